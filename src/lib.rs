@@ -1,1 +1,16 @@
-//! perouter
+//! perouter: an EVPN provider-edge router for Kubernetes nodes.
+//!
+//! ```text
+//! source ─ Snapshot ─▶ plan (pure) ─ Plan ─▶ diff (pure) ─ Steps ─▶ apply (effects) ─ Report ─▶ status
+//!   directory           validate, ipam,       kernel, frr            netlink, vty              conditions
+//! ```
+//! Data flows one way. Modules left of `apply` have no effects; `rtnetlink` is used in `kernel` only, processes are
+//! started in `frr::daemons` only.
+
+pub mod api;
+pub mod frr;
+pub mod kernel;
+pub mod names;
+pub mod plan;
+pub mod snapshot;
+pub mod types;

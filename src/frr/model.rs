@@ -1,0 +1,218 @@
+//! What FRR shall do, typed. In: made by `plan`. Out: rendered to FRR's canonical text. Defaults of FRR are `None` here
+//! and are not rendered (frr#22953: re-applied defaults reset sessions). Pure data.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+
+use crate::types::{Asn, Community, Family, IfName, RouteTarget, Secret, Vni, VrfName};
+
+/// The whole configuration of one node's router.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RouterConfig {
+    /// The default BGP instance; `None` without an Underlay.
+    pub underlay: Option<UnderlayInstance>,
+    /// IP-VRFs. Never without an `underlay`.
+    pub vrfs: BTreeMap<VrfName, IpVrf>,
+}
+
+/// The BGP instance of the default VRF: IPv4/IPv6 unicast for VTEP reachability, L2VPN EVPN with `advertise-all-vni`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnderlayInstance {
+    /// Our AS number.
+    pub asn: Asn,
+    /// BGP router id.
+    pub router_id: Ipv4Addr,
+    /// Peers in the fabric.
+    pub neighbors: BTreeMap<Peer, Neighbor>,
+    /// Prefixes announced to the fabric underlay: the VTEP as /32 or /128.
+    pub networks: BTreeSet<IpNet>,
+    /// Graceful restart.
+    pub graceful_restart: Option<GracefulRestart>,
+}
+
+/// How a peer is addressed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Peer {
+    /// By IP address.
+    Address(IpAddr),
+    /// By interface (unnumbered, RFC 8950).
+    Interface(IfName),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(ip) => ip.fmt(f),
+            Self::Interface(name) => name.fmt(f),
+        }
+    }
+}
+
+/// AS of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RemoteAs {
+    /// This one.
+    Asn(Asn),
+    /// Any but ours.
+    External,
+    /// Ours.
+    Internal,
+}
+
+/// Session properties that fabric peers and hosts share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbor {
+    /// AS of the peer.
+    pub remote_as: RemoteAs,
+    /// eBGP where its AS is known to differ from ours.
+    pub external: bool,
+    /// TCP port; `None` is 179.
+    pub port: Option<u16>,
+    /// Keepalive and hold time in seconds; `None` is FRR's default.
+    pub timers: Option<(u16, u16)>,
+    /// Connect retry in seconds; `None` is FRR's default.
+    pub connect: Option<u16>,
+    /// TCP MD5 password.
+    pub password: Option<Secret>,
+    /// `ebgp-multihop`; `None` is a directly connected peer.
+    pub multihop: Option<u8>,
+    /// BFD; rendered as a profile of the session's own.
+    pub bfd: Option<Bfd>,
+    /// Wait for the peer to connect.
+    pub passive: bool,
+}
+
+/// BFD timers; `None` is FRR's default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bfd {
+    /// Milliseconds.
+    pub receive_interval: Option<u32>,
+    /// Milliseconds.
+    pub transmit_interval: Option<u32>,
+    /// Packets.
+    pub detect_multiplier: Option<u8>,
+    /// Passive mode.
+    pub passive: bool,
+    /// Least TTL (multihop).
+    pub minimum_ttl: Option<u8>,
+}
+
+/// Graceful restart times in seconds; `None` is FRR's default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GracefulRestart {
+    /// `bgp graceful-restart restart-time`
+    pub restart_time: Option<u16>,
+    /// `bgp graceful-restart stalepath-time`
+    pub stale_path_time: Option<u16>,
+}
+
+/// An IP-VRF with symmetric interface-less Type-5 routes (RFC 9136 section 4.4.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IpVrf {
+    /// Its L3VNI.
+    pub vni: Vni,
+    /// AS number of this instance.
+    pub asn: Asn,
+    /// BGP router id: set always, since FRR would else take the veth address, which is the same on all nodes, and make
+    /// the same route distinguisher of it.
+    pub router_id: Ipv4Addr,
+    /// Import route targets; empty: derived by FRR.
+    pub import: BTreeSet<RouteTarget>,
+    /// Export route targets; empty: derived by FRR.
+    pub export: BTreeSet<RouteTarget>,
+    /// Sessions with the host, one for each address family of `localcidr`.
+    pub sessions: BTreeMap<Family, HostSession>,
+    /// Graceful restart on the host sessions.
+    pub graceful_restart: Option<GracefulRestart>,
+    /// Prefixes of our own announced as Type-5: the host's session address, so that replies find this node.
+    pub networks: BTreeSet<IpNet>,
+    /// Aggregates; true is `summary-only`.
+    pub aggregates: BTreeMap<IpNet, bool>,
+    /// Communities added to every route on its way to the fabric.
+    pub communities: BTreeSet<Community>,
+}
+
+/// A BGP session with the host, activated for its own address family only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostSession {
+    /// The host's address.
+    pub address: IpAddr,
+    /// Session properties.
+    pub neighbor: Neighbor,
+    /// What the host may announce, in order, first match decides; the end is a deny.
+    pub inbound: Vec<PrefixListEntry>,
+    /// What the host gets; `None` is all.
+    pub outbound: Option<Vec<PrefixListEntry>>,
+    /// Prefix limit.
+    pub max_prefixes: Option<u32>,
+    /// Local preference for the host's routes.
+    pub local_pref: Option<u32>,
+}
+
+/// A line of a prefix list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrefixListEntry {
+    /// Permit, else deny.
+    pub permit: bool,
+    /// The prefix.
+    pub prefix: IpNet,
+    /// Least length, `None`: as FRR prints it (absent).
+    pub ge: Option<u8>,
+    /// Greatest length.
+    pub le: Option<u8>,
+}
+
+/// A daemon that we run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Daemon {
+    /// Management daemon of FRR 10: must run before zebra, else zebra drops the L3VNI of a VRF.
+    Mgmtd,
+    /// RIB and EVPN's kernel side.
+    Zebra,
+    /// BGP.
+    Bgpd,
+    /// BFD.
+    Bfdd,
+    /// Static routes.
+    Staticd,
+}
+
+impl Daemon {
+    /// The name of the program and of its vty socket.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mgmtd => "mgmtd",
+            Self::Zebra => "zebra",
+            Self::Bgpd => "bgpd",
+            Self::Bfdd => "bfdd",
+            Self::Staticd => "staticd",
+        }
+    }
+}
+
+impl fmt::Display for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a piece of configuration belongs to. Everything of one IP-VRF is built, edited and removed on its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// The default instance and what it needs.
+    Underlay,
+    /// One IP-VRF.
+    Vrf(VrfName),
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Underlay => f.write_str("underlay"),
+            Self::Vrf(name) => write!(f, "vrf {name}"),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The names of the links that we own: the one place that both makes and recognises them, so that a foreign link
+//! cannot be named for deletion. In: VNIs and observed names with their link group. Out: [`OwnedName`].
+
+use std::fmt;
+
+use crate::types::{IfName, Vni, VrfName};
+
+/// The link group that marks our links (`IFLA_GROUP`): the kernel sets it in the creating message, so there is no
+/// moment in which one of our links is unmarked.
+pub const LINK_GROUP: u32 = 0x5045;
+
+/// The part that a link plays for its VNI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// `vni<VNI>`, the VXLAN device.
+    Vxlan,
+    /// `br-pe-<VNI>`, the bridge that holds it and carries the router MAC.
+    Bridge,
+    /// `pe-<VNI>`, the veth end in the IP-VRF.
+    PeVeth,
+    /// `host-<VNI>`, the veth end in the host's network namespace.
+    HostVeth,
+}
+
+const ROLES: [(Role, &str); 4] =
+    [(Role::Bridge, "br-pe-"), (Role::HostVeth, "host-"), (Role::PeVeth, "pe-"), (Role::Vxlan, "vni")];
+
+/// The name of a link that we made or will make: the only thing that a deletion takes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OwnedName {
+    /// A link of one VNI.
+    Vni(Role, Vni),
+    /// The VRF device of an IP-VRF.
+    Vrf(VrfName),
+}
+
+impl OwnedName {
+    /// Recognises one of our links by its name, link group and whether it is a VRF device. `None`: not ours.
+    pub fn recognise(name: &str, group: u32, is_vrf_device: bool) -> Option<Self> {
+        if group != LINK_GROUP {
+            return None;
+        }
+        if is_vrf_device {
+            return name.parse().ok().map(Self::Vrf);
+        }
+        ROLES.iter().find_map(|(role, prefix)| {
+            let digits = name.strip_prefix(prefix)?;
+            let vni = digits.parse::<u32>().ok().filter(|n| n.to_string() == digits)?;
+            Some(Self::Vni(*role, Vni::try_from(vni).ok()?))
+        })
+    }
+
+    /// The name as the kernel has it.
+    pub fn if_name(&self) -> IfName {
+        let text = self.to_string();
+        // Every prefix is at most 6 bytes and a VNI at most 8 digits; a VRF name is an interface name.
+        text.parse().unwrap_or_else(|_| unreachable!("{text} fits IFNAMSIZ"))
+    }
+
+    /// The VNI whose link this is; `None` for a VRF device.
+    pub fn vni(&self) -> Option<Vni> {
+        match self {
+            Self::Vni(_, vni) => Some(*vni),
+            Self::Vrf(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for OwnedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vni(role, vni) => {
+                let prefix = ROLES.iter().find_map(|(r, p)| (r == role).then_some(*p)).unwrap_or_default();
+                write!(f, "{prefix}{vni}")
+            }
+            Self::Vrf(name) => write!(f, "{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_we_name_we_recognise(raw in 1u32..=0x00ff_ffff, role in 0usize..4) {
+            let name = OwnedName::Vni(ROLES[role].0, Vni::try_from(raw).unwrap());
+            prop_assert_eq!(OwnedName::recognise(name.if_name().as_str(), LINK_GROUP, false), Some(name));
+        }
+    }
+
+    #[test]
+    fn foreign_links_are_not_recognised() {
+        for (name, group) in [("vni100", 0), ("eth0", LINK_GROUP), ("vni0100", LINK_GROUP), ("host-", LINK_GROUP)] {
+            assert_eq!(OwnedName::recognise(name, group, false), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! From a snapshot to the state that kernel and FRR shall have.
