@@ -1,0 +1,154 @@
+//! Addresses of a node out of its index (design: same pools on every node, no allocator). Pure.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use thiserror::Error;
+
+use crate::types::{MacAddr, Vni};
+
+/// A pool without an address for the index.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error(
+    "{pool} has room for {room} nodes: index {room} is the first that does not fit, and this node has index {index}; use a larger prefix"
+)]
+pub struct PoolTooSmall {
+    pool: IpNet,
+    room: u128,
+    index: u32,
+}
+
+/// First and last address of `net` that a node can have: without network and broadcast address (IPv4) and the
+/// subnet-router anycast address (IPv6), but both addresses of a point-to-point prefix (RFC 3021, RFC 6164).
+fn hosts(net: &IpNet) -> (u128, u128) {
+    let (first, last) = (number(net.network()), number(net.broadcast()));
+    match net {
+        _ if net.max_prefix_len() - net.prefix_len() <= 1 => (first, last),
+        IpNet::V4(_) => (first + 1, last - 1),
+        IpNet::V6(_) => (first + 1, last),
+    }
+}
+
+fn number(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => u128::from(u32::from(ip)),
+        IpAddr::V6(ip) => u128::from(ip),
+    }
+}
+
+fn nth(net: &IpNet, offset: u128) -> Option<IpAddr> {
+    let (first, last) = hosts(net);
+    let value = first.checked_add(offset).filter(|v| *v <= last)?;
+    Some(match net {
+        IpNet::V4(_) => IpAddr::V4(Ipv4Addr::from(u32::try_from(value).ok()?)),
+        IpNet::V6(_) => IpAddr::V6(Ipv6Addr::from(value)),
+    })
+}
+
+fn pick(net: &IpNet, index: u32, taken: u128) -> Result<IpAddr, PoolTooSmall> {
+    let (first, last) = hosts(net);
+    nth(net, taken + u128::from(index)).ok_or(PoolTooSmall {
+        pool: *net,
+        room: (last - first + 1).saturating_sub(taken),
+        index,
+    })
+}
+
+/// The VTEP address of node `index`: host address `index + 1` of `pool`.
+pub fn vtep(pool: &IpNet, index: u32) -> Result<IpAddr, PoolTooSmall> {
+    pick(pool, index, 0)
+}
+
+/// The BGP router id of node `index`: host address `index + 1` of `pool`.
+pub fn router_id(pool: &ipnet::Ipv4Net, index: u32) -> Result<Ipv4Addr, PoolTooSmall> {
+    match pick(&IpNet::V4(*pool), index, 0)? {
+        IpAddr::V4(ip) => Ok(ip),
+        IpAddr::V6(_) => unreachable!("an IPv4 pool has IPv4 addresses"),
+    }
+}
+
+/// Both ends of the veth pair of an L3VNI, with the prefix length of `subnet`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VethAddresses {
+    /// Router side: the first host address, the same on all nodes.
+    pub pe: IpNet,
+    /// Host side: that + 1 + index.
+    pub host: IpNet,
+}
+
+/// Addresses of the veth pair of node `index`.
+pub fn veth(subnet: &IpNet, index: u32) -> Result<VethAddresses, PoolTooSmall> {
+    let host = pick(subnet, index, 1)?;
+    let (first, _) = hosts(subnet);
+    let pe = nth(subnet, 0).unwrap_or_else(|| unreachable!("{first} is in {subnet}"));
+    let with_mask = |ip| IpNet::new(ip, subnet.prefix_len()).unwrap_or_else(|_| unreachable!("length of {subnet}"));
+    Ok(VethAddresses { pe: with_mask(pe), host: with_mask(host) })
+}
+
+/// The router MAC of a VNI (RFC 9135 section 4.1): locally administered, holds the VTEP address, so that it is stable
+/// over restarts and differs between the VTEPs of one VNI.
+pub fn router_mac(vtep: IpAddr, vni: Vni) -> MacAddr {
+    let [_, x, y, z] = vni.get().to_be_bytes();
+    let [a, b, c, d] = match vtep {
+        IpAddr::V4(ip) => ip.octets(),
+        // FNV-1a: 128 bits do not fit, and a pool differs in its low bits only.
+        IpAddr::V6(ip) => ip
+            .octets()
+            .iter()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+            .to_be_bytes(),
+    };
+    MacAddr([0x02, x ^ y ^ z, a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    #[rstest]
+    #[case("100.65.0.0/24", 0, Ok("100.65.0.1"))]
+    #[case("100.65.0.0/24", 253, Ok("100.65.0.254"))]
+    #[case(
+        "100.65.0.0/24",
+        254,
+        Err(
+            "100.65.0.0/24 has room for 254 nodes: index 254 is the first that does not fit, and this node has index 254; use a larger prefix"
+        )
+    )]
+    #[case("100.65.0.8/31", 1, Ok("100.65.0.9"))]
+    #[case("fd00::/64", 0, Ok("fd00::1"))]
+    fn vtep_is_the_host_address_after_the_index(
+        #[case] pool: &str,
+        #[case] index: u32,
+        #[case] want: Result<&str, &str>,
+    ) {
+        let got = vtep(&net(pool), index).map(|ip| ip.to_string()).map_err(|e| e.to_string());
+        assert_eq!(got.as_deref().map_err(String::as_str), want);
+    }
+
+    #[rstest]
+    #[case("192.169.10.0/24", 0, Some(("192.169.10.1/24", "192.169.10.2/24")))]
+    #[case("192.169.10.0/24", 252, Some(("192.169.10.1/24", "192.169.10.254/24")))]
+    #[case("192.169.10.0/24", 253, None)]
+    #[case("10.0.0.0/31", 0, Some(("10.0.0.0/31", "10.0.0.1/31")))]
+    #[case("10.0.0.0/32", 0, None)]
+    #[case("2001:db8::/64", 4, Some(("2001:db8::1/64", "2001:db8::6/64")))]
+    fn veth_ends_share_the_subnet(#[case] subnet: &str, #[case] index: u32, #[case] want: Option<(&str, &str)>) {
+        let want = want.map(|(pe, host)| VethAddresses { pe: net(pe), host: net(host) });
+        assert_eq!(veth(&net(subnet), index).ok(), want);
+    }
+
+    #[test]
+    fn router_mac_is_local_unicast_and_differs_by_vtep_and_vni() {
+        let mac = |vtep: &str, vni: u32| router_mac(vtep.parse().unwrap(), Vni::try_from(vni).unwrap());
+        assert_eq!(mac("100.65.0.1", 100).to_string(), "02:64:64:41:00:01");
+        assert_ne!(mac("100.65.0.1", 100), mac("100.65.0.2", 100));
+        assert_ne!(mac("100.65.0.1", 100), mac("100.65.0.1", 200));
+        assert_ne!(mac("fd00::1", 100), mac("fd00::2", 100));
+    }
+}

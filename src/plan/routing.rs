@@ -1,0 +1,76 @@
+//! The FRR configuration of an accepted router, typed. In: valid objects. Out: parts of
+//! [`crate::frr::model::RouterConfig`]. Pure.
+
+use ipnet::IpNet;
+
+use super::validate::{ValidL3vni, ValidUnderlay};
+use crate::frr::model::{HostSession, IpVrf, Peer, PrefixListEntry, UnderlayInstance};
+use crate::types::Family;
+
+/// The default instance.
+pub fn underlay(underlay: &ValidUnderlay) -> UnderlayInstance {
+    UnderlayInstance {
+        asn: underlay.asn,
+        router_id: underlay.router_id,
+        neighbors: underlay.neighbors.clone(),
+        networks: [IpNet::from(underlay.vtep)].into(),
+        graceful_restart: underlay.graceful_restart.clone(),
+    }
+}
+
+/// One IP-VRF.
+pub fn ip_vrf(l3vni: &ValidL3vni, underlay: &ValidUnderlay) -> IpVrf {
+    let sessions = l3vni.veth.iter().map(|(family, (subnet, addresses))| {
+        let session = HostSession {
+            address: addresses.host.addr(),
+            neighbor: l3vni.session.clone(),
+            inbound: l3vni
+                .from_host
+                .as_ref()
+                .map_or_else(|| default_inbound(*family, subnet, underlay), |rules| of_family(rules, *family)),
+            outbound: l3vni.to_host.as_ref().map(|rules| of_family(rules, *family)),
+            max_prefixes: l3vni.max_prefixes,
+            local_pref: l3vni.local_pref,
+        };
+        (*family, session)
+    });
+    IpVrf {
+        vni: l3vni.vni,
+        asn: l3vni.asn,
+        router_id: underlay.router_id,
+        import: l3vni.import.clone(),
+        export: l3vni.export.clone(),
+        sessions: sessions.collect(),
+        graceful_restart: l3vni.graceful_restart.clone(),
+        networks: l3vni.veth.values().map(|(_, addresses)| IpNet::from(addresses.host.addr())).collect(),
+        aggregates: l3vni.aggregates.clone(),
+        communities: l3vni.communities.clone(),
+    }
+}
+
+fn of_family(rules: &[PrefixListEntry], family: Family) -> Vec<PrefixListEntry> {
+    rules.iter().filter(|rule| Family::of(&rule.prefix) == family).cloned().collect()
+}
+
+/// Everything but the default route, the session subnet and what the underlay itself stands on.
+fn default_inbound(family: Family, subnet: &IpNet, underlay: &ValidUnderlay) -> Vec<PrefixListEntry> {
+    let any: IpNet = match family {
+        Family::Ipv4 => ipnet::Ipv4Net::default().into(),
+        Family::Ipv6 => ipnet::Ipv6Net::default().into(),
+    };
+    let deny_within = |prefix: IpNet| PrefixListEntry {
+        permit: false,
+        prefix,
+        ge: None,
+        le: (prefix.prefix_len() < prefix.max_prefix_len()).then_some(prefix.max_prefix_len()),
+    };
+    let fabric_peers = underlay.neighbors.keys().filter_map(|peer| match peer {
+        Peer::Address(ip) => Some(IpNet::from(*ip)),
+        Peer::Interface(_) => None,
+    });
+    let own = [*subnet, underlay.vtep_pool].into_iter().chain(fabric_peers);
+    let mut entries = vec![PrefixListEntry { permit: false, prefix: any, ge: None, le: None }];
+    entries.extend(own.filter(|net| Family::of(net) == family).map(deny_within));
+    entries.push(PrefixListEntry { permit: true, prefix: any, ge: None, le: Some(any.max_prefix_len()) });
+    entries
+}

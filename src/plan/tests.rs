@@ -1,0 +1,199 @@
+use super::hold::{Accepted, plan_holding};
+use super::*;
+use crate::api::{L3VNISpec, LocalCidr, UnderlaySpec};
+use crate::snapshot::{Kind, NodeIdentity};
+use proptest::prelude::*;
+
+fn facts() -> NodeFacts {
+    NodeFacts { mode: VrfMode::Netns, nic_mtu: [("toswitch".parse().unwrap(), 9000)].into() }
+}
+
+fn key(kind: Kind, name: &str) -> ObjectRef {
+    ObjectRef { kind, namespace: "openperouter-system".into(), name: name.into() }
+}
+
+fn underlay(name: &str) -> Object<UnderlaySpec> {
+    let spec = serde_json::json!({
+        "asn": 64514, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"],
+        "neighbors": [{"address": "192.168.11.2", "asn": 64512}],
+    });
+    Object { key: key(Kind::Underlay, name), generation: 1, created: None, spec: serde_json::from_value(spec).unwrap() }
+}
+
+fn l3vni(name: &str, vni: u32, ipv4: &str) -> Object<L3VNISpec> {
+    let spec = serde_json::json!({"asn": 64514, "vni": vni, "localcidr": {"ipv4": ipv4}, "hostasn": 64515});
+    Object { key: key(Kind::L3VNI, name), generation: 1, created: None, spec: serde_json::from_value(spec).unwrap() }
+}
+
+fn snapshot(l3vnis: Vec<Object<L3VNISpec>>) -> Snapshot {
+    Snapshot {
+        node: NodeIdentity { name: "worker".into(), index: 1, labels: [("rack".into(), "a".into())].into() },
+        underlays: vec![underlay("underlay")],
+        l3vnis,
+        ..Snapshot::default()
+    }
+}
+
+fn reasons(plan: &Plan) -> Vec<(String, Reason, String)> {
+    plan.rejected.iter().map(|r| (r.object.name.clone(), r.reason, r.field.clone())).collect()
+}
+
+fn vrfs(plan: &Plan) -> Vec<&str> {
+    plan.vrfs.keys().map(VrfName::as_str).collect()
+}
+
+#[test]
+fn the_older_object_wins_each_conflict() {
+    let mut young = l3vni("a-young", 100, "192.169.10.0/24");
+    young.created = Some(20);
+    let mut old = l3vni("z-old", 100, "192.169.10.128/25");
+    old.created = Some(10);
+    let plan = plan(&snapshot(vec![young, old]), &facts());
+    assert_eq!(vrfs(&plan), ["z-old"]);
+    assert_eq!(
+        reasons(&plan),
+        [
+            ("a-young".into(), Reason::Conflict, "spec.localcidr.ipv4".into()),
+            ("a-young".into(), Reason::Conflict, "spec.vni".into()),
+        ]
+    );
+}
+
+#[test]
+fn every_mistake_of_an_object_is_told_and_the_good_one_is_built() {
+    let mut bad = l3vni("bad", 0, "192.169.10.1/24");
+    bad.spec.route_targets = Some(crate::api::RouteTargets { import: vec!["x".into()], export: vec![] });
+    let plan = plan(&snapshot(vec![bad, l3vni("good", 200, "192.169.11.0/24")]), &facts());
+    assert_eq!(vrfs(&plan), ["good"]);
+    let fields: Vec<_> = plan.rejected.iter().map(|r| r.field.as_str()).collect();
+    assert_eq!(fields, ["spec.localcidr.ipv4", "spec.routeTargets.import[0]", "spec.vni"]);
+}
+
+#[test]
+fn a_pool_without_room_names_the_first_index_that_does_not_fit() {
+    let plan = plan(&snapshot(vec![l3vni("red", 100, "192.169.10.0/30")]), &facts());
+    assert_eq!(
+        plan.rejected[0].to_string(),
+        "L3VNI openperouter-system/red: spec.localcidr.ipv4: 192.169.10.0/30 has room for 1 nodes: index 1 is the \
+         first that does not fit, and this node has index 1; use a larger prefix"
+    );
+    assert_eq!(plan.rejected[0].reason, Reason::PoolTooSmall);
+}
+
+#[test]
+fn without_an_underlay_each_l3vni_tells_what_is_missing() {
+    let mut none = snapshot(vec![l3vni("red", 100, "192.169.10.0/24")]);
+    none.underlays.clear();
+    let plan = plan(&none, &facts());
+    assert_eq!(reasons(&plan), [("red".into(), Reason::DependencyFailed, String::new())]);
+    assert_eq!(plan.kernel, KernelState::default());
+}
+
+#[test]
+fn objects_for_other_nodes_are_neither_built_nor_rejected() {
+    let mut other = l3vni("red", 100, "192.169.10.0/24");
+    let selector = serde_json::json!({"matchExpressions": [{"key": "rack", "operator": "NotIn", "values": ["a"]}]});
+    other.spec.node_selector = Some(serde_json::from_value(selector).unwrap());
+    let plan = plan(&snapshot(vec![other]), &facts());
+    assert!(plan.vrfs.is_empty() && plan.rejected.is_empty());
+}
+
+#[test]
+fn the_mtu_of_the_overlay_follows_the_least_nic() {
+    let plan = plan(&snapshot(vec![l3vni("red", 100, "192.169.10.0/24")]), &facts());
+    let mtus: Vec<_> = plan.kernel.links.values().map(|link| link.mtu).collect();
+    assert_eq!(mtus, [Some(8950); 4]);
+}
+
+#[test]
+fn both_modes_build_the_same_router_in_other_places() {
+    let objects = snapshot(vec![l3vni("red", 100, "192.169.10.0/24")]);
+    let netns = plan(&objects, &facts());
+    let vrf = plan(&objects, &NodeFacts { mode: VrfMode::Vrf, ..facts() });
+    assert_eq!(netns.frr, vrf.frr);
+    let names = |plan: &Plan| -> Vec<String> {
+        plan.kernel.links.keys().map(|k| k.name.to_string()).filter(|name| name != "red").collect()
+    };
+    let sorted = |mut names: Vec<String>| {
+        names.sort();
+        names
+    };
+    assert_eq!(sorted(names(&netns)), sorted(names(&vrf)));
+    assert!(vrf.kernel.vrf_netns.is_empty() && netns.kernel.unreachable.is_empty());
+}
+
+#[test]
+fn an_object_that_turns_bad_stays_in_force_as_it_was_until_it_is_deleted() {
+    let mut accepted = Accepted::default();
+    let good = snapshot(vec![l3vni("red", 100, "192.169.10.0/24")]);
+    let before = plan_holding(&good, &facts(), &mut accepted);
+
+    let bad = snapshot(vec![l3vni("red", 100, "192.169.10.0/30")]);
+    let during = plan_holding(&bad, &facts(), &mut accepted);
+    assert_eq!(during.kernel, before.kernel);
+    assert_eq!(during.frr, before.frr);
+    assert_eq!(during.rejected.len(), 1);
+    assert!(during.rejected[0].message.ends_with("; the last accepted version stays in force"));
+
+    let after = plan_holding(&snapshot(vec![]), &facts(), &mut accepted);
+    assert!(after.vrfs.is_empty() && after.rejected.is_empty());
+    assert_eq!(accepted, {
+        let mut only_underlay = Accepted::default();
+        plan_holding(&snapshot(vec![]), &facts(), &mut only_underlay);
+        only_underlay
+    });
+}
+
+#[test]
+fn a_bad_underlay_edit_keeps_the_router_and_rejects_only_the_underlay() {
+    let mut accepted = Accepted::default();
+    let mut objects = snapshot(vec![l3vni("red", 100, "192.169.10.0/24")]);
+    let before = plan_holding(&objects, &facts(), &mut accepted);
+    objects.underlays[0].spec.vtepcidr = "100.65.0.0/31".into();
+    objects.node.index = 1;
+    objects.underlays[0].spec.nics.clear();
+    let during = plan_holding(&objects, &facts(), &mut accepted);
+    assert_eq!(during.kernel, before.kernel);
+    assert_eq!(reasons(&during), [("underlay".into(), Reason::Invalid, "spec.nics".into())]);
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_objects_is_irrelevant(
+        specs in prop::collection::vec((1u32..5, 0u8..4, prop::option::of(0i64..3)), 0..6),
+        seed in any::<u64>(),
+    ) {
+        let mut objects: Vec<_> = specs
+            .iter()
+            .enumerate()
+            .map(|(i, (vni, net, created))| Object {
+                created: *created,
+                ..l3vni(&format!("v{i}"), *vni, &format!("10.0.{net}.0/24"))
+            })
+            .collect();
+        let straight = plan(&snapshot(objects.clone()), &facts());
+        let len = objects.len().max(1);
+        objects.rotate_left(usize::try_from(seed % len as u64).unwrap());
+        objects.reverse();
+        prop_assert_eq!(plan(&snapshot(objects), &facts()), straight);
+    }
+
+    #[test]
+    fn any_accepted_pair_shares_neither_vni_nor_subnet(vnis in prop::collection::vec((1u32..4, 0u8..4), 0..8)) {
+        let objects = vnis.iter().enumerate().map(|(i, (vni, net))| l3vni(&format!("v{i}"), *vni, &format!("10.0.{net}.0/24")));
+        let plan = plan(&snapshot(objects.collect()), &facts());
+        let mut seen = std::collections::BTreeSet::new();
+        prop_assert!(plan.vrfs.values().all(|v| seen.insert(v.vni)));
+        prop_assert_eq!(plan.vrfs.len(), plan.frr.vrfs.len());
+    }
+}
+
+#[test]
+fn a_local_cidr_of_one_family_makes_one_session() {
+    let mut six = l3vni("six", 300, "10.0.0.0/24");
+    six.spec.localcidr = Some(LocalCidr { ipv4: None, ipv6: Some("2001:db8:10::/64".into()) });
+    let plan = plan(&snapshot(vec![six]), &facts());
+    let vrf = plan.frr.vrfs.values().next().unwrap();
+    assert_eq!(vrf.sessions.len(), 1);
+    assert_eq!(vrf.networks.iter().map(ToString::to_string).collect::<Vec<_>>(), ["2001:db8:10::3/128"]);
+}
