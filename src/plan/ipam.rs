@@ -88,7 +88,7 @@ pub fn veth(subnet: &IpNet, index: u32) -> Result<VethAddresses, PoolTooSmall> {
 /// The router MAC of a VNI (RFC 9135 section 4.1): locally administered, holds the VTEP address, so that it is stable
 /// over restarts and differs between the VTEPs of one VNI.
 pub fn router_mac(vtep: IpAddr, vni: Vni) -> MacAddr {
-    let [_, x, y, z] = vni.get().to_be_bytes();
+    let folded = vni.get().to_be_bytes().into_iter().fold(0, |xor, byte| xor ^ byte);
     let [a, b, c, d] = match vtep {
         IpAddr::V4(ip) => ip.octets(),
         // FNV-1a: 128 bits do not fit, and a pool differs in its low bits only.
@@ -98,7 +98,7 @@ pub fn router_mac(vtep: IpAddr, vni: Vni) -> MacAddr {
             .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
             .to_be_bytes(),
     };
-    MacAddr([0x02, x ^ y ^ z, a, b, c, d])
+    MacAddr([0x02, folded, a, b, c, d])
 }
 
 #[cfg(test)]

@@ -299,12 +299,11 @@ pub fn l3vni(object: &Object<L3VNISpec>, snapshot: &Snapshot) -> Result<ValidL3v
     let mut check = Check::new(&object.key, snapshot);
     let asn = check.take("spec.asn", Asn::try_from(spec.asn));
     let vni = check.take("spec.vni", Vni::try_from(spec.vni));
-    let vrf = match &spec.vrf {
-        Some(name) => check.take("spec.vrf", name.parse()),
-        None => {
-            let hint = |e| format!("the object's name is the VRF's where spec.vrf is absent, but {e}: set spec.vrf");
-            check.take("metadata.name", object.key.name.parse::<VrfName>().map_err(hint))
-        }
+    let vrf = if let Some(name) = &spec.vrf {
+        check.take("spec.vrf", name.parse())
+    } else {
+        let hint = |e| format!("the object's name is the VRF's where spec.vrf is absent, but {e}: set spec.vrf");
+        check.take("metadata.name", object.key.name.parse::<VrfName>().map_err(hint))
     };
     let veth = veth_addresses(&mut check, spec, snapshot.node.index);
     let session = host_session(&mut check, spec);

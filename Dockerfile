@@ -1,0 +1,19 @@
+# syntax=docker/dockerfile:1
+FROM rust:1.95-slim-trixie AS build
+WORKDIR /src
+COPY Cargo.toml Cargo.lock clippy.toml ./
+COPY src src
+COPY clab/runner clab/runner
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --locked --release --bin perouter && cp target/release/perouter /perouter
+
+FROM debian:trixie-slim
+# frr without frr-pythontools: no Python in the image.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends frr \
+ && rm -rf /var/lib/apt/lists/* /etc/frr/daemons
+COPY --from=build /perouter /usr/bin/perouter
+# Namespaces, links and FRR's sockets need root with NET_ADMIN, NET_RAW, NET_BIND_SERVICE and SYS_ADMIN in the initial
+# user namespace; FRR's daemons drop to the user frr themselves. Everything else of the CLI runs as any user.
+ENTRYPOINT ["/usr/bin/perouter"]
+CMD ["run"]

@@ -1,0 +1,52 @@
+# perouter: `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := target/debug
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install what the demo and the tests need (apt; as root)
+	@hack/setup.sh
+
+.PHONY: build
+build: ## build perouter and the lab runner
+	cargo build --workspace --bins
+
+.PHONY: demo-metallb
+demo-metallb: setup build ## a MetalLB service over a real EVPN fabric; KEEP=1 leaves the lab up
+	@$(BIN)/perouter-lab demo metallb
+
+.PHONY: demo-down
+demo-down: build ## remove what `KEEP=1 make demo-metallb` left
+	@$(BIN)/perouter-lab demo down
+
+.PHONY: test
+test: setup ## every test: unit, golden, property, netns, lab (as root)
+	@hack/test.sh
+
+.PHONY: check
+check: ## fast checks without root: format, clippy, layers, unit, golden, property, CRDs in step
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	hack/layers.sh
+	cargo test --workspace --lib --bins
+
+.PHONY: goldens
+goldens: ## rewrite golden files and CRDs from the code
+	PEROUTER_UPDATE=1 cargo test --workspace --lib --bins
+
+.PHONY: crds
+crds: ## rewrite crds/ from the API types
+	PEROUTER_UPDATE=1 cargo test --lib api::crds
+
+.PHONY: image
+image: ## container image with FRR 10.3 (needs Docker)
+	@command -v docker >/dev/null || { echo "no docker here: 'make demo-metallb' runs without an image" >&2; exit 1; }
+	docker build -t perouter:dev .
+
+.PHONY: clean
+clean: ## remove build results
+	cargo clean
