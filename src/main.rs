@@ -1,1 +1,24 @@
-fn main() {}
+//! Flags and wiring; everything else is in the library.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("PEROUTER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::env::var("PEROUTER_LOG_FORMAT").is_ok_and(|format| format == "json") {
+        builder.json().init();
+    } else {
+        builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+    }
+    match perouter::cli::Cli::parse().execute().await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("perouter: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! `perouter crds`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::api::crds::crds;
+
+/// Arguments of `perouter crds`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  perouter crds | kubectl apply -f -\n  perouter crds --out-dir crds")]
+pub struct CrdsArgs {
+    /// Write one file for each kind into this directory instead of printing
+    #[arg(long, value_name = "DIR")]
+    out_dir: Option<PathBuf>,
+}
+
+/// Prints or writes the CRDs.
+pub fn execute(args: &CrdsArgs) -> anyhow::Result<ExitCode> {
+    for (file, yaml) in crds() {
+        match &args.out_dir {
+            None => print!("---\n{yaml}"),
+            Some(dir) => {
+                let path = dir.join(file);
+                std::fs::write(&path, yaml).with_context(|| format!("write {}", path.display()))?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

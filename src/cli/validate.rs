@@ -1,0 +1,55 @@
+//! `perouter validate`: the checks of source and plan, for people and for CI of a configuration repository.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::plan::{NodeFacts, plan};
+use crate::snapshot::{NodeIdentity, Snapshot};
+use crate::source;
+use crate::types::VrfMode;
+
+/// Arguments of `perouter validate`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 all objects are valid, 1 some are not.\n\nExamples:\n  \
+    perouter validate examples/metallb\n  perouter validate /etc/perouter --node-index 17 --node-label rack=a")]
+pub struct ValidateArgs {
+    /// Directory with Underlay and L3VNI objects
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Directory of the passwords that objects name [default: DIR/secrets]
+    #[arg(long, value_name = "SECRETS")]
+    secrets_dir: Option<PathBuf>,
+    /// Index of the node to check for: pools must have room for it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    node_index: u32,
+    /// Label of the node to check for; may be repeated
+    #[arg(long = "node-label", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = super::options::label)]
+    node_labels: Vec<(String, String)>,
+}
+
+/// Checks the directory.
+pub fn execute(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
+    let node = NodeIdentity {
+        name: "validate".to_owned(),
+        index: args.node_index,
+        labels: args.node_labels.iter().cloned().collect(),
+    };
+    let secrets = args.secrets_dir.clone().unwrap_or_else(|| args.dir.join("secrets"));
+    let snapshot = source::dir::read(&args.dir, &secrets, &node)?;
+    let rejected = rejections(&snapshot);
+    for rejection in &rejected {
+        eprintln!("{rejection}");
+    }
+    let bad: std::collections::BTreeSet<_> = rejected.iter().map(|r| &r.object).collect();
+    let read = snapshot.underlays.len() + snapshot.l3vnis.len() + snapshot.rejected.len();
+    println!("{}: {read} objects, {} rejected", args.dir.display(), bad.len());
+    Ok(if rejected.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn rejections(snapshot: &Snapshot) -> Vec<crate::snapshot::Rejection> {
+    // The mode decides where links are, not whether an object is good.
+    let facts = NodeFacts { mode: VrfMode::Netns, nic_mtu: std::collections::BTreeMap::new() };
+    plan(snapshot, &facts).rejected
+}

@@ -1,0 +1,148 @@
+//! What a pass does and in which order, from what is wanted and what is there. In: plan and observations. Out:
+//! [`Schedule`]. Pure.
+//!
+//! An IP-VRF is taken down and built anew where something changes that cannot change in place: AS number or VNI in FRR, a
+//! link's kind, the router MAC. Everything else is edited in place. The order between kernel and FRR is that of
+//! `execute`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::frr::model::Scope;
+use crate::frr::tree::Config;
+use crate::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
+use crate::kernel::{KernelOp, diff};
+use crate::names::{OwnedName, Role};
+use crate::types::{VrfName, Vni};
+
+/// What a pass does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// IP-VRFs that are taken down first: they go, or are built anew.
+    pub torn: BTreeSet<VrfName>,
+    /// Kernel ops of taking them down.
+    pub release: Vec<KernelOp>,
+    /// Kernel ops after that.
+    pub build: Vec<KernelOp>,
+    /// FRR's configuration once the torn VRFs are gone.
+    pub frr_after_release: Config,
+    /// FRR's wanted configuration.
+    pub frr_wanted: Config,
+    /// The VRF of each VNI, wanted or observed: to whom a kernel op belongs.
+    pub vrf_of: BTreeMap<Vni, VrfName>,
+}
+
+impl Schedule {
+    /// Whose a kernel op is.
+    pub fn scope(&self, op: &KernelOp) -> Scope {
+        let by_vni = || op.vni().and_then(|vni| self.vrf_of.get(&vni));
+        op.vrf().or_else(by_vni).cloned().map_or(Scope::Underlay, Scope::Vrf)
+    }
+}
+
+/// Both sides of what a pass compares.
+#[derive(Debug, Clone, Copy)]
+pub struct State<'a> {
+    /// Kernel.
+    pub kernel: &'a KernelState,
+    /// FRR.
+    pub frr: &'a Config,
+}
+
+/// Schedules a pass. `distrusted` are VRFs that FRR did not take up although all is in place: they are built anew.
+pub fn schedule(wanted: State<'_>, observed: State<'_>, distrusted: &BTreeSet<VrfName>) -> Schedule {
+    let members_now = members(observed.kernel);
+    let members_wanted = members(wanted.kernel);
+    let mut known: BTreeSet<&VrfName> = members_now.keys().collect();
+    known.extend(observed.frr.scopes().into_iter().filter_map(|scope| match scope {
+        Scope::Vrf(name) => Some(name),
+        Scope::Underlay => None,
+    }));
+    known.extend(&observed.kernel.vrf_netns);
+    let torn: BTreeSet<VrfName> = known
+        .into_iter()
+        .filter(|vrf| {
+            let scope = Scope::Vrf((*vrf).clone());
+            let still_wanted = members_wanted.contains_key(*vrf);
+            !still_wanted
+                || distrusted.contains(*vrf)
+                || observed.frr.identity(&scope).clashes(wanted.frr.identity(&scope))
+                || members_now.get(*vrf).is_some_and(|keys| rebuilt(keys, wanted.kernel, observed.kernel))
+        })
+        .cloned()
+        .collect();
+    let after = without(observed.kernel, &torn, &members_now);
+    let frr_after_release =
+        torn.iter().fold(observed.frr.clone(), |config, vrf| config.without(&Scope::Vrf(vrf.clone())));
+    Schedule {
+        release: diff(&after, observed.kernel),
+        build: diff(wanted.kernel, &after),
+        vrf_of: vnis(&members_now).chain(vnis(&members_wanted)).collect(),
+        torn,
+        frr_after_release,
+        frr_wanted: wanted.frr.clone(),
+    }
+}
+
+type Members = BTreeMap<VrfName, BTreeSet<LinkKey>>;
+
+fn vnis(members: &Members) -> impl Iterator<Item = (Vni, VrfName)> {
+    members.iter().flat_map(|(vrf, keys)| keys.iter().filter_map(|key| Some((key.name.vni()?, vrf.clone()))))
+}
+
+/// The links of each IP-VRF: those in its namespace or under its device, and the host end of its veth pair.
+fn members(state: &KernelState) -> Members {
+    let mut members = Members::new();
+    for (key, link) in &state.links {
+        let vrf = match (&key.netns, &key.name, &link.kind) {
+            (Netns::Vrf(vrf), ..) | (_, OwnedName::Vrf(vrf), _) => Some(vrf.clone()),
+            (_, _, LinkKind::Veth { peer }) if key.netns == Netns::Host => vrf_above(state, peer),
+            _ => vrf_above(state, key),
+        };
+        if let Some(vrf) = vrf {
+            members.entry(vrf).or_default().insert(key.clone());
+        }
+    }
+    members
+}
+
+/// The VRF of the namespace of a link, or the VRF device at the top of its masters.
+fn vrf_above(state: &KernelState, key: &LinkKey) -> Option<VrfName> {
+    if let Netns::Vrf(vrf) = &key.netns {
+        return Some(vrf.clone());
+    }
+    match state.links.get(key)?.master.as_ref()? {
+        OwnedName::Vrf(vrf) => Some(vrf.clone()),
+        bridge @ OwnedName::Vni(Role::Bridge, _) => {
+            vrf_above(state, &LinkKey { netns: key.netns.clone(), name: bridge.clone() })
+        }
+        OwnedName::Vni(..) => None,
+    }
+}
+
+/// Whether a link would have to be made anew, or the router MAC changes, which FRR announces with every route.
+fn rebuilt(keys: &BTreeSet<LinkKey>, wanted: &KernelState, observed: &KernelState) -> bool {
+    keys.iter().any(|key| match (wanted.links.get(key), observed.links.get(key)) {
+        (Some(want), Some(have)) => want.kind != have.kind || want.mac != have.mac,
+        // A veth pair comes and goes with the host session; the rest is the VNI itself.
+        _ => !matches!(key.name, OwnedName::Vni(Role::HostVeth | Role::PeVeth, _)),
+    })
+}
+
+fn without(state: &KernelState, torn: &BTreeSet<VrfName>, members: &Members) -> KernelState {
+    let mut after = state.clone();
+    for vrf in torn {
+        after.vrf_netns.remove(vrf);
+        after.sysctls.retain(|(netns, _), _| *netns != Netns::Vrf(vrf.clone()));
+        for key in members.get(vrf).into_iter().flatten() {
+            if let Some(LinkKind::Vrf { table }) = after.links.get(key).map(|link| link.kind.clone()) {
+                after.unreachable.retain(|(of, _)| *of != table);
+            }
+            after.links.remove(key);
+        }
+    }
+    after
+}
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;

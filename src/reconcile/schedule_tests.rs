@@ -1,0 +1,110 @@
+use super::*;
+use crate::kernel::Stage;
+use crate::plan::{NodeFacts, plan};
+use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
+use crate::types::VrfMode;
+use rstest::rstest;
+
+type Spec = serde_json::Value;
+
+fn l3vni(name: &str, vni: u32, net: u8) -> (String, Spec) {
+    let local = format!("192.169.{net}.0/24");
+    (name.to_owned(), serde_json::json!({"asn": 64514, "vni": vni, "hostasn": 64515, "localcidr": {"ipv4": local}}))
+}
+
+/// Kernel and FRR as they are when these objects are in place.
+fn state(mode: VrfMode, objects: &[(String, Spec)]) -> (KernelState, Config) {
+    let key = |kind, name: &str| ObjectRef { kind, namespace: "default".into(), name: name.into() };
+    let underlay = serde_json::json!({"asn": 64514, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"]});
+    let snapshot = Snapshot {
+        node: NodeIdentity { name: "n".into(), index: 0, labels: BTreeMap::new() },
+        underlays: vec![Object {
+            key: key(Kind::Underlay, "u"),
+            generation: 1,
+            created: None,
+            spec: serde_json::from_value(underlay).unwrap(),
+        }],
+        l3vnis: objects
+            .iter()
+            .map(|(name, spec)| Object {
+                key: key(Kind::L3VNI, name),
+                generation: 1,
+                created: None,
+                spec: serde_json::from_value(spec.clone()).unwrap(),
+            })
+            .collect(),
+        ..Snapshot::default()
+    };
+    let plan = plan(&snapshot, &NodeFacts { mode, nic_mtu: BTreeMap::new() });
+    assert_eq!(plan.rejected, []);
+    let frr = crate::frr::render::render(&plan.frr);
+    (plan.kernel, frr)
+}
+
+fn pass(mode: VrfMode, from: &[(String, Spec)], to: &[(String, Spec)]) -> Schedule {
+    let (have, want) = (state(mode, from), state(mode, to));
+    let view = |state: &'static (KernelState, Config)| State { kernel: &state.0, frr: &state.1 };
+    schedule(view(Box::leak(Box::new(want))), view(Box::leak(Box::new(have))), &BTreeSet::new())
+}
+
+fn names(vrfs: &BTreeSet<VrfName>) -> Vec<&str> {
+    vrfs.iter().map(VrfName::as_str).collect()
+}
+
+#[rstest]
+#[case(VrfMode::Netns)]
+#[case(VrfMode::Vrf)]
+fn what_is_in_place_needs_nothing(#[case] mode: VrfMode) {
+    let objects = [l3vni("red", 100, 10), l3vni("blue", 200, 11)];
+    let done = pass(mode, &objects, &objects);
+    assert!(done.torn.is_empty() && done.release.is_empty() && done.build.is_empty());
+    assert_eq!(done.frr_after_release, done.frr_wanted);
+}
+
+#[rstest]
+#[case(VrfMode::Netns)]
+#[case(VrfMode::Vrf)]
+fn another_vni_rebuilds_its_vrf_alone(#[case] mode: VrfMode) {
+    let done = pass(mode, &[l3vni("red", 100, 10), l3vni("blue", 200, 11)], &[l3vni("red", 101, 10), l3vni("blue", 200, 11)]);
+    assert_eq!(names(&done.torn), ["red"]);
+    assert!(done.release.iter().chain(&done.build).all(|op| done.scope(op) == Scope::Vrf("red".parse().unwrap())));
+}
+
+#[rstest]
+#[case(VrfMode::Netns)]
+#[case(VrfMode::Vrf)]
+fn another_subnet_is_an_edit_in_place(#[case] mode: VrfMode) {
+    let done = pass(mode, &[l3vni("red", 100, 10)], &[l3vni("red", 100, 12)]);
+    assert!(done.torn.is_empty() && done.release.is_empty());
+    let ops: Vec<_> = done.build.iter().map(ToString::to_string).collect();
+    assert_eq!(ops.len(), 4, "an address goes and one comes at each end: {ops:?}");
+}
+
+#[rstest]
+#[case(VrfMode::Netns)]
+#[case(VrfMode::Vrf)]
+fn another_name_takes_the_old_vrf_down_before_the_new_one_is_built(#[case] mode: VrfMode) {
+    let done = pass(mode, &[l3vni("red", 100, 10)], &[l3vni("crimson", 100, 10)]);
+    assert_eq!(names(&done.torn), ["red"]);
+    assert!(done.release.iter().all(|op| op.stage() == Stage::Release));
+    assert!(done.build.iter().all(|op| op.stage() != Stage::Release));
+}
+
+#[rstest]
+#[case(VrfMode::Netns)]
+#[case(VrfMode::Vrf)]
+fn a_deleted_vrf_leaves_the_others_alone(#[case] mode: VrfMode) {
+    let done = pass(mode, &[l3vni("red", 100, 10), l3vni("blue", 200, 11)], &[l3vni("blue", 200, 11)]);
+    assert_eq!(names(&done.torn), ["red"]);
+    assert!(done.build.is_empty());
+    assert_eq!(done.frr_after_release, done.frr_wanted);
+}
+
+#[test]
+fn a_distrusted_vrf_is_built_anew_though_nothing_differs() {
+    let have = state(VrfMode::Netns, &[l3vni("red", 100, 10)]);
+    let view = State { kernel: &have.0, frr: &have.1 };
+    let done = schedule(view, view, &["red".parse().unwrap()].into());
+    assert_eq!(names(&done.torn), ["red"]);
+    assert!(!done.release.is_empty() && !done.build.is_empty());
+}

@@ -1,0 +1,105 @@
+//! From what was planned, done and observed to the status. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::model::{NodeStatus, PassSummary, Resource, State};
+use crate::frr::model::Scope;
+use crate::frr::observe::{SessionState, VniState};
+use crate::plan::Plan;
+use crate::snapshot::{ObjectRef, Rejection, Snapshot};
+use crate::types::VrfMode;
+
+/// What is known of the running router.
+#[derive(Debug, Clone, Default)]
+pub struct Live {
+    /// FRR's version.
+    pub frr_version: String,
+    /// L3VNIs.
+    pub vnis: Vec<VniState>,
+    /// Sessions.
+    pub sessions: Vec<SessionState>,
+    /// Lines that are not ours.
+    pub foreign_lines: Vec<String>,
+}
+
+/// Makes the status. `failures` are the texts of what could not be put in place.
+pub fn fold(
+    snapshot: &Snapshot,
+    plan: &Plan,
+    mode: VrfMode,
+    failures: &BTreeMap<Scope, Vec<String>>,
+    live: Live,
+    last_change: PassSummary,
+) -> NodeStatus {
+    let resources = resources(snapshot, plan, failures);
+    NodeStatus {
+        node: snapshot.node.name.clone(),
+        index: snapshot.node.index,
+        vtep: plan.underlay.as_ref().map(|u| u.vtep),
+        router_id: plan.underlay.as_ref().map(|u| u.router_id),
+        vrf_mode: mode,
+        frr_version: live.frr_version,
+        observed_time: 0,
+        ready: failures.is_empty() && resources.iter().all(|r| r.state != State::Failed),
+        resources,
+        vnis: live.vnis,
+        sessions: live.sessions,
+        foreign_lines: live.foreign_lines,
+        last_change,
+    }
+}
+
+fn resources(snapshot: &Snapshot, plan: &Plan, failures: &BTreeMap<Scope, Vec<String>>) -> Vec<Resource> {
+    let mut rejected: BTreeMap<&ObjectRef, Vec<&Rejection>> = BTreeMap::new();
+    for rejection in &plan.rejected {
+        rejected.entry(&rejection.object).or_default().push(rejection);
+    }
+    let underlay = plan.underlay.iter().map(|u| (&u.object, Scope::Underlay));
+    let vrfs = plan.vrfs.iter().map(|(vrf, planned)| (&planned.object, Scope::Vrf(vrf.clone())));
+    let scopes: BTreeMap<&ObjectRef, Scope> = underlay.chain(vrfs).collect();
+    let objects: BTreeSet<&ObjectRef> = rejected.keys().chain(scopes.keys()).copied().collect();
+    objects
+        .into_iter()
+        .map(|object| {
+            let scope = scopes.get(object);
+            let failed = scope.and_then(|scope| failures.get(scope));
+            resource(object, generation(snapshot, object), rejected.get(object), failed, scope.is_some())
+        })
+        .collect()
+}
+
+fn resource(
+    object: &ObjectRef,
+    generation: Option<i64>,
+    rejections: Option<&Vec<&Rejection>>,
+    failed: Option<&Vec<String>>,
+    in_force: bool,
+) -> Resource {
+    let (state, reason, message) = match (rejections, failed) {
+        (Some(found), _) => {
+            let reason = found.first().map(|r| format!("{:?}", r.reason)).unwrap_or_default();
+            let text = |r: &&Rejection| {
+                if r.field.is_empty() { r.message.clone() } else { format!("{}: {}", r.field, r.message) }
+            };
+            (State::Rejected, reason, found.iter().map(text).collect::<Vec<_>>().join("\n"))
+        }
+        (None, Some(texts)) => (State::Failed, "ApplyFailed".to_owned(), texts.join("\n")),
+        (None, None) => (State::Ready, "Applied".to_owned(), String::new()),
+    };
+    Resource {
+        kind: object.kind,
+        namespace: object.namespace.clone(),
+        name: object.name.clone(),
+        generation,
+        state,
+        reason,
+        message,
+        location: rejections.and_then(|found| found.iter().find_map(|r| r.location.clone())),
+        held: rejections.is_some() && in_force,
+    }
+}
+
+fn generation(snapshot: &Snapshot, object: &ObjectRef) -> Option<i64> {
+    let underlay = snapshot.underlays.iter().find(|o| o.key == *object).map(|o| o.generation);
+    underlay.or_else(|| snapshot.l3vnis.iter().find(|o| o.key == *object).map(|o| o.generation))
+}

@@ -1,0 +1,9 @@
+//! The status of the node's router: [`fold`] makes it (pure), `publish` writes it. Computed only from what was planned,
+//! done and observed.
+
+pub mod fold;
+pub mod model;
+pub mod publish;
+
+pub use fold::fold;
+pub use model::NodeStatus;

@@ -1,0 +1,109 @@
+//! The status as data: what `perouter status` prints and `status.json` holds. Pure.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::frr::observe::{SessionState, VniState};
+use crate::snapshot::{Kind, Location, ObjectRef};
+use crate::types::{VrfMode, VrfName};
+
+/// The router of one node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    /// Name of the node.
+    pub node: String,
+    /// Node index.
+    pub index: u32,
+    /// VTEP address; absent without an Underlay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vtep: Option<IpAddr>,
+    /// BGP router id; absent without an Underlay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub router_id: Option<Ipv4Addr>,
+    /// VRF mode.
+    pub vrf_mode: VrfMode,
+    /// Version of FRR as it tells it.
+    pub frr_version: String,
+    /// Seconds since the epoch.
+    pub observed_time: u64,
+    /// Every accepted object is in place.
+    pub ready: bool,
+    /// Every object of this node.
+    pub resources: Vec<Resource>,
+    /// L3VNIs as FRR has them.
+    pub vnis: Vec<VniState>,
+    /// BGP sessions.
+    pub sessions: Vec<SessionState>,
+    /// Lines in FRR that are not ours: reported, not fought.
+    pub foreign_lines: Vec<String>,
+    /// The last pass that did something.
+    pub last_change: PassSummary,
+}
+
+/// State of an object on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum State {
+    /// In place.
+    Ready,
+    /// Accepted, but a part could not be put in place; it is tried again.
+    Failed,
+    /// Not accepted.
+    Rejected,
+}
+
+/// An object on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resource {
+    /// Kind.
+    pub kind: Kind,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Generation that was judged; absent where the document could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+    /// State.
+    pub state: State,
+    /// Closed reason: that of the rejection, `ApplyFailed`, or `Applied`.
+    pub reason: String,
+    /// What is wrong and what to do; empty if nothing is.
+    pub message: String,
+    /// File and line of the first mistake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
+    /// The last accepted version is in force although the present one is rejected.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
+}
+
+impl Resource {
+    /// The object.
+    pub fn object(&self) -> ObjectRef {
+        ObjectRef { kind: self.kind, namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+}
+
+/// What a pass did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PassSummary {
+    /// Kernel operations done.
+    pub kernel_ops: usize,
+    /// FRR command lines sent.
+    pub frr_lines: usize,
+    /// IP-VRFs built anew because FRR did not take them up.
+    pub rebuilt: Vec<VrfName>,
+    /// Milliseconds.
+    pub duration_ms: u64,
+}
+
+impl PassSummary {
+    /// Nothing was changed.
+    pub fn is_quiet(&self) -> bool {
+        self.kernel_ops == 0 && self.frr_lines == 0
+    }
+}
