@@ -2,3 +2,4 @@
 //! that observe and apply them. Only this module talks netlink.
 
 pub mod model;
+pub mod netns;
