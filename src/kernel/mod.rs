@@ -6,6 +6,7 @@ pub mod diff;
 pub mod error;
 pub mod fake;
 pub mod model;
+pub mod netns;
 pub mod op;
 mod transition;
 
