@@ -12,5 +12,6 @@ pub mod frr;
 pub mod kernel;
 pub mod names;
 pub mod plan;
+pub mod runtime;
 pub mod snapshot;
 pub mod types;

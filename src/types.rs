@@ -181,6 +181,11 @@ impl TableId {
     pub fn of(vni: Vni) -> Self {
         Self(0x0100_0000 + vni.get())
     }
+
+    /// The VNI whose table this is; `None` for a table that [`TableId::of`] does not give.
+    pub fn vni(self) -> Option<Vni> {
+        self.0.checked_sub(0x0100_0000).and_then(|raw| Vni::try_from(raw).ok())
+    }
 }
 
 impl fmt::Display for TableId {

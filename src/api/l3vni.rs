@@ -1,35 +1,63 @@
 //! `L3VNI`: an IP-VRF that the fabric knows by its VNI, and the host's BGP session in it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::CustomResource;
+use kube::core::Rule;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bgp::{BfdSettings, EbgpMultiHop, GracefulRestart, SecretKeyRef};
+use super::rules;
 
 /// An IP-VRF on the selected nodes, joined to the fabric by EVPN Type-5 routes (RFC 9136) over VXLAN.
-#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[kube(group = "openpe.openperouter.github.io", version = "v1alpha1", kind = "L3VNI", plural = "l3vnis", namespaced)]
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "openpe.openperouter.github.io",
+    version = "v1alpha1",
+    kind = "L3VNI",
+    plural = "l3vnis",
+    namespaced,
+    doc = "L3VNI is an IP-VRF on the selected nodes, joined to the fabric by EVPN Type-5 routes (RFC 9136) over VXLAN.",
+    shortname = "l3v",
+    category = "openpe",
+    printcolumn(name = "VNI", type_ = "integer", json_path = ".spec.vni"),
+    printcolumn(name = "VRF", type_ = "string", json_path = ".spec.vrf", description = "the name of the object if empty"),
+    printcolumn(name = "ASN", type_ = "integer", json_path = ".spec.asn"),
+    printcolumn(name = "Host ASN", type_ = "integer", json_path = ".spec.hostasn", description = "ASN if empty"),
+    printcolumn(name = "Local IPv4", type_ = "string", json_path = ".spec.localcidr.ipv4"),
+    printcolumn(name = "Local IPv6", type_ = "string", json_path = ".spec.localcidr.ipv6"),
+    printcolumn(name = "VXLAN port", type_ = "integer", json_path = ".spec.vxlanport", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = name_is_vrf()
+)]
+#[x_kube(validation = needs_localcidr("hostSession"), validation = needs_localcidr("fromHost"))]
+#[x_kube(validation = needs_localcidr("toHost"), validation = multihop_is_ebgp())]
 #[serde(deny_unknown_fields)]
 pub struct L3VNISpec {
     /// AS number of the router in this VRF, 1 to 4294967295.
+    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub asn: u32,
     /// VXLAN network identifier, 1 to 16777215.
+    #[schemars(range(min = 1, max = 16_777_215))]
     pub vni: u32,
     /// Name of the VRF; the name of the object if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::vrf")]
     pub vrf: Option<String>,
     /// Subnets of the veth pair to the host. Without it the VRF has no host session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub localcidr: Option<LocalCidr>,
     /// AS number of the host; `asn` (iBGP) if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub hostasn: Option<u32>,
-    /// UDP port of VXLAN.
+    /// UDP port of VXLAN, 1 to 65535.
     #[serde(default = "default_vxlanport")]
+    #[schemars(range(min = 1, max = 65535))]
     pub vxlanport: u16,
     /// Nodes that this VNI is for; all if absent.
     #[serde(default, rename = "nodeSelector", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::node_selector")]
     pub node_selector: Option<LabelSelector>,
     /// Route targets in place of those that FRR derives from AS number and VNI.
     #[serde(default, rename = "routeTargets", skip_serializing_if = "Option::is_none")]
@@ -54,14 +82,17 @@ fn default_vxlanport() -> u16 {
 
 /// Subnets of the veth pair. The router takes the first host address on every node, the host of node index n the
 /// address 1+n above.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = one_family_at_least())]
 #[serde(deny_unknown_fields)]
 pub struct LocalCidr {
     /// IPv4 subnet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::subnet_v4")]
     pub ipv4: Option<String>,
     /// IPv6 subnet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::subnet_v6")]
     pub ipv6: Option<String>,
 }
 
@@ -71,14 +102,18 @@ pub struct LocalCidr {
 pub struct RouteTargets {
     /// Routes with one of these are taken into the VRF.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "rules::route_targets")]
     pub import: Vec<String>,
     /// Routes of the VRF carry these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "rules::route_targets")]
     pub export: Vec<String>,
 }
 
 /// Properties of the BGP session with the host.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = rules::timers_together(), validation = rules::timers_order(), validation = rules::timers_zero())]
+#[x_kube(validation = minimum_ttl_is_multihop())]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HostSession {
     /// TCP MD5 password (RFC 2385).
@@ -89,12 +124,16 @@ pub struct HostSession {
     pub bfd: Option<BfdSettings>,
     /// Hold time in seconds: 0, or 3 to 65535. Together with `keepaliveTimeSeconds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 65535))]
+    #[x_kube(validation = rules::hold_time())]
     pub hold_time_seconds: Option<u16>,
     /// Keepalive interval in seconds, at most the hold time. Together with `holdTimeSeconds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 65535))]
     pub keepalive_time_seconds: Option<u16>,
     /// Time between connection attempts in seconds, 1 to 65535.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
     pub connect_time_seconds: Option<u16>,
     /// Wait for the host to connect.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -108,16 +147,21 @@ pub struct HostSession {
 }
 
 /// A prefix with the lengths it stands for, as in a prefix list. Without `ge` and `le` exactly the prefix.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = rules::prefix_rule_ge(), validation = rules::prefix_rule_le())]
+#[x_kube(validation = rules::prefix_rule_order(), validation = rules::prefix_rule_family())]
 #[serde(deny_unknown_fields)]
 pub struct PrefixRule {
     /// The prefix.
+    #[schemars(schema_with = "rules::prefix")]
     pub prefix: String,
     /// Least length.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 128))]
     pub ge: Option<u8>,
     /// Greatest length.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 128))]
     pub le: Option<u8>,
 }
 
@@ -126,14 +170,17 @@ pub struct PrefixRule {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FromHost {
     /// Prefixes that the host may announce. Absent: everything but the default route, the session subnet and the
-    /// underlay's own prefixes.
+    /// underlay's own prefixes. An empty list allows none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
     pub allowed_prefixes: Option<Vec<PrefixRule>>,
     /// Prefixes for each address family before the session is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub max_prefixes: Option<u32>,
     /// Local preference of the host's routes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 4_294_967_295_u32))]
     pub local_pref: Option<u32>,
 }
 
@@ -142,6 +189,7 @@ pub struct FromHost {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Aggregate {
     /// The aggregate.
+    #[schemars(schema_with = "rules::prefix")]
     pub prefix: String,
     /// Announce the aggregate alone, without its parts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -149,14 +197,17 @@ pub struct Aggregate {
 }
 
 /// What is sent to the fabric.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ToFabric {
     /// Aggregates, announced while one of their parts is there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["prefix".to_owned()]))]
     pub aggregates: Vec<Aggregate>,
     /// Communities added to every route of the VRF, `ASN:NUMBER` or a well-known name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "rules::communities")]
     pub communities: Vec<String>,
 }
 
@@ -164,7 +215,45 @@ pub struct ToFabric {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ToHost {
-    /// Prefixes that the host gets. Absent: all.
+    /// Prefixes that the host gets. Absent: all. An empty list allows none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
     pub allowed_prefixes: Option<Vec<PrefixRule>>,
+}
+
+/// An object name that serves as VRF name is bound by the rules of [`rules::vrf`].
+fn name_is_vrf() -> Rule {
+    Rule::new(
+        "has(self.spec.vrf) || (self.metadata.name.matches('^[a-z][a-z0-9-]{0,14}$') && \
+         !(self.metadata.name in ['default', 'all', 'lo']))",
+    )
+    .message(
+        "without spec.vrf the name of the object is the VRF name, and this one cannot be: \
+         set spec.vrf to 1 to 15 letters, digits, '-' or '_', starting with a letter, other than default, all and lo",
+    )
+}
+
+fn needs_localcidr(field: &str) -> Rule {
+    Rule::new(format!("!has(self.{field}) || has(self.localcidr)"))
+        .message("needs localcidr, since without it there is no host session: set localcidr or remove this field")
+        .field_path(format!(".{field}"))
+}
+
+fn multihop_is_ebgp() -> Rule {
+    Rule::new(
+        "!has(self.hostSession) || !has(self.hostSession.multihop) || (has(self.hostasn) && self.hostasn != self.asn)",
+    )
+    .message("is for eBGP: set hostasn to another AS number than asn or remove it")
+    .field_path(".hostSession.multihop")
+}
+
+// FRR's bfdd reads the minimum TTL of multihop sessions only; single hop is always 255 (RFC 5881 section 5).
+fn minimum_ttl_is_multihop() -> Rule {
+    Rule::new("!has(self.bfd) || !has(self.bfd.minimumTTL) || has(self.multihop)")
+        .message("is for sessions over several hops: set multihop as well or remove it")
+        .field_path(".bfd.minimumTTL")
+}
+
+fn one_family_at_least() -> Rule {
+    Rule::new("has(self.ipv4) || has(self.ipv6)").message("is empty: give ipv4, ipv6 or both")
 }

@@ -2,7 +2,9 @@
 //! are derived from these types; what spans objects is checked in `plan`.
 
 pub mod bgp;
+pub mod crds;
 pub mod l3vni;
+mod rules;
 pub mod underlay;
 
 pub use bgp::{BfdSettings, EbgpMultiHop, GracefulRestart, SecretKeyRef};

@@ -181,6 +181,9 @@ pub enum Daemon {
 }
 
 impl Daemon {
+    /// All of them, in the order in which they start.
+    pub const ALL: [Self; 5] = [Self::Mgmtd, Self::Zebra, Self::Bgpd, Self::Bfdd, Self::Staticd];
+
     /// The name of the program and of its vty socket.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,162 @@
-//! Kernel state of the router: [`model`] (what is wanted and what is there), `diff` to operations, and the effects
-//! that observe and apply them. Only this module talks netlink.
+//! Kernel state of the router. Pure: [`model`] (what is wanted and what is there), [`diff()`] to [`KernelOp`]s. Effects:
+//! the port [`Kernel`] that observes and applies them, over netlink in production and in memory for tests. Only this
+//! module talks netlink; it knows nothing of objects, FRR or status.
 
+pub mod diff;
+pub mod error;
+pub mod fake;
 pub mod model;
+pub mod netns;
+pub mod op;
+mod transition;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+
+use futures::stream::{self, StreamExt};
+use ipnet::IpNet;
+
+use self::model::{KernelState, Netns};
+use crate::types::{IfName, Vni, VrfName};
+
+pub use self::diff::diff;
+pub use self::error::{KernelError, NetlinkError};
+pub use self::op::{KernelOp, Lane, Stage};
+
+/// What a plan needs to know of a NIC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NicFacts {
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Host or router.
+    pub netns: Netns,
+    /// Its addresses, IPv6 link-local ones too.
+    pub addresses: BTreeSet<IpNet>,
+}
+
+/// What a plan needs to know of the node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// The NICs that were asked for; one that does not exist is absent.
+    pub nics: BTreeMap<IfName, NicFacts>,
+}
+
+/// What became of an op.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is done.
+    Done,
+    /// It is not, and why.
+    Failed(KernelError),
+    /// It stands on an op that failed, and was not tried.
+    Skipped,
+}
+
+impl Outcome {
+    /// Whether the op is done.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+}
+
+/// The kernel as the reconciler sees it.
+pub trait Kernel: Sync {
+    /// Reads what a plan needs to know about `nics`.
+    fn facts(&self, nics: &BTreeSet<IfName>) -> impl Future<Output = Result<NodeFacts, KernelError>> + Send;
+
+    /// Reads everything of ours, and where `nics` are. An unreadable part is an error, never "nothing there".
+    fn observe(&self, nics: &BTreeSet<IfName>) -> impl Future<Output = Result<KernelState, KernelError>> + Send;
+
+    /// Does one op.
+    fn apply(&self, op: &KernelOp) -> impl Future<Output = Result<(), KernelError>> + Send;
+
+    /// Does the ops of a [`diff()`], independent ones at the same time. After a failure the rest of its VNI, and the VNI
+    /// of a failed IP-VRF, is skipped; the others go on. One outcome for each op, in their order.
+    fn apply_all(&self, ops: &[KernelOp]) -> impl Future<Output = Vec<Outcome>> + Send {
+        async move { Batch::new(ops).run(self).await }
+    }
+}
+
+/// VNIs in work at the same time: beyond this the socket buffer fills and nothing gets faster.
+const LANES: usize = 64;
+
+struct Batch<'a> {
+    ops: &'a [KernelOp],
+    outcomes: Vec<Outcome>,
+    failed_vnis: BTreeSet<Vni>,
+    failed_vrfs: BTreeSet<VrfName>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(ops: &'a [KernelOp]) -> Self {
+        let outcomes = ops.iter().map(|_| Outcome::Skipped).collect();
+        Self { ops, outcomes, failed_vnis: BTreeSet::new(), failed_vrfs: BTreeSet::new() }
+    }
+
+    async fn run<K: Kernel + ?Sized>(mut self, kernel: &K) -> Vec<Outcome> {
+        for stage in [Stage::Release, Stage::Ground, Stage::Build] {
+            let mut lanes: BTreeMap<Lane, Vec<usize>> = BTreeMap::new();
+            for (index, op) in self.ops.iter().enumerate().filter(|(_, op)| op.stage() == stage) {
+                lanes.entry(op.lane()).or_default().push(index);
+            }
+            // What stands on something goes before it, and comes after it.
+            let order: [fn(&Lane) -> bool; 3] = match stage {
+                Stage::Release => [is_vni, is_vrf, is_global],
+                Stage::Ground | Stage::Build => [is_global, is_vrf, is_vni],
+            };
+            for of_kind in order {
+                let lanes: Vec<_> =
+                    lanes.iter().filter(|(lane, _)| of_kind(lane)).map(|(_, ops)| ops.clone()).collect();
+                self.run_lanes(kernel, lanes).await;
+            }
+        }
+        self.outcomes
+    }
+
+    async fn run_lanes<K: Kernel + ?Sized>(&mut self, kernel: &K, lanes: Vec<Vec<usize>>) {
+        let this = &*self;
+        let work = lanes.into_iter().map(|lane| this.run_lane(kernel, lane));
+        let done: Vec<Vec<(usize, Outcome)>> = stream::iter(work).buffer_unordered(LANES).collect().await;
+        for (index, outcome) in done.into_iter().flatten() {
+            if !outcome.is_done() {
+                self.failed_vnis.extend(self.ops[index].vni());
+                self.failed_vrfs.extend(self.ops[index].vrf().cloned());
+            }
+            self.outcomes[index] = outcome;
+        }
+    }
+
+    async fn run_lane<K: Kernel + ?Sized>(&self, kernel: &K, lane: Vec<usize>) -> Vec<(usize, Outcome)> {
+        let mut outcomes = Vec::with_capacity(lane.len());
+        let mut broken = false;
+        for index in lane {
+            let op = &self.ops[index];
+            let stands_on_failed = op.vni().is_some_and(|vni| self.failed_vnis.contains(&vni))
+                || op.vrf().is_some_and(|vrf| self.failed_vrfs.contains(vrf));
+            let outcome = if broken || stands_on_failed {
+                Outcome::Skipped
+            } else {
+                match kernel.apply(op).await {
+                    Ok(()) => Outcome::Done,
+                    Err(error) => Outcome::Failed(error),
+                }
+            };
+            // What belongs to the node has nothing in common but that.
+            broken |= !outcome.is_done() && !is_global(&op.lane());
+            outcomes.push((index, outcome));
+        }
+        outcomes
+    }
+}
+
+fn is_global(lane: &Lane) -> bool {
+    matches!(lane, Lane::Global)
+}
+
+fn is_vrf(lane: &Lane) -> bool {
+    matches!(lane, Lane::Vrf(_))
+}
+
+fn is_vni(lane: &Lane) -> bool {
+    matches!(lane, Lane::Vni(_))
+}

@@ -1,0 +1,101 @@
+//! The `CustomResourceDefinition`s as an API server takes them: the one place where the derived definitions are brought
+//! into their final form. In: the types of the sibling modules. Out: JSON for the directory source, YAML for `crds/`.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde_json::{Map, Number, Value};
+use thiserror::Error;
+
+use super::{GROUP, L3VNI, Underlay};
+use crate::snapshot::Kind;
+
+/// Why a definition cannot be written.
+#[derive(Debug, Error)]
+pub enum CrdError {
+    /// The derived definition is no JSON.
+    #[error("the derived definition of {kind:?} does not serialise")]
+    Json {
+        /// Its kind.
+        kind: Kind,
+        /// The cause.
+        source: serde_json::Error,
+    },
+    /// The definition is no YAML.
+    #[error("the definition of {kind:?} cannot be written as YAML")]
+    Yaml {
+        /// Its kind.
+        kind: Kind,
+        /// The cause.
+        source: serde_saphyr::ser::Error,
+    },
+}
+
+/// The kinds that have a definition, in the order of their files.
+pub const KINDS: [Kind; 2] = [Kind::L3VNI, Kind::Underlay];
+
+/// Every definition as file name and YAML text.
+pub fn crds() -> Result<Vec<(String, String)>, CrdError> {
+    KINDS
+        .into_iter()
+        .map(|kind| {
+            let definition = definition(kind)?;
+            let plural = definition.pointer("/spec/names/plural").and_then(Value::as_str).unwrap_or_default();
+            let name = format!("{GROUP}_{plural}.yaml");
+            let text = serde_saphyr::to_string(&definition).map_err(|source| CrdError::Yaml { kind, source })?;
+            Ok((name, text))
+        })
+        .collect()
+}
+
+/// The definition of one kind.
+pub fn definition(kind: Kind) -> Result<Value, CrdError> {
+    let derived: CustomResourceDefinition = match kind {
+        Kind::Underlay => Underlay::crd(),
+        Kind::L3VNI => L3VNI::crd(),
+    };
+    let mut value = serde_json::to_value(derived).map_err(|source| CrdError::Json { kind, source })?;
+    settle(&mut value);
+    Ok(value)
+}
+
+/// The `openAPIV3Schema` of one kind.
+pub fn schema(kind: Kind) -> Result<Value, CrdError> {
+    let mut definition = definition(kind)?;
+    Ok(definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").map(Value::take).unwrap_or_default())
+}
+
+/// Drops what the API server warns of (`format: uint32`) and what makes CEL harder to reason about (`nullable`: the
+/// server then prunes a null before the rules see it), and writes whole numbers as such.
+fn settle(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            drop_schema_keywords(fields);
+            fields.values_mut().for_each(settle);
+        }
+        Value::Array(items) => items.iter_mut().for_each(settle),
+        Value::Number(number) => {
+            if let Some(whole) = whole(number) {
+                *number = whole;
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+fn drop_schema_keywords(fields: &mut Map<String, Value>) {
+    if fields.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+        fields.remove("format");
+    }
+    if fields.get("nullable").is_some_and(Value::is_boolean) {
+        fields.remove("nullable");
+    }
+}
+
+/// `Some` for a float without fraction that an `i64` holds exactly.
+fn whole(number: &Number) -> Option<Number> {
+    let float = number.as_f64().filter(|_| number.is_f64())?;
+    format!("{float:.0}").parse::<i64>().ok().filter(|_| float.fract() == 0.0).map(Number::from)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! From what FRR has to what it shall have. In: two [`Config`]s. Out: for each scope the command lines in order, or that
+//! it has to be rebuilt or removed. `diff(x, x)` is empty. Lines that no rule knows (typed by hand) are reported and left
+//! alone. Pure.
+//!
+//! Order within a scope: BFD profiles, `vrf`/`vni`, prefix lists, route maps, neighbors that go, new and changed lines,
+//! lines that go, then policies and profiles that nothing uses any more. New comes before old goes, so that the last
+//! route target or network never is missing in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::command::{Change, Command, Intent, lay_out};
+use super::line::Line;
+use super::model::{Daemon, Scope};
+use super::rules;
+use super::tree::{Config, Tree};
+
+/// The mode in which commands are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// After `configure terminal`.
+    Configure,
+    /// At the top, such as `clear`.
+    Exec,
+}
+
+/// Commands for one daemon, to be sent in one go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Which daemon.
+    pub daemon: Daemon,
+    /// In which mode.
+    pub mode: Mode,
+    /// FRR refuses these for a while ("Please unconfigure l3vni first" until bgpd has heard of `no vni`): try again.
+    pub retry: bool,
+    /// The commands, in order.
+    pub commands: Vec<Command>,
+}
+
+/// What happens to one scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScopeChange {
+    /// Nothing of it is there: all of it is sent.
+    Build(Vec<Batch>),
+    /// A part changes in place.
+    Edit(Vec<Batch>),
+    /// AS number or VNI changed: [`teardown`] first, then these.
+    Rebuild(Vec<Batch>),
+    /// It is wanted no more: [`teardown`].
+    Remove,
+}
+
+impl ScopeChange {
+    /// The batches that make the wanted state, without a teardown before.
+    pub fn batches(&self) -> &[Batch] {
+        match self {
+            Self::Build(batches) | Self::Edit(batches) | Self::Rebuild(batches) => batches,
+            Self::Remove => &[],
+        }
+    }
+}
+
+/// The change of the whole configuration. The underlay is the first scope.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FrrChange {
+    /// By scope; a scope without a change is absent.
+    pub scopes: BTreeMap<Scope, ScopeChange>,
+    /// Lines within our stanzas that are not ours: reported, not fought.
+    pub unknown: BTreeSet<(Scope, Daemon, String)>,
+}
+
+impl FrrChange {
+    /// Nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.scopes.is_empty()
+    }
+
+    /// Count of lines that change something, without those that only enter or leave a stanza and without teardowns.
+    pub fn lines(&self) -> usize {
+        let batches = self.scopes.values().flat_map(ScopeChange::batches);
+        batches.flat_map(|batch| &batch.commands).filter(|command| command.intent == Intent::Set).count()
+    }
+}
+
+/// How a scope is taken away: first `before`, then the network namespace or VRF device goes, then `after`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Teardown {
+    /// In order.
+    pub before: Vec<Batch>,
+    /// When zebra knows the VRF as inactive: `no vrf X`. Never `no netns`: zebra 8.4 aborts.
+    pub after: Vec<Batch>,
+}
+
+/// What to do so that `have` becomes `want`.
+pub fn diff(have: &Config, want: &Config) -> FrrChange {
+    let mut change = FrrChange::default();
+    let (present, wanted) = (have.scopes(), want.scopes());
+    // FRR refuses to remove the default instance while there are others: they go and come with it.
+    let all =
+        wanted.contains(&Scope::Underlay) && have.identity(&Scope::Underlay).clashes(want.identity(&Scope::Underlay));
+    for scope in present.union(&wanted).copied() {
+        if !wanted.contains(scope) {
+            change.scopes.insert(scope.clone(), ScopeChange::Remove);
+            continue;
+        }
+        let is_new = !present.contains(scope);
+        let rebuild = !is_new && (all || have.identity(scope).clashes(want.identity(scope)));
+        if !rebuild && have.same(want, scope) {
+            continue;
+        }
+        let none = Config::default();
+        let batches = edit(if rebuild { &none } else { have }, want, scope);
+        if !rebuild {
+            report_unknown(have, scope, &mut change.unknown);
+        }
+        let of_scope = match (is_new, rebuild) {
+            (true, _) => ScopeChange::Build(batches),
+            (_, true) => ScopeChange::Rebuild(batches),
+            _ if batches.is_empty() => continue,
+            _ => ScopeChange::Edit(batches),
+        };
+        change.scopes.insert(scope.clone(), of_scope);
+    }
+    change
+}
+
+/// How to take `scope` away, from what FRR has of it.
+pub fn teardown(have: &Config, scope: &Scope) -> Teardown {
+    let nothing = Tree::default();
+    let mut before = Vec::new();
+    let mut after = Vec::new();
+    let take = |tree: &Tree, keep: fn(&Line) -> bool| {
+        let mut lines = Vec::new();
+        for (line, _) in tree.ordered().into_iter().rev().filter(|(line, _)| keep(line)) {
+            lines.extend(rules::removal(line).map(|line| Change { path: vec![], line }));
+        }
+        lay_out(lines)
+    };
+    if let Some(tree) = have.tree(scope, Daemon::Zebra) {
+        // Only the VNI: the stanza itself stays until its namespace or device is gone.
+        let vnis = tree.0.iter().flat_map(|(header, below)| removals(below, &nothing, std::slice::from_ref(header)));
+        before.extend(batch(Daemon::Zebra, lay_out(vnis.collect())));
+    }
+    if let Scope::Vrf(name) = scope {
+        let gone = Change { path: vec![], line: Line::new(&format!("no vrf {name}")) };
+        after.extend(batch(Daemon::Zebra, lay_out(vec![gone])));
+    }
+    if let Some(tree) = have.tree(scope, Daemon::Bgpd) {
+        let instance = take(tree, |line| line.after("router").is_some());
+        before.extend(batch(Daemon::Bgpd, instance).map(|batch| Batch { retry: true, ..batch }));
+        before.extend(batch(Daemon::Bgpd, take(tree, |line| line.after("router").is_none())));
+    }
+    if let Some(tree) = have.tree(scope, Daemon::Bfdd) {
+        let profiles = tree.0.iter().flat_map(|(bfd, below)| removals(below, &nothing, std::slice::from_ref(bfd)));
+        before.extend(batch(Daemon::Bfdd, lay_out(profiles.collect())));
+    }
+    Teardown { before, after }
+}
+
+fn edit(have: &Config, want: &Config, scope: &Scope) -> Vec<Batch> {
+    let empty = Tree::default();
+    let of = |daemon| (have.tree(scope, daemon).unwrap_or(&empty), want.tree(scope, daemon).unwrap_or(&empty));
+    let (had_profiles, profiles) = of(Daemon::Bfdd);
+    let (had_vrf, vrf) = of(Daemon::Zebra);
+    let (had_bgp, bgp) = of(Daemon::Bgpd);
+    let mut batches = Vec::new();
+    batches.extend(batch(Daemon::Bfdd, lay_out(additions(had_profiles, profiles, &[]))));
+    let mut zebra = additions(had_vrf, vrf, &[]);
+    zebra.extend(removals(had_vrf, vrf, &[]));
+    batches.extend(batch(Daemon::Zebra, lay_out(zebra)));
+    batches.extend(batch(Daemon::Bgpd, lay_out(bgp_changes(had_bgp, bgp))));
+    batches.extend(batch(Daemon::Bfdd, lay_out(removals(had_profiles, profiles, &[]))));
+    batches.extend(session_resets(had_bgp, bgp, scope));
+    batches
+}
+
+fn batch(daemon: Daemon, commands: Vec<Command>) -> Option<Batch> {
+    (!commands.is_empty()).then_some(Batch { daemon, mode: Mode::Configure, retry: false, commands })
+}
+
+/// Neighbors that go take all their lines with them, in every address family.
+fn bgp_changes(have: &Tree, want: &Tree) -> Vec<Change> {
+    let mut have = have.clone();
+    let mut changes = Vec::new();
+    for (header, instance) in &mut have.0 {
+        let Some(wanted) = want.0.get(header) else { continue };
+        let made = |tree: &Tree| -> BTreeMap<String, Line> {
+            let makers = tree.0.keys().filter(|line| rules::makes_neighbor(line));
+            makers.filter_map(|line| Some((rules::neighbor(line)?.to_owned(), line.clone()))).collect()
+        };
+        let stays = made(wanted);
+        for (peer, line) in made(instance).into_iter().filter(|(peer, _)| !stays.contains_key(peer)) {
+            forget(instance, &peer);
+            changes.extend(rules::removal(&line).map(|line| Change { path: vec![header.clone()], line }));
+        }
+    }
+    changes.extend(additions(&have, want, &[]));
+    changes.extend(removals(&have, want, &[]));
+    changes
+}
+
+fn forget(tree: &mut Tree, peer: &str) {
+    tree.0.retain(|line, _| rules::neighbor(line) != Some(peer));
+    for below in tree.0.values_mut() {
+        forget(below, peer);
+    }
+}
+
+/// Lines of `want` that `have` lacks or has with another value, outer before inner.
+fn additions(have: &Tree, want: &Tree, path: &[Line]) -> Vec<Change> {
+    let nothing = Tree::default();
+    let mut changes = Vec::new();
+    for (line, below) in want.ordered() {
+        let had = have.0.get(line);
+        if had.is_none() {
+            changes.push(Change { path: path.to_vec(), line: line.clone() });
+        }
+        changes.extend(additions(had.unwrap_or(&nothing), below, &[path, std::slice::from_ref(line)].concat()));
+    }
+    changes
+}
+
+/// Lines of `have` whose identity `want` has not at all, last first.
+fn removals(have: &Tree, want: &Tree, path: &[Line]) -> Vec<Change> {
+    let nothing = Tree::default();
+    let kept: BTreeSet<String> = want.0.keys().filter_map(rules::slot).collect();
+    let mut changes = Vec::new();
+    let mut skip_profile_of = BTreeSet::new();
+    let gone = |line: &Line| rules::slot(line).is_some_and(|slot| !kept.contains(&slot));
+    for (line, _) in have.0.iter().filter(|(line, _)| gone(line)) {
+        // `no neighbor X bfd` takes the profile along.
+        if let Some(peer) = rules::neighbor(line).filter(|_| line.send().ends_with(" bfd")) {
+            skip_profile_of.insert(format!("neighbor {peer} bfd profile"));
+        }
+    }
+    for (line, below) in have.ordered().into_iter().rev() {
+        let inner = [path, std::slice::from_ref(line)].concat();
+        let removal = rules::removal(line).filter(|_| gone(line));
+        match (removal, want.0.get(line)) {
+            (_, Some(wanted)) => changes.extend(removals(below, wanted, &inner)),
+            (Some(_), None) if rules::slot(line).is_some_and(|slot| skip_profile_of.contains(&slot)) => {}
+            (Some(removal), None) => changes.push(Change { path: path.to_vec(), line: removal }),
+            (None, None) if rules::opens(line) => changes.extend(removals(below, &nothing, &inner)),
+            (None, None) => {}
+        }
+    }
+    changes
+}
+
+/// FRR: "Graceful restart configuration changed, reset all peers to take effect" - the capability is told in OPEN only
+/// (RFC 4724 section 3). Of all that we change, only this needs a reset that FRR does not do by itself: passwords,
+/// AS numbers, timers, router ids and families reset the session, route maps and prefix lists refresh it.
+fn session_resets(have: &Tree, want: &Tree, scope: &Scope) -> Option<Batch> {
+    let restarts = |tree: &Tree| tree.0.contains_key(&Line::new("bgp graceful-restart"));
+    let toggled =
+        want.0.iter().any(|(header, wanted)| have.0.get(header).is_some_and(|had| restarts(had) != restarts(wanted)));
+    let line = match scope {
+        Scope::Underlay => Line::new("clear bgp *"),
+        Scope::Vrf(vrf) => Line::new(&format!("clear bgp vrf {vrf} *")),
+    };
+    let commands = vec![Command { context: vec![], line, intent: Intent::Set }];
+    toggled.then_some(Batch { daemon: Daemon::Bgpd, mode: Mode::Exec, retry: false, commands })
+}
+
+fn report_unknown(have: &Config, scope: &Scope, unknown: &mut BTreeSet<(Scope, Daemon, String)>) {
+    fn walk(tree: &Tree, found: &mut Vec<String>) {
+        for (line, below) in &tree.0 {
+            if rules::slot(line).is_none() {
+                found.push(line.to_string());
+            }
+            walk(below, found);
+        }
+    }
+    for daemon in Daemon::ALL {
+        let mut found = Vec::new();
+        have.tree(scope, daemon).into_iter().for_each(|tree| walk(tree, &mut found));
+        unknown.extend(found.into_iter().map(|line| (scope.clone(), daemon, line)));
+    }
+}
+
+impl fmt::Display for FrrChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (scope, change) in &self.scopes {
+            match change {
+                ScopeChange::Remove => writeln!(f, "{scope}: remove")?,
+                ScopeChange::Rebuild(_) => writeln!(f, "{scope}: remove and build anew")?,
+                ScopeChange::Build(_) | ScopeChange::Edit(_) => {}
+            }
+            for batch in change.batches() {
+                for command in batch.commands.iter().filter(|command| command.intent != Intent::Leave) {
+                    writeln!(f, "{scope}: {}: {command}", batch.daemon)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "diff_tests.rs"]
+mod tests;

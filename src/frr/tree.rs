@@ -1,0 +1,214 @@
+//! FRR configuration as a tree that compares by value. In: text in FRR's form (its own or rendered). Out: [`Tree`], split
+//! by what it belongs to ([`Config`]). What says nothing about routing (banner, `log`, `!`, `exit`, `netns`) is left
+//! out, order is forgotten where FRR does not heed it. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::line::Line;
+use super::model::{Daemon, Scope};
+use super::{policy_names, rules};
+use crate::types::{Asn, Vni};
+
+/// Lines with the lines below them. A set: FRR heeds the order of lines nowhere, as sequence numbers are in the text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tree(pub BTreeMap<Line, Tree>);
+
+impl Tree {
+    /// Reads what FRR or a template printed: one more blank of indentation is one level down.
+    pub fn parse(text: &str) -> Self {
+        let mut open: Vec<(usize, Line)> = Vec::new();
+        let mut root = Self::default();
+        for raw in text.lines() {
+            let line = Line::new(raw);
+            let indent = raw.len() - raw.trim_start().len();
+            if silent(&line) {
+                continue;
+            }
+            while open.last().is_some_and(|(above, _)| *above >= indent) {
+                open.pop();
+            }
+            root.insert(open.iter().map(|(_, line)| line), &line);
+            open.push((indent, line));
+        }
+        root
+    }
+
+    /// Adds `line` below `path`, with the path as far as it is missing.
+    pub fn insert<'a>(&mut self, path: impl Iterator<Item = &'a Line>, line: &Line) {
+        let mut at = self;
+        for step in path {
+            at = at.0.entry(step.clone()).or_default();
+        }
+        at.0.entry(line.clone()).or_default();
+    }
+
+    /// No line at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Count of lines.
+    pub fn len(&self) -> usize {
+        self.0.values().map(|below| 1 + below.len()).sum()
+    }
+
+    /// The lines in the order in which they are sent.
+    pub fn ordered(&self) -> Vec<(&Line, &Self)> {
+        let mut lines: Vec<_> = self.0.iter().collect();
+        lines.sort_by_cached_key(|(line, _)| rules::rank(line));
+        lines
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
+        for (line, below) in self.ordered() {
+            writeln!(f, "{:depth$}{line}", "")?;
+            below.write(f, depth + 1)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, 0)
+    }
+}
+
+/// Lines that configure nothing that we compare.
+fn silent(line: &Line) -> bool {
+    let text = line.send();
+    if text.is_empty() || text.starts_with('!') || text.starts_with('#') {
+        return true;
+    }
+    let first = line.words().next().unwrap_or_default();
+    // `netns PATH` is printed by FRR 8 below `vrf X` with the netns backend, for a namespace that it found by itself.
+    matches!(first, "frr" | "hostname" | "log" | "end" | "Building" | "Current" | "netns" | "service")
+        || first == "exit"
+        || first.starts_with("exit-")
+}
+
+/// The configuration of all daemons, split by what it belongs to. An absent entry and an empty tree are the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    parts: BTreeMap<(Scope, Daemon), Tree>,
+}
+
+/// AS number and VNI of a scope: with another one FRR takes the stanza for another thing, or refuses the change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// AS number of the `router bgp` stanza.
+    pub asn: Option<Asn>,
+    /// L3VNI of the `vrf` stanza.
+    pub vni: Option<Vni>,
+}
+
+impl Identity {
+    /// Both know the value and it differs. A missing one can be added.
+    pub fn clashes(self, other: Self) -> bool {
+        let differ = |a: Option<u32>, b: Option<u32>| a.is_some() && b.is_some() && a != b;
+        differ(self.asn.map(Into::into), other.asn.map(Into::into))
+            || differ(self.vni.map(Into::into), other.vni.map(Into::into))
+    }
+}
+
+impl Config {
+    /// Adds the running configuration of one daemon. What is not ours comes back.
+    pub fn absorb(&mut self, daemon: Daemon, tree: Tree) -> Tree {
+        let mut foreign = Tree::default();
+        for (line, below) in tree.0 {
+            if line.send() == "bfd" {
+                self.absorb_profiles(daemon, below, &mut foreign);
+                continue;
+            }
+            match scope_of(&line) {
+                // FRR prints a bare `vrf X` for every VRF that the kernel has.
+                Some(Scope::Vrf(_)) if below.is_empty() && line.words().next() == Some("vrf") => {}
+                Some(scope) => {
+                    self.part(scope, daemon).0.insert(line, below);
+                }
+                None => {
+                    foreign.0.insert(line, below);
+                }
+            }
+        }
+        foreign
+    }
+
+    /// `bfd` is one stanza for the profiles of all.
+    fn absorb_profiles(&mut self, daemon: Daemon, below: Tree, foreign: &mut Tree) {
+        let bfd = Line::new("bfd");
+        for (line, settings) in below.0 {
+            let scope = line.after("profile").and_then(policy_names::scope_of);
+            let tree = scope.map_or(&mut *foreign, |scope| self.part(scope, daemon));
+            tree.0.entry(bfd.clone()).or_default().0.insert(line, settings);
+        }
+    }
+
+    fn part(&mut self, scope: Scope, daemon: Daemon) -> &mut Tree {
+        self.parts.entry((scope, daemon)).or_default()
+    }
+
+    /// The tree of one scope in one daemon.
+    pub fn tree(&self, scope: &Scope, daemon: Daemon) -> Option<&Tree> {
+        self.parts.get(&(scope.clone(), daemon)).filter(|tree| !tree.is_empty())
+    }
+
+    /// Everything, by scope and daemon.
+    pub fn parts(&self) -> impl Iterator<Item = (&Scope, Daemon, &Tree)> {
+        self.parts.iter().map(|((scope, daemon), tree)| (scope, *daemon, tree))
+    }
+
+    /// The scopes that have a line somewhere.
+    pub fn scopes(&self) -> std::collections::BTreeSet<&Scope> {
+        self.parts().filter(|(_, _, tree)| !tree.is_empty()).map(|(scope, _, _)| scope).collect()
+    }
+
+    /// Whether `scope` is the same in both.
+    pub fn same(&self, other: &Self, scope: &Scope) -> bool {
+        Daemon::ALL.into_iter().all(|daemon| self.tree(scope, daemon) == other.tree(scope, daemon))
+    }
+
+    /// Everything but one scope.
+    pub fn without(&self, scope: &Scope) -> Self {
+        let parts = self.parts.iter().filter(|((s, _), _)| s != scope);
+        Self { parts: parts.map(|(key, tree)| (key.clone(), tree.clone())).collect() }
+    }
+
+    /// What cannot change in place for `scope`.
+    pub fn identity(&self, scope: &Scope) -> Identity {
+        let bgp = self.tree(scope, Daemon::Bgpd).into_iter().flat_map(|tree| tree.0.keys());
+        let asn = bgp.filter_map(|line| line.after("router bgp")).find_map(|rest| rest.split(' ').next()?.parse().ok());
+        let vrf = self.tree(scope, Daemon::Zebra).into_iter().flat_map(|tree| tree.0.values());
+        let vni =
+            vrf.flat_map(|tree| tree.0.keys()).find_map(|line| line.after("vni")?.split(' ').next()?.parse().ok());
+        Identity {
+            asn: asn.and_then(|raw: u32| Asn::try_from(raw).ok()),
+            vni: vni.and_then(|raw: u32| Vni::try_from(raw).ok()),
+        }
+    }
+}
+
+/// Whose a line of the top level is. `None`: not ours.
+fn scope_of(line: &Line) -> Option<Scope> {
+    let words: Vec<_> = line.words().collect();
+    match words.as_slice() {
+        ["router", "bgp", _] => Some(Scope::Underlay),
+        ["router", "bgp", _, "vrf", vrf] | ["vrf", vrf] => vrf.parse().ok().map(Scope::Vrf),
+        ["ip" | "ipv6", "prefix-list", name, ..] | ["route-map", name, ..] => policy_names::scope_of(name),
+        _ => None,
+    }
+}
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (scope, daemon, tree) in self.parts() {
+            write!(f, "! {scope}: {daemon}\n{tree}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "tree_tests.rs"]
+mod tests;

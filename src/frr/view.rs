@@ -1,0 +1,388 @@
+//! What the templates see: the typed configuration turned into FRR's words, with names of policies and with FRR's
+//! defaults left out. In: the model. Out: serialisable values, which hold passwords in the clear and so have no `Debug`.
+//! Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use super::model::{
+    Bfd, GracefulRestart, HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, Scope, UnderlayInstance,
+};
+use super::policy_names::{self, Use};
+use crate::types::{Asn, Community, Family, VrfName};
+
+// Defaults of FRR 8.4 (`frr defaults traditional`) which it does not print.
+const PORT: u16 = 179;
+const RESTART_TIME: u16 = 120;
+const STALE_PATH_TIME: u16 = 360;
+const BFD_INTERVAL: u32 = 300;
+const BFD_MULTIPLIER: u8 = 3;
+const BFD_MINIMUM_TTL: u8 = 254;
+const EBGP_TTL: u8 = 1;
+
+#[derive(Serialize)]
+pub(super) struct View {
+    bgp: Bgp,
+    vni: Option<u32>,
+    prefix_lists: Vec<PrefixList>,
+    route_maps: Vec<RouteMap>,
+    profiles: Vec<Profile>,
+}
+
+#[derive(Serialize)]
+struct Bgp {
+    asn: Asn,
+    vrf: Option<String>,
+    router_id: Ipv4Addr,
+    graceful_restart: Option<Restart>,
+    neighbors: Vec<Session>,
+    families: Vec<AddressFamily>,
+}
+
+#[derive(Serialize)]
+struct Restart {
+    restart_time: Option<u16>,
+    stale_path_time: Option<u16>,
+}
+
+#[derive(Serialize)]
+struct Session {
+    name: String,
+    interface: bool,
+    remote_as: String,
+    bfd: Option<String>,
+    password: Option<String>,
+    port: Option<u16>,
+    passive: bool,
+    multihop: Option<u8>,
+    timers: Option<Timers>,
+    connect: Option<u16>,
+    extended_nexthop: bool,
+}
+
+#[derive(Serialize)]
+struct Timers {
+    keepalive: u16,
+    hold: u16,
+}
+
+#[derive(Serialize)]
+struct AddressFamily {
+    name: &'static str,
+    networks: Vec<IpNet>,
+    aggregates: Vec<Aggregate>,
+    neighbors: Vec<Activation>,
+    evpn: Option<Evpn>,
+}
+
+#[derive(Serialize)]
+struct Aggregate {
+    prefix: IpNet,
+    summary_only: bool,
+}
+
+#[derive(Serialize, Default)]
+struct Activation {
+    name: String,
+    next_hop_self: bool,
+    host: bool,
+    max_prefixes: Option<u32>,
+    allowas_in: bool,
+    inbound: Option<String>,
+    outbound: Option<String>,
+}
+
+#[derive(Serialize, Default)]
+struct Evpn {
+    all_vni: bool,
+    advertise: Vec<Family>,
+    route_map: Option<String>,
+    import: Vec<String>,
+    export: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct PrefixList {
+    command: &'static str,
+    name: String,
+    entries: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct RouteMap {
+    name: String,
+    clauses: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Profile {
+    name: String,
+    detect_multiplier: Option<u8>,
+    transmit_interval: Option<u32>,
+    receive_interval: Option<u32>,
+    passive: bool,
+    minimum_ttl: Option<u8>,
+}
+
+/// The default instance.
+pub(super) fn underlay(instance: &UnderlayInstance) -> View {
+    let vtep_families: BTreeSet<Family> = instance.networks.iter().map(Family::of).collect();
+    let mut prefix_lists = Vec::new();
+    let mut families = Vec::new();
+    for family in vtep_families.iter().copied() {
+        let networks = of_family(&instance.networks, family);
+        // A node is no transit between its leaves: it announces its VTEP and nothing that it heard.
+        let own: Vec<_> = networks.iter().map(|prefix| format!("permit {prefix}")).collect();
+        let list = prefix_list(&Scope::Underlay, Use::Out(family), &own);
+        let mut neighbors = activations(instance);
+        for neighbor in &mut neighbors {
+            neighbor.outbound = Some(list.name.clone());
+        }
+        prefix_lists.push(list);
+        families.push(AddressFamily { name: unicast(family), networks, aggregates: vec![], neighbors, evpn: None });
+    }
+    families.push(AddressFamily {
+        name: "l2vpn evpn",
+        networks: vec![],
+        aggregates: vec![],
+        neighbors: activations(instance),
+        evpn: Some(Evpn { all_vni: true, ..Evpn::default() }),
+    });
+    let mut neighbors = Vec::new();
+    let mut profiles = Vec::new();
+    for (peer, neighbor) in in_frr_order(&instance.neighbors) {
+        let name = policy_names::fabric_bfd(peer);
+        profiles.extend(neighbor.bfd.as_ref().map(|bfd| profile(name.clone(), bfd)));
+        let mut session = session(peer, neighbor, name);
+        // FRR offers RFC 8950 by itself to interface peers only. Without it an IPv6 session cannot carry an IPv4 VTEP.
+        session.extended_nexthop =
+            matches!(peer, Peer::Address(IpAddr::V6(_))) && vtep_families.contains(&Family::Ipv4);
+        neighbors.push(session);
+    }
+    let bgp = Bgp {
+        asn: instance.asn,
+        vrf: None,
+        router_id: instance.router_id,
+        graceful_restart: instance.graceful_restart.as_ref().map(restart),
+        neighbors,
+        families,
+    };
+    View { bgp, vni: None, prefix_lists, route_maps: vec![], profiles }
+}
+
+/// All nodes share one AS: an eBGP fabric brings back their VTEPs and Type-5 routes with our AS in the path.
+fn activations(instance: &UnderlayInstance) -> Vec<Activation> {
+    let one = |(peer, neighbor): (&Peer, &Neighbor)| Activation {
+        name: peer.to_string(),
+        allowas_in: neighbor.external,
+        ..Activation::default()
+    };
+    in_frr_order(&instance.neighbors).map(one).collect()
+}
+
+/// FRR prints interface peers first.
+fn in_frr_order(neighbors: &BTreeMap<Peer, Neighbor>) -> impl Iterator<Item = (&Peer, &Neighbor)> {
+    let is_interface = |(peer, _): &(&Peer, &Neighbor)| matches!(peer, Peer::Interface(_));
+    neighbors.iter().filter(is_interface).chain(neighbors.iter().filter(move |entry| !is_interface(entry)))
+}
+
+/// An IP-VRF.
+pub(super) fn vrf(name: &VrfName, vrf: &IpVrf) -> View {
+    let scope = Scope::Vrf(name.clone());
+    let mut view = View {
+        bgp: Bgp {
+            asn: vrf.asn,
+            vrf: Some(name.to_string()),
+            router_id: vrf.router_id,
+            graceful_restart: vrf.graceful_restart.as_ref().map(restart),
+            neighbors: vec![],
+            families: vec![],
+        },
+        vni: Some(vrf.vni.get()),
+        prefix_lists: vec![],
+        route_maps: vec![],
+        profiles: vec![],
+    };
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let networks = of_family(&vrf.networks, family);
+        let aggregates: Vec<_> = vrf
+            .aggregates
+            .iter()
+            .filter(|(prefix, _)| Family::of(prefix) == family)
+            .map(|(prefix, summary_only)| Aggregate { prefix: *prefix, summary_only: *summary_only })
+            .collect();
+        let neighbors: Vec<_> = vrf
+            .sessions
+            .get(&family)
+            .map(|session| host(&mut view, &scope, name, family, session))
+            .into_iter()
+            .collect();
+        if !(networks.is_empty() && aggregates.is_empty() && neighbors.is_empty()) {
+            let af = AddressFamily { name: unicast(family), networks, aggregates, neighbors, evpn: None };
+            view.bgp.families.push(af);
+        }
+    }
+    let evpn = type5(&mut view, &scope, vrf);
+    view.bgp.families.push(evpn);
+    view
+}
+
+/// The session of one family, with its policies, and its activation.
+fn host(view: &mut View, scope: &Scope, vrf: &VrfName, family: Family, session_: &HostSession) -> Activation {
+    let peer = Peer::Address(session_.address);
+    let bfd_name = policy_names::host_bfd(vrf, family);
+    view.profiles.extend(session_.neighbor.bfd.as_ref().map(|bfd| profile(bfd_name.clone(), bfd)));
+    view.bgp.neighbors.push(session(&peer, &session_.neighbor, bfd_name));
+    let rules = |entries: &[PrefixListEntry]| entries.iter().map(rule).collect::<Vec<_>>();
+    let accepted = prefix_list(scope, Use::In(family), &rules(&session_.inbound));
+    let mut clauses = vec![format!("match {} address prefix-list {}", accepted.command, accepted.name)];
+    clauses.extend(session_.local_pref.map(|value| format!("set local-preference {value}")));
+    let inbound = route_map(scope, Use::In(family), clauses);
+    let outbound = session_.outbound.as_ref().map(|entries| prefix_list(scope, Use::Out(family), &rules(entries)));
+    let activation = Activation {
+        name: peer.to_string(),
+        // The next hop of a fabric route is a VTEP that the host cannot reach. eBGP puts ourselves there anyway.
+        next_hop_self: !session_.neighbor.external,
+        host: true,
+        max_prefixes: session_.max_prefixes,
+        allowas_in: false,
+        inbound: Some(inbound.name.clone()),
+        outbound: outbound.as_ref().map(|list| list.name.clone()),
+    };
+    view.prefix_lists.push(accepted);
+    view.prefix_lists.extend(outbound);
+    view.route_maps.push(inbound);
+    activation
+}
+
+/// Families with something to announce; both without any session, since the VRF then only takes from the fabric and
+/// what it will announce is not known.
+fn type5(view: &mut View, scope: &Scope, vrf: &IpVrf) -> AddressFamily {
+    let used = |family: Family| view.bgp.families.iter().any(|af| af.name == unicast(family));
+    let advertise: Vec<_> =
+        [Family::Ipv4, Family::Ipv6].into_iter().filter(|f| vrf.sessions.is_empty() || used(*f)).collect();
+    let map = (!vrf.communities.is_empty()).then(|| {
+        let set = format!("set community {} additive", communities(&vrf.communities));
+        route_map(scope, Use::Fabric, vec![set])
+    });
+    let evpn = Evpn {
+        all_vni: false,
+        advertise,
+        route_map: map.as_ref().map(|map| map.name.clone()),
+        import: vrf.import.iter().map(ToString::to_string).collect(),
+        export: vrf.export.iter().map(ToString::to_string).collect(),
+    };
+    view.route_maps.extend(map);
+    AddressFamily { name: "l2vpn evpn", networks: vec![], aggregates: vec![], neighbors: vec![], evpn: Some(evpn) }
+}
+
+fn session(peer: &Peer, neighbor: &Neighbor, profile: String) -> Session {
+    let direct = matches!(peer, Peer::Interface(_)) || !neighbor.external;
+    Session {
+        name: peer.to_string(),
+        interface: matches!(peer, Peer::Interface(_)),
+        remote_as: match neighbor.remote_as {
+            RemoteAs::Asn(asn) => asn.to_string(),
+            RemoteAs::External => "external".to_owned(),
+            RemoteAs::Internal => "internal".to_owned(),
+        },
+        bfd: neighbor.bfd.as_ref().map(|_| profile),
+        password: neighbor.password.as_ref().map(|secret| secret.expose().to_owned()),
+        port: neighbor.port.filter(|port| *port != PORT),
+        passive: neighbor.passive,
+        // FRR refuses it on interface peers and ignores it on iBGP peers.
+        multihop: neighbor.multihop.filter(|ttl| *ttl != EBGP_TTL && !direct),
+        timers: neighbor.timers.map(|(keepalive, hold)| Timers { keepalive, hold }),
+        connect: neighbor.connect,
+        extended_nexthop: false,
+    }
+}
+
+fn restart(restart: &GracefulRestart) -> Restart {
+    Restart {
+        restart_time: restart.restart_time.filter(|s| *s != RESTART_TIME),
+        stale_path_time: restart.stale_path_time.filter(|s| *s != STALE_PATH_TIME),
+    }
+}
+
+fn profile(name: String, bfd: &Bfd) -> Profile {
+    Profile {
+        name,
+        detect_multiplier: bfd.detect_multiplier.filter(|n| *n != BFD_MULTIPLIER),
+        transmit_interval: bfd.transmit_interval.filter(|ms| *ms != BFD_INTERVAL),
+        receive_interval: bfd.receive_interval.filter(|ms| *ms != BFD_INTERVAL),
+        passive: bfd.passive,
+        minimum_ttl: bfd.minimum_ttl.filter(|ttl| *ttl != BFD_MINIMUM_TTL),
+    }
+}
+
+fn rule(entry: &PrefixListEntry) -> String {
+    let bound = |word: &str, bound: Option<u8>| bound.map_or_else(String::new, |n| format!(" {word} {n}"));
+    let action = if entry.permit { "permit" } else { "deny" };
+    format!("{action} {}{}{}", entry.prefix.trunc(), bound("ge", entry.ge), bound("le", entry.le))
+}
+
+/// An empty list is one that denies: FRR takes a list that does not exist for one that permits.
+fn prefix_list(scope: &Scope, used: Use, rules: &[String]) -> PrefixList {
+    let (command, everything) = match used {
+        Use::In(Family::Ipv6) | Use::Out(Family::Ipv6) => ("ipv6", "deny ::/0 le 128"),
+        _ => ("ip", "deny 0.0.0.0/0 le 32"),
+    };
+    let rules = if rules.is_empty() { vec![everything.to_owned()] } else { rules.to_vec() };
+    let entries: Vec<_> = (1..).zip(rules).map(|(n, rule)| format!("seq {} {rule}", n * 5)).collect();
+    PrefixList { command, name: policy_names::policy(scope, used, &entries.join("\n")), entries }
+}
+
+fn route_map(scope: &Scope, used: Use, clauses: Vec<String>) -> RouteMap {
+    RouteMap { name: policy_names::policy(scope, used, &clauses.join("\n")), clauses }
+}
+
+fn unicast(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "ipv4 unicast",
+        Family::Ipv6 => "ipv6 unicast",
+    }
+}
+
+fn of_family(networks: &BTreeSet<IpNet>, family: Family) -> Vec<IpNet> {
+    networks.iter().filter(|prefix| Family::of(prefix) == family).copied().collect()
+}
+
+/// FRR sorts communities by value and prints the well-known ones by name.
+fn communities(communities: &BTreeSet<Community>) -> String {
+    let by_value: BTreeMap<u32, &str> = communities.iter().map(|c| canonical(c.as_str())).collect();
+    by_value.into_values().collect::<Vec<_>>().join(" ")
+}
+
+/// Names of well-known communities in FRR 8.4 (`community_str`).
+const WELL_KNOWN: [(u32, &str); 15] = [
+    (0x0000_0000, "internet"),
+    (0xffff_0000, "graceful-shutdown"),
+    (0xffff_0001, "accept-own"),
+    (0xffff_0002, "route-filter-translated-v4"),
+    (0xffff_0003, "route-filter-v4"),
+    (0xffff_0004, "route-filter-translated-v6"),
+    (0xffff_0005, "route-filter-v6"),
+    (0xffff_0006, "llgr-stale"),
+    (0xffff_0007, "no-llgr"),
+    (0xffff_0008, "accept-own-nexthop"),
+    (0xffff_029a, "blackhole"),
+    (0xffff_ff01, "no-export"),
+    (0xffff_ff02, "no-advertise"),
+    (0xffff_ff03, "local-AS"),
+    (0xffff_ff04, "no-peer"),
+];
+
+fn canonical(raw: &str) -> (u32, &str) {
+    let known = || WELL_KNOWN.iter();
+    if let Some(named) = known().find(|(_, name)| *name == raw) {
+        return *named;
+    }
+    let (high, low) = raw.split_once(':').unwrap_or(("0", raw));
+    let half = |text: &str| text.parse::<u32>().unwrap_or_default();
+    let value = half(high) << 16 | half(low);
+    known().find(|(number, _)| *number == value).copied().unwrap_or((value, raw))
+}

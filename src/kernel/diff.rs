@@ -1,0 +1,233 @@
+//! Wanted and observed state in, the ops that lead from one to the other out, in an order in which each can be done.
+//! Sets only what differs: FRR flushes the neighbours of a link for every RTM_NEWLINK about it. Pure; can name only
+//! links that [`crate::names`] recognised as ours.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+
+use super::model::{KernelState, Link, LinkKey, LinkKind, Netns};
+use super::op::{Holder, KernelOp, NewLink};
+use crate::names::{OwnedName, Role};
+use crate::types::Vni;
+
+/// Ops that make `observed` what is `wanted`; none if it is.
+pub fn diff(wanted: &KernelState, observed: &KernelState) -> Vec<KernelOp> {
+    let mut differ = Differ { wanted, now: observed.clone(), ops: Vec::new() };
+    differ.release();
+    differ.ground();
+    differ.build();
+    differ.ops
+}
+
+/// Works on a copy of the observed state that goes along with the ops, so that what an op brings along is seen.
+struct Differ<'a> {
+    wanted: &'a KernelState,
+    now: KernelState,
+    ops: Vec<KernelOp>,
+}
+
+impl Differ<'_> {
+    /// An op that cannot work (a wanted state that names a master that is not wanted) stays in the list: the kernel
+    /// refuses it and the error reaches the object that asked for it.
+    fn push(&mut self, op: KernelOp) {
+        let _refused = self.now.step(&op);
+        self.ops.push(op);
+    }
+
+    fn release(&mut self) {
+        for (table, family) in self.now.unreachable.clone() {
+            if !self.wanted.unreachable.contains(&(table, family)) {
+                self.push(KernelOp::DelUnreachable(table, family));
+            }
+        }
+        let mut links: Vec<LinkKey> = self.now.links.keys().cloned().collect();
+        links.sort_by_key(|key| removal_rank(&key.name));
+        for key in links {
+            self.release_link(&key);
+        }
+        for vrf in self.now.vrf_netns.clone() {
+            if !self.wanted.vrf_netns.contains(&vrf) {
+                self.push(KernelOp::DeleteNetns(vrf));
+            }
+        }
+        for (nic, at) in self.now.nics.clone() {
+            if at == Netns::Router && !self.wanted.nics.contains_key(&nic) {
+                self.push(KernelOp::ReturnNic(nic));
+            }
+        }
+        for address in self.now.loopback.difference(&self.wanted.loopback).copied().collect::<Vec<_>>() {
+            self.push(KernelOp::DelAddress { on: Holder::Loopback, address });
+        }
+    }
+
+    fn release_link(&mut self, key: &LinkKey) {
+        let Some(link) = self.now.links.get(key) else {
+            return;
+        };
+        let peer = match &link.kind {
+            LinkKind::Veth { peer } => Some((**peer).clone()).filter(|peer| self.now.links.contains_key(peer)),
+            _ => None,
+        };
+        let whole = peer.is_some() || !matches!(link.kind, LinkKind::Veth { .. });
+        let stays = whole && self.wanted.links.get(key).is_some_and(|wanted| wanted.kind == link.kind);
+        // Links go with their namespace, but that takes up to seconds (it is cleaned in the background), and the name
+        // of the host end shall be free at once: the pair is deleted by it.
+        let in_netns = |key: &LinkKey| matches!(&key.netns, Netns::Vrf(vrf) if !self.wanted.vrf_netns.contains(vrf));
+        if stays || (in_netns(key) && peer.as_ref().is_none_or(in_netns)) {
+            return;
+        }
+        let is_pe = matches!(key.name, OwnedName::Vni(Role::PeVeth, _));
+        let op = match peer {
+            Some(host) if is_pe => KernelOp::DeleteLink { key: host, with: Some(key.clone()) },
+            with => KernelOp::DeleteLink { key: key.clone(), with },
+        };
+        self.push(op);
+    }
+
+    fn ground(&mut self) {
+        self.sysctls(|netns| !matches!(netns, Netns::Vrf(_)));
+        for nic in self.wanted.nics.keys() {
+            if self.now.nics.get(nic) != Some(&Netns::Router) {
+                self.push(KernelOp::MoveNic(nic.clone()));
+            }
+        }
+        for address in self.wanted.loopback.difference(&self.now.loopback.clone()) {
+            self.push(KernelOp::AddAddress { on: Holder::Loopback, address: *address });
+        }
+        for vrf in self.wanted.vrf_netns.difference(&self.now.vrf_netns.clone()) {
+            self.push(KernelOp::CreateNetns(vrf.clone()));
+        }
+        self.sysctls(|netns| matches!(netns, Netns::Vrf(_)));
+    }
+
+    fn sysctls(&mut self, of: impl Fn(&Netns) -> bool) {
+        for ((netns, sysctl), value) in &self.wanted.sysctls {
+            if of(netns) && self.now.sysctls.get(&(netns.clone(), *sysctl)) != Some(value) {
+                self.push(KernelOp::SetSysctl { netns: netns.clone(), sysctl: *sysctl, value: *value });
+            }
+        }
+    }
+
+    fn build(&mut self) {
+        let mut vrf_devices = Vec::new();
+        let mut by_vni: BTreeMap<Vni, Vec<(&LinkKey, &Link)>> = BTreeMap::new();
+        for (key, link) in &self.wanted.links {
+            match key.name.vni() {
+                Some(vni) => by_vni.entry(vni).or_default().push((key, link)),
+                None => vrf_devices.push((key, link)),
+            }
+        }
+        self.links(&vrf_devices);
+        for (table, family) in &self.wanted.unreachable {
+            if !self.now.unreachable.contains(&(*table, *family)) {
+                self.push(KernelOp::AddUnreachable(*table, *family));
+            }
+        }
+        for links in by_vni.values_mut() {
+            // FRR 8.4 loses links of a namespace that show up in another order (bridge, then VXLAN).
+            links.sort_by_key(|(key, _)| birth_rank(&key.name));
+            self.links(links);
+        }
+    }
+
+    /// Links that belong together, each step for all of them before the next.
+    fn links(&mut self, links: &[(&LinkKey, &Link)]) {
+        for (key, link) in links {
+            if !self.now.links.contains_key(key) {
+                self.create(key, link);
+            }
+        }
+        for (key, link) in links {
+            if self.differs(key, |now| now.master != link.master) {
+                self.push(KernelOp::SetMaster { key: (*key).clone(), master: link.master.clone() });
+            }
+        }
+        for (key, link) in links {
+            self.attributes(key, link);
+        }
+        for (key, link) in links {
+            self.addresses(key, &link.addresses);
+        }
+        for (key, link) in links {
+            if self.differs(key, |now| now.up != link.up) {
+                self.push(if link.up { KernelOp::SetUp((*key).clone()) } else { KernelOp::SetDown((*key).clone()) });
+            }
+        }
+    }
+
+    fn create(&mut self, key: &LinkKey, link: &Link) {
+        self.push(KernelOp::CreateLink(NewLink {
+            key: key.clone(),
+            kind: link.kind.clone(),
+            mtu: link.mtu,
+            mac: link.mac,
+            addrgen_none: link.addrgen_none,
+        }));
+    }
+
+    fn attributes(&mut self, key: &LinkKey, link: &Link) {
+        if let Some(port) = link.port
+            && self.differs(key, |now| now.port != link.port)
+        {
+            self.push(KernelOp::SetPort { key: key.clone(), port });
+        }
+        if self.differs(key, |now| now.addrgen_none != link.addrgen_none) {
+            self.push(KernelOp::SetAddrGen { key: key.clone(), none: link.addrgen_none });
+        }
+        if let Some(mtu) = link.mtu
+            && self.differs(key, |now| now.mtu != link.mtu)
+        {
+            self.push(KernelOp::SetMtu { key: key.clone(), mtu });
+        }
+        if let Some(mac) = link.mac
+            && self.differs(key, |now| now.mac != link.mac)
+        {
+            self.push(KernelOp::SetMac { key: key.clone(), mac });
+        }
+    }
+
+    fn addresses(&mut self, key: &LinkKey, wanted: &BTreeSet<IpNet>) {
+        let on = || Holder::Link(key.clone());
+        let now = |differ: &Self| differ.now.links.get(key).map(|link| link.addresses.clone()).unwrap_or_default();
+        for address in now(self).difference(wanted) {
+            // An earlier removal may have taken it along.
+            if now(self).contains(address) {
+                self.push(KernelOp::DelAddress { on: on(), address: *address });
+            }
+        }
+        for address in wanted.difference(&now(self)) {
+            self.push(KernelOp::AddAddress { on: on(), address: *address });
+        }
+    }
+
+    /// Also true for a link that could not be made.
+    fn differs(&self, key: &LinkKey, differs: impl Fn(&Link) -> bool) -> bool {
+        self.now.links.get(key).is_none_or(differs)
+    }
+}
+
+/// Host end first, as it takes the pair along; VRF devices after their members.
+fn removal_rank(name: &OwnedName) -> (bool, Option<Vni>, u8) {
+    let rank = match name {
+        OwnedName::Vni(Role::HostVeth, _) => 0,
+        OwnedName::Vni(Role::PeVeth, _) => 1,
+        OwnedName::Vni(Role::Vxlan, _) => 2,
+        OwnedName::Vni(Role::Bridge, _) => 3,
+        OwnedName::Vrf(_) => 4,
+    };
+    (name.vni().is_none(), name.vni(), rank)
+}
+
+fn birth_rank(name: &OwnedName) -> u8 {
+    match name {
+        OwnedName::Vrf(_) => 0,
+        OwnedName::Vni(Role::Vxlan, _) => 1,
+        OwnedName::Vni(Role::Bridge, _) => 2,
+        OwnedName::Vni(Role::PeVeth, _) => 3,
+        OwnedName::Vni(Role::HostVeth, _) => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests;

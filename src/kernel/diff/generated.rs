@@ -1,0 +1,160 @@
+//! States of routers as a plan would ask for them, and what may have become of them since, for property tests: of the
+//! diff, and of the real kernel (`tests/kernel_netns.rs` takes this file in).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use proptest::prelude::*;
+
+use super::kernel::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, Netns, Sysctl};
+use super::kernel::{KernelOp, op::Holder};
+use super::names::{OwnedName, Role};
+use super::types::{Family, MacAddr, TableId, Vni, VrfMode, VrfName};
+
+/// One L3VNI.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    pub port: u16,
+    pub mtu: u32,
+    pub mac: u8,
+    pub session: Option<Session>,
+}
+
+/// Addresses of its host session.
+#[derive(Debug, Clone)]
+pub struct Session {
+    pub ipv4: Option<u8>,
+    pub ipv6: Option<u8>,
+}
+
+/// One router.
+#[derive(Debug, Clone)]
+pub struct World {
+    pub mode: VrfMode,
+    pub vtep: IpNet,
+    /// Which VRF a VNI has: VNI + shift.
+    pub shift: u8,
+    pub specs: BTreeMap<u8, Spec>,
+}
+
+/// VNIs of generated worlds are below this.
+const VNIS: u8 = 6;
+
+impl World {
+    /// The state that a plan would ask for.
+    pub fn state(&self) -> KernelState {
+        let mut state = KernelState { loopback: BTreeSet::from([self.vtep]), ..KernelState::default() };
+        let mut sysctls = vec![Sysctl::Ipv4Forwarding, Sysctl::Ipv6Forwarding];
+        state.sysctls.extend(sysctls.iter().map(|sysctl| ((Netns::Router, *sysctl), 1)));
+        sysctls.push(Sysctl::RpFilterAll);
+        for (raw, spec) in &self.specs {
+            let vni = Vni::try_from(100 + u32::from(*raw)).unwrap();
+            let vrf: VrfName = format!("v{}", (raw + self.shift) % VNIS).parse().unwrap();
+            let (netns, device) = match self.mode {
+                VrfMode::Netns => {
+                    let netns = Netns::Vrf(vrf.clone());
+                    state.vrf_netns.insert(vrf);
+                    let value = |sysctl: &Sysctl| u32::from(*sysctl != Sysctl::RpFilterAll);
+                    state.sysctls.extend(sysctls.iter().map(|sysctl| ((netns.clone(), *sysctl), value(sysctl))));
+                    (netns, None)
+                }
+                VrfMode::Vrf => {
+                    let table = TableId::of(vni);
+                    state.unreachable.extend([(table, Family::Ipv4), (table, Family::Ipv6)]);
+                    let name = OwnedName::Vrf(vrf);
+                    let key = LinkKey { netns: Netns::Router, name: name.clone() };
+                    state.links.insert(key, Link { up: true, ..link(LinkKind::Vrf { table }, None) });
+                    (Netns::Router, Some(name))
+                }
+            };
+            self.links(&mut state, vni, spec, &netns, device.as_ref());
+        }
+        state
+    }
+
+    fn links(&self, state: &mut KernelState, vni: Vni, spec: &Spec, netns: &Netns, device: Option<&OwnedName>) {
+        let key = |netns: &Netns, role| LinkKey { netns: netns.clone(), name: OwnedName::Vni(role, vni) };
+        let kind = LinkKind::Vxlan { vni, local: self.vtep.addr(), port: spec.port };
+        let vxlan = Link {
+            master: Some(OwnedName::Vni(Role::Bridge, vni)),
+            addrgen_none: true,
+            port: Some(BridgePort { neigh_suppress: true, learning: false }),
+            ..link(kind, Some(spec.mtu))
+        };
+        let mac = Some(MacAddr([0x02, 0, 0, 0, 0, spec.mac]));
+        let bridge =
+            Link { master: device.cloned(), mac, addrgen_none: true, ..link(LinkKind::Bridge, Some(spec.mtu)) };
+        state.links.insert(key(netns, Role::Vxlan), vxlan);
+        state.links.insert(key(netns, Role::Bridge), bridge);
+        let Some(session) = &spec.session else { return };
+        let (pe, host) = (key(netns, Role::PeVeth), key(&Netns::Host, Role::HostVeth));
+        let raw = vni.get();
+        let addresses = |end: u8| {
+            let ipv4 = session.ipv4.map(|_| format!("192.169.{raw}.{end}/24").parse().unwrap());
+            let ipv6 = session.ipv6.map(|_| format!("2001:db8:{raw}::{end}/64").parse().unwrap());
+            ipv4.into_iter().chain(ipv6).collect::<BTreeSet<IpNet>>()
+        };
+        let end = session.ipv4.or(session.ipv6).unwrap_or(2);
+        let pe_end = Link {
+            master: device.cloned(),
+            addresses: addresses(1),
+            ..link(LinkKind::Veth { peer: Box::new(host.clone()) }, Some(spec.mtu))
+        };
+        let host_end =
+            Link { addresses: addresses(end), ..link(LinkKind::Veth { peer: Box::new(pe.clone()) }, Some(spec.mtu)) };
+        state.links.insert(pe, pe_end);
+        state.links.insert(host, host_end);
+    }
+}
+
+fn link(kind: LinkKind, mtu: Option<u32>) -> Link {
+    Link { kind, master: None, mtu, mac: None, up: true, addrgen_none: false, addresses: BTreeSet::new(), port: None }
+}
+
+/// A router in one of `modes`.
+pub fn world(modes: &'static [VrfMode]) -> impl Strategy<Value = World> {
+    let session =
+        (proptest::option::of(2u8..5), proptest::option::of(2u8..5)).prop_map(|(ipv4, ipv6)| Session { ipv4, ipv6 });
+    let mtu = prop_oneof![Just(1450u32), Just(8950)];
+    let spec = (4789u16..4791, mtu, 1u8..3, proptest::option::weighted(0.8, session))
+        .prop_map(|(port, mtu, mac, session)| Spec { port, mtu, mac, session });
+    let vtep = proptest::sample::select(vec!["100.65.0.1/32", "100.65.0.2/32", "2001:db8:65::1/128"]);
+    (proptest::sample::select(modes), vtep, 0..VNIS, proptest::collection::btree_map(0..VNIS, spec, 0..4))
+        .prop_map(|(mode, vtep, shift, specs)| World { mode, vtep: vtep.parse().unwrap(), shift, specs })
+}
+
+/// What somebody else may have done to the links: the ops that did it, for the links that these numbers choose.
+pub fn drift() -> impl Strategy<Value = Vec<(usize, u8)>> {
+    proptest::collection::vec((any::<usize>(), 0u8..9), 0..5)
+}
+
+/// The op of one drift on a state; `None` where it does not fit.
+pub fn drift_op(state: &KernelState, (choice, what): (usize, u8)) -> Option<KernelOp> {
+    let count = state.links.len();
+    let (key, link) = state.links.iter().nth(choice.checked_rem(count)?)?;
+    let key = key.clone();
+    let is_vrf = matches!(link.kind, LinkKind::Vrf { .. });
+    let veth = matches!(link.kind, LinkKind::Veth { .. });
+    let address = "198.51.100.1/31".parse().ok()?;
+    Some(match what {
+        0 => KernelOp::DeleteLink { key, with: None },
+        1 if !is_vrf => KernelOp::SetMtu { key, mtu: 1400 },
+        2 if link.mac.is_some() => KernelOp::SetMac { key, mac: MacAddr([2, 0, 0, 0, 9, 9]) },
+        3 if link.master.is_some() => KernelOp::SetMaster { key, master: None },
+        4 if link.up => KernelOp::SetDown(key),
+        5 if veth && !link.addresses.contains(&address) => KernelOp::AddAddress { on: Holder::Link(key), address },
+        6 => KernelOp::DelAddress { address: *link.addresses.first()?, on: Holder::Link(key) },
+        7 if !is_vrf => KernelOp::SetAddrGen { none: !link.addrgen_none, key },
+        8 => {
+            let port = link.port?;
+            KernelOp::SetPort { key, port: BridgePort { learning: !port.learning, ..port } }
+        }
+        _ => return None,
+    })
+}
+
+/// `observed` without the settings that `wanted` does not speak of: an observation reads all, a plan names some.
+pub fn in_view_of(wanted: &KernelState, mut observed: KernelState) -> KernelState {
+    observed.sysctls.retain(|key, _| wanted.sysctls.contains_key(key));
+    observed
+}

@@ -1,0 +1,217 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use self::generated::{World, drift, drift_op, in_view_of, world};
+use super::*;
+use crate::kernel::fake::FakeKernel;
+use crate::kernel::op::Stage;
+use crate::kernel::{Kernel, Outcome};
+use crate::types::VrfMode;
+use crate::{kernel, names, types};
+
+#[path = "generated.rs"]
+mod generated;
+
+const BOTH: &[VrfMode] = &[VrfMode::Vrf, VrfMode::Netns];
+
+fn drifted(world: &World, drifts: &[(usize, u8)]) -> KernelState {
+    let mut state = world.state();
+    for drift in drifts {
+        if let Some(op) = drift_op(&state, *drift) {
+            state.step(&op).unwrap();
+        }
+    }
+    state
+}
+
+fn run(kernel: &FakeKernel, ops: &[KernelOp]) -> Vec<Outcome> {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(kernel.apply_all(ops))
+}
+
+proptest! {
+    #[test]
+    fn a_state_does_not_differ_from_itself(a in world(BOTH)) {
+        prop_assert_eq!(diff(&a.state(), &a.state()), vec![]);
+    }
+
+    #[test]
+    fn ops_lead_from_any_state_to_any_other(a in world(BOTH), drifts in drift(), b in world(BOTH)) {
+        let (observed, wanted) = (drifted(&a, &drifts), b.state());
+        let mut state = observed.clone();
+        for op in diff(&wanted, &observed) {
+            prop_assert_eq!(state.step(&op), Ok(()), "{}", op);
+        }
+        prop_assert_eq!(diff(&wanted, &state), vec![]);
+        prop_assert_eq!(in_view_of(&wanted, state), wanted);
+    }
+
+    #[test]
+    fn a_batch_gets_there_too(a in world(BOTH), drifts in drift(), b in world(BOTH)) {
+        let (observed, wanted) = (drifted(&a, &drifts), b.state());
+        let kernel = FakeKernel::new(observed.clone(), BTreeMap::new());
+        let outcomes = run(&kernel, &diff(&wanted, &observed));
+        prop_assert!(outcomes.iter().all(Outcome::is_done), "{:?}", outcomes);
+        prop_assert_eq!(in_view_of(&wanted, kernel.state()), wanted);
+    }
+
+    #[test]
+    fn stages_follow_each_other(a in world(BOTH), b in world(BOTH)) {
+        let stages: Vec<Stage> = diff(&b.state(), &a.state()).iter().map(KernelOp::stage).collect();
+        prop_assert!(stages.is_sorted());
+    }
+
+    #[test]
+    fn one_more_vni_touches_no_other(a in world(BOTH), b in world(BOTH)) {
+        let Some((raw, spec)) = b.specs.first_key_value() else { return Ok(()) };
+        let mut more = a.clone();
+        let before = { let mut a = a; a.specs.remove(raw); a };
+        more.specs.insert(*raw, spec.clone());
+        let added = Vni::try_from(100 + u32::from(*raw)).unwrap();
+        let new_vrf: types::VrfName = format!("v{}", (raw + more.shift) % 6).parse().unwrap();
+        for op in diff(&more.state(), &before.state()) {
+            prop_assert!(op.vni() == Some(added) || op.vrf() == Some(&new_vrf), "{}", op);
+        }
+    }
+
+    #[test]
+    fn nothing_wanted_leaves_nothing(a in world(BOTH), drifts in drift()) {
+        let mut state = drifted(&a, &drifts);
+        for op in diff(&KernelState::default(), &state.clone()) {
+            prop_assert_eq!(state.step(&op), Ok(()), "{}", op);
+        }
+        state.sysctls.clear();
+        prop_assert_eq!(state, KernelState::default());
+    }
+}
+
+fn lines(wanted: &World, observed: Option<&World>) -> Vec<String> {
+    let observed = observed.map(World::state).unwrap_or_default();
+    diff(&wanted.state(), &observed).iter().map(ToString::to_string).collect()
+}
+
+fn red(mode: VrfMode) -> World {
+    let session = generated::Session { ipv4: Some(2), ipv6: None };
+    let spec = generated::Spec { port: 4789, mtu: 1450, mac: 1, session: Some(session) };
+    World { mode, vtep: "100.65.0.1/32".parse().unwrap(), shift: 0, specs: BTreeMap::from([(0, spec)]) }
+}
+
+#[test]
+fn a_vni_in_netns_mode_is_born_in_the_order_that_zebra_takes_up() {
+    assert_eq!(
+        lines(&red(VrfMode::Netns), None),
+        [
+            "router: sysctl net.ipv4.conf.all.forwarding=1",
+            "router: sysctl net.ipv6.conf.all.forwarding=1",
+            "router: address add 100.65.0.1/32 dev lo",
+            "netns add v0",
+            "vrf:v0: sysctl net.ipv4.conf.all.forwarding=1",
+            "vrf:v0: sysctl net.ipv6.conf.all.forwarding=1",
+            "vrf:v0: sysctl net.ipv4.conf.all.rp_filter=0",
+            "vrf:v0: link add vni100 mtu 1450 addrgenmode none type vxlan id 100 local 100.65.0.1 dstport 4789 nolearning",
+            "vrf:v0: link add br-pe-100 address 02:00:00:00:00:01 mtu 1450 addrgenmode none type bridge stp_state 0 \
+             mcast_snooping 0",
+            "vrf:v0: link add pe-100 mtu 1450 type veth peer name host-100 netns host",
+            "vrf:v0: link set vni100 master br-pe-100",
+            "vrf:v0: link set vni100 type bridge_slave neigh_suppress on learning off",
+            "vrf:v0: address add 192.169.100.1/24 dev pe-100",
+            "host: address add 192.169.100.2/24 dev host-100",
+            "vrf:v0: link set vni100 up",
+            "vrf:v0: link set br-pe-100 up",
+            "vrf:v0: link set pe-100 up",
+            "host: link set host-100 up",
+        ]
+    );
+}
+
+#[test]
+fn a_vrf_netns_goes_after_its_host_end() {
+    let ops = diff(&KernelState::default(), &red(VrfMode::Netns).state());
+    let lines: Vec<String> = ops.iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["host: link delete host-100", "netns delete v0", "router: address delete 100.65.0.1/32 dev lo"]);
+}
+
+#[test]
+fn members_come_after_their_vrf_device_and_go_before_it() {
+    let world = red(VrfMode::Vrf);
+    let built = lines(&world, None);
+    let at = |text: &str| built.iter().position(|line| line.contains(text)).unwrap();
+    assert!(at("link add v0 type vrf table 16777316") < at("route add unreachable 0.0.0.0/0 table 16777316"));
+    assert!(at("route add unreachable ::/0") < at("link set pe-100 master v0"));
+    assert!(at("link set br-pe-100 master v0") < at("link set br-pe-100 up"));
+    let gone: Vec<String> = diff(&KernelState::default(), &world.state()).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        gone,
+        [
+            "router: route delete unreachable 0.0.0.0/0 table 16777316 metric 4278198272",
+            "router: route delete unreachable ::/0 table 16777316 metric 4278198272",
+            "host: link delete host-100",
+            "router: link delete vni100",
+            "router: link delete br-pe-100",
+            "router: link delete v0",
+            "router: address delete 100.65.0.1/32 dev lo",
+        ]
+    );
+}
+
+#[test]
+fn a_new_vtep_makes_only_the_vxlan_device_anew() {
+    let before = red(VrfMode::Netns);
+    let after = World { vtep: "100.65.0.9/32".parse().unwrap(), ..before.clone() };
+    assert_eq!(
+        lines(&after, Some(&before)),
+        [
+            "vrf:v0: link delete vni100",
+            "router: address delete 100.65.0.1/32 dev lo",
+            "router: address add 100.65.0.9/32 dev lo",
+            "vrf:v0: link add vni100 mtu 1450 addrgenmode none type vxlan id 100 local 100.65.0.9 dstport 4789 nolearning",
+            "vrf:v0: link set vni100 master br-pe-100",
+            "vrf:v0: link set vni100 type bridge_slave neigh_suppress on learning off",
+            "vrf:v0: link set vni100 up",
+        ]
+    );
+}
+
+#[test]
+fn a_failed_op_skips_what_stands_on_it_and_nothing_else() {
+    let mut world = red(VrfMode::Netns);
+    let other = world.specs[&0].clone();
+    world.specs.insert(1, other);
+    let kernel = FakeKernel::default();
+    kernel.fail("link add br-pe-100", nix::errno::Errno::ENOMEM);
+    let wanted = world.state();
+    let ops = diff(&wanted, &kernel.state());
+    let outcomes = run(&kernel, &ops);
+    for (op, outcome) in ops.iter().zip(&outcomes) {
+        let stands_on_it = op.stage() == Stage::Build && op.vni().map(Vni::get) == Some(100);
+        assert!(outcome.is_done() || stands_on_it, "{op}: {outcome:?}");
+    }
+    assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Failed(_))).count(), 1);
+
+    kernel.heal();
+    let rest = diff(&wanted, &kernel.state());
+    let outcomes = run(&kernel, &rest);
+    assert!(outcomes.iter().all(Outcome::is_done), "{outcomes:?}");
+    assert_eq!(in_view_of(&wanted, kernel.state()), wanted);
+}
+
+#[test]
+fn a_failed_netns_skips_its_vni() {
+    let kernel = FakeKernel::default();
+    kernel.fail("netns add v0", nix::errno::Errno::EPERM);
+    let ops = diff(&red(VrfMode::Netns).state(), &KernelState::default());
+    let outcomes = run(&kernel, &ops);
+    for (op, outcome) in ops.iter().zip(&outcomes) {
+        assert_eq!(outcome.is_done(), op.vni().is_none() && op.vrf().is_none(), "{op}: {outcome:?}");
+    }
+}
+
+#[test]
+fn nics_move_in_and_out() {
+    let nic: types::IfName = "toswitch".parse().unwrap();
+    let at = |netns| KernelState { nics: BTreeMap::from([(nic.clone(), netns)]), ..KernelState::default() };
+    assert_eq!(diff(&at(Netns::Router), &at(Netns::Host)), [KernelOp::MoveNic(nic.clone())]);
+    assert_eq!(diff(&at(Netns::Router), &KernelState::default()), [KernelOp::MoveNic(nic.clone())]);
+    assert_eq!(diff(&KernelState::default(), &at(Netns::Router)), [KernelOp::ReturnNic(nic.clone())]);
+    assert_eq!(diff(&KernelState::default(), &at(Netns::Host)), []);
+}

@@ -1,0 +1,114 @@
+//! Why the kernel's state could not be read or changed. Each variant's text and those of its sources, joined by `: `,
+//! read as one sentence.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use thiserror::Error;
+
+use super::model::Netns;
+use super::op::KernelOp;
+use crate::types::IfName;
+
+/// Why a netlink request failed.
+#[derive(Debug, Error)]
+pub enum NetlinkError {
+    /// The kernel said no; `text` is its extended acknowledgement, if it sent one.
+    #[error("{}{}", errno_text(*.errno), .text.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
+    Refused {
+        /// The error number.
+        errno: Errno,
+        /// The kernel's explanation.
+        text: Option<String>,
+    },
+    /// No answer in time.
+    #[error("the kernel did not answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// The socket is gone, or the answer ended in the middle.
+    #[error("the netlink socket was closed")]
+    Closed,
+    /// The state changed while it was read, again and again.
+    #[error("the kernel's state changed during every one of {0} reads")]
+    Unsteady(usize),
+    /// The answer is not what was asked for.
+    #[error("the kernel's answer has no {0}")]
+    Incomplete(&'static str),
+    /// The socket could not be made.
+    #[error("open a netlink socket")]
+    Socket(#[source] io::Error),
+}
+
+fn errno_text(errno: Errno) -> String {
+    format!("{} ({errno:?})", errno.desc())
+}
+
+/// Why kernel state could not be read or changed.
+#[derive(Debug, Error)]
+pub enum KernelError {
+    /// An op failed.
+    #[error("{op}")]
+    Op {
+        /// What was tried.
+        op: Box<KernelOp>,
+        /// Why it failed.
+        source: OpError,
+    },
+    /// Something could not be read.
+    #[error("read {what} in the {netns} network namespace")]
+    Read {
+        /// What.
+        what: &'static str,
+        /// Where.
+        netns: Netns,
+        /// Why.
+        source: NetlinkError,
+    },
+    /// The socket of a namespace could not be had.
+    #[error("open the {netns} network namespace")]
+    Open {
+        /// Which.
+        netns: Netns,
+        /// Why.
+        source: NetlinkError,
+    },
+}
+
+/// Why an op failed.
+#[derive(Debug, Error)]
+pub enum OpError {
+    /// Netlink.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// A link that the op needs is not there.
+    #[error("there is no link {name} in the {netns} network namespace")]
+    NoLink {
+        /// The link.
+        name: IfName,
+        /// Where it should be.
+        netns: Netns,
+    },
+    /// The NIC of an Underlay is nowhere.
+    #[error("NIC {0} is in neither the host's nor the router's network namespace")]
+    NoNic(IfName),
+    /// The kernel does not move this NIC between namespaces (`NETIF_F_NETNS_LOCAL`).
+    #[error(
+        "NIC {0} is bound to its network namespace: the kernel does not move bridges, bonds and the like; name a \
+         physical, virtual function, VLAN, macvlan or veth interface"
+    )]
+    NicBound(IfName),
+    /// The record of what a NIC had.
+    #[error("{action} {path}")]
+    Record {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The kernel lacks a setting.
+    #[error("this kernel has no such setting")]
+    NoSetting,
+}

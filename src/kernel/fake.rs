@@ -1,0 +1,132 @@
+//! A kernel in memory, for tests of all that stands on the port. In: ops. Out: state, or a refusal as strict as the
+//! kernel's. Has no effect outside itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::errno::Errno;
+
+use super::model::{KernelState, Netns};
+use super::op::KernelOp;
+use super::{Kernel, KernelError, NetlinkError, NicFacts, NodeFacts};
+use crate::kernel::error::OpError;
+use crate::types::IfName;
+
+/// A kernel in memory.
+#[derive(Debug, Default)]
+pub struct FakeKernel {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: KernelState,
+    nics: BTreeMap<IfName, NicFacts>,
+    failures: Vec<(String, Errno)>,
+    unreadable: bool,
+    applied: Vec<KernelOp>,
+}
+
+impl FakeKernel {
+    /// A kernel that has `state` already, and these NICs.
+    pub fn new(state: KernelState, nics: BTreeMap<IfName, NicFacts>) -> Self {
+        Self { inner: Mutex::new(Inner { state, nics, ..Inner::default() }) }
+    }
+
+    /// Refuses every op whose text contains `text`.
+    pub fn fail(&self, text: &str, errno: Errno) {
+        self.inner().failures.push((text.to_owned(), errno));
+    }
+
+    /// Ends all failures.
+    pub fn heal(&self) {
+        let mut inner = self.inner();
+        inner.failures.clear();
+        inner.unreadable = false;
+    }
+
+    /// Fails every read.
+    pub fn fail_reads(&self) {
+        self.inner().unreadable = true;
+    }
+
+    /// Adds a NIC, or changes one.
+    pub fn set_nic(&self, name: IfName, facts: NicFacts) {
+        self.inner().nics.insert(name, facts);
+    }
+
+    /// Takes a NIC away, as if it was pulled.
+    pub fn pull_nic(&self, name: &IfName) {
+        let mut inner = self.inner();
+        inner.nics.remove(name);
+        inner.state.nics.remove(name);
+    }
+
+    /// What is there.
+    pub fn state(&self) -> KernelState {
+        self.inner().state.clone()
+    }
+
+    /// Changes what is there behind the reconciler's back.
+    pub fn tamper(&self, change: impl FnOnce(&mut KernelState)) {
+        change(&mut self.inner().state);
+    }
+
+    /// Ops done since the last call, in their order.
+    pub fn take_applied(&self) -> Vec<KernelOp> {
+        std::mem::take(&mut self.inner().applied)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn readable(&self, what: &'static str) -> Result<(), KernelError> {
+        if !self.unreadable {
+            return Ok(());
+        }
+        let source = NetlinkError::Refused { errno: Errno::ENOBUFS, text: None };
+        Err(KernelError::Read { what, netns: Netns::Router, source })
+    }
+
+    fn apply(&mut self, op: &KernelOp) -> Result<(), OpError> {
+        let line = op.to_string();
+        if let Some((_, errno)) = self.failures.iter().find(|(text, _)| line.contains(text.as_str())) {
+            return Err(NetlinkError::Refused { errno: *errno, text: None }.into());
+        }
+        if let KernelOp::MoveNic(nic) | KernelOp::ReturnNic(nic) = op {
+            let facts = self.nics.get_mut(nic).ok_or_else(|| OpError::NoNic(nic.clone()))?;
+            facts.netns = if matches!(op, KernelOp::MoveNic(_)) { Netns::Router } else { Netns::Host };
+        }
+        self.state
+            .step(op)
+            .map_err(|refusal| NetlinkError::Refused { errno: refusal.errno, text: Some(refusal.text.to_owned()) })?;
+        self.applied.push(op.clone());
+        Ok(())
+    }
+}
+
+impl Kernel for FakeKernel {
+    async fn facts(&self, nics: &BTreeSet<IfName>) -> Result<NodeFacts, KernelError> {
+        let inner = self.inner();
+        inner.readable("NICs")?;
+        let asked = inner.nics.iter().filter(|(name, _)| nics.contains(*name));
+        Ok(NodeFacts { nics: asked.map(|(name, facts)| (name.clone(), facts.clone())).collect() })
+    }
+
+    async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<KernelState, KernelError> {
+        let inner = self.inner();
+        inner.readable("links")?;
+        let mut state = inner.state.clone();
+        for (name, facts) in inner.nics.iter().filter(|(name, _)| nics.contains(*name)) {
+            state.nics.insert(name.clone(), facts.netns.clone());
+        }
+        Ok(state)
+    }
+
+    async fn apply(&self, op: &KernelOp) -> Result<(), KernelError> {
+        self.inner().apply(op).map_err(|source| KernelError::Op { op: Box::new(op.clone()), source })
+    }
+}

@@ -1,0 +1,270 @@
+//! Network namespaces: made, adopted, shown to zebra, removed, and entered on a thread of their own. In: paths. Out:
+//! mounts, and the values of closures that ran inside. Changes the namespace of no thread but those that it starts
+//! itself: a worker of the runtime that once entered a namespace would take later tasks along. Sets up no links.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::thread;
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, setns, unshare};
+use thiserror::Error;
+
+use crate::runtime::Runtime;
+use crate::types::VrfName;
+
+/// Why a namespace could not be made, entered or removed.
+#[derive(Debug, Error)]
+pub enum NetnsError {
+    /// A file or directory.
+    #[error("{action} {path}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A mount.
+    #[error("{action} {path}")]
+    Mount {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: Errno,
+    },
+    /// `unshare(CLONE_NEWNET)`
+    #[error("make a network namespace")]
+    Unshare(#[source] Errno),
+    /// `setns(2)`
+    #[error("enter a network namespace")]
+    Enter(#[source] Errno),
+    /// `clone(2)` of a thread.
+    #[error("start a thread for a network namespace")]
+    Thread(#[source] io::Error),
+    /// The closure that ran inside panicked.
+    #[error("the work inside a network namespace panicked")]
+    Panicked,
+    /// A path that must be a namespace is something else.
+    #[error("{0} is not a network namespace")]
+    NotNetns(PathBuf),
+}
+
+fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> NetnsError {
+    move |source| NetnsError::File { action, path: path.to_owned(), source }
+}
+
+fn mount_error(action: &'static str, path: &Path) -> impl FnOnce(Errno) -> NetnsError {
+    move |source| NetnsError::Mount { action, path: path.to_owned(), source }
+}
+
+/// What [`create`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Creation {
+    /// There was none.
+    Created,
+    /// It was there and is left as it is.
+    Adopted,
+}
+
+/// The namespace of the calling process, which is the node's: no thread but those of this module ever leaves it.
+pub fn open_host() -> Result<File, NetnsError> {
+    let path = Path::new("/proc/self/ns/net");
+    File::open(path).map_err(file_error("open", path))
+}
+
+/// Opens the namespace bound to `path`.
+pub fn open(path: &Path) -> Result<File, NetnsError> {
+    let file = File::open(path).map_err(file_error("open", path))?;
+    let device = file.metadata().map_err(file_error("stat", path))?.dev();
+    if Some(device) == *NSFS { Ok(file) } else { Err(NetnsError::NotNetns(path.to_owned())) }
+}
+
+/// Whether a namespace is bound to `path`. False where nothing is, or a plain file of an unfinished creation.
+pub fn is_netns(path: &Path) -> Result<bool, NetnsError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.dev()) == *NSFS),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(file_error("stat", path)(error)),
+    }
+}
+
+/// The device number of nsfs, the one file system of all namespaces.
+static NSFS: LazyLock<Option<u64>> = LazyLock::new(|| fs::metadata("/proc/self/ns/net").ok().map(|m| m.dev()));
+
+/// Makes a namespace and binds it to `path`, as `ip netns add` does, or adopts what is bound there. The directory
+/// becomes a shared mount, so that the namespace is seen in other mount namespaces too.
+pub fn create(path: &Path) -> Result<Creation, NetnsError> {
+    if is_netns(path)? {
+        return Ok(Creation::Adopted);
+    }
+    if let Some(dir) = path.parent() {
+        share(dir)?;
+    }
+    // A plain file is what a creation that was cut short leaves: it is used.
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o000)
+        .open(path)
+        .map_err(file_error("create", path))?;
+    on_thread(|| {
+        unshare(CloneFlags::CLONE_NEWNET).map_err(NetnsError::Unshare)?;
+        bind(Path::new("/proc/thread-self/ns/net"), path)
+    })??;
+    Ok(Creation::Created)
+}
+
+/// Unbinds the namespace from `path` and removes the file. It lives on while a process or a socket is in it. Nothing
+/// there is fine.
+pub fn remove(path: &Path) -> Result<(), NetnsError> {
+    unmount(path)?;
+    remove_file(path)
+}
+
+/// Makes `dir` if need be and turns it into a mount with shared propagation, as `ip netns` does with `/run/netns`:
+/// namespaces bound below it later appear in mount namespaces that were split off before.
+pub fn share(dir: &Path) -> Result<(), NetnsError> {
+    DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(file_error("create", dir))?;
+    // The lock that `ip netns` takes: two binds of the directory would hide what was bound below the first.
+    let lock = File::open(dir).map_err(file_error("open", dir))?;
+    lock.lock().map_err(file_error("lock", dir))?;
+    let make_shared = || mount(None::<&str>, dir, None::<&str>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>);
+    match make_shared() {
+        // Not a mount yet.
+        Err(Errno::EINVAL) => {
+            bind(dir, dir)?;
+            make_shared().map_err(mount_error("share", dir))
+        }
+        other => other.map_err(mount_error("share", dir)),
+    }
+}
+
+/// Undoes [`share`] and removes the directory with all that is bound below it. Nothing there is fine.
+pub fn unshare_dir(dir: &Path) -> Result<(), NetnsError> {
+    for name in entries(dir)? {
+        remove(&dir.join(name))?;
+    }
+    unmount(dir)?;
+    match fs::remove_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file_error("remove", dir)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Runs `work` inside `netns` on a thread of its own and returns what it returns. A socket opened there stays in that
+/// namespace, and keeps it alive.
+pub fn in_netns<T: Send>(netns: &File, work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
+    on_thread(|| {
+        setns(netns, CloneFlags::CLONE_NEWNET).map_err(NetnsError::Enter)?;
+        Ok(work())
+    })?
+}
+
+/// Reads `net/<key>` below `/proc/sys` as seen in `netns`, for example `net/ipv4/ip_forward`. `None`: the kernel has no
+/// such setting.
+pub fn read_sysctl(netns: &File, key: &str) -> Result<Option<String>, NetnsError> {
+    let path = Path::new("/proc/sys").join(key);
+    // `/proc/sys/net` is that of the reading thread.
+    in_netns(netns, || match fs::read_to_string(&path) {
+        Ok(value) => Ok(Some(value.trim().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(file_error("read", &path)(error)),
+    })?
+}
+
+/// Writes a setting as seen in `netns`.
+pub fn write_sysctl(netns: &File, key: &str, value: &str) -> Result<(), NetnsError> {
+    let path = Path::new("/proc/sys").join(key);
+    in_netns(netns, || fs::write(&path, value).map_err(file_error("write", &path)))?
+}
+
+/// Makes the empty namespace of an IP-VRF, or adopts it. Zebra does not see it before [`show_vrf`].
+pub fn create_vrf(runtime: &Runtime, vrf: &VrfName) -> Result<Creation, NetnsError> {
+    create(&runtime.vrf_netns(vrf))
+}
+
+/// Lets zebra see the namespace of an IP-VRF. By a symlink, since zebra looks at a new name at once and then only
+/// every second: a file that becomes a namespace later costs that second.
+pub fn show_vrf(runtime: &Runtime, vrf: &VrfName) -> Result<(), NetnsError> {
+    let dir = runtime.zebra_netns_dir();
+    DirBuilder::new().recursive(true).mode(0o755).create(&dir).map_err(file_error("create", &dir))?;
+    let (target, link) = (runtime.vrf_netns(vrf), runtime.zebra_netns(vrf));
+    match symlink(&target, &link) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map_err(file_error("link", &link)),
+    }
+}
+
+/// Removes the namespace of an IP-VRF, first from zebra's sight. Nothing there is fine.
+pub fn remove_vrf(runtime: &Runtime, vrf: &VrfName) -> Result<(), NetnsError> {
+    remove_file(&runtime.zebra_netns(vrf))?;
+    remove(&runtime.vrf_netns(vrf))
+}
+
+/// The IP-VRFs that have a namespace, shown to zebra or not. Unfinished ones and names that are no VRF are left out.
+pub fn list_vrfs(runtime: &Runtime) -> Result<Vec<VrfName>, NetnsError> {
+    let dir = runtime.vrf_netns_dir();
+    let mut vrfs = Vec::new();
+    for name in entries(&dir)? {
+        if let Ok(vrf) = name.parse()
+            && is_netns(&dir.join(&name))?
+        {
+            vrfs.push(vrf);
+        }
+    }
+    vrfs.sort();
+    Ok(vrfs)
+}
+
+/// Names in a directory; none where it does not exist.
+fn entries(dir: &Path) -> Result<Vec<String>, NetnsError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(file_error("list", dir)(error)),
+    };
+    let names = entries.map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()));
+    names.collect::<io::Result<_>>().map_err(file_error("list", dir))
+}
+
+fn bind(source: &Path, target: &Path) -> Result<(), NetnsError> {
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+    mount(Some(source), target, None::<&str>, flags, None::<&str>).map_err(mount_error("bind", target))
+}
+
+/// Detaches every mount on `path`, as a namespace may lie on top of another one.
+fn unmount(path: &Path) -> Result<(), NetnsError> {
+    loop {
+        match umount2(path, MntFlags::MNT_DETACH) {
+            Ok(()) => {}
+            // EINVAL: not a mount.
+            Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(mount_error("unmount", path)(errno)),
+        }
+    }
+}
+
+fn remove_file(path: &Path) -> Result<(), NetnsError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file_error("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Runs `work` on a new thread and waits for it.
+fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
+    thread::scope(|scope| {
+        let handle =
+            thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, work).map_err(NetnsError::Thread)?;
+        handle.join().map_err(|_| NetnsError::Panicked)
+    })
+}

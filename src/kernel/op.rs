@@ -1,0 +1,394 @@
+//! One change of kernel state as plain data. In: keys and values of [`super::model`]. Out: [`KernelOp`], which prints
+//! like an `ip` command line and tells what it belongs to. Decides and does nothing.
+
+use std::fmt;
+
+use ipnet::IpNet;
+
+use super::model::{BridgePort, LinkKey, LinkKind, Netns, Sysctl};
+use crate::names::OwnedName;
+use crate::types::{Family, IfName, MacAddr, TableId, Vni, VrfName};
+
+/// A link as it is made. A veth pair is made by its PE end; both ends get the MTU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLink {
+    /// Where, and under which name.
+    pub key: LinkKey,
+    /// Kind and the attributes that cannot change.
+    pub kind: LinkKind,
+    /// MTU in bytes; the kernel's choice if `None`.
+    pub mtu: Option<u32>,
+    /// MAC address; the kernel's choice if `None`.
+    pub mac: Option<MacAddr>,
+    /// Made without IPv6 link-local address.
+    pub addrgen_none: bool,
+}
+
+/// What holds an address.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holder {
+    /// `lo` of the router namespace.
+    Loopback,
+    /// One of our links.
+    Link(LinkKey),
+}
+
+/// One change of kernel state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KernelOp {
+    /// Makes the namespace of an IP-VRF, with `lo` up, and shows it to zebra.
+    CreateNetns(VrfName),
+    /// Removes the namespace of an IP-VRF with all links inside.
+    DeleteNetns(VrfName),
+    /// Makes a link, down and without master.
+    CreateLink(NewLink),
+    /// Deletes a link.
+    DeleteLink {
+        /// The link.
+        key: LinkKey,
+        /// The veth end that goes with it.
+        with: Option<LinkKey>,
+    },
+    /// Puts a link under a master in its namespace, or under none.
+    SetMaster {
+        /// The link.
+        key: LinkKey,
+        /// The master.
+        master: Option<OwnedName>,
+    },
+    /// Sets the MTU.
+    SetMtu {
+        /// The link.
+        key: LinkKey,
+        /// Bytes.
+        mtu: u32,
+    },
+    /// Sets the MAC address.
+    SetMac {
+        /// The link.
+        key: LinkKey,
+        /// The address.
+        mac: MacAddr,
+    },
+    /// Sets the link up.
+    SetUp(LinkKey),
+    /// Sets the link down.
+    SetDown(LinkKey),
+    /// Sets whether the link makes itself an IPv6 link-local address.
+    SetAddrGen {
+        /// The link.
+        key: LinkKey,
+        /// `addrgenmode none`, else `eui64`.
+        none: bool,
+    },
+    /// Sets the bridge port settings of a VXLAN device.
+    SetPort {
+        /// The port.
+        key: LinkKey,
+        /// The settings.
+        port: BridgePort,
+    },
+    /// Adds an address.
+    AddAddress {
+        /// To what.
+        on: Holder,
+        /// Address with prefix length.
+        address: IpNet,
+    },
+    /// Removes an address.
+    DelAddress {
+        /// From what.
+        on: Holder,
+        /// Address with prefix length.
+        address: IpNet,
+    },
+    /// Moves an underlay NIC into the router namespace.
+    MoveNic(IfName),
+    /// Gives an underlay NIC back to the host with all that it had.
+    ReturnNic(IfName),
+    /// Writes a kernel setting.
+    SetSysctl {
+        /// The namespace.
+        netns: Netns,
+        /// The setting.
+        sysctl: Sysctl,
+        /// The value.
+        value: u32,
+    },
+    /// Adds the unreachable default route of a VRF table.
+    AddUnreachable(TableId, Family),
+    /// Removes the unreachable default route of a VRF table.
+    DelUnreachable(TableId, Family),
+}
+
+/// The part of a pass that an op belongs to. A diff has them in this order; FRR is told in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// What goes. FRR lets go of the VRF before.
+    Release,
+    /// What everything stands on: settings, NICs, VTEP address, empty VRF namespaces. Zebra takes up a VRF namespace
+    /// after this stage and before the next.
+    Ground,
+    /// The links of IP-VRFs with their addresses.
+    Build,
+}
+
+/// Ops of different lanes of one stage do not depend on each other, but for `Global` and `Vrf`, on which all stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Belongs to the node.
+    Global,
+    /// Belongs to an IP-VRF.
+    Vrf(VrfName),
+    /// Belongs to a VNI.
+    Vni(Vni),
+}
+
+impl KernelOp {
+    /// The VNI that asked for it, where it can be told.
+    pub fn vni(&self) -> Option<Vni> {
+        match self {
+            Self::CreateLink(NewLink { kind: LinkKind::Vrf { table }, .. }) => table.vni(),
+            Self::AddUnreachable(table, _) | Self::DelUnreachable(table, _) => table.vni(),
+            _ => self.link()?.name.vni(),
+        }
+    }
+
+    /// The IP-VRF that asked for it, where it can be told.
+    pub fn vrf(&self) -> Option<&VrfName> {
+        match self {
+            Self::CreateNetns(vrf)
+            | Self::DeleteNetns(vrf)
+            | Self::SetSysctl { netns: Netns::Vrf(vrf), .. }
+            | Self::SetMaster { master: Some(OwnedName::Vrf(vrf)), .. } => Some(vrf),
+            Self::DeleteLink { key, with } => vrf_of(key).or_else(|| with.as_ref().and_then(vrf_of)),
+            _ => self.link().and_then(vrf_of),
+        }
+    }
+
+    /// The link of ours that it works on.
+    pub fn link(&self) -> Option<&LinkKey> {
+        match self {
+            Self::CreateLink(NewLink { key, .. })
+            | Self::DeleteLink { key, .. }
+            | Self::SetMaster { key, .. }
+            | Self::SetMtu { key, .. }
+            | Self::SetMac { key, .. }
+            | Self::SetUp(key)
+            | Self::SetDown(key)
+            | Self::SetAddrGen { key, .. }
+            | Self::SetPort { key, .. }
+            | Self::AddAddress { on: Holder::Link(key), .. }
+            | Self::DelAddress { on: Holder::Link(key), .. } => Some(key),
+            Self::CreateNetns(_)
+            | Self::DeleteNetns(_)
+            | Self::AddAddress { .. }
+            | Self::DelAddress { .. }
+            | Self::MoveNic(_)
+            | Self::ReturnNic(_)
+            | Self::SetSysctl { .. }
+            | Self::AddUnreachable(..)
+            | Self::DelUnreachable(..) => None,
+        }
+    }
+
+    /// The part of a pass that it belongs to.
+    pub fn stage(&self) -> Stage {
+        match self {
+            Self::DeleteNetns(_)
+            | Self::DeleteLink { .. }
+            | Self::ReturnNic(_)
+            | Self::DelUnreachable(..)
+            | Self::DelAddress { on: Holder::Loopback, .. } => Stage::Release,
+            Self::CreateNetns(_)
+            | Self::SetSysctl { .. }
+            | Self::MoveNic(_)
+            | Self::AddAddress { on: Holder::Loopback, .. } => Stage::Ground,
+            _ => Stage::Build,
+        }
+    }
+
+    /// What it can be done independently of.
+    pub fn lane(&self) -> Lane {
+        match self {
+            Self::AddUnreachable(table, _) | Self::DelUnreachable(table, _) => {
+                table.vni().map_or(Lane::Global, Lane::Vni)
+            }
+            _ => match (self.link().and_then(|key| key.name.vni()), self.vrf()) {
+                (Some(vni), _) => Lane::Vni(vni),
+                (None, Some(vrf)) => Lane::Vrf(vrf.clone()),
+                (None, None) => Lane::Global,
+            },
+        }
+    }
+}
+
+fn vrf_of(key: &LinkKey) -> Option<&VrfName> {
+    match (&key.netns, &key.name) {
+        (Netns::Vrf(vrf), _) | (_, OwnedName::Vrf(vrf)) => Some(vrf),
+        _ => None,
+    }
+}
+
+impl fmt::Display for KernelOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateNetns(vrf) => write!(f, "netns add {vrf}"),
+            Self::DeleteNetns(vrf) => write!(f, "netns delete {vrf}"),
+            Self::CreateLink(new) => fmt::Display::fmt(new, f),
+            Self::DeleteLink { key, .. } => write!(f, "{}: link delete {}", key.netns, key.name),
+            Self::SetMaster { key, master: Some(master) } => set(f, key, format_args!("master {master}")),
+            Self::SetMaster { key, master: None } => set(f, key, "nomaster"),
+            Self::SetMtu { key, mtu } => set(f, key, format_args!("mtu {mtu}")),
+            Self::SetMac { key, mac } => set(f, key, format_args!("address {mac}")),
+            Self::SetUp(key) => set(f, key, "up"),
+            Self::SetDown(key) => set(f, key, "down"),
+            Self::SetAddrGen { key, none } => {
+                set(f, key, format_args!("addrgenmode {}", if *none { "none" } else { "eui64" }))
+            }
+            Self::SetPort { key, port } => set(
+                f,
+                key,
+                format_args!(
+                    "type bridge_slave neigh_suppress {} learning {}",
+                    on_off(port.neigh_suppress),
+                    on_off(port.learning)
+                ),
+            ),
+            Self::AddAddress { on, address } => on.address(f, "add", address),
+            Self::DelAddress { on, address } => on.address(f, "delete", address),
+            Self::MoveNic(nic) => write!(f, "host: link set {nic} netns router"),
+            Self::ReturnNic(nic) => write!(f, "router: link set {nic} netns host"),
+            Self::SetSysctl { netns, sysctl, value } => write!(f, "{netns}: sysctl {sysctl}={value}"),
+            Self::AddUnreachable(table, family) => unreachable_route(f, "add", *table, *family),
+            Self::DelUnreachable(table, family) => unreachable_route(f, "delete", *table, *family),
+        }
+    }
+}
+
+impl fmt::Display for NewLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LinkKey { netns, name } = &self.key;
+        write!(f, "{netns}: link add {name}")?;
+        if let Some(mac) = self.mac {
+            write!(f, " address {mac}")?;
+        }
+        if let Some(mtu) = self.mtu {
+            write!(f, " mtu {mtu}")?;
+        }
+        if self.addrgen_none {
+            f.write_str(" addrgenmode none")?;
+        }
+        match &self.kind {
+            LinkKind::Vrf { table } => write!(f, " type vrf table {table}"),
+            LinkKind::Bridge => f.write_str(" type bridge stp_state 0 mcast_snooping 0"),
+            LinkKind::Vxlan { vni, local, port } => {
+                write!(f, " type vxlan id {vni} local {local} dstport {port} nolearning")
+            }
+            LinkKind::Veth { peer } => write!(f, " type veth peer name {} netns {}", peer.name, peer.netns),
+        }
+    }
+}
+
+impl Holder {
+    fn address(&self, f: &mut fmt::Formatter<'_>, verb: &str, address: &IpNet) -> fmt::Result {
+        match self {
+            Self::Loopback => write!(f, "router: address {verb} {address} dev lo"),
+            Self::Link(LinkKey { netns, name }) => write!(f, "{netns}: address {verb} {address} dev {name}"),
+        }
+    }
+}
+
+fn set(f: &mut fmt::Formatter<'_>, key: &LinkKey, what: impl fmt::Display) -> fmt::Result {
+    write!(f, "{}: link set {} {what}", key.netns, key.name)
+}
+
+fn unreachable_route(f: &mut fmt::Formatter<'_>, verb: &str, table: TableId, family: Family) -> fmt::Result {
+    let default = match family {
+        Family::Ipv4 => "0.0.0.0/0",
+        Family::Ipv6 => "::/0",
+    };
+    write!(f, "router: route {verb} unreachable {default} table {table} metric {UNREACHABLE_METRIC}")
+}
+
+/// FRR reads the upper byte of a kernel metric as the distance: this one is [255/8192], which every protocol overrides
+/// (Linux `Documentation/networking/vrf.rst`).
+pub const UNREACHABLE_METRIC: u32 = 4_278_198_272;
+
+fn on_off(value: bool) -> &'static str {
+    if value { "on" } else { "off" }
+}
+
+impl Sysctl {
+    /// All settings that we read.
+    pub const ALL: [Self; 6] = [
+        Self::Ipv4Forwarding,
+        Self::Ipv6Forwarding,
+        Self::RpFilterAll,
+        Self::RpFilterDefault,
+        Self::VrfStrictMode,
+        Self::TcpL3mdevAccept,
+    ];
+
+    /// Its path below `/proc/sys`.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Ipv4Forwarding => "net/ipv4/conf/all/forwarding",
+            Self::Ipv6Forwarding => "net/ipv6/conf/all/forwarding",
+            Self::RpFilterAll => "net/ipv4/conf/all/rp_filter",
+            Self::RpFilterDefault => "net/ipv4/conf/default/rp_filter",
+            Self::VrfStrictMode => "net/vrf/strict_mode",
+            Self::TcpL3mdevAccept => "net/ipv4/tcp_l3mdev_accept",
+        }
+    }
+}
+
+impl fmt::Display for Sysctl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path().replace('/', "."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Role;
+
+    fn vni(raw: u32) -> Vni {
+        Vni::try_from(raw).unwrap()
+    }
+
+    #[test]
+    fn a_vxlan_device_reads_like_ip_link_add() {
+        let op = KernelOp::CreateLink(NewLink {
+            key: LinkKey { netns: Netns::Router, name: OwnedName::Vni(Role::Vxlan, vni(100)) },
+            kind: LinkKind::Vxlan { vni: vni(100), local: "100.65.0.1".parse().unwrap(), port: 4789 },
+            mtu: None,
+            mac: None,
+            addrgen_none: false,
+        });
+        assert_eq!(
+            op.to_string(),
+            "router: link add vni100 type vxlan id 100 local 100.65.0.1 dstport 4789 nolearning"
+        );
+        assert_eq!((op.vni(), op.vrf(), op.stage()), (Some(vni(100)), None, Stage::Build));
+    }
+
+    #[test]
+    fn deleting_a_pair_belongs_to_the_vrf_of_the_other_end() {
+        let red: VrfName = "red".parse().unwrap();
+        let op = KernelOp::DeleteLink {
+            key: LinkKey { netns: Netns::Host, name: OwnedName::Vni(Role::HostVeth, vni(100)) },
+            with: Some(LinkKey { netns: Netns::Vrf(red.clone()), name: OwnedName::Vni(Role::PeVeth, vni(100)) }),
+        };
+        assert_eq!(op.to_string(), "host: link delete host-100");
+        assert_eq!((op.vni(), op.vrf(), op.lane()), (Some(vni(100)), Some(&red), Lane::Vni(vni(100))));
+    }
+
+    #[test]
+    fn the_unreachable_route_belongs_to_the_vni_of_its_table() {
+        let op = KernelOp::AddUnreachable(TableId::of(vni(7)), Family::Ipv6);
+        assert_eq!(op.to_string(), "router: route add unreachable ::/0 table 16777223 metric 4278198272");
+        assert_eq!(op.vni(), Some(vni(7)));
+    }
+}

@@ -1,0 +1,125 @@
+//! Where the state of one node's router lies. In: the run directory and the path of the router namespace. Out: paths.
+//! Pure: makes, reads and checks nothing.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use crate::frr::model::Daemon;
+use crate::types::VrfName;
+
+/// The run directory of a node.
+pub const DEFAULT_DIR: &str = "/run/perouter";
+/// The router namespace of a node, where `ip netns` finds it.
+pub const DEFAULT_ROUTER_NETNS: &str = "/run/netns/perouter";
+
+/// The paths of one router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runtime {
+    dir: PathBuf,
+    router_netns: PathBuf,
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Self::new(DEFAULT_DIR, DEFAULT_ROUTER_NETNS)
+    }
+}
+
+impl Runtime {
+    /// Of a run directory and the path of a router namespace, both absolute: FRR's daemons get them from elsewhere.
+    pub fn new(dir: impl Into<PathBuf>, router_netns: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), router_netns: router_netns.into() }
+    }
+
+    /// The run directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The file that the router namespace is bound to.
+    pub fn router_netns(&self) -> &Path {
+        &self.router_netns
+    }
+
+    /// The name of the router namespace for `ip netns`.
+    pub fn router_netns_name(&self) -> &OsStr {
+        self.router_netns.file_name().unwrap_or_default()
+    }
+
+    /// The directory of the IP-VRF namespaces: a mount of its own with shared propagation.
+    pub fn vrf_netns_dir(&self) -> PathBuf {
+        self.dir.join("ns")
+    }
+
+    /// The file that the namespace of an IP-VRF is bound to.
+    pub fn vrf_netns(&self, vrf: &VrfName) -> PathBuf {
+        self.vrf_netns_dir().join(vrf.as_str())
+    }
+
+    /// The directory that zebra watches for namespaces. It holds symlinks, so that a name appears there only with a
+    /// finished namespace behind it.
+    pub fn zebra_netns_dir(&self) -> PathBuf {
+        self.dir.join("zebra-netns")
+    }
+
+    /// The name by which zebra finds the namespace of an IP-VRF.
+    pub fn zebra_netns(&self, vrf: &VrfName) -> PathBuf {
+        self.zebra_netns_dir().join(vrf.as_str())
+    }
+
+    /// The directory of FRR's sockets, pid files and logs.
+    pub fn frr_dir(&self) -> PathBuf {
+        self.dir.join("frr")
+    }
+
+    /// The vty socket of a daemon: FRR names it after the daemon.
+    pub fn vty_socket(&self, daemon: Daemon) -> PathBuf {
+        self.frr_dir().join(format!("{daemon}.vty"))
+    }
+
+    /// The socket by which daemons talk to zebra.
+    pub fn zserv_socket(&self) -> PathBuf {
+        self.frr_dir().join("zserv.api")
+    }
+
+    /// The pid file of a daemon.
+    pub fn pid_file(&self, daemon: Daemon) -> PathBuf {
+        self.frr_dir().join(format!("{daemon}.pid"))
+    }
+
+    /// The log file of a daemon.
+    pub fn log_file(&self, daemon: Daemon) -> PathBuf {
+        self.frr_dir().join(format!("{daemon}.log"))
+    }
+
+    /// What a moved NIC had in the host namespace.
+    pub fn nics(&self) -> PathBuf {
+        self.dir.join("nics.json")
+    }
+
+    /// The status of the last pass.
+    pub fn status(&self) -> PathBuf {
+        self.dir.join("status.json")
+    }
+
+    /// The directory of the text that each daemon was last given.
+    pub fn applied_dir(&self) -> PathBuf {
+        self.dir.join("applied")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_a_node() {
+        let runtime = Runtime::default();
+        let red: VrfName = "red".parse().unwrap();
+        assert_eq!(runtime.router_netns_name(), "perouter");
+        assert_eq!(runtime.vrf_netns(&red), Path::new("/run/perouter/ns/red"));
+        assert_eq!(runtime.zebra_netns(&red), Path::new("/run/perouter/zebra-netns/red"));
+        assert_eq!(runtime.vty_socket(Daemon::Bgpd), Path::new("/run/perouter/frr/bgpd.vty"));
+        assert_eq!(runtime.pid_file(Daemon::Zebra), Path::new("/run/perouter/frr/zebra.pid"));
+    }
+}
