@@ -1,1 +1,16 @@
 //! Lab runner.
+pub mod frr;
+pub mod graph;
+pub mod holder;
+pub mod image;
+pub mod inspect;
+pub mod lab;
+pub mod namespace;
+pub mod node;
+pub mod rootfs;
+pub mod state;
+pub mod topology;
+pub mod wait;
+pub mod wiring;
+pub mod words;
+pub mod yaml;

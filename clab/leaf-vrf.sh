@@ -1,0 +1,149 @@
+#!/bin/sh
+# leaf-vrf.sh VRF VNI PORT ADDRESS4 ADDRESS6
+# Makes an IP-VRF on a leaf: VRF, VXLAN, bridge, the host's port with the gateway addresses, and FRR's stanzas.
+# The VRF is a VRF device where the kernel has it, else a network namespace that zebra (started with -n) takes for one.
+# FRR's default instance with advertise-all-vni must stand before this runs (FRR issue 22851).
+set -eu
+vrf=$1 vni=$2 port=$3 address4=$4 address6=$5
+vtep=$(ip -4 -o address show dev lo scope global | sed -n 's|.* inet \([0-9.]*\)/.*|\1|p' | head -n 1)
+asn=$(vtysh -c 'show running-config bgpd' | sed -n 's/^router bgp \([0-9]*\)$/\1/p' | head -n 1)
+aside=/run/leaf-vrf
+
+# A VNI's MAC goes out as the router MAC of its routes: derived from VTEP and VNI, it is the same after a restart.
+mac=$(echo "$vtep" | tr . ' ' | { read -r a b c d; printf '02:%02x:%02x:%02x:%02x:%02x' "$b" "$c" "$d" $((vni / 256 % 256)) $((vni % 256)); })
+
+# until_true TENTHS COMMAND...
+until_true() {
+	tries=$1
+	shift
+	while ! "$@" >/dev/null 2>&1; do
+		tries=$((tries - 1))
+		[ "$tries" -gt 0 ] || return 1
+		sleep 0.1
+	done
+}
+
+in_vrf() { nsenter --net="$aside/$vrf" "$@"; }
+vrf_active() { vtysh -c 'show vrf' | grep -q "^vrf $vrf id"; }
+vni_up() {
+	vtysh -c "show evpn vni $vni" >"$aside/$vrf.vni" &&
+		grep -q "State: Up" "$aside/$vrf.vni" &&
+		grep -q "Router MAC: $mac" "$aside/$vrf.vni" &&
+		vtysh -c "show bgp l2vpn evpn vni $vni" | grep -q "Tenant VRF: $vrf\|Tenant-Vrf: $vrf"
+}
+
+configure() {
+	vtysh -c 'configure terminal' -c "vrf $vrf" -c "vni $vni"
+	vtysh -c 'configure terminal' \
+		-c "router bgp $asn vrf $vrf" \
+		-c "bgp router-id $vtep" \
+		-c 'bgp bestpath as-path multipath-relax' \
+		-c 'address-family ipv4 unicast' -c 'redistribute connected' -c 'exit-address-family' \
+		-c 'address-family ipv6 unicast' -c 'redistribute connected' -c 'exit-address-family' \
+		-c 'address-family l2vpn evpn' -c 'advertise ipv4 unicast' -c 'advertise ipv6 unicast'
+}
+
+unconfigure() {
+	vtysh -c 'configure terminal' -c "vrf $vrf" -c "no vni $vni" || :
+	# bgpd refuses this until it has heard of the lost VNI.
+	until_true 50 vtysh -c 'configure terminal' -c "no router bgp $asn vrf $vrf" || :
+}
+
+# Empty and complete before zebra sees it, its devices born inside: any other order loses events.
+build_netns() {
+	mkdir -p "$aside" /run/netns
+	: >"$aside/$vrf"
+	unshare --net="$aside/$vrf" true
+	in_vrf sh -c '
+		ip link set lo up
+		echo 1 >/proc/sys/net/ipv4/ip_forward
+		echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
+		for c in all default; do echo 0 >/proc/sys/net/ipv4/conf/$c/rp_filter; done'
+	ln -s "$aside/$vrf" "/run/netns/$vrf"
+	until_true 50 vrf_active
+	# From here, so that its socket is in the leaf's own namespace: there is the underlay.
+	ip link add "vni$vni" mtu 9450 netns "$vrf" type vxlan id "$vni" local "$vtep" dstport 4789 nolearning
+	in_vrf ip -batch - <<-END
+		link add br$vni address $mac mtu 9450 type bridge stp_state 0 mcast_snooping 0
+		link set br$vni addrgenmode none
+		link set vni$vni master br$vni addrgenmode none
+		link set vni$vni type bridge_slave neigh_suppress on learning off
+		link set vni$vni up
+		link set br$vni up
+		link show br$vni
+	END
+}
+
+remove_netns() {
+	rm -f "/run/netns/$vrf"
+	umount "$aside/$vrf"
+	rm -f "$aside/$vrf"
+	vtysh -c 'configure terminal' -c "no vrf $vrf" || :
+}
+
+build_device() {
+	mkdir -p "$aside"
+	table=$((1000 + vni))
+	echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
+	ip -batch - <<-END
+		link add $vrf type vrf table $table
+		link set $vrf up
+		route add table $table unreachable default metric 4278198272
+		-6 route add table $table unreachable default metric 4278198272
+		link add br$vni address $mac mtu 9450 type bridge stp_state 0 mcast_snooping 0
+		link set br$vni master $vrf addrgenmode none
+		link add vni$vni mtu 9450 type vxlan id $vni local $vtep dstport 4789 nolearning
+		link set vni$vni master br$vni addrgenmode none
+		link set vni$vni type bridge_slave neigh_suppress on learning off
+		link set vni$vni up
+		link set br$vni up
+		link show br$vni
+	END
+	until_true 50 vrf_active
+}
+
+remove_device() {
+	ip link del "vni$vni"
+	ip link del "br$vni"
+	ip link del "$vrf"
+	vtysh -c 'configure terminal' -c "no vrf $vrf" || :
+}
+
+if ip link add vrfprobe type vrf table 9999 2>/dev/null; then
+	ip link del vrfprobe
+	backend=device
+else
+	backend=netns
+fi
+
+# A VNI that FRR did not take up is built again.
+for attempt in 1 2 3 4 5; do
+	build_$backend >/dev/null
+	configure
+	if until_true 20 vni_up; then
+		case $backend in
+		netns)
+			ip link set "$port" netns "$vrf"
+			in_vrf ip -batch - <<-END
+				address add $address4 dev $port
+				address add $address6 dev $port nodad
+				link set $port up
+			END
+			;;
+		device)
+			ip -batch - <<-END
+				link set $port master $vrf
+				address add $address4 dev $port
+				address add $address6 dev $port nodad
+				link set $port up
+			END
+			;;
+		esac
+		exit 0
+	fi
+	echo "VRF $vrf: FRR did not take up VNI $vni (attempt $attempt)" >&2
+	cat "$aside/$vrf.vni" >&2
+	unconfigure
+	remove_$backend
+done
+exit 1

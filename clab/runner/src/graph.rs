@@ -1,0 +1,82 @@
+//! A topology as a drawing.
+//!
+//! In: a topology. Out: text, Mermaid or Graphviz. It must not look at what runs.
+
+use std::fmt::Write as _;
+
+use crate::topology::{NodeName, NodeSpec, Topology};
+
+/// What to draw for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Style {
+    /// A list for the terminal.
+    Text,
+    /// Mermaid, as in Markdown.
+    Mermaid,
+    /// Graphviz.
+    Dot,
+}
+
+/// Draws the topology.
+pub fn draw(topology: &Topology, style: Style) -> String {
+    match style {
+        Style::Text => text(topology),
+        Style::Mermaid => mermaid(topology),
+        Style::Dot => dot(topology),
+    }
+}
+
+fn text(topology: &Topology) -> String {
+    let mut drawing = format!("lab {}\n", topology.lab);
+    for (name, spec) in &topology.nodes {
+        let _ = writeln!(drawing, "  {name} ({})", description(spec));
+        for (own, other) in ends_of(topology, name) {
+            let _ = writeln!(drawing, "    {own} -- {other}");
+        }
+    }
+    drawing
+}
+
+/// Every link end of the node, with the other end as `node:interface`.
+fn ends_of<'t>(topology: &'t Topology, name: &'t NodeName) -> impl Iterator<Item = (String, String)> + 't {
+    let both = topology.links.iter().flat_map(|link| {
+        let [a, b] = &link.ends;
+        [(a, b), (b, a)]
+    });
+    both.filter(move |(own, _)| own.node == *name)
+        .map(|(own, other)| (own.interface.to_string(), format!("{}:{}", other.node, other.interface)))
+}
+
+fn description(spec: &NodeSpec) -> String {
+    match &spec.image {
+        Some(image) => format!("{}, {}", spec.kind, image.name),
+        None => spec.kind.to_string(),
+    }
+}
+
+fn mermaid(topology: &Topology) -> String {
+    let mut drawing = "graph TD\n".to_owned();
+    let key = |name: &NodeName| topology.nodes.keys().position(|known| known == name).unwrap_or_default();
+    for name in topology.nodes.keys() {
+        let _ = writeln!(drawing, "  n{}[\"{name}\"]", key(name));
+    }
+    for link in &topology.links {
+        let [a, b] = &link.ends;
+        let (from, to) = (key(&a.node), key(&b.node));
+        let _ = writeln!(drawing, "  n{from} ---|\"{} · {}\"| n{to}", a.interface, b.interface);
+    }
+    drawing
+}
+
+fn dot(topology: &Topology) -> String {
+    let mut drawing = format!("graph \"{}\" {{\n  node [shape=box];\n", topology.lab);
+    for name in topology.nodes.keys() {
+        let _ = writeln!(drawing, "  \"{name}\";");
+    }
+    for link in &topology.links {
+        let [a, b] = &link.ends;
+        let labels = format!("taillabel=\"{}\", headlabel=\"{}\"", a.interface, b.interface);
+        let _ = writeln!(drawing, "  \"{}\" -- \"{}\" [{labels}];", a.node, b.node);
+    }
+    drawing + "}\n"
+}

@@ -1,0 +1,158 @@
+//! The process that holds a node's namespaces.
+//!
+//! In: a node's names and its root. Out: the process, or the processes of a lab as the kernel knows them. It must not
+//! keep records: what runs is asked of /proc, so that nothing is forgotten after a crash.
+//!
+//! The holder is process 1 of the node's PID namespace: when it dies the kernel kills all others and lets go of the
+//! namespaces (`pid_namespaces(7)`), so one signal takes down a node completely.
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{Pid, sethostname};
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::namespace::{NamespaceError, on_own_thread};
+use crate::rootfs::{NodeRoot, RootError, enter_root};
+use crate::wait;
+
+/// A holder could not be started or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum HolderError {
+    /// No new namespaces; usually for want of root.
+    #[error("cannot make new namespaces")]
+    Unshare(#[source] Errno),
+    /// The node's host name was refused.
+    #[error("cannot set the host name")]
+    HostName(#[source] Errno),
+    /// The root could not be laid out.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// No thread.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+    /// The shell could not be started.
+    #[error("cannot start /bin/sh in the node")]
+    Start(#[source] io::Error),
+    /// The shell ended before the node was ready.
+    #[error("the node did not come up: {0}")]
+    NotReady(String),
+    /// The holder would not die.
+    #[error("cannot end process {pid}")]
+    Kill {
+        /// The process.
+        pid: Pid,
+        /// What the kernel says.
+        #[source]
+        source: Errno,
+    },
+    /// The holder did not go.
+    #[error(transparent)]
+    StillThere(#[from] wait::TimedOut),
+}
+
+/// A holder found among the machine's processes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holder {
+    /// The lab.
+    pub lab: String,
+    /// The node's long name.
+    pub long_name: String,
+    /// The process.
+    pub pid: Pid,
+}
+
+/// Marks a holder's command line.
+const MARK: &str = "clab-node";
+
+/// A shell waits for every child, also for those that it inherits as process 1: nothing stays a zombie.
+const SCRIPT: &str = "set -e; mount -t proc proc /proc; ip link set lo up; echo ready; \
+                      exec </dev/null >/dev/null 2>&1; while :; do sleep infinity; done";
+
+/// Makes a node's namespaces and the process that holds them.
+pub fn start(lab: &str, long_name: &str, root: NodeRoot) -> Result<Holder, HolderError> {
+    let arguments = [SCRIPT, MARK, lab, long_name].map(ToOwned::to_owned);
+    let child = on_own_thread(move || hold(&root, &arguments))?;
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+    ready(child)?;
+    Ok(Holder { lab: lab.to_owned(), long_name: long_name.to_owned(), pid })
+}
+
+fn hold(root: &NodeRoot, arguments: &[String]) -> Result<Child, HolderError> {
+    let namespaces = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWPID;
+    unshare(CloneFlags::CLONE_FS | namespaces).map_err(HolderError::Unshare)?;
+    sethostname(&root.host_name).map_err(HolderError::HostName)?;
+    enter_root(root)?;
+    // In a session of its own: a terminal's signals must not reach it.
+    let mut command = Command::new("setsid");
+    command.args(["/bin/sh", "-c"]).args(arguments).env_clear().env("PATH", SYSTEM_PATH);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().map_err(HolderError::Start)
+}
+
+/// Where a node's programs are looked for.
+pub const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+fn ready(mut child: Child) -> Result<(), HolderError> {
+    let mut line = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut line).map_err(HolderError::Start)?;
+    }
+    if line == "ready\n" {
+        return Ok(());
+    }
+    let mut complaint = String::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        stderr.read_to_string(&mut complaint).map_err(HolderError::Start)?;
+    }
+    child.wait().map_err(HolderError::Start)?;
+    Err(HolderError::NotReady(complaint.trim().to_owned()))
+}
+
+/// All holders of the machine.
+pub fn find() -> Vec<Holder> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut holders: Vec<Holder> = pids.filter_map(|pid| holder_of(Pid::from_raw(pid))).collect();
+    holders.sort();
+    holders
+}
+
+fn holder_of(pid: Pid) -> Option<Holder> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let words: Vec<&str> = line.split(|byte| *byte == 0).filter_map(|word| str::from_utf8(word).ok()).collect();
+    let start = words.iter().position(|word| *word == SCRIPT)?;
+    let [mark, lab, long_name] = words.get(start + 1..start + 4)? else { return None };
+    (*mark == MARK).then(|| Holder { lab: (*lab).to_owned(), long_name: (*long_name).to_owned(), pid })
+}
+
+/// Kills a node's processes and returns when the kernel has let go of them.
+pub fn end(holder: &Holder) -> Result<(), HolderError> {
+    match kill(holder.pid, Signal::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(source) => return Err(HolderError::Kill { pid: holder.pid, source }),
+    }
+    let what = format!("the end of process {} ({})", holder.pid, holder.long_name);
+    wait::until(&what, Duration::from_secs(10), Duration::from_millis(1), || gone(holder.pid).then_some(()))?;
+    Ok(())
+}
+
+/// Process 1 of a PID namespace becomes a zombie only after all others in it are gone and reaped.
+fn gone(pid: Pid) -> bool {
+    // Only a child of ours can be reaped, and only by us: any other answer leaves it to its parent.
+    let reaped = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+    if matches!(reaped, Ok(status) if status.pid().is_some()) {
+        return true;
+    }
+    let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
+    stat.map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
+}

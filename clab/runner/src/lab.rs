@@ -1,0 +1,320 @@
+//! A lab: deployed, found again, destroyed.
+//!
+//! In: a topology or a lab's name. Out: a [`Lab`] of running nodes. It must not know any particular topology.
+
+use nix::unistd::geteuid;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::frr;
+use crate::holder::{self, Holder, HolderError};
+use crate::image::{Program, RootFs};
+use crate::node::{Node, NodeError};
+use crate::rootfs::NodeRoot;
+use crate::state::{self, Record, StateError};
+use crate::topology::{Bind, LabName, NodeName, NodeSpec, Topology};
+use crate::wiring::{self, WiringError};
+
+/// A running lab. Dropping it leaves it running; see [`Lab::destroy`] and [`Lab::destroyed_on_drop`].
+#[derive(Debug, Clone)]
+pub struct Lab {
+    name: LabName,
+    nodes: Vec<Node>,
+}
+
+/// A lab that goes with this value.
+#[derive(Debug)]
+pub struct ScopedLab(Lab);
+
+/// A lab that could not be deployed, found or destroyed.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// Namespaces and mounts need root.
+    #[error("a lab needs root; run it with sudo, or in a user namespace: unshare -Urmn")]
+    NotRoot,
+    /// A lab of that name runs.
+    #[error("lab `{0}` exists already; destroy it first, or give this one another name with --name")]
+    Exists(LabName),
+    /// No lab of that name runs.
+    #[error("lab `{0}` is not deployed")]
+    Unknown(LabName),
+    /// The lab has no such node.
+    #[error("lab `{lab}` has no node `{node}`; it has {known}")]
+    UnknownNode {
+        /// The lab.
+        lab: LabName,
+        /// The node.
+        node: String,
+        /// Its nodes.
+        known: String,
+    },
+    /// A bind's source is not there.
+    #[error("{}:{line}: bind source {} does not exist; make it or correct the path", file.display(), path.display())]
+    NoBindSource {
+        /// The topology file.
+        file: PathBuf,
+        /// Line of the bind.
+        line: u64,
+        /// The source.
+        path: PathBuf,
+    },
+    /// FRR is not installed.
+    #[error("node `{0}` runs FRR, which this machine does not have; install it: apt-get install frr")]
+    NoFrr(NodeName),
+    /// A node did not come up or go down.
+    #[error("node `{node}`")]
+    Holder {
+        /// Its long name.
+        node: String,
+        /// Why.
+        #[source]
+        source: HolderError,
+    },
+    /// A command of the topology failed.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// A link could not be made.
+    #[error(transparent)]
+    Wiring(#[from] WiringError),
+    /// The lab's folder cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// What [`destroy`] found and took away.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Destroyed {
+    /// Nodes whose processes were killed.
+    pub nodes: usize,
+    /// Names taken out of /run/netns.
+    pub namespaces: usize,
+}
+
+impl Lab {
+    /// Deploys a topology: namespaces, links, FRR, `exec`. What it made is taken away again if any of it fails.
+    pub fn deploy(topology: &Topology) -> Result<Self, LabError> {
+        preflight(topology)?;
+        let running = holder::find().iter().any(|holder| holder.lab == topology.lab.as_str());
+        if running || !state::claim(&topology.lab, &Record::of(topology))? {
+            return Err(LabError::Exists(topology.lab.clone()));
+        }
+        let deployed = bring_up(topology);
+        if deployed.is_err() {
+            destroy(&topology.lab)?;
+        }
+        deployed
+    }
+
+    /// Finds a running lab.
+    pub fn open(name: &LabName) -> Result<Self, LabError> {
+        let record = state::read(name)?.ok_or_else(|| LabError::Unknown(name.clone()))?;
+        let holders = holder::find();
+        let node = |entry: &state::NodeRecord| {
+            let holder = holders.iter().find(|holder| holder.lab == record.lab && holder.long_name == entry.long_name)?;
+            Some(Node {
+                name: NodeName::new(&entry.name)?,
+                long_name: entry.long_name.clone(),
+                holder: holder.pid,
+                folder: state::node_folder(name, &entry.name),
+                env: entry.env.clone(),
+            })
+        };
+        let nodes: Vec<_> = record.nodes.iter().filter_map(node).collect();
+        Ok(Self { name: name.clone(), nodes })
+    }
+
+    /// The lab's name.
+    pub fn name(&self) -> &LabName {
+        &self.name
+    }
+
+    /// The lab's folder on the machine; the nodes' logs are below it.
+    pub fn folder(&self) -> PathBuf {
+        state::folder(&self.name)
+    }
+
+    /// All nodes that run, by name.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// A node by its short name.
+    pub fn node(&self, name: &str) -> Result<&Node, LabError> {
+        self.nodes.iter().find(|node| node.name().as_str() == name).ok_or_else(|| LabError::UnknownNode {
+            lab: self.name.clone(),
+            node: name.to_owned(),
+            known: self.nodes.iter().map(|node| node.name().as_str()).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// Takes the lab away.
+    pub fn destroy(self) -> Result<Destroyed, LabError> {
+        destroy(&self.name)
+    }
+
+    /// Ties the lab to a value: it is taken away when that is dropped, also when a test panics.
+    pub fn destroyed_on_drop(self) -> ScopedLab {
+        ScopedLab(self)
+    }
+}
+
+impl std::ops::Deref for ScopedLab {
+    type Target = Lab;
+
+    fn deref(&self) -> &Lab {
+        &self.0
+    }
+}
+
+impl Drop for ScopedLab {
+    fn drop(&mut self) {
+        if let Err(error) = destroy(&self.0.name) {
+            eprintln!("lab {}: {error}", self.0.name);
+        }
+    }
+}
+
+/// Takes a lab away, whole, half deployed or broken: its processes, its names in /run/netns, its folder.
+/// A lab that is not there is no error.
+pub fn destroy(name: &LabName) -> Result<Destroyed, LabError> {
+    let holders: Vec<Holder> = holder::find().into_iter().filter(|holder| holder.lab == name.as_str()).collect();
+    let mut names: Vec<String> = holders.iter().map(|holder| holder.long_name.clone()).collect();
+    // A record that cannot be read must not keep the rest alive.
+    if let Ok(Some(record)) = state::read(name) {
+        names.extend(record.nodes.into_iter().map(|node| node.long_name));
+    }
+    names.sort();
+    names.dedup();
+    for holder in &holders {
+        holder::end(holder).map_err(|source| LabError::Holder { node: holder.long_name.clone(), source })?;
+    }
+    let mut namespaces = 0;
+    for name in &names {
+        namespaces += usize::from(wiring::detach(name)?);
+    }
+    state::remove(name)?;
+    Ok(Destroyed { nodes: holders.len(), namespaces })
+}
+
+fn preflight(topology: &Topology) -> Result<(), LabError> {
+    if !geteuid().is_root() {
+        return Err(LabError::NotRoot);
+    }
+    for (name, spec) in &topology.nodes {
+        for bind in &spec.binds {
+            let path = bind_source(topology, bind);
+            if !path.exists() {
+                return Err(LabError::NoBindSource { file: topology.file.clone(), line: bind.line, path });
+            }
+        }
+        if program(spec) == Program::Frr && !frr::installed() {
+            return Err(LabError::NoFrr(name.clone()));
+        }
+    }
+    Ok(())
+}
+
+fn bring_up(topology: &Topology) -> Result<Lab, LabError> {
+    let mut nodes = Vec::new();
+    let mut holders = Vec::new();
+    for (name, spec) in &topology.nodes {
+        let long_name = topology.long_name(name);
+        let folder = state::node_folder(&topology.lab, name.as_str());
+        let root = lay_out(topology, name, spec, &folder)?;
+        let holder = holder::start(topology.lab.as_str(), &long_name, root)
+            .map_err(|source| LabError::Holder { node: long_name.clone(), source })?;
+        nodes.push(Node { name: name.clone(), long_name, holder: holder.pid, folder, env: spec.env.clone() });
+        holders.push(holder);
+    }
+    wiring::attach(&holders)?;
+    wiring::connect(topology)?;
+    let lab = Lab { name: topology.lab.clone(), nodes };
+    lab.on_every_node(|node| start_program(topology, node))?;
+    lab.on_every_node(|node| run_exec(topology, node))?;
+    lab.write_hosts()?;
+    Ok(lab)
+}
+
+fn lay_out(topology: &Topology, name: &NodeName, spec: &NodeSpec, folder: &Path) -> Result<NodeRoot, LabError> {
+    let RootFs::Host = spec.image.as_ref().map_or(RootFs::Host, |image| image.rootfs.clone());
+    let root = NodeRoot {
+        mount_point: folder.join("root"),
+        log_folder: folder.join("log"),
+        hosts: folder.join("hosts"),
+        host_name: name.to_string(),
+        binds: spec.binds.iter().map(|b| (bind_source(topology, b), b.target.clone(), b.read_only)).collect(),
+    };
+    for path in [&root.mount_point, &root.log_folder] {
+        fs::create_dir_all(path).map_err(state::at(path))?;
+    }
+    fs::write(&root.hosts, LOCALHOST).map_err(state::at(&root.hosts))?;
+    Ok(root)
+}
+
+const LOCALHOST: &str = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n";
+
+fn bind_source(topology: &Topology, bind: &Bind) -> PathBuf {
+    let path = topology.folder.join(&bind.source);
+    fs::canonicalize(&path).unwrap_or(path)
+}
+
+fn program(spec: &NodeSpec) -> Program {
+    spec.image.as_ref().map_or(Program::Idle, |image| image.program)
+}
+
+fn start_program(topology: &Topology, node: &Node) -> Result<(), NodeError> {
+    let Some(spec) = topology.nodes.get(node.name()) else { return Ok(()) };
+    match (&spec.cmd, program(spec)) {
+        (Some(command), _) => node.spawn(command, &node.log_folder().join("cmd.log")).map(drop),
+        (None, Program::Frr) => frr::start(node),
+        (None, Program::Idle) => Ok(()),
+    }
+}
+
+fn run_exec(topology: &Topology, node: &Node) -> Result<(), NodeError> {
+    let commands = topology.nodes.get(node.name()).map_or(&[][..], |spec| &spec.exec);
+    commands.iter().try_for_each(|command| node.check(command).map(drop))
+}
+
+impl Lab {
+    fn on_every_node(&self, work: impl Fn(&Node) -> Result<(), NodeError> + Sync) -> Result<(), LabError> {
+        let work = &work;
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = self.nodes.iter().map(|node| scope.spawn(move || work(node))).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            let results: Vec<Result<(), NodeError>> = threads.into_iter().map(join).collect();
+            results.into_iter().collect::<Result<(), _>>().map_err(LabError::from)
+        })
+    }
+
+    /// Writes every node's /etc/hosts: each node by its name at its first address, a loopback's before others.
+    fn write_hosts(&self) -> Result<(), LabError> {
+        let mut text = LOCALHOST.to_owned();
+        for node in &self.nodes {
+            let addresses = node.check(&["ip", "-json", "address", "show", "scope", "global"])?;
+            for address in first_addresses(&addresses) {
+                let _ = writeln!(text, "{address} {}", node.name());
+            }
+        }
+        for node in &self.nodes {
+            // In place: the node has this very file mounted.
+            let path = state::node_folder(&self.name, node.name().as_str()).join("hosts");
+            fs::write(&path, &text).map_err(state::at(&path))?;
+        }
+        Ok(())
+    }
+}
+
+/// The first address of each family in the output of `ip -json address`.
+fn first_addresses(json: &str) -> Vec<String> {
+    let links: Vec<serde_json::Value> = serde_json::from_str(json).unwrap_or_default();
+    let all = || links.iter().filter_map(|link| link.get("addr_info")?.as_array()).flatten();
+    let first = |family: &str| {
+        let of_family = |address: &&serde_json::Value| address.get("family").is_some_and(|f| f == family);
+        Some(all().find(of_family)?.get("local")?.as_str()?.to_owned())
+    };
+    ["inet", "inet6"].into_iter().filter_map(first).collect()
+}
