@@ -7,31 +7,44 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::frr::diff::{FrrChange, Teardown, teardown};
 use crate::frr::model::Scope;
 use crate::frr::tree::Config;
+use crate::frr;
 use crate::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
-use crate::kernel::{KernelOp, diff};
+use crate::kernel::{self, KernelOp};
 use crate::names::{OwnedName, Role};
 use crate::types::{VrfName, Vni};
 
 /// What a pass does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Schedule {
-    /// IP-VRFs that are taken down first: they go, or are built anew.
-    pub torn: BTreeSet<VrfName>,
-    /// Kernel ops of taking them down.
+    /// FRR scopes that are taken away first, IP-VRFs before the default instance.
+    pub teardowns: Vec<(Scope, Teardown)>,
+    /// Kernel ops of taking IP-VRFs down.
     pub release: Vec<KernelOp>,
     /// Kernel ops after that.
     pub build: Vec<KernelOp>,
-    /// FRR's configuration once the torn VRFs are gone.
-    pub frr_after_release: Config,
-    /// FRR's wanted configuration.
-    pub frr_wanted: Config,
+    /// FRR changes after that; no scope is to be torn down any more.
+    pub frr: FrrChange,
     /// The VRF of each VNI, wanted or observed: to whom a kernel op belongs.
-    pub vrf_of: BTreeMap<Vni, VrfName>,
+    vrf_of: BTreeMap<Vni, VrfName>,
 }
 
 impl Schedule {
+    /// Nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.teardowns.is_empty() && self.release.is_empty() && self.build.is_empty() && self.frr.is_empty()
+    }
+
+    /// The IP-VRFs that change.
+    pub fn touched(&self) -> BTreeSet<VrfName> {
+        let ops = self.release.iter().chain(&self.build).map(|op| self.scope(op));
+        let torn = self.teardowns.iter().map(|(scope, _)| scope.clone());
+        let scopes = ops.chain(torn).chain(self.frr.scopes.keys().cloned());
+        scopes.filter_map(|scope| if let Scope::Vrf(vrf) = scope { Some(vrf) } else { None }).collect()
+    }
+
     /// Whose a kernel op is.
     pub fn scope(&self, op: &KernelOp) -> Scope {
         let by_vni = || op.vni().and_then(|vni| self.vrf_of.get(&vni));
@@ -58,29 +71,38 @@ pub fn schedule(wanted: State<'_>, observed: State<'_>, distrusted: &BTreeSet<Vr
         Scope::Underlay => None,
     }));
     known.extend(&observed.kernel.vrf_netns);
+    // FRR refuses to remove the default instance while there are others.
+    let all = underlay_goes(wanted.frr, observed.frr);
     let torn: BTreeSet<VrfName> = known
         .into_iter()
         .filter(|vrf| {
             let scope = Scope::Vrf((*vrf).clone());
             let still_wanted = members_wanted.contains_key(*vrf);
-            !still_wanted
+            all || !still_wanted
                 || distrusted.contains(*vrf)
                 || observed.frr.identity(&scope).clashes(wanted.frr.identity(&scope))
                 || members_now.get(*vrf).is_some_and(|keys| rebuilt(keys, wanted.kernel, observed.kernel))
         })
         .cloned()
         .collect();
-    let after = without(observed.kernel, &torn, &members_now);
-    let frr_after_release =
-        torn.iter().fold(observed.frr.clone(), |config, vrf| config.without(&Scope::Vrf(vrf.clone())));
+    let mut going: Vec<Scope> = torn.iter().cloned().map(Scope::Vrf).collect();
+    going.extend(underlay_goes(wanted.frr, observed.frr).then_some(Scope::Underlay));
+    let frr_after = going.iter().fold(observed.frr.clone(), |config, scope| config.without(scope));
+    let kernel_after = without(observed.kernel, &torn, &members_now);
     Schedule {
-        release: diff(&after, observed.kernel),
-        build: diff(wanted.kernel, &after),
+        teardowns: going.into_iter().map(|scope| (scope.clone(), teardown(observed.frr, &scope))).collect(),
+        release: kernel::diff(&kernel_after, observed.kernel),
+        build: kernel::diff(wanted.kernel, &kernel_after),
+        frr: frr::diff::diff(&frr_after, wanted.frr),
         vrf_of: vnis(&members_now).chain(vnis(&members_wanted)).collect(),
-        torn,
-        frr_after_release,
-        frr_wanted: wanted.frr.clone(),
     }
+}
+
+/// The default instance goes when it is wanted no more, or with another AS number.
+fn underlay_goes(wanted: &Config, observed: &Config) -> bool {
+    let scope = Scope::Underlay;
+    observed.scopes().contains(&scope)
+        && (!wanted.scopes().contains(&scope) || observed.identity(&scope).clashes(wanted.identity(&scope)))
 }
 
 type Members = BTreeMap<VrfName, BTreeSet<LinkKey>>;

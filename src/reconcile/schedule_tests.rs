@@ -37,7 +37,7 @@ fn state(mode: VrfMode, objects: &[(String, Spec)]) -> (KernelState, Config) {
     };
     let plan = plan(&snapshot, &NodeFacts { mode, nic_mtu: BTreeMap::new() });
     assert_eq!(plan.rejected, []);
-    let frr = crate::frr::render::render(&plan.frr);
+    let frr = crate::frr::render::render(&plan.frr).unwrap();
     (plan.kernel, frr)
 }
 
@@ -47,8 +47,8 @@ fn pass(mode: VrfMode, from: &[(String, Spec)], to: &[(String, Spec)]) -> Schedu
     schedule(view(Box::leak(Box::new(want))), view(Box::leak(Box::new(have))), &BTreeSet::new())
 }
 
-fn names(vrfs: &BTreeSet<VrfName>) -> Vec<&str> {
-    vrfs.iter().map(VrfName::as_str).collect()
+fn torn(schedule: &Schedule) -> Vec<String> {
+    schedule.teardowns.iter().map(|(scope, _)| scope.to_string()).collect()
 }
 
 #[rstest]
@@ -57,8 +57,7 @@ fn names(vrfs: &BTreeSet<VrfName>) -> Vec<&str> {
 fn what_is_in_place_needs_nothing(#[case] mode: VrfMode) {
     let objects = [l3vni("red", 100, 10), l3vni("blue", 200, 11)];
     let done = pass(mode, &objects, &objects);
-    assert!(done.torn.is_empty() && done.release.is_empty() && done.build.is_empty());
-    assert_eq!(done.frr_after_release, done.frr_wanted);
+    assert_eq!(done, Schedule { vrf_of: done.vrf_of.clone(), ..Schedule::default() });
 }
 
 #[rstest]
@@ -66,7 +65,7 @@ fn what_is_in_place_needs_nothing(#[case] mode: VrfMode) {
 #[case(VrfMode::Vrf)]
 fn another_vni_rebuilds_its_vrf_alone(#[case] mode: VrfMode) {
     let done = pass(mode, &[l3vni("red", 100, 10), l3vni("blue", 200, 11)], &[l3vni("red", 101, 10), l3vni("blue", 200, 11)]);
-    assert_eq!(names(&done.torn), ["red"]);
+    assert_eq!(torn(&done), ["vrf red"]);
     assert!(done.release.iter().chain(&done.build).all(|op| done.scope(op) == Scope::Vrf("red".parse().unwrap())));
 }
 
@@ -75,7 +74,7 @@ fn another_vni_rebuilds_its_vrf_alone(#[case] mode: VrfMode) {
 #[case(VrfMode::Vrf)]
 fn another_subnet_is_an_edit_in_place(#[case] mode: VrfMode) {
     let done = pass(mode, &[l3vni("red", 100, 10)], &[l3vni("red", 100, 12)]);
-    assert!(done.torn.is_empty() && done.release.is_empty());
+    assert!(done.teardowns.is_empty() && done.release.is_empty());
     let ops: Vec<_> = done.build.iter().map(ToString::to_string).collect();
     assert_eq!(ops.len(), 4, "an address goes and one comes at each end: {ops:?}");
 }
@@ -85,7 +84,7 @@ fn another_subnet_is_an_edit_in_place(#[case] mode: VrfMode) {
 #[case(VrfMode::Vrf)]
 fn another_name_takes_the_old_vrf_down_before_the_new_one_is_built(#[case] mode: VrfMode) {
     let done = pass(mode, &[l3vni("red", 100, 10)], &[l3vni("crimson", 100, 10)]);
-    assert_eq!(names(&done.torn), ["red"]);
+    assert_eq!(torn(&done), ["vrf red"]);
     assert!(done.release.iter().all(|op| op.stage() == Stage::Release));
     assert!(done.build.iter().all(|op| op.stage() != Stage::Release));
 }
@@ -95,9 +94,8 @@ fn another_name_takes_the_old_vrf_down_before_the_new_one_is_built(#[case] mode:
 #[case(VrfMode::Vrf)]
 fn a_deleted_vrf_leaves_the_others_alone(#[case] mode: VrfMode) {
     let done = pass(mode, &[l3vni("red", 100, 10), l3vni("blue", 200, 11)], &[l3vni("blue", 200, 11)]);
-    assert_eq!(names(&done.torn), ["red"]);
-    assert!(done.build.is_empty());
-    assert_eq!(done.frr_after_release, done.frr_wanted);
+    assert_eq!(torn(&done), ["vrf red"]);
+    assert!(done.build.is_empty() && done.frr.is_empty());
 }
 
 #[test]
@@ -105,6 +103,6 @@ fn a_distrusted_vrf_is_built_anew_though_nothing_differs() {
     let have = state(VrfMode::Netns, &[l3vni("red", 100, 10)]);
     let view = State { kernel: &have.0, frr: &have.1 };
     let done = schedule(view, view, &["red".parse().unwrap()].into());
-    assert_eq!(names(&done.torn), ["red"]);
+    assert_eq!(torn(&done), ["vrf red"]);
     assert!(!done.release.is_empty() && !done.build.is_empty());
 }

@@ -1,0 +1,163 @@
+//! The controller: a pass for every reason to have one, and the status after it. In: snapshots, drift and daemon signals,
+//! the reconciler. Out: passes, `status.json`. Decides nothing about what a pass does.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::frr::Routing;
+use crate::frr::model::Scope;
+use crate::kernel::Kernel;
+use crate::reconcile::{PassError, Reconciler, Report};
+use crate::snapshot::{Rejection, Snapshot};
+use crate::status::fold::Live;
+use crate::status::model::PassSummary;
+use crate::status::{NodeStatus, fold, publish};
+use crate::types::VrfMode;
+
+/// A pass without a reason, in case that a signal was lost.
+const IDLE: Duration = Duration::from_secs(30);
+/// The status shows sessions as they are at most this long ago.
+const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+/// Signals that come together make one pass.
+const COALESCE: Duration = Duration::from_millis(20);
+
+/// Where the controller's results go.
+#[derive(Debug, Clone)]
+pub struct Outputs {
+    /// The status file.
+    pub status: PathBuf,
+    /// VRF mode, for the status.
+    pub mode: VrfMode,
+}
+
+/// The controller of one node.
+#[derive(Debug)]
+pub struct Controller<K, R> {
+    reconciler: Reconciler<K, R>,
+    outputs: Outputs,
+    last: Option<Report>,
+    last_change: PassSummary,
+    known: Vec<Rejection>,
+    retry: Option<Duration>,
+}
+
+impl<K: Kernel, R: Routing> Controller<K, R> {
+    /// Of a reconciler.
+    pub fn new(reconciler: Reconciler<K, R>, outputs: Outputs) -> Self {
+        Self { reconciler, outputs, last: None, last_change: PassSummary::default(), known: Vec::new(), retry: None }
+    }
+
+    /// Runs until `stop`, which changes nothing on the node.
+    pub async fn run(mut self, mut snapshots: watch::Receiver<Snapshot>, drift: Arc<Notify>, stop: CancellationToken) {
+        let mut next_pass = Instant::now();
+        let mut next_status = next_pass + STATUS_INTERVAL;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = snapshots.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    next_pass = Instant::now();
+                }
+                () = drift.notified() => next_pass = next_pass.min(Instant::now() + COALESCE),
+                () = sleep_until(next_pass) => {
+                    let snapshot = snapshots.borrow_and_update().clone();
+                    let pause = self.pass(&snapshot).await;
+                    next_pass = Instant::now() + pause;
+                    next_status = Instant::now() + STATUS_INTERVAL;
+                }
+                () = sleep_until(next_status) => {
+                    let snapshot = snapshots.borrow().clone();
+                    self.publish(&snapshot).await;
+                    next_status = Instant::now() + STATUS_INTERVAL;
+                }
+            }
+        }
+    }
+
+    /// One pass and its status. Tells when the next one is due without any other reason.
+    async fn pass(&mut self, snapshot: &Snapshot) -> Duration {
+        let failed = match self.reconciler.pass(snapshot).await {
+            Ok(report) => {
+                let failed = !report.failures.is_empty();
+                self.take(report);
+                failed
+            }
+            Err(error) => {
+                log_pass_error(&error);
+                true
+            }
+        };
+        self.publish(snapshot).await;
+        self.retry = failed.then(|| self.retry.map_or(FIRST_RETRY, |last| (last * 2).min(LAST_RETRY)));
+        self.retry.unwrap_or(IDLE)
+    }
+
+    fn take(&mut self, report: Report) {
+        for (scope, failures) in &report.failures {
+            for failure in failures {
+                let error = failure as &dyn std::error::Error;
+                tracing::error!(%scope, error, "not in place, will be tried again");
+            }
+        }
+        for rejection in report.plan.rejected.iter().filter(|r| !self.known.contains(r)) {
+            tracing::warn!(object = %rejection.object, reason = ?rejection.reason, "rejected: {rejection}");
+        }
+        self.known.clone_from(&report.plan.rejected);
+        let summary = PassSummary {
+            kernel_ops: report.kernel_ops,
+            frr_lines: report.frr_lines,
+            rebuilt: report.rebuilt.iter().cloned().collect(),
+            duration_ms: u64::try_from(report.duration.as_millis()).unwrap_or(u64::MAX),
+        };
+        if !summary.is_quiet() {
+            let PassSummary { kernel_ops, frr_lines, duration_ms, .. } = summary;
+            tracing::info!(kernel_ops, frr_lines, duration_ms, vrfs = report.plan.vrfs.len(), "pass");
+            self.last_change = summary;
+        }
+        self.last = Some(report);
+    }
+
+    async fn publish(&mut self, snapshot: &Snapshot) {
+        let Some(report) = &self.last else { return };
+        let live = match self.reconciler.live().await {
+            Ok(live) => live,
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "FRR does not answer");
+                Live::default()
+            }
+        };
+        let live =
+            Live { frr_version: report.frr_version.clone(), foreign_lines: report.foreign_lines.clone(), ..live };
+        let failures = texts(&report.failures);
+        let status = fold(snapshot, &report.plan, self.outputs.mode, &failures, live, self.last_change.clone());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let status = NodeStatus { observed_time: now, ..status };
+        if let Err(error) = publish::write(&self.outputs.status, &status) {
+            tracing::error!(path = %self.outputs.status.display(), %error, "status not written");
+        }
+    }
+}
+
+fn log_pass_error(error: &PassError) {
+    tracing::error!(error = error as &dyn std::error::Error, "no pass, will be tried again");
+}
+
+/// A failure with all its causes in one line.
+fn texts<E: std::error::Error>(failures: &BTreeMap<Scope, Vec<E>>) -> BTreeMap<Scope, Vec<String>> {
+    failures.iter().map(|(scope, list)| (scope.clone(), list.iter().map(|e| chain(e)).collect())).collect()
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |e| e.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

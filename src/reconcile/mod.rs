@@ -1,0 +1,200 @@
+//! One pass: observe, plan, schedule, execute, verify. In: a snapshot and the two ports. Out: [`Report`]. Generic over the
+//! ports, so that its tests need no root. Keeps nothing but what was accepted before.
+
+pub mod execute;
+pub mod schedule;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use crate::frr::model::Scope;
+use crate::frr::observe::{Running, VniState};
+use crate::frr::render::{self, RenderError};
+use crate::frr::{Routing, RoutingError};
+use crate::kernel::{Kernel, KernelError};
+use crate::plan::hold::{Accepted, plan_holding};
+use crate::plan::{NodeFacts, Plan};
+use crate::snapshot::Snapshot;
+use crate::status::fold::Live;
+use crate::types::{IfName, VrfMode, VrfName};
+use execute::{Executed, Failure, execute};
+use schedule::{Schedule, State, schedule};
+
+/// How often an IP-VRF that FRR did not take up is built anew within one pass.
+const REBUILDS: usize = 3;
+/// bgpd needs 100 ms of its own to take an L3VNI up.
+const VNI_UP_LIMIT: Duration = Duration::from_secs(3);
+const VNI_POLL: Duration = Duration::from_millis(20);
+
+/// A pass that could not start: nothing was changed.
+#[derive(Debug, Error)]
+pub enum PassError {
+    /// The kernel could not be read.
+    #[error("observe the kernel")]
+    Kernel(#[from] KernelError),
+    /// FRR could not be read.
+    #[error("observe FRR")]
+    Routing(#[from] RoutingError),
+    /// The configuration could not be rendered.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+}
+
+/// What a pass did and found.
+#[derive(Debug)]
+pub struct Report {
+    /// The plan that was applied.
+    pub plan: Plan,
+    /// What failed, by scope.
+    pub failures: BTreeMap<Scope, Vec<Failure>>,
+    /// Kernel ops done.
+    pub kernel_ops: usize,
+    /// FRR lines taken.
+    pub frr_lines: usize,
+    /// IP-VRFs that were built anew because FRR did not take them up.
+    pub rebuilt: BTreeSet<VrfName>,
+    /// Lines in FRR that are not ours.
+    pub foreign_lines: Vec<String>,
+    /// FRR's version.
+    pub frr_version: String,
+    /// Time that it took.
+    pub duration: Duration,
+}
+
+/// What a pass would do.
+#[derive(Debug)]
+pub struct Preview {
+    /// The plan.
+    pub plan: Plan,
+    /// The schedule.
+    pub schedule: Schedule,
+}
+
+/// The reconciler of one node.
+#[derive(Debug)]
+pub struct Reconciler<K, R> {
+    kernel: K,
+    routing: R,
+    mode: VrfMode,
+    accepted: Accepted,
+}
+
+impl<K: Kernel, R: Routing> Reconciler<K, R> {
+    /// Of the two ports.
+    pub fn new(kernel: K, routing: R, mode: VrfMode, accepted: Accepted) -> Self {
+        Self { kernel, routing, mode, accepted }
+    }
+
+    /// What was accepted so far, to be handed to [`Reconciler::new`] after a restart.
+    pub fn accepted(&self) -> &Accepted {
+        &self.accepted
+    }
+
+    /// Brings the node to the snapshot.
+    ///
+    /// # Errors
+    /// Only where kernel or FRR cannot be read; what fails later is in the report.
+    pub async fn pass(&mut self, snapshot: &Snapshot) -> Result<Report, PassError> {
+        let start = Instant::now();
+        let mut total = Executed::default();
+        let mut rebuilt = BTreeSet::new();
+        let mut distrusted = BTreeSet::new();
+        let mut accepted = self.accepted.clone();
+        let mut round = 0;
+        let (plan, seen) = loop {
+            let (Preview { plan, schedule }, seen) = self.look(snapshot, &mut accepted, &distrusted).await?;
+            if schedule.is_empty() {
+                break (plan, seen);
+            }
+            let done = execute(&schedule, &self.kernel, &self.routing).await;
+            total.kernel_ops += done.kernel_ops;
+            total.frr_lines += done.frr_lines;
+            total.failures = done.failures;
+            let lost = self.not_up(&plan, &schedule, &total).await?;
+            if lost.is_empty() {
+                break (plan, seen);
+            }
+            if round == REBUILDS {
+                for vrf in lost {
+                    total.failures.entry(Scope::Vrf(vrf.clone())).or_default().push(Failure::NotUp(vrf));
+                }
+                break (plan, seen);
+            }
+            tracing::warn!(vrfs = ?lost, "FRR did not take up the L3VNI: building anew");
+            rebuilt.extend(lost.iter().cloned());
+            distrusted = lost;
+            round += 1;
+        };
+        self.accepted = accepted;
+        Ok(Report {
+            plan,
+            failures: total.failures,
+            kernel_ops: total.kernel_ops,
+            frr_lines: total.frr_lines,
+            rebuilt,
+            foreign_lines: seen.foreign,
+            frr_version: seen.version,
+            duration: start.elapsed(),
+        })
+    }
+
+    /// What a pass would do, without doing it.
+    ///
+    /// # Errors
+    /// Where kernel or FRR cannot be read.
+    pub async fn preview(&self, snapshot: &Snapshot) -> Result<Preview, PassError> {
+        let (preview, _) = self.look(snapshot, &mut self.accepted.clone(), &BTreeSet::new()).await?;
+        Ok(preview)
+    }
+
+    /// L3VNIs and sessions as FRR has them.
+    ///
+    /// # Errors
+    /// Where FRR cannot be read.
+    pub async fn live(&self) -> Result<Live, PassError> {
+        Ok(Live { vnis: self.routing.vnis().await?, sessions: self.routing.sessions().await?, ..Live::default() })
+    }
+
+    async fn look(
+        &self,
+        snapshot: &Snapshot,
+        accepted: &mut Accepted,
+        distrusted: &BTreeSet<VrfName>,
+    ) -> Result<(Preview, Running), PassError> {
+        let named = snapshot.underlays.iter().flat_map(|underlay| &underlay.spec.nics);
+        let nics: BTreeSet<IfName> = named.filter_map(|nic| nic.parse().ok()).collect();
+        let facts = self.kernel.facts(&nics).await?;
+        let nic_mtu = facts.nics.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
+        let plan = plan_holding(snapshot, &NodeFacts { mode: self.mode, nic_mtu }, accepted);
+        let wanted_frr = render::render(&plan.frr)?;
+        let wanted_nics = plan.kernel.nics.keys().cloned().collect();
+        let kernel = self.kernel.observe(&wanted_nics).await?;
+        let running = self.routing.observe().await?;
+        let wanted = State { kernel: &plan.kernel, frr: &wanted_frr };
+        let schedule = schedule(wanted, State { kernel: &kernel, frr: &running.config }, distrusted);
+        Ok((Preview { plan, schedule }, running))
+    }
+
+    /// IP-VRFs that were touched without a failure and are not up at the end of the time limit.
+    async fn not_up(&self, plan: &Plan, schedule: &Schedule, done: &Executed) -> Result<BTreeSet<VrfName>, PassError> {
+        let mut waiting: BTreeSet<VrfName> = schedule.touched();
+        waiting.retain(|vrf| plan.vrfs.contains_key(vrf) && !done.failures.contains_key(&Scope::Vrf(vrf.clone())));
+        let deadline = Instant::now() + VNI_UP_LIMIT;
+        while !waiting.is_empty() {
+            for vni in self.routing.vnis().await?.iter().filter(|vni| is_up(vni, plan)) {
+                waiting.remove(&vni.vrf);
+            }
+            if waiting.is_empty() || Instant::now() >= deadline {
+                break;
+            }
+            tokio::time::sleep(VNI_POLL).await;
+        }
+        Ok(waiting)
+    }
+}
+
+fn is_up(vni: &VniState, plan: &Plan) -> bool {
+    vni.up && plan.vrfs.get(&vni.vrf).is_some_and(|planned| planned.vni == vni.vni)
+}
