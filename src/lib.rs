@@ -13,4 +13,5 @@ pub mod kernel;
 pub mod names;
 pub mod plan;
 pub mod snapshot;
+pub mod source;
 pub mod types;
