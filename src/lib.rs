@@ -14,4 +14,5 @@ pub mod names;
 pub mod plan;
 pub mod runtime;
 pub mod snapshot;
+pub mod source;
 pub mod types;

@@ -15,6 +15,8 @@ pub enum Kind {
     Underlay,
     /// [`crate::api::L3VNI`]
     L3VNI,
+    /// A document that does not tell which object it is; in a [`Rejection`] only.
+    Document,
 }
 
 /// An object by kind, namespace and name.
@@ -30,7 +32,10 @@ pub struct ObjectRef {
 
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {}/{}", self.kind, self.namespace, self.name)
+        match self.kind {
+            Kind::Document => f.write_str("document"),
+            Kind::Underlay | Kind::L3VNI => write!(f, "{:?} {}/{}", self.kind, self.namespace, self.name),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ pub enum CrdError {
     #[error("the derived definition of {kind:?} does not serialise")]
     Json {
         /// Its kind.
-        kind: Kind,
+        kind: Resource,
         /// The cause.
         source: serde_json::Error,
     },
@@ -24,14 +24,42 @@ pub enum CrdError {
     #[error("the definition of {kind:?} cannot be written as YAML")]
     Yaml {
         /// Its kind.
-        kind: Kind,
+        kind: Resource,
         /// The cause.
         source: serde_saphyr::ser::Error,
     },
 }
 
 /// The kinds that have a definition, in the order of their files.
-pub const KINDS: [Kind; 2] = [Kind::L3VNI, Kind::Underlay];
+pub const KINDS: [Resource; 2] = [Resource::L3VNI, Resource::Underlay];
+
+/// A kind that has a definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resource {
+    /// [`L3VNI`]
+    L3VNI,
+    /// [`Underlay`]
+    Underlay,
+}
+
+impl Resource {
+    /// The resource of a `kind:` field.
+    pub fn named(kind: &str) -> Option<Self> {
+        match kind {
+            "L3VNI" => Some(Self::L3VNI),
+            "Underlay" => Some(Self::Underlay),
+            _ => None,
+        }
+    }
+
+    /// The kind of its objects.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::L3VNI => Kind::L3VNI,
+            Self::Underlay => Kind::Underlay,
+        }
+    }
+}
 
 /// Every definition as file name and YAML text.
 pub fn crds() -> Result<Vec<(String, String)>, CrdError> {
@@ -48,10 +76,10 @@ pub fn crds() -> Result<Vec<(String, String)>, CrdError> {
 }
 
 /// The definition of one kind.
-pub fn definition(kind: Kind) -> Result<Value, CrdError> {
+pub fn definition(kind: Resource) -> Result<Value, CrdError> {
     let derived: CustomResourceDefinition = match kind {
-        Kind::Underlay => Underlay::crd(),
-        Kind::L3VNI => L3VNI::crd(),
+        Resource::Underlay => Underlay::crd(),
+        Resource::L3VNI => L3VNI::crd(),
     };
     let mut value = serde_json::to_value(derived).map_err(|source| CrdError::Json { kind, source })?;
     settle(&mut value);
@@ -59,7 +87,7 @@ pub fn definition(kind: Kind) -> Result<Value, CrdError> {
 }
 
 /// The `openAPIV3Schema` of one kind.
-pub fn schema(kind: Kind) -> Result<Value, CrdError> {
+pub fn schema(kind: Resource) -> Result<Value, CrdError> {
     let mut definition = definition(kind)?;
     Ok(definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").map(Value::take).unwrap_or_default())
 }

@@ -1,0 +1,301 @@
+//! The objects of a directory. In: its YAML and JSON files, those of the secrets, and what is known of writes in
+//! progress. Out: a [`Snapshot`]. What a file loses by a mistake stays in force: an API server would have refused it.
+//! Reads only; the watching is in `watch`.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::SourceError;
+use super::document::{self, Document};
+use super::schema::{Schemas, Spec};
+use super::secret;
+use super::settle::{Trust, Writes};
+use super::yaml;
+use crate::snapshot::{Kind, Location, NodeIdentity, Object, ObjectRef, Reason, Rejection, Snapshot};
+
+/// A directory of objects and the one of its secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    /// Where the YAML files are.
+    pub dir: PathBuf,
+    /// Where the secrets are, one directory for each Secret and one file for each of its keys.
+    pub secrets: PathBuf,
+}
+
+impl Directory {
+    /// `dir` with its secrets in `secrets` below it.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        let dir = dir.into();
+        Self { secrets: dir.join("secrets"), dir }
+    }
+}
+
+/// Reads a directory once.
+pub fn read(dir: &Path, secrets: &Path, node: &NodeIdentity) -> Result<Snapshot, SourceError> {
+    let directory = Directory { dir: dir.to_owned(), secrets: secrets.to_owned() };
+    Reader::new(directory, node.clone())?.read(&Writes::default(), Instant::now())
+}
+
+/// Reads a directory again and again, and remembers what was good.
+#[derive(Debug)]
+pub(super) struct Reader {
+    directory: Directory,
+    node: NodeIdentity,
+    schemas: Schemas,
+    /// The documents of a text, so that only what changed is judged again.
+    judged: BTreeMap<String, Arc<[Document]>>,
+    files: BTreeMap<PathBuf, File>,
+    generations: BTreeMap<ObjectRef, (Spec, i64)>,
+    last: Option<Snapshot>,
+}
+
+/// What a file stands for: what it says, and what it said before where it now has a mistake.
+#[derive(Debug, Clone, Default)]
+struct File {
+    objects: BTreeMap<ObjectRef, Found>,
+    rejected: Vec<Rejection>,
+}
+
+#[derive(Debug, Clone)]
+struct Found {
+    spec: Spec,
+    line: u64,
+}
+
+impl Reader {
+    pub(super) fn new(directory: Directory, node: NodeIdentity) -> Result<Self, SourceError> {
+        Ok(Self {
+            directory,
+            node,
+            schemas: Schemas::new()?,
+            judged: BTreeMap::new(),
+            files: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            last: None,
+        })
+    }
+
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Reads everything. A file that is being written counts as what it was.
+    pub(super) fn read(&mut self, writes: &Writes, now: Instant) -> Result<Snapshot, SourceError> {
+        let names = list(&self.directory.dir)?;
+        let mut judged = BTreeMap::new();
+        let mut files = BTreeMap::new();
+        for path in names {
+            let before = self.files.get(&path);
+            let trust = writes.trust(&path, now);
+            let file = match (trust, before) {
+                (Trust::BeingWritten, Some(before)) => Some(before.clone()),
+                (Trust::BeingWritten, None) => None,
+                (Trust::Recent | Trust::Settled, _) => self.file(&path, before, trust, &mut judged),
+            };
+            files.extend(file.map(|file| (path, file)));
+        }
+        // Texts of files that were not read now are judged again when they are: rare, and the cache stays bounded.
+        (self.judged, self.files) = (judged, files);
+        let mut snapshot = self.assemble();
+        self.read_secrets(&mut snapshot, writes, now);
+        self.last = Some(snapshot.clone());
+        Ok(snapshot)
+    }
+
+    /// The last snapshot with the news that the directory is not to be had.
+    pub(super) fn unreadable(&self, error: &SourceError) -> Option<Snapshot> {
+        let mut snapshot = self.last.clone()?;
+        let message = format!("{error}; what it held stays in force");
+        snapshot.rejected.insert(0, nameless(None, message));
+        Some(snapshot)
+    }
+
+    /// What a file stands for now; `None` if it is gone, or new and not yet whole.
+    fn file(
+        &self,
+        path: &Path,
+        before: Option<&File>,
+        trust: Trust,
+        judged: &mut BTreeMap<String, Arc<[Document]>>,
+    ) -> Option<File> {
+        let shown = path.display().to_string();
+        let text = match read_text(path) {
+            Ok(text) => text?,
+            Err(error) => {
+                let at = Location { file: shown, line: 1 };
+                let message = format!("the file cannot be read: {error}; what it held before stays in force");
+                let objects = before.map(|before| before.objects.clone()).unwrap_or_default();
+                return Some(File { objects, rejected: vec![nameless(Some(at), message)] });
+            }
+        };
+        let mut file = File::default();
+        let mut unknown = false;
+        let mut wrong = BTreeSet::new();
+        for (offset, part) in yaml::cut(&text) {
+            let known = judged.get(part).or_else(|| self.judged.get(part)).cloned();
+            let documents = known.unwrap_or_else(|| document::read(part, &self.schemas).into());
+            judged.insert(part.to_owned(), Arc::clone(&documents));
+            for document in &*documents {
+                unknown |= document.key.is_none();
+                wrong.extend(document.spec.is_err().then(|| document.key.clone()).flatten());
+                file.take(document, &shown, offset);
+            }
+        }
+        if let Some(before) = before {
+            let lost = |key: &ObjectRef| !file.objects.contains_key(key) && !wrong.contains(key);
+            if trust == Trust::Recent && (unknown || before.objects.keys().any(lost)) {
+                return Some(before.clone());
+            }
+            file.keep(before, &wrong, unknown);
+        } else if trust == Trust::Recent && unknown {
+            return None;
+        }
+        Some(file)
+    }
+
+    /// Puts the files together: the first to name an object has it.
+    fn assemble(&mut self) -> Snapshot {
+        let mut snapshot = Snapshot { node: self.node.clone(), ..Snapshot::default() };
+        let mut owners: BTreeMap<&ObjectRef, (&Path, u64)> = BTreeMap::new();
+        let mut generations = BTreeMap::new();
+        for (path, file) in &self.files {
+            snapshot.rejected.extend(file.rejected.iter().cloned());
+            for (key, found) in &file.objects {
+                match owners.entry(key) {
+                    Entry::Occupied(first) => {
+                        let (file, line) = first.get();
+                        let other = format!("{}:{line}", file.display());
+                        let at = Location { file: path.display().to_string(), line: found.line };
+                        snapshot.rejected.push(conflict(key, at, &other));
+                    }
+                    Entry::Vacant(vacant) => {
+                        vacant.insert((path, found.line));
+                        let generation = match self.generations.get(key) {
+                            Some((spec, generation)) => generation + i64::from(*spec != found.spec),
+                            None => 1,
+                        };
+                        generations.insert(key.clone(), (found.spec.clone(), generation));
+                    }
+                }
+            }
+        }
+        for (key, (spec, generation)) in &generations {
+            let (key, generation) = (key.clone(), *generation);
+            match spec.clone() {
+                Spec::Underlay(spec) => snapshot.underlays.push(Object { key, generation, created: None, spec: *spec }),
+                Spec::L3VNI(spec) => snapshot.l3vnis.push(Object { key, generation, created: None, spec: *spec }),
+            }
+        }
+        self.generations = generations;
+        snapshot.rejected.sort_by(|a, b| (&a.location, a).cmp(&(&b.location, b)));
+        snapshot
+    }
+
+    fn read_secrets(&self, snapshot: &mut Snapshot, writes: &Writes, now: Instant) {
+        for key in secret::named(&snapshot.underlays, &snapshot.l3vnis) {
+            let path = secret::path(&self.directory.secrets, &key);
+            let before = self.last.as_ref().and_then(|last| last.secrets.get(&key)).cloned();
+            let trust = writes.trust(&path, now);
+            let secret = match (trust, before) {
+                (Trust::BeingWritten, Some(before)) => before,
+                (Trust::Recent, Some(Ok(before))) => secret::read(&path).or(Ok(before)),
+                _ => secret::read(&path),
+            };
+            snapshot.secrets.insert(key, secret);
+        }
+    }
+}
+
+impl File {
+    fn take(&mut self, document: &Document, file: &str, offset: u64) {
+        let at = |line: u64| Location { file: file.to_owned(), line: offset + line };
+        match (&document.key, &document.spec) {
+            (Some(key), Ok(spec)) => match self.objects.entry(key.clone()) {
+                Entry::Occupied(first) => {
+                    let other = format!("line {}", first.get().line);
+                    self.rejected.push(conflict(key, at(document.line), &other));
+                }
+                Entry::Vacant(vacant) => {
+                    vacant.insert(Found { spec: spec.clone(), line: offset + document.line });
+                }
+            },
+            (_, Err(faults)) => self.rejected.extend(faults.iter().map(|fault| Rejection {
+                object: document.object(),
+                reason: fault.reason,
+                location: Some(at(fault.line)),
+                field: fault.field.clone(),
+                message: fault.message.clone(),
+            })),
+            (None, Ok(_)) => {}
+        }
+    }
+
+    /// Keeps what `before` had of the objects that are now `wrong`, and all of it if an `unknown` document may be any.
+    fn keep(&mut self, before: &File, wrong: &BTreeSet<ObjectRef>, unknown: bool) {
+        for (key, found) in &before.objects {
+            if (unknown || wrong.contains(key)) && !self.objects.contains_key(key) {
+                self.objects.insert(key.clone(), found.clone());
+            }
+        }
+    }
+}
+
+fn nameless(location: Option<Location>, message: String) -> Rejection {
+    let object = ObjectRef { kind: Kind::Document, namespace: "?".to_owned(), name: "?".to_owned() };
+    Rejection { object, reason: Reason::Unreadable, location, field: String::new(), message }
+}
+
+fn conflict(key: &ObjectRef, at: Location, other: &str) -> Rejection {
+    Rejection {
+        object: key.clone(),
+        reason: Reason::Conflict,
+        location: Some(at),
+        field: "metadata.name".to_owned(),
+        message: format!("{} is already defined at {other}, which is the one in force: rename or remove one of the two", key.name),
+    }
+}
+
+/// The files of a directory that hold objects, in the order of their names.
+fn list(dir: &Path) -> Result<BTreeSet<PathBuf>, SourceError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => SourceError::Missing { dir: dir.to_owned() },
+        io::ErrorKind::NotADirectory => SourceError::NotADirectory { dir: dir.to_owned() },
+        _ => SourceError::List { dir: dir.to_owned(), source },
+    };
+    let mut paths = BTreeSet::new();
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        // Hidden files are ConfigMap internals and editors' swap files; backups end in another extension (`x.yaml~`).
+        let hidden = name.as_encoded_bytes().starts_with(b".") || name.as_encoded_bytes().starts_with(b"#");
+        let extension = Path::new(&name).extension().and_then(|extension| extension.to_str());
+        if !hidden && matches!(extension, Some("yaml" | "yml" | "json")) {
+            paths.insert(entry.path());
+        }
+    }
+    Ok(paths)
+}
+
+/// The text of a regular file; `None` if it is gone or something else.
+fn read_text(path: &Path) -> Result<Option<String>, io::Error> {
+    let gone = |error: io::Error| {
+        let dangling = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+        match error.kind() {
+            io::ErrorKind::NotFound if !dangling => Ok(None),
+            _ => Err(error),
+        }
+    };
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => fs::read_to_string(path).map(Some).or_else(gone),
+        Ok(_) => Ok(None),
+        Err(error) => gone(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! The objects of one part of a file. In: the text between two document markers. Out: objects of our kinds, each with
+//! its spec or with all that is wrong with it, and lines counted within the part. Objects of other groups are passed over.
+
+use serde_json::Value;
+
+use super::schema::{Schemas, Spec};
+use super::yaml::{self, Lines, Node};
+use crate::api::crds::Resource;
+use crate::api::{GROUP, VERSION};
+use crate::snapshot::{Kind, ObjectRef, Reason};
+
+/// An object of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Document {
+    /// The object; `None` where the text does not tell.
+    pub(super) key: Option<ObjectRef>,
+    /// Line of its first field.
+    pub(super) line: u64,
+    /// Its spec, or what is wrong with it.
+    pub(super) spec: Result<Spec, Vec<Fault>>,
+}
+
+/// What is wrong with a document, and where.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Fault {
+    pub(super) line: u64,
+    pub(super) field: String,
+    pub(super) reason: Reason,
+    pub(super) message: String,
+}
+
+/// Reads one part of a file.
+pub(super) fn read(part: &str, schemas: &Schemas) -> Vec<Document> {
+    match yaml::parse(part) {
+        Ok(nodes) => nodes.iter().flat_map(|node| objects(node, schemas)).collect(),
+        Err(error) => {
+            let message = format!("not YAML: {}", error.message);
+            vec![nameless(error.line, "", Reason::Unreadable, message)]
+        }
+    }
+}
+
+fn nameless(line: u64, field: &str, reason: Reason, message: String) -> Document {
+    let fault = Fault { line, field: field.to_owned(), reason, message };
+    Document { key: None, line, spec: Err(vec![fault]) }
+}
+
+fn objects(node: &Node, schemas: &Schemas) -> Vec<Document> {
+    let api_version = node.get("apiVersion").and_then(Node::text);
+    let kind = node.get("kind").and_then(Node::text);
+    let (Some(api_version), Some(kind)) = (api_version, kind) else {
+        return vec![not_an_object(node)];
+    };
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let ours = group == GROUP;
+    if kind == "List" && group.is_empty() || ours && kind.strip_suffix("List").is_some_and(|kind| Resource::named(kind).is_some()) {
+        let items = node.get("items").and_then(Node::items).unwrap_or_default();
+        return items.iter().flat_map(|item| objects(item, schemas)).collect();
+    }
+    if !ours {
+        return Vec::new();
+    }
+    let line_of = |field| node.get(field).map_or(node.line, |value| value.line);
+    if version != VERSION {
+        let message = format!("{api_version} is not served: write {GROUP}/{VERSION}");
+        return vec![nameless(line_of("apiVersion"), "apiVersion", Reason::Unreadable, message)];
+    }
+    match Resource::named(kind) {
+        Some(resource) => vec![object(resource, node, schemas)],
+        None => {
+            let message = format!("{kind:?} is no kind of {api_version}: use Underlay or L3VNI");
+            vec![nameless(line_of("kind"), "kind", Reason::Unreadable, message)]
+        }
+    }
+}
+
+fn not_an_object(node: &Node) -> Document {
+    if !node.is_map() {
+        let message = "is no Kubernetes object: begin it with apiVersion, kind and metadata".to_owned();
+        return nameless(node.line, "", Reason::Unreadable, message);
+    }
+    let missing = if node.get("apiVersion").and_then(Node::text).is_none() { "apiVersion" } else { "kind" };
+    let remedy = if missing == "kind" { "Underlay or L3VNI".to_owned() } else { format!("{GROUP}/{VERSION}") };
+    let message = format!("is missing: write {remedy}, or move what is no Kubernetes object out of this directory");
+    nameless(node.line, missing, Reason::Unreadable, message)
+}
+
+fn object(resource: Resource, node: &Node, schemas: &Schemas) -> Document {
+    let (value, lines) = node.split();
+    let name = value.pointer("/metadata/name").and_then(Value::as_str);
+    let namespace = value.pointer("/metadata/namespace").and_then(Value::as_str);
+    let key = ObjectRef {
+        kind: resource.kind(),
+        namespace: namespace.unwrap_or("default").to_owned(),
+        name: name.unwrap_or("?").to_owned(),
+    };
+    let mut faults = metadata_faults(&value, &lines);
+    let judged = schemas.judge(resource, &value).map_err(|violations| {
+        violations.into_iter().map(|v| fault(&lines, Reason::Invalid, v.field, v.message)).collect::<Vec<_>>()
+    });
+    let spec = match judged {
+        Ok(spec) if faults.is_empty() => Ok(spec),
+        Ok(_) => Err(faults),
+        Err(more) => {
+            // Without a usable name, rules on the name say nothing more.
+            faults.extend(more.into_iter().filter(|fault| !fault.field.is_empty() || name.is_some()));
+            faults.sort();
+            Err(faults)
+        }
+    };
+    let key = (name.is_some() || spec.is_err()).then_some(key);
+    Document { key, line: node.line, spec }
+}
+
+fn fault(lines: &Lines, reason: Reason, field: String, message: String) -> Fault {
+    Fault { line: lines.of(&field), field, reason, message }
+}
+
+/// What the API server demands of names: a DNS subdomain for the object, a DNS label for the namespace (RFC 1123).
+fn metadata_faults(object: &Value, lines: &Lines) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut wrong = |field: &str, message: String| faults.push(fault(lines, Reason::Invalid, field.to_owned(), message));
+    match object.pointer("/metadata/name") {
+        None | Some(Value::Null) => wrong("metadata.name", "is missing: give the object a name".to_owned()),
+        Some(Value::String(name)) if is_dns(name, 253, true) => {}
+        Some(name) => wrong(
+            "metadata.name",
+            format!("{name} is not a name: use lower case letters, digits, '-' and '.', starting and ending with a letter or digit"),
+        ),
+    }
+    match object.pointer("/metadata/namespace") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(name)) if is_dns(name, 63, false) => {}
+        Some(name) => wrong(
+            "metadata.namespace",
+            format!("{name} is not a namespace: use lower case letters, digits and '-', starting and ending with a letter or digit"),
+        ),
+    }
+    faults
+}
+
+fn is_dns(name: &str, max_length: usize, dots: bool) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    name.len() <= max_length && if dots { name.split('.').all(label) } else { label(name) }
+}
+
+impl Document {
+    /// The object for messages, known or not.
+    pub(super) fn object(&self) -> ObjectRef {
+        let unknown = || ObjectRef { kind: Kind::Document, namespace: "?".to_owned(), name: "?".to_owned() };
+        self.key.clone().unwrap_or_else(unknown)
+    }
+}
