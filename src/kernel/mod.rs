@@ -3,3 +3,4 @@
 
 pub mod model;
 pub mod netns;
+pub mod vrf_device;
