@@ -151,13 +151,15 @@ fn minimum_ttl_is_multihop() -> Rule {
 }
 
 fn asn_or_type() -> Rule {
-    Rule::new("has(self.asn) != has(self.type)")
-        .message("give exactly one of asn and type: the number of the peer's AS, or `type: external` or `type: internal`")
+    Rule::new("has(self.asn) != has(self.type)").message(
+        "give exactly one of asn and type: the number of the peer's AS, or `type: external` or `type: internal`",
+    )
 }
 
 fn address_or_interface() -> Rule {
-    Rule::new("has(self.address) != has(self.interface)")
-        .message("give exactly one of address and interface: the IP address of the peer, or the NIC of an unnumbered session")
+    Rule::new("has(self.address) != has(self.interface)").message(
+        "give exactly one of address and interface: the IP address of the peer, or the NIC of an unnumbered session",
+    )
 }
 
 fn unnumbered_is_one_hop() -> Rule {

@@ -2,6 +2,7 @@
 //! and the effects: `vty` (sockets), `observe`, `daemons` (processes).
 
 pub mod command;
+pub mod daemons;
 pub mod diff;
 pub mod line;
 pub mod model;

@@ -9,6 +9,7 @@ pub mod model;
 pub mod netns;
 pub mod op;
 mod transition;
+pub mod vrf_device;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;

@@ -256,7 +256,10 @@ fn conflict(key: &ObjectRef, at: Location, other: &str) -> Rejection {
         reason: Reason::Conflict,
         location: Some(at),
         field: "metadata.name".to_owned(),
-        message: format!("{} is already defined at {other}, which is the one in force: rename or remove one of the two", key.name),
+        message: format!(
+            "{} is already defined at {other}, which is the one in force: rename or remove one of the two",
+            key.name
+        ),
     }
 }
 

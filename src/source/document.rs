@@ -53,7 +53,9 @@ fn objects(node: &Node, schemas: &Schemas) -> Vec<Document> {
     };
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let ours = group == GROUP;
-    if kind == "List" && group.is_empty() || ours && kind.strip_suffix("List").is_some_and(|kind| Resource::named(kind).is_some()) {
+    if kind == "List" && group.is_empty()
+        || ours && kind.strip_suffix("List").is_some_and(|kind| Resource::named(kind).is_some())
+    {
         let items = node.get("items").and_then(Node::items).unwrap_or_default();
         return items.iter().flat_map(|item| objects(item, schemas)).collect();
     }
@@ -119,13 +121,16 @@ fn fault(lines: &Lines, reason: Reason, field: String, message: String) -> Fault
 /// What the API server demands of names: a DNS subdomain for the object, a DNS label for the namespace (RFC 1123).
 fn metadata_faults(object: &Value, lines: &Lines) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let mut wrong = |field: &str, message: String| faults.push(fault(lines, Reason::Invalid, field.to_owned(), message));
+    let mut wrong =
+        |field: &str, message: String| faults.push(fault(lines, Reason::Invalid, field.to_owned(), message));
     match object.pointer("/metadata/name") {
         None | Some(Value::Null) => wrong("metadata.name", "is missing: give the object a name".to_owned()),
         Some(Value::String(name)) if is_dns(name, 253, true) => {}
         Some(name) => wrong(
             "metadata.name",
-            format!("{name} is not a name: use lower case letters, digits, '-' and '.', starting and ending with a letter or digit"),
+            format!(
+                "{name} is not a name: use lower case letters, digits, '-' and '.', starting and ending with a letter or digit"
+            ),
         ),
     }
     match object.pointer("/metadata/namespace") {
@@ -133,7 +138,9 @@ fn metadata_faults(object: &Value, lines: &Lines) -> Vec<Fault> {
         Some(Value::String(name)) if is_dns(name, 63, false) => {}
         Some(name) => wrong(
             "metadata.namespace",
-            format!("{name} is not a namespace: use lower case letters, digits and '-', starting and ending with a letter or digit"),
+            format!(
+                "{name} is not a namespace: use lower case letters, digits and '-', starting and ending with a letter or digit"
+            ),
         ),
     }
     faults

@@ -130,7 +130,8 @@ fn note(writes: &mut Writes, event: Event, now: Instant) -> bool {
         EventKind::Modify(ModifyKind::Data(_)) => Some(Happening::Written),
         EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_) => Some(Happening::Replaced),
         // Permissions, and files that are born: empty ones that are then written, or whole ones (links).
-        EventKind::Modify(_) | EventKind::Create(CreateKind::Any | CreateKind::File | CreateKind::Folder | CreateKind::Other) => None,
+        EventKind::Modify(_)
+        | EventKind::Create(CreateKind::Any | CreateKind::File | CreateKind::Folder | CreateKind::Other) => None,
         EventKind::Any | EventKind::Other => None,
     };
     if let Some(happening) = happening {
