@@ -111,7 +111,8 @@ impl Lab {
         let record = state::read(name)?.ok_or_else(|| LabError::Unknown(name.clone()))?;
         let holders = holder::find();
         let node = |entry: &state::NodeRecord| {
-            let holder = holders.iter().find(|holder| holder.lab == record.lab && holder.long_name == entry.long_name)?;
+            let holder =
+                holders.iter().find(|holder| holder.lab == record.lab && holder.long_name == entry.long_name)?;
             Some(Node {
                 name: NodeName::new(&entry.name)?,
                 long_name: entry.long_name.clone(),

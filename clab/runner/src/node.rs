@@ -183,15 +183,13 @@ impl Node {
     pub fn attach<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<ExitStatus, NodeError> {
         let mut command = self.command(words);
         command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
-        let follow =
-            |source| NodeError::Follow { node: self.name.clone(), command: command_line(words), source };
+        let follow = |source| NodeError::Follow { node: self.name.clone(), command: command_line(words), source };
         self.spawn_command(command)?.wait().map_err(follow)
     }
 
     /// Starts a command in a session of its own with both outputs added to a file of the machine.
     pub fn spawn<S: AsRef<OsStr>>(&self, words: &[S], log: &Path) -> Result<Background, NodeError> {
-        let follow =
-            |source| NodeError::Follow { node: self.name.clone(), command: command_line(words), source };
+        let follow = |source| NodeError::Follow { node: self.name.clone(), command: command_line(words), source };
         let file = File::options().create(true).append(true).open(log).map_err(follow)?;
         let mut in_session = vec![OsString::from("setsid")];
         in_session.extend(words.iter().map(|word| word.as_ref().to_owned()));

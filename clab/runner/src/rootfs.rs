@@ -160,8 +160,11 @@ impl Layout {
 
     fn special(&mut self, kind: &str, folder: &str) -> Result<(), RootError> {
         let on = self.outside(Path::new(folder));
-        mount(Some(kind), &on, Some(kind), MsFlags::empty(), NOTHING)
-            .map_err(|source| RootError::Mount { from: kind.into(), on, source })?;
+        mount(Some(kind), &on, Some(kind), MsFlags::empty(), NOTHING).map_err(|source| RootError::Mount {
+            from: kind.into(),
+            on,
+            source,
+        })?;
         self.mounts.insert(folder.into(), Origin::Bound(folder.into()));
         Ok(())
     }

@@ -104,7 +104,8 @@ pub fn claim(lab: &LabName, record: &Record) -> Result<bool, StateError> {
         Err(error) => return Err(at(&folder)(error)),
     }
     let path = folder.join("lab.json");
-    let text = serde_json::to_string_pretty(record).map_err(|source| StateError::Record { path: path.clone(), source })?;
+    let text =
+        serde_json::to_string_pretty(record).map_err(|source| StateError::Record { path: path.clone(), source })?;
     fs::write(&path, text).map_err(at(&path))?;
     Ok(true)
 }

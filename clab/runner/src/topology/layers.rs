@@ -137,9 +137,7 @@ impl Sections {
             "ext-container" => Kind::ExtContainer,
             "bridge" => Kind::Bridge,
             _ => {
-                return Err(
-                    reader.error(kind_line, Problem::UnknownKind { node: name.to_string(), kind: kind_name })
-                );
+                return Err(reader.error(kind_line, Problem::UnknownKind { node: name.to_string(), kind: kind_name }));
             }
         };
         let of_kind = self.kinds.get(&kind_name);

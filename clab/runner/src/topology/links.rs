@@ -94,9 +94,8 @@ fn long_endpoint(reader: &Reader, tree: &Tree) -> Result<Endpoint, TopologyError
             }
         }
     }
-    let missing = |field, example| {
-        reader.error(tree.line, Problem::MissingField { field, place: "an endpoint".into(), example })
-    };
+    let missing =
+        |field, example| reader.error(tree.line, Problem::MissingField { field, place: "an endpoint".into(), example });
     let node = node.ok_or_else(|| missing("node", "leafA"))?;
     let interface = interface.ok_or_else(|| missing("interface", "eth1"))?;
     Ok(Endpoint { mac, ..short_endpoint(reader, tree.line, &format!("{node}:{interface}"))? })

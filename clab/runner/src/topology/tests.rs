@@ -2,6 +2,10 @@
 
 use super::*;
 use std::path::Path;
-fn parse(text: &str) -> Result<Topology, TopologyError> { parse_topology(Path::new("lab.clab.yml"), text) }
+fn parse(text: &str) -> Result<Topology, TopologyError> {
+    parse_topology(Path::new("lab.clab.yml"), text)
+}
 #[test]
-fn smoke() { assert!(parse("name: x").is_err()); }
+fn smoke() {
+    assert!(parse("name: x").is_err());
+}
