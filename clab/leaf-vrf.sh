@@ -2,6 +2,7 @@
 # leaf-vrf.sh VRF VNI PORT ADDRESS4 ADDRESS6
 # Makes an IP-VRF on a leaf: VRF, VXLAN, bridge, the host's port with the gateway addresses, and FRR's stanzas.
 # The VRF is a VRF device where the kernel has it, else a network namespace that zebra (started with -n) takes for one.
+# What the VRF has no route for is dropped without an answer, as a switch does it, and never looked up elsewhere.
 # FRR's default instance with advertise-all-vni must stand before this runs (FRR issue 22851).
 set -eu
 vrf=$1 vni=$2 port=$3 address4=$4 address6=$5
@@ -58,7 +59,9 @@ build_netns() {
 		ip link set lo up
 		echo 1 >/proc/sys/net/ipv4/ip_forward
 		echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
-		for c in all default; do echo 0 >/proc/sys/net/ipv4/conf/$c/rp_filter; done'
+		for c in all default; do echo 0 >/proc/sys/net/ipv4/conf/$c/rp_filter; done
+		ip route add blackhole default metric 4278198272
+		ip -6 route add blackhole default metric 4278198272'
 	ln -s "$aside/$vrf" "/run/netns/$vrf"
 	until_true 50 vrf_active
 	# From here, so that its socket is in the leaf's own namespace: there is the underlay.
@@ -85,11 +88,11 @@ build_device() {
 	mkdir -p "$aside"
 	table=$((1000 + vni))
 	echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
+	ip route add table $table blackhole default metric 4278198272
+	ip -6 route add table $table blackhole default metric 4278198272
 	ip -batch - <<-END
 		link add $vrf type vrf table $table
 		link set $vrf up
-		route add table $table unreachable default metric 4278198272
-		-6 route add table $table unreachable default metric 4278198272
 		link add br$vni address $mac mtu 9450 type bridge stp_state 0 mcast_snooping 0
 		link set br$vni master $vrf addrgenmode none
 		link add vni$vni mtu 9450 type vxlan id $vni local $vtep dstport 4789 nolearning

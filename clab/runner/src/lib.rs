@@ -5,6 +5,7 @@ pub mod holder;
 pub mod image;
 pub mod inspect;
 pub mod lab;
+pub mod metallb;
 pub mod namespace;
 pub mod node;
 pub mod rootfs;
