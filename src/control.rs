@@ -10,8 +10,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::frr::Routing;
 use crate::frr::model::Scope;
+use crate::frr::port::Routing;
 use crate::kernel::Kernel;
 use crate::reconcile::{PassError, Reconciler, Report};
 use crate::snapshot::{Rejection, Snapshot};
@@ -136,12 +136,10 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
                 Live::default()
             }
         };
-        let live =
-            Live { frr_version: report.frr_version.clone(), foreign_lines: report.foreign_lines.clone(), ..live };
         let failures = texts(&report.failures);
         let status = fold(snapshot, &report.plan, self.outputs.mode, &failures, live, self.last_change.clone());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let status = NodeStatus { observed_time: now, ..status };
+        let status = NodeStatus { observed_time: now, foreign_lines: report.foreign_lines.clone(), ..status };
         if let Err(error) = publish::write(&self.outputs.status, &status) {
             tracing::error!(path = %self.outputs.status.display(), %error, "status not written");
         }

@@ -8,11 +8,18 @@
 //! started in `frr::daemons` only.
 
 pub mod api;
+//pub mod cli;
+pub mod control;
 pub mod frr;
 pub mod kernel;
 pub mod names;
 pub mod plan;
+pub mod reconcile;
 pub mod runtime;
 pub mod snapshot;
 pub mod source;
+pub mod status;
 pub mod types;
+
+#[cfg(test)]
+mod golden_tests;

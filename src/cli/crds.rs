@@ -19,7 +19,7 @@ pub struct CrdsArgs {
 
 /// Prints or writes the CRDs.
 pub fn execute(args: &CrdsArgs) -> anyhow::Result<ExitCode> {
-    for (file, yaml) in crds() {
+    for (file, yaml) in crds()? {
         match &args.out_dir {
             None => print!("---\n{yaml}"),
             Some(dir) => {

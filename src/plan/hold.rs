@@ -55,6 +55,7 @@ impl Accepted {
             match object.kind {
                 Kind::Underlay => any |= put(&mut held.underlays, self.underlays.get(object)),
                 Kind::L3VNI => any |= put(&mut held.l3vnis, self.l3vnis.get(object)),
+                Kind::Document => {}
             }
         }
         any.then_some(held)
@@ -72,6 +73,7 @@ impl Accepted {
         match object.kind {
             Kind::Underlay => self.underlays.get(object) != snapshot.underlays.iter().find(|o| o.key == *object),
             Kind::L3VNI => self.l3vnis.get(object) != snapshot.l3vnis.iter().find(|o| o.key == *object),
+            Kind::Document => true,
         }
     }
 }

@@ -5,20 +5,21 @@
 //! the default BGP instance with EVPN stands before the first VXLAN device (frr#22851); zebra has taken up an empty VRF
 //! namespace before links are born in it; the VNI is configured when its links are there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use super::schedule::Schedule;
+use crate::frr::command::Intent;
 use crate::frr::diff::Batch;
 use crate::frr::model::Scope;
-use crate::frr::{Routing, RoutingError};
+use crate::frr::port::{Presence, Refusal, Routing, RoutingError};
 use crate::kernel::{Kernel, KernelError, KernelOp, Outcome, Stage};
 use crate::types::VrfName;
 
-/// Zebra takes up a namespace within 11 ms; beyond this it has lost it.
-const VRF_ACTIVE_LIMIT: Duration = Duration::from_secs(5);
+/// Zebra takes a namespace up within 11 ms and lets go of it as fast; beyond this it has lost it.
+const VRF_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a part of a scope is not in place.
 #[derive(Debug, Error)]
@@ -29,9 +30,12 @@ pub enum Failure {
     /// FRR.
     #[error(transparent)]
     Routing(#[from] RoutingError),
-    /// Zebra did not take up the namespace of an IP-VRF.
-    #[error("zebra did not take up the network namespace of VRF {0} within {} s", VRF_ACTIVE_LIMIT.as_secs())]
-    NotActive(VrfName),
+    /// FRR did not take a line.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// Without the default instance a VXLAN device would crash bgpd (frr#22851).
+    #[error("the default BGP instance is not in place")]
+    NoDefaultInstance,
     /// FRR has the configuration but no L3VNI in service, after every try.
     #[error("FRR did not bring the L3VNI of VRF {0} up")]
     NotUp(VrfName),
@@ -49,8 +53,8 @@ pub struct Executed {
 }
 
 impl Executed {
-    fn fail(&mut self, scope: &Scope, failure: impl Into<Failure>) {
-        self.failures.entry(scope.clone()).or_default().push(failure.into());
+    fn fail(&mut self, scope: &Scope, failure: Failure) {
+        self.failures.entry(scope.clone()).or_default().push(failure);
     }
 
     fn failed(&self, scope: &Scope) -> bool {
@@ -59,20 +63,29 @@ impl Executed {
 }
 
 /// Does it all.
-pub async fn execute(schedule: &Schedule, kernel: &impl Kernel, routing: &impl Routing) -> Executed {
+pub async fn execute(schedule: &Schedule, kernel: &impl Kernel, routing: &mut impl Routing) -> Executed {
     let mut done = Executed::default();
     for (scope, teardown) in &schedule.teardowns {
         send(&mut done, routing, scope, &teardown.before).await;
     }
     apply(&mut done, kernel, schedule, &schedule.release, |_| true).await;
-    for (scope, teardown) in &schedule.teardowns {
+    for (scope, teardown) in schedule.teardowns.iter().filter(|(_, teardown)| !teardown.after.is_empty()) {
+        await_vrf(&mut done, routing, scope, Presence::Gone).await;
         send(&mut done, routing, scope, &teardown.after).await;
     }
     apply(&mut done, kernel, schedule, &schedule.build, |op| op.stage() != Stage::Build).await;
     if let Some(change) = schedule.frr.scopes.get(&Scope::Underlay) {
-        send(&mut done, routing, &Scope::Underlay, change.batches()).await;
+        let sent = send(&mut done, routing, &Scope::Underlay, change.batches()).await;
+        if !sent {
+            for vrf in schedule.touched() {
+                done.fail(&Scope::Vrf(vrf), Failure::NoDefaultInstance);
+            }
+            return done;
+        }
     }
-    await_vrfs(&mut done, routing, &schedule.build).await;
+    for vrf in schedule.build.iter().filter_map(made_netns) {
+        await_vrf(&mut done, routing, &Scope::Vrf(vrf.clone()), Presence::Active).await;
+    }
     apply(&mut done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Build).await;
     for (scope, change) in schedule.frr.scopes.iter().filter(|(scope, _)| **scope != Scope::Underlay) {
         send(&mut done, routing, scope, change.batches()).await;
@@ -80,20 +93,48 @@ pub async fn execute(schedule: &Schedule, kernel: &impl Kernel, routing: &impl R
     done
 }
 
-async fn send(done: &mut Executed, routing: &impl Routing, scope: &Scope, batches: &[Batch]) {
+fn made_netns(op: &KernelOp) -> Option<&VrfName> {
+    if let KernelOp::CreateNetns(vrf) = op { Some(vrf) } else { None }
+}
+
+/// Sends batches until one is refused. Tells whether all were taken.
+async fn send(done: &mut Executed, routing: &mut impl Routing, scope: &Scope, batches: &[Batch]) -> bool {
+    // A NIC that is missing is a failure of the underlay which keeps no line from being sent.
+    if *scope != Scope::Underlay && done.failed(scope) {
+        return false;
+    }
     for batch in batches {
-        if done.failed(scope) {
-            return;
-        }
-        match routing.apply(batch).await {
-            Ok(lines) => {
-                for command in &batch.commands {
-                    tracing::info!(scope = %scope, daemon = %batch.daemon, line = %command, "frr");
-                }
-                done.frr_lines += lines;
+        let refused = match routing.apply(batch).await {
+            Ok(refused) => refused,
+            Err(error) => {
+                done.fail(scope, Failure::Routing(error));
+                return false;
             }
-            Err(error) => done.fail(scope, error),
+        };
+        let all_taken = refused.is_empty();
+        for command in batch.commands.iter().filter(|c| c.intent == Intent::Set) {
+            if refused.iter().all(|refusal| refusal.command != *command) {
+                tracing::info!(%scope, daemon = %batch.daemon, line = %command.line, "frr");
+                done.frr_lines += 1;
+            }
         }
+        for refusal in refused {
+            done.fail(scope, Failure::Refused(refusal));
+        }
+        if !all_taken {
+            return false;
+        }
+    }
+    true
+}
+
+async fn await_vrf(done: &mut Executed, routing: &mut impl Routing, scope: &Scope, wanted: Presence) {
+    let Scope::Vrf(vrf) = scope else { return };
+    if done.failed(scope) {
+        return;
+    }
+    if let Err(error) = routing.wait_vrf(vrf, wanted, VRF_LIMIT).await {
+        done.fail(scope, Failure::Routing(error));
     }
 }
 
@@ -113,29 +154,14 @@ async fn apply(
         return;
     }
     for (op, outcome) in ops.iter().zip(kernel.apply_all(&ops).await) {
+        let scope = schedule.scope(op);
         match outcome {
             Outcome::Done => {
-                tracing::info!(scope = %schedule.scope(op), op = %op, "kernel");
+                tracing::info!(%scope, %op, "kernel");
                 done.kernel_ops += 1;
             }
-            Outcome::Failed(error) => done.fail(&schedule.scope(op), error),
+            Outcome::Failed(error) => done.fail(&scope, Failure::Kernel(error)),
             Outcome::Skipped => {}
         }
-    }
-}
-
-async fn await_vrfs(done: &mut Executed, routing: &impl Routing, ops: &[KernelOp]) {
-    let made = ops.iter().filter_map(|op| if let KernelOp::CreateNetns(vrf) = op { Some(vrf.clone()) } else { None });
-    let made: BTreeSet<VrfName> = made.filter(|vrf| !done.failed(&Scope::Vrf(vrf.clone()))).collect();
-    if made.is_empty() {
-        return;
-    }
-    match routing.await_active(&made, VRF_ACTIVE_LIMIT).await {
-        Ok(missing) => {
-            for vrf in missing {
-                done.fail(&Scope::Vrf(vrf.clone()), Failure::NotActive(vrf));
-            }
-        }
-        Err(error) => done.fail(&Scope::Underlay, error),
     }
 }

@@ -5,14 +5,15 @@ pub mod execute;
 pub mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use thiserror::Error;
+use tokio::time::Instant;
 
-use crate::frr::model::Scope;
-use crate::frr::observe::{Running, VniState};
+use crate::frr::model::{Daemon, Scope};
+use crate::frr::port::{Routing, RoutingError, Running};
 use crate::frr::render::{self, RenderError};
-use crate::frr::{Routing, RoutingError};
+use crate::frr::tree::Tree;
 use crate::kernel::{Kernel, KernelError};
 use crate::plan::hold::{Accepted, plan_holding};
 use crate::plan::{NodeFacts, Plan};
@@ -57,8 +58,6 @@ pub struct Report {
     pub rebuilt: BTreeSet<VrfName>,
     /// Lines in FRR that are not ours.
     pub foreign_lines: Vec<String>,
-    /// FRR's version.
-    pub frr_version: String,
     /// Time that it took.
     pub duration: Duration,
 }
@@ -105,10 +104,11 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let mut round = 0;
         let (plan, seen) = loop {
             let (Preview { plan, schedule }, seen) = self.look(snapshot, &mut accepted, &distrusted).await?;
+            let seen = Seen { foreign: seen.foreign, unknown: schedule.frr.unknown.clone() };
             if schedule.is_empty() {
                 break (plan, seen);
             }
-            let done = execute(&schedule, &self.kernel, &self.routing).await;
+            let done = execute(&schedule, &self.kernel, &mut self.routing).await;
             total.kernel_ops += done.kernel_ops;
             total.frr_lines += done.frr_lines;
             total.failures = done.failures;
@@ -134,8 +134,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             kernel_ops: total.kernel_ops,
             frr_lines: total.frr_lines,
             rebuilt,
-            foreign_lines: seen.foreign,
-            frr_version: seen.version,
+            foreign_lines: seen.foreign_lines(),
             duration: start.elapsed(),
         })
     }
@@ -144,7 +143,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     ///
     /// # Errors
     /// Where kernel or FRR cannot be read.
-    pub async fn preview(&self, snapshot: &Snapshot) -> Result<Preview, PassError> {
+    pub async fn preview(&mut self, snapshot: &Snapshot) -> Result<Preview, PassError> {
         let (preview, _) = self.look(snapshot, &mut self.accepted.clone(), &BTreeSet::new()).await?;
         Ok(preview)
     }
@@ -153,12 +152,16 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     ///
     /// # Errors
     /// Where FRR cannot be read.
-    pub async fn live(&self) -> Result<Live, PassError> {
-        Ok(Live { vnis: self.routing.vnis().await?, sessions: self.routing.sessions().await?, ..Live::default() })
+    pub async fn live(&mut self) -> Result<Live, PassError> {
+        Ok(Live {
+            frr_version: self.routing.version().await?.to_string(),
+            vnis: self.routing.vnis().await?,
+            sessions: self.routing.sessions().await?,
+        })
     }
 
     async fn look(
-        &self,
+        &mut self,
         snapshot: &Snapshot,
         accepted: &mut Accepted,
         distrusted: &BTreeSet<VrfName>,
@@ -171,21 +174,28 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let wanted_frr = render::render(&plan.frr)?;
         let wanted_nics = plan.kernel.nics.keys().cloned().collect();
         let kernel = self.kernel.observe(&wanted_nics).await?;
-        let running = self.routing.observe().await?;
+        let running = self.routing.running().await?;
         let wanted = State { kernel: &plan.kernel, frr: &wanted_frr };
         let schedule = schedule(wanted, State { kernel: &kernel, frr: &running.config }, distrusted);
         Ok((Preview { plan, schedule }, running))
     }
 
     /// IP-VRFs that were touched without a failure and are not up at the end of the time limit.
-    async fn not_up(&self, plan: &Plan, schedule: &Schedule, done: &Executed) -> Result<BTreeSet<VrfName>, PassError> {
+    async fn not_up(
+        &mut self,
+        plan: &Plan,
+        schedule: &Schedule,
+        done: &Executed,
+    ) -> Result<BTreeSet<VrfName>, PassError> {
         let mut waiting: BTreeSet<VrfName> = schedule.touched();
         waiting.retain(|vrf| plan.vrfs.contains_key(vrf) && !done.failures.contains_key(&Scope::Vrf(vrf.clone())));
         let deadline = Instant::now() + VNI_UP_LIMIT;
         while !waiting.is_empty() {
-            for vni in self.routing.vnis().await?.iter().filter(|vni| is_up(vni, plan)) {
-                waiting.remove(&vni.vrf);
-            }
+            let vnis = self.routing.vnis().await?;
+            waiting.retain(|vrf| {
+                let state = plan.vrfs.get(vrf).and_then(|planned| vnis.get(&planned.vni));
+                !state.is_some_and(|state| state.is_ready() && state.vrf == vrf.as_str())
+            });
             if waiting.is_empty() || Instant::now() >= deadline {
                 break;
             }
@@ -195,6 +205,23 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     }
 }
 
-fn is_up(vni: &VniState, plan: &Plan) -> bool {
-    vni.up && plan.vrfs.get(&vni.vrf).is_some_and(|planned| planned.vni == vni.vni)
+/// Lines in FRR that are not ours.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Stanzas of others.
+    foreign: BTreeMap<Daemon, Tree>,
+    /// Lines of others in our stanzas.
+    unknown: BTreeSet<(Scope, Daemon, String)>,
 }
+
+impl Seen {
+    fn foreign_lines(&self) -> Vec<String> {
+        let of_others =
+            self.foreign.iter().flat_map(|(daemon, tree)| tree.0.keys().map(move |line| format!("{daemon}: {line}")));
+        let in_ours = self.unknown.iter().map(|(scope, daemon, line)| format!("{daemon}: {scope}: {line}"));
+        of_others.chain(in_ours).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,14 +7,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::frr;
+use crate::frr::command::Intent;
 use crate::frr::diff::{FrrChange, Teardown, teardown};
 use crate::frr::model::Scope;
 use crate::frr::tree::Config;
-use crate::frr;
 use crate::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
 use crate::kernel::{self, KernelOp};
 use crate::names::{OwnedName, Role};
-use crate::types::{VrfName, Vni};
+use crate::types::{Vni, VrfName};
 
 /// What a pass does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +36,13 @@ impl Schedule {
     /// Nothing to do.
     pub fn is_empty(&self) -> bool {
         self.teardowns.is_empty() && self.release.is_empty() && self.build.is_empty() && self.frr.is_empty()
+    }
+
+    /// FRR lines that change something, at most: a line that is refused for a while counts once.
+    pub fn frr_lines(&self) -> usize {
+        let torn = self.teardowns.iter().flat_map(|(_, teardown)| teardown.before.iter().chain(&teardown.after));
+        let commands = torn.flat_map(|batch| &batch.commands);
+        self.frr.lines() + commands.filter(|command| command.intent == Intent::Set).count()
     }
 
     /// The IP-VRFs that change.
@@ -152,6 +160,8 @@ fn rebuilt(keys: &BTreeSet<LinkKey>, wanted: &KernelState, observed: &KernelStat
 
 fn without(state: &KernelState, torn: &BTreeSet<VrfName>, members: &Members) -> KernelState {
     let mut after = state.clone();
+    // Wanted NICs are those in the router; taking a VRF down moves none.
+    after.nics.retain(|_, netns| *netns == Netns::Router);
     for vrf in torn {
         after.vrf_netns.remove(vrf);
         after.sysctls.retain(|(netns, _), _| *netns != Netns::Vrf(vrf.clone()));

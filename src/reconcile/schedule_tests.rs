@@ -64,7 +64,8 @@ fn what_is_in_place_needs_nothing(#[case] mode: VrfMode) {
 #[case(VrfMode::Netns)]
 #[case(VrfMode::Vrf)]
 fn another_vni_rebuilds_its_vrf_alone(#[case] mode: VrfMode) {
-    let done = pass(mode, &[l3vni("red", 100, 10), l3vni("blue", 200, 11)], &[l3vni("red", 101, 10), l3vni("blue", 200, 11)]);
+    let done =
+        pass(mode, &[l3vni("red", 100, 10), l3vni("blue", 200, 11)], &[l3vni("red", 101, 10), l3vni("blue", 200, 11)]);
     assert_eq!(torn(&done), ["vrf red"]);
     assert!(done.release.iter().chain(&done.build).all(|op| done.scope(op) == Scope::Vrf("red".parse().unwrap())));
 }

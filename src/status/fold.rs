@@ -7,7 +7,7 @@ use crate::frr::model::Scope;
 use crate::frr::observe::{SessionState, VniState};
 use crate::plan::Plan;
 use crate::snapshot::{ObjectRef, Rejection, Snapshot};
-use crate::types::VrfMode;
+use crate::types::{Vni, VrfMode};
 
 /// What is known of the running router.
 #[derive(Debug, Clone, Default)]
@@ -15,11 +15,9 @@ pub struct Live {
     /// FRR's version.
     pub frr_version: String,
     /// L3VNIs.
-    pub vnis: Vec<VniState>,
+    pub vnis: BTreeMap<Vni, VniState>,
     /// Sessions.
     pub sessions: Vec<SessionState>,
-    /// Lines that are not ours.
-    pub foreign_lines: Vec<String>,
 }
 
 /// Makes the status. `failures` are the texts of what could not be put in place.
@@ -44,7 +42,7 @@ pub fn fold(
         resources,
         vnis: live.vnis,
         sessions: live.sessions,
-        foreign_lines: live.foreign_lines,
+        foreign_lines: Vec::new(),
         last_change,
     }
 }

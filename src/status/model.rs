@@ -1,12 +1,13 @@
 //! The status as data: what `perouter status` prints and `status.json` holds. Pure.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::frr::observe::{SessionState, VniState};
 use crate::snapshot::{Kind, Location, ObjectRef};
-use crate::types::{VrfMode, VrfName};
+use crate::types::{Vni, VrfMode, VrfName};
 
 /// The router of one node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,7 +34,7 @@ pub struct NodeStatus {
     /// Every object of this node.
     pub resources: Vec<Resource>,
     /// L3VNIs as FRR has them.
-    pub vnis: Vec<VniState>,
+    pub vnis: BTreeMap<Vni, VniState>,
     /// BGP sessions.
     pub sessions: Vec<SessionState>,
     /// Lines in FRR that are not ours: reported, not fought.

@@ -1,0 +1,82 @@
+//! `perouter plan`: what the next pass would do.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::options::{ModeChoice, RuntimeOptions, SourceOptions};
+use super::run::vrf_mode;
+use crate::frr::diff::{Batch, Mode};
+use crate::frr::vty_routing::VtyRouting;
+use crate::kernel::port::NetlinkKernel;
+use crate::plan::hold::Accepted;
+use crate::reconcile::{Preview, Reconciler};
+use crate::source;
+
+/// Arguments of `perouter plan`.
+#[derive(Debug, Args)]
+#[command(after_help = "Reads the node and changes nothing. Passwords are masked.\n\n\
+    Exit status: 0 nothing to do, 2 there are changes, 1 an error.\n\nExamples:\n  \
+    perouter plan --config-dir examples/metallb --node-index 0")]
+pub struct PlanArgs {
+    #[command(flatten)]
+    source: SourceOptions,
+    #[command(flatten)]
+    runtime: RuntimeOptions,
+    /// VRF mode to plan for
+    #[arg(long, env = "PEROUTER_VRF_MODE", value_enum, default_value = "auto")]
+    vrf_mode: ModeChoice,
+}
+
+/// Exit status where there is something to do.
+const CHANGES: u8 = 2;
+
+/// Prints the plan.
+pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
+    let runtime = args.runtime.paths();
+    let snapshot = source::dir::read(&args.source.config_dir, &args.source.secrets(), &args.source.node()?)?;
+    let kernel = NetlinkKernel::open(runtime.clone()).await.context("open the kernel")?;
+    let routing = VtyRouting::of(&runtime);
+    let mut reconciler = Reconciler::new(kernel, routing, vrf_mode(args.vrf_mode)?, Accepted::default());
+    let preview = reconciler.preview(&snapshot).await?;
+    for rejection in &preview.plan.rejected {
+        eprintln!("{rejection}");
+    }
+    print!("{}", text(&preview));
+    Ok(if preview.schedule.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(CHANGES) })
+}
+
+/// The steps in their order.
+fn text(Preview { schedule, .. }: &Preview) -> String {
+    let mut out = String::new();
+    for (scope, teardown) in &schedule.teardowns {
+        batches(&mut out, &scope.to_string(), &teardown.before);
+    }
+    for op in &schedule.release {
+        out.push_str(&format!("kernel  {op}\n"));
+    }
+    for (scope, teardown) in &schedule.teardowns {
+        batches(&mut out, &scope.to_string(), &teardown.after);
+    }
+    for op in &schedule.build {
+        out.push_str(&format!("kernel  {op}\n"));
+    }
+    for (scope, change) in &schedule.frr.scopes {
+        batches(&mut out, &scope.to_string(), change.batches());
+    }
+    let ops = schedule.release.len() + schedule.build.len();
+    let lines = schedule.frr_lines();
+    out.push_str(&format!("{ops} kernel operations, {lines} FRR lines\n"));
+    out
+}
+
+fn batches(out: &mut String, scope: &str, batches: &[Batch]) {
+    for batch in batches {
+        let mode = if batch.mode == Mode::Exec { " (exec)" } else { "" };
+        out.push_str(&format!("{}  {scope}{mode}\n", batch.daemon));
+        for command in &batch.commands {
+            out.push_str(&format!("  {command}\n"));
+        }
+    }
+}

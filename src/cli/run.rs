@@ -1,0 +1,174 @@
+//! `perouter run`, `router` and `controller`: the long-running processes, wired.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::options::{ModeChoice, RuntimeOptions, SourceOptions};
+use crate::control::{Controller, Outputs};
+use crate::frr::daemons::{self, DaemonEvent, Daemons};
+use crate::frr::vty_routing::VtyRouting;
+use crate::kernel::events;
+use crate::kernel::port::NetlinkKernel;
+use crate::kernel::vrf_device;
+use crate::plan::hold::Accepted;
+use crate::reconcile::Reconciler;
+use crate::runtime::Runtime;
+use crate::snapshot::Snapshot;
+use crate::source;
+use crate::types::VrfMode;
+
+const READY_POLL: Duration = Duration::from_millis(50);
+
+/// Arguments of `perouter run` and `perouter controller`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "SIGTERM ends the process and leaves FRR and forwarding as they are: the next start adopts them.\n\
+    `perouter cleanup` removes the router.\n\nExamples:\n  perouter run --config-dir /etc/perouter --node-index 3\n  \
+    perouter controller --node-index 3   # beside `perouter router`"
+)]
+pub struct RunArgs {
+    #[command(flatten)]
+    source: SourceOptions,
+    #[command(flatten)]
+    router: RouterArgs,
+}
+
+/// Arguments of `perouter router`.
+#[derive(Debug, Clone, Args)]
+pub struct RouterArgs {
+    #[command(flatten)]
+    runtime: RuntimeOptions,
+    /// How IP-VRFs are kept apart; a running router keeps its mode until `perouter cleanup`
+    #[arg(long, env = "PEROUTER_VRF_MODE", value_enum, default_value = "auto")]
+    vrf_mode: ModeChoice,
+    /// Directory of FRR's daemons
+    #[arg(long, env = "PEROUTER_FRR_DIR", value_name = "DIR", default_value = daemons::FRR_DIR)]
+    frr_dir: PathBuf,
+}
+
+/// The mode that the choice comes to on this kernel.
+pub fn vrf_mode(choice: ModeChoice) -> anyhow::Result<VrfMode> {
+    let supported = || vrf_device::supported().context("find out whether this kernel has VRF devices");
+    match choice {
+        ModeChoice::Netns => Ok(VrfMode::Netns),
+        ModeChoice::Auto => Ok(if supported()? { VrfMode::Vrf } else { VrfMode::Netns }),
+        ModeChoice::Vrf if supported()? => Ok(VrfMode::Vrf),
+        ModeChoice::Vrf => anyhow::bail!("this kernel has no VRF devices: use --vrf-mode netns or auto"),
+    }
+}
+
+/// Router and controller.
+pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let stop = on_signal()?;
+    let mode = vrf_mode(args.router.vrf_mode)?;
+    let runtime = args.router.runtime.paths();
+    let (events, drift) = daemon_signals();
+    let supervisor = start_router(&args.router, mode, &runtime, events, stop.clone()).await?;
+    control(&args.source, mode, &runtime, drift, stop.clone()).await?;
+    stop.cancel();
+    supervisor.await.context("supervisor")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The router alone.
+pub async fn router(args: RouterArgs) -> anyhow::Result<ExitCode> {
+    let stop = on_signal()?;
+    let mode = vrf_mode(args.vrf_mode)?;
+    let (events, _) = daemon_signals();
+    start_router(&args, mode, &args.runtime.paths(), events, stop).await?.await.context("supervisor")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The controller alone.
+pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let stop = on_signal()?;
+    let mode = vrf_mode(args.router.vrf_mode)?;
+    let runtime = args.router.runtime.paths();
+    let all = daemons::installed(&args.router.frr_dir)?;
+    let mut told = false;
+    while !daemons::ready(&runtime, &all).await {
+        if !told {
+            tracing::info!(run_dir = %runtime.dir().display(), "waiting for `perouter router`");
+            told = true;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
+            () = tokio::time::sleep(READY_POLL) => {}
+        }
+    }
+    control(&args.source, mode, &runtime, Arc::new(Notify::new()), stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn start_router(
+    args: &RouterArgs,
+    mode: VrfMode,
+    runtime: &Runtime,
+    events: mpsc::Sender<DaemonEvent>,
+    stop: CancellationToken,
+) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    let mut daemons = Daemons::new(runtime.clone(), mode, &args.frr_dir).await?;
+    daemons.ensure().await?;
+    tracing::info!(%mode, frr = %daemons.version(), netns = %runtime.router_netns().display(), "router is up");
+    Ok(tokio::spawn(daemons.supervise(events, stop)))
+}
+
+/// Source and controller until `stop`.
+async fn control(
+    options: &SourceOptions,
+    mode: VrfMode,
+    runtime: &Runtime,
+    drift: Arc<Notify>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let node = options.node()?;
+    let directory = source::Directory { dir: options.config_dir.clone(), secrets: options.secrets() };
+    let first = source::dir::read(&directory.dir, &directory.secrets, &node)?;
+    let (sender, snapshots) = watch::channel::<Snapshot>(first);
+    let source = tokio::spawn(source::watch(directory, node, sender, stop.clone()));
+    let kernel = NetlinkKernel::open(runtime.clone()).await?;
+    events::watch(&kernel, Arc::clone(&drift), stop.clone());
+    let reconciler = Reconciler::new(kernel, VtyRouting::of(runtime), mode, Accepted::default());
+    let outputs = Outputs { status: runtime.status(), mode };
+    Controller::new(reconciler, outputs).run(snapshots, drift, stop).await;
+    source.await.context("source")??;
+    Ok(())
+}
+
+/// A channel of daemon events that ends in a signal for the controller: a daemon that came up anew has no configuration.
+fn daemon_signals() -> (mpsc::Sender<DaemonEvent>, Arc<Notify>) {
+    let (sender, mut receiver) = mpsc::channel(16);
+    let drift = Arc::new(Notify::new());
+    let signal = Arc::clone(&drift);
+    tokio::spawn(async move {
+        while let Some(event) = receiver.recv().await {
+            if matches!(event, DaemonEvent::Up { .. }) {
+                signal.notify_one();
+            }
+        }
+    });
+    (sender, drift)
+}
+
+fn on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::info!("ending; FRR and forwarding stay as they are");
+        token.cancel();
+    });
+    Ok(stop)
+}

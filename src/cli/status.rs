@@ -1,0 +1,106 @@
+//! `perouter status`: the router of this node, for people and programs.
+
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::options::RuntimeOptions;
+use super::table;
+use crate::status::model::{NodeStatus, State};
+use crate::status::publish;
+
+/// Arguments of `perouter status`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 every accepted object is in place, 1 not, or no router.\n\nExamples:\n  \
+    perouter status\n  perouter status -o json | jq .sessions")]
+pub struct StatusArgs {
+    #[command(flatten)]
+    runtime: RuntimeOptions,
+    /// Output format
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+    Yaml,
+}
+
+/// Prints the status.
+pub async fn execute(args: StatusArgs) -> anyhow::Result<ExitCode> {
+    let path = args.runtime.paths().status();
+    let Some(status) = publish::read(&path)? else {
+        anyhow::bail!("no status at {}: is `perouter run` running here?", path.display());
+    };
+    match args.output {
+        Output::Table => print!("{}", text(&status)),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&status)?),
+        Output::Yaml => print!("{}", serde_saphyr::to_string(&status)?),
+    }
+    Ok(if status.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn text(status: &NodeStatus) -> String {
+    let or_none = |value: Option<String>| value.unwrap_or_else(|| "<none>".to_owned());
+    let mut out = table::render(
+        &["NODE", "INDEX", "VTEP", "ROUTER ID", "VRF MODE", "FRR", "READY"],
+        [vec![
+            status.node.clone(),
+            status.index.to_string(),
+            or_none(status.vtep.map(|ip| ip.to_string())),
+            or_none(status.router_id.map(|ip| ip.to_string())),
+            status.vrf_mode.to_string(),
+            status.frr_version.clone(),
+            status.ready.to_string(),
+        ]],
+    );
+    out.push('\n');
+    let resources = status.resources.iter().map(|r| {
+        let state = if r.held { format!("{:?} (held)", r.state) } else { format!("{:?}", r.state) };
+        vec![format!("{:?}", r.kind), r.namespace.clone(), r.name.clone(), state, r.reason.clone()]
+    });
+    out += &table::render(&["KIND", "NAMESPACE", "NAME", "STATE", "REASON"], resources);
+    for resource in status.resources.iter().filter(|r| r.state != State::Ready) {
+        let at = resource.location.as_ref().map(|at| format!("{}:{}: ", at.file, at.line)).unwrap_or_default();
+        for line in resource.message.lines() {
+            out += &format!("  {at}{}: {line}\n", resource.object());
+        }
+    }
+    out += &tail(status);
+    out
+}
+
+fn tail(status: &NodeStatus) -> String {
+    let mut out = String::new();
+    if !status.vnis.is_empty() {
+        let rows = status.vnis.iter().map(|(vni, state)| {
+            let up = if state.is_ready() { "Up" } else { "Down" };
+            let mac = state.router_mac.map(|mac| mac.to_string()).unwrap_or_default();
+            let rd = state.rd.clone().unwrap_or_default();
+            vec![state.vrf.clone(), vni.to_string(), up.to_owned(), mac, rd, state.export.join(",")]
+        });
+        out += &format!("\n{}", table::render(&["VRF", "VNI", "STATE", "ROUTER MAC", "RD", "EXPORT RT"], rows));
+    }
+    if !status.sessions.is_empty() {
+        let rows = status.sessions.iter().map(|session| {
+            vec![
+                session.vrf.as_ref().map_or_else(|| "default".to_owned(), ToString::to_string),
+                session.peer.clone(),
+                session.remote_as.map(|asn| asn.to_string()).unwrap_or_default(),
+                session.phase.to_string(),
+                session.prefixes.values().map(|p| p.received).sum::<u64>().to_string(),
+                session.prefixes.values().map(|p| p.sent).sum::<u64>().to_string(),
+            ]
+        });
+        out += &format!("\n{}", table::render(&["VRF", "PEER", "AS", "STATE", "RECEIVED", "SENT"], rows));
+    }
+    if !status.foreign_lines.is_empty() {
+        out += "\nLines in FRR that are not perouter's, left alone:\n";
+        for line in &status.foreign_lines {
+            out += &format!("  {line}\n");
+        }
+    }
+    out
+}

@@ -1,0 +1,93 @@
+//! Cases as directories: `tests/golden/<case>/in.yaml` gives `plan.yaml` (node, kernel operations from nothing,
+//! rejections), `frr.conf` (text for FRR, passwords masked) and `status.yaml` (resources). The first line of `in.yaml`
+//! may be `# index: N`. `PEROUTER_UPDATE=1` rewrites what is expected.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use crate::frr::line::Line;
+use crate::frr::render;
+use crate::kernel::model::KernelState;
+use crate::plan::{NodeFacts, Plan, plan};
+use crate::snapshot::{NodeIdentity, Snapshot};
+use crate::status::{fold, fold::Live, model::PassSummary};
+use crate::types::VrfMode;
+
+fn read_case(case: &Path) -> Snapshot {
+    let text = fs::read_to_string(case.join("in.yaml")).unwrap();
+    let index = text.lines().next().and_then(|line| line.strip_prefix("# index: ")).map_or(0, |n| n.parse().unwrap());
+    let scratch = tempfile::tempdir().unwrap();
+    fs::write(scratch.path().join("in.yaml"), &text).unwrap();
+    let node = NodeIdentity { name: "node".into(), index, labels: [("rack".into(), "a".into())].into() };
+    let mut snapshot = crate::source::read(scratch.path(), &case.join("secrets"), &node).unwrap();
+    for location in snapshot.rejected.iter_mut().filter_map(|r| r.location.as_mut()) {
+        location.file = "in.yaml".into();
+    }
+    snapshot
+}
+
+fn plan_text(plan: &Plan) -> String {
+    let kernel: Vec<_> =
+        crate::kernel::diff(&plan.kernel, &KernelState::default()).iter().map(|op| op.to_string()).collect();
+    let rejected: Vec<_> = plan.rejected.iter().map(ToString::to_string).collect();
+    let vrfs: BTreeMap<_, _> = plan
+        .vrfs
+        .iter()
+        .map(|(vrf, planned)| (vrf.to_string(), format!("{} {}", planned.vni, planned.object)))
+        .collect();
+    let underlay = plan.underlay.as_ref().map(|u| format!("{}: VTEP {}, router id {}", u.object, u.vtep, u.router_id));
+    let value = serde_json::json!({"underlay": underlay, "vrfs": vrfs, "kernel": kernel, "rejected": rejected});
+    serde_saphyr::to_string(&value).unwrap()
+}
+
+fn frr_text(plan: &Plan) -> String {
+    let mut out = String::new();
+    for ((scope, daemon), text) in render::text(&plan.frr).unwrap() {
+        out += &format!("! {scope}: {daemon}\n");
+        for raw in text.lines() {
+            let indent = raw.len() - raw.trim_start().len();
+            out += format!("{:indent$}{}", "", Line::new(raw)).trim_end();
+            out.push('\n');
+        }
+    }
+    out
+}
+
+fn status_text(snapshot: &Snapshot, plan: &Plan) -> String {
+    let status = fold(snapshot, plan, VrfMode::Netns, &BTreeMap::new(), Live::default(), PassSummary::default());
+    serde_saphyr::to_string(&status.resources).unwrap()
+}
+
+#[test]
+fn every_case_comes_out_as_written() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let update = std::env::var_os("PEROUTER_UPDATE").is_some();
+    let mut cases: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    assert!(!cases.is_empty());
+    let mut differ = Vec::new();
+    for case in cases {
+        let snapshot = read_case(&case);
+        let facts = NodeFacts { mode: VrfMode::Netns, nic_mtu: [("toswitch".parse().unwrap(), 1500)].into() };
+        let plan = plan(&snapshot, &facts);
+        let outputs = [
+            ("plan.yaml", plan_text(&plan)),
+            ("frr.conf", frr_text(&plan)),
+            ("status.yaml", status_text(&snapshot, &plan)),
+        ];
+        for (name, got) in outputs {
+            let file = case.join(name);
+            if update {
+                fs::write(&file, &got).unwrap();
+            }
+            let want = fs::read_to_string(&file).unwrap_or_default();
+            if want != got {
+                let diff =
+                    similar::TextDiff::from_lines(&want, &got).unified_diff().header("expected", "is").to_string();
+                differ.push(format!("{}\n{diff}", file.display()));
+            }
+        }
+    }
+    assert!(differ.is_empty(), "PEROUTER_UPDATE=1 rewrites these:\n{}", differ.join("\n"));
+}

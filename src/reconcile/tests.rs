@@ -1,0 +1,230 @@
+use super::*;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+
+use crate::frr::dialect::FrrVersion;
+use crate::frr::diff::Batch;
+use crate::frr::fake::FakeRouting;
+use crate::frr::observe::{SessionState, VniState, VrfState};
+use crate::frr::port::{Presence, Refusal};
+use crate::kernel::fake::FakeKernel;
+use crate::kernel::model::{KernelState, Netns};
+use crate::kernel::{KernelOp, NicFacts};
+use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef};
+use crate::types::Vni;
+
+/// A kernel that the test keeps a hand on.
+struct Node(Arc<FakeKernel>);
+
+impl Kernel for Node {
+    async fn facts(&self, nics: &BTreeSet<IfName>) -> Result<crate::kernel::NodeFacts, KernelError> {
+        self.0.facts(nics).await
+    }
+    async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<KernelState, KernelError> {
+        self.0.observe(nics).await
+    }
+    async fn apply(&self, op: &KernelOp) -> Result<(), KernelError> {
+        self.0.apply(op).await
+    }
+}
+
+/// FRR that sees the namespaces of that kernel.
+struct Frr {
+    fake: FakeRouting,
+    kernel: Arc<FakeKernel>,
+}
+
+impl Frr {
+    fn look(&mut self) -> &mut FakeRouting {
+        self.fake.active = self.kernel.state().vrf_netns;
+        &mut self.fake
+    }
+}
+
+impl Routing for Frr {
+    async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
+        self.look().version().await
+    }
+    async fn running(&mut self) -> Result<Running, RoutingError> {
+        self.look().running().await
+    }
+    async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
+        self.look().apply(batch).await
+    }
+    async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
+        self.look().vrfs().await
+    }
+    async fn wait_vrf(&mut self, vrf: &VrfName, wanted: Presence, limit: Duration) -> Result<(), RoutingError> {
+        self.look().wait_vrf(vrf, wanted, limit).await
+    }
+    async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
+        self.look().vnis().await
+    }
+    async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
+        self.look().sessions().await
+    }
+}
+
+struct Bench {
+    kernel: Arc<FakeKernel>,
+    reconciler: Reconciler<Node, Frr>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let nic = NicFacts { mtu: 1500, netns: Netns::Host, addresses: BTreeSet::new() };
+        let kernel = Arc::new(FakeKernel::new(KernelState::default(), [("toswitch".parse().unwrap(), nic)].into()));
+        let frr = Frr { fake: FakeRouting::default(), kernel: Arc::clone(&kernel) };
+        let reconciler = Reconciler::new(Node(Arc::clone(&kernel)), frr, VrfMode::Netns, Accepted::default());
+        Self { kernel, reconciler }
+    }
+
+    fn frr(&mut self) -> &mut FakeRouting {
+        &mut self.reconciler.routing.fake
+    }
+
+    async fn pass(&mut self, l3vnis: &[(&str, u32, u8)]) -> Report {
+        self.reconciler.pass(&snapshot(l3vnis)).await.unwrap()
+    }
+}
+
+fn snapshot(l3vnis: &[(&str, u32, u8)]) -> Snapshot {
+    let key = |kind, name: &str| ObjectRef { kind, namespace: "default".into(), name: name.into() };
+    let underlay = serde_json::json!({"asn": 64514, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"]});
+    let spec = |vni: u32, net: u8| {
+        let local = format!("192.169.{net}.0/24");
+        serde_json::json!({"asn": 64514, "vni": vni, "hostasn": 64515, "localcidr": {"ipv4": local}})
+    };
+    Snapshot {
+        node: NodeIdentity { name: "n".into(), index: 0, labels: BTreeMap::new() },
+        underlays: vec![Object {
+            key: key(Kind::Underlay, "u"),
+            generation: 1,
+            created: None,
+            spec: serde_json::from_value(underlay).unwrap(),
+        }],
+        l3vnis: l3vnis
+            .iter()
+            .map(|(name, vni, net)| Object {
+                key: key(Kind::L3VNI, name),
+                generation: 1,
+                created: None,
+                spec: serde_json::from_value(spec(*vni, *net)).unwrap(),
+            })
+            .collect(),
+        ..Snapshot::default()
+    }
+}
+
+fn vrf(name: &str) -> Scope {
+    Scope::Vrf(name.parse().unwrap())
+}
+
+const BOTH: [(&str, u32, u8); 2] = [("red", 100, 10), ("blue", 200, 11)];
+
+#[tokio::test(start_paused = true)]
+async fn the_second_pass_has_nothing_to_do() {
+    let mut bench = Bench::new();
+    let first = bench.pass(&BOTH).await;
+    assert!(first.failures.is_empty(), "{:?}", first.failures);
+    assert!(first.kernel_ops > 0 && first.frr_lines > 0);
+    let second = bench.pass(&BOTH).await;
+    assert_eq!((second.kernel_ops, second.frr_lines), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_default_instance_stands_before_the_first_vxlan_device() {
+    let mut bench = Bench::new();
+    bench.frr().refuse.insert("router bgp 64514".into(), "% no".into());
+    let report = bench.pass(&BOTH).await;
+    assert!(report.failures.contains_key(&Scope::Underlay));
+    let made = bench.kernel.take_applied();
+    assert!(made.iter().all(|op| !op.to_string().contains("vxlan")), "frr#22851: {made:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_belongs_to_its_vrf_and_heals() {
+    let mut bench = Bench::new();
+    bench.kernel.fail("link add vni100", Errno::EEXIST);
+    let report = bench.pass(&BOTH).await;
+    assert_eq!(report.failures.keys().collect::<Vec<_>>(), [&vrf("red")]);
+    let state = bench.kernel.state();
+    assert!(state.links.keys().any(|key| key.to_string() == "vrf:blue/vni200"));
+    bench.kernel.heal();
+    assert!(bench.pass(&BOTH).await.failures.is_empty());
+    assert_eq!(bench.pass(&BOTH).await.kernel_ops, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_line_names_itself_and_stops_only_its_vrf() {
+    let mut bench = Bench::new();
+    bench.frr().refuse.insert("neighbor 192.169.10.2 remote-as".into(), "% no such thing".into());
+    let report = bench.pass(&BOTH).await;
+    let texts: Vec<_> = report.failures[&vrf("red")].iter().map(ToString::to_string).collect();
+    assert!(
+        texts[0].contains("neighbor 192.169.10.2 remote-as 64515") && texts[0].contains("no such thing"),
+        "{texts:?}"
+    );
+    assert!(!report.failures.contains_key(&vrf("blue")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vni_that_frr_does_not_take_up_is_built_anew() {
+    let mut bench = Bench::new();
+    bench.frr().lost.insert(100.try_into().unwrap(), 200);
+    let report = bench.pass(&BOTH).await;
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    assert_eq!(report.rebuilt.iter().map(VrfName::as_str).collect::<Vec<_>>(), ["red"]);
+    assert_eq!(bench.pass(&BOTH).await.kernel_ops, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vni_that_never_comes_up_is_a_failure_after_every_try() {
+    let mut bench = Bench::new();
+    bench.frr().lost.insert(100.try_into().unwrap(), usize::MAX);
+    let report = bench.pass(&BOTH).await;
+    assert_eq!(report.failures.keys().collect::<Vec<_>>(), [&vrf("red")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn frr_that_lost_its_configuration_gets_all_of_it_again() {
+    let mut bench = Bench::new();
+    let first = bench.pass(&BOTH).await;
+    bench.frr().daemons.clear();
+    let second = bench.pass(&BOTH).await;
+    assert_eq!((second.kernel_ops, second.frr_lines), (0, first.frr_lines));
+}
+
+#[tokio::test(start_paused = true)]
+async fn drift_of_the_kernel_is_mended() {
+    let mut bench = Bench::new();
+    bench.pass(&BOTH).await;
+    let before = bench.kernel.state();
+    bench.kernel.tamper(|state| state.loopback.clear());
+    let report = bench.pass(&BOTH).await;
+    assert_eq!((report.kernel_ops, report.frr_lines), (1, 0));
+    assert_eq!(bench.kernel.state(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_wanted_leaves_nothing() {
+    let mut bench = Bench::new();
+    bench.pass(&BOTH).await;
+    let empty = Snapshot { underlays: vec![], ..snapshot(&[]) };
+    let report = bench.reconciler.pass(&empty).await.unwrap();
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    let left = bench.kernel.state();
+    assert!(left.links.is_empty() && left.vrf_netns.is_empty() && left.loopback.is_empty());
+    let applied = bench.kernel.take_applied();
+    assert!(applied.contains(&KernelOp::ReturnNic("toswitch".parse().unwrap())));
+    assert!(bench.frr().config().config.scopes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreadable_kernel_changes_nothing() {
+    let mut bench = Bench::new();
+    bench.pass(&BOTH).await;
+    bench.kernel.fail_reads();
+    assert!(matches!(bench.reconciler.pass(&snapshot(&[])).await, Err(PassError::Kernel(_))));
+}
