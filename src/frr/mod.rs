@@ -1,14 +1,22 @@
-//! FRR's configuration and how it is applied: [`model`] (typed), `render` (FRR's canonical text), `diff` (command lines),
-//! and the effects: `vty` (sockets), `observe`, `daemons` (processes).
+//! FRR's configuration and how it is applied.
+//!
+//! Pure: [`model`] (typed) → [`render`] (FRR's canonical text) → [`tree`] (comparable) → [`diff`] (command lines).
+//! Effects: [`port`] (what a pass needs of FRR) by [`vty_routing`] over [`vty`], or [`fake`] in memory; `daemons`
+//! (processes).
 
 pub mod command;
 pub mod daemons;
+pub mod dialect;
 pub mod diff;
+pub mod fake;
 pub mod line;
 pub mod model;
+pub mod observe;
 pub mod policy_names;
+pub mod port;
 pub mod render;
 pub mod rules;
 pub mod tree;
 mod view;
 pub mod vty;
+pub mod vty_routing;

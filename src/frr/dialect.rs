@@ -1,0 +1,89 @@
+//! What FRR releases print or take differently, as far as measured (8.4.4 here, 10.3 on a machine with VRF devices).
+//! In: the text of `show version`. Out: a [`Dialect`]. Pure.
+
+use std::fmt;
+
+use super::model::Daemon;
+use crate::types::VrfMode;
+
+/// A release of FRR.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FrrVersion {
+    /// 8 of 8.4.4
+    pub major: u32,
+    /// 4 of 8.4.4
+    pub minor: u32,
+    /// As FRR prints it.
+    pub text: String,
+}
+
+impl FrrVersion {
+    /// Reads the first line of `show version`: `FRRouting 8.4.4 (host) on Linux(…).`
+    pub fn parse(text: &str) -> Option<Self> {
+        let word = text.split_whitespace().skip_while(|word| *word != "FRRouting").nth(1)?;
+        let mut numbers = word.split(|c: char| !c.is_ascii_digit());
+        let major = numbers.next()?.parse().ok()?;
+        let minor = numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0);
+        Some(Self { major, minor, text: word.to_owned() })
+    }
+}
+
+impl fmt::Display for FrrVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Differences between releases that we heed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dialect {
+    /// `mgmtd` must run, and before zebra: without it zebra drops `vni N` silently.
+    pub has_mgmtd: bool,
+    /// zebra's arguments for the netns VRF backend.
+    pub netns_arguments: &'static [&'static str],
+    /// zebra prints `netns PATH` below `vrf X` for a namespace that it found by itself.
+    pub prints_netns: bool,
+    /// Key of the VRF in `show evpn vni json`.
+    pub vni_vrf_key: &'static str,
+}
+
+const FRR_8: Dialect = Dialect { has_mgmtd: false, netns_arguments: &["-n"], prints_netns: true, vni_vrf_key: "vrf" };
+const FRR_10: Dialect =
+    Dialect { has_mgmtd: true, netns_arguments: &["-w"], prints_netns: false, vni_vrf_key: "tenantVrf" };
+
+impl Dialect {
+    /// The dialect of a release. Releases in between are taken for the older one.
+    pub fn of(version: &FrrVersion) -> Self {
+        if version.major >= 10 { FRR_10 } else { FRR_8 }
+    }
+
+    /// The daemons to run, in the order in which they start.
+    pub fn daemons(self) -> Vec<Daemon> {
+        Daemon::ALL.into_iter().filter(|daemon| self.has_mgmtd || *daemon != Daemon::Mgmtd).collect()
+    }
+
+    /// zebra's arguments for a VRF mode.
+    pub fn zebra_arguments(self, mode: VrfMode) -> &'static [&'static str] {
+        match mode {
+            VrfMode::Vrf => &[],
+            VrfMode::Netns => self.netns_arguments,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("FRRouting 8.4.4 (vm) on Linux(6.18.44).\nCopyright", Some((8, 4)), false)]
+    #[case("FRRouting 10.3-dev (x) on Linux", Some((10, 3)), true)]
+    #[case("FRRouting 9.1.1~dev_git (x)", Some((9, 1)), false)]
+    #[case("Quagga", None, false)]
+    fn the_version_selects_the_dialect(#[case] text: &str, #[case] number: Option<(u32, u32)>, #[case] mgmtd: bool) {
+        let version = FrrVersion::parse(text);
+        assert_eq!(version.as_ref().map(|v| (v.major, v.minor)), number);
+        assert_eq!(version.is_some_and(|v| Dialect::of(&v).daemons().contains(&Daemon::Mgmtd)), mgmtd);
+    }
+}

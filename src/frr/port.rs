@@ -1,0 +1,155 @@
+//! The port through which a pass sees and changes FRR. [`super::vty_routing::VtyRouting`] is the real one,
+//! [`super::fake::FakeRouting`] one in memory.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::command::Command;
+use super::dialect::FrrVersion;
+use super::diff::Batch;
+use super::model::Daemon;
+use super::observe::{ObserveError, SessionState, VniState, VrfState};
+use super::tree::{Config, Tree};
+use super::vty::{Status, VtyError};
+use crate::types::{Vni, VrfName};
+
+/// Why FRR could not be asked or told.
+#[derive(Debug, Error)]
+pub enum RoutingError {
+    /// The conversation with a daemon failed; the next one connects anew.
+    #[error("{daemon}")]
+    Vty {
+        /// The daemon.
+        daemon: Daemon,
+        /// Cause.
+        #[source]
+        source: VtyError,
+    },
+    /// A daemon does not take a command that opens the way for others.
+    #[error("{daemon} does not take `{command}`: {text}")]
+    Mode {
+        /// The daemon.
+        daemon: Daemon,
+        /// The command.
+        command: &'static str,
+        /// FRR's words.
+        text: String,
+    },
+    /// A daemon printed something unreadable.
+    #[error("{daemon}")]
+    Unreadable {
+        /// The daemon.
+        daemon: Daemon,
+        /// Cause.
+        #[source]
+        source: ObserveError,
+    },
+    /// A daemon is not FRR as we know it.
+    #[error("{daemon} does not tell its version")]
+    Version {
+        /// The daemon.
+        daemon: Daemon,
+    },
+    /// A VRF did not become what was waited for.
+    #[error("zebra does not show VRF {vrf} as {wanted} within {limit:?}")]
+    Vrf {
+        /// The VRF.
+        vrf: VrfName,
+        /// What was waited for.
+        wanted: Presence,
+        /// The time given.
+        limit: Duration,
+    },
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// zebra has its device or namespace.
+    Active,
+    /// zebra has it no more.
+    Gone,
+}
+
+impl fmt::Display for Presence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Active => "active",
+            Self::Gone => "gone",
+        })
+    }
+}
+
+/// A line that FRR did not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The daemon.
+    pub daemon: Daemon,
+    /// The line, with its stanza.
+    pub command: Command,
+    /// How it was refused.
+    pub status: Status,
+    /// FRR's words.
+    pub text: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} does not take `{}`", self.daemon, self.command.line)?;
+        for header in &self.command.context {
+            write!(f, ", {header}")?;
+        }
+        let words = match self.status {
+            Status::Unknown => "unknown command",
+            Status::Incomplete => "incomplete command",
+            _ => "refused",
+        };
+        // FRR repeats an unknown command, which may hold a password.
+        match self.text.trim().trim_start_matches('%').trim() {
+            text if text.is_empty() || self.status == Status::Unknown => write!(f, ": {words}"),
+            text => write!(f, ": {text}"),
+        }
+    }
+}
+
+/// What FRR runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Running {
+    /// Ours.
+    pub config: Config,
+    /// Not ours, by daemon: reported, not fought.
+    pub foreign: BTreeMap<Daemon, Tree>,
+}
+
+/// FRR as a pass needs it.
+pub trait Routing: Send {
+    /// The release.
+    fn version(&mut self) -> impl Future<Output = Result<FrrVersion, RoutingError>> + Send;
+
+    /// The running configuration of all daemons.
+    fn running(&mut self) -> impl Future<Output = Result<Running, RoutingError>> + Send;
+
+    /// Sends a batch. Lines that FRR does not take come back; those after them were sent all the same.
+    fn apply(&mut self, batch: &Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send;
+
+    /// The VRFs that zebra knows.
+    fn vrfs(&mut self) -> impl Future<Output = Result<BTreeMap<VrfName, VrfState>, RoutingError>> + Send;
+
+    /// Waits until zebra has, or has no more, the device or namespace of a VRF.
+    fn wait_vrf(
+        &mut self,
+        vrf: &VrfName,
+        wanted: Presence,
+        limit: Duration,
+    ) -> impl Future<Output = Result<(), RoutingError>> + Send;
+
+    /// L3VNIs as zebra and bgpd see them.
+    fn vnis(&mut self) -> impl Future<Output = Result<BTreeMap<Vni, VniState>, RoutingError>> + Send;
+
+    /// BGP sessions of all VRFs.
+    fn sessions(&mut self) -> impl Future<Output = Result<Vec<SessionState>, RoutingError>> + Send;
+}

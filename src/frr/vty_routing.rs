@@ -1,0 +1,164 @@
+//! The real [`Routing`]: FRR's daemons over their vty sockets. In: batches and questions. Out: refusals and typed
+//! answers. Connections are kept open; a broken one is dropped and made anew by the next call.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::command::Command;
+use super::dialect::FrrVersion;
+use super::diff::{Batch, Mode};
+use super::model::Daemon;
+use super::observe::{self, ObserveError, SessionState, VniState, VrfState};
+use super::port::{Presence, Refusal, Routing, RoutingError, Running};
+use super::tree::{Config, Tree};
+use super::vty::{Reply, Status, Vty, VtyError};
+use crate::types::{Vni, VrfName};
+
+/// Time between two looks while waiting. zebra takes 1 to 11 ms to see a new namespace.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// bgpd refuses to drop an instance until it has heard from zebra that the VNI is gone: a few milliseconds.
+const RETRY_FOR: Duration = Duration::from_secs(5);
+
+/// FRR over the sockets `<directory>/<daemon>.vty`.
+#[derive(Debug)]
+pub struct VtyRouting {
+    directory: PathBuf,
+    limit: Duration,
+    open: BTreeMap<Daemon, Vty>,
+}
+
+impl VtyRouting {
+    /// `limit` is the longest that one exchange with a daemon may take.
+    pub fn new(directory: impl Into<PathBuf>, limit: Duration) -> Self {
+        Self { directory: directory.into(), limit, open: BTreeMap::new() }
+    }
+
+    /// The daemons whose socket is there.
+    fn daemons(&self) -> Vec<Daemon> {
+        let has_socket = |daemon: &Daemon| self.directory.join(format!("{daemon}.vty")).exists();
+        Daemon::ALL.into_iter().filter(has_socket).collect()
+    }
+
+    /// Sends all lines to one daemon; `reconnect` if a connection that the daemon closed meanwhile may be made anew,
+    /// which is right for questions only: a daemon that was restarted has lost its configuration.
+    async fn exchange(&mut self, daemon: Daemon, lines: &[&str], reconnect: bool) -> Result<Vec<Reply>, RoutingError> {
+        let was_open = self.open.contains_key(&daemon);
+        match self.try_exchange(daemon, lines).await {
+            Err(VtyError::Io { .. } | VtyError::Closed { .. }) if reconnect && was_open => {
+                self.try_exchange(daemon, lines).await
+            }
+            result => result,
+        }
+        .map_err(|source| RoutingError::Vty { daemon, source })
+    }
+
+    async fn try_exchange(&mut self, daemon: Daemon, lines: &[&str]) -> Result<Vec<Reply>, VtyError> {
+        // Taken out for the time being: a conversation that fails, or whose future is dropped, leaves replies behind.
+        let mut vty = match self.open.remove(&daemon) {
+            Some(vty) => vty,
+            None => Vty::connect(&self.directory.join(format!("{daemon}.vty")), self.limit).await?,
+        };
+        let replies = vty.run_all(lines, self.limit).await?;
+        self.open.insert(daemon, vty);
+        Ok(replies)
+    }
+
+    async fn ask(&mut self, daemon: Daemon, question: &str) -> Result<String, RoutingError> {
+        let replies = self.exchange(daemon, &[question], true).await?;
+        Ok(replies.into_iter().map(|reply| reply.text).collect())
+    }
+
+    async fn send(&mut self, batch: &Batch, commands: &[Command]) -> Result<Vec<Refusal>, RoutingError> {
+        let daemon = batch.daemon;
+        let configure = batch.mode == Mode::Configure;
+        let mut lines: Vec<&str> = commands.iter().map(|command| command.line.send()).collect();
+        if configure {
+            lines.insert(0, CONFIGURE);
+            lines.push("end");
+        }
+        let mut replies = self.exchange(daemon, &lines, false).await?.into_iter();
+        if configure && let Some(reply) = replies.next().filter(|reply| !reply.status.is_ok()) {
+            return Err(RoutingError::Mode { daemon, command: CONFIGURE, text: reply.text.trim().to_owned() });
+        }
+        let refused = |(command, reply): (&Command, Reply)| {
+            let fine = reply.status.is_ok() || is_gone(&reply);
+            (!fine).then(|| Refusal { daemon, command: command.clone(), status: reply.status, text: reply.text })
+        };
+        Ok(commands.iter().zip(replies).filter_map(refused).collect())
+    }
+}
+
+const CONFIGURE: &str = "configure terminal";
+
+/// `no router bgp` for an instance that is not there.
+fn is_gone(reply: &Reply) -> bool {
+    reply.status == Status::Refused && reply.text.contains("Can't find BGP instance")
+}
+
+impl Routing for VtyRouting {
+    async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
+        let daemon = Daemon::Zebra;
+        let text = self.ask(daemon, "show version").await?;
+        FrrVersion::parse(&text).ok_or(RoutingError::Version { daemon })
+    }
+
+    async fn running(&mut self) -> Result<Running, RoutingError> {
+        let mut running = Running { config: Config::default(), foreign: BTreeMap::new() };
+        for daemon in self.daemons() {
+            let text = self.ask(daemon, "show running-config").await?;
+            let foreign = running.config.absorb(daemon, Tree::parse(&text));
+            if !foreign.is_empty() {
+                running.foreign.insert(daemon, foreign);
+            }
+        }
+        Ok(running)
+    }
+
+    async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
+        let end = Instant::now() + RETRY_FOR;
+        let mut refused = self.send(batch, &batch.commands).await?;
+        while batch.retry && !refused.is_empty() && Instant::now() < end {
+            sleep(LOOK_EVERY).await;
+            let again: Vec<_> = refused.into_iter().map(|refusal| refusal.command).collect();
+            refused = self.send(batch, &again).await?;
+        }
+        Ok(refused)
+    }
+
+    async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
+        Ok(observe::vrfs(&self.ask(Daemon::Zebra, observe::SHOW_VRF).await?))
+    }
+
+    async fn wait_vrf(&mut self, vrf: &VrfName, wanted: Presence, limit: Duration) -> Result<(), RoutingError> {
+        let end = Instant::now() + limit;
+        loop {
+            let is_active = self.vrfs().await?.get(vrf) == Some(&VrfState::Active);
+            if is_active == (wanted == Presence::Active) {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                return Err(RoutingError::Vrf { vrf: vrf.clone(), wanted, limit });
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
+        let zebra = self.ask(Daemon::Zebra, observe::SHOW_ZEBRA_VNI).await?;
+        let bgpd = self.ask(Daemon::Bgpd, observe::SHOW_BGP_VNI).await?;
+        observe::vnis(&zebra, &bgpd).map_err(unreadable)
+    }
+
+    async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
+        let summary = self.ask(Daemon::Bgpd, observe::SHOW_SESSIONS).await?;
+        observe::sessions(&summary).map_err(unreadable)
+    }
+}
+
+fn unreadable(source: ObserveError) -> RoutingError {
+    let daemon = if source.command == observe::SHOW_ZEBRA_VNI { Daemon::Zebra } else { Daemon::Bgpd };
+    RoutingError::Unreadable { daemon, source }
+}

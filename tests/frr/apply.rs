@@ -1,0 +1,27 @@
+//! What a pass does with a change, without the kernel's part.
+
+use perouter::frr::diff::{ScopeChange, diff, teardown};
+use perouter::frr::model::Scope;
+use perouter::frr::port::{Refusal, Routing, RoutingError};
+use perouter::frr::tree::Config;
+
+/// Makes `routing` run `want`. VRFs are taken away before the underlay and built after it.
+pub async fn converge(routing: &mut impl Routing, want: &Config) -> Result<Vec<Refusal>, RoutingError> {
+    let have = routing.running().await?.config;
+    let change = diff(&have, want);
+    let mut refused = Vec::new();
+    let goes = |change: &ScopeChange| matches!(change, ScopeChange::Remove | ScopeChange::Rebuild(_));
+    let gone: Vec<&Scope> = change.scopes.iter().filter(|(_, c)| goes(c)).map(|(scope, _)| scope).collect();
+    for scope in gone.into_iter().rev() {
+        let steps = teardown(&have, scope);
+        for batch in steps.before.iter().chain(&steps.after) {
+            refused.extend(routing.apply(batch).await?);
+        }
+    }
+    for of_scope in change.scopes.values() {
+        for batch in of_scope.batches() {
+            refused.extend(routing.apply(batch).await?);
+        }
+    }
+    Ok(refused)
+}

@@ -1,0 +1,73 @@
+//! The diff of two random configurations, applied to FRR in memory, leads from one to the other.
+
+#[path = "frr/apply.rs"]
+mod apply;
+#[path = "frr/configs.rs"]
+mod configs;
+
+use perouter::frr::diff::diff;
+use perouter::frr::fake::FakeRouting;
+use perouter::frr::model::Scope;
+use perouter::frr::render::{render, text};
+use proptest::prelude::*;
+
+/// Runs a future that never waits for anything outside.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn the_diff_leads_from_one_configuration_to_the_other(a in configs::router(), b in configs::router()) {
+        let (a, b) = (render(&a).unwrap(), render(&b).unwrap());
+        let mut frr = FakeRouting::running(&a);
+        frr.active.clear();
+        prop_assert_eq!(&frr.config().config, &a);
+        let refused = now(apply::converge(&mut frr, &b)).unwrap();
+        prop_assert_eq!(refused, vec![]);
+        prop_assert_eq!(frr.config().config, b);
+    }
+
+    #[test]
+    fn nothing_is_sent_for_what_is_there(a in configs::router()) {
+        let config = render(&a).unwrap();
+        prop_assert!(diff(&config, &config).is_empty());
+    }
+
+    #[test]
+    fn an_edit_of_one_vrf_touches_no_other(a in configs::router(), red in configs::ip_vrf(100)) {
+        prop_assume!(a.underlay.is_some());
+        let mut b = a.clone();
+        b.vrfs.insert("red".parse().unwrap(), red);
+        let change = diff(&render(&a).unwrap(), &render(&b).unwrap());
+        let red = Scope::Vrf("red".parse().unwrap());
+        prop_assert!(change.scopes.keys().all(|scope| *scope == red), "{change}");
+    }
+
+    #[test]
+    fn no_secret_is_printed(a in configs::router(), b in configs::router()) {
+        let secrets: Vec<_> = [&a, &b].into_iter().flat_map(|config| {
+            let fabric = config.underlay.iter().flat_map(|u| u.neighbors.values());
+            let hosts = config.vrfs.values().flat_map(|vrf| vrf.sessions.values().map(|s| &s.neighbor));
+            fabric.chain(hosts).filter_map(|n| n.password.clone()).collect::<Vec<_>>()
+        }).collect();
+        let (ta, tb) = (render(&a).unwrap(), render(&b).unwrap());
+        let shown = format!("{ta} {ta:?} {} {:?}", diff(&ta, &tb), diff(&ta, &tb));
+        for secret in secrets {
+            let clear = format!("password {}", secret.expose());
+            prop_assert!(!shown.contains(&clear));
+        }
+    }
+
+    #[test]
+    fn every_rendered_line_has_a_rule(a in configs::router()) {
+        for text in text(&a).unwrap().values() {
+            for line in text.lines().map(perouter::frr::line::Line::new) {
+                let silent = line.send().is_empty() || line.send() == "!" || line.send().starts_with("exit");
+                prop_assert!(silent || perouter::frr::rules::slot(&line).is_some(), "{line}");
+            }
+        }
+    }
+}
