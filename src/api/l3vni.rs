@@ -228,9 +228,10 @@ fn name_is_vrf() -> Rule {
          !(self.metadata.name in ['default', 'all', 'lo']))",
     )
     .message(
-        "without spec.vrf the name of the object is the VRF name, and this one cannot be: \
-         set spec.vrf to 1 to 15 letters, digits, '-' or '_', starting with a letter, other than default, all and lo",
+        "is missing, and the name of the object cannot serve as VRF name: \
+         give 1 to 15 letters, digits, '-' or '_', starting with a letter, other than default, all and lo",
     )
+    .field_path(".spec.vrf")
 }
 
 fn needs_localcidr(field: &str) -> Rule {

@@ -86,7 +86,7 @@ pub(super) fn subnet_v4(_: &mut SchemaGenerator) -> Schema {
             NO_HOST_BITS,
             UNICAST,
             (
-                "!isCIDR(self) || cidr(self).prefixLength() <= 30",
+                "!isCIDR(self) || cidr(self).ip().family() != 4 || cidr(self).prefixLength() <= 30",
                 "is too small for the router and the host of one node: use /30 or shorter, with room for every node",
             ),
         ],
@@ -105,7 +105,7 @@ pub(super) fn subnet_v6(_: &mut SchemaGenerator) -> Schema {
             NO_HOST_BITS,
             UNICAST,
             (
-                "!isCIDR(self) || cidr(self).prefixLength() <= 126",
+                "!isCIDR(self) || cidr(self).ip().family() != 6 || cidr(self).prefixLength() <= 126",
                 "is too small for the router and the host of one node: use /126 or shorter, with room for every node",
             ),
         ],
@@ -241,7 +241,7 @@ fn rule(rule: &str, message: &str) -> Rule {
 
 /// Hold time on its own (RFC 4271 section 4.2).
 pub(super) fn hold_time() -> Rule {
-    rule("self == 0 || self >= 3", "is 0 (no keepalives) or at least 3 seconds (RFC 4271 section 4.2)")
+    rule("self == 0 || self >= 3", "is not a hold time: use 0 (no keepalives) or 3 to 65535 seconds (RFC 4271 section 4.2)")
 }
 
 /// FRR takes both timers in one line.
@@ -265,7 +265,7 @@ pub(super) fn timers_order() -> Rule {
 pub(super) fn timers_zero() -> Rule {
     rule(
         "!has(self.holdTimeSeconds) || !has(self.keepaliveTimeSeconds) || (self.holdTimeSeconds == 0) == (self.keepaliveTimeSeconds == 0)",
-        "is 0 if and only if holdTimeSeconds is 0: set both to 0 or none",
+        "is not allowed with this holdTimeSeconds: set both to 0, which means no keepalives, or none of them",
     )
     .field_path(".keepaliveTimeSeconds")
 }

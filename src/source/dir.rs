@@ -33,6 +33,12 @@ impl Directory {
         let dir = dir.into();
         Self { secrets: dir.join("secrets"), dir }
     }
+
+    /// The same places as absolute paths, which is how the kernel's events name them.
+    pub(super) fn absolute(&self) -> Self {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Self { dir: absolute(&self.dir), secrets: absolute(&self.secrets) }
+    }
 }
 
 /// Reads a directory once.
@@ -45,6 +51,7 @@ pub fn read(dir: &Path, secrets: &Path, node: &NodeIdentity) -> Result<Snapshot,
 #[derive(Debug)]
 pub(super) struct Reader {
     directory: Directory,
+    absolute: Directory,
     node: NodeIdentity,
     schemas: Schemas,
     /// The documents of a text, so that only what changed is judged again.
@@ -58,6 +65,12 @@ pub(super) struct Reader {
 #[derive(Debug, Clone, Default)]
 struct File {
     objects: BTreeMap<ObjectRef, Found>,
+    /// Those of `objects` that the file no longer says.
+    kept: BTreeSet<ObjectRef>,
+    /// Objects that the file names with a mistake.
+    wrong: BTreeSet<ObjectRef>,
+    /// Parts that do not tell which object they are.
+    unknown: BTreeSet<String>,
     rejected: Vec<Rejection>,
 }
 
@@ -70,6 +83,7 @@ struct Found {
 impl Reader {
     pub(super) fn new(directory: Directory, node: NodeIdentity) -> Result<Self, SourceError> {
         Ok(Self {
+            absolute: directory.absolute(),
             directory,
             node,
             schemas: Schemas::new()?,
@@ -91,7 +105,7 @@ impl Reader {
         let mut files = BTreeMap::new();
         for path in names {
             let before = self.files.get(&path);
-            let trust = writes.trust(&path, now);
+            let trust = writes.trust(&self.absolute.dir.join(path.file_name().unwrap_or_default()), now);
             let file = match (trust, before) {
                 (Trust::BeingWritten, Some(before)) => Some(before.clone()),
                 (Trust::BeingWritten, None) => None,
@@ -110,7 +124,8 @@ impl Reader {
     /// The last snapshot with the news that the directory is not to be had.
     pub(super) fn unreadable(&self, error: &SourceError) -> Option<Snapshot> {
         let mut snapshot = self.last.clone()?;
-        let message = format!("{error}; what it held stays in force");
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        let message = format!("{error}{cause}; what it held stays in force");
         snapshot.rejected.insert(0, nameless(None, message));
         Some(snapshot)
     }
@@ -129,33 +144,28 @@ impl Reader {
             Err(error) => {
                 let at = Location { file: shown, line: 1 };
                 let message = format!("the file cannot be read: {error}; what it held before stays in force");
-                let objects = before.map(|before| before.objects.clone()).unwrap_or_default();
-                return Some(File { objects, rejected: vec![nameless(Some(at), message)] });
+                let before = before.cloned().unwrap_or_default();
+                return Some(File { rejected: vec![nameless(Some(at), message)], ..before });
             }
         };
         let mut file = File::default();
-        let mut unknown = false;
-        let mut wrong = BTreeSet::new();
         for (offset, part) in yaml::cut(&text) {
             let known = judged.get(part).or_else(|| self.judged.get(part)).cloned();
             let documents = known.unwrap_or_else(|| document::read(part, &self.schemas).into());
             judged.insert(part.to_owned(), Arc::clone(&documents));
             for document in &*documents {
-                unknown |= document.key.is_none();
-                wrong.extend(document.spec.is_err().then(|| document.key.clone()).flatten());
-                file.take(document, &shown, offset);
+                file.take(document, part, &shown, offset);
             }
         }
-        if let Some(before) = before {
-            let lost = |key: &ObjectRef| !file.objects.contains_key(key) && !wrong.contains(key);
-            if trust == Trust::Recent && (unknown || before.objects.keys().any(lost)) {
-                return Some(before.clone());
+        match before {
+            Some(before) if trust == Trust::Recent && file.lost(before) => Some(before.clone()),
+            None if trust == Trust::Recent && !file.unknown.is_empty() => None,
+            Some(before) => {
+                file.keep(before);
+                Some(file)
             }
-            file.keep(before, &wrong, unknown);
-        } else if trust == Trust::Recent && unknown {
-            return None;
+            None => Some(file),
         }
-        Some(file)
     }
 
     /// Puts the files together: the first to name an object has it.
@@ -212,7 +222,7 @@ impl Reader {
 }
 
 impl File {
-    fn take(&mut self, document: &Document, file: &str, offset: u64) {
+    fn take(&mut self, document: &Document, part: &str, file: &str, offset: u64) {
         let at = |line: u64| Location { file: file.to_owned(), line: offset + line };
         match (&document.key, &document.spec) {
             (Some(key), Ok(spec)) => match self.objects.entry(key.clone()) {
@@ -224,22 +234,47 @@ impl File {
                     vacant.insert(Found { spec: spec.clone(), line: offset + document.line });
                 }
             },
-            (_, Err(faults)) => self.rejected.extend(faults.iter().map(|fault| Rejection {
-                object: document.object(),
-                reason: fault.reason,
-                location: Some(at(fault.line)),
-                field: fault.field.clone(),
-                message: fault.message.clone(),
-            })),
+            (key, Err(faults)) => {
+                match key {
+                    Some(key) => self.wrong.insert(key.clone()),
+                    None => self.unknown.insert(part.to_owned()),
+                };
+                self.rejected.extend(faults.iter().map(|fault| Rejection {
+                    object: document.object(),
+                    reason: fault.reason,
+                    location: Some(at(fault.line)),
+                    field: fault.field.clone(),
+                    message: fault.message.clone(),
+                }));
+            }
             (None, Ok(_)) => {}
         }
     }
 
-    /// Keeps what `before` had of the objects that are now `wrong`, and all of it if an `unknown` document may be any.
-    fn keep(&mut self, before: &File, wrong: &BTreeSet<ObjectRef>, unknown: bool) {
+    /// Whether an object of `before` is gone, or may be gone with a part that does not tell what it is.
+    fn lost(&self, before: &File) -> bool {
+        !self.unknown.is_subset(&before.unknown)
+            || before.objects.keys().any(|key| !self.objects.contains_key(key) && !self.wrong.contains(key))
+    }
+
+    /// Keeps what `before` had of the objects that are now wrong. A part that is new and does not tell what it is may be
+    /// any of the lost ones, so that all of them are kept; while it stays as it is, they are.
+    fn keep(&mut self, before: &File) {
+        let new_unknown = !self.unknown.is_subset(&before.unknown);
         for (key, found) in &before.objects {
-            if (unknown || wrong.contains(key)) && !self.objects.contains_key(key) {
+            let may_be_unknown = new_unknown || !self.unknown.is_empty() && before.kept.contains(key);
+            if (may_be_unknown || self.wrong.contains(key)) && !self.objects.contains_key(key) {
                 self.objects.insert(key.clone(), found.clone());
+                self.kept.insert(key.clone());
+            }
+        }
+        for key in &self.kept {
+            let told = |rejection: &&mut Rejection| match self.wrong.contains(key) {
+                true => rejection.object == *key,
+                false => rejection.object.kind == Kind::Document,
+            };
+            if let Some(rejection) = self.rejected.iter_mut().find(told) {
+                rejection.message.push_str(&format!("; {key} stays in force as it was"));
             }
         }
     }

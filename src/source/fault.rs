@@ -51,7 +51,7 @@ fn of_value(kind: &ValidationErrorKind, error: &ValidationError<'_>, node: &Valu
         }
         ValidationErrorKind::Enum { options } => {
             let options: Vec<String> = options.as_array().into_iter().flatten().map(Value::to_string).collect();
-            format!("{value} is not allowed: use {}", options.join(" or "))
+            format!("{value} is not allowed: use {}", options.join(", "))
         }
         ValidationErrorKind::Type { kind } => wrong_type(kind, value),
         _ => error.to_string(),
@@ -97,7 +97,7 @@ pub(super) fn of_rule(error: &cel::ValidationError, object: &Value) -> Violation
     let field = error.field_path.trim_start_matches('.').to_owned();
     let value = at(object, &field).filter(|value| !value.is_object() && !value.is_array());
     let message = match value {
-        Some(value) if error.message.starts_with("is ") || error.message.starts_with("has ") => {
+        Some(value) if error.message.starts_with("is ") || error.message.starts_with("has bits") => {
             format!("{value} {}", error.message)
         }
         _ => error.message.clone(),

@@ -7,12 +7,12 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind};
 use notify::{Event, EventKind, INotifyWatcher, RecursiveMode, Watcher};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::SourceError;
@@ -41,45 +41,52 @@ pub async fn watch(
     let (tell, mut events) = mpsc::unbounded_channel();
     let mut eyes = Eyes::new(&directory, tell)?;
     let mut reader = Reader::new(directory, node)?;
-    eyes.look(reader.directory());
+    eyes.look();
     let mut writes = Writes::default();
     let first;
-    (reader, first) = read(reader, &writes).await?;
+    (reader, first) = read(reader, &writes, Instant::now()).await?;
     sender.send_replace(first?);
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ticks = 0;
     loop {
         let settled = writes.next();
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             Some(event) = events.recv() => {
-                if !note(&mut writes, event, Instant::now()) {
+                if !note(&mut writes, &mut eyes, &event) {
                     continue;
                 }
-                burst(&mut events, &mut writes).await;
+                burst(&mut events, &mut writes, &mut eyes).await;
             }
             () = until(settled) => {}
-            () = sleep(TICK) => {
+            _ = tick.tick() => {
                 ticks += 1;
-                let moved = eyes.look(reader.directory());
+                let moved = eyes.look();
                 if !moved && ticks % RESYNC_TICKS != 0 {
                     continue;
                 }
             }
         }
-        eyes.look(reader.directory());
+        eyes.look();
+        let now = Instant::now();
         let next;
-        (reader, next) = read(reader, &writes).await?;
-        writes.forget_settled(Instant::now());
+        (reader, next) = read(reader, &writes, now).await?;
+        writes.forget_settled(now);
         publish(&sender, &reader, next);
     }
 }
 
 /// Reading blocks: it has its own thread, and the reader goes there and back.
-async fn read(mut reader: Reader, writes: &Writes) -> Result<(Reader, Result<Snapshot, SourceError>), SourceError> {
+async fn read(
+    mut reader: Reader,
+    writes: &Writes,
+    now: Instant,
+) -> Result<(Reader, Result<Snapshot, SourceError>), SourceError> {
     let dir = reader.directory().dir.clone();
     let writes = writes.clone();
     let task = tokio::task::spawn_blocking(move || {
-        let snapshot = reader.read(&writes, Instant::now());
+        let snapshot = reader.read(&writes, now);
         (reader, snapshot)
     });
     task.await.map_err(|source| SourceError::Task { dir, source })
@@ -107,13 +114,13 @@ async fn until(at: Option<Instant>) {
 }
 
 /// Takes events until none came for [`COALESCE`], at most for [`LONGEST_BURST`].
-async fn burst(events: &mut mpsc::UnboundedReceiver<Event>, writes: &mut Writes) {
+async fn burst(events: &mut mpsc::UnboundedReceiver<Event>, writes: &mut Writes, eyes: &mut Eyes) {
     let end = Instant::now() + LONGEST_BURST;
     let mut quiet = Instant::now() + COALESCE;
     while let Some(left) = quiet.min(end).checked_duration_since(Instant::now()) {
         match timeout(left, events.recv()).await {
             Ok(Some(event)) => {
-                if note(writes, event, Instant::now()) {
+                if note(writes, eyes, &event) {
                     quiet = Instant::now() + COALESCE;
                 }
             }
@@ -123,7 +130,7 @@ async fn burst(events: &mut mpsc::UnboundedReceiver<Event>, writes: &mut Writes)
 }
 
 /// Takes note of an event; `false` for one that changes nothing, such as our own reading.
-fn note(writes: &mut Writes, event: Event, now: Instant) -> bool {
+fn note(writes: &mut Writes, eyes: &mut Eyes, event: &Event) -> bool {
     let happening = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Happening::Closed),
         EventKind::Access(_) => return false,
@@ -134,10 +141,12 @@ fn note(writes: &mut Writes, event: Event, now: Instant) -> bool {
         | EventKind::Create(CreateKind::Any | CreateKind::File | CreateKind::Folder | CreateKind::Other) => None,
         EventKind::Any | EventKind::Other => None,
     };
+    if event.kind.is_remove() {
+        event.paths.iter().for_each(|path| eyes.lost(path));
+    }
     if let Some(happening) = happening {
-        for path in &event.paths {
-            writes.note(path, happening, now);
-        }
+        let now = Instant::now();
+        event.paths.iter().for_each(|path| writes.note(path, happening, now));
     }
     true
 }
@@ -145,45 +154,61 @@ fn note(writes: &mut Writes, event: Event, now: Instant) -> bool {
 /// The inotify watches, and which directories they are on.
 struct Eyes {
     watcher: INotifyWatcher,
-    on: [Option<(u64, u64)>; 2],
+    watched: [Watched; 2],
 }
+
+struct Watched {
+    path: PathBuf,
+    mode: RecursiveMode,
+    on: Option<Identity>,
+}
+
+/// Device, inode and birth: an inode number alone comes back with the next directory.
+type Identity = (u64, u64, Option<SystemTime>);
 
 impl Eyes {
     fn new(directory: &Directory, tell: mpsc::UnboundedSender<Event>) -> Result<Self, SourceError> {
         let handler = move |event: notify::Result<Event>| {
-            // An error of the queue is an overflow: an event without a path makes us read everything.
+            // An error tells that events were lost: one without a path makes us read everything.
             let event = event.unwrap_or_else(|_| Event::new(EventKind::Any));
             // The receiver is gone at shutdown only.
             let _ = tell.send(event);
         };
         let watcher = INotifyWatcher::new(handler, notify::Config::default())
             .map_err(|source| SourceError::Watch { dir: directory.dir.clone(), source })?;
-        Ok(Self { watcher, on: [None, None] })
+        let Directory { dir, secrets } = directory.absolute();
+        let watched = [(dir, RecursiveMode::NonRecursive), (secrets, RecursiveMode::Recursive)];
+        Ok(Self { watcher, watched: watched.map(|(path, mode)| Watched { path, mode, on: None }) })
     }
 
     /// Puts the watches on the directories as they are now; `true` if one of them is another than before.
-    fn look(&mut self, directory: &Directory) -> bool {
-        let wanted = [(&directory.dir, RecursiveMode::NonRecursive), (&directory.secrets, RecursiveMode::Recursive)];
+    fn look(&mut self) -> bool {
         let mut moved = false;
-        for (on, (path, mode)) in self.on.iter_mut().zip(wanted) {
-            let is = identity(path);
-            if *on == is {
+        for watched in &mut self.watched {
+            let is = identity(&watched.path);
+            if watched.on == is {
                 continue;
             }
             moved = true;
-            if on.is_some() {
-                // It fails where the kernel dropped the watch with the directory.
-                let _ = self.watcher.unwatch(path);
-            }
+            // It fails where the kernel dropped the watch with the directory.
+            let _ = self.watcher.unwatch(&watched.path);
             // Not to be watched now: the next tick tries again.
-            *on = is.filter(|_| self.watcher.watch(path, mode).is_ok());
+            watched.on = is.filter(|_| self.watcher.watch(&watched.path, watched.mode).is_ok());
         }
         moved
     }
+
+    /// The kernel dropped the watch of `path` with the directory.
+    fn lost(&mut self, path: &Path) {
+        for watched in self.watched.iter_mut().filter(|watched| watched.path == path) {
+            watched.on = None;
+        }
+    }
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().filter(fs::Metadata::is_dir).map(|metadata| (metadata.dev(), metadata.ino()))
+fn identity(path: &Path) -> Option<Identity> {
+    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_dir)?;
+    Some((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }
 
 #[cfg(test)]

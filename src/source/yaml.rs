@@ -289,13 +289,13 @@ mod tests {
     #[rstest]
     #[case("b[0].x", 3)]
     #[case("b[1]", 5)]
-    #[case("b[0].y.k[9].z", 4)]
+    #[case("b[0].w.k[9].z", 4)]
     #[case("c.q", 6)]
     #[case("labels[a.b/c]", 8)]
     #[case("labels[a.d/c]", 7)]
     #[case("nothing", 1)]
     fn a_missing_field_has_the_line_of_its_parent(#[case] path: &str, #[case] line: u64) {
-        let text = "a: 1\nb:\n  - x: 1\n    y: {k: [1]}\n  - z\nc: {q: 1}\nlabels:\n  a.b/c: d\n";
+        let text = "a: 1\nb:\n  - x: 1\n    w: {k: [1]}\n  - z\nc: {q: 1}\nlabels:\n  a.b/c: d\n";
         assert_eq!(parse(text).unwrap()[0].split().1.of(path), line);
     }
 
