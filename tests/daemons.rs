@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -401,4 +402,49 @@ async fn zebra_sees(name: &str) {
     assert_eq!(netns::list_vrfs(&router.0).unwrap().len(), 2);
     assert!(!router.0.vrf_netns(&blue).exists());
     supervisor.end().await;
+}
+
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+// One thread, since the subscriber is that of the thread.
+#[tokio::test]
+async fn what_the_daemons_log_is_told_as_events_also_after_adoption() {
+    if !root() {
+        return;
+    }
+    let sink = Sink::default();
+    let writer = sink.clone();
+    let format = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(format);
+    let told = |target: &str, text: &str| {
+        let log = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        let target = format!("\"target\":\"{target}\"");
+        log.lines().filter(|line| line.contains(&target) && line.contains(text)).count()
+    };
+    let router = Router::new("log");
+    let first = router.supervise().await;
+    first.end().await;
+    assert_eq!(told("frr::zebra", "starting: vty@0"), 1);
+    assert_eq!(told("frr::bgpd", "\"id\":\"T83RR-8SM5G\""), 1);
+    let mut second = router.supervise().await;
+    let bfdd = second.all_up().await[&Daemon::Bfdd].0;
+    sigkill(bfdd);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while told("frr::bfdd", "starting: vty@0") < 2 || told("frr::zebra", "disconnected") < 1 {
+        assert!(Instant::now() < deadline, "{}", String::from_utf8_lossy(&sink.0.lock().unwrap()));
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(told("frr::zebra", "starting: vty@0"), 1, "nothing is told twice");
+    second.end().await;
 }
