@@ -8,7 +8,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -198,25 +199,105 @@ async fn daemons_start_answer_and_are_gone_after_stop_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_bgpd_comes_back_alone() {
+async fn a_killed_bfdd_comes_back_alone() {
     if !root() {
         return;
     }
-    let router = Router::new("bgpd");
+    let router = Router::new("bfdd");
     let mut supervisor = router.supervise().await;
     let before = supervisor.all_up().await;
     let begin = Instant::now();
-    sigkill(before[&Daemon::Bgpd].0);
-    assert_eq!(supervisor.event().await, DaemonEvent::Down { daemon: Daemon::Bgpd });
+    sigkill(before[&Daemon::Bfdd].0);
+    assert_eq!(supervisor.event().await, DaemonEvent::Down { daemon: Daemon::Bfdd });
     let DaemonEvent::Up { daemon, incarnation, adopted } = supervisor.event().await else { unreachable!() };
-    eprintln!("bgpd is back after {} ms", begin.elapsed().as_millis());
-    assert_eq!((daemon, adopted), (Daemon::Bgpd, false));
-    assert_ne!(incarnation, before[&Daemon::Bgpd].0);
+    eprintln!("bfdd is back after {} ms", begin.elapsed().as_millis());
+    assert_eq!((daemon, adopted), (Daemon::Bfdd, false));
+    assert_ne!(incarnation, before[&Daemon::Bfdd].0);
     assert!(ready(&router.0, &supervisor.all).await);
-    for daemon in [Daemon::Zebra, Daemon::Bfdd, Daemon::Staticd] {
+    for daemon in [Daemon::Zebra, Daemon::Bgpd, Daemon::Staticd] {
         assert_eq!(router.pid(daemon), before[&daemon].0.pid);
     }
     supervisor.end().await;
+}
+
+/// A peer with graceful restart (RFC 4724) keeps our routes, and we keep the peer's 300 in the kernel.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_bgpd_comes_back_and_no_route_is_lost() {
+    if !root() {
+        return;
+    }
+    let (ours, peer) = (Router::new("bgpd"), Router::new("bgpd-peer"));
+    let mut supervisor = ours.supervise().await;
+    let before = supervisor.all_up().await;
+    let other = peer.supervise().await;
+    let path = |router: &Router| router.0.router_netns().display().to_string();
+    let (us, them) = (path(&ours), path(&peer));
+    shell(&format!(
+        "nsenter --net={us} ip link add ea type veth peer name eb netns {}
+         nsenter --net={us} ip addr add 10.1.0.1/24 dev ea; nsenter --net={us} ip link set ea up
+         nsenter --net={them} ip addr add 10.1.0.2/24 dev eb; nsenter --net={them} ip link set eb up",
+        peer.0.router_netns_name().to_str().unwrap()
+    ));
+    let bgp = |router: &Router, asn: u32, address: &str, networks: u8| {
+        let fixed = [
+            format!("router bgp {asn}"),
+            "no bgp ebgp-requires-policy".into(),
+            "no bgp network import-check".into(),
+            format!("neighbor {address} remote-as external"),
+            format!("neighbor {address} timers connect 1"),
+        ];
+        // The peer is a helper, which is FRR's default.
+        let restart = ["bgp graceful-restart", "bgp graceful-restart preserve-fw-state"].map(String::from);
+        let restart = restart.into_iter().filter(|_| asn == 1);
+        let family = "address-family ipv4 unicast".to_owned();
+        let networks = (0..networks).flat_map(|i| [1, 2].map(|j| format!("network 99.{asn}.{i}.{j}/32")));
+        let lines = ["enable".to_owned(), "conf t".to_owned()].into_iter().chain(fixed).chain(restart);
+        let lines: Vec<_> = lines.chain([family]).chain(networks).collect();
+        router.vty(Daemon::Bgpd, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    };
+    bgp(&ours, 1, "10.1.0.2", 1);
+    bgp(&peer, 2, "10.1.0.1", 150);
+    let routes = |path: &str| shell(&format!("nsenter --net={path} ip route show proto bgp")).lines().count();
+    let exchanged = || (routes(&us), routes(&them)) == (300, 2);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !exchanged() {
+        assert!(Instant::now() < deadline, "{} {}", routes(&us), routes(&them));
+        sleep(Duration::from_millis(50)).await;
+    }
+    let monitors = [&us, &them].map(|path| monitor(path));
+    sleep(Duration::from_millis(200)).await;
+
+    let begin = Instant::now();
+    sigkill(before[&Daemon::Bgpd].0);
+    assert_eq!(supervisor.event().await, DaemonEvent::Down { daemon: Daemon::Bgpd });
+    supervisor.all_up().await;
+    eprintln!("bgpd and all that it takes along is back after {} ms", begin.elapsed().as_millis());
+    bgp(&ours, 1, "10.1.0.2", 1);
+    while !ours.vty(Daemon::Bgpd, &["show bgp summary json"]).contains("\"pfxRcd\":300") {
+        assert!(begin.elapsed() < Duration::from_secs(5));
+        sleep(Duration::from_millis(20)).await;
+    }
+    eprintln!("and has its routes after {} ms", begin.elapsed().as_millis());
+    sleep(Duration::from_secs(3)).await;
+    assert!(exchanged());
+    for monitor in monitors {
+        assert_eq!(deletions(monitor), Vec::<String>::new());
+    }
+    supervisor.end().await;
+    other.end().await;
+}
+
+/// Watches the routes of a namespace.
+fn monitor(netns: &str) -> Child {
+    let mut command = Command::new("nsenter");
+    command.args([&format!("--net={netns}"), "ip", "monitor", "route"]);
+    command.stdout(Stdio::piped()).spawn().unwrap()
+}
+
+fn deletions(mut monitor: Child) -> Vec<String> {
+    monitor.kill().unwrap();
+    let output = String::from_utf8(monitor.wait_with_output().unwrap().stdout).unwrap();
+    output.lines().filter(|line| line.starts_with("Deleted")).map(ToOwned::to_owned).collect()
 }
 
 /// With routes in the default VRF and in an IP-VRF: they stay in the kernel, and what is configured anew is not
@@ -253,11 +334,7 @@ async fn a_killed_zebra_comes_back_with_its_dependants_and_routes_stay() {
         assert!(Instant::now() < deadline, "{}", router.vty(Daemon::Zebra, &["show ip route vrf all"]));
         sleep(Duration::from_millis(20)).await;
     }
-    let monitors = spaces.clone().map(|path| {
-        let mut command = Command::new("nsenter");
-        command.args([&format!("--net={path}"), "ip", "monitor", "route"]);
-        command.stdout(Stdio::piped()).spawn().unwrap()
-    });
+    let monitors = spaces.clone().map(|path| monitor(&path));
     sleep(Duration::from_millis(200)).await;
 
     let begin = Instant::now();
@@ -273,10 +350,8 @@ async fn a_killed_zebra_comes_back_with_its_dependants_and_routes_stay() {
     router.zebra_says("show ip route vrf red", "S>* 99.0.0.0/24").await;
     sleep(Duration::from_secs(2)).await;
     assert!(installed());
-    for mut monitor in monitors {
-        monitor.kill().unwrap();
-        let output = String::from_utf8(monitor.wait_with_output().unwrap().stdout).unwrap();
-        assert!(!output.contains("Deleted"), "{output}");
+    for monitor in monitors {
+        assert_eq!(deletions(monitor), Vec::<String>::new());
     }
     supervisor.end().await;
 }
@@ -401,4 +476,53 @@ async fn zebra_sees(name: &str) {
     assert_eq!(netns::list_vrfs(&router.0).unwrap().len(), 2);
     assert!(!router.0.vrf_netns(&blue).exists());
     supervisor.end().await;
+}
+
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+// One thread, since the subscriber is that of the thread.
+#[tokio::test]
+async fn what_the_daemons_log_is_told_as_events_also_after_adoption() {
+    if !root() {
+        return;
+    }
+    let sink = Sink::default();
+    let writer = sink.clone();
+    let format = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(format);
+    let told = |target: &str, text: &str| {
+        let log = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        let target = format!("\"target\":\"{target}\"");
+        log.lines().filter(|line| line.contains(&target) && line.contains(text)).count()
+    };
+    let router = Router::new("log");
+    let first = router.supervise().await;
+    // A daemon may write this only after it went into the background.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while told("frr::zebra", "starting: vty@0") != 1 || told("frr::bgpd", "\"id\":\"T83RR-8SM5G\"") != 1 {
+        assert!(Instant::now() < deadline, "{}", String::from_utf8_lossy(&sink.0.lock().unwrap()));
+        sleep(Duration::from_millis(50)).await;
+    }
+    first.end().await;
+    let mut second = router.supervise().await;
+    let bfdd = second.all_up().await[&Daemon::Bfdd].0;
+    sigkill(bfdd);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while told("frr::bfdd", "starting: vty@0") < 1 || told("frr::zebra", "disconnected") < 1 {
+        assert!(Instant::now() < deadline, "{}", String::from_utf8_lossy(&sink.0.lock().unwrap()));
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(told("frr::zebra", "starting: vty@0"), 1, "nothing is told twice");
+    second.end().await;
 }

@@ -5,6 +5,7 @@
 mod installation;
 mod launch;
 mod log;
+mod order;
 mod process;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use self::installation::{installed, version};
 pub use self::launch::LaunchError;
 use self::launch::{Launch, mode_of};
 use self::log::Logs;
+use self::order::{ALL, needs, taken_along};
 use self::process::Process;
 pub use self::process::{Incarnation, ProcessError};
 use crate::frr::model::Daemon;
@@ -38,8 +40,6 @@ use crate::types::VrfMode;
 /// Where FRR's packages put the daemons.
 pub const FRR_DIR: &str = "/usr/lib/frr";
 
-/// In the order of their start.
-const ALL: [Daemon; 5] = [Daemon::Mgmtd, Daemon::Zebra, Daemon::Bgpd, Daemon::Bfdd, Daemon::Staticd];
 /// How long a daemon may take to answer on its vty socket before it counts as hanging.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a daemon may take to end.
@@ -266,29 +266,29 @@ impl Daemons {
         timeout(ANSWER_TIMEOUT, answer).await.is_ok()
     }
 
-    /// A daemon has ended. Those that depend on zebra are ended with it: they would connect again only after 10 s, and
-    /// staticd and bgpd would then have routes of other VRFs removed from the kernel, while all of them started anew
-    /// take over what is there.
+    /// A daemon has ended, and those that are [`taken_along`] end with it.
     async fn bury(&mut self, daemon: Daemon, events: &mpsc::Sender<DaemonEvent>) {
         let Some(dead) = self.running.remove(&daemon) else { return };
-        tracing::warn!(%daemon, pid = dead.process.incarnation.pid, "daemon has ended");
+        let mut ending = Vec::new();
+        for other in taken_along(daemon) {
+            if let Some(running) = self.running.remove(other) {
+                // At once, before zebra has acted on the end of bgpd.
+                ending.push((*other, running.process.kill().await));
+            }
+        }
         let delay = match self.retries.remove(&daemon) {
             Some(retry) if dead.since.elapsed() < STABLE => next_delay(retry.delay),
             _ => FIRST_DELAY,
         };
         self.retry(daemon, delay);
+        tracing::warn!(%daemon, pid = dead.process.incarnation.pid, "daemon has ended");
         tell(events, DaemonEvent::Down { daemon }).await;
-        if daemon != Daemon::Zebra {
-            return;
-        }
-        for dependant in self.all.clone().into_iter().filter(|d| needs(*d) == Some(Daemon::Zebra)) {
-            if let Some(running) = self.running.remove(&dependant) {
-                if let Err(error) = running.process.kill().await {
-                    tracing::error!(daemon = %dependant, error = &error as &dyn std::error::Error, "cannot be ended");
-                }
-                self.retry(dependant, Duration::ZERO);
-                tell(events, DaemonEvent::Down { daemon: dependant }).await;
+        for (daemon, ended) in ending {
+            if let Err(error) = ended {
+                tracing::error!(%daemon, error = &error as &dyn std::error::Error, "daemon cannot be ended");
             }
+            self.retry(daemon, Duration::ZERO);
+            tell(events, DaemonEvent::Down { daemon }).await;
         }
     }
 
@@ -346,15 +346,6 @@ pub async fn stop_all(runtime: &Runtime) -> Result<(), DaemonError> {
     match fs::remove_dir_all(&path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DaemonError::Remove { path, source }),
         _ => Ok(()),
-    }
-}
-
-/// What must run before a daemon. Zebra of FRR 10 does not take up an L3VNI without mgmtd.
-fn needs(daemon: Daemon) -> Option<Daemon> {
-    match daemon {
-        Daemon::Mgmtd => None,
-        Daemon::Zebra => Some(Daemon::Mgmtd),
-        Daemon::Bgpd | Daemon::Bfdd | Daemon::Staticd => Some(Daemon::Zebra),
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use thiserror::Error;
 
-use super::ALL;
+use super::order::ALL;
 use crate::frr::model::Daemon;
 
 /// Why the installed FRR cannot be used.
