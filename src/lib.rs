@@ -8,7 +8,7 @@
 //! started in `frr::daemons` only.
 
 pub mod api;
-//pub mod cli;
+pub mod cli;
 pub mod control;
 pub mod frr;
 pub mod kernel;

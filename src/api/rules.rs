@@ -241,7 +241,10 @@ fn rule(rule: &str, message: &str) -> Rule {
 
 /// Hold time on its own (RFC 4271 section 4.2).
 pub(super) fn hold_time() -> Rule {
-    rule("self == 0 || self >= 3", "is not a hold time: use 0 (no keepalives) or 3 to 65535 seconds (RFC 4271 section 4.2)")
+    rule(
+        "self == 0 || self >= 3",
+        "is not a hold time: use 0 (no keepalives) or 3 to 65535 seconds (RFC 4271 section 4.2)",
+    )
 }
 
 /// FRR takes both timers in one line.

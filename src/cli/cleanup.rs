@@ -1,5 +1,6 @@
 //! `perouter cleanup`: the node as it was before.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -7,7 +8,8 @@ use clap::Args;
 
 use super::options::RuntimeOptions;
 use crate::frr::daemons;
-use crate::kernel::port::NetlinkKernel;
+use crate::kernel::model::KernelState;
+use crate::kernel::{self, Kernel, NetlinkKernel, Outcome, netns};
 
 /// Arguments of `perouter cleanup`.
 #[derive(Debug, Args)]
@@ -24,9 +26,27 @@ pub struct CleanupArgs {
 pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     let runtime = args.runtime.paths();
     daemons::stop_all(&runtime).await?;
-    let removed = NetlinkKernel::remove_all(&runtime).await.context("give the node back")?;
-    for line in removed {
-        println!("{line}");
+    // Also where the namespace was lost: what a NIC had is to be given back all the same.
+    netns::create(runtime.router_netns())?;
+    let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
+    let observed = kernel.observe(&BTreeSet::new()).await?;
+    let ops = kernel::diff(&KernelState::default(), &observed);
+    let mut failed = false;
+    for (op, outcome) in ops.iter().zip(kernel.apply_all(&ops).await) {
+        failed |= !outcome.is_done();
+        match outcome {
+            Outcome::Done => println!("{op}"),
+            Outcome::Skipped => eprintln!("perouter: {op}: not tried, as another operation failed"),
+            Outcome::Failed(error) => eprintln!("perouter: {:#}", anyhow::Error::from(error)),
+        }
     }
+    if failed {
+        anyhow::bail!("the router is not removed: mend the cause and run `perouter cleanup` again");
+    }
+    drop(kernel);
+    netns::remove(runtime.router_netns())?;
+    netns::unshare_dir(&runtime.vrf_netns_dir())?;
+    std::fs::remove_dir_all(runtime.dir()).with_context(|| format!("remove {}", runtime.dir().display()))?;
+    println!("netns delete {}", runtime.router_netns().display());
     Ok(ExitCode::SUCCESS)
 }

@@ -1,15 +1,17 @@
 //! `perouter plan`: what the next pass would do.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Args;
 
 use super::options::{ModeChoice, RuntimeOptions, SourceOptions};
-use super::run::vrf_mode;
+use super::run::{routing, vrf_mode};
 use crate::frr::diff::{Batch, Mode};
-use crate::frr::vty_routing::VtyRouting;
-use crate::kernel::port::NetlinkKernel;
+use crate::frr::fake::FakeRouting;
+use crate::kernel::fake::FakeKernel;
+use crate::kernel::model::KernelState;
+use crate::kernel::{NetlinkKernel, netns};
 use crate::plan::hold::Accepted;
 use crate::reconcile::{Preview, Reconciler};
 use crate::source;
@@ -36,10 +38,14 @@ const CHANGES: u8 = 2;
 pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
     let runtime = args.runtime.paths();
     let snapshot = source::dir::read(&args.source.config_dir, &args.source.secrets(), &args.source.node()?)?;
-    let kernel = NetlinkKernel::open(runtime.clone()).await.context("open the kernel")?;
-    let routing = VtyRouting::of(&runtime);
-    let mut reconciler = Reconciler::new(kernel, routing, vrf_mode(args.vrf_mode)?, Accepted::default());
-    let preview = reconciler.preview(&snapshot).await?;
+    let mode = vrf_mode(args.vrf_mode)?;
+    let preview = if netns::is_netns(runtime.router_netns())? {
+        let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
+        Reconciler::new(kernel, routing(&runtime), mode, Accepted::default()).preview(&snapshot).await?
+    } else {
+        let kernel = FakeKernel::new(KernelState::default(), BTreeMap::new());
+        Reconciler::new(kernel, FakeRouting::default(), mode, Accepted::default()).preview(&snapshot).await?
+    };
     for rejection in &preview.plan.rejected {
         eprintln!("{rejection}");
     }

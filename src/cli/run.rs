@@ -15,9 +15,7 @@ use super::options::{ModeChoice, RuntimeOptions, SourceOptions};
 use crate::control::{Controller, Outputs};
 use crate::frr::daemons::{self, DaemonEvent, Daemons};
 use crate::frr::vty_routing::VtyRouting;
-use crate::kernel::events;
-use crate::kernel::port::NetlinkKernel;
-use crate::kernel::vrf_device;
+use crate::kernel::{NetlinkKernel, netns, vrf_device};
 use crate::plan::hold::Accepted;
 use crate::reconcile::Reconciler;
 use crate::runtime::Runtime;
@@ -25,6 +23,8 @@ use crate::snapshot::Snapshot;
 use crate::source;
 use crate::types::VrfMode;
 
+/// bgpd is busy for 0.4 s at worst while it takes 100 000 routes.
+const VTY_LIMIT: Duration = Duration::from_secs(10);
 const READY_POLL: Duration = Duration::from_millis(50);
 
 /// Arguments of `perouter run` and `perouter controller`.
@@ -134,13 +134,26 @@ async fn control(
     let first = source::dir::read(&directory.dir, &directory.secrets, &node)?;
     let (sender, snapshots) = watch::channel::<Snapshot>(first);
     let source = tokio::spawn(source::watch(directory, node, sender, stop.clone()));
-    let kernel = NetlinkKernel::open(runtime.clone()).await?;
-    events::watch(&kernel, Arc::clone(&drift), stop.clone());
-    let reconciler = Reconciler::new(kernel, VtyRouting::of(runtime), mode, Accepted::default());
+    let kernel = Arc::new(NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?);
+    let watcher = tokio::spawn(signal_drift(Arc::clone(&kernel), Arc::clone(&drift)));
+    let reconciler = Reconciler::new(kernel, routing(runtime), mode, Accepted::default());
     let outputs = Outputs { status: runtime.status(), mode };
     Controller::new(reconciler, outputs).run(snapshots, drift, stop).await;
+    watcher.abort();
     source.await.context("source")??;
     Ok(())
+}
+
+/// FRR's daemons of a router.
+pub fn routing(runtime: &Runtime) -> VtyRouting {
+    VtyRouting::new(runtime.frr_dir(), VTY_LIMIT)
+}
+
+async fn signal_drift(kernel: Arc<NetlinkKernel>, drift: Arc<Notify>) {
+    loop {
+        kernel.changed().await;
+        drift.notify_one();
+    }
 }
 
 /// A channel of daemon events that ends in a signal for the controller: a daemon that came up anew has no configuration.

@@ -25,14 +25,15 @@ use tokio::task::JoinError;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-pub use self::installation::{FrrVersion, InstallationError};
-use self::installation::{installed, version};
+use self::installation::version;
+pub use self::installation::{InstallationError, installed};
 pub use self::launch::LaunchError;
 use self::launch::{Launch, mode_of};
 use self::log::Logs;
 use self::order::{ALL, needs, taken_along};
 use self::process::Process;
 pub use self::process::{Incarnation, ProcessError};
+use crate::frr::dialect::{Dialect, FrrVersion};
 use crate::frr::model::Daemon;
 use crate::runtime::Runtime;
 use crate::types::VrfMode;
@@ -149,13 +150,13 @@ impl Daemons {
         let all = installed(&frr_dir)?;
         let version = version(&frr_dir).await?;
         let logs = Logs::at_end(&runtime, &all);
-        let launch = Launch { runtime, mode, frr_dir, major: version.major };
+        let launch = Launch { runtime, mode, frr_dir, dialect: Dialect::of(&version) };
         Ok(Self { launch, version, all, running: BTreeMap::new(), retries: BTreeMap::new(), logs })
     }
 
     /// FRR's version.
-    pub fn version(&self) -> FrrVersion {
-        self.version
+    pub fn version(&self) -> &FrrVersion {
+        &self.version
     }
 
     /// The daemons that are started, in order; their sockets tell whether the router is [`ready`].

@@ -18,9 +18,9 @@ pub struct FrrVersion {
 }
 
 impl FrrVersion {
-    /// Reads the first line of `show version`: `FRRouting 8.4.4 (host) on Linux(…).`
+    /// Reads `show version` (`FRRouting 8.4.4 (host) on Linux(…).`) or `zebra --version` (`zebra version 8.4.4`).
     pub fn parse(text: &str) -> Option<Self> {
-        let word = text.split_whitespace().skip_while(|word| *word != "FRRouting").nth(1)?;
+        let word = text.split_whitespace().skip_while(|word| !matches!(*word, "FRRouting" | "version")).nth(1)?;
         let mut numbers = word.split(|c: char| !c.is_ascii_digit());
         let major = numbers.next()?.parse().ok()?;
         let minor = numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0);

@@ -2,17 +2,28 @@
 //! the port [`Kernel`] that observes and applies them, over netlink in production and in memory for tests. Only this
 //! module talks netlink; it knows nothing of objects, FRR or status.
 
+mod apply;
 pub mod diff;
 pub mod error;
+mod events;
 pub mod fake;
+mod live;
 pub mod model;
+mod netlink;
 pub mod netns;
+mod nic;
+mod observe;
 pub mod op;
+mod record;
+mod request;
+mod seen;
+mod site;
 mod transition;
 pub mod vrf_device;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 use ipnet::IpNet;
@@ -21,7 +32,8 @@ use self::model::{KernelState, Netns};
 use crate::types::{IfName, Vni, VrfName};
 
 pub use self::diff::diff;
-pub use self::error::{KernelError, NetlinkError};
+pub use self::error::{KernelError, NetlinkError, OpError};
+pub use self::live::NetlinkKernel;
 pub use self::op::{KernelOp, Lane, Stage};
 
 /// What a plan needs to know of a NIC.
@@ -75,6 +87,20 @@ pub trait Kernel: Sync {
     /// of a failed IP-VRF, is skipped; the others go on. One outcome for each op, in their order.
     fn apply_all(&self, ops: &[KernelOp]) -> impl Future<Output = Vec<Outcome>> + Send {
         async move { Batch::new(ops).run(self).await }
+    }
+}
+
+impl<K: Kernel + Send> Kernel for Arc<K> {
+    fn facts(&self, nics: &BTreeSet<IfName>) -> impl Future<Output = Result<NodeFacts, KernelError>> + Send {
+        (**self).facts(nics)
+    }
+
+    fn observe(&self, nics: &BTreeSet<IfName>) -> impl Future<Output = Result<KernelState, KernelError>> + Send {
+        (**self).observe(nics)
+    }
+
+    fn apply(&self, op: &KernelOp) -> impl Future<Output = Result<(), KernelError>> + Send {
+        (**self).apply(op)
     }
 }
 

@@ -14,21 +14,6 @@ use crate::kernel::{KernelOp, NicFacts};
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef};
 use crate::types::Vni;
 
-/// A kernel that the test keeps a hand on.
-struct Node(Arc<FakeKernel>);
-
-impl Kernel for Node {
-    async fn facts(&self, nics: &BTreeSet<IfName>) -> Result<crate::kernel::NodeFacts, KernelError> {
-        self.0.facts(nics).await
-    }
-    async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<KernelState, KernelError> {
-        self.0.observe(nics).await
-    }
-    async fn apply(&self, op: &KernelOp) -> Result<(), KernelError> {
-        self.0.apply(op).await
-    }
-}
-
 /// FRR that sees the namespaces of that kernel.
 struct Frr {
     fake: FakeRouting,
@@ -68,7 +53,7 @@ impl Routing for Frr {
 
 struct Bench {
     kernel: Arc<FakeKernel>,
-    reconciler: Reconciler<Node, Frr>,
+    reconciler: Reconciler<Arc<FakeKernel>, Frr>,
 }
 
 impl Bench {
@@ -76,7 +61,7 @@ impl Bench {
         let nic = NicFacts { mtu: 1500, netns: Netns::Host, addresses: BTreeSet::new() };
         let kernel = Arc::new(FakeKernel::new(KernelState::default(), [("toswitch".parse().unwrap(), nic)].into()));
         let frr = Frr { fake: FakeRouting::default(), kernel: Arc::clone(&kernel) };
-        let reconciler = Reconciler::new(Node(Arc::clone(&kernel)), frr, VrfMode::Netns, Accepted::default());
+        let reconciler = Reconciler::new(Arc::clone(&kernel), frr, VrfMode::Netns, Accepted::default());
         Self { kernel, reconciler }
     }
 

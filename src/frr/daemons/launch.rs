@@ -19,6 +19,7 @@ use nix::unistd::{Group, User};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
+use crate::frr::dialect::Dialect;
 use crate::frr::model::Daemon;
 use crate::kernel::netns::{self, NetnsError};
 use crate::runtime::Runtime;
@@ -100,8 +101,8 @@ pub(super) struct Launch {
     pub runtime: Runtime,
     pub mode: VrfMode,
     pub frr_dir: PathBuf,
-    /// Major version of FRR.
-    pub major: u32,
+    /// How this release of FRR wants to be told.
+    pub dialect: Dialect,
 }
 
 impl Launch {
@@ -205,9 +206,7 @@ impl Launch {
             Daemon::Zebra => {
                 // Without -r a zebra that ends takes its routes along, without -K one that starts does.
                 arguments.extend(["-r", "-K", ADOPT_ROUTES].map(Into::into));
-                if self.mode == VrfMode::Netns {
-                    arguments.push(if self.major >= 10 { "-w" } else { "-n" }.into());
-                }
+                arguments.extend(self.dialect.zebra_arguments(self.mode).iter().map(Into::into));
             }
             Daemon::Bgpd => arguments.extend(["-p", "179"].map(Into::into)),
             Daemon::Mgmtd | Daemon::Bfdd | Daemon::Staticd => {}
@@ -274,18 +273,20 @@ fn wait_ready(daemon: Daemon, mut child: Child, stderr: &Path) -> Result<(), Lau
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frr::dialect::FrrVersion;
     use rstest::rstest;
 
     #[rstest]
-    #[case(VrfMode::Netns, 8, "-r -K 60 -n")]
-    #[case(VrfMode::Netns, 10, "-r -K 60 -w")]
-    #[case(VrfMode::Vrf, 10, "-r -K 60")]
+    #[case(VrfMode::Netns, "FRRouting 8.4.4", "-r -K 60 -n")]
+    #[case(VrfMode::Netns, "FRRouting 10.3", "-r -K 60 -w")]
+    #[case(VrfMode::Vrf, "FRRouting 10.3", "-r -K 60")]
     fn zebra_is_told_the_mode_in_the_words_of_its_version(
         #[case] mode: VrfMode,
-        #[case] major: u32,
+        #[case] version: &str,
         #[case] end: &str,
     ) {
-        let launch = Launch { runtime: Runtime::default(), mode, frr_dir: "/usr/lib/frr".into(), major };
+        let dialect = Dialect::of(&FrrVersion::parse(version).unwrap());
+        let launch = Launch { runtime: Runtime::default(), mode, frr_dir: "/usr/lib/frr".into(), dialect };
         let arguments = launch.arguments(Daemon::Zebra);
         let words: Vec<_> = arguments.iter().map(|a| a.to_str().unwrap()).collect();
         let dir = "/run/perouter/frr";
