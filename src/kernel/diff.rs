@@ -1,5 +1,5 @@
 //! Wanted and observed state in, the ops that lead from one to the other out, in an order in which each can be done.
-//! Sets only what differs: FRR flushes the neighbours of a link for every RTM_NEWLINK about it. Pure; can name only
+//! Sets only what differs: FRR flushes the neighbours of a link for every `RTM_NEWLINK` about it. Pure; can name only
 //! links that [`crate::names`] recognised as ours.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,10 +71,9 @@ impl Differ<'_> {
         };
         let whole = peer.is_some() || !matches!(link.kind, LinkKind::Veth { .. });
         let stays = whole && self.wanted.links.get(key).is_some_and(|wanted| wanted.kind == link.kind);
-        // Links go with their namespace, but that takes up to seconds (it is cleaned in the background), and the name
-        // of the host end shall be free at once: the pair is deleted by it.
+        // Links go with their namespace, and the host ends of veth pairs with them.
         let in_netns = |key: &LinkKey| matches!(&key.netns, Netns::Vrf(vrf) if !self.wanted.vrf_netns.contains(vrf));
-        if stays || (in_netns(key) && peer.as_ref().is_none_or(in_netns)) {
+        if stays || in_netns(key) || peer.as_ref().is_some_and(in_netns) {
             return;
         }
         let is_pe = matches!(key.name, OwnedName::Vni(Role::PeVeth, _));

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use thiserror::Error;
 
 use super::model::Netns;
+use super::netns::NetnsError;
 use super::op::KernelOp;
 use crate::types::IfName;
 
@@ -35,13 +36,19 @@ pub enum NetlinkError {
     /// The answer is not what was asked for.
     #[error("the kernel's answer has no {0}")]
     Incomplete(&'static str),
+    /// Answers were lost, as the socket buffer was full.
+    #[error("the netlink socket lost answers")]
+    Overrun,
+    /// The namespace could not be entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
     /// The socket could not be made.
     #[error("open a netlink socket")]
     Socket(#[source] io::Error),
 }
 
 fn errno_text(errno: Errno) -> String {
-    format!("{} ({errno:?})", errno.desc())
+    format!("{errno:?}: {}", errno.desc())
 }
 
 /// Why kernel state could not be read or changed.
@@ -65,7 +72,7 @@ pub enum KernelError {
         /// Why.
         source: NetlinkError,
     },
-    /// The socket of a namespace could not be had.
+    /// A namespace could not be opened or set up.
     #[error("open the {netns} network namespace")]
     Open {
         /// Which.
@@ -73,6 +80,12 @@ pub enum KernelError {
         /// Why.
         source: NetlinkError,
     },
+    /// The namespaces of IP-VRFs could not be listed.
+    #[error("list the namespaces of IP-VRFs")]
+    List(#[source] NetnsError),
+    /// The record of moved NICs could not be read.
+    #[error("read the record of moved NICs")]
+    Record(#[from] RecordError),
 }
 
 /// Why an op failed.
@@ -85,7 +98,7 @@ pub enum OpError {
     #[error("there is no link {name} in the {netns} network namespace")]
     NoLink {
         /// The link.
-        name: IfName,
+        name: String,
         /// Where it should be.
         netns: Netns,
     },
@@ -99,8 +112,36 @@ pub enum OpError {
     )]
     NicBound(IfName),
     /// The record of what a NIC had.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A setting of a NIC.
+    #[error("keep the setting {path}")]
+    Settings {
+        /// Its file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A NIC without record: it was not moved by us.
+    #[error("NIC {0} was not moved here by perouter and is left alone")]
+    NicNotOurs(IfName),
+    /// A namespace.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// The kernel lacks a setting.
+    #[error("this kernel has no such setting")]
+    NoSetting,
+    /// A link kind that is only ever seen, never made.
+    #[error("such a link cannot be made")]
+    NoKind,
+}
+
+/// Why the record of moved NICs could not be read or written.
+#[derive(Debug, Error)]
+pub enum RecordError {
+    /// The file.
     #[error("{action} {path}")]
-    Record {
+    File {
         /// What was tried.
         action: &'static str,
         /// The file.
@@ -108,7 +149,23 @@ pub enum OpError {
         /// Why it failed.
         source: io::Error,
     },
-    /// The kernel lacks a setting.
-    #[error("this kernel has no such setting")]
-    NoSetting,
+    /// Its contents.
+    #[error("{path} is not a record of moved NICs of version {}", super::record::VERSION)]
+    Contents {
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: serde_json::Error,
+    },
+    /// Written by another version.
+    #[error("{path} has version {version}, this is {}", super::record::VERSION)]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version there.
+        version: u32,
+    },
+    /// An address or route in it.
+    #[error("the record of NIC {0} has an address or route that cannot be read")]
+    Message(IfName),
 }

@@ -2,12 +2,22 @@
 //! the port [`Kernel`] that observes and applies them, over netlink in production and in memory for tests. Only this
 //! module talks netlink; it knows nothing of objects, FRR or status.
 
+mod apply;
 pub mod diff;
 pub mod error;
+mod events;
 pub mod fake;
+mod live;
 pub mod model;
+mod netlink;
 pub mod netns;
+mod nic;
+mod observe;
 pub mod op;
+mod record;
+mod request;
+mod seen;
+mod site;
 mod transition;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +30,8 @@ use self::model::{KernelState, Netns};
 use crate::types::{IfName, Vni, VrfName};
 
 pub use self::diff::diff;
-pub use self::error::{KernelError, NetlinkError};
+pub use self::error::{KernelError, NetlinkError, OpError};
+pub use self::live::NetlinkKernel;
 pub use self::op::{KernelOp, Lane, Stage};
 
 /// What a plan needs to know of a NIC.

@@ -70,6 +70,9 @@ pub enum LinkKind {
         /// The other end.
         peer: Box<LinkKey>,
     },
+    /// Has our name and link group, but is not what we make: another kind, a VXLAN device that learns, a bridge with
+    /// STP, a veth end without its other end. Only observed, never wanted, so it is replaced.
+    Other,
 }
 
 /// Bridge port settings of a VXLAN device.

@@ -38,7 +38,7 @@ pub enum Holder {
 pub enum KernelOp {
     /// Makes the namespace of an IP-VRF, with `lo` up, and shows it to zebra.
     CreateNetns(VrfName),
-    /// Removes the namespace of an IP-VRF with all links inside.
+    /// Removes the namespace of an IP-VRF with all links inside and the host ends of their veth pairs.
     DeleteNetns(VrfName),
     /// Makes a link, down and without master.
     CreateLink(NewLink),
@@ -148,8 +148,9 @@ impl KernelOp {
     /// The VNI that asked for it, where it can be told.
     pub fn vni(&self) -> Option<Vni> {
         match self {
-            Self::CreateLink(NewLink { kind: LinkKind::Vrf { table }, .. }) => table.vni(),
-            Self::AddUnreachable(table, _) | Self::DelUnreachable(table, _) => table.vni(),
+            Self::CreateLink(NewLink { kind: LinkKind::Vrf { table }, .. })
+            | Self::AddUnreachable(table, _)
+            | Self::DelUnreachable(table, _) => table.vni(),
             _ => self.link()?.name.vni(),
         }
     }
@@ -285,6 +286,7 @@ impl fmt::Display for NewLink {
             LinkKind::Vxlan { vni, local, port } => {
                 write!(f, " type vxlan id {vni} local {local} dstport {port} nolearning")
             }
+            LinkKind::Other => f.write_str(" type other"),
             LinkKind::Veth { peer } => write!(f, " type veth peer name {} netns {}", peer.name, peer.netns),
         }
     }

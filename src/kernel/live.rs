@@ -1,0 +1,168 @@
+//! The kernel of this node behind the port [`Kernel`]. In: a run directory with the router namespace, and the host's
+//! namespace. Out: observed state and applied ops, by the modules that know how. Decides nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::route::RouteType;
+use tokio::sync::Mutex;
+
+use super::error::{KernelError, NetlinkError, OpError};
+use super::events::{Changes, Interest, Interesting};
+use super::model::{KernelState, Netns};
+use super::observe::{self, Views};
+use super::op::KernelOp;
+use super::record::Record;
+use super::site::{Place, Site};
+use super::{Kernel, NodeFacts, netns, request};
+use crate::runtime::Runtime;
+use crate::types::{Family, IfName, VrfName};
+
+/// The kernel of this node.
+#[derive(Debug)]
+pub struct NetlinkKernel {
+    pub(super) runtime: Runtime,
+    pub(super) host: Arc<Site>,
+    pub(super) router: Arc<Site>,
+    vrfs: Mutex<BTreeMap<VrfName, Arc<Site>>>,
+    pub(super) changes: Changes,
+    interesting: Arc<RwLock<Interesting>>,
+    /// Held while NICs move: the record is one file.
+    pub(super) moving: Mutex<()>,
+}
+
+/// Namespaces read at the same time.
+const READERS: usize = 16;
+
+impl NetlinkKernel {
+    /// Opens the router namespace of `runtime`, which must exist, sets its `lo` up, and shows zebra the namespaces of
+    /// IP-VRFs that are there already. `host`: the namespace of the node, see [`netns::open_host`].
+    pub async fn open(runtime: Runtime, host: File) -> Result<Self, KernelError> {
+        let changes = Changes::default();
+        let interesting = Arc::new(RwLock::new(Interesting::default()));
+        let open = |netns: Netns, place, interest| {
+            Site::open(netns.clone(), place, interest, changes.clone())
+                .map(Arc::new)
+                .map_err(|source| KernelError::Open { netns, source })
+        };
+        let host = open(Netns::Host, Place::Open(Arc::new(host)), Interest::Ours(interesting.clone()))?;
+        let file = netns::open(runtime.router_netns())
+            .map_err(|error| KernelError::Open { netns: Netns::Router, source: error.into() })?;
+        let router = open(Netns::Router, Place::Open(Arc::new(file)), Interest::All)?;
+        for vrf in netns::list_vrfs(&runtime).map_err(KernelError::List)? {
+            netns::show_vrf(&runtime, &vrf).map_err(KernelError::List)?;
+        }
+        let (vrfs, moving) = (Mutex::default(), Mutex::default());
+        let kernel = Self { runtime, host, router, vrfs, changes, interesting, moving };
+        let failed = |source| KernelError::Open { netns: Netns::Router, source };
+        kernel.lo_up(&kernel.router).await.map_err(failed)?;
+        Ok(kernel)
+    }
+
+    /// Waits until a link or address of ours or a NIC changed since the last call, by whomever. A pass that does
+    /// nothing causes no change.
+    pub async fn changed(&self) {
+        self.changes.wait().await;
+    }
+
+    pub(super) async fn lo_up(&self, site: &Site) -> Result<(), NetlinkError> {
+        let up = request::link("lo").up().build();
+        site.socket().await?.change(RouteNetlinkMessage::NewLink(up), 0).await
+    }
+
+    /// The namespace, opened if it is not yet, or if it is another one by now.
+    pub(super) async fn site(&self, netns: &Netns) -> Result<Arc<Site>, NetlinkError> {
+        let vrf = match netns {
+            Netns::Host => return Ok(self.host.clone()),
+            Netns::Router => return Ok(self.router.clone()),
+            Netns::Vrf(vrf) => vrf,
+        };
+        let mut vrfs = self.vrfs.lock().await;
+        let path = self.runtime.vrf_netns(vrf);
+        let inode = std::fs::metadata(&path).map(|metadata| metadata.ino()).ok();
+        if let Some(site) = vrfs.get(vrf)
+            && Some(site.inode()) == inode
+        {
+            return Ok(site.clone());
+        }
+        let site = Site::open(netns.clone(), Place::At(path), Interest::All, self.changes.clone())?;
+        let site = Arc::new(site);
+        vrfs.insert(vrf.clone(), site.clone());
+        Ok(site)
+    }
+
+    /// Forgets the namespace of an IP-VRF, so that nothing of us keeps it alive.
+    pub(super) async fn forget(&self, vrf: &VrfName) {
+        let site = self.vrfs.lock().await.remove(vrf);
+        if let Some(site) = site.and_then(Arc::into_inner) {
+            site.close().await;
+        }
+    }
+
+    pub(super) async fn views(&self) -> Result<Views, KernelError> {
+        let listed: BTreeSet<VrfName> =
+            netns::list_vrfs(&self.runtime).map_err(KernelError::List)?.into_iter().collect();
+        self.vrfs.lock().await.retain(|vrf, _| listed.contains(vrf));
+        let places = [Netns::Host, Netns::Router].into_iter().chain(listed.into_iter().map(Netns::Vrf));
+        let read = |netns: Netns| async move {
+            let failed = |source| KernelError::Open { netns: netns.clone(), source };
+            let site = self.site(&netns).await.map_err(failed)?;
+            let seen = site.read().await?;
+            if matches!(netns, Netns::Vrf(_)) {
+                site.rest().await;
+            }
+            Ok((netns, seen))
+        };
+        stream::iter(places.map(read)).buffer_unordered(READERS).try_collect().await
+    }
+
+    fn note_interesting(&self, views: &Views, nics: &BTreeSet<IfName>, record: &Record) {
+        let names: BTreeSet<String> = nics.iter().chain(record.nics.keys()).map(ToString::to_string).collect();
+        let ours = |(_, link): &(&u32, &super::seen::SeenLink)| link.owned.is_some() || names.contains(&link.name);
+        let links = views.get(&Netns::Host).into_iter().flat_map(|seen| &seen.links);
+        let indexes = links.filter(ours).map(|(index, _)| *index).collect();
+        *self.interesting.write().unwrap_or_else(PoisonError::into_inner) = Interesting { names, indexes };
+    }
+
+    /// Tables with our unreachable default. The kernel goes through all routes but sends only those of that type.
+    async fn unreachable(&self, state: &mut KernelState) -> Result<(), KernelError> {
+        let failed = |source| KernelError::Read { what: "routes", netns: Netns::Router, source };
+        let socket = self.router.socket().await.map_err(failed)?;
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let request = request::get_routes(family, Some(RouteType::Unreachable));
+            let routes = socket.dump(request).await.map_err(failed)?;
+            state.unreachable.extend(observe::unreachable_tables(family, &routes));
+        }
+        Ok(())
+    }
+}
+
+impl Kernel for NetlinkKernel {
+    async fn facts(&self, nics: &BTreeSet<IfName>) -> Result<NodeFacts, KernelError> {
+        let host = self.host.read().await?;
+        let router = self.router.read().await?;
+        let views = Views::from([(Netns::Host, host), (Netns::Router, router)]);
+        self.note_interesting(&views, nics, &Record::read(&self.runtime.nics())?);
+        Ok(observe::facts(&views, nics))
+    }
+
+    async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<KernelState, KernelError> {
+        let record = Record::read(&self.runtime.nics())?;
+        let views = self.views().await?;
+        self.note_interesting(&views, nics, &record);
+        let mut state = observe::state(&views, nics, &record);
+        self.unreachable(&mut state).await?;
+        Ok(state)
+    }
+
+    async fn apply(&self, op: &KernelOp) -> Result<(), KernelError> {
+        let failed = |source: OpError| KernelError::Op { op: Box::new(op.clone()), source };
+        let done = self.perform(op).await.map_err(failed);
+        self.mark_changed(op).await;
+        done
+    }
+}

@@ -1,0 +1,156 @@
+//! Netlink requests for links, addresses and routes as data. In: ops and ifindexes. Out: messages. Sends nothing.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::RawFd;
+
+use ipnet::IpNet;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use rtnetlink::packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind,
+    InfoPortData, InfoPortKind, InfoVeth, InfoVrf, InfoVxlan, LinkAttribute, LinkExtentMask, LinkMessage,
+};
+use rtnetlink::packet_route::route::{RouteMessage, RouteType};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::{LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
+
+use super::model::{BridgePort, LinkKind};
+use super::op::{NewLink, UNREACHABLE_METRIC};
+use crate::names::LINK_GROUP;
+use crate::types::{Family, TableId};
+
+type Builder = LinkMessageBuilder<LinkUnspec>;
+
+/// The link called `name`, to be read or changed.
+pub fn link(name: &str) -> Builder {
+    LinkUnspec::new_with_name(name)
+}
+
+/// Makes a link. `into`: the namespace, where it is not that of the socket. `peer`: that of the other veth end.
+/// `None` for a kind that is not made.
+pub fn new_link(new: &NewLink, into: Option<RawFd>, peer_netns: Option<RawFd>) -> Option<LinkMessage> {
+    let (kind, data) = match &new.kind {
+        LinkKind::Vrf { table } => (InfoKind::Vrf, InfoData::Vrf(vec![InfoVrf::TableId(table.0)])),
+        LinkKind::Bridge => {
+            let off = vec![InfoBridge::StpState(BridgeStpState::Disabled), InfoBridge::MulticastSnooping(false)];
+            (InfoKind::Bridge, InfoData::Bridge(off))
+        }
+        LinkKind::Vxlan { vni, local, port } => {
+            let local = match local {
+                IpAddr::V4(local) => InfoVxlan::Local(*local),
+                IpAddr::V6(local) => InfoVxlan::Local6(*local),
+            };
+            let data = vec![InfoVxlan::Id(vni.get()), local, InfoVxlan::Port(*port), InfoVxlan::Learning(false)];
+            (InfoKind::Vxlan, InfoData::Vxlan(data))
+        }
+        LinkKind::Veth { peer } => {
+            // The other end must not be UP here: ENOTCONN.
+            let end = born(link(&peer.name.to_string()), new.mtu, peer_netns).build();
+            (InfoKind::Veth, InfoData::Veth(InfoVeth::Peer(end)))
+        }
+        LinkKind::Other => return None,
+    };
+    let mut builder = Builder::new_with_info_kind(kind).set_info_data(data).name(new.key.name.to_string());
+    if let Some(mac) = new.mac {
+        builder = builder.address(mac.0.to_vec());
+    }
+    Some(born(builder, new.mtu, into).build())
+}
+
+/// What every link of ours has from its first moment: the mark that it is ours.
+fn born(mut builder: Builder, mtu: Option<u32>, into: Option<RawFd>) -> Builder {
+    builder = builder.link_group(LINK_GROUP);
+    if let Some(mtu) = mtu {
+        builder = builder.mtu(mtu);
+    }
+    match into {
+        Some(netns) => builder.setns_by_fd(netns),
+        None => builder,
+    }
+}
+
+/// The change that gives a link that was just made what the kernel ignores or refuses in the making message.
+pub fn finish_link(name: &str, alias: &str, addrgen_none: bool) -> LinkMessage {
+    let builder = link(name).alias(alias);
+    if addrgen_none { addrgen(builder, In6AddrGenMode::None).build() } else { builder.build() }
+}
+
+/// Sets the address generation mode.
+pub fn addrgen(builder: Builder, mode: In6AddrGenMode) -> Builder {
+    let inet6 = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(mode)]);
+    builder.append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![inet6]))
+}
+
+/// Sets bridge port settings.
+pub fn port(name: &str, port: BridgePort) -> LinkMessage {
+    let data = vec![InfoBridgePort::NeighSupress(port.neigh_suppress), InfoBridgePort::Learning(port.learning)];
+    link(name).set_port_kind(InfoPortKind::Bridge).set_port_data(InfoPortData::BridgePort(data)).build()
+}
+
+/// All links with our mark.
+pub fn our_group() -> LinkMessage {
+    Builder::new().link_group(LINK_GROUP).build()
+}
+
+/// Reads one link.
+pub fn get_link(name: &str) -> RouteNetlinkMessage {
+    RouteNetlinkMessage::GetLink(link(name).append_extra_attribute(skip_stats()).build())
+}
+
+/// Reads all links.
+pub fn get_links() -> RouteNetlinkMessage {
+    RouteNetlinkMessage::GetLink(Builder::new().append_extra_attribute(skip_stats()).build())
+}
+
+fn skip_stats() -> LinkAttribute {
+    LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])
+}
+
+/// Reads all addresses.
+pub fn get_addresses() -> RouteNetlinkMessage {
+    RouteNetlinkMessage::GetAddress(AddressMessage::default())
+}
+
+/// An address of the link with this ifindex.
+pub fn address(index: u32, net: IpNet) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.index = index;
+    message.header.prefix_len = net.prefix_len();
+    message.header.family = match net {
+        IpNet::V4(_) => AddressFamily::Inet,
+        IpNet::V6(_) => AddressFamily::Inet6,
+    };
+    message.attributes = vec![AddressAttribute::Local(net.addr()), AddressAttribute::Address(net.addr())];
+    if matches!(net, IpNet::V6(_)) {
+        // The addresses of a session are the same on all nodes or follow from the node index: a search for duplicates
+        // would only delay the session.
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    }
+    message
+}
+
+/// The unreachable default route of a VRF table.
+pub fn unreachable(table: TableId, family: Family) -> RouteMessage {
+    match family {
+        Family::Ipv4 => RouteMessageBuilder::<Ipv4Addr>::new()
+            .table_id(table.0)
+            .kind(RouteType::Unreachable)
+            .priority(UNREACHABLE_METRIC)
+            .build(),
+        Family::Ipv6 => RouteMessageBuilder::<Ipv6Addr>::new()
+            .table_id(table.0)
+            .kind(RouteType::Unreachable)
+            .priority(UNREACHABLE_METRIC)
+            .build(),
+    }
+}
+
+/// Reads the routes of a family, of all tables; with strict checking only those of `kind`.
+pub fn get_routes(family: Family, kind: Option<RouteType>) -> RouteNetlinkMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = match family {
+        Family::Ipv4 => AddressFamily::Inet,
+        Family::Ipv6 => AddressFamily::Inet6,
+    };
+    message.header.kind = kind.unwrap_or(RouteType::Unspec);
+    RouteNetlinkMessage::GetRoute(message)
+}

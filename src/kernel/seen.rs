@@ -1,0 +1,227 @@
+//! One network namespace as netlink shows it. In: link and address messages. Out: links with ifindexes, ours and
+//! others. Sends nothing and judges nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use rtnetlink::packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind,
+    InfoPortData, InfoVrf, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+
+use super::model::{BridgePort, Sysctl};
+use crate::names::OwnedName;
+use crate::types::{MacAddr, TableId, Vni};
+
+/// What a namespace holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// All links by ifindex.
+    pub links: BTreeMap<u32, SeenLink>,
+    /// The settings that the kernel has.
+    pub sysctls: BTreeMap<Sysctl, u32>,
+}
+
+/// A link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenLink {
+    /// Its name.
+    pub name: String,
+    /// Its name, if it is ours.
+    pub owned: Option<OwnedName>,
+    /// Its kind.
+    pub shape: Shape,
+    /// Ifindex of its master.
+    pub master: Option<u32>,
+    /// Ifindex of the other veth end or of the lower link, in the namespace of that one.
+    pub lower: Option<u32>,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// MAC address.
+    pub mac: Option<MacAddr>,
+    /// `IFF_UP`.
+    pub up: bool,
+    /// IPv6 address generation; `None` where the link has no IPv6.
+    pub addrgen: Option<In6AddrGenMode>,
+    /// Settings of a bridge port.
+    pub port: Option<BridgePort>,
+    /// The kernel never moves it to another namespace.
+    pub immovable: bool,
+    /// Its addresses.
+    pub addresses: BTreeSet<SeenAddress>,
+}
+
+/// An address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeenAddress {
+    /// Address with prefix length.
+    pub net: IpNet,
+    /// Without a lifetime: set by somebody, not learned from a router.
+    pub permanent: bool,
+}
+
+/// Kind of a link, as far as it can be ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
+    /// A VRF device.
+    Vrf(TableId),
+    /// A bridge without STP and multicast snooping.
+    Bridge,
+    /// A VXLAN device that does not learn.
+    Vxlan(Vni, IpAddr, u16),
+    /// A veth end.
+    Veth,
+    /// Anything else.
+    Other,
+}
+
+impl Seen {
+    /// Of the answers to a dump of links and one of addresses.
+    pub fn new(links: Vec<RouteNetlinkMessage>, addresses: Vec<RouteNetlinkMessage>) -> Self {
+        let mut seen = Self::default();
+        for message in links {
+            if let RouteNetlinkMessage::NewLink(message) = message {
+                seen.links.insert(message.header.index, SeenLink::new(&message));
+            }
+        }
+        for message in addresses {
+            if let RouteNetlinkMessage::NewAddress(message) = message
+                && let Some(link) = seen.links.get_mut(&message.header.index)
+                && let Some(net) = net_of(&message)
+            {
+                let permanent = message.header.flags.contains(AddressHeaderFlags::Permanent);
+                link.addresses.insert(SeenAddress { net, permanent });
+            }
+        }
+        seen
+    }
+
+    /// The link with this name, with its ifindex.
+    pub fn by_name(&self, name: &str) -> Option<(u32, &SeenLink)> {
+        self.links.iter().find(|(_, link)| link.name == name).map(|(index, link)| (*index, link))
+    }
+}
+
+impl SeenLink {
+    /// Of one message.
+    pub fn new(message: &LinkMessage) -> Self {
+        let mut link = Self {
+            name: String::new(),
+            owned: None,
+            shape: Shape::Other,
+            master: None,
+            lower: None,
+            mtu: 0,
+            mac: None,
+            up: message.header.flags.contains(LinkFlags::Up),
+            addrgen: None,
+            port: None,
+            immovable: false,
+            addresses: BTreeSet::new(),
+        };
+        let mut group = 0;
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name.clone_from(name),
+                LinkAttribute::Group(id) => group = *id,
+                LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+                LinkAttribute::Address(bytes) => link.mac = bytes.as_slice().try_into().ok().map(MacAddr),
+                LinkAttribute::Controller(index) => link.master = Some(*index),
+                LinkAttribute::Link(index) => link.lower = Some(*index),
+                LinkAttribute::NetnsImmutable(immutable) => link.immovable = *immutable,
+                LinkAttribute::AfSpecUnspec(families) => link.addrgen = addrgen_of(families),
+                LinkAttribute::LinkInfo(infos) => {
+                    link.shape = shape_of(infos);
+                    link.port = port_of(infos);
+                }
+                _ => {}
+            }
+        }
+        link.owned = OwnedName::recognise(&link.name, group, matches!(link.shape, Shape::Vrf(_)));
+        link
+    }
+}
+
+/// Address and prefix length of an address message.
+pub fn net_of(message: &AddressMessage) -> Option<IpNet> {
+    // On a point-to-point link `Address` is the other side, and `Local` ours; IPv6 has only the former otherwise.
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    let address = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Address(address) => Some(*address),
+        _ => None,
+    });
+    IpNet::new(local.or(address)?, message.header.prefix_len).ok()
+}
+
+/// The IPv6 link-local addresses are the kernel's.
+pub fn is_link_local(net: &IpNet) -> bool {
+    matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local())
+}
+
+fn addrgen_of(families: &[AfSpecUnspec]) -> Option<In6AddrGenMode> {
+    families.iter().find_map(|family| match family {
+        AfSpecUnspec::Inet6(inet6) => inet6.iter().find_map(|attribute| match attribute {
+            AfSpecInet6::AddrGenMode(mode) => Some(*mode),
+            _ => None,
+        }),
+        _ => None,
+    })
+}
+
+fn shape_of(infos: &[LinkInfo]) -> Shape {
+    let is_veth = infos.contains(&LinkInfo::Kind(InfoKind::Veth));
+    let data = infos.iter().find_map(|info| match info {
+        LinkInfo::Data(data) => Some(data),
+        _ => None,
+    });
+    match data {
+        _ if is_veth => Shape::Veth,
+        Some(InfoData::Vrf(data)) => data
+            .iter()
+            .find_map(|info| match info {
+                InfoVrf::TableId(table) => Some(Shape::Vrf(TableId(*table))),
+                InfoVrf::Other(_) | _ => None,
+            })
+            .unwrap_or(Shape::Other),
+        Some(InfoData::Bridge(data)) if is_plain_bridge(data) => Shape::Bridge,
+        Some(InfoData::Vxlan(data)) => vxlan_of(data).unwrap_or(Shape::Other),
+        _ => Shape::Other,
+    }
+}
+
+fn is_plain_bridge(data: &[InfoBridge]) -> bool {
+    data.contains(&InfoBridge::StpState(BridgeStpState::Disabled))
+        && !data.contains(&InfoBridge::MulticastSnooping(true))
+}
+
+fn vxlan_of(data: &[InfoVxlan]) -> Option<Shape> {
+    let (mut vni, mut local, mut udp, mut learning) = (None, None, None, true);
+    for info in data {
+        match info {
+            InfoVxlan::Id(id) => vni = Vni::try_from(*id).ok(),
+            InfoVxlan::Local(address) => local = Some(IpAddr::V4(*address)),
+            InfoVxlan::Local6(address) => local = Some(IpAddr::V6(*address)),
+            InfoVxlan::Port(port) => udp = Some(*port),
+            InfoVxlan::Learning(on) => learning = *on,
+            _ => {}
+        }
+    }
+    if learning { None } else { Some(Shape::Vxlan(vni?, local?, udp?)) }
+}
+
+fn port_of(infos: &[LinkInfo]) -> Option<BridgePort> {
+    let data = infos.iter().find_map(|info| match info {
+        LinkInfo::PortData(InfoPortData::BridgePort(data)) => Some(data),
+        _ => None,
+    })?;
+    Some(BridgePort {
+        neigh_suppress: data.contains(&InfoBridgePort::NeighSupress(true)),
+        learning: data.contains(&InfoBridgePort::Learning(true)),
+    })
+}

@@ -1,0 +1,150 @@
+//! A network namespace that we work in: its sockets, its watch and what was last read of it. In: a place. Out: what it
+//! holds, read anew only after a change. Changes nothing.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use super::error::{KernelError, NetlinkError};
+use super::events::{Changes, Interest, Watch};
+use super::model::{Netns, Sysctl};
+use super::netlink::Socket;
+use super::netns::{self, NetnsError};
+use super::request;
+use super::seen::Seen;
+
+/// What is older is read anew even without a change: settings change without a message.
+const MAX_AGE: Duration = Duration::from_secs(30);
+
+/// A namespace that we work in.
+#[derive(Debug)]
+pub struct Site {
+    netns: Netns,
+    place: Place,
+    inode: u64,
+    watch: Watch,
+    // Opened at the first use and closed after the next observation, as an open socket costs memory and a descriptor,
+    // and there may be hundreds of namespaces.
+    socket: Mutex<Option<Arc<Socket>>>,
+    seen: Mutex<Option<(Instant, Arc<Seen>)>>,
+}
+
+/// How to get at the namespace.
+#[derive(Debug)]
+pub enum Place {
+    /// It is held open.
+    Open(Arc<File>),
+    /// It is opened when needed.
+    At(PathBuf),
+}
+
+impl Place {
+    fn open(&self) -> Result<Arc<File>, NetnsError> {
+        match self {
+            Self::Open(file) => Ok(file.clone()),
+            Self::At(path) => netns::open(path).map(Arc::new),
+        }
+    }
+}
+
+impl Site {
+    /// Starts to watch the namespace.
+    pub fn open(netns: Netns, place: Place, interest: Interest, changes: Changes) -> Result<Self, NetlinkError> {
+        let file = place.open()?;
+        let inode = file.metadata().map_err(NetlinkError::Socket)?.ino();
+        let watch = Watch::start(&file, interest, changes)?;
+        Ok(Self { netns, place, inode, watch, socket: Mutex::new(None), seen: Mutex::new(None) })
+    }
+
+    /// Tells a namespace from a later one at the same path.
+    pub fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// The namespace itself.
+    pub fn file(&self) -> Result<Arc<File>, NetlinkError> {
+        Ok(self.place.open()?)
+    }
+
+    /// Its socket.
+    pub async fn socket(&self) -> Result<Arc<Socket>, NetlinkError> {
+        let mut socket = self.socket.lock().await;
+        if let Some(socket) = &*socket {
+            return Ok(socket.clone());
+        }
+        let opened = Arc::new(Socket::open(&*self.file()?)?);
+        *socket = Some(opened.clone());
+        Ok(opened)
+    }
+
+    /// Closes its socket until the next use.
+    pub async fn rest(&self) {
+        self.socket.lock().await.take();
+    }
+
+    /// Notes that it was changed.
+    pub fn mark(&self) {
+        self.watch.mark();
+    }
+
+    /// Closes all that keeps the namespace alive.
+    pub async fn close(self) {
+        if let Some(socket) = self.socket.into_inner().and_then(Arc::into_inner) {
+            socket.close().await;
+        }
+        self.watch.close().await;
+    }
+
+    /// What it holds.
+    pub async fn read(&self) -> Result<Arc<Seen>, KernelError> {
+        let mut last = self.seen.lock().await;
+        // Taken before the read: what changes during it marks it anew.
+        let stale = self.watch.take_mark();
+        if let Some((at, seen)) = &*last
+            && !stale
+            && at.elapsed() < MAX_AGE
+        {
+            return Ok(seen.clone());
+        }
+        match self.read_now().await {
+            Ok(seen) => {
+                let seen = Arc::new(seen);
+                *last = Some((Instant::now(), seen.clone()));
+                Ok(seen)
+            }
+            Err(error) => {
+                self.watch.mark();
+                Err(error)
+            }
+        }
+    }
+
+    async fn read_now(&self) -> Result<Seen, KernelError> {
+        let failed = |what: &'static str| move |source| KernelError::Read { what, netns: self.netns.clone(), source };
+        let socket = self.socket().await.map_err(failed("links"))?;
+        let links = socket.dump(request::get_links()).await.map_err(failed("links"))?;
+        let addresses = socket.dump(request::get_addresses()).await.map_err(failed("addresses"))?;
+        let mut seen = Seen::new(links, addresses);
+        let file = self.file().map_err(failed("settings"))?;
+        let sysctls = netns::in_netns(&file, read_sysctls).map_err(NetlinkError::from).map_err(failed("settings"))?;
+        seen.sysctls = sysctls.map_err(NetlinkError::Socket).map_err(failed("settings"))?.into_iter().collect();
+        Ok(seen)
+    }
+}
+
+/// The settings that the kernel has, of the namespace of the calling thread.
+fn read_sysctls() -> std::io::Result<Vec<(Sysctl, u32)>> {
+    let mut values = Vec::new();
+    for sysctl in Sysctl::ALL {
+        match std::fs::read_to_string(format!("/proc/sys/{}", sysctl.path())) {
+            Ok(text) => values.extend(text.trim().parse().ok().map(|value| (sysctl, value))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(values)
+}
