@@ -450,6 +450,11 @@ fn nic() -> IfName {
     "toswitch".parse().unwrap()
 }
 
+async fn restore_all(kernel: &NetlinkKernel) {
+    let errors: Vec<String> = kernel.restore_all().await.iter().map(|error| sentence(error)).collect();
+    assert_eq!(errors, [] as [String; 0]);
+}
+
 #[test]
 fn a_nic_goes_and_comes_back_with_all_it_had() {
     let Some(node) = with_nic() else { return };
@@ -500,7 +505,7 @@ fn a_move_that_was_cut_short_is_completed() {
         std::fs::write(node.runtime.nics(), whole.replace("\"taken\"", "\"returning\"")).unwrap();
         node.router(&format!("ip link set toswitch netns {}", node.host.display()));
         converge(&node.kernel().await, &nic_wanted(Netns::Router)).await;
-        assert_eq!(node.kernel().await.restore_all().await.len(), 0);
+        restore_all(&node.kernel().await).await;
     });
     assert_eq!(shown(&node), before);
 }
@@ -513,10 +518,10 @@ fn a_crash_before_the_move_changes_nothing() {
         let kernel = node.kernel().await;
         converge(&kernel, &nic_wanted(Netns::Router)).await;
         let whole = std::fs::read_to_string(node.runtime.nics()).unwrap();
-        assert_eq!(kernel.restore_all().await.len(), 0);
+        restore_all(&kernel).await;
         std::fs::write(node.runtime.nics(), whole.replace("\"taken\"", "\"taking\"")).unwrap();
         node.host("ip address add 192.168.11.99/24 dev toswitch");
-        assert_eq!(node.kernel().await.restore_all().await.len(), 0);
+        restore_all(&node.kernel().await).await;
         node.host("ip address delete 192.168.11.99/24 dev toswitch");
     });
     assert_eq!(shown(&node), before);
