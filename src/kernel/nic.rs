@@ -48,13 +48,13 @@ impl NetlinkKernel {
         let path = self.runtime.nics();
         let mut record = Record::read(&path)?;
         if find(&self.router, nic.as_str()).await?.is_none() {
-            let Some((index, link)) = find(&self.host, nic.as_str()).await? else {
-                return Err(OpError::NoNic(nic.clone()));
-            };
+            let missing = || OpError::NoNic(nic.clone());
+            find(&self.host, nic.as_str()).await?.ok_or_else(missing)?;
             // A return that was cut short, or a namespace that was lost and dropped its NIC here, bare.
             if let Some(had) = record.nics.get(nic).filter(|had| had.phase != Phase::Taking) {
                 restore(&self.host, &Netns::Host, nic, had).await?;
             }
+            let (index, link) = find(&self.host, nic.as_str()).await?.ok_or_else(missing)?;
             let had = capture(&self.host, index, &link).await?;
             record.nics.insert(nic.clone(), had);
             record.write(&path)?;

@@ -1,0 +1,610 @@
+//! The kernel port on the real kernel, in namespaces of its own for each test. Needs root.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use perouter::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
+use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, diff, netns};
+use perouter::names::{LINK_GROUP, OwnedName, Role};
+use perouter::runtime::Runtime;
+use perouter::types::{IfName, MacAddr, Vni, VrfMode, VrfName};
+use perouter::{kernel, names, types};
+use proptest::test_runner::{Config, TestRunner};
+
+use self::generated::{Session, Spec, World, drift, drift_op, in_view_of, world};
+
+#[path = "../src/kernel/diff/generated.rs"]
+mod generated;
+
+/// A node of its own: namespaces for host and router, and a run directory.
+struct Node {
+    dir: tempfile::TempDir,
+    runtime: Runtime,
+    host: PathBuf,
+}
+
+impl Node {
+    /// `None` without root: then the test is left out, which is an error where `CI=true`.
+    fn new() -> Option<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("left out: network namespaces need root");
+            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test as root");
+            return None;
+        }
+        let dir = tempfile::Builder::new().prefix("pkrn-").tempdir_in("/run").unwrap();
+        let bound = dir.path().join("netns");
+        let (host, router) = (bound.join("host"), bound.join("router"));
+        netns::create(&host).unwrap();
+        netns::create(&router).unwrap();
+        let node = Self { runtime: Runtime::new(dir.path().join("state"), router), host, dir };
+        node.host("ip link set lo up");
+        Some(node)
+    }
+
+    async fn kernel(&self) -> NetlinkKernel {
+        NetlinkKernel::open(self.runtime.clone(), File::open(&self.host).unwrap()).await.unwrap()
+    }
+
+    /// Runs a command line in the host's namespace.
+    fn host(&self, line: &str) -> String {
+        run(&self.host, line)
+    }
+
+    fn router(&self, line: &str) -> String {
+        run(self.runtime.router_netns(), line)
+    }
+
+    fn vrf(&self, vrf: &str, line: &str) -> String {
+        run(&self.runtime.vrf_netns(&vrf.parse().unwrap()), line)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = netns::unshare_dir(&self.runtime.vrf_netns_dir());
+        let _ = netns::unshare_dir(&self.dir.path().join("netns"));
+    }
+}
+
+fn run(netns: &Path, line: &str) -> String {
+    let output =
+        Command::new("nsenter").arg(format!("--net={}", netns.display())).args(["sh", "-c", line]).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Applies the difference and returns it.
+async fn pass(kernel: &NetlinkKernel, wanted: &KernelState) -> Vec<KernelOp> {
+    let nics = wanted.nics.keys().cloned().collect();
+    let ops = diff(wanted, &kernel.observe(&nics).await.unwrap());
+    let outcomes = kernel.apply_all(&ops).await;
+    for (op, outcome) in ops.iter().zip(&outcomes) {
+        assert!(outcome.is_done(), "{op}: {}", text(outcome));
+    }
+    ops
+}
+
+/// One pass leads to what is wanted, and the next has nothing to do.
+async fn converge(kernel: &NetlinkKernel, wanted: &KernelState) {
+    pass(kernel, wanted).await;
+    let nics = wanted.nics.keys().cloned().collect();
+    let observed = kernel.observe(&nics).await.unwrap();
+    assert_eq!(diff(wanted, &observed), [], "the second pass has nothing to do");
+    assert_eq!(in_view_of(wanted, observed), *wanted);
+}
+
+fn text(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Failed(error) => sentence(error),
+        other => format!("{other:?}"),
+    }
+}
+
+/// An error and its sources, as a status shows them.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+fn three_vnis() -> World {
+    let spec = |session| Spec { port: 4789, mtu: 1450, mac: 1, session };
+    let both = Session { ipv4: Some(2), ipv6: Some(2) };
+    let specs = BTreeMap::from([
+        (0, spec(Some(Session { ipv6: None, ..both.clone() }))),
+        (1, spec(Some(both))),
+        (2, spec(None)),
+    ]);
+    World { mode: VrfMode::Netns, vtep: "100.65.0.1/32".parse().unwrap(), shift: 0, specs }
+}
+
+fn link_key(netns: Netns, role: Role, vni: u32) -> LinkKey {
+    LinkKey { netns, name: OwnedName::Vni(role, Vni::try_from(vni).unwrap()) }
+}
+
+fn vrf(name: &str) -> Netns {
+    Netns::Vrf(name.parse().unwrap())
+}
+
+#[test]
+fn three_vnis_are_built_and_seen_as_wanted() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        converge(&kernel, &three_vnis().state()).await;
+        let shown = node.vrf("v0", "ip -d link show dev vni100");
+        for word in
+            ["vxlan id 100 local 100.65.0.1", "dstport 4789", "nolearning", "neigh_suppress on", "addrgenmode none"]
+        {
+            assert!(shown.contains(word), "{word} in {shown}");
+        }
+        assert!(shown.contains("alias perouter L3VNI 100"), "{shown}");
+        assert!(node.vrf("v0", "ip -d link show dev br-pe-100").contains("stp_state 0"));
+        assert!(node.vrf("v1", "ip -6 address show dev pe-101").contains("2001:db8:101::1/64 scope global nodad"));
+        assert!(node.host("ip address show dev host-101").contains("state UP"));
+        assert!(node.router("ip link show dev lo").contains("UP"));
+        // A kernel that was opened later sees the same.
+        let other = node.kernel().await;
+        assert_eq!(diff(&three_vnis().state(), &other.observe(&BTreeSet::new()).await.unwrap()), []);
+    });
+}
+
+#[test]
+fn encapsulated_packets_leave_by_the_router_namespace() {
+    let Some(node) = Node::new() else { return };
+    node.host("ip link add fabric type veth peer name toswitch");
+    node.host(&format!("ip link set toswitch netns {}", node.runtime.router_netns().display()));
+    node.router("ip link set toswitch up; ip address add 10.0.0.1/24 dev toswitch");
+    node.host("ip link set fabric up; ip address add 10.0.0.2/24 dev fabric; ip address add 100.65.0.2/32 dev lo");
+    node.router("ip route add 100.65.0.2/32 via 10.0.0.2");
+    node.host("ip route add 100.65.0.1/32 via 10.0.0.1");
+    // The other VTEP: a VXLAN device of the host namespace.
+    node.host("ip link add there type vxlan id 100 local 100.65.0.2 remote 100.65.0.1 dstport 4789");
+    node.host("ip link set there up; ip address add 172.16.0.2/24 dev there");
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        converge(&kernel, &three_vnis().state()).await;
+    });
+    node.vrf("v0", "bridge fdb append 00:00:00:00:00:00 dev vni100 dst 100.65.0.2 self");
+    node.vrf(
+        "v0",
+        "ip address add 172.16.0.1/24 dev br-pe-100; ip link set vni100 type bridge_slave neigh_suppress off",
+    );
+    let ping = node.vrf("v0", "ping -c 3 -i 0.2 -W 2 172.16.0.2");
+    assert!(ping.contains(" 0% packet loss"), "{ping}");
+}
+
+#[test]
+fn edits_reach_the_fixed_point() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let mut world = three_vnis();
+        converge(&kernel, &world.state()).await;
+        type Edit = (&'static str, fn(&mut World));
+        let edits: Vec<Edit> = vec![
+            ("mtu", |world| world.specs.get_mut(&0).unwrap().mtu = 8950),
+            ("mtu back", |world| world.specs.get_mut(&0).unwrap().mtu = 1450),
+            ("mac", |world| world.specs.get_mut(&0).unwrap().mac = 9),
+            ("port", |world| world.specs.get_mut(&1).unwrap().port = 4790),
+            ("addresses", |world| {
+                world.specs.get_mut(&1).unwrap().session = Some(Session { ipv4: Some(7), ipv6: None });
+            }),
+            ("vtep", |world| world.vtep = "100.65.0.9/32".parse().unwrap()),
+            ("vtep ipv6", |world| world.vtep = "2001:db8:65::1/128".parse().unwrap()),
+            ("vni", |world| {
+                let spec = world.specs.remove(&0).unwrap();
+                world.specs.insert(3, spec);
+            }),
+            ("vrf", |world| world.shift = 2),
+            ("session gone", |world| world.specs.get_mut(&1).unwrap().session = None),
+            ("one gone", |world| {
+                world.specs.remove(&2);
+            }),
+        ];
+        for (what, edit) in edits {
+            edit(&mut world);
+            eprintln!("{what}");
+            converge(&kernel, &world.state()).await;
+        }
+    });
+}
+
+#[test]
+fn a_bridge_whose_mtu_is_its_own_keeps_it() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let mut wanted = three_vnis().state();
+        wanted.links.get_mut(&link_key(vrf("v0"), Role::Bridge, 100)).unwrap().mtu = Some(1400);
+        converge(&kernel, &wanted).await;
+        wanted.links.get_mut(&link_key(vrf("v0"), Role::Vxlan, 100)).unwrap().mtu = Some(1500);
+        converge(&kernel, &wanted).await;
+    });
+}
+
+#[test]
+fn generated_states_reach_the_fixed_point() {
+    let Some(node) = Node::new() else { return };
+    let runtime = runtime();
+    let kernel = runtime.block_on(node.kernel());
+    let mut runner = TestRunner::new(Config { cases: 12, failure_persistence: None, ..Config::default() });
+    let cases = (world(&[VrfMode::Netns]), drift());
+    runner
+        .run(&cases, |(world, drifts)| {
+            runtime.block_on(async {
+                let wanted = world.state();
+                converge(&kernel, &wanted).await;
+                let mut state = wanted.clone();
+                for drift in drifts {
+                    // Each drift is seen before the next, as it may make that one impossible.
+                    if let Some(op) = drift_op(&state, drift) {
+                        kernel.apply(&op).await.unwrap_or_else(|error| panic!("{op}: {}", sentence(&error)));
+                        state = in_view_of(&wanted, kernel.observe(&BTreeSet::new()).await.unwrap());
+                    }
+                }
+                converge(&kernel, &wanted).await;
+            });
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn nothing_wanted_leaves_nothing() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let (host, router) = (node.host("ip -o link"), node.router("ip -o link"));
+        converge(&kernel, &three_vnis().state()).await;
+        pass(&kernel, &KernelState::default()).await;
+        assert_eq!((node.host("ip -o link"), node.router("ip -o link")), (host, router));
+        assert!(!node.router("ip address show dev lo").contains("100.65"));
+        assert_eq!(netns::list_vrfs(&node.runtime).unwrap(), [] as [VrfName; 0]);
+        assert!(!node.runtime.zebra_netns(&"v0".parse().unwrap()).exists());
+        // At once again: the old namespaces may still be cleaned up in the background.
+        converge(&kernel, &three_vnis().state()).await;
+    });
+}
+
+#[test]
+fn a_namespace_ends_with_its_deletion() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        converge(&kernel, &three_vnis().state()).await;
+        // The other end of a veth pair inside goes when the namespace really ends.
+        let path = node.runtime.vrf_netns(&"v2".parse().unwrap());
+        node.host(&format!("ip link add canary type veth peer name inside netns {}", path.display()));
+        kernel.observe(&BTreeSet::new()).await.unwrap();
+        kernel.apply(&KernelOp::DeleteNetns("v2".parse().unwrap())).await.unwrap();
+        for _ in 0..100 {
+            if !node.host("ip -o link").contains("canary") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("something keeps the namespace alive");
+    });
+}
+
+#[test]
+fn foreign_links_are_left_alone() {
+    let Some(node) = Node::new() else { return };
+    // One with our group but not our name, one with our name but not our group, one with neither.
+    node.host(&format!("ip link add other group {LINK_GROUP} type veth peer name host-200"));
+    node.host("ip address add 198.51.100.1/24 dev host-200; ip link set host-200 up");
+    node.router("ip link add br-pe-200 type bridge");
+    node.router("ip link set lo up");
+    let before = (node.host("ip -o address; ip -o link"), node.router("ip -o link"));
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        assert_eq!(kernel.observe(&BTreeSet::new()).await.unwrap().links, BTreeMap::new());
+        converge(&kernel, &three_vnis().state()).await;
+        pass(&kernel, &KernelState::default()).await;
+    });
+    assert_eq!((node.host("ip -o address; ip -o link"), node.router("ip -o link")), before);
+}
+
+#[test]
+fn a_foreign_link_with_a_wanted_name_is_refused_and_kept() {
+    let Some(node) = Node::new() else { return };
+    node.host("ip link add host-100 type bridge");
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let ops = diff(&three_vnis().state(), &kernel.observe(&BTreeSet::new()).await.unwrap());
+        let outcomes = kernel.apply_all(&ops).await;
+        let failed: Vec<String> =
+            outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Failed(_))).map(text).collect();
+        assert_eq!(
+            failed,
+            ["vrf:v0: link add pe-100 mtu 1450 type veth peer name host-100 netns host: EEXIST: File exists"]
+        );
+        for (op, outcome) in ops.iter().zip(&outcomes) {
+            assert!(outcome.is_done() || op.vni().map(Vni::get) == Some(100), "{op}: {}", text(outcome));
+        }
+        // The deletion of a link that lost our mark since it was observed deletes nothing.
+        kernel
+            .apply(&KernelOp::DeleteLink { key: link_key(Netns::Host, Role::HostVeth, 100), with: None })
+            .await
+            .unwrap();
+        assert!(node.host("ip -d link show dev host-100").contains("bridge"));
+    });
+}
+
+#[test]
+fn what_has_our_mark_but_another_kind_is_replaced() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let wanted = three_vnis().state();
+        converge(&kernel, &wanted).await;
+        node.vrf("v0", "ip link set vni100 type vxlan learning");
+        node.vrf("v1", "ip link set br-pe-101 type bridge stp_state 1");
+        node.host("ip link set host-100 name elsewhere");
+        let observed = kernel.observe(&BTreeSet::new()).await.unwrap();
+        for key in [link_key(vrf("v0"), Role::Vxlan, 100), link_key(vrf("v1"), Role::Bridge, 101)] {
+            assert_eq!(observed.links[&key].kind, LinkKind::Other, "{key}");
+        }
+        converge(&kernel, &wanted).await;
+        assert!(!node.host("ip -o link").contains("elsewhere"), "the pair was made anew");
+    });
+}
+
+#[test]
+fn refusals_read_like_sentences() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let wanted = three_vnis().state();
+        converge(&kernel, &wanted).await;
+        let master = KernelOp::SetMaster {
+            key: link_key(vrf("v2"), Role::Vxlan, 102),
+            master: Some(OwnedName::Vni(Role::Bridge, Vni::try_from(999).unwrap())),
+        };
+        let cases = [
+            (
+                KernelOp::MoveNic("toswitch".parse().unwrap()),
+                "host: link set toswitch netns router: NIC toswitch is in neither the host's nor the router's network \
+                 namespace",
+            ),
+            (
+                KernelOp::ReturnNic("toswitch".parse().unwrap()),
+                "router: link set toswitch netns host: NIC toswitch was not moved here by perouter and is left alone",
+            ),
+            (
+                master,
+                "vrf:v2: link set vni102 master br-pe-999: there is no link br-pe-999 in the vrf:v2 network namespace",
+            ),
+            (
+                KernelOp::SetMtu { key: link_key(vrf("v0"), Role::PeVeth, 100), mtu: 10 },
+                "vrf:v0: link set pe-100 mtu 10: EINVAL: Invalid argument: mtu less than device minimum",
+            ),
+            (
+                KernelOp::SetUp(link_key(vrf("v0"), Role::PeVeth, 777)),
+                "vrf:v0: link set pe-777 up: ENODEV: No such device",
+            ),
+        ];
+        for (op, expected) in cases {
+            assert_eq!(sentence(&kernel.apply(&op).await.unwrap_err()), expected);
+        }
+        // The VXLAN devices of all VRFs share the sockets of the router namespace.
+        let mut twice = wanted.clone();
+        let link = twice.links[&link_key(vrf("v0"), Role::Vxlan, 100)].clone();
+        twice.links.insert(link_key(vrf("v1"), Role::Vxlan, 100), link);
+        let ops = diff(&twice, &kernel.observe(&BTreeSet::new()).await.unwrap());
+        let error = kernel.apply(&ops[0]).await.unwrap_err();
+        assert!(
+            sentence(&error).ends_with("EEXIST: File exists: A VXLAN device with the specified VNI already exists"),
+            "{}",
+            sentence(&error)
+        );
+    });
+}
+
+/// What people and tools see of the NIC on the host.
+fn shown(node: &Node) -> String {
+    // The search for a duplicate of a link-local address takes a moment.
+    node.host("for i in $(seq 50); do ip -6 address show dev toswitch | grep -q tentative || break; sleep 0.1; done");
+    let link = node.host("ip -o -d link show dev toswitch | sed 's/^[0-9]*: //; s/@if[0-9]*//; s/qdisc.*qlen/qlen/'");
+    let addresses = node.host("ip -o address show dev toswitch | sed 's/^[0-9]*: //'");
+    let routes = node.host("for f in -4 -6; do ip $f route show table all | grep toswitch | sort; done");
+    let settings = node.host("sysctl -a 2>/dev/null | grep '[.]toswitch[.]'");
+    link + &addresses + &routes + &settings
+}
+
+fn with_nic() -> Option<Node> {
+    let node = Node::new()?;
+    node.host("ip link add toswitch type veth peer name fabric; ip link set fabric up");
+    node.host("ip link set toswitch mtu 9000 address 02:00:00:00:00:77");
+    node.host(
+        "sysctl -qw net.ipv6.conf.toswitch.accept_ra=0 net.ipv4.conf.toswitch.rp_filter=2; ip link set toswitch up",
+    );
+    node.host("ip address add 192.168.11.3/24 brd + dev toswitch label toswitch:x");
+    node.host("ip address add 192.168.11.4/24 dev toswitch; ip address add 10.9.9.9/32 dev toswitch scope link");
+    node.host("ip address add 2001:db8:11::3/64 dev toswitch nodad; ip address add fe80::3/64 dev toswitch nodad");
+    node.host("ip address add 2001:db8:11::4/64 dev toswitch nodad noprefixroute");
+    node.host("ip route add 203.0.113.0/24 via 192.168.11.2 proto static metric 50");
+    node.host("ip route add 198.18.0.0/15 via 172.31.0.1 dev toswitch onlink table 77 src 192.168.11.3 mtu 1400");
+    node.host("ip route add 198.51.100.0/24 dev toswitch scope link; ip -6 route add default via 2001:db8:11::2");
+    Some(node)
+}
+
+fn nic_wanted(netns: Netns) -> KernelState {
+    KernelState { nics: BTreeMap::from([(nic(), netns)]), ..KernelState::default() }
+}
+
+fn nic() -> IfName {
+    "toswitch".parse().unwrap()
+}
+
+async fn restore_all(kernel: &NetlinkKernel) {
+    let errors: Vec<String> = kernel.restore_all().await.iter().map(|error| sentence(error)).collect();
+    assert_eq!(errors, [] as [String; 0]);
+}
+
+#[test]
+fn a_nic_goes_and_comes_back_with_all_it_had() {
+    let Some(node) = with_nic() else { return };
+    let before = shown(&node);
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let facts = kernel.facts(&BTreeSet::from([nic()])).await.unwrap();
+        assert_eq!((facts.nics[&nic()].mtu, &facts.nics[&nic()].netns), (9000, &Netns::Host));
+        converge(&kernel, &nic_wanted(Netns::Router)).await;
+        let facts = kernel.facts(&BTreeSet::from([nic()])).await.unwrap();
+        assert_eq!((facts.nics[&nic()].mtu, &facts.nics[&nic()].netns), (9000, &Netns::Router));
+        assert!(facts.nics[&nic()].addresses.contains(&"192.168.11.3/24".parse().unwrap()));
+        let inside = node.router("ip route show table all; ip -6 route; ip address");
+        for word in
+            ["203.0.113.0/24 via 192.168.11.2", "table 77", "default via 2001:db8:11::2", "toswitch:x", "mtu 9000"]
+        {
+            assert!(inside.contains(word), "{word} in {inside}");
+        }
+        assert!(node.runtime.nics().exists());
+        pass(&kernel, &KernelState::default()).await;
+    });
+    assert_eq!(shown(&node), before);
+    assert!(!node.runtime.nics().exists());
+}
+
+#[test]
+fn a_move_that_was_cut_short_is_completed() {
+    let Some(node) = with_nic() else { return };
+    let before = shown(&node);
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        converge(&kernel, &nic_wanted(Netns::Router)).await;
+        let whole = std::fs::read_to_string(node.runtime.nics()).unwrap();
+        // Crash after the NIC left the host, before it got its addresses.
+        node.router("ip address flush dev toswitch; ip link set toswitch down");
+        std::fs::write(node.runtime.nics(), whole.replace("\"taken\"", "\"taking\"")).unwrap();
+        let kernel = node.kernel().await;
+        converge(&kernel, &nic_wanted(Netns::Router)).await;
+        assert!(node.router("ip address show dev toswitch").contains("192.168.11.3/24"));
+        // Crash after it left the router, before the host had its addresses back.
+        std::fs::write(node.runtime.nics(), whole.replace("\"taken\"", "\"returning\"")).unwrap();
+        node.router(&format!("ip link set toswitch netns {}", node.host.display()));
+        let kernel = node.kernel().await;
+        pass(&kernel, &KernelState::default()).await;
+        assert_eq!(shown(&node), before);
+        // The same, but now it is wanted again at once.
+        converge(&kernel, &nic_wanted(Netns::Router)).await;
+        std::fs::write(node.runtime.nics(), whole.replace("\"taken\"", "\"returning\"")).unwrap();
+        node.router(&format!("ip link set toswitch netns {}", node.host.display()));
+        converge(&node.kernel().await, &nic_wanted(Netns::Router)).await;
+        restore_all(&node.kernel().await).await;
+    });
+    assert_eq!(shown(&node), before);
+}
+
+#[test]
+fn a_crash_before_the_move_changes_nothing() {
+    let Some(node) = with_nic() else { return };
+    let before = shown(&node);
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        converge(&kernel, &nic_wanted(Netns::Router)).await;
+        let whole = std::fs::read_to_string(node.runtime.nics()).unwrap();
+        restore_all(&kernel).await;
+        std::fs::write(node.runtime.nics(), whole.replace("\"taken\"", "\"taking\"")).unwrap();
+        node.host("ip address add 192.168.11.99/24 dev toswitch");
+        restore_all(&node.kernel().await).await;
+        node.host("ip address delete 192.168.11.99/24 dev toswitch");
+    });
+    assert_eq!(shown(&node), before);
+    assert!(!node.runtime.nics().exists());
+}
+
+#[test]
+fn a_nic_that_cannot_move_is_named_and_kept() {
+    let Some(node) = Node::new() else { return };
+    node.host("ip link add toswitch type bridge; ip address add 192.0.2.1/24 dev toswitch");
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let error = kernel.apply(&KernelOp::MoveNic(nic())).await.unwrap_err();
+        assert!(sentence(&error).contains("NIC toswitch is bound to its network namespace"), "{}", sentence(&error));
+    });
+    assert!(node.host("ip address show dev toswitch").contains("192.0.2.1/24"));
+    assert!(!node.runtime.nics().exists());
+}
+
+#[test]
+fn drift_is_signalled_and_a_quiet_pass_is_not() {
+    let Some(node) = with_nic() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let wanted = KernelState { nics: nic_wanted(Netns::Router).nics, ..three_vnis().state() };
+        converge(&kernel, &wanted).await;
+        let signal = || tokio::time::timeout(Duration::from_secs(3), kernel.changed());
+        // Our own changes may be signalled; passes that follow must come to rest.
+        let mut passes = 0;
+        while signal().await.is_ok() {
+            assert_eq!(pass(&kernel, &wanted).await, []);
+            passes += 1;
+            assert!(passes < 10, "passes cause passes");
+        }
+        for drift in
+            ["ip link set host-100 down", "ip address add 198.51.100.1/31 dev host-101", "ip link delete host-100"]
+        {
+            node.host(drift);
+            signal().await.unwrap_or_else(|_| panic!("no signal after {drift}"));
+            while tokio::time::timeout(Duration::from_millis(200), kernel.changed()).await.is_ok() {}
+            assert_ne!(pass(&kernel, &wanted).await, [], "{drift}");
+            converge(&kernel, &wanted).await;
+            while signal().await.is_ok() {
+                pass(&kernel, &wanted).await;
+            }
+        }
+        node.vrf("v0", "ip link set vni100 nomaster");
+        signal().await.expect("a signal from a VRF namespace");
+        converge(&kernel, &wanted).await;
+        while signal().await.is_ok() {
+            pass(&kernel, &wanted).await;
+        }
+        // What others do on the host is no concern of ours.
+        node.host(
+            "ip link add pod type veth peer name podpeer; ip link set pod up; ip address add 192.0.2.9/24 dev pod",
+        );
+        node.host("ip link delete pod");
+        assert!(tokio::time::timeout(Duration::from_millis(500), kernel.changed()).await.is_err());
+    });
+}
+
+#[test]
+fn an_unreadable_namespace_is_an_error() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        converge(&kernel, &three_vnis().state()).await;
+        std::fs::write(node.runtime.nics(), "{").unwrap();
+        let error = kernel.observe(&BTreeSet::new()).await.unwrap_err();
+        assert!(sentence(&error).starts_with("read the record of moved NICs: "), "{}", sentence(&error));
+    });
+}
+
+#[test]
+fn router_macs_are_set_and_changed_in_place() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        converge(&kernel, &three_vnis().state()).await;
+        let mut world = three_vnis();
+        world.specs.get_mut(&0).unwrap().mac = 5;
+        let ops = pass(&kernel, &world.state()).await;
+        let mac = MacAddr([2, 0, 0, 0, 0, 5]);
+        assert_eq!(ops, [KernelOp::SetMac { key: link_key(vrf("v0"), Role::Bridge, 100), mac }]);
+    });
+}
