@@ -1,5 +1,7 @@
 //! `L3VNI`: an IP-VRF that the fabric knows by its VNI, and the host's BGP session in it.
 
+#![allow(clippy::duplicated_attributes)] // the lint takes the columns of the derive for repetitions
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Rule;
 use kube::{CustomResource, KubeSchema};

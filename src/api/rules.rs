@@ -14,8 +14,7 @@ use serde_json::{Value, json};
 const CIDR_TEXT: u32 = 43;
 
 fn word(max_length: u32, rules: &[(&str, &str)]) -> Schema {
-    let rules: Vec<Value> =
-        rules.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect();
+    let rules: Vec<Value> = rules.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect();
     json_schema!({
         "type": "string",
         "minLength": 1,
@@ -42,7 +41,10 @@ const UNICAST: (&str, &str) = (
 pub(super) fn prefix(_: &mut SchemaGenerator) -> Schema {
     word(
         CIDR_TEXT,
-        &[("isCIDR(self)", "is not a prefix: write ADDRESS/LENGTH, such as 192.0.2.0/24 or 2001:db8::/64"), NO_HOST_BITS],
+        &[
+            ("isCIDR(self)", "is not a prefix: write ADDRESS/LENGTH, such as 192.0.2.0/24 or 2001:db8::/64"),
+            NO_HOST_BITS,
+        ],
     )
 }
 
@@ -239,7 +241,10 @@ fn rule(rule: &str, message: &str) -> Rule {
 
 /// Hold time on its own (RFC 4271 section 4.2).
 pub(super) fn hold_time() -> Rule {
-    rule("self == 0 || self >= 3", "is not a hold time: use 0 (no keepalives) or 3 to 65535 seconds (RFC 4271 section 4.2)")
+    rule(
+        "self == 0 || self >= 3",
+        "is not a hold time: use 0 (no keepalives) or 3 to 65535 seconds (RFC 4271 section 4.2)",
+    )
 }
 
 /// FRR takes both timers in one line.

@@ -1,5 +1,7 @@
 //! `Underlay`: how the node meets the fabric.
 
+#![allow(clippy::duplicated_attributes)] // the lint takes the columns of the derive for repetitions
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Rule;
 use kube::{CustomResource, KubeSchema};
@@ -151,13 +153,15 @@ fn minimum_ttl_is_multihop() -> Rule {
 }
 
 fn asn_or_type() -> Rule {
-    Rule::new("has(self.asn) != has(self.type)")
-        .message("give exactly one of asn and type: the number of the peer's AS, or `type: external` or `type: internal`")
+    Rule::new("has(self.asn) != has(self.type)").message(
+        "give exactly one of asn and type: the number of the peer's AS, or `type: external` or `type: internal`",
+    )
 }
 
 fn address_or_interface() -> Rule {
-    Rule::new("has(self.address) != has(self.interface)")
-        .message("give exactly one of address and interface: the IP address of the peer, or the NIC of an unnumbered session")
+    Rule::new("has(self.address) != has(self.interface)").message(
+        "give exactly one of address and interface: the IP address of the peer, or the NIC of an unnumbered session",
+    )
 }
 
 fn unnumbered_is_one_hop() -> Rule {

@@ -21,7 +21,8 @@ pub(super) fn of_structure(error: &ValidationError<'_>, schema: &Value) -> Vec<V
             .collect(),
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            let about = node.pointer(&format!("/properties/{name}/description")).and_then(Value::as_str).unwrap_or("set it");
+            let about =
+                node.pointer(&format!("/properties/{name}/description")).and_then(Value::as_str).unwrap_or("set it");
             let message = format!("is missing: {}", about.trim_end_matches('.'));
             vec![Violation { field: join(&field, name), message }]
         }
@@ -111,12 +112,25 @@ pub(super) fn of_repetition(path: &str, index: usize, first: usize, key: Option<
         Some(key) => key.to_string(),
         None => String::new(),
     };
-    Violation { field: format!("{path}[{index}]"), message: format!("{key} is already at {path}[{first}]: remove one of the two") }
+    Violation {
+        field: format!("{path}[{index}]"),
+        message: format!("{key} is already at {path}[{first}]: remove one of the two"),
+    }
 }
 
 fn unknown_field(name: &str, node: &Value) -> String {
-    let known: Vec<&str> = node.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-    let near = known.iter().map(|other| (distance(name, other), *other)).min().filter(|(edits, other)| *edits <= 2.max(other.len() / 4));
+    let known: Vec<&str> = node
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let near = known
+        .iter()
+        .map(|other| (distance(name, other), *other))
+        .min()
+        .filter(|(edits, other)| *edits <= 2.max(other.len() / 4));
     match near {
         Some((_, near)) => format!("is not a field: did you mean {near}?"),
         None => format!("is not a field: remove it or use one of {}", known.join(", ")),

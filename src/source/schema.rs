@@ -95,7 +95,8 @@ impl Schema {
     fn new(kind: Resource) -> Result<Self, SchemaError> {
         let plain = crds::schema(kind)?;
         let mut strict = plain.clone();
-        for (field, schema) in [("apiVersion", json!({})), ("kind", json!({})), ("metadata", json!({"type": "object"}))] {
+        for (field, schema) in [("apiVersion", json!({})), ("kind", json!({})), ("metadata", json!({"type": "object"}))]
+        {
             strict["properties"][field] = schema;
         }
         forbid_unknown(&mut strict);
@@ -201,7 +202,10 @@ fn list_keys(schema: &Value, items: &[Value]) -> Vec<Option<Value>> {
                 .and_then(Value::as_array)
                 .map(|keys| keys.iter().filter_map(Value::as_str).collect())
                 .unwrap_or_default();
-            items.iter().map(|item| keys.iter().map(|key| item.get(*key).cloned()).collect::<Option<Vec<_>>>().map(Value::from)).collect()
+            items
+                .iter()
+                .map(|item| keys.iter().map(|key| item.get(*key).cloned()).collect::<Option<Vec<_>>>().map(Value::from))
+                .collect()
         }
         _ => Vec::new(),
     }

@@ -48,19 +48,27 @@ pub(super) fn read(path: &Path) -> Result<Secret, String> {
     }
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o007 != 0 {
-        return Err(format!("{at} has mode {mode:04o} and is open to every user: chmod 0600 it, or set defaultMode: 0400 where it is mounted"));
+        return Err(format!(
+            "{at} has mode {mode:04o} and is open to every user: chmod 0600 it, or set defaultMode: 0400 where it is mounted"
+        ));
     }
-    let bytes = fs::read(path).map_err(|error| format!("{at} cannot be read ({error}): make it readable for perouter"))?;
+    let bytes =
+        fs::read(path).map_err(|error| format!("{at} cannot be read ({error}): make it readable for perouter"))?;
     let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     if text.is_empty() {
         return Err(format!("{at} is empty: write the password into it"));
     }
     if text.len() > MAX_BYTES {
-        return Err(format!("{at} has {} bytes: a TCP MD5 password has at most {MAX_BYTES} (RFC 2385, kernel limit)", text.len()));
+        return Err(format!(
+            "{at} has {} bytes: a TCP MD5 password has at most {MAX_BYTES} (RFC 2385, kernel limit)",
+            text.len()
+        ));
     }
     if !text.iter().all(u8::is_ascii_graphic) {
-        return Err(format!("{at} holds white space or characters outside of printable ASCII: write one word of letters, digits and signs"));
+        return Err(format!(
+            "{at} holds white space or characters outside of printable ASCII: write one word of letters, digits and signs"
+        ));
     }
     String::from_utf8(text.to_vec()).map(Secret::new).map_err(|_| format!("{at} is not ASCII: write one word"))
 }
@@ -77,10 +85,30 @@ mod tests {
     #[case::longest(&[b'x'; 80], 0o600, Ok("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"))]
     #[case::too_long(&[b'x'; 81], 0o600, Err("F has 81 bytes: a TCP MD5 password has at most 80 (RFC 2385, kernel limit)"))]
     #[case::empty(b"\n", 0o600, Err("F is empty: write the password into it"))]
-    #[case::space(b"a b", 0o600, Err("F holds white space or characters outside of printable ASCII: write one word of letters, digits and signs"))]
-    #[case::two_lines(b"a\n\n", 0o600, Err("F holds white space or characters outside of printable ASCII: write one word of letters, digits and signs"))]
-    #[case::open(b"a", 0o644, Err("F has mode 0644 and is open to every user: chmod 0600 it, or set defaultMode: 0400 where it is mounted"))]
-    fn a_password_file_is_private_and_one_word(#[case] bytes: &[u8], #[case] mode: u32, #[case] wanted: Result<&str, &str>) {
+    #[case::space(
+        b"a b",
+        0o600,
+        Err(
+            "F holds white space or characters outside of printable ASCII: write one word of letters, digits and signs"
+        )
+    )]
+    #[case::two_lines(
+        b"a\n\n",
+        0o600,
+        Err(
+            "F holds white space or characters outside of printable ASCII: write one word of letters, digits and signs"
+        )
+    )]
+    #[case::open(
+        b"a",
+        0o644,
+        Err("F has mode 0644 and is open to every user: chmod 0600 it, or set defaultMode: 0400 where it is mounted")
+    )]
+    fn a_password_file_is_private_and_one_word(
+        #[case] bytes: &[u8],
+        #[case] mode: u32,
+        #[case] wanted: Result<&str, &str>,
+    ) {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("key");
         fs::write(&file, bytes).unwrap();

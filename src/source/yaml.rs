@@ -135,7 +135,8 @@ pub(super) fn cut(text: &str) -> Vec<(u64, &str)> {
     let mut parts = Vec::new();
     let (mut begin, mut begin_line, mut at, mut only_directives) = (0, 0, 0, true);
     for (number, line) in (0..).zip(text.split_inclusive('\n')) {
-        let marker = line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+        let marker =
+            line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
         // Directives belong to the document after their marker (YAML 1.2.2 section 9.1.2).
         if marker && !only_directives {
             parts.push((begin_line, text.get(begin..at).unwrap_or_default()));
@@ -301,7 +302,8 @@ mod tests {
     #[test]
     fn a_file_is_cut_at_its_markers() {
         let text = "%YAML 1.2\n---\na: 1\n--- # x\nb: 2\n---\n---\nc: |\n  --- no\n----\n";
-        let parts = [(0, "%YAML 1.2\n---\na: 1\n"), (3, "--- # x\nb: 2\n"), (5, "---\n"), (6, "---\nc: |\n  --- no\n----\n")];
+        let parts =
+            [(0, "%YAML 1.2\n---\na: 1\n"), (3, "--- # x\nb: 2\n"), (5, "---\n"), (6, "---\nc: |\n  --- no\n----\n")];
         assert_eq!(cut(text), parts);
     }
 

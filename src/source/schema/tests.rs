@@ -12,7 +12,12 @@ fn judge(kind: &str, text: &str) -> Result<Spec, Vec<String>> {
 
 /// A good underlay with `neighbor` and further fields of the spec.
 fn underlay(spec: &str, neighbor: &str) -> Result<Spec, Vec<String>> {
-    judge("Underlay", &format!("{{metadata: {{name: u}}, spec: {{asn: 64514, vtepcidr: 100.65.0.0/24, nics: [eth1], neighbors: [{neighbor}] {spec}}}}}"))
+    judge(
+        "Underlay",
+        &format!(
+            "{{metadata: {{name: u}}, spec: {{asn: 64514, vtepcidr: 100.65.0.0/24, nics: [eth1], neighbors: [{neighbor}] {spec}}}}}"
+        ),
+    )
 }
 
 fn neighbor(fields: &str) -> Result<Spec, Vec<String>> {
@@ -21,7 +26,12 @@ fn neighbor(fields: &str) -> Result<Spec, Vec<String>> {
 
 /// A good L3VNI with further fields of the spec.
 fn l3vni(spec: &str) -> Result<Spec, Vec<String>> {
-    judge("L3VNI", &format!("{{metadata: {{name: red}}, spec: {{asn: 64514, vni: 100, localcidr: {{ipv4: 192.169.10.0/24}}, {spec}}}}}"))
+    judge(
+        "L3VNI",
+        &format!(
+            "{{metadata: {{name: red}}, spec: {{asn: 64514, vni: 100, localcidr: {{ipv4: 192.169.10.0/24}}, {spec}}}}}"
+        ),
+    )
 }
 
 type Judged = Result<Spec, Vec<String>>;
@@ -37,14 +47,18 @@ fn object(kind: &str, spec: &str) -> Judged {
 #[case::no_keepalives(neighbor("asn: 1, address: 192.0.2.1, holdTimeSeconds: 0, keepaliveTimeSeconds: 0"))]
 #[case::link_local_v4(neighbor("asn: 1, address: 169.254.0.1"))]
 #[case::unnumbered(neighbor("type: external, interface: eth1, bfd: {}"))]
-#[case::multihop_of_unknown_as(neighbor("type: external, address: 192.0.2.1, ebgpMultiHop: {}, bfd: {minimumTTL: 250}"))]
+#[case::multihop_of_unknown_as(neighbor(
+    "type: external, address: 192.0.2.1, ebgpMultiHop: {}, bfd: {minimumTTL: 250}"
+))]
 #[case::ttl_of_ibgp(neighbor("asn: 64514, address: 192.0.2.1, bfd: {minimumTTL: 250}"))]
 #[case::ttl_of_internal(neighbor("type: internal, address: 192.0.2.1, bfd: {minimumTTL: 250}"))]
 #[case::largest(object("L3VNI", "asn: 4294967295, vni: 16777215, vxlanport: 65535"))]
 #[case::long_name(judge("L3VNI", "{metadata: {name: a-name-of-seventeen.x}, spec: {asn: 1, vni: 1, vrf: red_1}}"))]
 #[case::host_multihop(l3vni("hostasn: 1, hostSession: {multihop: {ttl: 2}, bfd: {minimumTTL: 254}}"))]
 #[case::nothing_allowed(l3vni("fromHost: {allowedPrefixes: []}, toHost: {allowedPrefixes: []}"))]
-#[case::lengths(l3vni("toHost: {allowedPrefixes: [{prefix: 10.0.0.0/8, ge: 8, le: 32}, {prefix: 'fd00::/8', le: 128}]}"))]
+#[case::lengths(l3vni(
+    "toHost: {allowedPrefixes: [{prefix: 10.0.0.0/8, ge: 8, le: 32}, {prefix: 'fd00::/8', le: 128}]}"
+))]
 #[case::communities(l3vni("toFabric: {communities: ['0:65535', local-AS, blackhole]}"))]
 #[case::route_targets(l3vni("routeTargets: {import: ['1:4294967295', '4294967295:1', '10.0.0.1:65535'], export: []}"))]
 fn accepted(#[case] judged: Judged) {
@@ -60,8 +74,10 @@ fn in_full(text: &str) -> String {
 
 const EITHER: &str = "spec.neighbors[0]: give exactly one of asn and type: the number of the peer's AS, or `type: external` or `type: internal`";
 const WHERE: &str = "spec.neighbors[0]: give exactly one of address and interface: the IP address of the peer, or the NIC of an unnumbered session";
-const PEER: &str = "is no address of a peer: use a unicast address; for an IPv6 link-local peer name its NIC in `interface` instead";
-const ZERO: &str = "is not allowed with this holdTimeSeconds: set both to 0, which means no keepalives, or none of them";
+const PEER: &str =
+    "is no address of a peer: use a unicast address; for an IPv6 link-local peer name its NIC in `interface` instead";
+const ZERO: &str =
+    "is not allowed with this holdTimeSeconds: set both to 0, which means no keepalives, or none of them";
 const TWICE: &str = "spec.neighbors: two neighbors have the same address or interface: keep one";
 
 #[rstest]
@@ -246,14 +262,18 @@ fn every_rule_compiles() {
     }
 }
 
-fn optional<T: std::fmt::Debug + Clone + 'static>(value: impl Strategy<Value = T> + 'static) -> BoxedStrategy<Option<T>> {
+fn optional<T: std::fmt::Debug + Clone + 'static>(
+    value: impl Strategy<Value = T> + 'static,
+) -> BoxedStrategy<Option<T>> {
     proptest::option::of(value).boxed()
 }
 
 fn prefix() -> impl Strategy<Value = String> {
     prop_oneof![
-        (any::<u32>(), 0..=32_u8).prop_map(|(bits, length)| ipnet::Ipv4Net::new(bits.into(), length).unwrap().trunc().to_string()),
-        (any::<u128>(), 0..=128_u8).prop_map(|(bits, length)| ipnet::Ipv6Net::new(bits.into(), length).unwrap().trunc().to_string()),
+        (any::<u32>(), 0..=32_u8)
+            .prop_map(|(bits, length)| ipnet::Ipv4Net::new(bits.into(), length).unwrap().trunc().to_string()),
+        (any::<u128>(), 0..=128_u8)
+            .prop_map(|(bits, length)| ipnet::Ipv6Net::new(bits.into(), length).unwrap().trunc().to_string()),
         "[0-9./:a]{1,12}",
     ]
 }
