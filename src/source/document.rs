@@ -93,7 +93,10 @@ fn object(resource: Resource, node: &Node, schemas: &Schemas) -> Document {
     let name = value.pointer("/metadata/name").and_then(Value::as_str);
     let namespace = value.pointer("/metadata/namespace").and_then(Value::as_str);
     let object = ObjectRef {
-        kind: resource.kind(),
+        kind: match resource {
+            Resource::Underlay => Kind::Underlay,
+            Resource::L3VNI => Kind::L3VNI,
+        },
         namespace: namespace.unwrap_or("default").to_owned(),
         name: name.unwrap_or("?").to_owned(),
     };
