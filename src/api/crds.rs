@@ -7,7 +7,6 @@ use serde_json::{Map, Number, Value};
 use thiserror::Error;
 
 use super::{GROUP, L3VNI, Underlay};
-use crate::snapshot::Kind;
 
 /// Why a definition cannot be written.
 #[derive(Debug, Error)]
@@ -49,14 +48,6 @@ impl Resource {
             "L3VNI" => Some(Self::L3VNI),
             "Underlay" => Some(Self::Underlay),
             _ => None,
-        }
-    }
-
-    /// The kind of its objects.
-    pub fn kind(self) -> Kind {
-        match self {
-            Self::L3VNI => Kind::L3VNI,
-            Self::Underlay => Kind::Underlay,
         }
     }
 }

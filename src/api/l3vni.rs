@@ -1,5 +1,7 @@
 //! `L3VNI`: an IP-VRF that the fabric knows by its VNI, and the host's BGP session in it.
 
+#![allow(clippy::duplicated_attributes)] // the lint takes the columns of the derive for repetitions
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Rule;
 use kube::{CustomResource, KubeSchema};
@@ -127,7 +129,8 @@ pub struct HostSession {
     #[schemars(range(min = 0, max = 65535))]
     #[x_kube(validation = rules::hold_time())]
     pub hold_time_seconds: Option<u16>,
-    /// Keepalive interval in seconds, at most the hold time. Together with `holdTimeSeconds`.
+    /// Keepalive interval in seconds, at most the hold time; FRR uses a third of the hold time if that is less.
+    /// Together with `holdTimeSeconds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 65535))]
     pub keepalive_time_seconds: Option<u16>,

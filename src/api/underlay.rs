@@ -1,5 +1,7 @@
 //! `Underlay`: how the node meets the fabric.
 
+#![allow(clippy::duplicated_attributes)] // the lint takes the columns of the derive for repetitions
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Rule;
 use kube::{CustomResource, KubeSchema};
@@ -72,7 +74,7 @@ pub enum NeighborType {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = asn_or_type(), validation = address_or_interface())]
 #[x_kube(validation = rules::timers_together(), validation = rules::timers_order(), validation = rules::timers_zero())]
-#[x_kube(validation = unnumbered_is_one_hop(), validation = unnumbered_has_no_port(), validation = internal_is_no_ebgp())]
+#[x_kube(validation = unnumbered_is_one_hop(), validation = internal_is_no_ebgp())]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Neighbor {
     /// AS number of the peer.
@@ -99,7 +101,8 @@ pub struct Neighbor {
     #[schemars(range(min = 0, max = 65535))]
     #[x_kube(validation = rules::hold_time())]
     pub hold_time_seconds: Option<u16>,
-    /// Keepalive interval in seconds, at most the hold time. Together with `holdTimeSeconds`.
+    /// Keepalive interval in seconds, at most the hold time; FRR uses a third of the hold time if that is less.
+    /// Together with `holdTimeSeconds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 65535))]
     pub keepalive_time_seconds: Option<u16>,
@@ -166,12 +169,6 @@ fn unnumbered_is_one_hop() -> Rule {
     Rule::new("!has(self.interface) || !has(self.ebgpMultiHop)")
         .message("does not go with interface: an unnumbered session has one hop; give address instead")
         .field_path(".ebgpMultiHop")
-}
-
-fn unnumbered_has_no_port() -> Rule {
-    Rule::new("!has(self.interface) || !has(self.port)")
-        .message("does not go with interface: FRR takes a port for an address only; give address instead")
-        .field_path(".port")
 }
 
 fn internal_is_no_ebgp() -> Rule {

@@ -224,31 +224,32 @@ impl Reader {
 impl File {
     fn take(&mut self, document: &Document, part: &str, file: &str, offset: u64) {
         let at = |line: u64| Location { file: file.to_owned(), line: offset + line };
-        match (&document.key, &document.spec) {
-            (Some(key), Ok(spec)) => match self.objects.entry(key.clone()) {
+        let faults = match &document.spec {
+            Ok(spec) => match self.objects.entry(document.object.clone()) {
                 Entry::Occupied(first) => {
-                    let other = format!("line {}", first.get().line);
-                    self.rejected.push(conflict(key, at(document.line), &other));
+                    let other = format!("{file}:{}", first.get().line);
+                    return self.rejected.push(conflict(&document.object, at(document.line), &other));
                 }
                 Entry::Vacant(vacant) => {
                     vacant.insert(Found { spec: spec.clone(), line: offset + document.line });
+                    return;
                 }
             },
-            (key, Err(faults)) => {
-                match key {
-                    Some(key) => self.wrong.insert(key.clone()),
-                    None => self.unknown.insert(part.to_owned()),
-                };
-                self.rejected.extend(faults.iter().map(|fault| Rejection {
-                    object: document.object(),
-                    reason: fault.reason,
-                    location: Some(at(fault.line)),
-                    field: fault.field.clone(),
-                    message: fault.message.clone(),
-                }));
-            }
-            (None, Ok(_)) => {}
+            Err(faults) => faults,
+        };
+        if document.known {
+            self.wrong.insert(document.object.clone());
+        } else {
+            // With or without its marker it is the same document.
+            self.unknown.insert(part.strip_prefix("---").unwrap_or(part).trim().to_owned());
         }
+        self.rejected.extend(faults.iter().map(|fault| Rejection {
+            object: document.object.clone(),
+            reason: fault.reason,
+            location: Some(at(fault.line)),
+            field: fault.field.clone(),
+            message: fault.message.clone(),
+        }));
     }
 
     /// Whether an object of `before` is gone, or may be gone with a part that does not tell what it is.
@@ -269,12 +270,16 @@ impl File {
             }
         }
         for key in &self.kept {
-            let told = |rejection: &&mut Rejection| match self.wrong.contains(key) {
-                true => rejection.object == *key,
-                false => rejection.object.kind == Kind::Document,
+            let told = |rejection: &&mut Rejection| {
+                let wrong = self.wrong.contains(&rejection.object);
+                if self.wrong.contains(key) {
+                    rejection.object == *key
+                } else {
+                    !wrong && rejection.reason != Reason::Conflict
+                }
             };
             if let Some(rejection) = self.rejected.iter_mut().find(told) {
-                rejection.message.push_str(&format!("; {key} stays in force as it was"));
+                rejection.message = format!("{}; {key} stays in force as it was", rejection.message);
             }
         }
     }

@@ -12,9 +12,11 @@ use crate::snapshot::{Kind, ObjectRef, Reason};
 /// An object of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Document {
-    /// The object; `None` where the text does not tell.
-    pub(super) key: Option<ObjectRef>,
-    /// Line of its first field.
+    /// The object, as far as the text tells.
+    pub(super) object: ObjectRef,
+    /// Whether the text tells which object it is.
+    pub(super) known: bool,
+    /// Line of its name.
     pub(super) line: u64,
     /// Its spec, or what is wrong with it.
     pub(super) spec: Result<Spec, Vec<Fault>>,
@@ -34,7 +36,7 @@ pub(super) fn read(part: &str, schemas: &Schemas) -> Vec<Document> {
     match yaml::parse(part) {
         Ok(nodes) => nodes.iter().flat_map(|node| objects(node, schemas)).collect(),
         Err(error) => {
-            let message = format!("not YAML: {}", error.message);
+            let message = format!("not YAML: {}: check quotes, brackets and indentation here and above", error.message);
             vec![nameless(error.line, "", Reason::Unreadable, message)]
         }
     }
@@ -42,7 +44,8 @@ pub(super) fn read(part: &str, schemas: &Schemas) -> Vec<Document> {
 
 fn nameless(line: u64, field: &str, reason: Reason, message: String) -> Document {
     let fault = Fault { line, field: field.to_owned(), reason, message };
-    Document { key: None, line, spec: Err(vec![fault]) }
+    let object = ObjectRef { kind: Kind::Document, namespace: "?".to_owned(), name: "?".to_owned() };
+    Document { object, known: false, line, spec: Err(vec![fault]) }
 }
 
 fn objects(node: &Node, schemas: &Schemas) -> Vec<Document> {
@@ -67,13 +70,11 @@ fn objects(node: &Node, schemas: &Schemas) -> Vec<Document> {
         let message = format!("{api_version} is not served: write {GROUP}/{VERSION}");
         return vec![nameless(line_of("apiVersion"), "apiVersion", Reason::Unreadable, message)];
     }
-    match Resource::named(kind) {
-        Some(resource) => vec![object(resource, node, schemas)],
-        None => {
-            let message = format!("{kind:?} is no kind of {api_version}: use Underlay or L3VNI");
-            vec![nameless(line_of("kind"), "kind", Reason::Unreadable, message)]
-        }
-    }
+    let Some(resource) = Resource::named(kind) else {
+        let message = format!("{kind:?} is no kind of {api_version}: use Underlay or L3VNI");
+        return vec![nameless(line_of("kind"), "kind", Reason::Unreadable, message)];
+    };
+    vec![object(resource, node, schemas)]
 }
 
 fn not_an_object(node: &Node) -> Document {
@@ -91,38 +92,41 @@ fn object(resource: Resource, node: &Node, schemas: &Schemas) -> Document {
     let (value, lines) = node.split();
     let name = value.pointer("/metadata/name").and_then(Value::as_str);
     let namespace = value.pointer("/metadata/namespace").and_then(Value::as_str);
-    let key = ObjectRef {
-        kind: resource.kind(),
+    let object = ObjectRef {
+        kind: match resource {
+            Resource::Underlay => Kind::Underlay,
+            Resource::L3VNI => Kind::L3VNI,
+        },
         namespace: namespace.unwrap_or("default").to_owned(),
         name: name.unwrap_or("?").to_owned(),
     };
     let mut faults = metadata_faults(&value, &lines);
-    let judged = schemas.judge(resource, &value).map_err(|violations| {
-        violations.into_iter().map(|v| fault(&lines, Reason::Invalid, v.field, v.message)).collect::<Vec<_>>()
-    });
-    let spec = match judged {
+    let known = faults.is_empty();
+    // A name that is wrong in itself need not also be told to be no VRF name.
+    let name_is_told =
+        faults.iter().any(|fault| fault.field == "metadata.name") && value.pointer("/spec/vrf").is_none();
+    let spec = match schemas.judge(resource, &value) {
         Ok(spec) if faults.is_empty() => Ok(spec),
         Ok(_) => Err(faults),
-        Err(more) => {
-            // Without a usable name, rules on the name say nothing more.
-            faults.extend(more.into_iter().filter(|fault| !fault.field.is_empty() || name.is_some()));
+        Err(violations) => {
+            let told = |field: &str| name_is_told && field == "spec.vrf";
+            let more = violations.into_iter().filter(|violation| !told(&violation.field));
+            faults.extend(more.map(|violation| fault(&lines, violation.field, violation.message)));
             faults.sort();
             Err(faults)
         }
     };
-    let key = (name.is_some() || spec.is_err()).then_some(key);
-    Document { key, line: node.line, spec }
+    Document { object, known, line: lines.of("metadata.name"), spec }
 }
 
-fn fault(lines: &Lines, reason: Reason, field: String, message: String) -> Fault {
-    Fault { line: lines.of(&field), field, reason, message }
+fn fault(lines: &Lines, field: String, message: String) -> Fault {
+    Fault { line: lines.of(&field), field, reason: Reason::Invalid, message }
 }
 
 /// What the API server demands of names: a DNS subdomain for the object, a DNS label for the namespace (RFC 1123).
 fn metadata_faults(object: &Value, lines: &Lines) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let mut wrong =
-        |field: &str, message: String| faults.push(fault(lines, Reason::Invalid, field.to_owned(), message));
+    let mut wrong = |field: &str, message: String| faults.push(fault(lines, field.to_owned(), message));
     match object.pointer("/metadata/name") {
         None | Some(Value::Null) => wrong("metadata.name", "is missing: give the object a name".to_owned()),
         Some(Value::String(name)) if is_dns(name, 253, true) => {}
@@ -154,12 +158,4 @@ fn is_dns(name: &str, max_length: usize, dots: bool) -> bool {
             && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
     name.len() <= max_length && if dots { name.split('.').all(label) } else { label(name) }
-}
-
-impl Document {
-    /// The object for messages, known or not.
-    pub(super) fn object(&self) -> ObjectRef {
-        let unknown = || ObjectRef { kind: Kind::Document, namespace: "?".to_owned(), name: "?".to_owned() };
-        self.key.clone().unwrap_or_else(unknown)
-    }
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, INotifyWatcher, RecursiveMode, Watcher};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
@@ -136,10 +136,8 @@ fn note(writes: &mut Writes, eyes: &mut Eyes, event: &Event) -> bool {
         EventKind::Access(_) => return false,
         EventKind::Modify(ModifyKind::Data(_)) => Some(Happening::Written),
         EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_) => Some(Happening::Replaced),
-        // Permissions, and files that are born: empty ones that are then written, or whole ones (links).
-        EventKind::Modify(_)
-        | EventKind::Create(CreateKind::Any | CreateKind::File | CreateKind::Folder | CreateKind::Other) => None,
-        EventKind::Any | EventKind::Other => None,
+        // Permissions; files that are born, empty ones that are then written or whole ones (links); lost events.
+        EventKind::Modify(_) | EventKind::Create(_) | EventKind::Any | EventKind::Other => None,
     };
     if event.kind.is_remove() {
         event.paths.iter().for_each(|path| eyes.lost(path));

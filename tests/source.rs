@@ -1,0 +1,70 @@
+//! Cases of the directory source: `tests/source/<case>/` is read as a source would be, and `expected.txt` in it tells
+//! which objects are taken and what is said of the others. `PEROUTER_UPDATE=1` rewrites the expectations.
+
+#![allow(clippy::unwrap_used)] // outside of test functions, but in tests all the same
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use perouter::snapshot::{NodeIdentity, Snapshot};
+use perouter::source;
+
+/// Paths are relative to the package, which is where cargo runs tests.
+fn sub_directories(dir: &str) -> Vec<PathBuf> {
+    let mut dirs: Vec<PathBuf> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    dirs.sort();
+    dirs
+}
+
+fn read(dir: &Path) -> Snapshot {
+    source::read(dir, &dir.join("secrets"), &NodeIdentity::default()).unwrap()
+}
+
+fn told(snapshot: &Snapshot) -> String {
+    let mut text = String::new();
+    for object in &snapshot.underlays {
+        writeln!(text, "taken: {} asn {}", object.key, object.spec.asn).unwrap();
+    }
+    for object in &snapshot.l3vnis {
+        writeln!(text, "taken: {} vni {}", object.key, object.spec.vni).unwrap();
+    }
+    for rejection in &snapshot.rejected {
+        writeln!(text, "{rejection}").unwrap();
+    }
+    text
+}
+
+#[test]
+fn cases() {
+    let update = std::env::var_os("PEROUTER_UPDATE").is_some_and(|value| value == "1");
+    let mut wrong = Vec::new();
+    let cases = sub_directories("tests/source");
+    assert!(!cases.is_empty());
+    for case in cases {
+        let told = told(&read(&case));
+        let file = case.join("expected.txt");
+        if update {
+            fs::write(&file, &told).unwrap();
+        }
+        let wanted = fs::read_to_string(&file).unwrap_or_default();
+        if told != wanted {
+            let diff =
+                similar::TextDiff::from_lines(&wanted, &told).unified_diff().header("wanted", "told").to_string();
+            wrong.push(format!("{}\n{diff}", case.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_example_is_taken_whole() {
+    let examples = sub_directories("examples");
+    assert!(!examples.is_empty());
+    for example in examples {
+        let snapshot = read(&example);
+        assert_eq!(snapshot.rejected, [], "{}", example.display());
+        assert!(!snapshot.underlays.is_empty() && !snapshot.l3vnis.is_empty(), "{}", example.display());
+    }
+}
