@@ -27,7 +27,8 @@ proptest! {
         prop_assert_eq!(&frr.config().config, &a);
         let refused = now(apply::converge(&mut frr, &b)).unwrap();
         prop_assert_eq!(refused, vec![]);
-        prop_assert_eq!(frr.config().config, b);
+        let got = frr.config().config;
+        prop_assert!(got == b, "got:\n{got}\nwanted:\n{b}\nsent: {:#?}", frr.sent);
     }
 
     #[test]

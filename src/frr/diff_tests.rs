@@ -1,1 +1,179 @@
+use super::*;
+use crate::types::VrfName;
+use rstest::rstest;
 
+fn config(parts: &[(Daemon, &str)]) -> Config {
+    let mut config = Config::default();
+    for (daemon, text) in parts {
+        assert!(config.absorb(*daemon, Tree::parse(text)).is_empty());
+    }
+    config
+}
+
+fn bgp(lines: &str) -> Config {
+    config(&[(Daemon::Bgpd, &format!("router bgp 64514 vrf red\n{lines}"))])
+}
+
+fn red() -> Scope {
+    Scope::Vrf("red".parse::<VrfName>().unwrap())
+}
+
+fn sent(batches: &[Batch]) -> Vec<String> {
+    let commands = batches.iter().flat_map(|batch| &batch.commands);
+    commands.filter(|c| c.intent == Intent::Set).map(|c| c.line.send().to_owned()).collect()
+}
+
+fn edit_lines(have: &Config, want: &Config) -> Vec<String> {
+    let change = diff(have, want);
+    change.scopes.values().flat_map(|scope| sent(scope.batches())).collect()
+}
+
+#[rstest]
+#[case::value_is_replaced(" bgp router-id 10.0.0.1", " bgp router-id 10.0.0.2", &["bgp router-id 10.0.0.2"])]
+#[case::value_goes(
+    " neighbor 10.0.0.2 remote-as 1\n neighbor 10.0.0.2 timers 3 9",
+    " neighbor 10.0.0.2 remote-as 1",
+    &["no neighbor 10.0.0.2 timers"]
+)]
+#[case::another_as_is_no_other_neighbor(
+    " neighbor 10.0.0.2 remote-as 1\n neighbor 10.0.0.2 port 5",
+    " neighbor 10.0.0.2 remote-as external\n neighbor 10.0.0.2 port 5",
+    &["neighbor 10.0.0.2 remote-as external"]
+)]
+#[case::another_address_is_another_neighbor(
+    " neighbor 10.0.0.2 remote-as 1\n address-family ipv4 unicast\n  neighbor 10.0.0.2 activate",
+    " neighbor 10.0.0.3 remote-as 1\n address-family ipv4 unicast\n  neighbor 10.0.0.3 activate",
+    &["no neighbor 10.0.0.2 remote-as 1", "neighbor 10.0.0.3 remote-as 1", "neighbor 10.0.0.3 activate"]
+)]
+#[case::bfd_takes_its_profile_along(
+    " neighbor 10.0.0.2 remote-as 1\n neighbor 10.0.0.2 bfd\n neighbor 10.0.0.2 bfd profile p",
+    " neighbor 10.0.0.2 remote-as 1",
+    &["no neighbor 10.0.0.2 bfd"]
+)]
+#[case::a_new_target_comes_before_the_old_one_goes(
+    " address-family l2vpn evpn\n  route-target import 1:1",
+    " address-family l2vpn evpn\n  route-target import 1:2",
+    &["route-target import 1:2", "no route-target import 1:1"]
+)]
+#[case::lines_typed_by_hand_stay(" neighbor 10.0.0.2 description mine\n bgp dampening", "", &[])]
+fn an_edit_sends_its_own_lines_only(#[case] have: &str, #[case] want: &str, #[case] lines: &[&str]) {
+    assert_eq!(edit_lines(&bgp(have), &bgp(want)), lines);
+}
+
+#[test]
+fn a_policy_is_there_before_it_is_used_and_goes_after() {
+    let with = |digest: &str, prefix: &str| {
+        let map = format!("pe-vrf-red-in-v4-{digest}");
+        config(&[(
+            Daemon::Bgpd,
+            &format!(
+                "router bgp 64514 vrf red\n neighbor 10.0.0.2 remote-as 1\n address-family ipv4 unicast\n  \
+                 neighbor 10.0.0.2 route-map {map} in\nip prefix-list {map} seq 5 permit {prefix}\n\
+                 route-map {map} permit 10\n match ip address prefix-list {map}\n"
+            ),
+        )])
+    };
+    let lines = edit_lines(&with("0000000a", "10.0.0.0/8"), &with("0000000b", "10.0.0.0/9"));
+    let expected = [
+        "ip prefix-list pe-vrf-red-in-v4-0000000b seq 5 permit 10.0.0.0/9",
+        "route-map pe-vrf-red-in-v4-0000000b permit 10",
+        "match ip address prefix-list pe-vrf-red-in-v4-0000000b",
+        "neighbor 10.0.0.2 route-map pe-vrf-red-in-v4-0000000b in",
+        "no route-map pe-vrf-red-in-v4-0000000a permit 10",
+        "no ip prefix-list pe-vrf-red-in-v4-0000000a seq 5",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn commands_enter_and_leave_their_stanzas() {
+    let have = bgp(" bgp router-id 10.0.0.1");
+    let want = bgp(
+        " bgp router-id 10.0.0.1\n address-family ipv4 unicast\n  network 10.0.0.0/24\n address-family l2vpn evpn\n  advertise ipv4 unicast",
+    );
+    let change = diff(&have, &want);
+    let all: Vec<_> = change.scopes[&red()].batches()[0].commands.iter().map(ToString::to_string).collect();
+    let expected = [
+        "router bgp 64514 vrf red",
+        " address-family ipv4 unicast",
+        "  network 10.0.0.0/24",
+        " exit-address-family",
+        " address-family l2vpn evpn",
+        "  advertise ipv4 unicast",
+        " exit-address-family",
+        "exit",
+    ];
+    assert_eq!(all, expected);
+    assert_eq!(change.lines(), 4);
+}
+
+const VRF_RED: [(Daemon, &str); 3] = [
+    (Daemon::Zebra, "vrf red\n vni 100\n"),
+    (
+        Daemon::Bgpd,
+        "router bgp 64514 vrf red\n bgp router-id 10.0.0.1\nip prefix-list pe-vrf-red-in-v4-0000000a seq 5 permit 10.0.0.0/8\n\
+         route-map pe-vrf-red-in-v4-0000000a permit 10\n",
+    ),
+    (Daemon::Bfdd, "bfd\n profile pe-vrf-red-bfd-v4\n"),
+];
+
+#[test]
+fn another_vni_or_as_is_a_rebuild_and_a_missing_one_is_not() {
+    let have = config(&VRF_RED);
+    let other_vni = config(&[(Daemon::Zebra, "vrf red\n vni 101\n"), VRF_RED[1], VRF_RED[2]]);
+    assert!(matches!(diff(&have, &other_vni).scopes[&red()], ScopeChange::Rebuild(_)));
+    let other_as = config(&[VRF_RED[0], (Daemon::Bgpd, "router bgp 64515 vrf red\n"), VRF_RED[2]]);
+    assert!(matches!(diff(&have, &other_as).scopes[&red()], ScopeChange::Rebuild(_)));
+    // bgpd was restarted: zebra still has its part.
+    let half = config(&[VRF_RED[0]]);
+    assert!(matches!(diff(&half, &have).scopes[&red()], ScopeChange::Edit(_)));
+    assert!(matches!(diff(&Config::default(), &have).scopes[&red()], ScopeChange::Build(_)));
+    assert_eq!(diff(&have, &Config::default()).scopes[&red()], ScopeChange::Remove);
+}
+
+#[test]
+fn with_another_as_of_the_default_instance_all_vrfs_are_rebuilt() {
+    let with = |asn: u32| {
+        let mut config = config(&VRF_RED);
+        config.absorb(Daemon::Bgpd, Tree::parse(&format!("router bgp {asn}\n bgp router-id 10.0.0.1\n")));
+        config
+    };
+    let change = diff(&with(64514), &with(64999));
+    assert!(change.scopes.values().all(|scope| matches!(scope, ScopeChange::Rebuild(_))));
+    assert_eq!(change.scopes.len(), 2);
+}
+
+#[test]
+fn teardown_takes_the_vni_first_and_the_vrf_last() {
+    let Teardown { before, after } = teardown(&config(&VRF_RED), &red());
+    let steps: Vec<_> = before.iter().map(|b| (b.daemon, b.retry, sent(std::slice::from_ref(b)))).collect();
+    let expected = [
+        (Daemon::Zebra, false, vec!["no vni 100".to_owned()]),
+        (Daemon::Bgpd, true, vec!["no router bgp 64514 vrf red".to_owned()]),
+        (
+            Daemon::Bgpd,
+            false,
+            vec![
+                "no route-map pe-vrf-red-in-v4-0000000a permit 10".to_owned(),
+                "no ip prefix-list pe-vrf-red-in-v4-0000000a seq 5".to_owned(),
+            ],
+        ),
+        (Daemon::Bfdd, false, vec!["no profile pe-vrf-red-bfd-v4".to_owned()]),
+    ];
+    assert_eq!(steps, expected);
+    assert_eq!(sent(&after), ["no vrf red"]);
+}
+
+#[test]
+fn only_graceful_restart_resets_sessions_by_our_hand() {
+    let change = diff(&bgp(" bgp router-id 10.0.0.1"), &bgp(" bgp router-id 10.0.0.1\n bgp graceful-restart"));
+    let last = change.scopes[&red()].batches().last().unwrap();
+    assert_eq!((last.mode, sent(std::slice::from_ref(last))), (Mode::Exec, vec!["clear bgp vrf red *".to_owned()]));
+}
+
+#[test]
+fn lines_typed_by_hand_are_reported() {
+    let have = bgp(" bgp router-id 10.0.0.1\n bgp dampening");
+    let unknown = diff(&have, &bgp(" bgp router-id 10.0.0.1")).unknown;
+    assert_eq!(unknown, [(red(), Daemon::Bgpd, "bgp dampening".to_owned())].into());
+}

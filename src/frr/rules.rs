@@ -51,7 +51,8 @@ const RULES: &[Rule] = &[
     value(2, "match ipv6 address prefix-list ="),
     value(2, "set local-preference ="),
     value(2, "set community .."),
-    stanza(3, "bfd"),
+    // Shared by all scopes, so never taken away as a whole.
+    Rule { removal: Removal::Empty, ..stanza(3, "bfd") },
     stanza(3, "profile *"),
     Rule { removal: Removal::Default("detect-multiplier 3"), ..value(3, "detect-multiplier =") },
     Rule { removal: Removal::Default("transmit-interval 300"), ..value(3, "transmit-interval =") },

@@ -9,7 +9,7 @@ use perouter::frr::model::{
 };
 use perouter::types::{Asn, Community, Family, RouteTarget, Secret, Vni, VrfName};
 use proptest::collection::{btree_map, btree_set, vec};
-use proptest::option::of;
+use proptest::option::{of, weighted};
 use proptest::prelude::*;
 
 const OWN_AS: u32 = 64514;
@@ -133,7 +133,7 @@ fn both(len: (u8, u8)) -> impl Strategy<Value = IpNet> {
 
 /// An IP-VRF; VNIs of `base` and above.
 pub fn ip_vrf(base: u32) -> BoxedStrategy<IpVrf> {
-    let own = prop_oneof![4 => Just(OWN_AS), 1 => Just(65100u32)];
+    let own = prop_oneof![9 => Just(OWN_AS), 1 => Just(65100u32)];
     own.prop_flat_map(move |own| {
         let sessions = (of(host(Family::Ipv4, own)), of(host(Family::Ipv6, own)));
         let routes = (
@@ -142,7 +142,7 @@ pub fn ip_vrf(base: u32) -> BoxedStrategy<IpVrf> {
             btree_set(community(), 0..4),
         );
         let targets = (btree_set(target(), 0..3), btree_set(target(), 0..3));
-        (prop_oneof![4 => Just(base), 1 => Just(base + 1)], 1..4u8, targets, sessions, of(restart()), routes).prop_map(
+        (prop_oneof![9 => Just(base), 1 => Just(base + 1)], 1..4u8, targets, sessions, of(restart()), routes).prop_map(
             move |(vni, id, (import, export), (s4, s6), graceful_restart, (networks, aggregates, communities))| {
                 let mut sessions = BTreeMap::new();
                 sessions.extend(s4.map(|session| (Family::Ipv4, session)));
@@ -174,7 +174,7 @@ fn underlay() -> BoxedStrategy<UnderlayInstance> {
     ];
     let vteps: BTreeSet<IpNet> =
         ["100.65.0.1/32", "100.65.0.2/32", "2001:db8:65::1/128"].map(|n| n.parse().unwrap()).into();
-    let own = prop_oneof![4 => Just(OWN_AS), 1 => Just(64600u32)];
+    let own = prop_oneof![9 => Just(OWN_AS), 1 => Just(64600u32)];
     own.prop_flat_map(move |own| {
         let neighbors = btree_map(prop::sample::select(peers.clone()), neighbor(own), 0..4);
         let networks = btree_set(prop::sample::select(vteps.iter().copied().collect::<Vec<_>>()), 1..3);
@@ -193,8 +193,8 @@ fn underlay() -> BoxedStrategy<UnderlayInstance> {
 
 /// A whole node: an underlay, or none and then no VRF either, and up to three VRFs.
 pub fn router() -> BoxedStrategy<RouterConfig> {
-    let vrfs = (of(ip_vrf(100)), of(ip_vrf(200)), of(ip_vrf(300)));
-    (of(underlay()), vrfs)
+    let vrfs = (weighted(0.8, ip_vrf(100)), of(ip_vrf(200)), of(ip_vrf(300)));
+    (weighted(0.9, underlay()), vrfs)
         .prop_map(|(underlay, (red, blue, dashed))| {
             let named = [("red", red), ("blue", blue), ("in-v4", dashed)];
             let named = named.into_iter().filter_map(|(name, vrf)| Some((name.parse::<VrfName>().unwrap(), vrf?)));

@@ -1,0 +1,126 @@
+//! A router for one test: FRR's daemons in network, mount and process namespaces of their own. Its process namespace
+//! ends with the shell that is its first process, and that ends when this test process closes its standard input, however
+//! that comes about: nothing stays behind.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use perouter::frr::vty_routing::VtyRouting;
+
+const FRR: &str = "/usr/lib/frr";
+const DAEMONS: [&str; 4] = ["zebra", "bgpd", "bfdd", "staticd"];
+
+/// Whether tests with real FRR can run here; where not, tells why, and fails in CI.
+pub fn can_run() -> bool {
+    let reason = if !nix::unistd::geteuid().is_root() {
+        "not root"
+    } else if DAEMONS.iter().any(|daemon| !PathBuf::from(FRR).join(daemon).exists()) {
+        "FRR is not installed in /usr/lib/frr"
+    } else {
+        return true;
+    };
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "test with real FRR cannot run: {reason}");
+    eprintln!("SKIPPED: {reason}");
+    false
+}
+
+/// A running router.
+pub struct Router {
+    shell: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    directory: tempfile::TempDir,
+}
+
+impl Router {
+    /// Starts the daemons and waits until each listens.
+    pub fn start() -> Self {
+        let directory = tempfile::Builder::new().prefix("pfrr-").tempdir_in("/tmp").unwrap();
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut shell = Command::new("unshare")
+            .args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "--propagation", "private", "sh"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let input = shell.stdin.take();
+        let output = BufReader::new(shell.stdout.take().unwrap());
+        let mut router = Self { shell, input, output, directory };
+        router.run_daemons();
+        router
+    }
+
+    fn run_daemons(&mut self) {
+        let dir = self.directory.path().display().to_string();
+        self.run("mount -t tmpfs none /run && mkdir /run/netns && ip link set lo up");
+        self.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+        self.run(&format!("mkdir {dir}/vty {dir}/ns && chown frr:frr {dir} {dir}/vty"));
+        for daemon in DAEMONS {
+            let more = match daemon {
+                "zebra" => "-n".to_owned(),
+                "bfdd" => format!("--bfdctl {dir}/bfdd.sock"),
+                _ => String::new(),
+            };
+            self.run(&format!(
+                "{FRR}/{daemon} -u frr -g frr -f /dev/null --vty_socket {dir}/vty -i {dir}/{daemon}.pid \
+                 -z {dir}/zserv.api -P 0 --log file:{dir}/{daemon}.log {more} </dev/null >/dev/null 2>{dir}/{daemon}.err &"
+            ));
+            self.await_listening(daemon);
+        }
+    }
+
+    /// The file is there before somebody listens: connect to know.
+    fn await_listening(&self, daemon: &str) {
+        let socket = self.directory.path().join("vty").join(format!("{daemon}.vty"));
+        let end = Instant::now() + Duration::from_secs(20);
+        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+            assert!(Instant::now() < end, "{daemon} does not listen");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Runs a shell command inside; gives its standard output.
+    pub fn run(&mut self, command: &str) -> String {
+        let input = self.input.as_mut().unwrap();
+        writeln!(input, "{command}\necho \"@@ $?\"").unwrap();
+        let mut text = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(self.output.read_line(&mut line).unwrap() > 0, "the router's shell ended in `{command}`");
+            if let Some(status) = line.strip_prefix("@@ ") {
+                assert_eq!(status.trim(), "0", "`{command}`: {text}");
+                return text;
+            }
+            text.push_str(&line);
+        }
+    }
+
+    /// An empty namespace, ready before zebra sees it: made aside and linked into zebra's directory.
+    pub fn add_vrf(&mut self, vrf: &str) {
+        let file = self.directory.path().join("ns").join(vrf).display().to_string();
+        self.run(&format!("touch {file} && unshare --net={file} ip link set lo up && ln -s {file} /run/netns/{vrf}"));
+    }
+
+    /// Takes the namespace away.
+    pub fn remove_vrf(&mut self, vrf: &str) {
+        let file = self.directory.path().join("ns").join(vrf).display().to_string();
+        self.run(&format!("rm /run/netns/{vrf} && umount {file} && rm {file}"));
+    }
+
+    /// Its vty sockets.
+    pub fn routing(&self) -> VtyRouting {
+        VtyRouting::new(self.directory.path().join("vty"), Duration::from_secs(10))
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        // The shell is the first process of its namespace: with it all others end.
+        let _ = self.shell.wait();
+    }
+}
