@@ -3,12 +3,17 @@
 //! In: parsed arguments. Out: calls of the library and their results as text. It must not hold what a test could want:
 //! that belongs to the library.
 
+#![expect(clippy::doc_markdown, reason = "doc comments are the help texts here")]
+
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use perouter_lab::cluster::HostSide;
+use perouter_lab::demo::{Console, Demo};
 use perouter_lab::lab::{self, Lab};
 use perouter_lab::topology::{LabName, Topology, read_topology};
-use perouter_lab::{graph, inspect};
+use perouter_lab::{graph, inspect, metallb, web};
 use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -53,6 +58,26 @@ enum Command {
         #[arg(last = true, required = true)]
         words: Vec<String>,
     },
+    /// MetalLB with FRR-K8s on a cluster node, played by an FRR of its own
+    HostBgp {
+        #[command(subcommand)]
+        action: HostBgp,
+    },
+    /// Show what the router is for
+    Demo {
+        #[command(subcommand)]
+        which: DemoCommand,
+    },
+    /// Serve a page that says who answers whom
+    #[command(hide = true)]
+    Web {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        service: String,
+        #[arg(long)]
+        node: String,
+    },
     /// Draw a topology
     Graph {
         #[command(flatten)]
@@ -60,6 +85,77 @@ enum Command {
         /// What to draw for
         #[arg(short, long, value_enum, default_value_t = graph::Style::Text)]
         output: graph::Style,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum HostBgp {
+    /// Print the configuration that a node's FRR would have
+    Render {
+        #[command(flatten)]
+        host: Host,
+    },
+    /// Start FRR and the web servers in a node; every service is announced
+    Start {
+        #[command(flatten)]
+        host: Host,
+    },
+    /// End FRR in a node
+    Stop {
+        #[command(flatten)]
+        host: Host,
+    },
+    /// Announce a service from a node
+    Announce {
+        #[command(flatten)]
+        host: Host,
+        /// The service
+        service: String,
+    },
+    /// Take the announcement of a service back on a node
+    Withdraw {
+        #[command(flatten)]
+        host: Host,
+        /// The service
+        service: String,
+    },
+}
+
+/// A cluster node and what MetalLB would have it do.
+#[derive(Debug, Args)]
+struct Host {
+    #[command(flatten)]
+    which: Which,
+    /// Manifests that a user would apply
+    #[arg(short, long, value_name = "FILE", default_value = "examples/metallb/metallb.yaml")]
+    manifest: PathBuf,
+    /// The node's short name
+    node: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum DemoCommand {
+    /// A MetalLB service of the red VNI answers a red host behind a remote leaf, and not a blue one
+    #[command(after_help = "Example:\n  KEEP=1 perouter-lab demo metallb")]
+    Metallb {
+        /// Leave the lab up
+        #[arg(long, env = "KEEP", value_parser = clap::builder::FalseyValueParser::new())]
+        keep: bool,
+        /// The router's program; the one beside this program if not given
+        #[arg(long, env = "PEROUTER", value_name = "PATH")]
+        perouter: Option<PathBuf>,
+        /// Folder with clab/ and examples/
+        #[arg(long, default_value = ".")]
+        root: PathBuf,
+        /// Name of the lab, in place of the topology's
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Take the demo's lab away
+    Down {
+        /// Name of the lab
+        #[arg(long, default_value = "kind")]
+        name: String,
     },
 }
 
@@ -112,6 +208,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Destroy(which) => destroy(&which.lab()?)?,
         Command::Inspect { which, output } => show(&which, output)?,
         Command::Exec { which, node, words } => return exec(&which, &node, &words),
+        Command::HostBgp { action } => host_bgp(&action)?,
+        Command::Demo { which } => return demo(which),
+        Command::Web { listen, service, node } => {
+            web::serve(&TcpListener::bind(listen)?, &web::Page { service, node })?;
+        }
         Command::Graph { which, output } => print(&graph::draw(&which.topology()?, output))?,
     }
     Ok(ExitCode::SUCCESS)
@@ -154,6 +255,50 @@ fn exec(which: &Which, node: &str, words: &[String]) -> anyhow::Result<ExitCode>
     let signal = std::os::unix::process::ExitStatusExt::signal(&status);
     let code = status.code().or(signal.map(|signal| 128 + signal)).and_then(|code| u8::try_from(code).ok());
     Ok(ExitCode::from(code.unwrap_or(1)))
+}
+
+impl Host {
+    fn side(&self) -> anyhow::Result<HostSide> {
+        let announcer = metallb::read_manifests(&self.manifest)?;
+        Ok(HostSide::new(Lab::open(&self.which.lab()?)?.node(&self.node)?, &announcer))
+    }
+}
+
+fn host_bgp(action: &HostBgp) -> anyhow::Result<()> {
+    match action {
+        HostBgp::Render { host } => {
+            print(&metallb::frr_conf(&metallb::read_manifests(&host.manifest)?, &host.node))?;
+        }
+        HostBgp::Start { host } => {
+            let side = host.side()?;
+            side.start()?;
+            side.serve_from(&std::env::current_exe()?)?;
+        }
+        HostBgp::Stop { host } => host.side()?.stop()?,
+        HostBgp::Announce { host, service } => host.side()?.announce(service)?,
+        HostBgp::Withdraw { host, service } => host.side()?.withdraw(service)?,
+    }
+    Ok(())
+}
+
+fn demo(which: DemoCommand) -> anyhow::Result<ExitCode> {
+    let name_of = |name: &str| LabName::new(name).with_context(|| format!("`{name}` is no name for a lab"));
+    let (keep, perouter, root, name) = match which {
+        DemoCommand::Down { name } => {
+            destroy(&name_of(&name)?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        DemoCommand::Metallb { keep, perouter, root, name } => (keep, perouter, root, name),
+    };
+    let own_program = std::env::current_exe()?;
+    let perouter = perouter.unwrap_or_else(|| own_program.with_file_name("perouter"));
+    let root = std::fs::canonicalize(&root).with_context(|| format!("no folder {}", root.display()))?;
+    let name = name.as_deref().map(name_of).transpose()?;
+    let demo = Demo { root, perouter, own_program, name, keep };
+    let Err(error) = demo.run(&mut Console::new(demo.steps())) else { return Ok(ExitCode::SUCCESS) };
+    let (logs, look) = (error.logs.display().to_string(), error.look.clone());
+    eprintln!("\n{:#}\n  logs: {logs}\n  look: {look}\n  down: perouter-lab demo down", anyhow::Error::from(*error));
+    Ok(ExitCode::FAILURE)
 }
 
 /// Prints; a reader that has gone away (`| head`) is no error.

@@ -11,16 +11,27 @@ use crate::node::{Node, NodeError};
 /// The shell library with which FRR's own service script and container image start the daemons.
 pub const FRR_COMMON: &str = "/usr/lib/frr/frrcommon.sh";
 
+/// Which of a node's FRRs is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instance {
+    /// The node's own: /etc/frr, /run/frr.
+    Main,
+    /// One beside it, in FRR's words a pathspace: /etc/frr/NAME, /run/frr/NAME, `vtysh -N NAME`.
+    Named(&'static str),
+}
+
 /// `all_start` gives the status of `vtysh -b`, so that a line that FRR refuses is an error here.
-const START: &str = r#"
+const PRELUDE: &str = r#"
 log_success_msg() { :; }
 log_warning_msg() { echo "$*"; }
 log_failure_msg() { echo "$*"; failed=yes; }
 mkdir -p /var/log/frr && chown frr:frr /var/log/frr
 . /usr/lib/frr/frrcommon.sh
-all_start >/run/frr-start.log 2>&1 </dev/null || failed=yes
-[ -z "$failed" ] || { cat /run/frr-start.log; exit 1; }
+said=$(mktemp)
 "#;
+const START: &str = r#"all_start >"$said" 2>&1 </dev/null || failed=yes"#;
+const STOP: &str = r#"all_stop >"$said" 2>&1 </dev/null || failed=yes"#;
+const END: &str = r#"[ -z "$failed" ] || cat "$said"; rm "$said"; [ -z "$failed" ]"#;
 
 /// Whether FRR is installed on the machine.
 pub fn installed() -> bool {
@@ -28,6 +39,35 @@ pub fn installed() -> bool {
 }
 
 /// Starts the daemons; returns when all listen and have their configuration.
-pub fn start(node: &Node) -> Result<(), NodeError> {
-    node.check_for(Duration::from_secs(60), &["bash", "-c", START]).map(drop)
+pub fn start(node: &Node, instance: Instance) -> Result<(), NodeError> {
+    act(node, instance, START)
+}
+
+/// Ends the daemons, zebra last.
+pub fn stop(node: &Node, instance: Instance) -> Result<(), NodeError> {
+    act(node, instance, STOP)
+}
+
+/// Runs vtysh with these commands and gives what it printed.
+pub fn vtysh(node: &Node, instance: Instance, commands: &[&str]) -> Result<String, NodeError> {
+    let mut words = vec!["vtysh"];
+    if let Instance::Named(name) = instance {
+        words.extend(["-N", name]);
+    }
+    words.extend(commands.iter().flat_map(|command| ["-c", *command]));
+    node.check(&words)
+}
+
+/// Runs one `show … json` command and gives what it means; nothing when FRR did not answer with JSON.
+pub fn show(node: &Node, instance: Instance, command: &str) -> Result<Option<serde_json::Value>, NodeError> {
+    vtysh(node, instance, &[command]).map(|text| serde_json::from_str(&text).ok())
+}
+
+fn act(node: &Node, instance: Instance, action: &str) -> Result<(), NodeError> {
+    let script = [PRELUDE, action, "\n", END].concat();
+    let pathspace = match instance {
+        Instance::Main => "FRR_PATHSPACE=".to_owned(),
+        Instance::Named(name) => format!("FRR_PATHSPACE={name}"),
+    };
+    node.check_for(Duration::from_secs(60), &["env", &pathspace, "bash", "-c", &script]).map(drop)
 }

@@ -13,9 +13,9 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, sethostname};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::namespace::{NamespaceError, on_own_thread};
 use crate::rootfs::{NodeRoot, RootError, enter_root};
@@ -135,16 +135,27 @@ fn holder_of(pid: Pid) -> Option<Holder> {
     (*mark == MARK).then(|| Holder { lab: (*lab).to_owned(), long_name: (*long_name).to_owned(), pid })
 }
 
-/// Kills a node's processes and returns when the kernel has let go of them.
-pub fn end(holder: &Holder) -> Result<(), HolderError> {
-    match kill(holder.pid, Signal::SIGKILL) {
-        Ok(()) | Err(Errno::ESRCH) => {}
-        Err(source) => return Err(HolderError::Kill { pid: holder.pid, source }),
+/// Kills the processes of these nodes and returns when the kernel has let go of their namespaces.
+pub fn end(holders: &[Holder]) -> Result<(), HolderError> {
+    let spaces: Vec<_> = holders.iter().map(|holder| pid_namespace(holder.pid)).collect();
+    for holder in holders {
+        match kill(holder.pid, Signal::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(source) => return Err(HolderError::Kill { pid: holder.pid, source }),
+        }
     }
-    let what = format!("the end of process {} ({})", holder.pid, holder.long_name);
-    wait::until(&what, Duration::from_secs(10), Duration::from_millis(1), || gone(holder.pid).then_some(()))?;
+    let start = Instant::now();
+    for (holder, space) in holders.iter().zip(spaces) {
+        let what = format!("the end of process {} ({})", holder.pid, holder.long_name);
+        let released = || start.elapsed() > REAPING && space.as_deref().is_some_and(|space| !anyone_holds(space));
+        let ended = || (gone(holder.pid) || released()).then_some(());
+        wait::until(&what, Duration::from_secs(10), Duration::from_millis(1), ended)?;
+    }
     Ok(())
 }
+
+/// How long the dead may wait for their parents to reap them.
+const REAPING: Duration = Duration::from_millis(300);
 
 /// Process 1 of a PID namespace becomes a zombie only after all others in it are gone and reaped.
 fn gone(pid: Pid) -> bool {
@@ -153,6 +164,20 @@ fn gone(pid: Pid) -> bool {
     if matches!(reaped, Ok(status) if status.pid().is_some()) {
         return true;
     }
-    let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
+    // The name in parentheses may hold anything: the state comes after the last of them (proc(5)).
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
+}
+
+/// Whether a process of this PID namespace still has its other namespaces. One that is dead and not yet reaped by a
+/// parent outside keeps process 1 waiting, but it has let go of them (the link is gone then).
+fn anyone_holds(space: &Path) -> bool {
+    let Ok(entries) = fs::read_dir("/proc") else { return true };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw);
+    let mut members = pids.filter(|pid| pid_namespace(*pid).as_deref() == Some(space));
+    members.any(|pid| fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok())
+}
+
+fn pid_namespace(pid: Pid) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
 }

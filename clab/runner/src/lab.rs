@@ -62,7 +62,16 @@ pub enum LabError {
     /// FRR is not installed.
     #[error("node `{0}` runs FRR, which this machine does not have; install it: apt-get install frr")]
     NoFrr(NodeName),
-    /// A node did not come up or go down.
+    /// A node did not go down.
+    #[error("lab `{lab}` is not gone")]
+    End {
+        /// The lab.
+        lab: LabName,
+        /// Why.
+        #[source]
+        source: HolderError,
+    },
+    /// A node did not come up.
     #[error("node `{node}`")]
     Holder {
         /// Its long name.
@@ -187,9 +196,7 @@ pub fn destroy(name: &LabName) -> Result<Destroyed, LabError> {
     }
     names.sort();
     names.dedup();
-    for holder in &holders {
-        holder::end(holder).map_err(|source| LabError::Holder { node: holder.long_name.clone(), source })?;
-    }
+    holder::end(&holders).map_err(|source| LabError::End { lab: name.clone(), source })?;
     let mut namespaces = 0;
     for name in &names {
         namespaces += usize::from(wiring::detach(name)?);
@@ -268,7 +275,7 @@ fn start_program(topology: &Topology, node: &Node) -> Result<(), NodeError> {
     let Some(spec) = topology.nodes.get(node.name()) else { return Ok(()) };
     match (&spec.cmd, program(spec)) {
         (Some(command), _) => node.spawn(command, &node.log_folder().join("cmd.log")).map(drop),
-        (None, Program::Frr) => frr::start(node),
+        (None, Program::Frr) => frr::start(node, frr::Instance::Main),
         (None, Program::Idle) => Ok(()),
     }
 }

@@ -1,4 +1,7 @@
 //! Lab runner.
+pub mod cluster;
+pub mod demo;
+pub mod evpn;
 pub mod frr;
 pub mod graph;
 pub mod holder;
@@ -12,6 +15,7 @@ pub mod rootfs;
 pub mod state;
 pub mod topology;
 pub mod wait;
+pub mod web;
 pub mod wiring;
 pub mod words;
 pub mod yaml;

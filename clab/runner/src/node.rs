@@ -255,6 +255,13 @@ impl Background {
     }
 }
 
+impl Drop for Background {
+    fn drop(&mut self) {
+        // One that has ended is reaped; one that runs goes on and is reaped by whoever inherits it.
+        let _ = self.child.try_wait();
+    }
+}
+
 fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX))
 }

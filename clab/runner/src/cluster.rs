@@ -1,0 +1,179 @@
+//! The host side of a cluster node: `MetalLB`'s BGP, and the services behind it.
+//!
+//! In: a node and what `MetalLB` would have it do. Out: an FRR of its own beside the router, addresses on `lo`, and
+//! announcements that can be switched. It must not touch the router: they meet on the veth alone.
+//!
+//! The FRR is FRR's pathspace `host`: /etc/frr/host, /run/frr/host, `vtysh -N host`.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use crate::frr::{self, Instance};
+use crate::metallb::{Announcer, Service, frr_conf, host_prefix};
+use crate::node::{Background, Node, NodeError};
+use crate::web::{Page, Server, WebError};
+
+/// The pathspace of the host side.
+pub const HOST: Instance = Instance::Named("host");
+
+const DAEMONS: &str = "zebra=yes\nbgpd=yes\nstaticd=yes\nvtysh_enable=yes\n\
+                       zebra_options=\"-A 127.0.0.1 -s 90000000\"\nbgpd_options=\"-A 127.0.0.1\"\n\
+                       staticd_options=\"-A 127.0.0.1\"\n";
+
+/// The host side could not be set up or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// A command in the node failed.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// A web server could not be started.
+    #[error(transparent)]
+    Web(#[from] WebError),
+    /// A file of the node cannot be written.
+    #[error("cannot write {}", path.display())]
+    File {
+        /// The path on the machine.
+        path: PathBuf,
+        /// What the kernel says.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no such service.
+    #[error("there is no service `{name}`; there are {known}")]
+    UnknownService {
+        /// The name.
+        name: String,
+        /// The services of the manifests.
+        known: String,
+    },
+}
+
+/// The host side of one node.
+#[derive(Debug, Clone)]
+pub struct HostSide {
+    node: Node,
+    announcer: Announcer,
+}
+
+impl HostSide {
+    /// The host side of a node; nothing happens yet.
+    pub fn new(node: &Node, announcer: &Announcer) -> Self {
+        Self { node: node.clone(), announcer: announcer.clone() }
+    }
+
+    /// The node.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Puts the services' addresses on `lo` and starts FRR; all services are announced.
+    pub fn start(&self) -> Result<(), ClusterError> {
+        for service in self.announcer.services.values() {
+            self.address(service)?;
+        }
+        let folder = self.node.file("/etc/frr/host");
+        fs::create_dir_all(&folder).map_err(at(&folder))?;
+        let conf = frr_conf(&self.announcer, self.node.name().as_str());
+        for (name, text) in
+            [("daemons", DAEMONS), ("frr.conf", &conf), ("vtysh.conf", "service integrated-vtysh-config\n")]
+        {
+            let path = folder.join(name);
+            fs::write(&path, text).map_err(at(&path))?;
+        }
+        Ok(frr::start(&self.node, HOST)?)
+    }
+
+    /// Ends FRR and takes the addresses away.
+    pub fn stop(&self) -> Result<(), ClusterError> {
+        frr::stop(&self.node, HOST)?;
+        for address in self.announcer.services.values().flat_map(|service| &service.addresses) {
+            self.node.check(&["ip", "address", "del", &host_prefix(*address).to_string(), "dev", "lo"])?;
+        }
+        Ok(())
+    }
+
+    /// Announces a service, as `MetalLB` does it when this node has an endpoint of it.
+    pub fn announce(&self, service: &str) -> Result<(), ClusterError> {
+        self.set_networks(service, "network")
+    }
+
+    /// Takes the announcement back; the service still answers.
+    pub fn withdraw(&self, service: &str) -> Result<(), ClusterError> {
+        self.set_networks(service, "no network")
+    }
+
+    /// Serves all services from threads of this process until the servers are dropped.
+    pub fn serve(&self) -> Result<Vec<Server>, ClusterError> {
+        let start = |(page, address)| Server::start(&self.node, address, page).map_err(ClusterError::from);
+        self.pages().map(start).collect()
+    }
+
+    /// Serves all services from processes in the node, each running `program web …`; they go with the node.
+    pub fn serve_from(&self, program: &Path) -> Result<Vec<Background>, ClusterError> {
+        let start = |(page, address): (Page, SocketAddr)| {
+            let log = self.node.log_folder().join(format!("web-{}.log", page.service));
+            let (program, listen) = (program.to_string_lossy(), address.to_string());
+            let words = [&*program, "web", "--listen", &listen, "--service", &page.service, "--node", &page.node];
+            self.node.spawn(&words, &log).map_err(ClusterError::from)
+        };
+        self.pages().map(start).collect()
+    }
+
+    /// Runs commands in the vtysh of the host side.
+    pub fn vtysh(&self, commands: &[&str]) -> Result<String, ClusterError> {
+        Ok(frr::vtysh(&self.node, HOST, commands)?)
+    }
+
+    /// Neighbors by their state, as `show bgp summary json` has it: address, name of the peer, state.
+    pub fn sessions(&self) -> Result<Vec<(String, String, String)>, ClusterError> {
+        let summary = frr::show(&self.node, HOST, "show bgp summary json")?.unwrap_or_default();
+        let state = |address: &str| {
+            let mut families = ["ipv4Unicast", "ipv6Unicast"].iter();
+            let found = families.find_map(|family| summary[family]["peers"][address]["state"].as_str());
+            found.unwrap_or("Idle").to_owned()
+        };
+        let sessions = self.announcer.sessions.iter();
+        Ok(sessions
+            .map(|(address, session)| (address.to_string(), session.name.clone(), state(&address.to_string())))
+            .collect())
+    }
+
+    fn pages(&self) -> impl Iterator<Item = (Page, SocketAddr)> + '_ {
+        let page = |service: &String| Page { service: service.clone(), node: self.node.name().to_string() };
+        self.announcer.services.iter().flat_map(move |(name, service)| {
+            let addresses = service.addresses.iter();
+            addresses.map(move |address| (page(name), SocketAddr::new(*address, service.port)))
+        })
+    }
+
+    fn address(&self, service: &Service) -> Result<(), ClusterError> {
+        for address in &service.addresses {
+            let prefix = host_prefix(*address).to_string();
+            let nodad = if address.is_ipv4() { &[][..] } else { &["nodad"] };
+            let words = ["ip", "address", "replace", &prefix, "dev", "lo"];
+            self.node.check(&[&words, nodad].concat())?;
+        }
+        Ok(())
+    }
+
+    fn set_networks(&self, name: &str, verb: &str) -> Result<(), ClusterError> {
+        let service = self.announcer.services.get(name).ok_or_else(|| ClusterError::UnknownService {
+            name: name.to_owned(),
+            known: self.announcer.services.keys().cloned().collect::<Vec<_>>().join(", "),
+        })?;
+        let mut lines = vec!["configure terminal".to_owned(), format!("router bgp {}", self.announcer.asn)];
+        for address in &service.addresses {
+            let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
+            lines.push(format!("address-family {family} unicast"));
+            lines.push(format!("{verb} {}", host_prefix(*address)));
+            lines.push("exit-address-family".to_owned());
+        }
+        self.vtysh(&lines.iter().map(String::as_str).collect::<Vec<_>>()).map(drop)
+    }
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> ClusterError {
+    move |source| ClusterError::File { path: path.to_owned(), source }
+}

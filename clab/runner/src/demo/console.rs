@@ -1,0 +1,112 @@
+//! The demo's lines.
+//!
+//! In: steps and what they found. Out: lines on standard output, in colour on a terminal alone. It must not decide
+//! whether a step is good.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// Where the demo is told.
+#[derive(Debug)]
+pub struct Console {
+    colour: bool,
+    start: Instant,
+    title: &'static str,
+    step_start: Instant,
+    number: usize,
+    of: usize,
+}
+
+const GREEN: &str = "32";
+const RED: &str = "31";
+const BOLD: &str = "1";
+const DIM: &str = "2";
+
+impl Console {
+    /// A console for so many steps.
+    pub fn new(of: usize) -> Self {
+        let now = Instant::now();
+        let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self { colour, start: now, title: "", step_start: now, number: 0, of }
+    }
+
+    /// Number of the step that runs, and of all.
+    pub fn position(&self) -> (usize, usize) {
+        (self.number, self.of)
+    }
+
+    /// Title of the step that runs.
+    pub fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// A line above all steps.
+    pub fn headline(&self, text: &str) {
+        self.line(&format!("{}\n", self.paint(BOLD, text)));
+    }
+
+    /// A step begins; on a terminal its line stands there while it runs.
+    pub fn begin(&mut self, title: &'static str) {
+        (self.title, self.step_start, self.number) = (title, Instant::now(), self.number + 1);
+        if self.colour {
+            self.write(&format!("{} {title} …", self.paint(DIM, &self.mark("·"))));
+        }
+    }
+
+    /// The step is done, and this is what it found.
+    pub fn done(&mut self, found: &str) {
+        self.finish(GREEN, "✓");
+        for line in found.lines() {
+            self.line(&format!("        {line}"));
+        }
+        self.line("");
+    }
+
+    /// The step failed.
+    pub fn failed(&mut self) {
+        self.finish(RED, "✗");
+    }
+
+    /// Plain lines, indented like findings.
+    pub fn lines(&self, text: &str) {
+        for line in text.lines() {
+            self.line(&format!("  {line}"));
+        }
+    }
+
+    /// Time since the first line.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The last line.
+    pub fn verdict(&self, text: &str) {
+        self.line(&self.paint(GREEN, text));
+    }
+
+    fn finish(&self, colour: &str, mark: &str) {
+        let took = format!("{:5.1} s", self.step_start.elapsed().as_secs_f64());
+        let wide = format!("{:<66}", self.title);
+        let again = if self.colour { "\r\x1b[K" } else { "" };
+        self.line(&format!("{again}{} {wide} {}", self.paint(colour, &self.mark(mark)), self.paint(DIM, &took)));
+    }
+
+    fn mark(&self, mark: &str) -> String {
+        format!("{mark} [{}/{}]", self.number, self.of)
+    }
+
+    fn paint(&self, colour: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn line(&self, text: &str) {
+        self.write(&format!("{text}\n"));
+    }
+
+    #[expect(clippy::unused_self, reason = "all output goes through the console")]
+    fn write(&self, text: &str) {
+        let mut stdout = io::stdout().lock();
+        // Nobody listens any more: the demo goes on, its exit code still counts.
+        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    }
+}

@@ -1,0 +1,129 @@
+//! The demo: a `MetalLB` service of the red VNI behind an EVPN fabric, shown step by step.
+//!
+//! In: where the files and programs are. Out: lines on a console, and a lab that is gone or kept. It must not prove
+//! anything by itself: each step asks FRR or curl in a node.
+
+mod console;
+mod metallb;
+
+pub use console::Console;
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::cluster::ClusterError;
+use crate::lab::{self, Destroyed, LabError};
+use crate::metallb::ManifestError;
+use crate::node::NodeError;
+use crate::topology::{LabName, TopologyError};
+use crate::wait::TimedOut;
+
+/// Where the demo finds what it needs.
+#[derive(Debug, Clone)]
+pub struct Demo {
+    /// Root of the repository: clab/ and examples/ are below it.
+    pub root: PathBuf,
+    /// The router's program.
+    pub perouter: PathBuf,
+    /// This program: the web servers are processes of it.
+    pub own_program: PathBuf,
+    /// Name of the lab in place of the topology's.
+    pub name: Option<LabName>,
+    /// Leave the lab up at the end.
+    pub keep: bool,
+}
+
+/// A step that failed; the lab is left as it is.
+#[derive(Debug, thiserror::Error)]
+#[error("step {number} of {of} failed: {title}")]
+pub struct DemoError {
+    /// Which step.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
+    /// What the step is about.
+    pub title: &'static str,
+    /// Folder of the logs.
+    pub logs: PathBuf,
+    /// A command that shows more.
+    pub look: String,
+    /// Why.
+    #[source]
+    pub source: StepError,
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// A program is not there.
+    #[error("there is no {}; build it: cargo build", path.display())]
+    NoProgram {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The topology cannot be run.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    /// The manifests cannot be played.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The lab did not come up.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+    /// A command in a node failed.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The host side did not come up.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A state was not reached.
+    #[error("{waited}; at last: {last}")]
+    NotReached {
+        /// What was waited for.
+        waited: TimedOut,
+        /// What was there instead.
+        last: String,
+    },
+    /// The router ended.
+    #[error("perouter on {node} ended with {status}; its last words: {words}")]
+    RouterEnded {
+        /// The node.
+        node: String,
+        /// How it ended.
+        status: String,
+        /// End of its log.
+        words: String,
+    },
+    /// A process cannot be followed.
+    #[error("cannot follow a process")]
+    Follow(#[source] io::Error),
+    /// A request should have timed out.
+    #[error("http://{address}/ from {host} should time out, but curl ended with {code}: {said}")]
+    NotIsolated {
+        /// Where the request came from.
+        host: &'static str,
+        /// What it asked.
+        address: &'static str,
+        /// curl's exit code.
+        code: String,
+        /// What curl said.
+        said: String,
+    },
+}
+
+impl Demo {
+    /// How many steps it has.
+    pub fn steps(&self) -> usize {
+        metallb::count(self.keep)
+    }
+
+    /// Shows the demo. A lab that an earlier one left is taken away first; on an error the lab stays for a look.
+    pub fn run(&self, console: &mut Console) -> Result<(), Box<DemoError>> {
+        metallb::show(self, console)
+    }
+}
+
+/// Takes the demo's lab away.
+pub fn down(name: &LabName) -> Result<Destroyed, LabError> {
+    lab::destroy(name)
+}
