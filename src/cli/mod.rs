@@ -53,7 +53,7 @@ impl Cli {
             Command::Controller(args) => run::controller(args).await,
             Command::Plan(args) => plan::execute(args).await,
             Command::Validate(args) => validate::execute(&args),
-            Command::Status(args) => status::execute(args).await,
+            Command::Status(args) => status::execute(&args),
             Command::Cleanup(args) => cleanup::execute(args).await,
             Command::Crds(args) => crds::execute(&args),
             Command::Completions { shell } => {
