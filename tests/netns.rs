@@ -1,5 +1,7 @@
 //! Network namespaces on the real kernel. Needs root.
 
+#![allow(clippy::unwrap_used, reason = "a test file")]
+
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -133,4 +135,14 @@ fn a_panic_inside_is_an_error_outside() {
     let host = netns::open_host().unwrap();
     let result: Result<(), _> = netns::in_netns(&host, || panic!("inside"));
     assert!(matches!(result, Err(netns::NetnsError::Panicked)));
+}
+
+#[test]
+fn vrf_devices_are_found_as_ip_finds_them() {
+    if !root() {
+        return;
+    }
+    let script = "ip link add probe type vrf table 7";
+    let made = Command::new("unshare").args(["-n", "sh", "-c", script]).output().unwrap();
+    assert_eq!(perouter::kernel::vrf_device::supported().unwrap(), made.status.success());
 }

@@ -19,6 +19,7 @@ mod request;
 mod seen;
 mod site;
 mod transition;
+pub mod vrf_device;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;

@@ -154,10 +154,7 @@ pub fn unshare_dir(dir: &Path) -> Result<(), NetnsError> {
         remove(&dir.join(name))?;
     }
     unmount(dir)?;
-    match fs::remove_dir(dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file_error("remove", dir)(error)),
-        _ => Ok(()),
-    }
+    remove_dir(dir)
 }
 
 /// Runs `work` inside `netns` on a thread of its own and returns what it returns. A socket opened there stays in that
@@ -225,6 +222,17 @@ pub fn list_vrfs(runtime: &Runtime) -> Result<Vec<VrfName>, NetnsError> {
     Ok(vrfs)
 }
 
+/// Removes all namespaces of the router, the shared mount that held those of the IP-VRFs, and zebra's view of them.
+pub fn remove_all(runtime: &Runtime) -> Result<(), NetnsError> {
+    let zebra = runtime.zebra_netns_dir();
+    for name in entries(&zebra)? {
+        remove_file(&zebra.join(name))?;
+    }
+    remove_dir(&zebra)?;
+    unshare_dir(&runtime.vrf_netns_dir())?;
+    remove(runtime.router_netns())
+}
+
 /// Names in a directory; none where it does not exist.
 fn entries(dir: &Path) -> Result<Vec<String>, NetnsError> {
     let entries = match fs::read_dir(dir) {
@@ -260,8 +268,15 @@ fn remove_file(path: &Path) -> Result<(), NetnsError> {
     }
 }
 
-/// Runs `work` on a new thread and waits for it.
-fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
+fn remove_dir(path: &Path) -> Result<(), NetnsError> {
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file_error("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Runs `work` on a new thread and waits for it. What it does to the thread's namespaces ends with the thread.
+pub fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
     thread::scope(|scope| {
         let handle =
             thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, work).map_err(NetnsError::Thread)?;

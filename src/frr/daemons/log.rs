@@ -1,0 +1,189 @@
+//! FRR's log files, told on as structured events. In: the files that the daemons write. Out: `tracing` events of the
+//! targets `frr::<daemon>`. Files and not pipes, since a pipe would break when we end and the daemons go on.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use crate::frr::model::Daemon;
+use crate::runtime::Runtime;
+
+/// A file is emptied beyond this.
+const MAX_FILE: u64 = 4 << 20;
+/// No more than this is read of a file at once.
+const MAX_READ: u64 = 256 << 10;
+
+/// The log files of all daemons and how far they were read.
+#[derive(Debug)]
+pub(super) struct Logs(BTreeMap<Daemon, Tail>);
+
+#[derive(Debug)]
+struct Tail {
+    path: PathBuf,
+    position: u64,
+}
+
+impl Logs {
+    /// Begins at the end of what is there: earlier lines were told by an earlier run.
+    pub fn at_end(runtime: &Runtime, daemons: &[Daemon]) -> Self {
+        let tail = |path: PathBuf| Tail { position: path.metadata().map_or(0, |m| m.len()), path };
+        Self(daemons.iter().map(|daemon| (*daemon, tail(runtime.log_file(*daemon)))).collect())
+    }
+
+    /// Tells on what was written since.
+    pub fn forward(&mut self) {
+        for (daemon, tail) in &mut self.0 {
+            match tail.advance() {
+                Ok(text) => text.lines().for_each(|line| emit(*daemon, &parse(line))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => tail.position = 0,
+                Err(error) => tracing::warn!(%daemon, path = %tail.path.display(), %error, "log file is unreadable"),
+            }
+        }
+    }
+}
+
+impl Tail {
+    /// The whole lines since the last time.
+    fn advance(&mut self) -> io::Result<String> {
+        let mut file = File::open(&self.path)?;
+        let length = file.metadata()?.len();
+        if length < self.position {
+            self.position = 0;
+        }
+        file.seek(SeekFrom::Start(self.position))?;
+        let mut bytes = Vec::new();
+        file.take(MAX_READ).read_to_end(&mut bytes)?;
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        let endless = whole == 0 && bytes.len() as u64 == MAX_READ;
+        if !endless {
+            bytes.truncate(whole);
+        }
+        self.position += bytes.len() as u64;
+        // FRR appends, so the next line is written at the new end. A daemon that writes faster than is read loses lines.
+        if length > MAX_FILE && (self.position >= length || length > 4 * MAX_FILE) {
+            OpenOptions::new().write(true).open(&self.path)?.set_len(0)?;
+            self.position = 0;
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Severity {
+    Error,
+    Warning,
+    Info,
+    Debug,
+}
+
+/// A line of FRR, `DATE TIME [SEVERITY: ]PROTOCOL: [ID][EC CODE] TEXT`.
+#[derive(Debug, PartialEq, Eq)]
+struct Record<'a> {
+    severity: Severity,
+    /// The unique id of the message in FRR's source.
+    id: Option<&'a str>,
+    text: &'a str,
+}
+
+fn parse(line: &str) -> Record<'_> {
+    let has_date = line.as_bytes().first().is_some_and(u8::is_ascii_digit);
+    let mut rest = if has_date { line.splitn(3, ' ').nth(2).unwrap_or(line) } else { line };
+    // `log record-priority` writes the severity. Else only errors and warnings can be told, by the error code.
+    let mut named = None;
+    if let Some((word, tail)) = rest.split_once(": ") {
+        named = match word {
+            "emergencies" | "alerts" | "critical" | "errors" => Some(Severity::Error),
+            "warnings" => Some(Severity::Warning),
+            "notifications" | "informational" => Some(Severity::Info),
+            "debugging" => Some(Severity::Debug),
+            _ => None,
+        };
+        rest = if named.is_some() { tail } else { rest };
+    }
+    if let Some((word, tail)) = rest.split_once(": ")
+        && has_date
+        && !word.is_empty()
+        && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+    {
+        rest = tail;
+    }
+    let (id, text) = match rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
+        Some((id, text)) if id.len() == 11 => (Some(id), text.trim_start()),
+        _ => (None, rest),
+    };
+    let coded = if text.starts_with("[EC ") { Severity::Warning } else { Severity::Info };
+    Record { severity: named.unwrap_or(coded), id, text }
+}
+
+macro_rules! emit_as {
+    ($target:literal, $record:expr) => {
+        match $record.severity {
+            Severity::Error => tracing::error!(target: $target, id = $record.id, "{}", $record.text),
+            Severity::Warning => tracing::warn!(target: $target, id = $record.id, "{}", $record.text),
+            Severity::Info => tracing::info!(target: $target, id = $record.id, "{}", $record.text),
+            Severity::Debug => tracing::debug!(target: $target, id = $record.id, "{}", $record.text),
+        }
+    };
+}
+
+/// One call site for each daemon: a target is a constant.
+fn emit(daemon: Daemon, record: &Record<'_>) {
+    match daemon {
+        Daemon::Mgmtd => emit_as!("frr::mgmtd", record),
+        Daemon::Zebra => emit_as!("frr::zebra", record),
+        Daemon::Bgpd => emit_as!("frr::bgpd", record),
+        Daemon::Bfdd => emit_as!("frr::bfdd", record),
+        Daemon::Staticd => emit_as!("frr::staticd", record),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use std::io::Write;
+
+    #[rstest]
+    #[case(
+        "2026/11/20 12:28:01 ZEBRA: [T83RR-8SM5G] zebra 8.4.4 starting: vty@0",
+        Severity::Info,
+        Some("T83RR-8SM5G"),
+        "zebra 8.4.4 starting: vty@0"
+    )]
+    #[case(
+        "2026/11/20 12:28:01 ZEBRA: [NNACN-54BDA][EC 4043309110] Disabling MPLS support",
+        Severity::Warning,
+        Some("NNACN-54BDA"),
+        "[EC 4043309110] Disabling MPLS support"
+    )]
+    #[case("2026/11/20 12:28:01 errors: BGP: [AAAAA-BBBBB] lost", Severity::Error, Some("AAAAA-BBBBB"), "lost")]
+    #[case("Received signal 6: aborting", Severity::Info, None, "Received signal 6: aborting")]
+    #[case("2026/11/20", Severity::Info, None, "2026/11/20")]
+    fn a_line_is_taken_apart(
+        #[case] line: &str,
+        #[case] severity: Severity,
+        #[case] id: Option<&str>,
+        #[case] text: &str,
+    ) {
+        assert_eq!(parse(line), Record { severity, id, text });
+    }
+
+    #[test]
+    fn whole_lines_are_read_once_and_a_big_file_is_emptied() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let mut tail = Tail { path: file.path().to_owned(), position: 0 };
+        let mut append = OpenOptions::new().append(true).open(file.path()).unwrap();
+        append.write_all(b"one\ntwo\nthr").unwrap();
+        assert_eq!(tail.advance().unwrap(), "one\ntwo\n");
+        append.write_all(b"ee\n").unwrap();
+        assert_eq!(tail.advance().unwrap(), "three\n");
+        assert_eq!(tail.advance().unwrap(), "");
+        file.as_file_mut().set_len(MAX_FILE + 1).unwrap();
+        tail.position = MAX_FILE + 1;
+        assert_eq!(tail.advance().unwrap(), "");
+        assert_eq!(file.as_file().metadata().unwrap().len(), 0);
+        append.write_all(b"four\n").unwrap();
+        assert_eq!(tail.advance().unwrap(), "four\n");
+    }
+}

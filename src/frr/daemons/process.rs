@@ -1,0 +1,183 @@
+//! A running daemon: found by its pid file, told from a stranger with the same pid, watched, ended. In: paths. Out:
+//! processes and their death. Every daemon puts itself into the background, so none is a child that could be waited
+//! for, unless we are the init of a container.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use thiserror::Error;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::timeout;
+
+use crate::frr::model::Daemon;
+use crate::runtime::Runtime;
+
+/// Why a process could not be examined.
+#[derive(Debug, Error)]
+pub enum ProcessError {
+    /// Its pid file or its directory in `/proc`.
+    #[error("read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// `pidfd_open(2)`
+    #[error("watch process {pid}")]
+    Watch {
+        /// The process.
+        pid: u32,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A signal was refused.
+    #[error("end process {pid}")]
+    Signal {
+        /// The process.
+        pid: u32,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// One life of a daemon: it differs after every restart, even with the same pid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Incarnation {
+    /// Process id.
+    pub pid: u32,
+    /// Start in clock ticks since boot (field 22 of `/proc/PID/stat`).
+    pub start_time: u64,
+}
+
+/// A running daemon of ours.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub incarnation: Incarnation,
+    /// Its command line.
+    pub arguments: Vec<Vec<u8>>,
+    pidfd: AsyncFd<OwnedFd>,
+}
+
+impl Process {
+    /// The daemon that the pid file names, if it runs and is ours: the program of that name, started with that pid
+    /// file.
+    pub fn find(runtime: &Runtime, daemon: Daemon) -> Result<Option<Self>, ProcessError> {
+        let pid_file = runtime.pid_file(daemon);
+        let Some(text) = read(pid_file.clone())? else { return Ok(None) };
+        let number = std::str::from_utf8(&text).ok().and_then(|t| t.trim().parse::<u32>().ok());
+        let Some((number, pid)) = number.and_then(|n| Some((n, Pid::from_raw(n.try_into().ok()?)?))) else {
+            return Ok(None);
+        };
+        let watch = |source: io::Error| ProcessError::Watch { pid: number, source };
+        // Opened before the checks: what they find is then true of the process that this descriptor stands for.
+        let pidfd = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
+            Ok(pidfd) => pidfd,
+            Err(rustix::io::Errno::SRCH) => return Ok(None),
+            Err(errno) => return Err(watch(errno.into())),
+        };
+        let proc = PathBuf::from(format!("/proc/{number}"));
+        let (Some(stat), Some(cmdline)) = (read(proc.join("stat"))?, read(proc.join("cmdline"))?) else {
+            return Ok(None);
+        };
+        let arguments: Vec<_> = cmdline.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+        let ours = arguments.iter().any(|argument| argument == pid_file.as_os_str().as_bytes());
+        let Some(start_time) = start_time(&stat, daemon).filter(|_| ours) else { return Ok(None) };
+        let pidfd = register(pidfd).map_err(watch)?;
+        Ok(Some(Self { incarnation: Incarnation { pid: number, start_time }, arguments, pidfd }))
+    }
+
+    /// Inode of its network namespace; `None` once it is dead.
+    pub fn netns(&self) -> Option<u64> {
+        fs::metadata(format!("/proc/{}/ns/net", self.incarnation.pid)).ok().map(|m| m.ino())
+    }
+
+    /// Waits for its death and, where it was left to us as the init of a container, reaps it.
+    pub async fn exited(&self) {
+        // The only errors are those of a runtime that shuts down, and then nobody waits any more.
+        let _ = self.pidfd.readable().await;
+        // ECHILD: another init reaps it.
+        let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+    }
+
+    /// SIGKILL, and waits for the end. bgpd is so kept from telling its peers, which a graceful restart needs.
+    pub async fn kill(&self) -> Result<(), ProcessError> {
+        self.signal(Signal::KILL)?;
+        self.exited().await;
+        Ok(())
+    }
+
+    /// SIGTERM, and SIGKILL after `grace`: zebra sometimes hangs at SIGTERM for up to a minute.
+    pub async fn terminate(&self, grace: Duration) -> Result<(), ProcessError> {
+        self.signal(Signal::TERM)?;
+        match timeout(grace, self.exited()).await {
+            Ok(()) => Ok(()),
+            Err(_) => self.kill().await,
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), ProcessError> {
+        match pidfd_send_signal(self.pidfd.as_fd(), signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(errno) => Err(ProcessError::Signal { pid: self.incarnation.pid, source: errno.into() }),
+        }
+    }
+}
+
+/// Registers a pidfd with the runtime.
+#[expect(
+    deprecated,
+    reason = "its replacement is unsafe; what that asks for, an OwnedFd keeps by its type: the same open descriptor until dropped"
+)]
+fn register(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(pidfd, Interest::READABLE)
+}
+
+/// The content of a file; `None` where it does not exist or its process has ended.
+fn read(path: PathBuf) -> Result<Option<Vec<u8>>, ProcessError> {
+    match fs::read(&path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ESRCH as i32) => Ok(None),
+        Err(source) => Err(ProcessError::Read { path, source }),
+    }
+}
+
+/// The start time out of `/proc/PID/stat`; `None` for another program and for a zombie.
+fn start_time(stat: &[u8], daemon: Daemon) -> Option<u64> {
+    let (head, tail) = std::str::from_utf8(stat).ok()?.rsplit_once(") ")?;
+    let comm = head.split_once(" (")?.1;
+    let mut fields = tail.split(' ');
+    let state = fields.next()?;
+    // The state is field 3, the start time field 22.
+    let start_time = fields.nth(18)?.parse().ok()?;
+    (comm == daemon.name() && !matches!(state, "Z" | "X")).then_some(start_time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    const TAIL: &str = "1 5 5 0 -1 4194624 1 0 0 0 1 2 3 4 20 0 7 0 987 1 1";
+
+    #[rstest]
+    #[case("5 (zebra) S", Daemon::Zebra, Some(987))]
+    #[case("5 (zebra) Z", Daemon::Zebra, None)]
+    #[case("5 (bgpd) S", Daemon::Zebra, None)]
+    #[case("5 (a) (bgpd) S", Daemon::Bgpd, None)]
+    fn the_start_time_is_that_of_a_living_daemon(
+        #[case] head: &str,
+        #[case] daemon: Daemon,
+        #[case] want: Option<u64>,
+    ) {
+        assert_eq!(start_time(format!("{head} {TAIL}").as_bytes(), daemon), want);
+    }
+}

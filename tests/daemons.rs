@@ -1,0 +1,528 @@
+//! FRR's daemons under supervision, with real FRR on the real kernel. Needs root and FRR.
+
+#![allow(clippy::unwrap_used, reason = "a test file")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use perouter::frr::daemons::{self, DaemonError, DaemonEvent, Daemons, FRR_DIR, Incarnation, ready};
+use perouter::frr::model::Daemon;
+use perouter::kernel::netns;
+use perouter::runtime::Runtime;
+use perouter::types::{VrfMode, VrfName};
+use rstest::rstest;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// False without root: then the test is left out, which is an error where `CI=true`.
+fn root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("left out: FRR in namespaces needs root");
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test as root");
+    }
+    root
+}
+
+/// A router of this test's own, removed at the end.
+struct Router(Runtime);
+
+impl Router {
+    fn new(test: &str) -> Self {
+        let name = format!("pdmn-{test}-{}", std::process::id());
+        Self(Runtime::new(PathBuf::from("/run").join(&name), PathBuf::from("/run/netns").join(&name)))
+    }
+
+    async fn daemons(&self) -> Daemons {
+        Daemons::new(self.0.clone(), VrfMode::Netns, FRR_DIR).await.unwrap()
+    }
+
+    async fn supervise(&self) -> Supervisor {
+        let mut daemons = self.daemons().await;
+        daemons.ensure().await.unwrap();
+        let all = daemons.daemons().to_vec();
+        let (events, receiver) = mpsc::channel(16);
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(daemons.supervise(events, stop.clone()));
+        Supervisor { all, receiver, stop, task }
+    }
+
+    /// Runs commands on a daemon's vty and returns the text of the last.
+    fn vty(&self, daemon: Daemon, commands: &[&str]) -> String {
+        let mut socket = UnixStream::connect(self.0.vty_socket(daemon)).unwrap();
+        let mut text = String::new();
+        for command in commands {
+            socket.write_all(command.as_bytes()).unwrap();
+            socket.write_all(b"\0").unwrap();
+            let mut reply = Vec::new();
+            while reply.len() < 4 || reply[reply.len() - 4..reply.len() - 1] != [0, 0, 0] {
+                let mut buffer = [0; 4096];
+                let length = socket.read(&mut buffer).unwrap();
+                assert_ne!(length, 0, "{daemon} closed its vty");
+                reply.extend_from_slice(&buffer[..length]);
+            }
+            text = String::from_utf8_lossy(&reply[..reply.len() - 4]).into_owned();
+        }
+        text
+    }
+
+    /// Milliseconds until `text` is in zebra's answer to `command`.
+    async fn zebra_says(&self, command: &str, text: &str) -> u128 {
+        self.until_zebra(command, |reply| reply.contains(text)).await
+    }
+
+    async fn until_zebra(&self, command: &str, wanted: impl Fn(&str) -> bool) -> u128 {
+        let begin = Instant::now();
+        while !wanted(&self.vty(Daemon::Zebra, &[command])) {
+            assert!(begin.elapsed() < Duration::from_secs(5), "{}", self.vty(Daemon::Zebra, &[command]));
+            sleep(Duration::from_millis(1)).await;
+        }
+        begin.elapsed().as_millis()
+    }
+
+    fn pid(&self, daemon: Daemon) -> u32 {
+        fs::read_to_string(self.0.pid_file(daemon)).unwrap().trim().parse().unwrap()
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        let runtime = self.0.clone();
+        let stop = || {
+            let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            tokio.block_on(daemons::stop_all(&runtime)).unwrap();
+            netns::remove_all(&runtime).unwrap();
+            fs::remove_dir_all(runtime.dir()).unwrap();
+        };
+        thread::scope(|scope| scope.spawn(stop).join().unwrap());
+    }
+}
+
+struct Supervisor {
+    all: Vec<Daemon>,
+    receiver: mpsc::Receiver<DaemonEvent>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Supervisor {
+    async fn event(&mut self) -> DaemonEvent {
+        timeout(Duration::from_secs(5), self.receiver.recv()).await.unwrap().unwrap()
+    }
+
+    /// The daemons that come up until all are, with whether each was adopted.
+    async fn all_up(&mut self) -> BTreeMap<Daemon, (Incarnation, bool)> {
+        let mut up = BTreeMap::new();
+        while up.len() < self.all.len() {
+            match self.event().await {
+                DaemonEvent::Up { daemon, incarnation, adopted } => up.insert(daemon, (incarnation, adopted)),
+                DaemonEvent::Down { daemon } => up.remove(&daemon),
+            };
+        }
+        up
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+fn sigkill(incarnation: Incarnation) {
+    kill(Pid::from_raw(incarnation.pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
+}
+
+/// Init may take a moment to reap it.
+fn runs(incarnation: Incarnation) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", incarnation.pid)).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with('Z'))
+}
+
+fn shell(script: &str) -> String {
+    let output = Command::new("sh").args(["-ec", script]).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn daemons_start_answer_and_are_gone_after_stop_all() {
+    if !root() {
+        return;
+    }
+    let router = Router::new("start");
+    let begin = Instant::now();
+    let mut supervisor = router.supervise().await;
+    eprintln!("all daemons answer after {} ms", begin.elapsed().as_millis());
+    assert!(ready(&router.0, &supervisor.all).await);
+    let up = supervisor.all_up().await;
+    assert!(up.values().all(|(_, adopted)| !adopted));
+    let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+    for (incarnation, _) in up.values() {
+        let pid = incarnation.pid;
+        assert_eq!(inode(&PathBuf::from(format!("/proc/{pid}/ns/net"))), inode(router.0.router_netns()));
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+        let [soft, hard] = [0, 1].map(|field| files.split_whitespace().nth(field).unwrap().parse::<u64>().unwrap());
+        // Without CAP_SYS_RESOURCE the hard limit is all that there is.
+        assert!(soft >= hard.min(65536), "{files}");
+    }
+    supervisor.end().await;
+    assert!(ready(&router.0, &up.keys().copied().collect::<Vec<_>>()).await, "the daemons outlive the supervisor");
+
+    let red: VrfName = "red".parse().unwrap();
+    netns::create_vrf(&router.0, &red).unwrap();
+    daemons::stop_all(&router.0).await.unwrap();
+    netns::remove_all(&router.0).unwrap();
+    for (incarnation, _) in up.values() {
+        assert!(!runs(*incarnation));
+    }
+    let left: Vec<_> = fs::read_dir(router.0.dir()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(!router.0.router_netns().exists());
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(router.0.dir().to_str().unwrap()), "{mounts}");
+    daemons::stop_all(&router.0).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_bfdd_comes_back_alone() {
+    if !root() {
+        return;
+    }
+    let router = Router::new("bfdd");
+    let mut supervisor = router.supervise().await;
+    let before = supervisor.all_up().await;
+    let begin = Instant::now();
+    sigkill(before[&Daemon::Bfdd].0);
+    assert_eq!(supervisor.event().await, DaemonEvent::Down { daemon: Daemon::Bfdd });
+    let DaemonEvent::Up { daemon, incarnation, adopted } = supervisor.event().await else { unreachable!() };
+    eprintln!("bfdd is back after {} ms", begin.elapsed().as_millis());
+    assert_eq!((daemon, adopted), (Daemon::Bfdd, false));
+    assert_ne!(incarnation, before[&Daemon::Bfdd].0);
+    assert!(ready(&router.0, &supervisor.all).await);
+    for daemon in [Daemon::Zebra, Daemon::Bgpd, Daemon::Staticd] {
+        assert_eq!(router.pid(daemon), before[&daemon].0.pid);
+    }
+    supervisor.end().await;
+}
+
+/// A peer with graceful restart (RFC 4724) keeps our routes, and we keep the peer's 300 in the kernel.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_bgpd_comes_back_and_no_route_is_lost() {
+    if !root() {
+        return;
+    }
+    let (ours, peer) = (Router::new("bgpd"), Router::new("bgpd-peer"));
+    let mut supervisor = ours.supervise().await;
+    let before = supervisor.all_up().await;
+    let other = peer.supervise().await;
+    let path = |router: &Router| router.0.router_netns().display().to_string();
+    let (us, them) = (path(&ours), path(&peer));
+    shell(&format!(
+        "nsenter --net={us} ip link add ea type veth peer name eb netns {}
+         nsenter --net={us} ip addr add 10.1.0.1/24 dev ea; nsenter --net={us} ip link set ea up
+         nsenter --net={them} ip addr add 10.1.0.2/24 dev eb; nsenter --net={them} ip link set eb up",
+        peer.0.router_netns_name().to_str().unwrap()
+    ));
+    let bgp = |router: &Router, asn: u32, address: &str, networks: u8| {
+        let fixed = [
+            format!("router bgp {asn}"),
+            "no bgp ebgp-requires-policy".into(),
+            "no bgp network import-check".into(),
+            format!("neighbor {address} remote-as external"),
+            format!("neighbor {address} timers connect 1"),
+        ];
+        // The peer is a helper, which is FRR's default.
+        let restart = ["bgp graceful-restart", "bgp graceful-restart preserve-fw-state"].map(String::from);
+        let restart = restart.into_iter().filter(|_| asn == 1);
+        let family = "address-family ipv4 unicast".to_owned();
+        let networks = (0..networks).flat_map(|i| [1, 2].map(|j| format!("network 99.{asn}.{i}.{j}/32")));
+        let lines = ["enable".to_owned(), "conf t".to_owned()].into_iter().chain(fixed).chain(restart);
+        let lines: Vec<_> = lines.chain([family]).chain(networks).collect();
+        router.vty(Daemon::Bgpd, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    };
+    bgp(&ours, 1, "10.1.0.2", 1);
+    bgp(&peer, 2, "10.1.0.1", 150);
+    let routes = |path: &str| shell(&format!("nsenter --net={path} ip route show proto bgp")).lines().count();
+    let exchanged = || (routes(&us), routes(&them)) == (300, 2);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !exchanged() {
+        assert!(Instant::now() < deadline, "{} {}", routes(&us), routes(&them));
+        sleep(Duration::from_millis(50)).await;
+    }
+    let monitors = [&us, &them].map(|path| monitor(path));
+    sleep(Duration::from_millis(200)).await;
+
+    let begin = Instant::now();
+    sigkill(before[&Daemon::Bgpd].0);
+    assert_eq!(supervisor.event().await, DaemonEvent::Down { daemon: Daemon::Bgpd });
+    supervisor.all_up().await;
+    eprintln!("bgpd and all that it takes along is back after {} ms", begin.elapsed().as_millis());
+    bgp(&ours, 1, "10.1.0.2", 1);
+    while !ours.vty(Daemon::Bgpd, &["show bgp summary json"]).contains("\"pfxRcd\":300") {
+        assert!(begin.elapsed() < Duration::from_secs(5));
+        sleep(Duration::from_millis(20)).await;
+    }
+    eprintln!("and has its routes after {} ms", begin.elapsed().as_millis());
+    sleep(Duration::from_secs(3)).await;
+    assert!(exchanged());
+    for monitor in monitors {
+        assert_eq!(deletions(monitor), Vec::<String>::new());
+    }
+    supervisor.end().await;
+    other.end().await;
+}
+
+/// Watches the routes of a namespace.
+fn monitor(netns: &str) -> Child {
+    let mut command = Command::new("nsenter");
+    command.args([&format!("--net={netns}"), "ip", "monitor", "route"]);
+    command.stdout(Stdio::piped()).spawn().unwrap()
+}
+
+fn deletions(mut monitor: Child) -> Vec<String> {
+    monitor.kill().unwrap();
+    let output = String::from_utf8(monitor.wait_with_output().unwrap().stdout).unwrap();
+    output.lines().filter(|line| line.starts_with("Deleted")).map(ToOwned::to_owned).collect()
+}
+
+/// With routes in the default VRF and in an IP-VRF: they stay in the kernel, and what is configured anew is not
+/// touched, watched by `ip monitor`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_zebra_comes_back_with_its_dependants_and_routes_stay() {
+    if !root() {
+        return;
+    }
+    let router = Router::new("zebra");
+    let mut supervisor = router.supervise().await;
+    let before = supervisor.all_up().await;
+    let red: VrfName = "red".parse().unwrap();
+    netns::create_vrf(&router.0, &red).unwrap();
+    netns::show_vrf(&router.0, &red).unwrap();
+    router.zebra_says("show vrf", "vrf red id").await;
+    let spaces = [router.0.router_netns().to_owned(), router.0.vrf_netns(&red)].map(|p| p.display().to_string());
+    for path in &spaces {
+        shell(&format!(
+            "nsenter --net={path} sh -ec 'ip link set lo up; ip link add v0 type veth peer name v1; \
+             ip addr add 10.9.0.1/24 dev v0; ip link set v0 up; ip link set v1 up'"
+        ));
+    }
+    router.zebra_says("show ip route vrf red", "10.9.0.0/24").await;
+    let configure = || {
+        let lines = ["enable", "conf t", "ip route 99.0.0.0/24 10.9.0.2", "vrf red", "ip route 99.0.0.0/24 10.9.0.2"];
+        router.vty(Daemon::Staticd, &lines);
+    };
+    configure();
+    router.zebra_says("show ip route vrf all", "VRF red:").await;
+    let installed = || spaces.iter().all(|p| shell(&format!("nsenter --net={p} ip route")).contains("99.0.0.0/24"));
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !installed() {
+        assert!(Instant::now() < deadline, "{}", router.vty(Daemon::Zebra, &["show ip route vrf all"]));
+        sleep(Duration::from_millis(20)).await;
+    }
+    let monitors = spaces.clone().map(|path| monitor(&path));
+    sleep(Duration::from_millis(200)).await;
+
+    let begin = Instant::now();
+    sigkill(before[&Daemon::Zebra].0);
+    assert_eq!(supervisor.event().await, DaemonEvent::Down { daemon: Daemon::Zebra });
+    let after = supervisor.all_up().await;
+    eprintln!("zebra and its dependants are back after {} ms", begin.elapsed().as_millis());
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    for (daemon, (incarnation, adopted)) in &after {
+        assert!(!adopted && *incarnation != before[daemon].0, "{daemon}");
+    }
+    configure();
+    router.zebra_says("show ip route vrf red", "S>* 99.0.0.0/24").await;
+    sleep(Duration::from_secs(2)).await;
+    assert!(installed());
+    for monitor in monitors {
+        assert_eq!(deletions(monitor), Vec::<String>::new());
+    }
+    supervisor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_supervisor_adopts_the_daemons_and_notices_their_death() {
+    if !root() {
+        return;
+    }
+    let router = Router::new("adopt");
+    let mut first = router.supervise().await;
+    let before = first.all_up().await;
+    first.end().await;
+    let begin = Instant::now();
+    let mut second = router.supervise().await;
+    eprintln!("all daemons are adopted after {} ms", begin.elapsed().as_millis());
+    let after = second.all_up().await;
+    for (daemon, (incarnation, adopted)) in &after {
+        assert!(adopted, "{daemon}");
+        assert_eq!(*incarnation, before[daemon].0);
+    }
+    sigkill(after[&Daemon::Bfdd].0);
+    assert_eq!(second.event().await, DaemonEvent::Down { daemon: Daemon::Bfdd });
+    assert!(matches!(second.event().await, DaemonEvent::Up { daemon: Daemon::Bfdd, adopted: false, .. }));
+    second.end().await;
+}
+
+/// Nobody supervised while zebra was replaced: its dependants talk to a zebra that is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn dependants_of_an_earlier_zebra_are_not_adopted() {
+    if !root() {
+        return;
+    }
+    let router = Router::new("order");
+    let mut first = router.supervise().await;
+    let before = first.all_up().await;
+    first.end().await;
+    sigkill(before[&Daemon::Zebra].0);
+    let mut second = router.supervise().await;
+    for (daemon, (incarnation, adopted)) in second.all_up().await {
+        assert!(!adopted && incarnation != before[&daemon].0, "{daemon}");
+    }
+    second.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mode_of_a_running_zebra_does_not_change() {
+    if !root() {
+        return;
+    }
+    let router = Router::new("mode");
+    let mut first = router.supervise().await;
+    let before = first.all_up().await;
+    first.end().await;
+    let mut other = Daemons::new(router.0.clone(), VrfMode::Vrf, FRR_DIR).await.unwrap();
+    let error = other.ensure().await.unwrap_err();
+    assert!(matches!(error, DaemonError::OtherMode { running: VrfMode::Netns, wanted: VrfMode::Vrf, .. }));
+    assert!(error.to_string().contains("perouter cleanup"), "{error}");
+    assert_eq!(router.pid(Daemon::Zebra), before[&Daemon::Zebra].0.pid);
+    daemons::stop_all(&router.0).await.unwrap();
+    other.ensure().await.unwrap();
+    assert!(router.vty(Daemon::Zebra, &["show version"]).contains("FRRouting"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_hangs_is_killed() {
+    if !root() {
+        return;
+    }
+    let router = Router::new("hang");
+    let mut supervisor = router.supervise().await;
+    let zebra = supervisor.all_up().await[&Daemon::Zebra].0;
+    supervisor.end().await;
+    kill(Pid::from_raw(zebra.pid.try_into().unwrap()), Signal::SIGSTOP).unwrap();
+    assert!(!ready(&router.0, &[Daemon::Zebra]).await);
+    let begin = Instant::now();
+    daemons::stop_all(&router.0).await.unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(6));
+    assert!(!runs(zebra));
+}
+
+/// With `/` private, as in a container, and shared, as systemd has it.
+#[rstest]
+#[case("private", MsFlags::MS_PRIVATE)]
+#[case("shared", MsFlags::MS_SHARED)]
+fn zebra_sees_our_namespaces_at_once_and_no_others(#[case] name: &'static str, #[case] propagation: MsFlags) {
+    if !root() {
+        return;
+    }
+    // On a thread with mounts of its own, which all threads and processes that come from it inherit.
+    let test = move || {
+        unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).unwrap();
+        let set = |flags| mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | flags, None::<&str>).unwrap();
+        set(MsFlags::MS_PRIVATE);
+        set(propagation);
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio.block_on(zebra_sees(&format!("see-{name}")));
+    };
+    thread::spawn(test).join().unwrap();
+}
+
+async fn zebra_sees(name: &str) {
+    let router = Router::new(name);
+    let supervisor = router.supervise().await;
+    let foreign = Router::new(&format!("{name}-other"));
+    fs::create_dir(foreign.0.dir()).unwrap();
+    netns::create(foreign.0.router_netns()).unwrap();
+    for (index, vrf) in ["red", "blue", "green"].iter().enumerate() {
+        let vrf: VrfName = vrf.parse().unwrap();
+        netns::create_vrf(&router.0, &vrf).unwrap();
+        netns::show_vrf(&router.0, &vrf).unwrap();
+        let active = format!("vrf {vrf} id {} netns {}", index + 1, router.0.vrf_netns(&vrf).display());
+        let millis = router.zebra_says("show vrf", &active).await;
+        eprintln!("{name}: {vrf} is active after {millis} ms");
+        assert!(millis < 500);
+    }
+    let vrfs = router.vty(Daemon::Zebra, &["show vrf"]);
+    assert_eq!(vrfs.lines().filter(|line| line.starts_with("vrf ")).count(), 3, "{vrfs}");
+    let blue: VrfName = "blue".parse().unwrap();
+    netns::remove_vrf(&router.0, &blue).unwrap();
+    router.until_zebra("show vrf", |reply| !reply.contains("vrf blue ")).await;
+    assert_eq!(netns::list_vrfs(&router.0).unwrap().len(), 2);
+    assert!(!router.0.vrf_netns(&blue).exists());
+    supervisor.end().await;
+}
+
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+// One thread, since the subscriber is that of the thread.
+#[tokio::test]
+async fn what_the_daemons_log_is_told_as_events_also_after_adoption() {
+    if !root() {
+        return;
+    }
+    let sink = Sink::default();
+    let writer = sink.clone();
+    let format = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(format);
+    let told = |target: &str, text: &str| {
+        let log = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        let target = format!("\"target\":\"{target}\"");
+        log.lines().filter(|line| line.contains(&target) && line.contains(text)).count()
+    };
+    let router = Router::new("log");
+    let first = router.supervise().await;
+    // A daemon may write this only after it went into the background.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while told("frr::zebra", "starting: vty@0") != 1 || told("frr::bgpd", "\"id\":\"T83RR-8SM5G\"") != 1 {
+        assert!(Instant::now() < deadline, "{}", String::from_utf8_lossy(&sink.0.lock().unwrap()));
+        sleep(Duration::from_millis(50)).await;
+    }
+    first.end().await;
+    let mut second = router.supervise().await;
+    let bfdd = second.all_up().await[&Daemon::Bfdd].0;
+    sigkill(bfdd);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while told("frr::bfdd", "starting: vty@0") < 1 || told("frr::zebra", "disconnected") < 1 {
+        assert!(Instant::now() < deadline, "{}", String::from_utf8_lossy(&sink.0.lock().unwrap()));
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(told("frr::zebra", "starting: vty@0"), 1, "nothing is told twice");
+    second.end().await;
+}
