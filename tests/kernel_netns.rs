@@ -11,7 +11,7 @@ use perouter::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
 use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, diff, netns};
 use perouter::names::{LINK_GROUP, OwnedName, Role};
 use perouter::runtime::Runtime;
-use perouter::types::{IfName, MacAddr, Vni, VrfMode, VrfName};
+use perouter::types::{Family, IfName, MacAddr, TableId, Vni, VrfMode, VrfName};
 use perouter::{kernel, names, types};
 use proptest::test_runner::{Config, TestRunner};
 
@@ -186,6 +186,8 @@ fn encapsulated_packets_leave_by_the_router_namespace() {
     assert!(ping.contains(" 0% packet loss"), "{ping}");
 }
 
+type Edit = (&'static str, fn(&mut World));
+
 #[test]
 fn edits_reach_the_fixed_point() {
     let Some(node) = Node::new() else { return };
@@ -193,7 +195,6 @@ fn edits_reach_the_fixed_point() {
         let kernel = node.kernel().await;
         let mut world = three_vnis();
         converge(&kernel, &world.state()).await;
-        type Edit = (&'static str, fn(&mut World));
         let edits: Vec<Edit> = vec![
             ("mtu", |world| world.specs.get_mut(&0).unwrap().mtu = 8950),
             ("mtu back", |world| world.specs.get_mut(&0).unwrap().mtu = 1450),
@@ -548,7 +549,7 @@ fn drift_is_signalled_and_a_quiet_pass_is_not() {
         let kernel = node.kernel().await;
         let wanted = KernelState { nics: nic_wanted(Netns::Router).nics, ..three_vnis().state() };
         converge(&kernel, &wanted).await;
-        let signal = || tokio::time::timeout(Duration::from_secs(3), kernel.changed());
+        let signal = || tokio::time::timeout(Duration::from_millis(1500), kernel.changed());
         // Our own changes may be signalled; passes that follow must come to rest.
         let mut passes = 0;
         while signal().await.is_ok() {
@@ -581,6 +582,26 @@ fn drift_is_signalled_and_a_quiet_pass_is_not() {
         node.host("ip link delete pod");
         assert!(tokio::time::timeout(Duration::from_millis(500), kernel.changed()).await.is_err());
     });
+}
+
+#[test]
+fn unreachable_defaults_are_ours_only_in_our_tables() {
+    let Some(node) = Node::new() else { return };
+    node.router("ip link set lo up; ip route add unreachable default table 77 metric 4278198272");
+    let table = TableId::of(Vni::try_from(100).unwrap());
+    node.router(&format!("ip route add unreachable 192.0.2.0/24 table {table} metric 4278198272"));
+    let foreign = || node.router("ip route show table all type unreachable");
+    let before = foreign();
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let unreachable = BTreeSet::from([(table, Family::Ipv4), (table, Family::Ipv6)]);
+        converge(&kernel, &KernelState { unreachable, ..KernelState::default() }).await;
+        let shown = node.router(&format!("ip -4 route show table {table}; ip -6 route show table {table}"));
+        assert_eq!(shown.matches("unreachable default").count(), 2, "{shown}");
+        assert_eq!(shown.matches("metric 4278198272").count(), 3, "{shown}");
+        converge(&kernel, &KernelState::default()).await;
+    });
+    assert_eq!(foreign(), before);
 }
 
 #[test]
