@@ -1,4 +1,5 @@
 //! Real FRR: what is rendered and applied is what the daemons then run, edits included.
+#![allow(clippy::unwrap_used)] // clippy's exception for tests covers `#[test]` functions alone
 
 #[path = "frr/apply.rs"]
 mod apply;

@@ -170,6 +170,7 @@ impl Config {
     }
 
     /// Everything but one scope.
+    #[must_use]
     pub fn without(&self, scope: &Scope) -> Self {
         let parts = self.parts.iter().filter(|((s, _), _)| s != scope);
         Self { parts: parts.map(|(key, tree)| (key.clone(), tree.clone())).collect() }

@@ -118,6 +118,13 @@ impl Router {
         self.run(&format!("rm /run/netns/{vrf} && umount -l {file} && rm {file}"));
     }
 
+    /// Process id, as seen from outside, of the first process: its namespaces are the router's.
+    pub fn pid(&self) -> u32 {
+        let parent = self.shell.id();
+        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+        children.trim().parse().unwrap()
+    }
+
     /// Kills a daemon and starts it anew.
     pub fn restart(&mut self, daemon: &str) {
         let dir = self.directory.path().display().to_string();
@@ -130,7 +137,9 @@ impl Router {
         self.run(&format!(
             "ip link add vni{vni} netns {vrf} type vxlan id {vni} local {local} dstport 4789 nolearning"
         ));
-        self.run(&format!("ip -n {vrf} link add br{vni} address 02:00:00:00:00:01 type bridge"));
+        // bgpd drops routes that carry a router MAC which is also its own: each router needs another.
+        let [a, b, c, d] = local.parse::<std::net::Ipv4Addr>().unwrap().octets();
+        self.run(&format!("ip -n {vrf} link add br{vni} address 02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x} type bridge"));
         self.run(&format!("ip -n {vrf} link set br{vni} addrgenmode none up"));
         self.run(&format!("ip -n {vrf} link set vni{vni} master br{vni} addrgenmode none up"));
         // The kernel reports the bridge's state up to a second late unless somebody asks.
