@@ -7,7 +7,6 @@
 set -eu
 vrf=$1 vni=$2 port=$3 address4=$4 address6=$5
 vtep=$(ip -4 -o address show dev lo scope global | sed -n 's|.* inet \([0-9.]*\)/.*|\1|p' | head -n 1)
-asn=$(vtysh -c 'show running-config bgpd' | sed -n 's/^router bgp \([0-9]*\)$/\1/p' | head -n 1)
 aside=/run/leaf-vrf
 
 # A VNI's MAC goes out as the router MAC of its routes: derived from VTEP and VNI, it is the same after a restart.
@@ -24,6 +23,7 @@ until_true() {
 	done
 }
 
+bgpd_ready() { vtysh -c 'show running-config bgpd' | grep -q '^ *advertise-all-vni$'; }
 in_vrf() { nsenter --net="$aside/$vrf" "$@"; }
 vrf_active() { vtysh -c 'show vrf' | grep -q "^vrf $vrf id"; }
 vni_up() {
@@ -111,6 +111,12 @@ remove_device() {
 	ip link del "$vrf"
 	vtysh -c 'configure terminal' -c "no vrf $vrf" || :
 }
+
+if ! until_true 300 bgpd_ready; then
+	echo "VRF $vrf: bgpd has no default instance with advertise-all-vni" >&2
+	exit 1
+fi
+asn=$(vtysh -c 'show running-config bgpd' | sed -n 's/^router bgp \([0-9]*\)$/\1/p' | head -n 1)
 
 if ip link add vrfprobe type vrf table 9999 2>/dev/null; then
 	ip link del vrfprobe
