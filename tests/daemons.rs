@@ -135,9 +135,17 @@ impl Supervisor {
         up
     }
 
-    async fn end(self) {
+    async fn end(mut self) {
         self.stop.cancel();
-        self.task.await.unwrap();
+        (&mut self.task).await.unwrap();
+    }
+}
+
+/// A test that fails must not leave one that starts the daemons again.
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.task.abort();
     }
 }
 
