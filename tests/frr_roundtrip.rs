@@ -183,7 +183,7 @@ fn an_l3vni_comes_up_and_goes_by_the_recipe() {
             router.add_vni("red", vni.get(), "100.65.0.1");
             assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
             let end = std::time::Instant::now() + wait;
-            while !routing.vnis().await.unwrap().get(&vni).is_some_and(|state| state.is_ready()) {
+            while !routing.vnis().await.unwrap().get(&vni).is_some_and(perouter::frr::observe::VniState::is_ready) {
                 assert!(std::time::Instant::now() < end, "{:?}", routing.vnis().await);
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

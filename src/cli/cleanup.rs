@@ -44,8 +44,7 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
         anyhow::bail!("the router is not removed: mend the cause and run `perouter cleanup` again");
     }
     drop(kernel);
-    netns::remove(runtime.router_netns())?;
-    netns::unshare_dir(&runtime.vrf_netns_dir())?;
+    netns::remove_all(&runtime)?;
     std::fs::remove_dir_all(runtime.dir()).with_context(|| format!("remove {}", runtime.dir().display()))?;
     println!("netns delete {}", runtime.router_netns().display());
     Ok(ExitCode::SUCCESS)

@@ -15,7 +15,7 @@ use super::options::{ModeChoice, RuntimeOptions, SourceOptions};
 use crate::control::{Controller, Outputs};
 use crate::frr::daemons::{self, DaemonEvent, Daemons};
 use crate::frr::vty_routing::VtyRouting;
-use crate::kernel::{NetlinkKernel, netns, vrf_device};
+use crate::kernel::{Kernel, NetlinkKernel, netns, vrf_device};
 use crate::plan::hold::Accepted;
 use crate::reconcile::Reconciler;
 use crate::runtime::Runtime;
