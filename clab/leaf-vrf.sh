@@ -23,19 +23,22 @@ until_true() {
 	done
 }
 
-bgpd_ready() { vtysh -c 'show running-config bgpd' | grep -q '^ *advertise-all-vni$'; }
+bgpd_ready() {
+	vtysh -c 'show running-config bgpd' >"$aside/$vrf.bgpd" && grep -q '^ *advertise-all-vni$' "$aside/$vrf.bgpd"
+}
 in_vrf() { nsenter --net="$aside/$vrf" "$@"; }
 vrf_active() { vtysh -c 'show vrf' | grep -q "^vrf $vrf id"; }
 vni_up() {
-	vtysh -c "show evpn vni $vni" >"$aside/$vrf.vni" &&
+	vtysh -c "show evpn vni $vni" -c "show bgp l2vpn evpn vni $vni" >"$aside/$vrf.vni" &&
 		grep -q "State: Up" "$aside/$vrf.vni" &&
 		grep -q "Router MAC: $mac" "$aside/$vrf.vni" &&
-		vtysh -c "show bgp l2vpn evpn vni $vni" | grep -q "Tenant VRF: $vrf\|Tenant-Vrf: $vrf"
+		grep -q "Router-MAC: $mac" "$aside/$vrf.vni"
 }
 
+# zebra's stanza, then bgpd's; one vtysh, for it is what costs here.
 configure() {
-	vtysh -c 'configure terminal' -c "vrf $vrf" -c "vni $vni"
 	vtysh -c 'configure terminal' \
+		-c "vrf $vrf" -c "vni $vni" -c 'exit-vrf' \
 		-c "router bgp $asn vrf $vrf" \
 		-c "bgp router-id $vtep" \
 		-c 'bgp bestpath as-path multipath-relax' \
@@ -52,7 +55,7 @@ unconfigure() {
 
 # Empty and complete before zebra sees it, its devices born inside: any other order loses events.
 build_netns() {
-	mkdir -p "$aside" /run/netns
+	mkdir -p /run/netns
 	: >"$aside/$vrf"
 	unshare --net="$aside/$vrf" true
 	in_vrf sh -c '
@@ -85,7 +88,6 @@ remove_netns() {
 }
 
 build_device() {
-	mkdir -p "$aside"
 	table=$((1000 + vni))
 	echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
 	ip route add table $table blackhole default metric 4278198272
@@ -112,11 +114,12 @@ remove_device() {
 	vtysh -c 'configure terminal' -c "no vrf $vrf" || :
 }
 
+mkdir -p "$aside"
 if ! until_true 300 bgpd_ready; then
 	echo "VRF $vrf: bgpd has no default instance with advertise-all-vni" >&2
 	exit 1
 fi
-asn=$(vtysh -c 'show running-config bgpd' | sed -n 's/^router bgp \([0-9]*\)$/\1/p' | head -n 1)
+asn=$(sed -n 's/^router bgp \([0-9]*\)$/\1/p' "$aside/$vrf.bgpd" | head -n 1)
 
 if ip link add vrfprobe type vrf table 9999 2>/dev/null; then
 	ip link del vrfprobe
@@ -127,6 +130,7 @@ fi
 
 # A VNI that FRR did not take up is built again.
 for attempt in 1 2 3 4 5; do
+	: >"$aside/$vrf.vni"
 	build_$backend >/dev/null
 	configure
 	if until_true 20 vni_up; then
@@ -150,8 +154,8 @@ for attempt in 1 2 3 4 5; do
 		esac
 		exit 0
 	fi
-	echo "VRF $vrf: FRR did not take up VNI $vni (attempt $attempt)" >&2
-	cat "$aside/$vrf.vni" >&2
+	echo "VRF $vrf: FRR did not take up VNI $vni (attempt $attempt)" | tee -a /var/log/frr/leaf-vrf.log >&2
+	tee -a /var/log/frr/leaf-vrf.log <"$aside/$vrf.vni" >&2
 	unconfigure
 	remove_$backend
 done
