@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod crds;
+mod lock;
 mod options;
 mod plan;
 mod run;

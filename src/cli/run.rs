@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::lock;
 use super::options::{ModeChoice, RuntimeOptions, SourceOptions};
 use crate::control::{Controller, Outputs};
 use crate::frr::daemons::{self, DaemonEvent, Daemons};
@@ -121,6 +123,14 @@ async fn start_router(
     Ok(tokio::spawn(daemons.supervise(events, stop)))
 }
 
+/// Each IP-VRF namespace takes two descriptors while it is worked on; the soft limit is 1024 by default.
+fn raise_file_limit() {
+    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        tracing::warn!(%error, hard, "limit of open files not raised");
+    }
+}
+
 /// Source and controller until `stop`.
 async fn control(
     options: &SourceOptions,
@@ -129,6 +139,8 @@ async fn control(
     drift: Arc<Notify>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let _lock = lock::take(runtime)?;
+    raise_file_limit();
     let node = options.node()?;
     let directory = source::Directory { dir: options.config_dir.clone(), secrets: options.secrets() };
     let first = source::dir::read(&directory.dir, &directory.secrets, &node)?;
