@@ -115,6 +115,32 @@ remove_device() {
 }
 
 mkdir -p "$aside"
+port_seen() { vtysh -c "show interface $port vrf $vrf" | grep -q "^Interface $port is up"; }
+addresses_seen() {
+	vtysh -c "show interface $port vrf $vrf" >"$aside/$vrf.port" &&
+		grep -q "inet $address4" "$aside/$vrf.port" &&
+		grep -q "inet6 $address6" "$aside/$vrf.port"
+}
+
+# zebra can lose addresses that a moved interface gets before zebra has seen it at its new place: these wait for it, and
+# what is lost all the same is given again.
+give_port() {
+	case $backend in
+	netns) ip link set "$port" netns "$vrf" && run=in_vrf ;;
+	device) ip link set "$port" master "$vrf" && run= ;;
+	esac
+	$run ip link set "$port" up
+	until_true 50 port_seen || :
+	for try in 1 2 3 4 5; do
+		$run ip address replace "$address4" dev "$port"
+		$run ip address replace "$address6" dev "$port" nodad
+		! until_true 10 addresses_seen || return 0
+		echo "VRF $vrf: zebra did not see the addresses of $port (try $try)" | tee -a /var/log/frr/leaf-vrf.log >&2
+		$run ip address flush dev "$port" scope global
+	done
+	return 1
+}
+
 if ! until_true 300 bgpd_ready; then
 	echo "VRF $vrf: bgpd has no default instance with advertise-all-vni" >&2
 	exit 1
@@ -134,24 +160,7 @@ for attempt in 1 2 3 4 5; do
 	build_$backend >/dev/null
 	configure
 	if until_true 20 vni_up; then
-		case $backend in
-		netns)
-			ip link set "$port" netns "$vrf"
-			in_vrf ip -batch - <<-END
-				address add $address4 dev $port
-				address add $address6 dev $port nodad
-				link set $port up
-			END
-			;;
-		device)
-			ip -batch - <<-END
-				link set $port master $vrf
-				address add $address4 dev $port
-				address add $address6 dev $port nodad
-				link set $port up
-			END
-			;;
-		esac
+		give_port
 		exit 0
 	fi
 	echo "VRF $vrf: FRR did not take up VNI $vni (attempt $attempt)" | tee -a /var/log/frr/leaf-vrf.log >&2
