@@ -62,6 +62,13 @@ impl Dialect {
         Daemon::ALL.into_iter().filter(|daemon| self.has_mgmtd || *daemon != Daemon::Mgmtd).collect()
     }
 
+    /// Settings of zebra without which FRR 8 loses the router MAC of a remote VTEP when a route changes, and with it the
+    /// traffic (frr#12391, frr#14108): it takes one message at a time and does its work at once, so that the
+    /// deletion of the old route comes before the addition of the new one, as bgpd said it.
+    pub fn zebra_settings(self) -> &'static [&'static str] {
+        if self.has_mgmtd { &[] } else { &["zebra work-queue 0", "zebra zapi-packets 1"] }
+    }
+
     /// zebra's arguments for a VRF mode.
     pub fn zebra_arguments(self, mode: VrfMode) -> &'static [&'static str] {
         match mode {

@@ -137,9 +137,14 @@ pub fn teardown(have: &Config, scope: &Scope) -> Teardown {
         lay_out(lines)
     };
     if let Some(tree) = have.tree(scope, Daemon::Zebra) {
-        // Only the VNI: the stanza itself stays until its namespace or device is gone.
-        let vnis = tree.0.iter().flat_map(|(header, below)| removals(below, &nothing, std::slice::from_ref(header)));
-        before.extend(batch(Daemon::Zebra, lay_out(vnis.collect())));
+        let changes = if *scope == Scope::Underlay {
+            removals(tree, &nothing, &[])
+        } else {
+            // Only the VNI: the stanza itself stays until its namespace or device is gone.
+            let vni = |(header, below)| removals(below, &nothing, std::slice::from_ref(header));
+            tree.0.iter().flat_map(vni).collect()
+        };
+        before.extend(batch(Daemon::Zebra, lay_out(changes)));
     }
     if let Scope::Vrf(name) = scope {
         let gone = Change { path: vec![], line: Line::new(&format!("no vrf {name}")) };
