@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use perouter::frr::command::{Command, Intent};
-use perouter::frr::diff::{Batch, Mode, ScopeChange, diff, teardown};
+use perouter::frr::diff::{Batch, Mode, ScopeChange, Stage, diff, teardown};
 use perouter::frr::line::Line;
 use perouter::frr::model::{Daemon, RouterConfig, Scope};
 use perouter::frr::port::{Presence, Routing};
@@ -110,12 +110,13 @@ fn batch(daemon: Daemon, lines: &[(&[&str], &str)]) -> Batch {
     let commands = lines
         .iter()
         .map(|(context, line)| Command {
+            scope: Scope::Underlay,
             context: context.iter().map(|header| Line::new(header)).collect(),
             line: Line::new(line),
             intent: Intent::Set,
         })
         .collect();
-    Batch { daemon, mode: Mode::Configure, retry: false, commands }
+    Batch { stage: Stage::Instance, daemon, mode: Mode::Configure, retry: false, commands }
 }
 
 #[test]

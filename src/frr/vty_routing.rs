@@ -76,12 +76,15 @@ impl VtyRouting {
         let configure = batch.mode == Mode::Configure;
         let mut lines: Vec<&str> = commands.iter().map(|command| command.line.send()).collect();
         if configure {
-            lines.insert(0, CONFIGURE);
-            lines.push("end");
+            lines.splice(0..0, [CONFIGURE, START]);
+            lines.extend([END, "end"]);
         }
         let mut replies = self.exchange(daemon, &lines, false).await?.into_iter();
         if configure && let Some(reply) = replies.next().filter(|reply| !reply.status.is_ok()) {
             return Err(RoutingError::Mode { daemon, command: CONFIGURE, text: reply.text.trim().to_owned() });
+        }
+        if configure {
+            replies.next();
         }
         let refused = |(command, reply): (&Command, Reply)| {
             let fine = reply.status.is_ok() || is_gone(&reply);
@@ -92,6 +95,10 @@ impl VtyRouting {
 }
 
 const CONFIGURE: &str = "configure terminal";
+/// Between these two FRR gathers the lines of its northbound (prefix lists, route maps, BFD profiles, VNIs) and commits
+/// them together. A commit copies and checks all such lines that the daemon has, so its time grows with their number.
+const START: &str = "XFRR_start_configuration";
+const END: &str = "XFRR_end_configuration";
 
 /// `no router bgp` for an instance that is not there.
 fn is_gone(reply: &Reply) -> bool {
