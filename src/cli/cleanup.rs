@@ -46,7 +46,12 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     drop(kernel);
     netns::remove(runtime.router_netns())?;
     netns::unshare_dir(&runtime.vrf_netns_dir())?;
-    std::fs::remove_dir_all(runtime.dir()).with_context(|| format!("remove {}", runtime.dir().display()))?;
+    match std::fs::remove_dir_all(runtime.dir()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("remove {}", runtime.dir().display()));
+        }
+        _ => {}
+    }
     println!("netns delete {}", runtime.router_netns().display());
     Ok(ExitCode::SUCCESS)
 }
