@@ -8,7 +8,7 @@ use std::time::Duration;
 use perouter::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
 use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, diff, netns};
 use perouter::names::{LINK_GROUP, OwnedName, Role};
-use perouter::types::{IfName, MacAddr, Vni, VrfMode, VrfName};
+use perouter::types::{Family, IfName, MacAddr, TableId, Vni, VrfMode, VrfName};
 use perouter::{kernel, names, types};
 use proptest::test_runner::{Config, TestRunner};
 
