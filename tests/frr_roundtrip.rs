@@ -5,6 +5,7 @@
 mod apply;
 #[path = "frr/configs.rs"]
 mod configs;
+#[allow(dead_code)]
 #[path = "frr/router.rs"]
 mod router;
 
@@ -15,6 +16,7 @@ use perouter::frr::command::{Command, Intent};
 use perouter::frr::diff::{Batch, Mode, ScopeChange, Stage, diff, teardown};
 use perouter::frr::line::Line;
 use perouter::frr::model::{Daemon, RouterConfig, Scope};
+use perouter::frr::observe::VniState;
 use perouter::frr::port::{Presence, Routing};
 use perouter::frr::render::{render, text};
 use perouter::frr::tree::Config as FrrConfig;
@@ -184,7 +186,7 @@ fn an_l3vni_comes_up_and_goes_by_the_recipe() {
             router.add_vni("red", vni.get(), "100.65.0.1");
             assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
             let end = std::time::Instant::now() + wait;
-            while !routing.vnis().await.unwrap().get(&vni).is_some_and(|state| state.is_ready()) {
+            while !routing.vnis().await.unwrap().get(&vni).is_some_and(VniState::is_ready) {
                 assert!(std::time::Instant::now() < end, "{:?}", routing.vnis().await);
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
