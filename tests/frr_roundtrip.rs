@@ -5,6 +5,7 @@
 mod apply;
 #[path = "frr/configs.rs"]
 mod configs;
+#[allow(dead_code)]
 #[path = "frr/router.rs"]
 mod router;
 
@@ -15,6 +16,7 @@ use perouter::frr::command::{Command, Intent};
 use perouter::frr::diff::{Batch, Mode, ScopeChange, Stage, diff, teardown};
 use perouter::frr::line::Line;
 use perouter::frr::model::{Daemon, RouterConfig, Scope};
+use perouter::frr::observe::VniState;
 use perouter::frr::port::{Presence, Routing};
 use perouter::frr::render::{render, text};
 use perouter::frr::tree::Config as FrrConfig;
