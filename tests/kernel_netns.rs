@@ -228,7 +228,10 @@ fn a_foreign_link_with_a_wanted_name_is_refused_and_kept() {
             outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Failed(_))).map(text).collect();
         assert_eq!(
             failed,
-            [format!("{}: link add pe-100 mtu 1450 type veth peer name host-100 netns host: EEXIST: File exists", place("v0"))]
+            [format!(
+                "{}: link add pe-100 mtu 1450 type veth peer name host-100 netns host: EEXIST: File exists",
+                place("v0")
+            )]
         );
         for (op, outcome) in ops.iter().zip(&outcomes) {
             assert!(outcome.is_done() || op.vni().map(Vni::get) == Some(100), "{op}: {}", text(outcome));
@@ -282,10 +285,7 @@ fn refusals_read_like_sentences() {
                 KernelOp::ReturnNic("toswitch".parse().unwrap()),
                 "router: link set toswitch netns host: NIC toswitch was not moved here by perouter and is left alone",
             ),
-            (
-                master,
-                "V2: link set vni102 master br-pe-999: there is no link br-pe-999 in the V2 network namespace",
-            ),
+            (master, "V2: link set vni102 master br-pe-999: there is no link br-pe-999 in the V2 network namespace"),
             (
                 KernelOp::SetMtu { key: link_key(place("v0"), Role::PeVeth, 100), mtu: 10 },
                 "V0: link set pe-100 mtu 10: EINVAL: Invalid argument: mtu less than device minimum",
@@ -488,6 +488,7 @@ fn an_unreadable_namespace_is_an_error() {
     runtime().block_on(async {
         let kernel = node.kernel().await;
         converge(&kernel, &three_vnis().state()).await;
+        std::fs::create_dir_all(node.runtime.dir()).unwrap();
         std::fs::write(node.runtime.nics(), "{").unwrap();
         let error = kernel.observe(&BTreeSet::new()).await.unwrap_err();
         assert!(sentence(&error).starts_with("read the record of moved NICs: "), "{}", sentence(&error));
