@@ -24,8 +24,20 @@ demo-down: build ## remove what `KEEP=1 make demo-metallb` left
 	@$(BIN)/perouter-lab demo down
 
 .PHONY: test
-test: setup ## every test: unit, golden, property, netns, lab (as root)
+test: setup ## every test: unit, golden, property, netns, lab, on VRF devices and with FRR 10.3 too (as root)
 	@hack/test.sh
+
+.PHONY: test-vrf
+test-vrf: setup ## the tests of the VRF modes on a kernel that has VRF devices (as root)
+	@hack/test.sh vrf
+
+.PHONY: test-frr10
+test-frr10: setup ## the tests with FRR once more, with FRR 10.3 (as root)
+	@hack/test.sh frr10
+
+.PHONY: lab-frr10
+lab-frr10: setup ## a root file system with FRR 10.3 for lab nodes, once, in a cache (as root)
+	@hack/frr10.sh
 
 .PHONY: check
 check: ## fast checks without root: format, clippy, layers, unit, golden, property, CRDs in step

@@ -16,7 +16,6 @@ use perouter::frr::command::{Command, Intent};
 use perouter::frr::diff::{Batch, Mode, ScopeChange, Stage, diff, teardown};
 use perouter::frr::line::Line;
 use perouter::frr::model::{Daemon, RouterConfig, Scope};
-use perouter::frr::observe::VniState;
 use perouter::frr::port::{Presence, Routing};
 use perouter::frr::render::{render, text};
 use perouter::frr::tree::Config as FrrConfig;
@@ -223,11 +222,11 @@ fn a_daemon_that_was_restarted_is_found_empty_and_filled_again() {
         assert_eq!(routing.vnis().await.unwrap(), BTreeMap::new());
         apply::converge(&mut routing, &want).await.unwrap();
         assert_runs(&mut routing, &want, "first").await;
-        for daemon in ["bgpd", "bfdd", "zebra"] {
+        for daemon in [Daemon::Bgpd, Daemon::Bfdd, Daemon::Zebra] {
             router.restart(daemon);
             assert!(!diff(&routing.running().await.unwrap().config, &want).is_empty(), "{daemon}");
             assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![], "{daemon}");
-            assert_runs(&mut routing, &want, daemon).await;
+            assert_runs(&mut routing, &want, daemon.name()).await;
         }
         assert!(!routing.sessions().await.unwrap().is_empty());
     });

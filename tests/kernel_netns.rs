@@ -509,6 +509,7 @@ fn an_unreadable_namespace_is_an_error() {
     runtime().block_on(async {
         let kernel = node.kernel().await;
         converge(&kernel, &three_vnis().state()).await;
+        std::fs::create_dir_all(node.runtime.dir()).unwrap();
         std::fs::write(node.runtime.nics(), "{").unwrap();
         let error = kernel.observe(&BTreeSet::new()).await.unwrap_err();
         assert!(sentence(&error).starts_with("read the record of moved NICs: "), "{}", sentence(&error));

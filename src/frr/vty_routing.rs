@@ -59,14 +59,13 @@ impl VtyRouting {
 
     async fn try_exchange(&mut self, daemon: Daemon, lines: &[&str]) -> Result<Vec<Reply>, VtyError> {
         // Taken out for the time being: a conversation that fails, or whose future is dropped, leaves replies behind.
-        let mut vty = match self.open.remove(&daemon) {
-            Some(vty) => vty,
-            None => {
-                if daemon == Daemon::Zebra {
-                    self.dialect = None;
-                }
-                Vty::connect(&self.directory.join(format!("{daemon}.vty")), self.limit).await?
+        let mut vty = if let Some(vty) = self.open.remove(&daemon) {
+            vty
+        } else {
+            if daemon == Daemon::Zebra {
+                self.dialect = None;
             }
+            Vty::connect(&self.directory.join(format!("{daemon}.vty")), self.limit).await?
         };
         let pipeline = self.dialect.is_none_or(|dialect| dialect.line_by_line != Some(daemon));
         let mut replies = Vec::with_capacity(lines.len());
