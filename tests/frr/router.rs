@@ -62,7 +62,7 @@ impl Router {
         let input = shell.stdin.take();
         let output = BufReader::new(shell.stdout.take().unwrap());
         let mut router = Self { shell, input, output, directory };
-        if system() != "/" {
+        if system().as_path() != std::path::Path::new("/") {
             router.enter(&system().display().to_string());
         }
         router.run_daemons();
