@@ -22,6 +22,8 @@
 //! [`Snapshot`]: crate::snapshot::Snapshot
 
 mod claim;
+#[cfg(test)]
+pub(crate) mod fake;
 mod follow;
 mod index;
 mod kept;

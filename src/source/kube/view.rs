@@ -246,5 +246,3 @@ fn words(name: &SecretName, object: &DynamicObject) -> Words {
     data.into_iter().flatten().map(word).collect()
 }
 
-#[cfg(test)]
-mod tests;
