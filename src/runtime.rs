@@ -102,6 +102,11 @@ impl Runtime {
         self.dir.join("status.json")
     }
 
+    /// The last snapshot of an API server, for a start without it.
+    pub fn snapshot(&self) -> PathBuf {
+        self.dir.join("snapshot.json")
+    }
+
     /// The directory of the text that each daemon was last given.
     pub fn applied_dir(&self) -> PathBuf {
         self.dir.join("applied")

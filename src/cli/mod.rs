@@ -5,6 +5,7 @@ mod crds;
 mod options;
 mod plan;
 mod run;
+mod sources;
 mod status;
 mod table;
 mod validate;

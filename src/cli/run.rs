@@ -11,7 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::options::{ModeChoice, RuntimeOptions, SourceOptions};
+use super::options::{ApiOptions, ModeChoice, RuntimeOptions, SourceOptions};
+use super::sources::{self, Sources};
 use crate::control::{Controller, Outputs};
 use crate::frr::daemons::{self, DaemonEvent, Daemons};
 use crate::frr::vty_routing::VtyRouting;
@@ -19,8 +20,7 @@ use crate::kernel::{NetlinkKernel, netns, vrf_device};
 use crate::plan::hold::Accepted;
 use crate::reconcile::Reconciler;
 use crate::runtime::Runtime;
-use crate::snapshot::Snapshot;
-use crate::source;
+use crate::status;
 use crate::types::VrfMode;
 
 /// bgpd is busy for 0.4 s at worst while it takes 100 000 routes.
@@ -32,9 +32,12 @@ const READY_POLL: Duration = Duration::from_millis(50);
 #[command(
     after_help = "SIGTERM ends the process and leaves FRR and forwarding as they are: the next start adopts them.\n\
     `perouter cleanup` removes the router.\n\nExamples:\n  perouter run --config-dir /etc/perouter --node-index 3\n  \
-    perouter controller --node-index 3   # beside `perouter router`"
+    perouter controller --node-index 3   # beside `perouter router`\n  \
+    perouter controller --source kubernetes --node-name worker-1"
 )]
 pub struct RunArgs {
+    #[command(flatten)]
+    api: ApiOptions,
     #[command(flatten)]
     source: SourceOptions,
     #[command(flatten)]
@@ -72,7 +75,7 @@ pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
     let runtime = args.router.runtime.paths();
     let (events, drift) = daemon_signals();
     let supervisor = start_router(&args.router, mode, &runtime, events, stop.clone()).await?;
-    control(&args.source, mode, &runtime, drift, stop.clone()).await?;
+    control(&args, mode, &runtime, drift, stop.clone()).await?;
     stop.cancel();
     supervisor.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
@@ -104,7 +107,7 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
             () = tokio::time::sleep(READY_POLL) => {}
         }
     }
-    control(&args.source, mode, &runtime, Arc::new(Notify::new()), stop).await?;
+    control(&args, mode, &runtime, Arc::new(Notify::new()), stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -123,25 +126,33 @@ async fn start_router(
 
 /// Source and controller until `stop`.
 async fn control(
-    options: &SourceOptions,
+    args: &RunArgs,
     mode: VrfMode,
     runtime: &Runtime,
     drift: Arc<Notify>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let node = options.node()?;
-    let directory = source::Directory { dir: options.config_dir.clone(), secrets: options.secrets() };
-    let first = source::dir::read(&directory.dir, &directory.secrets, &node)?;
-    let (sender, snapshots) = watch::channel::<Snapshot>(first);
-    let source = tokio::spawn(source::watch(directory, node, sender, stop.clone()));
+    let Sources { mut snapshots, tasks, cluster } = sources::start(&args.api, &args.source, runtime, &stop).await?;
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        // Before the first snapshot nobody knows what the node shall be.
+        known = snapshots.changed() => known.context("source")?,
+    }
     let kernel = Arc::new(NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?);
     let watcher = tokio::spawn(signal_drift(Arc::clone(&kernel), Arc::clone(&drift)));
     let reconciler = Reconciler::new(kernel, routing(runtime), mode, Accepted::default());
-    let outputs = Outputs { status: runtime.status(), mode };
+    let statuses = watch::Sender::new(None);
+    let publisher = cluster.map(|cluster| {
+        let (statuses, stop) = (statuses.subscribe(), stop.clone());
+        tokio::spawn(status::kubernetes::publish(cluster.client, cluster.node, statuses, cluster.identities, stop))
+    });
+    let outputs = Outputs { status: runtime.status(), mode, statuses };
     Controller::new(reconciler, outputs).run(snapshots, drift, stop).await;
     watcher.abort();
-    source.await.context("source")??;
-    Ok(())
+    if let Some(publisher) = publisher {
+        publisher.abort();
+    }
+    sources::ended(tasks).await
 }
 
 /// FRR's daemons of a router.
