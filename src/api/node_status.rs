@@ -26,12 +26,33 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "VTEP", type_ = "string", json_path = ".status.vtep"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".status.vrfMode"),
     printcolumn(name = "FRR", type_ = "string", json_path = ".status.frrVersion"),
-    printcolumn(name = "Sessions", type_ = "string", json_path = ".status.sessions.summary", description = "established sessions of all"),
+    printcolumn(
+        name = "Sessions",
+        type_ = "string",
+        json_path = ".status.sessions.summary",
+        description = "established sessions of all"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Router ID", type_ = "string", json_path = ".status.routerID", priority = 1),
-    printcolumn(name = "VNIs", type_ = "integer", json_path = ".status.vnis.ready", priority = 1, description = "VNIs that FRR has up"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Degraded\")].reason", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Degraded\")].message", priority = 1)
+    printcolumn(
+        name = "VNIs",
+        type_ = "integer",
+        json_path = ".status.vnis.ready",
+        priority = 1,
+        description = "VNIs that FRR has up"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Degraded\")].reason",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Degraded\")].message",
+        priority = 1
+    )
 )]
 pub struct RouterNodeStatusSpec {}
 

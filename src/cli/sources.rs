@@ -1,7 +1,6 @@
 //! The sources of a controller, wired. In: the choice of the command line. Out: one channel of snapshots, on which nothing
 //! is before the first is known, and for an API source how to reach the API.
 
-
 use anyhow::Context;
 use kube::Client;
 use tokio::sync::watch;

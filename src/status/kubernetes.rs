@@ -221,11 +221,8 @@ fn object(node: &str, uid: &str) -> RouterNodeStatus {
         uid: uid.to_owned(),
         ..OwnerReference::default()
     };
-    let metadata = ObjectMeta {
-        name: Some(node.to_owned()),
-        owner_references: Some(vec![owner]),
-        ..ObjectMeta::default()
-    };
+    let metadata =
+        ObjectMeta { name: Some(node.to_owned()), owner_references: Some(vec![owner]), ..ObjectMeta::default() };
     RouterNodeStatus { metadata, spec: RouterNodeStatusSpec {}, status: None }
 }
 

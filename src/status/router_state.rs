@@ -7,8 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::model::{NodeStatus, Resource, State};
 use crate::api::node_status::{
-    ConditionReason, ConditionStatus, ConditionType, ResourceState, RouterCondition, RouterState, SessionCount, SessionDown,
-    VniCount,
+    ConditionReason, ConditionStatus, ConditionType, ResourceState, RouterCondition, RouterState, SessionCount,
+    SessionDown, VniCount,
 };
 use crate::frr::observe::{Phase, SessionState};
 use crate::snapshot::ObjectRef;
@@ -99,7 +99,11 @@ fn degraded_condition(status: &NodeStatus, down: &BTreeSet<SessionDown>) -> Verd
 }
 
 fn objects(status: &NodeStatus, state: State) -> String {
-    few(status.resources.iter().filter(|resource| resource.state == state).map(|resource| resource.object().to_string()))
+    few(status
+        .resources
+        .iter()
+        .filter(|resource| resource.state == state)
+        .map(|resource| resource.object().to_string()))
 }
 
 fn few(names: impl Iterator<Item = String>) -> String {
@@ -249,4 +253,4 @@ impl EventBudget {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

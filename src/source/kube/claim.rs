@@ -114,10 +114,7 @@ fn object(node: &NodeIndexSpec, index: u32) -> NodeIndex {
         uid: node.node_uid.clone(),
         ..OwnerReference::default()
     };
-    let metadata = ObjectMeta {
-        name: Some(index.to_string()),
-        owner_references: Some(vec![owner]),
-        ..ObjectMeta::default()
-    };
+    let metadata =
+        ObjectMeta { name: Some(index.to_string()), owner_references: Some(vec![owner]), ..ObjectMeta::default() };
     NodeIndex { metadata, spec: node.clone() }
 }

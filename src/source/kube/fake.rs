@@ -79,11 +79,7 @@ impl Target {
     }
 
     fn id(&self, name: &str) -> Id {
-        Id {
-            plural: self.plural.clone(),
-            namespace: self.namespace.clone().unwrap_or_default(),
-            name: name.to_owned(),
-        }
+        Id { plural: self.plural.clone(), namespace: self.namespace.clone().unwrap_or_default(), name: name.to_owned() }
     }
 }
 
@@ -306,7 +302,6 @@ impl State {
 fn line(event: &Value) -> Bytes {
     Bytes::from(format!("{event}\n"))
 }
-
 
 fn ok(body: &Value) -> Reply {
     Response::new(Full::new(Bytes::from(body.to_string())).boxed_unsync())

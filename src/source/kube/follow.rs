@@ -99,7 +99,8 @@ fn is_expired(error: &watcher::Error) -> bool {
 
 fn request(cluster: &Cluster, topic: &Topic) -> (Api<DynamicObject>, watcher::Config) {
     let client = cluster.client.clone();
-    let core = |kind: &str, plural: &str| ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", kind), plural);
+    let core =
+        |kind: &str, plural: &str| ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", kind), plural);
     let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
     match topic {
         Topic::Objects(resource) => {

@@ -91,11 +91,14 @@ impl View {
 
     /// Remembers the good objects of a former process, for those that are bad now.
     pub(super) fn remember(&mut self, kept: &Snapshot) {
-        let underlays = kept.underlays.iter().map(|o| {
-            (o.key.clone(), (o.created, o.generation, Spec::Underlay(Box::new(o.spec.clone()))))
-        });
-        let l3vnis =
-            kept.l3vnis.iter().map(|o| (o.key.clone(), (o.created, o.generation, Spec::L3VNI(Box::new(o.spec.clone())))));
+        let underlays = kept
+            .underlays
+            .iter()
+            .map(|o| (o.key.clone(), (o.created, o.generation, Spec::Underlay(Box::new(o.spec.clone())))));
+        let l3vnis = kept
+            .l3vnis
+            .iter()
+            .map(|o| (o.key.clone(), (o.created, o.generation, Spec::L3VNI(Box::new(o.spec.clone())))));
         self.kept = underlays.chain(l3vnis).collect();
     }
 
@@ -187,8 +190,7 @@ impl View {
     pub(super) fn snapshot(&self) -> Option<Snapshot> {
         let node = self.node.objects()?.get(&self.node_name)?;
         let mut snapshot = self.objects()?;
-        snapshot.node =
-            NodeIdentity { name: self.node_name.clone(), index: self.index?, labels: node.labels.clone() };
+        snapshot.node = NodeIdentity { name: self.node_name.clone(), index: self.index?, labels: node.labels.clone() };
         for key in secret::named(&snapshot.underlays, &snapshot.l3vnis) {
             let word = self.secrets.get(&SecretName { namespace: key.namespace.clone(), name: key.name.clone() })?;
             let word = word.find(&key)?;
@@ -208,9 +210,10 @@ impl SecretView {
         };
         Some(match objects.get(&()) {
             None => Err(format!("{at} does not exist: create it with the key {}", key.key)),
-            Some(words) => words.get(&key.key).cloned().unwrap_or_else(|| {
-                Err(format!("{at} has no key {}: add it with the password as its value", key.key))
-            }),
+            Some(words) => words
+                .get(&key.key)
+                .cloned()
+                .unwrap_or_else(|| Err(format!("{at} has no key {}: add it with the password as its value", key.key))),
         })
     }
 }
@@ -227,10 +230,8 @@ fn keyed<K, V>(event: Event<DynamicObject>, read: impl FnOnce(&DynamicObject) ->
 
 fn seen_node(object: &DynamicObject) -> (String, SeenNode) {
     let metadata = &object.metadata;
-    let node = SeenNode {
-        uid: metadata.uid.clone().unwrap_or_default(),
-        labels: metadata.labels.clone().unwrap_or_default(),
-    };
+    let node =
+        SeenNode { uid: metadata.uid.clone().unwrap_or_default(), labels: metadata.labels.clone().unwrap_or_default() };
     (metadata.name.clone().unwrap_or_default(), node)
 }
 
@@ -245,4 +246,3 @@ fn words(name: &SecretName, object: &DynamicObject) -> Words {
     };
     data.into_iter().flatten().map(word).collect()
 }
-

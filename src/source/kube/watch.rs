@@ -173,7 +173,10 @@ impl Source {
     fn tell_node(&mut self) {
         let missing = self.view.node_is_missing();
         if missing && !self.node_is_missing {
-            tracing::error!(node = self.cluster.node, "there is no Node of this name: set --node-name to that of this node");
+            tracing::error!(
+                node = self.cluster.node,
+                "there is no Node of this name: set --node-name to that of this node"
+            );
         }
         self.node_is_missing = missing;
         if let Some(uid) = self.view.node_uid() {

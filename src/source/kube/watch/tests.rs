@@ -261,7 +261,12 @@ async fn what_does_not_concern_us_sends_nothing() {
     case.until_vnis(&[100]).await;
     let heartbeat = json!({ "metadata": { "labels": { "rack": "a" } }, "status": { "beat": 2 } });
     case.api.apply("nodes", "", "n1", heartbeat);
-    case.api.apply("l3vnis", "default", "red", json!({ "metadata": { "labels": { "x": "y" } }, "spec": l3vni(100)["spec"] }));
+    case.api.apply(
+        "l3vnis",
+        "default",
+        "red",
+        json!({ "metadata": { "labels": { "x": "y" } }, "spec": l3vni(100)["spec"] }),
+    );
     case.api.cut_watches();
     case.quiet(500).await;
 }
