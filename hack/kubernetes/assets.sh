@@ -6,7 +6,7 @@
 #   metallb        controller and speaker of MetalLB
 #   helm           helm
 #
-# Versions are pinned in go.mod beside this file, every module by its hash in go.sum.
+# Versions are pinned in GROUP/go.mod beside this file, every module by its hash in GROUP/go.sum.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -18,11 +18,14 @@ fi
 group=${1:?usage: assets.sh [--find] control-plane|metallb|helm}
 
 # version MODULE: as go.mod has it.
-version() { awk -v module="$1" '$1 == module && $2 ~ /^v/ { print $2; exit }' "$here/go.mod"; }
+version() { awk -v module="$1" '$1 == module && $2 ~ /^v/ { print $2; exit }' "$here/$group/go.mod"; }
 
-kubernetes=$(version k8s.io/kubernetes)
+stamp=
 case $group in
 control-plane)
+  kubernetes=$(version k8s.io/kubernetes) minor=${kubernetes#v1.}
+  stamp="-X k8s.io/component-base/version.gitVersion=$kubernetes -X k8s.io/component-base/version.gitMajor=1"
+  stamp+=" -X k8s.io/component-base/version.gitMinor=${minor%%.*}"
   key=kubernetes-$kubernetes-etcd-$(version go.etcd.io/etcd/server/v3)
   programs=(
     etcd=go.etcd.io/etcd/server/v3
@@ -73,7 +76,7 @@ if [ "$build" = 0 ]; then
   exit 3
 fi
 if ! command -v go >/dev/null; then
-  echo "$group cannot be built: no Go; install Go $(awk '$1 == "go" { print $2 }' "$here/go.mod") or later, or name ready programs in KUBEBUILDER_ASSETS" >&2
+  echo "$group cannot be built: no Go; install Go $(awk '$1 == "go" { print $2 }' "$here/$group/go.mod") or later, or name ready programs in KUBEBUILDER_ASSETS" >&2
   exit 3
 fi
 
@@ -85,12 +88,9 @@ if [ -n "$(lacking "$folder")" ]; then
   aside=$(mktemp -d "$cache/.building.XXXXXX")
   trap 'rm -rf "$aside"' EXIT
   start=$SECONDS
-  echo "building ${programs[*]%%=*} ($key) with $(go env GOVERSION)" >&2
-  minor=${kubernetes#v1.}
-  stamp="-X k8s.io/component-base/version.gitVersion=$kubernetes -X k8s.io/component-base/version.gitMajor=1"
-  stamp+=" -X k8s.io/component-base/version.gitMinor=${minor%%.*}"
+  echo "building $key: ${programs[*]%%=*} with $(go env GOVERSION)" >&2
   packages=("${programs[@]#*=}")
-  (cd "$here" && CGO_ENABLED=0 GOWORK=off GOTOOLCHAIN=local \
+  (cd "$here/$group" && CGO_ENABLED=0 GOWORK=off GOTOOLCHAIN=local \
     go build -mod=readonly -trimpath -ldflags "-s -w $stamp" -o "$aside/" "${packages[@]}") >&2
   # Go names a program after the last part of its path that is no version.
   [ ! -e "$aside/server" ] || mv "$aside/server" "$aside/etcd"
