@@ -7,6 +7,7 @@ pub mod graph;
 pub mod holder;
 pub mod image;
 pub mod inspect;
+pub mod kubernetes;
 pub mod lab;
 pub mod metallb;
 pub mod namespace;
