@@ -97,6 +97,11 @@ impl Runtime {
         self.dir.join("nics.json")
     }
 
+    /// The file that a controller locks.
+    pub fn lock(&self) -> PathBuf {
+        self.dir.join("controller.lock")
+    }
+
     /// The status of the last pass.
     pub fn status(&self) -> PathBuf {
         self.dir.join("status.json")
@@ -105,11 +110,6 @@ impl Runtime {
     /// The last snapshot of an API server, for a start without it.
     pub fn snapshot(&self) -> PathBuf {
         self.dir.join("snapshot.json")
-    }
-
-    /// The directory of the text that each daemon was last given.
-    pub fn applied_dir(&self) -> PathBuf {
-        self.dir.join("applied")
     }
 }
 

@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::lock;
 use super::options::{ApiOptions, ModeChoice, RuntimeOptions, SourceOptions};
 use super::sources::{self, Sources};
 use crate::control::{Controller, Outputs};
-use crate::frr::daemons::{self, DaemonEvent, Daemons};
+use crate::frr::daemons::{self, Daemons};
+use crate::frr::restarts;
 use crate::frr::vty_routing::VtyRouting;
-use crate::kernel::{NetlinkKernel, netns, vrf_device};
+use crate::kernel::{Kernel, NetlinkKernel, netns, vrf_device};
 use crate::plan::hold::Accepted;
 use crate::reconcile::Reconciler;
 use crate::runtime::Runtime;
@@ -73,9 +76,8 @@ pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let mode = vrf_mode(args.router.vrf_mode)?;
     let runtime = args.router.runtime.paths();
-    let (events, drift) = daemon_signals();
-    let supervisor = start_router(&args.router, mode, &runtime, events, stop.clone()).await?;
-    control(&args, mode, &runtime, drift, stop.clone()).await?;
+    let supervisor = start_router(&args.router, mode, &runtime, stop.clone()).await?;
+    control(&args, mode, &runtime, stop.clone()).await?;
     stop.cancel();
     supervisor.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
@@ -85,8 +87,7 @@ pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
 pub async fn router(args: RouterArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let mode = vrf_mode(args.vrf_mode)?;
-    let (events, _) = daemon_signals();
-    start_router(&args, mode, &args.runtime.paths(), events, stop).await?.await.context("supervisor")?;
+    start_router(&args, mode, &args.runtime.paths(), stop).await?.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -107,7 +108,7 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
             () = tokio::time::sleep(READY_POLL) => {}
         }
     }
-    control(&args, mode, &runtime, Arc::new(Notify::new()), stop).await?;
+    control(&args, mode, &runtime, stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -115,23 +116,32 @@ async fn start_router(
     args: &RouterArgs,
     mode: VrfMode,
     runtime: &Runtime,
-    events: mpsc::Sender<DaemonEvent>,
     stop: CancellationToken,
 ) -> anyhow::Result<tokio::task::JoinHandle<()>> {
     let mut daemons = Daemons::new(runtime.clone(), mode, &args.frr_dir).await?;
     daemons.ensure().await?;
     tracing::info!(%mode, frr = %daemons.version(), netns = %runtime.router_netns().display(), "router is up");
+    let (events, mut told) = mpsc::channel(16);
+    tokio::spawn(async move {
+        while let Some(event) = told.recv().await {
+            tracing::debug!(?event, "daemon");
+        }
+    });
     Ok(tokio::spawn(daemons.supervise(events, stop)))
 }
 
+/// Each IP-VRF namespace takes two descriptors while it is worked on; the soft limit is 1024 by default.
+fn raise_file_limit() {
+    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        tracing::warn!(%error, hard, "limit of open files not raised");
+    }
+}
+
 /// Source and controller until `stop`.
-async fn control(
-    args: &RunArgs,
-    mode: VrfMode,
-    runtime: &Runtime,
-    drift: Arc<Notify>,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
+async fn control(args: &RunArgs, mode: VrfMode, runtime: &Runtime, stop: CancellationToken) -> anyhow::Result<()> {
+    let _lock = lock::take(runtime)?;
+    raise_file_limit();
     let Sources { mut snapshots, tasks, cluster } = sources::start(&args.api, &args.source, runtime, &stop).await?;
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
@@ -139,6 +149,8 @@ async fn control(
         known = snapshots.changed() => known.context("source")?,
     }
     let kernel = Arc::new(NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?);
+    let drift = Arc::new(Notify::new());
+    let _restarts = restarts::watch(runtime, &daemons::installed(&args.router.frr_dir)?, &drift);
     let watcher = tokio::spawn(signal_drift(Arc::clone(&kernel), Arc::clone(&drift)));
     let reconciler = Reconciler::new(kernel, routing(runtime), mode, Accepted::default());
     let statuses = watch::Sender::new(None);
@@ -165,21 +177,6 @@ async fn signal_drift(kernel: Arc<NetlinkKernel>, drift: Arc<Notify>) {
         kernel.changed().await;
         drift.notify_one();
     }
-}
-
-/// A channel of daemon events that ends in a signal for the controller: a daemon that came up anew has no configuration.
-fn daemon_signals() -> (mpsc::Sender<DaemonEvent>, Arc<Notify>) {
-    let (sender, mut receiver) = mpsc::channel(16);
-    let drift = Arc::new(Notify::new());
-    let signal = Arc::clone(&drift);
-    tokio::spawn(async move {
-        while let Some(event) = receiver.recv().await {
-            if matches!(event, DaemonEvent::Up { .. }) {
-                signal.notify_one();
-            }
-        }
-    });
-    (sender, drift)
 }
 
 fn on_signal() -> anyhow::Result<CancellationToken> {

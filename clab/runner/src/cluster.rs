@@ -18,9 +18,9 @@ use crate::web::{Page, Server, WebError};
 /// The pathspace of the host side.
 pub const HOST: Instance = Instance::Named("host");
 
-const DAEMONS: &str = "zebra=yes\nbgpd=yes\nstaticd=yes\nvtysh_enable=yes\n\
+const DAEMONS: &str = "zebra=yes\nbgpd=yes\nbfdd=yes\nstaticd=yes\nvtysh_enable=yes\n\
                        zebra_options=\"-A 127.0.0.1 -s 90000000\"\nbgpd_options=\"-A 127.0.0.1\"\n\
-                       staticd_options=\"-A 127.0.0.1\"\n";
+                       bfdd_options=\"-A 127.0.0.1\"\nstaticd_options=\"-A 127.0.0.1\"\n";
 
 /// The host side could not be set up or changed.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,29 @@
+//! The router end to end: the fabric of clab/metallb.clab.yml with real FRR, real VXLAN and real traffic. Needs root and
+//! FRR; left out otherwise, which is an error where `CI=true`.
+//!
+//! Each test has a lab of its own and they take turns. `PEROUTER_VRF_MODE` and `PEROUTER_FRR_DIR` choose how the routers
+//! run, `PEROUTER_LAB_SLOWNESS` says how many times slower than a plain machine this one is.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test file")]
+
+mod lab {
+    mod fabric;
+    mod fixture;
+    mod place;
+    mod router;
+    mod stream;
+
+    mod addition;
+    mod cleanup;
+    mod daemon_death;
+    mod edits;
+    mod filters;
+    mod inspection;
+    mod isolation;
+    mod rejection;
+    mod restart;
+    mod second_pass;
+    mod service;
+    mod session_options;
+    mod two_processes;
+}

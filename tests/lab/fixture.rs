@@ -1,0 +1,278 @@
+//! A lab with routers, hosts and services, and the objects as files that may be edited. In: a name, which nodes, and what
+//! differs from the example. Out: [`Fixture`], which takes everything away when it is dropped.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use perouter_lab::cluster::HostSide;
+use perouter_lab::evpn::type5_routes;
+use perouter_lab::lab::{self, Lab, ScopedLab};
+use perouter_lab::metallb::{Announcer, read_manifests};
+use perouter_lab::node::Node;
+use perouter_lab::topology::{LabName, read_topology};
+use perouter_lab::wait;
+use perouter_lab::web::Server;
+use tempfile::TempDir;
+
+use super::fabric::type5_of;
+use super::router::Router;
+use super::stream::{Echo, Stream};
+
+pub const SETTLE: Duration = Duration::from_secs(90);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The cluster nodes: their index is the node index.
+pub const NODES: [&str; 2] = ["pe-kind-control-plane", "pe-kind-worker"];
+pub const RED: &str = "172.30.0.10";
+pub const BLUE: &str = "172.30.0.16";
+const ECHO_PORT: u16 = 7;
+
+/// Waits for a value; fails the test if it does not come.
+#[track_caller]
+pub fn until<T>(what: &str, at_most: Duration, probe: impl FnMut() -> Option<T>) -> T {
+    match wait::until(what, at_most, LOOK, probe) {
+        Ok(found) => found,
+        Err(waited) => panic!("{waited}"),
+    }
+}
+
+/// Waits for a condition.
+#[track_caller]
+pub fn until_true(what: &str, mut probe: impl FnMut() -> bool) {
+    until(what, SETTLE, || probe().then_some(()));
+}
+
+/// A time that a plain machine keeps, for this one.
+pub fn paced(time: Duration) -> Duration {
+    let factor = std::env::var("PEROUTER_LAB_SLOWNESS").map_or(1.0, |text| text.parse().unwrap());
+    time.mul_f64(factor)
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// False without root: then the test is left out.
+fn root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("left out: a lab needs root");
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test as root");
+    }
+    root
+}
+
+/// What differs from the example.
+pub struct Setup {
+    pub announcer: Announcer,
+    pub objects: BTreeMap<&'static str, String>,
+}
+
+impl Setup {
+    /// The example's objects, each in a file of its own.
+    pub fn example() -> Self {
+        let folder = repository().join("examples/metallb");
+        let text = fs::read_to_string(folder.join("openpe.yaml")).unwrap();
+        let documents: Vec<String> = text.split("---\n").map(str::to_owned).collect();
+        let files = ["underlay.yaml", "red.yaml", "blue.yaml"];
+        assert_eq!(documents.len(), files.len(), "the example has an Underlay and two L3VNIs");
+        let announcer = read_manifests(&folder.join("metallb.yaml")).unwrap();
+        Self { announcer, objects: files.into_iter().zip(documents).collect() }
+    }
+
+    /// Replaces a part of an object.
+    pub fn replacing(mut self, file: &'static str, from: &str, to: &str) -> Self {
+        let text = self.objects.get_mut(file).unwrap();
+        assert!(text.contains(from), "{file} has no `{from}`:\n{text}");
+        *text = text.replace(from, to);
+        self
+    }
+
+    /// Adds lines to the spec of an object.
+    pub fn with(mut self, file: &'static str, spec_lines: &str) -> Self {
+        let text = self.objects.get_mut(file).unwrap();
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+        text.push_str(spec_lines);
+        self
+    }
+}
+
+/// A running lab.
+pub struct Fixture {
+    pub routers: Vec<Router>,
+    pub hosts: Vec<HostSide>,
+    _echoes: Vec<Echo>,
+    _servers: Vec<Server>,
+    pub lab: ScopedLab,
+    folder: TempDir,
+    _turn: File,
+}
+
+impl Fixture {
+    /// Deploys fabric and objects; nothing runs on the nodes yet. `None` where a lab is not possible.
+    pub fn deploy(name: &str, nodes: &[usize], setup: &Setup) -> Option<Self> {
+        if !root() {
+            return None;
+        }
+        // Two labs at once would disturb each other's clocks. The lock is of the file, so it also holds between
+        // processes, and it goes with the process.
+        let turn = File::create(std::env::temp_dir().join("perouter-lab-tests.lock")).unwrap();
+        turn.lock().unwrap();
+        let mut topology = read_topology(&repository().join("clab/metallb.clab.yml")).unwrap();
+        topology.lab = LabName::new(&format!("lt-{name}")).unwrap();
+        lab::destroy(&topology.lab).unwrap();
+        let lab = Lab::deploy(&topology).unwrap().destroyed_on_drop();
+        let folder = TempDir::with_prefix("lt-objects-").unwrap();
+        for (file, text) in &setup.objects {
+            fs::write(folder.path().join(file), text).unwrap();
+        }
+        let node = |index: &usize| lab.node(NODES[*index]).unwrap();
+        let router = |index: &usize| Router::new(node(index), u32::try_from(*index).unwrap(), folder.path());
+        let routers = nodes.iter().map(router).collect();
+        let hosts = nodes.iter().map(|index| HostSide::new(node(index), &setup.announcer)).collect();
+        Some(Self { routers, hosts, _echoes: vec![], _servers: vec![], lab, folder, _turn: turn })
+    }
+
+    /// Deploys, starts `perouter run`, hosts and services on these nodes, and waits until both services are reachable.
+    pub fn start(name: &str, nodes: &[usize]) -> Option<Self> {
+        Self::start_with(name, nodes, &Setup::example())
+    }
+
+    /// [`Fixture::start`] with another setup.
+    pub fn start_with(name: &str, nodes: &[usize], setup: &Setup) -> Option<Self> {
+        let mut fixture = Self::deploy(name, nodes, setup)?;
+        for router in &mut fixture.routers {
+            router.start();
+        }
+        fixture.start_hosts();
+        fixture.await_services();
+        Some(fixture)
+    }
+
+    /// Starts the host side and the services of every node.
+    pub fn start_hosts(&mut self) {
+        for router in &mut self.routers {
+            until_true("the router's VRFs", || {
+                assert!(router.is_running() || router.status().is_some(), "perouter has ended");
+                router.status().is_some_and(|status| status.ready && !status.vnis.is_empty())
+            });
+        }
+        for host in &self.hosts {
+            host.start().unwrap();
+            self._servers.extend(host.serve().unwrap());
+            for address in [RED, BLUE] {
+                self._echoes.push(Echo::start(host.node(), echo(address)));
+            }
+        }
+    }
+
+    /// Waits until leafA can reach both services by every router.
+    pub fn await_services(&self) {
+        for (address, vni) in [(RED, 100), (BLUE, 200)] {
+            self.await_type5(&format!("{address}/32"), vni);
+        }
+    }
+
+    /// Waits until leafA has a Type-5 route from every router and from none else.
+    #[track_caller]
+    pub fn await_type5(&self, prefix: &str, vni: u32) {
+        let wanted: Vec<String> = self.routers.iter().map(Router::vtep).collect();
+        self.await_type5_from(prefix, vni, &wanted);
+    }
+
+    /// Waits until leafA has a Type-5 route from exactly these VTEPs.
+    #[track_caller]
+    pub fn await_type5_from(&self, prefix: &str, vni: u32, vteps: &[String]) {
+        until_true(&format!("{prefix} at leafA with VNI {vni} from {vteps:?}"), || {
+            let routes = type5_of(self.node("leafA"), prefix);
+            let mut found: Vec<String> = routes.iter().map(|route| route.vtep.clone()).collect();
+            found.sort();
+            found.dedup();
+            found == vteps && routes.iter().all(|route| route.vni == vni)
+        });
+    }
+
+    /// A node of the lab.
+    pub fn node(&self, name: &str) -> &Node {
+        self.lab.node(name).unwrap()
+    }
+
+    /// The only router.
+    pub fn router(&mut self) -> &mut Router {
+        assert_eq!(self.routers.len(), 1);
+        &mut self.routers[0]
+    }
+
+    /// The path of an object's file.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    /// Puts a file in place in one step.
+    pub fn write(&self, file: &str, text: &str) {
+        let aside = self.folder.path().join(format!(".{file}.new"));
+        fs::write(&aside, text).unwrap();
+        fs::rename(&aside, self.path(file)).unwrap();
+    }
+
+    /// Replaces a part of a file.
+    pub fn edit(&self, file: &str, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path(file)).unwrap();
+        assert!(text.contains(from), "{file} has no `{from}`:\n{text}");
+        self.write(file, &text.replace(from, to));
+    }
+
+    /// Removes a file.
+    pub fn remove(&self, file: &str) {
+        fs::remove_file(self.path(file)).unwrap();
+    }
+
+    /// A steady stream from a host of leafA to the service of its colour.
+    pub fn stream(&self, colour: &str) -> Stream {
+        let (host, address) = if colour == "red" { ("hostA_red", RED) } else { ("hostA_blue", BLUE) };
+        Stream::start(self.node(host), echo(address))
+    }
+}
+
+/// Where a service answers the requests of a stream.
+pub fn echo(address: &str) -> SocketAddr {
+    SocketAddr::new(address.parse().unwrap(), ECHO_PORT)
+}
+
+/// The text of an L3VNI like those of the example.
+pub fn l3vni(name: &str, vni: u32, subnet: &str) -> String {
+    format!(
+        "apiVersion: openpe.openperouter.github.io/v1alpha1\nkind: L3VNI\nmetadata:\n  name: {name}\n  \
+         namespace: openperouter-system\nspec:\n  asn: 64514\n  vni: {vni}\n  localcidr:\n    ipv4: {subnet}\n  \
+         hostasn: 64515\n"
+    )
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for router in &self.routers {
+            let log = fs::read_to_string(router.log()).unwrap_or_default();
+            let from = log.lines().count().saturating_sub(60);
+            eprintln!("---- {}: end of the log of perouter", router.node.name());
+            log.lines().skip(from).for_each(|line| eprintln!("{line}"));
+            if let Ok(output) = router.node.run(&[env!("CARGO_BIN_EXE_perouter"), "status"]) {
+                eprintln!("---- {}: perouter status\n{}{}", router.node.name(), output.stdout, output.stderr);
+            }
+        }
+        for host in &self.hosts {
+            let sessions = host.sessions().map_err(|error| error.to_string());
+            eprintln!("---- {}: sessions of the host side: {sessions:?}", host.node().name());
+        }
+        eprintln!("---- leafA: Type-5 routes");
+        for route in self.lab.node("leafA").ok().and_then(|leaf| type5_routes(leaf).ok()).unwrap_or_default() {
+            eprintln!("{} VNI {} {:?} {}", route.prefix, route.vni, route.route_targets, route.vtep);
+        }
+    }
+}

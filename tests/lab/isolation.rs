@@ -1,0 +1,72 @@
+//! What must not get through.
+
+use std::time::Duration;
+
+use perouter_lab::node::Node;
+
+use super::fabric::{fetch, ping};
+use super::fixture::{BLUE, Fixture, RED, SETTLE, until, until_true};
+use super::place::in_router;
+
+/// Packets that pass the router's NIC.
+struct Capture {
+    node: Node,
+    process: perouter_lab::node::Background,
+}
+
+const FILE: &str = "/run/capture.pcap";
+
+impl Capture {
+    fn start(node: &Node) -> Self {
+        let log = node.log_folder().join("tcpdump.log");
+        let command = ["tcpdump", "-n", "-U", "--immediate-mode", "-Z", "root", "-i", "toswitch", "-w", FILE];
+        let process = node.spawn(&[&in_router()[..], &command].concat(), &log).unwrap();
+        until_true("tcpdump", || std::fs::read_to_string(&log).unwrap().contains("listening on"));
+        Self { node: node.clone(), process }
+    }
+
+    fn count(&self, filter: &str) -> usize {
+        let lines = self.node.check(&["tcpdump", "-n", "-r", FILE, filter]).unwrap();
+        lines.lines().count()
+    }
+
+    fn end(&mut self) {
+        self.process.terminate(Duration::from_secs(10)).unwrap();
+    }
+}
+
+#[test]
+fn red_and_blue_do_not_reach_each_other_and_nothing_leaks() {
+    let Some(mut fixture) = Fixture::start("isolation", &[0]) else { return };
+    let node = fixture.router().node.clone();
+    let (red, blue) = (fixture.node("hostA_red"), fixture.node("hostA_blue"));
+    for (host, address) in [(red, RED), (blue, BLUE)] {
+        until(&format!("the page of {address}"), SETTLE, || fetch(host, address, 3).ok());
+    }
+    let mut capture = Capture::start(&node);
+    let of_red = [RED, "192.169.10.1", "192.169.10.2", "192.168.20.2", "192.168.20.1", "192.169.20.2"];
+    let of_blue = [BLUE, "192.169.11.1", "192.169.11.2", "192.168.21.2", "192.168.21.1", "192.169.21.2"];
+    for (host, own, other) in [(red, of_red, of_blue), (blue, of_blue, of_red)] {
+        // The service, both ends of the host session, and a host of the other rack.
+        for address in [own[0], own[1], own[2], own[5]] {
+            until(&format!("{address} at {}", host.name()), SETTLE, || (ping(host, address) > 0).then_some(()));
+        }
+        for address in other {
+            assert_eq!(ping(host, address), 0, "{} reaches {address}", host.name());
+        }
+        assert!(fetch(host, other[0], 2).is_err(), "{} reaches {}", host.name(), other[0]);
+    }
+    // The router's main table has routes to every VTEP; a VRF must not fall back to it.
+    for via in ["192.169.10.1", "192.169.11.1"] {
+        for address in ["100.64.0.1", "100.64.0.2", "100.65.0.1", "192.168.11.2"] {
+            node.check(&["ip", "route", "replace", address, "via", via]).unwrap();
+            assert_eq!(ping(&node, address), 0, "the host reaches {address} of the underlay through {via}");
+        }
+    }
+    until_true("the captured VXLAN packets", || capture.count("udp port 4789") > 20);
+    capture.end();
+    // The filter reads the outer header: what is in a VXLAN packet does not count.
+    let plain = "net 172.30.0.0/24 or net 192.169.10.0/24 or net 192.169.11.0/24 or net 192.168.20.0/23 \
+                 or net 192.169.20.0/23 or icmp";
+    assert_eq!(capture.count(plain), 0, "packets of a VRF outside of VXLAN");
+}

@@ -1,0 +1,74 @@
+//! Where an IP-VRF lives. In: a node and a VRF. Out: its links and routes. The one place of these tests that knows the
+//! VRF modes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use perouter_lab::node::Node;
+use serde_json::Value;
+
+const ROUTER_NETNS: &str = "/run/netns/perouter";
+const VRF_NETNS: &str = "/run/perouter/ns";
+
+fn json(node: &Node, words: &[&str]) -> Vec<Value> {
+    // `ip` prints nothing in place of an empty list, and ends with an error where the link is not there.
+    let output = node.run(words).unwrap();
+    serde_json::from_str(&output.stdout).unwrap_or_default()
+}
+
+fn exists(node: &Node, path: &str) -> bool {
+    node.run(&["test", "-e", path]).unwrap().success()
+}
+
+/// The words before a command that runs in the router's namespace.
+pub fn in_router() -> [&'static str; 2] {
+    ["nsenter", concat!("--net=", "/run/netns/perouter")]
+}
+
+/// Names of the links by namespace: the node's own, the router's, and those of its VRFs.
+pub fn links(node: &Node) -> BTreeMap<String, BTreeSet<String>> {
+    let listed = node.run(&["ls", VRF_NETNS]).unwrap().stdout;
+    let vrfs = listed.lines().map(|vrf| format!("{VRF_NETNS}/{vrf}"));
+    let router = exists(node, ROUTER_NETNS).then(|| ROUTER_NETNS.to_owned());
+    let mut found = BTreeMap::from([("host".to_owned(), names(&json(node, &["ip", "-j", "link"])))]);
+    for path in router.into_iter().chain(vrfs) {
+        let net = format!("--net={path}");
+        found.insert(path, names(&json(node, &["nsenter", &net, "ip", "-j", "link"])));
+    }
+    found
+}
+
+fn names(links: &[Value]) -> BTreeSet<String> {
+    links.iter().filter_map(|link| link["ifname"].as_str().map(str::to_owned)).collect()
+}
+
+/// Whether the router of a node has anything of a VRF: its namespace or its device.
+pub fn vrf_exists(node: &Node, vrf: &str) -> bool {
+    exists(node, &format!("{VRF_NETNS}/{vrf}"))
+        || links(node).get(ROUTER_NETNS).is_some_and(|links| links.contains(vrf))
+}
+
+/// Next hops of a route that a leaf's VRF has in the kernel.
+pub fn leaf_next_hops(leaf: &Node, vrf: &str, prefix: &str) -> BTreeSet<String> {
+    let family = if prefix.contains(':') { "-6" } else { "-4" };
+    let netns = format!("/run/leaf-vrf/{vrf}");
+    let routes = if exists(leaf, &format!("/run/netns/{vrf}")) {
+        json(leaf, &["nsenter", &format!("--net={netns}"), "ip", family, "-j", "route", "show", "exact", prefix])
+    } else {
+        json(leaf, &["ip", family, "-j", "route", "show", "vrf", vrf, "exact", prefix])
+    };
+    routes.iter().flat_map(next_hops).collect()
+}
+
+/// Next hops of a route that a node has in its own kernel table.
+pub fn host_next_hops(node: &Node, prefix: &str) -> BTreeSet<String> {
+    json(node, &["ip", "-j", "route", "show", "exact", prefix]).iter().flat_map(next_hops).collect()
+}
+
+fn next_hops(route: &Value) -> Vec<String> {
+    let via = |hop: &Value| {
+        let address = hop["gateway"].as_str().or_else(|| hop["via"]["host"].as_str());
+        address.map(str::to_owned)
+    };
+    let several = route["nexthops"].as_array().into_iter().flatten();
+    several.chain([route]).filter_map(via).collect()
+}

@@ -1,0 +1,184 @@
+//! One node's router. In: the node and its objects. Out: processes started and ended, status, what FRR itself says.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use perouter::frr::model::Daemon;
+use perouter::frr::observe::{Phase, SessionState, VniState, VrfState};
+use perouter::frr::port::{Routing, Running};
+use perouter::frr::vty_routing::VtyRouting;
+use perouter::snapshot::Kind;
+use perouter::status::NodeStatus;
+use perouter::status::model::{Resource, State};
+use perouter::status::publish;
+use perouter::types::{Vni, VrfName};
+use perouter_lab::node::{Background, Node, Output};
+
+use super::fixture::{SETTLE, until};
+
+const PEROUTER: &str = env!("CARGO_BIN_EXE_perouter");
+const VTY_LIMIT: Duration = Duration::from_secs(30);
+
+/// The router of a node.
+pub struct Router {
+    pub node: Node,
+    pub index: u32,
+    config: PathBuf,
+    process: Option<Background>,
+}
+
+impl Router {
+    pub fn new(node: &Node, index: u32, config: &Path) -> Self {
+        Self { node: node.clone(), index, config: config.to_owned(), process: None }
+    }
+
+    pub fn vtep(&self) -> String {
+        format!("100.65.0.{}", self.index + 1)
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.node.log_folder().join("perouter.log")
+    }
+
+    /// Starts `perouter run`.
+    pub fn start(&mut self) {
+        self.process = Some(self.spawn("run", true));
+    }
+
+    /// Starts `perouter` with a subcommand of its own.
+    pub fn spawn(&self, subcommand: &str, with_objects: bool) -> Background {
+        let mut words = vec![PEROUTER.to_owned(), subcommand.to_owned()];
+        if with_objects {
+            words.extend(self.objects());
+        }
+        self.node.spawn(&words, &self.log()).unwrap()
+    }
+
+    fn objects(&self) -> Vec<String> {
+        let config = self.config.to_string_lossy().into_owned();
+        let name = self.node.name().to_string();
+        vec!["--config-dir".into(), config, "--node-name".into(), name, "--node-index".into(), self.index.to_string()]
+    }
+
+    /// Ends the process with SIGTERM.
+    pub fn terminate(&mut self) {
+        let status = self.process.take().unwrap().terminate(SETTLE).unwrap();
+        assert!(status.is_some_and(|status| status.success()), "perouter ended with {status:?}");
+    }
+
+    /// Kills the process with SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.take().unwrap().kill().unwrap();
+    }
+
+    /// Whether `perouter run` has been started and has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| process.ended().unwrap().is_none())
+    }
+
+    /// Runs a subcommand to its end.
+    pub fn perouter(&self, words: &[&str]) -> Output {
+        let words: Vec<&str> = std::iter::once(PEROUTER).chain(words.iter().copied()).collect();
+        self.node.run_for(SETTLE, &words).unwrap()
+    }
+
+    /// `perouter plan` for this node.
+    pub fn plan(&self) -> Output {
+        let objects = self.objects();
+        self.perouter(&std::iter::once("plan").chain(objects.iter().map(String::as_str)).collect::<Vec<_>>())
+    }
+
+    /// The status, as far as there is one.
+    pub fn status(&self) -> Option<NodeStatus> {
+        publish::read(&self.node.file("/run/perouter/status.json")).unwrap()
+    }
+
+    /// Forgets the status of a former process.
+    pub fn forget_status(&self) {
+        std::fs::remove_file(self.node.file("/run/perouter/status.json")).unwrap();
+    }
+
+    /// Waits for a status.
+    pub fn await_status<T>(&self, what: &str, probe: impl Fn(&NodeStatus) -> Option<T>) -> T {
+        until(&format!("{what} in the status of {}", self.node.name()), SETTLE, || {
+            self.status().and_then(|status| probe(&status))
+        })
+    }
+
+    /// Waits until all objects are in place and all these VNIs up.
+    pub fn await_ready(&self, vnis: &[u32]) {
+        self.await_status(&format!("VNIs {vnis:?} and no other"), |status| {
+            let up = status.vnis.iter().filter(|(_, state)| state.is_ready()).map(|(vni, _)| vni.get());
+            (status.ready && up.collect::<Vec<_>>() == vnis).then_some(())
+        });
+    }
+
+    /// The state of an L3VNI.
+    pub fn await_l3vni(&self, name: &str, state: State) -> Resource {
+        self.await_status(&format!("L3VNI {name} {state:?}"), |status| {
+            let mine = |r: &&Resource| r.kind == Kind::L3VNI && r.name == name && r.state == state;
+            status.resources.iter().find(mine).cloned()
+        })
+    }
+
+    fn ask<T>(&self, question: impl AsyncFnOnce(&mut VtyRouting) -> T) -> T {
+        let mut routing = VtyRouting::new(self.node.file("/run/perouter/frr"), VTY_LIMIT);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(question(&mut routing))
+    }
+
+    pub fn vnis(&self) -> BTreeMap<Vni, VniState> {
+        self.ask(async |routing| routing.vnis().await.unwrap())
+    }
+
+    pub fn vrfs(&self) -> BTreeMap<VrfName, VrfState> {
+        self.ask(async |routing| routing.vrfs().await.unwrap())
+    }
+
+    pub fn running(&self) -> Running {
+        self.ask(async |routing| routing.running().await.unwrap())
+    }
+
+    /// BGP sessions as FRR has them now; none while bgpd is down.
+    pub fn sessions(&self) -> Vec<SessionState> {
+        self.ask(async |routing| routing.sessions().await.unwrap_or_default())
+    }
+
+    /// The sessions of these VRFs and how often each was established. All are up.
+    pub fn established(&self, vrfs: &[Option<&str>]) -> BTreeMap<(String, String), u64> {
+        let of = |session: &SessionState| vrfs.contains(&session.vrf.as_ref().map(VrfName::as_str));
+        let sessions = self.sessions().into_iter().filter(of);
+        let count = |session: SessionState| {
+            let vrf = session.vrf.map_or_else(|| "default".to_owned(), |vrf| vrf.to_string());
+            assert_eq!(session.phase, Phase::Established, "session of {vrf} with {}", session.peer);
+            ((vrf, session.peer), session.established)
+        };
+        sessions.map(count).collect()
+    }
+
+    /// Waits until the session of a VRF with this peer is up.
+    pub fn await_session(&self, vrf: &str, peer: &str) -> SessionState {
+        until(&format!("the session of {vrf} with {peer}"), SETTLE, || {
+            let mine = |s: &SessionState| {
+                s.vrf.as_ref().is_some_and(|v| v.as_str() == vrf) && s.peer == peer && s.phase == Phase::Established
+            };
+            self.sessions().into_iter().find(mine)
+        })
+    }
+
+    /// Processes of FRR's daemons, as the node numbers them.
+    pub fn daemon_pids(&self) -> BTreeMap<Daemon, u32> {
+        let pid = |daemon: Daemon| {
+            let path = self.node.file(format!("/run/perouter/frr/{daemon}.pid"));
+            Some((daemon, std::fs::read_to_string(path).ok()?.trim().parse().ok()?))
+        };
+        Daemon::ALL.into_iter().filter_map(pid).collect()
+    }
+
+    /// Kills a daemon of FRR.
+    pub fn kill_daemon(&self, daemon: Daemon) {
+        let pid = self.daemon_pids()[&daemon].to_string();
+        self.node.check(&["kill", "-9", &pid]).unwrap();
+    }
+}

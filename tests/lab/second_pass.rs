@@ -1,0 +1,93 @@
+//! A pass that finds everything in place.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::time::Duration;
+
+use perouter::frr::model::{Daemon, RouterConfig};
+use perouter::frr::render;
+use perouter::frr::vty::Vty;
+use perouter::plan::{NodeFacts, plan};
+use perouter::snapshot::NodeIdentity;
+use perouter::source;
+
+use super::fixture::{Fixture, until_true};
+use super::router::Router;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_restarted_router_adopts_all_and_changes_nothing() {
+    let Some(mut fixture) = Fixture::start("second", &[0]) else { return };
+    let router = fixture.router();
+    router.await_ready(&[100, 200]);
+    let pids = router.daemon_pids();
+    router.terminate();
+    let plan = router.plan();
+    assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "0 kernel operations, 0 FRR lines\n"), "{}", plan.stderr);
+    router.forget_status();
+    let log_before = fs::read_to_string(router.log()).unwrap().len();
+    router.start();
+    until_true("a status of the second life", || router.status().is_some());
+    router.await_ready(&[100, 200]);
+    let change = router.status().unwrap().last_change;
+    assert!(change.is_quiet() && change.rebuilt.is_empty(), "{change:?}");
+    assert_eq!(router.daemon_pids(), pids);
+    let log = fs::read_to_string(router.log()).unwrap().split_off(log_before);
+    assert_eq!(log.matches("daemon is up").count(), pids.len(), "{log}");
+    assert!(!log.contains(" kernel ") && !log.contains(" ERROR "), "{log}");
+}
+
+#[test]
+fn the_running_configuration_is_the_rendered_text() {
+    let Some(mut fixture) = Fixture::start("running", &[0]) else { return };
+    let path = fixture.path(".");
+    let router = fixture.router();
+    let node = NodeIdentity { name: router.node.name().to_string(), index: router.index, labels: BTreeMap::new() };
+    let snapshot = source::dir::read(&path, &path.join("secrets"), &node).unwrap();
+    let facts = NodeFacts { mode: router.status().unwrap().vrf_mode, nic_mtu: BTreeMap::new() };
+    let planned = plan(&snapshot, &facts);
+    assert_eq!(planned.rejected, []);
+    assert_eq!(lines_of_all(router), rendered(&planned.frr));
+}
+
+/// A line with the headers above it.
+type Path = Vec<String>;
+
+/// FRR's own lines that say nothing of routing, and ends of stanzas.
+const SILENT: [&str; 10] =
+    ["frr ", "hostname ", "log ", "service ", "exit", "end", "!", "Building ", "Current ", "netns "];
+
+fn lines(text: &str) -> BTreeSet<Path> {
+    let mut open: Vec<(usize, String)> = Vec::new();
+    let mut found = BTreeSet::new();
+    for raw in text.lines().filter(|line| !line.trim().is_empty()) {
+        let (line, indent) = (raw.trim(), raw.len() - raw.trim_start().len());
+        if SILENT.iter().any(|silent| line.starts_with(silent)) {
+            continue;
+        }
+        open.retain(|(above, _)| *above < indent);
+        open.push((indent, line.to_owned()));
+        found.insert(open.iter().map(|(_, line)| line.clone()).collect());
+    }
+    found
+}
+
+fn rendered(config: &RouterConfig) -> BTreeMap<Daemon, BTreeSet<Path>> {
+    let mut all: BTreeMap<Daemon, BTreeSet<Path>> = BTreeMap::new();
+    for ((_, daemon), text) in render::text(config).unwrap() {
+        all.entry(daemon).or_default().extend(lines(&text));
+    }
+    all
+}
+
+fn lines_of_all(router: &Router) -> BTreeMap<Daemon, BTreeSet<Path>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let show = async |daemon: Daemon| {
+        let socket = router.node.file(format!("/run/perouter/frr/{daemon}.vty"));
+        let mut vty = Vty::connect(&socket, LIMIT).await.unwrap();
+        vty.run("show running-config", LIMIT).await.unwrap().text
+    };
+    let all = router.daemon_pids().into_keys().map(|daemon| (daemon, lines(&runtime.block_on(show(daemon)))));
+    all.filter(|(_, lines)| !lines.is_empty()).collect()
+}

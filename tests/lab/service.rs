@@ -1,0 +1,96 @@
+//! Services of the hosts, as the fabric sees them.
+
+use perouter::plan::ipam;
+use perouter::types::Vni;
+use perouter_lab::evpn::Type5;
+
+use super::fabric::{CURL_TIMED_OUT, fetch, type5_of};
+use super::fixture::{BLUE, Fixture, NODES, RED, until, until_true};
+use super::place::{host_next_hops, leaf_next_hops};
+
+#[test]
+fn services_of_both_vnis_are_reachable_from_both_leaves() {
+    let Some(fixture) = Fixture::start("service", &[0, 1]) else { return };
+    for (address, vni, own, other) in [(RED, 100, "red", "blue"), (BLUE, 200, "blue", "red")] {
+        let routes = type5_of(fixture.node("leafA"), &format!("{address}/32"));
+        let mut seen: Vec<Type5> = routes;
+        for route in &mut seen {
+            route.rd.clear();
+        }
+        let wanted = fixture.routers.iter().map(|router| Type5 {
+            prefix: format!("{address}/32").parse().unwrap(),
+            rd: String::new(),
+            vni,
+            route_targets: vec![format!("64514:{vni}")],
+            router_mac: ipam::router_mac(router.vtep().parse().unwrap(), Vni::try_from(vni).unwrap()).to_string(),
+            vtep: router.vtep(),
+            as_path: "64612 64512 64514 64515".into(),
+        });
+        assert_eq!(seen, wanted.collect::<Vec<_>>());
+        for leaf in ["A", "B"] {
+            let page = until(&format!("the page of {own} at leaf{leaf}"), super::fixture::SETTLE, || {
+                fetch(fixture.node(&format!("host{leaf}_{own}")), address, 3).ok()
+            });
+            assert!(page.starts_with(&format!("service {own} at {address}\nserved by pe-kind-")), "{page}");
+            let stranger = fetch(fixture.node(&format!("host{leaf}_{other}")), address, 2);
+            assert_eq!(stranger, Err(CURL_TIMED_OUT), "{other} of leaf{leaf} reaches {own}");
+        }
+    }
+    for router in &fixture.routers {
+        router.await_ready(&[100, 200]);
+    }
+}
+
+#[test]
+fn a_withdrawn_service_leaves_the_fabric_and_comes_back() {
+    let Some(fixture) = Fixture::start("withdraw", &[0]) else { return };
+    let leaf = fixture.node("leafA");
+    let prefix = format!("{RED}/32");
+    fixture.hosts[0].withdraw("red").unwrap();
+    fixture.await_type5_from(&prefix, 100, &[]);
+    until_true("no kernel route of a withdrawn service", || leaf_next_hops(leaf, "red", &prefix).is_empty());
+    assert_eq!(fetch(fixture.node("hostA_red"), RED, 2), Err(CURL_TIMED_OUT));
+    fixture.await_type5(&format!("{BLUE}/32"), 200);
+    fixture.hosts[0].announce("red").unwrap();
+    fixture.await_type5(&prefix, 100);
+    until("the page of red", super::fixture::SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
+}
+
+#[test]
+fn a_service_of_two_nodes_has_two_next_hops() {
+    let Some(fixture) = Fixture::start("ecmp", &[0, 1]) else { return };
+    let leaf = fixture.node("leafA");
+    let prefix = format!("{RED}/32");
+    let next_hops_become = |wanted: &[&str]| {
+        until_true(&format!("next hops {wanted:?} of {RED} in the kernel of leafA"), || {
+            leaf_next_hops(leaf, "red", &prefix).iter().eq(wanted.iter())
+        });
+    };
+    next_hops_become(&["100.65.0.1", "100.65.0.2"]);
+    fixture.hosts[0].withdraw("red").unwrap();
+    next_hops_become(&["100.65.0.2"]);
+    let page = until("the page of red", super::fixture::SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
+    assert!(page.contains(&format!("served by {}", NODES[1])), "{page}");
+    fixture.hosts[0].announce("red").unwrap();
+    next_hops_become(&["100.65.0.1", "100.65.0.2"]);
+}
+
+#[test]
+fn fabric_routes_reach_the_host_without_evpn_communities() {
+    let Some(fixture) = Fixture::start("tohost", &[0]) else { return };
+    let host = &fixture.hosts[0];
+    for (prefix, next_hop) in [("192.168.20.0/24", "192.169.10.1"), ("192.168.21.0/24", "192.169.11.1")] {
+        let route = until(&format!("{prefix} at the host"), super::fixture::SETTLE, || {
+            let text = host.vtysh(&[&format!("show bgp ipv4 unicast {prefix} json")]).ok()?;
+            let route: serde_json::Value = serde_json::from_str(&text).ok()?;
+            (!route["paths"].as_array()?.is_empty()).then_some(route)
+        });
+        for path in route["paths"].as_array().unwrap() {
+            assert_eq!(path["extendedCommunity"], serde_json::Value::Null, "{path:#}");
+            assert_eq!(path["nexthops"][0]["ip"], next_hop, "{path:#}");
+        }
+        until_true(&format!("{prefix} in the kernel of the host"), || {
+            host_next_hops(host.node(), prefix).iter().eq([next_hop])
+        });
+    }
+}
