@@ -34,7 +34,7 @@ pub(super) async fn follow(cluster: Cluster, topic: Topic, tell: mpsc::Sender<Ne
                     if !matches!(event, watcher::Event::Init) {
                         outage.over(&topic);
                     }
-                    if tell.send(News::Event(topic.clone(), event)).await.is_err() {
+                    if tell.send(News::Event(topic.clone(), Box::new(event))).await.is_err() {
                         return;
                     }
                 }

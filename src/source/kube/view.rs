@@ -37,7 +37,7 @@ pub(super) enum Topic {
 /// What a view takes.
 pub(super) enum News {
     /// A watch tells.
-    Event(Topic, Event<DynamicObject>),
+    Event(Topic, Box<Event<DynamicObject>>),
     /// A watch has failed and is tried again.
     Failed(Topic, String),
     /// The node has claimed its index.
@@ -105,11 +105,11 @@ impl View {
     /// Takes news; `true` if the snapshot may be another now.
     pub(super) fn take(&mut self, news: News) -> bool {
         match news {
-            News::Event(Topic::Objects(resource), event) => self.take_object(resource, event),
-            News::Event(Topic::Node, event) => self.node.take(keyed(event, seen_node)),
+            News::Event(Topic::Objects(resource), event) => self.take_object(resource, *event),
+            News::Event(Topic::Node, event) => self.node.take(keyed(*event, seen_node)),
             News::Event(Topic::Secret(name), event) => {
                 let Some(view) = self.secrets.get_mut(&name) else { return false };
-                let differs = view.table.take(keyed(event, |object| ((), words(&name, object))));
+                let differs = view.table.take(keyed(*event, |object| ((), words(&name, object))));
                 let first = view.table.objects().is_some() && view.failed.take().is_some();
                 differs || first
             }
