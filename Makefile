@@ -54,6 +54,10 @@ goldens: ## rewrite golden files and CRDs from the code
 crds: ## rewrite crds/ from the API types
 	PEROUTER_UPDATE=1 cargo test --lib api::crds
 
+.PHONY: kubernetes-assets
+kubernetes-assets: ## etcd, kube-apiserver, kube-controller-manager, kubectl: built once with Go, into ~/.cache/perouter
+	@hack/kubernetes/assets.sh control-plane
+
 .PHONY: image
 image: ## container image with FRR 10.3 (needs Docker)
 	@command -v docker >/dev/null || { echo "no docker here: 'make demo-metallb' runs without an image" >&2; exit 1; }

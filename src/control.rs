@@ -36,6 +36,8 @@ pub struct Outputs {
     pub status: PathBuf,
     /// VRF mode, for the status.
     pub mode: VrfMode,
+    /// Who else takes the status.
+    pub statuses: watch::Sender<Option<NodeStatus>>,
 }
 
 /// The controller of one node.
@@ -143,6 +145,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         if let Err(error) = publish::write(&self.outputs.status, &status) {
             tracing::error!(path = %self.outputs.status.display(), %error, "status not written");
         }
+        self.outputs.statuses.send_replace(Some(status));
     }
 }
 

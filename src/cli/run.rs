@@ -13,7 +13,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::lock;
-use super::options::{ModeChoice, RuntimeOptions, SourceOptions};
+use super::options::{ApiOptions, ModeChoice, RuntimeOptions, SourceOptions};
+use super::sources::{self, Sources};
 use crate::control::{Controller, Outputs};
 use crate::frr::daemons::{self, Daemons};
 use crate::frr::restarts;
@@ -22,8 +23,7 @@ use crate::kernel::{Kernel, NetlinkKernel, netns, vrf_device};
 use crate::plan::hold::Accepted;
 use crate::reconcile::Reconciler;
 use crate::runtime::Runtime;
-use crate::snapshot::Snapshot;
-use crate::source;
+use crate::status;
 use crate::types::VrfMode;
 
 /// bgpd is busy for 0.4 s at worst while it takes 100 000 routes.
@@ -35,9 +35,12 @@ const READY_POLL: Duration = Duration::from_millis(50);
 #[command(
     after_help = "SIGTERM ends the process and leaves FRR and forwarding as they are: the next start adopts them.\n\
     `perouter cleanup` removes the router.\n\nExamples:\n  perouter run --config-dir /etc/perouter --node-index 3\n  \
-    perouter controller --node-index 3   # beside `perouter router`"
+    perouter controller --node-index 3   # beside `perouter router`\n  \
+    perouter controller --source kubernetes --node-name worker-1"
 )]
 pub struct RunArgs {
+    #[command(flatten)]
+    api: ApiOptions,
     #[command(flatten)]
     source: SourceOptions,
     #[command(flatten)]
@@ -137,24 +140,31 @@ fn raise_file_limit() {
 
 /// Source and controller until `stop`.
 async fn control(args: &RunArgs, mode: VrfMode, runtime: &Runtime, stop: CancellationToken) -> anyhow::Result<()> {
-    let options = &args.source;
     let _lock = lock::take(runtime)?;
     raise_file_limit();
-    let node = options.node()?;
-    let directory = source::Directory { dir: options.config_dir.clone(), secrets: options.secrets() };
-    let first = source::dir::read(&directory.dir, &directory.secrets, &node)?;
-    let (sender, snapshots) = watch::channel::<Snapshot>(first);
-    let source = tokio::spawn(source::watch(directory, node, sender, stop.clone()));
+    let Sources { mut snapshots, tasks, cluster } = sources::start(&args.api, &args.source, runtime, &stop).await?;
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        // Before the first snapshot nobody knows what the node shall be.
+        known = snapshots.changed() => known.context("source")?,
+    }
     let kernel = Arc::new(NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?);
     let drift = Arc::new(Notify::new());
     let _restarts = restarts::watch(runtime, &daemons::installed(&args.router.frr_dir)?, &drift);
     let watcher = tokio::spawn(signal_drift(Arc::clone(&kernel), Arc::clone(&drift)));
     let reconciler = Reconciler::new(kernel, routing(runtime), mode, Accepted::default());
-    let outputs = Outputs { status: runtime.status(), mode };
+    let statuses = watch::Sender::new(None);
+    let publisher = cluster.map(|cluster| {
+        let (statuses, stop) = (statuses.subscribe(), stop.clone());
+        tokio::spawn(status::kubernetes::publish(cluster.client, cluster.node, statuses, cluster.identities, stop))
+    });
+    let outputs = Outputs { status: runtime.status(), mode, statuses };
     Controller::new(reconciler, outputs).run(snapshots, drift, stop).await;
     watcher.abort();
-    source.await.context("source")??;
-    Ok(())
+    if let Some(publisher) = publisher {
+        publisher.abort();
+    }
+    sources::ended(tasks).await
 }
 
 /// FRR's daemons of a router.
