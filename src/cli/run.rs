@@ -1,5 +1,6 @@
 //! `perouter run`, `router` and `controller`: the long-running processes, wired.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::options::{ModeChoice, RuntimeOptions, SourceOptions};
 use crate::control::{Controller, Outputs};
 use crate::frr::daemons::{self, DaemonEvent, Daemons};
+use crate::frr::model::Daemon;
 use crate::frr::vty_routing::VtyRouting;
 use crate::kernel::{NetlinkKernel, netns, vrf_device};
 use crate::plan::hold::Accepted;
@@ -21,6 +24,8 @@ use crate::reconcile::Reconciler;
 use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
 use crate::source;
+use crate::status::http::{self, Endpoints, Readiness};
+use crate::status::metrics::Metrics;
 use crate::types::VrfMode;
 
 /// bgpd is busy for 0.4 s at worst while it takes 100 000 routes.
@@ -52,6 +57,9 @@ pub struct RouterArgs {
     /// Directory of FRR's daemons
     #[arg(long, env = "PEROUTER_FRR_DIR", value_name = "DIR", default_value = daemons::FRR_DIR)]
     frr_dir: PathBuf,
+    /// Serve /healthz, /readyz and, as a controller, /metrics there, such as 127.0.0.1:9476 [default: not at all]
+    #[arg(long, env = "PEROUTER_HTTP_ADDRESS", value_name = "ADDRESS:PORT")]
+    http_address: Option<SocketAddr>,
 }
 
 /// The mode that the choice comes to on this kernel.
@@ -71,8 +79,9 @@ pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mode = vrf_mode(args.router.vrf_mode)?;
     let runtime = args.router.runtime.paths();
     let (events, drift) = daemon_signals();
+    let metrics = serve_controller(args.router.http_address, &stop).await?;
     let supervisor = start_router(&args.router, mode, &runtime, events, stop.clone()).await?;
-    control(&args.source, mode, &runtime, drift, stop.clone()).await?;
+    control(&args.source, mode, &runtime, metrics, drift, stop.clone()).await?;
     stop.cancel();
     supervisor.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
@@ -83,6 +92,7 @@ pub async fn router(args: RouterArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let mode = vrf_mode(args.vrf_mode)?;
     let (events, _) = daemon_signals();
+    serve_router(&args, &stop).await?;
     start_router(&args, mode, &args.runtime.paths(), events, stop).await?.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -93,6 +103,7 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mode = vrf_mode(args.router.vrf_mode)?;
     let runtime = args.router.runtime.paths();
     let all = daemons::installed(&args.router.frr_dir)?;
+    let metrics = serve_controller(args.router.http_address, &stop).await?;
     let mut told = false;
     while !daemons::ready(&runtime, &all).await {
         if !told {
@@ -104,7 +115,7 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
             () = tokio::time::sleep(READY_POLL) => {}
         }
     }
-    control(&args.source, mode, &runtime, Arc::new(Notify::new()), stop).await?;
+    control(&args.source, mode, &runtime, metrics, Arc::new(Notify::new()), stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -126,6 +137,7 @@ async fn control(
     options: &SourceOptions,
     mode: VrfMode,
     runtime: &Runtime,
+    metrics: Arc<Metrics>,
     drift: Arc<Notify>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -137,10 +149,47 @@ async fn control(
     let kernel = Arc::new(NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?);
     let watcher = tokio::spawn(signal_drift(Arc::clone(&kernel), Arc::clone(&drift)));
     let reconciler = Reconciler::new(kernel, routing(runtime), mode, Accepted::default());
-    let outputs = Outputs { status: runtime.status(), mode };
+    let outputs = Outputs { status: runtime.status(), mode, metrics };
     Controller::new(reconciler, outputs).run(snapshots, drift, stop).await;
     watcher.abort();
     source.await.context("source")??;
+    Ok(())
+}
+
+/// A controller is ready when its last pass ended well and FRR answers.
+async fn serve_controller(address: Option<SocketAddr>, stop: &CancellationToken) -> anyhow::Result<Arc<Metrics>> {
+    let metrics = Arc::new(Metrics::default());
+    let asked = Arc::clone(&metrics);
+    let readiness: Readiness = Arc::new(move || {
+        let ready = asked.ready().map_err(|reason| reason.to_string());
+        Box::pin(async { ready })
+    });
+    serve(address, Endpoints { readiness, metrics: Some(Arc::clone(&metrics)) }, stop).await?;
+    Ok(metrics)
+}
+
+/// A router is ready when each of its daemons answers.
+async fn serve_router(args: &RouterArgs, stop: &CancellationToken) -> anyhow::Result<()> {
+    let runtime = args.runtime.paths();
+    let all: Arc<[Daemon]> = daemons::installed(&args.frr_dir)?.into();
+    let readiness: Readiness = Arc::new(move || {
+        let (runtime, all) = (runtime.clone(), Arc::clone(&all));
+        Box::pin(async move {
+            if daemons::ready(&runtime, &all).await { Ok(()) } else { Err("a daemon does not answer".to_owned()) }
+        })
+    });
+    serve(args.http_address, Endpoints { readiness, metrics: None }, stop).await
+}
+
+async fn serve(address: Option<SocketAddr>, endpoints: Endpoints, stop: &CancellationToken) -> anyhow::Result<()> {
+    let Some(address) = address else { return Ok(()) };
+    let listener = TcpListener::bind(address).await.with_context(|| format!("listen on {address}"))?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        if let Err(error) = http::serve(listener, endpoints, stop).await {
+            tracing::error!(%error, "health and metrics are not served any more");
+        }
+    });
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Assets, KubernetesError, Kubectl, at, certificates};
+use super::{Assets, Kubectl, KubernetesError, at, certificates};
 use crate::node::{Background, Node};
 use crate::wait;
 
