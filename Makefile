@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := target/debug
+IMAGE ?= perouter:dev
 
 .PHONY: help
 help: ## list the targets
@@ -44,6 +45,7 @@ check: ## fast checks without root: format, clippy, layers, unit, golden, proper
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	hack/layers.sh
+	hack/helm.sh --check
 	cargo test --workspace --lib --bins
 
 .PHONY: goldens
@@ -58,10 +60,24 @@ crds: ## rewrite crds/ from the API types
 kubernetes-assets: ## etcd, kube-apiserver, kube-controller-manager, kubectl: built once with Go, into ~/.cache/perouter
 	@hack/kubernetes/assets.sh control-plane
 
-.PHONY: image
-image: ## container image with FRR 10.3 (needs Docker)
-	@command -v docker >/dev/null || { echo "no docker here: 'make demo-metallb' runs without an image" >&2; exit 1; }
-	docker build -t perouter:dev .
+.PHONY: docker-build
+docker-build: ## container image with FRR (needs Docker)
+	@docker info >/dev/null 2>&1 || { echo "no Docker here: 'make demo-metallb' runs without an image" >&2; exit 1; }
+	docker build -t $(IMAGE) .
+
+.PHONY: deploy
+deploy: ## apply deploy/ to the cluster of the current kubectl context
+	kubectl apply --server-side -k deploy
+
+.PHONY: helm-chart
+helm-chart: ## rewrite the Helm chart from deploy/ and crds/
+	@hack/helm.sh
+
+.PHONY: kind-demo-metallb
+kind-demo-metallb: ## the MetalLB demo in containers: kind, containerlab, MetalLB (needs Docker)
+	@docker info >/dev/null 2>&1 || { echo "no Docker here: 'make demo-metallb' shows the same without containers" >&2; exit 1; }
+	@$(MAKE) docker-build IMAGE=perouter:dev
+	@hack/kind-demo.sh
 
 .PHONY: clean
 clean: ## remove build results

@@ -6,6 +6,7 @@ mod lock;
 mod options;
 mod plan;
 mod run;
+mod serve;
 mod sources;
 mod status;
 mod table;

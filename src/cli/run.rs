@@ -1,5 +1,6 @@
 //! `perouter run`, `router` and `controller`: the long-running processes, wired.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lock;
 use super::options::{ApiOptions, ModeChoice, RuntimeOptions, SourceOptions};
+use super::serve;
 use super::sources::{self, Sources};
 use crate::control::{Controller, Outputs};
 use crate::frr::daemons::{self, Daemons};
@@ -23,7 +25,8 @@ use crate::kernel::{Kernel, NetlinkKernel, netns, vrf_device};
 use crate::plan::hold::Accepted;
 use crate::reconcile::Reconciler;
 use crate::runtime::Runtime;
-use crate::status;
+use crate::status::kubernetes;
+use crate::status::metrics::Metrics;
 use crate::types::VrfMode;
 
 /// bgpd is busy for 0.4 s at worst while it takes 100 000 routes.
@@ -51,13 +54,16 @@ pub struct RunArgs {
 #[derive(Debug, Clone, Args)]
 pub struct RouterArgs {
     #[command(flatten)]
-    runtime: RuntimeOptions,
+    pub runtime: RuntimeOptions,
     /// How IP-VRFs are kept apart; a running router keeps its mode until `perouter cleanup`
     #[arg(long, env = "PEROUTER_VRF_MODE", value_enum, default_value = "auto")]
     vrf_mode: ModeChoice,
     /// Directory of FRR's daemons
     #[arg(long, env = "PEROUTER_FRR_DIR", value_name = "DIR", default_value = daemons::FRR_DIR)]
-    frr_dir: PathBuf,
+    pub frr_dir: PathBuf,
+    /// Serve /healthz, /readyz and, as a controller, /metrics there, such as 127.0.0.1:9476 [default: not at all]
+    #[arg(long, env = "PEROUTER_HTTP_ADDRESS", value_name = "ADDRESS:PORT")]
+    pub http_address: Option<SocketAddr>,
 }
 
 /// The mode that the choice comes to on this kernel.
@@ -76,8 +82,9 @@ pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let mode = vrf_mode(args.router.vrf_mode)?;
     let runtime = args.router.runtime.paths();
+    let metrics = serve::controller(args.router.http_address, &stop).await?;
     let supervisor = start_router(&args.router, mode, &runtime, stop.clone()).await?;
-    control(&args, mode, &runtime, stop.clone()).await?;
+    control(&args, mode, &runtime, metrics, stop.clone()).await?;
     stop.cancel();
     supervisor.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
@@ -87,6 +94,7 @@ pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
 pub async fn router(args: RouterArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let mode = vrf_mode(args.vrf_mode)?;
+    serve::router(&args, &stop).await?;
     start_router(&args, mode, &args.runtime.paths(), stop).await?.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -97,6 +105,7 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mode = vrf_mode(args.router.vrf_mode)?;
     let runtime = args.router.runtime.paths();
     let all = daemons::installed(&args.router.frr_dir)?;
+    let metrics = serve::controller(args.router.http_address, &stop).await?;
     let mut told = false;
     while !daemons::ready(&runtime, &all).await {
         if !told {
@@ -108,7 +117,7 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
             () = tokio::time::sleep(READY_POLL) => {}
         }
     }
-    control(&args, mode, &runtime, stop).await?;
+    control(&args, mode, &runtime, metrics, stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -139,7 +148,13 @@ fn raise_file_limit() {
 }
 
 /// Source and controller until `stop`.
-async fn control(args: &RunArgs, mode: VrfMode, runtime: &Runtime, stop: CancellationToken) -> anyhow::Result<()> {
+async fn control(
+    args: &RunArgs,
+    mode: VrfMode,
+    runtime: &Runtime,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let _lock = lock::take(runtime)?;
     raise_file_limit();
     let Sources { mut snapshots, tasks, cluster } = sources::start(&args.api, &args.source, runtime, &stop).await?;
@@ -156,9 +171,9 @@ async fn control(args: &RunArgs, mode: VrfMode, runtime: &Runtime, stop: Cancell
     let statuses = watch::Sender::new(None);
     let publisher = cluster.map(|cluster| {
         let (statuses, stop) = (statuses.subscribe(), stop.clone());
-        tokio::spawn(status::kubernetes::publish(cluster.client, cluster.node, statuses, cluster.identities, stop))
+        tokio::spawn(kubernetes::publish(cluster.client, cluster.node, statuses, cluster.identities, stop))
     });
-    let outputs = Outputs { status: runtime.status(), mode, statuses };
+    let outputs = Outputs { status: runtime.status(), mode, statuses, metrics };
     Controller::new(reconciler, outputs).run(snapshots, drift, stop).await;
     watcher.abort();
     if let Some(publisher) = publisher {
