@@ -7,7 +7,6 @@
 set -eu
 vrf=$1 vni=$2 port=$3 address4=$4 address6=$5
 vtep=$(ip -4 -o address show dev lo scope global | sed -n 's|.* inet \([0-9.]*\)/.*|\1|p' | head -n 1)
-asn=$(vtysh -c 'show running-config bgpd' | sed -n 's/^router bgp \([0-9]*\)$/\1/p' | head -n 1)
 aside=/run/leaf-vrf
 
 # A VNI's MAC goes out as the router MAC of its routes: derived from VTEP and VNI, it is the same after a restart.
@@ -24,18 +23,22 @@ until_true() {
 	done
 }
 
+bgpd_ready() {
+	vtysh -c 'show running-config bgpd' >"$aside/$vrf.bgpd" && grep -q '^ *advertise-all-vni$' "$aside/$vrf.bgpd"
+}
 in_vrf() { nsenter --net="$aside/$vrf" "$@"; }
 vrf_active() { vtysh -c 'show vrf' | grep -q "^vrf $vrf id"; }
 vni_up() {
-	vtysh -c "show evpn vni $vni" >"$aside/$vrf.vni" &&
+	vtysh -c "show evpn vni $vni" -c "show bgp l2vpn evpn vni $vni" >"$aside/$vrf.vni" &&
 		grep -q "State: Up" "$aside/$vrf.vni" &&
 		grep -q "Router MAC: $mac" "$aside/$vrf.vni" &&
-		vtysh -c "show bgp l2vpn evpn vni $vni" | grep -q "Tenant VRF: $vrf\|Tenant-Vrf: $vrf"
+		grep -q "Router-MAC: $mac" "$aside/$vrf.vni"
 }
 
+# zebra's stanza, then bgpd's; one vtysh, for it is what costs here.
 configure() {
-	vtysh -c 'configure terminal' -c "vrf $vrf" -c "vni $vni"
 	vtysh -c 'configure terminal' \
+		-c "vrf $vrf" -c "vni $vni" -c 'exit-vrf' \
 		-c "router bgp $asn vrf $vrf" \
 		-c "bgp router-id $vtep" \
 		-c 'bgp bestpath as-path multipath-relax' \
@@ -52,7 +55,7 @@ unconfigure() {
 
 # Empty and complete before zebra sees it, its devices born inside: any other order loses events.
 build_netns() {
-	mkdir -p "$aside" /run/netns
+	mkdir -p /run/netns
 	: >"$aside/$vrf"
 	unshare --net="$aside/$vrf" true
 	in_vrf sh -c '
@@ -85,7 +88,6 @@ remove_netns() {
 }
 
 build_device() {
-	mkdir -p "$aside"
 	table=$((1000 + vni))
 	echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
 	ip route add table $table blackhole default metric 4278198272
@@ -112,6 +114,39 @@ remove_device() {
 	vtysh -c 'configure terminal' -c "no vrf $vrf" || :
 }
 
+mkdir -p "$aside"
+port_seen() { vtysh -c "show interface $port vrf $vrf" | grep -q "^Interface $port is up"; }
+addresses_seen() {
+	vtysh -c "show interface $port vrf $vrf" >"$aside/$vrf.port" &&
+		grep -q "inet $address4" "$aside/$vrf.port" &&
+		grep -q "inet6 $address6" "$aside/$vrf.port"
+}
+
+# zebra can lose addresses that a moved interface gets before zebra has seen it at its new place: these wait for it, and
+# what is lost all the same is given again.
+give_port() {
+	case $backend in
+	netns) ip link set "$port" netns "$vrf" && run=in_vrf ;;
+	device) ip link set "$port" master "$vrf" && run= ;;
+	esac
+	$run ip link set "$port" up
+	until_true 50 port_seen || :
+	for try in 1 2 3 4 5; do
+		$run ip address replace "$address4" dev "$port"
+		$run ip address replace "$address6" dev "$port" nodad
+		! until_true 10 addresses_seen || return 0
+		echo "VRF $vrf: zebra did not see the addresses of $port (try $try)" | tee -a /var/log/frr/leaf-vrf.log >&2
+		$run ip address flush dev "$port" scope global
+	done
+	return 1
+}
+
+if ! until_true 300 bgpd_ready; then
+	echo "VRF $vrf: bgpd has no default instance with advertise-all-vni" >&2
+	exit 1
+fi
+asn=$(sed -n 's/^router bgp \([0-9]*\)$/\1/p' "$aside/$vrf.bgpd" | head -n 1)
+
 if ip link add vrfprobe type vrf table 9999 2>/dev/null; then
 	ip link del vrfprobe
 	backend=device
@@ -121,31 +156,15 @@ fi
 
 # A VNI that FRR did not take up is built again.
 for attempt in 1 2 3 4 5; do
+	: >"$aside/$vrf.vni"
 	build_$backend >/dev/null
 	configure
 	if until_true 20 vni_up; then
-		case $backend in
-		netns)
-			ip link set "$port" netns "$vrf"
-			in_vrf ip -batch - <<-END
-				address add $address4 dev $port
-				address add $address6 dev $port nodad
-				link set $port up
-			END
-			;;
-		device)
-			ip -batch - <<-END
-				link set $port master $vrf
-				address add $address4 dev $port
-				address add $address6 dev $port nodad
-				link set $port up
-			END
-			;;
-		esac
+		give_port
 		exit 0
 	fi
-	echo "VRF $vrf: FRR did not take up VNI $vni (attempt $attempt)" >&2
-	cat "$aside/$vrf.vni" >&2
+	echo "VRF $vrf: FRR did not take up VNI $vni (attempt $attempt)" | tee -a /var/log/frr/leaf-vrf.log >&2
+	tee -a /var/log/frr/leaf-vrf.log <"$aside/$vrf.vni" >&2
 	unconfigure
 	remove_$backend
 done

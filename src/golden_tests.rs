@@ -29,7 +29,7 @@ fn read_case(case: &Path) -> Snapshot {
 
 fn plan_text(plan: &Plan) -> String {
     let kernel: Vec<_> =
-        crate::kernel::diff(&plan.kernel, &KernelState::default()).iter().map(|op| op.to_string()).collect();
+        crate::kernel::diff(&plan.kernel, &KernelState::default()).iter().map(ToString::to_string).collect();
     let rejected: Vec<_> = plan.rejected.iter().map(ToString::to_string).collect();
     let vrfs: BTreeMap<_, _> = plan
         .vrfs
@@ -44,7 +44,7 @@ fn plan_text(plan: &Plan) -> String {
 fn frr_text(plan: &Plan) -> String {
     let mut out = String::new();
     for ((scope, daemon), text) in render::text(&plan.frr).unwrap() {
-        out += &format!("! {scope}: {daemon}\n");
+        out.extend(["! ", &scope.to_string(), ": ", daemon.name(), "\n"]);
         for raw in text.lines() {
             let indent = raw.len() - raw.trim_start().len();
             out += format!("{:indent$}{}", "", Line::new(raw)).trim_end();

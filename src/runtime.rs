@@ -97,14 +97,14 @@ impl Runtime {
         self.dir.join("nics.json")
     }
 
+    /// The file that a controller locks.
+    pub fn lock(&self) -> PathBuf {
+        self.dir.join("controller.lock")
+    }
+
     /// The status of the last pass.
     pub fn status(&self) -> PathBuf {
         self.dir.join("status.json")
-    }
-
-    /// The directory of the text that each daemon was last given.
-    pub fn applied_dir(&self) -> PathBuf {
-        self.dir.join("applied")
     }
 }
 

@@ -1,4 +1,5 @@
 //! The diff of two random configurations, applied to FRR in memory, leads from one to the other.
+#![allow(clippy::unwrap_used)] // clippy's exception for tests covers `#[test]` functions alone
 
 #[path = "frr/apply.rs"]
 mod apply;

@@ -1,4 +1,5 @@
 //! Real FRR: what is rendered and applied is what the daemons then run, edits included.
+#![allow(clippy::unwrap_used)] // clippy's exception for tests covers `#[test]` functions alone
 
 #[path = "frr/apply.rs"]
 mod apply;
@@ -7,13 +8,17 @@ mod configs;
 #[path = "frr/router.rs"]
 mod router;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use perouter::frr::diff::{Batch, Mode, ScopeChange, diff, teardown};
+use perouter::frr::command::{Command, Intent};
+use perouter::frr::diff::{Batch, Mode, ScopeChange, Stage, diff, teardown};
+use perouter::frr::line::Line;
 use perouter::frr::model::{Daemon, RouterConfig, Scope};
 use perouter::frr::port::{Presence, Routing};
-use perouter::frr::render::render;
-use perouter::frr::vty::Status;
+use perouter::frr::render::{render, text};
+use perouter::frr::tree::Config as FrrConfig;
+use perouter::frr::vty::{Status, Vty};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
 use router::Router;
@@ -31,11 +36,32 @@ fn samples(count: usize) -> Vec<RouterConfig> {
     (0..count).map(|_| configs::router().new_tree(&mut runner).unwrap().current()).collect()
 }
 
-async fn assert_runs(routing: &mut impl Routing, want: &perouter::frr::tree::Config, what: &str) {
+async fn assert_runs(routing: &mut impl Routing, want: &FrrConfig, what: &str) {
     let running = routing.running().await.unwrap();
-    assert_eq!(running.foreign, std::collections::BTreeMap::new(), "{what}");
+    assert_eq!(running.foreign, BTreeMap::new(), "{what}");
     assert!(running.config == *want, "{what}: FRR runs\n{}\nbut wanted is\n{want}", running.config);
     assert!(diff(&running.config, want).is_empty());
+}
+
+/// The lines of each `router bgp` stanza, in order.
+fn instances(text: &str) -> BTreeMap<String, Vec<String>> {
+    let mut found = BTreeMap::new();
+    let mut lines = text.lines().map(|line| line.trim_end().to_owned()).filter(|line| line.trim() != "!");
+    while let Some(header) = lines.find(|line| line.starts_with("router bgp")) {
+        let body = lines.by_ref().take_while(|line| line != "exit").collect();
+        found.insert(header, body);
+    }
+    found
+}
+
+fn rendered_instances(config: &RouterConfig) -> BTreeMap<String, Vec<String>> {
+    text(config).unwrap().values().flat_map(|text| instances(text)).collect()
+}
+
+async fn running_instances(router: &Router) -> BTreeMap<String, Vec<String>> {
+    let limit = Duration::from_secs(10);
+    let mut vty = Vty::connect(&router.socket("bgpd"), limit).await.unwrap();
+    instances(&vty.run("show running-config", limit).await.unwrap().text)
 }
 
 /// Each configuration is applied over the one before: a build, edits, rebuilds and removals, all live.
@@ -52,7 +78,6 @@ fn walk(vrfs: &[&str], count: usize) {
         }
         for (n, config) in samples(count).iter().enumerate() {
             let want = render(config).unwrap();
-            eprintln!("step {n}: {} lines", want.parts().map(|(_, _, tree)| tree.len()).sum::<usize>());
             let refused = apply::converge(&mut routing, &want).await.unwrap();
             // Here the namespace stays, so `no vrf` is refused.
             let refused: Vec<_> = refused
@@ -62,6 +87,7 @@ fn walk(vrfs: &[&str], count: usize) {
                 .collect();
             assert_eq!(refused, Vec::<String>::new(), "step {n}");
             assert_runs(&mut routing, &want, &format!("step {n}")).await;
+            assert_eq!(running_instances(&router).await, rendered_instances(config), "step {n}");
         }
     });
 }
@@ -69,13 +95,138 @@ fn walk(vrfs: &[&str], count: usize) {
 #[test]
 fn what_is_applied_is_what_runs() {
     if router::can_run() {
-        walk(&[], 300);
+        walk(&[], 80);
     }
 }
 
 #[test]
 fn what_is_applied_is_what_runs_with_live_vrfs() {
     if router::can_run() {
-        walk(&["red", "blue", "in-v4"], 300);
+        walk(&["red", "blue", "in-v4"], 80);
     }
+}
+
+fn batch(daemon: Daemon, lines: &[(&[&str], &str)]) -> Batch {
+    let commands = lines
+        .iter()
+        .map(|(context, line)| Command {
+            scope: Scope::Underlay,
+            context: context.iter().map(|header| Line::new(header)).collect(),
+            line: Line::new(line),
+            intent: Intent::Set,
+        })
+        .collect();
+    Batch { stage: Stage::Instance, daemon, mode: Mode::Configure, retry: false, commands }
+}
+
+#[test]
+fn a_line_that_frr_does_not_take_comes_back_with_its_stanza_and_the_others_stand() {
+    if !router::can_run() {
+        return;
+    }
+    let router = Router::start();
+    block_on(async {
+        let mut routing = router.routing();
+        let stanza: &[&str] = &["router bgp 64514"];
+        let lines = [
+            (&[][..], "router bgp 64514"),
+            (stanza, "neighbor 10.0.0.2 remote-as 64512"),
+            (stanza, "neighbor 10.0.0.2 password hunter2 and more"),
+            (stanza, "neighbor 10.0.0.3 port 5"),
+            (stanza, "bgp router-id 10.0.0.1"),
+            (&[], "exit"),
+        ];
+        let refused = routing.apply(&batch(Daemon::Bgpd, &lines)).await.unwrap();
+        let told: Vec<_> = refused.iter().map(|refusal| (refusal.status, refusal.to_string())).collect();
+        let expected = [
+            (
+                Status::Unknown,
+                "bgpd does not take `neighbor 10.0.0.2 password ********`, router bgp 64514: unknown command".to_owned(),
+            ),
+            (
+                Status::Refused,
+                "bgpd does not take `neighbor 10.0.0.3 port 5`, router bgp 64514: Specify remote-as or peer-group commands first".to_owned(),
+            ),
+        ];
+        assert_eq!(told, expected);
+        let running = routing.running().await.unwrap().config;
+        assert_eq!(running.tree(&Scope::Underlay, Daemon::Bgpd).unwrap().len(), 3);
+    });
+}
+
+/// A node of one VRF, by the sampled configurations.
+fn node_with(vrfs: &[&str]) -> RouterConfig {
+    let has = |config: &RouterConfig| config.vrfs.keys().map(ToString::to_string).eq(vrfs.iter().copied());
+    samples(200).into_iter().find(has).unwrap()
+}
+
+#[test]
+fn an_l3vni_comes_up_and_goes_by_the_recipe() {
+    if !router::can_run() {
+        return;
+    }
+    let mut router = Router::start();
+    let config = node_with(&["red"]);
+    let vrf = "red".parse().unwrap();
+    let vni = config.vrfs[&vrf].vni;
+    let want = render(&config).unwrap();
+    let scope = Scope::Vrf(vrf.clone());
+    let wait = Duration::from_secs(10);
+    block_on(async {
+        let mut routing = router.routing();
+        let told = router.run("/usr/lib/frr/zebra --version");
+        assert!(told.contains(&routing.version().await.unwrap().text), "{told}");
+        let underlay = want.without(&scope);
+        assert_eq!(apply::converge(&mut routing, &underlay).await.unwrap(), vec![]);
+        for _ in 0..5 {
+            router.add_vrf("red");
+            routing.wait_vrf(&vrf, Presence::Active, wait).await.unwrap();
+            router.add_vni("red", vni.get(), "100.65.0.1");
+            assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
+            let end = std::time::Instant::now() + wait;
+            while !routing.vnis().await.unwrap().get(&vni).is_some_and(perouter::frr::observe::VniState::is_ready) {
+                assert!(std::time::Instant::now() < end, "{:?}", routing.vnis().await);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert_eq!(routing.vnis().await.unwrap()[&vni].vrf, "red");
+            assert_runs(&mut routing, &want, "up").await;
+
+            let have = routing.running().await.unwrap().config;
+            assert_eq!(diff(&have, &underlay).scopes[&scope], ScopeChange::Remove);
+            let steps = teardown(&have, &scope);
+            for batch in &steps.before {
+                assert_eq!(routing.apply(batch).await.unwrap(), vec![]);
+            }
+            router.remove_vrf("red", vni.get());
+            routing.wait_vrf(&vrf, Presence::Gone, wait).await.unwrap();
+            for batch in &steps.after {
+                assert_eq!(routing.apply(batch).await.unwrap(), vec![]);
+            }
+            assert_eq!(routing.vrfs().await.unwrap(), BTreeMap::new());
+            assert_runs(&mut routing, &underlay, "down").await;
+        }
+    });
+}
+
+#[test]
+fn a_daemon_that_was_restarted_is_found_empty_and_filled_again() {
+    if !router::can_run() {
+        return;
+    }
+    let mut router = Router::start();
+    let want = render(&node_with(&["blue", "red"])).unwrap();
+    block_on(async {
+        let mut routing = router.routing();
+        assert_eq!(routing.sessions().await.unwrap(), vec![]);
+        assert_eq!(routing.vnis().await.unwrap(), BTreeMap::new());
+        apply::converge(&mut routing, &want).await.unwrap();
+        assert_runs(&mut routing, &want, "first").await;
+        for daemon in ["bgpd", "bfdd", "zebra"] {
+            router.restart(daemon);
+            assert!(!diff(&routing.running().await.unwrap().config, &want).is_empty(), "{daemon}");
+            assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![], "{daemon}");
+            assert_runs(&mut routing, &want, daemon).await;
+        }
+        assert!(!routing.sessions().await.unwrap().is_empty());
+    });
 }

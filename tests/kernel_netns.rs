@@ -1,123 +1,24 @@
-//! The kernel port on the real kernel, in namespaces of its own for each test. Needs root.
+//! The kernel port on the real kernel, in namespaces of its own for each test, in the mode that `PEROUTER_VRF_MODE`
+//! names. Needs root, and for `vrf` a kernel with VRF devices (`make test-vrf`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use perouter::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
 use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, diff, netns};
 use perouter::names::{LINK_GROUP, OwnedName, Role};
-use perouter::runtime::Runtime;
 use perouter::types::{IfName, MacAddr, Vni, VrfMode, VrfName};
 use perouter::{kernel, names, types};
 use proptest::test_runner::{Config, TestRunner};
 
 use self::generated::{Session, Spec, World, drift, drift_op, in_view_of, world};
+use self::node::{Node, converge, mode, pass, place, runtime, sentence, text};
 
 #[path = "../src/kernel/diff/generated.rs"]
 mod generated;
-
-/// A node of its own: namespaces for host and router, and a run directory.
-struct Node {
-    dir: tempfile::TempDir,
-    runtime: Runtime,
-    host: PathBuf,
-}
-
-impl Node {
-    /// `None` without root: then the test is left out, which is an error where `CI=true`.
-    fn new() -> Option<Self> {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("left out: network namespaces need root");
-            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test as root");
-            return None;
-        }
-        let dir = tempfile::Builder::new().prefix("pkrn-").tempdir_in("/run").unwrap();
-        let bound = dir.path().join("netns");
-        let (host, router) = (bound.join("host"), bound.join("router"));
-        netns::create(&host).unwrap();
-        netns::create(&router).unwrap();
-        let node = Self { runtime: Runtime::new(dir.path().join("state"), router), host, dir };
-        node.host("ip link set lo up");
-        Some(node)
-    }
-
-    async fn kernel(&self) -> NetlinkKernel {
-        NetlinkKernel::open(self.runtime.clone(), File::open(&self.host).unwrap()).await.unwrap()
-    }
-
-    /// Runs a command line in the host's namespace.
-    fn host(&self, line: &str) -> String {
-        run(&self.host, line)
-    }
-
-    fn router(&self, line: &str) -> String {
-        run(self.runtime.router_netns(), line)
-    }
-
-    fn vrf(&self, vrf: &str, line: &str) -> String {
-        run(&self.runtime.vrf_netns(&vrf.parse().unwrap()), line)
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = netns::unshare_dir(&self.runtime.vrf_netns_dir());
-        let _ = netns::unshare_dir(&self.dir.path().join("netns"));
-    }
-}
-
-fn run(netns: &Path, line: &str) -> String {
-    let output =
-        Command::new("nsenter").arg(format!("--net={}", netns.display())).args(["sh", "-c", line]).output().unwrap();
-    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
-}
-
-/// Applies the difference and returns it.
-async fn pass(kernel: &NetlinkKernel, wanted: &KernelState) -> Vec<KernelOp> {
-    let nics = wanted.nics.keys().cloned().collect();
-    let ops = diff(wanted, &kernel.observe(&nics).await.unwrap());
-    let outcomes = kernel.apply_all(&ops).await;
-    for (op, outcome) in ops.iter().zip(&outcomes) {
-        assert!(outcome.is_done(), "{op}: {}", text(outcome));
-    }
-    ops
-}
-
-/// One pass leads to what is wanted, and the next has nothing to do.
-async fn converge(kernel: &NetlinkKernel, wanted: &KernelState) {
-    pass(kernel, wanted).await;
-    let nics = wanted.nics.keys().cloned().collect();
-    let observed = kernel.observe(&nics).await.unwrap();
-    assert_eq!(diff(wanted, &observed), [], "the second pass has nothing to do");
-    assert_eq!(in_view_of(wanted, observed), *wanted);
-}
-
-fn text(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Failed(error) => sentence(error),
-        other => format!("{other:?}"),
-    }
-}
-
-/// An error and its sources, as a status shows them.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
-}
+#[path = "kernel/node.rs"]
+mod node;
 
 fn three_vnis() -> World {
     let spec = |session| Spec { port: 4789, mtu: 1450, mac: 1, session };
@@ -127,15 +28,11 @@ fn three_vnis() -> World {
         (1, spec(Some(both))),
         (2, spec(None)),
     ]);
-    World { mode: VrfMode::Netns, vtep: "100.65.0.1/32".parse().unwrap(), shift: 0, specs }
+    World { mode: mode(), vtep: "100.65.0.1/32".parse().unwrap(), shift: 0, specs }
 }
 
 fn link_key(netns: Netns, role: Role, vni: u32) -> LinkKey {
     LinkKey { netns, name: OwnedName::Vni(role, Vni::try_from(vni).unwrap()) }
-}
-
-fn vrf(name: &str) -> Netns {
-    Netns::Vrf(name.parse().unwrap())
 }
 
 #[test]
@@ -182,9 +79,11 @@ fn encapsulated_packets_leave_by_the_router_namespace() {
         "v0",
         "ip address add 172.16.0.1/24 dev br-pe-100; ip link set vni100 type bridge_slave neigh_suppress off",
     );
-    let ping = node.vrf("v0", "ping -c 3 -i 0.2 -W 2 172.16.0.2");
+    let ping = node.vrf("v0", "ping -c 3 -i 0.2 -W 2 -I br-pe-100 172.16.0.2");
     assert!(ping.contains(" 0% packet loss"), "{ping}");
 }
+
+type Edit = (&'static str, fn(&mut World));
 
 #[test]
 fn edits_reach_the_fixed_point() {
@@ -193,7 +92,6 @@ fn edits_reach_the_fixed_point() {
         let kernel = node.kernel().await;
         let mut world = three_vnis();
         converge(&kernel, &world.state()).await;
-        type Edit = (&'static str, fn(&mut World));
         let edits: Vec<Edit> = vec![
             ("mtu", |world| world.specs.get_mut(&0).unwrap().mtu = 8950),
             ("mtu back", |world| world.specs.get_mut(&0).unwrap().mtu = 1450),
@@ -228,9 +126,9 @@ fn a_bridge_whose_mtu_is_its_own_keeps_it() {
     runtime().block_on(async {
         let kernel = node.kernel().await;
         let mut wanted = three_vnis().state();
-        wanted.links.get_mut(&link_key(vrf("v0"), Role::Bridge, 100)).unwrap().mtu = Some(1400);
+        wanted.links.get_mut(&link_key(place("v0"), Role::Bridge, 100)).unwrap().mtu = Some(1400);
         converge(&kernel, &wanted).await;
-        wanted.links.get_mut(&link_key(vrf("v0"), Role::Vxlan, 100)).unwrap().mtu = Some(1500);
+        wanted.links.get_mut(&link_key(place("v0"), Role::Vxlan, 100)).unwrap().mtu = Some(1500);
         converge(&kernel, &wanted).await;
     });
 }
@@ -240,8 +138,9 @@ fn generated_states_reach_the_fixed_point() {
     let Some(node) = Node::new() else { return };
     let runtime = runtime();
     let kernel = runtime.block_on(node.kernel());
+    let modes: &[VrfMode] = if mode() == VrfMode::Vrf { &[VrfMode::Vrf] } else { &[VrfMode::Netns] };
     let mut runner = TestRunner::new(Config { cases: 12, failure_persistence: None, ..Config::default() });
-    let cases = (world(&[VrfMode::Netns]), drift());
+    let cases = (world(modes), drift());
     runner
         .run(&cases, |(world, drifts)| {
             runtime.block_on(async {
@@ -280,11 +179,11 @@ fn nothing_wanted_leaves_nothing() {
 }
 
 #[test]
-fn a_namespace_ends_with_its_deletion() {
+fn in_netns_mode_a_namespace_ends_with_its_deletion() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
-        converge(&kernel, &three_vnis().state()).await;
+        converge(&kernel, &World { mode: VrfMode::Netns, ..three_vnis() }.state()).await;
         // The other end of a veth pair inside goes when the namespace really ends.
         let path = node.runtime.vrf_netns(&"v2".parse().unwrap());
         node.host(&format!("ip link add canary type veth peer name inside netns {}", path.display()));
@@ -330,7 +229,10 @@ fn a_foreign_link_with_a_wanted_name_is_refused_and_kept() {
             outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Failed(_))).map(text).collect();
         assert_eq!(
             failed,
-            ["vrf:v0: link add pe-100 mtu 1450 type veth peer name host-100 netns host: EEXIST: File exists"]
+            [format!(
+                "{}: link add pe-100 mtu 1450 type veth peer name host-100 netns host: EEXIST: File exists",
+                place("v0")
+            )]
         );
         for (op, outcome) in ops.iter().zip(&outcomes) {
             assert!(outcome.is_done() || op.vni().map(Vni::get) == Some(100), "{op}: {}", text(outcome));
@@ -353,9 +255,9 @@ fn what_has_our_mark_but_another_kind_is_replaced() {
         converge(&kernel, &wanted).await;
         node.vrf("v0", "ip link set vni100 type vxlan learning");
         node.vrf("v1", "ip link set br-pe-101 type bridge stp_state 1");
-        node.host("ip link set host-100 name elsewhere");
+        node.host("ip link set host-100 down name elsewhere; ip link set elsewhere up");
         let observed = kernel.observe(&BTreeSet::new()).await.unwrap();
-        for key in [link_key(vrf("v0"), Role::Vxlan, 100), link_key(vrf("v1"), Role::Bridge, 101)] {
+        for key in [link_key(place("v0"), Role::Vxlan, 100), link_key(place("v1"), Role::Bridge, 101)] {
             assert_eq!(observed.links[&key].kind, LinkKind::Other, "{key}");
         }
         converge(&kernel, &wanted).await;
@@ -371,7 +273,7 @@ fn refusals_read_like_sentences() {
         let wanted = three_vnis().state();
         converge(&kernel, &wanted).await;
         let master = KernelOp::SetMaster {
-            key: link_key(vrf("v2"), Role::Vxlan, 102),
+            key: link_key(place("v2"), Role::Vxlan, 102),
             master: Some(OwnedName::Vni(Role::Bridge, Vni::try_from(999).unwrap())),
         };
         let cases = [
@@ -384,26 +286,24 @@ fn refusals_read_like_sentences() {
                 KernelOp::ReturnNic("toswitch".parse().unwrap()),
                 "router: link set toswitch netns host: NIC toswitch was not moved here by perouter and is left alone",
             ),
+            (master, "V2: link set vni102 master br-pe-999: there is no link br-pe-999 in the V2 network namespace"),
             (
-                master,
-                "vrf:v2: link set vni102 master br-pe-999: there is no link br-pe-999 in the vrf:v2 network namespace",
+                KernelOp::SetMtu { key: link_key(place("v0"), Role::PeVeth, 100), mtu: 10 },
+                "V0: link set pe-100 mtu 10: EINVAL: Invalid argument: mtu less than device minimum",
             ),
             (
-                KernelOp::SetMtu { key: link_key(vrf("v0"), Role::PeVeth, 100), mtu: 10 },
-                "vrf:v0: link set pe-100 mtu 10: EINVAL: Invalid argument: mtu less than device minimum",
-            ),
-            (
-                KernelOp::SetUp(link_key(vrf("v0"), Role::PeVeth, 777)),
-                "vrf:v0: link set pe-777 up: ENODEV: No such device",
+                KernelOp::SetUp(link_key(place("v0"), Role::PeVeth, 777)),
+                "V0: link set pe-777 up: ENODEV: No such device",
             ),
         ];
         for (op, expected) in cases {
+            let expected = expected.replace("V0", &place("v0").to_string()).replace("V2", &place("v2").to_string());
             assert_eq!(sentence(&kernel.apply(&op).await.unwrap_err()), expected);
         }
         // The VXLAN devices of all VRFs share the sockets of the router namespace.
         let mut twice = wanted.clone();
-        let link = twice.links[&link_key(vrf("v0"), Role::Vxlan, 100)].clone();
-        twice.links.insert(link_key(vrf("v1"), Role::Vxlan, 100), link);
+        let link = twice.links[&link_key(place("v0"), Role::Vxlan, 100)].clone();
+        twice.links.insert(link_key(place("v1"), Role::Vxlan, 999), link);
         let ops = diff(&twice, &kernel.observe(&BTreeSet::new()).await.unwrap());
         let error = kernel.apply(&ops[0]).await.unwrap_err();
         assert!(
@@ -548,7 +448,7 @@ fn drift_is_signalled_and_a_quiet_pass_is_not() {
         let kernel = node.kernel().await;
         let wanted = KernelState { nics: nic_wanted(Netns::Router).nics, ..three_vnis().state() };
         converge(&kernel, &wanted).await;
-        let signal = || tokio::time::timeout(Duration::from_secs(3), kernel.changed());
+        let signal = || tokio::time::timeout(Duration::from_millis(1500), kernel.changed());
         // Our own changes may be signalled; passes that follow must come to rest.
         let mut passes = 0;
         while signal().await.is_ok() {
@@ -584,6 +484,26 @@ fn drift_is_signalled_and_a_quiet_pass_is_not() {
 }
 
 #[test]
+fn unreachable_defaults_are_ours_only_in_our_tables() {
+    let Some(node) = Node::new() else { return };
+    node.router("ip link set lo up; ip route add unreachable default table 77 metric 4278198272");
+    let table = TableId::of(Vni::try_from(100).unwrap());
+    node.router(&format!("ip route add unreachable 192.0.2.0/24 table {table} metric 4278198272"));
+    let foreign = || node.router("ip route show table all type unreachable");
+    let before = foreign();
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let unreachable = BTreeSet::from([(table, Family::Ipv4), (table, Family::Ipv6)]);
+        converge(&kernel, &KernelState { unreachable, ..KernelState::default() }).await;
+        let shown = node.router(&format!("ip -4 route show table {table}; ip -6 route show table {table}"));
+        assert_eq!(shown.matches("unreachable default").count(), 2, "{shown}");
+        assert_eq!(shown.matches("metric 4278198272").count(), 3, "{shown}");
+        converge(&kernel, &KernelState::default()).await;
+    });
+    assert_eq!(foreign(), before);
+}
+
+#[test]
 fn an_unreadable_namespace_is_an_error() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
@@ -605,6 +525,6 @@ fn router_macs_are_set_and_changed_in_place() {
         world.specs.get_mut(&0).unwrap().mac = 5;
         let ops = pass(&kernel, &world.state()).await;
         let mac = MacAddr([2, 0, 0, 0, 0, 5]);
-        assert_eq!(ops, [KernelOp::SetMac { key: link_key(vrf("v0"), Role::Bridge, 100), mac }]);
+        assert_eq!(ops, [KernelOp::SetMac { key: link_key(place("v0"), Role::Bridge, 100), mac }]);
     });
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
+use super::lock;
 use super::options::RuntimeOptions;
 use crate::frr::daemons;
 use crate::kernel::model::KernelState;
@@ -14,7 +15,7 @@ use crate::kernel::{self, Kernel, NetlinkKernel, Outcome, netns};
 /// Arguments of `perouter cleanup`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "End `perouter run` (or router and controller) first: a running one would build the router again.\n\
+    after_help = "End `perouter run` (or router and controller) first: a running one is told and nothing is removed.\n\
     Safe to repeat, also after a crash half way."
 )]
 pub struct CleanupArgs {
@@ -25,6 +26,7 @@ pub struct CleanupArgs {
 /// Removes everything.
 pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     let runtime = args.runtime.paths();
+    let lock = lock::take(&runtime)?;
     daemons::stop_all(&runtime).await?;
     // Also where the namespace was lost: what a NIC had is to be given back all the same.
     netns::create(runtime.router_netns())?;
@@ -44,14 +46,8 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
         anyhow::bail!("the router is not removed: mend the cause and run `perouter cleanup` again");
     }
     drop(kernel);
-    netns::remove(runtime.router_netns())?;
-    netns::unshare_dir(&runtime.vrf_netns_dir())?;
-    match std::fs::remove_dir_all(runtime.dir()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("remove {}", runtime.dir().display()));
-        }
-        _ => {}
-    }
-    println!("netns delete {}", runtime.router_netns().display());
+    netns::remove_all(&runtime)?;
+    drop(lock);
+    std::fs::remove_dir_all(runtime.dir()).with_context(|| format!("remove {}", runtime.dir().display()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod crds;
+mod lock;
 mod options;
 mod plan;
 mod run;
@@ -53,7 +54,7 @@ impl Cli {
             Command::Controller(args) => run::controller(args).await,
             Command::Plan(args) => plan::execute(args).await,
             Command::Validate(args) => validate::execute(&args),
-            Command::Status(args) => status::execute(args).await,
+            Command::Status(args) => status::execute(&args),
             Command::Cleanup(args) => cleanup::execute(args).await,
             Command::Crds(args) => crds::execute(&args),
             Command::Completions { shell } => {

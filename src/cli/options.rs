@@ -14,7 +14,7 @@ pub struct SourceOptions {
     /// Directory with Underlay and L3VNI objects (YAML or JSON)
     #[arg(long, env = "PEROUTER_CONFIG_DIR", value_name = "DIR", default_value = "/etc/perouter")]
     pub config_dir: PathBuf,
-    /// Directory of the passwords that objects name: SECRETS/NAME/KEY [default: CONFIG_DIR/secrets]
+    /// Directory of the passwords that objects name: SECRETS/NAME/KEY [default: secrets in the directory of the objects]
     #[arg(long, env = "PEROUTER_SECRETS_DIR", value_name = "SECRETS")]
     pub secrets_dir: Option<PathBuf>,
     /// Name of this node [default: host name]

@@ -9,6 +9,7 @@ use super::options::{ModeChoice, RuntimeOptions, SourceOptions};
 use super::run::{routing, vrf_mode};
 use crate::frr::diff::{Batch, Mode};
 use crate::frr::fake::FakeRouting;
+use crate::frr::model::Scope;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::KernelState;
 use crate::kernel::{NetlinkKernel, netns};
@@ -55,34 +56,29 @@ pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
 
 /// The steps in their order.
 fn text(Preview { schedule, .. }: &Preview) -> String {
-    let mut out = String::new();
+    let mut steps = Vec::new();
     for (scope, teardown) in &schedule.teardowns {
-        batches(&mut out, &scope.to_string(), &teardown.before);
+        steps.extend(batches(scope, &teardown.before));
     }
-    for op in &schedule.release {
-        out.push_str(&format!("kernel  {op}\n"));
-    }
+    steps.extend(schedule.release.iter().map(|op| format!("kernel  {op}")));
     for (scope, teardown) in &schedule.teardowns {
-        batches(&mut out, &scope.to_string(), &teardown.after);
+        steps.extend(batches(scope, &teardown.after));
     }
-    for op in &schedule.build {
-        out.push_str(&format!("kernel  {op}\n"));
-    }
+    steps.extend(schedule.build.iter().map(|op| format!("kernel  {op}")));
     for (scope, change) in &schedule.frr.scopes {
-        batches(&mut out, &scope.to_string(), change.batches());
+        steps.extend(batches(scope, change.batches()));
     }
     let ops = schedule.release.len() + schedule.build.len();
-    let lines = schedule.frr_lines();
-    out.push_str(&format!("{ops} kernel operations, {lines} FRR lines\n"));
-    out
+    steps.push(format!("{ops} kernel operations, {} FRR lines", schedule.frr_lines()));
+    steps.join("\n") + "\n"
 }
 
-fn batches(out: &mut String, scope: &str, batches: &[Batch]) {
-    for batch in batches {
+fn batches(scope: &Scope, batches: &[Batch]) -> Vec<String> {
+    let lines = |batch: &Batch| {
         let mode = if batch.mode == Mode::Exec { " (exec)" } else { "" };
-        out.push_str(&format!("{}  {scope}{mode}\n", batch.daemon));
-        for command in &batch.commands {
-            out.push_str(&format!("  {command}\n"));
-        }
-    }
+        let head = format!("{}  {scope}{mode}", batch.daemon);
+        let commands = batch.commands.iter().map(|command| format!("  {command}"));
+        std::iter::once(head).chain(commands).collect::<Vec<_>>()
+    };
+    batches.iter().flat_map(lines).collect()
 }

@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::lock;
 use super::options::{ModeChoice, RuntimeOptions, SourceOptions};
 use crate::control::{Controller, Outputs};
-use crate::frr::daemons::{self, DaemonEvent, Daemons};
+use crate::frr::daemons::{self, Daemons};
+use crate::frr::restarts;
 use crate::frr::vty_routing::VtyRouting;
-use crate::kernel::{NetlinkKernel, netns, vrf_device};
+use crate::kernel::{Kernel, NetlinkKernel, netns, vrf_device};
 use crate::plan::hold::Accepted;
 use crate::reconcile::Reconciler;
 use crate::runtime::Runtime;
@@ -70,9 +73,8 @@ pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let mode = vrf_mode(args.router.vrf_mode)?;
     let runtime = args.router.runtime.paths();
-    let (events, drift) = daemon_signals();
-    let supervisor = start_router(&args.router, mode, &runtime, events, stop.clone()).await?;
-    control(&args.source, mode, &runtime, drift, stop.clone()).await?;
+    let supervisor = start_router(&args.router, mode, &runtime, stop.clone()).await?;
+    control(&args, mode, &runtime, stop.clone()).await?;
     stop.cancel();
     supervisor.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
@@ -82,8 +84,7 @@ pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
 pub async fn router(args: RouterArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let mode = vrf_mode(args.vrf_mode)?;
-    let (events, _) = daemon_signals();
-    start_router(&args, mode, &args.runtime.paths(), events, stop).await?.await.context("supervisor")?;
+    start_router(&args, mode, &args.runtime.paths(), stop).await?.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -104,7 +105,7 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
             () = tokio::time::sleep(READY_POLL) => {}
         }
     }
-    control(&args.source, mode, &runtime, Arc::new(Notify::new()), stop).await?;
+    control(&args, mode, &runtime, stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -112,29 +113,41 @@ async fn start_router(
     args: &RouterArgs,
     mode: VrfMode,
     runtime: &Runtime,
-    events: mpsc::Sender<DaemonEvent>,
     stop: CancellationToken,
 ) -> anyhow::Result<tokio::task::JoinHandle<()>> {
     let mut daemons = Daemons::new(runtime.clone(), mode, &args.frr_dir).await?;
     daemons.ensure().await?;
     tracing::info!(%mode, frr = %daemons.version(), netns = %runtime.router_netns().display(), "router is up");
+    let (events, mut told) = mpsc::channel(16);
+    tokio::spawn(async move {
+        while let Some(event) = told.recv().await {
+            tracing::debug!(?event, "daemon");
+        }
+    });
     Ok(tokio::spawn(daemons.supervise(events, stop)))
 }
 
+/// Each IP-VRF namespace takes two descriptors while it is worked on; the soft limit is 1024 by default.
+fn raise_file_limit() {
+    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        tracing::warn!(%error, hard, "limit of open files not raised");
+    }
+}
+
 /// Source and controller until `stop`.
-async fn control(
-    options: &SourceOptions,
-    mode: VrfMode,
-    runtime: &Runtime,
-    drift: Arc<Notify>,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
+async fn control(args: &RunArgs, mode: VrfMode, runtime: &Runtime, stop: CancellationToken) -> anyhow::Result<()> {
+    let options = &args.source;
+    let _lock = lock::take(runtime)?;
+    raise_file_limit();
     let node = options.node()?;
     let directory = source::Directory { dir: options.config_dir.clone(), secrets: options.secrets() };
     let first = source::dir::read(&directory.dir, &directory.secrets, &node)?;
     let (sender, snapshots) = watch::channel::<Snapshot>(first);
     let source = tokio::spawn(source::watch(directory, node, sender, stop.clone()));
     let kernel = Arc::new(NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?);
+    let drift = Arc::new(Notify::new());
+    let _restarts = restarts::watch(runtime, &daemons::installed(&args.router.frr_dir)?, &drift);
     let watcher = tokio::spawn(signal_drift(Arc::clone(&kernel), Arc::clone(&drift)));
     let reconciler = Reconciler::new(kernel, routing(runtime), mode, Accepted::default());
     let outputs = Outputs { status: runtime.status(), mode };
@@ -154,21 +167,6 @@ async fn signal_drift(kernel: Arc<NetlinkKernel>, drift: Arc<Notify>) {
         kernel.changed().await;
         drift.notify_one();
     }
-}
-
-/// A channel of daemon events that ends in a signal for the controller: a daemon that came up anew has no configuration.
-fn daemon_signals() -> (mpsc::Sender<DaemonEvent>, Arc<Notify>) {
-    let (sender, mut receiver) = mpsc::channel(16);
-    let drift = Arc::new(Notify::new());
-    let signal = Arc::clone(&drift);
-    tokio::spawn(async move {
-        while let Some(event) = receiver.recv().await {
-            if matches!(event, DaemonEvent::Up { .. }) {
-                signal.notify_one();
-            }
-        }
-    });
-    (sender, drift)
 }
 
 fn on_signal() -> anyhow::Result<CancellationToken> {

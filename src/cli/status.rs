@@ -29,7 +29,7 @@ enum Output {
 }
 
 /// Prints the status.
-pub async fn execute(args: StatusArgs) -> anyhow::Result<ExitCode> {
+pub fn execute(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let path = args.runtime.paths().status();
     let Some(status) = publish::read(&path)? else {
         anyhow::bail!("no status at {}: is `perouter run` running here?", path.display());
@@ -64,9 +64,7 @@ fn text(status: &NodeStatus) -> String {
     out += &table::render(&["KIND", "NAMESPACE", "NAME", "STATE", "REASON"], resources);
     for resource in status.resources.iter().filter(|r| r.state != State::Ready) {
         let at = resource.location.as_ref().map(|at| format!("{}:{}: ", at.file, at.line)).unwrap_or_default();
-        for line in resource.message.lines() {
-            out += &format!("  {at}{}: {line}\n", resource.object());
-        }
+        out.extend(resource.message.lines().map(|line| format!("  {at}{}: {line}\n", resource.object())));
     }
     out += &tail(status);
     out
@@ -81,7 +79,8 @@ fn tail(status: &NodeStatus) -> String {
             let rd = state.rd.clone().unwrap_or_default();
             vec![state.vrf.clone(), vni.to_string(), up.to_owned(), mac, rd, state.export.join(",")]
         });
-        out += &format!("\n{}", table::render(&["VRF", "VNI", "STATE", "ROUTER MAC", "RD", "EXPORT RT"], rows));
+        out.push('\n');
+        out += &table::render(&["VRF", "VNI", "STATE", "ROUTER MAC", "RD", "EXPORT RT"], rows);
     }
     if !status.sessions.is_empty() {
         let rows = status.sessions.iter().map(|session| {
@@ -94,13 +93,12 @@ fn tail(status: &NodeStatus) -> String {
                 session.prefixes.values().map(|p| p.sent).sum::<u64>().to_string(),
             ]
         });
-        out += &format!("\n{}", table::render(&["VRF", "PEER", "AS", "STATE", "RECEIVED", "SENT"], rows));
+        out.push('\n');
+        out += &table::render(&["VRF", "PEER", "AS", "STATE", "RECEIVED", "SENT"], rows);
     }
     if !status.foreign_lines.is_empty() {
         out += "\nLines in FRR that are not perouter's, left alone:\n";
-        for line in &status.foreign_lines {
-            out += &format!("  {line}\n");
-        }
+        out.extend(status.foreign_lines.iter().map(|line| format!("  {line}\n")));
     }
     out
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::line::Line;
+use super::model::Scope;
 use super::rules;
 
 /// What a command is for.
@@ -20,6 +21,8 @@ pub enum Intent {
 /// One line to send. `Display` masks passwords and indents by depth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
+    /// Whose it is: a refusal finds its way back to the object that asked for the line.
+    pub scope: Scope,
     /// The stanza, outermost first.
     pub context: Vec<Line>,
     /// The line.
@@ -42,33 +45,38 @@ pub(super) struct Change {
 }
 
 /// Lays changes out in the order given, staying in a stanza as long as the next change is in it.
-pub(super) fn lay_out(changes: Vec<Change>) -> Vec<Command> {
+pub(super) fn lay_out(scope: &Scope, changes: Vec<Change>) -> Vec<Command> {
     let mut out = Vec::new();
     let mut at: Vec<Line> = Vec::new();
+    let command =
+        |context: &[Line], line, intent| Command { scope: scope.clone(), context: context.to_vec(), line, intent };
     for Change { path, line } in changes {
         let shared = at.iter().zip(&path).take_while(|(a, b)| a == b).count();
-        leave(&mut out, &mut at, shared);
+        out.extend(leave(&mut at, shared).into_iter().map(|(context, line)| command(&context, line, Intent::Leave)));
         for header in path.into_iter().skip(shared) {
-            out.push(Command { context: at.clone(), line: header.clone(), intent: Intent::Enter });
+            out.push(command(&at, header.clone(), Intent::Enter));
             at.push(header);
         }
         let opens = rules::opens(&line);
-        out.push(Command { context: at.clone(), line: line.clone(), intent: Intent::Set });
+        out.push(command(&at, line.clone(), Intent::Set));
         if opens {
             at.push(line);
         }
     }
-    leave(&mut out, &mut at, 0);
+    out.extend(leave(&mut at, 0).into_iter().map(|(context, line)| command(&context, line, Intent::Leave)));
     out
 }
 
-fn leave(out: &mut Vec<Command>, at: &mut Vec<Line>, depth: usize) {
+/// The lines that lead out of stanzas until `depth` of them are open, each with where it is said.
+fn leave(at: &mut Vec<Line>, depth: usize) -> Vec<(Vec<Line>, Line)> {
+    let mut out = Vec::new();
     while at.len() > depth {
         let text = match at.pop().as_ref().and_then(|header| header.words().next()) {
             Some("address-family") => "exit-address-family",
             Some("vrf") => "exit-vrf",
             _ => "exit",
         };
-        out.push(Command { context: at.clone(), line: Line::new(text), intent: Intent::Leave });
+        out.push((at.clone(), Line::new(text)));
     }
+    out
 }

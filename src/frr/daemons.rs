@@ -334,7 +334,8 @@ pub async fn ready(runtime: &Runtime, daemons: &[Daemon]) -> bool {
     futures::future::join_all(daemons.iter().map(|daemon| answers(runtime, *daemon))).await.into_iter().all(|up| up)
 }
 
-/// Ends every daemon of the router and removes its sockets, pid files and logs.
+/// Ends every daemon of the router and removes its sockets, pid files and logs. A supervisor must have ended before: it
+/// would start them again.
 pub async fn stop_all(runtime: &Runtime) -> Result<(), DaemonError> {
     // bgpd before zebra, so that its peers are told.
     for daemon in ALL.into_iter().rev() {

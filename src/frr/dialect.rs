@@ -1,4 +1,5 @@
-//! What FRR releases print or take differently, as far as measured (8.4.4 here, 10.3 on a machine with VRF devices).
+//! What FRR releases print or take differently, as measured on 8.4.4 and 10.3. What they print alike but for a name
+//! ([`super::observe`]) or a line that says nothing ([`super::tree`]) is read in either form.
 //! In: the text of `show version`. Out: a [`Dialect`]. Pure.
 
 use std::fmt;
@@ -41,15 +42,28 @@ pub struct Dialect {
     pub has_mgmtd: bool,
     /// zebra's arguments for the netns VRF backend.
     pub netns_arguments: &'static [&'static str],
-    /// zebra prints `netns PATH` below `vrf X` for a namespace that it found by itself.
-    pub prints_netns: bool,
-    /// Key of the VRF in `show evpn vni json`.
-    pub vni_vrf_key: &'static str,
+    /// Takes and prints zebra's configuration: the L3VNI of a VRF.
+    pub zebra_config: Daemon,
+    /// Takes one line at a time: what is sent before it has answered a line of configuration is lost.
+    pub line_by_line: Option<Daemon>,
+    /// Daemons that have no `-f FILE`.
+    pub without_file: &'static [Daemon],
 }
 
-const FRR_8: Dialect = Dialect { has_mgmtd: false, netns_arguments: &["-n"], prints_netns: true, vni_vrf_key: "vrf" };
-const FRR_10: Dialect =
-    Dialect { has_mgmtd: true, netns_arguments: &["-w"], prints_netns: false, vni_vrf_key: "tenantVrf" };
+const FRR_8: Dialect = Dialect {
+    has_mgmtd: false,
+    netns_arguments: &["-n"],
+    zebra_config: Daemon::Zebra,
+    line_by_line: None,
+    without_file: &[],
+};
+const FRR_10: Dialect = Dialect {
+    has_mgmtd: true,
+    netns_arguments: &["-w"],
+    zebra_config: Daemon::Mgmtd,
+    line_by_line: Some(Daemon::Mgmtd),
+    without_file: &[Daemon::Mgmtd, Daemon::Staticd],
+};
 
 impl Dialect {
     /// The dialect of a release. Releases in between are taken for the older one.
@@ -60,6 +74,23 @@ impl Dialect {
     /// The daemons to run, in the order in which they start.
     pub fn daemons(self) -> Vec<Daemon> {
         Daemon::ALL.into_iter().filter(|daemon| self.has_mgmtd || *daemon != Daemon::Mgmtd).collect()
+    }
+
+    /// Settings of zebra without which FRR 8 loses the router MAC of a remote VTEP when a route changes, and with it the
+    /// traffic (frr#12391, frr#14108): it takes one message at a time and does its work at once, so that the
+    /// deletion of the old route comes before the addition of the new one, as bgpd said it.
+    pub fn zebra_settings(self) -> &'static [&'static str] {
+        if self.has_mgmtd { &[] } else { &["zebra work-queue 0", "zebra zapi-packets 1"] }
+    }
+
+    /// The daemon that is told a line of `daemon`'s configuration.
+    pub fn told(self, daemon: Daemon) -> Daemon {
+        if daemon == Daemon::Zebra { self.zebra_config } else { daemon }
+    }
+
+    /// Whose configuration `printer` prints.
+    pub fn owner(self, printer: Daemon) -> Daemon {
+        if printer == self.zebra_config { Daemon::Zebra } else { printer }
     }
 
     /// zebra's arguments for a VRF mode.
@@ -85,5 +116,14 @@ mod tests {
         let version = FrrVersion::parse(text);
         assert_eq!(version.as_ref().map(|v| (v.major, v.minor)), number);
         assert_eq!(version.is_some_and(|v| Dialect::of(&v).daemons().contains(&Daemon::Mgmtd)), mgmtd);
+    }
+
+    #[rstest]
+    #[case(FRR_8)]
+    #[case(FRR_10)]
+    fn what_one_is_told_it_prints_as_the_owners(#[case] dialect: Dialect) {
+        for daemon in dialect.daemons().into_iter().filter(|d| *d != Daemon::Mgmtd) {
+            assert_eq!(dialect.owner(dialect.told(daemon)), daemon);
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! lines that go, then policies and profiles that nothing uses any more. New comes before old goes, so that the last
 //! route target or network never is missing in between.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -24,9 +25,34 @@ pub enum Mode {
     Exec,
 }
 
+/// When a batch is sent. Batches of several scopes may be sent stage by stage, see [`merge`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// zebra forgets the VNI.
+    NoVni,
+    /// bgpd drops the instance.
+    NoInstance,
+    /// BFD profiles, before a neighbor names one.
+    Profiles,
+    /// zebra learns the VNI.
+    Vrf,
+    /// Prefix lists and route maps, before a neighbor names one.
+    Policies,
+    /// The BGP instance.
+    Instance,
+    /// Policies and profiles that nothing uses any more.
+    Leftovers,
+    /// Sessions that have to start anew.
+    Clear,
+    /// zebra forgets the VRF.
+    NoVrf,
+}
+
 /// Commands for one daemon, to be sent in one go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
+    /// When.
+    pub stage: Stage,
     /// Which daemon.
     pub daemon: Daemon,
     /// In which mode.
@@ -58,6 +84,21 @@ impl ScopeChange {
             Self::Remove => &[],
         }
     }
+}
+
+/// Makes one batch of all that goes to one daemon at one stage, in order of stages. FRR checks all policies of a daemon
+/// at the end of each batch that changes one, so the time for N scopes one by one grows with the square of N.
+pub fn merge(batches: impl IntoIterator<Item = Batch>) -> Vec<Batch> {
+    let mut merged: BTreeMap<(Stage, Daemon), Batch> = BTreeMap::new();
+    for batch in batches {
+        match merged.entry((batch.stage, batch.daemon)) {
+            Entry::Vacant(entry) => {
+                entry.insert(batch);
+            }
+            Entry::Occupied(mut entry) => entry.get_mut().commands.extend(batch.commands),
+        }
+    }
+    merged.into_values().collect()
 }
 
 /// The change of the whole configuration. The underlay is the first scope.
@@ -128,58 +169,66 @@ pub fn diff(have: &Config, want: &Config) -> FrrChange {
 pub fn teardown(have: &Config, scope: &Scope) -> Teardown {
     let nothing = Tree::default();
     let mut before = Vec::new();
-    let mut after = Vec::new();
-    let take = |tree: &Tree, keep: fn(&Line) -> bool| {
-        let mut lines = Vec::new();
-        for (line, _) in tree.ordered().into_iter().rev().filter(|(line, _)| keep(line)) {
-            lines.extend(rules::removal(line).map(|line| Change { path: vec![], line }));
-        }
-        lay_out(lines)
+    let below = |tree: &Tree| -> Vec<Change> {
+        let stanzas = tree.0.iter();
+        stanzas.flat_map(|(header, below)| removals(below, &nothing, std::slice::from_ref(header))).collect()
     };
-    if let Some(tree) = have.tree(scope, Daemon::Zebra) {
-        // Only the VNI: the stanza itself stays until its namespace or device is gone.
-        let vnis = tree.0.iter().flat_map(|(header, below)| removals(below, &nothing, std::slice::from_ref(header)));
-        before.extend(batch(Daemon::Zebra, lay_out(vnis.collect())));
-    }
-    if let Scope::Vrf(name) = scope {
-        let gone = Change { path: vec![], line: Line::new(&format!("no vrf {name}")) };
-        after.extend(batch(Daemon::Zebra, lay_out(vec![gone])));
-    }
-    if let Some(tree) = have.tree(scope, Daemon::Bgpd) {
-        let instance = take(tree, |line| line.after("router").is_some());
-        before.extend(batch(Daemon::Bgpd, instance).map(|batch| Batch { retry: true, ..batch }));
-        before.extend(batch(Daemon::Bgpd, take(tree, |line| line.after("router").is_none())));
-    }
-    if let Some(tree) = have.tree(scope, Daemon::Bfdd) {
-        let profiles = tree.0.iter().flat_map(|(bfd, below)| removals(below, &nothing, std::slice::from_ref(bfd)));
-        before.extend(batch(Daemon::Bfdd, lay_out(profiles.collect())));
-    }
-    Teardown { before, after }
+    let zebra = have.tree(scope, Daemon::Zebra).map(|tree| match scope {
+        Scope::Underlay => removals(tree, &nothing, &[]),
+        // Only the VNI: the `vrf` stanza itself stays until its namespace or device is gone.
+        Scope::Vrf(_) => below(tree),
+    });
+    before.extend(batch(Stage::NoVni, Daemon::Zebra, scope, zebra.unwrap_or_default()));
+    let (policies, instances): (Vec<_>, Vec<_>) = have
+        .tree(scope, Daemon::Bgpd)
+        .map(|tree| removals(tree, &nothing, &[]))
+        .unwrap_or_default()
+        .into_iter()
+        .partition(|change| change.line.after("no router").is_none());
+    before.extend(batch(Stage::NoInstance, Daemon::Bgpd, scope, instances).map(|batch| Batch { retry: true, ..batch }));
+    before.extend(batch(Stage::Leftovers, Daemon::Bgpd, scope, policies));
+    let profiles = have.tree(scope, Daemon::Bfdd).map(below).unwrap_or_default();
+    before.extend(batch(Stage::Leftovers, Daemon::Bfdd, scope, profiles));
+    let vrf = match scope {
+        Scope::Vrf(name) => vec![Change { path: vec![], line: Line::new(&format!("no vrf {name}")) }],
+        Scope::Underlay => vec![],
+    };
+    Teardown { before, after: batch(Stage::NoVrf, Daemon::Zebra, scope, vrf).into_iter().collect() }
 }
 
 fn edit(have: &Config, want: &Config, scope: &Scope) -> Vec<Batch> {
     let empty = Tree::default();
     let of = |daemon| (have.tree(scope, daemon).unwrap_or(&empty), want.tree(scope, daemon).unwrap_or(&empty));
-    let (had_profiles, profiles) = of(Daemon::Bfdd);
-    let (had_vrf, vrf) = of(Daemon::Zebra);
-    let (had_bgp, bgp) = of(Daemon::Bgpd);
     let mut batches = Vec::new();
-    batches.extend(batch(Daemon::Bfdd, lay_out(additions(had_profiles, profiles, &[]))));
-    let mut zebra = additions(had_vrf, vrf, &[]);
-    zebra.extend(removals(had_vrf, vrf, &[]));
-    batches.extend(batch(Daemon::Zebra, lay_out(zebra)));
-    batches.extend(batch(Daemon::Bgpd, lay_out(bgp_changes(had_bgp, bgp))));
-    batches.extend(batch(Daemon::Bfdd, lay_out(removals(had_profiles, profiles, &[]))));
+    let mut send = |stage, daemon, changes| batches.extend(batch(stage, daemon, scope, changes));
+    let (had_profiles, profiles) = of(Daemon::Bfdd);
+    send(Stage::Profiles, Daemon::Bfdd, additions(had_profiles, profiles, &[]));
+    let (had_vrf, vrf) = of(Daemon::Zebra);
+    send(Stage::Vrf, Daemon::Zebra, [additions(had_vrf, vrf, &[]), removals(had_vrf, vrf, &[])].concat());
+    let (had_bgp, bgp) = of(Daemon::Bgpd);
+    let (had_policies, had_instance) = split(had_bgp);
+    let (policies, instance) = split(bgp);
+    send(Stage::Policies, Daemon::Bgpd, additions(&had_policies, &policies, &[]));
+    send(Stage::Instance, Daemon::Bgpd, instance_changes(&had_instance, &instance));
+    send(Stage::Leftovers, Daemon::Bgpd, removals(&had_policies, &policies, &[]));
+    send(Stage::Leftovers, Daemon::Bfdd, removals(had_profiles, profiles, &[]));
     batches.extend(session_resets(had_bgp, bgp, scope));
     batches
 }
 
-fn batch(daemon: Daemon, commands: Vec<Command>) -> Option<Batch> {
-    (!commands.is_empty()).then_some(Batch { daemon, mode: Mode::Configure, retry: false, commands })
+/// Policies, and the instance.
+fn split(bgp: &Tree) -> (Tree, Tree) {
+    let (instance, policies) = bgp.0.clone().into_iter().partition(|(line, _)| line.after("router").is_some());
+    (Tree(policies), Tree(instance))
+}
+
+fn batch(stage: Stage, daemon: Daemon, scope: &Scope, changes: Vec<Change>) -> Option<Batch> {
+    let commands = lay_out(scope, changes);
+    (!commands.is_empty()).then_some(Batch { stage, daemon, mode: Mode::Configure, retry: false, commands })
 }
 
 /// Neighbors that go take all their lines with them, in every address family.
-fn bgp_changes(have: &Tree, want: &Tree) -> Vec<Change> {
+fn instance_changes(have: &Tree, want: &Tree) -> Vec<Change> {
     let mut have = have.clone();
     let mut changes = Vec::new();
     for (header, instance) in &mut have.0 {
@@ -258,8 +307,8 @@ fn session_resets(have: &Tree, want: &Tree, scope: &Scope) -> Option<Batch> {
         Scope::Underlay => Line::new("clear bgp *"),
         Scope::Vrf(vrf) => Line::new(&format!("clear bgp vrf {vrf} *")),
     };
-    let commands = vec![Command { context: vec![], line, intent: Intent::Set }];
-    toggled.then_some(Batch { daemon: Daemon::Bgpd, mode: Mode::Exec, retry: false, commands })
+    let commands = vec![Command { scope: scope.clone(), context: vec![], line, intent: Intent::Set }];
+    toggled.then_some(Batch { stage: Stage::Clear, daemon: Daemon::Bgpd, mode: Mode::Exec, retry: false, commands })
 }
 
 fn report_unknown(have: &Config, scope: &Scope, unknown: &mut BTreeSet<(Scope, Daemon, String)>) {

@@ -117,7 +117,7 @@ fn negate(at: &mut Tree, line: &Line, rest: &str) -> Status {
         at.0.insert(line.clone(), Tree::default());
         return Status::Success;
     }
-    if let ["neighbor", peer, "remote-as", ..] | ["neighbor", peer, "interface", ..] = words.as_slice() {
+    if let ["neighbor", peer, "remote-as" | "interface", ..] = words.as_slice() {
         forget(at, peer);
         return Status::Success;
     }

@@ -15,6 +15,7 @@ pub mod observe;
 pub mod policy_names;
 pub mod port;
 pub mod render;
+pub mod restarts;
 pub mod rules;
 pub mod tree;
 mod view;

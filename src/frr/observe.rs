@@ -52,6 +52,7 @@ pub fn vrfs(text: &str) -> BTreeMap<VrfName, VrfState> {
 
 /// An L3VNI as zebra and bgpd know it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct VniState {
     /// Its VRF.
     pub vrf: String,
@@ -130,11 +131,24 @@ fn texts(entry: &Value, keys: &[&str]) -> Vec<String> {
 
 /// State of the BGP machine (RFC 4271 section 8.2.2) as FRR prints it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub enum Phase {
     /// Routes may flow.
     Established,
     /// Any other, in FRR's word.
     Down(String),
+}
+
+impl From<String> for Phase {
+    fn from(word: String) -> Self {
+        if word == "Established" { Self::Established } else { Self::Down(word) }
+    }
+}
+
+impl From<Phase> for String {
+    fn from(phase: Phase) -> Self {
+        phase.to_string()
+    }
 }
 
 impl fmt::Display for Phase {
@@ -157,6 +171,7 @@ pub struct Prefixes {
 
 /// A BGP session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SessionState {
     /// Its VRF; `None` is the default instance.
     pub vrf: Option<VrfName>,
@@ -165,6 +180,7 @@ pub struct SessionState {
     /// AS number of the peer; `None` where FRR does not know it yet.
     pub remote_as: Option<Asn>,
     /// State.
+    #[serde(rename = "state")]
     pub phase: Phase,
     /// Seconds since the epoch at which it was established, only while it is.
     pub since: Option<u64>,
@@ -197,10 +213,7 @@ pub fn sessions(summary: &str) -> Result<Vec<SessionState>, ObserveError> {
 
 fn session(vrf: Option<VrfName>, peer: &str, entry: &Value) -> SessionState {
     let number = |key: &str| entry.get(key).and_then(Value::as_u64);
-    let phase = match text(entry, "state") {
-        Some(state) if state == "Established" => Phase::Established,
-        state => Phase::Down(state.unwrap_or_default()),
-    };
+    let phase = Phase::from(text(entry, "state").unwrap_or_default());
     let asn = number("remoteAs").and_then(|raw| u32::try_from(raw).ok());
     SessionState {
         vrf,

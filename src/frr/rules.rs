@@ -43,6 +43,8 @@ const fn stanza(group: u8, pattern: &'static str) -> Rule {
 
 /// In the order in which lines are sent. Measured on FRR 8.4.4: every form here, forth and back.
 const RULES: &[Rule] = &[
+    line(0, "zebra work-queue *"),
+    line(0, "zebra zapi-packets *"),
     // Policies stand before a neighbor uses them.
     value(0, "ip prefix-list * seq * .."),
     value(0, "ipv6 prefix-list * seq * .."),

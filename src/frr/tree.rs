@@ -149,6 +149,12 @@ impl Config {
         self.parts.entry((scope, daemon)).or_default()
     }
 
+    /// Adds lines of the top level.
+    pub fn add(&mut self, scope: Scope, daemon: Daemon, lines: &[&str]) {
+        let part = self.part(scope, daemon);
+        part.0.extend(lines.iter().map(|line| (Line::new(line), Tree::default())));
+    }
+
     /// The tree of one scope in one daemon.
     pub fn tree(&self, scope: &Scope, daemon: Daemon) -> Option<&Tree> {
         self.parts.get(&(scope.clone(), daemon)).filter(|tree| !tree.is_empty())
@@ -170,6 +176,7 @@ impl Config {
     }
 
     /// Everything but one scope.
+    #[must_use]
     pub fn without(&self, scope: &Scope) -> Self {
         let parts = self.parts.iter().filter(|((s, _), _)| s != scope);
         Self { parts: parts.map(|(key, tree)| (key.clone(), tree.clone())).collect() }
@@ -193,7 +200,7 @@ impl Config {
 fn scope_of(line: &Line) -> Option<Scope> {
     let words: Vec<_> = line.words().collect();
     match words.as_slice() {
-        ["router", "bgp", _] => Some(Scope::Underlay),
+        ["router", "bgp", _] | ["zebra", "work-queue" | "zapi-packets", _] => Some(Scope::Underlay),
         ["router", "bgp", _, "vrf", vrf] | ["vrf", vrf] => vrf.parse().ok().map(Scope::Vrf),
         ["ip" | "ipv6", "prefix-list", name, ..] | ["route-map", name, ..] => policy_names::scope_of(name),
         _ => None,

@@ -91,6 +91,7 @@ struct Activation {
     host: bool,
     max_prefixes: Option<u32>,
     allowas_in: bool,
+    accepted: Option<String>,
     inbound: Option<String>,
     outbound: Option<String>,
 }
@@ -238,9 +239,11 @@ fn host(view: &mut View, scope: &Scope, vrf: &VrfName, family: Family, session_:
     view.bgp.neighbors.push(session(&peer, &session_.neighbor, bfd_name));
     let rules = |entries: &[PrefixListEntry]| entries.iter().map(rule).collect::<Vec<_>>();
     let accepted = prefix_list(scope, Use::In(family), &rules(&session_.inbound));
-    let mut clauses = vec![format!("match {} address prefix-list {}", accepted.command, accepted.name)];
-    clauses.extend(session_.local_pref.map(|value| format!("set local-preference {value}")));
-    let inbound = route_map(scope, Use::In(family), clauses);
+    // A route map only where it is needed: each line of a policy costs FRR the more time the more policies there are.
+    let inbound = session_.local_pref.map(|value| {
+        let match_list = format!("match {} address prefix-list {}", accepted.command, accepted.name);
+        route_map(scope, Use::In(family), vec![match_list, format!("set local-preference {value}")])
+    });
     let outbound = session_.outbound.as_ref().map(|entries| prefix_list(scope, Use::Out(family), &rules(entries)));
     let activation = Activation {
         name: peer.to_string(),
@@ -249,12 +252,13 @@ fn host(view: &mut View, scope: &Scope, vrf: &VrfName, family: Family, session_:
         host: true,
         max_prefixes: session_.max_prefixes,
         allowas_in: false,
-        inbound: Some(inbound.name.clone()),
+        accepted: inbound.is_none().then(|| accepted.name.clone()),
+        inbound: inbound.as_ref().map(|map| map.name.clone()),
         outbound: outbound.as_ref().map(|list| list.name.clone()),
     };
     view.prefix_lists.push(accepted);
     view.prefix_lists.extend(outbound);
-    view.route_maps.push(inbound);
+    view.route_maps.extend(inbound);
     activation
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::command::Command;
-use super::dialect::FrrVersion;
+use super::dialect::{Dialect, FrrVersion};
 use super::diff::{Batch, Mode};
 use super::model::Daemon;
 use super::observe::{self, ObserveError, SessionState, VniState, VrfState};
@@ -28,12 +28,14 @@ pub struct VtyRouting {
     directory: PathBuf,
     limit: Duration,
     open: BTreeMap<Daemon, Vty>,
+    /// That of the zebra whose connection is open.
+    dialect: Option<Dialect>,
 }
 
 impl VtyRouting {
     /// `limit` is the longest that one exchange with a daemon may take.
     pub fn new(directory: impl Into<PathBuf>, limit: Duration) -> Self {
-        Self { directory: directory.into(), limit, open: BTreeMap::new() }
+        Self { directory: directory.into(), limit, open: BTreeMap::new(), dialect: None }
     }
 
     /// The daemons whose socket is there.
@@ -59,9 +61,18 @@ impl VtyRouting {
         // Taken out for the time being: a conversation that fails, or whose future is dropped, leaves replies behind.
         let mut vty = match self.open.remove(&daemon) {
             Some(vty) => vty,
-            None => Vty::connect(&self.directory.join(format!("{daemon}.vty")), self.limit).await?,
+            None => {
+                if daemon == Daemon::Zebra {
+                    self.dialect = None;
+                }
+                Vty::connect(&self.directory.join(format!("{daemon}.vty")), self.limit).await?
+            }
         };
-        let replies = vty.run_all(lines, self.limit).await?;
+        let pipeline = self.dialect.is_none_or(|dialect| dialect.line_by_line != Some(daemon));
+        let mut replies = Vec::with_capacity(lines.len());
+        for lines in lines.chunks(if pipeline { lines.len().max(1) } else { 1 }) {
+            replies.extend(vty.run_all(lines, self.limit).await?);
+        }
         self.open.insert(daemon, vty);
         Ok(replies)
     }
@@ -71,17 +82,30 @@ impl VtyRouting {
         Ok(replies.into_iter().map(|reply| reply.text).collect())
     }
 
+    /// How this FRR wants to be told. Asked anew of every zebra: a router may be upgraded beside a controller that stays.
+    async fn dialect(&mut self) -> Result<Dialect, RoutingError> {
+        if let Some(dialect) = self.dialect {
+            return Ok(dialect);
+        }
+        let dialect = Dialect::of(&self.version().await?);
+        self.dialect = Some(dialect);
+        Ok(dialect)
+    }
+
     async fn send(&mut self, batch: &Batch, commands: &[Command]) -> Result<Vec<Refusal>, RoutingError> {
-        let daemon = batch.daemon;
+        let daemon = self.dialect().await?.told(batch.daemon);
         let configure = batch.mode == Mode::Configure;
         let mut lines: Vec<&str> = commands.iter().map(|command| command.line.send()).collect();
         if configure {
-            lines.insert(0, CONFIGURE);
-            lines.push("end");
+            lines.splice(0..0, [CONFIGURE, START]);
+            lines.extend([END, "end"]);
         }
         let mut replies = self.exchange(daemon, &lines, false).await?.into_iter();
         if configure && let Some(reply) = replies.next().filter(|reply| !reply.status.is_ok()) {
             return Err(RoutingError::Mode { daemon, command: CONFIGURE, text: reply.text.trim().to_owned() });
+        }
+        if configure {
+            replies.next();
         }
         let refused = |(command, reply): (&Command, Reply)| {
             let fine = reply.status.is_ok() || is_gone(&reply);
@@ -92,6 +116,10 @@ impl VtyRouting {
 }
 
 const CONFIGURE: &str = "configure terminal";
+/// Between these two FRR gathers the lines of its northbound (prefix lists, route maps, BFD profiles, VNIs) and commits
+/// them together. A commit copies and checks all such lines that the daemon has, so its time grows with their number.
+const START: &str = "XFRR_start_configuration";
+const END: &str = "XFRR_end_configuration";
 
 /// `no router bgp` for an instance that is not there.
 fn is_gone(reply: &Reply) -> bool {
@@ -106,10 +134,11 @@ impl Routing for VtyRouting {
     }
 
     async fn running(&mut self) -> Result<Running, RoutingError> {
+        let dialect = self.dialect().await?;
         let mut running = Running { config: Config::default(), foreign: BTreeMap::new() };
         for daemon in self.daemons() {
             let text = self.ask(daemon, "show running-config").await?;
-            let foreign = running.config.absorb(daemon, Tree::parse(&text));
+            let foreign = running.config.absorb(dialect.owner(daemon), Tree::parse(&text));
             if !foreign.is_empty() {
                 running.foreign.insert(daemon, foreign);
             }

@@ -10,6 +10,8 @@ use super::model::{KernelState, Link, LinkKey, LinkKind, Netns};
 use super::op::{Holder, KernelOp, NewLink};
 use crate::names::{OwnedName, Role};
 use crate::types::Vni;
+#[cfg(test)]
+use crate::{kernel, names, types};
 
 /// Ops that make `observed` what is `wanted`; none if it is.
 pub fn diff(wanted: &KernelState, observed: &KernelState) -> Vec<KernelOp> {
@@ -228,5 +230,7 @@ fn birth_rank(name: &OwnedName) -> u8 {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod generated;
 #[cfg(test)]
 mod tests;

@@ -5,17 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
+use tokio::sync::Notify;
 
 use super::model::{KernelState, Netns};
 use super::op::KernelOp;
-use super::{Kernel, KernelError, NetlinkError, NicFacts, NodeFacts};
-use crate::kernel::error::OpError;
+use super::{Kernel, KernelError, NetlinkError, NicFacts, NodeFacts, OpError};
 use crate::types::IfName;
 
 /// A kernel in memory.
 #[derive(Debug, Default)]
 pub struct FakeKernel {
     inner: Mutex<Inner>,
+    changes: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -30,7 +31,7 @@ struct Inner {
 impl FakeKernel {
     /// A kernel that has `state` already, and these NICs.
     pub fn new(state: KernelState, nics: BTreeMap<IfName, NicFacts>) -> Self {
-        Self { inner: Mutex::new(Inner { state, nics, ..Inner::default() }) }
+        Self { inner: Mutex::new(Inner { state, nics, ..Inner::default() }), changes: Notify::new() }
     }
 
     /// Refuses every op whose text contains `text`.
@@ -53,6 +54,7 @@ impl FakeKernel {
     /// Adds a NIC, or changes one.
     pub fn set_nic(&self, name: IfName, facts: NicFacts) {
         self.inner().nics.insert(name, facts);
+        self.changes.notify_one();
     }
 
     /// Takes a NIC away, as if it was pulled.
@@ -60,6 +62,7 @@ impl FakeKernel {
         let mut inner = self.inner();
         inner.nics.remove(name);
         inner.state.nics.remove(name);
+        self.changes.notify_one();
     }
 
     /// What is there.
@@ -70,6 +73,7 @@ impl FakeKernel {
     /// Changes what is there behind the reconciler's back.
     pub fn tamper(&self, change: impl FnOnce(&mut KernelState)) {
         change(&mut self.inner().state);
+        self.changes.notify_one();
     }
 
     /// Ops done since the last call, in their order.
@@ -124,6 +128,10 @@ impl Kernel for FakeKernel {
             state.nics.insert(name.clone(), facts.netns.clone());
         }
         Ok(state)
+    }
+
+    async fn changed(&self) {
+        self.changes.notified().await;
     }
 
     async fn apply(&self, op: &KernelOp) -> Result<(), KernelError> {

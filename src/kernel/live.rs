@@ -8,7 +8,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::route::RouteType;
 use tokio::sync::Mutex;
 
 use super::error::{KernelError, NetlinkError, OpError};
@@ -18,9 +17,9 @@ use super::observe::{self, Views};
 use super::op::KernelOp;
 use super::record::Record;
 use super::site::{Place, Site};
-use super::{Kernel, NodeFacts, netns, request};
+use super::{Batch, Kernel, NodeFacts, Outcome, netns, request};
 use crate::runtime::Runtime;
-use crate::types::{Family, IfName, VrfName};
+use crate::types::{IfName, VrfName};
 
 /// The kernel of this node.
 #[derive(Debug)]
@@ -61,12 +60,6 @@ impl NetlinkKernel {
         let failed = |source| KernelError::Open { netns: Netns::Router, source };
         kernel.lo_up(&kernel.router).await.map_err(failed)?;
         Ok(kernel)
-    }
-
-    /// Waits until a link or address of ours or a NIC changed since the last call, by whomever. A pass that does
-    /// nothing causes no change.
-    pub async fn changed(&self) {
-        self.changes.wait().await;
     }
 
     pub(super) async fn lo_up(&self, site: &Site) -> Result<(), NetlinkError> {
@@ -128,16 +121,11 @@ impl NetlinkKernel {
         *self.interesting.write().unwrap_or_else(PoisonError::into_inner) = Interesting { names, indexes };
     }
 
-    /// Tables with our unreachable default. The kernel goes through all routes but sends only those of that type.
-    async fn unreachable(&self, state: &mut KernelState) -> Result<(), KernelError> {
-        let failed = |source| KernelError::Read { what: "routes", netns: Netns::Router, source };
-        let socket = self.router.socket().await.map_err(failed)?;
-        for family in [Family::Ipv4, Family::Ipv6] {
-            let request = request::get_routes(family, Some(RouteType::Unreachable));
-            let routes = socket.dump(request).await.map_err(failed)?;
-            state.unreachable.extend(observe::unreachable_tables(family, &routes));
+    /// Closes the sockets that work opened; watching goes on.
+    async fn rest(&self) {
+        for site in self.vrfs.lock().await.values() {
+            site.rest().await;
         }
-        Ok(())
     }
 }
 
@@ -154,9 +142,7 @@ impl Kernel for NetlinkKernel {
         let record = Record::read(&self.runtime.nics())?;
         let views = self.views().await?;
         self.note_interesting(&views, nics, &record);
-        let mut state = observe::state(&views, nics, &record);
-        self.unreachable(&mut state).await?;
-        Ok(state)
+        Ok(observe::state(&views, nics, &record))
     }
 
     async fn apply(&self, op: &KernelOp) -> Result<(), KernelError> {
@@ -164,5 +150,15 @@ impl Kernel for NetlinkKernel {
         let done = self.perform(op).await.map_err(failed);
         self.mark_changed(op).await;
         done
+    }
+
+    async fn apply_all(&self, ops: &[KernelOp]) -> Vec<Outcome> {
+        let outcomes = Batch::new(ops).run(self).await;
+        self.rest().await;
+        outcomes
+    }
+
+    async fn changed(&self) {
+        self.changes.wait().await;
     }
 }

@@ -88,6 +88,10 @@ pub trait Kernel: Sync {
     fn apply_all(&self, ops: &[KernelOp]) -> impl Future<Output = Vec<Outcome>> + Send {
         async move { Batch::new(ops).run(self).await }
     }
+
+    /// Waits until a link or address of ours or a NIC changed since the last call, by whomever. Many changes are one. A
+    /// pass that does nothing causes none.
+    fn changed(&self) -> impl Future<Output = ()> + Send;
 }
 
 impl<K: Kernel + Send> Kernel for Arc<K> {
@@ -102,10 +106,15 @@ impl<K: Kernel + Send> Kernel for Arc<K> {
     fn apply(&self, op: &KernelOp) -> impl Future<Output = Result<(), KernelError>> + Send {
         (**self).apply(op)
     }
+
+    fn changed(&self) -> impl Future<Output = ()> + Send {
+        (**self).changed()
+    }
 }
 
-/// VNIs in work at the same time: beyond this the socket buffer fills and nothing gets faster.
-const LANES: usize = 64;
+/// VNIs in work at the same time. The kernel does a netlink request within the `sendto` that brings it, under the one
+/// RTNL lock: more would only wait for it, on the threads of the runtime.
+const LANES: usize = 4;
 
 struct Batch<'a> {
     ops: &'a [KernelOp],

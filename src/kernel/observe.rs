@@ -4,22 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::In6AddrGenMode;
-use rtnetlink::packet_route::route::{RouteAttribute, RouteType};
 
 use super::model::{KernelState, Link, LinkKey, LinkKind, Netns};
-use super::op::UNREACHABLE_METRIC;
 use super::record::{Phase, Record};
 use super::seen::{Seen, SeenLink, Shape, is_link_local};
 use super::{NicFacts, NodeFacts};
 use crate::names::{OwnedName, Role};
-use crate::types::{Family, IfName, TableId};
+use crate::types::IfName;
 
 /// What all namespaces hold.
 pub type Views = BTreeMap<Netns, Arc<Seen>>;
 
-/// The state of the router, but for [`KernelState::unreachable`].
+/// The state of the router.
 pub fn state(views: &Views, asked: &BTreeSet<IfName>, record: &Record) -> KernelState {
     let ends = veth_ends(views);
     let mut state = KernelState { nics: nics(views, asked, record), ..KernelState::default() };
@@ -36,9 +33,10 @@ pub fn state(views: &Views, asked: &BTreeSet<IfName>, record: &Record) -> Kernel
         }
         state.sysctls.extend(seen.sysctls.iter().map(|(sysctl, value)| ((netns.clone(), *sysctl), *value)));
     }
-    if let Some((_, lo)) = views.get(&Netns::Router).and_then(|seen| seen.by_name("lo")) {
-        let nets = lo.addresses.iter().map(|address| address.net);
-        state.loopback = nets.filter(|net| !net.addr().is_loopback() && !is_link_local(net)).collect();
+    if let Some(router) = views.get(&Netns::Router) {
+        state.unreachable.clone_from(&router.unreachable);
+        let lo = router.by_name("lo").into_iter().flat_map(|(_, lo)| &lo.addresses).map(|address| address.net);
+        state.loopback = lo.filter(|net| !net.addr().is_loopback() && !is_link_local(net)).collect();
     }
     state
 }
@@ -131,18 +129,131 @@ fn link_of(kind: LinkKind, link: &SeenLink, seen: &Seen) -> Link {
     }
 }
 
-/// Tables among `routes` that have our unreachable default route.
-pub fn unreachable_tables(family: Family, routes: &[RouteNetlinkMessage]) -> BTreeSet<(TableId, Family)> {
-    let table_of = |message: &RouteNetlinkMessage| {
-        let RouteNetlinkMessage::NewRoute(route) = message else { return None };
-        let ours = route.header.kind == RouteType::Unreachable
-            && route.header.destination_prefix_length == 0
-            && route.attributes.contains(&RouteAttribute::Priority(UNREACHABLE_METRIC));
-        let table = route.attributes.iter().find_map(|attribute| match attribute {
-            RouteAttribute::Table(table) => Some(TableId(*table)),
-            _ => None,
-        })?;
-        (ours && table.vni().is_some()).then_some((table, family))
-    };
-    routes.iter().filter_map(table_of).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::diff::generated::{World, world};
+    use crate::kernel::record::NicRecord;
+    use crate::kernel::seen::SeenAddress;
+    use crate::names::LINK_GROUP;
+    use crate::types::{MacAddr, VrfMode};
+    use proptest::prelude::*;
+    use rtnetlink::packet_route::link::LinkMessage;
+
+    /// What the kernel shows of `wanted`, in `vrf` mode too, which not every kernel can do.
+    fn shown(wanted: &KernelState) -> Views {
+        let mut views: BTreeMap<Netns, Seen> = BTreeMap::new();
+        views.insert(Netns::Host, Seen::default());
+        views.insert(Netns::Router, Seen { unreachable: wanted.unreachable.clone(), ..Seen::default() });
+        views.extend(wanted.vrf_netns.iter().map(|vrf| (Netns::Vrf(vrf.clone()), Seen::default())));
+        // Ifindexes repeat between namespaces.
+        let mut indexes: BTreeMap<&LinkKey, u32> = BTreeMap::new();
+        let mut last: BTreeMap<&Netns, u32> = BTreeMap::new();
+        for key in wanted.links.keys() {
+            let next = last.entry(&key.netns).or_insert(1);
+            *next += 1;
+            indexes.insert(key, *next);
+        }
+        for (key, link) in &wanted.links {
+            let index_of = |name: &OwnedName| indexes[&LinkKey { netns: key.netns.clone(), name: name.clone() }];
+            let (shape, lower) = match &link.kind {
+                LinkKind::Vrf { table } => (Shape::Vrf(*table), None),
+                LinkKind::Bridge => (Shape::Bridge, None),
+                LinkKind::Vxlan { vni, local, port } => (Shape::Vxlan(*vni, *local, *port), None),
+                LinkKind::Veth { peer } => (Shape::Veth, Some(indexes[&**peer])),
+                LinkKind::Other => (Shape::Other, None),
+            };
+            let addresses = link.addresses.iter().map(|net| SeenAddress { net: *net, permanent: true });
+            let noise = ["fe80::1/64", "2001:db8:ffff::1/64"].map(|net| net.parse().unwrap());
+            let noise = noise.map(|net| SeenAddress { net, permanent: is_link_local(&net) });
+            let seen = SeenLink {
+                name: key.name.to_string(),
+                owned: OwnedName::recognise(&key.name.to_string(), LINK_GROUP, matches!(shape, Shape::Vrf(_))),
+                shape,
+                master: link.master.as_ref().map(index_of),
+                lower,
+                mtu: link.mtu.unwrap_or(65_575),
+                mac: link.mac.or(Some(MacAddr([2; 6]))),
+                up: link.up,
+                addrgen: Some(if link.addrgen_none { In6AddrGenMode::None } else { In6AddrGenMode::Eui64 }),
+                port: link.port,
+                immovable: false,
+                addresses: addresses.chain(noise).collect(),
+            };
+            views.get_mut(&key.netns).unwrap().links.insert(indexes[key], seen);
+        }
+        let lo = |state: &KernelState| SeenLink {
+            name: "lo".to_owned(),
+            owned: None,
+            shape: Shape::Other,
+            master: None,
+            lower: None,
+            mtu: 65_536,
+            mac: None,
+            up: true,
+            addrgen: None,
+            port: None,
+            immovable: true,
+            addresses: (state.loopback.iter().copied())
+                .chain(["127.0.0.1/8", "::1/128"].map(|net| net.parse().unwrap()))
+                .map(|net| SeenAddress { net, permanent: true })
+                .collect(),
+        };
+        views.get_mut(&Netns::Router).unwrap().links.insert(1, lo(wanted));
+        for ((netns, sysctl), value) in &wanted.sysctls {
+            views.get_mut(netns).unwrap().sysctls.insert(*sysctl, *value);
+        }
+        views.into_iter().map(|(netns, seen)| (netns, Arc::new(seen))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_kernel_shows_of_a_wanted_state_is_that_state(world in world(&[VrfMode::Vrf, VrfMode::Netns])) {
+            let wanted = World::state(&world);
+            prop_assert_eq!(state(&shown(&wanted), &BTreeSet::new(), &Record::default()), wanted);
+        }
+    }
+
+    #[test]
+    fn a_nic_whose_move_was_cut_short_is_not_where_it_should_be() {
+        let nic: IfName = "toswitch".parse().unwrap();
+        let had = |phase| NicRecord {
+            phase,
+            index: 2,
+            mtu: 1500,
+            up: true,
+            addrgen: None,
+            addresses: vec![],
+            routes: vec![],
+            settings: BTreeMap::new(),
+        };
+        let view = |name: &str| {
+            let link = SeenLink { name: name.to_owned(), ..SeenLink::new(&LinkMessage::default()) };
+            Arc::new(Seen { links: BTreeMap::from([(2, link)]), ..Seen::default() })
+        };
+        let place = |in_router: bool, phase: Option<Phase>, asked: bool| {
+            let (host, router) = if in_router { ("eth0", "toswitch") } else { ("toswitch", "eth0") };
+            let views = Views::from([(Netns::Host, view(host)), (Netns::Router, view(router))]);
+            let mut record = Record::default();
+            record.nics.extend(phase.map(|phase| (nic.clone(), had(phase))));
+            let asked = BTreeSet::from_iter(asked.then(|| nic.clone()));
+            state(&views, &asked, &record).nics.remove(&nic)
+        };
+        let (host, router) = (Some(Netns::Host), Some(Netns::Router));
+        let cases = [
+            (true, Some(Phase::Taken), true, &router),
+            (true, Some(Phase::Taking), true, &host),
+            (true, Some(Phase::Returning), true, &host),
+            (true, None, true, &router),
+            (false, None, true, &host),
+            (false, Some(Phase::Returning), true, &host),
+            (true, Some(Phase::Taken), false, &router),
+            (false, Some(Phase::Returning), false, &router),
+            (false, Some(Phase::Taken), false, &router),
+            (true, None, false, &None),
+        ];
+        for (in_router, phase, asked, expected) in cases {
+            assert_eq!(&place(in_router, phase, asked), expected, "{in_router} {phase:?} {asked}");
+        }
+    }
 }

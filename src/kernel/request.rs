@@ -154,3 +154,91 @@ pub fn get_routes(family: Family, kind: Option<RouteType>) -> RouteNetlinkMessag
     message.header.kind = kind.unwrap_or(RouteType::Unspec);
     RouteNetlinkMessage::GetRoute(message)
 }
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::Emitable;
+    use rtnetlink::packet_route::link::LinkInfo;
+    use rtnetlink::packet_route::route::RouteAttribute;
+
+    use super::*;
+    use crate::kernel::model::{LinkKey, Netns};
+    use crate::names::{OwnedName, Role};
+    use crate::types::Vni;
+
+    fn vni() -> Vni {
+        Vni::try_from(100).unwrap()
+    }
+
+    fn new(name: OwnedName, kind: LinkKind, mtu: Option<u32>) -> NewLink {
+        NewLink { key: LinkKey { netns: Netns::Router, name }, kind, mtu, mac: None, addrgen_none: false }
+    }
+
+    fn bytes(message: &impl Emitable) -> Vec<u8> {
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes);
+        bytes
+    }
+
+    /// An attribute as `linux/rtnetlink.h` lays it out.
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(4 + value.len()).unwrap();
+        let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    #[test]
+    fn a_vrf_device_is_asked_for_with_its_table_and_our_mark() {
+        let table = TableId::of(vni());
+        let name = OwnedName::Vrf("red".parse().unwrap());
+        let message = new_link(&new(name, LinkKind::Vrf { table }, None), None, None).unwrap();
+        assert_eq!(message.header.flags.bits(), 0, "made down");
+        let asked = bytes(&message);
+        // IFLA_IFNAME 3, IFLA_GROUP 27, IFLA_LINKINFO 18 { IFLA_INFO_KIND 1, IFLA_INFO_DATA 2 { IFLA_VRF_TABLE 1 } }
+        let data = attribute(1, &table.0.to_ne_bytes());
+        for part in [
+            attribute(3, b"red\0"),
+            attribute(27, &LINK_GROUP.to_ne_bytes()),
+            attribute(1, b"vrf\0"),
+            attribute(2, &data),
+        ] {
+            assert!(asked.windows(part.len()).any(|window| window == part), "{part:?} in {asked:?}");
+        }
+    }
+
+    #[test]
+    fn both_ends_of_a_pair_are_born_with_our_mark_and_the_mtu() {
+        let host = LinkKey { netns: Netns::Host, name: OwnedName::Vni(Role::HostVeth, vni()) };
+        let kind = LinkKind::Veth { peer: Box::new(host) };
+        let message = new_link(&new(OwnedName::Vni(Role::PeVeth, vni()), kind, Some(1450)), None, Some(7)).unwrap();
+        let born = [LinkAttribute::Group(LINK_GROUP), LinkAttribute::Mtu(1450)];
+        assert!(born.iter().all(|attribute| message.attributes.contains(attribute)), "{message:?}");
+        let infos = message.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::LinkInfo(infos) => Some(infos),
+            _ => None,
+        });
+        let peer = infos.unwrap().iter().find_map(|info| match info {
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))) => Some(peer),
+            _ => None,
+        });
+        let peer = peer.unwrap();
+        let name = LinkAttribute::IfName("host-100".to_owned());
+        assert!(
+            born.iter().chain([&name, &LinkAttribute::NetNsFd(7)]).all(|a| peer.attributes.contains(a)),
+            "{peer:?}"
+        );
+        assert_eq!(peer.header.flags.bits(), 0, "a peer that is up is refused");
+    }
+
+    #[test]
+    fn the_unreachable_route_is_the_default_of_its_table() {
+        for (family, raw) in [(Family::Ipv4, AddressFamily::Inet), (Family::Ipv6, AddressFamily::Inet6)] {
+            let route = unreachable(TableId::of(vni()), family);
+            assert_eq!((route.header.address_family, route.header.destination_prefix_length), (raw, 0));
+            assert_eq!(route.header.kind, RouteType::Unreachable);
+            assert!(route.attributes.contains(&RouteAttribute::Table(16_777_316)));
+            assert!(route.attributes.contains(&RouteAttribute::Priority(4_278_198_272)));
+        }
+    }
+}

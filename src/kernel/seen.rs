@@ -11,10 +11,12 @@ use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind,
     InfoPortData, InfoVrf, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
+use rtnetlink::packet_route::route::{RouteAttribute, RouteType};
 
 use super::model::{BridgePort, Sysctl};
+use super::op::UNREACHABLE_METRIC;
 use crate::names::OwnedName;
-use crate::types::{MacAddr, TableId, Vni};
+use crate::types::{Family, MacAddr, TableId, Vni};
 
 /// What a namespace holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct Seen {
     pub links: BTreeMap<u32, SeenLink>,
     /// The settings that the kernel has.
     pub sysctls: BTreeMap<Sysctl, u32>,
+    /// Tables with our unreachable default route; read of the router only.
+    pub unreachable: BTreeSet<(TableId, Family)>,
 }
 
 /// A link.
@@ -103,6 +107,22 @@ impl Seen {
     pub fn by_name(&self, name: &str) -> Option<(u32, &SeenLink)> {
         self.links.iter().find(|(_, link)| link.name == name).map(|(index, link)| (*index, link))
     }
+}
+
+/// Tables among `routes` that have our unreachable default route.
+pub fn unreachable_tables(family: Family, routes: &[RouteNetlinkMessage]) -> BTreeSet<(TableId, Family)> {
+    let table_of = |message: &RouteNetlinkMessage| {
+        let RouteNetlinkMessage::NewRoute(route) = message else { return None };
+        let ours = route.header.kind == RouteType::Unreachable
+            && route.header.destination_prefix_length == 0
+            && route.attributes.contains(&RouteAttribute::Priority(UNREACHABLE_METRIC));
+        let table = route.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Table(table) => Some(TableId(*table)),
+            _ => None,
+        })?;
+        (ours && table.vni().is_some()).then_some((table, family))
+    };
+    routes.iter().filter_map(table_of).collect()
 }
 
 impl SeenLink {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rtnetlink::packet_route::route::RouteType;
 use tokio::sync::Mutex;
 
 use super::error::{KernelError, NetlinkError};
@@ -15,9 +16,10 @@ use super::model::{Netns, Sysctl};
 use super::netlink::Socket;
 use super::netns::{self, NetnsError};
 use super::request;
-use super::seen::Seen;
+use super::seen::{Seen, unreachable_tables};
+use crate::types::Family;
 
-/// What is older is read anew even without a change: settings change without a message.
+/// What is older is read anew even without a change: settings change without a message, and routes are not watched.
 const MAX_AGE: Duration = Duration::from_secs(30);
 
 /// A namespace that we work in.
@@ -129,6 +131,14 @@ impl Site {
         let links = socket.dump(request::get_links()).await.map_err(failed("links"))?;
         let addresses = socket.dump(request::get_addresses()).await.map_err(failed("addresses"))?;
         let mut seen = Seen::new(links, addresses);
+        if self.netns == Netns::Router {
+            // The kernel goes through all routes but sends only those of that type.
+            for family in [Family::Ipv4, Family::Ipv6] {
+                let request = request::get_routes(family, Some(RouteType::Unreachable));
+                let routes = socket.dump(request).await.map_err(failed("routes"))?;
+                seen.unreachable.extend(unreachable_tables(family, &routes));
+            }
+        }
         let file = self.file().map_err(failed("settings"))?;
         let sysctls = netns::in_netns(&file, read_sysctls).map_err(NetlinkError::from).map_err(failed("settings"))?;
         seen.sysctls = sysctls.map_err(NetlinkError::Socket).map_err(failed("settings"))?.into_iter().collect();

@@ -194,7 +194,7 @@ impl KernelState {
     }
 
     /// A bridge whose MTU was given when it was made follows that of its ports (`br_mtu_auto_adjust`); one whose MTU
-    /// was set later does not, which cannot be observed: the following is assumed.
+    /// was set later does not. Which of both it is cannot be observed, so where it matters its MTU is unknown.
     fn follow_port_mtu(&mut self, key: &LinkKey) {
         let Some((Some(master), Some(mtu))) = self.links.get(key).map(|link| (link.master.clone(), link.mtu)) else {
             return;
@@ -202,8 +202,9 @@ impl KernelState {
         let master = LinkKey { netns: key.netns.clone(), name: master };
         if let Some(bridge) = self.links.get_mut(&master)
             && bridge.kind == LinkKind::Bridge
+            && bridge.mtu != Some(mtu)
         {
-            bridge.mtu = Some(mtu);
+            bridge.mtu = None;
         }
     }
 }

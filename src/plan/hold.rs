@@ -15,25 +15,24 @@ pub struct Accepted {
     l3vnis: BTreeMap<ObjectRef, Object<L3VNISpec>>,
 }
 
-/// Plans the snapshot with rejected objects at their last accepted version. The rejections are those of the snapshot
-/// as it is, and tell which objects are held.
+/// Plans the snapshot with objects that the plan rejects at their last accepted version. (What the source rejects, it
+/// holds by itself: only it knows which objects a broken file had.) The rejections are those of the snapshot as it is,
+/// and tell which objects are held.
 pub fn plan_holding(snapshot: &Snapshot, facts: &NodeFacts, accepted: &mut Accepted) -> Plan {
     let first = plan(snapshot, facts);
-    let mut rejected = first.rejected.clone();
-    let held = accepted.substitute(snapshot, &first.rejected);
-    let mut result = match &held {
-        Some(held) => plan(held, facts),
-        None => first,
+    let by_plan = first.rejected.iter().filter(|rejection| !snapshot.rejected.contains(rejection));
+    let Some(held) = accepted.substitute(snapshot, by_plan) else {
+        accepted.remember(snapshot, &first);
+        return first;
     };
-    accepted.remember(held.as_ref().unwrap_or(snapshot), &result);
-    for rejection in &mut rejected {
-        if result.in_force(&rejection.object) {
-            rejection.message.push_str("; the last accepted version stays in force");
-        }
-    }
-    if held.is_some() {
-        // Only what substitution did not cure: an object that depends on a held one is no longer rejected.
-        rejected.retain(|r| !result.in_force(&r.object) || accepted.differs(snapshot, &r.object));
+    let mut result = plan(&held, facts);
+    accepted.remember(&held, &result);
+    let is_held = |rejection: &Rejection| result.in_force(&rejection.object) && !snapshot.rejected.contains(rejection);
+    let mut rejected = first.rejected;
+    // Only what substitution did not cure: an object that depends on a held one is no longer rejected.
+    rejected.retain(|rejection| !is_held(rejection) || accepted.differs(snapshot, &rejection.object));
+    for rejection in rejected.iter_mut().filter(|rejection| is_held(rejection)) {
+        rejection.message.push_str("; the last accepted version stays in force");
     }
     result.rejected = rejected;
     result
@@ -48,7 +47,7 @@ impl Plan {
 
 impl Accepted {
     /// The snapshot with each rejected object replaced by its accepted version; `None` where there is none to replace.
-    fn substitute(&self, snapshot: &Snapshot, rejected: &[Rejection]) -> Option<Snapshot> {
+    fn substitute<'a>(&self, snapshot: &Snapshot, rejected: impl Iterator<Item = &'a Rejection>) -> Option<Snapshot> {
         let mut held = snapshot.clone();
         let mut any = false;
         for Rejection { object, .. } in rejected {

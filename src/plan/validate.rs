@@ -150,7 +150,9 @@ impl<'a> Check<'a> {
     fn timers(&mut self, field: &str, keepalive: Option<u16>, hold: Option<u16>) -> Option<(u16, u16)> {
         match (keepalive, hold) {
             (None, None) => None,
-            (Some(k), Some(h)) if (h == 0 && k == 0) || (h >= 3 && k <= h) => Some((k, h)),
+            // FRR uses and shows at most a third of the hold time (RFC 4271 section 10).
+            (Some(k), Some(h)) if h >= 3 && k <= h => Some((k.min(h / 3), h)),
+            (Some(0), Some(0)) => Some((0, 0)),
             (Some(_), Some(_)) => {
                 let rule = "use a hold time of 0 or at least 3 and a keepalive time of at most the hold time";
                 self.refuse(Reason::Invalid, format_args!("{field}holdTimeSeconds"), rule);

@@ -5,14 +5,15 @@
 //! the default BGP instance with EVPN stands before the first VXLAN device (frr#22851); zebra has taken up an empty VRF
 //! namespace before links are born in it; the VNI is configured when its links are there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use super::schedule::Schedule;
 use crate::frr::command::Intent;
-use crate::frr::diff::Batch;
+use crate::frr::diff::{Batch, merge};
 use crate::frr::model::Scope;
 use crate::frr::port::{Presence, Refusal, Routing, RoutingError};
 use crate::kernel::{Kernel, KernelError, KernelOp, Outcome, Stage};
@@ -26,10 +27,10 @@ const VRF_LIMIT: Duration = Duration::from_secs(5);
 pub enum Failure {
     /// The kernel.
     #[error(transparent)]
-    Kernel(#[from] KernelError),
-    /// FRR.
+    Kernel(KernelError),
+    /// FRR, for every scope that was in the conversation.
     #[error(transparent)]
-    Routing(#[from] RoutingError),
+    Routing(Arc<RoutingError>),
     /// FRR did not take a line.
     #[error("{0}")]
     Refused(Refusal),
@@ -50,46 +51,51 @@ pub struct Executed {
     pub kernel_ops: usize,
     /// FRR lines taken.
     pub frr_lines: usize,
+    /// The default BGP instance is not as it should be.
+    no_default_instance: bool,
 }
 
 impl Executed {
     fn fail(&mut self, scope: &Scope, failure: Failure) {
+        // A NIC that is missing is a failure of the underlay too, but VRFs can be built without it.
+        self.no_default_instance |= *scope == Scope::Underlay && !matches!(failure, Failure::Kernel(_));
         self.failures.entry(scope.clone()).or_default().push(failure);
     }
 
-    fn failed(&self, scope: &Scope) -> bool {
-        self.failures.contains_key(scope)
+    /// Whether the rest of a scope is left for the next pass.
+    fn blocked(&self, scope: &Scope) -> bool {
+        if *scope == Scope::Underlay { self.no_default_instance } else { self.failures.contains_key(scope) }
     }
 }
 
 /// Does it all.
 pub async fn execute(schedule: &Schedule, kernel: &impl Kernel, routing: &mut impl Routing) -> Executed {
     let mut done = Executed::default();
-    for (scope, teardown) in &schedule.teardowns {
-        send(&mut done, routing, scope, &teardown.before).await;
-    }
+    let before = schedule.teardowns.iter().flat_map(|(_, teardown)| teardown.before.iter().cloned());
+    send(&mut done, routing, &merge(before)).await;
     apply(&mut done, kernel, schedule, &schedule.release, |_| true).await;
-    for (scope, teardown) in schedule.teardowns.iter().filter(|(_, teardown)| !teardown.after.is_empty()) {
+    for (scope, _) in &schedule.teardowns {
         await_vrf(&mut done, routing, scope, Presence::Gone).await;
-        send(&mut done, routing, scope, &teardown.after).await;
     }
+    let after = schedule.teardowns.iter().flat_map(|(_, teardown)| teardown.after.iter().cloned());
+    send(&mut done, routing, &merge(after)).await;
     apply(&mut done, kernel, schedule, &schedule.build, |op| op.stage() != Stage::Build).await;
     if let Some(change) = schedule.frr.scopes.get(&Scope::Underlay) {
-        let sent = send(&mut done, routing, &Scope::Underlay, change.batches()).await;
-        if !sent {
-            for vrf in schedule.touched() {
-                done.fail(&Scope::Vrf(vrf), Failure::NoDefaultInstance);
-            }
-            return done;
+        send(&mut done, routing, change.batches()).await;
+    }
+    if done.no_default_instance {
+        for vrf in schedule.touched() {
+            done.fail(&Scope::Vrf(vrf), Failure::NoDefaultInstance);
         }
+        return done;
     }
     for vrf in schedule.build.iter().filter_map(made_netns) {
         await_vrf(&mut done, routing, &Scope::Vrf(vrf.clone()), Presence::Active).await;
     }
     apply(&mut done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Build).await;
-    for (scope, change) in schedule.frr.scopes.iter().filter(|(scope, _)| **scope != Scope::Underlay) {
-        send(&mut done, routing, scope, change.batches()).await;
-    }
+    let of_vrfs = schedule.frr.scopes.iter().filter(|(scope, _)| **scope != Scope::Underlay);
+    let batches = of_vrfs.flat_map(|(_, change)| change.batches()).cloned();
+    send(&mut done, routing, &merge(batches)).await;
     done
 }
 
@@ -97,44 +103,46 @@ fn made_netns(op: &KernelOp) -> Option<&VrfName> {
     if let KernelOp::CreateNetns(vrf) = op { Some(vrf) } else { None }
 }
 
-/// Sends batches until one is refused. Tells whether all were taken.
-async fn send(done: &mut Executed, routing: &mut impl Routing, scope: &Scope, batches: &[Batch]) -> bool {
-    // A NIC that is missing is a failure of the underlay which keeps no line from being sent.
-    if *scope != Scope::Underlay && done.failed(scope) {
-        return false;
-    }
+/// Sends batches, without the commands of scopes that failed.
+async fn send(done: &mut Executed, routing: &mut impl Routing, batches: &[Batch]) {
     for batch in batches {
-        let refused = match routing.apply(batch).await {
-            Ok(refused) => refused,
+        let mut batch = batch.clone();
+        batch.commands.retain(|command| !done.blocked(&command.scope));
+        if batch.commands.is_empty() {
+            continue;
+        }
+        match routing.apply(&batch).await {
+            Ok(refused) => note(done, &batch, refused),
             Err(error) => {
-                done.fail(scope, Failure::Routing(error));
-                return false;
+                let scopes: BTreeSet<Scope> = batch.commands.iter().map(|command| command.scope.clone()).collect();
+                let error = Arc::new(error);
+                for scope in scopes {
+                    done.fail(&scope, Failure::Routing(Arc::clone(&error)));
+                }
             }
-        };
-        let all_taken = refused.is_empty();
-        for command in batch.commands.iter().filter(|c| c.intent == Intent::Set) {
-            if refused.iter().all(|refusal| refusal.command != *command) {
-                tracing::info!(%scope, daemon = %batch.daemon, line = %command.line, "frr");
-                done.frr_lines += 1;
-            }
-        }
-        for refusal in refused {
-            done.fail(scope, Failure::Refused(refusal));
-        }
-        if !all_taken {
-            return false;
         }
     }
-    true
+}
+
+fn note(done: &mut Executed, batch: &Batch, refused: Vec<Refusal>) {
+    for command in batch.commands.iter().filter(|command| command.intent == Intent::Set) {
+        if refused.iter().all(|refusal| refusal.command != *command) {
+            tracing::info!(scope = %command.scope, daemon = %batch.daemon, line = %command.line, "frr");
+            done.frr_lines += 1;
+        }
+    }
+    for refusal in refused {
+        done.fail(&refusal.command.scope.clone(), Failure::Refused(refusal));
+    }
 }
 
 async fn await_vrf(done: &mut Executed, routing: &mut impl Routing, scope: &Scope, wanted: Presence) {
     let Scope::Vrf(vrf) = scope else { return };
-    if done.failed(scope) {
+    if done.blocked(scope) {
         return;
     }
     if let Err(error) = routing.wait_vrf(vrf, wanted, VRF_LIMIT).await {
-        done.fail(scope, Failure::Routing(error));
+        done.fail(scope, Failure::Routing(Arc::new(error)));
     }
 }
 
@@ -147,7 +155,7 @@ async fn apply(
 ) {
     let wanted = |op: &&KernelOp| {
         let scope = schedule.scope(op);
-        part(op) && (scope == Scope::Underlay || !done.failed(&scope))
+        part(op) && (scope == Scope::Underlay || !done.blocked(&scope))
     };
     let ops: Vec<KernelOp> = ops.iter().filter(wanted).cloned().collect();
     if ops.is_empty() {

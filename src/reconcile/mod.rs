@@ -10,6 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use crate::frr::dialect::Dialect;
 use crate::frr::model::{Daemon, Scope};
 use crate::frr::port::{Routing, RoutingError, Running};
 use crate::frr::render::{self, RenderError};
@@ -171,7 +172,11 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let facts = self.kernel.facts(&nics).await?;
         let nic_mtu = facts.nics.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
         let plan = plan_holding(snapshot, &NodeFacts { mode: self.mode, nic_mtu }, accepted);
-        let wanted_frr = render::render(&plan.frr)?;
+        let mut wanted_frr = render::render(&plan.frr)?;
+        if plan.frr.underlay.is_some() {
+            let dialect = Dialect::of(&self.routing.version().await?);
+            wanted_frr.add(Scope::Underlay, Daemon::Zebra, dialect.zebra_settings());
+        }
         let wanted_nics = plan.kernel.nics.keys().cloned().collect();
         let kernel = self.kernel.observe(&wanted_nics).await?;
         let running = self.routing.running().await?;

@@ -213,3 +213,11 @@ async fn an_unreadable_kernel_changes_nothing() {
     bench.kernel.fail_reads();
     assert!(matches!(bench.reconciler.pass(&snapshot(&[])).await, Err(PassError::Kernel(_))));
 }
+
+#[tokio::test(start_paused = true)]
+async fn frr_8_is_kept_from_losing_router_macs() {
+    let mut bench = Bench::new();
+    bench.pass(&BOTH).await;
+    let zebra = bench.frr().daemons[&Daemon::Zebra].config().to_string();
+    assert!(zebra.contains("zebra work-queue 0") && zebra.contains("zebra zapi-packets 1"), "frr#12391: {zebra}");
+}

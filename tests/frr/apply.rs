@@ -1,6 +1,6 @@
 //! What a pass does with a change, without the kernel's part.
 
-use perouter::frr::diff::{ScopeChange, diff, teardown};
+use perouter::frr::diff::{ScopeChange, diff, merge, teardown};
 use perouter::frr::model::Scope;
 use perouter::frr::port::{Refusal, Routing, RoutingError};
 use perouter::frr::tree::Config;
@@ -18,10 +18,8 @@ pub async fn converge(routing: &mut impl Routing, want: &Config) -> Result<Vec<R
             refused.extend(routing.apply(batch).await?);
         }
     }
-    for of_scope in change.scopes.values() {
-        for batch in of_scope.batches() {
-            refused.extend(routing.apply(batch).await?);
-        }
+    for batch in merge(change.scopes.values().flat_map(|of_scope| of_scope.batches().to_vec())) {
+        refused.extend(routing.apply(&batch).await?);
     }
     Ok(refused)
 }

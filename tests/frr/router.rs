@@ -60,22 +60,27 @@ impl Router {
         self.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
         self.run(&format!("mkdir {dir}/vty {dir}/ns && chown frr:frr {dir} {dir}/vty"));
         for daemon in DAEMONS {
-            let more = match daemon {
-                "zebra" => "-n".to_owned(),
-                "bfdd" => format!("--bfdctl {dir}/bfdd.sock"),
-                _ => String::new(),
-            };
-            self.run(&format!(
-                "{FRR}/{daemon} -u frr -g frr -f /dev/null --vty_socket {dir}/vty -i {dir}/{daemon}.pid \
-                 -z {dir}/zserv.api -P 0 --log file:{dir}/{daemon}.log {more} </dev/null >/dev/null 2>{dir}/{daemon}.err &"
-            ));
-            self.await_listening(daemon);
+            self.run_daemon(daemon);
         }
+    }
+
+    fn run_daemon(&mut self, daemon: &str) {
+        let dir = self.directory.path().display().to_string();
+        let more = match daemon {
+            "zebra" => "-n".to_owned(),
+            "bfdd" => format!("--bfdctl {dir}/bfdd.sock"),
+            _ => String::new(),
+        };
+        self.run(&format!(
+            "{FRR}/{daemon} -u frr -g frr -f /dev/null --vty_socket {dir}/vty -i {dir}/{daemon}.pid \
+             -z {dir}/zserv.api -P 0 --log file:{dir}/{daemon}.log {more} </dev/null >/dev/null 2>{dir}/{daemon}.err &"
+        ));
+        self.await_listening(daemon);
     }
 
     /// The file is there before somebody listens: connect to know.
     fn await_listening(&self, daemon: &str) {
-        let socket = self.directory.path().join("vty").join(format!("{daemon}.vty"));
+        let socket = self.socket(daemon);
         let end = Instant::now() + Duration::from_secs(20);
         while std::os::unix::net::UnixStream::connect(&socket).is_err() {
             assert!(Instant::now() < end, "{daemon} does not listen");
@@ -105,10 +110,45 @@ impl Router {
         self.run(&format!("touch {file} && unshare --net={file} ip link set lo up && ln -s {file} /run/netns/{vrf}"));
     }
 
-    /// Takes the namespace away.
-    pub fn remove_vrf(&mut self, vrf: &str) {
+    /// Takes the namespace away. The VXLAN device goes before it: the kernel frees what is in a namespace some 100 ms
+    /// after its end, and until then refuses another device with that VNI. Lazily: zebra still has the file open.
+    pub fn remove_vrf(&mut self, vrf: &str, vni: u32) {
+        self.run(&format!("ip -n {vrf} link del vni{vni}"));
         let file = self.directory.path().join("ns").join(vrf).display().to_string();
-        self.run(&format!("rm /run/netns/{vrf} && umount {file} && rm {file}"));
+        self.run(&format!("rm /run/netns/{vrf} && umount -l {file} && rm {file}"));
+    }
+
+    /// Process id, as seen from outside, of the first process: its namespaces are the router's.
+    pub fn pid(&self) -> u32 {
+        let parent = self.shell.id();
+        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+        children.trim().parse().unwrap()
+    }
+
+    /// Kills a daemon and starts it anew.
+    pub fn restart(&mut self, daemon: &str) {
+        let dir = self.directory.path().display().to_string();
+        self.run(&format!("kill -9 $(cat {dir}/{daemon}.pid) && rm {dir}/vty/{daemon}.vty"));
+        self.run_daemon(daemon);
+    }
+
+    /// Devices of an L3VNI in the namespace of its VRF, born there: VXLAN device, bridge, and a veth towards nothing.
+    pub fn add_vni(&mut self, vrf: &str, vni: u32, local: &str) {
+        self.run(&format!(
+            "ip link add vni{vni} netns {vrf} type vxlan id {vni} local {local} dstport 4789 nolearning"
+        ));
+        // bgpd drops routes that carry a router MAC which is also its own: each router needs another.
+        let [a, b, c, d] = local.parse::<std::net::Ipv4Addr>().unwrap().octets();
+        self.run(&format!("ip -n {vrf} link add br{vni} address 02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x} type bridge"));
+        self.run(&format!("ip -n {vrf} link set br{vni} addrgenmode none up"));
+        self.run(&format!("ip -n {vrf} link set vni{vni} master br{vni} addrgenmode none up"));
+        // The kernel reports the bridge's state up to a second late unless somebody asks.
+        self.run(&format!("ip -n {vrf} link show dev br{vni}"));
+    }
+
+    /// The socket of a daemon.
+    pub fn socket(&self, daemon: &str) -> PathBuf {
+        self.directory.path().join("vty").join(format!("{daemon}.vty"))
     }
 
     /// Its vty sockets.

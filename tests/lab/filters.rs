@@ -9,14 +9,8 @@ use super::fixture::{Fixture, RED, SETTLE, Setup, until};
 fn the_host_cannot_inject_a_default_route_or_what_the_router_stands_on() {
     let Some(fixture) = Fixture::start("filters", &[0]) else { return };
     let host = &fixture.hosts[0];
-    let forbidden = [
-        "0.0.0.0/0",
-        "192.169.10.0/24",
-        "192.169.10.77/32",
-        "100.65.0.0/24",
-        "100.65.0.9/32",
-        "192.168.11.2/32",
-    ];
+    let forbidden =
+        ["0.0.0.0/0", "192.169.10.0/24", "192.169.10.77/32", "100.65.0.0/24", "100.65.0.9/32", "192.168.11.2/32"];
     let networks: Vec<String> = forbidden.iter().map(|prefix| format!("network {prefix}")).collect();
     let mut lines = vec![
         "configure terminal",

@@ -32,7 +32,8 @@ fn plan_validate_and_status_tell_and_change_nothing() {
     let bad = fixture.router().perouter(&["validate", &folder]);
     assert_eq!(bad.code, Some(1), "{bad:?}");
     assert!(bad.stdout.ends_with(": 4 objects, 1 rejected\n"), "{}", bad.stdout);
-    for words in ["L3VNI openperouter-system/yellow: spec.vni: VNI 100", "spec.localcidr.ipv4: 192.169.10.0/25 overlaps"]
+    for words in
+        ["L3VNI openperouter-system/yellow: spec.vni: VNI 100", "spec.localcidr.ipv4: 192.169.10.0/25 overlaps"]
     {
         assert!(bad.stderr.contains(words), "no `{words}` in\n{}", bad.stderr);
     }

@@ -23,9 +23,8 @@ fn a_dual_stack_vrf_carries_an_ipv6_service() {
     let Some(fixture) = Fixture::start_with("dual-stack", &[0], &setup) else { return };
     fixture.await_type5(&format!("{RED6}/128"), 100);
     for (host, address) in [("hostA_red", RED6), ("hostB_red", RED6), ("hostA_red", RED)] {
-        let page = until(&format!("http://{address}/ at {host}"), SETTLE, || {
-            fetch(fixture.node(host), address, 3).ok()
-        });
+        let page =
+            until(&format!("http://{address}/ at {host}"), SETTLE, || fetch(fixture.node(host), address, 3).ok());
         assert!(page.starts_with(&format!("service red at {address}\n")), "{page}");
     }
     assert!(fetch(fixture.node("hostA_blue"), RED6, 2).is_err(), "blue reaches red over IPv6");
@@ -33,7 +32,8 @@ fn a_dual_stack_vrf_carries_an_ipv6_service() {
 
 #[test]
 fn a_session_with_a_password_comes_up_with_the_right_one_only() {
-    let secret = "  hostSession:\n    connectTimeSeconds: 1\n    passwordSecret:\n      name: host-bgp\n      key: red\n";
+    let secret =
+        "  hostSession:\n    connectTimeSeconds: 1\n    passwordSecret:\n      name: host-bgp\n      key: red\n";
     let setup = Setup::example().with("red.yaml", secret);
     let Some(mut fixture) = Fixture::deploy("password", &[0], &setup) else { return };
     let file = fixture.path("secrets/host-bgp/red");

@@ -296,8 +296,9 @@ fn demo(which: DemoCommand) -> anyhow::Result<ExitCode> {
     let name = name.as_deref().map(name_of).transpose()?;
     let demo = Demo { root, perouter, own_program, name, keep };
     let Err(error) = demo.run(&mut Console::new(demo.steps())) else { return Ok(ExitCode::SUCCESS) };
-    let (logs, look) = (error.logs.display().to_string(), error.look.clone());
-    eprintln!("\n{:#}\n  logs: {logs}\n  look: {look}\n  down: perouter-lab demo down", anyhow::Error::from(*error));
+    let (logs, look, program) = (error.logs.display().to_string(), error.look.clone(), demo.own_program_shown());
+    eprintln!("\n{:#}", anyhow::Error::from(*error));
+    eprintln!("  logs: {logs}\n  look: {program} {look}\n  down: {program} demo down");
     Ok(ExitCode::FAILURE)
 }
 

@@ -20,12 +20,13 @@ pub enum Instance {
     Named(&'static str),
 }
 
+/// /run/frr is made first: a pathspace would leave it to root, and then no other daemon could use it.
 /// `all_start` gives the status of `vtysh -b`, so that a line that FRR refuses is an error here.
 const PRELUDE: &str = r#"
 log_success_msg() { :; }
 log_warning_msg() { echo "$*"; }
 log_failure_msg() { echo "$*"; failed=yes; }
-mkdir -p /var/log/frr && chown frr:frr /var/log/frr
+install -d -o frr -g frr /run/frr /var/log/frr
 . /usr/lib/frr/frrcommon.sh
 said=$(mktemp)
 "#;

@@ -80,3 +80,28 @@ fn dot(topology: &Topology) -> String {
     }
     drawing + "}\n"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::parse_topology;
+
+    #[test]
+    fn each_style_has_all_nodes_and_links() {
+        let text = "name: t\ntopology:\n  nodes: {a: {kind: ext-container}, b: {kind: bridge}}\n  \
+                    links: [endpoints: [a:eth1, b:p1]]\n";
+        let topology = parse_topology("t".as_ref(), text).unwrap();
+        let table = [
+            (Style::Text, "lab t\n  a (ext-container)\n    eth1 -- b:p1\n  b (bridge)\n    p1 -- a:eth1\n"),
+            (Style::Mermaid, "graph TD\n  n0[\"a\"]\n  n1[\"b\"]\n  n0 ---|\"eth1 · p1\"| n1\n"),
+            (
+                Style::Dot,
+                "graph \"t\" {\n  node [shape=box];\n  \"a\";\n  \"b\";\n  \
+                 \"a\" -- \"b\" [taillabel=\"eth1\", headlabel=\"p1\"];\n}\n",
+            ),
+        ];
+        for (style, wanted) in table {
+            assert_eq!(draw(&topology, style), wanted);
+        }
+    }
+}

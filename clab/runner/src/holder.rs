@@ -150,8 +150,16 @@ pub fn end(holders: &[Holder]) -> Result<(), HolderError> {
         let released = || start.elapsed() > REAPING && space.as_deref().is_some_and(|space| !anyone_holds(space));
         let ended = || (gone(holder.pid) || released()).then_some(());
         wait::until(&what, Duration::from_secs(10), Duration::from_millis(1), ended)?;
+        reap_later(holder.pid);
     }
     Ok(())
+}
+
+/// Process 1 ends for good when the last of its dead is reaped; if it is a child of ours, nobody else can reap it then.
+fn reap_later(pid: Pid) {
+    if waitpid(pid, Some(WaitPidFlag::WNOHANG)) != Err(Errno::ECHILD) {
+        std::thread::spawn(move || waitpid(pid, None).ok());
+    }
 }
 
 /// How long the dead may wait for their parents to reap them.

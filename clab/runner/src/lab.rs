@@ -31,7 +31,7 @@ pub struct ScopedLab(Lab);
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
     /// Namespaces and mounts need root.
-    #[error("a lab needs root; run it with sudo, or in a user namespace: unshare -Urmn")]
+    #[error("a lab needs root; run it with sudo")]
     NotRoot,
     /// A lab of that name runs.
     #[error("lab `{0}` exists already; destroy it first, or give this one another name with --name")]

@@ -286,6 +286,11 @@ fn read_back(file: &mut File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// The words in one line; a script is told by its dots.
 fn command_line<S: AsRef<OsStr>>(words: &[S]) -> String {
-    words.iter().map(|word| word.as_ref().to_string_lossy()).collect::<Vec<_>>().join(" ")
+    let shown = |word: &S| {
+        let word = word.as_ref().to_string_lossy();
+        if word.contains('\n') { "…".to_owned() } else { word.into_owned() }
+    };
+    words.iter().map(shown).collect::<Vec<_>>().join(" ")
 }

@@ -180,8 +180,12 @@ impl Launch {
             // mgmtd reads the files of other daemons there.
             (dir.join("etc"), Path::new("/etc/frr")),
             // mgmtd's sockets, which have no option.
-            (dir, Path::new("/run/frr")),
+            (dir.clone(), Path::new("/run/frr")),
         ];
+        if self.dialect.has_mgmtd {
+            // mgmtd's past commits.
+            covers.push((dir.join("etc"), Path::new("/var/lib/frr")));
+        }
         if self.mode == VrfMode::Netns {
             // Zebra takes every namespace that it finds here for a VRF.
             covers.push((self.runtime.zebra_netns_dir(), Path::new("/run/netns")));
@@ -194,7 +198,11 @@ impl Launch {
         let mut log_target = OsString::from("file:");
         log_target.push(&log);
         // No configuration file, and no vty over TCP.
-        let mut arguments: Vec<OsString> = ["-d", "-f", "/dev/null", "-P", "0", "-i"].map(Into::into).into();
+        let mut arguments: Vec<OsString> = vec!["-d".into()];
+        if !self.dialect.without_file.contains(&daemon) {
+            arguments.extend(["-f", "/dev/null"].map(Into::into));
+        }
+        arguments.extend(["-P", "0", "-i"].map(Into::into));
         arguments.push(self.runtime.pid_file(daemon).into());
         arguments.extend(["--vty_socket".into(), self.runtime.frr_dir().into(), "--log".into(), log_target]);
         arguments.extend(["--log-level".into(), "informational".into()]);

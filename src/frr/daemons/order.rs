@@ -20,10 +20,11 @@ pub(super) fn needs(daemon: Daemon) -> Option<Daemon> {
 /// * The others would connect to a new zebra only after 10 s, and zebra would then remove routes of theirs.
 /// * Without bgpd, zebra removes bgpd's routes: at once, or with graceful restart when the new bgpd is up and has not
 ///   yet learnt them again. A zebra that died with bgpd removes nothing.
+/// * mgmtd would tell a new zebra of the L3VNIs before their links are known to it.
 pub(super) fn taken_along(daemon: Daemon) -> &'static [Daemon] {
     match daemon {
-        Daemon::Zebra => &[Daemon::Bgpd, Daemon::Bfdd, Daemon::Staticd],
-        Daemon::Bgpd => &[Daemon::Zebra, Daemon::Bfdd, Daemon::Staticd],
+        Daemon::Zebra => &[Daemon::Bgpd, Daemon::Bfdd, Daemon::Staticd, Daemon::Mgmtd],
+        Daemon::Bgpd => &[Daemon::Zebra, Daemon::Bfdd, Daemon::Staticd, Daemon::Mgmtd],
         Daemon::Mgmtd | Daemon::Bfdd | Daemon::Staticd => &[],
     }
 }

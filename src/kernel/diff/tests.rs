@@ -2,16 +2,13 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use self::generated::{World, drift, drift_op, in_view_of, world};
+use super::generated::{World, drift, drift_op, in_view_of, world};
 use super::*;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::op::Stage;
 use crate::kernel::{Kernel, Outcome};
+use crate::types;
 use crate::types::VrfMode;
-use crate::{kernel, names, types};
-
-#[path = "generated.rs"]
-mod generated;
 
 const BOTH: &[VrfMode] = &[VrfMode::Vrf, VrfMode::Netns];
 
@@ -91,8 +88,8 @@ fn lines(wanted: &World, observed: Option<&World>) -> Vec<String> {
 }
 
 fn red(mode: VrfMode) -> World {
-    let session = generated::Session { ipv4: Some(2), ipv6: None };
-    let spec = generated::Spec { port: 4789, mtu: 1450, mac: 1, session: Some(session) };
+    let session = super::generated::Session { ipv4: Some(2), ipv6: None };
+    let spec = super::generated::Spec { port: 4789, mtu: 1450, mac: 1, session: Some(session) };
     World { mode, vtep: "100.65.0.1/32".parse().unwrap(), shift: 0, specs: BTreeMap::from([(0, spec)]) }
 }
 

@@ -93,8 +93,7 @@ pub(super) const fn count(keep: bool) -> usize {
 fn fault(console: &mut Console, logs: PathBuf, look: &str, source: StepError) -> Box<DemoError> {
     console.failed();
     let (number, of) = console.position();
-    let look = format!("perouter-lab {look}");
-    Box::new(DemoError { number, of, title: console.title(), logs, look, source })
+    Box::new(DemoError { number, of, title: console.title(), logs, look: look.to_owned(), source })
 }
 
 fn state_folder(demo: &Demo) -> PathBuf {
@@ -299,7 +298,7 @@ fn finish(demo: &Demo, console: &mut Console, lab: Lab) -> Result<(), Box<DemoEr
         return Ok(());
     }
     console.verdict(&format!("all of it works, shown in {seconds:.0} s; the lab is still up. Try:"));
-    let (name, program) = (lab.name(), demo.own_program.display());
+    let (name, program) = (lab.name(), demo.own_program_shown());
     let red = lab.node("hostA_red").map_or_else(|_| String::new(), |node| node.long_name().to_owned());
     console.lines(&format!(
         "ip netns exec {red} curl http://{RED}/\n\

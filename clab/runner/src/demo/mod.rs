@@ -45,7 +45,7 @@ pub struct DemoError {
     pub title: &'static str,
     /// Folder of the logs.
     pub logs: PathBuf,
-    /// A command that shows more.
+    /// Arguments of this program that show more.
     pub look: String,
     /// Why.
     #[source]
@@ -115,6 +115,13 @@ impl Demo {
     /// How many steps it has.
     pub fn steps(&self) -> usize {
         metallb::count(self.keep)
+    }
+
+    /// This program as the reader can type it: from the working directory where that is possible.
+    pub fn own_program_shown(&self) -> String {
+        let here = std::env::current_dir().unwrap_or_default();
+        let program = self.own_program.strip_prefix(here).unwrap_or(&self.own_program);
+        program.display().to_string()
     }
 
     /// Shows the demo. A lab that an earlier one left is taken away first; on an error the lab stays for a look.

@@ -6,6 +6,7 @@
 
 mod read;
 mod render;
+mod spec;
 #[cfg(test)]
 mod tests;
 

@@ -10,6 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{AddrParseError, IpAddr};
 use std::path::{Path, PathBuf};
 
+use super::spec::{
+    AdvertisementSpec, FrrAllowed, FrrNeighbor, FrrReceive, FrrSpec, PeerSpec, PoolSpec, ReceiveMode, ServiceSpec,
+};
 use super::{Announcer, Service, Session, host_prefix};
 
 /// Manifests that cannot be played.
@@ -98,103 +101,6 @@ pub enum ManifestError {
     /// Nothing that makes a session.
     #[error("no BGPPeer and no FRRConfiguration: there is no session to set up")]
     NoSession,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct PoolSpec {
-    addresses: Vec<String>,
-    #[serde(rename = "autoAssign")]
-    _auto_assign: Option<bool>,
-    #[serde(rename = "avoidBuggyIPs")]
-    _avoid_buggy_ips: Option<bool>,
-    #[serde(rename = "serviceAllocation")]
-    _service_allocation: Option<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct PeerSpec {
-    #[serde(rename = "myASN")]
-    my_asn: u32,
-    #[serde(rename = "peerASN")]
-    peer_asn: u32,
-    peer_address: IpAddr,
-    peer_port: Option<u16>,
-    hold_time: Option<String>,
-    keepalive_time: Option<String>,
-    connect_time: Option<String>,
-    #[serde(default)]
-    ebgp_multi_hop: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct AdvertisementSpec {
-    #[serde(default)]
-    ip_address_pools: Vec<String>,
-    #[serde(default)]
-    peers: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FrrSpec {
-    bgp: FrrBgp,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FrrBgp {
-    routers: Vec<FrrRouter>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FrrRouter {
-    asn: u32,
-    neighbors: Vec<FrrNeighbor>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct FrrNeighbor {
-    address: IpAddr,
-    asn: u32,
-    to_receive: Option<FrrReceive>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FrrReceive {
-    allowed: FrrAllowed,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FrrAllowed {
-    mode: ReceiveMode,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ReceiveMode {
-    All,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ServiceSpec {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    #[serde(rename = "loadBalancerIP")]
-    load_balancer_ip: Option<String>,
-    ports: Vec<ServicePort>,
-}
-
-#[derive(Deserialize)]
-struct ServicePort {
-    port: u16,
 }
 
 /// Time between attempts when the peer does not say: FRR-K8s leaves it to FRR.

@@ -87,14 +87,6 @@ pub enum Problem {
         /// What could be used.
         known: String,
     },
-    /// A group that is not there.
-    #[error("node `{node}` is of group `{group}`, which `topology.groups` does not have; add it or correct the name")]
-    UnknownGroup {
-        /// The node.
-        node: String,
-        /// Its group.
-        group: String,
-    },
     /// A bind that cannot be taken apart.
     #[error("bind `{bind}` is not SOURCE:TARGET[:ro]; the target is an absolute path in the node")]
     BadBind {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::links::interface_name;
 use super::read::{Reader, list, text};
 use super::{Bind, Kind, NodeName, NodeSpec, Problem, TopologyError};
 use crate::image::Image;
@@ -118,13 +119,8 @@ impl Sections {
         own: &Layer,
     ) -> Result<NodeSpec, TopologyError> {
         let group = own.group.clone().or_else(|| self.defaults.group.clone());
-        let of_group = match &group {
-            None => None,
-            Some((_, group)) if self.groups.is_empty() && !self.groups.contains_key(group) => None,
-            Some((line, group)) => Some(self.groups.get(group).ok_or_else(|| {
-                reader.error(*line, Problem::UnknownGroup { node: name.to_string(), group: group.clone() })
-            })?),
-        };
+        // A group is free text for the graph; that `groups` has an entry for it is not required.
+        let of_group = group.as_ref().and_then(|(_, group)| self.groups.get(group));
         let nearest = |pick: fn(&Layer) -> Option<&(u64, String)>, of_kind: Option<&Layer>| {
             [Some(own), of_group, of_kind, Some(&self.defaults)].into_iter().flatten().find_map(pick).cloned()
         };
@@ -140,6 +136,10 @@ impl Sections {
                 return Err(reader.error(kind_line, Problem::UnknownKind { node: name.to_string(), kind: kind_name }));
             }
         };
+        if kind == Kind::Bridge {
+            // The bridge has the node's name.
+            interface_name(reader, line, "bridge", name.as_str())?;
+        }
         let of_kind = self.kinds.get(&kind_name);
         let layers: Vec<&Layer> = [Some(&self.defaults), of_kind, of_group, Some(own)].into_iter().flatten().collect();
         let image = nearest(|layer| layer.image.as_ref(), of_kind);

@@ -79,7 +79,7 @@ fn short_endpoint(reader: &Reader, line: u64, endpoint: &str) -> Result<Endpoint
     let bad = || reader.error(line, Problem::BadEndpoint { endpoint: endpoint.to_owned() });
     let (node, interface) = endpoint.split_once(':').ok_or_else(bad)?;
     let node = NodeName::new(node).ok_or_else(bad)?;
-    Ok(Endpoint { node, interface: interface_name(reader, line, interface)?, mac: None })
+    Ok(Endpoint { node, interface: interface_name(reader, line, "interface", interface)?, mac: None })
 }
 
 fn long_endpoint(reader: &Reader, tree: &Tree) -> Result<Endpoint, TopologyError> {
@@ -101,10 +101,14 @@ fn long_endpoint(reader: &Reader, tree: &Tree) -> Result<Endpoint, TopologyError
     Ok(Endpoint { mac, ..short_endpoint(reader, tree.line, &format!("{node}:{interface}"))? })
 }
 
-fn interface_name(reader: &Reader, line: u64, name: &str) -> Result<InterfaceName, TopologyError> {
+pub(super) fn interface_name(
+    reader: &Reader,
+    line: u64,
+    what: &'static str,
+    name: &str,
+) -> Result<InterfaceName, TopologyError> {
     let rule = "an interface name has 1 to 15 characters and no `/`, `:` or white space";
-    InterfaceName::new(name)
-        .ok_or_else(|| reader.error(line, Problem::BadName { what: "interface", name: name.to_owned(), rule }))
+    InterfaceName::new(name).ok_or_else(|| reader.error(line, Problem::BadName { what, name: name.to_owned(), rule }))
 }
 
 fn read_mtu(reader: &Reader, tree: &Tree) -> Result<u32, TopologyError> {

@@ -1,0 +1,105 @@
+//! The fields of the objects that have a part in BGP.
+//!
+//! In: the `spec` of an object. Out: its fields. A field that the lab does not play is unknown here, and so an error. It
+//! must not give any field a meaning.
+
+use serde::Deserialize;
+use serde_json::Value;
+use std::net::IpAddr;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct PoolSpec {
+    pub(super) addresses: Vec<String>,
+    #[serde(rename = "autoAssign")]
+    pub(super) _auto_assign: Option<bool>,
+    #[serde(rename = "avoidBuggyIPs")]
+    pub(super) _avoid_buggy_ips: Option<bool>,
+    #[serde(rename = "serviceAllocation")]
+    pub(super) _service_allocation: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct PeerSpec {
+    #[serde(rename = "myASN")]
+    pub(super) my_asn: u32,
+    #[serde(rename = "peerASN")]
+    pub(super) peer_asn: u32,
+    pub(super) peer_address: IpAddr,
+    pub(super) peer_port: Option<u16>,
+    pub(super) hold_time: Option<String>,
+    pub(super) keepalive_time: Option<String>,
+    pub(super) connect_time: Option<String>,
+    #[serde(default)]
+    pub(super) ebgp_multi_hop: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct AdvertisementSpec {
+    #[serde(default)]
+    pub(super) ip_address_pools: Vec<String>,
+    #[serde(default)]
+    pub(super) peers: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FrrSpec {
+    pub(super) bgp: FrrBgp,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FrrBgp {
+    pub(super) routers: Vec<FrrRouter>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FrrRouter {
+    pub(super) asn: u32,
+    pub(super) neighbors: Vec<FrrNeighbor>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct FrrNeighbor {
+    pub(super) address: IpAddr,
+    pub(super) asn: u32,
+    pub(super) to_receive: Option<FrrReceive>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FrrReceive {
+    pub(super) allowed: FrrAllowed,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FrrAllowed {
+    pub(super) mode: ReceiveMode,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ReceiveMode {
+    All,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ServiceSpec {
+    #[serde(rename = "type")]
+    pub(super) kind: Option<String>,
+    #[serde(rename = "loadBalancerIP")]
+    pub(super) load_balancer_ip: Option<String>,
+    pub(super) ports: Vec<ServicePort>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ServicePort {
+    pub(super) port: u16,
+}

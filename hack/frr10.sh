@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Makes a root file system of Debian trixie with its FRR 10.3, for lab nodes with that image. Prints its path.
+# It lies in $PEROUTER_FRR10_ROOT, else in ${XDG_CACHE_HOME:-$HOME/.cache}/perouter/frr10. Made once: built aside and
+# renamed, so what is there is whole. As root; needs debootstrap and Debian's mirror.
+set -euo pipefail
+
+root=${PEROUTER_FRR10_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/perouter/frr10}
+mirror=${PEROUTER_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+# A root of another recipe is made anew.
+recipe=1
+if [ "$(cat "$root/.perouter-recipe" 2>/dev/null)" = $recipe ]; then
+  echo "$root"
+  exit 0
+fi
+[ "$(id -u)" = 0 ] || { echo "frr10.sh: needs root" >&2; exit 1; }
+command -v debootstrap >/dev/null || {
+  echo "frr10.sh: debootstrap is missing: apt-get install --no-install-recommends debootstrap" >&2
+  exit 1
+}
+
+mkdir -p "$(dirname "$root")"
+# Two at once build one after the other, and the second finds it made.
+exec 9>"$root.lock"
+flock 9
+if [ "$(cat "$root/.perouter-recipe" 2>/dev/null)" = $recipe ]; then
+  echo "$root"
+  exit 0
+fi
+aside=$(mktemp -d "$root.XXXXXX")
+trap 'rm -rf "$aside"' EXIT
+{
+  echo "making a root file system of trixie with FRR 10.3 in $root (about 400 MB, once)"
+  debootstrap --variant=minbase trixie "$aside" "$mirror" >"$root.log" 2>&1 || { tail -n 20 "$root.log"; exit 1; }
+  # No package may start a daemon here.
+  printf '#!/bin/sh\nexit 101\n' >"$aside/usr/sbin/policy-rc.d"
+  chmod 755 "$aside/usr/sbin/policy-rc.d"
+  # In a second step: debootstrap cannot order FRR's dependencies.
+  unshare --mount --pid --fork --kill-child chroot "$aside" sh -c '
+    mount -t proc proc /proc
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install -y --no-install-recommends frr iproute2 iputils-ping procps kmod curl tcpdump util-linux nftables &&
+    apt-get clean' >>"$root.log" 2>&1 </dev/null || { tail -n 20 "$root.log"; exit 1; }
+  "$aside/usr/lib/frr/zebra" --version 2>/dev/null | grep -q ' 10\.3' || chroot "$aside" /usr/lib/frr/zebra --version | grep ' 10\.3'
+} >&2
+echo $recipe >"$aside/.perouter-recipe"
+chmod 755 "$aside"
+rm -rf "$root"
+mv -T "$aside" "$root"
+trap - EXIT
+rm -f "$root.log"
+echo "$root"

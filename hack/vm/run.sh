@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# run.sh [-m MEMORY] [-t SECONDS] [-k] -- COMMAND [ARGUMENT...]
+# Runs a command as root on a kernel that has VRF devices: User-Mode Linux, an ordinary process. Its root file system is
+# this machine's with a throw-away layer above, so all that is installed or built here is there, and nothing that the
+# command writes arrives here. Output and exit status are the command's; 124 when the time is up, 125 when the guest died.
+#   -m  memory of the guest (default 2560M)
+#   -t  time limit in seconds (default 600)
+#   -k  show the guest kernel's messages at the end
+# Variables that are handed on: CI, NO_COLOR, RUST_*, PEROUTER_*, PROPTEST_*, KEEP. PEROUTER_VM_CPU chooses the CPU.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+memory=2560M limit=600 show_kernel=
+while getopts m:t:k option; do
+  case $option in
+    m) memory=$OPTARG ;;
+    t) limit=$OPTARG ;;
+    k) show_kernel=1 ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  esac
+done
+shift $((OPTIND - 1))
+[ "${1-}" != -- ] || shift
+[ $# -gt 0 ] || { echo "run.sh: no command" >&2; exit 2; }
+
+kernel=$(command -v linux.uml || true)
+modules=/usr/lib/uml/modules
+if [ -z "$kernel" ] || [ ! -d $modules ]; then
+  echo "run.sh: there is no User-Mode Linux: apt-get install --no-install-recommends user-mode-linux" >&2
+  exit 125
+fi
+[ "$(id -u)" = 0 ] || { echo "run.sh: needs root, to keep the guest from writing to this machine" >&2; exit 125; }
+
+share=$(mktemp -d /tmp/perouter-vm.XXXXXX)
+guest='' reader=''
+end() {
+  trap - EXIT INT TERM
+  [ -z "$guest" ] || kill "$guest" 2>/dev/null || true
+  [ -z "$reader" ] || kill "$reader" 2>/dev/null || true
+  rm -rf "$share"
+}
+trap end EXIT
+trap 'end; exit 143' TERM
+trap 'end; exit 130' INT
+
+{
+  for name in $(compgen -e); do
+    case $name in
+      CI | NO_COLOR | KEEP | RUST_* | PEROUTER_* | PROPTEST_* | XDG_CACHE_HOME) printf 'export %s=%q\n' "$name" "${!name}" ;;
+    esac
+  done
+  printf 'cd %q\n' "$PWD"
+  printf 'exec'
+  printf ' %q' "$@"
+  echo
+} >"$share/command"
+: >"$share/output"
+
+# One CPU: migrating between two makes the guest more than twice as slow. Its memory is a file, so on a tmpfs.
+cpu=${PEROUTER_VM_CPU:-$((RANDOM % $(nproc)))}
+export share memory limit cpu kernel modules here
+# shellcheck disable=SC2016
+unshare --mount --propagation private bash -c '
+  mount --bind "$share" "$share"
+  mount -o remount,bind,ro /
+  TMPDIR=/dev/shm exec taskset -c "$cpu" timeout -k 5 "$limit" "$kernel" mem="$memory" \
+    root=/dev/root rootfstype=hostfs rootflags=/ ro quiet loglevel=4 panic=-1 \
+    uml_dir=/dev/shm/perouter-uml con=null con0=null,fd:1 ssl=null \
+    init="$here/init.sh" perouter.modules="$modules" perouter.share="$share"' \
+  </dev/null >"$share/kernel" 2>&1 &
+guest=$!
+tail -n +1 -s 0.1 -f --pid="$guest" "$share/output" &
+reader=$!
+status=0
+wait "$guest" || status=$?
+guest=''
+wait "$reader" || true
+reader=''
+[ -z "$show_kernel" ] || cat "$share/kernel" >&2
+if [ -s "$share/status" ]; then
+  exit "$(cat "$share/status")"
+fi
+if [ "$status" = 124 ] || [ "$status" = 137 ]; then
+  echo "run.sh: the guest was ended after $limit s" >&2
+  exit 124
+fi
+cat "$share/kernel" >&2
+echo "run.sh: the guest died (status $status)" >&2
+exit 125

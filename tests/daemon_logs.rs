@@ -1,0 +1,95 @@
+//! The logs of FRR's daemons as events, with real FRR. Needs root and FRR. Alone in its program, since the subscriber is
+//! that of the process.
+
+#![allow(clippy::unwrap_used, reason = "a test file")]
+
+use std::fs;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use perouter::frr::daemons::{self, DaemonEvent, Daemons, FRR_DIR};
+use perouter::frr::model::Daemon;
+use perouter::kernel::netns;
+use perouter::runtime::Runtime;
+use perouter::types::VrfMode;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Sink {
+    /// How often a daemon was heard to say `text`.
+    fn told(&self, target: &str, text: &str) -> usize {
+        let target = format!("\"target\":\"{target}\"");
+        self.all().lines().filter(|line| line.contains(&target) && line.contains(text)).count()
+    }
+
+    fn all(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn supervise(runtime: &Runtime) -> (mpsc::Receiver<DaemonEvent>, CancellationToken, JoinHandle<()>) {
+    let mut daemons = Daemons::new(runtime.clone(), VrfMode::Netns, FRR_DIR).await.unwrap();
+    daemons.ensure().await.unwrap();
+    let (events, receiver) = mpsc::channel(16);
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(daemons.supervise(events, stop.clone()));
+    (receiver, stop, task)
+}
+
+async fn until(what: impl Fn() -> bool, sink: &Sink) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !what() {
+        assert!(Instant::now() < deadline, "{}", sink.all());
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_daemons_log_is_told_as_events_also_after_adoption() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("left out: FRR in namespaces needs root");
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test as root");
+        return;
+    }
+    let sink = Sink::default();
+    let writer = sink.clone();
+    tracing_subscriber::fmt().json().with_writer(move || writer.clone()).init();
+    let name = format!("pdmn-log-{}", std::process::id());
+    let runtime = Runtime::new(format!("/run/{name}"), format!("/run/netns/{name}"));
+
+    let (_events, stop, task) = supervise(&runtime).await;
+    // A daemon may write this only after it went into the background.
+    until(|| sink.told("frr::zebra", "starting: vty@0") == 1, &sink).await;
+    until(|| sink.told("frr::bgpd", "\"id\":\"T83RR-8SM5G\"") == 1, &sink).await;
+    stop.cancel();
+    task.await.unwrap();
+
+    let (_events, stop, task) = supervise(&runtime).await;
+    let pid: i32 = fs::read_to_string(runtime.pid_file(Daemon::Bfdd)).unwrap().trim().parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    until(|| sink.told("frr::zebra", "disconnected") > 0, &sink).await;
+    until(|| sink.told("frr::bfdd", "starting: vty@0") > 0, &sink).await;
+    assert_eq!(sink.told("frr::zebra", "starting: vty@0"), 1, "nothing is told twice");
+    stop.cancel();
+    task.await.unwrap();
+
+    daemons::stop_all(&runtime).await.unwrap();
+    netns::remove_all(&runtime).unwrap();
+    fs::remove_dir_all(runtime.dir()).unwrap();
+}

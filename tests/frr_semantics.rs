@@ -1,0 +1,261 @@
+//! Real FRR, real sessions: a leaf, our router and a host. What the rendered configuration means, not how it reads.
+#![allow(clippy::unwrap_used)] // clippy's exception for tests covers `#[test]` functions alone
+
+#[path = "frr/apply.rs"]
+mod apply;
+#[allow(dead_code)]
+#[path = "frr/router.rs"]
+mod router;
+
+use std::time::{Duration, Instant};
+
+use perouter::frr::model::{
+    HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, RouterConfig, UnderlayInstance,
+};
+use perouter::frr::port::{Presence, Routing};
+use perouter::frr::render::render;
+use perouter::frr::vty::Vty;
+use perouter::frr::vty_routing::VtyRouting;
+use perouter::types::{Asn, Family, VrfName};
+use router::Router;
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+const LEAF: &str = "
+router bgp 64512
+bgp router-id 10.0.0.2
+no bgp default ipv4-unicast
+no bgp ebgp-requires-policy
+no bgp network import-check
+neighbor 192.168.11.3 remote-as 64514
+neighbor 192.168.11.3 timers connect 1
+address-family ipv4 unicast
+network 100.64.0.1/32
+neighbor 192.168.11.3 activate
+exit-address-family
+address-family l2vpn evpn
+neighbor 192.168.11.3 activate
+advertise-all-vni
+exit-address-family
+exit";
+
+const LEAF_RED: &str = "
+router bgp 64512 vrf red
+bgp router-id 10.0.0.2
+no bgp network import-check
+address-family ipv4 unicast
+network 10.99.1.1/32
+exit-address-family
+address-family l2vpn evpn
+advertise ipv4 unicast
+exit-address-family
+exit";
+
+/// 172.30.0.10 is announced plainly, .11 with no-advertise, .12 with no-export.
+const HOST: &str = "
+ip prefix-list stay seq 5 permit 172.30.0.11/32
+ip prefix-list near seq 5 permit 172.30.0.12/32
+route-map tag permit 10
+match ip address prefix-list stay
+set community no-advertise
+exit
+route-map tag permit 20
+match ip address prefix-list near
+set community no-export
+exit
+route-map tag permit 30
+set community 65000:1
+set large-community 1:2:3
+exit
+router bgp ASN
+bgp router-id 9.9.9.9
+no bgp default ipv4-unicast
+no bgp ebgp-requires-policy
+no bgp network import-check
+neighbor 192.169.10.1 remote-as 64514
+neighbor 192.169.10.1 timers connect 1
+address-family ipv4 unicast
+network 172.30.0.10/32
+network 172.30.0.11/32
+network 172.30.0.12/32
+neighbor 192.169.10.1 activate
+neighbor 192.169.10.1 route-map tag out
+exit-address-family
+exit";
+
+fn asn(raw: u32) -> Asn {
+    Asn::try_from(raw).unwrap()
+}
+
+fn neighbor(remote: u32) -> Neighbor {
+    Neighbor {
+        remote_as: RemoteAs::Asn(asn(remote)),
+        external: remote != 64514,
+        port: None,
+        timers: None,
+        connect: Some(1),
+        password: None,
+        multihop: None,
+        bfd: None,
+        passive: false,
+    }
+}
+
+fn permit(prefix: &str, le: Option<u8>) -> PrefixListEntry {
+    PrefixListEntry { permit: true, prefix: prefix.parse().unwrap(), ge: None, le }
+}
+
+/// Our router with the host in AS `host` and `inbound` taken from it.
+fn node(host: u32, inbound: Vec<PrefixListEntry>) -> RouterConfig {
+    let session = HostSession {
+        address: "192.169.10.2".parse().unwrap(),
+        neighbor: neighbor(host),
+        inbound,
+        outbound: None,
+        max_prefixes: None,
+        local_pref: None,
+    };
+    let red = IpVrf {
+        vni: 100.try_into().unwrap(),
+        asn: asn(64514),
+        router_id: "10.0.0.1".parse().unwrap(),
+        import: [].into(),
+        export: [].into(),
+        sessions: [(Family::Ipv4, session)].into(),
+        graceful_restart: None,
+        networks: ["192.169.10.2/32".parse().unwrap()].into(),
+        aggregates: [("172.30.0.0/24".parse().unwrap(), false)].into(),
+        communities: ["64514:9".parse().unwrap()].into(),
+    };
+    let underlay = UnderlayInstance {
+        asn: asn(64514),
+        router_id: "10.0.0.1".parse().unwrap(),
+        neighbors: [(Peer::Address("192.168.11.2".parse().unwrap()), neighbor(64512))].into(),
+        networks: ["100.65.0.1/32".parse().unwrap()].into(),
+        graceful_restart: None,
+    };
+    RouterConfig { underlay: Some(underlay), vrfs: [("red".parse().unwrap(), red)].into() }
+}
+
+async fn configure(router: &Router, daemon: &str, lines: &str) {
+    let mut vty = Vty::connect(&router.socket(daemon), LIMIT).await.unwrap();
+    let lines: Vec<&str> = ["configure terminal"].into_iter().chain(lines.lines().filter(|l| !l.is_empty())).collect();
+    for (line, reply) in lines.iter().zip(vty.run_all(&lines, LIMIT).await.unwrap()) {
+        assert!(reply.status.is_ok(), "{line}: {}", reply.text);
+    }
+}
+
+async fn json(router: &Router, command: &str) -> Value {
+    let mut vty = Vty::connect(&router.socket("bgpd"), LIMIT).await.unwrap();
+    serde_json::from_str(&vty.run(command, LIMIT).await.unwrap().text).unwrap_or(Value::Null)
+}
+
+/// The best path of a prefix; `Null` if there is none.
+async fn path(router: &Router, table: &str, prefix: &str) -> Value {
+    json(router, &format!("show bgp {table} {prefix} json")).await["paths"][0].clone()
+}
+
+async fn until_there(router: &Router, table: &str, prefix: &str, wanted: bool) -> Value {
+    let end = Instant::now() + LIMIT;
+    loop {
+        let path = path(router, table, prefix).await;
+        if path.is_null() != wanted {
+            return path;
+        }
+        assert!(Instant::now() < end, "{table} {prefix}: there is {path}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn ip(arguments: &str) {
+    let status = std::process::Command::new("ip").args(arguments.split(' ')).status().unwrap();
+    assert!(status.success(), "ip {arguments}");
+}
+
+fn wire(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
+    let (p, l, h) = (pe.pid(), leaf.pid(), host.pid());
+    ip(&format!("link add fabric netns {p} type veth peer name fabric netns {l}"));
+    ip(&format!("link add pe-100 netns {p} type veth peer name host-100 netns {h}"));
+    pe.run("ip addr add 192.168.11.3/24 dev fabric && ip link set fabric up && ip addr add 100.65.0.1/32 dev lo");
+    leaf.run("ip addr add 192.168.11.2/24 dev fabric && ip link set fabric up && ip addr add 100.64.0.1/32 dev lo");
+    host.run("ip addr add 192.169.10.2/24 dev host-100 && ip link set host-100 up");
+}
+
+async fn add_red(router: &mut Router, routing: &mut VtyRouting, local: &str) {
+    let red: VrfName = "red".parse().unwrap();
+    router.add_vrf("red");
+    routing.wait_vrf(&red, Presence::Active, LIMIT).await.unwrap();
+    router.add_vni("red", 100, local);
+}
+
+async fn established(routing: &mut VtyRouting) -> Vec<(String, u64)> {
+    let sessions = routing.sessions().await.unwrap();
+    sessions.into_iter().map(|session| (session.peer, session.established)).collect()
+}
+
+async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
+    let everything = vec![permit("0.0.0.0/0", Some(32))];
+    let mut routing = pe.routing();
+    let want = render(&node(64515, everything.clone())).unwrap();
+    let underlay = want.without(&perouter::frr::model::Scope::Vrf("red".parse().unwrap()));
+    assert_eq!(apply::converge(&mut routing, &underlay).await.unwrap(), vec![]);
+    configure(leaf, "bgpd", LEAF).await;
+    add_red(pe, &mut routing, "100.65.0.1").await;
+    pe.run(
+        "ip link set pe-100 netns red && ip -n red addr add 192.169.10.1/24 dev pe-100 && ip -n red link set pe-100 up",
+    );
+    let mut leaf_routing = leaf.routing();
+    add_red(leaf, &mut leaf_routing, "100.64.0.1").await;
+    assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
+    configure(leaf, "zebra", "vrf red\nvni 100\nexit-vrf").await;
+    configure(leaf, "bgpd", LEAF_RED).await;
+    configure(host, "bgpd", &HOST.replace("ASN", "64515")).await;
+
+    // The host's routes are in the fabric with our community, also the aggregate; what is tagged to stay stays.
+    let service = until_there(leaf, "vrf red ipv4 unicast", "172.30.0.10/32", true).await;
+    assert_eq!(service["community"]["string"], "64514:9 65000:1");
+    assert_eq!(service["largeCommunity"]["string"], "1:2:3");
+    until_there(leaf, "vrf red ipv4 unicast", "172.30.0.0/24", true).await;
+    for tagged in ["172.30.0.11/32", "172.30.0.12/32"] {
+        until_there(pe, "vrf red ipv4 unicast", tagged, true).await;
+        assert_eq!(path(leaf, "vrf red ipv4 unicast", tagged).await, Value::Null, "{tagged}");
+    }
+    // Fabric routes reach the host without EVPN's extended communities, by way of us.
+    let inside = until_there(pe, "vrf red ipv4 unicast", "10.99.1.1/32", true).await;
+    assert!(inside["extendedCommunity"].is_object(), "{inside}");
+    let outside = until_there(host, "ipv4 unicast", "10.99.1.1/32", true).await;
+    assert_eq!(outside["extendedCommunity"], Value::Null);
+    assert_eq!(outside["nexthops"][0]["ip"], "192.169.10.1");
+    // The fabric hears from us of our VTEP alone: a node is no transit.
+    until_there(leaf, "ipv4 unicast", "100.65.0.1/32", true).await;
+
+    // Another filter takes effect at once and resets nothing.
+    let before = established(&mut routing).await;
+    let want = render(&node(64515, vec![permit("172.30.0.11/32", None)])).unwrap();
+    assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
+    let changed = Instant::now();
+    until_there(leaf, "vrf red ipv4 unicast", "172.30.0.10/32", false).await;
+    assert!(changed.elapsed() < Duration::from_secs(3), "{:?}", changed.elapsed());
+    assert_eq!(established(&mut routing).await, before);
+
+    // The same with a host of our own AS.
+    let want = render(&node(64514, everything)).unwrap();
+    assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
+    configure(host, "bgpd", &format!("no router bgp 64515{}", HOST.replace("ASN", "64514"))).await;
+    let outside = until_there(host, "ipv4 unicast", "10.99.1.1/32", true).await;
+    assert_eq!(outside["extendedCommunity"], Value::Null);
+    assert_eq!(outside["nexthops"][0]["ip"], "192.169.10.1");
+    until_there(leaf, "vrf red ipv4 unicast", "172.30.0.10/32", true).await;
+}
+
+#[test]
+fn routes_and_communities_go_where_they_shall() {
+    if !router::can_run() {
+        return;
+    }
+    let (mut pe, mut leaf, mut host) = (Router::start(), Router::start(), Router::start());
+    wire(&mut pe, &mut leaf, &mut host);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(story(&mut pe, &mut leaf, &mut host));
+}

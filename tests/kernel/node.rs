@@ -1,0 +1,132 @@
+//! A node for one test: namespaces of its own for host and router, and what the kernel port is asked in all tests.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use perouter::kernel::model::{KernelState, Netns};
+use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, diff, netns};
+use perouter::runtime::Runtime;
+use perouter::types::VrfMode;
+
+use crate::generated::in_view_of;
+
+/// A node of its own: namespaces for host and router, and a run directory.
+pub struct Node {
+    dir: tempfile::TempDir,
+    pub runtime: Runtime,
+    pub host: PathBuf,
+}
+
+impl Node {
+    /// `None` without root: then the test is left out, which is an error where `CI=true`.
+    pub fn new() -> Option<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("left out: network namespaces need root");
+            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test as root");
+            return None;
+        }
+        let dir = tempfile::Builder::new().prefix("pkrn-").tempdir_in("/run").unwrap();
+        let bound = dir.path().join("netns");
+        let (host, router) = (bound.join("host"), bound.join("router"));
+        netns::create(&host).unwrap();
+        netns::create(&router).unwrap();
+        let node = Self { runtime: Runtime::new(dir.path().join("state"), router), host, dir };
+        node.host("ip link set lo up");
+        Some(node)
+    }
+
+    pub async fn kernel(&self) -> NetlinkKernel {
+        NetlinkKernel::open(self.runtime.clone(), File::open(&self.host).unwrap()).await.unwrap()
+    }
+
+    /// Runs a command line in the host's namespace.
+    pub fn host(&self, line: &str) -> String {
+        run(&self.host, line)
+    }
+
+    pub fn router(&self, line: &str) -> String {
+        run(self.runtime.router_netns(), line)
+    }
+
+    /// Where the links of an IP-VRF are.
+    pub fn vrf(&self, vrf: &str, line: &str) -> String {
+        match place(vrf) {
+            Netns::Vrf(vrf) => run(&self.runtime.vrf_netns(&vrf), line),
+            _ => self.router(line),
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = netns::unshare_dir(&self.runtime.vrf_netns_dir());
+        let _ = netns::unshare_dir(&self.dir.path().join("netns"));
+    }
+}
+
+/// The mode under test: `PEROUTER_VRF_MODE`, or `netns`, which every kernel has.
+pub fn mode() -> VrfMode {
+    match std::env::var("PEROUTER_VRF_MODE").as_deref() {
+        Ok("vrf") => VrfMode::Vrf,
+        Ok("netns") | Err(_) => VrfMode::Netns,
+        Ok(other) => panic!("PEROUTER_VRF_MODE={other}: use vrf or netns"),
+    }
+}
+
+/// The namespace of the links of an IP-VRF in the mode under test.
+pub fn place(vrf: &str) -> Netns {
+    match mode() {
+        VrfMode::Netns => Netns::Vrf(vrf.parse().unwrap()),
+        VrfMode::Vrf => Netns::Router,
+    }
+}
+
+fn run(netns: &Path, line: &str) -> String {
+    let output =
+        Command::new("nsenter").arg(format!("--net={}", netns.display())).args(["sh", "-c", line]).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Applies the difference and returns it.
+pub async fn pass(kernel: &NetlinkKernel, wanted: &KernelState) -> Vec<KernelOp> {
+    let nics = wanted.nics.keys().cloned().collect();
+    let ops = diff(wanted, &kernel.observe(&nics).await.unwrap());
+    let outcomes = kernel.apply_all(&ops).await;
+    for (op, outcome) in ops.iter().zip(&outcomes) {
+        assert!(outcome.is_done(), "{op}: {}", text(outcome));
+    }
+    ops
+}
+
+/// One pass leads to what is wanted, and the next has nothing to do.
+pub async fn converge(kernel: &NetlinkKernel, wanted: &KernelState) {
+    pass(kernel, wanted).await;
+    let nics = wanted.nics.keys().cloned().collect();
+    let observed = kernel.observe(&nics).await.unwrap();
+    assert_eq!(diff(wanted, &observed), [], "the second pass has nothing to do");
+    assert_eq!(in_view_of(wanted, observed), *wanted);
+}
+
+pub fn text(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Failed(error) => sentence(error),
+        other => format!("{other:?}"),
+    }
+}
+
+/// An error and its sources, as a status shows them.
+pub fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,286 @@
+//! What holds only with VRF devices, on the real kernel and with real FRR. Needs root and such a kernel: `make test-vrf`
+//! runs it in a guest that has one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use perouter::frr::daemons::{self, Daemons, FRR_DIR};
+use perouter::kernel::model::{KernelState, Netns, Sysctl};
+use perouter::kernel::{Kernel, KernelOp, netns, vrf_device};
+use perouter::names::{OwnedName, Role};
+use perouter::runtime::Runtime;
+use perouter::types::{Family, TableId, Vni, VrfMode};
+use perouter::{kernel, names, types};
+use rstest::rstest;
+
+use self::generated::{Session, Spec, World};
+use self::node::{Node, converge, pass, runtime, sentence};
+
+#[allow(dead_code, reason = "what other tests generate is not used here")]
+#[path = "../src/kernel/diff/generated.rs"]
+mod generated;
+#[allow(dead_code, reason = "what other tests ask is not used here")]
+#[path = "kernel/node.rs"]
+mod node;
+
+/// False, told, and an error where `CI=true`, on a kernel without VRF devices.
+fn vrf_kernel() -> bool {
+    let supported = vrf_device::supported().unwrap();
+    if !supported {
+        eprintln!("left out: this kernel has no VRF devices; `make test-vrf` brings one that has");
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI runs this test by `make test-vrf`");
+    }
+    supported
+}
+
+/// IP-VRFs v0 (VNI 100, "red") and v1 (VNI 101, "blue"), both with an IPv4 and IPv6 host session.
+fn red_and_blue() -> KernelState {
+    let both = Session { ipv4: Some(2), ipv6: Some(2) };
+    let spec = Spec { port: 4789, mtu: 1450, mac: 1, session: Some(both) };
+    let specs = BTreeMap::from([(0, spec.clone()), (1, spec)]);
+    let world = World { mode: VrfMode::Vrf, vtep: "100.65.0.1/32".parse().unwrap(), shift: 0, specs };
+    let mut state = world.state();
+    state.sysctls.insert((Netns::Router, Sysctl::VrfStrictMode), 1);
+    state.sysctls.insert((Netns::Router, Sysctl::TcpL3mdevAccept), 0);
+    state
+}
+
+fn table(vni: u32) -> TableId {
+    TableId::of(Vni::try_from(vni).unwrap())
+}
+
+/// A router between a fabric and a blue and a red host: main knows 203.0.113.0/24 and blue 198.51.100.0/24, in both
+/// families; red knows neither.
+fn with_fabric() -> Option<Node> {
+    let node = Node::new()?;
+    node.host("ip link add fabric type veth peer name toswitch");
+    node.host(&format!("ip link set toswitch netns {}", node.runtime.router_netns().display()));
+    node.host("ip link set fabric up; sysctl -qw net.ipv4.conf.all.rp_filter=0");
+    node.router("ip link set toswitch up; ip address add 10.0.0.1/24 dev toswitch");
+    node.router("ip address add 2001:db8:a::1/64 dev toswitch nodad");
+    // Neighbours that need no answer, so that a packet that is sent is seen.
+    node.router("ip neighbour add 10.0.0.2 lladdr 02:00:00:00:00:99 dev toswitch");
+    node.router("ip -6 neighbour add 2001:db8:a::2 lladdr 02:00:00:00:00:99 dev toswitch");
+    node.router("ip route add 203.0.113.0/24 via 10.0.0.2; ip -6 route add 2001:db8:f::/64 via 2001:db8:a::2");
+    Some(node)
+}
+
+/// Also routes of blue: to its own veth.
+fn add_blue_routes(node: &Node) {
+    let blue = table(101);
+    node.router("ip neighbour replace 192.169.101.9 lladdr 02:00:00:00:00:98 dev pe-101");
+    node.router("ip -6 neighbour replace 2001:db8:101::9 lladdr 02:00:00:00:00:98 dev pe-101");
+    node.router(&format!("ip route add 198.51.100.0/24 via 192.169.101.9 dev pe-101 table {blue}"));
+    node.router(&format!("ip -6 route add 2001:db8:e::/64 via 2001:db8:101::9 dev pe-101 table {blue}"));
+}
+
+/// Packets to `target` that leave by the NIC or to blue while red's host sends three.
+fn leaving(node: &Node, target: &str) -> usize {
+    let capture = |interface: &str| {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", node.host.display()));
+        command.args(["timeout", "-s", "INT", "4", "tcpdump", "-nn", "-l", "-Q", "in", "-i", interface]);
+        command.args(["dst", "host", target]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let captures = ["fabric", "host-101"].map(capture);
+    std::thread::sleep(Duration::from_millis(1000));
+    let (family, via) = if target.contains(':') { ("-6", "2001:db8:100::1") } else { ("-4", "192.169.100.1") };
+    node.host(&format!("ip {family} route replace {target} via {via} dev host-100"));
+    node.host(&format!("ping {family} -c 3 -i 0.2 -W 1 {target} || true"));
+    let outputs = captures.map(|capture| capture.wait_with_output().unwrap());
+    for Output { stderr, .. } in &outputs {
+        let told = String::from_utf8_lossy(stderr);
+        assert!(told.contains("listening on"), "tcpdump did not capture: {told}");
+    }
+    outputs.iter().map(|output| String::from_utf8_lossy(&output.stdout).lines().count()).sum()
+}
+
+#[rstest]
+#[case::ipv4_of_main("203.0.113.5", Family::Ipv4)]
+#[case::ipv6_of_main("2001:db8:f::5", Family::Ipv6)]
+#[case::ipv4_of_blue("198.51.100.5", Family::Ipv4)]
+#[case::ipv6_of_blue("2001:db8:e::5", Family::Ipv6)]
+fn a_packet_of_red_to_what_only_others_know_never_leaves(#[case] target: &str, #[case] family: Family) {
+    let (true, Some(node)) = (vrf_kernel(), with_fabric()) else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let wanted = red_and_blue();
+        converge(&kernel, &wanted).await;
+        add_blue_routes(&node);
+        assert_eq!(leaving(&node, target), 0, "{}", node.router("ip rule; ip route show table all"));
+        // The same without the unreachable default: where main knows the way, the lookup falls through to it.
+        kernel.apply(&KernelOp::DelUnreachable(table(100), family)).await.unwrap();
+        let of_main = target.starts_with("203.") || target.contains("db8:f:");
+        assert_eq!(leaving(&node, target) > 0, of_main, "the capture sees what leaves");
+        // And a pass brings it back.
+        assert_eq!(pass(&kernel, &wanted).await, [KernelOp::AddUnreachable(table(100), family)]);
+        assert_eq!(leaving(&node, target), 0);
+    });
+}
+
+#[test]
+fn tables_and_defaults_are_those_of_the_design() {
+    let (true, Some(node)) = (vrf_kernel(), Node::new()) else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        converge(&kernel, &red_and_blue()).await;
+        for (device, vni) in [("v0", 100), ("v1", 101)] {
+            let shown = node.router(&format!("ip -d link show dev {device}"));
+            assert!(shown.contains(&format!("vrf table {} ", table(vni))), "{shown}");
+            for (family, words) in
+                [("-4", "unreachable default metric 4278198272"), ("-6", "unreachable default dev lo")]
+            {
+                let routes = node.router(&format!("ip {family} route show table {}", table(vni)));
+                assert!(routes.contains(words) && routes.contains("metric 4278198272"), "{routes}");
+            }
+            assert!(node.router(&format!("ip -o link show master {device}")).contains(&format!("br-pe-{vni}")));
+            assert!(node.router(&format!("ip -o link show master {device}")).contains(&format!("pe-{vni}@")));
+        }
+        // The whole of what a router with two IP-VRFs puts into the main tables: nothing.
+        assert_eq!(node.router("ip route show table main; ip -6 route show table main | grep -v fe80 || true"), "");
+        assert_eq!(node.router("ip -o link show type vrf | wc -l").trim(), "2");
+        pass(&kernel, &KernelState::default()).await;
+        assert_eq!(node.router("ip -o link show type vrf"), "");
+        assert!(!node.router("ip route show table all; ip -6 route show table all").contains("unreachable"));
+    });
+}
+
+#[test]
+fn strict_mode_keeps_a_table_to_one_device() {
+    let (true, Some(node)) = (vrf_kernel(), Node::new()) else { return };
+    runtime().block_on(async {
+        converge(&node.kernel().await, &red_and_blue()).await;
+        let add = format!("ip link add other type vrf table {} 2>&1 || true", table(100));
+        assert!(node.router(&add).contains("EINVAL") || !node.router("ip -o link").contains("other"), "accepted");
+        assert_eq!(node.router("sysctl -n net.vrf.strict_mode net.ipv4.tcp_l3mdev_accept"), "1\n0\n");
+        // The host's own settings are left alone.
+        assert_eq!(node.host("sysctl -n net.vrf.strict_mode"), "0\n");
+    });
+}
+
+#[test]
+fn the_session_addresses_answer_in_their_vrf_up_to_the_mtu() {
+    let (true, Some(node)) = (vrf_kernel(), Node::new()) else { return };
+    runtime().block_on(async {
+        converge(&node.kernel().await, &red_and_blue()).await;
+        for (address, header) in [("192.169.100.1", 28), ("2001:db8:101::1", 48)] {
+            let ping = |bytes: u32| node.host(&format!("ping -c 1 -W 2 -M do -s {} {address} || true", bytes - header));
+            assert!(ping(1450).contains(" 0% packet loss"), "{}", ping(1450));
+            let too_long = node.host(&format!("ping -c 1 -W 1 -M do -s {} {address} 2>&1 || true", 1451 - header));
+            assert!(too_long.contains("too long") || too_long.contains("100% packet loss"), "{too_long}");
+        }
+        // An address of red is none of main's or blue's.
+        for source in ["", "-I v1"] {
+            let ping = node.router(&format!("ping -c 1 -W 1 {source} 192.169.100.2 2>&1 || true"));
+            assert!(!ping.contains(" 0% packet loss"), "{ping}");
+        }
+    });
+}
+
+#[test]
+fn a_vrf_device_made_anew_gets_its_members_back() {
+    let (true, Some(node)) = (vrf_kernel(), Node::new()) else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let wanted = red_and_blue();
+        converge(&kernel, &wanted).await;
+        node.router("ip link delete v0");
+        converge(&kernel, &wanted).await;
+        node.router(&format!(
+            "ip link delete v1; ip link add v1 type vrf table 77; ip link set v1 group {}",
+            names::LINK_GROUP
+        ));
+        converge(&kernel, &wanted).await;
+        let key = kernel::model::LinkKey {
+            netns: Netns::Router,
+            name: OwnedName::Vni(Role::PeVeth, Vni::try_from(101).unwrap()),
+        };
+        node.router("ip link set pe-101 nomaster");
+        assert!(
+            pass(&kernel, &wanted)
+                .await
+                .contains(&KernelOp::SetMaster { key, master: Some(OwnedName::Vrf("v1".parse().unwrap())) })
+        );
+        converge(&kernel, &wanted).await;
+    });
+}
+
+/// A router of this test's own, removed at the end.
+struct Router(Runtime);
+
+impl Router {
+    fn new(test: &str) -> Self {
+        let name = format!("pvm-{test}-{}", std::process::id());
+        Self(Runtime::new(PathBuf::from("/run").join(&name), PathBuf::from("/run/netns").join(&name)))
+    }
+
+    async fn daemons(&self, mode: VrfMode) -> Daemons {
+        Daemons::new(self.0.clone(), mode, FRR_DIR).await.unwrap()
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        let runtime = self.0.clone();
+        let stop = || {
+            let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            tokio.block_on(daemons::stop_all(&runtime)).unwrap();
+            netns::remove_all(&runtime).unwrap();
+            std::fs::remove_dir_all(runtime.dir()).unwrap();
+        };
+        std::thread::scope(|scope| scope.spawn(stop).join().unwrap());
+    }
+}
+
+#[rstest]
+#[case(VrfMode::Netns, VrfMode::Vrf)]
+#[case(VrfMode::Vrf, VrfMode::Netns)]
+fn the_mode_of_a_running_router_is_kept(#[case] running: VrfMode, #[case] asked: VrfMode) {
+    if !vrf_kernel() {
+        return;
+    }
+    let router = Router::new(&format!("{running}-{asked}"));
+    runtime().block_on(async {
+        router.daemons(running).await.ensure().await.unwrap();
+        let pid = std::fs::read_to_string(router.0.pid_file(perouter::frr::model::Daemon::Zebra)).unwrap();
+        let error = router.daemons(asked).await.ensure().await.unwrap_err();
+        assert_eq!(
+            sentence(&error),
+            format!(
+                "zebra (process {}) runs in {running} mode and {asked} mode is asked for: run `perouter cleanup` first",
+                pid.trim()
+            )
+        );
+        // It was left as it was, and who asks for its mode adopts it.
+        router.daemons(running).await.ensure().await.unwrap();
+        assert_eq!(std::fs::read_to_string(router.0.pid_file(perouter::frr::model::Daemon::Zebra)).unwrap(), pid);
+    });
+    let run = |mode: VrfMode| {
+        let directory = router.0.dir().join("config");
+        std::fs::create_dir_all(&directory).unwrap();
+        let paths = [("--run-dir", router.0.dir()), ("--netns", router.0.router_netns()), ("--config-dir", &directory)];
+        let mut command = Command::new("timeout");
+        command.args([
+            "20",
+            env!("CARGO_BIN_EXE_perouter"),
+            "run",
+            "--node-index",
+            "0",
+            "--vrf-mode",
+            &mode.to_string(),
+        ]);
+        for (flag, path) in paths {
+            command.arg(flag).arg(path);
+        }
+        command.env_remove("PEROUTER_VRF_MODE").output().unwrap()
+    };
+    let output = run(asked);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code().is_some_and(|code| code != 0 && code != 124), "{:?} {told}", output.status);
+    assert!(told.contains(&format!("runs in {running} mode and {asked} mode is asked for")), "{told}");
+    // Only here for what `generated` takes from the crate's root.
+    let _ = (kernel::model::KernelState::default(), types::VrfMode::Vrf);
+}
