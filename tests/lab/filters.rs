@@ -14,9 +14,10 @@ fn the_host_cannot_inject_a_default_route_or_what_the_router_stands_on() {
     let networks: Vec<String> = forbidden.iter().map(|prefix| format!("network {prefix}")).collect();
     let mut lines = vec![
         "configure terminal",
+        "route-map peerred-out permit 10",
+        "no match ip address prefix-list peerred-out",
         "router bgp 64515",
         "address-family ipv4 unicast",
-        "no neighbor 192.169.10.1 route-map peerred-out out",
     ];
     lines.extend(networks.iter().map(String::as_str));
     host.vtysh(&lines).unwrap();
