@@ -13,7 +13,7 @@ use super::observe::{SessionState, VniState, VrfState};
 use super::port::{Presence, Refusal, Routing, RoutingError, Running};
 use super::tree::{Config, Tree};
 use super::vty::Status;
-use crate::types::{MacAddr, Vni, VrfName};
+use crate::types::{IfName, MacAddr, Vni, VrfName};
 
 /// Stanza headers by their first words.
 const HEADERS: [&str; 6] = ["router bgp ", "address-family ", "vrf ", "profile ", "route-map ", "bfd"];
@@ -259,6 +259,18 @@ impl Routing for FakeRouting {
             return Ok(());
         }
         Err(RoutingError::Vrf { vrf: vrf.clone(), wanted, limit })
+    }
+
+    async fn wait_links(
+        &mut self,
+        vrf: &VrfName,
+        links: &BTreeSet<IfName>,
+        limit: Duration,
+    ) -> Result<(), RoutingError> {
+        if self.active.contains(vrf) {
+            return Ok(());
+        }
+        Err(RoutingError::Links { vrf: vrf.clone(), links: links.clone(), limit })
     }
 
     async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {

@@ -1,14 +1,14 @@
 //! What FRR says of itself, typed. In: the texts of `show` commands. Out: VRFs, VNIs, sessions. Fields that a release
 //! does not print are `None`; unknown ones are ignored. Pure; [`super::port`] fetches the texts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::types::{Asn, MacAddr, Vni, VrfName};
+use crate::types::{Asn, IfName, MacAddr, Vni, VrfName};
 
 /// FRR printed something else than the JSON that was asked for.
 #[derive(Debug, Error)]
@@ -48,6 +48,17 @@ pub fn vrfs(text: &str) -> BTreeMap<VrfName, VrfState> {
         Some((name.parse().ok()?, state))
     };
     text.lines().filter_map(one).collect()
+}
+
+/// zebra: links of a VRF.
+pub fn show_links(vrf: &VrfName) -> String {
+    format!("show interface vrf {vrf} brief")
+}
+
+/// Reads [`show_links`]: a table with a head and a rule of dashes, the name in the first column.
+pub fn links(text: &str) -> BTreeSet<IfName> {
+    let rows = text.lines().skip_while(|line| !line.trim_start().starts_with("---")).skip(1);
+    rows.filter_map(|row| row.split_whitespace().next()?.parse().ok()).collect()
 }
 
 /// An L3VNI as zebra and bgpd know it.

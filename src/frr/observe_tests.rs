@@ -101,3 +101,10 @@ proptest::proptest! {
         let _ = (vrfs(&text), vnis(&text, &text), sessions(&text));
     }
 }
+
+#[test]
+fn links_of_a_vrf_are_read_from_the_brief_table() {
+    let text = "Interface       Status  VRF             Addresses\n---------       ------  ---             ---------\n\
+                lo              up      red             \npe-100          up      red             192.169.10.1/24\n\n";
+    assert_eq!(links(text), ["lo", "pe-100"].map(|name| name.parse().unwrap()).into());
+}

@@ -1,7 +1,7 @@
 //! The port through which a pass sees and changes FRR. [`super::vty_routing::VtyRouting`] is the real one,
 //! [`super::fake::FakeRouting`] one in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::model::Daemon;
 use super::observe::{ObserveError, SessionState, VniState, VrfState};
 use super::tree::{Config, Tree};
 use super::vty::{Status, VtyError};
-use crate::types::{Vni, VrfName};
+use crate::types::{IfName, Vni, VrfName};
 
 /// Why FRR could not be asked or told.
 #[derive(Debug, Error)]
@@ -64,6 +64,20 @@ pub enum RoutingError {
         /// The time given.
         limit: Duration,
     },
+    /// Links of a VRF did not show up.
+    #[error("zebra does not show {} in VRF {vrf} within {limit:?}", names(links))]
+    Links {
+        /// The VRF.
+        vrf: VrfName,
+        /// The links that are missing.
+        links: BTreeSet<IfName>,
+        /// The time given.
+        limit: Duration,
+    },
+}
+
+fn names(links: &BTreeSet<IfName>) -> String {
+    links.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What to wait for.
@@ -144,6 +158,14 @@ pub trait Routing: Send {
         &mut self,
         vrf: &VrfName,
         wanted: Presence,
+        limit: Duration,
+    ) -> impl Future<Output = Result<(), RoutingError>> + Send;
+
+    /// Waits until zebra has these links in a VRF.
+    fn wait_links(
+        &mut self,
+        vrf: &VrfName,
+        links: &BTreeSet<IfName>,
         limit: Duration,
     ) -> impl Future<Output = Result<(), RoutingError>> + Send;
 

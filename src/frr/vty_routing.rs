@@ -1,7 +1,7 @@
 //! The real [`Routing`]: FRR's daemons over their vty sockets. In: batches and questions. Out: refusals and typed
 //! answers. Connections are kept open; a broken one is dropped and made anew by the next call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::observe::{self, ObserveError, SessionState, VniState, VrfState};
 use super::port::{Presence, Refusal, Routing, RoutingError, Running};
 use super::tree::{Config, Tree};
 use super::vty::{Reply, Status, Vty, VtyError};
-use crate::types::{Vni, VrfName};
+use crate::types::{IfName, Vni, VrfName};
 
 /// Time between two looks while waiting. zebra takes 1 to 11 ms to see a new namespace.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -178,6 +178,26 @@ impl Routing for VtyRouting {
             }
             if Instant::now() >= end {
                 return Err(RoutingError::Vrf { vrf: vrf.clone(), wanted, limit });
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn wait_links(
+        &mut self,
+        vrf: &VrfName,
+        links: &BTreeSet<IfName>,
+        limit: Duration,
+    ) -> Result<(), RoutingError> {
+        let end = Instant::now() + limit;
+        loop {
+            let there = observe::links(&self.ask(Daemon::Zebra, &observe::show_links(vrf)).await?);
+            let missing: BTreeSet<IfName> = links.difference(&there).cloned().collect();
+            if missing.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                return Err(RoutingError::Links { vrf: vrf.clone(), links: missing, limit });
             }
             sleep(LOOK_EVERY).await;
         }

@@ -130,6 +130,9 @@ impl Differ<'_> {
             links.sort_by_key(|(key, _)| birth_rank(&key.name));
             self.links(links);
         }
+        for (key, link) in &self.wanted.links {
+            self.new_addresses(key, &link.addresses);
+        }
     }
 
     /// Links that belong together, each step for all of them before the next.
@@ -148,7 +151,7 @@ impl Differ<'_> {
             self.attributes(key, link);
         }
         for (key, link) in links {
-            self.addresses(key, &link.addresses);
+            self.stale_addresses(key, &link.addresses);
         }
         for (key, link) in links {
             if self.differs(key, |now| now.up != link.up) {
@@ -188,17 +191,22 @@ impl Differ<'_> {
         }
     }
 
-    fn addresses(&mut self, key: &LinkKey, wanted: &BTreeSet<IpNet>) {
-        let on = || Holder::Link(key.clone());
-        let now = |differ: &Self| differ.now.links.get(key).map(|link| link.addresses.clone()).unwrap_or_default();
-        for address in now(self).difference(wanted) {
+    fn held(&self, key: &LinkKey) -> BTreeSet<IpNet> {
+        self.now.links.get(key).map(|link| link.addresses.clone()).unwrap_or_default()
+    }
+
+    fn stale_addresses(&mut self, key: &LinkKey, wanted: &BTreeSet<IpNet>) {
+        for address in self.held(key).difference(wanted) {
             // An earlier removal may have taken it along.
-            if now(self).contains(address) {
-                self.push(KernelOp::DelAddress { on: on(), address: *address });
+            if self.held(key).contains(address) {
+                self.push(KernelOp::DelAddress { on: Holder::Link(key.clone()), address: *address });
             }
         }
-        for address in wanted.difference(&now(self)) {
-            self.push(KernelOp::AddAddress { on: on(), address: *address });
+    }
+
+    fn new_addresses(&mut self, key: &LinkKey, wanted: &BTreeSet<IpNet>) {
+        for address in wanted.difference(&self.held(key)) {
+            self.push(KernelOp::AddAddress { on: Holder::Link(key.clone()), address: *address });
         }
     }
 

@@ -130,7 +130,7 @@ impl<'a> Batch<'a> {
     }
 
     async fn run<K: Kernel + ?Sized>(mut self, kernel: &K) -> Vec<Outcome> {
-        for stage in [Stage::Release, Stage::Ground, Stage::Build] {
+        for stage in [Stage::Release, Stage::Ground, Stage::Build, Stage::Address] {
             let mut lanes: BTreeMap<Lane, Vec<usize>> = BTreeMap::new();
             for (index, op) in self.ops.iter().enumerate().filter(|(_, op)| op.stage() == stage) {
                 lanes.entry(op.lane()).or_default().push(index);
@@ -138,7 +138,7 @@ impl<'a> Batch<'a> {
             // What stands on something goes before it, and comes after it.
             let order: [fn(&Lane) -> bool; 3] = match stage {
                 Stage::Release => [is_vni, is_vrf, is_global],
-                Stage::Ground | Stage::Build => [is_global, is_vrf, is_vni],
+                Stage::Ground | Stage::Build | Stage::Address => [is_global, is_vrf, is_vni],
             };
             for of_kind in order {
                 let lanes: Vec<_> =

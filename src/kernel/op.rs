@@ -129,8 +129,11 @@ pub enum Stage {
     /// What everything stands on: settings, NICs, VTEP address, empty VRF namespaces. Zebra takes up a VRF namespace
     /// after this stage and before the next.
     Ground,
-    /// The links of IP-VRFs with their addresses.
+    /// The links of IP-VRFs.
     Build,
+    /// The addresses of these links. Zebra takes up the links after the stage before and before this one: it hears of
+    /// links and of addresses on two sockets, read by two threads, and drops an address whose link it does not know.
+    Address,
 }
 
 /// Ops of different lanes of one stage do not depend on each other, but for `Global` and `Vrf`, on which all stands.
@@ -205,6 +208,7 @@ impl KernelOp {
             | Self::SetSysctl { .. }
             | Self::MoveNic(_)
             | Self::AddAddress { on: Holder::Loopback, .. } => Stage::Ground,
+            Self::AddAddress { on: Holder::Link(_), .. } => Stage::Address,
             _ => Stage::Build,
         }
     }

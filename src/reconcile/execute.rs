@@ -16,8 +16,9 @@ use crate::frr::command::Intent;
 use crate::frr::diff::{Batch, merge};
 use crate::frr::model::Scope;
 use crate::frr::port::{Presence, Refusal, Routing, RoutingError};
+use crate::kernel::model::Netns;
 use crate::kernel::{Kernel, KernelError, KernelOp, Outcome, Stage};
-use crate::types::VrfName;
+use crate::types::{IfName, VrfName};
 
 /// Zebra takes a namespace up within 11 ms and lets go of it as fast; beyond this it has lost it.
 const VRF_LIMIT: Duration = Duration::from_secs(5);
@@ -79,7 +80,7 @@ pub async fn execute(schedule: &Schedule, kernel: &impl Kernel, routing: &mut im
     }
     let after = schedule.teardowns.iter().flat_map(|(_, teardown)| teardown.after.iter().cloned());
     send(&mut done, routing, &merge(after)).await;
-    apply(&mut done, kernel, schedule, &schedule.build, |op| op.stage() != Stage::Build).await;
+    apply(&mut done, kernel, schedule, &schedule.build, |op| op.stage() < Stage::Build).await;
     if let Some(change) = schedule.frr.scopes.get(&Scope::Underlay) {
         send(&mut done, routing, change.batches()).await;
     }
@@ -93,6 +94,10 @@ pub async fn execute(schedule: &Schedule, kernel: &impl Kernel, routing: &mut im
         await_vrf(&mut done, routing, &Scope::Vrf(vrf.clone()), Presence::Active).await;
     }
     apply(&mut done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Build).await;
+    for (vrf, links) in addressed(schedule) {
+        await_links(&mut done, routing, &vrf, &links).await;
+    }
+    apply(&mut done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Address).await;
     let of_vrfs = schedule.frr.scopes.iter().filter(|(scope, _)| **scope != Scope::Underlay);
     let batches = of_vrfs.flat_map(|(_, change)| change.batches()).cloned();
     send(&mut done, routing, &merge(batches)).await;
@@ -101,6 +106,18 @@ pub async fn execute(schedule: &Schedule, kernel: &impl Kernel, routing: &mut im
 
 fn made_netns(op: &KernelOp) -> Option<&VrfName> {
     if let KernelOp::CreateNetns(vrf) = op { Some(vrf) } else { None }
+}
+
+/// The links of IP-VRFs that get an address.
+fn addressed(schedule: &Schedule) -> BTreeMap<VrfName, BTreeSet<IfName>> {
+    let mut links: BTreeMap<VrfName, BTreeSet<IfName>> = BTreeMap::new();
+    for op in schedule.build.iter().filter(|op| op.stage() == Stage::Address) {
+        // Zebra does not look into the host's namespace.
+        if let (Some(key), Scope::Vrf(vrf)) = (op.link().filter(|key| key.netns != Netns::Host), schedule.scope(op)) {
+            links.entry(vrf).or_default().insert(key.name.if_name());
+        }
+    }
+    links
 }
 
 /// Sends batches, without the commands of scopes that failed.
@@ -143,6 +160,16 @@ async fn await_vrf(done: &mut Executed, routing: &mut impl Routing, scope: &Scop
     }
     if let Err(error) = routing.wait_vrf(vrf, wanted, VRF_LIMIT).await {
         done.fail(scope, Failure::Routing(Arc::new(error)));
+    }
+}
+
+async fn await_links(done: &mut Executed, routing: &mut impl Routing, vrf: &VrfName, links: &BTreeSet<IfName>) {
+    let scope = Scope::Vrf(vrf.clone());
+    if done.blocked(&scope) {
+        return;
+    }
+    if let Err(error) = routing.wait_links(vrf, links, VRF_LIMIT).await {
+        done.fail(&scope, Failure::Routing(Arc::new(error)));
     }
 }
 

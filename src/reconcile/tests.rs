@@ -12,7 +12,7 @@ use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::{KernelState, Netns};
 use crate::kernel::{KernelOp, NicFacts};
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef};
-use crate::types::Vni;
+use crate::types::{IfName, Vni};
 
 /// FRR that sees the namespaces of that kernel.
 struct Frr {
@@ -42,6 +42,14 @@ impl Routing for Frr {
     }
     async fn wait_vrf(&mut self, vrf: &VrfName, wanted: Presence, limit: Duration) -> Result<(), RoutingError> {
         self.look().wait_vrf(vrf, wanted, limit).await
+    }
+    async fn wait_links(
+        &mut self,
+        vrf: &VrfName,
+        links: &BTreeSet<IfName>,
+        limit: Duration,
+    ) -> Result<(), RoutingError> {
+        self.look().wait_links(vrf, links, limit).await
     }
     async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
         self.look().vnis().await

@@ -31,3 +31,12 @@ pub fn ping(from: &Node, address: &str) -> usize {
     let output = from.run(&["ping", "-n", "-c", "3", "-i", "0.2", "-w", "2", address]).unwrap();
     output.stdout.lines().filter(|line| line.contains("bytes from")).count()
 }
+
+/// Those of the addresses that answer to three pings; all are asked at the same time.
+pub fn answering<'a>(from: &Node, addresses: &[&'a str]) -> Vec<&'a str> {
+    std::thread::scope(|scope| {
+        let asked = addresses.iter().map(|address| (*address, scope.spawn(move || ping(from, address))));
+        let asked: Vec<_> = asked.collect();
+        asked.into_iter().filter_map(|(address, answers)| (answers.join().unwrap() > 0).then_some(address)).collect()
+    })
+}

@@ -51,5 +51,5 @@ fn plan_validate_and_status_tell_and_change_nothing() {
     let status: NodeStatus = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!((status.index, status.resources.len(), status.ready), (0, 3, true));
     let yaml = router.perouter(&["status", "-o", "yaml"]);
-    assert!(yaml.success() && yaml.stdout.contains("vtep: 100.65.0.1"), "{yaml:?}");
+    assert!(yaml.success() && yaml.stdout.contains("\nvtep: \"100.65.0.1\"\n"), "{yaml:?}");
 }

@@ -111,12 +111,12 @@ fn a_vni_in_netns_mode_is_born_in_the_order_that_zebra_takes_up() {
             "vrf:v0: link add pe-100 mtu 1450 type veth peer name host-100 netns host",
             "vrf:v0: link set vni100 master br-pe-100",
             "vrf:v0: link set vni100 type bridge_slave neigh_suppress on learning off",
-            "vrf:v0: address add 192.169.100.1/24 dev pe-100",
-            "host: address add 192.169.100.2/24 dev host-100",
             "vrf:v0: link set vni100 up",
             "vrf:v0: link set br-pe-100 up",
             "vrf:v0: link set pe-100 up",
             "host: link set host-100 up",
+            "host: address add 192.169.100.2/24 dev host-100",
+            "vrf:v0: address add 192.169.100.1/24 dev pe-100",
         ]
     );
 }
@@ -180,7 +180,7 @@ fn a_failed_op_skips_what_stands_on_it_and_nothing_else() {
     let ops = diff(&wanted, &kernel.state());
     let outcomes = run(&kernel, &ops);
     for (op, outcome) in ops.iter().zip(&outcomes) {
-        let stands_on_it = op.stage() == Stage::Build && op.vni().map(Vni::get) == Some(100);
+        let stands_on_it = op.stage() >= Stage::Build && op.vni().map(Vni::get) == Some(100);
         assert!(outcome.is_done() || stands_on_it, "{op}: {outcome:?}");
     }
     assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Failed(_))).count(), 1);
