@@ -25,8 +25,8 @@ demo-down: build ## remove what `KEEP=1 make demo-metallb` left
 	@$(BIN)/perouter-lab demo down
 
 .PHONY: test
-test: setup ## every test: unit, golden, property, netns, lab, on VRF devices and with FRR 10.3 too (as root)
-	@hack/test.sh
+test: setup ## unit, golden, property, netns and lab tests (as root)
+	@hack/test.sh fast netns
 
 .PHONY: test-vrf
 test-vrf: setup ## the tests of the VRF modes on a kernel that has VRF devices (as root)
