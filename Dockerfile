@@ -11,7 +11,9 @@ FROM debian:trixie-slim
 # frr without frr-pythontools: no Python in the image.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends frr \
- && rm -rf /var/lib/apt/lists/* /etc/frr/daemons
+ && rm -rf /var/lib/apt/lists/* /etc/frr/daemons \
+ # Where the daemons' directories are mounted: the root may be read-only.
+ && mkdir -p /run/frr /run/netns /run/perouter /etc/frr /var/tmp
 COPY --from=build /perouter /usr/bin/perouter
 # Namespaces, links and FRR's sockets need root with NET_ADMIN, NET_RAW, NET_BIND_SERVICE and SYS_ADMIN in the initial
 # user namespace; FRR's daemons drop to the user frr themselves. Everything else of the CLI runs as any user.

@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := target/debug
+IMAGE ?= perouter:dev
 
 .PHONY: help
 help: ## list the targets
@@ -24,14 +25,27 @@ demo-down: build ## remove what `KEEP=1 make demo-metallb` left
 	@$(BIN)/perouter-lab demo down
 
 .PHONY: test
-test: setup ## every test: unit, golden, property, netns, lab (as root)
+test: setup ## every test: unit, golden, property, netns, lab, on VRF devices and with FRR 10.3 too (as root)
 	@hack/test.sh
+
+.PHONY: test-vrf
+test-vrf: setup ## the tests of the VRF modes on a kernel that has VRF devices (as root)
+	@hack/test.sh vrf
+
+.PHONY: test-frr10
+test-frr10: setup ## the tests with FRR once more, with FRR 10.3 (as root)
+	@hack/test.sh frr10
+
+.PHONY: lab-frr10
+lab-frr10: setup ## a root file system with FRR 10.3 for lab nodes, once, in a cache (as root)
+	@hack/frr10.sh
 
 .PHONY: check
 check: ## fast checks without root: format, clippy, layers, unit, golden, property, CRDs in step
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	hack/layers.sh
+	hack/helm.sh --check
 	cargo test --workspace --lib --bins
 
 .PHONY: goldens
@@ -42,10 +56,28 @@ goldens: ## rewrite golden files and CRDs from the code
 crds: ## rewrite crds/ from the API types
 	PEROUTER_UPDATE=1 cargo test --lib api::crds
 
-.PHONY: image
-image: ## container image with FRR 10.3 (needs Docker)
-	@command -v docker >/dev/null || { echo "no docker here: 'make demo-metallb' runs without an image" >&2; exit 1; }
-	docker build -t perouter:dev .
+.PHONY: kubernetes-assets
+kubernetes-assets: ## etcd, kube-apiserver, kube-controller-manager, kubectl: built once with Go, into ~/.cache/perouter
+	@hack/kubernetes/assets.sh control-plane
+
+.PHONY: docker-build
+docker-build: ## container image with FRR (needs Docker)
+	@docker info >/dev/null 2>&1 || { echo "no Docker here: 'make demo-metallb' runs without an image" >&2; exit 1; }
+	docker build -t $(IMAGE) .
+
+.PHONY: deploy
+deploy: ## apply deploy/ to the cluster of the current kubectl context
+	kubectl apply --server-side -k deploy
+
+.PHONY: helm-chart
+helm-chart: ## rewrite the Helm chart from deploy/ and crds/
+	@hack/helm.sh
+
+.PHONY: kind-demo-metallb
+kind-demo-metallb: ## the MetalLB demo in containers: kind, containerlab, MetalLB (needs Docker)
+	@docker info >/dev/null 2>&1 || { echo "no Docker here: 'make demo-metallb' shows the same without containers" >&2; exit 1; }
+	@$(MAKE) docker-build IMAGE=perouter:dev
+	@hack/kind-demo.sh
 
 .PHONY: clean
 clean: ## remove build results

@@ -23,6 +23,8 @@ forbid "src/source" 'crate::(plan|kernel|frr|reconcile|status|cli)' "source deli
 forbid "src/plan" 'crate::(source|reconcile|status|cli)|crate::kernel::(apply|netlink|netns|nic|events)' "plan is pure"
 forbid "src/kernel" 'crate::(source|plan|reconcile|status|cli|api)' "kernel knows links, not objects"
 forbid "src/frr" 'crate::(source|plan|reconcile|status|cli|api)' "frr knows configuration, not objects"
+forbid "src/plan src/kernel src/frr src/reconcile src/control.rs src/api" 'kube::(Client|Api|api|client|runtime|config)' \
+  "the API server is spoken to in source and status only"
 forbid "src/source src/plan src/frr src/status src/cli src/reconcile src/api" 'rtnetlink' "netlink is spoken in kernel only"
 forbid "src/source src/plan src/kernel src/status src/cli src/reconcile src/api" 'std::process::Command|tokio::process' \
   "processes are started in frr::daemons only"

@@ -1,7 +1,14 @@
 #!/usr/bin/env bash
-# Every test, level by level, and a table of what ran. Exit status 0 only if all passed.
+# test.sh [LEVEL...]: tests level by level and a table of what ran. Exit status 0 only if all passed.
+#   fast    format, clippy, layers, unit, golden, property
+#   netns   kernel, FRR and lab in netns mode with the machine's FRR
+#   frr10   FRR and lab in netns mode with FRR 10.3, in a root file system of Debian trixie
+#   vrf     kernel, FRR and lab in vrf mode with the machine's FRR, in a guest whose kernel has VRF devices
+# Without a LEVEL, all. What a level needs and is not there is told; with CI=true it is an error.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+levels=("${@:-fast netns frr10 vrf}")
+read -ra levels <<<"${levels[*]}"
 log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
 status=0 total_passed=0 total_failed=0 total_ignored=0 table=()
@@ -19,22 +26,80 @@ level() {
     [ "$failed" -gt 0 ] || failed=1
   fi
   total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed)) total_ignored=$((total_ignored + ignored))
-  table+=("$(printf '%-26s %7d %7d %7d %6ds' "$name" "$passed" "$failed" "$ignored" $((SECONDS - start)))")
+  table+=("$(printf '%-40s %7d %7d %7d %6ds' "$name" "$passed" "$failed" "$ignored" $((SECONDS - start)))")
+}
+
+# missing LEVEL WHAT: a level that cannot run here.
+missing() {
+  echo "test.sh: level $1 is left out: $2" >&2
+  table+=("$(printf '%-40s left out: %s' "$1" "$2")")
+  [ "${CI-}" != true ] || status=1
+}
+
+# binary TEST: builds a test and prints where it lies.
+binary() {
+  cargo test --no-run --message-format=json --test "$1" 2>/dev/null |
+    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep "/$1-" | tail -n 1
+}
+
+fast() {
+  level "format" cargo fmt --all --check
+  level "clippy" cargo clippy --quiet --workspace --all-targets -- -D warnings
+  level "layers" hack/layers.sh
+  level "unit, golden, property" cargo test --workspace --lib --bins
 }
 
 frr=$(/usr/lib/frr/zebra --version | awk 'NR == 1 { print $3 }')
-level "format" cargo fmt --all --check
-level "clippy" cargo clippy --quiet --workspace --all-targets -- -D warnings
-level "layers" hack/layers.sh
-level "unit, golden, property" cargo test --workspace --lib --bins
-for test in tests/*.rs; do
-  name=$(basename "$test" .rs)
-  [ "$name" = lab ] || level "netns $name (FRR $frr)" cargo test --test "$name"
-done
-level "lab runner (FRR $frr)" cargo test -p perouter-lab --tests
-level "lab (FRR $frr, auto)" cargo test --test lab
 
-printf '\n%-26s %7s %7s %7s %7s\n' level passed failed ignored time
+netns() {
+  local name
+  for test in tests/*.rs; do
+    name=$(basename "$test" .rs)
+    case $name in lab | vrf_facts) continue ;; esac
+    level "netns, FRR $frr: $name" env PEROUTER_VRF_MODE=netns cargo test --test "$name"
+  done
+  level "netns, FRR $frr: lab runner" cargo test -p perouter-lab --tests
+  level "netns, FRR $frr: lab" env PEROUTER_VRF_MODE=netns cargo test --test lab
+}
+
+frr10() {
+  local root name
+  if ! root=$(hack/frr10.sh); then
+    missing "netns, FRR 10.3" "no root file system with FRR 10.3 (make lab-frr10)"
+    return
+  fi
+  export PEROUTER_FRR10_ROOT=$root
+  for name in frr_roundtrip lab; do
+    level "netns, FRR 10.3: $name" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR=10.3 cargo test --test "$name"
+  done
+}
+
+vrf() {
+  local name built
+  if ! command -v linux.uml >/dev/null; then
+    missing "vrf, FRR $frr" "no User-Mode Linux (apt-get install user-mode-linux)"
+    return
+  fi
+  for name in kernel_netns vrf_facts lab; do
+    built=$(binary "$name")
+    if [ -z "$built" ]; then
+      level "vrf, FRR $frr: $name" cargo test --no-run --test "$name"
+      continue
+    fi
+    # A guest has one CPU and dear processes: it is about four times slower than the machine.
+    level "vrf, FRR $frr: $name" env PEROUTER_VRF_MODE=vrf PEROUTER_LAB_SLOWNESS="${PEROUTER_LAB_SLOWNESS-4}" \
+      hack/vm/run.sh -t 1800 -- "$built" --test-threads=1
+  done
+}
+
+for name in "${levels[@]}"; do
+  case $name in
+    fast | netns | frr10 | vrf) $name ;;
+    *) echo "test.sh: no level $name: fast, netns, frr10, vrf" >&2; exit 2 ;;
+  esac
+done
+
+printf '\n%-40s %7s %7s %7s %7s\n' level passed failed skipped time
 printf '%s\n' "${table[@]}"
 echo
 echo "$total_passed passed, $total_failed failed, $total_ignored skipped"

@@ -1,5 +1,5 @@
 //! The controller: a pass for every reason to have one, and the status after it. In: snapshots, drift and daemon signals,
-//! the reconciler. Out: passes, `status.json`. Decides nothing about what a pass does.
+//! the reconciler. Out: passes, `status.json`, metrics. Decides nothing about what a pass does.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::frr::port::Routing;
 use crate::kernel::Kernel;
 use crate::reconcile::{PassError, Reconciler, Report};
 use crate::snapshot::{Rejection, Snapshot};
-use crate::status::fold::Live;
+use crate::status::metrics::Metrics;
 use crate::status::model::PassSummary;
 use crate::status::{NodeStatus, fold, publish};
 use crate::types::VrfMode;
@@ -36,6 +36,10 @@ pub struct Outputs {
     pub status: PathBuf,
     /// VRF mode, for the status.
     pub mode: VrfMode,
+    /// Who else takes the status.
+    pub statuses: watch::Sender<Option<NodeStatus>>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The controller of one node.
@@ -47,17 +51,28 @@ pub struct Controller<K, R> {
     last_change: PassSummary,
     known: Vec<Rejection>,
     retry: Option<Duration>,
+    /// Since when there are objects that are not all in place.
+    pending: Option<Instant>,
 }
 
 impl<K: Kernel, R: Routing> Controller<K, R> {
     /// Of a reconciler.
     pub fn new(reconciler: Reconciler<K, R>, outputs: Outputs) -> Self {
-        Self { reconciler, outputs, last: None, last_change: PassSummary::default(), known: Vec::new(), retry: None }
+        Self {
+            reconciler,
+            outputs,
+            last: None,
+            last_change: PassSummary::default(),
+            known: Vec::new(),
+            retry: None,
+            pending: None,
+        }
     }
 
     /// Runs until `stop`, which changes nothing on the node.
     pub async fn run(mut self, mut snapshots: watch::Receiver<Snapshot>, drift: Arc<Notify>, stop: CancellationToken) {
         let mut next_pass = Instant::now();
+        self.pending = Some(next_pass);
         let mut next_status = next_pass + STATUS_INTERVAL;
         loop {
             tokio::select! {
@@ -67,6 +82,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
                         return;
                     }
                     next_pass = Instant::now();
+                    self.pending.get_or_insert(next_pass);
                 }
                 () = drift.notified() => next_pass = next_pass.min(Instant::now() + COALESCE),
                 () = sleep_until(next_pass) => {
@@ -94,6 +110,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             }
             Err(error) => {
                 log_pass_error(&error);
+                self.outputs.metrics.blind_pass();
                 true
             }
         };
@@ -119,6 +136,9 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             rebuilt: report.rebuilt.iter().cloned().collect(),
             duration_ms: u64::try_from(report.duration.as_millis()).unwrap_or(u64::MAX),
         };
+        let failed = !report.failures.is_empty();
+        let waited = if failed { None } else { self.pending.take().map(|since| since.elapsed()) };
+        self.outputs.metrics.pass(&summary, failed, report.duration, waited);
         if !summary.is_quiet() {
             let PassSummary { kernel_ops, frr_lines, duration_ms, .. } = summary;
             tracing::info!(kernel_ops, frr_lines, duration_ms, vrfs = report.plan.vrfs.len(), "pass");
@@ -130,19 +150,22 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
     async fn publish(&mut self, snapshot: &Snapshot) {
         let Some(report) = &self.last else { return };
         let live = match self.reconciler.live().await {
-            Ok(live) => live,
+            Ok(live) => Some(live),
             Err(error) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "FRR does not answer");
-                Live::default()
+                None
             }
         };
+        let (answers, live) = (live.is_some(), live.unwrap_or_default());
         let failures = texts(&report.failures);
         let status = fold(snapshot, &report.plan, self.outputs.mode, &failures, live, self.last_change.clone());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let status = NodeStatus { observed_time: now, foreign_lines: report.foreign_lines.clone(), ..status };
+        self.outputs.metrics.status(&status, answers);
         if let Err(error) = publish::write(&self.outputs.status, &status) {
             tracing::error!(path = %self.outputs.status.display(), %error, "status not written");
         }
+        self.outputs.statuses.send_replace(Some(status));
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! source ─ Snapshot ─▶ plan (pure) ─ Plan ─▶ diff (pure) ─ Steps ─▶ apply (effects) ─ Report ─▶ status
-//!   directory           validate, ipam,       kernel, frr            netlink, vty              conditions
+//!   directory, kube     validate, ipam,       kernel, frr            netlink, vty              conditions
 //! ```
 //! Data flows one way. Modules left of `apply` have no effects; `rtnetlink` is used in `kernel` only, processes are
 //! started in `frr::daemons` only.

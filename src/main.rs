@@ -7,7 +7,12 @@ use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("PEROUTER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("PEROUTER_LOG").unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=error"));
+    // The client logs the body of a reply that it cannot read, and that may be a Secret; failures are told by `source`.
+    let filter = match "kube_client::client=off".parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::env::var("PEROUTER_LOG_FORMAT").is_ok_and(|format| format == "json") {
         builder.json().init();

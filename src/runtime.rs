@@ -106,6 +106,11 @@ impl Runtime {
     pub fn status(&self) -> PathBuf {
         self.dir.join("status.json")
     }
+
+    /// The last snapshot of an API server, for a start without it.
+    pub fn snapshot(&self) -> PathBuf {
+        self.dir.join("snapshot.json")
+    }
 }
 
 #[cfg(test)]

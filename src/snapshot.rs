@@ -63,6 +63,15 @@ pub struct NodeIdentity {
     pub labels: BTreeMap<String, String>,
 }
 
+/// By what the API server knows the node and the objects: who owns what is made there, and whom its events are about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ApiIdentities {
+    /// UID of the Node; `None` while it is not known.
+    pub node_uid: Option<String>,
+    /// UIDs of the objects, also of those that are rejected.
+    pub objects: BTreeMap<ObjectRef, String>,
+}
+
 /// A key of a Secret that an object names: namespace, name, key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SecretKey {

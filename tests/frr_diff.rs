@@ -18,7 +18,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
     fn the_diff_leads_from_one_configuration_to_the_other(a in configs::router(), b in configs::router()) {

@@ -5,6 +5,7 @@
 mod apply;
 #[path = "frr/configs.rs"]
 mod configs;
+#[allow(dead_code)]
 #[path = "frr/router.rs"]
 mod router;
 
@@ -221,11 +222,11 @@ fn a_daemon_that_was_restarted_is_found_empty_and_filled_again() {
         assert_eq!(routing.vnis().await.unwrap(), BTreeMap::new());
         apply::converge(&mut routing, &want).await.unwrap();
         assert_runs(&mut routing, &want, "first").await;
-        for daemon in ["bgpd", "bfdd", "zebra"] {
+        for daemon in [Daemon::Bgpd, Daemon::Bfdd, Daemon::Zebra] {
             router.restart(daemon);
             assert!(!diff(&routing.running().await.unwrap().config, &want).is_empty(), "{daemon}");
             assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![], "{daemon}");
-            assert_runs(&mut routing, &want, daemon).await;
+            assert_runs(&mut routing, &want, daemon.name()).await;
         }
         assert!(!routing.sessions().await.unwrap().is_empty());
     });

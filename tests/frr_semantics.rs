@@ -1,5 +1,5 @@
 //! Real FRR, real sessions: a leaf, our router and a host. What the rendered configuration means, not how it reads.
-#![allow(clippy::unwrap_used)] // clippy's exception for tests covers `#[test]` functions alone
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy's exception for tests covers `#[test]` functions alone
 
 #[path = "frr/apply.rs"]
 mod apply;
@@ -163,7 +163,11 @@ async fn until_there(router: &Router, table: &str, prefix: &str, wanted: bool) -
         if path.is_null() != wanted {
             return path;
         }
-        assert!(Instant::now() < end, "{table} {prefix}: there is {path}");
+        if Instant::now() >= end {
+            let mut routing = router.routing();
+            let (vnis, sessions) = (routing.vnis().await, routing.sessions().await);
+            panic!("{table} {prefix}: there is {path}; {vnis:#?} {sessions:#?}");
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use perouter::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
 use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, diff, netns};
 use perouter::names::{LINK_GROUP, OwnedName, Role};
-use perouter::types::{IfName, MacAddr, Vni, VrfMode, VrfName};
+use perouter::types::{Family, IfName, MacAddr, TableId, Vni, VrfMode, VrfName};
 use perouter::{kernel, names, types};
 use proptest::test_runner::{Config, TestRunner};
 
@@ -509,6 +509,7 @@ fn an_unreadable_namespace_is_an_error() {
     runtime().block_on(async {
         let kernel = node.kernel().await;
         converge(&kernel, &three_vnis().state()).await;
+        std::fs::create_dir_all(node.runtime.dir()).unwrap();
         std::fs::write(node.runtime.nics(), "{").unwrap();
         let error = kernel.observe(&BTreeSet::new()).await.unwrap_err();
         assert!(sentence(&error).starts_with("read the record of moved NICs: "), "{}", sentence(&error));

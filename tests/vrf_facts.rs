@@ -83,7 +83,12 @@ fn leaving(node: &Node, target: &str) -> usize {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", node.host.display()));
         command.args(["timeout", "-s", "INT", "4", "tcpdump", "-nn", "-l", "-Q", "in", "-i", interface]);
-        command.args(["dst", "host", target]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        command
+            .args(["icmp or icmp6", "and dst host", target])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     };
     let captures = ["fabric", "host-101"].map(capture);
     std::thread::sleep(Duration::from_millis(1000));
@@ -95,7 +100,7 @@ fn leaving(node: &Node, target: &str) -> usize {
         let told = String::from_utf8_lossy(stderr);
         assert!(told.contains("listening on"), "tcpdump did not capture: {told}");
     }
-    outputs.iter().map(|output| String::from_utf8_lossy(&output.stdout).lines().count()).sum()
+    outputs.iter().map(|output| String::from_utf8_lossy(&output.stdout).matches("echo request").count()).sum()
 }
 
 #[rstest]
@@ -130,9 +135,7 @@ fn tables_and_defaults_are_those_of_the_design() {
         for (device, vni) in [("v0", 100), ("v1", 101)] {
             let shown = node.router(&format!("ip -d link show dev {device}"));
             assert!(shown.contains(&format!("vrf table {} ", table(vni))), "{shown}");
-            for (family, words) in
-                [("-4", "unreachable default metric 4278198272"), ("-6", "unreachable default dev lo")]
-            {
+            for (family, words) in [("-4", "unreachable default "), ("-6", "unreachable default dev lo ")] {
                 let routes = node.router(&format!("ip {family} route show table {}", table(vni)));
                 assert!(routes.contains(words) && routes.contains("metric 4278198272"), "{routes}");
             }
@@ -281,6 +284,4 @@ fn the_mode_of_a_running_router_is_kept(#[case] running: VrfMode, #[case] asked:
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code().is_some_and(|code| code != 0 && code != 124), "{:?} {told}", output.status);
     assert!(told.contains(&format!("runs in {running} mode and {asked} mode is asked for")), "{told}");
-    // Only here for what `generated` takes from the crate's root.
-    let _ = (kernel::model::KernelState::default(), types::VrfMode::Vrf);
 }

@@ -6,7 +6,7 @@ use kube::CustomResourceExt;
 use serde_json::{Map, Number, Value};
 use thiserror::Error;
 
-use super::{GROUP, L3VNI, Underlay};
+use super::{GROUP, L3VNI, NodeIndex, RouterNodeStatus, Underlay};
 
 /// Why a definition cannot be written.
 #[derive(Debug, Error)]
@@ -15,7 +15,7 @@ pub enum CrdError {
     #[error("the derived definition of {kind:?} does not serialise")]
     Json {
         /// Its kind.
-        kind: Resource,
+        kind: Definition,
         /// The cause.
         source: serde_json::Error,
     },
@@ -23,16 +23,35 @@ pub enum CrdError {
     #[error("the definition of {kind:?} cannot be written as YAML")]
     Yaml {
         /// Its kind.
-        kind: Resource,
+        kind: Definition,
         /// The cause.
         source: serde_saphyr::ser::Error,
     },
 }
 
-/// The kinds that have a definition, in the order of their files.
+/// A kind that has a definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Definition {
+    /// What users write.
+    Configuration(Resource),
+    /// [`NodeIndex`], which the controllers write.
+    NodeIndex,
+    /// [`RouterNodeStatus`], which the controllers write.
+    RouterNodeStatus,
+}
+
+/// Every definition, in the order of the files.
+pub const DEFINITIONS: [Definition; 4] = [
+    Definition::Configuration(Resource::L3VNI),
+    Definition::NodeIndex,
+    Definition::RouterNodeStatus,
+    Definition::Configuration(Resource::Underlay),
+];
+
+/// The kinds that users write.
 pub const KINDS: [Resource; 2] = [Resource::L3VNI, Resource::Underlay];
 
-/// A kind that has a definition.
+/// A kind that users write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource {
     /// [`L3VNI`]
@@ -54,7 +73,7 @@ impl Resource {
 
 /// Every definition as file name and YAML text.
 pub fn crds() -> Result<Vec<(String, String)>, CrdError> {
-    KINDS
+    DEFINITIONS
         .into_iter()
         .map(|kind| {
             let definition = definition(kind)?;
@@ -67,10 +86,12 @@ pub fn crds() -> Result<Vec<(String, String)>, CrdError> {
 }
 
 /// The definition of one kind.
-pub fn definition(kind: Resource) -> Result<Value, CrdError> {
+pub fn definition(kind: Definition) -> Result<Value, CrdError> {
     let derived: CustomResourceDefinition = match kind {
-        Resource::Underlay => Underlay::crd(),
-        Resource::L3VNI => L3VNI::crd(),
+        Definition::Configuration(Resource::Underlay) => Underlay::crd(),
+        Definition::Configuration(Resource::L3VNI) => L3VNI::crd(),
+        Definition::NodeIndex => NodeIndex::crd(),
+        Definition::RouterNodeStatus => RouterNodeStatus::crd(),
     };
     let mut value = serde_json::to_value(derived).map_err(|source| CrdError::Json { kind, source })?;
     settle(&mut value);
@@ -79,7 +100,7 @@ pub fn definition(kind: Resource) -> Result<Value, CrdError> {
 
 /// The `openAPIV3Schema` of one kind.
 pub fn schema(kind: Resource) -> Result<Value, CrdError> {
-    let mut definition = definition(kind)?;
+    let mut definition = definition(Definition::Configuration(kind))?;
     Ok(definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").map(Value::take).unwrap_or_default())
 }
 

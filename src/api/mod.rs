@@ -4,6 +4,8 @@
 pub mod bgp;
 pub mod crds;
 pub mod l3vni;
+pub mod node_index;
+pub mod node_status;
 mod rules;
 pub mod underlay;
 
@@ -11,6 +13,8 @@ pub use bgp::{BfdSettings, EbgpMultiHop, GracefulRestart, SecretKeyRef};
 pub use l3vni::{
     Aggregate, FromHost, HostSession, L3VNI, L3VNISpec, LocalCidr, PrefixRule, RouteTargets, ToFabric, ToHost,
 };
+pub use node_index::{NodeIndex, NodeIndexSpec};
+pub use node_status::{RouterNodeStatus, RouterNodeStatusSpec, RouterState};
 pub use underlay::{Neighbor, NeighborType, Underlay, UnderlaySpec};
 
 /// API group of every resource.

@@ -6,6 +6,8 @@ mod lock;
 mod options;
 mod plan;
 mod run;
+mod serve;
+mod sources;
 mod status;
 mod table;
 mod validate;

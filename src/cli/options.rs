@@ -20,9 +20,10 @@ pub struct SourceOptions {
     /// Name of this node [default: host name]
     #[arg(long, env = "PEROUTER_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
-    /// Index of this node, unique in the fabric: VTEP, router id and session addresses follow from it
+    /// Index of this node, unique in the fabric: VTEP, router id and session addresses follow from it. With an API
+    /// server: the index to claim [default: the lowest free one]
     #[arg(long, env = "PEROUTER_NODE_INDEX", value_name = "N")]
-    pub node_index: u32,
+    pub node_index: Option<u32>,
     /// Label of this node, for node selectors; may be repeated
     #[arg(long = "node-label", env = "PEROUTER_NODE_LABELS", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = label)]
     pub node_labels: Vec<(String, String)>,
@@ -35,21 +36,79 @@ pub fn label(text: &str) -> Result<(String, String), String> {
 }
 
 impl SourceOptions {
-    /// Who the node is.
+    /// Who the node is. Without an API server nobody but the command line can tell its index.
     pub fn node(&self) -> anyhow::Result<NodeIdentity> {
-        let name = match &self.node_name {
-            Some(name) => name.clone(),
+        let index = self.node_index.context("no node index: set --node-index")?;
+        let name = match self.named() {
+            Some(name) => name,
             None => nix::unistd::gethostname()
                 .context("host name")?
                 .into_string()
                 .map_err(|raw| anyhow::anyhow!("host name {} is not UTF-8: set --node-name", raw.display()))?,
         };
-        Ok(NodeIdentity { name, index: self.node_index, labels: self.node_labels.iter().cloned().collect() })
+        Ok(self.identity(name, index))
+    }
+
+    /// The node of this name and index.
+    pub fn identity(&self, name: String, index: u32) -> NodeIdentity {
+        NodeIdentity { name, index, labels: self.node_labels.iter().cloned().collect() }
+    }
+
+    /// The name that was given.
+    pub fn named(&self) -> Option<String> {
+        // The name that manifests commonly give to spec.nodeName.
+        self.node_name.clone().or_else(|| std::env::var("NODE_NAME").ok()).filter(|name| !name.is_empty())
     }
 
     /// Directory of the secrets.
     pub fn secrets(&self) -> PathBuf {
         self.secrets_dir.clone().unwrap_or_else(|| self.config_dir.join("secrets"))
+    }
+}
+
+/// Which source, and how to reach the API server.
+#[derive(Debug, Clone, Args)]
+pub struct ApiOptions {
+    /// Where objects come from. `both`: those of the directory are first, those of the API server are added
+    #[arg(long, env = "PEROUTER_SOURCE", value_enum, default_value = "directory")]
+    pub source: SourceChoice,
+    /// Configuration of the API client [default: $KUBECONFIG, ~/.kube/config, or that of the pod]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Take Underlays and L3VNIs of this namespace only [default: all]
+    #[arg(long, env = "PEROUTER_WATCH_NAMESPACE", value_name = "NAMESPACE")]
+    pub watch_namespace: Option<String>,
+}
+
+/// Where objects come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SourceChoice {
+    /// A directory
+    Directory,
+    /// An API server
+    Kubernetes,
+    /// A directory and an API server
+    Both,
+}
+
+/// A connection that carries nothing for so long is dead: the API server sends a bookmark every minute.
+const DEAD: std::time::Duration = std::time::Duration::from_secs(100);
+const CONNECT: std::time::Duration = std::time::Duration::from_secs(5);
+
+impl ApiOptions {
+    /// A client; it connects when it is used.
+    pub async fn client(&self) -> anyhow::Result<kube::Client> {
+        let mut config = match &self.kubeconfig {
+            Some(path) => {
+                let file = kube::config::Kubeconfig::read_from(path).context("kubeconfig")?;
+                kube::Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default()).await?
+            }
+            None => kube::Config::infer().await.context("no API server: set --kubeconfig")?,
+        };
+        config.connect_timeout = Some(CONNECT);
+        config.read_timeout = Some(DEAD);
+        config.reset_reader_on_write = true;
+        Ok(kube::Client::try_from(config)?)
     }
 }
 

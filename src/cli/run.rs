@@ -1,5 +1,6 @@
 //! `perouter run`, `router` and `controller`: the long-running processes, wired.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,7 +14,9 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::lock;
-use super::options::{ModeChoice, RuntimeOptions, SourceOptions};
+use super::options::{ApiOptions, ModeChoice, RuntimeOptions, SourceOptions};
+use super::serve;
+use super::sources::{self, Sources};
 use crate::control::{Controller, Outputs};
 use crate::frr::daemons::{self, Daemons};
 use crate::frr::restarts;
@@ -22,8 +25,8 @@ use crate::kernel::{Kernel, NetlinkKernel, netns, vrf_device};
 use crate::plan::hold::Accepted;
 use crate::reconcile::Reconciler;
 use crate::runtime::Runtime;
-use crate::snapshot::Snapshot;
-use crate::source;
+use crate::status::kubernetes;
+use crate::status::metrics::Metrics;
 use crate::types::VrfMode;
 
 /// bgpd is busy for 0.4 s at worst while it takes 100 000 routes.
@@ -35,9 +38,12 @@ const READY_POLL: Duration = Duration::from_millis(50);
 #[command(
     after_help = "SIGTERM ends the process and leaves FRR and forwarding as they are: the next start adopts them.\n\
     `perouter cleanup` removes the router.\n\nExamples:\n  perouter run --config-dir /etc/perouter --node-index 3\n  \
-    perouter controller --node-index 3   # beside `perouter router`"
+    perouter controller --node-index 3   # beside `perouter router`\n  \
+    perouter controller --source kubernetes --node-name worker-1"
 )]
 pub struct RunArgs {
+    #[command(flatten)]
+    api: ApiOptions,
     #[command(flatten)]
     source: SourceOptions,
     #[command(flatten)]
@@ -48,13 +54,16 @@ pub struct RunArgs {
 #[derive(Debug, Clone, Args)]
 pub struct RouterArgs {
     #[command(flatten)]
-    runtime: RuntimeOptions,
+    pub runtime: RuntimeOptions,
     /// How IP-VRFs are kept apart; a running router keeps its mode until `perouter cleanup`
     #[arg(long, env = "PEROUTER_VRF_MODE", value_enum, default_value = "auto")]
     vrf_mode: ModeChoice,
     /// Directory of FRR's daemons
     #[arg(long, env = "PEROUTER_FRR_DIR", value_name = "DIR", default_value = daemons::FRR_DIR)]
-    frr_dir: PathBuf,
+    pub frr_dir: PathBuf,
+    /// Serve /healthz, /readyz and, as a controller, /metrics there, such as 127.0.0.1:9476 [default: not at all]
+    #[arg(long, env = "PEROUTER_HTTP_ADDRESS", value_name = "ADDRESS:PORT")]
+    pub http_address: Option<SocketAddr>,
 }
 
 /// The mode that the choice comes to on this kernel.
@@ -73,8 +82,9 @@ pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let mode = vrf_mode(args.router.vrf_mode)?;
     let runtime = args.router.runtime.paths();
+    let metrics = serve::controller(args.router.http_address, &stop).await?;
     let supervisor = start_router(&args.router, mode, &runtime, stop.clone()).await?;
-    control(&args, mode, &runtime, stop.clone()).await?;
+    control(&args, mode, &runtime, metrics, stop.clone()).await?;
     stop.cancel();
     supervisor.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
@@ -84,6 +94,7 @@ pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
 pub async fn router(args: RouterArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let mode = vrf_mode(args.vrf_mode)?;
+    serve::router(&args, &stop).await?;
     start_router(&args, mode, &args.runtime.paths(), stop).await?.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -94,6 +105,7 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mode = vrf_mode(args.router.vrf_mode)?;
     let runtime = args.router.runtime.paths();
     let all = daemons::installed(&args.router.frr_dir)?;
+    let metrics = serve::controller(args.router.http_address, &stop).await?;
     let mut told = false;
     while !daemons::ready(&runtime, &all).await {
         if !told {
@@ -105,7 +117,7 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
             () = tokio::time::sleep(READY_POLL) => {}
         }
     }
-    control(&args, mode, &runtime, stop).await?;
+    control(&args, mode, &runtime, metrics, stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -136,25 +148,38 @@ fn raise_file_limit() {
 }
 
 /// Source and controller until `stop`.
-async fn control(args: &RunArgs, mode: VrfMode, runtime: &Runtime, stop: CancellationToken) -> anyhow::Result<()> {
-    let options = &args.source;
+async fn control(
+    args: &RunArgs,
+    mode: VrfMode,
+    runtime: &Runtime,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let _lock = lock::take(runtime)?;
     raise_file_limit();
-    let node = options.node()?;
-    let directory = source::Directory { dir: options.config_dir.clone(), secrets: options.secrets() };
-    let first = source::dir::read(&directory.dir, &directory.secrets, &node)?;
-    let (sender, snapshots) = watch::channel::<Snapshot>(first);
-    let source = tokio::spawn(source::watch(directory, node, sender, stop.clone()));
+    let Sources { mut snapshots, tasks, cluster } = sources::start(&args.api, &args.source, runtime, &stop).await?;
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        // Before the first snapshot nobody knows what the node shall be.
+        known = snapshots.changed() => known.context("source")?,
+    }
     let kernel = Arc::new(NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?);
     let drift = Arc::new(Notify::new());
     let _restarts = restarts::watch(runtime, &daemons::installed(&args.router.frr_dir)?, &drift);
     let watcher = tokio::spawn(signal_drift(Arc::clone(&kernel), Arc::clone(&drift)));
     let reconciler = Reconciler::new(kernel, routing(runtime), mode, Accepted::default());
-    let outputs = Outputs { status: runtime.status(), mode };
+    let statuses = watch::Sender::new(None);
+    let publisher = cluster.map(|cluster| {
+        let (statuses, stop) = (statuses.subscribe(), stop.clone());
+        tokio::spawn(kubernetes::publish(cluster.client, cluster.node, statuses, cluster.identities, stop))
+    });
+    let outputs = Outputs { status: runtime.status(), mode, statuses, metrics };
     Controller::new(reconciler, outputs).run(snapshots, drift, stop).await;
     watcher.abort();
-    source.await.context("source")??;
-    Ok(())
+    if let Some(publisher) = publisher {
+        publisher.abort();
+    }
+    sources::ended(tasks).await
 }
 
 /// FRR's daemons of a router.

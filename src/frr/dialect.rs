@@ -40,8 +40,11 @@ impl fmt::Display for FrrVersion {
 pub struct Dialect {
     /// `mgmtd` must run, and before zebra: without it zebra drops `vni N` silently.
     pub has_mgmtd: bool,
-    /// zebra's arguments for the netns VRF backend.
-    pub netns_arguments: &'static [&'static str],
+    /// The argument for the netns VRF backend.
+    pub netns_argument: &'static str,
+    /// Only zebra knows it. Else all must agree: of an interface whose configuration comes from a mgmtd that does not,
+    /// zebra does not find the VRF in the name and aborts.
+    pub netns_zebra_only: bool,
     /// Takes and prints zebra's configuration: the L3VNI of a VRF.
     pub zebra_config: Daemon,
     /// Takes one line at a time: what is sent before it has answered a line of configuration is lost.
@@ -52,14 +55,16 @@ pub struct Dialect {
 
 const FRR_8: Dialect = Dialect {
     has_mgmtd: false,
-    netns_arguments: &["-n"],
+    netns_argument: "-n",
+    netns_zebra_only: true,
     zebra_config: Daemon::Zebra,
     line_by_line: None,
     without_file: &[],
 };
 const FRR_10: Dialect = Dialect {
     has_mgmtd: true,
-    netns_arguments: &["-w"],
+    netns_argument: "-w",
+    netns_zebra_only: false,
     zebra_config: Daemon::Mgmtd,
     line_by_line: Some(Daemon::Mgmtd),
     without_file: &[Daemon::Mgmtd, Daemon::Staticd],
@@ -93,12 +98,10 @@ impl Dialect {
         if printer == self.zebra_config { Daemon::Zebra } else { printer }
     }
 
-    /// zebra's arguments for a VRF mode.
-    pub fn zebra_arguments(self, mode: VrfMode) -> &'static [&'static str] {
-        match mode {
-            VrfMode::Vrf => &[],
-            VrfMode::Netns => self.netns_arguments,
-        }
+    /// What a daemon is told of the VRF mode.
+    pub fn mode_argument(self, daemon: Daemon, mode: VrfMode) -> Option<&'static str> {
+        let told = mode == VrfMode::Netns && (daemon == Daemon::Zebra || !self.netns_zebra_only);
+        told.then_some(self.netns_argument)
     }
 }
 

@@ -1,5 +1,5 @@
-//! Where objects come from. In: the files of a directory, and the files of its secrets. Out: [`Snapshot`]s that any
-//! source of the same objects would give, defaults and CEL included. A bad document is a `Rejection` and hurts nothing
+//! Where objects come from. In: the files of a directory and those of its secrets, an API server, or both. Out:
+//! [`Snapshot`]s that any source of the same objects would give, defaults and CEL included. A bad document is a `Rejection` and hurts nothing
 //! else. This module knows neither `plan` nor kernel nor FRR.
 //!
 //! [`Snapshot`]: crate::snapshot::Snapshot
@@ -7,6 +7,8 @@
 pub mod dir;
 mod document;
 mod fault;
+pub mod kube;
+pub mod merge;
 pub mod schema;
 mod secret;
 mod settle;

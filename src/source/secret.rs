@@ -1,5 +1,5 @@
-//! Passwords in files, laid out as a mounted Secret: `<secrets>/<name>/<key>`. In: a path. Out: the secret, or a
-//! sentence with the remedy. The clear text is in the returned value only.
+//! Passwords: in files, laid out as a mounted Secret (`<secrets>/<name>/<key>`), or in a Secret of the API. In: a path or
+//! bytes. Out: the secret, or a sentence with the remedy. The clear text is in the returned value only.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -54,7 +54,12 @@ pub(super) fn read(path: &Path) -> Result<Secret, String> {
     }
     let bytes =
         fs::read(path).map_err(|error| format!("{at} cannot be read ({error}): make it readable for perouter"))?;
-    let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    word(&at.to_string(), &bytes)
+}
+
+/// The one word that `bytes` hold, which are found `at`.
+pub(super) fn word(at: &str, bytes: &[u8]) -> Result<Secret, String> {
+    let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     if text.is_empty() {
         return Err(format!("{at} is empty: write the password into it"));

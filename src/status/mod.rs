@@ -1,9 +1,13 @@
-//! The status of the node's router: [`fold`] makes it (pure), `publish` writes it. Computed only from what was planned,
-//! done and observed.
+//! The status of the node's router: [`fold`] makes it (pure), `publish` and `kubernetes` write it, `http` serves health and
+//! metrics. Computed only from what was planned, done and observed.
 
 pub mod fold;
+pub mod http;
+pub mod kubernetes;
+pub mod metrics;
 pub mod model;
 pub mod publish;
+pub mod router_state;
 
 pub use fold::fold;
 pub use model::NodeStatus;

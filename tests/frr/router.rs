@@ -8,17 +8,29 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use perouter::frr::dialect::{Dialect, FrrVersion};
+use perouter::frr::model::Daemon;
 use perouter::frr::vty_routing::VtyRouting;
+use perouter::types::VrfMode;
+use perouter_lab::frr;
+use perouter_lab::image::RootFs;
 
 const FRR: &str = "/usr/lib/frr";
-const DAEMONS: [&str; 4] = ["zebra", "bgpd", "bfdd", "staticd"];
+
+/// The root file system with the FRR under test: the machine's, or with `PEROUTER_LAB_FRR=10.3` that of trixie.
+fn system() -> PathBuf {
+    match frr::everywhere().unwrap() {
+        Some(RootFs::Trixie) => frr::trixie(),
+        Some(RootFs::Host) | None => "/".into(),
+    }
+}
 
 /// Whether tests with real FRR can run here; where not, tells why, and fails in CI.
 pub fn can_run() -> bool {
     let reason = if !nix::unistd::geteuid().is_root() {
         "not root"
-    } else if DAEMONS.iter().any(|daemon| !PathBuf::from(FRR).join(daemon).exists()) {
-        "FRR is not installed in /usr/lib/frr"
+    } else if !frr::installed(&system()) {
+        "FRR is not installed: apt-get install frr, or make lab-frr10 for PEROUTER_LAB_FRR=10.3"
     } else {
         return true;
     };
@@ -50,32 +62,54 @@ impl Router {
         let input = shell.stdin.take();
         let output = BufReader::new(shell.stdout.take().unwrap());
         let mut router = Self { shell, input, output, directory };
+        if system().as_path() != std::path::Path::new("/") {
+            router.enter(&system().display().to_string());
+        }
         router.run_daemons();
         router
     }
 
+    /// Goes on in another root, and leaves nothing there.
+    fn enter(&mut self, root: &str) {
+        self.run(&format!("mount --rbind {root} {root} && mount -o remount,bind,ro {root} && cd {root}"));
+        self.run("for d in tmp dev; do mount --rbind /$d $d || exit; done");
+        self.run("mount -t proc none proc && mount -t sysfs none sys");
+        self.run("for d in var/tmp var/lib/frr; do mount -t tmpfs -o mode=1777 none $d || exit; done");
+        self.run("pivot_root . mnt && umount -l /mnt && cd /");
+    }
+
     fn run_daemons(&mut self) {
         let dir = self.directory.path().display().to_string();
-        self.run("mount -t tmpfs none /run && mkdir /run/netns && ip link set lo up");
+        self.run(
+            "mount -t tmpfs none /run && mkdir /run/netns /run/frr && chown frr:frr /run/frr && ip link set lo up",
+        );
         self.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
         self.run(&format!("mkdir {dir}/vty {dir}/ns && chown frr:frr {dir} {dir}/vty"));
-        for daemon in DAEMONS {
+        for daemon in self.dialect().daemons() {
             self.run_daemon(daemon);
         }
     }
 
-    fn run_daemon(&mut self, daemon: &str) {
+    fn dialect(&mut self) -> Dialect {
+        let version = self.run(&format!("{FRR}/zebra --version"));
+        Dialect::of(&FrrVersion::parse(&version).unwrap())
+    }
+
+    fn run_daemon(&mut self, daemon: Daemon) {
         let dir = self.directory.path().display().to_string();
-        let more = match daemon {
-            "zebra" => "-n".to_owned(),
-            "bfdd" => format!("--bfdctl {dir}/bfdd.sock"),
-            _ => String::new(),
-        };
+        let dialect = self.dialect();
+        let mut more = dialect.mode_argument(daemon, VrfMode::Netns).unwrap_or_default().to_owned();
+        if !dialect.without_file.contains(&daemon) {
+            more += " -f /dev/null";
+        }
+        if daemon == Daemon::Bfdd {
+            more.extend([" --bfdctl ", &dir, "/bfdd.sock"]);
+        }
         self.run(&format!(
-            "{FRR}/{daemon} -u frr -g frr -f /dev/null --vty_socket {dir}/vty -i {dir}/{daemon}.pid \
-             -z {dir}/zserv.api -P 0 --log file:{dir}/{daemon}.log {more} </dev/null >/dev/null 2>{dir}/{daemon}.err &"
+            "{FRR}/{daemon} -u frr -g frr --vty_socket {dir}/vty -i {dir}/{daemon}.pid -z {dir}/zserv.api -P 0 \
+             --log file:{dir}/{daemon}.log {more} </dev/null >/dev/null 2>{dir}/{daemon}.err &"
         ));
-        self.await_listening(daemon);
+        self.await_listening(daemon.name());
     }
 
     /// The file is there before somebody listens: connect to know.
@@ -126,7 +160,7 @@ impl Router {
     }
 
     /// Kills a daemon and starts it anew.
-    pub fn restart(&mut self, daemon: &str) {
+    pub fn restart(&mut self, daemon: Daemon) {
         let dir = self.directory.path().display().to_string();
         self.run(&format!("kill -9 $(cat {dir}/{daemon}.pid) && rm {dir}/vty/{daemon}.vty"));
         self.run_daemon(daemon);

@@ -3,9 +3,10 @@
 //! In: a node. Out: the daemons that /etc/frr/daemons of the node asks for, with /etc/frr/frr.conf loaded. It must not
 //! decide what runs or how it is configured: these two files do.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::image::RootFs;
 use crate::node::{Node, NodeError};
 
 /// The shell library with which FRR's own service script and container image start the daemons.
@@ -27,6 +28,7 @@ log_success_msg() { :; }
 log_warning_msg() { echo "$*"; }
 log_failure_msg() { echo "$*"; failed=yes; }
 install -d -o frr -g frr /run/frr /var/log/frr
+[ ! -d /var/lib/frr ] || chown frr:frr /var/lib/frr
 . /usr/lib/frr/frrcommon.sh
 said=$(mktemp)
 "#;
@@ -34,9 +36,30 @@ const START: &str = r#"all_start >"$said" 2>&1 </dev/null || failed=yes"#;
 const STOP: &str = r#"all_stop >"$said" 2>&1 </dev/null || failed=yes"#;
 const END: &str = r#"[ -z "$failed" ] || cat "$said"; rm "$said"; [ -z "$failed" ]"#;
 
-/// Whether FRR is installed on the machine.
-pub fn installed() -> bool {
-    Path::new(FRR_COMMON).exists()
+/// The release that all FRR nodes and all cluster nodes run whatever their image says, if there is one.
+pub const EVERYWHERE: &str = "PEROUTER_LAB_FRR";
+
+/// Where `make lab-frr10` puts the root file system of Debian trixie with FRR 10.3.
+pub fn trixie() -> PathBuf {
+    let cache = || std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map_or_else(|| "/root".into(), PathBuf::from).join(".cache");
+    let made = || cache().unwrap_or_else(home).join("perouter/frr10");
+    std::env::var_os("PEROUTER_FRR10_ROOT").map_or_else(made, PathBuf::from)
+}
+
+/// The root that [`EVERYWHERE`] asks for; the variable's value when there is no such root.
+pub fn everywhere() -> Result<Option<RootFs>, String> {
+    match std::env::var(EVERYWHERE).unwrap_or_default().as_str() {
+        "" => Ok(None),
+        "8.4" => Ok(Some(RootFs::Host)),
+        "10.3" => Ok(Some(RootFs::Trixie)),
+        other => Err(other.to_owned()),
+    }
+}
+
+/// Whether FRR is installed in a root file system.
+pub fn installed(root: &Path) -> bool {
+    root.join(FRR_COMMON.trim_start_matches('/')).exists()
 }
 
 /// Starts the daemons; returns when all listen and have their configuration.

@@ -15,10 +15,12 @@ pub struct Image {
 }
 
 /// The root file system of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RootFs {
     /// The machine's own, with the private directories of [`crate::rootfs`] over it.
     Host,
+    /// One of Debian trixie, which has FRR 10.3, likewise: see [`crate::frr::trixie`].
+    Trixie,
 }
 
 /// What runs in a node by itself.
@@ -53,13 +55,21 @@ impl Image {
         } else {
             return None;
         };
-        Some(Self { name: name.to_owned(), rootfs: RootFs::Host, program })
+        Some(Self { name: name.to_owned(), rootfs: rootfs(name, program), program })
     }
 
     /// Every repository that [`Image::named`] takes.
     pub fn known() -> String {
         FRR.iter().chain(&TOOLBOX).copied().collect::<Vec<_>>().join(", ")
     }
+}
+
+/// FRR 10.3 is played by FRR 10.3, every other release by that of the machine.
+fn rootfs(name: &str, program: Program) -> RootFs {
+    let name = name.split_once('@').map_or(name, |(before, _)| before);
+    let tag = name.strip_prefix(without_tag(name)).unwrap_or_default().trim_start_matches(':');
+    let is_10_3 = tag == "10.3" || tag.starts_with("10.3.");
+    if program == Program::Frr && is_10_3 { RootFs::Trixie } else { RootFs::Host }
 }
 
 /// `quay.io/frrouting/frr:9.1.0@sha256:…` → `quay.io/frrouting/frr`; a port of the registry is no tag.
@@ -87,6 +97,20 @@ mod tests {
         ];
         for (name, program) in table {
             assert_eq!(Image::named(name).map(|image| image.program), program, "{name}");
+        }
+    }
+
+    #[test]
+    fn frr_10_3_has_a_root_of_its_own() {
+        let table = [
+            ("quay.io/frrouting/frr:10.3.1", RootFs::Trixie),
+            ("quay.io/frrouting/frr:10.3@sha256:00", RootFs::Trixie),
+            ("quay.io/frrouting/frr:10.30", RootFs::Host),
+            ("quay.io/frrouting/frr:9.1.0", RootFs::Host),
+            ("nicolaka/netshoot:10.3", RootFs::Host),
+        ];
+        for (name, rootfs) in table {
+            assert_eq!(Image::named(name).map(|image| image.rootfs), Some(rootfs), "{name}");
         }
     }
 }

@@ -59,6 +59,17 @@ pub enum LabError {
         /// The source.
         path: PathBuf,
     },
+    /// There is no such root for all nodes.
+    #[error("PEROUTER_LAB_FRR={0}: use 8.4 or 10.3")]
+    Release(String),
+    /// The root of an image is not there.
+    #[error("node `{node}` runs FRR 10.3, which is not in {}; make it: make lab-frr10", root.display())]
+    NoTrixie {
+        /// The node.
+        node: NodeName,
+        /// Where it should be.
+        root: PathBuf,
+    },
     /// FRR is not installed.
     #[error("node `{0}` runs FRR, which this machine does not have; install it: apt-get install frr")]
     NoFrr(NodeName),
@@ -103,12 +114,13 @@ pub struct Destroyed {
 impl Lab {
     /// Deploys a topology: namespaces, links, FRR, `exec`. What it made is taken away again if any of it fails.
     pub fn deploy(topology: &Topology) -> Result<Self, LabError> {
-        preflight(topology)?;
+        let everywhere = frr::everywhere().map_err(LabError::Release)?;
+        preflight(topology, everywhere)?;
         let running = holder::find().iter().any(|holder| holder.lab == topology.lab.as_str());
         if running || !state::claim(&topology.lab, &Record::of(topology))? {
             return Err(LabError::Exists(topology.lab.clone()));
         }
-        let deployed = bring_up(topology);
+        let deployed = bring_up(topology, everywhere);
         if deployed.is_err() {
             destroy(&topology.lab)?;
         }
@@ -205,7 +217,7 @@ pub fn destroy(name: &LabName) -> Result<Destroyed, LabError> {
     Ok(Destroyed { nodes: holders.len(), namespaces })
 }
 
-fn preflight(topology: &Topology) -> Result<(), LabError> {
+fn preflight(topology: &Topology, everywhere: Option<RootFs>) -> Result<(), LabError> {
     if !geteuid().is_root() {
         return Err(LabError::NotRoot);
     }
@@ -216,20 +228,41 @@ fn preflight(topology: &Topology) -> Result<(), LabError> {
                 return Err(LabError::NoBindSource { file: topology.file.clone(), line: bind.line, path });
             }
         }
-        if program(spec) == Program::Frr && !frr::installed() {
-            return Err(LabError::NoFrr(name.clone()));
+        let rootfs = rootfs(spec, everywhere);
+        let (node, root) = (name.clone(), folder_of(rootfs));
+        match rootfs {
+            RootFs::Trixie if !frr::installed(&root) => return Err(LabError::NoTrixie { node, root }),
+            RootFs::Host if program(spec) == Program::Frr && !frr::installed(&root) => {
+                return Err(LabError::NoFrr(node));
+            }
+            RootFs::Host | RootFs::Trixie => {}
         }
     }
     Ok(())
 }
 
-fn bring_up(topology: &Topology) -> Result<Lab, LabError> {
+/// A cluster node has no image; what is installed there is ours to choose, as for every node that runs FRR.
+fn rootfs(spec: &NodeSpec, everywhere: Option<RootFs>) -> RootFs {
+    match &spec.image {
+        Some(image) if image.program == Program::Idle => image.rootfs,
+        image => everywhere.or(image.as_ref().map(|image| image.rootfs)).unwrap_or(RootFs::Host),
+    }
+}
+
+fn folder_of(rootfs: RootFs) -> PathBuf {
+    match rootfs {
+        RootFs::Host => "/".into(),
+        RootFs::Trixie => frr::trixie(),
+    }
+}
+
+fn bring_up(topology: &Topology, everywhere: Option<RootFs>) -> Result<Lab, LabError> {
     let mut nodes = Vec::new();
     let mut holders = Vec::new();
     for (name, spec) in &topology.nodes {
         let long_name = topology.long_name(name);
         let folder = state::node_folder(&topology.lab, name.as_str());
-        let root = lay_out(topology, name, spec, &folder)?;
+        let root = lay_out(topology, name, spec, &folder, rootfs(spec, everywhere))?;
         let holder = holder::start(topology.lab.as_str(), &long_name, root)
             .map_err(|source| LabError::Holder { node: long_name.clone(), source })?;
         nodes.push(Node { name: name.clone(), long_name, holder: holder.pid, folder, env: spec.env.clone() });
@@ -244,9 +277,15 @@ fn bring_up(topology: &Topology) -> Result<Lab, LabError> {
     Ok(lab)
 }
 
-fn lay_out(topology: &Topology, name: &NodeName, spec: &NodeSpec, folder: &Path) -> Result<NodeRoot, LabError> {
-    let RootFs::Host = spec.image.as_ref().map_or(RootFs::Host, |image| image.rootfs.clone());
+fn lay_out(
+    topology: &Topology,
+    name: &NodeName,
+    spec: &NodeSpec,
+    folder: &Path,
+    rootfs: RootFs,
+) -> Result<NodeRoot, LabError> {
     let root = NodeRoot {
+        system: (rootfs != RootFs::Host).then(|| folder_of(rootfs)),
         mount_point: folder.join("root"),
         log_folder: folder.join("log"),
         hosts: folder.join("hosts"),

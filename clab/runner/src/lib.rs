@@ -31,6 +31,7 @@ pub mod graph;
 pub mod holder;
 pub mod image;
 pub mod inspect;
+pub mod kubernetes;
 pub mod lab;
 pub mod metallb;
 pub mod namespace;

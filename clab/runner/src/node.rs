@@ -224,6 +224,11 @@ pub struct Background {
 }
 
 impl Background {
+    /// A process of the machine itself whose outputs go to that file.
+    pub(crate) fn of(child: Child, log: &Path) -> Self {
+        Self { child, log: log.to_owned() }
+    }
+
     /// The process as the machine numbers it.
     pub fn pid(&self) -> Pid {
         pid_of(&self.child)

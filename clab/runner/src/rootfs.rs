@@ -7,7 +7,7 @@
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
@@ -15,6 +15,8 @@ use std::path::{Component, Path, PathBuf};
 /// What a node's root has that the machine's has not.
 #[derive(Debug, Clone)]
 pub struct NodeRoot {
+    /// Root file system from which the node has its programs and their data ([`SYSTEM`]), if it is not the machine's.
+    pub system: Option<PathBuf>,
     /// Empty folder on the machine; the root is mounted there, visible to the node alone.
     pub mount_point: PathBuf,
     /// Folder on the machine that is /var/log/frr in the node.
@@ -64,6 +66,10 @@ pub enum RootError {
 /// Directories of the machine that a node does not see: it has its own.
 const PRIVATE: [&str; 7] = ["/proc", "/sys", "/run", "/etc/frr", "/etc/hosts", "/etc/hostname", "/lost+found"];
 
+/// Entries of the root that are an operating system's. All others (/dev, /tmp, where people and builds have their files)
+/// are the machine's also in a node with another system: what is run there from outside finds its files.
+const SYSTEM: [&str; 9] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "var"];
+
 const NOTHING: Option<&Path> = None;
 
 /// Lays out the root and makes it the root of the calling thread.
@@ -71,9 +77,13 @@ pub fn enter_root(root: &NodeRoot) -> Result<(), RootError> {
     mount(Some("none"), "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING)
         .map_err(|source| RootError::Mount { from: "/".into(), on: "/".into(), source })?;
     let machine = BTreeMap::from([(PathBuf::from("/"), Origin::Bound("/".into()))]);
-    let mut layout = Layout { base: root.mount_point.clone(), mounts: machine };
+    let mut layout = Layout { base: root.mount_point.clone(), mounts: machine, system: root.system.clone() };
     layout.open(Path::new("/"))?;
     layout.open(Path::new("/etc"))?;
+    if root.system.is_some() {
+        layout.make_folder(Path::new("/var/lib/frr"))?;
+        layout.private("/var/lib/frr", 0o755)?;
+    }
     for folder in ["/proc", "/sys", "/run", "/var/tmp", "/etc/frr"] {
         layout.make_folder(Path::new(folder))?;
     }
@@ -97,6 +107,8 @@ struct Layout {
     base: PathBuf,
     /// What is mounted where in the node.
     mounts: BTreeMap<PathBuf, Origin>,
+    /// Where [`SYSTEM`] comes from, if not from the machine.
+    system: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,8 +130,14 @@ impl Layout {
         let source = self.machine_path(folder);
         let mode = fs::metadata(&source).map_err(at(&source))?.permissions().mode() & 0o7777;
         self.private(folder, mode)?;
-        for entry in fs::read_dir(&source).map_err(at(&source))? {
-            let entry = entry.map_err(at(&source))?;
+        let is_root = folder == Path::new("/");
+        let mut entries = entries(&source)?;
+        if let Some(system) = self.system.clone().filter(|_| is_root) {
+            let of_system = |entry: &DirEntry| SYSTEM.iter().any(|name| entry.file_name() == *name);
+            entries.retain(|entry| !of_system(entry));
+            entries.extend(self::entries(&system)?.into_iter().filter(of_system));
+        }
+        for entry in entries {
             let path = folder.join(entry.file_name());
             if PRIVATE.iter().any(|private| Path::new(private) == path) {
                 continue;
@@ -136,7 +154,9 @@ impl Layout {
             } else {
                 File::create(&outside).map_err(at(&outside))?;
             }
-            self.bind_mount(&entry.path(), &path, false)?;
+            // Many nodes share one system, and later labs find it as it was made.
+            let shared = self.system.as_ref().is_some_and(|system| entry.path().starts_with(system));
+            self.bind_mount(&entry.path(), &path, shared)?;
         }
         Ok(())
     }
@@ -249,6 +269,10 @@ impl Layout {
             Err(_) => path,
         }
     }
+}
+
+fn entries(folder: &Path) -> Result<Vec<DirEntry>, RootError> {
+    fs::read_dir(folder).and_then(Iterator::collect).map_err(at(folder))
 }
 
 fn pivot(new_root: &Path) -> Result<(), RootError> {

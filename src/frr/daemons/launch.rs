@@ -214,11 +214,11 @@ impl Launch {
             Daemon::Zebra => {
                 // Without -r a zebra that ends takes its routes along, without -K one that starts does.
                 arguments.extend(["-r", "-K", ADOPT_ROUTES].map(Into::into));
-                arguments.extend(self.dialect.zebra_arguments(self.mode).iter().map(Into::into));
             }
             Daemon::Bgpd => arguments.extend(["-p", "179"].map(Into::into)),
             Daemon::Mgmtd | Daemon::Bfdd | Daemon::Staticd => {}
         }
+        arguments.extend(self.dialect.mode_argument(daemon, self.mode).map(Into::into));
         arguments
     }
 

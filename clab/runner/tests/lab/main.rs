@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Whether the test can run; says why not, loudly where nobody reads it.
 fn can_run() -> bool {
-    let missing = match (nix::unistd::geteuid().is_root(), perouter_lab::frr::installed()) {
+    let missing = match (nix::unistd::geteuid().is_root(), perouter_lab::frr::installed(std::path::Path::new("/"))) {
         (false, _) => "root",
         (true, false) => "FRR",
         (true, true) => return true,

@@ -1,0 +1,47 @@
+//! The programs of the control plane.
+//!
+//! In: the root of the repository. Out: their folder, or the reason why they are not there. It must not build anything:
+//! `make kubernetes-assets` does.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{KubernetesError, at};
+
+/// A folder of programs of one group of `hack/kubernetes/assets.sh`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assets {
+    folder: PathBuf,
+}
+
+impl Assets {
+    /// etcd, kube-apiserver, kube-controller-manager and kubectl.
+    pub fn control_plane(root: &Path) -> Result<Self, KubernetesError> {
+        Self::find(root, "control-plane")
+    }
+
+    /// `MetalLB`'s controller and speaker.
+    pub fn metallb(root: &Path) -> Result<Self, KubernetesError> {
+        Self::find(root, "metallb")
+    }
+
+    /// helm.
+    pub fn helm(root: &Path) -> Result<Self, KubernetesError> {
+        Self::find(root, "helm")
+    }
+
+    /// Where a program of the group is.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn find(root: &Path, group: &str) -> Result<Self, KubernetesError> {
+        let script = root.join("hack/kubernetes/assets.sh");
+        let output = Command::new(&script).args(["--find", group]).output().map_err(at(&script))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() {
+            return Ok(Self { folder: PathBuf::from(text(&output.stdout)) });
+        }
+        Err(KubernetesError::NoAssets { reason: text(&output.stderr) })
+    }
+}

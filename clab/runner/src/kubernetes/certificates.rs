@@ -1,0 +1,42 @@
+//! Keys and certificates of one control plane, made anew for each.
+//!
+//! In: a folder and the API server's addresses. Out: `ca.crt`, `server.crt`, `server.key`, `service-account.key` in it.
+//! It must not outlive the control plane: all of it is good for two days.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::Command;
+
+use super::{KubernetesError, at};
+
+const NEW_KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+
+pub(super) fn make(folder: &Path, addresses: &[IpAddr]) -> Result<(), KubernetesError> {
+    let mut names = "subjectAltName=DNS:kubernetes.default.svc".to_owned();
+    for address in addresses {
+        let _ = write!(names, ",IP:{address}");
+    }
+    let authority = ["-subj", "/CN=lab", "-keyout", "ca.key", "-out", "ca.crt", "-days", "2"];
+    openssl(folder, &[&["req", "-x509"], &NEW_KEY[..], &authority].concat())?;
+    let server = [
+        &["-CA", "ca.crt", "-CAkey", "ca.key", "-subj", "/CN=kube-apiserver", "-days", "2"][..],
+        &["-keyout", "server.key", "-out", "server.crt", "-addext", &names],
+        &["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth"],
+    ];
+    openssl(folder, &[&["req", "-x509"], &NEW_KEY[..], &server.concat()].concat())?;
+    let key = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "service-account.key"];
+    openssl(folder, &key)
+}
+
+fn openssl(folder: &Path, words: &[&str]) -> Result<(), KubernetesError> {
+    let output = Command::new("openssl").args(words).current_dir(folder).output().map_err(at("openssl"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(KubernetesError::Failed {
+        command: format!("openssl {}", words.join(" ")),
+        code: output.status.to_string(),
+        said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    })
+}

@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# assets.sh [--find] GROUP: the programs of a group, built with Go from the module proxy once, outside the checkout.
+# Prints their folder. --find builds nothing: it fails, with the reason, where they are not there.
+#
+#   control-plane  etcd, kube-apiserver, kube-controller-manager, kubectl; KUBEBUILDER_ASSETS is used if all are in it
+#   metallb        controller and speaker of MetalLB
+#   helm           helm
+#
+# Versions are pinned in GROUP/go.mod beside this file, every module by its hash in GROUP/go.sum.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+build=1
+if [ "${1:-}" = --find ]; then
+  build=0
+  shift
+fi
+group=${1:?usage: assets.sh [--find] control-plane|metallb|helm}
+
+# version MODULE: as go.mod has it.
+version() { awk -v module="$1" '$1 == module && $2 ~ /^v/ { print $2; exit }' "$here/$group/go.mod"; }
+
+stamp=
+case $group in
+control-plane)
+  kubernetes=$(version k8s.io/kubernetes) minor=${kubernetes#v1.}
+  stamp="-X k8s.io/component-base/version.gitVersion=$kubernetes -X k8s.io/component-base/version.gitMajor=1"
+  stamp+=" -X k8s.io/component-base/version.gitMinor=${minor%%.*}"
+  key=kubernetes-$kubernetes-etcd-$(version go.etcd.io/etcd/server/v3)
+  programs=(
+    etcd=go.etcd.io/etcd/server/v3
+    kube-apiserver=k8s.io/kubernetes/cmd/kube-apiserver
+    kube-controller-manager=k8s.io/kubernetes/cmd/kube-controller-manager
+    kubectl=k8s.io/kubernetes/cmd/kubectl
+  )
+  ;;
+metallb)
+  key=metallb-$(version go.universe.tf/metallb)
+  programs=(controller=go.universe.tf/metallb/controller speaker=go.universe.tf/metallb/speaker)
+  ;;
+helm)
+  key=helm-$(version helm.sh/helm/v4)
+  programs=(helm=helm.sh/helm/v4/cmd/helm)
+  ;;
+*)
+  echo "assets.sh: there is no group '$group'; there are control-plane, metallb, helm" >&2
+  exit 2
+  ;;
+esac
+
+# lacking FOLDER: the first program that is not there.
+lacking() {
+  local program
+  for program in "${programs[@]}"; do
+    [ -x "$1/${program%%=*}" ] || { echo "${program%%=*}" && return; }
+  done
+}
+
+if [ "$group" = control-plane ] && [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
+  lack=$(lacking "$KUBEBUILDER_ASSETS")
+  if [ -z "$lack" ]; then
+    echo "$KUBEBUILDER_ASSETS"
+    exit
+  fi
+  echo "KUBEBUILDER_ASSETS ($KUBEBUILDER_ASSETS) has no $lack: not used" >&2
+fi
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/perouter/kubernetes
+folder=$cache/$key
+if [ -z "$(lacking "$folder")" ]; then
+  echo "$folder"
+  exit
+fi
+if [ "$build" = 0 ]; then
+  echo "$group is not built ($folder): make kubernetes-assets" >&2
+  exit 3
+fi
+if ! command -v go >/dev/null; then
+  echo "$group cannot be built: no Go; install Go $(awk '$1 == "go" { print $2 }' "$here/$group/go.mod") or later, or name ready programs in KUBEBUILDER_ASSETS" >&2
+  exit 3
+fi
+
+# Whole or not at all: built aside in the same file system, then renamed. One builder at a time, others wait for it.
+mkdir -p "$cache"
+exec 9>"$cache/lock"
+flock 9
+if [ -n "$(lacking "$folder")" ]; then
+  aside=$(mktemp -d "$cache/.building.XXXXXX")
+  trap 'rm -rf "$aside"' EXIT
+  start=$SECONDS
+  echo "building $key: ${programs[*]%%=*} with $(go env GOVERSION)" >&2
+  packages=("${programs[@]#*=}")
+  (cd "$here/$group" && CGO_ENABLED=0 GOWORK=off GOTOOLCHAIN=local \
+    go build -mod=readonly -trimpath -ldflags "-s -w $stamp" -o "$aside/" "${packages[@]}") >&2
+  # Go names a program after the last part of its path that is no version.
+  [ ! -e "$aside/server" ] || mv "$aside/server" "$aside/etcd"
+  rm -rf "$folder"
+  mv "$aside" "$folder"
+  chmod 755 "$folder"
+  trap - EXIT
+  echo "built $key in $((SECONDS - start)) s" >&2
+fi
+echo "$folder"

@@ -1,0 +1,52 @@
+//! Health and metrics of the long-running processes over HTTP. In: an address, if one was asked for. Out: a listener that ends
+//! with the process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::run::RouterArgs;
+use crate::frr::daemons;
+use crate::frr::model::Daemon;
+use crate::status::http::{self, Endpoints, Readiness};
+use crate::status::metrics::Metrics;
+
+/// A controller is ready when its last pass ended well and FRR answers.
+pub async fn controller(address: Option<SocketAddr>, stop: &CancellationToken) -> anyhow::Result<Arc<Metrics>> {
+    let metrics = Arc::new(Metrics::default());
+    let asked = Arc::clone(&metrics);
+    let readiness: Readiness = Arc::new(move || {
+        let ready = asked.ready().map_err(|reason| reason.to_string());
+        Box::pin(async { ready })
+    });
+    serve(address, Endpoints { readiness, metrics: Some(Arc::clone(&metrics)) }, stop).await?;
+    Ok(metrics)
+}
+
+/// A router is ready when each of its daemons answers.
+pub async fn router(args: &RouterArgs, stop: &CancellationToken) -> anyhow::Result<()> {
+    let runtime = args.runtime.paths();
+    let all: Arc<[Daemon]> = daemons::installed(&args.frr_dir)?.into();
+    let readiness: Readiness = Arc::new(move || {
+        let (runtime, all) = (runtime.clone(), Arc::clone(&all));
+        Box::pin(async move {
+            if daemons::ready(&runtime, &all).await { Ok(()) } else { Err("a daemon does not answer".to_owned()) }
+        })
+    });
+    serve(args.http_address, Endpoints { readiness, metrics: None }, stop).await
+}
+
+async fn serve(address: Option<SocketAddr>, endpoints: Endpoints, stop: &CancellationToken) -> anyhow::Result<()> {
+    let Some(address) = address else { return Ok(()) };
+    let listener = TcpListener::bind(address).await.with_context(|| format!("listen on {address}"))?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        if let Err(error) = http::serve(listener, endpoints, stop).await {
+            tracing::error!(%error, "health and metrics are not served any more");
+        }
+    });
+    Ok(())
+}

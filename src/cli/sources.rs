@@ -1,0 +1,134 @@
+//! The sources of a controller, wired. In: the choice of the command line. Out: one channel of snapshots, on which nothing
+//! is before the first is known, and for an API source how to reach the API.
+
+use anyhow::Context;
+use kube::Client;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::options::{ApiOptions, SourceChoice, SourceOptions};
+use crate::runtime::Runtime;
+use crate::snapshot::{ApiIdentities, Snapshot};
+use crate::source::{self, SourceError, merge::merge};
+
+/// Running sources.
+pub struct Sources {
+    /// What the node shall be.
+    pub snapshots: watch::Receiver<Snapshot>,
+    /// The sources.
+    pub tasks: Vec<JoinHandle<Result<(), SourceError>>>,
+    /// The API server, if it is one of the sources.
+    pub cluster: Option<Reached>,
+}
+
+/// An API server and by what it knows us.
+pub struct Reached {
+    /// The client.
+    pub client: Client,
+    /// Name of the own Node.
+    pub node: String,
+    /// UIDs.
+    pub identities: watch::Receiver<ApiIdentities>,
+}
+
+type Task = JoinHandle<Result<(), SourceError>>;
+
+/// Starts the sources that were chosen.
+pub async fn start(
+    api: &ApiOptions,
+    options: &SourceOptions,
+    runtime: &Runtime,
+    stop: &CancellationToken,
+) -> anyhow::Result<Sources> {
+    match api.source {
+        SourceChoice::Directory => {
+            let (snapshots, task) = directory(options, options.node()?, stop)?;
+            Ok(Sources { snapshots, tasks: vec![task], cluster: None })
+        }
+        SourceChoice::Kubernetes => {
+            let (snapshots, task, cluster) = kubernetes(api, options, runtime, stop).await?;
+            Ok(Sources { snapshots, tasks: vec![task], cluster: Some(cluster) })
+        }
+        SourceChoice::Both => {
+            let (objects, of_api, cluster) = kubernetes(api, options, runtime, stop).await?;
+            let node = options.identity(cluster.node.clone(), options.node_index.unwrap_or_default());
+            let (files, of_directory) = directory(options, node, stop)?;
+            let (sender, snapshots) = watch::channel(Snapshot::default());
+            let merging = tokio::spawn(both(files, objects, options.node_index, sender));
+            Ok(Sources { snapshots, tasks: vec![of_api, of_directory, merging], cluster: Some(cluster) })
+        }
+    }
+}
+
+/// Waits for sources that were told to stop.
+pub async fn ended(tasks: Vec<Task>) -> anyhow::Result<()> {
+    for task in tasks {
+        task.await.context("source")??;
+    }
+    Ok(())
+}
+
+fn directory(
+    options: &SourceOptions,
+    node: crate::snapshot::NodeIdentity,
+    stop: &CancellationToken,
+) -> anyhow::Result<(watch::Receiver<Snapshot>, Task)> {
+    let directory = source::Directory { dir: options.config_dir.clone(), secrets: options.secrets() };
+    let first = source::dir::read(&directory.dir, &directory.secrets, &node)?;
+    let (sender, mut snapshots) = watch::channel(first);
+    snapshots.mark_changed();
+    let task = tokio::spawn(source::watch(directory, node, sender, stop.clone()));
+    Ok((snapshots, task))
+}
+
+async fn kubernetes(
+    api: &ApiOptions,
+    options: &SourceOptions,
+    runtime: &Runtime,
+    stop: &CancellationToken,
+) -> anyhow::Result<(watch::Receiver<Snapshot>, Task, Reached)> {
+    let node = options.named().context("no name of the Node: set --node-name")?;
+    let client = api.client().await?;
+    let cluster = source::kube::Cluster {
+        client: client.clone(),
+        namespace: api.watch_namespace.clone(),
+        node: node.clone(),
+        index: options.node_index,
+        kept: runtime.snapshot(),
+    };
+    let (sender, snapshots) = watch::channel(Snapshot::default());
+    let (tell, identities) = watch::channel(ApiIdentities::default());
+    let task = tokio::spawn(source::kube::watch(cluster, sender, tell, stop.clone()));
+    Ok((snapshots, task, Reached { client, node, identities }))
+}
+
+/// Sends what both sources tell together, until one of them ends.
+async fn both(
+    mut files: watch::Receiver<Snapshot>,
+    mut objects: watch::Receiver<Snapshot>,
+    index: Option<u32>,
+    sender: watch::Sender<Snapshot>,
+) -> Result<(), SourceError> {
+    let mut known = false;
+    loop {
+        tokio::select! {
+            changed = files.changed() => if changed.is_err() { return Ok(()) },
+            changed = objects.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+                known = true;
+            }
+        }
+        let api = known.then(|| objects.borrow_and_update().clone());
+        let merged = merge(&files.borrow_and_update(), api.as_ref(), index);
+        if let Some(merged) = merged {
+            sender.send_if_modified(|last| {
+                let differs = *last != merged;
+                *last = merged;
+                differs
+            });
+        }
+    }
+}

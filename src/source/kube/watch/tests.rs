@@ -1,0 +1,305 @@
+use super::super::fake::FakeApi;
+use super::*;
+use crate::api::NodeIndexSpec;
+use crate::source::kube::claim::claim;
+use serde_json::{Value, json};
+
+/// Long against [`COALESCE`], short against the time limits of a test run.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A source at work on a server of the test's own.
+struct Case {
+    api: FakeApi,
+    snapshots: watch::Receiver<Snapshot>,
+    stop: CancellationToken,
+    dir: tempfile::TempDir,
+}
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Case {
+    fn start(api: FakeApi) -> Self {
+        Self::start_in(api, tempfile::tempdir().unwrap())
+    }
+
+    fn start_in(api: FakeApi, dir: tempfile::TempDir) -> Self {
+        let cluster = Cluster {
+            client: api.client(),
+            namespace: None,
+            node: "n1".into(),
+            index: None,
+            kept: dir.path().join("snapshot.json"),
+        };
+        let (sender, snapshots) = watch::channel(Snapshot::default());
+        let stop = CancellationToken::new();
+        let token = stop.clone();
+        tokio::spawn(async move {
+            super::watch(cluster, sender, watch::channel(ApiIdentities::default()).0, token).await.unwrap();
+        });
+        Self { api, snapshots, stop, dir }
+    }
+
+    /// Waits for a snapshot of which `wanted` holds.
+    async fn until(&mut self, wanted: impl Fn(&Snapshot) -> bool) -> Snapshot {
+        let found = timeout(LIMIT, self.snapshots.wait_for(|snapshot| wanted(snapshot))).await;
+        found.expect("no such snapshot").unwrap().clone()
+    }
+
+    async fn until_vnis(&mut self, wanted: &[u32]) -> Snapshot {
+        self.until(|snapshot| vnis(snapshot) == wanted && !snapshot.node.name.is_empty()).await
+    }
+
+    /// Nothing is sent within `ms`.
+    async fn quiet(&mut self, ms: u64) {
+        self.snapshots.borrow_and_update();
+        let sent = timeout(Duration::from_millis(ms), self.snapshots.changed()).await;
+        assert!(sent.is_err(), "sent: {:?}", self.snapshots.borrow());
+    }
+
+    async fn until_counted(&self, request: &str, least: usize) {
+        let counted = async {
+            while self.api.count(request) < least {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(LIMIT, counted).await.unwrap();
+    }
+}
+
+fn vnis(snapshot: &Snapshot) -> Vec<u32> {
+    snapshot.l3vnis.iter().map(|object| object.spec.vni).collect()
+}
+
+fn l3vni(vni: u32) -> Value {
+    json!({ "spec": { "asn": 64514, "vni": vni, "vxlanport": 4789 } })
+}
+
+fn with_password(secret: &str) -> Value {
+    json!({ "spec": { "asn": 64514, "vni": 100, "vxlanport": 4789, "hostasn": 64515,
+        "localcidr": { "ipv4": "192.169.10.0/24" }, "hostSession": { "passwordSecret": { "name": secret, "key": "password" } } } })
+}
+
+fn secret(word: &str) -> Value {
+    let encoded = serde_json::to_value(k8s_openapi::ByteString(word.as_bytes().to_vec())).unwrap();
+    json!({ "data": { "password": encoded } })
+}
+
+fn server() -> FakeApi {
+    let api = FakeApi::new();
+    api.apply("nodes", "", "n1", json!({ "metadata": { "labels": { "rack": "a" } } }));
+    api.apply("l3vnis", "default", "red", l3vni(100));
+    api
+}
+
+fn word(snapshot: &Snapshot) -> Option<Result<String, String>> {
+    let word = snapshot.secrets.values().next()?;
+    Some(word.as_ref().map(|secret| secret.expose().to_owned()).map_err(Clone::clone))
+}
+
+#[tokio::test]
+async fn lists_then_follows() {
+    let mut case = Case::start(server());
+    let snapshot = case.until_vnis(&[100]).await;
+    assert_eq!((snapshot.node.index, snapshot.node.labels["rack"].as_str()), (0, "a"));
+    let red = &snapshot.l3vnis[0];
+    assert_eq!((red.generation, red.created), (1, Some(1_767_225_600)));
+    case.api.apply("l3vnis", "default", "blue", l3vni(200));
+    case.until_vnis(&[200, 100]).await;
+    case.api.apply("l3vnis", "default", "red", l3vni(101));
+    assert_eq!(case.until_vnis(&[200, 101]).await.l3vnis[1].generation, 2);
+    case.api.delete("l3vnis", "default", "blue");
+    case.until_vnis(&[101]).await;
+}
+
+#[tokio::test]
+async fn a_burst_is_one_snapshot_or_two() {
+    let mut case = Case::start(server());
+    case.until_vnis(&[100]).await;
+    let (api, mut sent) = (case.api.clone(), 0);
+    let burst = tokio::spawn(async move {
+        for vni in 1000..1200 {
+            api.apply("l3vnis", "default", &format!("v{vni}"), l3vni(vni));
+            tokio::task::yield_now().await;
+        }
+    });
+    while vnis(&case.snapshots.borrow_and_update()).len() < 201 {
+        timeout(LIMIT, case.snapshots.changed()).await.unwrap().unwrap();
+        sent += 1;
+    }
+    burst.await.unwrap();
+    assert!(sent <= 2, "{sent} snapshots");
+}
+
+#[rstest::rstest]
+#[case::as_an_event(false)]
+#[case::as_a_status(true)]
+#[tokio::test]
+async fn an_expired_watch_lists_again(#[case] gone_as_status: bool) {
+    let mut case = Case::start(server());
+    case.until_vnis(&[100]).await;
+    case.until_counted("WATCH l3vnis", 1).await;
+    case.api.compact(gone_as_status);
+    case.api.apply("l3vnis", "default", "blue", l3vni(200));
+    case.api.compact(gone_as_status);
+    case.until_vnis(&[200, 100]).await;
+    case.api.apply("l3vnis", "default", "green", l3vni(300));
+    case.until_vnis(&[200, 300, 100]).await;
+    assert!(case.api.count("LIST l3vnis") >= 2);
+}
+
+#[tokio::test]
+async fn a_list_in_progress_deletes_nothing() {
+    let mut case = Case::start(server());
+    case.until_vnis(&[100]).await;
+    case.until_counted("WATCH l3vnis", 1).await;
+    case.api.set_gate(false);
+    case.api.compact(false);
+    case.until_counted("LIST l3vnis", 2).await;
+    case.api.delete("l3vnis", "default", "red");
+    case.quiet(300).await;
+    assert_eq!(vnis(&case.snapshots.borrow()), [100]);
+    case.api.set_gate(true);
+    case.until_vnis(&[]).await;
+}
+
+#[tokio::test]
+async fn nothing_is_sent_before_every_list_is_complete() {
+    let api = server();
+    api.set_gate(false);
+    let mut case = Case::start(api);
+    case.quiet(1500).await;
+    case.api.set_gate(true);
+    case.until_vnis(&[100]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_changes_nothing() {
+    let mut case = Case::start(server());
+    case.until_vnis(&[100]).await;
+    case.api.set_down(true);
+    case.quiet(800).await;
+    case.api.apply("l3vnis", "default", "blue", l3vni(200));
+    case.api.set_down(false);
+    case.until_vnis(&[200, 100]).await;
+}
+
+#[tokio::test]
+async fn the_last_snapshot_serves_a_start_without_server() {
+    let mut case = Case::start(server());
+    let before = case.until_vnis(&[100]).await;
+    case.stop.cancel();
+    case.api.set_down(true);
+    let dir = std::mem::replace(&mut case.dir, tempfile::tempdir().unwrap());
+    let mut again = Case::start_in(case.api.clone(), dir);
+    assert_eq!(again.until_vnis(&[100]).await, before);
+    again.api.apply("l3vnis", "default", "blue", l3vni(200));
+    again.api.set_down(false);
+    assert_eq!(again.until_vnis(&[200, 100]).await.node.index, 0);
+    assert_eq!(again.api.names("nodeindexes"), ["0"]);
+}
+
+#[tokio::test]
+async fn a_bad_object_is_named_and_hurts_no_other() {
+    let api = server();
+    api.apply("l3vnis", "default", "bad", json!({ "spec": { "asn": 0, "vni": 200, "surprise": true } }));
+    let mut case = Case::start(api);
+    let snapshot = case.until_vnis(&[100]).await;
+    let told: Vec<String> = snapshot.rejected.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "L3VNI default/bad: spec.asn: 0 is less than 1: use 1 to 4294967295",
+            "L3VNI default/bad: spec.surprise: is not a field: remove it or use one of asn, fromHost, hostSession, hostasn, \
+             localcidr, nodeSelector, routeTargets, toFabric, toHost, vni, vrf, vxlanport",
+        ]
+    );
+    // One that was good stays in force as it was.
+    case.api.apply("l3vnis", "default", "red", json!({ "spec": { "asn": 64514, "vni": 0 } }));
+    let snapshot = case.until(|snapshot| snapshot.rejected.len() == 3).await;
+    assert_eq!(vnis(&snapshot), [100]);
+    assert!(snapshot.rejected[2].message.ends_with("L3VNI default/red stays in force as it was"));
+}
+
+#[tokio::test]
+async fn secrets_are_watched_while_they_are_named() {
+    let api = server();
+    api.apply("l3vnis", "default", "red", with_password("bgp"));
+    let mut case = Case::start(api);
+    let missing = "Secret default/bgp does not exist: create it with the key password";
+    assert_eq!(word(&case.until_vnis(&[100]).await), Some(Err(missing.into())));
+    case.api.apply("secrets", "default", "bgp", secret("first"));
+    case.until(|snapshot| word(snapshot) == Some(Ok("first".into()))).await;
+    case.api.apply("secrets", "default", "bgp", secret("second\n"));
+    case.until(|snapshot| word(snapshot) == Some(Ok("second".into()))).await;
+    case.api.apply("secrets", "default", "other", secret("x"));
+    case.quiet(150).await;
+    case.api.apply("l3vnis", "default", "red", with_password("other"));
+    case.until(|snapshot| word(snapshot) == Some(Ok("x".into()))).await;
+    case.api.apply("secrets", "default", "bgp", secret("unseen"));
+    case.quiet(150).await;
+    case.api.apply("l3vnis", "default", "red", l3vni(100));
+    case.until(|snapshot| snapshot.secrets.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_secret_that_may_not_be_read_is_told() {
+    let api = server();
+    api.apply("l3vnis", "default", "red", with_password("bgp"));
+    api.forbid("secrets");
+    let mut case = Case::start(api);
+    let told = word(&case.until_vnis(&[100]).await).unwrap().unwrap_err();
+    assert!(told.starts_with("Secret default/bgp cannot be read: ") && told.contains("forbidden"), "{told}");
+}
+
+#[tokio::test]
+async fn what_does_not_concern_us_sends_nothing() {
+    let mut case = Case::start(server());
+    case.until_vnis(&[100]).await;
+    let heartbeat = json!({ "metadata": { "labels": { "rack": "a" } }, "status": { "beat": 2 } });
+    case.api.apply("nodes", "", "n1", heartbeat);
+    case.api.apply(
+        "l3vnis",
+        "default",
+        "red",
+        json!({ "metadata": { "labels": { "x": "y" } }, "spec": l3vni(100)["spec"] }),
+    );
+    case.api.cut_watches();
+    case.quiet(500).await;
+}
+
+#[tokio::test]
+async fn fifty_nodes_race_for_fifty_indexes() {
+    let api = FakeApi::new();
+    let claims = (0..50).map(|n| {
+        let claims = Api::all(api.client());
+        let node = NodeIndexSpec { node_name: format!("n{n}"), node_uid: format!("u{n}") };
+        tokio::spawn(async move { claim(&claims, &node, Wish::Lowest).await })
+    });
+    let mut indexes: Vec<u32> = futures::future::join_all(claims).await.into_iter().map(Result::unwrap).collect();
+    indexes.sort_unstable();
+    assert_eq!(indexes, (0..50).collect::<Vec<_>>());
+    let owners: std::collections::BTreeSet<String> = api
+        .objects("nodeindexes")
+        .iter()
+        .map(|claim| claim["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(owners.len(), 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_of_a_former_node_is_waited_for() {
+    let api = FakeApi::new();
+    let node = |uid: &str| NodeIndexSpec { node_name: "n1".into(), node_uid: uid.into() };
+    assert_eq!(claim(&Api::all(api.client()), &node("old"), Wish::Lowest).await, 0);
+    let claims = Api::all(api.client());
+    let again = tokio::spawn(async move { claim(&claims, &node("new"), Wish::Again(0)).await });
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(!again.is_finished());
+    // What the garbage collector does.
+    api.delete("nodeindexes", "", "0");
+    assert_eq!(again.await.unwrap(), 0);
+}

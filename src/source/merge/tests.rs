@@ -1,0 +1,64 @@
+use super::*;
+use crate::api::L3VNISpec;
+use crate::snapshot::{Kind, SecretKey};
+use crate::types::Secret;
+
+fn l3vni(name: &str, vni: u32, created: Option<i64>) -> Object<L3VNISpec> {
+    let key = ObjectRef { kind: Kind::L3VNI, namespace: "default".into(), name: name.into() };
+    let spec = serde_json::from_value(serde_json::json!({ "asn": 64514, "vni": vni })).unwrap();
+    Object { key, generation: 1, created, spec }
+}
+
+fn snapshot(index: u32, labels: &[(&str, &str)], l3vnis: Vec<Object<L3VNISpec>>) -> Snapshot {
+    let labels = labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    Snapshot { node: NodeIdentity { name: "n".into(), index, labels }, l3vnis, ..Snapshot::default() }
+}
+
+fn told(snapshot: &Snapshot) -> Vec<String> {
+    let taken = snapshot.l3vnis.iter().map(|object| format!("{} {}", object.key.name, object.spec.vni));
+    taken.chain(snapshot.rejected.iter().map(|r| format!("{:?} {}", r.reason, r.object.name))).collect()
+}
+
+#[test]
+fn directory_objects_come_first() {
+    let directory = snapshot(0, &[], vec![l3vni("red", 100, None), l3vni("x", 5, None)]);
+    let api = snapshot(7, &[], vec![l3vni("blue", 200, Some(1)), l3vni("red", 101, Some(1))]);
+    let merged = merge(&directory, Some(&api), None).unwrap();
+    assert_eq!(told(&merged), ["blue 200", "red 100", "x 5", "Conflict red"]);
+    assert_eq!(merged.node.index, 7);
+}
+
+#[test]
+fn the_directory_goes_alone_only_where_the_index_is_known() {
+    let directory = snapshot(0, &[], vec![l3vni("red", 100, None)]);
+    assert_eq!(merge(&directory, None, None), None);
+    let alone = merge(&directory, None, Some(4)).unwrap();
+    assert_eq!((told(&alone), alone.node.index), (vec!["red 100".to_owned()], 4));
+}
+
+#[test]
+fn labels_of_the_command_line_are_added_to_those_of_the_node() {
+    let directory = snapshot(0, &[("rack", "a")], vec![]);
+    let api = snapshot(1, &[("rack", "b"), ("zone", "z")], vec![]);
+    let merged = merge(&directory, Some(&api), None).unwrap();
+    let wanted = [("rack".to_owned(), "a".to_owned()), ("zone".to_owned(), "z".to_owned())].into();
+    assert_eq!(merged.node.labels, wanted);
+}
+
+#[test]
+fn a_secret_that_one_source_has_is_had() {
+    let key = SecretKey { namespace: "default".into(), name: "bgp".into(), key: "password".into() };
+    let with = |word: Result<&str, &str>| {
+        let word = word.map(|text| Secret::new(text.into())).map_err(str::to_owned);
+        Snapshot { secrets: [(key.clone(), word)].into(), ..Snapshot::default() }
+    };
+    for (directory, api, wanted) in [
+        (Ok("d"), Ok("a"), Some("d")),
+        (Err("no file"), Ok("a"), Some("a")),
+        (Ok("d"), Err("no Secret"), Some("d")),
+        (Err("no file"), Err("no Secret"), None),
+    ] {
+        let merged = merge(&with(directory), Some(&with(api)), Some(0)).unwrap();
+        assert_eq!(merged.secrets[&key].as_ref().ok().map(Secret::expose), wanted);
+    }
+}

@@ -1,0 +1,195 @@
+use super::super::model::State;
+use super::super::router_state::tests::{resource, session, status};
+use super::*;
+use crate::snapshot::{Kind, ObjectRef};
+use crate::source::kube::fake::FakeApi;
+use serde_json::Value;
+
+/// A publisher at work on a server of the test's own. Time is the test's.
+struct Case {
+    api: FakeApi,
+    statuses: watch::Sender<Option<NodeStatus>>,
+    identities: watch::Sender<ApiIdentities>,
+    stop: CancellationToken,
+}
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Case {
+    fn start() -> Self {
+        let (statuses, of_status) = watch::channel(None);
+        let (identities, known) = watch::channel(ApiIdentities::default());
+        let (api, stop) = (FakeApi::new(), CancellationToken::new());
+        tokio::spawn(publish(api.client(), "n1".into(), of_status, known, stop.clone()));
+        Self { api, statuses, identities, stop }
+    }
+
+    fn known(&self, uid: &str) {
+        let red = ObjectRef { kind: Kind::L3VNI, namespace: "default".into(), name: "red".into() };
+        let objects = [(red, "uid-red".to_owned())].into();
+        self.identities.send_replace(ApiIdentities { node_uid: Some(uid.into()), objects });
+    }
+
+    async fn tell(&self, status: NodeStatus) {
+        self.statuses.send_replace(Some(status));
+        self.seconds(5).await;
+    }
+
+    async fn seconds(&self, seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    fn object(&self) -> Value {
+        self.api.get("routernodestatuses", "", "n1").unwrap_or_default()
+    }
+
+    fn writes(&self) -> usize {
+        self.api.count("PATCH routernodestatuses/status") + self.api.count("POST routernodestatuses")
+    }
+
+    fn events(&self) -> Vec<String> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let mut events: Vec<(String, String)> = self
+            .api
+            .objects("events")
+            .iter()
+            .map(|event| {
+                let shown = [
+                    &event["type"],
+                    &event["reason"],
+                    &event["regarding"]["kind"],
+                    &event["regarding"]["name"],
+                    &event["note"],
+                ];
+                (text(&event["eventTime"]), shown.map(text).join(" "))
+            })
+            .collect();
+        events.sort();
+        events.into_iter().map(|(_, shown)| shown).collect()
+    }
+}
+
+fn good() -> NodeStatus {
+    status(vec![resource("red", State::Ready, "")], vec![session("a", true, 1)])
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_object_belongs_to_the_node() {
+    let case = Case::start();
+    case.tell(good()).await;
+    assert_eq!(case.writes(), 0);
+    case.known("uid-n1");
+    case.seconds(5).await;
+    let object = case.object();
+    assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], "uid-n1");
+    assert_eq!(object["status"]["resources"][0]["observedGeneration"], 2);
+    assert_eq!(object["status"]["sessions"]["summary"], "1/1");
+    assert!(object["status"]["observedTime"].is_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_without_a_change() {
+    let case = Case::start();
+    case.known("uid-n1");
+    case.tell(good()).await;
+    let writes = case.writes();
+    assert_eq!(writes, 2);
+    for second in 0..100 {
+        let sessions = vec![session("a", true, 1)];
+        let same = NodeStatus { observed_time: second, ..status(good().resources, sessions) };
+        case.tell(same).await;
+    }
+    // Looked after, but not written.
+    case.seconds(400).await;
+    assert_eq!(case.writes(), writes);
+    assert!(case.api.count("GET routernodestatuses") >= 2);
+    case.tell(status(vec![], vec![])).await;
+    assert_eq!(case.writes(), writes + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_writes_nothing_that_is_there() {
+    let mut case = Case::start();
+    case.known("uid-n1");
+    case.tell(good()).await;
+    let writes = case.writes();
+    let (statuses, of_status) = watch::channel(Some(good()));
+    let known = case.identities.subscribe();
+    tokio::spawn(publish(case.api.client(), "n1".into(), of_status, known, case.stop.clone()));
+    case.statuses = statuses;
+    case.tell(good()).await;
+    assert_eq!(case.writes(), writes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_are_a_second_apart() {
+    let case = Case::start();
+    case.known("uid-n1");
+    case.tell(good()).await;
+    let writes = case.writes();
+    for n in 0..100 {
+        case.statuses.send_replace(Some(NodeStatus { index: n, ..good() }));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    case.seconds(2).await;
+    let made = case.writes() - writes;
+    assert!((8..=12).contains(&made), "{made} writes in ten seconds");
+    assert_eq!(case.object()["status"]["index"], 99);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_away_gets_the_last_status() {
+    let case = Case::start();
+    case.known("uid-n1");
+    case.api.set_down(true);
+    case.tell(good()).await;
+    case.seconds(100).await;
+    case.api.set_down(false);
+    case.seconds(70).await;
+    assert_eq!(case.object()["status"]["index"], 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_made_anew_gets_an_object_of_its_own() {
+    let case = Case::start();
+    case.known("old");
+    case.tell(good()).await;
+    case.known("new");
+    case.seconds(30).await;
+    assert_eq!(case.object()["metadata"]["ownerReferences"][0]["uid"], "old");
+    // What the garbage collector does.
+    case.api.delete("routernodestatuses", "", "n1");
+    case.seconds(70).await;
+    assert_eq!(case.object()["metadata"]["ownerReferences"][0]["uid"], "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejection_recovery_and_session_loss_are_events() {
+    let case = Case::start();
+    case.known("uid-n1");
+    case.tell(good()).await;
+    assert_eq!(case.events(), Vec::<String>::new());
+    case.tell(status(vec![resource("red", State::Rejected, "no room")], vec![session("a", true, 1)])).await;
+    case.tell(status(vec![resource("red", State::Ready, "")], vec![session("a", false, 1)])).await;
+    case.tell(status(vec![resource("x", State::Rejected, "of a file")], vec![session("a", true, 2)])).await;
+    assert_eq!(
+        case.events(),
+        [
+            "Warning Rejected L3VNI red node n1: Conflict: no room",
+            "Normal Recovered L3VNI red node n1: in place",
+            "Warning SessionLost RouterNodeStatus n1 node n1: BGP session with a is not established any more",
+            "Warning Rejected RouterNodeStatus n1 node n1: L3VNI default/x: Conflict: of a file",
+            "Normal SessionUp RouterNodeStatus n1 node n1: BGP session with a is established again",
+        ]
+    );
+}
+
+#[test]
+fn a_long_note_is_cut_between_letters() {
+    assert_eq!(cut("é".repeat(600)), "é".repeat(500));
+    assert_eq!(cut("x".into()), "x");
+}

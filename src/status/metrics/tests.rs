@@ -1,0 +1,105 @@
+use super::*;
+
+fn status(text: &str) -> NodeStatus {
+    serde_saphyr::from_str(text).unwrap()
+}
+
+const STATUS: &str = "
+node: n
+index: 1
+vrfMode: netns
+frrVersion: FRRouting 8.4.4
+observedTime: 0
+ready: true
+resources:
+- {kind: L3VNI, namespace: a, name: red, state: Ready, reason: Applied, message: ''}
+- {kind: L3VNI, namespace: a, name: blue, state: Ready, reason: Applied, message: ''}
+- {kind: L3VNI, namespace: a, name: bad, state: Rejected, reason: VniTaken, message: secret-free}
+vnis:
+  100: {vrf: red, up: true, router_mac: '02:00:00:00:00:01', svi: br, in_bgp: true, rd: '1:1', import: [], export: []}
+  200: {vrf: blue, up: false, router_mac: null, svi: null, in_bgp: false, rd: null, import: [], export: []}
+sessions:
+- {vrf: null, peer: 192.0.2.1, remote_as: 1, phase: Established, since: 1, established: 2, prefixes: {l2VpnEvpn: {received: 7, sent: 3}}}
+- {vrf: red, peer: 192.0.2.3, remote_as: 1, phase: {Down: Active}, since: null, established: 0, prefixes: {ipv4Unicast: {received: 0, sent: 0}}}
+foreignLines: []
+lastChange: {kernelOps: 0, frrLines: 0, rebuilt: [], durationMs: 0}
+";
+
+fn lines(metrics: &Metrics, of: &str) -> Vec<String> {
+    let text = metrics.encode().unwrap();
+    let mut lines: Vec<_> = text.lines().filter(|line| line.starts_with(of)).map(ToOwned::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn a_status_becomes_series_and_what_is_gone_leaves_none() {
+    let metrics = Metrics::default();
+    let mut now = status(STATUS);
+    metrics.status(&now, true);
+    assert_eq!(
+        lines(&metrics, "perouter_objects"),
+        [
+            r#"perouter_objects{kind="L3VNI",state="ready",reason="Applied"} 2"#,
+            r#"perouter_objects{kind="L3VNI",state="rejected",reason="VniTaken"} 1"#,
+        ]
+    );
+    assert_eq!(
+        lines(&metrics, "perouter_session_up"),
+        [r#"perouter_session_up{vrf="",peer="192.0.2.1"} 1"#, r#"perouter_session_up{vrf="red",peer="192.0.2.3"} 0"#]
+    );
+    assert_eq!(
+        lines(&metrics, "perouter_vni_up"),
+        [r#"perouter_vni_up{vni="100",vrf="red"} 1"#, r#"perouter_vni_up{vni="200",vrf="blue"} 0"#]
+    );
+    assert_eq!(
+        lines(&metrics, "perouter_prefixes"),
+        [
+            r#"perouter_prefixes{vrf="",vni="",peer="192.0.2.1",family="l2VpnEvpn",direction="received"} 7"#,
+            r#"perouter_prefixes{vrf="",vni="",peer="192.0.2.1",family="l2VpnEvpn",direction="sent"} 3"#,
+            r#"perouter_prefixes{vrf="red",vni="100",peer="192.0.2.3",family="ipv4Unicast",direction="received"} 0"#,
+            r#"perouter_prefixes{vrf="red",vni="100",peer="192.0.2.3",family="ipv4Unicast",direction="sent"} 0"#,
+        ]
+    );
+    now.sessions.clear();
+    now.vnis.clear();
+    metrics.status(&now, true);
+    for gone in ["perouter_session_up{", "perouter_vni_up{", "perouter_prefixes{"] {
+        assert_eq!(lines(&metrics, gone), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn passes_are_counted_by_result() {
+    let metrics = Metrics::default();
+    let quiet = PassSummary::default();
+    let busy = PassSummary { kernel_ops: 3, frr_lines: 5, ..PassSummary::default() };
+    metrics.pass(&quiet, false, Duration::from_millis(1), None);
+    metrics.pass(&busy, false, Duration::from_millis(150), Some(Duration::from_millis(180)));
+    metrics.pass(&busy, true, Duration::from_millis(150), None);
+    metrics.blind_pass();
+    assert_eq!(
+        lines(&metrics, "perouter_passes_total"),
+        ["blind", "changed", "failed", "quiet"].map(|result| format!("perouter_passes_total{{result=\"{result}\"}} 1"))
+    );
+    assert_eq!(lines(&metrics, "perouter_kernel_ops_total"), ["perouter_kernel_ops_total 6"]);
+    assert_eq!(lines(&metrics, "perouter_frr_lines_total"), ["perouter_frr_lines_total 10"]);
+    assert_eq!(lines(&metrics, "perouter_pass_duration_seconds_count"), ["perouter_pass_duration_seconds_count 3"]);
+    assert_eq!(lines(&metrics, "perouter_convergence_seconds_count"), ["perouter_convergence_seconds_count 1"]);
+}
+
+#[test]
+fn ready_is_an_answering_frr_with_all_in_place() {
+    let metrics = Metrics::default();
+    assert_eq!(metrics.ready(), Err(NotReady::NoPass));
+    let good = status(STATUS);
+    metrics.status(&good, true);
+    assert_eq!(metrics.ready(), Ok(()));
+    metrics.status(&good, false);
+    assert_eq!(metrics.ready(), Err(NotReady::NoRouting));
+    metrics.status(&NodeStatus { ready: false, ..good.clone() }, true);
+    assert_eq!(metrics.ready(), Err(NotReady::NotInPlace));
+    metrics.status(&good, true);
+    metrics.blind_pass();
+    assert_eq!(metrics.ready(), Err(NotReady::NoRouting));
+}

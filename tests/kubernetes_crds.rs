@@ -1,0 +1,296 @@
+//! The definitions in front of a real API server: it takes them without a warning, refuses what their rules forbid with
+//! their messages, and judges every object as [`Schemas::judge`] does. `tests/kubernetes/refusals.txt` holds what it
+//! says, case by case; `PEROUTER_UPDATE=1` rewrites it.
+
+#![allow(clippy::unwrap_used, reason = "a test file")]
+
+mod kubernetes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use kubernetes::control_plane;
+use perouter::api::crds::Resource;
+use perouter::source::Schemas;
+use perouter_lab::kubernetes::{Kubectl, Options};
+use serde_json::{Value, json};
+
+type Case = (&'static str, Resource, String);
+
+fn named(name: &'static str, kind: Resource, object: &str, spec: &str) -> Case {
+    (name, kind, format!("{{metadata: {{name: {object}, namespace: default}}, spec: {{{spec}}}}}"))
+}
+
+/// An underlay with those fields beside the needed ones, or in place of them.
+fn underlay(name: &'static str, spec: &str) -> Case {
+    let default = |field: &str, text: &str| {
+        if spec.contains(field) { String::new() } else { format!("{text}, ") }
+    };
+    let (vtep, nics) = (default("vtepcidr", "vtepcidr: 100.65.0.0/24"), default("nics", "nics: [eth1]"));
+    named(name, Resource::Underlay, "u", &format!("asn: 64514, {vtep}{nics}{spec}"))
+}
+
+fn neighbor(name: &'static str, fields: &str) -> Case {
+    underlay(name, &format!("neighbors: [{{{fields}}}]"))
+}
+
+fn l3vni(name: &'static str, spec: &str) -> Case {
+    let subnet = if spec.contains("localcidr") { "" } else { "localcidr: {ipv4: 192.169.10.0/24}, " };
+    named(name, Resource::L3VNI, "red", &format!("asn: 64514, vni: 100, {subnet}{spec}"))
+}
+
+/// Bare of a subnet.
+fn routed(name: &'static str, spec: &str) -> Case {
+    named(name, Resource::L3VNI, "red", &format!("asn: 64514, vni: 100, {spec}"))
+}
+
+fn accepted() -> Vec<Case> {
+    vec![
+        underlay("least", ""),
+        underlay("IPv6 VTEP", "vtepcidr: '2001:db8::/64'"),
+        underlay("null is absent", "routeridcidr: null"),
+        neighbor("no keepalives", "asn: 1, address: 192.0.2.1, holdTimeSeconds: 0, keepaliveTimeSeconds: 0"),
+        neighbor("IPv4 link-local peer", "asn: 1, address: 169.254.0.1"),
+        neighbor("unnumbered", "type: external, interface: eth1, port: 1179, bfd: {}"),
+        neighbor(
+            "multihop of unknown AS",
+            "type: external, address: 192.0.2.1, ebgpMultiHop: {}, bfd: {minimumTTL: 250}",
+        ),
+        neighbor("minimum TTL of iBGP", "type: internal, address: 192.0.2.1, bfd: {minimumTTL: 250}"),
+        routed("without host session", ""),
+        l3vni("both families", "localcidr: {ipv4: 10.0.0.0/30, ipv6: 'fd00::/126'}"),
+        l3vni("host multihop", "hostasn: 1, hostSession: {multihop: {ttl: 2}, bfd: {minimumTTL: 254}}"),
+        l3vni("nothing allowed", "fromHost: {allowedPrefixes: []}, toHost: {allowedPrefixes: []}"),
+        l3vni(
+            "lengths",
+            "toHost: {allowedPrefixes: [{prefix: 10.0.0.0/8, ge: 8, le: 32}, {prefix: 'fd00::/8', le: 128}]}",
+        ),
+        l3vni("communities", "toFabric: {communities: ['0:65535', local-AS, blackhole]}"),
+        l3vni(
+            "route targets",
+            "routeTargets: {import: ['1:4294967295', '4294967295:1', '10.0.0.1:65535'], export: []}",
+        ),
+        named("a long name beside a VRF name", Resource::L3VNI, "a-name-of-seventeen.x", "asn: 1, vni: 1, vrf: red_1"),
+    ]
+}
+
+fn underlays_refused() -> Vec<Case> {
+    vec![
+        named("empty", Resource::Underlay, "u", ""),
+        underlay("VTEP pool is no prefix", "vtepcidr: 100.65.0.0"),
+        underlay("VTEP pool has host bits", "vtepcidr: 100.65.0.1/24"),
+        underlay("VTEP pool is multicast", "vtepcidr: 224.0.0.0/24"),
+        underlay("router ids of IPv6", "routeridcidr: '2001:db8::/64'"),
+        underlay("router ids with host bits", "routeridcidr: 10.0.0.1/24"),
+        underlay("no NIC", "nics: []"),
+        underlay("NIC is no name", "nics: [a/b]"),
+        underlay("NIC is loopback", "nics: [lo]"),
+        underlay("NIC twice", "nics: [eth1, eth1]"),
+        underlay("NIC name too long", "nics: [waytoolongnameofnic]"),
+        underlay("selector", "nodeSelector: {matchExpressions: [{key: a, operator: In}]}"),
+        underlay("operator", "nodeSelector: {matchExpressions: [{key: a, operator: exists}]}"),
+        underlay("restart time", "gracefulRestart: {restartTimeSeconds: 0, stalePathTimeSeconds: 4096}"),
+        underlay(
+            "same peer twice",
+            "neighbors: [{asn: 1, address: '2001:db8::1'}, {asn: 2, address: '2001:DB8:0::1'}]",
+        ),
+        underlay("unknown field", "vtepcird: 10.0.0.0/8, vtepcidr: 10.0.0.0/8"),
+        neighbor("neither asn nor type", "address: 192.0.2.1"),
+        neighbor("nowhere", "asn: 1"),
+        neighbor("AS number zero", "asn: 0, address: 192.0.2.1"),
+        neighbor("AS number in quotes", "asn: '1', address: 192.0.2.1"),
+        neighbor("type in another case", "type: Internal, address: 192.0.2.1"),
+        neighbor("peer is a prefix", "asn: 1, address: 192.0.2.1/24"),
+        neighbor("peer is multicast", "asn: 1, address: 224.0.0.5"),
+        neighbor("interface is no name", "asn: 1, interface: a/b"),
+        neighbor("interface is loopback", "asn: 1, interface: lo"),
+        neighbor("hold time alone", "asn: 1, address: 192.0.2.1, holdTimeSeconds: 9"),
+        neighbor("short hold time", "asn: 1, address: 192.0.2.1, holdTimeSeconds: 2, keepaliveTimeSeconds: 1"),
+        neighbor("long keepalive", "asn: 1, address: 192.0.2.1, holdTimeSeconds: 9, keepaliveTimeSeconds: 10"),
+        neighbor("no keepalive", "asn: 1, address: 192.0.2.1, holdTimeSeconds: 9, keepaliveTimeSeconds: 0"),
+        neighbor("unnumbered and far", "asn: 1, interface: eth1, ebgpMultiHop: {}"),
+        neighbor("internal and far", "type: internal, address: 192.0.2.1, ebgpMultiHop: {}"),
+        neighbor("own AS and far", "asn: 64514, address: 192.0.2.1, ebgpMultiHop: {}"),
+        neighbor("minimum TTL of one hop", "asn: 1, address: 192.0.2.1, bfd: {minimumTTL: 250}"),
+        neighbor("Secret is no name", "asn: 1, address: 192.0.2.1, passwordSecret: {name: A_b, key: x}"),
+        neighbor("key is no key", "asn: 1, address: 192.0.2.1, passwordSecret: {name: a, key: ../x}"),
+    ]
+}
+
+fn l3vnis_refused() -> Vec<Case> {
+    let prefixes =
+        |rules: &str| format!("fromHost: {{allowedPrefixes: [{rules}]}}, toHost: {{allowedPrefixes: [{rules}]}}");
+    vec![
+        named("name is no VRF name", Resource::L3VNI, "a-name-of-sixteen", "asn: 1, vni: 1"),
+        named("reserved name", Resource::L3VNI, "default", "asn: 1, vni: 1"),
+        routed("VRF is no name", "vrf: 1a"),
+        routed("VRF is reserved", "vrf: lo"),
+        routed("numbers", "hostasn: 0, vxlanport: 0"),
+        routed("host session without subnet", "hostSession: {}"),
+        routed("filter without subnet", "fromHost: {}"),
+        routed("filter to the host without subnet", "toHost: {}"),
+        l3vni("no family", "localcidr: {}"),
+        l3vni("the other family", "localcidr: {ipv4: 'fd00::/64', ipv6: 10.0.0.0/8}"),
+        l3vni("subnets with host bits", "localcidr: {ipv4: 10.0.0.1/24, ipv6: 'fd00::1/64'}"),
+        l3vni("multicast subnets", "localcidr: {ipv4: 224.0.0.0/24, ipv6: 'ff02::/64'}"),
+        l3vni("small subnets", "localcidr: {ipv4: 10.0.0.0/31, ipv6: 'fd00::/127'}"),
+        l3vni("iBGP multihop", "hostSession: {multihop: {}}"),
+        l3vni("minimum TTL of one hop", "hostSession: {bfd: {minimumTTL: 3}}"),
+        l3vni("keepalive alone", "hostSession: {keepaliveTimeSeconds: 3}"),
+        l3vni("short hold time", "hostSession: {holdTimeSeconds: 2, keepaliveTimeSeconds: 1}"),
+        l3vni("long keepalive", "hostSession: {holdTimeSeconds: 9, keepaliveTimeSeconds: 10}"),
+        l3vni("no keepalive", "hostSession: {holdTimeSeconds: 9, keepaliveTimeSeconds: 0}"),
+        l3vni("Secret is no name", "hostSession: {passwordSecret: {name: A_b, key: x}}"),
+        l3vni("key is no key", "hostSession: {passwordSecret: {name: a, key: ..}}"),
+        l3vni("selector", "nodeSelector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}"),
+        l3vni("allowed: short ge", &prefixes("{prefix: 10.0.0.0/8, ge: 7}")),
+        l3vni("allowed: short le", &prefixes("{prefix: 10.0.0.0/8, le: 7}")),
+        l3vni("allowed: ge over le", &prefixes("{prefix: 10.0.0.0/8, ge: 24, le: 16}")),
+        l3vni("allowed: length of IPv6", &prefixes("{prefix: 10.0.0.0/8, le: 33}")),
+        l3vni("allowed: host bits", &prefixes("{prefix: 10.0.0.1/8}")),
+        l3vni("allowed: no prefix", &prefixes("{prefix: 10.0.0.0}")),
+        l3vni("aggregate is no prefix", "toFabric: {aggregates: [{prefix: 10.0.0.0}]}"),
+        l3vni("aggregate with host bits", "toFabric: {aggregates: [{prefix: 10.0.0.1/8}]}"),
+        l3vni("aggregate twice", "toFabric: {aggregates: [{prefix: 10.0.0.0/8}, {prefix: 10.0.0.0/8}]}"),
+        l3vni("no community", "toFabric: {communities: ['65536:1']}"),
+        l3vni("no route targets", "routeTargets: {import: ['70000:70000'], export: [a]}"),
+    ]
+}
+
+/// What kubectl says of an object, on the server's judgement; empty if it is taken.
+fn asked(kubectl: &Kubectl, object: &Value) -> String {
+    let output = kubectl.feed(&["create", "--dry-run=server", "-f", "-"], &object.to_string()).unwrap();
+    assert!(!output.stderr.contains("Warning"), "{}", output.stderr);
+    assert_eq!(output.success(), output.stderr.is_empty(), "{}", output.stderr);
+    output.stderr
+}
+
+fn object((_, kind, text): &Case) -> Value {
+    let mut object: Value = serde_saphyr::from_str(text).unwrap();
+    object["apiVersion"] = json!("openpe.openperouter.github.io/v1alpha1");
+    object["kind"] = json!(format!("{kind:?}"));
+    object
+}
+
+/// Lines such as `* spec.vrf: Invalid value: "1a": is not a VRF name: …` as field and the rest.
+fn causes(text: &str) -> Vec<(String, String)> {
+    let line = |line: &str| {
+        let from = line.find("spec")?;
+        let (field, rest) = line.get(from..)?.split_once(": ")?;
+        Some((field.to_owned(), rest.to_owned()))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// Every rule of the definitions as kind, field without indices, message.
+fn rules() -> BTreeSet<(String, String, String)> {
+    fn walk(kind: &str, node: &Value, path: &str, found: &mut BTreeSet<(String, String, String)>) {
+        for rule in node["x-kubernetes-validations"].as_array().into_iter().flatten() {
+            let field = format!("{path}{}", rule["fieldPath"].as_str().unwrap_or_default());
+            let message = rule["message"].as_str().unwrap().to_owned();
+            found.insert((kind.to_owned(), field.trim_start_matches('.').to_owned(), message));
+        }
+        for (name, node) in node["properties"].as_object().into_iter().flatten() {
+            walk(kind, node, &format!("{path}.{name}"), found);
+        }
+        if let Some(items) = node.get("items") {
+            walk(kind, items, &format!("{path}[]"), found);
+        }
+    }
+    let mut found = BTreeSet::new();
+    for kind in [Resource::Underlay, Resource::L3VNI] {
+        let schema = perouter::api::crds::schema(kind).unwrap();
+        walk(&format!("{kind:?}"), &schema, "", &mut found);
+    }
+    found
+}
+
+fn without_indices(field: &str) -> String {
+    let mut text = String::new();
+    for part in field.split_inclusive('[') {
+        text.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    text
+}
+
+fn objects_of_examples() -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    for dir in fs::read_dir("examples").unwrap() {
+        let file = dir.unwrap().path().join("openpe.yaml");
+        let text = fs::read_to_string(&file).unwrap();
+        for (index, document) in text.split("\n---\n").enumerate() {
+            let object: Value = serde_saphyr::from_str(document).unwrap();
+            let ours = object["apiVersion"] == "openpe.openperouter.github.io/v1alpha1";
+            if ours {
+                found.insert(format!("{} {index}", file.display()), object);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn kustomization_names_every_definition() {
+    let text = fs::read_to_string("crds/kustomization.yaml").unwrap();
+    let kustomization: Value = serde_saphyr::from_str(&text).unwrap();
+    let mut files: Vec<String> =
+        fs::read_dir("crds").unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    files.retain(|name| name != "kustomization.yaml");
+    files.sort();
+    assert_eq!(kustomization["resources"], json!(files));
+}
+
+/// One API server for all of it: starting it takes longer than asking it.
+#[test]
+fn the_api_server_judges_as_the_directory_source_does() {
+    let Some(plane) = control_plane(Options::on_machine()) else { return };
+    let kubectl = plane.kubectl();
+    let taken = kubectl.run(&["apply", "--server-side", "-k", "crds"]).unwrap();
+    assert!(taken.success(), "{}", taken.stderr);
+    assert_eq!(taken.stderr, "", "the definitions are taken without a warning");
+    kubectl.check(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).unwrap();
+    kubectl.check(&["create", "namespace", "openperouter-system"]).unwrap();
+
+    let schemas = Schemas::new().unwrap();
+    for (name, object) in objects_of_examples() {
+        assert_eq!(asked(&kubectl, &object), "", "{name}");
+    }
+    for case in accepted() {
+        assert_eq!(asked(&kubectl, &object(&case)), "", "{}", case.0);
+        assert_eq!(schemas.judge(case.1, &object(&case)).err(), None, "{}", case.0);
+    }
+
+    let (mut table, mut rules) = (String::new(), rules());
+    for case in underlays_refused().into_iter().chain(l3vnis_refused()) {
+        let said = asked(&kubectl, &object(&case));
+        let violations = schemas.judge(case.1, &object(&case)).expect_err(case.0);
+        assert_ne!(said, "", "{}: only the directory source refuses it: {violations:?}", case.0);
+        writeln!(table, "{:?}: {}", case.1, case.0).unwrap();
+        for line in said.lines() {
+            writeln!(table, "  API server: {line}").unwrap();
+        }
+        for violation in &violations {
+            writeln!(table, "  perouter:   {}: {}", violation.field, violation.message).unwrap();
+        }
+        for (field, text) in causes(&said) {
+            let ours = violations.iter().any(|violation| violation.field == field);
+            assert!(
+                ours || text.starts_with("Required"),
+                "{}: {field} is told by the API server alone\n{table}",
+                case.0
+            );
+            let kind = format!("{:?}", case.1);
+            rules.retain(|(k, f, message)| {
+                *k != kind || *f != without_indices(&field) || !text.ends_with(message.as_str())
+            });
+        }
+    }
+    let file = Path::new("tests/kubernetes/refusals.txt");
+    if std::env::var_os("PEROUTER_UPDATE").is_some_and(|value| value == "1") {
+        fs::write(file, &table).unwrap();
+    }
+    assert_eq!(rules, BTreeSet::new(), "rules without a case");
+    assert_eq!(table, fs::read_to_string(file).unwrap(), "PEROUTER_UPDATE=1 rewrites {}", file.display());
+}
