@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use crate::frr::line::Line;
 use crate::frr::render;
@@ -19,12 +20,27 @@ fn read_case(case: &Path) -> Snapshot {
     let index = text.lines().next().and_then(|line| line.strip_prefix("# index: ")).map_or(0, |n| n.parse().unwrap());
     let scratch = tempfile::tempdir().unwrap();
     fs::write(scratch.path().join("in.yaml"), &text).unwrap();
+    let secrets = private_copy(&case.join("secrets"), scratch.path());
     let node = NodeIdentity { name: "node".into(), index, labels: [("rack".into(), "a".into())].into() };
-    let mut snapshot = crate::source::read(scratch.path(), &case.join("secrets"), &node).unwrap();
+    let mut snapshot = crate::source::read(scratch.path(), &secrets, &node).unwrap();
     for location in snapshot.rejected.iter_mut().filter_map(|r| r.location.as_mut()) {
         location.file = "in.yaml".into();
     }
     snapshot
+}
+
+/// Git keeps no modes, and a password that everybody can read is refused.
+fn private_copy(secrets: &Path, scratch: &Path) -> PathBuf {
+    let copy = scratch.join("secrets");
+    for name in fs::read_dir(secrets).into_iter().flatten().map(|entry| entry.unwrap()) {
+        fs::create_dir_all(copy.join(name.file_name())).unwrap();
+        for key in fs::read_dir(name.path()).unwrap().map(|entry| entry.unwrap().path()) {
+            let to = copy.join(name.file_name()).join(key.file_name().unwrap());
+            fs::copy(&key, &to).unwrap();
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+    copy
 }
 
 fn plan_text(plan: &Plan) -> String {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use perouter::frr::dialect::FrrVersion;
 use perouter::frr::model::Daemon;
 use perouter::frr::observe::{Phase, SessionState, VniState, VrfState};
 use perouter::frr::port::{Routing, Running};
@@ -126,6 +127,10 @@ impl Router {
         let mut routing = VtyRouting::new(self.node.file("/run/perouter/frr"), VTY_LIMIT);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(question(&mut routing))
+    }
+
+    pub fn version(&self) -> FrrVersion {
+        self.ask(async |routing| routing.version().await.unwrap())
     }
 
     pub fn vnis(&self) -> BTreeMap<Vni, VniState> {

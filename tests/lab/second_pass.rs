@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
+use perouter::frr::dialect::Dialect;
 use perouter::frr::model::{Daemon, RouterConfig};
 use perouter::frr::render;
 use perouter::frr::vty::Vty;
@@ -48,7 +49,8 @@ fn the_running_configuration_is_the_rendered_text() {
     let facts = NodeFacts { mode: router.status().unwrap().vrf_mode, nic_mtu: BTreeMap::new() };
     let planned = plan(&snapshot, &facts);
     assert_eq!(planned.rejected, []);
-    assert_eq!(lines_of_all(router), rendered(&planned.frr));
+    let dialect = Dialect::of(&router.version());
+    assert_eq!(lines_of_all(router, dialect), rendered(&planned.frr, dialect));
 }
 
 /// A line with the headers above it.
@@ -73,21 +75,30 @@ fn lines(text: &str) -> BTreeSet<Path> {
     found
 }
 
-fn rendered(config: &RouterConfig) -> BTreeMap<Daemon, BTreeSet<Path>> {
+fn rendered(config: &RouterConfig, dialect: Dialect) -> BTreeMap<Daemon, BTreeSet<Path>> {
     let mut all: BTreeMap<Daemon, BTreeSet<Path>> = BTreeMap::new();
     for ((_, daemon), text) in render::text(config).unwrap() {
         all.entry(daemon).or_default().extend(lines(&text));
     }
+    for setting in dialect.zebra_settings() {
+        all.entry(Daemon::Zebra).or_default().extend(lines(setting));
+    }
     all
 }
 
-fn lines_of_all(router: &Router) -> BTreeMap<Daemon, BTreeSet<Path>> {
+fn lines_of_all(router: &Router, dialect: Dialect) -> BTreeMap<Daemon, BTreeSet<Path>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let show = async |daemon: Daemon| {
         let socket = router.node.file(format!("/run/perouter/frr/{daemon}.vty"));
         let mut vty = Vty::connect(&socket, LIMIT).await.unwrap();
         vty.run("show running-config", LIMIT).await.unwrap().text
     };
-    let all = router.daemon_pids().into_keys().map(|daemon| (daemon, lines(&runtime.block_on(show(daemon)))));
-    all.filter(|(_, lines)| !lines.is_empty()).collect()
+    let mut all: BTreeMap<Daemon, BTreeSet<Path>> = BTreeMap::new();
+    for daemon in router.daemon_pids().into_keys() {
+        let printed = lines(&runtime.block_on(show(daemon)));
+        if !printed.is_empty() {
+            all.entry(dialect.owner(daemon)).or_default().extend(printed);
+        }
+    }
+    all
 }
