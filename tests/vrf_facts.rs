@@ -91,7 +91,7 @@ fn leaving(node: &Node, target: &str) -> usize {
             .unwrap()
     };
     let captures = ["fabric", "host-101"].map(capture);
-    std::thread::sleep(Duration::from_millis(1000));
+    std::thread::sleep(Duration::from_secs(1));
     let (family, via) = if target.contains(':') { ("-6", "2001:db8:100::1") } else { ("-4", "192.169.100.1") };
     node.host(&format!("ip {family} route replace {target} via {via} dev host-100"));
     node.host(&format!("ping {family} -c 3 -i 0.2 -W 1 {target} || true"));

@@ -1,4 +1,4 @@
-//! The metrics of one node's router. In: what passes did, and statuses. Out: OpenMetrics text, and whether the router is
+//! The metrics of one node's router. In: what passes did, and statuses. Out: `OpenMetrics` text, and whether the router is
 //! ready. Asks neither kernel nor FRR; holds no secret and no name of one.
 
 use std::collections::BTreeMap;
@@ -176,7 +176,7 @@ impl Metrics {
         *self.readiness()
     }
 
-    /// The metrics as OpenMetrics text.
+    /// The metrics as `OpenMetrics` text.
     ///
     /// # Errors
     /// Never in practice: writing to a string does not fail.

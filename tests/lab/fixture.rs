@@ -105,8 +105,8 @@ impl Setup {
 pub struct Fixture {
     pub routers: Vec<Router>,
     pub hosts: Vec<HostSide>,
-    _echoes: Vec<Echo>,
-    _servers: Vec<Server>,
+    echoes: Vec<Echo>,
+    servers: Vec<Server>,
     pub lab: ScopedLab,
     folder: TempDir,
     _turn: File,
@@ -134,7 +134,7 @@ impl Fixture {
         let router = |index: &usize| Router::new(node(index), u32::try_from(*index).unwrap(), folder.path());
         let routers = nodes.iter().map(router).collect();
         let hosts = nodes.iter().map(|index| HostSide::new(node(index), &setup.announcer)).collect();
-        Some(Self { routers, hosts, _echoes: vec![], _servers: vec![], lab, folder, _turn: turn })
+        Some(Self { routers, hosts, echoes: vec![], servers: vec![], lab, folder, _turn: turn })
     }
 
     /// Deploys, starts `perouter run`, hosts and services on these nodes, and waits until both services are reachable.
@@ -163,9 +163,9 @@ impl Fixture {
         }
         for host in &self.hosts {
             host.start().unwrap();
-            self._servers.extend(host.serve().unwrap());
+            self.servers.extend(host.serve().unwrap());
             for address in [RED, BLUE] {
-                self._echoes.push(Echo::start(host.node(), echo(address)));
+                self.echoes.push(Echo::start(host.node(), echo(address)));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Router and controller apart, as the two DaemonSets run them.
+//! Router and controller apart, as the two `DaemonSets` run them.
 
 use std::time::Duration;
 
