@@ -16,11 +16,11 @@ resources:
 - {kind: L3VNI, namespace: a, name: blue, state: Ready, reason: Applied, message: ''}
 - {kind: L3VNI, namespace: a, name: bad, state: Rejected, reason: VniTaken, message: secret-free}
 vnis:
-  100: {vrf: red, up: true, router_mac: '02:00:00:00:00:01', svi: br, in_bgp: true, rd: '1:1', import: [], export: []}
-  200: {vrf: blue, up: false, router_mac: null, svi: null, in_bgp: false, rd: null, import: [], export: []}
+  100: {vrf: red, up: true, routerMac: '02:00:00:00:00:01', svi: br, inBgp: true, rd: '1:1', import: [], export: []}
+  200: {vrf: blue, up: false, routerMac: null, svi: null, inBgp: false, rd: null, import: [], export: []}
 sessions:
-- {vrf: null, peer: 192.0.2.1, remote_as: 1, phase: Established, since: 1, established: 2, prefixes: {l2VpnEvpn: {received: 7, sent: 3}}}
-- {vrf: red, peer: 192.0.2.3, remote_as: 1, phase: {Down: Active}, since: null, established: 0, prefixes: {ipv4Unicast: {received: 0, sent: 0}}}
+- {vrf: null, peer: 192.0.2.1, remoteAs: 1, state: Established, since: 1, established: 2, prefixes: {l2VpnEvpn: {received: 7, sent: 3}}}
+- {vrf: red, peer: 192.0.2.3, remoteAs: 1, state: Active, since: null, established: 0, prefixes: {ipv4Unicast: {received: 0, sent: 0}}}
 foreignLines: []
 lastChange: {kernelOps: 0, frrLines: 0, rebuilt: [], durationMs: 0}
 ";
