@@ -246,8 +246,10 @@ async fn a_burst_is_one_snapshot_or_two(place: &Place) {
     }
     let took = start.elapsed();
     assert!(apply.await.unwrap().success());
+    // One or two; on a busy machine kubectl pauses for longer than a burst may.
+    assert!(sent <= 5, "{sent} snapshots");
     eprintln!("200 L3VNIs: {sent} snapshots within {:.1} s of kubectl's start", took.as_secs_f64());
-    place.admin.check(&["-n", NAMESPACE, "delete", "l3vni", "--all"]).unwrap();
+    place.admin.check(&["-n", NAMESPACE, "delete", "l3vni", "--all", "--wait=false"]).unwrap();
     source.until("deletion", |snapshot| snapshot.l3vnis.is_empty()).await;
 }
 
@@ -270,7 +272,7 @@ async fn a_rotated_secret_is_seen(place: &Place) {
         place.admin.apply(&secret.to_string()).unwrap();
         source.until(value, |snapshot| word(snapshot) == Some(Ok(value.to_owned()))).await;
     }
-    place.admin.check(&["-n", NAMESPACE, "delete", "l3vni", "--all"]).unwrap();
+    place.admin.check(&["-n", NAMESPACE, "delete", "l3vni", "--all", "--wait=false"]).unwrap();
     source.until("deletion", |snapshot| snapshot.l3vnis.is_empty()).await;
 }
 
@@ -343,7 +345,7 @@ async fn the_status_is_for_kubectl(place: &Place) {
     // The status of a router never concerns its configuration.
     assert!(!source.snapshots.has_changed().unwrap());
     stop.cancel();
-    place.admin.check(&["-n", NAMESPACE, "delete", "l3vni", "--all"]).unwrap();
+    place.admin.check(&["-n", NAMESPACE, "delete", "l3vni", "--all", "--wait=false"]).unwrap();
 }
 
 async fn fifty_nodes_get_fifty_indexes(place: &Place) {

@@ -23,7 +23,7 @@ use crate::snapshot::{NodeIdentity, Snapshot};
 /// Changes that come within this time of each other make one snapshot.
 pub(super) const COALESCE: Duration = Duration::from_millis(50);
 /// A burst that does not end is cut after this time.
-pub(super) const LONGEST_BURST: Duration = Duration::from_millis(500);
+const LONGEST_BURST: Duration = Duration::from_millis(500);
 /// How often the identity of the watched directories is compared.
 const TICK: Duration = Duration::from_secs(2);
 /// Everything is read again after so many ticks.

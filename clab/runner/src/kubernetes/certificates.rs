@@ -25,7 +25,8 @@ pub(super) fn make(folder: &Path, addresses: &[IpAddr]) -> Result<(), Kubernetes
         &["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth"],
     ];
     openssl(folder, &[&["req", "-x509"], &NEW_KEY[..], &server.concat()].concat())?;
-    let key = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "service-account.key"];
+    // kube-apiserver takes the public half from the traditional form (SEC 1), not from PKCS #8.
+    let key = ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "service-account.key"];
     openssl(folder, &key)
 }
 
