@@ -136,7 +136,9 @@ struct Host {
 #[derive(Debug, Subcommand)]
 enum DemoCommand {
     /// A MetalLB service of the red VNI answers a red host behind a remote leaf, and not a blue one
-    #[command(after_help = "Examples:\n  KEEP=1 perouter-lab demo metallb\n  perouter-lab demo metallb --source kubernetes")]
+    #[command(
+        after_help = "Examples:\n  KEEP=1 perouter-lab demo metallb\n  perouter-lab demo metallb --source kubernetes"
+    )]
     Metallb {
         /// Where perouter has its objects from
         #[arg(long, value_enum, default_value_t = Source::Directory)]
@@ -305,7 +307,7 @@ fn run_demo(which: DemoCommand) -> anyhow::Result<ExitCode> {
     let Err(error) = demo.run(&mut Console::new(demo.steps())) else { return Ok(ExitCode::SUCCESS) };
     let (logs, look, program) = (error.logs.display().to_string(), error.look.clone(), demo.own_program_shown());
     eprintln!("\n{:#}", anyhow::Error::from(*error));
-    eprintln!("  logs: {logs}\n  look: {program} {look}\n  down: {program} demo down");
+    eprintln!("  logs: {logs}\n  look: {program} {look}\n  down: {}", demo.down_shown());
     Ok(ExitCode::FAILURE)
 }
 

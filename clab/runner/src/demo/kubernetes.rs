@@ -20,7 +20,11 @@ pub(super) const REPLACED: &str = "real: etcd, kube-apiserver, kube-controller-m
     left out: admission webhooks, memberlist, metrics of FRR-K8s";
 
 pub(super) const INSTALLED: [Step; 4] = [
-    ("a Kubernetes API server on pe-kind-control-plane, both nodes in it", "pe-kind-control-plane -- ip address", start),
+    (
+        "a Kubernetes API server on pe-kind-control-plane, both nodes in it",
+        "pe-kind-control-plane -- ip address",
+        start,
+    ),
     ("kubectl apply -k deploy/: perouter on both nodes", "pe-kind-worker -- ip netns", install_router),
     ("MetalLB with FRR-K8s, by the manifest of its release", "pe-kind-worker -- vtysh", install_metallb),
     ("kubectl apply -f examples/metallb/", "pe-kind-worker -- ip netns", apply_example),
@@ -28,6 +32,9 @@ pub(super) const INSTALLED: [Step; 4] = [
 
 pub(super) const TOLD: [Step; 1] =
     [("kubectl get routernodestatuses", "pe-kind-worker -- ip netns exec perouter ip address", show_status)];
+
+const COLUMNS: &str =
+    "custom-columns=POD:.metadata.name,NODE:.spec.nodeName,ACCOUNT:.spec.serviceAccountName,PHASE:.status.phase";
 
 /// The link in a lab's folder to that of its control plane.
 pub(super) fn link(lab: &Path) -> PathBuf {
@@ -37,7 +44,7 @@ pub(super) fn link(lab: &Path) -> PathBuf {
 fn start(demo: &Demo, running: &mut Running) -> Result<String, StepError> {
     let programs = Programs {
         perouter: demo.perouter.clone(),
-        lab: demo.own_program.clone(),
+        lab: Some(demo.own_program.clone()),
         metallb: Some(Assets::metallb(&demo.root)?),
     };
     let nodes = NODES.into_iter().map(|name| running.lab.node(name)).collect::<Result<Vec<_>, _>>()?;
@@ -53,13 +60,13 @@ fn start(demo: &Demo, running: &mut Running) -> Result<String, StepError> {
 fn install_router(_: &Demo, running: &mut Running) -> Result<String, StepError> {
     let cluster = cluster(running)?;
     cluster.install_router()?;
-    said(&cluster.kubectl(), &["--namespace", "openperouter-system", "get", "pods", "-o", "wide"])
+    said(&cluster.kubectl(), &["--namespace", "openperouter-system", "get", "pods", "-o", COLUMNS])
 }
 
 fn install_metallb(_: &Demo, running: &mut Running) -> Result<String, StepError> {
     let cluster = cluster(running)?;
     cluster.install_metallb()?;
-    said(&cluster.kubectl(), &["--namespace", "metallb-system", "get", "pods", "-o", "wide"])
+    said(&cluster.kubectl(), &["--namespace", "metallb-system", "get", "pods", "-o", COLUMNS])
 }
 
 fn apply_example(demo: &Demo, running: &mut Running) -> Result<String, StepError> {
@@ -69,7 +76,7 @@ fn apply_example(demo: &Demo, running: &mut Running) -> Result<String, StepError
     let addresses: Vec<IpAddr> = [RED, BLUE].iter().filter_map(|address| address.parse().ok()).collect();
     let serves = |cluster: &mut Cluster| addresses.iter().all(|address| cluster.serves(*address));
     cluster.play_until("addresses and endpoints of both services", serves)?;
-    found += &said(&cluster.kubectl(), &["get", "pods,services", "--selector", "!provider", "-o", "wide"])?;
+    found += &said(&cluster.kubectl(), &["get", "services", "--selector", "!provider"])?;
     running.hosts = Some((Instance::Main, read_manifests(&folder.join("metallb.yaml"))?));
     await_nics(running)?;
     Ok(found)

@@ -349,6 +349,6 @@ fn finish(demo: &Demo, console: &mut Console, running: &Running) -> Result<(), B
             ));
         }
     }
-    console.lines(&format!("{program} demo down"));
+    console.lines(&demo.down_shown());
     Ok(())
 }

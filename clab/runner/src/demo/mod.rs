@@ -150,6 +150,12 @@ impl Demo {
         program.display().to_string()
     }
 
+    /// The command that takes the lab away, as the reader can type it.
+    pub fn down_shown(&self) -> String {
+        let name = self.name.as_ref().map_or_else(String::new, |name| format!(" --name {name}"));
+        format!("{} demo down{name}", self.own_program_shown())
+    }
+
     /// Shows the demo. A lab that an earlier one left is taken away first; on an error the lab stays for a look.
     pub fn run(&self, console: &mut Console) -> Result<(), Box<DemoError>> {
         metallb::show(self, console)

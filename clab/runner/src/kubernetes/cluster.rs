@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::kubelet::{Kubelet, Member, Programs, fed};
 use super::pod::Pod;
 use super::proxy::Proxy;
-use super::{Assets, ControlPlane, KubernetesError, Kubectl, Options, Place, at};
+use super::{Assets, ControlPlane, Kubectl, KubernetesError, Options, Place, at};
 use crate::node::Node;
 use crate::wait;
 use crate::wiring;
@@ -50,8 +50,11 @@ impl Cluster {
         let assets = Assets::control_plane(root)?;
         let first = nodes.first().ok_or_else(|| KubernetesError::NoNode { name: "of a control plane".into() })?;
         let addresses = wiring::manage(nodes)?;
-        let members: Vec<Member> =
-            nodes.iter().zip(&addresses).map(|(node, address)| Member { node: (*node).clone(), address: *address }).collect();
+        let members: Vec<Member> = nodes
+            .iter()
+            .zip(&addresses)
+            .map(|(node, address)| Member { node: (*node).clone(), address: *address })
+            .collect();
         let options = Options {
             place: Place::Node { node: (*first).clone(), address: members[0].address },
             api_server: vec![ADMISSION.to_owned()],
@@ -87,7 +90,8 @@ impl Cluster {
         self.await_pods("openperouter-system", &["router", "controller"])
     }
 
-    /// `MetalLB`'s manifest of the release with FRR-K8s but for the webhooks, and the Pods of it running.
+    /// `MetalLB`'s manifest of the release with FRR-K8s but for the webhooks and what [`widen`] corrects, and the Pods of
+    /// it running.
     pub fn install_metallb(&mut self) -> Result<(), KubernetesError> {
         let assets = self.metallb.as_ref().ok_or_else(|| KubernetesError::NoAssets { reason: "no MetalLB".into() })?;
         let path = assets.program("metallb-frr-k8s.yaml");
@@ -95,6 +99,7 @@ impl Cluster {
         let mut documents: Vec<Value> =
             serde_saphyr::from_multiple(&text).map_err(|source| KubernetesError::Yaml(Box::new(source)))?;
         documents.retain(|document| !is_webhook(document));
+        documents.iter_mut().for_each(widen);
         fed(&self.kubectl(), &["apply", "--server-side", "-f", "-"], &documents)?;
         self.established()?;
         self.await_pods("metallb-system", &["speaker", "frr-k8s-daemon"])
@@ -151,4 +156,36 @@ impl Cluster {
 fn is_webhook(document: &Value) -> bool {
     let server = document["kind"] == "Deployment" && document["metadata"]["name"] == "frr-k8s-webhook-server";
     server || document["kind"] == "ValidatingWebhookConfiguration"
+}
+
+/// Says int64 of the AS numbers, as later releases of `MetalLB` do: Kubernetes 1.37 refuses every object of a schema that
+/// has an int32 with a greater maximum.
+fn widen(document: &mut Value) {
+    match document {
+        Value::Object(fields) => {
+            let too_great =
+                fields.get("maximum").and_then(Value::as_i64).is_some_and(|most| i32::try_from(most).is_err());
+            match fields.get_mut("format") {
+                Some(format) if too_great && format == "int32" => *format = "int64".into(),
+                _ => {}
+            }
+            fields.values_mut().for_each(widen);
+        }
+        Value::Array(items) => items.iter_mut().for_each(widen),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_an_int32_with_too_great_a_maximum_is_widened() {
+        let port = json!({"format": "int32", "maximum": 16384});
+        let mut schema = json!({"properties": [{"format": "int32", "maximum": 4_294_967_295_u32}, port]});
+        widen(&mut schema);
+        assert_eq!(schema, json!({"properties": [{"format": "int64", "maximum": 4_294_967_295_u32}, port]}));
+    }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::pod::{Container, Pod};
-use super::{Assets, ControlPlane, KubernetesError, Kubectl, at};
+use super::{Assets, ControlPlane, Kubectl, KubernetesError, at};
 use crate::frr::{self, Instance};
 use crate::node::{Background, Node};
 
@@ -33,8 +33,8 @@ pub struct Member {
 pub struct Programs {
     /// `perouter`.
     pub perouter: PathBuf,
-    /// This program; web servers are processes of it.
-    pub lab: PathBuf,
+    /// This program, if web servers shall be processes of it: otherwise they are threads and end with the [`super::Cluster`].
+    pub lab: Option<PathBuf>,
     /// `MetalLB` and FRR-K8s.
     pub metallb: Option<Assets>,
 }
@@ -225,14 +225,18 @@ impl Kubelet {
 
     fn end_gone(&mut self, plane: &ControlPlane, pods: &[Pod]) -> Result<(), KubernetesError> {
         let listed = |key: &(String, String)| pods.iter().find(|pod| pod.namespace == key.0 && pod.name == key.1);
-        let gone: Vec<_> = self.started.keys().filter(|key| listed(key).is_none_or(|pod| pod.deleted)).cloned().collect();
+        let gone: Vec<_> =
+            self.started.keys().filter(|key| listed(key).is_none_or(|pod| pod.deleted)).cloned().collect();
         for key in gone {
             let Some(mut started) = self.started.remove(&key) else { continue };
             for process in &mut started.processes {
                 process.terminate(END).map_err(at(process.log()))?;
             }
             if started.frr {
-                frr::stop(&member(&self.members, started.pod.node.as_deref().unwrap_or_default())?.node, Instance::Main)?;
+                frr::stop(
+                    &member(&self.members, started.pod.node.as_deref().unwrap_or_default())?.node,
+                    Instance::Main,
+                )?;
             }
         }
         for pod in pods.iter().filter(|pod| pod.deleted) {
@@ -248,10 +252,9 @@ impl Kubelet {
         let whole = pod.containers.len() == 1;
         let container = |container: &Container| {
             let played = whole || self.programs.of(container).is_some();
-            let state = if played { json!({"running": {}}) } else { json!({"waiting": {"reason": "NotPlayed"}}) };
             json!({
                 "name": container.name, "image": container.image, "imageID": "", "restartCount": 0,
-                "ready": played, "started": played, "state": state,
+                "ready": played, "started": played, "state": {"running": {}},
             })
         };
         let condition = |kind: &str| json!({"type": kind, "status": "True"});

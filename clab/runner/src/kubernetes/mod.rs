@@ -25,6 +25,7 @@ use std::path::PathBuf;
 
 use crate::node::NodeError;
 use crate::wait::TimedOut;
+use crate::web::WebError;
 use crate::wiring::WiringError;
 
 /// The control plane could not be started or asked.
@@ -61,6 +62,9 @@ pub enum KubernetesError {
     /// The management network could not be made.
     #[error(transparent)]
     Wiring(#[from] WiringError),
+    /// A web server could not be started.
+    #[error(transparent)]
+    Web(#[from] WebError),
     /// An answer of kubectl is no JSON.
     #[error("cannot read kubectl's answer")]
     Answer(#[source] serde_json::Error),

@@ -208,7 +208,10 @@ status: {phase: Pending}
     #[test]
     fn a_pod_says_where_it_belongs_and_what_its_containers_run() {
         let pod = pod(POD);
-        assert_eq!((pod.only.as_deref(), pod.set(), pod.account.as_deref()), (Some("worker"), "speaker", Some("speaker")));
+        assert_eq!(
+            (pod.only.as_deref(), pod.set(), pod.account.as_deref()),
+            (Some("worker"), "speaker", Some("speaker"))
+        );
         let container = &pod.containers[0];
         let environment = pod.environment(container, ADDRESS, ADDRESS).unwrap();
         let wanted = [("METALLB_BGP_TYPE", "frr-k8s"), ("METALLB_HOST", "172.20.20.3"), ("NODE_NAME", "worker")];

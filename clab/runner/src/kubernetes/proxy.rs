@@ -12,13 +12,21 @@ use super::kubelet::Member;
 use super::{KubernetesError, at};
 use crate::metallb::host_prefix;
 use crate::node::Background;
+use crate::web::{Page, Server};
 
 /// kube-proxy of all cluster nodes.
 #[derive(Debug)]
 pub struct Proxy {
-    /// This program: `web` is a subcommand of it.
-    program: PathBuf,
-    served: BTreeMap<(usize, IpAddr), Background>,
+    /// The program that `web` is a subcommand of, if web servers shall be processes.
+    program: Option<PathBuf>,
+    served: BTreeMap<(usize, IpAddr), Serving>,
+}
+
+/// What stands for the Pods of a service on one node.
+#[derive(Debug)]
+enum Serving {
+    Process(Background),
+    Thread { _server: Server },
 }
 
 /// A service that can be reached.
@@ -30,7 +38,7 @@ struct Reachable {
 }
 
 impl Proxy {
-    pub(super) fn new(program: PathBuf) -> Self {
+    pub(super) fn new(program: Option<PathBuf>) -> Self {
         Self { program, served: BTreeMap::new() }
     }
 
@@ -39,8 +47,10 @@ impl Proxy {
         let wanted = reachable(objects);
         let gone = |(_, address): &&(usize, IpAddr)| !wanted.iter().any(|service| service.address == *address);
         for key in self.served.keys().filter(gone).copied().collect::<Vec<_>>() {
-            if let Some(mut server) = self.served.remove(&key) {
-                server.kill().map_err(at(server.log()))?;
+            if let Some(serving) = self.served.remove(&key) {
+                if let Serving::Process(mut server) = serving {
+                    server.kill().map_err(at(server.log()))?;
+                }
                 members[key.0].node.check(&["ip", "address", "del", &host_prefix(key.1).to_string(), "dev", "lo"])?;
             }
         }
@@ -59,13 +69,18 @@ impl Proxy {
         self.served.keys().any(|(_, served)| *served == address)
     }
 
-    fn serve(&self, member: &Member, service: &Reachable) -> Result<Background, KubernetesError> {
+    fn serve(&self, member: &Member, service: &Reachable) -> Result<Serving, KubernetesError> {
         let (node, prefix) = (&member.node, host_prefix(service.address).to_string());
         node.check(&["ip", "address", "replace", &prefix, "dev", "lo"])?;
+        let listen = SocketAddr::new(service.address, service.port);
+        let Some(program) = &self.program else {
+            let page = Page { service: service.name.clone(), node: node.name().to_string() };
+            return Ok(Serving::Thread { _server: Server::start(node, listen, page)? });
+        };
         let log = node.log_folder().join(format!("web-{}.log", service.name));
-        let (program, listen) = (self.program.to_string_lossy(), SocketAddr::new(service.address, service.port).to_string());
+        let (program, listen) = (program.to_string_lossy(), listen.to_string());
         let words = [&*program, "web", "--listen", &listen, "--service", &service.name, "--node", node.name().as_str()];
-        Ok(node.spawn(&words, &log)?)
+        Ok(Serving::Process(node.spawn(&words, &log)?))
     }
 }
 
