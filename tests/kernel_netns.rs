@@ -255,7 +255,7 @@ fn what_has_our_mark_but_another_kind_is_replaced() {
         converge(&kernel, &wanted).await;
         node.vrf("v0", "ip link set vni100 type vxlan learning");
         node.vrf("v1", "ip link set br-pe-101 type bridge stp_state 1");
-        node.host("ip link set host-100 down name elsewhere; ip link set elsewhere up");
+        node.host("ip link set host-100 down; ip link set host-100 name elsewhere; ip link set elsewhere up");
         let observed = kernel.observe(&BTreeSet::new()).await.unwrap();
         for key in [link_key(place("v0"), Role::Vxlan, 100), link_key(place("v1"), Role::Bridge, 101)] {
             assert_eq!(observed.links[&key].kind, LinkKind::Other, "{key}");

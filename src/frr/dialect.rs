@@ -47,7 +47,7 @@ pub struct Dialect {
     pub netns_zebra_only: bool,
     /// Takes and prints zebra's configuration: the L3VNI of a VRF.
     pub zebra_config: Daemon,
-    /// Takes one line at a time: what is sent before it has answered a line of configuration is lost.
+    /// Takes one line at a time, each committed by itself: what is sent before it has answered a line is lost.
     pub line_by_line: Option<Daemon>,
     /// Daemons that have no `-f FILE`.
     pub without_file: &'static [Daemon],
