@@ -97,7 +97,9 @@ impl VtyRouting {
         let mut lines: Vec<&str> = commands.iter().map(|command| command.line.send()).collect();
         let (before, after): (&[&str], &[&str]) = match batch.mode {
             Mode::Exec => (&[], &[]),
-            Mode::Configure if gathers(dialect, daemon, batch.stage, commands.len()) => (&[CONFIGURE, GATHER], &[COMMIT, "end"]),
+            Mode::Configure if gathers(dialect, daemon, batch.stage, commands.len()) => {
+                (&[CONFIGURE, GATHER], &[COMMIT, "end"])
+            }
             Mode::Configure => (&[CONFIGURE], &["end"]),
         };
         lines.splice(0..0, before.iter().copied());

@@ -90,7 +90,8 @@ impl Router {
         }
     }
 
-    fn dialect(&mut self) -> Dialect {
+    /// How its FRR wants to be told.
+    pub fn dialect(&mut self) -> Dialect {
         let version = self.run(&format!("{FRR}/zebra --version"));
         Dialect::of(&FrrVersion::parse(&version).unwrap())
     }
