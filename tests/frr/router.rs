@@ -166,7 +166,9 @@ impl Router {
         for daemon in &daemons {
             self.run(&format!("kill -9 $(cat {dir}/{daemon}.pid) && rm {dir}/vty/{daemon}.vty"));
         }
-        daemons.into_iter().for_each(|daemon| self.run_daemon(daemon));
+        for daemon in daemons {
+            self.run_daemon(daemon);
+        }
     }
 
     /// Devices of an L3VNI in the namespace of its VRF, born there: VXLAN device, bridge, and a veth towards nothing.
