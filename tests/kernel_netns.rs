@@ -207,6 +207,12 @@ fn foreign_links_are_left_alone() {
     node.host("ip address add 198.51.100.1/24 dev host-200; ip link set host-200 up");
     node.router("ip link add br-pe-200 type bridge");
     node.router("ip link set lo up");
+    // The kernel tells the state of a link that was set up a little later.
+    let settled = |_| {
+        std::thread::sleep(Duration::from_millis(10));
+        node.host("ip -o link show dev host-200").contains("LOWERLAYERDOWN")
+    };
+    assert!((0..500).any(settled));
     let before = (node.host("ip -o address; ip -o link"), node.router("ip -o link"));
     runtime().block_on(async {
         let kernel = node.kernel().await;
