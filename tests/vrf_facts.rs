@@ -290,27 +290,32 @@ fn the_mode_of_a_running_router_is_kept(#[case] running: VrfMode, #[case] asked:
         router.daemons(running).await.ensure().await.unwrap();
         assert_eq!(std::fs::read_to_string(router.0.pid_file(perouter::frr::model::Daemon::Zebra)).unwrap(), pid);
     });
-    let run = |mode: VrfMode| {
+    let run = |command: &str, mode: VrfMode| {
         let directory = router.0.dir().join("config");
         std::fs::create_dir_all(&directory).unwrap();
         let paths = [("--run-dir", router.0.dir()), ("--netns", router.0.router_netns()), ("--config-dir", &directory)];
-        let mut command = Command::new("timeout");
-        command.args([
+        let mut process = Command::new("timeout");
+        process.args([
             "20",
             env!("CARGO_BIN_EXE_perouter"),
-            "run",
+            command,
             "--node-index",
             "0",
             "--vrf-mode",
             &mode.to_string(),
         ]);
         for (flag, path) in paths {
-            command.arg(flag).arg(path);
+            process.arg(flag).arg(path);
         }
-        command.env_remove("PEROUTER_VRF_MODE").output().unwrap()
+        process.env_remove("PEROUTER_VRF_MODE").output().unwrap()
     };
-    let output = run(asked);
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code().is_some_and(|code| code != 0 && code != 124), "{:?} {told}", output.status);
-    assert!(told.contains(&format!("runs in {running} mode and {asked} mode is asked for")), "{told}");
+    for (command, words) in [
+        ("run", format!("runs in {running} mode and {asked} mode is asked for: run `perouter cleanup` first")),
+        ("controller", format!("the router runs in {running} mode: give router and controller the same --vrf-mode")),
+    ] {
+        let output = run(command, asked);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code().is_some_and(|code| code != 0 && code != 124), "{:?} {told}", output.status);
+        assert!(told.contains(&words), "{told}");
+    }
 }

@@ -15,7 +15,7 @@ use super::observe::{self, ObserveError, SessionState, VniState, VrfState};
 use super::port::{Presence, Refusal, Routing, RoutingError, Running};
 use super::tree::{Config, Tree};
 use super::vty::{Reply, Status, Vty, VtyError};
-use crate::types::{IfName, Vni, VrfName};
+use crate::types::{IfName, Vni, VrfMode, VrfName};
 
 /// Time between two looks while waiting. zebra takes 1 to 11 ms to see a new namespace.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -36,6 +36,14 @@ impl VtyRouting {
     /// `limit` is the longest that one exchange with a daemon may take.
     pub fn new(directory: impl Into<PathBuf>, limit: Duration) -> Self {
         Self { directory: directory.into(), limit, open: BTreeMap::new(), dialect: None }
+    }
+
+    /// The VRF mode that zebra runs in; `None` where this release does not tell it.
+    ///
+    /// # Errors
+    /// Where zebra does not answer.
+    pub async fn mode(&mut self) -> Result<Option<VrfMode>, RoutingError> {
+        Ok(observe::mode(&self.ask(Daemon::Zebra, observe::SHOW_ZEBRA).await?))
     }
 
     /// The daemons whose socket is there.

@@ -29,7 +29,7 @@ fn nic(node: &Node) -> BTreeSet<String> {
 /// Processes, mounts and files of the router on a node.
 fn left_over(node: &Node) -> Vec<String> {
     let script = "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep /run/perouter; done; \
-                  grep perouter /proc/mounts; ls -d /run/perouter /run/netns/perouter 2>/dev/null; true";
+                  grep -E '/run/(netns/)?perouter' /proc/mounts; ls -d /run/perouter /run/netns/perouter 2>/dev/null; true";
     let said = node.check(&["bash", "-c", script]).unwrap();
     // The script itself names what it looks for.
     said.lines().filter(|line| !line.starts_with("bash -c")).map(str::to_owned).collect()
