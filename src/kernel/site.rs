@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use rtnetlink::packet_route::route::RouteType;
 use tokio::sync::Mutex;
 
@@ -137,7 +138,11 @@ impl Site {
                 let request = request::get_routes(family, Some(RouteType::Unreachable));
                 let routes = socket.dump(request).await.map_err(failed("routes"))?;
                 seen.unreachable.extend(unreachable_tables(family, &routes));
-                let rules = socket.dump(request::get_rules(family)).await.map_err(failed("rules"))?;
+                let rules = match socket.dump(request::get_rules(family)).await {
+                    // A kernel without rules, or without IPv6: it has no VRF devices of that family either.
+                    Err(NetlinkError::Refused { errno: Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP, .. }) => vec![],
+                    rules => rules.map_err(failed("rules"))?,
+                };
                 seen.local_last.extend(is_local_last(&rules).then_some(family));
             }
         }
