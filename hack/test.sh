@@ -3,11 +3,12 @@
 #   fast    format, clippy, layers, unit, golden, property
 #   netns   kernel, FRR and lab in netns mode with the machine's FRR
 #   frr10   FRR and lab in netns mode with FRR 10.3, in a root file system of Debian trixie
+#   kubernetes  source, status, definitions and manifests with a real etcd and kube-apiserver, built once with Go
 #   vrf     kernel, FRR and lab in vrf mode with the machine's FRR, in a guest whose kernel has VRF devices
 # Without a LEVEL, all. What a level needs and is not there is told; with CI=true it is an error.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-levels=("${@:-fast netns frr10 vrf}")
+levels=("${@:-fast netns kubernetes frr10 vrf}")
 read -ra levels <<<"${levels[*]}"
 log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
@@ -27,6 +28,7 @@ level() {
   fi
   total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed)) total_ignored=$((total_ignored + ignored))
   table+=("$(printf '%-40s %7d %7d %7d %6ds' "$name" "$passed" "$failed" "$ignored" $((SECONDS - start)))")
+  return "$rc"
 }
 
 # missing LEVEL WHAT: a level that cannot run here.
@@ -46,6 +48,7 @@ fast() {
   level "format" cargo fmt --all --check
   level "clippy" cargo clippy --quiet --workspace --all-targets -- -D warnings
   level "layers" hack/layers.sh
+  level "Helm chart" hack/helm.sh --check
   level "unit, golden, property" cargo test --workspace --lib --bins
 }
 
@@ -74,6 +77,21 @@ frr10() {
   done
 }
 
+kubernetes() {
+  local test group
+  for group in control-plane; do
+    if ! hack/kubernetes/assets.sh --find "$group" >/dev/null 2>&1 && ! command -v go >/dev/null; then
+      missing "kubernetes" "$(hack/kubernetes/assets.sh "$group" 2>&1 | tail -n 1)"
+      return
+    fi
+    level "kubernetes: build $group" hack/kubernetes/assets.sh "$group" || return
+  done
+  for test in tests/kubernetes_*.rs; do
+    test=$(basename "$test" .rs)
+    level "kubernetes: ${test#kubernetes_}" cargo test --test "$test" -- --nocapture
+  done
+}
+
 vrf() {
   local name built
   if ! command -v linux.uml >/dev/null; then
@@ -94,8 +112,8 @@ vrf() {
 
 for name in "${levels[@]}"; do
   case $name in
-    fast | netns | frr10 | vrf) $name ;;
-    *) echo "test.sh: no level $name: fast, netns, frr10, vrf" >&2; exit 2 ;;
+    fast | netns | kubernetes | frr10 | vrf) $name ;;
+    *) echo "test.sh: no level $name: fast, netns, kubernetes, frr10, vrf" >&2; exit 2 ;;
   esac
 done
 
