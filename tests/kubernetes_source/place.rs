@@ -30,7 +30,6 @@ impl Place {
     /// `None` where the programs of a control plane are missing.
     pub(crate) async fn new() -> Option<Self> {
         let start = Instant::now();
-        let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr).try_init();
         let audit = Audit::new();
         // Every second, not every five minutes: no step may need history of etcd.
         let mut flags = vec!["--etcd-compaction-interval=1s".to_owned()];
