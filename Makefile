@@ -25,8 +25,8 @@ demo-down: build ## remove what `KEEP=1 make demo-metallb` left
 	@$(BIN)/perouter-lab demo down
 
 .PHONY: test
-test: setup ## unit, golden, property, netns and lab tests (as root)
-	@hack/test.sh fast netns
+test: setup ## all tests, level by level: every VRF mode, FRR 8.4 and 10.3 (as root)
+	@hack/test.sh
 
 .PHONY: test-vrf
 test-vrf: setup ## the tests of the VRF modes on a kernel that has VRF devices (as root)

@@ -4,7 +4,7 @@ set -euo pipefail
 
 declare -A package=(
   [/usr/lib/frr/zebra]=frr [vtysh]=frr [ip]=iproute2 [ping]=iputils-ping [curl]=curl [tcpdump]=tcpdump
-  [cc]=gcc [nsenter]=util-linux [ps]=procps [linux.uml]=user-mode-linux [debootstrap]=debootstrap [openssl]=openssl
+  [cc]=gcc [nsenter]=util-linux [ps]=procps [linux.uml]=user-mode-linux [modprobe]=kmod [debootstrap]=debootstrap [openssl]=openssl
 )
 missing=()
 for tool in "${!package[@]}"; do

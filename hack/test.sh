@@ -6,12 +6,14 @@
 #   kubernetes  source, status, definitions and manifests with a real etcd and kube-apiserver, built once with Go
 #   vrf     kernel, FRR and lab in vrf mode with the machine's FRR, in a guest whose kernel has VRF devices
 # Without a LEVEL, all. What a level needs and is not there is told; with CI=true it is an error.
+# The guest of `vrf` has one CPU, so `frr10` runs beside it where both are asked for.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 levels=("${@:-fast netns kubernetes frr10 vrf}")
 read -ra levels <<<"${levels[*]}"
 log=$(mktemp -d)
-trap 'rm -rf "$log"' EXIT
+guests=
+trap '[ -z "$guests" ] || kill -- "-$guests" 2>/dev/null; rm -rf "$log"' EXIT
 status=0 total_passed=0 total_failed=0 total_ignored=0 table=()
 
 # level NAME COMMAND...: runs it, shows its output, adds its closing lines to the table.
@@ -27,7 +29,23 @@ level() {
     [ "$failed" -gt 0 ] || failed=1
   fi
   total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed)) total_ignored=$((total_ignored + ignored))
-  table+=("$(printf '%-40s %7d %7d %7d %6ds' "$name" "$passed" "$failed" "$ignored" $((SECONDS - start)))")
+  table+=("$(printf '%-40s %7d %7d %7d %6ds' "$name" "$passed" "$failed" "$ignored" "${took:-$((SECONDS - start))}")")
+  return "$rc"
+}
+
+# record NAME COMMAND...: runs it in silence, for `replay`.
+record() {
+  local name=$1 start=$SECONDS
+  shift
+  "$@" >"$log/$name.out" 2>&1
+  echo $? $((SECONDS - start)) >"$log/$name.end"
+}
+
+# replay NAME: shows what was recorded and ends as it did.
+replay() {
+  local rc
+  cat "$log/$1.out"
+  read -r rc _ <"$log/$1.end"
   return "$rc"
 }
 
@@ -72,7 +90,7 @@ frr10() {
     return
   fi
   export PEROUTER_FRR10_ROOT=$root
-  for name in frr_roundtrip lab; do
+  for name in frr_roundtrip frr_semantics lab; do
     level "netns, FRR 10.3: $name" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR=10.3 cargo test --test "$name"
   done
 }
@@ -92,27 +110,64 @@ kubernetes() {
   done
 }
 
-vrf() {
-  local name built
+vrf_tests="kernel_netns vrf_facts lab"
+
+# vrf_begin: starts the guests, one after the other.
+vrf_begin() {
+  local name
   if ! command -v linux.uml >/dev/null; then
     missing "vrf, FRR $frr" "no User-Mode Linux (apt-get install user-mode-linux)"
     return
   fi
-  for name in kernel_netns vrf_facts lab; do
-    built=$(binary "$name")
-    if [ -z "$built" ]; then
+  cargo build --quiet --bins
+  for name in $vrf_tests; do
+    if ! binary "$name" >"$log/$name.binary" || [ ! -s "$log/$name.binary" ]; then
       level "vrf, FRR $frr: $name" cargo test --no-run --test "$name"
-      continue
+      return
     fi
-    # A guest has one CPU and dear processes: it is about four times slower than the machine.
-    level "vrf, FRR $frr: $name" env PEROUTER_VRF_MODE=vrf PEROUTER_LAB_SLOWNESS="${PEROUTER_LAB_SLOWNESS-4}" \
-      hack/vm/run.sh -t 1800 -- "$built" --test-threads=1
+  done
+  # A process group of its own, to be ended whole.
+  set -m
+  (
+    for name in $vrf_tests; do
+      # A guest has one CPU and dear processes: it is about four times slower than the machine.
+      record "$name" env PEROUTER_VRF_MODE=vrf PEROUTER_LAB_SLOWNESS="${PEROUTER_LAB_SLOWNESS-4}" \
+        hack/vm/run.sh -t 2400 -- "$(cat "$log/$name.binary")" --test-threads=1
+    done
+  ) &
+  guests=$!
+  set +m
+}
+
+# vrf_end: waits for them and tells what they did.
+vrf_end() {
+  local name took
+  [ -n "$guests" ] || return 0
+  wait "$guests"
+  guests=
+  for name in $vrf_tests; do
+    read -r _ took <"$log/$name.end"
+    level "vrf, FRR $frr: $name" replay "$name"
   done
 }
 
+vrf() {
+  vrf_begin
+  vrf_end
+}
+
+# asked LEVEL: whether it is asked for.
+asked() { [[ " ${levels[*]} " == *" $1 "* ]]; }
+
 for name in "${levels[@]}"; do
   case $name in
-    fast | netns | kubernetes | frr10 | vrf) $name ;;
+    frr10)
+      if asked vrf; then vrf_begin; fi
+      frr10
+      if asked vrf; then vrf_end; fi
+      ;;
+    vrf) asked frr10 || vrf ;;
+    fast | netns | kubernetes) $name ;;
     *) echo "test.sh: no level $name: fast, netns, kubernetes, frr10, vrf" >&2; exit 2 ;;
   esac
 done

@@ -10,7 +10,7 @@ mod router;
 use std::time::{Duration, Instant};
 
 use perouter::frr::model::{
-    HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, RouterConfig, UnderlayInstance,
+    Daemon, HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, RouterConfig, UnderlayInstance,
 };
 use perouter::frr::port::{Presence, Routing};
 use perouter::frr::render::render;
@@ -138,10 +138,11 @@ fn node(host: u32, inbound: Vec<PrefixListEntry>) -> RouterConfig {
     RouterConfig { underlay: Some(underlay), vrfs: [("red".parse().unwrap(), red)].into() }
 }
 
-async fn configure(router: &Router, daemon: &str, lines: &str) {
-    let mut vty = Vty::connect(&router.socket(daemon), LIMIT).await.unwrap();
-    let lines: Vec<&str> = ["configure terminal"].into_iter().chain(lines.lines().filter(|l| !l.is_empty())).collect();
-    for (line, reply) in lines.iter().zip(vty.run_all(&lines, LIMIT).await.unwrap()) {
+async fn configure(router: &mut Router, daemon: Daemon, lines: &str) {
+    let daemon = router.dialect().told(daemon);
+    let mut vty = Vty::connect(&router.socket(daemon.name()), LIMIT).await.unwrap();
+    for line in ["configure terminal"].into_iter().chain(lines.lines().filter(|line| !line.is_empty())) {
+        let reply = vty.run(line, LIMIT).await.unwrap();
         assert!(reply.status.is_ok(), "{line}: {}", reply.text);
     }
 }
@@ -204,7 +205,7 @@ async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
     let want = render(&node(64515, everything.clone())).unwrap();
     let underlay = want.without(&perouter::frr::model::Scope::Vrf("red".parse().unwrap()));
     assert_eq!(apply::converge(&mut routing, &underlay).await.unwrap(), vec![]);
-    configure(leaf, "bgpd", LEAF).await;
+    configure(leaf, Daemon::Bgpd, LEAF).await;
     add_red(pe, &mut routing, "100.65.0.1").await;
     pe.run(
         "ip link set pe-100 netns red && ip -n red addr add 192.169.10.1/24 dev pe-100 && ip -n red link set pe-100 up",
@@ -212,9 +213,9 @@ async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
     let mut leaf_routing = leaf.routing();
     add_red(leaf, &mut leaf_routing, "100.64.0.1").await;
     assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
-    configure(leaf, "zebra", "vrf red\nvni 100\nexit-vrf").await;
-    configure(leaf, "bgpd", LEAF_RED).await;
-    configure(host, "bgpd", &HOST.replace("ASN", "64515")).await;
+    configure(leaf, Daemon::Zebra, "vrf red\nvni 100\nexit-vrf").await;
+    configure(leaf, Daemon::Bgpd, LEAF_RED).await;
+    configure(host, Daemon::Bgpd, &HOST.replace("ASN", "64515")).await;
 
     // The host's routes are in the fabric with our community, also the aggregate; what is tagged to stay stays.
     let service = until_there(leaf, "vrf red ipv4 unicast", "172.30.0.10/32", true).await;
@@ -246,7 +247,7 @@ async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
     // The same with a host of our own AS.
     let want = render(&node(64514, everything)).unwrap();
     assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
-    configure(host, "bgpd", &format!("no router bgp 64515{}", HOST.replace("ASN", "64514"))).await;
+    configure(host, Daemon::Bgpd, &format!("no router bgp 64515{}", HOST.replace("ASN", "64514"))).await;
     let outside = until_there(host, "ipv4 unicast", "10.99.1.1/32", true).await;
     assert_eq!(outside["extendedCommunity"], Value::Null);
     assert_eq!(outside["nexthops"][0]["ip"], "192.169.10.1");

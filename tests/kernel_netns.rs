@@ -207,6 +207,12 @@ fn foreign_links_are_left_alone() {
     node.host("ip address add 198.51.100.1/24 dev host-200; ip link set host-200 up");
     node.router("ip link add br-pe-200 type bridge");
     node.router("ip link set lo up");
+    // The kernel tells the state of a link that was set up a little later.
+    let settled = |_| {
+        std::thread::sleep(Duration::from_millis(10));
+        node.host("ip -o link show dev host-200").contains("LOWERLAYERDOWN")
+    };
+    assert!((0..500).any(settled));
     let before = (node.host("ip -o address; ip -o link"), node.router("ip -o link"));
     runtime().block_on(async {
         let kernel = node.kernel().await;
@@ -255,7 +261,7 @@ fn what_has_our_mark_but_another_kind_is_replaced() {
         converge(&kernel, &wanted).await;
         node.vrf("v0", "ip link set vni100 type vxlan learning");
         node.vrf("v1", "ip link set br-pe-101 type bridge stp_state 1");
-        node.host("ip link set host-100 down name elsewhere; ip link set elsewhere up");
+        node.host("ip link set host-100 down; ip link set host-100 name elsewhere; ip link set elsewhere up");
         let observed = kernel.observe(&BTreeSet::new()).await.unwrap();
         for key in [link_key(place("v0"), Role::Vxlan, 100), link_key(place("v1"), Role::Bridge, 101)] {
             assert_eq!(observed.links[&key].kind, LinkKind::Other, "{key}");

@@ -126,6 +126,35 @@ fn a_packet_of_red_to_what_only_others_know_never_leaves(#[case] target: &str, #
     });
 }
 
+/// Whether an address answers red's host.
+fn answers(node: &Node, target: &str) -> bool {
+    let (family, via) = if target.contains(':') { ("-6", "2001:db8:100::1") } else { ("-4", "192.169.100.1") };
+    node.host(&format!("ip {family} route replace {target} via {via} dev host-100"));
+    node.host(&format!("ping {family} -c 2 -i 0.2 -W 1 {target} || true")).contains(" bytes from ")
+}
+
+#[rstest]
+#[case::ipv4_vtep("100.65.0.1", Family::Ipv4)]
+#[case::ipv6_of_the_nic("2001:db8:a::1", Family::Ipv6)]
+fn the_routers_own_addresses_do_not_answer_a_vrf(#[case] target: &str, #[case] family: Family) {
+    let (true, Some(node)) = (vrf_kernel(), with_fabric()) else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let wanted = red_and_blue();
+        converge(&kernel, &wanted).await;
+        assert!(!answers(&node, target), "{}", node.router("ip rule; ip -6 rule"));
+        // As the kernel begins: table `local` before the tables of the VRFs.
+        let option = if family == Family::Ipv4 { "-4" } else { "-6" };
+        node.router(&format!("ip {option} rule add preference 0 lookup local"));
+        // In IPv6 the kernel gives no answer from there all the same.
+        assert_eq!(answers(&node, target), family == Family::Ipv4, "the ping sees an answer");
+        // And a pass takes it back.
+        assert_eq!(pass(&kernel, &wanted).await, [KernelOp::MoveLocalRule(family)]);
+        assert!(!answers(&node, target));
+        assert_eq!(node.router(&format!("ip {option} rule | grep -c local")).trim(), "1");
+    });
+}
+
 #[test]
 fn tables_and_defaults_are_those_of_the_design() {
     let (true, Some(node)) = (vrf_kernel(), Node::new()) else { return };
@@ -261,27 +290,32 @@ fn the_mode_of_a_running_router_is_kept(#[case] running: VrfMode, #[case] asked:
         router.daemons(running).await.ensure().await.unwrap();
         assert_eq!(std::fs::read_to_string(router.0.pid_file(perouter::frr::model::Daemon::Zebra)).unwrap(), pid);
     });
-    let run = |mode: VrfMode| {
+    let run = |command: &str, mode: VrfMode| {
         let directory = router.0.dir().join("config");
         std::fs::create_dir_all(&directory).unwrap();
         let paths = [("--run-dir", router.0.dir()), ("--netns", router.0.router_netns()), ("--config-dir", &directory)];
-        let mut command = Command::new("timeout");
-        command.args([
+        let mut process = Command::new("timeout");
+        process.args([
             "20",
             env!("CARGO_BIN_EXE_perouter"),
-            "run",
+            command,
             "--node-index",
             "0",
             "--vrf-mode",
             &mode.to_string(),
         ]);
         for (flag, path) in paths {
-            command.arg(flag).arg(path);
+            process.arg(flag).arg(path);
         }
-        command.env_remove("PEROUTER_VRF_MODE").output().unwrap()
+        process.env_remove("PEROUTER_VRF_MODE").output().unwrap()
     };
-    let output = run(asked);
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code().is_some_and(|code| code != 0 && code != 124), "{:?} {told}", output.status);
-    assert!(told.contains(&format!("runs in {running} mode and {asked} mode is asked for")), "{told}");
+    for (command, words) in [
+        ("run", format!("runs in {running} mode and {asked} mode is asked for: run `perouter cleanup` first")),
+        ("controller", format!("the router runs in {running} mode: give router and controller the same --vrf-mode")),
+    ] {
+        let output = run(command, asked);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code().is_some_and(|code| code != 0 && code != 124), "{:?} {told}", output.status);
+        assert!(told.contains(&words), "{told}");
+    }
 }

@@ -7,13 +7,13 @@ argument() { sed -n "s/.*\b$1=\([^ ]*\).*/\1/p" /proc/cmdline; }
 if [ "${1-}" != above ]; then
   mount -n -t proc proc /proc
   modules=$(argument perouter.modules) share=$(argument perouter.share)
-  mount -n -t hostfs -o "$modules" none /lib/modules
-  modprobe overlay
   mount -n -t tmpfs -o mode=755 none /mnt
-  mkdir /mnt/upper /mnt/work /mnt/root
+  mkdir -p /mnt/upper /mnt/work /mnt/root /mnt/first/lib/modules
+  mount -n -t hostfs -o "$modules" none /mnt/first/lib/modules
+  modprobe -d /mnt/first overlay
   mount -n -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
+  mkdir -p "/mnt/root$share" /mnt/root/lib/modules
   mount -n -t hostfs -o "$modules" none /mnt/root/lib/modules
-  mkdir -p "/mnt/root$share"
   mount -n -t hostfs -o "$share" none "/mnt/root$share"
   umount -n /proc
   cd /mnt/root || exit 1

@@ -77,6 +77,22 @@ pub fn vrf_mode(choice: ModeChoice) -> anyhow::Result<VrfMode> {
     }
 }
 
+/// The mode of a router that runs, which the choice must not contradict.
+async fn mode_of_router(choice: ModeChoice, runtime: &Runtime) -> anyhow::Result<VrfMode> {
+    let Some(running) = routing(runtime).mode().await? else { return vrf_mode(choice) };
+    let fits = match choice {
+        ModeChoice::Auto => true,
+        ModeChoice::Netns => running == VrfMode::Netns,
+        ModeChoice::Vrf => running == VrfMode::Vrf,
+    };
+    if !fits {
+        anyhow::bail!(
+            "the router runs in {running} mode: give router and controller the same --vrf-mode, or leave it out"
+        );
+    }
+    Ok(running)
+}
+
 /// Router and controller.
 pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
@@ -102,7 +118,6 @@ pub async fn router(args: RouterArgs) -> anyhow::Result<ExitCode> {
 /// The controller alone.
 pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
-    let mode = vrf_mode(args.router.vrf_mode)?;
     let runtime = args.router.runtime.paths();
     let all = daemons::installed(&args.router.frr_dir)?;
     let metrics = serve::controller(args.router.http_address, &stop).await?;
@@ -117,6 +132,7 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
             () = tokio::time::sleep(READY_POLL) => {}
         }
     }
+    let mode = mode_of_router(args.router.vrf_mode, &runtime).await?;
     control(&args, mode, &runtime, metrics, stop).await?;
     Ok(ExitCode::SUCCESS)
 }

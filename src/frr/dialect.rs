@@ -47,8 +47,12 @@ pub struct Dialect {
     pub netns_zebra_only: bool,
     /// Takes and prints zebra's configuration: the L3VNI of a VRF.
     pub zebra_config: Daemon,
-    /// Takes one line at a time: what is sent before it has answered a line of configuration is lost.
+    /// Takes one line at a time, each committed by itself: what is sent before it has answered a line is lost.
     pub line_by_line: Option<Daemon>,
+    /// In `netns` mode, the namespace of an IP-VRF that goes stays, empty, as long as zebra runs: with a namespace that goes
+    /// zebra frees the buffer for messages to the kernel that all of them share, and crashes at the next message
+    /// (frr#19232, cause and fix in the pull request frr#16765).
+    pub netns_stays: bool,
     /// Daemons that have no `-f FILE`.
     pub without_file: &'static [Daemon],
 }
@@ -59,6 +63,7 @@ const FRR_8: Dialect = Dialect {
     netns_zebra_only: true,
     zebra_config: Daemon::Zebra,
     line_by_line: None,
+    netns_stays: false,
     without_file: &[],
 };
 const FRR_10: Dialect = Dialect {
@@ -67,6 +72,7 @@ const FRR_10: Dialect = Dialect {
     netns_zebra_only: false,
     zebra_config: Daemon::Mgmtd,
     line_by_line: Some(Daemon::Mgmtd),
+    netns_stays: true,
     without_file: &[Daemon::Mgmtd, Daemon::Staticd],
 };
 

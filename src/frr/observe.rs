@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::types::{Asn, IfName, MacAddr, Vni, VrfName};
+use crate::types::{Asn, IfName, MacAddr, Vni, VrfMode, VrfName};
 
 /// FRR printed something else than the JSON that was asked for.
 #[derive(Debug, Error)]
@@ -29,6 +29,18 @@ pub const SHOW_ZEBRA_VNI: &str = "show evpn vni detail json";
 pub const SHOW_BGP_VNI: &str = "show bgp l2vpn evpn vni json";
 /// bgpd: sessions of all VRFs.
 pub const SHOW_SESSIONS: &str = "show bgp vrf all summary json";
+
+/// zebra: how it was started, among others.
+pub const SHOW_ZEBRA: &str = "show zebra";
+
+/// Reads the VRF mode of [`SHOW_ZEBRA`]: ` VRF    Namespaces` or ` VRF    l3mdev Available`.
+pub fn mode(text: &str) -> Option<VrfMode> {
+    text.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        ["VRF", "Namespaces"] => Some(VrfMode::Netns),
+        ["VRF", "l3mdev", _] => Some(VrfMode::Vrf),
+        _ => None,
+    })
+}
 
 /// Whether zebra has a VRF's device or namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

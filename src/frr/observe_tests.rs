@@ -9,6 +9,18 @@ fn show_vrf_tells_active_from_inactive() {
     assert_eq!(vrfs(text), expected.map(|(name, state)| (name.parse().unwrap(), state)).into());
 }
 
+#[rstest]
+#[case(
+    " MPLS                           Off\n VRF                            Namespaces               \n",
+    Some(VrfMode::Netns)
+)]
+#[case(" VRF                            l3mdev Available         \n ASIC offload  Unavailable\n", Some(VrfMode::Vrf))]
+#[case(" VRF                            l3mdev Unavailable       \n", Some(VrfMode::Vrf))]
+#[case(" EVPN                           Off\n", None)]
+fn show_zebra_tells_the_mode(#[case] text: &str, #[case] expected: Option<VrfMode>) {
+    assert_eq!(mode(text), expected);
+}
+
 const BGP_VNI: &str = r#"{"advertiseAllVnis":"Enabled","numVnis":1,"numL3Vnis":1,
   "100":{"vni":100,"type":"L3","inKernel":"True","originatorIp":"100.64.0.1","rd":"10.0.0.2:1",
   "importRTs":["64514:100"],"exportRTs":["64514:100"]}}"#;

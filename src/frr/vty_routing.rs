@@ -15,7 +15,7 @@ use super::observe::{self, ObserveError, SessionState, VniState, VrfState};
 use super::port::{Presence, Refusal, Routing, RoutingError, Running};
 use super::tree::{Config, Tree};
 use super::vty::{Reply, Status, Vty, VtyError};
-use crate::types::{IfName, Vni, VrfName};
+use crate::types::{IfName, Vni, VrfMode, VrfName};
 
 /// Time between two looks while waiting. zebra takes 1 to 11 ms to see a new namespace.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -36,6 +36,14 @@ impl VtyRouting {
     /// `limit` is the longest that one exchange with a daemon may take.
     pub fn new(directory: impl Into<PathBuf>, limit: Duration) -> Self {
         Self { directory: directory.into(), limit, open: BTreeMap::new(), dialect: None }
+    }
+
+    /// The VRF mode that zebra runs in; `None` where this release does not tell it.
+    ///
+    /// # Errors
+    /// Where zebra does not answer.
+    pub async fn mode(&mut self) -> Result<Option<VrfMode>, RoutingError> {
+        Ok(observe::mode(&self.ask(Daemon::Zebra, observe::SHOW_ZEBRA).await?))
     }
 
     /// The daemons whose socket is there.
@@ -92,11 +100,14 @@ impl VtyRouting {
     }
 
     async fn send(&mut self, batch: &Batch, commands: &[Command]) -> Result<Vec<Refusal>, RoutingError> {
-        let daemon = self.dialect().await?.told(batch.daemon);
+        let dialect = self.dialect().await?;
+        let daemon = dialect.told(batch.daemon);
         let mut lines: Vec<&str> = commands.iter().map(|command| command.line.send()).collect();
         let (before, after): (&[&str], &[&str]) = match batch.mode {
             Mode::Exec => (&[], &[]),
-            Mode::Configure if gathers(batch.stage, daemon, commands.len()) => (&[CONFIGURE, GATHER], &[COMMIT, "end"]),
+            Mode::Configure if gathers(dialect, daemon, batch.stage, commands.len()) => {
+                (&[CONFIGURE, GATHER], &[COMMIT, "end"])
+            }
             Mode::Configure => (&[CONFIGURE], &["end"]),
         };
         lines.splice(0..0, before.iter().copied());
@@ -123,10 +134,14 @@ const GATHER: &str = "XFRR_start_configuration";
 const COMMIT: &str = "XFRR_end_configuration";
 
 /// bgpd takes the two for a start of its own and holds back new sessions and their routes for a second or more, so there
-/// only what would take longer than that is gathered.
-fn gathers(stage: Stage, daemon: Daemon, lines: usize) -> bool {
+/// only what would take longer than that is gathered. mgmtd commits each line when it has answered it.
+fn gathers(dialect: Dialect, daemon: Daemon, stage: Stage, lines: usize) -> bool {
     const BULK: usize = 200;
-    daemon != Daemon::Bgpd || matches!(stage, Stage::Policies | Stage::Leftovers) && lines >= BULK
+    match daemon {
+        daemon if dialect.line_by_line == Some(daemon) => false,
+        Daemon::Bgpd => matches!(stage, Stage::Policies | Stage::Leftovers) && lines >= BULK,
+        _ => true,
+    }
 }
 
 /// `no router bgp` for an instance that is not there.

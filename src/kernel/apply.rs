@@ -14,7 +14,7 @@ use super::error::{NetlinkError, OpError};
 use super::live::NetlinkKernel;
 use super::model::{LinkKey, LinkKind, Netns, Sysctl};
 use super::netns::{self, NetnsError};
-use super::op::{Holder, KernelOp, NewLink};
+use super::op::{Holder, KernelOp, LOCAL_RULE, NewLink};
 use super::request;
 use super::seen::SeenLink;
 use super::site::Site;
@@ -46,6 +46,14 @@ impl NetlinkKernel {
             KernelOp::MoveNic(nic) => self.move_nic(nic).await,
             KernelOp::ReturnNic(nic) => self.return_nic(nic).await,
             KernelOp::SetSysctl { netns, sysctl, value } => self.set_sysctl(netns, *sysctl, *value).await,
+            KernelOp::MoveLocalRule(family) => {
+                let socket = self.router.socket().await?;
+                // The other way round there is a moment in which the router takes no packet for its own.
+                let last = RouteNetlinkMessage::NewRule(request::local_rule(*family, LOCAL_RULE));
+                unless(Errno::EEXIST, socket.change(last, MAKE).await)?;
+                let first = RouteNetlinkMessage::DelRule(request::local_rule(*family, 0));
+                Ok(unless(Errno::ENOENT, socket.change(first, 0).await)?)
+            }
             KernelOp::AddUnreachable(table, family) => {
                 let route = RouteNetlinkMessage::NewRoute(request::unreachable(*table, *family));
                 Ok(unless(Errno::EEXIST, self.router.socket().await?.change(route, MAKE).await)?)

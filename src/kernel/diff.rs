@@ -88,6 +88,9 @@ impl Differ<'_> {
 
     fn ground(&mut self) {
         self.sysctls(|netns| !matches!(netns, Netns::Vrf(_)));
+        for family in self.wanted.local_last.difference(&self.now.local_last.clone()) {
+            self.push(KernelOp::MoveLocalRule(*family));
+        }
         for nic in self.wanted.nics.keys() {
             if self.now.nics.get(nic) != Some(&Netns::Router) {
                 self.push(KernelOp::MoveNic(nic.clone()));

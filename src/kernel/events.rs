@@ -1,4 +1,4 @@
-//! Watches namespaces for changes of links and addresses. In: multicast netlink messages. Out: a mark on what was read
+//! Watches namespaces for changes of links and addresses, and ours for changes of rules. In: multicast netlink messages. Out: a mark on what was read
 //! of the namespace that it is old, and a signal that a pass is due; many changes give one signal. Reads no state: what
 //! changed is for the next observation to see.
 
@@ -61,6 +61,9 @@ pub struct Watch {
     task: JoinHandle<()>,
 }
 
+/// `RTNLGRP_IPV4_RULE` and `RTNLGRP_IPV6_RULE` of `linux/rtnetlink.h`, as `RTMGRP_*` has the others.
+const RULES: u32 = 1 << 7 | 1 << 18;
+
 /// Room for the message of one link.
 const MESSAGE: usize = 32 * 1024;
 
@@ -71,8 +74,11 @@ impl Watch {
         let opened = netns::in_netns(netns, || {
             let _context = runtime.enter();
             let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
-            let groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
-            socket.socket_mut().bind(&SocketAddr::new(0, groups.unsigned_abs()))?;
+            let mut groups = (RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR).unsigned_abs();
+            if matches!(interest, Interest::All) {
+                groups |= RULES;
+            }
+            socket.socket_mut().bind(&SocketAddr::new(0, groups))?;
             Ok(socket)
         })?;
         let socket = opened.map_err(NetlinkError::Socket)?;

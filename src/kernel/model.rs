@@ -137,6 +137,10 @@ pub struct KernelState {
     /// Tables with an unreachable default route of worst metric, so that a miss in a VRF never falls through to the
     /// main table (`vrf` mode).
     pub unreachable: BTreeSet<(TableId, Family)>,
+    /// Families in which the router namespace looks up table `local` after the tables of its VRFs (`vrf` mode). The kernel
+    /// begins with it before them, and then a packet of a VRF to an address of the router itself, the VTEP, arrives there
+    /// (Linux `Documentation/networking/vrf.rst`).
+    pub local_last: BTreeSet<Family>,
     /// Settings by namespace. Observed holds the same keys where the kernel has them.
     pub sysctls: BTreeMap<(Netns, Sysctl), u32>,
 }

@@ -35,6 +35,7 @@ pub fn state(views: &Views, asked: &BTreeSet<IfName>, record: &Record) -> Kernel
     }
     if let Some(router) = views.get(&Netns::Router) {
         state.unreachable.clone_from(&router.unreachable);
+        state.local_last.clone_from(&router.local_last);
         let lo = router.by_name("lo").into_iter().flat_map(|(_, lo)| &lo.addresses).map(|address| address.net);
         state.loopback = lo.filter(|net| !net.addr().is_loopback() && !is_link_local(net)).collect();
     }
@@ -144,7 +145,8 @@ mod tests {
     fn shown(wanted: &KernelState) -> Views {
         let mut views: BTreeMap<Netns, Seen> = BTreeMap::new();
         views.insert(Netns::Host, Seen::default());
-        views.insert(Netns::Router, Seen { unreachable: wanted.unreachable.clone(), ..Seen::default() });
+        let (unreachable, local_last) = (wanted.unreachable.clone(), wanted.local_last.clone());
+        views.insert(Netns::Router, Seen { unreachable, local_last, ..Seen::default() });
         views.extend(wanted.vrf_netns.iter().map(|vrf| (Netns::Vrf(vrf.clone()), Seen::default())));
         // Ifindexes repeat between namespaces.
         let mut indexes: BTreeMap<&LinkKey, u32> = BTreeMap::new();

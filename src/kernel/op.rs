@@ -115,6 +115,8 @@ pub enum KernelOp {
         /// The value.
         value: u32,
     },
+    /// Moves the rule for table `local` of the router namespace behind that for VRF tables.
+    MoveLocalRule(Family),
     /// Adds the unreachable default route of a VRF table.
     AddUnreachable(TableId, Family),
     /// Removes the unreachable default route of a VRF table.
@@ -191,6 +193,7 @@ impl KernelOp {
             | Self::MoveNic(_)
             | Self::ReturnNic(_)
             | Self::SetSysctl { .. }
+            | Self::MoveLocalRule(_)
             | Self::AddUnreachable(..)
             | Self::DelUnreachable(..) => None,
         }
@@ -206,6 +209,7 @@ impl KernelOp {
             | Self::DelAddress { on: Holder::Loopback, .. } => Stage::Release,
             Self::CreateNetns(_)
             | Self::SetSysctl { .. }
+            | Self::MoveLocalRule(_)
             | Self::MoveNic(_)
             | Self::AddAddress { on: Holder::Loopback, .. } => Stage::Ground,
             Self::AddAddress { on: Holder::Link(_), .. } => Stage::Address,
@@ -265,6 +269,10 @@ impl fmt::Display for KernelOp {
             Self::MoveNic(nic) => write!(f, "host: link set {nic} netns router"),
             Self::ReturnNic(nic) => write!(f, "router: link set {nic} netns host"),
             Self::SetSysctl { netns, sysctl, value } => write!(f, "{netns}: sysctl {sysctl}={value}"),
+            Self::MoveLocalRule(family) => {
+                let option = if *family == Family::Ipv4 { "-4" } else { "-6" };
+                write!(f, "router: {option} rule lookup local from preference 0 to {LOCAL_RULE}")
+            }
             Self::AddUnreachable(table, family) => unreachable_route(f, "add", *table, *family),
             Self::DelUnreachable(table, family) => unreachable_route(f, "delete", *table, *family),
         }
@@ -320,6 +328,10 @@ fn unreachable_route(f: &mut fmt::Formatter<'_>, verb: &str, table: TableId, fam
 /// FRR reads the upper byte of a kernel metric as the distance: this one is [255/8192], which every protocol overrides
 /// (Linux `Documentation/networking/vrf.rst`).
 pub const UNREACHABLE_METRIC: u32 = 4_278_198_272;
+
+/// Preference of the rule for table `local` where there are VRFs: behind that for VRF tables (1000), before that for table
+/// `main` (32766).
+pub const LOCAL_RULE: u32 = 32_765;
 
 fn on_off(value: bool) -> &'static str {
     if value { "on" } else { "off" }

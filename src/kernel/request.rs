@@ -10,6 +10,7 @@ use rtnetlink::packet_route::link::{
     InfoPortData, InfoPortKind, InfoVeth, InfoVrf, InfoVxlan, LinkAttribute, LinkExtentMask, LinkMessage,
 };
 use rtnetlink::packet_route::route::{RouteMessage, RouteType};
+use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
@@ -144,13 +145,37 @@ pub fn unreachable(table: TableId, family: Family) -> RouteMessage {
     }
 }
 
+/// The rule for table `local` with a preference.
+pub fn local_rule(family: Family, preference: u32) -> RuleMessage {
+    let mut rule = rules(family);
+    rule.header.table = nix::libc::RT_TABLE_LOCAL;
+    rule.header.action = RuleAction::ToTable;
+    rule.attributes = vec![RuleAttribute::Priority(preference)];
+    rule
+}
+
+/// Reads the rules of a family.
+pub fn get_rules(family: Family) -> RouteNetlinkMessage {
+    RouteNetlinkMessage::GetRule(rules(family))
+}
+
+fn rules(family: Family) -> RuleMessage {
+    let mut rule = RuleMessage::default();
+    rule.header.family = address_family(family);
+    rule
+}
+
+fn address_family(family: Family) -> AddressFamily {
+    match family {
+        Family::Ipv4 => AddressFamily::Inet,
+        Family::Ipv6 => AddressFamily::Inet6,
+    }
+}
+
 /// Reads the routes of a family, of all tables; with strict checking only those of `kind`.
 pub fn get_routes(family: Family, kind: Option<RouteType>) -> RouteNetlinkMessage {
     let mut message = RouteMessage::default();
-    message.header.address_family = match family {
-        Family::Ipv4 => AddressFamily::Inet,
-        Family::Ipv6 => AddressFamily::Inet6,
-    };
+    message.header.address_family = address_family(family);
     message.header.kind = kind.unwrap_or(RouteType::Unspec);
     RouteNetlinkMessage::GetRoute(message)
 }

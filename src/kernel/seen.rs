@@ -12,9 +12,10 @@ use rtnetlink::packet_route::link::{
     InfoPortData, InfoVrf, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use rtnetlink::packet_route::route::{RouteAttribute, RouteType};
+use rtnetlink::packet_route::rule::RuleAttribute;
 
 use super::model::{BridgePort, Sysctl};
-use super::op::UNREACHABLE_METRIC;
+use super::op::{LOCAL_RULE, UNREACHABLE_METRIC};
 use crate::names::OwnedName;
 use crate::types::{Family, MacAddr, TableId, Vni};
 
@@ -27,6 +28,8 @@ pub struct Seen {
     pub sysctls: BTreeMap<Sysctl, u32>,
     /// Tables with our unreachable default route; read of the router only.
     pub unreachable: BTreeSet<(TableId, Family)>,
+    /// Families in which table `local` is not looked up first; read of the router only.
+    pub local_last: BTreeSet<Family>,
 }
 
 /// A link.
@@ -123,6 +126,20 @@ pub fn unreachable_tables(family: Family, routes: &[RouteNetlinkMessage]) -> BTr
         (ours && table.vni().is_some()).then_some((table, family))
     };
     routes.iter().filter_map(table_of).collect()
+}
+
+/// Whether among `rules` that for table `local` is not the first.
+pub fn is_local_last(rules: &[RouteNetlinkMessage]) -> bool {
+    let preference = |message: &RouteNetlinkMessage| {
+        let RouteNetlinkMessage::NewRule(rule) = message else { return None };
+        // The kernel does not tell a preference of 0.
+        let told = rule.attributes.iter().find_map(|attribute| match attribute {
+            RuleAttribute::Priority(preference) => Some(*preference),
+            _ => None,
+        });
+        (rule.header.table == nix::libc::RT_TABLE_LOCAL).then_some(told.unwrap_or(0))
+    };
+    rules.iter().filter_map(preference).min() == Some(LOCAL_RULE)
 }
 
 impl SeenLink {

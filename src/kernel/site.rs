@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use rtnetlink::packet_route::route::RouteType;
 use tokio::sync::Mutex;
 
@@ -16,7 +17,7 @@ use super::model::{Netns, Sysctl};
 use super::netlink::Socket;
 use super::netns::{self, NetnsError};
 use super::request;
-use super::seen::{Seen, unreachable_tables};
+use super::seen::{Seen, is_local_last, unreachable_tables};
 use crate::types::Family;
 
 /// What is older is read anew even without a change: settings change without a message, and routes are not watched.
@@ -137,6 +138,12 @@ impl Site {
                 let request = request::get_routes(family, Some(RouteType::Unreachable));
                 let routes = socket.dump(request).await.map_err(failed("routes"))?;
                 seen.unreachable.extend(unreachable_tables(family, &routes));
+                let rules = match socket.dump(request::get_rules(family)).await {
+                    // A kernel without rules, or without IPv6: it has no VRF devices of that family either.
+                    Err(NetlinkError::Refused { errno: Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP, .. }) => vec![],
+                    rules => rules.map_err(failed("rules"))?,
+                };
+                seen.local_last.extend(is_local_last(&rules).then_some(family));
             }
         }
         let file = self.file().map_err(failed("settings"))?;

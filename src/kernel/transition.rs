@@ -71,6 +71,9 @@ impl KernelState {
                 self.has_netns(netns)?;
                 self.sysctls.insert((netns.clone(), *sysctl), *value);
             }
+            KernelOp::MoveLocalRule(family) => {
+                self.local_last.insert(*family);
+            }
             KernelOp::AddUnreachable(table, family) => {
                 if !self.unreachable.insert((*table, *family)) {
                     return refuse(Errno::EEXIST, "the route exists");

@@ -31,6 +31,7 @@ pub fn underlay(underlay: &ValidUnderlay, mode: VrfMode) -> KernelState {
     if mode == VrfMode::Vrf {
         state.sysctls.insert((Netns::Router, Sysctl::VrfStrictMode), 1);
         state.sysctls.insert((Netns::Router, Sysctl::TcpL3mdevAccept), 0);
+        state.local_last.extend([Family::Ipv4, Family::Ipv6]);
     }
     state.loopback.insert(IpNet::from(underlay.vtep));
     state.nics.extend(underlay.nics.iter().map(|nic| (nic.clone(), Netns::Router)));

@@ -75,7 +75,7 @@ pub async fn execute(schedule: &Schedule, kernel: &impl Kernel, routing: &mut im
     let before = schedule.teardowns.iter().flat_map(|(_, teardown)| teardown.before.iter().cloned());
     send(&mut done, routing, &merge(before)).await;
     apply(&mut done, kernel, schedule, &schedule.release, |_| true).await;
-    for (scope, _) in &schedule.teardowns {
+    for (scope, _) in schedule.teardowns.iter().filter(|(_, teardown)| !teardown.after.is_empty()) {
         await_vrf(&mut done, routing, scope, Presence::Gone).await;
     }
     let after = schedule.teardowns.iter().flat_map(|(_, teardown)| teardown.after.iter().cloned());

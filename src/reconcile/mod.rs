@@ -173,15 +173,15 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let nic_mtu = facts.nics.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
         let plan = plan_holding(snapshot, &NodeFacts { mode: self.mode, nic_mtu }, accepted);
         let mut wanted_frr = render::render(&plan.frr)?;
+        let dialect = Dialect::of(&self.routing.version().await?);
         if plan.frr.underlay.is_some() {
-            let dialect = Dialect::of(&self.routing.version().await?);
             wanted_frr.add(Scope::Underlay, Daemon::Zebra, dialect.zebra_settings());
         }
         let wanted_nics = plan.kernel.nics.keys().cloned().collect();
         let kernel = self.kernel.observe(&wanted_nics).await?;
         let running = self.routing.running().await?;
         let wanted = State { kernel: &plan.kernel, frr: &wanted_frr };
-        let schedule = schedule(wanted, State { kernel: &kernel, frr: &running.config }, distrusted);
+        let schedule = schedule(wanted, State { kernel: &kernel, frr: &running.config }, distrusted, dialect);
         Ok((Preview { plan, schedule }, running))
     }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::frr;
 use crate::frr::command::Intent;
+use crate::frr::dialect::Dialect;
 use crate::frr::diff::{FrrChange, Teardown, teardown};
 use crate::frr::model::Scope;
 use crate::frr::tree::Config;
@@ -70,15 +71,17 @@ pub struct State<'a> {
 }
 
 /// Schedules a pass. `distrusted` are VRFs that FRR did not take up although all is in place: they are built anew.
-pub fn schedule(wanted: State<'_>, observed: State<'_>, distrusted: &BTreeSet<VrfName>) -> Schedule {
+pub fn schedule(wanted: State<'_>, observed: State<'_>, distrusted: &BTreeSet<VrfName>, dialect: Dialect) -> Schedule {
     let members_now = members(observed.kernel);
     let members_wanted = members(wanted.kernel);
+    let kept: BTreeSet<VrfName> = observed.kernel.vrf_netns.iter().filter(|_| dialect.netns_stays).cloned().collect();
     let mut known: BTreeSet<&VrfName> = members_now.keys().collect();
     known.extend(observed.frr.scopes().into_iter().filter_map(|scope| match scope {
         Scope::Vrf(name) => Some(name),
         Scope::Underlay => None,
     }));
-    known.extend(&observed.kernel.vrf_netns);
+    // One that is kept although it is not wanted is empty: nothing to take down.
+    known.extend(observed.kernel.vrf_netns.difference(&kept));
     // FRR refuses to remove the default instance while there are others.
     let all = underlay_goes(wanted.frr, observed.frr);
     let torn: BTreeSet<VrfName> = known
@@ -96,11 +99,21 @@ pub fn schedule(wanted: State<'_>, observed: State<'_>, distrusted: &BTreeSet<Vr
     let mut going: Vec<Scope> = torn.iter().cloned().map(Scope::Vrf).collect();
     going.extend(underlay_goes(wanted.frr, observed.frr).then_some(Scope::Underlay));
     let frr_after = going.iter().fold(observed.frr.clone(), |config, scope| config.without(scope));
-    let kernel_after = without(observed.kernel, &torn, &members_now);
+    let kernel_after = without(observed.kernel, &torn, &members_now, &kept);
+    let mut kernel_wanted = wanted.kernel.clone();
+    kernel_wanted.vrf_netns.extend(kept.iter().cloned());
+    let take_down = |scope: Scope| {
+        let mut teardown = teardown(observed.frr, &scope);
+        // FRR refuses `no vrf` while the VRF is there, and mgmtd of FRR 10 aborts.
+        if matches!(&scope, Scope::Vrf(vrf) if kept.contains(vrf)) {
+            teardown.after.clear();
+        }
+        (scope, teardown)
+    };
     Schedule {
-        teardowns: going.into_iter().map(|scope| (scope.clone(), teardown(observed.frr, &scope))).collect(),
+        teardowns: going.into_iter().map(take_down).collect(),
         release: kernel::diff(&kernel_after, observed.kernel),
-        build: kernel::diff(wanted.kernel, &kernel_after),
+        build: kernel::diff(&kernel_wanted, &kernel_after),
         frr: frr::diff::diff(&frr_after, wanted.frr),
         vrf_of: vnis(&members_now).chain(vnis(&members_wanted)).collect(),
     }
@@ -158,13 +171,15 @@ fn rebuilt(keys: &BTreeSet<LinkKey>, wanted: &KernelState, observed: &KernelStat
     })
 }
 
-fn without(state: &KernelState, torn: &BTreeSet<VrfName>, members: &Members) -> KernelState {
+fn without(state: &KernelState, torn: &BTreeSet<VrfName>, members: &Members, kept: &BTreeSet<VrfName>) -> KernelState {
     let mut after = state.clone();
     // Wanted NICs are those in the router; taking a VRF down moves none.
     after.nics.retain(|_, netns| *netns == Netns::Router);
     for vrf in torn {
-        after.vrf_netns.remove(vrf);
-        after.sysctls.retain(|(netns, _), _| *netns != Netns::Vrf(vrf.clone()));
+        if !kept.contains(vrf) {
+            after.vrf_netns.remove(vrf);
+            after.sysctls.retain(|(netns, _), _| *netns != Netns::Vrf(vrf.clone()));
+        }
         for key in members.get(vrf).into_iter().flatten() {
             if let Some(LinkKind::Vrf { table }) = after.links.get(key).map(|link| link.kind.clone()) {
                 after.unreachable.retain(|(of, _)| *of != table);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::frr::dialect::FrrVersion;
 use crate::kernel::Stage;
 use crate::plan::{NodeFacts, plan};
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
@@ -41,10 +42,18 @@ fn state(mode: VrfMode, objects: &[(String, Spec)]) -> (KernelState, Config) {
     (plan.kernel, frr)
 }
 
+fn of_release(text: &str) -> Dialect {
+    Dialect::of(&FrrVersion::parse(text).unwrap())
+}
+
+fn frr_8() -> Dialect {
+    of_release("zebra version 8.4.4")
+}
+
 fn pass(mode: VrfMode, from: &[(String, Spec)], to: &[(String, Spec)]) -> Schedule {
     let (have, want) = (state(mode, from), state(mode, to));
     let view = |state: &'static (KernelState, Config)| State { kernel: &state.0, frr: &state.1 };
-    schedule(view(Box::leak(Box::new(want))), view(Box::leak(Box::new(have))), &BTreeSet::new())
+    schedule(view(Box::leak(Box::new(want))), view(Box::leak(Box::new(have))), &BTreeSet::new(), frr_8())
 }
 
 fn torn(schedule: &Schedule) -> Vec<String> {
@@ -103,7 +112,46 @@ fn a_deleted_vrf_leaves_the_others_alone(#[case] mode: VrfMode) {
 fn a_distrusted_vrf_is_built_anew_though_nothing_differs() {
     let have = state(VrfMode::Netns, &[l3vni("red", 100, 10)]);
     let view = State { kernel: &have.0, frr: &have.1 };
-    let done = schedule(view, view, &["red".parse().unwrap()].into());
+    let done = schedule(view, view, &["red".parse().unwrap()].into(), frr_8());
     assert_eq!(torn(&done), ["vrf red"]);
     assert!(!done.release.is_empty() && !done.build.is_empty());
+}
+
+#[rstest]
+#[case("zebra version 8.4.4", &["netns delete red"], 1)]
+#[case("zebra version 10.3", &[], 0)]
+fn the_namespace_of_a_deleted_vrf_stays_where_zebra_would_crash(
+    #[case] release: &str,
+    #[case] deleted: &[&str],
+    #[case] after: usize,
+) {
+    let dialect = of_release(release);
+    let have = state(VrfMode::Netns, &[l3vni("red", 100, 10), l3vni("blue", 200, 11)]);
+    let want = state(VrfMode::Netns, &[l3vni("blue", 200, 11)]);
+    let wanted = State { kernel: &want.0, frr: &want.1 };
+    let done = schedule(wanted, State { kernel: &have.0, frr: &have.1 }, &BTreeSet::new(), dialect);
+    assert_eq!(torn(&done), ["vrf red"]);
+    assert_eq!(done.teardowns[0].1.after.len(), after);
+    let ops: Vec<String> = done.release.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        ops.iter().filter(|op| op.starts_with("netns ")).collect::<Vec<_>>(),
+        deleted.iter().collect::<Vec<_>>()
+    );
+    assert!(done.build.is_empty(), "{:?}", done.build);
+
+    let mut left = want.0.clone();
+    if deleted.is_empty() {
+        left.vrf_netns.insert("red".parse().unwrap());
+    }
+    let next = schedule(wanted, State { kernel: &left, frr: &want.1 }, &BTreeSet::new(), dialect);
+    assert!(next.is_empty(), "{next:?}");
+    // It is taken for the VRF when that comes back.
+    let back = schedule(
+        State { kernel: &have.0, frr: &have.1 },
+        State { kernel: &left, frr: &want.1 },
+        &BTreeSet::new(),
+        dialect,
+    );
+    assert!(back.teardowns.is_empty() && back.release.is_empty());
+    assert_eq!(back.build.iter().any(|op| matches!(op, KernelOp::CreateNetns(_))), !deleted.is_empty());
 }

@@ -1,7 +1,8 @@
-//! What a pass does with a change, without the kernel's part.
+//! What a pass does with a change, without the kernel's part: a VRF whose namespace is there keeps its `vrf` stanza.
 
 use perouter::frr::diff::{ScopeChange, diff, merge, teardown};
 use perouter::frr::model::Scope;
+use perouter::frr::observe::VrfState;
 use perouter::frr::port::{Refusal, Routing, RoutingError};
 use perouter::frr::tree::Config;
 
@@ -14,8 +15,17 @@ pub async fn converge(routing: &mut impl Routing, want: &Config) -> Result<Vec<R
     let gone: Vec<&Scope> = change.scopes.iter().filter(|(_, c)| goes(c)).map(|(scope, _)| scope).collect();
     for scope in gone.into_iter().rev() {
         let steps = teardown(&have, scope);
-        for batch in steps.before.iter().chain(&steps.after) {
+        for batch in &steps.before {
             refused.extend(routing.apply(batch).await?);
+        }
+        let is_active = match scope {
+            Scope::Vrf(vrf) => routing.vrfs().await?.get(vrf) == Some(&VrfState::Active),
+            Scope::Underlay => false,
+        };
+        if !is_active {
+            for batch in &steps.after {
+                refused.extend(routing.apply(batch).await?);
+            }
         }
     }
     for batch in merge(change.scopes.values().flat_map(|of_scope| of_scope.batches().to_vec())) {

@@ -90,7 +90,8 @@ impl Router {
         }
     }
 
-    fn dialect(&mut self) -> Dialect {
+    /// How its FRR wants to be told.
+    pub fn dialect(&mut self) -> Dialect {
         let version = self.run(&format!("{FRR}/zebra --version"));
         Dialect::of(&FrrVersion::parse(&version).unwrap())
     }
@@ -101,9 +102,6 @@ impl Router {
         let mut more = dialect.mode_argument(daemon, VrfMode::Netns).unwrap_or_default().to_owned();
         if !dialect.without_file.contains(&daemon) {
             more += " -f /dev/null";
-        }
-        if daemon == Daemon::Bfdd {
-            more.extend([" --bfdctl ", &dir, "/bfdd.sock"]);
         }
         self.run(&format!(
             "{FRR}/{daemon} -u frr -g frr --vty_socket {dir}/vty -i {dir}/{daemon}.pid -z {dir}/zserv.api -P 0 \
@@ -161,9 +159,16 @@ impl Router {
 
     /// Kills a daemon and starts it anew.
     pub fn restart(&mut self, daemon: Daemon) {
+        // A mgmtd that stays would tell a new zebra what the old one had.
+        let with_it = (daemon == Daemon::Zebra && self.dialect().has_mgmtd).then_some(Daemon::Mgmtd);
+        let daemons: Vec<Daemon> = with_it.into_iter().chain([daemon]).collect();
         let dir = self.directory.path().display().to_string();
-        self.run(&format!("kill -9 $(cat {dir}/{daemon}.pid) && rm {dir}/vty/{daemon}.vty"));
-        self.run_daemon(daemon);
+        for daemon in &daemons {
+            self.run(&format!("kill -9 $(cat {dir}/{daemon}.pid) && rm {dir}/vty/{daemon}.vty"));
+        }
+        for daemon in daemons {
+            self.run_daemon(daemon);
+        }
     }
 
     /// Devices of an L3VNI in the namespace of its VRF, born there: VXLAN device, bridge, and a veth towards nothing.

@@ -24,7 +24,8 @@ pub fn in_router() -> [&'static str; 2] {
     ["nsenter", concat!("--net=", "/run/netns/perouter")]
 }
 
-/// Names of the links by namespace: the node's own, the router's, and those of its VRFs.
+/// Names of the links by namespace: the node's own, the router's, and those of its VRFs. Without the empty namespaces that
+/// stay behind with FRR 10.
 pub fn links(node: &Node) -> BTreeMap<String, BTreeSet<String>> {
     let listed = node.run(&["ls", VRF_NETNS]).unwrap().stdout;
     let vrfs = listed.lines().map(|vrf| format!("{VRF_NETNS}/{vrf}"));
@@ -32,7 +33,10 @@ pub fn links(node: &Node) -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::from([("host".to_owned(), names(&json(node, &["ip", "-j", "link"])))]);
     for path in router.into_iter().chain(vrfs) {
         let net = format!("--net={path}");
-        found.insert(path, names(&json(node, &["nsenter", &net, "ip", "-j", "link"])));
+        let names = names(&json(node, &["nsenter", &net, "ip", "-j", "link"]));
+        if !names.iter().eq(["lo"]) {
+            found.insert(path, names);
+        }
     }
     found
 }
@@ -41,10 +45,11 @@ fn names(links: &[Value]) -> BTreeSet<String> {
     links.iter().filter_map(|link| link["ifname"].as_str().map(str::to_owned)).collect()
 }
 
-/// Whether the router of a node has anything of a VRF: its namespace or its device.
+/// Whether the router of a node has links of a VRF: in its namespace, or its device.
 pub fn vrf_exists(node: &Node, vrf: &str) -> bool {
-    exists(node, &format!("{VRF_NETNS}/{vrf}"))
-        || links(node).get(ROUTER_NETNS).is_some_and(|links| links.contains(vrf))
+    let links = links(node);
+    links.contains_key(&format!("{VRF_NETNS}/{vrf}"))
+        || links.get(ROUTER_NETNS).is_some_and(|links| links.contains(vrf))
 }
 
 /// Next hops of a route that a leaf's VRF has in the kernel.

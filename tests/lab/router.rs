@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use perouter::frr::dialect::FrrVersion;
+use perouter::frr::dialect::{Dialect, FrrVersion};
 use perouter::frr::model::Daemon;
 use perouter::frr::observe::{Phase, SessionState, VniState, VrfState};
 use perouter::frr::port::{Routing, Running};
@@ -13,7 +13,7 @@ use perouter::snapshot::Kind;
 use perouter::status::NodeStatus;
 use perouter::status::model::{Resource, State};
 use perouter::status::publish;
-use perouter::types::{Vni, VrfName};
+use perouter::types::{Vni, VrfMode, VrfName};
 use perouter_lab::node::{Background, Node, Output};
 
 use super::fixture::{SETTLE, until};
@@ -131,6 +131,12 @@ impl Router {
 
     pub fn version(&self) -> FrrVersion {
         self.ask(async |routing| routing.version().await.unwrap())
+    }
+
+    /// Whether the namespace of a VRF that goes stays behind.
+    pub fn keeps_netns(&self) -> bool {
+        let mode = self.status().unwrap().vrf_mode;
+        mode == VrfMode::Netns && Dialect::of(&self.version()).netns_stays
     }
 
     pub fn vnis(&self) -> BTreeMap<Vni, VniState> {

@@ -62,7 +62,7 @@ const SILENT: [&str; 10] =
 
 fn lines(text: &str) -> BTreeSet<Path> {
     let mut open: Vec<(usize, String)> = Vec::new();
-    let mut found = BTreeSet::new();
+    let mut found: BTreeSet<Path> = BTreeSet::new();
     for raw in text.lines().filter(|line| !line.trim().is_empty()) {
         let (line, indent) = (raw.trim(), raw.len() - raw.trim_start().len());
         if SILENT.iter().any(|silent| line.starts_with(silent)) {
@@ -72,7 +72,10 @@ fn lines(text: &str) -> BTreeSet<Path> {
         open.push((indent, line.to_owned()));
         found.insert(open.iter().map(|(_, line)| line.clone()).collect());
     }
-    found
+    // A bare `vrf X` is printed for every VRF that the kernel has.
+    let bare =
+        |path: &Path| path[0].starts_with("vrf ") && !found.iter().any(|other| other.len() > 1 && other[0] == path[0]);
+    found.iter().filter(|path| path.len() > 1 || !bare(path)).cloned().collect()
 }
 
 fn rendered(config: &RouterConfig, dialect: Dialect) -> BTreeMap<Daemon, BTreeSet<Path>> {

@@ -6,6 +6,7 @@ use nix::unistd::geteuid;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::frr;
 use crate::holder::{self, Holder, HolderError};
@@ -319,9 +320,12 @@ fn start_program(topology: &Topology, node: &Node) -> Result<(), NodeError> {
     }
 }
 
+/// A command of a topology may build much, and an emulated machine takes its time.
+const EXEC_TIMEOUT: Duration = Duration::from_secs(180);
+
 fn run_exec(topology: &Topology, node: &Node) -> Result<(), NodeError> {
     let commands = topology.nodes.get(node.name()).map_or(&[][..], |spec| &spec.exec);
-    commands.iter().try_for_each(|command| node.check(command).map(drop))
+    commands.iter().try_for_each(|command| node.check_for(EXEC_TIMEOUT, command).map(drop))
 }
 
 impl Lab {

@@ -44,6 +44,9 @@ impl World {
     /// The state that a plan would ask for.
     pub fn state(&self) -> KernelState {
         let mut state = KernelState { loopback: BTreeSet::from([self.vtep]), ..KernelState::default() };
+        if self.mode == VrfMode::Vrf {
+            state.local_last.extend([Family::Ipv4, Family::Ipv6]);
+        }
         let mut sysctls = vec![Sysctl::Ipv4Forwarding, Sysctl::Ipv6Forwarding];
         state.sysctls.extend(sysctls.iter().map(|sysctl| ((Netns::Router, *sysctl), 1)));
         sysctls.push(Sysctl::RpFilterAll);
@@ -153,8 +156,10 @@ pub fn drift_op(state: &KernelState, (choice, what): (usize, u8)) -> Option<Kern
     })
 }
 
-/// `observed` without the settings that `wanted` does not speak of: an observation reads all, a plan names some.
+/// `observed` without the settings that `wanted` does not speak of: an observation reads all, a plan names some, and none
+/// of them is taken back.
 pub fn in_view_of(wanted: &KernelState, mut observed: KernelState) -> KernelState {
     observed.sysctls.retain(|key, _| wanted.sysctls.contains_key(key));
+    observed.local_last.retain(|family| wanted.local_last.contains(family));
     observed
 }
