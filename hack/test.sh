@@ -3,12 +3,13 @@
 #   fast    format, clippy, layers, unit, golden, property
 #   netns   kernel, FRR and lab in netns mode with the machine's FRR
 #   frr10   FRR and lab in netns mode with FRR 10.3, in a root file system of Debian trixie
+#   kubernetes  source, status, definitions and manifests with a real etcd and kube-apiserver, built once with Go
 #   vrf     kernel, FRR and lab in vrf mode with the machine's FRR, in a guest whose kernel has VRF devices
 # Without a LEVEL, all. What a level needs and is not there is told; with CI=true it is an error.
 # The guest of `vrf` has one CPU, so `frr10` runs beside it where both are asked for.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-levels=("${@:-fast netns frr10 vrf}")
+levels=("${@:-fast netns kubernetes frr10 vrf}")
 read -ra levels <<<"${levels[*]}"
 log=$(mktemp -d)
 guests=
@@ -29,6 +30,7 @@ level() {
   fi
   total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed)) total_ignored=$((total_ignored + ignored))
   table+=("$(printf '%-40s %7d %7d %7d %6ds' "$name" "$passed" "$failed" "$ignored" "${took:-$((SECONDS - start))}")")
+  return "$rc"
 }
 
 # record NAME COMMAND...: runs it in silence, for `replay`.
@@ -64,6 +66,7 @@ fast() {
   level "format" cargo fmt --all --check
   level "clippy" cargo clippy --quiet --workspace --all-targets -- -D warnings
   level "layers" hack/layers.sh
+  level "Helm chart" hack/helm.sh --check
   level "unit, golden, property" cargo test --workspace --lib --bins
 }
 
@@ -89,6 +92,21 @@ frr10() {
   export PEROUTER_FRR10_ROOT=$root
   for name in frr_roundtrip frr_semantics lab; do
     level "netns, FRR 10.3: $name" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR=10.3 cargo test --test "$name"
+  done
+}
+
+kubernetes() {
+  local test group
+  for group in control-plane; do
+    if ! hack/kubernetes/assets.sh --find "$group" >/dev/null 2>&1 && ! command -v go >/dev/null; then
+      missing "kubernetes" "$(hack/kubernetes/assets.sh "$group" 2>&1 | tail -n 1)"
+      return
+    fi
+    level "kubernetes: build $group" hack/kubernetes/assets.sh "$group" || return
+  done
+  for test in tests/kubernetes_*.rs; do
+    test=$(basename "$test" .rs)
+    level "kubernetes: ${test#kubernetes_}" cargo test --test "$test" -- --nocapture
   done
 }
 
@@ -149,8 +167,8 @@ for name in "${levels[@]}"; do
       if asked vrf; then vrf_end; fi
       ;;
     vrf) asked frr10 || vrf ;;
-    fast | netns) $name ;;
-    *) echo "test.sh: no level $name: fast, netns, frr10, vrf" >&2; exit 2 ;;
+    fast | netns | kubernetes) $name ;;
+    *) echo "test.sh: no level $name: fast, netns, kubernetes, frr10, vrf" >&2; exit 2 ;;
   esac
 done
 
