@@ -34,6 +34,10 @@ test: setup ## all tests, level by level: every VRF mode, FRR 8.4 and 10.3 (as r
 test-vrf: setup ## the tests of the VRF modes on a kernel that has VRF devices (as root)
 	@hack/test.sh vrf
 
+.PHONY: test-kubernetes
+test-kubernetes: setup ## the tests with a real etcd and kube-apiserver, built once with Go
+	@hack/test.sh kubernetes
+
 .PHONY: test-frr10
 test-frr10: setup ## the tests with FRR once more, with FRR 10.3 (as root)
 	@hack/test.sh frr10

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes templates/ and crds/ of the Helm chart from the manifests in deploy/ and crds/. --check writes nothing and fails
+# Writes templates/ and crds/ of the Helm chart from the manifests in deploy/base/ and crds/. --check writes nothing and fails
 # where the chart is not what they give.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -53,7 +53,7 @@ write() {
   local to=$1 file
   mkdir -p "$to/templates" "$to/crds"
   for file in rbac router controller; do
-    template "deploy/$file.yaml" >"$to/templates/$file.yaml"
+    template "deploy/base/$file.yaml" >"$to/templates/$file.yaml"
   done
   {
     echo '{{- if .Values.podMonitor.enabled }}'

@@ -3,12 +3,13 @@
 #   fast    format, clippy, layers, unit, golden, property
 #   netns   kernel, FRR and lab in netns mode with the machine's FRR
 #   frr10   FRR and lab in netns mode with FRR 10.3, in a root file system of Debian trixie
+#   kubernetes  etcd, kube-apiserver, MetalLB and FRR-K8s, all built once with Go: source, status, manifests, lab
 #   vrf     kernel, FRR and lab in vrf mode with the machine's FRR, in a guest whose kernel has VRF devices
 # Without a LEVEL, all. What a level needs and is not there is told; with CI=true it is an error.
-# The guest of `vrf` has one CPU, so `frr10` runs beside it where both are asked for.
+# The guest of `vrf` has one CPU: `frr10` and `kubernetes` run beside it where they are asked for.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-levels=("${@:-fast netns frr10 vrf}")
+levels=("${@:-fast netns frr10 kubernetes vrf}")
 read -ra levels <<<"${levels[*]}"
 log=$(mktemp -d)
 guests=
@@ -29,6 +30,7 @@ level() {
   fi
   total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed)) total_ignored=$((total_ignored + ignored))
   table+=("$(printf '%-40s %7d %7d %7d %6ds' "$name" "$passed" "$failed" "$ignored" "${took:-$((SECONDS - start))}")")
+  return "$rc"
 }
 
 # record NAME COMMAND...: runs it in silence, for `replay`.
@@ -64,6 +66,7 @@ fast() {
   level "format" cargo fmt --all --check
   level "clippy" cargo clippy --quiet --workspace --all-targets -- -D warnings
   level "layers" hack/layers.sh
+  level "Helm chart" hack/helm.sh --check
   level "unit, golden, property" cargo test --workspace --lib --bins
 }
 
@@ -89,6 +92,21 @@ frr10() {
   export PEROUTER_FRR10_ROOT=$root
   for name in frr_roundtrip frr_semantics lab; do
     level "netns, FRR 10.3: $name" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR=10.3 cargo test --test "$name"
+  done
+}
+
+kubernetes() {
+  local test group
+  for group in control-plane metallb; do
+    if ! hack/kubernetes/assets.sh --find "$group" >/dev/null 2>&1 && ! command -v go >/dev/null; then
+      missing "kubernetes" "$(hack/kubernetes/assets.sh "$group" 2>&1 | tail -n 1)"
+      return
+    fi
+    level "kubernetes: build $group" nice -n 19 hack/kubernetes/assets.sh "$group" || return
+  done
+  for test in tests/kubernetes_*.rs; do
+    test=$(basename "$test" .rs)
+    level "kubernetes: ${test#kubernetes_}" cargo test --test "$test" -- --nocapture
   done
 }
 
@@ -124,7 +142,6 @@ vrf_begin() {
 # vrf_end: waits for them and tells what they did.
 vrf_end() {
   local name took
-  [ -n "$guests" ] || return 0
   wait "$guests"
   guests=
   for name in $vrf_tests; do
@@ -133,24 +150,21 @@ vrf_end() {
   done
 }
 
-vrf() {
-  vrf_begin
-  vrf_end
-}
-
 # asked LEVEL: whether it is asked for.
 asked() { [[ " ${levels[*]} " == *" $1 "* ]]; }
 
 for name in "${levels[@]}"; do
   case $name in
+    fast | netns | kubernetes) $name ;;
     frr10)
       if asked vrf; then vrf_begin; fi
       frr10
-      if asked vrf; then vrf_end; fi
       ;;
-    vrf) asked frr10 || vrf ;;
-    fast | netns) $name ;;
-    *) echo "test.sh: no level $name: fast, netns, frr10, vrf" >&2; exit 2 ;;
+    vrf)
+      asked frr10 || vrf_begin
+      [ -z "$guests" ] || vrf_end
+      ;;
+    *) echo "test.sh: no level $name: fast, netns, frr10, kubernetes, vrf" >&2; exit 2 ;;
   esac
 done
 

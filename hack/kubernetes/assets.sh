@@ -98,8 +98,9 @@ if [ -n "$(lacking "$folder")" ]; then
   start=$SECONDS
   echo "building $key: ${programs[*]%%=*} with $(go env GOVERSION)" >&2
   packages=("${programs[@]#*=}")
+  # Nobody debugs these programs: without DWARF the compiler takes a fifth less time and a quarter less cache.
   (cd "$here/$group" && CGO_ENABLED=0 GOWORK=off GOTOOLCHAIN=local \
-    go build -mod=readonly -trimpath -ldflags "-s -w $stamp" -o "$aside/" "${packages[@]}") >&2
+    go build -mod=readonly -trimpath -gcflags=all=-dwarf=false -ldflags "-s -w $stamp" -o "$aside/" "${packages[@]}") >&2
   # Go names a program after the last part of its path that is no version.
   for program in "${programs[@]}"; do
     built=${program#*=} built=${built%/v[0-9]*} built=${built##*/}

@@ -160,6 +160,10 @@ impl FakeApi {
         self.state().forbidden.insert(plural.to_owned());
     }
 
+    pub(crate) fn permit(&self, plural: &str) {
+        self.state().forbidden.remove(plural);
+    }
+
     async fn answer(&self, request: Request<Body>) -> Result<Reply, std::io::Error> {
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default().to_owned();

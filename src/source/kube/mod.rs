@@ -5,7 +5,7 @@
 //! first list is complete, nothing is sent and the last snapshot stays in force. The last one is kept on disk for a start
 //! without API server.
 //!
-//! The verbs that a controller needs, here and in `status`:
+//! The verbs that a controller needs, here and in `status`, as `deploy/base/rbac.yaml` gives them:
 //!
 //! | group | resource | scope | verbs | why |
 //! |---|---|---|---|---|
@@ -15,7 +15,7 @@
 //! | openpe.openperouter.github.io | nodeindexes | cluster | list, create | the claim of an index; freed by garbage collection |
 //! | openpe.openperouter.github.io | routernodestatuses | cluster | get, create | the status object of the node |
 //! | openpe.openperouter.github.io | routernodestatuses/status | cluster | patch | its status, by server-side apply |
-//! | events.k8s.io | events | cluster | create, patch | events on objects and on the status object |
+//! | events.k8s.io | events | the namespaces of the objects, and `default` | create, patch | events on objects; those on the status object are in `default` |
 //!
 //! With `--source directory` there is no call at all. `perouter router` makes none.
 //!

@@ -73,6 +73,8 @@ pub(super) struct View {
     index: Option<u32>,
     /// The last good objects of a former process.
     kept: BTreeMap<ObjectRef, (Option<i64>, i64, Spec)>,
+    /// The words of a former process, of Secrets that this one has not read yet.
+    kept_words: BTreeMap<SecretKey, Secret>,
 }
 
 impl View {
@@ -86,10 +88,12 @@ impl View {
             secrets: BTreeMap::new(),
             index: None,
             kept: BTreeMap::new(),
+            kept_words: BTreeMap::new(),
         }
     }
 
-    /// Remembers the good objects of a former process, for those that are bad now.
+    /// Remembers the good objects of a former process, for those that are bad now, and its words, for Secrets that cannot
+    /// be read now.
     pub(super) fn remember(&mut self, kept: &Snapshot) {
         let underlays = kept
             .underlays
@@ -100,6 +104,8 @@ impl View {
             .iter()
             .map(|o| (o.key.clone(), (o.created, o.generation, Spec::L3VNI(Box::new(o.spec.clone())))));
         self.kept = underlays.chain(l3vnis).collect();
+        let words = kept.secrets.iter().filter_map(|(key, word)| Some((key.clone(), word.as_ref().ok()?.clone())));
+        self.kept_words = words.collect();
     }
 
     /// Takes news; `true` if the snapshot may be another now.
@@ -111,6 +117,9 @@ impl View {
                 let Some(view) = self.secrets.get_mut(&name) else { return false };
                 let differs = view.table.take(keyed(*event, |object| ((), words(&name, object))));
                 let first = view.table.objects().is_some() && view.failed.take().is_some();
+                if view.table.objects().is_some() {
+                    self.kept_words.retain(|key, _| key.namespace != name.namespace || key.name != name.name);
+                }
                 differs || first
             }
             News::Failed(Topic::Secret(name), why) => {
@@ -194,7 +203,8 @@ impl View {
         for key in secret::named(&snapshot.underlays, &snapshot.l3vnis) {
             let word = self.secrets.get(&SecretName { namespace: key.namespace.clone(), name: key.name.clone() })?;
             let word = word.find(&key)?;
-            snapshot.secrets.insert(key, word);
+            let kept = self.kept_words.get(&key).cloned();
+            snapshot.secrets.insert(key, kept.map_or(word, Ok));
         }
         Some(snapshot)
     }

@@ -19,7 +19,8 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Two busy cores take their time.
 const READY: Duration = Duration::from_secs(180);
 const PROBE: Duration = Duration::from_millis(200);
-const END: Duration = Duration::from_secs(15);
+/// An API server that is told to end waits for its watches up to a minute, in which it serves them.
+const END: Duration = Duration::from_secs(3);
 
 /// Where the processes run.
 #[derive(Debug, Clone)]

@@ -256,6 +256,27 @@ async fn a_secret_that_may_not_be_read_is_told() {
 }
 
 #[tokio::test]
+async fn a_secret_that_may_not_be_read_any_more_stays_in_force_over_a_restart() {
+    let api = server();
+    api.apply("l3vnis", "default", "red", with_password("bgp"));
+    api.apply("secrets", "default", "bgp", secret("first"));
+    let mut case = Case::start(api);
+    case.until(|snapshot| word(snapshot) == Some(Ok("first".into()))).await;
+    case.stop.cancel();
+    // An API server that has just started refuses what its roles allow.
+    case.api.forbid("secrets");
+    let dir = std::mem::replace(&mut case.dir, tempfile::tempdir().unwrap());
+    let mut again = Case::start_in(case.api.clone(), dir);
+    assert_eq!(word(&again.until_vnis(&[100]).await), Some(Ok("first".into())));
+    again.api.permit("secrets");
+    again.api.apply("secrets", "default", "bgp", secret("second"));
+    again.until(|snapshot| word(snapshot) == Some(Ok("second".into()))).await;
+    // Deleted is told, and is no failure.
+    again.api.delete("secrets", "default", "bgp");
+    again.until(|snapshot| word(snapshot).is_some_and(|word| word.is_err())).await;
+}
+
+#[tokio::test]
 async fn what_does_not_concern_us_sends_nothing() {
     let mut case = Case::start(server());
     case.until_vnis(&[100]).await;

@@ -1,0 +1,129 @@
+//! What every step has: a control plane with `deploy/` applied, and the controller's client with the token and the rights
+//! that it has there, and no other.
+
+use std::fs;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use perouter_lab::kubernetes::{ControlPlane, Kubectl, Options};
+use serde_json::{Value, json};
+
+use super::audit::Audit;
+use crate::kubernetes::control_plane;
+
+pub(crate) const NAMESPACE: &str = "openperouter-system";
+pub(crate) const GROUP: &str = "openpe.openperouter.github.io";
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+pub(crate) struct Place {
+    pub(crate) plane: ControlPlane,
+    pub(crate) admin: Kubectl,
+    pub(crate) controller: Client,
+    pub(crate) audit: Audit,
+    kept: tempfile::TempDir,
+}
+
+impl Place {
+    /// `None` where the programs of a control plane are missing.
+    pub(crate) async fn new() -> Option<Self> {
+        let start = Instant::now();
+        let audit = Audit::new();
+        // Every second, not every five minutes: no step may need history of etcd.
+        let mut flags = vec!["--etcd-compaction-interval=1s".to_owned()];
+        flags.extend(audit.flags());
+        let controllers = vec!["garbage-collector-controller".to_owned()];
+        let plane = control_plane(Options { controllers, api_server: flags, ..Options::on_machine() })?;
+        eprintln!("control plane: {:.1} s", start.elapsed().as_secs_f64());
+        let admin = plane.kubectl();
+        admin.check(&["apply", "--server-side", "-k", "deploy"]).unwrap();
+        admin.check(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).unwrap();
+        let account = plane.kubectl_of(NAMESPACE, "controller").unwrap();
+        let controller = client(account.kubeconfig(), &plane.url()).await;
+        Some(Self { plane, admin, controller, audit, kept: tempfile::tempdir().unwrap() })
+    }
+
+    /// The controller's client by way of another address of the API server.
+    pub(crate) async fn controller_by(&self, url: &str) -> Client {
+        client(self.plane.kubectl_of(NAMESPACE, "controller").unwrap().kubeconfig(), url).await
+    }
+
+    /// Where the source of a node keeps its last snapshot.
+    pub(crate) fn kept(&self, node: &str) -> PathBuf {
+        self.kept.path().join(format!("{node}.json"))
+    }
+
+    /// Objects as the administrator sees them.
+    pub(crate) fn get(&self, words: &[&str]) -> Value {
+        let words: Vec<&str> = ["get", "-o", "json"].iter().chain(words).copied().collect();
+        serde_json::from_str(&self.admin.check(&words).unwrap()).unwrap()
+    }
+
+    pub(crate) fn apply(&self, objects: &[Value]) {
+        self.admin.apply(&list(objects)).unwrap();
+    }
+
+    pub(crate) fn delete_l3vnis(&self) {
+        self.admin.check(&["-n", NAMESPACE, "delete", "l3vni", "--all", "--wait=false"]).unwrap();
+    }
+
+    /// What the API server says to a watch of L3VNIs from a resource version on, within two seconds.
+    pub(crate) fn watch_from(&self, version: &str) -> String {
+        let query = format!("watch=1&resourceVersion={version}&timeoutSeconds=2");
+        let path = format!("/apis/{GROUP}/v1alpha1/namespaces/{NAMESPACE}/l3vnis?{query}");
+        let output = self.admin.run(&["get", "--raw", &path]).unwrap();
+        output.stdout + &output.stderr
+    }
+}
+
+async fn client(kubeconfig: &Path, url: &str) -> Client {
+    let file = Kubeconfig::read_from(kubeconfig).unwrap();
+    let mut config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
+    config.cluster_url = url.parse().unwrap();
+    Client::try_from(config).unwrap()
+}
+
+pub(crate) fn node(name: &str) -> Value {
+    json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name, "labels": { "rack": "a" } } })
+}
+
+pub(crate) fn l3vni(vni: u32) -> Value {
+    json!({
+        "apiVersion": format!("{GROUP}/v1alpha1"), "kind": "L3VNI",
+        "metadata": { "name": format!("v{vni}"), "namespace": NAMESPACE }, "spec": { "asn": 64514, "vni": vni },
+    })
+}
+
+pub(crate) fn list(items: &[Value]) -> String {
+    json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
+}
+
+/// Files of the examples that hold objects of ours.
+pub(crate) fn examples() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut files: Vec<PathBuf> = fs::read_dir(root)
+        .unwrap()
+        .flat_map(|dir| fs::read_dir(dir.unwrap().path()).unwrap())
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.is_file() && fs::read_to_string(path).unwrap().contains(&format!("{GROUP}/")))
+        .collect();
+    files.sort();
+    files
+}
+
+pub(crate) async fn step<T>(name: &str, work: impl Future<Output = T>) -> T {
+    let start = Instant::now();
+    let done = work.await;
+    eprintln!("{name}: {:.1} s", start.elapsed().as_secs_f64());
+    done
+}
+
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < LIMIT, "{what}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
