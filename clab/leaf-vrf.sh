@@ -6,11 +6,7 @@
 # FRR's default instance with advertise-all-vni must stand before this runs (FRR issue 22851).
 set -eu
 vrf=$1 vni=$2 port=$3 address4=$4 address6=$5
-vtep=$(ip -4 -o address show dev lo scope global | sed -n 's|.* inet \([0-9.]*\)/.*|\1|p' | head -n 1)
 aside=/run/leaf-vrf
-
-# A VNI's MAC goes out as the router MAC of its routes: derived from VTEP and VNI, it is the same after a restart.
-mac=$(echo "$vtep" | tr . ' ' | { read -r a b c d; printf '02:%02x:%02x:%02x:%02x:%02x' "$b" "$c" "$d" $((vni / 256 % 256)) $((vni % 256)); })
 
 # until_true TENTHS COMMAND...
 until_true() {
@@ -146,6 +142,18 @@ if ! until_true 300 bgpd_ready; then
 	exit 1
 fi
 asn=$(sed -n 's/^router bgp \([0-9]*\)$/\1/p' "$aside/$vrf.bgpd" | head -n 1)
+
+# zebra puts the address there, in its own time.
+vtep_known() {
+	vtep=$(ip -4 -o address show dev lo scope global | sed -n 's|.* inet \([0-9.]*\)/.*|\1|p' | head -n 1)
+	[ -n "$vtep" ]
+}
+if ! until_true 300 vtep_known; then
+	echo "VRF $vrf: lo has no address for the VTEP" >&2
+	exit 1
+fi
+# A VNI's MAC goes out as the router MAC of its routes: derived from VTEP and VNI, it is the same after a restart.
+mac=$(echo "$vtep" | tr . ' ' | { read -r a b c d; printf '02:%02x:%02x:%02x:%02x:%02x' "$b" "$c" "$d" $((vni / 256 % 256)) $((vni % 256)); })
 
 if ip link add vrfprobe type vrf table 9999 2>/dev/null; then
 	ip link del vrfprobe

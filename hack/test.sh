@@ -3,13 +3,13 @@
 #   fast    format, clippy, layers, unit, golden, property
 #   netns   kernel, FRR and lab in netns mode with the machine's FRR
 #   frr10   FRR and lab in netns mode with FRR 10.3, in a root file system of Debian trixie
-#   kubernetes  source, status, definitions and manifests with a real etcd and kube-apiserver, built once with Go
+#   kubernetes  etcd, kube-apiserver, MetalLB and FRR-K8s, all built once with Go: source, status, manifests, lab
 #   vrf     kernel, FRR and lab in vrf mode with the machine's FRR, in a guest whose kernel has VRF devices
 # Without a LEVEL, all. What a level needs and is not there is told; with CI=true it is an error.
-# The guest of `vrf` has one CPU, so `frr10` runs beside it where both are asked for.
+# The guest of `vrf` has one CPU: `frr10` and `kubernetes` run beside it where they are asked for.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-levels=("${@:-fast netns kubernetes frr10 vrf}")
+levels=("${@:-fast netns frr10 kubernetes vrf}")
 read -ra levels <<<"${levels[*]}"
 log=$(mktemp -d)
 guests=
@@ -97,12 +97,12 @@ frr10() {
 
 kubernetes() {
   local test group
-  for group in control-plane; do
+  for group in control-plane metallb; do
     if ! hack/kubernetes/assets.sh --find "$group" >/dev/null 2>&1 && ! command -v go >/dev/null; then
       missing "kubernetes" "$(hack/kubernetes/assets.sh "$group" 2>&1 | tail -n 1)"
       return
     fi
-    level "kubernetes: build $group" hack/kubernetes/assets.sh "$group" || return
+    level "kubernetes: build $group" nice -n 19 hack/kubernetes/assets.sh "$group" || return
   done
   for test in tests/kubernetes_*.rs; do
     test=$(basename "$test" .rs)
@@ -142,7 +142,6 @@ vrf_begin() {
 # vrf_end: waits for them and tells what they did.
 vrf_end() {
   local name took
-  [ -n "$guests" ] || return 0
   wait "$guests"
   guests=
   for name in $vrf_tests; do
@@ -151,24 +150,21 @@ vrf_end() {
   done
 }
 
-vrf() {
-  vrf_begin
-  vrf_end
-}
-
 # asked LEVEL: whether it is asked for.
 asked() { [[ " ${levels[*]} " == *" $1 "* ]]; }
 
 for name in "${levels[@]}"; do
   case $name in
+    fast | netns | kubernetes) $name ;;
     frr10)
       if asked vrf; then vrf_begin; fi
       frr10
-      if asked vrf; then vrf_end; fi
       ;;
-    vrf) asked frr10 || vrf ;;
-    fast | netns | kubernetes) $name ;;
-    *) echo "test.sh: no level $name: fast, netns, kubernetes, frr10, vrf" >&2; exit 2 ;;
+    vrf)
+      asked frr10 || vrf_begin
+      [ -z "$guests" ] || vrf_end
+      ;;
+    *) echo "test.sh: no level $name: fast, netns, frr10, kubernetes, vrf" >&2; exit 2 ;;
   esac
 done
 

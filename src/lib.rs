@@ -19,6 +19,7 @@ pub mod runtime;
 pub mod snapshot;
 pub mod source;
 pub mod status;
+pub mod trace;
 pub mod types;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 # Prints their folder. --find builds nothing: it fails, with the reason, where they are not there.
 #
 #   control-plane  etcd, kube-apiserver, kube-controller-manager, kubectl; KUBEBUILDER_ASSETS is used if all are in it
-#   metallb        controller and speaker of MetalLB
+#   metallb        controller and speaker of MetalLB, frr-k8s with its reloader, and the manifest that installs them
 #   helm           helm
 #
 # Versions are pinned in GROUP/go.mod beside this file, every module by its hash in GROUP/go.sum.
@@ -20,7 +20,7 @@ group=${1:?usage: assets.sh [--find] control-plane|metallb|helm}
 # version MODULE: as go.mod has it.
 version() { awk -v module="$1" '$1 == module && $2 ~ /^v/ { print $2; exit }' "$here/$group/go.mod"; }
 
-stamp=
+stamp= texts=()
 case $group in
 control-plane)
   kubernetes=$(version k8s.io/kubernetes) minor=${kubernetes#v1.}
@@ -36,7 +36,15 @@ control-plane)
   ;;
 metallb)
   key=metallb-$(version go.universe.tf/metallb)
-  programs=(controller=go.universe.tf/metallb/controller speaker=go.universe.tf/metallb/speaker)
+  programs=(
+    controller=go.universe.tf/metallb/controller
+    speaker=go.universe.tf/metallb/speaker
+    frr-k8s=github.com/metallb/frr-k8s/cmd
+  )
+  texts=(
+    frr-reloader.sh=github.com/metallb/frr-k8s/frr-tools/reloader/frr-reloader.sh
+    metallb-frr-k8s.yaml=go.universe.tf/metallb/config/manifests/metallb-frr-k8s.yaml
+  )
   ;;
 helm)
   key=helm-$(version helm.sh/helm/v4)
@@ -48,11 +56,11 @@ helm)
   ;;
 esac
 
-# lacking FOLDER: the first program that is not there.
+# lacking FOLDER: the first program or text that is not there.
 lacking() {
-  local program
-  for program in "${programs[@]}"; do
-    [ -x "$1/${program%%=*}" ] || { echo "${program%%=*}" && return; }
+  local file
+  for file in "${programs[@]}" "${texts[@]}"; do
+    [ -e "$1/${file%%=*}" ] || { echo "${file%%=*}" && return; }
   done
 }
 
@@ -94,7 +102,16 @@ if [ -n "$(lacking "$folder")" ]; then
   (cd "$here/$group" && CGO_ENABLED=0 GOWORK=off GOTOOLCHAIN=local \
     go build -mod=readonly -trimpath -gcflags=all=-dwarf=false -ldflags "-s -w $stamp" -o "$aside/" "${packages[@]}") >&2
   # Go names a program after the last part of its path that is no version.
-  [ ! -e "$aside/server" ] || mv "$aside/server" "$aside/etcd"
+  for program in "${programs[@]}"; do
+    built=${program#*=} built=${built%/v[0-9]*} built=${built##*/}
+    [ "$built" = "${program%%=*}" ] || mv "$aside/$built" "$aside/${program%%=*}"
+  done
+  for text in "${texts[@]}"; do
+    module=$(cut -d/ -f1-3 <<<"${text#*=}")
+    [ -n "$(version "$module")" ] || module=${module%/*}
+    source=$(cd "$here/$group" && GOWORK=off go list -mod=readonly -m -f '{{.Dir}}' "$module")/${text#*"$module"/}
+    install -m 755 "$source" "$aside/${text%%=*}"
+  done
   rm -rf "$folder"
   mv "$aside" "$folder"
   chmod 755 "$folder"

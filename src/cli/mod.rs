@@ -2,14 +2,18 @@
 
 mod cleanup;
 mod crds;
+mod live;
 mod lock;
 mod options;
 mod plan;
+mod routes;
 mod run;
 mod serve;
+mod sessions;
 mod sources;
 mod status;
 mod table;
+mod trace;
 mod validate;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -36,6 +40,12 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Show the router of this node
     Status(status::StatusArgs),
+    /// Show the BGP sessions, and why one is not established
+    Sessions(sessions::SessionsArgs),
+    /// Show the routes of a VRF: from where, and whether kernel and fabric have them
+    Routes(routes::RoutesArgs),
+    /// Follow an address through the router, and tell where its way ends
+    Trace(trace::TraceArgs),
     /// Remove the router from this node: FRR, links and namespaces go, the NICs come back
     Cleanup(cleanup::CleanupArgs),
     /// Print the custom resource definitions
@@ -57,6 +67,9 @@ impl Cli {
             Command::Plan(args) => plan::execute(args).await,
             Command::Validate(args) => validate::execute(&args),
             Command::Status(args) => status::execute(&args),
+            Command::Sessions(args) => sessions::execute(&args).await,
+            Command::Routes(args) => routes::execute(&args).await,
+            Command::Trace(args) => trace::execute(&args).await,
             Command::Cleanup(args) => cleanup::execute(args).await,
             Command::Crds(args) => crds::execute(&args),
             Command::Completions { shell } => {

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::options::RuntimeOptions;
+use super::options::{Output, RuntimeOptions};
 use super::table;
 use crate::status::model::{NodeStatus, State};
 use crate::status::publish;
@@ -21,24 +21,13 @@ pub struct StatusArgs {
     output: Output,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Table,
-    Json,
-    Yaml,
-}
-
 /// Prints the status.
 pub fn execute(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let path = args.runtime.paths().status();
     let Some(status) = publish::read(&path)? else {
         anyhow::bail!("no status at {}: is `perouter run` running here?", path.display());
     };
-    match args.output {
-        Output::Table => print!("{}", text(&status)),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&status)?),
-        Output::Yaml => print!("{}", serde_saphyr::to_string(&status)?),
-    }
+    args.output.print(&status, || text(&status))?;
     Ok(if status.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -9,6 +9,7 @@ pub mod daemons;
 pub mod dialect;
 pub mod diff;
 pub mod fake;
+pub mod inspect;
 pub mod line;
 pub mod model;
 pub mod observe;

@@ -255,7 +255,7 @@ fn prefixes(entry: &Value) -> Prefixes {
 }
 
 /// Without an instance FRR prints nothing or a line with `%` in place of JSON.
-fn json(command: &'static str, text: &str) -> Result<Value, ObserveError> {
+pub(super) fn json(command: &'static str, text: &str) -> Result<Value, ObserveError> {
     let text = text.trim();
     if text.is_empty() || text.starts_with('%') {
         return Ok(Value::Null);

@@ -84,7 +84,11 @@ impl VtyRouting {
         Ok(replies)
     }
 
-    async fn ask(&mut self, daemon: Daemon, question: &str) -> Result<String, RoutingError> {
+    /// What a daemon says to a show command.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn ask(&mut self, daemon: Daemon, question: &str) -> Result<String, RoutingError> {
         let replies = self.exchange(daemon, &[question], true).await?;
         Ok(replies.into_iter().map(|reply| reply.text).collect())
     }

@@ -1,6 +1,7 @@
 //! The status of the node's router: [`fold`] makes it (pure), `publish` and `kubernetes` write it, `http` serves health and
 //! metrics. Computed only from what was planned, done and observed.
 
+pub mod cause;
 pub mod fold;
 pub mod http;
 pub mod kubernetes;

@@ -8,7 +8,7 @@
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use perouter_lab::cluster::HostSide;
-use perouter_lab::demo::{Console, Demo};
+use perouter_lab::demo::{self, Console, Demo, Source};
 use perouter_lab::lab::{self, Lab};
 use perouter_lab::topology::{LabName, Topology, read_topology};
 use perouter_lab::{graph, inspect, metallb, web};
@@ -136,8 +136,13 @@ struct Host {
 #[derive(Debug, Subcommand)]
 enum DemoCommand {
     /// A MetalLB service of the red VNI answers a red host behind a remote leaf, and not a blue one
-    #[command(after_help = "Example:\n  KEEP=1 perouter-lab demo metallb")]
+    #[command(
+        after_help = "Examples:\n  KEEP=1 perouter-lab demo metallb\n  perouter-lab demo metallb --source kubernetes"
+    )]
     Metallb {
+        /// Where perouter has its objects from
+        #[arg(long, value_enum, default_value_t = Source::Directory)]
+        source: Source,
         /// Leave the lab up
         #[arg(long, env = "KEEP", value_parser = clap::builder::FalseyValueParser::new())]
         keep: bool,
@@ -209,7 +214,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Inspect { which, output } => show(&which, output)?,
         Command::Exec { which, node, words } => return exec(&which, &node, &words),
         Command::HostBgp { action } => host_bgp(&action)?,
-        Command::Demo { which } => return demo(which),
+        Command::Demo { which } => return run_demo(which),
         Command::Web { listen, service, node } => {
             web::serve(&TcpListener::bind(listen)?, &web::Page { service, node })?;
         }
@@ -230,7 +235,10 @@ fn deploy(which: &Which) -> anyhow::Result<()> {
 }
 
 fn destroy(name: &LabName) -> anyhow::Result<()> {
-    let gone = lab::destroy(name)?;
+    tell_gone(name, lab::destroy(name)?)
+}
+
+fn tell_gone(name: &LabName, gone: lab::Destroyed) -> anyhow::Result<()> {
     match gone.nodes + gone.namespaces {
         0 => print(&format!("lab {name} is not deployed: nothing to destroy\n")),
         _ => print(&format!("lab {name} is gone: {} nodes\n", gone.nodes.max(gone.namespaces))),
@@ -281,24 +289,25 @@ fn host_bgp(action: &HostBgp) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn demo(which: DemoCommand) -> anyhow::Result<ExitCode> {
+fn run_demo(which: DemoCommand) -> anyhow::Result<ExitCode> {
     let name_of = |name: &str| LabName::new(name).with_context(|| format!("`{name}` is no name for a lab"));
-    let (keep, perouter, root, name) = match which {
+    let (source, keep, perouter, root, name) = match which {
         DemoCommand::Down { name } => {
-            destroy(&name_of(&name)?)?;
+            let name = name_of(&name)?;
+            tell_gone(&name, demo::down(&name)?)?;
             return Ok(ExitCode::SUCCESS);
         }
-        DemoCommand::Metallb { keep, perouter, root, name } => (keep, perouter, root, name),
+        DemoCommand::Metallb { source, keep, perouter, root, name } => (source, keep, perouter, root, name),
     };
     let own_program = std::env::current_exe()?;
     let perouter = perouter.unwrap_or_else(|| own_program.with_file_name("perouter"));
     let root = std::fs::canonicalize(&root).with_context(|| format!("no folder {}", root.display()))?;
     let name = name.as_deref().map(name_of).transpose()?;
-    let demo = Demo { root, perouter, own_program, name, keep };
+    let demo = Demo { root, perouter, own_program, source, name, keep };
     let Err(error) = demo.run(&mut Console::new(demo.steps())) else { return Ok(ExitCode::SUCCESS) };
     let (logs, look, program) = (error.logs.display().to_string(), error.look.clone(), demo.own_program_shown());
     eprintln!("\n{:#}", anyhow::Error::from(*error));
-    eprintln!("  logs: {logs}\n  look: {program} {look}\n  down: {program} demo down");
+    eprintln!("  logs: {logs}\n  look: {program} {look}\n  down: {}", demo.down_shown());
     Ok(ExitCode::FAILURE)
 }
 

@@ -126,18 +126,9 @@ impl HostSide {
         Ok(frr::vtysh(&self.node, HOST, commands)?)
     }
 
-    /// Neighbors by their state, as `show bgp summary json` has it: address, name of the peer, state.
+    /// [`sessions`] of this node.
     pub fn sessions(&self) -> Result<Vec<(String, String, String)>, ClusterError> {
-        let summary = frr::show(&self.node, HOST, "show bgp summary json")?.unwrap_or_default();
-        let state = |address: &str| {
-            let mut families = ["ipv4Unicast", "ipv6Unicast"].iter();
-            let found = families.find_map(|family| summary[family]["peers"][address]["state"].as_str());
-            found.unwrap_or("Idle").to_owned()
-        };
-        let sessions = self.announcer.sessions.iter();
-        Ok(sessions
-            .map(|(address, session)| (address.to_string(), session.name.clone(), state(&address.to_string())))
-            .collect())
+        sessions(&self.node, HOST, &self.announcer)
     }
 
     fn pages(&self) -> impl Iterator<Item = (Page, SocketAddr)> + '_ {
@@ -172,6 +163,22 @@ impl HostSide {
         }
         self.vtysh(&lines.iter().map(String::as_str).collect::<Vec<_>>()).map(drop)
     }
+}
+
+/// Neighbors of a node's FRR by their state, as `show bgp summary json` has it: address, name of the peer, state.
+pub fn sessions(
+    node: &Node,
+    instance: Instance,
+    announcer: &Announcer,
+) -> Result<Vec<(String, String, String)>, ClusterError> {
+    let summary = frr::show(node, instance, "show bgp summary json")?.unwrap_or_default();
+    let state = |address: &str| {
+        let mut families = ["ipv4Unicast", "ipv6Unicast"].iter();
+        let found = families.find_map(|family| summary[family]["peers"][address]["state"].as_str());
+        found.unwrap_or("Idle").to_owned()
+    };
+    let named = announcer.sessions.iter().map(|(address, session)| (address.to_string(), session.name.clone()));
+    Ok(named.map(|(address, name)| (address.clone(), name, state(&address))).collect())
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> ClusterError {

@@ -5,9 +5,11 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
 
 use crate::holder::Holder;
+use crate::node::Node;
 use crate::topology::{Kind, Topology};
 
 /// `ip` refused a line.
@@ -48,6 +50,25 @@ pub fn detach(long_name: &str) -> Result<bool, WiringError> {
     }
     ip(&["netns", "del", long_name], "").map(|()| true)
 }
+
+/// Connects nodes by a management network like containerlab's: `eth0` in each, a bridge in the first. Gives their addresses.
+pub fn manage(nodes: &[&Node]) -> Result<Vec<IpAddr>, WiringError> {
+    let Some((first, others)) = nodes.split_first() else { return Ok(Vec::new()) };
+    let address = |index: usize| Ipv4Addr::from(MANAGEMENT + u32::try_from(index).unwrap_or(u32::MAX));
+    let up = |index| format!("address add {}/24 dev eth0\nlink set eth0 up\n", address(index));
+    ip(&["-n", first.long_name(), "-batch", "-"], &format!("link add eth0 type bridge stp_state 0\n{}", up(0)))?;
+    for (index, node) in (1..).zip(others) {
+        let port = format!("eth0-{index}");
+        let (here, there) = (first.long_name(), node.long_name());
+        ip(&["-batch", "-"], &format!("link add {port} netns {here} type veth peer name eth0 netns {there}\n"))?;
+        ip(&["-n", here, "-batch", "-"], &format!("link set {port} master eth0 up\n"))?;
+        ip(&["-n", there, "-batch", "-"], &up(index))?;
+    }
+    Ok((0..nodes.len()).map(|index| address(index).into()).collect())
+}
+
+/// The first address of the management network, 172.20.20.2: its first host would be the machine.
+const MANAGEMENT: u32 = 0xac14_1402;
 
 /// Makes all links of the topology and sets them up.
 pub fn connect(topology: &Topology) -> Result<(), WiringError> {

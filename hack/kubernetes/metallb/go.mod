@@ -3,6 +3,7 @@ module perouter.invalid/hack/kubernetes/metallb
 go 1.26.0
 
 tool (
+	github.com/metallb/frr-k8s/cmd
 	go.universe.tf/metallb/controller
 	go.universe.tf/metallb/speaker
 )

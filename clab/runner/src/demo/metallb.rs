@@ -4,25 +4,27 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{Console, Demo, DemoError, StepError};
-use crate::cluster::HostSide;
+use super::{Console, Demo, DemoError, Source, StepError, kubernetes};
+use crate::cluster::{self, HostSide};
 use crate::evpn::{Type5, type5_routes};
 use crate::frr::{self, Instance};
 use crate::inspect::align;
-use crate::lab::{self, Lab};
-use crate::metallb::read_manifests;
-use crate::node::Background;
+use crate::kubernetes::Cluster;
+use crate::lab::Lab;
+use crate::metallb::{Announcer, read_manifests};
+use crate::node::{Background, Node};
 use crate::state;
 use crate::topology::{Topology, read_topology};
 use crate::wait;
 
 /// Cluster nodes in the order of their index.
-const NODES: [&str; 2] = ["pe-kind-control-plane", "pe-kind-worker"];
-const RED: &str = "172.30.0.10";
-const BLUE: &str = "172.30.0.16";
+pub(super) const NODES: [&str; 2] = ["pe-kind-control-plane", "pe-kind-worker"];
+pub(super) const RED: &str = "172.30.0.10";
+pub(super) const BLUE: &str = "172.30.0.16";
 
 /// How long the network may take to settle.
 const SETTLE: Duration = Duration::from_secs(40);
@@ -38,18 +40,32 @@ const REQUESTS: [(&str, &str, bool); 6] = [
     ("hostA_red", BLUE, false),
 ];
 
-struct Running {
-    lab: Lab,
+/// What the steps have made so far.
+pub(super) struct Running {
+    pub(super) lab: Lab,
     routers: Vec<(&'static str, Background)>,
-    hosts: Vec<HostSide>,
+    /// Not ended on drop: it goes with the lab.
+    pub(super) cluster: Option<ManuallyDrop<Cluster>>,
+    /// The FRR of each node's host side, and its sessions.
+    pub(super) hosts: Option<(Instance, Announcer)>,
 }
 
-type Step = (&'static str, &'static str, fn(&Demo, &mut Running) -> Result<String, StepError>);
+pub(super) type Step = (&'static str, &'static str, fn(&Demo, &mut Running) -> Result<String, StepError>);
 
 /// Steps after the deployment: title, where to look on (a node and a command), work.
-const STEPS: [Step; 5] = [
+fn steps(source: Source) -> Vec<Step> {
+    match source {
+        Source::Directory => [&PLAYED[..], &SHOWN].concat(),
+        Source::Kubernetes => [&kubernetes::INSTALLED[..], &SHOWN, &kubernetes::TOLD].concat(),
+    }
+}
+
+const PLAYED: [Step; 2] = [
     ("perouter on both cluster nodes takes over the NIC `toswitch`", "pe-kind-worker -- ip netns", start_routers),
     ("MetalLB's BGP and a web server per service on both nodes", "pe-kind-worker -- vtysh -N host", start_hosts),
+];
+
+const SHOWN: [Step; 3] = [
     (
         "sessions: router to fabric, host to router in red and blue",
         "leafkind -- vtysh -c 'show bgp l2vpn evpn summary'",
@@ -69,12 +85,16 @@ const STEPS: [Step; 5] = [
 
 pub(super) fn show(demo: &Demo, console: &mut Console) -> Result<(), Box<DemoError>> {
     console.headline("perouter: a MetalLB service behind an EVPN fabric, each node a real FRR, each packet a real one");
+    if demo.source == Source::Kubernetes {
+        console.lines(kubernetes::REPLACED);
+        console.lines(" ");
+    }
     console.begin("the fabric: spine, three leaves, four hosts, two cluster nodes");
     let deployed = topology(demo).and_then(|topology| Ok((deploy(demo, &topology)?, topology)));
     let (lab, _) = deployed.map_err(|source| fault(console, state_folder(demo), "inspect", source))?;
     console.done(&fabric(&lab));
-    let mut running = Running { lab, routers: Vec::new(), hosts: Vec::new() };
-    for (title, look, work) in STEPS {
+    let mut running = Running { lab, routers: Vec::new(), cluster: None, hosts: None };
+    for (title, look, work) in steps(demo.source) {
         console.begin(title);
         let found = work(demo, &mut running).map_err(|source| {
             let look = format!("exec --name {} {look}", running.lab.name());
@@ -82,12 +102,12 @@ pub(super) fn show(demo: &Demo, console: &mut Console) -> Result<(), Box<DemoErr
         })?;
         console.done(&found);
     }
-    finish(demo, console, running.lab)
+    finish(demo, console, &running)
 }
 
 /// How many steps there are; the last one only where the lab is not kept.
-pub(super) const fn count(keep: bool) -> usize {
-    STEPS.len() + if keep { 1 } else { 2 }
+pub(super) fn count(demo: &Demo) -> usize {
+    steps(demo.source).len() + if demo.keep { 1 } else { 2 }
 }
 
 fn fault(console: &mut Console, logs: PathBuf, look: &str, source: StepError) -> Box<DemoError> {
@@ -113,7 +133,7 @@ fn deploy(demo: &Demo, topology: &Topology) -> Result<Lab, StepError> {
             return Err(StepError::NoProgram { path: path.clone() });
         }
     }
-    lab::destroy(&topology.lab)?;
+    super::down(&topology.lab)?;
     Ok(Lab::deploy(topology)?)
 }
 
@@ -134,6 +154,11 @@ fn start_routers(demo: &Demo, running: &mut Running) -> Result<String, StepError
         let _ = writeln!(found, "{name}: {}", words.join(" ").replace(&*program, "perouter"));
         running.routers.push((name, router));
     }
+    await_nics(running)?;
+    Ok(found)
+}
+
+pub(super) fn await_nics(running: &mut Running) -> Result<(), StepError> {
     settle(running, "the NIC of both nodes in the router's namespace", |running| {
         let gone = |name: &&str| {
             let links = running.lab.node(name).ok()?.run(&["ip", "-br", "link", "show", "toswitch"]).ok()?;
@@ -143,8 +168,7 @@ fn start_routers(demo: &Demo, running: &mut Running) -> Result<String, StepError
             None => Ok(()),
             Some(name) => Err(format!("toswitch is still in the host namespace of {name}")),
         }
-    })?;
-    Ok(found)
+    })
 }
 
 fn start_hosts(demo: &Demo, running: &mut Running) -> Result<String, StepError> {
@@ -153,13 +177,14 @@ fn start_hosts(demo: &Demo, running: &mut Running) -> Result<String, StepError> 
         let host = HostSide::new(running.lab.node(name)?, &announcer);
         host.start()?;
         host.serve_from(&demo.own_program)?;
-        running.hosts.push(host);
     }
     let service = |(name, service): (&String, &crate::metallb::Service)| {
         let addresses: Vec<_> = service.addresses.iter().map(ToString::to_string).collect();
         format!("service {name}: {} port {}\n", addresses.join(", "), service.port)
     };
-    Ok(announcer.services.iter().map(service).collect())
+    let found = announcer.services.iter().map(service).collect();
+    running.hosts = Some((cluster::HOST, announcer));
+    Ok(found)
 }
 
 fn show_sessions(_: &Demo, running: &mut Running) -> Result<String, StepError> {
@@ -184,10 +209,11 @@ fn sessions(running: &Running) -> Result<Vec<[String; 4]>, String> {
         ["leafkind", neighbor, "underlay, EVPN", state].map(ToOwned::to_owned)
     });
     let mut rows = Vec::from(underlay);
-    for host in &running.hosts {
-        let node = host.node().name().to_string();
-        let sessions = host.sessions().map_err(|error| error.to_string())?;
-        rows.extend(sessions.into_iter().map(|(neighbor, name, state)| [node.clone(), neighbor, name, state]));
+    let Some((instance, announcer)) = &running.hosts else { return Ok(rows) };
+    for name in NODES {
+        let node = running.lab.node(name).map_err(|error| error.to_string())?;
+        let sessions = cluster::sessions(node, *instance, announcer).map_err(|error| error.to_string())?;
+        rows.extend(sessions.into_iter().map(|(neighbor, peer, state)| [name.to_owned(), neighbor, peer, state]));
     }
     Ok(rows)
 }
@@ -254,7 +280,7 @@ fn starve(running: &Running, host: &'static str, address: &'static str) -> Resul
 }
 
 /// Probes until it is good; ends at once when a router has ended, for then it never will be.
-fn settle(
+pub(super) fn settle(
     running: &mut Running,
     what: &str,
     mut probe: impl FnMut(&Running) -> Result<(), String>,
@@ -284,15 +310,19 @@ fn routers_alive(running: &mut Running) -> Result<(), StepError> {
             return Err(StepError::RouterEnded { node: (*node).to_owned(), status: status.to_string(), words });
         }
     }
+    if let Some(cluster) = &mut running.cluster {
+        cluster.kubelet().all_alive()?;
+    }
     Ok(())
 }
 
-fn finish(demo: &Demo, console: &mut Console, lab: Lab) -> Result<(), Box<DemoError>> {
+fn finish(demo: &Demo, console: &mut Console, running: &Running) -> Result<(), Box<DemoError>> {
+    let lab = &running.lab;
     let seconds = console.elapsed().as_secs_f64();
     if !demo.keep {
         console.begin("all of it is taken away again");
         let folder = lab.folder();
-        let gone = lab.destroy().map_err(|source| fault(console, folder, "inspect", source.into()))?;
+        let gone = super::down(lab.name()).map_err(|source| fault(console, folder, "inspect", source))?;
         console.done(&format!("{} nodes, with all their processes, namespaces and mounts", gone.nodes));
         console.verdict(&format!("all of it works, shown in {seconds:.0} s; KEEP=1 leaves the lab up"));
         return Ok(());
@@ -302,10 +332,23 @@ fn finish(demo: &Demo, console: &mut Console, lab: Lab) -> Result<(), Box<DemoEr
     let red = lab.node("hostA_red").map_or_else(|_| String::new(), |node| node.long_name().to_owned());
     console.lines(&format!(
         "ip netns exec {red} curl http://{RED}/\n\
-         {program} exec --name {name} leafA -- vtysh -c 'show bgp l2vpn evpn route type prefix'\n\
-         {program} exec --name {name} pe-kind-worker -- vtysh -N host -c 'show bgp summary'\n\
-         {program} host-bgp withdraw --name {name} pe-kind-worker red\n\
-         {program} demo down"
+         {program} exec --name {name} leafA -- vtysh -c 'show bgp l2vpn evpn route type prefix'"
     ));
+    match &running.cluster {
+        None => console.lines(&format!(
+            "{program} exec --name {name} pe-kind-worker -- vtysh -N host -c 'show bgp summary'\n\
+             {program} host-bgp withdraw --name {name} pe-kind-worker red"
+        )),
+        Some(cluster) => {
+            let (node, kubectl) = (lab.node(NODES[0]).map_or("", Node::long_name), cluster.kubectl());
+            console.lines(&format!(
+                "{program} exec --name {name} pe-kind-worker -- vtysh -c 'show bgp summary'\n\
+                 ip netns exec {node} {} --kubeconfig {} get routernodestatuses",
+                kubectl.program().display(),
+                kubectl.kubeconfig().display()
+            ));
+        }
+    }
+    console.lines(&demo.down_shown());
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! anything by itself: each step asks FRR or curl in a node.
 
 mod console;
+mod kubernetes;
 mod metallb;
 
 pub use console::Console;
@@ -12,9 +13,11 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::cluster::ClusterError;
+use crate::kubernetes::KubernetesError;
 use crate::lab::{self, Destroyed, LabError};
 use crate::metallb::ManifestError;
 use crate::node::NodeError;
+use crate::state;
 use crate::topology::{LabName, TopologyError};
 use crate::wait::TimedOut;
 
@@ -27,10 +30,21 @@ pub struct Demo {
     pub perouter: PathBuf,
     /// This program: the web servers are processes of it.
     pub own_program: PathBuf,
+    /// Where perouter has its objects from.
+    pub source: Source,
     /// Name of the lab in place of the topology's.
     pub name: Option<LabName>,
     /// Leave the lab up at the end.
     pub keep: bool,
+}
+
+/// Where perouter has its objects from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Source {
+    /// A directory; MetalLB's BGP is played
+    Directory,
+    /// An API server; MetalLB runs
+    Kubernetes,
 }
 
 /// A step that failed; the lab is left as it is.
@@ -76,6 +90,18 @@ pub enum StepError {
     /// The host side did not come up.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// The Kubernetes cluster did not come up.
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
+    /// The control plane's folder cannot be kept or removed.
+    #[error("cannot use {}", path.display())]
+    Folder {
+        /// The folder or the link to it.
+        path: PathBuf,
+        /// What the kernel says.
+        #[source]
+        source: io::Error,
+    },
     /// A state was not reached.
     #[error("{waited}; at last: {last}")]
     NotReached {
@@ -114,7 +140,7 @@ pub enum StepError {
 impl Demo {
     /// How many steps it has.
     pub fn steps(&self) -> usize {
-        metallb::count(self.keep)
+        metallb::count(self)
     }
 
     /// This program as the reader can type it: from the working directory where that is possible.
@@ -124,13 +150,27 @@ impl Demo {
         program.display().to_string()
     }
 
+    /// The command that takes the lab away, as the reader can type it.
+    pub fn down_shown(&self) -> String {
+        let name = self.name.as_ref().map_or_else(String::new, |name| format!(" --name {name}"));
+        format!("{} demo down{name}", self.own_program_shown())
+    }
+
     /// Shows the demo. A lab that an earlier one left is taken away first; on an error the lab stays for a look.
     pub fn run(&self, console: &mut Console) -> Result<(), Box<DemoError>> {
         metallb::show(self, console)
     }
 }
 
-/// Takes the demo's lab away.
-pub fn down(name: &LabName) -> Result<Destroyed, LabError> {
-    lab::destroy(name)
+/// Takes the demo's lab away, and what its control plane left.
+pub fn down(name: &LabName) -> Result<Destroyed, StepError> {
+    let link = kubernetes::link(&state::folder(name));
+    let folder = std::fs::read_link(&link);
+    let gone = lab::destroy(name)?;
+    match folder {
+        Ok(path) => std::fs::remove_dir_all(&path).map_err(|source| StepError::Folder { path, source })?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(StepError::Folder { path: link, source }),
+    }
+    Ok(gone)
 }

@@ -24,6 +24,11 @@ impl Kubectl {
         &self.kubeconfig
     }
 
+    /// The program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Runs it to its end; an exit code other than 0 is no error.
     pub fn run(&self, words: &[&str]) -> Result<Output, KubernetesError> {
         match &self.place {
@@ -57,6 +62,11 @@ impl Kubectl {
         let output = self.feed(&words, documents)?;
         let warnings = output.stderr.clone();
         Ok(good(&words, output)? + &warnings)
+    }
+
+    /// Like [`Kubectl::feed`], and it has to end with 0.
+    pub fn feed_good(&self, words: &[&str], documents: &str) -> Result<String, KubernetesError> {
+        good(words, self.feed(words, documents)?)
     }
 
     fn words(&self, words: &[&str]) -> Vec<String> {

@@ -82,11 +82,21 @@ pub enum ManifestError {
         /// The name.
         name: String,
     },
+    /// FRR-K8s takes no neighbor that two objects tell differently.
+    #[error("FRR-K8s refuses {address}: connectTime is {first} s in one object and {second} s in another")]
+    TwoTimes {
+        /// The neighbor.
+        address: IpAddr,
+        /// One of them.
+        first: u64,
+        /// The other.
+        second: u64,
+    },
     /// A duration that cannot be read.
-    #[error("BGPPeer/{peer}: `{text}` is no duration in whole seconds like 1s, 90s or 1m30s")]
+    #[error("{object}: `{text}` is no duration in whole seconds like 1s, 90s or 1m30s")]
     Duration {
-        /// The peer.
-        peer: String,
+        /// The object.
+        object: String,
         /// The text.
         text: String,
     },
@@ -131,7 +141,13 @@ pub fn parse_manifests(text: &str) -> Result<Announcer, ManifestError> {
         sessions.insert(peer.peer_address, session(name, peer, in_use(&services, &ranges, &pools))?);
     }
     for neighbor in routers.values().flat_map(|spec| &spec.bgp.routers).flat_map(|router| &router.neighbors) {
-        let session = sessions.entry(neighbor.address).or_insert_with(|| of_frr_k8s(neighbor));
+        let connect_seconds =
+            connect_seconds(&format!("neighbor {}", neighbor.address), neighbor.connect_time.as_ref())?;
+        let session = sessions.entry(neighbor.address).or_insert_with(|| of_frr_k8s(neighbor, connect_seconds));
+        if session.connect_seconds != connect_seconds {
+            let (first, second) = (session.connect_seconds, connect_seconds);
+            return Err(ManifestError::TwoTimes { address: neighbor.address, first, second });
+        }
         session.receive_all |=
             matches!(neighbor.to_receive, Some(FrrReceive { allowed: FrrAllowed { mode: ReceiveMode::All } }));
     }
@@ -252,27 +268,32 @@ fn in_use(
 }
 
 fn session(name: &str, peer: &PeerSpec, announced: BTreeSet<IpNet>) -> Result<Session, ManifestError> {
-    let read = |text: &Option<String>| text.as_deref().map(|text| seconds(name, text)).transpose();
+    let object = format!("BGPPeer/{name}");
+    let read = |text: &Option<String>| text.as_deref().map(|text| seconds(&object, text)).transpose();
     let (hold, keepalive) = (read(&peer.hold_time)?, read(&peer.keepalive_time)?);
     Ok(Session {
         name: name.to_owned(),
         asn: peer.peer_asn,
         port: peer.peer_port.filter(|port| *port != 179),
         timers: hold.map(|hold| (keepalive.unwrap_or(hold / 3), hold)),
-        connect_seconds: read(&peer.connect_time)?.unwrap_or(CONNECT_SECONDS),
+        connect_seconds: connect_seconds(&object, peer.connect_time.as_ref())?,
         multihop: peer.ebgp_multi_hop,
         receive_all: false,
         announced: announced.into_iter().filter(|net| net.addr().is_ipv4() == peer.peer_address.is_ipv4()).collect(),
     })
 }
 
-fn of_frr_k8s(neighbor: &FrrNeighbor) -> Session {
+fn connect_seconds(object: &str, time: Option<&String>) -> Result<u64, ManifestError> {
+    Ok(time.map(|text| seconds(object, text)).transpose()?.unwrap_or(CONNECT_SECONDS))
+}
+
+fn of_frr_k8s(neighbor: &FrrNeighbor, connect_seconds: u64) -> Session {
     Session {
         name: neighbor.address.to_string(),
         asn: neighbor.asn,
         port: None,
         timers: None,
-        connect_seconds: CONNECT_SECONDS,
+        connect_seconds,
         multihop: false,
         receive_all: false,
         announced: BTreeSet::new(),
@@ -292,8 +313,8 @@ fn one_asn(mut asns: impl Iterator<Item = u32>) -> Result<u32, ManifestError> {
 }
 
 /// Go's duration, as far as BGP has a use for it: whole hours, minutes and seconds.
-fn seconds(peer: &str, text: &str) -> Result<u64, ManifestError> {
-    let wrong = || ManifestError::Duration { peer: peer.to_owned(), text: text.to_owned() };
+fn seconds(object: &str, text: &str) -> Result<u64, ManifestError> {
+    let wrong = || ManifestError::Duration { object: object.to_owned(), text: text.to_owned() };
     let (mut total, mut number) = (0_u64, String::new());
     for character in text.chars() {
         let unit = match character {

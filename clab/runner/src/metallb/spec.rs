@@ -68,6 +68,7 @@ pub(super) struct FrrRouter {
 pub(super) struct FrrNeighbor {
     pub(super) address: IpAddr,
     pub(super) asn: u32,
+    pub(super) connect_time: Option<String>,
     pub(super) to_receive: Option<FrrReceive>,
 }
 

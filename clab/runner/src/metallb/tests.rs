@@ -103,6 +103,12 @@ fn what_is_not_played_is_an_error() {
                 + &object("BGPPeer", "{myASN: 3, peerASN: 2, peerAddress: 10.0.0.2}").replace('x', "z"),
             "the nodes would be in AS 1 and AS 3; one is possible",
         ),
+        (
+            object("BGPPeer", "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, connectTime: 1s}")
+                + &object("FRRConfiguration", "{bgp: {routers: [{asn: 1, neighbors: [{address: 10.0.0.1, asn: 2}]}]}}")
+                    .replace("metallb.io/", "frrk8s.metallb.io/"),
+            "FRR-K8s refuses 10.0.0.1: connectTime is 1 s in one object and 120 s in another",
+        ),
         (object("BGPPeer", PEER) + &service("ten"), "Service/s: `ten` is no address"),
     ];
     for (text, error) in table {

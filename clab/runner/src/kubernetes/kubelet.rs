@@ -1,0 +1,343 @@
+//! Scheduler and kubelet of a lab's cluster nodes, played: Pods are bound, their containers run as plain processes of the
+//! node, their status is told.
+//!
+//! In: Pods as the API server lists them. Out: processes with the words and the environment of the Pod and the token of its
+//! service account. It must not change what a Pod asks for beyond the table of [`Programs::of`], and it runs no image: one
+//! that the table does not have stays unplayed, and its container is told as not ready.
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::pod::{Container, Pod};
+use super::{Assets, ControlPlane, Kubectl, KubernetesError, at};
+use crate::frr::{self, Instance};
+use crate::node::{Background, Node};
+
+const END: Duration = Duration::from_secs(10);
+
+/// A cluster node: a node of the lab at an address that the others reach.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// The node; its name is that of the Node.
+    pub node: Node,
+    /// Its address in the management network.
+    pub address: IpAddr,
+}
+
+/// Programs in place of images.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// `perouter`.
+    pub perouter: PathBuf,
+    /// This program, if web servers shall be processes of it: otherwise they are threads and end with the [`super::Cluster`].
+    pub lab: Option<PathBuf>,
+    /// `MetalLB` and FRR-K8s.
+    pub metallb: Option<Assets>,
+}
+
+/// What plays a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Play {
+    /// A program in place of the word that names it in the image.
+    Program { word: &'static str, path: PathBuf, more: &'static [&'static str], without: &'static [&'static str] },
+    /// FRR of the machine in the node's network namespace.
+    Frr,
+}
+
+impl Programs {
+    fn of(&self, container: &Container) -> Option<Play> {
+        let program = |word, path| Play::Program { word, path, more: &[], without: &[] };
+        let metallb = |name: &str| self.metallb.as_ref().map(|assets| assets.program(name));
+        Some(match (container.repository(), &*container.name) {
+            ("perouter", _) => program("perouter", self.perouter.clone()),
+            ("quay.io/metallb/frr-k8s", _) => program("/frr-k8s", metallb("frr-k8s")?),
+            ("quay.io/metallb/controller", _) => Play::Program {
+                word: "/controller",
+                path: metallb("controller")?,
+                // The API server has no way to a webhook of a Pod.
+                more: &["--webhook-mode=disabled"],
+                without: &[],
+            },
+            ("quay.io/metallb/speaker", _) => Play::Program {
+                word: "/speaker",
+                path: metallb("speaker")?,
+                more: &[],
+                // Without an address no memberlist, which only layer 2 needs.
+                without: &["METALLB_ML_BIND_ADDR", "METALLB_ML_SECRET_KEY_PATH"],
+            },
+            ("quay.io/frrouting/frr", "frr") => Play::Frr,
+            ("quay.io/frrouting/frr", "reloader") => {
+                program("/etc/frr_reloader/frr-reloader.sh", metallb("frr-reloader.sh")?)
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// Scheduler and kubelet of all cluster nodes.
+#[derive(Debug)]
+pub struct Kubelet {
+    members: Vec<Member>,
+    programs: Programs,
+    started: BTreeMap<(String, String), Started>,
+    addresses: u8,
+}
+
+#[derive(Debug)]
+struct Started {
+    pod: Pod,
+    address: IpAddr,
+    processes: Vec<Background>,
+    frr: bool,
+    token: Option<PathBuf>,
+}
+
+impl Kubelet {
+    pub(super) fn new(members: Vec<Member>, programs: Programs) -> Self {
+        Self { members, programs, started: BTreeMap::new(), addresses: 0 }
+    }
+
+    /// Registers the Nodes, as a kubelet does.
+    pub(super) fn register(&self, kubectl: &Kubectl) -> Result<(), KubernetesError> {
+        let nodes: Vec<Value> = self.members.iter().map(node_object).collect();
+        create(kubectl, &nodes)
+    }
+
+    /// Binds new Pods, starts what they ask for, ends what is deleted, and tells the API server.
+    pub(super) fn sync(&mut self, plane: &ControlPlane, mut pods: Vec<Pod>) -> Result<(), KubernetesError> {
+        self.end_gone(plane, &pods)?;
+        pods.retain(|pod| !pod.deleted && pod.phase == "Pending");
+        self.bind(plane, &mut pods)?;
+        let mut told = Vec::new();
+        for pod in pods.into_iter().filter(|pod| pod.node.is_some()) {
+            let key = (pod.namespace.clone(), pod.name.clone());
+            if !self.started.contains_key(&key) {
+                let started = self.start(plane, pod)?;
+                self.started.insert(key.clone(), started);
+            }
+            told.extend(self.started.get(&key).map(|started| self.status(started)));
+        }
+        if told.is_empty() {
+            return Ok(());
+        }
+        let words = ["apply", "--server-side", "--force-conflicts", "--subresource=status", "-f", "-"];
+        fed(&plane.kubectl(), &words, &told)
+    }
+
+    /// Kills the processes of a Pod and starts them again, as a kubelet does with a container that has ended. The API
+    /// server is not asked.
+    pub fn restart(&mut self, set: &str, node: &str) -> Result<(), KubernetesError> {
+        let is_it = |started: &&mut Started| started.pod.set() == set && started.pod.node.as_deref() == Some(node);
+        let member = member(&self.members, node)?.clone();
+        let started = self.started.values_mut().find(is_it);
+        let started = started.ok_or_else(|| KubernetesError::NoPod { set: set.to_owned(), node: node.to_owned() })?;
+        for process in &mut started.processes {
+            process.kill().map_err(at(process.log()))?;
+        }
+        started.processes.clear();
+        for container in started.pod.containers.clone() {
+            started.processes.extend(started.run(&member, &self.programs, &container)?);
+        }
+        Ok(())
+    }
+
+    /// An error where a process has ended that should run.
+    pub fn all_alive(&mut self) -> Result<(), KubernetesError> {
+        for started in self.started.values_mut() {
+            for process in &mut started.processes {
+                let Some(status) = process.ended().map_err(at(process.log()))? else { continue };
+                let log = fs::read_to_string(process.log()).unwrap_or_default();
+                let from = log.lines().count().saturating_sub(5);
+                return Err(KubernetesError::PodEnded {
+                    pod: started.pod.name.clone(),
+                    status: status.to_string(),
+                    words: log.lines().skip(from).collect::<Vec<_>>().join("\n"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The Pods that run, by namespace and name.
+    pub fn running(&self) -> impl Iterator<Item = &Pod> {
+        self.started.values().map(|started| &started.pod)
+    }
+
+    /// The cluster nodes.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    fn bind(&self, plane: &ControlPlane, pods: &mut [Pod]) -> Result<(), KubernetesError> {
+        let mut count: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for pod in self.running() {
+            *count.entry((pod.set().to_owned(), pod.node.clone().unwrap_or_default())).or_default() += 1;
+        }
+        let mut bindings = Vec::new();
+        for pod in pods.iter_mut().filter(|pod| pod.node.is_none()) {
+            let copies = |member: &&Member| {
+                count.get(&(pod.set().to_owned(), member.node.name().to_string())).copied().unwrap_or_default()
+            };
+            let fewest = self.members.iter().min_by_key(copies).map(|member| member.node.name().to_string());
+            let Some(node) = pod.only.clone().or(fewest) else { continue };
+            *count.entry((pod.set().to_owned(), node.clone())).or_default() += 1;
+            bindings.push(json!({
+                "apiVersion": "v1", "kind": "Binding",
+                "metadata": {"namespace": pod.namespace, "name": pod.name},
+                "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+            }));
+            pod.node = Some(node);
+        }
+        if bindings.is_empty() { Ok(()) } else { create(&plane.kubectl(), &bindings) }
+    }
+
+    fn start(&mut self, plane: &ControlPlane, pod: Pod) -> Result<Started, KubernetesError> {
+        let member = member(&self.members, pod.node.as_deref().unwrap_or_default())?.clone();
+        let plays: Vec<_> = pod.containers.iter().map(|container| self.programs.of(container)).collect();
+        let needs_token = plays.iter().flatten().any(|play| matches!(play, Play::Program { .. }));
+        let token = match pod.account.as_deref().filter(|_| needs_token) {
+            Some(account) => Some(plane.kubectl_of(&pod.namespace, account)?.kubeconfig().to_owned()),
+            None => None,
+        };
+        let address = if pod.host_network { member.address } else { self.next_address() };
+        let frr = plays.contains(&Some(Play::Frr));
+        if frr {
+            start_frr(&member.node, &plane.kubectl(), &pod.namespace)?;
+        }
+        let mut started = Started { pod, address, processes: Vec::new(), frr, token };
+        let mut containers = started.pod.containers.clone();
+        // FRR-K8s gives up for a while where it does not find the reloader.
+        containers.sort_by_key(|container| container.name != "reloader");
+        for container in containers {
+            started.processes.extend(started.run(&member, &self.programs, &container)?);
+        }
+        Ok(started)
+    }
+
+    fn next_address(&mut self) -> IpAddr {
+        self.addresses = self.addresses.wrapping_add(1);
+        Ipv4Addr::new(10, 244, 0, self.addresses).into()
+    }
+
+    fn end_gone(&mut self, plane: &ControlPlane, pods: &[Pod]) -> Result<(), KubernetesError> {
+        let listed = |key: &(String, String)| pods.iter().find(|pod| pod.namespace == key.0 && pod.name == key.1);
+        let gone: Vec<_> =
+            self.started.keys().filter(|key| listed(key).is_none_or(|pod| pod.deleted)).cloned().collect();
+        for key in gone {
+            let Some(mut started) = self.started.remove(&key) else { continue };
+            for process in &mut started.processes {
+                process.terminate(END).map_err(at(process.log()))?;
+            }
+            if started.frr {
+                frr::stop(
+                    &member(&self.members, started.pod.node.as_deref().unwrap_or_default())?.node,
+                    Instance::Main,
+                )?;
+            }
+        }
+        for pod in pods.iter().filter(|pod| pod.deleted) {
+            let words = ["--namespace", &pod.namespace, "delete", "pod", &pod.name, "--force", "--grace-period=0"];
+            plane.kubectl().check(&[&words[..], &["--ignore-not-found", "--wait=false"]].concat())?;
+        }
+        Ok(())
+    }
+
+    fn status(&self, started: &Started) -> Value {
+        let pod = &started.pod;
+        let host = member(&self.members, pod.node.as_deref().unwrap_or_default()).map(|member| member.address);
+        let whole = pod.containers.len() == 1;
+        let container = |container: &Container| {
+            let played = whole || self.programs.of(container).is_some();
+            json!({
+                "name": container.name, "image": container.image, "imageID": "", "restartCount": 0,
+                "ready": played, "started": played, "state": {"running": {}},
+            })
+        };
+        let condition = |kind: &str| json!({"type": kind, "status": "True"});
+        let conditions = ["Initialized", "ContainersReady", "Ready"].map(condition);
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"namespace": pod.namespace, "name": pod.name},
+            "status": {
+                "phase": "Running",
+                "hostIP": host.unwrap_or(started.address),
+                "podIP": started.address,
+                "podIPs": [{"ip": started.address}],
+                "conditions": conditions,
+                "containerStatuses": pod.containers.iter().map(container).collect::<Vec<_>>(),
+            },
+        })
+    }
+}
+
+impl Started {
+    /// Starts a container, if there is a program for it.
+    fn run(
+        &self,
+        member: &Member,
+        programs: &Programs,
+        container: &Container,
+    ) -> Result<Option<Background>, KubernetesError> {
+        let Some(Play::Program { word, path, more, without }) = programs.of(container) else { return Ok(None) };
+        let mut environment = self.pod.environment(container, self.address, member.address)?;
+        environment.retain(|name, _| !without.contains(&&**name));
+        // What a Pod finds in /var/run/secrets/kubernetes.io/serviceaccount.
+        environment.insert("METALLB_NAMESPACE".into(), self.pod.namespace.clone());
+        if let Some(token) = &self.token {
+            environment.insert("KUBECONFIG".into(), token.to_string_lossy().into_owned());
+        }
+        let mut words = vec!["env".to_owned()];
+        words.extend(environment.iter().map(|(name, value)| format!("{name}={value}")));
+        let program = |text: String| if text == word { path.to_string_lossy().into_owned() } else { text };
+        words.extend(container.words(word, &environment).into_iter().map(program));
+        words.extend(more.iter().map(|&word| word.to_owned()));
+        let log = member.node.log_folder().join(format!("{}.{}.log", self.pod.set(), container.name));
+        Ok(Some(member.node.spawn(&words, &log)?))
+    }
+}
+
+/// FRR with the files that FRR-K8s brings for its own.
+fn start_frr(node: &Node, kubectl: &Kubectl, namespace: &str) -> Result<(), KubernetesError> {
+    let text = kubectl.check(&["--namespace", namespace, "get", "configmap", "frr-k8s-frr-startup", "-o", "json"])?;
+    let object: Value = serde_json::from_str(&text).map_err(KubernetesError::Answer)?;
+    node.check(&["install", "-d", "-o", "frr", "-g", "frr", "/etc/frr", "/etc/frr_reloader"])?;
+    let files = object["data"].as_object().into_iter().flatten();
+    for (name, text) in files {
+        let path = node.file(Path::new("/etc/frr").join(name));
+        fs::write(&path, text.as_str().unwrap_or_default()).map_err(at(&path))?;
+    }
+    Ok(frr::start(node, Instance::Main)?)
+}
+
+fn member<'a>(members: &'a [Member], name: &str) -> Result<&'a Member, KubernetesError> {
+    let unknown = || KubernetesError::NoNode { name: name.to_owned() };
+    members.iter().find(|member| member.node.name().as_str() == name).ok_or_else(unknown)
+}
+
+fn node_object(member: &Member) -> Value {
+    let name = member.node.name().as_str();
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "labels": {
+            "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
+        }},
+        "status": {
+            "addresses": [{"type": "InternalIP", "address": member.address}, {"type": "Hostname", "address": name}],
+            "conditions": [{"type": "Ready", "status": "True", "reason": "Played", "message": "a node of perouter-lab"}],
+        },
+    })
+}
+
+fn create(kubectl: &Kubectl, objects: &[Value]) -> Result<(), KubernetesError> {
+    fed(kubectl, &["create", "-f", "-"], objects)
+}
+
+/// Feeds a list of objects to kubectl, which has to take them all.
+pub(super) fn fed(kubectl: &Kubectl, words: &[&str], objects: &[Value]) -> Result<(), KubernetesError> {
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+    kubectl.feed_good(words, &list).map(drop)
+}

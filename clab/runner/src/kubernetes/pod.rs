@@ -1,0 +1,235 @@
+//! Pods, as far as a kubelet has to read them.
+//!
+//! In: what the API server lists. Out: where a Pod belongs, the environment and words of its containers. It must not start
+//! anything, and a part of the environment that is not known is an error: a process without it would be another one.
+
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::KubernetesError;
+
+/// A Pod.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pod {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The Node that it is bound to.
+    pub node: Option<String>,
+    /// The only Node where it may be; that of a `DaemonSet`'s Pod.
+    pub only: Option<String>,
+    /// The service account whose token it has, if it has one.
+    pub account: Option<String>,
+    /// Whether it uses the Node's network.
+    pub host_network: bool,
+    /// Whether it is to be ended.
+    pub deleted: bool,
+    /// `status.phase`.
+    pub phase: String,
+    /// Its containers.
+    pub containers: Vec<Container>,
+}
+
+/// A container of a Pod.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// Its image.
+    pub image: String,
+    /// What replaces the image's entry point.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Arguments of the command or of the entry point.
+    #[serde(default)]
+    pub args: Vec<String>,
+    #[serde(default)]
+    env: Vec<Variable>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Variable {
+    name: String,
+    value: Option<String>,
+    value_from: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    metadata: Metadata,
+    spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    namespace: String,
+    name: String,
+    deletion_timestamp: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    node_name: Option<String>,
+    service_account_name: Option<String>,
+    automount_service_account_token: Option<bool>,
+    #[serde(default)]
+    host_network: bool,
+    #[serde(default)]
+    affinity: Value,
+    containers: Vec<Container>,
+}
+
+#[derive(Deserialize, Default)]
+struct Status {
+    #[serde(default)]
+    phase: String,
+}
+
+/// Where the `DaemonSet` controller says on which Node a Pod belongs.
+const ONLY: &str =
+    "/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/0/matchFields/0/values/0";
+
+impl Pod {
+    /// Reads a Pod from what `kubectl get -o json` says of it.
+    pub fn read(object: &Value) -> Result<Self, KubernetesError> {
+        let object: Object = serde::Deserialize::deserialize(object).map_err(KubernetesError::Pod)?;
+        let (metadata, spec) = (object.metadata, object.spec);
+        let mounted = spec.automount_service_account_token != Some(false);
+        Ok(Self {
+            namespace: metadata.namespace,
+            name: metadata.name,
+            deleted: metadata.deletion_timestamp.is_some(),
+            only: spec.affinity.pointer(ONLY).and_then(Value::as_str).map(str::to_owned),
+            node: spec.node_name,
+            account: spec.service_account_name.filter(|_| mounted),
+            host_network: spec.host_network,
+            phase: object.status.phase,
+            containers: spec.containers,
+        })
+    }
+
+    /// What it is a copy of: its name without the last part.
+    pub fn set(&self) -> &str {
+        self.name.rsplit_once('-').map_or(&self.name, |(set, _)| set)
+    }
+
+    /// The environment that the Pod gives a container; the fields of its status are told by the caller.
+    pub fn environment(
+        &self,
+        container: &Container,
+        own: IpAddr,
+        node: IpAddr,
+    ) -> Result<BTreeMap<String, String>, KubernetesError> {
+        let field = |path: &str| match path {
+            "metadata.namespace" => Some(self.namespace.clone()),
+            "metadata.name" => Some(self.name.clone()),
+            "spec.nodeName" => self.node.clone(),
+            "status.podIP" => Some(own.to_string()),
+            "status.hostIP" => Some(node.to_string()),
+            _ => None,
+        };
+        let read = |variable: &Variable| {
+            let from = || field(variable.value_from.as_ref()?.pointer("/fieldRef/fieldPath")?.as_str()?);
+            let value = match (&variable.value, &variable.value_from) {
+                (value, None) => Some(value.clone().unwrap_or_default()),
+                (_, Some(_)) => from(),
+            };
+            let unknown = || KubernetesError::Variable {
+                pod: self.name.clone(),
+                container: container.name.clone(),
+                variable: variable.name.clone(),
+            };
+            Ok((variable.name.clone(), value.ok_or_else(unknown)?))
+        };
+        container.env.iter().map(read).collect()
+    }
+}
+
+impl Container {
+    /// The image without registry, tag and digest stays as it is written; only tag and digest go.
+    pub fn repository(&self) -> &str {
+        let name = self.image.split_once('@').map_or(&*self.image, |(before, _)| before);
+        match name.rsplit_once(':') {
+            Some((repository, tag)) if !tag.contains('/') => repository,
+            _ => name,
+        }
+    }
+
+    /// The words that start it: the command, or the image's entry point, then the arguments, with `$(NAME)` filled in.
+    pub fn words(&self, entry_point: &str, environment: &BTreeMap<String, String>) -> Vec<String> {
+        let entry_point = [entry_point.to_owned()];
+        let command = if self.command.is_empty() { &entry_point[..] } else { &self.command };
+        let filled = |word: &String| {
+            environment.iter().fold(word.clone(), |word, (name, value)| word.replace(&format!("$({name})"), value))
+        };
+        command.iter().chain(&self.args).map(filled).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POD: &str = r#"
+metadata: {namespace: metallb-system, name: speaker-x1y2z}
+spec:
+  serviceAccountName: speaker
+  hostNetwork: true
+  nodeName: worker
+  affinity:
+    nodeAffinity:
+      requiredDuringSchedulingIgnoredDuringExecution:
+        nodeSelectorTerms:
+          - matchFields: [{key: metadata.name, operator: In, values: [worker]}]
+  containers:
+    - name: speaker
+      image: quay.io/metallb/speaker:v1
+      args: ["--node-name=$(NODE_NAME)", --log-level=info]
+      env:
+        - {name: METALLB_BGP_TYPE, value: frr-k8s}
+        - {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
+        - {name: METALLB_HOST, valueFrom: {fieldRef: {fieldPath: status.hostIP}}}
+status: {phase: Pending}
+"#;
+    const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(172, 20, 20, 3));
+
+    fn pod(text: &str) -> Pod {
+        Pod::read(&serde_saphyr::from_str::<Value>(text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_pod_says_where_it_belongs_and_what_its_containers_run() {
+        let pod = pod(POD);
+        assert_eq!(
+            (pod.only.as_deref(), pod.set(), pod.account.as_deref()),
+            (Some("worker"), "speaker", Some("speaker"))
+        );
+        let container = &pod.containers[0];
+        let environment = pod.environment(container, ADDRESS, ADDRESS).unwrap();
+        let wanted = [("METALLB_BGP_TYPE", "frr-k8s"), ("METALLB_HOST", "172.20.20.3"), ("NODE_NAME", "worker")];
+        assert!(environment.iter().map(|(name, value)| (&**name, &**value)).eq(wanted), "{environment:?}");
+        assert_eq!(container.words("/speaker", &environment), ["/speaker", "--node-name=worker", "--log-level=info"]);
+        assert_eq!(container.repository(), "quay.io/metallb/speaker");
+    }
+
+    #[test]
+    fn a_variable_from_elsewhere_is_an_error() {
+        let pod = pod(&POD.replace("{fieldRef: {fieldPath: status.hostIP}}", "{secretKeyRef: {name: a, key: b}}"));
+        let error = pod.environment(&pod.containers[0], ADDRESS, ADDRESS).unwrap_err().to_string();
+        assert_eq!(error, "Pod speaker-x1y2z: container speaker: the value of METALLB_HOST is not known here");
+    }
+
+    #[test]
+    fn a_pod_without_token_has_no_account() {
+        let text = POD.replace("  hostNetwork: true\n", "  automountServiceAccountToken: false\n");
+        assert_eq!(pod(&text).account, None);
+    }
+}

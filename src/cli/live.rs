@@ -1,0 +1,78 @@
+//! Questions to the FRR of this node. In: its paths. Out: typed answers.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use anyhow::Context;
+use ipnet::IpNet;
+
+use super::run::routing;
+use crate::frr::inspect::{self, Match, Path, Reset, SessionKey, Type5};
+use crate::frr::model::Daemon;
+use crate::frr::observe::{SessionState, VniState};
+use crate::frr::port::Routing as _;
+use crate::frr::vty_routing::VtyRouting;
+use crate::runtime::Runtime;
+use crate::types::{Family, Vni, VrfName};
+
+/// A running router's FRR.
+pub struct Frr {
+    vty: VtyRouting,
+    hint: String,
+}
+
+impl Frr {
+    /// That of a router.
+    pub fn of(runtime: &Runtime) -> Self {
+        let hint = format!("no answer from FRR in {}: is `perouter run` running here?", runtime.frr_dir().display());
+        Self { vty: routing(runtime), hint }
+    }
+
+    async fn ask(&mut self, daemon: Daemon, question: &str) -> anyhow::Result<String> {
+        self.vty.ask(daemon, question).await.with_context(|| self.hint.clone())
+    }
+
+    /// All sessions, with their last end.
+    pub async fn sessions(&mut self) -> anyhow::Result<Vec<(SessionState, Option<Reset>)>> {
+        let sessions = self.vty.sessions().await.with_context(|| self.hint.clone())?;
+        let mut resets: BTreeMap<SessionKey, Reset> =
+            inspect::resets(&self.ask(Daemon::Bgpd, inspect::SHOW_NEIGHBORS).await?)?;
+        let with_reset = |session: SessionState| {
+            let reset = resets.remove(&(session.vrf.clone(), session.peer.clone()));
+            (session, reset)
+        };
+        Ok(sessions.into_iter().map(with_reset).collect())
+    }
+
+    /// The L3VNI of each VRF.
+    pub async fn vnis(&mut self) -> anyhow::Result<BTreeMap<VrfName, (Vni, VniState)>> {
+        let vnis = self.vty.vnis().await.with_context(|| self.hint.clone())?;
+        Ok(vnis.into_iter().filter_map(|(vni, state)| Some((state.vrf.parse().ok()?, (vni, state)))).collect())
+    }
+
+    /// All paths of a VRF.
+    pub async fn paths(&mut self, vrf: &VrfName, family: Family) -> anyhow::Result<BTreeMap<IpNet, Vec<Path>>> {
+        Ok(inspect::paths(&self.ask(Daemon::Bgpd, &inspect::show_paths(vrf, family)).await?)?)
+    }
+
+    /// What a VRF has for an address.
+    pub async fn matched(&mut self, vrf: &VrfName, address: IpAddr) -> anyhow::Result<Option<Match>> {
+        Ok(inspect::matched(&self.ask(Daemon::Bgpd, &inspect::show_match(vrf, address)).await?)?)
+    }
+
+    /// Where the kernel forwards to, for all prefixes of a VRF or the one that holds an address.
+    pub async fn kernel(
+        &mut self,
+        vrf: &VrfName,
+        family: Family,
+        address: Option<IpAddr>,
+    ) -> anyhow::Result<BTreeMap<IpNet, Vec<String>>> {
+        Ok(inspect::kernel(&self.ask(Daemon::Zebra, &inspect::show_kernel(vrf, family, address)).await?)?)
+    }
+
+    /// Our Type-5 routes of a VRF.
+    pub async fn type5(&mut self, state: &VniState) -> anyhow::Result<BTreeMap<IpNet, Type5>> {
+        let Some(rd) = &state.rd else { return Ok(BTreeMap::new()) };
+        Ok(inspect::type5(&self.ask(Daemon::Bgpd, &inspect::show_type5(rd)).await?)?)
+    }
+}

@@ -1,0 +1,129 @@
+//! `perouter routes`: the routes of a VRF, from where they are, and whether kernel and fabric have them.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::Args;
+use ipnet::IpNet;
+use serde::Serialize;
+
+use super::live::Frr;
+use super::options::{Output, RuntimeOptions};
+use super::table;
+use crate::frr::inspect::{Origin, Path, Type5};
+use crate::types::{Family, VrfName};
+
+/// Arguments of `perouter routes`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  perouter routes red\n  perouter routes red --from host\n  \
+    perouter routes red -o json | jq 'to_entries[] | select(.value.type5 == null).key'")]
+pub struct RoutesArgs {
+    #[command(flatten)]
+    runtime: RuntimeOptions,
+    /// The VRF
+    #[arg(value_name = "VRF")]
+    vrf: VrfName,
+    /// Only prefixes whose best path is from there
+    #[arg(long, value_enum)]
+    from: Option<From>,
+    /// Output format
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum From {
+    Host,
+    Fabric,
+    Router,
+}
+
+/// A prefix.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Route {
+    paths: Vec<Path>,
+    /// Where the kernel forwards to.
+    kernel: Vec<String>,
+    /// Our Type-5 route.
+    type5: Option<Type5>,
+}
+
+impl Route {
+    fn origin(&self) -> Option<Origin> {
+        self.paths.iter().find(|path| path.best).map(|path| path.origin)
+    }
+}
+
+/// Prints the routes.
+pub async fn execute(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
+    let mut frr = Frr::of(&args.runtime.paths());
+    let vnis = frr.vnis().await?;
+    let Some((_, state)) = vnis.get(&args.vrf) else {
+        let known: Vec<String> = vnis.keys().map(ToString::to_string).collect();
+        anyhow::bail!(
+            "there is no VRF {}; there are {}",
+            args.vrf,
+            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+        );
+    };
+    let mut type5 = frr.type5(state).await?;
+    let mut routes: BTreeMap<IpNet, Route> = BTreeMap::new();
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let mut kernel = frr.kernel(&args.vrf, family, None).await?;
+        for (prefix, paths) in frr.paths(&args.vrf, family).await? {
+            let route =
+                Route { paths, kernel: kernel.remove(&prefix).unwrap_or_default(), type5: type5.remove(&prefix) };
+            routes.insert(prefix, route);
+        }
+    }
+    let wanted = args.from.map(|from| match from {
+        From::Host => Origin::Host,
+        From::Fabric => Origin::Fabric,
+        From::Router => Origin::Router,
+    });
+    routes.retain(|_, route| wanted.is_none_or(|wanted| route.origin() == Some(wanted)));
+    args.output.print(&routes, || text(&routes))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A line for each path; what kernel and fabric have is of the prefix and stands on the line of its best path.
+fn text(routes: &BTreeMap<IpNet, Route>) -> String {
+    let rows = routes.iter().flat_map(|(prefix, route)| {
+        route.paths.iter().map(move |path| {
+            let (kernel, type5) = if path.best {
+                let type5 = route.type5.as_ref().map_or("no".to_owned(), |type5| match type5.advertised_to.len() {
+                    0 => "sent to nobody".to_owned(),
+                    1 => "sent to 1 peer".to_owned(),
+                    many => format!("sent to {many} peers"),
+                });
+                // What came from the fabric does not go back to it, and what is the router's own it does not forward.
+                let kernel = if route.kernel.is_empty() { "no".to_owned() } else { route.kernel.join(", ") };
+                match path.origin {
+                    Origin::Fabric => (kernel, String::new()),
+                    Origin::Router => (String::new(), type5),
+                    Origin::Host => (kernel, type5),
+                }
+            } else {
+                (String::new(), String::new())
+            };
+            let origin = match path.origin {
+                Origin::Host => "host",
+                Origin::Fabric => "fabric",
+                Origin::Router => "router",
+            };
+            let hops: Vec<String> = path.next_hops.iter().map(ToString::to_string).collect();
+            let best = if path.best { "*" } else { "" };
+            vec![
+                prefix.to_string(),
+                best.to_owned(),
+                origin.to_owned(),
+                hops.join(","),
+                path.as_path.clone(),
+                kernel,
+                type5,
+            ]
+        })
+    });
+    table::render(&["PREFIX", "BEST", "FROM", "NEXT HOP", "AS PATH", "KERNEL", "TYPE-5"], rows)
+}

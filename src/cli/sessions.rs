@@ -1,0 +1,117 @@
+//! `perouter sessions`: BGP sessions as FRR has them now, and why one is not established.
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::live::Frr;
+use super::options::{Output, RuntimeOptions};
+use super::table;
+use crate::frr::observe::{Phase, SessionState};
+use crate::status::cause::cause;
+use crate::types::VrfName;
+
+/// Arguments of `perouter sessions`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 all sessions are established, 1 some are not.\n\nExamples:\n  \
+    perouter sessions\n  perouter sessions red\n  perouter sessions -o json | jq '.[] | select(.cause)'")]
+pub struct SessionsArgs {
+    #[command(flatten)]
+    runtime: RuntimeOptions,
+    /// Only those of this VRF; `default` is the fabric
+    #[arg(value_name = "VRF")]
+    vrf: Option<String>,
+    /// Output format
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+/// A session with its cause.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Session {
+    #[serde(flatten)]
+    state: SessionState,
+    hostname: Option<String>,
+    cause: Option<String>,
+}
+
+/// Prints the sessions.
+pub async fn execute(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
+    let found = Frr::of(&args.runtime.paths()).sessions().await?;
+    let asked = |state: &SessionState| args.vrf.as_ref().is_none_or(|vrf| *vrf == vrf_of(state.vrf.as_ref()));
+    let session = |(state, reset): (SessionState, Option<_>)| {
+        let cause = cause(&state, reset.as_ref());
+        Session { state, hostname: reset.and_then(|reset| reset.hostname), cause }
+    };
+    let sessions: Vec<Session> = found.into_iter().filter(|(state, _)| asked(state)).map(session).collect();
+    args.output.print(&sessions, || text(&sessions))?;
+    let all_up = sessions.iter().all(|session| session.state.phase == Phase::Established);
+    Ok(if all_up { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn vrf_of(vrf: Option<&VrfName>) -> String {
+    vrf.map_or_else(|| "default".to_owned(), ToString::to_string)
+}
+
+fn text(sessions: &[Session]) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let row = |session: &Session| {
+        let Session { state, hostname, .. } = session;
+        let up = state.since.map(|since| age(now.saturating_sub(Duration::from_secs(since)))).unwrap_or_default();
+        let sum = |count: fn(&crate::frr::observe::Prefixes) -> u64| {
+            state.prefixes.values().map(count).sum::<u64>().to_string()
+        };
+        vec![
+            vrf_of(state.vrf.as_ref()),
+            state.peer.clone(),
+            hostname.clone().unwrap_or_default(),
+            state.remote_as.map(|asn| asn.to_string()).unwrap_or_default(),
+            state.phase.to_string(),
+            up,
+            state.established.to_string(),
+            sum(|prefixes| prefixes.received),
+            sum(|prefixes| prefixes.sent),
+        ]
+    };
+    let head = ["VRF", "PEER", "HOST NAME", "AS", "STATE", "FOR", "ESTABLISHED", "RECEIVED", "SENT"];
+    let mut out = table::render(&head, sessions.iter().map(row));
+    let cause = |session: &Session| {
+        let cause = session.cause.as_ref()?;
+        Some(format!("{} {}: {cause}\n", vrf_of(session.state.vrf.as_ref()), session.state.peer))
+    };
+    let causes: String = sessions.iter().filter_map(cause).collect();
+    if !causes.is_empty() {
+        out.push('\n');
+    }
+    out + &causes
+}
+
+/// `5s`, `3m12s`, `4h7m`, `12d3h`, as kubectl has it.
+fn age(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m{}s", seconds % 60),
+        (0, ..) => format!("{hours}h{}m", minutes % 60),
+        _ => format!("{days}d{}h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(5, "5s")]
+    #[case(192, "3m12s")]
+    #[case(14_820, "4h7m")]
+    #[case(1_047_600, "12d3h")]
+    fn an_age_has_two_parts(#[case] seconds: u64, #[case] expected: &str) {
+        assert_eq!(age(Duration::from_secs(seconds)), expected);
+    }
+}

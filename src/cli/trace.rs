@@ -1,0 +1,97 @@
+//! `perouter trace`: the way of an address through the router.
+
+use std::net::IpAddr;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::live::Frr;
+use super::options::{Output, RuntimeOptions};
+use crate::frr::inspect::Reset;
+use crate::frr::observe::SessionState;
+use crate::status::cause::cause;
+use crate::trace::{Facts, Session, Step, Trace, follow};
+use crate::types::{Family, VrfName};
+
+/// Arguments of `perouter trace`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 the way is whole in some VRF, 1 it is not.\n\nExamples:\n  \
+    perouter trace 172.30.0.10\n  perouter trace 172.30.0.10 --vrf red -o json")]
+pub struct TraceArgs {
+    #[command(flatten)]
+    runtime: RuntimeOptions,
+    /// A service of this cluster, or a host of the fabric
+    #[arg(value_name = "ADDRESS")]
+    address: IpAddr,
+    /// Only in this VRF
+    #[arg(long, value_name = "VRF")]
+    vrf: Option<VrfName>,
+    /// Output format
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+/// Prints the way.
+pub async fn execute(args: &TraceArgs) -> anyhow::Result<ExitCode> {
+    let mut frr = Frr::of(&args.runtime.paths());
+    let sessions = frr.sessions().await?;
+    let of = |vrf: Option<&VrfName>| -> Vec<Session> {
+        sessions.iter().filter(|(state, _)| state.vrf.as_ref() == vrf).map(session).collect()
+    };
+    let family = Family::of(&args.address.into());
+    let mut traces = Vec::new();
+    for (vrf, (vni, state)) in frr.vnis().await? {
+        if args.vrf.as_ref().is_some_and(|asked| *asked != vrf) {
+            continue;
+        }
+        let matched = frr.matched(&vrf, args.address).await?;
+        let prefix = matched.as_ref().map(|found| found.prefix);
+        let mut kernel = frr.kernel(&vrf, family, Some(args.address)).await?;
+        let mut type5 = frr.type5(&state).await?;
+        let facts = Facts {
+            kernel: prefix.and_then(|prefix| kernel.remove(&prefix)).unwrap_or_default(),
+            type5: prefix.and_then(|prefix| type5.remove(&prefix)),
+            hosts: of(Some(&vrf)),
+            fabric: of(None),
+            vrf,
+            vni,
+            state,
+            matched,
+        };
+        traces.push(follow(args.address, &facts));
+    }
+    if traces.is_empty() {
+        let vrf = args.vrf.as_ref().map_or_else(|| "no VRF".to_owned(), |vrf| format!("no VRF {vrf}"));
+        anyhow::bail!("FRR has {vrf}: see `perouter status`");
+    }
+    // Where it is comes first.
+    traces.sort_by_key(|trace| (trace.prefix.is_none(), trace.vrf.clone()));
+    let found = traces.iter().any(|trace| trace.prefix.is_some());
+    args.output.print(&traces, || traces.iter().map(|trace| text(trace, found)).collect::<Vec<_>>().join("\n"))?;
+    Ok(if traces.iter().any(Trace::is_whole) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn session((state, reset): &(SessionState, Option<Reset>)) -> Session {
+    Session {
+        peer: state.peer.clone(),
+        hostname: reset.as_ref().and_then(|reset| reset.hostname.clone()),
+        families: [("ipv4Unicast", Family::Ipv4), ("ipv6Unicast", Family::Ipv6)]
+            .into_iter()
+            .filter_map(|(name, family)| state.prefixes.contains_key(name).then_some(family))
+            .collect(),
+        state: state.phase.clone(),
+        cause: cause(state, reset.as_ref()),
+    }
+}
+
+/// `elsewhere`: some VRF has the address, so it is no surprise that others do not.
+fn text(trace: &Trace, elsewhere: bool) -> String {
+    if elsewhere && trace.prefix.is_none() {
+        return format!("VRF {} (VNI {}): no route\n", trace.vrf, trace.vni);
+    }
+    let step = |step: &Step| {
+        let mark = if step.ok { "ok  " } else { "ENDS" };
+        format!("  {mark}  {:<7} {}\n", step.at.to_string(), step.text)
+    };
+    format!("VRF {} (VNI {})\n", trace.vrf, trace.vni) + &trace.steps.iter().map(step).collect::<String>()
+}

@@ -1,0 +1,105 @@
+use super::*;
+use rstest::rstest;
+
+fn vrf() -> VrfName {
+    "red".parse().unwrap()
+}
+
+#[rstest]
+#[case(Family::Ipv4, "show bgp vrf red ipv4 unicast json", "show ip route vrf red json")]
+#[case(Family::Ipv6, "show bgp vrf red ipv6 unicast json", "show ipv6 route vrf red json")]
+fn questions_are_frrs(#[case] family: Family, #[case] bgp: &str, #[case] zebra: &str) {
+    assert_eq!((show_paths(&vrf(), family), show_kernel(&vrf(), family, None)), (bgp.into(), zebra.into()));
+    let address = "192.0.2.1".parse().unwrap();
+    assert_eq!(show_match(&vrf(), address), "show bgp vrf red ipv4 unicast 192.0.2.1 json");
+    assert_eq!(show_kernel(&vrf(), Family::Ipv4, Some(address)), "show ip route vrf red 192.0.2.1 json");
+}
+
+const PATHS: &str = r#"{"vrfName":"red","routes":{
+  "172.30.0.10/32":[
+    {"valid":true,"bestpath":true,"pathFrom":"external","peerId":"192.169.10.3","path":"64515","nexthops":[{"ip":"192.169.10.3"}]},
+    {"valid":true,"pathFrom":"external","peerId":"192.168.11.2","path":"64512 64514 64515","announceNexthopSelf":true,
+     "nexthops":[{"ip":"100.65.0.1"}]}],
+  "192.169.10.3/32":[{"valid":true,"bestpath":true,"peerId":"(unspec)","path":"","nexthops":[{"ip":"0.0.0.0"}]}],
+  "2001:db8:20::/64":[{"valid":true,"bestpath":true,"peerId":"192.168.11.2","path":"64512","announceNexthopSelf":true,
+    "nexthops":[{"ip":"::ffff:100.64.0.1"}]}]}}"#;
+
+#[test]
+fn a_path_tells_from_where_it_is() {
+    let found = paths(PATHS).unwrap();
+    let of = |prefix: &str| &found[&prefix.parse().unwrap()];
+    let service = of("172.30.0.10/32");
+    assert_eq!(
+        service.iter().map(|path| (path.origin, path.best)).collect::<Vec<_>>(),
+        [(Origin::Host, true), (Origin::Fabric, false)]
+    );
+    assert_eq!((service[0].peer.as_str(), service[1].as_path.as_str()), ("192.169.10.3", "64512 64514 64515"));
+    let own = &of("192.169.10.3/32")[0];
+    assert_eq!((own.origin, own.peer.as_str(), own.next_hops.len()), (Origin::Router, "", 0));
+    // The VTEP of an IPv6 route is an IPv4 address.
+    assert_eq!(of("2001:db8:20::/64")[0].next_hops, ["100.64.0.1".parse::<IpAddr>().unwrap()]);
+    assert_eq!(paths("% No BGP instance").unwrap(), BTreeMap::new());
+}
+
+#[test]
+fn a_match_has_communities_and_whom_it_is_told() {
+    let text = r#"{"prefix":"172.30.0.10/32","advertisedTo":{"192.169.10.3":{"hostname":"h"}},"paths":[
+      {"aspath":{"string":"64515"},"valid":true,"bestpath":{"overall":true},"community":{"string":"no-advertise 65000:1"},
+       "nexthops":[{"ip":"192.169.10.3"}],"peer":{"peerId":"192.169.10.3"}},
+      {"aspath":{"string":"Local"},"valid":true,"nexthops":[{"ip":"0.0.0.0"}],"peer":{"peerId":"0.0.0.0"}}]}"#;
+    let found = matched(text).unwrap().unwrap();
+    assert_eq!(
+        (found.prefix.to_string().as_str(), &found.advertised_to[..]),
+        ("172.30.0.10/32", &["192.169.10.3".to_owned()][..])
+    );
+    assert_eq!(found.paths[0].communities, ["no-advertise", "65000:1"]);
+    assert!(found.paths[0].best && !found.paths[1].best);
+    assert_eq!((found.paths[1].origin, found.paths[1].as_path.as_str()), (Origin::Router, ""));
+    assert_eq!(matched("{}").unwrap(), None);
+}
+
+#[test]
+fn the_kernel_has_what_is_installed() {
+    let text = r#"{"192.168.20.0/24":[
+        {"installed":false,"nexthops":[{"ip":"192.0.2.9","fib":true}]},
+        {"installed":true,"nexthops":[{"fib":true,"ip":"100.64.0.1","interfaceName":"br-pe-100"},{"ip":"100.64.0.2"}]}],
+      "192.169.10.0/24":[{"installed":true,"nexthops":[{"fib":true,"interfaceName":"pe-100"}]}],
+      "0.0.0.0/0":[]}"#;
+    let found = kernel(text).unwrap();
+    assert_eq!(found[&"192.168.20.0/24".parse().unwrap()], ["100.64.0.1 dev br-pe-100"]);
+    assert_eq!(found[&"192.169.10.0/24".parse().unwrap()], ["dev pe-100"]);
+    assert_eq!(found.len(), 2);
+}
+
+#[test]
+fn type_5_routes_are_read_with_their_communities() {
+    let text = r#"{"10.0.0.2:2":{"rd":"10.0.0.2:2",
+      "[5]:[0]:[32]:[172.30.0.16]":{"rd":"10.0.0.2:2","routeType":5,"ipLen":32,"ip":"172.30.0.16",
+        "advertisedTo":{"192.168.11.2":{"hostname":"leafkind"}},
+        "paths":[[{"extendedCommunity":{"string":"ET:8 RT:64514:200 RT:1:2 Rmac:02:c8:64:41:00:02"},"nexthops":[{"ip":"100.65.0.2"}]}]]},
+      "[3]:[0]:[32]:[100.65.0.2]":{"rd":"10.0.0.2:2","routeType":3,"ip":"100.65.0.2","ipLen":32,"paths":[]}}}"#;
+    let expected = Type5 {
+        rd: "10.0.0.2:2".into(),
+        route_targets: vec!["64514:200".into(), "1:2".into()],
+        router_mac: Some("02:c8:64:41:00:02".into()),
+        next_hop: "100.65.0.2".parse().ok(),
+        advertised_to: vec!["192.168.11.2".into()],
+    };
+    assert_eq!(type5(text).unwrap(), [("172.30.0.16/32".parse().unwrap(), expected)].into());
+}
+
+#[test]
+fn resets_are_by_vrf_and_peer() {
+    let text = r#"{"red":{"vrfId":2,"192.169.10.3":{"hostname":"h","localAs":64514,"lastResetDueTo":"BGP Notification received",
+        "lastNotificationReason":"Cease/Administrative Shutdown"}},"default":{"vrfId":0,"192.168.11.2":{"localAs":64514}}}"#;
+    let found = resets(text).unwrap();
+    let expected = Reset {
+        hostname: Some("h".into()),
+        local_as: Some(64514),
+        due_to: Some("BGP Notification received".into()),
+        notification: Some("Cease/Administrative Shutdown".into()),
+    };
+    assert_eq!(found[&(Some(vrf()), "192.169.10.3".into())], expected);
+    assert_eq!(found[&(None, "192.168.11.2".into())].due_to, None);
+    assert_eq!(found.len(), 2);
+}

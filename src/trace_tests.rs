@@ -1,0 +1,143 @@
+use super::*;
+use rstest::rstest;
+
+fn session(peer: &str, up: bool) -> Session {
+    Session {
+        peer: peer.into(),
+        hostname: (peer == "192.168.11.2").then(|| "leafkind".into()),
+        families: vec![Family::Ipv4],
+        state: if up { Phase::Established } else { Phase::Down("Active".into()) },
+        cause: (!up).then(|| "nobody answers".into()),
+    }
+}
+
+fn path(origin: Origin, best: bool) -> Path {
+    let peer = match origin {
+        Origin::Host => "192.169.10.3",
+        Origin::Fabric => "192.168.11.2",
+        Origin::Router => "",
+    };
+    let hop = if origin == Origin::Fabric { "100.64.0.1" } else { "192.169.10.3" };
+    Path {
+        origin,
+        peer: peer.into(),
+        next_hops: vec![hop.parse().unwrap()],
+        as_path: "64515".into(),
+        best,
+        valid: true,
+        communities: vec![],
+    }
+}
+
+/// A service of the host that is in the fabric.
+fn service() -> Facts {
+    let state = VniState {
+        vrf: "red".into(),
+        up: true,
+        router_mac: "02:00:00:00:00:01".parse().ok(),
+        in_bgp: true,
+        ..VniState::default()
+    };
+    let route = Type5 {
+        rd: "10.0.0.2:3".into(),
+        route_targets: vec!["64514:100".into()],
+        router_mac: Some("02:00:00:00:00:01".into()),
+        next_hop: "100.65.0.2".parse().ok(),
+        advertised_to: vec!["192.168.11.2".into()],
+    };
+    Facts {
+        vrf: "red".parse().unwrap(),
+        vni: 100.try_into().unwrap(),
+        state,
+        matched: Some(Match {
+            prefix: "172.30.0.10/32".parse().unwrap(),
+            paths: vec![path(Origin::Host, true), path(Origin::Fabric, false)],
+            advertised_to: vec![],
+        }),
+        kernel: vec!["192.169.10.3 dev pe-100".into()],
+        type5: Some(route),
+        hosts: vec![session("192.169.10.3", true)],
+        fabric: vec![session("192.168.11.2", true)],
+    }
+}
+
+/// A host of the fabric.
+fn remote() -> Facts {
+    let found = Match {
+        prefix: "192.168.20.0/24".parse().unwrap(),
+        paths: vec![path(Origin::Fabric, true)],
+        advertised_to: vec!["192.169.10.3".into()],
+    };
+    Facts { matched: Some(found), kernel: vec!["100.64.0.1 dev br-pe-100".into()], type5: None, ..service() }
+}
+
+fn lines(facts: &Facts) -> Vec<String> {
+    let trace = follow("172.30.0.10".parse().unwrap(), facts);
+    assert_eq!(trace.is_whole(), trace.prefix.is_some() && trace.steps.iter().all(|step| step.ok));
+    // The way ends once.
+    assert!(trace.steps.iter().rev().skip(1).all(|step| step.ok || step.at == At::Kernel), "{:?}", trace.steps);
+    trace
+        .steps
+        .iter()
+        .map(|step| format!("{} {}: {}", if step.ok { "ok" } else { "ends" }, step.at, step.text))
+        .collect()
+}
+
+#[test]
+fn a_service_is_followed_to_the_fabric() {
+    assert_eq!(
+        lines(&service()),
+        [
+            "ok host: 192.169.10.3 announces 172.30.0.10/32, AS path 64515",
+            "ok kernel: 172.30.0.10/32 via 192.169.10.3 dev pe-100",
+            "ok Type-5: RD 10.0.0.2:3, RT 64514:100, VNI 100, router MAC 02:00:00:00:00:01, next hop 100.65.0.2",
+            "ok fabric: sent to 192.168.11.2 (leafkind)",
+        ]
+    );
+}
+
+#[test]
+fn a_host_of_the_fabric_is_followed_to_the_host() {
+    assert_eq!(
+        lines(&remote()),
+        [
+            "ok fabric: 192.168.11.2 has 192.168.20.0/24 behind VTEP 100.64.0.1, AS path 64515",
+            "ok kernel: 192.168.20.0/24 via 100.64.0.1 dev br-pe-100",
+            "ok host: told to 192.169.10.3",
+        ]
+    );
+}
+
+type Change = fn(&mut Facts);
+
+#[rstest]
+#[case::nobody_announces(service(), |facts: &mut Facts| facts.matched = None,
+    "ends VRF: no route holds 172.30.0.10: neither 192.169.10.3 nor the fabric announces it, or the filter of spec.fromHost refuses it")]
+#[case::host_is_down(service(), |facts: &mut Facts| { facts.matched = None; facts.hosts = vec![session("192.169.10.3", false)]; },
+    "ends VRF: no route holds 172.30.0.10: session with 192.169.10.3 is Active: nobody answers")]
+#[case::no_host(service(), |facts: &mut Facts| { facts.matched = None; facts.hosts.clear(); },
+    "ends VRF: no route holds 172.30.0.10: the VRF has no host session, and no Type-5 route of the fabric matches")]
+#[case::unreachable(service(), |facts: &mut Facts| facts.matched.as_mut().unwrap().paths = vec![path(Origin::Host, false)],
+    "ends VRF: no path for 172.30.0.10/32 can be used: the next hop given by 192.169.10.3 cannot be reached")]
+#[case::vni_down(service(), |facts: &mut Facts| facts.state.up = false,
+    "ends Type-5: VNI 100 is not up in FRR: see `perouter status`")]
+#[case::community(service(), |facts: &mut Facts| facts.matched.as_mut().unwrap().paths[0].communities = vec!["1:2".into(), "no-export".into()],
+    "ends Type-5: none: the host gave 172.30.0.10/32 the community no-export")]
+#[case::kept(service(), |facts: &mut Facts| facts.type5 = None,
+    "ends Type-5: none for 172.30.0.10/32: the filter of spec.toFabric or a summary-only aggregate keeps it")]
+#[case::fabric_is_down(service(), |facts: &mut Facts| { facts.type5.as_mut().unwrap().advertised_to.clear(); facts.fabric = vec![session("192.168.11.2", false)]; },
+    "ends fabric: session with 192.168.11.2 is Active: nobody answers")]
+#[case::nobody_takes_it(service(), |facts: &mut Facts| facts.type5.as_mut().unwrap().advertised_to.clear(),
+    "ends fabric: sent to nobody, although the sessions are up: see the AS numbers of the peers (a path with theirs is not sent)")]
+#[case::not_in_the_kernel(remote(), |facts: &mut Facts| { facts.kernel.clear(); facts.hosts.clear(); },
+    "ends kernel: 192.168.20.0/24 is not in the kernel's table of VRF red")]
+#[case::host_does_not_hear(remote(), |facts: &mut Facts| facts.matched.as_mut().unwrap().advertised_to.clear(),
+    "ends host: told to no host session: the filter of spec.toHost refuses it")]
+#[case::other_family(remote(), |facts: &mut Facts| { let found = facts.matched.as_mut().unwrap(); found.advertised_to.clear(); found.prefix = "2001:db8::/64".parse().unwrap(); },
+    "ends host: no host session carries ipv6: spec.localcidr.ipv6 is not set")]
+fn where_the_way_ends_the_words_say_what_to_look_at(#[case] facts: Facts, #[case] change: Change, #[case] last: &str) {
+    let mut facts = facts;
+    change(&mut facts);
+    let lines = lines(&facts);
+    assert_eq!(lines.last().map(String::as_str), Some(last), "{lines:?}");
+}
