@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := target/debug
 IMAGE ?= perouter:dev
+SOURCE ?= directory
 
 .PHONY: help
 help: ## list the targets
@@ -17,8 +18,9 @@ build: ## build perouter and the lab runner
 	cargo build --workspace --bins
 
 .PHONY: demo-metallb
-demo-metallb: setup build ## a MetalLB service over a real EVPN fabric; KEEP=1 leaves the lab up
-	@$(BIN)/perouter-lab demo metallb
+demo-metallb: setup build ## a MetalLB service over a real EVPN fabric; KEEP=1 leaves the lab up, SOURCE=kubernetes with an API server
+	@[ "$(SOURCE)" != kubernetes ] || $(MAKE) --no-print-directory kubernetes-assets
+	@$(BIN)/perouter-lab demo metallb --source $(SOURCE)
 
 .PHONY: demo-down
 demo-down: build ## remove what `KEEP=1 make demo-metallb` left
@@ -61,8 +63,10 @@ crds: ## rewrite crds/ from the API types
 	PEROUTER_UPDATE=1 cargo test --lib api::crds
 
 .PHONY: kubernetes-assets
-kubernetes-assets: ## etcd, kube-apiserver, kube-controller-manager, kubectl: built once with Go, into ~/.cache/perouter
+kubernetes-assets: ## etcd, kube-apiserver, kubectl, MetalLB and others: built once with Go, into ~/.cache/perouter
+	@hack/setup.sh kubernetes
 	@hack/kubernetes/assets.sh control-plane
+	@hack/kubernetes/assets.sh metallb
 
 .PHONY: docker-build
 docker-build: ## container image with FRR (needs Docker)

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Installs what the demo and the tests need from Debian's packages. Prints nothing where all is there.
+# setup.sh [kubernetes]: installs what the demo and the tests need from Debian's packages; with `kubernetes` also what
+# FRR-K8s needs. Prints nothing where all is there.
 set -euo pipefail
 
 declare -A package=(
   [/usr/lib/frr/zebra]=frr [vtysh]=frr [ip]=iproute2 [ping]=iputils-ping [curl]=curl [tcpdump]=tcpdump
   [cc]=gcc [nsenter]=util-linux [ps]=procps [linux.uml]=user-mode-linux [modprobe]=kmod [debootstrap]=debootstrap [openssl]=openssl
 )
+[ "${1:-}" != kubernetes ] || package[/usr/lib/frr/frr-reload.py]=frr-pythontools
 missing=()
 for tool in "${!package[@]}"; do
   command -v "$tool" >/dev/null || missing+=("${package[$tool]}")

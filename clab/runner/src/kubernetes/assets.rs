@@ -8,6 +8,8 @@ use std::process::Command;
 
 use super::{KubernetesError, at};
 
+const FRR_RELOAD: &str = "/usr/lib/frr/frr-reload.py";
+
 /// A folder of programs of one group of `hack/kubernetes/assets.sh`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assets {
@@ -20,8 +22,12 @@ impl Assets {
         Self::find(root, "control-plane")
     }
 
-    /// `MetalLB`'s controller and speaker.
+    /// `MetalLB`'s controller and speaker, FRR-K8s and its reloader, which runs FRR's own script.
     pub fn metallb(root: &Path) -> Result<Self, KubernetesError> {
+        if !Path::new(FRR_RELOAD).exists() {
+            let reason = format!("FRR-K8s needs {FRR_RELOAD}: apt-get install frr-pythontools");
+            return Err(KubernetesError::NoAssets { reason });
+        }
         Self::find(root, "metallb")
     }
 
