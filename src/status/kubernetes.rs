@@ -2,13 +2,14 @@
 //! the node. Out: one write for what changed, at most one in a second. Nothing waits for it, and nothing reads what it
 //! writes to configure anything.
 
+mod events;
+
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 use thiserror::Error;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use self::events::{Recorder, Told};
 use super::model::NodeStatus;
 use super::router_state::{EventBudget, Happening, SessionWatch, of_objects, router_state};
 use crate::api::{GROUP, RouterNodeStatus, RouterNodeStatusSpec, RouterState, VERSION};
@@ -111,10 +113,9 @@ struct Publisher {
 
 impl Publisher {
     fn new(client: Client, node: String) -> Self {
-        let reporter = Reporter { controller: "perouter".to_owned(), instance: Some(node.clone()) };
         Self {
             api: Api::all(client.clone()),
-            recorder: Recorder::new(client, reporter),
+            recorder: Recorder::new(client, node.clone()),
             node,
             written: None,
             sessions: SessionWatch::default(),
@@ -194,14 +195,12 @@ impl Publisher {
             (Some(object), None) => format!("{object}: {}", happening.note),
             _ => happening.note,
         };
-        let event = Event {
-            type_: if happening.reason.is_warning() { EventType::Warning } else { EventType::Normal },
+        let told = Told {
+            warning: happening.reason.is_warning(),
             reason: format!("{:?}", happening.reason),
-            note: Some(cut(format!("node {}: {note}", self.node))),
-            action: "Reconcile".to_owned(),
-            secondary: None,
+            note: cut(format!("node {}: {note}", self.node)),
         };
-        if let Err(error) = self.recorder.publish(&event, &reference).await {
+        if let Err(error) = self.recorder.send(told, &reference).await {
             tracing::debug!(%error, "event not sent");
         }
     }

@@ -150,6 +150,16 @@ pub(crate) async fn rejection_recovery_and_session_loss_are_events(place: &Place
             "Normal SessionUp node n1: BGP session with 192.168.11.2 is established again",
         ]
     );
+    // Once more, with the same words: counted, not told anew.
+    publisher.tell(status(Some("no address for index 0"), false));
+    let counted = |namespace: &str| {
+        let found = place.get(&["-n", namespace, "events.v1.events.k8s.io"]);
+        found["items"].as_array().unwrap().iter().any(|event| event["series"]["count"] == 2)
+    };
+    until("not counted", || counted(NAMESPACE) && counted("default")).await;
+    assert_eq!((of_object().len(), of_router().len()), (2, 2));
+    publisher.tell(status(None, true));
+    until("no second recovery", || written(place)["resources"][0]["state"] == "Ready").await;
     let shown = place.admin.check(&["-n", NAMESPACE, "describe", "l3vni", "v100"]).unwrap();
     assert!(shown.contains("Rejected") && shown.contains("Recovered"), "{shown}");
 }

@@ -188,6 +188,32 @@ async fn rejection_recovery_and_session_loss_are_events() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_repeats_is_counted_and_what_differs_is_told() {
+    let case = Case::start();
+    case.known("uid-n1");
+    let sessions = |a, b| status(vec![], vec![session("a", a, 1), session("b", b, 1)]);
+    for (a, b) in [(true, true), (false, true), (true, true), (false, true), (false, false)] {
+        case.tell(sessions(a, b)).await;
+    }
+    assert_eq!(
+        case.events(),
+        [
+            "Warning SessionLost RouterNodeStatus n1 node n1: BGP session with a is not established any more",
+            "Normal SessionUp RouterNodeStatus n1 node n1: BGP session with a is established again",
+            "Warning SessionLost RouterNodeStatus n1 node n1: BGP session with b is not established any more",
+        ]
+    );
+    let lost = case.api.objects("events").into_iter().find(|event| event["series"]["count"] == 2);
+    assert!(lost.unwrap()["note"].as_str().unwrap().contains("with a is not"));
+    // One that the API server has forgotten is a new one.
+    for event in case.api.names("events") {
+        case.api.delete("events", "default", &event);
+    }
+    case.tell(sessions(true, false)).await;
+    assert_eq!(case.events().len(), 1);
+}
+
 #[test]
 fn a_long_note_is_cut_between_letters() {
     assert_eq!(cut("é".repeat(600)), "é".repeat(500));

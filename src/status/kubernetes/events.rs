@@ -1,0 +1,91 @@
+//! Events on the API. In: what happened, and to which object. Out: an event; one that repeats, word by word, is counted
+//! where it is. The recorder of the crate counts by reason alone: what came second would be shown in the words of the
+//! first.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::{Event, EventSeries};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use serde_json::json;
+use tokio::time::Instant;
+
+const CONTROLLER: &str = "perouter";
+/// What happens again later than this is a new event: the API server forgets events.
+const SERIES: Duration = Duration::from_secs(360);
+
+/// What is told.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Told {
+    pub(super) warning: bool,
+    pub(super) reason: String,
+    pub(super) note: String,
+}
+
+/// What was told of an object, by its UID.
+type Key = (Option<String>, Told);
+
+struct Sent {
+    name: String,
+    count: i32,
+    last: Instant,
+}
+
+/// Sends the events of one node.
+pub(super) struct Recorder {
+    client: Client,
+    node: String,
+    sent: BTreeMap<Key, Sent>,
+}
+
+impl Recorder {
+    pub(super) fn new(client: Client, node: String) -> Self {
+        Self { client, node, sent: BTreeMap::new() }
+    }
+
+    /// Tells it of `object`, in its namespace; of an object without one in `default`.
+    pub(super) async fn send(&mut self, told: Told, object: &ObjectReference) -> Result<(), kube::Error> {
+        self.sent.retain(|_, sent| sent.last.elapsed() < SERIES);
+        let namespace = object.namespace.as_deref().unwrap_or("default");
+        let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let key = (object.uid.clone(), told);
+        if let Some(sent) = self.sent.get_mut(&key) {
+            let series = EventSeries { count: sent.count + 1, last_observed_time: MicroTime(Timestamp::now()) };
+            let patch = Patch::Merge(json!({ "series": series }));
+            match events.patch(&sent.name, &PatchParams::default(), &patch).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                done => {
+                    done?;
+                    sent.count += 1;
+                    sent.last = Instant::now();
+                    return Ok(());
+                }
+            }
+        }
+        let event = events.create(&PostParams::default(), &self.event(&key.1, object, namespace)).await?;
+        let name = event.metadata.name.unwrap_or_default();
+        self.sent.insert(key, Sent { name, count: 1, last: Instant::now() });
+        Ok(())
+    }
+
+    fn event(&self, told: &Told, object: &ObjectReference, namespace: &str) -> Event {
+        let now = Timestamp::now();
+        let name = format!("{}.{:x}", object.name.as_deref().unwrap_or(CONTROLLER), now.as_nanosecond());
+        Event {
+            metadata: ObjectMeta { name: Some(name), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() },
+            action: Some("Reconcile".to_owned()),
+            event_time: Some(MicroTime(now)),
+            note: Some(told.note.clone()),
+            reason: Some(told.reason.clone()),
+            regarding: Some(object.clone()),
+            reporting_controller: Some(CONTROLLER.to_owned()),
+            reporting_instance: Some(self.node.clone()),
+            type_: Some(if told.warning { "Warning" } else { "Normal" }.to_owned()),
+            ..Event::default()
+        }
+    }
+}
