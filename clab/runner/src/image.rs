@@ -73,7 +73,7 @@ fn rootfs(name: &str, program: Program) -> RootFs {
 }
 
 /// `quay.io/frrouting/frr:9.1.0@sha256:…` → `quay.io/frrouting/frr`; a port of the registry is no tag.
-fn without_tag(name: &str) -> &str {
+pub(crate) fn without_tag(name: &str) -> &str {
     let name = name.split_once('@').map_or(name, |(before, _)| before);
     match name.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => repository,

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::KubernetesError;
+use crate::image::without_tag;
 
 /// A Pod.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,13 +155,9 @@ impl Pod {
 }
 
 impl Container {
-    /// The image without registry, tag and digest stays as it is written; only tag and digest go.
+    /// The image without tag and digest.
     pub fn repository(&self) -> &str {
-        let name = self.image.split_once('@').map_or(&*self.image, |(before, _)| before);
-        match name.rsplit_once(':') {
-            Some((repository, tag)) if !tag.contains('/') => repository,
-            _ => name,
-        }
+        without_tag(&self.image)
     }
 
     /// The words that start it: the command, or the image's entry point, then the arguments, with `$(NAME)` filled in.
