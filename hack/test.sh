@@ -97,6 +97,10 @@ frr10() {
 
 kubernetes() {
   local test group
+  if ! hack/setup.sh kubernetes; then
+    missing "kubernetes" "packages of Debian (hack/setup.sh kubernetes)"
+    return
+  fi
   for group in control-plane metallb; do
     if ! hack/kubernetes/assets.sh --find "$group" >/dev/null 2>&1 && ! command -v go >/dev/null; then
       missing "kubernetes" "$(hack/kubernetes/assets.sh "$group" 2>&1 | tail -n 1)"

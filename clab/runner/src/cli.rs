@@ -235,10 +235,10 @@ fn deploy(which: &Which) -> anyhow::Result<()> {
 }
 
 fn destroy(name: &LabName) -> anyhow::Result<()> {
-    tell_gone(name, lab::destroy(name)?)
+    tell_gone(name, &lab::destroy(name)?)
 }
 
-fn tell_gone(name: &LabName, gone: lab::Destroyed) -> anyhow::Result<()> {
+fn tell_gone(name: &LabName, gone: &lab::Destroyed) -> anyhow::Result<()> {
     match gone.nodes + gone.namespaces {
         0 => print(&format!("lab {name} is not deployed: nothing to destroy\n")),
         _ => print(&format!("lab {name} is gone: {} nodes\n", gone.nodes.max(gone.namespaces))),
@@ -294,7 +294,7 @@ fn run_demo(which: DemoCommand) -> anyhow::Result<ExitCode> {
     let (source, keep, perouter, root, name) = match which {
         DemoCommand::Down { name } => {
             let name = name_of(&name)?;
-            tell_gone(&name, demo::down(&name)?)?;
+            tell_gone(&name, &demo::down(&name)?)?;
             return Ok(ExitCode::SUCCESS);
         }
         DemoCommand::Metallb { source, keep, perouter, root, name } => (source, keep, perouter, root, name),

@@ -93,5 +93,5 @@ fn cluster(running: &mut Running) -> Result<&mut Cluster, StepError> {
 
 fn said(kubectl: &Kubectl, words: &[&str]) -> Result<String, StepError> {
     let lines = kubectl.check(words)?;
-    Ok(lines.lines().map(|line| format!("{}\n", line.trim_end())).collect())
+    Ok(lines.lines().flat_map(|line| [line.trim_end(), "\n"]).collect())
 }

@@ -41,9 +41,9 @@ pub struct Demo {
 /// Where perouter has its objects from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Source {
-    /// A directory; MetalLB's BGP is played
+    /// A directory; what a cluster would announce is played
     Directory,
-    /// An API server; MetalLB runs
+    /// An API server, with all that runs in a cluster
     Kubernetes,
 }
 
