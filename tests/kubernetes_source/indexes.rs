@@ -19,7 +19,15 @@ async fn index_of(source: &mut Source) -> u32 {
     source.until("no index", |_| true).await.node.index
 }
 
-pub(crate) async fn fifty_nodes_get_fifty_indexes(place: &Place) {
+pub(crate) async fn of_many_nodes(place: &Place) {
+    fifty_nodes_get_fifty_indexes(place).await;
+    an_index_is_the_same_after_a_restart(place).await;
+    an_index_goes_with_its_node(place).await;
+    a_node_made_anew_has_its_index_again(place).await;
+    claims_are_guarded(place);
+}
+
+async fn fifty_nodes_get_fifty_indexes(place: &Place) {
     let names: Vec<String> = (0..50).map(|n| format!("race-{n}")).collect();
     let nodes: Vec<Value> = names.iter().map(|name| node(name)).collect();
     place.apply(&nodes);
@@ -32,7 +40,7 @@ pub(crate) async fn fifty_nodes_get_fifty_indexes(place: &Place) {
     assert_eq!(indexes, (1..=50).collect());
 }
 
-pub(crate) async fn an_index_is_the_same_after_a_restart(place: &Place) {
+async fn an_index_is_the_same_after_a_restart(place: &Place) {
     let (before, _) = claim(place, "race-7").unwrap();
     assert_eq!(index_of(&mut Source::start(place, "race-7")).await, before);
     // Without anything kept, its claim is adopted.
@@ -40,7 +48,7 @@ pub(crate) async fn an_index_is_the_same_after_a_restart(place: &Place) {
     assert_eq!(index_of(&mut Source::start(place, "race-7")).await, before);
 }
 
-pub(crate) async fn an_index_goes_with_its_node(place: &Place) {
+async fn an_index_goes_with_its_node(place: &Place) {
     let (before, _) = claim(place, "race-7").unwrap();
     place.admin.check(&["delete", "node", "race-7"]).unwrap();
     until("the claim outlives its Node", || claim(place, "race-7").is_none()).await;
@@ -49,7 +57,7 @@ pub(crate) async fn an_index_goes_with_its_node(place: &Place) {
 }
 
 /// As `kubectl delete node` and the kubelet's registration do under a controller that runs.
-pub(crate) async fn a_node_made_anew_has_its_index_again(place: &Place) {
+async fn a_node_made_anew_has_its_index_again(place: &Place) {
     let (index, uid) = claim(place, "race-8").unwrap();
     let mut source = Source::start(place, "race-8");
     index_of(&mut source).await;
@@ -60,7 +68,7 @@ pub(crate) async fn a_node_made_anew_has_its_index_again(place: &Place) {
     assert_eq!(source.snapshots.borrow().node.index, index);
 }
 
-pub(crate) fn claims_are_guarded(place: &Place) {
+fn claims_are_guarded(place: &Place) {
     let claim = |name: &str| {
         json!({ "apiVersion": format!("{GROUP}/v1alpha1"), "kind": "NodeIndex", "metadata": { "name": name },
             "spec": { "nodeName": "x", "nodeUID": "y" } })

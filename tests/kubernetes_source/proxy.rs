@@ -13,7 +13,7 @@ pub(crate) enum Way {
     Open,
     /// Connections end, and new ones end at once.
     Cut,
-    /// 16 KiB take a tenth of a second.
+    /// 16 KiB take a twentieth of a second.
     Slow,
 }
 
@@ -71,7 +71,7 @@ async fn pass(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + 
     let mut bytes = vec![0; 16 << 10];
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
         if *way.borrow() == Way::Slow {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         if to.write_all(&bytes[..count]).await.is_err() {
             return;

@@ -166,6 +166,7 @@ pub(crate) async fn rejection_recovery_and_session_loss_are_events(place: &Place
 
 /// Half a minute in which the kubelet beats and people label things.
 pub(crate) async fn in_quiet_nothing_is_written(place: &Place, publisher: &mut Publisher) {
+    publisher.tell(status(None, true));
     until("conditions settle", || written(place)["conditions"][1]["status"] == "False").await;
     let version = || place.get(&["rns", "n1"])["metadata"]["resourceVersion"].clone();
     let (before, writes) = (version(), place.audit.count("patch", "routernodestatuses"));

@@ -21,6 +21,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// An API server that was away for so long may have come back with an older state: a resource version of the time before
 /// would then watch nothing, without an error.
 const DISTRUST: Duration = Duration::from_secs(20);
+/// A failure after so long without one is another outage: a watch that goes on and has nothing to tell says nothing.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Follows a topic until the receiver is gone.
 pub(super) async fn follow(cluster: Cluster, topic: Topic, tell: mpsc::Sender<News>) {
@@ -57,11 +59,15 @@ pub(super) async fn follow(cluster: Cluster, topic: Topic, tell: mpsc::Sender<Ne
 #[derive(Debug, Default)]
 struct Outage {
     since: Option<Instant>,
+    last: Option<Instant>,
     pause: Duration,
 }
 
 impl Outage {
     fn goes_on(&mut self, topic: &Topic, error: &watcher::Error) -> Duration {
+        if self.last.replace(Instant::now()).is_some_and(|last| last.elapsed() > QUIET) {
+            self.since = None;
+        }
         if self.since.is_none() {
             tracing::warn!(?topic, %error, "watch failed, will be tried again; what is known stays in force");
             self.since = Some(Instant::now());
@@ -119,5 +125,26 @@ fn request(cluster: &Cluster, topic: &Topic) -> (Api<DynamicObject>, watcher::Co
         Topic::Secret(secret) => {
             (Api::namespaced_with(client, &secret.namespace, &core("Secret", "secrets")), named(&secret.name))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_after_a_quiet_time_is_a_new_outage() {
+        let mut outage = Outage::default();
+        let mut fails = || outage.goes_on(&Topic::Node, &watcher::Error::NoResourceVersion);
+        assert!(fails() <= FIRST_PAUSE);
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            fails();
+        }
+        assert!(fails() > FIRST_PAUSE * 10);
+        assert!(outage.is_long());
+        tokio::time::sleep(QUIET + Duration::from_secs(1)).await;
+        assert!(outage.goes_on(&Topic::Node, &watcher::Error::NoResourceVersion) <= FIRST_PAUSE);
+        assert!(!outage.is_long());
     }
 }
