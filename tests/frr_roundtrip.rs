@@ -9,7 +9,7 @@ mod configs;
 #[path = "frr/router.rs"]
 mod router;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use perouter::frr::command::{Command, Intent};
@@ -20,6 +20,7 @@ use perouter::frr::port::{Presence, Routing};
 use perouter::frr::render::{render, text};
 use perouter::frr::tree::Config as FrrConfig;
 use perouter::frr::vty::{Status, Vty};
+use perouter::types::{RouteTarget, VrfName};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
 use router::Router;
@@ -198,6 +199,47 @@ fn an_l3vni_comes_up_and_goes_by_the_recipe() {
             }
             assert_eq!(routing.vrfs().await.unwrap(), BTreeMap::new());
             assert_runs(&mut routing, &underlay, "down").await;
+        }
+    });
+}
+
+#[test]
+fn the_route_target_that_frr_derives_can_be_asked_for() {
+    if !router::can_run() {
+        return;
+    }
+    let mut router = Router::start();
+    let mut config = node_with(&["red"]);
+    let red: VrfName = "red".parse().unwrap();
+    let (vni, asn) = (config.vrfs[&red].vni, config.vrfs[&red].asn);
+    let auto = format!("{}:{vni}", u32::from(asn) & 0xffff);
+    let wait = Duration::from_secs(10);
+    block_on(async {
+        let mut routing = router.routing();
+        router.add_vrf("red");
+        routing.wait_vrf(&red, Presence::Active, wait).await.unwrap();
+        router.add_vni("red", vni.get(), "100.65.0.1");
+        for targets in [
+            &[][..],
+            &[&*auto],
+            &[],
+            &[&*auto, "1:1", "64514:4294967"],
+            &["1:1"],
+            &[&*auto, "1:1"],
+            &[&*auto],
+            &["1:1"],
+        ] {
+            let targets: BTreeSet<RouteTarget> = targets.iter().map(|text| text.parse().unwrap()).collect();
+            let vrf = config.vrfs.get_mut(&red).unwrap();
+            (vrf.import, vrf.export) = (targets.clone(), targets.clone());
+            let want = render(&config).unwrap();
+            assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
+            assert_runs(&mut routing, &want, &format!("{targets:?}")).await;
+            let end = std::time::Instant::now() + wait;
+            while !routing.vnis().await.unwrap().get(&vni).is_some_and(perouter::frr::observe::VniState::is_ready) {
+                assert!(std::time::Instant::now() < end, "{:?}", routing.vnis().await);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
         }
     });
 }

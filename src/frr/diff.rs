@@ -14,7 +14,7 @@ use super::command::{Change, Command, Intent, lay_out};
 use super::line::Line;
 use super::model::{Daemon, Scope};
 use super::rules;
-use super::tree::{Config, Tree};
+use super::tree::{Config, Identity, Tree};
 
 /// The mode in which commands are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,7 +209,9 @@ fn edit(have: &Config, want: &Config, scope: &Scope) -> Vec<Batch> {
     let (had_policies, had_instance) = split(had_bgp);
     let (policies, instance) = split(bgp);
     send(Stage::Policies, Daemon::Bgpd, additions(&had_policies, &policies, &[]));
-    send(Stage::Instance, Daemon::Bgpd, instance_changes(&had_instance, &instance));
+    let changes =
+        spare_derived_targets(instance_changes(&had_instance, &instance), &had_instance, want.identity(scope));
+    send(Stage::Instance, Daemon::Bgpd, changes);
     send(Stage::Leftovers, Daemon::Bgpd, removals(&had_policies, &policies, &[]));
     send(Stage::Leftovers, Daemon::Bfdd, removals(had_profiles, profiles, &[]));
     batches.extend(session_resets(had_bgp, bgp, scope));
@@ -246,6 +248,36 @@ fn instance_changes(have: &Tree, want: &Tree) -> Vec<Change> {
     changes.extend(additions(&have, want, &[]));
     changes.extend(removals(&have, want, &[]));
     changes
+}
+
+/// A route target of nobody, in force for a moment.
+const PLACEHOLDER: &str = "65535:65535";
+
+/// FRR derives a route target from AS number and VNI (RFC 8365 section 5.1.2.1) and does not take the same one from the
+/// configuration while the derived one is in force, which any other configured one ends. So it comes after others, or
+/// after a placeholder that goes again.
+fn spare_derived_targets(changes: Vec<Change>, had: &Tree, identity: Identity) -> Vec<Change> {
+    let (Some(asn), Some(vni)) = (identity.asn, identity.vni) else { return changes };
+    let derived = format!("{}:{vni}", u32::from(asn) & 0xffff);
+    let mut out = changes;
+    for keyword in ["route-target import", "route-target export"] {
+        let is_target = |line: &Line| line.after(keyword).is_some();
+        let target = Line::new(&format!("{keyword} {derived}"));
+        let Some(index) = out.iter().position(|change| change.line == target) else { continue };
+        if had.0.values().any(|instance| instance.0.values().any(|family| family.0.keys().any(is_target))) {
+            continue;
+        }
+        let change = out.remove(index);
+        if let Some(last) = out.iter().rposition(|other| is_target(&other.line)) {
+            out.insert(last + 1, change);
+            continue;
+        }
+        let placeholder = Line::new(&format!("{keyword} {PLACEHOLDER}"));
+        let at = |line| Change { path: change.path.clone(), line };
+        let removal = rules::removal(&placeholder).map(at);
+        out.splice(index..index, [Some(at(placeholder)), Some(change), removal].into_iter().flatten());
+    }
+    out
 }
 
 fn forget(tree: &mut Tree, peer: &str) {

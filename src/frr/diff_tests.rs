@@ -60,6 +60,21 @@ fn an_edit_sends_its_own_lines_only(#[case] have: &str, #[case] want: &str, #[ca
     assert_eq!(edit_lines(&bgp(have), &bgp(want)), lines);
 }
 
+#[rstest]
+#[case::alone("", "64514:100", &["route-target import 65535:65535", "route-target import 64514:100", "no route-target import 65535:65535"])]
+#[case::after_others("", "64514:100 64514:999 64514:1", &["route-target import 64514:1", "route-target import 64514:999", "route-target import 64514:100"])]
+#[case::beside_one_that_stays("64514:999", "64514:100 64514:999", &["route-target import 64514:100"])]
+#[case::of_another("", "64514:999", &["route-target import 64514:999"])]
+fn the_derived_target_comes_when_it_is_not_in_force(#[case] have: &str, #[case] want: &str, #[case] lines: &[&str]) {
+    let with = |targets: &str| {
+        let targets: String =
+            targets.split_whitespace().map(|target| format!("  route-target import {target}\n")).collect();
+        let bgp = format!("router bgp 64514 vrf red\n address-family l2vpn evpn\n  advertise ipv4 unicast\n{targets}");
+        config(&[(Daemon::Zebra, "vrf red\n vni 100"), (Daemon::Bgpd, &bgp)])
+    };
+    assert_eq!(edit_lines(&with(have), &with(want)), lines);
+}
+
 #[test]
 fn a_policy_is_there_before_it_is_used_and_goes_after() {
     let with = |digest: &str, prefix: &str| {
