@@ -67,9 +67,8 @@ fn an_edit_sends_its_own_lines_only(#[case] have: &str, #[case] want: &str, #[ca
 #[case::of_another("", "64514:999", &["route-target import 64514:999"])]
 fn the_derived_target_comes_when_it_is_not_in_force(#[case] have: &str, #[case] want: &str, #[case] lines: &[&str]) {
     let with = |targets: &str| {
-        let targets: String =
-            targets.split_whitespace().map(|target| format!("  route-target import {target}\n")).collect();
-        let bgp = format!("router bgp 64514 vrf red\n address-family l2vpn evpn\n  advertise ipv4 unicast\n{targets}");
+        let stanza = "router bgp 64514 vrf red\n address-family l2vpn evpn\n  advertise ipv4 unicast".to_owned();
+        let bgp = targets.split_whitespace().fold(stanza, |bgp, target| bgp + "\n  route-target import " + target);
         config(&[(Daemon::Zebra, "vrf red\n vni 100"), (Daemon::Bgpd, &bgp)])
     };
     assert_eq!(edit_lines(&with(have), &with(want)), lines);
