@@ -9,6 +9,10 @@ use crate::types::VrfName;
 
 /// The run directory of a node.
 pub const DEFAULT_DIR: &str = "/run/perouter";
+/// What outlives a reboot of a node.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/perouter";
+/// In the state directory: the last snapshot of an API server, for a start without it.
+pub const SNAPSHOT: &str = "snapshot.json";
 /// The router namespace of a node, where `ip netns` finds it.
 pub const DEFAULT_ROUTER_NETNS: &str = "/run/netns/perouter";
 
@@ -105,11 +109,6 @@ impl Runtime {
     /// The status of the last pass.
     pub fn status(&self) -> PathBuf {
         self.dir.join("status.json")
-    }
-
-    /// The last snapshot of an API server, for a start without it.
-    pub fn snapshot(&self) -> PathBuf {
-        self.dir.join("snapshot.json")
     }
 }
 

@@ -1,6 +1,9 @@
 //! `perouter cleanup`: the node as it was before.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -11,6 +14,7 @@ use super::options::RuntimeOptions;
 use crate::frr::daemons;
 use crate::kernel::model::KernelState;
 use crate::kernel::{self, Kernel, NetlinkKernel, Outcome, netns};
+use crate::runtime;
 
 /// Arguments of `perouter cleanup`.
 #[derive(Debug, Args)]
@@ -21,6 +25,9 @@ use crate::kernel::{self, Kernel, NetlinkKernel, Outcome, netns};
 pub struct CleanupArgs {
     #[command(flatten)]
     runtime: RuntimeOptions,
+    /// Directory of the last good objects of the API server
+    #[arg(long, env = "PEROUTER_STATE_DIR", value_name = "DIR", default_value = runtime::DEFAULT_STATE_DIR)]
+    state_dir: PathBuf,
 }
 
 /// Removes everything.
@@ -48,6 +55,17 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     drop(kernel);
     netns::remove_all(&runtime)?;
     drop(lock);
-    std::fs::remove_dir_all(runtime.dir()).with_context(|| format!("remove {}", runtime.dir().display()))?;
+    fs::remove_dir_all(runtime.dir()).with_context(|| format!("remove {}", runtime.dir().display()))?;
+    forget(&args.state_dir.join(runtime::SNAPSHOT))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The directory stays: it may be a mount.
+fn forget(snapshot: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(snapshot) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", snapshot.display()))
+        }
+        _ => Ok(()),
+    }
 }

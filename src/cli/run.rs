@@ -173,7 +173,7 @@ async fn control(
 ) -> anyhow::Result<()> {
     let _lock = lock::take(runtime)?;
     raise_file_limit();
-    let Sources { mut snapshots, tasks, cluster } = sources::start(&args.api, &args.source, runtime, &stop).await?;
+    let Sources { mut snapshots, tasks, cluster } = sources::start(&args.api, &args.source, &stop).await?;
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
         // Before the first snapshot nobody knows what the node shall be.

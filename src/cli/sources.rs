@@ -1,6 +1,10 @@
 //! The sources of a controller, wired. In: the choice of the command line. Out: one channel of snapshots, on which nothing
 //! is before the first is known, and for an API source how to reach the API.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
 use anyhow::Context;
 use kube::Client;
 use tokio::sync::watch;
@@ -8,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::options::{ApiOptions, SourceChoice, SourceOptions};
-use crate::runtime::Runtime;
+use crate::runtime;
 use crate::snapshot::{ApiIdentities, Snapshot};
 use crate::source::{self, SourceError, merge::merge};
 
@@ -35,23 +39,18 @@ pub struct Reached {
 type Task = JoinHandle<Result<(), SourceError>>;
 
 /// Starts the sources that were chosen.
-pub async fn start(
-    api: &ApiOptions,
-    options: &SourceOptions,
-    runtime: &Runtime,
-    stop: &CancellationToken,
-) -> anyhow::Result<Sources> {
+pub async fn start(api: &ApiOptions, options: &SourceOptions, stop: &CancellationToken) -> anyhow::Result<Sources> {
     match api.source {
         SourceChoice::Directory => {
             let (snapshots, task) = directory(options, options.node()?, stop)?;
             Ok(Sources { snapshots, tasks: vec![task], cluster: None })
         }
         SourceChoice::Kubernetes => {
-            let (snapshots, task, cluster) = kubernetes(api, options, runtime, stop).await?;
+            let (snapshots, task, cluster) = kubernetes(api, options, stop).await?;
             Ok(Sources { snapshots, tasks: vec![task], cluster: Some(cluster) })
         }
         SourceChoice::Both => {
-            let (objects, of_api, cluster) = kubernetes(api, options, runtime, stop).await?;
+            let (objects, of_api, cluster) = kubernetes(api, options, stop).await?;
             let node = options.identity(cluster.node.clone(), options.node_index.unwrap_or_default());
             let (files, of_directory) = directory(options, node, stop)?;
             let (sender, snapshots) = watch::channel(Snapshot::default());
@@ -85,7 +84,6 @@ fn directory(
 async fn kubernetes(
     api: &ApiOptions,
     options: &SourceOptions,
-    runtime: &Runtime,
     stop: &CancellationToken,
 ) -> anyhow::Result<(watch::Receiver<Snapshot>, Task, Reached)> {
     let node = options.named().context("no name of the Node: set --node-name")?;
@@ -95,12 +93,19 @@ async fn kubernetes(
         namespace: api.watch_namespace.clone(),
         node: node.clone(),
         index: options.node_index,
-        kept: runtime.snapshot(),
+        kept: state_dir(&api.state_dir)?.join(runtime::SNAPSHOT),
     };
     let (sender, snapshots) = watch::channel(Snapshot::default());
     let (tell, identities) = watch::channel(ApiIdentities::default());
     let task = tokio::spawn(source::kube::watch(cluster, sender, tell, stop.clone()));
     Ok((snapshots, task, Reached { client, node, identities }))
+}
+
+/// Makes the state directory.
+fn state_dir(path: &Path) -> anyhow::Result<&Path> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("cannot make {}: set --state-dir", path.display()))?;
+    Ok(path)
 }
 
 /// Sends what both sources tell together, until one of them ends.

@@ -31,6 +31,9 @@ pub fn the_api_server_goes_away(place: &mut Place) {
         let status = router.status().unwrap();
         assert!(status.last_change.is_quiet(), "the last plan is in force already: {:?}", status.last_change);
         assert_eq!(status.vtep.map(|vtep| vtep.to_string()).as_ref(), vteps.first());
+        // What it started from outlives a reboot of the node, and holds passwords.
+        let kept = ["stat", "--format=%a %U", "/var/lib/perouter/snapshot.json"];
+        assert_eq!(router.node.check(&kept).unwrap().trim(), "600 root");
     });
     place.fixture.hosts[1].announce("red").unwrap();
     place.fixture.await_type5(&red, 100);

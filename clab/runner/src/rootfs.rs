@@ -84,12 +84,13 @@ pub fn enter_root(root: &NodeRoot) -> Result<(), RootError> {
         layout.make_folder(Path::new("/var/lib/frr"))?;
         layout.private("/var/lib/frr", 0o755)?;
     }
-    for folder in ["/proc", "/sys", "/run", "/var/tmp", "/etc/frr"] {
+    for folder in ["/proc", "/sys", "/run", "/var/tmp", "/var/lib/perouter", "/etc/frr"] {
         layout.make_folder(Path::new(folder))?;
     }
     layout.special("sysfs", "/sys")?;
     layout.private("/run", 0o755)?;
     layout.private("/var/tmp", 0o1777)?;
+    layout.private("/var/lib/perouter", 0o700)?;
     for folder in ["/run/netns", "/run/lock"] {
         layout.make_folder(Path::new(folder))?;
     }
