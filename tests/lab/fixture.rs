@@ -30,10 +30,10 @@ pub const RED: &str = "172.30.0.10";
 pub const BLUE: &str = "172.30.0.16";
 const ECHO_PORT: u16 = 7;
 
-/// Waits for a value; fails the test if it does not come.
+/// Waits for a value, on a slow machine for longer; fails the test if it does not come.
 #[track_caller]
 pub fn until<T>(what: &str, at_most: Duration, probe: impl FnMut() -> Option<T>) -> T {
-    match wait::until(what, at_most, LOOK, probe) {
+    match wait::until(what, paced(at_most), LOOK, probe) {
         Ok(found) => found,
         Err(waited) => panic!("{waited}"),
     }

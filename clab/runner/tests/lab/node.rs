@@ -1,7 +1,7 @@
 //! A node by itself: what it has of its own, and how commands run in it.
 
 use super::{can_run, crate_file, deploy, topology};
-use perouter_lab::NodeError;
+use perouter_lab::{NodeError, wait};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
@@ -85,8 +85,12 @@ fn a_command_is_followed_to_its_end_and_no_further() {
     let timed_out = a.run_for(Duration::from_millis(200), &["sh", "-c", "echo slow; sleep 77 & sleep 77"]).unwrap_err();
     let wanted = "node a: `sh -c echo slow; sleep 77 & sleep 77` did not end within 200ms; it said: slow";
     assert_eq!(timed_out.to_string(), wanted);
-    let sleeping = a.run(&["pgrep", "-f", "^sleep 77"]).unwrap();
-    assert_eq!(sleeping.stdout, "");
+    // A killed process is there until it has been buried.
+    let asleep = || a.run(&["pgrep", "-f", "^sleep 77"]).unwrap().stdout;
+    let buried = wait::until("the end of `sleep`", Duration::from_secs(5), Duration::from_millis(10), || {
+        asleep().is_empty().then_some(())
+    });
+    assert!(buried.is_ok(), "{}", asleep());
     let missing = a.run(&["no-such-program"]).unwrap_err();
     assert!(matches!(missing, NodeError::Namespace { .. }), "{missing:?}");
 }
