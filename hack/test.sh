@@ -123,7 +123,6 @@ vrf_begin() {
     missing "vrf, FRR $frr" "no User-Mode Linux (apt-get install user-mode-linux)"
     return
   fi
-  cargo build --quiet --bins
   for name in $vrf_tests; do
     if ! binary "$name" >"$log/$name.binary" || [ ! -s "$log/$name.binary" ]; then
       level "vrf, FRR $frr: $name" cargo test --no-run --test "$name"

@@ -77,6 +77,13 @@ fn add_blue_routes(node: &Node) {
     node.router(&format!("ip -6 route add 2001:db8:e::/64 via 2001:db8:101::9 dev pe-101 table {blue}"));
 }
 
+/// Has red's host ping `target` by way of red.
+fn ping(node: &Node, target: &str, count: u32) -> String {
+    let (family, via) = if target.contains(':') { ("-6", "2001:db8:100::1") } else { ("-4", "192.169.100.1") };
+    node.host(&format!("ip {family} route replace {target} via {via} dev host-100"));
+    node.host(&format!("ping {family} -c {count} -i 0.2 -W 1 {target} || true"))
+}
+
 /// Packets to `target` that leave by the NIC or to blue while red's host sends three.
 fn leaving(node: &Node, target: &str) -> usize {
     let capture = |interface: &str| {
@@ -92,9 +99,7 @@ fn leaving(node: &Node, target: &str) -> usize {
     };
     let captures = ["fabric", "host-101"].map(capture);
     std::thread::sleep(Duration::from_secs(1));
-    let (family, via) = if target.contains(':') { ("-6", "2001:db8:100::1") } else { ("-4", "192.169.100.1") };
-    node.host(&format!("ip {family} route replace {target} via {via} dev host-100"));
-    node.host(&format!("ping {family} -c 3 -i 0.2 -W 1 {target} || true"));
+    ping(node, target, 3);
     let outputs = captures.map(|capture| capture.wait_with_output().unwrap());
     for Output { stderr, .. } in &outputs {
         let told = String::from_utf8_lossy(stderr);
@@ -128,9 +133,7 @@ fn a_packet_of_red_to_what_only_others_know_never_leaves(#[case] target: &str, #
 
 /// Whether an address answers red's host.
 fn answers(node: &Node, target: &str) -> bool {
-    let (family, via) = if target.contains(':') { ("-6", "2001:db8:100::1") } else { ("-4", "192.169.100.1") };
-    node.host(&format!("ip {family} route replace {target} via {via} dev host-100"));
-    node.host(&format!("ping {family} -c 2 -i 0.2 -W 1 {target} || true")).contains(" bytes from ")
+    ping(node, target, 2).contains(" bytes from ")
 }
 
 #[rstest]

@@ -60,7 +60,7 @@ esac
 lacking() {
   local file
   for file in "${programs[@]}" "${texts[@]}"; do
-    [ -e "$1/${file%%=*}" ] || { echo "${file%%=*}" && return; }
+    [ -x "$1/${file%%=*}" ] || { echo "${file%%=*}" && return; }
   done
 }
 

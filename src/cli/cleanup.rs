@@ -3,18 +3,17 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
 
 use super::lock;
-use super::options::RuntimeOptions;
+use super::options::{RuntimeOptions, StateOptions};
 use crate::frr::daemons;
 use crate::kernel::model::KernelState;
 use crate::kernel::{self, Kernel, NetlinkKernel, Outcome, netns};
-use crate::runtime;
 
 /// Arguments of `perouter cleanup`.
 #[derive(Debug, Args)]
@@ -25,9 +24,8 @@ use crate::runtime;
 pub struct CleanupArgs {
     #[command(flatten)]
     runtime: RuntimeOptions,
-    /// Directory of the last good objects of the API server
-    #[arg(long, env = "PEROUTER_STATE_DIR", value_name = "DIR", default_value = runtime::DEFAULT_STATE_DIR)]
-    state_dir: PathBuf,
+    #[command(flatten)]
+    state: StateOptions,
 }
 
 /// Removes everything.
@@ -56,7 +54,7 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     netns::remove_all(&runtime)?;
     drop(lock);
     fs::remove_dir_all(runtime.dir()).with_context(|| format!("remove {}", runtime.dir().display()))?;
-    forget(&args.state_dir.join(runtime::SNAPSHOT))?;
+    forget(&args.state.snapshot())?;
     Ok(ExitCode::SUCCESS)
 }
 

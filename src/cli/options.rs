@@ -79,10 +79,24 @@ pub struct ApiOptions {
     /// Take Underlays and L3VNIs of this namespace only [default: all]
     #[arg(long, env = "PEROUTER_WATCH_NAMESPACE", value_name = "NAMESPACE")]
     pub watch_namespace: Option<String>,
+    #[command(flatten)]
+    pub state: StateOptions,
+}
+
+/// What outlives a reboot.
+#[derive(Debug, Clone, Args)]
+pub struct StateOptions {
     /// Directory of the last good objects of the API server, for a start without it. They hold passwords: it is
     /// readable by root alone
     #[arg(long, env = "PEROUTER_STATE_DIR", value_name = "DIR", default_value = runtime::DEFAULT_STATE_DIR)]
     pub state_dir: PathBuf,
+}
+
+impl StateOptions {
+    /// The last snapshot of an API server.
+    pub fn snapshot(&self) -> PathBuf {
+        self.state_dir.join(runtime::SNAPSHOT)
+    }
 }
 
 /// Where objects come from.

@@ -25,17 +25,10 @@ pub struct RoutesArgs {
     vrf: VrfName,
     /// Only prefixes whose best path is from there
     #[arg(long, value_enum)]
-    from: Option<From>,
+    from: Option<Origin>,
     /// Output format
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum From {
-    Host,
-    Fabric,
-    Router,
 }
 
 /// A prefix.
@@ -77,12 +70,7 @@ pub async fn execute(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
             routes.insert(prefix, route);
         }
     }
-    let wanted = args.from.map(|from| match from {
-        From::Host => Origin::Host,
-        From::Fabric => Origin::Fabric,
-        From::Router => Origin::Router,
-    });
-    routes.retain(|_, route| wanted.is_none_or(|wanted| route.origin() == Some(wanted)));
+    routes.retain(|_, route| args.from.is_none_or(|from| route.origin() == Some(from)));
     args.output.print(&routes, || text(&routes))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -107,17 +95,12 @@ fn text(routes: &BTreeMap<IpNet, Route>) -> String {
             } else {
                 (String::new(), String::new())
             };
-            let origin = match path.origin {
-                Origin::Host => "host",
-                Origin::Fabric => "fabric",
-                Origin::Router => "router",
-            };
             let hops: Vec<String> = path.next_hops.iter().map(ToString::to_string).collect();
             let best = if path.best { "*" } else { "" };
             vec![
                 prefix.to_string(),
                 best.to_owned(),
-                origin.to_owned(),
+                path.origin.to_string(),
                 hops.join(","),
                 path.as_path.clone(),
                 kernel,

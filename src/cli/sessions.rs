@@ -11,7 +11,6 @@ use super::options::{Output, RuntimeOptions};
 use super::table;
 use crate::frr::observe::{Phase, SessionState};
 use crate::status::cause::cause;
-use crate::types::VrfName;
 
 /// Arguments of `perouter sessions`.
 #[derive(Debug, Args)]
@@ -41,7 +40,7 @@ struct Session {
 /// Prints the sessions.
 pub async fn execute(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
     let found = Frr::of(&args.runtime.paths()).sessions().await?;
-    let asked = |state: &SessionState| args.vrf.as_ref().is_none_or(|vrf| *vrf == vrf_of(state.vrf.as_ref()));
+    let asked = |state: &SessionState| args.vrf.as_ref().is_none_or(|vrf| vrf == state.vrf_name());
     let session = |(state, reset): (SessionState, Option<_>)| {
         let cause = cause(&state, reset.as_ref());
         Session { state, hostname: reset.and_then(|reset| reset.hostname), cause }
@@ -50,10 +49,6 @@ pub async fn execute(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
     args.output.print(&sessions, || text(&sessions))?;
     let all_up = sessions.iter().all(|session| session.state.phase == Phase::Established);
     Ok(if all_up { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn vrf_of(vrf: Option<&VrfName>) -> String {
-    vrf.map_or_else(|| "default".to_owned(), ToString::to_string)
 }
 
 fn text(sessions: &[Session]) -> String {
@@ -65,7 +60,7 @@ fn text(sessions: &[Session]) -> String {
             state.prefixes.values().map(count).sum::<u64>().to_string()
         };
         vec![
-            vrf_of(state.vrf.as_ref()),
+            state.vrf_name().to_owned(),
             state.peer.clone(),
             hostname.clone().unwrap_or_default(),
             state.remote_as.map(|asn| asn.to_string()).unwrap_or_default(),
@@ -80,7 +75,7 @@ fn text(sessions: &[Session]) -> String {
     let mut out = table::render(&head, sessions.iter().map(row));
     let cause = |session: &Session| {
         let cause = session.cause.as_ref()?;
-        Some(format!("{} {}: {cause}\n", vrf_of(session.state.vrf.as_ref()), session.state.peer))
+        Some(format!("{} {}: {cause}\n", session.state.vrf_name(), session.state.peer))
     };
     let causes: String = sessions.iter().filter_map(cause).collect();
     if !causes.is_empty() {

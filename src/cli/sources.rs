@@ -3,7 +3,6 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 
 use anyhow::Context;
 use kube::Client;
@@ -12,7 +11,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::options::{ApiOptions, SourceChoice, SourceOptions};
-use crate::runtime;
 use crate::snapshot::{ApiIdentities, Snapshot};
 use crate::source::{self, SourceError, merge::merge};
 
@@ -88,24 +86,20 @@ async fn kubernetes(
 ) -> anyhow::Result<(watch::Receiver<Snapshot>, Task, Reached)> {
     let node = options.named().context("no name of the Node: set --node-name")?;
     let client = api.client().await?;
+    let state_dir = &api.state.state_dir;
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
+    made.with_context(|| format!("cannot make {}: set --state-dir", state_dir.display()))?;
     let cluster = source::kube::Cluster {
         client: client.clone(),
         namespace: api.watch_namespace.clone(),
         node: node.clone(),
         index: options.node_index,
-        kept: state_dir(&api.state_dir)?.join(runtime::SNAPSHOT),
+        kept: api.state.snapshot(),
     };
     let (sender, snapshots) = watch::channel(Snapshot::default());
     let (tell, identities) = watch::channel(ApiIdentities::default());
     let task = tokio::spawn(source::kube::watch(cluster, sender, tell, stop.clone()));
     Ok((snapshots, task, Reached { client, node, identities }))
-}
-
-/// Makes the state directory.
-fn state_dir(path: &Path) -> anyhow::Result<&Path> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.with_context(|| format!("cannot make {}: set --state-dir", path.display()))?;
-    Ok(path)
 }
 
 /// Sends what both sources tell together, until one of them ends.

@@ -74,7 +74,7 @@ fn tail(status: &NodeStatus) -> String {
     if !status.sessions.is_empty() {
         let rows = status.sessions.iter().map(|session| {
             vec![
-                session.vrf.as_ref().map_or_else(|| "default".to_owned(), ToString::to_string),
+                session.vrf_name().to_owned(),
                 session.peer.clone(),
                 session.remote_as.map(|asn| asn.to_string()).unwrap_or_default(),
                 session.phase.to_string(),

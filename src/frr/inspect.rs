@@ -2,13 +2,15 @@
 //! What every observation needs is in [`super::observe`].
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
+use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::observe::{ObserveError, json};
+use super::observe::{ObserveError, json, text};
 use crate::types::{Family, VrfName};
 
 /// bgpd: neighbors of all VRFs with their history.
@@ -35,18 +37,17 @@ pub struct Reset {
 ///
 /// # Errors
 /// If the text is not JSON.
-pub fn resets(text: &str) -> Result<BTreeMap<SessionKey, Reset>, ObserveError> {
-    let Value::Object(vrfs) = json(SHOW_NEIGHBORS, text)? else { return Ok(BTreeMap::new()) };
+pub fn resets(told: &str) -> Result<BTreeMap<SessionKey, Reset>, ObserveError> {
+    let Value::Object(vrfs) = json(SHOW_NEIGHBORS, told)? else { return Ok(BTreeMap::new()) };
     let of_vrf = |(name, peers): (String, Value)| -> Vec<(SessionKey, Reset)> {
         let vrf: Option<VrfName> = name.parse().ok();
         let Value::Object(peers) = peers else { return vec![] };
         let of_peer = |(peer, entry): (String, Value)| {
-            let text = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
             let reset = Reset {
-                hostname: text("hostname"),
+                hostname: text(&entry, "hostname"),
                 local_as: entry.get("localAs").and_then(Value::as_u64),
-                due_to: text("lastResetDueTo"),
-                notification: text("lastNotificationReason"),
+                due_to: text(&entry, "lastResetDueTo"),
+                notification: text(&entry, "lastNotificationReason"),
             };
             entry.is_object().then(|| ((vrf.clone(), peer), reset))
         };
@@ -56,7 +57,7 @@ pub fn resets(text: &str) -> Result<BTreeMap<SessionKey, Reset>, ObserveError> {
 }
 
 /// Where a VRF has a path from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// A host session.
@@ -65,6 +66,16 @@ pub enum Origin {
     Fabric,
     /// The router itself: the host's end of the session, aggregates.
     Router,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Host => "host",
+            Self::Fabric => "fabric",
+            Self::Router => "router",
+        })
+    }
 }
 
 /// A path in a VRF.
@@ -89,7 +100,6 @@ pub struct Path {
 }
 
 fn path(entry: &Value) -> Path {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let flag = |key: &str| entry[key].as_bool() == Some(true);
     let peer = entry["peerId"].as_str().or_else(|| entry["peer"]["peerId"].as_str()).unwrap_or_default();
     let is_ours = peer == "(unspec)" || peer.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
@@ -100,6 +110,7 @@ fn path(entry: &Value) -> Path {
     };
     let hops = entry["nexthops"].as_array().into_iter().flatten();
     let as_path = entry["path"].as_str().or_else(|| entry["aspath"]["string"].as_str()).unwrap_or_default();
+    let communities = entry["community"]["string"].as_str().unwrap_or_default();
     Path {
         origin,
         peer: if is_ours { String::new() } else { peer.to_owned() },
@@ -107,7 +118,7 @@ fn path(entry: &Value) -> Path {
         as_path: if as_path == "Local" { String::new() } else { as_path.to_owned() },
         best: flag("bestpath") || entry["bestpath"]["overall"].as_bool() == Some(true) || flag("multipath"),
         valid: flag("valid"),
-        communities: text(&entry["community"]["string"]).split_whitespace().map(str::to_owned).collect(),
+        communities: communities.split_whitespace().map(str::to_owned).collect(),
     }
 }
 

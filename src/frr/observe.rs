@@ -143,7 +143,7 @@ fn vni_of(entry: &Value) -> Option<Vni> {
     u32::try_from(raw).ok().and_then(|raw| Vni::try_from(raw).ok())
 }
 
-fn text(entry: &Value, key: &str) -> Option<String> {
+pub(super) fn text(entry: &Value, key: &str) -> Option<String> {
     entry.get(key)?.as_str().map(str::to_owned)
 }
 
@@ -211,6 +211,13 @@ pub struct SessionState {
     pub established: u64,
     /// By address family, in FRR's words (`ipv4Unicast`, `l2VpnEvpn`).
     pub prefixes: BTreeMap<String, Prefixes>,
+}
+
+impl SessionState {
+    /// Its VRF as FRR calls it.
+    pub fn vrf_name(&self) -> &str {
+        self.vrf.as_ref().map_or("default", VrfName::as_str)
+    }
 }
 
 /// Reads [`SHOW_SESSIONS`].

@@ -5,6 +5,7 @@
 //! link's kind, the router MAC. Everything else is edited in place. The order between kernel and FRR is that of
 //! `execute`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::frr;
@@ -74,7 +75,7 @@ pub struct State<'a> {
 pub fn schedule(wanted: State<'_>, observed: State<'_>, distrusted: &BTreeSet<VrfName>, dialect: Dialect) -> Schedule {
     let members_now = members(observed.kernel);
     let members_wanted = members(wanted.kernel);
-    let kept: BTreeSet<VrfName> = observed.kernel.vrf_netns.iter().filter(|_| dialect.netns_stays).cloned().collect();
+    let kept = if dialect.netns_stays { observed.kernel.vrf_netns.clone() } else { BTreeSet::new() };
     let mut known: BTreeSet<&VrfName> = members_now.keys().collect();
     known.extend(observed.frr.scopes().into_iter().filter_map(|scope| match scope {
         Scope::Vrf(name) => Some(name),
@@ -100,8 +101,10 @@ pub fn schedule(wanted: State<'_>, observed: State<'_>, distrusted: &BTreeSet<Vr
     going.extend(underlay_goes(wanted.frr, observed.frr).then_some(Scope::Underlay));
     let frr_after = going.iter().fold(observed.frr.clone(), |config, scope| config.without(scope));
     let kernel_after = without(observed.kernel, &torn, &members_now, &kept);
-    let mut kernel_wanted = wanted.kernel.clone();
-    kernel_wanted.vrf_netns.extend(kept.iter().cloned());
+    let mut kernel_wanted = Cow::Borrowed(wanted.kernel);
+    if !kept.is_subset(&wanted.kernel.vrf_netns) {
+        kernel_wanted.to_mut().vrf_netns.extend(kept.iter().cloned());
+    }
     let take_down = |scope: Scope| {
         let mut teardown = teardown(observed.frr, &scope);
         // FRR refuses `no vrf` while the VRF is there, and mgmtd of FRR 10 aborts.
