@@ -17,7 +17,7 @@ fn a_dual_stack_vrf_carries_an_ipv6_service() {
     let mut setup = Setup::example().replacing("red.yaml", v4, &format!("{v4}\n    ipv6: 2001:db8:10::/64"));
     let mut session = setup.announcer.sessions[&"192.169.10.1".parse().unwrap()].clone();
     session.name = "peerred6".into();
-    session.announced = [format!("{RED6}/128").parse().unwrap()].into();
+    session.announced = vec![format!("{RED6}/128").parse::<ipnet::IpNet>().unwrap().into()];
     setup.announcer.sessions.insert("2001:db8:10::1".parse().unwrap(), session);
     setup.announcer.services.get_mut("red").unwrap().addresses.push(RED6.parse().unwrap());
     let Some(fixture) = Fixture::start_with("dual-stack", &[0], &setup) else { return };

@@ -275,7 +275,8 @@ impl Host {
 fn host_bgp(action: &HostBgp) -> anyhow::Result<()> {
     match action {
         HostBgp::Render { host } => {
-            print(&metallb::frr_conf(&metallb::read_manifests(&host.manifest)?, &host.node))?;
+            let announcer = metallb::read_manifests(&host.manifest)?.on(&host.node, &metallb::Labels::new());
+            print(&metallb::frr_conf(&announcer, &host.node))?;
         }
         HostBgp::Start { host } => {
             let side = host.side()?;

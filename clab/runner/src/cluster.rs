@@ -5,13 +5,14 @@
 //!
 //! The FRR is FRR's pathspace `host`: /etc/frr/host, /run/frr/host, `vtysh -N host`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::frr::{self, Instance};
-use crate::metallb::{Announcer, Service, frr_conf, host_prefix};
+use crate::metallb::{Announcer, Labels, Service, frr_conf, host_prefix};
 use crate::node::{Background, Node, NodeError};
 use crate::web::{Page, Server, WebError};
 
@@ -58,9 +59,14 @@ pub struct HostSide {
 }
 
 impl HostSide {
-    /// The host side of a node; nothing happens yet.
+    /// The host side of a node that has no labels but its name; nothing happens yet.
     pub fn new(node: &Node, announcer: &Announcer) -> Self {
-        Self { node: node.clone(), announcer: announcer.clone() }
+        Self::labeled(node, announcer, &Labels::new())
+    }
+
+    /// The host side of a node with these labels, to which selectors of the manifests refer.
+    pub fn labeled(node: &Node, announcer: &Announcer, labels: &Labels) -> Self {
+        Self { node: node.clone(), announcer: announcer.on(node.name().as_str(), labels) }
     }
 
     /// The node.
@@ -94,12 +100,13 @@ impl HostSide {
         Ok(())
     }
 
-    /// Announces a service, as `MetalLB` does it when this node has an endpoint of it.
+    /// Announces a service, as `MetalLB` does it when this node has an endpoint of it: its addresses, or the aggregates of
+    /// them.
     pub fn announce(&self, service: &str) -> Result<(), ClusterError> {
         self.set_networks(service, "network")
     }
 
-    /// Takes the announcement back; the service still answers.
+    /// Takes the announcement back; the service still answers. An aggregate that stands for another service too stays.
     pub fn withdraw(&self, service: &str) -> Result<(), ClusterError> {
         self.set_networks(service, "no network")
     }
@@ -150,16 +157,23 @@ impl HostSide {
     }
 
     fn set_networks(&self, name: &str, verb: &str) -> Result<(), ClusterError> {
-        let service = self.announcer.services.get(name).ok_or_else(|| ClusterError::UnknownService {
-            name: name.to_owned(),
-            known: self.announcer.services.keys().cloned().collect::<Vec<_>>().join(", "),
-        })?;
-        let mut lines = vec!["configure terminal".to_owned(), format!("router bgp {}", self.announcer.asn)];
-        for address in &service.addresses {
-            let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
-            lines.push(format!("address-family {family} unicast"));
-            lines.push(format!("{verb} {}", host_prefix(*address)));
-            lines.push("exit-address-family".to_owned());
+        let services = &self.announcer.services;
+        if !services.contains_key(name) {
+            let known = services.keys().cloned().collect::<Vec<_>>().join(", ");
+            return Err(ClusterError::UnknownService { name: name.to_owned(), known });
+        }
+        let mut lines = vec!["configure terminal".to_owned()];
+        let vrfs: BTreeSet<&Option<String>> = self.announcer.sessions.values().map(|session| &session.vrf).collect();
+        for vrf in vrfs {
+            let in_vrf = vrf.as_ref().map(|vrf| format!(" vrf {vrf}")).unwrap_or_default();
+            lines.push(format!("router bgp {}{in_vrf}", self.announcer.asn));
+            for prefix in self.announcer.prefixes_of(name, vrf.as_deref()) {
+                let family = if prefix.addr().is_ipv4() { "ipv4" } else { "ipv6" };
+                lines.push(format!("address-family {family} unicast"));
+                lines.push(format!("{verb} {prefix}"));
+                lines.push("exit-address-family".to_owned());
+            }
+            lines.push("exit".to_owned());
         }
         self.vtysh(&lines.iter().map(String::as_str).collect::<Vec<_>>()).map(drop)
     }
@@ -171,14 +185,21 @@ pub fn sessions(
     instance: Instance,
     announcer: &Announcer,
 ) -> Result<Vec<(String, String, String)>, ClusterError> {
-    let summary = frr::show(node, instance, "show bgp summary json")?.unwrap_or_default();
-    let state = |address: &str| {
-        let mut families = ["ipv4Unicast", "ipv6Unicast"].iter();
-        let found = families.find_map(|family| summary[family]["peers"][address]["state"].as_str());
-        found.unwrap_or("Idle").to_owned()
-    };
-    let named = announcer.sessions.iter().map(|(address, session)| (address.to_string(), session.name.clone()));
-    Ok(named.map(|(address, name)| (address.clone(), name, state(&address))).collect())
+    let vrfs: BTreeSet<&Option<String>> = announcer.sessions.values().map(|session| &session.vrf).collect();
+    let mut rows = Vec::new();
+    for vrf in vrfs {
+        let in_vrf = vrf.as_ref().map(|vrf| format!("vrf {vrf} ")).unwrap_or_default();
+        let summary = frr::show(node, instance, &format!("show bgp {in_vrf}summary json"))?.unwrap_or_default();
+        let state = |address: &str| {
+            let mut families = ["ipv4Unicast", "ipv6Unicast"].iter();
+            let found = families.find_map(|family| summary[family]["peers"][address]["state"].as_str());
+            found.unwrap_or("Idle").to_owned()
+        };
+        let mine = announcer.sessions.iter().filter(|(_, session)| session.vrf == *vrf);
+        let named = mine.map(|(address, session)| (address.to_string(), session.name.clone()));
+        rows.extend(named.map(|(address, name)| (address.clone(), name, state(&address))));
+    }
+    Ok(rows)
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> ClusterError {

@@ -3,115 +3,19 @@
 //! In: a text of YAML documents. Out: the announcer, or the object at fault. Kinds that have no part in BGP are passed
 //! over. It must not know FRR.
 
-use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{AddrParseError, IpAddr};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
+use super::advertise::{aliases, announced, pools};
+use super::error::ManifestError;
+use super::nodes::NodeSelectors;
 use super::spec::{
-    AdvertisementSpec, FrrAllowed, FrrNeighbor, FrrReceive, FrrSpec, PeerSpec, PoolSpec, ReceiveMode, ServiceSpec,
+    AdvertisementSpec, CommunitySpec, FrrAllowed, FrrNeighbor, FrrReceive, FrrRouter, FrrSpec, PeerSpec, PoolSpec,
+    ReceiveMode, ServiceSpec,
 };
-use super::{Announcer, Service, Session, host_prefix};
-
-/// Manifests that cannot be played.
-#[derive(Debug, thiserror::Error)]
-pub enum ManifestError {
-    /// The file cannot be read.
-    #[error("cannot read {}", file.display())]
-    Unreadable {
-        /// The file.
-        file: PathBuf,
-        /// What the kernel says.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file is not YAML.
-    #[error("not valid YAML")]
-    Yaml(#[source] Box<serde_saphyr::Error>),
-    /// An object has a field that is unknown, missing or of the wrong type.
-    #[error("{object}")]
-    Object {
-        /// Kind and name.
-        object: String,
-        /// What is wrong.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A pool's entry is neither a range nor a prefix.
-    #[error("IPAddressPool/{pool}: `{entry}` is neither FIRST-LAST nor a prefix")]
-    Range {
-        /// The pool.
-        pool: String,
-        /// The entry.
-        entry: String,
-    },
-    /// A service asks for something that is no address.
-    #[error("Service/{service}: `{text}` is no address")]
-    Address {
-        /// The service.
-        service: String,
-        /// The text.
-        text: String,
-        /// What the parser says.
-        #[source]
-        source: AddrParseError,
-    },
-    /// A service asks for no address.
-    #[error("Service/{service}: no address; add the annotation metallb.io/loadBalancerIPs (none is assigned here)")]
-    NoAddress {
-        /// The service.
-        service: String,
-    },
-    /// A service asks for an address that no pool has.
-    #[error("Service/{service}: no IPAddressPool has {address}; add it to one or ask for another")]
-    NoPool {
-        /// The service.
-        service: String,
-        /// The address.
-        address: IpAddr,
-    },
-    /// A name that no object has.
-    #[error("BGPAdvertisement/{advertisement}: there is no {kind} `{name}`; correct the name or add it")]
-    NoSuch {
-        /// The advertisement.
-        advertisement: String,
-        /// `BGPPeer` or `IPAddressPool`.
-        kind: &'static str,
-        /// The name.
-        name: String,
-    },
-    /// FRR-K8s takes no neighbor that two objects tell differently.
-    #[error("FRR-K8s refuses {address}: connectTime is {first} s in one object and {second} s in another")]
-    TwoTimes {
-        /// The neighbor.
-        address: IpAddr,
-        /// One of them.
-        first: u64,
-        /// The other.
-        second: u64,
-    },
-    /// A duration that cannot be read.
-    #[error("{object}: `{text}` is no duration in whole seconds like 1s, 90s or 1m30s")]
-    Duration {
-        /// The object.
-        object: String,
-        /// The text.
-        text: String,
-    },
-    /// More than one AS number for one node.
-    #[error("the nodes would be in AS {first} and AS {second}; one is possible")]
-    TwoAsns {
-        /// One of them.
-        first: u32,
-        /// The other.
-        second: u32,
-    },
-    /// Nothing that makes a session.
-    #[error("no BGPPeer and no FRRConfiguration: there is no session to set up")]
-    NoSession,
-}
+use super::{Announcement, Announcer, Service, Session};
 
 /// Time between attempts when the peer does not say: FRR-K8s leaves it to FRR.
 const CONNECT_SECONDS: u64 = 120;
@@ -126,38 +30,67 @@ pub fn read_manifests(file: &Path) -> Result<Announcer, ManifestError> {
 pub fn parse_manifests(text: &str) -> Result<Announcer, ManifestError> {
     let documents: Vec<Value> =
         serde_saphyr::from_multiple(text).map_err(|source| ManifestError::Yaml(Box::new(source)))?;
-    let pools = specs::<PoolSpec>(&documents, "metallb.io", "IPAddressPool")?;
+    let pools = pools(&specs::<PoolSpec>(&documents, "metallb.io", "IPAddressPool")?)?;
+    let aliases = aliases(&specs::<CommunitySpec>(&documents, "metallb.io", "Community")?)?;
     let peers = specs::<PeerSpec>(&documents, "metallb.io", "BGPPeer")?;
     let advertisements = specs::<AdvertisementSpec>(&documents, "metallb.io", "BGPAdvertisement")?;
     let routers = specs::<FrrSpec>(&documents, "frrk8s.metallb.io", "FRRConfiguration")?;
     let services = services(&documents)?;
-    let ranges = pools.iter().map(|(name, pool)| Ok((name.clone(), ranges(name, pool)?)));
-    let ranges = ranges.collect::<Result<BTreeMap<_, _>, ManifestError>>()?;
-    let mut announced = announced(&advertisements, &peers, &ranges)?;
-    let asn = one_asn(peers.values().map(|peer| peer.my_asn).chain(own_asns(&routers)))?;
-    let mut sessions = BTreeMap::new();
+    let mut announced = announced(&advertisements, &peers, (&pools, &aliases), &services)?;
+    let own = routers.values().flat_map(|spec| &spec.bgp.routers).map(|router| router.asn);
+    let asn = one_asn(peers.values().map(|peer| peer.my_asn).chain(own))?;
+    let mut sessions: BTreeMap<_, Session> = BTreeMap::new();
     for (name, peer) in &peers {
-        let pools = announced.remove(name).unwrap_or_default();
-        sessions.insert(peer.peer_address, session(name, peer, in_use(&services, &ranges, &pools))?);
-    }
-    for neighbor in routers.values().flat_map(|spec| &spec.bgp.routers).flat_map(|router| &router.neighbors) {
-        let connect_seconds =
-            connect_seconds(&format!("neighbor {}", neighbor.address), neighbor.connect_time.as_ref())?;
-        let session = sessions.entry(neighbor.address).or_insert_with(|| of_frr_k8s(neighbor, connect_seconds));
-        if session.connect_seconds != connect_seconds {
-            let (first, second) = (session.connect_seconds, connect_seconds);
-            return Err(ManifestError::TwoTimes { address: neighbor.address, first, second });
+        let session = session(name, peer, announced.remove(name).unwrap_or_default())?;
+        if let Some(other) = sessions.insert(peer.peer_address, session) {
+            let (first, second) = (other.name, name.clone());
+            return Err(ManifestError::SameAddress { first, second, address: peer.peer_address });
         }
-        session.receive_all |=
-            matches!(neighbor.to_receive, Some(FrrReceive { allowed: FrrAllowed { mode: ReceiveMode::All } }));
+    }
+    for (object, spec) in &routers {
+        let nodes = NodeSelectors::one(spec.node_selector.clone());
+        for (router, neighbor) in spec.bgp.routers.iter().flat_map(|r| r.neighbors.iter().map(move |n| (r, n))) {
+            add_frr_k8s(&mut sessions, object, &nodes, (router, neighbor))?;
+        }
     }
     for (name, service) in &services {
-        let homeless = |address: &&IpAddr| !ranges.values().flatten().any(|range| range.contains(**address));
+        let homeless = |address: &&_| !pools.values().flatten().any(|range| range.contains(**address));
         if let Some(address) = service.addresses.iter().find(homeless) {
             return Err(ManifestError::NoPool { service: name.clone(), address: *address });
         }
     }
     Ok(Announcer { asn, sessions, services })
+}
+
+/// Adds what FRR-K8s is told of a neighbor to its session, or makes one.
+fn add_frr_k8s(
+    sessions: &mut BTreeMap<std::net::IpAddr, Session>,
+    object: &str,
+    nodes: &NodeSelectors,
+    (router, neighbor): (&FrrRouter, &FrrNeighbor),
+) -> Result<(), ManifestError> {
+    let address = neighbor.address;
+    let connect_seconds = connect_seconds(&format!("neighbor {address}"), neighbor.connect_time.as_ref())?;
+    let new = || Session {
+        name: address.to_string(),
+        asn: neighbor.asn,
+        connect_seconds,
+        vrf: router.vrf.clone(),
+        nodes: nodes.clone(),
+        ..Session::default()
+    };
+    let session = sessions.entry(address).or_insert_with(new);
+    if session.connect_seconds != connect_seconds {
+        let (first, second) = (session.connect_seconds, connect_seconds);
+        return Err(ManifestError::TwoTimes { address, first, second });
+    }
+    if session.nodes != *nodes || session.vrf != router.vrf {
+        let (object, peer) = (object.to_owned(), session.name.clone());
+        return Err(ManifestError::OtherNodes { object, peer, address });
+    }
+    session.receive_all |=
+        matches!(neighbor.to_receive, Some(FrrReceive { allowed: FrrAllowed { mode: ReceiveMode::All } }));
+    Ok(())
 }
 
 /// The specs of all objects of a kind, by name.
@@ -205,103 +138,32 @@ fn services(documents: &[Value]) -> Result<BTreeMap<String, Service>, ManifestEr
     Ok(services)
 }
 
-struct Range {
-    first: IpAddr,
-    last: IpAddr,
-}
-
-impl Range {
-    fn contains(&self, address: IpAddr) -> bool {
-        address.is_ipv4() == self.first.is_ipv4() && (self.first..=self.last).contains(&address)
-    }
-}
-
-fn ranges(pool: &str, spec: &PoolSpec) -> Result<Vec<Range>, ManifestError> {
-    let range = |entry: &String| {
-        let ends = entry.split_once('-').and_then(|(first, last)| {
-            Some(Range { first: first.trim().parse().ok()?, last: last.trim().parse().ok()? })
-        });
-        let prefix = || entry.parse::<IpNet>().ok().map(|net| Range { first: net.network(), last: net.broadcast() });
-        let valid = ends.or_else(prefix).filter(|range| range.first.is_ipv4() == range.last.is_ipv4());
-        valid.ok_or_else(|| ManifestError::Range { pool: pool.to_owned(), entry: entry.clone() })
-    };
-    spec.addresses.iter().map(range).collect()
-}
-
-/// Pools by the peer that announces them; an advertisement that names no pools or no peers means all of them.
-fn announced(
-    advertisements: &BTreeMap<String, AdvertisementSpec>,
-    peers: &BTreeMap<String, PeerSpec>,
-    pools: &BTreeMap<String, Vec<Range>>,
-) -> Result<BTreeMap<String, BTreeSet<String>>, ManifestError> {
-    let mut announced: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (advertisement, spec) in advertisements {
-        let missing = |kind, name: &String| {
-            let (advertisement, name) = (advertisement.clone(), name.clone());
-            Err(ManifestError::NoSuch { advertisement, kind, name })
-        };
-        if let Some(name) = spec.peers.iter().find(|name| !peers.contains_key(*name)) {
-            return missing("BGPPeer", name);
-        }
-        if let Some(name) = spec.ip_address_pools.iter().find(|name| !pools.contains_key(*name)) {
-            return missing("IPAddressPool", name);
-        }
-        for peer in peers.keys().filter(|peer| spec.peers.is_empty() || spec.peers.contains(peer)) {
-            let all = spec.ip_address_pools.is_empty();
-            let of_peer = pools.keys().filter(|pool| all || spec.ip_address_pools.contains(pool)).cloned();
-            announced.entry(peer.clone()).or_default().extend(of_peer);
-        }
-    }
-    Ok(announced)
-}
-
-fn in_use(
-    services: &BTreeMap<String, Service>,
-    ranges: &BTreeMap<String, Vec<Range>>,
-    pools: &BTreeSet<String>,
-) -> BTreeSet<IpNet> {
-    let addresses = services.values().flat_map(|service| service.addresses.iter().copied());
-    let in_pools = |address: &IpAddr| {
-        pools.iter().filter_map(|pool| ranges.get(pool)).flatten().any(|range| range.contains(*address))
-    };
-    addresses.filter(in_pools).map(host_prefix).collect()
-}
-
-fn session(name: &str, peer: &PeerSpec, announced: BTreeSet<IpNet>) -> Result<Session, ManifestError> {
+fn session(name: &str, peer: &PeerSpec, announced: Vec<Announcement>) -> Result<Session, ManifestError> {
     let object = format!("BGPPeer/{name}");
     let read = |text: &Option<String>| text.as_deref().map(|text| seconds(&object, text)).transpose();
-    let (hold, keepalive) = (read(&peer.hold_time)?, read(&peer.keepalive_time)?);
+    let timers = match (read(&peer.hold_time)?, read(&peer.keepalive_time)?) {
+        (Some(hold), keepalive) => Some((keepalive.unwrap_or(hold / 3), hold)),
+        (None, Some(keepalive)) => Some((keepalive, 3 * keepalive)),
+        (None, None) => None,
+    };
+    let of_family = |announcement: &Announcement| announcement.prefix.addr().is_ipv4() == peer.peer_address.is_ipv4();
     Ok(Session {
         name: name.to_owned(),
         asn: peer.peer_asn,
         port: peer.peer_port.filter(|port| *port != 179),
-        timers: hold.map(|hold| (keepalive.unwrap_or(hold / 3), hold)),
+        source: peer.source_address,
+        timers,
         connect_seconds: connect_seconds(&object, peer.connect_time.as_ref())?,
         multihop: peer.ebgp_multi_hop,
+        vrf: peer.vrf.clone(),
         receive_all: false,
-        announced: announced.into_iter().filter(|net| net.addr().is_ipv4() == peer.peer_address.is_ipv4()).collect(),
+        nodes: peer.node_selectors.clone(),
+        announced: announced.into_iter().filter(of_family).collect(),
     })
 }
 
 fn connect_seconds(object: &str, time: Option<&String>) -> Result<u64, ManifestError> {
     Ok(time.map(|text| seconds(object, text)).transpose()?.unwrap_or(CONNECT_SECONDS))
-}
-
-fn of_frr_k8s(neighbor: &FrrNeighbor, connect_seconds: u64) -> Session {
-    Session {
-        name: neighbor.address.to_string(),
-        asn: neighbor.asn,
-        port: None,
-        timers: None,
-        connect_seconds,
-        multihop: false,
-        receive_all: false,
-        announced: BTreeSet::new(),
-    }
-}
-
-fn own_asns(routers: &BTreeMap<String, FrrSpec>) -> impl Iterator<Item = u32> {
-    routers.values().flat_map(|spec| &spec.bgp.routers).map(|router| router.asn)
 }
 
 fn one_asn(mut asns: impl Iterator<Item = u32>) -> Result<u32, ManifestError> {

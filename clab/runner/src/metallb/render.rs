@@ -3,6 +3,7 @@
 //! In: the announcer and the node's name. Out: a text for `vtysh -b`. It must not start anything.
 
 use ipnet::IpNet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -17,17 +18,28 @@ pub fn frr_conf(announcer: &Announcer, node: &str) -> String {
     for (address, session) in &announcer.sessions {
         filters(&mut text, *address, session);
     }
-    let _ = writeln!(text, "router bgp {}\n bgp router-id {}", announcer.asn, router_id(node));
+    let vrfs: BTreeSet<&Option<String>> = announcer.sessions.values().map(|session| &session.vrf).collect();
+    for vrf in vrfs {
+        router(&mut text, announcer, node, vrf);
+    }
+    text
+}
+
+/// The instance of one VRF of the node, or the default one.
+fn router(text: &mut String, announcer: &Announcer, node: &str, vrf: &Option<String>) {
+    let in_vrf = vrf.as_ref().map(|vrf| format!(" vrf {vrf}")).unwrap_or_default();
+    let _ = writeln!(text, "router bgp {}{in_vrf}\n bgp router-id {}", announcer.asn, router_id(node));
     // The service addresses are announced because the service exists, not because a route does.
     text.push_str(" no bgp default ipv4-unicast\n no bgp network import-check\n");
-    for (address, session) in &announcer.sessions {
-        neighbor(&mut text, *address, session);
+    let sessions: Vec<_> = announcer.sessions.iter().filter(|(_, session)| session.vrf == *vrf).collect();
+    for (address, session) in &sessions {
+        neighbor(text, **address, session);
     }
     for (family, is_ipv4) in [("ipv4", true), ("ipv6", false)] {
-        address_family(&mut text, announcer, family, is_ipv4);
+        let of_family: Vec<_> = sessions.iter().filter(|(address, _)| address.is_ipv4() == is_ipv4).copied().collect();
+        address_family(text, &of_family, family);
     }
     text.push_str("exit\n");
-    text
 }
 
 /// A router id that is the same after a restart and another on every node: FNV-1a of the node's name, in 10.0.0.0/8.
@@ -37,18 +49,58 @@ pub fn router_id(node: &str) -> Ipv4Addr {
     Ipv4Addr::new(10, b, c, d)
 }
 
+/// Local preference and communities.
+type Attributes = (u32, BTreeSet<String>);
+
+/// Prefixes by what they are announced with. One that several advertisements ask for has the communities of all.
+fn by_attributes(session: &Session) -> BTreeMap<Attributes, BTreeSet<IpNet>> {
+    let mut of_prefix: BTreeMap<IpNet, Attributes> = BTreeMap::new();
+    for told in &session.announced {
+        let (local_pref, communities) = of_prefix.entry(told.prefix).or_default();
+        *local_pref = told.local_pref;
+        communities.extend(told.communities.iter().cloned());
+    }
+    let mut grouped: BTreeMap<Attributes, BTreeSet<IpNet>> = BTreeMap::new();
+    for (prefix, attributes) in of_prefix {
+        grouped.entry(attributes).or_default().insert(prefix);
+    }
+    grouped
+}
+
+/// Route maps in and out; one entry for each set of attributes.
 fn filters(text: &mut String, address: IpAddr, session: &Session) {
     let (name, ip) = (&session.name, if address.is_ipv4() { "ip" } else { "ipv6" });
-    for (index, prefix) in session.announced.iter().enumerate() {
-        let _ = writeln!(text, "{ip} prefix-list {name}-out seq {} permit {prefix}", 5 * (index + 1));
+    let groups = by_attributes(session);
+    let list = |index: usize| if index == 0 { format!("{name}-out") } else { format!("{name}-out-{}", index + 1) };
+    for (index, prefixes) in groups.values().enumerate() {
+        for (entry, prefix) in prefixes.iter().enumerate() {
+            let _ = writeln!(text, "{ip} prefix-list {} seq {} permit {prefix}", list(index), 5 * (entry + 1));
+        }
     }
-    let entry = |permit: bool| if permit { "permit" } else { "deny" };
-    let _ = writeln!(text, "route-map {name}-in {} 10\nexit", entry(session.receive_all));
-    let _ = writeln!(text, "route-map {name}-out {} 10", entry(!session.announced.is_empty()));
-    if !session.announced.is_empty() {
-        let _ = writeln!(text, " match {ip} address prefix-list {name}-out");
+    let taken = if session.receive_all { "permit" } else { "deny" };
+    let _ = writeln!(text, "route-map {name}-in {taken} 10\nexit");
+    if groups.is_empty() {
+        let _ = writeln!(text, "route-map {name}-out deny 10\nexit");
     }
-    text.push_str("exit\n!\n");
+    for (index, (local_pref, communities)) in groups.keys().enumerate() {
+        let _ = writeln!(text, "route-map {name}-out permit {}", 10 * (index + 1));
+        let _ = writeln!(text, " match {ip} address prefix-list {}", list(index));
+        attributes(text, *local_pref, communities);
+        text.push_str("exit\n");
+    }
+    text.push_str("!\n");
+}
+
+fn attributes(text: &mut String, local_pref: u32, communities: &BTreeSet<String>) {
+    let mut set = |what: &str, values: Vec<&str>| {
+        if !values.is_empty() {
+            let _ = writeln!(text, " set {what} {}", values.join(" "));
+        }
+    };
+    let local_pref = local_pref.to_string();
+    set("local-preference", if local_pref == "0" { vec![] } else { vec![&local_pref] });
+    set("community", communities.iter().map(String::as_str).filter(|text| !text.starts_with("large:")).collect());
+    set("large-community", communities.iter().filter_map(|text| text.strip_prefix("large:")).collect());
 }
 
 fn neighbor(text: &mut String, address: IpAddr, session: &Session) {
@@ -67,19 +119,21 @@ fn neighbor(text: &mut String, address: IpAddr, session: &Session) {
         line(format!("timers {keepalive} {hold}"));
     }
     line(format!("timers connect {}", session.connect_seconds));
+    if let Some(source) = session.source {
+        line(format!("update-source {source}"));
+    }
 }
 
-fn address_family(text: &mut String, announcer: &Announcer, family: &str, is_ipv4: bool) {
-    let sessions = || announcer.sessions.iter().filter(|(address, _)| address.is_ipv4() == is_ipv4);
-    if sessions().next().is_none() {
+fn address_family(text: &mut String, sessions: &[(&IpAddr, &Session)], family: &str) {
+    if sessions.is_empty() {
         return;
     }
     let _ = writeln!(text, " !\n address-family {family} unicast");
-    let prefixes: std::collections::BTreeSet<&IpNet> = sessions().flat_map(|(_, session)| &session.announced).collect();
-    for prefix in prefixes {
+    let told = sessions.iter().flat_map(|(_, session)| &session.announced);
+    for prefix in told.map(|told| told.prefix).collect::<BTreeSet<IpNet>>() {
         let _ = writeln!(text, "  network {prefix}");
     }
-    for (address, session) in sessions() {
+    for (address, session) in sessions {
         let name = &session.name;
         let _ = writeln!(text, "  neighbor {address} activate");
         let _ = writeln!(text, "  neighbor {address} route-map {name}-in in");

@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::net::IpAddr;
 
+use super::nodes::{NodeSelectors, Selector};
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct PoolSpec {
@@ -33,6 +35,24 @@ pub(super) struct PeerSpec {
     pub(super) connect_time: Option<String>,
     #[serde(default)]
     pub(super) ebgp_multi_hop: bool,
+    pub(super) source_address: Option<IpAddr>,
+    pub(super) vrf: Option<String>,
+    #[serde(default)]
+    pub(super) node_selectors: NodeSelectors,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CommunitySpec {
+    #[serde(default)]
+    pub(super) communities: Vec<CommunityAlias>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CommunityAlias {
+    pub(super) name: String,
+    pub(super) value: String,
 }
 
 #[derive(Deserialize)]
@@ -42,12 +62,21 @@ pub(super) struct AdvertisementSpec {
     pub(super) ip_address_pools: Vec<String>,
     #[serde(default)]
     pub(super) peers: Vec<String>,
+    pub(super) aggregation_length: Option<u8>,
+    pub(super) aggregation_length_v6: Option<u8>,
+    #[serde(default)]
+    pub(super) local_pref: u32,
+    #[serde(default)]
+    pub(super) communities: Vec<String>,
+    #[serde(default)]
+    pub(super) node_selectors: NodeSelectors,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct FrrSpec {
     pub(super) bgp: FrrBgp,
+    pub(super) node_selector: Option<Selector>,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +89,7 @@ pub(super) struct FrrBgp {
 #[serde(deny_unknown_fields)]
 pub(super) struct FrrRouter {
     pub(super) asn: u32,
+    pub(super) vrf: Option<String>,
     pub(super) neighbors: Vec<FrrNeighbor>,
 }
 

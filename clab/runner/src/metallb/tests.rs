@@ -57,8 +57,8 @@ spec: {ports: [{port: 1}]}
             timers: Some((30, 90)),
             connect_seconds: 120,
             multihop: true,
-            receive_all: false,
-            announced: BTreeSet::from(["2001:db8:30::10/128".parse().unwrap()]),
+            announced: vec!["2001:db8:30::10/128".parse::<IpNet>().unwrap().into()],
+            ..Session::default()
         }
     );
     assert_eq!(announcer.services.keys().collect::<Vec<_>>(), ["web"]);
