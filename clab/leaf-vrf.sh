@@ -59,6 +59,9 @@ build_netns() {
 		echo 1 >/proc/sys/net/ipv4/ip_forward
 		echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
 		for c in all default; do echo 0 >/proc/sys/net/ipv4/conf/$c/rp_filter; done
+		# Flows of one pair of hosts are spread over the next hops too, as switches do it.
+		echo 1 >/proc/sys/net/ipv4/fib_multipath_hash_policy
+		echo 1 >/proc/sys/net/ipv6/fib_multipath_hash_policy
 		ip route add blackhole default metric 4278198272
 		ip -6 route add blackhole default metric 4278198272'
 	ln -s "$aside/$vrf" "/run/netns/$vrf"
@@ -86,6 +89,8 @@ remove_netns() {
 build_device() {
 	table=$((1000 + vni))
 	echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
+	echo 1 >/proc/sys/net/ipv4/fib_multipath_hash_policy
+	echo 1 >/proc/sys/net/ipv6/fib_multipath_hash_policy
 	ip route add table $table blackhole default metric 4278198272
 	ip -6 route add table $table blackhole default metric 4278198272
 	ip -batch - <<-END

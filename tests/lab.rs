@@ -20,6 +20,7 @@ mod lab {
     mod filters;
     mod inspection;
     mod isolation;
+    mod metallb_advanced;
     mod rejection;
     mod restart;
     mod second_pass;

@@ -1,6 +1,8 @@
 //! The fabric's view. In: nodes of the lab. Out: Type-5 routes, pages, pings.
 
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use perouter_lab::evpn::{Type5, type5_routes};
@@ -24,6 +26,28 @@ pub fn fetch(from: &Node, address: &str, seconds: u64) -> Result<String, i32> {
     let words = ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", &limit, &url];
     let output = from.run_for(Duration::from_secs(seconds * 3 + 30), &words).unwrap();
     if output.success() { Ok(output.stdout) } else { Err(output.code.unwrap_or(-1)) }
+}
+
+/// Pages of so many connections by the node that served them; each connection is a flow of its own. Fails the test if one
+/// is not answered.
+pub fn served_by(from: &Node, address: &str, connections: usize) -> BTreeMap<String, usize> {
+    let to: SocketAddr = SocketAddr::new(address.parse().unwrap(), 80);
+    let ask = move || {
+        let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(20))?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page)?;
+        Ok::<_, std::io::Error>(page)
+    };
+    let pages = from.within_netns(move || (0..connections).map(|_| ask()).collect::<Vec<_>>()).unwrap();
+    let mut counts = BTreeMap::new();
+    for page in pages {
+        let page = page.unwrap_or_else(|error| panic!("{to}: {error}"));
+        let node = page.lines().find_map(|line| line.strip_prefix("served by ")).unwrap();
+        *counts.entry(node.to_owned()).or_default() += 1;
+    }
+    counts
 }
 
 /// Answers to three pings within two seconds.

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use perouter_lab::cluster::HostSide;
 use perouter_lab::evpn::type5_routes;
 use perouter_lab::lab::{self, Lab, ScopedLab};
-use perouter_lab::metallb::{Announcer, read_manifests};
+use perouter_lab::metallb::{Announcer, Labels, read_manifests};
 use perouter_lab::node::Node;
 use perouter_lab::topology::{LabName, read_topology};
 use perouter_lab::wait;
@@ -69,18 +69,31 @@ fn root() -> bool {
 pub struct Setup {
     pub announcer: Announcer,
     pub objects: BTreeMap<&'static str, String>,
+    /// Labels of the nodes by their index.
+    pub labels: BTreeMap<usize, Labels>,
 }
 
 impl Setup {
     /// The example's objects, each in a file of its own.
     pub fn example() -> Self {
-        let folder = repository().join("examples/metallb");
+        Self::of_example("metallb")
+    }
+
+    /// Another example's objects: an Underlay, then red and blue.
+    pub fn of_example(name: &str) -> Self {
+        let folder = repository().join("examples").join(name);
         let text = fs::read_to_string(folder.join("openpe.yaml")).unwrap();
         let documents: Vec<String> = text.split("---\n").map(str::to_owned).collect();
         let files = ["underlay.yaml", "red.yaml", "blue.yaml"];
         assert_eq!(documents.len(), files.len(), "the example has an Underlay and two L3VNIs");
         let announcer = read_manifests(&folder.join("metallb.yaml")).unwrap();
-        Self { announcer, objects: files.into_iter().zip(documents).collect() }
+        Self { announcer, objects: files.into_iter().zip(documents).collect(), labels: BTreeMap::new() }
+    }
+
+    /// Gives a node a label.
+    pub fn labeled(mut self, node: usize, key: &str, value: &str) -> Self {
+        self.labels.entry(node).or_default().insert(key.to_owned(), value.to_owned());
+        self
     }
 
     /// Replaces a part of an object.
@@ -105,6 +118,7 @@ impl Setup {
 pub struct Fixture {
     pub routers: Vec<Router>,
     pub hosts: Vec<HostSide>,
+    services: Vec<IpAddr>,
     echoes: Vec<Echo>,
     servers: Vec<Server>,
     pub lab: ScopedLab,
@@ -131,10 +145,16 @@ impl Fixture {
             fs::write(folder.path().join(file), text).unwrap();
         }
         let node = |index: &usize| lab.node(NODES[*index]).unwrap();
-        let router = |index: &usize| Router::new(node(index), u32::try_from(*index).unwrap(), folder.path());
+        let labels = |index: &usize| setup.labels.get(index).cloned().unwrap_or_default();
+        let router = |index: &usize| {
+            let router = Router::new(node(index), u32::try_from(*index).unwrap(), folder.path());
+            router.labeled(&labels(index))
+        };
         let routers = nodes.iter().map(router).collect();
-        let hosts = nodes.iter().map(|index| HostSide::new(node(index), &setup.announcer)).collect();
-        Some(Self { routers, hosts, echoes: vec![], servers: vec![], lab, folder, _turn: turn })
+        let host = |index: &usize| HostSide::labeled(node(index), &setup.announcer, &labels(index));
+        let hosts = nodes.iter().map(host).collect();
+        let services = setup.announcer.services.values().flat_map(|service| service.addresses.clone()).collect();
+        Some(Self { routers, hosts, services, echoes: vec![], servers: vec![], lab, folder, _turn: turn })
     }
 
     /// Deploys, starts `perouter run`, hosts and services on these nodes, and waits until both services are reachable.
@@ -164,8 +184,8 @@ impl Fixture {
         for host in &self.hosts {
             host.start().unwrap();
             self.servers.extend(host.serve().unwrap());
-            for address in [RED, BLUE] {
-                self.echoes.push(Echo::start(host.node(), echo(address)));
+            for address in &self.services {
+                self.echoes.push(Echo::start(host.node(), SocketAddr::new(*address, ECHO_PORT)));
             }
         }
     }

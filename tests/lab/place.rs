@@ -64,6 +64,18 @@ pub fn leaf_next_hops(leaf: &Node, vrf: &str, prefix: &str) -> BTreeSet<String> 
     routes.iter().flat_map(next_hops).collect()
 }
 
+/// Next hops of a route that an IP-VRF of a node's router has in the kernel.
+pub fn vrf_next_hops(node: &Node, vrf: &str, prefix: &str) -> BTreeSet<String> {
+    let netns = format!("{VRF_NETNS}/{vrf}");
+    let routes = if exists(node, &netns) {
+        json(node, &["nsenter", &format!("--net={netns}"), "ip", "-j", "route", "show", "exact", prefix])
+    } else {
+        let router = format!("--net={ROUTER_NETNS}");
+        json(node, &["nsenter", &router, "ip", "-j", "route", "show", "vrf", vrf, "exact", prefix])
+    };
+    routes.iter().flat_map(next_hops).collect()
+}
+
 /// Next hops of a route that a node has in its own kernel table.
 pub fn host_next_hops(node: &Node, prefix: &str) -> BTreeSet<String> {
     json(node, &["ip", "-j", "route", "show", "exact", prefix]).iter().flat_map(next_hops).collect()

@@ -14,6 +14,7 @@ use perouter::status::NodeStatus;
 use perouter::status::model::{Resource, State};
 use perouter::status::publish;
 use perouter::types::{Vni, VrfMode, VrfName};
+use perouter_lab::metallb::Labels;
 use perouter_lab::node::{Background, Node, Output};
 
 use super::fixture::{SETTLE, until};
@@ -26,12 +27,19 @@ pub struct Router {
     pub node: Node,
     pub index: u32,
     config: PathBuf,
+    labels: Labels,
     process: Option<Background>,
 }
 
 impl Router {
     pub fn new(node: &Node, index: u32, config: &Path) -> Self {
-        Self { node: node.clone(), index, config: config.to_owned(), process: None }
+        Self { node: node.clone(), index, config: config.to_owned(), labels: Labels::new(), process: None }
+    }
+
+    /// With labels of its node.
+    pub fn labeled(mut self, labels: &Labels) -> Self {
+        self.labels.clone_from(labels);
+        self
     }
 
     pub fn vtep(&self) -> String {
@@ -59,7 +67,16 @@ impl Router {
     fn objects(&self) -> Vec<String> {
         let config = self.config.to_string_lossy().into_owned();
         let name = self.node.name().to_string();
-        vec!["--config-dir".into(), config, "--node-name".into(), name, "--node-index".into(), self.index.to_string()]
+        let mut words = vec![
+            "--config-dir".into(),
+            config,
+            "--node-name".into(),
+            name,
+            "--node-index".into(),
+            self.index.to_string(),
+        ];
+        words.extend(self.labels.iter().flat_map(|(key, value)| ["--node-label".into(), format!("{key}={value}")]));
+        words
     }
 
     /// Ends the process with SIGTERM.

@@ -23,6 +23,7 @@ fn services_of_both_vnis_are_reachable_from_both_leaves() {
             vni,
             route_targets: vec![format!("64514:{vni}")],
             router_mac: ipam::router_mac(router.vtep().parse().unwrap(), Vni::try_from(vni).unwrap()).to_string(),
+            communities: vec![],
             vtep: router.vtep(),
             as_path: "64612 64512 64514 64515".into(),
         });

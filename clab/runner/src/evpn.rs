@@ -21,6 +21,8 @@ pub struct Type5 {
     pub route_targets: Vec<String>,
     /// Router MAC.
     pub router_mac: String,
+    /// Communities (RFC 1997), well-known ones by name, and large ones (RFC 8092).
+    pub communities: Vec<String>,
     /// Next hop: the VTEP.
     pub vtep: String,
     /// AS path; empty when the route is the router's own.
@@ -54,9 +56,9 @@ fn paths<'v>(rd: &'v str, route: &'v Value) -> impl Iterator<Item = Type5> + 'v 
 fn type5(rd: &str, route: &Value, path: &Value) -> Option<Type5> {
     let address = route["ip"].as_str()?.parse().ok()?;
     let length = u8::try_from(route["ipLen"].as_u64()?).ok()?;
-    let communities = path["extendedCommunity"]["string"].as_str().unwrap_or_default();
+    let words = |kind: &str| path[kind]["string"].as_str().unwrap_or_default().split_whitespace();
     let marked = |mark: &str| {
-        let values = communities.split(' ').filter_map(|word| word.strip_prefix(mark));
+        let values = words("extendedCommunity").filter_map(|word| word.strip_prefix(mark));
         values.map(ToOwned::to_owned).collect::<Vec<_>>()
     };
     let as_path = path["aspath"]["string"].as_str().filter(|path| *path != "Local").unwrap_or_default();
@@ -67,6 +69,7 @@ fn type5(rd: &str, route: &Value, path: &Value) -> Option<Type5> {
         vni: path["vni"].as_u64().or_else(|| path["vni"].as_str()?.parse().ok())?.try_into().ok()?,
         route_targets: marked("RT:"),
         router_mac: marked("Rmac:").into_iter().next().unwrap_or_default(),
+        communities: words("community").chain(words("largeCommunity")).map(ToOwned::to_owned).collect(),
         vtep: path["nexthops"][0]["ip"].as_str()?.to_owned(),
         as_path: as_path.to_owned(),
     })
@@ -87,6 +90,8 @@ mod tests {
                         "vni": "100",
                         "aspath": {"string": "64612 64521"},
                         "extendedCommunity": {"string": "RT:64521:100 ET:8 Rmac:02:40:00:02:00:64"},
+                        "community": {"string": "64521:7 no-peer"},
+                        "largeCommunity": {"string": "64521:1:2"},
                         "nexthops": [{"ip": "100.64.0.2"}]
                     }]]
                 },
@@ -100,6 +105,7 @@ mod tests {
             vni: 100,
             route_targets: vec!["64521:100".into()],
             router_mac: "02:40:00:02:00:64".into(),
+            communities: ["64521:7", "no-peer", "64521:1:2"].map(String::from).to_vec(),
             vtep: "100.64.0.2".into(),
             as_path: "64612 64521".into(),
         };

@@ -110,9 +110,8 @@ pub(super) fn announced(
             }
         }
     }
-    let of_peer = |(peer, asked): (String, Vec<Asked<'_>>)| {
-        (peer, asked.into_iter().map(|asked| asked.announcement).collect())
-    };
+    let of_peer =
+        |(peer, asked): (String, Vec<Asked<'_>>)| (peer, asked.into_iter().map(|asked| asked.announcement).collect());
     Ok(asked.into_iter().map(of_peer).collect())
 }
 
@@ -150,10 +149,7 @@ fn announcements(
     }
     let value = |text: &String| {
         let value = aliases.get(text).cloned().or_else(|| community(text));
-        value.ok_or_else(|| ManifestError::Community {
-            object: format!("BGPAdvertisement/{name}"),
-            text: text.clone(),
-        })
+        value.ok_or_else(|| ManifestError::Community { object: format!("BGPAdvertisement/{name}"), text: text.clone() })
     };
     let communities = spec.communities.iter().map(value).collect::<Result<BTreeSet<_>, _>>()?;
     let all = spec.ip_address_pools.is_empty();
@@ -180,9 +176,7 @@ fn announcements(
 
 fn lengths(name: &str, spec: &AdvertisementSpec) -> Result<(u8, u8), ManifestError> {
     let check = |length: Option<u8>, most: u8, family| match length {
-        Some(length) if length > most => {
-            Err(ManifestError::Length { advertisement: name.to_owned(), length, family })
-        }
+        Some(length) if length > most => Err(ManifestError::Length { advertisement: name.to_owned(), length, family }),
         length => Ok(length.unwrap_or(most)),
     };
     Ok((check(spec.aggregation_length, 32, "IPv4")?, check(spec.aggregation_length_v6, 128, "IPv6")?))

@@ -3,19 +3,111 @@
 use super::*;
 use std::path::Path;
 
-fn example() -> Announcer {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/metallb/metallb.yaml");
+fn example(name: &str) -> Announcer {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name).join("metallb.yaml");
     read_manifests(&file).unwrap()
+}
+
+fn assert_golden(name: &str, conf: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&file, conf).unwrap();
+    }
+    assert_eq!(conf, std::fs::read_to_string(&file).unwrap());
+}
+
+fn zone(name: &str) -> Labels {
+    Labels::from([("topology.kubernetes.io/zone".to_owned(), name.to_owned())])
 }
 
 #[test]
 fn the_example_announces_each_pool_to_its_own_peer() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/metallb-host.conf");
-    let conf = frr_conf(&example(), "pe-kind-worker");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&file, &conf).unwrap();
+    assert_golden("metallb-host.conf", &frr_conf(&example("metallb"), "pe-kind-worker"));
+}
+
+#[test]
+fn aggregates_preferences_and_communities_are_announced_as_asked_for() {
+    let announcer = example("metallb-advanced").on("pe-kind-control-plane", &zone("rack-1"));
+    assert_golden("metallb-advanced-host.conf", &frr_conf(&announcer, "pe-kind-control-plane"));
+}
+
+#[test]
+fn a_node_has_the_sessions_and_announcements_that_select_it() {
+    let all = example("metallb-advanced");
+    let of = |node: &str, labels: &Labels| {
+        let sessions = all.on(node, labels).sessions;
+        let prefixes = |session: &Session| session.announced.iter().map(|told| told.prefix.to_string()).collect();
+        sessions
+            .into_values()
+            .map(|session| (session.name.clone(), prefixes(&session)))
+            .collect::<BTreeMap<_, Vec<_>>>()
+    };
+    let (everywhere, edge) = (["172.30.1.10/32", "172.30.1.0/24", "172.30.0.10/32", "172.30.0.0/24"], "172.30.2.10/32");
+    let red = |more: &[&str]| [more, &everywhere].concat().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let blue = vec!["172.30.3.10/32".to_owned()];
+    let rack_1 = BTreeMap::from([("peerblue".to_owned(), blue), ("peerred".to_owned(), red(&[]))]);
+    assert_eq!(of("a", &zone("rack-1")), rack_1);
+    assert_eq!(of("b", &zone("rack-2")), BTreeMap::from([("peerred".to_owned(), red(&[edge]))]));
+    assert_eq!(of("c", &Labels::new()), BTreeMap::from([("peerred".to_owned(), red(&[]))]));
+}
+
+#[test]
+fn selectors_are_read_as_kubernetes_reads_them() {
+    let table = [
+        ("[]", true),
+        ("[{}]", true),
+        ("[{matchLabels: {rack: a}}]", true),
+        ("[{matchLabels: {rack: b}}]", false),
+        ("[{matchLabels: {rack: b}}, {matchLabels: {rack: a}}]", true),
+        ("[{matchLabels: {rack: a, edge: x}}]", false),
+        ("[{matchExpressions: [{key: rack, operator: In, values: [b, a]}]}]", true),
+        ("[{matchExpressions: [{key: rack, operator: NotIn, values: [b]}]}]", true),
+        ("[{matchExpressions: [{key: edge, operator: NotIn, values: [b]}]}]", true),
+        ("[{matchExpressions: [{key: edge, operator: Exists}]}]", false),
+        ("[{matchExpressions: [{key: edge, operator: DoesNotExist}]}]", true),
+        ("[{matchLabels: {kubernetes.io/hostname: worker}}]", true),
+        ("[{matchLabels: {kubernetes.io/hostname: other}}]", false),
+    ];
+    let labels = Labels::from([("rack".to_owned(), "a".to_owned())]);
+    for (selectors, selected) in table {
+        let text = format!(
+            "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {{name: x}}\n\
+             spec: {{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, nodeSelectors: {selectors}}}\n"
+        );
+        let announcer = parse_manifests(&text).unwrap();
+        assert_eq!(announcer.on("worker", &labels).sessions.len(), usize::from(selected), "{selectors}");
     }
-    assert_eq!(conf, std::fs::read_to_string(&file).unwrap());
+}
+
+#[test]
+fn a_service_takes_along_the_aggregates_that_no_other_needs() {
+    let mut announcer = example("metallb-advanced");
+    let gone =
+        |announcer: &Announcer| announcer.prefixes_of("web", None).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(gone(&announcer), ["172.30.0.0/24", "172.30.0.10/32"]);
+    let other = Service { addresses: vec!["172.30.0.11".parse().unwrap()], port: 80 };
+    announcer.services.insert("other".into(), other);
+    assert_eq!(gone(&announcer), ["172.30.0.10/32"]);
+}
+
+#[test]
+fn a_peer_in_a_vrf_of_the_host_has_an_instance_of_its_own() {
+    let text = "
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: inner}
+spec: {myASN: 64515, peerASN: 64514, peerAddress: 192.169.10.1, sourceAddress: 192.169.10.2, vrf: hostvrf, keepaliveTime: 1s}
+---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: outer}
+spec: {myASN: 64515, peerASN: 64514, peerAddress: 192.169.11.1}
+";
+    let conf = frr_conf(&parse_manifests(text).unwrap(), "n");
+    let (outer, inner) = conf.split_once("router bgp 64515 vrf hostvrf\n").unwrap();
+    assert!(outer.contains("router bgp 64515\n") && outer.contains("192.169.11.1") && !outer.contains("192.169.10.1"));
+    assert!(inner.contains(" neighbor 192.169.10.1 update-source 192.169.10.2\n") && !inner.contains("192.169.11.1"));
+    assert!(inner.contains(" neighbor 192.169.10.1 timers 1 3\n"), "{inner}");
 }
 
 #[test]
@@ -110,6 +202,50 @@ fn what_is_not_played_is_an_error() {
             "FRR-K8s refuses 10.0.0.1: connectTime is 1 s in one object and 120 s in another",
         ),
         (object("BGPPeer", PEER) + &service("ten"), "Service/s: `ten` is no address"),
+        (
+            object("BGPPeer", PEER) + &object("BGPPeer", PEER).replace('x', "z"),
+            "BGPPeer/x and BGPPeer/z both have the address 10.0.0.1; one session is possible",
+        ),
+        (
+            object("BGPPeer", PEER) + &object("BGPAdvertisement", "{communities: [no-export]}"),
+            "BGPAdvertisement/x: `no-export` is neither ASN:VALUE, large:ASN:VALUE:VALUE nor an alias of a Community \
+             object; add it to one or correct it",
+        ),
+        (
+            object("BGPPeer", PEER) + &object("Community", "{communities: [{name: a, value: '1:70000'}]}"),
+            "Community/x: `1:70000` is neither ASN:VALUE, large:ASN:VALUE:VALUE nor an alias of a Community object; \
+             add it to one or correct it",
+        ),
+        (
+            object("BGPPeer", PEER)
+                + &object("Community", "{communities: [{name: a, value: '1:2'}, {name: a, value: '1:3'}]}"),
+            "Community/x: the alias `a` is there already; give it another name",
+        ),
+        (
+            object("BGPPeer", PEER) + &object("BGPAdvertisement", "{aggregationLength: 33}"),
+            "BGPAdvertisement/x: aggregation length 33 is longer than an address of IPv4",
+        ),
+        (
+            object("BGPPeer", PEER)
+                + &object("IPAddressPool", "{addresses: [10.1.0.10-10.1.0.15]}")
+                + &object("BGPAdvertisement", "{aggregationLength: 24}"),
+            "BGPAdvertisement/x: aggregation length 24 is shorter than any prefix of 10.1.0.10-10.1.0.15 in \
+             IPAddressPool/x: the aggregate would have addresses of others",
+        ),
+        (
+            object("BGPPeer", PEER)
+                + &object("IPAddressPool", "{addresses: [10.1.0.0/24]}")
+                + &service("10.1.0.1")
+                + &object("BGPAdvertisement", "{localPref: 5}")
+                + &object("BGPAdvertisement", "{localPref: 6}").replace('x', "z"),
+            "BGPAdvertisement/x gives 10.1.0.1/32 the local preference 5, BGPAdvertisement/z 6",
+        ),
+        (
+            object("BGPPeer", "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, nodeSelectors: [{matchLabels: {a: b}}]}")
+                + &object("FRRConfiguration", "{bgp: {routers: [{asn: 1, neighbors: [{address: 10.0.0.1, asn: 2}]}]}}")
+                    .replace("metallb.io/", "frrk8s.metallb.io/"),
+            "FRRConfiguration/x has 10.0.0.1 for other nodes than BGPPeer/x; give it a nodeSelector like that of the peer",
+        ),
     ];
     for (text, error) in table {
         assert_eq!(parse_manifests(&text).unwrap_err().to_string(), error);
