@@ -14,6 +14,7 @@ mod lab {
     mod stream;
 
     mod addition;
+    mod aggregates;
     mod cleanup;
     mod daemon_death;
     mod edits;
@@ -21,6 +22,7 @@ mod lab {
     mod inspection;
     mod isolation;
     mod metallb_advanced;
+    mod moves;
     mod rejection;
     mod restart;
     mod second_pass;

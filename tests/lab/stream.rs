@@ -1,20 +1,21 @@
 //! A steady stream of requests, and how many were not answered. In: who asks whom. Out: [`Tally`]. Every request is
 //! accounted for: the stream waits for stragglers before it ends.
 
-use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use perouter_lab::node::Node;
 
-use super::fixture::{SETTLE, until};
+use super::fixture::{SETTLE, paced, until};
 
 /// Time between requests.
 pub const EVERY: Duration = Duration::from_millis(10);
 const STRAGGLERS: Duration = Duration::from_secs(5);
+/// Where losses are expected and measured, the wait for them is short.
+const PROBE_STRAGGLERS: Duration = Duration::from_millis(500);
 
 /// Answers every request with itself.
 pub struct Echo {
@@ -76,12 +77,23 @@ impl std::fmt::Display for Tally {
 /// A running stream.
 pub struct Stream {
     ending: Arc<AtomicBool>,
+    answers: Arc<AtomicUsize>,
     thread: JoinHandle<Tally>,
 }
 
 impl Stream {
     /// Waits for a first answer, then asks every [`EVERY`] until the end.
     pub fn start(from: &Node, to: SocketAddr) -> Self {
+        Self::asking(from, to, EVERY, STRAGGLERS)
+    }
+
+    /// The same with another time between requests, to measure an outage. What the machine is too slow for is not caught
+    /// up: [`Tally::sent`] tells what became of the interval.
+    pub fn probe(from: &Node, to: SocketAddr, every: Duration) -> Self {
+        Self::asking(from, to, every, paced(PROBE_STRAGGLERS))
+    }
+
+    fn asking(from: &Node, to: SocketAddr, every: Duration, stragglers: Duration) -> Self {
         let any: SocketAddr = if to.is_ipv4() { "0.0.0.0:0".parse().unwrap() } else { "[::]:0".parse().unwrap() };
         let socket = from.within_netns(move || UdpSocket::bind(any)).unwrap().unwrap();
         // Not connected: an ICMP error is an answer too few, and nothing else.
@@ -90,10 +102,18 @@ impl Stream {
             socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
             socket.recv_from(&mut [0; 64]).ok()
         });
-        let ending = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&ending);
-        let thread = std::thread::spawn(move || ask(&socket, to, &seen));
-        Self { ending, thread }
+        // A read that waits ends with a tick of the kernel, which is longer than a millisecond.
+        socket.set_nonblocking(true).unwrap();
+        let (ending, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (seen, counter) = (Arc::clone(&ending), Arc::clone(&answers));
+        let thread = std::thread::spawn(move || ask(&socket, to, (every, stragglers), &seen, &counter));
+        Self { ending, answers, thread }
+    }
+
+    /// Waits for so many more answers.
+    pub fn await_answers(&self, count: usize) {
+        let wanted = self.answers.load(Ordering::Relaxed) + count;
+        until("answers", SETTLE, || (self.answers.load(Ordering::Relaxed) >= wanted).then_some(()));
     }
 
     /// Ends the stream.
@@ -103,7 +123,13 @@ impl Stream {
     }
 }
 
-fn ask(socket: &UdpSocket, to: SocketAddr, ending: &AtomicBool) -> Tally {
+fn ask(
+    socket: &UdpSocket,
+    to: SocketAddr,
+    (every, stragglers): (Duration, Duration),
+    ending: &AtomicBool,
+    answers: &AtomicUsize,
+) -> Tally {
     let mut sent: Vec<Instant> = Vec::new();
     let mut answered: Vec<bool> = Vec::new();
     while !ending.load(Ordering::Relaxed) {
@@ -112,11 +138,13 @@ fn ask(socket: &UdpSocket, to: SocketAddr, ending: &AtomicBool) -> Tally {
         let _ = socket.send_to(&(sent.len() as u64).to_be_bytes(), to);
         sent.push(now);
         answered.push(false);
-        take_answers(socket, &mut answered, now + EVERY);
+        take_answers(socket, &mut answered, answers);
+        std::thread::sleep((now + every).saturating_duration_since(Instant::now()));
     }
-    let end = Instant::now() + STRAGGLERS;
+    let end = Instant::now() + stragglers;
     while answered.contains(&false) && Instant::now() < end {
-        take_answers(socket, &mut answered, Instant::now() + EVERY);
+        take_answers(socket, &mut answered, answers);
+        std::thread::sleep(every);
     }
     let mut longest_outage = Duration::ZERO;
     let mut down_since = None;
@@ -136,25 +164,21 @@ fn ask(socket: &UdpSocket, to: SocketAddr, ending: &AtomicBool) -> Tally {
     Tally { sent: sent.len(), lost: answered.iter().filter(|answered| !**answered).count(), longest_outage }
 }
 
-fn take_answers(socket: &UdpSocket, answered: &mut [bool], until: Instant) {
+/// Takes the answers that are there.
+fn take_answers(socket: &UdpSocket, answered: &mut [bool], answers: &AtomicUsize) {
     let mut answer = [0; 64];
     loop {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return;
-        }
-        socket.set_read_timeout(Some(left)).unwrap();
         match socket.recv_from(&mut answer) {
             Ok((8, _)) => {
                 let number = u64::from_be_bytes(answer[..8].try_into().unwrap());
                 // Late answers to the first, uncounted requests have a number that no request has.
                 if let Some(entry) = usize::try_from(number).ok().and_then(|number| answered.get_mut(number)) {
                     *entry = true;
+                    answers.fetch_add(1, Ordering::Relaxed);
                 }
             }
             Ok(_) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return,
-            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            Err(_) => return,
         }
     }
 }

@@ -1,0 +1,93 @@
+//! Aggregates in place of addresses, by VNI and by node.
+
+use super::fabric::{CURL_TIMED_OUT, fetch, served_by};
+use super::fixture::{BLUE, Fixture, NODES, RED, SETTLE, Setup, until, until_true};
+use super::place::leaf_next_hops;
+
+const ZONE: &str = "topology.kubernetes.io/zone";
+const FIRST: &str = "100.65.0.1";
+const SECOND: &str = "100.65.0.2";
+/// The pool of red, and one that holds both pools.
+const POOL: &str = "172.30.0.0/28";
+const ALL_POOLS: &str = "172.30.0.0/24";
+
+fn selecting(zone: &str) -> String {
+    format!("  nodeSelector:\n    matchLabels:\n      {ZONE}: {zone}\n")
+}
+
+fn aggregate(prefix: &str, summary_only: bool) -> String {
+    format!("  toFabric:\n    aggregates:\n    - prefix: {prefix}\n      summaryOnly: {summary_only}\n")
+}
+
+/// Red of the first rack sends its pool alone, red of the second its addresses; blue sends both, from both.
+fn setup() -> Setup {
+    let mut setup = Setup::example().labeled(0, ZONE, "rack-1").labeled(1, ZONE, "rack-2");
+    let second = setup.objects["red.yaml"].replace("name: red", "name: red-rack-2");
+    setup.objects.insert("red-rack-2.yaml", second);
+    setup
+        .with("red.yaml", &(selecting("rack-1") + &aggregate(POOL, true)))
+        .with("red-rack-2.yaml", &("  vrf: red\n".to_owned() + &selecting("rack-2")))
+        .with("blue.yaml", &aggregate(ALL_POOLS, false))
+}
+
+#[test]
+fn aggregates_are_of_their_vni_and_their_nodes_and_go_with_their_last_part() {
+    let Some(mut fixture) = Fixture::deploy("aggregates", &[0, 1], &setup()) else { return };
+    for router in &mut fixture.routers {
+        router.start();
+    }
+    fixture.start_hosts();
+    let (red, blue) = (format!("{RED}/32"), format!("{BLUE}/32"));
+    let from = |prefix: &str, vni: u32, vteps: &[&str]| {
+        fixture.await_type5_from(prefix, vni, &vteps.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let vrf = if vni == 100 { "red" } else { "blue" };
+        until_true(&format!("next hops {vteps:?} of {prefix} in {vrf} of leafA"), || {
+            leaf_next_hops(fixture.node("leafA"), vrf, prefix).iter().eq(vteps)
+        });
+    };
+    let page = |host: &str, address: &str| {
+        until(&format!("http://{address}/ at {host}"), SETTLE, || fetch(fixture.node(host), address, 3).ok())
+    };
+
+    // Each node as its own object says, each VNI too.
+    from(POOL, 100, &[FIRST]);
+    from(&red, 100, &[SECOND]);
+    from(ALL_POOLS, 200, &[FIRST, SECOND]);
+    from(&blue, 200, &[FIRST, SECOND]);
+    page("hostA_red", RED);
+    page("hostA_blue", BLUE);
+    assert!(served_by(fixture.node("hostA_red"), RED, 12).keys().eq([NODES[1]]), "the address is more than its pool");
+    assert_eq!(fetch(fixture.node("hostB_blue"), RED, 2), Err(CURL_TIMED_OUT), "blue reaches red by its aggregate");
+
+    // Without the address of the second node the pool of the first is the way.
+    fixture.hosts[1].withdraw("red").unwrap();
+    from(&red, 100, &[]);
+    assert!(served_by(fixture.node("hostA_red"), RED, 12).keys().eq([NODES[0]]), "the pool leads to the first node");
+
+    // The same object without summaryOnly: parts and aggregate.
+    fixture.edit("red.yaml", "summaryOnly: true", "summaryOnly: false");
+    from(&red, 100, &[FIRST]);
+    from(POOL, 100, &[FIRST]);
+    fixture.edit("red.yaml", "summaryOnly: false", "summaryOnly: true");
+    from(&red, 100, &[]);
+    from(POOL, 100, &[FIRST]);
+    page("hostB_red", RED);
+
+    // The last part goes, and the aggregate of this VNI with it.
+    fixture.hosts[0].withdraw("red").unwrap();
+    from(POOL, 100, &[]);
+    from(ALL_POOLS, 200, &[FIRST, SECOND]);
+    assert_eq!(fetch(fixture.node("hostA_red"), RED, 2), Err(CURL_TIMED_OUT), "red has no route and is reached");
+    page("hostA_blue", BLUE);
+    fixture.hosts[0].announce("red").unwrap();
+    from(POOL, 100, &[FIRST]);
+    from(&red, 100, &[]);
+    page("hostA_red", RED);
+
+    // Blue's aggregate lives as long as one node has a part of it.
+    fixture.hosts[0].withdraw("blue").unwrap();
+    from(ALL_POOLS, 200, &[SECOND]);
+    fixture.hosts[1].withdraw("blue").unwrap();
+    from(ALL_POOLS, 200, &[]);
+    from(&blue, 200, &[]);
+}
