@@ -93,6 +93,7 @@ struct Aggregate {
 }
 
 #[derive(Serialize, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a line of the template")]
 struct Activation {
     name: String,
     next_hop_self: bool,
