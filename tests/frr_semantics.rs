@@ -118,7 +118,7 @@ fn node(host: u32, inbound: Vec<PrefixListEntry>) -> RouterConfig {
         local_pref: None,
     };
     let red = IpVrf {
-        routes: BTreeMap::new(),
+        routes: [].into(),
         vni: 100.try_into().unwrap(),
         asn: asn(64514),
         router_id: "10.0.0.1".parse().unwrap(),
