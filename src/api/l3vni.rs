@@ -229,7 +229,7 @@ pub struct Aggregate {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ToFabric {
-    /// Aggregates, announced while one of their parts is there.
+    /// Aggregates, announced while one of their parts is in the VRF: a route of the host, or one that another node sends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["prefix".to_owned()]))]

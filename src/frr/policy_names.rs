@@ -22,6 +22,8 @@ pub enum Use {
     Out(Family),
     /// From the VRF into Type-5 routes.
     Fabric,
+    /// The parts of aggregates that go alone into Type-5 routes.
+    Parts(Family),
 }
 
 impl fmt::Display for Use {
@@ -30,6 +32,7 @@ impl fmt::Display for Use {
             Self::In(family) => write!(f, "in-{}", short(*family)),
             Self::Out(family) => write!(f, "out-{}", short(*family)),
             Self::Fabric => f.write_str("fabric"),
+            Self::Parts(family) => write!(f, "parts-{}", short(*family)),
         }
     }
 }
@@ -68,7 +71,8 @@ pub fn scope_of(name: &str) -> Option<Scope> {
     let vrf = if let Some(vrf) = head.strip_suffix("-bfd").filter(|_| matches!(tail, "v4" | "v6")) {
         vrf
     } else {
-        ["-in-v4", "-in-v6", "-out-v4", "-out-v6", "-fabric"].iter().find_map(|part| head.strip_suffix(part))?
+        let parts = ["-in-v4", "-in-v6", "-out-v4", "-out-v6", "-fabric", "-parts-v4", "-parts-v6"];
+        parts.iter().find_map(|part| head.strip_suffix(part))?
     };
     vrf.parse().ok().map(Scope::Vrf)
 }
@@ -97,7 +101,7 @@ mod tests {
     #[case("underlay")]
     fn what_we_name_we_recognise(#[case] vrf: &str) {
         let scope = Scope::Vrf(vrf.parse().unwrap());
-        for used in [Use::In(Family::Ipv4), Use::Out(Family::Ipv6), Use::Fabric] {
+        for used in [Use::In(Family::Ipv4), Use::Out(Family::Ipv6), Use::Fabric, Use::Parts(Family::Ipv6)] {
             assert_eq!(scope_of(&policy(&scope, used, "x")), Some(scope.clone()));
         }
         assert_eq!(scope_of(&host_bfd(&vrf.parse().unwrap(), Family::Ipv6)), Some(scope));

@@ -111,10 +111,16 @@ struct Activation {
 #[derive(Serialize, Default)]
 struct Evpn {
     all_vni: bool,
-    advertise: Vec<Family>,
-    route_map: Option<String>,
+    advertise: Vec<Advertise>,
     import: Vec<String>,
     export: Vec<String>,
+}
+
+/// A family whose routes become Type-5 routes.
+#[derive(Serialize)]
+struct Advertise {
+    family: Family,
+    route_map: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -283,19 +289,48 @@ fn type5(view: &mut View, scope: &Scope, vrf: &IpVrf) -> AddressFamily {
     let used = |family: Family| view.bgp.families.iter().any(|af| af.name == unicast(family));
     let advertise: Vec<_> =
         [Family::Ipv4, Family::Ipv6].into_iter().filter(|f| vrf.sessions.is_empty() || used(*f)).collect();
-    let map = (!vrf.communities.is_empty()).then(|| {
-        let set = format!("set community {} additive", communities(&vrf.communities));
-        route_map(scope, Use::Fabric, vec![set])
-    });
+    let mut advertised: Vec<Advertise> = Vec::new();
+    for family in advertise {
+        let parts = parts(scope, family, &vrf.aggregates);
+        let listed = parts.iter().map(|list| format!("match {} address prefix-list {}", list.command, list.name));
+        let set =
+            (!vrf.communities.is_empty()).then(|| format!("set community {} additive", communities(&vrf.communities)));
+        let clauses: Vec<_> = listed.chain(set).collect();
+        let map = (!clauses.is_empty()).then(|| route_map(scope, Use::Fabric, clauses));
+        let name = map.as_ref().map(|map| map.name.clone());
+        // Families without lists of their own share one.
+        let shared = advertised.iter().any(|other| other.route_map == name);
+        view.prefix_lists.extend(parts);
+        view.route_maps.extend(map.filter(|_| !shared));
+        advertised.push(Advertise { family, route_map: name });
+    }
     let evpn = Evpn {
         all_vni: false,
-        advertise,
-        route_map: map.as_ref().map(|map| map.name.clone()),
+        advertise: advertised,
         import: vrf.import.iter().map(ToString::to_string).collect(),
         export: vrf.export.iter().map(ToString::to_string).collect(),
     };
-    view.route_maps.extend(map);
     AddressFamily { name: "l2vpn evpn", networks: vec![], aggregates: vec![], neighbors: vec![], evpn: Some(evpn) }
+}
+
+/// What of a family the fabric gets where it gets aggregates alone; `None` where it gets all. FRR before 10.0 makes Type-5
+/// routes also of what `summary-only` suppresses (FRR pull request 15222), and later ones leave some behind (21992).
+fn parts(scope: &Scope, family: Family, aggregates: &BTreeMap<IpNet, bool>) -> Option<PrefixList> {
+    let alone = aggregates.iter().filter(|(prefix, alone)| **alone && Family::of(prefix) == family);
+    let within = |(prefix, _): (&IpNet, &bool)| {
+        let longer = prefix.prefix_len() + 1;
+        (longer <= prefix.max_prefix_len()).then(|| {
+            // FRR prints no `le` of the greatest length beside `ge`.
+            rule(&PrefixListEntry { permit: false, prefix: *prefix, ge: Some(longer), le: None })
+        })
+    };
+    let mut rules: Vec<_> = alone.filter_map(within).collect();
+    if rules.is_empty() {
+        return None;
+    }
+    let any = if family == Family::Ipv4 { "permit 0.0.0.0/0 le 32" } else { "permit ::/0 le 128" };
+    rules.push(any.to_owned());
+    Some(prefix_list(scope, Use::Parts(family), &rules))
 }
 
 fn session(peer: &Peer, neighbor: &Neighbor, profile: String) -> Session {
@@ -352,7 +387,7 @@ fn rule(entry: &PrefixListEntry) -> String {
 /// An empty list is one that denies: FRR takes a list that does not exist for one that permits.
 fn prefix_list(scope: &Scope, used: Use, rules: &[String]) -> PrefixList {
     let (command, everything) = match used {
-        Use::In(Family::Ipv6) | Use::Out(Family::Ipv6) => ("ipv6", "deny ::/0 le 128"),
+        Use::In(Family::Ipv6) | Use::Out(Family::Ipv6) | Use::Parts(Family::Ipv6) => ("ipv6", "deny ::/0 le 128"),
         _ => ("ip", "deny 0.0.0.0/0 le 32"),
     };
     let rules = if rules.is_empty() { vec![everything.to_owned()] } else { rules.to_vec() };

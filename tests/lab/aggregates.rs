@@ -84,9 +84,12 @@ fn aggregates_are_of_their_vni_and_their_nodes_and_go_with_their_last_part() {
     from(&red, 100, &[]);
     page("hostA_red", RED);
 
-    // Blue's aggregate lives as long as one node has a part of it.
+    // A part that came from the fabric counts as well: FRR makes no difference. So the aggregate lives on both nodes as long
+    // as one of them has a part that it sends.
     fixture.hosts[0].withdraw("blue").unwrap();
-    from(ALL_POOLS, 200, &[SECOND]);
+    from(&blue, 200, &[SECOND]);
+    from(ALL_POOLS, 200, &[FIRST, SECOND]);
+    assert!(served_by(fixture.node("hostA_blue"), BLUE, 12).keys().eq([NODES[1]]), "the address is more than its pool");
     fixture.hosts[1].withdraw("blue").unwrap();
     from(ALL_POOLS, 200, &[]);
     from(&blue, 200, &[]);
