@@ -5,7 +5,6 @@
 //!
 //! The FRR is FRR's pathspace `host`: /etc/frr/host, /run/frr/host, `vtysh -N host`.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -163,11 +162,10 @@ impl HostSide {
             return Err(ClusterError::UnknownService { name: name.to_owned(), known });
         }
         let mut lines = vec!["configure terminal".to_owned()];
-        let vrfs: BTreeSet<&Option<String>> = self.announcer.sessions.values().map(|session| &session.vrf).collect();
-        for vrf in vrfs {
-            let in_vrf = vrf.as_ref().map(|vrf| format!(" vrf {vrf}")).unwrap_or_default();
+        for vrf in self.announcer.vrfs() {
+            let in_vrf = vrf.map(|vrf| format!(" vrf {vrf}")).unwrap_or_default();
             lines.push(format!("router bgp {}{in_vrf}", self.announcer.asn));
-            for prefix in self.announcer.prefixes_of(name, vrf.as_deref()) {
+            for prefix in self.announcer.prefixes_of(name, vrf) {
                 let family = if prefix.addr().is_ipv4() { "ipv4" } else { "ipv6" };
                 lines.push(format!("address-family {family} unicast"));
                 lines.push(format!("{verb} {prefix}"));
@@ -185,17 +183,16 @@ pub fn sessions(
     instance: Instance,
     announcer: &Announcer,
 ) -> Result<Vec<(String, String, String)>, ClusterError> {
-    let vrfs: BTreeSet<&Option<String>> = announcer.sessions.values().map(|session| &session.vrf).collect();
     let mut rows = Vec::new();
-    for vrf in vrfs {
-        let in_vrf = vrf.as_ref().map(|vrf| format!("vrf {vrf} ")).unwrap_or_default();
+    for vrf in announcer.vrfs() {
+        let in_vrf = vrf.map(|vrf| format!("vrf {vrf} ")).unwrap_or_default();
         let summary = frr::show(node, instance, &format!("show bgp {in_vrf}summary json"))?.unwrap_or_default();
         let state = |address: &str| {
             let mut families = ["ipv4Unicast", "ipv6Unicast"].iter();
             let found = families.find_map(|family| summary[family]["peers"][address]["state"].as_str());
             found.unwrap_or("Idle").to_owned()
         };
-        let mine = announcer.sessions.iter().filter(|(_, session)| session.vrf == *vrf);
+        let mine = announcer.sessions.iter().filter(|(_, session)| session.vrf.as_deref() == vrf);
         let named = mine.map(|(address, session)| (address.to_string(), session.name.clone()));
         rows.extend(named.map(|(address, name)| (address.clone(), name, state(&address))));
     }

@@ -48,6 +48,11 @@ impl Announcer {
         mine
     }
 
+    /// VRF devices in which the nodes have sessions; `None` for those outside of any.
+    pub fn vrfs(&self) -> BTreeSet<Option<&str>> {
+        self.sessions.values().map(|session| session.vrf.as_deref()).collect()
+    }
+
     /// Prefixes in a VRF that go when this service goes: those that stand for its addresses and for no other service's.
     pub fn prefixes_of(&self, service: &str, vrf: Option<&str>) -> BTreeSet<IpNet> {
         let has = |prefix: &IpNet, service: &Service| service.addresses.iter().any(|address| prefix.contains(address));

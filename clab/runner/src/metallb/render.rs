@@ -18,20 +18,19 @@ pub fn frr_conf(announcer: &Announcer, node: &str) -> String {
     for (address, session) in &announcer.sessions {
         filters(&mut text, *address, session);
     }
-    let vrfs: BTreeSet<&Option<String>> = announcer.sessions.values().map(|session| &session.vrf).collect();
-    for vrf in vrfs {
+    for vrf in announcer.vrfs() {
         router(&mut text, announcer, node, vrf);
     }
     text
 }
 
 /// The instance of one VRF of the node, or the default one.
-fn router(text: &mut String, announcer: &Announcer, node: &str, vrf: &Option<String>) {
-    let in_vrf = vrf.as_ref().map(|vrf| format!(" vrf {vrf}")).unwrap_or_default();
+fn router(text: &mut String, announcer: &Announcer, node: &str, vrf: Option<&str>) {
+    let in_vrf = vrf.map(|vrf| format!(" vrf {vrf}")).unwrap_or_default();
     let _ = writeln!(text, "router bgp {}{in_vrf}\n bgp router-id {}", announcer.asn, router_id(node));
     // The service addresses are announced because the service exists, not because a route does.
     text.push_str(" no bgp default ipv4-unicast\n no bgp network import-check\n");
-    let sessions: Vec<_> = announcer.sessions.iter().filter(|(_, session)| session.vrf == *vrf).collect();
+    let sessions: Vec<_> = announcer.sessions.iter().filter(|(_, session)| session.vrf.as_deref() == vrf).collect();
     for (address, session) in &sessions {
         neighbor(text, **address, session);
     }
