@@ -78,6 +78,23 @@ impl fmt::Display for OwnedName {
     }
 }
 
+/// What people see in `ip link`, and where we note into which VRF device of the host we put a host end. Ownership is in the
+/// link group.
+pub fn alias(name: &OwnedName, host_vrf: Option<&IfName>) -> String {
+    let text = match name {
+        OwnedName::Vni(_, vni) => format!("perouter L3VNI {vni}"),
+        OwnedName::Vrf(vrf) => format!("perouter VRF {vrf}"),
+    };
+    host_vrf.map_or_else(|| text.clone(), |vrf| format!("{text}{IN_HOST_VRF}{vrf}"))
+}
+
+/// The VRF device of the host that an alias of ours names.
+pub fn host_vrf_of(alias: &str) -> Option<IfName> {
+    alias.split_once(IN_HOST_VRF)?.1.parse().ok()
+}
+
+const IN_HOST_VRF: &str = ", put into ";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +106,14 @@ mod tests {
             let name = OwnedName::Vni(ROLES[role].0, Vni::try_from(raw).unwrap());
             prop_assert_eq!(OwnedName::recognise(name.if_name().as_str(), LINK_GROUP, false), Some(name));
         }
+    }
+
+    #[test]
+    fn an_alias_tells_the_vrf_of_the_host() {
+        let name = OwnedName::Vni(Role::HostVeth, Vni::try_from(100).unwrap());
+        let vrf: IfName = "host.vrf".parse().unwrap();
+        assert_eq!(host_vrf_of(&alias(&name, Some(&vrf))), Some(vrf));
+        assert_eq!(host_vrf_of(&alias(&name, None)), None);
     }
 
     #[test]

@@ -224,6 +224,42 @@ fn foreign_links_are_left_alone() {
 }
 
 #[test]
+fn a_vrf_of_the_host_takes_the_host_end_or_is_missed() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let mut wanted = three_vnis().state();
+        converge(&kernel, &wanted).await;
+        let key = link_key(Netns::Host, Role::HostVeth, 101);
+        wanted.links.get_mut(&key).unwrap().host_vrf = Some("hostvrf".parse().unwrap());
+        let refused = async |words: &str| {
+            let outcomes = kernel.apply_all(&diff(&wanted, &kernel.observe(&BTreeSet::new()).await.unwrap())).await;
+            let said: Vec<String> = outcomes.iter().filter(|outcome| !outcome.is_done()).map(text).collect();
+            assert!(said[0].starts_with(&format!("host: link set host-101 master hostvrf: {words}")), "{said:?}");
+        };
+        refused("the host has no VRF device hostvrf: create it").await;
+        node.host("ip link add hostvrf type bridge");
+        refused("hostvrf is no VRF device").await;
+        node.host("ip link del hostvrf");
+        if mode() == VrfMode::Netns {
+            println!("no VRF device on this kernel: what one does is seen in vrf mode");
+            return;
+        }
+        node.host("ip link add hostvrf type vrf table 1100; ip link set hostvrf up");
+        converge(&kernel, &wanted).await;
+        let shown = || node.host("ip -d link show dev host-101; ip -6 address show dev host-101");
+        assert!(shown().contains("master hostvrf") && shown().contains("2001:db8:101::2/64"), "{}", shown());
+        // Without the wish it leaves the device; with one of somebody else it stays.
+        let without = three_vnis().state();
+        converge(&kernel, &without).await;
+        assert!(!shown().contains("master") && shown().contains("2001:db8:101::2/64"), "{}", shown());
+        node.host("ip link set host-101 master hostvrf");
+        converge(&kernel, &without).await;
+        assert!(shown().contains("master hostvrf") && shown().contains("2001:db8:101::2/64"), "{}", shown());
+    });
+}
+
+#[test]
 fn a_foreign_link_with_a_wanted_name_is_refused_and_kept() {
     let Some(node) = Node::new() else { return };
     node.host("ip link add host-100 type bridge");

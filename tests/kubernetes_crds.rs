@@ -144,6 +144,8 @@ fn l3vnis_refused() -> Vec<Case> {
         l3vni("no keepalive", "hostSession: {holdTimeSeconds: 9, keepaliveTimeSeconds: 0}"),
         l3vni("Secret is no name", "hostSession: {passwordSecret: {name: A_b, key: x}}"),
         l3vni("key is no key", "hostSession: {passwordSecret: {name: a, key: ..}}"),
+        l3vni("VRF of the host is no name", "hostSession: {vrf: -a}"),
+        l3vni("VRF of the host is reserved", "hostSession: {vrf: default}"),
         l3vni("selector", "nodeSelector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}"),
         l3vni("allowed: short ge", &prefixes("{prefix: 10.0.0.0/8, ge: 7}")),
         l3vni("allowed: short le", &prefixes("{prefix: 10.0.0.0/8, le: 7}")),

@@ -19,6 +19,7 @@ mod lab {
     mod daemon_death;
     mod edits;
     mod filters;
+    mod host_vrf;
     mod inspection;
     mod isolation;
     mod metallb_advanced;

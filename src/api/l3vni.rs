@@ -156,6 +156,12 @@ pub struct HostSession {
     /// Graceful restart on the host session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub graceful_restart: Option<GracefulRestart>,
+    /// VRF device of the host (`ip link add … type vrf`) in which the host's BGP speaker runs: the host end of the veth
+    /// pair is put into it and kept there. The device is the host's own and must be there. Absent: the host end is left
+    /// where it is, also in a VRF device into which somebody else put it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::host_vrf")]
+    pub vrf: Option<String>,
 }
 
 /// Addresses of the host for its BGP sessions: a pool, of which node index n has address n+1, or one address without a

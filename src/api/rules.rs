@@ -178,6 +178,20 @@ pub(super) fn nic(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// The name of a VRF device of the host.
+pub(super) fn host_vrf(_: &mut SchemaGenerator) -> Schema {
+    word(
+        15,
+        &[
+            (
+                "self.matches('^[a-zA-Z0-9][a-zA-Z0-9._-]*$')",
+                "is not a name of a VRF device: use letters, digits, '-', '_' and '.', starting with a letter or digit",
+            ),
+            ("!(self in ['default', 'lo'])", "is no VRF device: remove the field to leave the host end where it is"),
+        ],
+    )
+}
+
 /// NICs without repetition.
 pub(super) fn nics(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = list("set", 16, &nic(generator));

@@ -5,6 +5,7 @@
 //! (processes).
 
 pub mod command;
+mod communities;
 pub mod daemons;
 pub mod dialect;
 pub mod diff;

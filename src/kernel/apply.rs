@@ -16,10 +16,10 @@ use super::model::{LinkKey, LinkKind, Netns, Sysctl};
 use super::netns::{self, NetnsError};
 use super::op::{Holder, KernelOp, LOCAL_RULE, NewLink};
 use super::request;
-use super::seen::SeenLink;
+use super::seen::{SeenLink, Shape};
 use super::site::Site;
-use crate::names::{OwnedName, Role};
-use crate::types::VrfName;
+use crate::names::{self, OwnedName, Role};
+use crate::types::{IfName, VrfName};
 
 /// Makes, and does not replace.
 const MAKE: u16 = NLM_F_CREATE | NLM_F_EXCL;
@@ -32,6 +32,7 @@ impl NetlinkKernel {
             KernelOp::CreateLink(new) => self.create_link(new).await,
             KernelOp::DeleteLink { key, .. } => self.delete_link(key).await,
             KernelOp::SetMaster { key, master } => self.set_master(key, master.as_ref()).await,
+            KernelOp::SetHostVrf { key, vrf } => self.set_host_vrf(key, vrf.as_ref()).await,
             KernelOp::SetMtu { key, mtu } => self.set(key, link(key).mtu(*mtu).build()).await,
             KernelOp::SetMac { key, mac } => self.set(key, link(key).address(mac.0.to_vec()).build()).await,
             KernelOp::SetUp(key) => self.set_up(key).await,
@@ -98,7 +99,7 @@ impl NetlinkKernel {
 
     async fn create_link(&self, new: &NewLink) -> Result<(), OpError> {
         let site = self.site(&new.key.netns).await?;
-        let alias = alias(&new.key.name);
+        let alias = names::alias(&new.key.name, None);
         // Descriptors must be open until the kernel has answered.
         let (into, peer) = match &new.kind {
             // The UDP socket of a VXLAN device is in the namespace of the netlink socket that made it, and stays there.
@@ -143,6 +144,22 @@ impl NetlinkKernel {
         Ok(change(&site, link(key).controller(index).build()).await?)
     }
 
+    /// Master and note of it in one message, so that there is no moment in which the device holds the link and nothing says
+    /// that it was us.
+    async fn set_host_vrf(&self, key: &LinkKey, vrf: Option<&IfName>) -> Result<(), OpError> {
+        let site = self.site(&key.netns).await?;
+        let index = match vrf {
+            None => 0,
+            Some(name) => match find(&site, name.as_str()).await? {
+                Some((index, SeenLink { shape: Shape::Vrf(_), .. })) => index,
+                Some(_) => return Err(OpError::NotHostVrf(name.clone())),
+                None => return Err(OpError::NoHostVrf(name.clone())),
+            },
+        };
+        let message = link(key).alias(names::alias(&key.name, vrf)).controller(index).build();
+        Ok(change(&site, message).await?)
+    }
+
     async fn set_up(&self, key: &LinkKey) -> Result<(), OpError> {
         self.set(key, link(key).up().build()).await?;
         // The kernel reports that a bridge became operational up to a second late, and at once when it is read
@@ -183,14 +200,6 @@ impl NetlinkKernel {
             }
             other => Ok(other?),
         }
-    }
-}
-
-/// What people see in `ip link`. Ownership is in the link group.
-fn alias(name: &OwnedName) -> String {
-    match name {
-        OwnedName::Vni(_, vni) => format!("perouter L3VNI {vni}"),
-        OwnedName::Vrf(vrf) => format!("perouter VRF {vrf}"),
     }
 }
 

@@ -151,6 +151,11 @@ impl Differ<'_> {
             }
         }
         for (key, link) in links {
+            if self.differs(key, |now| now.host_vrf != link.host_vrf) {
+                self.push(KernelOp::SetHostVrf { key: (*key).clone(), vrf: link.host_vrf.clone() });
+            }
+        }
+        for (key, link) in links {
             self.attributes(key, link);
         }
         for (key, link) in links {

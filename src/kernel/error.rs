@@ -102,6 +102,14 @@ pub enum OpError {
         /// Where it should be.
         netns: Netns,
     },
+    /// The VRF device of the host is not there.
+    #[error(
+        "the host has no VRF device {0}: create it (ip link add {0} type vrf table N), or remove spec.hostSession.vrf"
+    )]
+    NoHostVrf(IfName),
+    /// The host has a link of this name that is no VRF device.
+    #[error("{0} is no VRF device: name one of the host, or remove spec.hostSession.vrf")]
+    NotHostVrf(IfName),
     /// The NIC of an Underlay is nowhere.
     #[error("NIC {0} is in neither the host's nor the router's network namespace")]
     NoNic(IfName),

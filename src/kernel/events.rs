@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::error::NetlinkError;
 use super::netns;
-use super::seen::SeenLink;
+use super::seen::{SeenLink, Shape};
 
 /// The signal of all namespaces of a node.
 #[derive(Debug, Clone, Default)]
@@ -152,7 +152,11 @@ impl Interesting {
             RouteNetlinkMessage::NewLink(link) | RouteNetlinkMessage::DelLink(link) => {
                 let seen = SeenLink::new(link);
                 // A link that was renamed or lost our mark is known by its ifindex.
-                seen.owned.is_some() || self.names.contains(&seen.name) || self.indexes.contains(&link.header.index)
+                // A VRF device may be the one that a host end waits for.
+                let vrf = matches!(seen.shape, Shape::Vrf(_));
+                vrf || seen.owned.is_some()
+                    || self.names.contains(&seen.name)
+                    || self.indexes.contains(&link.header.index)
             }
             RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address) => {
                 self.indexes.contains(&address.header.index)

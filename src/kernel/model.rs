@@ -91,6 +91,8 @@ pub struct Link {
     pub kind: LinkKind,
     /// Master in the same namespace: the bridge of a VXLAN device; in `vrf` mode the VRF device of bridge and PE veth.
     pub master: Option<OwnedName>,
+    /// VRF device of the host that holds the host end, if we put it there. A foreign master is not seen, and so left alone.
+    pub host_vrf: Option<IfName>,
     /// MTU in bytes; `None` for a VRF device.
     pub mtu: Option<u32>,
     /// MAC address; the router MAC for a bridge, `None` for other kinds.

@@ -10,7 +10,7 @@ use super::model::{KernelState, Link, LinkKey, LinkKind, Netns};
 use super::record::{Phase, Record};
 use super::seen::{Seen, SeenLink, Shape, is_link_local};
 use super::{NicFacts, NodeFacts};
-use crate::names::{OwnedName, Role};
+use crate::names::{self, OwnedName, Role};
 use crate::types::IfName;
 
 /// What all namespaces hold.
@@ -114,6 +114,7 @@ fn link_of(kind: LinkKind, link: &SeenLink, seen: &Seen) -> Link {
     let quiet = matches!(kind, LinkKind::Bridge | LinkKind::Vxlan { .. });
     Link {
         master: link.master.and_then(|index| seen.links.get(&index)?.owned.clone()),
+        host_vrf: host_vrf_of(link, seen),
         mtu: (!matches!(kind, LinkKind::Vrf { .. })).then_some(link.mtu),
         mac: link.mac.filter(|_| kind == LinkKind::Bridge),
         up: link.up,
@@ -128,6 +129,13 @@ fn link_of(kind: LinkKind, link: &SeenLink, seen: &Seen) -> Link {
         port: link.port.filter(|_| matches!(kind, LinkKind::Vxlan { .. })),
         kind,
     }
+}
+
+/// The device that the alias says we put it into, if it is still there.
+fn host_vrf_of(link: &SeenLink, seen: &Seen) -> Option<IfName> {
+    let vrf = names::host_vrf_of(link.alias.as_deref()?)?;
+    let master = seen.links.get(&link.master?)?;
+    (master.name == vrf.as_str()).then_some(vrf)
 }
 
 #[cfg(test)]
@@ -172,6 +180,7 @@ mod tests {
                 name: key.name.to_string(),
                 owned: OwnedName::recognise(&key.name.to_string(), LINK_GROUP, matches!(shape, Shape::Vrf(_))),
                 shape,
+                alias: None,
                 master: link.master.as_ref().map(index_of),
                 lower,
                 mtu: link.mtu.unwrap_or(65_575),
@@ -188,6 +197,7 @@ mod tests {
             name: "lo".to_owned(),
             owned: None,
             shape: Shape::Other,
+            alias: None,
             master: None,
             lower: None,
             mtu: 65_536,
@@ -214,6 +224,27 @@ mod tests {
             let wanted = World::state(&world);
             prop_assert_eq!(state(&shown(&wanted), &BTreeSet::new(), &Record::default()), wanted);
         }
+    }
+
+    #[test]
+    fn a_host_end_is_in_a_vrf_of_the_host_only_if_we_put_it_there() {
+        let vrf: IfName = "hostvrf".parse().unwrap();
+        let name = OwnedName::Vni(Role::HostVeth, crate::types::Vni::try_from(100).unwrap());
+        let seen_in = |master: Option<u32>, noted: Option<&IfName>| {
+            let blank = || SeenLink::new(&LinkMessage::default());
+            let alias = Some(names::alias(&name, noted));
+            let end = SeenLink { name: "host-100".into(), owned: Some(name.clone()), alias, master, ..blank() };
+            let links =
+                [(2, SeenLink { name: vrf.to_string(), ..blank() }), (3, SeenLink { name: "b".into(), ..blank() })];
+            let seen = Seen { links: links.into_iter().chain([(4, end)]).collect(), ..Seen::default() };
+            let views = Views::from([(Netns::Host, Arc::new(seen))]);
+            let state = state(&views, &BTreeSet::new(), &Record::default());
+            state.links.into_values().map(|link| (link.master, link.host_vrf)).collect::<Vec<_>>()
+        };
+        assert_eq!(seen_in(Some(2), None), [(None, None)], "somebody else's");
+        assert_eq!(seen_in(Some(2), Some(&vrf)), [(None, Some(vrf.clone()))]);
+        assert_eq!(seen_in(Some(3), Some(&vrf)), [(None, None)], "moved on by somebody else");
+        assert_eq!(seen_in(None, Some(&vrf)), [(None, None)], "the device went");
     }
 
     #[test]

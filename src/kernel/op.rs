@@ -56,6 +56,13 @@ pub enum KernelOp {
         /// The master.
         master: Option<OwnedName>,
     },
+    /// Puts the host end into a VRF device of the host, or takes it out of the one that we put it into.
+    SetHostVrf {
+        /// The link.
+        key: LinkKey,
+        /// The device.
+        vrf: Option<IfName>,
+    },
     /// Sets the MTU.
     SetMtu {
         /// The link.
@@ -178,6 +185,7 @@ impl KernelOp {
             Self::CreateLink(NewLink { key, .. })
             | Self::DeleteLink { key, .. }
             | Self::SetMaster { key, .. }
+            | Self::SetHostVrf { key, .. }
             | Self::SetMtu { key, .. }
             | Self::SetMac { key, .. }
             | Self::SetUp(key)
@@ -247,7 +255,8 @@ impl fmt::Display for KernelOp {
             Self::CreateLink(new) => fmt::Display::fmt(new, f),
             Self::DeleteLink { key, .. } => write!(f, "{}: link delete {}", key.netns, key.name),
             Self::SetMaster { key, master: Some(master) } => set(f, key, format_args!("master {master}")),
-            Self::SetMaster { key, master: None } => set(f, key, "nomaster"),
+            Self::SetMaster { key, master: None } | Self::SetHostVrf { key, vrf: None } => set(f, key, "nomaster"),
+            Self::SetHostVrf { key, vrf: Some(vrf) } => set(f, key, format_args!("master {vrf}")),
             Self::SetMtu { key, mtu } => set(f, key, format_args!("mtu {mtu}")),
             Self::SetMac { key, mac } => set(f, key, format_args!("address {mac}")),
             Self::SetUp(key) => set(f, key, "up"),

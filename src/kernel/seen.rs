@@ -41,6 +41,8 @@ pub struct SeenLink {
     pub owned: Option<OwnedName>,
     /// Its kind.
     pub shape: Shape,
+    /// Its alias.
+    pub alias: Option<String>,
     /// Ifindex of its master.
     pub master: Option<u32>,
     /// Ifindex of the other veth end or of the lower link, in the namespace of that one.
@@ -149,6 +151,7 @@ impl SeenLink {
             name: String::new(),
             owned: None,
             shape: Shape::Other,
+            alias: None,
             master: None,
             lower: None,
             mtu: 0,
@@ -163,6 +166,7 @@ impl SeenLink {
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
+                LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
                 LinkAttribute::Group(id) => group = *id,
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
                 LinkAttribute::Address(bytes) => link.mac = bytes.as_slice().try_into().ok().map(MacAddr),

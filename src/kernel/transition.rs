@@ -40,6 +40,13 @@ impl KernelState {
             KernelOp::CreateLink(new) => self.create_link(new)?,
             KernelOp::DeleteLink { key, .. } => self.delete_link(key)?,
             KernelOp::SetMaster { key, master } => self.set_master(key, master.as_ref())?,
+            KernelOp::SetHostVrf { key, vrf } => {
+                let link = self.link_mut(key)?;
+                link.host_vrf.clone_from(vrf);
+                if link.up {
+                    link.drop_ipv6();
+                }
+            }
             KernelOp::SetMtu { key, mtu } => self.set_mtu(key, *mtu)?,
             KernelOp::SetMac { key, mac } => self.link_mut(key)?.mac = Some(*mac),
             KernelOp::SetUp(key) => self.link_mut(key)?.up = true,
@@ -217,6 +224,7 @@ impl Link {
         Self {
             kind: new.kind.clone(),
             master: None,
+            host_vrf: None,
             mtu: new.mtu,
             mac: new.mac,
             up: false,

@@ -82,7 +82,11 @@ pub fn add_l3vni(state: &mut KernelState, l3vni: &ValidL3vni, vtep: IpAddr, mode
     let veth = |peer: &LinkKey| link(LinkKind::Veth { peer: Box::new(peer.clone()) }, mtu);
     let pe =
         Link { master, addresses: l3vni.veth.values().map(|(_, addresses)| addresses.pe).collect(), ..veth(&host_key) };
-    let host = Link { addresses: l3vni.veth.values().map(|(_, addresses)| addresses.host).collect(), ..veth(&pe_key) };
+    let host = Link {
+        addresses: l3vni.veth.values().map(|(_, addresses)| addresses.host).collect(),
+        host_vrf: l3vni.host_vrf.clone(),
+        ..veth(&pe_key)
+    };
     state.links.insert(pe_key, pe);
     state.links.insert(host_key, host);
 }
@@ -91,6 +95,7 @@ fn link(kind: LinkKind, mtu: u32) -> Link {
     Link {
         kind,
         master: None,
+        host_vrf: None,
         mtu: Some(mtu),
         mac: None,
         up: true,

@@ -70,6 +70,16 @@ fn every_mistake_of_an_object_is_told_and_the_good_one_is_built() {
 }
 
 #[test]
+fn the_host_end_alone_is_for_the_vrf_of_the_host() {
+    let mut red = l3vni("red", 100, "192.169.10.0/24");
+    red.spec.host_session = Some(crate::api::HostSession { vrf: Some("hostvrf".into()), ..Default::default() });
+    let plan = plan(&snapshot(vec![red, l3vni("blue", 200, "192.169.11.0/24")]), &facts());
+    let held = plan.kernel.links.iter().filter_map(|(key, link)| Some((key.to_string(), link.host_vrf.as_ref()?)));
+    let held: Vec<_> = held.map(|(key, vrf)| (key, vrf.as_str())).collect();
+    assert_eq!(held, [("host/host-100".to_owned(), "hostvrf")]);
+}
+
+#[test]
 fn a_pool_without_room_names_the_first_index_that_does_not_fit() {
     let plan = plan(&snapshot(vec![l3vni("red", 100, "192.169.10.0/30")]), &facts());
     assert_eq!(

@@ -49,6 +49,8 @@ pub struct ValidL3vni {
     pub asn: Asn,
     /// Subnets and addresses of the veth pair.
     pub veth: BTreeMap<Family, (IpNet, ipam::VethAddresses)>,
+    /// VRF device of the host for the host end.
+    pub host_vrf: Option<IfName>,
     /// The host's session, without its address.
     pub session: Neighbor,
     /// Addresses from which the host speaks where that is not its veth end's.
@@ -331,6 +333,8 @@ pub fn l3vni(object: &Object<L3VNISpec>, snapshot: &Snapshot) -> Result<ValidL3v
         }
     }
     let host = spec.host_session.as_ref();
+    let named = host.and_then(|h| h.vrf.as_ref());
+    let host_vrf = named.and_then(|name| check.take("spec.hostSession.vrf", name.parse::<IfName>()));
     let value = (|| {
         Some(ValidL3vni {
             object: object.key.clone(),
@@ -339,6 +343,7 @@ pub fn l3vni(object: &Object<L3VNISpec>, snapshot: &Snapshot) -> Result<ValidL3v
             port: spec.vxlanport,
             asn: asn?,
             veth,
+            host_vrf,
             session: session?,
             source,
             graceful_restart: host.and_then(|h| h.graceful_restart.as_ref()).map(graceful_restart),

@@ -1,4 +1,4 @@
-//! What MetalLB can tell the fabric and what it keeps from it: `examples/metallb-advanced`, as users write it.
+//! What `MetalLB` can tell the fabric and what it keeps from it: `examples/metallb-advanced`, as users write it.
 
 use std::collections::BTreeSet;
 

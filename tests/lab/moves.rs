@@ -142,7 +142,8 @@ fn a_service_moves_from_one_node_to_the_other() {
         &format!("asn: 64512\n      {}", TIMERS.replace("    ", "      ")),
     );
     let Some(fixture) = Fixture::start_with("moves", &[0, 1], &setup) else { return };
-    let longer = ["configure terminal", "route-map peerred-out permit 10", "set as-path prepend 64515 64515"];
+    // One AS more: with two the second router would prefer the way over the first, and tell the fabric nothing of its own.
+    let longer = ["configure terminal", "route-map peerred-out permit 10", "set as-path prepend 64515"];
     fixture.hosts[1].vtysh(&longer).unwrap();
 
     let [withdrawn, killed, unplugged] = Move { fixture: &fixture, bfd: false }.all();

@@ -111,7 +111,17 @@ impl World {
 }
 
 fn link(kind: LinkKind, mtu: Option<u32>) -> Link {
-    Link { kind, master: None, mtu, mac: None, up: true, addrgen_none: false, addresses: BTreeSet::new(), port: None }
+    Link {
+        kind,
+        master: None,
+        host_vrf: None,
+        mtu,
+        mac: None,
+        up: true,
+        addrgen_none: false,
+        addresses: BTreeSet::new(),
+        port: None,
+    }
 }
 
 /// A router in one of `modes`.

@@ -152,6 +152,33 @@ fn members_come_after_their_vrf_device_and_go_before_it() {
 }
 
 #[test]
+fn the_host_end_goes_into_the_vrf_of_the_host_and_out_of_it_again() {
+    let plain = red(VrfMode::Netns);
+    let host = LinkKey { netns: Netns::Host, name: OwnedName::Vni(Role::HostVeth, Vni::try_from(100).unwrap()) };
+    let within = |vrf: Option<&str>| {
+        let mut world = plain.clone();
+        world.specs.get_mut(&0).unwrap().session.as_mut().unwrap().ipv6 = Some(2);
+        let mut state = world.state();
+        state.links.get_mut(&host).unwrap().host_vrf = vrf.map(|vrf| vrf.parse().unwrap());
+        state
+    };
+    let ops = |wanted: &KernelState, observed: &KernelState| {
+        diff(wanted, observed).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    // What the kernel drops when the link changes its VRF is given again.
+    let again = "host: address add 2001:db8:100::2/64 dev host-100".to_owned();
+    let (out, one, two) = (within(None), within(Some("one")), within(Some("two")));
+    assert_eq!(ops(&one, &out), ["host: link set host-100 master one".to_owned(), again.clone()]);
+    assert_eq!(ops(&two, &one), ["host: link set host-100 master two".to_owned(), again.clone()]);
+    assert_eq!(ops(&out, &one), ["host: link set host-100 nomaster".to_owned(), again]);
+    assert_eq!(ops(&one, &one), Vec::<String>::new());
+    // A new pair is put there before it is set up.
+    let built = ops(&one, &KernelState::default());
+    let at = |text: &str| built.iter().position(|line| line == text).unwrap();
+    assert!(at("host: link set host-100 master one") < at("host: link set host-100 up"));
+}
+
+#[test]
 fn a_new_vtep_makes_only_the_vxlan_device_anew() {
     let before = red(VrfMode::Netns);
     let after = World { vtep: "100.65.0.9/32".parse().unwrap(), ..before.clone() };

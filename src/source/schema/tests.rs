@@ -184,6 +184,8 @@ const COMMUNITY: &str = "is not a community: write ASN:NUMBER with at most 65535
 ])]
 #[case::same_as_multihop(l3vni("hostasn: 64514, hostSession: {multihop: {}}"), &["spec.hostSession.multihop: is for eBGP: set hostasn to another AS number than asn or remove it"])]
 #[case::ttl_of_one_hop(l3vni("hostSession: {bfd: {minimumTTL: 3}}"), &["spec.hostSession.bfd.minimumTTL: 3 is for sessions over several hops: set multihop as well or remove it"])]
+#[case::host_vrf(l3vni("hostSession: {vrf: -a}"), &["spec.hostSession.vrf: \"-a\" is not a name of a VRF device: use letters, digits, '-', '_' and '.', starting with a letter or digit"])]
+#[case::no_host_vrf(l3vni("hostSession: {vrf: lo}"), &["spec.hostSession.vrf: \"lo\" is no VRF device: remove the field to leave the host end where it is"])]
 #[case::host_timers(l3vni("hostSession: {keepaliveTimeSeconds: 3}"), &["spec.hostSession: holdTimeSeconds and keepaliveTimeSeconds go together: give both or none"])]
 #[case::prefixes(l3vni("fromHost: {allowedPrefixes: [{prefix: 10.0.0.0/8, ge: 7}, {prefix: 10.0.0.0/8, le: 7}, {prefix: 10.0.0.0/8, ge: 24, le: 16}, {prefix: 10.0.0.0/8, le: 33}, {prefix: 10.0.0.1/8}, {prefix: 10.0.0.0}, {ge: 129}], maxPrefixes: 0, localPref: -1}"), &[
     "spec.fromHost.allowedPrefixes[0].ge: 7 is less than the length of `prefix`: use that length or more",

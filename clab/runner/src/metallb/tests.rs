@@ -32,6 +32,14 @@ fn aggregates_preferences_and_communities_are_announced_as_asked_for() {
 }
 
 #[test]
+fn the_example_of_a_vrf_of_the_host_has_an_instance_in_it() {
+    let announcer = example("host-vrf");
+    assert_eq!(announcer.vrfs(), BTreeSet::from([None, Some("hostvrf")]));
+    let told = |vrf| announcer.prefixes_of("red", vrf).into_iter().map(|prefix| prefix.to_string()).collect::<Vec<_>>();
+    assert_eq!((told(None), told(Some("hostvrf"))), (vec![], vec!["172.30.0.10/32".to_owned()]));
+}
+
+#[test]
 fn a_node_has_the_sessions_and_announcements_that_select_it() {
     let all = example("metallb-advanced");
     let of = |node: &str, labels: &Labels| {
