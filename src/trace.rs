@@ -123,11 +123,15 @@ pub fn follow(address: IpAddr, facts: &Facts) -> Trace {
     };
     let best: Vec<&Path> = found.paths.iter().filter(|path| path.best).collect();
     let origin = best.first().map(|path| path.origin);
-    let steps = match origin {
+    let mut steps = match origin {
         None => vec![no_best(found)],
         Some(Origin::Fabric) => from_fabric(found, &best, facts),
         Some(Origin::Host | Origin::Router) => from_host(found, &best, facts),
     };
+    let closer = |(_, prefix): &&(String, IpNet)| prefix.prefix_len() > found.prefix.prefix_len();
+    if let Some(refused) = facts.refused.iter().find(closer) {
+        steps.insert(0, step(At::Host, true, refusal(refused)));
+    }
     Trace { prefix: Some(found.prefix), origin, steps, ..empty(facts) }
 }
 
@@ -139,11 +143,14 @@ fn step(at: At, ok: bool, text: impl Into<String>) -> Step {
     Step { at, ok, text: text.into() }
 }
 
+fn refusal((peer, prefix): &(String, IpNet)) -> String {
+    format!("{peer} announces {prefix}, which spec.fromHost refuses: see its allowedPrefixes")
+}
+
 fn nothing(address: IpAddr, facts: &Facts) -> Step {
     let down = not_up(&facts.hosts);
-    if let Some((peer, prefix)) = facts.refused.first() {
-        let text = format!("{peer} announces {prefix}, which spec.fromHost refuses: see its allowedPrefixes");
-        return step(At::Host, false, text);
+    if let Some(refused) = facts.refused.first() {
+        return step(At::Host, false, refusal(refused));
     }
     let text = match (facts.hosts.is_empty(), down.is_empty()) {
         (true, _) => {

@@ -111,6 +111,16 @@ fn a_host_of_the_fabric_is_followed_to_the_host() {
     );
 }
 
+#[test]
+fn a_refused_prefix_closer_than_the_one_in_use_is_told() {
+    let closer = ("192.169.10.3".to_owned(), "192.168.20.0/28".parse().unwrap());
+    let wider = ("192.169.10.3".to_owned(), "192.168.0.0/16".parse().unwrap());
+    assert_eq!(lines(&Facts { refused: vec![wider.clone()], ..remote() }), lines(&remote()));
+    let told = lines(&Facts { refused: vec![wider, closer], ..remote() });
+    let words = "ok host: 192.169.10.3 announces 192.168.20.0/28, which spec.fromHost refuses: see its allowedPrefixes";
+    assert_eq!((told.len(), told[0].as_str()), (4, words));
+}
+
 type Change = fn(&mut Facts);
 
 #[rstest]

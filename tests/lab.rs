@@ -18,8 +18,10 @@ mod lab {
     mod daemon_death;
     mod edits;
     mod filters;
+    mod guard;
     mod inspection;
     mod isolation;
+    mod matrix;
     mod rejection;
     mod restart;
     mod second_pass;
