@@ -68,7 +68,13 @@ impl Frr {
 
     /// What a VRF has for an address.
     pub async fn matched(&mut self, vrf: &VrfName, address: IpAddr) -> anyhow::Result<Option<Match>> {
-        Ok(inspect::matched(&self.ask(Daemon::Bgpd, &inspect::show_match(vrf, address)).await?)?)
+        let found = inspect::matched(&self.ask(Daemon::Bgpd, &inspect::show_match(vrf, &address.to_string())).await?)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        // FRR 10 does not take a default route for a match.
+        let default = if address.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+        Ok(inspect::matched(&self.ask(Daemon::Bgpd, &inspect::show_match(vrf, default)).await?)?)
     }
 
     /// Where the kernel forwards to, for all prefixes of a VRF or the one that holds an address.

@@ -177,9 +177,10 @@ pub struct Match {
     pub advertised_to: Vec<String>,
 }
 
-/// bgpd: the longest match of an address in a VRF.
-pub fn show_match(vrf: &VrfName, address: IpAddr) -> String {
-    format!("show bgp vrf {vrf} {} unicast {address} json", Family::of(&address.into()))
+/// bgpd: the longest match of an address in a VRF, or a prefix of its own.
+pub fn show_match(vrf: &VrfName, address: &str) -> String {
+    let family = if address.contains(':') { Family::Ipv6 } else { Family::Ipv4 };
+    format!("show bgp vrf {vrf} {family} unicast {address} json")
 }
 
 /// Reads [`show_match`].

@@ -10,9 +10,12 @@ fn vrf() -> VrfName {
 #[case(Family::Ipv6, "show bgp vrf red ipv6 unicast json", "show ipv6 route vrf red json")]
 fn questions_are_frrs(#[case] family: Family, #[case] bgp: &str, #[case] zebra: &str) {
     assert_eq!((show_paths(&vrf(), family), show_kernel(&vrf(), family, None)), (bgp.into(), zebra.into()));
-    let address = "192.0.2.1".parse().unwrap();
+    let address = "192.0.2.1";
     assert_eq!(show_match(&vrf(), address), "show bgp vrf red ipv4 unicast 192.0.2.1 json");
-    assert_eq!(show_kernel(&vrf(), Family::Ipv4, Some(address)), "show ip route vrf red 192.0.2.1 json");
+    assert_eq!(
+        show_kernel(&vrf(), Family::Ipv4, Some(address.parse().unwrap())),
+        "show ip route vrf red 192.0.2.1 json"
+    );
 }
 
 const PATHS: &str = r#"{"vrfName":"red","routes":{

@@ -79,12 +79,14 @@ pub fn notes(underlay: &ValidUnderlay, l3vni: &ValidL3vni) -> Vec<Note> {
         ));
     }
     let fabric_is_external = underlay.neighbors.values().any(|neighbor| neighbor.external);
-    if !external && host == underlay.asn && fabric_is_external {
-        found.push(note(
-            Loss::BetweenHosts,
-            "spec.asn",
-            format!("routes of other nodes' hosts come with AS {host} of {} in their path, so the host drops them for the AS loop; use another AS number here if hosts shall have them", underlay.object),
-        ));
+    let in_path = match (external, host == underlay.asn) {
+        (false, true) if fabric_is_external => Some(format!("the nodes put AS {host} of {} into", underlay.object)),
+        (false, false) => Some(format!("FRR 10 puts AS {host} of the VRF into")),
+        _ => None,
+    };
+    if let Some(who) = in_path {
+        let text = "the path of routes to other nodes, whose hosts drop them for the AS loop; if hosts shall have each other's routes, set hostasn to another AS number and toHost.asOverride";
+        found.push(note(Loss::BetweenHosts, "spec.asn", format!("{who} {text}")));
     }
     found
 }
@@ -103,12 +105,12 @@ mod tests {
     #[rstest]
     #[case(json!({"asn": 64512}), 64514, Some(64515), !OVERRIDDEN, &["spec.toHost.asOverride: hosts of other nodes are in AS 64515 too"])]
     #[case(json!({"asn": 64512}), 64514, Some(64515), OVERRIDDEN, &[])]
-    #[case(json!({"asn": 64512}), 64515, None, !OVERRIDDEN, &[])]
-    #[case(json!({"asn": 64512}), 64514, None, !OVERRIDDEN, &["spec.asn: routes of other nodes' hosts come with AS 64514"])]
+    #[case(json!({"asn": 64512}), 64515, None, !OVERRIDDEN, &["spec.asn: FRR 10 puts AS 64515 of the VRF into"])]
+    #[case(json!({"asn": 64512}), 64514, None, !OVERRIDDEN, &["spec.asn: the nodes put AS 64514 of Underlay"])]
     #[case(json!({"asn": 64514}), 64514, None, !OVERRIDDEN, &[])]
     #[case(json!({"type": "internal"}), 64999, Some(64514), OVERRIDDEN, &["spec.hostasn: the host is in AS 64514"])]
     #[case(json!({"asn": 64512}), 64514, Some(64512), OVERRIDDEN, &["spec.hostasn: the host is in AS 64512"])]
-    #[case(json!({"asn": 64512}), 64512, None, !OVERRIDDEN, &["spec.asn: the host is in AS 64512"])]
+    #[case(json!({"asn": 64512}), 64512, None, !OVERRIDDEN, &["spec.asn: the host is in AS 64512", "spec.asn: FRR 10 puts AS 64512"])]
     #[case(json!({"type": "external"}), 64514, Some(64515), OVERRIDDEN, &[])]
     fn routes_that_will_not_travel_are_named(
         #[case] mut neighbor: serde_json::Value,

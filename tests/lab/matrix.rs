@@ -56,7 +56,8 @@ fn reflect(fixture: &Fixture) {
     vtysh(fixture.node("spine"), Instance::Main, &spine).unwrap();
 }
 
-/// Both services answer, the hosts have the fabric's routes, and those of blue's hosts reach each other.
+/// Both services answer, the hosts have the fabric's routes, and blue's hosts reach each other where FRR leaves the AS of
+/// their VRF out of the path.
 fn assert_carried(fixture: &Fixture) {
     for (colour, address) in [("red", RED), ("blue", BLUE)] {
         let host = format!("hostA_{colour}");
@@ -85,10 +86,16 @@ fn assert_carried(fixture: &Fixture) {
         &network,
     ];
     first.vtysh(&lines).unwrap();
-    until_true("the route of the first host at the second by way of blue", || {
-        host_next_hops(second.node(), &format!("{OF_ONE_HOST}/32")).iter().any(|hop| hop == "192.169.11.1")
-    });
-    assert!(ping(second.node(), OF_ONE_HOST) > 0, "the first host does not answer the second");
+    if fixture.routers[1].version().major < 10 {
+        until_true("the route of the first host at the second by way of blue", || {
+            host_next_hops(second.node(), &format!("{OF_ONE_HOST}/32")).iter().any(|hop| hop == "192.169.11.1")
+        });
+        until_true("answers of the first host to the second", || ping(second.node(), OF_ONE_HOST) > 0);
+    } else {
+        let words = "which drops it for the AS loop, as AS 64515 is its own";
+        let trace = || fixture.routers[1].perouter(&["trace", OF_ONE_HOST, "--vrf", "blue"]);
+        until_true("the words for a route that does not travel", || trace().stdout.contains(words));
+    }
 }
 
 #[test]
@@ -115,6 +122,7 @@ fn an_external_fabric_serves_external_and_internal_hosts() {
     until_true("the route of the first host at the second by way of red", of_red);
     let trace = fixture.routers[1].perouter(&["trace", OF_ONE_HOST, "--vrf", "red"]);
     assert!(trace.success(), "{trace:?}");
+    until_true("answers of the first host to the second", || ping(second.node(), OF_ONE_HOST) > 0);
 
     // A host in the AS of the leaf.
     fixture.edit("red.yaml", "hostasn: 64515", "hostasn: 64512");
