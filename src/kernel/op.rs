@@ -339,14 +339,22 @@ fn on_off(value: bool) -> &'static str {
 
 impl Sysctl {
     /// All settings that we read.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Ipv4Forwarding,
         Self::Ipv6Forwarding,
         Self::RpFilterAll,
         Self::RpFilterDefault,
         Self::VrfStrictMode,
         Self::TcpL3mdevAccept,
+        Self::Ipv4MultipathHash,
+        Self::Ipv6MultipathHash,
     ];
+
+    /// Whether a router does without it. A kernel that has no multipath routes (`CONFIG_IP_ROUTE_MULTIPATH`) has no
+    /// policy for them.
+    pub fn is_optional(self) -> bool {
+        matches!(self, Self::Ipv4MultipathHash | Self::Ipv6MultipathHash)
+    }
 
     /// Its path below `/proc/sys`.
     pub fn path(self) -> &'static str {
@@ -357,6 +365,8 @@ impl Sysctl {
             Self::RpFilterDefault => "net/ipv4/conf/default/rp_filter",
             Self::VrfStrictMode => "net/vrf/strict_mode",
             Self::TcpL3mdevAccept => "net/ipv4/tcp_l3mdev_accept",
+            Self::Ipv4MultipathHash => "net/ipv4/fib_multipath_hash_policy",
+            Self::Ipv6MultipathHash => "net/ipv6/fib_multipath_hash_policy",
         }
     }
 }

@@ -193,6 +193,32 @@ fn a_failed_op_skips_what_stands_on_it_and_nothing_else() {
 }
 
 #[test]
+fn a_kernel_without_a_setting_is_asked_for_it_in_a_new_namespace_only() {
+    let wanted_of =
+        |netns: &Netns| [(netns.clone(), Sysctl::Ipv4Forwarding), (netns.clone(), Sysctl::Ipv4MultipathHash)];
+    let vrf = Netns::Vrf("v0".parse().unwrap());
+    let mut wanted = KernelState { vrf_netns: ["v0".parse().unwrap()].into(), ..KernelState::default() };
+    wanted.sysctls.extend([&Netns::Router, &vrf].into_iter().flat_map(wanted_of).map(|key| (key, 1)));
+    let mut observed = KernelState::default();
+    observed.sysctls.insert((Netns::Router, Sysctl::Ipv4Forwarding), 0);
+    let texts = |observed: &KernelState| diff(&wanted, observed).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        texts(&observed),
+        [
+            "router: sysctl net.ipv4.conf.all.forwarding=1",
+            "netns add v0",
+            "vrf:v0: sysctl net.ipv4.conf.all.forwarding=1",
+            "vrf:v0: sysctl net.ipv4.fib_multipath_hash_policy=1",
+        ]
+    );
+    observed = wanted.clone();
+    observed.sysctls.retain(|(_, sysctl), _| !sysctl.is_optional());
+    assert_eq!(texts(&observed), Vec::<String>::new());
+    observed.sysctls.insert((vrf, Sysctl::Ipv4MultipathHash), 0);
+    assert_eq!(texts(&observed), ["vrf:v0: sysctl net.ipv4.fib_multipath_hash_policy=1"]);
+}
+
+#[test]
 fn a_failed_netns_skips_its_vni() {
     let kernel = FakeKernel::default();
     kernel.fail("netns add v0", nix::errno::Errno::EPERM);
