@@ -56,7 +56,8 @@ pub enum LinkKind {
     },
     /// A bridge, always with STP off and multicast snooping off.
     Bridge,
-    /// A VXLAN device (RFC 7348), learning off. Its socket is always in the router namespace, wherever the device is.
+    /// A VXLAN device (RFC 7348), learning off, DSCP 0. Its socket is always in the router namespace, wherever the device
+    /// is.
     Vxlan {
         /// Network identifier.
         vni: Vni,

@@ -296,7 +296,7 @@ impl fmt::Display for NewLink {
             LinkKind::Vrf { table } => write!(f, " type vrf table {table}"),
             LinkKind::Bridge => f.write_str(" type bridge stp_state 0 mcast_snooping 0"),
             LinkKind::Vxlan { vni, local, port } => {
-                write!(f, " type vxlan id {vni} local {local} dstport {port} nolearning")
+                write!(f, " type vxlan id {vni} local {local} dstport {port} nolearning tos {ROUTE_EACH_PACKET}")
             }
             LinkKind::Other => f.write_str(" type other"),
             LinkKind::Veth { peer } => write!(f, " type veth peer name {} netns {}", peer.name, peer.netns),
@@ -328,6 +328,11 @@ fn unreachable_route(f: &mut fmt::Formatter<'_>, verb: &str, table: TableId, fam
 /// FRR reads the upper byte of a kernel metric as the distance: this one is [255/8192], which every protocol overrides
 /// (Linux `Documentation/networking/vrf.rst`).
 pub const UNREACHABLE_METRIC: u32 = 4_278_198_272;
+
+/// TOS of a VXLAN device. With 0 the kernel keeps the route to a VTEP for all packets of a CPU, so that of several equal
+/// ways one is used (Linux `drivers/net/vxlan/vxlan_core.c`: `use_cache`). This is no DSCP but ECN's part of the byte, for
+/// which the kernel takes what the inner packet has (RFC 6040).
+pub const ROUTE_EACH_PACKET: u8 = 2;
 
 /// Preference of the rule for table `local` where there are VRFs: behind that for VRF tables (1000), before that for table
 /// `main` (32766).
@@ -397,7 +402,7 @@ mod tests {
         });
         assert_eq!(
             op.to_string(),
-            "router: link add vni100 type vxlan id 100 local 100.65.0.1 dstport 4789 nolearning"
+            "router: link add vni100 type vxlan id 100 local 100.65.0.1 dstport 4789 nolearning tos 2"
         );
         assert_eq!((op.vni(), op.vrf(), op.stage()), (Some(vni(100)), None, Stage::Build));
     }

@@ -105,7 +105,7 @@ fn a_vni_in_netns_mode_is_born_in_the_order_that_zebra_takes_up() {
             "vrf:v0: sysctl net.ipv4.conf.all.forwarding=1",
             "vrf:v0: sysctl net.ipv6.conf.all.forwarding=1",
             "vrf:v0: sysctl net.ipv4.conf.all.rp_filter=0",
-            "vrf:v0: link add vni100 mtu 1450 addrgenmode none type vxlan id 100 local 100.65.0.1 dstport 4789 nolearning",
+            "vrf:v0: link add vni100 mtu 1450 addrgenmode none type vxlan id 100 local 100.65.0.1 dstport 4789 nolearning tos 2",
             "vrf:v0: link add br-pe-100 address 02:00:00:00:00:01 mtu 1450 addrgenmode none type bridge stp_state 0 \
              mcast_snooping 0",
             "vrf:v0: link add pe-100 mtu 1450 type veth peer name host-100 netns host",
@@ -161,7 +161,7 @@ fn a_new_vtep_makes_only_the_vxlan_device_anew() {
             "vrf:v0: link delete vni100",
             "router: address delete 100.65.0.1/32 dev lo",
             "router: address add 100.65.0.9/32 dev lo",
-            "vrf:v0: link add vni100 mtu 1450 addrgenmode none type vxlan id 100 local 100.65.0.9 dstport 4789 nolearning",
+            "vrf:v0: link add vni100 mtu 1450 addrgenmode none type vxlan id 100 local 100.65.0.9 dstport 4789 nolearning tos 2",
             "vrf:v0: link set vni100 master br-pe-100",
             "vrf:v0: link set vni100 type bridge_slave neigh_suppress on learning off",
             "vrf:v0: link set vni100 up",
