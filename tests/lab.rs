@@ -17,6 +17,7 @@ mod lab {
     mod cleanup;
     mod daemon_death;
     mod edits;
+    mod fabric_sessions;
     mod filters;
     mod inspection;
     mod isolation;
