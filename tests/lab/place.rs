@@ -94,3 +94,16 @@ pub fn router_packets(node: &Node, nic: &str) -> [u64; 2] {
     let link = json(node, &[&in_router()[..], &["ip", "-s", "-j", "link", "show", "dev", nic]].concat()).remove(0);
     ["tx", "rx"].map(|direction| link["stats64"][direction]["packets"].as_u64().unwrap())
 }
+
+/// Device and next hops of a route that a VRF of a node's router has in the kernel.
+pub fn vrf_route(node: &Node, vrf: &str, prefix: &str) -> Option<(String, Vec<String>)> {
+    let netns = format!("{VRF_NETNS}/{vrf}");
+    let show = ["ip", "-j", "route", "show"];
+    let routes = if exists(node, &netns) {
+        json(node, &[&["nsenter", &format!("--net={netns}")], &show[..], &["exact", prefix]].concat())
+    } else {
+        json(node, &[&in_router()[..], &show, &["vrf", vrf, "exact", prefix]].concat())
+    };
+    let route = routes.first()?;
+    Some((route["dev"].as_str()?.to_owned(), next_hops(route)))
+}
