@@ -23,6 +23,7 @@ mod lab {
     mod isolation;
     mod rejection;
     mod restart;
+    mod route_targets;
     mod second_pass;
     mod service;
     mod session_options;
