@@ -74,7 +74,8 @@ fn announced_in_both(fixture: &mut Fixture, blue: &str) {
 }
 
 /// The target of leafB's VRF blue, VNI 200, imported into red, VNI 100 (frr#14259). FRR 8.4 sends with the VRF's own VNI, so
-/// that it arrives in leafB's VRF red, and to the router MAC of blue whatever leafB has; 10.3 does not take the route.
+/// that it arrives in leafB's VRF red, and 10.3 does not take the route. Both send all that is for leafB to the router
+/// MAC of its blue, and so nothing is answered any more.
 fn another_vnis_target(fixture: &mut Fixture, node: &Node) {
     let targets = |list: &str| format!("import: [\"{SERVICES}\"{list}]");
     fixture.edit("red.yaml", &targets(""), &targets(", \"64521:200\""));
