@@ -197,3 +197,13 @@ fn a_local_cidr_of_one_family_makes_one_session() {
     assert_eq!(vrf.sessions.len(), 1);
     assert_eq!(vrf.networks.iter().map(ToString::to_string).collect::<Vec<_>>(), ["2001:db8:10::3/128"]);
 }
+
+#[test]
+fn an_ipv6_pool_of_vteps_is_refused_with_the_remedy() {
+    let mut snapshot = snapshot(vec![]);
+    snapshot.underlays[0].spec.vtepcidr = "2001:db8::/64".into();
+    let plan = plan(&snapshot, &facts());
+    assert_eq!(reasons(&plan), [("underlay".into(), Reason::Unsupported, "spec.vtepcidr".into())]);
+    let message = &plan.rejected[0].message;
+    assert!(message.contains("frr#5885") && message.contains("use an IPv4 pool"), "{message}");
+}
