@@ -45,6 +45,7 @@ const fn stanza(group: u8, pattern: &'static str) -> Rule {
 const RULES: &[Rule] = &[
     line(0, "zebra work-queue *"),
     line(0, "zebra zapi-packets *"),
+    line(0, "no zebra nexthop kernel enable"),
     // Policies stand before a neighbor uses them.
     value(0, "ip prefix-list * seq * .."),
     value(0, "ipv6 prefix-list * seq * .."),
@@ -99,6 +100,7 @@ const RULES: &[Rule] = &[
     line(10, "no neighbor * send-community extended"),
     value(10, "neighbor * maximum-prefix .."),
     line(10, "neighbor * allowas-in"),
+    value(10, "neighbor * weight ="),
     Rule { removal: Removal::No, ..value(10, "neighbor * prefix-list = in") },
     Rule { removal: Removal::No, ..value(10, "neighbor * prefix-list = out") },
     Rule { removal: Removal::No, ..value(10, "neighbor * route-map = in") },

@@ -56,7 +56,8 @@ pub enum LinkKind {
     },
     /// A bridge, always with STP off and multicast snooping off.
     Bridge,
-    /// A VXLAN device (RFC 7348), learning off. Its socket is always in the router namespace, wherever the device is.
+    /// A VXLAN device (RFC 7348), learning off, DSCP 0. Its socket is always in the router namespace, wherever the device
+    /// is.
     Vxlan {
         /// Network identifier.
         vni: Vni,
@@ -122,6 +123,11 @@ pub enum Sysctl {
     VrfStrictMode,
     /// `net.ipv4.tcp_l3mdev_accept`: 0, a listener of one VRF does not take connections of another.
     TcpL3mdevAccept,
+    /// `net.ipv4.fib_multipath_hash_policy`: 1, flows are told apart by their ports as well. By addresses alone all VXLAN
+    /// packets between two VTEPs take one path: their flows differ in the UDP source port (RFC 7348 section 5).
+    Ipv4MultipathHash,
+    /// `net.ipv6.fib_multipath_hash_policy`
+    Ipv6MultipathHash,
 }
 
 /// All kernel state of the router on this node.

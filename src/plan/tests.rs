@@ -4,7 +4,7 @@ use crate::api::{L3VNISpec, LocalCidr, UnderlaySpec};
 use crate::snapshot::{Kind, NodeIdentity};
 use proptest::prelude::*;
 
-fn facts() -> NodeFacts {
+pub(super) fn facts() -> NodeFacts {
     NodeFacts { mode: VrfMode::Netns, nic_mtu: [("toswitch".parse().unwrap(), 9000)].into() }
 }
 
@@ -20,12 +20,12 @@ fn underlay(name: &str) -> Object<UnderlaySpec> {
     Object { key: key(Kind::Underlay, name), generation: 1, created: None, spec: serde_json::from_value(spec).unwrap() }
 }
 
-fn l3vni(name: &str, vni: u32, ipv4: &str) -> Object<L3VNISpec> {
+pub(super) fn l3vni(name: &str, vni: u32, ipv4: &str) -> Object<L3VNISpec> {
     let spec = serde_json::json!({"asn": 64514, "vni": vni, "localcidr": {"ipv4": ipv4}, "hostasn": 64515});
     Object { key: key(Kind::L3VNI, name), generation: 1, created: None, spec: serde_json::from_value(spec).unwrap() }
 }
 
-fn snapshot(l3vnis: Vec<Object<L3VNISpec>>) -> Snapshot {
+pub(super) fn snapshot(l3vnis: Vec<Object<L3VNISpec>>) -> Snapshot {
     Snapshot {
         node: NodeIdentity { name: "worker".into(), index: 1, labels: [("rack".into(), "a".into())].into() },
         underlays: vec![underlay("underlay")],
@@ -206,4 +206,14 @@ fn a_local_cidr_of_one_family_makes_one_session() {
     let vrf = plan.frr.vrfs.values().next().unwrap();
     assert_eq!(vrf.sessions.len(), 1);
     assert_eq!(vrf.networks.iter().map(ToString::to_string).collect::<Vec<_>>(), ["2001:db8:10::3/128"]);
+}
+
+#[test]
+fn an_ipv6_pool_of_vteps_is_refused_with_the_remedy() {
+    let mut snapshot = snapshot(vec![]);
+    snapshot.underlays[0].spec.vtepcidr = "2001:db8::/64".into();
+    let plan = plan(&snapshot, &facts());
+    assert_eq!(reasons(&plan), [("underlay".into(), Reason::Unsupported, "spec.vtepcidr".into())]);
+    let message = &plan.rejected[0].message;
+    assert!(message.contains("frr#5885") && message.contains("use an IPv4 pool"), "{message}");
 }

@@ -89,3 +89,33 @@ fn next_hops(route: &Value) -> Vec<String> {
     let several = route["nexthops"].as_array().into_iter().flatten();
     several.chain([route]).filter_map(via).collect()
 }
+
+/// Devices by which a node's router reaches an address of the underlay.
+pub fn router_devices(node: &Node, prefix: &str) -> BTreeSet<String> {
+    let family = if prefix.contains(':') { "-6" } else { "-4" };
+    let routes = json(node, &[&in_router()[..], &["ip", family, "-j", "route", "show", "exact", prefix]].concat());
+    let devices = |route: &Value| {
+        let several = route["nexthops"].as_array().into_iter().flatten();
+        several.chain([route]).filter_map(|hop| hop["dev"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    routes.iter().flat_map(devices).collect()
+}
+
+/// Packets that a NIC of a node's router has sent and received.
+pub fn router_packets(node: &Node, nic: &str) -> [u64; 2] {
+    let link = json(node, &[&in_router()[..], &["ip", "-s", "-j", "link", "show", "dev", nic]].concat()).remove(0);
+    ["tx", "rx"].map(|direction| link["stats64"][direction]["packets"].as_u64().unwrap())
+}
+
+/// Device and next hops of a route that a VRF of a node's router has in the kernel.
+pub fn vrf_route(node: &Node, vrf: &str, prefix: &str) -> Option<(String, Vec<String>)> {
+    let netns = format!("{VRF_NETNS}/{vrf}");
+    let show = ["ip", "-j", "route", "show"];
+    let routes = if exists(node, &netns) {
+        json(node, &[&["nsenter", &format!("--net={netns}")], &show[..], &["exact", prefix]].concat())
+    } else {
+        json(node, &[&in_router()[..], &show, &["vrf", vrf, "exact", prefix]].concat())
+    };
+    let route = routes.first()?;
+    Some((route["dev"].as_str()?.to_owned(), next_hops(route)))
+}
