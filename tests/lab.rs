@@ -19,8 +19,10 @@ mod lab {
     mod edits;
     mod fabric_sessions;
     mod filters;
+    mod guard;
     mod inspection;
     mod isolation;
+    mod matrix;
     mod rejection;
     mod restart;
     mod route_targets;
