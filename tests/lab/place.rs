@@ -107,15 +107,33 @@ pub fn router_packets(node: &Node, nic: &str) -> [u64; 2] {
     ["tx", "rx"].map(|direction| link["stats64"][direction]["packets"].as_u64().unwrap())
 }
 
+/// The words before a command that runs where the bridge of a VRF of a node's router is.
+fn in_vrf(node: &Node, vrf: &str) -> Vec<String> {
+    let netns = format!("{VRF_NETNS}/{vrf}");
+    if exists(node, &netns) {
+        return vec!["nsenter".to_owned(), format!("--net={netns}")];
+    }
+    in_router().map(str::to_owned).to_vec()
+}
+
 /// Device and next hops of a route that a VRF of a node's router has in the kernel.
 pub fn vrf_route(node: &Node, vrf: &str, prefix: &str) -> Option<(String, Vec<String>)> {
-    let netns = format!("{VRF_NETNS}/{vrf}");
-    let show = ["ip", "-j", "route", "show"];
-    let routes = if exists(node, &netns) {
-        json(node, &[&["nsenter", &format!("--net={netns}")], &show[..], &["exact", prefix]].concat())
-    } else {
-        json(node, &[&in_router()[..], &show, &["vrf", vrf, "exact", prefix]].concat())
-    };
+    let place = in_vrf(node, vrf);
+    let mut words: Vec<&str> = place.iter().map(String::as_str).collect();
+    words.extend(["ip", "-j", "route", "show"]);
+    if !exists(node, &format!("{VRF_NETNS}/{vrf}")) {
+        words.extend(["vrf", vrf]);
+    }
+    words.extend(["exact", prefix]);
+    let routes = json(node, &words);
     let route = routes.first()?;
     Some((route["dev"].as_str()?.to_owned(), next_hops(route)))
+}
+
+/// The MAC address to which a VRF of a node's router sends what is for a VTEP.
+pub fn vtep_mac(node: &Node, vrf: &str, bridge: &str, vtep: &str) -> Option<String> {
+    let place = in_vrf(node, vrf);
+    let place: Vec<&str> = place.iter().map(String::as_str).collect();
+    let neighbors = json(node, &[&place[..], &["ip", "-4", "-j", "neigh", "show", vtep, "dev", bridge]].concat());
+    Some(neighbors.first()?["lladdr"].as_str()?.to_owned())
 }

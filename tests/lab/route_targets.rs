@@ -4,12 +4,14 @@ use perouter_lab::node::Node;
 
 use super::fabric::{CURL_TIMED_OUT, fetch, ping, type5_of};
 use super::fixture::{Fixture, RED, SETTLE, Setup, until, until_true};
-use super::place::{host_next_hops, vrf_route};
+use super::place::{host_next_hops, vrf_route, vtep_mac};
 
 /// What leafB's VRF red, the shared services, gives its routes.
 const SERVICES: &str = "64999:1";
 const OF_SERVICES: &str = "192.169.20.0/24";
 const LEAF_B: &str = "100.64.0.2";
+const RED_OF_LEAF_B: &str = "02:40:00:02:00:64";
+const BLUE_OF_LEAF_B: &str = "02:40:00:02:00:c8";
 
 /// Leaf B's VRF red as the shared services: what it tells has a target of its own, and it takes what red tells.
 fn make_services(leaf: &Node) {
@@ -77,6 +79,11 @@ fn announced_in_both(fixture: &mut Fixture, blue: &str) {
 /// that it arrives in leafB's VRF red, and 10.3 does not take the route. Both send all that is for leafB to the router
 /// MAC of its blue, and so nothing is answered any more.
 fn another_vnis_target(fixture: &mut Fixture, node: &Node) {
+    let mac = |fixture: &Fixture| {
+        let known = || vtep_mac(fixture.hosts[0].node(), "red", "br-pe-100", LEAF_B);
+        until("the router MAC of leafB", SETTLE, known)
+    };
+    assert_eq!(mac(fixture), RED_OF_LEAF_B);
     let targets = |list: &str| format!("import: [\"{SERVICES}\"{list}]");
     fixture.edit("red.yaml", &targets(""), &targets(", \"64521:200\""));
     until_true("leafB's VRF blue at the host", || host_next_hops(node, "192.169.21.0/24").iter().eq(["192.169.10.1"]));
@@ -88,6 +95,7 @@ fn another_vnis_target(fixture: &mut Fixture, node: &Node) {
     println!(
         "FRR {version}: of VNI 200 in the VRF of VNI 100: {route:?}, answers: {other}, of the VRF's own VNI: {own}"
     );
+    assert_eq!(mac(fixture), BLUE_OF_LEAF_B);
     let wrong_vni = Some(("br-pe-100".to_owned(), vec![LEAF_B.to_owned()]));
     assert!(route.is_none() || route == wrong_vni, "{route:?}");
     assert_eq!(other, 0, "FRR carries what another VNI's target brings: README says it does not");
