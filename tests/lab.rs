@@ -25,5 +25,6 @@ mod lab {
     mod second_pass;
     mod service;
     mod session_options;
+    mod speakers;
     mod two_processes;
 }

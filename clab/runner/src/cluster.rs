@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::frr::{self, Instance};
@@ -19,7 +19,7 @@ use crate::web::{Page, Server, WebError};
 pub const HOST: Instance = Instance::Named("host");
 
 const DAEMONS: &str = "zebra=yes\nbgpd=yes\nbfdd=yes\nstaticd=yes\nvtysh_enable=yes\n\
-                       zebra_options=\"-A 127.0.0.1 -s 90000000\"\nbgpd_options=\"-A 127.0.0.1\"\n\
+                       zebra_options=\"-A 127.0.0.1 -s 90000000\"\n\
                        bfdd_options=\"-A 127.0.0.1\"\nstaticd_options=\"-A 127.0.0.1\"\n";
 
 /// The host side could not be set up or changed.
@@ -55,12 +55,18 @@ pub enum ClusterError {
 pub struct HostSide {
     node: Node,
     announcer: Announcer,
+    listen: Option<IpAddr>,
 }
 
 impl HostSide {
     /// The host side of a node; nothing happens yet.
     pub fn new(node: &Node, announcer: &Announcer) -> Self {
-        Self { node: node.clone(), announcer: announcer.clone() }
+        Self { node: node.clone(), announcer: announcer.clone(), listen: None }
+    }
+
+    /// Listens for BGP on this address alone, and leaves the port on others to other speakers.
+    pub fn listening_on(self, address: IpAddr) -> Self {
+        Self { listen: Some(address), ..self }
     }
 
     /// The node.
@@ -76,8 +82,10 @@ impl HostSide {
         let folder = self.node.file("/etc/frr/host");
         fs::create_dir_all(&folder).map_err(at(&folder))?;
         let conf = frr_conf(&self.announcer, self.node.name().as_str());
+        let listen = self.listen.map(|address| format!(" -l {address}")).unwrap_or_default();
+        let daemons = format!("{DAEMONS}bgpd_options=\"-A 127.0.0.1{listen}\"\n");
         for (name, text) in
-            [("daemons", DAEMONS), ("frr.conf", &conf), ("vtysh.conf", "service integrated-vtysh-config\n")]
+            [("daemons", &*daemons), ("frr.conf", &conf), ("vtysh.conf", "service integrated-vtysh-config\n")]
         {
             let path = folder.join(name);
             fs::write(&path, text).map_err(at(&path))?;

@@ -1,0 +1,99 @@
+//! Hosts that speak with BIRD or `GoBGP`: their sessions on red, while blue is `MetalLB`'s with FRR.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use perouter_lab::speaker::{Peering, Program, Speaker, Speech};
+
+use super::edits::Bystander;
+use super::fabric::{CURL_TIMED_OUT, fetch, type5_of};
+use super::fixture::{Fixture, RED, SETTLE, Setup, paced, until, until_true};
+
+const HOST: &str = "192.169.10.2";
+const ROUTER: &str = "192.169.10.1";
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn red_service() -> String {
+    format!("{RED}/32")
+}
+
+/// The example with these lines in red's `hostSession`, and nobody who speaks for red yet.
+fn silent_red(host_session: &str) -> Setup {
+    let mut setup = Setup::example();
+    setup.announcer.sessions.remove(&address(ROUTER)).unwrap();
+    if host_session.is_empty() { setup } else { setup.with("red.yaml", &format!("  hostSession:\n{host_session}")) }
+}
+
+/// Router, fabric, and blue's host with its service; red's service is there and nobody announces it.
+fn deploy(name: &str, setup: &Setup) -> Option<Fixture> {
+    let mut fixture = Fixture::deploy(name, &[0], setup)?;
+    // Two speakers on one node share the port by address.
+    fixture.hosts[0] = fixture.hosts[0].clone().listening_on(address("192.169.11.2"));
+    fixture.router().start();
+    fixture.start_hosts();
+    fixture.await_type5(&format!("{}/32", super::fixture::BLUE), 200);
+    Some(fixture)
+}
+
+fn peering() -> Peering {
+    Peering::new(address(HOST), address(ROUTER), 64514)
+}
+
+/// A speaker of red, not started.
+fn speaker(fixture: &Fixture, program: Program, peering: Peering) -> Speaker {
+    let speech = Speech {
+        asn: 64515,
+        router_id: "10.0.0.77".parse().unwrap(),
+        peerings: vec![peering],
+        announced: [red_service().parse().unwrap()].into(),
+    };
+    Speaker::new(fixture.hosts[0].node(), "red", program, speech)
+}
+
+/// Time until a condition holds.
+fn time_until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    until_true(what, || holds());
+    start.elapsed()
+}
+
+fn is_gone(fixture: &Fixture) -> bool {
+    type5_of(fixture.node("leafA"), &red_service()).is_empty()
+}
+
+#[test]
+fn bird_with_graceful_restart_and_bfd() {
+    let session = "    gracefulRestart: {}\n    bfd:\n      receiveInterval: 300\n      transmitInterval: 300\n";
+    let Some(mut fixture) = deploy("bird", &silent_red(session)) else { return };
+    let blue = Bystander::watch(&mut fixture);
+    let graceful = Peering { graceful_restart: true, bfd: Some((300, 3)), ..peering() };
+    let mut bird = speaker(&fixture, Program::Bird, graceful);
+    bird.start().unwrap();
+    fixture.await_type5(&red_service(), 100);
+    let page = until("the page of red", SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
+    assert!(page.starts_with("service red at "), "{page}");
+    assert_eq!(fetch(fixture.node("hostA_blue"), RED, 2), Err(CURL_TIMED_OUT), "blue reaches red");
+
+    // Restart.
+    let red = fixture.stream("red");
+    let before = fixture.router().await_session("red", HOST).established;
+    bird.kill().unwrap();
+    bird.start().unwrap();
+    until_true("the session after the restart", || {
+        fixture.router().await_session("red", HOST).established == before + 1
+    });
+    red.end().assert_lossless("red, whose speaker restarts");
+
+    // Silence.
+    bird.freeze().unwrap();
+    let gap = time_until("red withdrawn", || is_gone(&fixture));
+    println!("gap: BFD at 3 x 300 ms {gap:.0?}");
+    assert!(gap < paced(Duration::from_secs(3)), "the hold time is 90 s, and BFD took {gap:?}");
+    bird.thaw().unwrap();
+    fixture.await_type5(&red_service(), 100);
+    bird.stop().unwrap();
+    blue.assert_undisturbed(&mut fixture);
+}
