@@ -134,7 +134,7 @@ pub struct HostSession {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 65535))]
     pub keepalive_time_seconds: Option<u16>,
-    /// Time between connection attempts in seconds, 1 to 65535.
+    /// Time between connection attempts in seconds, 1 to 65535; 1 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub connect_time_seconds: Option<u16>,

@@ -369,6 +369,10 @@ fn veth_addresses(
     veth
 }
 
+/// Seconds between attempts to connect to a host. FRR's own 120 are for a peer that is far away: a host that only listens,
+/// and was not yet ready for the first attempt, would be without its routes for two minutes.
+const HOST_CONNECT_TIME: u16 = 1;
+
 fn host_session(check: &mut Check<'_>, spec: &L3VNISpec) -> Option<Neighbor> {
     let hostasn = check.take("spec.hostasn", Asn::try_from(spec.hostasn.unwrap_or(spec.asn)));
     let external = spec.hostasn.is_some_and(|asn| asn != spec.asn);
@@ -383,7 +387,7 @@ fn host_session(check: &mut Check<'_>, spec: &L3VNISpec) -> Option<Neighbor> {
         remote_as: RemoteAs::Asn(hostasn?),
         external,
         port: None,
-        connect: host.connect_time_seconds,
+        connect: Some(host.connect_time_seconds.unwrap_or(HOST_CONNECT_TIME)),
         multihop: host.multihop.as_ref().map(|m| m.ttl),
         bfd: host.bfd.as_ref().map(bfd),
         passive: host.passive,

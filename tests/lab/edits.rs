@@ -19,7 +19,12 @@ const BYSTANDERS: [Option<&str>; 2] = [None, Some("blue")];
 
 impl Bystander {
     pub fn watch(fixture: &mut Fixture) -> Self {
-        fixture.router().await_ready(&[100, 200]);
+        Self::watch_among(fixture, &[100, 200])
+    }
+
+    /// [`Bystander::watch`] where these VNIs are up.
+    pub fn watch_among(fixture: &mut Fixture, vnis: &[u32]) -> Self {
+        fixture.router().await_ready(vnis);
         Self { stream: fixture.stream("blue"), established: fixture.router().established(&BYSTANDERS) }
     }
 

@@ -81,6 +81,8 @@ fn bird_with_graceful_restart_and_bfd() {
     let red = fixture.stream("red");
     let before = fixture.router().await_session("red", HOST).established;
     bird.kill().unwrap();
+    until_true("the end of the session", || !fixture.router().is_up("red", HOST));
+    assert!(!is_gone(&fixture), "the routes went with a session that restarts gracefully");
     bird.start().unwrap();
     until_true("the session after the restart", || {
         fixture.router().await_session("red", HOST).established == before + 1
@@ -90,10 +92,57 @@ fn bird_with_graceful_restart_and_bfd() {
     // Silence.
     bird.freeze().unwrap();
     let gap = time_until("red withdrawn", || is_gone(&fixture));
-    println!("gap: BFD at 3 x 300 ms {gap:.0?}");
+    println!("gap: BFD at 3 x 300 ms {} ms", gap.as_millis());
     assert!(gap < paced(Duration::from_secs(3)), "the hold time is 90 s, and BFD took {gap:?}");
     bird.thaw().unwrap();
     fixture.await_type5(&red_service(), 100);
     bird.stop().unwrap();
+
+    // Without graceful restart.
+    let mut bird = speaker(&fixture, Program::Bird, peering());
+    bird.start().unwrap();
+    fixture.await_type5(&red_service(), 100);
+    bird.kill().unwrap();
+    let gap = time_until("red withdrawn", || is_gone(&fixture));
+    println!("gap: killed without graceful restart {} ms", gap.as_millis());
+    assert!(gap < paced(Duration::from_secs(2)), "{gap:?}");
+    blue.assert_undisturbed(&mut fixture);
+}
+
+/// Time from the VNI's being ready to its session's being up.
+fn time_to_session(fixture: &mut Fixture) -> Duration {
+    let router = fixture.router();
+    let ready = until("VNI 100 ready", SETTLE, || {
+        router.vnis().values().any(|vni| vni.vrf == "red" && vni.is_ready()).then(Instant::now)
+    });
+    router.await_session("red", HOST);
+    ready.elapsed()
+}
+
+#[test]
+fn gobgp_that_only_listens_is_dialed_at_once() {
+    let mut setup = silent_red("");
+    let red = setup.objects.remove("red.yaml").unwrap();
+    let Some(mut fixture) = deploy("listener", &setup) else { return };
+    let blue = Bystander::watch_among(&mut fixture, &[200]);
+    // It listens before its address is there.
+    let node = fixture.hosts[0].node().clone();
+    node.check(&["sysctl", "-qw", "net.ipv4.ip_nonlocal_bind=1"]).unwrap();
+    let mut gobgp = speaker(&fixture, Program::Gobgp, Peering { passive: true, ..peering() });
+    gobgp.start().unwrap();
+    fixture.write("red.yaml", &red);
+    let gap = time_to_session(&mut fixture);
+    println!("gap: host listens, VNI ready to session {} ms", gap.as_millis());
+    assert!(gap < paced(Duration::from_secs(1)), "{gap:?}");
+    fixture.await_type5(&red_service(), 100);
+
+    // The daemon goes, and after a while listens again.
+    gobgp.stop().unwrap();
+    until_true("red withdrawn", || is_gone(&fixture));
+    gobgp.start().unwrap();
+    let gap = time_until("the session", || fixture.router().is_up("red", HOST));
+    println!("gap: listening again to session {} ms", gap.as_millis());
+    assert!(gap < paced(Duration::from_secs(2)), "{gap:?}");
+    fixture.await_type5(&red_service(), 100);
     blue.assert_undisturbed(&mut fixture);
 }
