@@ -6,7 +6,7 @@ set -euo pipefail
 declare -A package=(
   [/usr/lib/frr/zebra]=frr [vtysh]=frr [ip]=iproute2 [ping]=iputils-ping [curl]=curl [tcpdump]=tcpdump
   [cc]=gcc [nsenter]=util-linux [ps]=procps [linux.uml]=user-mode-linux [modprobe]=kmod [debootstrap]=debootstrap [openssl]=openssl
-  [bird]=bird2 [gobgpd]=gobgpd
+  [bird]=bird2 [gobgpd]=gobgpd [nft]=nftables
 )
 [ "${1:-}" != kubernetes ] || package[/usr/lib/frr/frr-reload.py]=frr-pythontools
 missing=()

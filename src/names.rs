@@ -1,5 +1,6 @@
 //! The names of the links that we own: the one place that both makes and recognises them, so that a foreign link
-//! cannot be named for deletion. In: VNIs and observed names with their link group. Out: [`OwnedName`].
+//! cannot be named for deletion, and likewise of our nftables tables. In: VNIs and observed names with their link group.
+//! Out: [`OwnedName`] and [`PortTable`].
 
 use std::fmt;
 
@@ -78,6 +79,31 @@ impl fmt::Display for OwnedName {
     }
 }
 
+/// The nftables table that opens a second BGP port of the router towards the host of one VNI. All that it does is in its
+/// name, `perouter-<VNI>-<port>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortTable {
+    /// The VNI.
+    pub vni: Vni,
+    /// The second port.
+    pub port: u16,
+}
+
+impl PortTable {
+    /// Recognises one of our tables by its name. `None`: not ours.
+    pub fn recognise(name: &str) -> Option<Self> {
+        let (vni, port) = name.strip_prefix("perouter-")?.split_once('-')?;
+        let table = Self { vni: Vni::try_from(vni.parse::<u32>().ok()?).ok()?, port: port.parse().ok()? };
+        (table.to_string() == name).then_some(table)
+    }
+}
+
+impl fmt::Display for PortTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "perouter-{}-{}", self.vni, self.port)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +114,15 @@ mod tests {
         fn what_we_name_we_recognise(raw in 1u32..=0x00ff_ffff, role in 0usize..4) {
             let name = OwnedName::Vni(ROLES[role].0, Vni::try_from(raw).unwrap());
             prop_assert_eq!(OwnedName::recognise(name.if_name().as_str(), LINK_GROUP, false), Some(name));
+        }
+    }
+
+    #[test]
+    fn tables_are_recognised_by_their_whole_name() {
+        let mine = PortTable { vni: Vni::try_from(100).unwrap(), port: 180 };
+        assert_eq!(PortTable::recognise("perouter-100-180"), Some(mine));
+        for name in ["perouter-100", "perouter-0-180", "perouter-100-0180", "perouter-100-65536", "filter"] {
+            assert_eq!(PortTable::recognise(name), None, "{name}");
         }
     }
 

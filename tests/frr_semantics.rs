@@ -109,6 +109,7 @@ fn permit(prefix: &str, le: Option<u8>) -> PrefixListEntry {
 /// Our router with the host in AS `host` and `inbound` taken from it.
 fn node(host: u32, inbound: Vec<PrefixListEntry>) -> RouterConfig {
     let session = HostSession {
+        as_override: false,
         address: "192.169.10.2".parse().unwrap(),
         neighbor: neighbor(host),
         inbound,
@@ -117,6 +118,7 @@ fn node(host: u32, inbound: Vec<PrefixListEntry>) -> RouterConfig {
         local_pref: None,
     };
     let red = IpVrf {
+        routes: [].into(),
         vni: 100.try_into().unwrap(),
         asn: asn(64514),
         router_id: "10.0.0.1".parse().unwrap(),

@@ -34,6 +34,8 @@ use super::rules;
 )]
 #[x_kube(validation = needs_localcidr("hostSession"), validation = needs_localcidr("fromHost"))]
 #[x_kube(validation = needs_localcidr("toHost"), validation = multihop_is_ebgp())]
+#[x_kube(validation = source_has_localcidr("ipv4"), validation = source_has_localcidr("ipv6"))]
+#[x_kube(validation = as_override_is_ebgp())]
 #[serde(deny_unknown_fields)]
 pub struct L3VNISpec {
     /// AS number of the router in this VRF, 1 to 4294967295.
@@ -115,7 +117,7 @@ pub struct RouteTargets {
 /// Properties of the BGP session with the host.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = rules::timers_together(), validation = rules::timers_order(), validation = rules::timers_zero())]
-#[x_kube(validation = minimum_ttl_is_multihop())]
+#[x_kube(validation = minimum_ttl_is_multihop(), validation = listen_port_is_unsigned())]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HostSession {
     /// TCP MD5 password (RFC 2385).
@@ -141,12 +143,41 @@ pub struct HostSession {
     /// Wait for the host to connect.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub passive: bool,
-    /// The host speaks from another address than that of its veth end's subnet. eBGP only.
+    /// TCP port on which the host listens, 1 to 65535; 179 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<u16>,
+    /// A second TCP port on which the router answers this host, 1 to 65535: for a host that does not dial 179. The kernel
+    /// must have nftables. Not with `passwordSecret`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub listen_port: Option<u16>,
+    /// Addresses from which the host speaks, in place of that of its veth end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_address: Option<SourceAddress>,
+    /// Hops that an eBGP host may be away. Where `sourceAddress` is not in `localcidr`, 2 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multihop: Option<EbgpMultiHop>,
     /// Graceful restart on the host session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub graceful_restart: Option<GracefulRestart>,
+}
+
+/// Addresses of the host for its BGP sessions: a pool, of which node index n has address n+1, or one address without a
+/// length, for an L3VNI of one node. The host puts the address on an interface of its own, such as `lo`; where it is not
+/// in `localcidr`, the router has a route to it by way of the host's veth address.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = one_family_at_least())]
+#[serde(deny_unknown_fields)]
+pub struct SourceAddress {
+    /// IPv4 pool or address, of the session over `localcidr.ipv4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::pool_or_address_v4")]
+    pub ipv4: Option<String>,
+    /// IPv6 pool or address, of the session over `localcidr.ipv6`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::pool_or_address_v6")]
+    pub ipv6: Option<String>,
 }
 
 /// A prefix with the lengths it stands for, as in a prefix list. Without `ge` and `le` exactly the prefix.
@@ -177,7 +208,7 @@ pub struct FromHost {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub allowed_prefixes: Option<Vec<PrefixRule>>,
-    /// Prefixes for each address family before the session is closed.
+    /// Prefixes for each address family; with one more the session is closed, and tried again after a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub max_prefixes: Option<u32>,
@@ -222,6 +253,10 @@ pub struct ToHost {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub allowed_prefixes: Option<Vec<PrefixRule>>,
+    /// Put `asn` in place of the host's own AS number in AS paths (as-override), so that the host takes the routes of the
+    /// other nodes' hosts, which have the same AS number. eBGP only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub as_override: bool,
 }
 
 /// An object name that serves as VRF name is bound by the rules of [`rules::vrf`].
@@ -249,6 +284,34 @@ fn multihop_is_ebgp() -> Rule {
     )
     .message("is for eBGP: set hostasn to another AS number than asn or remove it")
     .field_path(".hostSession.multihop")
+}
+
+fn as_override_is_ebgp() -> Rule {
+    Rule::new(
+        "!has(self.toHost) || !has(self.toHost.asOverride) || !self.toHost.asOverride || \
+         (has(self.hostasn) && self.hostasn != self.asn)",
+    )
+    .message("is for eBGP: set hostasn to another AS number than asn or remove it")
+    .field_path(".toHost.asOverride")
+}
+
+fn source_has_localcidr(family: &str) -> Rule {
+    Rule::new(format!(
+        "!has(self.hostSession) || !has(self.hostSession.sourceAddress) || \
+         !has(self.hostSession.sourceAddress.{family}) || (has(self.localcidr) && has(self.localcidr.{family}))"
+    ))
+    .message("needs the subnet of its family in localcidr, over which the session runs: set it or remove this field")
+    .field_path(format!(".hostSession.sourceAddress.{family}"))
+}
+
+// RFC 2385 section 2.0: the digest covers the ports.
+fn listen_port_is_unsigned() -> Rule {
+    Rule::new("!has(self.listenPort) || self.listenPort == 179 || !has(self.passwordSecret)")
+        .message(
+            "does not go with passwordSecret, since TCP MD5 signs the port that the host dials: have the host dial 179 and \
+             remove this field, or remove the password",
+        )
+        .field_path(".listenPort")
 }
 
 // FRR's bfdd reads the minimum TTL of multihop sessions only; single hop is always 255 (RFC 5881 section 5).

@@ -11,7 +11,8 @@ pub mod underlay;
 
 pub use bgp::{BfdSettings, EbgpMultiHop, GracefulRestart, SecretKeyRef};
 pub use l3vni::{
-    Aggregate, FromHost, HostSession, L3VNI, L3VNISpec, LocalCidr, PrefixRule, RouteTargets, ToFabric, ToHost,
+    Aggregate, FromHost, HostSession, L3VNI, L3VNISpec, LocalCidr, PrefixRule, RouteTargets, SourceAddress, ToFabric,
+    ToHost,
 };
 pub use node_index::{NodeIndex, NodeIndexSpec};
 pub use node_status::{RouterNodeStatus, RouterNodeStatusSpec, RouterState};

@@ -112,6 +112,44 @@ pub(super) fn subnet_v6(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// A pool of IPv4 addresses, or one.
+pub(super) fn pool_or_address_v4(_: &mut SchemaGenerator) -> Schema {
+    word(
+        18,
+        &[
+            (
+                "isIP(self) ? ip(self).family() == 4 : isCIDR(self) && cidr(self).ip().family() == 4",
+                "is neither an IPv4 pool nor an IPv4 address: write 10.9.0.0/24 or 10.9.0.7",
+            ),
+            NO_HOST_BITS,
+            UNICAST,
+            (
+                "!isIP(self) || ip(self).isGlobalUnicast()",
+                "is not a unicast address: loopback, multicast, unspecified and link-local addresses do not serve here",
+            ),
+        ],
+    )
+}
+
+/// A pool of IPv6 addresses, or one.
+pub(super) fn pool_or_address_v6(_: &mut SchemaGenerator) -> Schema {
+    word(
+        CIDR_TEXT,
+        &[
+            (
+                "isIP(self) ? ip(self).family() == 6 : isCIDR(self) && cidr(self).ip().family() == 6",
+                "is neither an IPv6 pool nor an IPv6 address: write 2001:db8:9::/64 or 2001:db8:9::7",
+            ),
+            NO_HOST_BITS,
+            UNICAST,
+            (
+                "!isIP(self) || ip(self).isGlobalUnicast()",
+                "is not a unicast address: loopback, multicast, unspecified and link-local addresses do not serve here",
+            ),
+        ],
+    )
+}
+
 /// The address of a BGP neighbor.
 pub(super) fn address(_: &mut SchemaGenerator) -> Schema {
     word(

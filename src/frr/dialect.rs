@@ -47,6 +47,8 @@ pub struct Dialect {
     pub netns_zebra_only: bool,
     /// Takes and prints zebra's configuration: the L3VNI of a VRF.
     pub zebra_config: Daemon,
+    /// With whose configuration the static routes of a VRF are printed and taken.
+    pub static_routes: Daemon,
     /// Takes one line at a time, each committed by itself: what is sent before it has answered a line is lost.
     pub line_by_line: Option<Daemon>,
     /// In `netns` mode, the namespace of an IP-VRF that goes stays, empty, as long as zebra runs: with a namespace that goes
@@ -62,6 +64,7 @@ const FRR_8: Dialect = Dialect {
     netns_argument: "-n",
     netns_zebra_only: true,
     zebra_config: Daemon::Zebra,
+    static_routes: Daemon::Staticd,
     line_by_line: None,
     netns_stays: false,
     without_file: &[],
@@ -71,6 +74,7 @@ const FRR_10: Dialect = Dialect {
     netns_argument: "-w",
     netns_zebra_only: false,
     zebra_config: Daemon::Mgmtd,
+    static_routes: Daemon::Zebra,
     line_by_line: Some(Daemon::Mgmtd),
     netns_stays: true,
     without_file: &[Daemon::Mgmtd, Daemon::Staticd],

@@ -179,6 +179,8 @@ pub fn teardown(have: &Config, scope: &Scope) -> Teardown {
         Scope::Vrf(_) => below(tree),
     });
     before.extend(batch(Stage::NoVni, Daemon::Zebra, scope, zebra.unwrap_or_default()));
+    let routes = have.tree(scope, Daemon::Staticd).map(below).unwrap_or_default();
+    before.extend(batch(Stage::NoVni, Daemon::Staticd, scope, routes));
     let (policies, instances): (Vec<_>, Vec<_>) = have
         .tree(scope, Daemon::Bgpd)
         .map(|tree| removals(tree, &nothing, &[]))
@@ -203,8 +205,15 @@ fn edit(have: &Config, want: &Config, scope: &Scope) -> Vec<Batch> {
     let mut send = |stage, daemon, changes| batches.extend(batch(stage, daemon, scope, changes));
     let (had_profiles, profiles) = of(Daemon::Bfdd);
     send(Stage::Profiles, Daemon::Bfdd, additions(had_profiles, profiles, &[]));
-    let (had_vrf, vrf) = of(Daemon::Zebra);
-    send(Stage::Vrf, Daemon::Zebra, [additions(had_vrf, vrf, &[]), removals(had_vrf, vrf, &[])].concat());
+    for daemon in [Daemon::Zebra, Daemon::Staticd] {
+        let (had_vrf, vrf) = of(daemon);
+        // The stanza itself stays with its VRF.
+        let mut stands = vrf.clone();
+        for header in had_vrf.0.keys() {
+            stands.0.entry(header.clone()).or_default();
+        }
+        send(Stage::Vrf, daemon, [additions(had_vrf, vrf, &[]), removals(had_vrf, &stands, &[])].concat());
+    }
     let (had_bgp, bgp) = of(Daemon::Bgpd);
     let (had_policies, had_instance) = split(had_bgp);
     let (policies, instance) = split(bgp);

@@ -125,6 +125,8 @@ pub struct IpVrf {
     pub export: BTreeSet<RouteTarget>,
     /// Sessions with the host, one for each address family of `localcidr`.
     pub sessions: BTreeMap<Family, HostSession>,
+    /// Static routes to addresses from which the host speaks, by way of its veth address.
+    pub routes: BTreeMap<IpNet, IpAddr>,
     /// Graceful restart on the host sessions.
     pub graceful_restart: Option<GracefulRestart>,
     /// Prefixes of our own announced as Type-5: the host's session address, so that replies find this node.
@@ -150,6 +152,8 @@ pub struct HostSession {
     pub max_prefixes: Option<u32>,
     /// Local preference for the host's routes.
     pub local_pref: Option<u32>,
+    /// Our AS number in place of the host's in AS paths to the host.
+    pub as_override: bool,
 }
 
 /// A line of a prefix list.

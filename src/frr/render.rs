@@ -25,10 +25,11 @@ pub struct RenderError {
     pub source: tera::Error,
 }
 
-const TEMPLATES: [(&str, &str); 3] = [
+const TEMPLATES: [(&str, &str); 4] = [
     ("bgpd", include_str!("templates/bgpd.tera")),
     ("bfdd", include_str!("templates/bfdd.tera")),
     ("zebra", include_str!("templates/zebra.tera")),
+    ("staticd", include_str!("templates/staticd.tera")),
 ];
 
 fn templates() -> Result<&'static Tera, &'static tera::Error> {
@@ -57,7 +58,7 @@ pub fn text(config: &RouterConfig) -> Result<BTreeMap<(Scope, Daemon), String>, 
         views.insert(Scope::Vrf(name.clone()), view::vrf(name, vrf));
     }
     for (scope, view) in views {
-        for daemon in [Daemon::Bgpd, Daemon::Bfdd, Daemon::Zebra] {
+        for daemon in [Daemon::Bgpd, Daemon::Bfdd, Daemon::Zebra, Daemon::Staticd] {
             let failed = |source| RenderError { scope: scope.clone(), daemon, source };
             let context = Context::from_serialize(&view).map_err(failed)?;
             let tera = templates().map_err(|e| failed(tera::Error::message(e.to_string())))?;

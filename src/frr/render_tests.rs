@@ -32,6 +32,7 @@ fn entry(permit: bool, prefix: &str, le: Option<u8>) -> PrefixListEntry {
 fn host(address: &str, remote: u32) -> HostSession {
     let everything = if address.contains(':') { ("::/0", 128) } else { ("0.0.0.0/0", 32) };
     HostSession {
+        as_override: false,
         address: address.parse().unwrap(),
         neighbor: neighbor(RemoteAs::Asn(asn(remote)), remote != 64514),
         inbound: vec![entry(false, everything.0, None), entry(true, everything.0, Some(everything.1))],
@@ -43,6 +44,7 @@ fn host(address: &str, remote: u32) -> HostSession {
 
 fn vrf(vni: u32, sessions: Vec<(Family, HostSession)>) -> IpVrf {
     IpVrf {
+        routes: BTreeMap::new(),
         vni: Vni::try_from(vni).unwrap(),
         asn: asn(64514),
         router_id: "10.0.0.1".parse().unwrap(),

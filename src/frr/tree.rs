@@ -145,6 +145,21 @@ impl Config {
         }
     }
 
+    /// Takes what is `from`'s for `to`'s: a release may print both in one.
+    pub fn hand_over(&mut self, from: Daemon, to: Daemon) {
+        if from == to {
+            return;
+        }
+        let parts = std::mem::take(&mut self.parts);
+        for ((scope, daemon), tree) in parts {
+            let owner = if daemon == from { to } else { daemon };
+            let part = self.part(scope, owner);
+            for (line, below) in tree.0 {
+                part.0.entry(line).or_default().0.extend(below.0);
+            }
+        }
+    }
+
     fn part(&mut self, scope: Scope, daemon: Daemon) -> &mut Tree {
         self.parts.entry((scope, daemon)).or_default()
     }

@@ -27,9 +27,17 @@ const EBGP_TTL: u8 = 1;
 pub(super) struct View {
     bgp: Bgp,
     vni: Option<u32>,
+    routes: Vec<Route>,
     prefix_lists: Vec<PrefixList>,
     route_maps: Vec<RouteMap>,
     profiles: Vec<Profile>,
+}
+
+#[derive(Serialize)]
+struct Route {
+    command: &'static str,
+    prefix: IpNet,
+    next_hop: IpAddr,
 }
 
 #[derive(Serialize)]
@@ -85,10 +93,14 @@ struct Aggregate {
 }
 
 #[derive(Serialize, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a line of the template")]
 struct Activation {
     name: String,
     next_hop_self: bool,
+    /// The other end is one of our clients (RFC 4456): an iBGP host gets what an iBGP fabric told.
+    client: bool,
     host: bool,
+    as_override: bool,
     max_prefixes: Option<u32>,
     allowas_in: bool,
     accepted: Option<String>,
@@ -171,7 +183,7 @@ pub(super) fn underlay(instance: &UnderlayInstance) -> View {
         neighbors,
         families,
     };
-    View { bgp, vni: None, prefix_lists, route_maps: vec![], profiles }
+    View { bgp, vni: None, routes: vec![], prefix_lists, route_maps: vec![], profiles }
 }
 
 /// All nodes share one AS: an eBGP fabric brings back their VTEPs and Type-5 routes with our AS in the path.
@@ -203,6 +215,7 @@ pub(super) fn vrf(name: &VrfName, vrf: &IpVrf) -> View {
             families: vec![],
         },
         vni: Some(vrf.vni.get()),
+        routes: vrf.routes.iter().map(|(prefix, next_hop)| route(*prefix, *next_hop)).collect(),
         prefix_lists: vec![],
         route_maps: vec![],
         profiles: vec![],
@@ -249,7 +262,9 @@ fn host(view: &mut View, scope: &Scope, vrf: &VrfName, family: Family, session_:
         name: peer.to_string(),
         // The next hop of a fabric route is a VTEP that the host cannot reach. eBGP puts ourselves there anyway.
         next_hop_self: !session_.neighbor.external,
+        client: !session_.neighbor.external,
         host: true,
+        as_override: session_.as_override,
         max_prefixes: session_.max_prefixes,
         allowas_in: false,
         accepted: inbound.is_none().then(|| accepted.name.clone()),
@@ -303,6 +318,11 @@ fn session(peer: &Peer, neighbor: &Neighbor, profile: String) -> Session {
         connect: neighbor.connect,
         extended_nexthop: false,
     }
+}
+
+fn route(prefix: IpNet, next_hop: IpAddr) -> Route {
+    let command = if prefix.addr().is_ipv4() { "ip" } else { "ipv6" };
+    Route { command, prefix, next_hop }
 }
 
 fn restart(restart: &GracefulRestart) -> Restart {

@@ -11,6 +11,7 @@ mod live;
 pub mod model;
 mod netlink;
 pub mod netns;
+mod nftables;
 mod nic;
 mod observe;
 pub mod op;

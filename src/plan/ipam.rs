@@ -59,6 +59,11 @@ pub fn vtep(pool: &IpNet, index: u32) -> Result<IpAddr, PoolTooSmall> {
     pick(pool, index, 0)
 }
 
+/// The address from which the host of node `index` speaks: host address `index + 1` of `pool`.
+pub fn source(pool: &IpNet, index: u32) -> Result<IpAddr, PoolTooSmall> {
+    pick(pool, index, 0)
+}
+
 /// The BGP router id of node `index`: host address `index + 1` of `pool`.
 pub fn router_id(pool: &ipnet::Ipv4Net, index: u32) -> Result<Ipv4Addr, PoolTooSmall> {
     match pick(&IpNet::V4(*pool), index, 0)? {

@@ -1,11 +1,16 @@
 //! The FRR configuration of an accepted router, typed. In: valid objects. Out: parts of
 //! [`crate::frr::model::RouterConfig`]. Pure.
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
 
 use super::validate::{ValidL3vni, ValidUnderlay};
 use crate::frr::model::{HostSession, IpVrf, Peer, PrefixListEntry, UnderlayInstance};
 use crate::types::Family;
+
+/// TTL towards an eBGP host whose address is not that of its veth end.
+const BEYOND_THE_VETH: u8 = 2;
 
 /// The default instance.
 pub fn underlay(underlay: &ValidUnderlay) -> UnderlayInstance {
@@ -20,10 +25,21 @@ pub fn underlay(underlay: &ValidUnderlay) -> UnderlayInstance {
 
 /// One IP-VRF.
 pub fn ip_vrf(l3vni: &ValidL3vni, underlay: &ValidUnderlay) -> IpVrf {
-    let sessions = l3vni.veth.iter().map(|(family, (subnet, addresses))| {
+    let mut routes = BTreeMap::new();
+    let mut sessions = BTreeMap::new();
+    for (family, (subnet, addresses)) in &l3vni.veth {
+        let address = l3vni.source.get(family).copied().unwrap_or(addresses.host.addr());
+        let mut neighbor = l3vni.session.clone();
+        if !subnet.contains(&address) {
+            routes.insert(IpNet::from(address), addresses.host.addr());
+            // FRR wants an eBGP peer on a connected subnet unless it may be further away.
+            if neighbor.external {
+                neighbor.multihop.get_or_insert(BEYOND_THE_VETH);
+            }
+        }
         let session = HostSession {
-            address: addresses.host.addr(),
-            neighbor: l3vni.session.clone(),
+            address,
+            neighbor,
             inbound: l3vni
                 .from_host
                 .as_ref()
@@ -31,16 +47,18 @@ pub fn ip_vrf(l3vni: &ValidL3vni, underlay: &ValidUnderlay) -> IpVrf {
             outbound: l3vni.to_host.as_ref().map(|rules| of_family(rules, *family)),
             max_prefixes: l3vni.max_prefixes,
             local_pref: l3vni.local_pref,
+            as_override: l3vni.as_override,
         };
-        (*family, session)
-    });
+        sessions.insert(*family, session);
+    }
     IpVrf {
         vni: l3vni.vni,
         asn: l3vni.asn,
         router_id: underlay.router_id,
         import: l3vni.import.clone(),
         export: l3vni.export.clone(),
-        sessions: sessions.collect(),
+        sessions,
+        routes,
         graceful_restart: l3vni.graceful_restart.clone(),
         networks: l3vni.veth.values().map(|(_, addresses)| IpNet::from(addresses.host.addr())).collect(),
         aggregates: l3vni.aggregates.clone(),

@@ -51,6 +51,10 @@ pub struct ValidL3vni {
     pub veth: BTreeMap<Family, (IpNet, ipam::VethAddresses)>,
     /// The host's session, without its address.
     pub session: Neighbor,
+    /// A second TCP port on which the router answers the host.
+    pub listen_port: Option<u16>,
+    /// Addresses from which the host speaks where that is not its veth end's.
+    pub source: BTreeMap<Family, IpAddr>,
     /// Graceful restart on the host sessions.
     pub graceful_restart: Option<GracefulRestart>,
     /// Import route targets.
@@ -65,6 +69,8 @@ pub struct ValidL3vni {
     pub local_pref: Option<u32>,
     /// Allowed to the host; `None`: all.
     pub to_host: Option<Vec<PrefixListEntry>>,
+    /// Our AS number in place of the host's in AS paths to the host.
+    pub as_override: bool,
     /// Aggregates.
     pub aggregates: BTreeMap<IpNet, bool>,
     /// Communities.
@@ -308,6 +314,7 @@ pub fn l3vni(object: &Object<L3VNISpec>, snapshot: &Snapshot) -> Result<ValidL3v
         check.take("metadata.name", object.key.name.parse::<VrfName>().map_err(hint))
     };
     let veth = veth_addresses(&mut check, spec, snapshot.node.index);
+    let source = source_addresses(&mut check, spec, &veth, snapshot.node.index);
     let session = host_session(&mut check, spec);
     let (import, export) = route_targets(&mut check, spec);
     let from = spec.from_host.as_ref();
@@ -335,6 +342,8 @@ pub fn l3vni(object: &Object<L3VNISpec>, snapshot: &Snapshot) -> Result<ValidL3v
             asn: asn?,
             veth,
             session: session?,
+            listen_port: host.and_then(|h| h.listen_port).filter(|port| *port != 179),
+            source,
             graceful_restart: host.and_then(|h| h.graceful_restart.as_ref()).map(graceful_restart),
             import,
             export,
@@ -342,6 +351,7 @@ pub fn l3vni(object: &Object<L3VNISpec>, snapshot: &Snapshot) -> Result<ValidL3v
             max_prefixes: from.and_then(|f| f.max_prefixes),
             local_pref: from.and_then(|f| f.local_pref),
             to_host,
+            as_override: spec.to_host.as_ref().is_some_and(|t| t.as_override),
             aggregates,
             communities,
         })
@@ -369,6 +379,46 @@ fn veth_addresses(
     veth
 }
 
+/// The host's own address of each session, where it is not that of its veth end.
+fn source_addresses(
+    check: &mut Check<'_>,
+    spec: &L3VNISpec,
+    veth: &BTreeMap<Family, (IpNet, ipam::VethAddresses)>,
+    index: u32,
+) -> BTreeMap<Family, IpAddr> {
+    let mut found = BTreeMap::new();
+    let Some(source) = spec.host_session.as_ref().and_then(|host| host.source_address.as_ref()) else { return found };
+    for (family, text) in [(Family::Ipv4, &source.ipv4), (Family::Ipv6, &source.ipv6)] {
+        let Some(text) = text else { continue };
+        let field = format!("spec.hostSession.sourceAddress.{family}");
+        let address = match text.parse::<IpAddr>() {
+            Ok(address) => Some(address),
+            Err(_) => check.prefix(&field, text).and_then(|pool| check.pool(&field, ipam::source(&pool, index))),
+        };
+        let Some(address) = address else { continue };
+        if Family::of(&IpNet::from(address)) != family {
+            check.refuse(Reason::Invalid, &field, format_args!("{address} is not an {family} address"));
+            continue;
+        }
+        match veth.get(&family) {
+            None => check.refuse(
+                Reason::Invalid,
+                &field,
+                format_args!("needs localcidr.{family}, over which the session runs: set it or remove this field"),
+            ),
+            Some((_, addresses)) if addresses.pe.addr() == address => {
+                let text = format_args!("{address} is the router's own address of localcidr: use another");
+                check.refuse(Reason::Invalid, &field, text);
+            }
+            Some((_, addresses)) if addresses.host.addr() == address => {}
+            Some(_) => {
+                found.insert(family, address);
+            }
+        }
+    }
+    found
+}
+
 /// Seconds between attempts to connect to a host. FRR's own 120 are for a peer that is far away: a host that only listens,
 /// and was not yet ready for the first attempt, would be without its routes for two minutes.
 const HOST_CONNECT_TIME: u16 = 1;
@@ -381,12 +431,20 @@ fn host_session(check: &mut Check<'_>, spec: &L3VNISpec) -> Option<Neighbor> {
     if host.multihop.is_some() && !external {
         check.refuse(Reason::Invalid, "spec.hostSession.multihop", "is for eBGP: remove it, or set spec.hostasn");
     }
+    if host.listen_port.is_some_and(|port| port != 179) && host.password_secret.is_some() {
+        let text = "does not go with passwordSecret, since TCP MD5 signs the port that the host dials: have the host dial \
+                    179 and remove this field, or remove the password";
+        check.refuse(Reason::Invalid, "spec.hostSession.listenPort", text);
+    }
+    if spec.to_host.as_ref().is_some_and(|to| to.as_override) && !external {
+        check.refuse(Reason::Invalid, "spec.toHost.asOverride", "is for eBGP: remove it, or set spec.hostasn");
+    }
     Some(Neighbor {
         timers: check.timers("spec.hostSession.", host.keepalive_time_seconds, host.hold_time_seconds),
         password: check.secret("spec.hostSession.passwordSecret", host.password_secret.as_ref()),
         remote_as: RemoteAs::Asn(hostasn?),
         external,
-        port: None,
+        port: host.port.filter(|port| *port != 179),
         connect: Some(host.connect_time_seconds.unwrap_or(HOST_CONNECT_TIME)),
         multihop: host.multihop.as_ref().map(|m| m.ttl),
         bfd: host.bfd.as_ref().map(bfd),

@@ -174,6 +174,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let plan = plan_holding(snapshot, &NodeFacts { mode: self.mode, nic_mtu }, accepted);
         let mut wanted_frr = render::render(&plan.frr)?;
         let dialect = Dialect::of(&self.routing.version().await?);
+        wanted_frr.hand_over(Daemon::Staticd, dialect.static_routes);
         if plan.frr.underlay.is_some() {
             wanted_frr.add(Scope::Underlay, Daemon::Zebra, dialect.zebra_settings());
         }

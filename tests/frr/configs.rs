@@ -97,8 +97,10 @@ fn host(family: Family, own: u32) -> BoxedStrategy<HostSession> {
         Family::Ipv6 => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 10, 0, 0, 0, 0, n.into())),
     });
     let lists = (vec(entry(family), 0..4), of(vec(entry(family), 0..3)));
-    (address, neighbor(own), lists, of(1..50u32), of(1..50u32))
-        .prop_map(|(address, neighbor, (inbound, outbound), max_prefixes, local_pref)| HostSession {
+    (address, neighbor(own), lists, (of(1..50u32), of(1..50u32)), any::<bool>())
+        .prop_map(|(address, neighbor, (inbound, outbound), (max_prefixes, local_pref), as_override)| HostSession {
+            // FRR refuses it on iBGP peers.
+            as_override: as_override && neighbor.external,
             address,
             neighbor,
             inbound,
@@ -140,10 +142,23 @@ pub fn ip_vrf(base: u32) -> BoxedStrategy<IpVrf> {
             btree_set(both((32, 128)), 0..3),
             btree_map(both((30, 64)), any::<bool>(), 0..3),
             btree_set(community(), 0..4),
+            (any::<bool>(), any::<bool>()),
         );
         let targets = (btree_set(target(), 0..3), btree_set(target(), 0..3));
         (prop_oneof![9 => Just(base), 1 => Just(base + 1)], 1..4u8, targets, sessions, of(restart()), routes).prop_map(
-            move |(vni, id, (import, export), (s4, s6), graceful_restart, (networks, aggregates, communities))| {
+            move |(
+                vni,
+                id,
+                (import, export),
+                (s4, s6),
+                graceful_restart,
+                (networks, aggregates, communities, (r4, r6)),
+            )| {
+                let via =
+                    |prefix: &str, host: &str| (prefix.parse::<IpNet>().unwrap(), host.parse::<IpAddr>().unwrap());
+                let mut routes = BTreeMap::new();
+                routes.extend(r4.then(|| via("10.9.0.1/32", "192.169.10.2")));
+                routes.extend(r6.then(|| via("2001:db8:9::1/128", "2001:db8:10::2")));
                 let mut sessions = BTreeMap::new();
                 sessions.extend(s4.map(|session| (Family::Ipv4, session)));
                 sessions.extend(s6.map(|session| (Family::Ipv6, session)));
@@ -154,6 +169,7 @@ pub fn ip_vrf(base: u32) -> BoxedStrategy<IpVrf> {
                     import,
                     export,
                     sessions,
+                    routes,
                     graceful_restart,
                     networks,
                     aggregates,

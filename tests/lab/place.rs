@@ -24,6 +24,14 @@ pub fn in_router() -> [&'static str; 2] {
     ["nsenter", concat!("--net=", "/run/netns/perouter")]
 }
 
+/// A command that runs where the IP-VRF has its namespace: its own, or the router's.
+pub fn in_vrf(node: &Node, vrf: &str, words: &[&str]) -> Vec<String> {
+    let own = format!("{VRF_NETNS}/{vrf}");
+    let path = if exists(node, &own) { own } else { ROUTER_NETNS.to_owned() };
+    let enter = ["nsenter".to_owned(), format!("--net={path}")];
+    enter.into_iter().chain(words.iter().map(|word| (*word).to_owned())).collect()
+}
+
 /// Names of the links by namespace: the node's own, the router's, and those of its VRFs. Without the empty namespaces that
 /// stay behind with FRR 10.
 pub fn links(node: &Node) -> BTreeMap<String, BTreeSet<String>> {

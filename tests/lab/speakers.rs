@@ -8,9 +8,12 @@ use perouter_lab::speaker::{Peering, Program, Speaker, Speech};
 use super::edits::Bystander;
 use super::fabric::{CURL_TIMED_OUT, fetch, type5_of};
 use super::fixture::{Fixture, RED, SETTLE, Setup, paced, until, until_true};
+use super::place::in_vrf;
 
 const HOST: &str = "192.169.10.2";
 const ROUTER: &str = "192.169.10.1";
+/// Exit code of curl when nobody listens.
+const CURL_REFUSED: i32 = 7;
 
 fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -144,5 +147,52 @@ fn gobgp_that_only_listens_is_dialed_at_once() {
     println!("gap: listening again to session {} ms", gap.as_millis());
     assert!(gap < paced(Duration::from_secs(2)), "{gap:?}");
     fixture.await_type5(&red_service(), 100);
+    blue.assert_undisturbed(&mut fixture);
+}
+
+#[test]
+fn gobgp_dials_another_port() {
+    let Some(mut fixture) = deploy("port180", &silent_red("    listenPort: 180\n")) else { return };
+    let blue = Bystander::watch(&mut fixture);
+    let dialing = Peering { port: 180, listens: None, ..peering() };
+    let mut gobgp = speaker(&fixture, Program::Gobgp, dialing.clone());
+    gobgp.start().unwrap();
+    fixture.await_type5(&red_service(), 100);
+    // GoBGP does not put what it hears into the kernel.
+    let node = fixture.hosts[0].node().clone();
+    node.check(&["ip", "route", "add", "192.168.20.0/24", "via", ROUTER]).unwrap();
+    let page = until("the page of red", SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
+    assert!(page.starts_with("service red at "), "{page}");
+    assert_eq!(fetch(fixture.node("hostA_blue"), RED, 2), Err(CURL_TIMED_OUT), "blue reaches red");
+    let dialed = node.check(&["ss", "-Htn", "state", "established", "dport", "=", ":180"]).unwrap();
+    assert_eq!(dialed.lines().count(), 1, "{dialed}");
+
+    // The port of one VRF is not that of another.
+    let other = node.run(&["curl", "-s", "--max-time", "2", "telnet://192.169.11.1:180"]).unwrap();
+    assert_eq!(other.code, Some(CURL_REFUSED), "blue answers on red's port: {other:?}");
+
+    // Somebody empties the tables.
+    let before = fixture.router().await_session("red", HOST).established;
+    let router = fixture.router().node.clone();
+    router.check(&in_vrf(&router, "red", &["nft", "flush", "ruleset"])).unwrap();
+    let ruleset = || router.check(&in_vrf(&router, "red", &["nft", "list", "ruleset"])).unwrap();
+    until_true("the table again", || ruleset().contains("table inet perouter-100-180"));
+    assert_eq!(fixture.router().await_session("red", HOST).established, before, "the session flapped");
+    router.check(&in_vrf(&router, "red", &["nft", "flush", "chain", "inet", "perouter-100-180", "out"])).unwrap();
+    until_true("the whole table again", || ruleset().contains("tcp sport set 180"));
+
+    // Another port, and none.
+    let quiet = |fixture: &mut Fixture| fixture.router().await_ready(&[100, 200]);
+    fixture.edit("red.yaml", "listenPort: 180", "listenPort: 1179");
+    until_true("port 1179", || ruleset().contains("perouter-100-1179") && !ruleset().contains("perouter-100-180"));
+    gobgp.stop().unwrap();
+    let mut gobgp = speaker(&fixture, Program::Gobgp, Peering { port: 1179, ..dialing });
+    gobgp.start().unwrap();
+    until_true("red over port 1179", || fixture.router().is_up("red", HOST));
+    fixture.await_type5(&red_service(), 100);
+    fixture.edit("red.yaml", "listenPort: 1179", "port: 179");
+    until_true("no table", || !ruleset().contains("perouter"));
+    fixture.await_type5_from(&red_service(), 100, &[]);
+    quiet(&mut fixture);
     blue.assert_undisturbed(&mut fixture);
 }
