@@ -189,8 +189,10 @@ impl NetlinkKernel {
         let file = self.site(&opened.on.netns).await?.file()?;
         match nftables::create(&file, table, opened.on.name.if_name().as_str()) {
             // No netfilter at all, no nf_tables, or not with that family.
-            Err(error @ NetlinkError::Refused { errno: Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT, .. })
-            | Err(error @ NetlinkError::NoProtocol) => Err(OpError::NoNftables(error)),
+            Err(
+                error @ (NetlinkError::Refused { errno: Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT, .. }
+                | NetlinkError::NoProtocol),
+            ) => Err(OpError::NoNftables(error)),
             made => Ok(made?),
         }
     }

@@ -154,7 +154,8 @@ fn gobgp_that_only_listens_is_dialed_at_once() {
 fn gobgp_dials_another_port() {
     let Some(mut fixture) = deploy("port180", &silent_red("    listenPort: 180\n")) else { return };
     let blue = Bystander::watch(&mut fixture);
-    let dialing = Peering { port: 180, listens: None, ..peering() };
+    // A closed port ends its connections with the next keepalive.
+    let dialing = Peering { port: 180, listens: None, hold: 9, ..peering() };
     let mut gobgp = speaker(&fixture, Program::Gobgp, dialing.clone());
     gobgp.start().unwrap();
     fixture.await_type5(&red_service(), 100);

@@ -65,6 +65,7 @@ impl HostSide {
     }
 
     /// Listens for BGP on this address alone, and leaves the port on others to other speakers.
+    #[must_use]
     pub fn listening_on(self, address: IpAddr) -> Self {
         Self { listen: Some(address), ..self }
     }

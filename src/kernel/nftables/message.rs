@@ -1,4 +1,4 @@
-//! Messages of nf_tables as data. In: names and ports. Out: bytes, and whether bytes of the kernel say the same. Pure.
+//! Messages of `nf_tables` as data. In: names and ports. Out: bytes, and whether bytes of the kernel say the same. Pure.
 //! Numbers are those of `linux/netfilter/nf_tables.h`; integers are big-endian there.
 
 /// Type of a message within the subsystem.
