@@ -20,6 +20,7 @@ mod lab {
     mod filters;
     mod inspection;
     mod isolation;
+    mod passwords;
     mod rejection;
     mod restart;
     mod second_pass;

@@ -11,6 +11,7 @@ use super::options::{Output, RuntimeOptions};
 use super::table;
 use crate::frr::observe::{Phase, SessionState};
 use crate::status::cause::cause;
+use crate::status::publish;
 
 /// Arguments of `perouter sessions`.
 #[derive(Debug, Args)]
@@ -40,9 +41,16 @@ struct Session {
 /// Prints the sessions.
 pub async fn execute(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
     let found = Frr::of(&args.runtime.paths()).sessions().await?;
+    // The kernel's counters tell something only by what is added to them: the controller watches them.
+    let status = publish::read(&args.runtime.paths().status())?;
+    let told = status.map(|status| status.session_causes).unwrap_or_default();
+    let witnessed = |state: &SessionState| {
+        let mine = told.iter().find(|told| told.vrf == state.vrf && told.peer == state.peer);
+        mine.map(|told| told.cause.clone())
+    };
     let asked = |state: &SessionState| args.vrf.as_ref().is_none_or(|vrf| vrf == state.vrf_name());
     let session = |(state, reset): (SessionState, Option<_>)| {
-        let cause = cause(&state, reset.as_ref());
+        let cause = witnessed(&state).or_else(|| cause(&state, reset.as_ref()));
         Session { state, hostname: reset.and_then(|reset| reset.hostname), cause }
     };
     let sessions: Vec<Session> = found.into_iter().filter(|(state, _)| asked(state)).map(session).collect();

@@ -17,6 +17,7 @@ use super::observe::{self, Views};
 use super::op::KernelOp;
 use super::record::Record;
 use super::site::{Place, Site};
+use super::tcp::{self, TcpCounts};
 use super::{Batch, Kernel, NodeFacts, Outcome, netns, request};
 use crate::runtime::Runtime;
 use crate::types::{IfName, VrfName};
@@ -163,6 +164,12 @@ impl Kernel for NetlinkKernel {
         let outcomes = Batch::new(ops).run(self).await;
         self.rest().await;
         outcomes
+    }
+
+    async fn tcp_counts(&self, netns: &Netns) -> Result<TcpCounts, KernelError> {
+        let failed = |source| KernelError::Read { what: "TCP counters", netns: netns.clone(), source };
+        let file = self.site(netns).await.and_then(|site| site.file()).map_err(failed)?;
+        tcp::read(&file).map_err(failed)
     }
 
     async fn changed(&self) {

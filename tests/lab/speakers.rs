@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use perouter::types::VrfMode;
 use perouter_lab::speaker::{Peering, Program, Speaker, Speech};
 
 use super::edits::Bystander;
@@ -59,7 +60,7 @@ fn speaker(fixture: &Fixture, program: Program, peering: Peering) -> Speaker {
 /// Time until a condition holds.
 fn time_until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
-    until_true(what, || holds());
+    until_true(what, &mut holds);
     start.elapsed()
 }
 
@@ -195,5 +196,86 @@ fn gobgp_dials_another_port() {
     until_true("no table", || !ruleset().contains("perouter"));
     fixture.await_type5_from(&red_service(), 100, &[]);
     quiet(&mut fixture);
+    blue.assert_undisturbed(&mut fixture);
+}
+
+#[test]
+fn hosts_speak_from_addresses_of_their_choice() {
+    let own = "    sourceAddress:\n      ipv4: 192.169.10.77\n";
+    let Some(mut fixture) = deploy("source", &silent_red(own)) else { return };
+    let blue = Bystander::watch(&mut fixture);
+    let node = fixture.hosts[0].node().clone();
+    node.check(&["ip", "address", "add", "192.169.10.77/32", "dev", "lo"]).unwrap();
+    node.check(&["ip", "address", "add", "10.9.9.1/32", "dev", "lo"]).unwrap();
+    node.check(&["ip", "route", "add", "192.168.20.0/24", "via", ROUTER]).unwrap();
+    let from = |text: &str| Peering { local: address(text), hold: 9, ..peering() };
+    let mut gobgp = speaker(&fixture, Program::Gobgp, from("192.169.10.77"));
+    gobgp.start().unwrap();
+    fixture.router().await_session("red", "192.169.10.77");
+    fixture.await_type5(&red_service(), 100);
+    until("the page of red", SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
+    gobgp.stop().unwrap();
+    node.check(&["ip", "route", "del", "192.168.20.0/24"]).unwrap();
+
+    // A pool beyond the veth, of which node index 0 has the first address. The host dials, since the router does not.
+    let beyond =
+        "    sourceAddress:\n      ipv4: 10.9.9.0/24\n    multihop: {ttl: 5}\n    passive: true\n    bfd: {}\n";
+    fixture.edit("red.yaml", own, beyond);
+    let mut bird =
+        speaker(&fixture, Program::Bird, Peering { multihop: true, bfd: Some((300, 3)), ..from("10.9.9.1") });
+    bird.start().unwrap();
+    fixture.router().await_session("red", "10.9.9.1");
+    fixture.await_type5(&red_service(), 100);
+    let dialed = node.check(&["ss", "-Htn", "state", "established", "src", "10.9.9.1", "dport", "=", ":179"]).unwrap();
+    assert_eq!(dialed.lines().count(), 1, "{dialed}");
+    until("the page of red", SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
+    assert_eq!(fetch(fixture.node("hostA_blue"), RED, 2), Err(CURL_TIMED_OUT), "blue reaches red");
+    until_true("BFD over several hops", || bird.birdc(&["show", "bfd", "sessions"]).unwrap().contains("Up"));
+    bird.freeze().unwrap();
+    let gap = time_until("red withdrawn", || is_gone(&fixture));
+    println!("gap: BFD over several hops at 3 x 300 ms {} ms", gap.as_millis());
+    assert!(gap < paced(Duration::from_secs(3)), "the hold time is 9 s, and BFD took {gap:?}");
+    bird.thaw().unwrap();
+    fixture.await_type5(&red_service(), 100);
+    blue.assert_undisturbed(&mut fixture);
+}
+
+#[test]
+fn two_speakers_of_one_address_and_one_router_id() {
+    let Some(mut fixture) = deploy("clash", &silent_red("")) else { return };
+    let blue = Bystander::watch(&mut fixture);
+    let dials = Peering { listens: None, ..peering() };
+    let mut first = speaker(&fixture, Program::Gobgp, dials.clone());
+    first.start().unwrap();
+    let established = fixture.router().await_session("red", HOST).established;
+    let speech = Speech { peerings: vec![dials], ..first.speech().clone() };
+    let mut second = Speaker::new(fixture.hosts[0].node(), "second", Program::Bird, speech);
+    second.start().unwrap();
+    let log = fixture.hosts[0].node().log_folder().join("second.log");
+    until_true("the second is turned away again and again", || {
+        std::fs::read_to_string(&log).unwrap().matches("collision").count() > 2
+    });
+    assert_eq!(fixture.router().await_session("red", HOST).established, established, "the first is disturbed");
+    fixture.await_type5(&red_service(), 100);
+    // In `vrf` mode the kernel counts for all VRFs together.
+    if fixture.router().status().unwrap().vrf_mode == VrfMode::Netns {
+        until_true("the second speaker in `perouter sessions` and `perouter status`", || {
+            let mut told = |words: &[&str]| fixture.router().perouter(words).stdout.contains("another speaker");
+            told(&["sessions", "red"]) && told(&["status"])
+        });
+        assert!(!fixture.router().perouter(&["sessions", "blue"]).stdout.contains("another speaker"));
+    }
+    second.stop().unwrap();
+    first.stop().unwrap();
+
+    // Inside one AS the router id must differ (RFC 4271 section 6.2).
+    fixture.edit("red.yaml", "hostasn: 64515", "hostasn: 64514");
+    let speech = Speech { asn: 64514, router_id: "10.0.0.1".parse().unwrap(), ..first.speech().clone() };
+    let mut twin = Speaker::new(fixture.hosts[0].node(), "twin", Program::Bird, speech);
+    twin.start().unwrap();
+    until_true("the cause in `perouter sessions`", || {
+        let told = fixture.router().perouter(&["sessions", "red"]).stdout;
+        told.contains("router id")
+    });
     blue.assert_undisturbed(&mut fixture);
 }
