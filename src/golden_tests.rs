@@ -47,13 +47,15 @@ fn plan_text(plan: &Plan) -> String {
     let kernel: Vec<_> =
         crate::kernel::diff(&plan.kernel, &KernelState::default()).iter().map(ToString::to_string).collect();
     let rejected: Vec<_> = plan.rejected.iter().map(ToString::to_string).collect();
+    let notes: Vec<_> = plan.notes.iter().map(ToString::to_string).collect();
     let vrfs: BTreeMap<_, _> = plan
         .vrfs
         .iter()
         .map(|(vrf, planned)| (vrf.to_string(), format!("{} {}", planned.vni, planned.object)))
         .collect();
     let underlay = plan.underlay.as_ref().map(|u| format!("{}: VTEP {}, router id {}", u.object, u.vtep, u.router_id));
-    let value = serde_json::json!({"underlay": underlay, "vrfs": vrfs, "kernel": kernel, "rejected": rejected});
+    let value =
+        serde_json::json!({"underlay": underlay, "vrfs": vrfs, "kernel": kernel, "rejected": rejected, "notes": notes});
     serde_saphyr::to_string(&value).unwrap()
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::frr::inspect::{Match, Origin, Path, Type5};
 use crate::frr::observe::{Phase, VniState};
-use crate::types::{Family, Vni, VrfName};
+use crate::types::{Asn, Family, Vni, VrfName};
 
 /// A session and, where it is not established, why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,6 +21,10 @@ pub struct Session {
     pub hostname: Option<String>,
     /// Address families of unicast routes that it carries.
     pub families: Vec<Family>,
+    /// AS number of the peer.
+    pub remote_as: Option<Asn>,
+    /// It gets our AS number in place of its own in AS paths.
+    pub as_override: bool,
     /// State.
     pub state: Phase,
     /// Why it is not established.
@@ -46,6 +50,8 @@ pub struct Facts {
     pub hosts: Vec<Session>,
     /// Fabric sessions.
     pub fabric: Vec<Session>,
+    /// Prefixes that hold the address and that the filter of a host session refuses, each with the host.
+    pub refused: Vec<(String, IpNet)>,
 }
 
 /// A step of the way.
@@ -117,11 +123,15 @@ pub fn follow(address: IpAddr, facts: &Facts) -> Trace {
     };
     let best: Vec<&Path> = found.paths.iter().filter(|path| path.best).collect();
     let origin = best.first().map(|path| path.origin);
-    let steps = match origin {
+    let mut steps = match origin {
         None => vec![no_best(found)],
         Some(Origin::Fabric) => from_fabric(found, &best, facts),
         Some(Origin::Host | Origin::Router) => from_host(found, &best, facts),
     };
+    let closer = |(_, prefix): &&(String, IpNet)| prefix.prefix_len() > found.prefix.prefix_len();
+    if let Some(refused) = facts.refused.iter().find(closer) {
+        steps.insert(0, step(At::Host, true, refusal(refused)));
+    }
     Trace { prefix: Some(found.prefix), origin, steps, ..empty(facts) }
 }
 
@@ -133,14 +143,21 @@ fn step(at: At, ok: bool, text: impl Into<String>) -> Step {
     Step { at, ok, text: text.into() }
 }
 
+fn refusal((peer, prefix): &(String, IpNet)) -> String {
+    format!("{peer} announces {prefix}, which spec.fromHost refuses: see its allowedPrefixes")
+}
+
 fn nothing(address: IpAddr, facts: &Facts) -> Step {
     let down = not_up(&facts.hosts);
+    if let Some(refused) = facts.refused.first() {
+        return step(At::Host, false, refusal(refused));
+    }
     let text = match (facts.hosts.is_empty(), down.is_empty()) {
         (true, _) => {
             format!("no route holds {address}: the VRF has no host session, and no Type-5 route of the fabric matches")
         }
         (_, true) => format!(
-            "no route holds {address}: neither {} nor the fabric announces it, or the filter of spec.fromHost refuses it",
+            "no route holds {address}: neither {} nor the fabric announces it",
             list(facts.hosts.iter().map(|session| session.peer.as_str()))
         ),
         (_, false) => format!("no route holds {address}: {down}"),
@@ -269,7 +286,7 @@ fn from_fabric(found: &Match, best: &[&Path], facts: &Facts) -> Vec<Step> {
     let family = Family::of(&found.prefix);
     let down = not_up(&facts.hosts);
     let (ok, text) = match (found.advertised_to.is_empty(), down.is_empty()) {
-        (false, _) => (true, format!("told to {}", list(found.advertised_to.iter().map(String::as_str)))),
+        (false, _) => told(found, best, facts),
         (true, _) if !facts.hosts.iter().any(|session| session.families.contains(&family)) => {
             (false, format!("no host session carries {family}: spec.localcidr.{family} is not set"))
         }
@@ -278,6 +295,23 @@ fn from_fabric(found: &Match, best: &[&Path], facts: &Facts) -> Vec<Step> {
     };
     steps.push(step(At::Host, ok, text));
     steps
+}
+
+/// Whom the hosts' sessions are told, and whether one drops it for the AS loop (RFC 4271 section 9.1.2).
+fn told(found: &Match, best: &[&Path], facts: &Facts) -> (bool, String) {
+    let to = list(found.advertised_to.iter().map(String::as_str));
+    let in_path = |asn: Asn| {
+        let asn = asn.to_string();
+        best.iter().all(|path| path.as_path.split(|c: char| !c.is_ascii_digit()).any(|word| word == asn))
+    };
+    let drops = facts.hosts.iter().filter(|host| found.advertised_to.contains(&host.peer) && !host.as_override);
+    match drops.filter_map(|host| host.remote_as).find(|asn| in_path(*asn)) {
+        Some(asn) => {
+            let remedy = "set spec.toHost.asOverride (eBGP), or let the host take it (allowas-in)";
+            (false, format!("told to {to}, which drops it for the AS loop, as AS {asn} is its own: {remedy}"))
+        }
+        None => (true, format!("told to {to}")),
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ fn session(peer: &str, up: bool) -> Session {
         peer: peer.into(),
         hostname: (peer == "192.168.11.2").then(|| "leafkind".into()),
         families: vec![Family::Ipv4],
+        remote_as: Some(if peer == "192.168.11.2" { 64512 } else { 64517 }.try_into().unwrap()),
+        as_override: false,
         state: if up { Phase::Established } else { Phase::Down("Active".into()) },
         cause: (!up).then(|| "nobody answers".into()),
     }
@@ -58,6 +60,7 @@ fn service() -> Facts {
         type5: Some(route),
         hosts: vec![session("192.169.10.3", true)],
         fabric: vec![session("192.168.11.2", true)],
+        refused: vec![],
     }
 }
 
@@ -108,11 +111,27 @@ fn a_host_of_the_fabric_is_followed_to_the_host() {
     );
 }
 
+#[test]
+fn a_refused_prefix_closer_than_the_one_in_use_is_told() {
+    let closer = ("192.169.10.3".to_owned(), "192.168.20.0/28".parse().unwrap());
+    let wider = ("192.169.10.3".to_owned(), "192.168.0.0/16".parse().unwrap());
+    assert_eq!(lines(&Facts { refused: vec![wider.clone()], ..remote() }), lines(&remote()));
+    let told = lines(&Facts { refused: vec![wider, closer], ..remote() });
+    let words = "ok host: 192.169.10.3 announces 192.168.20.0/28, which spec.fromHost refuses: see its allowedPrefixes";
+    assert_eq!((told.len(), told[0].as_str()), (4, words));
+}
+
 type Change = fn(&mut Facts);
 
 #[rstest]
 #[case::nobody_announces(service(), |facts: &mut Facts| facts.matched = None,
-    "ends VRF: no route holds 172.30.0.10: neither 192.169.10.3 nor the fabric announces it, or the filter of spec.fromHost refuses it")]
+    "ends VRF: no route holds 172.30.0.10: neither 192.169.10.3 nor the fabric announces it")]
+#[case::refused(service(), |facts: &mut Facts| { facts.matched = None; facts.refused = vec![("192.169.10.3".into(), "172.30.0.0/16".parse().unwrap())]; },
+    "ends host: 192.169.10.3 announces 172.30.0.0/16, which spec.fromHost refuses: see its allowedPrefixes")]
+#[case::as_loop(remote(), |facts: &mut Facts| facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64517".into(),
+    "ends host: told to 192.169.10.3, which drops it for the AS loop, as AS 64517 is its own: set spec.toHost.asOverride (eBGP), or let the host take it (allowas-in)")]
+#[case::as_override(remote(), |facts: &mut Facts| { facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64517".into(); facts.hosts[0].as_override = true; },
+    "ok host: told to 192.169.10.3")]
 #[case::host_is_down(service(), |facts: &mut Facts| { facts.matched = None; facts.hosts = vec![session("192.169.10.3", false)]; },
     "ends VRF: no route holds 172.30.0.10: session with 192.169.10.3 is Active: nobody answers")]
 #[case::no_host(service(), |facts: &mut Facts| { facts.matched = None; facts.hosts.clear(); },

@@ -18,8 +18,10 @@ mod lab {
     mod daemon_death;
     mod edits;
     mod filters;
+    mod guard;
     mod inspection;
     mod isolation;
+    mod matrix;
     mod passwords;
     mod rejection;
     mod restart;

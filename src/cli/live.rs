@@ -1,6 +1,6 @@
 //! Questions to the FRR of this node. In: its paths. Out: typed answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use anyhow::Context;
@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::run::routing;
 use crate::frr::inspect::{self, Match, Path, Reset, SessionKey, Type5};
 use crate::frr::model::Daemon;
-use crate::frr::observe::{SessionState, VniState};
+use crate::frr::observe::{Phase, SessionState, VniState};
 use crate::frr::port::Routing as _;
 use crate::frr::vty_routing::VtyRouting;
 use crate::runtime::Runtime;
@@ -44,6 +44,17 @@ impl Frr {
         Ok(sessions.into_iter().map(with_reset).collect())
     }
 
+    /// What the filter of a host session refuses; nothing of a session that is not established, or of the fabric's.
+    pub async fn refused(&mut self, session: &SessionState) -> anyhow::Result<BTreeSet<IpNet>> {
+        let mut found = BTreeSet::new();
+        let (Some(vrf), Phase::Established) = (&session.vrf, &session.phase) else { return Ok(found) };
+        for family in session.families() {
+            let told = self.ask(Daemon::Bgpd, &inspect::show_refused(vrf, family, &session.peer)).await?;
+            found.extend(inspect::refused(&told)?);
+        }
+        Ok(found)
+    }
+
     /// The L3VNI of each VRF.
     pub async fn vnis(&mut self) -> anyhow::Result<BTreeMap<VrfName, (Vni, VniState)>> {
         let vnis = self.vty.vnis().await.with_context(|| self.hint.clone())?;
@@ -57,7 +68,13 @@ impl Frr {
 
     /// What a VRF has for an address.
     pub async fn matched(&mut self, vrf: &VrfName, address: IpAddr) -> anyhow::Result<Option<Match>> {
-        Ok(inspect::matched(&self.ask(Daemon::Bgpd, &inspect::show_match(vrf, address)).await?)?)
+        let found = inspect::matched(&self.ask(Daemon::Bgpd, &inspect::show_match(vrf, &address.to_string())).await?)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        // FRR 10 does not take a default route for a match.
+        let default = if address.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+        Ok(inspect::matched(&self.ask(Daemon::Bgpd, &inspect::show_match(vrf, default)).await?)?)
     }
 
     /// Where the kernel forwards to, for all prefixes of a VRF or the one that holds an address.

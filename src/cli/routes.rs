@@ -32,7 +32,7 @@ pub struct RoutesArgs {
 }
 
 /// A prefix.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Route {
     paths: Vec<Path>,
@@ -40,6 +40,9 @@ struct Route {
     kernel: Vec<String>,
     /// Our Type-5 route.
     type5: Option<Type5>,
+    /// Hosts that announce it and are refused by the filter of `spec.fromHost`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<String>,
 }
 
 impl Route {
@@ -65,12 +68,23 @@ pub async fn execute(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
     for family in [Family::Ipv4, Family::Ipv6] {
         let mut kernel = frr.kernel(&args.vrf, family, None).await?;
         for (prefix, paths) in frr.paths(&args.vrf, family).await? {
-            let route =
-                Route { paths, kernel: kernel.remove(&prefix).unwrap_or_default(), type5: type5.remove(&prefix) };
+            let route = Route {
+                paths,
+                kernel: kernel.remove(&prefix).unwrap_or_default(),
+                type5: type5.remove(&prefix),
+                ..Route::default()
+            };
             routes.insert(prefix, route);
         }
     }
-    routes.retain(|_, route| args.from.is_none_or(|from| route.origin() == Some(from)));
+    for (session, _) in frr.sessions().await?.into_iter().filter(|(session, _)| session.vrf.as_ref() == Some(&args.vrf))
+    {
+        for prefix in frr.refused(&session).await? {
+            routes.entry(prefix).or_default().refused.push(session.peer.clone());
+        }
+    }
+    let of_host = |route: &Route| args.from == Some(Origin::Host) && !route.refused.is_empty();
+    routes.retain(|_, route| args.from.is_none_or(|from| route.origin() == Some(from)) || of_host(route));
     args.output.print(&routes, || text(&routes))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -78,7 +92,11 @@ pub async fn execute(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
 /// A line for each path; what kernel and fabric have is of the prefix and stands on the line of its best path.
 fn text(routes: &BTreeMap<IpNet, Route>) -> String {
     let rows = routes.iter().flat_map(|(prefix, route)| {
-        route.paths.iter().map(move |path| {
+        let refused = route.refused.iter().map(move |host| {
+            let cells = ["", "host", host, "", "", "refused by spec.fromHost"].map(str::to_owned);
+            std::iter::once(prefix.to_string()).chain(cells).collect()
+        });
+        let paths = route.paths.iter().map(move |path| {
             let (kernel, type5) = if path.best {
                 let type5 = route.type5.as_ref().map_or("no".to_owned(), |type5| match type5.advertised_to.len() {
                     0 => "sent to nobody".to_owned(),
@@ -106,7 +124,8 @@ fn text(routes: &BTreeMap<IpNet, Route>) -> String {
                 kernel,
                 type5,
             ]
-        })
+        });
+        paths.chain(refused)
     });
     table::render(&["PREFIX", "BEST", "FROM", "NEXT HOP", "AS PATH", "KERNEL", "TYPE-5"], rows)
 }

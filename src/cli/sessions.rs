@@ -1,9 +1,11 @@
 //! `perouter sessions`: BGP sessions as FRR has them now, and why one is not established.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use ipnet::IpNet;
 use serde::Serialize;
 
 use super::live::Frr;
@@ -36,11 +38,13 @@ struct Session {
     state: SessionState,
     hostname: Option<String>,
     cause: Option<String>,
+    /// What the filter of `spec.fromHost` refuses.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    refused: BTreeSet<IpNet>,
 }
 
 /// Prints the sessions.
 pub async fn execute(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
-    let found = Frr::of(&args.runtime.paths()).sessions().await?;
     // The kernel's counters tell something only by what is added to them: the controller watches them.
     let status = publish::read(&args.runtime.paths().status())?;
     let told = status.map(|status| status.session_causes).unwrap_or_default();
@@ -48,12 +52,16 @@ pub async fn execute(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
         let mine = told.iter().find(|told| told.vrf == state.vrf && told.peer == state.peer);
         mine.map(|told| told.cause.clone())
     };
-    let asked = |state: &SessionState| args.vrf.as_ref().is_none_or(|vrf| vrf == state.vrf_name());
-    let session = |(state, reset): (SessionState, Option<_>)| {
+    let mut frr = Frr::of(&args.runtime.paths());
+    let mut sessions = Vec::new();
+    for (state, reset) in frr.sessions().await? {
+        if args.vrf.as_ref().is_some_and(|vrf| vrf != state.vrf_name()) {
+            continue;
+        }
+        let refused = frr.refused(&state).await?;
         let cause = witnessed(&state).or_else(|| cause(&state, reset.as_ref()));
-        Session { state, hostname: reset.and_then(|reset| reset.hostname), cause }
-    };
-    let sessions: Vec<Session> = found.into_iter().filter(|(state, _)| asked(state)).map(session).collect();
+        sessions.push(Session { state, hostname: reset.and_then(|reset| reset.hostname), cause, refused });
+    }
     args.output.print(&sessions, || text(&sessions))?;
     let all_up = sessions.iter().all(|session| session.state.phase == Phase::Established);
     Ok(if all_up { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -76,10 +84,11 @@ fn text(sessions: &[Session]) -> String {
             up,
             state.established.to_string(),
             sum(|prefixes| prefixes.received),
+            session.refused.len().to_string(),
             sum(|prefixes| prefixes.sent),
         ]
     };
-    let head = ["VRF", "PEER", "HOST NAME", "AS", "STATE", "FOR", "ESTABLISHED", "RECEIVED", "SENT"];
+    let head = ["VRF", "PEER", "HOST NAME", "AS", "STATE", "FOR", "ESTABLISHED", "RECEIVED", "REFUSED", "SENT"];
     let mut out = table::render(&head, sessions.iter().map(row));
     let cause = |session: &Session| {
         let cause = session.cause.as_ref()?;

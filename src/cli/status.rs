@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::options::{Output, RuntimeOptions};
 use super::table;
+use crate::plan::notes::Loss;
 use crate::status::model::{NodeStatus, State};
 use crate::status::publish;
 use crate::types::VrfName;
@@ -56,6 +57,9 @@ fn text(status: &NodeStatus) -> String {
         let at = resource.location.as_ref().map(|at| format!("{}:{}: ", at.file, at.line)).unwrap_or_default();
         out.extend(resource.message.lines().map(|line| format!("  {at}{}: {line}\n", resource.object())));
     }
+    // Hosts that need no routes of each other are the rule.
+    let lost = status.notes.iter().filter(|note| note.loss == Loss::Fabric);
+    out.extend(lost.map(|note| format!("  note: {note}\n")));
     out += &tail(status);
     out
 }

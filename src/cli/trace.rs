@@ -48,11 +48,18 @@ pub async fn execute(args: &TraceArgs) -> anyhow::Result<ExitCode> {
         let prefix = matched.as_ref().map(|found| found.prefix);
         let mut kernel = frr.kernel(&vrf, family, Some(args.address)).await?;
         let mut type5 = frr.type5(&state).await?;
+        let mut refused = Vec::new();
+        for (session, _) in sessions.iter().filter(|(session, _)| session.vrf.as_ref() == Some(&vrf)) {
+            let prefixes = frr.refused(session).await?;
+            let holding = prefixes.into_iter().filter(|prefix| prefix.contains(&args.address));
+            refused.extend(holding.map(|prefix| (session.peer.clone(), prefix)));
+        }
         let facts = Facts {
             kernel: prefix.and_then(|prefix| kernel.remove(&prefix)).unwrap_or_default(),
             type5: prefix.and_then(|prefix| type5.remove(&prefix)),
             hosts: of(Some(&vrf)),
             fabric: of(None),
+            refused,
             vrf,
             vni,
             state,
@@ -75,10 +82,9 @@ fn session((state, reset): &(SessionState, Option<Reset>)) -> Session {
     Session {
         peer: state.peer.clone(),
         hostname: reset.as_ref().and_then(|reset| reset.hostname.clone()),
-        families: [("ipv4Unicast", Family::Ipv4), ("ipv6Unicast", Family::Ipv6)]
-            .into_iter()
-            .filter_map(|(name, family)| state.prefixes.contains_key(name).then_some(family))
-            .collect(),
+        families: state.families(),
+        remote_as: state.remote_as,
+        as_override: reset.as_ref().is_some_and(|reset| reset.as_override),
         state: state.phase.clone(),
         cause: cause(state, reset.as_ref()),
     }

@@ -5,14 +5,15 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::plan::{NodeFacts, plan};
-use crate::snapshot::{NodeIdentity, Snapshot};
+use crate::plan::{NodeFacts, Plan, plan};
+use crate::snapshot::NodeIdentity;
 use crate::source;
 use crate::types::VrfMode;
 
 /// Arguments of `perouter validate`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 all objects are valid, 1 some are not.\n\nExamples:\n  \
+#[command(after_help = "Exit status: 0 all objects are valid, 1 some are not. A note tells which routes will not\n\
+    travel although all objects are valid.\n\nExamples:\n  \
     perouter validate examples/metallb\n  perouter validate /etc/perouter --node-index 17 --node-label rack=a")]
 pub struct ValidateArgs {
     /// Directory with Underlay and L3VNI objects
@@ -38,18 +39,17 @@ pub fn execute(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     };
     let secrets = args.secrets_dir.clone().unwrap_or_else(|| args.dir.join("secrets"));
     let snapshot = source::dir::read(&args.dir, &secrets, &node)?;
-    let rejected = rejections(&snapshot);
+    // The mode decides where links are, not whether an object is good.
+    let facts = NodeFacts { mode: VrfMode::Netns, nic_mtu: std::collections::BTreeMap::new() };
+    let Plan { rejected, notes, .. } = plan(&snapshot, &facts);
     for rejection in &rejected {
         eprintln!("{rejection}");
+    }
+    for note in &notes {
+        eprintln!("note: {note}");
     }
     let bad: std::collections::BTreeSet<_> = rejected.iter().map(|r| &r.object).collect();
     let read = snapshot.underlays.len() + snapshot.l3vnis.len() + snapshot.rejected.len();
     println!("{}: {read} objects, {} rejected", args.dir.display(), bad.len());
     Ok(if rejected.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn rejections(snapshot: &Snapshot) -> Vec<crate::snapshot::Rejection> {
-    // The mode decides where links are, not whether an object is good.
-    let facts = NodeFacts { mode: VrfMode::Netns, nic_mtu: std::collections::BTreeMap::new() };
-    plan(snapshot, &facts).rejected
 }

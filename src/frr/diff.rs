@@ -2,7 +2,7 @@
 //! it has to be rebuilt or removed. `diff(x, x)` is empty. Lines that no rule knows (typed by hand) are reported and left
 //! alone. Pure.
 //!
-//! Order within a scope: BFD profiles, `vrf`/`vni`, prefix lists, route maps, neighbors that go, new and changed lines,
+//! Order within a scope: BFD profiles, the instance where it is in an AS of its own, `vrf`/`vni`, prefix lists, route maps, neighbors that go, new and changed lines,
 //! lines that go, then policies and profiles that nothing uses any more. New comes before old goes, so that the last
 //! route target or network never is missing in between.
 
@@ -34,6 +34,9 @@ pub enum Stage {
     NoInstance,
     /// BFD profiles, before a neighbor names one.
     Profiles,
+    /// bgpd makes the instance of an IP-VRF in an AS of its own: where it hears of the VNI first, it makes one in the AS
+    /// of the default instance by itself, and takes no other.
+    Claim,
     /// zebra learns the VNI.
     Vrf,
     /// Prefix lists and route maps, before a neighbor names one.
@@ -202,11 +205,19 @@ fn edit(have: &Config, want: &Config, scope: &Scope) -> Vec<Batch> {
     let empty = Tree::default();
     let of = |daemon| (have.tree(scope, daemon).unwrap_or(&empty), want.tree(scope, daemon).unwrap_or(&empty));
     let mut batches = Vec::new();
-    let mut send = |stage, daemon, changes| batches.extend(batch(stage, daemon, scope, changes));
+    let mut send = |stage, daemon, changes| {
+        let retry = stage == Stage::NoInstance;
+        batches.extend(batch(stage, daemon, scope, changes).map(|batch| Batch { retry, ..batch }));
+    };
     let (had_profiles, profiles) = of(Daemon::Bfdd);
     send(Stage::Profiles, Daemon::Bfdd, additions(had_profiles, profiles, &[]));
+    claim(have, want, scope, &mut send);
     for daemon in [Daemon::Zebra, Daemon::Staticd] {
-        let (had_vrf, vrf) = of(daemon);
+        let (mut had_vrf, vrf) = of(daemon);
+        if daemon == Daemon::Zebra && unclaimed(have, want, scope) {
+            // Its VNI has just been taken back.
+            had_vrf = &empty;
+        }
         // The stanza itself stays with its VRF.
         let mut stands = vrf.clone();
         for header in had_vrf.0.keys() {
@@ -225,6 +236,27 @@ fn edit(have: &Config, want: &Config, scope: &Scope) -> Vec<Batch> {
     send(Stage::Leftovers, Daemon::Bfdd, removals(had_profiles, profiles, &[]));
     batches.extend(session_resets(had_bgp, bgp, scope));
     batches
+}
+
+/// Whether bgpd lacks the instance of an IP-VRF in an AS other than that of the default instance.
+fn unclaimed(have: &Config, want: &Config, scope: &Scope) -> bool {
+    let (own, default) = (want.identity(scope).asn, want.identity(&Scope::Underlay).asn);
+    own.is_some() && default.is_some() && own != default && have.identity(scope).asn.is_none()
+}
+
+/// Has bgpd make such an instance. Where zebra has the VNI already, bgpd was restarted: what it made by itself goes.
+fn claim(have: &Config, want: &Config, scope: &Scope, send: &mut impl FnMut(Stage, Daemon, Vec<Change>)) {
+    let (Scope::Vrf(vrf), true) = (scope, unclaimed(have, want, scope)) else { return };
+    let nothing = Tree::default();
+    if let (Some(zebra), Some(default)) = (have.tree(scope, Daemon::Zebra), want.identity(&Scope::Underlay).asn) {
+        let below = |(header, below): (&Line, &Tree)| removals(below, &nothing, std::slice::from_ref(header));
+        send(Stage::NoVni, Daemon::Zebra, zebra.0.iter().flat_map(below).collect());
+        let line = Line::new(&format!("no router bgp {default} vrf {vrf}"));
+        send(Stage::NoInstance, Daemon::Bgpd, vec![Change { path: vec![], line }]);
+    }
+    let headers = want.tree(scope, Daemon::Bgpd).into_iter().flat_map(|tree| tree.0.keys());
+    let header = headers.filter(|line| line.after("router").is_some());
+    send(Stage::Claim, Daemon::Bgpd, header.map(|line| Change { path: vec![], line: line.clone() }).collect());
 }
 
 /// Policies, and the instance.

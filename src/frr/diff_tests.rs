@@ -29,6 +29,24 @@ fn edit_lines(have: &Config, want: &Config) -> Vec<String> {
 }
 
 #[rstest]
+#[case::in_the_as_of_the_default_instance(64514, "", &["vrf red", "vni 100", "router bgp 64514 vrf red"])]
+#[case::in_an_as_of_its_own(64515, "", &["router bgp 64515 vrf red", "vrf red", "vni 100", "router bgp 64515 vrf red"])]
+#[case::bgpd_was_restarted(64515, "vrf red\n vni 100", &[
+    "no vni 100", "no router bgp 64514 vrf red", "router bgp 64515 vrf red", "vrf red", "vni 100", "router bgp 64515 vrf red",
+])]
+fn an_instance_in_an_as_of_its_own_stands_before_bgpd_hears_of_the_vni(
+    #[case] asn: u32,
+    #[case] zebra: &str,
+    #[case] lines: &[&str],
+) {
+    let underlay = (Daemon::Bgpd, "router bgp 64514");
+    let have = config(&[underlay, (Daemon::Zebra, zebra)]);
+    let instance = format!("router bgp {asn} vrf red");
+    let want = config(&[underlay, (Daemon::Zebra, "vrf red\n vni 100"), (Daemon::Bgpd, &instance)]);
+    assert_eq!(sent(&merge(diff(&have, &want).scopes[&red()].batches().to_vec())), lines);
+}
+
+#[rstest]
 #[case::value_is_replaced(" bgp router-id 10.0.0.1", " bgp router-id 10.0.0.2", &["bgp router-id 10.0.0.2"])]
 #[case::value_goes(
     " neighbor 10.0.0.2 remote-as 1\n neighbor 10.0.0.2 timers 3 9",

@@ -19,7 +19,7 @@ pub const SHOW_NEIGHBORS: &str = "show bgp vrf all neighbors json";
 /// A session: its VRF (`None`: the default instance) and its peer.
 pub type SessionKey = (Option<VrfName>, String);
 
-/// The last end of a session.
+/// The last end of a session, and what it was told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reset {
@@ -27,6 +27,8 @@ pub struct Reset {
     pub hostname: Option<String>,
     /// Our AS number towards it.
     pub local_as: Option<u64>,
+    /// It gets our AS number in place of its own in AS paths.
+    pub as_override: bool,
     /// Why, in FRR's words.
     pub due_to: Option<String>,
     /// Code and subcode of a NOTIFICATION (RFC 4271 section 4.5), in FRR's words.
@@ -46,6 +48,7 @@ pub fn resets(told: &str) -> Result<BTreeMap<SessionKey, Reset>, ObserveError> {
             let reset = Reset {
                 hostname: text(&entry, "hostname"),
                 local_as: entry.get("localAs").and_then(Value::as_u64),
+                as_override: families(&entry).any(|family| family.get("overrideASNsInOutboundUpdates").is_some()),
                 due_to: text(&entry, "lastResetDueTo"),
                 notification: text(&entry, "lastNotificationReason"),
             };
@@ -54,6 +57,24 @@ pub fn resets(told: &str) -> Result<BTreeMap<SessionKey, Reset>, ObserveError> {
         peers.into_iter().filter_map(of_peer).collect()
     };
     Ok(vrfs.into_iter().flat_map(of_vrf).collect())
+}
+
+fn families(entry: &Value) -> impl Iterator<Item = &Value> {
+    entry["addressFamilyInfo"].as_object().into_iter().flat_map(|families| families.values())
+}
+
+/// bgpd: what the filter of a host session refuses, in one family.
+pub fn show_refused(vrf: &VrfName, family: Family, peer: &str) -> String {
+    format!("show bgp vrf {vrf} {family} unicast neighbors {peer} filtered-routes json")
+}
+
+/// Reads [`show_refused`]. FRR lists what was filtered as `receivedRoutes`.
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn refused(text: &str) -> Result<Vec<IpNet>, ObserveError> {
+    let told = json("show bgp vrf VRF neighbors PEER filtered-routes json", text)?;
+    Ok(keys(&told["receivedRoutes"]).iter().filter_map(|prefix| prefix.parse().ok()).collect())
 }
 
 /// Where a VRF has a path from.
@@ -156,9 +177,10 @@ pub struct Match {
     pub advertised_to: Vec<String>,
 }
 
-/// bgpd: the longest match of an address in a VRF.
-pub fn show_match(vrf: &VrfName, address: IpAddr) -> String {
-    format!("show bgp vrf {vrf} {} unicast {address} json", Family::of(&address.into()))
+/// bgpd: the longest match of an address in a VRF, or a prefix of its own.
+pub fn show_match(vrf: &VrfName, address: &str) -> String {
+    let family = if address.contains(':') { Family::Ipv6 } else { Family::Ipv4 };
+    format!("show bgp vrf {vrf} {family} unicast {address} json")
 }
 
 /// Reads [`show_match`].

@@ -10,9 +10,12 @@ fn vrf() -> VrfName {
 #[case(Family::Ipv6, "show bgp vrf red ipv6 unicast json", "show ipv6 route vrf red json")]
 fn questions_are_frrs(#[case] family: Family, #[case] bgp: &str, #[case] zebra: &str) {
     assert_eq!((show_paths(&vrf(), family), show_kernel(&vrf(), family, None)), (bgp.into(), zebra.into()));
-    let address = "192.0.2.1".parse().unwrap();
+    let address = "192.0.2.1";
     assert_eq!(show_match(&vrf(), address), "show bgp vrf red ipv4 unicast 192.0.2.1 json");
-    assert_eq!(show_kernel(&vrf(), Family::Ipv4, Some(address)), "show ip route vrf red 192.0.2.1 json");
+    assert_eq!(
+        show_kernel(&vrf(), Family::Ipv4, Some(address.parse().unwrap())),
+        "show ip route vrf red 192.0.2.1 json"
+    );
 }
 
 const PATHS: &str = r#"{"vrfName":"red","routes":{
@@ -94,6 +97,7 @@ fn resets_are_by_vrf_and_peer() {
         "lastNotificationReason":"Cease/Administrative Shutdown"}},"default":{"vrfId":0,"192.168.11.2":{"localAs":64514}}}"#;
     let found = resets(text).unwrap();
     let expected = Reset {
+        as_override: false,
         hostname: Some("h".into()),
         local_as: Some(64514),
         due_to: Some("BGP Notification received".into()),
@@ -102,4 +106,12 @@ fn resets_are_by_vrf_and_peer() {
     assert_eq!(found[&(Some(vrf()), "192.169.10.3".into())], expected);
     assert_eq!(found[&(None, "192.168.11.2".into())].due_to, None);
     assert_eq!(found.len(), 2);
+}
+
+#[test]
+fn what_a_filter_refuses_is_listed_as_received() {
+    let told = r#"{"localAS":64514,"receivedRoutes":{"0.0.0.0\/0":{"network":"0.0.0.0\/0"},"2001:db8::\/32":{}},"totalPrefixCounter":2}"#;
+    let prefixes: Vec<String> = refused(told).unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(prefixes, ["0.0.0.0/0", "2001:db8::/32"]);
+    assert_eq!(refused("% Inbound soft reconfiguration not enabled\n").unwrap(), vec![]);
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::types::{Asn, IfName, MacAddr, Vni, VrfMode, VrfName};
+use crate::types::{Asn, Family, IfName, MacAddr, Vni, VrfMode, VrfName};
 
 /// FRR printed something else than the JSON that was asked for.
 #[derive(Debug, Error)]
@@ -214,6 +214,12 @@ pub struct SessionState {
 }
 
 impl SessionState {
+    /// Address families of unicast routes that it carries.
+    pub fn families(&self) -> Vec<Family> {
+        let known = [("ipv4Unicast", Family::Ipv4), ("ipv6Unicast", Family::Ipv6)].into_iter();
+        known.filter_map(|(name, family)| self.prefixes.contains_key(name).then_some(family)).collect()
+    }
+
     /// Its VRF as FRR calls it.
     pub fn vrf_name(&self) -> &str {
         self.vrf.as_ref().map_or("default", VrfName::as_str)

@@ -99,6 +99,7 @@ const RULES: &[Rule] = &[
     line(10, "no neighbor * send-community extended"),
     value(10, "neighbor * maximum-prefix .."),
     line(10, "neighbor * allowas-in"),
+    value(10, "neighbor * weight ="),
     Rule { removal: Removal::No, ..value(10, "neighbor * prefix-list = in") },
     Rule { removal: Removal::No, ..value(10, "neighbor * prefix-list = out") },
     Rule { removal: Removal::No, ..value(10, "neighbor * route-map = in") },

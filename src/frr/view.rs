@@ -99,6 +99,8 @@ struct Activation {
     next_hop_self: bool,
     /// The other end is one of our clients (RFC 4456): an iBGP host gets what an iBGP fabric told.
     client: bool,
+    /// The other end is the host: its routes come before the same ones of other nodes, which an iBGP fabric tells with
+    /// equal paths, so that a node uses and announces its own.
     host: bool,
     as_override: bool,
     max_prefixes: Option<u32>,

@@ -4,6 +4,7 @@
 pub mod hold;
 pub mod ipam;
 mod links;
+pub mod notes;
 mod routing;
 mod validate;
 
@@ -17,6 +18,7 @@ use crate::frr::model::{RouterConfig, Scope};
 use crate::kernel::model::KernelState;
 use crate::snapshot::{Object, ObjectRef, Reason, Rejection, Snapshot};
 use crate::types::{IfName, Vni, VrfMode, VrfName};
+use notes::Note;
 use validate::{ValidL3vni, ValidUnderlay};
 
 /// MTU of a NIC that is not there (yet).
@@ -44,6 +46,8 @@ pub struct Plan {
     pub vrfs: BTreeMap<VrfName, PlannedVrf>,
     /// What was not accepted, sorted.
     pub rejected: Vec<Rejection>,
+    /// What is accepted and yet loses routes, sorted.
+    pub notes: Vec<Note>,
 }
 
 /// The Underlay in force.
@@ -92,14 +96,17 @@ pub fn plan(snapshot: &Snapshot, facts: &NodeFacts) -> Plan {
     let mut kernel = links::underlay(&underlay, facts.mode);
     let mut frr = RouterConfig { underlay: Some(routing::underlay(&underlay)), vrfs: BTreeMap::new() };
     let mut vrfs = BTreeMap::new();
+    let mut notes = Vec::new();
     for l3vni in accept_l3vnis(snapshot, &underlay, &mut rejected) {
         links::add_l3vni(&mut kernel, &l3vni, underlay.vtep, facts.mode, mtu);
+        notes.extend(notes::notes(&underlay, &l3vni));
         frr.vrfs.insert(l3vni.vrf.clone(), routing::ip_vrf(&l3vni, &underlay));
         vrfs.insert(l3vni.vrf.clone(), PlannedVrf { object: l3vni.object, vni: l3vni.vni });
     }
     rejected.sort();
+    notes.sort();
     let underlay = PlannedUnderlay { object: underlay.object, vtep: underlay.vtep, router_id: underlay.router_id };
-    Plan { kernel, frr, underlay: Some(underlay), vrfs, rejected }
+    Plan { kernel, frr, underlay: Some(underlay), vrfs, rejected, notes }
 }
 
 fn rejection(object: &ObjectRef, reason: Reason, field: &str, message: String) -> Rejection {

@@ -4,7 +4,7 @@ use crate::api::{L3VNISpec, LocalCidr, UnderlaySpec};
 use crate::snapshot::{Kind, NodeIdentity};
 use proptest::prelude::*;
 
-fn facts() -> NodeFacts {
+pub(super) fn facts() -> NodeFacts {
     NodeFacts { mode: VrfMode::Netns, nic_mtu: [("toswitch".parse().unwrap(), 9000)].into() }
 }
 
@@ -20,12 +20,12 @@ fn underlay(name: &str) -> Object<UnderlaySpec> {
     Object { key: key(Kind::Underlay, name), generation: 1, created: None, spec: serde_json::from_value(spec).unwrap() }
 }
 
-fn l3vni(name: &str, vni: u32, ipv4: &str) -> Object<L3VNISpec> {
+pub(super) fn l3vni(name: &str, vni: u32, ipv4: &str) -> Object<L3VNISpec> {
     let spec = serde_json::json!({"asn": 64514, "vni": vni, "localcidr": {"ipv4": ipv4}, "hostasn": 64515});
     Object { key: key(Kind::L3VNI, name), generation: 1, created: None, spec: serde_json::from_value(spec).unwrap() }
 }
 
-fn snapshot(l3vnis: Vec<Object<L3VNISpec>>) -> Snapshot {
+pub(super) fn snapshot(l3vnis: Vec<Object<L3VNISpec>>) -> Snapshot {
     Snapshot {
         node: NodeIdentity { name: "worker".into(), index: 1, labels: [("rack".into(), "a".into())].into() },
         underlays: vec![underlay("underlay")],

@@ -19,7 +19,7 @@ const NOTIFICATIONS: [(&str, &str, &str); 8] = [
     (
         "Maximum Number of Prefixes Reached",
         "the peer takes fewer prefixes than it gets",
-        "the peer sends more than maxPrefixes",
+        "the peer sends more than maxPrefixes, and is tried again each minute",
     ),
     ("Connection Collision Resolution", COLLISION, COLLISION),
     (
@@ -147,6 +147,7 @@ mod tests {
         let reset = Reset {
             hostname: None,
             local_as: Some(64514),
+            as_override: false,
             due_to: Some(due_to.to_owned()),
             notification: notification.map(str::to_owned),
         };

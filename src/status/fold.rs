@@ -39,6 +39,7 @@ pub fn fold(
         frr_version: live.frr_version,
         observed_time: 0,
         ready: failures.is_empty() && resources.iter().all(|r| r.state != State::Failed),
+        notes: plan.notes.clone(),
         resources,
         vnis: live.vnis,
         sessions: live.sessions,

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::frr::observe::{SessionState, VniState};
+use crate::plan::notes::Note;
 use crate::snapshot::{Kind, Location, ObjectRef};
 use crate::types::{Vni, VrfMode, VrfName};
 
@@ -31,6 +32,9 @@ pub struct NodeStatus {
     pub observed_time: u64,
     /// Every accepted object is in place.
     pub ready: bool,
+    /// Accepted objects that lose routes, and how to mend that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
     /// Every object of this node.
     pub resources: Vec<Resource>,
     /// L3VNIs as FRR has them.

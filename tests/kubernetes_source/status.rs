@@ -39,6 +39,7 @@ fn status(rejected: Option<&str>, session_is_up: bool) -> NodeStatus {
         prefixes: BTreeMap::new(),
     };
     NodeStatus {
+        notes: vec![],
         node: "n1".into(),
         index: 0,
         vtep: Some("100.65.0.1".parse().unwrap()),

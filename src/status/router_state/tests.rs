@@ -7,6 +7,7 @@ use rstest::rstest;
 
 pub(crate) fn status(resources: Vec<Resource>, sessions: Vec<SessionState>) -> NodeStatus {
     NodeStatus {
+        notes: vec![],
         node: "n1".into(),
         index: 3,
         vtep: Some("100.65.0.4".parse().unwrap()),

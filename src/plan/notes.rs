@@ -1,0 +1,133 @@
+//! What is accepted and yet loses routes: AS loop detection (RFC 4271 section 9.1.2) at the other end of a session, which
+//! no neighbor tells us of. In: valid objects. Out: notes for `validate` and status. Pure.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::validate::{ValidL3vni, ValidUnderlay};
+use crate::frr::model::RemoteAs;
+use crate::snapshot::ObjectRef;
+use crate::types::Asn;
+
+/// What a note is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Loss {
+    /// Routes between the host and the fabric.
+    Fabric,
+    /// Routes between hosts of different nodes. Many need none.
+    BetweenHosts,
+}
+
+/// Routes that will not travel.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Note {
+    /// Which routes.
+    pub loss: Loss,
+    /// The object that can be changed.
+    pub object: ObjectRef,
+    /// Path of the field.
+    pub field: String,
+    /// What will not travel and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.object, self.field, self.message)
+    }
+}
+
+/// The notes of one L3VNI.
+pub fn notes(underlay: &ValidUnderlay, l3vni: &ValidL3vni) -> Vec<Note> {
+    let RemoteAs::Asn(host) = l3vni.session.remote_as else { return vec![] };
+    if l3vni.veth.is_empty() {
+        return vec![];
+    }
+    let note =
+        |loss, field: &str, message| Note { loss, object: l3vni.object.clone(), field: field.to_owned(), message };
+    let external = l3vni.session.external;
+    let fabric: BTreeSet<Asn> = underlay
+        .neighbors
+        .values()
+        .filter_map(|neighbor| match neighbor.remote_as {
+            // Towards its own AS a router adds nothing to the path: it holds only what an eBGP host put there.
+            RemoteAs::Asn(asn) if neighbor.external || external => Some(asn),
+            RemoteAs::Internal if external => Some(underlay.asn),
+            _ => None,
+        })
+        .collect();
+    let mut found = Vec::new();
+    if fabric.contains(&host) {
+        let field = if external { "spec.hostasn" } else { "spec.asn" };
+        let why = if external { "it and the host drop each other's routes" } else { "the host drops its routes" };
+        found.push(note(
+            Loss::Fabric,
+            field,
+            format!(
+                "the host is in AS {host}, as is a neighbor of {}: {why} for the AS loop; use another",
+                underlay.object
+            ),
+        ));
+    }
+    if external && !l3vni.as_override {
+        found.push(note(
+            Loss::BetweenHosts,
+            "spec.toHost.asOverride",
+            format!("hosts of other nodes are in AS {host} too, so each drops the others' routes for the AS loop; set it if they shall have them"),
+        ));
+    }
+    let fabric_is_external = underlay.neighbors.values().any(|neighbor| neighbor.external);
+    let in_path = match (external, host == underlay.asn) {
+        (false, true) if fabric_is_external => Some(format!("the nodes put AS {host} of {} into", underlay.object)),
+        (false, false) => Some(format!("FRR 10 puts AS {host} of the VRF into")),
+        _ => None,
+    };
+    if let Some(who) = in_path {
+        let text = "the path of routes to other nodes, whose hosts drop them for the AS loop; if hosts shall have each other's routes, set hostasn to another AS number and toHost.asOverride";
+        found.push(note(Loss::BetweenHosts, "spec.asn", format!("{who} {text}")));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use crate::plan::plan;
+    use crate::plan::tests::{facts, l3vni, snapshot};
+
+    const OVERRIDDEN: bool = true;
+
+    /// Fabric neighbor, L3VNI's AS number, host's.
+    #[rstest]
+    #[case(json!({"asn": 64512}), 64514, Some(64515), !OVERRIDDEN, &["spec.toHost.asOverride: hosts of other nodes are in AS 64515 too"])]
+    #[case(json!({"asn": 64512}), 64514, Some(64515), OVERRIDDEN, &[])]
+    #[case(json!({"asn": 64512}), 64515, None, !OVERRIDDEN, &["spec.asn: FRR 10 puts AS 64515 of the VRF into"])]
+    #[case(json!({"asn": 64512}), 64514, None, !OVERRIDDEN, &["spec.asn: the nodes put AS 64514 of Underlay"])]
+    #[case(json!({"asn": 64514}), 64514, None, !OVERRIDDEN, &[])]
+    #[case(json!({"type": "internal"}), 64999, Some(64514), OVERRIDDEN, &["spec.hostasn: the host is in AS 64514"])]
+    #[case(json!({"asn": 64512}), 64514, Some(64512), OVERRIDDEN, &["spec.hostasn: the host is in AS 64512"])]
+    #[case(json!({"asn": 64512}), 64512, None, !OVERRIDDEN, &["spec.asn: the host is in AS 64512", "spec.asn: FRR 10 puts AS 64512"])]
+    #[case(json!({"type": "external"}), 64514, Some(64515), OVERRIDDEN, &[])]
+    fn routes_that_will_not_travel_are_named(
+        #[case] mut neighbor: serde_json::Value,
+        #[case] asn: u32,
+        #[case] hostasn: Option<u32>,
+        #[case] as_override: bool,
+        #[case] words: &[&str],
+    ) {
+        neighbor["address"] = json!("192.168.11.2");
+        let mut red = l3vni("red", 100, "192.169.10.0/24");
+        (red.spec.asn, red.spec.hostasn) = (asn, hostasn);
+        red.spec.to_host = as_override.then(|| serde_json::from_value(json!({"asOverride": true})).unwrap());
+        let mut snapshot = snapshot(vec![red]);
+        snapshot.underlays[0].spec.neighbors = vec![serde_json::from_value(neighbor).unwrap()];
+        let plan = plan(&snapshot, &facts());
+        assert_eq!(plan.rejected, vec![]);
+        let told: Vec<String> = plan.notes.iter().map(|note| format!("{}: {}", note.field, note.message)).collect();
+        assert!(told.len() == words.len() && told.iter().zip(words).all(|(t, w)| t.starts_with(w)), "{told:#?}");
+    }
+}

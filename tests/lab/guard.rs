@@ -1,0 +1,87 @@
+//! What a router takes from its host, and how it says what it refuses.
+
+use perouter::frr::observe::Phase;
+use perouter_lab::node::Output;
+
+use super::fabric::{fetch, ping, type5_of};
+use super::fixture::{BLUE, Fixture, RED, SETTLE, Setup, until, until_true};
+
+const ALLOWED: &str = "  fromHost:\n    allowedPrefixes:\n    - {prefix: 172.30.0.0/24, ge: 32}\n    \
+                       - {prefix: 198.51.0.0/16, ge: 24, le: 28}\n    - {prefix: 0.0.0.0/0}\n    maxPrefixes: 4\n";
+
+/// Networks that the host announces on every session beside its services.
+fn announce(fixture: &Fixture, verb: &str, prefixes: &[&str]) {
+    let networks: Vec<String> = prefixes.iter().map(|prefix| format!("{verb} {prefix}")).collect();
+    let mut lines = vec!["configure terminal", "router bgp 64514", "address-family ipv4 unicast"];
+    lines.extend(networks.iter().map(String::as_str));
+    fixture.hosts[0].vtysh(&lines).unwrap();
+}
+
+fn assert_said(output: &Output, words: &[&str]) {
+    for words in words {
+        assert!(output.stdout.contains(words), "no `{words}` in\n{}{}", output.stdout, output.stderr);
+    }
+}
+
+#[test]
+fn a_prefix_list_and_a_limit_guard_an_internal_host_session() {
+    let mut setup = Setup::example().with("red.yaml", ALLOWED);
+    for file in ["red.yaml", "blue.yaml"] {
+        setup = setup.replacing(file, "  hostasn: 64515\n", "");
+    }
+    setup.announcer.asn = 64514;
+    let Some(mut fixture) = Fixture::start_with("guard", &[0], &setup) else { return };
+    let (host, leaf) = (fixture.hosts[0].clone(), fixture.node("leafA").clone());
+    let open = ["configure terminal", "route-map peerred-out permit 10", "no match ip address prefix-list peerred-out"];
+    host.vtysh(&open).unwrap();
+    // Too short, too long, of nobody, and two that are allowed: the default route goes out in red alone.
+    let refused = ["172.30.0.0/25", "198.51.0.0/16", "198.51.100.64/29", "203.0.113.0/24"];
+    announce(&fixture, "network", &refused);
+    announce(&fixture, "network", &["198.51.100.0/28", "0.0.0.0/0"]);
+    fixture.await_type5("198.51.100.0/28", 100);
+    let mut seen: Vec<(String, u32)> = Vec::new();
+    until_true("the default route of red at leafA", || {
+        seen = type5_of(&leaf, "0.0.0.0/0").iter().map(|route| (route.vtep.clone(), route.vni)).collect();
+        seen == [("100.65.0.1".to_owned(), 100)]
+    });
+    for prefix in refused {
+        let of_red = type5_of(&leaf, prefix).iter().any(|route| route.vni == 100);
+        assert!(!of_red, "{prefix} of red is in the fabric");
+    }
+    let page = until("the page of red", SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
+    assert!(page.starts_with("service red"), "{page}");
+
+    // What is refused is counted and shown.
+    let router = fixture.router();
+    let told: serde_json::Value =
+        serde_json::from_str(&router.perouter(&["sessions", "red", "-o", "json"]).stdout).unwrap();
+    let mut shown: Vec<&str> = told[0]["refused"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
+    shown.sort_unstable();
+    // Services of the other session come on this one, too.
+    assert_eq!(shown, refused, "{told:#}");
+    assert_said(&router.perouter(&["sessions"]), &["RECEIVED  REFUSED  SENT"]);
+    let routes = router.perouter(&["routes", "red", "--from", "host"]);
+    assert_said(&routes, &["203.0.113.0/24", "refused by spec.fromHost"]);
+    let trace = router.perouter(&["trace", "203.0.113.9", "--vrf", "red"]);
+    assert_said(&trace, &["ok    host    192.169.10.2 announces 203.0.113.0/24, which spec.fromHost refuses"]);
+
+    // One more than four: 172.30.0.10, 172.30.0.16, 198.51.100.0/28 and the default route are there.
+    let blue = fixture.router().established(&[Some("blue")]);
+    announce(&fixture, "network", &["172.30.0.11/32"]);
+    fixture.await_type5_from(&format!("{RED}/32"), 100, &[]);
+    let router = fixture.router();
+    until_true("the words for too many prefixes", || {
+        let sessions = router.perouter(&["sessions", "red"]);
+        let words = "the peer sends more than maxPrefixes, and is tried again each minute: ";
+        sessions.code == Some(1) && sessions.stdout.contains(words)
+    });
+    assert_eq!(router.established(&[Some("blue")]), blue, "the session of blue is another");
+    until("the page of blue", SETTLE, || fetch(fixture.node("hostA_blue"), BLUE, 3).ok());
+    assert_eq!(ping(fixture.node("hostA_red"), RED), 0, "red is reachable without a session");
+    announce(&fixture, "no network", &["172.30.0.11/32"]);
+    fixture.router().await_session("red", "192.169.10.2");
+    fixture.await_type5(&format!("{RED}/32"), 100);
+    until("the page of red", SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
+    let up = |session: &perouter::frr::observe::SessionState| session.phase == Phase::Established;
+    assert!(fixture.router().sessions().iter().all(up));
+}
