@@ -35,7 +35,8 @@ struct Seen {
 #[derive(Debug, Clone, Default)]
 pub struct Witness {
     seen: BTreeMap<SessionKey, Seen>,
-    last: Option<Option<VrfName>>,
+    /// The first of those that are looked into next.
+    turn: usize,
 }
 
 impl Witness {
@@ -44,9 +45,9 @@ impl Witness {
         let down = sessions.iter().filter(|session| !is_up(session) && signed.contains(&key(session)));
         let mut wanted: BTreeSet<_> = down.map(|session| session.vrf.clone()).collect();
         let all: BTreeSet<_> = sessions.iter().map(|session| session.vrf.clone()).collect();
-        let after = all.iter().filter(|vrf| self.last.as_ref().is_some_and(|last| *vrf > last));
-        let next: Vec<_> = after.chain(&all).take(EACH_TIME.min(all.len())).cloned().collect();
-        self.last = next.last().cloned();
+        let from = self.turn.checked_rem(all.len()).unwrap_or_default();
+        let next = all.iter().cycle().skip(from).take(EACH_TIME.min(all.len())).cloned();
+        self.turn = from + EACH_TIME;
         wanted.extend(next);
         wanted
     }

@@ -9,8 +9,8 @@ use super::{Peering, Speech};
 /// The configuration of BIRD 2.
 pub fn bird_conf(speech: &Speech) -> String {
     let mut text = format!("log stderr all;\nrouter id {};\nprotocol device {{ scan time 1; }}\n", speech.router_id);
-    // Next hops over several hops are looked up among these.
-    text.push_str("protocol direct { ipv4; ipv6; }\n");
+    // Next hops over several hops are looked up among these; a service on `lo` is to be announced as a static route.
+    text.push_str("protocol direct { ipv4; ipv6; interface \"host-*\"; }\n");
     let restarts = speech.peerings.iter().any(|peering| peering.graceful_restart);
     if restarts {
         text.push_str("graceful restart wait 30;\n");
