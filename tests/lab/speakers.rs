@@ -218,11 +218,9 @@ fn hosts_speak_from_addresses_of_their_choice() {
     node.check(&["ip", "route", "del", "192.168.20.0/24"]).unwrap();
 
     // A pool beyond the veth, of which node index 0 has the first address. The host dials, since the router does not.
-    let beyond =
-        "    sourceAddress:\n      ipv4: 10.9.9.0/24\n    multihop: {ttl: 5}\n    passive: true\n    bfd: {}\n";
+    let beyond = "    sourceAddress:\n      ipv4: 10.9.9.0/24\n    multihop: {ttl: 5}\n    passive: true\n";
     fixture.edit("red.yaml", own, beyond);
-    let mut bird =
-        speaker(&fixture, Program::Bird, Peering { multihop: true, bfd: Some((300, 3)), ..from("10.9.9.1") });
+    let mut bird = speaker(&fixture, Program::Bird, Peering { multihop: true, ..from("10.9.9.1") });
     bird.start().unwrap();
     fixture.router().await_session("red", "10.9.9.1");
     fixture.await_type5(&red_service(), 100);
@@ -230,13 +228,6 @@ fn hosts_speak_from_addresses_of_their_choice() {
     assert_eq!(dialed.lines().count(), 1, "{dialed}");
     until("the page of red", SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
     assert_eq!(fetch(fixture.node("hostA_blue"), RED, 2), Err(CURL_TIMED_OUT), "blue reaches red");
-    until_true("BFD over several hops", || bird.birdc(&["show", "bfd", "sessions"]).unwrap().contains("Up"));
-    bird.freeze().unwrap();
-    let gap = time_until("red withdrawn", || is_gone(&fixture));
-    println!("gap: BFD over several hops at 3 x 300 ms {} ms", gap.as_millis());
-    assert!(gap < paced(Duration::from_secs(3)), "the hold time is 9 s, and BFD took {gap:?}");
-    bird.thaw().unwrap();
-    fixture.await_type5(&red_service(), 100);
     blue.assert_undisturbed(&mut fixture);
 }
 

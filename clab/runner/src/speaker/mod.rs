@@ -177,13 +177,6 @@ impl Speaker {
         Ok(())
     }
 
-    /// Another configuration for the running daemon. BIRD only: sessions that stay as they are go on.
-    pub fn tell(&mut self, change: impl FnOnce(&mut Speech)) -> Result<(), SpeakerError> {
-        change(&mut self.speech);
-        self.write_conf()?;
-        self.birdc(&["configure"]).map(drop)
-    }
-
     /// Ends it with SIGTERM: it takes leave of its neighbors.
     pub fn stop(&mut self) -> Result<(), SpeakerError> {
         let Some(process) = &mut self.process else { return Ok(()) };
