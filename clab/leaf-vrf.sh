@@ -3,6 +3,8 @@
 # Makes an IP-VRF on a leaf: VRF, VXLAN, bridge, the host's port with the gateway addresses, and FRR's stanzas.
 # The VRF is a VRF device where the kernel has it, else a network namespace that zebra (started with -n) takes for one.
 # What the VRF has no route for is dropped without an answer, as a switch does it, and never looked up elsewhere.
+# A TOS other than 0 has the kernel look up the route of each VXLAN packet, so that the ways to a VTEP are shared; 2 is
+# ECN's part of it, which the kernel takes from the inner packet.
 # FRR's default instance with advertise-all-vni must stand before this runs (FRR issue 22851).
 set -eu
 vrf=$1 vni=$2 port=$3 address4=$4 address6=$5
@@ -64,7 +66,7 @@ build_netns() {
 	ln -s "$aside/$vrf" "/run/netns/$vrf"
 	until_true 50 vrf_active
 	# From here, so that its socket is in the leaf's own namespace: there is the underlay.
-	ip link add "vni$vni" mtu 9450 netns "$vrf" type vxlan id "$vni" local "$vtep" dstport 4789 nolearning
+	ip link add "vni$vni" mtu 9450 netns "$vrf" type vxlan id "$vni" local "$vtep" dstport 4789 nolearning tos 2
 	in_vrf ip -batch - <<-END
 		link add br$vni address $mac mtu 9450 type bridge stp_state 0 mcast_snooping 0
 		link set br$vni addrgenmode none
@@ -93,7 +95,7 @@ build_device() {
 		link set $vrf up
 		link add br$vni address $mac mtu 9450 type bridge stp_state 0 mcast_snooping 0
 		link set br$vni master $vrf addrgenmode none
-		link add vni$vni mtu 9450 type vxlan id $vni local $vtep dstport 4789 nolearning
+		link add vni$vni mtu 9450 type vxlan id $vni local $vtep dstport 4789 nolearning tos 2
 		link set vni$vni master br$vni addrgenmode none
 		link set vni$vni type bridge_slave neigh_suppress on learning off
 		link set vni$vni up

@@ -6,7 +6,7 @@
 #   kubernetes  etcd, kube-apiserver, MetalLB and FRR-K8s, all built once with Go: source, status, manifests, lab
 #   vrf     kernel, FRR and lab in vrf mode with the machine's FRR, in a guest whose kernel has VRF devices
 # Without a LEVEL, all. What a level needs and is not there is told; with CI=true it is an error.
-# The guest of `vrf` has one CPU: `frr10` and `kubernetes` run beside it where they are asked for.
+# The guest of `vrf` has one CPU: the other levels with a lab run beside it where they are asked for.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 levels=("${@:-fast netns frr10 kubernetes vrf}")
@@ -135,7 +135,7 @@ vrf_begin() {
     for name in $vrf_tests; do
       # A guest has one CPU and dear processes: it is about four times slower than the machine.
       record "$name" env PEROUTER_VRF_MODE=vrf PEROUTER_LAB_SLOWNESS="${PEROUTER_LAB_SLOWNESS-4}" \
-        hack/vm/run.sh -t 2400 -- "$(cat "$log/$name.binary")" --test-threads=1
+        hack/vm/run.sh -t 3000 -- "$(cat "$log/$name.binary")" --test-threads=1
     done
   ) &
   guests=$!
@@ -156,17 +156,15 @@ vrf_end() {
 # asked LEVEL: whether it is asked for.
 asked() { [[ " ${levels[*]} " == *" $1 "* ]]; }
 
+begun=
 for name in "${levels[@]}"; do
+  if [ "$name" != fast ] && [ -z "$begun" ] && asked vrf; then
+    begun=yes
+    vrf_begin
+  fi
   case $name in
-    fast | netns | kubernetes) $name ;;
-    frr10)
-      if asked vrf; then vrf_begin; fi
-      frr10
-      ;;
-    vrf)
-      asked frr10 || vrf_begin
-      [ -z "$guests" ] || vrf_end
-      ;;
+    fast | netns | frr10 | kubernetes) $name ;;
+    vrf) [ -z "$guests" ] || vrf_end ;;
     *) echo "test.sh: no level $name: fast, netns, frr10, kubernetes, vrf" >&2; exit 2 ;;
   esac
 done

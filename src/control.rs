@@ -173,7 +173,12 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
     async fn publish(&mut self, snapshot: &Snapshot) {
         let Some(report) = &self.last else { return };
         let live = match self.reconciler.live().await {
-            Ok(live) => Some(live),
+            Ok(live) => {
+                if let Err(error) = self.reconciler.unstick(&live.sessions).await {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "FRR does not answer");
+                }
+                Some(live)
+            }
             Err(error) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "FRR does not answer");
                 None

@@ -42,9 +42,14 @@ fn three_vnis_are_built_and_seen_as_wanted() {
         let kernel = node.kernel().await;
         converge(&kernel, &three_vnis().state()).await;
         let shown = node.vrf("v0", "ip -d link show dev vni100");
-        for word in
-            ["vxlan id 100 local 100.65.0.1", "dstport 4789", "nolearning", "neigh_suppress on", "addrgenmode none"]
-        {
+        for word in [
+            "vxlan id 100 local 100.65.0.1",
+            "dstport 4789",
+            "nolearning",
+            "tos 0x2",
+            "neigh_suppress on",
+            "addrgenmode none",
+        ] {
             assert!(shown.contains(word), "{word} in {shown}");
         }
         assert!(shown.contains("alias perouter L3VNI 100"), "{shown}");
@@ -260,10 +265,12 @@ fn what_has_our_mark_but_another_kind_is_replaced() {
         let wanted = three_vnis().state();
         converge(&kernel, &wanted).await;
         node.vrf("v0", "ip link set vni100 type vxlan learning");
+        node.vrf("v2", "ip link set vni102 type vxlan id 102 tos 0");
         node.vrf("v1", "ip link set br-pe-101 type bridge stp_state 1");
         node.host("ip link set host-100 down; ip link set host-100 name elsewhere; ip link set elsewhere up");
         let observed = kernel.observe(&BTreeSet::new()).await.unwrap();
-        for key in [link_key(place("v0"), Role::Vxlan, 100), link_key(place("v1"), Role::Bridge, 101)] {
+        let vxlan = |vrf, vni| link_key(place(vrf), Role::Vxlan, vni);
+        for key in [vxlan("v0", 100), vxlan("v2", 102), link_key(place("v1"), Role::Bridge, 101)] {
             assert_eq!(observed.links[&key].kind, LinkKind::Other, "{key}");
         }
         converge(&kernel, &wanted).await;

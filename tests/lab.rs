@@ -1,4 +1,4 @@
-//! The router end to end: the fabric of clab/metallb.clab.yml with real FRR, real VXLAN and real traffic. Needs root and
+//! The router end to end: a fabric of clab/*.clab.yml with real FRR, real VXLAN and real traffic. Needs root and
 //! FRR; left out otherwise, which is an error where `CI=true`.
 //!
 //! Each test has a lab of its own and they take turns. `PEROUTER_VRF_MODE` and `PEROUTER_FRR_DIR` choose how the routers
@@ -17,6 +17,7 @@ mod lab {
     mod cleanup;
     mod daemon_death;
     mod edits;
+    mod fabric_sessions;
     mod filters;
     mod guard;
     mod inspection;
@@ -25,9 +26,11 @@ mod lab {
     mod passwords;
     mod rejection;
     mod restart;
+    mod route_targets;
     mod second_pass;
     mod service;
     mod session_options;
     mod speakers;
+    mod two_leaves;
     mod two_processes;
 }

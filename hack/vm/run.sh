@@ -56,14 +56,21 @@ trap 'end; exit 130' INT
 } >"$share/command"
 : >"$share/output"
 
+# The guest does not start on a CPU with AMX otherwise: see there. Rust's linker is a C compiler, so there is one.
+preload=
+if grep -qw amx_tile /proc/cpuinfo; then
+  preload=$share/xstate.so
+  cc -O1 -shared -fPIC -o "$preload" "$here/xstate.c" -ldl
+fi
+
 # One CPU: migrating between two makes the guest more than twice as slow. Its memory is a file, so on a tmpfs.
 cpu=${PEROUTER_VM_CPU:-$((RANDOM % $(nproc)))}
-export share memory limit cpu kernel modules here
+export share memory limit cpu kernel modules here preload
 # shellcheck disable=SC2016
 unshare --mount --propagation private bash -c '
   mount --bind "$share" "$share"
   mount -o remount,bind,ro /
-  TMPDIR=/dev/shm exec taskset -c "$cpu" timeout -k 5 "$limit" "$kernel" mem="$memory" \
+  TMPDIR=/dev/shm exec taskset -c "$cpu" timeout -k 5 "$limit" env LD_PRELOAD="$preload" "$kernel" mem="$memory" \
     root=/dev/root rootfstype=hostfs rootflags=/ ro quiet loglevel=4 panic=-1 \
     uml_dir=/dev/shm/perouter-uml con=null con0=null,fd:1 ssl=null \
     init="$here/init.sh" perouter.modules="$modules" perouter.share="$share"' \

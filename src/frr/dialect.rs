@@ -93,9 +93,15 @@ impl Dialect {
 
     /// Settings of zebra without which FRR 8 loses the router MAC of a remote VTEP when a route changes, and with it the
     /// traffic (frr#12391, frr#14108): it takes one message at a time and does its work at once, so that the
-    /// deletion of the old route comes before the addition of the new one, as bgpd said it.
+    /// deletion of the old route comes before the addition of the new one, as bgpd said it. And without nexthop objects in
+    /// the kernel, which `vrf` mode has: when a NIC loses its carrier the kernel takes its nexthop out of their groups, and
+    /// zebra does not put it back (frr#12239, mended in 9.0 by frr#13413).
     pub fn zebra_settings(self) -> &'static [&'static str] {
-        if self.has_mgmtd { &[] } else { &["zebra work-queue 0", "zebra zapi-packets 1"] }
+        if self.has_mgmtd {
+            &[]
+        } else {
+            &["zebra work-queue 0", "zebra zapi-packets 1", "no zebra nexthop kernel enable"]
+        }
     }
 
     /// The daemon that is told a line of `daemon`'s configuration.

@@ -44,7 +44,8 @@ const SINGLE: [&str; 21] = [
 /// What is not printed, as it is the default.
 const DEFAULTS: [&str; 3] = ["detect-multiplier 3", "transmit-interval 300", "receive-interval 300"];
 /// Defaults that are on and are printed when they are off.
-const ON: [&str; 3] = ["bgp ebgp-requires-policy", "bgp default ipv4-unicast", "bgp network import-check"];
+const ON: [&str; 4] =
+    ["bgp ebgp-requires-policy", "bgp default ipv4-unicast", "bgp network import-check", "zebra nexthop kernel enable"];
 
 /// The configuration of one daemon, changed line by line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

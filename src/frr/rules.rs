@@ -45,6 +45,7 @@ const fn stanza(group: u8, pattern: &'static str) -> Rule {
 const RULES: &[Rule] = &[
     line(0, "zebra work-queue *"),
     line(0, "zebra zapi-packets *"),
+    line(0, "no zebra nexthop kernel enable"),
     // Policies stand before a neighbor uses them.
     value(0, "ip prefix-list * seq * .."),
     value(0, "ipv6 prefix-list * seq * .."),

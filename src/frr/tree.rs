@@ -215,7 +215,9 @@ impl Config {
 fn scope_of(line: &Line) -> Option<Scope> {
     let words: Vec<_> = line.words().collect();
     match words.as_slice() {
-        ["router", "bgp", _] | ["zebra", "work-queue" | "zapi-packets", _] => Some(Scope::Underlay),
+        ["router", "bgp", _]
+        | ["zebra", "work-queue" | "zapi-packets", _]
+        | ["no", "zebra", "nexthop", "kernel", "enable"] => Some(Scope::Underlay),
         ["router", "bgp", _, "vrf", vrf] | ["vrf", vrf] => vrf.parse().ok().map(Scope::Vrf),
         ["ip" | "ipv6", "prefix-list", name, ..] | ["route-map", name, ..] => policy_names::scope_of(name),
         _ => None,

@@ -199,12 +199,17 @@ impl NetlinkKernel {
 
     async fn set_sysctl(&self, netns: &Netns, sysctl: Sysctl, value: u32) -> Result<(), OpError> {
         let file = self.site(netns).await?.file()?;
-        match netns::write_sysctl(&file, sysctl.path(), &value.to_string()) {
-            Err(NetnsError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                Err(OpError::NoSetting)
-            }
-            other => Ok(other?),
+        written(sysctl, netns::write_sysctl(&file, sysctl.path(), &value.to_string()))
+    }
+}
+
+/// What it means for a router how the write of a setting ended.
+fn written(sysctl: Sysctl, result: Result<(), NetnsError>) -> Result<(), OpError> {
+    match result {
+        Err(NetnsError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            if sysctl.is_optional() { Ok(()) } else { Err(OpError::NoSetting) }
         }
+        other => Ok(other?),
     }
 }
 
@@ -254,5 +259,27 @@ pub(super) fn unless(already: Errno, result: Result<(), NetlinkError>) -> Result
     match result {
         Err(NetlinkError::Refused { errno, .. }) if errno == already => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use std::io::{Error, ErrorKind};
+
+    #[rstest]
+    #[case(Sysctl::Ipv4MultipathHash, ErrorKind::NotFound, true)]
+    #[case(Sysctl::Ipv6MultipathHash, ErrorKind::NotFound, true)]
+    #[case(Sysctl::Ipv4MultipathHash, ErrorKind::PermissionDenied, false)]
+    #[case(Sysctl::Ipv4Forwarding, ErrorKind::NotFound, false)]
+    fn a_setting_that_the_kernel_has_not_fails_only_where_it_is_needed(
+        #[case] sysctl: Sysctl,
+        #[case] kind: ErrorKind,
+        #[case] fine: bool,
+    ) {
+        let path = std::path::PathBuf::from(sysctl.path());
+        let refused = NetnsError::File { action: "write", path, source: Error::from(kind) };
+        assert_eq!(written(sysctl, Err(refused)).is_ok(), fine);
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::model::{KernelState, Link, LinkKey, LinkKind, Netns};
+use super::model::{KernelState, Link, LinkKey, LinkKind, Netns, Sysctl};
 use super::op::{Holder, KernelOp, NewLink};
 use crate::names::{OwnedName, Role};
 use crate::types::Vni;
@@ -15,7 +15,7 @@ use crate::{kernel, names, types};
 
 /// Ops that make `observed` what is `wanted`; none if it is.
 pub fn diff(wanted: &KernelState, observed: &KernelState) -> Vec<KernelOp> {
-    let mut differ = Differ { wanted, now: observed.clone(), ops: Vec::new() };
+    let mut differ = Differ { wanted, observed, now: observed.clone(), ops: Vec::new() };
     differ.release();
     differ.ground();
     differ.build();
@@ -25,6 +25,7 @@ pub fn diff(wanted: &KernelState, observed: &KernelState) -> Vec<KernelOp> {
 /// Works on a copy of the observed state that goes along with the ops, so that what an op brings along is seen.
 struct Differ<'a> {
     wanted: &'a KernelState,
+    observed: &'a KernelState,
     now: KernelState,
     ops: Vec<KernelOp>,
 }
@@ -115,10 +116,17 @@ impl Differ<'_> {
 
     fn sysctls(&mut self, of: impl Fn(&Netns) -> bool) {
         for ((netns, sysctl), value) in &self.wanted.sysctls {
-            if of(netns) && self.now.sysctls.get(&(netns.clone(), *sysctl)) != Some(value) {
+            let now = self.now.sysctls.get(&(netns.clone(), *sysctl));
+            if of(netns) && now != Some(value) && !(now.is_none() && self.is_missing(netns, *sysctl)) {
                 self.push(KernelOp::SetSysctl { netns: netns.clone(), sysctl: *sysctl, value: *value });
             }
         }
+    }
+
+    /// Whether the kernel has no such setting and the router does without. Of a namespace that is not there yet, nothing
+    /// is known.
+    fn is_missing(&self, netns: &Netns, sysctl: Sysctl) -> bool {
+        sysctl.is_optional() && self.observed.sysctls.keys().any(|(at, _)| at == netns)
     }
 
     fn build(&mut self) {

@@ -56,7 +56,8 @@ pub enum LinkKind {
     },
     /// A bridge, always with STP off and multicast snooping off.
     Bridge,
-    /// A VXLAN device (RFC 7348), learning off. Its socket is always in the router namespace, wherever the device is.
+    /// A VXLAN device (RFC 7348), learning off, DSCP 0. Its socket is always in the router namespace, wherever the device
+    /// is.
     Vxlan {
         /// Network identifier.
         vni: Vni,
@@ -126,6 +127,11 @@ pub enum Sysctl {
     Ipv4FwmarkReflect,
     /// `net.ipv6.fwmark_reflect`
     Ipv6FwmarkReflect,
+    /// `net.ipv4.fib_multipath_hash_policy`: 1, flows are told apart by their ports as well. By addresses alone all VXLAN
+    /// packets between two VTEPs take one path: their flows differ in the UDP source port (RFC 7348 section 5).
+    Ipv4MultipathHash,
+    /// `net.ipv6.fib_multipath_hash_policy`
+    Ipv6MultipathHash,
 }
 
 /// A second TCP port on which the router answers as on 179 what comes by a veth end.

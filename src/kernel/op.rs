@@ -305,7 +305,7 @@ impl fmt::Display for NewLink {
             LinkKind::Vrf { table } => write!(f, " type vrf table {table}"),
             LinkKind::Bridge => f.write_str(" type bridge stp_state 0 mcast_snooping 0"),
             LinkKind::Vxlan { vni, local, port } => {
-                write!(f, " type vxlan id {vni} local {local} dstport {port} nolearning")
+                write!(f, " type vxlan id {vni} local {local} dstport {port} nolearning tos {ROUTE_EACH_PACKET}")
             }
             LinkKind::Other => f.write_str(" type other"),
             LinkKind::Veth { peer } => write!(f, " type veth peer name {} netns {}", peer.name, peer.netns),
@@ -345,6 +345,11 @@ fn unreachable_route(f: &mut fmt::Formatter<'_>, verb: &str, table: TableId, fam
 /// (Linux `Documentation/networking/vrf.rst`).
 pub const UNREACHABLE_METRIC: u32 = 4_278_198_272;
 
+/// TOS of a VXLAN device. With 0 the kernel keeps the route to a VTEP for all packets of a CPU, so that of several equal
+/// ways one is used (Linux `drivers/net/vxlan/vxlan_core.c`: `use_cache`). This is no DSCP but ECN's part of the byte, for
+/// which the kernel takes what the inner packet has (RFC 6040).
+pub const ROUTE_EACH_PACKET: u8 = 2;
+
 /// Preference of the rule for table `local` where there are VRFs: behind that for VRF tables (1000), before that for table
 /// `main` (32766).
 pub const LOCAL_RULE: u32 = 32_765;
@@ -355,7 +360,7 @@ fn on_off(value: bool) -> &'static str {
 
 impl Sysctl {
     /// All settings that we read.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Ipv4Forwarding,
         Self::Ipv6Forwarding,
         Self::RpFilterAll,
@@ -365,7 +370,15 @@ impl Sysctl {
         Self::TcpFwmarkAccept,
         Self::Ipv4FwmarkReflect,
         Self::Ipv6FwmarkReflect,
+        Self::Ipv4MultipathHash,
+        Self::Ipv6MultipathHash,
     ];
+
+    /// Whether a router does without it. A kernel that has no multipath routes (`CONFIG_IP_ROUTE_MULTIPATH`) has no
+    /// policy for them.
+    pub fn is_optional(self) -> bool {
+        matches!(self, Self::Ipv4MultipathHash | Self::Ipv6MultipathHash)
+    }
 
     /// Its path below `/proc/sys`.
     pub fn path(self) -> &'static str {
@@ -379,6 +392,8 @@ impl Sysctl {
             Self::TcpFwmarkAccept => "net/ipv4/tcp_fwmark_accept",
             Self::Ipv4FwmarkReflect => "net/ipv4/fwmark_reflect",
             Self::Ipv6FwmarkReflect => "net/ipv6/fwmark_reflect",
+            Self::Ipv4MultipathHash => "net/ipv4/fib_multipath_hash_policy",
+            Self::Ipv6MultipathHash => "net/ipv6/fib_multipath_hash_policy",
         }
     }
 }
@@ -409,7 +424,7 @@ mod tests {
         });
         assert_eq!(
             op.to_string(),
-            "router: link add vni100 type vxlan id 100 local 100.65.0.1 dstport 4789 nolearning"
+            "router: link add vni100 type vxlan id 100 local 100.65.0.1 dstport 4789 nolearning tos 2"
         );
         assert_eq!((op.vni(), op.vrf(), op.stage()), (Some(vni(100)), None, Stage::Build));
     }

@@ -15,7 +15,7 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
 use super::model::{BridgePort, LinkKind};
-use super::op::{NewLink, UNREACHABLE_METRIC};
+use super::op::{NewLink, ROUTE_EACH_PACKET, UNREACHABLE_METRIC};
 use crate::names::LINK_GROUP;
 use crate::types::{Family, TableId};
 
@@ -40,7 +40,13 @@ pub fn new_link(new: &NewLink, into: Option<RawFd>, peer_netns: Option<RawFd>) -
                 IpAddr::V4(local) => InfoVxlan::Local(*local),
                 IpAddr::V6(local) => InfoVxlan::Local6(*local),
             };
-            let data = vec![InfoVxlan::Id(vni.get()), local, InfoVxlan::Port(*port), InfoVxlan::Learning(false)];
+            let data = vec![
+                InfoVxlan::Id(vni.get()),
+                local,
+                InfoVxlan::Port(*port),
+                InfoVxlan::Learning(false),
+                InfoVxlan::Tos(ROUTE_EACH_PACKET),
+            ];
             (InfoKind::Vxlan, InfoData::Vxlan(data))
         }
         LinkKind::Veth { peer } => {

@@ -15,7 +15,7 @@ use rtnetlink::packet_route::route::{RouteAttribute, RouteType};
 use rtnetlink::packet_route::rule::RuleAttribute;
 
 use super::model::{BridgePort, Sysctl};
-use super::op::{LOCAL_RULE, UNREACHABLE_METRIC};
+use super::op::{LOCAL_RULE, ROUTE_EACH_PACKET, UNREACHABLE_METRIC};
 use crate::names::{OwnedName, PortTable};
 use crate::types::{Family, MacAddr, TableId, Vni};
 
@@ -79,7 +79,7 @@ pub enum Shape {
     Vrf(TableId),
     /// A bridge without STP and multicast snooping.
     Bridge,
-    /// A VXLAN device that does not learn.
+    /// A VXLAN device that does not learn and looks up the route of each packet.
     Vxlan(Vni, IpAddr, u16),
     /// A veth end.
     Veth,
@@ -240,7 +240,7 @@ fn is_plain_bridge(data: &[InfoBridge]) -> bool {
 }
 
 fn vxlan_of(data: &[InfoVxlan]) -> Option<Shape> {
-    let (mut vni, mut local, mut udp, mut learning) = (None, None, None, true);
+    let (mut vni, mut local, mut udp, mut learning, mut tos) = (None, None, None, true, 0);
     for info in data {
         match info {
             InfoVxlan::Id(id) => vni = Vni::try_from(*id).ok(),
@@ -248,10 +248,12 @@ fn vxlan_of(data: &[InfoVxlan]) -> Option<Shape> {
             InfoVxlan::Local6(address) => local = Some(IpAddr::V6(*address)),
             InfoVxlan::Port(port) => udp = Some(*port),
             InfoVxlan::Learning(on) => learning = *on,
+            InfoVxlan::Tos(value) => tos = *value,
             _ => {}
         }
     }
-    if learning { None } else { Some(Shape::Vxlan(vni?, local?, udp?)) }
+    let ours = !learning && tos == ROUTE_EACH_PACKET;
+    if ours { Some(Shape::Vxlan(vni?, local?, udp?)) } else { None }
 }
 
 fn port_of(infos: &[LinkInfo]) -> Option<BridgePort> {

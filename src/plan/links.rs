@@ -21,8 +21,14 @@ pub fn overlay_mtu(nic_mtu: u32, vtep: IpAddr) -> u32 {
     nic_mtu.saturating_sub(overhead(vtep))
 }
 
-const FORWARDING: [(Sysctl, u32); 4] =
-    [(Sysctl::Ipv4Forwarding, 1), (Sysctl::Ipv6Forwarding, 1), (Sysctl::RpFilterAll, 0), (Sysctl::RpFilterDefault, 0)];
+const FORWARDING: [(Sysctl, u32); 6] = [
+    (Sysctl::Ipv4Forwarding, 1),
+    (Sysctl::Ipv6Forwarding, 1),
+    (Sysctl::RpFilterAll, 0),
+    (Sysctl::RpFilterDefault, 0),
+    (Sysctl::Ipv4MultipathHash, 1),
+    (Sysctl::Ipv6MultipathHash, 1),
+];
 
 /// A connection to a second BGP port is known by its mark.
 const MARKED: [Sysctl; 3] = [Sysctl::TcpFwmarkAccept, Sysctl::Ipv4FwmarkReflect, Sysctl::Ipv6FwmarkReflect];

@@ -210,3 +210,13 @@ fn a_signed_session_has_one_port() {
     let opened = plan(&given, &facts()).kernel.listen_ports;
     assert_eq!(opened.iter().map(|opened| opened.port).collect::<Vec<_>>(), [180]);
 }
+
+#[test]
+fn an_ipv6_pool_of_vteps_is_refused_with_the_remedy() {
+    let mut snapshot = snapshot(vec![]);
+    snapshot.underlays[0].spec.vtepcidr = "2001:db8::/64".into();
+    let plan = plan(&snapshot, &facts());
+    assert_eq!(reasons(&plan), [("underlay".into(), Reason::Unsupported, "spec.vtepcidr".into())]);
+    let message = &plan.rejected[0].message;
+    assert!(message.contains("frr#5885") && message.contains("use an IPv4 pool"), "{message}");
+}

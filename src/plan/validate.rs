@@ -206,6 +206,10 @@ fn graceful_restart(settings: &api::GracefulRestart) -> GracefulRestart {
     GracefulRestart { restart_time: settings.restart_time_seconds, stale_path_time: settings.stale_path_time_seconds }
 }
 
+/// FRR 8.4 and 10.3 take 0.0.0.0 for such a VTEP and give it as next hop to its routes. frr#19721 came with 10.6.
+const IPV6_VTEP: &str = "FRR before 10.6 has no EVPN over IPv6 VTEPs (frr#5885), and later ones are not supported yet: use \
+                         an IPv4 pool, which sessions over IPv6 carry as well";
+
 /// Checks an Underlay for `node`.
 pub fn underlay(object: &Object<UnderlaySpec>, snapshot: &Snapshot) -> Result<ValidUnderlay, Vec<Rejection>> {
     let NodeIdentity { index, .. } = snapshot.node;
@@ -214,8 +218,7 @@ pub fn underlay(object: &Object<UnderlaySpec>, snapshot: &Snapshot) -> Result<Va
     let asn = check.take("spec.asn", Asn::try_from(spec.asn));
     let vtep_pool = check.prefix("spec.vtepcidr", &spec.vtepcidr);
     if matches!(vtep_pool, Some(IpNet::V6(_))) {
-        let why = "FRR builds no EVPN over IPv6 VTEPs: use an IPv4 pool";
-        check.refuse(Reason::Unsupported, "spec.vtepcidr", why);
+        check.refuse(Reason::Unsupported, "spec.vtepcidr", IPV6_VTEP);
     }
     let vtep = vtep_pool.and_then(|pool| check.pool("spec.vtepcidr", ipam::vtep(&pool, index)));
     let wrong = |_| format!("{:?} is not an IPv4 prefix: write A.B.C.D/LENGTH", spec.routeridcidr);

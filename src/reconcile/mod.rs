@@ -1,8 +1,9 @@
 //! One pass: observe, plan, schedule, execute, verify. In: a snapshot and the two ports. Out: [`Report`]. Generic over the
-//! ports, so that its tests need no root. Keeps nothing but what was accepted before.
+//! ports, so that its tests need no root. Keeps what was accepted before, and since when sessions are stuck.
 
 pub mod execute;
 pub mod schedule;
+pub mod stuck;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::frr::dialect::Dialect;
 use crate::frr::model::{Daemon, Scope};
+use crate::frr::observe::SessionState;
 use crate::frr::port::{Routing, RoutingError, Running};
 use crate::frr::render::{self, RenderError};
 use crate::frr::tree::Tree;
@@ -25,6 +27,7 @@ use crate::status::fold::Live;
 use crate::types::{IfName, VrfMode, VrfName};
 use execute::{Executed, Failure, execute};
 use schedule::{Schedule, State, schedule};
+use stuck::Stuck;
 
 /// How often an IP-VRF that FRR did not take up is built anew within one pass.
 const REBUILDS: usize = 3;
@@ -81,12 +84,13 @@ pub struct Reconciler<K, R> {
     routing: R,
     mode: VrfMode,
     accepted: Accepted,
+    stuck: Stuck,
 }
 
 impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// Of the two ports.
     pub fn new(kernel: K, routing: R, mode: VrfMode, accepted: Accepted) -> Self {
-        Self { kernel, routing, mode, accepted }
+        Self { kernel, routing, mode, accepted, stuck: Stuck::default() }
     }
 
     /// What was accepted so far, to be handed to [`Reconciler::new`] after a restart.
@@ -149,6 +153,22 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     pub async fn preview(&mut self, snapshot: &Snapshot) -> Result<Preview, PassError> {
         let (preview, _) = self.look(snapshot, &mut self.accepted.clone(), &BTreeSet::new()).await?;
         Ok(preview)
+    }
+
+    /// Ends the connections of sessions that stay in `OpenSent`.
+    ///
+    /// # Errors
+    /// Where FRR does not answer.
+    pub async fn unstick(&mut self, sessions: &[SessionState]) -> Result<(), PassError> {
+        for batch in self.stuck.look(Instant::now(), sessions) {
+            for refusal in self.routing.apply(&batch).await? {
+                tracing::warn!(%refusal, "a session that stays in OpenSent");
+            }
+            for command in &batch.commands {
+                tracing::info!(scope = %command.scope, line = %command.line, "a session stays in OpenSent");
+            }
+        }
+        Ok(())
     }
 
     /// L3VNIs and sessions as FRR has them.

@@ -223,9 +223,10 @@ async fn an_unreadable_kernel_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn frr_8_is_kept_from_losing_router_macs() {
+async fn frr_8_is_kept_from_losing_router_macs_and_nexthops() {
     let mut bench = Bench::new();
     bench.pass(&BOTH).await;
     let zebra = bench.frr().daemons[&Daemon::Zebra].config().to_string();
     assert!(zebra.contains("zebra work-queue 0") && zebra.contains("zebra zapi-packets 1"), "frr#12391: {zebra}");
+    assert!(zebra.contains("no zebra nexthop kernel enable"), "frr#12239: {zebra}");
 }

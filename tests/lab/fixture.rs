@@ -67,6 +67,8 @@ fn root() -> bool {
 
 /// What differs from the example.
 pub struct Setup {
+    /// The topology below `clab/`.
+    pub topology: &'static str,
     pub announcer: Announcer,
     pub objects: BTreeMap<&'static str, String>,
 }
@@ -80,7 +82,18 @@ impl Setup {
         let files = ["underlay.yaml", "red.yaml", "blue.yaml"];
         assert_eq!(documents.len(), files.len(), "the example has an Underlay and two L3VNIs");
         let announcer = read_manifests(&folder.join("metallb.yaml")).unwrap();
-        Self { announcer, objects: files.into_iter().zip(documents).collect() }
+        Self { topology: "metallb.clab.yml", announcer, objects: files.into_iter().zip(documents).collect() }
+    }
+
+    /// The example's L3VNIs on a node with two NICs to two leaves, the Underlay with these lines after its NICs.
+    pub fn dual_homed(spec_lines: &str) -> Self {
+        let nics = "  nics:\n    - toswitch\n";
+        let mut setup = Self::example().replacing("underlay.yaml", nics, "  nics: [eth1, eth2]\n");
+        let underlay = setup.objects.get_mut("underlay.yaml").unwrap();
+        underlay.truncate(underlay.find("  neighbors:").unwrap());
+        underlay.push_str(spec_lines);
+        setup.topology = "dualhomed.clab.yml";
+        setup
     }
 
     /// Replaces a part of an object.
@@ -122,7 +135,7 @@ impl Fixture {
         // processes, and it goes with the process.
         let turn = File::create(std::env::temp_dir().join("perouter-lab-tests.lock")).unwrap();
         turn.lock().unwrap();
-        let mut topology = read_topology(&repository().join("clab/metallb.clab.yml")).unwrap();
+        let mut topology = read_topology(&repository().join("clab").join(setup.topology)).unwrap();
         topology.lab = LabName::new(&format!("lt-{name}")).unwrap();
         lab::destroy(&topology.lab).unwrap();
         let lab = Lab::deploy(&topology).unwrap().destroyed_on_drop();

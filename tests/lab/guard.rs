@@ -17,6 +17,27 @@ fn announce(fixture: &Fixture, verb: &str, prefixes: &[&str]) {
     fixture.hosts[0].vtysh(&lines).unwrap();
 }
 
+/// A connection that nobody speaks on: the speaker that took it is gone, and nothing told the router.
+#[test]
+fn a_dead_connection_does_not_keep_the_host_out() {
+    // The speaker with the higher router id keeps its own connection where two meet.
+    let setup = Setup::example().with("underlay.yaml", "  routeridcidr: 198.18.0.0/24\n");
+    let Some(mut fixture) = Fixture::deploy("dead", &[0], &setup) else { return };
+    let router = fixture.router();
+    router.start();
+    router.await_ready(&[100, 200]);
+    let bind = || std::net::TcpListener::bind("192.169.10.2:179");
+    let listener = router.node.within_netns(bind).unwrap().unwrap();
+    let (dead, _) = listener.accept().unwrap();
+    drop(listener);
+    fixture.start_hosts();
+    fixture.router().await_session("red", "192.169.10.2");
+    let log = std::fs::read_to_string(fixture.router().log()).unwrap();
+    assert!(log.contains("a session stays in OpenSent scope=vrf red line=clear bgp vrf red 192.169.10.2"), "{log}");
+    until("the page of red", SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
+    drop(dead);
+}
+
 fn assert_said(output: &Output, words: &[&str]) {
     for words in words {
         assert!(output.stdout.contains(words), "no `{words}` in\n{}{}", output.stdout, output.stderr);

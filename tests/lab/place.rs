@@ -85,3 +85,51 @@ fn next_hops(route: &Value) -> Vec<String> {
     let several = route["nexthops"].as_array().into_iter().flatten();
     several.chain([route]).filter_map(via).collect()
 }
+
+/// Devices by which a node's router reaches an address of the underlay.
+pub fn router_devices(node: &Node, prefix: &str) -> BTreeSet<String> {
+    let family = if prefix.contains(':') { "-6" } else { "-4" };
+    let routes = json(node, &[&in_router()[..], &["ip", family, "-j", "route", "show", "exact", prefix]].concat());
+    let devices = |route: &Value| {
+        let several = route["nexthops"].as_array().into_iter().flatten();
+        several.chain([route]).filter_map(|hop| hop["dev"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    routes.iter().flat_map(devices).collect()
+}
+
+/// Packets that a NIC of a node's router has sent and received.
+pub fn router_packets(node: &Node, nic: &str) -> [u64; 2] {
+    let link = json(node, &[&in_router()[..], &["ip", "-s", "-j", "link", "show", "dev", nic]].concat()).remove(0);
+    ["tx", "rx"].map(|direction| link["stats64"][direction]["packets"].as_u64().unwrap())
+}
+
+/// The words before a command that runs where the bridge of a VRF of a node's router is.
+fn in_vrf(node: &Node, vrf: &str) -> Vec<String> {
+    let netns = format!("{VRF_NETNS}/{vrf}");
+    if exists(node, &netns) {
+        return vec!["nsenter".to_owned(), format!("--net={netns}")];
+    }
+    in_router().map(str::to_owned).to_vec()
+}
+
+/// Device and next hops of a route that a VRF of a node's router has in the kernel.
+pub fn vrf_route(node: &Node, vrf: &str, prefix: &str) -> Option<(String, Vec<String>)> {
+    let place = in_vrf(node, vrf);
+    let mut words: Vec<&str> = place.iter().map(String::as_str).collect();
+    words.extend(["ip", "-j", "route", "show"]);
+    if !exists(node, &format!("{VRF_NETNS}/{vrf}")) {
+        words.extend(["vrf", vrf]);
+    }
+    words.extend(["exact", prefix]);
+    let routes = json(node, &words);
+    let route = routes.first()?;
+    Some((route["dev"].as_str()?.to_owned(), next_hops(route)))
+}
+
+/// The MAC address to which a VRF of a node's router sends what is for a VTEP.
+pub fn vtep_mac(node: &Node, vrf: &str, bridge: &str, vtep: &str) -> Option<String> {
+    let place = in_vrf(node, vrf);
+    let place: Vec<&str> = place.iter().map(String::as_str).collect();
+    let neighbors = json(node, &[&place[..], &["ip", "-4", "-j", "neigh", "show", vtep, "dev", bridge]].concat());
+    Some(neighbors.first()?["lladdr"].as_str()?.to_owned())
+}

@@ -105,7 +105,7 @@ fn a_vni_in_netns_mode_is_born_in_the_order_that_zebra_takes_up() {
             "vrf:v0: sysctl net.ipv4.conf.all.forwarding=1",
             "vrf:v0: sysctl net.ipv6.conf.all.forwarding=1",
             "vrf:v0: sysctl net.ipv4.conf.all.rp_filter=0",
-            "vrf:v0: link add vni100 mtu 1450 addrgenmode none type vxlan id 100 local 100.65.0.1 dstport 4789 nolearning",
+            "vrf:v0: link add vni100 mtu 1450 addrgenmode none type vxlan id 100 local 100.65.0.1 dstport 4789 nolearning tos 2",
             "vrf:v0: link add br-pe-100 address 02:00:00:00:00:01 mtu 1450 addrgenmode none type bridge stp_state 0 \
              mcast_snooping 0",
             "vrf:v0: link add pe-100 mtu 1450 type veth peer name host-100 netns host",
@@ -161,7 +161,7 @@ fn a_new_vtep_makes_only_the_vxlan_device_anew() {
             "vrf:v0: link delete vni100",
             "router: address delete 100.65.0.1/32 dev lo",
             "router: address add 100.65.0.9/32 dev lo",
-            "vrf:v0: link add vni100 mtu 1450 addrgenmode none type vxlan id 100 local 100.65.0.9 dstport 4789 nolearning",
+            "vrf:v0: link add vni100 mtu 1450 addrgenmode none type vxlan id 100 local 100.65.0.9 dstport 4789 nolearning tos 2",
             "vrf:v0: link set vni100 master br-pe-100",
             "vrf:v0: link set vni100 type bridge_slave neigh_suppress on learning off",
             "vrf:v0: link set vni100 up",
@@ -190,6 +190,32 @@ fn a_failed_op_skips_what_stands_on_it_and_nothing_else() {
     let outcomes = run(&kernel, &rest);
     assert!(outcomes.iter().all(Outcome::is_done), "{outcomes:?}");
     assert_eq!(in_view_of(&wanted, kernel.state()), wanted);
+}
+
+#[test]
+fn a_kernel_without_a_setting_is_asked_for_it_in_a_new_namespace_only() {
+    let wanted_of =
+        |netns: &Netns| [(netns.clone(), Sysctl::Ipv4Forwarding), (netns.clone(), Sysctl::Ipv4MultipathHash)];
+    let vrf = Netns::Vrf("v0".parse().unwrap());
+    let mut wanted = KernelState { vrf_netns: ["v0".parse().unwrap()].into(), ..KernelState::default() };
+    wanted.sysctls.extend([&Netns::Router, &vrf].into_iter().flat_map(wanted_of).map(|key| (key, 1)));
+    let mut observed = KernelState::default();
+    observed.sysctls.insert((Netns::Router, Sysctl::Ipv4Forwarding), 0);
+    let texts = |observed: &KernelState| diff(&wanted, observed).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        texts(&observed),
+        [
+            "router: sysctl net.ipv4.conf.all.forwarding=1",
+            "netns add v0",
+            "vrf:v0: sysctl net.ipv4.conf.all.forwarding=1",
+            "vrf:v0: sysctl net.ipv4.fib_multipath_hash_policy=1",
+        ]
+    );
+    observed = wanted.clone();
+    observed.sysctls.retain(|(_, sysctl), _| !sysctl.is_optional());
+    assert_eq!(texts(&observed), Vec::<String>::new());
+    observed.sysctls.insert((vrf, Sysctl::Ipv4MultipathHash), 0);
+    assert_eq!(texts(&observed), ["vrf:v0: sysctl net.ipv4.fib_multipath_hash_policy=1"]);
 }
 
 #[test]

@@ -38,6 +38,14 @@ fn the_lab_of_the_demo_is_understood() {
 }
 
 #[test]
+fn the_lab_with_two_leaves_is_understood() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dualhomed.clab.yml");
+    let topology = read_topology(&file).unwrap();
+    assert_eq!((topology.lab.as_str(), topology.nodes.len(), topology.links.len()), ("dualhomed", 6, 6));
+    assert_eq!(topology.warnings, []);
+}
+
+#[test]
 fn a_node_inherits_from_its_group_its_kind_and_the_defaults() {
     let topology = parse(
         r#"
