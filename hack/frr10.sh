@@ -7,7 +7,7 @@ set -euo pipefail
 root=${PEROUTER_FRR10_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/perouter/frr10}
 mirror=${PEROUTER_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 # A root of another recipe is made anew.
-recipe=1
+recipe=2
 if [ "$(cat "$root/.perouter-recipe" 2>/dev/null)" = $recipe ]; then
   echo "$root"
   exit 0
@@ -38,7 +38,7 @@ trap 'rm -rf "$aside"' EXIT
   unshare --mount --pid --fork --kill-child chroot "$aside" sh -c '
     mount -t proc proc /proc
     export DEBIAN_FRONTEND=noninteractive
-    apt-get install -y --no-install-recommends frr iproute2 iputils-ping procps kmod curl tcpdump util-linux nftables &&
+    apt-get install -y --no-install-recommends frr iproute2 iputils-ping procps kmod curl tcpdump util-linux nftables bird2 gobgpd &&
     apt-get clean' >>"$root.log" 2>&1 </dev/null || { tail -n 20 "$root.log"; exit 1; }
   "$aside/usr/lib/frr/zebra" --version 2>/dev/null | grep -q ' 10\.3' || chroot "$aside" /usr/lib/frr/zebra --version | grep ' 10\.3'
 } >&2

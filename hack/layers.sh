@@ -14,7 +14,7 @@ forbid() {
   fi
 }
 
-pure="src/types.rs src/names.rs src/snapshot.rs src/runtime.rs src/plan src/kernel/model.rs src/kernel/diff.rs src/kernel/op.rs
+pure="src/kernel/nftables/message.rs src/status/witness.rs src/types.rs src/names.rs src/snapshot.rs src/runtime.rs src/plan src/kernel/model.rs src/kernel/diff.rs src/kernel/op.rs
   src/trace.rs src/frr/inspect.rs src/status/cause.rs src/frr/model.rs src/frr/render.rs src/frr/diff.rs src/frr/tree.rs src/reconcile/schedule.rs"
 forbid "$pure" 'tokio::|std::fs|std::process|nix::|rtnetlink' "pure modules have no effects"
 forbid "src/types.rs src/names.rs" 'crate::(api|plan|kernel|frr|source|reconcile|status|cli)' "words know nobody"

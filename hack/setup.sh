@@ -6,6 +6,7 @@ set -euo pipefail
 declare -A package=(
   [/usr/lib/frr/zebra]=frr [vtysh]=frr [ip]=iproute2 [ping]=iputils-ping [curl]=curl [tcpdump]=tcpdump
   [cc]=gcc [nsenter]=util-linux [ps]=procps [linux.uml]=user-mode-linux [modprobe]=kmod [debootstrap]=debootstrap [openssl]=openssl
+  [bird]=bird2 [gobgpd]=gobgpd [nft]=nftables
 )
 [ "${1:-}" != kubernetes ] || package[/usr/lib/frr/frr-reload.py]=frr-pythontools
 missing=()
@@ -20,8 +21,19 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
   echo "installing ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
+  # bird2 and gobgpd would start a speaker of their own on this machine.
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e $policy ]; then
+    trap 'rm -f $policy' EXIT
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+  fi
   apt-get update -qq
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  # Nor at its next start: the tests start those that they need.
+  if [[ " ${missing[*]} " =~ \ (bird2|gobgpd)\  ]] && command -v systemctl >/dev/null; then
+    systemctl disable --quiet bird gobgpd 2>/dev/null || true
+  fi
 fi
 if ! command -v cargo >/dev/null; then
   echo "cargo is missing: install Rust 1.89 or later (Debian 12's is older), for example with rustup" >&2

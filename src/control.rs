@@ -1,7 +1,7 @@
 //! The controller: a pass for every reason to have one, and the status after it. In: snapshots, drift and daemon signals,
 //! the reconciler. Out: passes, `status.json`, metrics. Decides nothing about what a pass does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,13 +10,18 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::frr::inspect::SessionKey;
 use crate::frr::model::Scope;
+use crate::frr::observe::SessionState;
 use crate::frr::port::Routing;
 use crate::kernel::Kernel;
+use crate::kernel::model::Netns;
+use crate::plan::Plan;
 use crate::reconcile::{PassError, Reconciler, Report};
 use crate::snapshot::{Rejection, Snapshot};
 use crate::status::metrics::Metrics;
-use crate::status::model::PassSummary;
+use crate::status::model::{PassSummary, SessionCause};
+use crate::status::witness::Witness;
 use crate::status::{NodeStatus, fold, publish};
 use crate::types::VrfMode;
 
@@ -51,6 +56,7 @@ pub struct Controller<K, R> {
     last_change: PassSummary,
     known: Vec<Rejection>,
     retry: Option<Duration>,
+    witness: Witness,
     /// Since when there are objects that are not all in place.
     pending: Option<Instant>,
 }
@@ -65,6 +71,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             last_change: PassSummary::default(),
             known: Vec::new(),
             retry: None,
+            witness: Witness::default(),
             pending: None,
         }
     }
@@ -147,6 +154,22 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         self.last = Some(report);
     }
 
+    async fn witnessed(&mut self, sessions: &[SessionState], signed: &BTreeSet<SessionKey>) -> Vec<SessionCause> {
+        let mut counts = BTreeMap::new();
+        for vrf in self.witness.wants(sessions, signed) {
+            let netns = match (&vrf, self.outputs.mode) {
+                (Some(vrf), VrfMode::Netns) => Netns::Vrf(vrf.clone()),
+                _ => Netns::Router,
+            };
+            match self.reconciler.tcp_counts(&netns).await {
+                Ok(found) => drop(counts.insert(vrf, found)),
+                // Gone since FRR was asked.
+                Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no TCP counters"),
+            }
+        }
+        self.witness.look(sessions, signed, &counts, self.outputs.mode, std::time::Instant::now())
+    }
+
     async fn publish(&mut self, snapshot: &Snapshot) {
         let Some(report) = &self.last else { return };
         let live = match self.reconciler.live().await {
@@ -165,13 +188,27 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let failures = texts(&report.failures);
         let status = fold(snapshot, &report.plan, self.outputs.mode, &failures, live, self.last_change.clone());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let status = NodeStatus { observed_time: now, foreign_lines: report.foreign_lines.clone(), ..status };
+        let foreign_lines = report.foreign_lines.clone();
+        let signed = signed(&report.plan);
+        let session_causes = self.witnessed(&status.sessions, &signed).await;
+        let status = NodeStatus { observed_time: now, foreign_lines, session_causes, ..status };
         self.outputs.metrics.status(&status, answers);
         if let Err(error) = publish::write(&self.outputs.status, &status) {
             tracing::error!(path = %self.outputs.status.display(), %error, "status not written");
         }
         self.outputs.statuses.send_replace(Some(status));
     }
+}
+
+/// The sessions with a password.
+fn signed(plan: &Plan) -> BTreeSet<SessionKey> {
+    let underlay = plan.frr.underlay.iter().flat_map(|underlay| &underlay.neighbors);
+    let fabric = underlay.filter(|(_, neighbor)| neighbor.password.is_some()).map(|(peer, _)| (None, peer.to_string()));
+    let hosts = plan.frr.vrfs.iter().flat_map(|(vrf, ip_vrf)| {
+        let with_password = ip_vrf.sessions.values().filter(|session| session.neighbor.password.is_some());
+        with_password.map(|session| (Some(vrf.clone()), session.address.to_string()))
+    });
+    fabric.chain(hosts).collect()
 }
 
 fn log_pass_error(error: &PassError) {

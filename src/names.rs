@@ -1,5 +1,6 @@
 //! The names of the links that we own: the one place that both makes and recognises them, so that a foreign link
-//! cannot be named for deletion. In: VNIs and observed names with their link group. Out: [`OwnedName`].
+//! cannot be named for deletion, and likewise of our nftables tables. In: VNIs and observed names with their link group.
+//! Out: [`OwnedName`] and [`PortTable`].
 
 use std::fmt;
 
@@ -95,6 +96,31 @@ pub fn host_vrf_of(alias: &str) -> Option<IfName> {
 
 const IN_HOST_VRF: &str = ", put into ";
 
+/// The nftables table that opens a second BGP port of the router towards the host of one VNI. All that it does is in its
+/// name, `perouter-<VNI>-<port>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortTable {
+    /// The VNI.
+    pub vni: Vni,
+    /// The second port.
+    pub port: u16,
+}
+
+impl PortTable {
+    /// Recognises one of our tables by its name. `None`: not ours.
+    pub fn recognise(name: &str) -> Option<Self> {
+        let (vni, port) = name.strip_prefix("perouter-")?.split_once('-')?;
+        let table = Self { vni: Vni::try_from(vni.parse::<u32>().ok()?).ok()?, port: port.parse().ok()? };
+        (table.to_string() == name).then_some(table)
+    }
+}
+
+impl fmt::Display for PortTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "perouter-{}-{}", self.vni, self.port)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +140,15 @@ mod tests {
         let vrf: IfName = "host.vrf".parse().unwrap();
         assert_eq!(host_vrf_of(&alias(&name, Some(&vrf))), Some(vrf));
         assert_eq!(host_vrf_of(&alias(&name, None)), None);
+    }
+
+    #[test]
+    fn tables_are_recognised_by_their_whole_name() {
+        let mine = PortTable { vni: Vni::try_from(100).unwrap(), port: 180 };
+        assert_eq!(PortTable::recognise("perouter-100-180"), Some(mine));
+        for name in ["perouter-100", "perouter-0-180", "perouter-100-0180", "perouter-100-65536", "filter"] {
+            assert_eq!(PortTable::recognise(name), None, "{name}");
+        }
     }
 
     #[test]

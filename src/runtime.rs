@@ -101,6 +101,11 @@ impl Runtime {
         self.dir.join("nics.json")
     }
 
+    /// Where this is, namespaces may hold nftables tables of ours. It is made before the first of them.
+    pub fn port_tables(&self) -> PathBuf {
+        self.dir.join("port-tables")
+    }
+
     /// The file that a controller locks.
     pub fn lock(&self) -> PathBuf {
         self.dir.join("controller.lock")

@@ -22,7 +22,7 @@ mod node;
 
 fn three_vnis() -> World {
     let spec = |session| Spec { port: 4789, mtu: 1450, mac: 1, session };
-    let both = Session { ipv4: Some(2), ipv6: Some(2) };
+    let both = Session { ipv4: Some(2), ipv6: Some(2), listen: Some(180) };
     let specs = BTreeMap::from([
         (0, spec(Some(Session { ipv6: None, ..both.clone() }))),
         (1, spec(Some(both))),
@@ -103,7 +103,7 @@ fn edits_reach_the_fixed_point() {
             ("mac", |world| world.specs.get_mut(&0).unwrap().mac = 9),
             ("port", |world| world.specs.get_mut(&1).unwrap().port = 4790),
             ("addresses", |world| {
-                world.specs.get_mut(&1).unwrap().session = Some(Session { ipv4: Some(7), ipv6: None });
+                world.specs.get_mut(&1).unwrap().session = Some(Session { ipv4: Some(7), ipv6: None, listen: None });
             }),
             ("vtep", |world| world.vtep = "100.65.0.9/32".parse().unwrap()),
             ("vtep ipv6", |world| world.vtep = "2001:db8:65::1/128".parse().unwrap()),

@@ -138,6 +138,7 @@ fn l3vnis_refused() -> Vec<Case> {
         l3vni("small subnets", "localcidr: {ipv4: 10.0.0.0/31, ipv6: 'fd00::/127'}"),
         l3vni("iBGP multihop", "hostSession: {multihop: {}}"),
         l3vni("minimum TTL of one hop", "hostSession: {bfd: {minimumTTL: 3}}"),
+        l3vni("signed second port", "hostSession: {listenPort: 180, passwordSecret: {name: a, key: b}}"),
         l3vni("keepalive alone", "hostSession: {keepaliveTimeSeconds: 3}"),
         l3vni("short hold time", "hostSession: {holdTimeSeconds: 2, keepaliveTimeSeconds: 1}"),
         l3vni("long keepalive", "hostSession: {holdTimeSeconds: 9, keepaliveTimeSeconds: 10}"),

@@ -27,12 +27,14 @@ mod lab {
     mod matrix;
     mod metallb_advanced;
     mod moves;
+    mod passwords;
     mod rejection;
     mod restart;
     mod route_targets;
     mod second_pass;
     mod service;
     mod session_options;
+    mod speakers;
     mod two_leaves;
     mod two_processes;
 }

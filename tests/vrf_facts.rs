@@ -38,7 +38,7 @@ fn vrf_kernel() -> bool {
 
 /// IP-VRFs v0 (VNI 100, "red") and v1 (VNI 101, "blue"), both with an IPv4 and IPv6 host session.
 fn red_and_blue() -> KernelState {
-    let both = Session { ipv4: Some(2), ipv6: Some(2) };
+    let both = Session { ipv4: Some(2), ipv6: Some(2), listen: None };
     let spec = Spec { port: 4789, mtu: 1450, mac: 1, session: Some(both) };
     let specs = BTreeMap::from([(0, spec.clone()), (1, spec)]);
     let world = World { mode: VrfMode::Vrf, vtep: "100.65.0.1/32".parse().unwrap(), shift: 0, specs };

@@ -117,7 +117,7 @@ pub struct RouteTargets {
 /// Properties of the BGP session with the host.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = rules::timers_together(), validation = rules::timers_order(), validation = rules::timers_zero())]
-#[x_kube(validation = minimum_ttl_is_multihop())]
+#[x_kube(validation = minimum_ttl_is_multihop(), validation = listen_port_is_unsigned())]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HostSession {
     /// TCP MD5 password (RFC 2385).
@@ -136,7 +136,7 @@ pub struct HostSession {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 65535))]
     pub keepalive_time_seconds: Option<u16>,
-    /// Time between connection attempts in seconds, 1 to 65535.
+    /// Time between connection attempts in seconds, 1 to 65535; 1 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub connect_time_seconds: Option<u16>,
@@ -147,6 +147,11 @@ pub struct HostSession {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
+    /// A second TCP port on which the router answers this host, 1 to 65535: for a host that does not dial 179. The kernel
+    /// must have nftables. Not with `passwordSecret`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub listen_port: Option<u16>,
     /// Addresses from which the host speaks, in place of that of its veth end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_address: Option<SourceAddress>,
@@ -303,6 +308,16 @@ fn source_has_localcidr(family: &str) -> Rule {
     ))
     .message("needs the subnet of its family in localcidr, over which the session runs: set it or remove this field")
     .field_path(format!(".hostSession.sourceAddress.{family}"))
+}
+
+// RFC 2385 section 2.0: the digest covers the ports.
+fn listen_port_is_unsigned() -> Rule {
+    Rule::new("!has(self.listenPort) || self.listenPort == 179 || !has(self.passwordSecret)")
+        .message(
+            "does not go with passwordSecret, since TCP MD5 signs the port that the host dials: have the host dial 179 and \
+             remove this field, or remove the password",
+        )
+        .field_path(".listenPort")
 }
 
 // FRR's bfdd reads the minimum TTL of multihop sessions only; single hop is always 255 (RFC 5881 section 5).

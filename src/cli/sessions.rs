@@ -13,6 +13,7 @@ use super::options::{Output, RuntimeOptions};
 use super::table;
 use crate::frr::observe::{Phase, SessionState};
 use crate::status::cause::cause;
+use crate::status::publish;
 
 /// Arguments of `perouter sessions`.
 #[derive(Debug, Args)]
@@ -44,6 +45,13 @@ struct Session {
 
 /// Prints the sessions.
 pub async fn execute(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
+    // The kernel's counters tell something only by what is added to them: the controller watches them.
+    let status = publish::read(&args.runtime.paths().status())?;
+    let told = status.map(|status| status.session_causes).unwrap_or_default();
+    let witnessed = |state: &SessionState| {
+        let mine = told.iter().find(|told| told.vrf == state.vrf && told.peer == state.peer);
+        mine.map(|told| told.cause.clone())
+    };
     let mut frr = Frr::of(&args.runtime.paths());
     let mut sessions = Vec::new();
     for (state, reset) in frr.sessions().await? {
@@ -51,7 +59,7 @@ pub async fn execute(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
             continue;
         }
         let refused = frr.refused(&state).await?;
-        let cause = cause(&state, reset.as_ref());
+        let cause = witnessed(&state).or_else(|| cause(&state, reset.as_ref()));
         sessions.push(Session { state, hostname: reset.and_then(|reset| reset.hostname), cause, refused });
     }
     args.output.print(&sessions, || text(&sessions))?;

@@ -9,6 +9,7 @@ use super::table;
 use crate::plan::notes::Loss;
 use crate::status::model::{NodeStatus, State};
 use crate::status::publish;
+use crate::types::VrfName;
 
 /// Arguments of `perouter status`.
 #[derive(Debug, Args)]
@@ -88,6 +89,10 @@ fn tail(status: &NodeStatus) -> String {
         });
         out.push('\n');
         out += &table::render(&["VRF", "PEER", "AS", "STATE", "RECEIVED", "SENT"], rows);
+        out.extend(status.session_causes.iter().map(|told| {
+            let vrf = told.vrf.as_ref().map_or("default", VrfName::as_str);
+            format!("  {vrf} {}: {}\n", told.peer, told.cause)
+        }));
     }
     if !status.foreign_lines.is_empty() {
         out += "\nLines in FRR that are not perouter's, left alone:\n";

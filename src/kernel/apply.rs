@@ -12,13 +12,14 @@ use rtnetlink::packet_route::link::{In6AddrGenMode, LinkMessage};
 
 use super::error::{NetlinkError, OpError};
 use super::live::NetlinkKernel;
-use super::model::{LinkKey, LinkKind, Netns, Sysctl};
+use super::model::{LinkKey, LinkKind, ListenPort, Netns, Sysctl};
 use super::netns::{self, NetnsError};
+use super::nftables;
 use super::op::{Holder, KernelOp, LOCAL_RULE, NewLink};
 use super::request;
 use super::seen::{SeenLink, Shape};
 use super::site::Site;
-use crate::names::{self, OwnedName, Role};
+use crate::names::{self, OwnedName, PortTable, Role};
 use crate::types::{IfName, VrfName};
 
 /// Makes, and does not replace.
@@ -54,6 +55,12 @@ impl NetlinkKernel {
                 unless(Errno::EEXIST, socket.change(last, MAKE).await)?;
                 let first = RouteNetlinkMessage::DelRule(request::local_rule(*family, 0));
                 Ok(unless(Errno::ENOENT, socket.change(first, 0).await)?)
+            }
+            KernelOp::OpenPort(opened) => self.open_port(opened).await,
+            KernelOp::ClosePort(opened) => {
+                let table = port_table(opened)?;
+                let file = self.site(&opened.on.netns).await?.file()?;
+                Ok(unless(Errno::ENOENT, nftables::delete(&file, table))?)
             }
             KernelOp::AddUnreachable(table, family) => {
                 let route = RouteNetlinkMessage::NewRoute(request::unreachable(*table, *family));
@@ -192,6 +199,21 @@ impl NetlinkKernel {
         }
     }
 
+    async fn open_port(&self, opened: &ListenPort) -> Result<(), OpError> {
+        let table = port_table(opened)?;
+        let note = self.runtime.port_tables();
+        std::fs::write(&note, "").map_err(|source| OpError::Note { path: note, source })?;
+        let file = self.site(&opened.on.netns).await?.file()?;
+        match nftables::create(&file, table, opened.on.name.if_name().as_str()) {
+            // No netfilter at all, no nf_tables, or not with that family.
+            Err(
+                error @ (NetlinkError::Refused { errno: Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT, .. }
+                | NetlinkError::NoProtocol),
+            ) => Err(OpError::NoNftables(error)),
+            made => Ok(made?),
+        }
+    }
+
     async fn set_sysctl(&self, netns: &Netns, sysctl: Sysctl, value: u32) -> Result<(), OpError> {
         let file = self.site(netns).await?.file()?;
         written(sysctl, netns::write_sysctl(&file, sysctl.path(), &value.to_string()))
@@ -206,6 +228,11 @@ fn written(sysctl: Sysctl, result: Result<(), NetnsError>) -> Result<(), OpError
         }
         other => Ok(other?),
     }
+}
+
+fn port_table(opened: &ListenPort) -> Result<PortTable, OpError> {
+    let vni = opened.on.name.vni().ok_or(OpError::NoKind)?;
+    Ok(PortTable { vni, port: opened.port })
 }
 
 fn link(key: &LinkKey) -> rtnetlink::LinkMessageBuilder<rtnetlink::LinkUnspec> {

@@ -44,6 +44,11 @@ impl Differ<'_> {
                 self.push(KernelOp::DelUnreachable(table, family));
             }
         }
+        for opened in self.now.listen_ports.clone() {
+            if !self.wanted.listen_ports.contains(&opened) && !self.goes_with_netns(&opened.on) {
+                self.push(KernelOp::ClosePort(opened));
+            }
+        }
         let mut links: Vec<LinkKey> = self.now.links.keys().cloned().collect();
         links.sort_by_key(|key| removal_rank(&key.name));
         for key in links {
@@ -64,6 +69,10 @@ impl Differ<'_> {
         }
     }
 
+    fn goes_with_netns(&self, key: &LinkKey) -> bool {
+        matches!(&key.netns, Netns::Vrf(vrf) if !self.wanted.vrf_netns.contains(vrf))
+    }
+
     fn release_link(&mut self, key: &LinkKey) {
         let Some(link) = self.now.links.get(key) else {
             return;
@@ -75,8 +84,7 @@ impl Differ<'_> {
         let whole = peer.is_some() || !matches!(link.kind, LinkKind::Veth { .. });
         let stays = whole && self.wanted.links.get(key).is_some_and(|wanted| wanted.kind == link.kind);
         // Links go with their namespace, and the host ends of veth pairs with them.
-        let in_netns = |key: &LinkKey| matches!(&key.netns, Netns::Vrf(vrf) if !self.wanted.vrf_netns.contains(vrf));
-        if stays || in_netns(key) || peer.as_ref().is_some_and(in_netns) {
+        if stays || self.goes_with_netns(key) || peer.as_ref().is_some_and(|peer| self.goes_with_netns(peer)) {
             return;
         }
         let is_pe = matches!(key.name, OwnedName::Vni(Role::PeVeth, _));
@@ -140,6 +148,9 @@ impl Differ<'_> {
             // FRR 8.4 loses links of a namespace that show up in another order (bridge, then VXLAN).
             links.sort_by_key(|(key, _)| birth_rank(&key.name));
             self.links(links);
+        }
+        for opened in self.wanted.listen_ports.difference(&self.now.listen_ports.clone()) {
+            self.push(KernelOp::OpenPort(opened.clone()));
         }
         for (key, link) in &self.wanted.links {
             self.new_addresses(key, &link.addresses);

@@ -36,6 +36,9 @@ pub enum NetlinkError {
     /// The answer is not what was asked for.
     #[error("the kernel's answer has no {0}")]
     Incomplete(&'static str),
+    /// The kernel does not know the netlink protocol.
+    #[error("the kernel has no netfilter netlink")]
+    NoProtocol,
     /// Answers were lost, as the socket buffer was full.
     #[error("the netlink socket lost answers")]
     Overrun,
@@ -139,6 +142,20 @@ pub enum OpError {
     /// The kernel lacks a setting.
     #[error("this kernel has no such setting")]
     NoSetting,
+    /// The kernel cannot rewrite ports.
+    #[error(
+        "this kernel has no nftables, which a second BGP port needs: load nf_tables (CONFIG_NF_TABLES, \
+         CONFIG_NF_TABLES_INET), or have the host dial 179 and remove hostSession.listenPort"
+    )]
+    NoNftables(#[source] NetlinkError),
+    /// The note that there may be nftables tables.
+    #[error("write {path}")]
+    Note {
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
     /// A link kind that is only ever seen, never made.
     #[error("such a link cannot be made")]
     NoKind,

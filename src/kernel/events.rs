@@ -1,4 +1,4 @@
-//! Watches namespaces for changes of links and addresses, and ours for changes of rules. In: multicast netlink messages. Out: a mark on what was read
+//! Watches namespaces for changes of links and addresses, and ours for changes of rules and nftables tables. In: multicast netlink messages. Out: a mark on what was read
 //! of the namespace that it is old, and a signal that a pass is due; many changes give one signal. Reads no state: what
 //! changed is for the next observation to see.
 
@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
-use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
 use nix::libc::{RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_LINK};
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -64,6 +64,9 @@ pub struct Watch {
 /// `RTNLGRP_IPV4_RULE` and `RTNLGRP_IPV6_RULE` of `linux/rtnetlink.h`, as `RTMGRP_*` has the others.
 const RULES: u32 = 1 << 7 | 1 << 18;
 
+/// `NFNLGRP_NFTABLES` of `linux/netfilter/nfnetlink.h`
+const TABLES: u32 = 1 << 6;
+
 /// Room for the message of one link.
 const MESSAGE: usize = 32 * 1024;
 
@@ -85,6 +88,20 @@ impl Watch {
         // What was read before the watch began is old.
         let stale = Arc::new(AtomicBool::new(true));
         let task = runtime.spawn(watch(socket, interest, changes, stale.clone()));
+        Ok(Self { stale, task })
+    }
+
+    /// Watches the nftables tables of the same namespace: their changes mark the same as old.
+    pub fn also_tables(&self, netns: &File, changes: Changes) -> Result<Self, NetlinkError> {
+        let runtime = tokio::runtime::Handle::current();
+        let opened = netns::in_netns(netns, || {
+            let _context = runtime.enter();
+            let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
+            socket.socket_mut().bind(&SocketAddr::new(0, TABLES))?;
+            Ok(socket)
+        })?;
+        let stale = self.stale.clone();
+        let task = runtime.spawn(watch(opened.map_err(NetlinkError::Socket)?, Interest::All, changes, stale.clone()));
         Ok(Self { stale, task })
     }
 

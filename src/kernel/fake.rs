@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::model::{KernelState, Netns};
 use super::op::KernelOp;
+use super::tcp::TcpCounts;
 use super::{Kernel, KernelError, NetlinkError, NicFacts, NodeFacts, OpError};
 use crate::types::IfName;
 
@@ -128,6 +129,11 @@ impl Kernel for FakeKernel {
             state.nics.insert(name.clone(), facts.netns.clone());
         }
         Ok(state)
+    }
+
+    async fn tcp_counts(&self, _netns: &Netns) -> Result<TcpCounts, KernelError> {
+        self.inner().readable("TCP counters")?;
+        Ok(TcpCounts::default())
     }
 
     async fn changed(&self) {

@@ -17,6 +17,7 @@ use super::observe::{self, Views};
 use super::op::KernelOp;
 use super::record::Record;
 use super::site::{Place, Site};
+use super::tcp::{self, TcpCounts};
 use super::{Batch, Kernel, NodeFacts, Outcome, netns, request};
 use crate::runtime::Runtime;
 use crate::types::{IfName, VrfName};
@@ -96,7 +97,13 @@ impl NetlinkKernel {
         }
     }
 
+    /// Whether namespaces may hold nftables tables of ours.
+    fn tables(&self) -> bool {
+        self.runtime.port_tables().exists()
+    }
+
     pub(super) async fn views(&self) -> Result<Views, KernelError> {
+        let tables = self.tables();
         let listed: BTreeSet<VrfName> =
             netns::list_vrfs(&self.runtime).map_err(KernelError::List)?.into_iter().collect();
         self.vrfs.lock().await.retain(|vrf, _| listed.contains(vrf));
@@ -104,7 +111,7 @@ impl NetlinkKernel {
         let read = |netns: Netns| async move {
             let failed = |source| KernelError::Open { netns: netns.clone(), source };
             let site = self.site(&netns).await.map_err(failed)?;
-            let seen = site.read().await?;
+            let seen = site.read(tables).await?;
             if matches!(netns, Netns::Vrf(_)) {
                 site.rest().await;
             }
@@ -131,8 +138,9 @@ impl NetlinkKernel {
 
 impl Kernel for NetlinkKernel {
     async fn facts(&self, nics: &BTreeSet<IfName>) -> Result<NodeFacts, KernelError> {
-        let host = self.host.read().await?;
-        let router = self.router.read().await?;
+        let tables = self.tables();
+        let host = self.host.read(tables).await?;
+        let router = self.router.read(tables).await?;
         let views = Views::from([(Netns::Host, host), (Netns::Router, router)]);
         self.note_interesting(&views, nics, &Record::read(&self.runtime.nics())?);
         Ok(observe::facts(&views, nics))
@@ -156,6 +164,12 @@ impl Kernel for NetlinkKernel {
         let outcomes = Batch::new(ops).run(self).await;
         self.rest().await;
         outcomes
+    }
+
+    async fn tcp_counts(&self, netns: &Netns) -> Result<TcpCounts, KernelError> {
+        let failed = |source| KernelError::Read { what: "TCP counters", netns: netns.clone(), source };
+        let file = self.site(netns).await.and_then(|site| site.file()).map_err(failed)?;
+        tcp::read(&file).map_err(failed)
     }
 
     async fn changed(&self) {

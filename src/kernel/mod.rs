@@ -11,6 +11,7 @@ mod live;
 pub mod model;
 mod netlink;
 pub mod netns;
+mod nftables;
 mod nic;
 mod observe;
 pub mod op;
@@ -18,6 +19,7 @@ mod record;
 mod request;
 mod seen;
 mod site;
+pub mod tcp;
 mod transition;
 pub mod vrf_device;
 
@@ -29,6 +31,7 @@ use futures::stream::{self, StreamExt};
 use ipnet::IpNet;
 
 use self::model::{KernelState, Netns};
+use self::tcp::TcpCounts;
 use crate::types::{IfName, Vni, VrfName};
 
 pub use self::diff::diff;
@@ -89,6 +92,9 @@ pub trait Kernel: Sync {
         async move { Batch::new(ops).run(self).await }
     }
 
+    /// Reads what was counted of TCP in a namespace.
+    fn tcp_counts(&self, netns: &Netns) -> impl Future<Output = Result<TcpCounts, KernelError>> + Send;
+
     /// Waits until a link or address of ours or a NIC changed since the last call, by whomever. Many changes are one. A
     /// pass that does nothing causes none.
     fn changed(&self) -> impl Future<Output = ()> + Send;
@@ -105,6 +111,10 @@ impl<K: Kernel + Send> Kernel for Arc<K> {
 
     fn apply(&self, op: &KernelOp) -> impl Future<Output = Result<(), KernelError>> + Send {
         (**self).apply(op)
+    }
+
+    fn tcp_counts(&self, netns: &Netns) -> impl Future<Output = Result<TcpCounts, KernelError>> + Send {
+        (**self).tcp_counts(netns)
     }
 
     fn changed(&self) -> impl Future<Output = ()> + Send {

@@ -123,11 +123,28 @@ pub enum Sysctl {
     VrfStrictMode,
     /// `net.ipv4.tcp_l3mdev_accept`: 0, a listener of one VRF does not take connections of another.
     TcpL3mdevAccept,
+    /// `net.ipv4.tcp_fwmark_accept`: a connection has the mark of its first packet, IPv6 too.
+    TcpFwmarkAccept,
+    /// `net.ipv4.fwmark_reflect`: what the kernel itself answers has the mark of what it answers.
+    Ipv4FwmarkReflect,
+    /// `net.ipv6.fwmark_reflect`
+    Ipv6FwmarkReflect,
     /// `net.ipv4.fib_multipath_hash_policy`: 1, flows are told apart by their ports as well. By addresses alone all VXLAN
     /// packets between two VTEPs take one path: their flows differ in the UDP source port (RFC 7348 section 5).
     Ipv4MultipathHash,
     /// `net.ipv6.fib_multipath_hash_policy`
     Ipv6MultipathHash,
+}
+
+/// A second TCP port on which the router answers as on 179 what comes by a veth end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListenPort {
+    /// The PE end.
+    pub on: LinkKey,
+    /// The port.
+    pub port: u16,
+    /// It is what we make. False is only observed, never wanted: it is replaced.
+    pub whole: bool,
 }
 
 /// All kernel state of the router on this node.
@@ -149,6 +166,8 @@ pub struct KernelState {
     /// begins with it before them, and then a packet of a VRF to an address of the router itself, the VTEP, arrives there
     /// (Linux `Documentation/networking/vrf.rst`).
     pub local_last: BTreeSet<Family>,
+    /// Second BGP ports.
+    pub listen_ports: BTreeSet<ListenPort>,
     /// Settings by namespace. Observed holds the same keys where the kernel has them.
     pub sysctls: BTreeMap<(Netns, Sysctl), u32>,
 }

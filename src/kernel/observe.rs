@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rtnetlink::packet_route::link::In6AddrGenMode;
 
-use super::model::{KernelState, Link, LinkKey, LinkKind, Netns};
+use super::model::{KernelState, Link, LinkKey, LinkKind, ListenPort, Netns};
 use super::record::{Phase, Record};
 use super::seen::{Seen, SeenLink, Shape, is_link_local};
 use super::{NicFacts, NodeFacts};
@@ -31,6 +31,11 @@ pub fn state(views: &Views, asked: &BTreeSet<IfName>, record: &Record) -> Kernel
                 state.links.insert(key, link_of(kind, link, seen));
             }
         }
+        state.listen_ports.extend(seen.listen_ports.iter().map(|(table, whole)| ListenPort {
+            on: LinkKey { netns: netns.clone(), name: OwnedName::Vni(Role::PeVeth, table.vni) },
+            port: table.port,
+            whole: *whole,
+        }));
         state.sysctls.extend(seen.sysctls.iter().map(|(sysctl, value)| ((netns.clone(), *sysctl), *value)));
     }
     if let Some(router) = views.get(&Netns::Router) {
@@ -144,7 +149,7 @@ mod tests {
     use crate::kernel::diff::generated::{World, world};
     use crate::kernel::record::NicRecord;
     use crate::kernel::seen::SeenAddress;
-    use crate::names::LINK_GROUP;
+    use crate::names::{LINK_GROUP, PortTable};
     use crate::types::{MacAddr, VrfMode};
     use proptest::prelude::*;
     use rtnetlink::packet_route::link::LinkMessage;
@@ -212,6 +217,10 @@ mod tests {
                 .collect(),
         };
         views.get_mut(&Netns::Router).unwrap().links.insert(1, lo(wanted));
+        for opened in &wanted.listen_ports {
+            let table = PortTable { vni: opened.on.name.vni().unwrap(), port: opened.port };
+            views.get_mut(&opened.on.netns).unwrap().listen_ports.insert(table, opened.whole);
+        }
         for ((netns, sysctl), value) in &wanted.sysctls {
             views.get_mut(netns).unwrap().sysctls.insert(*sysctl, *value);
         }

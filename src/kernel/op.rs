@@ -5,7 +5,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 
-use super::model::{BridgePort, LinkKey, LinkKind, Netns, Sysctl};
+use super::model::{BridgePort, LinkKey, LinkKind, ListenPort, Netns, Sysctl};
 use crate::names::OwnedName;
 use crate::types::{Family, IfName, MacAddr, TableId, Vni, VrfName};
 
@@ -128,6 +128,10 @@ pub enum KernelOp {
     AddUnreachable(TableId, Family),
     /// Removes the unreachable default route of a VRF table.
     DelUnreachable(TableId, Family),
+    /// Opens a second BGP port.
+    OpenPort(ListenPort),
+    /// Closes a second BGP port.
+    ClosePort(ListenPort),
 }
 
 /// The part of a pass that an op belongs to. A diff has them in this order; FRR is told in between.
@@ -193,7 +197,9 @@ impl KernelOp {
             | Self::SetAddrGen { key, .. }
             | Self::SetPort { key, .. }
             | Self::AddAddress { on: Holder::Link(key), .. }
-            | Self::DelAddress { on: Holder::Link(key), .. } => Some(key),
+            | Self::DelAddress { on: Holder::Link(key), .. }
+            | Self::OpenPort(ListenPort { on: key, .. })
+            | Self::ClosePort(ListenPort { on: key, .. }) => Some(key),
             Self::CreateNetns(_)
             | Self::DeleteNetns(_)
             | Self::AddAddress { .. }
@@ -214,6 +220,7 @@ impl KernelOp {
             | Self::DeleteLink { .. }
             | Self::ReturnNic(_)
             | Self::DelUnreachable(..)
+            | Self::ClosePort(_)
             | Self::DelAddress { on: Holder::Loopback, .. } => Stage::Release,
             Self::CreateNetns(_)
             | Self::SetSysctl { .. }
@@ -284,6 +291,8 @@ impl fmt::Display for KernelOp {
             }
             Self::AddUnreachable(table, family) => unreachable_route(f, "add", *table, *family),
             Self::DelUnreachable(table, family) => unreachable_route(f, "delete", *table, *family),
+            Self::OpenPort(opened) => opened.command(f, "add"),
+            Self::ClosePort(opened) => opened.command(f, "delete"),
         }
     }
 }
@@ -322,6 +331,13 @@ impl Holder {
     }
 }
 
+impl ListenPort {
+    fn command(&self, f: &mut fmt::Formatter<'_>, verb: &str) -> fmt::Result {
+        let Self { on: LinkKey { netns, name }, port, .. } = self;
+        write!(f, "{netns}: nftables {verb} TCP port {port} as 179 on {name}")
+    }
+}
+
 fn set(f: &mut fmt::Formatter<'_>, key: &LinkKey, what: impl fmt::Display) -> fmt::Result {
     write!(f, "{}: link set {} {what}", key.netns, key.name)
 }
@@ -353,13 +369,16 @@ fn on_off(value: bool) -> &'static str {
 
 impl Sysctl {
     /// All settings that we read.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Ipv4Forwarding,
         Self::Ipv6Forwarding,
         Self::RpFilterAll,
         Self::RpFilterDefault,
         Self::VrfStrictMode,
         Self::TcpL3mdevAccept,
+        Self::TcpFwmarkAccept,
+        Self::Ipv4FwmarkReflect,
+        Self::Ipv6FwmarkReflect,
         Self::Ipv4MultipathHash,
         Self::Ipv6MultipathHash,
     ];
@@ -379,6 +398,9 @@ impl Sysctl {
             Self::RpFilterDefault => "net/ipv4/conf/default/rp_filter",
             Self::VrfStrictMode => "net/vrf/strict_mode",
             Self::TcpL3mdevAccept => "net/ipv4/tcp_l3mdev_accept",
+            Self::TcpFwmarkAccept => "net/ipv4/tcp_fwmark_accept",
+            Self::Ipv4FwmarkReflect => "net/ipv4/fwmark_reflect",
+            Self::Ipv6FwmarkReflect => "net/ipv6/fwmark_reflect",
             Self::Ipv4MultipathHash => "net/ipv4/fib_multipath_hash_policy",
             Self::Ipv6MultipathHash => "net/ipv6/fib_multipath_hash_policy",
         }

@@ -16,7 +16,7 @@ use rtnetlink::packet_route::rule::RuleAttribute;
 
 use super::model::{BridgePort, Sysctl};
 use super::op::{LOCAL_RULE, ROUTE_EACH_PACKET, UNREACHABLE_METRIC};
-use crate::names::OwnedName;
+use crate::names::{OwnedName, PortTable};
 use crate::types::{Family, MacAddr, TableId, Vni};
 
 /// What a namespace holds.
@@ -28,6 +28,8 @@ pub struct Seen {
     pub sysctls: BTreeMap<Sysctl, u32>,
     /// Tables with our unreachable default route; read of the router only.
     pub unreachable: BTreeSet<(TableId, Family)>,
+    /// Tables that open a second BGP port, and whether each is what we make.
+    pub listen_ports: BTreeMap<PortTable, bool>,
     /// Families in which table `local` is not looked up first; read of the router only.
     pub local_last: BTreeSet<Family>,
 }

@@ -16,6 +16,7 @@ use super::events::{Changes, Interest, Watch};
 use super::model::{Netns, Sysctl};
 use super::netlink::Socket;
 use super::netns::{self, NetnsError};
+use super::nftables;
 use super::request;
 use super::seen::{Seen, is_local_last, unreachable_tables};
 use crate::types::Family;
@@ -29,7 +30,10 @@ pub struct Site {
     netns: Netns,
     place: Place,
     inode: u64,
+    changes: Changes,
     watch: Watch,
+    // From the first table of ours on.
+    tables: Mutex<Option<Watch>>,
     // Opened at the first use and closed after the next observation, as an open socket costs memory and a descriptor,
     // and there may be hundreds of namespaces.
     socket: Mutex<Option<Arc<Socket>>>,
@@ -59,8 +63,17 @@ impl Site {
     pub fn open(netns: Netns, place: Place, interest: Interest, changes: Changes) -> Result<Self, NetlinkError> {
         let file = place.open()?;
         let inode = file.metadata().map_err(NetlinkError::Socket)?.ino();
-        let watch = Watch::start(&file, interest, changes)?;
-        Ok(Self { netns, place, inode, watch, socket: Mutex::new(None), seen: Mutex::new(None) })
+        let watch = Watch::start(&file, interest, changes.clone())?;
+        Ok(Self {
+            netns,
+            place,
+            inode,
+            changes,
+            watch,
+            tables: Mutex::new(None),
+            socket: Mutex::new(None),
+            seen: Mutex::new(None),
+        })
     }
 
     /// Tells a namespace from a later one at the same path.
@@ -100,10 +113,15 @@ impl Site {
             socket.close().await;
         }
         self.watch.close().await;
+        if let Some(watch) = self.tables.into_inner() {
+            watch.close().await;
+        }
     }
 
     /// What it holds.
-    pub async fn read(&self) -> Result<Arc<Seen>, KernelError> {
+    ///
+    /// `tables`: it may hold nftables tables of ours.
+    pub async fn read(&self, tables: bool) -> Result<Arc<Seen>, KernelError> {
         let mut last = self.seen.lock().await;
         // Taken before the read: what changes during it marks it anew.
         let stale = self.watch.take_mark();
@@ -113,7 +131,7 @@ impl Site {
         {
             return Ok(seen.clone());
         }
-        match self.read_now().await {
+        match self.read_now(tables).await {
             Ok(seen) => {
                 let seen = Arc::new(seen);
                 *last = Some((Instant::now(), seen.clone()));
@@ -126,7 +144,7 @@ impl Site {
         }
     }
 
-    async fn read_now(&self) -> Result<Seen, KernelError> {
+    async fn read_now(&self, tables: bool) -> Result<Seen, KernelError> {
         let failed = |what: &'static str| move |source| KernelError::Read { what, netns: self.netns.clone(), source };
         let socket = self.socket().await.map_err(failed("links"))?;
         let links = socket.dump(request::get_links()).await.map_err(failed("links"))?;
@@ -149,6 +167,13 @@ impl Site {
         let file = self.file().map_err(failed("settings"))?;
         let sysctls = netns::in_netns(&file, read_sysctls).map_err(NetlinkError::from).map_err(failed("settings"))?;
         seen.sysctls = sysctls.map_err(NetlinkError::Socket).map_err(failed("settings"))?.into_iter().collect();
+        if tables && self.netns != Netns::Host {
+            let mut watch = self.tables.lock().await;
+            if watch.is_none() {
+                *watch = Some(self.watch.also_tables(&file, self.changes.clone()).map_err(failed("tables"))?);
+            }
+            seen.listen_ports = nftables::read(&file).map_err(failed("tables"))?;
+        }
         Ok(seen)
     }
 }

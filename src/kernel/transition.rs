@@ -91,6 +91,17 @@ impl KernelState {
                     return refuse(Errno::ESRCH, "there is no such route");
                 }
             }
+            KernelOp::OpenPort(opened) => {
+                self.has_netns(&opened.on.netns)?;
+                if !self.listen_ports.insert(opened.clone()) {
+                    return refuse(Errno::EEXIST, "the port is open");
+                }
+            }
+            KernelOp::ClosePort(opened) => {
+                if !self.listen_ports.remove(opened) {
+                    return refuse(Errno::ENOENT, "the port is not open");
+                }
+            }
         }
         Ok(())
     }
@@ -172,6 +183,7 @@ impl KernelState {
             }
         }
         self.sysctls.retain(|(at, _), _| at != netns);
+        self.listen_ports.retain(|opened| opened.on.netns != *netns);
         self.vrf_netns.retain(|vrf| Netns::Vrf(vrf.clone()) != *netns);
         Ok(())
     }

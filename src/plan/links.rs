@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::ipam;
 use super::validate::{ValidL3vni, ValidUnderlay};
-use crate::kernel::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, Netns, Sysctl};
+use crate::kernel::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, Sysctl};
 use crate::names::{OwnedName, Role};
 use crate::types::{Family, TableId, VrfMode};
 
@@ -29,6 +29,9 @@ const FORWARDING: [(Sysctl, u32); 6] = [
     (Sysctl::Ipv4MultipathHash, 1),
     (Sysctl::Ipv6MultipathHash, 1),
 ];
+
+/// A connection to a second BGP port is known by its mark.
+const MARKED: [Sysctl; 3] = [Sysctl::TcpFwmarkAccept, Sysctl::Ipv4FwmarkReflect, Sysctl::Ipv6FwmarkReflect];
 
 /// State of the router namespace itself.
 pub fn underlay(underlay: &ValidUnderlay, mode: VrfMode) -> KernelState {
@@ -85,6 +88,10 @@ pub fn add_l3vni(state: &mut KernelState, l3vni: &ValidL3vni, vtep: IpAddr, mode
     }
     let pe_key = key(Role::PeVeth);
     let host_key = LinkKey { netns: Netns::Host, name: OwnedName::Vni(Role::HostVeth, vni) };
+    if let Some(port) = l3vni.listen_port {
+        state.sysctls.extend(MARKED.map(|sysctl| ((pe_key.netns.clone(), sysctl), 1)));
+        state.listen_ports.insert(ListenPort { on: pe_key.clone(), port, whole: true });
+    }
     let veth = |peer: &LinkKey| link(LinkKind::Veth { peer: Box::new(peer.clone()) }, mtu);
     let pe =
         Link { master, addresses: l3vni.veth.values().map(|(_, addresses)| addresses.pe).collect(), ..veth(&host_key) };

@@ -209,6 +209,19 @@ fn a_local_cidr_of_one_family_makes_one_session() {
 }
 
 #[test]
+fn a_signed_session_has_one_port() {
+    let mut red = l3vni("red", 100, "192.169.10.0/24");
+    let session = serde_json::json!({"listenPort": 180, "passwordSecret": {"name": "a", "key": "b"}});
+    red.spec.host_session = serde_json::from_value(session).unwrap();
+    let mut given = snapshot(vec![red]);
+    let found = reasons(&plan(&given, &facts()));
+    assert!(found.contains(&("red".into(), Reason::Invalid, "spec.hostSession.listenPort".into())), "{found:?}");
+    given.l3vnis[0].spec.host_session.as_mut().unwrap().password_secret = None;
+    let opened = plan(&given, &facts()).kernel.listen_ports;
+    assert_eq!(opened.iter().map(|opened| opened.port).collect::<Vec<_>>(), [180]);
+}
+
+#[test]
 fn an_ipv6_pool_of_vteps_is_refused_with_the_remedy() {
     let mut snapshot = snapshot(vec![]);
     snapshot.underlays[0].spec.vtepcidr = "2001:db8::/64".into();

@@ -53,6 +53,8 @@ pub struct ValidL3vni {
     pub host_vrf: Option<IfName>,
     /// The host's session, without its address.
     pub session: Neighbor,
+    /// A second TCP port on which the router answers the host.
+    pub listen_port: Option<u16>,
     /// Addresses from which the host speaks where that is not its veth end's.
     pub source: BTreeMap<Family, IpAddr>,
     /// Graceful restart on the host sessions.
@@ -348,6 +350,7 @@ pub fn l3vni(object: &Object<L3VNISpec>, snapshot: &Snapshot) -> Result<ValidL3v
             veth,
             host_vrf,
             session: session?,
+            listen_port: host.and_then(|h| h.listen_port).filter(|port| *port != 179),
             source,
             graceful_restart: host.and_then(|h| h.graceful_restart.as_ref()).map(graceful_restart),
             import,
@@ -424,6 +427,10 @@ fn source_addresses(
     found
 }
 
+/// Seconds between attempts to connect to a host. FRR's own 120 are for a peer that is far away: a host that only listens,
+/// and was not yet ready for the first attempt, would be without its routes for two minutes.
+const HOST_CONNECT_TIME: u16 = 1;
+
 fn host_session(check: &mut Check<'_>, spec: &L3VNISpec) -> Option<Neighbor> {
     let hostasn = check.take("spec.hostasn", Asn::try_from(spec.hostasn.unwrap_or(spec.asn)));
     let external = spec.hostasn.is_some_and(|asn| asn != spec.asn);
@@ -431,6 +438,11 @@ fn host_session(check: &mut Check<'_>, spec: &L3VNISpec) -> Option<Neighbor> {
     let host = spec.host_session.as_ref().unwrap_or(&default);
     if host.multihop.is_some() && !external {
         check.refuse(Reason::Invalid, "spec.hostSession.multihop", "is for eBGP: remove it, or set spec.hostasn");
+    }
+    if host.listen_port.is_some_and(|port| port != 179) && host.password_secret.is_some() {
+        let text = "does not go with passwordSecret, since TCP MD5 signs the port that the host dials: have the host dial \
+                    179 and remove this field, or remove the password";
+        check.refuse(Reason::Invalid, "spec.hostSession.listenPort", text);
     }
     if spec.to_host.as_ref().is_some_and(|to| to.as_override) && !external {
         check.refuse(Reason::Invalid, "spec.toHost.asOverride", "is for eBGP: remove it, or set spec.hostasn");
@@ -441,7 +453,7 @@ fn host_session(check: &mut Check<'_>, spec: &L3VNISpec) -> Option<Neighbor> {
         remote_as: RemoteAs::Asn(hostasn?),
         external,
         port: host.port.filter(|port| *port != 179),
-        connect: host.connect_time_seconds,
+        connect: Some(host.connect_time_seconds.unwrap_or(HOST_CONNECT_TIME)),
         multihop: host.multihop.as_ref().map(|m| m.ttl),
         bfd: host.bfd.as_ref().map(bfd),
         passive: host.passive,

@@ -17,6 +17,8 @@ use crate::frr::observe::SessionState;
 use crate::frr::port::{Routing, RoutingError, Running};
 use crate::frr::render::{self, RenderError};
 use crate::frr::tree::Tree;
+use crate::kernel::model::Netns;
+use crate::kernel::tcp::TcpCounts;
 use crate::kernel::{Kernel, KernelError};
 use crate::plan::hold::{Accepted, plan_holding};
 use crate::plan::{NodeFacts, Plan};
@@ -179,6 +181,14 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             vnis: self.routing.vnis().await?,
             sessions: self.routing.sessions().await?,
         })
+    }
+
+    /// What the kernel counted of TCP in a namespace.
+    ///
+    /// # Errors
+    /// Where the kernel cannot be read.
+    pub async fn tcp_counts(&mut self, netns: &Netns) -> Result<TcpCounts, KernelError> {
+        self.kernel.tcp_counts(netns).await
     }
 
     async fn look(

@@ -9,7 +9,11 @@ const COLLISION: &str = "two connections met; if that goes on, the peer refuses 
 /// sent it, and when we did.
 const NOTIFICATIONS: [(&str, &str, &str); 8] = [
     ("Bad Peer AS", "the peer expects another AS number than {local}", "the peer has another AS number than {remote}"),
-    ("Bad BGP Identifier", "the peer has our router id", "the peer has a router id of ours or none"),
+    (
+        "Bad BGP Identifier",
+        "the peer has our router id: give it another, or change routeridcidr of the Underlay",
+        "the peer has our router id, or none: give it another, or change routeridcidr of the Underlay",
+    ),
     ("Administrative Shutdown", "the peer is shut down by its administrator", "shut down here"),
     ("Peer Unconfigured", "the peer has no neighbor for this router any more", "the neighbor was removed here"),
     (

@@ -43,6 +43,7 @@ pub fn fold(
         resources,
         vnis: live.vnis,
         sessions: live.sessions,
+        session_causes: Vec::new(),
         foreign_lines: Vec::new(),
         last_change,
     }

@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod model;
 pub mod publish;
 pub mod router_state;
+pub mod witness;
 
 pub use fold::fold;
 pub use model::NodeStatus;

@@ -41,10 +41,25 @@ pub struct NodeStatus {
     pub vnis: BTreeMap<Vni, VniState>,
     /// BGP sessions.
     pub sessions: Vec<SessionState>,
+    /// What the kernel knows of sessions and FRR does not tell: wrong passwords, second speakers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub session_causes: Vec<SessionCause>,
     /// Lines in FRR that are not ours: reported, not fought.
     pub foreign_lines: Vec<String>,
     /// The last pass that did something.
     pub last_change: PassSummary,
+}
+
+/// What is wrong with a session, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionCause {
+    /// Its VRF; `None` is the default instance.
+    pub vrf: Option<VrfName>,
+    /// Its peer.
+    pub peer: String,
+    /// A sentence.
+    pub cause: String,
 }
 
 /// State of an object on this node.

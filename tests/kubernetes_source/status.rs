@@ -40,6 +40,7 @@ fn status(rejected: Option<&str>, session_is_up: bool) -> NodeStatus {
     };
     NodeStatus {
         notes: vec![],
+        session_causes: [].into(),
         node: "n1".into(),
         index: 0,
         vtep: Some("100.65.0.1".parse().unwrap()),

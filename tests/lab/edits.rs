@@ -10,7 +10,7 @@ use super::place::{links, vrf_exists};
 use super::stream::Stream;
 
 /// Blue, watched.
-struct Bystander {
+pub struct Bystander {
     stream: Stream,
     established: BTreeMap<(String, String), u64>,
 }
@@ -18,12 +18,17 @@ struct Bystander {
 const BYSTANDERS: [Option<&str>; 2] = [None, Some("blue")];
 
 impl Bystander {
-    fn watch(fixture: &mut Fixture) -> Self {
-        fixture.router().await_ready(&[100, 200]);
+    pub fn watch(fixture: &mut Fixture) -> Self {
+        Self::watch_among(fixture, &[100, 200])
+    }
+
+    /// [`Bystander::watch`] where these VNIs are up.
+    pub fn watch_among(fixture: &mut Fixture, vnis: &[u32]) -> Self {
+        fixture.router().await_ready(vnis);
         Self { stream: fixture.stream("blue"), established: fixture.router().established(&BYSTANDERS) }
     }
 
-    fn assert_undisturbed(self, fixture: &mut Fixture) {
+    pub fn assert_undisturbed(self, fixture: &mut Fixture) {
         assert_eq!(fixture.router().established(&BYSTANDERS), self.established);
         self.stream.end().assert_lossless("blue");
     }

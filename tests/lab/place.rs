@@ -24,6 +24,14 @@ pub fn in_router() -> [&'static str; 2] {
     ["nsenter", concat!("--net=", "/run/netns/perouter")]
 }
 
+/// A command that runs where the IP-VRF has its namespace: its own, or the router's.
+pub fn in_vrf(node: &Node, vrf: &str, words: &[&str]) -> Vec<String> {
+    let own = format!("{VRF_NETNS}/{vrf}");
+    let path = if exists(node, &own) { own } else { ROUTER_NETNS.to_owned() };
+    let enter = ["nsenter".to_owned(), format!("--net={path}")];
+    enter.into_iter().chain(words.iter().map(|word| (*word).to_owned())).collect()
+}
+
 /// Names of the links by namespace: the node's own, the router's, and those of its VRFs. Without the empty namespaces that
 /// stay behind with FRR 10.
 pub fn links(node: &Node) -> BTreeMap<String, BTreeSet<String>> {
@@ -107,33 +115,22 @@ pub fn router_packets(node: &Node, nic: &str) -> [u64; 2] {
     ["tx", "rx"].map(|direction| link["stats64"][direction]["packets"].as_u64().unwrap())
 }
 
-/// The words before a command that runs where the bridge of a VRF of a node's router is.
-fn in_vrf(node: &Node, vrf: &str) -> Vec<String> {
-    let netns = format!("{VRF_NETNS}/{vrf}");
-    if exists(node, &netns) {
-        return vec!["nsenter".to_owned(), format!("--net={netns}")];
-    }
-    in_router().map(str::to_owned).to_vec()
-}
-
 /// Device and next hops of a route that a VRF of a node's router has in the kernel.
 pub fn vrf_route(node: &Node, vrf: &str, prefix: &str) -> Option<(String, Vec<String>)> {
-    let place = in_vrf(node, vrf);
-    let mut words: Vec<&str> = place.iter().map(String::as_str).collect();
-    words.extend(["ip", "-j", "route", "show"]);
+    let mut words = vec!["ip", "-j", "route", "show"];
     if !exists(node, &format!("{VRF_NETNS}/{vrf}")) {
         words.extend(["vrf", vrf]);
     }
     words.extend(["exact", prefix]);
-    let routes = json(node, &words);
+    let words = in_vrf(node, vrf, &words);
+    let routes = json(node, &words.iter().map(String::as_str).collect::<Vec<_>>());
     let route = routes.first()?;
     Some((route["dev"].as_str()?.to_owned(), next_hops(route)))
 }
 
 /// The MAC address to which a VRF of a node's router sends what is for a VTEP.
 pub fn vtep_mac(node: &Node, vrf: &str, bridge: &str, vtep: &str) -> Option<String> {
-    let place = in_vrf(node, vrf);
-    let place: Vec<&str> = place.iter().map(String::as_str).collect();
-    let neighbors = json(node, &[&place[..], &["ip", "-4", "-j", "neigh", "show", vtep, "dev", bridge]].concat());
+    let words = in_vrf(node, vrf, &["ip", "-4", "-j", "neigh", "show", vtep, "dev", bridge]);
+    let neighbors = json(node, &words.iter().map(String::as_str).collect::<Vec<_>>());
     Some(neighbors.first()?["lladdr"].as_str()?.to_owned())
 }

@@ -195,6 +195,12 @@ impl Router {
         })
     }
 
+    /// Whether the session of a VRF with this peer is up.
+    pub fn is_up(&self, vrf: &str, peer: &str) -> bool {
+        let mine = |s: &SessionState| s.vrf.as_ref().is_some_and(|v| v.as_str() == vrf) && s.peer == peer;
+        self.sessions().iter().any(|session| mine(session) && session.phase == Phase::Established)
+    }
+
     /// Processes of FRR's daemons, as the node numbers them.
     pub fn daemon_pids(&self) -> BTreeMap<Daemon, u32> {
         let pid = |daemon: Daemon| {

@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::frr::{self, Instance};
@@ -19,7 +19,7 @@ use crate::web::{Page, Server, WebError};
 pub const HOST: Instance = Instance::Named("host");
 
 const DAEMONS: &str = "zebra=yes\nbgpd=yes\nbfdd=yes\nstaticd=yes\nvtysh_enable=yes\n\
-                       zebra_options=\"-A 127.0.0.1 -s 90000000\"\nbgpd_options=\"-A 127.0.0.1\"\n\
+                       zebra_options=\"-A 127.0.0.1 -s 90000000\"\n\
                        bfdd_options=\"-A 127.0.0.1\"\nstaticd_options=\"-A 127.0.0.1\"\n";
 
 /// The host side could not be set up or changed.
@@ -55,6 +55,7 @@ pub enum ClusterError {
 pub struct HostSide {
     node: Node,
     announcer: Announcer,
+    listen: Option<IpAddr>,
 }
 
 impl HostSide {
@@ -65,7 +66,13 @@ impl HostSide {
 
     /// The host side of a node with these labels, to which selectors of the manifests refer.
     pub fn labeled(node: &Node, announcer: &Announcer, labels: &Labels) -> Self {
-        Self { node: node.clone(), announcer: announcer.on(node.name().as_str(), labels) }
+        Self { node: node.clone(), announcer: announcer.on(node.name().as_str(), labels), listen: None }
+    }
+
+    /// Listens for BGP on this address alone, and leaves the port on others to other speakers.
+    #[must_use]
+    pub fn listening_on(self, address: IpAddr) -> Self {
+        Self { listen: Some(address), ..self }
     }
 
     /// The node.
@@ -81,8 +88,10 @@ impl HostSide {
         let folder = self.node.file("/etc/frr/host");
         fs::create_dir_all(&folder).map_err(at(&folder))?;
         let conf = frr_conf(&self.announcer, self.node.name().as_str());
+        let listen = self.listen.map(|address| format!(" -l {address}")).unwrap_or_default();
+        let daemons = format!("{DAEMONS}bgpd_options=\"-A 127.0.0.1{listen}\"\n");
         for (name, text) in
-            [("daemons", DAEMONS), ("frr.conf", &conf), ("vtysh.conf", "service integrated-vtysh-config\n")]
+            [("daemons", &*daemons), ("frr.conf", &conf), ("vtysh.conf", "service integrated-vtysh-config\n")]
         {
             let path = folder.join(name);
             fs::write(&path, text).map_err(at(&path))?;

@@ -6,6 +6,7 @@
 //!                      │                │ rootfs: its root     wiring: links     frr: daemons
 //!                      └ graph          └ state: /run/clab     inspect: tables
 //! cluster: a cluster node's own BGP from `MetalLB`'s manifests (metallb), and web servers (web)
+//! speaker: BIRD or GoBGP there
 //! evpn: Type-5 routes of a node          demo: the whole, step by step
 //! ```
 //!
@@ -37,6 +38,7 @@ pub mod metallb;
 pub mod namespace;
 pub mod node;
 pub mod rootfs;
+pub mod speaker;
 pub mod state;
 pub mod topology;
 pub mod wait;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use proptest::prelude::*;
 
-use super::kernel::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, Netns, Sysctl};
+use super::kernel::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, Sysctl};
 use super::kernel::{KernelOp, op::Holder};
 use super::names::{OwnedName, Role};
 use super::types::{Family, MacAddr, TableId, Vni, VrfMode, VrfName};
@@ -25,6 +25,8 @@ pub struct Spec {
 pub struct Session {
     pub ipv4: Option<u8>,
     pub ipv6: Option<u8>,
+    /// A second BGP port.
+    pub listen: Option<u16>,
 }
 
 /// One router.
@@ -105,6 +107,8 @@ impl World {
         };
         let host_end =
             Link { addresses: addresses(end), ..link(LinkKind::Veth { peer: Box::new(pe.clone()) }, Some(spec.mtu)) };
+        let opened = session.listen.map(|port| ListenPort { on: pe.clone(), port, whole: true });
+        state.listen_ports.extend(opened);
         state.links.insert(pe, pe_end);
         state.links.insert(host, host_end);
     }
@@ -126,8 +130,8 @@ fn link(kind: LinkKind, mtu: Option<u32>) -> Link {
 
 /// A router in one of `modes`.
 pub fn world(modes: &'static [VrfMode]) -> impl Strategy<Value = World> {
-    let session =
-        (proptest::option::of(2u8..5), proptest::option::of(2u8..5)).prop_map(|(ipv4, ipv6)| Session { ipv4, ipv6 });
+    let session = (proptest::option::of(2u8..5), proptest::option::of(2u8..5), proptest::option::of(180u16..182));
+    let session = session.prop_map(|(ipv4, ipv6, listen)| Session { ipv4, ipv6, listen });
     let mtu = prop_oneof![Just(1450u32), Just(8950)];
     let spec = (4789u16..4791, mtu, 1u8..3, proptest::option::weighted(0.8, session))
         .prop_map(|(port, mtu, mac, session)| Spec { port, mtu, mac, session });
@@ -138,7 +142,7 @@ pub fn world(modes: &'static [VrfMode]) -> impl Strategy<Value = World> {
 
 /// What somebody else may have done to the links: the ops that did it, for the links that these numbers choose.
 pub fn drift() -> impl Strategy<Value = Vec<(usize, u8)>> {
-    proptest::collection::vec((any::<usize>(), 0u8..9), 0..5)
+    proptest::collection::vec((any::<usize>(), 0u8..10), 0..5)
 }
 
 /// The op of one drift on a state; `None` where it does not fit.
@@ -162,6 +166,7 @@ pub fn drift_op(state: &KernelState, (choice, what): (usize, u8)) -> Option<Kern
             let port = link.port?;
             KernelOp::SetPort { key, port: BridgePort { learning: !port.learning, ..port } }
         }
+        9 => KernelOp::ClosePort(state.listen_ports.first()?.clone()),
         _ => return None,
     })
 }

@@ -183,6 +183,7 @@ const COMMUNITY: &str = "is not a community: write ASN:NUMBER with at most 65535
     "spec.hostSession.multihop.ttl: 0 is less than 1: use 1 to 255",
 ])]
 #[case::same_as_multihop(l3vni("hostasn: 64514, hostSession: {multihop: {}}"), &["spec.hostSession.multihop: is for eBGP: set hostasn to another AS number than asn or remove it"])]
+#[case::signed_port(l3vni("hostSession: {listenPort: 180, passwordSecret: {name: a, key: b}}"), &["spec.hostSession.listenPort: does not go with passwordSecret, since TCP MD5 signs the port that the host dials: have the host dial 179 and remove this field, or remove the password"])]
 #[case::ttl_of_one_hop(l3vni("hostSession: {bfd: {minimumTTL: 3}}"), &["spec.hostSession.bfd.minimumTTL: 3 is for sessions over several hops: set multihop as well or remove it"])]
 #[case::host_vrf(l3vni("hostSession: {vrf: -a}"), &["spec.hostSession.vrf: \"-a\" is not a name of a VRF device: use letters, digits, '-', '_' and '.', starting with a letter or digit"])]
 #[case::no_host_vrf(l3vni("hostSession: {vrf: lo}"), &["spec.hostSession.vrf: \"lo\" is no VRF device: remove the field to leave the host end where it is"])]

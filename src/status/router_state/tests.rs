@@ -19,6 +19,7 @@ pub(crate) fn status(resources: Vec<Resource>, sessions: Vec<SessionState>) -> N
         resources,
         vnis: BTreeMap::new(),
         sessions,
+        session_causes: Vec::new(),
         foreign_lines: Vec::new(),
         last_change: PassSummary::default(),
     }

@@ -1,0 +1,51 @@
+//! What the kernel counted of TCP in one network namespace. In: the texts of /proc. Out: [`TcpCounts`]. Changes nothing.
+
+use std::fs::{self, File};
+use std::io;
+
+use super::error::NetlinkError;
+use super::netns;
+
+/// Counted since the namespace was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TcpCounts {
+    /// Segments dropped for the want of a TCP MD5 signature, a wrong or an unexpected one (RFC 2385).
+    pub md5_refused: u64,
+    /// Connections that came from outside.
+    pub passive_opens: u64,
+}
+
+/// Reads the counters of a namespace.
+pub(super) fn read(netns: &File) -> Result<TcpCounts, NetlinkError> {
+    // `/proc/net` is that of the process, not of the thread.
+    let file = |name: &str| fs::read_to_string(format!("/proc/thread-self/net/{name}"));
+    let read = || -> io::Result<_> { Ok((file("netstat")?, file("snmp")?)) };
+    let (netstat, snmp) = netns::in_netns(netns, read)?.map_err(NetlinkError::Socket)?;
+    let md5 = ["TCPMD5NotFound", "TCPMD5Unexpected", "TCPMD5Failure"];
+    Ok(TcpCounts {
+        md5_refused: md5.iter().map(|name| counter(&netstat, "TcpExt:", name)).sum(),
+        passive_opens: counter(&snmp, "Tcp:", "PassiveOpens"),
+    })
+}
+
+/// A counter of a group: one line has the names, the next one the values. 0 where the kernel does not have it.
+fn counter(text: &str, group: &str, name: &str) -> u64 {
+    let mut lines = text.lines().filter(|line| line.split(' ').next() == Some(group));
+    let (Some(names), Some(values)) = (lines.next(), lines.next()) else { return 0 };
+    let found = names.split(' ').zip(values.split(' ')).find(|(other, _)| *other == name);
+    found.and_then(|(_, value)| value.parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_found_by_group_and_name() {
+        let text = "Tcp: RtoMin PassiveOpens\nTcp: 200 7\nTcpExt: SyncookiesSent TCPMD5Failure\nTcpExt: 1 3\n";
+        assert_eq!(counter(text, "Tcp:", "PassiveOpens"), 7);
+        assert_eq!(counter(text, "TcpExt:", "TCPMD5Failure"), 3);
+        assert_eq!(counter(text, "TcpExt:", "PassiveOpens"), 0);
+        assert_eq!(counter("", "Tcp:", "PassiveOpens"), 0);
+    }
+}

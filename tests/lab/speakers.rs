@@ -1,0 +1,272 @@
+//! Hosts that speak with BIRD or `GoBGP`: their sessions on red, while blue is `MetalLB`'s with FRR.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use perouter::types::VrfMode;
+use perouter_lab::speaker::{Peering, Program, Speaker, Speech};
+
+use super::edits::Bystander;
+use super::fabric::{CURL_TIMED_OUT, fetch, type5_of};
+use super::fixture::{Fixture, RED, SETTLE, Setup, paced, until, until_true};
+use super::place::in_vrf;
+
+const HOST: &str = "192.169.10.2";
+const ROUTER: &str = "192.169.10.1";
+/// Exit code of curl when nobody listens.
+const CURL_REFUSED: i32 = 7;
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn red_service() -> String {
+    format!("{RED}/32")
+}
+
+/// The example with these lines in red's `hostSession`, and nobody who speaks for red yet.
+fn silent_red(host_session: &str) -> Setup {
+    let mut setup = Setup::example();
+    setup.announcer.sessions.remove(&address(ROUTER)).unwrap();
+    if host_session.is_empty() { setup } else { setup.with("red.yaml", &format!("  hostSession:\n{host_session}")) }
+}
+
+/// Router, fabric, and blue's host with its service; red's service is there and nobody announces it.
+fn deploy(name: &str, setup: &Setup) -> Option<Fixture> {
+    let mut fixture = Fixture::deploy(name, &[0], setup)?;
+    // Two speakers on one node share the port by address.
+    fixture.hosts[0] = fixture.hosts[0].clone().listening_on(address("192.169.11.2"));
+    fixture.router().start();
+    fixture.start_hosts();
+    fixture.await_type5(&format!("{}/32", super::fixture::BLUE), 200);
+    Some(fixture)
+}
+
+fn peering() -> Peering {
+    Peering::new(address(HOST), address(ROUTER), 64514)
+}
+
+/// A speaker of red, not started.
+fn speaker(fixture: &Fixture, program: Program, peering: Peering) -> Speaker {
+    let speech = Speech {
+        asn: 64515,
+        router_id: "10.0.0.77".parse().unwrap(),
+        peerings: vec![peering],
+        announced: [red_service().parse().unwrap()].into(),
+    };
+    Speaker::new(fixture.hosts[0].node(), "red", program, speech)
+}
+
+/// Time until a condition holds.
+fn time_until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    until_true(what, &mut holds);
+    start.elapsed()
+}
+
+fn is_gone(fixture: &Fixture) -> bool {
+    type5_of(fixture.node("leafA"), &red_service()).is_empty()
+}
+
+#[test]
+fn bird_with_graceful_restart_and_bfd() {
+    let session = "    gracefulRestart: {}\n    bfd:\n      receiveInterval: 300\n      transmitInterval: 300\n";
+    let Some(mut fixture) = deploy("bird", &silent_red(session)) else { return };
+    let blue = Bystander::watch(&mut fixture);
+    let graceful = Peering { graceful_restart: true, bfd: Some((300, 3)), ..peering() };
+    let mut bird = speaker(&fixture, Program::Bird, graceful);
+    bird.start().unwrap();
+    fixture.await_type5(&red_service(), 100);
+    let page = until("the page of red", SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
+    assert!(page.starts_with("service red at "), "{page}");
+    assert_eq!(fetch(fixture.node("hostA_blue"), RED, 2), Err(CURL_TIMED_OUT), "blue reaches red");
+
+    // Restart.
+    let red = fixture.stream("red");
+    let before = fixture.router().await_session("red", HOST).established;
+    bird.kill().unwrap();
+    until_true("the end of the session", || !fixture.router().is_up("red", HOST));
+    assert!(!is_gone(&fixture), "the routes went with a session that restarts gracefully");
+    bird.start().unwrap();
+    until_true("the session after the restart", || {
+        fixture.router().await_session("red", HOST).established == before + 1
+    });
+    red.end().assert_lossless("red, whose speaker restarts");
+
+    // Silence.
+    bird.freeze().unwrap();
+    let gap = time_until("red withdrawn", || is_gone(&fixture));
+    println!("gap: BFD at 3 x 300 ms {} ms", gap.as_millis());
+    assert!(gap < paced(Duration::from_secs(3)), "the hold time is 90 s, and BFD took {gap:?}");
+    bird.thaw().unwrap();
+    fixture.await_type5(&red_service(), 100);
+    bird.stop().unwrap();
+
+    // Without graceful restart.
+    let mut bird = speaker(&fixture, Program::Bird, peering());
+    bird.start().unwrap();
+    fixture.await_type5(&red_service(), 100);
+    bird.kill().unwrap();
+    let gap = time_until("red withdrawn", || is_gone(&fixture));
+    println!("gap: killed without graceful restart {} ms", gap.as_millis());
+    assert!(gap < paced(Duration::from_secs(2)), "{gap:?}");
+    blue.assert_undisturbed(&mut fixture);
+}
+
+/// Time from the VNI's being ready to its session's being up.
+fn time_to_session(fixture: &mut Fixture) -> Duration {
+    let router = fixture.router();
+    let ready = until("VNI 100 ready", SETTLE, || {
+        router.vnis().values().any(|vni| vni.vrf == "red" && vni.is_ready()).then(Instant::now)
+    });
+    router.await_session("red", HOST);
+    ready.elapsed()
+}
+
+#[test]
+fn gobgp_that_only_listens_is_dialed_at_once() {
+    let mut setup = silent_red("");
+    let red = setup.objects.remove("red.yaml").unwrap();
+    let Some(mut fixture) = deploy("listener", &setup) else { return };
+    let blue = Bystander::watch_among(&mut fixture, &[200]);
+    // It listens before its address is there.
+    let node = fixture.hosts[0].node().clone();
+    node.check(&["sysctl", "-qw", "net.ipv4.ip_nonlocal_bind=1"]).unwrap();
+    let mut gobgp = speaker(&fixture, Program::Gobgp, Peering { passive: true, ..peering() });
+    gobgp.start().unwrap();
+    fixture.write("red.yaml", &red);
+    let gap = time_to_session(&mut fixture);
+    println!("gap: host listens, VNI ready to session {} ms", gap.as_millis());
+    assert!(gap < paced(Duration::from_secs(1)), "{gap:?}");
+    fixture.await_type5(&red_service(), 100);
+
+    // The daemon goes, and after a while listens again.
+    gobgp.stop().unwrap();
+    until_true("red withdrawn", || is_gone(&fixture));
+    gobgp.start().unwrap();
+    let gap = time_until("the session", || fixture.router().is_up("red", HOST));
+    println!("gap: listening again to session {} ms", gap.as_millis());
+    assert!(gap < paced(Duration::from_secs(2)), "{gap:?}");
+    fixture.await_type5(&red_service(), 100);
+    blue.assert_undisturbed(&mut fixture);
+}
+
+#[test]
+fn gobgp_dials_another_port() {
+    let Some(mut fixture) = deploy("port180", &silent_red("    listenPort: 180\n")) else { return };
+    let blue = Bystander::watch(&mut fixture);
+    // A closed port ends its connections with the next keepalive.
+    let dialing = Peering { port: 180, listens: None, hold: 9, ..peering() };
+    let mut gobgp = speaker(&fixture, Program::Gobgp, dialing.clone());
+    gobgp.start().unwrap();
+    fixture.await_type5(&red_service(), 100);
+    // GoBGP does not put what it hears into the kernel.
+    let node = fixture.hosts[0].node().clone();
+    node.check(&["ip", "route", "add", "192.168.20.0/24", "via", ROUTER]).unwrap();
+    let page = until("the page of red", SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
+    assert!(page.starts_with("service red at "), "{page}");
+    assert_eq!(fetch(fixture.node("hostA_blue"), RED, 2), Err(CURL_TIMED_OUT), "blue reaches red");
+    let dialed = node.check(&["ss", "-Htn", "state", "established", "dport", "=", ":180"]).unwrap();
+    assert_eq!(dialed.lines().count(), 1, "{dialed}");
+
+    // The port of one VRF is not that of another.
+    let other = node.run(&["curl", "-s", "--max-time", "2", "telnet://192.169.11.1:180"]).unwrap();
+    assert_eq!(other.code, Some(CURL_REFUSED), "blue answers on red's port: {other:?}");
+
+    // Somebody empties the tables.
+    let before = fixture.router().await_session("red", HOST).established;
+    let router = fixture.router().node.clone();
+    router.check(&in_vrf(&router, "red", &["nft", "flush", "ruleset"])).unwrap();
+    let ruleset = || router.check(&in_vrf(&router, "red", &["nft", "list", "ruleset"])).unwrap();
+    until_true("the table again", || ruleset().contains("table inet perouter-100-180"));
+    assert_eq!(fixture.router().await_session("red", HOST).established, before, "the session flapped");
+    router.check(&in_vrf(&router, "red", &["nft", "flush", "chain", "inet", "perouter-100-180", "out"])).unwrap();
+    until_true("the whole table again", || ruleset().contains("tcp sport set 180"));
+
+    // Another port, and none.
+    let quiet = |fixture: &mut Fixture| fixture.router().await_ready(&[100, 200]);
+    fixture.edit("red.yaml", "listenPort: 180", "listenPort: 1179");
+    until_true("port 1179", || ruleset().contains("perouter-100-1179") && !ruleset().contains("perouter-100-180"));
+    gobgp.stop().unwrap();
+    let mut gobgp = speaker(&fixture, Program::Gobgp, Peering { port: 1179, ..dialing });
+    gobgp.start().unwrap();
+    until_true("red over port 1179", || fixture.router().is_up("red", HOST));
+    fixture.await_type5(&red_service(), 100);
+    fixture.edit("red.yaml", "listenPort: 1179", "port: 179");
+    until_true("no table", || !ruleset().contains("perouter"));
+    fixture.await_type5_from(&red_service(), 100, &[]);
+    quiet(&mut fixture);
+    blue.assert_undisturbed(&mut fixture);
+}
+
+#[test]
+fn hosts_speak_from_addresses_of_their_choice() {
+    let own = "    sourceAddress:\n      ipv4: 192.169.10.77\n";
+    let Some(mut fixture) = deploy("source", &silent_red(own)) else { return };
+    let blue = Bystander::watch(&mut fixture);
+    let node = fixture.hosts[0].node().clone();
+    node.check(&["ip", "address", "add", "192.169.10.77/32", "dev", "lo"]).unwrap();
+    node.check(&["ip", "address", "add", "10.9.9.1/32", "dev", "lo"]).unwrap();
+    node.check(&["ip", "route", "add", "192.168.20.0/24", "via", ROUTER]).unwrap();
+    let from = |text: &str| Peering { local: address(text), hold: 9, ..peering() };
+    let mut gobgp = speaker(&fixture, Program::Gobgp, from("192.169.10.77"));
+    gobgp.start().unwrap();
+    fixture.router().await_session("red", "192.169.10.77");
+    fixture.await_type5(&red_service(), 100);
+    until("the page of red", SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
+    gobgp.stop().unwrap();
+    node.check(&["ip", "route", "del", "192.168.20.0/24"]).unwrap();
+
+    // A pool beyond the veth, of which node index 0 has the first address. The host dials, since the router does not.
+    let beyond = "    sourceAddress:\n      ipv4: 10.9.9.0/24\n    multihop: {ttl: 5}\n    passive: true\n";
+    fixture.edit("red.yaml", own, beyond);
+    let mut bird = speaker(&fixture, Program::Bird, Peering { multihop: true, ..from("10.9.9.1") });
+    bird.start().unwrap();
+    fixture.router().await_session("red", "10.9.9.1");
+    fixture.await_type5(&red_service(), 100);
+    let dialed = node.check(&["ss", "-Htn", "state", "established", "src", "10.9.9.1", "dport", "=", ":179"]).unwrap();
+    assert_eq!(dialed.lines().count(), 1, "{dialed}");
+    until("the page of red", SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
+    assert_eq!(fetch(fixture.node("hostA_blue"), RED, 2), Err(CURL_TIMED_OUT), "blue reaches red");
+    blue.assert_undisturbed(&mut fixture);
+}
+
+#[test]
+fn two_speakers_of_one_address_and_one_router_id() {
+    let Some(mut fixture) = deploy("clash", &silent_red("")) else { return };
+    let blue = Bystander::watch(&mut fixture);
+    let dials = Peering { listens: None, ..peering() };
+    let mut first = speaker(&fixture, Program::Gobgp, dials.clone());
+    first.start().unwrap();
+    let established = fixture.router().await_session("red", HOST).established;
+    let speech = Speech { peerings: vec![dials], ..first.speech().clone() };
+    let mut second = Speaker::new(fixture.hosts[0].node(), "second", Program::Bird, speech);
+    second.start().unwrap();
+    let log = fixture.hosts[0].node().log_folder().join("second.log");
+    until_true("the second is turned away again and again", || {
+        std::fs::read_to_string(&log).unwrap().matches("collision").count() > 2
+    });
+    assert_eq!(fixture.router().await_session("red", HOST).established, established, "the first is disturbed");
+    fixture.await_type5(&red_service(), 100);
+    // In `vrf` mode the kernel counts for all VRFs together.
+    if fixture.router().status().unwrap().vrf_mode == VrfMode::Netns {
+        until_true("the second speaker in `perouter sessions` and `perouter status`", || {
+            let mut told = |words: &[&str]| fixture.router().perouter(words).stdout.contains("another speaker");
+            told(&["sessions", "red"]) && told(&["status"])
+        });
+        assert!(!fixture.router().perouter(&["sessions", "blue"]).stdout.contains("another speaker"));
+    }
+    second.stop().unwrap();
+    first.stop().unwrap();
+
+    // Inside one AS the router id must differ (RFC 4271 section 6.2).
+    fixture.edit("red.yaml", "hostasn: 64515", "hostasn: 64514");
+    let speech = Speech { asn: 64514, router_id: "10.0.0.1".parse().unwrap(), ..first.speech().clone() };
+    let mut twin = Speaker::new(fixture.hosts[0].node(), "twin", Program::Bird, speech);
+    twin.start().unwrap();
+    until_true("the cause in `perouter sessions`", || {
+        let told = fixture.router().perouter(&["sessions", "red"]).stdout;
+        told.contains("router id")
+    });
+    blue.assert_undisturbed(&mut fixture);
+}
