@@ -4,6 +4,7 @@
 //! Effects: [`port`] (what a pass needs of FRR) by [`vty_routing`] over [`vty`], or [`fake`] in memory; `daemons`
 //! (processes).
 
+mod changes;
 pub mod command;
 mod communities;
 pub mod daemons;
@@ -14,6 +15,7 @@ pub mod inspect;
 pub mod line;
 pub mod model;
 pub mod observe;
+mod policies;
 pub mod policy_names;
 pub mod port;
 pub mod render;

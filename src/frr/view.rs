@@ -12,6 +12,7 @@ use super::communities;
 use super::model::{
     Bfd, GracefulRestart, HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, Scope, UnderlayInstance,
 };
+use super::policies::{PrefixList, RouteMap, parts, prefix_list, route_map, rule};
 use super::policy_names::{self, Use};
 use crate::types::{Asn, Family, VrfName};
 
@@ -124,19 +125,6 @@ struct Evpn {
 struct Advertise {
     family: Family,
     route_map: Option<String>,
-}
-
-#[derive(Serialize)]
-struct PrefixList {
-    command: &'static str,
-    name: String,
-    entries: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct RouteMap {
-    name: String,
-    clauses: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -316,26 +304,6 @@ fn type5(view: &mut View, scope: &Scope, vrf: &IpVrf) -> AddressFamily {
     AddressFamily { name: "l2vpn evpn", networks: vec![], aggregates: vec![], neighbors: vec![], evpn: Some(evpn) }
 }
 
-/// What of a family the fabric gets where it gets aggregates alone; `None` where it gets all. FRR before 10.0 makes Type-5
-/// routes also of what `summary-only` suppresses (FRR pull request 15222), and later ones leave some behind (21992).
-fn parts(scope: &Scope, family: Family, aggregates: &BTreeMap<IpNet, bool>) -> Option<PrefixList> {
-    let alone = aggregates.iter().filter(|(prefix, alone)| **alone && Family::of(prefix) == family);
-    let within = |(prefix, _): (&IpNet, &bool)| {
-        let longer = prefix.prefix_len() + 1;
-        (longer <= prefix.max_prefix_len()).then(|| {
-            // FRR prints no `le` of the greatest length beside `ge`.
-            rule(&PrefixListEntry { permit: false, prefix: *prefix, ge: Some(longer), le: None })
-        })
-    };
-    let mut rules: Vec<_> = alone.filter_map(within).collect();
-    if rules.is_empty() {
-        return None;
-    }
-    let any = if family == Family::Ipv4 { "permit 0.0.0.0/0 le 32" } else { "permit ::/0 le 128" };
-    rules.push(any.to_owned());
-    Some(prefix_list(scope, Use::Parts(family), &rules))
-}
-
 fn session(peer: &Peer, neighbor: &Neighbor, profile: String) -> Session {
     let direct = matches!(peer, Peer::Interface(_)) || !neighbor.external;
     Session {
@@ -379,27 +347,6 @@ fn profile(name: String, bfd: &Bfd) -> Profile {
         passive: bfd.passive,
         minimum_ttl: bfd.minimum_ttl.filter(|ttl| *ttl != BFD_MINIMUM_TTL),
     }
-}
-
-fn rule(entry: &PrefixListEntry) -> String {
-    let bound = |word: &str, bound: Option<u8>| bound.map_or_else(String::new, |n| format!(" {word} {n}"));
-    let action = if entry.permit { "permit" } else { "deny" };
-    format!("{action} {}{}{}", entry.prefix.trunc(), bound("ge", entry.ge), bound("le", entry.le))
-}
-
-/// An empty list is one that denies: FRR takes a list that does not exist for one that permits.
-fn prefix_list(scope: &Scope, used: Use, rules: &[String]) -> PrefixList {
-    let (command, everything) = match used {
-        Use::In(Family::Ipv6) | Use::Out(Family::Ipv6) | Use::Parts(Family::Ipv6) => ("ipv6", "deny ::/0 le 128"),
-        _ => ("ip", "deny 0.0.0.0/0 le 32"),
-    };
-    let rules = if rules.is_empty() { vec![everything.to_owned()] } else { rules.to_vec() };
-    let entries: Vec<_> = (1..).zip(rules).map(|(n, rule)| format!("seq {} {rule}", n * 5)).collect();
-    PrefixList { command, name: policy_names::policy(scope, used, &entries.join("\n")), entries }
-}
-
-fn route_map(scope: &Scope, used: Use, clauses: Vec<String>) -> RouteMap {
-    RouteMap { name: policy_names::policy(scope, used, &clauses.join("\n")), clauses }
 }
 
 fn unicast(family: Family) -> &'static str {

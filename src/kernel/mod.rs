@@ -19,6 +19,7 @@ mod record;
 mod request;
 mod seen;
 mod site;
+mod sysctl;
 pub mod tcp;
 mod transition;
 pub mod vrf_device;

@@ -1,0 +1,64 @@
+//! Prefix lists and route maps as the templates see them. Pure.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use super::model::{PrefixListEntry, Scope};
+use super::policy_names::{self, Use};
+use crate::types::Family;
+
+#[derive(Serialize)]
+pub(super) struct PrefixList {
+    pub(super) command: &'static str,
+    pub(super) name: String,
+    pub(super) entries: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct RouteMap {
+    pub(super) name: String,
+    pub(super) clauses: Vec<String>,
+}
+
+/// What of a family the fabric gets where it gets aggregates alone; `None` where it gets all. FRR before 10.0 makes Type-5
+/// routes also of what `summary-only` suppresses (FRR pull request 15222), and later ones leave some behind (21992).
+pub(super) fn parts(scope: &Scope, family: Family, aggregates: &BTreeMap<IpNet, bool>) -> Option<PrefixList> {
+    let alone = aggregates.iter().filter(|(prefix, alone)| **alone && Family::of(prefix) == family);
+    let within = |(prefix, _): (&IpNet, &bool)| {
+        let longer = prefix.prefix_len() + 1;
+        (longer <= prefix.max_prefix_len()).then(|| {
+            // FRR prints no `le` of the greatest length beside `ge`.
+            rule(&PrefixListEntry { permit: false, prefix: *prefix, ge: Some(longer), le: None })
+        })
+    };
+    let mut rules: Vec<_> = alone.filter_map(within).collect();
+    if rules.is_empty() {
+        return None;
+    }
+    let any = if family == Family::Ipv4 { "permit 0.0.0.0/0 le 32" } else { "permit ::/0 le 128" };
+    rules.push(any.to_owned());
+    Some(prefix_list(scope, Use::Parts(family), &rules))
+}
+
+pub(super) fn rule(entry: &PrefixListEntry) -> String {
+    let bound = |word: &str, bound: Option<u8>| bound.map_or_else(String::new, |n| format!(" {word} {n}"));
+    let action = if entry.permit { "permit" } else { "deny" };
+    format!("{action} {}{}{}", entry.prefix.trunc(), bound("ge", entry.ge), bound("le", entry.le))
+}
+
+/// An empty list is one that denies: FRR takes a list that does not exist for one that permits.
+pub(super) fn prefix_list(scope: &Scope, used: Use, rules: &[String]) -> PrefixList {
+    let (command, everything) = match used {
+        Use::In(Family::Ipv6) | Use::Out(Family::Ipv6) | Use::Parts(Family::Ipv6) => ("ipv6", "deny ::/0 le 128"),
+        _ => ("ip", "deny 0.0.0.0/0 le 32"),
+    };
+    let rules = if rules.is_empty() { vec![everything.to_owned()] } else { rules.to_vec() };
+    let entries: Vec<_> = (1..).zip(rules).map(|(n, rule)| format!("seq {} {rule}", n * 5)).collect();
+    PrefixList { command, name: policy_names::policy(scope, used, &entries.join("\n")), entries }
+}
+
+pub(super) fn route_map(scope: &Scope, used: Use, clauses: Vec<String>) -> RouteMap {
+    RouteMap { name: policy_names::policy(scope, used, &clauses.join("\n")), clauses }
+}
