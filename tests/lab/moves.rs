@@ -104,7 +104,6 @@ fn address(node: &Node, verb: &str) {
 /// BFD where sessions of the first node end: the leaf and its host.
 fn bfd_on(fixture: &Fixture) {
     let leaf = fixture.node("leafkind");
-    leaf.check(&["/usr/lib/frr/bfdd", "-d", "-A", "127.0.0.1"]).unwrap();
     leaf.check(&["vtysh", "-c", "configure terminal", "-c", "router bgp 64512", "-c", "neighbor nodes bfd"]).unwrap();
     for file in ["underlay.yaml", "red.yaml"] {
         let (from, indent) = if file == "red.yaml" { ("hostSession:\n", "    ") } else { ("asn: 64512\n", "      ") };
@@ -142,7 +141,7 @@ fn a_service_moves_from_one_node_to_the_other() {
         &format!("asn: 64512\n      {}", TIMERS.replace("    ", "      ")),
     );
     let Some(fixture) = Fixture::start_with("moves", &[0, 1], &setup) else { return };
-    // One AS more: with two the second router would prefer the way over the first, and tell the fabric nothing of its own.
+    // One AS more: the leaf takes the other way, and the second router tells of its own all the same.
     let longer = ["configure terminal", "route-map peerred-out permit 10", "set as-path prepend 64515"];
     fixture.hosts[1].vtysh(&longer).unwrap();
 
