@@ -202,7 +202,11 @@ impl NetlinkKernel {
     async fn open_port(&self, opened: &ListenPort) -> Result<(), OpError> {
         let table = port_table(opened)?;
         let note = self.runtime.port_tables();
-        std::fs::write(&note, "").map_err(|source| OpError::Note { path: note, source })?;
+        let write = || {
+            note.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            std::fs::write(&note, "")
+        };
+        write().map_err(|source| OpError::Note { path: note, source })?;
         let file = self.site(&opened.on.netns).await?.file()?;
         match nftables::create(&file, table, opened.on.name.if_name().as_str()) {
             // No netfilter at all, no nf_tables, or not with that family.

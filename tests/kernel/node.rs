@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use perouter::kernel::model::{KernelState, Netns};
 use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, diff, netns};
@@ -72,6 +73,24 @@ pub fn mode() -> VrfMode {
         Ok("netns") | Err(_) => VrfMode::Netns,
         Ok(other) => panic!("PEROUTER_VRF_MODE={other}: use vrf or netns"),
     }
+}
+
+/// Whether this kernel can open a second BGP port; where not it is said, and worlds have none.
+pub fn has_nftables() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let words = ["--net", "nft", "add", "table", "inet", "probe"];
+        let found = Command::new("unshare").args(words).output().unwrap().status.success();
+        if !found {
+            println!("no nftables on this kernel: second ports are seen on others");
+        }
+        found
+    })
+}
+
+/// A second BGP port where the kernel can.
+pub fn second_port() -> Option<u16> {
+    has_nftables().then_some(180)
 }
 
 /// The namespace of the links of an IP-VRF in the mode under test.
