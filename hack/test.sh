@@ -6,14 +6,15 @@
 #   kubernetes  etcd, kube-apiserver, MetalLB and FRR-K8s, all built once with Go: source, status, manifests, lab
 #   vrf     kernel, FRR and lab in vrf mode with the machine's FRR, in a guest whose kernel has VRF devices
 # Without a LEVEL, all. What a level needs and is not there is told; with CI=true it is an error.
-# The guest of `vrf` has one CPU: the other levels with a lab run beside it where they are asked for.
+# The guest of `vrf` has one CPU: the other levels with a lab run beside it where they are asked for, and what `kubernetes`
+# needs is built beside both.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 levels=("${@:-fast netns frr10 kubernetes vrf}")
 read -ra levels <<<"${levels[*]}"
 log=$(mktemp -d)
-guests=
-trap '[ -z "$guests" ] || kill -- "-$guests" 2>/dev/null; rm -rf "$log"' EXIT
+guests= builds=
+trap 'for group in $guests $builds; do kill -- "-$group" 2>/dev/null; done; rm -rf "$log"' EXIT
 status=0 total_passed=0 total_failed=0 total_ignored=0 table=()
 
 # level NAME COMMAND...: runs it, shows its output, adds its closing lines to the table.
@@ -95,8 +96,27 @@ frr10() {
   done
 }
 
+# builds_begin: builds etcd, kube-apiserver, MetalLB and FRR-K8s with what nobody else needs of the machine.
+builds_begin() {
+  command -v go >/dev/null || return
+  # A process group of its own, to be ended whole.
+  set -m
+  (
+    for group in control-plane metallb; do
+      nice -n 19 hack/kubernetes/assets.sh "$group" || exit
+    done
+  ) >"$log/builds" 2>&1 &
+  builds=$!
+  set +m
+}
+
 kubernetes() {
   local test group
+  if [ -n "$builds" ]; then
+    # What failed is tried again below, and told.
+    wait "$builds"
+    builds=
+  fi
   if ! hack/setup.sh kubernetes; then
     missing "kubernetes" "packages of Debian (hack/setup.sh kubernetes)"
     return
@@ -158,9 +178,10 @@ asked() { [[ " ${levels[*]} " == *" $1 "* ]]; }
 
 begun=
 for name in "${levels[@]}"; do
-  if [ "$name" != fast ] && [ -z "$begun" ] && asked vrf; then
+  if [ "$name" != fast ] && [ -z "$begun" ]; then
     begun=yes
-    vrf_begin
+    if asked vrf; then vrf_begin; fi
+    if asked kubernetes; then builds_begin; fi
   fi
   case $name in
     fast | netns | frr10 | kubernetes) $name ;;

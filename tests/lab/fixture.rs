@@ -51,6 +51,17 @@ pub fn paced(time: Duration) -> Duration {
     time.mul_f64(factor)
 }
 
+/// Interval of BFD in milliseconds. A machine that holds a daemon up for three of them loses the session.
+pub fn bfd_interval() -> u128 {
+    paced(Duration::from_millis(300)).as_millis()
+}
+
+/// BFD in an object, with that interval.
+pub fn bfd_settings() -> String {
+    let interval = bfd_interval();
+    format!("bfd: {{receiveInterval: {interval}, transmitInterval: {interval}}}")
+}
+
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -11,7 +11,7 @@ use perouter_lab::node::Node;
 use serde_json::Value;
 
 use super::fabric::served_by;
-use super::fixture::{Fixture, NODES, RED, Setup, echo, paced, until_true};
+use super::fixture::{Fixture, NODES, RED, Setup, bfd_settings, echo, paced, until_true};
 use super::place::leaf_next_hops;
 use super::stream::Stream;
 
@@ -107,7 +107,7 @@ fn bfd_on(fixture: &Fixture) {
     leaf.check(&["vtysh", "-c", "configure terminal", "-c", "router bgp 64512", "-c", "neighbor nodes bfd"]).unwrap();
     for file in ["underlay.yaml", "red.yaml"] {
         let (from, indent) = if file == "red.yaml" { ("hostSession:\n", "    ") } else { ("asn: 64512\n", "      ") };
-        fixture.edit(file, from, &format!("{from}{indent}bfd: {{}}\n"));
+        fixture.edit(file, from, &format!("{from}{indent}{}\n", bfd_settings()));
     }
     for host in &fixture.hosts {
         host.vtysh(&["configure terminal", "router bgp 64515", "neighbor 192.169.10.1 bfd"]).unwrap();

@@ -9,7 +9,7 @@ use perouter_lab::speaker::{Peering, Program, Speaker, Speech};
 
 use super::edits::Bystander;
 use super::fabric::{CURL_TIMED_OUT, fetch, type5_of};
-use super::fixture::{Fixture, RED, SETTLE, Setup, paced, until, until_true};
+use super::fixture::{Fixture, RED, SETTLE, Setup, bfd_interval, bfd_settings, paced, until, until_true};
 use super::place::in_vrf;
 
 const HOST: &str = "192.169.10.2";
@@ -71,10 +71,11 @@ fn is_gone(fixture: &Fixture) -> bool {
 
 #[test]
 fn bird_with_graceful_restart_and_bfd() {
-    let session = "    gracefulRestart: {}\n    bfd:\n      receiveInterval: 300\n      transmitInterval: 300\n";
-    let Some(mut fixture) = deploy("bird", &silent_red(session)) else { return };
+    let session = format!("    gracefulRestart: {{}}\n    {}\n", bfd_settings());
+    let Some(mut fixture) = deploy("bird", &silent_red(&session)) else { return };
     let blue = Bystander::watch(&mut fixture);
-    let graceful = Peering { graceful_restart: true, bfd: Some((300, 3)), ..peering() };
+    let graceful =
+        Peering { graceful_restart: true, bfd: Some((u32::try_from(bfd_interval()).unwrap(), 3)), ..peering() };
     let mut bird = speaker(&fixture, Program::Bird, graceful);
     bird.start().unwrap();
     fixture.await_type5(&red_service(), 100);
@@ -98,7 +99,7 @@ fn bird_with_graceful_restart_and_bfd() {
     // Silence.
     bird.freeze().unwrap();
     let gap = time_until("red withdrawn", || is_gone(&fixture));
-    println!("gap: BFD at 3 x 300 ms {} ms", gap.as_millis());
+    println!("gap: BFD at 3 x {} ms: {} ms", bfd_interval(), gap.as_millis());
     assert!(gap < paced(Duration::from_secs(3)), "the hold time is 90 s, and BFD took {gap:?}");
     bird.thaw().unwrap();
     fixture.await_type5(&red_service(), 100);

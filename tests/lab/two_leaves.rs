@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use perouter_lab::node::Node;
 
-use super::fixture::{Fixture, RED, Setup, echo, paced, until_true};
+use super::fixture::{Fixture, RED, Setup, bfd_settings, echo, paced, until_true};
 use super::place::{router_devices, router_packets};
 
 const UNNUMBERED: &str =
@@ -109,7 +109,7 @@ fn bfd(fixture: &mut Fixture, [leaf_a, leaf1, leaf2]: [&Node; 3]) {
     with_bfd(leaf1, 64512, &["192.168.1.1", "nodes"]);
     with_bfd(leaf2, 64513, &["192.168.1.3", "nodes"]);
     let established = fixture.router().established(&[None, Some("red"), Some("blue")]);
-    fixture.edit("underlay.yaml", "type: external}", "type: external, bfd: {}}");
+    fixture.edit("underlay.yaml", "type: external}", &format!("type: external, {}}}", bfd_settings()));
     let up = |node: &Node, vtysh: &[&str]| {
         let text = node.check(&[vtysh, &["-c", "show bfd peers json"]].concat()).unwrap();
         let peers: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap_or_default();
