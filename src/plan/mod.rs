@@ -97,7 +97,11 @@ pub fn plan(snapshot: &Snapshot, facts: &NodeFacts) -> Plan {
     let mut frr = RouterConfig { underlay: Some(routing::underlay(&underlay)), vrfs: BTreeMap::new() };
     let mut vrfs = BTreeMap::new();
     let mut notes = Vec::new();
-    for l3vni in accept_l3vnis(snapshot, &underlay, &mut rejected) {
+    let accepted = accept_l3vnis(snapshot, &underlay, &mut rejected);
+    for l3vni in &accepted {
+        notes.extend(notes::other_vnis(l3vni, &accepted));
+    }
+    for l3vni in accepted {
         links::add_l3vni(&mut kernel, &l3vni, underlay.vtep, facts.mode, mtu);
         notes.extend(notes::notes(&underlay, &l3vni));
         frr.vrfs.insert(l3vni.vrf.clone(), routing::ip_vrf(&l3vni, &underlay));

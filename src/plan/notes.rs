@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::validate::{ValidL3vni, ValidUnderlay};
 use crate::frr::model::RemoteAs;
 use crate::snapshot::ObjectRef;
-use crate::types::Asn;
+use crate::types::{Asn, RouteTarget};
 
 /// What a note is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -91,6 +91,26 @@ pub fn notes(underlay: &ValidUnderlay, l3vni: &ValidL3vni) -> Vec<Note> {
     found
 }
 
+/// Imports of what another VNI of this node exports. FRR sends what it imports with the VNI of the importing IP-VRF, and takes
+/// the router MAC of the other VNI for the whole VTEP (frr#14259).
+pub fn other_vnis(l3vni: &ValidL3vni, accepted: &[ValidL3vni]) -> Vec<Note> {
+    let exports = |other: &ValidL3vni, target: &RouteTarget| {
+        let derived = format!("{}:{}", u32::from(other.asn) & 0xffff, other.vni);
+        if other.export.is_empty() { target.to_string() == derived } else { other.export.contains(target) }
+    };
+    let of_target = |target: &RouteTarget| {
+        let other = accepted.iter().find(|other| other.vni != l3vni.vni && exports(other, target))?;
+        let message = format!(
+            "{target} is exported by {} with VNI {}: FRR cannot send to another VNI than {} (frr#14259), so its routes \
+             appear and carry nothing, nor does this VNI to their VTEPs; announce the service in both VRFs instead",
+            other.object, other.vni, l3vni.vni
+        );
+        let (object, field) = (l3vni.object.clone(), "spec.routeTargets.import".to_owned());
+        Some(Note { loss: Loss::Fabric, object, field, message })
+    };
+    l3vni.import.iter().filter_map(of_target).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -98,6 +118,25 @@ mod tests {
 
     use crate::plan::plan;
     use crate::plan::tests::{facts, l3vni, snapshot};
+
+    #[rstest]
+    #[case(&["64514:100"], &[], 0)]
+    #[case(&["64514:100", "64514:200"], &[], 1)]
+    #[case(&["64514:200"], &["64514:7"], 0)]
+    #[case(&["64514:7", "1:2"], &["64514:7", "64514:200"], 1)]
+    fn an_import_from_another_vni_is_named(#[case] import: &[&str], #[case] exported: &[&str], #[case] count: usize) {
+        let (mut red, mut blue) = (l3vni("red", 100, "192.169.10.0/24"), l3vni("blue", 200, "192.169.11.0/24"));
+        red.spec.route_targets = Some(serde_json::from_value(json!({"import": import})).unwrap());
+        blue.spec.route_targets = Some(serde_json::from_value(json!({"export": exported})).unwrap());
+        let plan = plan(&snapshot(vec![red, blue]), &facts());
+        assert_eq!(plan.rejected, vec![]);
+        let told: Vec<_> = plan.notes.iter().filter(|note| note.field == "spec.routeTargets.import").collect();
+        assert_eq!(told.len(), count, "{told:#?}");
+        assert!(
+            told.iter()
+                .all(|note| note.object.name == "red" && note.message.contains("L3VNI openperouter-system/blue"))
+        );
+    }
 
     const OVERRIDDEN: bool = true;
 
