@@ -243,6 +243,14 @@ word! {
     RouteTarget
 }
 
+impl RouteTarget {
+    /// The one that FRR derives where none is configured (RFC 8365 section 5.1.2.1), as it prints it: the lower half of the
+    /// AS number, and the VNI.
+    pub fn derived(asn: Asn, vni: Vni) -> String {
+        format!("{}:{vni}", u32::from(asn) & 0xffff)
+    }
+}
+
 impl FromStr for RouteTarget {
     type Err = TypeError;
     fn from_str(raw: &str) -> Result<Self, TypeError> {

@@ -6,6 +6,7 @@ use super::command::Change;
 use super::line::Line;
 use super::rules;
 use super::tree::{Identity, Tree};
+use crate::types::RouteTarget;
 
 /// Neighbors that go take all their lines with them, in every address family.
 pub(super) fn instance_changes(have: &Tree, want: &Tree) -> Vec<Change> {
@@ -36,7 +37,7 @@ const PLACEHOLDER: &str = "65535:65535";
 /// after a placeholder that goes again.
 pub(super) fn spare_derived_targets(changes: Vec<Change>, had: &Tree, identity: Identity) -> Vec<Change> {
     let (Some(asn), Some(vni)) = (identity.asn, identity.vni) else { return changes };
-    let derived = format!("{}:{vni}", u32::from(asn) & 0xffff);
+    let derived = RouteTarget::derived(asn, vni);
     let mut out = changes;
     for keyword in ["route-target import", "route-target export"] {
         let is_target = |line: &Line| line.after(keyword).is_some();

@@ -2,9 +2,9 @@
 //! it has to be rebuilt or removed. `diff(x, x)` is empty. Lines that no rule knows (typed by hand) are reported and left
 //! alone. Pure.
 //!
-//! Order within a scope: BFD profiles, the instance where it is in an AS of its own, `vrf`/`vni`, prefix lists, route maps, neighbors that go, new and changed lines,
-//! lines that go, then policies and profiles that nothing uses any more. New comes before old goes, so that the last
-//! route target or network never is missing in between.
+//! Order within a scope: BFD profiles, the instance where it is in an AS of its own, `vrf`/`vni`, prefix lists, route maps,
+//! neighbors that go, new and changed lines, lines that go, then policies and profiles that nothing uses any more. New
+//! comes before old goes, so that the last route target or network never is missing in between.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -173,17 +173,13 @@ pub fn diff(have: &Config, want: &Config) -> FrrChange {
 pub fn teardown(have: &Config, scope: &Scope) -> Teardown {
     let nothing = Tree::default();
     let mut before = Vec::new();
-    let below = |tree: &Tree| -> Vec<Change> {
-        let stanzas = tree.0.iter();
-        stanzas.flat_map(|(header, below)| removals(below, &nothing, std::slice::from_ref(header))).collect()
-    };
     let zebra = have.tree(scope, Daemon::Zebra).map(|tree| match scope {
         Scope::Underlay => removals(tree, &nothing, &[]),
         // Only the VNI: the `vrf` stanza itself stays until its namespace or device is gone.
-        Scope::Vrf(_) => below(tree),
+        Scope::Vrf(_) => emptied(tree),
     });
     before.extend(batch(Stage::NoVni, Daemon::Zebra, scope, zebra.unwrap_or_default()));
-    let routes = have.tree(scope, Daemon::Staticd).map(below).unwrap_or_default();
+    let routes = have.tree(scope, Daemon::Staticd).map(emptied).unwrap_or_default();
     before.extend(batch(Stage::NoVni, Daemon::Staticd, scope, routes));
     let (policies, instances): (Vec<_>, Vec<_>) = have
         .tree(scope, Daemon::Bgpd)
@@ -191,9 +187,9 @@ pub fn teardown(have: &Config, scope: &Scope) -> Teardown {
         .unwrap_or_default()
         .into_iter()
         .partition(|change| change.line.after("no router").is_none());
-    before.extend(batch(Stage::NoInstance, Daemon::Bgpd, scope, instances).map(|batch| Batch { retry: true, ..batch }));
+    before.extend(batch(Stage::NoInstance, Daemon::Bgpd, scope, instances));
     before.extend(batch(Stage::Leftovers, Daemon::Bgpd, scope, policies));
-    let profiles = have.tree(scope, Daemon::Bfdd).map(below).unwrap_or_default();
+    let profiles = have.tree(scope, Daemon::Bfdd).map(emptied).unwrap_or_default();
     before.extend(batch(Stage::Leftovers, Daemon::Bfdd, scope, profiles));
     let vrf = match scope {
         Scope::Vrf(name) => vec![Change { path: vec![], line: Line::new(&format!("no vrf {name}")) }],
@@ -206,10 +202,7 @@ fn edit(have: &Config, want: &Config, scope: &Scope) -> Vec<Batch> {
     let empty = Tree::default();
     let of = |daemon| (have.tree(scope, daemon).unwrap_or(&empty), want.tree(scope, daemon).unwrap_or(&empty));
     let mut batches = Vec::new();
-    let mut send = |stage, daemon, changes| {
-        let retry = stage == Stage::NoInstance;
-        batches.extend(batch(stage, daemon, scope, changes).map(|batch| Batch { retry, ..batch }));
-    };
+    let mut send = |stage, daemon, changes| batches.extend(batch(stage, daemon, scope, changes));
     let (had_profiles, profiles) = of(Daemon::Bfdd);
     send(Stage::Profiles, Daemon::Bfdd, additions(had_profiles, profiles, &[]));
     claim(have, want, scope, &mut send);
@@ -248,10 +241,8 @@ fn unclaimed(have: &Config, want: &Config, scope: &Scope) -> bool {
 /// Has bgpd make such an instance. Where zebra has the VNI already, bgpd was restarted: what it made by itself goes.
 fn claim(have: &Config, want: &Config, scope: &Scope, send: &mut impl FnMut(Stage, Daemon, Vec<Change>)) {
     let (Scope::Vrf(vrf), true) = (scope, unclaimed(have, want, scope)) else { return };
-    let nothing = Tree::default();
     if let (Some(zebra), Some(default)) = (have.tree(scope, Daemon::Zebra), want.identity(&Scope::Underlay).asn) {
-        let below = |(header, below): (&Line, &Tree)| removals(below, &nothing, std::slice::from_ref(header));
-        send(Stage::NoVni, Daemon::Zebra, zebra.0.iter().flat_map(below).collect());
+        send(Stage::NoVni, Daemon::Zebra, emptied(zebra));
         let line = Line::new(&format!("no router bgp {default} vrf {vrf}"));
         send(Stage::NoInstance, Daemon::Bgpd, vec![Change { path: vec![], line }]);
     }
@@ -268,7 +259,14 @@ fn split(bgp: &Tree) -> (Tree, Tree) {
 
 fn batch(stage: Stage, daemon: Daemon, scope: &Scope, changes: Vec<Change>) -> Option<Batch> {
     let commands = lay_out(scope, changes);
-    (!commands.is_empty()).then_some(Batch { stage, daemon, mode: Mode::Configure, retry: false, commands })
+    let retry = stage == Stage::NoInstance;
+    (!commands.is_empty()).then_some(Batch { stage, daemon, mode: Mode::Configure, retry, commands })
+}
+
+/// Takes back what is in the stanzas, and leaves these.
+fn emptied(tree: &Tree) -> Vec<Change> {
+    let nothing = Tree::default();
+    tree.0.iter().flat_map(|(header, below)| removals(below, &nothing, std::slice::from_ref(header))).collect()
 }
 
 /// FRR: "Graceful restart configuration changed, reset all peers to take effect" - the capability is told in OPEN only

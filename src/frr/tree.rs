@@ -150,10 +150,10 @@ impl Config {
         if from == to {
             return;
         }
-        let parts = std::mem::take(&mut self.parts);
-        for ((scope, daemon), tree) in parts {
-            let owner = if daemon == from { to } else { daemon };
-            let part = self.part(scope, owner);
+        let moved: Vec<_> = self.parts.keys().filter(|(_, daemon)| *daemon == from).cloned().collect();
+        for key in moved {
+            let Some(tree) = self.parts.remove(&key) else { continue };
+            let part = self.part(key.0, to);
             for (line, below) in tree.0 {
                 part.0.entry(line).or_default().0.extend(below.0);
             }

@@ -98,9 +98,9 @@ struct Aggregate {
 #[allow(clippy::struct_excessive_bools, reason = "each is a line of the template")]
 struct Activation {
     name: String,
-    next_hop_self: bool,
-    /// The other end is one of our clients (RFC 4456): an iBGP host gets what an iBGP fabric told.
-    client: bool,
+    /// The other end is an iBGP host. The next hop of a fabric route is a VTEP that it cannot reach (eBGP puts ourselves there
+    /// anyway), and it gets what an iBGP fabric told as one of our clients only (RFC 4456).
+    internal_host: bool,
     /// The other end is the host: its routes come before the same ones of other nodes, which an iBGP fabric tells with
     /// equal paths, so that a node uses and announces its own.
     host: bool,
@@ -257,9 +257,7 @@ fn host(view: &mut View, scope: &Scope, vrf: &VrfName, family: Family, session_:
     let outbound = session_.outbound.as_ref().map(|entries| prefix_list(scope, Use::Out(family), &rules(entries)));
     let activation = Activation {
         name: peer.to_string(),
-        // The next hop of a fabric route is a VTEP that the host cannot reach. eBGP puts ourselves there anyway.
-        next_hop_self: !session_.neighbor.external,
-        client: !session_.neighbor.external,
+        internal_host: !session_.neighbor.external,
         host: true,
         as_override: session_.as_override,
         max_prefixes: session_.max_prefixes,

@@ -96,19 +96,14 @@ pub fn plan(snapshot: &Snapshot, facts: &NodeFacts) -> Plan {
     let mut kernel = links::underlay(&underlay, facts.mode);
     let mut frr = RouterConfig { underlay: Some(routing::underlay(&underlay)), vrfs: BTreeMap::new() };
     let mut vrfs = BTreeMap::new();
-    let mut notes = Vec::new();
     let accepted = accept_l3vnis(snapshot, &underlay, &mut rejected);
-    for l3vni in &accepted {
-        notes.extend(notes::other_vnis(l3vni, &accepted));
-    }
+    let notes = notes::notes(&underlay, &accepted);
     for l3vni in accepted {
         links::add_l3vni(&mut kernel, &l3vni, underlay.vtep, facts.mode, mtu);
-        notes.extend(notes::notes(&underlay, &l3vni));
         frr.vrfs.insert(l3vni.vrf.clone(), routing::ip_vrf(&l3vni, &underlay));
         vrfs.insert(l3vni.vrf.clone(), PlannedVrf { object: l3vni.object, vni: l3vni.vni });
     }
     rejected.sort();
-    notes.sort();
     let underlay = PlannedUnderlay { object: underlay.object, vtep: underlay.vtep, router_id: underlay.router_id };
     Plan { kernel, frr, underlay: Some(underlay), vrfs, rejected, notes }
 }

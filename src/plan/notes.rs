@@ -39,8 +39,16 @@ impl fmt::Display for Note {
     }
 }
 
-/// The notes of one L3VNI.
-pub fn notes(underlay: &ValidUnderlay, l3vni: &ValidL3vni) -> Vec<Note> {
+/// The notes of all accepted L3VNIs, sorted.
+pub fn notes(underlay: &ValidUnderlay, accepted: &[ValidL3vni]) -> Vec<Note> {
+    let of_one = |l3vni| as_loops(underlay, l3vni).into_iter().chain(other_vnis(l3vni, accepted));
+    let mut found: Vec<Note> = accepted.iter().flat_map(of_one).collect();
+    found.sort();
+    found
+}
+
+/// AS loop detection at the other end of a session.
+fn as_loops(underlay: &ValidUnderlay, l3vni: &ValidL3vni) -> Vec<Note> {
     let RemoteAs::Asn(host) = l3vni.session.remote_as else { return vec![] };
     if l3vni.veth.is_empty() {
         return vec![];
@@ -93,10 +101,13 @@ pub fn notes(underlay: &ValidUnderlay, l3vni: &ValidL3vni) -> Vec<Note> {
 
 /// Imports of what another VNI of this node exports. FRR sends what it imports with the VNI of the importing IP-VRF, and takes
 /// the router MAC of the other VNI for the whole VTEP (frr#14259).
-pub fn other_vnis(l3vni: &ValidL3vni, accepted: &[ValidL3vni]) -> Vec<Note> {
+fn other_vnis(l3vni: &ValidL3vni, accepted: &[ValidL3vni]) -> Vec<Note> {
     let exports = |other: &ValidL3vni, target: &RouteTarget| {
-        let derived = format!("{}:{}", u32::from(other.asn) & 0xffff, other.vni);
-        if other.export.is_empty() { target.to_string() == derived } else { other.export.contains(target) }
+        if other.export.is_empty() {
+            target.to_string() == RouteTarget::derived(other.asn, other.vni)
+        } else {
+            other.export.contains(target)
+        }
     };
     let of_target = |target: &RouteTarget| {
         let other = accepted.iter().find(|other| other.vni != l3vni.vni && exports(other, target))?;

@@ -64,3 +64,9 @@ pub fn answering<'a>(from: &Node, addresses: &[&'a str]) -> Vec<&'a str> {
         asked.into_iter().filter_map(|(address, answers)| (answers.join().unwrap() > 0).then_some(address)).collect()
     })
 }
+
+/// Segments that a node refused for a TCP MD5 password other than the expected one.
+pub fn md5_failures(node: &Node) -> u64 {
+    let text = node.check(&["nstat", "-asz", "TcpExtTCPMD5Failure"]).unwrap();
+    text.lines().last().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap()
+}

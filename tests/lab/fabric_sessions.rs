@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use perouter::frr::observe::Phase;
 use perouter_lab::node::Node;
 
+use super::fabric::md5_failures;
 use super::fixture::{Fixture, RED, SETTLE, Setup, paced, until, until_true};
 use super::place::{host_next_hops, in_router, router_devices};
 
@@ -35,12 +36,6 @@ fn configure(leaf: &Node, asn: u32, lines: &[&str]) {
 
 fn await_devices(node: &Node, wanted: &[&str]) {
     until_true(&format!("{REMOTE} by {wanted:?} at the router"), || router_devices(node, REMOTE).iter().eq(wanted));
-}
-
-/// A packet with a password that is not the expected one counts here.
-fn refused(leaf: &Node) -> u64 {
-    let text = leaf.check(&["nstat", "-asz", "TcpExtTCPMD5Failure"]).unwrap();
-    text.lines().last().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn put_secret(fixture: &Fixture, password: &str) {
@@ -99,8 +94,8 @@ fn over_ipv6_alone(fixture: &mut Fixture, node: &Node, leaf1: &Node) {
     fixture.await_services();
     fixture.stream("red").end();
     fixture.stream("blue").end();
-    let before = refused(leaf1);
-    until_true("packets with another password at leaf1", || refused(leaf1) > before);
+    let before = md5_failures(leaf1);
+    until_true("packets with another password at leaf1", || md5_failures(leaf1) > before);
     until_true("the words for another password", || {
         let sessions = fixture.router().perouter(&["sessions"]).stdout;
         sessions.contains("segments with another TCP MD5 password, or with none, come")

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use perouter::frr::observe::Phase;
 
-use super::fabric::{fetch, type5_of};
+use super::fabric::{fetch, md5_failures, type5_of};
 use super::fixture::{BLUE, Fixture, RED, SETTLE, Setup, until, until_true};
 use super::place::host_next_hops;
 
@@ -48,12 +48,8 @@ fn a_session_with_a_password_comes_up_with_the_right_one_only() {
         host.vtysh(&["configure terminal", "router bgp 64515", &line]).unwrap();
     };
     set("the-wrong-one");
-    let refused = || {
-        let text = host.node().check(&["nstat", "-asz", "TcpExtTCPMD5Failure"]).unwrap();
-        text.lines().last().unwrap().split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
-    };
-    let before = refused();
-    until_true("packets with the wrong password", || refused() > before + 2);
+    let before = md5_failures(host.node());
+    until_true("packets with the wrong password", || md5_failures(host.node()) > before + 2);
     fixture.await_type5(&format!("{BLUE}/32"), 200);
     let of_red = fixture.router().sessions().into_iter().filter(|s| s.peer == "192.169.10.2").collect::<Vec<_>>();
     assert!(of_red.iter().all(|session| session.phase != Phase::Established), "{of_red:?}");
