@@ -145,10 +145,11 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         };
         let failed = !report.failures.is_empty();
         let waited = if failed { None } else { self.pending.take().map(|since| since.elapsed()) };
-        self.outputs.metrics.pass(&summary, failed, report.duration, waited);
+        self.outputs.metrics.pass(&summary, failed, &report.timing, report.duration, waited);
         if !summary.is_quiet() {
             let PassSummary { kernel_ops, frr_lines, duration_ms, .. } = summary;
-            tracing::info!(kernel_ops, frr_lines, duration_ms, vrfs = report.plan.vrfs.len(), "pass");
+            let timing = report.timing;
+            tracing::info!(kernel_ops, frr_lines, duration_ms, vrfs = report.plan.vrfs.len(), %timing, "pass");
             self.last_change = summary;
         }
         self.last = Some(report);

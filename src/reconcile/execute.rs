@@ -12,6 +12,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::schedule::Schedule;
+use super::timing::{Phase, Stopwatch, Timing};
 use crate::frr::command::Intent;
 use crate::frr::diff::{Batch, merge};
 use crate::frr::model::Scope;
@@ -52,6 +53,8 @@ pub struct Executed {
     pub kernel_ops: usize,
     /// FRR lines taken.
     pub frr_lines: usize,
+    /// Where the time went.
+    pub timing: Timing,
     /// The default BGP instance is not as it should be.
     no_default_instance: bool,
 }
@@ -71,37 +74,58 @@ impl Executed {
 
 /// Does it all.
 pub async fn execute(schedule: &Schedule, kernel: &impl Kernel, routing: &mut impl Routing) -> Executed {
+    let mut watch = Stopwatch::start();
     let mut done = Executed::default();
+    run(schedule, kernel, routing, &mut done, &mut watch).await;
+    done.timing = watch.timing();
+    done
+}
+
+async fn run(
+    schedule: &Schedule,
+    kernel: &impl Kernel,
+    routing: &mut impl Routing,
+    done: &mut Executed,
+    watch: &mut Stopwatch,
+) {
     let before = schedule.teardowns.iter().flat_map(|(_, teardown)| teardown.before.iter().cloned());
-    send(&mut done, routing, &merge(before)).await;
-    apply(&mut done, kernel, schedule, &schedule.release, |_| true).await;
+    send(done, routing, &merge(before)).await;
+    watch.mark(Phase::Routing);
+    apply(done, kernel, schedule, &schedule.release, |_| true).await;
+    watch.mark(Phase::Kernel);
     for (scope, _) in schedule.teardowns.iter().filter(|(_, teardown)| !teardown.after.is_empty()) {
-        await_vrf(&mut done, routing, scope, Presence::Gone).await;
+        await_vrf(done, routing, scope, Presence::Gone).await;
     }
     let after = schedule.teardowns.iter().flat_map(|(_, teardown)| teardown.after.iter().cloned());
-    send(&mut done, routing, &merge(after)).await;
-    apply(&mut done, kernel, schedule, &schedule.build, |op| op.stage() < Stage::Build).await;
+    send(done, routing, &merge(after)).await;
+    watch.mark(Phase::Routing);
+    apply(done, kernel, schedule, &schedule.build, |op| op.stage() < Stage::Build).await;
+    watch.mark(Phase::Kernel);
     if let Some(change) = schedule.frr.scopes.get(&Scope::Underlay) {
-        send(&mut done, routing, change.batches()).await;
+        send(done, routing, change.batches()).await;
     }
     if done.no_default_instance {
         for vrf in schedule.touched() {
             done.fail(&Scope::Vrf(vrf), Failure::NoDefaultInstance);
         }
-        return done;
+        return;
     }
     for vrf in schedule.build.iter().filter_map(made_netns) {
-        await_vrf(&mut done, routing, &Scope::Vrf(vrf.clone()), Presence::Active).await;
+        await_vrf(done, routing, &Scope::Vrf(vrf.clone()), Presence::Active).await;
     }
-    apply(&mut done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Build).await;
+    watch.mark(Phase::Routing);
+    apply(done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Build).await;
+    watch.mark(Phase::Kernel);
     for (vrf, links) in addressed(schedule) {
-        await_links(&mut done, routing, &vrf, &links).await;
+        await_links(done, routing, &vrf, &links).await;
     }
-    apply(&mut done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Address).await;
+    watch.mark(Phase::Routing);
+    apply(done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Address).await;
+    watch.mark(Phase::Kernel);
     let of_vrfs = schedule.frr.scopes.iter().filter(|(scope, _)| **scope != Scope::Underlay);
     let batches = of_vrfs.flat_map(|(_, change)| change.batches()).cloned();
-    send(&mut done, routing, &merge(batches)).await;
-    done
+    send(done, routing, &merge(batches)).await;
+    watch.mark(Phase::Routing);
 }
 
 fn made_netns(op: &KernelOp) -> Option<&VrfName> {

@@ -4,6 +4,7 @@
 pub mod execute;
 pub mod schedule;
 pub mod stuck;
+pub mod timing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,6 +29,7 @@ use crate::types::{IfName, VrfMode, VrfName};
 use execute::{Executed, Failure, execute};
 use schedule::{Schedule, State, schedule};
 use stuck::Stuck;
+use timing::{Phase, Stopwatch, Timing};
 
 /// How often an IP-VRF that FRR did not take up is built anew within one pass.
 const REBUILDS: usize = 3;
@@ -66,6 +68,8 @@ pub struct Report {
     pub foreign_lines: Vec<String>,
     /// Time that it took.
     pub duration: Duration,
+    /// Where that went.
+    pub timing: Timing,
 }
 
 /// What a pass would do.
@@ -104,22 +108,28 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// Only where kernel or FRR cannot be read; what fails later is in the report.
     pub async fn pass(&mut self, snapshot: &Snapshot) -> Result<Report, PassError> {
         let start = Instant::now();
+        let mut timing = Timing::default();
         let mut total = Executed::default();
         let mut rebuilt = BTreeSet::new();
         let mut distrusted = BTreeSet::new();
         let mut accepted = self.accepted.clone();
         let mut round = 0;
         let (plan, seen) = loop {
-            let (Preview { plan, schedule }, seen) = self.look(snapshot, &mut accepted, &distrusted).await?;
+            let (Preview { plan, schedule }, seen) =
+                self.look(snapshot, &mut accepted, &distrusted, &mut timing).await?;
             let seen = Seen { foreign: seen.foreign, unknown: schedule.frr.unknown.clone() };
             if schedule.is_empty() {
                 break (plan, seen);
             }
             let done = execute(&schedule, &self.kernel, &mut self.routing).await;
+            timing.extend(&done.timing);
             total.kernel_ops += done.kernel_ops;
             total.frr_lines += done.frr_lines;
             total.failures = done.failures;
+            let mut watch = Stopwatch::start();
             let lost = self.not_up(&plan, &schedule, &total).await?;
+            watch.mark(Phase::Verify);
+            timing.extend(&watch.timing());
             if lost.is_empty() {
                 break (plan, seen);
             }
@@ -143,6 +153,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             rebuilt,
             foreign_lines: seen.foreign_lines(),
             duration: start.elapsed(),
+            timing,
         })
     }
 
@@ -151,7 +162,8 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// # Errors
     /// Where kernel or FRR cannot be read.
     pub async fn preview(&mut self, snapshot: &Snapshot) -> Result<Preview, PassError> {
-        let (preview, _) = self.look(snapshot, &mut self.accepted.clone(), &BTreeSet::new()).await?;
+        let (preview, _) =
+            self.look(snapshot, &mut self.accepted.clone(), &BTreeSet::new(), &mut Timing::default()).await?;
         Ok(preview)
     }
 
@@ -196,23 +208,31 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         snapshot: &Snapshot,
         accepted: &mut Accepted,
         distrusted: &BTreeSet<VrfName>,
+        timing: &mut Timing,
     ) -> Result<(Preview, Running), PassError> {
+        let mut watch = Stopwatch::start();
         let named = snapshot.underlays.iter().flat_map(|underlay| &underlay.spec.nics);
         let nics: BTreeSet<IfName> = named.filter_map(|nic| nic.parse().ok()).collect();
         let facts = self.kernel.facts(&nics).await?;
+        let version = self.routing.version().await?;
+        watch.mark(Phase::Observe);
         let nic_mtu = facts.nics.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
         let plan = plan_holding(snapshot, &NodeFacts { mode: self.mode, nic_mtu }, accepted);
         let mut wanted_frr = render::render(&plan.frr)?;
-        let dialect = Dialect::of(&self.routing.version().await?);
+        let dialect = Dialect::of(&version);
         wanted_frr.hand_over(Daemon::Staticd, dialect.static_routes);
         if plan.frr.underlay.is_some() {
             wanted_frr.add(Scope::Underlay, Daemon::Zebra, dialect.zebra_settings());
         }
         let wanted_nics = plan.kernel.nics.keys().cloned().collect();
+        watch.mark(Phase::Plan);
         let kernel = self.kernel.observe(&wanted_nics).await?;
         let running = self.routing.running().await?;
+        watch.mark(Phase::Observe);
         let wanted = State { kernel: &plan.kernel, frr: &wanted_frr };
         let schedule = schedule(wanted, State { kernel: &kernel, frr: &running.config }, distrusted, dialect);
+        watch.mark(Phase::Diff);
+        timing.extend(&watch.timing());
         Ok((Preview { plan, schedule }, running))
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::model::{NodeStatus, PassSummary, State};
 use crate::frr::observe::{Phase, SessionState};
+use crate::reconcile::timing::{self, Timing};
 
 /// Milliseconds to minutes: FRR takes 100 ms for an L3VNI, 400 of them take their time.
 const SECONDS: [f64; 11] = [0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0];
@@ -57,6 +59,11 @@ pub enum PassResult {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PassLabels {
     result: PassResult,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PhaseLabels {
+    phase: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -103,6 +110,7 @@ pub struct Metrics {
     frr_lines: Counter,
     rebuilt: Counter,
     pass: Histogram,
+    phases: Family<PhaseLabels, Counter<f64, AtomicU64>>,
     convergence: Histogram,
     now: Now,
     ready: Mutex<Result<(), NotReady>>,
@@ -128,6 +136,7 @@ impl Default for Metrics {
             frr_lines: Counter::default(),
             rebuilt: Counter::default(),
             pass: Histogram::new(SECONDS),
+            phases: Family::default(),
             convergence: Histogram::new(SECONDS),
             now: Now::default(),
             ready: Mutex::new(Err(NotReady::NoPass)),
@@ -139,7 +148,7 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Counts a pass. `waited`: how long ago the objects changed that it was made for.
-    pub fn pass(&self, summary: &PassSummary, failed: bool, took: Duration, waited: Option<Duration>) {
+    pub fn pass(&self, summary: &PassSummary, failed: bool, timing: &Timing, took: Duration, waited: Option<Duration>) {
         let result = match (failed, summary.is_quiet()) {
             (true, _) => PassResult::failed,
             (false, true) => PassResult::quiet,
@@ -150,6 +159,10 @@ impl Metrics {
         self.frr_lines.inc_by(summary.frr_lines as u64);
         self.rebuilt.inc_by(summary.rebuilt.len() as u64);
         self.pass.observe(took.as_secs_f64());
+        for phase in timing::Phase::ALL {
+            let labels = PhaseLabels { phase: phase.name() };
+            self.phases.get_or_create(&labels).inc_by(timing.of(phase).as_secs_f64());
+        }
         if let Some(waited) = waited {
             self.convergence.observe(waited.as_secs_f64());
         }
@@ -197,6 +210,8 @@ impl Metrics {
         registry.register("frr_lines", "Command lines that FRR took", self.frr_lines.clone());
         registry.register("vrfs_rebuilt", "IP-VRFs built anew because FRR did not take them up", self.rebuilt.clone());
         registry.register_with_unit("pass_duration", "Duration of passes", Unit::Seconds, self.pass.clone());
+        let help = "Time of passes by phase";
+        registry.register_with_unit("pass_phase", help, Unit::Seconds, self.phases.clone());
         let help = "Time from a change of the objects until all of it was in place";
         registry.register_with_unit("convergence", help, Unit::Seconds, self.convergence.clone());
         registry.register("router", "The router; always 1", now.router.clone());

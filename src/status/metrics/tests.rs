@@ -74,9 +74,11 @@ fn passes_are_counted_by_result() {
     let metrics = Metrics::default();
     let quiet = PassSummary::default();
     let busy = PassSummary { kernel_ops: 3, frr_lines: 5, ..PassSummary::default() };
-    metrics.pass(&quiet, false, Duration::from_millis(1), None);
-    metrics.pass(&busy, false, Duration::from_millis(150), Some(Duration::from_millis(180)));
-    metrics.pass(&busy, true, Duration::from_millis(150), None);
+    let mut timing = Timing::default();
+    timing.add(timing::Phase::Kernel, Duration::from_millis(250));
+    metrics.pass(&quiet, false, &Timing::default(), Duration::from_millis(1), None);
+    metrics.pass(&busy, false, &timing, Duration::from_millis(150), Some(Duration::from_millis(180)));
+    metrics.pass(&busy, true, &timing, Duration::from_millis(150), None);
     metrics.blind_pass();
     assert_eq!(
         lines(&metrics, "perouter_passes_total"),
@@ -85,6 +87,10 @@ fn passes_are_counted_by_result() {
     assert_eq!(lines(&metrics, "perouter_kernel_ops_total"), ["perouter_kernel_ops_total 6"]);
     assert_eq!(lines(&metrics, "perouter_frr_lines_total"), ["perouter_frr_lines_total 10"]);
     assert_eq!(lines(&metrics, "perouter_pass_duration_seconds_count"), ["perouter_pass_duration_seconds_count 3"]);
+    assert_eq!(
+        lines(&metrics, "perouter_pass_phase_seconds_total{phase=\"kernel\""),
+        ["perouter_pass_phase_seconds_total{phase=\"kernel\"} 0.5"]
+    );
     assert_eq!(lines(&metrics, "perouter_convergence_seconds_count"), ["perouter_convergence_seconds_count 1"]);
 }
 
