@@ -96,6 +96,7 @@ async fn run(
     for (scope, _) in schedule.teardowns.iter().filter(|(_, teardown)| !teardown.after.is_empty()) {
         await_vrf(done, routing, scope, Presence::Gone).await;
     }
+    watch.mark(Phase::Await);
     let after = schedule.teardowns.iter().flat_map(|(_, teardown)| teardown.after.iter().cloned());
     send(done, routing, &merge(after)).await;
     watch.mark(Phase::Routing);
@@ -110,16 +111,17 @@ async fn run(
         }
         return;
     }
+    watch.mark(Phase::Routing);
     for vrf in schedule.build.iter().filter_map(made_netns) {
         await_vrf(done, routing, &Scope::Vrf(vrf.clone()), Presence::Active).await;
     }
-    watch.mark(Phase::Routing);
+    watch.mark(Phase::Await);
     apply(done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Build).await;
     watch.mark(Phase::Kernel);
     for (vrf, links) in addressed(schedule) {
         await_links(done, routing, &vrf, &links).await;
     }
-    watch.mark(Phase::Routing);
+    watch.mark(Phase::Await);
     apply(done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Address).await;
     watch.mark(Phase::Kernel);
     let of_vrfs = schedule.frr.scopes.iter().filter(|(scope, _)| **scope != Scope::Underlay);

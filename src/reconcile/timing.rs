@@ -16,7 +16,9 @@ pub enum Phase {
     Diff,
     /// Kernel operations.
     Kernel,
-    /// Telling FRR, with the waits for what it has to see first.
+    /// Waiting until zebra has seen what the kernel has, or has no more.
+    Await,
+    /// Telling FRR.
     Routing,
     /// Waiting until FRR has taken the L3VNIs up.
     Verify,
@@ -24,7 +26,8 @@ pub enum Phase {
 
 impl Phase {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Observe, Self::Plan, Self::Diff, Self::Kernel, Self::Routing, Self::Verify];
+    pub const ALL: [Self; 7] =
+        [Self::Observe, Self::Plan, Self::Diff, Self::Kernel, Self::Await, Self::Routing, Self::Verify];
 
     /// Its name in logs, metrics and the status.
     pub fn name(self) -> &'static str {
@@ -33,6 +36,7 @@ impl Phase {
             Self::Plan => "plan",
             Self::Diff => "diff",
             Self::Kernel => "kernel",
+            Self::Await => "zebra",
             Self::Routing => "frr",
             Self::Verify => "verify",
         }
@@ -114,6 +118,7 @@ mod tests {
         tokio::time::advance(Duration::from_millis(7)).await;
         watch.mark(Phase::Kernel);
         let timing = watch.timing();
-        assert_eq!(timing.to_string(), "observe=0.0ms plan=3.0ms diff=0.0ms kernel=12.0ms frr=0.0ms verify=0.0ms");
+        let expected = "observe=0.0ms plan=3.0ms diff=0.0ms kernel=12.0ms zebra=0.0ms frr=0.0ms verify=0.0ms";
+        assert_eq!(timing.to_string(), expected);
     }
 }

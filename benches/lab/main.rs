@@ -1,0 +1,108 @@
+//! `make bench`: what perouter takes for its work on a real router, beside what the same work takes without it, in one
+//! run. In: `N=1,10,100` (L3VNIs), `RUNS=5`, `JSON=FILE`, `ONLY=changes,steady,routes`. Out: a table, JSON, and exit
+//! status 1 where a budget of the design is missed.
+//!
+//! Each run of a size brings perouter up, changes one L3VNI and takes it away, then does the same with `ip -batch`, FRR's
+//! own files and frr-reload.py, so that both meet the same machine. Needs root, FRR, frr-pythontools, BIRD and strace.
+
+mod changes;
+mod ours;
+mod plain;
+mod process;
+mod report;
+mod routes;
+mod sample;
+mod steady;
+mod world;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use perouter::kernel::vrf_device;
+use perouter::types::VrfMode;
+
+use report::Report;
+use world::World;
+
+/// What is asked for.
+struct Options {
+    sizes: Vec<usize>,
+    routes: Vec<usize>,
+    runs: usize,
+    idle_seconds: u64,
+    json: Option<PathBuf>,
+    only: Option<Vec<String>>,
+}
+
+impl Options {
+    /// Reads `NAME=VALUE` words; cargo adds `--bench`.
+    fn read() -> anyhow::Result<Self> {
+        let mut options = Self {
+            sizes: vec![1, 10, 100, 400],
+            routes: vec![1, 1000, 10_000, 100_000],
+            runs: 5,
+            idle_seconds: 60,
+            json: None,
+            only: None,
+        };
+        for word in std::env::args().skip(1).filter(|word| word != "--bench") {
+            match word.split_once('=') {
+                Some((_, "")) => {}
+                Some(("N", sizes)) => options.sizes = list(sizes)?,
+                Some(("ROUTES", routes)) => options.routes = list(routes)?,
+                Some(("RUNS", runs)) => options.runs = runs.parse().context("RUNS")?,
+                Some(("IDLE", seconds)) => options.idle_seconds = seconds.parse().context("IDLE")?,
+                Some(("JSON", file)) => options.json = Some(file.into()),
+                Some(("ONLY", parts)) => options.only = Some(parts.split(',').map(str::to_owned).collect()),
+                _ => bail!(
+                    "`{word}`: write N=1,10,100 ROUTES=1,1000 RUNS=5 IDLE=60 JSON=FILE ONLY=changes,steady,routes"
+                ),
+            }
+        }
+        Ok(options)
+    }
+
+    fn wants(&self, part: &str) -> bool {
+        self.only.as_ref().is_none_or(|parts| parts.iter().any(|asked| asked == part))
+    }
+}
+
+/// Reads numbers with commas between.
+fn list(text: &str) -> anyhow::Result<Vec<usize>> {
+    text.split(',').map(|word| word.parse().with_context(|| format!("number `{word}`"))).collect()
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    if std::env::args().any(|word| word == "--list") {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let options = Options::read()?;
+    let mode = if vrf_device::supported().context("VRF devices")? { VrfMode::Vrf } else { VrfMode::Netns };
+    let mut report = Report::default();
+    report.set(&mode.to_string());
+    // A process that is told by its log tells the same to everyone else.
+    let mut world = World::deploy("bench")?;
+    for size in &options.sizes {
+        if options.wants("changes") {
+            changes::measure(&mut world, &mut report, mode, *size, options.runs)?;
+        }
+        if options.wants("steady") {
+            steady::measure(&mut world, &mut report, *size, options.runs, options.idle_seconds)?;
+        }
+    }
+    if options.wants("routes") {
+        routes::measure(&mut world, &mut report, mode, &options.routes, options.runs)?;
+    }
+    drop(world);
+    print!("{}", report.table());
+    if let Some(path) = &options.json {
+        std::fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
+            .with_context(|| path.display().to_string())?;
+    }
+    if report.met() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("a budget is missed");
+    Ok(ExitCode::FAILURE)
+}

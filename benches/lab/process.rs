@@ -1,0 +1,92 @@
+//! What processes cost. In: pids as the machine numbers them. Out: CPU time, memory, system calls.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// CPU time of all threads that live, in milliseconds.
+pub fn cpu_ms(pid: Pid) -> anyhow::Result<f64> {
+    let mut total = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end meanwhile.
+        let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        total += text.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0_u64);
+    }
+    Ok(Duration::from_nanos(total).as_secs_f64() * 1e3)
+}
+
+/// Resident memory in MB (10^6 bytes).
+pub fn rss_mb(pid: Pid) -> anyhow::Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
+    kib.map(|kib: f64| kib * 1024.0 / 1e6).with_context(|| format!("no VmRSS of process {pid}"))
+}
+
+/// The process of a name in a network namespace.
+pub fn in_netns(name: &str, netns: &Path) -> anyhow::Result<Pid> {
+    let inode = fs::metadata(netns).with_context(|| netns.display().to_string())?.ino();
+    for entry in fs::read_dir("/proc")? {
+        let path = entry?.path();
+        let Some(pid) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else { continue };
+        let comm = fs::read_to_string(path.join("comm")).unwrap_or_default();
+        if comm.trim() == name && fs::metadata(path.join("ns/net")).is_ok_and(|found| found.ino() == inode) {
+            return Ok(Pid::from_raw(pid));
+        }
+    }
+    bail!("no process {name} in {}", netns.display())
+}
+
+/// What a process asked of the kernel.
+#[derive(Debug, Clone, Default)]
+pub struct Calls {
+    /// All system calls.
+    pub all: usize,
+    /// Netlink requests that change something.
+    pub netlink_writes: usize,
+    /// Messages that open FRR's configuration mode.
+    pub configurations: usize,
+}
+
+/// Watches the system calls of a process while `work` runs.
+pub fn traced(pid: Pid, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Calls> {
+    let output = tempfile::NamedTempFile::new()?;
+    let mut strace = Command::new("strace")
+        .args(["-f", "-q", "-s", "64", "-o"])
+        .arg(output.path())
+        .args(["-p", &pid.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("strace")?;
+    // It attaches to each thread in turn, and tells nobody when it is done.
+    std::thread::sleep(Duration::from_millis(500));
+    let worked = work();
+    let strace_pid = i32::try_from(strace.id()).map(Pid::from_raw)?;
+    kill(strace_pid, Signal::SIGINT)?;
+    strace.wait()?;
+    worked?;
+    let mut calls = Calls::default();
+    let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
+    for line in fs::read_to_string(output.path())?.lines() {
+        let Some((_, call)) = line.split_once(' ') else { continue };
+        let Some((name, arguments)) = call.trim_start().split_once('(') else { continue };
+        if name.starts_with('<') {
+            continue;
+        }
+        calls.all += 1;
+        *by_name.entry(name.to_owned()).or_default() += 1;
+        if name.starts_with("send") || name.starts_with("write") {
+            let changes = ["nlmsg_type=RTM_NEW", "nlmsg_type=RTM_DEL", "nlmsg_type=RTM_SET", "nlmsg_type=NFNL_"];
+            calls.netlink_writes += usize::from(changes.iter().any(|change| arguments.contains(change)));
+            calls.configurations += usize::from(arguments.contains("configure terminal"));
+        }
+    }
+    Ok(calls)
+}

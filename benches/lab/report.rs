@@ -1,0 +1,185 @@
+//! The table. In: what was measured, with what it is measured against and its budget. Out: text, JSON, and whether all
+//! budgets are met.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::sample::{Series, Summary};
+
+/// What must hold.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Budget {
+    /// The median is at most so much.
+    AtMost(f64),
+    /// The median is at most so many times that of what it is measured against.
+    Ratio(f64),
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// Which VRF mode and FRR.
+    pub setting: String,
+    /// L3VNIs, or host routes.
+    pub size: usize,
+    /// What was measured.
+    pub what: String,
+    /// Unit.
+    pub unit: &'static str,
+    /// perouter.
+    pub ours: Option<Summary>,
+    /// What it is measured against.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against: Option<Against>,
+    /// What must hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// Whether it does; true without a budget.
+    pub met: bool,
+}
+
+/// The other side of a ratio.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Against {
+    /// What it is.
+    pub name: &'static str,
+    /// Its values.
+    pub values: Summary,
+    /// perouter's median by this one.
+    pub ratio: f64,
+}
+
+/// All lines.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// In the order in which they are shown.
+    pub rows: Vec<Row>,
+    #[serde(skip)]
+    setting: String,
+}
+
+impl Report {
+    /// What the rows from here on are about.
+    pub fn set(&mut self, setting: &str) {
+        setting.clone_into(&mut self.setting);
+    }
+
+    /// Adds a line.
+    pub fn row(&mut self, size: usize, what: &str, unit: &'static str, ours: &Series) -> &mut Row {
+        self.rows.push(Row {
+            setting: self.setting.clone(),
+            size,
+            what: what.to_owned(),
+            unit,
+            ours: ours.summary(),
+            against: None,
+            budget: None,
+            met: true,
+        });
+        let last = self.rows.len() - 1;
+        &mut self.rows[last]
+    }
+
+    /// Whether every budget is met.
+    pub fn met(&self) -> bool {
+        self.rows.iter().all(|row| row.met)
+    }
+
+    /// The lines as a Markdown table.
+    pub fn table(&self) -> String {
+        let mut cells: Vec<[String; 8]> = vec![
+            ["setting", "N", "what", "perouter", "against", "", "ratio", "budget"].map(str::to_owned),
+            [const { String::new() }; 8],
+        ];
+        cells.extend(self.rows.iter().map(Row::cells));
+        let mut widths = [0; 8];
+        for row in &cells {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let mut text = String::new();
+        for (number, row) in cells.iter().enumerate() {
+            for (cell, width) in row.iter().zip(widths) {
+                // Writing to a string does not fail.
+                let _ = if number == 1 {
+                    write!(text, "|{}", "-".repeat(width + 2))
+                } else {
+                    write!(text, "| {cell:width$} ")
+                };
+            }
+            text.push_str("|\n");
+        }
+        text
+    }
+}
+
+impl Row {
+    /// Measured against another series.
+    pub fn against(&mut self, name: &'static str, other: &Series) -> &mut Self {
+        if let (Some(values), Some(ours)) = (other.summary(), self.ours) {
+            self.against = Some(Against { name, values, ratio: ours.median / values.median });
+        }
+        self
+    }
+
+    /// With a budget. What could not be measured does not meet it.
+    pub fn budget(&mut self, budget: Budget) -> &mut Self {
+        self.budget = Some(budget);
+        self.met = match budget {
+            Budget::AtMost(limit) => self.ours.is_some_and(|ours| ours.median <= limit),
+            Budget::Ratio(limit) => self.against.as_ref().is_some_and(|against| against.ratio <= limit),
+        };
+        self
+    }
+
+    fn cells(&self) -> [String; 8] {
+        let unit = self.unit;
+        let ratio = self.against.as_ref().map_or_else(String::new, |against| ratio(against.ratio));
+        let budget = self.budget.map_or_else(String::new, |budget| {
+            let limit = match budget {
+                Budget::AtMost(limit) => format!("≤ {} {unit}", number(limit)),
+                Budget::Ratio(limit) => format!("≤ {}", self::ratio(limit)),
+            };
+            format!("{limit} {}", if self.met { "ok" } else { "MISSED" })
+        });
+        [
+            self.setting.clone(),
+            self.size.to_string(),
+            self.what.clone(),
+            self.ours.map_or_else(|| "-".to_owned(), |ours| summary(&ours, unit)),
+            self.against.as_ref().map_or_else(String::new, |against| against.name.to_owned()),
+            self.against.as_ref().map_or_else(String::new, |against| summary(&against.values, unit)),
+            ratio,
+            budget,
+        ]
+    }
+}
+
+fn summary(summary: &Summary, unit: &str) -> String {
+    let Summary { median, min, max, n } = summary;
+    if *n == 1 {
+        return format!("{} {unit}", number(*median));
+    }
+    format!("{} {unit} ({}-{})", number(*median), number(*min), number(*max))
+}
+
+/// Three digits are all that a median of a few runs has.
+fn number(value: f64) -> String {
+    let digits = match value.abs() {
+        large if large >= 100.0 => 0,
+        middle if middle >= 10.0 => 1,
+        zero if zero < 0.0005 => 0,
+        _ => 2,
+    };
+    format!("{value:.digits$}")
+}
+
+/// A small ratio is easier to read turned round.
+fn ratio(value: f64) -> String {
+    if value > 0.0 && value < 0.1 { format!("1/{:.0}", 1.0 / value) } else { format!("{value:.2}") }
+}

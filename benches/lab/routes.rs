@@ -1,0 +1,77 @@
+//! Many host routes on one session: how long until the leaf has them, and what the status costs meanwhile.
+
+use std::time::Duration;
+
+use perouter::types::VrfMode;
+
+use crate::ours::{Ours, SOCKETS};
+use crate::plain::{Configuration, Plain};
+use crate::process::{cpu_ms, rss_mb};
+use crate::report::{Budget, Report};
+use crate::sample::Series;
+use crate::world::{Moment, TYPE5_EACH, World};
+
+/// L3VNIs beside.
+const L3VNIS: usize = 10;
+const WATCHED: Duration = Duration::from_secs(20);
+
+/// Announces and withdraws each count, with perouter and with FRR alone.
+pub fn measure(
+    world: &mut World,
+    report: &mut Report,
+    mode: VrfMode,
+    counts: &[usize],
+    runs: usize,
+) -> anyhow::Result<()> {
+    let base = L3VNIS * TYPE5_EACH;
+    world.start_host(L3VNIS, counts)?;
+    let mut found: Vec<[Series; 4]> = counts.iter().map(|_| Default::default()).collect();
+    let (mut ours_rss, mut bgpd_rss, mut cpu) = (Series::default(), Series::default(), Series::default());
+    for run in 1..=runs {
+        world.write_objects(L3VNIS)?;
+        let (ours, start) = Ours::start(world)?;
+        world.await_type5(base, &start)?;
+        ours.await_ready()?;
+        let configuration = Configuration::of(&world.node()?.clone(), &mut ours.frr()?, SOCKETS)?;
+        for (count, [announce, withdraw, ..]) in counts.iter().zip(&mut found) {
+            let start = world.announce(*count)?;
+            announce.push(world.await_type5(base + count, &start)?);
+            if run == runs && Some(count) == counts.last() {
+                let before = cpu_ms(ours.pid())?;
+                std::thread::sleep(WATCHED);
+                cpu.push((cpu_ms(ours.pid())? - before) / WATCHED.as_secs_f64() / 10.0);
+                ours_rss.push(rss_mb(ours.pid())?);
+                bgpd_rss.push(rss_mb(ours.daemon("bgpd")?)?);
+            }
+            let start = world.withdraw(*count)?;
+            withdraw.push(world.await_type5(base, &start)?);
+        }
+        ours.remove()?;
+        world.await_type5(0, &Moment::now())?;
+        let (plain, built) = Plain::start(world, mode, &configuration, L3VNIS, 0)?;
+        world.await_type5(base, &built.start)?;
+        for (count, [_, _, announce, withdraw]) in counts.iter().zip(&mut found) {
+            let start = world.announce(*count)?;
+            announce.push(world.await_type5(base + count, &start)?);
+            let start = world.withdraw(*count)?;
+            withdraw.push(world.await_type5(base, &start)?);
+        }
+        plain.remove()?;
+        world.await_type5(0, &Moment::now())?;
+        eprintln!("routes: run {run} of {runs}");
+    }
+    world.stop_host()?;
+    for (count, [announce, withdraw, plain_announce, plain_withdraw]) in counts.iter().zip(&found) {
+        let row = report.row(*count, "host announces routes until all Type-5 are at the leaf", "ms", announce);
+        row.against("FRR alone", plain_announce).budget(Budget::Ratio(1.1));
+        report.row(*count, "  and withdraws them", "ms", withdraw).against("FRR alone", plain_withdraw);
+    }
+    if let Some(most) = counts.last() {
+        report
+            .row(*most, "status and metrics with so many routes: CPU of perouter", "%", &cpu)
+            .budget(Budget::AtMost(0.5));
+        report.row(*most, "  RSS of perouter", "MB", &ours_rss).budget(Budget::AtMost(30.0));
+        report.row(*most, "  RSS of bgpd", "MB", &bgpd_rss);
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! A router with N L3VNIs that has nothing to do, one that is restarted, and one where much changes at once.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::ours::Ours;
+use crate::process::{cpu_ms, rss_mb, traced};
+use crate::report::{Budget, Report};
+use crate::sample::Series;
+use crate::world::{Moment, TYPE5_EACH, World};
+
+/// Objects that change at once, at most.
+const BULK: usize = 100;
+/// Passes for one value of CPU time.
+const PASSES: usize = 10;
+const BETWEEN: Duration = Duration::from_millis(150);
+
+/// Measures one size.
+pub fn measure(
+    world: &mut World,
+    report: &mut Report,
+    size: usize,
+    runs: usize,
+    idle_seconds: u64,
+) -> anyhow::Result<()> {
+    let all = size * TYPE5_EACH;
+    world.start_host(size, &[])?;
+    world.write_objects(size)?;
+    let (mut ours, start) = Ours::start(world)?;
+    world.await_type5(all, &start)?;
+    ours.await_ready()?;
+    quiet_passes(world, &ours, report, size, runs)?;
+    at_once(world, &ours, report, size, runs)?;
+    restarts(world, &mut ours, report, size, runs)?;
+    idle(&ours, report, size, idle_seconds)?;
+    memory(&ours, report, size)?;
+    ours.remove()?;
+    world.stop_host()?;
+    world.await_type5(0, &Moment::now())?;
+    Ok(())
+}
+
+/// Gives a reason for a pass that finds nothing to do: the kernel tells a change of a link of the router.
+fn nudge(world: &World, count: usize) -> anyhow::Result<()> {
+    for number in 0..count {
+        let alias = format!("bench{number}");
+        world.node()?.check(&["ip", "-n", "perouter", "link", "set", "toswitch", "alias", &alias])?;
+        std::thread::sleep(BETWEEN);
+    }
+    Ok(())
+}
+
+fn quiet_passes(world: &World, ours: &Ours, report: &mut Report, size: usize, runs: usize) -> anyhow::Result<()> {
+    const QUIET: &str = "perouter_passes_total{result=\"quiet\"}";
+    const LINES: &str = "perouter_frr_lines_total";
+    const OPS: &str = "perouter_kernel_ops_total";
+    let (mut cpu, mut took) = (Series::default(), Series::default());
+    let (lines, ops) = (ours.metric(LINES)?, ours.metric(OPS)?);
+    for _ in 0..runs {
+        let (passes, before, time) =
+            (ours.metric(QUIET)?, cpu_ms(ours.pid())?, ours.metric("perouter_pass_phase_seconds")?);
+        nudge(world, PASSES)?;
+        let count = ours.metric(QUIET)? - passes;
+        anyhow::ensure!(count >= 1.0, "no pass was made");
+        cpu.push((cpu_ms(ours.pid())? - before) / count);
+        took.push((ours.metric("perouter_pass_phase_seconds")? - time) * 1e3 / count);
+    }
+    let row = report.row(size, "pass with nothing to do, and the status after it: CPU", "ms", &cpu);
+    row.budget(Budget::AtMost(10.0));
+    report.row(size, "  time of the pass", "ms", &took);
+    let (mut calls, mut writes, mut configured) = (Series::default(), Series::default(), Series::default());
+    for _ in 0..runs {
+        let passes = ours.metric(QUIET)?;
+        let found = traced(ours.pid(), || nudge(world, PASSES))?;
+        let count = ours.metric(QUIET)? - passes;
+        #[allow(clippy::cast_precision_loss, reason = "thousands")]
+        for (series, value) in
+            [(&mut calls, found.all), (&mut writes, found.netlink_writes), (&mut configured, found.configurations)]
+        {
+            series.push(value as f64 / count);
+        }
+    }
+    report.row(size, "  system calls", "", &calls);
+    report.row(size, "  netlink writes", "", &writes).budget(Budget::AtMost(0.0));
+    report.row(size, "  times in FRR's configuration mode", "", &configured).budget(Budget::AtMost(0.0));
+    let one = |value: f64| [value].into_iter().collect::<Series>();
+    report
+        .row(size, "  FRR lines, of all these passes", "", &one(ours.metric(LINES)? - lines))
+        .budget(Budget::AtMost(0.0));
+    report.row(size, "  kernel operations", "", &one(ours.metric(OPS)? - ops)).budget(Budget::AtMost(0.0));
+    Ok(())
+}
+
+fn at_once(world: &mut World, ours: &Ours, report: &mut Report, size: usize, runs: usize) -> anyhow::Result<()> {
+    let (all, changed) = (size * TYPE5_EACH, size.min(BULK));
+    let (mut total, mut frr) = (Series::default(), Series::default());
+    for _ in 0..runs {
+        for (unwanted, wanted) in [(true, all - changed * TYPE5_EACH), (false, all)] {
+            std::thread::sleep(Duration::from_secs(1));
+            let start = Moment::now();
+            for number in 1..=changed {
+                world.write(number, unwanted)?;
+            }
+            total.push(world.await_type5(wanted, &start)?);
+            frr.push(ours.pass_after(&start)?.phase("frr"));
+        }
+    }
+    report.row(size, &format!("{changed} L3VNIs edited at once until the leaf has them all"), "ms", &total);
+    report.row(size, "  FRR apply", "ms", &frr);
+    Ok(())
+}
+
+fn restarts(world: &mut World, ours: &mut Ours, report: &mut Report, size: usize, runs: usize) -> anyhow::Result<()> {
+    let (mut ready, mut changes) = (Series::default(), Series::default());
+    for _ in 0..runs {
+        let start = ours.restart()?;
+        ours.await_ready()?;
+        ready.push(start.ms());
+        anyhow::ensure!(world.leaf().type5() == size * TYPE5_EACH, "the leaf lost routes");
+        changes.push(ours.metric("perouter_frr_lines_total")? + ours.metric("perouter_kernel_ops_total")?);
+    }
+    report.row(size, "kill -9 of perouter, and start until all is known to be in place", "ms", &ready);
+    report.row(size, "  operations and lines", "", &changes).budget(Budget::AtMost(0.0));
+    Ok(())
+}
+
+fn idle(ours: &Ours, report: &mut Report, size: usize, seconds: u64) -> anyhow::Result<()> {
+    let pids = [("perouter", ours.pid()), ("zebra", ours.daemon("zebra")?), ("bgpd", ours.daemon("bgpd")?)];
+    std::thread::sleep(Duration::from_secs(5));
+    let before: Vec<f64> = pids.iter().map(|(_, pid)| cpu_ms(*pid)).collect::<Result<_, _>>()?;
+    std::thread::sleep(Duration::from_secs(seconds));
+    for ((name, pid), before) in pids.into_iter().zip(before) {
+        let used = cpu_ms(pid)? - before;
+        #[allow(clippy::cast_precision_loss, reason = "a minute")]
+        let percent = [used / (seconds as f64 * 1e3) * 100.0].into_iter().collect();
+        let row = report.row(size, &format!("idle: CPU of {name}"), "%", &percent);
+        if name == "perouter" {
+            row.budget(Budget::AtMost(0.5));
+        }
+    }
+    Ok(())
+}
+
+fn memory(ours: &Ours, report: &mut Report, size: usize) -> anyhow::Result<()> {
+    for (name, pid) in [("perouter", ours.pid()), ("zebra", ours.daemon("zebra")?), ("bgpd", ours.daemon("bgpd")?)] {
+        let used = [rss_mb(pid)?].into_iter().collect();
+        let row = report.row(size, &format!("RSS of {name}"), "MB", &used);
+        if name == "perouter" {
+            row.budget(Budget::AtMost(30.0));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a program is there.
+pub fn installed(program: &str) -> bool {
+    Command::new("sh")
+        .args(["-c", &format!("command -v {program}")])
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
