@@ -46,7 +46,8 @@ impl Configuration {
 fn strip(text: &str) -> String {
     let head = ["Building configuration...", "Current configuration:"];
     let lines = text.lines().filter(|line| !head.contains(&line.trim()));
-    lines.map(|line| format!("{line}\n")).collect()
+    // Namespaces lie elsewhere here.
+    lines.map(|line| line.replace("netns /run/perouter/ns/", "netns /run/netns/") + "\n").collect()
 }
 
 /// The running one.
@@ -204,7 +205,7 @@ impl Plain {
     }
 
     fn launch_script(&self) -> String {
-        let mut script = "ulimit -n 65536".to_owned();
+        let mut script = "ulimit -n $(ulimit -Hn)".to_owned();
         for daemon in DAEMONS {
             let more = match (daemon, self.mode) {
                 (Daemon::Zebra, VrfMode::Netns) => " -n",
