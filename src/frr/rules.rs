@@ -71,6 +71,7 @@ const RULES: &[Rule] = &[
     value(6, "bgp router-id ="),
     line(6, "no bgp ebgp-requires-policy"),
     line(6, "no bgp default ipv4-unicast"),
+    value(6, "coalesce-time ="),
     value(6, "bgp graceful-restart stalepath-time ="),
     value(6, "bgp graceful-restart restart-time ="),
     line(6, "bgp graceful-restart"),
