@@ -17,7 +17,8 @@ use perouter::frr::tree::{Config, Tree};
 use perouter::frr::{diff, render};
 use perouter::kernel;
 use perouter::kernel::model::KernelState;
-use perouter::plan::{NodeFacts, Plan, plan};
+use perouter::plan::hold::{Accepted, plan_holding};
+use perouter::plan::{NodeFacts, Plan};
 use perouter::reconcile::schedule::{State, schedule};
 use perouter::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
 use perouter::types::VrfMode;
@@ -83,7 +84,7 @@ impl World {
     fn new(count: u32) -> Self {
         let facts = NodeFacts { mode: VrfMode::Netns, nic_mtu: [("toswitch".parse().unwrap(), 9000)].into() };
         let planned = |snapshot: &Snapshot| {
-            let plan = plan(snapshot, &facts);
+            let plan = plan_holding(snapshot, &facts, &mut Accepted::default());
             assert_eq!((plan.vrfs.len(), plan.rejected.len()), (snapshot.l3vnis.len(), 0));
             let frr = render::render(&plan.frr).unwrap();
             (plan, frr)
@@ -105,7 +106,7 @@ impl World {
         let now = State { kernel: &self.plan.kernel, frr: &self.frr };
         let scheduled = |wanted, observed| schedule(wanted, observed, &BTreeSet::new(), self.dialect);
         [
-            timed(|| plan(&self.snapshot, &self.facts)),
+            timed(|| plan_holding(&self.snapshot, &self.facts, &mut Accepted::default())),
             timed(|| render::render(&self.plan.frr).unwrap()),
             timed(|| Tree::parse(&self.text)),
             timed(|| {
