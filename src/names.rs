@@ -36,6 +36,9 @@ pub enum OwnedName {
 }
 
 impl OwnedName {
+    /// The least of all names.
+    pub(crate) const FIRST: Self = Self::Vni(Role::Vxlan, Vni::FIRST);
+
     /// Recognises one of our links by its name, link group and whether it is a VRF device. `None`: not ours.
     pub fn recognise(name: &str, group: u32, is_vrf_device: bool) -> Option<Self> {
         if group != LINK_GROUP {

@@ -46,6 +46,9 @@ pub enum TypeError {
 pub struct Vni(u32);
 
 impl Vni {
+    /// The least of all.
+    pub const FIRST: Self = Self(1);
+
     /// The number, 1 to 16777215.
     pub fn get(self) -> u32 {
         self.0

@@ -183,7 +183,7 @@ fn an_l3vni_comes_up_and_goes_by_the_recipe() {
         let mut routing = router.routing();
         let told = router.run("/usr/lib/frr/zebra --version");
         assert!(told.contains(&routing.version().await.unwrap().text), "{told}");
-        let underlay = want.without(&scope);
+        let underlay = want.without(&[scope.clone()].into());
         assert_eq!(apply::converge(&mut routing, &underlay).await.unwrap(), vec![]);
         for _ in 0..5 {
             router.add_vrf("red");

@@ -205,7 +205,7 @@ async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
     let everything = vec![permit("0.0.0.0/0", Some(32))];
     let mut routing = pe.routing();
     let want = render(&node(64515, everything.clone())).unwrap();
-    let underlay = want.without(&perouter::frr::model::Scope::Vrf("red".parse().unwrap()));
+    let underlay = want.without(&[perouter::frr::model::Scope::Vrf("red".parse().unwrap())].into());
     assert_eq!(apply::converge(&mut routing, &underlay).await.unwrap(), vec![]);
     configure(leaf, Daemon::Bgpd, LEAF).await;
     add_red(pe, &mut routing, "100.65.0.1").await;

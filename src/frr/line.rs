@@ -2,18 +2,23 @@
 //! `Debug` in which a password is masked: a line can go to a log or a plan, its [`Line::send`] must not.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// What stands in place of a password.
 const MASK: &str = "********";
 
-/// A line without leading blanks, words parted by one blank.
+/// A line without leading blanks, words parted by one blank. Shared, as a change carries the stanza that it is in.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Line(String);
+pub struct Line(Arc<str>);
 
 impl Line {
     /// Takes a line; blanks are normalised.
     pub fn new(text: &str) -> Self {
-        Self(text.split_ascii_whitespace().collect::<Vec<_>>().join(" "))
+        let text = text.trim_ascii();
+        if text.contains("  ") || text.contains(|c: char| c.is_ascii_whitespace() && c != ' ') {
+            return Self(text.split_ascii_whitespace().collect::<Vec<_>>().join(" ").into());
+        }
+        Self(text.into())
     }
 
     /// The text for FRR, with passwords in the clear.

@@ -58,9 +58,10 @@ pub fn text(config: &RouterConfig) -> Result<BTreeMap<(Scope, Daemon), String>, 
         views.insert(Scope::Vrf(name.clone()), view::vrf(name, vrf));
     }
     for (scope, view) in views {
+        let context = Context::from_serialize(&view);
+        let context = context.map_err(|source| RenderError { scope: scope.clone(), daemon: Daemon::Bgpd, source })?;
         for daemon in [Daemon::Bgpd, Daemon::Bfdd, Daemon::Zebra, Daemon::Staticd] {
             let failed = |source| RenderError { scope: scope.clone(), daemon, source };
-            let context = Context::from_serialize(&view).map_err(failed)?;
             let tera = templates().map_err(|e| failed(tera::Error::message(e.to_string())))?;
             let text = tera.render(daemon.name(), &context).map_err(failed)?;
             if !text.trim().is_empty() {

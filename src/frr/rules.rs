@@ -115,50 +115,48 @@ const RULES: &[Rule] = &[
 ];
 
 impl Rule {
-    /// The words of identity if `line` is of this rule.
-    fn slot<'a>(&self, line: &'a Line) -> Option<Vec<&'a str>> {
-        let mut slot = Vec::new();
+    /// Whether `line` is of this rule.
+    fn fits(&self, line: &Line) -> bool {
         let mut words = line.words();
         for part in self.pattern.split(' ') {
             if part == ".." {
-                return Some(slot);
+                return true;
             }
-            let word = words.next()?;
-            match part {
-                "*" => slot.push(word),
-                "=" => {}
-                literal => {
-                    if literal != word {
-                        return None;
-                    }
-                    slot.push(word);
-                }
+            let Some(word) = words.next() else { return false };
+            if !matches!(part, "*" | "=") && part != word {
+                return false;
             }
         }
-        words.next().is_none().then_some(slot)
+        words.next().is_none()
+    }
+
+    /// The words of identity of a line of this rule.
+    fn slot<'a>(&self, line: &'a Line) -> Vec<&'a str> {
+        let parts = self.pattern.split(' ').take_while(|part| *part != "..");
+        parts.zip(line.words()).filter(|(part, _)| *part != "=").map(|(_, word)| word).collect()
     }
 }
 
-fn find(line: &Line) -> Option<(usize, &'static Rule, Vec<&str>)> {
-    RULES.iter().enumerate().find_map(|(rank, rule)| Some((rank, rule, rule.slot(line)?)))
+fn find(line: &Line) -> Option<(usize, &'static Rule)> {
+    RULES.iter().enumerate().find(|(_, rule)| rule.fits(line))
 }
 
 /// The identity of a line within its stanza: two lines with one identity replace each other. `None`: not a line of ours.
 pub fn slot(line: &Line) -> Option<String> {
-    find(line).map(|(_, _, words)| words.join(" "))
+    find(line).map(|(_, rule)| rule.slot(line).join(" "))
 }
 
 /// Whether FRR opens a stanza with this line.
 pub fn opens(line: &Line) -> bool {
-    find(line).is_some_and(|(_, rule, _)| rule.opens)
+    find(line).is_some_and(|(_, rule)| rule.opens)
 }
 
 /// What takes the line back; `None` if nothing does, as it goes by itself or is not ours.
 pub fn removal(line: &Line) -> Option<Line> {
-    let (_, rule, words) = find(line)?;
+    let (_, rule) = find(line)?;
     match rule.removal {
         Removal::No => Some(negated(line.send())),
-        Removal::NoValue => Some(negated(&words.join(" "))),
+        Removal::NoValue => Some(negated(&rule.slot(line).join(" "))),
         Removal::Default(text) => Some(Line::new(text)),
         Removal::Empty => None,
     }
@@ -170,12 +168,8 @@ fn negated(text: &str) -> Line {
 
 /// Sort key of lines in one stanza: group, neighbor, place in the table. Lines unknown to us are last.
 pub fn rank(line: &Line) -> (u8, &str, usize) {
-    let Some((rank, rule, words)) = find(line) else { return (u8::MAX, "", usize::MAX) };
-    let subject = match words.as_slice() {
-        ["neighbor", peer, ..] | ["no", "neighbor", peer, ..] => peer,
-        _ => "",
-    };
-    (rule.group, subject, rank)
+    let Some((rank, rule)) = find(line) else { return (u8::MAX, "", usize::MAX) };
+    (rule.group, neighbor(line).unwrap_or_default(), rank)
 }
 
 /// The neighbor that a line is about.

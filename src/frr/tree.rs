@@ -2,8 +2,10 @@
 //! by what it belongs to ([`Config`]). What says nothing about routing (banner, `log`, `!`, `exit`, `netns`) is left
 //! out, order is forgotten where FRR does not heed it. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::iter::Peekable;
+use std::sync::Arc;
 
 use super::line::Line;
 use super::model::{Daemon, Scope};
@@ -17,30 +19,29 @@ pub struct Tree(pub BTreeMap<Line, Tree>);
 impl Tree {
     /// Reads what FRR or a template printed: one more blank of indentation is one level down.
     pub fn parse(text: &str) -> Self {
-        let mut open: Vec<(usize, Line)> = Vec::new();
-        let mut root = Self::default();
-        for raw in text.lines() {
-            let line = Line::new(raw);
-            let indent = raw.len() - raw.trim_start().len();
-            if silent(&line) {
-                continue;
-            }
-            while open.last().is_some_and(|(above, _)| *above >= indent) {
-                open.pop();
-            }
-            root.insert(open.iter().map(|(_, line)| line), &line);
-            open.push((indent, line));
-        }
-        root
+        let lines = text.lines().map(|raw| (raw.len() - raw.trim_start().len(), Line::new(raw)));
+        Self::level(&mut lines.filter(|(_, line)| !silent(line)).peekable(), None)
     }
 
-    /// Adds `line` below `path`, with the path as far as it is missing.
-    pub fn insert<'a>(&mut self, path: impl Iterator<Item = &'a Line>, line: &Line) {
-        let mut at = self;
-        for step in path {
-            at = at.0.entry(step.clone()).or_default();
+    /// The lines that are further in than `above`, up to the first that is not.
+    fn level(lines: &mut Peekable<impl Iterator<Item = (usize, Line)>>, above: Option<usize>) -> Self {
+        let mut level = Self::default();
+        while let Some((indent, line)) = lines.next_if(|(indent, _)| above.is_none_or(|above| *indent > above)) {
+            let below = Self::level(lines, Some(indent));
+            level.0.entry(line).or_default().merge(below);
         }
-        at.0.entry(line.clone()).or_default();
+        level
+    }
+
+    /// Adds all lines of another.
+    pub fn merge(&mut self, other: Self) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        for (line, below) in other.0 {
+            self.0.entry(line).or_default().merge(below);
+        }
     }
 
     /// No line at all.
@@ -88,10 +89,11 @@ fn silent(line: &Line) -> bool {
         || first.starts_with("exit-")
 }
 
-/// The configuration of all daemons, split by what it belongs to. An absent entry and an empty tree are the same.
+/// The configuration of all daemons, split by what it belongs to. An absent entry and an empty tree are the same. What
+/// belongs to one scope is shared by the copies until one of them changes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
-    parts: BTreeMap<(Scope, Daemon), Tree>,
+    parts: BTreeMap<Scope, Arc<BTreeMap<Daemon, Tree>>>,
 }
 
 /// AS number and VNI of a scope: with another one FRR takes the stanza for another thing, or refuses the change.
@@ -150,18 +152,18 @@ impl Config {
         if from == to {
             return;
         }
-        let moved: Vec<_> = self.parts.keys().filter(|(_, daemon)| *daemon == from).cloned().collect();
-        for key in moved {
-            let Some(tree) = self.parts.remove(&key) else { continue };
-            let part = self.part(key.0, to);
+        for part in self.parts.values_mut().filter(|part| part.contains_key(&from)) {
+            let part = Arc::make_mut(part);
+            let Some(tree) = part.remove(&from) else { continue };
+            let told = part.entry(to).or_default();
             for (line, below) in tree.0 {
-                part.0.entry(line).or_default().0.extend(below.0);
+                told.0.entry(line).or_default().0.extend(below.0);
             }
         }
     }
 
     fn part(&mut self, scope: Scope, daemon: Daemon) -> &mut Tree {
-        self.parts.entry((scope, daemon)).or_default()
+        Arc::make_mut(self.parts.entry(scope).or_default()).entry(daemon).or_default()
     }
 
     /// Adds lines of the top level.
@@ -172,29 +174,35 @@ impl Config {
 
     /// The tree of one scope in one daemon.
     pub fn tree(&self, scope: &Scope, daemon: Daemon) -> Option<&Tree> {
-        self.parts.get(&(scope.clone(), daemon)).filter(|tree| !tree.is_empty())
+        self.parts.get(scope)?.get(&daemon).filter(|tree| !tree.is_empty())
     }
 
     /// Everything, by scope and daemon.
     pub fn parts(&self) -> impl Iterator<Item = (&Scope, Daemon, &Tree)> {
-        self.parts.iter().map(|((scope, daemon), tree)| (scope, *daemon, tree))
+        self.parts.iter().flat_map(|(scope, part)| part.iter().map(move |(daemon, tree)| (scope, *daemon, tree)))
     }
 
     /// The scopes that have a line somewhere.
-    pub fn scopes(&self) -> std::collections::BTreeSet<&Scope> {
-        self.parts().filter(|(_, _, tree)| !tree.is_empty()).map(|(scope, _, _)| scope).collect()
+    pub fn scopes(&self) -> BTreeSet<&Scope> {
+        self.parts.keys().filter(|scope| self.has(scope)).collect()
     }
 
     /// Whether `scope` is the same in both.
     pub fn same(&self, other: &Self, scope: &Scope) -> bool {
-        Daemon::ALL.into_iter().all(|daemon| self.tree(scope, daemon) == other.tree(scope, daemon))
+        self.parts.get(scope) == other.parts.get(scope)
+            || Daemon::ALL.into_iter().all(|daemon| self.tree(scope, daemon) == other.tree(scope, daemon))
     }
 
-    /// Everything but one scope.
+    /// Whether a scope has a line somewhere.
+    pub fn has(&self, scope: &Scope) -> bool {
+        self.parts.get(scope).is_some_and(|part| part.values().any(|tree| !tree.is_empty()))
+    }
+
+    /// Everything but these scopes.
     #[must_use]
-    pub fn without(&self, scope: &Scope) -> Self {
-        let parts = self.parts.iter().filter(|((s, _), _)| s != scope);
-        Self { parts: parts.map(|(key, tree)| (key.clone(), tree.clone())).collect() }
+    pub fn without(&self, scopes: &BTreeSet<Scope>) -> Self {
+        let parts = self.parts.iter().filter(|(scope, _)| !scopes.contains(scope));
+        Self { parts: parts.map(|(scope, part)| (scope.clone(), Arc::clone(part))).collect() }
     }
 
     /// What cannot change in place for `scope`.

@@ -2,6 +2,7 @@
 //! Sets only what differs: FRR flushes the neighbours of a link for every `RTM_NEWLINK` about it. Pure; can name only
 //! links that [`crate::names`] recognised as ours.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
@@ -15,57 +16,55 @@ use crate::{kernel, names, types};
 
 /// Ops that make `observed` what is `wanted`; none if it is.
 pub fn diff(wanted: &KernelState, observed: &KernelState) -> Vec<KernelOp> {
-    let mut differ = Differ { wanted, observed, now: observed.clone(), ops: Vec::new() };
+    let mut differ = Differ { wanted, observed, now: Cow::Borrowed(observed), ops: Vec::new() };
     differ.release();
     differ.ground();
     differ.build();
     differ.ops
 }
 
-/// Works on a copy of the observed state that goes along with the ops, so that what an op brings along is seen.
+/// Works on a copy of the observed state that goes along with the ops, so that what an op brings along is seen. Without an
+/// op there is no copy.
 struct Differ<'a> {
     wanted: &'a KernelState,
     observed: &'a KernelState,
-    now: KernelState,
+    now: Cow<'a, KernelState>,
     ops: Vec<KernelOp>,
 }
 
-impl Differ<'_> {
+impl<'a> Differ<'a> {
     /// An op that cannot work (a wanted state that names a master that is not wanted) stays in the list: the kernel
     /// refuses it and the error reaches the object that asked for it.
     fn push(&mut self, op: KernelOp) {
-        let _refused = self.now.step(&op);
+        let _refused = self.now.to_mut().step_alone(&op);
         self.ops.push(op);
     }
 
     fn release(&mut self) {
-        for (table, family) in self.now.unreachable.clone() {
-            if !self.wanted.unreachable.contains(&(table, family)) {
-                self.push(KernelOp::DelUnreachable(table, family));
+        let (wanted, observed) = (self.wanted, self.observed);
+        for (table, family) in observed.unreachable.difference(&wanted.unreachable) {
+            self.push(KernelOp::DelUnreachable(*table, *family));
+        }
+        for opened in observed.listen_ports.difference(&wanted.listen_ports) {
+            if !self.goes_with_netns(&opened.on) {
+                self.push(KernelOp::ClosePort(opened.clone()));
             }
         }
-        for opened in self.now.listen_ports.clone() {
-            if !self.wanted.listen_ports.contains(&opened) && !self.goes_with_netns(&opened.on) {
-                self.push(KernelOp::ClosePort(opened));
-            }
-        }
-        let mut links: Vec<LinkKey> = self.now.links.keys().cloned().collect();
+        let mut links: Vec<&LinkKey> = observed.links.keys().collect();
         links.sort_by_key(|key| removal_rank(&key.name));
         for key in links {
-            self.release_link(&key);
+            self.release_link(key);
         }
-        for vrf in self.now.vrf_netns.clone() {
-            if !self.wanted.vrf_netns.contains(&vrf) {
-                self.push(KernelOp::DeleteNetns(vrf));
+        for vrf in observed.vrf_netns.difference(&wanted.vrf_netns) {
+            self.push(KernelOp::DeleteNetns(vrf.clone()));
+        }
+        for (nic, at) in &observed.nics {
+            if *at == Netns::Router && !wanted.nics.contains_key(nic) {
+                self.push(KernelOp::ReturnNic(nic.clone()));
             }
         }
-        for (nic, at) in self.now.nics.clone() {
-            if at == Netns::Router && !self.wanted.nics.contains_key(&nic) {
-                self.push(KernelOp::ReturnNic(nic));
-            }
-        }
-        for address in self.now.loopback.difference(&self.wanted.loopback).copied().collect::<Vec<_>>() {
-            self.push(KernelOp::DelAddress { on: Holder::Loopback, address });
+        for address in observed.loopback.difference(&wanted.loopback) {
+            self.push(KernelOp::DelAddress { on: Holder::Loopback, address: *address });
         }
     }
 
@@ -78,45 +77,46 @@ impl Differ<'_> {
             return;
         };
         let peer = match &link.kind {
-            LinkKind::Veth { peer } => Some((**peer).clone()).filter(|peer| self.now.links.contains_key(peer)),
+            LinkKind::Veth { peer } => Some(&**peer).filter(|peer| self.now.links.contains_key(peer)),
             _ => None,
         };
         let whole = peer.is_some() || !matches!(link.kind, LinkKind::Veth { .. });
         let stays = whole && self.wanted.links.get(key).is_some_and(|wanted| wanted.kind == link.kind);
         // Links go with their namespace, and the host ends of veth pairs with them.
-        if stays || self.goes_with_netns(key) || peer.as_ref().is_some_and(|peer| self.goes_with_netns(peer)) {
+        if stays || self.goes_with_netns(key) || peer.is_some_and(|peer| self.goes_with_netns(peer)) {
             return;
         }
         let is_pe = matches!(key.name, OwnedName::Vni(Role::PeVeth, _));
         let op = match peer {
-            Some(host) if is_pe => KernelOp::DeleteLink { key: host, with: Some(key.clone()) },
-            with => KernelOp::DeleteLink { key: key.clone(), with },
+            Some(host) if is_pe => KernelOp::DeleteLink { key: host.clone(), with: Some(key.clone()) },
+            with => KernelOp::DeleteLink { key: key.clone(), with: with.cloned() },
         };
         self.push(op);
     }
 
     fn ground(&mut self) {
+        let (wanted, observed) = (self.wanted, self.observed);
         self.sysctls(|netns| !matches!(netns, Netns::Vrf(_)));
-        for family in self.wanted.local_last.difference(&self.now.local_last.clone()) {
+        for family in wanted.local_last.difference(&observed.local_last) {
             self.push(KernelOp::MoveLocalRule(*family));
         }
-        for nic in self.wanted.nics.keys() {
+        for nic in wanted.nics.keys() {
             if self.now.nics.get(nic) != Some(&Netns::Router) {
                 self.push(KernelOp::MoveNic(nic.clone()));
             }
         }
-        for address in self.wanted.loopback.difference(&self.now.loopback.clone()) {
-            self.push(KernelOp::AddAddress { on: Holder::Loopback, address: *address });
+        for address in wanted.loopback.difference(&self.now.loopback).copied().collect::<Vec<_>>() {
+            self.push(KernelOp::AddAddress { on: Holder::Loopback, address });
         }
-        for vrf in self.wanted.vrf_netns.difference(&self.now.vrf_netns.clone()) {
+        for vrf in wanted.vrf_netns.difference(&observed.vrf_netns) {
             self.push(KernelOp::CreateNetns(vrf.clone()));
         }
         self.sysctls(|netns| matches!(netns, Netns::Vrf(_)));
     }
 
     fn sysctls(&mut self, of: impl Fn(&Netns) -> bool) {
-        for ((netns, sysctl), value) in &self.wanted.sysctls {
-            let now = self.now.sysctls.get(&(netns.clone(), *sysctl));
+        for (key @ (netns, sysctl), value) in &self.wanted.sysctls {
+            let now = self.now.sysctls.get(key);
             if of(netns) && now != Some(value) && !(now.is_none() && self.is_missing(netns, *sysctl)) {
                 self.push(KernelOp::SetSysctl { netns: netns.clone(), sysctl: *sysctl, value: *value });
             }
@@ -126,7 +126,8 @@ impl Differ<'_> {
     /// Whether the kernel has no such setting and the router does without. Of a namespace that is not there yet, nothing
     /// is known.
     fn is_missing(&self, netns: &Netns, sysctl: Sysctl) -> bool {
-        sysctl.is_optional() && self.observed.sysctls.keys().any(|(at, _)| at == netns)
+        let known = |sysctl: &Sysctl| self.observed.sysctls.contains_key(&(netns.clone(), *sysctl));
+        sysctl.is_optional() && Sysctl::ALL.iter().any(known)
     }
 
     fn build(&mut self) {
@@ -149,8 +150,10 @@ impl Differ<'_> {
             links.sort_by_key(|(key, _)| birth_rank(&key.name));
             self.links(links);
         }
-        for opened in self.wanted.listen_ports.difference(&self.now.listen_ports.clone()) {
-            self.push(KernelOp::OpenPort(opened.clone()));
+        for opened in &self.wanted.listen_ports {
+            if !self.now.listen_ports.contains(opened) {
+                self.push(KernelOp::OpenPort(opened.clone()));
+            }
         }
         for (key, link) in &self.wanted.links {
             self.new_addresses(key, &link.addresses);
@@ -159,6 +162,9 @@ impl Differ<'_> {
 
     /// Links that belong together, each step for all of them before the next.
     fn links(&mut self, links: &[(&LinkKey, &Link)]) {
+        if links.iter().all(|(key, link)| self.now.links.get(key) == Some(link)) {
+            return;
+        }
         for (key, link) in links {
             if !self.now.links.contains_key(key) {
                 self.create(key, link);
@@ -218,22 +224,26 @@ impl Differ<'_> {
         }
     }
 
-    fn held(&self, key: &LinkKey) -> BTreeSet<IpNet> {
-        self.now.links.get(key).map(|link| link.addresses.clone()).unwrap_or_default()
+    /// Whether `key` has `address`.
+    fn holds(&self, key: &LinkKey, address: &IpNet) -> bool {
+        self.now.links.get(key).is_some_and(|link| link.addresses.contains(address))
     }
 
     fn stale_addresses(&mut self, key: &LinkKey, wanted: &BTreeSet<IpNet>) {
-        for address in self.held(key).difference(wanted) {
+        let held = self.now.links.get(key).map(|link| &link.addresses).into_iter().flatten();
+        for address in held.filter(|address| !wanted.contains(address)).copied().collect::<Vec<_>>() {
             // An earlier removal may have taken it along.
-            if self.held(key).contains(address) {
-                self.push(KernelOp::DelAddress { on: Holder::Link(key.clone()), address: *address });
+            if self.holds(key, &address) {
+                self.push(KernelOp::DelAddress { on: Holder::Link(key.clone()), address });
             }
         }
     }
 
     fn new_addresses(&mut self, key: &LinkKey, wanted: &BTreeSet<IpNet>) {
-        for address in wanted.difference(&self.held(key)) {
-            self.push(KernelOp::AddAddress { on: Holder::Link(key.clone()), address: *address });
+        for address in wanted {
+            if !self.holds(key, address) {
+                self.push(KernelOp::AddAddress { on: Holder::Link(key.clone()), address: *address });
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 use nix::errno::Errno;
 
-use super::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, Netns};
+use super::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, Netns, Sysctl};
 use super::op::{Holder, KernelOp, NewLink};
 use crate::names::OwnedName;
 
@@ -30,6 +30,14 @@ const NEW_PORT: BridgePort = BridgePort { neigh_suppress: false, learning: true 
 impl KernelState {
     /// Does `op`. Refused ops leave the state as it was.
     pub fn step(&mut self, op: &KernelOp) -> Result<(), Refusal> {
+        if let KernelOp::CreateLink(new) = op {
+            self.has_room(new)?;
+        }
+        self.step_alone(op)
+    }
+
+    /// Does `op` without a look at all links, which is right where a VNI and a table are wanted once.
+    pub(super) fn step_alone(&mut self, op: &KernelOp) -> Result<(), Refusal> {
         match op {
             KernelOp::CreateNetns(vrf) => {
                 if !self.vrf_netns.insert(vrf.clone()) {
@@ -124,22 +132,25 @@ impl KernelState {
         }
     }
 
+    /// Whether no other link has the VNI or the table of a new one.
+    fn has_room(&self, new: &NewLink) -> Result<(), Refusal> {
+        match &new.kind {
+            LinkKind::Vxlan { vni, port, .. } if self.has_vxlan(*vni, *port) => {
+                refuse(Errno::EEXIST, "A VXLAN device with the specified VNI already exists")
+            }
+            LinkKind::Vrf { table } if self.links.values().any(|l| l.kind == LinkKind::Vrf { table: *table }) => {
+                refuse(Errno::EINVAL, "the table belongs to another VRF device")
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn create_link(&mut self, new: &NewLink) -> Result<(), Refusal> {
         self.has_netns(&new.key.netns)?;
         if self.links.contains_key(&new.key) {
             return refuse(Errno::EEXIST, "the link exists");
         }
-        let peer = match &new.kind {
-            LinkKind::Vxlan { vni, port, .. } if self.has_vxlan(*vni, *port) => {
-                return refuse(Errno::EEXIST, "A VXLAN device with the specified VNI already exists");
-            }
-            LinkKind::Vrf { table } if self.links.values().any(|l| l.kind == LinkKind::Vrf { table: *table }) => {
-                return refuse(Errno::EINVAL, "the table belongs to another VRF device");
-            }
-            LinkKind::Veth { peer } => Some(peer),
-            _ => None,
-        };
-        if let Some(peer) = peer {
+        if let LinkKind::Veth { peer } = &new.kind {
             self.has_netns(&peer.netns)?;
             if self.links.contains_key(peer) {
                 return refuse(Errno::EEXIST, "the other end exists");
@@ -162,9 +173,12 @@ impl KernelState {
         let Some(gone) = self.links.remove(key) else {
             return refuse(Errno::ENODEV, "there is no such link");
         };
-        for (at, link) in &mut self.links {
-            if at.netns == key.netns && link.master.as_ref() == Some(&key.name) {
-                link.leave_master();
+        if matches!(gone.kind, LinkKind::Bridge | LinkKind::Vrf { .. } | LinkKind::Other) {
+            let first = LinkKey { netns: key.netns.clone(), name: OwnedName::FIRST };
+            for (_, link) in self.links.range_mut(first..).take_while(|(at, _)| at.netns == key.netns) {
+                if link.master.as_ref() == Some(&key.name) {
+                    link.leave_master();
+                }
             }
         }
         if let LinkKind::Veth { peer } = gone.kind {
@@ -175,16 +189,22 @@ impl KernelState {
 
     fn delete_netns(&mut self, netns: &Netns) -> Result<(), Refusal> {
         self.has_netns(netns)?;
-        let inside: Vec<LinkKey> = self.links.keys().filter(|key| key.netns == *netns).cloned().collect();
+        let first = LinkKey { netns: netns.clone(), name: OwnedName::FIRST };
+        let inside = self.links.range(first..).map(|(key, _)| key).take_while(|key| key.netns == *netns);
+        let inside: Vec<LinkKey> = inside.cloned().collect();
         for key in inside {
             // A veth pair inside one namespace goes with its first end.
             if self.links.contains_key(&key) {
                 self.delete_link(&key)?;
             }
         }
-        self.sysctls.retain(|(at, _), _| at != netns);
+        for sysctl in Sysctl::ALL {
+            self.sysctls.remove(&(netns.clone(), sysctl));
+        }
         self.listen_ports.retain(|opened| opened.on.netns != *netns);
-        self.vrf_netns.retain(|vrf| Netns::Vrf(vrf.clone()) != *netns);
+        if let Netns::Vrf(vrf) = netns {
+            self.vrf_netns.remove(vrf);
+        }
         Ok(())
     }
 

@@ -161,6 +161,7 @@ fn choose_underlay(snapshot: &Snapshot, rejected: &mut Vec<Rejection>) -> Option
 
 fn accept_l3vnis(snapshot: &Snapshot, underlay: &ValidUnderlay, rejected: &mut Vec<Rejection>) -> Vec<ValidL3vni> {
     let mut accepted: Vec<ValidL3vni> = Vec::new();
+    let mut taken = Taken::default();
     for object in selected(&snapshot.l3vnis, snapshot, |spec| spec.node_selector.as_ref()) {
         let valid = match validate::l3vni(object, snapshot) {
             Ok(valid) => valid,
@@ -169,8 +170,9 @@ fn accept_l3vnis(snapshot: &Snapshot, underlay: &ValidUnderlay, rejected: &mut V
                 continue;
             }
         };
-        let conflicts = conflicts(&valid, &accepted, underlay);
+        let conflicts = taken.conflicts(&valid, underlay);
         if conflicts.is_empty() {
+            taken.add(&valid, &object.key);
             accepted.push(valid);
         }
         rejected.extend(conflicts);
@@ -178,34 +180,53 @@ fn accept_l3vnis(snapshot: &Snapshot, underlay: &ValidUnderlay, rejected: &mut V
     accepted
 }
 
-/// What `l3vni` asks for and another object has.
-fn conflicts(l3vni: &ValidL3vni, accepted: &[ValidL3vni], underlay: &ValidUnderlay) -> Vec<Rejection> {
-    let mut found = Vec::new();
-    let mut conflict = |field: &str, message| {
-        found.push(rejection(&l3vni.object, Reason::Conflict, field, message));
-    };
-    for other in accepted {
-        if other.vni == l3vni.vni {
-            conflict("spec.vni", format!("VNI {} belongs to {}: use another", l3vni.vni, other.object));
+/// What accepted L3VNIs have, and who has it.
+#[derive(Default)]
+struct Taken<'a> {
+    vnis: BTreeMap<Vni, &'a ObjectRef>,
+    vrfs: BTreeMap<VrfName, &'a ObjectRef>,
+    /// By their first address. No two of them overlap.
+    subnets: BTreeMap<IpAddr, (IpNet, &'a ObjectRef)>,
+}
+
+impl<'a> Taken<'a> {
+    fn add(&mut self, l3vni: &ValidL3vni, owner: &'a ObjectRef) {
+        self.vnis.insert(l3vni.vni, owner);
+        self.vrfs.insert(l3vni.vrf.clone(), owner);
+        self.subnets.extend(l3vni.veth.values().map(|(subnet, _)| (subnet.network(), (*subnet, owner))));
+    }
+
+    /// What `l3vni` asks for and another object has.
+    fn conflicts(&self, l3vni: &ValidL3vni, underlay: &ValidUnderlay) -> Vec<Rejection> {
+        let mut found = Vec::new();
+        let mut conflict = |field: &str, message| {
+            found.push(rejection(&l3vni.object, Reason::Conflict, field, message));
+        };
+        if let Some(other) = self.vnis.get(&l3vni.vni) {
+            conflict("spec.vni", format!("VNI {} belongs to {other}: use another", l3vni.vni));
         }
-        if other.vrf == l3vni.vrf {
-            conflict("spec.vrf", format!("VRF {} belongs to {}: use another name", l3vni.vrf, other.object));
+        if let Some(other) = self.vrfs.get(&l3vni.vrf) {
+            conflict("spec.vrf", format!("VRF {} belongs to {other}: use another name", l3vni.vrf));
         }
         for (family, (subnet, _)) in &l3vni.veth {
-            let Some((theirs, _)) = other.veth.get(family).filter(|(theirs, _)| overlap(theirs, subnet)) else {
-                continue;
-            };
-            let text = format!("{subnet} overlaps {theirs} of {}: use another subnet", other.object);
-            conflict(&format!("spec.localcidr.{family}"), text);
+            let field = format!("spec.localcidr.{family}");
+            for (theirs, other) in self.overlapping(subnet) {
+                conflict(&field, format!("{subnet} overlaps {theirs} of {other}: use another subnet"));
+            }
+            if overlap(subnet, &underlay.vtep_pool) {
+                let text = format!("{subnet} overlaps spec.vtepcidr of {}: use another subnet", underlay.object);
+                conflict(&field, text);
+            }
         }
+        found
     }
-    for (family, (subnet, _)) in &l3vni.veth {
-        if overlap(subnet, &underlay.vtep_pool) {
-            let text = format!("{subnet} overlaps spec.vtepcidr of {}: use another subnet", underlay.object);
-            conflict(&format!("spec.localcidr.{family}"), text);
-        }
+
+    /// The subnet that `subnet` is in, or those that are in it.
+    fn overlapping(&self, subnet: &IpNet) -> impl Iterator<Item = &(IpNet, &'a ObjectRef)> {
+        let around = self.subnets.range(..subnet.network()).next_back();
+        let within = self.subnets.range(subnet.network()..=subnet.broadcast());
+        around.into_iter().chain(within).map(|(_, taken)| taken).filter(|(theirs, _)| overlap(theirs, subnet))
     }
-    found
 }
 
 fn overlap(a: &IpNet, b: &IpNet) -> bool {

@@ -1,7 +1,7 @@
 //! What is accepted and yet loses routes: AS loop detection (RFC 4271 section 9.1.2) at the other end of a session, which
 //! no neighbor tells us of. In: valid objects. Out: notes for `validate` and status. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,8 @@ impl fmt::Display for Note {
 
 /// The notes of all accepted L3VNIs, sorted.
 pub fn notes(underlay: &ValidUnderlay, accepted: &[ValidL3vni]) -> Vec<Note> {
-    let of_one = |l3vni| as_loops(underlay, l3vni).into_iter().chain(other_vnis(l3vni, accepted));
+    let exporters = exporters(accepted);
+    let of_one = |l3vni| as_loops(underlay, l3vni).into_iter().chain(other_vnis(l3vni, &exporters));
     let mut found: Vec<Note> = accepted.iter().flat_map(of_one).collect();
     found.sort();
     found
@@ -99,18 +100,27 @@ fn as_loops(underlay: &ValidUnderlay, l3vni: &ValidL3vni) -> Vec<Note> {
     found
 }
 
+/// Who exports a route target.
+type Exporters<'a> = BTreeMap<String, Vec<&'a ValidL3vni>>;
+
+fn exporters(accepted: &[ValidL3vni]) -> Exporters<'_> {
+    let mut exporters = Exporters::new();
+    for l3vni in accepted {
+        for target in &l3vni.export {
+            exporters.entry(target.to_string()).or_default().push(l3vni);
+        }
+        if l3vni.export.is_empty() {
+            exporters.entry(RouteTarget::derived(l3vni.asn, l3vni.vni)).or_default().push(l3vni);
+        }
+    }
+    exporters
+}
+
 /// Imports of what another VNI of this node exports. FRR sends what it imports with the VNI of the importing IP-VRF, and takes
 /// the router MAC of the other VNI for the whole VTEP (frr#14259).
-fn other_vnis(l3vni: &ValidL3vni, accepted: &[ValidL3vni]) -> Vec<Note> {
-    let exports = |other: &ValidL3vni, target: &RouteTarget| {
-        if other.export.is_empty() {
-            target.to_string() == RouteTarget::derived(other.asn, other.vni)
-        } else {
-            other.export.contains(target)
-        }
-    };
+fn other_vnis(l3vni: &ValidL3vni, exporters: &Exporters<'_>) -> Vec<Note> {
     let of_target = |target: &RouteTarget| {
-        let other = accepted.iter().find(|other| other.vni != l3vni.vni && exports(other, target))?;
+        let other = exporters.get(target.as_str())?.iter().find(|other| other.vni != l3vni.vni)?;
         let message = format!(
             "{target} is exported by {} with VNI {}: FRR cannot send to another VNI than {} (frr#14259), so its routes \
              appear and carry nothing, nor does this VNI to their VTEPs; announce the service in both VRFs instead",

@@ -73,123 +73,148 @@ pub struct State<'a> {
 
 /// Schedules a pass. `distrusted` are VRFs that FRR did not take up although all is in place: they are built anew.
 pub fn schedule(wanted: State<'_>, observed: State<'_>, distrusted: &BTreeSet<VrfName>, dialect: Dialect) -> Schedule {
-    let members_now = members(observed.kernel);
-    let members_wanted = members(wanted.kernel);
-    let kept = if dialect.netns_stays { observed.kernel.vrf_netns.clone() } else { BTreeSet::new() };
-    let mut known: BTreeSet<&VrfName> = members_now.keys().collect();
+    let none = BTreeSet::new();
+    let kept = if dialect.netns_stays { &observed.kernel.vrf_netns } else { &none };
+    let (members_now, members_wanted) = (members(observed.kernel), members(wanted.kernel));
+    let going = going(wanted, observed, distrusted, kept, (&members_now, &members_wanted));
+    let mut kernel_wanted = Cow::Borrowed(wanted.kernel);
+    if !kept.is_subset(&wanted.kernel.vrf_netns) {
+        kernel_wanted.to_mut().vrf_netns.extend(kept.iter().cloned());
+    }
+    let take_down = |scope: &Scope| {
+        let mut teardown = teardown(observed.frr, scope);
+        // FRR refuses `no vrf` while the VRF is there, and mgmtd of FRR 10 aborts.
+        if matches!(scope, Scope::Vrf(vrf) if kept.contains(vrf)) {
+            teardown.after.clear();
+        }
+        (scope.clone(), teardown)
+    };
+    let mut scheduled = if going.is_empty() {
+        Schedule {
+            build: kernel::diff(&kernel_wanted, observed.kernel),
+            frr: frr::diff::diff(observed.frr, wanted.frr),
+            ..Schedule::default()
+        }
+    } else {
+        let kernel_after = without(observed.kernel, &going, &members_now, kept);
+        // FRR refuses to remove the default instance while there are others.
+        let is_last = |scope: &&Scope| **scope == Scope::Underlay;
+        let in_order = going.iter().filter(|scope| !is_last(scope)).chain(going.iter().filter(is_last));
+        Schedule {
+            teardowns: in_order.map(take_down).collect(),
+            release: kernel::diff(&kernel_after, observed.kernel),
+            build: kernel::diff(&kernel_wanted, &kernel_after),
+            frr: frr::diff::diff(&observed.frr.without(&going), wanted.frr),
+            ..Schedule::default()
+        }
+    };
+    if !scheduled.is_empty() {
+        scheduled.vrf_of = vnis(&members_now).chain(vnis(&members_wanted)).collect();
+    }
+    scheduled
+}
+
+/// The scopes that are taken down.
+fn going(
+    wanted: State<'_>,
+    observed: State<'_>,
+    distrusted: &BTreeSet<VrfName>,
+    kept: &BTreeSet<VrfName>,
+    (members_now, members_wanted): (&Members<'_>, &Members<'_>),
+) -> BTreeSet<Scope> {
+    let mut known: BTreeSet<&VrfName> = members_now.keys().copied().collect();
     known.extend(observed.frr.scopes().into_iter().filter_map(|scope| match scope {
         Scope::Vrf(name) => Some(name),
         Scope::Underlay => None,
     }));
     // One that is kept although it is not wanted is empty: nothing to take down.
-    known.extend(observed.kernel.vrf_netns.difference(&kept));
-    // FRR refuses to remove the default instance while there are others.
+    known.extend(observed.kernel.vrf_netns.difference(kept));
     let all = underlay_goes(wanted.frr, observed.frr);
-    let torn: BTreeSet<VrfName> = known
-        .into_iter()
-        .filter(|vrf| {
-            let scope = Scope::Vrf((*vrf).clone());
-            let still_wanted = members_wanted.contains_key(*vrf);
-            all || !still_wanted
-                || distrusted.contains(*vrf)
-                || observed.frr.identity(&scope).clashes(wanted.frr.identity(&scope))
-                || members_now.get(*vrf).is_some_and(|keys| rebuilt(keys, wanted.kernel, observed.kernel))
-        })
-        .cloned()
-        .collect();
-    let mut going: Vec<Scope> = torn.iter().cloned().map(Scope::Vrf).collect();
-    going.extend(underlay_goes(wanted.frr, observed.frr).then_some(Scope::Underlay));
-    let frr_after = going.iter().fold(observed.frr.clone(), |config, scope| config.without(scope));
-    let kernel_after = without(observed.kernel, &torn, &members_now, &kept);
-    let mut kernel_wanted = Cow::Borrowed(wanted.kernel);
-    if !kept.is_subset(&wanted.kernel.vrf_netns) {
-        kernel_wanted.to_mut().vrf_netns.extend(kept.iter().cloned());
-    }
-    let take_down = |scope: Scope| {
-        let mut teardown = teardown(observed.frr, &scope);
-        // FRR refuses `no vrf` while the VRF is there, and mgmtd of FRR 10 aborts.
-        if matches!(&scope, Scope::Vrf(vrf) if kept.contains(vrf)) {
-            teardown.after.clear();
-        }
-        (scope, teardown)
+    let torn = |vrf: &VrfName| {
+        let scope = Scope::Vrf(vrf.clone());
+        let goes = all
+            || !members_wanted.contains_key(vrf)
+            || distrusted.contains(vrf)
+            || observed.frr.identity(&scope).clashes(wanted.frr.identity(&scope))
+            || members_now.get(vrf).is_some_and(|keys| rebuilt(keys, wanted.kernel, observed.kernel));
+        goes.then_some(scope)
     };
-    Schedule {
-        teardowns: going.into_iter().map(take_down).collect(),
-        release: kernel::diff(&kernel_after, observed.kernel),
-        build: kernel::diff(&kernel_wanted, &kernel_after),
-        frr: frr::diff::diff(&frr_after, wanted.frr),
-        vrf_of: vnis(&members_now).chain(vnis(&members_wanted)).collect(),
-    }
+    known.into_iter().filter_map(torn).chain(all.then_some(Scope::Underlay)).collect()
 }
 
 /// The default instance goes when it is wanted no more, or with another AS number.
 fn underlay_goes(wanted: &Config, observed: &Config) -> bool {
     let scope = Scope::Underlay;
-    observed.scopes().contains(&scope)
-        && (!wanted.scopes().contains(&scope) || observed.identity(&scope).clashes(wanted.identity(&scope)))
+    observed.has(&scope) && (!wanted.has(&scope) || observed.identity(&scope).clashes(wanted.identity(&scope)))
 }
 
-type Members = BTreeMap<VrfName, BTreeSet<LinkKey>>;
+type Members<'a> = BTreeMap<&'a VrfName, Vec<&'a LinkKey>>;
 
-fn vnis(members: &Members) -> impl Iterator<Item = (Vni, VrfName)> {
-    members.iter().flat_map(|(vrf, keys)| keys.iter().filter_map(|key| Some((key.name.vni()?, vrf.clone()))))
+fn vnis<'a>(members: &Members<'a>) -> impl Iterator<Item = (Vni, VrfName)> {
+    members.iter().flat_map(|(vrf, keys)| keys.iter().filter_map(|key| Some((key.name.vni()?, (*vrf).clone()))))
 }
 
 /// The links of each IP-VRF: those in its namespace or under its device, and the host end of its veth pair.
-fn members(state: &KernelState) -> Members {
+fn members(state: &KernelState) -> Members<'_> {
     let mut members = Members::new();
     for (key, link) in &state.links {
         let vrf = match (&key.netns, &key.name, &link.kind) {
-            (Netns::Vrf(vrf), ..) | (_, OwnedName::Vrf(vrf), _) => Some(vrf.clone()),
+            (Netns::Vrf(vrf), ..) | (_, OwnedName::Vrf(vrf), _) => Some(vrf),
             (_, _, LinkKind::Veth { peer }) if key.netns == Netns::Host => vrf_above(state, peer),
             _ => vrf_above(state, key),
         };
         if let Some(vrf) = vrf {
-            members.entry(vrf).or_default().insert(key.clone());
+            members.entry(vrf).or_default().push(key);
         }
     }
     members
 }
 
 /// The VRF of the namespace of a link, or the VRF device at the top of its masters.
-fn vrf_above(state: &KernelState, key: &LinkKey) -> Option<VrfName> {
+fn vrf_above<'a>(state: &'a KernelState, key: &'a LinkKey) -> Option<&'a VrfName> {
     if let Netns::Vrf(vrf) = &key.netns {
-        return Some(vrf.clone());
+        return Some(vrf);
     }
     match state.links.get(key)?.master.as_ref()? {
-        OwnedName::Vrf(vrf) => Some(vrf.clone()),
+        OwnedName::Vrf(vrf) => Some(vrf),
         bridge @ OwnedName::Vni(Role::Bridge, _) => {
-            vrf_above(state, &LinkKey { netns: key.netns.clone(), name: bridge.clone() })
+            let bridge = LinkKey { netns: key.netns.clone(), name: bridge.clone() };
+            let (bridge, _) = state.links.get_key_value(&bridge)?;
+            vrf_above(state, bridge)
         }
         OwnedName::Vni(..) => None,
     }
 }
 
 /// Whether a link would have to be made anew, or the router MAC changes, which FRR announces with every route.
-fn rebuilt(keys: &BTreeSet<LinkKey>, wanted: &KernelState, observed: &KernelState) -> bool {
-    keys.iter().any(|key| match (wanted.links.get(key), observed.links.get(key)) {
+fn rebuilt(keys: &[&LinkKey], wanted: &KernelState, observed: &KernelState) -> bool {
+    keys.iter().any(|key| match (wanted.links.get(*key), observed.links.get(*key)) {
         (Some(want), Some(have)) => want.kind != have.kind || want.mac != have.mac,
         // A veth pair comes and goes with the host session; the rest is the VNI itself.
         _ => !matches!(key.name, OwnedName::Vni(Role::HostVeth | Role::PeVeth, _)),
     })
 }
 
-fn without(state: &KernelState, torn: &BTreeSet<VrfName>, members: &Members, kept: &BTreeSet<VrfName>) -> KernelState {
+fn without(
+    state: &KernelState,
+    going: &BTreeSet<Scope>,
+    members: &Members<'_>,
+    kept: &BTreeSet<VrfName>,
+) -> KernelState {
+    let torn = |vrf: &VrfName| going.contains(&Scope::Vrf(vrf.clone()));
+    let in_gone = |netns: &Netns| matches!(netns, Netns::Vrf(vrf) if !kept.contains(vrf) && torn(vrf));
     let mut after = state.clone();
     // Wanted NICs are those in the router; taking a VRF down moves none.
     after.nics.retain(|_, netns| *netns == Netns::Router);
-    for vrf in torn {
-        if !kept.contains(vrf) {
-            after.vrf_netns.remove(vrf);
-            after.sysctls.retain(|(netns, _), _| *netns != Netns::Vrf(vrf.clone()));
-        }
-        for key in members.get(vrf).into_iter().flatten() {
-            if let Some(LinkKind::Vrf { table }) = after.links.get(key).map(|link| link.kind.clone()) {
-                after.unreachable.retain(|(of, _)| *of != table);
-            }
-            after.links.remove(key);
+    after.vrf_netns.retain(|vrf| kept.contains(vrf) || !torn(vrf));
+    after.sysctls.retain(|(netns, _), _| !in_gone(netns));
+    let mut tables = BTreeSet::new();
+    for key in members.iter().filter(|(vrf, _)| torn(vrf)).flat_map(|(_, keys)| keys) {
+        if let Some(LinkKind::Vrf { table }) = after.links.remove(*key).map(|link| link.kind) {
+            tables.insert(table);
         }
     }
+    after.unreachable.retain(|(table, _)| !tables.contains(table));
     after
 }
 

@@ -1,0 +1,193 @@
+//! The pure way of a pass at two sizes: plan, render, read FRR's text, compare, schedule. In: nothing. Out: a table of
+//! times and of their ratios, and a failure where one of them grows faster than the number of L3VNIs allows.
+//!
+//! Samples of both sizes alternate, so that a machine that is busy for a while slows both.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a benchmark")]
+
+use std::collections::BTreeSet;
+use std::hint::black_box;
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use perouter::frr::dialect::{Dialect, FrrVersion};
+use perouter::frr::model::Scope;
+use perouter::frr::tree::{Config, Tree};
+use perouter::frr::{diff, render};
+use perouter::kernel;
+use perouter::kernel::model::KernelState;
+use perouter::plan::hold::{Accepted, plan_holding};
+use perouter::plan::{NodeFacts, Plan};
+use perouter::reconcile::schedule::{State, schedule};
+use perouter::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
+use perouter::types::VrfMode;
+use serde_json::{Value, from_value, json};
+
+const SIZES: [u32; 2] = [1000, 4000];
+/// Four times the objects may take this many times the time: linear, and a little for caches and depth of trees.
+const MOST: f64 = 4.4;
+const SAMPLES: usize = 7;
+
+const STEPS: [&str; 9] = [
+    "plan",
+    "render",
+    "read FRR's text",
+    "FRR diff, all new",
+    "FRR diff, nothing",
+    "FRR diff, one of them",
+    "schedule, all new",
+    "schedule, nothing",
+    "schedule, all go and come",
+];
+
+fn object<S: serde::de::DeserializeOwned>(kind: Kind, name: &str, spec: Value) -> Object<S> {
+    let key = ObjectRef { kind, namespace: "openperouter-system".into(), name: name.into() };
+    Object { key, generation: 1, created: None, spec: from_value(spec).unwrap() }
+}
+
+/// An Underlay in this AS, and as many L3VNIs with a host session.
+fn snapshot(count: u32, asn: u32) -> Snapshot {
+    let underlay = json!({
+        "asn": asn, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"],
+        "neighbors": [{"address": "192.168.11.2", "asn": 64512}],
+    });
+    let subnet = |n: u32| Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 200, 0, 0)) + 16 * n);
+    let l3vni = |n: u32| {
+        let spec =
+            json!({"asn": asn, "vni": 1000 + n, "localcidr": {"ipv4": format!("{}/28", subnet(n))}, "hostasn": 64515});
+        object(Kind::L3VNI, &format!("v{n}"), spec)
+    };
+    Snapshot {
+        node: NodeIdentity { name: "node".into(), index: 0, labels: [].into() },
+        underlays: vec![object(Kind::Underlay, "underlay", underlay)],
+        l3vnis: (0..count).map(l3vni).collect(),
+        ..Snapshot::default()
+    }
+}
+
+/// What a size is measured on.
+struct World {
+    snapshot: Snapshot,
+    facts: NodeFacts,
+    dialect: Dialect,
+    text: String,
+    plan: Plan,
+    frr: Config,
+    /// With another AS number of the host in one L3VNI.
+    edited: Config,
+    /// In another AS: all of it is taken down and built anew.
+    other: (Plan, Config),
+}
+
+impl World {
+    fn new(count: u32) -> Self {
+        let facts = NodeFacts { mode: VrfMode::Netns, nic_mtu: [("toswitch".parse().unwrap(), 9000)].into() };
+        let planned = |snapshot: &Snapshot| {
+            let plan = plan_holding(snapshot, &facts, &mut Accepted::default());
+            assert_eq!((plan.vrfs.len(), plan.rejected.len()), (snapshot.l3vnis.len(), 0));
+            let frr = render::render(&plan.frr).unwrap();
+            (plan, frr)
+        };
+        let snapshot_ = snapshot(count, 64514);
+        let (plan, frr) = planned(&snapshot_);
+        let mut edited = snapshot_.clone();
+        edited.l3vnis[count as usize / 2].spec.hostasn = Some(64999);
+        let (_, edited) = planned(&edited);
+        let other = planned(&snapshot(count, 64999));
+        let text = render::text(&plan.frr).unwrap().into_values().collect();
+        let dialect = Dialect::of(&FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() });
+        Self { snapshot: snapshot_, facts, dialect, text, plan, frr, edited, other }
+    }
+
+    /// One sample of each step.
+    fn sample(&self) -> [Duration; STEPS.len()] {
+        let (empty, nothing) = (Config::default(), KernelState::default());
+        let now = State { kernel: &self.plan.kernel, frr: &self.frr };
+        let scheduled = |wanted, observed| schedule(wanted, observed, &BTreeSet::new(), self.dialect);
+        [
+            timed(|| plan_holding(&self.snapshot, &self.facts, &mut Accepted::default())),
+            timed(|| render::render(&self.plan.frr).unwrap()),
+            timed(|| Tree::parse(&self.text)),
+            timed(|| {
+                let change = diff::diff(&empty, &self.frr);
+                assert_eq!(change.scopes.len(), self.plan.vrfs.len() + 1);
+                change
+            }),
+            timed(|| {
+                let change = diff::diff(&self.frr, &self.frr);
+                assert!(change.is_empty());
+                change
+            }),
+            timed(|| {
+                let change = diff::diff(&self.frr, &self.edited);
+                assert!(change.scopes.len() == 1 && !change.scopes.contains_key(&Scope::Underlay));
+                change
+            }),
+            timed(|| {
+                let ops = kernel::diff(&self.plan.kernel, &nothing);
+                let schedule = scheduled(now, State { kernel: &nothing, frr: &empty });
+                assert_eq!(schedule.build, ops);
+                schedule
+            }),
+            timed(|| {
+                let schedule = scheduled(now, now);
+                assert!(schedule.is_empty());
+                schedule
+            }),
+            timed(|| {
+                let schedule = scheduled(State { kernel: &self.other.0.kernel, frr: &self.other.1 }, now);
+                assert_eq!(schedule.teardowns.len(), self.plan.vrfs.len() + 1);
+                schedule
+            }),
+        ]
+    }
+}
+
+/// The time of `work` and of dropping what it made.
+fn timed<T>(work: impl FnOnce() -> T) -> Duration {
+    let start = Instant::now();
+    drop(black_box(work()));
+    start.elapsed()
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() -> ExitCode {
+    let worlds = SIZES.map(World::new);
+    let mut times: Vec<[Vec<f64>; 2]> = vec![[vec![], vec![]]; STEPS.len() + 1];
+    // The first round warms up.
+    for round in 0..=SAMPLES {
+        for (size, world) in worlds.iter().enumerate() {
+            let sample = world.sample().map(|time| time.as_secs_f64() * 1e3);
+            if round == 0 {
+                continue;
+            }
+            for (step, time) in sample.iter().copied().chain([sample.iter().sum()]).enumerate() {
+                times[step][size].push(time);
+            }
+        }
+    }
+    println!("L3VNIs, ms: median of {SAMPLES} (min to max)");
+    println!("{:<26} {:>26} {:>26}  ratio (min to max)", "step", SIZES[0], SIZES[1]);
+    let mut total = 0.0;
+    for (name, [small, large]) in STEPS.into_iter().chain(["all"]).zip(&mut times) {
+        let mut ratios: Vec<f64> = small.iter().zip(&*large).map(|(small, large)| large / small).collect();
+        total = median(&mut ratios);
+        let cell = |values: &mut [f64]| {
+            let middle = median(values);
+            format!("{middle:.2} ({:.2} to {:.2})", values[0], values[values.len() - 1])
+        };
+        let (small, large) = (cell(small), cell(large));
+        println!("{name:<26} {small:>26} {large:>26}  {total:.2} ({:.2} to {:.2})", ratios[0], ratios[SAMPLES - 1]);
+    }
+    if total > MOST {
+        println!("FAILED: the ratio of all is {total:.2}, and {MOST} is allowed");
+        return ExitCode::FAILURE;
+    }
+    println!("ok: the ratio of all is {total:.2}, and {MOST} is allowed");
+    ExitCode::SUCCESS
+}
