@@ -209,7 +209,9 @@ impl Daemons {
                 }
                 () = start => {
                     self.start_due(&events).await;
-                    if let (true, Some(ids)) = (self.running.contains_key(&Daemon::Zebra), self.outlives.take()) {
+                    if self.running.contains_key(&Daemon::Zebra)
+                        && let Some(ids) = self.outlives.take()
+                    {
                         joining = self.join(ids);
                     }
                 }

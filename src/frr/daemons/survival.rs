@@ -136,7 +136,7 @@ async fn vrf_ids(runtime: &Runtime) -> Result<VrfIds, SurvivalError> {
 
 /// Has zebra find the namespaces in the order of these numbers when it starts. It gives out 1, 2, 3 in the order in which
 /// a directory is read, which is that in which names were made or the other way round. Names that bgpd has no VRF of take
-/// the numbers between.
+/// the numbers between. Fails where a number is missing, as after the removal of a VRF.
 fn arrange(dir: &Path, ids: &VrfIds) -> Result<(), SurvivalError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -147,6 +147,8 @@ fn arrange(dir: &Path, ids: &VrfIds) -> Result<(), SurvivalError> {
     };
     let found = read().map_err(failed(dir))?;
     let wanted = in_order(&found, ids);
+    let given = wanted.iter().cloned().zip(1..).collect();
+    same(ids, given)?;
     let mut names = wanted.clone();
     for _ in 0..2 {
         if read().map_err(failed(dir))? == wanted {
@@ -158,6 +160,14 @@ fn arrange(dir: &Path, ids: &VrfIds) -> Result<(), SurvivalError> {
             fs::remove_file(&path).map_err(failed(&path))?;
             symlink(target, &path).map_err(failed(&path))?;
         }
+    }
+    Ok(())
+}
+
+/// The default VRF has number 0 with all.
+fn same(bgpd: &VrfIds, zebra: VrfIds) -> Result<(), SurvivalError> {
+    if bgpd.iter().any(|(name, id)| *id != 0 && zebra.get(name) != Some(id)) {
+        return Err(SurvivalError::OtherIds { bgpd: bgpd.clone(), zebra });
     }
     Ok(())
 }
@@ -182,9 +192,7 @@ async fn join(runtime: Runtime, ids: VrfIds, tell: bool) -> Result<(), SurvivalE
     let mut zebra = Vty::connect(&runtime.vty_socket(Daemon::Zebra), LIMIT).await?;
     let deadline = Instant::now() + JOIN_LIMIT;
     let found = zebra_ids(&zebra.run(SHOW_VRF, LIMIT).await?.text);
-    if ids.iter().any(|(name, id)| *id != 0 && found.get(name) != Some(id)) {
-        return Err(SurvivalError::OtherIds { bgpd: ids, zebra: found });
-    }
+    same(&ids, found)?;
     for daemon in [Daemon::Bgpd, Daemon::Bfdd] {
         while !is_client(&zebra.run(SHOW_CLIENTS, LIMIT).await?.text, daemon) {
             if Instant::now() >= deadline {

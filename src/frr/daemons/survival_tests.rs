@@ -35,6 +35,14 @@ fn a_directory_is_read_in_that_order() {
 }
 
 #[test]
+fn a_missing_number_cannot_be_given() {
+    let dir = tempfile::tempdir().unwrap();
+    symlink("/red", dir.path().join("red")).unwrap();
+    let error = arrange(dir.path(), &ids(&[("default", 0), ("red", 2)])).unwrap_err();
+    assert!(matches!(error, SurvivalError::OtherIds { .. }), "{error}");
+}
+
+#[test]
 fn the_numbers_of_zebra_are_read() {
     let text = "netns-based vrfs\nvrf blue id 2 netns /run/x (configured)\nvrf red id 10 table 1\nvrf gone inactive\n";
     assert_eq!(zebra_ids(text), ids(&[("blue", 2), ("red", 10)]));
