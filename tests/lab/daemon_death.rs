@@ -68,6 +68,11 @@ const ALL: [Option<&str>; 3] = [None, Some("red"), Some("blue")];
 fn zebra_dies(name: &str, setup: &Setup) {
     let Some(mut fixture) = Fixture::start_with(name, &[0], setup) else { return };
     fixture.router().await_ready(&[100, 200]);
+    if setup.objects["red.yaml"].contains("bfd") {
+        let host = &fixture.hosts[0];
+        host.vtysh(&["configure terminal", "router bgp 64515", "neighbor 192.169.10.1 bfd"]).unwrap();
+        until_true("BFD with the host", || host.vtysh(&["show bfd peers"]).unwrap().contains("Status: up"));
+    }
     let (established, pids) = (fixture.router().established(&ALL), fixture.router().daemon_pids());
     let [red, blue] = [fixture.stream("red"), fixture.stream("blue")];
     for deaths in 1..=2 {
