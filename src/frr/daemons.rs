@@ -2,11 +2,13 @@
 //! daemons and events that tell which life of which daemon they are. The daemons outlive us: nothing here ends them but
 //! [`stop_all`], and what must be consistent among them. Sends them no configuration.
 
+mod answers;
 mod installation;
 mod launch;
 mod log;
 mod order;
 mod process;
+mod survival;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,15 +18,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::select_all;
+use futures::future::{pending, select_all};
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::answers::answers;
+pub use self::answers::ready;
 use self::installation::version;
 pub use self::installation::{InstallationError, installed};
 pub use self::launch::LaunchError;
@@ -33,6 +35,7 @@ use self::log::Logs;
 use self::order::{ALL, needs, taken_along};
 use self::process::Process;
 pub use self::process::{Incarnation, ProcessError};
+use self::survival::VrfIds;
 use crate::frr::dialect::{Dialect, FrrVersion};
 use crate::frr::model::Daemon;
 use crate::runtime::Runtime;
@@ -48,7 +51,7 @@ const STOP_GRACE: Duration = Duration::from_secs(3);
 const LOG_INTERVAL: Duration = Duration::from_millis(500);
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LAST_DELAY: Duration = Duration::from_secs(10);
-/// A daemon that lived that long starts again after [`FIRST_DELAY`].
+/// A daemon that lived that long starts again at once.
 const STABLE: Duration = Duration::from_secs(60);
 
 /// Why the daemons do not run as wanted.
@@ -140,6 +143,8 @@ pub struct Daemons {
     all: Vec<Daemon>,
     running: BTreeMap<Daemon, Running>,
     retries: BTreeMap<Daemon, Retry>,
+    /// The VRFs of a bgpd that outlives its zebra, until there is a new one.
+    outlives: Option<VrfIds>,
     logs: Logs,
 }
 
@@ -151,7 +156,7 @@ impl Daemons {
         let version = version(&frr_dir).await?;
         let logs = Logs::at_end(&runtime, &all);
         let launch = Launch { runtime, mode, frr_dir, dialect: Dialect::of(&version) };
-        Ok(Self { launch, version, all, running: BTreeMap::new(), retries: BTreeMap::new(), logs })
+        Ok(Self { launch, version, all, running: BTreeMap::new(), retries: BTreeMap::new(), outlives: None, logs })
     }
 
     /// FRR's version.
@@ -183,6 +188,7 @@ impl Daemons {
                 None => self.retry(daemon, Duration::ZERO),
             }
         }
+        let mut joining = self.rejoin().await;
         let mut log_tick = interval(LOG_INTERVAL);
         log_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -190,13 +196,29 @@ impl Daemons {
             let start = async {
                 match next_start {
                     Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
+                    None => pending().await,
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => break,
-                daemon = first_death(&self.running) => self.bury(daemon, &events).await,
-                () = start => self.start_due(&events).await,
+                daemon = first_death(&self.running) => {
+                    if matches!(daemon, Daemon::Zebra | Daemon::Bgpd) {
+                        joining = pending().boxed();
+                    }
+                    self.bury(daemon, &events).await;
+                }
+                () = start => {
+                    self.start_due(&events).await;
+                    if self.running.contains_key(&Daemon::Zebra)
+                        && let Some(ids) = self.outlives.take()
+                    {
+                        joining = self.join(ids);
+                    }
+                }
+                joined = &mut joining => {
+                    joining = pending().boxed();
+                    self.joined(joined).await;
+                }
                 _ = log_tick.tick() => self.logs.forward(),
             }
         }
@@ -225,10 +247,11 @@ impl Daemons {
         }
         let router = fs::metadata(self.launch.runtime.router_netns()).ok().map(|m| m.ino());
         let in_router = process.netns() == router;
-        // Older than the zebra that it talks to: what it told the last one, it does not tell again.
+        // Older than the zebra that it should talk to: what it told the last one, it may never tell again.
         let in_order = needs(daemon).and_then(|n| self.running.get(&n)).is_none_or(|needed| {
             daemon == Daemon::Zebra || needed.process.incarnation.start_time <= process.incarnation.start_time
         });
+        let in_order = in_order || survival::has_joined(&self.launch.runtime, daemon).await;
         if in_router && in_order && self.answers_in_time(daemon).await {
             return Ok(Some(process));
         }
@@ -239,7 +262,8 @@ impl Daemons {
 
     async fn start(&self, daemon: Daemon) -> Result<Process, DaemonError> {
         if daemon == Daemon::Zebra {
-            for dependant in ALL.into_iter().filter(|d| needs(*d) == Some(Daemon::Zebra)) {
+            let unknown = |d: &Daemon| needs(*d) == Some(Daemon::Zebra) && !self.running.contains_key(d);
+            for dependant in ALL.into_iter().filter(unknown) {
                 if let Some(process) = Process::find(&self.launch.runtime, dependant)? {
                     process.kill().await?;
                 }
@@ -270,8 +294,13 @@ impl Daemons {
     /// A daemon has ended, and those that are [`taken_along`] end with it.
     async fn bury(&mut self, daemon: Daemon, events: &mpsc::Sender<DaemonEvent>) {
         let Some(dead) = self.running.remove(&daemon) else { return };
+        match daemon {
+            Daemon::Zebra => self.outlives = self.survive().await,
+            Daemon::Bgpd => self.outlives = None,
+            Daemon::Mgmtd | Daemon::Bfdd | Daemon::Staticd => {}
+        }
         let mut ending = Vec::new();
-        for other in taken_along(daemon) {
+        for other in taken_along(daemon, self.outlives.is_some()) {
             if let Some(running) = self.running.remove(other) {
                 // At once, before zebra has acted on the end of bgpd.
                 ending.push((*other, running.process.kill().await));
@@ -279,7 +308,7 @@ impl Daemons {
         }
         let delay = match self.retries.remove(&daemon) {
             Some(retry) if dead.since.elapsed() < STABLE => next_delay(retry.delay),
-            _ => FIRST_DELAY,
+            _ => Duration::ZERO,
         };
         self.retry(daemon, delay);
         tracing::warn!(%daemon, pid = dead.process.incarnation.pid, "daemon has ended");
@@ -329,11 +358,6 @@ impl Daemons {
     }
 }
 
-/// Whether all of `daemons` answer.
-pub async fn ready(runtime: &Runtime, daemons: &[Daemon]) -> bool {
-    futures::future::join_all(daemons.iter().map(|daemon| answers(runtime, *daemon))).await.into_iter().all(|up| up)
-}
-
 /// Ends every daemon of the router and removes its sockets, pid files and logs. A supervisor must have ended before: it
 /// would start them again.
 pub async fn stop_all(runtime: &Runtime) -> Result<(), DaemonError> {
@@ -357,7 +381,7 @@ fn next_delay(delay: Duration) -> Duration {
 
 async fn first_death(running: &BTreeMap<Daemon, Running>) -> Daemon {
     if running.is_empty() {
-        return std::future::pending().await;
+        return pending().await;
     }
     let deaths = running.iter().map(|(daemon, r)| async move { r.process.exited().map(|()| *daemon).await }.boxed());
     select_all(deaths).await.0
@@ -370,23 +394,6 @@ fn up(daemon: Daemon, running: &Running) -> DaemonEvent {
 async fn tell(events: &mpsc::Sender<DaemonEvent>, event: DaemonEvent) {
     // Nobody listens while we end, and the daemons are watched all the same.
     let _ = events.send(event).await;
-}
-
-/// Whether a daemon answers on its vty socket.
-async fn answers(runtime: &Runtime, daemon: Daemon) -> bool {
-    let echo = async {
-        let mut socket = UnixStream::connect(runtime.vty_socket(daemon)).await?;
-        socket.write_all(b"echo perouter\0").await?;
-        let mut reply = Vec::new();
-        // The reply ends with three NULs and a status byte.
-        while !reply.ends_with(b"\0\0\0\0") {
-            if socket.read_buf(&mut reply).await? == 0 {
-                return Ok(false);
-            }
-        }
-        io::Result::Ok(reply.starts_with(b"perouter"))
-    };
-    matches!(timeout(Duration::from_secs(1), echo).await, Ok(Ok(true)))
 }
 
 #[cfg(test)]

@@ -168,6 +168,8 @@ pub struct FakeRouting {
     pub active: BTreeSet<VrfName>,
     /// VNIs that FRR does not take up, for as many looks.
     pub lost: BTreeMap<Vni, usize>,
+    /// VNIs that bgpd has from a former zebra and the new one does not tell of, for as many looks.
+    pub apart: BTreeMap<Vni, usize>,
     /// Sessions to show.
     pub sessions: Vec<SessionState>,
     /// Lines that hold one of these texts are refused with the words beside it.
@@ -279,11 +281,16 @@ impl Routing for FakeRouting {
         let mut states = BTreeMap::new();
         for scope in config.scopes() {
             let (Scope::Vrf(name), Some(vni)) = (scope, config.identity(scope).vni) else { continue };
-            let is_lost = self.lost.get_mut(&vni).is_some_and(|looks| {
-                let is_lost = *looks > 0;
+            let is_left = |looks: &mut usize| {
+                let is_left = *looks > 0;
                 *looks = looks.saturating_sub(1);
-                is_lost
-            });
+                is_left
+            };
+            if self.apart.get_mut(&vni).is_some_and(is_left) {
+                states.insert(vni, VniState { in_bgp: true, ..VniState::default() });
+                continue;
+            }
+            let is_lost = self.lost.get_mut(&vni).is_some_and(is_left);
             let up = self.active.contains(name) && !is_lost;
             let [_, b, c, d] = vni.get().to_be_bytes();
             let state = VniState {

@@ -100,6 +100,11 @@ impl VniState {
     pub fn is_ready(&self) -> bool {
         self.up && self.router_mac.is_some() && self.in_bgp
     }
+
+    /// bgpd has it from a former zebra and has not come to this one, which tells of no VNI before.
+    pub fn is_only_in_bgp(&self) -> bool {
+        self.in_bgp && self.vrf.is_empty()
+    }
 }
 
 /// Merges what zebra ([`SHOW_ZEBRA_VNI`]) and bgpd ([`SHOW_BGP_VNI`]) say of L3VNIs.

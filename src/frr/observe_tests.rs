@@ -56,6 +56,13 @@ fn a_vni_that_zebra_lost_is_not_ready() {
 }
 
 #[test]
+fn a_zebra_without_bgpd_tells_of_no_vni() {
+    let states = vnis("", BGP_VNI).unwrap();
+    let state = &states[&Vni::try_from(100).unwrap()];
+    assert_eq!((state.is_only_in_bgp(), state.is_ready()), (true, false));
+}
+
+#[test]
 fn nothing_configured_is_nothing_seen() {
     assert_eq!(vnis("[\n]\n", "").unwrap(), BTreeMap::new());
     assert_eq!(sessions("{\n}\n").unwrap(), vec![]);

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::frr::dialect::Dialect;
 use crate::frr::model::{Daemon, Scope};
-use crate::frr::observe::SessionState;
+use crate::frr::observe::{SessionState, VniState};
 use crate::frr::port::{Routing, RoutingError, Running};
 use crate::frr::render::{self, RenderError};
 use crate::frr::tree::Tree;
@@ -35,6 +35,8 @@ use timing::{Phase, Stopwatch, Timing};
 const REBUILDS: usize = 3;
 /// bgpd needs 100 ms of its own to take an L3VNI up.
 const VNI_UP_LIMIT: Duration = Duration::from_secs(3);
+/// bgpd of FRR 8 comes to a new zebra after 10 s only, and until then zebra has no L3VNI up that bgpd still has.
+const VNI_REJOIN_LIMIT: Duration = Duration::from_secs(15);
 const VNI_POLL: Duration = Duration::from_millis(20);
 
 /// A pass that could not start: nothing was changed.
@@ -245,14 +247,14 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     ) -> Result<BTreeSet<VrfName>, PassError> {
         let mut waiting: BTreeSet<VrfName> = schedule.touched();
         waiting.retain(|vrf| plan.vrfs.contains_key(vrf) && !done.failures.contains_key(&Scope::Vrf(vrf.clone())));
-        let deadline = Instant::now() + VNI_UP_LIMIT;
+        let start = Instant::now();
         while !waiting.is_empty() {
             let vnis = self.routing.vnis().await?;
-            waiting.retain(|vrf| {
-                let state = plan.vrfs.get(vrf).and_then(|planned| vnis.get(&planned.vni));
-                !state.is_some_and(|state| state.is_ready() && state.vrf == vrf.as_str())
-            });
-            if waiting.is_empty() || Instant::now() >= deadline {
+            let state = |vrf: &VrfName| plan.vrfs.get(vrf).and_then(|planned| vnis.get(&planned.vni));
+            waiting.retain(|vrf| !state(vrf).is_some_and(|state| state.is_ready() && state.vrf == vrf.as_str()));
+            let rejoins = waiting.iter().all(|vrf| state(vrf).is_some_and(VniState::is_only_in_bgp));
+            let limit = if rejoins { VNI_REJOIN_LIMIT } else { VNI_UP_LIMIT };
+            if waiting.is_empty() || start.elapsed() >= limit {
                 break;
             }
             tokio::time::sleep(VNI_POLL).await;

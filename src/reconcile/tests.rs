@@ -189,6 +189,19 @@ async fn frr_that_lost_its_configuration_gets_all_of_it_again() {
     assert_eq!((second.kernel_ops, second.frr_lines), (0, first.frr_lines));
 }
 
+/// As bgpd of FRR 8, which comes to a new zebra after 10 s.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_built_anew_while_bgpd_comes_to_a_new_zebra() {
+    let mut bench = Bench::new();
+    bench.pass(&BOTH).await;
+    bench.frr().daemons.remove(&Daemon::Zebra);
+    bench.frr().apart = [100, 200].map(|vni| (vni.try_into().unwrap(), 500)).into();
+    let report = bench.pass(&BOTH).await;
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    assert_eq!((report.kernel_ops, report.rebuilt), (0, BTreeSet::new()));
+    assert!(report.duration > VNI_UP_LIMIT, "{:?}", report.duration);
+}
+
 #[tokio::test(start_paused = true)]
 async fn drift_of_the_kernel_is_mended() {
     let mut bench = Bench::new();

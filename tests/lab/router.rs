@@ -164,6 +164,13 @@ impl Router {
         self.ask(async |routing| routing.vrfs().await.unwrap())
     }
 
+    /// The number by which FRR's daemons speak of a VRF.
+    pub fn vrf_number(&self, vrf: &str) -> Option<u64> {
+        let text = self.ask(async |routing| routing.ask(Daemon::Zebra, "show vrf").await.unwrap());
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("vrf {vrf} id ")))?;
+        line.split(' ').next()?.parse().ok()
+    }
+
     pub fn running(&self) -> Running {
         self.ask(async |routing| routing.running().await.unwrap())
     }
