@@ -1,5 +1,9 @@
 //! The controller: a pass for every reason to have one, and the status after it. In: snapshots, drift and daemon signals,
 //! the reconciler. Out: passes, `status.json`, metrics. Decides nothing about what a pass does.
+//!
+//! FRR tells of no change by itself, so it is asked: every two seconds which sessions are down, at little cost. All of its
+//! state is read when that is another answer, after a pass that did something, when somebody wants to see it, and else
+//! the less often the less goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::frr::inspect::SessionKey;
 use crate::frr::model::Scope;
-use crate::frr::observe::SessionState;
+use crate::frr::observe::{Lives, Phase, SessionState, VniState};
 use crate::frr::port::Routing;
 use crate::kernel::Kernel;
 use crate::kernel::model::Netns;
 use crate::plan::Plan;
 use crate::reconcile::{PassError, Reconciler, Report};
 use crate::snapshot::{Rejection, Snapshot};
+use crate::status::looks::Looks;
 use crate::status::metrics::Metrics;
 use crate::status::model::{PassSummary, SessionCause};
 use crate::status::witness::Witness;
@@ -27,8 +32,14 @@ use crate::types::VrfMode;
 
 /// A pass without a reason, in case that a signal was lost.
 const IDLE: Duration = Duration::from_secs(30);
-/// The status shows sessions as they are at most this long ago.
-const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+/// The status shows whether sessions are up at most this long ago.
+const GLANCE: Duration = Duration::from_secs(2);
+/// For so long after a change all state is read with each glance.
+const LIVELY: Duration = Duration::from_secs(30);
+/// All state is read so often while a session or an L3VNI is down.
+const UNSETTLED: Duration = Duration::from_secs(5);
+/// All state is read so often while all is up.
+const STEADY: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 /// Signals that come together make one pass.
@@ -45,6 +56,8 @@ pub struct Outputs {
     pub statuses: watch::Sender<Option<NodeStatus>>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Who wants to see them.
+    pub looks: Arc<Looks>,
 }
 
 /// The controller of one node.
@@ -54,11 +67,16 @@ pub struct Controller<K, R> {
     outputs: Outputs,
     last: Option<Report>,
     last_change: PassSummary,
-    known: Vec<Rejection>,
     retry: Option<Duration>,
     witness: Witness,
     /// Since when there are objects that are not all in place.
     pending: Option<Instant>,
+    /// The sessions that were down at the last glance; `None` where FRR did not answer.
+    down: Option<Arc<BTreeMap<SessionKey, Lives>>>,
+    /// Until when something may go on.
+    lively: Instant,
+    /// When all state is read again.
+    next_look: Instant,
 }
 
 impl<K: Kernel, R: Routing> Controller<K, R> {
@@ -69,10 +87,12 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             outputs,
             last: None,
             last_change: PassSummary::default(),
-            known: Vec::new(),
             retry: None,
             witness: Witness::default(),
             pending: None,
+            down: None,
+            lively: Instant::now(),
+            next_look: Instant::now(),
         }
     }
 
@@ -80,7 +100,8 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
     pub async fn run(mut self, mut snapshots: watch::Receiver<Snapshot>, drift: Arc<Notify>, stop: CancellationToken) {
         let mut next_pass = Instant::now();
         self.pending = Some(next_pass);
-        let mut next_status = next_pass + STATUS_INTERVAL;
+        let mut next_glance = next_pass + GLANCE;
+        let looks = Arc::clone(&self.outputs.looks);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -96,47 +117,66 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
                     let snapshot = snapshots.borrow_and_update().clone();
                     let pause = self.pass(&snapshot).await;
                     next_pass = Instant::now() + pause;
-                    next_status = Instant::now() + STATUS_INTERVAL;
+                    next_glance = Instant::now() + GLANCE;
                 }
-                () = sleep_until(next_status) => {
+                () = sleep_until(next_glance) => {
+                    if self.glance().await {
+                        let snapshot = snapshots.borrow().clone();
+                        self.publish(&snapshot).await;
+                    }
+                    next_glance = Instant::now() + GLANCE;
+                }
+                () = looks.wanted() => {
                     let snapshot = snapshots.borrow().clone();
                     self.publish(&snapshot).await;
-                    next_status = Instant::now() + STATUS_INTERVAL;
                 }
             }
         }
     }
 
+    /// Whether all state is to be read.
+    async fn glance(&mut self) -> bool {
+        let down = self.reconciler.down().await.ok();
+        let now = Instant::now();
+        let changed = down != self.down;
+        if changed {
+            self.down = down;
+            self.lively = now + LIVELY;
+        }
+        changed || now < self.lively || now >= self.next_look
+    }
+
     /// One pass and its status. Tells when the next one is due without any other reason.
     async fn pass(&mut self, snapshot: &Snapshot) -> Duration {
-        let failed = match self.reconciler.pass(snapshot).await {
-            Ok(report) => {
-                let failed = !report.failures.is_empty();
-                self.take(report);
-                failed
-            }
+        let (failed, news) = match self.reconciler.pass(snapshot).await {
+            Ok(report) => (!report.failures.is_empty(), self.take(report)),
             Err(error) => {
                 log_pass_error(&error);
                 self.outputs.metrics.blind_pass();
-                true
+                (true, true)
             }
         };
-        self.publish(snapshot).await;
+        if news {
+            self.lively = Instant::now() + LIVELY;
+            self.publish(snapshot).await;
+        }
         self.retry = failed.then(|| self.retry.map_or(FIRST_RETRY, |last| (last * 2).min(LAST_RETRY)));
         self.retry.unwrap_or(IDLE)
     }
 
-    fn take(&mut self, report: Report) {
+    /// Takes note of a pass. Tells whether it did or found something else than the last one.
+    fn take(&mut self, report: Report) -> bool {
         for (scope, failures) in &report.failures {
             for failure in failures {
                 let error = failure as &dyn std::error::Error;
                 tracing::error!(%scope, error, "not in place, will be tried again");
             }
         }
-        for rejection in report.plan.rejected.iter().filter(|r| !self.known.contains(r)) {
+        let known = self.last.as_ref().map(|last| Arc::clone(&last.plan));
+        let known: BTreeSet<&Rejection> = known.iter().flat_map(|plan| &plan.rejected).collect();
+        for rejection in report.plan.rejected.iter().filter(|rejection| !known.contains(rejection)) {
             tracing::warn!(object = %rejection.object, reason = ?rejection.reason, "rejected: {rejection}");
         }
-        self.known.clone_from(&report.plan.rejected);
         let summary = PassSummary {
             kernel_ops: report.kernel_ops,
             frr_lines: report.frr_lines,
@@ -146,13 +186,20 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let failed = !report.failures.is_empty();
         let waited = if failed { None } else { self.pending.take().map(|since| since.elapsed()) };
         self.outputs.metrics.pass(&summary, failed, &report.timing, report.duration, waited);
-        if !summary.is_quiet() {
+        let quiet = summary.is_quiet();
+        if !quiet {
             let PassSummary { kernel_ops, frr_lines, duration_ms, .. } = summary;
             let timing = report.timing;
             tracing::info!(kernel_ops, frr_lines, duration_ms, vrfs = report.plan.vrfs.len(), %timing, "pass");
             self.last_change = summary;
         }
+        let same = self.last.as_ref().is_some_and(|last| {
+            Arc::ptr_eq(&last.plan, &report.plan)
+                && last.failures.is_empty()
+                && last.foreign_lines == report.foreign_lines
+        });
         self.last = Some(report);
+        failed || !quiet || !same
     }
 
     async fn witnessed(&mut self, sessions: &[SessionState], signed: &BTreeSet<SessionKey>) -> Vec<SessionCause> {
@@ -193,11 +240,15 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let signed = signed(&report.plan);
         let session_causes = self.witnessed(&status.sessions, &signed).await;
         let status = NodeStatus { observed_time: now, foreign_lines, session_causes, ..status };
+        let is_down = |session: &SessionState| session.phase != Phase::Established;
+        let settled = !status.sessions.iter().any(is_down) && status.vnis.values().all(VniState::is_ready);
+        self.next_look = Instant::now() + if settled && answers { STEADY } else { UNSETTLED };
         self.outputs.metrics.status(&status, answers);
         if let Err(error) = publish::write(&self.outputs.status, &status) {
             tracing::error!(path = %self.outputs.status.display(), %error, "status not written");
         }
         self.outputs.statuses.send_replace(Some(status));
+        self.outputs.looks.done();
     }
 }
 

@@ -151,7 +151,7 @@ fn a_line_that_frr_does_not_take_comes_back_with_its_stanza_and_the_others_stand
             ),
         ];
         assert_eq!(told, expected);
-        let running = routing.running().await.unwrap().config;
+        let running = routing.running().await.unwrap().config.clone();
         assert_eq!(running.tree(&Scope::Underlay, Daemon::Bgpd).unwrap().len(), 3);
     });
 }
@@ -198,7 +198,7 @@ fn an_l3vni_comes_up_and_goes_by_the_recipe() {
             assert_eq!(routing.vnis().await.unwrap()[&vni].vrf, "red");
             assert_runs(&mut routing, &want, "up").await;
 
-            let have = routing.running().await.unwrap().config;
+            let have = routing.running().await.unwrap().config.clone();
             assert_eq!(diff(&have, &underlay).scopes[&scope], ScopeChange::Remove);
             let steps = teardown(&have, &scope);
             for batch in &steps.before {

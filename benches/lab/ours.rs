@@ -61,7 +61,8 @@ impl Pass {
 
 impl Ours {
     /// Starts it.
-    pub fn start(world: &World) -> anyhow::Result<(Self, Moment)> {
+    pub fn start(world: &mut World) -> anyhow::Result<(Self, Moment)> {
+        world.await_vacant_leaf()?;
         let node = world.node()?.clone();
         let objects = world.objects().to_owned();
         let log = node.log_folder().join("perouter.log");

@@ -70,7 +70,7 @@ impl Plain {
     /// Makes the devices of so many L3VNIs, then starts FRR on the files. `later`: devices of L3VNIs that the
     /// configuration has not yet, made before the clock starts.
     pub fn start(
-        world: &World,
+        world: &mut World,
         mode: VrfMode,
         configuration: &Configuration,
         l3vnis: usize,
@@ -87,6 +87,7 @@ impl Plain {
         let nic = format!("nsenter --net={NETNS} ip -batch {DIR}/nic.batch");
         let build = format!("ip link set toswitch netns {NETNS} && {nic} && {}", plain.build_script(1, l3vnis));
         let launch = plain.launch_script();
+        world.await_vacant_leaf()?;
         let start = Moment::now();
         plain.run(&build)?;
         let devices_ms = start.ms();

@@ -183,6 +183,16 @@ impl World {
         Ok(start)
     }
 
+    /// Waits until the leaf has no session with the node and takes a new one: FRR refuses connections for a second and
+    /// more after one ended.
+    pub fn await_vacant_leaf(&mut self) -> anyhow::Result<()> {
+        wait("the leaf to take a session", || {
+            let summary = self.leaf.json(Daemon::Bgpd, "show bgp l2vpn evpn summary json");
+            let peers = summary["peers"].as_object();
+            peers.is_some_and(|peers| peers.values().all(|peer| peer["state"] == "Active"))
+        })
+    }
+
     /// Waits until the leaf has exactly so many Type-5 routes; tells the milliseconds since `start`.
     pub fn await_type5(&mut self, wanted: usize, start: &Moment) -> anyhow::Result<f64> {
         loop {

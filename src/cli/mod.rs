@@ -66,7 +66,7 @@ impl Cli {
             Command::Controller(args) => run::controller(args).await,
             Command::Plan(args) => plan::execute(args).await,
             Command::Validate(args) => validate::execute(&args),
-            Command::Status(args) => status::execute(&args),
+            Command::Status(args) => status::execute(&args).await,
             Command::Sessions(args) => sessions::execute(&args).await,
             Command::Routes(args) => routes::execute(&args).await,
             Command::Trace(args) => trace::execute(&args).await,

@@ -26,6 +26,7 @@ use crate::plan::hold::Accepted;
 use crate::reconcile::Reconciler;
 use crate::runtime::Runtime;
 use crate::status::kubernetes;
+use crate::status::looks::Looks;
 use crate::status::metrics::Metrics;
 use crate::types::VrfMode;
 
@@ -98,9 +99,9 @@ pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let mode = vrf_mode(args.router.vrf_mode)?;
     let runtime = args.router.runtime.paths();
-    let metrics = serve::controller(args.router.http_address, &stop).await?;
+    let seen = serve::controller(args.router.http_address, &stop).await?;
     let supervisor = start_router(&args.router, mode, &runtime, stop.clone()).await?;
-    control(&args, mode, &runtime, metrics, stop.clone()).await?;
+    control(&args, mode, &runtime, seen, stop.clone()).await?;
     stop.cancel();
     supervisor.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
@@ -120,7 +121,7 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let runtime = args.router.runtime.paths();
     let all = daemons::installed(&args.router.frr_dir)?;
-    let metrics = serve::controller(args.router.http_address, &stop).await?;
+    let seen = serve::controller(args.router.http_address, &stop).await?;
     let mut told = false;
     while !daemons::ready(&runtime, &all).await {
         if !told {
@@ -133,7 +134,7 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let mode = mode_of_router(args.router.vrf_mode, &runtime).await?;
-    control(&args, mode, &runtime, metrics, stop).await?;
+    control(&args, mode, &runtime, seen, stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -168,7 +169,7 @@ async fn control(
     args: &RunArgs,
     mode: VrfMode,
     runtime: &Runtime,
-    metrics: Arc<Metrics>,
+    (metrics, looks): (Arc<Metrics>, Arc<Looks>),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let _lock = lock::take(runtime)?;
@@ -189,7 +190,7 @@ async fn control(
         let (statuses, stop) = (statuses.subscribe(), stop.clone());
         tokio::spawn(kubernetes::publish(cluster.client, cluster.node, statuses, cluster.identities, stop))
     });
-    let outputs = Outputs { status: runtime.status(), mode, statuses, metrics };
+    let outputs = Outputs { status: runtime.status(), mode, statuses, metrics, looks };
     Controller::new(reconciler, outputs).run(snapshots, drift, stop).await;
     watcher.abort();
     if let Some(publisher) = publisher {

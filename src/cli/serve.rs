@@ -12,18 +12,22 @@ use super::run::RouterArgs;
 use crate::frr::daemons;
 use crate::frr::model::Daemon;
 use crate::status::http::{self, Endpoints, Readiness};
+use crate::status::looks::Looks;
 use crate::status::metrics::Metrics;
 
 /// A controller is ready when its last pass ended well and FRR answers.
-pub async fn controller(address: Option<SocketAddr>, stop: &CancellationToken) -> anyhow::Result<Arc<Metrics>> {
-    let metrics = Arc::new(Metrics::default());
+pub async fn controller(
+    address: Option<SocketAddr>,
+    stop: &CancellationToken,
+) -> anyhow::Result<(Arc<Metrics>, Arc<Looks>)> {
+    let (metrics, looks) = (Arc::new(Metrics::default()), Arc::new(Looks::default()));
     let asked = Arc::clone(&metrics);
     let readiness: Readiness = Arc::new(move || {
         let ready = asked.ready().map_err(|reason| reason.to_string());
         Box::pin(async { ready })
     });
-    serve(address, Endpoints { readiness, metrics: Some(Arc::clone(&metrics)) }, stop).await?;
-    Ok(metrics)
+    serve(address, Endpoints { readiness, metrics: Some((Arc::clone(&metrics), Arc::clone(&looks))) }, stop).await?;
+    Ok((metrics, looks))
 }
 
 /// A router is ready when each of its daemons answers.

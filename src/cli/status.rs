@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::options::{Output, RuntimeOptions};
+use super::run::routing;
 use super::table;
+use crate::frr::port::Routing as _;
 use crate::plan::notes::Loss;
 use crate::status::model::{NodeStatus, State};
 use crate::status::publish;
@@ -23,12 +25,18 @@ pub struct StatusArgs {
     output: Output,
 }
 
-/// Prints the status.
-pub fn execute(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+/// Prints the status, with sessions and L3VNIs as FRR has them at this moment: the controller writes them down when they
+/// come and go, and counts of prefixes only now and then.
+pub async fn execute(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let path = args.runtime.paths().status();
-    let Some(status) = publish::read(&path)? else {
+    let Some(mut status) = publish::read(&path)? else {
         anyhow::bail!("no status at {}: is `perouter run` running here?", path.display());
     };
+    let mut routing = routing(&args.runtime.paths());
+    // Without an answer it is what the controller saw last.
+    if let (Ok(vnis), Ok(sessions)) = (routing.vnis().await, routing.sessions().await) {
+        (status.vnis, status.sessions) = (vnis, sessions);
+    }
     args.output.print(&status, || text(&status))?;
     Ok(if status.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

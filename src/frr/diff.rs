@@ -148,11 +148,11 @@ pub fn diff(have: &Config, want: &Config) -> FrrChange {
             change.scopes.insert(scope.clone(), ScopeChange::Remove);
             continue;
         }
-        let is_new = !present.contains(scope);
-        let rebuild = !is_new && (all || have.identity(scope).clashes(want.identity(scope)));
-        if !rebuild && have.same(want, scope) {
+        if !all && have.same(want, scope) {
             continue;
         }
+        let is_new = !present.contains(scope);
+        let rebuild = !is_new && (all || have.identity(scope).clashes(want.identity(scope)));
         let none = Config::default();
         let batches = edit(if rebuild { &none } else { have }, want, scope);
         if !rebuild {

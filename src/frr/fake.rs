@@ -2,6 +2,7 @@
 //! values that replace each other) and knows nothing of [`super::rules`], so that a mistake there shows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::Command;
@@ -9,7 +10,7 @@ use super::dialect::FrrVersion;
 use super::diff::{Batch, Mode};
 use super::line::Line;
 use super::model::{Daemon, Scope};
-use super::observe::{SessionState, VniState, VrfState};
+use super::observe::{Lives, Phase, SessionKey, SessionState, VniState, VrfState};
 use super::port::{Presence, Refusal, Routing, RoutingError, Running};
 use super::tree::{Config, Tree};
 use super::vty::Status;
@@ -233,8 +234,8 @@ impl Routing for FakeRouting {
         Ok(FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() })
     }
 
-    async fn running(&mut self) -> Result<Running, RoutingError> {
-        Ok(self.config())
+    async fn running(&mut self) -> Result<Arc<Running>, RoutingError> {
+        Ok(Arc::new(self.config()))
     }
 
     async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
@@ -308,5 +309,14 @@ impl Routing for FakeRouting {
 
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
         Ok(self.sessions.clone())
+    }
+
+    async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, Lives>>, RoutingError> {
+        let down = self.sessions.iter().filter(|session| session.phase != Phase::Established);
+        let lives = |session: &SessionState| {
+            let dropped = session.established;
+            ((session.vrf.clone(), session.peer.clone()), Lives { established: session.established, dropped })
+        };
+        Ok(Arc::new(down.map(lives).collect()))
     }
 }

@@ -10,14 +10,12 @@ use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use super::observe::SessionKey;
 use super::observe::{ObserveError, json, text};
 use crate::types::{Family, VrfName};
 
 /// bgpd: neighbors of all VRFs with their history.
 pub const SHOW_NEIGHBORS: &str = "show bgp vrf all neighbors json";
-
-/// A session: its VRF (`None`: the default instance) and its peer.
-pub type SessionKey = (Option<VrfName>, String);
 
 /// The last end of a session, and what it was told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

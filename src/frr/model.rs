@@ -170,7 +170,7 @@ pub struct PrefixListEntry {
 }
 
 /// A daemon that we run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Daemon {
     /// Management daemon of FRR 10: must run before zebra, else zebra drops the L3VNI of a VRF.
     Mgmtd,

@@ -4,10 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
+use super::lenient::{Fields, List, Number, Object, Word};
+pub use super::summary::{Lives, SHOW_DOWN, SHOW_SESSIONS, SessionKey, down, sessions};
 use crate::types::{Asn, Family, IfName, MacAddr, Vni, VrfMode, VrfName};
 
 /// FRR printed something else than the JSON that was asked for.
@@ -27,8 +30,6 @@ pub const SHOW_VRF: &str = "show vrf";
 pub const SHOW_ZEBRA_VNI: &str = "show evpn vni detail json";
 /// bgpd: VNIs with route distinguisher and targets.
 pub const SHOW_BGP_VNI: &str = "show bgp l2vpn evpn vni json";
-/// bgpd: sessions of all VRFs.
-pub const SHOW_SESSIONS: &str = "show bgp vrf all summary json";
 
 /// zebra: how it was started, among others.
 pub const SHOW_ZEBRA: &str = "show zebra";
@@ -113,48 +114,95 @@ impl VniState {
 /// If one of the texts is not JSON.
 pub fn vnis(zebra: &str, bgpd: &str) -> Result<BTreeMap<Vni, VniState>, ObserveError> {
     let mut states: BTreeMap<Vni, VniState> = BTreeMap::new();
-    for entry in entries(json(SHOW_ZEBRA_VNI, zebra)?) {
-        let Some(vni) = vni_of(&entry) else { continue };
+    for (vni, entry) in vni_entries(SHOW_ZEBRA_VNI, zebra)? {
         let state = states.entry(vni).or_default();
-        // FRR 8 says `vrf`, FRR 10 `tenantVrf`.
-        state.vrf = text(&entry, "vrf").or_else(|| text(&entry, "tenantVrf")).unwrap_or_default();
-        state.up = text(&entry, "state").as_deref() == Some("Up");
-        state.router_mac = text(&entry, "routerMac").and_then(|mac| mac.parse().ok());
-        state.svi = text(&entry, "sviIntf").filter(|name| name != "None");
+        state.vrf = entry.vrf.unwrap_or_default();
+        state.up = entry.state.as_deref() == Some("Up");
+        state.router_mac = entry.router_mac.and_then(|mac| mac.parse().ok());
+        state.svi = entry.svi.filter(|name| name != "None");
     }
-    for entry in entries(json(SHOW_BGP_VNI, bgpd)?) {
-        let Some(vni) = vni_of(&entry) else { continue };
+    for (vni, entry) in vni_entries(SHOW_BGP_VNI, bgpd)? {
         let state = states.entry(vni).or_default();
-        state.in_bgp = text(&entry, "inKernel").as_deref() != Some("False");
-        state.rd = text(&entry, "rd");
-        state.import = texts(&entry, &["importRTs", "importRts"]);
-        state.export = texts(&entry, &["exportRTs", "exportRts"]);
+        state.in_bgp = entry.in_kernel.as_deref() != Some("False");
+        state.rd = entry.rd;
+        state.import = entry.import;
+        state.export = entry.export;
     }
     Ok(states)
 }
 
-/// The objects of a list, or those that are values of an object.
-fn entries(value: Value) -> Vec<Value> {
-    match value {
-        Value::Array(list) => list,
-        Value::Object(map) => map.into_iter().map(|(_, value)| value).filter(Value::is_object).collect(),
-        _ => vec![],
+/// A VNI as zebra or bgpd tells it.
+#[derive(Default)]
+struct VniEntry {
+    kind: Option<String>,
+    vni: Option<u64>,
+    vrf: Option<String>,
+    state: Option<String>,
+    router_mac: Option<String>,
+    svi: Option<String>,
+    in_kernel: Option<String>,
+    rd: Option<String>,
+    import: Vec<String>,
+    export: Vec<String>,
+}
+
+impl Fields for VniEntry {
+    // FRR 8 says `vrf` and `importRTs`, FRR 10 `tenantVrf` and `importRts`.
+    const NAMES: &'static [&'static str] = &[
+        "type",
+        "vni",
+        "vrf",
+        "tenantVrf",
+        "state",
+        "routerMac",
+        "sviIntf",
+        "inKernel",
+        "rd",
+        "importRTs",
+        "importRts",
+        "exportRTs",
+        "exportRts",
+    ];
+
+    fn take<'de, A: MapAccess<'de>>(&mut self, name: &str, from: &mut A) -> Result<(), A::Error> {
+        match name {
+            "vni" => self.vni = from.next_value::<Number>()?.0,
+            "importRTs" | "importRts" => self.import = words(from.next_value()?),
+            "exportRTs" | "exportRts" => self.export = words(from.next_value()?),
+            _ => {
+                let word = from.next_value::<Word>()?.0;
+                match name {
+                    "type" => self.kind = word,
+                    "vrf" | "tenantVrf" => self.vrf = word,
+                    "state" => self.state = word,
+                    "routerMac" => self.router_mac = word,
+                    "sviIntf" => self.svi = word,
+                    "inKernel" => self.in_kernel = word,
+                    _ => self.rd = word,
+                }
+            }
+        }
+        Ok(())
     }
 }
 
-fn vni_of(entry: &Value) -> Option<Vni> {
-    let is_l3 = text(entry, "type").as_deref() == Some("L3");
-    let raw = entry.get("vni")?.as_u64().filter(|_| is_l3)?;
-    u32::try_from(raw).ok().and_then(|raw| Vni::try_from(raw).ok())
+fn words(list: List<Word>) -> Vec<String> {
+    list.0.into_iter().filter_map(|word| word.0).collect()
+}
+
+/// The L3VNIs of a list, or of the values of an object.
+fn vni_entries(command: &'static str, text: &str) -> Result<Vec<(Vni, VniEntry)>, ObserveError> {
+    let Some(List(entries)) = read::<List<Object<VniEntry>>>(command, text)? else { return Ok(vec![]) };
+    let of_l3 = |entry: VniEntry| {
+        let raw = entry.vni.filter(|_| entry.kind.as_deref() == Some("L3"))?;
+        let vni = u32::try_from(raw).ok().and_then(|raw| Vni::try_from(raw).ok())?;
+        Some((vni, entry))
+    };
+    Ok(entries.into_iter().filter_map(|entry| entry.0.and_then(of_l3)).collect())
 }
 
 pub(super) fn text(entry: &Value, key: &str) -> Option<String> {
     entry.get(key)?.as_str().map(str::to_owned)
-}
-
-fn texts(entry: &Value, keys: &[&str]) -> Vec<String> {
-    let list = keys.iter().find_map(|key| entry.get(key)?.as_array());
-    list.into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
 /// State of the BGP machine (RFC 4271 section 8.2.2) as FRR prints it.
@@ -231,54 +279,21 @@ impl SessionState {
     }
 }
 
-/// Reads [`SHOW_SESSIONS`].
-///
-/// # Errors
-/// If the text is not JSON.
-pub fn sessions(summary: &str) -> Result<Vec<SessionState>, ObserveError> {
-    let mut found: BTreeMap<(Option<VrfName>, String), SessionState> = BTreeMap::new();
-    let Value::Object(vrfs) = json(SHOW_SESSIONS, summary)? else { return Ok(vec![]) };
-    for (name, families) in vrfs {
-        // "default" is no VRF name of ours, so it reads as the default instance.
-        let vrf: Option<VrfName> = name.parse().ok();
-        for (family, body) in families.as_object().into_iter().flatten() {
-            for (peer, entry) in body.get("peers").and_then(Value::as_object).into_iter().flatten() {
-                let key = (vrf.clone(), peer.clone());
-                let session = found.entry(key).or_insert_with(|| session(vrf.clone(), peer, entry));
-                session.prefixes.insert(family.clone(), prefixes(entry));
-            }
-        }
-    }
-    Ok(found.into_values().collect())
-}
-
-fn session(vrf: Option<VrfName>, peer: &str, entry: &Value) -> SessionState {
-    let number = |key: &str| entry.get(key).and_then(Value::as_u64);
-    let phase = Phase::from(text(entry, "state").unwrap_or_default());
-    let asn = number("remoteAs").and_then(|raw| u32::try_from(raw).ok());
-    SessionState {
-        vrf,
-        peer: peer.to_owned(),
-        remote_as: asn.and_then(|raw| Asn::try_from(raw).ok()),
-        since: number("peerUptimeEstablishedEpoch").filter(|_| phase == Phase::Established),
-        phase,
-        established: number("connectionsEstablished").unwrap_or_default(),
-        prefixes: BTreeMap::new(),
-    }
-}
-
-fn prefixes(entry: &Value) -> Prefixes {
-    let number = |key: &str| entry.get(key).and_then(Value::as_u64).unwrap_or_default();
-    Prefixes { received: number("pfxRcd"), sent: number("pfxSnt") }
-}
-
 /// Without an instance FRR prints nothing or a line with `%` in place of JSON.
-pub(super) fn json(command: &'static str, text: &str) -> Result<Value, ObserveError> {
+pub(super) fn read<T: serde::de::DeserializeOwned>(
+    command: &'static str,
+    text: &str,
+) -> Result<Option<T>, ObserveError> {
     let text = text.trim();
     if text.is_empty() || text.starts_with('%') {
-        return Ok(Value::Null);
+        return Ok(None);
     }
-    serde_json::from_str(text).map_err(|source| ObserveError { command, source })
+    serde_json::from_str(text).map(Some).map_err(|source| ObserveError { command, source })
+}
+
+/// As a tree of all that was printed.
+pub(super) fn json(command: &'static str, text: &str) -> Result<Value, ObserveError> {
+    Ok(read(command, text)?.unwrap_or(Value::Null))
 }
 
 #[cfg(test)]

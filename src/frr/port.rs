@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -12,7 +13,7 @@ use super::command::Command;
 use super::dialect::FrrVersion;
 use super::diff::Batch;
 use super::model::Daemon;
-use super::observe::{ObserveError, SessionState, VniState, VrfState};
+use super::observe::{Lives, ObserveError, SessionKey, SessionState, VniState, VrfState};
 use super::tree::{Config, Tree};
 use super::vty::{Status, VtyError};
 use crate::types::{IfName, Vni, VrfName};
@@ -144,8 +145,8 @@ pub trait Routing: Send {
     /// The release.
     fn version(&mut self) -> impl Future<Output = Result<FrrVersion, RoutingError>> + Send;
 
-    /// The running configuration of all daemons.
-    fn running(&mut self) -> impl Future<Output = Result<Running, RoutingError>> + Send;
+    /// The running configuration of all daemons; the same value again as long as they print the same.
+    fn running(&mut self) -> impl Future<Output = Result<Arc<Running>, RoutingError>> + Send;
 
     /// Sends a batch. Lines that FRR does not take come back; those after them were sent all the same.
     fn apply(&mut self, batch: &Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send;
@@ -174,4 +175,7 @@ pub trait Routing: Send {
 
     /// BGP sessions of all VRFs.
     fn sessions(&mut self) -> impl Future<Output = Result<Vec<SessionState>, RoutingError>> + Send;
+
+    /// Those that are not established: a question that may be asked often.
+    fn down(&mut self) -> impl Future<Output = Result<Arc<BTreeMap<SessionKey, Lives>>, RoutingError>> + Send;
 }

@@ -2,6 +2,9 @@
 //! FRR takes it back, and in which order lines are sent. One table; a line that no rule knows is not ours to change.
 //! Pure.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use super::line::Line;
 
 /// How a line is taken back.
@@ -115,21 +118,6 @@ const RULES: &[Rule] = &[
 ];
 
 impl Rule {
-    /// Whether `line` is of this rule.
-    fn fits(&self, line: &Line) -> bool {
-        let mut words = line.words();
-        for part in self.pattern.split(' ') {
-            if part == ".." {
-                return true;
-            }
-            let Some(word) = words.next() else { return false };
-            if !matches!(part, "*" | "=") && part != word {
-                return false;
-            }
-        }
-        words.next().is_none()
-    }
-
     /// The words of identity of a line of this rule.
     fn slot<'a>(&self, line: &'a Line) -> Vec<&'a str> {
         let parts = self.pattern.split(' ').take_while(|part| *part != "..");
@@ -137,8 +125,33 @@ impl Rule {
     }
 }
 
+/// A pattern in words, with the place of its rule in the table.
+type Pattern = (usize, Vec<&'static str>);
+
+/// The patterns by their first word, in the order of the table.
+static PATTERNS: LazyLock<BTreeMap<&str, Vec<Pattern>>> = LazyLock::new(|| {
+    let mut patterns: BTreeMap<&str, Vec<Pattern>> = BTreeMap::new();
+    for (rank, rule) in RULES.iter().enumerate() {
+        let words: Vec<&str> = rule.pattern.split(' ').collect();
+        patterns.entry(words[0]).or_default().push((rank, words));
+    }
+    patterns
+});
+
+/// Whether a line of these words is of a pattern.
+fn fits(pattern: &[&str], words: &[&str]) -> bool {
+    let (pattern, open) = match pattern {
+        [pattern @ .., ".."] => (pattern, true),
+        _ => (pattern, false),
+    };
+    let length_fits = if open { words.len() >= pattern.len() } else { words.len() == pattern.len() };
+    length_fits && pattern.iter().zip(words).all(|(part, word)| matches!(*part, "*" | "=") || part == word)
+}
+
 fn find(line: &Line) -> Option<(usize, &'static Rule)> {
-    RULES.iter().enumerate().find(|(_, rule)| rule.fits(line))
+    let words: Vec<&str> = line.words().collect();
+    let (rank, _) = PATTERNS.get(words.first()?)?.iter().find(|(_, pattern)| fits(pattern, &words))?;
+    RULES.get(*rank).map(|rule| (*rank, rule))
 }
 
 /// The identity of a line within its stanza: two lines with one identity replace each other. `None`: not a line of ours.

@@ -2,7 +2,9 @@
 //! answers. Connections are kept open; a broken one is dropped and made anew by the next call.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -11,7 +13,7 @@ use super::command::Command;
 use super::dialect::{Dialect, FrrVersion};
 use super::diff::{Batch, Mode, Stage};
 use super::model::Daemon;
-use super::observe::{self, ObserveError, SessionState, VniState, VrfState};
+use super::observe::{self, Lives, ObserveError, SessionKey, SessionState, VniState, VrfState};
 use super::port::{Presence, Refusal, Routing, RoutingError, Running};
 use super::tree::{Config, Tree};
 use super::vty::{Reply, Status, Vty, VtyError};
@@ -30,12 +32,41 @@ pub struct VtyRouting {
     open: BTreeMap<Daemon, Vty>,
     /// That of the zebra whose connection is open.
     dialect: Option<Dialect>,
+    running: Kept<Running>,
+    down: Kept<BTreeMap<SessionKey, Lives>>,
+}
+
+/// What was read of texts, with the hash of these: the same texts are not read again.
+#[derive(Debug)]
+struct Kept<T>(Option<(u64, Arc<T>)>);
+
+impl<T> Kept<T> {
+    fn of<E>(&mut self, texts: &impl Hash, read: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
+        let mut hasher = DefaultHasher::new();
+        texts.hash(&mut hasher);
+        let hash = hasher.finish();
+        if let Some((last, value)) = &self.0
+            && *last == hash
+        {
+            return Ok(Arc::clone(value));
+        }
+        let value = Arc::new(read()?);
+        self.0 = Some((hash, Arc::clone(&value)));
+        Ok(value)
+    }
 }
 
 impl VtyRouting {
     /// `limit` is the longest that one exchange with a daemon may take.
     pub fn new(directory: impl Into<PathBuf>, limit: Duration) -> Self {
-        Self { directory: directory.into(), limit, open: BTreeMap::new(), dialect: None }
+        Self {
+            directory: directory.into(),
+            limit,
+            open: BTreeMap::new(),
+            dialect: None,
+            running: Kept(None),
+            down: Kept(None),
+        }
     }
 
     /// The VRF mode that zebra runs in; `None` where this release does not tell it.
@@ -90,7 +121,7 @@ impl VtyRouting {
     /// Where it does not answer.
     pub async fn ask(&mut self, daemon: Daemon, question: &str) -> Result<String, RoutingError> {
         let replies = self.exchange(daemon, &[question], true).await?;
-        Ok(replies.into_iter().map(|reply| reply.text).collect())
+        Ok(replies.into_iter().next().map(|reply| reply.text).unwrap_or_default())
     }
 
     /// How this FRR wants to be told. Asked anew of every zebra: a router may be upgraded beside a controller that stays.
@@ -160,17 +191,13 @@ impl Routing for VtyRouting {
         FrrVersion::parse(&text).ok_or(RoutingError::Version { daemon })
     }
 
-    async fn running(&mut self) -> Result<Running, RoutingError> {
+    async fn running(&mut self) -> Result<Arc<Running>, RoutingError> {
         let dialect = self.dialect().await?;
-        let mut running = Running { config: Config::default(), foreign: BTreeMap::new() };
+        let mut texts = Vec::new();
         for daemon in self.daemons() {
-            let text = self.ask(daemon, "show running-config").await?;
-            let foreign = running.config.absorb(dialect.owner(daemon), Tree::parse(&text));
-            if !foreign.is_empty() {
-                running.foreign.insert(daemon, foreign);
-            }
+            texts.push((daemon, self.ask(daemon, "show running-config").await?));
         }
-        Ok(running)
+        self.running.of(&texts, || Ok(read_running(&texts, dialect)))
     }
 
     async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
@@ -232,6 +259,22 @@ impl Routing for VtyRouting {
         let summary = self.ask(Daemon::Bgpd, observe::SHOW_SESSIONS).await?;
         observe::sessions(&summary).map_err(unreadable)
     }
+
+    async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, Lives>>, RoutingError> {
+        let summary = self.ask(Daemon::Bgpd, observe::SHOW_DOWN).await?;
+        self.down.of(&summary, || observe::down(&summary)).map_err(unreadable)
+    }
+}
+
+fn read_running(texts: &[(Daemon, String)], dialect: Dialect) -> Running {
+    let mut running = Running { config: Config::default(), foreign: BTreeMap::new() };
+    for (daemon, text) in texts {
+        let foreign = running.config.absorb(dialect.owner(*daemon), Tree::parse(text));
+        if !foreign.is_empty() {
+            running.foreign.insert(*daemon, foreign);
+        }
+    }
+    running
 }
 
 fn unreadable(source: ObserveError) -> RoutingError {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -33,10 +34,15 @@ pub struct NetlinkKernel {
     interesting: Arc<RwLock<Interesting>>,
     /// Held while NICs move: the record is one file.
     pub(super) moving: Mutex<()>,
+    /// The first of those whose turn it is next.
+    turn: AtomicUsize,
 }
 
 /// Namespaces read at the same time.
 const READERS: usize = 16;
+/// Namespaces of IP-VRFs that are read for their age alone in one observation: there may be hundreds, and each takes a
+/// quarter of a millisecond.
+const AGED: usize = 16;
 
 impl NetlinkKernel {
     /// Opens the router namespace of `runtime`, which must exist, sets its `lo` up, and shows zebra the namespaces of
@@ -57,7 +63,8 @@ impl NetlinkKernel {
             netns::show_vrf(&runtime, &vrf).map_err(KernelError::List)?;
         }
         let (vrfs, moving) = (Mutex::default(), Mutex::default());
-        let kernel = Self { runtime, host, router, vrfs, changes, interesting, moving };
+        let turn = AtomicUsize::new(0);
+        let kernel = Self { runtime, host, router, vrfs, changes, interesting, moving, turn };
         let failed = |source| KernelError::Open { netns: Netns::Router, source };
         kernel.lo_up(&kernel.router).await.map_err(failed)?;
         Ok(kernel)
@@ -107,11 +114,14 @@ impl NetlinkKernel {
         let listed: BTreeSet<VrfName> =
             netns::list_vrfs(&self.runtime).map_err(KernelError::List)?.into_iter().collect();
         self.vrfs.lock().await.retain(|vrf, _| listed.contains(vrf));
-        let places = [Netns::Host, Netns::Router].into_iter().chain(listed.into_iter().map(Netns::Vrf));
-        let read = |netns: Netns| async move {
+        let (count, first) = (listed.len().max(1), self.turn.fetch_add(AGED, Ordering::Relaxed));
+        let has_turn = |index: usize| (index + count - first % count) % count < AGED;
+        let vrfs = listed.into_iter().enumerate().map(|(index, vrf)| (Netns::Vrf(vrf), has_turn(index)));
+        let places = [(Netns::Host, true), (Netns::Router, true)].into_iter().chain(vrfs);
+        let read = |(netns, turn): (Netns, bool)| async move {
             let failed = |source| KernelError::Open { netns: netns.clone(), source };
             let site = self.site(&netns).await.map_err(failed)?;
-            let seen = site.read(tables).await?;
+            let seen = site.read(tables, turn).await?;
             if matches!(netns, Netns::Vrf(_)) {
                 site.rest().await;
             }
@@ -139,8 +149,8 @@ impl NetlinkKernel {
 impl Kernel for NetlinkKernel {
     async fn facts(&self, nics: &BTreeSet<IfName>) -> Result<NodeFacts, KernelError> {
         let tables = self.tables();
-        let host = self.host.read(tables).await?;
-        let router = self.router.read(tables).await?;
+        let host = self.host.read(tables, true).await?;
+        let router = self.router.read(tables, true).await?;
         let views = Views::from([(Netns::Host, host), (Netns::Router, router)]);
         self.note_interesting(&views, nics, &Record::read(&self.runtime.nics())?);
         Ok(observe::facts(&views, nics))

@@ -120,14 +120,14 @@ impl Site {
 
     /// What it holds.
     ///
-    /// `tables`: it may hold nftables tables of ours.
-    pub async fn read(&self, tables: bool) -> Result<Arc<Seen>, KernelError> {
+    /// `tables`: it may hold nftables tables of ours. `turn`: it is its turn to be read anew for its age.
+    pub async fn read(&self, tables: bool, turn: bool) -> Result<Arc<Seen>, KernelError> {
         let mut last = self.seen.lock().await;
         // Taken before the read: what changes during it marks it anew.
         let stale = self.watch.take_mark();
         if let Some((at, seen)) = &*last
             && !stale
-            && at.elapsed() < MAX_AGE
+            && (!turn || at.elapsed() < MAX_AGE)
         {
             return Ok(seen.clone());
         }

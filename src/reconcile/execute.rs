@@ -168,8 +168,11 @@ async fn send(done: &mut Executed, routing: &mut impl Routing, batches: &[Batch]
 }
 
 fn note(done: &mut Executed, batch: &Batch, refused: Vec<Refusal>) {
-    for command in batch.commands.iter().filter(|command| command.intent == Intent::Set) {
-        if refused.iter().all(|refusal| refusal.command != *command) {
+    // Refusals come in the order of the commands.
+    let mut left = refused.iter().peekable();
+    for command in &batch.commands {
+        let is_refused = left.next_if(|refusal| refusal.command == *command).is_some();
+        if command.intent == Intent::Set && !is_refused {
             tracing::info!(scope = %command.scope, daemon = %batch.daemon, line = %command.line, "frr");
             done.frr_lines += 1;
         }

@@ -7,6 +7,7 @@ pub mod stuck;
 pub mod timing;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -14,10 +15,10 @@ use tokio::time::Instant;
 
 use crate::frr::dialect::Dialect;
 use crate::frr::model::{Daemon, Scope};
-use crate::frr::observe::{SessionState, VniState};
+use crate::frr::observe::{Lives, SessionKey, SessionState, VniState};
 use crate::frr::port::{Routing, RoutingError, Running};
 use crate::frr::render::{self, RenderError};
-use crate::frr::tree::Tree;
+use crate::frr::tree::{Config, Tree};
 use crate::kernel::model::Netns;
 use crate::kernel::tcp::TcpCounts;
 use crate::kernel::{Kernel, KernelError};
@@ -57,7 +58,7 @@ pub enum PassError {
 #[derive(Debug)]
 pub struct Report {
     /// The plan that was applied.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// What failed, by scope.
     pub failures: BTreeMap<Scope, Vec<Failure>>,
     /// Kernel ops done.
@@ -78,7 +79,7 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Preview {
     /// The plan.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// The schedule.
     pub schedule: Schedule,
 }
@@ -91,12 +92,48 @@ pub struct Reconciler<K, R> {
     mode: VrfMode,
     accepted: Accepted,
     stuck: Stuck,
+    wanted: Option<Wanted>,
+}
+
+/// What was made of a snapshot: made anew only from another one.
+#[derive(Debug)]
+struct Wanted {
+    snapshot: Snapshot,
+    facts: NodeFacts,
+    dialect: Dialect,
+    /// What was accepted at the end.
+    accepted: Accepted,
+    plan: Arc<Plan>,
+    frr: Arc<Config>,
+}
+
+impl Wanted {
+    fn new(
+        snapshot: &Snapshot,
+        facts: NodeFacts,
+        dialect: Dialect,
+        accepted: &mut Accepted,
+    ) -> Result<Self, RenderError> {
+        let plan = plan_holding(snapshot, &facts, accepted);
+        let mut frr = render::render(&plan.frr)?;
+        frr.hand_over(Daemon::Staticd, dialect.static_routes);
+        if plan.frr.underlay.is_some() {
+            frr.add(Scope::Underlay, Daemon::Zebra, dialect.zebra_settings());
+        }
+        let (snapshot, accepted) = (snapshot.clone(), accepted.clone());
+        Ok(Self { snapshot, facts, dialect, accepted, plan: Arc::new(plan), frr: Arc::new(frr) })
+    }
+
+    /// Whether the same would come of these. What is accepted once is accepted again.
+    fn is_of(&self, snapshot: &Snapshot, facts: &NodeFacts, dialect: Dialect, accepted: &Accepted) -> bool {
+        self.facts == *facts && self.dialect == dialect && self.snapshot == *snapshot && self.accepted == *accepted
+    }
 }
 
 impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// Of the two ports.
     pub fn new(kernel: K, routing: R, mode: VrfMode, accepted: Accepted) -> Self {
-        Self { kernel, routing, mode, accepted, stuck: Stuck::default() }
+        Self { kernel, routing, mode, accepted, stuck: Stuck::default(), wanted: None }
     }
 
     /// What was accepted so far, to be handed to [`Reconciler::new`] after a restart.
@@ -119,7 +156,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let (plan, seen) = loop {
             let (Preview { plan, schedule }, seen) =
                 self.look(snapshot, &mut accepted, &distrusted, &mut timing).await?;
-            let seen = Seen { foreign: seen.foreign, unknown: schedule.frr.unknown.clone() };
+            let seen = Seen { running: seen, unknown: schedule.frr.unknown.clone() };
             if schedule.is_empty() {
                 break (plan, seen);
             }
@@ -185,6 +222,14 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         Ok(())
     }
 
+    /// The sessions that are not established, at little cost.
+    ///
+    /// # Errors
+    /// Where FRR does not answer.
+    pub async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, Lives>>, PassError> {
+        Ok(self.routing.down().await?)
+    }
+
     /// L3VNIs and sessions as FRR has them.
     ///
     /// # Errors
@@ -211,7 +256,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         accepted: &mut Accepted,
         distrusted: &BTreeSet<VrfName>,
         timing: &mut Timing,
-    ) -> Result<(Preview, Running), PassError> {
+    ) -> Result<(Preview, Arc<Running>), PassError> {
         let mut watch = Stopwatch::start();
         let named = snapshot.underlays.iter().flat_map(|underlay| &underlay.spec.nics);
         let nics: BTreeSet<IfName> = named.filter_map(|nic| nic.parse().ok()).collect();
@@ -219,13 +264,14 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let version = self.routing.version().await?;
         watch.mark(Phase::Observe);
         let nic_mtu = facts.nics.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
-        let plan = plan_holding(snapshot, &NodeFacts { mode: self.mode, nic_mtu }, accepted);
-        let mut wanted_frr = render::render(&plan.frr)?;
-        let dialect = Dialect::of(&version);
-        wanted_frr.hand_over(Daemon::Staticd, dialect.static_routes);
-        if plan.frr.underlay.is_some() {
-            wanted_frr.add(Scope::Underlay, Daemon::Zebra, dialect.zebra_settings());
-        }
+        let (facts, dialect) = (NodeFacts { mode: self.mode, nic_mtu }, Dialect::of(&version));
+        let known = self.wanted.take().filter(|known| known.is_of(snapshot, &facts, dialect, accepted));
+        let known = match known {
+            Some(known) => known,
+            None => Wanted::new(snapshot, facts, dialect, accepted)?,
+        };
+        let (plan, wanted_frr) = (Arc::clone(&known.plan), Arc::clone(&known.frr));
+        self.wanted = Some(known);
         let wanted_nics = plan.kernel.nics.keys().cloned().collect();
         watch.mark(Phase::Plan);
         let kernel = self.kernel.observe(&wanted_nics).await?;
@@ -266,8 +312,8 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
 /// Lines in FRR that are not ours.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Stanzas of others.
-    foreign: BTreeMap<Daemon, Tree>,
+    /// Among it the stanzas of others.
+    running: Arc<Running>,
     /// Lines of others in our stanzas.
     unknown: BTreeSet<(Scope, Daemon, String)>,
 }
@@ -275,7 +321,9 @@ struct Seen {
 impl Seen {
     fn foreign_lines(&self) -> Vec<String> {
         let of_others =
-            self.foreign.iter().flat_map(|(daemon, tree)| tree.0.keys().map(move |line| format!("{daemon}: {line}")));
+            self.running.foreign.iter().flat_map(|(daemon, tree): (&Daemon, &Tree)| {
+                tree.0.keys().map(move |line| format!("{daemon}: {line}"))
+            });
         let in_ours = self.unknown.iter().map(|(scope, daemon, line)| format!("{daemon}: {scope}: {line}"));
         of_others.chain(in_ours).collect()
     }

@@ -135,7 +135,8 @@ fn going(
         let goes = all
             || !members_wanted.contains_key(vrf)
             || distrusted.contains(vrf)
-            || observed.frr.identity(&scope).clashes(wanted.frr.identity(&scope))
+            || !observed.frr.same(wanted.frr, &scope)
+                && observed.frr.identity(&scope).clashes(wanted.frr.identity(&scope))
             || members_now.get(vrf).is_some_and(|keys| rebuilt(keys, wanted.kernel, observed.kernel));
         goes.then_some(scope)
     };

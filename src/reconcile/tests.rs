@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use crate::frr::dialect::FrrVersion;
 use crate::frr::diff::Batch;
 use crate::frr::fake::FakeRouting;
-use crate::frr::observe::{SessionState, VniState, VrfState};
+use crate::frr::observe::{Lives, SessionKey, SessionState, VniState, VrfState};
 use crate::frr::port::{Presence, Refusal};
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::{KernelState, Netns};
@@ -31,7 +31,7 @@ impl Routing for Frr {
     async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
         self.look().version().await
     }
-    async fn running(&mut self) -> Result<Running, RoutingError> {
+    async fn running(&mut self) -> Result<Arc<Running>, RoutingError> {
         self.look().running().await
     }
     async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
@@ -56,6 +56,9 @@ impl Routing for Frr {
     }
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
         self.look().sessions().await
+    }
+    async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, Lives>>, RoutingError> {
+        self.look().down().await
     }
 }
 

@@ -57,13 +57,16 @@ fn resources(snapshot: &Snapshot, plan: &Plan, failures: &BTreeMap<Scope, Vec<St
     let underlay = plan.underlay.iter().map(|u| (&u.object, Scope::Underlay));
     let vrfs = plan.vrfs.iter().map(|(vrf, planned)| (&planned.object, Scope::Vrf(vrf.clone())));
     let scopes: BTreeMap<&ObjectRef, Scope> = underlay.chain(vrfs).collect();
+    let underlays = snapshot.underlays.iter().map(|object| (&object.key, object.generation));
+    let l3vnis = snapshot.l3vnis.iter().map(|object| (&object.key, object.generation));
+    let generations: BTreeMap<&ObjectRef, i64> = underlays.chain(l3vnis).collect();
     let objects: BTreeSet<&ObjectRef> = rejected.keys().chain(scopes.keys()).copied().collect();
     objects
         .into_iter()
         .map(|object| {
             let scope = scopes.get(object);
             let failed = scope.and_then(|scope| failures.get(scope));
-            resource(object, generation(snapshot, object), rejected.get(object), failed, scope.is_some())
+            resource(object, generations.get(object).copied(), rejected.get(object), failed, scope.is_some())
         })
         .collect()
 }
@@ -97,9 +100,4 @@ fn resource(
         location: rejections.and_then(|found| found.iter().find_map(|r| r.location.clone())),
         held: rejections.is_some() && in_force,
     }
-}
-
-fn generation(snapshot: &Snapshot, object: &ObjectRef) -> Option<i64> {
-    let underlay = snapshot.underlays.iter().find(|o| o.key == *object).map(|o| o.generation);
-    underlay.or_else(|| snapshot.l3vnis.iter().find(|o| o.key == *object).map(|o| o.generation))
 }

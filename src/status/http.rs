@@ -18,6 +18,7 @@ use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::looks::Looks;
 use super::metrics::Metrics;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -30,8 +31,8 @@ pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Se
 pub struct Endpoints {
     /// Asked for each `/readyz`.
     pub readiness: Readiness,
-    /// Of a controller; without them there is no `/metrics`.
-    pub metrics: Option<Arc<Metrics>>,
+    /// Of a controller, with the looks that keep them fresh; without them there is no `/metrics`.
+    pub metrics: Option<(Arc<Metrics>, Arc<Looks>)>,
 }
 
 impl std::fmt::Debug for Endpoints {
@@ -61,7 +62,16 @@ fn router(endpoints: Endpoints) -> Router {
     };
     let router = Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(readyz));
     match metrics {
-        Some(metrics) => router.route("/metrics", get(async move || encoded(&metrics))),
+        Some((metrics, looks)) => {
+            let answer = move || {
+                let (metrics, looks) = (Arc::clone(&metrics), Arc::clone(&looks));
+                async move {
+                    looks.fresh().await;
+                    encoded(&metrics)
+                }
+            };
+            router.route("/metrics", get(answer))
+        }
         None => router,
     }
 }
@@ -98,7 +108,7 @@ mod tests {
         let answer = move || -> BoxFuture<'static, Result<(), String>> {
             Box::pin(async move { ready.map_err(ToOwned::to_owned) })
         };
-        Endpoints { readiness: Arc::new(answer), metrics }
+        Endpoints { readiness: Arc::new(answer), metrics: metrics.map(|metrics| (metrics, Arc::default())) }
     }
 
     #[rstest::rstest]

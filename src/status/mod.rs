@@ -5,6 +5,7 @@ pub mod cause;
 pub mod fold;
 pub mod http;
 pub mod kubernetes;
+pub mod looks;
 pub mod metrics;
 pub mod model;
 pub mod publish;

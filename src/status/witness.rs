@@ -14,7 +14,7 @@ use crate::kernel::tcp::TcpCounts;
 use crate::types::{VrfMode, VrfName};
 
 /// VRFs looked into each time besides those with something wrong: there may be hundreds.
-const EACH_TIME: usize = 8;
+const EACH_TIME: usize = 32;
 /// One connection may be the other half of the collision in which the session came up.
 const MANY: u64 = 3;
 /// Without another attempt for that long the second speaker is gone.
@@ -61,7 +61,8 @@ impl Witness {
         mode: VrfMode,
         now: Instant,
     ) -> Vec<SessionCause> {
-        self.seen.retain(|known, _| sessions.iter().any(|session| key(session) == *known));
+        let present: BTreeSet<SessionKey> = sessions.iter().map(key).collect();
+        self.seen.retain(|known, _| present.contains(known));
         let mut told = Vec::new();
         for session in sessions {
             if let Some(counts) = counts.get(&session.vrf) {
@@ -196,7 +197,7 @@ mod tests {
 
     #[test]
     fn all_vrfs_have_their_turn() {
-        let sessions: Vec<_> = (0..20)
+        let sessions: Vec<_> = (0..80)
             .map(|n| SessionState { vrf: Some(format!("v{n:02}").parse().unwrap()), ..session("Established", 1) })
             .collect();
         let mut witness = Witness::default();
@@ -206,6 +207,6 @@ mod tests {
             assert_eq!(wanted.len(), EACH_TIME);
             seen.extend(wanted);
         }
-        assert_eq!(seen.len(), 20);
+        assert_eq!(seen.len(), 80);
     }
 }

@@ -8,7 +8,7 @@ use perouter::frr::tree::Config;
 
 /// Makes `routing` run `want`. VRFs are taken away before the underlay and built after it.
 pub async fn converge(routing: &mut impl Routing, want: &Config) -> Result<Vec<Refusal>, RoutingError> {
-    let have = routing.running().await?.config;
+    let have = routing.running().await?.config.clone();
     let change = diff(&have, want);
     let mut refused = Vec::new();
     let goes = |change: &ScopeChange| matches!(change, ScopeChange::Remove | ScopeChange::Rebuild(_));

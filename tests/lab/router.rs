@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use perouter::frr::dialect::{Dialect, FrrVersion};
@@ -172,7 +173,7 @@ impl Router {
     }
 
     pub fn running(&self) -> Running {
-        self.ask(async |routing| routing.running().await.unwrap())
+        Arc::unwrap_or_clone(self.ask(async |routing| routing.running().await.unwrap()))
     }
 
     /// BGP sessions as FRR has them now; none while bgpd is down.

@@ -46,8 +46,11 @@ impl Logs {
 impl Tail {
     /// The whole lines since the last time.
     fn advance(&mut self) -> io::Result<String> {
+        let length = self.path.metadata()?.len();
+        if length == self.position && length <= MAX_FILE {
+            return Ok(String::new());
+        }
         let mut file = File::open(&self.path)?;
-        let length = file.metadata()?.len();
         if length < self.position {
             self.position = 0;
         }
