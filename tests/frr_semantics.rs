@@ -113,6 +113,7 @@ fn node(host: u32, inbound: Vec<PrefixListEntry>) -> RouterConfig {
         address: "192.169.10.2".parse().unwrap(),
         neighbor: neighbor(host),
         inbound,
+        keeps_underlay: false,
         outbound: None,
         max_prefixes: None,
         local_pref: None,
@@ -135,6 +136,7 @@ fn node(host: u32, inbound: Vec<PrefixListEntry>) -> RouterConfig {
         router_id: "10.0.0.1".parse().unwrap(),
         neighbors: [(Peer::Address("192.168.11.2".parse().unwrap()), neighbor(64512))].into(),
         networks: ["100.65.0.1/32".parse().unwrap()].into(),
+        kept_from_hosts: [].into(),
         graceful_restart: None,
     };
     RouterConfig { underlay: Some(underlay), vrfs: [("red".parse().unwrap(), red)].into() }

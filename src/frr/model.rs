@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::types::{Asn, Community, Family, IfName, RouteTarget, Secret, Vni, VrfName};
 
@@ -29,6 +29,8 @@ pub struct UnderlayInstance {
     pub neighbors: BTreeMap<Peer, Neighbor>,
     /// Prefixes announced to the fabric underlay: the VTEP as /32 or /128.
     pub networks: BTreeSet<IpNet>,
+    /// What no host may announce unless an L3VNI says otherwise, by family.
+    pub kept_from_hosts: BTreeMap<Family, Vec<IpNet>>,
     /// Graceful restart.
     pub graceful_restart: Option<GracefulRestart>,
 }
@@ -146,6 +148,8 @@ pub struct HostSession {
     pub neighbor: Neighbor,
     /// What the host may announce, in order, first match decides; the end is a deny.
     pub inbound: Vec<PrefixListEntry>,
+    /// The default route and [`UnderlayInstance::kept_from_hosts`] are refused as well.
+    pub keeps_underlay: bool,
     /// What the host gets; `None` is all.
     pub outbound: Option<Vec<PrefixListEntry>>,
     /// Prefix limit.
@@ -167,6 +171,24 @@ pub struct PrefixListEntry {
     pub ge: Option<u8>,
     /// Greatest length.
     pub le: Option<u8>,
+}
+
+impl PrefixListEntry {
+    /// Permits every prefix of a family.
+    pub fn everything(family: Family) -> Self {
+        let prefix: IpNet = match family {
+            Family::Ipv4 => Ipv4Net::default().into(),
+            Family::Ipv6 => Ipv6Net::default().into(),
+        };
+        Self { permit: true, prefix, ge: None, le: Some(prefix.max_prefix_len()) }
+    }
+
+    /// Denies a prefix and all within it.
+    pub fn nothing_within(prefix: IpNet) -> Self {
+        // FRR prints no `le` that allows no other length.
+        let le = (prefix.prefix_len() < prefix.max_prefix_len()).then_some(prefix.max_prefix_len());
+        Self { permit: false, prefix, ge: None, le }
+    }
 }
 
 /// A daemon that we run.

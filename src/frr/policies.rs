@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::model::{PrefixListEntry, Scope};
+use super::model::{PrefixListEntry, Scope, UnderlayInstance};
 use super::policy_names::{self, Use};
 use crate::types::Family;
 
@@ -37,9 +37,26 @@ pub(super) fn parts(scope: &Scope, family: Family, aggregates: &BTreeMap<IpNet, 
     if rules.is_empty() {
         return None;
     }
-    let any = if family == Family::Ipv4 { "permit 0.0.0.0/0 le 32" } else { "permit ::/0 le 128" };
-    rules.push(any.to_owned());
+    rules.push(rule(&PrefixListEntry::everything(family)));
     Some(prefix_list(scope, Use::Parts(family), &rules))
+}
+
+/// What hosts may not announce to any IP-VRF: the default route and what the underlay keeps.
+pub(super) fn kept(underlay: &UnderlayInstance, family: Family) -> Vec<PrefixListEntry> {
+    let default = PrefixListEntry { permit: false, le: None, ..PrefixListEntry::everything(family) };
+    let kept = underlay.kept_from_hosts.get(&family).into_iter().flatten();
+    let kept = kept.map(|prefix| PrefixListEntry::nothing_within(*prefix));
+    std::iter::once(default).chain(kept).collect()
+}
+
+/// [`kept`] as a policy that all IP-VRFs share. FRR checks all policies of a daemon against all its neighbors at each
+/// line of one, so that a list for each IP-VRF with as many lines takes the longer the more IP-VRFs there are.
+pub(super) fn shared(underlay: &UnderlayInstance, family: Family) -> (PrefixList, RouteMap) {
+    let rules: Vec<_> = kept(underlay, family).iter().chain([&PrefixListEntry::everything(family)]).map(rule).collect();
+    let list = prefix_list(&Scope::Underlay, Use::In(family), &rules);
+    let clause = format!("match {} address prefix-list {}", list.command, list.name);
+    let map = route_map(&Scope::Underlay, Use::In(family), vec![clause]);
+    (list, map)
 }
 
 pub(super) fn rule(entry: &PrefixListEntry) -> String {

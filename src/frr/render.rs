@@ -55,7 +55,7 @@ pub fn text(config: &RouterConfig) -> Result<BTreeMap<(Scope, Daemon), String>, 
         views.insert(Scope::Underlay, view::underlay(underlay));
     }
     for (name, vrf) in &config.vrfs {
-        views.insert(Scope::Vrf(name.clone()), view::vrf(name, vrf));
+        views.insert(Scope::Vrf(name.clone()), view::vrf(name, vrf, config.underlay.as_ref()));
     }
     for (scope, view) in views {
         let context = Context::from_serialize(&view);

@@ -12,7 +12,7 @@ use super::communities;
 use super::model::{
     Bfd, GracefulRestart, HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, Scope, UnderlayInstance,
 };
-use super::policies::{PrefixList, RouteMap, parts, prefix_list, route_map, rule};
+use super::policies::{PrefixList, RouteMap, kept, parts, prefix_list, route_map, rule, shared};
 use super::policy_names::{self, Use};
 use crate::types::{Asn, Family, VrfName};
 
@@ -140,7 +140,8 @@ struct Profile {
 /// The default instance.
 pub(super) fn underlay(instance: &UnderlayInstance) -> View {
     let vtep_families: BTreeSet<Family> = instance.networks.iter().map(Family::of).collect();
-    let mut prefix_lists = Vec::new();
+    let (mut prefix_lists, route_maps): (Vec<_>, Vec<_>) =
+        instance.kept_from_hosts.keys().map(|family| shared(instance, *family)).unzip();
     let mut families = Vec::new();
     for family in vtep_families.iter().copied() {
         let networks = of_family(&instance.networks, family);
@@ -180,7 +181,7 @@ pub(super) fn underlay(instance: &UnderlayInstance) -> View {
         neighbors,
         families,
     };
-    View { bgp, vni: None, routes: vec![], prefix_lists, route_maps: vec![], profiles }
+    View { bgp, vni: None, routes: vec![], prefix_lists, route_maps, profiles }
 }
 
 /// All nodes share one AS: an eBGP fabric brings back their VTEPs and Type-5 routes with our AS in the path.
@@ -200,7 +201,7 @@ fn in_frr_order(neighbors: &BTreeMap<Peer, Neighbor>) -> impl Iterator<Item = (&
 }
 
 /// An IP-VRF.
-pub(super) fn vrf(name: &VrfName, vrf: &IpVrf) -> View {
+pub(super) fn vrf(name: &VrfName, vrf: &IpVrf, underlay: Option<&UnderlayInstance>) -> View {
     let scope = Scope::Vrf(name.clone());
     let mut view = View {
         bgp: Bgp {
@@ -228,7 +229,7 @@ pub(super) fn vrf(name: &VrfName, vrf: &IpVrf) -> View {
         let neighbors: Vec<_> = vrf
             .sessions
             .get(&family)
-            .map(|session| host(&mut view, &scope, name, family, session))
+            .map(|session| host(&mut view, name, family, session, underlay))
             .into_iter()
             .collect();
         if !(networks.is_empty() && aggregates.is_empty() && neighbors.is_empty()) {
@@ -242,13 +243,24 @@ pub(super) fn vrf(name: &VrfName, vrf: &IpVrf) -> View {
 }
 
 /// The session of one family, with its policies, and its activation.
-fn host(view: &mut View, scope: &Scope, vrf: &VrfName, family: Family, session_: &HostSession) -> Activation {
+fn host(
+    view: &mut View,
+    vrf: &VrfName,
+    family: Family,
+    session_: &HostSession,
+    underlay: Option<&UnderlayInstance>,
+) -> Activation {
+    let scope = &Scope::Vrf(vrf.clone());
     let peer = Peer::Address(session_.address);
     let bfd_name = policy_names::host_bfd(vrf, family);
     view.profiles.extend(session_.neighbor.bfd.as_ref().map(|bfd| profile(bfd_name.clone(), bfd)));
     view.bgp.neighbors.push(session(&peer, &session_.neighbor, bfd_name));
     let rules = |entries: &[PrefixListEntry]| entries.iter().map(rule).collect::<Vec<_>>();
-    let accepted = prefix_list(scope, Use::In(family), &rules(&session_.inbound));
+    let underlay =
+        underlay.filter(|underlay| session_.keeps_underlay && underlay.kept_from_hosts.contains_key(&family));
+    let own = session_.local_pref.is_some().then(|| underlay.map(|underlay| kept(underlay, family))).flatten();
+    let accepted = [own.unwrap_or_default(), session_.inbound.clone()].concat();
+    let accepted = prefix_list(scope, Use::In(family), &rules(&accepted));
     // A route map only where it is needed: each line of a policy costs FRR the more time the more policies there are.
     let inbound = session_.local_pref.map(|value| {
         let match_list = format!("match {} address prefix-list {}", accepted.command, accepted.name);
@@ -263,7 +275,10 @@ fn host(view: &mut View, scope: &Scope, vrf: &VrfName, family: Family, session_:
         max_prefixes: session_.max_prefixes,
         allowas_in: false,
         accepted: inbound.is_none().then(|| accepted.name.clone()),
-        inbound: inbound.as_ref().map(|map| map.name.clone()),
+        inbound: match &inbound {
+            Some(map) => Some(map.name.clone()),
+            None => underlay.map(|underlay| shared(underlay, family).1.name),
+        },
         outbound: outbound.as_ref().map(|list| list.name.clone()),
     };
     view.prefix_lists.push(accepted);

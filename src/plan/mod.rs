@@ -8,7 +8,7 @@ pub mod notes;
 mod routing;
 mod validate;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use crate::frr::model::{RouterConfig, Scope};
 use crate::kernel::model::KernelState;
 use crate::snapshot::{Object, ObjectRef, Reason, Rejection, Snapshot};
-use crate::types::{IfName, Vni, VrfMode, VrfName};
+use crate::types::{Family, IfName, Vni, VrfMode, VrfName};
 use notes::Note;
 use validate::{ValidL3vni, ValidUnderlay};
 
@@ -103,9 +103,20 @@ pub fn plan(snapshot: &Snapshot, facts: &NodeFacts) -> Plan {
         frr.vrfs.insert(l3vni.vrf.clone(), routing::ip_vrf(&l3vni, &underlay));
         vrfs.insert(l3vni.vrf.clone(), PlannedVrf { object: l3vni.object, vni: l3vni.vni });
     }
+    keep_from_hosts(&mut frr, &underlay);
     rejected.sort();
     let underlay = PlannedUnderlay { object: underlay.object, vtep: underlay.vtep, router_id: underlay.router_id };
     Plan { kernel, frr, underlay: Some(underlay), vrfs, rejected, notes }
+}
+
+/// For the families of sessions that ask for it.
+fn keep_from_hosts(frr: &mut RouterConfig, underlay: &ValidUnderlay) {
+    let sessions = frr.vrfs.values().flat_map(|vrf| &vrf.sessions);
+    let families: BTreeSet<Family> = sessions.filter(|(_, s)| s.keeps_underlay).map(|(family, _)| *family).collect();
+    if let Some(instance) = &mut frr.underlay {
+        let kept = |family| (family, routing::kept_from_hosts(underlay, family));
+        instance.kept_from_hosts = families.into_iter().map(kept).collect();
+    }
 }
 
 fn rejection(object: &ObjectRef, reason: Reason, field: &str, message: String) -> Rejection {

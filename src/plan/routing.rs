@@ -19,8 +19,18 @@ pub fn underlay(underlay: &ValidUnderlay) -> UnderlayInstance {
         router_id: underlay.router_id,
         neighbors: underlay.neighbors.clone(),
         networks: [IpNet::from(underlay.vtep)].into(),
+        kept_from_hosts: BTreeMap::new(),
         graceful_restart: underlay.graceful_restart.clone(),
     }
+}
+
+/// What the underlay itself stands on.
+pub fn kept_from_hosts(underlay: &ValidUnderlay, family: Family) -> Vec<IpNet> {
+    let fabric_peers = underlay.neighbors.keys().filter_map(|peer| match peer {
+        Peer::Address(ip) => Some(IpNet::from(*ip)),
+        Peer::Interface(_) => None,
+    });
+    std::iter::once(underlay.vtep_pool).chain(fabric_peers).filter(|net| Family::of(net) == family).collect()
 }
 
 /// One IP-VRF.
@@ -40,10 +50,11 @@ pub fn ip_vrf(l3vni: &ValidL3vni, underlay: &ValidUnderlay) -> IpVrf {
         let session = HostSession {
             address,
             neighbor,
-            inbound: l3vni
-                .from_host
-                .as_ref()
-                .map_or_else(|| default_inbound(*family, subnet, underlay), |rules| of_family(rules, *family)),
+            inbound: l3vni.from_host.as_ref().map_or_else(
+                || vec![PrefixListEntry::nothing_within(*subnet), PrefixListEntry::everything(*family)],
+                |rules| of_family(rules, *family),
+            ),
+            keeps_underlay: l3vni.from_host.is_none(),
             outbound: l3vni.to_host.as_ref().map(|rules| of_family(rules, *family)),
             max_prefixes: l3vni.max_prefixes,
             local_pref: l3vni.local_pref,
@@ -68,27 +79,4 @@ pub fn ip_vrf(l3vni: &ValidL3vni, underlay: &ValidUnderlay) -> IpVrf {
 
 fn of_family(rules: &[PrefixListEntry], family: Family) -> Vec<PrefixListEntry> {
     rules.iter().filter(|rule| Family::of(&rule.prefix) == family).cloned().collect()
-}
-
-/// Everything but the default route, the session subnet and what the underlay itself stands on.
-fn default_inbound(family: Family, subnet: &IpNet, underlay: &ValidUnderlay) -> Vec<PrefixListEntry> {
-    let any: IpNet = match family {
-        Family::Ipv4 => ipnet::Ipv4Net::default().into(),
-        Family::Ipv6 => ipnet::Ipv6Net::default().into(),
-    };
-    let deny_within = |prefix: IpNet| PrefixListEntry {
-        permit: false,
-        prefix,
-        ge: None,
-        le: (prefix.prefix_len() < prefix.max_prefix_len()).then_some(prefix.max_prefix_len()),
-    };
-    let fabric_peers = underlay.neighbors.keys().filter_map(|peer| match peer {
-        Peer::Address(ip) => Some(IpNet::from(*ip)),
-        Peer::Interface(_) => None,
-    });
-    let own = [*subnet, underlay.vtep_pool].into_iter().chain(fabric_peers);
-    let mut entries = vec![PrefixListEntry { permit: false, prefix: any, ge: None, le: None }];
-    entries.extend(own.filter(|net| Family::of(net) == family).map(deny_within));
-    entries.push(PrefixListEntry { permit: true, prefix: any, ge: None, le: Some(any.max_prefix_len()) });
-    entries
 }

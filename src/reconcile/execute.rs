@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::time::Instant;
 
 use super::schedule::Schedule;
 use super::timing::{Phase, Stopwatch, Timing};
 use crate::frr::command::Intent;
-use crate::frr::diff::{Batch, merge};
+use crate::frr::diff::{self as frr, Batch, ScopeChange, merge};
 use crate::frr::model::Scope;
 use crate::frr::port::{Presence, Refusal, Routing, RoutingError};
 use crate::kernel::model::Netns;
@@ -66,6 +67,14 @@ impl Executed {
         self.failures.entry(scope.clone()).or_default().push(failure);
     }
 
+    /// Takes over what was done at the same time.
+    fn absorb(&mut self, other: Self) {
+        self.frr_lines += other.frr_lines;
+        for (scope, failures) in other.failures {
+            failures.into_iter().for_each(|failure| self.fail(&scope, failure));
+        }
+    }
+
     /// Whether the rest of a scope is left for the next pass.
     fn blocked(&self, scope: &Scope) -> bool {
         if *scope == Scope::Underlay { self.no_default_instance } else { self.failures.contains_key(scope) }
@@ -102,9 +111,16 @@ async fn run(
     watch.mark(Phase::Routing);
     apply(done, kernel, schedule, &schedule.build, |op| op.stage() < Stage::Build).await;
     watch.mark(Phase::Kernel);
-    if let Some(change) = schedule.frr.scopes.get(&Scope::Underlay) {
-        send(done, routing, change.batches()).await;
-    }
+    let (underlay, leftovers): (Vec<Batch>, Vec<Batch>) = schedule
+        .frr
+        .scopes
+        .get(&Scope::Underlay)
+        .map(ScopeChange::batches)
+        .unwrap_or_default()
+        .iter()
+        .cloned()
+        .partition(|batch| batch.stage < frr::Stage::Leftovers);
+    send(done, routing, &underlay).await;
     if done.no_default_instance {
         for vrf in schedule.touched() {
             done.fail(&Scope::Vrf(vrf), Failure::NoDefaultInstance);
@@ -116,17 +132,29 @@ async fn run(
         await_vrf(done, routing, &Scope::Vrf(vrf.clone()), Presence::Active).await;
     }
     watch.mark(Phase::Await);
-    apply(done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Build).await;
-    watch.mark(Phase::Kernel);
+    let of_vrfs = schedule.frr.scopes.iter().filter(|(scope, _)| **scope != Scope::Underlay);
+    let of_vrfs = of_vrfs.flat_map(|(_, change)| change.batches()).cloned();
+    let (policies, rest): (Vec<Batch>, Vec<Batch>) = of_vrfs.partition(|batch| batch.stage == frr::Stage::Policies);
+    let policies = merge(policies.into_iter().map(|batch| without_blocked(done, &batch)));
+    // Policies need no link, and bgpd takes its time over them.
+    let mut told = Executed::default();
+    let tell = send(&mut told, routing, &policies);
+    let build = async {
+        apply(done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Build).await;
+        Instant::now()
+    };
+    let ((), built) = tokio::join!(tell, build);
+    done.absorb(told);
+    watch.mark_up_to(built, Phase::Kernel);
+    watch.mark(Phase::Routing);
     for (vrf, links) in addressed(schedule) {
         await_links(done, routing, &vrf, &links).await;
     }
     watch.mark(Phase::Await);
     apply(done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Address).await;
     watch.mark(Phase::Kernel);
-    let of_vrfs = schedule.frr.scopes.iter().filter(|(scope, _)| **scope != Scope::Underlay);
-    let batches = of_vrfs.flat_map(|(_, change)| change.batches()).cloned();
-    send(done, routing, &merge(batches)).await;
+    // What the underlay had for IP-VRFs goes when they use it no more.
+    send(done, routing, &merge(rest.into_iter().chain(leftovers))).await;
     watch.mark(Phase::Routing);
 }
 
@@ -146,11 +174,16 @@ fn addressed(schedule: &Schedule) -> BTreeMap<VrfName, BTreeSet<IfName>> {
     links
 }
 
+fn without_blocked(done: &Executed, batch: &Batch) -> Batch {
+    let mut batch = batch.clone();
+    batch.commands.retain(|command| !done.blocked(&command.scope));
+    batch
+}
+
 /// Sends batches, without the commands of scopes that failed.
 async fn send(done: &mut Executed, routing: &mut impl Routing, batches: &[Batch]) {
     for batch in batches {
-        let mut batch = batch.clone();
-        batch.commands.retain(|command| !done.blocked(&command.scope));
+        let batch = without_blocked(done, batch);
         if batch.commands.is_empty() {
             continue;
         }

@@ -97,17 +97,22 @@ fn host(family: Family, own: u32) -> BoxedStrategy<HostSession> {
         Family::Ipv6 => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 10, 0, 0, 0, 0, n.into())),
     });
     let lists = (vec(entry(family), 0..4), of(vec(entry(family), 0..3)));
-    (address, neighbor(own), lists, (of(1..50u32), of(1..50u32)), any::<bool>())
-        .prop_map(|(address, neighbor, (inbound, outbound), (max_prefixes, local_pref), as_override)| HostSession {
-            // FRR refuses it on iBGP peers.
-            as_override: as_override && neighbor.external,
-            address,
-            neighbor,
-            inbound,
-            outbound,
-            max_prefixes,
-            local_pref,
-        })
+    (address, neighbor(own), lists, (of(1..50u32), of(1..50u32)), (any::<bool>(), any::<bool>()))
+        .prop_map(
+            |(address, neighbor, (inbound, outbound), (max_prefixes, local_pref), (as_override, keeps_underlay))| {
+                HostSession {
+                    // FRR refuses it on iBGP peers.
+                    as_override: as_override && neighbor.external,
+                    address,
+                    neighbor,
+                    inbound,
+                    keeps_underlay,
+                    outbound,
+                    max_prefixes,
+                    local_pref,
+                }
+            },
+        )
         .boxed()
 }
 
@@ -194,15 +199,22 @@ fn underlay() -> BoxedStrategy<UnderlayInstance> {
     own.prop_flat_map(move |own| {
         let neighbors = btree_map(prop::sample::select(peers.clone()), neighbor(own), 0..4);
         let networks = btree_set(prop::sample::select(vteps.iter().copied().collect::<Vec<_>>()), 1..3);
-        (neighbors, networks, of(restart()), 1..4u8).prop_map(move |(neighbors, networks, graceful_restart, id)| {
-            UnderlayInstance {
-                asn: asn(own),
-                router_id: Ipv4Addr::new(10, 0, 1, id),
-                neighbors,
-                networks,
-                graceful_restart,
-            }
-        })
+        let kept = (of(btree_set(net(Family::Ipv4, (24, 64)), 0..3)), of(btree_set(net(Family::Ipv6, (24, 64)), 0..3)));
+        (neighbors, networks, kept, of(restart()), 1..4u8).prop_map(
+            move |(neighbors, networks, (kept4, kept6), graceful_restart, id)| {
+                let kept = [(Family::Ipv4, kept4), (Family::Ipv6, kept6)].into_iter();
+                let kept_from_hosts =
+                    kept.filter_map(|(family, kept)| Some((family, kept?.into_iter().collect()))).collect();
+                UnderlayInstance {
+                    asn: asn(own),
+                    router_id: Ipv4Addr::new(10, 0, 1, id),
+                    neighbors,
+                    networks,
+                    kept_from_hosts,
+                    graceful_restart,
+                }
+            },
+        )
     })
     .boxed()
 }
