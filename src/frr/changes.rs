@@ -24,8 +24,12 @@ pub(super) fn instance_changes(have: &Tree, want: &Tree) -> Vec<Change> {
             changes.extend(rules::removal(&line).map(|line| Change { path: vec![header.clone()], line }));
         }
     }
+    // FRR refuses it on an iBGP peer, also to take it back: it goes before the peer becomes one.
+    let only_external = |change: &Change| change.line.send().ends_with(" as-override");
+    let (first, last): (Vec<_>, Vec<_>) = removals(&have, want, &[]).into_iter().partition(only_external);
+    changes.extend(first);
     changes.extend(additions(&have, want, &[]));
-    changes.extend(removals(&have, want, &[]));
+    changes.extend(last);
     changes
 }
 

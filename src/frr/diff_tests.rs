@@ -53,6 +53,11 @@ fn an_instance_in_an_as_of_its_own_stands_before_bgpd_hears_of_the_vni(
     " neighbor 10.0.0.2 remote-as 1",
     &["no neighbor 10.0.0.2 timers"]
 )]
+#[case::what_an_internal_peer_cannot_have_goes_before_it_is_one(
+    " neighbor 10.0.0.2 remote-as 1\n address-family ipv4 unicast\n  neighbor 10.0.0.2 as-override",
+    " neighbor 10.0.0.2 remote-as 64514\n address-family ipv4 unicast",
+    &["no neighbor 10.0.0.2 as-override", "neighbor 10.0.0.2 remote-as 64514"]
+)]
 #[case::another_as_is_no_other_neighbor(
     " neighbor 10.0.0.2 remote-as 1\n neighbor 10.0.0.2 port 5",
     " neighbor 10.0.0.2 remote-as external\n neighbor 10.0.0.2 port 5",
