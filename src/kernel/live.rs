@@ -114,9 +114,9 @@ impl NetlinkKernel {
         let listed: BTreeSet<VrfName> =
             netns::list_vrfs(&self.runtime).map_err(KernelError::List)?.into_iter().collect();
         self.vrfs.lock().await.retain(|vrf, _| listed.contains(vrf));
-        let (count, first) = (listed.len().max(1), self.turn.fetch_add(AGED, Ordering::Relaxed));
-        let has_turn = |index: usize| (index + count - first % count) % count < AGED;
-        let vrfs = listed.into_iter().enumerate().map(|(index, vrf)| (Netns::Vrf(vrf), has_turn(index)));
+        let (count, first) = (listed.len(), self.turn.fetch_add(AGED, Ordering::Relaxed));
+        let vrfs = listed.into_iter().enumerate();
+        let vrfs = vrfs.map(|(index, vrf)| (Netns::Vrf(vrf), has_turn(index, count, first)));
         let places = [(Netns::Host, true), (Netns::Router, true)].into_iter().chain(vrfs);
         let read = |(netns, turn): (Netns, bool)| async move {
             let failed = |source| KernelError::Open { netns: netns.clone(), source };
@@ -144,6 +144,11 @@ impl NetlinkKernel {
             site.rest().await;
         }
     }
+}
+
+/// Whether `index` of `count` is among the [`AGED`] from `first` on, around the end.
+fn has_turn(index: usize, count: usize, first: usize) -> bool {
+    (index + count - first % count) % count < AGED
 }
 
 impl Kernel for NetlinkKernel {
@@ -184,5 +189,21 @@ impl Kernel for NetlinkKernel {
 
     async fn changed(&self) {
         self.changes.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_namespaces_have_their_turn() {
+        for count in [1, AGED, AGED + 1, 400] {
+            let of_round = |round: usize| (0..count).filter(move |index| has_turn(*index, count, round * AGED));
+            let rounds = count.div_ceil(AGED);
+            let seen: BTreeSet<usize> = (0..rounds).flat_map(of_round).collect();
+            assert_eq!(seen.len(), count);
+            assert!((0..rounds).all(|round| of_round(round).count() == AGED.min(count)));
+        }
     }
 }
