@@ -32,7 +32,7 @@ struct Differ<'a> {
     ops: Vec<KernelOp>,
 }
 
-impl<'a> Differ<'a> {
+impl Differ<'_> {
     /// An op that cannot work (a wanted state that names a master that is not wanted) stays in the list: the kernel
     /// refuses it and the error reaches the object that asked for it.
     fn push(&mut self, op: KernelOp) {
