@@ -117,7 +117,6 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
                     let snapshot = snapshots.borrow_and_update().clone();
                     let pause = self.pass(&snapshot).await;
                     next_pass = Instant::now() + pause;
-                    next_glance = Instant::now() + GLANCE;
                 }
                 () = sleep_until(next_glance) => {
                     if self.glance().await {
@@ -276,3 +275,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |e| e.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -205,6 +205,15 @@ impl Config {
         Self { parts: parts.map(|(scope, part)| (scope.clone(), Arc::clone(part))).collect() }
     }
 
+    /// Shares with `other` what is the same in both: it is held once, and compared at once from then on.
+    pub fn share(&mut self, other: &Self) {
+        for (scope, part) in &mut self.parts {
+            if let Some(same) = other.parts.get(scope).filter(|other| *other == part) {
+                *part = Arc::clone(same);
+            }
+        }
+    }
+
     /// What cannot change in place for `scope`.
     pub fn identity(&self, scope: &Scope) -> Identity {
         let bgp = self.tree(scope, Daemon::Bgpd).into_iter().flat_map(|tree| tree.0.keys());

@@ -32,7 +32,7 @@ struct Differ<'a> {
     ops: Vec<KernelOp>,
 }
 
-impl<'a> Differ<'a> {
+impl Differ<'_> {
     /// An op that cannot work (a wanted state that names a master that is not wanted) stays in the list: the kernel
     /// refuses it and the error reaches the object that asked for it.
     fn push(&mut self, op: KernelOp) {
@@ -50,10 +50,12 @@ impl<'a> Differ<'a> {
                 self.push(KernelOp::ClosePort(opened.clone()));
             }
         }
-        let mut links: Vec<&LinkKey> = observed.links.keys().collect();
-        links.sort_by_key(|key| removal_rank(&key.name));
-        for key in links {
-            self.release_link(key);
+        if observed.links != wanted.links {
+            let mut links: Vec<&LinkKey> = observed.links.keys().collect();
+            links.sort_by_key(|key| removal_rank(&key.name));
+            for key in links {
+                self.release_link(key);
+            }
         }
         for vrf in observed.vrf_netns.difference(&wanted.vrf_netns) {
             self.push(KernelOp::DeleteNetns(vrf.clone()));
@@ -96,7 +98,11 @@ impl<'a> Differ<'a> {
 
     fn ground(&mut self) {
         let (wanted, observed) = (self.wanted, self.observed);
-        self.sysctls(|netns| !matches!(netns, Netns::Vrf(_)));
+        let (of_vrfs, of_node): (Vec<_>, Vec<_>) =
+            self.unset().into_iter().partition(|op| matches!(op, KernelOp::SetSysctl { netns: Netns::Vrf(_), .. }));
+        for op in of_node {
+            self.push(op);
+        }
         for family in wanted.local_last.difference(&observed.local_last) {
             self.push(KernelOp::MoveLocalRule(*family));
         }
@@ -111,16 +117,25 @@ impl<'a> Differ<'a> {
         for vrf in wanted.vrf_netns.difference(&observed.vrf_netns) {
             self.push(KernelOp::CreateNetns(vrf.clone()));
         }
-        self.sysctls(|netns| matches!(netns, Netns::Vrf(_)));
+        for op in of_vrfs {
+            self.push(op);
+        }
     }
 
-    fn sysctls(&mut self, of: impl Fn(&Netns) -> bool) {
-        for (key @ (netns, sysctl), value) in &self.wanted.sysctls {
+    /// The settings that have another value.
+    fn unset(&self) -> Vec<KernelOp> {
+        let differs = |key: &(Netns, Sysctl), value: &u32| {
             let now = self.now.sysctls.get(key);
-            if of(netns) && now != Some(value) && !(now.is_none() && self.is_missing(netns, *sysctl)) {
-                self.push(KernelOp::SetSysctl { netns: netns.clone(), sysctl: *sysctl, value: *value });
-            }
-        }
+            now != Some(value) && !(now.is_none() && self.is_missing(&key.0, key.1))
+        };
+        let unset = self.wanted.sysctls.iter().filter(|(key, value)| differs(key, value));
+        unset
+            .map(|((netns, sysctl), value)| KernelOp::SetSysctl {
+                netns: netns.clone(),
+                sysctl: *sysctl,
+                value: *value,
+            })
+            .collect()
     }
 
     /// Whether the kernel has no such setting and the router does without. Of a namespace that is not there yet, nothing
@@ -131,9 +146,12 @@ impl<'a> Differ<'a> {
     }
 
     fn build(&mut self) {
+        // In place already, as nearly always.
+        let wanted = self.wanted;
+        let links = Some(&wanted.links).filter(|links| self.now.links != **links).into_iter().flatten();
         let mut vrf_devices = Vec::new();
         let mut by_vni: BTreeMap<Vni, Vec<(&LinkKey, &Link)>> = BTreeMap::new();
-        for (key, link) in &self.wanted.links {
+        for (key, link) in links.clone() {
             match key.name.vni() {
                 Some(vni) => by_vni.entry(vni).or_default().push((key, link)),
                 None => vrf_devices.push((key, link)),
@@ -155,7 +173,7 @@ impl<'a> Differ<'a> {
                 self.push(KernelOp::OpenPort(opened.clone()));
             }
         }
-        for (key, link) in &self.wanted.links {
+        for (key, link) in links {
             self.new_addresses(key, &link.addresses);
         }
     }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -34,15 +34,17 @@ pub struct NetlinkKernel {
     interesting: Arc<RwLock<Interesting>>,
     /// Held while NICs move: the record is one file.
     pub(super) moving: Mutex<()>,
-    /// The first of those whose turn it is next.
-    turn: AtomicUsize,
+    /// When namespaces were last read for their age, and the first of those whose turn it is next.
+    turn: std::sync::Mutex<(Option<Instant>, usize)>,
 }
 
 /// Namespaces read at the same time.
 const READERS: usize = 16;
-/// Namespaces of IP-VRFs that are read for their age alone in one observation: there may be hundreds, and each takes a
-/// quarter of a millisecond.
-const AGED: usize = 16;
+/// Namespaces of IP-VRFs that are read for their age alone in one observation: there may be hundreds, and each takes up to
+/// a millisecond.
+const AGED: usize = 8;
+/// So long after such an observation the next one is.
+const NEXT_AGED: Duration = Duration::from_secs(20);
 
 impl NetlinkKernel {
     /// Opens the router namespace of `runtime`, which must exist, sets its `lo` up, and shows zebra the namespaces of
@@ -63,7 +65,7 @@ impl NetlinkKernel {
             netns::show_vrf(&runtime, &vrf).map_err(KernelError::List)?;
         }
         let (vrfs, moving) = (Mutex::default(), Mutex::default());
-        let turn = AtomicUsize::new(0);
+        let turn = std::sync::Mutex::default();
         let kernel = Self { runtime, host, router, vrfs, changes, interesting, moving, turn };
         let failed = |source| KernelError::Open { netns: Netns::Router, source };
         kernel.lo_up(&kernel.router).await.map_err(failed)?;
@@ -114,9 +116,9 @@ impl NetlinkKernel {
         let listed: BTreeSet<VrfName> =
             netns::list_vrfs(&self.runtime).map_err(KernelError::List)?.into_iter().collect();
         self.vrfs.lock().await.retain(|vrf, _| listed.contains(vrf));
-        let (count, first) = (listed.len().max(1), self.turn.fetch_add(AGED, Ordering::Relaxed));
-        let has_turn = |index: usize| (index + count - first % count) % count < AGED;
-        let vrfs = listed.into_iter().enumerate().map(|(index, vrf)| (Netns::Vrf(vrf), has_turn(index)));
+        let (count, first) = (listed.len(), self.next_turn());
+        let turn = |index| first.is_some_and(|first| has_turn(index, count, first));
+        let vrfs = listed.into_iter().enumerate().map(|(index, vrf)| (Netns::Vrf(vrf), turn(index)));
         let places = [(Netns::Host, true), (Netns::Router, true)].into_iter().chain(vrfs);
         let read = |(netns, turn): (Netns, bool)| async move {
             let failed = |source| KernelError::Open { netns: netns.clone(), source };
@@ -128,6 +130,17 @@ impl NetlinkKernel {
             Ok((netns, seen))
         };
         stream::iter(places.map(read)).buffer_unordered(READERS).try_collect().await
+    }
+
+    /// The first namespace whose turn it is to be read for its age; `None` where others were a moment ago.
+    fn next_turn(&self) -> Option<usize> {
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, first) = *turn;
+        if last.is_some_and(|last| last.elapsed() < NEXT_AGED) {
+            return None;
+        }
+        *turn = (Some(Instant::now()), first.wrapping_add(AGED));
+        Some(first)
     }
 
     fn note_interesting(&self, views: &Views, nics: &BTreeSet<IfName>, record: &Record) {
@@ -144,6 +157,11 @@ impl NetlinkKernel {
             site.rest().await;
         }
     }
+}
+
+/// Whether `index` of `count` is among the [`AGED`] from `first` on, around the end.
+fn has_turn(index: usize, count: usize, first: usize) -> bool {
+    (index + count - first % count) % count < AGED
 }
 
 impl Kernel for NetlinkKernel {
@@ -184,5 +202,21 @@ impl Kernel for NetlinkKernel {
 
     async fn changed(&self) {
         self.changes.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_namespaces_have_their_turn() {
+        for count in [1, AGED, AGED + 1, 400] {
+            let of_round = |round: usize| (0..count).filter(move |index| has_turn(*index, count, round * AGED));
+            let rounds = count.div_ceil(AGED);
+            let seen: BTreeSet<usize> = (0..rounds).flat_map(of_round).collect();
+            assert_eq!(seen.len(), count);
+            assert!((0..rounds).all(|round| of_round(round).count() == AGED.min(count)));
+        }
     }
 }

@@ -104,7 +104,7 @@ struct Wanted {
     /// What was accepted at the end.
     accepted: Accepted,
     plan: Arc<Plan>,
-    frr: Arc<Config>,
+    frr: Config,
 }
 
 impl Wanted {
@@ -121,7 +121,7 @@ impl Wanted {
             frr.add(Scope::Underlay, Daemon::Zebra, dialect.zebra_settings());
         }
         let (snapshot, accepted) = (snapshot.clone(), accepted.clone());
-        Ok(Self { snapshot, facts, dialect, accepted, plan: Arc::new(plan), frr: Arc::new(frr) })
+        Ok(Self { snapshot, facts, dialect, accepted, plan: Arc::new(plan), frr })
     }
 
     /// Whether the same would come of these. What is accepted once is accepted again.
@@ -270,14 +270,15 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             Some(known) => known,
             None => Wanted::new(snapshot, facts, dialect, accepted)?,
         };
-        let (plan, wanted_frr) = (Arc::clone(&known.plan), Arc::clone(&known.frr));
-        self.wanted = Some(known);
+        let plan = Arc::clone(&known.plan);
+        let wanted = self.wanted.insert(known);
         let wanted_nics = plan.kernel.nics.keys().cloned().collect();
         watch.mark(Phase::Plan);
         let kernel = self.kernel.observe(&wanted_nics).await?;
         let running = self.routing.running().await?;
         watch.mark(Phase::Observe);
-        let wanted = State { kernel: &plan.kernel, frr: &wanted_frr };
+        wanted.frr.share(&running.config);
+        let wanted = State { kernel: &plan.kernel, frr: &wanted.frr };
         let schedule = schedule(wanted, State { kernel: &kernel, frr: &running.config }, distrusted, dialect);
         watch.mark(Phase::Diff);
         timing.extend(&watch.timing());

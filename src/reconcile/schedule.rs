@@ -151,7 +151,7 @@ fn underlay_goes(wanted: &Config, observed: &Config) -> bool {
 
 type Members<'a> = BTreeMap<&'a VrfName, Vec<&'a LinkKey>>;
 
-fn vnis<'a>(members: &Members<'a>) -> impl Iterator<Item = (Vni, VrfName)> {
+fn vnis(members: &Members<'_>) -> impl Iterator<Item = (Vni, VrfName)> {
     members.iter().flat_map(|(vrf, keys)| keys.iter().filter_map(|key| Some((key.name.vni()?, (*vrf).clone()))))
 }
 

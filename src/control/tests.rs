@@ -1,0 +1,155 @@
+use super::*;
+
+use std::sync::{Mutex, MutexGuard};
+
+use crate::frr::dialect::FrrVersion;
+use crate::frr::diff::Batch;
+use crate::frr::fake::FakeRouting;
+use crate::frr::observe::VrfState;
+use crate::frr::port::{Presence, Refusal, RoutingError, Running};
+use crate::kernel::NicFacts;
+use crate::kernel::fake::FakeKernel;
+use crate::kernel::model::KernelState;
+use crate::plan::hold::Accepted;
+use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef};
+use crate::types::{IfName, Vni, VrfName};
+
+/// FRR that counts what it is asked.
+#[derive(Clone)]
+struct Frr {
+    fake: Arc<Mutex<FakeRouting>>,
+    kernel: Arc<FakeKernel>,
+    asked: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+}
+
+impl Frr {
+    fn fake(&self) -> MutexGuard<'_, FakeRouting> {
+        let mut fake = self.fake.lock().unwrap();
+        fake.active = self.kernel.state().vrf_netns;
+        fake
+    }
+
+    fn now(&self) -> FakeRouting {
+        self.fake().clone()
+    }
+
+    fn count(&self, question: &'static str) -> FakeRouting {
+        *self.asked.lock().unwrap().entry(question).or_default() += 1;
+        self.now()
+    }
+
+    /// How often it was asked since the last call.
+    fn asked(&self) -> BTreeMap<&'static str, usize> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+}
+
+impl Routing for Frr {
+    async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
+        self.now().version().await
+    }
+    async fn running(&mut self) -> Result<Arc<Running>, RoutingError> {
+        self.count("running").running().await
+    }
+    async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
+        let mut fake = self.now();
+        let refused = fake.apply(batch).await;
+        *self.fake.lock().unwrap() = fake;
+        refused
+    }
+    async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
+        self.count("vrfs").vrfs().await
+    }
+    async fn wait_vrf(&mut self, vrf: &VrfName, wanted: Presence, limit: Duration) -> Result<(), RoutingError> {
+        self.now().wait_vrf(vrf, wanted, limit).await
+    }
+    async fn wait_links(
+        &mut self,
+        vrf: &VrfName,
+        links: &BTreeSet<IfName>,
+        limit: Duration,
+    ) -> Result<(), RoutingError> {
+        self.now().wait_links(vrf, links, limit).await
+    }
+    async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
+        self.count("vnis").vnis().await
+    }
+    async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
+        self.count("sessions").sessions().await
+    }
+    async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, Lives>>, RoutingError> {
+        self.count("down").down().await
+    }
+}
+
+fn snapshot() -> Snapshot {
+    fn object<S: serde::de::DeserializeOwned>(kind: Kind, name: &str, spec: serde_json::Value) -> Object<S> {
+        let key = ObjectRef { kind, namespace: "default".into(), name: name.into() };
+        Object { key, generation: 1, created: None, spec: serde_json::from_value(spec).unwrap() }
+    }
+    let underlay = serde_json::json!({"asn": 64514, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"]});
+    let red = serde_json::json!({"asn": 64514, "vni": 100, "hostasn": 64515, "localcidr": {"ipv4": "192.169.10.0/24"}});
+    Snapshot {
+        node: NodeIdentity { name: "n".into(), index: 0, labels: BTreeMap::new() },
+        underlays: vec![object(Kind::Underlay, "u", underlay)],
+        l3vnis: vec![object(Kind::L3VNI, "red", red)],
+        ..Snapshot::default()
+    }
+}
+
+fn session(phase: &str) -> SessionState {
+    SessionState {
+        vrf: Some("red".parse().unwrap()),
+        peer: "192.169.10.2".into(),
+        remote_as: None,
+        phase: phase.to_owned().into(),
+        since: None,
+        established: 1,
+        prefixes: BTreeMap::new(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_in_which_nothing_goes_on_is_hardly_asked() {
+    let nic = NicFacts { mtu: 1500, netns: Netns::Host, addresses: BTreeSet::new() };
+    let kernel = Arc::new(FakeKernel::new(KernelState::default(), [("toswitch".parse().unwrap(), nic)].into()));
+    let fake = FakeRouting { sessions: vec![session("Established")], ..FakeRouting::default() };
+    let frr = Frr { fake: Arc::new(Mutex::new(fake)), kernel: Arc::clone(&kernel), asked: Arc::default() };
+    let reconciler = Reconciler::new(kernel, frr.clone(), VrfMode::Netns, Accepted::default());
+    let directory = tempfile::tempdir().unwrap();
+    let (statuses, mut seen) = watch::channel(None);
+    let looks = Arc::new(Looks::default());
+    let outputs = Outputs {
+        status: directory.path().join("status.json"),
+        mode: VrfMode::Netns,
+        statuses,
+        metrics: Arc::default(),
+        looks: Arc::clone(&looks),
+    };
+    let (_sender, snapshots) = watch::channel(snapshot());
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(Controller::new(reconciler, outputs).run(snapshots, Arc::default(), stop.clone()));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(seen.borrow_and_update().as_ref().is_some_and(|status: &NodeStatus| status.ready));
+
+    frr.asked();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let asked = frr.asked();
+    assert!(asked["down"] >= 295 && asked["sessions"] <= 20 && asked["running"] <= 20, "{asked:?}");
+
+    looks.fresh().await;
+    assert_eq!(frr.asked().get("sessions"), Some(&1), "somebody looks");
+
+    frr.fake().sessions = vec![session("Active")];
+    seen.mark_unchanged();
+    tokio::time::timeout(GLANCE + Duration::from_millis(1), seen.changed()).await.unwrap().unwrap();
+    let told = seen.borrow_and_update().as_ref().map(|status| status.sessions.clone());
+    assert_eq!(told, Some(vec![session("Active")]));
+
+    tokio::time::sleep(LIVELY + UNSETTLED).await;
+    frr.asked();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!((10..=12).contains(&frr.asked()["sessions"]), "a session stays down");
+    stop.cancel();
+    running.await.unwrap();
+}
