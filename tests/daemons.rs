@@ -382,9 +382,10 @@ async fn a_bgpd_outlives_zebra_and_is_adopted() {
     while !router.0.vty_socket(Daemon::Zebra).exists()
         || router.pid(Daemon::Zebra) == before[&Daemon::Zebra].0.pid
         || !ready(&router.0, &first.all).await
-        || !router.vty(Daemon::Zebra, &["show zebra client summary"]).contains("\nbgp ")
+        || !router.vty(Daemon::Zebra, &["enable", "show zebra client summary"]).contains("\nbgp ")
     {
-        assert!(begin.elapsed() < Duration::from_secs(15));
+        let clients = || router.vty(Daemon::Zebra, &["enable", "show zebra client summary"]);
+        assert!(begin.elapsed() < Duration::from_secs(15), "{}", clients());
         sleep(Duration::from_millis(50)).await;
     }
     eprintln!("bgpd is at the new zebra after {} ms", begin.elapsed().as_millis());

@@ -95,8 +95,11 @@ impl Daemons {
             }
             other => other,
         };
-        ids.inspect_err(|error| tracing::warn!(error = error as &dyn std::error::Error, "bgpd cannot outlive zebra"))
-            .ok()
+        let ids = ids.inspect_err(|error| {
+            tracing::warn!(error = error as &dyn std::error::Error, "bgpd cannot outlive zebra");
+        });
+        // Without an instance there is nothing to keep.
+        ids.ok().filter(|ids| !ids.is_empty())
     }
 
     /// Joins what outlived zebra to the new one.
