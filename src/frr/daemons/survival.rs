@@ -5,8 +5,8 @@
 //! it must know. What is missing or dangerous is done here:
 //! * In `netns` mode zebra numbers the VRFs as it finds their namespaces. With other numbers than the last zebra's, bgpd
 //!   would put the routes of one VRF into another.
-//! * bgpd of FRR 8 tells again what it imports from EVPN, and not what it hears in a VRF itself. zebra would remove these
-//!   routes when it sweeps what nobody claims.
+//! * bgpd tells again what it imports from EVPN, and not what it hears in a VRF itself (frr#22362, frr#23271). zebra would
+//!   remove these routes when it sweeps what nobody claims.
 //! * bgpd does not ask again for the next hops that zebra should watch. One that is down then would be so for ever.
 //! * bfdd forgets and tears down the sessions of its clients when it comes to the new zebra, also those that the
 //!   configuration names. With BFD, bgpd does not outlive zebra.
@@ -104,8 +104,7 @@ impl Daemons {
 
     /// Joins what outlived zebra to the new one.
     pub(super) fn join(&self, ids: VrfIds) -> Joining {
-        // Since FRR 10 it tells all by itself.
-        join(self.launch.runtime.clone(), ids, !self.launch.dialect.has_mgmtd).boxed()
+        join(self.launch.runtime.clone(), ids).boxed()
     }
 
     /// A bgpd that was adopted may have outlived its zebra a moment ago.
@@ -200,7 +199,7 @@ fn in_order(found: &[String], ids: &VrfIds) -> Vec<String> {
 }
 
 /// Joins bgpd to the new zebra. Takes as long as FRR does. Sends nothing where the numbers of VRFs differ.
-async fn join(runtime: Runtime, ids: VrfIds, tell: bool) -> Result<(), SurvivalError> {
+async fn join(runtime: Runtime, ids: VrfIds) -> Result<(), SurvivalError> {
     let mut zebra = Vty::connect(&runtime.vty_socket(Daemon::Zebra), LIMIT).await?;
     let deadline = Instant::now() + JOIN_LIMIT;
     let found = zebra_ids(&zebra.run(SHOW_VRF, LIMIT).await?.text);
@@ -212,17 +211,15 @@ async fn join(runtime: Runtime, ids: VrfIds, tell: bool) -> Result<(), SurvivalE
         sleep(LOOK_EVERY).await;
     }
     sleep(TAKE_IN).await;
-    if tell {
-        // Not before zebra has the VNIs: without them it cannot take a route to a VTEP.
-        let up = |text: &str| !text.contains("\"Down\"");
-        while !up(&zebra.run(SHOW_ZEBRA_VNI, LIMIT).await?.text) && Instant::now() < deadline {
-            sleep(LOOK_EVERY).await;
-        }
-        let mut bgpd = Vty::connect(&runtime.vty_socket(Daemon::Bgpd), LIMIT).await?;
-        let instances = bgpd.run("show running-config", LIMIT).await?.text;
-        let commands = telling(&instances);
-        bgpd.run_all(&commands.iter().map(String::as_str).collect::<Vec<_>>(), JOIN_LIMIT).await?;
+    // Not before zebra has the VNIs: without them it cannot take a route to a VTEP.
+    let up = |text: &str| !text.contains("\"Down\"");
+    while !up(&zebra.run(SHOW_ZEBRA_VNI, LIMIT).await?.text) && Instant::now() < deadline {
+        sleep(LOOK_EVERY).await;
     }
+    let mut bgpd = Vty::connect(&runtime.vty_socket(Daemon::Bgpd), LIMIT).await?;
+    let instances = bgpd.run("show running-config", LIMIT).await?.text;
+    let commands = telling(&instances);
+    bgpd.run_all(&commands.iter().map(String::as_str).collect::<Vec<_>>(), JOIN_LIMIT).await?;
     Ok(())
 }
 
