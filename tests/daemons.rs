@@ -367,6 +367,37 @@ async fn a_killed_zebra_comes_back_with_its_dependants_and_routes_stay() {
     supervisor.end().await;
 }
 
+/// bgpd of FRR 8 comes to a new zebra after 10 s.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bgpd_outlives_zebra_and_is_adopted() {
+    if !root() {
+        return;
+    }
+    let router = Router::new("outlive");
+    let mut first = router.supervise().await;
+    let before = first.all_up().await;
+    router.vty(Daemon::Bgpd, &["enable", "conf t", "router bgp 1"]);
+    sigkill(before[&Daemon::Zebra].0);
+    let begin = Instant::now();
+    while !router.0.vty_socket(Daemon::Zebra).exists()
+        || router.pid(Daemon::Zebra) == before[&Daemon::Zebra].0.pid
+        || !ready(&router.0, &first.all).await
+        || !router.vty(Daemon::Zebra, &["enable", "show zebra client summary"]).contains("\nbgp ")
+    {
+        let clients = || router.vty(Daemon::Zebra, &["enable", "show zebra client summary"]);
+        assert!(begin.elapsed() < Duration::from_secs(15), "{}", clients());
+        sleep(Duration::from_millis(50)).await;
+    }
+    eprintln!("bgpd is at the new zebra after {} ms", begin.elapsed().as_millis());
+    first.end().await;
+    let mut second = router.supervise().await;
+    for (daemon, (incarnation, adopted)) in second.all_up().await {
+        assert!(adopted, "{daemon}");
+        assert_eq!(daemon == Daemon::Bgpd, incarnation == before[&daemon].0, "{daemon}");
+    }
+    second.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_supervisor_adopts_the_daemons_and_notices_their_death() {
     if !root() {

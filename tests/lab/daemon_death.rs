@@ -1,6 +1,5 @@
 //! The sudden death of a daemon of FRR.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use perouter::frr::model::Daemon;
@@ -68,11 +67,6 @@ const ALL: [Option<&str>; 3] = [None, Some("red"), Some("blue")];
 fn zebra_dies(name: &str, setup: &Setup) {
     let Some(mut fixture) = Fixture::start_with(name, &[0], setup) else { return };
     fixture.router().await_ready(&[100, 200]);
-    if setup.objects["red.yaml"].contains("bfd") {
-        let host = &fixture.hosts[0];
-        host.vtysh(&["configure terminal", "router bgp 64515", "neighbor 192.169.10.1 bfd"]).unwrap();
-        until_true("BFD with the host", || host.vtysh(&["show bfd peers"]).unwrap().contains("Status: up"));
-    }
     let (established, pids) = (fixture.router().established(&ALL), fixture.router().daemon_pids());
     let [red, blue] = [fixture.stream("red"), fixture.stream("blue")];
     for deaths in 1..=2 {
@@ -97,11 +91,7 @@ fn zebra_dies(name: &str, setup: &Setup) {
     fixture.await_services();
     fixture.stream("blue").end();
     assert_eq!(fixture.router().established(&ALL), established);
-    let lives = |mut pids: BTreeMap<Daemon, u32>| {
-        pids.retain(|daemon, _| matches!(daemon, Daemon::Bgpd | Daemon::Bfdd));
-        pids
-    };
-    assert_eq!(lives(fixture.router().daemon_pids()), lives(pids));
+    assert_eq!(fixture.router().daemon_pids()[&Daemon::Bgpd], pids[&Daemon::Bgpd]);
     let plan = fixture.router().plan();
     assert_eq!(plan.code, Some(0), "{}{}", plan.stdout, plan.stderr);
 }
@@ -122,10 +112,15 @@ fn nobody_notices_the_death_of_zebra() {
 }
 
 #[test]
-fn nobody_notices_the_death_of_zebra_with_bfd_and_graceful_restart() {
-    let bfd = bfd_settings();
-    let setup = graceful().replacing("red.yaml", "  hostSession:\n", &format!("  hostSession:\n    {bfd}\n"));
-    zebra_dies("zebra-gr", &setup);
+fn nobody_notices_the_death_of_zebra_with_graceful_restart() {
+    zebra_dies("zebra-gr", &graceful());
+}
+
+/// BFD does not outlive zebra.
+#[test]
+fn the_control_plane_is_back_after_the_death_of_zebra_with_bfd() {
+    let bfd = format!("  hostSession:\n    {}\n", bfd_settings());
+    dies("zebra-bfd", Daemon::Zebra, &Setup::example().with("red.yaml", &bfd));
 }
 
 /// Numbers of VRFs that are not 1, 2, 3: a new zebra would give others in `netns` mode. Then all is started anew.

@@ -17,14 +17,14 @@ pub(super) fn needs(daemon: Daemon) -> Option<Daemon> {
 /// What is started anew when a daemon has died, so that forwarding goes on: a new zebra adopts the routes that it finds
 /// in the kernel, and nobody else keeps them there.
 ///
-/// * bgpd and bfdd outlive zebra where they can (`bgpd_lives`): their end is what peers notice. The others would
-///   connect to a new zebra only after 10 s, and zebra would then remove routes of theirs.
+/// * bgpd outlives zebra where it can (`bgpd_lives`): its end is what peers notice. The others would connect to a new
+///   zebra only after 10 s, and zebra would then remove routes of theirs.
 /// * Without bgpd, zebra removes bgpd's routes: at once, or with graceful restart when the new bgpd is up and has not
 ///   yet learnt them again. A zebra that died with bgpd removes nothing.
 /// * mgmtd would tell a new zebra of the L3VNIs before their links are known to it.
 pub(super) fn taken_along(daemon: Daemon, bgpd_lives: bool) -> &'static [Daemon] {
     match daemon {
-        Daemon::Zebra if bgpd_lives => &[Daemon::Staticd, Daemon::Mgmtd],
+        Daemon::Zebra if bgpd_lives => &[Daemon::Bfdd, Daemon::Staticd, Daemon::Mgmtd],
         Daemon::Zebra => &[Daemon::Bgpd, Daemon::Bfdd, Daemon::Staticd, Daemon::Mgmtd],
         Daemon::Bgpd => &[Daemon::Zebra, Daemon::Bfdd, Daemon::Staticd, Daemon::Mgmtd],
         Daemon::Mgmtd | Daemon::Bfdd | Daemon::Staticd => &[],

@@ -1,13 +1,15 @@
-//! bgpd and bfdd outlive zebra, so that no peer notices its death: their sessions stay, and the kernel keeps forwarding.
-//! In: the vty sockets and zebra's namespaces. Out: whether they may go on, and that they are joined to the new zebra.
+//! bgpd outlives zebra, so that no peer notices its death: the sessions stay, and the kernel keeps forwarding. In: the vty
+//! sockets and zebra's namespaces. Out: whether bgpd may go on, and that it is joined to the new zebra.
 //!
-//! FRR has both dial the new zebra by themselves, 8.4 after 10 s and 10 after 1 s (`lib/zclient.c`), and tell it most of
-//! what it must know. What is missing or dangerous is done here:
+//! FRR has bgpd dial the new zebra by itself, 8.4 after 10 s and 10 after 1 s (`lib/zclient.c`), and tell it most of what
+//! it must know. What is missing or dangerous is done here:
 //! * In `netns` mode zebra numbers the VRFs as it finds their namespaces. With other numbers than the last zebra's, bgpd
 //!   would put the routes of one VRF into another.
-//! * bgpd of FRR 8 tells again what it imports from EVPN, and not what it hears in a VRF itself. zebra would remove these
-//!   routes when it sweeps what nobody claims.
+//! * bgpd tells again what it imports from EVPN, and not what it hears in a VRF itself (frr#22362, frr#23271). zebra would
+//!   remove these routes when it sweeps what nobody claims.
 //! * bgpd does not ask again for the next hops that zebra should watch. One that is down then would be so for ever.
+//! * bfdd forgets and tears down the sessions of its clients when it comes to the new zebra, also those that the
+//!   configuration names. With BFD, bgpd does not outlive zebra.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -51,8 +53,8 @@ pub(super) enum SurvivalError {
     /// A vty.
     #[error(transparent)]
     Vty(#[from] VtyError),
-    /// bgpd printed something else than JSON.
-    #[error("read the VRFs of bgpd")]
+    /// A daemon printed something else than JSON.
+    #[error("read the VRFs of bgpd and the sessions of bfdd")]
     Unreadable(#[from] serde_json::Error),
     /// The links by which zebra finds namespaces.
     #[error("arrange {path}")]
@@ -65,6 +67,9 @@ pub(super) enum SurvivalError {
     /// It would never hear that they are up.
     #[error("bgpd waits for next hops: {0}")]
     NextHops(String),
+    /// Their peers would notice.
+    #[error("bfdd has sessions, which do not outlive zebra")]
+    Bfd,
     /// Routes would go to the wrong VRF.
     #[error("the new zebra numbers VRFs otherwise: {zebra:?} in place of {bgpd:?}")]
     OtherIds {
@@ -73,9 +78,9 @@ pub(super) enum SurvivalError {
         /// As the new zebra has them.
         zebra: VrfIds,
     },
-    /// They did not join in time.
-    #[error("{} did not come to the new zebra within {} s", .0.name(), JOIN_LIMIT.as_secs())]
-    Apart(Daemon),
+    /// bgpd did not join in time.
+    #[error("bgpd did not come to the new zebra within {} s", JOIN_LIMIT.as_secs())]
+    Apart,
 }
 
 impl Daemons {
@@ -90,14 +95,16 @@ impl Daemons {
             }
             other => other,
         };
-        ids.inspect_err(|error| tracing::warn!(error = error as &dyn std::error::Error, "bgpd cannot outlive zebra"))
-            .ok()
+        let ids = ids.inspect_err(|error| {
+            tracing::warn!(error = error as &dyn std::error::Error, "bgpd cannot outlive zebra");
+        });
+        // Without an instance there is nothing to keep.
+        ids.ok().filter(|ids| !ids.is_empty())
     }
 
     /// Joins what outlived zebra to the new one.
     pub(super) fn join(&self, ids: VrfIds) -> Joining {
-        // Since FRR 10 it tells all by itself.
-        join(self.launch.runtime.clone(), ids, !self.launch.dialect.has_mgmtd).boxed()
+        join(self.launch.runtime.clone(), ids).boxed()
     }
 
     /// A bgpd that was adopted may have outlived its zebra a moment ago.
@@ -130,6 +137,11 @@ async fn vrf_ids(runtime: &Runtime) -> Result<VrfIds, SurvivalError> {
     let lost: Vec<&str> = hops.lines().map(str::trim).filter(|line| line.contains(" invalid")).collect();
     if !lost.is_empty() {
         return Err(SurvivalError::NextHops(lost.join("; ")));
+    }
+    let mut bfdd = Vty::connect(&runtime.vty_socket(Daemon::Bfdd), LIMIT).await?;
+    let sessions: Value = serde_json::from_str(&bfdd.run("show bfd peers json", LIMIT).await?.text)?;
+    if sessions.as_array().is_some_and(|sessions| !sessions.is_empty()) {
+        return Err(SurvivalError::Bfd);
     }
     Ok(vrfs.into_iter().filter_map(|(name, vrf)| Some((name, vrf["vrfId"].as_u64()?))).collect())
 }
@@ -186,33 +198,28 @@ fn in_order(found: &[String], ids: &VrfIds) -> Vec<String> {
     wanted
 }
 
-/// Joins bgpd to the new zebra, with a daemon that dials it too. Takes as long as FRR does. Sends nothing where the
-/// numbers of VRFs differ.
-async fn join(runtime: Runtime, ids: VrfIds, tell: bool) -> Result<(), SurvivalError> {
+/// Joins bgpd to the new zebra. Takes as long as FRR does. Sends nothing where the numbers of VRFs differ.
+async fn join(runtime: Runtime, ids: VrfIds) -> Result<(), SurvivalError> {
     let mut zebra = Vty::connect(&runtime.vty_socket(Daemon::Zebra), LIMIT).await?;
     let deadline = Instant::now() + JOIN_LIMIT;
     let found = zebra_ids(&zebra.run(SHOW_VRF, LIMIT).await?.text);
     same(&ids, found)?;
-    for daemon in [Daemon::Bgpd, Daemon::Bfdd] {
-        while !is_client(&zebra.run(SHOW_CLIENTS, LIMIT).await?.text, daemon) {
-            if Instant::now() >= deadline {
-                return Err(SurvivalError::Apart(daemon));
-            }
-            sleep(LOOK_EVERY).await;
+    while !is_client(&zebra.run(SHOW_CLIENTS, LIMIT).await?.text, Daemon::Bgpd) {
+        if Instant::now() >= deadline {
+            return Err(SurvivalError::Apart);
         }
+        sleep(LOOK_EVERY).await;
     }
     sleep(TAKE_IN).await;
-    if tell {
-        // Not before zebra has the VNIs: without them it cannot take a route to a VTEP.
-        let up = |text: &str| !text.contains("\"Down\"");
-        while !up(&zebra.run(SHOW_ZEBRA_VNI, LIMIT).await?.text) && Instant::now() < deadline {
-            sleep(LOOK_EVERY).await;
-        }
-        let mut bgpd = Vty::connect(&runtime.vty_socket(Daemon::Bgpd), LIMIT).await?;
-        let instances = bgpd.run("show running-config", LIMIT).await?.text;
-        let commands = telling(&instances);
-        bgpd.run_all(&commands.iter().map(String::as_str).collect::<Vec<_>>(), JOIN_LIMIT).await?;
+    // Not before zebra has the VNIs: without them it cannot take a route to a VTEP.
+    let up = |text: &str| !text.contains("\"Down\"");
+    while !up(&zebra.run(SHOW_ZEBRA_VNI, LIMIT).await?.text) && Instant::now() < deadline {
+        sleep(LOOK_EVERY).await;
     }
+    let mut bgpd = Vty::connect(&runtime.vty_socket(Daemon::Bgpd), LIMIT).await?;
+    let instances = bgpd.run("show running-config", LIMIT).await?.text;
+    let commands = telling(&instances);
+    bgpd.run_all(&commands.iter().map(String::as_str).collect::<Vec<_>>(), JOIN_LIMIT).await?;
     Ok(())
 }
 
