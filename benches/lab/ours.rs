@@ -39,10 +39,6 @@ pub struct Pass {
     pub end: SystemTime,
     /// Its length in milliseconds.
     pub ms: f64,
-    /// Kernel operations done.
-    pub kernel_ops: usize,
-    /// FRR lines taken.
-    pub frr_lines: usize,
     /// Milliseconds by phase.
     pub phases: BTreeMap<String, f64>,
 }
@@ -169,19 +165,12 @@ fn scrape(path: &str) -> anyhow::Result<String> {
 /// Reads `TIME INFO perouter::control: pass kernel_ops=16 … timing=observe=1.2ms plan=0.3ms …`.
 fn pass(line: &str) -> Option<Pass> {
     let (head, fields) = line.split_once(": pass ")?;
-    let (fields, timing) = fields.split_once("timing=")?;
-    let field = |name: &str| fields.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    let (_, timing) = fields.split_once("timing=")?;
     let phase = |word: &str| {
         let (name, time) = word.split_once('=')?;
         Some((name.to_owned(), time.strip_suffix("ms")?.parse().ok()?))
     };
     let time: jiff::Timestamp = head.split_whitespace().next()?.parse().ok()?;
     let phases: BTreeMap<String, f64> = timing.split_whitespace().filter_map(phase).collect();
-    Some(Pass {
-        end: time.into(),
-        ms: phases.values().sum(),
-        kernel_ops: field("kernel_ops")?.parse().ok()?,
-        frr_lines: field("frr_lines")?.parse().ok()?,
-        phases,
-    })
+    Some(Pass { end: time.into(), ms: phases.values().sum(), phases })
 }

@@ -95,11 +95,6 @@ impl Plain {
         Ok((plain, Built { start, devices_ms }))
     }
 
-    /// Its FRR.
-    pub fn frr(&self) -> anyhow::Result<Daemons> {
-        Daemons::of(&self.node, DIR)
-    }
-
     /// Brings FRR to a configuration with frr-reload.py; tells when it began and its milliseconds.
     pub fn reload(&self, configuration: &Configuration) -> anyhow::Result<(Moment, f64)> {
         fs::write(self.file("reload.conf"), &configuration.integrated)?;

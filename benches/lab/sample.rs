@@ -33,16 +33,6 @@ impl Series {
         let (low, high) = (sorted.get(n.checked_sub(1)? / 2)?, sorted.get(n / 2)?);
         Some(Summary { median: f64::midpoint(*low, *high), min: *sorted.first()?, max: *sorted.last()?, n })
     }
-
-    /// The median.
-    pub fn median(&self) -> Option<f64> {
-        self.summary().map(|summary| summary.median)
-    }
-
-    /// The median of this by that of another.
-    pub fn ratio(&self, to: &Self) -> Option<f64> {
-        to.median().filter(|median| *median > 0.0).and_then(|median| Some(self.median()? / median))
-    }
 }
 
 impl FromIterator<f64> for Series {

@@ -1,6 +1,5 @@
 //! A router with N L3VNIs that has nothing to do, one that is restarted, and one where much changes at once.
 
-use std::process::Command;
 use std::time::Duration;
 
 use crate::ours::Ours;
@@ -150,12 +149,4 @@ fn memory(ours: &Ours, report: &mut Report, size: usize) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whether a program is there.
-pub fn installed(program: &str) -> bool {
-    Command::new("sh")
-        .args(["-c", &format!("command -v {program}")])
-        .output()
-        .is_ok_and(|output| output.status.success())
 }
