@@ -260,22 +260,26 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let mut watch = Stopwatch::start();
         let named = snapshot.underlays.iter().flat_map(|underlay| &underlay.spec.nics);
         let nics: BTreeSet<IfName> = named.filter_map(|nic| nic.parse().ok()).collect();
-        let facts = self.kernel.facts(&nics).await?;
-        let version = self.routing.version().await?;
-        watch.mark(Phase::Observe);
-        let nic_mtu = facts.nics.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
-        let (facts, dialect) = (NodeFacts { mode: self.mode, nic_mtu }, Dialect::of(&version));
-        let known = self.wanted.take().filter(|known| known.is_of(snapshot, &facts, dialect, accepted));
-        let known = match known {
-            Some(known) => known,
-            None => Wanted::new(snapshot, facts, dialect, accepted)?,
+        let dialect = Dialect::of(&self.routing.version().await?);
+        let (kernel, mode, kept) = (&self.kernel, self.mode, &mut self.wanted);
+        let ours = async {
+            let facts = kernel.facts(&nics).await?;
+            watch.mark(Phase::Observe);
+            let nic_mtu = facts.nics.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
+            let facts = NodeFacts { mode, nic_mtu };
+            let known = kept.take().filter(|known| known.is_of(snapshot, &facts, dialect, accepted));
+            let known = match known {
+                Some(known) => known,
+                None => Wanted::new(snapshot, facts, dialect, accepted)?,
+            };
+            let plan = Arc::clone(&known.plan);
+            watch.mark(Phase::Plan);
+            let nics = plan.kernel.nics.keys().cloned().collect();
+            Ok::<_, PassError>((plan, kept.insert(known), kernel.observe(&nics).await?))
         };
-        let plan = Arc::clone(&known.plan);
-        let wanted = self.wanted.insert(known);
-        let wanted_nics = plan.kernel.nics.keys().cloned().collect();
-        watch.mark(Phase::Plan);
-        let kernel = self.kernel.observe(&wanted_nics).await?;
-        let running = self.routing.running().await?;
+        // FRR takes its time to print what it runs: it is asked first, and read when all else is known.
+        let (running, ours) = tokio::join!(self.routing.running(), ours);
+        let ((plan, wanted, kernel), running) = (ours?, running?);
         watch.mark(Phase::Observe);
         wanted.frr.share(&running.config);
         let wanted = State { kernel: &plan.kernel, frr: &wanted.frr };

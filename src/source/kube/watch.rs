@@ -20,10 +20,12 @@ use crate::api::crds::Resource;
 use crate::snapshot::{ApiIdentities, Snapshot};
 use crate::source::SourceError;
 use crate::source::schema::Schemas;
-use crate::source::watch::COALESCE;
 
 /// An API server that is there has told everything within this time; if not, the last snapshot is used.
 const GRACE: Duration = Duration::from_secs(1);
+/// News that come within this time of each other make one snapshot. Longer than for files: a server takes its time over
+/// each object of a call.
+const COALESCE: Duration = Duration::from_millis(50);
 /// kubectl sends 200 objects in 1.5 s, one after the other: they shall be one snapshot.
 const LONGEST_BURST: Duration = Duration::from_secs(2);
 /// News on their way. The watches wait while nobody takes them.
