@@ -134,9 +134,9 @@ async fn a_router_in_which_nothing_goes_on_is_hardly_asked() {
 
     frr.asked();
     // Ends between two of its own looks.
-    tokio::time::sleep(Duration::from_secs(601)).await;
+    tokio::time::sleep(Duration::from_secs(605)).await;
     let asked = frr.asked();
-    assert!(asked["down"] >= 295 && asked["sessions"] <= 20 && asked["running"] <= 20, "{asked:?}");
+    assert!(asked["down"] >= 295 && asked["sessions"] <= 21 && asked["running"] <= 21, "{asked:?}");
 
     looks.fresh().await;
     assert_eq!(frr.asked().get("sessions"), Some(&1), "somebody looks");
