@@ -46,6 +46,15 @@ test-frr10: setup ## the tests with FRR once more, with FRR 10.3 (as root)
 lab-frr10: setup ## a root file system with FRR 10.3 for lab nodes, once, in a cache (as root)
 	@hack/frr10.sh
 
+.PHONY: bench
+bench: setup ## measure against `ip -batch`, FRR alone and frr-reload.py, with budgets; N=10,100 ROUTES=1,1000 RUNS=5 IDLE=60 JSON=FILE ONLY=changes,steady,routes (as root)
+	cargo bench --bench plan
+	cargo bench --bench lab -- $(foreach name,N ROUTES RUNS IDLE JSON ONLY,$(if $($(name)),$(name)=$($(name))))
+
+.PHONY: bench-vrf
+bench-vrf: setup ## the changes of `make bench` once more in vrf mode, on a kernel that has VRF devices; N=10,100 RUNS=5 (as root)
+	@hack/bench-vrf.sh $(if $(N),N=$(N),N=10,100) $(if $(RUNS),RUNS=$(RUNS))
+
 .PHONY: check
 check: ## fast checks without root: format, clippy, layers, unit, golden, property, CRDs in step
 	cargo fmt --all --check
@@ -63,8 +72,7 @@ crds: ## rewrite crds/ from the API types
 	PEROUTER_UPDATE=1 cargo test --lib api::crds
 
 .PHONY: kubernetes-assets
-kubernetes-assets: ## etcd, kube-apiserver, kubectl, MetalLB and others: built once with Go, into ~/.cache/perouter
-	@hack/setup.sh kubernetes
+kubernetes-assets: setup ## etcd, kube-apiserver, kubectl, MetalLB and others: built once with Go, into ~/.cache/perouter
 	@hack/kubernetes/assets.sh control-plane
 	@hack/kubernetes/assets.sh metallb
 

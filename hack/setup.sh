@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# setup.sh [kubernetes]: installs what the demo and the tests need from Debian's packages; with `kubernetes` also what
-# FRR-K8s needs. Prints nothing where all is there.
+# setup.sh: installs what the demo, the tests and the benchmarks need from Debian's packages. Prints nothing where all is
+# there.
 set -euo pipefail
 
 declare -A package=(
   [/usr/lib/frr/zebra]=frr [vtysh]=frr [ip]=iproute2 [ping]=iputils-ping [curl]=curl [tcpdump]=tcpdump
   [cc]=gcc [nsenter]=util-linux [ps]=procps [linux.uml]=user-mode-linux [modprobe]=kmod [debootstrap]=debootstrap [openssl]=openssl
-  [bird]=bird2 [gobgpd]=gobgpd [nft]=nftables
+  [bird]=bird2 [gobgpd]=gobgpd [nft]=nftables [strace]=strace [/usr/lib/frr/frr-reload.py]=frr-pythontools
 )
-[ "${1:-}" != kubernetes ] || package[/usr/lib/frr/frr-reload.py]=frr-pythontools
 missing=()
 for tool in "${!package[@]}"; do
   command -v "$tool" >/dev/null || missing+=("${package[$tool]}")

@@ -6,6 +6,7 @@
 //! own files and frr-reload.py, so that both meet the same machine. Needs root, FRR, frr-pythontools, BIRD and strace.
 
 mod changes;
+mod neighbors;
 mod ours;
 mod plain;
 mod process;
@@ -81,7 +82,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let mode = if vrf_device::supported().context("VRF devices")? { VrfMode::Vrf } else { VrfMode::Netns };
     let mut report = Report::default();
     report.set(&mode.to_string());
-    // A process that is told by its log tells the same to everyone else.
+    let _limits = neighbors::Limits::raise(2 * options.sizes.iter().max().copied().unwrap_or_default() + 100)?;
     let mut world = World::deploy("bench")?;
     for size in &options.sizes {
         if options.wants("changes") {
