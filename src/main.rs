@@ -5,11 +5,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-/// Built with the settings in `.cargo/config.toml`.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-#[tokio::main]
+// More threads would wait for the same lock of the kernel, and each has memory of its own.
+#[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("PEROUTER_LOG").unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=error"));
     // The client logs the body of a reply that it cannot read, and that may be a Secret; failures are told by `source`.

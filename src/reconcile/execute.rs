@@ -71,7 +71,9 @@ impl Executed {
     fn absorb(&mut self, other: Self) {
         self.frr_lines += other.frr_lines;
         for (scope, failures) in other.failures {
-            failures.into_iter().for_each(|failure| self.fail(&scope, failure));
+            for failure in failures {
+                self.fail(&scope, failure);
+            }
         }
     }
 
