@@ -57,6 +57,12 @@ impl Routing for Frr {
         *self.fake.lock().unwrap() = fake;
         refused
     }
+    fn begin(&mut self, batch: Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send + use<> {
+        let mut fake = self.now();
+        let answer = fake.begin(batch);
+        *self.fake.lock().unwrap() = fake;
+        answer
+    }
     async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
         self.count("vrfs").vrfs().await
     }

@@ -229,16 +229,8 @@ impl FakeRouting {
     }
 }
 
-impl Routing for FakeRouting {
-    async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
-        Ok(FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() })
-    }
-
-    async fn running(&mut self) -> Result<Arc<Running>, RoutingError> {
-        Ok(Arc::new(self.config()))
-    }
-
-    async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
+impl FakeRouting {
+    fn take_all(&mut self, batch: &Batch) -> Vec<Refusal> {
         let mut refused = Vec::new();
         for command in &batch.commands {
             if command.intent == super::command::Intent::Set {
@@ -251,7 +243,25 @@ impl Routing for FakeRouting {
         if let Some(daemon) = self.daemons.get_mut(&batch.daemon) {
             daemon.context.clear();
         }
-        Ok(refused)
+        refused
+    }
+}
+
+impl Routing for FakeRouting {
+    async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
+        Ok(FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() })
+    }
+
+    async fn running(&mut self) -> Result<Arc<Running>, RoutingError> {
+        Ok(Arc::new(self.config()))
+    }
+
+    async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
+        Ok(self.take_all(batch))
+    }
+
+    fn begin(&mut self, batch: Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send + use<> {
+        std::future::ready(Ok(self.take_all(&batch)))
     }
 
     async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {

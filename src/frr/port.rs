@@ -151,6 +151,9 @@ pub trait Routing: Send {
     /// Sends a batch. Lines that FRR does not take come back; those after them were sent all the same.
     fn apply(&mut self, batch: &Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send;
 
+    /// Sends a batch on a connection of its own, so that other conversations go on meanwhile.
+    fn begin(&mut self, batch: Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send + use<Self>;
+
     /// The VRFs that zebra knows.
     fn vrfs(&mut self) -> impl Future<Output = Result<BTreeMap<VrfName, VrfState>, RoutingError>> + Send;
 

@@ -211,6 +211,11 @@ impl Routing for VtyRouting {
         Ok(refused)
     }
 
+    fn begin(&mut self, batch: Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send + use<> {
+        let mut beside = Self { dialect: self.dialect, ..Self::new(&self.directory, self.limit) };
+        async move { beside.apply(&batch).await }
+    }
+
     async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
         Ok(observe::vrfs(&self.ask(Daemon::Zebra, observe::SHOW_VRF).await?))
     }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use thiserror::Error;
-use tokio::time::Instant;
 
 use super::schedule::Schedule;
 use super::timing::{Phase, Stopwatch, Timing};
@@ -67,16 +67,6 @@ impl Executed {
         self.failures.entry(scope.clone()).or_default().push(failure);
     }
 
-    /// Takes over what was done at the same time.
-    fn absorb(&mut self, other: Self) {
-        self.frr_lines += other.frr_lines;
-        for (scope, failures) in other.failures {
-            for failure in failures {
-                self.fail(&scope, failure);
-            }
-        }
-    }
-
     /// Whether the rest of a scope is left for the next pass.
     fn blocked(&self, scope: &Scope) -> bool {
         if *scope == Scope::Underlay { self.no_default_instance } else { self.failures.contains_key(scope) }
@@ -130,33 +120,47 @@ async fn run(
         return;
     }
     watch.mark(Phase::Routing);
+    let of_vrfs = schedule.frr.scopes.iter().filter(|(scope, _)| **scope != Scope::Underlay);
+    let of_vrfs = of_vrfs.flat_map(|(_, change)| change.batches()).cloned();
+    let (policies, others): (Vec<Batch>, Vec<Batch>) = of_vrfs.partition(|batch| batch.stage == frr::Stage::Policies);
+    let (first, last): (Vec<Batch>, Vec<Batch>) =
+        others.into_iter().partition(|batch| batch.stage < frr::Stage::Policies);
+    // Policies need no link, and bgpd takes its time over them: it has them until they are first named.
+    let policies = merge(policies.into_iter().map(|batch| without_blocked(done, &batch)));
+    let telling: Vec<_> = policies.iter().map(|batch| routing.begin(batch.clone())).collect();
+    let first = merge(first);
+    let links = make_links(schedule, kernel, routing, done, watch, &first);
+    let (told, ()) = tokio::join!(join_all(telling), links);
+    for (batch, answer) in policies.iter().zip(told) {
+        settle(done, batch, answer);
+    }
+    // What the underlay had for IP-VRFs goes when they use it no more.
+    send(done, routing, &merge(last.into_iter().chain(leftovers))).await;
+    watch.mark(Phase::Routing);
+}
+
+/// The links of IP-VRFs, and what FRR is told of them before the BGP instances.
+async fn make_links(
+    schedule: &Schedule,
+    kernel: &impl Kernel,
+    routing: &mut impl Routing,
+    done: &mut Executed,
+    watch: &mut Stopwatch,
+    first: &[Batch],
+) {
     for vrf in schedule.build.iter().filter_map(made_netns) {
         await_vrf(done, routing, &Scope::Vrf(vrf.clone()), Presence::Active).await;
     }
     watch.mark(Phase::Await);
-    let of_vrfs = schedule.frr.scopes.iter().filter(|(scope, _)| **scope != Scope::Underlay);
-    let of_vrfs = of_vrfs.flat_map(|(_, change)| change.batches()).cloned();
-    let (policies, rest): (Vec<Batch>, Vec<Batch>) = of_vrfs.partition(|batch| batch.stage == frr::Stage::Policies);
-    let policies = merge(policies.into_iter().map(|batch| without_blocked(done, &batch)));
-    // Policies need no link, and bgpd takes its time over them.
-    let mut told = Executed::default();
-    let tell = send(&mut told, routing, &policies);
-    let build = async {
-        apply(done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Build).await;
-        Instant::now()
-    };
-    let ((), built) = tokio::join!(tell, build);
-    done.absorb(told);
-    watch.mark_up_to(built, Phase::Kernel);
-    watch.mark(Phase::Routing);
+    apply(done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Build).await;
+    watch.mark(Phase::Kernel);
     for (vrf, links) in addressed(schedule) {
         await_links(done, routing, &vrf, &links).await;
     }
     watch.mark(Phase::Await);
     apply(done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Address).await;
     watch.mark(Phase::Kernel);
-    // What the underlay had for IP-VRFs goes when they use it no more.
-    send(done, routing, &merge(rest.into_iter().chain(leftovers))).await;
+    send(done, routing, first).await;
     watch.mark(Phase::Routing);
 }
 
@@ -189,14 +193,20 @@ async fn send(done: &mut Executed, routing: &mut impl Routing, batches: &[Batch]
         if batch.commands.is_empty() {
             continue;
         }
-        match routing.apply(&batch).await {
-            Ok(refused) => note(done, &batch, refused),
-            Err(error) => {
-                let scopes: BTreeSet<Scope> = batch.commands.iter().map(|command| command.scope.clone()).collect();
-                let error = Arc::new(error);
-                for scope in scopes {
-                    done.fail(&scope, Failure::Routing(Arc::clone(&error)));
-                }
+        let answer = routing.apply(&batch).await;
+        settle(done, &batch, answer);
+    }
+}
+
+/// Takes note of what FRR said to a batch.
+fn settle(done: &mut Executed, batch: &Batch, answer: Result<Vec<Refusal>, RoutingError>) {
+    match answer {
+        Ok(refused) => note(done, batch, refused),
+        Err(error) => {
+            let scopes: BTreeSet<Scope> = batch.commands.iter().map(|command| command.scope.clone()).collect();
+            let error = Arc::new(error);
+            for scope in scopes {
+                done.fail(&scope, Failure::Routing(Arc::clone(&error)));
             }
         }
     }

@@ -37,6 +37,9 @@ impl Routing for Frr {
     async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
         self.look().apply(batch).await
     }
+    fn begin(&mut self, batch: Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send + use<> {
+        self.look().begin(batch)
+    }
     async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
         self.look().vrfs().await
     }

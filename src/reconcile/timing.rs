@@ -92,13 +92,9 @@ impl Stopwatch {
 
     /// The time since the last mark was that of a phase.
     pub fn mark(&mut self, phase: Phase) {
-        self.mark_up_to(Instant::now(), phase);
-    }
-
-    /// The time since the last mark was that of a phase, up to a moment that may have passed.
-    pub fn mark_up_to(&mut self, end: Instant, phase: Phase) {
-        self.timing.add(phase, end.saturating_duration_since(self.last));
-        self.last = self.last.max(end);
+        let now = Instant::now();
+        self.timing.add(phase, now - self.last);
+        self.last = now;
     }
 
     /// What was marked so far.
