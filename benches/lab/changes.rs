@@ -69,47 +69,42 @@ pub fn measure(world: &mut World, report: &mut Report, mode: VrfMode, size: usiz
 }
 
 fn with_perouter(world: &mut World, found: &mut Found, size: usize) -> anyhow::Result<(Configuration, Configuration)> {
-    let (all, one_more) = (size * TYPE5_EACH, (size + 1) * TYPE5_EACH);
     world.write_objects(size)?;
     let (ours, start) = Ours::start(world)?;
-    found.cold.push(world.await_type5(all, &start)?);
+    found.cold.push(world.await_type5(size * TYPE5_EACH, &start)?);
     ours.await_ready()?;
     found.cold_pass.push(ours.passes(&start)?.iter().map(|pass| pass.ms).sum());
-    let mut frr = ours.frr()?;
-    let node = world.node()?.clone();
-    let small = Configuration::of(&node, &mut frr, SOCKETS)?;
+    let small = Configuration::of(world.node()?, &mut ours.frr()?, SOCKETS)?;
     // One that comes and goes first: the files of the new VRF are in the caches of the machine for either side.
-    for measured in [false, true] {
-        settle();
-        let start = Moment::now();
-        world.write(size + 1, false)?;
-        let total = world.await_type5(one_more, &start)?;
-        if measured {
-            found.add.push(&start, total, &ours.pass_after(&start)?);
-        }
-        settle();
-        let start = Moment::now();
-        world.write(size + 1, true)?;
-        let total = world.await_type5(all, &start)?;
-        if measured {
-            found.edit.push(&start, total, &ours.pass_after(&start)?);
-        }
-        world.write(size + 1, false)?;
-        world.await_type5(one_more, &Moment::now())?;
-        settle();
-        let large = Configuration::of(&node, &mut frr, SOCKETS)?;
-        let start = Moment::now();
-        world.remove(size + 1)?;
-        let total = world.await_type5(all, &start)?;
-        let pass = ours.pass_after(&start)?;
-        if measured {
-            found.delete.push(&start, total, &pass);
-            ours.remove()?;
-            world.await_type5(0, &Moment::now())?;
-            return Ok((small, large));
-        }
-    }
-    anyhow::bail!("nothing measured")
+    come_and_go(world, &ours, &mut Found::default(), size)?;
+    let large = come_and_go(world, &ours, found, size)?;
+    ours.remove()?;
+    world.await_no_type5()?;
+    Ok((small, large))
+}
+
+/// Adds, edits and deletes one L3VNI; gives the configuration that there was with it.
+fn come_and_go(world: &mut World, ours: &Ours, found: &mut Found, size: usize) -> anyhow::Result<Configuration> {
+    let (all, one_more) = (size * TYPE5_EACH, (size + 1) * TYPE5_EACH);
+    settle();
+    let start = Moment::now();
+    world.write(size + 1, false)?;
+    let total = world.await_type5(one_more, &start)?;
+    found.add.push(&start, total, &ours.pass_after(&start)?);
+    settle();
+    let start = Moment::now();
+    world.write(size + 1, true)?;
+    let total = world.await_type5(all, &start)?;
+    found.edit.push(&start, total, &ours.pass_after(&start)?);
+    world.write(size + 1, false)?;
+    world.await_type5(one_more, &Moment::now())?;
+    settle();
+    let large = Configuration::of(world.node()?, &mut ours.frr()?, SOCKETS)?;
+    let start = Moment::now();
+    world.remove(size + 1)?;
+    let total = world.await_type5(all, &start)?;
+    found.delete.push(&start, total, &ours.pass_after(&start)?);
+    Ok(large)
 }
 
 fn without_perouter(
@@ -134,8 +129,7 @@ fn without_perouter(
     found.reload_delete.push(took);
     found.reload_delete_leaf.push(world.await_type5(all, &start)?);
     plain.remove()?;
-    world.await_type5(0, &Moment::now())?;
-    Ok(())
+    world.await_no_type5()
 }
 
 /// What the last change left to do is done.
@@ -151,13 +145,11 @@ impl Found {
             row.budget(Budget::Ratio(1.3));
         }
         report.row(size, "  of it passes", "ms", &self.cold_pass).against("ip -batch", &self.plain_devices);
-        let changes = [("add", &self.add), ("edit", &self.edit), ("delete", &self.delete)];
-        for (name, change) in changes {
-            let what = match name {
-                "delete" => "delete one L3VNI: file removed until its Type-5 are gone",
-                "add" => "add one L3VNI: file written until its Type-5 are at the leaf",
-                _ => "edit one L3VNI: file written until the leaf has the change",
-            };
+        for (what, change) in [
+            ("add one L3VNI: file written until its Type-5 are at the leaf", &self.add),
+            ("edit one L3VNI: file written until the leaf has the change", &self.edit),
+            ("delete one L3VNI: file removed until its Type-5 are gone", &self.delete),
+        ] {
             let row = report.row(size, what, "ms", &change.total);
             row.budget(Budget::AtMost(250.0));
             for (part, series) in [

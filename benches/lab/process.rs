@@ -1,6 +1,5 @@
 //! What processes cost. In: pids as the machine numbers them. Out: CPU time, memory, system calls.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -73,7 +72,6 @@ pub fn traced(pid: Pid, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Re
     strace.wait()?;
     worked?;
     let mut calls = Calls::default();
-    let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
     for line in fs::read_to_string(output.path())?.lines() {
         let Some((_, call)) = line.split_once(' ') else { continue };
         let Some((name, arguments)) = call.trim_start().split_once('(') else { continue };
@@ -81,7 +79,6 @@ pub fn traced(pid: Pid, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Re
             continue;
         }
         calls.all += 1;
-        *by_name.entry(name.to_owned()).or_default() += 1;
         if name.starts_with("send") || name.starts_with("write") {
             let changes = ["nlmsg_type=RTM_NEW", "nlmsg_type=RTM_DEL", "nlmsg_type=RTM_SET", "nlmsg_type=NFNL_"];
             calls.netlink_writes += usize::from(changes.iter().any(|change| arguments.contains(change)));

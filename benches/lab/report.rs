@@ -1,8 +1,6 @@
 //! The table. In: what was measured, with what it is measured against and its budget. Out: text, JSON, and whether all
 //! budgets are met.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
 use crate::sample::{Series, Summary};
@@ -91,30 +89,13 @@ impl Report {
 
     /// The lines as a Markdown table.
     pub fn table(&self) -> String {
-        let mut cells: Vec<[String; 8]> = vec![
-            ["setting", "N", "what", "perouter", "against", "", "ratio", "budget"].map(str::to_owned),
-            [const { String::new() }; 8],
-        ];
-        cells.extend(self.rows.iter().map(Row::cells));
-        let mut widths = [0; 8];
-        for row in &cells {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        let mut text = String::new();
-        for (number, row) in cells.iter().enumerate() {
-            for (cell, width) in row.iter().zip(widths) {
-                // Writing to a string does not fail.
-                let _ = if number == 1 {
-                    write!(text, "|{}", "-".repeat(width + 2))
-                } else {
-                    write!(text, "| {cell:width$} ")
-                };
-            }
-            text.push_str("|\n");
-        }
-        text
+        let mut table = comfy_table::Table::new();
+        table
+            .load_style(comfy_table::presets::ASCII_MARKDOWN)
+            .set_content_arrangement(comfy_table::ContentArrangement::Disabled);
+        table.set_header(["setting", "N", "what", "perouter", "against", "", "ratio", "budget"]);
+        table.add_rows(self.rows.iter().map(Row::cells));
+        format!("{table}\n")
     }
 }
 

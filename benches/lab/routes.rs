@@ -9,7 +9,7 @@ use crate::plain::{Configuration, Plain};
 use crate::process::{cpu_ms, rss_mb};
 use crate::report::{Budget, Report};
 use crate::sample::Series;
-use crate::world::{Moment, TYPE5_EACH, World};
+use crate::world::{TYPE5_EACH, World};
 
 /// L3VNIs beside.
 const L3VNIS: usize = 10;
@@ -32,7 +32,7 @@ pub fn measure(
         let (ours, start) = Ours::start(world)?;
         world.await_type5(base, &start)?;
         ours.await_ready()?;
-        let configuration = Configuration::of(&world.node()?.clone(), &mut ours.frr()?, SOCKETS)?;
+        let configuration = Configuration::of(world.node()?, &mut ours.frr()?, SOCKETS)?;
         for (count, [announce, withdraw, ..]) in counts.iter().zip(&mut found) {
             let start = world.announce(*count)?;
             announce.push(world.await_type5(base + count, &start)?);
@@ -47,7 +47,7 @@ pub fn measure(
             withdraw.push(world.await_type5(base, &start)?);
         }
         ours.remove()?;
-        world.await_type5(0, &Moment::now())?;
+        world.await_no_type5()?;
         let (plain, built) = Plain::start(world, mode, &configuration, L3VNIS, 0)?;
         world.await_type5(base, &built.start)?;
         for (count, [_, _, announce, withdraw]) in counts.iter().zip(&mut found) {
@@ -57,7 +57,7 @@ pub fn measure(
             withdraw.push(world.await_type5(base, &start)?);
         }
         plain.remove()?;
-        world.await_type5(0, &Moment::now())?;
+        world.await_no_type5()?;
         eprintln!("routes: run {run} of {runs}");
     }
     world.stop_host()?;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nix::unistd::Pid;
+
 use crate::ours::Ours;
 use crate::process::{cpu_ms, rss_mb, traced};
 use crate::report::{Budget, Report};
@@ -12,6 +14,9 @@ use crate::world::{Moment, TYPE5_EACH, World};
 const BULK: usize = 100;
 /// Passes for one value of CPU time.
 const PASSES: usize = 10;
+const LINES: &str = "perouter_frr_lines_total";
+const OPS: &str = "perouter_kernel_ops_total";
+const TIME: &str = "perouter_pass_phase_seconds";
 const BETWEEN: Duration = Duration::from_millis(150);
 
 /// Measures one size.
@@ -35,8 +40,7 @@ pub fn measure(
     memory(&ours, report, size)?;
     ours.remove()?;
     world.stop_host()?;
-    world.await_type5(0, &Moment::now())?;
-    Ok(())
+    world.await_no_type5()
 }
 
 /// Gives a reason for a pass that finds nothing to do: the kernel tells a change of a link of the router.
@@ -51,18 +55,15 @@ fn nudge(world: &World, count: usize) -> anyhow::Result<()> {
 
 fn quiet_passes(world: &World, ours: &Ours, report: &mut Report, size: usize, runs: usize) -> anyhow::Result<()> {
     const QUIET: &str = "perouter_passes_total{result=\"quiet\"}";
-    const LINES: &str = "perouter_frr_lines_total";
-    const OPS: &str = "perouter_kernel_ops_total";
     let (mut cpu, mut took) = (Series::default(), Series::default());
     let (lines, ops) = (ours.metric(LINES)?, ours.metric(OPS)?);
     for _ in 0..runs {
-        let (passes, before, time) =
-            (ours.metric(QUIET)?, cpu_ms(ours.pid())?, ours.metric("perouter_pass_phase_seconds")?);
+        let (passes, before, time) = (ours.metric(QUIET)?, cpu_ms(ours.pid())?, ours.metric(TIME)?);
         nudge(world, PASSES)?;
         let count = ours.metric(QUIET)? - passes;
         anyhow::ensure!(count >= 1.0, "no pass was made");
         cpu.push((cpu_ms(ours.pid())? - before) / count);
-        took.push((ours.metric("perouter_pass_phase_seconds")? - time) * 1e3 / count);
+        took.push((ours.metric(TIME)? - time) * 1e3 / count);
     }
     let row = report.row(size, "pass with nothing to do, and the status after it: CPU", "ms", &cpu);
     row.budget(Budget::AtMost(10.0));
@@ -116,15 +117,19 @@ fn restarts(world: &mut World, ours: &mut Ours, report: &mut Report, size: usize
         ours.await_ready()?;
         ready.push(start.ms());
         anyhow::ensure!(world.leaf().type5() == size * TYPE5_EACH, "the leaf lost routes");
-        changes.push(ours.metric("perouter_frr_lines_total")? + ours.metric("perouter_kernel_ops_total")?);
+        changes.push(ours.metric(LINES)? + ours.metric(OPS)?);
     }
     report.row(size, "kill -9 of perouter, and start until all is known to be in place", "ms", &ready);
     report.row(size, "  operations and lines", "", &changes).budget(Budget::AtMost(0.0));
     Ok(())
 }
 
+fn processes(ours: &Ours) -> anyhow::Result<[(&'static str, Pid); 3]> {
+    Ok([("perouter", ours.pid()), ("zebra", ours.daemon("zebra")?), ("bgpd", ours.daemon("bgpd")?)])
+}
+
 fn idle(ours: &Ours, report: &mut Report, size: usize, seconds: u64) -> anyhow::Result<()> {
-    let pids = [("perouter", ours.pid()), ("zebra", ours.daemon("zebra")?), ("bgpd", ours.daemon("bgpd")?)];
+    let pids = processes(ours)?;
     std::thread::sleep(Duration::from_secs(5));
     let before: Vec<f64> = pids.iter().map(|(_, pid)| cpu_ms(*pid)).collect::<Result<_, _>>()?;
     std::thread::sleep(Duration::from_secs(seconds));
@@ -141,7 +146,7 @@ fn idle(ours: &Ours, report: &mut Report, size: usize, seconds: u64) -> anyhow::
 }
 
 fn memory(ours: &Ours, report: &mut Report, size: usize) -> anyhow::Result<()> {
-    for (name, pid) in [("perouter", ours.pid()), ("zebra", ours.daemon("zebra")?), ("bgpd", ours.daemon("bgpd")?)] {
+    for (name, pid) in processes(ours)? {
         let used = [rss_mb(pid)?].into_iter().collect();
         let row = report.row(size, &format!("RSS of {name}"), "MB", &used);
         if name == "perouter" {

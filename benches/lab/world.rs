@@ -193,6 +193,11 @@ impl World {
         })
     }
 
+    /// Waits until the leaf has none left.
+    pub fn await_no_type5(&mut self) -> anyhow::Result<()> {
+        self.await_type5(0, &Moment::now()).map(drop)
+    }
+
     /// Waits until the leaf has exactly so many Type-5 routes; tells the milliseconds since `start`.
     pub fn await_type5(&mut self, wanted: usize, start: &Moment) -> anyhow::Result<f64> {
         loop {

@@ -227,9 +227,7 @@ impl FakeRouting {
             status => Err(refusal(status, "% Unknown command")),
         }
     }
-}
 
-impl FakeRouting {
     fn take_all(&mut self, batch: &Batch) -> Vec<Refusal> {
         let mut refused = Vec::new();
         for command in &batch.commands {

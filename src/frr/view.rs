@@ -258,7 +258,8 @@ fn host(
     let rules = |entries: &[PrefixListEntry]| entries.iter().map(rule).collect::<Vec<_>>();
     let underlay =
         underlay.filter(|underlay| session_.keeps_underlay && underlay.kept_from_hosts.contains_key(&family));
-    let own = session_.local_pref.is_some().then(|| underlay.map(|underlay| kept(underlay, family))).flatten();
+    // A route map of its own takes the place of the shared one.
+    let own = underlay.filter(|_| session_.local_pref.is_some()).map(|underlay| kept(underlay, family));
     let accepted = [own.unwrap_or_default(), session_.inbound.clone()].concat();
     let accepted = prefix_list(scope, Use::In(family), &rules(&accepted));
     // A route map only where it is needed: each line of a policy costs FRR the more time the more policies there are.
