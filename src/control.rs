@@ -40,6 +40,8 @@ const LIVELY: Duration = Duration::from_secs(30);
 const UNSETTLED: Duration = Duration::from_secs(5);
 /// All state is read so often while all is up.
 const STEADY: Duration = Duration::from_secs(30);
+/// So long after a change FRR is asked whether it has it.
+const CHECK: Duration = Duration::from_millis(500);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 /// Signals that come together make one pass.
@@ -68,6 +70,9 @@ pub struct Controller<K, R> {
     last: Option<Report>,
     last_change: PassSummary,
     retry: Option<Duration>,
+    /// The next pass looks whether FRR has what the last one told it. Once: a line that FRR never prints is no reason to
+    /// tell it again and again.
+    checks: bool,
     witness: Witness,
     /// Since when there are objects that are not all in place.
     pending: Option<Instant>,
@@ -88,6 +93,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             last: None,
             last_change: PassSummary::default(),
             retry: None,
+            checks: false,
             witness: Witness::default(),
             pending: None,
             down: None,
@@ -98,6 +104,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
 
     /// Runs until `stop`, which changes nothing on the node.
     pub async fn run(mut self, mut snapshots: watch::Receiver<Snapshot>, drift: Arc<Notify>, stop: CancellationToken) {
+        let mut snapshot = Arc::new(snapshots.borrow_and_update().clone());
         let mut next_pass = Instant::now();
         self.pending = Some(next_pass);
         let mut next_glance = next_pass + GLANCE;
@@ -109,26 +116,26 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
                     if changed.is_err() {
                         return;
                     }
+                    snapshot = Arc::new(snapshots.borrow_and_update().clone());
+                    self.checks = false;
                     next_pass = Instant::now();
                     self.pending.get_or_insert(next_pass);
                 }
-                () = drift.notified() => next_pass = next_pass.min(Instant::now() + COALESCE),
+                () = drift.notified() => {
+                    self.reconciler.distrust();
+                    next_pass = next_pass.min(Instant::now() + COALESCE);
+                }
                 () = sleep_until(next_pass) => {
-                    let snapshot = snapshots.borrow_and_update().clone();
                     let pause = self.pass(&snapshot).await;
                     next_pass = Instant::now() + pause;
                 }
                 () = sleep_until(next_glance) => {
                     if self.glance().await {
-                        let snapshot = snapshots.borrow().clone();
                         self.publish(&snapshot).await;
                     }
                     next_glance = Instant::now() + GLANCE;
                 }
-                () = looks.wanted() => {
-                    let snapshot = snapshots.borrow().clone();
-                    self.publish(&snapshot).await;
-                }
+                () = looks.wanted() => self.publish(&snapshot).await,
             }
         }
     }
@@ -146,9 +153,12 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
     }
 
     /// One pass and its status. Tells when the next one is due without any other reason.
-    async fn pass(&mut self, snapshot: &Snapshot) -> Duration {
+    async fn pass(&mut self, snapshot: &Arc<Snapshot>) -> Duration {
         let (failed, news) = match self.reconciler.pass(snapshot).await {
-            Ok(report) => (!report.failures.is_empty(), self.take(report)),
+            Ok(report) => {
+                self.checks = !report.is_quiet() && !self.checks;
+                (!report.failures.is_empty(), self.take(report))
+            }
             Err(error) => {
                 log_pass_error(&error);
                 self.outputs.metrics.blind_pass();
@@ -160,7 +170,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             self.publish(snapshot).await;
         }
         self.retry = failed.then(|| self.retry.map_or(FIRST_RETRY, |last| (last * 2).min(LAST_RETRY)));
-        self.retry.unwrap_or(IDLE)
+        self.retry.unwrap_or(if self.checks { CHECK } else { IDLE })
     }
 
     /// Takes note of a pass. Tells whether it did or found something else than the last one.

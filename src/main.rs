@@ -6,7 +6,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 // More threads would wait for the same lock of the kernel, and each has memory of its own.
-#[tokio::main(worker_threads = 2)]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("PEROUTER_LOG").unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=error"));
     // The client logs the body of a reply that it cannot read, and that may be a Secret; failures are told by `source`.

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use arrayvec::ArrayString;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -98,12 +99,15 @@ impl fmt::Display for Asn {
     }
 }
 
+/// Room for the name of an interface (IFNAMSIZ - 1), in place: there are thousands of them.
+type Short = ArrayString<15>;
+
 macro_rules! word {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident($text:ty)) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name($text);
 
         impl $name {
             /// The name as text.
@@ -121,7 +125,7 @@ macro_rules! word {
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.as_str().to_owned()
             }
         }
 
@@ -141,21 +145,20 @@ macro_rules! word {
 
 word! {
     /// The name of a network interface, 1 to 15 bytes.
-    IfName
+    IfName(Short)
 }
 
 word! {
     /// The name of an IP-VRF (RFC 9136 section 1): also the name of its VRF device or of its network namespace.
-    VrfName
+    VrfName(Short)
 }
 
 impl FromStr for IfName {
     type Err = TypeError;
     fn from_str(raw: &str) -> Result<Self, TypeError> {
-        let ok = (1..=15).contains(&raw.len())
-            && raw.starts_with(|c: char| c.is_ascii_alphanumeric())
+        let ok = raw.starts_with(|c: char| c.is_ascii_alphanumeric())
             && raw.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-        if ok { Ok(Self(raw.to_owned())) } else { Err(TypeError::IfName(raw.to_owned())) }
+        Short::from(raw).ok().filter(|_| ok).map(Self).ok_or_else(|| TypeError::IfName(raw.to_owned()))
     }
 }
 
@@ -166,10 +169,9 @@ impl FromStr for VrfName {
         if matches!(raw, "default" | "all" | "lo") {
             return Err(TypeError::Reserved(raw.to_owned()));
         }
-        let ok = (1..=15).contains(&raw.len())
-            && raw.starts_with(|c: char| c.is_ascii_alphabetic())
+        let ok = raw.starts_with(|c: char| c.is_ascii_alphabetic())
             && raw.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-        if ok { Ok(Self(raw.to_owned())) } else { Err(TypeError::VrfName(raw.to_owned())) }
+        Short::from(raw).ok().filter(|_| ok).map(Self).ok_or_else(|| TypeError::VrfName(raw.to_owned()))
     }
 }
 
@@ -243,7 +245,7 @@ impl From<MacAddr> for String {
 
 word! {
     /// A route target extended community, `ASN:NUMBER` or `IPV4:NUMBER` (RFC 4360).
-    RouteTarget
+    RouteTarget(String)
 }
 
 impl RouteTarget {
@@ -273,7 +275,7 @@ impl FromStr for RouteTarget {
 
 word! {
     /// A standard community, `ASN:NUMBER` or a well-known name as FRR prints it (RFC 1997).
-    Community
+    Community(String)
 }
 
 impl FromStr for Community {

@@ -9,7 +9,7 @@ mod configs;
 use perouter::frr::diff::diff;
 use perouter::frr::fake::FakeRouting;
 use perouter::frr::model::Scope;
-use perouter::frr::render::{render, text};
+use perouter::frr::render::{render, render_after, text};
 use proptest::prelude::*;
 
 /// Runs a future that never waits for anything outside.
@@ -46,6 +46,20 @@ proptest! {
         let change = diff(&render(&a).unwrap(), &render(&b).unwrap());
         let red = Scope::Vrf("red".parse().unwrap());
         prop_assert!(change.scopes.keys().all(|scope| *scope == red), "{change}");
+    }
+
+    #[test]
+    fn what_is_rendered_after_another_is_what_is_rendered_alone(
+        a in configs::router(),
+        b in configs::router(),
+        red in configs::ip_vrf(100),
+    ) {
+        let mut edited = a.clone();
+        edited.vrfs.insert("red".parse().unwrap(), red);
+        let rendered = render(&a).unwrap();
+        for config in [&a, &b, &edited] {
+            prop_assert_eq!(render_after(&a, &rendered, config).unwrap(), render(config).unwrap());
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use perouter::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
@@ -159,7 +160,8 @@ fn generated_states_reach_the_fixed_point() {
                     // Each drift is seen before the next, as it may make that one impossible.
                     if let Some(op) = drift_op(&state, drift) {
                         kernel.apply(&op).await.unwrap_or_else(|error| panic!("{op}: {}", sentence(&error)));
-                        state = in_view_of(&wanted, kernel.observe(&BTreeSet::new()).await.unwrap());
+                        state =
+                            in_view_of(&wanted, Arc::unwrap_or_clone(kernel.observe(&BTreeSet::new()).await.unwrap()));
                     }
                 }
                 converge(&kernel, &wanted).await;

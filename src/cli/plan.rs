@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -38,7 +39,7 @@ const CHANGES: u8 = 2;
 /// Prints the plan.
 pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
     let runtime = args.runtime.paths();
-    let snapshot = source::dir::read(&args.source.config_dir, &args.source.secrets(), &args.source.node()?)?;
+    let snapshot = Arc::new(source::dir::read(&args.source.config_dir, &args.source.secrets(), &args.source.node()?)?);
     let mode = vrf_mode(args.vrf_mode)?;
     let preview = if netns::is_netns(runtime.router_netns())? {
         let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;

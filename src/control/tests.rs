@@ -115,28 +115,68 @@ fn session(phase: &str) -> SessionState {
     }
 }
 
+/// A controller that runs.
+struct Bench {
+    frr: Frr,
+    snapshots: watch::Sender<Snapshot>,
+    statuses: watch::Receiver<Option<NodeStatus>>,
+    looks: Arc<Looks>,
+    stop: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+    _directory: tempfile::TempDir,
+}
+
+impl Bench {
+    fn start(fake: FakeRouting) -> Self {
+        let nic = NicFacts { mtu: 1500, netns: Netns::Host, addresses: BTreeSet::new() };
+        let kernel = Arc::new(FakeKernel::new(KernelState::default(), [("toswitch".parse().unwrap(), nic)].into()));
+        let frr = Frr { fake: Arc::new(Mutex::new(fake)), kernel: Arc::clone(&kernel), asked: Arc::default() };
+        let reconciler = Reconciler::new(kernel, frr.clone(), VrfMode::Netns, Accepted::default());
+        let directory = tempfile::tempdir().unwrap();
+        let (sender, statuses) = watch::channel(None);
+        let looks = Arc::new(Looks::default());
+        let outputs = Outputs {
+            status: directory.path().join("status.json"),
+            mode: VrfMode::Netns,
+            statuses: sender,
+            metrics: Arc::default(),
+            looks: Arc::clone(&looks),
+        };
+        let (snapshots, receiver) = watch::channel(snapshot());
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(Controller::new(reconciler, outputs).run(receiver, Arc::default(), stop.clone()));
+        Self { frr, snapshots, statuses, looks, stop, running, _directory: directory }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.running.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_snapshot_is_brought_to_the_node() {
+    let bench = Bench::start(FakeRouting::default());
+    let vrfs = || bench.frr.kernel.state().vrf_netns;
+    let second = Duration::from_secs(1);
+    tokio::time::sleep(second).await;
+    assert_eq!(vrfs(), BTreeSet::from(["red".parse().unwrap()]));
+    for l3vnis in [vec![], snapshot().l3vnis] {
+        let names = l3vnis.iter().map(|l3vni| l3vni.key.name.parse().unwrap()).collect();
+        bench.snapshots.send_modify(|snapshot| snapshot.l3vnis = l3vnis);
+        tokio::time::sleep(second).await;
+        assert_eq!(vrfs(), names);
+    }
+    bench.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_router_in_which_nothing_goes_on_is_hardly_asked() {
-    let nic = NicFacts { mtu: 1500, netns: Netns::Host, addresses: BTreeSet::new() };
-    let kernel = Arc::new(FakeKernel::new(KernelState::default(), [("toswitch".parse().unwrap(), nic)].into()));
     let fake = FakeRouting { sessions: vec![session("Established")], ..FakeRouting::default() };
-    let frr = Frr { fake: Arc::new(Mutex::new(fake)), kernel: Arc::clone(&kernel), asked: Arc::default() };
-    let reconciler = Reconciler::new(kernel, frr.clone(), VrfMode::Netns, Accepted::default());
-    let directory = tempfile::tempdir().unwrap();
-    let (statuses, mut seen) = watch::channel(None);
-    let looks = Arc::new(Looks::default());
-    let outputs = Outputs {
-        status: directory.path().join("status.json"),
-        mode: VrfMode::Netns,
-        statuses,
-        metrics: Arc::default(),
-        looks: Arc::clone(&looks),
-    };
-    let (_sender, snapshots) = watch::channel(snapshot());
-    let stop = CancellationToken::new();
-    let running = tokio::spawn(Controller::new(reconciler, outputs).run(snapshots, Arc::default(), stop.clone()));
+    let mut bench = Bench::start(fake);
+    let frr = bench.frr.clone();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert!(seen.borrow_and_update().as_ref().is_some_and(|status: &NodeStatus| status.ready));
+    assert!(bench.statuses.borrow_and_update().as_ref().is_some_and(|status: &NodeStatus| status.ready));
 
     frr.asked();
     // Ends between two of its own looks.
@@ -144,19 +184,18 @@ async fn a_router_in_which_nothing_goes_on_is_hardly_asked() {
     let asked = frr.asked();
     assert!(asked["down"] >= 295 && asked["sessions"] <= 21 && asked["running"] <= 21, "{asked:?}");
 
-    looks.fresh().await;
+    bench.looks.fresh().await;
     assert_eq!(frr.asked().get("sessions"), Some(&1), "somebody looks");
 
     frr.fake().sessions = vec![session("Active")];
-    seen.mark_unchanged();
-    tokio::time::timeout(GLANCE + Duration::from_millis(1), seen.changed()).await.unwrap().unwrap();
-    let told = seen.borrow_and_update().as_ref().map(|status| status.sessions.clone());
+    bench.statuses.mark_unchanged();
+    tokio::time::timeout(GLANCE + Duration::from_millis(1), bench.statuses.changed()).await.unwrap().unwrap();
+    let told = bench.statuses.borrow_and_update().as_ref().map(|status| status.sessions.clone());
     assert_eq!(told, Some(vec![session("Active")]));
 
     tokio::time::sleep(LIVELY + UNSETTLED).await;
     frr.asked();
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!((10..=12).contains(&frr.asked()["sessions"]), "a session stays down");
-    stop.cancel();
-    running.await.unwrap();
+    bench.end().await;
 }

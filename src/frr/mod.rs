@@ -19,6 +19,7 @@ pub mod observe;
 mod policies;
 pub mod policy_names;
 pub mod port;
+pub mod reader;
 pub mod render;
 pub mod restarts;
 pub mod rules;

@@ -50,24 +50,8 @@ fn templates() -> Result<&'static Tera, &'static tera::Error> {
 /// Only if a template is broken, which the tests exclude.
 pub fn text(config: &RouterConfig) -> Result<BTreeMap<(Scope, Daemon), String>, RenderError> {
     let mut texts = BTreeMap::new();
-    let mut views = BTreeMap::new();
-    if let Some(underlay) = &config.underlay {
-        views.insert(Scope::Underlay, view::underlay(underlay));
-    }
-    for (name, vrf) in &config.vrfs {
-        views.insert(Scope::Vrf(name.clone()), view::vrf(name, vrf, config.underlay.as_ref()));
-    }
-    for (scope, view) in views {
-        let context = Context::from_serialize(&view);
-        let context = context.map_err(|source| RenderError { scope: scope.clone(), daemon: Daemon::Bgpd, source })?;
-        for daemon in [Daemon::Bgpd, Daemon::Bfdd, Daemon::Zebra, Daemon::Staticd] {
-            let failed = |source| RenderError { scope: scope.clone(), daemon, source };
-            let tera = templates().map_err(|e| failed(tera::Error::message(e.to_string())))?;
-            let text = tera.render(daemon.name(), &context).map_err(failed)?;
-            if !text.trim().is_empty() {
-                texts.insert((scope.clone(), daemon), text);
-            }
-        }
+    for scope in scopes(config) {
+        texts.extend(text_of(config, &scope)?.into_iter().map(|(daemon, text)| ((scope.clone(), daemon), text)));
     }
     Ok(texts)
 }
@@ -77,12 +61,57 @@ pub fn text(config: &RouterConfig) -> Result<BTreeMap<(Scope, Daemon), String>, 
 /// # Errors
 /// As [`text`].
 pub fn render(config: &RouterConfig) -> Result<Config, RenderError> {
+    render_after(&RouterConfig::default(), &Config::default(), config)
+}
+
+/// The same, where `rendered` was made of `before`: what comes out the same is shared with it.
+///
+/// # Errors
+/// As [`text`].
+pub fn render_after(before: &RouterConfig, rendered: &Config, config: &RouterConfig) -> Result<Config, RenderError> {
     let mut tree = Config::default();
-    for ((scope, daemon), text) in text(config)? {
-        let foreign = tree.absorb(daemon, Tree::parse(&text));
-        debug_assert!(foreign.is_empty(), "{scope}: the names of this scope are not recognised: {foreign}");
+    let same_underlay = before.underlay == config.underlay;
+    for scope in scopes(config) {
+        // IP-VRFs name policies of the underlay.
+        let same = same_underlay
+            && match &scope {
+                Scope::Underlay => true,
+                Scope::Vrf(vrf) => before.vrfs.get(vrf) == config.vrfs.get(vrf),
+            };
+        if same {
+            tree.take_over(&scope, rendered);
+            continue;
+        }
+        for (daemon, text) in text_of(config, &scope)? {
+            let foreign = tree.absorb(daemon, Tree::parse(&text));
+            debug_assert!(foreign.is_empty(), "{scope}: the names of this scope are not recognised: {foreign}");
+        }
     }
     Ok(tree)
+}
+
+fn scopes(config: &RouterConfig) -> impl Iterator<Item = Scope> {
+    let underlay = config.underlay.iter().map(|_| Scope::Underlay);
+    underlay.chain(config.vrfs.keys().cloned().map(Scope::Vrf))
+}
+
+fn text_of(config: &RouterConfig, scope: &Scope) -> Result<BTreeMap<Daemon, String>, RenderError> {
+    let underlay = config.underlay.as_ref();
+    let view = match scope {
+        Scope::Underlay => underlay.map(view::underlay),
+        Scope::Vrf(name) => config.vrfs.get(name).map(|vrf| view::vrf(name, vrf, underlay)),
+    };
+    let failed = |daemon| move |source| RenderError { scope: scope.clone(), daemon, source };
+    let context = Context::from_serialize(&view).map_err(failed(Daemon::Bgpd))?;
+    let mut texts = BTreeMap::new();
+    for daemon in [Daemon::Bgpd, Daemon::Bfdd, Daemon::Zebra, Daemon::Staticd] {
+        let tera = templates().map_err(|e| tera::Error::message(e.to_string())).map_err(failed(daemon))?;
+        let text = tera.render(daemon.name(), &context).map_err(failed(daemon))?;
+        if !text.trim().is_empty() {
+            texts.insert(daemon, text);
+        }
+    }
+    Ok(texts)
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ impl Config {
                 self.absorb_profiles(daemon, below, &mut foreign);
                 continue;
             }
-            match scope_of(&line) {
+            match scope_of(line.send()) {
                 // FRR prints a bare `vrf X` for every VRF that the kernel has.
                 Some(Scope::Vrf(_)) if below.is_empty() && line.words().next() == Some("vrf") => {}
                 Some(scope) => {
@@ -205,6 +205,13 @@ impl Config {
         Self { parts: parts.map(|(scope, part)| (scope.clone(), Arc::clone(part))).collect() }
     }
 
+    /// Has of `scope` what `other` has, and shares it.
+    pub fn take_over(&mut self, scope: &Scope, other: &Self) {
+        if let Some(part) = other.parts.get(scope) {
+            self.parts.insert(scope.clone(), Arc::clone(part));
+        }
+    }
+
     /// Shares with `other` what is the same in both: it is held once, and compared at once from then on.
     pub fn share(&mut self, other: &Self) {
         for (scope, part) in &mut self.parts {
@@ -212,6 +219,12 @@ impl Config {
                 *part = Arc::clone(same);
             }
         }
+    }
+
+    /// Whether `scope` is held once for both.
+    #[cfg(test)]
+    pub fn is_shared(&self, scope: &Scope, other: &Self) -> bool {
+        matches!((self.parts.get(scope), other.parts.get(scope)), (Some(a), Some(b)) if Arc::ptr_eq(a, b))
     }
 
     /// What cannot change in place for `scope`.
@@ -229,8 +242,8 @@ impl Config {
 }
 
 /// Whose a line of the top level is. `None`: not ours.
-fn scope_of(line: &Line) -> Option<Scope> {
-    let words: Vec<_> = line.words().collect();
+pub(super) fn scope_of(line: &str) -> Option<Scope> {
+    let words: Vec<_> = line.split(' ').collect();
     match words.as_slice() {
         ["router", "bgp", _]
         | ["zebra", "work-queue" | "zapi-packets", _]

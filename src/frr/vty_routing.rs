@@ -2,7 +2,6 @@
 //! answers. Connections are kept open; a broken one is dropped and made anew by the next call.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use super::diff::{Batch, Mode, Stage};
 use super::model::Daemon;
 use super::observe::{self, Lives, ObserveError, SessionKey, SessionState, VniState, VrfState};
 use super::port::{Presence, Refusal, Routing, RoutingError, Running};
-use super::tree::{Config, Tree};
+use super::reader::{Print, Reader};
 use super::vty::{Reply, Status, Vty, VtyError};
 use crate::types::{IfName, Vni, VrfMode, VrfName};
 
@@ -32,28 +31,9 @@ pub struct VtyRouting {
     open: BTreeMap<Daemon, Vty>,
     /// That of the zebra whose connection is open.
     dialect: Option<Dialect>,
-    running: Kept<Running>,
-    down: Kept<BTreeMap<SessionKey, Lives>>,
-}
-
-/// What was read of texts, with the hash of these: the same texts are not read again.
-#[derive(Debug)]
-struct Kept<T>(Option<(u64, Arc<T>)>);
-
-impl<T> Kept<T> {
-    fn of<E>(&mut self, texts: &impl Hash, read: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
-        let mut hasher = DefaultHasher::new();
-        texts.hash(&mut hasher);
-        let hash = hasher.finish();
-        if let Some((last, value)) = &self.0
-            && *last == hash
-        {
-            return Ok(Arc::clone(value));
-        }
-        let value = Arc::new(read()?);
-        self.0 = Some((hash, Arc::clone(&value)));
-        Ok(value)
-    }
+    reader: Reader,
+    /// What was last said of sessions that are down, and what was read of it.
+    down: Option<(String, Arc<BTreeMap<SessionKey, Lives>>)>,
 }
 
 impl VtyRouting {
@@ -64,8 +44,8 @@ impl VtyRouting {
             limit,
             open: BTreeMap::new(),
             dialect: None,
-            running: Kept(None),
-            down: Kept(None),
+            reader: Reader::default(),
+            down: None,
         }
     }
 
@@ -193,11 +173,12 @@ impl Routing for VtyRouting {
 
     async fn running(&mut self) -> Result<Arc<Running>, RoutingError> {
         let dialect = self.dialect().await?;
-        let mut texts = Vec::new();
+        let mut prints = Vec::new();
         for daemon in self.daemons() {
-            texts.push((daemon, self.ask(daemon, "show running-config").await?));
+            let text = self.ask(daemon, "show running-config").await?;
+            prints.push(Print { daemon, owner: dialect.owner(daemon), text });
         }
-        self.running.of(&texts, || Ok(read_running(&texts, dialect)))
+        Ok(self.reader.read(&prints))
     }
 
     async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
@@ -267,19 +248,15 @@ impl Routing for VtyRouting {
 
     async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, Lives>>, RoutingError> {
         let summary = self.ask(Daemon::Bgpd, observe::SHOW_DOWN).await?;
-        self.down.of(&summary, || observe::down(&summary)).map_err(unreadable)
-    }
-}
-
-fn read_running(texts: &[(Daemon, String)], dialect: Dialect) -> Running {
-    let mut running = Running { config: Config::default(), foreign: BTreeMap::new() };
-    for (daemon, text) in texts {
-        let foreign = running.config.absorb(dialect.owner(*daemon), Tree::parse(text));
-        if !foreign.is_empty() {
-            running.foreign.insert(*daemon, foreign);
+        if let Some((last, down)) = &self.down
+            && *last == summary
+        {
+            return Ok(Arc::clone(down));
         }
+        let down = Arc::new(observe::down(&summary).map_err(unreadable)?);
+        self.down = Some((summary, Arc::clone(&down)));
+        Ok(down)
     }
-    running
 }
 
 fn unreadable(source: ObserveError) -> RoutingError {

@@ -2,7 +2,7 @@
 //! kernel's. Has no effect outside itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use tokio::sync::Notify;
@@ -121,14 +121,14 @@ impl Kernel for FakeKernel {
         Ok(NodeFacts { nics: asked.map(|(name, facts)| (name.clone(), facts.clone())).collect() })
     }
 
-    async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<KernelState, KernelError> {
+    async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<Arc<KernelState>, KernelError> {
         let inner = self.inner();
         inner.readable("links")?;
         let mut state = inner.state.clone();
         for (name, facts) in inner.nics.iter().filter(|(name, _)| nics.contains(*name)) {
             state.nics.insert(name.clone(), facts.netns.clone());
         }
-        Ok(state)
+        Ok(Arc::new(state))
     }
 
     async fn tcp_counts(&self, _netns: &Netns) -> Result<TcpCounts, KernelError> {

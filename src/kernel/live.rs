@@ -17,6 +17,7 @@ use super::model::{KernelState, Netns};
 use super::observe::{self, Views};
 use super::op::KernelOp;
 use super::record::Record;
+use super::seen::SeenLink;
 use super::site::{Place, Site};
 use super::tcp::{self, TcpCounts};
 use super::{Batch, Kernel, NodeFacts, Outcome, netns, request};
@@ -36,6 +37,23 @@ pub struct NetlinkKernel {
     pub(super) moving: Mutex<()>,
     /// When namespaces were last read for their age, and the first of those whose turn it is next.
     turn: std::sync::Mutex<(Option<Instant>, usize)>,
+    last: std::sync::Mutex<Option<Observed>>,
+}
+
+/// An observation and what it was made of.
+#[derive(Debug)]
+struct Observed {
+    views: Views,
+    nics: BTreeSet<IfName>,
+    record: Record,
+    state: Arc<KernelState>,
+}
+
+impl Observed {
+    fn is_of(&self, views: &Views, nics: &BTreeSet<IfName>, record: &Record) -> bool {
+        // Of the same namespaces the same value was read: an `Arc` is equal to itself without a look at what it holds.
+        self.views == *views && self.nics == *nics && self.record == *record
+    }
 }
 
 /// Namespaces read at the same time.
@@ -66,7 +84,8 @@ impl NetlinkKernel {
         }
         let (vrfs, moving) = (Mutex::default(), Mutex::default());
         let turn = std::sync::Mutex::default();
-        let kernel = Self { runtime, host, router, vrfs, changes, interesting, moving, turn };
+        let last = std::sync::Mutex::default();
+        let kernel = Self { runtime, host, router, vrfs, changes, interesting, moving, turn, last };
         let failed = |source| KernelError::Open { netns: Netns::Router, source };
         kernel.lo_up(&kernel.router).await.map_err(failed)?;
         Ok(kernel)
@@ -145,7 +164,7 @@ impl NetlinkKernel {
 
     fn note_interesting(&self, views: &Views, nics: &BTreeSet<IfName>, record: &Record) {
         let names: BTreeSet<String> = nics.iter().chain(record.nics.keys()).map(ToString::to_string).collect();
-        let ours = |(_, link): &(&u32, &super::seen::SeenLink)| link.owned.is_some() || names.contains(&link.name);
+        let ours = |(_, link): &(&u32, &SeenLink)| link.owned.is_some() || names.contains(&link.name);
         let links = views.get(&Netns::Host).into_iter().flat_map(|seen| &seen.links);
         let indexes = links.filter(ours).map(|(index, _)| *index).collect();
         *self.interesting.write().unwrap_or_else(PoisonError::into_inner) = Interesting { names, indexes };
@@ -174,11 +193,20 @@ impl Kernel for NetlinkKernel {
         Ok(observe::facts(&views, nics))
     }
 
-    async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<KernelState, KernelError> {
+    async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<Arc<KernelState>, KernelError> {
         let record = Record::read(&self.runtime.nics())?;
         let views = self.views().await?;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = last.as_ref().filter(|last| last.is_of(&views, nics, &record)) {
+            return Ok(Arc::clone(&known.state));
+        }
         self.note_interesting(&views, nics, &record);
-        Ok(observe::state(&views, nics, &record))
+        let state = observe::state(&views, nics, &record);
+        // What changed is often nothing of ours.
+        let same = last.as_ref().map(|last| &last.state).filter(|last| ***last == state);
+        let state = same.cloned().unwrap_or_else(|| Arc::new(state));
+        *last = Some(Observed { views, nics: nics.clone(), record, state: Arc::clone(&state) });
+        Ok(state)
     }
 
     async fn apply(&self, op: &KernelOp) -> Result<(), KernelError> {

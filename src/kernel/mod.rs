@@ -4,6 +4,7 @@
 
 mod apply;
 pub mod diff;
+mod dump;
 pub mod error;
 mod events;
 pub mod fake;
@@ -81,8 +82,9 @@ pub trait Kernel: Sync {
     /// Reads what a plan needs to know about `nics`.
     fn facts(&self, nics: &BTreeSet<IfName>) -> impl Future<Output = Result<NodeFacts, KernelError>> + Send;
 
-    /// Reads everything of ours, and where `nics` are. An unreadable part is an error, never "nothing there".
-    fn observe(&self, nics: &BTreeSet<IfName>) -> impl Future<Output = Result<KernelState, KernelError>> + Send;
+    /// Reads everything of ours, and where `nics` are; the same value again as long as nothing changed. An unreadable part
+    /// is an error, never "nothing there".
+    fn observe(&self, nics: &BTreeSet<IfName>) -> impl Future<Output = Result<Arc<KernelState>, KernelError>> + Send;
 
     /// Does one op.
     fn apply(&self, op: &KernelOp) -> impl Future<Output = Result<(), KernelError>> + Send;
@@ -106,7 +108,7 @@ impl<K: Kernel + Send> Kernel for Arc<K> {
         (**self).facts(nics)
     }
 
-    fn observe(&self, nics: &BTreeSet<IfName>) -> impl Future<Output = Result<KernelState, KernelError>> + Send {
+    fn observe(&self, nics: &BTreeSet<IfName>) -> impl Future<Output = Result<Arc<KernelState>, KernelError>> + Send {
         (**self).observe(nics)
     }
 

@@ -6,12 +6,11 @@ use std::num::NonZeroI32;
 use std::time::Duration;
 
 use futures::StreamExt;
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_sys::AsyncSocket;
 use nix::errno::Errno;
 use rtnetlink::Handle;
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 use super::error::NetlinkError;
@@ -20,16 +19,11 @@ use super::netns;
 /// How long an answer may take. The kernel holds the RTNL lock for up to seconds while it cleans up namespaces.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often a dump is read again that the kernel marked as inconsistent.
-const DUMP_ATTEMPTS: usize = 10;
-
 /// A netlink socket with the task that serves it. The namespace lives as long as either: both end with this value.
 #[derive(Debug)]
 pub struct Socket {
     handle: Handle,
     task: JoinHandle<()>,
-    // Two dumps at once on one socket can fail with EBUSY.
-    dumping: Mutex<()>,
 }
 
 impl Socket {
@@ -47,7 +41,7 @@ impl Socket {
         // Otherwise an answer that is complete looks like a socket that was closed.
         connection.set_forward_ack(true);
         connection.set_forward_done(true);
-        Ok(Self { handle, task: runtime.spawn(connection), dumping: Mutex::new(()) })
+        Ok(Self { handle, task: runtime.spawn(connection) })
     }
 
     /// Ends the socket and waits until it is gone.
@@ -63,22 +57,14 @@ impl Socket {
 
     /// Reads one thing.
     pub async fn get(&self, message: RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
-        self.exchange(message, NLM_F_REQUEST | NLM_F_ACK).await.map(|answer| answer.messages)
+        self.exchange(message, NLM_F_REQUEST | NLM_F_ACK).await
     }
 
-    /// Reads all things of a kind, as they were at one moment.
-    pub async fn dump(&self, message: RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
-        let _alone = self.dumping.lock().await;
-        for _ in 0..DUMP_ATTEMPTS {
-            let answer = self.exchange(message.clone(), NLM_F_REQUEST | NLM_F_DUMP).await?;
-            if !answer.interrupted {
-                return Ok(answer.messages);
-            }
-        }
-        Err(NetlinkError::Unsteady(DUMP_ATTEMPTS))
-    }
-
-    async fn exchange(&self, message: RouteNetlinkMessage, flags: u16) -> Result<Answer, NetlinkError> {
+    async fn exchange(
+        &self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
         let mut request = NetlinkMessage::from(message);
         request.header.flags = flags;
         let answers = self.handle.clone().request(request).map_err(|_| NetlinkError::Closed)?;
@@ -94,36 +80,32 @@ impl Drop for Socket {
     }
 }
 
-#[derive(Debug, Default)]
-struct Answer {
-    messages: Vec<RouteNetlinkMessage>,
-    /// The state changed while it was read (`NLM_F_DUMP_INTR`).
-    interrupted: bool,
-}
-
 async fn collect(
     answers: impl futures::Stream<Item = NetlinkMessage<RouteNetlinkMessage>>,
-) -> Result<Answer, NetlinkError> {
+) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
     let mut answers = std::pin::pin!(answers);
-    let mut answer = Answer::default();
+    let mut messages = Vec::new();
     while let Some(message) = answers.next().await {
-        answer.interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
         match message.payload {
-            NetlinkPayload::InnerMessage(message) => answer.messages.push(message),
-            // `header` is the header of the request, 16 bytes, and then the attributes of the acknowledgement.
-            NetlinkPayload::Error(error) => {
-                refusal(error.code.map_or(0, NonZeroI32::get), error.header.get(16..).unwrap_or_default())?;
-                return Ok(answer);
-            }
-            NetlinkPayload::Done(done) => {
-                refusal(done.code, &done.extended_ack)?;
-                return Ok(answer);
-            }
+            NetlinkPayload::InnerMessage(message) => messages.push(message),
             NetlinkPayload::Overrun(_) => return Err(NetlinkError::Overrun),
-            _ => {}
+            NetlinkPayload::Noop => {}
+            payload => return refusal_of(&payload).map(|()| messages),
         }
     }
     Err(NetlinkError::Closed)
+}
+
+/// What the kernel says at the end of its answer.
+pub(super) fn refusal_of<I>(payload: &NetlinkPayload<I>) -> Result<(), NetlinkError> {
+    match payload {
+        // `header` is the header of the request, 16 bytes, and then the attributes of the acknowledgement.
+        NetlinkPayload::Error(error) => {
+            refusal(error.code.map_or(0, NonZeroI32::get), error.header.get(16..).unwrap_or_default())
+        }
+        NetlinkPayload::Done(done) => refusal(done.code, &done.extended_ack),
+        _ => Ok(()),
+    }
 }
 
 fn refusal(code: i32, attributes: &[u8]) -> Result<(), NetlinkError> {

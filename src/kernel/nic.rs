@@ -17,6 +17,7 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::apply::{change, find, index_of, unless};
+use super::dump::Reader;
 use super::error::{KernelError, NetlinkError, OpError};
 use super::live::NetlinkKernel;
 use super::model::Netns;
@@ -111,29 +112,30 @@ async fn send(from: &Site, to: &Site, nic: &IfName, link: &SeenLink) -> Result<(
 
 /// What a NIC has.
 async fn capture(site: &Site, index: u32, link: &SeenLink) -> Result<NicRecord, OpError> {
-    let socket = site.socket().await?;
-    let mut addresses = Vec::new();
-    for message in socket.dump(request::get_addresses()).await? {
+    let file = site.file()?;
+    let mut reader = Reader::open(&file)?;
+    let address = |addresses: &mut Vec<Raw>, message| {
         if let RouteNetlinkMessage::NewAddress(message) = message
             && message.header.index == index
             && let Some(net) = net_of(&message)
         {
             addresses.push(Raw::address(net.to_string(), &message));
         }
-    }
+    };
+    let addresses = reader.dump(request::get_addresses(), address).await?;
     let mut routes = Vec::new();
     for family in [Family::Ipv4, Family::Ipv6] {
-        for message in socket.dump(request::get_routes(family, None)).await? {
+        let route = |routes: &mut Vec<Raw>, message| {
             if let RouteNetlinkMessage::NewRoute(route) = message
                 && is_set_by_somebody(&route)
                 && devices(&route).contains(&index)
             {
                 routes.push(Raw::route(describe(&route), &route));
             }
-        }
+        };
+        routes.extend(reader.dump(request::get_routes(family, None), route).await?);
     }
     let addrgen = link.addrgen.as_ref().map(u8::from);
-    let file = site.file()?;
     let settings = netns::in_netns(&file, || read_settings(&link.name))??;
     Ok(NicRecord { phase: Phase::Taking, index, mtu: link.mtu, up: link.up, addrgen, addresses, routes, settings })
 }

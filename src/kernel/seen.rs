@@ -43,7 +43,7 @@ pub struct SeenLink {
     pub owned: Option<OwnedName>,
     /// Its kind.
     pub shape: Shape,
-    /// Its alias.
+    /// Its alias, if it is ours.
     pub alias: Option<String>,
     /// Ifindex of its master.
     pub master: Option<u32>,
@@ -74,6 +74,14 @@ pub struct SeenAddress {
     pub permanent: bool,
 }
 
+impl SeenAddress {
+    /// Of one message, with the ifindex of its link.
+    pub fn of(message: &AddressMessage) -> Option<(u32, Self)> {
+        let permanent = message.header.flags.contains(AddressHeaderFlags::Permanent);
+        net_of(message).map(|net| (message.header.index, Self { net, permanent }))
+    }
+}
+
 /// Kind of a link, as far as it can be ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
@@ -90,21 +98,12 @@ pub enum Shape {
 }
 
 impl Seen {
-    /// Of the answers to a dump of links and one of addresses.
-    pub fn new(links: Vec<RouteNetlinkMessage>, addresses: Vec<RouteNetlinkMessage>) -> Self {
-        let mut seen = Self::default();
-        for message in links {
-            if let RouteNetlinkMessage::NewLink(message) = message {
-                seen.links.insert(message.header.index, SeenLink::new(&message));
-            }
-        }
-        for message in addresses {
-            if let RouteNetlinkMessage::NewAddress(message) = message
-                && let Some(link) = seen.links.get_mut(&message.header.index)
-                && let Some(net) = net_of(&message)
-            {
-                let permanent = message.header.flags.contains(AddressHeaderFlags::Permanent);
-                link.addresses.insert(SeenAddress { net, permanent });
+    /// Of links, and of addresses with the ifindexes of their links.
+    pub fn new(links: BTreeMap<u32, SeenLink>, addresses: Vec<(u32, SeenAddress)>) -> Self {
+        let mut seen = Self { links, ..Self::default() };
+        for (index, address) in addresses {
+            if let Some(link) = seen.links.get_mut(&index) {
+                link.addresses.insert(address);
             }
         }
         seen
@@ -184,6 +183,7 @@ impl SeenLink {
             }
         }
         link.owned = OwnedName::recognise(&link.name, group, matches!(link.shape, Shape::Vrf(_)));
+        link.alias = link.alias.filter(|_| link.owned.is_some());
         link
     }
 }

@@ -1,6 +1,7 @@
 //! A network namespace that we work in: its sockets, its watch and what was last read of it. In: a place. Out: what it
 //! holds, read anew only after a change. Changes nothing.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -8,9 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::route::RouteType;
 use tokio::sync::Mutex;
 
+use super::dump::Reader;
 use super::error::{KernelError, NetlinkError};
 use super::events::{Changes, Interest, Watch};
 use super::model::{Netns, Sysctl};
@@ -18,7 +21,7 @@ use super::netlink::Socket;
 use super::netns::{self, NetnsError};
 use super::nftables;
 use super::request;
-use super::seen::{Seen, is_local_last, unreachable_tables};
+use super::seen::{Seen, SeenAddress, SeenLink, is_local_last, unreachable_tables};
 use crate::types::Family;
 
 /// What is older is read anew even without a change: settings change without a message, and routes are not watched.
@@ -133,7 +136,8 @@ impl Site {
         }
         match self.read_now(tables).await {
             Ok(seen) => {
-                let seen = Arc::new(seen);
+                let same = last.as_ref().map(|(_, last)| last).filter(|last| ***last == seen);
+                let seen = same.cloned().unwrap_or_else(|| Arc::new(seen));
                 *last = Some((Instant::now(), seen.clone()));
                 Ok(seen)
             }
@@ -146,17 +150,28 @@ impl Site {
 
     async fn read_now(&self, tables: bool) -> Result<Seen, KernelError> {
         let failed = |what: &'static str| move |source| KernelError::Read { what, netns: self.netns.clone(), source };
-        let socket = self.socket().await.map_err(failed("links"))?;
-        let links = socket.dump(request::get_links()).await.map_err(failed("links"))?;
-        let addresses = socket.dump(request::get_addresses()).await.map_err(failed("addresses"))?;
+        let file = self.file().map_err(failed("links"))?;
+        let mut reader = Reader::open(&file).map_err(failed("links"))?;
+        let link = |links: &mut BTreeMap<u32, SeenLink>, message| {
+            if let RouteNetlinkMessage::NewLink(message) = message {
+                links.insert(message.header.index, SeenLink::new(&message));
+            }
+        };
+        let links = reader.dump(request::get_links(), link).await.map_err(failed("links"))?;
+        let address = |addresses: &mut Vec<_>, message| {
+            if let RouteNetlinkMessage::NewAddress(message) = message {
+                addresses.extend(SeenAddress::of(&message));
+            }
+        };
+        let addresses = reader.dump(request::get_addresses(), address).await.map_err(failed("addresses"))?;
         let mut seen = Seen::new(links, addresses);
         if self.netns == Netns::Router {
             // The kernel goes through all routes but sends only those of that type.
             for family in [Family::Ipv4, Family::Ipv6] {
                 let request = request::get_routes(family, Some(RouteType::Unreachable));
-                let routes = socket.dump(request).await.map_err(failed("routes"))?;
+                let routes = reader.dump(request, Vec::push).await.map_err(failed("routes"))?;
                 seen.unreachable.extend(unreachable_tables(family, &routes));
-                let rules = match socket.dump(request::get_rules(family)).await {
+                let rules = match reader.dump(request::get_rules(family), Vec::push).await {
                     // A kernel without rules, or without IPv6: it has no VRF devices of that family either.
                     Err(NetlinkError::Refused { errno: Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP, .. }) => vec![],
                     rules => rules.map_err(failed("rules"))?,
@@ -164,7 +179,6 @@ impl Site {
                 seen.local_last.extend(is_local_last(&rules).then_some(family));
             }
         }
-        let file = self.file().map_err(failed("settings"))?;
         let sysctls = netns::in_netns(&file, read_sysctls).map_err(NetlinkError::from).map_err(failed("settings"))?;
         seen.sysctls = sysctls.map_err(NetlinkError::Socket).map_err(failed("settings"))?.into_iter().collect();
         if tables && self.netns != Netns::Host {

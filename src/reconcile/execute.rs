@@ -101,42 +101,51 @@ async fn run(
     let after = schedule.teardowns.iter().flat_map(|(_, teardown)| teardown.after.iter().cloned());
     send(done, routing, &merge(after)).await;
     watch.mark(Phase::Routing);
-    apply(done, kernel, schedule, &schedule.build, |op| op.stage() < Stage::Build).await;
-    watch.mark(Phase::Kernel);
-    let (underlay, leftovers): (Vec<Batch>, Vec<Batch>) = schedule
-        .frr
-        .scopes
-        .get(&Scope::Underlay)
-        .map(ScopeChange::batches)
-        .unwrap_or_default()
-        .iter()
-        .cloned()
-        .partition(|batch| batch.stage < frr::Stage::Leftovers);
-    send(done, routing, &underlay).await;
-    if done.no_default_instance {
-        for vrf in schedule.touched() {
-            done.fail(&Scope::Vrf(vrf), Failure::NoDefaultInstance);
-        }
-        return;
-    }
-    watch.mark(Phase::Routing);
     let of_vrfs = schedule.frr.scopes.iter().filter(|(scope, _)| **scope != Scope::Underlay);
     let of_vrfs = of_vrfs.flat_map(|(_, change)| change.batches()).cloned();
     let (policies, others): (Vec<Batch>, Vec<Batch>) = of_vrfs.partition(|batch| batch.stage == frr::Stage::Policies);
     let (first, last): (Vec<Batch>, Vec<Batch>) =
         others.into_iter().partition(|batch| batch.stage < frr::Stage::Policies);
-    // Policies need no link, and bgpd takes its time over them: it has them until they are first named.
+    let underlay = schedule.frr.scopes.get(&Scope::Underlay).map(ScopeChange::batches).unwrap_or_default();
+    let (underlay, leftovers): (Vec<Batch>, Vec<Batch>) =
+        underlay.iter().cloned().partition(|batch| batch.stage < frr::Stage::Leftovers);
+    // Policies need nothing else, and bgpd takes its time over them: it has them until they are first named.
     let policies = merge(policies.into_iter().map(|batch| without_blocked(done, &batch)));
     let telling: Vec<_> = policies.iter().map(|batch| routing.begin(batch.clone())).collect();
     let first = merge(first);
-    let links = make_links(schedule, kernel, routing, done, watch, &first);
-    let (told, ()) = tokio::join!(join_all(telling), links);
+    let ground = make_ground(schedule, kernel, routing, done, watch, (&underlay, &first));
+    let (told, stands) = tokio::join!(join_all(telling), ground);
     for (batch, answer) in policies.iter().zip(told) {
         settle(done, batch, answer);
     }
-    // What the underlay had for IP-VRFs goes when they use it no more.
-    send(done, routing, &merge(last.into_iter().chain(leftovers))).await;
+    if stands {
+        // What the underlay had for IP-VRFs goes when they use it no more.
+        send(done, routing, &merge(last.into_iter().chain(leftovers))).await;
+    }
     watch.mark(Phase::Routing);
+}
+
+/// All that the BGP instances of IP-VRFs stand on. Tells whether the default instance does.
+async fn make_ground(
+    schedule: &Schedule,
+    kernel: &impl Kernel,
+    routing: &mut impl Routing,
+    done: &mut Executed,
+    watch: &mut Stopwatch,
+    (underlay, first): (&[Batch], &[Batch]),
+) -> bool {
+    apply(done, kernel, schedule, &schedule.build, |op| op.stage() < Stage::Build).await;
+    watch.mark(Phase::Kernel);
+    send(done, routing, underlay).await;
+    watch.mark(Phase::Routing);
+    if done.no_default_instance {
+        for vrf in schedule.touched() {
+            done.fail(&Scope::Vrf(vrf), Failure::NoDefaultInstance);
+        }
+        return false;
+    }
+    make_links(schedule, kernel, routing, done, watch, first).await;
+    true
 }
 
 /// The links of IP-VRFs, and what FRR is told of them before the BGP instances.

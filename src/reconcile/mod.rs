@@ -19,7 +19,7 @@ use crate::frr::observe::{Lives, SessionKey, SessionState, VniState};
 use crate::frr::port::{Routing, RoutingError, Running};
 use crate::frr::render::{self, RenderError};
 use crate::frr::tree::{Config, Tree};
-use crate::kernel::model::Netns;
+use crate::kernel::model::{KernelState, Netns};
 use crate::kernel::tcp::TcpCounts;
 use crate::kernel::{Kernel, KernelError};
 use crate::plan::hold::{Accepted, plan_holding};
@@ -75,6 +75,13 @@ pub struct Report {
     pub timing: Timing,
 }
 
+impl Report {
+    /// Nothing was changed.
+    pub fn is_quiet(&self) -> bool {
+        self.kernel_ops == 0 && self.frr_lines == 0
+    }
+}
+
 /// What a pass would do.
 #[derive(Debug)]
 pub struct Preview {
@@ -93,12 +100,29 @@ pub struct Reconciler<K, R> {
     accepted: Accepted,
     stuck: Stuck,
     wanted: Option<Wanted>,
+    settled: Option<Settled>,
+}
+
+/// What was compared and found to be in place: the same things are not compared again.
+#[derive(Debug)]
+struct Settled {
+    plan: Arc<Plan>,
+    kernel: Arc<KernelState>,
+    running: Arc<Running>,
+    /// What was found.
+    schedule: Schedule,
+}
+
+impl Settled {
+    fn is_of(&self, plan: &Arc<Plan>, kernel: &Arc<KernelState>, running: &Arc<Running>) -> bool {
+        Arc::ptr_eq(&self.plan, plan) && Arc::ptr_eq(&self.kernel, kernel) && Arc::ptr_eq(&self.running, running)
+    }
 }
 
 /// What was made of a snapshot: made anew only from another one.
 #[derive(Debug)]
 struct Wanted {
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
     facts: NodeFacts,
     dialect: Dialect,
     /// What was accepted at the end.
@@ -109,31 +133,40 @@ struct Wanted {
 
 impl Wanted {
     fn new(
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
         facts: NodeFacts,
         dialect: Dialect,
         accepted: &mut Accepted,
+        last: Option<&Self>,
     ) -> Result<Self, RenderError> {
         let plan = plan_holding(snapshot, &facts, accepted);
-        let mut frr = render::render(&plan.frr)?;
+        let last = last.filter(|last| last.dialect == dialect);
+        let mut frr = match last {
+            Some(last) => render::render_after(&last.plan.frr, &last.frr, &plan.frr)?,
+            None => render::render(&plan.frr)?,
+        };
         frr.hand_over(Daemon::Staticd, dialect.static_routes);
         if plan.frr.underlay.is_some() {
             frr.add(Scope::Underlay, Daemon::Zebra, dialect.zebra_settings());
         }
-        let (snapshot, accepted) = (snapshot.clone(), accepted.clone());
+        let (snapshot, accepted) = (Arc::clone(snapshot), accepted.clone());
         Ok(Self { snapshot, facts, dialect, accepted, plan: Arc::new(plan), frr })
     }
 
+    fn is_from(&self, snapshot: &Arc<Snapshot>) -> bool {
+        Arc::ptr_eq(&self.snapshot, snapshot) || self.snapshot == *snapshot
+    }
+
     /// Whether the same would come of these. What is accepted once is accepted again.
-    fn is_of(&self, snapshot: &Snapshot, facts: &NodeFacts, dialect: Dialect, accepted: &Accepted) -> bool {
-        self.facts == *facts && self.dialect == dialect && self.snapshot == *snapshot && self.accepted == *accepted
+    fn is_of(&self, snapshot: &Arc<Snapshot>, facts: &NodeFacts, dialect: Dialect, accepted: &Accepted) -> bool {
+        self.facts == *facts && self.dialect == dialect && self.is_from(snapshot) && self.accepted == *accepted
     }
 }
 
 impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// Of the two ports.
     pub fn new(kernel: K, routing: R, mode: VrfMode, accepted: Accepted) -> Self {
-        Self { kernel, routing, mode, accepted, stuck: Stuck::default(), wanted: None }
+        Self { kernel, routing, mode, accepted, stuck: Stuck::default(), wanted: None, settled: None }
     }
 
     /// What was accepted so far, to be handed to [`Reconciler::new`] after a restart.
@@ -145,7 +178,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     ///
     /// # Errors
     /// Only where kernel or FRR cannot be read; what fails later is in the report.
-    pub async fn pass(&mut self, snapshot: &Snapshot) -> Result<Report, PassError> {
+    pub async fn pass(&mut self, snapshot: &Arc<Snapshot>) -> Result<Report, PassError> {
         let start = Instant::now();
         let mut timing = Timing::default();
         let mut total = Executed::default();
@@ -196,11 +229,16 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         })
     }
 
+    /// FRR may run something else than it did: the next pass asks it.
+    pub fn distrust(&mut self) {
+        self.settled = None;
+    }
+
     /// What a pass would do, without doing it.
     ///
     /// # Errors
     /// Where kernel or FRR cannot be read.
-    pub async fn preview(&mut self, snapshot: &Snapshot) -> Result<Preview, PassError> {
+    pub async fn preview(&mut self, snapshot: &Arc<Snapshot>) -> Result<Preview, PassError> {
         let (preview, _) =
             self.look(snapshot, &mut self.accepted.clone(), &BTreeSet::new(), &mut Timing::default()).await?;
         Ok(preview)
@@ -252,7 +290,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
 
     async fn look(
         &mut self,
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
         accepted: &mut Accepted,
         distrusted: &BTreeSet<VrfName>,
         timing: &mut Timing,
@@ -261,16 +299,20 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let named = snapshot.underlays.iter().flat_map(|underlay| &underlay.spec.nics);
         let nics: BTreeSet<IfName> = named.filter_map(|nic| nic.parse().ok()).collect();
         let dialect = Dialect::of(&self.routing.version().await?);
+        let settled = self.settled.take().filter(|_| distrusted.is_empty());
+        // A snapshot is the reason of this pass: what was found in place is what FRR runs. It prints for tens of
+        // milliseconds, and is looked at again in the pass after this one.
+        let is_new = self.wanted.as_ref().is_some_and(|known| !known.is_from(snapshot));
+        let trusted = settled.as_ref().filter(|_| is_new).map(|settled| Arc::clone(&settled.running));
         let (kernel, mode, kept) = (&self.kernel, self.mode, &mut self.wanted);
         let ours = async {
             let facts = kernel.facts(&nics).await?;
             watch.mark(Phase::Observe);
             let nic_mtu = facts.nics.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
             let facts = NodeFacts { mode, nic_mtu };
-            let known = kept.take().filter(|known| known.is_of(snapshot, &facts, dialect, accepted));
-            let known = match known {
-                Some(known) => known,
-                None => Wanted::new(snapshot, facts, dialect, accepted)?,
+            let known = match kept.take() {
+                Some(known) if known.is_of(snapshot, &facts, dialect, accepted) => known,
+                last => Wanted::new(snapshot, facts, dialect, accepted, last.as_ref())?,
             };
             let plan = Arc::clone(&known.plan);
             watch.mark(Phase::Plan);
@@ -278,12 +320,27 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             Ok::<_, PassError>((plan, kept.insert(known), kernel.observe(&nics).await?))
         };
         // FRR takes its time to print what it runs: it is asked first, and read when all else is known.
-        let (running, ours) = tokio::join!(self.routing.running(), ours);
+        let running = async {
+            match trusted {
+                Some(running) => Ok(running),
+                None => self.routing.running().await,
+            }
+        };
+        let (running, ours) = tokio::join!(running, ours);
         let ((plan, wanted, kernel), running) = (ours?, running?);
         watch.mark(Phase::Observe);
         wanted.frr.share(&running.config);
-        let wanted = State { kernel: &plan.kernel, frr: &wanted.frr };
-        let schedule = schedule(wanted, State { kernel: &kernel, frr: &running.config }, distrusted, dialect);
+        let settled = settled.filter(|last| last.is_of(&plan, &kernel, &running));
+        let schedule = if let Some(settled) = &settled {
+            settled.schedule.clone()
+        } else {
+            let wanted = State { kernel: &plan.kernel, frr: &wanted.frr };
+            schedule(wanted, State { kernel: &kernel, frr: &running.config }, distrusted, dialect)
+        };
+        if schedule.is_empty() {
+            let (plan, running, schedule) = (Arc::clone(&plan), Arc::clone(&running), schedule.clone());
+            self.settled = settled.or(Some(Settled { plan, kernel, running, schedule }));
+        }
         watch.mark(Phase::Diff);
         timing.extend(&watch.timing());
         Ok((Preview { plan, schedule }, running))

@@ -88,14 +88,14 @@ impl Bench {
     }
 }
 
-fn snapshot(l3vnis: &[(&str, u32, u8)]) -> Snapshot {
+fn snapshot(l3vnis: &[(&str, u32, u8)]) -> Arc<Snapshot> {
     let key = |kind, name: &str| ObjectRef { kind, namespace: "default".into(), name: name.into() };
     let underlay = serde_json::json!({"asn": 64514, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"]});
     let spec = |vni: u32, net: u8| {
         let local = format!("192.169.{net}.0/24");
         serde_json::json!({"asn": 64514, "vni": vni, "hostasn": 64515, "localcidr": {"ipv4": local}})
     };
-    Snapshot {
+    Arc::new(Snapshot {
         node: NodeIdentity { name: "n".into(), index: 0, labels: BTreeMap::new() },
         underlays: vec![Object {
             key: key(Kind::Underlay, "u"),
@@ -113,7 +113,7 @@ fn snapshot(l3vnis: &[(&str, u32, u8)]) -> Snapshot {
             })
             .collect(),
         ..Snapshot::default()
-    }
+    })
 }
 
 fn vrf(name: &str) -> Scope {
@@ -223,7 +223,7 @@ async fn drift_of_the_kernel_is_mended() {
 async fn nothing_wanted_leaves_nothing() {
     let mut bench = Bench::new();
     bench.pass(&BOTH).await;
-    let empty = Snapshot { underlays: vec![], ..snapshot(&[]) };
+    let empty = Arc::new(Snapshot { underlays: vec![], ..Arc::unwrap_or_clone(snapshot(&[])) });
     let report = bench.reconciler.pass(&empty).await.unwrap();
     assert!(report.failures.is_empty(), "{:?}", report.failures);
     let left = bench.kernel.state();

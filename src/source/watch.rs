@@ -21,7 +21,7 @@ use super::settle::{Happening, Writes};
 use crate::snapshot::{NodeIdentity, Snapshot};
 
 /// Changes that come within this time of each other make one snapshot.
-pub(super) const COALESCE: Duration = Duration::from_millis(30);
+pub(super) const COALESCE: Duration = Duration::from_millis(10);
 /// A burst that does not end is cut after this time.
 const LONGEST_BURST: Duration = Duration::from_millis(500);
 /// How often the identity of the watched directories is compared.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use perouter::kernel::model::{KernelState, Netns};
 use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, diff, netns};
@@ -129,7 +129,7 @@ pub async fn converge(kernel: &NetlinkKernel, wanted: &KernelState) {
     let nics = wanted.nics.keys().cloned().collect();
     let observed = kernel.observe(&nics).await.unwrap();
     assert_eq!(diff(wanted, &observed), [], "the second pass has nothing to do");
-    assert_eq!(in_view_of(wanted, observed), *wanted);
+    assert_eq!(in_view_of(wanted, Arc::unwrap_or_clone(observed)), *wanted);
 }
 
 pub fn text(outcome: &Outcome) -> String {
