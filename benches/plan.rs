@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use perouter::frr::dialect::{Dialect, FrrVersion};
@@ -43,7 +44,7 @@ const STEPS: [&str; 9] = [
 
 fn object<S: serde::de::DeserializeOwned>(kind: Kind, name: &str, spec: Value) -> Object<S> {
     let key = ObjectRef { kind, namespace: "openperouter-system".into(), name: name.into() };
-    Object { key, generation: 1, created: None, spec: from_value(spec).unwrap() }
+    Object { key, generation: 1, created: None, spec: Arc::new(from_value(spec).unwrap()) }
 }
 
 /// An Underlay in this AS, and as many L3VNIs with a host session.
@@ -92,7 +93,7 @@ impl World {
         let snapshot_ = snapshot(count, 64514);
         let (plan, frr) = planned(&snapshot_);
         let mut edited = snapshot_.clone();
-        edited.l3vnis[count as usize / 2].spec.hostasn = Some(64999);
+        Arc::make_mut(&mut edited.l3vnis[count as usize / 2].spec).hostasn = Some(64999);
         let (_, edited) = planned(&edited);
         let other = planned(&snapshot(count, 64999));
         let text = render::text(&plan.frr).unwrap().into_values().collect();

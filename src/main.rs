@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
+/// Built with the settings in `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 // More threads would wait for the same lock of the kernel, and each has memory of its own.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

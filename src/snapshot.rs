@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +50,7 @@ pub struct Object<S> {
     /// `metadata.creationTimestamp` in seconds since the epoch. Files have none and are older than any API object.
     pub created: Option<i64>,
     /// The spec.
-    pub spec: S,
+    pub spec: Arc<S>,
 }
 
 /// Who the node is.

@@ -91,7 +91,7 @@ impl Routing for Frr {
 fn snapshot() -> Snapshot {
     fn object<S: serde::de::DeserializeOwned>(kind: Kind, name: &str, spec: serde_json::Value) -> Object<S> {
         let key = ObjectRef { kind, namespace: "default".into(), name: name.into() };
-        Object { key, generation: 1, created: None, spec: serde_json::from_value(spec).unwrap() }
+        Object { key, generation: 1, created: None, spec: Arc::new(serde_json::from_value(spec).unwrap()) }
     }
     let underlay = serde_json::json!({"asn": 64514, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"]});
     let red = serde_json::json!({"asn": 64514, "vni": 100, "hostasn": 64515, "localcidr": {"ipv4": "192.169.10.0/24"}});

@@ -154,6 +154,10 @@ impl Decoder {
         let status = Status::from(status.first().copied().unwrap_or_default());
         let text = String::from_utf8_lossy(self.bytes.get(..end).unwrap_or_default()).into_owned();
         self.bytes.drain(..=end + TERMINATOR);
+        if self.bytes.is_empty() {
+            // A configuration of hundreds of IP-VRFs is not held for the next short answer.
+            self.bytes = Vec::new();
+        }
         self.seen = 0;
         Ok(Some(Reply { text, status }))
     }

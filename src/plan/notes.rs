@@ -134,6 +134,8 @@ fn other_vnis(l3vni: &ValidL3vni, exporters: &Exporters<'_>) -> Vec<Note> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use rstest::rstest;
     use serde_json::json;
 
@@ -147,8 +149,9 @@ mod tests {
     #[case(&["64514:7", "1:2"], &["64514:7", "64514:200"], 1)]
     fn an_import_from_another_vni_is_named(#[case] import: &[&str], #[case] exported: &[&str], #[case] count: usize) {
         let (mut red, mut blue) = (l3vni("red", 100, "192.169.10.0/24"), l3vni("blue", 200, "192.169.11.0/24"));
-        red.spec.route_targets = Some(serde_json::from_value(json!({"import": import})).unwrap());
-        blue.spec.route_targets = Some(serde_json::from_value(json!({"export": exported})).unwrap());
+        Arc::make_mut(&mut red.spec).route_targets = Some(serde_json::from_value(json!({"import": import})).unwrap());
+        Arc::make_mut(&mut blue.spec).route_targets =
+            Some(serde_json::from_value(json!({"export": exported})).unwrap());
         let plan = plan(&snapshot(vec![red, blue]), &facts());
         assert_eq!(plan.rejected, vec![]);
         let told: Vec<_> = plan.notes.iter().filter(|note| note.field == "spec.routeTargets.import").collect();
@@ -181,10 +184,11 @@ mod tests {
     ) {
         neighbor["address"] = json!("192.168.11.2");
         let mut red = l3vni("red", 100, "192.169.10.0/24");
-        (red.spec.asn, red.spec.hostasn) = (asn, hostasn);
-        red.spec.to_host = as_override.then(|| serde_json::from_value(json!({"asOverride": true})).unwrap());
+        (Arc::make_mut(&mut red.spec).asn, Arc::make_mut(&mut red.spec).hostasn) = (asn, hostasn);
+        Arc::make_mut(&mut red.spec).to_host =
+            as_override.then(|| serde_json::from_value(json!({"asOverride": true})).unwrap());
         let mut snapshot = snapshot(vec![red]);
-        snapshot.underlays[0].spec.neighbors = vec![serde_json::from_value(neighbor).unwrap()];
+        Arc::make_mut(&mut snapshot.underlays[0].spec).neighbors = vec![serde_json::from_value(neighbor).unwrap()];
         let plan = plan(&snapshot, &facts());
         assert_eq!(plan.rejected, vec![]);
         let told: Vec<String> = plan.notes.iter().map(|note| format!("{}: {}", note.field, note.message)).collect();

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::hold::{Accepted, plan_holding};
 use super::*;
 use crate::api::{L3VNISpec, LocalCidr, UnderlaySpec};
@@ -17,12 +19,22 @@ fn underlay(name: &str) -> Object<UnderlaySpec> {
         "asn": 64514, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"],
         "neighbors": [{"address": "192.168.11.2", "asn": 64512}],
     });
-    Object { key: key(Kind::Underlay, name), generation: 1, created: None, spec: serde_json::from_value(spec).unwrap() }
+    Object {
+        key: key(Kind::Underlay, name),
+        generation: 1,
+        created: None,
+        spec: Arc::new(serde_json::from_value(spec).unwrap()),
+    }
 }
 
 pub(super) fn l3vni(name: &str, vni: u32, ipv4: &str) -> Object<L3VNISpec> {
     let spec = serde_json::json!({"asn": 64514, "vni": vni, "localcidr": {"ipv4": ipv4}, "hostasn": 64515});
-    Object { key: key(Kind::L3VNI, name), generation: 1, created: None, spec: serde_json::from_value(spec).unwrap() }
+    Object {
+        key: key(Kind::L3VNI, name),
+        generation: 1,
+        created: None,
+        spec: Arc::new(serde_json::from_value(spec).unwrap()),
+    }
 }
 
 pub(super) fn snapshot(l3vnis: Vec<Object<L3VNISpec>>) -> Snapshot {
@@ -62,7 +74,8 @@ fn the_older_object_wins_each_conflict() {
 #[test]
 fn every_mistake_of_an_object_is_told_and_the_good_one_is_built() {
     let mut bad = l3vni("bad", 0, "192.169.10.1/24");
-    bad.spec.route_targets = Some(crate::api::RouteTargets { import: vec!["x".into()], export: vec![] });
+    Arc::make_mut(&mut bad.spec).route_targets =
+        Some(crate::api::RouteTargets { import: vec!["x".into()], export: vec![] });
     let plan = plan(&snapshot(vec![bad, l3vni("good", 200, "192.169.11.0/24")]), &facts());
     assert_eq!(vrfs(&plan), ["good"]);
     let fields: Vec<_> = plan.rejected.iter().map(|r| r.field.as_str()).collect();
@@ -72,7 +85,8 @@ fn every_mistake_of_an_object_is_told_and_the_good_one_is_built() {
 #[test]
 fn the_host_end_alone_is_for_the_vrf_of_the_host() {
     let mut red = l3vni("red", 100, "192.169.10.0/24");
-    red.spec.host_session = Some(crate::api::HostSession { vrf: Some("hostvrf".into()), ..Default::default() });
+    Arc::make_mut(&mut red.spec).host_session =
+        Some(crate::api::HostSession { vrf: Some("hostvrf".into()), ..Default::default() });
     let plan = plan(&snapshot(vec![red, l3vni("blue", 200, "192.169.11.0/24")]), &facts());
     let held = plan.kernel.links.iter().filter_map(|(key, link)| Some((key.to_string(), link.host_vrf.as_ref()?)));
     let held: Vec<_> = held.map(|(key, vrf)| (key, vrf.as_str())).collect();
@@ -103,7 +117,7 @@ fn without_an_underlay_each_l3vni_tells_what_is_missing() {
 fn objects_for_other_nodes_are_neither_built_nor_rejected() {
     let mut other = l3vni("red", 100, "192.169.10.0/24");
     let selector = serde_json::json!({"matchExpressions": [{"key": "rack", "operator": "NotIn", "values": ["a"]}]});
-    other.spec.node_selector = Some(serde_json::from_value(selector).unwrap());
+    Arc::make_mut(&mut other.spec).node_selector = Some(serde_json::from_value(selector).unwrap());
     let plan = plan(&snapshot(vec![other]), &facts());
     assert!(plan.vrfs.is_empty() && plan.rejected.is_empty());
 }
@@ -159,9 +173,9 @@ fn a_bad_underlay_edit_keeps_the_router_and_rejects_only_the_underlay() {
     let mut accepted = Accepted::default();
     let mut objects = snapshot(vec![l3vni("red", 100, "192.169.10.0/24")]);
     let before = plan_holding(&objects, &facts(), &mut accepted);
-    objects.underlays[0].spec.vtepcidr = "100.65.0.0/31".into();
+    Arc::make_mut(&mut objects.underlays[0].spec).vtepcidr = "100.65.0.0/31".into();
     objects.node.index = 1;
-    objects.underlays[0].spec.nics.clear();
+    Arc::make_mut(&mut objects.underlays[0].spec).nics.clear();
     let during = plan_holding(&objects, &facts(), &mut accepted);
     assert_eq!(during.kernel, before.kernel);
     assert_eq!(reasons(&during), [("underlay".into(), Reason::Invalid, "spec.nics".into())]);
@@ -201,7 +215,7 @@ proptest! {
 #[test]
 fn a_local_cidr_of_one_family_makes_one_session() {
     let mut six = l3vni("six", 300, "10.0.0.0/24");
-    six.spec.localcidr = Some(LocalCidr { ipv4: None, ipv6: Some("2001:db8:10::/64".into()) });
+    Arc::make_mut(&mut six.spec).localcidr = Some(LocalCidr { ipv4: None, ipv6: Some("2001:db8:10::/64".into()) });
     let plan = plan(&snapshot(vec![six]), &facts());
     let vrf = plan.frr.vrfs.values().next().unwrap();
     assert_eq!(vrf.sessions.len(), 1);
@@ -212,11 +226,11 @@ fn a_local_cidr_of_one_family_makes_one_session() {
 fn a_signed_session_has_one_port() {
     let mut red = l3vni("red", 100, "192.169.10.0/24");
     let session = serde_json::json!({"listenPort": 180, "passwordSecret": {"name": "a", "key": "b"}});
-    red.spec.host_session = serde_json::from_value(session).unwrap();
+    Arc::make_mut(&mut red.spec).host_session = serde_json::from_value(session).unwrap();
     let mut given = snapshot(vec![red]);
     let found = reasons(&plan(&given, &facts()));
     assert!(found.contains(&("red".into(), Reason::Invalid, "spec.hostSession.listenPort".into())), "{found:?}");
-    given.l3vnis[0].spec.host_session.as_mut().unwrap().password_secret = None;
+    Arc::make_mut(&mut given.l3vnis[0].spec).host_session.as_mut().unwrap().password_secret = None;
     let opened = plan(&given, &facts()).kernel.listen_ports;
     assert_eq!(opened.iter().map(|opened| opened.port).collect::<Vec<_>>(), [180]);
 }
@@ -224,7 +238,7 @@ fn a_signed_session_has_one_port() {
 #[test]
 fn an_ipv6_pool_of_vteps_is_refused_with_the_remedy() {
     let mut snapshot = snapshot(vec![]);
-    snapshot.underlays[0].spec.vtepcidr = "2001:db8::/64".into();
+    Arc::make_mut(&mut snapshot.underlays[0].spec).vtepcidr = "2001:db8::/64".into();
     let plan = plan(&snapshot, &facts());
     assert_eq!(reasons(&plan), [("underlay".into(), Reason::Unsupported, "spec.vtepcidr".into())]);
     let message = &plan.rejected[0].message;

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::frr::dialect::FrrVersion;
 use crate::kernel::Stage;
@@ -23,7 +25,7 @@ fn state(mode: VrfMode, objects: &[(String, Spec)]) -> (KernelState, Config) {
             key: key(Kind::Underlay, "u"),
             generation: 1,
             created: None,
-            spec: serde_json::from_value(underlay).unwrap(),
+            spec: Arc::new(serde_json::from_value(underlay).unwrap()),
         }],
         l3vnis: objects
             .iter()
@@ -31,7 +33,7 @@ fn state(mode: VrfMode, objects: &[(String, Spec)]) -> (KernelState, Config) {
                 key: key(Kind::L3VNI, name),
                 generation: 1,
                 created: None,
-                spec: serde_json::from_value(spec.clone()).unwrap(),
+                spec: Arc::new(serde_json::from_value(spec.clone()).unwrap()),
             })
             .collect(),
         ..Snapshot::default()

@@ -101,7 +101,7 @@ fn snapshot(l3vnis: &[(&str, u32, u8)]) -> Arc<Snapshot> {
             key: key(Kind::Underlay, "u"),
             generation: 1,
             created: None,
-            spec: serde_json::from_value(underlay).unwrap(),
+            spec: Arc::new(serde_json::from_value(underlay).unwrap()),
         }],
         l3vnis: l3vnis
             .iter()
@@ -109,7 +109,7 @@ fn snapshot(l3vnis: &[(&str, u32, u8)]) -> Arc<Snapshot> {
                 key: key(Kind::L3VNI, name),
                 generation: 1,
                 created: None,
-                spec: serde_json::from_value(spec(*vni, *net)).unwrap(),
+                spec: Arc::new(serde_json::from_value(spec(*vni, *net)).unwrap()),
             })
             .collect(),
         ..Snapshot::default()

@@ -197,8 +197,8 @@ impl Reader {
         for (key, (spec, generation)) in &generations {
             let (key, generation) = (key.clone(), *generation);
             match spec.clone() {
-                Spec::Underlay(spec) => snapshot.underlays.push(Object { key, generation, created: None, spec: *spec }),
-                Spec::L3VNI(spec) => snapshot.l3vnis.push(Object { key, generation, created: None, spec: *spec }),
+                Spec::Underlay(spec) => snapshot.underlays.push(Object { key, generation, created: None, spec }),
+                Spec::L3VNI(spec) => snapshot.l3vnis.push(Object { key, generation, created: None, spec }),
             }
         }
         self.generations = generations;

@@ -1,6 +1,8 @@
 //! Judges one object as an API server would: the generated `openAPIV3Schema` with its defaults, list types and CEL
 //! rules, and unknown fields as kubectl's strict validation has them. In: JSON. Out: a typed spec, or every violation.
 
+use std::sync::Arc;
+
 use jsonschema::{ValidationError, Validator};
 use kube::core::cel::{self, CompiledSchema, ErrorKind, compile_schema};
 use serde_json::{Map, Value, json};
@@ -40,9 +42,9 @@ pub struct Violation {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Spec {
     /// Of an [`crate::api::Underlay`].
-    Underlay(Box<UnderlaySpec>),
+    Underlay(Arc<UnderlaySpec>),
     /// Of an [`crate::api::L3VNI`].
-    L3VNI(Box<L3VNISpec>),
+    L3VNI(Arc<L3VNISpec>),
 }
 
 /// The compiled schemas of every kind.
@@ -131,8 +133,8 @@ impl Schema {
 fn typed(resource: Resource, object: &Value) -> Result<Spec, Vec<Violation>> {
     let spec = object.get("spec").cloned().unwrap_or_default();
     let spec = match resource {
-        Resource::Underlay => serde_json::from_value(spec).map(|spec| Spec::Underlay(Box::new(spec))),
-        Resource::L3VNI => serde_json::from_value(spec).map(|spec| Spec::L3VNI(Box::new(spec))),
+        Resource::Underlay => serde_json::from_value(spec).map(|spec| Spec::Underlay(Arc::new(spec))),
+        Resource::L3VNI => serde_json::from_value(spec).map(|spec| Spec::L3VNI(Arc::new(spec))),
     };
     spec.map_err(|error| vec![Violation { field: "spec".to_owned(), message: error.to_string() }])
 }

@@ -6,6 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -136,15 +137,15 @@ impl From<Body> for Snapshot {
     }
 }
 
-impl<S> From<Object<S>> for KeptObject<S> {
+impl<S: Clone> From<Object<S>> for KeptObject<S> {
     fn from(Object { key, generation, created, spec }: Object<S>) -> Self {
-        Self { key, generation, created, spec }
+        Self { key, generation, created, spec: Arc::unwrap_or_clone(spec) }
     }
 }
 
 impl<S> From<KeptObject<S>> for Object<S> {
     fn from(KeptObject { key, generation, created, spec }: KeptObject<S>) -> Self {
-        Self { key, generation, created, spec }
+        Self { key, generation, created, spec: Arc::new(spec) }
     }
 }
 

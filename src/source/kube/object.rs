@@ -88,10 +88,10 @@ impl Judged {
         }
         match self.last_good() {
             Some((generation, Spec::Underlay(spec))) => {
-                snapshot.underlays.push(Object { key, generation, created, spec: *spec });
+                snapshot.underlays.push(Object { key, generation, created, spec });
             }
             Some((generation, Spec::L3VNI(spec))) => {
-                snapshot.l3vnis.push(Object { key, generation, created, spec: *spec });
+                snapshot.l3vnis.push(Object { key, generation, created, spec });
             }
             None => {}
         }

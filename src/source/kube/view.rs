@@ -2,6 +2,7 @@
 //! all of it is known, the Secrets to watch, and the UIDs. No calls, no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::ByteString;
 use kube::core::DynamicObject;
@@ -98,11 +99,9 @@ impl View {
         let underlays = kept
             .underlays
             .iter()
-            .map(|o| (o.key.clone(), (o.created, o.generation, Spec::Underlay(Box::new(o.spec.clone())))));
-        let l3vnis = kept
-            .l3vnis
-            .iter()
-            .map(|o| (o.key.clone(), (o.created, o.generation, Spec::L3VNI(Box::new(o.spec.clone())))));
+            .map(|o| (o.key.clone(), (o.created, o.generation, Spec::Underlay(Arc::clone(&o.spec)))));
+        let l3vnis =
+            kept.l3vnis.iter().map(|o| (o.key.clone(), (o.created, o.generation, Spec::L3VNI(Arc::clone(&o.spec)))));
         self.kept = underlays.chain(l3vnis).collect();
         let words = kept.secrets.iter().filter_map(|(key, word)| Some((key.clone(), word.as_ref().ok()?.clone())));
         self.kept_words = words.collect();

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::api::L3VNISpec;
 use crate::snapshot::{Kind, SecretKey};
@@ -5,7 +7,7 @@ use crate::types::Secret;
 
 fn l3vni(name: &str, vni: u32, created: Option<i64>) -> Object<L3VNISpec> {
     let key = ObjectRef { kind: Kind::L3VNI, namespace: "default".into(), name: name.into() };
-    let spec = serde_json::from_value(serde_json::json!({ "asn": 64514, "vni": vni })).unwrap();
+    let spec = Arc::new(serde_json::from_value(serde_json::json!({ "asn": 64514, "vni": vni })).unwrap());
     Object { key, generation: 1, created, spec }
 }
 

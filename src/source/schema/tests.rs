@@ -369,7 +369,7 @@ proptest! {
     fn an_l3vni_that_passes_reads_back_the_same(spec in any_l3vni()) {
         let object = json!({"metadata": {"name": "red"}, "spec": serde_json::to_value(&spec).unwrap()});
         match SCHEMAS.with(|schemas| schemas.judge(Resource::L3VNI, &object)) {
-            Ok(read) => prop_assert_eq!(read, Spec::L3VNI(Box::new(spec))),
+            Ok(read) => prop_assert_eq!(read, Spec::L3VNI(Arc::new(spec))),
             Err(violations) => ours(&violations)?,
         }
     }
@@ -385,7 +385,7 @@ proptest! {
         let spec = UnderlaySpec { asn, vtepcidr, nics, neighbors, routeridcidr, graceful_restart: None, node_selector: None };
         let object = json!({"metadata": {"name": "underlay"}, "spec": serde_json::to_value(&spec).unwrap()});
         match SCHEMAS.with(|schemas| schemas.judge(Resource::Underlay, &object)) {
-            Ok(read) => prop_assert_eq!(read, Spec::Underlay(Box::new(spec))),
+            Ok(read) => prop_assert_eq!(read, Spec::Underlay(Arc::new(spec))),
             Err(violations) => ours(&violations)?,
         }
     }
