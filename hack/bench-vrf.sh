@@ -4,4 +4,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 binary=$(cargo bench --no-run --message-format=json --bench lab | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep '/lab-' | tail -n 1)
-exec hack/vm/run.sh -m 4096M -t 3000 -- "$binary" ONLY=changes "$@"
+cargo build --release --bin perouter
+exec hack/vm/run.sh -m 4096M -t 3000 -- env PEROUTER_BIN="$PWD/target/release/perouter" "$binary" ONLY=changes "$@"

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
@@ -14,7 +15,9 @@ use perouter_lab::node::{Background, Node};
 use crate::process;
 use crate::world::{Daemons, Moment, World, ms, wait};
 
-const PEROUTER: &str = env!("CARGO_BIN_EXE_perouter");
+/// The program: what is shipped, where the environment names it, as it is built otherwise than a benchmark.
+static PEROUTER: LazyLock<String> =
+    LazyLock::new(|| std::env::var("PEROUTER_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_perouter").to_owned()));
 const HTTP: &str = "127.0.0.1:9476";
 /// The router's namespace in the node.
 pub const ROUTER_NETNS: &str = "/run/netns/perouter";
@@ -139,15 +142,25 @@ impl Ours {
     /// Ends it and removes the router.
     pub fn remove(mut self) -> anyhow::Result<()> {
         self.process.terminate(END)?;
-        self.node.check_for(END, &[PEROUTER, "cleanup"])?;
+        self.node.check_for(END, &[&PEROUTER, "cleanup"])?;
         Ok(())
     }
 }
 
 fn spawn(node: &Node, objects: &Path, log: &Path) -> anyhow::Result<Background> {
     let objects = objects.to_string_lossy();
-    let words =
-        [PEROUTER, "run", "--config-dir", &objects, "--node-name", "node", "--node-index", "0", "--http-address", HTTP];
+    let words = [
+        PEROUTER.as_str(),
+        "run",
+        "--config-dir",
+        &objects,
+        "--node-name",
+        "node",
+        "--node-index",
+        "0",
+        "--http-address",
+        HTTP,
+    ];
     Ok(node.spawn(&words, log)?)
 }
 

@@ -6,9 +6,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::world::wait;
 
 /// CPU time of all threads that live, in milliseconds.
 pub fn cpu_ms(pid: Pid) -> anyhow::Result<f64> {
@@ -28,18 +30,27 @@ pub fn rss_mb(pid: Pid) -> anyhow::Result<f64> {
     kib.map(|kib: f64| kib * 1024.0 / 1e6).with_context(|| format!("no VmRSS of process {pid}"))
 }
 
-/// The process of a name in a network namespace.
+/// The process of a name in a network namespace. zebra with namespaces for VRFs is in one of these now and then.
 pub fn in_netns(name: &str, netns: &Path) -> anyhow::Result<Pid> {
     let inode = fs::metadata(netns).with_context(|| netns.display().to_string())?.ino();
+    let mut found = None;
+    wait(&format!("a process {name} in {}", netns.display()), || {
+        found = find(name, inode).ok().flatten();
+        found.is_some()
+    })?;
+    found.context("a process")
+}
+
+fn find(name: &str, inode: u64) -> anyhow::Result<Option<Pid>> {
     for entry in fs::read_dir("/proc")? {
         let path = entry?.path();
         let Some(pid) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else { continue };
         let comm = fs::read_to_string(path.join("comm")).unwrap_or_default();
         if comm.trim() == name && fs::metadata(path.join("ns/net")).is_ok_and(|found| found.ino() == inode) {
-            return Ok(Pid::from_raw(pid));
+            return Ok(Some(Pid::from_raw(pid)));
         }
     }
-    bail!("no process {name} in {}", netns.display())
+    Ok(None)
 }
 
 /// What a process asked of the kernel.

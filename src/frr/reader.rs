@@ -1,7 +1,7 @@
 //! What FRR prints, split by what it belongs to. In: the texts of `show running-config`. Out: [`Running`]. A scope whose
 //! lines are those of the last time is not read again: it shares its trees with the last time. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ impl Reader {
                 running.foreign.insert(print.daemon, tree);
             }
         }
-        let mut hashes = BTreeMap::new();
+        let (mut hashes, mut known) = (BTreeMap::new(), BTreeSet::new());
         for (scope, stanzas) in of_scopes {
             let hash = hash_of(&stanzas);
             if self.hashes.get(&scope) == Some(&hash) {
@@ -72,7 +72,7 @@ impl Reader {
                     stanza.write(texts.entry(stanza.owner).or_default());
                 }
                 for (owner, text) in texts {
-                    running.config.absorb(owner, Tree::parse(&text));
+                    running.config.absorb(owner, Tree::parse_sharing(&text, &mut known));
                 }
             }
             hashes.insert(scope, hash);

@@ -19,8 +19,21 @@ pub struct Tree(pub BTreeMap<Line, Tree>);
 impl Tree {
     /// Reads what FRR or a template printed: one more blank of indentation is one level down.
     pub fn parse(text: &str) -> Self {
+        Self::parse_sharing(text, &mut BTreeSet::new())
+    }
+
+    /// The same; a line that is among `known` is shared with it. Most lines are the same in all IP-VRFs.
+    pub fn parse_sharing(text: &str, known: &mut BTreeSet<Line>) -> Self {
         let lines = text.lines().map(|raw| (raw.len() - raw.trim_start().len(), Line::new(raw)));
-        Self::level(&mut lines.filter(|(_, line)| !silent(line)).peekable(), None)
+        let mut share = |line: Line| {
+            if let Some(same) = known.get(&line) {
+                return same.clone();
+            }
+            known.insert(line.clone());
+            line
+        };
+        let lines = lines.filter(|(_, line)| !silent(line)).map(|(indent, line)| (indent, share(line)));
+        Self::level(&mut lines.peekable(), None)
     }
 
     /// The lines that are further in than `above`, up to the first that is not.

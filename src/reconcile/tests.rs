@@ -249,3 +249,24 @@ async fn frr_8_is_kept_from_losing_router_macs_and_nexthops() {
     assert!(zebra.contains("zebra work-queue 0") && zebra.contains("zebra zapi-packets 1"), "frr#12391: {zebra}");
     assert!(zebra.contains("no zebra nexthop kernel enable"), "frr#12239: {zebra}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_new_snapshot_does_not_wait_for_frr_to_print() {
+    let red = [("red", 100, 10)];
+    let mut bench = Bench::new();
+    bench.pass(&red).await;
+    assert!(bench.pass(&red).await.is_quiet());
+    bench.frr().daemons.remove(&Daemon::Zebra);
+    let report = bench.pass(&BOTH).await;
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    let lines = |bench: &mut Bench| bench.frr().config().config.to_string();
+    assert!(!lines(&mut bench).contains("vni 100") && lines(&mut bench).contains("vni 200"));
+    let mended = bench.pass(&BOTH).await;
+    assert!(lines(&mut bench).contains("vni 100"), "the next one sees what FRR lost: {mended:?}");
+    assert!(bench.pass(&BOTH).await.is_quiet());
+
+    bench.frr().daemons.remove(&Daemon::Zebra);
+    bench.reconciler.distrust();
+    bench.pass(&red).await;
+    assert!(lines(&mut bench).contains("vni 100"), "somebody told that something happened");
+}
