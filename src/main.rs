@@ -9,8 +9,8 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-// More threads would wait for the same lock of the kernel, and each has memory of its own.
-#[tokio::main(flavor = "current_thread")]
+// More threads would wait for the same lock of the kernel.
+#[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("PEROUTER_LOG").unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=error"));
     // The client logs the body of a reply that it cannot read, and that may be a Secret; failures are told by `source`.
