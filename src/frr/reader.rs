@@ -56,9 +56,9 @@ impl Reader {
                     None => stanza.write(&mut of_others),
                 }
             }
-            let tree = Tree::parse(&of_others);
-            if !tree.is_empty() {
-                running.foreign.insert(print.daemon, tree);
+            let foreign = running.config.absorb(print.owner, Tree::parse(&of_others));
+            if !foreign.is_empty() {
+                running.foreign.insert(print.daemon, foreign);
             }
         }
         let (mut hashes, mut known) = (BTreeMap::new(), BTreeSet::new());

@@ -82,6 +82,14 @@ fn the_parts_are_those_of_the_whole() {
 }
 
 #[test]
+fn a_stanza_with_nothing_in_it_is_nobodys() {
+    let prints = prints(BGPD, "!\nbfd\n !\nexit\n!\n");
+    let running = Reader::default().read(&prints);
+    assert_eq!(*running, whole(&prints));
+    assert_eq!(running.foreign.keys().collect::<Vec<_>>(), [&Daemon::Bgpd]);
+}
+
+#[test]
 fn a_change_of_one_scope_leaves_the_others_shared() {
     let mut reader = Reader::default();
     let first = reader.read(&prints(BGPD, BFDD));
