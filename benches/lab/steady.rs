@@ -1,5 +1,6 @@
 //! A router with N L3VNIs that has nothing to do, one that is restarted, and one where much changes at once.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nix::unistd::Pid;
@@ -34,10 +35,11 @@ pub fn measure(
     world.await_type5(all, &start)?;
     ours.await_ready()?;
     quiet_passes(world, &ours, report, size, runs)?;
-    at_once(world, &ours, report, size, runs)?;
-    restarts(world, &mut ours, report, size, runs)?;
+    let mut memory = Memory::default();
+    at_once(world, &ours, report, size, runs, &mut memory)?;
+    restarts(world, &mut ours, report, size, runs, &mut memory)?;
     idle(&ours, report, size, idle_seconds)?;
-    memory(&ours, report, size)?;
+    memory.report(report, size);
     ours.remove()?;
     world.stop_host()?;
     world.await_no_type5()
@@ -91,7 +93,14 @@ fn quiet_passes(world: &World, ours: &Ours, report: &mut Report, size: usize, ru
     Ok(())
 }
 
-fn at_once(world: &mut World, ours: &Ours, report: &mut Report, size: usize, runs: usize) -> anyhow::Result<()> {
+fn at_once(
+    world: &mut World,
+    ours: &Ours,
+    report: &mut Report,
+    size: usize,
+    runs: usize,
+    memory: &mut Memory,
+) -> anyhow::Result<()> {
     let (all, changed) = (size * TYPE5_EACH, size.min(BULK));
     let (mut total, mut frr) = (Series::default(), Series::default());
     for _ in 0..runs {
@@ -104,13 +113,21 @@ fn at_once(world: &mut World, ours: &Ours, report: &mut Report, size: usize, run
             total.push(world.await_type5(wanted, &start)?);
             frr.push(ours.pass_after(&start)?.phase("frr"));
         }
+        memory.sample(ours)?;
     }
     report.row(size, &format!("{changed} L3VNIs edited at once until the leaf has them all"), "ms", &total);
     report.row(size, "  FRR apply", "ms", &frr);
     Ok(())
 }
 
-fn restarts(world: &mut World, ours: &mut Ours, report: &mut Report, size: usize, runs: usize) -> anyhow::Result<()> {
+fn restarts(
+    world: &mut World,
+    ours: &mut Ours,
+    report: &mut Report,
+    size: usize,
+    runs: usize,
+    memory: &mut Memory,
+) -> anyhow::Result<()> {
     let (mut ready, mut changes) = (Series::default(), Series::default());
     for _ in 0..runs {
         let start = ours.restart()?;
@@ -118,6 +135,7 @@ fn restarts(world: &mut World, ours: &mut Ours, report: &mut Report, size: usize
         ready.push(start.ms());
         anyhow::ensure!(world.leaf().type5() == size * TYPE5_EACH, "the leaf lost routes");
         changes.push(ours.metric(LINES)? + ours.metric(OPS)?);
+        memory.sample(ours)?;
     }
     report.row(size, "kill -9 of perouter, and start until all is known to be in place", "ms", &ready);
     report.row(size, "  operations and lines", "", &changes).budget(Budget::AtMost(0.0));
@@ -145,13 +163,26 @@ fn idle(ours: &Ours, report: &mut Report, size: usize, seconds: u64) -> anyhow::
     Ok(())
 }
 
-fn memory(ours: &Ours, report: &mut Report, size: usize) -> anyhow::Result<()> {
-    for (name, pid) in processes(ours)? {
-        let used = [rss_mb(pid)?].into_iter().collect();
-        let row = report.row(size, &format!("RSS of {name}"), "MB", &used);
-        if name == "perouter" {
-            row.budget(Budget::AtMost(30.0));
+/// What processes have in memory, of perouter and the daemons, after changes and after restarts.
+#[derive(Default)]
+struct Memory(BTreeMap<&'static str, Series>);
+
+impl Memory {
+    fn sample(&mut self, ours: &Ours) -> anyhow::Result<()> {
+        // The last change is looked at once more.
+        std::thread::sleep(Duration::from_secs(1));
+        for (name, pid) in processes(ours)? {
+            self.0.entry(name).or_default().push(rss_mb(pid)?);
+        }
+        Ok(())
+    }
+
+    fn report(&self, report: &mut Report, size: usize) {
+        for (name, used) in &self.0 {
+            let row = report.row(size, &format!("RSS of {name}"), "MB", used);
+            if *name == "perouter" {
+                row.budget(Budget::AtMost(30.0));
+            }
         }
     }
-    Ok(())
 }
