@@ -155,10 +155,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
     /// One pass and its status. Tells when the next one is due without any other reason.
     async fn pass(&mut self, snapshot: &Arc<Snapshot>) -> Duration {
         let (failed, news) = match self.reconciler.pass(snapshot).await {
-            Ok(report) => {
-                self.checks = !report.is_quiet() && !self.checks;
-                (!report.failures.is_empty(), self.take(report))
-            }
+            Ok(report) => (!report.failures.is_empty(), self.take(report)),
             Err(error) => {
                 log_pass_error(&error);
                 self.outputs.metrics.blind_pass();
@@ -196,6 +193,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let waited = if failed { None } else { self.pending.take().map(|since| since.elapsed()) };
         self.outputs.metrics.pass(&summary, failed, &report.timing, report.duration, waited);
         let quiet = summary.is_quiet();
+        self.checks = !quiet && !self.checks;
         if !quiet {
             let PassSummary { kernel_ops, frr_lines, duration_ms, .. } = summary;
             let timing = report.timing;

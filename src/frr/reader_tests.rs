@@ -1,59 +1,26 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::frr::tree::Config;
+use crate::frr::tree::{Config, tests::RUNNING};
 
-const ZEBRA: &str = "!
-vrf red
- netns /run/netns/red
- vni 100
-exit-vrf
-!
-vrf blue
- netns /run/netns/blue
-exit-vrf
-!
-";
-const BGPD: &str = "!
-router bgp 64514
- neighbor 192.168.11.2 remote-as 64512
- !
- address-family l2vpn evpn
-  advertise-all-vni
- exit-address-family
-exit
-!
-router bgp 64514 vrf red
+/// What zebra, bgpd and bfdd print: [`RUNNING`] with an instance of blue, and a prefix list of red that is not in one piece.
+fn texts() -> [String; 3] {
+    let (zebra, rest) = RUNNING.split_once("router bgp 64514\n").unwrap();
+    let (bgpd, bfdd) = rest.split_once("bfd\n").unwrap();
+    let more = "router bgp 64514 vrf blue
  bgp router-id 10.0.0.1
 exit
 !
-router bgp 64514 vrf blue
- bgp router-id 10.0.0.1
-exit
-!
-ip prefix-list pe-vrf-red-in-v4-0a0b0c0d seq 5 permit 10.0.0.0/8
-ip prefix-list mine seq 5 permit any
 ip prefix-list pe-vrf-red-in-v4-0a0b0c0d seq 10 permit 11.0.0.0/8
 !
-end
 ";
-const BFDD: &str = "!
-bfd
- profile pe-vrf-red-bfd-v4
-  passive-mode
- exit
- !
- profile mine
-  passive-mode
- exit
- !
-exit
-!
-";
+    [zebra.to_owned(), format!("router bgp 64514\n{bgpd}{more}"), format!("bfd\n{bfdd}")]
+}
 
 fn prints(bgpd: &str, bfdd: &str) -> [Print; 3] {
+    let [zebra, ..] = texts();
     let print = |daemon, text: &str| Print { daemon, owner: daemon, text: text.to_owned() };
-    [print(Daemon::Zebra, ZEBRA), print(Daemon::Bgpd, bgpd), print(Daemon::Bfdd, bfdd)]
+    [print(Daemon::Zebra, &zebra), print(Daemon::Bgpd, bgpd), print(Daemon::Bfdd, bfdd)]
 }
 
 /// The same without a split.
@@ -74,7 +41,8 @@ fn scope(vrf: &str) -> Scope {
 
 #[test]
 fn the_parts_are_those_of_the_whole() {
-    let prints = prints(BGPD, BFDD);
+    let [_, bgpd, bfdd] = texts();
+    let prints = prints(&bgpd, &bfdd);
     let running = Reader::default().read(&prints);
     assert_eq!(*running, whole(&prints));
     assert_eq!(running.foreign.len(), 2, "{:?}", running.foreign);
@@ -83,7 +51,8 @@ fn the_parts_are_those_of_the_whole() {
 
 #[test]
 fn a_stanza_with_nothing_in_it_is_nobodys() {
-    let prints = prints(BGPD, "!\nbfd\n !\nexit\n!\n");
+    let [_, bgpd, _] = texts();
+    let prints = prints(&bgpd, "!\nbfd\n !\nexit\n!\n");
     let running = Reader::default().read(&prints);
     assert_eq!(*running, whole(&prints));
     assert_eq!(running.foreign.keys().collect::<Vec<_>>(), [&Daemon::Bgpd]);
@@ -91,30 +60,32 @@ fn a_stanza_with_nothing_in_it_is_nobodys() {
 
 #[test]
 fn a_change_of_one_scope_leaves_the_others_shared() {
+    let [_, bgpd, bfdd] = texts();
     let mut reader = Reader::default();
-    let first = reader.read(&prints(BGPD, BFDD));
-    assert!(Arc::ptr_eq(&first, &reader.read(&prints(BGPD, BFDD))));
+    let first = reader.read(&prints(&bgpd, &bfdd));
+    assert!(Arc::ptr_eq(&first, &reader.read(&prints(&bgpd, &bfdd))));
     let changes = [
-        (BGPD.replace("permit 10.0.0.0/8", "permit 12.0.0.0/8"), BFDD.to_owned()),
-        (BGPD.to_owned(), BFDD.replacen("  passive-mode\n", "  receive-interval 100\n", 1)),
-        (BGPD.replace("router bgp 64514 vrf red\n bgp router-id 10.0.0.1\nexit\n", ""), BFDD.to_owned()),
+        (bgpd.replace("permit 10.0.0.0/8", "permit 12.0.0.0/8"), bfdd.clone()),
+        (bgpd.clone(), bfdd.replacen("  passive-mode\n", "  receive-interval 100\n", 1)),
+        (bgpd.replace("router bgp 64514 vrf red\n bgp router-id 10.0.0.1\nexit\n", ""), bfdd.clone()),
     ];
-    for (bgpd, bfdd) in changes {
-        let prints = prints(&bgpd, &bfdd);
+    for (changed_bgpd, changed_bfdd) in changes {
+        let prints = prints(&changed_bgpd, &changed_bfdd);
         let now = reader.read(&prints);
         assert_eq!(*now, whole(&prints));
         assert!(!now.config.is_shared(&scope("red"), &first.config));
         for other in [Scope::Underlay, scope("blue")] {
             assert!(now.config.is_shared(&other, &first.config), "{other}");
         }
-        assert_eq!(*reader.read(&super::tests::prints(BGPD, BFDD)), *first);
+        assert_eq!(*reader.read(&super::tests::prints(&bgpd, &bfdd)), *first);
     }
 }
 
 #[test]
 fn a_scope_that_goes_is_forgotten() {
+    let [_, bgpd, bfdd] = texts();
     let mut reader = Reader::default();
-    reader.read(&prints(BGPD, BFDD));
+    reader.read(&prints(&bgpd, &bfdd));
     assert_eq!(reader.read(&[]).config, Config::default());
-    assert_eq!(*reader.read(&prints(BGPD, BFDD)), whole(&prints(BGPD, BFDD)));
+    assert_eq!(*reader.read(&prints(&bgpd, &bfdd)), whole(&prints(&bgpd, &bfdd)));
 }

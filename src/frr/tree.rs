@@ -278,4 +278,4 @@ impl fmt::Display for Config {
 
 #[cfg(test)]
 #[path = "tree_tests.rs"]
-mod tests;
+pub(super) mod tests;

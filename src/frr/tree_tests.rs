@@ -1,6 +1,6 @@
 use super::*;
 
-const RUNNING: &str = "Building configuration...
+pub const RUNNING: &str = "Building configuration...
 
 Current configuration:
 !

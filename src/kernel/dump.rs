@@ -9,8 +9,7 @@ use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 
 use super::error::NetlinkError;
-use super::netlink::{TIMEOUT, refusal_of};
-use super::netns;
+use super::netlink::{self, TIMEOUT, refusal_of};
 
 /// How often a dump is read again that the kernel marked as inconsistent.
 const ATTEMPTS: usize = 10;
@@ -33,19 +32,15 @@ enum Step {
 impl Reader {
     /// Opens a socket in `netns`. Needs the tokio runtime.
     pub fn open(netns: &File) -> Result<Self, NetlinkError> {
-        let runtime = tokio::runtime::Handle::current();
-        let opened = netns::in_netns(netns, || {
-            let _context = runtime.enter();
-            let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
-            let plain = socket.socket_mut();
-            plain.bind(&SocketAddr::new(0, 0))?;
-            plain.connect(&SocketAddr::new(0, 0))?;
-            plain.set_netlink_get_strict_chk(true)?;
-            plain.set_ext_ack(true)?;
-            plain.set_cap_ack(true)?;
-            Ok(socket)
-        })?;
-        Ok(Self { socket: opened.map_err(NetlinkError::Socket)?, buffer: Vec::with_capacity(ROOM) })
+        let mut socket = netlink::open(netns, NETLINK_ROUTE, 0)?;
+        let plain = socket.socket_mut();
+        plain
+            .connect(&SocketAddr::new(0, 0))
+            .and_then(|()| plain.set_netlink_get_strict_chk(true))
+            .and_then(|()| plain.set_ext_ack(true))
+            .and_then(|()| plain.set_cap_ack(true))
+            .map_err(NetlinkError::Socket)?;
+        Ok(Self { socket, buffer: Vec::with_capacity(ROOM) })
     }
 
     /// Reads all things of a kind, as they were at one moment, and takes each in.

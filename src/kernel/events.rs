@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
-use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
+use netlink_sys::{AsyncSocketExt, TokioSocket};
 use nix::libc::{RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_LINK};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::error::NetlinkError;
-use super::netns;
+use super::netlink;
 use super::seen::{SeenLink, Shape};
 
 /// The signal of all namespaces of a node.
@@ -73,35 +73,22 @@ const MESSAGE: usize = 32 * 1024;
 impl Watch {
     /// Starts to watch `netns`. Needs the tokio runtime.
     pub fn start(netns: &File, interest: Interest, changes: Changes) -> Result<Self, NetlinkError> {
-        let runtime = tokio::runtime::Handle::current();
-        let opened = netns::in_netns(netns, || {
-            let _context = runtime.enter();
-            let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
-            let mut groups = (RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR).unsigned_abs();
-            if matches!(interest, Interest::All) {
-                groups |= RULES;
-            }
-            socket.socket_mut().bind(&SocketAddr::new(0, groups))?;
-            Ok(socket)
-        })?;
-        let socket = opened.map_err(NetlinkError::Socket)?;
+        let mut groups = (RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR).unsigned_abs();
+        if matches!(interest, Interest::All) {
+            groups |= RULES;
+        }
+        let socket = netlink::open(netns, NETLINK_ROUTE, groups)?;
         // What was read before the watch began is old.
         let stale = Arc::new(AtomicBool::new(true));
-        let task = runtime.spawn(watch(socket, interest, changes, stale.clone()));
+        let task = tokio::spawn(watch(socket, interest, changes, stale.clone()));
         Ok(Self { stale, task })
     }
 
     /// Watches the nftables tables of the same namespace: their changes mark the same as old.
     pub fn also_tables(&self, netns: &File, changes: Changes) -> Result<Self, NetlinkError> {
-        let runtime = tokio::runtime::Handle::current();
-        let opened = netns::in_netns(netns, || {
-            let _context = runtime.enter();
-            let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
-            socket.socket_mut().bind(&SocketAddr::new(0, TABLES))?;
-            Ok(socket)
-        })?;
+        let socket = netlink::open(netns, NETLINK_NETFILTER, TABLES)?;
         let stale = self.stale.clone();
-        let task = runtime.spawn(watch(opened.map_err(NetlinkError::Socket)?, Interest::All, changes, stale.clone()));
+        let task = tokio::spawn(watch(socket, Interest::All, changes, stale.clone()));
         Ok(Self { stale, task })
     }
 

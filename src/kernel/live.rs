@@ -18,7 +18,7 @@ use super::observe::{self, Views};
 use super::op::KernelOp;
 use super::record::Record;
 use super::seen::SeenLink;
-use super::site::{Place, Site};
+use super::site::{Place, Site, kept};
 use super::tcp::{self, TcpCounts};
 use super::{Batch, Kernel, NodeFacts, Outcome, netns, request};
 use crate::runtime::Runtime;
@@ -201,10 +201,8 @@ impl Kernel for NetlinkKernel {
             return Ok(Arc::clone(&known.state));
         }
         self.note_interesting(&views, nics, &record);
-        let state = observe::state(&views, nics, &record);
         // What changed is often nothing of ours.
-        let same = last.as_ref().map(|last| &last.state).filter(|last| ***last == state);
-        let state = same.cloned().unwrap_or_else(|| Arc::new(state));
+        let state = kept(last.as_ref().map(|last| &last.state), observe::state(&views, nics, &record));
         *last = Some(Observed { views, nics: nics.clone(), record, state: Arc::clone(&state) });
         Ok(state)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-use netlink_sys::AsyncSocket;
+use netlink_sys::{AsyncSocket, SocketAddr, TokioSocket};
 use nix::errno::Errno;
 use rtnetlink::Handle;
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -18,6 +18,18 @@ use super::netns;
 
 /// How long an answer may take. The kernel holds the RTNL lock for up to seconds while it cleans up namespaces.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A plain netlink socket in `netns` that hears these multicast groups. Needs the tokio runtime.
+pub fn open(netns: &File, protocol: isize, groups: u32) -> Result<TokioSocket, NetlinkError> {
+    let runtime = tokio::runtime::Handle::current();
+    let opened = netns::in_netns(netns, || {
+        let _context = runtime.enter();
+        let mut socket = TokioSocket::new(protocol)?;
+        socket.socket_mut().bind(&SocketAddr::new(0, groups))?;
+        Ok(socket)
+    })?;
+    opened.map_err(NetlinkError::Socket)
+}
 
 /// A netlink socket with the task that serves it. The namespace lives as long as either: both end with this value.
 #[derive(Debug)]

@@ -136,8 +136,7 @@ impl Site {
         }
         match self.read_now(tables).await {
             Ok(seen) => {
-                let same = last.as_ref().map(|(_, last)| last).filter(|last| ***last == seen);
-                let seen = same.cloned().unwrap_or_else(|| Arc::new(seen));
+                let seen = kept(last.as_ref().map(|(_, last)| last), seen);
                 *last = Some((Instant::now(), seen.clone()));
                 Ok(seen)
             }
@@ -190,6 +189,11 @@ impl Site {
         }
         Ok(seen)
     }
+}
+
+/// The last value where the new one is the same: it is known again without a look at what it holds.
+pub(super) fn kept<T: PartialEq>(last: Option<&Arc<T>>, new: T) -> Arc<T> {
+    last.filter(|last| ***last == new).cloned().unwrap_or_else(|| Arc::new(new))
 }
 
 /// The settings that the kernel has, of the namespace of the calling thread.

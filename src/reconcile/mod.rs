@@ -75,13 +75,6 @@ pub struct Report {
     pub timing: Timing,
 }
 
-impl Report {
-    /// Nothing was changed.
-    pub fn is_quiet(&self) -> bool {
-        self.kernel_ops == 0 && self.frr_lines == 0
-    }
-}
-
 /// What a pass would do.
 #[derive(Debug)]
 pub struct Preview {
@@ -157,9 +150,9 @@ impl Wanted {
         Arc::ptr_eq(&self.snapshot, snapshot) || self.snapshot == *snapshot
     }
 
-    /// Whether the same would come of these. What is accepted once is accepted again.
-    fn is_of(&self, snapshot: &Arc<Snapshot>, facts: &NodeFacts, dialect: Dialect, accepted: &Accepted) -> bool {
-        self.facts == *facts && self.dialect == dialect && self.is_from(snapshot) && self.accepted == *accepted
+    /// Whether the same would come of these and its snapshot. What is accepted once is accepted again.
+    fn is_of(&self, facts: &NodeFacts, dialect: Dialect, accepted: &Accepted) -> bool {
+        self.facts == *facts && self.dialect == dialect && self.accepted == *accepted
     }
 }
 
@@ -311,7 +304,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             let nic_mtu = facts.nics.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
             let facts = NodeFacts { mode, nic_mtu };
             let known = match kept.take() {
-                Some(known) if known.is_of(snapshot, &facts, dialect, accepted) => known,
+                Some(known) if !is_new && known.is_of(&facts, dialect, accepted) => known,
                 last => Wanted::new(snapshot, facts, dialect, accepted, last.as_ref())?,
             };
             let plan = Arc::clone(&known.plan);
