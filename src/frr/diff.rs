@@ -214,7 +214,7 @@ fn edit(have: &Config, want: &Config, scope: &Scope) -> Vec<Batch> {
         }
         // The stanza itself stays with its VRF.
         let mut stands = vrf.clone();
-        for header in had_vrf.0.keys() {
+        for header in had_vrf.0.keys().filter(|line| rules::opens(line)) {
             stands.0.entry(header.clone()).or_default();
         }
         send(Stage::Vrf, daemon, [additions(had_vrf, vrf, &[]), removals(had_vrf, &stands, &[])].concat());

@@ -122,6 +122,16 @@ fn a_policy_is_there_before_it_is_used_and_goes_after() {
     assert_eq!(lines, expected);
 }
 
+/// The L3VNI of the default VRF: nobody else can have its VNI.
+#[test]
+fn a_vni_outside_of_the_vrfs_is_taken_back() {
+    let want = config(&[(Daemon::Zebra, "zebra work-queue 0\nvrf red\n vni 100\nexit-vrf\n")]);
+    let have = config(&[(Daemon::Zebra, "zebra work-queue 0\nvni 100\nvrf red\nexit-vrf\n")]);
+    let changes = diff(&have, &want).scopes;
+    let ScopeChange::Edit(batches) = &changes[&Scope::Underlay] else { panic!("{changes:?}") };
+    assert_eq!(sent(batches), ["no vni 100"]);
+}
+
 #[test]
 fn commands_enter_and_leave_their_stanzas() {
     let have = bgp(" bgp router-id 10.0.0.1");

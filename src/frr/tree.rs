@@ -260,7 +260,9 @@ pub(super) fn scope_of(line: &str) -> Option<Scope> {
     match words.as_slice() {
         ["router", "bgp", _]
         | ["zebra", "work-queue" | "zapi-packets", _]
-        | ["no", "zebra", "nexthop", "kernel", "enable"] => Some(Scope::Underlay),
+        | ["no", "zebra", "nexthop", "kernel", "enable"]
+        // The L3VNI of the default VRF, which has none: an IP-VRF cannot have a VNI that stands here.
+        | ["vni", _] => Some(Scope::Underlay),
         ["router", "bgp", _, "vrf", vrf] | ["vrf", vrf] => vrf.parse().ok().map(Scope::Vrf),
         ["ip" | "ipv6", "prefix-list", name, ..] | ["route-map", name, ..] => policy_names::scope_of(name),
         _ => None,

@@ -8,19 +8,21 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::command::Command;
+use super::command::{Command, Intent};
 use super::dialect::{Dialect, FrrVersion};
 use super::diff::{Batch, Mode, Stage};
 use super::model::Daemon;
 use super::observe::{self, Lives, ObserveError, SessionKey, SessionState, VniState, VrfState};
 use super::port::{Presence, Refusal, Routing, RoutingError, Running};
 use super::reader::{Print, Reader};
+use super::rules;
 use super::vty::{Reply, Status, Vty, VtyError};
 use crate::types::{IfName, Vni, VrfMode, VrfName};
 
 /// Time between two looks while waiting. zebra takes 1 to 11 ms to see a new namespace.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
-/// bgpd refuses to drop an instance until it has heard from zebra that the VNI is gone: a few milliseconds.
+/// bgpd refuses to drop an instance until it has heard from zebra that the VNI is gone: a few milliseconds. mgmtd is
+/// locked for about as long.
 const RETRY_FOR: Duration = Duration::from_secs(5);
 
 /// FRR over the sockets `<directory>/<daemon>.vty`.
@@ -63,36 +65,23 @@ impl VtyRouting {
         Daemon::ALL.into_iter().filter(has_socket).collect()
     }
 
-    /// Sends all lines to one daemon; `reconnect` if a connection that the daemon closed meanwhile may be made anew,
-    /// which is right for questions only: a daemon that was restarted has lost its configuration.
-    async fn exchange(&mut self, daemon: Daemon, lines: &[&str], reconnect: bool) -> Result<Vec<Reply>, RoutingError> {
-        let was_open = self.open.contains_key(&daemon);
-        match self.try_exchange(daemon, lines).await {
-            Err(VtyError::Io { .. } | VtyError::Closed { .. }) if reconnect && was_open => {
-                self.try_exchange(daemon, lines).await
-            }
-            result => result,
+    /// The connection to a daemon, made anew where there is none. Taken out until a conversation is through: one that fails,
+    /// or whose future is dropped, leaves replies behind.
+    async fn take(&mut self, daemon: Daemon) -> Result<Vty, VtyError> {
+        if let Some(vty) = self.open.remove(&daemon) {
+            return Ok(vty);
         }
-        .map_err(|source| RoutingError::Vty { daemon, source })
+        if daemon == Daemon::Zebra {
+            self.dialect = None;
+        }
+        Vty::connect(&self.directory.join(format!("{daemon}.vty")), self.limit).await
     }
 
-    async fn try_exchange(&mut self, daemon: Daemon, lines: &[&str]) -> Result<Vec<Reply>, VtyError> {
-        // Taken out for the time being: a conversation that fails, or whose future is dropped, leaves replies behind.
-        let mut vty = if let Some(vty) = self.open.remove(&daemon) {
-            vty
-        } else {
-            if daemon == Daemon::Zebra {
-                self.dialect = None;
-            }
-            Vty::connect(&self.directory.join(format!("{daemon}.vty")), self.limit).await?
-        };
-        let pipeline = self.dialect.is_none_or(|dialect| dialect.line_by_line != Some(daemon));
-        let mut replies = Vec::with_capacity(lines.len());
-        for lines in lines.chunks(if pipeline { lines.len().max(1) } else { 1 }) {
-            replies.extend(vty.run_all(lines, self.limit).await?);
-        }
+    async fn try_ask(&mut self, daemon: Daemon, question: &str) -> Result<String, VtyError> {
+        let mut vty = self.take(daemon).await?;
+        let reply = vty.run(question, self.limit).await?;
         self.open.insert(daemon, vty);
-        Ok(replies)
+        Ok(reply.text)
     }
 
     /// What a daemon says to a show command.
@@ -100,8 +89,13 @@ impl VtyRouting {
     /// # Errors
     /// Where it does not answer.
     pub async fn ask(&mut self, daemon: Daemon, question: &str) -> Result<String, RoutingError> {
-        let replies = self.exchange(daemon, &[question], true).await?;
-        Ok(replies.into_iter().next().map(|reply| reply.text).unwrap_or_default())
+        let was_open = self.open.contains_key(&daemon);
+        match self.try_ask(daemon, question).await {
+            // The daemon closed the connection meanwhile.
+            Err(VtyError::Io { .. } | VtyError::Closed { .. }) if was_open => self.try_ask(daemon, question).await,
+            result => result,
+        }
+        .map_err(|source| RoutingError::Vty { daemon, source })
     }
 
     /// How this FRR wants to be told. Asked anew of every zebra: a router may be upgraded beside a controller that stays.
@@ -114,31 +108,82 @@ impl VtyRouting {
         Ok(dialect)
     }
 
+    /// Tells one daemon. On a connection that it closed meanwhile this fails: a daemon that was restarted has lost its
+    /// configuration.
     async fn send(&mut self, batch: &Batch, commands: &[Command]) -> Result<Vec<Refusal>, RoutingError> {
         let dialect = self.dialect().await?;
         let daemon = dialect.told(batch.daemon);
-        let mut lines: Vec<&str> = commands.iter().map(|command| command.line.send()).collect();
-        let (before, after): (&[&str], &[&str]) = match batch.mode {
+        let (before, after): (&[&'static str], &[&str]) = match batch.mode {
             Mode::Exec => (&[], &[]),
             Mode::Configure if gathers(dialect, daemon, batch.stage, commands.len()) => {
                 (&[CONFIGURE, GATHER], &[COMMIT, "end"])
             }
             Mode::Configure => (&[CONFIGURE], &["end"]),
         };
-        lines.splice(0..0, before.iter().copied());
-        lines.extend(after);
-        let mut replies = self.exchange(daemon, &lines, false).await?.into_iter();
-        for (command, reply) in before.iter().zip(replies.by_ref()) {
-            if !reply.status.is_ok() {
-                return Err(RoutingError::Mode { daemon, command, text: reply.text.trim().to_owned() });
+        let lost = |source| RoutingError::Vty { daemon, source };
+        let mut vty = self.take(daemon).await.map_err(lost)?;
+        let line_by_line = dialect.line_by_line == Some(daemon);
+        let mut refused = Vec::new();
+        let (mut before, mut rest) = (before, commands);
+        loop {
+            let (part, later) = rest.split_at(rest.iter().position(opens).map_or(rest.len(), |header| header + 1));
+            let mut lines = before.to_vec();
+            lines.extend(part.iter().map(|command| command.line.send()));
+            if later.is_empty() {
+                lines.extend(after);
             }
+            let mut replies = tell(&mut vty, &lines, line_by_line, self.limit).await.map_err(lost)?.into_iter();
+            for (command, reply) in before.iter().zip(replies.by_ref()) {
+                if !reply.status.is_ok() {
+                    return Err(RoutingError::Mode { daemon, command, text: reply.text.trim().to_owned() });
+                }
+            }
+            let refusal = |(command, reply): (&Command, Reply)| {
+                let fine = reply.status.is_ok() || is_gone(&reply);
+                (!fine).then(|| Refusal { daemon, command: command.clone(), status: reply.status, text: reply.text })
+            };
+            let new: Vec<Refusal> = part.iter().zip(replies).filter_map(refusal).collect();
+            let is_closed = new.last().is_some_and(|refusal| opens(&refusal.command));
+            refused.extend(new);
+            if later.is_empty() {
+                break;
+            }
+            (before, rest) = (&[], if is_closed { past_stanza(later) } else { later });
         }
-        let refused = |(command, reply): (&Command, Reply)| {
-            let fine = reply.status.is_ok() || is_gone(&reply);
-            (!fine).then(|| Refusal { daemon, command: command.clone(), status: reply.status, text: reply.text })
-        };
-        Ok(commands.iter().zip(replies).filter_map(refused).collect())
+        self.open.insert(daemon, vty);
+        Ok(refused)
     }
+}
+
+/// Whether a stanza of the top level begins here. It has to stand before the lines in it are told: FRR takes some of them
+/// outside of it as well, and there they mean something else. `vni 100` in place of `vrf red` and `vni 100` would be the
+/// L3VNI of the default VRF, or of the VRF before.
+fn opens(command: &Command) -> bool {
+    command.context.is_empty() && command.intent != Intent::Leave && rules::opens(&command.line)
+}
+
+/// What comes after the stanza that these commands are in.
+fn past_stanza(commands: &[Command]) -> &[Command] {
+    let end = commands.iter().position(|command| command.context.is_empty() && command.intent == Intent::Leave);
+    end.map_or(&[], |end| &commands[end + 1..])
+}
+
+/// Tells lines and gives the reply to each.
+async fn tell(vty: &mut Vty, lines: &[&str], line_by_line: bool, limit: Duration) -> Result<Vec<Reply>, VtyError> {
+    if !line_by_line {
+        return vty.run_all(lines, limit).await;
+    }
+    let mut replies = Vec::with_capacity(lines.len());
+    for line in lines {
+        let end = Instant::now() + RETRY_FOR;
+        let mut reply = vty.run(line, limit).await?;
+        while is_locked(&reply) && Instant::now() < end {
+            sleep(LOOK_EVERY).await;
+            reply = vty.run(line, limit).await?;
+        }
+        replies.push(reply);
+    }
+    Ok(replies)
 }
 
 const CONFIGURE: &str = "configure terminal";
@@ -157,6 +202,11 @@ fn gathers(dialect: Dialect, daemon: Daemon, stage: Stage, lines: usize) -> bool
         Daemon::Bgpd => matches!(stage, Stage::Policies | Stage::Leftovers) && lines >= BULK,
         _ => true,
     }
+}
+
+/// Somebody else changes the configuration; mgmtd itself does for a while, when a daemon has come to it.
+fn is_locked(reply: &Reply) -> bool {
+    !reply.status.is_ok() && reply.text.contains("could not lock")
 }
 
 /// `no router bgp` for an instance that is not there.
@@ -263,3 +313,7 @@ fn unreadable(source: ObserveError) -> RoutingError {
     let daemon = if source.command == observe::SHOW_ZEBRA_VNI { Daemon::Zebra } else { Daemon::Bgpd };
     RoutingError::Unreadable { daemon, source }
 }
+
+#[cfg(test)]
+#[path = "vty_routing_tests.rs"]
+mod tests;
