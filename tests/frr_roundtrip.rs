@@ -215,6 +215,31 @@ fn an_l3vni_comes_up_and_goes_by_the_recipe() {
     });
 }
 
+/// As long as it stands there, FRR refuses it to the IP-VRF.
+#[test]
+fn a_vni_of_the_default_vrf_is_taken_back() {
+    if !router::can_run() {
+        return;
+    }
+    let mut router = Router::start();
+    let config = node_with(&["red"]);
+    let vni = config.vrfs[&"red".parse::<VrfName>().unwrap()].vni;
+    let want = wanted(&mut router, &config);
+    let limit = Duration::from_secs(10);
+    let told = router.dialect().zebra_config;
+    let zebra = router.socket(told.name());
+    block_on(async {
+        let mut vty = Vty::connect(&zebra, limit).await.unwrap();
+        for line in ["configure terminal", &format!("vni {vni}"), "end"] {
+            assert!(vty.run(line, limit).await.unwrap().status.is_ok(), "{line}");
+        }
+        let mut routing = router.routing();
+        apply::converge(&mut routing, &want).await.unwrap();
+        assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
+        assert_runs(&mut routing, &want, "after the second time").await;
+    });
+}
+
 #[test]
 fn the_route_target_that_frr_derives_can_be_asked_for() {
     if !router::can_run() {
