@@ -297,6 +297,17 @@ pub fn l3vni(name: &str, vni: u32, subnet: &str) -> String {
     )
 }
 
+impl Fixture {
+    /// The routers of the fabric, each with how `ip` gets at their main namespace.
+    fn leaves(&self) -> impl Iterator<Item = (&Node, &'static [&'static str])> {
+        let is_router = |node: &&Node| {
+            let name = node.name().to_string();
+            name.starts_with("leaf") || name == "spine"
+        };
+        self.lab.nodes().iter().filter(is_router).map(|node| (node, &[][..]))
+    }
+}
+
 impl Drop for Fixture {
     fn drop(&mut self) {
         if !std::thread::panicking() {
@@ -314,6 +325,19 @@ impl Drop for Fixture {
         for host in &self.hosts {
             let sessions = host.sessions().map_err(|error| error.to_string());
             eprintln!("---- {}: sessions of the host side: {sessions:?}", host.node().name());
+        }
+        for (node, netns) in
+            self.routers.iter().map(|router| (&router.node, &["-n", "perouter"][..])).chain(self.leaves())
+        {
+            for what in [&["route"][..], &["neigh"], &["-s", "link", "show", "type", "vxlan"]] {
+                let shown = node.check(&[&["ip"], netns, what].concat());
+                eprintln!(
+                    "---- {}: ip {}\n{}",
+                    node.name(),
+                    what.join(" "),
+                    shown.unwrap_or_else(|error| error.to_string())
+                );
+            }
         }
         eprintln!("---- leafA: Type-5 routes");
         for route in self.lab.node("leafA").ok().and_then(|leaf| type5_routes(leaf).ok()).unwrap_or_default() {

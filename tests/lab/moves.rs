@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use perouter::frr::observe::Phase;
 use perouter_lab::cluster::HostSide;
 use perouter_lab::node::Node;
-use serde_json::Value;
 
 use super::fabric::served_by;
 use super::fixture::{Fixture, NODES, RED, Setup, bfd_settings, echo, paced, until_true};
 use super::place::leaf_next_hops;
+use super::router::{BFD_PEERS, bfd_up};
 use super::stream::Stream;
 
 const EVERY: Duration = Duration::from_millis(1);
@@ -112,18 +112,11 @@ fn bfd_on(fixture: &Fixture) {
     for host in &fixture.hosts {
         host.vtysh(&["configure terminal", "router bgp 64515", "neighbor 192.169.10.1 bfd"]).unwrap();
     }
-    let up = |text: &str, count: usize| {
-        let peers: Value = serde_json::from_str(text).unwrap_or_default();
-        let up = |peer: &&Value| peer["status"] == "up";
-        peers.as_array().is_some_and(|peers| peers.iter().filter(up).count() == count)
-    };
     until_true("BFD with both nodes at leafkind", || {
-        leaf.check(&["vtysh", "-c", "show bfd peers json"]).is_ok_and(|text| up(&text, 2))
+        leaf.check(&["vtysh", "-c", BFD_PEERS]).is_ok_and(|text| bfd_up(&text) == 2)
     });
     for host in &fixture.hosts {
-        until_true("BFD with the router at the host", || {
-            host.vtysh(&["show bfd peers json"]).is_ok_and(|text| up(&text, 1))
-        });
+        until_true("BFD with the router at the host", || host.vtysh(&[BFD_PEERS]).is_ok_and(|text| bfd_up(&text) == 1));
     }
     for router in &fixture.routers {
         until_true("all sessions after the change", || {

@@ -20,6 +20,15 @@ use perouter_lab::node::{Background, Node, Output};
 
 use super::fixture::{SETTLE, until};
 
+/// Lists the BFD sessions of a FRR, for [`bfd_up`].
+pub const BFD_PEERS: &str = "show bfd peers json";
+
+/// How many of them are up.
+pub fn bfd_up(peers: &str) -> usize {
+    let peers: Vec<serde_json::Value> = serde_json::from_str(peers).unwrap_or_default();
+    peers.iter().filter(|peer| peer["status"] == "up").count()
+}
+
 const PEROUTER: &str = env!("CARGO_BIN_EXE_perouter");
 const VTY_LIMIT: Duration = Duration::from_secs(30);
 
@@ -179,6 +188,11 @@ impl Router {
     /// BGP sessions as FRR has them now; none while bgpd is down.
     pub fn sessions(&self) -> Vec<SessionState> {
         self.ask(async |routing| routing.sessions().await.unwrap_or_default())
+    }
+
+    /// How many BFD sessions are up.
+    pub fn bfd_up(&self) -> usize {
+        bfd_up(&self.ask(async |routing| routing.ask(Daemon::Bfdd, BFD_PEERS).await.unwrap()))
     }
 
     /// The sessions of these VRFs and how often each was established. All are up.

@@ -96,7 +96,8 @@ fn bird_with_graceful_restart_and_bfd() {
     });
     red.end().assert_lossless("red, whose speaker restarts");
 
-    // Silence.
+    // Silence. BFD tells only of what it has seen up: after the restart it comes later than the session.
+    until_true("BFD after the restart", || fixture.router().bfd_up() == 1);
     bird.freeze().unwrap();
     let gap = time_until("red withdrawn", || is_gone(&fixture));
     println!("gap: BFD at 3 x {} ms: {} ms", bfd_interval(), gap.as_millis());

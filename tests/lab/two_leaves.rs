@@ -7,6 +7,7 @@ use perouter_lab::node::Node;
 
 use super::fixture::{Fixture, RED, Setup, bfd_settings, echo, paced, until_true};
 use super::place::{router_devices, router_packets};
+use super::router::{BFD_PEERS, bfd_up};
 
 const UNNUMBERED: &str =
     "  neighbors:\n    - {interface: eth1, type: external}\n    - {interface: eth2, type: external}\n";
@@ -110,14 +111,8 @@ fn bfd(fixture: &mut Fixture, [leaf_a, leaf1, leaf2]: [&Node; 3]) {
     with_bfd(leaf2, 64513, &["192.168.1.3", "nodes"]);
     let established = fixture.router().established(&[None, Some("red"), Some("blue")]);
     fixture.edit("underlay.yaml", "type: external}", &format!("type: external, {}}}", bfd_settings()));
-    let up = |node: &Node, vtysh: &[&str]| {
-        let text = node.check(&[vtysh, &["-c", "show bfd peers json"]].concat()).unwrap();
-        let peers: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap_or_default();
-        peers.iter().filter(|peer| peer["status"] == "up").count()
-    };
-    until_true("BFD of leaf1 and leaf2 with the node and leafA", || {
-        up(leaf1, &["vtysh"]) == 2 && up(leaf2, &["vtysh"]) == 2
-    });
+    let up = |leaf: &Node| bfd_up(&leaf.check(&["vtysh", "-c", BFD_PEERS]).unwrap());
+    until_true("BFD of leaf1 and leaf2 with the node and leafA", || up(leaf1) == 2 && up(leaf2) == 2);
     assert_eq!(fixture.router().established(&[None, Some("red"), Some("blue")]), established, "BFD reset a session");
 
     let stream = fixture.stream("red");
@@ -127,7 +122,7 @@ fn bfd(fixture: &mut Fixture, [leaf_a, leaf1, leaf2]: [&Node; 3]) {
     until_true("the end of the ways by the silent leaf", || router_devices(&node, REMOTE).iter().eq(["eth2"]));
     let withdrawn = silent.elapsed();
     println!("gap: BFD took {withdrawn:.0?} to find that a leaf is silent");
-    assert_eq!(up(&node, &["vtysh", "--vty_socket", "/run/perouter/frr"]), 1, "BFD sessions of the node that are up");
+    assert_eq!(fixture.router().bfd_up(), 1, "BFD sessions of the node that are up");
     until_true("one way at leafA", || leaf_next_hops_of_main(leaf_a, "100.65.0.1") == 1);
     println!("gap: a leaf with BFD goes silent: {}", stream.end());
     // The hold time is 9 s.
