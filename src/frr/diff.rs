@@ -169,6 +169,13 @@ pub fn diff(have: &Config, want: &Config) -> FrrChange {
     change
 }
 
+/// The policies of IP-VRFs that FRR has nothing of: part of [`diff`], and right before anything of the kernel is known.
+pub fn policies_of_new(have: &Config, want: &Config) -> Vec<Batch> {
+    let is_new = |scope: &&Scope| **scope != Scope::Underlay && !have.has(scope);
+    let batches = want.scopes().into_iter().filter(is_new).flat_map(|scope| edit(have, want, scope));
+    merge(batches.filter(|batch| batch.stage == Stage::Policies))
+}
+
 /// How to take `scope` away, from what FRR has of it.
 pub fn teardown(have: &Config, scope: &Scope) -> Teardown {
     let nothing = Tree::default();

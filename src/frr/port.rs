@@ -141,7 +141,7 @@ pub struct Running {
 }
 
 /// FRR as a pass needs it.
-pub trait Routing: Send {
+pub trait Routing: Send + 'static {
     /// The release.
     fn version(&mut self) -> impl Future<Output = Result<FrrVersion, RoutingError>> + Send;
 

@@ -113,11 +113,10 @@ impl VtyRouting {
     async fn send(&mut self, batch: &Batch, commands: &[Command]) -> Result<Vec<Refusal>, RoutingError> {
         let dialect = self.dialect().await?;
         let daemon = dialect.told(batch.daemon);
+        let gathered = batch.mode == Mode::Configure && gathers(dialect, daemon, batch.stage, commands.len());
         let (before, after): (&[&'static str], &[&str]) = match batch.mode {
             Mode::Exec => (&[], &[]),
-            Mode::Configure if gathers(dialect, daemon, batch.stage, commands.len()) => {
-                (&[CONFIGURE, GATHER], &[COMMIT, "end"])
-            }
+            Mode::Configure if gathered => (&[CONFIGURE, GATHER], &[COMMIT, "end"]),
             Mode::Configure => (&[CONFIGURE], &["end"]),
         };
         let lost = |source| RoutingError::Vty { daemon, source };
@@ -126,7 +125,9 @@ impl VtyRouting {
         let mut refused = Vec::new();
         let (mut before, mut rest) = (before, commands);
         loop {
-            let (part, later) = rest.split_at(rest.iter().position(opens).map_or(rest.len(), |header| header + 1));
+            // What is gathered is looked at when all of it is told.
+            let header = if gathered { None } else { rest.iter().position(opens) };
+            let (part, later) = rest.split_at(header.map_or(rest.len(), |header| header + 1));
             let mut lines = before.to_vec();
             lines.extend(part.iter().map(|command| command.line.send()));
             if later.is_empty() {

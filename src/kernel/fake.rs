@@ -20,12 +20,16 @@ pub struct FakeKernel {
     changes: Notify,
 }
 
+const NICS: &str = "NICs";
+const LINKS: &str = "links";
+const TCP: &str = "TCP counters";
+
 #[derive(Debug, Default)]
 struct Inner {
     state: KernelState,
     nics: BTreeMap<IfName, NicFacts>,
     failures: Vec<(String, Errno)>,
-    unreadable: bool,
+    unreadable: BTreeSet<&'static str>,
     applied: Vec<KernelOp>,
 }
 
@@ -44,12 +48,17 @@ impl FakeKernel {
     pub fn heal(&self) {
         let mut inner = self.inner();
         inner.failures.clear();
-        inner.unreadable = false;
+        inner.unreadable.clear();
     }
 
     /// Fails every read.
     pub fn fail_reads(&self) {
-        self.inner().unreadable = true;
+        self.inner().unreadable.extend([NICS, LINKS, TCP]);
+    }
+
+    /// Fails every read of links.
+    pub fn fail_reads_of_links(&self) {
+        self.inner().unreadable.insert(LINKS);
     }
 
     /// Adds a NIC, or changes one.
@@ -89,7 +98,7 @@ impl FakeKernel {
 
 impl Inner {
     fn readable(&self, what: &'static str) -> Result<(), KernelError> {
-        if !self.unreadable {
+        if !self.unreadable.contains(what) {
             return Ok(());
         }
         let source = NetlinkError::Refused { errno: Errno::ENOBUFS, text: None };
@@ -116,14 +125,14 @@ impl Inner {
 impl Kernel for FakeKernel {
     async fn facts(&self, nics: &BTreeSet<IfName>) -> Result<NodeFacts, KernelError> {
         let inner = self.inner();
-        inner.readable("NICs")?;
+        inner.readable(NICS)?;
         let asked = inner.nics.iter().filter(|(name, _)| nics.contains(*name));
         Ok(NodeFacts { nics: asked.map(|(name, facts)| (name.clone(), facts.clone())).collect() })
     }
 
     async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<Arc<KernelState>, KernelError> {
         let inner = self.inner();
-        inner.readable("links")?;
+        inner.readable(LINKS)?;
         let mut state = inner.state.clone();
         for (name, facts) in inner.nics.iter().filter(|(name, _)| nics.contains(*name)) {
             state.nics.insert(name.clone(), facts.netns.clone());
@@ -132,7 +141,7 @@ impl Kernel for FakeKernel {
     }
 
     async fn tcp_counts(&self, _netns: &Netns) -> Result<TcpCounts, KernelError> {
-        self.inner().readable("TCP counters")?;
+        self.inner().readable(TCP)?;
         Ok(TcpCounts::default())
     }
 

@@ -6,10 +6,13 @@
 //! namespace before links are born in it; the VNI is configured when its links are there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use thiserror::Error;
 
 use super::schedule::Schedule;
@@ -73,17 +76,68 @@ impl Executed {
     }
 }
 
-/// Does it all.
-pub async fn execute(schedule: &Schedule, kernel: &impl Kernel, routing: &mut impl Routing) -> Executed {
+/// Policies that bgpd is told while other things go on: they need nothing else, and it takes its time over them.
+#[derive(Default)]
+pub struct Ahead {
+    batches: Vec<Batch>,
+    scopes: BTreeSet<Scope>,
+    telling: FuturesUnordered<BoxFuture<'static, (usize, Answer)>>,
+    answers: Vec<(usize, Answer)>,
+}
+
+type Answer = Result<Vec<Refusal>, RoutingError>;
+
+impl Ahead {
+    /// Begins to tell more.
+    pub fn begin(&mut self, routing: &mut impl Routing, batches: Vec<Batch>) {
+        for batch in batches {
+            let (index, answer) = (self.batches.len(), routing.begin(batch.clone()));
+            self.scopes.extend(batch.commands.iter().map(|command| command.scope.clone()));
+            self.telling.push(answer.map(move |answer| (index, answer)).boxed());
+            self.batches.push(batch);
+        }
+    }
+
+    /// Goes on while something else is done.
+    pub async fn during<T>(&mut self, other: impl Future<Output = T>) -> T {
+        let mut other = pin!(other);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut other => return done,
+                Some(answer) = self.telling.next() => self.answers.push(answer),
+            }
+        }
+    }
+
+    /// Whether it has all of a batch.
+    fn has(&self, batch: &Batch) -> bool {
+        batch.commands.iter().all(|command| self.scopes.contains(&command.scope))
+    }
+
+    /// Waits for the rest and takes note of it all.
+    async fn end(mut self, done: &mut Executed) {
+        while let Some(answer) = self.telling.next().await {
+            self.answers.push(answer);
+        }
+        for (index, answer) in self.answers {
+            settle(done, &self.batches[index], answer);
+        }
+    }
+}
+
+/// Does it all. `ahead` has been begun already.
+pub async fn execute(schedule: &Schedule, ahead: Ahead, kernel: &impl Kernel, routing: &mut impl Routing) -> Executed {
     let mut watch = Stopwatch::start();
     let mut done = Executed::default();
-    run(schedule, kernel, routing, &mut done, &mut watch).await;
+    run(schedule, ahead, kernel, routing, &mut done, &mut watch).await;
     done.timing = watch.timing();
     done
 }
 
 async fn run(
     schedule: &Schedule,
+    mut ahead: Ahead,
     kernel: &impl Kernel,
     routing: &mut impl Routing,
     done: &mut Executed,
@@ -109,15 +163,12 @@ async fn run(
     let underlay = schedule.frr.scopes.get(&Scope::Underlay).map(ScopeChange::batches).unwrap_or_default();
     let (underlay, leftovers): (Vec<Batch>, Vec<Batch>) =
         underlay.iter().cloned().partition(|batch| batch.stage < frr::Stage::Leftovers);
-    // Policies need nothing else, and bgpd takes its time over them: it has them until they are first named.
+    let policies: Vec<Batch> = policies.into_iter().filter(|batch| !ahead.has(batch)).collect();
     let policies = merge(policies.into_iter().map(|batch| without_blocked(done, &batch)));
-    let telling: Vec<_> = policies.iter().map(|batch| routing.begin(batch.clone())).collect();
+    ahead.begin(routing, policies);
     let first = merge(first);
-    let ground = make_ground(schedule, kernel, routing, done, watch, (&underlay, &first));
-    let (told, stands) = tokio::join!(join_all(telling), ground);
-    for (batch, answer) in policies.iter().zip(told) {
-        settle(done, batch, answer);
-    }
+    let stands = ahead.during(make_ground(schedule, kernel, routing, done, watch, (&underlay, &first))).await;
+    ahead.end(done).await;
     if stands {
         // What the underlay had for IP-VRFs goes when they use it no more.
         send(done, routing, &merge(last.into_iter().chain(leftovers))).await;

@@ -2,6 +2,7 @@
 //! ports, so that its tests need no root. Keeps what was accepted before, and since when sessions are stuck.
 
 pub mod execute;
+mod known;
 pub mod schedule;
 pub mod stuck;
 pub mod timing;
@@ -14,20 +15,22 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::frr::dialect::Dialect;
+use crate::frr::diff::policies_of_new;
 use crate::frr::model::{Daemon, Scope};
 use crate::frr::observe::{Lives, SessionKey, SessionState, VniState};
 use crate::frr::port::{Routing, RoutingError, Running};
-use crate::frr::render::{self, RenderError};
-use crate::frr::tree::{Config, Tree};
-use crate::kernel::model::{KernelState, Netns};
+use crate::frr::render::RenderError;
+use crate::frr::tree::Tree;
+use crate::kernel::model::Netns;
 use crate::kernel::tcp::TcpCounts;
 use crate::kernel::{Kernel, KernelError};
-use crate::plan::hold::{Accepted, plan_holding};
+use crate::plan::hold::Accepted;
 use crate::plan::{NodeFacts, Plan};
 use crate::snapshot::Snapshot;
 use crate::status::fold::Live;
 use crate::types::{IfName, VrfMode, VrfName};
-use execute::{Executed, Failure, execute};
+use execute::{Ahead, Executed, Failure, execute};
+use known::{Asked, Settled, Wanted};
 use schedule::{Schedule, State, schedule};
 use stuck::Stuck;
 use timing::{Phase, Stopwatch, Timing};
@@ -40,7 +43,7 @@ const VNI_UP_LIMIT: Duration = Duration::from_secs(3);
 const VNI_REJOIN_LIMIT: Duration = Duration::from_secs(15);
 const VNI_POLL: Duration = Duration::from_millis(20);
 
-/// A pass that could not start: nothing was changed.
+/// A pass that could not start: nothing was changed, but policies that nothing names yet may stand.
 #[derive(Debug, Error)]
 pub enum PassError {
     /// The kernel could not be read.
@@ -96,66 +99,6 @@ pub struct Reconciler<K, R> {
     settled: Option<Settled>,
 }
 
-/// What was compared and found to be in place: the same things are not compared again.
-#[derive(Debug)]
-struct Settled {
-    plan: Arc<Plan>,
-    kernel: Arc<KernelState>,
-    running: Arc<Running>,
-    /// What was found.
-    schedule: Schedule,
-}
-
-impl Settled {
-    fn is_of(&self, plan: &Arc<Plan>, kernel: &Arc<KernelState>, running: &Arc<Running>) -> bool {
-        Arc::ptr_eq(&self.plan, plan) && Arc::ptr_eq(&self.kernel, kernel) && Arc::ptr_eq(&self.running, running)
-    }
-}
-
-/// What was made of a snapshot: made anew only from another one.
-#[derive(Debug)]
-struct Wanted {
-    snapshot: Arc<Snapshot>,
-    facts: NodeFacts,
-    dialect: Dialect,
-    /// What was accepted at the end.
-    accepted: Accepted,
-    plan: Arc<Plan>,
-    frr: Config,
-}
-
-impl Wanted {
-    fn new(
-        snapshot: &Arc<Snapshot>,
-        facts: NodeFacts,
-        dialect: Dialect,
-        accepted: &mut Accepted,
-        last: Option<&Self>,
-    ) -> Result<Self, RenderError> {
-        let plan = plan_holding(snapshot, &facts, accepted);
-        let last = last.filter(|last| last.dialect == dialect);
-        let mut frr = match last {
-            Some(last) => render::render_after(&last.plan.frr, &last.frr, &plan.frr)?,
-            None => render::render(&plan.frr)?,
-        };
-        frr.hand_over(Daemon::Staticd, dialect.static_routes);
-        if plan.frr.underlay.is_some() {
-            frr.add(Scope::Underlay, Daemon::Zebra, dialect.zebra_settings());
-        }
-        let (snapshot, accepted) = (Arc::clone(snapshot), accepted.clone());
-        Ok(Self { snapshot, facts, dialect, accepted, plan: Arc::new(plan), frr })
-    }
-
-    fn is_from(&self, snapshot: &Arc<Snapshot>) -> bool {
-        Arc::ptr_eq(&self.snapshot, snapshot) || self.snapshot == *snapshot
-    }
-
-    /// Whether the same would come of these and its snapshot. What is accepted once is accepted again.
-    fn is_of(&self, facts: &NodeFacts, dialect: Dialect, accepted: &Accepted) -> bool {
-        self.facts == *facts && self.dialect == dialect && self.accepted == *accepted
-    }
-}
-
 impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// Of the two ports.
     pub fn new(kernel: K, routing: R, mode: VrfMode, accepted: Accepted) -> Self {
@@ -180,13 +123,14 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let mut accepted = self.accepted.clone();
         let mut round = 0;
         let (plan, seen) = loop {
+            let mut ahead = Ahead::default();
             let (Preview { plan, schedule }, seen) =
-                self.look(snapshot, &mut accepted, &distrusted, &mut timing).await?;
+                self.look(snapshot, &mut accepted, &distrusted, Some(&mut ahead), &mut timing).await?;
             let seen = Seen { running: seen, unknown: schedule.frr.unknown.clone() };
             if schedule.is_empty() {
                 break (plan, seen);
             }
-            let done = execute(&schedule, &self.kernel, &mut self.routing).await;
+            let done = execute(&schedule, ahead, &self.kernel, &mut self.routing).await;
             timing.extend(&done.timing);
             total.kernel_ops += done.kernel_ops;
             total.frr_lines += done.frr_lines;
@@ -233,7 +177,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// Where kernel or FRR cannot be read.
     pub async fn preview(&mut self, snapshot: &Arc<Snapshot>) -> Result<Preview, PassError> {
         let (preview, _) =
-            self.look(snapshot, &mut self.accepted.clone(), &BTreeSet::new(), &mut Timing::default()).await?;
+            self.look(snapshot, &mut self.accepted.clone(), &BTreeSet::new(), None, &mut Timing::default()).await?;
         Ok(preview)
     }
 
@@ -281,11 +225,13 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         self.kernel.tcp_counts(netns).await
     }
 
+    /// Compares. With `ahead`, what can be told already before all is compared is begun there.
     async fn look(
         &mut self,
         snapshot: &Arc<Snapshot>,
         accepted: &mut Accepted,
         distrusted: &BTreeSet<VrfName>,
+        ahead: Option<&mut Ahead>,
         timing: &mut Timing,
     ) -> Result<(Preview, Arc<Running>), PassError> {
         let mut watch = Stopwatch::start();
@@ -297,7 +243,11 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         // milliseconds, and is looked at again in the pass after this one.
         let is_new = self.wanted.as_ref().is_some_and(|known| !known.is_from(snapshot));
         let trusted = settled.as_ref().filter(|_| is_new).map(|settled| Arc::clone(&settled.running));
-        let (kernel, mode, kept) = (&self.kernel, self.mode, &mut self.wanted);
+        let (kernel, mode, kept, routing) = (&self.kernel, self.mode, &mut self.wanted, &mut self.routing);
+        let (told, asked) = match trusted {
+            Some(running) => (ahead.map(|ahead| (ahead, routing, Arc::clone(&running))), Asked::Known(running)),
+            None => (None, Asked::Frr(routing)),
+        };
         let ours = async {
             let facts = kernel.facts(&nics).await?;
             watch.mark(Phase::Observe);
@@ -310,16 +260,18 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             let plan = Arc::clone(&known.plan);
             watch.mark(Phase::Plan);
             let nics = plan.kernel.nics.keys().cloned().collect();
-            Ok::<_, PassError>((plan, kept.insert(known), kernel.observe(&nics).await?))
+            let (known, observation) = (kept.insert(known), kernel.observe(&nics));
+            let observed = match told {
+                Some((ahead, routing, running)) => {
+                    ahead.begin(routing, policies_of_new(&running.config, &known.frr));
+                    ahead.during(observation).await?
+                }
+                None => observation.await?,
+            };
+            Ok::<_, PassError>((plan, known, observed))
         };
         // FRR takes its time to print what it runs: it is asked first, and read when all else is known.
-        let running = async {
-            match trusted {
-                Some(running) => Ok(running),
-                None => self.routing.running().await,
-            }
-        };
-        let (running, ours) = tokio::join!(running, ours);
+        let (running, ours) = tokio::join!(asked.running(), ours);
         let ((plan, wanted, kernel), running) = (ours?, running?);
         watch.mark(Phase::Observe);
         wanted.frr.share(&running.config);

@@ -271,3 +271,31 @@ async fn a_new_snapshot_does_not_wait_for_frr_to_print() {
     bench.pass(&red).await;
     assert!(lines(&mut bench).contains("vni 100"), "somebody told that something happened");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_policies_of_a_new_vrf_are_told_before_the_kernel_is_read_and_once() {
+    let red = [("red", 100, 10)];
+    let mut bench = Bench::new();
+    bench.pass(&red).await;
+    bench.pass(&red).await;
+    bench.frr().sent.clear();
+    bench.kernel.fail_reads_of_links();
+    assert!(bench.reconciler.pass(&snapshot(&BOTH)).await.is_err());
+    let policies: Vec<String> = bench.frr().sent.drain(..).map(|(_, line)| line).collect();
+    assert!(
+        policies.len() == 2 && policies.iter().all(|line| line.starts_with("ip prefix-list pe-vrf-blue")),
+        "{policies:?}"
+    );
+
+    bench.kernel.heal();
+    assert!(bench.pass(&BOTH).await.failures.is_empty());
+    assert!(!bench.frr().sent.iter().any(|(_, line)| policies.contains(line)), "{:?}", bench.frr().sent);
+
+    let three = [BOTH[0], BOTH[1], ("green", 300, 12)];
+    bench.pass(&BOTH).await;
+    bench.frr().sent.clear();
+    let report = bench.pass(&three).await;
+    let sent: Vec<&str> = bench.frr().sent.iter().map(|(_, line)| line.as_str()).collect();
+    assert_eq!(sent.iter().filter(|line| line.starts_with("ip prefix-list")).count(), 2, "{sent:?}");
+    assert_eq!(report.frr_lines, sent.len());
+}

@@ -1,0 +1,92 @@
+//! What a reconciler knows from one pass to the next. Pure.
+
+use std::sync::Arc;
+
+use crate::frr::dialect::Dialect;
+use crate::frr::model::{Daemon, Scope};
+use crate::frr::port::{Routing, RoutingError, Running};
+use crate::frr::render::{self, RenderError};
+use crate::frr::tree::Config;
+use crate::kernel::model::KernelState;
+use crate::plan::hold::{Accepted, plan_holding};
+use crate::plan::{NodeFacts, Plan};
+use crate::snapshot::Snapshot;
+
+use super::schedule::Schedule;
+
+/// From where it is known what FRR runs.
+pub(super) enum Asked<'a, R> {
+    /// From before.
+    Known(Arc<Running>),
+    /// From FRR.
+    Frr(&'a mut R),
+}
+
+impl<R: Routing> Asked<'_, R> {
+    pub(super) async fn running(self) -> Result<Arc<Running>, RoutingError> {
+        match self {
+            Self::Known(running) => Ok(running),
+            Self::Frr(routing) => routing.running().await,
+        }
+    }
+}
+
+/// What was compared and found to be in place: the same things are not compared again.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) plan: Arc<Plan>,
+    pub(super) kernel: Arc<KernelState>,
+    pub(super) running: Arc<Running>,
+    /// What was found.
+    pub(super) schedule: Schedule,
+}
+
+impl Settled {
+    pub(super) fn is_of(&self, plan: &Arc<Plan>, kernel: &Arc<KernelState>, running: &Arc<Running>) -> bool {
+        Arc::ptr_eq(&self.plan, plan) && Arc::ptr_eq(&self.kernel, kernel) && Arc::ptr_eq(&self.running, running)
+    }
+}
+
+/// What was made of a snapshot: made anew only from another one.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    snapshot: Arc<Snapshot>,
+    facts: NodeFacts,
+    dialect: Dialect,
+    /// What was accepted at the end.
+    accepted: Accepted,
+    pub(super) plan: Arc<Plan>,
+    pub(super) frr: Config,
+}
+
+impl Wanted {
+    pub(super) fn new(
+        snapshot: &Arc<Snapshot>,
+        facts: NodeFacts,
+        dialect: Dialect,
+        accepted: &mut Accepted,
+        last: Option<&Self>,
+    ) -> Result<Self, RenderError> {
+        let plan = plan_holding(snapshot, &facts, accepted);
+        let last = last.filter(|last| last.dialect == dialect);
+        let mut frr = match last {
+            Some(last) => render::render_after(&last.plan.frr, &last.frr, &plan.frr)?,
+            None => render::render(&plan.frr)?,
+        };
+        frr.hand_over(Daemon::Staticd, dialect.static_routes);
+        if plan.frr.underlay.is_some() {
+            frr.add(Scope::Underlay, Daemon::Zebra, dialect.zebra_settings());
+        }
+        let (snapshot, accepted) = (Arc::clone(snapshot), accepted.clone());
+        Ok(Self { snapshot, facts, dialect, accepted, plan: Arc::new(plan), frr })
+    }
+
+    pub(super) fn is_from(&self, snapshot: &Arc<Snapshot>) -> bool {
+        Arc::ptr_eq(&self.snapshot, snapshot) || self.snapshot == *snapshot
+    }
+
+    /// Whether the same would come of these and its snapshot. What is accepted once is accepted again.
+    pub(super) fn is_of(&self, facts: &NodeFacts, dialect: Dialect, accepted: &Accepted) -> bool {
+        self.facts == *facts && self.dialect == dialect && self.accepted == *accepted
+    }
+}
