@@ -108,11 +108,12 @@ fn namespaces_of_ip_vrfs_are_listed_shown_and_removed() {
     }
     let scratch = Scratch::new("ns-vrf");
     let [blue, red]: [VrfName; 2] = ["blue", "red"].map(|n| n.parse().unwrap());
-    assert_eq!(netns::list_vrfs(&scratch.0).unwrap(), []);
+    let listed = || netns::list_vrfs(&scratch.0).unwrap().into_keys().collect::<Vec<_>>();
+    assert_eq!(listed(), []);
     for vrf in [&red, &blue] {
         assert_eq!(netns::create_vrf(&scratch.0, vrf).unwrap(), Creation::Created);
     }
-    assert_eq!(netns::list_vrfs(&scratch.0).unwrap(), [blue.clone(), red.clone()]);
+    assert_eq!(listed(), [blue.clone(), red.clone()]);
     assert!(!scratch.0.zebra_netns(&red).exists());
     netns::show_vrf(&scratch.0, &red).unwrap();
     netns::show_vrf(&scratch.0, &red).unwrap();
@@ -120,7 +121,7 @@ fn namespaces_of_ip_vrfs_are_listed_shown_and_removed() {
     netns::remove_vrf(&scratch.0, &red).unwrap();
     netns::remove_vrf(&scratch.0, &red).unwrap();
     assert!(scratch.0.zebra_netns(&red).symlink_metadata().is_err());
-    assert_eq!(netns::list_vrfs(&scratch.0).unwrap(), [blue]);
+    assert_eq!(listed(), [blue]);
     netns::unshare_dir(&scratch.0.vrf_netns_dir()).unwrap();
     assert!(!scratch.0.vrf_netns_dir().exists());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();

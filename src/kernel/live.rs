@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -11,12 +10,12 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use tokio::sync::Mutex;
 
-use super::error::{KernelError, NetlinkError, OpError};
+use super::error::{KernelError, NetlinkError, OpError, RecordError};
 use super::events::{Changes, Interest, Interesting};
 use super::model::{KernelState, Netns};
 use super::observe::{self, Views};
 use super::op::KernelOp;
-use super::record::Record;
+use super::record::{Known, Record};
 use super::seen::SeenLink;
 use super::site::{Place, Site, kept};
 use super::tcp::{self, TcpCounts};
@@ -37,6 +36,7 @@ pub struct NetlinkKernel {
     pub(super) moving: Mutex<()>,
     /// When namespaces were last read for their age, and the first of those whose turn it is next.
     turn: std::sync::Mutex<(Option<Instant>, usize)>,
+    record: std::sync::Mutex<Known>,
     last: std::sync::Mutex<Option<Observed>>,
 }
 
@@ -45,12 +45,12 @@ pub struct NetlinkKernel {
 struct Observed {
     views: Views,
     nics: BTreeSet<IfName>,
-    record: Record,
+    record: Arc<Record>,
     state: Arc<KernelState>,
 }
 
 impl Observed {
-    fn is_of(&self, views: &Views, nics: &BTreeSet<IfName>, record: &Record) -> bool {
+    fn is_of(&self, views: &Views, nics: &BTreeSet<IfName>, record: &Arc<Record>) -> bool {
         // Of the same namespaces the same value was read: an `Arc` is equal to itself without a look at what it holds.
         self.views == *views && self.nics == *nics && self.record == *record
     }
@@ -79,13 +79,13 @@ impl NetlinkKernel {
         let file = netns::open(runtime.router_netns())
             .map_err(|error| KernelError::Open { netns: Netns::Router, source: error.into() })?;
         let router = open(Netns::Router, Place::Open(Arc::new(file)), Interest::All)?;
-        for vrf in netns::list_vrfs(&runtime).map_err(KernelError::List)? {
-            netns::show_vrf(&runtime, &vrf).map_err(KernelError::List)?;
+        for vrf in netns::list_vrfs(&runtime).map_err(KernelError::List)?.keys() {
+            netns::show_vrf(&runtime, vrf).map_err(KernelError::List)?;
         }
         let (vrfs, moving) = (Mutex::default(), Mutex::default());
         let turn = std::sync::Mutex::default();
-        let last = std::sync::Mutex::default();
-        let kernel = Self { runtime, host, router, vrfs, changes, interesting, moving, turn, last };
+        let (last, record) = (std::sync::Mutex::default(), std::sync::Mutex::default());
+        let kernel = Self { runtime, host, router, vrfs, changes, interesting, moving, turn, record, last };
         let failed = |source| KernelError::Open { netns: Netns::Router, source };
         kernel.lo_up(&kernel.router).await.map_err(failed)?;
         Ok(kernel)
@@ -103,15 +103,20 @@ impl NetlinkKernel {
             Netns::Router => return Ok(self.router.clone()),
             Netns::Vrf(vrf) => vrf,
         };
+        let inode = netns::inode(&self.runtime.vrf_netns(vrf)).ok().flatten();
+        self.vrf_site(vrf, inode).await
+    }
+
+    /// The namespace of an IP-VRF, which has this inode now.
+    async fn vrf_site(&self, vrf: &VrfName, inode: Option<u64>) -> Result<Arc<Site>, NetlinkError> {
         let mut vrfs = self.vrfs.lock().await;
-        let path = self.runtime.vrf_netns(vrf);
-        let inode = std::fs::metadata(&path).map(|metadata| metadata.ino()).ok();
         if let Some(site) = vrfs.get(vrf)
             && Some(site.inode()) == inode
         {
             return Ok(site.clone());
         }
-        let site = Site::open(netns.clone(), Place::At(path), Interest::All, self.changes.clone())?;
+        let place = Place::At(self.runtime.vrf_netns(vrf));
+        let site = Site::open(Netns::Vrf(vrf.clone()), place, Interest::All, self.changes.clone())?;
         let site = Arc::new(site);
         vrfs.insert(vrf.clone(), site.clone());
         Ok(site)
@@ -125,6 +130,11 @@ impl NetlinkKernel {
         }
     }
 
+    fn record(&self) -> Result<Arc<Record>, RecordError> {
+        let mut known = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        Record::read_after(&self.runtime.nics(), &mut known)
+    }
+
     /// Whether namespaces may hold nftables tables of ours.
     fn tables(&self) -> bool {
         self.runtime.port_tables().exists()
@@ -132,16 +142,20 @@ impl NetlinkKernel {
 
     pub(super) async fn views(&self) -> Result<Views, KernelError> {
         let tables = self.tables();
-        let listed: BTreeSet<VrfName> =
-            netns::list_vrfs(&self.runtime).map_err(KernelError::List)?.into_iter().collect();
-        self.vrfs.lock().await.retain(|vrf, _| listed.contains(vrf));
+        let listed = netns::list_vrfs(&self.runtime).map_err(KernelError::List)?;
+        self.vrfs.lock().await.retain(|vrf, _| listed.contains_key(vrf));
         let (count, first) = (listed.len(), self.next_turn());
         let turn = |index| first.is_some_and(|first| has_turn(index, count, first));
-        let vrfs = listed.into_iter().enumerate().map(|(index, vrf)| (Netns::Vrf(vrf), turn(index)));
-        let places = [(Netns::Host, true), (Netns::Router, true)].into_iter().chain(vrfs);
-        let read = |(netns, turn): (Netns, bool)| async move {
+        let vrfs = listed.into_iter().enumerate();
+        let vrfs = vrfs.map(|(index, (vrf, inode))| (Netns::Vrf(vrf), Some(inode), turn(index)));
+        let places = [(Netns::Host, None, true), (Netns::Router, None, true)].into_iter().chain(vrfs);
+        let read = |(netns, inode, turn): (Netns, Option<u64>, bool)| async move {
             let failed = |source| KernelError::Open { netns: netns.clone(), source };
-            let site = self.site(&netns).await.map_err(failed)?;
+            let site = match &netns {
+                Netns::Vrf(vrf) => self.vrf_site(vrf, inode).await,
+                other => self.site(other).await,
+            };
+            let site = site.map_err(failed)?;
             let seen = site.read(tables, turn).await?;
             if matches!(netns, Netns::Vrf(_)) {
                 site.rest().await;
@@ -189,12 +203,12 @@ impl Kernel for NetlinkKernel {
         let host = self.host.read(tables, true).await?;
         let router = self.router.read(tables, true).await?;
         let views = Views::from([(Netns::Host, host), (Netns::Router, router)]);
-        self.note_interesting(&views, nics, &Record::read(&self.runtime.nics())?);
+        self.note_interesting(&views, nics, &*self.record()?);
         Ok(observe::facts(&views, nics))
     }
 
     async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<Arc<KernelState>, KernelError> {
-        let record = Record::read(&self.runtime.nics())?;
+        let record = self.record()?;
         let views = self.views().await?;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = last.as_ref().filter(|last| last.is_of(&views, nics, &record)) {

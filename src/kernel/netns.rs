@@ -2,6 +2,7 @@
 //! mounts, and the values of closures that ran inside. Changes the namespace of no thread but those that it starts
 //! itself: a worker of the runtime that once entered a namespace would take later tasks along. Sets up no links.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink};
@@ -87,13 +88,18 @@ pub fn open(path: &Path) -> Result<File, NetnsError> {
     if Some(device) == *NSFS { Ok(file) } else { Err(NetnsError::NotNetns(path.to_owned())) }
 }
 
-/// Whether a namespace is bound to `path`. False where nothing is, or a plain file of an unfinished creation.
-pub fn is_netns(path: &Path) -> Result<bool, NetnsError> {
+/// The inode of the namespace that is bound to `path`. `None` where nothing is, or a plain file of an unfinished creation.
+pub fn inode(path: &Path) -> Result<Option<u64>, NetnsError> {
     match fs::metadata(path) {
-        Ok(metadata) => Ok(Some(metadata.dev()) == *NSFS),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Ok(metadata) => Ok((Some(metadata.dev()) == *NSFS).then(|| metadata.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(file_error("stat", path)(error)),
     }
+}
+
+/// Whether a namespace is bound to `path`.
+pub fn is_netns(path: &Path) -> Result<bool, NetnsError> {
+    Ok(inode(path)?.is_some())
 }
 
 /// The device number of nsfs, the one file system of all namespaces.
@@ -207,18 +213,18 @@ pub fn remove_vrf(runtime: &Runtime, vrf: &VrfName) -> Result<(), NetnsError> {
     remove(&runtime.vrf_netns(vrf))
 }
 
-/// The IP-VRFs that have a namespace, shown to zebra or not. Unfinished ones and names that are no VRF are left out.
-pub fn list_vrfs(runtime: &Runtime) -> Result<Vec<VrfName>, NetnsError> {
+/// The IP-VRFs that have a namespace, shown to zebra or not, each with its inode. Unfinished ones and names that are no VRF
+/// are left out.
+pub fn list_vrfs(runtime: &Runtime) -> Result<BTreeMap<VrfName, u64>, NetnsError> {
     let dir = runtime.vrf_netns_dir();
-    let mut vrfs = Vec::new();
+    let mut vrfs = BTreeMap::new();
     for name in entries(&dir)? {
         if let Ok(vrf) = name.parse()
-            && is_netns(&dir.join(&name))?
+            && let Some(inode) = inode(&dir.join(&name))?
         {
-            vrfs.push(vrf);
+            vrfs.insert(vrf, inode);
         }
     }
-    vrfs.sort();
     Ok(vrfs)
 }
 

@@ -6,6 +6,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use netlink_packet_core::{Emitable, Parseable};
 use rtnetlink::packet_route::address::AddressMessage;
@@ -25,6 +26,9 @@ pub struct Record {
     /// By name.
     pub nics: BTreeMap<IfName, NicRecord>,
 }
+
+/// What was read last: the text of the file, if there was one, and what it says.
+pub type Known = Option<(Option<String>, Arc<Record>)>;
 
 /// What one NIC had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,13 +105,31 @@ fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Re
 impl Record {
     /// Reads the file; an empty record where there is none.
     pub fn read(path: &Path) -> Result<Self, RecordError> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(file_error("read", path)(error)),
-        };
+        Self::parse(path, Self::text(path)?.as_deref())
+    }
+
+    /// The same value again where the file is as it was read last.
+    pub fn read_after(path: &Path, last: &mut Known) -> Result<Arc<Self>, RecordError> {
+        let text = Self::text(path)?;
+        if let Some((_, known)) = last.as_ref().filter(|(known, _)| *known == text) {
+            return Ok(Arc::clone(known));
+        }
+        let record = Arc::new(Self::parse(path, text.as_deref())?);
+        *last = Some((text, Arc::clone(&record)));
+        Ok(record)
+    }
+
+    fn text(path: &Path) -> Result<Option<String>, RecordError> {
+        match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            text => text.map(Some).map_err(file_error("read", path)),
+        }
+    }
+
+    fn parse(path: &Path, text: Option<&str>) -> Result<Self, RecordError> {
+        let Some(text) = text else { return Ok(Self::default()) };
         let record: Self =
-            serde_json::from_str(&text).map_err(|source| RecordError::Contents { path: path.to_owned(), source })?;
+            serde_json::from_str(text).map_err(|source| RecordError::Contents { path: path.to_owned(), source })?;
         if record.version != VERSION {
             return Err(RecordError::Version { path: path.to_owned(), version: record.version });
         }

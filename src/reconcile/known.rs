@@ -37,6 +37,8 @@ pub(super) struct Settled {
     pub(super) plan: Arc<Plan>,
     pub(super) kernel: Arc<KernelState>,
     pub(super) running: Arc<Running>,
+    /// Whether FRR is known to run that still.
+    pub(super) is_trusted: bool,
     /// What was found.
     pub(super) schedule: Schedule,
 }

@@ -168,7 +168,9 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
 
     /// FRR may run something else than it did: the next pass asks it.
     pub fn distrust(&mut self) {
-        self.settled = None;
+        if let Some(settled) = &mut self.settled {
+            settled.is_trusted = false;
+        }
     }
 
     /// What a pass would do, without doing it.
@@ -242,7 +244,8 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         // A snapshot is the reason of this pass: what was found in place is what FRR runs. It prints for tens of
         // milliseconds, and is looked at again in the pass after this one.
         let is_new = self.wanted.as_ref().is_some_and(|known| !known.is_from(snapshot));
-        let trusted = settled.as_ref().filter(|_| is_new).map(|settled| Arc::clone(&settled.running));
+        let trusted = settled.as_ref().filter(|settled| is_new && settled.is_trusted);
+        let trusted = trusted.map(|settled| Arc::clone(&settled.running));
         let (kernel, mode, kept, routing) = (&self.kernel, self.mode, &mut self.wanted, &mut self.routing);
         let (told, asked) = match trusted {
             Some(running) => (ahead.map(|ahead| (ahead, routing, Arc::clone(&running))), Asked::Known(running)),
@@ -275,16 +278,15 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let ((plan, wanted, kernel), running) = (ours?, running?);
         watch.mark(Phase::Observe);
         wanted.frr.share(&running.config);
-        let settled = settled.filter(|last| last.is_of(&plan, &kernel, &running));
-        let schedule = if let Some(settled) = &settled {
-            settled.schedule.clone()
+        let schedule = if let Some(settled) = settled.filter(|last| last.is_of(&plan, &kernel, &running)) {
+            settled.schedule
         } else {
             let wanted = State { kernel: &plan.kernel, frr: &wanted.frr };
             schedule(wanted, State { kernel: &kernel, frr: &running.config }, distrusted, dialect)
         };
         if schedule.is_empty() {
             let (plan, running, schedule) = (Arc::clone(&plan), Arc::clone(&running), schedule.clone());
-            self.settled = settled.or(Some(Settled { plan, kernel, running, schedule }));
+            self.settled = Some(Settled { plan, kernel, running, is_trusted: true, schedule });
         }
         watch.mark(Phase::Diff);
         timing.extend(&watch.timing());
