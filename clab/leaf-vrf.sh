@@ -66,8 +66,16 @@ build_netns() {
 		echo 1 >/proc/sys/net/ipv6/fib_multipath_hash_policy
 		ip route add blackhole default metric 4278198272
 		ip -6 route add blackhole default metric 4278198272'
-	ln -s "$aside/$vrf" "/run/netns/$vrf"
-	until_true 50 vrf_active
+	# zebra may miss the name; why is not known.
+	for try in 1 2 3; do
+		ln -s "$aside/$vrf" "/run/netns/$vrf"
+		! until_true 50 vrf_active || break
+		echo "VRF $vrf: zebra did not see the namespace (try $try)" | tee -a /var/log/frr/leaf-vrf.log >&2
+		vtysh -c 'show vrf' >&2
+		tail -n 20 /var/log/frr/frr.log >&2 || :
+		rm -f "/run/netns/$vrf"
+	done
+	[ -e "/run/netns/$vrf" ]
 	# From here, so that its socket is in the leaf's own namespace: there is the underlay.
 	ip link add "vni$vni" mtu 9450 netns "$vrf" type vxlan id "$vni" local "$vtep" dstport 4789 nolearning tos 2
 	in_vrf ip -batch - <<-END

@@ -9,7 +9,7 @@ use crate::ours::Ours;
 use crate::process::{cpu_ms, rss_mb, traced};
 use crate::report::{Budget, Report};
 use crate::sample::Series;
-use crate::world::{Moment, TYPE5_EACH, World};
+use crate::world::{Moment, TYPE5_EACH, World, wait};
 
 /// Objects that change at once, at most.
 const BULK: usize = 100;
@@ -18,6 +18,7 @@ const PASSES: usize = 10;
 const LINES: &str = "perouter_frr_lines_total";
 const OPS: &str = "perouter_kernel_ops_total";
 const TIME: &str = "perouter_pass_phase_seconds";
+const PASSES_MADE: &str = "perouter_passes_total";
 const BETWEEN: Duration = Duration::from_millis(150);
 
 /// Measures one size.
@@ -52,12 +53,25 @@ fn nudge(world: &World, count: usize) -> anyhow::Result<()> {
         world.node()?.check(&["ip", "-n", "perouter", "link", "set", "toswitch", "alias", &alias])?;
         std::thread::sleep(BETWEEN);
     }
+    // The status after the last pass.
+    std::thread::sleep(Duration::from_millis(500));
     Ok(())
+}
+
+/// Waits until all that came up has come to rest.
+fn rest(ours: &Ours) -> anyhow::Result<()> {
+    let mut last = ours.metric(PASSES_MADE)?;
+    wait("three seconds without a pass", || {
+        std::thread::sleep(Duration::from_secs(3));
+        let made = ours.metric(PASSES_MADE).unwrap_or(f64::NAN);
+        made - std::mem::replace(&mut last, made) < 1.0
+    })
 }
 
 fn quiet_passes(world: &World, ours: &Ours, report: &mut Report, size: usize, runs: usize) -> anyhow::Result<()> {
     const QUIET: &str = "perouter_passes_total{result=\"quiet\"}";
     let (mut cpu, mut took) = (Series::default(), Series::default());
+    rest(ours)?;
     let (lines, ops) = (ours.metric(LINES)?, ours.metric(OPS)?);
     for _ in 0..runs {
         let (passes, before, time) = (ours.metric(QUIET)?, cpu_ms(ours.pid())?, ours.metric(TIME)?);
@@ -75,6 +89,7 @@ fn quiet_passes(world: &World, ours: &Ours, report: &mut Report, size: usize, ru
         let passes = ours.metric(QUIET)?;
         let found = traced(ours.pid(), || nudge(world, PASSES))?;
         let count = ours.metric(QUIET)? - passes;
+        anyhow::ensure!(count >= 1.0, "no pass was made");
         #[allow(clippy::cast_precision_loss, reason = "thousands")]
         for (series, value) in
             [(&mut calls, found.all), (&mut writes, found.netlink_writes), (&mut configured, found.configurations)]
@@ -148,7 +163,7 @@ fn processes(ours: &Ours) -> anyhow::Result<[(&'static str, Pid); 3]> {
 
 fn idle(ours: &Ours, report: &mut Report, size: usize, seconds: u64) -> anyhow::Result<()> {
     let pids = processes(ours)?;
-    std::thread::sleep(Duration::from_secs(5));
+    rest(ours)?;
     let before: Vec<f64> = pids.iter().map(|(_, pid)| cpu_ms(*pid)).collect::<Result<_, _>>()?;
     std::thread::sleep(Duration::from_secs(seconds));
     for ((name, pid), before) in pids.into_iter().zip(before) {
