@@ -49,12 +49,11 @@ lab-frr10: setup ## a root file system with FRR 10.3 for lab nodes, once, in a c
 .PHONY: bench
 bench: setup ## measure against `ip -batch`, FRR alone and frr-reload.py, with budgets; N=10,100 ROUTES=1,1000 RUNS=5 IDLE=60 JSON=FILE ONLY=changes,steady,routes (as root)
 	cargo bench --bench plan
-	cargo build --release --bin perouter
-	PEROUTER_BIN=$(CURDIR)/target/release/perouter cargo bench --bench lab -- $(foreach name,N ROUTES RUNS IDLE JSON ONLY,$(if $($(name)),$(name)=$($(name))))
+	@hack/bench.sh native $(foreach name,N ROUTES RUNS IDLE JSON ONLY,$(if $($(name)),$(name)=$($(name))))
 
 .PHONY: bench-vrf
 bench-vrf: setup ## the changes of `make bench` once more in vrf mode, on a kernel that has VRF devices; N=10,100 RUNS=5 (as root)
-	@hack/bench-vrf.sh $(if $(N),N=$(N),N=10,100) $(if $(RUNS),RUNS=$(RUNS))
+	@hack/bench.sh vrf $(if $(N),N=$(N),N=10,100) $(if $(RUNS),RUNS=$(RUNS))
 
 .PHONY: check
 check: ## fast checks without root: format, clippy, layers, unit, golden, property, CRDs in step

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# bench.sh native|vrf [N=…] [ROUTES=…] [RUNS=…] [IDLE=…] [JSON=…] [ONLY=…]: `make bench` and `make bench-vrf`. With `vrf`,
+# what is measured of changes, in a guest whose kernel has VRF devices. The guest is an emulated machine with one CPU: its
+# ratios say something, its milliseconds do not.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+where=$1
+shift
+binary=$(cargo bench --no-run --message-format=json --bench lab | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep '/lab-' | tail -n 1)
+# Last: the bench profile puts the program at the same place.
+cargo build --release --bin perouter
+export PEROUTER_BIN=$PWD/target/release/perouter
+case $where in
+native) exec "$binary" "$@" ;;
+vrf) exec hack/vm/run.sh -m 4096M -t 3000 -- env PEROUTER_BIN="$PEROUTER_BIN" "$binary" ONLY=changes "$@" ;;
+*) echo "bench.sh: native or vrf" >&2 && exit 2 ;;
+esac
