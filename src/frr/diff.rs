@@ -172,8 +172,11 @@ pub fn diff(have: &Config, want: &Config) -> FrrChange {
 /// The policies of IP-VRFs that FRR has nothing of: part of [`diff`], and right before anything of the kernel is known.
 pub fn policies_of_new(have: &Config, want: &Config) -> Vec<Batch> {
     let is_new = |scope: &&Scope| **scope != Scope::Underlay && !have.has(scope);
-    let batches = want.scopes().into_iter().filter(is_new).flat_map(|scope| edit(have, want, scope));
-    merge(batches.filter(|batch| batch.stage == Stage::Policies))
+    let policies = |scope: &Scope| {
+        let (policies, _) = split(want.tree(scope, Daemon::Bgpd)?);
+        batch(Stage::Policies, Daemon::Bgpd, scope, additions(&Tree::default(), &policies, &[]))
+    };
+    merge(want.scopes().into_iter().filter(is_new).filter_map(policies))
 }
 
 /// How to take `scope` away, from what FRR has of it.

@@ -79,22 +79,19 @@ impl Executed {
 /// Policies that bgpd is told while other things go on: they need nothing else, and it takes its time over them.
 #[derive(Default)]
 pub struct Ahead {
-    batches: Vec<Batch>,
     scopes: BTreeSet<Scope>,
-    telling: FuturesUnordered<BoxFuture<'static, (usize, Answer)>>,
-    answers: Vec<(usize, Answer)>,
+    telling: FuturesUnordered<BoxFuture<'static, Answered>>,
+    answers: Vec<Answered>,
 }
 
-type Answer = Result<Vec<Refusal>, RoutingError>;
+type Answered = (Batch, Result<Vec<Refusal>, RoutingError>);
 
 impl Ahead {
     /// Begins to tell more.
     pub fn begin(&mut self, routing: &mut impl Routing, batches: Vec<Batch>) {
         for batch in batches {
-            let (index, answer) = (self.batches.len(), routing.begin(batch.clone()));
             self.scopes.extend(batch.commands.iter().map(|command| command.scope.clone()));
-            self.telling.push(answer.map(move |answer| (index, answer)).boxed());
-            self.batches.push(batch);
+            self.telling.push(routing.begin(batch.clone()).map(|answer| (batch, answer)).boxed());
         }
     }
 
@@ -120,8 +117,8 @@ impl Ahead {
         while let Some(answer) = self.telling.next().await {
             self.answers.push(answer);
         }
-        for (index, answer) in self.answers {
-            settle(done, &self.batches[index], answer);
+        for (batch, answer) in self.answers {
+            settle(done, &batch, answer);
         }
     }
 }
@@ -163,9 +160,9 @@ async fn run(
     let underlay = schedule.frr.scopes.get(&Scope::Underlay).map(ScopeChange::batches).unwrap_or_default();
     let (underlay, leftovers): (Vec<Batch>, Vec<Batch>) =
         underlay.iter().cloned().partition(|batch| batch.stage < frr::Stage::Leftovers);
-    let policies: Vec<Batch> = policies.into_iter().filter(|batch| !ahead.has(batch)).collect();
-    let policies = merge(policies.into_iter().map(|batch| without_blocked(done, &batch)));
-    ahead.begin(routing, policies);
+    let left = policies.into_iter().filter(|batch| !ahead.has(batch));
+    let left = merge(left.map(|batch| without_blocked(done, &batch)));
+    ahead.begin(routing, left);
     let first = merge(first);
     let stands = ahead.during(make_ground(schedule, kernel, routing, done, watch, (&underlay, &first))).await;
     ahead.end(done).await;

@@ -301,7 +301,7 @@ impl Fixture {
     /// The routers of the fabric, each with how `ip` gets at their main namespace.
     fn leaves(&self) -> impl Iterator<Item = (&Node, &'static [&'static str])> {
         let is_router = |node: &&Node| {
-            let name = node.name().to_string();
+            let name = node.name().as_str();
             name.starts_with("leaf") || name == "spine"
         };
         self.lab.nodes().iter().filter(is_router).map(|node| (node, &[][..]))

@@ -8,6 +8,7 @@ use perouter::frr::observe::Phase;
 use super::fabric::{fetch, md5_failures, type5_of};
 use super::fixture::{BLUE, Fixture, RED, SETTLE, Setup, until, until_true};
 use super::place::host_next_hops;
+use super::router::BFD_PEERS;
 
 const RED6: &str = "2001:db8:172::10";
 
@@ -68,7 +69,7 @@ fn bfd_comes_up_on_the_host_session() {
     let host = &fixture.hosts[0];
     host.vtysh(&["configure terminal", "router bgp 64515", "neighbor 192.169.10.1 bfd"]).unwrap();
     until("BFD with 192.169.10.1", SETTLE, || {
-        let peers: serde_json::Value = serde_json::from_str(&host.vtysh(&["show bfd peers json"]).ok()?).ok()?;
+        let peers: serde_json::Value = serde_json::from_str(&host.vtysh(&[BFD_PEERS]).ok()?).ok()?;
         let of_red = |peer: &&serde_json::Value| peer["peer"] == "192.169.10.1" && peer["status"] == "up";
         peers.as_array()?.iter().find(of_red).map(|_| ())
     });
