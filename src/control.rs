@@ -34,11 +34,10 @@ use crate::types::VrfMode;
 const IDLE: Duration = Duration::from_secs(30);
 /// The status shows whether sessions are up at most this long ago.
 const GLANCE: Duration = Duration::from_secs(2);
-/// For so long after a change all state is read with each glance.
-const LIVELY: Duration = Duration::from_secs(30);
-/// All state is read so often while a session or an L3VNI is down.
+/// All state is read after a change, again when as much time has gone by as since the change, and so on; at least so often
+/// while a session or an L3VNI is down.
 const UNSETTLED: Duration = Duration::from_secs(5);
-/// All state is read so often while all is up.
+/// At least so often while all is up.
 const STEADY: Duration = Duration::from_secs(30);
 /// So long after a change FRR is asked whether it has it.
 const CHECK: Duration = Duration::from_millis(500);
@@ -78,8 +77,8 @@ pub struct Controller<K, R> {
     pending: Option<Instant>,
     /// The sessions that were down at the last glance; `None` where FRR did not answer.
     down: Option<Arc<BTreeMap<SessionKey, Lives>>>,
-    /// Until when something may go on.
-    lively: Instant,
+    /// When something was last seen to go on.
+    changed: Instant,
     /// When all state is read again.
     next_look: Instant,
 }
@@ -97,7 +96,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             witness: Witness::default(),
             pending: None,
             down: None,
-            lively: Instant::now(),
+            changed: Instant::now(),
             next_look: Instant::now(),
         }
     }
@@ -147,9 +146,9 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let changed = down != self.down;
         if changed {
             self.down = down;
-            self.lively = now + LIVELY;
+            self.changed = now;
         }
-        changed || now < self.lively || now >= self.next_look
+        changed || now >= self.next_look
     }
 
     /// One pass and its status. Tells when the next one is due without any other reason.
@@ -163,7 +162,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             }
         };
         if news {
-            self.lively = Instant::now() + LIVELY;
+            self.changed = Instant::now();
             self.publish(snapshot).await;
         }
         self.retry = failed.then(|| self.retry.map_or(FIRST_RETRY, |last| (last * 2).min(LAST_RETRY)));
@@ -249,7 +248,8 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let status = NodeStatus { observed_time: now, foreign_lines, session_causes, ..status };
         let is_down = |session: &SessionState| session.phase != Phase::Established;
         let settled = !status.sessions.iter().any(is_down) && status.vnis.values().all(VniState::is_ready);
-        self.next_look = Instant::now() + if settled && answers { STEADY } else { UNSETTLED };
+        let longest = if settled && answers { STEADY } else { UNSETTLED };
+        self.next_look = Instant::now() + self.changed.elapsed().min(longest);
         self.outputs.metrics.status(&status, answers);
         if let Err(error) = publish::write(&self.outputs.status, &status) {
             tracing::error!(path = %self.outputs.status.display(), %error, "status not written");

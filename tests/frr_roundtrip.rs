@@ -20,6 +20,7 @@ use perouter::frr::port::{Presence, Routing};
 use perouter::frr::render::{render, text};
 use perouter::frr::tree::Config as FrrConfig;
 use perouter::frr::vty::{Status, Vty};
+use perouter::frr::vty_routing::VtyRouting;
 use perouter::types::{RouteTarget, VrfName};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
@@ -303,5 +304,34 @@ fn a_daemon_that_was_restarted_is_found_empty_and_filled_again() {
             assert_runs(&mut routing, &want, daemon.name()).await;
         }
         assert!(!routing.sessions().await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn policies_told_after_a_rest_stand_at_once() {
+    if !router::can_run() {
+        return;
+    }
+    let mut router = Router::start();
+    block_on(async {
+        let mut routing = router.routing();
+        let tell = async |routing: &mut VtyRouting, name: &str| {
+            let deny = format!("ip prefix-list {name} seq 5 deny 10.64.1.0/28 le 32");
+            let permit = format!("ip prefix-list {name} seq 10 permit any");
+            let lines = [(&[][..], deny.as_str()), (&[], permit.as_str())];
+            let policies = Batch { stage: Stage::Policies, ..batch(Daemon::Bgpd, &lines) };
+            assert_eq!(routing.begin(policies).await.unwrap(), vec![]);
+            let running = routing.ask(Daemon::Bgpd, "show running-config").await.unwrap();
+            running.lines().filter(|line| line.starts_with("ip prefix-list ")).count()
+        };
+        assert_eq!(tell(&mut routing, "pe-a").await, 2);
+        routing.rest(1000).await.unwrap();
+        assert_eq!(tell(&mut routing, "pe-b").await, 4);
+        assert_eq!(tell(&mut routing, "pe-c").await, 6);
+        router.restart(Daemon::Bgpd);
+        routing.running().await.unwrap();
+        assert_eq!(tell(&mut routing, "pe-d").await, 2);
+        routing.rest(1000).await.unwrap();
+        assert_eq!(tell(&mut routing, "pe-e").await, 4);
     });
 }

@@ -12,6 +12,7 @@ pub mod dialect;
 pub mod diff;
 pub mod fake;
 pub mod inspect;
+mod joint;
 mod lenient;
 pub mod line;
 pub mod model;

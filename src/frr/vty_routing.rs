@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::command::{Command, Intent};
 use super::dialect::{Dialect, FrrVersion};
 use super::diff::{Batch, Mode, Stage};
+use super::joint::{COMMIT, CONFIGURE, END, GATHER, Joint};
 use super::model::Daemon;
 use super::observe::{self, Lives, ObserveError, SessionKey, SessionState, VniState, VrfState};
 use super::port::{Presence, Refusal, Routing, RoutingError, Running};
@@ -25,12 +26,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// locked for about as long.
 const RETRY_FOR: Duration = Duration::from_secs(5);
 
+/// So many lines take bgpd longer one by one than it holds back sessions.
+const BULK: usize = 200;
+/// From so many IP-VRFs on a commit takes bgpd long.
+const MANY: usize = 50;
+
 /// FRR over the sockets `<directory>/<daemon>.vty`.
 #[derive(Debug)]
 pub struct VtyRouting {
     directory: PathBuf,
     limit: Duration,
     open: BTreeMap<Daemon, Vty>,
+    /// To bgpd.
+    joint: Joint,
     /// That of the zebra whose connection is open.
     dialect: Option<Dialect>,
     reader: Reader,
@@ -45,6 +53,7 @@ impl VtyRouting {
             directory: directory.into(),
             limit,
             open: BTreeMap::new(),
+            joint: Joint::default(),
             dialect: None,
             reader: Reader::default(),
             down: None,
@@ -61,7 +70,7 @@ impl VtyRouting {
 
     /// The daemons whose socket is there.
     fn daemons(&self) -> Vec<Daemon> {
-        let has_socket = |daemon: &Daemon| self.directory.join(format!("{daemon}.vty")).exists();
+        let has_socket = |daemon: &Daemon| self.socket(*daemon).exists();
         Daemon::ALL.into_iter().filter(has_socket).collect()
     }
 
@@ -71,10 +80,17 @@ impl VtyRouting {
         if let Some(vty) = self.open.remove(&daemon) {
             return Ok(vty);
         }
-        if daemon == Daemon::Zebra {
-            self.dialect = None;
+        match daemon {
+            Daemon::Zebra => self.dialect = None,
+            // Made with a bgpd that may be gone.
+            Daemon::Bgpd => drop(self.joint.take()),
+            _ => {}
         }
-        Vty::connect(&self.directory.join(format!("{daemon}.vty")), self.limit).await
+        Vty::connect(&self.socket(daemon), self.limit).await
+    }
+
+    fn socket(&self, daemon: Daemon) -> PathBuf {
+        self.directory.join(format!("{daemon}.vty"))
     }
 
     async fn try_ask(&mut self, daemon: Daemon, question: &str) -> Result<String, VtyError> {
@@ -116,8 +132,8 @@ impl VtyRouting {
         let gathered = batch.mode == Mode::Configure && gathers(dialect, daemon, batch.stage, commands.len());
         let (before, after): (&[&'static str], &[&str]) = match batch.mode {
             Mode::Exec => (&[], &[]),
-            Mode::Configure if gathered => (&[CONFIGURE, GATHER], &[COMMIT, "end"]),
-            Mode::Configure => (&[CONFIGURE], &["end"]),
+            Mode::Configure if gathered => (&[CONFIGURE, GATHER], &[COMMIT, END]),
+            Mode::Configure => (&[CONFIGURE], &[END]),
         };
         let lost = |source| RoutingError::Vty { daemon, source };
         let mut vty = self.take(daemon).await.map_err(lost)?;
@@ -187,17 +203,9 @@ async fn tell(vty: &mut Vty, lines: &[&str], line_by_line: bool, limit: Duration
     Ok(replies)
 }
 
-const CONFIGURE: &str = "configure terminal";
-/// Between these two FRR gathers the lines of its northbound (prefix lists, route maps, BFD profiles, VNIs) and commits
-/// them together. A commit copies and checks all such lines that the daemon has, so its time grows with their number:
-/// 4 ms at 120 VRFs, and as much for each line that is committed alone.
-const GATHER: &str = "XFRR_start_configuration";
-const COMMIT: &str = "XFRR_end_configuration";
-
 /// bgpd takes the two for a start of its own and holds back new sessions and their routes for a second or more, so there
 /// only what would take longer than that is gathered. mgmtd commits each line when it has answered it.
 fn gathers(dialect: Dialect, daemon: Daemon, stage: Stage, lines: usize) -> bool {
-    const BULK: usize = 200;
     match daemon {
         daemon if dialect.line_by_line == Some(daemon) => false,
         Daemon::Bgpd => matches!(stage, Stage::Policies | Stage::Leftovers) && lines >= BULK,
@@ -245,7 +253,28 @@ impl Routing for VtyRouting {
 
     fn begin(&mut self, batch: Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send + use<> {
         let mut beside = Self { dialect: self.dialect, ..Self::new(&self.directory, self.limit) };
-        async move { beside.apply(&batch).await }
+        let is_small = batch.stage == Stage::Policies && batch.commands.len() < BULK;
+        let gathers = if is_small { self.joint.take() } else { None };
+        let back = gathers.is_some().then(|| self.joint.clone());
+        beside.open.extend(gathers.map(|vty| (Daemon::Bgpd, vty)));
+        async move {
+            let answer = beside.apply(&batch).await;
+            if let Some(joint) = back
+                && let Some(vty) = beside.open.remove(&Daemon::Bgpd)
+            {
+                joint.put(vty);
+            }
+            answer
+        }
+    }
+
+    async fn rest(&mut self, ip_vrfs: usize) -> Result<(), RoutingError> {
+        let daemon = Daemon::Bgpd;
+        if ip_vrfs < MANY || self.joint.is_there() {
+            return Ok(());
+        }
+        let made = self.joint.make(&self.socket(daemon), self.limit).await;
+        made.map_err(|source| RoutingError::Vty { daemon, source })
     }
 
     async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {

@@ -128,6 +128,9 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
                 self.look(snapshot, &mut accepted, &distrusted, Some(&mut ahead), &mut timing).await?;
             let seen = Seen { running: seen, unknown: schedule.frr.unknown.clone() };
             if schedule.is_empty() {
+                if let Err(error) = self.routing.rest(plan.vrfs.len()).await {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "not ready for the next change");
+                }
                 break (plan, seen);
             }
             let done = execute(&schedule, ahead, &self.kernel, &mut self.routing).await;
