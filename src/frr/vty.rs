@@ -121,17 +121,27 @@ pub struct Reply {
 #[derive(Debug, Default)]
 pub struct Decoder {
     bytes: Vec<u8>,
-    /// Bytes before this one are known not to be NUL.
+    /// Where the next reply begins.
+    start: usize,
+    /// Bytes from there to this one are known not to be NUL.
     seen: usize,
 }
 
 /// NULs at the end of a reply's text, before the status byte.
 const TERMINATOR: usize = 3;
+/// Bytes that are read at once, at least.
+const ROOM: usize = 4096;
 
 impl Decoder {
     /// Takes more bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Where more bytes are to be appended.
+    fn room(&mut self) -> &mut Vec<u8> {
+        self.bytes.reserve(ROOM);
+        &mut self.bytes
     }
 
     /// The next complete reply.
@@ -140,7 +150,7 @@ impl Decoder {
     /// If the bytes are not framed as vty replies.
     pub fn next_reply(&mut self) -> Result<Option<Reply>, FramingError> {
         let rest = self.bytes.get(self.seen..).unwrap_or_default();
-        let Some(at) = rest.iter().position(|byte| *byte == 0) else {
+        let Some(at) = memchr::memchr(0, rest) else {
             self.seen = self.bytes.len();
             return Ok(None);
         };
@@ -152,13 +162,23 @@ impl Decoder {
             return Err(FramingError::Terminator);
         }
         let status = Status::from(status.first().copied().unwrap_or_default());
-        let text = String::from_utf8_lossy(self.bytes.get(..end).unwrap_or_default()).into_owned();
-        self.bytes.drain(..=end + TERMINATOR);
-        if self.bytes.is_empty() {
-            // A configuration of hundreds of IP-VRFs is not held for the next short answer.
+        let next = end + TERMINATOR + 1;
+        let text = if self.start == 0 && next == self.bytes.len() {
+            // A configuration of hundreds of IP-VRFs is not copied, nor is its room held for the next short answer.
+            let mut text = std::mem::take(&mut self.bytes);
+            text.truncate(end);
+            text
+        } else {
+            self.bytes.get(self.start..end).unwrap_or_default().to_vec()
+        };
+        let is_last = next >= self.bytes.len();
+        if is_last {
             self.bytes = Vec::new();
         }
-        self.seen = 0;
+        self.start = if is_last { 0 } else { next };
+        self.seen = self.start;
+        let text =
+            String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         Ok(Some(Reply { text, status }))
     }
 }
@@ -231,18 +251,15 @@ impl Vty {
         let write = async { writer.write_all(bytes).await.map_err(io) };
         let read = async {
             let mut replies = Vec::with_capacity(count);
-            let mut buffer = vec![0; 64 * 1024];
             while replies.len() < count {
                 let next = decoder.next_reply().map_err(|source| VtyError::Framing { path: path.clone(), source })?;
                 if let Some(reply) = next {
                     replies.push(reply);
                     continue;
                 }
-                let n = reader.read(&mut buffer).await.map_err(io)?;
-                if n == 0 {
+                if reader.read_buf(decoder.room()).await.map_err(io)? == 0 {
                     return Err(VtyError::Closed { path: path.clone(), missing: count - replies.len() });
                 }
-                decoder.push(buffer.get(..n).unwrap_or_default());
             }
             Ok(replies)
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -41,6 +41,8 @@ pub struct Site {
     // and there may be hundreds of namespaces.
     socket: Mutex<Option<Arc<Socket>>>,
     seen: Mutex<Option<(Instant, Arc<Seen>)>>,
+    // Of no message: they are read after we changed something, and for their age.
+    sysctls: std::sync::Mutex<Option<(Instant, BTreeMap<Sysctl, u32>)>>,
 }
 
 /// How to get at the namespace.
@@ -76,6 +78,7 @@ impl Site {
             tables: Mutex::new(None),
             socket: Mutex::new(None),
             seen: Mutex::new(None),
+            sysctls: std::sync::Mutex::new(None),
         })
     }
 
@@ -107,7 +110,12 @@ impl Site {
 
     /// Notes that it was changed.
     pub fn mark(&self) {
+        self.known_sysctls().take();
         self.watch.mark();
+    }
+
+    fn known_sysctls(&self) -> MutexGuard<'_, Option<(Instant, BTreeMap<Sysctl, u32>)>> {
+        self.sysctls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes all that keeps the namespace alive.
@@ -178,8 +186,7 @@ impl Site {
                 seen.local_last.extend(is_local_last(&rules).then_some(family));
             }
         }
-        let sysctls = netns::in_netns(&file, read_sysctls).map_err(NetlinkError::from).map_err(failed("settings"))?;
-        seen.sysctls = sysctls.map_err(NetlinkError::Socket).map_err(failed("settings"))?.into_iter().collect();
+        seen.sysctls = self.sysctls(&file).map_err(failed("settings"))?;
         if tables && self.netns != Netns::Host {
             let mut watch = self.tables.lock().await;
             if watch.is_none() {
@@ -188,6 +195,19 @@ impl Site {
             seen.listen_ports = nftables::read(&file).map_err(failed("tables"))?;
         }
         Ok(seen)
+    }
+
+    fn sysctls(&self, file: &File) -> Result<BTreeMap<Sysctl, u32>, NetlinkError> {
+        if let Some((at, known)) = &*self.known_sysctls()
+            && at.elapsed() < MAX_AGE
+        {
+            return Ok(known.clone());
+        }
+        let now = Instant::now();
+        let values: BTreeMap<_, _> =
+            netns::in_netns(file, read_sysctls)?.map_err(NetlinkError::Socket)?.into_iter().collect();
+        *self.known_sysctls() = Some((now, values.clone()));
+        Ok(values)
     }
 }
 
