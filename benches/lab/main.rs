@@ -84,26 +84,33 @@ fn main() -> anyhow::Result<ExitCode> {
     report.set(&mode.to_string());
     let _limits = neighbors::Limits::raise(2 * options.sizes.iter().max().copied().unwrap_or_default() + 100)?;
     let mut world = World::deploy("bench")?;
-    for size in &options.sizes {
-        if options.wants("changes") {
-            changes::measure(&mut world, &mut report, mode, *size, options.runs)?;
-        }
-        if options.wants("steady") {
-            steady::measure(&mut world, &mut report, *size, options.runs, options.idle_seconds)?;
-        }
-    }
-    if options.wants("routes") {
-        routes::measure(&mut world, &mut report, mode, &options.routes, options.runs)?;
-    }
+    let measured = measure(&mut world, &mut report, mode, &options);
     drop(world);
+    // What was measured before something went wrong is not lost.
     print!("{}", report.table());
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
             .with_context(|| path.display().to_string())?;
     }
+    measured?;
     if report.met() {
         return Ok(ExitCode::SUCCESS);
     }
     eprintln!("a budget is missed");
     Ok(ExitCode::FAILURE)
+}
+
+fn measure(world: &mut World, report: &mut Report, mode: VrfMode, options: &Options) -> anyhow::Result<()> {
+    for size in &options.sizes {
+        if options.wants("changes") {
+            changes::measure(world, report, mode, *size, options.runs)?;
+        }
+        if options.wants("steady") {
+            steady::measure(world, report, *size, options.runs, options.idle_seconds)?;
+        }
+    }
+    if options.wants("routes") {
+        routes::measure(world, report, mode, &options.routes, options.runs)?;
+    }
+    Ok(())
 }

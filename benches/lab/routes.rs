@@ -14,6 +14,9 @@ use crate::world::{TYPE5_EACH, World};
 /// L3VNIs beside.
 const L3VNIS: usize = 10;
 const WATCHED: Duration = Duration::from_secs(20);
+/// bgpd goes through all received routes again five seconds after route maps were made. With more than 25000 it does so bit
+/// by bit, and FRR 8.4 then loses what is withdrawn meanwhile.
+const REVIEWED: Duration = Duration::from_secs(8);
 
 /// Announces and withdraws each count, with perouter and with FRR alone.
 pub fn measure(
@@ -33,6 +36,7 @@ pub fn measure(
         world.await_type5(base, &start)?;
         ours.await_ready()?;
         let configuration = Configuration::of(world.node()?, &mut ours.frr()?, SOCKETS)?;
+        std::thread::sleep(REVIEWED);
         for (count, [announce, withdraw, ..]) in counts.iter().zip(&mut found) {
             let start = world.announce(*count)?;
             announce.push(world.await_type5(base + count, &start)?);
@@ -50,6 +54,7 @@ pub fn measure(
         world.await_no_type5()?;
         let (plain, built) = Plain::start(world, mode, &configuration, L3VNIS, 0)?;
         world.await_type5(base, &built.start)?;
+        std::thread::sleep(REVIEWED);
         for (count, [_, _, announce, withdraw]) in counts.iter().zip(&mut found) {
             let start = world.announce(*count)?;
             announce.push(world.await_type5(base + count, &start)?);
