@@ -13,6 +13,8 @@ use crate::world::{TYPE5_EACH, World};
 
 /// L3VNIs beside.
 const L3VNIS: usize = 10;
+/// Their Type-5 routes.
+const BASE: usize = L3VNIS * TYPE5_EACH;
 const WATCHED: Duration = Duration::from_secs(20);
 /// bgpd goes through all received routes again five seconds after route maps were made. With more than 25000 it does so bit
 /// by bit, and FRR 8.4 then loses what is withdrawn meanwhile.
@@ -24,6 +26,22 @@ fn times(count: usize) -> usize {
     if count > 10_000 { 1 } else { 5 }
 }
 
+/// One sample of a count; `between` is done while the leaf has them all.
+fn come_and_go(
+    world: &mut World,
+    count: usize,
+    announce: &mut Series,
+    withdraw: &mut Series,
+    between: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let start = world.announce(count)?;
+    announce.push(world.await_type5(BASE + count, &start)?);
+    between()?;
+    let start = world.withdraw(count)?;
+    withdraw.push(world.await_type5(BASE, &start)?);
+    Ok(())
+}
+
 /// Announces and withdraws each count, with perouter and with FRR alone.
 pub fn measure(
     world: &mut World,
@@ -32,43 +50,39 @@ pub fn measure(
     counts: &[usize],
     runs: usize,
 ) -> anyhow::Result<()> {
-    let base = L3VNIS * TYPE5_EACH;
     world.start_host(L3VNIS, counts)?;
     let mut found: Vec<[Series; 4]> = counts.iter().map(|_| Default::default()).collect();
     let (mut ours_rss, mut bgpd_rss, mut cpu) = (Series::default(), Series::default(), Series::default());
     for run in 1..=runs {
         world.write_objects(L3VNIS)?;
         let (ours, start) = Ours::start(world)?;
-        world.await_type5(base, &start)?;
+        world.await_type5(BASE, &start)?;
         ours.await_ready()?;
         let configuration = Configuration::of(world.node()?, &mut ours.frr()?, SOCKETS)?;
         std::thread::sleep(REVIEWED);
         for (count, [announce, withdraw, ..]) in counts.iter().zip(&mut found) {
             for time in 1..=times(*count) {
-                let start = world.announce(*count)?;
-                announce.push(world.await_type5(base + count, &start)?);
-                if run == runs && Some(count) == counts.last() && time == times(*count) {
-                    let before = cpu_ms(ours.pid())?;
-                    std::thread::sleep(WATCHED);
-                    cpu.push((cpu_ms(ours.pid())? - before) / WATCHED.as_secs_f64() / 10.0);
-                    ours_rss.push(rss_mb(ours.pid())?);
-                    bgpd_rss.push(rss_mb(ours.daemon("bgpd")?)?);
-                }
-                let start = world.withdraw(*count)?;
-                withdraw.push(world.await_type5(base, &start)?);
+                let is_last = run == runs && Some(count) == counts.last() && time == times(*count);
+                come_and_go(world, *count, announce, withdraw, || {
+                    if is_last {
+                        let before = cpu_ms(ours.pid())?;
+                        std::thread::sleep(WATCHED);
+                        cpu.push((cpu_ms(ours.pid())? - before) / WATCHED.as_secs_f64() / 10.0);
+                        ours_rss.push(rss_mb(ours.pid())?);
+                        bgpd_rss.push(rss_mb(ours.daemon("bgpd")?)?);
+                    }
+                    Ok(())
+                })?;
             }
         }
         ours.remove()?;
         world.await_no_type5()?;
         let (plain, built) = Plain::start(world, mode, &configuration, L3VNIS, 0)?;
-        world.await_type5(base, &built.start)?;
+        world.await_type5(BASE, &built.start)?;
         std::thread::sleep(REVIEWED);
         for (count, [_, _, announce, withdraw]) in counts.iter().zip(&mut found) {
             for _ in 0..times(*count) {
-                let start = world.announce(*count)?;
-                announce.push(world.await_type5(base + count, &start)?);
-                let start = world.withdraw(*count)?;
-                withdraw.push(world.await_type5(base, &start)?);
+                come_and_go(world, *count, announce, withdraw, || Ok(()))?;
             }
         }
         plain.remove()?;

@@ -6,7 +6,7 @@
 //! one connection says the first and another the second, when there is nothing else to tell; the one goes on to gather.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::vty::{Vty, VtyError};
@@ -26,19 +26,23 @@ pub const END: &str = "end";
 pub struct Joint(Arc<Mutex<Option<Vty>>>);
 
 impl Joint {
+    fn slot(&self) -> MutexGuard<'_, Option<Vty>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes the connection out.
     pub fn take(&self) -> Option<Vty> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.slot().take()
     }
 
     /// Puts it back after a conversation.
     pub fn put(&self, vty: Vty) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(vty);
+        *self.slot() = Some(vty);
     }
 
     /// Whether there is one.
     pub fn is_there(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.slot().is_some()
     }
 
     /// Makes one. For a second bgpd holds back sessions that are new.
