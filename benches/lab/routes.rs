@@ -62,9 +62,9 @@ pub fn measure(
         std::thread::sleep(REVIEWED);
         for (count, [announce, withdraw, ..]) in counts.iter().zip(&mut found) {
             for time in 1..=times(*count) {
-                let is_last = run == runs && Some(count) == counts.last() && time == times(*count);
+                let most = Some(count) == counts.last() && time == 1;
                 come_and_go(world, *count, announce, withdraw, || {
-                    if is_last {
+                    if most {
                         let before = cpu_ms(ours.pid())?;
                         std::thread::sleep(WATCHED);
                         cpu.push((cpu_ms(ours.pid())? - before) / WATCHED.as_secs_f64() / 10.0);

@@ -39,7 +39,7 @@ pub fn measure(
     let mut memory = Memory::default();
     at_once(world, &ours, report, size, runs, &mut memory)?;
     restarts(world, &mut ours, report, size, runs, &mut memory)?;
-    idle(&ours, report, size, idle_seconds)?;
+    idle(&ours, report, size, runs, idle_seconds)?;
     memory.report(report, size);
     ours.remove()?;
     world.stop_host()?;
@@ -161,17 +161,21 @@ fn processes(ours: &Ours) -> anyhow::Result<[(&'static str, Pid); 3]> {
     Ok([("perouter", ours.pid()), ("zebra", ours.daemon("zebra")?), ("bgpd", ours.daemon("bgpd")?)])
 }
 
-fn idle(ours: &Ours, report: &mut Report, size: usize, seconds: u64) -> anyhow::Result<()> {
+fn idle(ours: &Ours, report: &mut Report, size: usize, runs: usize, seconds: u64) -> anyhow::Result<()> {
     let pids = processes(ours)?;
+    let mut used = pids.map(|_| Series::default());
     rest(ours)?;
-    let before: Vec<f64> = pids.iter().map(|(_, pid)| cpu_ms(*pid)).collect::<Result<_, _>>()?;
-    std::thread::sleep(Duration::from_secs(seconds));
-    for ((name, pid), before) in pids.into_iter().zip(before) {
-        let used = cpu_ms(pid)? - before;
-        #[allow(clippy::cast_precision_loss, reason = "a minute")]
-        let percent = [used / (seconds as f64 * 1e3) * 100.0].into_iter().collect();
-        let row = report.row(size, &format!("idle: CPU of {name}"), "%", &percent);
-        if name == "perouter" {
+    for _ in 0..runs {
+        let before = pids.iter().map(|(_, pid)| cpu_ms(*pid)).collect::<anyhow::Result<Vec<_>>>()?;
+        std::thread::sleep(Duration::from_secs(seconds));
+        for ((series, (_, pid)), before) in used.iter_mut().zip(&pids).zip(before) {
+            #[allow(clippy::cast_precision_loss, reason = "a minute")]
+            series.push((cpu_ms(*pid)? - before) / (seconds as f64 * 1e3) * 100.0);
+        }
+    }
+    for ((name, _), used) in pids.iter().zip(&used) {
+        let row = report.row(size, &format!("idle: CPU of {name}"), "%", used);
+        if *name == "perouter" {
             row.budget(Budget::AtMost(0.5));
         }
     }

@@ -6,6 +6,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -54,9 +55,7 @@ pub(super) struct Reader {
     absolute: Directory,
     node: NodeIdentity,
     schemas: Schemas,
-    /// The documents of a text, so that only what changed is judged again.
-    judged: BTreeMap<String, Arc<[Document]>>,
-    files: BTreeMap<PathBuf, File>,
+    files: BTreeMap<PathBuf, Arc<File>>,
     generations: BTreeMap<ObjectRef, (Spec, i64)>,
     last: Option<Snapshot>,
 }
@@ -72,7 +71,15 @@ struct File {
     /// Parts that do not tell which object they are.
     unknown: BTreeSet<String>,
     rejected: Vec<Rejection>,
+    /// The documents of each part of its text, so that only what changed is judged again.
+    judged: BTreeMap<String, Arc<[Document]>>,
+    /// The file on disk before it was read; `None` where what it said was not all believed.
+    stamp: Option<Stamp>,
 }
+
+/// What changes with the content of a regular file: device, inode, size, and the times, in seconds and nanoseconds, of the
+/// last changes of the content and of the inode.
+type Stamp = (u64, u64, u64, [i64; 4]);
 
 #[derive(Debug, Clone)]
 struct Found {
@@ -87,7 +94,6 @@ impl Reader {
             directory,
             node,
             schemas: Schemas::new()?,
-            judged: BTreeMap::new(),
             files: BTreeMap::new(),
             generations: BTreeMap::new(),
             last: None,
@@ -98,23 +104,23 @@ impl Reader {
         &self.directory
     }
 
-    /// Reads everything. A file that is being written counts as what it was.
+    /// Reads what changed, or everything where `writes` may not know all. A file that is being written counts as what it
+    /// was.
     pub(super) fn read(&mut self, writes: &Writes, now: Instant) -> Result<Snapshot, SourceError> {
         let names = list(&self.directory.dir)?;
-        let mut judged = BTreeMap::new();
         let mut files = BTreeMap::new();
         for path in names {
             let before = self.files.get(&path);
             let trust = writes.trust(&self.absolute.dir.join(path.file_name().unwrap_or_default()), now);
+            let same = |before: &Arc<File>| before.stamp.is_some() && before.stamp == stamp(&path);
             let file = match (trust, before) {
-                (Trust::BeingWritten, Some(before)) => Some(before.clone()),
-                (Trust::BeingWritten, None) => None,
-                (Trust::Recent | Trust::Settled, _) => self.file(&path, before, trust, &mut judged),
+                (Trust::BeingWritten, before) => before.cloned(),
+                (Trust::Settled, Some(before)) if !writes.doubted() && same(before) => Some(Arc::clone(before)),
+                (Trust::Recent | Trust::Settled, _) => self.file(&path, before, trust),
             };
             files.extend(file.map(|file| (path, file)));
         }
-        // Texts of files that were not read now are judged again when they are: rare, and the cache stays bounded.
-        (self.judged, self.files) = (judged, files);
+        self.files = files;
         let mut snapshot = self.assemble();
         self.read_secrets(&mut snapshot, writes, now);
         self.last = Some(snapshot.clone());
@@ -131,41 +137,35 @@ impl Reader {
     }
 
     /// What a file stands for now; `None` if it is gone, or new and not yet whole.
-    fn file(
-        &self,
-        path: &Path,
-        before: Option<&File>,
-        trust: Trust,
-        judged: &mut BTreeMap<String, Arc<[Document]>>,
-    ) -> Option<File> {
+    fn file(&self, path: &Path, before: Option<&Arc<File>>, trust: Trust) -> Option<Arc<File>> {
         let shown = path.display().to_string();
+        // Before the content: what is written in between is found the next time.
+        let stamp = stamp(path).filter(|_| trust == Trust::Settled);
         let text = match read_text(path) {
             Ok(text) => text?,
             Err(error) => {
                 let at = Location { file: shown, line: 1 };
                 let message = format!("the file cannot be read: {error}; what it held before stays in force");
-                let before = before.cloned().unwrap_or_default();
-                return Some(File { rejected: vec![nameless(Some(at), message)], ..before });
+                let before = before.map(|before| (**before).clone()).unwrap_or_default();
+                return Some(Arc::new(File { rejected: vec![nameless(Some(at), message)], stamp: None, ..before }));
             }
         };
-        let mut file = File::default();
+        let mut file = File { stamp, ..File::default() };
         for (offset, part) in yaml::cut(&text) {
-            let known = judged.get(part).or_else(|| self.judged.get(part)).cloned();
+            let known = file.judged.get(part).or_else(|| before?.judged.get(part)).cloned();
             let documents = known.unwrap_or_else(|| document::read(part, &self.schemas).into());
-            judged.insert(part.to_owned(), Arc::clone(&documents));
             for document in &*documents {
                 file.take(document, part, &shown, offset);
             }
+            file.judged.insert(part.to_owned(), documents);
         }
         match before {
-            Some(before) if trust == Trust::Recent && file.lost(before) => Some(before.clone()),
-            None if trust == Trust::Recent && !file.unknown.is_empty() => None,
-            Some(before) => {
-                file.keep(before);
-                Some(file)
-            }
-            None => Some(file),
+            Some(before) if trust == Trust::Recent && file.lost(before) => return Some(Arc::clone(before)),
+            None if trust == Trust::Recent && !file.unknown.is_empty() => return None,
+            Some(before) => file.keep(before),
+            None => {}
         }
+        Some(Arc::new(file))
     }
 
     /// Puts the files together: the first to name an object has it.
@@ -322,6 +322,12 @@ fn list(dir: &Path) -> Result<BTreeSet<PathBuf>, SourceError> {
         }
     }
     Ok(paths)
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let times = [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()];
+    Some((metadata.dev(), metadata.ino(), metadata.size(), times))
 }
 
 /// The text of a regular file; `None` if it is gone or something else.

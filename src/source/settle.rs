@@ -38,34 +38,48 @@ struct Write {
 
 /// The writes of the last moments.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Writes(BTreeMap<PathBuf, Write>);
+pub(super) struct Writes {
+    known: BTreeMap<PathBuf, Write>,
+    doubted: bool,
+}
 
 impl Writes {
     /// Takes note of a happening.
     pub(super) fn note(&mut self, path: &Path, happening: Happening, now: Instant) {
         match happening {
             Happening::Written => {
-                self.0.insert(path.to_owned(), Write { last: now, open: true });
+                self.known.insert(path.to_owned(), Write { last: now, open: true });
             }
             Happening::Closed => {
-                if let Some(write) = self.0.get_mut(path) {
+                if let Some(write) = self.known.get_mut(path) {
                     *write = Write { last: now, open: false };
                 }
             }
             Happening::Replaced => {
-                self.0.remove(path);
+                self.known.remove(path);
             }
         }
     }
 
-    /// Forgets what has settled.
+    /// There may be writes that nobody told of.
+    pub(super) fn doubt(&mut self) {
+        self.doubted = true;
+    }
+
+    /// Whether everything is to be read.
+    pub(super) fn doubted(&self) -> bool {
+        self.doubted
+    }
+
+    /// Forgets what has settled, after a read.
     pub(super) fn forget_settled(&mut self, now: Instant) {
-        self.0.retain(|_, write| now < write.last + SETTLE);
+        self.doubted = false;
+        self.known.retain(|_, write| now < write.last + SETTLE);
     }
 
     /// How far to believe `path`.
     pub(super) fn trust(&self, path: &Path, now: Instant) -> Trust {
-        match self.0.get(path) {
+        match self.known.get(path) {
             Some(write) if now >= write.last + SETTLE => Trust::Settled,
             Some(Write { open: true, .. }) => Trust::BeingWritten,
             Some(_) => Trust::Recent,
@@ -75,7 +89,7 @@ impl Writes {
 
     /// When the first of the unsettled files settles.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.0.values().map(|write| write.last + SETTLE).min()
+        self.known.values().map(|write| write.last + SETTLE).min()
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) const COALESCE: Duration = Duration::from_millis(10);
 const LONGEST_BURST: Duration = Duration::from_millis(500);
 /// How often the identity of the watched directories is compared.
 const TICK: Duration = Duration::from_secs(2);
-/// Everything is read again after so many ticks.
+/// Everything is read again after so many ticks, also what looks as before.
 const RESYNC_TICKS: u32 = 15;
 
 /// Sends the snapshot of `directory` and every one that differs from the last, until `shutdown`.
@@ -66,6 +66,7 @@ pub async fn watch(
                 if !moved && ticks % RESYNC_TICKS != 0 {
                     continue;
                 }
+                writes.doubt();
             }
         }
         eyes.look();
@@ -136,8 +137,13 @@ fn note(writes: &mut Writes, eyes: &mut Eyes, event: &Event) -> bool {
         EventKind::Access(_) => return false,
         EventKind::Modify(ModifyKind::Data(_)) => Some(Happening::Written),
         EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_) => Some(Happening::Replaced),
-        // Permissions; files that are born, empty ones that are then written or whole ones (links); lost events.
-        EventKind::Modify(_) | EventKind::Create(_) | EventKind::Any | EventKind::Other => None,
+        // Permissions; files that are born, empty ones that are then written or whole ones (links).
+        EventKind::Modify(_) | EventKind::Create(_) => None,
+        // Lost events.
+        EventKind::Any | EventKind::Other => {
+            writes.doubt();
+            None
+        }
     };
     if event.kind.is_remove() {
         event.paths.iter().for_each(|path| eyes.lost(path));

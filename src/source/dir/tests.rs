@@ -28,7 +28,9 @@ impl Case {
         self.writes.note(&self.dir.path().join(name), happening, self.now);
     }
 
+    /// Reads everything, as nobody told of the writes.
     fn read(&mut self) -> Snapshot {
+        self.writes.doubt();
         self.reader.read(&self.writes, self.now).unwrap()
     }
 
@@ -238,4 +240,39 @@ fn a_directory_that_is_not_there_says_what_to_do() {
         error.to_string(),
         format!("{} is not a directory: name the directory that holds the YAML files", file.display())
     );
+}
+
+#[test]
+fn what_looks_as_before_is_not_opened_again() {
+    let mut case = Case::new();
+    case.write("a.yaml", &l3vni("red", "100"));
+    case.write("b.yaml", &l3vni("blue", "200"));
+    case.read();
+    let files = case.reader.files.clone();
+    let kept = |case: &Case, name: &str| {
+        let path = case.dir.path().join(name);
+        Arc::ptr_eq(&files[&path], &case.reader.files[&path])
+    };
+    case.writes.forget_settled(case.now);
+    case.write("a.yaml", &l3vni("red", "1000"));
+    case.reader.read(&case.writes, case.now).unwrap();
+    assert_eq!((kept(&case, "a.yaml"), kept(&case, "b.yaml")), (false, true));
+    assert_eq!(case.taken(), ["blue/200@1", "red/1000@2"]);
+    assert!(!kept(&case, "b.yaml"), "a doubt has everything read");
+}
+
+#[test]
+fn what_was_not_all_believed_is_read_again() {
+    let mut case = Case::new();
+    case.write("a.yaml", &three());
+    case.read();
+    case.writes.forget_settled(case.now);
+    case.write("a.yaml", &l3vni("red", "100"));
+    case.happens("a.yaml", Happening::Written);
+    case.happens("a.yaml", Happening::Closed);
+    let read = |case: &mut Case| case.reader.read(&case.writes, case.now).unwrap().l3vnis.len();
+    assert_eq!(read(&mut case), 3);
+    // Nothing happens to the file any more.
+    case.now += Duration::from_secs(1);
+    assert_eq!(read(&mut case), 1);
 }
