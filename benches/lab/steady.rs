@@ -161,18 +161,23 @@ fn processes(ours: &Ours) -> anyhow::Result<[(&'static str, Pid); 3]> {
     Ok([("perouter", ours.pid()), ("zebra", ours.daemon("zebra")?), ("bgpd", ours.daemon("bgpd")?)])
 }
 
+/// CPU time while nothing goes on. The periods begin a quarter of their length after each other.
 fn idle(ours: &Ours, report: &mut Report, size: usize, runs: usize, seconds: u64) -> anyhow::Result<()> {
+    const QUARTERS: usize = 4;
+    let period = Duration::from_secs(seconds);
     let pids = processes(ours)?;
-    let mut used = pids.map(|_| Series::default());
     rest(ours)?;
-    for _ in 0..runs {
-        let before = pids.iter().map(|(_, pid)| cpu_ms(*pid)).collect::<anyhow::Result<Vec<_>>>()?;
-        std::thread::sleep(Duration::from_secs(seconds));
-        for ((series, (_, pid)), before) in used.iter_mut().zip(&pids).zip(before) {
-            #[allow(clippy::cast_precision_loss, reason = "a minute")]
-            series.push((cpu_ms(*pid)? - before) / (seconds as f64 * 1e3) * 100.0);
+    let mut found = pids.map(|_| Vec::new());
+    for point in 0..runs + QUARTERS {
+        if point > 0 {
+            std::thread::sleep(period / 4);
+        }
+        for (so_far, (_, pid)) in found.iter_mut().zip(&pids) {
+            so_far.push(cpu_ms(*pid)?);
         }
     }
+    let percent = |(begin, end): (&f64, &f64)| (end - begin) / (period.as_secs_f64() * 1e3) * 100.0;
+    let used = found.map(|so_far| so_far.iter().zip(so_far.iter().skip(QUARTERS)).map(percent).collect::<Series>());
     for ((name, _), used) in pids.iter().zip(&used) {
         let row = report.row(size, &format!("idle: CPU of {name}"), "%", used);
         if *name == "perouter" {
