@@ -34,6 +34,9 @@ use crate::types::VrfMode;
 const IDLE: Duration = Duration::from_secs(30);
 /// The status shows whether sessions are up at most this long ago.
 const GLANCE: Duration = Duration::from_secs(2);
+/// A change is left to FRR for so long before all state is read: bgpd takes a route on in two turns of 50 ms, and does
+/// nothing else while it answers.
+const AFTER: Duration = Duration::from_millis(200);
 /// All state is read after a change, again when as much time has gone by as since the change, and so on; at least so often
 /// while a session or an L3VNI is down.
 const UNSETTLED: Duration = Duration::from_secs(5);
@@ -129,29 +132,26 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
                     next_pass = Instant::now() + pause;
                 }
                 () = sleep_until(next_glance) => {
-                    if self.glance().await {
-                        self.publish(&snapshot).await;
-                    }
+                    self.glance().await;
                     next_glance = Instant::now() + GLANCE;
                 }
+                () = sleep_until(self.next_look) => self.publish(&snapshot).await,
                 () = looks.wanted() => self.publish(&snapshot).await,
             }
         }
     }
 
-    /// Whether all state is to be read.
-    async fn glance(&mut self) -> bool {
+    /// Looks which sessions are down.
+    async fn glance(&mut self) {
         let down = self.reconciler.down().await.ok();
-        let now = Instant::now();
-        let changed = down != self.down;
-        if changed {
+        if down != self.down {
             self.down = down;
-            self.changed = now;
+            self.changed = Instant::now();
+            self.next_look = self.changed;
         }
-        changed || now >= self.next_look
     }
 
-    /// One pass and its status. Tells when the next one is due without any other reason.
+    /// One pass. Tells when the next one is due without any other reason.
     async fn pass(&mut self, snapshot: &Arc<Snapshot>) -> Duration {
         let (failed, news) = match self.reconciler.pass(snapshot).await {
             Ok(report) => (!report.failures.is_empty(), self.take(report)),
@@ -163,7 +163,9 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         };
         if news {
             self.changed = Instant::now();
-            self.publish(snapshot).await;
+            let is_first = self.outputs.statuses.borrow().is_none();
+            let delay = if is_first { Duration::ZERO } else { AFTER };
+            self.next_look = self.next_look.min(self.changed + delay);
         }
         self.retry = failed.then(|| self.retry.map_or(FIRST_RETRY, |last| (last * 2).min(LAST_RETRY)));
         self.retry.unwrap_or(if self.checks { CHECK } else { IDLE })
@@ -225,7 +227,10 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
     }
 
     async fn publish(&mut self, snapshot: &Snapshot) {
-        let Some(report) = &self.last else { return };
+        let Some(report) = &self.last else {
+            self.next_look = Instant::now() + UNSETTLED;
+            return;
+        };
         let live = match self.reconciler.live().await {
             Ok(live) => {
                 if let Err(error) = self.reconciler.unstick(&live.sessions).await {
@@ -249,7 +254,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let is_down = |session: &SessionState| session.phase != Phase::Established;
         let settled = !status.sessions.iter().any(is_down) && status.vnis.values().all(VniState::is_ready);
         let longest = if settled && answers { STEADY } else { UNSETTLED };
-        self.next_look = Instant::now() + self.changed.elapsed().min(longest);
+        self.next_look = Instant::now() + self.changed.elapsed().clamp(GLANCE, longest);
         self.outputs.metrics.status(&status, answers);
         if let Err(error) = publish::write(&self.outputs.status, &status) {
             tracing::error!(path = %self.outputs.status.display(), %error, "status not written");

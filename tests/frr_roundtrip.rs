@@ -21,7 +21,7 @@ use perouter::frr::render::{render, text};
 use perouter::frr::tree::Config as FrrConfig;
 use perouter::frr::vty::{Status, Vty};
 use perouter::frr::vty_routing::VtyRouting;
-use perouter::types::{RouteTarget, VrfName};
+use perouter::types::{RouteTarget, Vni, VrfName};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
 use router::Router;
@@ -196,7 +196,9 @@ fn an_l3vni_comes_up_and_goes_by_the_recipe() {
                 assert!(std::time::Instant::now() < end, "{:?}", routing.vnis().await);
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            assert_eq!(routing.vnis().await.unwrap()[&vni].vrf, "red");
+            let all = routing.vnis().await.unwrap();
+            assert_eq!(all[&vni].vrf, "red");
+            assert_eq!(routing.vnis_of(&[vni, Vni::try_from(77).unwrap()].into()).await.unwrap(), all);
             assert_runs(&mut routing, &want, "up").await;
 
             let have = routing.running().await.unwrap().config.clone();

@@ -209,7 +209,7 @@ impl World {
             if start.instant.elapsed() > PATIENCE {
                 bail!("the leaf has {found} Type-5 routes in place of {wanted} after {PATIENCE:?}");
             }
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }

@@ -171,6 +171,27 @@ async fn each_snapshot_is_brought_to_the_node() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_is_left_to_frr_before_all_is_read() {
+    let mut bench = Bench::start(FakeRouting::default());
+    let frr = bench.frr.clone();
+    let moment = Duration::from_millis(1);
+    tokio::time::sleep(moment).await;
+    assert!(bench.statuses.borrow_and_update().is_some(), "the first status does not wait");
+    // Between two of its own looks.
+    tokio::time::sleep(Duration::from_secs(65)).await;
+    bench.statuses.mark_unchanged();
+    frr.asked();
+    bench.snapshots.send_modify(|snapshot| snapshot.l3vnis.clear());
+    tokio::time::sleep(AFTER - moment).await;
+    assert!(frr.kernel.state().vrf_netns.is_empty());
+    assert_eq!(frr.asked().get("sessions"), None);
+    tokio::time::sleep(2 * moment).await;
+    assert_eq!(frr.asked().get("sessions"), Some(&1));
+    assert!(bench.statuses.has_changed().unwrap());
+    bench.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_router_in_which_nothing_goes_on_is_hardly_asked() {
     let fake = FakeRouting { sessions: vec![session("Established")], ..FakeRouting::default() };
     let mut bench = Bench::start(fake);

@@ -108,6 +108,24 @@ impl VniState {
     }
 }
 
+/// zebra: one VNI.
+pub fn show_zebra_vni(vni: Vni) -> String {
+    format!("show evpn vni {vni} json")
+}
+
+/// bgpd: one VNI.
+pub fn show_bgp_vni(vni: Vni) -> String {
+    format!("show bgp l2vpn evpn vni {vni} json")
+}
+
+/// The answers to [`show_zebra_vni`] or [`show_bgp_vni`] as the list that [`vnis`] reads. For a VNI that it does not have
+/// bgpd prints two empty objects.
+pub fn listed(answers: &[String]) -> String {
+    let are_there = answers.iter().map(|answer| answer.trim());
+    let are_there = are_there.filter(|answer| answer.starts_with('{') && !answer.starts_with("{}"));
+    format!("[{}]", are_there.collect::<Vec<_>>().join(","))
+}
+
 /// Merges what zebra ([`SHOW_ZEBRA_VNI`]) and bgpd ([`SHOW_BGP_VNI`]) say of L3VNIs.
 ///
 /// # Errors

@@ -63,6 +63,16 @@ fn a_zebra_without_bgpd_tells_of_no_vni() {
 }
 
 #[test]
+fn single_vnis_are_read_as_their_list() {
+    let one = |text: &str| listed(&["{\n}\n".into(), text.into(), "{}\n{\n}\n".into(), "VNI not found\n".into()]);
+    let zebra = one(r#"{"vni":100,"type":"L3","state":"Up","vrf":"red","routerMac":"02:00:00:00:00:02"}"#);
+    let bgpd = one(r#"{"vni":100,"type":"L3","inKernel":"True","rd":"10.0.0.2:1","importRTs":[],"exportRTs":[]}"#);
+    let states = vnis(&zebra, &bgpd).unwrap();
+    assert_eq!(states.keys().map(|vni| vni.get()).collect::<Vec<_>>(), [100]);
+    assert!(states.values().all(VniState::is_ready));
+}
+
+#[test]
 fn nothing_configured_is_nothing_seen() {
     assert_eq!(vnis("[\n]\n", "").unwrap(), BTreeMap::new());
     assert_eq!(sessions("{\n}\n").unwrap(), vec![]);

@@ -181,6 +181,14 @@ pub trait Routing: Send + 'static {
     /// L3VNIs as zebra and bgpd see them.
     fn vnis(&mut self) -> impl Future<Output = Result<BTreeMap<Vni, VniState>, RoutingError>> + Send;
 
+    /// These L3VNIs at least: a question that does not take the longer the more there are.
+    fn vnis_of(
+        &mut self,
+        _wanted: &BTreeSet<Vni>,
+    ) -> impl Future<Output = Result<BTreeMap<Vni, VniState>, RoutingError>> + Send {
+        self.vnis()
+    }
+
     /// BGP sessions of all VRFs.
     fn sessions(&mut self) -> impl Future<Output = Result<Vec<SessionState>, RoutingError>> + Send;
 

@@ -28,6 +28,8 @@ const RETRY_FOR: Duration = Duration::from_secs(5);
 
 /// So many lines take bgpd longer one by one than it holds back sessions.
 const BULK: usize = 200;
+/// Up to so many L3VNIs are asked for one by one.
+const FEW: usize = 8;
 /// From so many IP-VRFs on a commit takes bgpd long.
 const MANY: usize = 50;
 
@@ -319,6 +321,18 @@ impl Routing for VtyRouting {
         let zebra = self.ask(Daemon::Zebra, observe::SHOW_ZEBRA_VNI).await?;
         let bgpd = self.ask(Daemon::Bgpd, observe::SHOW_BGP_VNI).await?;
         observe::vnis(&zebra, &bgpd).map_err(unreadable)
+    }
+
+    async fn vnis_of(&mut self, wanted: &BTreeSet<Vni>) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
+        if wanted.len() > FEW {
+            return self.vnis().await;
+        }
+        let (mut zebra, mut bgpd) = (Vec::new(), Vec::new());
+        for vni in wanted {
+            zebra.push(self.ask(Daemon::Zebra, &observe::show_zebra_vni(*vni)).await?);
+            bgpd.push(self.ask(Daemon::Bgpd, &observe::show_bgp_vni(*vni)).await?);
+        }
+        observe::vnis(&observe::listed(&zebra), &observe::listed(&bgpd)).map_err(unreadable)
     }
 
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {

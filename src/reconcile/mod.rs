@@ -307,7 +307,8 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         waiting.retain(|vrf| plan.vrfs.contains_key(vrf) && !done.failures.contains_key(&Scope::Vrf(vrf.clone())));
         let start = Instant::now();
         while !waiting.is_empty() {
-            let vnis = self.routing.vnis().await?;
+            let wanted = waiting.iter().filter_map(|vrf| Some(plan.vrfs.get(vrf)?.vni)).collect();
+            let vnis = self.routing.vnis_of(&wanted).await?;
             let state = |vrf: &VrfName| plan.vrfs.get(vrf).and_then(|planned| vnis.get(&planned.vni));
             waiting.retain(|vrf| !state(vrf).is_some_and(|state| state.is_ready() && state.vrf == vrf.as_str()));
             let rejoins = waiting.iter().all(|vrf| state(vrf).is_some_and(VniState::is_only_in_bgp));
