@@ -182,7 +182,7 @@ async fn a_change_is_left_to_frr_before_all_is_read() {
     bench.statuses.mark_unchanged();
     frr.asked();
     bench.snapshots.send_modify(|snapshot| snapshot.l3vnis.clear());
-    tokio::time::sleep(AFTER - moment).await;
+    tokio::time::sleep(AFTER.checked_sub(moment).unwrap()).await;
     assert!(frr.kernel.state().vrf_netns.is_empty());
     assert_eq!(frr.asked().get("sessions"), None);
     tokio::time::sleep(2 * moment).await;
