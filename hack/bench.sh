@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # bench.sh native|vrf [N=…] [ROUTES=…] [RUNS=…] [IDLE=…] [JSON=…] [ONLY=…]: `make bench` and `make bench-vrf`. With `vrf`,
 # what is measured of changes, in a guest whose kernel has VRF devices. The guest is an emulated machine with one CPU: its
-# ratios say something, its milliseconds do not.
+# ratios are judged, its milliseconds say nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 where=$1
@@ -12,6 +12,6 @@ cargo build --release --bin perouter
 export PEROUTER_BIN=$PWD/target/release/perouter
 case $where in
 native) exec "$binary" "$@" ;;
-vrf) exec hack/vm/run.sh -m 4096M -t 3000 -- env PEROUTER_BIN="$PEROUTER_BIN" "$binary" ONLY=changes "$@" ;;
+vrf) exec hack/vm/run.sh -m 4096M -t 3000 -- env PEROUTER_BIN="$PEROUTER_BIN" "$binary" ONLY=changes EMULATED=yes "$@" ;;
 *) echo "bench.sh: native or vrf" >&2 && exit 2 ;;
 esac

@@ -10,12 +10,13 @@ mod configs;
 mod router;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use perouter::frr::command::{Command, Intent};
 use perouter::frr::diff::{Batch, Mode, ScopeChange, Stage, diff, teardown};
 use perouter::frr::line::Line;
 use perouter::frr::model::{Daemon, RouterConfig, Scope};
+use perouter::frr::observe::Phase;
 use perouter::frr::port::{Presence, Routing};
 use perouter::frr::render::{render, text};
 use perouter::frr::tree::Config as FrrConfig;
@@ -335,5 +336,33 @@ fn policies_told_after_a_rest_stand_at_once() {
         assert_eq!(tell(&mut routing, "pe-d").await, 2);
         routing.rest(1000).await.unwrap();
         assert_eq!(tell(&mut routing, "pe-e").await, 4);
+    });
+}
+
+#[test]
+fn who_died_while_bgpd_gathered_holds_back_no_session() {
+    const LIMIT: Duration = Duration::from_secs(5);
+    if !router::can_run() {
+        return;
+    }
+    let mut router = Router::start();
+    let want = wanted(&mut router, &node_with(&["red"]));
+    block_on(async {
+        let mut died = Vty::connect(&router.socket("bgpd"), LIMIT).await.unwrap();
+        died.run_all(&["configure terminal", "XFRR_start_configuration"], LIMIT).await.unwrap();
+        drop(died);
+        let mut routing = router.routing();
+        apply::converge(&mut routing, &want).await.unwrap();
+        routing.rest(1).await.unwrap();
+        let end = Instant::now() + LIMIT;
+        loop {
+            let sessions = routing.sessions().await.unwrap();
+            // FRR 10 leaves those `Idle` to whose addresses there is no way.
+            if sessions.iter().any(|session| session.phase == Phase::Down("Active".to_owned())) {
+                return;
+            }
+            assert!(Instant::now() < end, "{sessions:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     });
 }

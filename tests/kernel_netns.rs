@@ -14,7 +14,9 @@ use perouter::{kernel, names, types};
 use proptest::test_runner::{Config, TestRunner};
 
 use self::generated::{Session, Spec, World, drift, drift_op, in_view_of, world};
-use self::node::{Node, converge, has_nftables, mode, pass, place, runtime, second_port, sentence, text};
+use self::node::{
+    Node, converge, converge_in_time, has_nftables, mode, pass, place, runtime, second_port, sentence, text,
+};
 
 #[path = "../src/kernel/diff/generated.rs"]
 mod generated;
@@ -206,6 +208,26 @@ fn in_netns_mode_a_namespace_ends_with_its_deletion() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("something keeps the namespace alive");
+    });
+}
+
+#[test]
+fn a_namespace_that_others_removed_or_replaced_is_built_anew() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let wanted = World { mode: VrfMode::Netns, ..three_vnis() }.state();
+        converge(&kernel, &wanted).await;
+        let path = |vrf: &str| node.runtime.vrf_netns(&vrf.parse().unwrap()).display().to_string();
+        let (removed, replaced) = (path("v0"), path("v1"));
+        node.host(&format!("umount -l {removed} && rm {removed}"));
+        let seen = kernel.observe(&BTreeSet::new()).await.unwrap();
+        assert_eq!(seen.vrf_netns.iter().map(ToString::to_string).collect::<Vec<_>>(), ["v1", "v2"]);
+        node.host(&format!("umount -l {replaced} && unshare --net mount --bind /proc/self/ns/net {replaced}"));
+        let seen = kernel.observe(&BTreeSet::new()).await.unwrap();
+        assert!(seen.vrf_netns.contains(&"v1".parse().unwrap()));
+        assert!(!seen.links.keys().any(|key| key.netns == Netns::Vrf("v1".parse().unwrap())), "{:?}", seen.links);
+        converge_in_time(&kernel, &wanted).await;
     });
 }
 

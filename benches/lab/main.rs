@@ -14,6 +14,7 @@ mod report;
 mod routes;
 mod sample;
 mod steady;
+mod stolen;
 mod world;
 
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ struct Options {
     idle_seconds: u64,
     json: Option<PathBuf>,
     only: Option<Vec<String>>,
+    emulated: bool,
 }
 
 impl Options {
@@ -46,6 +48,7 @@ impl Options {
             idle_seconds: 60,
             json: None,
             only: None,
+            emulated: false,
         };
         for word in std::env::args().skip(1).filter(|word| word != "--bench") {
             match word.split_once('=') {
@@ -56,8 +59,10 @@ impl Options {
                 Some(("IDLE", seconds)) => options.idle_seconds = seconds.parse().context("IDLE")?,
                 Some(("JSON", file)) => options.json = Some(file.into()),
                 Some(("ONLY", parts)) => options.only = Some(parts.split(',').map(str::to_owned).collect()),
+                Some(("EMULATED", "yes")) => options.emulated = true,
                 _ => bail!(
-                    "`{word}`: write N=1,10,100 ROUTES=1,1000 RUNS=5 IDLE=60 JSON=FILE ONLY=changes,steady,routes"
+                    "`{word}`: write N=1,10,100 ROUTES=1,1000 RUNS=5 IDLE=60 JSON=FILE ONLY=changes,steady,routes \
+                     EMULATED=yes"
                 ),
             }
         }
@@ -80,7 +85,7 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let options = Options::read()?;
     let mode = if vrf_device::supported().context("VRF devices")? { VrfMode::Vrf } else { VrfMode::Netns };
-    let mut report = Report::default();
+    let mut report = Report::new(options.emulated);
     report.set(&mode.to_string());
     let _limits = neighbors::Limits::raise(2 * options.sizes.iter().max().copied().unwrap_or_default() + 100)?;
     let mut world = World::deploy("bench")?;

@@ -22,6 +22,11 @@ pub fn cpu_ms(pid: Pid) -> anyhow::Result<f64> {
     Ok(ticks * TICK_MS)
 }
 
+/// CPU time in milliseconds as a share of a period, in percent of one core.
+pub fn percent(cpu_ms: f64, period: Duration) -> f64 {
+    cpu_ms / (period.as_secs_f64() * 1e3) * 100.0
+}
+
 /// Resident memory in MB (10^6 bytes).
 pub fn rss_mb(pid: Pid) -> anyhow::Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -5,6 +5,9 @@ use serde::Serialize;
 
 use crate::sample::{Series, Summary};
 
+/// So many L3VNIs are what budgets of time and memory are given for.
+pub const L3VNIS: usize = 400;
+
 /// What must hold.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -37,6 +40,8 @@ pub struct Row {
     pub budget: Option<Budget>,
     /// Whether it does; true without a budget.
     pub met: bool,
+    #[serde(skip)]
+    emulated: bool,
 }
 
 /// The other side of a ratio.
@@ -58,9 +63,16 @@ pub struct Report {
     pub rows: Vec<Row>,
     #[serde(skip)]
     setting: String,
+    #[serde(skip)]
+    emulated: bool,
 }
 
 impl Report {
+    /// Without a line. Of an emulated machine ratios and counts alone are judged, as its times say nothing.
+    pub fn new(emulated: bool) -> Self {
+        Self { emulated, ..Self::default() }
+    }
+
     /// What the rows from here on are about.
     pub fn set(&mut self, setting: &str) {
         setting.clone_into(&mut self.setting);
@@ -77,6 +89,7 @@ impl Report {
             against: None,
             budget: None,
             met: true,
+            emulated: self.emulated,
         });
         let last = self.rows.len() - 1;
         &mut self.rows[last]
@@ -109,10 +122,14 @@ impl Row {
     }
 
     /// With a budget. What could not be measured does not meet it. Of a program that is not optimised only counts are
-    /// judged.
+    /// judged, on an emulated machine ratios too.
     pub fn budget(&mut self, budget: Budget) -> &mut Self {
-        let counted = matches!(budget, Budget::AtMost(0.0));
-        if cfg!(debug_assertions) && !counted {
+        let is_judged = match budget {
+            Budget::AtMost(0.0) => true,
+            Budget::AtMost(_) => !cfg!(debug_assertions) && !self.emulated,
+            Budget::Ratio(_) => !cfg!(debug_assertions),
+        };
+        if !is_judged {
             return self;
         }
         self.budget = Some(budget);
@@ -121,6 +138,11 @@ impl Row {
             Budget::Ratio(limit) => self.against.as_ref().is_some_and(|against| against.ratio <= limit),
         };
         self
+    }
+
+    /// With a budget that is given for [`L3VNIS`], and holds for fewer.
+    pub fn budget_of_size(&mut self, budget: Budget) -> &mut Self {
+        if self.size <= L3VNIS { self.budget(budget) } else { self }
     }
 
     fn cells(&self) -> [String; 8] {

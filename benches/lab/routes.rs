@@ -6,9 +6,10 @@ use perouter::types::VrfMode;
 
 use crate::ours::{Ours, SOCKETS};
 use crate::plain::{Configuration, Plain};
-use crate::process::{cpu_ms, rss_mb};
+use crate::process::{cpu_ms, percent, rss_mb};
 use crate::report::{Budget, Report};
-use crate::sample::Series;
+use crate::sample::{MORE, Series};
+use crate::stolen::Stolen;
 use crate::world::{TYPE5_EACH, World};
 
 /// L3VNIs beside.
@@ -23,23 +24,45 @@ const REVIEWED: Duration = Duration::from_secs(8);
 /// Times that a count is announced and withdrawn in each run, where that is over in a moment: bgpd works in turns of 50 ms,
 /// so a time is one turn more or less.
 fn times(count: usize) -> usize {
-    if count > 10_000 { 1 } else { 5 }
+    if count > 10_000 { 2 } else { 5 }
 }
 
-/// One sample of a count; `between` is done while the leaf has them all.
-fn come_and_go(
-    world: &mut World,
-    count: usize,
-    announce: &mut Series,
-    withdraw: &mut Series,
-    between: impl FnOnce() -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let start = world.announce(count)?;
-    announce.push(world.await_type5(BASE + count, &start)?);
-    between()?;
-    let start = world.withdraw(count)?;
-    withdraw.push(world.await_type5(BASE, &start)?);
-    Ok(())
+/// Announces and withdraws a count.
+#[derive(Default)]
+struct Found {
+    announce: Series,
+    withdraw: Series,
+}
+
+impl Found {
+    /// As often as it takes; `between` is done once while the leaf has them all.
+    fn measure(
+        &mut self,
+        world: &mut World,
+        count: usize,
+        mut between: impl FnMut() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let enough = self.undisturbed() + times(count);
+        for time in 1..=MORE * times(count) {
+            let (stolen, start) = (Stolen::from_now()?, world.announce(count)?);
+            let took = world.await_type5(BASE + count, &start)?;
+            self.announce.push_beside(stolen.share()?, took);
+            if time == 1 {
+                between()?;
+            }
+            let (stolen, start) = (Stolen::from_now()?, world.withdraw(count)?);
+            let took = world.await_type5(BASE, &start)?;
+            self.withdraw.push_beside(stolen.share()?, took);
+            if self.undisturbed() >= enough {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn undisturbed(&self) -> usize {
+        self.announce.undisturbed().min(self.withdraw.undisturbed())
+    }
 }
 
 /// Announces and withdraws each count, with perouter and with FRR alone.
@@ -51,7 +74,7 @@ pub fn measure(
     runs: usize,
 ) -> anyhow::Result<()> {
     world.start_host(L3VNIS, counts)?;
-    let mut found: Vec<[Series; 4]> = counts.iter().map(|_| Default::default()).collect();
+    let mut found: Vec<[Found; 2]> = counts.iter().map(|_| Default::default()).collect();
     let (mut ours_rss, mut bgpd_rss, mut cpu) = (Series::default(), Series::default(), Series::default());
     for run in 1..=runs {
         world.write_objects(L3VNIS)?;
@@ -60,40 +83,35 @@ pub fn measure(
         ours.await_ready()?;
         let configuration = Configuration::of(world.node()?, &mut ours.frr()?, SOCKETS)?;
         std::thread::sleep(REVIEWED);
-        for (count, [announce, withdraw, ..]) in counts.iter().zip(&mut found) {
-            for time in 1..=times(*count) {
-                let most = Some(count) == counts.last() && time == 1;
-                come_and_go(world, *count, announce, withdraw, || {
-                    if most {
-                        let before = cpu_ms(ours.pid())?;
-                        std::thread::sleep(WATCHED);
-                        cpu.push((cpu_ms(ours.pid())? - before) / WATCHED.as_secs_f64() / 10.0);
-                        ours_rss.push(rss_mb(ours.pid())?);
-                        bgpd_rss.push(rss_mb(ours.daemon("bgpd")?)?);
-                    }
-                    Ok(())
-                })?;
-            }
+        for (count, [with, _]) in counts.iter().zip(&mut found) {
+            with.measure(world, *count, || {
+                if Some(count) == counts.last() {
+                    let before = cpu_ms(ours.pid())?;
+                    std::thread::sleep(WATCHED);
+                    cpu.push(percent(cpu_ms(ours.pid())? - before, WATCHED));
+                    ours_rss.push(rss_mb(ours.pid())?);
+                    bgpd_rss.push(rss_mb(ours.daemon("bgpd")?)?);
+                }
+                Ok(())
+            })?;
         }
         ours.remove()?;
         world.await_no_type5()?;
         let (plain, built) = Plain::start(world, mode, &configuration, L3VNIS, 0)?;
         world.await_type5(BASE, &built.start)?;
         std::thread::sleep(REVIEWED);
-        for (count, [_, _, announce, withdraw]) in counts.iter().zip(&mut found) {
-            for _ in 0..times(*count) {
-                come_and_go(world, *count, announce, withdraw, || Ok(()))?;
-            }
+        for (count, [_, without]) in counts.iter().zip(&mut found) {
+            without.measure(world, *count, || Ok(()))?;
         }
         plain.remove()?;
         world.await_no_type5()?;
         eprintln!("routes: run {run} of {runs}");
     }
     world.stop_host()?;
-    for (count, [announce, withdraw, plain_announce, plain_withdraw]) in counts.iter().zip(&found) {
-        let row = report.row(*count, "host announces routes until all Type-5 are at the leaf", "ms", announce);
-        row.against("FRR alone", plain_announce).budget(Budget::Ratio(1.1));
-        report.row(*count, "  and withdraws them", "ms", withdraw).against("FRR alone", plain_withdraw);
+    for (count, [with, without]) in counts.iter().zip(&found) {
+        let row = report.row(*count, "host announces routes until all Type-5 are at the leaf", "ms", &with.announce);
+        row.against("FRR alone", &without.announce).budget(Budget::Ratio(1.1));
+        report.row(*count, "  and withdraws them", "ms", &with.withdraw).against("FRR alone", &without.withdraw);
     }
     if let Some(most) = counts.last() {
         report

@@ -1,10 +1,26 @@
-//! Repeated measurements. In: values of one thing. Out: median with least and greatest, and ratios of two series.
+//! Repeated measurements. In: values of one thing. Out: median with least and greatest, and ratios of two series. What was
+//! measured while the host of the machine took it away does not count where there is enough else.
 
 use serde::Serialize;
 
+/// A value is disturbed where the host took a greater share of the processors that the machine wanted.
+const DISTURBED: f64 = 0.1;
+/// So many that are not disturbed count alone.
+const ENOUGH: usize = 5;
+
+/// What was disturbed is measured again, this many times as often at most in all. Of a program that is not optimised no
+/// time is judged, and none is measured again.
+pub const MORE: usize = if cfg!(debug_assertions) { 1 } else { 3 };
+
 /// Values of one thing, in one unit.
 #[derive(Debug, Clone, Default)]
-pub struct Series(Vec<f64>);
+pub struct Series(Vec<Value>);
+
+#[derive(Debug, Clone, Copy)]
+struct Value {
+    value: f64,
+    is_disturbed: bool,
+}
 
 /// What a series comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -22,12 +38,24 @@ pub struct Summary {
 impl Series {
     /// Takes a value.
     pub fn push(&mut self, value: f64) {
-        self.0.push(value);
+        self.push_beside(0.0, value);
+    }
+
+    /// Takes a value during which the host took this share, 0 to 1.
+    pub fn push_beside(&mut self, stolen: f64, value: f64) {
+        self.0.push(Value { value, is_disturbed: stolen > DISTURBED });
+    }
+
+    /// How many are not disturbed.
+    pub fn undisturbed(&self) -> usize {
+        self.0.iter().filter(|value| !value.is_disturbed).count()
     }
 
     /// `None` without a value.
     pub fn summary(&self) -> Option<Summary> {
-        let mut sorted = self.0.clone();
+        let all_count = self.undisturbed() < ENOUGH;
+        let counted = self.0.iter().filter(|value| all_count || !value.is_disturbed);
+        let mut sorted: Vec<f64> = counted.map(|value| value.value).collect();
         sorted.sort_by(f64::total_cmp);
         let n = sorted.len();
         let (low, high) = (sorted.get(n.checked_sub(1)? / 2)?, sorted.get(n / 2)?);
@@ -37,6 +65,8 @@ impl Series {
 
 impl FromIterator<f64> for Series {
     fn from_iter<I: IntoIterator<Item = f64>>(values: I) -> Self {
-        Self(values.into_iter().collect())
+        let mut series = Self::default();
+        values.into_iter().for_each(|value| series.push(value));
+        series
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 
 use crate::ours::Ours;
-use crate::process::{cpu_ms, rss_mb, traced};
+use crate::process::{cpu_ms, percent, rss_mb, traced};
 use crate::report::{Budget, Report};
 use crate::sample::Series;
 use crate::world::{Moment, TYPE5_EACH, World, wait};
@@ -82,7 +82,7 @@ fn quiet_passes(world: &World, ours: &Ours, report: &mut Report, size: usize, ru
         took.push((ours.metric(TIME)? - time) * 1e3 / count);
     }
     let row = report.row(size, "pass with nothing to do, and the status after it: CPU", "ms", &cpu);
-    row.budget(Budget::AtMost(10.0));
+    row.budget_of_size(Budget::AtMost(10.0));
     report.row(size, "  time of the pass", "ms", &took);
     let (mut calls, mut writes, mut configured) = (Series::default(), Series::default(), Series::default());
     for _ in 0..runs {
@@ -148,7 +148,8 @@ fn restarts(
         let start = ours.restart()?;
         ours.await_ready()?;
         ready.push(start.ms());
-        anyhow::ensure!(world.leaf().type5() == size * TYPE5_EACH, "the leaf lost routes");
+        let (found, all) = (world.leaf().type5(), size * TYPE5_EACH);
+        anyhow::ensure!(found == all, "after a restart the leaf has {found} of {all} Type-5 routes");
         changes.push(ours.metric(LINES)? + ours.metric(OPS)?);
         memory.sample(ours)?;
     }
@@ -163,25 +164,28 @@ fn processes(ours: &Ours) -> anyhow::Result<[(&'static str, Pid); 3]> {
 
 /// CPU time while nothing goes on. The periods begin a quarter of their length after each other.
 fn idle(ours: &Ours, report: &mut Report, size: usize, runs: usize, seconds: u64) -> anyhow::Result<()> {
-    const QUARTERS: usize = 4;
+    const QUARTERS: u32 = 4;
     let period = Duration::from_secs(seconds);
     let pids = processes(ours)?;
     rest(ours)?;
     let mut found = pids.map(|_| Vec::new());
-    for point in 0..runs + QUARTERS {
+    let quarters = QUARTERS as usize;
+    for point in 0..runs + quarters {
         if point > 0 {
-            std::thread::sleep(period / 4);
+            std::thread::sleep(period / QUARTERS);
         }
         for (so_far, (_, pid)) in found.iter_mut().zip(&pids) {
             so_far.push(cpu_ms(*pid)?);
         }
     }
-    let percent = |(begin, end): (&f64, &f64)| (end - begin) / (period.as_secs_f64() * 1e3) * 100.0;
-    let used = found.map(|so_far| so_far.iter().zip(so_far.iter().skip(QUARTERS)).map(percent).collect::<Series>());
+    let used = found.map(|so_far| {
+        let periods = so_far.iter().zip(so_far.iter().skip(quarters));
+        periods.map(|(begin, end)| percent(end - begin, period)).collect::<Series>()
+    });
     for ((name, _), used) in pids.iter().zip(&used) {
         let row = report.row(size, &format!("idle: CPU of {name}"), "%", used);
         if *name == "perouter" {
-            row.budget(Budget::AtMost(0.5));
+            row.budget_of_size(Budget::AtMost(0.5));
         }
     }
     Ok(())
@@ -205,7 +209,7 @@ impl Memory {
         for (name, used) in &self.0 {
             let row = report.row(size, &format!("RSS of {name}"), "MB", used);
             if *name == "perouter" {
-                row.budget(Budget::AtMost(30.0));
+                row.budget_of_size(Budget::AtMost(30.0));
             }
         }
     }

@@ -21,6 +21,14 @@ pub const COMMIT: &str = "XFRR_end_configuration";
 /// Ends the configuration mode, and commits what was gathered.
 pub const END: &str = "end";
 
+/// Ends what another conversation began and left: bgpd would hold back new sessions for ten minutes.
+///
+/// # Errors
+/// Where bgpd does not answer.
+pub async fn end_what_others_began(vty: &mut Vty, limit: Duration) -> Result<(), VtyError> {
+    vty.run_all(&[CONFIGURE, COMMIT, END], limit).await.map(drop)
+}
+
 /// The connection, where there is one. Taken out for a conversation.
 #[derive(Debug, Clone, Default)]
 pub struct Joint(Arc<Mutex<Option<Vty>>>);
@@ -53,7 +61,7 @@ impl Joint {
         let mut other = Vty::connect(socket, limit).await?;
         let mut gathers = Vty::connect(socket, limit).await?;
         gathers.run_all(&[CONFIGURE, GATHER, END], limit).await?;
-        other.run_all(&[CONFIGURE, COMMIT, END], limit).await?;
+        end_what_others_began(&mut other, limit).await?;
         self.put(gathers);
         Ok(())
     }

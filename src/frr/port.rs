@@ -154,7 +154,8 @@ pub trait Routing: Send + 'static {
     /// Sends a batch on a connection of its own, so that other conversations go on meanwhile.
     fn begin(&mut self, batch: Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send + use<Self>;
 
-    /// There is nothing to tell for now: the time to make ready for the next change beside so many IP-VRFs.
+    /// There is nothing to tell for now: the time to end what somebody who died began, and to make ready for the next change
+    /// beside so many IP-VRFs.
     fn rest(&mut self, _ip_vrfs: usize) -> impl Future<Output = Result<(), RoutingError>> + Send {
         std::future::ready(Ok(()))
     }

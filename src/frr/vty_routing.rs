@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::command::{Command, Intent};
 use super::dialect::{Dialect, FrrVersion};
 use super::diff::{Batch, Mode, Stage};
-use super::joint::{COMMIT, CONFIGURE, END, GATHER, Joint};
+use super::joint::{COMMIT, CONFIGURE, END, GATHER, Joint, end_what_others_began};
 use super::model::Daemon;
 use super::observe::{self, Lives, ObserveError, SessionKey, SessionState, VniState, VrfState};
 use super::port::{Presence, Refusal, Routing, RoutingError, Running};
@@ -41,6 +41,8 @@ pub struct VtyRouting {
     open: BTreeMap<Daemon, Vty>,
     /// To bgpd.
     joint: Joint,
+    /// What others began at the bgpd whose connection is open is ended.
+    is_alone: bool,
     /// That of the zebra whose connection is open.
     dialect: Option<Dialect>,
     reader: Reader,
@@ -56,6 +58,7 @@ impl VtyRouting {
             limit,
             open: BTreeMap::new(),
             joint: Joint::default(),
+            is_alone: false,
             dialect: None,
             reader: Reader::default(),
             down: None,
@@ -85,7 +88,10 @@ impl VtyRouting {
         match daemon {
             Daemon::Zebra => self.dialect = None,
             // Made with a bgpd that may be gone.
-            Daemon::Bgpd => drop(self.joint.take()),
+            Daemon::Bgpd => {
+                self.joint.take();
+                self.is_alone = false;
+            }
             _ => {}
         }
         Vty::connect(&self.socket(daemon), self.limit).await
@@ -272,11 +278,16 @@ impl Routing for VtyRouting {
 
     async fn rest(&mut self, ip_vrfs: usize) -> Result<(), RoutingError> {
         let daemon = Daemon::Bgpd;
-        if ip_vrfs < MANY || self.joint.is_there() {
-            return Ok(());
+        let lost = |source| RoutingError::Vty { daemon, source };
+        if ip_vrfs >= MANY && !self.joint.is_there() {
+            self.joint.make(&self.socket(daemon), self.limit).await.map_err(lost)?;
+        } else if !self.is_alone {
+            let mut vty = self.take(daemon).await.map_err(lost)?;
+            end_what_others_began(&mut vty, self.limit).await.map_err(lost)?;
+            self.open.insert(daemon, vty);
         }
-        let made = self.joint.make(&self.socket(daemon), self.limit).await;
-        made.map_err(|source| RoutingError::Vty { daemon, source })
+        self.is_alone = true;
+        Ok(())
     }
 
     async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {

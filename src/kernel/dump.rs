@@ -1,6 +1,7 @@
 //! Reads what there is of a kind in one network namespace. In: a request. Out: what the caller makes of each answer; the
 //! answers are read one after the other, since a decoded link is 18 kB and there may be thousands. Knows no links.
 
+use std::fmt;
 use std::fs::File;
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload};
@@ -16,10 +17,15 @@ const ATTEMPTS: usize = 10;
 /// The kernel fills at most 32 KiB at a time.
 const ROOM: usize = 64 * 1024;
 
-/// A socket for dumps. The namespace lives as long.
+/// A socket for dumps, and for the next ones after all went well. The namespace lives as long.
 pub struct Reader {
     socket: TokioSocket,
-    buffer: Vec<u8>,
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
 }
 
 /// Whether a dump goes on.
@@ -40,7 +46,7 @@ impl Reader {
             .and_then(|()| plain.set_ext_ack(true))
             .and_then(|()| plain.set_cap_ack(true))
             .map_err(NetlinkError::Socket)?;
-        Ok(Self { socket, buffer: Vec::with_capacity(ROOM) })
+        Ok(Self { socket })
     }
 
     /// Reads all things of a kind, as they were at one moment, and takes each in.
@@ -71,10 +77,11 @@ impl Reader {
     async fn read(&mut self, request: &[u8], mut take: impl FnMut(RouteNetlinkMessage)) -> Result<bool, NetlinkError> {
         self.socket.send(request).await.map_err(NetlinkError::Socket)?;
         let mut steady = true;
+        let mut buffer = Vec::with_capacity(ROOM);
         loop {
-            self.buffer.clear();
-            self.socket.recv(&mut self.buffer).await.map_err(NetlinkError::Socket)?;
-            if datagram(&self.buffer, &mut steady, &mut take)? == Step::Done {
+            buffer.clear();
+            self.socket.recv(&mut buffer).await.map_err(NetlinkError::Socket)?;
+            if datagram(&buffer, &mut steady, &mut take)? == Step::Done {
                 return Ok(steady);
             }
         }

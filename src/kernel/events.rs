@@ -1,6 +1,6 @@
-//! Watches namespaces for changes of links and addresses, and ours for changes of rules and nftables tables. In: multicast netlink messages. Out: a mark on what was read
-//! of the namespace that it is old, and a signal that a pass is due; many changes give one signal. Reads no state: what
-//! changed is for the next observation to see.
+//! Watches namespaces for changes of links and addresses, and ours for changes of rules and nftables tables. In:
+//! multicast netlink messages. Out: a mark on what was read of the namespace that it is old, and a signal that a pass is
+//! due; many changes give one signal. Reads no state: what changed is for the next observation to see.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -97,9 +97,14 @@ impl Watch {
         self.stale.store(true, Ordering::SeqCst);
     }
 
-    /// Whether what was read is old; a change from now on marks it anew.
-    pub fn take_mark(&self) -> bool {
-        self.stale.swap(false, Ordering::SeqCst)
+    /// Whether what was read is old.
+    pub fn is_marked(&self) -> bool {
+        self.stale.load(Ordering::SeqCst)
+    }
+
+    /// Takes the mark away; a change from now on marks it anew.
+    pub fn take_mark(&self) {
+        self.stale.store(false, Ordering::SeqCst);
     }
 
     /// Ends the watch and waits until its socket is gone.

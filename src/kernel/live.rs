@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use super::error::{KernelError, NetlinkError, OpError, RecordError};
 use super::events::{Changes, Interest, Interesting};
 use super::model::{KernelState, Netns};
+use super::mounts::Mounts;
 use super::observe::{self, Views};
 use super::op::KernelOp;
 use super::record::{Known, Record};
@@ -30,6 +31,7 @@ pub struct NetlinkKernel {
     pub(super) host: Arc<Site>,
     pub(super) router: Arc<Site>,
     vrfs: Mutex<BTreeMap<VrfName, Arc<Site>>>,
+    mounts: Mounts,
     pub(super) changes: Changes,
     interesting: Arc<RwLock<Interesting>>,
     /// Held while NICs move: the record is one file.
@@ -85,7 +87,8 @@ impl NetlinkKernel {
         let (vrfs, moving) = (Mutex::default(), Mutex::default());
         let turn = std::sync::Mutex::default();
         let (last, record) = (std::sync::Mutex::default(), std::sync::Mutex::default());
-        let kernel = Self { runtime, host, router, vrfs, changes, interesting, moving, turn, record, last };
+        let mounts = Mounts::watch();
+        let kernel = Self { runtime, host, router, vrfs, mounts, changes, interesting, moving, turn, record, last };
         let failed = |source| KernelError::Open { netns: Netns::Router, source };
         kernel.lo_up(&kernel.router).await.map_err(failed)?;
         Ok(kernel)
@@ -125,6 +128,8 @@ impl NetlinkKernel {
     /// Forgets the namespace of an IP-VRF, so that nothing of us keeps it alive.
     pub(super) async fn forget(&self, vrf: &VrfName) {
         let site = self.vrfs.lock().await.remove(vrf);
+        // It may be there still.
+        self.mounts.mark();
         if let Some(site) = site.and_then(Arc::into_inner) {
             site.close().await;
         }
@@ -140,29 +145,50 @@ impl NetlinkKernel {
         self.runtime.port_tables().exists()
     }
 
-    pub(super) async fn views(&self) -> Result<Views, KernelError> {
-        let tables = self.tables();
+    /// The namespaces of IP-VRFs that there are.
+    async fn vrf_sites(&self) -> Result<Vec<Arc<Site>>, KernelError> {
+        if self.mounts.take_change() {
+            let listed = self.list_sites().await;
+            // What could not be looked at is looked at again.
+            listed.inspect_err(|_| self.mounts.mark())?;
+        }
+        Ok(self.vrfs.lock().await.values().cloned().collect())
+    }
+
+    async fn list_sites(&self) -> Result<(), KernelError> {
         let listed = netns::list_vrfs(&self.runtime).map_err(KernelError::List)?;
         self.vrfs.lock().await.retain(|vrf, _| listed.contains_key(vrf));
-        let (count, first) = (listed.len(), self.next_turn());
+        for (vrf, inode) in listed {
+            let failed = |source| KernelError::Open { netns: Netns::Vrf(vrf.clone()), source };
+            self.vrf_site(&vrf, Some(inode)).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn views(&self) -> Result<Views, KernelError> {
+        let tables = self.tables();
+        let vrfs = self.vrf_sites().await?;
+        let (count, first) = (vrfs.len(), self.next_turn());
         let turn = |index| first.is_some_and(|first| has_turn(index, count, first));
-        let vrfs = listed.into_iter().enumerate();
-        let vrfs = vrfs.map(|(index, (vrf, inode))| (Netns::Vrf(vrf), Some(inode), turn(index)));
-        let places = [(Netns::Host, None, true), (Netns::Router, None, true)].into_iter().chain(vrfs);
-        let read = |(netns, inode, turn): (Netns, Option<u64>, bool)| async move {
-            let failed = |source| KernelError::Open { netns: netns.clone(), source };
-            let site = match &netns {
-                Netns::Vrf(vrf) => self.vrf_site(vrf, inode).await,
-                other => self.site(other).await,
-            };
-            let site = site.map_err(failed)?;
+        let vrfs = vrfs.into_iter().enumerate().map(|(index, site)| (site, turn(index)));
+        let (mut views, mut due) = (Views::new(), Vec::new());
+        // There may be hundreds, and seldom more than a few of them changed.
+        for (site, turn) in [(self.host.clone(), true), (self.router.clone(), true)].into_iter().chain(vrfs) {
+            match site.known(turn) {
+                Some(seen) => drop(views.insert(site.netns().clone(), seen)),
+                None => due.push((site, turn)),
+            }
+        }
+        let read = |(site, turn): (Arc<Site>, bool)| async move {
             let seen = site.read(tables, turn).await?;
-            if matches!(netns, Netns::Vrf(_)) {
+            if matches!(site.netns(), Netns::Vrf(_)) {
                 site.rest().await;
             }
-            Ok((netns, seen))
+            Ok::<_, KernelError>((site.netns().clone(), seen))
         };
-        stream::iter(places.map(read)).buffer_unordered(READERS).try_collect().await
+        let read: Views = stream::iter(due.into_iter().map(read)).buffer_unordered(READERS).try_collect().await?;
+        views.extend(read);
+        Ok(views)
     }
 
     /// The first namespace whose turn it is to be read for its age; `None` where others were a moment ago.

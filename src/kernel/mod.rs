@@ -10,6 +10,7 @@ mod events;
 pub mod fake;
 mod live;
 pub mod model;
+mod mounts;
 mod netlink;
 pub mod netns;
 mod nftables;

@@ -40,7 +40,9 @@ pub struct Site {
     // Opened at the first use and closed after the next observation, as an open socket costs memory and a descriptor,
     // and there may be hundreds of namespaces.
     socket: Mutex<Option<Arc<Socket>>>,
-    seen: Mutex<Option<(Instant, Arc<Seen>)>>,
+    // Taken out for a read, and put back when it was read to the end. Closed as the other.
+    reader: Mutex<Option<Reader>>,
+    seen: std::sync::Mutex<Option<(Instant, Arc<Seen>)>>,
     // Of no message: they are read after we changed something, and for their age.
     sysctls: std::sync::Mutex<Option<(Instant, BTreeMap<Sysctl, u32>)>>,
 }
@@ -77,9 +79,15 @@ impl Site {
             watch,
             tables: Mutex::new(None),
             socket: Mutex::new(None),
-            seen: Mutex::new(None),
+            reader: Mutex::new(None),
+            seen: std::sync::Mutex::new(None),
             sysctls: std::sync::Mutex::new(None),
         })
+    }
+
+    /// Which one it is.
+    pub fn netns(&self) -> &Netns {
+        &self.netns
     }
 
     /// Tells a namespace from a later one at the same path.
@@ -103,9 +111,10 @@ impl Site {
         Ok(opened)
     }
 
-    /// Closes its socket until the next use.
+    /// Closes its sockets until the next use.
     pub async fn rest(&self) {
         self.socket.lock().await.take();
+        self.reader.lock().await.take();
     }
 
     /// Notes that it was changed.
@@ -129,21 +138,33 @@ impl Site {
         }
     }
 
+    fn seen(&self) -> MutexGuard<'_, Option<(Instant, Arc<Seen>)>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it held when it was last read, if nothing was heard of a change since.
+    ///
+    /// `turn`: it is its turn to be read anew for its age.
+    pub fn known(&self, turn: bool) -> Option<Arc<Seen>> {
+        let seen = self.seen();
+        let (at, seen) = seen.as_ref()?;
+        (!self.watch.is_marked() && (!turn || at.elapsed() < MAX_AGE)).then(|| seen.clone())
+    }
+
     /// What it holds.
     ///
-    /// `tables`: it may hold nftables tables of ours. `turn`: it is its turn to be read anew for its age.
+    /// `tables`: it may hold nftables tables of ours. `turn`: as of [`Site::known`].
     pub async fn read(&self, tables: bool, turn: bool) -> Result<Arc<Seen>, KernelError> {
-        let mut last = self.seen.lock().await;
-        // Taken before the read: what changes during it marks it anew.
-        let stale = self.watch.take_mark();
-        if let Some((at, seen)) = &*last
-            && !stale
-            && (!turn || at.elapsed() < MAX_AGE)
-        {
-            return Ok(seen.clone());
+        let mut kept_reader = self.reader.lock().await;
+        if let Some(seen) = self.known(turn) {
+            return Ok(seen);
         }
-        match self.read_now(tables).await {
-            Ok(seen) => {
+        // Taken before the read: what changes during it marks it anew.
+        self.watch.take_mark();
+        match self.read_now(kept_reader.take(), tables).await {
+            Ok((seen, reader)) => {
+                *kept_reader = Some(reader);
+                let mut last = self.seen();
                 let seen = kept(last.as_ref().map(|(_, last)| last), seen);
                 *last = Some((Instant::now(), seen.clone()));
                 Ok(seen)
@@ -155,10 +176,10 @@ impl Site {
         }
     }
 
-    async fn read_now(&self, tables: bool) -> Result<Seen, KernelError> {
+    async fn read_now(&self, reader: Option<Reader>, tables: bool) -> Result<(Seen, Reader), KernelError> {
         let failed = |what: &'static str| move |source| KernelError::Read { what, netns: self.netns.clone(), source };
         let file = self.file().map_err(failed("links"))?;
-        let mut reader = Reader::open(&file).map_err(failed("links"))?;
+        let mut reader = reader.map_or_else(|| Reader::open(&file), Ok).map_err(failed("links"))?;
         let link = |links: &mut BTreeMap<u32, SeenLink>, message| {
             if let RouteNetlinkMessage::NewLink(message) = message {
                 links.insert(message.header.index, SeenLink::new(&message));
@@ -194,7 +215,7 @@ impl Site {
             }
             seen.listen_ports = nftables::read(&file).map_err(failed("tables"))?;
         }
-        Ok(seen)
+        Ok((seen, reader))
     }
 
     fn sysctls(&self, file: &File) -> Result<BTreeMap<Sysctl, u32>, NetlinkError> {

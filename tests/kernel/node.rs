@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use perouter::kernel::model::{KernelState, Netns};
 use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, diff, netns};
@@ -130,6 +131,20 @@ pub async fn converge(kernel: &NetlinkKernel, wanted: &KernelState) {
     let observed = kernel.observe(&nics).await.unwrap();
     assert_eq!(diff(wanted, &observed), [], "the second pass has nothing to do");
     assert_eq!(in_view_of(wanted, Arc::unwrap_or_clone(observed)), *wanted);
+}
+
+/// As [`converge`], once the kernel has taken away what it ends by and by: a namespace that nobody has any more, whose VXLAN
+/// devices have their VNIs until then.
+pub async fn converge_in_time(kernel: &NetlinkKernel, wanted: &KernelState) {
+    let nics = wanted.nics.keys().cloned().collect();
+    let begin = Instant::now();
+    loop {
+        let outcomes = kernel.apply_all(&diff(wanted, &kernel.observe(&nics).await.unwrap())).await;
+        let Some(failed) = outcomes.iter().find(|outcome| !outcome.is_done()) else { break };
+        assert!(begin.elapsed() < Duration::from_secs(20), "{}", text(failed));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    converge(kernel, wanted).await;
 }
 
 pub fn text(outcome: &Outcome) -> String {
