@@ -21,16 +21,21 @@ until_true() {
 	done
 }
 
-bgpd_ready() {
-	vtysh -c 'show running-config bgpd' >"$aside/$vrf.bgpd" && grep -q '^ *advertise-all-vni$' "$aside/$vrf.bgpd"
+# has TEXT PART...: whether all parts are in the text; no process is started, as that is dear on an emulated machine.
+has() {
+	text=$1
+	shift
+	for part; do
+		case $text in *"$part"*) ;; *) return 1 ;; esac
+	done
 }
+
+bgpd_ready() { bgpd=$(vtysh -c 'show running-config bgpd') && has "$bgpd" ' advertise-all-vni'; }
 in_vrf() { nsenter --net="$aside/$vrf" "$@"; }
-vrf_active() { vtysh -c 'show vrf' | grep -q "^vrf $vrf id"; }
+vrf_active() { has "$(vtysh -c 'show vrf')" "vrf $vrf id"; }
 vni_up() {
-	vtysh -c "show evpn vni $vni" -c "show bgp l2vpn evpn vni $vni" >"$aside/$vrf.vni" &&
-		grep -q "State: Up" "$aside/$vrf.vni" &&
-		grep -q "Router MAC: $mac" "$aside/$vrf.vni" &&
-		grep -q "Router-MAC: $mac" "$aside/$vrf.vni"
+	seen=$(vtysh -c "show evpn vni $vni" -c "show bgp l2vpn evpn vni $vni") &&
+		has "$seen" "State: Up" "Router MAC: $mac" "Router-MAC: $mac"
 }
 
 # zebra's stanza, then bgpd's; one vtysh, for it is what costs here.
@@ -101,9 +106,9 @@ build_device() {
 	echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
 	echo 1 >/proc/sys/net/ipv4/fib_multipath_hash_policy
 	echo 1 >/proc/sys/net/ipv6/fib_multipath_hash_policy
-	ip route add table $table blackhole default metric 4278198272
-	ip -6 route add table $table blackhole default metric 4278198272
 	ip -batch - <<-END
+		route add table $table blackhole 0.0.0.0/0 metric 4278198272
+		route add table $table blackhole ::/0 metric 4278198272
 		link add $vrf type vrf table $table
 		link set $vrf up
 		link add br$vni address $mac mtu 9450 type bridge stp_state 0 mcast_snooping 0
@@ -126,25 +131,23 @@ remove_device() {
 }
 
 mkdir -p "$aside"
-port_seen() { vtysh -c "show interface $port vrf $vrf" | grep -q "^Interface $port is up"; }
-addresses_seen() {
-	vtysh -c "show interface $port vrf $vrf" >"$aside/$vrf.port" &&
-		grep -q "inet $address4" "$aside/$vrf.port" &&
-		grep -q "inet6 $address6" "$aside/$vrf.port"
-}
+port_now() { vtysh -c "show interface $port vrf $vrf"; }
+port_seen() { has "$(port_now)" "Interface $port is up"; }
+addresses_seen() { has "$(port_now)" "inet $address4" "inet6 $address6"; }
 
 # zebra can lose addresses that a moved interface gets before zebra has seen it at its new place: these wait for it, and
 # what is lost all the same is given again.
 give_port() {
 	case $backend in
-	netns) ip link set "$port" netns "$vrf" && run=in_vrf ;;
-	device) ip link set "$port" master "$vrf" && run= ;;
+	netns) ip link set "$port" netns "$vrf" && run=in_vrf && in_vrf ip link set "$port" up ;;
+	device) ip link set "$port" master "$vrf" up && run= ;;
 	esac
-	$run ip link set "$port" up
 	until_true 50 port_seen || :
 	for try in 1 2 3 4 5; do
-		$run ip address replace "$address4" dev "$port"
-		$run ip address replace "$address6" dev "$port" nodad
+		$run ip -batch - <<-END
+			address replace $address4 dev $port
+			address replace $address6 dev $port nodad
+		END
 		! until_true 10 addresses_seen || return 0
 		echo "VRF $vrf: zebra did not see the addresses of $port (try $try)" | tee -a /var/log/frr/leaf-vrf.log >&2
 		$run ip address flush dev "$port" scope global
@@ -156,11 +159,15 @@ if ! until_true 300 bgpd_ready; then
 	echo "VRF $vrf: bgpd has no default instance with advertise-all-vni" >&2
 	exit 1
 fi
-asn=$(sed -n 's/^router bgp \([0-9]*\)$/\1/p' "$aside/$vrf.bgpd" | head -n 1)
+# The default instance is the first.
+asn=${bgpd#*router bgp }
+asn=${asn%%[!0-9]*}
 
 # zebra puts the address there, in its own time.
 vtep_known() {
-	vtep=$(ip -4 -o address show dev lo scope global | sed -n 's|.* inet \([0-9.]*\)/.*|\1|p' | head -n 1)
+	vtep=$(ip -4 -o address show dev lo scope global)
+	vtep=${vtep#* inet }
+	vtep=${vtep%%/*}
 	[ -n "$vtep" ]
 }
 if ! until_true 300 vtep_known; then
@@ -168,7 +175,8 @@ if ! until_true 300 vtep_known; then
 	exit 1
 fi
 # A VNI's MAC goes out as the router MAC of its routes: derived from VTEP and VNI, it is the same after a restart.
-mac=$(echo "$vtep" | tr . ' ' | { read -r a b c d; printf '02:%02x:%02x:%02x:%02x:%02x' "$b" "$c" "$d" $((vni / 256 % 256)) $((vni % 256)); })
+second=${vtep#*.} third=${vtep#*.*.}
+mac=$(printf '02:%02x:%02x:%02x:%02x:%02x' "${second%%.*}" "${third%.*}" "${vtep##*.}" $((vni / 256 % 256)) $((vni % 256)))
 
 if ip link add vrfprobe type vrf table 9999 2>/dev/null; then
 	ip link del vrfprobe
@@ -179,7 +187,7 @@ fi
 
 # A VNI that FRR did not take up is built again.
 for attempt in 1 2 3 4 5; do
-	: >"$aside/$vrf.vni"
+	seen=
 	build_$backend >/dev/null
 	configure
 	if until_true 20 vni_up; then
@@ -187,7 +195,7 @@ for attempt in 1 2 3 4 5; do
 		exit 0
 	fi
 	echo "VRF $vrf: FRR did not take up VNI $vni (attempt $attempt)" | tee -a /var/log/frr/leaf-vrf.log >&2
-	tee -a /var/log/frr/leaf-vrf.log <"$aside/$vrf.vni" >&2
+	echo "$seen" | tee -a /var/log/frr/leaf-vrf.log >&2
 	unconfigure
 	remove_$backend
 done

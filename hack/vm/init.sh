@@ -39,7 +39,7 @@ hostname "perouter-vm"
 share=$(argument perouter.share)
 
 # The machine sees what was written once it is synchronised.
-(while sleep 0.5; do sync -f "$share/output"; done) &
+(while sleep 5; do sync -f "$share/output"; done) &
 bash "$share/command" </dev/null >>"$share/output" 2>&1
 status=$?
 sync -f "$share/output"

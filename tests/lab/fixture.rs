@@ -33,7 +33,7 @@ const ECHO_PORT: u16 = 7;
 /// Waits for a value, on a slow machine for longer; fails the test if it does not come.
 #[track_caller]
 pub fn until<T>(what: &str, at_most: Duration, probe: impl FnMut() -> Option<T>) -> T {
-    match wait::until(what, paced(at_most), LOOK, probe) {
+    match wait::until(what, paced(at_most), paced(LOOK), probe) {
         Ok(found) => found,
         Err(waited) => panic!("{waited}"),
     }

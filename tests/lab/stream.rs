@@ -26,7 +26,7 @@ pub struct Echo {
 impl Echo {
     pub fn start(node: &Node, address: SocketAddr) -> Self {
         let socket = node.within_netns(move || UdpSocket::bind(address)).unwrap().unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         let ending = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&ending);
         let thread = std::thread::spawn(move || {

@@ -3,6 +3,8 @@
 //! In: a node. Out: the daemons that /etc/frr/daemons of the node asks for, with /etc/frr/frr.conf loaded. It must not
 //! decide what runs or how it is configured: these two files do.
 
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -82,9 +84,47 @@ pub fn vtysh(node: &Node, instance: Instance, commands: &[&str]) -> Result<Strin
     node.check(&words)
 }
 
-/// Runs one `show … json` command and gives what it means; nothing when FRR did not answer with JSON.
+/// Asks bgpd with one `show … json` command and gives what it means; nothing while bgpd does not answer, or not with JSON.
+///
+/// On its vty socket: to start vtysh takes longer than all else where one looks again and again.
 pub fn show(node: &Node, instance: Instance, command: &str) -> Result<Option<serde_json::Value>, NodeError> {
-    vtysh(node, instance, &[command]).map(|text| serde_json::from_str(&text).ok())
+    let socket = match instance {
+        Instance::Main => "/run/frr/bgpd.vty".to_owned(),
+        Instance::Named(name) => format!("/run/frr/{name}/bgpd.vty"),
+    };
+    match ask(&node.file(socket), command) {
+        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Err(error) if is_absence(&error) => Ok(None),
+        Err(source) => {
+            Err(NodeError::Follow { node: node.name().clone(), command: format!("bgpd: {command}"), source })
+        }
+    }
+}
+
+/// Whether a daemon is not there, or went away in the middle.
+fn is_absence(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
+    matches!(error.kind(), NotFound | ConnectionRefused | ConnectionReset | BrokenPipe | UnexpectedEof)
+}
+
+/// How long a daemon may think.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// One command as vtysh sends it: NUL at its end, and three NULs and a status at the end of the answer (`lib/vty.c`).
+fn ask(socket: &Path, command: &str) -> io::Result<Vec<u8>> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(ANSWER))?;
+    stream.write_all(&[command.as_bytes(), b"\0"].concat())?;
+    let (mut answer, mut part) = (Vec::new(), [0; 1 << 14]);
+    loop {
+        match stream.read(&mut part)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            length => answer.extend_from_slice(part.get(..length).unwrap_or_default()),
+        }
+        if let [text @ .., 0, 0, 0, _] = &answer[..] {
+            return Ok(text.to_vec());
+        }
+    }
 }
 
 fn act(node: &Node, instance: Instance, action: &str) -> Result<(), NodeError> {
@@ -94,4 +134,33 @@ fn act(node: &Node, instance: Instance, action: &str) -> Result<(), NodeError> {
         Instance::Named(name) => format!("FRR_PATHSPACE={name}"),
     };
     node.check_for(Duration::from_secs(60), &["env", &pathspace, "bash", "-c", &script]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn an_answer_in_parts_is_read_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("bgpd.vty");
+        assert!(is_absence(&ask(&socket, "show version").unwrap_err()));
+        let listener = UnixListener::bind(&socket).unwrap();
+        let daemon = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = [0; 5];
+            stream.read_exact(&mut asked).unwrap();
+            for part in [&b"{\"a\""[..], b": 1}\0", b"\0\0", b"\0"] {
+                stream.write_all(part).unwrap();
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            // The next one it does not answer.
+            drop(listener.accept().unwrap());
+            asked
+        });
+        assert_eq!(ask(&socket, "show").unwrap(), b"{\"a\": 1}");
+        assert!(is_absence(&ask(&socket, "show").unwrap_err()));
+        assert_eq!(&daemon.join().unwrap(), b"show\0");
+    }
 }

@@ -71,7 +71,7 @@ pub struct Holder {
 const MARK: &str = "clab-node";
 
 /// A shell waits for every child, also for those that it inherits as process 1: nothing stays a zombie.
-const SCRIPT: &str = "set -e; mount -t proc proc /proc; ip link set lo up; echo ready; \
+const SCRIPT: &str = "set -e; mount -t proc proc /proc; echo ready; \
                       exec </dev/null >/dev/null 2>&1; while :; do sleep infinity; done";
 
 /// Makes a node's namespaces and the process that holds them.
@@ -149,7 +149,7 @@ pub fn end(holders: &[Holder]) -> Result<(), HolderError> {
         let what = format!("the end of process {} ({})", holder.pid, holder.long_name);
         let released = || start.elapsed() > REAPING && space.as_deref().is_some_and(|space| !anyone_holds(space));
         let ended = || (gone(holder.pid) || released()).then_some(());
-        wait::until(&what, Duration::from_secs(10), Duration::from_millis(1), ended)?;
+        wait::until(&what, Duration::from_secs(10), Duration::from_millis(5), ended)?;
         reap_later(holder.pid);
     }
     Ok(())

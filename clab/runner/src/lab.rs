@@ -2,9 +2,12 @@
 //!
 //! In: a topology or a lab's name. Out: a [`Lab`] of running nodes. It must not know any particular topology.
 
+use nix::errno::Errno;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::unistd::geteuid;
 use std::fmt::Write as _;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,6 +37,9 @@ pub enum LabError {
     /// Namespaces and mounts need root.
     #[error("a lab needs root; run it with sudo")]
     NotRoot,
+    /// The addresses of a node cannot be read.
+    #[error("cannot read the addresses of {0}")]
+    Addresses(NodeName, #[source] Errno),
     /// A lab of that name runs.
     #[error("lab `{0}` exists already; destroy it first, or give this one another name with --name")]
     Exists(LabName),
@@ -210,10 +216,7 @@ pub fn destroy(name: &LabName) -> Result<Destroyed, LabError> {
     names.sort();
     names.dedup();
     holder::end(&holders).map_err(|source| LabError::End { lab: name.clone(), source })?;
-    let mut namespaces = 0;
-    for name in &names {
-        namespaces += usize::from(wiring::detach(name)?);
-    }
+    let namespaces = wiring::detach(&names)?;
     state::remove(name)?;
     Ok(Destroyed { nodes: holders.len(), namespaces })
 }
@@ -345,7 +348,8 @@ impl Lab {
     fn write_hosts(&self) -> Result<(), LabError> {
         let mut text = LOCALHOST.to_owned();
         for node in &self.nodes {
-            let addresses = node.check(&["ip", "-json", "address", "show", "scope", "global"])?;
+            let addresses =
+                node.within_netns(addresses)?.map_err(|errno| LabError::Addresses(node.name().clone(), errno))?;
             for address in first_addresses(&addresses) {
                 let _ = writeln!(text, "{address} {}", node.name());
             }
@@ -359,13 +363,38 @@ impl Lab {
     }
 }
 
-/// The first address of each family in the output of `ip -json address`.
-fn first_addresses(json: &str) -> Vec<String> {
-    let links: Vec<serde_json::Value> = serde_json::from_str(json).unwrap_or_default();
-    let all = || links.iter().filter_map(|link| link.get("addr_info")?.as_array()).flatten();
-    let first = |family: &str| {
-        let of_family = |address: &&serde_json::Value| address.get("family").is_some_and(|f| f == family);
-        Some(all().find(of_family)?.get("local")?.as_str()?.to_owned())
+/// The addresses of the calling thread's network namespace, link by link.
+fn addresses() -> nix::Result<Vec<IpAddr>> {
+    let address = |found: InterfaceAddress| {
+        let address = found.address?;
+        let ipv6 = || address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip()));
+        address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip())).or_else(ipv6)
     };
-    ["inet", "inet6"].into_iter().filter_map(first).collect()
+    Ok(getifaddrs()?.filter_map(address).collect())
+}
+
+/// The first address of each family that has a meaning beyond its link.
+fn first_addresses(all: &[IpAddr]) -> Vec<IpAddr> {
+    let is_global = |address: &&IpAddr| match address {
+        IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
+        IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
+    };
+    let first = |is_ipv4| all.iter().filter(is_global).find(|address| address.is_ipv4() == is_ipv4).copied();
+    [true, false].into_iter().filter_map(first).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_known_by_the_first_global_address_of_each_family() {
+        let all = ["127.0.0.1", "100.64.0.1", "192.168.1.1", "::1", "fe80::1", "2001:db8::1", "2001:db8::2"];
+        let all = all.map(|address| address.parse().unwrap());
+        assert_eq!(
+            first_addresses(&all).iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["100.64.0.1", "2001:db8::1"]
+        );
+        assert_eq!(first_addresses(&all[3..5]), [] as [IpAddr; 0]);
+    }
 }

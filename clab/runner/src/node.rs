@@ -4,6 +4,7 @@
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, pidfd_open};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -273,9 +274,9 @@ fn pid_of(child: &Child) -> Pid {
 
 /// Waits for the end; when the time is up kills the process group and gives none.
 fn wait_for(child: &mut Child, at_most: Duration) -> io::Result<Option<ExitStatus>> {
-    let ended = wait::until("the end", at_most, Duration::from_millis(2), || child.try_wait().transpose());
-    if let Ok(status) = ended {
-        return status.map(Some);
+    let end = pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty())?;
+    if wait::readable(&end, at_most)? {
+        return child.wait().map(Some);
     }
     // The group is the child's own; if it has none, the child alone is killed.
     let _ = killpg(pid_of(child), Signal::SIGKILL);

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::node::{Node, NodeError};
+use crate::wait;
 
 /// What the page says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,9 @@ pub fn serve(listener: &TcpListener, page: &Page) -> io::Result<()> {
         answer_aside(stream, client, page);
     }
 }
+
+/// The end of a [`Server`] is noticed so late at most.
+const END: Duration = Duration::from_millis(100);
 
 /// A server in a node that ends when this is dropped.
 #[derive(Debug)]
@@ -72,9 +76,11 @@ impl Server {
         let seen = Arc::clone(&ending);
         let thread = std::thread::spawn(move || {
             while !seen.load(Ordering::Relaxed) {
-                match listener.accept() {
-                    Ok((stream, client)) => answer_aside(stream, client, &page),
-                    Err(_) => std::thread::sleep(Duration::from_millis(5)),
+                // A client that has gone again concerns nobody.
+                if wait::readable(&listener, END).unwrap_or(false)
+                    && let Ok((stream, client)) = listener.accept()
+                {
+                    answer_aside(stream, client, &page);
                 }
             }
         });

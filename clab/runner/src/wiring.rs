@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::holder::Holder;
@@ -43,12 +44,14 @@ pub fn attach(holders: &[Holder]) -> Result<(), WiringError> {
     ip(&["-batch", "-"], &lines)
 }
 
-/// Takes a name out of /run/netns; the namespace goes with its last process.
-pub fn detach(long_name: &str) -> Result<bool, WiringError> {
-    if std::path::Path::new("/run/netns").join(long_name).symlink_metadata().is_err() {
-        return Ok(false);
+/// Takes names out of /run/netns, and gives how many were there; a namespace goes with its last process.
+pub fn detach(long_names: &[String]) -> Result<usize, WiringError> {
+    let is_there = |name: &&String| Path::new("/run/netns").join(name).symlink_metadata().is_ok();
+    let lines: Vec<String> = long_names.iter().filter(is_there).map(|name| format!("netns del {name}\n")).collect();
+    if !lines.is_empty() {
+        ip(&["-batch", "-"], &lines.concat())?;
     }
-    ip(&["netns", "del", long_name], "").map(|()| true)
+    Ok(lines.len())
 }
 
 /// Connects nodes by a management network like containerlab's: `eth0` in each, a bridge in the first. Gives their addresses.
@@ -74,10 +77,7 @@ const MANAGEMENT: u32 = 0xac14_1402;
 pub fn connect(topology: &Topology) -> Result<(), WiringError> {
     ip(&["-batch", "-"], &veth_lines(topology))?;
     for name in topology.nodes.keys() {
-        let lines = node_lines(topology, name);
-        if !lines.is_empty() {
-            ip(&["-n", &topology.long_name(name), "-batch", "-"], &lines)?;
-        }
+        ip(&["-n", &topology.long_name(name), "-batch", "-"], &node_lines(topology, name))?;
     }
     Ok(())
 }
@@ -104,7 +104,7 @@ fn veth_lines(topology: &Topology) -> String {
 
 fn node_lines(topology: &Topology, name: &crate::topology::NodeName) -> String {
     let is_bridge = topology.nodes.get(name).is_some_and(|spec| spec.kind == Kind::Bridge);
-    let mut lines = String::new();
+    let mut lines = "link set lo up\n".to_owned();
     if is_bridge {
         let _ = writeln!(lines, "link add name {name} type bridge stp_state 0\nlink set {name} up");
     }
@@ -141,7 +141,6 @@ fn ip(arguments: &[&str], lines: &str) -> Result<(), WiringError> {
 mod tests {
     use super::*;
     use crate::topology::parse_topology;
-    use std::path::Path;
 
     #[test]
     fn both_ends_are_born_in_place_and_a_bridge_takes_its_ports() {
@@ -170,8 +169,8 @@ topology:
         assert_eq!(
             lines,
             [
-                "link set eth1 up\nlink set eth2 up\n",
-                "link add name switch type bridge stp_state 0\nlink set switch up\n\
+                "link set lo up\nlink set eth1 up\nlink set eth2 up\n",
+                "link set lo up\nlink add name switch type bridge stp_state 0\nlink set switch up\n\
                  link set p1 master switch up\nlink set p2 master switch up\n"
             ]
         );
