@@ -5,7 +5,7 @@ use perouter::types::VrfMode;
 use crate::ours::{Ours, SOCKETS};
 use crate::plain::{Configuration, Plain};
 use crate::report::{Budget, L3VNIS, Report};
-use crate::sample::{MORE, Series};
+use crate::sample::{Series, repeat};
 use crate::stolen::Stolen;
 use crate::world::{Moment, TYPE5_EACH, World};
 
@@ -33,8 +33,6 @@ struct Found {
 /// Where the time of a change goes, in this order.
 const PARTS: [&str; 6] = ["notice", "observe, plan, diff", "kernel", "zebra sees it", "FRR apply", "FRR propagation"];
 const FRR_APPLY: usize = 4;
-/// Where changes were disturbed, one L3VNI comes and goes so often at most in a run.
-const MOST_TIMES: usize = MORE * TIMES;
 
 /// A change of one file, in milliseconds.
 #[derive(Default)]
@@ -97,13 +95,10 @@ fn with_perouter(world: &mut World, found: &mut Found, size: usize) -> anyhow::R
     let small = Configuration::of(world.node()?, &mut ours.frr()?, SOCKETS)?;
     // One that comes and goes first: the files of the new VRF are in the caches of the machine for either side.
     let mut large = come_and_go(world, &ours, &mut Found::default(), size)?;
-    let enough = found.undisturbed() + TIMES;
-    for _ in 0..MOST_TIMES {
+    repeat(found, TIMES, Found::undisturbed, |found, _| {
         large = come_and_go(world, &ours, found, size)?;
-        if found.undisturbed() >= enough {
-            break;
-        }
-    }
+        Ok(())
+    })?;
     ours.remove()?;
     world.await_no_type5()?;
     Ok((small, large))

@@ -8,7 +8,7 @@ use crate::ours::{Ours, SOCKETS};
 use crate::plain::{Configuration, Plain};
 use crate::process::{cpu_ms, percent, rss_mb};
 use crate::report::{Budget, Report};
-use crate::sample::{MORE, Series};
+use crate::sample::{Series, repeat};
 use crate::stolen::Stolen;
 use crate::world::{TYPE5_EACH, World};
 
@@ -42,22 +42,18 @@ impl Found {
         count: usize,
         mut between: impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let enough = self.undisturbed() + times(count);
-        for time in 1..=MORE * times(count) {
+        repeat(self, times(count), Self::undisturbed, |found, time| {
             let (stolen, start) = (Stolen::from_now()?, world.announce(count)?);
             let took = world.await_type5(BASE + count, &start)?;
-            self.announce.push_beside(stolen.share()?, took);
+            found.announce.push_beside(stolen.share()?, took);
             if time == 1 {
                 between()?;
             }
             let (stolen, start) = (Stolen::from_now()?, world.withdraw(count)?);
             let took = world.await_type5(BASE, &start)?;
-            self.withdraw.push_beside(stolen.share()?, took);
-            if self.undisturbed() >= enough {
-                break;
-            }
-        }
-        Ok(())
+            found.withdraw.push_beside(stolen.share()?, took);
+            Ok(())
+        })
     }
 
     fn undisturbed(&self) -> usize {

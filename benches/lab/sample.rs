@@ -10,7 +10,24 @@ const ENOUGH: usize = 5;
 
 /// What was disturbed is measured again, this many times as often at most in all. Of a program that is not optimised no
 /// time is judged, and none is measured again.
-pub const MORE: usize = if cfg!(debug_assertions) { 1 } else { 3 };
+const MORE: usize = if cfg!(debug_assertions) { 1 } else { 3 };
+
+/// Measures until `undisturbed` gives so many more than at the beginning; `once` gets which time it is, from 1 on.
+pub fn repeat<F>(
+    found: &mut F,
+    times: usize,
+    undisturbed: impl Fn(&F) -> usize,
+    mut once: impl FnMut(&mut F, usize) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let enough = undisturbed(found) + times;
+    for time in 1..=MORE * times {
+        once(found, time)?;
+        if undisturbed(found) >= enough {
+            break;
+        }
+    }
+    Ok(())
+}
 
 /// Values of one thing, in one unit.
 #[derive(Debug, Clone, Default)]

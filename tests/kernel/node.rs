@@ -113,11 +113,17 @@ pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// Applies the difference and returns it.
-pub async fn pass(kernel: &NetlinkKernel, wanted: &KernelState) -> Vec<KernelOp> {
+/// Applies the difference and returns it, and what became of each op.
+async fn attempt(kernel: &NetlinkKernel, wanted: &KernelState) -> (Vec<KernelOp>, Vec<Outcome>) {
     let nics = wanted.nics.keys().cloned().collect();
     let ops = diff(wanted, &kernel.observe(&nics).await.unwrap());
     let outcomes = kernel.apply_all(&ops).await;
+    (ops, outcomes)
+}
+
+/// Applies the difference, all of which has to go well, and returns it.
+pub async fn pass(kernel: &NetlinkKernel, wanted: &KernelState) -> Vec<KernelOp> {
+    let (ops, outcomes) = attempt(kernel, wanted).await;
     for (op, outcome) in ops.iter().zip(&outcomes) {
         assert!(outcome.is_done(), "{op}: {}", text(outcome));
     }
@@ -136,10 +142,9 @@ pub async fn converge(kernel: &NetlinkKernel, wanted: &KernelState) {
 /// As [`converge`], once the kernel has taken away what it ends by and by: a namespace that nobody has any more, whose VXLAN
 /// devices have their VNIs until then.
 pub async fn converge_in_time(kernel: &NetlinkKernel, wanted: &KernelState) {
-    let nics = wanted.nics.keys().cloned().collect();
     let begin = Instant::now();
     loop {
-        let outcomes = kernel.apply_all(&diff(wanted, &kernel.observe(&nics).await.unwrap())).await;
+        let (_, outcomes) = attempt(kernel, wanted).await;
         let Some(failed) = outcomes.iter().find(|outcome| !outcome.is_done()) else { break };
         assert!(begin.elapsed() < Duration::from_secs(20), "{}", text(failed));
         tokio::time::sleep(Duration::from_millis(50)).await;
