@@ -204,7 +204,11 @@ impl Differ<'_> {
         for (key, link) in links {
             self.stale_addresses(key, &link.addresses);
         }
-        for (key, link) in links {
+        // A bridge has carrier once a port of it is up, and the kernel reports that up to a second late where the bridge
+        // itself is set up afterwards (before about Linux 6.8). A VXLAN device is the only port of its bridge.
+        let (ports, others): (Vec<_>, Vec<_>) =
+            links.iter().partition(|(_, link)| matches!(link.kind, LinkKind::Vxlan { .. }));
+        for (key, link) in others.into_iter().chain(ports) {
             if self.differs(key, |now| now.up != link.up) {
                 self.push(if link.up { KernelOp::SetUp((*key).clone()) } else { KernelOp::SetDown((*key).clone()) });
             }

@@ -111,10 +111,10 @@ fn a_vni_in_netns_mode_is_born_in_the_order_that_zebra_takes_up() {
             "vrf:v0: link add pe-100 mtu 1450 type veth peer name host-100 netns host",
             "vrf:v0: link set vni100 master br-pe-100",
             "vrf:v0: link set vni100 type bridge_slave neigh_suppress on learning off",
-            "vrf:v0: link set vni100 up",
             "vrf:v0: link set br-pe-100 up",
             "vrf:v0: link set pe-100 up",
             "host: link set host-100 up",
+            "vrf:v0: link set vni100 up",
             "host: address add 192.169.100.2/24 dev host-100",
             "vrf:v0: address add 192.169.100.1/24 dev pe-100",
         ]
