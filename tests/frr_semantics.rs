@@ -52,7 +52,7 @@ advertise ipv4 unicast
 exit-address-family
 exit";
 
-/// 172.30.0.10 is announced plainly, .11 with no-advertise, .12 with no-export.
+/// 172.30.0.10 is advertised with the route target of another VRF, .11 with no-advertise, .12 with no-export.
 const HOST: &str = "
 ip prefix-list stay seq 5 permit 172.30.0.11/32
 ip prefix-list near seq 5 permit 172.30.0.12/32
@@ -67,6 +67,7 @@ exit
 route-map tag permit 30
 set community 65000:1
 set large-community 1:2:3
+set extcommunity rt 64514:200
 exit
 router bgp ASN
 bgp router-id 9.9.9.9
@@ -80,9 +81,17 @@ network 172.30.0.10/32
 network 172.30.0.11/32
 network 172.30.0.12/32
 neighbor 192.169.10.1 activate
+neighbor 192.169.10.1 send-community both
 neighbor 192.169.10.1 route-map tag out
 exit-address-family
 exit";
+
+/// The route targets with which a leaf has a Type-5 route.
+async fn targets(leaf: &Router, prefix: &str) -> Vec<String> {
+    let path = path(leaf, "vrf red ipv4 unicast", prefix).await;
+    let text = path["extendedCommunity"]["string"].as_str().unwrap_or_default();
+    text.split(' ').filter(|community| community.starts_with("RT:")).map(str::to_owned).collect()
+}
 
 fn asn(raw: u32) -> Asn {
     Asn::try_from(raw).unwrap()
@@ -225,6 +234,7 @@ async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
     let service = until_there(leaf, "vrf red ipv4 unicast", "172.30.0.10/32", true).await;
     assert_eq!(service["community"]["string"], "64514:9 65000:1");
     assert_eq!(service["largeCommunity"]["string"], "1:2:3");
+    assert_eq!(targets(leaf, "172.30.0.10/32").await, ["RT:64514:100"]);
     until_there(leaf, "vrf red ipv4 unicast", "172.30.0.0/24", true).await;
     for tagged in ["172.30.0.11/32", "172.30.0.12/32"] {
         until_there(pe, "vrf red ipv4 unicast", tagged, true).await;
@@ -249,13 +259,34 @@ async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
     assert_eq!(established(&mut routing).await, before);
 
     // The same with a host of our own AS.
-    let want = render(&node(64514, everything)).unwrap();
+    let want = render(&node(64514, everything.clone())).unwrap();
     assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
     configure(host, Daemon::Bgpd, &format!("no router bgp 64515{}", HOST.replace("ASN", "64514"))).await;
     let outside = until_there(host, "ipv4 unicast", "10.99.1.1/32", true).await;
     assert_eq!(outside["extendedCommunity"], Value::Null);
     assert_eq!(outside["nexthops"][0]["ip"], "192.169.10.1");
     until_there(leaf, "vrf red ipv4 unicast", "172.30.0.10/32", true).await;
+    assert_eq!(targets(leaf, "172.30.0.10/32").await, ["RT:64514:100"]);
+
+    // Nor does a host of any other session choose where its routes are imported.
+    let red: VrfName = "red".parse().unwrap();
+    let kept: [(Family, Vec<ipnet::IpNet>); 1] = [(Family::Ipv4, vec!["100.65.0.0/24".parse().unwrap()])];
+    for local_pref in [None, Some(300)] {
+        let mut config = node(64514, everything.clone());
+        config.underlay.as_mut().unwrap().kept_from_hosts = kept.clone().into();
+        let session = config.vrfs.get_mut(&red).unwrap().sessions.get_mut(&Family::Ipv4).unwrap();
+        (session.keeps_underlay, session.local_pref) = (true, local_pref);
+        assert_eq!(apply::converge(&mut routing, &render(&config).unwrap()).await.unwrap(), vec![]);
+        let preferred = local_pref.unwrap_or(100);
+        let end = Instant::now() + LIMIT;
+        while path(pe, "vrf red ipv4 unicast", "172.30.0.10/32").await["locPrf"] != preferred {
+            assert!(Instant::now() < end, "local preference {preferred}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let inside = until_there(pe, "vrf red ipv4 unicast", "172.30.0.10/32", true).await;
+        assert_eq!(inside["extendedCommunity"], Value::Null, "{inside}");
+        assert_eq!(targets(leaf, "172.30.0.10/32").await, ["RT:64514:100"]);
+    }
 }
 
 #[test]

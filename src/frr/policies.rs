@@ -49,13 +49,23 @@ pub(super) fn kept(underlay: &UnderlayInstance, family: Family) -> Vec<PrefixLis
     std::iter::once(default).chain(kept).collect()
 }
 
+/// Removes the extended communities of a route. A host that could attach the route target of another IP-VRF would have its
+/// route imported there by every leaf, together with our router MAC. FRR puts the targets of the IP-VRF on the Type-5 route
+/// only later, so they stay.
+pub(super) const NO_EXTENDED_COMMUNITIES: &str = "set extcommunity none";
+
+/// The policy of host sessions that accept what their prefix list permits and nothing less: shared by all IP-VRFs.
+pub(super) fn every_host() -> RouteMap {
+    route_map(&Scope::Underlay, Use::Host, vec![NO_EXTENDED_COMMUNITIES.to_owned()])
+}
+
 /// [`kept`] as a policy that all IP-VRFs share. FRR checks all policies of a daemon against all its neighbors at each
 /// line of one, so that a list for each IP-VRF with as many lines takes the longer the more IP-VRFs there are.
 pub(super) fn shared(underlay: &UnderlayInstance, family: Family) -> (PrefixList, RouteMap) {
     let rules: Vec<_> = kept(underlay, family).iter().chain([&PrefixListEntry::everything(family)]).map(rule).collect();
     let list = prefix_list(&Scope::Underlay, Use::In(family), &rules);
     let clause = format!("match {} address prefix-list {}", list.command, list.name);
-    let map = route_map(&Scope::Underlay, Use::In(family), vec![clause]);
+    let map = route_map(&Scope::Underlay, Use::In(family), vec![clause, NO_EXTENDED_COMMUNITIES.to_owned()]);
     (list, map)
 }
 

@@ -18,6 +18,8 @@ use crate::types::{Family, VrfName};
 pub enum Use {
     /// From the host; in the underlay from the fabric.
     In(Family),
+    /// From hosts, whatever the prefix; in the underlay only.
+    Host,
     /// To the host; in the underlay to the fabric.
     Out(Family),
     /// From the VRF into Type-5 routes.
@@ -30,6 +32,7 @@ impl fmt::Display for Use {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::In(family) => write!(f, "in-{}", short(*family)),
+            Self::Host => f.write_str("host"),
             Self::Out(family) => write!(f, "out-{}", short(*family)),
             Self::Fabric => f.write_str("fabric"),
             Self::Parts(family) => write!(f, "parts-{}", short(*family)),

@@ -137,7 +137,7 @@ fn defaults() -> RouterConfig {
     RouterConfig { underlay: Some(fabric), vrfs: [("transit".parse().unwrap(), vrf(100, vec![]))].into() }
 }
 
-/// `UPDATE_GOLDEN=1 cargo test` rewrites the files.
+/// `PEROUTER_UPDATE=1 cargo test` rewrites the files.
 #[rstest]
 #[case("demo", demo())]
 #[case("everything", everything())]
@@ -150,7 +150,7 @@ fn renders_as(#[case] name: &str, #[case] config: RouterConfig) {
         writeln!(got, "! ---- {scope}: {daemon}\n{text}").unwrap();
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden-frr").join(format!("{name}.conf"));
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+    if std::env::var_os("PEROUTER_UPDATE").is_some() {
         std::fs::write(&path, &got).unwrap();
     }
     assert_eq!(got, std::fs::read_to_string(&path).unwrap(), "{}", path.display());

@@ -55,6 +55,7 @@ const RULES: &[Rule] = &[
     stanza(1, "route-map * permit *"),
     value(2, "match ip address prefix-list ="),
     value(2, "match ipv6 address prefix-list ="),
+    line(2, "set extcommunity none"),
     value(2, "set local-preference ="),
     value(2, "set community .."),
     // Shared by all scopes, so never taken away as a whole.

@@ -12,7 +12,9 @@ use super::communities;
 use super::model::{
     Bfd, GracefulRestart, HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, Scope, UnderlayInstance,
 };
-use super::policies::{PrefixList, RouteMap, kept, parts, prefix_list, route_map, rule, shared};
+use super::policies::{
+    NO_EXTENDED_COMMUNITIES, PrefixList, RouteMap, every_host, kept, parts, prefix_list, route_map, rule, shared,
+};
 use super::policy_names::{self, Use};
 use crate::types::{Asn, Family, VrfName};
 
@@ -108,6 +110,7 @@ struct Activation {
     max_prefixes: Option<u32>,
     allowas_in: bool,
     accepted: Option<String>,
+    /// A host has one always; a fabric neighbor none.
     inbound: Option<String>,
     outbound: Option<String>,
 }
@@ -140,8 +143,9 @@ struct Profile {
 /// The default instance.
 pub(super) fn underlay(instance: &UnderlayInstance) -> View {
     let vtep_families: BTreeSet<Family> = instance.networks.iter().map(Family::of).collect();
-    let (mut prefix_lists, route_maps): (Vec<_>, Vec<_>) =
+    let (mut prefix_lists, mut route_maps): (Vec<_>, Vec<_>) =
         instance.kept_from_hosts.keys().map(|family| shared(instance, *family)).unzip();
+    route_maps.push(every_host());
     let mut families = Vec::new();
     for family in vtep_families.iter().copied() {
         let networks = of_family(&instance.networks, family);
@@ -262,11 +266,14 @@ fn host(
     let own = underlay.filter(|_| session_.local_pref.is_some()).map(|underlay| kept(underlay, family));
     let accepted = [own.unwrap_or_default(), session_.inbound.clone()].concat();
     let accepted = prefix_list(scope, Use::In(family), &rules(&accepted));
-    // A route map only where it is needed: each line of a policy costs FRR the more time the more policies there are.
+    // A route map of its own only where it is needed: each line of a policy costs FRR the more time the more policies
+    // there are.
     let inbound = session_.local_pref.map(|value| {
         let match_list = format!("match {} address prefix-list {}", accepted.command, accepted.name);
-        route_map(scope, Use::In(family), vec![match_list, format!("set local-preference {value}")])
+        let clauses = vec![match_list, NO_EXTENDED_COMMUNITIES.to_owned(), format!("set local-preference {value}")];
+        route_map(scope, Use::In(family), clauses)
     });
+    let of_all = || underlay.map_or_else(every_host, |underlay| shared(underlay, family).1);
     let outbound = session_.outbound.as_ref().map(|entries| prefix_list(scope, Use::Out(family), &rules(entries)));
     let activation = Activation {
         name: peer.to_string(),
@@ -276,10 +283,7 @@ fn host(
         max_prefixes: session_.max_prefixes,
         allowas_in: false,
         accepted: inbound.is_none().then(|| accepted.name.clone()),
-        inbound: match &inbound {
-            Some(map) => Some(map.name.clone()),
-            None => underlay.map(|underlay| shared(underlay, family).1.name),
-        },
+        inbound: Some(inbound.as_ref().map_or_else(|| of_all().name, |map| map.name.clone())),
         outbound: outbound.as_ref().map(|list| list.name.clone()),
     };
     view.prefix_lists.push(accepted);
