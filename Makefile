@@ -69,7 +69,7 @@ goldens: ## rewrite golden files and CRDs from the code
 
 .PHONY: crds
 crds: ## rewrite crds/ from the API types
-	PEROUTER_UPDATE=1 cargo test --lib api::crds
+	PEROUTER_UPDATE=1 cargo test --lib kind::crds
 
 .PHONY: kubernetes-assets
 kubernetes-assets: setup ## etcd, kube-apiserver, kubectl, MetalLB and others: built once with Go, into ~/.cache/perouter

@@ -7,12 +7,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::frr::line::Line;
-use crate::frr::render;
+use crate::frr::config::line::Line;
+use crate::frr::show::live::Live;
+use crate::frr::stanza::render;
 use crate::kernel::model::KernelState;
 use crate::plan::{NodeFacts, Plan, plan};
 use crate::snapshot::{NodeIdentity, Snapshot};
-use crate::status::{fold, fold::Live, model::PassSummary};
+use crate::status::{fold, model::PassSummary};
 use crate::types::VrfMode;
 
 fn read_case(case: &Path) -> Snapshot {

@@ -7,19 +7,21 @@
 //! Data flows one way. Modules left of `apply` have no effects; `rtnetlink` is used in `kernel` only, processes are
 //! started in `frr::daemons` only.
 
-pub mod api;
 pub mod cli;
 pub mod control;
+pub mod diagnose;
 pub mod frr;
 pub mod kernel;
+pub mod kind;
 pub mod names;
 pub mod plan;
 pub mod reconcile;
 pub mod runtime;
+pub mod scope;
 pub mod snapshot;
 pub mod source;
 pub mod status;
-pub mod trace;
+pub mod timing;
 pub mod types;
 
 #[cfg(test)]

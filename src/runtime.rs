@@ -2,9 +2,9 @@
 //! Pure: makes, reads and checks nothing.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::frr::model::Daemon;
 use crate::types::VrfName;
 
 /// The run directory of a node.
@@ -15,6 +15,43 @@ pub const DEFAULT_STATE_DIR: &str = "/var/lib/perouter";
 pub const SNAPSHOT: &str = "snapshot.json";
 /// The router namespace of a node, where `ip netns` finds it.
 pub const DEFAULT_ROUTER_NETNS: &str = "/run/netns/perouter";
+
+/// A daemon that we run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Daemon {
+    /// Management daemon of FRR 10: must run before zebra, else zebra drops the L3VNI of a VRF.
+    Mgmtd,
+    /// RIB and EVPN's kernel side.
+    Zebra,
+    /// BGP.
+    Bgpd,
+    /// BFD.
+    Bfdd,
+    /// Static routes.
+    Staticd,
+}
+
+impl Daemon {
+    /// All of them, in the order in which they start.
+    pub const ALL: [Self; 5] = [Self::Mgmtd, Self::Zebra, Self::Bgpd, Self::Bfdd, Self::Staticd];
+
+    /// The name of the program and of its vty socket.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mgmtd => "mgmtd",
+            Self::Zebra => "zebra",
+            Self::Bgpd => "bgpd",
+            Self::Bfdd => "bfdd",
+            Self::Staticd => "staticd",
+        }
+    }
+}
+
+impl fmt::Display for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// The paths of one router.
 #[derive(Debug, Clone, PartialEq, Eq)]

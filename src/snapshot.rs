@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{L3VNISpec, UnderlaySpec};
+use crate::kind::{L3VNISpec, UnderlaySpec};
 use crate::types::Secret;
 
 /// Kind of an object that we read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
-    /// [`crate::api::Underlay`]
+    /// [`crate::kind::Underlay`]
     Underlay,
-    /// [`crate::api::L3VNI`]
+    /// [`crate::kind::L3VNI`]
     L3VNI,
     /// A document that does not tell which object it is; in a [`Rejection`] only.
     Document,

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use perouter::frr::daemons::{self, DaemonEvent, Daemons, FRR_DIR};
-use perouter::frr::model::Daemon;
 use perouter::kernel::netns;
+use perouter::runtime::Daemon;
 use perouter::runtime::Runtime;
 use perouter::types::VrfMode;
 use tokio::sync::mpsc;

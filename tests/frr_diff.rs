@@ -6,10 +6,10 @@ mod apply;
 #[path = "frr/configs.rs"]
 mod configs;
 
-use perouter::frr::diff::diff;
-use perouter::frr::fake::FakeRouting;
-use perouter::frr::model::Scope;
-use perouter::frr::render::{render, render_after, text};
+use perouter::frr::client::fake::FakeRouting;
+use perouter::frr::config::diff::diff;
+use perouter::frr::stanza::render::{render, render_after, text};
+use perouter::scope::Scope;
 use proptest::prelude::*;
 
 /// Runs a future that never waits for anything outside.
@@ -80,9 +80,9 @@ proptest! {
     #[test]
     fn every_rendered_line_has_a_rule(a in configs::router()) {
         for text in text(&a).unwrap().values() {
-            for line in text.lines().map(perouter::frr::line::Line::new) {
+            for line in text.lines().map(perouter::frr::config::line::Line::new) {
                 let silent = line.send().is_empty() || line.send() == "!" || line.send().starts_with("exit");
-                prop_assert!(silent || perouter::frr::rules::slot(&line).is_some(), "{line}");
+                prop_assert!(silent || perouter::frr::stanza::rules::slot(&line).is_some(), "{line}");
             }
         }
     }

@@ -12,16 +12,18 @@ mod router;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use perouter::frr::command::{Command, Intent};
-use perouter::frr::diff::{Batch, Mode, ScopeChange, Stage, diff, teardown};
-use perouter::frr::line::Line;
-use perouter::frr::model::{Daemon, RouterConfig, Scope};
-use perouter::frr::observe::Phase;
-use perouter::frr::port::{Presence, Routing};
-use perouter::frr::render::{render, text};
-use perouter::frr::tree::Config as FrrConfig;
-use perouter::frr::vty::{Status, Vty};
-use perouter::frr::vty_routing::VtyRouting;
+use perouter::frr::client::port::{Presence, Routing};
+use perouter::frr::client::vty::{Status, Vty};
+use perouter::frr::client::vty_routing::VtyRouting;
+use perouter::frr::config::command::{Command, Intent};
+use perouter::frr::config::diff::{Batch, Mode, ScopeChange, Stage, diff, teardown};
+use perouter::frr::config::line::Line;
+use perouter::frr::config::tree::Config as FrrConfig;
+use perouter::frr::model::RouterConfig;
+use perouter::frr::show::vni::Phase;
+use perouter::frr::stanza::render::{render, text};
+use perouter::runtime::Daemon;
+use perouter::scope::Scope;
 use perouter::types::{RouteTarget, Vni, VrfName};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
@@ -193,7 +195,7 @@ fn an_l3vni_comes_up_and_goes_by_the_recipe() {
             router.add_vni("red", vni.get(), "100.65.0.1");
             assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
             let end = std::time::Instant::now() + wait;
-            while !routing.vnis().await.unwrap().get(&vni).is_some_and(perouter::frr::observe::VniState::is_ready) {
+            while !routing.vnis().await.unwrap().get(&vni).is_some_and(perouter::frr::show::vni::VniState::is_ready) {
                 assert!(std::time::Instant::now() < end, "{:?}", routing.vnis().await);
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -277,7 +279,7 @@ fn the_route_target_that_frr_derives_can_be_asked_for() {
             assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
             assert_runs(&mut routing, &want, &format!("{targets:?}")).await;
             let end = std::time::Instant::now() + wait;
-            while !routing.vnis().await.unwrap().get(&vni).is_some_and(perouter::frr::observe::VniState::is_ready) {
+            while !routing.vnis().await.unwrap().get(&vni).is_some_and(perouter::frr::show::vni::VniState::is_ready) {
                 assert!(std::time::Instant::now() < end, "{:?}", routing.vnis().await);
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

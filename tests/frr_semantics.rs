@@ -10,12 +10,14 @@ mod router;
 use std::time::{Duration, Instant};
 
 use perouter::frr::model::{
-    Daemon, HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, RouterConfig, UnderlayInstance,
+    HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, RouterConfig, UnderlayInstance,
 };
-use perouter::frr::port::{Presence, Routing};
-use perouter::frr::render::render;
-use perouter::frr::vty::Vty;
-use perouter::frr::vty_routing::VtyRouting;
+
+use perouter::frr::client::port::{Presence, Routing};
+use perouter::frr::client::vty::Vty;
+use perouter::frr::client::vty_routing::VtyRouting;
+use perouter::frr::stanza::render::render;
+use perouter::runtime::Daemon;
 use perouter::types::{Asn, Family, VrfName};
 use router::Router;
 use serde_json::Value;
@@ -216,7 +218,7 @@ async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
     let everything = vec![permit("0.0.0.0/0", Some(32))];
     let mut routing = pe.routing();
     let want = render(&node(64515, everything.clone())).unwrap();
-    let underlay = want.without(&[perouter::frr::model::Scope::Vrf("red".parse().unwrap())].into());
+    let underlay = want.without(&[perouter::scope::Scope::Vrf("red".parse().unwrap())].into());
     assert_eq!(apply::converge(&mut routing, &underlay).await.unwrap(), vec![]);
     configure(leaf, Daemon::Bgpd, LEAF).await;
     add_red(pe, &mut routing, "100.65.0.1").await;

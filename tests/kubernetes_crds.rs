@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 
 use kubernetes::control_plane;
-use perouter::api::crds::Resource;
+use perouter::kind::crds::Resource;
 use perouter::source::Schemas;
 use perouter_lab::kubernetes::{Kubectl, Options};
 use serde_json::{Value, json};
@@ -224,7 +224,7 @@ fn rules() -> BTreeSet<(String, String, String)> {
     }
     let mut found = BTreeSet::new();
     for kind in [Resource::Underlay, Resource::L3VNI] {
-        let schema = perouter::api::crds::schema(kind).unwrap();
+        let schema = perouter::kind::crds::schema(kind).unwrap();
         walk(&format!("{kind:?}"), &schema, "", &mut found);
     }
     found

@@ -280,7 +280,7 @@ fn the_mode_of_a_running_router_is_kept(#[case] running: VrfMode, #[case] asked:
     let router = Router::new(&format!("{running}-{asked}"));
     runtime().block_on(async {
         router.daemons(running).await.ensure().await.unwrap();
-        let pid = std::fs::read_to_string(router.0.pid_file(perouter::frr::model::Daemon::Zebra)).unwrap();
+        let pid = std::fs::read_to_string(router.0.pid_file(perouter::runtime::Daemon::Zebra)).unwrap();
         let error = router.daemons(asked).await.ensure().await.unwrap_err();
         assert_eq!(
             sentence(&error),
@@ -291,7 +291,7 @@ fn the_mode_of_a_running_router_is_kept(#[case] running: VrfMode, #[case] asked:
         );
         // It was left as it was, and who asks for its mode adopts it.
         router.daemons(running).await.ensure().await.unwrap();
-        assert_eq!(std::fs::read_to_string(router.0.pid_file(perouter::frr::model::Daemon::Zebra)).unwrap(), pid);
+        assert_eq!(std::fs::read_to_string(router.0.pid_file(perouter::runtime::Daemon::Zebra)).unwrap(), pid);
     });
     let run = |command: &str, mode: VrfMode| {
         let directory = router.0.dir().join("config");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
-use perouter::frr::model::Daemon;
+use perouter::runtime::Daemon;
 use perouter::types::VrfMode;
 use perouter_lab::node::Node;
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail};
-use perouter::frr::model::Daemon;
-use perouter::frr::vty_routing::VtyRouting;
+use perouter::frr::client::vty_routing::VtyRouting;
+use perouter::runtime::Daemon;
 use perouter_lab::lab::{self, Lab, ScopedLab};
 use perouter_lab::node::{Background, Node};
 use perouter_lab::topology::{LabName, read_topology};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use crate::api::crds::crds;
+use crate::kind::crds::crds;
 
 /// Arguments of `perouter crds`.
 #[derive(Debug, Args)]

@@ -7,11 +7,11 @@ use anyhow::Context;
 use ipnet::IpNet;
 
 use super::run::routing;
-use crate::frr::inspect::{self, Match, Path, Reset, SessionKey, Type5};
-use crate::frr::model::Daemon;
-use crate::frr::observe::{Phase, SessionState, VniState};
-use crate::frr::port::Routing as _;
-use crate::frr::vty_routing::VtyRouting;
+use crate::frr::client::port::Routing as _;
+use crate::frr::client::vty_routing::VtyRouting;
+use crate::frr::show::route::{self, Match, Path, Reset, SessionKey, Type5};
+use crate::frr::show::vni::{Phase, SessionState, VniState};
+use crate::runtime::Daemon;
 use crate::runtime::Runtime;
 use crate::types::{Family, Vni, VrfName};
 
@@ -36,7 +36,7 @@ impl Frr {
     pub async fn sessions(&mut self) -> anyhow::Result<Vec<(SessionState, Option<Reset>)>> {
         let sessions = self.vty.sessions().await.with_context(|| self.hint.clone())?;
         let mut resets: BTreeMap<SessionKey, Reset> =
-            inspect::resets(&self.ask(Daemon::Bgpd, inspect::SHOW_NEIGHBORS).await?)?;
+            route::resets(&self.ask(Daemon::Bgpd, route::SHOW_NEIGHBORS).await?)?;
         let with_reset = |session: SessionState| {
             let reset = resets.remove(&(session.vrf.clone(), session.peer.clone()));
             (session, reset)
@@ -49,8 +49,8 @@ impl Frr {
         let mut found = BTreeSet::new();
         let (Some(vrf), Phase::Established) = (&session.vrf, &session.phase) else { return Ok(found) };
         for family in session.families() {
-            let told = self.ask(Daemon::Bgpd, &inspect::show_refused(vrf, family, &session.peer)).await?;
-            found.extend(inspect::refused(&told)?);
+            let told = self.ask(Daemon::Bgpd, &route::show_refused(vrf, family, &session.peer)).await?;
+            found.extend(route::refused(&told)?);
         }
         Ok(found)
     }
@@ -63,18 +63,18 @@ impl Frr {
 
     /// All paths of a VRF.
     pub async fn paths(&mut self, vrf: &VrfName, family: Family) -> anyhow::Result<BTreeMap<IpNet, Vec<Path>>> {
-        Ok(inspect::paths(&self.ask(Daemon::Bgpd, &inspect::show_paths(vrf, family)).await?)?)
+        Ok(route::paths(&self.ask(Daemon::Bgpd, &route::show_paths(vrf, family)).await?)?)
     }
 
     /// What a VRF has for an address.
     pub async fn matched(&mut self, vrf: &VrfName, address: IpAddr) -> anyhow::Result<Option<Match>> {
-        let found = inspect::matched(&self.ask(Daemon::Bgpd, &inspect::show_match(vrf, &address.to_string())).await?)?;
+        let found = route::matched(&self.ask(Daemon::Bgpd, &route::show_match(vrf, &address.to_string())).await?)?;
         if found.is_some() {
             return Ok(found);
         }
         // FRR 10 does not take a default route for a match.
         let default = if address.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
-        Ok(inspect::matched(&self.ask(Daemon::Bgpd, &inspect::show_match(vrf, default)).await?)?)
+        Ok(route::matched(&self.ask(Daemon::Bgpd, &route::show_match(vrf, default)).await?)?)
     }
 
     /// Where the kernel forwards to, for all prefixes of a VRF or the one that holds an address.
@@ -84,12 +84,12 @@ impl Frr {
         family: Family,
         address: Option<IpAddr>,
     ) -> anyhow::Result<BTreeMap<IpNet, Vec<String>>> {
-        Ok(inspect::kernel(&self.ask(Daemon::Zebra, &inspect::show_kernel(vrf, family, address)).await?)?)
+        Ok(route::kernel(&self.ask(Daemon::Zebra, &route::show_kernel(vrf, family, address)).await?)?)
     }
 
     /// Our Type-5 routes of a VRF.
     pub async fn type5(&mut self, state: &VniState) -> anyhow::Result<BTreeMap<IpNet, Type5>> {
         let Some(rd) = &state.rd else { return Ok(BTreeMap::new()) };
-        Ok(inspect::type5(&self.ask(Daemon::Bgpd, &inspect::show_type5(rd)).await?)?)
+        Ok(route::type5(&self.ask(Daemon::Bgpd, &route::show_type5(rd)).await?)?)
     }
 }

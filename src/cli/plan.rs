@@ -8,14 +8,14 @@ use clap::Args;
 
 use super::options::{ModeChoice, RuntimeOptions, SourceOptions};
 use super::run::{routing, vrf_mode};
-use crate::frr::diff::{Batch, Mode};
-use crate::frr::fake::FakeRouting;
-use crate::frr::model::Scope;
+use crate::frr::client::fake::FakeRouting;
+use crate::frr::config::diff::{Batch, Mode};
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::KernelState;
 use crate::kernel::{NetlinkKernel, netns};
-use crate::plan::hold::Accepted;
+use crate::plan::last_accepted::Accepted;
 use crate::reconcile::{Preview, Reconciler};
+use crate::scope::Scope;
 use crate::source;
 
 /// Arguments of `perouter plan`.

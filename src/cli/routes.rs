@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::live::Frr;
 use super::options::{Output, RuntimeOptions};
 use super::table;
-use crate::frr::inspect::{Origin, Path, Type5};
+use crate::frr::show::route::{Origin, Path, Type5};
 use crate::types::{Family, VrfName};
 
 /// Arguments of `perouter routes`.

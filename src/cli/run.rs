@@ -18,16 +18,16 @@ use super::options::{ApiOptions, ModeChoice, RuntimeOptions, SourceOptions};
 use super::serve;
 use super::sources::{self, Sources};
 use crate::control::{Controller, Outputs};
+use crate::frr::client::restarts;
+use crate::frr::client::vty_routing::VtyRouting;
 use crate::frr::daemons::{self, Daemons};
-use crate::frr::restarts;
-use crate::frr::vty_routing::VtyRouting;
 use crate::kernel::{Kernel, NetlinkKernel, netns, vrf_device};
-use crate::plan::hold::Accepted;
+use crate::plan::last_accepted::Accepted;
 use crate::reconcile::Reconciler;
 use crate::runtime::Runtime;
 use crate::status::kubernetes;
-use crate::status::looks::Looks;
 use crate::status::metrics::Metrics;
+use crate::status::refresh::Looks;
 use crate::types::VrfMode;
 
 /// bgpd is busy for 0.4 s at worst while it takes 100 000 routes.

@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::run::RouterArgs;
 use crate::frr::daemons;
-use crate::frr::model::Daemon;
+use crate::runtime::Daemon;
 use crate::status::http::{self, Endpoints, Readiness};
-use crate::status::looks::Looks;
 use crate::status::metrics::Metrics;
+use crate::status::refresh::Looks;
 
 /// A controller is ready when its last pass ended well and FRR answers.
 pub async fn controller(

@@ -7,7 +7,7 @@ use clap::Args;
 use super::options::{Output, RuntimeOptions};
 use super::run::routing;
 use super::table;
-use crate::frr::port::Routing as _;
+use crate::frr::client::port::Routing as _;
 use crate::plan::notes::Loss;
 use crate::status::model::{NodeStatus, State};
 use crate::status::publish;

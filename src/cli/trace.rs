@@ -7,10 +7,10 @@ use clap::Args;
 
 use super::live::Frr;
 use super::options::{Output, RuntimeOptions};
-use crate::frr::inspect::Reset;
-use crate::frr::observe::SessionState;
-use crate::status::cause::cause;
-use crate::trace::{Facts, Session, Step, Trace, follow};
+use crate::diagnose::cause::cause;
+use crate::diagnose::trace::{Facts, Session, Step, Trace, follow};
+use crate::frr::show::route::Reset;
+use crate::frr::show::vni::SessionState;
 use crate::types::{Family, VrfName};
 
 /// Arguments of `perouter trace`.

@@ -2,15 +2,15 @@ use super::*;
 
 use std::sync::{Mutex, MutexGuard};
 
-use crate::frr::dialect::FrrVersion;
-use crate::frr::diff::Batch;
-use crate::frr::fake::FakeRouting;
-use crate::frr::observe::VrfState;
-use crate::frr::port::{Presence, Refusal, RoutingError, Running};
+use crate::frr::client::fake::FakeRouting;
+use crate::frr::client::port::{Presence, Refusal, RoutingError, Running};
+use crate::frr::config::diff::Batch;
+use crate::frr::release::FrrVersion;
+use crate::frr::show::vni::VrfState;
 use crate::kernel::NicFacts;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::KernelState;
-use crate::plan::hold::Accepted;
+use crate::plan::last_accepted::Accepted;
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef};
 use crate::types::{IfName, Vni, VrfName};
 

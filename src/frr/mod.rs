@@ -1,31 +1,13 @@
 //! FRR's configuration and how it is applied.
 //!
-//! Pure: [`model`] (typed) → [`render`] (FRR's canonical text) → [`tree`] (comparable) → [`diff`] (command lines).
-//! Effects: [`port`] (what a pass needs of FRR) by [`vty_routing`] over [`vty`], or [`fake`] in memory; `daemons`
-//! (processes).
+//! Pure: [`model`] (typed) → [`stanza`] (FRR's canonical text) → [`config`] (comparable trees and the lines between two of
+//! them); [`release`] (what differs between FRR releases); [`show`] (what FRR prints as types). Effects: [`client`] (the
+//! port that a reconcile pass uses, over FRR's vty sockets or in memory); [`daemons`] (processes).
 
-mod changes;
-pub mod command;
-mod communities;
+pub mod client;
+pub mod config;
 pub mod daemons;
-pub mod dialect;
-pub mod diff;
-pub mod fake;
-pub mod inspect;
-mod joint;
-mod lenient;
-pub mod line;
 pub mod model;
-pub mod observe;
-mod policies;
-pub mod policy_names;
-pub mod port;
-pub mod reader;
-pub mod render;
-pub mod restarts;
-pub mod rules;
-mod summary;
-pub mod tree;
-mod view;
-pub mod vty;
-pub mod vty_routing;
+pub mod release;
+pub mod show;
+pub mod stanza;

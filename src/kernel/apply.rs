@@ -13,12 +13,12 @@ use rtnetlink::packet_route::link::{In6AddrGenMode, LinkMessage};
 use super::error::{NetlinkError, OpError};
 use super::live::NetlinkKernel;
 use super::model::{LinkKey, LinkKind, ListenPort, Netns, Sysctl};
+use super::namespace::Site;
+use super::netlink::request;
+use super::netlink::seen::{SeenLink, Shape};
 use super::netns::{self, NetnsError};
 use super::nftables;
 use super::op::{Holder, KernelOp, LOCAL_RULE, NewLink};
-use super::request;
-use super::seen::{SeenLink, Shape};
-use super::site::Site;
 use crate::names::{self, OwnedName, PortTable, Role};
 use crate::types::{IfName, VrfName};
 
@@ -26,7 +26,7 @@ use crate::types::{IfName, VrfName};
 const MAKE: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
 impl NetlinkKernel {
-    pub(super) async fn perform(&self, op: &KernelOp) -> Result<(), OpError> {
+    pub(crate) async fn perform(&self, op: &KernelOp) -> Result<(), OpError> {
         match op {
             KernelOp::CreateNetns(vrf) => self.create_netns(vrf).await,
             KernelOp::DeleteNetns(vrf) => self.delete_netns(vrf).await,
@@ -74,7 +74,7 @@ impl NetlinkKernel {
     }
 
     /// Marks what was read of all namespaces that the op may have changed as old: its own messages come later.
-    pub(super) async fn mark_changed(&self, op: &KernelOp) {
+    pub(crate) async fn mark_changed(&self, op: &KernelOp) {
         self.host.mark();
         self.router.mark();
         if let Some(vrf) = op.vrf()
@@ -243,12 +243,12 @@ fn link(key: &LinkKey) -> rtnetlink::LinkMessageBuilder<rtnetlink::LinkUnspec> {
     request::link(&key.name.to_string())
 }
 
-pub(super) async fn change(site: &Site, message: LinkMessage) -> Result<(), NetlinkError> {
+pub(crate) async fn change(site: &Site, message: LinkMessage) -> Result<(), NetlinkError> {
     site.socket().await?.change(RouteNetlinkMessage::NewLink(message), 0).await
 }
 
 /// Reads one link by its name.
-pub(super) async fn find(site: &Site, name: &str) -> Result<Option<(u32, SeenLink)>, NetlinkError> {
+pub(crate) async fn find(site: &Site, name: &str) -> Result<Option<(u32, SeenLink)>, NetlinkError> {
     let messages = match site.socket().await?.get(request::get_link(name)).await {
         Err(NetlinkError::Refused { errno: Errno::ENODEV, .. }) => return Ok(None),
         other => other?,
@@ -260,7 +260,7 @@ pub(super) async fn find(site: &Site, name: &str) -> Result<Option<(u32, SeenLin
     link.map(Some).ok_or(NetlinkError::Incomplete("link"))
 }
 
-pub(super) async fn index_of(site: &Site, netns: &Netns, name: &str) -> Result<u32, OpError> {
+pub(crate) async fn index_of(site: &Site, netns: &Netns, name: &str) -> Result<u32, OpError> {
     match find(site, name).await? {
         Some((index, _)) => Ok(index),
         None => Err(OpError::NoLink { name: name.to_owned(), netns: netns.clone() }),
@@ -268,7 +268,7 @@ pub(super) async fn index_of(site: &Site, netns: &Netns, name: &str) -> Result<u
 }
 
 /// A refusal that says that what is asked for is so already.
-pub(super) fn unless(already: Errno, result: Result<(), NetlinkError>) -> Result<(), NetlinkError> {
+pub(crate) fn unless(already: Errno, result: Result<(), NetlinkError>) -> Result<(), NetlinkError> {
     match result {
         Err(NetlinkError::Refused { errno, .. }) if errno == already => Ok(()),
         other => other,

@@ -175,7 +175,7 @@ pub enum RecordError {
         source: io::Error,
     },
     /// Its contents.
-    #[error("{path} is not a record of moved NICs of version {}", super::record::VERSION)]
+    #[error("{path} is not a record of moved NICs of version {}", super::nic_record::VERSION)]
     Contents {
         /// The file.
         path: PathBuf,
@@ -183,7 +183,7 @@ pub enum RecordError {
         source: serde_json::Error,
     },
     /// Written by another version.
-    #[error("{path} has version {version}, this is {}", super::record::VERSION)]
+    #[error("{path} has version {version}, this is {}", super::nic_record::VERSION)]
     Version {
         /// The file.
         path: PathBuf,

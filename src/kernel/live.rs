@@ -11,31 +11,32 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use tokio::sync::Mutex;
 
 use super::error::{KernelError, NetlinkError, OpError, RecordError};
-use super::events::{Changes, Interest, Interesting};
 use super::model::{KernelState, Netns};
 use super::mounts::Mounts;
+use super::namespace::{Place, Site, kept};
+use super::netlink::events::{Changes, Interest, Interesting};
+use super::netlink::request;
+use super::netlink::seen::SeenLink;
+use super::nic_record::{Known, Record};
 use super::observe::{self, Views};
 use super::op::KernelOp;
-use super::record::{Known, Record};
-use super::seen::SeenLink;
-use super::site::{Place, Site, kept};
 use super::tcp::{self, TcpCounts};
-use super::{Batch, Kernel, NodeFacts, Outcome, netns, request};
+use super::{Batch, Kernel, NodeFacts, Outcome, netns};
 use crate::runtime::Runtime;
 use crate::types::{IfName, VrfName};
 
 /// The kernel of this node.
 #[derive(Debug)]
 pub struct NetlinkKernel {
-    pub(super) runtime: Runtime,
-    pub(super) host: Arc<Site>,
-    pub(super) router: Arc<Site>,
+    pub(crate) runtime: Runtime,
+    pub(crate) host: Arc<Site>,
+    pub(crate) router: Arc<Site>,
     vrfs: Mutex<BTreeMap<VrfName, Arc<Site>>>,
     mounts: Mounts,
-    pub(super) changes: Changes,
+    pub(crate) changes: Changes,
     interesting: Arc<RwLock<Interesting>>,
     /// Held while NICs move: the record is one file.
-    pub(super) moving: Mutex<()>,
+    pub(crate) moving: Mutex<()>,
     /// When namespaces were last read for their age, and the first of those whose turn it is next.
     turn: std::sync::Mutex<(Option<Instant>, usize)>,
     record: std::sync::Mutex<Known>,
@@ -94,13 +95,13 @@ impl NetlinkKernel {
         Ok(kernel)
     }
 
-    pub(super) async fn lo_up(&self, site: &Site) -> Result<(), NetlinkError> {
+    pub(crate) async fn lo_up(&self, site: &Site) -> Result<(), NetlinkError> {
         let up = request::link("lo").up().build();
         site.socket().await?.change(RouteNetlinkMessage::NewLink(up), 0).await
     }
 
     /// The namespace, opened if it is not yet, or if it is another one by now.
-    pub(super) async fn site(&self, netns: &Netns) -> Result<Arc<Site>, NetlinkError> {
+    pub(crate) async fn site(&self, netns: &Netns) -> Result<Arc<Site>, NetlinkError> {
         let vrf = match netns {
             Netns::Host => return Ok(self.host.clone()),
             Netns::Router => return Ok(self.router.clone()),
@@ -126,7 +127,7 @@ impl NetlinkKernel {
     }
 
     /// Forgets the namespace of an IP-VRF, so that nothing of us keeps it alive.
-    pub(super) async fn forget(&self, vrf: &VrfName) {
+    pub(crate) async fn forget(&self, vrf: &VrfName) {
         let site = self.vrfs.lock().await.remove(vrf);
         // It may be there still.
         self.mounts.mark();
@@ -165,7 +166,7 @@ impl NetlinkKernel {
         Ok(())
     }
 
-    pub(super) async fn views(&self) -> Result<Views, KernelError> {
+    pub(crate) async fn views(&self) -> Result<Views, KernelError> {
         let tables = self.tables();
         let vrfs = self.vrf_sites().await?;
         let (count, first) = (vrfs.len(), self.next_turn());

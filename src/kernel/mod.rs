@@ -4,26 +4,22 @@
 
 mod apply;
 pub mod diff;
-mod dump;
 pub mod error;
-mod events;
 pub mod fake;
 mod live;
 pub mod model;
 mod mounts;
+mod namespace;
 mod netlink;
 pub mod netns;
 mod nftables;
 mod nic;
+mod nic_record;
 mod observe;
 pub mod op;
-mod record;
-mod request;
-mod seen;
-mod site;
+mod simulate;
 mod sysctl;
 pub mod tcp;
-mod transition;
 pub mod vrf_device;
 
 use std::collections::{BTreeMap, BTreeSet};

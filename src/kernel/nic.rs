@@ -17,15 +17,16 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::apply::{change, find, index_of, unless};
-use super::dump::Reader;
 use super::error::{KernelError, NetlinkError, OpError};
 use super::live::NetlinkKernel;
 use super::model::Netns;
+use super::namespace::Site;
+use super::netlink::dump::Reader;
+use super::netlink::request;
+use super::netlink::seen::{SeenLink, net_of};
+use super::netns;
+use super::nic_record::{NicRecord, Phase, Raw, Record};
 use super::op::KernelOp;
-use super::record::{NicRecord, Phase, Raw, Record};
-use super::seen::{SeenLink, net_of};
-use super::site::Site;
-use super::{netns, request};
 use crate::types::{Family, IfName};
 
 impl NetlinkKernel {
@@ -44,7 +45,7 @@ impl NetlinkKernel {
         errors
     }
 
-    pub(super) async fn move_nic(&self, nic: &IfName) -> Result<(), OpError> {
+    pub(crate) async fn move_nic(&self, nic: &IfName) -> Result<(), OpError> {
         let _alone = self.moving.lock().await;
         let path = self.runtime.nics();
         let mut record = Record::read(&path)?;
@@ -73,7 +74,7 @@ impl NetlinkKernel {
         Ok(record.write(&path)?)
     }
 
-    pub(super) async fn return_nic(&self, nic: &IfName) -> Result<(), OpError> {
+    pub(crate) async fn return_nic(&self, nic: &IfName) -> Result<(), OpError> {
         let _alone = self.moving.lock().await;
         let path = self.runtime.nics();
         let mut record = Record::read(&path)?;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use rtnetlink::packet_route::link::In6AddrGenMode;
 
 use super::model::{KernelState, Link, LinkKey, LinkKind, ListenPort, Netns};
-use super::record::{Phase, Record};
-use super::seen::{Seen, SeenLink, Shape, is_link_local};
+use super::netlink::seen::{Seen, SeenLink, Shape, is_link_local};
+use super::nic_record::{Phase, Record};
 use super::{NicFacts, NodeFacts};
 use crate::names::{self, OwnedName, Role};
 use crate::types::IfName;
@@ -147,8 +147,8 @@ fn host_vrf_of(link: &SeenLink, seen: &Seen) -> Option<IfName> {
 mod tests {
     use super::*;
     use crate::kernel::diff::generated::{World, world};
-    use crate::kernel::record::NicRecord;
-    use crate::kernel::seen::SeenAddress;
+    use crate::kernel::netlink::seen::SeenAddress;
+    use crate::kernel::nic_record::NicRecord;
     use crate::names::{LINK_GROUP, PortTable};
     use crate::types::{MacAddr, VrfMode};
     use proptest::prelude::*;

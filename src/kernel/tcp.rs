@@ -16,7 +16,7 @@ pub struct TcpCounts {
 }
 
 /// Reads the counters of a namespace.
-pub(super) fn read(netns: &File) -> Result<TcpCounts, NetlinkError> {
+pub(crate) fn read(netns: &File) -> Result<TcpCounts, NetlinkError> {
     // `/proc/net` is that of the process, not of the thread.
     let file = |name: &str| fs::read_to_string(format!("/proc/thread-self/net/{name}"));
     let read = || -> io::Result<_> { Ok((file("netstat")?, file("snmp")?)) };

@@ -1,8 +1,8 @@
 //! From a snapshot to the state that kernel and FRR shall have. In: [`Snapshot`] and [`NodeFacts`]. Out: [`Plan`]. Pure,
 //! total, and independent of the order of objects: a bad object is a [`Rejection`], all others are built.
 
-pub mod hold;
 pub mod ipam;
+pub mod last_accepted;
 mod links;
 pub mod notes;
 mod routing;
@@ -14,8 +14,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use crate::frr::model::{RouterConfig, Scope};
+use crate::frr::model::RouterConfig;
+
 use crate::kernel::model::KernelState;
+use crate::scope::Scope;
 use crate::snapshot::{Object, ObjectRef, Reason, Rejection, Snapshot};
 use crate::types::{Family, IfName, Vni, VrfMode, VrfName};
 use notes::Note;

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
-use super::hold::{Accepted, plan_holding};
+use super::last_accepted::{Accepted, plan_holding};
 use super::*;
-use crate::api::{L3VNISpec, LocalCidr, UnderlaySpec};
+use crate::kind::{L3VNISpec, LocalCidr, UnderlaySpec};
 use crate::snapshot::{Kind, NodeIdentity};
 use proptest::prelude::*;
 
-pub(super) fn facts() -> NodeFacts {
+pub(crate) fn facts() -> NodeFacts {
     NodeFacts { mode: VrfMode::Netns, nic_mtu: [("toswitch".parse().unwrap(), 9000)].into() }
 }
 
@@ -27,7 +27,7 @@ fn underlay(name: &str) -> Object<UnderlaySpec> {
     }
 }
 
-pub(super) fn l3vni(name: &str, vni: u32, ipv4: &str) -> Object<L3VNISpec> {
+pub(crate) fn l3vni(name: &str, vni: u32, ipv4: &str) -> Object<L3VNISpec> {
     let spec = serde_json::json!({"asn": 64514, "vni": vni, "localcidr": {"ipv4": ipv4}, "hostasn": 64515});
     Object {
         key: key(Kind::L3VNI, name),
@@ -37,7 +37,7 @@ pub(super) fn l3vni(name: &str, vni: u32, ipv4: &str) -> Object<L3VNISpec> {
     }
 }
 
-pub(super) fn snapshot(l3vnis: Vec<Object<L3VNISpec>>) -> Snapshot {
+pub(crate) fn snapshot(l3vnis: Vec<Object<L3VNISpec>>) -> Snapshot {
     Snapshot {
         node: NodeIdentity { name: "worker".into(), index: 1, labels: [("rack".into(), "a".into())].into() },
         underlays: vec![underlay("underlay")],
@@ -75,7 +75,7 @@ fn the_older_object_wins_each_conflict() {
 fn every_mistake_of_an_object_is_told_and_the_good_one_is_built() {
     let mut bad = l3vni("bad", 0, "192.169.10.1/24");
     Arc::make_mut(&mut bad.spec).route_targets =
-        Some(crate::api::RouteTargets { import: vec!["x".into()], export: vec![] });
+        Some(crate::kind::RouteTargets { import: vec!["x".into()], export: vec![] });
     let plan = plan(&snapshot(vec![bad, l3vni("good", 200, "192.169.11.0/24")]), &facts());
     assert_eq!(vrfs(&plan), ["good"]);
     let fields: Vec<_> = plan.rejected.iter().map(|r| r.field.as_str()).collect();
@@ -86,7 +86,7 @@ fn every_mistake_of_an_object_is_told_and_the_good_one_is_built() {
 fn the_host_end_alone_is_for_the_vrf_of_the_host() {
     let mut red = l3vni("red", 100, "192.169.10.0/24");
     Arc::make_mut(&mut red.spec).host_session =
-        Some(crate::api::HostSession { vrf: Some("hostvrf".into()), ..Default::default() });
+        Some(crate::kind::HostSession { vrf: Some("hostvrf".into()), ..Default::default() });
     let plan = plan(&snapshot(vec![red, l3vni("blue", 200, "192.169.11.0/24")]), &facts());
     let held = plan.kernel.links.iter().filter_map(|(key, link)| Some((key.to_string(), link.host_vrf.as_ref()?)));
     let held: Vec<_> = held.map(|(key, vrf)| (key, vrf.as_str())).collect();

@@ -16,13 +16,13 @@ use futures::{FutureExt, StreamExt};
 use thiserror::Error;
 
 use super::schedule::Schedule;
-use super::timing::{Phase, Stopwatch, Timing};
-use crate::frr::command::Intent;
-use crate::frr::diff::{self as frr, Batch, ScopeChange, merge};
-use crate::frr::model::Scope;
-use crate::frr::port::{Presence, Refusal, Routing, RoutingError};
+use crate::frr::client::port::{Presence, Refusal, Routing, RoutingError};
+use crate::frr::config::command::Intent;
+use crate::frr::config::diff::{self as frr, Batch, ScopeChange, merge};
 use crate::kernel::model::Netns;
 use crate::kernel::{Kernel, KernelError, KernelOp, Outcome, Stage};
+use crate::scope::Scope;
+use crate::timing::{Phase, Stopwatch, Timing};
 use crate::types::{IfName, VrfName};
 
 /// Zebra takes a namespace up within 11 ms and lets go of it as fast; beyond this it has lost it.

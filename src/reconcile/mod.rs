@@ -1,11 +1,10 @@
 //! One pass: observe, plan, schedule, execute, verify. In: a snapshot and the two ports. Out: [`Report`]. Generic over the
 //! ports, so that its tests need no root. Keeps what was accepted before, and since when sessions are stuck.
 
+mod cache;
 pub mod execute;
-mod known;
 pub mod schedule;
-pub mod stuck;
-pub mod timing;
+pub mod stale_open_sent;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,26 +13,27 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::frr::dialect::Dialect;
-use crate::frr::diff::policies_of_new;
-use crate::frr::model::{Daemon, Scope};
-use crate::frr::observe::{Lives, SessionKey, SessionState, VniState};
-use crate::frr::port::{Routing, RoutingError, Running};
-use crate::frr::render::RenderError;
-use crate::frr::tree::Tree;
+use crate::frr::client::port::{Routing, RoutingError, Running};
+use crate::frr::config::diff::policies_of_new;
+use crate::frr::config::tree::Tree;
+use crate::frr::release::Dialect;
+use crate::frr::show::live::Live;
+use crate::frr::show::vni::{Lives, SessionKey, SessionState, VniState};
+use crate::frr::stanza::render::RenderError;
 use crate::kernel::model::Netns;
 use crate::kernel::tcp::TcpCounts;
 use crate::kernel::{Kernel, KernelError};
-use crate::plan::hold::Accepted;
+use crate::plan::last_accepted::Accepted;
 use crate::plan::{NodeFacts, Plan};
+use crate::runtime::Daemon;
+use crate::scope::Scope;
 use crate::snapshot::Snapshot;
-use crate::status::fold::Live;
+use crate::timing::{Phase, Stopwatch, Timing};
 use crate::types::{IfName, VrfMode, VrfName};
+use cache::{Asked, Settled, Wanted};
 use execute::{Ahead, Executed, Failure, execute};
-use known::{Asked, Settled, Wanted};
 use schedule::{Schedule, State, schedule};
-use stuck::Stuck;
-use timing::{Phase, Stopwatch, Timing};
+use stale_open_sent::Stuck;
 
 /// How often an IP-VRF that FRR did not take up is built anew within one pass.
 const REBUILDS: usize = 3;

@@ -3,11 +3,11 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use crate::frr::dialect::FrrVersion;
-use crate::frr::diff::Batch;
-use crate::frr::fake::FakeRouting;
-use crate::frr::observe::{Lives, SessionKey, SessionState, VniState, VrfState};
-use crate::frr::port::{Presence, Refusal};
+use crate::frr::client::fake::FakeRouting;
+use crate::frr::client::port::{Presence, Refusal};
+use crate::frr::config::diff::Batch;
+use crate::frr::release::FrrVersion;
+use crate::frr::show::vni::{Lives, SessionKey, SessionState, VniState, VrfState};
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::{KernelState, Netns};
 use crate::kernel::{KernelOp, NicFacts};

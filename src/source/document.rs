@@ -5,34 +5,34 @@ use serde_json::Value;
 
 use super::schema::{Schemas, Spec};
 use super::yaml::{self, Lines, Node};
-use crate::api::crds::Resource;
-use crate::api::{GROUP, VERSION};
+use crate::kind::crds::Resource;
+use crate::kind::{GROUP, VERSION};
 use crate::snapshot::{Kind, ObjectRef, Reason};
 
 /// An object of a file.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Document {
+pub(crate) struct Document {
     /// The object, as far as the text tells.
-    pub(super) object: ObjectRef,
+    pub(crate) object: ObjectRef,
     /// Whether the text tells which object it is.
-    pub(super) known: bool,
+    pub(crate) known: bool,
     /// Line of its name.
-    pub(super) line: u64,
+    pub(crate) line: u64,
     /// Its spec, or what is wrong with it.
-    pub(super) spec: Result<Spec, Vec<Fault>>,
+    pub(crate) spec: Result<Spec, Vec<Fault>>,
 }
 
 /// What is wrong with a document, and where.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Fault {
-    pub(super) line: u64,
-    pub(super) field: String,
-    pub(super) reason: Reason,
-    pub(super) message: String,
+pub(crate) struct Fault {
+    pub(crate) line: u64,
+    pub(crate) field: String,
+    pub(crate) reason: Reason,
+    pub(crate) message: String,
 }
 
 /// Reads one part of a file.
-pub(super) fn read(part: &str, schemas: &Schemas) -> Vec<Document> {
+pub(crate) fn read(part: &str, schemas: &Schemas) -> Vec<Document> {
     match yaml::parse(part) {
         Ok(nodes) => nodes.iter().flat_map(|node| objects(node, schemas)).collect(),
         Err(error) => {

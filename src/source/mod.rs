@@ -6,13 +6,13 @@
 
 pub mod dir;
 mod document;
-mod fault;
 pub mod kube;
 pub mod merge;
+mod messages;
 pub mod schema;
 mod secret;
-mod settle;
 mod watch;
+mod write_tracker;
 mod yaml;
 
 use std::io;

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::api::{L3VNISpec, SecretKeyRef, UnderlaySpec};
+use crate::kind::{L3VNISpec, SecretKeyRef, UnderlaySpec};
 use crate::snapshot::{Object, SecretKey};
 use crate::types::Secret;
 
@@ -14,7 +14,7 @@ use crate::types::Secret;
 const MAX_BYTES: usize = 80;
 
 /// Every key that an object names.
-pub(super) fn named(underlays: &[Object<UnderlaySpec>], l3vnis: &[Object<L3VNISpec>]) -> Vec<SecretKey> {
+pub(crate) fn named(underlays: &[Object<UnderlaySpec>], l3vnis: &[Object<L3VNISpec>]) -> Vec<SecretKey> {
     let key = |namespace: &str, reference: &SecretKeyRef| SecretKey {
         namespace: namespace.to_owned(),
         name: reference.name.clone(),
@@ -32,12 +32,12 @@ pub(super) fn named(underlays: &[Object<UnderlaySpec>], l3vnis: &[Object<L3VNISp
 }
 
 /// Where the secret of `key` is.
-pub(super) fn path(secrets: &Path, key: &SecretKey) -> PathBuf {
+pub(crate) fn path(secrets: &Path, key: &SecretKey) -> PathBuf {
     secrets.join(&key.name).join(&key.key)
 }
 
 /// Reads a secret. The file is for its owner and group alone, and holds one word.
-pub(super) fn read(path: &Path) -> Result<Secret, String> {
+pub(crate) fn read(path: &Path) -> Result<Secret, String> {
     let at = path.display();
     let metadata = fs::metadata(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => format!("{at} does not exist: write the password into it, with mode 0600"),
@@ -58,7 +58,7 @@ pub(super) fn read(path: &Path) -> Result<Secret, String> {
 }
 
 /// The one word that `bytes` hold, which are found `at`.
-pub(super) fn word(at: &str, bytes: &[u8]) -> Result<Secret, String> {
+pub(crate) fn word(at: &str, bytes: &[u8]) -> Result<Secret, String> {
     let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     if text.is_empty() {

@@ -14,8 +14,8 @@ use serde_saphyr::Spanned;
 
 /// A value with the line on which it begins, counted from 1 in the text that was parsed.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
-    pub(super) line: u64,
+pub(crate) struct Node {
+    pub(crate) line: u64,
     content: Content,
 }
 
@@ -29,14 +29,14 @@ enum Content {
 
 /// Line of each field by its path, such as `spec.neighbors[0].asn`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     start: u64,
     fields: BTreeMap<String, u64>,
 }
 
 impl Lines {
     /// The line of `path`, or of its nearest ancestor that the text has.
-    pub(super) fn of(&self, path: &str) -> u64 {
+    pub(crate) fn of(&self, path: &str) -> u64 {
         let mut path = path;
         loop {
             if let Some(line) = self.fields.get(path) {
@@ -52,14 +52,14 @@ impl Lines {
 
 /// A syntax error: line within the parsed text and what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SyntaxError {
-    pub(super) line: u64,
-    pub(super) message: String,
+pub(crate) struct SyntaxError {
+    pub(crate) line: u64,
+    pub(crate) message: String,
 }
 
 impl Node {
     /// The value of a key of a mapping.
-    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         match &self.content {
             Content::Map(fields) => fields.iter().find(|(name, ..)| name == key).map(|(.., node)| node),
             _ => None,
@@ -67,7 +67,7 @@ impl Node {
     }
 
     /// The text of a string.
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.content {
             Content::Scalar(Value::String(text)) => Some(text),
             _ => None,
@@ -75,7 +75,7 @@ impl Node {
     }
 
     /// The items of a list.
-    pub(super) fn items(&self) -> Option<&[Node]> {
+    pub(crate) fn items(&self) -> Option<&[Node]> {
         match &self.content {
             Content::List(items) => Some(items),
             _ => None,
@@ -83,12 +83,12 @@ impl Node {
     }
 
     /// Whether this is a mapping.
-    pub(super) fn is_map(&self) -> bool {
+    pub(crate) fn is_map(&self) -> bool {
         matches!(self.content, Content::Map(_))
     }
 
     /// The plain value and the lines of its fields.
-    pub(super) fn split(&self) -> (Value, Lines) {
+    pub(crate) fn split(&self) -> (Value, Lines) {
         let mut lines = Lines { start: self.line, fields: BTreeMap::new() };
         let value = self.collect("", &mut lines.fields);
         (value, lines)
@@ -120,7 +120,7 @@ impl Node {
 }
 
 /// The path of a field as Kubernetes writes it: a key with a dot goes into brackets.
-pub(super) fn join(parent: &str, key: &str) -> String {
+pub(crate) fn join(parent: &str, key: &str) -> String {
     if key.contains(['.', '/', '[']) {
         format!("{parent}[{key}]")
     } else if parent.is_empty() {
@@ -131,7 +131,7 @@ pub(super) fn join(parent: &str, key: &str) -> String {
 }
 
 /// Cuts a file at its document markers: the line before the first line of each part, and the part.
-pub(super) fn cut(text: &str) -> Vec<(u64, &str)> {
+pub(crate) fn cut(text: &str) -> Vec<(u64, &str)> {
     let mut parts = Vec::new();
     let (mut begin, mut begin_line, mut at, mut only_directives) = (0, 0, 0, true);
     for (number, line) in (0..).zip(text.split_inclusive('\n')) {
@@ -151,7 +151,7 @@ pub(super) fn cut(text: &str) -> Vec<(u64, &str)> {
 }
 
 /// Parses one part of a file. Parts without a value, such as a comment, give nothing.
-pub(super) fn parse(part: &str) -> Result<Vec<Node>, SyntaxError> {
+pub(crate) fn parse(part: &str) -> Result<Vec<Node>, SyntaxError> {
     let mut options = serde_saphyr::Options::default();
     options.with_snippet = false;
     match serde_saphyr::from_str_multiple_with_options::<Spanned<Content>, Vec<_>>(part, options) {

@@ -3,22 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{NodeStatus, PassSummary, Resource, State};
-use crate::frr::model::Scope;
-use crate::frr::observe::{SessionState, VniState};
+use crate::frr::show::live::Live;
 use crate::plan::Plan;
+use crate::scope::Scope;
 use crate::snapshot::{ObjectRef, Rejection, Snapshot};
-use crate::types::{Vni, VrfMode};
-
-/// What is known of the running router.
-#[derive(Debug, Clone, Default)]
-pub struct Live {
-    /// FRR's version.
-    pub frr_version: String,
-    /// L3VNIs.
-    pub vnis: BTreeMap<Vni, VniState>,
-    /// Sessions.
-    pub sessions: Vec<SessionState>,
-}
+use crate::types::VrfMode;
 
 /// Makes the status. `failures` are the texts of what could not be put in place.
 pub fn fold(

@@ -18,8 +18,8 @@ use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::looks::Looks;
 use super::metrics::Metrics;
+use super::refresh::Looks;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

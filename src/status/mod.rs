@@ -1,16 +1,14 @@
 //! The status of the node's router: [`fold`] makes it (pure), `publish` and `kubernetes` write it, `http` serves health and
 //! metrics. Computed only from what was planned, done and observed.
 
-pub mod cause;
 pub mod fold;
 pub mod http;
 pub mod kubernetes;
-pub mod looks;
 pub mod metrics;
 pub mod model;
 pub mod publish;
+pub mod refresh;
 pub mod router_state;
-pub mod witness;
 
 pub use fold::fold;
 pub use model::NodeStatus;

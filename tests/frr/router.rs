@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use perouter::frr::dialect::{Dialect, FrrVersion};
-use perouter::frr::model::Daemon;
-use perouter::frr::vty_routing::VtyRouting;
+use perouter::frr::client::vty_routing::VtyRouting;
+use perouter::frr::release::{Dialect, FrrVersion};
+use perouter::runtime::Daemon;
 use perouter::types::VrfMode;
 use perouter_lab::frr;
 use perouter_lab::image::RootFs;

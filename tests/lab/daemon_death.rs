@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use perouter::frr::model::Daemon;
+use perouter::runtime::Daemon;
 use perouter::types::VrfMode;
 
 use super::fixture::{BLUE, Fixture, RED, Setup, bfd_settings, paced, until_true};

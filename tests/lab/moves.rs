@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use perouter::frr::observe::Phase;
+use perouter::frr::show::vni::Phase;
 use perouter_lab::cluster::HostSide;
 use perouter_lab::node::Node;
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use perouter::frr::dialect::{Dialect, FrrVersion};
-use perouter::frr::model::Daemon;
-use perouter::frr::observe::{Phase, SessionState, VniState, VrfState};
-use perouter::frr::port::{Routing, Running};
-use perouter::frr::vty_routing::VtyRouting;
+use perouter::frr::client::port::{Routing, Running};
+use perouter::frr::client::vty_routing::VtyRouting;
+use perouter::frr::release::{Dialect, FrrVersion};
+use perouter::frr::show::vni::{Phase, SessionState, VniState, VrfState};
+use perouter::runtime::Daemon;
 use perouter::snapshot::Kind;
 use perouter::status::NodeStatus;
 use perouter::status::model::{Resource, State};

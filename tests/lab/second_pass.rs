@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
-use perouter::frr::dialect::Dialect;
-use perouter::frr::model::{Daemon, RouterConfig};
-use perouter::frr::render;
-use perouter::frr::vty::Vty;
+use perouter::frr::client::vty::Vty;
+use perouter::frr::model::RouterConfig;
+use perouter::frr::release::Dialect;
+use perouter::frr::stanza::render;
 use perouter::plan::{NodeFacts, plan};
+use perouter::runtime::Daemon;
 use perouter::snapshot::NodeIdentity;
 use perouter::source;
 

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::frr::model::Daemon;
+use crate::runtime::Daemon;
 use crate::runtime::Runtime;
 
 /// Whether all of `daemons` answer.
@@ -16,7 +16,7 @@ pub async fn ready(runtime: &Runtime, daemons: &[Daemon]) -> bool {
 }
 
 /// Whether a daemon answers on its vty socket.
-pub(super) async fn answers(runtime: &Runtime, daemon: Daemon) -> bool {
+pub(crate) async fn answers(runtime: &Runtime, daemon: Daemon) -> bool {
     let echo = async {
         let mut socket = UnixStream::connect(runtime.vty_socket(daemon)).await?;
         socket.write_all(b"echo perouter\0").await?;

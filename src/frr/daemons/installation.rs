@@ -7,8 +7,8 @@ use std::process::Stdio;
 use thiserror::Error;
 
 use super::order::ALL;
-use crate::frr::dialect::FrrVersion;
-use crate::frr::model::Daemon;
+use crate::frr::release::FrrVersion;
+use crate::runtime::Daemon;
 
 /// Why the installed FRR cannot be used.
 #[derive(Debug, Error)]
@@ -46,7 +46,7 @@ pub fn installed(frr_dir: &Path) -> Result<Vec<Daemon>, InstallationError> {
     }
 }
 
-pub(super) async fn version(frr_dir: &Path) -> Result<FrrVersion, InstallationError> {
+pub(crate) async fn version(frr_dir: &Path) -> Result<FrrVersion, InstallationError> {
     let program = frr_dir.join(Daemon::Zebra.name());
     let output = tokio::process::Command::new(&program).arg("--version").stdin(Stdio::null()).output().await;
     let output = output.map_err(|source| InstallationError::Version { program: program.clone(), source })?;

@@ -19,9 +19,9 @@ use nix::unistd::{Group, User};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-use crate::frr::dialect::Dialect;
-use crate::frr::model::Daemon;
+use crate::frr::release::Dialect;
 use crate::kernel::netns::{self, NetnsError};
+use crate::runtime::Daemon;
 use crate::runtime::Runtime;
 use crate::types::VrfMode;
 
@@ -97,7 +97,7 @@ fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> La
 
 /// How the daemons of one router are started.
 #[derive(Debug, Clone)]
-pub(super) struct Launch {
+pub(crate) struct Launch {
     pub runtime: Runtime,
     pub mode: VrfMode,
     pub frr_dir: PathBuf,
@@ -236,7 +236,7 @@ impl Launch {
 }
 
 /// The VRF mode of a zebra, by its command line.
-pub(super) fn mode_of(arguments: &[Vec<u8>]) -> VrfMode {
+pub(crate) fn mode_of(arguments: &[Vec<u8>]) -> VrfMode {
     if arguments.iter().any(|a| a == b"-n" || a == b"-w") { VrfMode::Netns } else { VrfMode::Vrf }
 }
 
@@ -281,7 +281,7 @@ fn wait_ready(daemon: Daemon, mut child: Child, stderr: &Path) -> Result<(), Lau
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frr::dialect::FrrVersion;
+    use crate::frr::release::FrrVersion;
     use rstest::rstest;
 
     #[rstest]

@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-use crate::frr::model::Daemon;
+use crate::runtime::Daemon;
 use crate::runtime::Runtime;
 
 /// A file is emptied beyond this.
@@ -16,7 +16,7 @@ const MAX_READ: u64 = 256 << 10;
 
 /// The log files of all daemons and how far they were read.
 #[derive(Debug)]
-pub(super) struct Logs(BTreeMap<Daemon, Tail>);
+pub(crate) struct Logs(BTreeMap<Daemon, Tail>);
 
 #[derive(Debug)]
 struct Tail {

@@ -1,12 +1,12 @@
 //! How the daemons depend on each other. Pure.
 
-use crate::frr::model::Daemon;
+use crate::runtime::Daemon;
 
 /// In the order of their start.
-pub(super) const ALL: [Daemon; 5] = [Daemon::Mgmtd, Daemon::Zebra, Daemon::Bgpd, Daemon::Bfdd, Daemon::Staticd];
+pub(crate) const ALL: [Daemon; 5] = [Daemon::Mgmtd, Daemon::Zebra, Daemon::Bgpd, Daemon::Bfdd, Daemon::Staticd];
 
 /// What must run before a daemon. Zebra of FRR 10 does not take up an L3VNI without mgmtd.
-pub(super) fn needs(daemon: Daemon) -> Option<Daemon> {
+pub(crate) fn needs(daemon: Daemon) -> Option<Daemon> {
     match daemon {
         Daemon::Mgmtd => None,
         Daemon::Zebra => Some(Daemon::Mgmtd),
@@ -22,7 +22,7 @@ pub(super) fn needs(daemon: Daemon) -> Option<Daemon> {
 /// * Without bgpd, zebra removes bgpd's routes: at once, or with graceful restart when the new bgpd is up and has not
 ///   yet learnt them again. A zebra that died with bgpd removes nothing.
 /// * mgmtd would tell a new zebra of the L3VNIs before their links are known to it.
-pub(super) fn taken_along(daemon: Daemon, bgpd_lives: bool) -> &'static [Daemon] {
+pub(crate) fn taken_along(daemon: Daemon, bgpd_lives: bool) -> &'static [Daemon] {
     match daemon {
         Daemon::Zebra if bgpd_lives => &[Daemon::Bfdd, Daemon::Staticd, Daemon::Mgmtd],
         Daemon::Zebra => &[Daemon::Bgpd, Daemon::Bfdd, Daemon::Staticd, Daemon::Mgmtd],

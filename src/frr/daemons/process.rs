@@ -16,7 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
 
-use crate::frr::model::Daemon;
+use crate::runtime::Daemon;
 use crate::runtime::Runtime;
 
 /// Why a process could not be examined.
@@ -59,7 +59,7 @@ pub struct Incarnation {
 
 /// A running daemon of ours.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     pub incarnation: Incarnation,
     /// Its command line.
     pub arguments: Vec<Vec<u8>>,

@@ -5,25 +5,25 @@ use std::fmt::Display;
 
 use ipnet::IpNet;
 
-use super::super::ipam;
-use crate::api::{PrefixRule, SecretKeyRef};
 use crate::frr::model::PrefixListEntry;
+use crate::kind::{PrefixRule, SecretKeyRef};
+use crate::plan::ipam;
 use crate::snapshot::{ObjectRef, Reason, Rejection, SecretKey, Snapshot};
 use crate::types::Secret;
 
 /// Collects the mistakes of one object.
-pub(super) struct Check<'a> {
-    pub(super) object: &'a ObjectRef,
-    pub(super) secrets: &'a BTreeMap<SecretKey, Result<Secret, String>>,
-    pub(super) found: Vec<Rejection>,
+pub(crate) struct Check<'a> {
+    pub(crate) object: &'a ObjectRef,
+    pub(crate) secrets: &'a BTreeMap<SecretKey, Result<Secret, String>>,
+    pub(crate) found: Vec<Rejection>,
 }
 
 impl<'a> Check<'a> {
-    pub(super) fn new(object: &'a ObjectRef, snapshot: &'a Snapshot) -> Self {
+    pub(crate) fn new(object: &'a ObjectRef, snapshot: &'a Snapshot) -> Self {
         Self { object, secrets: &snapshot.secrets, found: Vec::new() }
     }
 
-    pub(super) fn refuse(&mut self, reason: Reason, field: impl Display, message: impl Display) {
+    pub(crate) fn refuse(&mut self, reason: Reason, field: impl Display, message: impl Display) {
         self.found.push(Rejection {
             object: self.object.clone(),
             reason,
@@ -34,16 +34,16 @@ impl<'a> Check<'a> {
     }
 
     /// Keeps a value or notes why it is not one.
-    pub(super) fn take<T, E: Display>(&mut self, field: impl Display, value: Result<T, E>) -> Option<T> {
+    pub(crate) fn take<T, E: Display>(&mut self, field: impl Display, value: Result<T, E>) -> Option<T> {
         value.map_err(|e| self.refuse(Reason::Invalid, field, e)).ok()
     }
 
-    pub(super) fn pool<T>(&mut self, field: &str, value: Result<T, ipam::PoolTooSmall>) -> Option<T> {
+    pub(crate) fn pool<T>(&mut self, field: &str, value: Result<T, ipam::PoolTooSmall>) -> Option<T> {
         value.map_err(|e| self.refuse(Reason::PoolTooSmall, field, e)).ok()
     }
 
     /// A prefix without host bits.
-    pub(super) fn prefix(&mut self, field: impl Display, text: &str) -> Option<IpNet> {
+    pub(crate) fn prefix(&mut self, field: impl Display, text: &str) -> Option<IpNet> {
         let Ok(net) = text.parse::<IpNet>() else {
             self.refuse(Reason::Invalid, field, format_args!("{text:?} is not a prefix: write ADDRESS/LENGTH"));
             return None;
@@ -56,7 +56,7 @@ impl<'a> Check<'a> {
         Some(net)
     }
 
-    pub(super) fn rules(&mut self, field: &str, rules: Option<&Vec<PrefixRule>>) -> Option<Vec<PrefixListEntry>> {
+    pub(crate) fn rules(&mut self, field: &str, rules: Option<&Vec<PrefixRule>>) -> Option<Vec<PrefixListEntry>> {
         let rules = rules?;
         let entries = rules.iter().enumerate().filter_map(|(i, rule)| {
             let prefix = self.prefix(format_args!("{field}[{i}].prefix"), &rule.prefix)?;
@@ -65,7 +65,7 @@ impl<'a> Check<'a> {
         Some(entries.collect())
     }
 
-    pub(super) fn secret(&mut self, field: &str, reference: Option<&SecretKeyRef>) -> Option<Secret> {
+    pub(crate) fn secret(&mut self, field: &str, reference: Option<&SecretKeyRef>) -> Option<Secret> {
         let reference = reference?;
         let key = SecretKey {
             namespace: self.object.namespace.clone(),
@@ -87,7 +87,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    pub(super) fn timers(&mut self, field: &str, keepalive: Option<u16>, hold: Option<u16>) -> Option<(u16, u16)> {
+    pub(crate) fn timers(&mut self, field: &str, keepalive: Option<u16>, hold: Option<u16>) -> Option<(u16, u16)> {
         match (keepalive, hold) {
             (None, None) => None,
             // FRR uses and shows at most a third of the hold time (RFC 4271 section 10).
@@ -106,7 +106,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    pub(super) fn done<T>(self, value: Option<T>) -> Result<T, Vec<Rejection>> {
+    pub(crate) fn done<T>(self, value: Option<T>) -> Result<T, Vec<Rejection>> {
         match value {
             Some(value) if self.found.is_empty() => Ok(value),
             _ => Err(self.found),
@@ -115,7 +115,7 @@ impl<'a> Check<'a> {
 }
 
 /// A permit entry in the only form that FRR prints back unchanged.
-pub(super) fn permit(prefix: IpNet, ge: Option<u8>, le: Option<u8>) -> Result<PrefixListEntry, String> {
+pub(crate) fn permit(prefix: IpNet, ge: Option<u8>, le: Option<u8>) -> Result<PrefixListEntry, String> {
     let (len, max) = (prefix.prefix_len(), prefix.max_prefix_len());
     let low = ge.unwrap_or(len);
     let high = le.unwrap_or(if ge.is_some() { max } else { len });

@@ -5,15 +5,15 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::super::ipam;
 use super::check::Check;
-use super::{api, bfd};
-use crate::api::L3VNISpec;
+use super::{bfd, kind};
 use crate::frr::model::{Neighbor, RemoteAs};
+use crate::kind::L3VNISpec;
+use crate::plan::ipam;
 use crate::snapshot::Reason;
 use crate::types::{Asn, Family, RouteTarget};
 
-pub(super) fn veth_addresses(
+pub(crate) fn veth_addresses(
     check: &mut Check<'_>,
     spec: &L3VNISpec,
     index: u32,
@@ -34,7 +34,7 @@ pub(super) fn veth_addresses(
 }
 
 /// The host's own address of each session, where it is not that of its veth end.
-pub(super) fn source_addresses(
+pub(crate) fn source_addresses(
     check: &mut Check<'_>,
     spec: &L3VNISpec,
     veth: &BTreeMap<Family, (IpNet, ipam::VethAddresses)>,
@@ -77,10 +77,10 @@ pub(super) fn source_addresses(
 /// and was not yet ready for the first attempt, would be without its routes for two minutes.
 const HOST_CONNECT_TIME: u16 = 1;
 
-pub(super) fn host_session(check: &mut Check<'_>, spec: &L3VNISpec) -> Option<Neighbor> {
+pub(crate) fn host_session(check: &mut Check<'_>, spec: &L3VNISpec) -> Option<Neighbor> {
     let hostasn = check.take("spec.hostasn", Asn::try_from(spec.hostasn.unwrap_or(spec.asn)));
     let external = spec.hostasn.is_some_and(|asn| asn != spec.asn);
-    let default = api::HostSession::default();
+    let default = kind::HostSession::default();
     let host = spec.host_session.as_ref().unwrap_or(&default);
     if host.multihop.is_some() && !external {
         check.refuse(Reason::Invalid, "spec.hostSession.multihop", "is for eBGP: remove it, or set spec.hostasn");
@@ -106,8 +106,8 @@ pub(super) fn host_session(check: &mut Check<'_>, spec: &L3VNISpec) -> Option<Ne
     })
 }
 
-pub(super) fn route_targets(check: &mut Check<'_>, spec: &L3VNISpec) -> (BTreeSet<RouteTarget>, BTreeSet<RouteTarget>) {
-    let default = api::RouteTargets::default();
+pub(crate) fn route_targets(check: &mut Check<'_>, spec: &L3VNISpec) -> (BTreeSet<RouteTarget>, BTreeSet<RouteTarget>) {
+    let default = kind::RouteTargets::default();
     let targets = spec.route_targets.as_ref().unwrap_or(&default);
     let [import, export] = [("import", &targets.import), ("export", &targets.export)].map(|(direction, list)| {
         let parsed = list.iter().enumerate().filter_map(|(i, raw)| {

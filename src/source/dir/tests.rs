@@ -1,5 +1,5 @@
-use super::super::settle::Happening;
 use super::*;
+use crate::source::write_tracker::Happening;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl Case {
     /// `name/vni@generation` of every L3VNI.
     fn taken(&mut self) -> Vec<String> {
         let shown = |object: &Object<_>| {
-            let Object { key, generation, spec, .. }: &Object<crate::api::L3VNISpec> = object;
+            let Object { key, generation, spec, .. }: &Object<crate::kind::L3VNISpec> = object;
             format!("{}/{}@{generation}", key.name, spec.vni)
         };
         self.read().l3vnis.iter().map(shown).collect()
@@ -136,7 +136,7 @@ fn a_new_file_is_not_told_about_while_it_is_written() {
     assert!(case.told().is_empty());
     case.happens("a.yaml", Happening::Closed);
     assert!(case.told().is_empty());
-    case.now += super::super::settle::SETTLE;
+    case.now += crate::source::write_tracker::SETTLE;
     assert_eq!(case.told().len(), 1);
 }
 
@@ -148,7 +148,7 @@ fn an_emptied_file_is_believed_when_it_stays_empty() {
     case.write("a.yaml", "");
     case.happens("a.yaml", Happening::Written);
     assert_eq!(case.taken().len(), 3);
-    case.now += super::super::settle::SETTLE;
+    case.now += crate::source::write_tracker::SETTLE;
     assert!(case.taken().is_empty());
 }
 
@@ -220,7 +220,7 @@ fn secrets_are_read_for_the_objects_that_name_them() {
     fs::write(&file, "").unwrap();
     case.happens("secrets/bgp/red", Happening::Written);
     assert_eq!(case.read().secrets, good);
-    case.now += super::super::settle::SETTLE;
+    case.now += crate::source::write_tracker::SETTLE;
     assert_ne!(case.read().secrets, good);
 }
 

@@ -9,17 +9,17 @@ use kube::api::{Api, ListParams, ObjectMeta, PostParams};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::follow::jittered;
+use super::cluster_state::News;
 use super::index::{Decision, Wish, decide};
-use super::view::News;
-use crate::api::{NodeIndex, NodeIndexSpec};
+use super::watcher::jittered;
+use crate::kind::{NodeIndex, NodeIndexSpec};
 
 const RETRY: Duration = Duration::from_secs(2);
 /// A claim that somebody deleted is made again after so long, before another node takes it, or shows that it is too late.
 const CHECK: Duration = Duration::from_secs(300);
 
 /// Claims an index for every UID that the Node gets, until the receiver is gone.
-pub(super) async fn keep(
+pub(crate) async fn keep(
     api: Api<NodeIndex>,
     node: String,
     mut wish: Wish,
@@ -56,7 +56,7 @@ pub(super) async fn keep(
 }
 
 /// Claims an index. Ends when there is one.
-pub(super) async fn claim(api: &Api<NodeIndex>, node: &NodeIndexSpec, wish: Wish) -> u32 {
+pub(crate) async fn claim(api: &Api<NodeIndex>, node: &NodeIndexSpec, wish: Wish) -> u32 {
     let mut told = false;
     loop {
         match attempt(api, node, wish).await {

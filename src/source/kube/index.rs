@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::NodeIndexSpec;
+use crate::kind::NodeIndexSpec;
 
 /// Which index the node would like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(crate) enum Wish {
     /// The lowest free one.
     Lowest,
     /// The one that it had, if it is free.
@@ -17,7 +17,7 @@ pub(super) enum Wish {
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Decision {
+pub(crate) enum Decision {
     /// The node has this one.
     Has(u32),
     /// Try to make this one.
@@ -32,7 +32,7 @@ pub(super) enum Decision {
 }
 
 /// Decides from the claims as they are.
-pub(super) fn decide(claims: &BTreeMap<u32, NodeIndexSpec>, node: &NodeIndexSpec, wish: Wish) -> Decision {
+pub(crate) fn decide(claims: &BTreeMap<u32, NodeIndexSpec>, node: &NodeIndexSpec, wish: Wish) -> Decision {
     let ours = |wanted: Option<u32>| {
         claims.iter().find(|(index, claim)| *claim == node && wanted.is_none_or(|wanted| wanted == **index))
     };

@@ -22,15 +22,15 @@
 //! [`Snapshot`]: crate::snapshot::Snapshot
 
 mod claim;
+mod cluster_state;
+mod disk_cache;
 #[cfg(test)]
 pub(crate) mod fake;
-mod follow;
 mod index;
-mod kept;
 mod object;
-mod table;
-mod view;
+mod store;
 mod watch;
+mod watcher;
 
 use std::path::PathBuf;
 

@@ -4,15 +4,15 @@
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-use crate::api::crds::Resource;
-use crate::api::{GROUP, VERSION};
+use crate::kind::crds::Resource;
+use crate::kind::{GROUP, VERSION};
 use crate::snapshot::{Kind, Object, ObjectRef, Reason, Rejection, Snapshot};
 use crate::source::schema::{Schemas, Spec, Violation};
 
 /// An object of the API.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Judged {
-    pub(super) uid: String,
+pub(crate) struct Judged {
+    pub(crate) uid: String,
     generation: i64,
     created: Option<i64>,
     /// It is being deleted and waits for somebody's finalizer.
@@ -23,7 +23,7 @@ pub(super) struct Judged {
 }
 
 /// Which object it is.
-pub(super) fn key(resource: Resource, object: &DynamicObject) -> ObjectRef {
+pub(crate) fn key(resource: Resource, object: &DynamicObject) -> ObjectRef {
     let kind = match resource {
         Resource::Underlay => Kind::Underlay,
         Resource::L3VNI => Kind::L3VNI,
@@ -33,7 +33,7 @@ pub(super) fn key(resource: Resource, object: &DynamicObject) -> ObjectRef {
 }
 
 /// Judges an object. `before` is what was known of it.
-pub(super) fn judge(schemas: &Schemas, resource: Resource, object: &DynamicObject, before: Option<&Judged>) -> Judged {
+pub(crate) fn judge(schemas: &Schemas, resource: Resource, object: &DynamicObject, before: Option<&Judged>) -> Judged {
     let metadata = &object.metadata;
     let uid = metadata.uid.clone().unwrap_or_default();
     let generation = metadata.generation.unwrap_or_default();
@@ -70,14 +70,14 @@ impl Judged {
     }
 
     /// Takes `spec` for the last good version where none is known and the present one is bad.
-    pub(super) fn remember(&mut self, created: Option<i64>, generation: i64, spec: Spec) {
+    pub(crate) fn remember(&mut self, created: Option<i64>, generation: i64, spec: Spec) {
         if self.spec.is_err() && self.good.is_none() && self.created == created {
             self.good = Some((generation, spec));
         }
     }
 
     /// Adds what the object is to the snapshot: nothing if it is being deleted.
-    pub(super) fn add_to(&self, snapshot: &mut Snapshot, key: &ObjectRef) {
+    pub(crate) fn add_to(&self, snapshot: &mut Snapshot, key: &ObjectRef) {
         if self.going {
             return;
         }

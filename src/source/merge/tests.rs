@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::api::L3VNISpec;
+use crate::kind::L3VNISpec;
 use crate::snapshot::{Kind, SecretKey};
 use crate::types::Secret;
 

@@ -292,7 +292,7 @@ prop_compose! {
         timers in (optional(0..=10_u16), optional(0..=10_u16), optional(any::<u16>()), any::<bool>()),
         ttl in optional(any::<u8>()),
     ) -> L3VNISpec {
-        use crate::api::{EbgpMultiHop, FromHost, HostSession, LocalCidr, PrefixRule, RouteTargets};
+        use crate::kind::{EbgpMultiHop, FromHost, HostSession, LocalCidr, PrefixRule, RouteTargets};
         L3VNISpec {
             asn, vni, vrf, hostasn, vxlanport,
             localcidr: subnets.map(|(ipv4, ipv6)| LocalCidr { ipv4, ipv6 }),
@@ -326,8 +326,8 @@ prop_compose! {
         ttl in optional(any::<u8>()),
         bfd in optional((optional(0..=70_000_u32), optional(any::<u8>()), optional(any::<u8>()), any::<bool>())),
         secret in optional(("[a-z.]{1,4}", "[a-zA-Z._]{1,4}")),
-    ) -> crate::api::Neighbor {
-        use crate::api::{BfdSettings, EbgpMultiHop, Neighbor, NeighborType, SecretKeyRef};
+    ) -> crate::kind::Neighbor {
+        use crate::kind::{BfdSettings, EbgpMultiHop, Neighbor, NeighborType, SecretKeyRef};
         Neighbor {
             asn,
             type_: external.map(|external| if external { NeighborType::External } else { NeighborType::Internal }),

@@ -1,7 +1,7 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
-use crate::api::GROUP;
+use crate::kind::GROUP;
 
 /// No test waits for a fixed time; this is when it gives up.
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -20,10 +20,10 @@ const SERIES: Duration = Duration::from_secs(360);
 
 /// What is told.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Told {
-    pub(super) warning: bool,
-    pub(super) reason: String,
-    pub(super) note: String,
+pub(crate) struct Told {
+    pub(crate) warning: bool,
+    pub(crate) reason: String,
+    pub(crate) note: String,
 }
 
 /// What was told of an object, by its UID.
@@ -36,19 +36,19 @@ struct Sent {
 }
 
 /// Sends the events of one node.
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     client: Client,
     node: String,
     sent: BTreeMap<Key, Sent>,
 }
 
 impl Recorder {
-    pub(super) fn new(client: Client, node: String) -> Self {
+    pub(crate) fn new(client: Client, node: String) -> Self {
         Self { client, node, sent: BTreeMap::new() }
     }
 
     /// Tells it of `object`, in its namespace; of an object without one in `default`.
-    pub(super) async fn send(&mut self, told: Told, object: &ObjectReference) -> Result<(), kube::Error> {
+    pub(crate) async fn send(&mut self, told: Told, object: &ObjectReference) -> Result<(), kube::Error> {
         self.sent.retain(|_, sent| sent.last.elapsed() < SERIES);
         let namespace = object.namespace.as_deref().unwrap_or("default");
         let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);

@@ -1,8 +1,8 @@
-use super::super::model::State;
-use super::super::router_state::tests::{resource, session, status};
 use super::*;
 use crate::snapshot::{Kind, ObjectRef};
 use crate::source::kube::fake::FakeApi;
+use crate::status::model::State;
+use crate::status::router_state::tests::{resource, session, status};
 use serde_json::Value;
 
 /// A publisher at work on a server of the test's own. Time is the test's.

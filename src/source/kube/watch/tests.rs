@@ -1,7 +1,7 @@
-use super::super::fake::FakeApi;
 use super::*;
-use crate::api::NodeIndexSpec;
+use crate::kind::NodeIndexSpec;
 use crate::source::kube::claim::claim;
+use crate::source::kube::fake::FakeApi;
 use serde_json::{Value, json};
 
 /// Long against [`COALESCE`], short against the time limits of a test run.

@@ -1,0 +1,293 @@
+//! The controller: a pass for every reason to have one, and the status after it. In: snapshots, drift and daemon signals,
+//! the reconciler. Out: passes, `status.json`, metrics. Decides nothing about what a pass does.
+//!
+//! FRR tells of no change by itself, so it is asked: every two seconds which sessions are down, at little cost. All of its
+//! state is read when that is another answer, after a pass that did something, when somebody wants to see it, and else
+//! the less often the less goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::diagnose::tcp_diagnosis::Witness;
+use crate::frr::client::port::Routing;
+use crate::frr::show::route::SessionKey;
+use crate::frr::show::vni::{Lives, Phase, SessionState, VniState};
+use crate::kernel::Kernel;
+use crate::kernel::model::Netns;
+use crate::plan::Plan;
+use crate::reconcile::{PassError, Reconciler, Report};
+use crate::scope::Scope;
+use crate::snapshot::{Rejection, Snapshot};
+use crate::status::metrics::Metrics;
+use crate::status::model::{PassSummary, SessionCause};
+use crate::status::refresh::Looks;
+use crate::status::{NodeStatus, fold, publish};
+use crate::types::VrfMode;
+
+/// A pass without a reason, in case that a signal was lost.
+const IDLE: Duration = Duration::from_secs(30);
+/// The status shows whether sessions are up at most this long ago.
+const GLANCE: Duration = Duration::from_secs(2);
+/// A change is left to FRR for so long before all state is read: bgpd takes a route on in two turns of 50 ms, and does
+/// nothing else while it answers.
+const AFTER: Duration = Duration::from_millis(200);
+/// All state is read after a change, again when as much time has gone by as since the change, and so on; at least so often
+/// while a session or an L3VNI is down.
+const UNSETTLED: Duration = Duration::from_secs(5);
+/// At least so often while all is up.
+const STEADY: Duration = Duration::from_secs(30);
+/// So long after a change FRR is asked whether it has it.
+const CHECK: Duration = Duration::from_millis(500);
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+/// Signals that come together make one pass.
+const COALESCE: Duration = Duration::from_millis(20);
+
+/// Where the controller's results go.
+#[derive(Debug, Clone)]
+pub struct Outputs {
+    /// The status file.
+    pub status: PathBuf,
+    /// VRF mode, for the status.
+    pub mode: VrfMode,
+    /// Who else takes the status.
+    pub statuses: watch::Sender<Option<NodeStatus>>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Who wants to see them.
+    pub looks: Arc<Looks>,
+}
+
+/// The controller of one node.
+#[derive(Debug)]
+pub struct Controller<K, R> {
+    reconciler: Reconciler<K, R>,
+    outputs: Outputs,
+    last: Option<Report>,
+    last_change: PassSummary,
+    retry: Option<Duration>,
+    /// The next pass looks whether FRR has what the last one told it. Once: a line that FRR never prints is no reason to
+    /// tell it again and again.
+    checks: bool,
+    witness: Witness,
+    /// Since when there are objects that are not all in place.
+    pending: Option<Instant>,
+    /// The sessions that were down at the last glance; `None` where FRR did not answer.
+    down: Option<Arc<BTreeMap<SessionKey, Lives>>>,
+    /// When something was last seen to go on.
+    changed: Instant,
+    /// When all state is read again.
+    next_look: Instant,
+}
+
+impl<K: Kernel, R: Routing> Controller<K, R> {
+    /// Of a reconciler.
+    pub fn new(reconciler: Reconciler<K, R>, outputs: Outputs) -> Self {
+        Self {
+            reconciler,
+            outputs,
+            last: None,
+            last_change: PassSummary::default(),
+            retry: None,
+            checks: false,
+            witness: Witness::default(),
+            pending: None,
+            down: None,
+            changed: Instant::now(),
+            next_look: Instant::now(),
+        }
+    }
+
+    /// Runs until `stop`, which changes nothing on the node.
+    pub async fn run(mut self, mut snapshots: watch::Receiver<Snapshot>, drift: Arc<Notify>, stop: CancellationToken) {
+        let mut snapshot = Arc::new(snapshots.borrow_and_update().clone());
+        let mut next_pass = Instant::now();
+        self.pending = Some(next_pass);
+        let mut next_glance = next_pass + GLANCE;
+        let looks = Arc::clone(&self.outputs.looks);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = snapshots.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    snapshot = Arc::new(snapshots.borrow_and_update().clone());
+                    self.checks = false;
+                    next_pass = Instant::now();
+                    self.pending.get_or_insert(next_pass);
+                }
+                () = drift.notified() => {
+                    self.reconciler.distrust();
+                    next_pass = next_pass.min(Instant::now() + COALESCE);
+                }
+                () = sleep_until(next_pass) => {
+                    let pause = self.pass(&snapshot).await;
+                    next_pass = Instant::now() + pause;
+                }
+                () = sleep_until(next_glance) => {
+                    self.glance().await;
+                    next_glance = Instant::now() + GLANCE;
+                }
+                () = sleep_until(self.next_look) => self.publish(&snapshot).await,
+                () = looks.wanted() => self.publish(&snapshot).await,
+            }
+        }
+    }
+
+    /// Looks which sessions are down.
+    async fn glance(&mut self) {
+        let down = self.reconciler.down().await.ok();
+        if down != self.down {
+            self.down = down;
+            self.changed = Instant::now();
+            self.next_look = self.changed;
+        }
+    }
+
+    /// One pass. Tells when the next one is due without any other reason.
+    async fn pass(&mut self, snapshot: &Arc<Snapshot>) -> Duration {
+        let (failed, news) = match self.reconciler.pass(snapshot).await {
+            Ok(report) => (!report.failures.is_empty(), self.take(report)),
+            Err(error) => {
+                log_pass_error(&error);
+                self.outputs.metrics.blind_pass();
+                (true, true)
+            }
+        };
+        if news {
+            self.changed = Instant::now();
+            let is_first = self.outputs.statuses.borrow().is_none();
+            let delay = if is_first { Duration::ZERO } else { AFTER };
+            self.next_look = self.next_look.min(self.changed + delay);
+        }
+        self.retry = failed.then(|| self.retry.map_or(FIRST_RETRY, |last| (last * 2).min(LAST_RETRY)));
+        self.retry.unwrap_or(if self.checks { CHECK } else { IDLE })
+    }
+
+    /// Takes note of a pass. Tells whether it did or found something else than the last one.
+    fn take(&mut self, report: Report) -> bool {
+        for (scope, failures) in &report.failures {
+            for failure in failures {
+                let error = failure as &dyn std::error::Error;
+                tracing::error!(%scope, error, "not in place, will be tried again");
+            }
+        }
+        let known = self.last.as_ref().map(|last| Arc::clone(&last.plan));
+        let known: BTreeSet<&Rejection> = known.iter().flat_map(|plan| &plan.rejected).collect();
+        for rejection in report.plan.rejected.iter().filter(|rejection| !known.contains(rejection)) {
+            tracing::warn!(object = %rejection.object, reason = ?rejection.reason, "rejected: {rejection}");
+        }
+        let summary = PassSummary {
+            kernel_ops: report.kernel_ops,
+            frr_lines: report.frr_lines,
+            rebuilt: report.rebuilt.iter().cloned().collect(),
+            duration_ms: u64::try_from(report.duration.as_millis()).unwrap_or(u64::MAX),
+        };
+        let failed = !report.failures.is_empty();
+        let waited = if failed { None } else { self.pending.take().map(|since| since.elapsed()) };
+        self.outputs.metrics.pass(&summary, failed, &report.timing, report.duration, waited);
+        let quiet = summary.is_quiet();
+        self.checks = !quiet && !self.checks;
+        if !quiet {
+            let PassSummary { kernel_ops, frr_lines, duration_ms, .. } = summary;
+            let timing = report.timing;
+            tracing::info!(kernel_ops, frr_lines, duration_ms, vrfs = report.plan.vrfs.len(), %timing, "pass");
+            self.last_change = summary;
+        }
+        let same = self.last.as_ref().is_some_and(|last| {
+            Arc::ptr_eq(&last.plan, &report.plan)
+                && last.failures.is_empty()
+                && last.foreign_lines == report.foreign_lines
+        });
+        self.last = Some(report);
+        failed || !quiet || !same
+    }
+
+    async fn witnessed(&mut self, sessions: &[SessionState], signed: &BTreeSet<SessionKey>) -> Vec<SessionCause> {
+        let mut counts = BTreeMap::new();
+        for vrf in self.witness.wants(sessions, signed) {
+            let netns = match (&vrf, self.outputs.mode) {
+                (Some(vrf), VrfMode::Netns) => Netns::Vrf(vrf.clone()),
+                _ => Netns::Router,
+            };
+            match self.reconciler.tcp_counts(&netns).await {
+                Ok(found) => drop(counts.insert(vrf, found)),
+                // Gone since FRR was asked.
+                Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no TCP counters"),
+            }
+        }
+        self.witness.look(sessions, signed, &counts, self.outputs.mode, std::time::Instant::now())
+    }
+
+    async fn publish(&mut self, snapshot: &Snapshot) {
+        let Some(report) = &self.last else {
+            self.next_look = Instant::now() + UNSETTLED;
+            return;
+        };
+        let live = match self.reconciler.live().await {
+            Ok(live) => {
+                if let Err(error) = self.reconciler.unstick(&live.sessions).await {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "FRR does not answer");
+                }
+                Some(live)
+            }
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "FRR does not answer");
+                None
+            }
+        };
+        let (answers, live) = (live.is_some(), live.unwrap_or_default());
+        let failures = texts(&report.failures);
+        let status = fold(snapshot, &report.plan, self.outputs.mode, &failures, live, self.last_change.clone());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let foreign_lines = report.foreign_lines.clone();
+        let signed = signed(&report.plan);
+        let session_causes = self.witnessed(&status.sessions, &signed).await;
+        let status = NodeStatus { observed_time: now, foreign_lines, session_causes, ..status };
+        let is_down = |session: &SessionState| session.phase != Phase::Established;
+        let settled = !status.sessions.iter().any(is_down) && status.vnis.values().all(VniState::is_ready);
+        let longest = if settled && answers { STEADY } else { UNSETTLED };
+        self.next_look = Instant::now() + self.changed.elapsed().clamp(GLANCE, longest);
+        self.outputs.metrics.status(&status, answers);
+        if let Err(error) = publish::write(&self.outputs.status, &status) {
+            tracing::error!(path = %self.outputs.status.display(), %error, "status not written");
+        }
+        self.outputs.statuses.send_replace(Some(status));
+        self.outputs.looks.done();
+    }
+}
+
+/// The sessions with a password.
+fn signed(plan: &Plan) -> BTreeSet<SessionKey> {
+    let underlay = plan.frr.underlay.iter().flat_map(|underlay| &underlay.neighbors);
+    let fabric = underlay.filter(|(_, neighbor)| neighbor.password.is_some()).map(|(peer, _)| (None, peer.to_string()));
+    let hosts = plan.frr.vrfs.iter().flat_map(|(vrf, ip_vrf)| {
+        let with_password = ip_vrf.sessions.values().filter(|session| session.neighbor.password.is_some());
+        with_password.map(|session| (Some(vrf.clone()), session.address.to_string()))
+    });
+    fabric.chain(hosts).collect()
+}
+
+fn log_pass_error(error: &PassError) {
+    tracing::error!(error = error as &dyn std::error::Error, "no pass, will be tried again");
+}
+
+/// A failure with all its causes in one line.
+fn texts<E: std::error::Error>(failures: &BTreeMap<Scope, Vec<E>>) -> BTreeMap<Scope, Vec<String>> {
+    failures.iter().map(|(scope, list)| (scope.clone(), list.iter().map(|e| chain(e)).collect())).collect()
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |e| e.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests;

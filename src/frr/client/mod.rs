@@ -1,0 +1,9 @@
+//! The connection to FRR. [`port`]: what a reconcile pass needs of FRR. [`vty_routing`]: that over the vty sockets
+//! ([`vty`]). [`fake`]: that in memory.
+
+mod bulk_commit;
+pub mod fake;
+pub mod port;
+pub mod restarts;
+pub mod vty;
+pub mod vty_routing;

@@ -1,0 +1,198 @@
+//! The port through which a pass sees and changes FRR. [`super::vty_routing::VtyRouting`] is the real one,
+//! [`super::fake::FakeRouting`] one in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::vty::{Status, VtyError};
+use crate::frr::config::command::Command;
+use crate::frr::config::diff::Batch;
+use crate::frr::config::tree::{Config, Tree};
+use crate::frr::release::FrrVersion;
+use crate::frr::show::vni::{Lives, ObserveError, SessionKey, SessionState, VniState, VrfState};
+use crate::runtime::Daemon;
+use crate::types::{IfName, Vni, VrfName};
+
+/// Why FRR could not be asked or told.
+#[derive(Debug, Error)]
+pub enum RoutingError {
+    /// The conversation with a daemon failed; the next one connects anew.
+    #[error("{daemon}")]
+    Vty {
+        /// The daemon.
+        daemon: Daemon,
+        /// Cause.
+        #[source]
+        source: VtyError,
+    },
+    /// A daemon does not take a command that opens the way for others.
+    #[error("{daemon} does not take `{command}`: {text}")]
+    Mode {
+        /// The daemon.
+        daemon: Daemon,
+        /// The command.
+        command: &'static str,
+        /// FRR's words.
+        text: String,
+    },
+    /// A daemon printed something unreadable.
+    #[error("{daemon}")]
+    Unreadable {
+        /// The daemon.
+        daemon: Daemon,
+        /// Cause.
+        #[source]
+        source: ObserveError,
+    },
+    /// A daemon is not FRR as we know it.
+    #[error("{daemon} does not tell its version")]
+    Version {
+        /// The daemon.
+        daemon: Daemon,
+    },
+    /// A VRF did not become what was waited for.
+    #[error("zebra does not show VRF {vrf} as {wanted} within {limit:?}")]
+    Vrf {
+        /// The VRF.
+        vrf: VrfName,
+        /// What was waited for.
+        wanted: Presence,
+        /// The time given.
+        limit: Duration,
+    },
+    /// Links of a VRF did not show up.
+    #[error("zebra does not show {} in VRF {vrf} within {limit:?}", names(links))]
+    Links {
+        /// The VRF.
+        vrf: VrfName,
+        /// The links that are missing.
+        links: BTreeSet<IfName>,
+        /// The time given.
+        limit: Duration,
+    },
+}
+
+fn names(links: &BTreeSet<IfName>) -> String {
+    links.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// zebra has its device or namespace.
+    Active,
+    /// zebra has it no more.
+    Gone,
+}
+
+impl fmt::Display for Presence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Active => "active",
+            Self::Gone => "gone",
+        })
+    }
+}
+
+/// A line that FRR did not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The daemon.
+    pub daemon: Daemon,
+    /// The line, with its stanza.
+    pub command: Command,
+    /// How it was refused.
+    pub status: Status,
+    /// FRR's words.
+    pub text: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} does not take `{}`", self.daemon, self.command.line)?;
+        for header in &self.command.context {
+            write!(f, ", {header}")?;
+        }
+        let words = match self.status {
+            Status::Unknown => "unknown command",
+            Status::Incomplete => "incomplete command",
+            _ => "refused",
+        };
+        // FRR repeats an unknown command, which may hold a password.
+        match self.text.trim().trim_start_matches('%').trim() {
+            text if text.is_empty() || self.status == Status::Unknown => write!(f, ": {words}"),
+            text => write!(f, ": {text}"),
+        }
+    }
+}
+
+/// What FRR runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Running {
+    /// Ours.
+    pub config: Config,
+    /// Not ours, by daemon: reported, not fought.
+    pub foreign: BTreeMap<Daemon, Tree>,
+}
+
+/// FRR as a pass needs it.
+pub trait Routing: Send + 'static {
+    /// The release.
+    fn version(&mut self) -> impl Future<Output = Result<FrrVersion, RoutingError>> + Send;
+
+    /// The running configuration of all daemons; the same value again as long as they print the same.
+    fn running(&mut self) -> impl Future<Output = Result<Arc<Running>, RoutingError>> + Send;
+
+    /// Sends a batch. Lines that FRR does not take come back; those after them were sent all the same.
+    fn apply(&mut self, batch: &Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send;
+
+    /// Sends a batch on a connection of its own, so that other conversations go on meanwhile.
+    fn begin(&mut self, batch: Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send + use<Self>;
+
+    /// There is nothing to tell for now: the time to end what somebody who died began, and to make ready for the next change
+    /// beside so many IP-VRFs.
+    fn rest(&mut self, _ip_vrfs: usize) -> impl Future<Output = Result<(), RoutingError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// The VRFs that zebra knows.
+    fn vrfs(&mut self) -> impl Future<Output = Result<BTreeMap<VrfName, VrfState>, RoutingError>> + Send;
+
+    /// Waits until zebra has, or has no more, the device or namespace of a VRF.
+    fn wait_vrf(
+        &mut self,
+        vrf: &VrfName,
+        wanted: Presence,
+        limit: Duration,
+    ) -> impl Future<Output = Result<(), RoutingError>> + Send;
+
+    /// Waits until zebra has these links in a VRF.
+    fn wait_links(
+        &mut self,
+        vrf: &VrfName,
+        links: &BTreeSet<IfName>,
+        limit: Duration,
+    ) -> impl Future<Output = Result<(), RoutingError>> + Send;
+
+    /// L3VNIs as zebra and bgpd see them.
+    fn vnis(&mut self) -> impl Future<Output = Result<BTreeMap<Vni, VniState>, RoutingError>> + Send;
+
+    /// These L3VNIs at least: a question that does not take the longer the more there are.
+    fn vnis_of(
+        &mut self,
+        _wanted: &BTreeSet<Vni>,
+    ) -> impl Future<Output = Result<BTreeMap<Vni, VniState>, RoutingError>> + Send {
+        self.vnis()
+    }
+
+    /// BGP sessions of all VRFs.
+    fn sessions(&mut self) -> impl Future<Output = Result<Vec<SessionState>, RoutingError>> + Send;
+
+    /// Those that are not established: a question that may be asked often.
+    fn down(&mut self) -> impl Future<Output = Result<Arc<BTreeMap<SessionKey, Lives>>, RoutingError>> + Send;
+}

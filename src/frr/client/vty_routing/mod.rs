@@ -1,0 +1,373 @@
+//! The real [`Routing`]: FRR's daemons over their vty sockets. In: batches and questions. Out: refusals and typed
+//! answers. Connections are kept open; a broken one is dropped and made anew by the next call.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::bulk_commit::{COMMIT, CONFIGURE, END, GATHER, Joint, end_what_others_began};
+use super::port::{Presence, Refusal, Routing, RoutingError, Running};
+use super::vty::{Reply, Status, Vty, VtyError};
+use crate::frr::config::command::{Command, Intent};
+use crate::frr::config::diff::{Batch, Mode, Stage};
+use crate::frr::release::{Dialect, FrrVersion};
+use crate::frr::show::running_config::{Print, Reader};
+use crate::frr::show::vni::{self, Lives, ObserveError, SessionKey, SessionState, VniState, VrfState};
+use crate::frr::stanza::rules;
+use crate::runtime::Daemon;
+use crate::types::{IfName, Vni, VrfMode, VrfName};
+
+/// Time between two looks while waiting. zebra takes 1 to 11 ms to see a new namespace.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// bgpd refuses to drop an instance until it has heard from zebra that the VNI is gone: a few milliseconds. mgmtd is
+/// locked for about as long.
+const RETRY_FOR: Duration = Duration::from_secs(5);
+
+/// So many lines take bgpd longer one by one than it holds back sessions.
+const BULK: usize = 200;
+/// Up to so many L3VNIs are asked for one by one.
+const FEW: usize = 8;
+/// From so many IP-VRFs on a commit takes bgpd long.
+const MANY: usize = 50;
+
+/// FRR over the sockets `<directory>/<daemon>.vty`.
+#[derive(Debug)]
+pub struct VtyRouting {
+    directory: PathBuf,
+    limit: Duration,
+    open: BTreeMap<Daemon, Vty>,
+    /// To bgpd.
+    joint: Joint,
+    /// What others began at the bgpd whose connection is open is ended.
+    is_alone: bool,
+    /// That of the zebra whose connection is open.
+    dialect: Option<Dialect>,
+    reader: Reader,
+    /// What was last said of sessions that are down, and what was read of it.
+    down: Option<(String, Arc<BTreeMap<SessionKey, Lives>>)>,
+}
+
+impl VtyRouting {
+    /// `limit` is the longest that one exchange with a daemon may take.
+    pub fn new(directory: impl Into<PathBuf>, limit: Duration) -> Self {
+        Self {
+            directory: directory.into(),
+            limit,
+            open: BTreeMap::new(),
+            joint: Joint::default(),
+            is_alone: false,
+            dialect: None,
+            reader: Reader::default(),
+            down: None,
+        }
+    }
+
+    /// The VRF mode that zebra runs in; `None` where this release does not tell it.
+    ///
+    /// # Errors
+    /// Where zebra does not answer.
+    pub async fn mode(&mut self) -> Result<Option<VrfMode>, RoutingError> {
+        Ok(vni::mode(&self.ask(Daemon::Zebra, vni::SHOW_ZEBRA).await?))
+    }
+
+    /// The daemons whose socket is there.
+    fn daemons(&self) -> Vec<Daemon> {
+        let has_socket = |daemon: &Daemon| self.socket(*daemon).exists();
+        Daemon::ALL.into_iter().filter(has_socket).collect()
+    }
+
+    /// The connection to a daemon, made anew where there is none. Taken out until a conversation is through: one that fails,
+    /// or whose future is dropped, leaves replies behind.
+    async fn take(&mut self, daemon: Daemon) -> Result<Vty, VtyError> {
+        if let Some(vty) = self.open.remove(&daemon) {
+            return Ok(vty);
+        }
+        match daemon {
+            Daemon::Zebra => self.dialect = None,
+            // Made with a bgpd that may be gone.
+            Daemon::Bgpd => {
+                self.joint.take();
+                self.is_alone = false;
+            }
+            _ => {}
+        }
+        Vty::connect(&self.socket(daemon), self.limit).await
+    }
+
+    fn socket(&self, daemon: Daemon) -> PathBuf {
+        self.directory.join(format!("{daemon}.vty"))
+    }
+
+    async fn try_ask(&mut self, daemon: Daemon, question: &str) -> Result<String, VtyError> {
+        let mut vty = self.take(daemon).await?;
+        let reply = vty.run(question, self.limit).await?;
+        self.open.insert(daemon, vty);
+        Ok(reply.text)
+    }
+
+    /// What a daemon says to a show command.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn ask(&mut self, daemon: Daemon, question: &str) -> Result<String, RoutingError> {
+        let was_open = self.open.contains_key(&daemon);
+        match self.try_ask(daemon, question).await {
+            // The daemon closed the connection meanwhile.
+            Err(VtyError::Io { .. } | VtyError::Closed { .. }) if was_open => self.try_ask(daemon, question).await,
+            result => result,
+        }
+        .map_err(|source| RoutingError::Vty { daemon, source })
+    }
+
+    /// How this FRR wants to be told. Asked anew of every zebra: a router may be upgraded beside a controller that stays.
+    async fn dialect(&mut self) -> Result<Dialect, RoutingError> {
+        if let Some(dialect) = self.dialect {
+            return Ok(dialect);
+        }
+        let dialect = Dialect::of(&self.version().await?);
+        self.dialect = Some(dialect);
+        Ok(dialect)
+    }
+
+    /// Tells one daemon. On a connection that it closed meanwhile this fails: a daemon that was restarted has lost its
+    /// configuration.
+    async fn send(&mut self, batch: &Batch, commands: &[Command]) -> Result<Vec<Refusal>, RoutingError> {
+        let dialect = self.dialect().await?;
+        let daemon = dialect.told(batch.daemon);
+        let gathered = batch.mode == Mode::Configure && gathers(dialect, daemon, batch.stage, commands.len());
+        let (before, after): (&[&'static str], &[&str]) = match batch.mode {
+            Mode::Exec => (&[], &[]),
+            Mode::Configure if gathered => (&[CONFIGURE, GATHER], &[COMMIT, END]),
+            Mode::Configure => (&[CONFIGURE], &[END]),
+        };
+        let lost = |source| RoutingError::Vty { daemon, source };
+        let mut vty = self.take(daemon).await.map_err(lost)?;
+        let line_by_line = dialect.line_by_line == Some(daemon);
+        let mut refused = Vec::new();
+        let (mut before, mut rest) = (before, commands);
+        loop {
+            // What is gathered is looked at when all of it is told.
+            let header = if gathered { None } else { rest.iter().position(opens) };
+            let (part, later) = rest.split_at(header.map_or(rest.len(), |header| header + 1));
+            let mut lines = before.to_vec();
+            lines.extend(part.iter().map(|command| command.line.send()));
+            if later.is_empty() {
+                lines.extend(after);
+            }
+            let mut replies = tell(&mut vty, &lines, line_by_line, self.limit).await.map_err(lost)?.into_iter();
+            for (command, reply) in before.iter().zip(replies.by_ref()) {
+                if !reply.status.is_ok() {
+                    return Err(RoutingError::Mode { daemon, command, text: reply.text.trim().to_owned() });
+                }
+            }
+            let refusal = |(command, reply): (&Command, Reply)| {
+                let fine = reply.status.is_ok() || is_gone(&reply);
+                (!fine).then(|| Refusal { daemon, command: command.clone(), status: reply.status, text: reply.text })
+            };
+            let new: Vec<Refusal> = part.iter().zip(replies).filter_map(refusal).collect();
+            let is_closed = new.last().is_some_and(|refusal| opens(&refusal.command));
+            refused.extend(new);
+            if later.is_empty() {
+                break;
+            }
+            (before, rest) = (&[], if is_closed { past_stanza(later) } else { later });
+        }
+        self.open.insert(daemon, vty);
+        Ok(refused)
+    }
+}
+
+/// Whether a stanza of the top level begins here. It has to stand before the lines in it are told: FRR takes some of them
+/// outside of it as well, and there they mean something else. `vni 100` in place of `vrf red` and `vni 100` would be the
+/// L3VNI of the default VRF, or of the VRF before.
+fn opens(command: &Command) -> bool {
+    command.context.is_empty() && command.intent != Intent::Leave && rules::opens(&command.line)
+}
+
+/// What comes after the stanza that these commands are in.
+fn past_stanza(commands: &[Command]) -> &[Command] {
+    let end = commands.iter().position(|command| command.context.is_empty() && command.intent == Intent::Leave);
+    end.map_or(&[], |end| &commands[end + 1..])
+}
+
+/// Tells lines and gives the reply to each.
+async fn tell(vty: &mut Vty, lines: &[&str], line_by_line: bool, limit: Duration) -> Result<Vec<Reply>, VtyError> {
+    if !line_by_line {
+        return vty.run_all(lines, limit).await;
+    }
+    let mut replies = Vec::with_capacity(lines.len());
+    for line in lines {
+        let end = Instant::now() + RETRY_FOR;
+        let mut reply = vty.run(line, limit).await?;
+        while is_locked(&reply) && Instant::now() < end {
+            sleep(LOOK_EVERY).await;
+            reply = vty.run(line, limit).await?;
+        }
+        replies.push(reply);
+    }
+    Ok(replies)
+}
+
+/// bgpd takes the two for a start of its own and holds back new sessions and their routes for a second or more, so there
+/// only what would take longer than that is gathered. mgmtd commits each line when it has answered it.
+fn gathers(dialect: Dialect, daemon: Daemon, stage: Stage, lines: usize) -> bool {
+    match daemon {
+        daemon if dialect.line_by_line == Some(daemon) => false,
+        Daemon::Bgpd => matches!(stage, Stage::Policies | Stage::Leftovers) && lines >= BULK,
+        _ => true,
+    }
+}
+
+/// Somebody else changes the configuration; mgmtd itself does for a while, when a daemon has come to it.
+fn is_locked(reply: &Reply) -> bool {
+    !reply.status.is_ok() && reply.text.contains("could not lock")
+}
+
+/// `no router bgp` for an instance that is not there.
+fn is_gone(reply: &Reply) -> bool {
+    reply.status == Status::Refused && reply.text.contains("Can't find BGP instance")
+}
+
+impl Routing for VtyRouting {
+    async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
+        let daemon = Daemon::Zebra;
+        let text = self.ask(daemon, "show version").await?;
+        FrrVersion::parse(&text).ok_or(RoutingError::Version { daemon })
+    }
+
+    async fn running(&mut self) -> Result<Arc<Running>, RoutingError> {
+        let dialect = self.dialect().await?;
+        let mut prints = Vec::new();
+        for daemon in self.daemons() {
+            let text = self.ask(daemon, "show running-config").await?;
+            prints.push(Print { daemon, owner: dialect.owner(daemon), text });
+        }
+        Ok(self.reader.read(&prints))
+    }
+
+    async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
+        let end = Instant::now() + RETRY_FOR;
+        let mut refused = self.send(batch, &batch.commands).await?;
+        while batch.retry && !refused.is_empty() && Instant::now() < end {
+            sleep(LOOK_EVERY).await;
+            let again: Vec<_> = refused.into_iter().map(|refusal| refusal.command).collect();
+            refused = self.send(batch, &again).await?;
+        }
+        Ok(refused)
+    }
+
+    fn begin(&mut self, batch: Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send + use<> {
+        let mut beside = Self { dialect: self.dialect, ..Self::new(&self.directory, self.limit) };
+        let is_small = batch.stage == Stage::Policies && batch.commands.len() < BULK;
+        let gathers = if is_small { self.joint.take() } else { None };
+        let back = gathers.is_some().then(|| self.joint.clone());
+        beside.open.extend(gathers.map(|vty| (Daemon::Bgpd, vty)));
+        async move {
+            let answer = beside.apply(&batch).await;
+            if let Some(joint) = back
+                && let Some(vty) = beside.open.remove(&Daemon::Bgpd)
+            {
+                joint.put(vty);
+            }
+            answer
+        }
+    }
+
+    async fn rest(&mut self, ip_vrfs: usize) -> Result<(), RoutingError> {
+        let daemon = Daemon::Bgpd;
+        let lost = |source| RoutingError::Vty { daemon, source };
+        if ip_vrfs >= MANY && !self.joint.is_there() {
+            self.joint.make(&self.socket(daemon), self.limit).await.map_err(lost)?;
+        } else if !self.is_alone {
+            let mut vty = self.take(daemon).await.map_err(lost)?;
+            end_what_others_began(&mut vty, self.limit).await.map_err(lost)?;
+            self.open.insert(daemon, vty);
+        }
+        self.is_alone = true;
+        Ok(())
+    }
+
+    async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
+        Ok(vni::vrfs(&self.ask(Daemon::Zebra, vni::SHOW_VRF).await?))
+    }
+
+    async fn wait_vrf(&mut self, vrf: &VrfName, wanted: Presence, limit: Duration) -> Result<(), RoutingError> {
+        let end = Instant::now() + limit;
+        loop {
+            let is_active = self.vrfs().await?.get(vrf) == Some(&VrfState::Active);
+            if is_active == (wanted == Presence::Active) {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                return Err(RoutingError::Vrf { vrf: vrf.clone(), wanted, limit });
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn wait_links(
+        &mut self,
+        vrf: &VrfName,
+        links: &BTreeSet<IfName>,
+        limit: Duration,
+    ) -> Result<(), RoutingError> {
+        let end = Instant::now() + limit;
+        loop {
+            let there = vni::links(&self.ask(Daemon::Zebra, &vni::show_links(vrf)).await?);
+            let missing: BTreeSet<IfName> = links.difference(&there).cloned().collect();
+            if missing.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                return Err(RoutingError::Links { vrf: vrf.clone(), links: missing, limit });
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
+        let zebra = self.ask(Daemon::Zebra, vni::SHOW_ZEBRA_VNI).await?;
+        let bgpd = self.ask(Daemon::Bgpd, vni::SHOW_BGP_VNI).await?;
+        vni::vnis(&zebra, &bgpd).map_err(unreadable)
+    }
+
+    async fn vnis_of(&mut self, wanted: &BTreeSet<Vni>) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
+        if wanted.len() > FEW {
+            return self.vnis().await;
+        }
+        let (mut zebra, mut bgpd) = (Vec::new(), Vec::new());
+        for vni in wanted {
+            zebra.push(self.ask(Daemon::Zebra, &vni::show_zebra_vni(*vni)).await?);
+            bgpd.push(self.ask(Daemon::Bgpd, &vni::show_bgp_vni(*vni)).await?);
+        }
+        vni::vnis(&vni::listed(&zebra), &vni::listed(&bgpd)).map_err(unreadable)
+    }
+
+    async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
+        let summary = self.ask(Daemon::Bgpd, vni::SHOW_SESSIONS).await?;
+        vni::sessions(&summary).map_err(unreadable)
+    }
+
+    async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, Lives>>, RoutingError> {
+        let summary = self.ask(Daemon::Bgpd, vni::SHOW_DOWN).await?;
+        if let Some((last, down)) = &self.down
+            && *last == summary
+        {
+            return Ok(Arc::clone(down));
+        }
+        let down = Arc::new(vni::down(&summary).map_err(unreadable)?);
+        self.down = Some((summary, Arc::clone(&down)));
+        Ok(down)
+    }
+}
+
+fn unreadable(source: ObserveError) -> RoutingError {
+    let daemon = if source.command == vni::SHOW_ZEBRA_VNI { Daemon::Zebra } else { Daemon::Bgpd };
+    RoutingError::Unreadable { daemon, source }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! Configuration as FRR prints it: lines ([`line`]), stanzas of them ([`tree`]), and the commands that lead from one
+//! configuration to another ([`diff`]). Pure.
+
+mod changes;
+pub mod command;
+pub mod diff;
+pub mod line;
+pub mod tree;

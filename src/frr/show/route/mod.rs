@@ -1,0 +1,282 @@
+//! What people ask of sessions and routes, and how the answers are read. In: text of FRR. Out: typed answers. Pure.
+//! What every observation needs is in [`super::vni`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use clap::ValueEnum;
+use ipnet::IpNet;
+use serde::Serialize;
+use serde_json::Value;
+
+pub use super::vni::SessionKey;
+use super::vni::{ObserveError, json, text};
+use crate::types::{Family, VrfName};
+
+/// bgpd: neighbors of all VRFs with their history.
+pub const SHOW_NEIGHBORS: &str = "show bgp vrf all neighbors json";
+
+/// The last end of a session, and what it was told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reset {
+    /// Host name that the peer told.
+    pub hostname: Option<String>,
+    /// Our AS number towards it.
+    pub local_as: Option<u64>,
+    /// It gets our AS number in place of its own in AS paths.
+    pub as_override: bool,
+    /// Why, in FRR's words.
+    pub due_to: Option<String>,
+    /// Code and subcode of a NOTIFICATION (RFC 4271 section 4.5), in FRR's words.
+    pub notification: Option<String>,
+}
+
+/// Reads [`SHOW_NEIGHBORS`].
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn resets(told: &str) -> Result<BTreeMap<SessionKey, Reset>, ObserveError> {
+    let Value::Object(vrfs) = json(SHOW_NEIGHBORS, told)? else { return Ok(BTreeMap::new()) };
+    let of_vrf = |(name, peers): (String, Value)| -> Vec<(SessionKey, Reset)> {
+        let vrf: Option<VrfName> = name.parse().ok();
+        let Value::Object(peers) = peers else { return vec![] };
+        let of_peer = |(peer, entry): (String, Value)| {
+            let reset = Reset {
+                hostname: text(&entry, "hostname"),
+                local_as: entry.get("localAs").and_then(Value::as_u64),
+                as_override: families(&entry).any(|family| family.get("overrideASNsInOutboundUpdates").is_some()),
+                due_to: text(&entry, "lastResetDueTo"),
+                notification: text(&entry, "lastNotificationReason"),
+            };
+            entry.is_object().then(|| ((vrf.clone(), peer), reset))
+        };
+        peers.into_iter().filter_map(of_peer).collect()
+    };
+    Ok(vrfs.into_iter().flat_map(of_vrf).collect())
+}
+
+fn families(entry: &Value) -> impl Iterator<Item = &Value> {
+    entry["addressFamilyInfo"].as_object().into_iter().flat_map(|families| families.values())
+}
+
+/// bgpd: what the filter of a host session refuses, in one family.
+pub fn show_refused(vrf: &VrfName, family: Family, peer: &str) -> String {
+    format!("show bgp vrf {vrf} {family} unicast neighbors {peer} filtered-routes json")
+}
+
+/// Reads [`show_refused`]. FRR lists what was filtered as `receivedRoutes`.
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn refused(text: &str) -> Result<Vec<IpNet>, ObserveError> {
+    let told = json("show bgp vrf VRF neighbors PEER filtered-routes json", text)?;
+    Ok(keys(&told["receivedRoutes"]).iter().filter_map(|prefix| prefix.parse().ok()).collect())
+}
+
+/// Where a VRF has a path from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// A host session.
+    Host,
+    /// A Type-5 route of the fabric.
+    Fabric,
+    /// The router itself: the host's end of the session, aggregates.
+    Router,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Host => "host",
+            Self::Fabric => "fabric",
+            Self::Router => "router",
+        })
+    }
+}
+
+/// A path in a VRF.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Path {
+    /// Where it is from.
+    pub origin: Origin,
+    /// The session that it came on; that of the fabric for Type-5 routes, empty for those of the router.
+    pub peer: String,
+    /// Next hops: addresses of the host, or VTEPs.
+    pub next_hops: Vec<IpAddr>,
+    /// AS numbers as FRR prints them, the nearest first.
+    pub as_path: String,
+    /// Forwarding uses it.
+    pub best: bool,
+    /// Its next hop can be reached and its AS path has no loop.
+    pub valid: bool,
+    /// As FRR prints them; only where one prefix was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub communities: Vec<String>,
+}
+
+fn path(entry: &Value) -> Path {
+    let flag = |key: &str| entry[key].as_bool() == Some(true);
+    let peer = entry["peerId"].as_str().or_else(|| entry["peer"]["peerId"].as_str()).unwrap_or_default();
+    let is_ours = peer == "(unspec)" || peer.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+    let origin = match (flag("announceNexthopSelf"), is_ours) {
+        (true, _) => Origin::Fabric,
+        (_, true) => Origin::Router,
+        _ => Origin::Host,
+    };
+    let hops = entry["nexthops"].as_array().into_iter().flatten();
+    let as_path = entry["path"].as_str().or_else(|| entry["aspath"]["string"].as_str()).unwrap_or_default();
+    let communities = entry["community"]["string"].as_str().unwrap_or_default();
+    Path {
+        origin,
+        peer: if is_ours { String::new() } else { peer.to_owned() },
+        next_hops: hops.filter_map(|hop| address(&hop["ip"])).filter(|ip| !ip.is_unspecified()).collect(),
+        as_path: if as_path == "Local" { String::new() } else { as_path.to_owned() },
+        best: flag("bestpath") || entry["bestpath"]["overall"].as_bool() == Some(true) || flag("multipath"),
+        valid: flag("valid"),
+        communities: communities.split_whitespace().map(str::to_owned).collect(),
+    }
+}
+
+/// The IPv4 VTEP of an IPv6 route is an IPv4-mapped address in FRR.
+fn address(text: &Value) -> Option<IpAddr> {
+    Some(text.as_str()?.parse::<IpAddr>().ok()?.to_canonical())
+}
+
+/// bgpd: all paths of a VRF.
+pub fn show_paths(vrf: &VrfName, family: Family) -> String {
+    format!("show bgp vrf {vrf} {family} unicast json")
+}
+
+/// Reads [`show_paths`].
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn paths(text: &str) -> Result<BTreeMap<IpNet, Vec<Path>>, ObserveError> {
+    let table = json("show bgp vrf VRF unicast json", text)?;
+    let of_prefix = |(prefix, entries): (&String, &Value)| {
+        Some((prefix.parse().ok()?, entries.as_array()?.iter().map(path).collect()))
+    };
+    Ok(table["routes"].as_object().into_iter().flatten().filter_map(of_prefix).collect())
+}
+
+/// What a VRF has for an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Match {
+    /// The longest prefix that holds it.
+    pub prefix: IpNet,
+    /// Its paths.
+    pub paths: Vec<Path>,
+    /// Host sessions that it is told to.
+    pub advertised_to: Vec<String>,
+}
+
+/// bgpd: the longest match of an address in a VRF, or a prefix of its own.
+pub fn show_match(vrf: &VrfName, address: &str) -> String {
+    let family = if address.contains(':') { Family::Ipv6 } else { Family::Ipv4 };
+    format!("show bgp vrf {vrf} {family} unicast {address} json")
+}
+
+/// Reads [`show_match`].
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn matched(text: &str) -> Result<Option<Match>, ObserveError> {
+    let entry = json("show bgp vrf VRF unicast ADDRESS json", text)?;
+    let Some(prefix) = entry["prefix"].as_str().and_then(|prefix| prefix.parse().ok()) else { return Ok(None) };
+    let paths = entry["paths"].as_array().into_iter().flatten().map(path).collect();
+    Ok(Some(Match { prefix, paths, advertised_to: keys(&entry["advertisedTo"]) }))
+}
+
+fn keys(map: &Value) -> Vec<String> {
+    map.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
+}
+
+/// zebra: routes of a VRF, or its longest match of an address.
+pub fn show_kernel(vrf: &VrfName, family: Family, address: Option<IpAddr>) -> String {
+    let command = match family {
+        Family::Ipv4 => "show ip route vrf",
+        Family::Ipv6 => "show ipv6 route vrf",
+    };
+    let address = address.map(|address| format!("{address} ")).unwrap_or_default();
+    format!("{command} {vrf} {address}json")
+}
+
+/// Reads [`show_kernel`]: where the kernel forwards to, for what zebra gave it, as `ADDRESS dev LINK`.
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn kernel(text: &str) -> Result<BTreeMap<IpNet, Vec<String>>, ObserveError> {
+    let table = json("show ip route vrf VRF json", text)?;
+    let hop = |hop: &Value| {
+        (hop["fib"].as_bool() == Some(true)).then(|| {
+            let link = hop["interfaceName"].as_str().map(|link| format!("dev {link}"));
+            let words = [address(&hop["ip"]).map(|ip| ip.to_string()), link];
+            words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+        })
+    };
+    let of_prefix = |(prefix, entries): (&String, &Value)| {
+        let installed = entries.as_array()?.iter().find(|entry| entry["installed"].as_bool() == Some(true))?;
+        let hops = installed["nexthops"].as_array().into_iter().flatten().filter_map(hop).collect();
+        Some((prefix.parse().ok()?, hops))
+    };
+    Ok(table.as_object().into_iter().flatten().filter_map(of_prefix).collect())
+}
+
+/// An EVPN Type-5 route of ours (RFC 9136).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Type5 {
+    /// Route distinguisher.
+    pub rd: String,
+    /// Route targets.
+    pub route_targets: Vec<String>,
+    /// MAC of the bridge, for the inner Ethernet header.
+    pub router_mac: Option<String>,
+    /// The VTEP.
+    pub next_hop: Option<IpAddr>,
+    /// Fabric sessions that it is told to.
+    pub advertised_to: Vec<String>,
+}
+
+/// bgpd: EVPN routes of a route distinguisher.
+pub fn show_type5(rd: &str) -> String {
+    format!("show bgp l2vpn evpn route rd {rd} json")
+}
+
+/// Reads [`show_type5`].
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn type5(text: &str) -> Result<BTreeMap<IpNet, Type5>, ObserveError> {
+    let table = json("show bgp l2vpn evpn route rd RD json", text)?;
+    let routes = table.as_object().into_iter().flatten().filter_map(|(rd, routes)| Some((rd, routes.as_object()?)));
+    let of_route = |rd: &String, route: &Value| {
+        if route["routeType"].as_u64() != Some(5) {
+            return None;
+        }
+        let address: IpAddr = route["ip"].as_str()?.parse().ok()?;
+        let length = u8::try_from(route["ipLen"].as_u64()?).ok()?;
+        let prefix = IpNet::new(address, length).ok()?;
+        // FRR has a list of lists here.
+        let entry = &route["paths"][0][0];
+        let extended = entry["extendedCommunity"]["string"].as_str().unwrap_or_default();
+        let of = |key: &str| {
+            extended.split(' ').filter_map(|word| word.strip_prefix(key)).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let next_hop = entry["nexthops"][0]["ip"].as_str().and_then(|ip| ip.parse().ok());
+        let router_mac = of("Rmac:").into_iter().next();
+        let told = keys(&route["advertisedTo"]);
+        Some((prefix, Type5 { rd: rd.clone(), route_targets: of("RT:"), router_mac, next_hop, advertised_to: told }))
+    };
+    Ok(routes
+        .flat_map(|(rd, routes)| routes.values().filter_map(|route| of_route(rd, route)).collect::<Vec<_>>())
+        .collect())
+}
+
+#[cfg(test)]
+mod tests;

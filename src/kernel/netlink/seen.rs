@@ -1,0 +1,272 @@
+//! One network namespace as netlink shows it. In: link and address messages. Out: links with ifindexes, ours and
+//! others. Sends nothing and judges nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use rtnetlink::packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind,
+    InfoPortData, InfoVrf, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteType};
+use rtnetlink::packet_route::rule::RuleAttribute;
+
+use crate::kernel::model::{BridgePort, Sysctl};
+use crate::kernel::op::{LOCAL_RULE, ROUTE_EACH_PACKET, UNREACHABLE_METRIC};
+use crate::names::{OwnedName, PortTable};
+use crate::types::{Family, MacAddr, TableId, Vni};
+
+/// What a namespace holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// All links by ifindex.
+    pub links: BTreeMap<u32, SeenLink>,
+    /// The settings that the kernel has.
+    pub sysctls: BTreeMap<Sysctl, u32>,
+    /// Tables with our unreachable default route; read of the router only.
+    pub unreachable: BTreeSet<(TableId, Family)>,
+    /// Tables that open a second BGP port, and whether each is what we make.
+    pub listen_ports: BTreeMap<PortTable, bool>,
+    /// Families in which table `local` is not looked up first; read of the router only.
+    pub local_last: BTreeSet<Family>,
+}
+
+/// A link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenLink {
+    /// Its name.
+    pub name: String,
+    /// Its name, if it is ours.
+    pub owned: Option<OwnedName>,
+    /// Its kind.
+    pub shape: Shape,
+    /// Its alias, if it is ours.
+    pub alias: Option<String>,
+    /// Ifindex of its master.
+    pub master: Option<u32>,
+    /// Ifindex of the other veth end or of the lower link, in the namespace of that one.
+    pub lower: Option<u32>,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// MAC address.
+    pub mac: Option<MacAddr>,
+    /// `IFF_UP`.
+    pub up: bool,
+    /// IPv6 address generation; `None` where the link has no IPv6.
+    pub addrgen: Option<In6AddrGenMode>,
+    /// Settings of a bridge port.
+    pub port: Option<BridgePort>,
+    /// The kernel never moves it to another namespace.
+    pub immovable: bool,
+    /// Its addresses.
+    pub addresses: BTreeSet<SeenAddress>,
+}
+
+/// An address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeenAddress {
+    /// Address with prefix length.
+    pub net: IpNet,
+    /// Without a lifetime: set by somebody, not learned from a router.
+    pub permanent: bool,
+}
+
+impl SeenAddress {
+    /// Of one message, with the ifindex of its link.
+    pub fn of(message: &AddressMessage) -> Option<(u32, Self)> {
+        let permanent = message.header.flags.contains(AddressHeaderFlags::Permanent);
+        net_of(message).map(|net| (message.header.index, Self { net, permanent }))
+    }
+}
+
+/// Kind of a link, as far as it can be ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
+    /// A VRF device.
+    Vrf(TableId),
+    /// A bridge without STP and multicast snooping.
+    Bridge,
+    /// A VXLAN device that does not learn and looks up the route of each packet.
+    Vxlan(Vni, IpAddr, u16),
+    /// A veth end.
+    Veth,
+    /// Anything else.
+    Other,
+}
+
+impl Seen {
+    /// Of links, and of addresses with the ifindexes of their links.
+    pub fn new(links: BTreeMap<u32, SeenLink>, addresses: Vec<(u32, SeenAddress)>) -> Self {
+        let mut seen = Self { links, ..Self::default() };
+        for (index, address) in addresses {
+            if let Some(link) = seen.links.get_mut(&index) {
+                link.addresses.insert(address);
+            }
+        }
+        seen
+    }
+
+    /// The link with this name, with its ifindex.
+    pub fn by_name(&self, name: &str) -> Option<(u32, &SeenLink)> {
+        self.links.iter().find(|(_, link)| link.name == name).map(|(index, link)| (*index, link))
+    }
+}
+
+/// Tables among `routes` that have our unreachable default route.
+pub fn unreachable_tables(family: Family, routes: &[RouteNetlinkMessage]) -> BTreeSet<(TableId, Family)> {
+    let table_of = |message: &RouteNetlinkMessage| {
+        let RouteNetlinkMessage::NewRoute(route) = message else { return None };
+        let ours = route.header.kind == RouteType::Unreachable
+            && route.header.destination_prefix_length == 0
+            && route.attributes.contains(&RouteAttribute::Priority(UNREACHABLE_METRIC));
+        let table = route.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Table(table) => Some(TableId(*table)),
+            _ => None,
+        })?;
+        (ours && table.vni().is_some()).then_some((table, family))
+    };
+    routes.iter().filter_map(table_of).collect()
+}
+
+/// Whether among `rules` that for table `local` is not the first.
+pub fn is_local_last(rules: &[RouteNetlinkMessage]) -> bool {
+    let preference = |message: &RouteNetlinkMessage| {
+        let RouteNetlinkMessage::NewRule(rule) = message else { return None };
+        // The kernel does not tell a preference of 0.
+        let told = rule.attributes.iter().find_map(|attribute| match attribute {
+            RuleAttribute::Priority(preference) => Some(*preference),
+            _ => None,
+        });
+        (rule.header.table == nix::libc::RT_TABLE_LOCAL).then_some(told.unwrap_or(0))
+    };
+    rules.iter().filter_map(preference).min() == Some(LOCAL_RULE)
+}
+
+impl SeenLink {
+    /// Of one message.
+    pub fn new(message: &LinkMessage) -> Self {
+        let mut link = Self {
+            name: String::new(),
+            owned: None,
+            shape: Shape::Other,
+            alias: None,
+            master: None,
+            lower: None,
+            mtu: 0,
+            mac: None,
+            up: message.header.flags.contains(LinkFlags::Up),
+            addrgen: None,
+            port: None,
+            immovable: false,
+            addresses: BTreeSet::new(),
+        };
+        let mut group = 0;
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name.clone_from(name),
+                LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
+                LinkAttribute::Group(id) => group = *id,
+                LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+                LinkAttribute::Address(bytes) => link.mac = bytes.as_slice().try_into().ok().map(MacAddr),
+                LinkAttribute::Controller(index) => link.master = Some(*index),
+                LinkAttribute::Link(index) => link.lower = Some(*index),
+                LinkAttribute::NetnsImmutable(immutable) => link.immovable = *immutable,
+                LinkAttribute::AfSpecUnspec(families) => link.addrgen = addrgen_of(families),
+                LinkAttribute::LinkInfo(infos) => {
+                    link.shape = shape_of(infos);
+                    link.port = port_of(infos);
+                }
+                _ => {}
+            }
+        }
+        link.owned = OwnedName::recognise(&link.name, group, matches!(link.shape, Shape::Vrf(_)));
+        link.alias = link.alias.filter(|_| link.owned.is_some());
+        link
+    }
+}
+
+/// Address and prefix length of an address message.
+pub fn net_of(message: &AddressMessage) -> Option<IpNet> {
+    // On a point-to-point link `Address` is the other side, and `Local` ours; IPv6 has only the former otherwise.
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    let address = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Address(address) => Some(*address),
+        _ => None,
+    });
+    IpNet::new(local.or(address)?, message.header.prefix_len).ok()
+}
+
+/// The IPv6 link-local addresses are the kernel's.
+pub fn is_link_local(net: &IpNet) -> bool {
+    matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local())
+}
+
+fn addrgen_of(families: &[AfSpecUnspec]) -> Option<In6AddrGenMode> {
+    families.iter().find_map(|family| match family {
+        AfSpecUnspec::Inet6(inet6) => inet6.iter().find_map(|attribute| match attribute {
+            AfSpecInet6::AddrGenMode(mode) => Some(*mode),
+            _ => None,
+        }),
+        _ => None,
+    })
+}
+
+fn shape_of(infos: &[LinkInfo]) -> Shape {
+    let is_veth = infos.contains(&LinkInfo::Kind(InfoKind::Veth));
+    let data = infos.iter().find_map(|info| match info {
+        LinkInfo::Data(data) => Some(data),
+        _ => None,
+    });
+    match data {
+        _ if is_veth => Shape::Veth,
+        Some(InfoData::Vrf(data)) => data
+            .iter()
+            .find_map(|info| match info {
+                InfoVrf::TableId(table) => Some(Shape::Vrf(TableId(*table))),
+                InfoVrf::Other(_) | _ => None,
+            })
+            .unwrap_or(Shape::Other),
+        Some(InfoData::Bridge(data)) if is_plain_bridge(data) => Shape::Bridge,
+        Some(InfoData::Vxlan(data)) => vxlan_of(data).unwrap_or(Shape::Other),
+        _ => Shape::Other,
+    }
+}
+
+fn is_plain_bridge(data: &[InfoBridge]) -> bool {
+    data.contains(&InfoBridge::StpState(BridgeStpState::Disabled))
+        && !data.contains(&InfoBridge::MulticastSnooping(true))
+}
+
+fn vxlan_of(data: &[InfoVxlan]) -> Option<Shape> {
+    let (mut vni, mut local, mut udp, mut learning, mut tos) = (None, None, None, true, 0);
+    for info in data {
+        match info {
+            InfoVxlan::Id(id) => vni = Vni::try_from(*id).ok(),
+            InfoVxlan::Local(address) => local = Some(IpAddr::V4(*address)),
+            InfoVxlan::Local6(address) => local = Some(IpAddr::V6(*address)),
+            InfoVxlan::Port(port) => udp = Some(*port),
+            InfoVxlan::Learning(on) => learning = *on,
+            InfoVxlan::Tos(value) => tos = *value,
+            _ => {}
+        }
+    }
+    let ours = !learning && tos == ROUTE_EACH_PACKET;
+    if ours { Some(Shape::Vxlan(vni?, local?, udp?)) } else { None }
+}
+
+fn port_of(infos: &[LinkInfo]) -> Option<BridgePort> {
+    let data = infos.iter().find_map(|info| match info {
+        LinkInfo::PortData(InfoPortData::BridgePort(data)) => Some(data),
+        _ => None,
+    })?;
+    Some(BridgePort {
+        neigh_suppress: data.contains(&InfoBridgePort::NeighSupress(true)),
+        learning: data.contains(&InfoBridgePort::Learning(true)),
+    })
+}

@@ -1,0 +1,293 @@
+//! What the kernel makes of an op: state before and op in, state after or the kernel's refusal out. `diff` sees by it
+//! what an op brings along (a veth pair goes as one, a bridge takes the MTU of its port), and the fake kernel is made
+//! of it. Pure; the tests against the real kernel are what holds it to the truth.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+use nix::errno::Errno;
+
+use super::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, Netns, Sysctl};
+use super::op::{Holder, KernelOp, NewLink};
+use crate::names::OwnedName;
+
+/// Why the kernel would not do it, in the words that it would use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// The error number.
+    pub errno: Errno,
+    /// The kernel's text, or ours where it has none.
+    pub text: &'static str,
+}
+
+fn refuse<T>(errno: Errno, text: &'static str) -> Result<T, Refusal> {
+    Err(Refusal { errno, text })
+}
+
+/// Port settings of a device that just became a bridge port.
+const NEW_PORT: BridgePort = BridgePort { neigh_suppress: false, learning: true };
+
+impl KernelState {
+    /// Does `op`. Refused ops leave the state as it was.
+    pub fn step(&mut self, op: &KernelOp) -> Result<(), Refusal> {
+        if let KernelOp::CreateLink(new) = op {
+            self.has_room(new)?;
+        }
+        self.step_alone(op)
+    }
+
+    /// Does `op` without a look at all links, which is right where a VNI and a table are wanted once.
+    pub(crate) fn step_alone(&mut self, op: &KernelOp) -> Result<(), Refusal> {
+        match op {
+            KernelOp::CreateNetns(vrf) => {
+                if !self.vrf_netns.insert(vrf.clone()) {
+                    return refuse(Errno::EEXIST, "the namespace exists");
+                }
+            }
+            KernelOp::DeleteNetns(vrf) => self.delete_netns(&Netns::Vrf(vrf.clone()))?,
+            KernelOp::CreateLink(new) => self.create_link(new)?,
+            KernelOp::DeleteLink { key, .. } => self.delete_link(key)?,
+            KernelOp::SetMaster { key, master } => self.set_master(key, master.as_ref())?,
+            KernelOp::SetHostVrf { key, vrf } => {
+                let link = self.link_mut(key)?;
+                link.host_vrf.clone_from(vrf);
+                if link.up {
+                    link.drop_ipv6();
+                }
+            }
+            KernelOp::SetMtu { key, mtu } => self.set_mtu(key, *mtu)?,
+            KernelOp::SetMac { key, mac } => self.link_mut(key)?.mac = Some(*mac),
+            KernelOp::SetUp(key) => self.link_mut(key)?.up = true,
+            KernelOp::SetDown(key) => {
+                let link = self.link_mut(key)?;
+                link.up = false;
+                link.drop_ipv6();
+            }
+            KernelOp::SetAddrGen { key, none } => self.link_mut(key)?.addrgen_none = *none,
+            KernelOp::SetPort { key, port } => match &mut self.link_mut(key)?.port {
+                Some(now) => *now = *port,
+                None => return refuse(Errno::EOPNOTSUPP, "the link is not a bridge port"),
+            },
+            KernelOp::AddAddress { on, address } => {
+                if !self.addresses_mut(on)?.insert(*address) {
+                    return refuse(Errno::EEXIST, "the address exists");
+                }
+            }
+            KernelOp::DelAddress { on, address } => del_address(self.addresses_mut(on)?, *address)?,
+            KernelOp::MoveNic(nic) => {
+                self.nics.insert(nic.clone(), Netns::Router);
+            }
+            KernelOp::ReturnNic(nic) => {
+                if self.nics.remove(nic) != Some(Netns::Router) {
+                    return refuse(Errno::ENODEV, "the NIC is not in the router's namespace");
+                }
+            }
+            KernelOp::SetSysctl { netns, sysctl, value } => {
+                self.has_netns(netns)?;
+                self.sysctls.insert((netns.clone(), *sysctl), *value);
+            }
+            KernelOp::MoveLocalRule(family) => {
+                self.local_last.insert(*family);
+            }
+            KernelOp::AddUnreachable(table, family) => {
+                if !self.unreachable.insert((*table, *family)) {
+                    return refuse(Errno::EEXIST, "the route exists");
+                }
+            }
+            KernelOp::DelUnreachable(table, family) => {
+                if !self.unreachable.remove(&(*table, *family)) {
+                    return refuse(Errno::ESRCH, "there is no such route");
+                }
+            }
+            KernelOp::OpenPort(opened) => {
+                self.has_netns(&opened.on.netns)?;
+                if !self.listen_ports.insert(opened.clone()) {
+                    return refuse(Errno::EEXIST, "the port is open");
+                }
+            }
+            KernelOp::ClosePort(opened) => {
+                if !self.listen_ports.remove(opened) {
+                    return refuse(Errno::ENOENT, "the port is not open");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn link_mut(&mut self, key: &LinkKey) -> Result<&mut Link, Refusal> {
+        self.links.get_mut(key).ok_or(Refusal { errno: Errno::ENODEV, text: "there is no such link" })
+    }
+
+    fn addresses_mut(&mut self, on: &Holder) -> Result<&mut BTreeSet<IpNet>, Refusal> {
+        match on {
+            Holder::Loopback => Ok(&mut self.loopback),
+            Holder::Link(key) => Ok(&mut self.link_mut(key)?.addresses),
+        }
+    }
+
+    fn has_netns(&self, netns: &Netns) -> Result<(), Refusal> {
+        match netns {
+            Netns::Vrf(vrf) if !self.vrf_netns.contains(vrf) => refuse(Errno::ENOENT, "there is no such namespace"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether no other link has the VNI or the table of a new one.
+    fn has_room(&self, new: &NewLink) -> Result<(), Refusal> {
+        match &new.kind {
+            LinkKind::Vxlan { vni, port, .. } if self.has_vxlan(*vni, *port) => {
+                refuse(Errno::EEXIST, "A VXLAN device with the specified VNI already exists")
+            }
+            LinkKind::Vrf { table } if self.links.values().any(|l| l.kind == LinkKind::Vrf { table: *table }) => {
+                refuse(Errno::EINVAL, "the table belongs to another VRF device")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn create_link(&mut self, new: &NewLink) -> Result<(), Refusal> {
+        self.has_netns(&new.key.netns)?;
+        if self.links.contains_key(&new.key) {
+            return refuse(Errno::EEXIST, "the link exists");
+        }
+        if let LinkKind::Veth { peer } = &new.kind {
+            self.has_netns(&peer.netns)?;
+            if self.links.contains_key(peer) {
+                return refuse(Errno::EEXIST, "the other end exists");
+            }
+            let kind = LinkKind::Veth { peer: Box::new(new.key.clone()) };
+            self.links.insert((**peer).clone(), Link { kind, addrgen_none: false, ..Link::born(new) });
+        }
+        self.links.insert(new.key.clone(), Link::born(new));
+        Ok(())
+    }
+
+    /// Whether the router's VXLAN sockets have this VNI: all of them are in one namespace, wherever the devices are.
+    fn has_vxlan(&self, id: crate::types::Vni, udp: u16) -> bool {
+        self.links
+            .values()
+            .any(|link| matches!(link.kind, LinkKind::Vxlan { vni, port, .. } if vni == id && port == udp))
+    }
+
+    fn delete_link(&mut self, key: &LinkKey) -> Result<(), Refusal> {
+        let Some(gone) = self.links.remove(key) else {
+            return refuse(Errno::ENODEV, "there is no such link");
+        };
+        if matches!(gone.kind, LinkKind::Bridge | LinkKind::Vrf { .. } | LinkKind::Other) {
+            let first = LinkKey { netns: key.netns.clone(), name: OwnedName::FIRST };
+            for (_, link) in self.links.range_mut(first..).take_while(|(at, _)| at.netns == key.netns) {
+                if link.master.as_ref() == Some(&key.name) {
+                    link.leave_master();
+                }
+            }
+        }
+        if let LinkKind::Veth { peer } = gone.kind {
+            self.links.remove(&peer);
+        }
+        Ok(())
+    }
+
+    fn delete_netns(&mut self, netns: &Netns) -> Result<(), Refusal> {
+        self.has_netns(netns)?;
+        let first = LinkKey { netns: netns.clone(), name: OwnedName::FIRST };
+        let inside = self.links.range(first..).map(|(key, _)| key).take_while(|key| key.netns == *netns);
+        let inside: Vec<LinkKey> = inside.cloned().collect();
+        for key in inside {
+            // A veth pair inside one namespace goes with its first end.
+            if self.links.contains_key(&key) {
+                self.delete_link(&key)?;
+            }
+        }
+        for sysctl in Sysctl::ALL {
+            self.sysctls.remove(&(netns.clone(), sysctl));
+        }
+        self.listen_ports.retain(|opened| opened.on.netns != *netns);
+        if let Netns::Vrf(vrf) = netns {
+            self.vrf_netns.remove(vrf);
+        }
+        Ok(())
+    }
+
+    fn set_master(&mut self, key: &LinkKey, master: Option<&OwnedName>) -> Result<(), Refusal> {
+        let at = |name: &OwnedName| LinkKey { netns: key.netns.clone(), name: name.clone() };
+        let bridge = match master.map(|name| self.links.get(&at(name))) {
+            Some(None) => return refuse(Errno::ENODEV, "there is no such master"),
+            Some(Some(Link { kind: LinkKind::Bridge, .. })) => true,
+            Some(Some(Link { kind: LinkKind::Vrf { .. }, .. })) | None => false,
+            Some(Some(_)) => return refuse(Errno::EOPNOTSUPP, "Device is not a master"),
+        };
+        let link = self.link_mut(key)?;
+        link.leave_master();
+        link.master = master.cloned();
+        if bridge {
+            link.port = Some(NEW_PORT);
+        } else if master.is_some() && link.up {
+            // A VRF device cycles its new member down and up.
+            link.drop_ipv6();
+        }
+        self.follow_port_mtu(key);
+        Ok(())
+    }
+
+    fn set_mtu(&mut self, key: &LinkKey, mtu: u32) -> Result<(), Refusal> {
+        self.link_mut(key)?.mtu = Some(mtu);
+        self.follow_port_mtu(key);
+        Ok(())
+    }
+
+    /// A bridge whose MTU was given when it was made follows that of its ports (`br_mtu_auto_adjust`); one whose MTU
+    /// was set later does not. Which of both it is cannot be observed, so where it matters its MTU is unknown.
+    fn follow_port_mtu(&mut self, key: &LinkKey) {
+        let Some((Some(master), Some(mtu))) = self.links.get(key).map(|link| (link.master.clone(), link.mtu)) else {
+            return;
+        };
+        let master = LinkKey { netns: key.netns.clone(), name: master };
+        if let Some(bridge) = self.links.get_mut(&master)
+            && bridge.kind == LinkKind::Bridge
+            && bridge.mtu != Some(mtu)
+        {
+            bridge.mtu = None;
+        }
+    }
+}
+
+impl Link {
+    fn born(new: &NewLink) -> Self {
+        Self {
+            kind: new.kind.clone(),
+            master: None,
+            host_vrf: None,
+            mtu: new.mtu,
+            mac: new.mac,
+            up: false,
+            addrgen_none: new.addrgen_none,
+            addresses: BTreeSet::new(),
+            port: None,
+        }
+    }
+
+    fn leave_master(&mut self) {
+        if matches!(self.master, Some(OwnedName::Vrf(_))) && self.up {
+            self.drop_ipv6();
+        }
+        self.master = None;
+        self.port = None;
+    }
+
+    /// The kernel flushes IPv6 addresses when a link goes down (`addrconf_ifdown`), and keeps IPv4 ones.
+    fn drop_ipv6(&mut self) {
+        self.addresses.retain(|address| matches!(address, IpNet::V4(_)));
+    }
+}
+
+/// With a primary IPv4 address go the secondary ones of its subnet. Which is the primary one is not observed, so all
+/// others of the subnet count as gone.
+fn del_address(addresses: &mut BTreeSet<IpNet>, address: IpNet) -> Result<(), Refusal> {
+    if !addresses.remove(&address) {
+        return refuse(Errno::EADDRNOTAVAIL, "there is no such address");
+    }
+    if matches!(address, IpNet::V4(_)) {
+        addresses.retain(|other| other.trunc() != address.trunc());
+    }
+    Ok(())
+}

@@ -1,0 +1,358 @@
+//! What a field may hold beyond its type: JSON schemas of the words of the field, and CEL rules that span fields.
+//! In: nothing. Out: schema fragments and rules for the derives of the sibling modules; an API server and the
+//! directory source judge by the same text. Messages end with the remedy. No rule looks outside of its object.
+//!
+//! Every list and string has an upper bound, since an API server refuses a CRD whose rules could cost too much. A rule
+//! must hold its own guards: CEL also runs on values that break a pattern.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::Rule;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+/// Longest text of an IPv6 address with a prefix length.
+const CIDR_TEXT: u32 = 43;
+
+fn word(max_length: u32, rules: &[(&str, &str)]) -> Schema {
+    let rules: Vec<Value> = rules.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect();
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": max_length,
+        "x-kubernetes-validations": rules,
+    })
+}
+
+fn list(kind: &str, max_items: u32, items: &Schema) -> Schema {
+    json_schema!({ "type": "array", "x-kubernetes-list-type": kind, "maxItems": max_items, "items": items })
+}
+
+const NO_HOST_BITS: (&str, &str) = (
+    "!isCIDR(self) || cidr(self).ip() == cidr(self).masked().ip()",
+    "has bits set beyond the prefix length: write the network address, such as 192.0.2.0/24 or 2001:db8::/64",
+);
+
+const UNICAST: (&str, &str) = (
+    "!isCIDR(self) || cidr(self).ip().isGlobalUnicast() || (cidr(self).ip().family() == 4 && cidr(self).ip().isLinkLocalUnicast())",
+    "is not a unicast subnet: loopback, multicast, unspecified and IPv6 link-local addresses do not serve here",
+);
+
+/// A prefix of either family.
+pub(crate) fn prefix(_: &mut SchemaGenerator) -> Schema {
+    word(
+        CIDR_TEXT,
+        &[
+            ("isCIDR(self)", "is not a prefix: write ADDRESS/LENGTH, such as 192.0.2.0/24 or 2001:db8::/64"),
+            NO_HOST_BITS,
+        ],
+    )
+}
+
+/// A pool of addresses of either family.
+pub(crate) fn pool(_: &mut SchemaGenerator) -> Schema {
+    word(
+        CIDR_TEXT,
+        &[
+            ("isCIDR(self)", "is not a prefix: write ADDRESS/LENGTH, such as 100.65.0.0/24 or 2001:db8::/64"),
+            NO_HOST_BITS,
+            UNICAST,
+        ],
+    )
+}
+
+/// A pool of router ids.
+pub(crate) fn router_id_pool(_: &mut SchemaGenerator) -> Schema {
+    word(
+        18,
+        &[
+            (
+                "isCIDR(self) && cidr(self).ip().family() == 4",
+                "is not an IPv4 prefix: write ADDRESS/LENGTH, such as 10.0.0.0/24; router ids have 32 bits (RFC 6286)",
+            ),
+            NO_HOST_BITS,
+        ],
+    )
+}
+
+/// The IPv4 subnet of a veth pair.
+pub(crate) fn subnet_v4(_: &mut SchemaGenerator) -> Schema {
+    word(
+        18,
+        &[
+            (
+                "isCIDR(self) && cidr(self).ip().family() == 4",
+                "is not an IPv4 prefix: write ADDRESS/LENGTH, such as 192.169.10.0/24",
+            ),
+            NO_HOST_BITS,
+            UNICAST,
+            (
+                "!isCIDR(self) || cidr(self).ip().family() != 4 || cidr(self).prefixLength() <= 30",
+                "is too small for the router and the host of one node: use /30 or shorter, with room for every node",
+            ),
+        ],
+    )
+}
+
+/// The IPv6 subnet of a veth pair.
+pub(crate) fn subnet_v6(_: &mut SchemaGenerator) -> Schema {
+    word(
+        CIDR_TEXT,
+        &[
+            (
+                "isCIDR(self) && cidr(self).ip().family() == 6",
+                "is not an IPv6 prefix: write ADDRESS/LENGTH, such as 2001:db8:10::/64",
+            ),
+            NO_HOST_BITS,
+            UNICAST,
+            (
+                "!isCIDR(self) || cidr(self).ip().family() != 6 || cidr(self).prefixLength() <= 126",
+                "is too small for the router and the host of one node: use /126 or shorter, with room for every node",
+            ),
+        ],
+    )
+}
+
+/// A pool of IPv4 addresses, or one.
+pub(crate) fn pool_or_address_v4(_: &mut SchemaGenerator) -> Schema {
+    word(
+        18,
+        &[
+            (
+                "isIP(self) ? ip(self).family() == 4 : isCIDR(self) && cidr(self).ip().family() == 4",
+                "is neither an IPv4 pool nor an IPv4 address: write 10.9.0.0/24 or 10.9.0.7",
+            ),
+            NO_HOST_BITS,
+            UNICAST,
+            (
+                "!isIP(self) || ip(self).isGlobalUnicast()",
+                "is not a unicast address: loopback, multicast, unspecified and link-local addresses do not serve here",
+            ),
+        ],
+    )
+}
+
+/// A pool of IPv6 addresses, or one.
+pub(crate) fn pool_or_address_v6(_: &mut SchemaGenerator) -> Schema {
+    word(
+        CIDR_TEXT,
+        &[
+            (
+                "isIP(self) ? ip(self).family() == 6 : isCIDR(self) && cidr(self).ip().family() == 6",
+                "is neither an IPv6 pool nor an IPv6 address: write 2001:db8:9::/64 or 2001:db8:9::7",
+            ),
+            NO_HOST_BITS,
+            UNICAST,
+            (
+                "!isIP(self) || ip(self).isGlobalUnicast()",
+                "is not a unicast address: loopback, multicast, unspecified and link-local addresses do not serve here",
+            ),
+        ],
+    )
+}
+
+/// The address of a BGP neighbor.
+pub(crate) fn address(_: &mut SchemaGenerator) -> Schema {
+    word(
+        39,
+        &[
+            ("isIP(self)", "is not an IP address: write it without a prefix length, such as 192.0.2.1 or 2001:db8::1"),
+            (
+                "!isIP(self) || ip(self).isGlobalUnicast() || (ip(self).family() == 4 && ip(self).isLinkLocalUnicast())",
+                "is no address of a peer: use a unicast address; for an IPv6 link-local peer name its NIC in `interface` instead",
+            ),
+        ],
+    )
+}
+
+/// The name of a NIC.
+pub(crate) fn nic(_: &mut SchemaGenerator) -> Schema {
+    word(
+        15,
+        &[
+            (
+                "self.matches('^[a-zA-Z0-9][a-zA-Z0-9._-]*$')",
+                "is not a name of a network interface: use letters, digits, '-', '_' and '.', starting with a letter or digit",
+            ),
+            ("self != 'lo'", "is the loopback interface: name the NIC that leads to the fabric"),
+        ],
+    )
+}
+
+/// The name of a VRF device of the host.
+pub(crate) fn host_vrf(_: &mut SchemaGenerator) -> Schema {
+    word(
+        15,
+        &[
+            (
+                "self.matches('^[a-zA-Z0-9][a-zA-Z0-9._-]*$')",
+                "is not a name of a VRF device: use letters, digits, '-', '_' and '.', starting with a letter or digit",
+            ),
+            ("!(self in ['default', 'lo'])", "is no VRF device: remove the field to leave the host end where it is"),
+        ],
+    )
+}
+
+/// NICs without repetition.
+pub(crate) fn nics(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = list("set", 16, &nic(generator));
+    schema.insert("minItems".to_owned(), 1.into());
+    schema
+}
+
+/// The name of an IP-VRF.
+pub(crate) fn vrf(_: &mut SchemaGenerator) -> Schema {
+    word(
+        15,
+        &[
+            (
+                "self.matches('^[a-zA-Z][a-zA-Z0-9_-]*$')",
+                "is not a VRF name: use letters, digits, '-' and '_', starting with a letter",
+            ),
+            ("!(self in ['default', 'all', 'lo'])", "is a reserved name: FRR or the kernel means something else by it"),
+        ],
+    )
+}
+
+/// The name of a Secret.
+pub(crate) fn secret_name(_: &mut SchemaGenerator) -> Schema {
+    word(
+        253,
+        &[(
+            "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
+            "is not a name of a Secret: use lower case letters, digits, '-' and '.', starting and ending with a letter or digit",
+        )],
+    )
+}
+
+/// A key of a Secret.
+pub(crate) fn secret_key(_: &mut SchemaGenerator) -> Schema {
+    word(
+        253,
+        &[(
+            "self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')",
+            "is not a key of a Secret: use letters, digits, '-', '_' and '.'",
+        )],
+    )
+}
+
+/// Route targets of one direction (RFC 4360 section 4, RFC 5668 section 2).
+pub(crate) fn route_targets(_: &mut SchemaGenerator) -> Schema {
+    let item = word(
+        26,
+        &[(
+            "self.matches('^([1-9][0-9]{0,9}|[0-9]{1,3}([.][0-9]{1,3}){3}):(0|[1-9][0-9]{0,9})$') && \
+             (self.contains('.') \
+             ? isIP(self.split(':')[0]) && int(self.split(':')[1]) <= 65535 \
+             : int(self.split(':')[0]) <= 4294967295 && int(self.split(':')[1]) <= 4294967295 && \
+             (int(self.split(':')[0]) <= 65535 || int(self.split(':')[1]) <= 65535))",
+            "is not a route target: write ASN:NUMBER or IPV4:NUMBER, such as 64514:100; NUMBER is at most 65535 after an address or an AS number above 65535",
+        )],
+    );
+    list("set", 64, &item)
+}
+
+/// Communities (RFC 1997), as FRR prints them.
+pub(crate) fn communities(_: &mut SchemaGenerator) -> Schema {
+    let item = word(
+        17,
+        &[(
+            "self in ['no-export', 'no-advertise', 'local-AS', 'blackhole', 'graceful-shutdown'] || \
+             (self.matches('^(0|[1-9][0-9]{0,4}):(0|[1-9][0-9]{0,4})$') && \
+             self.split(':').all(half, int(half) <= 65535))",
+            "is not a community: write ASN:NUMBER with at most 65535 each, or no-export, no-advertise, local-AS, blackhole, graceful-shutdown",
+        )],
+    );
+    list("set", 32, &item)
+}
+
+/// A label selector, bounded and with the rules that the API server applies to selectors of its own kinds.
+pub(crate) fn node_selector(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = LabelSelector::json_schema(generator);
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        if let Some(labels) = properties.get_mut("matchLabels") {
+            labels["maxProperties"] = json!(64);
+        }
+        if let Some(expressions) = properties.get_mut("matchExpressions") {
+            expressions["maxItems"] = json!(32);
+            let item = &mut expressions["items"];
+            item["properties"]["key"]["maxLength"] = json!(317);
+            item["properties"]["operator"]["enum"] = json!(["In", "NotIn", "Exists", "DoesNotExist"]);
+            item["properties"]["values"]["maxItems"] = json!(64);
+            item["x-kubernetes-validations"] = json!([{
+                "rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+                "message": "In and NotIn need values, Exists and DoesNotExist take none",
+            }]);
+        }
+    }
+    schema
+}
+
+fn rule(rule: &str, message: &str) -> Rule {
+    Rule::new(rule).message(message)
+}
+
+/// Hold time on its own (RFC 4271 section 4.2).
+pub(crate) fn hold_time() -> Rule {
+    rule(
+        "self == 0 || self >= 3",
+        "is not a hold time: use 0 (no keepalives) or 3 to 65535 seconds (RFC 4271 section 4.2)",
+    )
+}
+
+/// FRR takes both timers in one line.
+pub(crate) fn timers_together() -> Rule {
+    rule(
+        "has(self.holdTimeSeconds) == has(self.keepaliveTimeSeconds)",
+        "holdTimeSeconds and keepaliveTimeSeconds go together: give both or none",
+    )
+}
+
+/// Keepalive against hold time.
+pub(crate) fn timers_order() -> Rule {
+    rule(
+        "!has(self.holdTimeSeconds) || !has(self.keepaliveTimeSeconds) || self.holdTimeSeconds == 0 || self.keepaliveTimeSeconds <= self.holdTimeSeconds",
+        "is more than holdTimeSeconds: use at most a third of it (RFC 4271 section 10)",
+    )
+    .field_path(".keepaliveTimeSeconds")
+}
+
+/// Zero keepalives and zero hold time are one thing.
+pub(crate) fn timers_zero() -> Rule {
+    rule(
+        "!has(self.holdTimeSeconds) || !has(self.keepaliveTimeSeconds) || (self.holdTimeSeconds == 0) == (self.keepaliveTimeSeconds == 0)",
+        "is not allowed with this holdTimeSeconds: set both to 0, which means no keepalives, or none of them",
+    )
+    .field_path(".keepaliveTimeSeconds")
+}
+
+/// Lengths of a prefix rule.
+pub(crate) fn prefix_rule_ge() -> Rule {
+    rule(
+        "!has(self.ge) || !isCIDR(self.prefix) || self.ge >= cidr(self.prefix).prefixLength()",
+        "is less than the length of `prefix`: use that length or more",
+    )
+    .field_path(".ge")
+}
+
+/// Lengths of a prefix rule.
+pub(crate) fn prefix_rule_le() -> Rule {
+    rule(
+        "!has(self.le) || !isCIDR(self.prefix) || self.le >= cidr(self.prefix).prefixLength()",
+        "is less than the length of `prefix`: use that length or more",
+    )
+    .field_path(".le")
+}
+
+/// Lengths of a prefix rule.
+pub(crate) fn prefix_rule_order() -> Rule {
+    rule("!has(self.ge) || !has(self.le) || self.ge <= self.le", "is less than `ge`: swap them or drop one")
+        .field_path(".le")
+}
+
+/// Lengths of a prefix rule.
+pub(crate) fn prefix_rule_family() -> Rule {
+    rule(
+        "!isCIDR(self.prefix) || cidr(self.prefix).ip().family() == 6 || ((!has(self.ge) || self.ge <= 32) && (!has(self.le) || self.le <= 32))",
+        "`ge` and `le` of an IPv4 prefix are at most 32",
+    )
+}

@@ -1,0 +1,5 @@
+//! `L3VNI`.
+
+mod spec;
+
+pub use spec::*;

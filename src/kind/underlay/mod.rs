@@ -1,0 +1,5 @@
+//! `Underlay`.
+
+mod spec;
+
+pub use spec::*;

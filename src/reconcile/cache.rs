@@ -1,0 +1,95 @@
+//! What a reconciler knows from one pass to the next. Pure.
+
+use std::sync::Arc;
+
+use crate::frr::client::port::{Routing, RoutingError, Running};
+use crate::frr::config::tree::Config;
+use crate::frr::release::Dialect;
+use crate::frr::stanza::render::{self, RenderError};
+use crate::kernel::model::KernelState;
+use crate::plan::last_accepted::{Accepted, plan_holding};
+use crate::plan::{NodeFacts, Plan};
+use crate::runtime::Daemon;
+use crate::scope::Scope;
+use crate::snapshot::Snapshot;
+
+use super::schedule::Schedule;
+
+/// From where it is known what FRR runs.
+pub(crate) enum Asked<'a, R> {
+    /// From before.
+    Known(Arc<Running>),
+    /// From FRR.
+    Frr(&'a mut R),
+}
+
+impl<R: Routing> Asked<'_, R> {
+    pub(crate) async fn running(self) -> Result<Arc<Running>, RoutingError> {
+        match self {
+            Self::Known(running) => Ok(running),
+            Self::Frr(routing) => routing.running().await,
+        }
+    }
+}
+
+/// What was compared and found to be in place: the same things are not compared again.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) kernel: Arc<KernelState>,
+    pub(crate) running: Arc<Running>,
+    /// Whether FRR is known to run that still.
+    pub(crate) is_trusted: bool,
+    /// What was found.
+    pub(crate) schedule: Schedule,
+}
+
+impl Settled {
+    pub(crate) fn is_of(&self, plan: &Arc<Plan>, kernel: &Arc<KernelState>, running: &Arc<Running>) -> bool {
+        Arc::ptr_eq(&self.plan, plan) && Arc::ptr_eq(&self.kernel, kernel) && Arc::ptr_eq(&self.running, running)
+    }
+}
+
+/// What was made of a snapshot: made anew only from another one.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    snapshot: Arc<Snapshot>,
+    facts: NodeFacts,
+    dialect: Dialect,
+    /// What was accepted at the end.
+    accepted: Accepted,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) frr: Config,
+}
+
+impl Wanted {
+    pub(crate) fn new(
+        snapshot: &Arc<Snapshot>,
+        facts: NodeFacts,
+        dialect: Dialect,
+        accepted: &mut Accepted,
+        last: Option<&Self>,
+    ) -> Result<Self, RenderError> {
+        let plan = plan_holding(snapshot, &facts, accepted);
+        let last = last.filter(|last| last.dialect == dialect);
+        let mut frr = match last {
+            Some(last) => render::render_after(&last.plan.frr, &last.frr, &plan.frr)?,
+            None => render::render(&plan.frr)?,
+        };
+        frr.hand_over(Daemon::Staticd, dialect.static_routes);
+        if plan.frr.underlay.is_some() {
+            frr.add(Scope::Underlay, Daemon::Zebra, dialect.zebra_settings());
+        }
+        let (snapshot, accepted) = (Arc::clone(snapshot), accepted.clone());
+        Ok(Self { snapshot, facts, dialect, accepted, plan: Arc::new(plan), frr })
+    }
+
+    pub(crate) fn is_from(&self, snapshot: &Arc<Snapshot>) -> bool {
+        Arc::ptr_eq(&self.snapshot, snapshot) || self.snapshot == *snapshot
+    }
+
+    /// Whether the same would come of these and its snapshot. What is accepted once is accepted again.
+    pub(crate) fn is_of(&self, facts: &NodeFacts, dialect: Dialect, accepted: &Accepted) -> bool {
+        self.facts == *facts && self.dialect == dialect && self.accepted == *accepted
+    }
+}

@@ -1,0 +1,89 @@
+//! Sessions that stay in `OpenSent`: the connection is dead at the other end, and as its router id is the higher one bgpd
+//! keeps it over each new connection of the peer (RFC 4271 section 6.8) until a hold time of four minutes (section 8.2.2)
+//! is over. In: the sessions, again and again. Out: those to clear. Pure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::frr::config::command::{Command, Intent};
+use crate::frr::config::diff::{Batch, Mode, Stage};
+use crate::frr::config::line::Line;
+use crate::frr::show::vni::{Phase, SessionState};
+use crate::runtime::Daemon;
+use crate::scope::Scope;
+use crate::types::VrfName;
+
+/// An answer to OPEN takes a round trip and what a busy speaker needs.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Since when sessions are in `OpenSent`.
+#[derive(Debug, Default)]
+pub struct Stuck {
+    since: BTreeMap<(Option<VrfName>, String), Instant>,
+}
+
+impl Stuck {
+    /// Looks at the sessions as they are now; gives what ends those that have been in `OpenSent` for too long.
+    pub fn look(&mut self, now: Instant, sessions: &[SessionState]) -> Vec<Batch> {
+        let opening = |session: &&SessionState| session.phase == Phase::Down("OpenSent".to_owned());
+        let key = |session: &SessionState| (session.vrf.clone(), session.peer.clone());
+        let since: BTreeMap<_, _> = sessions
+            .iter()
+            .filter(opening)
+            .map(|session| (key(session), self.since.get(&key(session)).copied().unwrap_or(now)))
+            .collect();
+        let (stuck, waiting): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            since.into_iter().partition(|(_, since)| now.duration_since(*since) >= PATIENCE);
+        self.since = waiting;
+        stuck.into_keys().map(|(vrf, peer)| clear(vrf, &peer)).collect()
+    }
+}
+
+fn clear(vrf: Option<VrfName>, peer: &str) -> Batch {
+    let line = match &vrf {
+        Some(vrf) => format!("clear bgp vrf {vrf} {peer}"),
+        None => format!("clear bgp {peer}"),
+    };
+    let scope = vrf.map_or(Scope::Underlay, Scope::Vrf);
+    let commands = vec![Command { scope, context: vec![], line: Line::new(&line), intent: Intent::Set }];
+    Batch { stage: Stage::Clear, daemon: Daemon::Bgpd, mode: Mode::Exec, retry: false, commands }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(vrf: Option<&str>, state: &str) -> SessionState {
+        SessionState {
+            vrf: vrf.map(|vrf| vrf.parse().unwrap()),
+            peer: "192.0.2.1".into(),
+            remote_as: None,
+            phase: state.to_owned().into(),
+            since: None,
+            established: 0,
+            prefixes: [].into(),
+        }
+    }
+
+    #[test]
+    fn a_session_is_cleared_after_ten_seconds_in_open_sent_and_not_before() {
+        let start = Instant::now();
+        let mut stuck = Stuck::default();
+        let mut cleared = |seconds: u64, sessions: &[SessionState]| -> Vec<String> {
+            let batches = stuck.look(start + Duration::from_secs(seconds), sessions);
+            batches.iter().map(|batch| batch.commands[0].line.to_string()).collect()
+        };
+        let red = session(Some("red"), "OpenSent");
+        let both = [session(None, "OpenSent"), red.clone()];
+        assert_eq!(cleared(0, &both), Vec::<String>::new());
+        assert_eq!(cleared(8, &both), Vec::<String>::new());
+        // What goes on meanwhile begins anew.
+        assert_eq!(cleared(9, &[session(None, "Active"), red]), Vec::<String>::new());
+        assert_eq!(cleared(11, &both), ["clear bgp vrf red 192.0.2.1"]);
+        assert_eq!(cleared(20, &both), Vec::<String>::new());
+        assert_eq!(cleared(21, &both), ["clear bgp 192.0.2.1"]);
+        assert_eq!(cleared(30, &both), ["clear bgp vrf red 192.0.2.1"]);
+    }
+}

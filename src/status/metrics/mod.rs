@@ -1,0 +1,275 @@
+//! The metrics of one node's router. In: what passes did, and statuses. Out: `OpenMetrics` text, and whether the router is
+//! ready. Asks neither kernel nor FRR; holds no secret and no name of one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::model::{NodeStatus, PassSummary, State};
+use crate::frr::show::vni::{Phase, SessionState};
+use crate::timing::{self, Timing};
+
+/// Milliseconds to minutes: FRR takes 100 ms for an L3VNI, 400 of them take their time.
+const SECONDS: [f64; 11] = [0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0];
+
+/// Why the router is not ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotReady {
+    /// No pass has ended yet.
+    NoPass,
+    /// FRR does not answer.
+    NoRouting,
+    /// An accepted object is not in place.
+    NotInPlace,
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoPass => "no pass has ended yet",
+            Self::NoRouting => "FRR does not answer",
+            Self::NotInPlace => "an accepted object is not in place: see `perouter status`",
+        })
+    }
+}
+
+/// How a pass ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "values of a label")]
+pub enum PassResult {
+    /// Nothing was to do.
+    quiet,
+    /// All was done.
+    changed,
+    /// Something is not in place.
+    failed,
+    /// Kernel or FRR could not be read.
+    blind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PassLabels {
+    result: PassResult,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PhaseLabels {
+    phase: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ObjectLabels {
+    kind: String,
+    state: String,
+    reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SessionLabels {
+    vrf: String,
+    peer: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PrefixLabels {
+    vrf: String,
+    vni: String,
+    peer: String,
+    family: String,
+    direction: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VniLabels {
+    vni: u32,
+    vrf: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouterLabels {
+    version: &'static str,
+    frr: String,
+    vrf_mode: String,
+}
+
+/// All metrics of one router.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    passes: Family<PassLabels, Counter>,
+    kernel_ops: Counter,
+    frr_lines: Counter,
+    rebuilt: Counter,
+    pass: Histogram,
+    phases: Family<PhaseLabels, Counter<f64, AtomicU64>>,
+    convergence: Histogram,
+    now: Now,
+    ready: Mutex<Result<(), NotReady>>,
+}
+
+/// What is true at present: replaced as a whole, so that what is gone leaves no series behind.
+#[derive(Debug, Default)]
+struct Now {
+    router: Family<RouterLabels, Gauge>,
+    objects: Family<ObjectLabels, Gauge>,
+    session_up: Family<SessionLabels, Gauge>,
+    established: Family<SessionLabels, Gauge>,
+    prefixes: Family<PrefixLabels, Gauge>,
+    vni_up: Family<VniLabels, Gauge>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("perouter"),
+            passes: Family::default(),
+            kernel_ops: Counter::default(),
+            frr_lines: Counter::default(),
+            rebuilt: Counter::default(),
+            pass: Histogram::new(SECONDS),
+            phases: Family::default(),
+            convergence: Histogram::new(SECONDS),
+            now: Now::default(),
+            ready: Mutex::new(Err(NotReady::NoPass)),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    /// Counts a pass. `waited`: how long ago the objects changed that it was made for.
+    pub fn pass(&self, summary: &PassSummary, failed: bool, timing: &Timing, took: Duration, waited: Option<Duration>) {
+        let result = match (failed, summary.is_quiet()) {
+            (true, _) => PassResult::failed,
+            (false, true) => PassResult::quiet,
+            (false, false) => PassResult::changed,
+        };
+        self.passes.get_or_create(&PassLabels { result }).inc();
+        self.kernel_ops.inc_by(summary.kernel_ops as u64);
+        self.frr_lines.inc_by(summary.frr_lines as u64);
+        self.rebuilt.inc_by(summary.rebuilt.len() as u64);
+        self.pass.observe(took.as_secs_f64());
+        for phase in timing::Phase::ALL {
+            let labels = PhaseLabels { phase: phase.name() };
+            self.phases.get_or_create(&labels).inc_by(timing.of(phase).as_secs_f64());
+        }
+        if let Some(waited) = waited {
+            self.convergence.observe(waited.as_secs_f64());
+        }
+    }
+
+    /// Counts a pass that could not start.
+    pub fn blind_pass(&self) {
+        self.passes.get_or_create(&PassLabels { result: PassResult::blind }).inc();
+        *self.readiness() = Err(NotReady::NoRouting);
+    }
+
+    /// Takes a status over. `answers`: FRR told its part of it.
+    pub fn status(&self, status: &NodeStatus, answers: bool) {
+        *self.readiness() = match (answers, status.ready) {
+            (false, _) => Err(NotReady::NoRouting),
+            (true, false) => Err(NotReady::NotInPlace),
+            (true, true) => Ok(()),
+        };
+        self.now.replace(status);
+    }
+
+    /// Whether the last pass ended well and FRR answers.
+    pub fn ready(&self) -> Result<(), NotReady> {
+        *self.readiness()
+    }
+
+    /// The metrics as `OpenMetrics` text.
+    ///
+    /// # Errors
+    /// Never in practice: writing to a string does not fail.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut buffer = String::new();
+        text::encode(&mut buffer, &self.registry)?;
+        Ok(buffer)
+    }
+
+    fn readiness(&self) -> MutexGuard<'_, Result<(), NotReady>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn register(&mut self) {
+        let Self { registry, now, .. } = self;
+        registry.register("passes", "Passes by their result", self.passes.clone());
+        registry.register("kernel_ops", "Kernel operations done", self.kernel_ops.clone());
+        registry.register("frr_lines", "Command lines that FRR took", self.frr_lines.clone());
+        registry.register("vrfs_rebuilt", "IP-VRFs built anew because FRR did not take them up", self.rebuilt.clone());
+        registry.register_with_unit("pass_duration", "Duration of passes", Unit::Seconds, self.pass.clone());
+        let help = "Time of passes by phase";
+        registry.register_with_unit("pass_phase", help, Unit::Seconds, self.phases.clone());
+        let help = "Time from a change of the objects until all of it was in place";
+        registry.register_with_unit("convergence", help, Unit::Seconds, self.convergence.clone());
+        registry.register("router", "The router; always 1", now.router.clone());
+        registry.register("objects", "Objects of this node by state and reason", now.objects.clone());
+        registry.register("session_up", "1 for an established session; no vrf: the underlay", now.session_up.clone());
+        registry.register("session_established", "How often it was established", now.established.clone());
+        registry.register("prefixes", "Prefixes on sessions by address family", now.prefixes.clone());
+        registry.register("vni_up", "1 for an L3VNI that zebra and bgpd have taken up", now.vni_up.clone());
+    }
+}
+
+impl Now {
+    fn replace(&self, status: &NodeStatus) {
+        self.router.clear();
+        let mode = status.vrf_mode.to_string();
+        let router =
+            RouterLabels { version: env!("CARGO_PKG_VERSION"), frr: status.frr_version.clone(), vrf_mode: mode };
+        self.router.get_or_create(&router).set(1);
+        self.objects.clear();
+        for resource in &status.resources {
+            let state = match resource.state {
+                State::Ready => "ready",
+                State::Failed => "failed",
+                State::Rejected => "rejected",
+            };
+            let (kind, reason) = (format!("{:?}", resource.kind), resource.reason.clone());
+            self.objects.get_or_create(&ObjectLabels { kind, state: state.to_owned(), reason }).inc();
+        }
+        self.vni_up.clear();
+        for (vni, state) in &status.vnis {
+            let labels = VniLabels { vni: vni.get(), vrf: state.vrf.clone() };
+            self.vni_up.get_or_create(&labels).set(state.is_ready().into());
+        }
+        let vnis: BTreeMap<&str, String> =
+            status.vnis.iter().map(|(vni, state)| (state.vrf.as_str(), vni.to_string())).collect();
+        self.session_up.clear();
+        self.established.clear();
+        self.prefixes.clear();
+        for session in &status.sessions {
+            self.session(session, &vnis);
+        }
+    }
+
+    fn session(&self, session: &SessionState, vnis: &BTreeMap<&str, String>) {
+        let vrf = session.vrf.as_ref().map(ToString::to_string).unwrap_or_default();
+        let labels = SessionLabels { vrf: vrf.clone(), peer: session.peer.clone() };
+        self.session_up.get_or_create(&labels).set((session.phase == Phase::Established).into());
+        self.established.get_or_create(&labels).set(session.established.try_into().unwrap_or(i64::MAX));
+        let vni = vnis.get(vrf.as_str()).cloned().unwrap_or_default();
+        for (family, prefixes) in &session.prefixes {
+            for (direction, count) in [("received", prefixes.received), ("sent", prefixes.sent)] {
+                let (vrf, vni, peer) = (vrf.clone(), vni.clone(), session.peer.clone());
+                let labels = PrefixLabels { vrf, vni, peer, family: family.clone(), direction };
+                self.prefixes.get_or_create(&labels).set(count.try_into().unwrap_or(i64::MAX));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

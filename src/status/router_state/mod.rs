@@ -1,0 +1,256 @@
+//! From the status of the node to `RouterNodeStatus`, and what in it is worth an event. In: the status, and what was
+//! written last. Out: what to write, with the times of what did not change. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::model::{NodeStatus, Resource, State};
+use crate::frr::show::vni::{Phase, SessionState};
+use crate::kind::node_status::{
+    ConditionReason, ConditionStatus, ConditionType, ResourceState, RouterCondition, RouterState, SessionCount,
+    SessionDown, VniCount,
+};
+use crate::snapshot::ObjectRef;
+
+/// More are counted, not named.
+const MOST_NAMED: usize = 64;
+/// More names make a message that nobody reads.
+const MOST_IN_MESSAGE: usize = 5;
+
+/// The status object of a node. `before` is the one that was last written, `now` the time of conditions that are others.
+pub fn router_state(status: &NodeStatus, before: Option<&RouterState>, now: &Time) -> RouterState {
+    let down: BTreeSet<SessionDown> = status.sessions.iter().filter(|s| !is_up(s)).map(session_down).collect();
+    let up = status.sessions.len() - down.len();
+    let ready = status.vnis.values().filter(|vni| vni.is_ready()).count();
+    let conditions = [ready_condition(status), degraded_condition(status, &down)];
+    RouterState {
+        conditions: conditions.into_iter().map(|verdict| condition(verdict, before, now)).collect(),
+        index: status.index,
+        vtep: status.vtep.map(|ip| ip.to_string()),
+        router_id: status.router_id.map(|ip| ip.to_string()),
+        vrf_mode: status.vrf_mode.to_string(),
+        frr_version: status.frr_version.clone(),
+        sessions: SessionCount {
+            up: number(up),
+            total: number(status.sessions.len()),
+            summary: format!("{up}/{}", status.sessions.len()),
+        },
+        vnis: VniCount { ready: number(ready), total: number(status.vnis.len()) },
+        sessions_down: down.into_iter().take(MOST_NAMED).collect(),
+        resources: status.resources.iter().map(resource_state).collect(),
+        observed_time: None,
+    }
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn is_up(session: &SessionState) -> bool {
+    session.phase == Phase::Established
+}
+
+fn session_down(session: &SessionState) -> SessionDown {
+    SessionDown { vrf: session.vrf.as_ref().map(ToString::to_string), peer: session.peer.clone() }
+}
+
+fn resource_state(resource: &Resource) -> ResourceState {
+    ResourceState {
+        kind: format!("{:?}", resource.kind),
+        namespace: resource.namespace.clone(),
+        name: resource.name.clone(),
+        observed_generation: resource.generation,
+        state: format!("{:?}", resource.state),
+        reason: resource.reason.clone(),
+        message: resource.message.clone(),
+        held: resource.held,
+    }
+}
+
+type Verdict = (ConditionType, ConditionStatus, ConditionReason, String);
+
+fn ready_condition(status: &NodeStatus) -> Verdict {
+    let (holds, reason, message) = if status.vtep.is_none() {
+        let message = "no Underlay is accepted for this node".to_owned();
+        (ConditionStatus::False, ConditionReason::NoUnderlay, message)
+    } else if status.ready {
+        (ConditionStatus::True, ConditionReason::Applied, String::new())
+    } else {
+        (ConditionStatus::False, ConditionReason::ApplyFailed, objects(status, State::Failed))
+    };
+    (ConditionType::Ready, holds, reason, message)
+}
+
+fn degraded_condition(status: &NodeStatus, down: &BTreeSet<SessionDown>) -> Verdict {
+    let any = |state| status.resources.iter().any(|resource| resource.state == state);
+    let (holds, reason, message) = if status.frr_version.is_empty() {
+        (ConditionStatus::True, ConditionReason::RouterUnreachable, "FRR does not answer".to_owned())
+    } else if !status.ready {
+        (ConditionStatus::True, ConditionReason::ApplyFailed, objects(status, State::Failed))
+    } else if any(State::Rejected) {
+        (ConditionStatus::True, ConditionReason::Rejected, objects(status, State::Rejected))
+    } else if !down.is_empty() {
+        (ConditionStatus::True, ConditionReason::SessionsDown, few(down.iter().map(session_name)))
+    } else {
+        (ConditionStatus::False, ConditionReason::AsExpected, String::new())
+    };
+    (ConditionType::Degraded, holds, reason, message)
+}
+
+fn objects(status: &NodeStatus, state: State) -> String {
+    few(status
+        .resources
+        .iter()
+        .filter(|resource| resource.state == state)
+        .map(|resource| resource.object().to_string()))
+}
+
+fn few(names: impl Iterator<Item = String>) -> String {
+    let names: Vec<String> = names.collect();
+    let shown = names.iter().take(MOST_IN_MESSAGE).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MOST_IN_MESSAGE) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn session_name(session: &SessionDown) -> String {
+    match &session.vrf {
+        Some(vrf) => format!("{} in VRF {vrf}", session.peer),
+        None => session.peer.clone(),
+    }
+}
+
+fn condition(verdict: Verdict, before: Option<&RouterState>, now: &Time) -> RouterCondition {
+    let (type_, status, reason, message) = verdict;
+    let same = before.and_then(|before| before.conditions.iter().find(|c| c.type_ == type_ && c.status == status));
+    let last_transition_time = same.map_or(now, |condition| &condition.last_transition_time).clone();
+    RouterCondition { type_, status, reason, message, last_transition_time }
+}
+
+/// Why there is an event: a closed list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EventReason {
+    /// An object is not accepted.
+    Rejected,
+    /// An accepted object could not be put in place.
+    ApplyFailed,
+    /// A rejected or failed object is in place.
+    Recovered,
+    /// A session that was established is not.
+    SessionLost,
+    /// A session that was lost is established.
+    SessionUp,
+}
+
+impl EventReason {
+    /// Whether somebody should look.
+    pub fn is_warning(self) -> bool {
+        matches!(self, Self::Rejected | Self::ApplyFailed | Self::SessionLost)
+    }
+}
+
+/// Something worth an event.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Happening {
+    /// The object; `None`: the router as a whole.
+    pub object: Option<ObjectRef>,
+    /// Why.
+    pub reason: EventReason,
+    /// What.
+    pub note: String,
+}
+
+/// What happened to objects since `before` was written.
+pub fn of_objects(before: Option<&RouterState>, status: &NodeStatus) -> Vec<Happening> {
+    let known: BTreeMap<(&str, &str, &str), &ResourceState> = before
+        .into_iter()
+        .flat_map(|before| &before.resources)
+        .map(|r| ((r.kind.as_str(), r.namespace.as_str(), r.name.as_str()), r))
+        .collect();
+    let mut happenings = Vec::new();
+    for resource in &status.resources {
+        let now = resource_state(resource);
+        let before = known.get(&(now.kind.as_str(), now.namespace.as_str(), now.name.as_str()));
+        let same = before.is_some_and(|before| before.state == now.state && before.message == now.message);
+        let was_bad = before.is_some_and(|before| before.state != format!("{:?}", State::Ready));
+        let (reason, note) = match resource.state {
+            _ if same => continue,
+            State::Rejected => (EventReason::Rejected, format!("{}: {}", now.reason, now.message)),
+            State::Failed => (EventReason::ApplyFailed, now.message),
+            State::Ready if was_bad => (EventReason::Recovered, "in place".to_owned()),
+            State::Ready => continue,
+        };
+        happenings.push(Happening { object: Some(resource.object()), reason, note });
+    }
+    happenings
+}
+
+/// The sessions as they were last seen, and which of them are lost.
+#[derive(Debug, Clone, Default)]
+pub struct SessionWatch {
+    seen: BTreeMap<SessionDown, (bool, u64)>,
+    lost: BTreeSet<SessionDown>,
+}
+
+impl SessionWatch {
+    /// What happened to sessions since the last call. While FRR does not answer, nothing did.
+    pub fn look(&mut self, status: &NodeStatus) -> Vec<Happening> {
+        if status.frr_version.is_empty() {
+            return Vec::new();
+        }
+        let now: BTreeMap<SessionDown, (bool, u64)> =
+            status.sessions.iter().map(|s| (session_down(s), (is_up(s), s.established))).collect();
+        let mut happenings = Vec::new();
+        for (session, (up, established)) in &now {
+            let before = self.seen.get(session);
+            let flapped = before.is_some_and(|(was_up, times)| *was_up && times < established);
+            let name = session_name(session);
+            let mut tell = |reason, note| happenings.push(Happening { object: None, reason, note });
+            if before.is_some_and(|(was_up, _)| *was_up) && !up {
+                self.lost.insert(session.clone());
+                tell(EventReason::SessionLost, format!("BGP session with {name} is not established any more"));
+            } else if *up && self.lost.remove(session) {
+                tell(EventReason::SessionUp, format!("BGP session with {name} is established again"));
+            } else if *up && flapped {
+                tell(EventReason::SessionLost, format!("BGP session with {name} was lost and is established again"));
+            }
+        }
+        self.lost.retain(|session| now.contains_key(session));
+        self.seen = now;
+        happenings
+    }
+}
+
+/// How many events a node may send: a handful at once, then one from time to time.
+#[derive(Debug)]
+pub struct EventBudget {
+    left: u32,
+    /// Seconds since any fixed moment.
+    filled: u64,
+}
+
+impl EventBudget {
+    const MOST: u32 = 25;
+    /// Seconds for one more.
+    const REFILL: u64 = 10;
+
+    /// A full one.
+    pub fn new(now: u64) -> Self {
+        Self { left: Self::MOST, filled: now }
+    }
+
+    /// Takes one out; `false` if there is none.
+    pub fn take(&mut self, now: u64) -> bool {
+        let more = now.saturating_sub(self.filled) / Self::REFILL;
+        self.filled += more * Self::REFILL;
+        self.left = self.left.saturating_add(u32::try_from(more).unwrap_or(u32::MAX)).min(Self::MOST);
+        let some = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        some
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
