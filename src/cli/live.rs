@@ -10,7 +10,7 @@ use super::run::routing;
 use crate::frr::client::port::Routing as _;
 use crate::frr::client::vty_routing::VtyRouting;
 use crate::frr::show::route::{self, Match, Path, Reset, SessionKey, Type5};
-use crate::frr::show::vni::{Phase, SessionState, VniState};
+use crate::frr::show::vni::{SessionPhase, SessionState, VniState};
 use crate::runtime::Daemon;
 use crate::runtime::Runtime;
 use crate::types::{Family, Vni, VrfName};
@@ -47,7 +47,7 @@ impl Frr {
     /// What the filter of a host session refuses; nothing of a session that is not established, or of the fabric's.
     pub async fn refused(&mut self, session: &SessionState) -> anyhow::Result<BTreeSet<IpNet>> {
         let mut found = BTreeSet::new();
-        let (Some(vrf), Phase::Established) = (&session.vrf, &session.phase) else { return Ok(found) };
+        let (Some(vrf), SessionPhase::Established) = (&session.vrf, &session.phase) else { return Ok(found) };
         for family in session.families() {
             let told = self.ask(Daemon::Bgpd, &route::show_refused(vrf, family, &session.peer)).await?;
             found.extend(route::refused(&told)?);

@@ -12,7 +12,7 @@ use super::live::Frr;
 use super::options::{Output, RuntimeOptions};
 use super::table;
 use crate::diagnose::cause::cause;
-use crate::frr::show::vni::{Phase, SessionState};
+use crate::frr::show::vni::{SessionPhase, SessionState};
 use crate::status::publish;
 
 /// Arguments of `perouter sessions`.
@@ -63,7 +63,7 @@ pub async fn execute(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
         sessions.push(Session { state, hostname: reset.and_then(|reset| reset.hostname), cause, refused });
     }
     args.output.print(&sessions, || text(&sessions))?;
-    let all_up = sessions.iter().all(|session| session.state.phase == Phase::Established);
+    let all_up = sessions.iter().all(|session| session.state.phase == SessionPhase::Established);
     Ok(if all_up { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -13,12 +13,12 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::frr::client::port::{Routing, RoutingError, Running};
+use crate::frr::client::port::{Routing, RoutingError, RunningConfig};
 use crate::frr::config::diff::policies_of_new;
 use crate::frr::config::tree::Tree;
-use crate::frr::release::Dialect;
+use crate::frr::release::Release;
 use crate::frr::show::live::Live;
-use crate::frr::show::vni::{Lives, SessionKey, SessionState, VniState};
+use crate::frr::show::vni::{SessionCounters, SessionKey, SessionState, VniState};
 use crate::frr::stanza::render::RenderError;
 use crate::kernel::model::Netns;
 use crate::kernel::tcp::TcpCounts;
@@ -206,7 +206,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     ///
     /// # Errors
     /// Where FRR does not answer.
-    pub async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, Lives>>, PassError> {
+    pub async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, PassError> {
         Ok(self.routing.down().await?)
     }
 
@@ -238,11 +238,11 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         distrusted: &BTreeSet<VrfName>,
         ahead: Option<&mut Ahead>,
         timing: &mut Timing,
-    ) -> Result<(Preview, Arc<Running>), PassError> {
+    ) -> Result<(Preview, Arc<RunningConfig>), PassError> {
         let mut watch = Stopwatch::start();
         let named = snapshot.underlays.iter().flat_map(|underlay| &underlay.spec.nics);
         let nics: BTreeSet<IfName> = named.filter_map(|nic| nic.parse().ok()).collect();
-        let dialect = Dialect::of(&self.routing.version().await?);
+        let release = Release::of(&self.routing.version().await?);
         let settled = self.settled.take().filter(|_| distrusted.is_empty());
         // A snapshot is the reason of this pass: what was found in place is what FRR runs. It prints for tens of
         // milliseconds, and is looked at again in the pass after this one.
@@ -260,8 +260,8 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             let nic_mtu = facts.nics.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
             let facts = NodeFacts { mode, nic_mtu };
             let known = match kept.take() {
-                Some(known) if !is_new && known.is_of(&facts, dialect, accepted) => known,
-                last => Wanted::new(snapshot, facts, dialect, accepted, last.as_ref())?,
+                Some(known) if !is_new && known.is_of(&facts, release, accepted) => known,
+                last => Wanted::new(snapshot, facts, release, accepted, last.as_ref())?,
             };
             let plan = Arc::clone(&known.plan);
             watch.mark(Phase::Plan);
@@ -285,7 +285,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             settled.schedule
         } else {
             let wanted = State { kernel: &plan.kernel, frr: &wanted.frr };
-            schedule(wanted, State { kernel: &kernel, frr: &running.config }, distrusted, dialect)
+            schedule(wanted, State { kernel: &kernel, frr: &running.config }, distrusted, release)
         };
         if schedule.is_empty() {
             let (plan, running, schedule) = (Arc::clone(&plan), Arc::clone(&running), schedule.clone());
@@ -326,7 +326,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
 #[derive(Debug, Default)]
 struct Seen {
     /// Among it the stanzas of others.
-    running: Arc<Running>,
+    running: Arc<RunningConfig>,
     /// Lines of others in our stanzas.
     unknown: BTreeSet<(Scope, Daemon, String)>,
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use perouter::frr::client::port::{Routing, Running};
+use perouter::frr::client::port::{Routing, RunningConfig};
 use perouter::frr::client::vty_routing::VtyRouting;
-use perouter::frr::release::{Dialect, FrrVersion};
-use perouter::frr::show::vni::{Phase, SessionState, VniState, VrfState};
+use perouter::frr::release::{FrrVersion, Release};
+use perouter::frr::show::vni::{SessionPhase, SessionState, VniState, VrfState};
 use perouter::runtime::Daemon;
 use perouter::snapshot::Kind;
 use perouter::status::NodeStatus;
@@ -163,7 +163,7 @@ impl Router {
     /// Whether the namespace of a VRF that goes stays behind.
     pub fn keeps_netns(&self) -> bool {
         let mode = self.status().unwrap().vrf_mode;
-        mode == VrfMode::Netns && Dialect::of(&self.version()).netns_stays
+        mode == VrfMode::Netns && Release::of(&self.version()).netns_stays
     }
 
     pub fn vnis(&self) -> BTreeMap<Vni, VniState> {
@@ -181,7 +181,7 @@ impl Router {
         line.split(' ').next()?.parse().ok()
     }
 
-    pub fn running(&self) -> Running {
+    pub fn running(&self) -> RunningConfig {
         Arc::unwrap_or_clone(self.ask(async |routing| routing.running().await.unwrap()))
     }
 
@@ -201,7 +201,7 @@ impl Router {
         let sessions = self.sessions().into_iter().filter(of);
         let count = |session: SessionState| {
             let vrf = session.vrf.map_or_else(|| "default".to_owned(), |vrf| vrf.to_string());
-            assert_eq!(session.phase, Phase::Established, "session of {vrf} with {}", session.peer);
+            assert_eq!(session.phase, SessionPhase::Established, "session of {vrf} with {}", session.peer);
             ((vrf, session.peer), session.established)
         };
         sessions.map(count).collect()
@@ -211,7 +211,9 @@ impl Router {
     pub fn await_session(&self, vrf: &str, peer: &str) -> SessionState {
         until(&format!("the session of {vrf} with {peer}"), SETTLE, || {
             let mine = |s: &SessionState| {
-                s.vrf.as_ref().is_some_and(|v| v.as_str() == vrf) && s.peer == peer && s.phase == Phase::Established
+                s.vrf.as_ref().is_some_and(|v| v.as_str() == vrf)
+                    && s.peer == peer
+                    && s.phase == SessionPhase::Established
             };
             self.sessions().into_iter().find(mine)
         })
@@ -220,7 +222,7 @@ impl Router {
     /// Whether the session of a VRF with this peer is up.
     pub fn is_up(&self, vrf: &str, peer: &str) -> bool {
         let mine = |s: &SessionState| s.vrf.as_ref().is_some_and(|v| v.as_str() == vrf) && s.peer == peer;
-        self.sessions().iter().any(|session| mine(session) && session.phase == Phase::Established)
+        self.sessions().iter().any(|session| mine(session) && session.phase == SessionPhase::Established)
     }
 
     /// Processes of FRR's daemons, as the node numbers them.

@@ -18,10 +18,10 @@ pub(crate) trait Fields: Default {
 }
 
 /// An object; `None` where there is something else.
-pub(crate) struct Object<T>(pub Option<T>);
+pub(crate) struct JsonObject<T>(pub Option<T>);
 
 /// The entries of an object with their keys; none where there is something else.
-pub(crate) struct Table<T>(pub Vec<(String, T)>);
+pub(crate) struct JsonTable<T>(pub Vec<(String, T)>);
 
 /// The members of a list, or the values of an object.
 pub(crate) struct List<T>(pub Vec<T>);
@@ -35,7 +35,7 @@ pub(crate) struct Word(pub Option<String>);
 pub(crate) struct Number(pub Option<u64>);
 
 /// What a kind makes of the kinds of JSON; all that it does not name is passed over.
-trait Kind<'de>: Sized {
+trait JsonShape<'de>: Sized {
     fn nothing() -> Self;
     fn of_map<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
@@ -53,9 +53,9 @@ trait Kind<'de>: Sized {
     }
 }
 
-struct AnyKind<K>(PhantomData<K>);
+struct AnyShape<K>(PhantomData<K>);
 
-impl<'de, K: Kind<'de>> Visitor<'de> for AnyKind<K> {
+impl<'de, K: JsonShape<'de>> Visitor<'de> for AnyShape<K> {
     type Value = K;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,7 +107,7 @@ impl Visitor<'_> for Name {
     }
 }
 
-impl<'de, T: Fields> Kind<'de> for Object<T> {
+impl<'de, T: Fields> JsonShape<'de> for JsonObject<T> {
     fn nothing() -> Self {
         Self(None)
     }
@@ -123,7 +123,7 @@ impl<'de, T: Fields> Kind<'de> for Object<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Kind<'de> for Table<T> {
+impl<'de, T: Deserialize<'de>> JsonShape<'de> for JsonTable<T> {
     fn nothing() -> Self {
         Self(Vec::new())
     }
@@ -136,7 +136,7 @@ impl<'de, T: Deserialize<'de>> Kind<'de> for Table<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Kind<'de> for List<T> {
+impl<'de, T: Deserialize<'de>> JsonShape<'de> for List<T> {
     fn nothing() -> Self {
         Self(Vec::new())
     }
@@ -156,7 +156,7 @@ impl<'de, T: Deserialize<'de>> Kind<'de> for List<T> {
     }
 }
 
-impl Kind<'_> for Word {
+impl JsonShape<'_> for Word {
     fn nothing() -> Self {
         Self(None)
     }
@@ -165,7 +165,7 @@ impl Kind<'_> for Word {
     }
 }
 
-impl Kind<'_> for Number {
+impl JsonShape<'_> for Number {
     fn nothing() -> Self {
         Self(None)
     }
@@ -174,19 +174,19 @@ impl Kind<'_> for Number {
     }
 }
 
-macro_rules! any_kind {
+macro_rules! any_shape {
     ($($name:ty $(, $param:ident: $bound:path)?;)*) => {$(
         impl<'de $(, $param: $bound)?> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(AnyKind(PhantomData))
+                deserializer.deserialize_any(AnyShape(PhantomData))
             }
         }
     )*};
 }
 
-any_kind! {
-    Object<T>, T: Fields;
-    Table<T>, T: Deserialize<'de>;
+any_shape! {
+    JsonObject<T>, T: Fields;
+    JsonTable<T>, T: Deserialize<'de>;
     List<T>, T: Deserialize<'de>;
     Word;
     Number;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::de::MapAccess;
 
-use super::json::{Fields, Number, Object, Table, Word};
-use super::vni::{ObserveError, Phase, Prefixes, SessionState, read};
+use super::json::{Fields, JsonObject, JsonTable, Number, Word};
+use super::vni::{ObserveError, Prefixes, SessionPhase, SessionState, read};
 use crate::types::{Asn, VrfName};
 
 /// bgpd: sessions of all VRFs.
@@ -31,7 +31,7 @@ pub fn sessions(summary: &str) -> Result<Vec<SessionState>, ObserveError> {
 
 /// How often a session was established, and how often that ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Lives {
+pub struct SessionCounters {
     /// Beginnings.
     pub established: u64,
     /// Ends.
@@ -42,8 +42,8 @@ pub struct Lives {
 ///
 /// # Errors
 /// If the text is not JSON.
-pub fn down(summary: &str) -> Result<BTreeMap<SessionKey, Lives>, ObserveError> {
-    let lives = |peer: PeerEntry| Lives {
+pub fn down(summary: &str) -> Result<BTreeMap<SessionKey, SessionCounters>, ObserveError> {
+    let lives = |peer: PeerEntry| SessionCounters {
         established: peer.established.unwrap_or_default(),
         dropped: peer.dropped.unwrap_or_default(),
     };
@@ -97,14 +97,14 @@ impl Fields for PeerEntry {
 /// The summary of one address family.
 #[derive(Default)]
 struct FamilyEntry {
-    peers: Vec<(String, Object<PeerEntry>)>,
+    peers: Vec<(String, JsonObject<PeerEntry>)>,
 }
 
 impl Fields for FamilyEntry {
     const NAMES: &'static [&'static str] = &["peers"];
 
     fn take<'de, A: MapAccess<'de>>(&mut self, _: &str, from: &mut A) -> Result<(), A::Error> {
-        self.peers = from.next_value::<Table<_>>()?.0;
+        self.peers = from.next_value::<JsonTable<_>>()?.0;
         Ok(())
     }
 }
@@ -112,12 +112,14 @@ impl Fields for FamilyEntry {
 /// The peers of all VRFs and address families.
 fn peers(command: &'static str, summary: &str) -> Result<Vec<(SessionKey, String, PeerEntry)>, ObserveError> {
     let mut found = Vec::new();
-    let Some(Table(vrfs)) = read::<Table<Table<Object<FamilyEntry>>>>(command, summary)? else { return Ok(found) };
-    for (name, Table(families)) in vrfs {
+    let Some(JsonTable(vrfs)) = read::<JsonTable<JsonTable<JsonObject<FamilyEntry>>>>(command, summary)? else {
+        return Ok(found);
+    };
+    for (name, JsonTable(families)) in vrfs {
         // "default" is no VRF name of ours, so it reads as the default instance.
         let vrf: Option<VrfName> = name.parse().ok();
-        for (family, Object(body)) in families {
-            for (peer, Object(entry)) in body.unwrap_or_default().peers {
+        for (family, JsonObject(body)) in families {
+            for (peer, JsonObject(entry)) in body.unwrap_or_default().peers {
                 found.extend(entry.map(|entry| ((vrf.clone(), peer), family.clone(), entry)));
             }
         }
@@ -126,13 +128,13 @@ fn peers(command: &'static str, summary: &str) -> Result<Vec<(SessionKey, String
 }
 
 fn session((vrf, peer): &SessionKey, entry: PeerEntry) -> SessionState {
-    let phase = Phase::from(entry.state.unwrap_or_default());
+    let phase = SessionPhase::from(entry.state.unwrap_or_default());
     let asn = entry.remote_as.and_then(|raw| u32::try_from(raw).ok());
     SessionState {
         vrf: vrf.clone(),
         peer: peer.clone(),
         remote_as: asn.and_then(|raw| Asn::try_from(raw).ok()),
-        since: entry.since.filter(|_| phase == Phase::Established),
+        since: entry.since.filter(|_| phase == SessionPhase::Established),
         phase,
         established: entry.established.unwrap_or_default(),
         prefixes: BTreeMap::new(),
@@ -150,7 +152,7 @@ mod tests {
             "connectionsDropped":2,"peerUptime":"00:00:01","lastResetDueTo":"BGP Notification received","idType":"ipv4"}},
             "failedPeers":1,"totalPeers":1}}}"#;
         let key = (Some("red".parse().unwrap()), "10.200.0.114".to_owned());
-        assert_eq!(down(told).unwrap(), [(key, Lives { established: 2, dropped: 2 })].into());
+        assert_eq!(down(told).unwrap(), [(key, SessionCounters { established: 2, dropped: 2 })].into());
         assert_eq!(down("% No BGP process is configured").unwrap(), [].into());
     }
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::json::{Fields, List, Number, Object, Word};
-pub use super::session::{Lives, SHOW_DOWN, SHOW_SESSIONS, SessionKey, down, sessions};
+use super::json::{Fields, JsonObject, List, Number, Word};
+pub use super::session::{SHOW_DOWN, SHOW_SESSIONS, SessionCounters, SessionKey, down, sessions};
 use crate::types::{Asn, Family, IfName, MacAddr, Vni, VrfMode, VrfName};
 
 /// FRR printed something else than the JSON that was asked for.
@@ -210,7 +210,7 @@ fn words(list: List<Word>) -> Vec<String> {
 
 /// The L3VNIs of a list, or of the values of an object.
 fn vni_entries(command: &'static str, text: &str) -> Result<Vec<(Vni, VniEntry)>, ObserveError> {
-    let Some(List(entries)) = read::<List<Object<VniEntry>>>(command, text)? else { return Ok(vec![]) };
+    let Some(List(entries)) = read::<List<JsonObject<VniEntry>>>(command, text)? else { return Ok(vec![]) };
     let of_l3 = |entry: VniEntry| {
         let raw = entry.vni.filter(|_| entry.kind.as_deref() == Some("L3"))?;
         let vni = u32::try_from(raw).ok().and_then(|raw| Vni::try_from(raw).ok())?;
@@ -226,26 +226,26 @@ pub(crate) fn text(entry: &Value, key: &str) -> Option<String> {
 /// State of the BGP machine (RFC 4271 section 8.2.2) as FRR prints it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
-pub enum Phase {
+pub enum SessionPhase {
     /// Routes may flow.
     Established,
     /// Any other, in FRR's word.
     Down(String),
 }
 
-impl From<String> for Phase {
+impl From<String> for SessionPhase {
     fn from(word: String) -> Self {
         if word == "Established" { Self::Established } else { Self::Down(word) }
     }
 }
 
-impl From<Phase> for String {
-    fn from(phase: Phase) -> Self {
+impl From<SessionPhase> for String {
+    fn from(phase: SessionPhase) -> Self {
         phase.to_string()
     }
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for SessionPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Established => f.write_str("Established"),
@@ -275,7 +275,7 @@ pub struct SessionState {
     pub remote_as: Option<Asn>,
     /// State.
     #[serde(rename = "state")]
-    pub phase: Phase,
+    pub phase: SessionPhase,
     /// Seconds since the epoch at which it was established, only while it is.
     pub since: Option<u64>,
     /// How often it was established since the neighbor was configured: more than one is a flap.

@@ -103,7 +103,7 @@ fn sessions_of_all_vrfs_and_families_are_merged_by_peer() {
         vrf: None,
         peer: "192.168.11.2".into(),
         remote_as: Asn::try_from(64512).ok(),
-        phase: Phase::Established,
+        phase: SessionPhase::Established,
         since: Some(1_795_178_488),
         established: 1,
         prefixes: [
@@ -116,7 +116,7 @@ fn sessions_of_all_vrfs_and_families_are_merged_by_peer() {
         vrf: Some("red".parse().unwrap()),
         peer: "192.169.10.2".into(),
         remote_as: Asn::try_from(64515).ok(),
-        phase: Phase::Down("Active".into()),
+        phase: SessionPhase::Down("Active".into()),
         since: None,
         established: 0,
         prefixes: [("ipv4Unicast".to_owned(), Prefixes::default())].into(),
