@@ -9,7 +9,7 @@ use clap::Args;
 use super::options::{ModeChoice, RuntimeOptions, SourceOptions};
 use super::run::{routing, vrf_mode};
 use crate::frr::client::fake::FakeRouting;
-use crate::frr::config::diff::{CommandBatch, CommandMode};
+use crate::frr::config::batch::{CommandBatch, CommandMode};
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::KernelState;
 use crate::kernel::{NetlinkKernel, netns};

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::frr::client::fake::FakeRouting;
 use crate::frr::client::port::{Presence, RejectedCommand, RoutingError, RunningConfig};
-use crate::frr::config::diff::CommandBatch;
+use crate::frr::config::batch::CommandBatch;
 use crate::frr::release::FrrVersion;
 use crate::frr::show::vni::VrfState;
 use crate::kernel::NicFacts;

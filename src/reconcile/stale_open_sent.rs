@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::frr::config::batch::{BatchStage, CommandBatch, CommandMode};
 use crate::frr::config::command::{Intent, VtyCommand};
-use crate::frr::config::diff::{BatchStage, CommandBatch, CommandMode};
 use crate::frr::config::line::Line;
 use crate::frr::show::vni::{SessionPhase, SessionState};
 use crate::runtime::Daemon;

@@ -5,7 +5,7 @@ use nix::errno::Errno;
 
 use crate::frr::client::fake::FakeRouting;
 use crate::frr::client::port::{Presence, RejectedCommand};
-use crate::frr::config::diff::CommandBatch;
+use crate::frr::config::batch::CommandBatch;
 use crate::frr::release::FrrVersion;
 use crate::frr::show::vni::{SessionCounters, SessionKey, SessionState, VniState, VrfState};
 use crate::kernel::fake::FakeKernel;

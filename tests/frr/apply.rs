@@ -1,7 +1,8 @@
 //! What a pass does with a change, without the kernel's part: a VRF whose namespace is there keeps its `vrf` stanza.
 
 use perouter::frr::client::port::{RejectedCommand, Routing, RoutingError};
-use perouter::frr::config::diff::{ScopeChange, diff, merge, teardown};
+use perouter::frr::config::batch::merge;
+use perouter::frr::config::diff::{ScopeChange, diff, teardown};
 use perouter::frr::config::tree::Config;
 use perouter::frr::show::vni::VrfState;
 use perouter::scope::Scope;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::port::{Presence, RejectedCommand, Routing, RoutingError, RunningConfig};
 use super::vty::ReplyStatus;
+use crate::frr::config::batch::{CommandBatch, CommandMode};
 use crate::frr::config::command::VtyCommand;
-use crate::frr::config::diff::{CommandBatch, CommandMode};
 use crate::frr::config::line::Line;
 use crate::frr::config::tree::{Config, Tree};
 use crate::frr::release::FrrVersion;

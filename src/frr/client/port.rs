@@ -10,8 +10,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::vty::{ReplyStatus, VtyError};
+use crate::frr::config::batch::CommandBatch;
 use crate::frr::config::command::VtyCommand;
-use crate::frr::config::diff::CommandBatch;
 use crate::frr::config::tree::{Config, Tree};
 use crate::frr::release::FrrVersion;
 use crate::frr::show::vni::{ObserveError, SessionCounters, SessionKey, SessionState, VniState, VrfState};
