@@ -21,7 +21,7 @@ use perouter::frr::config::diff::{ScopeChange, diff, teardown};
 use perouter::frr::config::line::Line;
 use perouter::frr::config::tree::Config as FrrConfig;
 use perouter::frr::model::RouterConfig;
-use perouter::frr::show::vni::SessionPhase;
+use perouter::frr::show::session::SessionPhase;
 use perouter::frr::stanza::render::{render, text};
 use perouter::runtime::Daemon;
 use perouter::scope::Scope;
@@ -326,18 +326,18 @@ fn policies_told_after_a_rest_stand_at_once() {
             let permit = format!("ip prefix-list {name} seq 10 permit any");
             let lines = [(&[][..], deny.as_str()), (&[], permit.as_str())];
             let policies = CommandBatch { stage: BatchStage::Policies, ..batch(Daemon::Bgpd, &lines) };
-            assert_eq!(routing.begin(policies).await.unwrap(), vec![]);
-            let running = routing.ask(Daemon::Bgpd, "show running-config").await.unwrap();
+            assert_eq!(routing.apply_concurrently(policies).await.unwrap(), vec![]);
+            let running = routing.show(Daemon::Bgpd, "show running-config").await.unwrap();
             running.lines().filter(|line| line.starts_with("ip prefix-list ")).count()
         };
         assert_eq!(tell(&mut routing, "pe-a").await, 2);
-        routing.rest(1000).await.unwrap();
+        routing.idle(1000).await.unwrap();
         assert_eq!(tell(&mut routing, "pe-b").await, 4);
         assert_eq!(tell(&mut routing, "pe-c").await, 6);
         router.restart(Daemon::Bgpd);
         routing.running().await.unwrap();
         assert_eq!(tell(&mut routing, "pe-d").await, 2);
-        routing.rest(1000).await.unwrap();
+        routing.idle(1000).await.unwrap();
         assert_eq!(tell(&mut routing, "pe-e").await, 4);
     });
 }
@@ -356,7 +356,7 @@ fn who_died_while_bgpd_gathered_holds_back_no_session() {
         drop(died);
         let mut routing = router.routing();
         apply::converge(&mut routing, &want).await.unwrap();
-        routing.rest(1).await.unwrap();
+        routing.idle(1).await.unwrap();
         let end = Instant::now() + LIMIT;
         loop {
             let sessions = routing.sessions().await.unwrap();

@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::diagnose::tcp_diagnosis::Witness;
 use crate::frr::client::port::Routing;
-use crate::frr::show::route::SessionKey;
-use crate::frr::show::vni::{SessionCounters, SessionPhase, SessionState, VniState};
+use crate::frr::show::session::SessionKey;
+use crate::frr::show::session::{SessionCounters, SessionPhase, SessionState};
+use crate::frr::show::vni::VniState;
 use crate::kernel::Kernel;
 use crate::kernel::model::Netns;
 use crate::plan::Plan;
@@ -143,7 +144,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
 
     /// Looks which sessions are down.
     async fn glance(&mut self) {
-        let down = self.reconciler.down().await.ok();
+        let down = self.reconciler.down_sessions().await.ok();
         if down != self.down {
             self.down = down;
             self.changed = Instant::now();

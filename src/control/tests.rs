@@ -3,10 +3,11 @@ use super::*;
 use std::sync::{Mutex, MutexGuard};
 
 use crate::frr::client::fake::FakeRouting;
-use crate::frr::client::port::{Presence, RejectedCommand, RoutingError, RunningConfig};
+use crate::frr::client::port::{Presence, RejectedCommand, RoutingError};
 use crate::frr::config::batch::CommandBatch;
 use crate::frr::release::FrrVersion;
-use crate::frr::show::vni::VrfState;
+use crate::frr::show::running_config::RunningConfig;
+use crate::frr::show::vrf::VrfState;
 use crate::kernel::NicFacts;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::KernelState;
@@ -57,12 +58,12 @@ impl Routing for Frr {
         *self.fake.lock().unwrap() = fake;
         refused
     }
-    fn begin(
+    fn apply_concurrently(
         &mut self,
         batch: CommandBatch,
     ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
         let mut fake = self.now();
-        let answer = fake.begin(batch);
+        let answer = fake.apply_concurrently(batch);
         *self.fake.lock().unwrap() = fake;
         answer
     }
@@ -86,8 +87,8 @@ impl Routing for Frr {
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
         self.count("sessions").sessions().await
     }
-    async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
-        self.count("down").down().await
+    async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
+        self.count("down").down_sessions().await
     }
 }
 

@@ -1,7 +1,7 @@
 //! Why a session is not established, in words that lead to the remedy. In: what FRR has of it. Out: a sentence. Pure.
 
 use crate::frr::show::route::Reset;
-use crate::frr::show::vni::{SessionPhase, SessionState};
+use crate::frr::show::session::{SessionPhase, SessionState};
 
 const COLLISION: &str = "two connections met; if that goes on, the peer refuses one of them: its log has the reason";
 

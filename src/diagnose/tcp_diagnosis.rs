@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::frr::show::route::SessionKey;
-use crate::frr::show::vni::{SessionPhase, SessionState};
+use crate::frr::show::session::SessionKey;
+use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::kernel::tcp::TcpCounts;
 use crate::status::model::SessionCause;
 use crate::types::{VrfMode, VrfName};

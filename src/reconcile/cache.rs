@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::frr::client::port::{Routing, RoutingError, RunningConfig};
+use crate::frr::client::port::{Routing, RoutingError};
 use crate::frr::config::tree::Config;
 use crate::frr::release::Release;
+use crate::frr::show::running_config::RunningConfig;
 use crate::frr::stanza::render::{self, RenderError};
 use crate::kernel::model::KernelState;
 use crate::plan::last_accepted::{Accepted, plan_holding};

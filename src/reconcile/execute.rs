@@ -92,7 +92,7 @@ impl Ahead {
     pub fn begin(&mut self, routing: &mut impl Routing, batches: Vec<CommandBatch>) {
         for batch in batches {
             self.scopes.extend(batch.commands.iter().map(|command| command.scope.clone()));
-            self.telling.push(routing.begin(batch.clone()).map(|answer| (batch, answer)).boxed());
+            self.telling.push(routing.apply_concurrently(batch.clone()).map(|answer| (batch, answer)).boxed());
         }
     }
 

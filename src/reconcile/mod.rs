@@ -13,12 +13,14 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::frr::client::port::{Routing, RoutingError, RunningConfig};
+use crate::frr::client::port::{Routing, RoutingError};
 use crate::frr::config::diff::policies_of_new;
 use crate::frr::config::tree::Tree;
 use crate::frr::release::Release;
 use crate::frr::show::live::Live;
-use crate::frr::show::vni::{SessionCounters, SessionKey, SessionState, VniState};
+use crate::frr::show::running_config::RunningConfig;
+use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
+use crate::frr::show::vni::VniState;
 use crate::frr::stanza::render::RenderError;
 use crate::kernel::model::Netns;
 use crate::kernel::tcp::TcpCounts;
@@ -128,7 +130,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
                 self.look(snapshot, &mut accepted, &distrusted, Some(&mut ahead), &mut timing).await?;
             let seen = Seen { running: seen, unknown: schedule.frr.unknown.clone() };
             if schedule.is_empty() {
-                if let Err(error) = self.routing.rest(plan.vrfs.len()).await {
+                if let Err(error) = self.routing.idle(plan.vrfs.len()).await {
                     tracing::debug!(error = &error as &dyn std::error::Error, "not ready for the next change");
                 }
                 break (plan, seen);
@@ -206,8 +208,8 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     ///
     /// # Errors
     /// Where FRR does not answer.
-    pub async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, PassError> {
-        Ok(self.routing.down().await?)
+    pub async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, PassError> {
+        Ok(self.routing.down_sessions().await?)
     }
 
     /// L3VNIs and sessions as FRR has them.

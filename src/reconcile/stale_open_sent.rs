@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::frr::config::batch::{BatchStage, CommandBatch, CommandMode};
 use crate::frr::config::command::{Intent, VtyCommand};
 use crate::frr::config::line::Line;
-use crate::frr::show::vni::{SessionPhase, SessionState};
+use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 use crate::types::VrfName;

@@ -7,7 +7,9 @@ use crate::frr::client::fake::FakeRouting;
 use crate::frr::client::port::{Presence, RejectedCommand};
 use crate::frr::config::batch::CommandBatch;
 use crate::frr::release::FrrVersion;
-use crate::frr::show::vni::{SessionCounters, SessionKey, SessionState, VniState, VrfState};
+use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
+use crate::frr::show::vni::VniState;
+use crate::frr::show::vrf::VrfState;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::{KernelState, Netns};
 use crate::kernel::{KernelOp, NicFacts};
@@ -37,11 +39,11 @@ impl Routing for Frr {
     async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
         self.look().apply(batch).await
     }
-    fn begin(
+    fn apply_concurrently(
         &mut self,
         batch: CommandBatch,
     ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
-        self.look().begin(batch)
+        self.look().apply_concurrently(batch)
     }
     async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
         self.look().vrfs().await
@@ -63,8 +65,8 @@ impl Routing for Frr {
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
         self.look().sessions().await
     }
-    async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
-        self.look().down().await
+    async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
+        self.look().down_sessions().await
     }
 }
 

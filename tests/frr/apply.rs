@@ -4,7 +4,7 @@ use perouter::frr::client::port::{RejectedCommand, Routing, RoutingError};
 use perouter::frr::config::batch::merge;
 use perouter::frr::config::diff::{ScopeChange, diff, teardown};
 use perouter::frr::config::tree::Config;
-use perouter::frr::show::vni::VrfState;
+use perouter::frr::show::vrf::VrfState;
 use perouter::scope::Scope;
 
 /// Makes `routing` run `want`. VRFs are taken away before the underlay and built after it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use perouter::frr::show::vni::SessionPhase;
+use perouter::frr::show::session::SessionPhase;
 use perouter::status::model::{Resource, State};
 use perouter_lab::kubernetes::{Assets, Cluster, KubernetesError, Programs};
 use perouter_lab::node::Node;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use perouter::frr::show::vni::{SessionPhase, SessionState};
+use perouter::frr::show::session::{SessionPhase, SessionState};
 use perouter::snapshot::{Kind, ObjectRef};
 use perouter::status::NodeStatus;
 use perouter::status::model::{PassSummary, Resource, State};

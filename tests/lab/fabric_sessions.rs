@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use perouter::frr::show::vni::SessionPhase;
+use perouter::frr::show::session::SessionPhase;
 use perouter_lab::node::Node;
 
 use super::fabric::md5_failures;

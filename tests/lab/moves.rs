@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use perouter::frr::show::vni::SessionPhase;
+use perouter::frr::show::session::SessionPhase;
 use perouter_lab::cluster::HostSide;
 use perouter_lab::node::Node;
 

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use perouter::frr::client::port::{Routing, RunningConfig};
+use perouter::frr::client::port::Routing;
 use perouter::frr::client::vty_routing::VtyRouting;
 use perouter::frr::release::{FrrVersion, Release};
-use perouter::frr::show::vni::{SessionPhase, SessionState, VniState, VrfState};
+use perouter::frr::show::running_config::RunningConfig;
+use perouter::frr::show::session::{SessionPhase, SessionState};
+use perouter::frr::show::vni::VniState;
+use perouter::frr::show::vrf::VrfState;
 use perouter::runtime::Daemon;
 use perouter::snapshot::Kind;
 use perouter::status::NodeStatus;
@@ -176,7 +179,7 @@ impl Router {
 
     /// The number by which FRR's daemons speak of a VRF.
     pub fn vrf_number(&self, vrf: &str) -> Option<u64> {
-        let text = self.ask(async |routing| routing.ask(Daemon::Zebra, "show vrf").await.unwrap());
+        let text = self.ask(async |routing| routing.show(Daemon::Zebra, "show vrf").await.unwrap());
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("vrf {vrf} id ")))?;
         line.split(' ').next()?.parse().ok()
     }
@@ -192,7 +195,7 @@ impl Router {
 
     /// How many BFD sessions are up.
     pub fn bfd_up(&self) -> usize {
-        bfd_up(&self.ask(async |routing| routing.ask(Daemon::Bfdd, BFD_PEERS).await.unwrap()))
+        bfd_up(&self.ask(async |routing| routing.show(Daemon::Bfdd, BFD_PEERS).await.unwrap()))
     }
 
     /// The sessions of these VRFs and how often each was established. All are up.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use perouter::frr::show::vni::SessionPhase;
+use perouter::frr::show::session::SessionPhase;
 
 use super::fabric::{fetch, md5_failures, type5_of};
 use super::fixture::{BLUE, Fixture, RED, SETTLE, Setup, until, until_true};

@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::frr::show::route::{Match, Origin, Path, Type5};
-use crate::frr::show::vni::{SessionPhase, VniState};
+use crate::frr::show::session::SessionPhase;
+use crate::frr::show::vni::VniState;
 use crate::types::{Asn, Family, Vni, VrfName};
 
 /// A session and, where it is not established, why.

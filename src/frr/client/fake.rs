@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::port::{Presence, RejectedCommand, Routing, RoutingError, RunningConfig};
+use super::port::{Presence, RejectedCommand, Routing, RoutingError};
 use super::vty::ReplyStatus;
 use crate::frr::config::batch::{CommandBatch, CommandMode};
 use crate::frr::config::command::VtyCommand;
 use crate::frr::config::line::Line;
 use crate::frr::config::tree::{Config, Tree};
 use crate::frr::release::FrrVersion;
-use crate::frr::show::vni::{SessionCounters, SessionKey, SessionPhase, SessionState, VniState, VrfState};
+use crate::frr::show::running_config::RunningConfig;
+use crate::frr::show::session::{SessionCounters, SessionKey, SessionPhase, SessionState};
+use crate::frr::show::vni::VniState;
+use crate::frr::show::vrf::VrfState;
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 use crate::types::{IfName, MacAddr, Vni, VrfName};
@@ -260,7 +263,7 @@ impl Routing for FakeRouting {
         Ok(self.take_all(batch))
     }
 
-    fn begin(
+    fn apply_concurrently(
         &mut self,
         batch: CommandBatch,
     ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
@@ -324,7 +327,7 @@ impl Routing for FakeRouting {
         Ok(self.sessions.clone())
     }
 
-    async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
+    async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
         let down = self.sessions.iter().filter(|session| session.phase != SessionPhase::Established);
         let lives = |session: &SessionState| {
             let dropped = session.established;

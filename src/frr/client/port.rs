@@ -12,9 +12,12 @@ use thiserror::Error;
 use super::vty::{ReplyStatus, VtyError};
 use crate::frr::config::batch::CommandBatch;
 use crate::frr::config::command::VtyCommand;
-use crate::frr::config::tree::{Config, Tree};
 use crate::frr::release::FrrVersion;
-use crate::frr::show::vni::{ObserveError, SessionCounters, SessionKey, SessionState, VniState, VrfState};
+use crate::frr::show::ShowError;
+use crate::frr::show::running_config::RunningConfig;
+use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
+use crate::frr::show::vni::VniState;
+use crate::frr::show::vrf::VrfState;
 use crate::runtime::Daemon;
 use crate::types::{IfName, Vni, VrfName};
 
@@ -47,7 +50,7 @@ pub enum RoutingError {
         daemon: Daemon,
         /// Cause.
         #[source]
-        source: ObserveError,
+        source: ShowError,
     },
     /// A daemon is not FRR as we know it.
     #[error("{daemon} does not tell its version")]
@@ -131,15 +134,6 @@ impl fmt::Display for RejectedCommand {
     }
 }
 
-/// What FRR runs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RunningConfig {
-    /// Ours.
-    pub config: Config,
-    /// Not ours, by daemon: reported, not fought.
-    pub foreign: BTreeMap<Daemon, Tree>,
-}
-
 /// FRR as a pass needs it.
 pub trait Routing: Send + 'static {
     /// The release.
@@ -155,14 +149,14 @@ pub trait Routing: Send + 'static {
     ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send;
 
     /// Sends a batch on a connection of its own, so that other conversations go on meanwhile.
-    fn begin(
+    fn apply_concurrently(
         &mut self,
         batch: CommandBatch,
     ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<Self>;
 
     /// There is nothing to tell for now: the time to end what somebody who died began, and to make ready for the next change
     /// beside so many IP-VRFs.
-    fn rest(&mut self, _ip_vrfs: usize) -> impl Future<Output = Result<(), RoutingError>> + Send {
+    fn idle(&mut self, _ip_vrfs: usize) -> impl Future<Output = Result<(), RoutingError>> + Send {
         std::future::ready(Ok(()))
     }
 
@@ -200,6 +194,7 @@ pub trait Routing: Send + 'static {
     fn sessions(&mut self) -> impl Future<Output = Result<Vec<SessionState>, RoutingError>> + Send;
 
     /// Those that are not established: a question that may be asked often.
-    fn down(&mut self)
-    -> impl Future<Output = Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError>> + Send;
+    fn down_sessions(
+        &mut self,
+    ) -> impl Future<Output = Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError>> + Send;
 }

@@ -15,7 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::model::{NodeStatus, PassSummary, State};
-use crate::frr::show::vni::{SessionPhase, SessionState};
+use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::timing::{self, Timing};
 
 /// Milliseconds to minutes: FRR takes 100 ms for an L3VNI, 400 of them take their time.

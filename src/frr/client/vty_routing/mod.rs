@@ -9,13 +9,16 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::bulk_commit::{BulkConnection, COMMIT, CONFIGURE, END, GATHER, end_what_others_began};
-use super::port::{Presence, RejectedCommand, Routing, RoutingError, RunningConfig};
+use super::port::{Presence, RejectedCommand, Routing, RoutingError};
 use super::vty::{Reply, ReplyStatus, Vty, VtyError};
 use crate::frr::config::batch::{BatchStage, CommandBatch, CommandMode};
 use crate::frr::config::command::{Intent, VtyCommand};
 use crate::frr::release::{FrrVersion, Release};
-use crate::frr::show::running_config::{DaemonOutput, RunningConfigReader};
-use crate::frr::show::vni::{self, ObserveError, SessionCounters, SessionKey, SessionState, VniState, VrfState};
+use crate::frr::show::ShowError;
+use crate::frr::show::running_config::{DaemonOutput, RunningConfig, RunningConfigReader};
+use crate::frr::show::session::{self, SessionCounters, SessionKey, SessionState};
+use crate::frr::show::vni::{self, VniState};
+use crate::frr::show::vrf::{self, VrfState};
 use crate::frr::stanza::rules;
 use crate::runtime::Daemon;
 use crate::types::{IfName, Vni, VrfMode, VrfName};
@@ -70,7 +73,7 @@ impl VtyRouting {
     /// # Errors
     /// Where zebra does not answer.
     pub async fn mode(&mut self) -> Result<Option<VrfMode>, RoutingError> {
-        Ok(vni::mode(&self.ask(Daemon::Zebra, vni::SHOW_ZEBRA).await?))
+        Ok(vrf::mode(&self.show(Daemon::Zebra, vrf::SHOW_ZEBRA).await?))
     }
 
     /// The daemons whose socket is there.
@@ -101,7 +104,7 @@ impl VtyRouting {
         self.directory.join(format!("{daemon}.vty"))
     }
 
-    async fn try_ask(&mut self, daemon: Daemon, question: &str) -> Result<String, VtyError> {
+    async fn try_show(&mut self, daemon: Daemon, question: &str) -> Result<String, VtyError> {
         let mut vty = self.take(daemon).await?;
         let reply = vty.run(question, self.limit).await?;
         self.open.insert(daemon, vty);
@@ -112,11 +115,11 @@ impl VtyRouting {
     ///
     /// # Errors
     /// Where it does not answer.
-    pub async fn ask(&mut self, daemon: Daemon, question: &str) -> Result<String, RoutingError> {
+    pub async fn show(&mut self, daemon: Daemon, question: &str) -> Result<String, RoutingError> {
         let was_open = self.open.contains_key(&daemon);
-        match self.try_ask(daemon, question).await {
+        match self.try_show(daemon, question).await {
             // The daemon closed the connection meanwhile.
-            Err(VtyError::Io { .. } | VtyError::Closed { .. }) if was_open => self.try_ask(daemon, question).await,
+            Err(VtyError::Io { .. } | VtyError::Closed { .. }) if was_open => self.try_show(daemon, question).await,
             result => result,
         }
         .map_err(|source| RoutingError::Vty { daemon, source })
@@ -243,7 +246,7 @@ fn is_gone(reply: &Reply) -> bool {
 impl Routing for VtyRouting {
     async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
         let daemon = Daemon::Zebra;
-        let text = self.ask(daemon, "show version").await?;
+        let text = self.show(daemon, "show version").await?;
         FrrVersion::parse(&text).ok_or(RoutingError::Version { daemon })
     }
 
@@ -251,7 +254,7 @@ impl Routing for VtyRouting {
         let release = self.release().await?;
         let mut prints = Vec::new();
         for daemon in self.daemons() {
-            let text = self.ask(daemon, "show running-config").await?;
+            let text = self.show(daemon, "show running-config").await?;
             prints.push(DaemonOutput { daemon, owner: release.owner(daemon), text });
         }
         Ok(self.reader.read(&prints))
@@ -268,7 +271,7 @@ impl Routing for VtyRouting {
         Ok(refused)
     }
 
-    fn begin(
+    fn apply_concurrently(
         &mut self,
         batch: CommandBatch,
     ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
@@ -288,7 +291,7 @@ impl Routing for VtyRouting {
         }
     }
 
-    async fn rest(&mut self, ip_vrfs: usize) -> Result<(), RoutingError> {
+    async fn idle(&mut self, ip_vrfs: usize) -> Result<(), RoutingError> {
         let daemon = Daemon::Bgpd;
         let lost = |source| RoutingError::Vty { daemon, source };
         if ip_vrfs >= MANY && !self.bulk.is_there() {
@@ -303,7 +306,7 @@ impl Routing for VtyRouting {
     }
 
     async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
-        Ok(vni::vrfs(&self.ask(Daemon::Zebra, vni::SHOW_VRF).await?))
+        Ok(vrf::vrfs(&self.show(Daemon::Zebra, vrf::SHOW_VRF).await?))
     }
 
     async fn wait_vrf(&mut self, vrf: &VrfName, wanted: Presence, limit: Duration) -> Result<(), RoutingError> {
@@ -328,7 +331,7 @@ impl Routing for VtyRouting {
     ) -> Result<(), RoutingError> {
         let end = Instant::now() + limit;
         loop {
-            let there = vni::links(&self.ask(Daemon::Zebra, &vni::show_links(vrf)).await?);
+            let there = vrf::links(&self.show(Daemon::Zebra, &vrf::show_links(vrf)).await?);
             let missing: BTreeSet<IfName> = links.difference(&there).cloned().collect();
             if missing.is_empty() {
                 return Ok(());
@@ -341,8 +344,8 @@ impl Routing for VtyRouting {
     }
 
     async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
-        let zebra = self.ask(Daemon::Zebra, vni::SHOW_ZEBRA_VNI).await?;
-        let bgpd = self.ask(Daemon::Bgpd, vni::SHOW_BGP_VNI).await?;
+        let zebra = self.show(Daemon::Zebra, vni::SHOW_ZEBRA_VNI).await?;
+        let bgpd = self.show(Daemon::Bgpd, vni::SHOW_BGP_VNI).await?;
         vni::vnis(&zebra, &bgpd).map_err(unreadable)
     }
 
@@ -352,31 +355,31 @@ impl Routing for VtyRouting {
         }
         let (mut zebra, mut bgpd) = (Vec::new(), Vec::new());
         for vni in wanted {
-            zebra.push(self.ask(Daemon::Zebra, &vni::show_zebra_vni(*vni)).await?);
-            bgpd.push(self.ask(Daemon::Bgpd, &vni::show_bgp_vni(*vni)).await?);
+            zebra.push(self.show(Daemon::Zebra, &vni::show_zebra_vni(*vni)).await?);
+            bgpd.push(self.show(Daemon::Bgpd, &vni::show_bgp_vni(*vni)).await?);
         }
         vni::vnis(&vni::listed(&zebra), &vni::listed(&bgpd)).map_err(unreadable)
     }
 
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
-        let summary = self.ask(Daemon::Bgpd, vni::SHOW_SESSIONS).await?;
-        vni::sessions(&summary).map_err(unreadable)
+        let summary = self.show(Daemon::Bgpd, session::SHOW_SESSIONS).await?;
+        session::sessions(&summary).map_err(unreadable)
     }
 
-    async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
-        let summary = self.ask(Daemon::Bgpd, vni::SHOW_DOWN).await?;
+    async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
+        let summary = self.show(Daemon::Bgpd, session::SHOW_DOWN_SESSIONS).await?;
         if let Some((last, down)) = &self.down
             && *last == summary
         {
             return Ok(Arc::clone(down));
         }
-        let down = Arc::new(vni::down(&summary).map_err(unreadable)?);
+        let down = Arc::new(session::down_sessions(&summary).map_err(unreadable)?);
         self.down = Some((summary, Arc::clone(&down)));
         Ok(down)
     }
 }
 
-fn unreadable(source: ObserveError) -> RoutingError {
+fn unreadable(source: ShowError) -> RoutingError {
     let daemon = if source.command == vni::SHOW_ZEBRA_VNI { Daemon::Zebra } else { Daemon::Bgpd };
     RoutingError::Unreadable { daemon, source }
 }

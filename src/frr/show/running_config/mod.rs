@@ -7,10 +7,18 @@ use std::sync::Arc;
 
 use crate::runtime::Daemon;
 
-use crate::frr::client::port::RunningConfig;
-use crate::frr::config::tree::{Tree, scope_of};
+use crate::frr::config::tree::{Config, Tree, scope_of};
 use crate::frr::stanza::policy_names;
 use crate::scope::Scope;
+
+/// What FRR runs, of all daemons.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunningConfig {
+    /// What perouter manages.
+    pub config: Config,
+    /// The rest, by daemon: reported and left alone.
+    pub foreign: BTreeMap<Daemon, Tree>,
+}
 
 /// What a daemon prints.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
