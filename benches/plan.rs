@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use perouter::frr::config::diff;
 use perouter::frr::config::tree::{Config, Tree};
-use perouter::frr::release::{FrrVersion, Release};
+use perouter::frr::release::{FRR_8_4, Release};
 use perouter::frr::stanza::render;
 use perouter::kernel;
 use perouter::kernel::model::KernelState;
@@ -98,7 +98,7 @@ impl World {
         let (_, edited) = planned(&edited);
         let other = planned(&snapshot(count, 64999));
         let text = render::text(&plan.frr).unwrap().into_values().collect();
-        let release = Release::of(&FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() });
+        let release = FRR_8_4;
         Self { snapshot: snapshot_, facts, release, text, plan, frr, edited, other }
     }
 

@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use crate::frr::client::port::{Routing, RoutingError};
 use crate::frr::config::diff::policies_of_new;
 use crate::frr::config::tree::Tree;
-use crate::frr::release::Release;
 use crate::frr::show::live::Live;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
@@ -244,7 +243,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let mut watch = Stopwatch::start();
         let named = snapshot.underlays.iter().flat_map(|underlay| &underlay.spec.nics);
         let nics: BTreeSet<IfName> = named.filter_map(|nic| nic.parse().ok()).collect();
-        let release = Release::of(&self.routing.version().await?);
+        let release = self.routing.release().await?;
         let settled = self.settled.take().filter(|_| distrusted.is_empty());
         // A snapshot is the reason of this pass: what was found in place is what FRR runs. It prints for tens of
         // milliseconds, and is looked at again in the pass after this one.

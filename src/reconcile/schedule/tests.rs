@@ -45,7 +45,7 @@ fn state(mode: VrfMode, objects: &[(String, Spec)]) -> (KernelState, Config) {
 }
 
 fn of_release(text: &str) -> Release {
-    Release::of(&FrrVersion::parse(text).unwrap())
+    Release::of(&FrrVersion::parse(text).unwrap()).unwrap()
 }
 
 fn frr_8() -> Release {
