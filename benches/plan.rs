@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use perouter::frr::config::diff;
+use perouter::frr::config::render;
 use perouter::frr::config::tree::{Config, Tree};
 use perouter::frr::release::{FRR_8_4, Release};
-use perouter::frr::stanza::render;
+use perouter::frr::stanza::text::text;
 use perouter::kernel;
 use perouter::kernel::model::KernelState;
 use perouter::plan::last_accepted::{Accepted, plan_holding};
@@ -88,7 +89,7 @@ impl World {
         let planned = |snapshot: &Snapshot| {
             let plan = plan_holding(snapshot, &facts, &mut Accepted::default());
             assert_eq!((plan.vrfs.len(), plan.rejected.len()), (snapshot.l3vnis.len(), 0));
-            let frr = render::render(&plan.frr).unwrap();
+            let frr = render::render(&plan.frr, &FRR_8_4).unwrap();
             (plan, frr)
         };
         let snapshot_ = snapshot(count, 64514);
@@ -97,7 +98,7 @@ impl World {
         Arc::make_mut(&mut edited.l3vnis[count as usize / 2].spec).hostasn = Some(64999);
         let (_, edited) = planned(&edited);
         let other = planned(&snapshot(count, 64999));
-        let text = render::text(&plan.frr).unwrap().into_values().collect();
+        let text = text(&plan.frr, &FRR_8_4).unwrap().into_values().collect();
         let release = FRR_8_4;
         Self { snapshot: snapshot_, facts, release, text, plan, frr, edited, other }
     }
@@ -109,7 +110,7 @@ impl World {
         let scheduled = |wanted, observed| schedule(wanted, observed, &BTreeSet::new(), self.release);
         [
             timed(|| plan_holding(&self.snapshot, &self.facts, &mut Accepted::default())),
-            timed(|| render::render(&self.plan.frr).unwrap()),
+            timed(|| render::render(&self.plan.frr, &self.release).unwrap()),
             timed(|| Tree::parse(&self.text)),
             timed(|| {
                 let change = diff::diff(&empty, &self.frr);

@@ -120,9 +120,9 @@ pub fn teardown(have: &Config, scope: &Scope) -> Teardown {
     let nothing = Tree::default();
     let mut before = Vec::new();
     let zebra = have.tree(scope, Daemon::Zebra).map(|tree| match scope {
-        Scope::Underlay => removals(tree, &nothing, &[]),
         // Only the VNI: the `vrf` stanza itself stays until its namespace or device is gone.
         Scope::Vrf(_) => emptied(tree),
+        Scope::Underlay | Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => removals(tree, &nothing, &[]),
     });
     before.extend(batch(BatchStage::NoVni, Daemon::Zebra, scope, zebra.unwrap_or_default()));
     let routes = have.tree(scope, Daemon::Staticd).map(emptied).unwrap_or_default();
@@ -139,7 +139,7 @@ pub fn teardown(have: &Config, scope: &Scope) -> Teardown {
     before.extend(batch(BatchStage::Leftovers, Daemon::Bfdd, scope, profiles));
     let vrf = match scope {
         Scope::Vrf(name) => vec![LineChange { path: vec![], line: Line::new(&format!("no vrf {name}")) }],
-        Scope::Underlay => vec![],
+        Scope::Underlay | Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => vec![],
     };
     Teardown { before, after: batch(BatchStage::NoVrf, Daemon::Zebra, scope, vrf).into_iter().collect() }
 }
@@ -160,7 +160,7 @@ fn edit(have: &Config, want: &Config, scope: &Scope) -> Vec<CommandBatch> {
         }
         // The stanza itself stays with its VRF.
         let mut stands = vrf.clone();
-        for header in had_vrf.0.keys().filter(|line| rules::opens(line)) {
+        for header in had_vrf.0.keys().filter(|line| rules::opens(line.send())) {
             stands.0.entry(header.clone()).or_default();
         }
         send(BatchStage::Vrf, daemon, [additions(had_vrf, vrf, &[]), removals(had_vrf, &stands, &[])].concat());
@@ -225,6 +225,8 @@ fn session_resets(have: &Tree, want: &Tree, scope: &Scope) -> Option<CommandBatc
     let line = match scope {
         Scope::Underlay => Line::new("clear bgp *"),
         Scope::Vrf(vrf) => Line::new(&format!("clear bgp vrf {vrf} *")),
+        // They have no instance of their own.
+        Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => return None,
     };
     let commands = vec![VtyCommand { scope: scope.clone(), context: vec![], line, intent: Intent::Set }];
     toggled.then_some(CommandBatch {
@@ -239,7 +241,7 @@ fn session_resets(have: &Tree, want: &Tree, scope: &Scope) -> Option<CommandBatc
 fn report_unknown(have: &Config, scope: &Scope, unknown: &mut BTreeSet<(Scope, Daemon, String)>) {
     fn walk(tree: &Tree, found: &mut Vec<String>) {
         for (line, below) in &tree.0 {
-            if rules::slot(line).is_none() {
+            if rules::slot(line.send()).is_none() {
                 found.push(line.to_string());
             }
             walk(below, found);
