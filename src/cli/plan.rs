@@ -13,7 +13,7 @@ use crate::frr::config::diff::{Batch, Mode};
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::KernelState;
 use crate::kernel::{NetlinkKernel, netns};
-use crate::plan::last_accepted::Accepted;
+use crate::plan::last_accepted::LastAccepted;
 use crate::reconcile::{Preview, Reconciler};
 use crate::scope::Scope;
 use crate::source;
@@ -43,10 +43,10 @@ pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
     let mode = vrf_mode(args.vrf_mode)?;
     let preview = if netns::is_netns(runtime.router_netns())? {
         let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
-        Reconciler::new(kernel, routing(&runtime), mode, Accepted::default()).preview(&snapshot).await?
+        Reconciler::new(kernel, routing(&runtime), mode, LastAccepted::default()).preview(&snapshot).await?
     } else {
         let kernel = FakeKernel::new(KernelState::default(), BTreeMap::new());
-        Reconciler::new(kernel, FakeRouting::default(), mode, Accepted::default()).preview(&snapshot).await?
+        Reconciler::new(kernel, FakeRouting::default(), mode, LastAccepted::default()).preview(&snapshot).await?
     };
     for rejection in &preview.plan.rejected {
         eprintln!("{rejection}");

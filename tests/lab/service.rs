@@ -1,6 +1,6 @@
 //! Services of the hosts, as the fabric sees them.
 
-use perouter::plan::ipam;
+use perouter::kind::ipam;
 use perouter::types::Vni;
 use perouter_lab::evpn::Type5;
 

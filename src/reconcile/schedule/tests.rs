@@ -1,8 +1,7 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::frr::release::FrrVersion;
 use crate::kernel::Stage;
+use crate::kind;
 use crate::plan::{NodeFacts, plan};
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
 use crate::types::VrfMode;
@@ -17,25 +16,14 @@ fn l3vni(name: &str, vni: u32, net: u8) -> (String, Spec) {
 
 /// Kernel and FRR as they are when these objects are in place.
 fn state(mode: VrfMode, objects: &[(String, Spec)]) -> (KernelState, Config) {
-    let key = |kind, name: &str| ObjectRef { kind, namespace: "default".into(), name: name.into() };
+    let object = |kind, name: &str, spec| {
+        (ObjectRef::new(kind, "default", name), Object::new(kind::Spec::from_json(kind, spec).unwrap()))
+    };
     let underlay = serde_json::json!({"asn": 64514, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"]});
+    let l3vnis = objects.iter().map(|(name, spec)| object(Kind::L3VNI, name, spec.clone()));
     let snapshot = Snapshot {
         node: NodeIdentity { name: "n".into(), index: 0, labels: BTreeMap::new() },
-        underlays: vec![Object {
-            key: key(Kind::Underlay, "u"),
-            generation: 1,
-            created: None,
-            spec: Arc::new(serde_json::from_value(underlay).unwrap()),
-        }],
-        l3vnis: objects
-            .iter()
-            .map(|(name, spec)| Object {
-                key: key(Kind::L3VNI, name),
-                generation: 1,
-                created: None,
-                spec: Arc::new(serde_json::from_value(spec.clone()).unwrap()),
-            })
-            .collect(),
+        objects: l3vnis.chain([object(Kind::Underlay, "u", underlay)]).collect(),
         ..Snapshot::default()
     };
     let plan = plan(&snapshot, &NodeFacts { mode, nic_mtu: BTreeMap::new() });

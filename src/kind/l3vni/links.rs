@@ -1,54 +1,21 @@
-//! The kernel state of an accepted router. In: valid objects, VRF mode, MTU. Out: [`KernelState`]. Pure.
+//! The kernel state of an L3VNI. In: a valid L3VNI and the connection to the fabric. Out: [`KernelState`]. Pure.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
-use ipnet::IpNet;
-
-use super::ipam;
-use super::validate::{ValidL3vni, ValidUnderlay};
+use super::validate::ValidL3vni;
 use crate::kernel::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, Sysctl};
+use crate::kind::definition::Fabric;
+use crate::kind::forwarding::FORWARDING;
+use crate::kind::ipam;
 use crate::names::{OwnedName, Role};
 use crate::types::{Family, TableId, VrfMode};
-
-/// Bytes of VXLAN, UDP, IP and Ethernet around a packet (RFC 7348 section 5).
-fn overhead(vtep: IpAddr) -> u32 {
-    if vtep.is_ipv4() { 50 } else { 70 }
-}
-
-/// MTU of the overlay over NICs of `nic_mtu` bytes.
-pub fn overlay_mtu(nic_mtu: u32, vtep: IpAddr) -> u32 {
-    nic_mtu.saturating_sub(overhead(vtep))
-}
-
-const FORWARDING: [(Sysctl, u32); 6] = [
-    (Sysctl::Ipv4Forwarding, 1),
-    (Sysctl::Ipv6Forwarding, 1),
-    (Sysctl::RpFilterAll, 0),
-    (Sysctl::RpFilterDefault, 0),
-    (Sysctl::Ipv4MultipathHash, 1),
-    (Sysctl::Ipv6MultipathHash, 1),
-];
 
 /// A connection to a second BGP port is known by its mark.
 const MARKED: [Sysctl; 3] = [Sysctl::TcpFwmarkAccept, Sysctl::Ipv4FwmarkReflect, Sysctl::Ipv6FwmarkReflect];
 
-/// State of the router namespace itself.
-pub fn underlay(underlay: &ValidUnderlay, mode: VrfMode) -> KernelState {
-    let mut state = KernelState::default();
-    state.sysctls.extend(FORWARDING.map(|(key, value)| ((Netns::Router, key), value)));
-    if mode == VrfMode::Vrf {
-        state.sysctls.insert((Netns::Router, Sysctl::VrfStrictMode), 1);
-        state.sysctls.insert((Netns::Router, Sysctl::TcpL3mdevAccept), 0);
-        state.local_last.extend([Family::Ipv4, Family::Ipv6]);
-    }
-    state.loopback.insert(IpNet::from(underlay.vtep));
-    state.nics.extend(underlay.nics.iter().map(|nic| (nic.clone(), Netns::Router)));
-    state
-}
-
 /// Adds the links of one L3VNI.
-pub fn add_l3vni(state: &mut KernelState, l3vni: &ValidL3vni, vtep: IpAddr, mode: VrfMode, mtu: u32) {
+pub(super) fn links(l3vni: &ValidL3vni, fabric: &Fabric, state: &mut KernelState) {
+    let Fabric { vtep, mode, mtu, .. } = *fabric;
     let vni = l3vni.vni;
     let device = OwnedName::Vrf(l3vni.vrf.clone());
     let (netns, master) = match mode {
