@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use perouter::frr::config::diff;
 use perouter::frr::config::tree::{Config, Tree};
-use perouter::frr::release::{Dialect, FrrVersion};
+use perouter::frr::release::{FrrVersion, Release};
 use perouter::frr::stanza::render;
 use perouter::kernel;
 use perouter::kernel::model::KernelState;
@@ -71,7 +71,7 @@ fn snapshot(count: u32, asn: u32) -> Snapshot {
 struct World {
     snapshot: Snapshot,
     facts: NodeFacts,
-    dialect: Dialect,
+    release: Release,
     text: String,
     plan: Plan,
     frr: Config,
@@ -99,15 +99,15 @@ impl World {
         let (_, edited) = planned(&edited);
         let other = planned(&snapshot(count, 64999));
         let text = render::text(&plan.frr).unwrap().into_values().collect();
-        let dialect = Dialect::of(&FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() });
-        Self { snapshot: snapshot_, facts, dialect, text, plan, frr, edited, other }
+        let release = Release::of(&FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() });
+        Self { snapshot: snapshot_, facts, release, text, plan, frr, edited, other }
     }
 
     /// One sample of each step.
     fn sample(&self) -> [Duration; STEPS.len()] {
         let (empty, nothing) = (Config::default(), KernelState::default());
         let now = State { kernel: &self.plan.kernel, frr: &self.frr };
-        let scheduled = |wanted, observed| schedule(wanted, observed, &BTreeSet::new(), self.dialect);
+        let scheduled = |wanted, observed| schedule(wanted, observed, &BTreeSet::new(), self.release);
         [
             timed(|| plan_with_last_accepted(&self.snapshot, &self.facts, &mut LastAccepted::default())),
             timed(|| render::render(&self.plan.frr).unwrap()),

@@ -9,7 +9,7 @@ use clap::Args;
 use super::options::{ModeChoice, RuntimeOptions, SourceOptions};
 use super::run::{routing, vrf_mode};
 use crate::frr::client::fake::FakeRouting;
-use crate::frr::config::diff::{Batch, Mode};
+use crate::frr::config::batch::{CommandBatch, CommandMode};
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::KernelState;
 use crate::kernel::{NetlinkKernel, netns};
@@ -74,9 +74,9 @@ fn text(Preview { schedule, .. }: &Preview) -> String {
     steps.join("\n") + "\n"
 }
 
-fn batches(scope: &Scope, batches: &[Batch]) -> Vec<String> {
-    let lines = |batch: &Batch| {
-        let mode = if batch.mode == Mode::Exec { " (exec)" } else { "" };
+fn batches(scope: &Scope, batches: &[CommandBatch]) -> Vec<String> {
+    let lines = |batch: &CommandBatch| {
+        let mode = if batch.mode == CommandMode::Exec { " (exec)" } else { "" };
         let head = format!("{}  {scope}{mode}", batch.daemon);
         let commands = batch.commands.iter().map(|command| format!("  {command}"));
         std::iter::once(head).chain(commands).collect::<Vec<_>>()

@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::diagnose::tcp_diagnosis::Witness;
 use crate::frr::client::port::Routing;
-use crate::frr::show::route::SessionKey;
-use crate::frr::show::vni::{Lives, Phase, SessionState, VniState};
+use crate::frr::show::session::SessionKey;
+use crate::frr::show::session::{SessionCounters, SessionPhase, SessionState};
+use crate::frr::show::vni::VniState;
 use crate::kernel::Kernel;
 use crate::kernel::model::Netns;
 use crate::plan::Plan;
@@ -79,7 +80,7 @@ pub struct Controller<K, R> {
     /// Since when there are objects that are not all in place.
     pending: Option<Instant>,
     /// The sessions that were down at the last glance; `None` where FRR did not answer.
-    down: Option<Arc<BTreeMap<SessionKey, Lives>>>,
+    down: Option<Arc<BTreeMap<SessionKey, SessionCounters>>>,
     /// When something was last seen to go on.
     changed: Instant,
     /// When all state is read again.
@@ -143,7 +144,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
 
     /// Looks which sessions are down.
     async fn glance(&mut self) {
-        let down = self.reconciler.down().await.ok();
+        let down = self.reconciler.down_sessions().await.ok();
         if down != self.down {
             self.down = down;
             self.changed = Instant::now();
@@ -251,7 +252,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let signed = signed(&report.plan);
         let session_causes = self.witnessed(&status.sessions, &signed).await;
         let status = NodeStatus { observed_time: now, foreign_lines, session_causes, ..status };
-        let is_down = |session: &SessionState| session.phase != Phase::Established;
+        let is_down = |session: &SessionState| session.phase != SessionPhase::Established;
         let settled = !status.sessions.iter().any(is_down) && status.vnis.values().all(VniState::is_ready);
         let longest = if settled && answers { STEADY } else { UNSETTLED };
         self.next_look = Instant::now() + self.changed.elapsed().clamp(GLANCE, longest);

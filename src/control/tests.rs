@@ -3,10 +3,11 @@ use super::*;
 use std::sync::{Mutex, MutexGuard};
 
 use crate::frr::client::fake::FakeRouting;
-use crate::frr::client::port::{Presence, Refusal, RoutingError, Running};
-use crate::frr::config::diff::Batch;
+use crate::frr::client::port::{Presence, RejectedCommand, RoutingError};
+use crate::frr::config::batch::CommandBatch;
 use crate::frr::release::FrrVersion;
-use crate::frr::show::vni::VrfState;
+use crate::frr::show::running_config::RunningConfig;
+use crate::frr::show::vrf::VrfState;
 use crate::kernel::NicFacts;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::KernelState;
@@ -49,18 +50,21 @@ impl Routing for Frr {
     async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
         self.now().version().await
     }
-    async fn running(&mut self) -> Result<Arc<Running>, RoutingError> {
+    async fn running(&mut self) -> Result<Arc<RunningConfig>, RoutingError> {
         self.count("running").running().await
     }
-    async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
+    async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
         let mut fake = self.now();
         let refused = fake.apply(batch).await;
         *self.fake.lock().unwrap() = fake;
         refused
     }
-    fn begin(&mut self, batch: Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send + use<> {
+    fn apply_concurrently(
+        &mut self,
+        batch: CommandBatch,
+    ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
         let mut fake = self.now();
-        let answer = fake.begin(batch);
+        let answer = fake.apply_concurrently(batch);
         *self.fake.lock().unwrap() = fake;
         answer
     }
@@ -84,8 +88,8 @@ impl Routing for Frr {
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
         self.count("sessions").sessions().await
     }
-    async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, Lives>>, RoutingError> {
-        self.count("down").down().await
+    async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
+        self.count("down").down_sessions().await
     }
 }
 

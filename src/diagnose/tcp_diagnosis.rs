@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::frr::show::route::SessionKey;
-use crate::frr::show::vni::{Phase, SessionState};
+use crate::frr::show::session::SessionKey;
+use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::kernel::tcp::TcpCounts;
 use crate::status::model::SessionCause;
 use crate::types::{VrfMode, VrfName};
@@ -105,7 +105,7 @@ fn key(session: &SessionState) -> SessionKey {
 }
 
 fn is_up(session: &SessionState) -> bool {
-    session.phase == Phase::Established
+    session.phase == SessionPhase::Established
 }
 
 fn wrong_password(session: &SessionState, seen: &Seen, mode: VrfMode) -> Option<String> {

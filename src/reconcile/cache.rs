@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::frr::client::port::{Routing, RoutingError, Running};
+use crate::frr::client::port::{Routing, RoutingError};
 use crate::frr::config::tree::Config;
-use crate::frr::release::Dialect;
+use crate::frr::release::Release;
+use crate::frr::show::running_config::RunningConfig;
 use crate::frr::stanza::render::{self, RenderError};
 use crate::kernel::model::KernelState;
 use crate::plan::last_accepted::{LastAccepted, plan_with_last_accepted};
@@ -18,13 +19,13 @@ use super::schedule::Schedule;
 /// From where it is known what FRR runs.
 pub(crate) enum Asked<'a, R> {
     /// From before.
-    Known(Arc<Running>),
+    Known(Arc<RunningConfig>),
     /// From FRR.
     Frr(&'a mut R),
 }
 
 impl<R: Routing> Asked<'_, R> {
-    pub(crate) async fn running(self) -> Result<Arc<Running>, RoutingError> {
+    pub(crate) async fn running(self) -> Result<Arc<RunningConfig>, RoutingError> {
         match self {
             Self::Known(running) => Ok(running),
             Self::Frr(routing) => routing.running().await,
@@ -37,7 +38,7 @@ impl<R: Routing> Asked<'_, R> {
 pub(crate) struct Settled {
     pub(crate) plan: Arc<Plan>,
     pub(crate) kernel: Arc<KernelState>,
-    pub(crate) running: Arc<Running>,
+    pub(crate) running: Arc<RunningConfig>,
     /// Whether FRR is known to run that still.
     pub(crate) is_trusted: bool,
     /// What was found.
@@ -45,7 +46,7 @@ pub(crate) struct Settled {
 }
 
 impl Settled {
-    pub(crate) fn is_of(&self, plan: &Arc<Plan>, kernel: &Arc<KernelState>, running: &Arc<Running>) -> bool {
+    pub(crate) fn is_of(&self, plan: &Arc<Plan>, kernel: &Arc<KernelState>, running: &Arc<RunningConfig>) -> bool {
         Arc::ptr_eq(&self.plan, plan) && Arc::ptr_eq(&self.kernel, kernel) && Arc::ptr_eq(&self.running, running)
     }
 }
@@ -55,7 +56,7 @@ impl Settled {
 pub(crate) struct Wanted {
     snapshot: Arc<Snapshot>,
     facts: NodeFacts,
-    dialect: Dialect,
+    release: Release,
     /// What was accepted at the end.
     accepted: LastAccepted,
     pub(crate) plan: Arc<Plan>,
@@ -66,22 +67,22 @@ impl Wanted {
     pub(crate) fn new(
         snapshot: &Arc<Snapshot>,
         facts: NodeFacts,
-        dialect: Dialect,
+        release: Release,
         accepted: &mut LastAccepted,
         last: Option<&Self>,
     ) -> Result<Self, RenderError> {
         let plan = plan_with_last_accepted(snapshot, &facts, accepted);
-        let last = last.filter(|last| last.dialect == dialect);
+        let last = last.filter(|last| last.release == release);
         let mut frr = match last {
             Some(last) => render::render_after(&last.plan.frr, &last.frr, &plan.frr)?,
             None => render::render(&plan.frr)?,
         };
-        frr.hand_over(Daemon::Staticd, dialect.static_routes);
+        frr.hand_over(Daemon::Staticd, release.static_routes);
         if plan.frr.underlay.is_some() {
-            frr.add(Scope::Underlay, Daemon::Zebra, dialect.zebra_settings());
+            frr.add(Scope::Underlay, Daemon::Zebra, release.zebra_settings());
         }
         let (snapshot, accepted) = (Arc::clone(snapshot), accepted.clone());
-        Ok(Self { snapshot, facts, dialect, accepted, plan: Arc::new(plan), frr })
+        Ok(Self { snapshot, facts, release, accepted, plan: Arc::new(plan), frr })
     }
 
     pub(crate) fn is_from(&self, snapshot: &Arc<Snapshot>) -> bool {
@@ -89,7 +90,7 @@ impl Wanted {
     }
 
     /// Whether the same would come of these and its snapshot. What is accepted once is accepted again.
-    pub(crate) fn is_of(&self, facts: &NodeFacts, dialect: Dialect, accepted: &LastAccepted) -> bool {
-        self.facts == *facts && self.dialect == dialect && self.accepted == *accepted
+    pub(crate) fn is_of(&self, facts: &NodeFacts, release: Release, accepted: &LastAccepted) -> bool {
+        self.facts == *facts && self.release == release && self.accepted == *accepted
     }
 }

@@ -16,9 +16,10 @@ use futures::{FutureExt, StreamExt};
 use thiserror::Error;
 
 use super::schedule::Schedule;
-use crate::frr::client::port::{Presence, Refusal, Routing, RoutingError};
+use crate::frr::client::port::{Presence, RejectedCommand, Routing, RoutingError};
+use crate::frr::config::batch::{BatchStage, CommandBatch, merge};
 use crate::frr::config::command::Intent;
-use crate::frr::config::diff::{self as frr, Batch, ScopeChange, merge};
+use crate::frr::config::diff::ScopeChange;
 use crate::kernel::model::Netns;
 use crate::kernel::{Kernel, KernelError, KernelOp, Outcome, Stage};
 use crate::scope::Scope;
@@ -39,7 +40,7 @@ pub enum Failure {
     Routing(Arc<RoutingError>),
     /// FRR did not take a line.
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(RejectedCommand),
     /// Without the default instance a VXLAN device would crash bgpd (frr#22851).
     #[error("the default BGP instance is not in place")]
     NoDefaultInstance,
@@ -84,14 +85,14 @@ pub struct Ahead {
     answers: Vec<Answered>,
 }
 
-type Answered = (Batch, Result<Vec<Refusal>, RoutingError>);
+type Answered = (CommandBatch, Result<Vec<RejectedCommand>, RoutingError>);
 
 impl Ahead {
     /// Begins to tell more.
-    pub fn begin(&mut self, routing: &mut impl Routing, batches: Vec<Batch>) {
+    pub fn begin(&mut self, routing: &mut impl Routing, batches: Vec<CommandBatch>) {
         for batch in batches {
             self.scopes.extend(batch.commands.iter().map(|command| command.scope.clone()));
-            self.telling.push(routing.begin(batch.clone()).map(|answer| (batch, answer)).boxed());
+            self.telling.push(routing.apply_concurrently(batch.clone()).map(|answer| (batch, answer)).boxed());
         }
     }
 
@@ -108,7 +109,7 @@ impl Ahead {
     }
 
     /// Whether it has all of a batch.
-    fn has(&self, batch: &Batch) -> bool {
+    fn has(&self, batch: &CommandBatch) -> bool {
         batch.commands.iter().all(|command| self.scopes.contains(&command.scope))
     }
 
@@ -154,12 +155,13 @@ async fn run(
     watch.mark(Phase::Routing);
     let of_vrfs = schedule.frr.scopes.iter().filter(|(scope, _)| **scope != Scope::Underlay);
     let of_vrfs = of_vrfs.flat_map(|(_, change)| change.batches()).cloned();
-    let (policies, others): (Vec<Batch>, Vec<Batch>) = of_vrfs.partition(|batch| batch.stage == frr::Stage::Policies);
-    let (first, last): (Vec<Batch>, Vec<Batch>) =
-        others.into_iter().partition(|batch| batch.stage < frr::Stage::Policies);
+    let (policies, others): (Vec<CommandBatch>, Vec<CommandBatch>) =
+        of_vrfs.partition(|batch| batch.stage == BatchStage::Policies);
+    let (first, last): (Vec<CommandBatch>, Vec<CommandBatch>) =
+        others.into_iter().partition(|batch| batch.stage < BatchStage::Policies);
     let underlay = schedule.frr.scopes.get(&Scope::Underlay).map(ScopeChange::batches).unwrap_or_default();
-    let (underlay, leftovers): (Vec<Batch>, Vec<Batch>) =
-        underlay.iter().cloned().partition(|batch| batch.stage < frr::Stage::Leftovers);
+    let (underlay, leftovers): (Vec<CommandBatch>, Vec<CommandBatch>) =
+        underlay.iter().cloned().partition(|batch| batch.stage < BatchStage::Leftovers);
     let left = policies.into_iter().filter(|batch| !ahead.has(batch));
     let left = merge(left.map(|batch| without_blocked(done, &batch)));
     ahead.begin(routing, left);
@@ -180,7 +182,7 @@ async fn make_ground(
     routing: &mut impl Routing,
     done: &mut Executed,
     watch: &mut Stopwatch,
-    (underlay, first): (&[Batch], &[Batch]),
+    (underlay, first): (&[CommandBatch], &[CommandBatch]),
 ) -> bool {
     apply(done, kernel, schedule, &schedule.build, |op| op.stage() < Stage::Build).await;
     watch.mark(Phase::Kernel);
@@ -203,7 +205,7 @@ async fn make_links(
     routing: &mut impl Routing,
     done: &mut Executed,
     watch: &mut Stopwatch,
-    first: &[Batch],
+    first: &[CommandBatch],
 ) {
     for vrf in schedule.build.iter().filter_map(made_netns) {
         await_vrf(done, routing, &Scope::Vrf(vrf.clone()), Presence::Active).await;
@@ -237,14 +239,14 @@ fn addressed(schedule: &Schedule) -> BTreeMap<VrfName, BTreeSet<IfName>> {
     links
 }
 
-fn without_blocked(done: &Executed, batch: &Batch) -> Batch {
+fn without_blocked(done: &Executed, batch: &CommandBatch) -> CommandBatch {
     let mut batch = batch.clone();
     batch.commands.retain(|command| !done.blocked(&command.scope));
     batch
 }
 
 /// Sends batches, without the commands of scopes that failed.
-async fn send(done: &mut Executed, routing: &mut impl Routing, batches: &[Batch]) {
+async fn send(done: &mut Executed, routing: &mut impl Routing, batches: &[CommandBatch]) {
     for batch in batches {
         let batch = without_blocked(done, batch);
         if batch.commands.is_empty() {
@@ -256,7 +258,7 @@ async fn send(done: &mut Executed, routing: &mut impl Routing, batches: &[Batch]
 }
 
 /// Takes note of what FRR said to a batch.
-fn settle(done: &mut Executed, batch: &Batch, answer: Result<Vec<Refusal>, RoutingError>) {
+fn settle(done: &mut Executed, batch: &CommandBatch, answer: Result<Vec<RejectedCommand>, RoutingError>) {
     match answer {
         Ok(refused) => note(done, batch, refused),
         Err(error) => {
@@ -269,7 +271,7 @@ fn settle(done: &mut Executed, batch: &Batch, answer: Result<Vec<Refusal>, Routi
     }
 }
 
-fn note(done: &mut Executed, batch: &Batch, refused: Vec<Refusal>) {
+fn note(done: &mut Executed, batch: &CommandBatch, refused: Vec<RejectedCommand>) {
     // Refusals come in the order of the commands.
     let mut left = refused.iter().peekable();
     for command in &batch.commands {

@@ -13,12 +13,14 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::frr::client::port::{Routing, RoutingError, Running};
+use crate::frr::client::port::{Routing, RoutingError};
 use crate::frr::config::diff::policies_of_new;
 use crate::frr::config::tree::Tree;
-use crate::frr::release::Dialect;
+use crate::frr::release::Release;
 use crate::frr::show::live::Live;
-use crate::frr::show::vni::{Lives, SessionKey, SessionState, VniState};
+use crate::frr::show::running_config::RunningConfig;
+use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
+use crate::frr::show::vni::VniState;
 use crate::frr::stanza::render::RenderError;
 use crate::kernel::model::Netns;
 use crate::kernel::tcp::TcpCounts;
@@ -128,7 +130,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
                 self.look(snapshot, &mut accepted, &distrusted, Some(&mut ahead), &mut timing).await?;
             let seen = Seen { running: seen, unknown: schedule.frr.unknown.clone() };
             if schedule.is_empty() {
-                if let Err(error) = self.routing.rest(plan.frr.vrfs.len()).await {
+                if let Err(error) = self.routing.idle(plan.frr.vrfs.len()).await {
                     tracing::debug!(error = &error as &dyn std::error::Error, "not ready for the next change");
                 }
                 break (plan, seen);
@@ -206,8 +208,8 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     ///
     /// # Errors
     /// Where FRR does not answer.
-    pub async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, Lives>>, PassError> {
-        Ok(self.routing.down().await?)
+    pub async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, PassError> {
+        Ok(self.routing.down_sessions().await?)
     }
 
     /// L3VNIs and sessions as FRR has them.
@@ -238,10 +240,10 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         distrusted: &BTreeSet<VrfName>,
         ahead: Option<&mut Ahead>,
         timing: &mut Timing,
-    ) -> Result<(Preview, Arc<Running>), PassError> {
+    ) -> Result<(Preview, Arc<RunningConfig>), PassError> {
         let mut watch = Stopwatch::start();
         let nics: BTreeSet<IfName> = snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();
-        let dialect = Dialect::of(&self.routing.version().await?);
+        let release = Release::of(&self.routing.version().await?);
         let settled = self.settled.take().filter(|_| distrusted.is_empty());
         // A snapshot is the reason of this pass: what was found in place is what FRR runs. It prints for tens of
         // milliseconds, and is looked at again in the pass after this one.
@@ -259,8 +261,8 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             let nic_mtu = facts.nics.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
             let facts = NodeFacts { mode, nic_mtu };
             let known = match kept.take() {
-                Some(known) if !is_new && known.is_of(&facts, dialect, accepted) => known,
-                last => Wanted::new(snapshot, facts, dialect, accepted, last.as_ref())?,
+                Some(known) if !is_new && known.is_of(&facts, release, accepted) => known,
+                last => Wanted::new(snapshot, facts, release, accepted, last.as_ref())?,
             };
             let plan = Arc::clone(&known.plan);
             watch.mark(Phase::Plan);
@@ -284,7 +286,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             settled.schedule
         } else {
             let wanted = State { kernel: &plan.kernel, frr: &wanted.frr };
-            schedule(wanted, State { kernel: &kernel, frr: &running.config }, distrusted, dialect)
+            schedule(wanted, State { kernel: &kernel, frr: &running.config }, distrusted, release)
         };
         if schedule.is_empty() {
             let (plan, running, schedule) = (Arc::clone(&plan), Arc::clone(&running), schedule.clone());
@@ -326,7 +328,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
 #[derive(Debug, Default)]
 struct Seen {
     /// Among it the stanzas of others.
-    running: Arc<Running>,
+    running: Arc<RunningConfig>,
     /// Lines of others in our stanzas.
     unknown: BTreeSet<(Scope, Daemon, String)>,
 }

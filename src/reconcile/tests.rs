@@ -4,10 +4,12 @@ use std::sync::Arc;
 use nix::errno::Errno;
 
 use crate::frr::client::fake::FakeRouting;
-use crate::frr::client::port::{Presence, Refusal};
-use crate::frr::config::diff::Batch;
+use crate::frr::client::port::{Presence, RejectedCommand};
+use crate::frr::config::batch::CommandBatch;
 use crate::frr::release::FrrVersion;
-use crate::frr::show::vni::{Lives, SessionKey, SessionState, VniState, VrfState};
+use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
+use crate::frr::show::vni::VniState;
+use crate::frr::show::vrf::VrfState;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::{KernelState, Netns};
 use crate::kernel::{KernelOp, NicFacts};
@@ -32,14 +34,17 @@ impl Routing for Frr {
     async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
         self.look().version().await
     }
-    async fn running(&mut self) -> Result<Arc<Running>, RoutingError> {
+    async fn running(&mut self) -> Result<Arc<RunningConfig>, RoutingError> {
         self.look().running().await
     }
-    async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
+    async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
         self.look().apply(batch).await
     }
-    fn begin(&mut self, batch: Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send + use<> {
-        self.look().begin(batch)
+    fn apply_concurrently(
+        &mut self,
+        batch: CommandBatch,
+    ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
+        self.look().apply_concurrently(batch)
     }
     async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
         self.look().vrfs().await
@@ -61,8 +66,8 @@ impl Routing for Frr {
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
         self.look().sessions().await
     }
-    async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, Lives>>, RoutingError> {
-        self.look().down().await
+    async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
+        self.look().down_sessions().await
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use perouter::frr::show::vni::Phase;
+use perouter::frr::show::session::SessionPhase;
 use perouter::status::model::{Resource, State};
 use perouter_lab::kubernetes::{Assets, Cluster, KubernetesError, Programs};
 use perouter_lab::node::Node;
@@ -93,7 +93,7 @@ impl Place {
             for session in router.sessions() {
                 let vrf = session.vrf.map_or_else(|| "default".to_owned(), |vrf| vrf.to_string());
                 if but != Some(&*vrf) {
-                    assert_eq!(session.phase, Phase::Established, "session of {vrf} with {}", session.peer);
+                    assert_eq!(session.phase, SessionPhase::Established, "session of {vrf} with {}", session.peer);
                     all.insert((router.index, vrf, session.peer), session.established);
                 }
             }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use perouter::frr::show::vni::{Phase, SessionState};
+use perouter::frr::show::session::{SessionPhase, SessionState};
 use perouter::snapshot::{Kind, ObjectRef};
 use perouter::status::NodeStatus;
 use perouter::status::model::{PassSummary, Resource, State};
@@ -33,7 +33,7 @@ fn status(rejected: Option<&str>, session_is_up: bool) -> NodeStatus {
         vrf: None,
         peer: "192.168.11.2".into(),
         remote_as: None,
-        phase: if session_is_up { Phase::Established } else { Phase::Down("Active".into()) },
+        phase: if session_is_up { SessionPhase::Established } else { SessionPhase::Down("Active".into()) },
         since: None,
         established: 1,
         prefixes: BTreeMap::new(),

@@ -1,6 +1,6 @@
 //! What a router takes from its host, and how it says what it refuses.
 
-use perouter::frr::show::vni::Phase;
+use perouter::frr::show::session::SessionPhase;
 use perouter_lab::node::Output;
 
 use super::fabric::{fetch, ping, type5_of};
@@ -103,6 +103,6 @@ fn a_prefix_list_and_a_limit_guard_an_internal_host_session() {
     fixture.router().await_session("red", "192.169.10.2");
     fixture.await_type5(&format!("{RED}/32"), 100);
     until("the page of red", SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
-    let up = |session: &perouter::frr::show::vni::SessionState| session.phase == Phase::Established;
+    let up = |session: &perouter::frr::show::session::SessionState| session.phase == SessionPhase::Established;
     assert!(fixture.router().sessions().iter().all(up));
 }

@@ -12,7 +12,7 @@ use crate::frr;
 use crate::frr::config::command::Intent;
 use crate::frr::config::diff::{FrrChange, Teardown, teardown};
 use crate::frr::config::tree::Config;
-use crate::frr::release::Dialect;
+use crate::frr::release::Release;
 use crate::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
 use crate::kernel::{self, KernelOp};
 use crate::names::{OwnedName, Role};
@@ -72,9 +72,9 @@ pub struct State<'a> {
 }
 
 /// Schedules a pass. `distrusted` are VRFs that FRR did not take up although all is in place: they are built anew.
-pub fn schedule(wanted: State<'_>, observed: State<'_>, distrusted: &BTreeSet<VrfName>, dialect: Dialect) -> Schedule {
+pub fn schedule(wanted: State<'_>, observed: State<'_>, distrusted: &BTreeSet<VrfName>, release: Release) -> Schedule {
     let none = BTreeSet::new();
-    let kept = if dialect.netns_stays { &observed.kernel.vrf_netns } else { &none };
+    let kept = if release.netns_stays { &observed.kernel.vrf_netns } else { &none };
     let (members_now, members_wanted) = (members(observed.kernel), members(wanted.kernel));
     let going = going(wanted, observed, distrusted, kept, (&members_now, &members_wanted));
     let mut kernel_wanted = Cow::Borrowed(wanted.kernel);

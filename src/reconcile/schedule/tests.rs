@@ -32,11 +32,11 @@ fn state(mode: VrfMode, objects: &[(String, Spec)]) -> (KernelState, Config) {
     (plan.kernel, frr)
 }
 
-fn of_release(text: &str) -> Dialect {
-    Dialect::of(&FrrVersion::parse(text).unwrap())
+fn of_release(text: &str) -> Release {
+    Release::of(&FrrVersion::parse(text).unwrap())
 }
 
-fn frr_8() -> Dialect {
+fn frr_8() -> Release {
     of_release("zebra version 8.4.4")
 }
 
@@ -115,11 +115,11 @@ fn the_namespace_of_a_deleted_vrf_stays_where_zebra_would_crash(
     #[case] deleted: &[&str],
     #[case] after: usize,
 ) {
-    let dialect = of_release(release);
+    let release = of_release(release);
     let have = state(VrfMode::Netns, &[l3vni("red", 100, 10), l3vni("blue", 200, 11)]);
     let want = state(VrfMode::Netns, &[l3vni("blue", 200, 11)]);
     let wanted = State { kernel: &want.0, frr: &want.1 };
-    let done = schedule(wanted, State { kernel: &have.0, frr: &have.1 }, &BTreeSet::new(), dialect);
+    let done = schedule(wanted, State { kernel: &have.0, frr: &have.1 }, &BTreeSet::new(), release);
     assert_eq!(torn(&done), ["vrf red"]);
     assert_eq!(done.teardowns[0].1.after.len(), after);
     let ops: Vec<String> = done.release.iter().map(ToString::to_string).collect();
@@ -133,14 +133,14 @@ fn the_namespace_of_a_deleted_vrf_stays_where_zebra_would_crash(
     if deleted.is_empty() {
         left.vrf_netns.insert("red".parse().unwrap());
     }
-    let next = schedule(wanted, State { kernel: &left, frr: &want.1 }, &BTreeSet::new(), dialect);
+    let next = schedule(wanted, State { kernel: &left, frr: &want.1 }, &BTreeSet::new(), release);
     assert!(next.is_empty(), "{next:?}");
     // It is taken for the VRF when that comes back.
     let back = schedule(
         State { kernel: &have.0, frr: &have.1 },
         State { kernel: &left, frr: &want.1 },
         &BTreeSet::new(),
-        dialect,
+        release,
     );
     assert!(back.teardowns.is_empty() && back.release.is_empty());
     assert_eq!(back.build.iter().any(|op| matches!(op, KernelOp::CreateNetns(_))), !deleted.is_empty());
