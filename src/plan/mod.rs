@@ -78,6 +78,7 @@ impl Plan {
         match scope {
             Scope::Underlay => self.underlay.as_ref().map(|u| &u.object),
             Scope::Vrf(name) => self.vrfs.get(name).map(|v| &v.object),
+            Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => None,
         }
     }
 }

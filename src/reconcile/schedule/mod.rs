@@ -125,7 +125,7 @@ fn going(
     let mut known: BTreeSet<&VrfName> = members_now.keys().copied().collect();
     known.extend(observed.frr.scopes().into_iter().filter_map(|scope| match scope {
         Scope::Vrf(name) => Some(name),
-        Scope::Underlay => None,
+        Scope::Underlay | Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => None,
     }));
     // One that is kept although it is not wanted is empty: nothing to take down.
     known.extend(observed.kernel.vrf_netns.difference(kept));
