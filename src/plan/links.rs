@@ -9,6 +9,7 @@ use super::ipam;
 use super::validate::{ValidL3vni, ValidUnderlay};
 use crate::kernel::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, Sysctl};
 use crate::names::{OwnedName, Role};
+use crate::scope::Scope;
 use crate::types::{Family, TableId, VrfMode};
 
 /// Bytes of VXLAN, UDP, IP and Ethernet around a packet (RFC 7348 section 5).
@@ -51,6 +52,7 @@ pub fn underlay(underlay: &ValidUnderlay, mode: VrfMode) -> KernelState {
 pub fn add_l3vni(state: &mut KernelState, l3vni: &ValidL3vni, vtep: IpAddr, mode: VrfMode, mtu: u32) {
     let vni = l3vni.vni;
     let device = OwnedName::Vrf(l3vni.vrf.clone());
+    let link = |kind| link(Scope::Vrf(l3vni.vrf.clone()), kind, mtu);
     let (netns, master) = match mode {
         VrfMode::Netns => {
             state.vrf_netns.insert(l3vni.vrf.clone());
@@ -65,7 +67,7 @@ pub fn add_l3vni(state: &mut KernelState, l3vni: &ValidL3vni, vtep: IpAddr, mode
         let table = TableId::of(vni);
         state.links.insert(
             LinkKey { netns: netns.clone(), name: device },
-            Link { mtu: None, ..link(LinkKind::Vrf { table }, mtu) },
+            Link { mtu: None, ..link(LinkKind::Vrf { table }) },
         );
         state.unreachable.extend([(table, Family::Ipv4), (table, Family::Ipv6)]);
     }
@@ -73,13 +75,13 @@ pub fn add_l3vni(state: &mut KernelState, l3vni: &ValidL3vni, vtep: IpAddr, mode
         master: master.clone(),
         mac: Some(ipam::router_mac(vtep, vni)),
         addrgen_none: true,
-        ..link(LinkKind::Bridge, mtu)
+        ..link(LinkKind::Bridge)
     };
     let vxlan = Link {
         master: Some(OwnedName::Vni(Role::Bridge, vni)),
         addrgen_none: true,
         port: Some(BridgePort { neigh_suppress: true, learning: false }),
-        ..link(LinkKind::Vxlan { vni, local: vtep, port: l3vni.port }, mtu)
+        ..link(LinkKind::Vxlan { vni, local: vtep, port: l3vni.port })
     };
     state.links.insert(key(Role::Bridge), bridge);
     state.links.insert(key(Role::Vxlan), vxlan);
@@ -92,7 +94,7 @@ pub fn add_l3vni(state: &mut KernelState, l3vni: &ValidL3vni, vtep: IpAddr, mode
         state.sysctls.extend(MARKED.map(|sysctl| ((pe_key.netns.clone(), sysctl), 1)));
         state.listen_ports.insert(ListenPort { on: pe_key.clone(), port, whole: true });
     }
-    let veth = |peer: &LinkKey| link(LinkKind::Veth { peer: Box::new(peer.clone()) }, mtu);
+    let veth = |peer: &LinkKey| link(LinkKind::Veth { peer: Box::new(peer.clone()) });
     let pe =
         Link { master, addresses: l3vni.veth.values().map(|(_, addresses)| addresses.pe).collect(), ..veth(&host_key) };
     let host = Link {
@@ -104,8 +106,9 @@ pub fn add_l3vni(state: &mut KernelState, l3vni: &ValidL3vni, vtep: IpAddr, mode
     state.links.insert(host_key, host);
 }
 
-fn link(kind: LinkKind, mtu: u32) -> Link {
+fn link(scope: Scope, kind: LinkKind, mtu: u32) -> Link {
     Link {
+        scope,
         kind,
         master: None,
         host_vrf: None,

@@ -54,17 +54,27 @@ fn resources(snapshot: &Snapshot, plan: &Plan, failures: &BTreeMap<Scope, Vec<St
         .into_iter()
         .map(|object| {
             let scope = scopes.get(object);
-            let failed = scope.and_then(|scope| failures.get(scope));
+            let failed = scope.and_then(|scope| failures_of(scope, plan, failures));
             resource(object, generations.get(object).copied(), rejected.get(object), failed, scope.is_some())
         })
         .collect()
+}
+
+/// The failures of a scope that an object asked for. What is left of a segment that no object asks for is the node's, and
+/// so the Underlay's.
+fn failures_of(scope: &Scope, plan: &Plan, failures: &BTreeMap<Scope, Vec<String>>) -> Option<Vec<String>> {
+    let is_left = |failed: &Scope| matches!(failed, Scope::Segment(_)) && plan.owner(failed).is_none();
+    let is_of = |failed: &Scope| failed == scope || *scope == Scope::Underlay && is_left(failed);
+    let texts: Vec<_> =
+        failures.iter().filter(|(failed, _)| is_of(failed)).flat_map(|(_, texts)| texts).cloned().collect();
+    (!texts.is_empty()).then_some(texts)
 }
 
 fn resource(
     object: &ObjectRef,
     generation: Option<i64>,
     rejections: Option<&Vec<&Rejection>>,
-    failed: Option<&Vec<String>>,
+    failed: Option<Vec<String>>,
     in_force: bool,
 ) -> Resource {
     let (state, reason, message) = match (rejections, failed) {
