@@ -128,9 +128,9 @@ impl World {
                 change
             }),
             timed(|| {
-                let ops = kernel::diff(&self.plan.kernel, &nothing);
+                let steps = kernel::diff(&self.plan.kernel, &nothing);
                 let schedule = scheduled(now, State { kernel: &nothing, frr: &empty });
-                assert_eq!(schedule.build, ops);
+                assert_eq!(schedule.build, steps);
                 schedule
             }),
             timed(|| {

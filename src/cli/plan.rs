@@ -61,11 +61,11 @@ fn text(Preview { schedule, .. }: &Preview) -> String {
     for (scope, teardown) in &schedule.teardowns {
         steps.extend(batches(scope, &teardown.before));
     }
-    steps.extend(schedule.release.iter().map(|op| format!("kernel  {op}")));
+    steps.extend(schedule.release.iter().map(|step| format!("kernel  {step}")));
     for (scope, teardown) in &schedule.teardowns {
         steps.extend(batches(scope, &teardown.after));
     }
-    steps.extend(schedule.build.iter().map(|op| format!("kernel  {op}")));
+    steps.extend(schedule.build.iter().map(|step| format!("kernel  {step}")));
     for (scope, change) in &schedule.frr.scopes {
         steps.extend(batches(scope, change.batches()));
     }

@@ -48,18 +48,28 @@ fn resources(snapshot: &Snapshot, plan: &Plan, failures: &BTreeMap<Scope, Vec<St
         .into_iter()
         .map(|object| {
             let planned = plan.objects.get(object);
-            let failed = planned.and_then(|planned| failures.get(&planned.scope));
+            let failed = planned.and_then(|planned| failures_of(&planned.scope, plan, failures));
             let generation = snapshot.objects.get(object).map(|found| found.generation);
             resource(object, generation, rejected.get(object), failed, planned.is_some())
         })
         .collect()
 }
 
+/// The failures of a scope that an object asked for. What is left of a segment that no object asks for is the node's, and
+/// so the Underlay's.
+fn failures_of(scope: &Scope, plan: &Plan, failures: &BTreeMap<Scope, Vec<String>>) -> Option<Vec<String>> {
+    let is_left = |failed: &Scope| matches!(failed, Scope::Segment(_)) && plan.owner(failed).is_none();
+    let is_of = |failed: &Scope| failed == scope || *scope == Scope::Underlay && is_left(failed);
+    let texts: Vec<_> =
+        failures.iter().filter(|(failed, _)| is_of(failed)).flat_map(|(_, texts)| texts).cloned().collect();
+    (!texts.is_empty()).then_some(texts)
+}
+
 fn resource(
     object: &ObjectRef,
     generation: Option<i64>,
     rejections: Option<&Vec<&Rejection>>,
-    failed: Option<&Vec<String>>,
+    failed: Option<Vec<String>>,
     in_force: bool,
 ) -> Resource {
     let (state, reason, message) = match (rejections, failed) {

@@ -8,6 +8,7 @@ use crate::kind::definition::Fabric;
 use crate::kind::forwarding::FORWARDING;
 use crate::kind::ipam;
 use crate::names::{OwnedName, Role};
+use crate::scope::Scope;
 use crate::types::{Family, TableId, VrfMode};
 
 /// A connection to a second BGP port is known by its mark.
@@ -18,6 +19,7 @@ pub(super) fn links(l3vni: &ValidL3vni, fabric: &Fabric, state: &mut KernelState
     let Fabric { vtep, mode, mtu, .. } = *fabric;
     let vni = l3vni.vni;
     let device = OwnedName::Vrf(l3vni.vrf.clone());
+    let link = |kind| link(Scope::Vrf(l3vni.vrf.clone()), kind, mtu);
     let (netns, master) = match mode {
         VrfMode::Netns => {
             state.vrf_netns.insert(l3vni.vrf.clone());
@@ -32,7 +34,7 @@ pub(super) fn links(l3vni: &ValidL3vni, fabric: &Fabric, state: &mut KernelState
         let table = TableId::of(vni);
         state.links.insert(
             LinkKey { netns: netns.clone(), name: device },
-            Link { mtu: None, ..link(LinkKind::Vrf { table }, mtu) },
+            Link { mtu: None, ..link(LinkKind::Vrf { table }) },
         );
         state.unreachable.extend([(table, Family::Ipv4), (table, Family::Ipv6)]);
     }
@@ -40,13 +42,13 @@ pub(super) fn links(l3vni: &ValidL3vni, fabric: &Fabric, state: &mut KernelState
         master: master.clone(),
         mac: Some(ipam::router_mac(vtep, vni)),
         addrgen_none: true,
-        ..link(LinkKind::Bridge, mtu)
+        ..link(LinkKind::Bridge)
     };
     let vxlan = Link {
         master: Some(OwnedName::Vni(Role::Bridge, vni)),
         addrgen_none: true,
         port: Some(BridgePort { neigh_suppress: true, learning: false }),
-        ..link(LinkKind::Vxlan { vni, local: vtep, port: l3vni.port }, mtu)
+        ..link(LinkKind::Vxlan { vni, local: vtep, port: l3vni.port })
     };
     state.links.insert(key(Role::Bridge), bridge);
     state.links.insert(key(Role::Vxlan), vxlan);
@@ -59,7 +61,7 @@ pub(super) fn links(l3vni: &ValidL3vni, fabric: &Fabric, state: &mut KernelState
         state.sysctls.extend(MARKED.map(|sysctl| ((pe_key.netns.clone(), sysctl), 1)));
         state.listen_ports.insert(ListenPort { on: pe_key.clone(), port, whole: true });
     }
-    let veth = |peer: &LinkKey| link(LinkKind::Veth { peer: Box::new(peer.clone()) }, mtu);
+    let veth = |peer: &LinkKey| link(LinkKind::Veth { peer: Box::new(peer.clone()) });
     let pe =
         Link { master, addresses: l3vni.veth.values().map(|(_, addresses)| addresses.pe).collect(), ..veth(&host_key) };
     let host = Link {
@@ -71,8 +73,9 @@ pub(super) fn links(l3vni: &ValidL3vni, fabric: &Fabric, state: &mut KernelState
     state.links.insert(host_key, host);
 }
 
-fn link(kind: LinkKind, mtu: u32) -> Link {
+fn link(scope: Scope, kind: LinkKind, mtu: u32) -> Link {
     Link {
+        scope,
         kind,
         master: None,
         host_vrf: None,

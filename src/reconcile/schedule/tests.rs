@@ -1,6 +1,6 @@
 use super::*;
 use crate::frr::release::FrrVersion;
-use crate::kernel::Stage;
+use crate::kernel::{KernelOp, Stage};
 use crate::kind;
 use crate::plan::{NodeFacts, plan};
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
@@ -56,7 +56,7 @@ fn torn(schedule: &Schedule) -> Vec<String> {
 fn what_is_in_place_needs_nothing(#[case] mode: VrfMode) {
     let objects = [l3vni("red", 100, 10), l3vni("blue", 200, 11)];
     let done = pass(mode, &objects, &objects);
-    assert_eq!(done, Schedule { vrf_of: done.vrf_of.clone(), ..Schedule::default() });
+    assert_eq!(done, Schedule::default());
 }
 
 #[rstest]
@@ -66,7 +66,7 @@ fn another_vni_rebuilds_its_vrf_alone(#[case] mode: VrfMode) {
     let done =
         pass(mode, &[l3vni("red", 100, 10), l3vni("blue", 200, 11)], &[l3vni("red", 101, 10), l3vni("blue", 200, 11)]);
     assert_eq!(torn(&done), ["vrf red"]);
-    assert!(done.release.iter().chain(&done.build).all(|op| done.scope(op) == Scope::Vrf("red".parse().unwrap())));
+    assert!(done.release.iter().chain(&done.build).all(|step| step.scope == Scope::Vrf("red".parse().unwrap())));
 }
 
 #[rstest]
@@ -85,8 +85,8 @@ fn another_subnet_is_an_edit_in_place(#[case] mode: VrfMode) {
 fn another_name_takes_the_old_vrf_down_before_the_new_one_is_built(#[case] mode: VrfMode) {
     let done = pass(mode, &[l3vni("red", 100, 10)], &[l3vni("crimson", 100, 10)]);
     assert_eq!(torn(&done), ["vrf red"]);
-    assert!(done.release.iter().all(|op| op.stage() == Stage::Release));
-    assert!(done.build.iter().all(|op| op.stage() != Stage::Release));
+    assert!(done.release.iter().all(|step| step.op.stage() == Stage::Release));
+    assert!(done.build.iter().all(|step| step.op.stage() != Stage::Release));
 }
 
 #[rstest]
@@ -143,5 +143,5 @@ fn the_namespace_of_a_deleted_vrf_stays_where_zebra_would_crash(
         release,
     );
     assert!(back.teardowns.is_empty() && back.release.is_empty());
-    assert_eq!(back.build.iter().any(|op| matches!(op, KernelOp::CreateNetns(_))), !deleted.is_empty());
+    assert_eq!(back.build.iter().any(|step| matches!(step.op, KernelOp::CreateNetns(_))), !deleted.is_empty());
 }

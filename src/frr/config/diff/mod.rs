@@ -120,9 +120,9 @@ pub fn teardown(have: &Config, scope: &Scope) -> Teardown {
     let nothing = Tree::default();
     let mut before = Vec::new();
     let zebra = have.tree(scope, Daemon::Zebra).map(|tree| match scope {
-        Scope::Underlay => removals(tree, &nothing, &[]),
         // Only the VNI: the `vrf` stanza itself stays until its namespace or device is gone.
         Scope::Vrf(_) => emptied(tree),
+        Scope::Underlay | Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => removals(tree, &nothing, &[]),
     });
     before.extend(batch(BatchStage::NoVni, Daemon::Zebra, scope, zebra.unwrap_or_default()));
     let routes = have.tree(scope, Daemon::Staticd).map(emptied).unwrap_or_default();
@@ -139,7 +139,7 @@ pub fn teardown(have: &Config, scope: &Scope) -> Teardown {
     before.extend(batch(BatchStage::Leftovers, Daemon::Bfdd, scope, profiles));
     let vrf = match scope {
         Scope::Vrf(name) => vec![LineChange { path: vec![], line: Line::new(&format!("no vrf {name}")) }],
-        Scope::Underlay => vec![],
+        Scope::Underlay | Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => vec![],
     };
     Teardown { before, after: batch(BatchStage::NoVrf, Daemon::Zebra, scope, vrf).into_iter().collect() }
 }
@@ -223,7 +223,8 @@ fn session_resets(have: &Tree, want: &Tree, scope: &Scope) -> Option<CommandBatc
     let toggled =
         want.0.iter().any(|(header, wanted)| have.0.get(header).is_some_and(|had| restarts(had) != restarts(wanted)));
     let line = match scope {
-        Scope::Underlay => Line::new("clear bgp *"),
+        // These are stanzas of the default instance.
+        Scope::Underlay | Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => Line::new("clear bgp *"),
         Scope::Vrf(vrf) => Line::new(&format!("clear bgp vrf {vrf} *")),
     };
     let commands = vec![VtyCommand { scope: scope.clone(), context: vec![], line, intent: Intent::Set }];
