@@ -1,8 +1,15 @@
 # syntax=docker/dockerfile:1
 FROM rust:1.95-slim-trixie AS build
 WORKDIR /src
-COPY Cargo.toml Cargo.lock clippy.toml ./
+# jemalloc is built with make, which the image lacks.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends make \
+ && rm -rf /var/lib/apt/lists/*
+# .cargo has the settings of jemalloc. The manifest does not parse without benches/ and clab/runner.
+COPY .cargo .cargo
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY src src
+COPY benches benches
 COPY clab/runner clab/runner
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     cargo build --locked --release --bin perouter && cp target/release/perouter /perouter

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # test.sh [LEVEL...]: tests level by level and a table of what ran. Exit status 0 only if all passed.
-#   fast    format, clippy, layers, unit, golden, property
+#   fast    format, clippy, layers, the files that the Dockerfile copies, unit, golden, property
 #   netns   kernel, FRR and lab in netns mode with the machine's FRR
 #   frr10   FRR and lab in netns mode with FRR 10.3, in a root file system of Debian trixie
 #   kubernetes  etcd, kube-apiserver, MetalLB and FRR-K8s, all built once with Go: source, status, manifests, lab
@@ -68,6 +68,7 @@ fast() {
   level "clippy" cargo clippy --quiet --workspace --all-targets -- -D warnings
   level "layers" hack/layers.sh
   level "Helm chart" hack/helm.sh --check
+  level "Dockerfile's files" hack/dockerfile-build.sh
   level "unit, golden, property" cargo test --workspace --lib --bins
 }
 
