@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # dockerfile-build.sh: builds perouter from exactly the files that the build stage of the Dockerfile copies, with the
-# Dockerfile's cargo arguments but in the dev profile, and checks that build.rs and .cargo/config.toml took effect. Needs
-# neither Docker nor root.
+# Dockerfile's cargo arguments but in the dev profile, and checks that build.rs and .cargo/config.toml took effect and that
+# the image has the Rust release of rust-toolchain.toml. Needs neither Docker nor root.
 #
 # The files are copied to a directory outside the checkout, so that the build finds no others. Its name is the same in
 # every run and cargo's target directory is that of the checkout, so that what is built already is used.
@@ -25,6 +25,9 @@ stage=$(awk '
   building { print line }
   { line = "" }' Dockerfile)
 read -ra build < <(sed -n 's/^RUN .*\(cargo build [^&;|]*\).*/\1/p' <<<"$stage") || fail "the Dockerfile has no 'cargo build' in its stage 'build'"
+image=$(sed -n 's/^FROM rust:\([0-9.]*\).*/\1/p' <<<"$stage")
+toolchain=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
+[[ $toolchain. == "$image".* ]] || fail "the Dockerfile builds with Rust $image, rust-toolchain.toml names $toolchain"
 for index in "${!build[@]}"; do
   [ "${build[index]}" != --release ] || unset "build[index]"
 done
@@ -56,7 +59,7 @@ while read -ra words; do
   done
 done <<<"$stage"
 
-(cd "$sources" && env -u JEMALLOC_SYS_WITH_MALLOC_CONF "${build[@]}" --target-dir "$target")
+(cd "$sources" && env -u JEMALLOC_SYS_WITH_MALLOC_CONF RUSTUP_TOOLCHAIN="$toolchain" "${build[@]}" --target-dir "$target")
 
 binary=$target/debug/perouter
 "$binary" --version >/dev/null
