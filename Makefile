@@ -56,12 +56,17 @@ bench-vrf: setup ## the changes of `make bench` once more in vrf mode, on a kern
 	@hack/bench.sh vrf $(if $(N),N=$(N),N=10,100) $(if $(RUNS),RUNS=$(RUNS))
 
 .PHONY: check
-check: ## fast checks without root: format, clippy, layers, unit, golden, property, CRDs in step
+check: ## fast checks without root: format, clippy, layers, licences, Helm chart, CRDs, unit, golden and property tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	hack/layers.sh
+	hack/licenses.sh
 	hack/helm.sh --check
 	cargo test --workspace --lib --bins
+
+.PHONY: deny
+deny: ## check licences, duplicates, sources and advisories of the dependencies (needs cargo-deny)
+	@hack/deny.sh
 
 .PHONY: goldens
 goldens: ## rewrite golden files and CRDs from the code

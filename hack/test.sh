@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # test.sh [LEVEL...]: tests level by level and a table of what ran. Exit status 0 only if all passed.
-#   fast    format, clippy, layers, the files that the Dockerfile copies, unit, golden, property
+#   fast    format, clippy, layers, licences, Helm chart, the files that the Dockerfile copies, unit, golden, property
 #   netns   kernel, FRR and lab in netns mode with the machine's FRR
 #   frr10   FRR and lab in netns mode with FRR 10.3, in a root file system of Debian trixie
 #   kubernetes  etcd, kube-apiserver, MetalLB and FRR-K8s, all built once with Go: source, status, manifests, lab
@@ -67,6 +67,12 @@ fast() {
   level "format" cargo fmt --all --check
   level "clippy" cargo clippy --quiet --workspace --all-targets -- -D warnings
   level "layers" hack/layers.sh
+  level "licences" hack/licenses.sh
+  if cargo deny --version >/dev/null 2>&1; then
+    level "dependencies" hack/deny.sh
+  else
+    table+=("$(printf '%-40s left out: %s' "dependencies" "no cargo-deny (cargo install --locked cargo-deny)")")
+  fi
   level "Helm chart" hack/helm.sh --check
   level "Dockerfile's files" hack/dockerfile-build.sh
   level "unit, golden, property" cargo test --workspace --lib --bins
