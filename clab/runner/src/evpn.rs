@@ -1,4 +1,4 @@
-//! EVPN as a router of the lab sees it.
+//! The EVPN table of a node.
 //!
 //! In: a node with FRR, or FRR's JSON. Out: its Type-5 routes as values. It must not change anything.
 
