@@ -16,7 +16,7 @@ use perouter::status::model::{Resource, State};
 use perouter::status::publish;
 use perouter::types::{Vni, VrfMode, VrfName};
 use perouter_lab::metallb::Labels;
-use perouter_lab::node::{Background, Node, Output};
+use perouter_lab::node::{Background, CommandOutput, Node};
 
 use super::fixture::{SETTLE, until};
 
@@ -106,13 +106,13 @@ impl Router {
     }
 
     /// Runs a subcommand to its end.
-    pub fn perouter(&self, words: &[&str]) -> Output {
+    pub fn perouter(&self, words: &[&str]) -> CommandOutput {
         let words: Vec<&str> = std::iter::once(PEROUTER).chain(words.iter().copied()).collect();
         self.node.run_for(SETTLE, &words).unwrap()
     }
 
     /// `perouter plan` for this node.
-    pub fn plan(&self) -> Output {
+    pub fn plan(&self) -> CommandOutput {
         let objects = self.objects();
         self.perouter(&std::iter::once("plan").chain(objects.iter().map(String::as_str)).collect::<Vec<_>>())
     }

@@ -5,4 +5,5 @@ pub mod live;
 pub mod route;
 pub mod running_config;
 mod session;
+pub mod type5;
 pub mod vni;

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::context::{BLUE, DemoContext, DemoStep, NODES, RED, await_state};
 use super::error::StepError;
 use super::settings::Demo;
-use crate::evpn::{Type5, type5_routes};
+use crate::evpn::{FabricRoute, type5_routes};
 use crate::frr::{self, Instance};
 use crate::host_side;
 use crate::inspect::align;
@@ -79,14 +79,14 @@ fn show_routes(_: &Demo, context: &mut DemoContext) -> Result<String, StepError>
         let leaf = context.lab.node("leafA").map_err(|error| error.to_string())?;
         routes = type5_routes(leaf).map_err(|error| error.to_string())?;
         let missing = [(RED, 100), (BLUE, 200)].into_iter().find(|(address, vni)| {
-            let of_service = |route: &&Type5| route.prefix.addr().to_string() == *address && route.vni == *vni;
+            let of_service = |route: &&FabricRoute| route.prefix.addr().to_string() == *address && route.vni == *vni;
             routes.iter().filter(of_service).count() < NODES.len()
         });
         missing.map_or(Ok(()), |(address, vni)| Err(format!("{address} with VNI {vni} is not received from both")))
     })?;
     let head = ["PREFIX", "VNI", "ROUTE TARGET", "ROUTER MAC", "VTEP", "AS PATH"].map(ToOwned::to_owned);
     let services = routes.into_iter().filter(|route| [RED, BLUE].contains(&&*route.prefix.addr().to_string()));
-    let row = |route: Type5| {
+    let row = |route: FabricRoute| {
         let targets = route.route_targets.join(" ");
         [route.prefix.to_string(), route.vni.to_string(), targets, route.router_mac, route.vtep, route.as_path]
     };
