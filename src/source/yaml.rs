@@ -305,7 +305,7 @@ mod tests {
     #[case("a:\n\t- x\n", 2, "tabs disallowed within this context (block indentation)")]
     #[case("spec:\n    vni: 1\n   vrf: x\n", 3, "while parsing a block mapping, did not find expected key")]
     #[case("a: *b\n", 1, "alias references unknown anchor")]
-    #[case("a: 1\nb: [\n", 2, "X")]
+    #[case("a: 1\nb: [\n", 2, "unclosed bracket '['")]
     fn a_syntax_error_has_its_line(#[case] text: &str, #[case] line: u64, #[case] message: &str) {
         assert_eq!(parse(text).unwrap_err(), SyntaxError { line, message: message.to_owned() });
     }

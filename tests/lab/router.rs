@@ -102,7 +102,7 @@ impl Router {
 
     /// Whether `perouter run` has been started and has not ended.
     pub fn is_running(&mut self) -> bool {
-        self.process.as_mut().is_some_and(|process| process.ended().unwrap().is_none())
+        self.process.as_mut().is_some_and(|process| process.exit_status().unwrap().is_none())
     }
 
     /// Runs a subcommand to its end.

@@ -38,7 +38,7 @@ output=$(mktemp)
 "#;
 const START: &str = r#"all_start >"$output" 2>&1 </dev/null || failed=yes"#;
 const STOP: &str = r#"all_stop >"$output" 2>&1 </dev/null || failed=yes"#;
-const END: &str = r#"[ -z "$failed" ] || cat "$output"; rm "$output"; [ -z "$failed" ]"#;
+const REPORT: &str = r#"[ -z "$failed" ] || cat "$output"; rm "$output"; [ -z "$failed" ]"#;
 
 /// Variable with the FRR release of all FRR nodes and all cluster nodes; it overrides their images.
 pub const EVERYWHERE: &str = "PEROUTER_LAB_FRR";
@@ -133,7 +133,7 @@ fn run(socket: &Path, command: &str) -> io::Result<String> {
 }
 
 fn act(node: &Node, instance: Instance, action: &str) -> Result<(), NodeError> {
-    let script = [PRELUDE, action, "\n", END].concat();
+    let script = [PRELUDE, action, "\n", REPORT].concat();
     let pathspace = match instance {
         Instance::Main => "FRR_PATHSPACE=".to_owned(),
         Instance::Named(name) => format!("FRR_PATHSPACE={name}"),

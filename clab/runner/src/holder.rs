@@ -21,7 +21,7 @@ use crate::namespace::{NamespaceError, on_own_thread};
 use crate::rootfs::{NodeRoot, RootError, enter_root};
 use crate::wait;
 
-/// A holder could not be started or ended.
+/// A holder could not be started or killed.
 #[derive(Debug, thiserror::Error)]
 pub enum HolderError {
     /// No new namespaces, usually for lack of root.
@@ -153,8 +153,8 @@ pub fn kill_all(holders: &[Holder]) -> Result<(), HolderError> {
     for (holder, space) in holders.iter().zip(spaces) {
         let what = format!("process {} ({}) to exit", holder.pid, holder.long_name);
         let released = || start.elapsed() > REAP_TIMEOUT && space.as_deref().is_some_and(|space| !in_use(space));
-        let ended = || (has_exited(holder.pid) || released()).then_some(());
-        wait::until(&what, Duration::from_secs(10), Duration::from_millis(5), ended)?;
+        let exited = || (has_exited(holder.pid) || released()).then_some(());
+        wait::until(&what, Duration::from_secs(10), Duration::from_millis(5), exited)?;
         reap_later(holder.pid);
     }
     Ok(())

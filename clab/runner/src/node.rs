@@ -257,7 +257,7 @@ impl Background {
     }
 
     /// Its exit status, if it has exited.
-    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub fn exit_status(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 

@@ -72,7 +72,7 @@ const SYSTEM: [&str; 9] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "us
 
 const NONE: Option<&Path> = None;
 
-/// Sets up the root and makes it the root of the calling thread.
+/// Sets up the root and changes the root of the calling thread to it.
 pub fn enter_root(root: &NodeRoot) -> Result<(), RootError> {
     mount(Some("none"), "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).map_err(|source| RootError::Mount {
         from: "/".into(),

@@ -1,4 +1,4 @@
-//! The demo's lines.
+//! Console output of the demo.
 //!
 //! In: steps and their results. Out: lines on standard output, in colour only on a terminal. It must not decide whether a
 //! step succeeded.

@@ -70,7 +70,7 @@ pub(super) fn await_state(
 
 fn routers_alive(context: &mut DemoContext) -> Result<(), StepError> {
     for (node, router) in &mut context.routers {
-        if let Some(status) = router.ended().map_err(StepError::Supervise)? {
+        if let Some(status) = router.exit_status().map_err(StepError::Supervise)? {
             let (node, status, log) = ((*node).to_owned(), status.to_string(), router.log_tail());
             return Err(StepError::RouterExited { node, status, log });
         }

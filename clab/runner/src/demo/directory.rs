@@ -13,7 +13,7 @@ use crate::metallb::{Service, read_manifests};
 /// Steps after the deployment of the fabric.
 pub(super) const STEPS: [DemoStep; 2] = [
     DemoStep {
-        title: "perouter on both cluster nodes takes over the NIC `toswitch`",
+        title: "perouter on both nodes moves the NIC `toswitch` to its namespace",
         inspect: "pe-kind-worker -- ip netns",
         run: start_routers,
     },

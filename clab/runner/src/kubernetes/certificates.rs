@@ -12,7 +12,7 @@ use super::error::{KubernetesError, at};
 
 const NEW_KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 
-pub(super) fn make(folder: &Path, addresses: &[IpAddr]) -> Result<(), KubernetesError> {
+pub(super) fn create(folder: &Path, addresses: &[IpAddr]) -> Result<(), KubernetesError> {
     let mut names = "subjectAltName=DNS:kubernetes.default.svc".to_owned();
     for address in addresses {
         let _ = write!(names, ",IP:{address}");

@@ -166,7 +166,7 @@ impl ControlPlane {
 
     fn write_files(&self) -> Result<(), KubernetesError> {
         let addresses = if self.api.ip() == LOOPBACK { vec![LOOPBACK] } else { vec![LOOPBACK, self.api.ip()] };
-        certificates::make(self.files.path(), &addresses)?;
+        certificates::create(self.files.path(), &addresses)?;
         let tokens = self.file("tokens.csv");
         fs::write(&tokens, "administrator,admin,admin,system:masters\n").map_err(at(&tokens))?;
         self.write_kubeconfig(&self.file("admin.kubeconfig"), "administrator")
@@ -210,7 +210,7 @@ impl ControlPlane {
 
     fn all_alive(&mut self) -> Result<(), KubernetesError> {
         for RunningProgram { program, process } in &mut self.running {
-            if let Some(status) = process.ended().map_err(at(*program))? {
+            if let Some(status) = process.exit_status().map_err(at(*program))? {
                 let log = process.log_tail();
                 return Err(KubernetesError::Exited { program, status: status.to_string(), log });
             }

@@ -159,7 +159,7 @@ impl Kubelet {
     pub fn all_alive(&mut self) -> Result<(), KubernetesError> {
         for started in self.started.values_mut() {
             for process in &mut started.processes {
-                let Some(status) = process.ended().map_err(at(process.log()))? else { continue };
+                let Some(status) = process.exit_status().map_err(at(process.log()))? else { continue };
                 return Err(KubernetesError::PodExited {
                     pod: started.pod.name.clone(),
                     status: status.to_string(),

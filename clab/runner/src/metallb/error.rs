@@ -9,12 +9,12 @@ use std::path::PathBuf;
 /// Manifests that the lab cannot emulate, or that `MetalLB` or FRR-K8s would reject.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// The file cannot be read.
+    /// The file could not be read.
     #[error("cannot read {}", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// What the kernel says.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
@@ -26,7 +26,7 @@ pub enum ManifestError {
     Object {
         /// Kind and name.
         object: String,
-        /// What is wrong.
+        /// The cause.
         #[source]
         source: serde_json::Error,
     },
@@ -45,7 +45,7 @@ pub enum ManifestError {
         service: String,
         /// The text.
         text: String,
-        /// What the parser says.
+        /// The cause.
         #[source]
         source: AddrParseError,
     },

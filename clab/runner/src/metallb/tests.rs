@@ -96,12 +96,12 @@ fn selectors_match_as_in_kubernetes() {
 #[test]
 fn an_aggregate_is_withdrawn_with_its_last_service() {
     let mut announcer = example("metallb-advanced");
-    let gone =
+    let withdrawn =
         |announcer: &Announcer| announcer.prefixes_of("web", None).iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(gone(&announcer), ["172.30.0.0/24", "172.30.0.10/32"]);
+    assert_eq!(withdrawn(&announcer), ["172.30.0.0/24", "172.30.0.10/32"]);
     let other = Service { addresses: vec!["172.30.0.11".parse().unwrap()], port: 80 };
     announcer.services.insert("other".into(), other);
-    assert_eq!(gone(&announcer), ["172.30.0.10/32"]);
+    assert_eq!(withdrawn(&announcer), ["172.30.0.10/32"]);
 }
 
 #[test]
@@ -174,31 +174,32 @@ spec: {ports: [{port: 1}]}
     assert!(!conf.contains("ipv4 unicast\n  n"), "{conf}");
 }
 
+const PEER: &str = "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1}";
+
+fn object(kind: &str, spec: &str) -> String {
+    format!("apiVersion: metallb.io/v1beta1\nkind: {kind}\nmetadata: {{name: x}}\nspec: {spec}\n---\n")
+}
+
+fn service(ip: &str) -> String {
+    let metadata = format!("{{name: s, annotations: {{metallb.io/loadBalancerIPs: '{ip}'}}}}");
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {metadata}\nspec: {{type: LoadBalancer, ports: [{{port: 80}}]}}\n---\n"
+    )
+}
+
+fn assert_errors(table: &[(String, &str)]) {
+    for (text, error) in table {
+        assert_eq!(parse_manifests(text).unwrap_err().to_string(), *error);
+    }
+}
+
 #[test]
-fn what_is_not_supported_is_an_error() {
-    const PEER: &str = "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1}";
-    let object = |kind: &str, spec: &str| {
-        format!("apiVersion: metallb.io/v1beta1\nkind: {kind}\nmetadata: {{name: x}}\nspec: {spec}\n---\n")
-    };
-    let service = |ip: &str| {
-        let metadata = format!("{{name: s, annotations: {{metallb.io/loadBalancerIPs: '{ip}'}}}}");
-        format!(
-            "apiVersion: v1\nkind: Service\nmetadata: {metadata}\nspec: {{type: LoadBalancer, ports: [{{port: 80}}]}}\n---\n"
-        )
-    };
-    let table = [
+fn an_invalid_session_or_service_is_an_error() {
+    assert_errors(&[
         (String::new(), "no BGPPeer and no FRRConfiguration: no session is defined"),
         (
             object("BGPPeer", "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, connectTime: soon}"),
             "BGPPeer/x: `soon` is not a duration in whole seconds such as 1s, 90s or 1m30s",
-        ),
-        (
-            object("BGPPeer", PEER) + &object("BGPAdvertisement", "{peers: [z]}"),
-            "BGPAdvertisement/x: there is no BGPPeer `z`; correct the name or add it",
-        ),
-        (
-            object("BGPPeer", PEER) + &object("IPAddressPool", "{addresses: [ten]}"),
-            "IPAddressPool/x: `ten` is neither FIRST-LAST nor a prefix",
         ),
         (
             object("BGPPeer", PEER) + &service("10.1.1.1"),
@@ -219,6 +220,29 @@ fn what_is_not_supported_is_an_error() {
         (
             object("BGPPeer", PEER) + &object("BGPPeer", PEER).replace('x', "z"),
             "BGPPeer/x and BGPPeer/z both have the address 10.0.0.1; only one session is possible",
+        ),
+        (
+            object("BGPPeer", "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, nodeSelectors: [{matchLabels: {a: b}}]}")
+                + &object("FRRConfiguration", "{bgp: {routers: [{asn: 1, neighbors: [{address: 10.0.0.1, asn: 2}]}]}}")
+                    .replace("metallb.io/", "frrk8s.metallb.io/"),
+            "FRRConfiguration/x selects other nodes for 10.0.0.1 than BGPPeer/x; use the nodeSelector of the peer",
+        ),
+    ]);
+    let error = parse_manifests(&object("BGPPeer", "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, bfdProfile: fast}"));
+    let error = std::error::Error::source(&error.unwrap_err()).unwrap().to_string();
+    assert!(error.starts_with("unknown field `bfdProfile`"), "{error}");
+}
+
+#[test]
+fn an_invalid_advertisement_is_an_error() {
+    assert_errors(&[
+        (
+            object("BGPPeer", PEER) + &object("BGPAdvertisement", "{peers: [z]}"),
+            "BGPAdvertisement/x: there is no BGPPeer `z`; correct the name or add it",
+        ),
+        (
+            object("BGPPeer", PEER) + &object("IPAddressPool", "{addresses: [ten]}"),
+            "IPAddressPool/x: `ten` is neither FIRST-LAST nor a prefix",
         ),
         (
             object("BGPPeer", PEER) + &object("BGPAdvertisement", "{communities: [no-export]}"),
@@ -254,17 +278,5 @@ fn what_is_not_supported_is_an_error() {
                 + &object("BGPAdvertisement", "{localPref: 6}").replace('x', "z"),
             "BGPAdvertisement/x sets local preference 5 for 10.1.0.1/32, BGPAdvertisement/z sets 6",
         ),
-        (
-            object("BGPPeer", "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, nodeSelectors: [{matchLabels: {a: b}}]}")
-                + &object("FRRConfiguration", "{bgp: {routers: [{asn: 1, neighbors: [{address: 10.0.0.1, asn: 2}]}]}}")
-                    .replace("metallb.io/", "frrk8s.metallb.io/"),
-            "FRRConfiguration/x selects other nodes for 10.0.0.1 than BGPPeer/x; use the nodeSelector of the peer",
-        ),
-    ];
-    for (text, error) in table {
-        assert_eq!(parse_manifests(&text).unwrap_err().to_string(), error);
-    }
-    let error = parse_manifests(&object("BGPPeer", "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, bfdProfile: fast}"));
-    let error = std::error::Error::source(&error.unwrap_err()).unwrap().to_string();
-    assert!(error.starts_with("unknown field `bfdProfile`"), "{error}");
+    ]);
 }

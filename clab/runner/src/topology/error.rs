@@ -131,7 +131,7 @@ pub enum Problem {
         known: String,
     },
     /// Two links use one interface.
-    #[error("interface `{endpoint}` is already used by the link of line {first}; give one of them another name")]
+    #[error("interface `{endpoint}` is already used by the link in line {first}; rename one of them")]
     DuplicateInterface {
         /// The endpoint.
         endpoint: String,

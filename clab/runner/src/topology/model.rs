@@ -42,10 +42,10 @@ pub struct NodeName(String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InterfaceName(String);
 
-/// How the long name of a node is made.
+/// How the long name of a node is composed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prefix {
-    /// `<prefix>-<lab>-<node>`; `clab` unless the file says otherwise.
+    /// `<prefix>-<lab>-<node>`; `clab` unless the file sets another word.
     Word(String),
     /// `prefix: __lab-name`: `<lab>-<node>`.
     LabName,

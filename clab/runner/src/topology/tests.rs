@@ -177,6 +177,15 @@ fn an_error_in_a_file_has_line_and_remedy() {
             "lab.clab.yml:4: node `a b` cannot be used; use letters, digits, `-`, `_` and `.`, a letter or digit first, \
              at most 63 characters",
         ),
+    ];
+    for (text, wanted) in table {
+        assert_eq!(message(text), wanted, "{text}");
+    }
+}
+
+#[test]
+fn an_error_in_a_node_has_line_and_remedy() {
+    let table = [
         (
             "name: t\ntopology:\n  nodes:\n    a-very-long-bridge: {kind: bridge}\n",
             "lab.clab.yml:4: bridge `a-very-long-bridge` cannot be used; an interface name has 1 to 15 characters and \
@@ -213,11 +222,11 @@ fn an_error_in_a_link_has_line_and_remedy() {
         ),
         (
             "  - endpoints: [a:eth1, b:eth1]\n  - endpoints: [b:eth1, a:eth2]\n",
-            "lab.clab.yml:8: interface `b:eth1` is already used by the link of line 7; give one of them another name",
+            "lab.clab.yml:8: interface `b:eth1` is already used by the link in line 7; rename one of them",
         ),
         (
             "  - endpoints: [a:eth1, a:eth1]\n",
-            "lab.clab.yml:7: interface `a:eth1` is already used by the link of line 7; give one of them another name",
+            "lab.clab.yml:7: interface `a:eth1` is already used by the link in line 7; rename one of them",
         ),
         (
             "  - endpoints: [a:eth1, beth1]\n",

@@ -110,7 +110,7 @@ fn a_background_process_is_logged_and_terminated() {
         logged("hello\n").then_some(())
     })
     .unwrap();
-    assert_eq!(process.ended().unwrap(), None);
+    assert_eq!(process.exit_status().unwrap(), None);
     let status = process.terminate(Duration::from_secs(5)).unwrap();
     assert_eq!(status.and_then(|status| status.code()), Some(3));
     assert!(logged("hello\nbye\n"));

@@ -96,7 +96,7 @@ fn destroy_removes_everything() {
 
     let destroyed = lab.destroy().unwrap();
     assert_eq!((destroyed.nodes, destroyed.namespaces), (10, 10));
-    assert_eq!(child.ended().unwrap().map(|status| status.code()), Some(None), "terminated by a signal");
+    assert_eq!(child.exit_status().unwrap().map(|status| status.code()), Some(None), "terminated by a signal");
     assert_no_traces(&name, &members);
     assert!(!Path::new("/leaf-vrf.sh").exists(), "a bind target was created on the machine");
 
