@@ -176,7 +176,7 @@ fn l3vnis_refused() -> Vec<Case> {
 
 /// What kubectl says of an object, on the server's judgement; empty if it is taken.
 fn asked(kubectl: &Kubectl, object: &Value) -> String {
-    let output = kubectl.feed(&["create", "--dry-run=server", "-f", "-"], &object.to_string()).unwrap();
+    let output = kubectl.run_with_input(&["create", "--dry-run=server", "-f", "-"], &object.to_string()).unwrap();
     assert!(!output.stderr.contains("Warning"), "{}", output.stderr);
     assert_eq!(output.success(), output.stderr.is_empty(), "{}", output.stderr);
     output.stderr

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::schema::Schemas;
-use super::yaml::{self, Lines, Node};
+use super::yaml::{self, Lines, YamlNode};
 use crate::kind::{GROUP, Kind, ObjectRef, Reason, Spec, VERSION};
 
 /// An object of a file.
@@ -46,9 +46,9 @@ fn nameless(line: u64, field: &str, reason: Reason, message: String) -> Document
     Document { object, known: false, line, spec: Err(vec![fault]) }
 }
 
-fn objects(node: &Node, schemas: &Schemas) -> Vec<Document> {
-    let api_version = node.get("apiVersion").and_then(Node::text);
-    let kind = node.get("kind").and_then(Node::text);
+fn objects(node: &YamlNode, schemas: &Schemas) -> Vec<Document> {
+    let api_version = node.get("apiVersion").and_then(YamlNode::text);
+    let kind = node.get("kind").and_then(YamlNode::text);
     let (Some(api_version), Some(kind)) = (api_version, kind) else {
         return vec![not_an_object(node)];
     };
@@ -57,7 +57,7 @@ fn objects(node: &Node, schemas: &Schemas) -> Vec<Document> {
     if kind == "List" && group.is_empty()
         || ours && kind.strip_suffix("List").is_some_and(|kind| Kind::named(kind).is_some())
     {
-        let items = node.get("items").and_then(Node::items).unwrap_or_default();
+        let items = node.get("items").and_then(YamlNode::items).unwrap_or_default();
         return items.iter().flat_map(|item| objects(item, schemas)).collect();
     }
     if !ours {
@@ -75,18 +75,18 @@ fn objects(node: &Node, schemas: &Schemas) -> Vec<Document> {
     vec![object(ours, node, schemas)]
 }
 
-fn not_an_object(node: &Node) -> Document {
-    if !node.is_map() {
+fn not_an_object(node: &YamlNode) -> Document {
+    if node.fields().is_none() {
         let message = "is no Kubernetes object: begin it with apiVersion, kind and metadata".to_owned();
         return nameless(node.line, "", Reason::Unreadable, message);
     }
-    let missing = if node.get("apiVersion").and_then(Node::text).is_none() { "apiVersion" } else { "kind" };
+    let missing = if node.get("apiVersion").and_then(YamlNode::text).is_none() { "apiVersion" } else { "kind" };
     let remedy = if missing == "kind" { Kind::alternatives() } else { format!("{GROUP}/{VERSION}") };
     let message = format!("is missing: write {remedy}, or move what is no Kubernetes object out of this directory");
     nameless(node.line, missing, Reason::Unreadable, message)
 }
 
-fn object(kind: Kind, node: &Node, schemas: &Schemas) -> Document {
+fn object(kind: Kind, node: &YamlNode, schemas: &Schemas) -> Document {
     let (value, lines) = node.split();
     let name = value.pointer("/metadata/name").and_then(Value::as_str);
     let namespace = value.pointer("/metadata/namespace").and_then(Value::as_str);

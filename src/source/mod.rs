@@ -13,7 +13,7 @@ pub mod schema;
 mod secret;
 mod watch;
 mod write_tracker;
-mod yaml;
+pub mod yaml;
 
 use std::io;
 use std::path::PathBuf;

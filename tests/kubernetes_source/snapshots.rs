@@ -105,7 +105,8 @@ pub(crate) async fn a_burst_is_one_snapshot_or_two(place: &Place) {
     source.until("start", |_| true).await;
     let objects: Vec<Value> = (1000..1200).map(l3vni).collect();
     let admin = place.admin.clone();
-    let apply = tokio::task::spawn_blocking(move || admin.feed(&["create", "-f", "-"], &list(&objects)).unwrap());
+    let apply =
+        tokio::task::spawn_blocking(move || admin.run_with_input(&["create", "-f", "-"], &list(&objects)).unwrap());
     let (mut sent, start) = (0, Instant::now());
     while source.snapshots.borrow_and_update().objects.len() < 200 {
         timeout(LIMIT, source.snapshots.changed()).await.unwrap().unwrap();
