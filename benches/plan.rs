@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use perouter::frr::config::diff;
 use perouter::frr::config::tree::{Config, Tree};
-use perouter::frr::release::{FrrVersion, Release};
+use perouter::frr::release::{FRR_8_4, Release};
 use perouter::frr::stanza::render;
 use perouter::kernel;
 use perouter::kernel::model::KernelState;
@@ -83,7 +83,11 @@ struct World {
 
 impl World {
     fn new(count: u32) -> Self {
-        let facts = NodeFacts { mode: VrfMode::Netns, nic_mtu: [("toswitch".parse().unwrap(), 9000)].into() };
+        let facts = NodeFacts {
+            mode: VrfMode::Netns,
+            release: perouter::frr::release::FRR_8_4,
+            nic_mtu: [("toswitch".parse().unwrap(), 9000)].into(),
+        };
         let planned = |snapshot: &Snapshot| {
             let plan = plan_with_last_accepted(snapshot, &facts, &mut LastAccepted::default());
             assert_eq!((plan.objects.len(), plan.rejected.len()), (snapshot.objects.len(), 0));
@@ -99,7 +103,7 @@ impl World {
         let (_, edited) = planned(&edited);
         let other = planned(&snapshot(count, 64999));
         let text = render::text(&plan.frr).unwrap().into_values().collect();
-        let release = Release::of(&FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() });
+        let release = FRR_8_4;
         Self { snapshot: snapshot_, facts, release, text, plan, frr, edited, other }
     }
 

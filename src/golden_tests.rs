@@ -93,7 +93,11 @@ fn every_case_comes_out_as_written() {
     let mut differ = Vec::new();
     for case in cases {
         let snapshot = read_case(&case);
-        let facts = NodeFacts { mode: VrfMode::Netns, nic_mtu: [("toswitch".parse().unwrap(), 1500)].into() };
+        let facts = NodeFacts {
+            mode: VrfMode::Netns,
+            release: crate::frr::release::FRR_10_3,
+            nic_mtu: [("toswitch".parse().unwrap(), 1500)].into(),
+        };
         let plan = plan(&snapshot, &facts);
         let outputs = [
             ("plan.yaml", plan_text(&plan)),

@@ -9,8 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::run::RouterArgs;
-use crate::frr::daemons;
-use crate::runtime::Daemon;
+use crate::frr::daemons::{self, Installation};
 use crate::status::http::{self, Endpoints, Readiness};
 use crate::status::metrics::Metrics;
 use crate::status::refresh::Looks;
@@ -33,11 +32,11 @@ pub async fn controller(
 /// A router is ready when each of its daemons answers.
 pub async fn router(args: &RouterArgs, stop: &CancellationToken) -> anyhow::Result<()> {
     let runtime = args.runtime.paths();
-    let all: Arc<[Daemon]> = daemons::installed(&args.frr_dir)?.into();
+    let all = Installation::read(&args.frr_dir).await?.release.daemons;
     let readiness: Readiness = Arc::new(move || {
-        let (runtime, all) = (runtime.clone(), Arc::clone(&all));
+        let runtime = runtime.clone();
         Box::pin(async move {
-            if daemons::ready(&runtime, &all).await { Ok(()) } else { Err("a daemon does not answer".to_owned()) }
+            if daemons::ready(&runtime, all).await { Ok(()) } else { Err("a daemon does not answer".to_owned()) }
         })
     });
     serve(args.http_address, Endpoints { readiness, metrics: None }, stop).await

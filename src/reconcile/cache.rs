@@ -79,7 +79,7 @@ impl Wanted {
         };
         frr.hand_over(Daemon::Staticd, release.static_routes);
         if plan.frr.underlay.is_some() {
-            frr.add(Scope::Underlay, Daemon::Zebra, release.zebra_settings());
+            frr.add(Scope::Underlay, Daemon::Zebra, release.zebra_settings);
         }
         let (snapshot, accepted) = (Arc::clone(snapshot), accepted.clone());
         Ok(Self { snapshot, facts, release, accepted, plan: Arc::new(plan), frr })

@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use crate::frr::client::port::{Routing, RoutingError};
 use crate::frr::config::diff::policies_of_new;
 use crate::frr::config::tree::Tree;
-use crate::frr::release::Release;
 use crate::frr::show::live::Live;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
@@ -243,7 +242,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     ) -> Result<(Preview, Arc<RunningConfig>), PassError> {
         let mut watch = Stopwatch::start();
         let nics: BTreeSet<IfName> = snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();
-        let release = Release::of(&self.routing.version().await?);
+        let release = self.routing.release().await?;
         let settled = self.settled.take().filter(|_| distrusted.is_empty());
         // A snapshot is the reason of this pass: what was found in place is what FRR runs. It prints for tens of
         // milliseconds, and is looked at again in the pass after this one.
@@ -259,7 +258,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             let facts = kernel.facts(&nics).await?;
             watch.mark(Phase::Observe);
             let nic_mtu = facts.nics.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
-            let facts = NodeFacts { mode, nic_mtu };
+            let facts = NodeFacts { mode, release, nic_mtu };
             let known = match kept.take() {
                 Some(known) if !is_new && known.is_of(&facts, release, accepted) => known,
                 last => Wanted::new(snapshot, facts, release, accepted, last.as_ref())?,

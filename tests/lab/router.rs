@@ -166,7 +166,7 @@ impl Router {
     /// Whether the namespace of a VRF that goes stays behind.
     pub fn keeps_netns(&self) -> bool {
         let mode = self.status().unwrap().vrf_mode;
-        mode == VrfMode::Netns && Release::of(&self.version()).netns_stays
+        mode == VrfMode::Netns && Release::of(&self.version()).unwrap().netns_stays
     }
 
     pub fn vnis(&self) -> BTreeMap<Vni, VniState> {

@@ -165,8 +165,10 @@ fn key(text: &str) -> String {
 }
 
 /// FRR in memory. Fields are for the test to set and to read.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct FakeRouting {
+    /// Its version.
+    pub version: FrrVersion,
     /// The daemons; one that is not there answers with an empty configuration.
     pub daemons: BTreeMap<Daemon, FakeDaemon>,
     /// VRFs whose device or namespace zebra sees.
@@ -181,6 +183,21 @@ pub struct FakeRouting {
     pub refuse: BTreeMap<String, String>,
     /// Every line taken so far that is not only a way in or out of a stanza, with passwords masked.
     pub sent: Vec<(Daemon, String)>,
+}
+
+impl Default for FakeRouting {
+    fn default() -> Self {
+        Self {
+            version: FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() },
+            daemons: BTreeMap::new(),
+            active: BTreeSet::new(),
+            lost: BTreeMap::new(),
+            apart: BTreeMap::new(),
+            sessions: Vec::new(),
+            refuse: BTreeMap::new(),
+            sent: Vec::new(),
+        }
+    }
 }
 
 impl FakeRouting {
@@ -252,7 +269,7 @@ impl FakeRouting {
 
 impl Routing for FakeRouting {
     async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
-        Ok(FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() })
+        Ok(self.version.clone())
     }
 
     async fn running(&mut self) -> Result<Arc<RunningConfig>, RoutingError> {
