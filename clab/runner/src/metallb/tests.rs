@@ -169,6 +169,7 @@ spec: {ports: [{port: 1}]}
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn what_is_not_played_is_an_error() {
     const PEER: &str = "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1}";
     let object = |kind: &str, spec: &str| {

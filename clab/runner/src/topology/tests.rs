@@ -139,6 +139,7 @@ topology:
 ";
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn a_bad_file_is_told_with_line_and_remedy() {
     let table = [
         ("topology: {nodes: {}}\n", "lab.clab.yml:1: the file has no `name`; add `name: mylab`"),
