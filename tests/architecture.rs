@@ -70,6 +70,11 @@ fn no_folder_has_a_circle() {
 }
 
 #[test]
+fn the_lab_runner_has_no_circle() {
+    none(&layers::circles(&Tree::read(&root().join("clab/runner"), "perouter_lab", crates()).uses()));
+}
+
+#[test]
 fn other_crates_are_used_where_they_belong() {
     none(&layers::foreign_crates(&tree().uses(), &document().allowed));
 }
