@@ -15,7 +15,7 @@ use super::control_plane::{ControlPlane, Options};
 use super::error::{KubernetesError, at};
 use super::kubectl::Kubectl;
 use super::kubelet::{Kubelet, Member, Programs, send_list};
-use super::location::Location;
+use super::placement::Placement;
 use super::pod::Pod;
 use super::proxy::Proxy;
 use crate::node::Node;
@@ -61,7 +61,7 @@ impl LabCluster {
             .map(|(node, address)| Member { node: (*node).clone(), address: *address })
             .collect();
         let options = Options {
-            location: Location::Node { node: (*first).clone(), address: members[0].address },
+            placement: Placement::Node { node: (*first).clone(), address: members[0].address },
             api_server: vec![ADMISSION.to_owned()],
             controllers: CONTROLLERS.map(ToOwned::to_owned).to_vec(),
         };
