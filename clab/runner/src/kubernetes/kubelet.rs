@@ -312,7 +312,7 @@ impl StartedPod {
     }
 }
 
-/// Starts FRR with the files of FRR-K8s's ConfigMap.
+/// Starts FRR with the files of FRR-K8s's `ConfigMap`.
 fn start_frr(node: &Node, kubectl: &Kubectl, namespace: &str) -> Result<(), KubernetesError> {
     let text = kubectl.check(&["--namespace", namespace, "get", "configmap", "frr-k8s-frr-startup", "-o", "json"])?;
     let object: Value = serde_json::from_str(&text).map_err(KubernetesError::Json)?;
