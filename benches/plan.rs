@@ -19,13 +19,14 @@ use perouter::frr::release::{FRR_8_4, Release};
 use perouter::frr::stanza::text::text;
 use perouter::kernel;
 use perouter::kernel::model::KernelState;
-use perouter::plan::last_accepted::{Accepted, plan_holding};
+use perouter::kind::Spec;
+use perouter::plan::last_accepted::{LastAccepted, plan_with_last_accepted};
 use perouter::plan::{NodeFacts, Plan};
 use perouter::reconcile::schedule::{State, schedule};
 use perouter::scope::Scope;
 use perouter::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
 use perouter::types::VrfMode;
-use serde_json::{Value, from_value, json};
+use serde_json::{Value, json};
 
 const SIZES: [u32; 2] = [1000, 4000];
 /// Four times the objects may take this many times the time: linear, and a little for caches and depth of trees.
@@ -44,9 +45,8 @@ const STEPS: [&str; 9] = [
     "schedule, all go and come",
 ];
 
-fn object<S: serde::de::DeserializeOwned>(kind: Kind, name: &str, spec: Value) -> Object<S> {
-    let key = ObjectRef { kind, namespace: "openperouter-system".into(), name: name.into() };
-    Object { key, generation: 1, created: None, spec: Arc::new(from_value(spec).unwrap()) }
+fn object(kind: Kind, name: &str, spec: Value) -> (ObjectRef, Object) {
+    (ObjectRef::new(kind, "openperouter-system", name), Object::new(Spec::from_json(kind, spec).unwrap()))
 }
 
 /// An Underlay in this AS, and as many L3VNIs with a host session.
@@ -63,8 +63,7 @@ fn snapshot(count: u32, asn: u32) -> Snapshot {
     };
     Snapshot {
         node: NodeIdentity { name: "node".into(), index: 0, labels: [].into() },
-        underlays: vec![object(Kind::Underlay, "underlay", underlay)],
-        l3vnis: (0..count).map(l3vni).collect(),
+        objects: (0..count).map(l3vni).chain([object(Kind::Underlay, "underlay", underlay)]).collect(),
         ..Snapshot::default()
     }
 }
@@ -85,17 +84,23 @@ struct World {
 
 impl World {
     fn new(count: u32) -> Self {
-        let facts = NodeFacts { mode: VrfMode::Netns, nic_mtu: [("toswitch".parse().unwrap(), 9000)].into() };
+        let facts = NodeFacts {
+            mode: VrfMode::Netns,
+            release: perouter::frr::release::FRR_8_4,
+            nic_mtu: [("toswitch".parse().unwrap(), 9000)].into(),
+        };
         let planned = |snapshot: &Snapshot| {
-            let plan = plan_holding(snapshot, &facts, &mut Accepted::default());
-            assert_eq!((plan.vrfs.len(), plan.rejected.len()), (snapshot.l3vnis.len(), 0));
+            let plan = plan_with_last_accepted(snapshot, &facts, &mut LastAccepted::default());
+            assert_eq!((plan.objects.len(), plan.rejected.len()), (snapshot.objects.len(), 0));
             let frr = render::render(&plan.frr, &FRR_8_4).unwrap();
             (plan, frr)
         };
         let snapshot_ = snapshot(count, 64514);
         let (plan, frr) = planned(&snapshot_);
         let mut edited = snapshot_.clone();
-        Arc::make_mut(&mut edited.l3vnis[count as usize / 2].spec).hostasn = Some(64999);
+        let middle = edited.objects.values_mut().filter(|object| matches!(object.spec, Spec::L3VNI(_)));
+        let Some(Spec::L3VNI(spec)) = middle.map(|object| &mut object.spec).nth(count as usize / 2) else { panic!() };
+        Arc::make_mut(spec).hostasn = Some(64999);
         let (_, edited) = planned(&edited);
         let other = planned(&snapshot(count, 64999));
         let text = text(&plan.frr, &FRR_8_4).unwrap().into_values().collect();
@@ -109,12 +114,12 @@ impl World {
         let now = State { kernel: &self.plan.kernel, frr: &self.frr };
         let scheduled = |wanted, observed| schedule(wanted, observed, &BTreeSet::new(), self.release);
         [
-            timed(|| plan_holding(&self.snapshot, &self.facts, &mut Accepted::default())),
+            timed(|| plan_with_last_accepted(&self.snapshot, &self.facts, &mut LastAccepted::default())),
             timed(|| render::render(&self.plan.frr, &self.release).unwrap()),
             timed(|| Tree::parse(&self.text)),
             timed(|| {
                 let change = diff::diff(&empty, &self.frr);
-                assert_eq!(change.scopes.len(), self.plan.vrfs.len() + 1);
+                assert_eq!(change.scopes.len(), self.plan.frr.vrfs.len() + 1);
                 change
             }),
             timed(|| {
@@ -128,9 +133,9 @@ impl World {
                 change
             }),
             timed(|| {
-                let ops = kernel::diff(&self.plan.kernel, &nothing);
+                let steps = kernel::diff(&self.plan.kernel, &nothing);
                 let schedule = scheduled(now, State { kernel: &nothing, frr: &empty });
-                assert_eq!(schedule.build, ops);
+                assert_eq!(schedule.build, steps);
                 schedule
             }),
             timed(|| {
@@ -140,7 +145,7 @@ impl World {
             }),
             timed(|| {
                 let schedule = scheduled(State { kernel: &self.other.0.kernel, frr: &self.other.1 }, now);
-                assert_eq!(schedule.teardowns.len(), self.plan.vrfs.len() + 1);
+                assert_eq!(schedule.teardowns.len(), self.plan.frr.vrfs.len() + 1);
                 schedule
             }),
         ]

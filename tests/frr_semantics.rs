@@ -214,6 +214,7 @@ async fn established(routing: &mut VtyRouting) -> Vec<(String, u64)> {
     sessions.into_iter().map(|session| (session.peer, session.established)).collect()
 }
 
+#[allow(clippy::too_many_lines, reason = "each step needs what the steps before it left")]
 async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
     let everything = vec![permit("0.0.0.0/0", Some(32))];
     let mut routing = pe.routing();

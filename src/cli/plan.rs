@@ -13,7 +13,7 @@ use crate::frr::config::batch::{CommandBatch, CommandMode};
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::KernelState;
 use crate::kernel::{NetlinkKernel, netns};
-use crate::plan::last_accepted::Accepted;
+use crate::plan::last_accepted::LastAccepted;
 use crate::reconcile::{Preview, Reconciler};
 use crate::scope::Scope;
 use crate::source;
@@ -43,10 +43,10 @@ pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
     let mode = vrf_mode(args.vrf_mode)?;
     let preview = if netns::is_netns(runtime.router_netns())? {
         let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
-        Reconciler::new(kernel, routing(&runtime), mode, Accepted::default()).preview(&snapshot).await?
+        Reconciler::new(kernel, routing(&runtime), mode, LastAccepted::default()).preview(&snapshot).await?
     } else {
         let kernel = FakeKernel::new(KernelState::default(), BTreeMap::new());
-        Reconciler::new(kernel, FakeRouting::default(), mode, Accepted::default()).preview(&snapshot).await?
+        Reconciler::new(kernel, FakeRouting::default(), mode, LastAccepted::default()).preview(&snapshot).await?
     };
     for rejection in &preview.plan.rejected {
         eprintln!("{rejection}");
@@ -61,11 +61,11 @@ fn text(Preview { schedule, .. }: &Preview) -> String {
     for (scope, teardown) in &schedule.teardowns {
         steps.extend(batches(scope, &teardown.before));
     }
-    steps.extend(schedule.release.iter().map(|op| format!("kernel  {op}")));
+    steps.extend(schedule.release.iter().map(|step| format!("kernel  {step}")));
     for (scope, teardown) in &schedule.teardowns {
         steps.extend(batches(scope, &teardown.after));
     }
-    steps.extend(schedule.build.iter().map(|op| format!("kernel  {op}")));
+    steps.extend(schedule.build.iter().map(|step| format!("kernel  {step}")));
     for (scope, change) in &schedule.frr.scopes {
         steps.extend(batches(scope, change.batches()));
     }

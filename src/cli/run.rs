@@ -22,7 +22,7 @@ use crate::frr::client::restarts;
 use crate::frr::client::vty_routing::VtyRouting;
 use crate::frr::daemons::{self, Daemons, Installation};
 use crate::kernel::{Kernel, NetlinkKernel, netns, vrf_device};
-use crate::plan::last_accepted::Accepted;
+use crate::plan::last_accepted::LastAccepted;
 use crate::reconcile::Reconciler;
 use crate::runtime::Runtime;
 use crate::status::kubernetes;
@@ -184,7 +184,7 @@ async fn control(
     let drift = Arc::new(Notify::new());
     let _restarts = restarts::watch(runtime, Installation::read(&args.router.frr_dir).await?.release.daemons, &drift);
     let watcher = tokio::spawn(signal_drift(Arc::clone(&kernel), Arc::clone(&drift)));
-    let reconciler = Reconciler::new(kernel, routing(runtime), mode, Accepted::default());
+    let reconciler = Reconciler::new(kernel, routing(runtime), mode, LastAccepted::default());
     let statuses = watch::Sender::new(None);
     let publisher = cluster.map(|cluster| {
         let (statuses, stop) = (statuses.subscribe(), stop.clone());

@@ -199,7 +199,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         if !quiet {
             let PassSummary { kernel_ops, frr_lines, duration_ms, .. } = summary;
             let timing = report.timing;
-            tracing::info!(kernel_ops, frr_lines, duration_ms, vrfs = report.plan.vrfs.len(), %timing, "pass");
+            tracing::info!(kernel_ops, frr_lines, duration_ms, vrfs = report.plan.frr.vrfs.len(), %timing, "pass");
             self.last_change = summary;
         }
         let same = self.last.as_ref().is_some_and(|last| {

@@ -9,7 +9,8 @@ use nix::errno::Errno;
 
 use super::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, Netns, Sysctl};
 use super::op::{Holder, KernelOp, NewLink};
-use crate::names::OwnedName;
+use crate::names::{OwnedName, Role};
+use crate::scope::Scope;
 
 /// Why the kernel would not do it, in the words that it would use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,15 @@ pub struct Refusal {
 
 fn refuse<T>(errno: Errno, text: &'static str) -> Result<T, Refusal> {
     Err(Refusal { errno, text })
+}
+
+/// What is there already is not added again.
+fn add<T: Ord>(set: &mut BTreeSet<T>, value: T, text: &'static str) -> Result<(), Refusal> {
+    if set.insert(value) { Ok(()) } else { refuse(Errno::EEXIST, text) }
+}
+
+fn remove<T: Ord>(set: &mut BTreeSet<T>, value: &T, errno: Errno, text: &'static str) -> Result<(), Refusal> {
+    if set.remove(value) { Ok(()) } else { refuse(errno, text) }
 }
 
 /// Port settings of a device that just became a bridge port.
@@ -39,11 +49,7 @@ impl KernelState {
     /// Does `op` without a look at all links, which is right where a VNI and a table are wanted once.
     pub(crate) fn step_alone(&mut self, op: &KernelOp) -> Result<(), Refusal> {
         match op {
-            KernelOp::CreateNetns(vrf) => {
-                if !self.vrf_netns.insert(vrf.clone()) {
-                    return refuse(Errno::EEXIST, "the namespace exists");
-                }
-            }
+            KernelOp::CreateNetns(vrf) => add(&mut self.vrf_netns, vrf.clone(), "the namespace exists")?,
             KernelOp::DeleteNetns(vrf) => self.delete_netns(&Netns::Vrf(vrf.clone()))?,
             KernelOp::CreateLink(new) => self.create_link(new)?,
             KernelOp::DeleteLink { key, .. } => self.delete_link(key)?,
@@ -68,11 +74,7 @@ impl KernelState {
                 Some(now) => *now = *port,
                 None => return refuse(Errno::EOPNOTSUPP, "the link is not a bridge port"),
             },
-            KernelOp::AddAddress { on, address } => {
-                if !self.addresses_mut(on)?.insert(*address) {
-                    return refuse(Errno::EEXIST, "the address exists");
-                }
-            }
+            KernelOp::AddAddress { on, address } => add(self.addresses_mut(on)?, *address, "the address exists")?,
             KernelOp::DelAddress { on, address } => del_address(self.addresses_mut(on)?, *address)?,
             KernelOp::MoveNic(nic) => {
                 self.nics.insert(nic.clone(), Netns::Router);
@@ -90,25 +92,17 @@ impl KernelState {
                 self.local_last.insert(*family);
             }
             KernelOp::AddUnreachable(table, family) => {
-                if !self.unreachable.insert((*table, *family)) {
-                    return refuse(Errno::EEXIST, "the route exists");
-                }
+                add(&mut self.unreachable, (*table, *family), "the route exists")?;
             }
             KernelOp::DelUnreachable(table, family) => {
-                if !self.unreachable.remove(&(*table, *family)) {
-                    return refuse(Errno::ESRCH, "there is no such route");
-                }
+                remove(&mut self.unreachable, &(*table, *family), Errno::ESRCH, "there is no such route")?;
             }
             KernelOp::OpenPort(opened) => {
                 self.has_netns(&opened.on.netns)?;
-                if !self.listen_ports.insert(opened.clone()) {
-                    return refuse(Errno::EEXIST, "the port is open");
-                }
+                add(&mut self.listen_ports, opened.clone(), "the port is open")?;
             }
             KernelOp::ClosePort(opened) => {
-                if !self.listen_ports.remove(opened) {
-                    return refuse(Errno::ENOENT, "the port is not open");
-                }
+                remove(&mut self.listen_ports, opened, Errno::ENOENT, "the port is not open")?;
             }
         }
         Ok(())
@@ -162,6 +156,26 @@ impl KernelState {
         Ok(())
     }
 
+    /// A link has another master: what it and what is attached to it belong to may be something else.
+    fn rescope(&mut self, key: &LinkKey) {
+        let scope = self.scope_by_place(key);
+        let Some(link) = self.links.get_mut(key).filter(|link| link.scope != scope) else {
+            return;
+        };
+        link.scope = scope;
+        let attached = match (&link.kind, &key.name) {
+            (LinkKind::Veth { peer }, _) if key.netns != Netns::Host => Some((**peer).clone()),
+            // The VXLAN device is the only port of its bridge.
+            (LinkKind::Bridge, OwnedName::Vni(_, vni)) => {
+                Some(LinkKey { netns: key.netns.clone(), name: OwnedName::Vni(Role::Vxlan, *vni) })
+            }
+            _ => None,
+        };
+        if let Some(attached) = attached {
+            self.rescope(&attached);
+        }
+    }
+
     /// Whether the router's VXLAN sockets have this VNI: all of them are in one namespace, wherever the devices are.
     fn has_vxlan(&self, id: crate::types::Vni, udp: u16) -> bool {
         self.links
@@ -175,10 +189,15 @@ impl KernelState {
         };
         if matches!(gone.kind, LinkKind::Bridge | LinkKind::Vrf { .. } | LinkKind::Other) {
             let first = LinkKey { netns: key.netns.clone(), name: OwnedName::FIRST };
-            for (_, link) in self.links.range_mut(first..).take_while(|(at, _)| at.netns == key.netns) {
+            let mut left = Vec::new();
+            for (at, link) in self.links.range_mut(first..).take_while(|(at, _)| at.netns == key.netns) {
                 if link.master.as_ref() == Some(&key.name) {
                     link.leave_master();
+                    left.push(at.clone());
                 }
+            }
+            for key in left {
+                self.rescope(&key);
             }
         }
         if let LinkKind::Veth { peer } = gone.kind {
@@ -225,6 +244,7 @@ impl KernelState {
             // A VRF device cycles its new member down and up.
             link.drop_ipv6();
         }
+        self.rescope(key);
         self.follow_port_mtu(key);
         Ok(())
     }
@@ -253,7 +273,12 @@ impl KernelState {
 
 impl Link {
     fn born(new: &NewLink) -> Self {
+        let scope = match (&new.key.netns, &new.key.name) {
+            (Netns::Vrf(vrf), _) | (_, OwnedName::Vrf(vrf)) => Scope::Vrf(vrf.clone()),
+            (_, OwnedName::Vni(_, vni)) => Scope::Segment(*vni),
+        };
         Self {
+            scope,
             kind: new.kind.clone(),
             master: None,
             host_vrf: None,

@@ -9,7 +9,7 @@ use crate::frr::release::Release;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::stanza::text::RenderError;
 use crate::kernel::model::KernelState;
-use crate::plan::last_accepted::{Accepted, plan_holding};
+use crate::plan::last_accepted::{LastAccepted, plan_with_last_accepted};
 use crate::plan::{NodeFacts, Plan};
 use crate::snapshot::Snapshot;
 
@@ -57,7 +57,7 @@ pub(crate) struct Wanted {
     facts: NodeFacts,
     release: Release,
     /// What was accepted at the end.
-    accepted: Accepted,
+    accepted: LastAccepted,
     pub(crate) plan: Arc<Plan>,
     pub(crate) frr: Config,
 }
@@ -67,10 +67,10 @@ impl Wanted {
         snapshot: &Arc<Snapshot>,
         facts: NodeFacts,
         release: Release,
-        accepted: &mut Accepted,
+        accepted: &mut LastAccepted,
         last: Option<&Self>,
     ) -> Result<Self, RenderError> {
-        let plan = plan_holding(snapshot, &facts, accepted);
+        let plan = plan_with_last_accepted(snapshot, &facts, accepted);
         let last = last.filter(|last| last.release == release);
         let frr = match last {
             Some(last) => render::render_after(&last.plan.frr, &last.frr, &plan.frr, &release)?,
@@ -85,7 +85,7 @@ impl Wanted {
     }
 
     /// Whether the same would come of these and its snapshot. What is accepted once is accepted again.
-    pub(crate) fn is_of(&self, facts: &NodeFacts, release: Release, accepted: &Accepted) -> bool {
+    pub(crate) fn is_of(&self, facts: &NodeFacts, release: Release, accepted: &LastAccepted) -> bool {
         self.facts == *facts && self.release == release && self.accepted == *accepted
     }
 }

@@ -21,7 +21,7 @@ use crate::frr::config::batch::{BatchStage, CommandBatch, merge};
 use crate::frr::config::command::Intent;
 use crate::frr::config::diff::ScopeChange;
 use crate::kernel::model::Netns;
-use crate::kernel::{Kernel, KernelError, KernelOp, Outcome, Stage};
+use crate::kernel::{Kernel, KernelError, KernelOp, Outcome, Stage, Step};
 use crate::scope::Scope;
 use crate::timing::{Phase, Stopwatch, Timing};
 use crate::types::{IfName, VrfName};
@@ -144,7 +144,7 @@ async fn run(
     let before = schedule.teardowns.iter().flat_map(|(_, teardown)| teardown.before.iter().cloned());
     send(done, routing, &merge(before)).await;
     watch.mark(Phase::Routing);
-    apply(done, kernel, schedule, &schedule.release, |_| true).await;
+    apply(done, kernel, &schedule.release, |_| true).await;
     watch.mark(Phase::Kernel);
     for (scope, _) in schedule.teardowns.iter().filter(|(_, teardown)| !teardown.after.is_empty()) {
         await_vrf(done, routing, scope, Presence::Gone).await;
@@ -184,7 +184,7 @@ async fn make_ground(
     watch: &mut Stopwatch,
     (underlay, first): (&[CommandBatch], &[CommandBatch]),
 ) -> bool {
-    apply(done, kernel, schedule, &schedule.build, |op| op.stage() < Stage::Build).await;
+    apply(done, kernel, &schedule.build, |op| op.stage() < Stage::Build).await;
     watch.mark(Phase::Kernel);
     send(done, routing, underlay).await;
     watch.mark(Phase::Routing);
@@ -207,17 +207,17 @@ async fn make_links(
     watch: &mut Stopwatch,
     first: &[CommandBatch],
 ) {
-    for vrf in schedule.build.iter().filter_map(made_netns) {
+    for vrf in schedule.build.iter().filter_map(|step| made_netns(&step.op)) {
         await_vrf(done, routing, &Scope::Vrf(vrf.clone()), Presence::Active).await;
     }
     watch.mark(Phase::Await);
-    apply(done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Build).await;
+    apply(done, kernel, &schedule.build, |op| op.stage() == Stage::Build).await;
     watch.mark(Phase::Kernel);
     for (vrf, links) in addressed(schedule) {
         await_links(done, routing, &vrf, &links).await;
     }
     watch.mark(Phase::Await);
-    apply(done, kernel, schedule, &schedule.build, |op| op.stage() == Stage::Address).await;
+    apply(done, kernel, &schedule.build, |op| op.stage() == Stage::Address).await;
     watch.mark(Phase::Kernel);
     send(done, routing, first).await;
     watch.mark(Phase::Routing);
@@ -230,10 +230,10 @@ fn made_netns(op: &KernelOp) -> Option<&VrfName> {
 /// The links of IP-VRFs that get an address.
 fn addressed(schedule: &Schedule) -> BTreeMap<VrfName, BTreeSet<IfName>> {
     let mut links: BTreeMap<VrfName, BTreeSet<IfName>> = BTreeMap::new();
-    for op in schedule.build.iter().filter(|op| op.stage() == Stage::Address) {
+    for Step { scope, op } in schedule.build.iter().filter(|step| step.op.stage() == Stage::Address) {
         // Zebra does not look into the host's namespace.
-        if let (Some(key), Scope::Vrf(vrf)) = (op.link().filter(|key| key.netns != Netns::Host), schedule.scope(op)) {
-            links.entry(vrf).or_default().insert(key.name.if_name());
+        if let (Some(key), Scope::Vrf(vrf)) = (op.link().filter(|key| key.netns != Netns::Host), scope) {
+            links.entry(vrf.clone()).or_default().insert(key.name.if_name());
         }
     }
     links
@@ -306,29 +306,19 @@ async fn await_links(done: &mut Executed, routing: &mut impl Routing, vrf: &VrfN
     }
 }
 
-async fn apply(
-    done: &mut Executed,
-    kernel: &impl Kernel,
-    schedule: &Schedule,
-    ops: &[KernelOp],
-    part: impl Fn(&KernelOp) -> bool,
-) {
-    let wanted = |op: &&KernelOp| {
-        let scope = schedule.scope(op);
-        part(op) && (scope == Scope::Underlay || !done.blocked(&scope))
-    };
-    let ops: Vec<KernelOp> = ops.iter().filter(wanted).cloned().collect();
-    if ops.is_empty() {
+async fn apply(done: &mut Executed, kernel: &impl Kernel, steps: &[Step], part: impl Fn(&KernelOp) -> bool) {
+    let wanted = |Step { scope, op }: &&Step| part(op) && (*scope == Scope::Underlay || !done.blocked(scope));
+    let steps: Vec<Step> = steps.iter().filter(wanted).cloned().collect();
+    if steps.is_empty() {
         return;
     }
-    for (op, outcome) in ops.iter().zip(kernel.apply_all(&ops).await) {
-        let scope = schedule.scope(op);
+    for (Step { scope, op }, outcome) in steps.iter().zip(kernel.apply_all(&steps).await) {
         match outcome {
             Outcome::Done => {
                 tracing::info!(%scope, %op, "kernel");
                 done.kernel_ops += 1;
             }
-            Outcome::Failed(error) => done.fail(&scope, Failure::Kernel(error)),
+            Outcome::Failed(error) => done.fail(scope, Failure::Kernel(error)),
             Outcome::Skipped => {}
         }
     }

@@ -24,7 +24,7 @@ use crate::frr::stanza::text::RenderError;
 use crate::kernel::model::Netns;
 use crate::kernel::tcp::TcpCounts;
 use crate::kernel::{Kernel, KernelError};
-use crate::plan::last_accepted::Accepted;
+use crate::plan::last_accepted::LastAccepted;
 use crate::plan::{NodeFacts, Plan};
 use crate::runtime::Daemon;
 use crate::scope::Scope;
@@ -94,7 +94,7 @@ pub struct Reconciler<K, R> {
     kernel: K,
     routing: R,
     mode: VrfMode,
-    accepted: Accepted,
+    accepted: LastAccepted,
     stuck: Stuck,
     wanted: Option<Wanted>,
     settled: Option<Settled>,
@@ -102,12 +102,12 @@ pub struct Reconciler<K, R> {
 
 impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// Of the two ports.
-    pub fn new(kernel: K, routing: R, mode: VrfMode, accepted: Accepted) -> Self {
+    pub fn new(kernel: K, routing: R, mode: VrfMode, accepted: LastAccepted) -> Self {
         Self { kernel, routing, mode, accepted, stuck: Stuck::default(), wanted: None, settled: None }
     }
 
     /// What was accepted so far, to be handed to [`Reconciler::new`] after a restart.
-    pub fn accepted(&self) -> &Accepted {
+    pub fn accepted(&self) -> &LastAccepted {
         &self.accepted
     }
 
@@ -129,7 +129,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
                 self.look(snapshot, &mut accepted, &distrusted, Some(&mut ahead), &mut timing).await?;
             let seen = Seen { running: seen, unknown: schedule.frr.unknown.clone() };
             if schedule.is_empty() {
-                if let Err(error) = self.routing.idle(plan.vrfs.len()).await {
+                if let Err(error) = self.routing.idle(plan.frr.vrfs.len()).await {
                     tracing::debug!(error = &error as &dyn std::error::Error, "not ready for the next change");
                 }
                 break (plan, seen);
@@ -235,14 +235,13 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     async fn look(
         &mut self,
         snapshot: &Arc<Snapshot>,
-        accepted: &mut Accepted,
+        accepted: &mut LastAccepted,
         distrusted: &BTreeSet<VrfName>,
         ahead: Option<&mut Ahead>,
         timing: &mut Timing,
     ) -> Result<(Preview, Arc<RunningConfig>), PassError> {
         let mut watch = Stopwatch::start();
-        let named = snapshot.underlays.iter().flat_map(|underlay| &underlay.spec.nics);
-        let nics: BTreeSet<IfName> = named.filter_map(|nic| nic.parse().ok()).collect();
+        let nics: BTreeSet<IfName> = snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();
         let release = self.routing.release().await?;
         let settled = self.settled.take().filter(|_| distrusted.is_empty());
         // A snapshot is the reason of this pass: what was found in place is what FRR runs. It prints for tens of
@@ -259,7 +258,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             let facts = kernel.facts(&nics).await?;
             watch.mark(Phase::Observe);
             let nic_mtu = facts.nics.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
-            let facts = NodeFacts { mode, nic_mtu };
+            let facts = NodeFacts { mode, release, nic_mtu };
             let known = match kept.take() {
                 Some(known) if !is_new && known.is_of(&facts, release, accepted) => known,
                 last => Wanted::new(snapshot, facts, release, accepted, last.as_ref())?,
@@ -305,12 +304,13 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         done: &Executed,
     ) -> Result<BTreeSet<VrfName>, PassError> {
         let mut waiting: BTreeSet<VrfName> = schedule.touched();
-        waiting.retain(|vrf| plan.vrfs.contains_key(vrf) && !done.failures.contains_key(&Scope::Vrf(vrf.clone())));
+        let expected = plan.l3vnis();
+        waiting.retain(|vrf| expected.contains_key(vrf) && !done.failures.contains_key(&Scope::Vrf(vrf.clone())));
         let start = Instant::now();
         while !waiting.is_empty() {
-            let wanted = waiting.iter().filter_map(|vrf| Some(plan.vrfs.get(vrf)?.vni)).collect();
+            let wanted = waiting.iter().filter_map(|vrf| expected.get(vrf).copied()).collect();
             let vnis = self.routing.vnis_of(&wanted).await?;
-            let state = |vrf: &VrfName| plan.vrfs.get(vrf).and_then(|planned| vnis.get(&planned.vni));
+            let state = |vrf: &VrfName| expected.get(vrf).and_then(|vni| vnis.get(vni));
             waiting.retain(|vrf| !state(vrf).is_some_and(|state| state.is_ready() && state.vrf == vrf.as_str()));
             let rejoins = waiting.iter().all(|vrf| state(vrf).is_some_and(VniState::is_only_in_bgp));
             let limit = if rejoins { VNI_REJOIN_LIMIT } else { VNI_UP_LIMIT };

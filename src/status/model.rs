@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::frr::show::session::SessionState;
 use crate::frr::show::vni::VniState;
-use crate::plan::notes::Note;
+use crate::kind::note::Note;
 use crate::snapshot::{Kind, Location, ObjectRef};
 use crate::types::{Vni, VrfMode, VrfName};
 

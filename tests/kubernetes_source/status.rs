@@ -74,7 +74,7 @@ impl Publisher {
     pub(crate) async fn start(place: &Place) -> Self {
         place.apply(&[l3vni(100)]);
         let mut source = Source::start(place, "n1");
-        source.until("start", |snapshot| snapshot.l3vnis.len() == 1).await;
+        source.until("start", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == 1).await;
         let v100 = ObjectRef { kind: Kind::L3VNI, namespace: NAMESPACE.into(), name: "v100".into() };
         let known = source.identities.wait_for(|known| known.objects.contains_key(&v100));
         timeout(LIMIT, known).await.unwrap().unwrap();

@@ -1,7 +1,7 @@
 //! What a router takes from its host, and how it says what it refuses.
 
 use perouter::frr::show::session::SessionPhase;
-use perouter_lab::node::Output;
+use perouter_lab::CommandOutput;
 
 use super::fabric::{fetch, ping, type5_of};
 use super::fixture::{BLUE, Fixture, RED, SETTLE, Setup, until, until_true};
@@ -38,7 +38,7 @@ fn a_dead_connection_does_not_keep_the_host_out() {
     drop(dead);
 }
 
-fn assert_said(output: &Output, words: &[&str]) {
+fn assert_said(output: &CommandOutput, words: &[&str]) {
     for words in words {
         assert!(output.stdout.contains(words), "no `{words}` in\n{}{}", output.stdout, output.stderr);
     }

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use perouter::frr::show::session::SessionPhase;
-use perouter_lab::cluster::HostSide;
+use perouter_lab::HostSide;
 use perouter_lab::node::Node;
 
 use super::fabric::served_by;

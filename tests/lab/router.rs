@@ -19,7 +19,7 @@ use perouter::status::model::{Resource, State};
 use perouter::status::publish;
 use perouter::types::{Vni, VrfMode, VrfName};
 use perouter_lab::metallb::Labels;
-use perouter_lab::node::{Background, Node, Output};
+use perouter_lab::node::{Background, CommandOutput, Node};
 
 use super::fixture::{SETTLE, until};
 
@@ -105,17 +105,17 @@ impl Router {
 
     /// Whether `perouter run` has been started and has not ended.
     pub fn is_running(&mut self) -> bool {
-        self.process.as_mut().is_some_and(|process| process.ended().unwrap().is_none())
+        self.process.as_mut().is_some_and(|process| process.exit_status().unwrap().is_none())
     }
 
     /// Runs a subcommand to its end.
-    pub fn perouter(&self, words: &[&str]) -> Output {
+    pub fn perouter(&self, words: &[&str]) -> CommandOutput {
         let words: Vec<&str> = std::iter::once(PEROUTER).chain(words.iter().copied()).collect();
         self.node.run_for(SETTLE, &words).unwrap()
     }
 
     /// `perouter plan` for this node.
-    pub fn plan(&self) -> Output {
+    pub fn plan(&self) -> CommandOutput {
         let objects = self.objects();
         self.perouter(&std::iter::once("plan").chain(objects.iter().map(String::as_str)).collect::<Vec<_>>())
     }

@@ -47,10 +47,10 @@ fn the_running_configuration_is_the_rendered_text() {
     let router = fixture.router();
     let node = NodeIdentity { name: router.node.name().to_string(), index: router.index, labels: BTreeMap::new() };
     let snapshot = source::dir::read(&path, &path.join("secrets"), &node).unwrap();
-    let facts = NodeFacts { mode: router.status().unwrap().vrf_mode, nic_mtu: BTreeMap::new() };
+    let release = Release::of(&router.version()).unwrap();
+    let facts = NodeFacts { mode: router.status().unwrap().vrf_mode, release, nic_mtu: BTreeMap::new() };
     let planned = plan(&snapshot, &facts);
     assert_eq!(planned.rejected, []);
-    let release = Release::of(&router.version()).unwrap();
     assert_eq!(lines_of_all(router, release), rendered(&planned.frr, release));
 }
 

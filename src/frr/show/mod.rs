@@ -6,6 +6,7 @@ pub mod live;
 pub mod route;
 pub mod running_config;
 pub mod session;
+pub mod type5;
 pub mod vni;
 pub mod vrf;
 

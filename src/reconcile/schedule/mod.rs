@@ -14,24 +14,22 @@ use crate::frr::config::diff::{FrrChange, Teardown, teardown};
 use crate::frr::config::tree::Config;
 use crate::frr::release::Release;
 use crate::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
-use crate::kernel::{self, KernelOp};
+use crate::kernel::{self, Step};
 use crate::names::{OwnedName, Role};
 use crate::scope::Scope;
-use crate::types::{Vni, VrfName};
+use crate::types::VrfName;
 
 /// What a pass does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Schedule {
     /// FRR scopes that are taken away first, IP-VRFs before the default instance.
     pub teardowns: Vec<(Scope, Teardown)>,
-    /// Kernel ops of taking IP-VRFs down.
-    pub release: Vec<KernelOp>,
-    /// Kernel ops after that.
-    pub build: Vec<KernelOp>,
+    /// Kernel steps of taking IP-VRFs down.
+    pub release: Vec<Step>,
+    /// Kernel steps after that.
+    pub build: Vec<Step>,
     /// FRR changes after that; no scope is to be torn down any more.
     pub frr: FrrChange,
-    /// The VRF of each VNI, wanted or observed: to whom a kernel op belongs.
-    vrf_of: BTreeMap<Vni, VrfName>,
 }
 
 impl Schedule {
@@ -49,16 +47,10 @@ impl Schedule {
 
     /// The IP-VRFs that change.
     pub fn touched(&self) -> BTreeSet<VrfName> {
-        let ops = self.release.iter().chain(&self.build).map(|op| self.scope(op));
+        let steps = self.release.iter().chain(&self.build).map(|step| step.scope.clone());
         let torn = self.teardowns.iter().map(|(scope, _)| scope.clone());
-        let scopes = ops.chain(torn).chain(self.frr.scopes.keys().cloned());
+        let scopes = steps.chain(torn).chain(self.frr.scopes.keys().cloned());
         scopes.filter_map(|scope| if let Scope::Vrf(vrf) = scope { Some(vrf) } else { None }).collect()
-    }
-
-    /// Whose a kernel op is.
-    pub fn scope(&self, op: &KernelOp) -> Scope {
-        let by_vni = || op.vni().and_then(|vni| self.vrf_of.get(&vni));
-        op.vrf().or_else(by_vni).cloned().map_or(Scope::Underlay, Scope::Vrf)
     }
 }
 
@@ -89,7 +81,7 @@ pub fn schedule(wanted: State<'_>, observed: State<'_>, distrusted: &BTreeSet<Vr
         }
         (scope.clone(), teardown)
     };
-    let mut scheduled = if going.is_empty() {
+    if going.is_empty() {
         Schedule {
             build: kernel::diff(&kernel_wanted, observed.kernel),
             frr: frr::config::diff::diff(observed.frr, wanted.frr),
@@ -105,13 +97,8 @@ pub fn schedule(wanted: State<'_>, observed: State<'_>, distrusted: &BTreeSet<Vr
             release: kernel::diff(&kernel_after, observed.kernel),
             build: kernel::diff(&kernel_wanted, &kernel_after),
             frr: frr::config::diff::diff(&observed.frr.without(&going), wanted.frr),
-            ..Schedule::default()
         }
-    };
-    if !scheduled.is_empty() {
-        scheduled.vrf_of = vnis(&members_now).chain(vnis(&members_wanted)).collect();
     }
-    scheduled
 }
 
 /// The scopes that are taken down.
@@ -151,40 +138,15 @@ fn underlay_goes(wanted: &Config, observed: &Config) -> bool {
 
 type Members<'a> = BTreeMap<&'a VrfName, Vec<&'a LinkKey>>;
 
-fn vnis(members: &Members<'_>) -> impl Iterator<Item = (Vni, VrfName)> {
-    members.iter().flat_map(|(vrf, keys)| keys.iter().filter_map(|key| Some((key.name.vni()?, (*vrf).clone()))))
-}
-
-/// The links of each IP-VRF: those in its namespace or under its device, and the host end of its veth pair.
+/// The links of each IP-VRF.
 fn members(state: &KernelState) -> Members<'_> {
     let mut members = Members::new();
     for (key, link) in &state.links {
-        let vrf = match (&key.netns, &key.name, &link.kind) {
-            (Netns::Vrf(vrf), ..) | (_, OwnedName::Vrf(vrf), _) => Some(vrf),
-            (_, _, LinkKind::Veth { peer }) if key.netns == Netns::Host => vrf_above(state, peer),
-            _ => vrf_above(state, key),
-        };
-        if let Some(vrf) = vrf {
+        if let Scope::Vrf(vrf) = &link.scope {
             members.entry(vrf).or_default().push(key);
         }
     }
     members
-}
-
-/// The VRF of the namespace of a link, or the VRF device at the top of its masters.
-fn vrf_above<'a>(state: &'a KernelState, key: &'a LinkKey) -> Option<&'a VrfName> {
-    if let Netns::Vrf(vrf) = &key.netns {
-        return Some(vrf);
-    }
-    match state.links.get(key)?.master.as_ref()? {
-        OwnedName::Vrf(vrf) => Some(vrf),
-        bridge @ OwnedName::Vni(Role::Bridge, _) => {
-            let bridge = LinkKey { netns: key.netns.clone(), name: bridge.clone() };
-            let (bridge, _) = state.links.get_key_value(&bridge)?;
-            vrf_above(state, bridge)
-        }
-        OwnedName::Vni(..) => None,
-    }
 }
 
 /// Whether a link would have to be made anew, or the router MAC changes, which FRR announces with every route.

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::json::{ShowError, json, text};
 use super::session::SessionKey;
+use super::type5::{Type5Path, Type5Route, type5_routes};
 use crate::types::{Family, VrfName};
 
 /// bgpd: neighbors of all VRFs with their history.
@@ -256,28 +257,12 @@ pub fn show_type5(rd: &str) -> String {
 /// If the text is not JSON.
 pub fn type5(text: &str) -> Result<BTreeMap<IpNet, Type5>, ShowError> {
     let table = json("show bgp l2vpn evpn route rd RD json", text)?;
-    let routes = table.as_object().into_iter().flatten().filter_map(|(rd, routes)| Some((rd, routes.as_object()?)));
-    let of_route = |rd: &String, route: &Value| {
-        if route["routeType"].as_u64() != Some(5) {
-            return None;
-        }
-        let address: IpAddr = route["ip"].as_str()?.parse().ok()?;
-        let length = u8::try_from(route["ipLen"].as_u64()?).ok()?;
-        let prefix = IpNet::new(address, length).ok()?;
-        // FRR has a list of lists here.
-        let entry = &route["paths"][0][0];
-        let extended = entry["extendedCommunity"]["string"].as_str().unwrap_or_default();
-        let of = |key: &str| {
-            extended.split(' ').filter_map(|word| word.strip_prefix(key)).map(str::to_owned).collect::<Vec<_>>()
-        };
-        let next_hop = entry["nexthops"][0]["ip"].as_str().and_then(|ip| ip.parse().ok());
-        let router_mac = of("Rmac:").into_iter().next();
-        let told = keys(&route["advertisedTo"]);
-        Some((prefix, Type5 { rd: rd.clone(), route_targets: of("RT:"), router_mac, next_hop, advertised_to: told }))
+    let own = |route: Type5Route| {
+        let Type5Path { route_targets, router_mac, next_hop, .. } = route.paths.into_iter().next().unwrap_or_default();
+        let (rd, advertised_to) = (route.rd, route.advertised_to);
+        (route.prefix, Type5 { rd, route_targets, router_mac, next_hop, advertised_to })
     };
-    Ok(routes
-        .flat_map(|(rd, routes)| routes.values().filter_map(|route| of_route(rd, route)).collect::<Vec<_>>())
-        .collect())
+    Ok(type5_routes(&table).into_iter().map(own).collect())
 }
 
 #[cfg(test)]
