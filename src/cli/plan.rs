@@ -67,7 +67,7 @@ fn text(Preview { schedule, .. }: &Preview) -> String {
     }
     steps.extend(schedule.build.iter().map(|step| format!("kernel  {step}")));
     for (scope, change) in &schedule.frr.scopes {
-        steps.extend(batches(scope, change.batches()));
+        steps.extend(batches(scope, change));
     }
     let ops = schedule.release.len() + schedule.build.len();
     steps.push(format!("{ops} kernel operations, {} FRR lines", schedule.frr_lines()));

@@ -19,7 +19,6 @@ use super::schedule::Schedule;
 use crate::frr::client::port::{Presence, RejectedCommand, Routing, RoutingError};
 use crate::frr::config::batch::{BatchStage, CommandBatch, merge};
 use crate::frr::config::command::Intent;
-use crate::frr::config::diff::ScopeChange;
 use crate::kernel::model::Netns;
 use crate::kernel::{Kernel, KernelError, KernelOp, Outcome, Stage, Step};
 use crate::scope::Scope;
@@ -154,12 +153,12 @@ async fn run(
     send(done, routing, &merge(after)).await;
     watch.mark(Phase::Routing);
     let of_vrfs = schedule.frr.scopes.iter().filter(|(scope, _)| **scope != Scope::Underlay);
-    let of_vrfs = of_vrfs.flat_map(|(_, change)| change.batches()).cloned();
+    let of_vrfs = of_vrfs.flat_map(|(_, batches)| batches).cloned();
     let (policies, others): (Vec<CommandBatch>, Vec<CommandBatch>) =
         of_vrfs.partition(|batch| batch.stage == BatchStage::Policies);
     let (first, last): (Vec<CommandBatch>, Vec<CommandBatch>) =
         others.into_iter().partition(|batch| batch.stage < BatchStage::Policies);
-    let underlay = schedule.frr.scopes.get(&Scope::Underlay).map(ScopeChange::batches).unwrap_or_default();
+    let underlay = schedule.frr.scopes.get(&Scope::Underlay).map(Vec::as_slice).unwrap_or_default();
     let (underlay, leftovers): (Vec<CommandBatch>, Vec<CommandBatch>) =
         underlay.iter().cloned().partition(|batch| batch.stage < BatchStage::Leftovers);
     let left = policies.into_iter().filter(|batch| !ahead.has(batch));

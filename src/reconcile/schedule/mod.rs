@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::frr;
 use crate::frr::config::command::Intent;
-use crate::frr::config::diff::{FrrChange, Teardown, teardown};
+use crate::frr::config::diff::FrrChange;
+use crate::frr::config::removal::{Removal, removal};
 use crate::frr::config::tree::Config;
 use crate::frr::release::Release;
 use crate::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
@@ -23,7 +24,7 @@ use crate::types::VrfName;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Schedule {
     /// FRR scopes that are taken away first, IP-VRFs before the default instance.
-    pub teardowns: Vec<(Scope, Teardown)>,
+    pub teardowns: Vec<(Scope, Removal)>,
     /// Kernel steps of taking IP-VRFs down.
     pub release: Vec<Step>,
     /// Kernel steps after that.
@@ -74,7 +75,7 @@ pub fn schedule(wanted: State<'_>, observed: State<'_>, distrusted: &BTreeSet<Vr
         kernel_wanted.to_mut().vrf_netns.extend(kept.iter().cloned());
     }
     let take_down = |scope: &Scope| {
-        let mut teardown = teardown(observed.frr, scope);
+        let mut teardown = removal(observed.frr, scope);
         // FRR refuses `no vrf` while the VRF is there, and mgmtd of FRR 10 aborts.
         if matches!(scope, Scope::Vrf(vrf) if kept.contains(vrf)) {
             teardown.after.clear();
