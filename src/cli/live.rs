@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use super::run::routing;
 use crate::frr::client::port::Routing as _;
 use crate::frr::client::vty_routing::VtyRouting;
-use crate::frr::show::route::{self, Match, Path, Reset, Type5};
+use crate::frr::show::neighbor::{self, SessionReset};
+use crate::frr::show::route::{self, Match, Path, Type5};
 use crate::frr::show::session::SessionKey;
 use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::frr::show::vni::VniState;
@@ -35,10 +36,10 @@ impl Frr {
     }
 
     /// All sessions, with their last end.
-    pub async fn sessions(&mut self) -> anyhow::Result<Vec<(SessionState, Option<Reset>)>> {
+    pub async fn sessions(&mut self) -> anyhow::Result<Vec<(SessionState, Option<SessionReset>)>> {
         let sessions = self.vty.sessions().await.with_context(|| self.hint.clone())?;
-        let mut resets: BTreeMap<SessionKey, Reset> =
-            route::resets(&self.ask(Daemon::Bgpd, route::SHOW_NEIGHBORS).await?)?;
+        let mut resets: BTreeMap<SessionKey, SessionReset> =
+            neighbor::resets(&self.ask(Daemon::Bgpd, neighbor::SHOW_NEIGHBORS).await?)?;
         let with_reset = |session: SessionState| {
             let reset = resets.remove(&(session.vrf.clone(), session.peer.clone()));
             (session, reset)
@@ -51,8 +52,8 @@ impl Frr {
         let mut found = BTreeSet::new();
         let (Some(vrf), SessionPhase::Established) = (&session.vrf, &session.phase) else { return Ok(found) };
         for family in session.families() {
-            let told = self.ask(Daemon::Bgpd, &route::show_refused(vrf, family, &session.peer)).await?;
-            found.extend(route::refused(&told)?);
+            let told = self.ask(Daemon::Bgpd, &route::show_filtered(vrf, family, &session.peer)).await?;
+            found.extend(route::filtered(&told)?);
         }
         Ok(found)
     }
@@ -86,7 +87,7 @@ impl Frr {
         family: Family,
         address: Option<IpAddr>,
     ) -> anyhow::Result<BTreeMap<IpNet, Vec<String>>> {
-        Ok(route::kernel(&self.ask(Daemon::Zebra, &route::show_kernel(vrf, family, address)).await?)?)
+        Ok(route::installed(&self.ask(Daemon::Zebra, &route::show_rib(vrf, family, address)).await?)?)
     }
 
     /// Our Type-5 routes of a VRF.

@@ -1,6 +1,6 @@
 //! Why a session is not established, in words that lead to the remedy. In: what FRR has of it. Out: a sentence. Pure.
 
-use crate::frr::show::route::Reset;
+use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::session::{SessionPhase, SessionState};
 
 const COLLISION: &str = "two connections met; if that goes on, the peer refuses one of them: its log has the reason";
@@ -31,7 +31,7 @@ const NOTIFICATIONS: [(&str, &str, &str); 8] = [
 ];
 
 /// Why it is not established; `None` while it is.
-pub fn cause(session: &SessionState, reset: Option<&Reset>) -> Option<String> {
+pub fn cause(session: &SessionState, reset: Option<&SessionReset>) -> Option<String> {
     let SessionPhase::Down(state) = &session.phase else { return None };
     let peer = &session.peer;
     let Some(reset) = reset else { return Some(format!("FRR tells nothing of {peer}")) };
@@ -60,7 +60,7 @@ pub fn cause(session: &SessionState, reset: Option<&Reset>) -> Option<String> {
     })
 }
 
-fn notified(session: &SessionState, reset: &Reset, notification: &str, due_to: &str) -> String {
+fn notified(session: &SessionState, reset: &SessionReset, notification: &str, due_to: &str) -> String {
     let received = due_to.contains("received");
     let direction = if received { "received from" } else { "sent to" };
     let told = format!("{notification} ({direction} {})", session.peer);
@@ -144,7 +144,7 @@ mod tests {
         #[case] established: u64,
         #[case] words: &str,
     ) {
-        let reset = Reset {
+        let reset = SessionReset {
             hostname: None,
             local_as: Some(64514),
             as_override: false,
