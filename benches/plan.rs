@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use perouter::frr::config::diff;
+use perouter::frr::config::render;
 use perouter::frr::config::tree::{Config, Tree};
 use perouter::frr::release::{FRR_8_4, Release};
-use perouter::frr::stanza::render;
+use perouter::frr::stanza::text::text;
 use perouter::kernel;
 use perouter::kernel::model::KernelState;
 use perouter::kind::Spec;
@@ -83,15 +84,12 @@ struct World {
 
 impl World {
     fn new(count: u32) -> Self {
-        let facts = NodeFacts {
-            mode: VrfMode::Netns,
-            release: perouter::frr::release::FRR_8_4,
-            nic_mtu: [("toswitch".parse().unwrap(), 9000)].into(),
-        };
+        let facts =
+            NodeFacts { mode: VrfMode::Netns, release: FRR_8_4, nic_mtu: [("toswitch".parse().unwrap(), 9000)].into() };
         let planned = |snapshot: &Snapshot| {
             let plan = plan_with_last_accepted(snapshot, &facts, &mut LastAccepted::default());
             assert_eq!((plan.objects.len(), plan.rejected.len()), (snapshot.objects.len(), 0));
-            let frr = render::render(&plan.frr).unwrap();
+            let frr = render::render(&plan.frr, &FRR_8_4).unwrap();
             (plan, frr)
         };
         let snapshot_ = snapshot(count, 64514);
@@ -102,7 +100,7 @@ impl World {
         Arc::make_mut(spec).hostasn = Some(64999);
         let (_, edited) = planned(&edited);
         let other = planned(&snapshot(count, 64999));
-        let text = render::text(&plan.frr).unwrap().into_values().collect();
+        let text = text(&plan.frr, &FRR_8_4).unwrap().into_values().collect();
         let release = FRR_8_4;
         Self { snapshot: snapshot_, facts, release, text, plan, frr, edited, other }
     }
@@ -114,7 +112,7 @@ impl World {
         let scheduled = |wanted, observed| schedule(wanted, observed, &BTreeSet::new(), self.release);
         [
             timed(|| plan_with_last_accepted(&self.snapshot, &self.facts, &mut LastAccepted::default())),
-            timed(|| render::render(&self.plan.frr).unwrap()),
+            timed(|| render::render(&self.plan.frr, &self.release).unwrap()),
             timed(|| Tree::parse(&self.text)),
             timed(|| {
                 let change = diff::diff(&empty, &self.frr);

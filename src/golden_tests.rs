@@ -8,8 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::frr::config::line::Line;
+use crate::frr::release::FRR_8_4;
 use crate::frr::show::live::Live;
-use crate::frr::stanza::render;
+use crate::frr::stanza::text::text;
 use crate::kernel::model::KernelState;
 use crate::plan::{FabricAddresses, NodeFacts, Plan, plan};
 use crate::scope::Scope;
@@ -67,7 +68,7 @@ fn plan_text(plan: &Plan) -> String {
 
 fn frr_text(plan: &Plan) -> String {
     let mut out = String::new();
-    for ((scope, daemon), text) in render::text(&plan.frr).unwrap() {
+    for ((scope, daemon), text) in text(&plan.frr, &FRR_8_4).unwrap() {
         out.extend(["! ", &scope.to_string(), ": ", daemon.name(), "\n"]);
         for raw in text.lines() {
             let indent = raw.len() - raw.trim_start().len();

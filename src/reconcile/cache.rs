@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use crate::frr::client::port::{Routing, RoutingError};
+use crate::frr::config::render;
 use crate::frr::config::tree::Config;
 use crate::frr::release::Release;
 use crate::frr::show::running_config::RunningConfig;
-use crate::frr::stanza::render::{self, RenderError};
+use crate::frr::stanza::text::RenderError;
 use crate::kernel::model::KernelState;
 use crate::plan::last_accepted::{LastAccepted, plan_with_last_accepted};
 use crate::plan::{NodeFacts, Plan};
-use crate::runtime::Daemon;
-use crate::scope::Scope;
 use crate::snapshot::Snapshot;
 
 use super::schedule::Schedule;
@@ -73,14 +72,10 @@ impl Wanted {
     ) -> Result<Self, RenderError> {
         let plan = plan_with_last_accepted(snapshot, &facts, accepted);
         let last = last.filter(|last| last.release == release);
-        let mut frr = match last {
-            Some(last) => render::render_after(&last.plan.frr, &last.frr, &plan.frr)?,
-            None => render::render(&plan.frr)?,
+        let frr = match last {
+            Some(last) => render::render_after(&last.plan.frr, &last.frr, &plan.frr, &release)?,
+            None => render::render(&plan.frr, &release)?,
         };
-        frr.hand_over(Daemon::Staticd, release.static_routes);
-        if plan.frr.underlay.is_some() {
-            frr.add(Scope::Underlay, Daemon::Zebra, release.zebra_settings);
-        }
         let (snapshot, accepted) = (Arc::clone(snapshot), accepted.clone());
         Ok(Self { snapshot, facts, release, accepted, plan: Arc::new(plan), frr })
     }

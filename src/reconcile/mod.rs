@@ -20,7 +20,7 @@ use crate::frr::show::live::Live;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
 use crate::frr::show::vni::VniState;
-use crate::frr::stanza::render::RenderError;
+use crate::frr::stanza::text::RenderError;
 use crate::kernel::model::Netns;
 use crate::kernel::tcp::TcpCounts;
 use crate::kernel::{Kernel, KernelError};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use perouter::frr::client::vty::Vty;
 use perouter::frr::model::RouterConfig;
 use perouter::frr::release::Release;
-use perouter::frr::stanza::render;
+use perouter::frr::stanza::text::text;
 use perouter::plan::{NodeFacts, plan};
 use perouter::runtime::Daemon;
 use perouter::snapshot::NodeIdentity;
@@ -81,8 +81,8 @@ fn lines(text: &str) -> BTreeSet<Path> {
 
 fn rendered(config: &RouterConfig, release: Release) -> BTreeMap<Daemon, BTreeSet<Path>> {
     let mut all: BTreeMap<Daemon, BTreeSet<Path>> = BTreeMap::new();
-    for ((_, daemon), text) in render::text(config).unwrap() {
-        all.entry(daemon).or_default().extend(lines(&text));
+    for ((_, daemon), printed) in text(config, &release).unwrap() {
+        all.entry(daemon).or_default().extend(lines(&printed));
     }
     for setting in release.zebra_settings {
         all.entry(Daemon::Zebra).or_default().extend(lines(setting));

@@ -28,7 +28,7 @@ fn state(mode: VrfMode, objects: &[(String, Spec)]) -> (KernelState, Config) {
     };
     let plan = plan(&snapshot, &NodeFacts { mode, release: frr_8(), nic_mtu: BTreeMap::new() });
     assert_eq!(plan.rejected, []);
-    let frr = crate::frr::stanza::render::render(&plan.frr).unwrap();
+    let frr = crate::frr::config::render::render(&plan.frr, &frr_8()).unwrap();
     (plan.kernel, frr)
 }
 

@@ -197,7 +197,7 @@ impl VtyRouting {
 /// outside of it as well, and there they mean something else. `vni 100` in place of `vrf red` and `vni 100` would be the
 /// L3VNI of the default VRF, or of the VRF before.
 fn opens(command: &VtyCommand) -> bool {
-    command.context.is_empty() && command.intent != Intent::Leave && rules::opens(&command.line)
+    command.context.is_empty() && command.intent != Intent::Leave && rules::opens(command.line.send())
 }
 
 /// What comes after the stanza that these commands are in.
