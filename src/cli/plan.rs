@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::frr_client::routing;
 use super::options::{ModeChoice, RuntimeOptions, SourceOptions};
-use super::run::{routing, vrf_mode};
 use crate::frr::client::fake::FakeRouting;
 use crate::frr::config::diff::{Batch, Mode};
 use crate::kernel::fake::FakeKernel;
@@ -40,7 +40,7 @@ const CHANGES: u8 = 2;
 pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
     let runtime = args.runtime.paths();
     let snapshot = Arc::new(source::dir::read(&args.source.config_dir, &args.source.secrets(), &args.source.node()?)?);
-    let mode = vrf_mode(args.vrf_mode)?;
+    let mode = args.vrf_mode.resolve()?;
     let preview = if netns::is_netns(runtime.router_netns())? {
         let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
         Reconciler::new(kernel, routing(&runtime), mode, Accepted::default()).preview(&snapshot).await?

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::diagnose::SessionCause;
 use crate::diagnose::tcp_diagnosis::Witness;
 use crate::frr::client::port::Routing;
 use crate::frr::show::route::SessionKey;
@@ -25,7 +26,7 @@ use crate::reconcile::{PassError, Reconciler, Report};
 use crate::scope::Scope;
 use crate::snapshot::{Rejection, Snapshot};
 use crate::status::metrics::Metrics;
-use crate::status::model::{PassSummary, SessionCause};
+use crate::status::model::PassSummary;
 use crate::status::refresh::Looks;
 use crate::status::{NodeStatus, fold, publish};
 use crate::types::VrfMode;

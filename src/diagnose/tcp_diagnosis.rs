@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::SessionCause;
 use crate::frr::show::route::SessionKey;
 use crate::frr::show::vni::{Phase, SessionState};
 use crate::kernel::tcp::TcpCounts;
-use crate::status::model::SessionCause;
 use crate::types::{VrfMode, VrfName};
 
 /// VRFs looked into each time besides those with something wrong: there may be hundreds.
