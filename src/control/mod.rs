@@ -125,7 +125,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
                     self.pending.get_or_insert(next_pass);
                 }
                 () = drift.notified() => {
-                    self.reconciler.distrust();
+                    self.reconciler.invalidate_running();
                     next_pass = next_pass.min(Instant::now() + COALESCE);
                 }
                 () = sleep_until(next_pass) => {
@@ -144,7 +144,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
 
     /// Looks which sessions are down.
     async fn glance(&mut self) {
-        let down = self.reconciler.down().await.ok();
+        let down = self.reconciler.sessions_down().await.ok();
         if down != self.down {
             self.down = down;
             self.changed = Instant::now();
@@ -203,9 +203,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             self.last_change = summary;
         }
         let same = self.last.as_ref().is_some_and(|last| {
-            Arc::ptr_eq(&last.plan, &report.plan)
-                && last.failures.is_empty()
-                && last.foreign_lines == report.foreign_lines
+            last.plan == report.plan && last.failures.is_empty() && last.foreign_lines == report.foreign_lines
         });
         self.last = Some(report);
         failed || !quiet || !same
@@ -234,7 +232,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         };
         let live = match self.reconciler.live().await {
             Ok(live) => {
-                if let Err(error) = self.reconciler.unstick(&live.sessions).await {
+                if let Err(error) = self.reconciler.clear_stale_open_sent(&live.sessions).await {
                     tracing::debug!(error = &error as &dyn std::error::Error, "FRR does not answer");
                 }
                 Some(live)

@@ -36,7 +36,7 @@ pub struct NodeFacts {
 }
 
 /// What the node shall be.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Kernel state.
     pub kernel: KernelState,

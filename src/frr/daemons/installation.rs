@@ -46,7 +46,8 @@ pub fn installed(frr_dir: &Path) -> Result<Vec<Daemon>, InstallationError> {
     }
 }
 
-pub(crate) async fn version(frr_dir: &Path) -> Result<FrrVersion, InstallationError> {
+/// The version of the installed zebra.
+pub async fn version(frr_dir: &Path) -> Result<FrrVersion, InstallationError> {
     let program = frr_dir.join(Daemon::Zebra.name());
     let output = tokio::process::Command::new(&program).arg("--version").stdin(Stdio::null()).output().await;
     let output = output.map_err(|source| InstallationError::Version { program: program.clone(), source })?;

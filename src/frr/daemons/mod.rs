@@ -27,8 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::answers::answers;
 pub use self::answers::ready;
-use self::installation::version;
-pub use self::installation::{InstallationError, installed};
+pub use self::installation::{InstallationError, installed, version};
 pub use self::launch::LaunchError;
 use self::launch::{Launch, mode_of};
 use self::log::Logs;
