@@ -14,17 +14,18 @@ use std::time::{Duration, Instant};
 
 use perouter::frr::config::diff;
 use perouter::frr::config::tree::{Config, Tree};
-use perouter::frr::release::{Dialect, FrrVersion};
+use perouter::frr::release::{FrrVersion, Release};
 use perouter::frr::stanza::render;
 use perouter::kernel;
 use perouter::kernel::model::KernelState;
-use perouter::plan::last_accepted::{Accepted, plan_holding};
+use perouter::kind::Spec;
+use perouter::plan::last_accepted::{LastAccepted, plan_with_last_accepted};
 use perouter::plan::{NodeFacts, Plan};
 use perouter::reconcile::schedule::{State, schedule};
 use perouter::scope::Scope;
 use perouter::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
 use perouter::types::VrfMode;
-use serde_json::{Value, from_value, json};
+use serde_json::{Value, json};
 
 const SIZES: [u32; 2] = [1000, 4000];
 /// Four times the objects may take this many times the time: linear, and a little for caches and depth of trees.
@@ -43,9 +44,8 @@ const STEPS: [&str; 9] = [
     "schedule, all go and come",
 ];
 
-fn object<S: serde::de::DeserializeOwned>(kind: Kind, name: &str, spec: Value) -> Object<S> {
-    let key = ObjectRef { kind, namespace: "openperouter-system".into(), name: name.into() };
-    Object { key, generation: 1, created: None, spec: Arc::new(from_value(spec).unwrap()) }
+fn object(kind: Kind, name: &str, spec: Value) -> (ObjectRef, Object) {
+    (ObjectRef::new(kind, "openperouter-system", name), Object::new(Spec::from_json(kind, spec).unwrap()))
 }
 
 /// An Underlay in this AS, and as many L3VNIs with a host session.
@@ -62,8 +62,7 @@ fn snapshot(count: u32, asn: u32) -> Snapshot {
     };
     Snapshot {
         node: NodeIdentity { name: "node".into(), index: 0, labels: [].into() },
-        underlays: vec![object(Kind::Underlay, "underlay", underlay)],
-        l3vnis: (0..count).map(l3vni).collect(),
+        objects: (0..count).map(l3vni).chain([object(Kind::Underlay, "underlay", underlay)]).collect(),
         ..Snapshot::default()
     }
 }
@@ -72,7 +71,7 @@ fn snapshot(count: u32, asn: u32) -> Snapshot {
 struct World {
     snapshot: Snapshot,
     facts: NodeFacts,
-    dialect: Dialect,
+    release: Release,
     text: String,
     plan: Plan,
     frr: Config,
@@ -86,34 +85,36 @@ impl World {
     fn new(count: u32) -> Self {
         let facts = NodeFacts { mode: VrfMode::Netns, nic_mtu: [("toswitch".parse().unwrap(), 9000)].into() };
         let planned = |snapshot: &Snapshot| {
-            let plan = plan_holding(snapshot, &facts, &mut Accepted::default());
-            assert_eq!((plan.vrfs.len(), plan.rejected.len()), (snapshot.l3vnis.len(), 0));
+            let plan = plan_with_last_accepted(snapshot, &facts, &mut LastAccepted::default());
+            assert_eq!((plan.objects.len(), plan.rejected.len()), (snapshot.objects.len(), 0));
             let frr = render::render(&plan.frr).unwrap();
             (plan, frr)
         };
         let snapshot_ = snapshot(count, 64514);
         let (plan, frr) = planned(&snapshot_);
         let mut edited = snapshot_.clone();
-        Arc::make_mut(&mut edited.l3vnis[count as usize / 2].spec).hostasn = Some(64999);
+        let middle = edited.objects.values_mut().filter(|object| matches!(object.spec, Spec::L3VNI(_)));
+        let Some(Spec::L3VNI(spec)) = middle.map(|object| &mut object.spec).nth(count as usize / 2) else { panic!() };
+        Arc::make_mut(spec).hostasn = Some(64999);
         let (_, edited) = planned(&edited);
         let other = planned(&snapshot(count, 64999));
         let text = render::text(&plan.frr).unwrap().into_values().collect();
-        let dialect = Dialect::of(&FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() });
-        Self { snapshot: snapshot_, facts, dialect, text, plan, frr, edited, other }
+        let release = Release::of(&FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() });
+        Self { snapshot: snapshot_, facts, release, text, plan, frr, edited, other }
     }
 
     /// One sample of each step.
     fn sample(&self) -> [Duration; STEPS.len()] {
         let (empty, nothing) = (Config::default(), KernelState::default());
         let now = State { kernel: &self.plan.kernel, frr: &self.frr };
-        let scheduled = |wanted, observed| schedule(wanted, observed, &BTreeSet::new(), self.dialect);
+        let scheduled = |wanted, observed| schedule(wanted, observed, &BTreeSet::new(), self.release);
         [
-            timed(|| plan_holding(&self.snapshot, &self.facts, &mut Accepted::default())),
+            timed(|| plan_with_last_accepted(&self.snapshot, &self.facts, &mut LastAccepted::default())),
             timed(|| render::render(&self.plan.frr).unwrap()),
             timed(|| Tree::parse(&self.text)),
             timed(|| {
                 let change = diff::diff(&empty, &self.frr);
-                assert_eq!(change.scopes.len(), self.plan.vrfs.len() + 1);
+                assert_eq!(change.scopes.len(), self.plan.frr.vrfs.len() + 1);
                 change
             }),
             timed(|| {
@@ -127,9 +128,10 @@ impl World {
                 change
             }),
             timed(|| {
-                let ops = kernel::diff(&self.plan.kernel, &nothing);
+                let mut steps = kernel::diff(&self.plan.kernel, &nothing);
+                steps.sort_by_cached_key(|step| (step.op.wave(), step.op.lane()));
                 let schedule = scheduled(now, State { kernel: &nothing, frr: &empty });
-                assert_eq!(schedule.kernel_ops().count(), ops.len());
+                assert!(schedule.kernel_ops().eq(&steps));
                 schedule
             }),
             timed(|| {
@@ -139,7 +141,7 @@ impl World {
             }),
             timed(|| {
                 let schedule = scheduled(State { kernel: &self.other.0.kernel, frr: &self.other.1 }, now);
-                assert_eq!(schedule.torn_down.len(), self.plan.vrfs.len() + 1);
+                assert_eq!(schedule.torn_down.len(), self.plan.frr.vrfs.len() + 1);
                 schedule
             }),
         ]

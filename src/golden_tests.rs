@@ -11,7 +11,8 @@ use crate::frr::config::line::Line;
 use crate::frr::show::live::Live;
 use crate::frr::stanza::render;
 use crate::kernel::model::KernelState;
-use crate::plan::{NodeFacts, Plan, plan};
+use crate::plan::{FabricAddresses, NodeFacts, Plan, plan};
+use crate::scope::Scope;
 use crate::snapshot::{NodeIdentity, Snapshot};
 use crate::status::{fold, model::PassSummary};
 use crate::types::VrfMode;
@@ -24,9 +25,9 @@ fn read_case(case: &Path) -> Snapshot {
     let secrets = private_copy(&case.join("secrets"), scratch.path());
     let node = NodeIdentity { name: "node".into(), index, labels: [("rack".into(), "a".into())].into() };
     let mut snapshot = crate::source::read(scratch.path(), &secrets, &node).unwrap();
-    for location in snapshot.rejected.iter_mut().filter_map(|r| r.location.as_mut()) {
-        location.file = "in.yaml".into();
-    }
+    let rejected = snapshot.rejected.iter_mut().filter_map(|rejection| rejection.location.as_mut());
+    let objects = snapshot.objects.values_mut().filter_map(|object| object.location.as_mut());
+    rejected.chain(objects).for_each(|location| location.file = "in.yaml".into());
     snapshot
 }
 
@@ -50,11 +51,15 @@ fn plan_text(plan: &Plan) -> String {
     let rejected: Vec<_> = plan.rejected.iter().map(ToString::to_string).collect();
     let notes: Vec<_> = plan.notes.iter().map(ToString::to_string).collect();
     let vrfs: BTreeMap<_, _> = plan
-        .vrfs
-        .iter()
-        .map(|(vrf, planned)| (vrf.to_string(), format!("{} {}", planned.vni, planned.object)))
+        .l3vnis()
+        .into_iter()
+        .map(|(vrf, vni)| (vrf.to_string(), format!("{vni} {}", plan.owner(&Scope::Vrf(vrf.clone())).unwrap())))
         .collect();
-    let underlay = plan.underlay.as_ref().map(|u| format!("{}: VTEP {}, router id {}", u.object, u.vtep, u.router_id));
+    let fabric = |fabric: &FabricAddresses| {
+        let owner = plan.owner(&Scope::Underlay).unwrap();
+        format!("{owner}: VTEP {}, router id {}", fabric.vtep, fabric.router_id)
+    };
+    let underlay = plan.fabric.as_ref().map(fabric);
     let value =
         serde_json::json!({"underlay": underlay, "vrfs": vrfs, "kernel": kernel, "rejected": rejected, "notes": notes});
     serde_saphyr::to_string(&value).unwrap()

@@ -2,15 +2,21 @@
 
 use std::fmt;
 
-use crate::types::VrfName;
+use crate::types::{Vni, VrfName};
 
-/// What a piece of configuration belongs to. Everything of one IP-VRF is built, edited and removed on its own.
+/// What a link, a step or an FRR stanza belongs to. Everything of one scope is built, edited and removed on its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// The default instance and what it needs.
     Underlay,
     /// One IP-VRF.
     Vrf(VrfName),
+    /// An L2 segment (VNI) without VRF.
+    Segment(Vni),
+    /// The passthrough session of the node with its host.
+    Passthrough,
+    /// Raw FRR configuration of one object, by namespace/name.
+    Raw(String),
 }
 
 impl fmt::Display for Scope {
@@ -18,6 +24,9 @@ impl fmt::Display for Scope {
         match self {
             Self::Underlay => f.write_str("underlay"),
             Self::Vrf(name) => write!(f, "vrf {name}"),
+            Self::Segment(vni) => write!(f, "vni {vni}"),
+            Self::Passthrough => f.write_str("passthrough"),
+            Self::Raw(object) => write!(f, "raw {object}"),
         }
     }
 }

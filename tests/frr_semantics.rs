@@ -154,7 +154,7 @@ fn node(host: u32, inbound: Vec<PrefixListEntry>) -> RouterConfig {
 }
 
 async fn configure(router: &mut Router, daemon: Daemon, lines: &str) {
-    let daemon = router.dialect().told(daemon);
+    let daemon = router.release().told(daemon);
     let mut vty = Vty::connect(&router.socket(daemon.name()), LIMIT).await.unwrap();
     for line in ["configure terminal"].into_iter().chain(lines.lines().filter(|line| !line.is_empty())) {
         let reply = vty.run(line, LIMIT).await.unwrap();

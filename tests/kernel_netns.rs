@@ -10,7 +10,7 @@ use perouter::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
 use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, diff, netns};
 use perouter::names::{LINK_GROUP, OwnedName, Role};
 use perouter::types::{Family, IfName, MacAddr, TableId, Vni, VrfMode};
-use perouter::{kernel, names, types};
+use perouter::{kernel, names, scope, types};
 use proptest::test_runner::{Config, TestRunner};
 
 use self::generated::{Session, Spec, World, drift, drift_op, in_view_of, world};
@@ -308,8 +308,8 @@ fn a_foreign_link_with_a_wanted_name_is_refused_and_kept() {
                 place("v0")
             )]
         );
-        for (op, outcome) in ops.iter().zip(&outcomes) {
-            assert!(outcome.is_done() || op.vni().map(Vni::get) == Some(100), "{op}: {}", text(outcome));
+        for (step, outcome) in ops.iter().zip(&outcomes) {
+            assert!(outcome.is_done() || step.op.vni().map(Vni::get) == Some(100), "{step}: {}", text(outcome));
         }
         // The deletion of a link that lost our mark since it was observed deletes nothing.
         kernel
@@ -381,7 +381,7 @@ fn refusals_read_like_sentences() {
         let link = twice.links[&link_key(place("v0"), Role::Vxlan, 100)].clone();
         twice.links.insert(link_key(place("v1"), Role::Vxlan, 999), link);
         let ops = diff(&twice, &kernel.observe(&BTreeSet::new()).await.unwrap());
-        let error = kernel.apply(&ops[0]).await.unwrap_err();
+        let error = kernel.apply(&ops[0].op).await.unwrap_err();
         assert!(
             sentence(&error).ends_with("EEXIST: File exists: A VXLAN device with the specified VNI already exists"),
             "{}",

@@ -13,7 +13,7 @@ use perouter::kernel::{Kernel, KernelOp, netns, vrf_device};
 use perouter::names::{OwnedName, Role};
 use perouter::runtime::Runtime;
 use perouter::types::{Family, TableId, Vni, VrfMode};
-use perouter::{kernel, names, types};
+use perouter::{kernel, names, scope, types};
 use rstest::rstest;
 
 use self::generated::{Session, Spec, World};

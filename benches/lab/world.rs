@@ -73,7 +73,7 @@ impl Daemons {
 
     /// What a daemon says to a show command.
     pub fn ask(&mut self, daemon: Daemon, question: &str) -> anyhow::Result<String> {
-        Ok(self.runtime.block_on(self.routing.ask(daemon, question))?)
+        Ok(self.runtime.block_on(self.routing.show(daemon, question))?)
     }
 
     fn json(&mut self, daemon: Daemon, question: &str) -> serde_json::Value {

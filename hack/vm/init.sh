@@ -1,6 +1,6 @@
 #!/bin/bash
-# Process 1 of the guest that run.sh starts. In: the kernel's arguments perouter.modules and perouter.share, both folders
-# of the machine. Out: SHARE/output and SHARE/status of SHARE/command. It must not write to any other place there.
+# Process 1 of the guest that run.sh starts. In: the kernel arguments perouter.modules and perouter.share, both directories of
+# the host. Out: SHARE/output and SHARE/status of SHARE/command. It must not write anywhere else on the host.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb LANG=C.UTF-8
 argument() { sed -n "s/.*\b$1=\([^ ]*\).*/\1/p" /proc/cmdline; }
 
@@ -38,7 +38,7 @@ ip link set lo up
 hostname "perouter-vm"
 share=$(argument perouter.share)
 
-# The machine sees what was written once it is synchronised.
+# The host sees what was written after a sync.
 (while sleep 5; do sync -f "$share/output"; done) &
 bash "$share/command" </dev/null >>"$share/output" 2>&1
 status=$?

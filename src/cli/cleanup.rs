@@ -37,13 +37,13 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     netns::create(runtime.router_netns())?;
     let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
     let observed = kernel.observe(&BTreeSet::new()).await?;
-    let ops = kernel::diff(&KernelState::default(), &observed);
+    let steps = kernel::diff(&KernelState::default(), &observed);
     let mut failed = false;
-    for (op, outcome) in ops.iter().zip(kernel.apply_all(&ops).await) {
+    for (step, outcome) in steps.iter().zip(kernel.apply_all(&steps).await) {
         failed |= !outcome.is_done();
         match outcome {
-            Outcome::Done => println!("{op}"),
-            Outcome::Skipped => eprintln!("perouter: {op}: not tried, as another operation failed"),
+            Outcome::Done => println!("{step}"),
+            Outcome::Skipped => eprintln!("perouter: {step}: not tried, as another operation failed"),
             Outcome::Failed(error) => eprintln!("perouter: {:#}", anyhow::Error::from(error)),
         }
     }

@@ -9,8 +9,9 @@ use ipnet::IpNet;
 
 use crate::frr::client::port::Routing as _;
 use crate::frr::client::vty_routing::VtyRouting;
-use crate::frr::show::route::{self, Match, Path, Reset, SessionKey, Type5};
-use crate::frr::show::vni::{Phase, SessionState, VniState};
+use crate::frr::show::route::{self, Match, Path, Reset, Type5};
+use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
+use crate::frr::show::vni::VniState;
 use crate::runtime::{Daemon, Runtime};
 use crate::types::{Family, Vni, VrfName};
 
@@ -36,7 +37,7 @@ impl Frr {
     }
 
     async fn ask(&mut self, daemon: Daemon, question: &str) -> anyhow::Result<String> {
-        self.vty.ask(daemon, question).await.with_context(|| self.hint.clone())
+        self.vty.show(daemon, question).await.with_context(|| self.hint.clone())
     }
 
     /// All sessions, with their last end.
@@ -54,7 +55,7 @@ impl Frr {
     /// What the filter of a host session refuses; nothing of a session that is not established, or of the fabric's.
     pub async fn refused(&mut self, session: &SessionState) -> anyhow::Result<BTreeSet<IpNet>> {
         let mut found = BTreeSet::new();
-        let (Some(vrf), Phase::Established) = (&session.vrf, &session.phase) else { return Ok(found) };
+        let (Some(vrf), SessionPhase::Established) = (&session.vrf, &session.phase) else { return Ok(found) };
         for family in session.families() {
             let told = self.ask(Daemon::Bgpd, &route::show_refused(vrf, family, &session.peer)).await?;
             found.extend(route::refused(&told)?);

@@ -13,8 +13,8 @@ use super::options::{ModeChoice, Output, RuntimeOptions, SourceOptions};
 use crate::frr::daemons::{self, InstallationError};
 use crate::frr::release::FrrVersion;
 use crate::kernel::{NetlinkKernel, netns};
-use crate::plan::last_accepted::Accepted;
-use crate::reconcile::schedule::{Schedule, Step};
+use crate::plan::last_accepted::LastAccepted;
+use crate::reconcile::schedule::{Schedule, ScheduleStep};
 use crate::reconcile::{Preview, Reconciler};
 use crate::source;
 
@@ -58,7 +58,7 @@ struct Printed<'a> {
     kernel_ops: usize,
     frr_lines: usize,
     #[serde(serialize_with = "steps")]
-    steps: &'a [Step],
+    steps: &'a [ScheduleStep],
 }
 
 /// A step as data: what it is, and what is in it.
@@ -69,7 +69,7 @@ struct PrintedStep {
     lines: Vec<String>,
 }
 
-fn steps<S: serde::Serializer>(steps: &[Step], serializer: S) -> Result<S::Ok, S::Error> {
+fn steps<S: serde::Serializer>(steps: &[ScheduleStep], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(steps.iter().map(|step| {
         let text = step.to_string();
         let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
@@ -85,7 +85,7 @@ pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
     let mode = args.vrf_mode.resolve()?;
     let (preview, frr) = if netns::is_netns(runtime.router_netns())? {
         let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
-        let mut reconciler = Reconciler::new(kernel, routing(&runtime), mode, Accepted::default());
+        let mut reconciler = Reconciler::new(kernel, routing(&runtime), mode, LastAccepted::default());
         let preview = reconciler.preview(&snapshot).await?;
         (preview, Frr { version: reconciler.frr_version().await?, note: None })
     } else {
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn json_has_the_lines_of_each_step() {
-        let step = Step::AwaitPolicies;
+        let step = ScheduleStep::AwaitPolicies;
         let printed = Printed { frr_version: "8.4.4".into(), note: None, kernel_ops: 0, frr_lines: 0, steps: &[step] };
         let expected = serde_json::json!({
             "frrVersion": "8.4.4", "kernelOps": 0, "frrLines": 0, "steps": [{"step": "wait for the policies"}],

@@ -20,7 +20,7 @@ use crate::control::{Controller, Outputs};
 use crate::frr::client::restarts;
 use crate::frr::daemons::{self, Daemons};
 use crate::kernel::{Kernel, NetlinkKernel, netns};
-use crate::plan::last_accepted::Accepted;
+use crate::plan::last_accepted::LastAccepted;
 use crate::reconcile::Reconciler;
 use crate::runtime::Runtime;
 use crate::status::kubernetes;
@@ -153,7 +153,7 @@ async fn control(
     let drift = Arc::new(Notify::new());
     let _restarts = restarts::watch(runtime, &daemons::installed(&args.router.frr_dir)?, &drift);
     let watcher = tokio::spawn(signal_drift(Arc::clone(&kernel), Arc::clone(&drift)));
-    let reconciler = Reconciler::new(kernel, routing(runtime), mode, Accepted::default());
+    let reconciler = Reconciler::new(kernel, routing(runtime), mode, LastAccepted::default());
     let statuses = watch::Sender::new(None);
     let publisher = cluster.map(|cluster| {
         let (statuses, stop) = (statuses.subscribe(), stop.clone());

@@ -10,7 +10,7 @@ use super::options::{Output, RuntimeOptions};
 use crate::diagnose::cause::cause;
 use crate::diagnose::trace::{Facts, Session, Step, Trace, follow};
 use crate::frr::show::route::Reset;
-use crate::frr::show::vni::SessionState;
+use crate::frr::show::session::SessionState;
 use crate::types::{Family, VrfName};
 
 /// Arguments of `perouter trace`.

@@ -49,7 +49,7 @@ pub fn execute(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
         eprintln!("note: {note}");
     }
     let bad: std::collections::BTreeSet<_> = rejected.iter().map(|r| &r.object).collect();
-    let read = snapshot.underlays.len() + snapshot.l3vnis.len() + snapshot.rejected.len();
+    let read = snapshot.objects.len() + snapshot.rejected.len();
     println!("{}: {read} objects, {} rejected", args.dir.display(), bad.len());
     Ok(if rejected.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use crate::diagnose::SessionCause;
 use crate::diagnose::tcp_diagnosis::Witness;
 use crate::frr::client::port::Routing;
-use crate::frr::show::route::SessionKey;
-use crate::frr::show::vni::{Lives, Phase, SessionState, VniState};
+use crate::frr::show::session::SessionKey;
+use crate::frr::show::session::{SessionCounters, SessionPhase, SessionState};
+use crate::frr::show::vni::VniState;
 use crate::kernel::Kernel;
 use crate::kernel::model::Netns;
 use crate::plan::Plan;
@@ -80,7 +81,7 @@ pub struct Controller<K, R> {
     /// Since when there are objects that are not all in place.
     pending: Option<Instant>,
     /// The sessions that were down at the last glance; `None` where FRR did not answer.
-    down: Option<Arc<BTreeMap<SessionKey, Lives>>>,
+    down: Option<Arc<BTreeMap<SessionKey, SessionCounters>>>,
     /// When something was last seen to go on.
     changed: Instant,
     /// When all state is read again.
@@ -144,7 +145,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
 
     /// Looks which sessions are down.
     async fn glance(&mut self) {
-        let down = self.reconciler.sessions_down().await.ok();
+        let down = self.reconciler.down_sessions().await.ok();
         if down != self.down {
             self.down = down;
             self.changed = Instant::now();
@@ -199,7 +200,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         if !quiet {
             let PassSummary { kernel_ops, frr_lines, duration_ms, .. } = summary;
             let timing = report.timing;
-            tracing::info!(kernel_ops, frr_lines, duration_ms, vrfs = report.plan.vrfs.len(), %timing, "pass");
+            tracing::info!(kernel_ops, frr_lines, duration_ms, vrfs = report.plan.frr.vrfs.len(), %timing, "pass");
             self.last_change = summary;
         }
         let same = self.last.as_ref().is_some_and(|last| {
@@ -250,7 +251,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let signed = signed(&report.plan);
         let session_causes = self.witnessed(&status.sessions, &signed).await;
         let status = NodeStatus { observed_time: now, foreign_lines, session_causes, ..status };
-        let is_down = |session: &SessionState| session.phase != Phase::Established;
+        let is_down = |session: &SessionState| session.phase != SessionPhase::Established;
         let settled = !status.sessions.iter().any(is_down) && status.vnis.values().all(VniState::is_ready);
         let longest = if settled && answers { STEADY } else { UNSETTLED };
         self.next_look = Instant::now() + self.changed.elapsed().clamp(GLANCE, longest);

@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::SessionCause;
-use crate::frr::show::route::SessionKey;
-use crate::frr::show::vni::{Phase, SessionState};
+use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
 use crate::kernel::tcp::TcpCounts;
 use crate::types::{VrfMode, VrfName};
 
@@ -105,7 +104,7 @@ fn key(session: &SessionState) -> SessionKey {
 }
 
 fn is_up(session: &SessionState) -> bool {
-    session.phase == Phase::Established
+    session.phase == SessionPhase::Established
 }
 
 fn wrong_password(session: &SessionState, seen: &Seen, mode: VrfMode) -> Option<String> {

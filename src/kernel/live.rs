@@ -21,7 +21,7 @@ use super::nic_record::{Known, Record};
 use super::observe::{self, Views};
 use super::op::KernelOp;
 use super::tcp::{self, TcpCounts};
-use super::{Batch, Kernel, NodeFacts, Outcome, netns};
+use super::{Batch, Kernel, NodeFacts, Outcome, Step, netns};
 use crate::runtime::Runtime;
 use crate::types::{IfName, VrfName};
 
@@ -255,8 +255,8 @@ impl Kernel for NetlinkKernel {
         done
     }
 
-    async fn apply_all(&self, ops: &[KernelOp]) -> Vec<Outcome> {
-        let outcomes = Batch::new(ops).run(self).await;
+    async fn apply_all(&self, steps: &[Step]) -> Vec<Outcome> {
+        let outcomes = Batch::new(steps).run(self).await;
         self.rest().await;
         outcomes
     }

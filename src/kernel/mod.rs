@@ -18,6 +18,7 @@ mod nic_record;
 mod observe;
 pub mod op;
 mod simulate;
+pub mod step;
 mod sysctl;
 pub mod tcp;
 pub mod vrf_device;
@@ -37,6 +38,7 @@ pub use self::diff::diff;
 pub use self::error::{KernelError, NetlinkError, OpError};
 pub use self::live::NetlinkKernel;
 pub use self::op::{KernelOp, Lane, Stage, Wave};
+pub use self::step::Step;
 
 /// What a plan needs to know of a NIC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,10 +88,10 @@ pub trait Kernel: Sync {
     /// Does one op.
     fn apply(&self, op: &KernelOp) -> impl Future<Output = Result<(), KernelError>> + Send;
 
-    /// Does the ops of a [`diff()`], independent ones at the same time. After a failure the rest of its VNI, and the VNI
-    /// of a failed IP-VRF, is skipped; the others go on. One outcome for each op, in their order.
-    fn apply_all(&self, ops: &[KernelOp]) -> impl Future<Output = Vec<Outcome>> + Send {
-        async move { Batch::new(ops).run(self).await }
+    /// Does the steps of a [`diff()`], independent ones at the same time. After a failure the rest of its VNI, and the
+    /// VNI of a failed IP-VRF, is skipped; the others go on. One outcome for each step, in their order.
+    fn apply_all(&self, steps: &[Step]) -> impl Future<Output = Vec<Outcome>> + Send {
+        async move { Batch::new(steps).run(self).await }
     }
 
     /// Reads what was counted of TCP in a namespace.
@@ -127,21 +129,21 @@ impl<K: Kernel + Send> Kernel for Arc<K> {
 const LANES: usize = 4;
 
 struct Batch<'a> {
-    ops: &'a [KernelOp],
+    steps: &'a [Step],
     outcomes: Vec<Outcome>,
     failed_vnis: BTreeSet<Vni>,
     failed_vrfs: BTreeSet<VrfName>,
 }
 
 impl<'a> Batch<'a> {
-    fn new(ops: &'a [KernelOp]) -> Self {
-        let outcomes = ops.iter().map(|_| Outcome::Skipped).collect();
-        Self { ops, outcomes, failed_vnis: BTreeSet::new(), failed_vrfs: BTreeSet::new() }
+    fn new(steps: &'a [Step]) -> Self {
+        let outcomes = steps.iter().map(|_| Outcome::Skipped).collect();
+        Self { steps, outcomes, failed_vnis: BTreeSet::new(), failed_vrfs: BTreeSet::new() }
     }
 
     async fn run<K: Kernel + ?Sized>(mut self, kernel: &K) -> Vec<Outcome> {
         let mut waves: BTreeMap<Wave, BTreeMap<Lane, Vec<usize>>> = BTreeMap::new();
-        for (index, op) in self.ops.iter().enumerate() {
+        for (index, Step { op, .. }) in self.steps.iter().enumerate() {
             waves.entry(op.wave()).or_default().entry(op.lane()).or_default().push(index);
         }
         for lanes in waves.into_values() {
@@ -156,8 +158,8 @@ impl<'a> Batch<'a> {
         let done: Vec<Vec<(usize, Outcome)>> = stream::iter(work).buffer_unordered(LANES).collect().await;
         for (index, outcome) in done.into_iter().flatten() {
             if !outcome.is_done() {
-                self.failed_vnis.extend(self.ops[index].vni());
-                self.failed_vrfs.extend(self.ops[index].vrf().cloned());
+                self.failed_vnis.extend(self.steps[index].op.vni());
+                self.failed_vrfs.extend(self.steps[index].op.vrf().cloned());
             }
             self.outcomes[index] = outcome;
         }
@@ -167,7 +169,7 @@ impl<'a> Batch<'a> {
         let mut outcomes = Vec::with_capacity(lane.len());
         let mut broken = false;
         for index in lane {
-            let op = &self.ops[index];
+            let op = &self.steps[index].op;
             let stands_on_failed = op.vni().is_some_and(|vni| self.failed_vnis.contains(&vni))
                 || op.vrf().is_some_and(|vrf| self.failed_vrfs.contains(vrf));
             let outcome = if broken || stands_on_failed {

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::names::OwnedName;
+use crate::names::{OwnedName, Role};
+use crate::scope::Scope;
 use crate::types::{Family, IfName, MacAddr, TableId, Vni, VrfName};
 
 /// A network namespace as seen from a node.
@@ -88,6 +89,9 @@ pub struct BridgePort {
 /// A link of ours. Fields that a kind does not use are `None` on both the wanted and the observed side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
+    /// What it belongs to. A plan says it; an observation derives it from where the link is
+    /// ([`KernelState::scope_by_place`]).
+    pub scope: Scope,
     /// Kind and immutable attributes.
     pub kind: LinkKind,
     /// Master in the same namespace: the bridge of a VXLAN device; in `vrf` mode the VRF device of bridge and PE veth.
@@ -170,4 +174,34 @@ pub struct KernelState {
     pub listen_ports: BTreeSet<ListenPort>,
     /// Settings by namespace. Observed holds the same keys where the kernel has them.
     pub sysctls: BTreeMap<(Netns, Sysctl), u32>,
+}
+
+impl KernelState {
+    /// What a link belongs to by where it is: the IP-VRF of its namespace, or of the VRF device on top of its masters.
+    /// The host end of a veth pair belongs where its PE end does. Without an IP-VRF it is the segment of its VNI.
+    pub fn scope_by_place(&self, key: &LinkKey) -> Scope {
+        let inside = match self.links.get(key).map(|link| &link.kind) {
+            Some(LinkKind::Veth { peer }) if key.netns == Netns::Host => peer,
+            _ => key,
+        };
+        match (self.vrf_above(inside), &key.name) {
+            (Some(vrf), _) | (None, OwnedName::Vrf(vrf)) => Scope::Vrf(vrf.clone()),
+            (None, OwnedName::Vni(_, vni)) => Scope::Segment(*vni),
+        }
+    }
+
+    fn vrf_above<'a>(&'a self, key: &'a LinkKey) -> Option<&'a VrfName> {
+        if let Netns::Vrf(vrf) = &key.netns {
+            return Some(vrf);
+        }
+        match self.links.get(key)?.master.as_ref()? {
+            OwnedName::Vrf(vrf) => Some(vrf),
+            OwnedName::Vni(Role::Bridge, vni) if !matches!(key.name, OwnedName::Vni(Role::Bridge, _)) => {
+                let bridge = LinkKey { netns: key.netns.clone(), name: OwnedName::Vni(Role::Bridge, *vni) };
+                let (bridge, _) = self.links.get_key_value(&bridge)?;
+                self.vrf_above(bridge)
+            }
+            OwnedName::Vni(..) => None,
+        }
+    }
 }

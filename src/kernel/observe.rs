@@ -11,6 +11,7 @@ use super::netlink::seen::{Seen, SeenLink, Shape, is_link_local};
 use super::nic_record::{Phase, Record};
 use super::{NicFacts, NodeFacts};
 use crate::names::{self, OwnedName, Role};
+use crate::scope::Scope;
 use crate::types::IfName;
 
 /// What all namespaces hold.
@@ -43,6 +44,10 @@ pub fn state(views: &Views, asked: &BTreeSet<IfName>, record: &Record) -> Kernel
         state.local_last.clone_from(&router.local_last);
         let lo = router.by_name("lo").into_iter().flat_map(|(_, lo)| &lo.addresses).map(|address| address.net);
         state.loopback = lo.filter(|net| !net.addr().is_loopback() && !is_link_local(net)).collect();
+    }
+    let scopes: Vec<_> = state.links.keys().map(|key| state.scope_by_place(key)).collect();
+    for (link, scope) in state.links.values_mut().zip(scopes) {
+        link.scope = scope;
     }
     state
 }
@@ -118,6 +123,8 @@ fn is_other_end(role: Role, end: &LinkKey) -> bool {
 fn link_of(kind: LinkKind, link: &SeenLink, seen: &Seen) -> Link {
     let quiet = matches!(kind, LinkKind::Bridge | LinkKind::Vxlan { .. });
     Link {
+        // Known when all links are.
+        scope: Scope::Underlay,
         master: link.master.and_then(|index| seen.links.get(&index)?.owned.clone()),
         host_vrf: host_vrf_of(link, seen),
         mtu: (!matches!(kind, LinkKind::Vrf { .. })).then_some(link.mtu),

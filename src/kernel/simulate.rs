@@ -9,7 +9,8 @@ use nix::errno::Errno;
 
 use super::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, Netns, Sysctl};
 use super::op::{Holder, KernelOp, NewLink};
-use crate::names::OwnedName;
+use crate::names::{OwnedName, Role};
+use crate::scope::Scope;
 
 /// Why the kernel would not do it, in the words that it would use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +163,26 @@ impl KernelState {
         Ok(())
     }
 
+    /// A link has another master: what it and what is attached to it belong to may be something else.
+    fn rescope(&mut self, key: &LinkKey) {
+        let scope = self.scope_by_place(key);
+        let Some(link) = self.links.get_mut(key).filter(|link| link.scope != scope) else {
+            return;
+        };
+        link.scope = scope;
+        let attached = match (&link.kind, &key.name) {
+            (LinkKind::Veth { peer }, _) if key.netns != Netns::Host => Some((**peer).clone()),
+            // The VXLAN device is the only port of its bridge.
+            (LinkKind::Bridge, OwnedName::Vni(_, vni)) => {
+                Some(LinkKey { netns: key.netns.clone(), name: OwnedName::Vni(Role::Vxlan, *vni) })
+            }
+            _ => None,
+        };
+        if let Some(attached) = attached {
+            self.rescope(&attached);
+        }
+    }
+
     /// Whether the router's VXLAN sockets have this VNI: all of them are in one namespace, wherever the devices are.
     fn has_vxlan(&self, id: crate::types::Vni, udp: u16) -> bool {
         self.links
@@ -175,10 +196,15 @@ impl KernelState {
         };
         if matches!(gone.kind, LinkKind::Bridge | LinkKind::Vrf { .. } | LinkKind::Other) {
             let first = LinkKey { netns: key.netns.clone(), name: OwnedName::FIRST };
-            for (_, link) in self.links.range_mut(first..).take_while(|(at, _)| at.netns == key.netns) {
+            let mut left = Vec::new();
+            for (at, link) in self.links.range_mut(first..).take_while(|(at, _)| at.netns == key.netns) {
                 if link.master.as_ref() == Some(&key.name) {
                     link.leave_master();
+                    left.push(at.clone());
                 }
+            }
+            for key in left {
+                self.rescope(&key);
             }
         }
         if let LinkKind::Veth { peer } = gone.kind {
@@ -225,6 +251,7 @@ impl KernelState {
             // A VRF device cycles its new member down and up.
             link.drop_ipv6();
         }
+        self.rescope(key);
         self.follow_port_mtu(key);
         Ok(())
     }
@@ -253,7 +280,12 @@ impl KernelState {
 
 impl Link {
     fn born(new: &NewLink) -> Self {
+        let scope = match (&new.key.netns, &new.key.name) {
+            (Netns::Vrf(vrf), _) | (_, OwnedName::Vrf(vrf)) => Scope::Vrf(vrf.clone()),
+            (_, OwnedName::Vni(_, vni)) => Scope::Segment(*vni),
+        };
         Self {
+            scope,
             kind: new.kind.clone(),
             master: None,
             host_vrf: None,

@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::frr::client::port::Running;
 use crate::frr::config::tree::Config;
-use crate::frr::release::Dialect;
+use crate::frr::release::Release;
+use crate::frr::show::running_config::RunningConfig;
 use crate::frr::stanza::render::{self, RenderError};
 use crate::kernel::model::KernelState;
-use crate::plan::last_accepted::{Accepted, plan_holding};
+use crate::plan::last_accepted::{LastAccepted, plan_with_last_accepted};
 use crate::plan::{NodeFacts, Plan};
 use crate::runtime::Daemon;
 use crate::scope::Scope;
@@ -21,7 +21,7 @@ pub(super) struct Settled {
     /// [`Wanted::version`]
     pub(super) wanted: u64,
     pub(super) kernel: Arc<KernelState>,
-    pub(super) running: Arc<Running>,
+    pub(super) running: Arc<RunningConfig>,
     /// Whether FRR is known to run that still.
     pub(super) is_current: bool,
     /// Lines within our stanzas that are not ours.
@@ -30,7 +30,7 @@ pub(super) struct Settled {
 
 impl Settled {
     /// Whether the same things were compared.
-    pub(super) fn is_of(&self, wanted: &Wanted, kernel: &Arc<KernelState>, running: &Arc<Running>) -> bool {
+    pub(super) fn is_of(&self, wanted: &Wanted, kernel: &Arc<KernelState>, running: &Arc<RunningConfig>) -> bool {
         self.wanted == wanted.version && self.kernel == *kernel && self.running == *running
     }
 }
@@ -42,9 +42,9 @@ pub(super) struct Wanted {
     pub(super) version: u64,
     snapshot: Arc<Snapshot>,
     facts: NodeFacts,
-    dialect: Dialect,
+    release: Release,
     /// What is accepted with this plan.
-    pub(super) accepted: Accepted,
+    pub(super) accepted: LastAccepted,
     pub(super) plan: Arc<Plan>,
     pub(super) frr: Config,
 }
@@ -54,22 +54,22 @@ impl Wanted {
     pub(super) fn new(
         snapshot: &Arc<Snapshot>,
         facts: NodeFacts,
-        dialect: Dialect,
-        mut accepted: Accepted,
+        release: Release,
+        mut accepted: LastAccepted,
         last: Option<&Self>,
     ) -> Result<Self, RenderError> {
-        let plan = plan_holding(snapshot, &facts, &mut accepted);
+        let plan = plan_with_last_accepted(snapshot, &facts, &mut accepted);
         let version = last.map_or(0, |last| last.version + 1);
-        let last = last.filter(|last| last.dialect == dialect);
+        let last = last.filter(|last| last.release == release);
         let mut frr = match last {
             Some(last) => render::render_after(&last.plan.frr, &last.frr, &plan.frr)?,
             None => render::render(&plan.frr)?,
         };
-        frr.hand_over(Daemon::Staticd, dialect.static_routes);
+        frr.hand_over(Daemon::Staticd, release.static_routes);
         if plan.frr.underlay.is_some() {
-            frr.add(Scope::Underlay, Daemon::Zebra, dialect.zebra_settings());
+            frr.add(Scope::Underlay, Daemon::Zebra, release.zebra_settings());
         }
-        Ok(Self { version, snapshot: Arc::clone(snapshot), facts, dialect, accepted, plan: Arc::new(plan), frr })
+        Ok(Self { version, snapshot: Arc::clone(snapshot), facts, release, accepted, plan: Arc::new(plan), frr })
     }
 
     pub(super) fn is_from(&self, snapshot: &Arc<Snapshot>) -> bool {
@@ -77,7 +77,7 @@ impl Wanted {
     }
 
     /// Whether the same would come of these and its snapshot. What is accepted once is accepted again.
-    pub(super) fn is_of(&self, facts: &NodeFacts, dialect: Dialect, accepted: &Accepted) -> bool {
-        self.facts == *facts && self.dialect == dialect && self.accepted == *accepted
+    pub(super) fn is_of(&self, facts: &NodeFacts, release: Release, accepted: &LastAccepted) -> bool {
+        self.facts == *facts && self.release == release && self.accepted == *accepted
     }
 }

@@ -8,12 +8,13 @@ use super::cache::{Settled, Wanted};
 use super::early_policies::EarlyPolicies;
 use super::schedule::{Schedule, State, schedule};
 use super::{PassError, Reconciler};
-use crate::frr::client::port::{Routing, Running};
+use crate::frr::client::port::Routing;
 use crate::frr::config::diff::policies_of_new;
-use crate::frr::release::Dialect;
+use crate::frr::release::Release;
+use crate::frr::show::running_config::RunningConfig;
 use crate::kernel::model::KernelState;
 use crate::kernel::{Kernel, KernelError};
-use crate::plan::last_accepted::Accepted;
+use crate::plan::last_accepted::LastAccepted;
 use crate::plan::{NodeFacts, Plan};
 use crate::snapshot::Snapshot;
 use crate::timing::{Phase, Stopwatch, Timing};
@@ -23,8 +24,8 @@ use crate::types::{IfName, VrfMode, VrfName};
 pub(super) struct Comparison {
     pub(super) plan: Arc<Plan>,
     /// What is accepted with that plan.
-    pub(super) accepted: Accepted,
-    pub(super) running: Arc<Running>,
+    pub(super) accepted: LastAccepted,
+    pub(super) running: Arc<RunningConfig>,
     pub(super) schedule: Schedule,
     /// Begun already.
     pub(super) policies: EarlyPolicies,
@@ -45,19 +46,19 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     pub(super) async fn compare(
         &mut self,
         snapshot: &Arc<Snapshot>,
-        accepted: Accepted,
+        accepted: LastAccepted,
         not_up: &BTreeSet<VrfName>,
         early: Early,
     ) -> Result<Comparison, PassError> {
         let mut watch = Stopwatch::start();
-        let dialect = Dialect::of(&self.routing.version().await?);
+        let release = Release::of(&self.routing.version().await?);
         let settled = self.settled.take().filter(|_| not_up.is_empty());
         // A new snapshot is the reason of this pass: what was found in place is what FRR runs. It prints for tens of
         // milliseconds, and is read in the pass after this one.
         let is_new = self.wanted.as_ref().is_some_and(|wanted| !wanted.is_from(snapshot));
         let current = settled.as_ref().filter(|settled| is_new && settled.is_current);
         let current = current.map(|settled| Arc::clone(&settled.running));
-        let inputs = Inputs { snapshot, mode: self.mode, dialect, accepted, is_new };
+        let inputs = Inputs { snapshot, mode: self.mode, release, accepted, is_new };
         let Self { kernel, routing, wanted, .. } = self;
         let mut policies = EarlyPolicies::default();
         let (wanted, observed, running) = if let Some(running) = current {
@@ -86,7 +87,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             Schedule { unknown: settled.unknown, ..Schedule::default() }
         } else {
             let wanted = State { kernel: &wanted.plan.kernel, frr: &wanted.frr };
-            schedule(wanted, State { kernel: &observed, frr: &running.config }, not_up, dialect)
+            schedule(wanted, State { kernel: &observed, frr: &running.config }, not_up, release)
         };
         if schedule.is_empty() {
             let (running, unknown) = (Arc::clone(&running), schedule.unknown.clone());
@@ -103,8 +104,8 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
 struct Inputs<'a> {
     snapshot: &'a Arc<Snapshot>,
     mode: VrfMode,
-    dialect: Dialect,
-    accepted: Accepted,
+    release: Release,
+    accepted: LastAccepted,
     /// The snapshot is not that of the last plan.
     is_new: bool,
 }
@@ -116,16 +117,15 @@ async fn plan<'a>(
     inputs: Inputs<'_>,
     watch: &mut Stopwatch,
 ) -> Result<&'a mut Wanted, PassError> {
-    let Inputs { snapshot, mode, dialect, accepted, is_new } = inputs;
-    let named = snapshot.underlays.iter().flat_map(|underlay| &underlay.spec.nics);
-    let nics: BTreeSet<IfName> = named.filter_map(|nic| nic.parse().ok()).collect();
+    let Inputs { snapshot, mode, release, accepted, is_new } = inputs;
+    let nics: BTreeSet<IfName> = snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();
     let facts = kernel.facts(&nics).await?;
     watch.mark(Phase::Observe);
     let nic_mtu = facts.nics.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
     let facts = NodeFacts { mode, nic_mtu };
     let wanted = match last.take() {
-        Some(wanted) if !is_new && wanted.is_of(&facts, dialect, &accepted) => wanted,
-        former => Wanted::new(snapshot, facts, dialect, accepted, former.as_ref())?,
+        Some(wanted) if !is_new && wanted.is_of(&facts, release, &accepted) => wanted,
+        former => Wanted::new(snapshot, facts, release, accepted, former.as_ref())?,
     };
     watch.mark(Phase::Plan);
     Ok(last.insert(wanted))

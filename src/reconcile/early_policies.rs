@@ -7,29 +7,29 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 
-use crate::frr::client::port::{Refusal, Routing, RoutingError};
-use crate::frr::config::diff::Batch;
+use crate::frr::client::port::{RejectedCommand, Routing, RoutingError};
+use crate::frr::config::batch::CommandBatch;
 
 /// A batch and its answer.
-pub(super) type Answer = (Batch, Result<Vec<Refusal>, RoutingError>);
+pub(super) type Answer = (CommandBatch, Result<Vec<RejectedCommand>, RoutingError>);
 
 /// Batches of policies in flight.
 #[derive(Default)]
 pub struct EarlyPolicies {
-    begun: Vec<Batch>,
+    begun: Vec<CommandBatch>,
     in_flight: FuturesUnordered<BoxFuture<'static, Answer>>,
     answers: Vec<Answer>,
 }
 
 impl EarlyPolicies {
     /// Begins to send a batch.
-    pub(super) fn begin(&mut self, routing: &mut impl Routing, batch: Batch) {
+    pub(super) fn begin(&mut self, routing: &mut impl Routing, batch: CommandBatch) {
         self.begun.push(batch.clone());
-        self.in_flight.push(routing.begin(batch.clone()).map(|answer| (batch, answer)).boxed());
+        self.in_flight.push(routing.apply_concurrently(batch.clone()).map(|answer| (batch, answer)).boxed());
     }
 
     /// Whether a batch has been begun.
-    pub(super) fn has(&self, batch: &Batch) -> bool {
+    pub(super) fn has(&self, batch: &CommandBatch) -> bool {
         self.begun.contains(batch)
     }
 

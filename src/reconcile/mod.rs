@@ -17,16 +17,17 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::frr::client::port::{Routing, RoutingError, Running};
+use crate::frr::client::port::{Routing, RoutingError};
 use crate::frr::config::tree::{Config, Tree};
-use crate::frr::release::{Dialect, FrrVersion};
+use crate::frr::release::{FrrVersion, Release};
 use crate::frr::show::live::Live;
-use crate::frr::show::vni::{Lives, SessionKey, SessionState};
+use crate::frr::show::running_config::RunningConfig;
+use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
 use crate::frr::stanza::render::RenderError;
 use crate::kernel::model::{KernelState, Netns};
 use crate::kernel::tcp::TcpCounts;
 use crate::kernel::{Kernel, KernelError};
-use crate::plan::last_accepted::Accepted;
+use crate::plan::last_accepted::LastAccepted;
 use crate::plan::{NodeFacts, Plan};
 use crate::runtime::Daemon;
 use crate::scope::Scope;
@@ -92,12 +93,12 @@ impl Preview {
     /// # Errors
     /// Where the configuration cannot be rendered.
     pub fn without_router(snapshot: &Arc<Snapshot>, mode: VrfMode, frr: &FrrVersion) -> Result<Self, RenderError> {
-        let dialect = Dialect::of(frr);
+        let release = Release::of(frr);
         let facts = NodeFacts { mode, nic_mtu: BTreeMap::new() };
-        let wanted = Wanted::new(snapshot, facts, dialect, Accepted::default(), None)?;
+        let wanted = Wanted::new(snapshot, facts, release, LastAccepted::default(), None)?;
         let nothing = State { kernel: &KernelState::default(), frr: &Config::default() };
         let after = State { kernel: &wanted.plan.kernel, frr: &wanted.frr };
-        let schedule = schedule(after, nothing, &BTreeSet::new(), dialect);
+        let schedule = schedule(after, nothing, &BTreeSet::new(), release);
         Ok(Self { plan: wanted.plan, schedule })
     }
 }
@@ -108,7 +109,7 @@ pub struct Reconciler<K, R> {
     kernel: K,
     routing: R,
     mode: VrfMode,
-    accepted: Accepted,
+    accepted: LastAccepted,
     stale_open_sent: StaleOpenSent,
     wanted: Option<Wanted>,
     settled: Option<Settled>,
@@ -116,13 +117,13 @@ pub struct Reconciler<K, R> {
 
 impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// Over the two ports.
-    pub fn new(kernel: K, routing: R, mode: VrfMode, accepted: Accepted) -> Self {
+    pub fn new(kernel: K, routing: R, mode: VrfMode, accepted: LastAccepted) -> Self {
         let stale_open_sent = StaleOpenSent::default();
         Self { kernel, routing, mode, accepted, stale_open_sent, wanted: None, settled: None }
     }
 
     /// What was accepted so far, to be handed to [`Reconciler::new`] after a restart.
-    pub fn accepted(&self) -> &Accepted {
+    pub fn accepted(&self) -> &LastAccepted {
         &self.accepted
     }
 
@@ -144,7 +145,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             total.timing.extend(&timing);
             let foreign_lines = foreign_lines(&running, &schedule);
             if schedule.is_empty() {
-                if let Err(error) = self.routing.rest(plan.vrfs.len()).await {
+                if let Err(error) = self.routing.idle(plan.frr.vrfs.len()).await {
                     tracing::debug!(error = &error as &dyn std::error::Error, "not ready for the next change");
                 }
                 break (plan, foreign_lines);
@@ -206,8 +207,8 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     ///
     /// # Errors
     /// Where FRR does not answer.
-    pub async fn sessions_down(&mut self) -> Result<Arc<BTreeMap<SessionKey, Lives>>, PassError> {
-        Ok(self.routing.down().await?)
+    pub async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, PassError> {
+        Ok(self.routing.down_sessions().await?)
     }
 
     /// The release of the running FRR.
@@ -240,7 +241,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
 }
 
 /// Lines in FRR that are not ours: the stanzas of others, and lines of others in our stanzas.
-fn foreign_lines(running: &Running, schedule: &Schedule) -> Vec<String> {
+fn foreign_lines(running: &RunningConfig, schedule: &Schedule) -> Vec<String> {
     let of_others = running
         .foreign
         .iter()

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::frr::config::command::{Command, Intent};
-use crate::frr::config::diff::{Batch, Mode, Stage};
+use crate::frr::config::batch::{BatchStage, CommandBatch, CommandMode};
+use crate::frr::config::command::{Intent, VtyCommand};
 use crate::frr::config::line::Line;
-use crate::frr::show::vni::{Phase, SessionState};
+use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 use crate::types::VrfName;
@@ -26,8 +26,8 @@ pub struct StaleOpenSent {
 
 impl StaleOpenSent {
     /// Takes the sessions as they are now; returns what clears those that have been in `OpenSent` for too long.
-    pub fn observe(&mut self, now: Instant, sessions: &[SessionState]) -> Vec<Batch> {
-        let opening = |session: &&SessionState| session.phase == Phase::Down("OpenSent".to_owned());
+    pub fn observe(&mut self, now: Instant, sessions: &[SessionState]) -> Vec<CommandBatch> {
+        let opening = |session: &&SessionState| session.phase == SessionPhase::Down("OpenSent".to_owned());
         let key = |session: &SessionState| (session.vrf.clone(), session.peer.clone());
         let since: BTreeMap<_, _> = sessions
             .iter()
@@ -41,14 +41,14 @@ impl StaleOpenSent {
     }
 }
 
-fn clear(vrf: Option<VrfName>, peer: &str) -> Batch {
+fn clear(vrf: Option<VrfName>, peer: &str) -> CommandBatch {
     let line = match &vrf {
         Some(vrf) => format!("clear bgp vrf {vrf} {peer}"),
         None => format!("clear bgp {peer}"),
     };
     let scope = vrf.map_or(Scope::Underlay, Scope::Vrf);
-    let commands = vec![Command { scope, context: vec![], line: Line::new(&line), intent: Intent::Set }];
-    Batch { stage: Stage::Clear, daemon: Daemon::Bgpd, mode: Mode::Exec, retry: false, commands }
+    let commands = vec![VtyCommand { scope, context: vec![], line: Line::new(&line), intent: Intent::Set }];
+    CommandBatch { stage: BatchStage::Clear, daemon: Daemon::Bgpd, mode: CommandMode::Exec, retry: false, commands }
 }
 
 #[cfg(test)]

@@ -32,13 +32,14 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         done: &mut Executed,
     ) -> Result<BTreeSet<VrfName>, PassError> {
         let mut watch = Stopwatch::start();
-        let mut waiting: BTreeSet<VrfName> = schedule.touched();
-        waiting.retain(|vrf| plan.vrfs.contains_key(vrf) && !done.failures.contains_key(&Scope::Vrf(vrf.clone())));
+        let mut waiting: BTreeSet<VrfName> = schedule.vrfs();
+        let expected = plan.l3vnis();
+        waiting.retain(|vrf| expected.contains_key(vrf) && !done.failures.contains_key(&Scope::Vrf(vrf.clone())));
         let start = Instant::now();
         while !waiting.is_empty() {
-            let wanted = waiting.iter().filter_map(|vrf| Some(plan.vrfs.get(vrf)?.vni)).collect();
+            let wanted = waiting.iter().filter_map(|vrf| expected.get(vrf).copied()).collect();
             let vnis = self.routing.vnis_of(&wanted).await?;
-            let state = |vrf: &VrfName| plan.vrfs.get(vrf).and_then(|planned| vnis.get(&planned.vni));
+            let state = |vrf: &VrfName| expected.get(vrf).and_then(|vni| vnis.get(vni));
             waiting.retain(|vrf| !state(vrf).is_some_and(|state| state.is_ready() && state.vrf == vrf.as_str()));
             let rejoins = waiting.iter().all(|vrf| state(vrf).is_some_and(VniState::is_only_in_bgp));
             let limit = if rejoins { REJOIN_LIMIT } else { UP_LIMIT };

@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnose::SessionCause;
-use crate::frr::show::vni::{SessionState, VniState};
-use crate::plan::notes::Note;
+use crate::frr::show::session::SessionState;
+use crate::frr::show::vni::VniState;
+use crate::kind::note::Note;
 use crate::snapshot::{Kind, Location, ObjectRef};
 use crate::types::{Vni, VrfMode, VrfName};
 

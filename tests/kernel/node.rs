@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use perouter::kernel::model::{KernelState, Netns};
-use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, diff, netns};
+use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, Step, diff, netns};
 use perouter::runtime::Runtime;
 use perouter::types::VrfMode;
 
@@ -114,20 +114,20 @@ pub fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// Applies the difference and returns it, and what became of each op.
-async fn attempt(kernel: &NetlinkKernel, wanted: &KernelState) -> (Vec<KernelOp>, Vec<Outcome>) {
+async fn attempt(kernel: &NetlinkKernel, wanted: &KernelState) -> (Vec<Step>, Vec<Outcome>) {
     let nics = wanted.nics.keys().cloned().collect();
-    let ops = diff(wanted, &kernel.observe(&nics).await.unwrap());
-    let outcomes = kernel.apply_all(&ops).await;
-    (ops, outcomes)
+    let steps = diff(wanted, &kernel.observe(&nics).await.unwrap());
+    let outcomes = kernel.apply_all(&steps).await;
+    (steps, outcomes)
 }
 
 /// Applies the difference, all of which has to go well, and returns it.
 pub async fn pass(kernel: &NetlinkKernel, wanted: &KernelState) -> Vec<KernelOp> {
-    let (ops, outcomes) = attempt(kernel, wanted).await;
-    for (op, outcome) in ops.iter().zip(&outcomes) {
-        assert!(outcome.is_done(), "{op}: {}", text(outcome));
+    let (steps, outcomes) = attempt(kernel, wanted).await;
+    for (step, outcome) in steps.iter().zip(&outcomes) {
+        assert!(outcome.is_done(), "{step}: {}", text(outcome));
     }
-    ops
+    steps.into_iter().map(|step| step.op).collect()
 }
 
 /// One pass leads to what is wanted, and the next has nothing to do.

@@ -27,8 +27,8 @@ fn apply(place: &mut Place) {
 fn served(place: &mut Place) {
     let addresses: [IpAddr; 2] = [RED, BLUE].map(|address| address.parse().unwrap());
     let all =
-        |cluster: &mut perouter_lab::kubernetes::Cluster| addresses.iter().all(|address| cluster.serves(*address));
-    place.cluster.play_until("addresses of both services", all).unwrap();
+        |cluster: &mut perouter_lab::kubernetes::LabCluster| addresses.iter().all(|address| cluster.serves(*address));
+    place.cluster.sync_until("addresses of both services", all).unwrap();
 }
 
 fn await_both(place: &Place) {
@@ -61,7 +61,7 @@ fn a_service_goes_and_comes(place: &mut Place) {
     place.kubectl(&["delete", "service", "red"]);
     place.fixture.await_type5_from(&format!("{RED}/32"), 100, &[]);
     assert_eq!(type5_of(place.fixture.node("leafA"), &format!("{BLUE}/32")).len(), NODES.len());
-    place.cluster.play().unwrap();
+    place.cluster.sync().unwrap();
     place.kubectl(&["apply", "-f", &path("examples/metallb/metallb.yaml")]);
     served(place);
     await_both(place);
@@ -78,8 +78,8 @@ fn all_of_it_goes(place: &mut Place) {
             place.fixture.node(node).run(&["ip", "link", "show", "toswitch"]).unwrap().success()
         });
     }
-    let none = |cluster: &mut perouter_lab::kubernetes::Cluster| {
+    let none = |cluster: &mut perouter_lab::kubernetes::LabCluster| {
         cluster.kubelet().running().all(|pod| pod.namespace != "default")
     };
-    place.cluster.play_until("no Pod of the services", none).unwrap();
+    place.cluster.sync_until("no Pod of the services", none).unwrap();
 }

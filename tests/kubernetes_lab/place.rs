@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use perouter::frr::show::vni::Phase;
+use perouter::frr::show::session::SessionPhase;
 use perouter::status::model::{Resource, State};
-use perouter_lab::kubernetes::{Assets, Cluster, KubernetesError, Programs};
+use perouter_lab::kubernetes::{Assets, KubernetesError, LabCluster, Programs};
 use perouter_lab::node::Node;
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ pub const NAMESPACE: &str = "openperouter-system";
 
 /// A lab with a cluster in it, and perouter installed.
 pub struct Place {
-    pub cluster: Cluster,
+    pub cluster: LabCluster,
     pub fixture: Fixture,
 }
 
@@ -46,8 +46,9 @@ impl Place {
         };
         let fixture = Fixture::deploy(name, &[0, 1], &Setup::example())?;
         let nodes: Vec<&Node> = NODES.iter().map(|node| fixture.node(node)).collect();
-        let mut cluster =
-            step("control plane", || Cluster::start(Path::new(env!("CARGO_MANIFEST_DIR")), &nodes, programs).unwrap());
+        let mut cluster = step("control plane", || {
+            LabCluster::start(Path::new(env!("CARGO_MANIFEST_DIR")), &nodes, programs).unwrap()
+        });
         step("kubectl apply -k deploy/", || cluster.install_router().unwrap());
         Some(Self { cluster, fixture })
     }
@@ -61,7 +62,7 @@ impl Place {
     /// `kubectl apply -f -`.
     #[track_caller]
     pub fn apply(&self, documents: &str) -> String {
-        self.cluster.kubectl().feed_good(&["apply", "-f", "-"], documents).unwrap()
+        self.cluster.kubectl().check_with_input(&["apply", "-f", "-"], documents).unwrap()
     }
 
     /// An object as the API server has it.
@@ -93,7 +94,7 @@ impl Place {
             for session in router.sessions() {
                 let vrf = session.vrf.map_or_else(|| "default".to_owned(), |vrf| vrf.to_string());
                 if but != Some(&*vrf) {
-                    assert_eq!(session.phase, Phase::Established, "session of {vrf} with {}", session.peer);
+                    assert_eq!(session.phase, SessionPhase::Established, "session of {vrf} with {}", session.peer);
                     all.insert((router.index, vrf, session.peer), session.established);
                 }
             }

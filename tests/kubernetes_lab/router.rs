@@ -145,7 +145,7 @@ fn two_hundred_objects_are_one_pass_or_two(place: &Place) {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
     let passes = |node: &str| place.metric(node, "perouter_passes_total", "result=\"changed\"");
     let (before, of_other, sessions) = (passes(node), passes(other), place.established(None));
-    place.cluster.kubectl().feed_good(&["create", "-f", "-"], &list).unwrap();
+    place.cluster.kubectl().check_with_input(&["create", "-f", "-"], &list).unwrap();
     let all: Vec<u32> = [100, 200].into_iter().chain(1000..1200).collect();
     step("200 L3VNIs up", || router.await_ready(&all));
     let made = passes(node) - before;

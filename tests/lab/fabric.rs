@@ -5,14 +5,14 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use perouter_lab::evpn::{Type5, type5_routes};
+use perouter_lab::evpn::{FabricRoute, type5_routes};
 use perouter_lab::node::Node;
 
 /// Exit code of curl when the time is up; any other means that somebody answered.
 pub const CURL_TIMED_OUT: i32 = 28;
 
 /// Type-5 routes of one prefix at a leaf.
-pub fn type5_of(leaf: &Node, prefix: &str) -> Vec<Type5> {
+pub fn type5_of(leaf: &Node, prefix: &str) -> Vec<FabricRoute> {
     let mut routes = type5_routes(leaf).unwrap();
     routes.retain(|route| route.prefix.to_string() == prefix);
     routes

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use perouter::frr::show::vni::Phase;
+use perouter::frr::show::session::SessionPhase;
 use perouter_lab::node::Node;
 
 use super::fabric::md5_failures;
@@ -50,7 +50,7 @@ fn put_secret(fixture: &Fixture, password: &str) {
 /// How often the session with a leaf was established; nothing while it is not.
 fn established(fixture: &mut Fixture, leaf: &str) -> Option<u64> {
     let session = fixture.router().sessions().into_iter().find(|session| session.peer == leaf)?;
-    (session.phase == Phase::Established).then_some(session.established)
+    (session.phase == SessionPhase::Established).then_some(session.established)
 }
 
 /// How often each session but that with leaf1 was established.

@@ -34,7 +34,7 @@ fn the_host_cannot_inject_a_default_route_or_what_the_router_stands_on() {
     let routes = type5_routes(fixture.node("leafA")).unwrap();
     for prefix in forbidden {
         let ours = |route: &&_| {
-            let route: &perouter_lab::evpn::Type5 = route;
+            let route: &perouter_lab::evpn::FabricRoute = route;
             route.prefix.to_string() == prefix && route.vtep == "100.65.0.1"
         };
         assert_eq!(routes.iter().find(ours), None, "{prefix}");

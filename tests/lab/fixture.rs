@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use perouter_lab::cluster::HostSide;
+use perouter_lab::HostSide;
 use perouter_lab::evpn::type5_routes;
 use perouter_lab::lab::{self, Lab, ScopedLab};
 use perouter_lab::metallb::{Announcer, Labels, read_manifests};

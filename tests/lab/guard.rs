@@ -1,7 +1,7 @@
 //! What a router takes from its host, and how it says what it refuses.
 
-use perouter::frr::show::vni::Phase;
-use perouter_lab::node::Output;
+use perouter::frr::show::session::SessionPhase;
+use perouter_lab::CommandOutput;
 
 use super::fabric::{fetch, ping, type5_of};
 use super::fixture::{BLUE, Fixture, RED, SETTLE, Setup, until, until_true};
@@ -38,7 +38,7 @@ fn a_dead_connection_does_not_keep_the_host_out() {
     drop(dead);
 }
 
-fn assert_said(output: &Output, words: &[&str]) {
+fn assert_said(output: &CommandOutput, words: &[&str]) {
     for words in words {
         assert!(output.stdout.contains(words), "no `{words}` in\n{}{}", output.stdout, output.stderr);
     }
@@ -103,6 +103,6 @@ fn a_prefix_list_and_a_limit_guard_an_internal_host_session() {
     fixture.router().await_session("red", "192.169.10.2");
     fixture.await_type5(&format!("{RED}/32"), 100);
     until("the page of red", SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
-    let up = |session: &perouter::frr::show::vni::SessionState| session.phase == Phase::Established;
+    let up = |session: &perouter::frr::show::session::SessionState| session.phase == SessionPhase::Established;
     assert!(fixture.router().sessions().iter().all(up));
 }

@@ -59,7 +59,7 @@ fn sessions_routes_and_trace_lead_to_the_cause() {
     let Some(mut fixture) = Fixture::start("trace", &[0]) else { return };
     fixture.router().await_ready(&[100, 200]);
     let router = fixture.router();
-    let said = |output: &perouter_lab::node::Output, words: &[&str]| {
+    let said = |output: &perouter_lab::CommandOutput, words: &[&str]| {
         for words in words {
             assert!(output.stdout.contains(words), "no `{words}` in\n{}{}", output.stdout, output.stderr);
         }

@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use perouter::frr::show::vni::Phase;
-use perouter_lab::cluster::HostSide;
+use perouter::frr::show::session::SessionPhase;
+use perouter_lab::HostSide;
 use perouter_lab::node::Node;
 
 use super::fabric::served_by;
@@ -121,7 +121,7 @@ fn bfd_on(fixture: &Fixture) {
     for router in &fixture.routers {
         until_true("all sessions after the change", || {
             let sessions = router.sessions();
-            sessions.len() == 3 && sessions.iter().all(|session| session.phase == Phase::Established)
+            sessions.len() == 3 && sessions.iter().all(|session| session.phase == SessionPhase::Established)
         });
     }
 }

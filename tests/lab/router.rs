@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use perouter::frr::client::port::{Routing, Running};
+use perouter::frr::client::port::Routing;
 use perouter::frr::client::vty_routing::VtyRouting;
-use perouter::frr::release::{Dialect, FrrVersion};
-use perouter::frr::show::vni::{Phase, SessionState, VniState, VrfState};
+use perouter::frr::release::{FrrVersion, Release};
+use perouter::frr::show::running_config::RunningConfig;
+use perouter::frr::show::session::{SessionPhase, SessionState};
+use perouter::frr::show::vni::VniState;
+use perouter::frr::show::vrf::VrfState;
 use perouter::runtime::Daemon;
 use perouter::snapshot::Kind;
 use perouter::status::NodeStatus;
@@ -16,7 +19,7 @@ use perouter::status::model::{Resource, State};
 use perouter::status::publish;
 use perouter::types::{Vni, VrfMode, VrfName};
 use perouter_lab::metallb::Labels;
-use perouter_lab::node::{Background, Node, Output};
+use perouter_lab::node::{Background, CommandOutput, Node};
 
 use super::fixture::{SETTLE, until};
 
@@ -102,17 +105,17 @@ impl Router {
 
     /// Whether `perouter run` has been started and has not ended.
     pub fn is_running(&mut self) -> bool {
-        self.process.as_mut().is_some_and(|process| process.ended().unwrap().is_none())
+        self.process.as_mut().is_some_and(|process| process.exit_status().unwrap().is_none())
     }
 
     /// Runs a subcommand to its end.
-    pub fn perouter(&self, words: &[&str]) -> Output {
+    pub fn perouter(&self, words: &[&str]) -> CommandOutput {
         let words: Vec<&str> = std::iter::once(PEROUTER).chain(words.iter().copied()).collect();
         self.node.run_for(SETTLE, &words).unwrap()
     }
 
     /// `perouter plan` for this node.
-    pub fn plan(&self) -> Output {
+    pub fn plan(&self) -> CommandOutput {
         let objects = self.objects();
         self.perouter(&std::iter::once("plan").chain(objects.iter().map(String::as_str)).collect::<Vec<_>>())
     }
@@ -163,7 +166,7 @@ impl Router {
     /// Whether the namespace of a VRF that goes stays behind.
     pub fn keeps_netns(&self) -> bool {
         let mode = self.status().unwrap().vrf_mode;
-        mode == VrfMode::Netns && Dialect::of(&self.version()).netns_stays
+        mode == VrfMode::Netns && Release::of(&self.version()).netns_stays
     }
 
     pub fn vnis(&self) -> BTreeMap<Vni, VniState> {
@@ -176,12 +179,12 @@ impl Router {
 
     /// The number by which FRR's daemons speak of a VRF.
     pub fn vrf_number(&self, vrf: &str) -> Option<u64> {
-        let text = self.ask(async |routing| routing.ask(Daemon::Zebra, "show vrf").await.unwrap());
+        let text = self.ask(async |routing| routing.show(Daemon::Zebra, "show vrf").await.unwrap());
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("vrf {vrf} id ")))?;
         line.split(' ').next()?.parse().ok()
     }
 
-    pub fn running(&self) -> Running {
+    pub fn running(&self) -> RunningConfig {
         Arc::unwrap_or_clone(self.ask(async |routing| routing.running().await.unwrap()))
     }
 
@@ -192,7 +195,7 @@ impl Router {
 
     /// How many BFD sessions are up.
     pub fn bfd_up(&self) -> usize {
-        bfd_up(&self.ask(async |routing| routing.ask(Daemon::Bfdd, BFD_PEERS).await.unwrap()))
+        bfd_up(&self.ask(async |routing| routing.show(Daemon::Bfdd, BFD_PEERS).await.unwrap()))
     }
 
     /// The sessions of these VRFs and how often each was established. All are up.
@@ -201,7 +204,7 @@ impl Router {
         let sessions = self.sessions().into_iter().filter(of);
         let count = |session: SessionState| {
             let vrf = session.vrf.map_or_else(|| "default".to_owned(), |vrf| vrf.to_string());
-            assert_eq!(session.phase, Phase::Established, "session of {vrf} with {}", session.peer);
+            assert_eq!(session.phase, SessionPhase::Established, "session of {vrf} with {}", session.peer);
             ((vrf, session.peer), session.established)
         };
         sessions.map(count).collect()
@@ -211,7 +214,9 @@ impl Router {
     pub fn await_session(&self, vrf: &str, peer: &str) -> SessionState {
         until(&format!("the session of {vrf} with {peer}"), SETTLE, || {
             let mine = |s: &SessionState| {
-                s.vrf.as_ref().is_some_and(|v| v.as_str() == vrf) && s.peer == peer && s.phase == Phase::Established
+                s.vrf.as_ref().is_some_and(|v| v.as_str() == vrf)
+                    && s.peer == peer
+                    && s.phase == SessionPhase::Established
             };
             self.sessions().into_iter().find(mine)
         })
@@ -220,7 +225,7 @@ impl Router {
     /// Whether the session of a VRF with this peer is up.
     pub fn is_up(&self, vrf: &str, peer: &str) -> bool {
         let mine = |s: &SessionState| s.vrf.as_ref().is_some_and(|v| v.as_str() == vrf) && s.peer == peer;
-        self.sessions().iter().any(|session| mine(session) && session.phase == Phase::Established)
+        self.sessions().iter().any(|session| mine(session) && session.phase == SessionPhase::Established)
     }
 
     /// Processes of FRR's daemons, as the node numbers them.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use perouter::frr::client::vty::Vty;
 use perouter::frr::model::RouterConfig;
-use perouter::frr::release::Dialect;
+use perouter::frr::release::Release;
 use perouter::frr::stanza::render;
 use perouter::plan::{NodeFacts, plan};
 use perouter::runtime::Daemon;
@@ -50,8 +50,8 @@ fn the_running_configuration_is_the_rendered_text() {
     let facts = NodeFacts { mode: router.status().unwrap().vrf_mode, nic_mtu: BTreeMap::new() };
     let planned = plan(&snapshot, &facts);
     assert_eq!(planned.rejected, []);
-    let dialect = Dialect::of(&router.version());
-    assert_eq!(lines_of_all(router, dialect), rendered(&planned.frr, dialect));
+    let release = Release::of(&router.version());
+    assert_eq!(lines_of_all(router, release), rendered(&planned.frr, release));
 }
 
 /// A line with the headers above it.
@@ -79,18 +79,18 @@ fn lines(text: &str) -> BTreeSet<Path> {
     found.iter().filter(|path| path.len() > 1 || !bare(path)).cloned().collect()
 }
 
-fn rendered(config: &RouterConfig, dialect: Dialect) -> BTreeMap<Daemon, BTreeSet<Path>> {
+fn rendered(config: &RouterConfig, release: Release) -> BTreeMap<Daemon, BTreeSet<Path>> {
     let mut all: BTreeMap<Daemon, BTreeSet<Path>> = BTreeMap::new();
     for ((_, daemon), text) in render::text(config).unwrap() {
         all.entry(daemon).or_default().extend(lines(&text));
     }
-    for setting in dialect.zebra_settings() {
+    for setting in release.zebra_settings() {
         all.entry(Daemon::Zebra).or_default().extend(lines(setting));
     }
     all
 }
 
-fn lines_of_all(router: &Router, dialect: Dialect) -> BTreeMap<Daemon, BTreeSet<Path>> {
+fn lines_of_all(router: &Router, release: Release) -> BTreeMap<Daemon, BTreeSet<Path>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let show = async |daemon: Daemon| {
         let socket = router.node.file(format!("/run/perouter/frr/{daemon}.vty"));
@@ -101,7 +101,7 @@ fn lines_of_all(router: &Router, dialect: Dialect) -> BTreeMap<Daemon, BTreeSet<
     for daemon in router.daemon_pids().into_keys() {
         let printed = lines(&runtime.block_on(show(daemon)));
         if !printed.is_empty() {
-            all.entry(dialect.owner(daemon)).or_default().extend(printed);
+            all.entry(release.owner(daemon)).or_default().extend(printed);
         }
     }
     all

@@ -1,8 +1,8 @@
 //! Services of the hosts, as the fabric sees them.
 
-use perouter::plan::ipam;
+use perouter::kind::ipam;
 use perouter::types::Vni;
-use perouter_lab::evpn::Type5;
+use perouter_lab::evpn::FabricRoute;
 
 use super::fabric::{CURL_TIMED_OUT, fetch, type5_of};
 use super::fixture::{BLUE, Fixture, NODES, RED, until, until_true};
@@ -13,11 +13,11 @@ fn services_of_both_vnis_are_reachable_from_both_leaves() {
     let Some(fixture) = Fixture::start("service", &[0, 1]) else { return };
     for (address, vni, own, other) in [(RED, 100, "red", "blue"), (BLUE, 200, "blue", "red")] {
         let routes = type5_of(fixture.node("leafA"), &format!("{address}/32"));
-        let mut seen: Vec<Type5> = routes;
+        let mut seen: Vec<FabricRoute> = routes;
         for route in &mut seen {
             route.rd.clear();
         }
-        let wanted = fixture.routers.iter().map(|router| Type5 {
+        let wanted = fixture.routers.iter().map(|router| FabricRoute {
             prefix: format!("{address}/32").parse().unwrap(),
             rd: String::new(),
             vni,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use perouter::frr::show::vni::Phase;
+use perouter::frr::show::session::SessionPhase;
 
 use super::fabric::{fetch, md5_failures, type5_of};
 use super::fixture::{BLUE, Fixture, RED, SETTLE, Setup, until, until_true};
@@ -53,7 +53,7 @@ fn a_session_with_a_password_comes_up_with_the_right_one_only() {
     until_true("packets with the wrong password", || md5_failures(host.node()) > before + 2);
     fixture.await_type5(&format!("{BLUE}/32"), 200);
     let of_red = fixture.router().sessions().into_iter().filter(|s| s.peer == "192.169.10.2").collect::<Vec<_>>();
-    assert!(of_red.iter().all(|session| session.phase != Phase::Established), "{of_red:?}");
+    assert!(of_red.iter().all(|session| session.phase != SessionPhase::Established), "{of_red:?}");
     set("the-right-one");
     fixture.router().await_session("red", "192.169.10.2");
     fixture.await_type5(&format!("{RED}/32"), 100);

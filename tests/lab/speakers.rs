@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use perouter::status::model::State;
 use perouter::types::VrfMode;
-use perouter_lab::speaker::{Peering, Program, Speaker, Speech};
+use perouter_lab::speaker::{Peering, Program, Speaker, SpeakerConfig};
 
 use super::edits::Bystander;
 use super::fabric::{CURL_TIMED_OUT, fetch, type5_of};
@@ -49,13 +49,13 @@ fn peering() -> Peering {
 
 /// A speaker of red, not started.
 fn speaker(fixture: &Fixture, program: Program, peering: Peering) -> Speaker {
-    let speech = Speech {
+    let config = SpeakerConfig {
         asn: 64515,
         router_id: "10.0.0.77".parse().unwrap(),
         peerings: vec![peering],
         announced: [red_service().parse().unwrap()].into(),
     };
-    Speaker::new(fixture.hosts[0].node(), "red", program, speech)
+    Speaker::new(fixture.hosts[0].node(), "red", program, config)
 }
 
 /// Time until a condition holds.
@@ -267,8 +267,8 @@ fn two_speakers_of_one_address_and_one_router_id() {
     let mut first = speaker(&fixture, Program::Gobgp, dials.clone());
     first.start().unwrap();
     let established = fixture.router().await_session("red", HOST).established;
-    let speech = Speech { peerings: vec![dials], ..first.speech().clone() };
-    let mut second = Speaker::new(fixture.hosts[0].node(), "second", Program::Bird, speech);
+    let config = SpeakerConfig { peerings: vec![dials], ..first.config().clone() };
+    let mut second = Speaker::new(fixture.hosts[0].node(), "second", Program::Bird, config);
     second.start().unwrap();
     let log = fixture.hosts[0].node().log_folder().join("second.log");
     until_true("the second is turned away again and again", || {
@@ -289,8 +289,8 @@ fn two_speakers_of_one_address_and_one_router_id() {
 
     // Inside one AS the router id must differ (RFC 4271 section 6.2).
     fixture.edit("red.yaml", "hostasn: 64515", "hostasn: 64514");
-    let speech = Speech { asn: 64514, router_id: "10.0.0.1".parse().unwrap(), ..first.speech().clone() };
-    let mut twin = Speaker::new(fixture.hosts[0].node(), "twin", Program::Bird, speech);
+    let config = SpeakerConfig { asn: 64514, router_id: "10.0.0.1".parse().unwrap(), ..first.config().clone() };
+    let mut twin = Speaker::new(fixture.hosts[0].node(), "twin", Program::Bird, config);
     twin.start().unwrap();
     until_true("the cause in `perouter sessions`", || {
         let told = fixture.router().perouter(&["sessions", "red"]).stdout;

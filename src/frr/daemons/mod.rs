@@ -35,7 +35,7 @@ use self::order::{ALL, needs, taken_along};
 use self::process::Process;
 pub use self::process::{Incarnation, ProcessError};
 use self::survival::VrfIds;
-use crate::frr::release::{Dialect, FrrVersion};
+use crate::frr::release::{FrrVersion, Release};
 use crate::runtime::Daemon;
 use crate::runtime::Runtime;
 use crate::types::VrfMode;
@@ -121,7 +121,7 @@ pub enum DaemonEvent {
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningDaemon {
     process: Process,
     adopted: bool,
     since: Instant,
@@ -140,7 +140,7 @@ pub struct Daemons {
     launch: Launch,
     version: FrrVersion,
     all: Vec<Daemon>,
-    running: BTreeMap<Daemon, Running>,
+    running: BTreeMap<Daemon, RunningDaemon>,
     retries: BTreeMap<Daemon, Retry>,
     /// The VRFs of a bgpd that outlives its zebra, until there is a new one.
     outlives: Option<VrfIds>,
@@ -154,7 +154,7 @@ impl Daemons {
         let all = installed(&frr_dir)?;
         let version = version(&frr_dir).await?;
         let logs = Logs::at_end(&runtime, &all);
-        let launch = Launch { runtime, mode, frr_dir, dialect: Dialect::of(&version) };
+        let launch = Launch { runtime, mode, frr_dir, release: Release::of(&version) };
         Ok(Self { launch, version, all, running: BTreeMap::new(), retries: BTreeMap::new(), outlives: None, logs })
     }
 
@@ -232,7 +232,7 @@ impl Daemons {
         };
         let Incarnation { pid, .. } = process.incarnation;
         tracing::info!(%daemon, pid, adopted, "daemon is up");
-        self.running.insert(daemon, Running { process, adopted, since: Instant::now() });
+        self.running.insert(daemon, RunningDaemon { process, adopted, since: Instant::now() });
         Ok(())
     }
 
@@ -378,7 +378,7 @@ fn next_delay(delay: Duration) -> Duration {
     (delay * 2).clamp(FIRST_DELAY, LAST_DELAY)
 }
 
-async fn first_death(running: &BTreeMap<Daemon, Running>) -> Daemon {
+async fn first_death(running: &BTreeMap<Daemon, RunningDaemon>) -> Daemon {
     if running.is_empty() {
         return pending().await;
     }
@@ -386,7 +386,7 @@ async fn first_death(running: &BTreeMap<Daemon, Running>) -> Daemon {
     select_all(deaths).await.0
 }
 
-fn up(daemon: Daemon, running: &Running) -> DaemonEvent {
+fn up(daemon: Daemon, running: &RunningDaemon) -> DaemonEvent {
     DaemonEvent::Up { daemon, incarnation: running.process.incarnation, adopted: running.adopted }
 }
 

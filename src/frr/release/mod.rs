@@ -1,6 +1,6 @@
 //! What FRR releases print or take differently, as measured on 8.4.4 and 10.3. What they print alike but for a name
 //! ([`super::show::vni`]) or a line that says nothing ([`super::config::tree`]) is read in either form.
-//! In: the text of `show version`. Out: a [`Dialect`]. Pure.
+//! In: the text of `show version`. Out: a [`Release`]. Pure.
 
 use std::fmt;
 
@@ -42,7 +42,7 @@ impl fmt::Display for FrrVersion {
 
 /// Differences between releases that we heed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dialect {
+pub struct Release {
     /// `mgmtd` must run, and before zebra: without it zebra drops `vni N` silently.
     pub has_mgmtd: bool,
     /// The argument for the netns VRF backend.
@@ -64,7 +64,7 @@ pub struct Dialect {
     pub without_file: &'static [Daemon],
 }
 
-const FRR_8: Dialect = Dialect {
+const FRR_8: Release = Release {
     has_mgmtd: false,
     netns_argument: "-n",
     netns_zebra_only: true,
@@ -74,7 +74,7 @@ const FRR_8: Dialect = Dialect {
     netns_stays: false,
     without_file: &[],
 };
-const FRR_10: Dialect = Dialect {
+const FRR_10: Release = Release {
     has_mgmtd: true,
     netns_argument: "-w",
     netns_zebra_only: false,
@@ -85,8 +85,8 @@ const FRR_10: Dialect = Dialect {
     without_file: &[Daemon::Mgmtd, Daemon::Staticd],
 };
 
-impl Dialect {
-    /// The dialect of a release. Releases in between are taken for the older one.
+impl Release {
+    /// The release of a release. Releases in between are taken for the older one.
     pub fn of(version: &FrrVersion) -> Self {
         if version.major >= 10 { FRR_10 } else { FRR_8 }
     }
@@ -136,18 +136,18 @@ mod tests {
     #[case("FRRouting 10.3-dev (x) on Linux", Some((10, 3)), true)]
     #[case("FRRouting 9.1.1~dev_git (x)", Some((9, 1)), false)]
     #[case("Quagga", None, false)]
-    fn the_version_selects_the_dialect(#[case] text: &str, #[case] number: Option<(u32, u32)>, #[case] mgmtd: bool) {
+    fn the_version_selects_the_release(#[case] text: &str, #[case] number: Option<(u32, u32)>, #[case] mgmtd: bool) {
         let version = FrrVersion::parse(text);
         assert_eq!(version.as_ref().map(|v| (v.major, v.minor)), number);
-        assert_eq!(version.is_some_and(|v| Dialect::of(&v).daemons().contains(&Daemon::Mgmtd)), mgmtd);
+        assert_eq!(version.is_some_and(|v| Release::of(&v).daemons().contains(&Daemon::Mgmtd)), mgmtd);
     }
 
     #[rstest]
     #[case(FRR_8)]
     #[case(FRR_10)]
-    fn what_one_is_told_it_prints_as_the_owners(#[case] dialect: Dialect) {
-        for daemon in dialect.daemons().into_iter().filter(|d| *d != Daemon::Mgmtd) {
-            assert_eq!(dialect.owner(dialect.told(daemon)), daemon);
+    fn what_one_is_told_it_prints_as_the_owners(#[case] release: Release) {
+        for daemon in release.daemons().into_iter().filter(|d| *d != Daemon::Mgmtd) {
+            assert_eq!(release.owner(release.told(daemon)), daemon);
         }
     }
 }

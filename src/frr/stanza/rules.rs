@@ -9,7 +9,7 @@ use crate::frr::config::line::Line;
 
 /// How a line is taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removal {
+pub enum Negation {
     /// `no` in front, or taken away.
     No,
     /// `no` and the identity without the value: FRR does not know the form with it, or it would tell a secret.
@@ -25,7 +25,7 @@ pub enum Removal {
 struct Rule {
     /// Words; `*` is any word and belongs to the identity, `=` is any word and is the value, `..` any rest, also none.
     pattern: &'static str,
-    removal: Removal,
+    removal: Negation,
     /// Lines of one group are sent together, those of one neighbor side by side.
     group: u8,
     /// Opens a level of its own.
@@ -33,15 +33,15 @@ struct Rule {
 }
 
 const fn line(group: u8, pattern: &'static str) -> Rule {
-    Rule { pattern, removal: Removal::No, group, opens: false }
+    Rule { pattern, removal: Negation::No, group, opens: false }
 }
 
 const fn value(group: u8, pattern: &'static str) -> Rule {
-    Rule { pattern, removal: Removal::NoValue, group, opens: false }
+    Rule { pattern, removal: Negation::NoValue, group, opens: false }
 }
 
 const fn stanza(group: u8, pattern: &'static str) -> Rule {
-    Rule { pattern, removal: Removal::No, group, opens: true }
+    Rule { pattern, removal: Negation::No, group, opens: true }
 }
 
 /// In the order in which lines are sent. Measured on FRR 8.4.4: every form here, forth and back.
@@ -59,11 +59,11 @@ const RULES: &[Rule] = &[
     value(2, "set local-preference ="),
     value(2, "set community .."),
     // Shared by all scopes, so never taken away as a whole.
-    Rule { removal: Removal::Empty, ..stanza(3, "bfd") },
+    Rule { removal: Negation::Empty, ..stanza(3, "bfd") },
     stanza(3, "profile *"),
-    Rule { removal: Removal::Default("detect-multiplier 3"), ..value(3, "detect-multiplier =") },
-    Rule { removal: Removal::Default("transmit-interval 300"), ..value(3, "transmit-interval =") },
-    Rule { removal: Removal::Default("receive-interval 300"), ..value(3, "receive-interval =") },
+    Rule { removal: Negation::Default("detect-multiplier 3"), ..value(3, "detect-multiplier =") },
+    Rule { removal: Negation::Default("transmit-interval 300"), ..value(3, "transmit-interval =") },
+    Rule { removal: Negation::Default("receive-interval 300"), ..value(3, "receive-interval =") },
     line(3, "passive-mode"),
     value(3, "minimum-ttl ="),
     stanza(4, "vrf *"),
@@ -82,8 +82,8 @@ const RULES: &[Rule] = &[
     line(6, "bgp graceful-restart preserve-fw-state"),
     line(6, "bgp bestpath as-path multipath-relax"),
     line(6, "no bgp network import-check"),
-    Rule { removal: Removal::No, ..value(7, "neighbor * interface remote-as =") },
-    Rule { removal: Removal::No, ..value(7, "neighbor * remote-as =") },
+    Rule { removal: Negation::No, ..value(7, "neighbor * interface remote-as =") },
+    Rule { removal: Negation::No, ..value(7, "neighbor * remote-as =") },
     line(7, "neighbor * bfd"),
     value(7, "neighbor * bfd profile ="),
     value(7, "neighbor * password .."),
@@ -93,9 +93,9 @@ const RULES: &[Rule] = &[
     value(7, "neighbor * timers connect ="),
     value(7, "neighbor * timers = ="),
     line(7, "neighbor * capability extended-nexthop"),
-    Rule { removal: Removal::Empty, ..stanza(8, "address-family ipv4 unicast") },
-    Rule { removal: Removal::Empty, ..stanza(8, "address-family ipv6 unicast") },
-    Rule { removal: Removal::Empty, ..stanza(8, "address-family l2vpn evpn") },
+    Rule { removal: Negation::Empty, ..stanza(8, "address-family ipv4 unicast") },
+    Rule { removal: Negation::Empty, ..stanza(8, "address-family ipv6 unicast") },
+    Rule { removal: Negation::Empty, ..stanza(8, "address-family l2vpn evpn") },
     line(9, "network *"),
     value(9, "aggregate-address * .."),
     line(10, "neighbor * route-reflector-client"),
@@ -106,10 +106,10 @@ const RULES: &[Rule] = &[
     value(10, "neighbor * maximum-prefix .."),
     line(10, "neighbor * allowas-in"),
     value(10, "neighbor * weight ="),
-    Rule { removal: Removal::No, ..value(10, "neighbor * prefix-list = in") },
-    Rule { removal: Removal::No, ..value(10, "neighbor * prefix-list = out") },
-    Rule { removal: Removal::No, ..value(10, "neighbor * route-map = in") },
-    Rule { removal: Removal::No, ..value(10, "neighbor * route-map = out") },
+    Rule { removal: Negation::No, ..value(10, "neighbor * prefix-list = in") },
+    Rule { removal: Negation::No, ..value(10, "neighbor * prefix-list = out") },
+    Rule { removal: Negation::No, ..value(10, "neighbor * route-map = in") },
+    Rule { removal: Negation::No, ..value(10, "neighbor * route-map = out") },
     // Last of a neighbor: its filters stand before the first route can come.
     line(11, "neighbor * activate"),
     line(12, "advertise-all-vni"),
@@ -169,10 +169,10 @@ pub fn opens(line: &Line) -> bool {
 pub fn removal(line: &Line) -> Option<Line> {
     let (_, rule) = find(line)?;
     match rule.removal {
-        Removal::No => Some(negated(line.send())),
-        Removal::NoValue => Some(negated(&rule.slot(line).join(" "))),
-        Removal::Default(text) => Some(Line::new(text)),
-        Removal::Empty => None,
+        Negation::No => Some(negated(line.send())),
+        Negation::NoValue => Some(negated(&rule.slot(line).join(" "))),
+        Negation::Default(text) => Some(Line::new(text)),
+        Negation::Empty => None,
     }
 }
 

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::kernel::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, Sysctl};
 use super::kernel::{KernelOp, op::Holder};
 use super::names::{OwnedName, Role};
+use super::scope::Scope;
 use super::types::{Family, MacAddr, TableId, Vni, VrfMode, VrfName};
 
 /// One L3VNI.
@@ -58,7 +59,7 @@ impl World {
             let (netns, device) = match self.mode {
                 VrfMode::Netns => {
                     let netns = Netns::Vrf(vrf.clone());
-                    state.vrf_netns.insert(vrf);
+                    state.vrf_netns.insert(vrf.clone());
                     let value = |sysctl: &Sysctl| u32::from(*sysctl != Sysctl::RpFilterAll);
                     state.sysctls.extend(sysctls.iter().map(|sysctl| ((netns.clone(), *sysctl), value(sysctl))));
                     (netns, None)
@@ -66,18 +67,26 @@ impl World {
                 VrfMode::Vrf => {
                     let table = TableId::of(vni);
                     state.unreachable.extend([(table, Family::Ipv4), (table, Family::Ipv6)]);
-                    let name = OwnedName::Vrf(vrf);
+                    let name = OwnedName::Vrf(vrf.clone());
                     let key = LinkKey { netns: Netns::Router, name: name.clone() };
-                    state.links.insert(key, Link { up: true, ..link(LinkKind::Vrf { table }, None) });
+                    state.links.insert(key, link(&vrf, LinkKind::Vrf { table }, None));
                     (Netns::Router, Some(name))
                 }
             };
-            self.links(&mut state, vni, spec, &netns, device.as_ref());
+            self.links(&mut state, (vni, &vrf), spec, &netns, device.as_ref());
         }
         state
     }
 
-    fn links(&self, state: &mut KernelState, vni: Vni, spec: &Spec, netns: &Netns, device: Option<&OwnedName>) {
+    fn links(
+        &self,
+        state: &mut KernelState,
+        (vni, vrf): (Vni, &VrfName),
+        spec: &Spec,
+        netns: &Netns,
+        device: Option<&OwnedName>,
+    ) {
+        let link = |kind, mtu| link(vrf, kind, mtu);
         let key = |netns: &Netns, role| LinkKey { netns: netns.clone(), name: OwnedName::Vni(role, vni) };
         let kind = LinkKind::Vxlan { vni, local: self.vtep.addr(), port: spec.port };
         let vxlan = Link {
@@ -114,8 +123,9 @@ impl World {
     }
 }
 
-fn link(kind: LinkKind, mtu: Option<u32>) -> Link {
+fn link(vrf: &VrfName, kind: LinkKind, mtu: Option<u32>) -> Link {
     Link {
+        scope: Scope::Vrf(vrf.clone()),
         kind,
         master: None,
         host_vrf: None,

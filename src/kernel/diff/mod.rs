@@ -1,26 +1,30 @@
-//! Wanted and observed state in, the ops that lead from one to the other out, in an order in which each can be done.
+//! Wanted and observed state in, the steps that lead from one to the other out, in an order in which each can be done.
 //! Sets only what differs: FRR flushes the neighbours of a link for every `RTM_NEWLINK` about it. Pure; can name only
 //! links that [`crate::names`] recognised as ours.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::model::{KernelState, Link, LinkKey, LinkKind, Netns, Sysctl};
+use super::model::{KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, Sysctl};
 use super::op::{Holder, KernelOp, NewLink};
+use super::step::Step;
 use crate::names::{OwnedName, Role};
+use crate::scope::Scope;
 use crate::types::Vni;
 #[cfg(test)]
-use crate::{kernel, names, types};
+use crate::{kernel, names, scope, types};
 
-/// Ops that make `observed` what is `wanted`; none if it is.
-pub fn diff(wanted: &KernelState, observed: &KernelState) -> Vec<KernelOp> {
-    let mut differ = Differ { wanted, observed, now: Cow::Borrowed(observed), ops: Vec::new() };
+/// Steps that make `observed` what is `wanted`; none if it is.
+pub fn diff(wanted: &KernelState, observed: &KernelState) -> Vec<Step> {
+    let now = Cow::Borrowed(observed);
+    let mut differ = Differ { wanted, observed, now, scopes: OnceCell::new(), steps: Vec::new() };
     differ.release();
     differ.ground();
     differ.build();
-    differ.ops
+    differ.steps
 }
 
 /// Works on a copy of the observed state that goes along with the ops, so that what an op brings along is seen. Without an
@@ -29,15 +33,60 @@ struct Differ<'a> {
     wanted: &'a KernelState,
     observed: &'a KernelState,
     now: Cow<'a, KernelState>,
-    ops: Vec<KernelOp>,
+    /// Of each VNI as wanted, else the IP-VRF that it was observed in.
+    scopes: OnceCell<BTreeMap<Vni, &'a Scope>>,
+    steps: Vec<Step>,
 }
 
-impl Differ<'_> {
+impl<'a> Differ<'a> {
     /// An op that cannot work (a wanted state that names a master that is not wanted) stays in the list: the kernel
     /// refuses it and the error reaches the object that asked for it.
     fn push(&mut self, op: KernelOp) {
         let _refused = self.now.to_mut().step_alone(&op);
-        self.ops.push(op);
+        self.steps.push(Step { scope: self.scope(&op), op });
+    }
+
+    /// What an op is done for.
+    fn scope(&self, op: &KernelOp) -> Scope {
+        match op {
+            KernelOp::CreateNetns(vrf)
+            | KernelOp::DeleteNetns(vrf)
+            | KernelOp::SetSysctl { netns: Netns::Vrf(vrf), .. } => Scope::Vrf(vrf.clone()),
+            KernelOp::AddUnreachable(table, _) | KernelOp::DelUnreachable(table, _) => {
+                table.vni().map_or(Scope::Underlay, |vni| self.scope_of_vni(vni))
+            }
+            KernelOp::DeleteLink { key, .. } | KernelOp::ClosePort(ListenPort { on: key, .. }) => {
+                let [wanted, observed] = self.scopes_of_link(key);
+                observed.or(wanted).cloned().unwrap_or_else(|| self.scope_by_name(&key.name))
+            }
+            _ => op.link().map_or(Scope::Underlay, |key| {
+                let [wanted, observed] = self.scopes_of_link(key);
+                wanted.or(observed).cloned().unwrap_or_else(|| self.scope_by_name(&key.name))
+            }),
+        }
+    }
+
+    /// As wanted and as observed.
+    fn scopes_of_link(&self, key: &LinkKey) -> [Option<&Scope>; 2] {
+        let [wanted, observed] = [self.wanted, self.observed].map(|state| Some(&state.links.get(key)?.scope));
+        // What is observed outside of an IP-VRF may have lost its master.
+        [wanted, observed.filter(|scope| !matches!(scope, Scope::Segment(_)))]
+    }
+
+    fn scope_by_name(&self, name: &OwnedName) -> Scope {
+        match name {
+            OwnedName::Vrf(vrf) => Scope::Vrf(vrf.clone()),
+            OwnedName::Vni(_, vni) => self.scope_of_vni(*vni),
+        }
+    }
+
+    fn scope_of_vni(&self, vni: Vni) -> Scope {
+        let scopes = self.scopes.get_or_init(|| {
+            let (wanted, observed): (&'a KernelState, &'a KernelState) = (self.wanted, self.observed);
+            let in_vrf = observed.links.iter().filter(|(_, link)| matches!(link.scope, Scope::Vrf(_)));
+            in_vrf.chain(&wanted.links).filter_map(|(key, link)| Some((key.name.vni()?, &link.scope))).collect()
+        });
+        scopes.get(&vni).map_or(Scope::Segment(vni), |scope| (*scope).clone())
     }
 
     fn release(&mut self) {

@@ -22,8 +22,8 @@ fn drifted(world: &World, drifts: &[(usize, u8)]) -> KernelState {
     state
 }
 
-fn run(kernel: &FakeKernel, ops: &[KernelOp]) -> Vec<Outcome> {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(kernel.apply_all(ops))
+fn run(kernel: &FakeKernel, steps: &[Step]) -> Vec<Outcome> {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(kernel.apply_all(steps))
 }
 
 proptest! {
@@ -36,8 +36,8 @@ proptest! {
     fn ops_lead_from_any_state_to_any_other(a in world(BOTH), drifts in drift(), b in world(BOTH)) {
         let (observed, wanted) = (drifted(&a, &drifts), b.state());
         let mut state = observed.clone();
-        for op in diff(&wanted, &observed) {
-            prop_assert_eq!(state.step(&op), Ok(()), "{}", op);
+        for step in diff(&wanted, &observed) {
+            prop_assert_eq!(state.step(&step.op), Ok(()), "{}", step);
         }
         prop_assert_eq!(diff(&wanted, &state), vec![]);
         prop_assert_eq!(in_view_of(&wanted, state), wanted);
@@ -54,7 +54,7 @@ proptest! {
 
     #[test]
     fn stages_follow_each_other(a in world(BOTH), b in world(BOTH)) {
-        let stages: Vec<Stage> = diff(&b.state(), &a.state()).iter().map(KernelOp::stage).collect();
+        let stages: Vec<Stage> = diff(&b.state(), &a.state()).iter().map(|step| step.op.stage()).collect();
         prop_assert!(stages.is_sorted());
     }
 
@@ -66,7 +66,8 @@ proptest! {
         more.specs.insert(*raw, spec.clone());
         let added = Vni::try_from(100 + u32::from(*raw)).unwrap();
         let new_vrf: types::VrfName = format!("v{}", (raw + more.shift) % 6).parse().unwrap();
-        for op in diff(&more.state(), &before.state()) {
+        for Step { scope, op } in diff(&more.state(), &before.state()) {
+            prop_assert_eq!(scope, Scope::Vrf(new_vrf.clone()), "{}", op);
             prop_assert!(op.vni() == Some(added) || op.vrf() == Some(&new_vrf), "{}", op);
         }
     }
@@ -74,8 +75,8 @@ proptest! {
     #[test]
     fn nothing_wanted_leaves_nothing(a in world(BOTH), drifts in drift()) {
         let mut state = drifted(&a, &drifts);
-        for op in diff(&KernelState::default(), &state.clone()) {
-            prop_assert_eq!(state.step(&op), Ok(()), "{}", op);
+        for step in diff(&KernelState::default(), &state.clone()) {
+            prop_assert_eq!(state.step(&step.op), Ok(()), "{}", step);
         }
         let nothing = KernelState::default();
         prop_assert_eq!(in_view_of(&nothing, state), nothing);
@@ -206,7 +207,7 @@ fn a_failed_op_skips_what_stands_on_it_and_nothing_else() {
     let wanted = world.state();
     let ops = diff(&wanted, &kernel.state());
     let outcomes = run(&kernel, &ops);
-    for (op, outcome) in ops.iter().zip(&outcomes) {
+    for (Step { op, .. }, outcome) in ops.iter().zip(&outcomes) {
         let stands_on_it = op.stage() >= Stage::Build && op.vni().map(Vni::get) == Some(100);
         assert!(outcome.is_done() || stands_on_it, "{op}: {outcome:?}");
     }
@@ -251,7 +252,7 @@ fn a_failed_netns_skips_its_vni() {
     kernel.fail("netns add v0", nix::errno::Errno::EPERM);
     let ops = diff(&red(VrfMode::Netns).state(), &KernelState::default());
     let outcomes = run(&kernel, &ops);
-    for (op, outcome) in ops.iter().zip(&outcomes) {
+    for (Step { op, .. }, outcome) in ops.iter().zip(&outcomes) {
         assert_eq!(outcome.is_done(), op.vni().is_none() && op.vrf().is_none(), "{op}: {outcome:?}");
     }
 }
@@ -260,8 +261,47 @@ fn a_failed_netns_skips_its_vni() {
 fn nics_move_in_and_out() {
     let nic: types::IfName = "toswitch".parse().unwrap();
     let at = |netns| KernelState { nics: BTreeMap::from([(nic.clone(), netns)]), ..KernelState::default() };
-    assert_eq!(diff(&at(Netns::Router), &at(Netns::Host)), [KernelOp::MoveNic(nic.clone())]);
-    assert_eq!(diff(&at(Netns::Router), &KernelState::default()), [KernelOp::MoveNic(nic.clone())]);
-    assert_eq!(diff(&KernelState::default(), &at(Netns::Router)), [KernelOp::ReturnNic(nic.clone())]);
+    let step = |op| Step { scope: Scope::Underlay, op };
+    assert_eq!(diff(&at(Netns::Router), &at(Netns::Host)), [step(KernelOp::MoveNic(nic.clone()))]);
+    assert_eq!(diff(&at(Netns::Router), &KernelState::default()), [step(KernelOp::MoveNic(nic.clone()))]);
+    assert_eq!(diff(&KernelState::default(), &at(Netns::Router)), [step(KernelOp::ReturnNic(nic.clone()))]);
     assert_eq!(diff(&KernelState::default(), &at(Netns::Host)), []);
+}
+
+/// The scopes of the steps that remove links, and those of all steps.
+fn scopes(wanted: &KernelState, observed: &KernelState) -> (BTreeSet<String>, BTreeSet<String>) {
+    let steps = diff(wanted, observed);
+    let removals = steps.iter().filter(|step| matches!(step.op, KernelOp::DeleteLink { .. }));
+    let text = |step: &Step| step.scope.to_string();
+    (removals.map(text).collect(), steps.iter().map(text).collect())
+}
+
+#[test]
+fn a_removal_belongs_to_the_vrf_that_the_link_is_in_else_to_the_one_that_wants_its_vni() {
+    let all = |scope: &str| BTreeSet::from([scope.to_owned()]);
+    for mode in [VrfMode::Vrf, VrfMode::Netns] {
+        let wanted = red(mode).state();
+        let mut without_session = red(mode);
+        without_session.specs.get_mut(&0).unwrap().session = None;
+        assert_eq!(scopes(&without_session.state(), &wanted), (all("vrf v0"), all("vrf v0")), "{mode:?}");
+    }
+
+    let wanted = red(VrfMode::Vrf).state();
+    let vxlan = LinkKey { netns: Netns::Router, name: OwnedName::Vni(Role::Vxlan, Vni::try_from(100).unwrap()) };
+    let mut lone = KernelState { links: wanted.links.clone(), ..wanted.clone() };
+    lone.links.retain(|key, _| *key == vxlan);
+    let link = lone.links.get_mut(&vxlan).unwrap();
+    *link = Link {
+        kind: LinkKind::Other,
+        master: None,
+        scope: Scope::Segment(Vni::try_from(100).unwrap()),
+        ..link.clone()
+    };
+    assert_eq!(scopes(&wanted, &lone).0, all("vrf v0"), "wanted in v0");
+    let nothing = KernelState { links: BTreeMap::new(), unreachable: BTreeSet::new(), ..wanted.clone() };
+    assert_eq!(
+        scopes(&nothing, &KernelState { unreachable: BTreeSet::new(), ..lone }).0,
+        all("vni 100"),
+        "wanted by nobody"
+    );
 }

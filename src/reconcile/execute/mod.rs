@@ -9,11 +9,11 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::early_policies::EarlyPolicies;
-use super::schedule::{KernelStep, Schedule, Step};
-use crate::frr::client::port::{Refusal, Routing, RoutingError};
+use super::schedule::{Schedule, ScheduleStep};
+use crate::frr::client::port::{RejectedCommand, Routing, RoutingError};
+use crate::frr::config::batch::CommandBatch;
 use crate::frr::config::command::Intent;
-use crate::frr::config::diff::Batch;
-use crate::kernel::{Kernel, KernelError, Outcome};
+use crate::kernel::{Kernel, KernelError, Outcome, Step as KernelStep};
 use crate::scope::Scope;
 use crate::timing::{Phase, Stopwatch, Timing};
 use crate::types::VrfName;
@@ -32,7 +32,7 @@ pub enum Failure {
     Routing(Arc<RoutingError>),
     /// FRR rejected a line.
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(RejectedCommand),
     /// Without the default instance a VXLAN device would crash bgpd (frr#22851).
     #[error("the default BGP instance is not in place")]
     NoDefaultInstance,
@@ -84,14 +84,14 @@ impl Executed {
     }
 
     /// The batch without the commands of scopes that failed.
-    fn without_blocked(&self, batch: &Batch) -> Batch {
+    fn without_blocked(&self, batch: &CommandBatch) -> CommandBatch {
         let mut batch = batch.clone();
         batch.commands.retain(|command| !self.is_blocked(&command.scope));
         batch
     }
 
     /// Takes note of the answer to a batch.
-    fn settle(&mut self, batch: &Batch, answer: Result<Vec<Refusal>, RoutingError>) {
+    fn settle(&mut self, batch: &CommandBatch, answer: Result<Vec<RejectedCommand>, RoutingError>) {
         match answer {
             Ok(refused) => self.note(batch, refused),
             Err(error) => {
@@ -104,7 +104,7 @@ impl Executed {
         }
     }
 
-    fn note(&mut self, batch: &Batch, refused: Vec<Refusal>) {
+    fn note(&mut self, batch: &CommandBatch, refused: Vec<RejectedCommand>) {
         // Rejections come in the order of the commands.
         let mut left = refused.iter().peekable();
         for command in &batch.commands {
@@ -139,13 +139,13 @@ impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
         let mut watch = Stopwatch::start();
         for step in &self.schedule.steps {
             match step {
-                Step::BeginPolicies(batch) => self.begin(&mut policies, batch),
-                Step::AwaitPolicies => self.join(&mut policies).await,
+                ScheduleStep::BeginPolicies(batch) => self.begin(&mut policies, batch),
+                ScheduleStep::AwaitPolicies => self.join(&mut policies).await,
                 step => policies.during(self.take(step)).await,
             }
             watch.mark(phase(step));
-            if *step == Step::RequireDefaultInstance && self.done.no_default_instance {
-                self.fail_vrfs();
+            if *step == ScheduleStep::RequireDefaultInstance && self.done.no_default_instance {
+                self.fail_others();
                 break;
             }
         }
@@ -155,18 +155,18 @@ impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
         self.done
     }
 
-    async fn take(&mut self, step: &Step) {
+    async fn take(&mut self, step: &ScheduleStep) {
         match step {
-            Step::Kernel(ops) => self.apply(ops).await,
-            Step::Frr(batch) => self.send(batch).await,
-            Step::AwaitVrf { vrf, presence } => {
+            ScheduleStep::Kernel(ops) => self.apply(ops).await,
+            ScheduleStep::Frr(batch) => self.send(batch).await,
+            ScheduleStep::AwaitVrf { vrf, presence } => {
                 let scope = Scope::Vrf(vrf.clone());
                 if !self.done.is_blocked(&scope) {
                     let waited = self.routing.wait_vrf(vrf, *presence, VRF_LIMIT).await;
                     self.note_wait(&scope, waited);
                 }
             }
-            Step::AwaitLinks { vrf, links } => {
+            ScheduleStep::AwaitLinks { vrf, links } => {
                 let scope = Scope::Vrf(vrf.clone());
                 if !self.done.is_blocked(&scope) {
                     let waited = self.routing.wait_links(vrf, links, VRF_LIMIT).await;
@@ -174,11 +174,11 @@ impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
                 }
             }
             // Of `run`.
-            Step::BeginPolicies(_) | Step::AwaitPolicies | Step::RequireDefaultInstance => {}
+            ScheduleStep::BeginPolicies(_) | ScheduleStep::AwaitPolicies | ScheduleStep::RequireDefaultInstance => {}
         }
     }
 
-    fn begin(&mut self, policies: &mut EarlyPolicies, batch: &Batch) {
+    fn begin(&mut self, policies: &mut EarlyPolicies, batch: &CommandBatch) {
         let left = self.done.without_blocked(batch);
         if !policies.has(batch) && !left.commands.is_empty() {
             policies.begin(self.routing, left);
@@ -191,7 +191,7 @@ impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
         }
     }
 
-    async fn send(&mut self, batch: &Batch) {
+    async fn send(&mut self, batch: &CommandBatch) {
         let batch = self.done.without_blocked(batch);
         if !batch.commands.is_empty() {
             let answer = self.routing.apply(&batch).await;
@@ -201,12 +201,11 @@ impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
 
     async fn apply(&mut self, steps: &[KernelStep]) {
         let is_left = |step: &&KernelStep| step.scope == Scope::Underlay || !self.done.is_blocked(&step.scope);
-        let left: Vec<&KernelStep> = steps.iter().filter(is_left).collect();
+        let left: Vec<KernelStep> = steps.iter().filter(is_left).cloned().collect();
         if left.is_empty() {
             return;
         }
-        let ops: Vec<_> = left.iter().map(|step| step.op.clone()).collect();
-        for (KernelStep { scope, op }, outcome) in left.into_iter().zip(self.kernel.apply_all(&ops).await) {
+        for (KernelStep { scope, op }, outcome) in left.iter().zip(self.kernel.apply_all(&left).await) {
             match outcome {
                 Outcome::Done => {
                     tracing::info!(%scope, %op, "kernel");
@@ -224,19 +223,23 @@ impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
         }
     }
 
-    fn fail_vrfs(&mut self) {
-        for vrf in self.schedule.touched() {
-            self.done.fail(&Scope::Vrf(vrf), Failure::NoDefaultInstance);
+    /// All else depends on the default instance.
+    fn fail_others(&mut self) {
+        for scope in self.schedule.scopes().into_iter().filter(|scope| **scope != Scope::Underlay) {
+            self.done.fail(scope, Failure::NoDefaultInstance);
         }
     }
 }
 
 /// To which phase the time of a step counts.
-fn phase(step: &Step) -> Phase {
+fn phase(step: &ScheduleStep) -> Phase {
     match step {
-        Step::Kernel(_) => Phase::Kernel,
-        Step::AwaitVrf { .. } | Step::AwaitLinks { .. } => Phase::Await,
-        Step::Frr(_) | Step::BeginPolicies(_) | Step::AwaitPolicies | Step::RequireDefaultInstance => Phase::Routing,
+        ScheduleStep::Kernel(_) => Phase::Kernel,
+        ScheduleStep::AwaitVrf { .. } | ScheduleStep::AwaitLinks { .. } => Phase::Await,
+        ScheduleStep::Frr(_)
+        | ScheduleStep::BeginPolicies(_)
+        | ScheduleStep::AwaitPolicies
+        | ScheduleStep::RequireDefaultInstance => Phase::Routing,
     }
 }
 

@@ -4,15 +4,18 @@ use super::super::Reconciler;
 use super::super::tests::{snapshot, snapshot_in_as};
 use super::*;
 use crate::frr::client::fake::FakeRouting;
-use crate::frr::client::port::{Presence, Running};
+use crate::frr::client::port::Presence;
 use crate::frr::release::FrrVersion;
-use crate::frr::show::vni::{Lives, SessionKey, SessionState, VniState, VrfState};
+use crate::frr::show::running_config::RunningConfig;
+use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
+use crate::frr::show::vni::VniState;
+use crate::frr::show::vrf::VrfState;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::{KernelState, Netns};
 use crate::kernel::tcp::TcpCounts;
 use crate::kernel::{KernelOp, NicFacts, NodeFacts};
 use crate::names::OwnedName;
-use crate::plan::last_accepted::Accepted;
+use crate::plan::last_accepted::LastAccepted;
 use crate::snapshot::Snapshot;
 use crate::types::{IfName, Vni, VrfMode};
 use rstest::rstest;
@@ -80,22 +83,25 @@ impl Routing for RecordingFrr {
     async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
         self.fake().version().await
     }
-    async fn running(&mut self) -> Result<Arc<Running>, RoutingError> {
+    async fn running(&mut self) -> Result<Arc<RunningConfig>, RoutingError> {
         self.fake().running().await
     }
-    async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
-        self.received.add(&Step::Frr(batch.clone()).to_string());
+    async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
+        self.received.add(&ScheduleStep::Frr(batch.clone()).to_string());
         self.fake().apply(batch).await
     }
-    fn begin(&mut self, batch: Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send + use<> {
-        self.received.add(&Step::BeginPolicies(batch.clone()).to_string());
-        self.fake().begin(batch)
+    fn apply_concurrently(
+        &mut self,
+        batch: CommandBatch,
+    ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
+        self.received.add(&ScheduleStep::BeginPolicies(batch.clone()).to_string());
+        self.fake().apply_concurrently(batch)
     }
     async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
         self.fake().vrfs().await
     }
     async fn wait_vrf(&mut self, vrf: &VrfName, presence: Presence, limit: Duration) -> Result<(), RoutingError> {
-        self.received.add(&Step::AwaitVrf { vrf: vrf.clone(), presence }.to_string());
+        self.received.add(&ScheduleStep::AwaitVrf { vrf: vrf.clone(), presence }.to_string());
         self.fake().wait_vrf(vrf, presence, limit).await
     }
     async fn wait_links(
@@ -104,7 +110,7 @@ impl Routing for RecordingFrr {
         links: &BTreeSet<IfName>,
         limit: Duration,
     ) -> Result<(), RoutingError> {
-        self.received.add(&Step::AwaitLinks { vrf: vrf.clone(), links: links.clone() }.to_string());
+        self.received.add(&ScheduleStep::AwaitLinks { vrf: vrf.clone(), links: links.clone() }.to_string());
         self.fake().wait_links(vrf, links, limit).await
     }
     async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
@@ -113,8 +119,8 @@ impl Routing for RecordingFrr {
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
         self.fake().sessions().await
     }
-    async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, Lives>>, RoutingError> {
-        self.fake().down().await
+    async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
+        self.fake().down_sessions().await
     }
 }
 
@@ -141,17 +147,17 @@ async fn kernel_and_frr_receive_what_plan_prints_in_that_order(#[case] mode: Vrf
         ("another VNI", snapshot(&[("crimson", 101, 10), ("blue", 200, 12), ("green", 300, 13)])),
         ("another AS", snapshot_in_as(64599, &[("crimson", 101, 10), ("blue", 200, 12)])),
         ("one less", snapshot_in_as(64599, &[("blue", 200, 12)])),
-        ("nothing", Arc::new(Snapshot { underlays: vec![], l3vnis: vec![], ..(*snapshot(&[])).clone() })),
+        ("nothing", Arc::new(Snapshot { objects: BTreeMap::new(), ..(*snapshot(&[])).clone() })),
     ];
     let received = Received::default();
     let nic = NicFacts { mtu: 1500, netns: Netns::Host, addresses: BTreeSet::new() };
     let fake = Arc::new(FakeKernel::new(KernelState::default(), [("toswitch".parse().unwrap(), nic)].into()));
     let kernel = RecordingKernel { fake: Arc::clone(&fake), received: received.clone() };
     let frr = RecordingFrr { fake: FakeRouting::default(), kernel: fake, received: received.clone() };
-    let mut reconciler = Reconciler::new(kernel.clone(), frr, mode, Accepted::default());
+    let mut reconciler = Reconciler::new(kernel.clone(), frr, mode, LastAccepted::default());
     for (name, snapshot) in passes {
         // As `perouter plan` does beside a router that runs.
-        let mut beside = Reconciler::new(kernel.clone(), reconciler.routing.clone(), mode, Accepted::default());
+        let mut beside = Reconciler::new(kernel.clone(), reconciler.routing.clone(), mode, LastAccepted::default());
         let plan = beside.preview(&snapshot).await.unwrap().schedule.to_string();
         assert_eq!(received.take(), Vec::<String>::new(), "{name}: plan changes nothing");
         let report = reconciler.pass(&snapshot).await.unwrap();

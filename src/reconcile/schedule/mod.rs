@@ -5,7 +5,6 @@
 //! deleted; the default BGP instance with EVPN is configured before the first VXLAN device (frr#22851); zebra has taken up
 //! an empty VRF namespace before links are created in it; the VNI is configured when its links are there.
 
-mod members;
 mod step;
 mod teardown;
 
@@ -14,24 +13,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::frr::client::port::Presence;
-use crate::frr::config::diff::{self as frr, Batch, ScopeChange, merge, policies_of_new};
+use crate::frr::config::batch::{BatchStage, CommandBatch, merge};
+use crate::frr::config::diff::{self as frr, ScopeChange, policies_of_new};
 use crate::frr::config::tree::Config;
-use crate::frr::release::Dialect;
+use crate::frr::release::Release;
 use crate::kernel::model::{KernelState, Netns};
-use crate::kernel::{self, KernelOp, Stage};
+use crate::kernel::{self, KernelOp, Stage, Step as KernelStep};
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 use crate::types::{IfName, VrfName};
-use members::{Owners, members};
-use teardown::Reasons;
+use teardown::{Reasons, members};
 
-pub use step::{KernelStep, Step};
+pub use step::ScheduleStep;
 
 /// What a reconcile pass does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Schedule {
     /// In the order in which they run.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ScheduleStep>,
     /// The scopes that are torn down, to be rebuilt or not, in the order in which they are.
     pub torn_down: Vec<Scope>,
     /// Lines within our stanzas in FRR that are not ours: reported, left alone.
@@ -46,18 +45,23 @@ impl Schedule {
 
     /// The kernel operations, in order.
     pub fn kernel_ops(&self) -> impl Iterator<Item = &KernelStep> {
-        self.steps.iter().flat_map(Step::kernel_ops)
+        self.steps.iter().flat_map(ScheduleStep::kernel_ops)
     }
 
     /// FRR lines that change something.
     pub fn frr_lines(&self) -> usize {
-        self.steps.iter().map(Step::frr_lines).sum()
+        self.steps.iter().map(ScheduleStep::frr_lines).sum()
+    }
+
+    /// The scopes that change.
+    pub fn scopes(&self) -> BTreeSet<&Scope> {
+        self.steps.iter().flat_map(ScheduleStep::scopes).chain(&self.torn_down).collect()
     }
 
     /// The IP-VRFs that change.
-    pub fn touched(&self) -> BTreeSet<VrfName> {
-        let scopes = self.steps.iter().flat_map(Step::scopes).chain(&self.torn_down);
-        scopes.filter_map(|scope| if let Scope::Vrf(vrf) = scope { Some(vrf.clone()) } else { None }).collect()
+    pub fn vrfs(&self) -> BTreeSet<VrfName> {
+        let vrf = |scope| if let &Scope::Vrf(ref vrf) = scope { Some(vrf.clone()) } else { None };
+        self.scopes().into_iter().filter_map(vrf).collect()
     }
 }
 
@@ -79,9 +83,9 @@ pub struct State<'a> {
 }
 
 /// Schedules a pass. `not_up` are IP-VRFs that FRR did not bring up although all is in place: they are rebuilt.
-pub fn schedule(wanted: State<'_>, observed: State<'_>, not_up: &BTreeSet<VrfName>, dialect: Dialect) -> Schedule {
+pub fn schedule(wanted: State<'_>, observed: State<'_>, not_up: &BTreeSet<VrfName>, release: Release) -> Schedule {
     let none = BTreeSet::new();
-    let kept_netns = if dialect.netns_stays { &observed.kernel.vrf_netns } else { &none };
+    let kept_netns = if release.netns_stays { &observed.kernel.vrf_netns } else { &none };
     let (members_now, members_wanted) = (members(observed.kernel), members(wanted.kernel));
     let reasons = Reasons { not_up, kept_netns, observed: &members_now, wanted: &members_wanted };
     let torn_down = teardown::torn_down(wanted, observed, reasons);
@@ -101,9 +105,7 @@ pub fn schedule(wanted: State<'_>, observed: State<'_>, not_up: &BTreeSet<VrfNam
     let release = if going.is_empty() { Vec::new() } else { kernel::diff(&after, observed.kernel) };
     let build = kernel::diff(&kernel_wanted, &after);
     let change = frr::diff(&frr_after, wanted.frr);
-    let nothing = torn_down.is_empty() && build.is_empty() && change.is_empty();
-    let owners = if nothing { Owners::default() } else { Owners::new(&members_now, &members_wanted) };
-    let mut order = Order { steps: Vec::new(), owners };
+    let mut order = Order::default();
     order.begin_policies(policies_of_new(observed.frr, wanted.frr));
     let lines = torn_down.iter().map(|scope| (scope, teardown::lines(observed.frr, scope, kept_netns)));
     order.teardown(&lines.collect::<Vec<_>>(), release);
@@ -113,96 +115,95 @@ pub fn schedule(wanted: State<'_>, observed: State<'_>, not_up: &BTreeSet<VrfNam
 }
 
 /// Puts steps in order.
+#[derive(Default)]
 struct Order {
-    steps: Vec<Step>,
-    owners: Owners,
+    steps: Vec<ScheduleStep>,
 }
 
 impl Order {
-    fn kernel(&mut self, mut ops: Vec<KernelOp>) {
-        ops.sort_by_cached_key(|op| (op.wave(), op.lane()));
-        let ops: Vec<_> = ops.into_iter().map(|op| KernelStep { scope: self.owners.scope(&op), op }).collect();
-        let waves = ops.chunk_by(|one, next| one.op.wave() == next.op.wave());
-        self.steps.extend(waves.map(|wave| Step::Kernel(wave.to_vec())));
+    fn kernel(&mut self, mut steps: Vec<KernelStep>) {
+        steps.sort_by_cached_key(|step| (step.op.wave(), step.op.lane()));
+        let waves = steps.chunk_by(|one, next| one.op.wave() == next.op.wave());
+        self.steps.extend(waves.map(|wave| ScheduleStep::Kernel(wave.to_vec())));
     }
 
-    fn send(&mut self, batches: Vec<Batch>) {
-        self.steps.extend(batches.into_iter().map(Step::Frr));
+    fn send(&mut self, batches: Vec<CommandBatch>) {
+        self.steps.extend(batches.into_iter().map(ScheduleStep::Frr));
     }
 
-    fn begin_policies(&mut self, batches: Vec<Batch>) {
-        self.steps.extend(batches.into_iter().map(Step::BeginPolicies));
+    fn begin_policies(&mut self, batches: Vec<CommandBatch>) {
+        self.steps.extend(batches.into_iter().map(ScheduleStep::BeginPolicies));
     }
 
-    fn teardown(&mut self, lines: &[(&Scope, frr::Teardown)], release: Vec<KernelOp>) {
+    fn teardown(&mut self, lines: &[(&Scope, frr::Teardown)], release: Vec<KernelStep>) {
         self.send(merge(lines.iter().flat_map(|(_, teardown)| teardown.before.iter().cloned())));
         self.kernel(release);
         for (scope, _) in lines.iter().filter(|(_, teardown)| !teardown.after.is_empty()) {
             if let Scope::Vrf(vrf) = scope {
-                self.steps.push(Step::AwaitVrf { vrf: vrf.clone(), presence: Presence::Gone });
+                self.steps.push(ScheduleStep::AwaitVrf { vrf: vrf.clone(), presence: Presence::Gone });
             }
         }
         self.send(merge(lines.iter().flat_map(|(_, teardown)| teardown.after.iter().cloned())));
     }
 
     /// The changes are those of a scope, with whether FRR had nothing of it: its policies have been begun already.
-    fn build<'a>(&mut self, ops: Vec<KernelOp>, changes: impl Iterator<Item = (&'a Scope, &'a ScopeChange, bool)>) {
-        let (mut underlay, mut of_vrfs, mut policies) = (Vec::new(), Vec::new(), Vec::new());
+    fn build<'a>(&mut self, steps: Vec<KernelStep>, changes: impl Iterator<Item = (&'a Scope, &'a ScopeChange, bool)>) {
+        let (mut underlay, mut others, mut policies) = (Vec::new(), Vec::new(), Vec::new());
         for (scope, change, is_new) in changes {
             for batch in change.batches().iter().cloned() {
                 match (scope, batch.stage) {
                     (Scope::Underlay, _) => underlay.push(batch),
-                    (Scope::Vrf(_), frr::Stage::Policies) if is_new => {}
-                    (Scope::Vrf(_), frr::Stage::Policies) => policies.push(batch),
-                    (Scope::Vrf(_), _) => of_vrfs.push(batch),
+                    (_, BatchStage::Policies) if is_new => {}
+                    (_, BatchStage::Policies) => policies.push(batch),
+                    (_, _) => others.push(batch),
                 }
             }
         }
         self.begin_policies(merge(policies));
         let (underlay, leftovers): (Vec<_>, Vec<_>) =
-            underlay.into_iter().partition(|batch| batch.stage < frr::Stage::Leftovers);
-        let (first, last): (Vec<_>, Vec<_>) = of_vrfs.into_iter().partition(|batch| batch.stage < frr::Stage::Policies);
-        let (ground, links): (Vec<_>, Vec<_>) = ops.into_iter().partition(|op| op.stage() < Stage::Build);
-        let netns = ground.iter().filter_map(created_netns).cloned().collect::<Vec<_>>();
+            underlay.into_iter().partition(|batch| batch.stage < BatchStage::Leftovers);
+        let (first, last): (Vec<_>, Vec<_>) = others.into_iter().partition(|batch| batch.stage < BatchStage::Policies);
+        let (ground, links): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.op.stage() < Stage::Build);
+        let netns = ground.iter().filter_map(|step| created_netns(&step.op)).cloned().collect::<Vec<_>>();
         self.kernel(ground);
         let has_underlay = !underlay.is_empty();
         self.send(underlay);
         let barrier = self.steps.len();
         for vrf in netns {
-            self.steps.push(Step::AwaitVrf { vrf, presence: Presence::Active });
+            self.steps.push(ScheduleStep::AwaitVrf { vrf, presence: Presence::Active });
         }
         self.links(links);
         self.send(merge(first));
-        if self.steps.iter().any(|step| matches!(step, Step::BeginPolicies(_))) {
-            self.steps.push(Step::AwaitPolicies);
+        if self.steps.iter().any(|step| matches!(step, ScheduleStep::BeginPolicies(_))) {
+            self.steps.push(ScheduleStep::AwaitPolicies);
         }
         // What the underlay had for IP-VRFs is removed when they use it no more.
         self.send(merge(last.into_iter().chain(leftovers)));
         if has_underlay && self.steps.len() > barrier {
-            self.steps.insert(barrier, Step::RequireDefaultInstance);
+            self.steps.insert(barrier, ScheduleStep::RequireDefaultInstance);
         }
     }
 
-    fn links(&mut self, ops: Vec<KernelOp>) {
-        let (addresses, links): (Vec<_>, Vec<_>) = ops.into_iter().partition(|op| op.stage() == Stage::Address);
+    fn links(&mut self, steps: Vec<KernelStep>) {
+        let is_address = |step: &KernelStep| step.op.stage() == Stage::Address;
+        let (addresses, links): (Vec<_>, Vec<_>) = steps.into_iter().partition(is_address);
         self.kernel(links);
-        for (vrf, links) in self.addressed(&addresses) {
-            self.steps.push(Step::AwaitLinks { vrf, links });
+        for (vrf, links) in addressed(&addresses) {
+            self.steps.push(ScheduleStep::AwaitLinks { vrf, links });
         }
         self.kernel(addresses);
     }
+}
 
-    /// The links of IP-VRFs that get an address. zebra does not look into the host's namespace.
-    fn addressed(&self, addresses: &[KernelOp]) -> BTreeMap<VrfName, BTreeSet<IfName>> {
-        let mut links: BTreeMap<VrfName, BTreeSet<IfName>> = BTreeMap::new();
-        for op in addresses {
-            let key = op.link().filter(|key| key.netns != Netns::Host);
-            if let (Some(key), Scope::Vrf(vrf)) = (key, self.owners.scope(op)) {
-                links.entry(vrf).or_default().insert(key.name.if_name());
-            }
+/// The links of IP-VRFs that get an address. zebra does not look into the host's namespace.
+fn addressed(addresses: &[KernelStep]) -> BTreeMap<VrfName, BTreeSet<IfName>> {
+    let mut links: BTreeMap<VrfName, BTreeSet<IfName>> = BTreeMap::new();
+    for KernelStep { scope, op } in addresses {
+        if let (Some(key), Scope::Vrf(vrf)) = (op.link().filter(|key| key.netns != Netns::Host), scope) {
+            links.entry(vrf.clone()).or_default().insert(key.name.if_name());
         }
-        links
     }
+    links
 }
 
 fn created_netns(op: &KernelOp) -> Option<&VrfName> {

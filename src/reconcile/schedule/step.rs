@@ -5,32 +5,23 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::frr::client::port::Presence;
+use crate::frr::config::batch::{CommandBatch, CommandMode};
 use crate::frr::config::command::Intent;
-use crate::frr::config::diff::{Batch, Mode};
-use crate::kernel::KernelOp;
+use crate::kernel::Step as KernelStep;
 use crate::scope::Scope;
 use crate::types::{IfName, VrfName};
 
-/// A kernel operation and the scope that it belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelStep {
-    /// To which object a failure is reported.
-    pub scope: Scope,
-    /// The operation.
-    pub op: KernelOp,
-}
-
 /// One step. It begins when the one before has ended; a step that failed ends its scope, not the pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum ScheduleStep {
     /// Kernel operations of one wave: lanes run concurrently, the operations of one lane in order.
     Kernel(Vec<KernelStep>),
     /// Lines for one daemon, in one conversation.
-    Frr(Batch),
+    Frr(CommandBatch),
     /// Prefix lists and route maps for bgpd, which need nothing else and take bgpd long: sent while the steps up to
-    /// [`Step::AwaitPolicies`] run.
-    BeginPolicies(Batch),
-    /// Waits for the answers to all [`Step::BeginPolicies`].
+    /// [`ScheduleStep::AwaitPolicies`] run.
+    BeginPolicies(CommandBatch),
+    /// Waits for the answers to all [`ScheduleStep::BeginPolicies`].
     AwaitPolicies,
     /// Waits until zebra has, or no longer has, the device or namespace of a VRF.
     AwaitVrf {
@@ -52,7 +43,7 @@ pub enum Step {
     RequireDefaultInstance,
 }
 
-impl Step {
+impl ScheduleStep {
     /// The scopes that it changes something of.
     pub fn scopes(&self) -> BTreeSet<&Scope> {
         match self {
@@ -72,7 +63,7 @@ impl Step {
     }
 
     /// The batch that it sends.
-    pub fn batch(&self) -> Option<&Batch> {
+    pub fn batch(&self) -> Option<&CommandBatch> {
         if let Self::Frr(batch) | Self::BeginPolicies(batch) = self { Some(batch) } else { None }
     }
 
@@ -83,15 +74,15 @@ impl Step {
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for ScheduleStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kernel(ops) => {
                 f.write_str("kernel")?;
-                ops.iter().try_for_each(|step| write!(f, "\n  {}", step.op))
+                ops.iter().try_for_each(|step| write!(f, "\n  {step}"))
             }
             Self::Frr(batch) => {
-                let mode = if batch.mode == Mode::Exec { ", exec mode" } else { "" };
+                let mode = if batch.mode == CommandMode::Exec { ", exec mode" } else { "" };
                 write!(f, "{}{mode}", batch.daemon)?;
                 lines(f, batch)
             }
@@ -111,6 +102,6 @@ impl fmt::Display for Step {
     }
 }
 
-fn lines(f: &mut fmt::Formatter<'_>, batch: &Batch) -> fmt::Result {
+fn lines(f: &mut fmt::Formatter<'_>, batch: &CommandBatch) -> fmt::Result {
     batch.commands.iter().try_for_each(|command| write!(f, "\n  {command}"))
 }

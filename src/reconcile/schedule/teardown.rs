@@ -4,16 +4,29 @@
 //! An IP-VRF is rebuilt where something changes that cannot change in place: AS number or VNI in FRR, the kind of a link,
 //! the router MAC. Everything else is edited in place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::State;
-use super::members::Members;
 use crate::frr::config::diff::{Teardown, teardown};
 use crate::frr::config::tree::Config;
 use crate::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
 use crate::names::{OwnedName, Role};
 use crate::scope::Scope;
 use crate::types::VrfName;
+
+/// Links by IP-VRF.
+pub(super) type Members<'a> = BTreeMap<&'a VrfName, Vec<&'a LinkKey>>;
+
+/// The links of each IP-VRF.
+pub(super) fn members(state: &KernelState) -> Members<'_> {
+    let mut members = Members::new();
+    for (key, link) in &state.links {
+        if let Scope::Vrf(vrf) = &link.scope {
+            members.entry(vrf).or_default().push(key);
+        }
+    }
+    members
+}
 
 /// What decides about teardowns besides both states.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +47,7 @@ pub(super) fn torn_down(wanted: State<'_>, observed: State<'_>, reasons: Reasons
     let mut known: BTreeSet<&VrfName> = reasons.observed.keys().copied().collect();
     known.extend(observed.frr.scopes().into_iter().filter_map(|scope| match scope {
         Scope::Vrf(name) => Some(name),
-        Scope::Underlay => None,
+        Scope::Underlay | Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => None,
     }));
     // A namespace that stays although its VRF is not wanted is empty: there is nothing to tear down.
     known.extend(observed.kernel.vrf_netns.difference(reasons.kept_netns));

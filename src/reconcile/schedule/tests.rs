@@ -1,8 +1,6 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::frr::release::FrrVersion;
-use crate::kernel::Stage;
+use crate::kind;
 use crate::plan::{NodeFacts, plan};
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
 use crate::types::VrfMode;
@@ -17,25 +15,14 @@ fn l3vni(name: &str, vni: u32, net: u8) -> (String, Spec) {
 
 /// Kernel and FRR as they are when these objects are in place.
 fn state(mode: VrfMode, objects: &[(String, Spec)]) -> (KernelState, Config) {
-    let key = |kind, name: &str| ObjectRef { kind, namespace: "default".into(), name: name.into() };
+    let object = |kind, name: &str, spec| {
+        (ObjectRef::new(kind, "default", name), Object::new(kind::Spec::from_json(kind, spec).unwrap()))
+    };
     let underlay = serde_json::json!({"asn": 64514, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"]});
+    let l3vnis = objects.iter().map(|(name, spec)| object(Kind::L3VNI, name, spec.clone()));
     let snapshot = Snapshot {
         node: NodeIdentity { name: "n".into(), index: 0, labels: BTreeMap::new() },
-        underlays: vec![Object {
-            key: key(Kind::Underlay, "u"),
-            generation: 1,
-            created: None,
-            spec: Arc::new(serde_json::from_value(underlay).unwrap()),
-        }],
-        l3vnis: objects
-            .iter()
-            .map(|(name, spec)| Object {
-                key: key(Kind::L3VNI, name),
-                generation: 1,
-                created: None,
-                spec: Arc::new(serde_json::from_value(spec.clone()).unwrap()),
-            })
-            .collect(),
+        objects: l3vnis.chain([object(Kind::Underlay, "u", underlay)]).collect(),
         ..Snapshot::default()
     };
     let plan = plan(&snapshot, &NodeFacts { mode, nic_mtu: BTreeMap::new() });
@@ -44,11 +31,11 @@ fn state(mode: VrfMode, objects: &[(String, Spec)]) -> (KernelState, Config) {
     (plan.kernel, frr)
 }
 
-fn of_release(text: &str) -> Dialect {
-    Dialect::of(&FrrVersion::parse(text).unwrap())
+fn of_release(text: &str) -> Release {
+    Release::of(&FrrVersion::parse(text).unwrap())
 }
 
-fn frr_8() -> Dialect {
+fn frr_8() -> Release {
     of_release("zebra version 8.4.4")
 }
 
@@ -63,22 +50,22 @@ fn torn(schedule: &Schedule) -> Vec<String> {
 }
 
 /// The kernel operations up to the first that is not of a teardown.
-fn release(schedule: &Schedule) -> Vec<&KernelOp> {
+fn teardown_ops(schedule: &Schedule) -> Vec<&KernelOp> {
     schedule.kernel_ops().map(|step| &step.op).take_while(|op| op.stage() == Stage::Release).collect()
 }
 
-/// The kernel operations after those of [`release`].
-fn build(schedule: &Schedule) -> Vec<&KernelOp> {
-    schedule.kernel_ops().map(|step| &step.op).skip(release(schedule).len()).collect()
+/// The kernel operations after those of [`teardown_ops`].
+fn later_ops(schedule: &Schedule) -> Vec<&KernelOp> {
+    schedule.kernel_ops().map(|step| &step.op).skip(teardown_ops(schedule).len()).collect()
 }
 
 /// The batches of these stages.
-fn batches<'a>(schedule: &'a Schedule, stages: &[frr::Stage]) -> Vec<&'a Batch> {
-    schedule.steps.iter().filter_map(Step::batch).filter(|batch| stages.contains(&batch.stage)).collect()
+fn batches<'a>(schedule: &'a Schedule, stages: &[BatchStage]) -> Vec<&'a CommandBatch> {
+    schedule.steps.iter().filter_map(ScheduleStep::batch).filter(|batch| stages.contains(&batch.stage)).collect()
 }
 
 /// The stages of a teardown.
-const TEARDOWN: [frr::Stage; 4] = [frr::Stage::NoVni, frr::Stage::NoInstance, frr::Stage::Leftovers, frr::Stage::NoVrf];
+const TEARDOWN: [BatchStage; 4] = [BatchStage::NoVni, BatchStage::NoInstance, BatchStage::Leftovers, BatchStage::NoVrf];
 
 #[rstest]
 #[case(VrfMode::Netns)]
@@ -105,8 +92,8 @@ fn another_vni_rebuilds_its_vrf_alone(#[case] mode: VrfMode) {
 #[case(VrfMode::Vrf)]
 fn another_subnet_is_an_edit_in_place(#[case] mode: VrfMode) {
     let done = pass(mode, &[l3vni("red", 100, 10)], &[l3vni("red", 100, 12)]);
-    assert!(done.torn_down.is_empty() && release(&done).is_empty());
-    let ops: Vec<_> = build(&done).iter().map(ToString::to_string).collect();
+    assert!(done.torn_down.is_empty() && teardown_ops(&done).is_empty());
+    let ops: Vec<_> = later_ops(&done).iter().map(ToString::to_string).collect();
     assert_eq!(ops.len(), 4, "an address goes and one comes at each end: {ops:?}");
 }
 
@@ -116,8 +103,8 @@ fn another_subnet_is_an_edit_in_place(#[case] mode: VrfMode) {
 fn another_name_tears_the_old_vrf_down_before_the_new_one_is_built(#[case] mode: VrfMode) {
     let done = pass(mode, &[l3vni("red", 100, 10)], &[l3vni("crimson", 100, 10)]);
     assert_eq!(torn(&done), ["vrf red"]);
-    assert!(!release(&done).is_empty());
-    assert!(build(&done).iter().all(|op| op.stage() != Stage::Release));
+    assert!(!teardown_ops(&done).is_empty());
+    assert!(later_ops(&done).iter().all(|op| op.stage() != Stage::Release));
 }
 
 #[rstest]
@@ -126,9 +113,9 @@ fn another_name_tears_the_old_vrf_down_before_the_new_one_is_built(#[case] mode:
 fn a_deleted_vrf_leaves_the_others_alone(#[case] mode: VrfMode) {
     let done = pass(mode, &[l3vni("red", 100, 10), l3vni("blue", 200, 11)], &[l3vni("blue", 200, 11)]);
     assert_eq!(torn(&done), ["vrf red"]);
-    assert!(build(&done).is_empty());
-    assert_eq!(batches(&done, &TEARDOWN).len(), done.steps.iter().filter_map(Step::batch).count());
-    assert_eq!(done.touched(), ["red".parse().unwrap()].into());
+    assert!(later_ops(&done).is_empty());
+    assert_eq!(batches(&done, &TEARDOWN).len(), done.steps.iter().filter_map(ScheduleStep::batch).count());
+    assert_eq!(done.vrfs(), ["red".parse().unwrap()].into());
 }
 
 #[test]
@@ -137,7 +124,7 @@ fn a_vrf_that_is_not_up_is_rebuilt_although_nothing_differs() {
     let view = State { kernel: &have.0, frr: &have.1 };
     let done = schedule(view, view, &["red".parse().unwrap()].into(), frr_8());
     assert_eq!(torn(&done), ["vrf red"]);
-    assert!(!release(&done).is_empty() && !build(&done).is_empty());
+    assert!(!teardown_ops(&done).is_empty() && !later_ops(&done).is_empty());
 }
 
 #[rstest]
@@ -148,33 +135,33 @@ fn the_namespace_of_a_deleted_vrf_stays_where_zebra_would_crash(
     #[case] deleted: &[&str],
     #[case] after: usize,
 ) {
-    let dialect = of_release(frr);
+    let release = of_release(frr);
     let have = state(VrfMode::Netns, &[l3vni("red", 100, 10), l3vni("blue", 200, 11)]);
     let want = state(VrfMode::Netns, &[l3vni("blue", 200, 11)]);
     let wanted = State { kernel: &want.0, frr: &want.1 };
-    let done = schedule(wanted, State { kernel: &have.0, frr: &have.1 }, &BTreeSet::new(), dialect);
+    let done = schedule(wanted, State { kernel: &have.0, frr: &have.1 }, &BTreeSet::new(), release);
     assert_eq!(torn(&done), ["vrf red"]);
-    assert_eq!(batches(&done, &[frr::Stage::NoVrf]).len(), after);
-    let ops: Vec<String> = release(&done).iter().map(ToString::to_string).collect();
+    assert_eq!(batches(&done, &[BatchStage::NoVrf]).len(), after);
+    let ops: Vec<String> = teardown_ops(&done).iter().map(ToString::to_string).collect();
     assert_eq!(
         ops.iter().filter(|op| op.starts_with("netns ")).collect::<Vec<_>>(),
         deleted.iter().collect::<Vec<_>>()
     );
-    assert!(build(&done).is_empty(), "{:?}", build(&done));
+    assert!(later_ops(&done).is_empty(), "{:?}", later_ops(&done));
 
     let mut left = want.0.clone();
     if deleted.is_empty() {
         left.vrf_netns.insert("red".parse().unwrap());
     }
-    let next = schedule(wanted, State { kernel: &left, frr: &want.1 }, &BTreeSet::new(), dialect);
+    let next = schedule(wanted, State { kernel: &left, frr: &want.1 }, &BTreeSet::new(), release);
     assert!(next.is_empty(), "{next:?}");
     // It is taken for the VRF when that comes back.
     let back = schedule(
         State { kernel: &have.0, frr: &have.1 },
         State { kernel: &left, frr: &want.1 },
         &BTreeSet::new(),
-        dialect,
+        release,
     );
-    assert!(back.torn_down.is_empty() && release(&back).is_empty());
-    assert_eq!(build(&back).iter().any(|op| matches!(op, KernelOp::CreateNetns(_))), !deleted.is_empty());
+    assert!(back.torn_down.is_empty() && teardown_ops(&back).is_empty());
+    assert_eq!(later_ops(&back).iter().any(|op| matches!(op, KernelOp::CreateNetns(_))), !deleted.is_empty());
 }

@@ -73,7 +73,7 @@ pub enum FramingError {
 
 /// How a daemon took a command (`CMD_*` in FRR's `command.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Status {
+pub enum ReplyStatus {
     /// Done.
     Success,
     /// Nothing to do: what it would remove is not there, or it is so already.
@@ -88,7 +88,7 @@ pub enum Status {
     Other(u8),
 }
 
-impl From<u8> for Status {
+impl From<u8> for ReplyStatus {
     fn from(byte: u8) -> Self {
         match byte {
             0 => Self::Success,
@@ -101,7 +101,7 @@ impl From<u8> for Status {
     }
 }
 
-impl Status {
+impl ReplyStatus {
     /// The state after the command is the one asked for.
     pub fn is_ok(self) -> bool {
         matches!(self, Self::Success | Self::Warning)
@@ -114,7 +114,7 @@ pub struct Reply {
     /// What a person at a terminal would see.
     pub text: String,
     /// How it went.
-    pub status: Status,
+    pub status: ReplyStatus,
 }
 
 /// Takes bytes as they come and gives replies as they are complete.
@@ -161,7 +161,7 @@ impl Decoder {
         if nuls.iter().any(|byte| *byte != 0) {
             return Err(FramingError::Terminator);
         }
-        let status = Status::from(status.first().copied().unwrap_or_default());
+        let status = ReplyStatus::from(status.first().copied().unwrap_or_default());
         let next = end + TERMINATOR + 1;
         let text = if self.start == 0 && next == self.bytes.len() {
             // A configuration of hundreds of IP-VRFs is not copied, nor is its room held for the next short answer.

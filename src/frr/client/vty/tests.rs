@@ -6,18 +6,18 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 fn framed(reply: &Reply) -> Vec<u8> {
     let status = match reply.status {
-        Status::Success => 0,
-        Status::Warning => 1,
-        Status::Unknown => 2,
-        Status::Incomplete => 4,
-        Status::Refused => 13,
-        Status::Other(byte) => byte,
+        ReplyStatus::Success => 0,
+        ReplyStatus::Warning => 1,
+        ReplyStatus::Unknown => 2,
+        ReplyStatus::Incomplete => 4,
+        ReplyStatus::Refused => 13,
+        ReplyStatus::Other(byte) => byte,
     };
     [reply.text.as_bytes(), &[0, 0, 0, status]].concat()
 }
 
 fn reply() -> impl Strategy<Value = Reply> {
-    ("[ -~\n]{0,40}", any::<u8>()).prop_map(|(text, byte)| Reply { text, status: Status::from(byte) })
+    ("[ -~\n]{0,40}", any::<u8>()).prop_map(|(text, byte)| Reply { text, status: ReplyStatus::from(byte) })
 }
 
 proptest! {
@@ -103,7 +103,7 @@ async fn a_batch_larger_than_every_buffer_does_not_block() {
     let line = "x".repeat(1000);
     let commands = vec![line.as_str(); 3000];
     let replies = talk(usize::MAX, &commands, LIMIT).await.unwrap();
-    assert_eq!(replies, vec![Reply { text: line.clone(), status: Status::Success }; 3000]);
+    assert_eq!(replies, vec![Reply { text: line.clone(), status: ReplyStatus::Success }; 3000]);
 }
 
 #[tokio::test]

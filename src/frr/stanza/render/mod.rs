@@ -79,7 +79,7 @@ pub fn render_after(before: &RouterConfig, rendered: &Config, config: &RouterCon
         // IP-VRFs name policies of the underlay.
         let same = same_underlay
             && match &scope {
-                Scope::Underlay => true,
+                Scope::Underlay | Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => true,
                 Scope::Vrf(vrf) => before.vrfs.get(vrf) == config.vrfs.get(vrf),
             };
         if same {
@@ -104,6 +104,7 @@ fn text_of(config: &RouterConfig, scope: &Scope) -> Result<BTreeMap<Daemon, Stri
     let view = match scope {
         Scope::Underlay => underlay.map(view::underlay),
         Scope::Vrf(name) => config.vrfs.get(name).map(|vrf| view::vrf(name, vrf, underlay)),
+        Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => None,
     };
     let failed = |daemon| move |source| RenderError { scope: scope.clone(), daemon, source };
     let context = Context::from_serialize(&view).map_err(failed(Daemon::Bgpd))?;

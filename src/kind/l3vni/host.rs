@@ -5,12 +5,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::check::Check;
-use super::{bfd, kind};
+use super::spec::{HostSession, L3VNISpec, RouteTargets};
 use crate::frr::model::{Neighbor, RemoteAs};
-use crate::kind::L3VNISpec;
-use crate::plan::ipam;
-use crate::snapshot::Reason;
+use crate::kind::check::Check;
+use crate::kind::ipam;
+use crate::kind::object::Reason;
 use crate::types::{Asn, Family, RouteTarget};
 
 pub(crate) fn veth_addresses(
@@ -25,7 +24,7 @@ pub(crate) fn veth_addresses(
         let field = format!("spec.localcidr.{family}");
         let Some(net) = check.prefix(&field, text) else { continue };
         if Family::of(&net) != family {
-            check.refuse(Reason::Invalid, &field, format_args!("{net} is not an {family} prefix"));
+            check.reject(Reason::Invalid, &field, format_args!("{net} is not an {family} prefix"));
             continue;
         }
         veth.extend(check.pool(&field, ipam::veth(&net, index)).map(|addresses| (family, (net, addresses))));
@@ -51,18 +50,18 @@ pub(crate) fn source_addresses(
         };
         let Some(address) = address else { continue };
         if Family::of(&IpNet::from(address)) != family {
-            check.refuse(Reason::Invalid, &field, format_args!("{address} is not an {family} address"));
+            check.reject(Reason::Invalid, &field, format_args!("{address} is not an {family} address"));
             continue;
         }
         match veth.get(&family) {
-            None => check.refuse(
+            None => check.reject(
                 Reason::Invalid,
                 &field,
                 format_args!("needs localcidr.{family}, over which the session runs: set it or remove this field"),
             ),
             Some((_, addresses)) if addresses.pe.addr() == address => {
                 let text = format_args!("{address} is the router's own address of localcidr: use another");
-                check.refuse(Reason::Invalid, &field, text);
+                check.reject(Reason::Invalid, &field, text);
             }
             Some((_, addresses)) if addresses.host.addr() == address => {}
             Some(_) => {
@@ -80,18 +79,18 @@ const HOST_CONNECT_TIME: u16 = 1;
 pub(crate) fn host_session(check: &mut Check<'_>, spec: &L3VNISpec) -> Option<Neighbor> {
     let hostasn = check.take("spec.hostasn", Asn::try_from(spec.hostasn.unwrap_or(spec.asn)));
     let external = spec.hostasn.is_some_and(|asn| asn != spec.asn);
-    let default = kind::HostSession::default();
+    let default = HostSession::default();
     let host = spec.host_session.as_ref().unwrap_or(&default);
     if host.multihop.is_some() && !external {
-        check.refuse(Reason::Invalid, "spec.hostSession.multihop", "is for eBGP: remove it, or set spec.hostasn");
+        check.reject(Reason::Invalid, "spec.hostSession.multihop", "is for eBGP: remove it, or set spec.hostasn");
     }
     if host.listen_port.is_some_and(|port| port != 179) && host.password_secret.is_some() {
         let text = "does not go with passwordSecret, since TCP MD5 signs the port that the host dials: have the host dial \
                     179 and remove this field, or remove the password";
-        check.refuse(Reason::Invalid, "spec.hostSession.listenPort", text);
+        check.reject(Reason::Invalid, "spec.hostSession.listenPort", text);
     }
     if spec.to_host.as_ref().is_some_and(|to| to.as_override) && !external {
-        check.refuse(Reason::Invalid, "spec.toHost.asOverride", "is for eBGP: remove it, or set spec.hostasn");
+        check.reject(Reason::Invalid, "spec.toHost.asOverride", "is for eBGP: remove it, or set spec.hostasn");
     }
     Some(Neighbor {
         timers: check.timers("spec.hostSession.", host.keepalive_time_seconds, host.hold_time_seconds),
@@ -101,13 +100,13 @@ pub(crate) fn host_session(check: &mut Check<'_>, spec: &L3VNISpec) -> Option<Ne
         port: host.port.filter(|port| *port != 179),
         connect: Some(host.connect_time_seconds.unwrap_or(HOST_CONNECT_TIME)),
         multihop: host.multihop.as_ref().map(|m| m.ttl),
-        bfd: host.bfd.as_ref().map(bfd),
+        bfd: host.bfd.as_ref().map(Into::into),
         passive: host.passive,
     })
 }
 
 pub(crate) fn route_targets(check: &mut Check<'_>, spec: &L3VNISpec) -> (BTreeSet<RouteTarget>, BTreeSet<RouteTarget>) {
-    let default = kind::RouteTargets::default();
+    let default = RouteTargets::default();
     let targets = spec.route_targets.as_ref().unwrap_or(&default);
     let [import, export] = [("import", &targets.import), ("export", &targets.export)].map(|(direction, list)| {
         let parsed = list.iter().enumerate().filter_map(|(i, raw)| {

@@ -1,9 +1,9 @@
 //! The host side of a cluster node: `MetalLB`'s BGP, and the services behind it.
 //!
-//! In: a node and what `MetalLB` would have it do. Out: an FRR of its own beside the router, addresses on `lo`, and
-//! announcements that can be switched. It must not touch the router: they meet on the veth alone.
+//! In: a node and the sessions and services of `MetalLB`. Out: a second FRR beside the router's, addresses on `lo`, and
+//! announcements that can be switched. It must not touch the router: the two are connected by the veth only.
 //!
-//! The FRR is FRR's pathspace `host`: /etc/frr/host, /run/frr/host, `vtysh -N host`.
+//! This FRR runs in FRR's pathspace `host`: /etc/frr/host, /run/frr/host, `vtysh -N host`.
 
 use std::fs;
 use std::io;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::frr::{self, Instance};
 use crate::metallb::{Announcer, Labels, Service, frr_conf, host_prefix};
 use crate::node::{Background, Node, NodeError};
-use crate::web::{Page, Server, WebError};
+use crate::web::{self, Page, Server, WebError};
 
 /// The pathspace of the host side.
 pub const HOST: Instance = Instance::Named("host");
@@ -22,26 +22,26 @@ const DAEMONS: &str = "zebra=yes\nbgpd=yes\nbfdd=yes\nstaticd=yes\nvtysh_enable=
                        zebra_options=\"-A 127.0.0.1 -s 90000000\"\n\
                        bfdd_options=\"-A 127.0.0.1\"\nstaticd_options=\"-A 127.0.0.1\"\n";
 
-/// The host side could not be set up or changed.
+/// The host side could not be started or changed.
 #[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
+pub enum HostSideError {
     /// A command in the node failed.
     #[error(transparent)]
     Node(#[from] NodeError),
     /// A web server could not be started.
     #[error(transparent)]
     Web(#[from] WebError),
-    /// A file of the node cannot be written.
+    /// A file of the node could not be written.
     #[error("cannot write {}", path.display())]
     File {
         /// The path on the machine.
         path: PathBuf,
-        /// What the kernel says.
+        /// The cause.
         #[source]
         source: io::Error,
     },
     /// There is no such service.
-    #[error("there is no service `{name}`; there are {known}")]
+    #[error("there is no service `{name}`; known are {known}")]
     UnknownService {
         /// The name.
         name: String,
@@ -59,17 +59,17 @@ pub struct HostSide {
 }
 
 impl HostSide {
-    /// The host side of a node that has no labels but its name; nothing happens yet.
+    /// The host side of a node without labels except its name. It is not started yet.
     pub fn new(node: &Node, announcer: &Announcer) -> Self {
         Self::labeled(node, announcer, &Labels::new())
     }
 
-    /// The host side of a node with these labels, to which selectors of the manifests refer.
+    /// The host side of a node with these labels, which the selectors of the manifests match.
     pub fn labeled(node: &Node, announcer: &Announcer, labels: &Labels) -> Self {
         Self { node: node.clone(), announcer: announcer.on(node.name().as_str(), labels), listen: None }
     }
 
-    /// Listens for BGP on this address alone, and leaves the port on others to other speakers.
+    /// Listens for BGP on this address only, so that other speakers can use the port on others.
     #[must_use]
     pub fn listening_on(self, address: IpAddr) -> Self {
         Self { listen: Some(address), ..self }
@@ -80,10 +80,10 @@ impl HostSide {
         &self.node
     }
 
-    /// Puts the services' addresses on `lo` and starts FRR; all services are announced.
-    pub fn start(&self) -> Result<(), ClusterError> {
+    /// Adds the services' addresses to `lo` and starts FRR; all services are announced.
+    pub fn start(&self) -> Result<(), HostSideError> {
         for service in self.announcer.services.values() {
-            self.address(service)?;
+            self.add_addresses(service)?;
         }
         let folder = self.node.file("/etc/frr/host");
         fs::create_dir_all(&folder).map_err(at(&folder))?;
@@ -99,8 +99,8 @@ impl HostSide {
         Ok(frr::start(&self.node, HOST)?)
     }
 
-    /// Ends FRR and takes the addresses away.
-    pub fn stop(&self) -> Result<(), ClusterError> {
+    /// Stops FRR and removes the addresses.
+    pub fn stop(&self) -> Result<(), HostSideError> {
         frr::stop(&self.node, HOST)?;
         for address in self.announcer.services.values().flat_map(|service| &service.addresses) {
             self.node.check(&["ip", "address", "del", &host_prefix(*address).to_string(), "dev", "lo"])?;
@@ -108,41 +108,35 @@ impl HostSide {
         Ok(())
     }
 
-    /// Announces a service, as `MetalLB` does it when this node has an endpoint of it: its addresses, or the aggregates of
-    /// them.
-    pub fn announce(&self, service: &str) -> Result<(), ClusterError> {
+    /// Announces a service, as `MetalLB` does while this node has an endpoint of it: its addresses or their aggregates.
+    pub fn announce(&self, service: &str) -> Result<(), HostSideError> {
         self.set_networks(service, "network")
     }
 
-    /// Takes the announcement back; the service still answers. An aggregate that stands for another service too stays.
-    pub fn withdraw(&self, service: &str) -> Result<(), ClusterError> {
+    /// Withdraws a service, which still answers. An aggregate that contains another service too remains.
+    pub fn withdraw(&self, service: &str) -> Result<(), HostSideError> {
         self.set_networks(service, "no network")
     }
 
     /// Serves all services from threads of this process until the servers are dropped.
-    pub fn serve(&self) -> Result<Vec<Server>, ClusterError> {
-        let start = |(page, address)| Server::start(&self.node, address, page).map_err(ClusterError::from);
+    pub fn serve(&self) -> Result<Vec<Server>, HostSideError> {
+        let start = |(page, address)| Server::start(&self.node, address, page).map_err(HostSideError::from);
         self.pages().map(start).collect()
     }
 
-    /// Serves all services from processes in the node, each running `program web …`; they go with the node.
-    pub fn serve_from(&self, program: &Path) -> Result<Vec<Background>, ClusterError> {
-        let start = |(page, address): (Page, SocketAddr)| {
-            let log = self.node.log_folder().join(format!("web-{}.log", page.service));
-            let (program, listen) = (program.to_string_lossy(), address.to_string());
-            let words = [&*program, "web", "--listen", &listen, "--service", &page.service, "--node", &page.node];
-            self.node.spawn(&words, &log).map_err(ClusterError::from)
-        };
+    /// Serves all services from processes in the node, each running `program web …`; they stop with the node.
+    pub fn serve_from(&self, program: &Path) -> Result<Vec<Background>, HostSideError> {
+        let start = |(page, address): (Page, SocketAddr)| Ok(web::spawn(&self.node, program, address, &page)?);
         self.pages().map(start).collect()
     }
 
     /// Runs commands in the vtysh of the host side.
-    pub fn vtysh(&self, commands: &[&str]) -> Result<String, ClusterError> {
+    pub fn vtysh(&self, commands: &[&str]) -> Result<String, HostSideError> {
         Ok(frr::vtysh(&self.node, HOST, commands)?)
     }
 
     /// [`sessions`] of this node.
-    pub fn sessions(&self) -> Result<Vec<(String, String, String)>, ClusterError> {
+    pub fn sessions(&self) -> Result<Vec<(String, String, String)>, HostSideError> {
         sessions(&self.node, HOST, &self.announcer)
     }
 
@@ -154,7 +148,7 @@ impl HostSide {
         })
     }
 
-    fn address(&self, service: &Service) -> Result<(), ClusterError> {
+    fn add_addresses(&self, service: &Service) -> Result<(), HostSideError> {
         for address in &service.addresses {
             let prefix = host_prefix(*address).to_string();
             let nodad = if address.is_ipv4() { &[][..] } else { &["nodad"] };
@@ -164,11 +158,11 @@ impl HostSide {
         Ok(())
     }
 
-    fn set_networks(&self, name: &str, verb: &str) -> Result<(), ClusterError> {
+    fn set_networks(&self, name: &str, verb: &str) -> Result<(), HostSideError> {
         let services = &self.announcer.services;
         if !services.contains_key(name) {
             let known = services.keys().cloned().collect::<Vec<_>>().join(", ");
-            return Err(ClusterError::UnknownService { name: name.to_owned(), known });
+            return Err(HostSideError::UnknownService { name: name.to_owned(), known });
         }
         let mut lines = vec!["configure terminal".to_owned()];
         for vrf in self.announcer.vrfs() {
@@ -186,12 +180,12 @@ impl HostSide {
     }
 }
 
-/// Neighbors of a node's FRR by their state, as `show bgp summary json` has it: address, name of the peer, state.
+/// The sessions of a node's FRR as in `show bgp summary json`: address of the neighbor, name of the peer, state.
 pub fn sessions(
     node: &Node,
     instance: Instance,
     announcer: &Announcer,
-) -> Result<Vec<(String, String, String)>, ClusterError> {
+) -> Result<Vec<(String, String, String)>, HostSideError> {
     let mut rows = Vec::new();
     for vrf in announcer.vrfs() {
         let in_vrf = vrf.map(|vrf| format!("vrf {vrf} ")).unwrap_or_default();
@@ -208,6 +202,6 @@ pub fn sessions(
     Ok(rows)
 }
 
-fn at(path: &Path) -> impl Fn(io::Error) -> ClusterError {
-    move |source| ClusterError::File { path: path.to_owned(), source }
+fn at(path: &Path) -> impl Fn(io::Error) -> HostSideError {
+    move |source| HostSideError::File { path: path.to_owned(), source }
 }

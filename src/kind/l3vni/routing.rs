@@ -1,40 +1,29 @@
-//! The FRR configuration of an accepted router, typed. In: valid objects. Out: parts of
-//! [`crate::frr::model::RouterConfig`]. Pure.
+//! The FRR configuration of an L3VNI, typed. In: a valid L3VNI and the connection to the fabric. Out: its IP-VRF. Pure.
 
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use super::validate::{ValidL3vni, ValidUnderlay};
-use crate::frr::model::{HostSession, IpVrf, Peer, PrefixListEntry, UnderlayInstance};
+use super::validate::ValidL3vni;
+use crate::frr::model::{HostSession, IpVrf, PrefixListEntry, RouterConfig};
+use crate::kind::definition::Fabric;
 use crate::types::Family;
 
 /// TTL towards an eBGP host whose address is not that of its veth end.
 const BEYOND_THE_VETH: u8 = 2;
 
-/// The default instance.
-pub fn underlay(underlay: &ValidUnderlay) -> UnderlayInstance {
-    UnderlayInstance {
-        asn: underlay.asn,
-        router_id: underlay.router_id,
-        neighbors: underlay.neighbors.clone(),
-        networks: [IpNet::from(underlay.vtep)].into(),
-        kept_from_hosts: BTreeMap::new(),
-        graceful_restart: underlay.graceful_restart.clone(),
+/// Adds the IP-VRF, and to the default instance what hosts of its families may not advertise.
+pub(super) fn routing(l3vni: &ValidL3vni, fabric: &Fabric, config: &mut RouterConfig) {
+    let ip_vrf = ip_vrf(l3vni, fabric);
+    if let Some(instance) = &mut config.underlay {
+        for (family, _) in ip_vrf.sessions.iter().filter(|(_, session)| session.keeps_underlay) {
+            instance.kept_from_hosts.entry(*family).or_insert_with(|| fabric.protected_of(*family));
+        }
     }
+    config.vrfs.insert(l3vni.vrf.clone(), ip_vrf);
 }
 
-/// What the underlay itself stands on.
-pub fn kept_from_hosts(underlay: &ValidUnderlay, family: Family) -> Vec<IpNet> {
-    let fabric_peers = underlay.neighbors.keys().filter_map(|peer| match peer {
-        Peer::Address(ip) => Some(IpNet::from(*ip)),
-        Peer::Interface(_) => None,
-    });
-    std::iter::once(underlay.vtep_pool).chain(fabric_peers).filter(|net| Family::of(net) == family).collect()
-}
-
-/// One IP-VRF.
-pub fn ip_vrf(l3vni: &ValidL3vni, underlay: &ValidUnderlay) -> IpVrf {
+fn ip_vrf(l3vni: &ValidL3vni, fabric: &Fabric) -> IpVrf {
     let mut routes = BTreeMap::new();
     let mut sessions = BTreeMap::new();
     for (family, (subnet, addresses)) in &l3vni.veth {
@@ -65,7 +54,7 @@ pub fn ip_vrf(l3vni: &ValidL3vni, underlay: &ValidUnderlay) -> IpVrf {
     IpVrf {
         vni: l3vni.vni,
         asn: l3vni.asn,
-        router_id: underlay.router_id,
+        router_id: fabric.router_id,
         import: l3vni.import.clone(),
         export: l3vni.export.clone(),
         sessions,

@@ -1,116 +1,89 @@
-//! What is accepted and yet loses routes: AS loop detection (RFC 4271 section 9.1.2) at the other end of a session, which
-//! no neighbor tells us of. In: valid objects. Out: notes for `validate` and status. Pure.
+//! What is accepted and yet loses routes: AS-path loop detection (RFC 4271 section 9.1.2) at the other end of a session,
+//! of which no message is sent. In: valid objects. Out: notes for `validate` and status. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
-use super::validate::{ValidL3vni, ValidUnderlay};
+use super::validate::ValidL3vni;
 use crate::frr::model::RemoteAs;
-use crate::snapshot::ObjectRef;
+use crate::kind::definition::Fabric;
+use crate::kind::note::{Loss, Note};
+use crate::kind::object::ObjectRef;
 use crate::types::{Asn, RouteTarget};
 
-/// What a note is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Loss {
-    /// Routes between the host and the fabric.
-    Fabric,
-    /// Routes between hosts of different nodes. Many need none.
-    BetweenHosts,
-}
-
-/// Routes that will not travel.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Note {
-    /// Which routes.
-    pub loss: Loss,
-    /// The object that can be changed.
-    pub object: ObjectRef,
-    /// Path of the field.
-    pub field: String,
-    /// What will not travel and what to do.
-    pub message: String,
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.object, self.field, self.message)
-    }
-}
-
 /// The notes of all accepted L3VNIs, sorted.
-pub fn notes(underlay: &ValidUnderlay, accepted: &[ValidL3vni]) -> Vec<Note> {
+pub(super) fn notes(accepted: &[Entry<'_>], fabric: &Fabric) -> Vec<Note> {
     let exporters = exporters(accepted);
-    let of_one = |l3vni| as_loops(underlay, l3vni).into_iter().chain(other_vnis(l3vni, &exporters));
-    let mut found: Vec<Note> = accepted.iter().flat_map(of_one).collect();
-    found.sort();
-    found
+    let of_one = |entry: &Entry<'_>| as_loops(fabric, *entry).into_iter().chain(other_vnis(*entry, &exporters));
+    accepted.iter().flat_map(of_one).collect()
 }
+
+/// An accepted L3VNI.
+type Entry<'a> = (&'a ObjectRef, &'a ValidL3vni);
 
 /// AS loop detection at the other end of a session.
-fn as_loops(underlay: &ValidUnderlay, l3vni: &ValidL3vni) -> Vec<Note> {
+fn as_loops(fabric: &Fabric, (object, l3vni): Entry<'_>) -> Vec<Note> {
     let RemoteAs::Asn(host) = l3vni.session.remote_as else { return vec![] };
     if l3vni.veth.is_empty() {
         return vec![];
     }
-    let note =
-        |loss, field: &str, message| Note { loss, object: l3vni.object.clone(), field: field.to_owned(), message };
+    let note = |loss, field: &str, message| Note { loss, object: object.clone(), field: field.to_owned(), message };
     let external = l3vni.session.external;
-    let fabric: BTreeSet<Asn> = underlay
+    let in_fabric: BTreeSet<Asn> = fabric
         .neighbors
         .values()
         .filter_map(|neighbor| match neighbor.remote_as {
-            // Towards its own AS a router adds nothing to the path: it holds only what an eBGP host put there.
+            // Towards its own AS a router adds nothing to the path: only an eBGP host did.
             RemoteAs::Asn(asn) if neighbor.external || external => Some(asn),
-            RemoteAs::Internal if external => Some(underlay.asn),
+            RemoteAs::Internal if external => Some(fabric.asn),
             _ => None,
         })
         .collect();
     let mut found = Vec::new();
-    if fabric.contains(&host) {
+    if in_fabric.contains(&host) {
         let field = if external { "spec.hostasn" } else { "spec.asn" };
-        let why = if external { "it and the host drop each other's routes" } else { "the host drops its routes" };
+        let why = if external {
+            "the AS-path loop checks of it and of the host reject each other's routes"
+        } else {
+            "the host's AS-path loop check rejects its routes"
+        };
         found.push(note(
             Loss::Fabric,
             field,
-            format!(
-                "the host is in AS {host}, as is a neighbor of {}: {why} for the AS loop; use another",
-                underlay.object
-            ),
+            format!("the host is in AS {host}, as is a neighbor of {}: {why}; use another AS number", fabric.object),
         ));
     }
     if external && !l3vni.as_override {
         found.push(note(
             Loss::BetweenHosts,
             "spec.toHost.asOverride",
-            format!("hosts of other nodes are in AS {host} too, so each drops the others' routes for the AS loop; set it if they shall have them"),
+            format!("hosts of other nodes are in AS {host} too, so the AS-path loop check of each rejects the others' routes; set it if hosts need each other's routes"),
         ));
     }
-    let fabric_is_external = underlay.neighbors.values().any(|neighbor| neighbor.external);
-    let in_path = match (external, host == underlay.asn) {
-        (false, true) if fabric_is_external => Some(format!("the nodes put AS {host} of {} into", underlay.object)),
+    let fabric_is_external = fabric.neighbors.values().any(|neighbor| neighbor.external);
+    let in_path = match (external, host == fabric.asn) {
+        (false, true) if fabric_is_external => Some(format!("the nodes put AS {host} of {} into", fabric.object)),
         (false, false) => Some(format!("FRR 10 puts AS {host} of the VRF into")),
         _ => None,
     };
     if let Some(who) = in_path {
-        let text = "the path of routes to other nodes, whose hosts drop them for the AS loop; if hosts shall have each other's routes, set hostasn to another AS number and toHost.asOverride";
+        let text = "the AS path of routes to other nodes, and the AS-path loop checks of their hosts reject them; if hosts need each other's routes, set hostasn to another AS number and toHost.asOverride";
         found.push(note(Loss::BetweenHosts, "spec.asn", format!("{who} {text}")));
     }
     found
 }
 
 /// Who exports a route target.
-type Exporters<'a> = BTreeMap<String, Vec<&'a ValidL3vni>>;
+type Exporters<'a> = BTreeMap<String, Vec<Entry<'a>>>;
 
-fn exporters(accepted: &[ValidL3vni]) -> Exporters<'_> {
+fn exporters<'a>(accepted: &[Entry<'a>]) -> Exporters<'a> {
     let mut exporters = Exporters::new();
-    for l3vni in accepted {
+    for entry in accepted {
+        let (_, l3vni) = entry;
         for target in &l3vni.export {
-            exporters.entry(target.to_string()).or_default().push(l3vni);
+            exporters.entry(target.to_string()).or_default().push(*entry);
         }
         if l3vni.export.is_empty() {
-            exporters.entry(RouteTarget::derived(l3vni.asn, l3vni.vni)).or_default().push(l3vni);
+            exporters.entry(RouteTarget::derived(l3vni.asn, l3vni.vni)).or_default().push(*entry);
         }
     }
     exporters
@@ -118,15 +91,16 @@ fn exporters(accepted: &[ValidL3vni]) -> Exporters<'_> {
 
 /// Imports of what another VNI of this node exports. FRR sends what it imports with the VNI of the importing IP-VRF, and takes
 /// the router MAC of the other VNI for the whole VTEP (frr#14259).
-fn other_vnis(l3vni: &ValidL3vni, exporters: &Exporters<'_>) -> Vec<Note> {
+fn other_vnis((object, l3vni): Entry<'_>, exporters: &Exporters<'_>) -> Vec<Note> {
     let of_target = |target: &RouteTarget| {
-        let other = exporters.get(target.as_str())?.iter().find(|other| other.vni != l3vni.vni)?;
+        let (exporter, other) = exporters.get(target.as_str())?.iter().find(|(_, other)| other.vni != l3vni.vni)?;
         let message = format!(
-            "{target} is exported by {} with VNI {}: FRR cannot send to another VNI than {} (frr#14259), so its routes \
-             appear and carry nothing, nor does this VNI to their VTEPs; announce the service in both VRFs instead",
-            other.object, other.vni, l3vni.vni
+            "{target} is exported by {exporter} with VNI {}: FRR cannot send to another VNI than {} (frr#14259), so its \
+             routes appear and forward nothing, nor does this VNI to their VTEPs; advertise the service in both VRFs \
+             instead",
+            other.vni, l3vni.vni
         );
-        let (object, field) = (l3vni.object.clone(), "spec.routeTargets.import".to_owned());
+        let (object, field) = (object.clone(), "spec.routeTargets.import".to_owned());
         Some(Note { loss: Loss::Fabric, object, field, message })
     };
     l3vni.import.iter().filter_map(of_target).collect()
@@ -140,7 +114,7 @@ mod tests {
     use serde_json::json;
 
     use crate::plan::plan;
-    use crate::plan::tests::{facts, l3vni, snapshot};
+    use crate::plan::tests::{edit_underlay, facts, l3vni, snapshot};
 
     #[rstest]
     #[case(&["64514:100"], &[], 0)]
@@ -175,7 +149,7 @@ mod tests {
     #[case(json!({"asn": 64512}), 64514, Some(64512), OVERRIDDEN, &["spec.hostasn: the host is in AS 64512"])]
     #[case(json!({"asn": 64512}), 64512, None, !OVERRIDDEN, &["spec.asn: the host is in AS 64512", "spec.asn: FRR 10 puts AS 64512"])]
     #[case(json!({"type": "external"}), 64514, Some(64515), OVERRIDDEN, &[])]
-    fn routes_that_will_not_travel_are_named(
+    fn routes_that_loop_checks_reject_are_named(
         #[case] mut neighbor: serde_json::Value,
         #[case] asn: u32,
         #[case] hostasn: Option<u32>,
@@ -188,7 +162,7 @@ mod tests {
         Arc::make_mut(&mut red.spec).to_host =
             as_override.then(|| serde_json::from_value(json!({"asOverride": true})).unwrap());
         let mut snapshot = snapshot(vec![red]);
-        Arc::make_mut(&mut snapshot.underlays[0].spec).neighbors = vec![serde_json::from_value(neighbor).unwrap()];
+        edit_underlay(&mut snapshot, |spec| spec.neighbors = vec![serde_json::from_value(neighbor).unwrap()]);
         let plan = plan(&snapshot, &facts());
         assert_eq!(plan.rejected, vec![]);
         let told: Vec<String> = plan.notes.iter().map(|note| format!("{}: {}", note.field, note.message)).collect();

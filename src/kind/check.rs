@@ -5,25 +5,33 @@ use std::fmt::Display;
 
 use ipnet::IpNet;
 
+use super::bgp::{PrefixRule, SecretKeyRef};
+use super::ipam;
+use super::object::{ObjectRef, Reason, Rejection, SecretKey};
 use crate::frr::model::PrefixListEntry;
-use crate::kind::{PrefixRule, SecretKeyRef};
-use crate::plan::ipam;
-use crate::snapshot::{ObjectRef, Reason, Rejection, SecretKey, Snapshot};
 use crate::types::Secret;
 
+/// The words of Secrets by key; `Err` says why one is not available.
+pub type Secrets = BTreeMap<SecretKey, Result<Secret, String>>;
+
 /// Collects the mistakes of one object.
-pub(crate) struct Check<'a> {
-    pub(crate) object: &'a ObjectRef,
-    pub(crate) secrets: &'a BTreeMap<SecretKey, Result<Secret, String>>,
-    pub(crate) found: Vec<Rejection>,
+#[derive(Debug)]
+pub struct Check<'a> {
+    /// The object.
+    pub(super) object: &'a ObjectRef,
+    /// Index of the node.
+    pub(super) index: u32,
+    secrets: &'a Secrets,
+    found: Vec<Rejection>,
 }
 
 impl<'a> Check<'a> {
-    pub(crate) fn new(object: &'a ObjectRef, snapshot: &'a Snapshot) -> Self {
-        Self { object, secrets: &snapshot.secrets, found: Vec::new() }
+    /// For an object, on the node of this index, with what its Secrets hold.
+    pub fn new(object: &'a ObjectRef, index: u32, secrets: &'a Secrets) -> Self {
+        Self { object, index, secrets, found: Vec::new() }
     }
 
-    pub(crate) fn refuse(&mut self, reason: Reason, field: impl Display, message: impl Display) {
+    pub(super) fn reject(&mut self, reason: Reason, field: impl Display, message: impl Display) {
         self.found.push(Rejection {
             object: self.object.clone(),
             reason,
@@ -34,29 +42,29 @@ impl<'a> Check<'a> {
     }
 
     /// Keeps a value or notes why it is not one.
-    pub(crate) fn take<T, E: Display>(&mut self, field: impl Display, value: Result<T, E>) -> Option<T> {
-        value.map_err(|e| self.refuse(Reason::Invalid, field, e)).ok()
+    pub(super) fn take<T, E: Display>(&mut self, field: impl Display, value: Result<T, E>) -> Option<T> {
+        value.map_err(|e| self.reject(Reason::Invalid, field, e)).ok()
     }
 
-    pub(crate) fn pool<T>(&mut self, field: &str, value: Result<T, ipam::PoolTooSmall>) -> Option<T> {
-        value.map_err(|e| self.refuse(Reason::PoolTooSmall, field, e)).ok()
+    pub(super) fn pool<T>(&mut self, field: &str, value: Result<T, ipam::PoolTooSmall>) -> Option<T> {
+        value.map_err(|e| self.reject(Reason::PoolTooSmall, field, e)).ok()
     }
 
     /// A prefix without host bits.
-    pub(crate) fn prefix(&mut self, field: impl Display, text: &str) -> Option<IpNet> {
+    pub(super) fn prefix(&mut self, field: impl Display, text: &str) -> Option<IpNet> {
         let Ok(net) = text.parse::<IpNet>() else {
-            self.refuse(Reason::Invalid, field, format_args!("{text:?} is not a prefix: write ADDRESS/LENGTH"));
+            self.reject(Reason::Invalid, field, format_args!("{text:?} is not a prefix: write ADDRESS/LENGTH"));
             return None;
         };
         if net != net.trunc() {
             let right = net.trunc();
-            self.refuse(Reason::Invalid, field, format_args!("{text} has bits set beyond its length: write {right}"));
+            self.reject(Reason::Invalid, field, format_args!("{text} has bits set beyond its length: write {right}"));
             return None;
         }
         Some(net)
     }
 
-    pub(crate) fn rules(&mut self, field: &str, rules: Option<&Vec<PrefixRule>>) -> Option<Vec<PrefixListEntry>> {
+    pub(super) fn rules(&mut self, field: &str, rules: Option<&Vec<PrefixRule>>) -> Option<Vec<PrefixListEntry>> {
         let rules = rules?;
         let entries = rules.iter().enumerate().filter_map(|(i, rule)| {
             let prefix = self.prefix(format_args!("{field}[{i}].prefix"), &rule.prefix)?;
@@ -65,7 +73,7 @@ impl<'a> Check<'a> {
         Some(entries.collect())
     }
 
-    pub(crate) fn secret(&mut self, field: &str, reference: Option<&SecretKeyRef>) -> Option<Secret> {
+    pub(super) fn secret(&mut self, field: &str, reference: Option<&SecretKeyRef>) -> Option<Secret> {
         let reference = reference?;
         let key = SecretKey {
             namespace: self.object.namespace.clone(),
@@ -76,18 +84,18 @@ impl<'a> Check<'a> {
             Some(Ok(secret)) => Some(secret.clone()),
             Some(Err(why)) => {
                 let why = why.clone();
-                self.refuse(Reason::SecretMissing, field, why);
+                self.reject(Reason::SecretMissing, field, why);
                 None
             }
             None => {
                 let text = format!("Secret {}/{} has no key {}: create it", key.namespace, key.name, key.key);
-                self.refuse(Reason::SecretMissing, field, text);
+                self.reject(Reason::SecretMissing, field, text);
                 None
             }
         }
     }
 
-    pub(crate) fn timers(&mut self, field: &str, keepalive: Option<u16>, hold: Option<u16>) -> Option<(u16, u16)> {
+    pub(super) fn timers(&mut self, field: &str, keepalive: Option<u16>, hold: Option<u16>) -> Option<(u16, u16)> {
         match (keepalive, hold) {
             (None, None) => None,
             // FRR uses and shows at most a third of the hold time (RFC 4271 section 10).
@@ -95,18 +103,19 @@ impl<'a> Check<'a> {
             (Some(0), Some(0)) => Some((0, 0)),
             (Some(_), Some(_)) => {
                 let rule = "use a hold time of 0 or at least 3 and a keepalive time of at most the hold time";
-                self.refuse(Reason::Invalid, format_args!("{field}holdTimeSeconds"), rule);
+                self.reject(Reason::Invalid, format_args!("{field}holdTimeSeconds"), rule);
                 None
             }
             _ => {
                 let rule = "set both holdTimeSeconds and keepaliveTimeSeconds, or none";
-                self.refuse(Reason::Invalid, format_args!("{field}holdTimeSeconds"), rule);
+                self.reject(Reason::Invalid, format_args!("{field}holdTimeSeconds"), rule);
                 None
             }
         }
     }
 
-    pub(crate) fn done<T>(self, value: Option<T>) -> Result<T, Vec<Rejection>> {
+    /// The value of an object without a mistake, or its mistakes.
+    pub fn done<T>(self, value: Option<T>) -> Result<T, Vec<Rejection>> {
         match value {
             Some(value) if self.found.is_empty() => Ok(value),
             _ => Err(self.found),
@@ -115,7 +124,7 @@ impl<'a> Check<'a> {
 }
 
 /// A permit entry in the only form that FRR prints back unchanged.
-pub(crate) fn permit(prefix: IpNet, ge: Option<u8>, le: Option<u8>) -> Result<PrefixListEntry, String> {
+pub(super) fn permit(prefix: IpNet, ge: Option<u8>, le: Option<u8>) -> Result<PrefixListEntry, String> {
     let (len, max) = (prefix.prefix_len(), prefix.max_prefix_len());
     let low = ge.unwrap_or(len);
     let high = le.unwrap_or(if ge.is_some() { max } else { len });
