@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::frr_client::routing;
 use super::options::{Output, RuntimeOptions};
-use super::run::routing;
 use super::table;
 use crate::frr::client::port::Routing as _;
 use crate::kind::note::Loss;

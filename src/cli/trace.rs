@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::live::Frr;
+use super::frr_client::Frr;
 use super::options::{Output, RuntimeOptions};
 use crate::diagnose::cause::cause;
 use crate::diagnose::trace::{Facts, Session, Step, Trace, follow};

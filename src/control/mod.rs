@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::diagnose::SessionCause;
 use crate::diagnose::tcp_diagnosis::Witness;
 use crate::frr::client::port::Routing;
 use crate::frr::show::session::SessionKey;
@@ -26,7 +27,7 @@ use crate::reconcile::{PassError, Reconciler, Report};
 use crate::scope::Scope;
 use crate::snapshot::{Rejection, Snapshot};
 use crate::status::metrics::Metrics;
-use crate::status::model::{PassSummary, SessionCause};
+use crate::status::model::PassSummary;
 use crate::status::refresh::Looks;
 use crate::status::{NodeStatus, fold, publish};
 use crate::types::VrfMode;
@@ -125,7 +126,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
                     self.pending.get_or_insert(next_pass);
                 }
                 () = drift.notified() => {
-                    self.reconciler.distrust();
+                    self.reconciler.invalidate_running();
                     next_pass = next_pass.min(Instant::now() + COALESCE);
                 }
                 () = sleep_until(next_pass) => {
@@ -203,9 +204,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             self.last_change = summary;
         }
         let same = self.last.as_ref().is_some_and(|last| {
-            Arc::ptr_eq(&last.plan, &report.plan)
-                && last.failures.is_empty()
-                && last.foreign_lines == report.foreign_lines
+            last.plan == report.plan && last.failures.is_empty() && last.foreign_lines == report.foreign_lines
         });
         self.last = Some(report);
         failed || !quiet || !same
@@ -234,7 +233,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         };
         let live = match self.reconciler.live().await {
             Ok(live) => {
-                if let Err(error) = self.reconciler.unstick(&live.sessions).await {
+                if let Err(error) = self.reconciler.clear_stale_open_sent(&live.sessions).await {
                     tracing::debug!(error = &error as &dyn std::error::Error, "FRR does not answer");
                 }
                 Some(live)

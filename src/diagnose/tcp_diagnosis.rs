@@ -7,10 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::frr::show::session::SessionKey;
-use crate::frr::show::session::{SessionPhase, SessionState};
+use super::SessionCause;
+use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
 use crate::kernel::tcp::TcpCounts;
-use crate::status::model::SessionCause;
 use crate::types::{VrfMode, VrfName};
 
 /// VRFs looked into each time besides those with something wrong: there may be hundreds.

@@ -24,7 +24,7 @@ use claims::{Claimant, Claims};
 pub use crate::kind::definition::NodeFacts;
 
 /// What the node shall be.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Kernel state.
     pub kernel: KernelState,
