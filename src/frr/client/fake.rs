@@ -233,16 +233,16 @@ impl FakeRouting {
         let refusal =
             |status, text: &str| RejectedCommand { daemon, command: command.clone(), status, text: text.to_owned() };
         if let Some((_, words)) = self.refuse.iter().find(|(text, _)| line.send().contains(text.as_str())) {
-            return Err(refusal(ReplyStatus::Refused, words));
+            return Err(refusal(ReplyStatus::Rejected, words));
         }
         let vnis = self.daemons.get(&Daemon::Zebra).map(FakeDaemon::config).unwrap_or_default();
         if let Some(vrf) = line.after("no router bgp").and_then(|rest| rest.split_once(" vrf ")).map(|(_, vrf)| vrf)
             && vnis.0.contains_key(&Line::new(&format!("vrf {vrf}")))
         {
-            return Err(refusal(ReplyStatus::Refused, "% Please unconfigure l3vni"));
+            return Err(refusal(ReplyStatus::Rejected, "% Please unconfigure l3vni"));
         }
         if let Some(vrf) = line.after("no vrf").filter(|vrf| self.active.iter().any(|name| name.as_str() == *vrf)) {
-            return Err(refusal(ReplyStatus::Refused, &format!("% Only inactive VRFs can be deleted: {vrf}")));
+            return Err(refusal(ReplyStatus::Rejected, &format!("% Only inactive VRFs can be deleted: {vrf}")));
         }
         match self.daemons.entry(daemon).or_default().take(line) {
             status if status.is_ok() => Ok(()),

@@ -241,7 +241,7 @@ fn is_locked(reply: &Reply) -> bool {
 
 /// `no router bgp` for an instance that is not there.
 fn is_gone(reply: &Reply) -> bool {
-    reply.status == ReplyStatus::Refused && reply.text.contains("Can't find BGP instance")
+    reply.status == ReplyStatus::Rejected && reply.text.contains("Can't find BGP instance")
 }
 
 impl Routing for VtyRouting {
