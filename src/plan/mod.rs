@@ -114,7 +114,9 @@ impl<'a> Accepting<'a> {
         let Snapshot { node, secrets, .. } = self.snapshot;
         let node = NodeContext { index: node.index, secrets, release: self.facts.release };
         let valid = found.spec.validate(object, node).map_err(|mut all| {
-            all.iter_mut().for_each(|rejection| rejection.location = location.cloned());
+            for rejection in &mut all {
+                rejection.location = location.cloned();
+            }
             all
         })?;
         let (claimant, claims) = (Claimant { object, location }, valid.claims());
