@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use perouter::status::model::State;
+use perouter::status::model::ObjectState;
 use serde_json::{Value, json};
 
 use super::outage::the_api_server_goes_away;
@@ -69,11 +69,11 @@ fn the_older_of_two_wins(place: &Place) {
     let before = place.established(None);
     // Its name is first in every order of names.
     place.apply(&object("a-red", 100, &json!({"vrf": "a-red"})).to_string());
-    for loser in place.await_l3vni("a-red", State::Rejected) {
+    for loser in place.await_l3vni("a-red", ObjectState::Rejected) {
         assert!(loser.message.contains("red"), "{loser:?}");
         assert_eq!(loser.reason, "Conflict", "{loser:?}");
     }
-    place.await_l3vni("red", State::Ready);
+    place.await_l3vni("red", ObjectState::Ready);
     for node in NODES {
         let told = || {
             let status = place.get(&["rns", node]);

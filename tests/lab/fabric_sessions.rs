@@ -98,7 +98,7 @@ fn over_ipv6_alone(fixture: &mut Fixture, node: &Node, leaf1: &Node) {
     until_true("packets with another password at leaf1", || md5_failures(leaf1) > before);
     until_true("the words for another password", || {
         let sessions = fixture.router().perouter(&["sessions"]).stdout;
-        sessions.contains("segments with another TCP MD5 password, or with none, come")
+        sessions.contains("segments with another TCP MD5 password, or with none, are received")
     });
 }
 

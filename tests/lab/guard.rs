@@ -76,15 +76,15 @@ fn a_prefix_list_and_a_limit_guard_an_internal_host_session() {
     let router = fixture.router();
     let told: serde_json::Value =
         serde_json::from_str(&router.perouter(&["sessions", "red", "-o", "json"]).stdout).unwrap();
-    let mut shown: Vec<&str> = told[0]["refused"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
+    let mut shown: Vec<&str> = told[0]["filtered"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
     shown.sort_unstable();
     // Services of the other session come on this one, too.
     assert_eq!(shown, refused, "{told:#}");
-    assert_said(&router.perouter(&["sessions"]), &["RECEIVED  REFUSED  SENT"]);
+    assert_said(&router.perouter(&["sessions"]), &["RECEIVED  FILTERED  SENT"]);
     let routes = router.perouter(&["routes", "red", "--from", "host"]);
-    assert_said(&routes, &["203.0.113.0/24", "refused by spec.fromHost"]);
+    assert_said(&routes, &["203.0.113.0/24", "filtered by spec.fromHost"]);
     let trace = router.perouter(&["trace", "203.0.113.9", "--vrf", "red"]);
-    assert_said(&trace, &["ok    host    192.169.10.2 announces 203.0.113.0/24, which spec.fromHost refuses"]);
+    assert_said(&trace, &["ok    host    192.169.10.2 advertises 203.0.113.0/24, which spec.fromHost filters"]);
 
     // One more than four: 172.30.0.10, 172.30.0.16, 198.51.100.0/28 and the default route are there.
     let blue = fixture.router().established(&[Some("blue")]);
@@ -93,7 +93,7 @@ fn a_prefix_list_and_a_limit_guard_an_internal_host_session() {
     let router = fixture.router();
     until_true("the words for too many prefixes", || {
         let sessions = router.perouter(&["sessions", "red"]);
-        let words = "the peer sends more than maxPrefixes, and is tried again each minute: ";
+        let words = "the peer sends more prefixes than maxPrefixes; the session is tried again each minute: ";
         sessions.code == Some(1) && sessions.stdout.contains(words)
     });
     assert_eq!(router.established(&[Some("blue")]), blue, "the session of blue is another");

@@ -1,6 +1,6 @@
 //! The host's BGP speaker in a VRF of the host: by the host's own hand, and as `hostSession.vrf` asks for it.
 
-use perouter::status::model::State;
+use perouter::status::model::ObjectState;
 use perouter_lab::node::Node;
 use serde_json::Value;
 
@@ -113,11 +113,11 @@ fn the_host_peers_in_a_vrf_of_its_own() {
 
     // A device that is not there is a failure of this object alone, which ends when it comes.
     fixture.edit("red.yaml", DEVICE, "later");
-    let failed = fixture.router().await_l3vni("red", State::Failed);
+    let failed = fixture.router().await_l3vni("red", ObjectState::Failed);
     assert!(failed.message.contains("ip link add later type vrf") && failed.message.contains("spec.hostSession.vrf"));
-    fixture.router().await_l3vni("blue", State::Ready);
+    fixture.router().await_l3vni("blue", ObjectState::Ready);
     node.check(&["ip", "link", "add", "later", "type", "bridge"]).unwrap();
-    let wrong = || fixture.routers[0].await_l3vni("red", State::Failed).message;
+    let wrong = || fixture.routers[0].await_l3vni("red", ObjectState::Failed).message;
     until_true("the word that it is another kind", || wrong().contains("later is no VRF device"));
     node.check(&["ip", "link", "del", "later"]).unwrap();
     assert!(make(&node, "later", "1101"));
