@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::frr_client::routing;
 use super::options::{ModeChoice, Output, RuntimeOptions, SourceOptions};
-use crate::frr::daemons::{self, InstallationError};
-use crate::frr::release::FrrVersion;
+use crate::frr::daemons::{self, Installation, InstallationError};
+use crate::frr::release::{FrrVersion, Release};
 use crate::kernel::{NetlinkKernel, netns};
 use crate::plan::last_accepted::LastAccepted;
 use crate::reconcile::schedule::{Schedule, ScheduleStep};
@@ -90,7 +90,7 @@ pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
         (preview, PlannedRelease { version: reconciler.frr_version().await?, note: None })
     } else {
         let frr = PlannedRelease::installed(&args.frr_dir).await?;
-        (Preview::without_router(&snapshot, mode, &frr.version)?, frr)
+        (Preview::without_router(&snapshot, mode, Release::of(&frr.version)?)?, frr)
     };
     for rejection in &preview.plan.rejected {
         eprintln!("{rejection}");
@@ -117,8 +117,8 @@ struct PlannedRelease {
 impl PlannedRelease {
     /// The installed one; where there is none, the newest that is known.
     async fn installed(frr_dir: &Path) -> anyhow::Result<Self> {
-        match daemons::installed(frr_dir) {
-            Ok(_) => Ok(Self { version: daemons::version(frr_dir).await?, note: None }),
+        match Installation::read(frr_dir).await {
+            Ok(Installation { version, .. }) => Ok(Self { version, note: None }),
             Err(error @ InstallationError::NotInstalled { .. }) => {
                 let version = FrrVersion::newest_known();
                 let note = format!("{error}; planned for FRR {version}");

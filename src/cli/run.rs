@@ -19,7 +19,7 @@ use super::serve;
 use super::sources::{self, Sources};
 use crate::control::{Controller, Outputs};
 use crate::frr::client::restarts;
-use crate::frr::daemons::{self, Daemons};
+use crate::frr::daemons::{self, Daemons, Installation};
 use crate::kernel::{Kernel, NetlinkKernel, netns};
 use crate::plan::last_accepted::LastAccepted;
 use crate::reconcile::Reconciler;
@@ -84,10 +84,10 @@ pub async fn router(args: RouterOptions) -> anyhow::Result<ExitCode> {
 pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let runtime = args.router.runtime.paths();
-    let all = daemons::installed(&args.router.frr_dir)?;
+    let all = Installation::read(&args.router.frr_dir).await?.release.daemons;
     let endpoints = serve::controller(args.router.http_address, &stop).await?;
     let mut is_logged = false;
-    while !daemons::ready(&runtime, &all).await {
+    while !daemons::ready(&runtime, all).await {
         if !is_logged {
             tracing::info!(run_dir = %runtime.dir().display(), "waiting for `perouter router`");
             is_logged = true;
@@ -146,7 +146,7 @@ async fn control(
     }
     let kernel = Arc::new(NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?);
     let drift = Arc::new(Notify::new());
-    let _restarts = restarts::watch(runtime, &daemons::installed(&args.router.frr_dir)?, &drift);
+    let _restarts = restarts::watch(runtime, Installation::read(&args.router.frr_dir).await?.release.daemons, &drift);
     let watcher = tokio::spawn(signal_drift(Arc::clone(&kernel), Arc::clone(&drift)));
     let reconciler = Reconciler::new(kernel, routing(runtime), mode, LastAccepted::default());
     let statuses = watch::Sender::new(None);

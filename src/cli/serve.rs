@@ -9,8 +9,8 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::frr::daemons;
-use crate::runtime::{Daemon, Runtime};
+use crate::frr::daemons::{self, Installation};
+use crate::runtime::Runtime;
 use crate::status::http::{self, Endpoints, Readiness};
 use crate::status::metrics::Metrics;
 use crate::status::refresh::Refresh;
@@ -38,11 +38,11 @@ pub async fn router(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let runtime = runtime.clone();
-    let all: Arc<[Daemon]> = daemons::installed(frr_dir)?.into();
+    let all = Installation::read(frr_dir).await?.release.daemons;
     let readiness: Readiness = Arc::new(move || {
-        let (runtime, all) = (runtime.clone(), Arc::clone(&all));
+        let runtime = runtime.clone();
         Box::pin(async move {
-            if daemons::ready(&runtime, &all).await { Ok(()) } else { Err("a daemon does not answer".to_owned()) }
+            if daemons::ready(&runtime, all).await { Ok(()) } else { Err("a daemon does not answer".to_owned()) }
         })
     });
     serve(address, Endpoints { readiness, metrics: None }, stop).await

@@ -273,7 +273,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         self.next_refresh = Instant::now() + self.changed.elapsed().clamp(SESSION_POLL, longest);
         self.outputs.metrics.status(&status, answers);
         if let Err(error) = publish::write(&self.outputs.status, &status) {
-            tracing::error!(path = %self.outputs.status.display(), %error, "status not written");
+            tracing::error!(error = &error as &dyn std::error::Error, "status not written");
         }
         self.outputs.statuses.send_replace(Some(status));
         self.outputs.refresh.done();

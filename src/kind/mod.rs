@@ -27,7 +27,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
 
-use self::check::{Check, Secrets};
+use self::check::{Check, NodeContext};
 use self::claim::Claim;
 use self::definition::{Expectation, Fabric, KindSpec, KindValid, NodeFacts};
 use self::list::for_each_kind;
@@ -119,12 +119,12 @@ macro_rules! declare_dispatch {
                 }
             }
 
-            /// Takes the fields to values, on the node of this index.
+            /// Takes the fields to values.
             ///
             /// # Errors
             /// Every mistake of the object.
-            pub fn validate(&self, object: &ObjectRef, index: u32, secrets: &Secrets) -> Result<Valid, Vec<Rejection>> {
-                let mut check = Check::new(object, index, secrets);
+            pub fn validate(&self, object: &ObjectRef, node: NodeContext<'_>) -> Result<Valid, Vec<Rejection>> {
+                let mut check = Check::new(object, node);
                 let valid = match self {
                     $(Self::$kind(spec) => spec.validate(&mut check).map(Valid::$kind),)*
                 };

@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::frr::config::render;
 use crate::frr::config::tree::Config;
 use crate::frr::release::Release;
 use crate::frr::show::running_config::RunningConfig;
-use crate::frr::stanza::render::{self, RenderError};
+use crate::frr::stanza::text::RenderError;
 use crate::kernel::model::KernelState;
 use crate::plan::last_accepted::{LastAccepted, plan_with_last_accepted};
 use crate::plan::{NodeFacts, Plan};
@@ -61,14 +62,10 @@ impl Wanted {
         let plan = plan_with_last_accepted(snapshot, &facts, &mut accepted);
         let version = last.map_or(0, |last| last.version + 1);
         let last = last.filter(|last| last.release == release);
-        let mut frr = match last {
-            Some(last) => render::render_after(&last.plan.frr, &last.frr, &plan.frr)?,
-            None => render::render(&plan.frr)?,
+        let frr = match last {
+            Some(last) => render::render_after(&last.plan.frr, &last.frr, &plan.frr, &release)?,
+            None => render::render(&plan.frr, &release)?,
         };
-        frr.hand_over(Daemon::Staticd, release.static_routes);
-        if plan.frr.underlay.is_some() {
-            frr.add(Scope::Underlay, Daemon::Zebra, release.zebra_settings());
-        }
         Ok(Self { version, snapshot: Arc::clone(snapshot), facts, release, accepted, plan: Arc::new(plan), frr })
     }
 

@@ -51,7 +51,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         early: Early,
     ) -> Result<Comparison, PassError> {
         let mut watch = Stopwatch::start();
-        let release = Release::of(&self.routing.version().await?);
+        let release = self.routing.release().await?;
         let settled = self.settled.take().filter(|_| not_up.is_empty());
         // A new snapshot is the reason of this pass: what was found in place is what FRR runs. It prints for tens of
         // milliseconds, and is read in the pass after this one.
@@ -122,7 +122,7 @@ async fn plan<'a>(
     let facts = kernel.facts(&nics).await?;
     watch.mark(PassPhase::Observe);
     let nic_mtu = facts.nics.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
-    let facts = NodeFacts { mode, nic_mtu };
+    let facts = NodeFacts { mode, release, nic_mtu };
     let wanted = match last.take() {
         Some(wanted) if !is_new && wanted.is_of(&facts, release, &accepted) => wanted,
         former => Wanted::new(snapshot, facts, release, accepted, former.as_ref())?,

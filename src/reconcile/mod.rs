@@ -23,7 +23,7 @@ use crate::frr::release::{FrrVersion, Release};
 use crate::frr::show::live::Live;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
-use crate::frr::stanza::render::RenderError;
+use crate::frr::stanza::text::RenderError;
 use crate::kernel::model::{KernelState, Netns};
 use crate::kernel::tcp::TcpCounts;
 use crate::kernel::{Kernel, KernelError};
@@ -92,9 +92,8 @@ impl Preview {
     ///
     /// # Errors
     /// Where the configuration cannot be rendered.
-    pub fn without_router(snapshot: &Arc<Snapshot>, mode: VrfMode, frr: &FrrVersion) -> Result<Self, RenderError> {
-        let release = Release::of(frr);
-        let facts = NodeFacts { mode, nic_mtu: BTreeMap::new() };
+    pub fn without_router(snapshot: &Arc<Snapshot>, mode: VrfMode, release: Release) -> Result<Self, RenderError> {
+        let facts = NodeFacts { mode, release, nic_mtu: BTreeMap::new() };
         let wanted = Wanted::new(snapshot, facts, release, LastAccepted::default(), None)?;
         let nothing = State { kernel: &KernelState::default(), frr: &Config::default() };
         let after = State { kernel: &wanted.plan.kernel, frr: &wanted.frr };

@@ -25,14 +25,14 @@ fn state(mode: VrfMode, objects: &[(String, Spec)]) -> (KernelState, Config) {
         objects: l3vnis.chain([object(Kind::Underlay, "u", underlay)]).collect(),
         ..Snapshot::default()
     };
-    let plan = plan(&snapshot, &NodeFacts { mode, nic_mtu: BTreeMap::new() });
+    let plan = plan(&snapshot, &NodeFacts { mode, release: frr_8(), nic_mtu: BTreeMap::new() });
     assert_eq!(plan.rejected, []);
-    let frr = crate::frr::stanza::render::render(&plan.frr).unwrap();
+    let frr = crate::frr::config::render::render(&plan.frr, &frr_8()).unwrap();
     (plan.kernel, frr)
 }
 
 fn of_release(text: &str) -> Release {
-    Release::of(&FrrVersion::parse(text).unwrap())
+    Release::of(&FrrVersion::parse(text).unwrap()).unwrap()
 }
 
 fn frr_8() -> Release {
