@@ -15,7 +15,7 @@ use crate::frr::config::batch::CommandBatch;
 use crate::frr::config::command::Intent;
 use crate::kernel::{Kernel, KernelError, Outcome, Step as KernelStep};
 use crate::scope::Scope;
-use crate::timing::{Phase, Stopwatch, Timing};
+use crate::timing::{PassPhase, Stopwatch, Timing};
 use crate::types::VrfName;
 
 /// zebra takes a namespace up within 11 ms and lets go of it as fast; beyond this it has lost it.
@@ -150,7 +150,7 @@ impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
             }
         }
         self.join(&mut policies).await;
-        watch.mark(Phase::Routing);
+        watch.mark(PassPhase::Routing);
         self.done.timing = watch.timing();
         self.done
     }
@@ -232,14 +232,14 @@ impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
 }
 
 /// To which phase the time of a step counts.
-fn phase(step: &ScheduleStep) -> Phase {
+fn phase(step: &ScheduleStep) -> PassPhase {
     match step {
-        ScheduleStep::Kernel(_) => Phase::Kernel,
-        ScheduleStep::AwaitVrf { .. } | ScheduleStep::AwaitLinks { .. } => Phase::Await,
+        ScheduleStep::Kernel(_) => PassPhase::Kernel,
+        ScheduleStep::AwaitVrf { .. } | ScheduleStep::AwaitLinks { .. } => PassPhase::Await,
         ScheduleStep::Frr(_)
         | ScheduleStep::BeginPolicies(_)
         | ScheduleStep::AwaitPolicies
-        | ScheduleStep::RequireDefaultInstance => Phase::Routing,
+        | ScheduleStep::RequireDefaultInstance => PassPhase::Routing,
     }
 }
 
