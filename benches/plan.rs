@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use perouter::frr::config::diff;
+use perouter::frr::config::render;
 use perouter::frr::config::tree::{Config, Tree};
-use perouter::frr::release::{FrrVersion, Release};
-use perouter::frr::stanza::render;
+use perouter::frr::release::{FRR_8_4, Release};
+use perouter::frr::stanza::text::text;
 use perouter::kernel;
 use perouter::kernel::model::KernelState;
 use perouter::kind::Spec;
@@ -83,11 +84,12 @@ struct Input {
 
 impl Input {
     fn new(count: u32) -> Self {
-        let facts = NodeFacts { mode: VrfMode::Netns, nic_mtu: [("toswitch".parse().unwrap(), 9000)].into() };
+        let facts =
+            NodeFacts { mode: VrfMode::Netns, release: FRR_8_4, nic_mtu: [("toswitch".parse().unwrap(), 9000)].into() };
         let planned = |snapshot: &Snapshot| {
             let plan = plan_with_last_accepted(snapshot, &facts, &mut LastAccepted::default());
             assert_eq!((plan.objects.len(), plan.rejected.len()), (snapshot.objects.len(), 0));
-            let frr = render::render(&plan.frr).unwrap();
+            let frr = render::render(&plan.frr, &FRR_8_4).unwrap();
             (plan, frr)
         };
         let snapshot_ = snapshot(count, 64514);
@@ -98,8 +100,8 @@ impl Input {
         Arc::make_mut(spec).hostasn = Some(64999);
         let (_, edited) = planned(&edited);
         let other = planned(&snapshot(count, 64999));
-        let text = render::text(&plan.frr).unwrap().into_values().collect();
-        let release = Release::of(&FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() });
+        let text = text(&plan.frr, &FRR_8_4).unwrap().into_values().collect();
+        let release = FRR_8_4;
         Self { snapshot: snapshot_, facts, release, text, plan, frr, edited, other }
     }
 
@@ -110,7 +112,7 @@ impl Input {
         let scheduled = |wanted, observed| schedule(wanted, observed, &BTreeSet::new(), self.release);
         [
             timed(|| plan_with_last_accepted(&self.snapshot, &self.facts, &mut LastAccepted::default())),
-            timed(|| render::render(&self.plan.frr).unwrap()),
+            timed(|| render::render(&self.plan.frr, &self.release).unwrap()),
             timed(|| Tree::parse(&self.text)),
             timed(|| {
                 let change = diff::diff(&empty, &self.frr);
@@ -128,9 +130,10 @@ impl Input {
                 change
             }),
             timed(|| {
-                let steps = kernel::diff(&self.plan.kernel, &nothing);
+                let mut steps = kernel::diff(&self.plan.kernel, &nothing);
+                steps.sort_by_cached_key(|step| (step.op.wave(), step.op.lane()));
                 let schedule = scheduled(now, State { kernel: &nothing, frr: &empty });
-                assert_eq!(schedule.build, steps);
+                assert!(schedule.kernel_ops().eq(&steps));
                 schedule
             }),
             timed(|| {
@@ -140,7 +143,7 @@ impl Input {
             }),
             timed(|| {
                 let schedule = scheduled(State { kernel: &self.other.0.kernel, frr: &self.other.1 }, now);
-                assert_eq!(schedule.teardowns.len(), self.plan.frr.vrfs.len() + 1);
+                assert_eq!(schedule.torn_down.len(), self.plan.frr.vrfs.len() + 1);
                 schedule
             }),
         ]

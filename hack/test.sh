@@ -84,7 +84,7 @@ netns() {
   local name
   for test in tests/*.rs; do
     name=$(basename "$test" .rs)
-    case $name in lab | vrf_mode | kubernetes_*) continue ;; esac
+    case $name in architecture | lab | vrf_mode | kubernetes_*) continue ;; esac
     level "netns, FRR $frr: $name" env PEROUTER_VRF_MODE=netns cargo test --test "$name"
   done
   level "netns, FRR $frr: lab runner" cargo test -p perouter-lab --tests

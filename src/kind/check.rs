@@ -9,26 +9,35 @@ use super::bgp::{PrefixRule, SecretKeyRef};
 use super::ipam;
 use super::object::{ObjectRef, Reason, Rejection, SecretKey};
 use crate::frr::model::PrefixListEntry;
+use crate::frr::release::Release;
 use crate::types::Secret;
 
 /// The words of Secrets by key; `Err` says why one is not available.
 pub type Secrets = BTreeMap<SecretKey, Result<Secret, String>>;
 
+/// What an object is judged by besides its spec.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeContext<'a> {
+    /// Node index, 0 and up.
+    pub index: u32,
+    /// What the Secrets hold that objects name.
+    pub secrets: &'a Secrets,
+    /// The installed release of FRR.
+    pub release: Release,
+}
+
 /// Collects the mistakes of one object.
 #[derive(Debug)]
 pub struct Check<'a> {
-    /// The object.
     pub(super) object: &'a ObjectRef,
-    /// Index of the node.
-    pub(super) index: u32,
-    secrets: &'a Secrets,
+    pub(super) node: NodeContext<'a>,
     found: Vec<Rejection>,
 }
 
 impl<'a> Check<'a> {
-    /// For an object, on the node of this index, with what its Secrets hold.
-    pub fn new(object: &'a ObjectRef, index: u32, secrets: &'a Secrets) -> Self {
-        Self { object, index, secrets, found: Vec::new() }
+    /// For an object on a node.
+    pub fn new(object: &'a ObjectRef, node: NodeContext<'a>) -> Self {
+        Self { object, node, found: Vec::new() }
     }
 
     pub(super) fn reject(&mut self, reason: Reason, field: impl Display, message: impl Display) {
@@ -80,7 +89,7 @@ impl<'a> Check<'a> {
             name: reference.name.clone(),
             key: reference.key.clone(),
         };
-        match self.secrets.get(&key) {
+        match self.node.secrets.get(&key) {
             Some(Ok(secret)) => Some(secret.clone()),
             Some(Err(why)) => {
                 let why = why.clone();

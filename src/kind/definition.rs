@@ -1,5 +1,5 @@
 //! What every kind defines, and what its definition gets to see. Each kind implements the two traits in its own folder;
-//! nothing here knows one of them.
+//! nothing here knows one of them. Pure.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,6 +16,7 @@ use super::claim::Claim;
 use super::note::Note;
 use super::object::{Kind, ObjectRef};
 use crate::frr::model::{Neighbor, Peer, RouterConfig};
+use crate::frr::release::Release;
 use crate::kernel::model::KernelState;
 use crate::scope::Scope;
 use crate::types::{Asn, Family, IfName, Vni, VrfMode, VrfName};
@@ -25,6 +26,8 @@ use crate::types::{Asn, Family, IfName, Vni, VrfMode, VrfName};
 pub struct NodeFacts {
     /// VRF mode of this node.
     pub mode: VrfMode,
+    /// The installed release of FRR.
+    pub release: Release,
     /// MTU in bytes of the NICs that exist.
     pub nic_mtu: BTreeMap<IfName, u32>,
 }
@@ -46,6 +49,8 @@ pub struct Fabric {
     pub protected: Vec<IpNet>,
     /// VRF mode of the node.
     pub mode: VrfMode,
+    /// The installed release of FRR.
+    pub release: Release,
     /// MTU in bytes of the overlay.
     pub mtu: u32,
 }

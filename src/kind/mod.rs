@@ -27,7 +27,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
 
-use self::check::{Check, Secrets};
+use self::check::{Check, NodeContext};
 use self::claim::Claim;
 use self::definition::{Expectation, Fabric, KindSpec, KindValid, NodeFacts};
 use self::list::for_each_kind;
@@ -119,14 +119,14 @@ macro_rules! declare_dispatch {
                 }
             }
 
-            /// Takes the fields to values, on the node of this index.
+            /// Takes the fields to values.
             ///
             /// # Errors
             /// Every mistake of the object.
-            pub fn validate(&self, object: &ObjectRef, index: u32, secrets: &Secrets) -> Result<Valid, Vec<Rejection>> {
-                let mut check = Check::new(object, index, secrets);
+            pub fn validate(&self, object: &ObjectRef, node: NodeContext<'_>) -> Result<Valid, Vec<Rejection>> {
+                let mut check = Check::new(object, node);
                 let valid = match self {
-                    $(Self::$kind(spec) => spec.validate(&mut check).map(Valid::$kind),)*
+                    $(Self::$kind(spec) => spec.validate(&mut check).map(|valid| Valid::$kind(Box::new(valid))),)*
                 };
                 check.done(valid)
             }
@@ -137,7 +137,7 @@ macro_rules! declare_dispatch {
         pub enum Valid {
             $(
                 #[doc = concat!("Of `", stringify!($kind), "`.")]
-                $kind(<$spec as KindSpec>::Valid),
+                $kind(Box<<$spec as KindSpec>::Valid>),
             )*
         }
 
@@ -209,7 +209,7 @@ macro_rules! declare_dispatch {
             $(
                 let of_kind: Vec<_> = accepted
                     .iter()
-                    .filter_map(|(object, valid)| if let Valid::$kind(valid) = valid { Some((*object, valid)) } else { None })
+                    .filter_map(|(object, valid)| if let Valid::$kind(valid) = valid { Some((*object, &**valid)) } else { None })
                     .collect();
                 found.extend(<<$spec as KindSpec>::Valid as KindValid>::notes(&of_kind, fabric));
             )*

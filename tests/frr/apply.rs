@@ -21,7 +21,7 @@ pub async fn converge(routing: &mut impl Routing, want: &Config) -> Result<Vec<R
         }
         let is_active = match scope {
             Scope::Vrf(vrf) => routing.vrfs().await?.get(vrf) == Some(&VrfState::Active),
-            _ => false,
+            Scope::Underlay | Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => false,
         };
         if !is_active {
             for batch in &steps.after {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use perouter::frr::client::vty::Vty;
 use perouter::frr::model::RouterConfig;
 use perouter::frr::release::Release;
-use perouter::frr::stanza::render;
+use perouter::frr::stanza::text::text;
 use perouter::plan::{NodeFacts, plan};
 use perouter::runtime::Daemon;
 use perouter::snapshot::NodeIdentity;
@@ -47,10 +47,10 @@ fn the_running_configuration_equals_the_rendered_text() {
     let router = fixture.router();
     let node = NodeIdentity { name: router.node.name().to_string(), index: router.index, labels: BTreeMap::new() };
     let snapshot = source::dir::read(&path, &path.join("secrets"), &node).unwrap();
-    let facts = NodeFacts { mode: router.status().unwrap().vrf_mode, nic_mtu: BTreeMap::new() };
+    let release = Release::of(&router.version()).unwrap();
+    let facts = NodeFacts { mode: router.status().unwrap().vrf_mode, release, nic_mtu: BTreeMap::new() };
     let planned = plan(&snapshot, &facts);
     assert_eq!(planned.rejected, []);
-    let release = Release::of(&router.version());
     assert_eq!(printed_by_all(router, release), rendered(&planned.frr, release));
 }
 
@@ -82,10 +82,10 @@ fn line_paths(text: &str) -> BTreeSet<LinePath> {
 
 fn rendered(config: &RouterConfig, release: Release) -> BTreeMap<Daemon, BTreeSet<LinePath>> {
     let mut all: BTreeMap<Daemon, BTreeSet<LinePath>> = BTreeMap::new();
-    for ((_, daemon), text) in render::text(config).unwrap() {
-        all.entry(daemon).or_default().extend(line_paths(&text));
+    for ((_, daemon), printed) in text(config, &release).unwrap() {
+        all.entry(daemon).or_default().extend(line_paths(&printed));
     }
-    for setting in release.zebra_settings() {
+    for setting in release.zebra_settings {
         all.entry(Daemon::Zebra).or_default().extend(line_paths(setting));
     }
     all

@@ -6,4 +6,5 @@ mod changes;
 pub mod command;
 pub mod diff;
 pub mod line;
+pub mod render;
 pub mod tree;

@@ -57,7 +57,7 @@ pub struct ValidL3vni {
 
 /// Takes the fields of an L3VNI to values.
 pub(super) fn validate(spec: &L3VNISpec, check: &mut Check<'_>) -> Option<ValidL3vni> {
-    let index = check.index;
+    let index = check.node.index;
     let asn = check.take("spec.asn", Asn::try_from(spec.asn));
     let vni = check.take("spec.vni", Vni::try_from(spec.vni));
     let vrf = if let Some(name) = &spec.vrf {

@@ -1,4 +1,4 @@
-//! `Underlay`: how a node meets the fabric. Provides the [`Fabric`] that the objects of other kinds are built on.
+//! `Underlay`: how a node meets the fabric. Provides the [`Fabric`] that the objects of other kinds are built on. Pure.
 
 mod links;
 mod routing;
@@ -69,6 +69,7 @@ impl KindValid for ValidUnderlay {
             neighbors: self.neighbors.clone(),
             protected: routing::protected(self),
             mode: facts.mode,
+            release: facts.release,
             mtu: links::overlay_mtu(nic_mtu.unwrap_or(DEFAULT_NIC_MTU), self.vtep),
         })
     }

@@ -31,17 +31,13 @@ pub struct ValidUnderlay {
     pub graceful_restart: Option<GracefulRestart>,
 }
 
-/// FRR 8.4 and 10.3 take 0.0.0.0 for such a VTEP and give it as next hop to its routes. frr#19721 came with 10.6.
-const IPV6_VTEP: &str = "FRR before 10.6 has no EVPN over IPv6 VTEPs (frr#5885), and later ones are not supported yet: use \
-                         an IPv4 pool, which sessions over IPv6 carry as well";
-
 /// Takes the fields of an Underlay to values.
 pub(super) fn validate(spec: &UnderlaySpec, check: &mut Check<'_>) -> Option<ValidUnderlay> {
-    let index = check.index;
+    let index = check.node.index;
     let asn = check.take("spec.asn", Asn::try_from(spec.asn));
     let vtep_pool = check.prefix("spec.vtepcidr", &spec.vtepcidr);
-    if matches!(vtep_pool, Some(IpNet::V6(_))) {
-        check.reject(Reason::Unsupported, "spec.vtepcidr", IPV6_VTEP);
+    if let (Some(IpNet::V6(_)), Err(why)) = (vtep_pool, check.node.release.ipv6_vtep) {
+        check.reject(Reason::Unsupported, "spec.vtepcidr", why);
     }
     let vtep = vtep_pool.and_then(|pool| check.pool("spec.vtepcidr", ipam::vtep(&pool, index)));
     let wrong = |_| format!("{:?} is not an IPv4 prefix: write A.B.C.D/LENGTH", spec.routeridcidr);

@@ -160,7 +160,7 @@ fn edit(have: &Config, want: &Config, scope: &Scope) -> Vec<CommandBatch> {
         }
         // The stanza itself stays with its VRF.
         let mut stands = vrf.clone();
-        for header in had_vrf.0.keys().filter(|line| rules::opens(line)) {
+        for header in had_vrf.0.keys().filter(|line| rules::opens(line.send())) {
             stands.0.entry(header.clone()).or_default();
         }
         send(BatchStage::Vrf, daemon, [additions(had_vrf, vrf, &[]), removals(had_vrf, &stands, &[])].concat());
@@ -223,9 +223,10 @@ fn session_resets(have: &Tree, want: &Tree, scope: &Scope) -> Option<CommandBatc
     let toggled =
         want.0.iter().any(|(header, wanted)| have.0.get(header).is_some_and(|had| restarts(had) != restarts(wanted)));
     let line = match scope {
-        // These are stanzas of the default instance.
-        Scope::Underlay | Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => Line::new("clear bgp *"),
+        Scope::Underlay => Line::new("clear bgp *"),
         Scope::Vrf(vrf) => Line::new(&format!("clear bgp vrf {vrf} *")),
+        // They have no instance of their own.
+        Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => return None,
     };
     let commands = vec![VtyCommand { scope: scope.clone(), context: vec![], line, intent: Intent::Set }];
     toggled.then_some(CommandBatch {
@@ -240,7 +241,7 @@ fn session_resets(have: &Tree, want: &Tree, scope: &Scope) -> Option<CommandBatc
 fn report_unknown(have: &Config, scope: &Scope, unknown: &mut BTreeSet<(Scope, Daemon, String)>) {
     fn walk(tree: &Tree, found: &mut Vec<String>) {
         for (line, below) in &tree.0 {
-            if rules::slot(line).is_none() {
+            if rules::slot(line.send()).is_none() {
                 found.push(line.to_string());
             }
             walk(below, found);

@@ -4,6 +4,7 @@ use super::*;
 use crate::frr::model::{
     Bfd, GracefulRestart, HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, UnderlayInstance,
 };
+use crate::frr::release::FRR_8_4;
 use crate::types::{Asn, Family, Secret, Vni};
 use rstest::rstest;
 
@@ -146,7 +147,7 @@ fn defaults() -> RouterConfig {
 fn renders_as(#[case] name: &str, #[case] config: RouterConfig) {
     use std::fmt::Write;
     let mut got = String::new();
-    for ((scope, daemon), text) in text(&config).unwrap() {
+    for ((scope, daemon), text) in text(&config, &FRR_8_4).unwrap() {
         writeln!(got, "! ---- {scope}: {daemon}\n{text}").unwrap();
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden-frr").join(format!("{name}.conf"));
@@ -161,7 +162,7 @@ fn communities_are_in_the_order_and_words_of_frr() {
     let mut config = demo();
     let red = config.vrfs.get_mut(&"red".parse().unwrap()).unwrap();
     red.communities = ["65535:666", "10:1", "2:1", "no-export", "65535:65281"].map(|c| c.parse().unwrap()).into();
-    let text = text(&config).unwrap();
+    let text = text(&config, &FRR_8_4).unwrap();
     let text = &text[&(Scope::Vrf("red".parse().unwrap()), Daemon::Bgpd)];
     assert!(text.contains(" set community 2:1 10:1 blackhole no-export additive\n"), "{text}");
 }
@@ -171,6 +172,6 @@ fn a_list_that_permits_nothing_is_no_list_that_is_missing() {
     let mut config = demo();
     let red = config.vrfs.get_mut(&"red".parse().unwrap()).unwrap();
     red.sessions.get_mut(&Family::Ipv4).unwrap().inbound.clear();
-    let text = text(&config).unwrap();
+    let text = text(&config, &FRR_8_4).unwrap();
     assert!(text[&(Scope::Vrf("red".parse().unwrap()), Daemon::Bgpd)].contains(" seq 5 deny any\n"));
 }

@@ -1,6 +1,6 @@
 //! Where a control plane runs.
 //!
-//! In: a node of a lab, or nothing. Out: [`Location`]. It must not start anything.
+//! In: a node of a lab, or nothing. Out: [`Placement`]. It must not start anything.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use crate::node::Node;
 
 /// Where the processes of a control plane run.
 #[derive(Debug, Clone)]
-pub enum Location {
+pub enum Placement {
     /// On this machine, reachable on its loopback only.
     Machine,
     /// In a node of a lab, at an address of that node.
