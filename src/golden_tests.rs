@@ -87,7 +87,7 @@ fn status_text(snapshot: &Snapshot, plan: &Plan) -> String {
 #[test]
 fn every_case_comes_out_as_written() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let update = std::env::var_os("PEROUTER_UPDATE").is_some();
+    let update = std::env::var_os("PEROUTER_UPDATE").is_some_and(|value| value == "1");
     let mut cases: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.sort();
     assert!(!cases.is_empty());

@@ -1,4 +1,4 @@
-//! Parts that underlay neighbors and host sessions share.
+//! Parts that underlay neighbors and host sessions share. Pure data.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;

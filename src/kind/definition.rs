@@ -1,5 +1,5 @@
 //! What every kind defines, and what its definition gets to see. Each kind implements the two traits in its own folder;
-//! nothing here knows one of them.
+//! nothing here knows one of them. Pure.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

@@ -126,7 +126,7 @@ macro_rules! declare_dispatch {
             pub fn validate(&self, object: &ObjectRef, node: NodeContext<'_>) -> Result<Valid, Vec<Rejection>> {
                 let mut check = Check::new(object, node);
                 let valid = match self {
-                    $(Self::$kind(spec) => spec.validate(&mut check).map(Valid::$kind),)*
+                    $(Self::$kind(spec) => spec.validate(&mut check).map(|valid| Valid::$kind(Box::new(valid))),)*
                 };
                 check.done(valid)
             }
@@ -137,7 +137,7 @@ macro_rules! declare_dispatch {
         pub enum Valid {
             $(
                 #[doc = concat!("Of `", stringify!($kind), "`.")]
-                $kind(<$spec as KindSpec>::Valid),
+                $kind(Box<<$spec as KindSpec>::Valid>),
             )*
         }
 
@@ -209,7 +209,7 @@ macro_rules! declare_dispatch {
             $(
                 let of_kind: Vec<_> = accepted
                     .iter()
-                    .filter_map(|(object, valid)| if let Valid::$kind(valid) = valid { Some((*object, valid)) } else { None })
+                    .filter_map(|(object, valid)| if let Valid::$kind(valid) = valid { Some((*object, &**valid)) } else { None })
                     .collect();
                 found.extend(<<$spec as KindSpec>::Valid as KindValid>::notes(&of_kind, fabric));
             )*

@@ -24,7 +24,7 @@ use claims::{Claimant, Claims};
 pub use crate::kind::definition::NodeFacts;
 
 /// What the node shall be.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Kernel state.
     pub kernel: KernelState,
@@ -114,7 +114,9 @@ impl<'a> Accepting<'a> {
         let Snapshot { node, secrets, .. } = self.snapshot;
         let node = NodeContext { index: node.index, secrets, release: self.facts.release };
         let valid = found.spec.validate(object, node).map_err(|mut all| {
-            all.iter_mut().for_each(|rejection| rejection.location = location.cloned());
+            for rejection in &mut all {
+                rejection.location = location.cloned();
+            }
             all
         })?;
         let (claimant, claims) = (Claimant { object, location }, valid.claims());

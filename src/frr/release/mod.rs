@@ -37,6 +37,11 @@ impl FrrVersion {
         let minor = numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0);
         Some(Self { major, minor, text: word.to_owned() })
     }
+
+    /// The newest release that perouter is tested with.
+    pub fn newest_known() -> Self {
+        Self { major: 10, minor: 3, text: "10.3".to_owned() }
+    }
 }
 
 impl fmt::Display for FrrVersion {

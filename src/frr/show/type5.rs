@@ -1,5 +1,5 @@
 //! EVPN Type-5 routes as bgpd prints them. In: the JSON of `show bgp l2vpn evpn route … json`. Out: [`Type5Route`]s with
-//! all their paths, of this node and of others. It must not judge them: whose they are is the caller's question. The lab
+//! all their paths, of this node and of others. Pure. It must not select or rank them: that is up to the caller. The lab
 //! reads the tables of its leaves with it.
 
 use std::net::IpAddr;

@@ -1,5 +1,6 @@
 //! The `CustomResourceDefinition`s as an API server takes them: the one place where the derived definitions are brought
 //! into their final form. In: the types of the sibling modules. Out: JSON for the directory source, YAML for `crds/`.
+//! Pure.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! `L3VNI`: an IP-VRF that the fabric knows by its VNI, and the host's BGP session in it.
+//! `L3VNI`: an IP-VRF that the fabric knows by its VNI, and the host's BGP session in it. Pure.
 
 mod host;
 mod links;

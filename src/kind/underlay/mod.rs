@@ -1,4 +1,4 @@
-//! `Underlay`: how a node meets the fabric. Provides the [`Fabric`] that the objects of other kinds are built on.
+//! `Underlay`: how a node meets the fabric. Provides the [`Fabric`] that the objects of other kinds are built on. Pure.
 
 mod links;
 mod routing;

@@ -2,15 +2,15 @@
 //! whole; and the snapshot again. A file of another version or another node counts as none.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::atomic_file::{self, ReplaceError};
 use crate::kind::{Kind, ObjectRef, Reason, Rejection, SecretKey, Spec};
 use crate::snapshot::{NodeIdentity, Object, Snapshot};
 use crate::types::Secret;
@@ -20,9 +20,12 @@ const VERSION: u32 = 1;
 /// Why the last snapshot cannot be kept or read.
 #[derive(Debug, Error)]
 pub(crate) enum KeptError {
-    /// The file cannot be written or read.
+    /// The file cannot be read.
     #[error("the file")]
     Io(#[from] io::Error),
+    /// The file cannot be written.
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
     /// The file is no snapshot.
     #[error("the content")]
     Json(#[from] serde_json::Error),
@@ -71,19 +74,10 @@ struct KeptRejection {
     message: String,
 }
 
-/// Replaces the file in one step.
+/// Replaces the file.
 pub(crate) fn write(path: &Path, snapshot: &Snapshot) -> Result<(), KeptError> {
     let file = File { version: VERSION, body: serde_json::to_value(body_of(snapshot)?)? };
-    let aside = path.with_extension("json.new");
-    match fs::remove_file(&aside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
-    // The mode counts only where the file is made.
-    let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
-    open.write_all(&serde_json::to_vec(&file)?)?;
-    fs::rename(&aside, path)?;
-    Ok(())
+    Ok(atomic_file::replace(path, 0o600, &serde_json::to_vec(&file)?)?)
 }
 
 /// The snapshot of `node`; `None` if there is none.

@@ -95,7 +95,7 @@ impl LabCluster {
         self.await_pods("openperouter-system", &["router", "controller"])
     }
 
-    /// Applies the manifest of `MetalLB`'s release with FRR-K8s, without webhooks and corrected by [`widen`]; returns when
+    /// Applies the manifest of `MetalLB`'s release with FRR-K8s, without webhooks and corrected by `widen`; returns when
     /// its Pods run.
     pub fn install_metallb(&mut self) -> Result<(), KubernetesError> {
         let assets = self.metallb.as_ref().ok_or_else(|| KubernetesError::NoAssets { reason: "no MetalLB".into() })?;

@@ -2,7 +2,7 @@
 //! node, their status is reported.
 //!
 //! In: Pods as the API server lists them. Out: processes with the command line and the environment of the Pod and the token
-//! of its service account. It must not change a Pod beyond the table of [`Programs::of`], and it runs no image: a container
+//! of its service account. It must not change a Pod beyond the table of `Programs::of`, and it runs no image: a container
 //! whose image is not in the table is not started, and reported as not ready.
 
 use serde_json::{Value, json};

@@ -151,7 +151,7 @@ fn renders_as(#[case] name: &str, #[case] config: RouterConfig) {
         writeln!(got, "! ---- {scope}: {daemon}\n{text}").unwrap();
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden-frr").join(format!("{name}.conf"));
-    if std::env::var_os("PEROUTER_UPDATE").is_some() {
+    if std::env::var_os("PEROUTER_UPDATE").is_some_and(|value| value == "1") {
         std::fs::write(&path, &got).unwrap();
     }
     assert_eq!(got, std::fs::read_to_string(&path).unwrap(), "{}", path.display());

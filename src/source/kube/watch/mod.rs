@@ -65,12 +65,13 @@ pub async fn watch(
         });
         if let Some(snapshot) = source.next() {
             kept = None;
-            source.keep(&snapshot);
             sender.send_if_modified(|last| {
                 let differs = *last != snapshot;
-                *last = snapshot;
+                last.clone_from(&snapshot);
                 differs
             });
+            // Nobody waits for the disk.
+            source.keep(&snapshot);
         }
     }
 }

@@ -1,5 +1,6 @@
-//! What holds only with VRF devices, on the real kernel and with real FRR. Needs root and such a kernel: `make test-vrf`
-//! runs it in a guest that has one.
+//! Properties of `vrf` mode: isolation by rules and unreachable defaults, tables, sysctls, the mode of a running
+//! router. On the real kernel with real FRR. Needs root and a kernel with VRF devices: `make test-vrf` runs it in such
+//! a guest.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -17,21 +18,21 @@ use perouter::{kernel, names, scope, types};
 use rstest::rstest;
 
 use self::generated::{Session, Spec, World};
-use self::node::{Node, converge, pass, runtime, sentence};
+use self::node::{Node, converge, error_chain, reconcile, runtime};
 
-#[allow(dead_code, reason = "what other tests generate is not used here")]
+#[allow(dead_code, reason = "the rest is used in tests/kernel_netns.rs")]
 #[path = "../src/kernel/diff/generated.rs"]
 mod generated;
-#[allow(dead_code, reason = "what other tests ask is not used here")]
+#[allow(dead_code, reason = "the rest is used in tests/kernel_netns.rs")]
 #[path = "kernel/node.rs"]
 mod node;
 
-/// False, told, and an error where `CI=true`, on a kernel without VRF devices.
-fn vrf_kernel() -> bool {
+/// False on a kernel without VRF devices: then the test is left out, which is an error with `CI=true`.
+fn has_vrf_devices() -> bool {
     let supported = vrf_device::supported().unwrap();
     if !supported {
-        eprintln!("left out: this kernel has no VRF devices; `make test-vrf` brings one that has");
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI runs this test by `make test-vrf`");
+        eprintln!("left out: this kernel has no VRF devices; `make test-vrf` runs it in a guest that has");
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test with `make test-vrf`");
     }
     supported
 }
@@ -52,8 +53,8 @@ fn table(vni: u32) -> TableId {
     TableId::of(Vni::try_from(vni).unwrap())
 }
 
-/// A router between a fabric and a blue and a red host: main knows 203.0.113.0/24 and blue 198.51.100.0/24, in both
-/// families; red knows neither.
+/// A router with a fabric NIC. Its main table has a route to 203.0.113.0/24 and, after [`add_blue_routes`], blue one to
+/// 198.51.100.0/24, with their like in IPv6; red has neither.
 fn with_fabric() -> Option<Node> {
     let node = Node::new()?;
     node.host("ip link add fabric type veth peer name toswitch");
@@ -61,14 +62,14 @@ fn with_fabric() -> Option<Node> {
     node.host("ip link set fabric up; sysctl -qw net.ipv4.conf.all.rp_filter=0");
     node.router("ip link set toswitch up; ip address add 10.0.0.1/24 dev toswitch");
     node.router("ip address add 2001:db8:a::1/64 dev toswitch nodad");
-    // Neighbours that need no answer, so that a packet that is sent is seen.
+    // Permanent neighbor entries, so that packets are sent without neighbor resolution.
     node.router("ip neighbour add 10.0.0.2 lladdr 02:00:00:00:00:99 dev toswitch");
     node.router("ip -6 neighbour add 2001:db8:a::2 lladdr 02:00:00:00:00:99 dev toswitch");
     node.router("ip route add 203.0.113.0/24 via 10.0.0.2; ip -6 route add 2001:db8:f::/64 via 2001:db8:a::2");
     Some(node)
 }
 
-/// Also routes of blue: to its own veth.
+/// Adds routes to blue, through its own veth.
 fn add_blue_routes(node: &Node) {
     let blue = table(101);
     node.router("ip neighbour replace 192.169.101.9 lladdr 02:00:00:00:00:98 dev pe-101");
@@ -77,15 +78,15 @@ fn add_blue_routes(node: &Node) {
     node.router(&format!("ip -6 route add 2001:db8:e::/64 via 2001:db8:101::9 dev pe-101 table {blue}"));
 }
 
-/// Has red's host ping `target` by way of red.
+/// Pings `target` from red's host through red.
 fn ping(node: &Node, target: &str, count: u32) -> String {
     let (family, via) = if target.contains(':') { ("-6", "2001:db8:100::1") } else { ("-4", "192.169.100.1") };
     node.host(&format!("ip {family} route replace {target} via {via} dev host-100"));
     node.host(&format!("ping {family} -c {count} -i 0.2 -W 1 {target} || true"))
 }
 
-/// Packets to `target` that leave by the NIC or to blue while red's host sends three.
-fn leaving(node: &Node, target: &str) -> usize {
+/// Number of packets to `target` that leave through the NIC or to blue's host while red's host sends three.
+fn leaked_packets(node: &Node, target: &str) -> usize {
     let capture = |interface: &str| {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", node.host.display()));
@@ -102,8 +103,8 @@ fn leaving(node: &Node, target: &str) -> usize {
     ping(node, target, 3);
     let outputs = captures.map(|capture| capture.wait_with_output().unwrap());
     for Output { stderr, .. } in &outputs {
-        let told = String::from_utf8_lossy(stderr);
-        assert!(told.contains("listening on"), "tcpdump did not capture: {told}");
+        let messages = String::from_utf8_lossy(stderr);
+        assert!(messages.contains("listening on"), "tcpdump did not capture: {messages}");
     }
     outputs.iter().map(|output| String::from_utf8_lossy(&output.stdout).matches("echo request").count()).sum()
 }
@@ -113,54 +114,54 @@ fn leaving(node: &Node, target: &str) -> usize {
 #[case::ipv6_of_main("2001:db8:f::5", Family::Ipv6)]
 #[case::ipv4_of_blue("198.51.100.5", Family::Ipv4)]
 #[case::ipv6_of_blue("2001:db8:e::5", Family::Ipv6)]
-fn a_packet_of_red_to_what_only_others_know_never_leaves(#[case] target: &str, #[case] family: Family) {
-    let (true, Some(node)) = (vrf_kernel(), with_fabric()) else { return };
+fn a_packet_of_red_without_a_route_in_red_is_dropped(#[case] target: &str, #[case] family: Family) {
+    let (true, Some(node)) = (has_vrf_devices(), with_fabric()) else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
         let wanted = red_and_blue();
         converge(&kernel, &wanted).await;
         add_blue_routes(&node);
-        assert_eq!(leaving(&node, target), 0, "{}", node.router("ip rule; ip route show table all"));
-        // The same without the unreachable default: where main knows the way, the lookup falls through to it.
+        assert_eq!(leaked_packets(&node, target), 0, "{}", node.router("ip rule; ip route show table all"));
+        // Without the unreachable default the lookup continues in main, if main has a route.
         kernel.apply(&KernelOp::DelUnreachable(table(100), family)).await.unwrap();
-        let of_main = target.starts_with("203.") || target.contains("db8:f:");
-        assert_eq!(leaving(&node, target) > 0, of_main, "the capture sees what leaves");
-        // And a pass brings it back.
-        assert_eq!(pass(&kernel, &wanted).await, [KernelOp::AddUnreachable(table(100), family)]);
-        assert_eq!(leaving(&node, target), 0);
+        let in_main = target.starts_with("203.") || target.contains("db8:f:");
+        assert_eq!(leaked_packets(&node, target) > 0, in_main, "the capture does not detect leaked packets");
+        // A pass restores it.
+        assert_eq!(reconcile(&kernel, &wanted).await, [KernelOp::AddUnreachable(table(100), family)]);
+        assert_eq!(leaked_packets(&node, target), 0);
     });
 }
 
-/// Whether an address answers red's host.
-fn answers(node: &Node, target: &str) -> bool {
+/// Whether an address replies to red's host.
+fn replies(node: &Node, target: &str) -> bool {
     ping(node, target, 2).contains(" bytes from ")
 }
 
 #[rstest]
 #[case::ipv4_vtep("100.65.0.1", Family::Ipv4)]
 #[case::ipv6_of_the_nic("2001:db8:a::1", Family::Ipv6)]
-fn the_routers_own_addresses_do_not_answer_a_vrf(#[case] target: &str, #[case] family: Family) {
-    let (true, Some(node)) = (vrf_kernel(), with_fabric()) else { return };
+fn addresses_of_the_router_do_not_reply_in_a_vrf(#[case] target: &str, #[case] family: Family) {
+    let (true, Some(node)) = (has_vrf_devices(), with_fabric()) else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
         let wanted = red_and_blue();
         converge(&kernel, &wanted).await;
-        assert!(!answers(&node, target), "{}", node.router("ip rule; ip -6 rule"));
-        // As the kernel begins: table `local` before the tables of the VRFs.
+        assert!(!replies(&node, target), "{}", node.router("ip rule; ip -6 rule"));
+        // The kernel's default: table `local` before the tables of the VRFs.
         let option = if family == Family::Ipv4 { "-4" } else { "-6" };
         node.router(&format!("ip {option} rule add preference 0 lookup local"));
-        // In IPv6 the kernel gives no answer from there all the same.
-        assert_eq!(answers(&node, target), family == Family::Ipv4, "the ping sees an answer");
-        // And a pass takes it back.
-        assert_eq!(pass(&kernel, &wanted).await, [KernelOp::MoveLocalRule(family)]);
-        assert!(!answers(&node, target));
+        // In IPv6 there is no reply even then.
+        assert_eq!(replies(&node, target), family == Family::Ipv4, "the ping does not detect replies");
+        // A pass reverts it.
+        assert_eq!(reconcile(&kernel, &wanted).await, [KernelOp::MoveLocalRule(family)]);
+        assert!(!replies(&node, target));
         assert_eq!(node.router(&format!("ip {option} rule | grep -c local")).trim(), "1");
     });
 }
 
 #[test]
-fn tables_and_defaults_are_those_of_the_design() {
-    let (true, Some(node)) = (vrf_kernel(), Node::new()) else { return };
+fn vrf_devices_have_their_tables_and_unreachable_defaults() {
+    let (true, Some(node)) = (has_vrf_devices(), Node::new()) else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
         converge(&kernel, &red_and_blue()).await;
@@ -174,18 +175,18 @@ fn tables_and_defaults_are_those_of_the_design() {
             assert!(node.router(&format!("ip -o link show master {device}")).contains(&format!("br-pe-{vni}")));
             assert!(node.router(&format!("ip -o link show master {device}")).contains(&format!("pe-{vni}@")));
         }
-        // The whole of what a router with two IP-VRFs puts into the main tables: nothing.
+        // A router with two IP-VRFs adds nothing to the main tables.
         assert_eq!(node.router("ip route show table main; ip -6 route show table main | grep -v fe80 || true"), "");
         assert_eq!(node.router("ip -o link show type vrf | wc -l").trim(), "2");
-        pass(&kernel, &KernelState::default()).await;
+        reconcile(&kernel, &KernelState::default()).await;
         assert_eq!(node.router("ip -o link show type vrf"), "");
         assert!(!node.router("ip route show table all; ip -6 route show table all").contains("unreachable"));
     });
 }
 
 #[test]
-fn strict_mode_keeps_a_table_to_one_device() {
-    let (true, Some(node)) = (vrf_kernel(), Node::new()) else { return };
+fn strict_mode_prevents_two_devices_with_the_same_table() {
+    let (true, Some(node)) = (has_vrf_devices(), Node::new()) else { return };
     runtime().block_on(async {
         converge(&node.kernel().await, &red_and_blue()).await;
         let add = format!("ip link add other type vrf table {} 2>&1 || true", table(100));
@@ -197,8 +198,8 @@ fn strict_mode_keeps_a_table_to_one_device() {
 }
 
 #[test]
-fn the_session_addresses_answer_in_their_vrf_up_to_the_mtu() {
-    let (true, Some(node)) = (vrf_kernel(), Node::new()) else { return };
+fn session_addresses_reply_in_their_vrf_up_to_the_mtu() {
+    let (true, Some(node)) = (has_vrf_devices(), Node::new()) else { return };
     runtime().block_on(async {
         converge(&node.kernel().await, &red_and_blue()).await;
         for (address, header) in [("192.169.100.1", 28), ("2001:db8:101::1", 48)] {
@@ -207,7 +208,7 @@ fn the_session_addresses_answer_in_their_vrf_up_to_the_mtu() {
             let too_long = node.host(&format!("ping -c 1 -W 1 -M do -s {} {address} 2>&1 || true", 1451 - header));
             assert!(too_long.contains("too long") || too_long.contains("100% packet loss"), "{too_long}");
         }
-        // An address of red is none of main's or blue's.
+        // An address of red is not reachable from main or blue.
         for source in ["", "-I v1"] {
             let ping = node.router(&format!("ping -c 1 -W 1 {source} 192.169.100.2 2>&1 || true"));
             assert!(!ping.contains(" 0% packet loss"), "{ping}");
@@ -216,8 +217,8 @@ fn the_session_addresses_answer_in_their_vrf_up_to_the_mtu() {
 }
 
 #[test]
-fn a_vrf_device_made_anew_gets_its_members_back() {
-    let (true, Some(node)) = (vrf_kernel(), Node::new()) else { return };
+fn a_recreated_vrf_device_gets_its_members_back() {
+    let (true, Some(node)) = (has_vrf_devices(), Node::new()) else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
         let wanted = red_and_blue();
@@ -235,7 +236,7 @@ fn a_vrf_device_made_anew_gets_its_members_back() {
         };
         node.router("ip link set pe-101 nomaster");
         assert!(
-            pass(&kernel, &wanted)
+            reconcile(&kernel, &wanted)
                 .await
                 .contains(&KernelOp::SetMaster { key, master: Some(OwnedName::Vrf("v1".parse().unwrap())) })
         );
@@ -243,10 +244,10 @@ fn a_vrf_device_made_anew_gets_its_members_back() {
     });
 }
 
-/// A router of this test's own, removed at the end.
-struct Router(Runtime);
+/// The run directory, namespaces and FRR of one test, removed at the end.
+struct ScratchRouter(Runtime);
 
-impl Router {
+impl ScratchRouter {
     fn new(test: &str) -> Self {
         let name = format!("pvm-{test}-{}", std::process::id());
         Self(Runtime::new(PathBuf::from("/run").join(&name), PathBuf::from("/run/netns").join(&name)))
@@ -257,7 +258,7 @@ impl Router {
     }
 }
 
-impl Drop for Router {
+impl Drop for ScratchRouter {
     fn drop(&mut self) {
         let runtime = self.0.clone();
         let stop = || {
@@ -273,23 +274,23 @@ impl Drop for Router {
 #[rstest]
 #[case(VrfMode::Netns, VrfMode::Vrf)]
 #[case(VrfMode::Vrf, VrfMode::Netns)]
-fn the_mode_of_a_running_router_is_kept(#[case] running: VrfMode, #[case] asked: VrfMode) {
-    if !vrf_kernel() {
+fn the_mode_of_a_running_router_is_not_changed(#[case] running: VrfMode, #[case] other: VrfMode) {
+    if !has_vrf_devices() {
         return;
     }
-    let router = Router::new(&format!("{running}-{asked}"));
+    let router = ScratchRouter::new(&format!("{running}-{other}"));
     runtime().block_on(async {
         router.daemons(running).await.ensure().await.unwrap();
         let pid = std::fs::read_to_string(router.0.pid_file(perouter::runtime::Daemon::Zebra)).unwrap();
-        let error = router.daemons(asked).await.ensure().await.unwrap_err();
+        let error = router.daemons(other).await.ensure().await.unwrap_err();
         assert_eq!(
-            sentence(&error),
+            error_chain(&error),
             format!(
-                "zebra (process {}) runs in {running} mode and {asked} mode is asked for: run `perouter cleanup` first",
+                "zebra (process {}) runs in {running} mode and {other} mode is asked for: run `perouter cleanup` first",
                 pid.trim()
             )
         );
-        // It was left as it was, and who asks for its mode adopts it.
+        // It was not changed, and a request for its mode adopts it.
         router.daemons(running).await.ensure().await.unwrap();
         assert_eq!(std::fs::read_to_string(router.0.pid_file(perouter::runtime::Daemon::Zebra)).unwrap(), pid);
     });
@@ -313,12 +314,12 @@ fn the_mode_of_a_running_router_is_kept(#[case] running: VrfMode, #[case] asked:
         process.env_remove("PEROUTER_VRF_MODE").output().unwrap()
     };
     for (command, words) in [
-        ("run", format!("runs in {running} mode and {asked} mode is asked for: run `perouter cleanup` first")),
+        ("run", format!("runs in {running} mode and {other} mode is asked for: run `perouter cleanup` first")),
         ("controller", format!("the router runs in {running} mode: give router and controller the same --vrf-mode")),
     ] {
-        let output = run(command, asked);
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code().is_some_and(|code| code != 0 && code != 124), "{:?} {told}", output.status);
-        assert!(told.contains(&words), "{told}");
+        let output = run(command, other);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code().is_some_and(|code| code != 0 && code != 124), "{:?} {message}", output.status);
+        assert!(message.contains(&words), "{message}");
     }
 }

@@ -1,39 +1,39 @@
-//! The TCP MD5 password of a host session: rotated at one end and then at the other.
+//! Rotation of the TCP MD5 password of a host session: first at the router, then at the host.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use super::edits::Bystander;
 use super::fixture::{Fixture, RED, Setup, until_true};
+use super::l3vni_edits::BlueMonitor;
 
-fn put(fixture: &Fixture, password: &str) {
+fn write_secret(fixture: &Fixture, password: &str) {
     let file = fixture.path("secrets/host-bgp/red");
     fs::create_dir_all(file.parent().unwrap()).unwrap();
-    let aside = fixture.path("secrets/.red");
-    fs::write(&aside, password).unwrap();
-    fs::set_permissions(&aside, fs::Permissions::from_mode(0o600)).unwrap();
-    fs::rename(&aside, &file).unwrap();
+    let temporary = fixture.path("secrets/.red");
+    fs::write(&temporary, password).unwrap();
+    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(&temporary, &file).unwrap();
 }
 
-fn tell_host(fixture: &Fixture, password: &str) {
+fn configure_host(fixture: &Fixture, password: &str) {
     let line = format!("neighbor 192.169.10.1 password {password}");
     fixture.hosts[0].vtysh(&["configure terminal", "router bgp 64515", &line]).unwrap();
 }
 
 #[test]
-fn a_rotated_password_touches_its_own_session_only() {
+fn a_rotated_password_affects_only_its_own_session() {
     let secret = "  hostSession:\n    passwordSecret: {name: host-bgp, key: red}\n";
     let Some(mut fixture) = Fixture::deploy("rotation", &[0], &Setup::example().with("red.yaml", secret)) else {
         return;
     };
-    put(&fixture, "first");
+    write_secret(&fixture, "first");
     fixture.router().start();
     fixture.start_hosts();
-    tell_host(&fixture, "first");
+    configure_host(&fixture, "first");
     fixture.await_services();
-    let blue = Bystander::watch(&mut fixture);
+    let blue = BlueMonitor::start(&mut fixture);
 
-    put(&fixture, "second");
+    write_secret(&fixture, "second");
     fixture.await_type5_from(&format!("{RED}/32"), 100, &[]);
     let words = "another TCP MD5 password";
     until_true("the cause in `perouter sessions`", || {
@@ -46,9 +46,9 @@ fn a_rotated_password_touches_its_own_session_only() {
     let cause = sessions[0]["cause"].as_str().unwrap();
     println!("cause: {cause}");
     assert!(cause.contains(words) && cause.contains("192.169.10.2"), "{cause}");
-    assert!(!router.perouter(&["sessions", "blue"]).stdout.contains(words), "told of blue, which is up");
+    assert!(!router.perouter(&["sessions", "blue"]).stdout.contains(words), "reported for blue, which is established");
 
-    tell_host(&fixture, "second");
+    configure_host(&fixture, "second");
     fixture.router().await_session("red", "192.169.10.2");
     fixture.await_type5(&format!("{RED}/32"), 100);
     until_true("no cause", || !fixture.router().perouter(&["status"]).stdout.contains(words));

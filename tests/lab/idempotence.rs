@@ -1,4 +1,4 @@
-//! A pass that finds everything in place.
+//! A reconcile pass changes nothing if everything is configured already.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,7 +19,7 @@ use super::router::Router;
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
-fn a_restarted_router_adopts_all_and_changes_nothing() {
+fn a_restarted_router_adopts_everything_and_changes_nothing() {
     let Some(mut fixture) = Fixture::start("second", &[0]) else { return };
     let router = fixture.router();
     router.await_ready(&[100, 200]);
@@ -27,10 +27,10 @@ fn a_restarted_router_adopts_all_and_changes_nothing() {
     router.terminate();
     let plan = router.plan();
     assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "0 kernel operations, 0 FRR lines\n"), "{}", plan.stderr);
-    router.forget_status();
+    router.remove_status();
     let log_before = fs::read_to_string(router.log()).unwrap().len();
     router.start();
-    until_true("a status of the second life", || router.status().is_some());
+    until_true("a status of the new process", || router.status().is_some());
     router.await_ready(&[100, 200]);
     let change = router.status().unwrap().last_change;
     assert!(change.is_quiet() && change.rebuilt.is_empty(), "{change:?}");
@@ -41,7 +41,7 @@ fn a_restarted_router_adopts_all_and_changes_nothing() {
 }
 
 #[test]
-fn the_running_configuration_is_the_rendered_text() {
+fn the_running_configuration_equals_the_rendered_text() {
     let Some(mut fixture) = Fixture::start("running", &[0]) else { return };
     let path = fixture.path(".");
     let router = fixture.router();
@@ -51,55 +51,56 @@ fn the_running_configuration_is_the_rendered_text() {
     let facts = NodeFacts { mode: router.status().unwrap().vrf_mode, release, nic_mtu: BTreeMap::new() };
     let planned = plan(&snapshot, &facts);
     assert_eq!(planned.rejected, []);
-    assert_eq!(lines_of_all(router, release), rendered(&planned.frr, release));
+    assert_eq!(printed_by_all(router, release), rendered(&planned.frr, release));
 }
 
-/// A line with the headers above it.
-type Path = Vec<String>;
+/// A line of configuration after the headers of its stanzas.
+type LinePath = Vec<String>;
 
-/// FRR's own lines that say nothing of routing, and ends of stanzas.
-const SILENT: [&str; 10] =
+/// Beginnings of lines that do not concern routing, and ends of stanzas.
+const IGNORED: [&str; 10] =
     ["frr ", "hostname ", "log ", "service ", "exit", "end", "!", "Building ", "Current ", "netns "];
 
-fn lines(text: &str) -> BTreeSet<Path> {
+fn line_paths(text: &str) -> BTreeSet<LinePath> {
     let mut open: Vec<(usize, String)> = Vec::new();
-    let mut found: BTreeSet<Path> = BTreeSet::new();
+    let mut found: BTreeSet<LinePath> = BTreeSet::new();
     for raw in text.lines().filter(|line| !line.trim().is_empty()) {
         let (line, indent) = (raw.trim(), raw.len() - raw.trim_start().len());
-        if SILENT.iter().any(|silent| line.starts_with(silent)) {
+        if IGNORED.iter().any(|beginning| line.starts_with(beginning)) {
             continue;
         }
         open.retain(|(above, _)| *above < indent);
         open.push((indent, line.to_owned()));
         found.insert(open.iter().map(|(_, line)| line.clone()).collect());
     }
-    // A bare `vrf X` is printed for every VRF that the kernel has.
-    let bare =
-        |path: &Path| path[0].starts_with("vrf ") && !found.iter().any(|other| other.len() > 1 && other[0] == path[0]);
+    // FRR prints a bare `vrf X` for every VRF of the kernel.
+    let bare = |path: &LinePath| {
+        path[0].starts_with("vrf ") && !found.iter().any(|other| other.len() > 1 && other[0] == path[0])
+    };
     found.iter().filter(|path| path.len() > 1 || !bare(path)).cloned().collect()
 }
 
-fn rendered(config: &RouterConfig, release: Release) -> BTreeMap<Daemon, BTreeSet<Path>> {
-    let mut all: BTreeMap<Daemon, BTreeSet<Path>> = BTreeMap::new();
+fn rendered(config: &RouterConfig, release: Release) -> BTreeMap<Daemon, BTreeSet<LinePath>> {
+    let mut all: BTreeMap<Daemon, BTreeSet<LinePath>> = BTreeMap::new();
     for ((_, daemon), printed) in text(config, &release).unwrap() {
-        all.entry(daemon).or_default().extend(lines(&printed));
+        all.entry(daemon).or_default().extend(line_paths(&printed));
     }
     for setting in release.zebra_settings {
-        all.entry(Daemon::Zebra).or_default().extend(lines(setting));
+        all.entry(Daemon::Zebra).or_default().extend(line_paths(setting));
     }
     all
 }
 
-fn lines_of_all(router: &Router, release: Release) -> BTreeMap<Daemon, BTreeSet<Path>> {
+fn printed_by_all(router: &Router, release: Release) -> BTreeMap<Daemon, BTreeSet<LinePath>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let show = async |daemon: Daemon| {
         let socket = router.node.file(format!("/run/perouter/frr/{daemon}.vty"));
         let mut vty = Vty::connect(&socket, LIMIT).await.unwrap();
         vty.run("show running-config", LIMIT).await.unwrap().text
     };
-    let mut all: BTreeMap<Daemon, BTreeSet<Path>> = BTreeMap::new();
+    let mut all: BTreeMap<Daemon, BTreeSet<LinePath>> = BTreeMap::new();
     for daemon in router.daemon_pids().into_keys() {
-        let printed = lines(&runtime.block_on(show(daemon)));
+        let printed = line_paths(&runtime.block_on(show(daemon)));
         if !printed.is_empty() {
             all.entry(release.owner(daemon)).or_default().extend(printed);
         }

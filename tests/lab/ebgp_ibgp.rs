@@ -1,13 +1,13 @@
-//! eBGP and iBGP on both legs: red's host is in another AS, blue's in the AS of its VRF; the fabric is in another AS than
-//! the nodes, or in theirs with leafkind as route reflector.
+//! eBGP and iBGP on host and fabric sessions: red's host is in another AS, blue's in the AS of its VRF; the fabric is
+//! in another AS than the nodes, or in the same with leafkind as route reflector.
 
 use perouter_lab::frr::{Instance, vtysh};
 
 use super::fabric::{fetch, ping};
 use super::fixture::{BLUE, Fixture, NODES, RED, SETTLE, Setup, until, until_true};
-use super::place::host_next_hops;
+use super::kernel_state::host_next_hops;
 
-/// Announced by the first node's host alone, in both VRFs.
+/// Advertised only by the first node's host, in both VRFs.
 const OF_ONE_HOST: &str = "198.51.100.7";
 
 fn setup() -> Setup {
@@ -17,8 +17,8 @@ fn setup() -> Setup {
     setup
 }
 
-/// leafkind joins the AS of the nodes and reflects their routes.
-fn reflect(fixture: &Fixture) {
+/// Moves leafkind into the AS of the nodes, as their route reflector.
+fn make_route_reflector(fixture: &Fixture) {
     let leaf = fixture.node("leafkind");
     let neighbors = [
         "bgp router-id 100.64.0.3",
@@ -56,9 +56,9 @@ fn reflect(fixture: &Fixture) {
     vtysh(fixture.node("spine"), Instance::Main, &spine).unwrap();
 }
 
-/// Both services answer, the hosts have the fabric's routes, and blue's hosts reach each other where FRR leaves the AS of
-/// their VRF out of the path.
-fn assert_carried(fixture: &Fixture) {
+/// Both services reply, the hosts have the fabric's routes, and blue's hosts reach each other if FRR does not put the
+/// AS of their VRF into the path.
+fn assert_routes_are_exchanged(fixture: &Fixture) {
     for (colour, address) in [("red", RED), ("blue", BLUE)] {
         let host = format!("hostA_{colour}");
         let page =
@@ -87,30 +87,30 @@ fn assert_carried(fixture: &Fixture) {
     ];
     first.vtysh(&lines).unwrap();
     if fixture.routers[1].version().major < 10 {
-        until_true("the route of the first host at the second by way of blue", || {
+        until_true("the route of the first host at the second through blue", || {
             host_next_hops(second.node(), &format!("{OF_ONE_HOST}/32")).iter().any(|hop| hop == "192.169.11.1")
         });
-        until_true("answers of the first host to the second", || ping(second.node(), OF_ONE_HOST) > 0);
+        until_true("replies of the first host to the second", || ping(second.node(), OF_ONE_HOST) > 0);
     } else {
-        let words = "which drops it for the AS loop, as AS 64515 is its own";
+        let words = "which rejects it as an AS-path loop, as AS 64515 is its own";
         let trace = || fixture.routers[1].perouter(&["trace", OF_ONE_HOST, "--vrf", "blue"]);
-        until_true("the words for a route that does not travel", || trace().stdout.contains(words));
+        until_true("the AS-path loop in `perouter trace`", || trace().stdout.contains(words));
     }
 }
 
 #[test]
 fn an_external_fabric_serves_external_and_internal_hosts() {
     let Some(mut fixture) = Fixture::start_with("matrix-external", &[0, 1], &setup()) else { return };
-    assert_carried(&fixture);
+    assert_routes_are_exchanged(&fixture);
     let second = fixture.hosts[1].clone();
-    // Blue's path is the shorter one, so red's is in the table of the speaker alone.
+    // Blue's AS path is shorter, so red's path is in the BGP table of the speaker only.
     let of_red =
         || second.vtysh(&[&format!("show bgp ipv4 unicast {OF_ONE_HOST}/32")]).unwrap().contains("192.169.10.1");
 
-    // What does not travel is told before it is missed.
+    // The AS-path loop is reported by trace and validate.
     let trace = fixture.routers[1].perouter(&["trace", OF_ONE_HOST, "--vrf", "red"]);
     assert_eq!(trace.code, Some(1), "{trace:?}");
-    let words = "which drops it for the AS loop, as AS 64515 is its own: set spec.toHost.asOverride";
+    let words = "which rejects it as an AS-path loop, as AS 64515 is its own: set spec.toHost.asOverride";
     assert!(trace.stdout.contains(words), "{}", trace.stdout);
     let folder = fixture.path(".").display().to_string();
     let validated = fixture.routers[1].perouter(&["validate", &folder]);
@@ -119,10 +119,10 @@ fn an_external_fabric_serves_external_and_internal_hosts() {
     assert!(!of_red(), "{}", NODES[1]);
 
     fixture.edit("red.yaml", "hostasn: 64515", "hostasn: 64515\n  toHost:\n    asOverride: true");
-    until_true("the route of the first host at the second by way of red", of_red);
+    until_true("the route of the first host at the second through red", of_red);
     let trace = fixture.routers[1].perouter(&["trace", OF_ONE_HOST, "--vrf", "red"]);
     assert!(trace.success(), "{trace:?}");
-    until_true("answers of the first host to the second", || ping(second.node(), OF_ONE_HOST) > 0);
+    until_true("replies of the first host to the second", || ping(second.node(), OF_ONE_HOST) > 0);
 
     // A host in the AS of the leaf.
     fixture.edit("red.yaml", "hostasn: 64515", "hostasn: 64512");
@@ -136,11 +136,11 @@ fn an_external_fabric_serves_external_and_internal_hosts() {
 fn an_internal_fabric_with_a_route_reflector_serves_external_and_internal_hosts() {
     let setup = setup().replacing("underlay.yaml", "asn: 64512", "asn: 64514");
     let Some(mut fixture) = Fixture::deploy("matrix-internal", &[0, 1], &setup) else { return };
-    reflect(&fixture);
+    make_route_reflector(&fixture);
     for router in &mut fixture.routers {
         router.start();
     }
     fixture.start_hosts();
     fixture.await_services();
-    assert_carried(&fixture);
+    assert_routes_are_exchanged(&fixture);
 }

@@ -1,4 +1,5 @@
-//! perouter on the node. In: a world. Out: `perouter run` started and ended, and what it tells of its passes.
+//! perouter on the node. In: the testbed. Out: `perouter run` started and stopped, its passes from the log, its
+//! metrics.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,29 +14,29 @@ use nix::unistd::Pid;
 use perouter_lab::node::{Background, Node};
 
 use crate::process;
-use crate::world::{Daemons, Moment, World, ms, wait};
+use crate::testbed::{FrrShell, Moment, Testbed, ms, wait};
 
-/// The program: what is shipped, where the environment names it, as it is built otherwise than a benchmark.
+/// The program: the release build if the environment names it, as the bench profile differs from it.
 static PEROUTER: LazyLock<String> =
     LazyLock::new(|| std::env::var("PEROUTER_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_perouter").to_owned()));
 const HTTP: &str = "127.0.0.1:9476";
 /// The router's namespace in the node.
 pub const ROUTER_NETNS: &str = "/run/netns/perouter";
-/// The sockets of its FRR.
+/// The directory of the vty sockets of its FRR.
 pub const SOCKETS: &str = "/run/perouter/frr";
-const END: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// `perouter run`.
-pub struct Ours {
+pub struct Perouter {
     node: Node,
     objects: PathBuf,
     process: Background,
     log: PathBuf,
-    /// What was logged before this start.
+    /// Size of the log before this start.
     from: u64,
 }
 
-/// A pass that did something, as the log tells it.
+/// A pass that changed something, from the log.
 #[derive(Debug, Clone)]
 pub struct Pass {
     /// When it ended.
@@ -47,8 +48,8 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// Milliseconds from a moment to its beginning.
-    pub fn began_after(&self, start: &Moment) -> f64 {
+    /// Milliseconds from a point in time to its beginning.
+    pub fn begin_after(&self, start: &Moment) -> f64 {
         self.end.duration_since(start.wall).map_or(0.0, ms) - self.ms
     }
 
@@ -58,12 +59,12 @@ impl Pass {
     }
 }
 
-impl Ours {
-    /// Starts it.
-    pub fn start(world: &mut World) -> anyhow::Result<(Self, Moment)> {
-        world.await_vacant_leaf()?;
-        let node = world.node()?.clone();
-        let objects = world.objects().to_owned();
+impl Perouter {
+    /// Starts `perouter run`.
+    pub fn start(testbed: &mut Testbed) -> anyhow::Result<(Self, Moment)> {
+        testbed.await_idle_leaf()?;
+        let node = testbed.node()?.clone();
+        let objects = testbed.objects().to_owned();
         let log = node.log_folder().join("perouter.log");
         let from = std::fs::metadata(&log).map_or(0, |metadata| metadata.len());
         let start = Moment::now();
@@ -71,31 +72,31 @@ impl Ours {
         Ok((Self { node, objects, process, log, from }, start))
     }
 
-    /// Its process.
+    /// The process id.
     pub fn pid(&self) -> Pid {
         self.process.pid()
     }
 
-    /// A daemon of its FRR.
+    /// The process id of a daemon of its FRR.
     pub fn daemon(&self, name: &str) -> anyhow::Result<Pid> {
         process::in_netns(name, &self.node.file(ROUTER_NETNS))
     }
 
     /// Its FRR.
-    pub fn frr(&self) -> anyhow::Result<Daemons> {
-        Daemons::of(&self.node, SOCKETS)
+    pub fn frr(&self) -> anyhow::Result<FrrShell> {
+        FrrShell::of(&self.node, SOCKETS)
     }
 
-    /// Passes that did something and ended after a moment.
+    /// Passes that changed something and ended after a point in time.
     pub fn passes(&self, since: &Moment) -> anyhow::Result<Vec<Pass>> {
         let mut text = String::new();
         let mut file = File::open(&self.log)?;
         file.seek(SeekFrom::Start(self.from))?;
         file.read_to_string(&mut text)?;
-        Ok(text.lines().filter_map(pass).filter(|pass| pass.end >= since.wall).collect())
+        Ok(text.lines().filter_map(parse_pass).filter(|pass| pass.end >= since.wall).collect())
     }
 
-    /// The first pass after a moment that did something; it may end later than its effects are seen.
+    /// The first pass after a point in time that changed something; it may end later than its effects are visible.
     pub fn pass_after(&self, since: &Moment) -> anyhow::Result<Pass> {
         let mut found = None;
         wait("a pass in the log", || {
@@ -115,7 +116,7 @@ impl Ours {
         Ok(text.lines().filter(|line| !line.starts_with('#')).filter_map(value).collect())
     }
 
-    /// Sum of the metrics whose name with labels begins so.
+    /// Sum of the metrics whose name and labels begin with this text.
     pub fn metric(&self, beginning: &str) -> anyhow::Result<f64> {
         let metrics = self.metrics()?;
         Ok(metrics
@@ -125,13 +126,13 @@ impl Ours {
             .sum())
     }
 
-    /// Waits until it says that all is in place.
+    /// Waits until it is ready.
     pub fn await_ready(&self) -> anyhow::Result<()> {
         let ready = || self.node.within_netns(|| scrape("/readyz")).is_ok_and(|answer| answer.is_ok());
         wait("perouter to be ready", ready)
     }
 
-    /// Ends it with SIGKILL and starts it again.
+    /// Kills it with SIGKILL and starts it again.
     pub fn restart(&mut self) -> anyhow::Result<Moment> {
         self.process.kill()?;
         let start = Moment::now();
@@ -139,17 +140,17 @@ impl Ours {
         Ok(start)
     }
 
-    /// Ends it and removes the router.
+    /// Stops it and removes the router.
     pub fn remove(mut self) -> anyhow::Result<()> {
-        self.process.terminate(END)?;
-        self.node.check_for(END, &[&PEROUTER, "cleanup"])?;
+        self.process.terminate(STOP_TIMEOUT)?;
+        self.node.check_for(STOP_TIMEOUT, &[&PEROUTER, "cleanup"])?;
         Ok(())
     }
 }
 
 fn spawn(node: &Node, objects: &Path, log: &Path) -> anyhow::Result<Background> {
     let objects = objects.to_string_lossy();
-    let words = [
+    let command = [
         PEROUTER.as_str(),
         "run",
         "--config-dir",
@@ -161,7 +162,7 @@ fn spawn(node: &Node, objects: &Path, log: &Path) -> anyhow::Result<Background> 
         "--http-address",
         HTTP,
     ];
-    Ok(node.spawn(&words, log)?)
+    Ok(node.spawn(&command, log)?)
 }
 
 fn scrape(path: &str) -> anyhow::Result<String> {
@@ -175,9 +176,9 @@ fn scrape(path: &str) -> anyhow::Result<String> {
     }
 }
 
-/// Reads `TIME INFO perouter::control: pass kernel_ops=16 … timing=observe=1.2ms plan=0.3ms …`.
-fn pass(line: &str) -> Option<Pass> {
-    let (head, fields) = line.split_once(": pass ")?;
+/// Reads `TIME INFO perouter::control: reconcile pass kernel_ops=16 … timing=observe=1.2ms plan=0.3ms …`.
+fn parse_pass(line: &str) -> Option<Pass> {
+    let (head, fields) = line.split_once(": reconcile pass ")?;
     let (_, timing) = fields.split_once("timing=")?;
     let phase = |word: &str| {
         let (name, time) = word.split_once('=')?;

@@ -1,11 +1,11 @@
-//! A lab with a cluster in it. In: a name. Out: [`Place`], which takes everything away when it is dropped.
+//! A lab with a Kubernetes cluster. In: a name. Out: [`ClusterFixture`], which removes everything when it is dropped.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
 use perouter::frr::show::session::SessionPhase;
-use perouter::status::model::{Resource, State};
+use perouter::status::model::{ObjectState, Resource};
 use perouter_lab::kubernetes::{Assets, KubernetesError, LabCluster, Programs};
 use perouter_lab::node::Node;
 use serde_json::{Value, json};
@@ -15,8 +15,8 @@ use crate::lab::router::Router;
 
 pub const NAMESPACE: &str = "openperouter-system";
 
-/// A lab with a cluster in it, and perouter installed.
-pub struct Place {
+/// A lab with a Kubernetes cluster in which perouter is installed.
+pub struct ClusterFixture {
     pub cluster: LabCluster,
     pub fixture: Fixture,
 }
@@ -33,8 +33,8 @@ fn programs() -> Result<Programs, KubernetesError> {
     Ok(Programs { perouter: env!("CARGO_BIN_EXE_perouter").into(), lab: None, metallb })
 }
 
-impl Place {
-    /// Deploys the fabric, starts the cluster, installs perouter by `deploy/`. `None` where that is not possible.
+impl ClusterFixture {
+    /// Deploys the fabric, starts the cluster, installs perouter from `deploy/`. `None` without root or the programs.
     pub fn start(name: &str) -> Option<Self> {
         let programs = match programs() {
             Ok(programs) => programs,
@@ -53,7 +53,7 @@ impl Place {
         Some(Self { cluster, fixture })
     }
 
-    /// Runs kubectl, which has to succeed.
+    /// Runs kubectl, which must succeed.
     #[track_caller]
     pub fn kubectl(&self, words: &[&str]) -> String {
         self.cluster.kubectl().check(words).unwrap()
@@ -65,14 +65,14 @@ impl Place {
         self.cluster.kubectl().check_with_input(&["apply", "-f", "-"], documents).unwrap()
     }
 
-    /// An object as the API server has it.
+    /// Reads an object from the API server.
     pub fn get(&self, words: &[&str]) -> Value {
         let all = [&["--namespace", NAMESPACE, "get", "-o", "json"][..], words].concat();
         serde_json::from_str(&self.kubectl(&all)).unwrap()
     }
 
-    /// Learns who claimed which index; routers and hosts are in the order of theirs from now on.
-    pub fn learn_indexes(&mut self) {
+    /// Reads the node indexes that the nodes have claimed, and sorts routers and hosts by them.
+    pub fn read_indexes(&mut self) {
         let Fixture { routers, hosts, .. } = &mut self.fixture;
         for router in routers.iter_mut() {
             router.index = router.await_status("an index", |status| status.vtep.map(|_| status.index));
@@ -81,19 +81,19 @@ impl Place {
         hosts.sort_by_key(|host| routers.iter().position(|router| router.node.name() == host.node().name()));
     }
 
-    /// Waits until the status of an L3VNI on every node has this state.
-    pub fn await_l3vni(&self, name: &str, state: State) -> Vec<Resource> {
+    /// Waits until an L3VNI has this state in the status of every node.
+    pub fn await_l3vni(&self, name: &str, state: ObjectState) -> Vec<Resource> {
         self.fixture.routers.iter().map(|router| router.await_l3vni(name, state)).collect()
     }
 
-    /// How often every session was established, by node, VRF and peer; those of a VRF left out. Equal numbers are the same
-    /// session: FRR counts each.
-    pub fn established(&self, but: Option<&str>) -> BTreeMap<(u32, String, String), u64> {
+    /// How often every session was established, by node, VRF and peer, except those of one VRF. An equal count means
+    /// that the session was not reset.
+    pub fn established(&self, except: Option<&str>) -> BTreeMap<(u32, String, String), u64> {
         let mut all = BTreeMap::new();
         for router in &self.fixture.routers {
             for session in router.sessions() {
                 let vrf = session.vrf.map_or_else(|| "default".to_owned(), |vrf| vrf.to_string());
-                if but != Some(&*vrf) {
+                if except != Some(&*vrf) {
                     assert_eq!(session.phase, SessionPhase::Established, "session of {vrf} with {}", session.peer);
                     all.insert((router.index, vrf, session.peer), session.established);
                 }
@@ -102,7 +102,7 @@ impl Place {
         all
     }
 
-    /// A metric of the controller of a node, summed over its series with these words in them.
+    /// A metric of the controller of a node, summed over the series that contain a text.
     pub fn metric(&self, node: &str, name: &str, with: &str) -> u64 {
         let words = ["curl", "--silent", "--fail", "--noproxy", "*", "http://127.0.0.1:9476/metrics"];
         let text = self.fixture.node(node).check(&words).unwrap();
@@ -110,25 +110,25 @@ impl Place {
         series.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
-    /// Waits until a column of `kubectl get rns` is this on every node.
+    /// Waits until a column of `kubectl get rns` has this value for every node.
     pub fn await_column(&self, path: &str, wanted: &str) {
         let column = format!("jsonpath={{.items[*].{path}}}");
         let mut last = String::new();
-        let seen = || {
+        let is_wanted = || {
             last = self.kubectl(&["get", "rns", "-o", &column]);
             (last.split(' ').count() == NODES.len() && last.split(' ').all(|word| word == wanted)).then_some(())
         };
-        until(&format!("{path} {wanted} in RouterNodeStatus"), SETTLE, seen);
+        until(&format!("{path} {wanted} in RouterNodeStatus"), SETTLE, is_wanted);
     }
 }
 
-/// Whether a router's FRR has a password.
+/// Whether a password is configured in a router's FRR.
 pub fn has_password(router: &Router, password: &str) -> bool {
     let words = ["vtysh", "--vty_socket", "/run/perouter/frr", "-c", "show running-config"];
     router.node.check(&words).unwrap().lines().any(|line| line.contains(&format!(" password {password}")))
 }
 
-/// An L3VNI like those of the example, with further lines of its spec as JSON.
+/// An L3VNI like those of the example, with further fields of its spec.
 pub fn object(name: &str, vni: u32, spec: &Value) -> Value {
     let mut object = json!({
         "apiVersion": "openpe.openperouter.github.io/v1alpha1", "kind": "L3VNI",
@@ -139,20 +139,20 @@ pub fn object(name: &str, vni: u32, spec: &Value) -> Value {
     object
 }
 
-/// The text of a third L3VNI.
+/// The manifest of a third L3VNI.
 pub fn green() -> String {
     l3vni("green", 300, "192.169.12.0/24")
 }
 
-/// Runs a step and tells how long it took.
+/// Runs a step and prints how long it took.
 pub fn step<T>(name: &str, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
-    let done = work();
+    let result = work();
     eprintln!("{name}: {:.1} s", start.elapsed().as_secs_f64());
-    done
+    result
 }
 
-impl Drop for Place {
+impl Drop for ClusterFixture {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             return;

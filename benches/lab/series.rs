@@ -1,18 +1,18 @@
-//! Repeated measurements. In: values of one thing. Out: median with least and greatest, and ratios of two series. What was
-//! measured while the host of the machine took it away does not count where there is enough else.
+//! Repeated measurements. In: values. Out: median, minimum and maximum. Values with high steal time are ignored if
+//! there are enough others.
 
 use serde::Serialize;
 
-/// A value is disturbed where the host took a greater share of the processors that the machine wanted.
+/// A value is disturbed if steal time was a greater share of the wanted processor time.
 const DISTURBED: f64 = 0.1;
-/// So many that are not disturbed count alone.
+/// With this number of undisturbed values the disturbed ones are ignored.
 const ENOUGH: usize = 5;
 
-/// What was disturbed is measured again, this many times as often at most in all. Of a program that is not optimised no
-/// time is judged, and none is measured again.
-const MORE: usize = if cfg!(debug_assertions) { 1 } else { 3 };
+/// Disturbed values are measured again; this factor limits the total number. Without optimization times are not
+/// compared with budgets, so none is measured again.
+const MAX_FACTOR: usize = if cfg!(debug_assertions) { 1 } else { 3 };
 
-/// Measures until `undisturbed` gives so many more than at the beginning; `once` gets which time it is, from 1 on.
+/// Calls `once`, with a counter from 1, until `undisturbed` has increased by `times`.
 pub fn repeat<F>(
     found: &mut F,
     times: usize,
@@ -20,7 +20,7 @@ pub fn repeat<F>(
     mut once: impl FnMut(&mut F, usize) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let enough = undisturbed(found) + times;
-    for time in 1..=MORE * times {
+    for time in 1..=MAX_FACTOR * times {
         once(found, time)?;
         if undisturbed(found) >= enough {
             break;
@@ -29,7 +29,7 @@ pub fn repeat<F>(
     Ok(())
 }
 
-/// Values of one thing, in one unit.
+/// Values of one measurement, in one unit.
 #[derive(Debug, Clone, Default)]
 pub struct Series(Vec<Value>);
 
@@ -39,40 +39,40 @@ struct Value {
     is_disturbed: bool,
 }
 
-/// What a series comes to.
+/// Statistics of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Summary {
     /// The middle value; the mean of the two in the middle for an even number.
     pub median: f64,
-    /// Least.
+    /// Minimum.
     pub min: f64,
-    /// Greatest.
+    /// Maximum.
     pub max: f64,
-    /// How many.
+    /// Number of values.
     pub n: usize,
 }
 
 impl Series {
-    /// Takes a value.
+    /// Adds a value.
     pub fn push(&mut self, value: f64) {
-        self.push_beside(0.0, value);
+        self.push_with_steal(0.0, value);
     }
 
-    /// Takes a value during which the host took this share, 0 to 1.
-    pub fn push_beside(&mut self, stolen: f64, value: f64) {
-        self.0.push(Value { value, is_disturbed: stolen > DISTURBED });
+    /// Adds a value with the share of steal time during its measurement, 0 to 1.
+    pub fn push_with_steal(&mut self, steal: f64, value: f64) {
+        self.0.push(Value { value, is_disturbed: steal > DISTURBED });
     }
 
-    /// How many are not disturbed.
+    /// Number of undisturbed values.
     pub fn undisturbed(&self) -> usize {
         self.0.iter().filter(|value| !value.is_disturbed).count()
     }
 
-    /// `None` without a value.
+    /// The statistics; `None` without a value.
     pub fn summary(&self) -> Option<Summary> {
-        let all_count = self.undisturbed() < ENOUGH;
-        let counted = self.0.iter().filter(|value| all_count || !value.is_disturbed);
-        let mut sorted: Vec<f64> = counted.map(|value| value.value).collect();
+        let use_all = self.undisturbed() < ENOUGH;
+        let used = self.0.iter().filter(|value| use_all || !value.is_disturbed);
+        let mut sorted: Vec<f64> = used.map(|value| value.value).collect();
         sorted.sort_by(f64::total_cmp);
         let n = sorted.len();
         let (low, high) = (sorted.get(n.checked_sub(1)? / 2)?, sorted.get(n / 2)?);

@@ -1,5 +1,5 @@
-//! The place of the measurements: a leaf, a node, objects in files, and a host side that holds one session for each
-//! L3VNI. In: how many. Out: changes to the objects, and what the leaf has of it and when.
+//! The testbed: a leaf, a node, objects in files, and a host side with one BGP session for each L3VNI. In: the number
+//! of L3VNIs. Out: changes to the objects, and when the leaf has their routes.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,15 +16,15 @@ use perouter_lab::topology::{LabName, read_topology};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// Type-5 routes of an L3VNI: the address of the session, and what the host announces.
+/// Type-5 routes of an L3VNI: the address of the session, and the route that the host advertises.
 pub const TYPE5_EACH: usize = 2;
-/// What a slow machine gets for anything.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// Limit of every wait, also on a slow machine.
+const TIMEOUT: Duration = Duration::from_secs(180);
 const VTY_LIMIT: Duration = Duration::from_secs(60);
 const AS_OF_NODE: u32 = 64514;
 const AS_OF_HOST: u32 = 64515;
 
-/// A moment by both clocks: one to measure with, one to compare with logs.
+/// A point in time on two clocks: one to measure with, one to compare with logs.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     /// To measure with.
@@ -34,7 +34,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// This one.
+    /// The present.
     pub fn now() -> Self {
         Self { instant: Instant::now(), wall: SystemTime::now() }
     }
@@ -45,43 +45,43 @@ impl Moment {
     }
 }
 
-/// Milliseconds.
+/// A duration in milliseconds.
 pub fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
 /// Leaf, node, objects, host side.
-pub struct World {
+pub struct Testbed {
     lab: ScopedLab,
     objects: TempDir,
     host: Option<Background>,
-    leaf: Daemons,
+    leaf: FrrShell,
 }
 
-/// FRR somewhere in the lab.
-pub struct Daemons {
+/// A connection to the FRR daemons of a node.
+pub struct FrrShell {
     routing: VtyRouting,
     runtime: Runtime,
 }
 
-impl Daemons {
-    /// Those whose sockets are in a directory of a node.
+impl FrrShell {
+    /// The daemons whose vty sockets are in a directory of a node.
     pub fn of(node: &Node, sockets: &str) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { routing: VtyRouting::new(node.file(sockets), VTY_LIMIT), runtime })
     }
 
-    /// What a daemon says to a show command.
-    pub fn ask(&mut self, daemon: Daemon, question: &str) -> anyhow::Result<String> {
-        Ok(self.runtime.block_on(self.routing.show(daemon, question))?)
+    /// The output of a show command.
+    pub fn show(&mut self, daemon: Daemon, command: &str) -> anyhow::Result<String> {
+        Ok(self.runtime.block_on(self.routing.show(daemon, command))?)
     }
 
-    fn json(&mut self, daemon: Daemon, question: &str) -> serde_json::Value {
-        let text = self.ask(daemon, question).unwrap_or_default();
+    fn json(&mut self, daemon: Daemon, command: &str) -> serde_json::Value {
+        let text = self.show(daemon, command).unwrap_or_default();
         serde_json::from_str(&text).unwrap_or_default()
     }
 
-    /// Type-5 routes taken from all neighbors.
+    /// Number of Type-5 routes received from all neighbors.
     pub fn type5(&mut self) -> usize {
         let summary = self.json(Daemon::Bgpd, "show bgp l2vpn evpn summary json");
         let peers = summary["peers"].as_object().into_iter().flatten();
@@ -90,7 +90,7 @@ impl Daemons {
     }
 }
 
-impl World {
+impl Testbed {
     /// Deploys leaf and node; no objects, no host side.
     pub fn deploy(name: &str) -> anyhow::Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -98,7 +98,7 @@ impl World {
         topology.lab = LabName::new(name).context("name of the lab")?;
         lab::destroy(&topology.lab)?;
         let lab = Lab::deploy(&topology)?.destroyed_on_drop();
-        let leaf = Daemons::of(lab.node("leaf")?, "/run/frr")?;
+        let leaf = FrrShell::of(lab.node("leaf")?, "/run/frr")?;
         Ok(Self { lab, objects: TempDir::with_prefix("perouter-bench-")?, host: None, leaf })
     }
 
@@ -108,7 +108,7 @@ impl World {
     }
 
     /// The leaf's FRR.
-    pub fn leaf(&mut self) -> &mut Daemons {
+    pub fn leaf(&mut self) -> &mut FrrShell {
         &mut self.leaf
     }
 
@@ -117,7 +117,7 @@ impl World {
         self.objects.path()
     }
 
-    /// Puts the underlay and exactly these L3VNIs in place.
+    /// Writes the Underlay and this number of L3VNIs, and removes all other files.
     pub fn write_objects(&self, l3vnis: usize) -> anyhow::Result<()> {
         for entry in fs::read_dir(self.objects.path())? {
             fs::remove_file(entry?.path())?;
@@ -129,11 +129,11 @@ impl World {
         Ok(())
     }
 
-    /// Writes one L3VNI in one step; `unwanted` tags its routes so that the leaf drops them.
-    pub fn write(&self, number: usize, unwanted: bool) -> anyhow::Result<()> {
-        let aside = self.objects.path().join(format!(".{number}.new"));
-        fs::write(&aside, l3vni(number, unwanted))?;
-        Ok(fs::rename(aside, self.path(number))?)
+    /// Writes one L3VNI atomically; `filtered` tags its routes so that the leaf filters them.
+    pub fn write(&self, number: usize, filtered: bool) -> anyhow::Result<()> {
+        let temporary = self.objects.path().join(format!(".{number}.new"));
+        fs::write(&temporary, l3vni(number, filtered))?;
+        Ok(fs::rename(temporary, self.path(number))?)
     }
 
     /// Removes one L3VNI.
@@ -145,8 +145,8 @@ impl World {
         self.objects.path().join(format!("t{number}.yaml"))
     }
 
-    /// Starts the host side: BIRD with a session for each of so many L3VNIs, and `bulk` more routes on the first one,
-    /// which are announced only between [`World::announce`] and [`World::withdraw`].
+    /// Starts the host side: BIRD with a session for each L3VNI, and sets of `bulk` further routes on the first one,
+    /// which are advertised only between [`Testbed::announce`] and [`Testbed::withdraw`].
     pub fn start_host(&mut self, l3vnis: usize, bulk: &[usize]) -> anyhow::Result<()> {
         self.stop_host()?;
         let node = self.lab.node("node")?;
@@ -155,10 +155,12 @@ impl World {
         let log = node.log_folder().join("bird.log");
         let host = node.spawn(&["bird", "-f", "-c", "/run/bird.conf", "-s", "/run/bird.ctl"], &log)?;
         self.host = Some(host);
-        wait("BIRD", || node.run(&["birdc", "-s", "/run/bird.ctl", "show", "status"]).is_ok_and(|said| said.success()))
+        wait("BIRD", || {
+            node.run(&["birdc", "-s", "/run/bird.ctl", "show", "status"]).is_ok_and(|output| output.success())
+        })
     }
 
-    /// Ends the host side.
+    /// Stops the host side.
     pub fn stop_host(&mut self) -> anyhow::Result<()> {
         if let Some(mut host) = self.host.take() {
             host.terminate(Duration::from_secs(10))?;
@@ -166,12 +168,12 @@ impl World {
         Ok(())
     }
 
-    /// Has the host announce so many routes more.
+    /// Makes the host advertise a set of further routes.
     pub fn announce(&self, bulk: usize) -> anyhow::Result<Moment> {
         self.birdc(&["enable", &format!("bulk{bulk}")])
     }
 
-    /// Has the host withdraw them.
+    /// Makes the host withdraw them.
     pub fn withdraw(&self, bulk: usize) -> anyhow::Result<Moment> {
         self.birdc(&["disable", &format!("bulk{bulk}")])
     }
@@ -183,43 +185,43 @@ impl World {
         Ok(start)
     }
 
-    /// Waits until the leaf has no session with the node and takes a new one: FRR refuses connections for a second and
-    /// more after one ended.
-    pub fn await_vacant_leaf(&mut self) -> anyhow::Result<()> {
-        wait("the leaf to take a session", || {
+    /// Waits until the leaf has no session with the node and accepts a new one: FRR rejects connections for at least a
+    /// second after a session went down.
+    pub fn await_idle_leaf(&mut self) -> anyhow::Result<()> {
+        wait("the leaf to accept a session", || {
             let summary = self.leaf.json(Daemon::Bgpd, "show bgp l2vpn evpn summary json");
             let peers = summary["peers"].as_object();
             peers.is_some_and(|peers| peers.values().all(|peer| peer["state"] == "Active"))
         })
     }
 
-    /// Waits until the leaf has none left.
+    /// Waits until the leaf has no Type-5 routes.
     pub fn await_no_type5(&mut self) -> anyhow::Result<()> {
         self.await_type5(0, &Moment::now()).map(drop)
     }
 
-    /// Waits until the leaf has exactly so many Type-5 routes; tells the milliseconds since `start`.
+    /// Waits until the leaf has exactly this number of Type-5 routes; returns the milliseconds since `start`.
     pub fn await_type5(&mut self, wanted: usize, start: &Moment) -> anyhow::Result<f64> {
         loop {
             let found = self.leaf.type5();
-            let took = start.ms();
+            let elapsed = start.ms();
             if found == wanted {
-                return Ok(took);
+                return Ok(elapsed);
             }
-            if start.instant.elapsed() > PATIENCE {
-                bail!("the leaf has {found} Type-5 routes in place of {wanted} after {PATIENCE:?}");
+            if start.instant.elapsed() > TIMEOUT {
+                bail!("the leaf has {found} Type-5 routes instead of {wanted} after {TIMEOUT:?}");
             }
             std::thread::sleep(Duration::from_millis(2));
         }
     }
 }
 
-/// Waits for a condition.
+/// Polls until a condition is true.
 pub fn wait(what: &str, mut probe: impl FnMut() -> bool) -> anyhow::Result<()> {
     let start = Instant::now();
     while !probe() {
-        if start.elapsed() > PATIENCE {
-            bail!("waited {PATIENCE:?} for {what}");
+        if start.elapsed() > TIMEOUT {
+            bail!("waited {TIMEOUT:?} for {what}");
         }
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -262,13 +264,13 @@ fn bits(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-fn announced(number: usize) -> Ipv4Addr {
+fn advertised(number: usize) -> Ipv4Addr {
     Ipv4Addr::from_bits(u32::from_be_bytes([10, 200, 0, 0]) + bits(number))
 }
 
-fn l3vni(number: usize, unwanted: bool) -> String {
+fn l3vni(number: usize, filtered: bool) -> String {
     let (subnet, vni, vrf) = (subnet(number), vni(number), vrf(number));
-    let communities = if unwanted { "  toFabric: {communities: [\"65000:666\"]}\n" } else { "" };
+    let communities = if filtered { "  toFabric: {communities: [\"65000:666\"]}\n" } else { "" };
     format!(
         "apiVersion: openpe.openperouter.github.io/v1alpha1\nkind: L3VNI\nmetadata: {{name: {vrf}, namespace: bench}}\n\
          spec:\n  asn: {AS_OF_NODE}\n  vni: {vni}\n  localcidr: {{ipv4: {subnet}/28}}\n  hostasn: {AS_OF_HOST}\n\
@@ -279,9 +281,9 @@ fn l3vni(number: usize, unwanted: bool) -> String {
 fn bird_conf(l3vnis: usize, bulk: &[usize]) -> String {
     let mut text =
         String::from("router id 10.0.99.1;\nprotocol device { scan time 60; }\nprotocol static each { ipv4;\n");
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     for number in 1..=l3vnis {
-        let _ = writeln!(text, "  route {}/32 blackhole;", announced(number));
+        let _ = writeln!(text, "  route {}/32 blackhole;", advertised(number));
     }
     text.push_str("}\n");
     for count in bulk {
@@ -301,7 +303,7 @@ fn bird_conf(l3vnis: usize, bulk: &[usize]) -> String {
              delay time 1; connect retry time 1; error wait time 1, 2;\n  ipv4 {{ import none; export where net = \
              {}/32{bulk}; }}; }}",
             vrf(number),
-            announced(number)
+            advertised(number)
         );
     }
     text

@@ -1,5 +1,6 @@
-//! The same router without perouter: devices by `ip -batch`, FRR started on files, changes by frr-reload.py. In: a world
-//! and the configuration that perouter's FRR had. Out: how long each took. Knows both VRF modes.
+//! The same router without perouter: devices created by `ip -batch`, FRR started with configuration files, changes
+//! applied by frr-reload.py. In: the testbed and the configuration that perouter's FRR had. Out: how long each took.
+//! For both VRF modes.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,51 +14,51 @@ use perouter::types::VrfMode;
 use perouter_lab::node::Node;
 
 use crate::process;
-use crate::world::{Daemons, Moment, World, session, vni, vrf, wait};
+use crate::testbed::{FrrShell, Moment, Testbed, session, vni, vrf, wait};
 
 /// FRR's directory in the node.
 const DIR: &str = "/run/plain";
 const NETNS: &str = "/run/plain/netns";
 const VTEP: &str = "100.65.0.1";
-/// The last to start is the one that needs the others.
+/// In the order of start: bgpd, which depends on the others, is the last.
 const DAEMONS: [Daemon; 4] = [Daemon::Zebra, Daemon::Staticd, Daemon::Bfdd, Daemon::Bgpd];
-const LONG: Duration = Duration::from_secs(300);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Configuration of a router with so many L3VNIs.
+/// FRR configuration of a router.
 #[derive(Debug, Clone)]
 pub struct Configuration {
     /// One file for each daemon, as it prints it.
     daemons: Vec<(Daemon, String)>,
-    /// All in one, as `vtysh` prints it.
+    /// That of all daemons, as `vtysh` prints it.
     integrated: String,
 }
 
 impl Configuration {
-    /// What a running FRR has.
-    pub fn of(node: &Node, frr: &mut Daemons, sockets: &str) -> anyhow::Result<Self> {
-        let text = |daemon: Daemon| Ok((daemon, strip(&frr.ask(daemon, "show running-config")?)));
+    /// Reads the configuration of a running FRR.
+    pub fn of(node: &Node, frr: &mut FrrShell, sockets: &str) -> anyhow::Result<Self> {
+        let text = |daemon: Daemon| Ok((daemon, strip(&frr.show(daemon, "show running-config")?)));
         let daemons = DAEMONS.into_iter().map(text).collect::<anyhow::Result<_>>()?;
         let integrated = node.check(&["vtysh", "--vty_socket", sockets, "-c", "show running-config"])?;
         Ok(Self { daemons, integrated: strip(&integrated) })
     }
 }
 
-/// Without the head that the command has.
+/// The configuration without the header that the command prints.
 fn strip(text: &str) -> String {
     let head = ["Building configuration...", "Current configuration:"];
     let lines = text.lines().filter(|line| !head.contains(&line.trim()));
-    // Namespaces lie elsewhere here.
+    // The namespaces are in another directory here.
     lines.map(|line| line.replace("netns /run/perouter/ns/", "netns /run/netns/") + "\n").collect()
 }
 
-/// The running one.
-pub struct Plain {
+/// The running router.
+pub struct Baseline {
     node: Node,
     mode: VrfMode,
     devices: usize,
 }
 
-/// How long the parts took.
+/// How long the build took.
 #[derive(Debug, Clone, Copy)]
 pub struct Built {
     /// When it began.
@@ -66,36 +67,36 @@ pub struct Built {
     pub devices_ms: f64,
 }
 
-impl Plain {
-    /// Makes the devices of so many L3VNIs, then starts FRR on the files. `later`: devices of L3VNIs that the
-    /// configuration has not yet, made before the clock starts.
+impl Baseline {
+    /// Creates the devices of the L3VNIs, then starts FRR with the files. `later`: number of further L3VNIs that are
+    /// not in the configuration yet and whose devices are created before the measurement.
     pub fn start(
-        world: &mut World,
+        testbed: &mut Testbed,
         mode: VrfMode,
         configuration: &Configuration,
         l3vnis: usize,
         later: usize,
     ) -> anyhow::Result<(Self, Built)> {
-        let node = world.node()?.clone();
-        let plain = Self { node, mode, devices: l3vnis + later };
-        plain.prepare(configuration)?;
+        let node = testbed.node()?.clone();
+        let baseline = Self { node, mode, devices: l3vnis + later };
+        baseline.prepare(configuration)?;
         if later > 0 {
-            plain.write_batches(l3vnis + 1, plain.devices)?;
-            plain.run(&plain.build_script(l3vnis + 1, plain.devices))?;
+            baseline.write_batches(l3vnis + 1, baseline.devices)?;
+            baseline.run(&baseline.build_script(l3vnis + 1, baseline.devices))?;
         }
-        plain.write_batches(1, l3vnis)?;
+        baseline.write_batches(1, l3vnis)?;
         let nic = format!("nsenter --net={NETNS} ip -batch {DIR}/nic.batch");
-        let build = format!("ip link set toswitch netns {NETNS} && {nic} && {}", plain.build_script(1, l3vnis));
-        let launch = plain.launch_script();
-        world.await_vacant_leaf()?;
+        let build = format!("ip link set toswitch netns {NETNS} && {nic} && {}", baseline.build_script(1, l3vnis));
+        let launch = baseline.launch_script();
+        testbed.await_idle_leaf()?;
         let start = Moment::now();
-        plain.run(&build)?;
+        baseline.run(&build)?;
         let devices_ms = start.ms();
-        plain.run(&launch)?;
-        Ok((plain, Built { start, devices_ms }))
+        baseline.run(&launch)?;
+        Ok((baseline, Built { start, devices_ms }))
     }
 
-    /// Brings FRR to a configuration with frr-reload.py; tells when it began and its milliseconds.
+    /// Applies a configuration with frr-reload.py; returns when it began and its milliseconds.
     pub fn reload(&self, configuration: &Configuration) -> anyhow::Result<(Moment, f64)> {
         fs::write(self.file("reload.conf"), &configuration.integrated)?;
         let script = format!(
@@ -104,16 +105,16 @@ impl Plain {
         );
         let start = Moment::now();
         self.run(&script)?;
-        let took = start.ms();
-        Ok((start, took))
+        let elapsed = start.ms();
+        Ok((start, elapsed))
     }
 
-    /// Ends FRR and removes the devices.
+    /// Stops FRR and removes the devices.
     pub fn remove(self) -> anyhow::Result<()> {
         for daemon in DAEMONS.into_iter().rev() {
             let pid = process::in_netns(daemon.name(), &self.node.file(NETNS))?;
             kill(pid, Signal::SIGKILL)?;
-            wait("the end of a daemon", || kill(pid, None).is_err())?;
+            wait("the exit of a daemon", || kill(pid, None).is_err())?;
         }
         let mut script = format!("nsenter --net={NETNS} ip link set toswitch netns 1\n");
         for number in 1..=self.devices {
@@ -133,16 +134,16 @@ impl Plain {
     }
 
     fn run(&self, script: &str) -> anyhow::Result<()> {
-        let output = self.node.run_for(LONG, &["sh", "-c", script])?;
+        let output = self.node.run_for(COMMAND_TIMEOUT, &["sh", "-c", script])?;
         if !output.success() {
             let end =
                 |text: &str| text.chars().rev().take(2000).collect::<Vec<_>>().into_iter().rev().collect::<String>();
-            bail!("ended with {:?}: {}{}", output.code, end(&output.stdout), end(&output.stderr));
+            bail!("exited with {:?}: {}{}", output.code, end(&output.stdout), end(&output.stderr));
         }
         Ok(())
     }
 
-    /// Everything that is no device: the router's namespace, files.
+    /// Creates the router's namespace and the files.
     fn prepare(&self, configuration: &Configuration) -> anyhow::Result<()> {
         self.run(&format!(
             "mkdir -p {DIR} /run/netns && touch {NETNS} && unshare --net={NETNS} true && chown frr:frrvty {DIR}"
@@ -162,11 +163,11 @@ impl Plain {
         let mut links = String::new();
         for number in from..=to {
             let (vni, vrf, (router_side, host_side)) = (vni(number), vrf(number), session(number));
-            let place = if self.mode == VrfMode::Netns { format!(" netns {vrf}") } else { String::new() };
+            let netns = if self.mode == VrfMode::Netns { format!(" netns {vrf}") } else { String::new() };
             let _ = writeln!(names, "netns add {vrf}");
             let _ = writeln!(
                 outside,
-                "link add vni{vni}{place} type vxlan id {vni} local {VTEP} dstport 4789 nolearning tos 0x2"
+                "link add vni{vni}{netns} type vxlan id {vni} local {VTEP} dstport 4789 nolearning tos 0x2"
             );
             let peer = if self.mode == VrfMode::Netns { vrf.clone() } else { NETNS.to_owned() };
             let _ = writeln!(
@@ -187,7 +188,8 @@ impl Plain {
         Ok(())
     }
 
-    /// Devices are born where they belong, and a VXLAN device before its bridge: zebra loses links in another order.
+    /// Devices are created in their final namespace, and a VXLAN device before its bridge: in any other order zebra
+    /// misses links.
     fn build_script(&self, from: usize, to: usize) -> String {
         let enter = format!("nsenter --net={NETNS}");
         let outside = format!("{enter} ip -batch {DIR}/outside.batch && ip -batch {DIR}/host.batch");

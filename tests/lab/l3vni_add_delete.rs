@@ -1,10 +1,10 @@
-//! An L3VNI that comes and goes beside others.
+//! An L3VNI that is added and deleted next to others.
 
 use super::fixture::{Fixture, l3vni, until_true};
-use super::place::{links, vrf_exists};
+use super::kernel_state::{links, vrf_exists};
 
 #[test]
-fn a_third_vni_comes_and_goes_without_a_trace_while_others_lose_nothing() {
+fn adding_and_deleting_a_third_vni_leaves_no_state_and_disturbs_no_other() {
     let Some(mut fixture) = Fixture::start("addition", &[0]) else { return };
     let router = fixture.router();
     router.await_ready(&[100, 200]);
@@ -19,7 +19,7 @@ fn a_third_vni_comes_and_goes_without_a_trace_while_others_lose_nothing() {
     router.await_ready(&[100, 200, 300]);
     let change = router.status().unwrap().last_change;
     println!("adding an L3VNI took {} kernel operations and {} FRR lines", change.kernel_ops, change.frr_lines);
-    println!("and {} ms", change.duration_ms);
+    println!("in {} ms", change.duration_ms);
     assert!(change.kernel_ops > 0 && change.frr_lines > 0, "{change:?}");
     assert!(vrf_exists(&router.node, "green"));
 
@@ -28,7 +28,7 @@ fn a_third_vni_comes_and_goes_without_a_trace_while_others_lose_nothing() {
     let router = fixture.router();
     router.await_ready(&[100, 200]);
     if !router.keeps_netns() {
-        until_true("the end of VRF green in zebra", || !router.vrfs().keys().any(|vrf| vrf.as_str() == "green"));
+        until_true("VRF green removed from zebra", || !router.vrfs().keys().any(|vrf| vrf.as_str() == "green"));
     }
     assert!(!vrf_exists(&router.node, "green"));
     assert_eq!(links(&router.node), links_before);
@@ -36,6 +36,6 @@ fn a_third_vni_comes_and_goes_without_a_trace_while_others_lose_nothing() {
     assert_eq!(router.vnis().keys().map(|vni| vni.get()).collect::<Vec<_>>(), [100, 200]);
     assert_eq!(router.established(&others), established);
     for (stream, colour) in streams.into_iter().zip(["red", "blue"]) {
-        stream.end().assert_lossless(colour);
+        stream.finish().assert_lossless(colour);
     }
 }

@@ -1,12 +1,12 @@
-//! The commands that only look: plan, validate, status, sessions, routes, trace.
+//! Read-only subcommands: plan, validate, status, sessions, routes, trace.
 
 use perouter::status::NodeStatus;
 
 use super::fixture::{Fixture, RED, Setup, l3vni, until_true};
-use super::place::links;
+use super::kernel_state::links;
 
 #[test]
-fn plan_validate_and_status_tell_and_change_nothing() {
+fn plan_validate_and_status_report_and_change_nothing() {
     let Some(mut fixture) = Fixture::deploy("inspection", &[0], &Setup::example()) else { return };
     let folder = fixture.path(".").display().to_string();
     let node = fixture.router().node.clone();
@@ -21,9 +21,9 @@ fn plan_validate_and_status_tell_and_change_nothing() {
     assert_eq!(links(&node), before);
     assert!(!node.run(&["ls", "/run/perouter"]).unwrap().success());
 
-    let none = router.perouter(&["status"]);
-    assert_eq!(none.code, Some(1));
-    assert!(none.stderr.contains("no status at /run/perouter/status.json"), "{}", none.stderr);
+    let no_status = router.perouter(&["status"]);
+    assert_eq!(no_status.code, Some(1));
+    assert!(no_status.stderr.contains("no status at /run/perouter/status.json"), "{}", no_status.stderr);
 
     let good = router.perouter(&["validate", &folder]);
     assert_eq!(good.code, Some(0), "{good:?}");
@@ -55,53 +55,56 @@ fn plan_validate_and_status_tell_and_change_nothing() {
 }
 
 #[test]
-fn sessions_routes_and_trace_lead_to_the_cause() {
+fn sessions_routes_and_trace_show_routes_and_the_cause_of_a_failure() {
     let Some(mut fixture) = Fixture::start("trace", &[0]) else { return };
     fixture.router().await_ready(&[100, 200]);
     let router = fixture.router();
-    let said = |output: &perouter_lab::CommandOutput, words: &[&str]| {
+    let assert_prints = |output: &perouter_lab::CommandOutput, words: &[&str]| {
         for words in words {
             assert!(output.stdout.contains(words), "no `{words}` in\n{}{}", output.stdout, output.stderr);
         }
     };
     let sessions = router.perouter(&["sessions"]);
     assert!(sessions.success(), "{sessions:?}");
-    said(&sessions, &["default  192.168.11.2  leafkind", "red      192.169.10.2", "Established"]);
+    assert_prints(&sessions, &["default  192.168.11.2  leafkind", "red      192.169.10.2", "Established"]);
     let routes = router.perouter(&["routes", "red", "--from", "host"]);
-    said(&routes, &["172.30.0.10/32  *     host  192.169.10.2", "192.169.10.2 dev pe-100", "sent to 1 peer"]);
+    assert_prints(
+        &routes,
+        &["172.30.0.10/32  *     host  192.169.10.2", "192.169.10.2 dev pe-100", "advertised to 1 peer"],
+    );
     assert!(!routes.stdout.contains("fabric"), "{}", routes.stdout);
     let json = router.perouter(&["routes", "red", "-o", "json"]);
     let table: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(table["172.30.0.10/32"]["type5"]["routeTargets"], serde_json::json!(["64514:100"]));
     let service = router.perouter(&["trace", RED]);
     assert!(service.success(), "{service:?}");
-    said(
+    assert_prints(
         &service,
         &[
-            "VRF red (VNI 100)\n  ok    host    192.169.10.2 announces 172.30.0.10/32, AS path 64515\n",
+            "VRF red (VNI 100)\n  ok    host    192.169.10.2 advertises 172.30.0.10/32, AS path 64515\n",
             "ok    kernel  172.30.0.10/32 via 192.169.10.2 dev pe-100",
             "RT 64514:100, VNI 100, router MAC 02:64:64:41:00:01, next hop 100.65.0.1",
-            "ok    fabric  sent to 192.168.11.2 (leafkind)",
+            "ok    fabric  advertised to 192.168.11.2 (leafkind)",
             "VRF blue (VNI 200): no route",
         ],
     );
     let remote = router.perouter(&["trace", "192.168.20.2", "--vrf", "red"]);
     assert!(remote.success(), "{remote:?}");
-    said(&remote, &["has 192.168.20.0/24 behind VTEP 100.64.0.1", "ok    host    told to 192.169.10.2"]);
+    assert_prints(&remote, &["has 192.168.20.0/24 behind VTEP 100.64.0.1", "ok    host    advertised to 192.169.10.2"]);
     let unknown = router.perouter(&["routes", "green"]);
     assert_eq!(unknown.code, Some(1));
-    assert!(unknown.stderr.contains("there is no VRF green; there are blue, red"), "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("VRF green not found; VRFs of this router: blue, red"), "{}", unknown.stderr);
 
-    // The host's speaker goes.
+    // The host shuts down its session.
     fixture.hosts[0].vtysh(&["configure terminal", "router bgp 64515", "neighbor 192.169.10.1 shutdown"]).unwrap();
     let router = fixture.router();
-    until_true("the end of the session", || router.perouter(&["sessions", "red"]).code == Some(1));
-    said(&router.perouter(&["sessions"]), &["the peer is shut down by its administrator"]);
-    until_true("the end of the way", || router.perouter(&["trace", RED]).code == Some(1));
+    until_true("the session going down", || router.perouter(&["sessions", "red"]).code == Some(1));
+    assert_prints(&router.perouter(&["sessions"]), &["the peer is shut down by its administrator"]);
+    until_true("the path becoming incomplete", || router.perouter(&["trace", RED]).code == Some(1));
     let gone = router.perouter(&["trace", RED, "--vrf", "red"]);
-    said(&gone, &["ENDS  VRF     no route holds 172.30.0.10: session with 192.169.10.2 is ", "shut down"]);
+    assert_prints(&gone, &["FAIL  VRF     no route covers 172.30.0.10: session with 192.169.10.2 is ", "shut down"]);
     router.terminate();
     assert!(router.perouter(&["cleanup"]).success());
-    let nobody = router.perouter(&["sessions"]);
-    assert!(nobody.stderr.contains("is `perouter run` running here?"), "{}", nobody.stderr);
+    let not_running = router.perouter(&["sessions"]);
+    assert!(not_running.stderr.contains("is `perouter run` running on this node?"), "{}", not_running.stderr);
 }
