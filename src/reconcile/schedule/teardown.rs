@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::State;
+use super::state::State;
 use crate::frr::config::diff::{Teardown, teardown};
 use crate::frr::config::tree::Config;
 use crate::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
