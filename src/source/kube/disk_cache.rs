@@ -1,5 +1,5 @@
-//! The last snapshot on disk. In: a snapshot. Out: a file for its owner alone, since it holds passwords, that is always
-//! whole; and the snapshot again. A file of another version or another node counts as none.
+//! The last snapshot on disk. In: a snapshot. Out: a file that is always complete, and the snapshot again. The file must not
+//! be readable for others, since it contains passwords. A file of another format version or another node counts as none.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -17,7 +17,7 @@ use crate::types::Secret;
 
 const VERSION: u32 = 1;
 
-/// Why the last snapshot cannot be kept or read.
+/// Why the cache cannot be written or read.
 #[derive(Debug, Error)]
 pub(crate) enum KeptError {
     /// The file cannot be written or read.
@@ -40,15 +40,15 @@ struct Body {
     node: String,
     index: u32,
     labels: BTreeMap<String, String>,
-    secrets: Vec<KeptSecret>,
-    rejected: Vec<KeptRejection>,
+    secrets: Vec<CachedSecret>,
+    rejected: Vec<CachedRejection>,
     /// The objects of each kind, by its plural name.
     #[serde(flatten)]
     objects: BTreeMap<String, Value>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct KeptObject {
+struct CachedObject {
     key: ObjectRef,
     generation: i64,
     created: Option<i64>,
@@ -56,15 +56,16 @@ struct KeptObject {
 }
 
 #[derive(Serialize, Deserialize)]
-struct KeptSecret {
+struct CachedSecret {
     namespace: String,
     name: String,
     key: String,
+    /// The password, or why it is not available.
     word: Result<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct KeptRejection {
+struct CachedRejection {
     object: ObjectRef,
     reason: Reason,
     field: String,
@@ -105,15 +106,15 @@ fn body_of(snapshot: &Snapshot) -> Result<Body, serde_json::Error> {
     let mut objects = BTreeMap::new();
     for kind in Kind::ALL {
         let of_kind = snapshot.objects.iter().filter(|(key, _)| key.kind == *kind);
-        let kept: Result<Vec<KeptObject>, _> = of_kind.map(|(key, object)| kept_object(key, object)).collect();
-        objects.insert(kind.plural(), serde_json::to_value(kept?)?);
+        let cached: Result<Vec<CachedObject>, _> = of_kind.map(|(key, object)| cached_object(key, object)).collect();
+        objects.insert(kind.plural(), serde_json::to_value(cached?)?);
     }
     Ok(Body {
         node: snapshot.node.name.clone(),
         index: snapshot.node.index,
         labels: snapshot.node.labels.clone(),
-        secrets: snapshot.secrets.iter().map(|(key, word)| kept_secret(key, word)).collect(),
-        rejected: snapshot.rejected.iter().map(kept_rejection).collect(),
+        secrets: snapshot.secrets.iter().map(|(key, secret)| cached_secret(key, secret)).collect(),
+        rejected: snapshot.rejected.iter().map(cached_rejection).collect(),
         objects,
     })
 }
@@ -121,23 +122,23 @@ fn body_of(snapshot: &Snapshot) -> Result<Body, serde_json::Error> {
 fn snapshot_of(mut body: Body) -> Result<Snapshot, KeptError> {
     let mut objects = BTreeMap::new();
     for kind in Kind::ALL {
-        // A version without this kind has none of it.
-        let Some(kept) = body.objects.remove(&kind.plural()) else { continue };
-        for KeptObject { key, generation, created, spec } in serde_json::from_value::<Vec<KeptObject>>(kept)? {
+        // Written by a release without this kind.
+        let Some(cached) = body.objects.remove(&kind.plural()) else { continue };
+        for CachedObject { key, generation, created, spec } in serde_json::from_value::<Vec<CachedObject>>(cached)? {
             let spec = Spec::from_json(*kind, spec)?;
             objects.insert(key, Object { generation, created, location: None, spec });
         }
     }
-    let secret = |kept: KeptSecret| {
-        let key = SecretKey { namespace: kept.namespace, name: kept.name, key: kept.key };
-        (key, kept.word.map(Secret::new))
+    let secret = |cached: CachedSecret| {
+        let key = SecretKey { namespace: cached.namespace, name: cached.name, key: cached.key };
+        (key, cached.word.map(Secret::new))
     };
-    let rejection = |kept: KeptRejection| Rejection {
-        object: kept.object,
-        reason: kept.reason,
+    let rejection = |cached: CachedRejection| Rejection {
+        object: cached.object,
+        reason: cached.reason,
         location: None,
-        field: kept.field,
-        message: kept.message,
+        field: cached.field,
+        message: cached.message,
     };
     Ok(Snapshot {
         node: NodeIdentity { name: body.node, index: body.index, labels: body.labels },
@@ -147,18 +148,18 @@ fn snapshot_of(mut body: Body) -> Result<Snapshot, KeptError> {
     })
 }
 
-fn kept_object(key: &ObjectRef, object: &Object) -> Result<KeptObject, serde_json::Error> {
+fn cached_object(key: &ObjectRef, object: &Object) -> Result<CachedObject, serde_json::Error> {
     let spec = object.spec.to_json()?;
-    Ok(KeptObject { key: key.clone(), generation: object.generation, created: object.created, spec })
+    Ok(CachedObject { key: key.clone(), generation: object.generation, created: object.created, spec })
 }
 
-fn kept_secret(key: &SecretKey, word: &Result<Secret, String>) -> KeptSecret {
-    let word = word.as_ref().map(|secret| secret.expose().to_owned()).map_err(Clone::clone);
-    KeptSecret { namespace: key.namespace.clone(), name: key.name.clone(), key: key.key.clone(), word }
+fn cached_secret(key: &SecretKey, secret: &Result<Secret, String>) -> CachedSecret {
+    let word = secret.as_ref().map(|secret| secret.expose().to_owned()).map_err(Clone::clone);
+    CachedSecret { namespace: key.namespace.clone(), name: key.name.clone(), key: key.key.clone(), word }
 }
 
-fn kept_rejection(rejection: &Rejection) -> KeptRejection {
-    KeptRejection {
+fn cached_rejection(rejection: &Rejection) -> CachedRejection {
+    CachedRejection {
         object: rejection.object.clone(),
         reason: rejection.reason,
         field: rejection.field.clone(),
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_comes_back_and_is_private() {
+    fn a_snapshot_reads_back_the_same_and_the_file_is_private() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("snapshot.json");
         assert_eq!(read(&path, "n1").unwrap(), None);
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_counts_as_none_and_a_broken_file_is_told() {
+    fn another_version_counts_as_none_and_a_broken_file_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("snapshot.json");
         fs::write(&path, r#"{"version": 2, "nodes": []}"#).unwrap();
