@@ -39,9 +39,9 @@ fn on_a_real_api_server() {
     metrics_listen_on_the_address_of_the_node(&admin);
 }
 
-fn get(kubectl: &Kubectl, words: &[&str]) -> Value {
-    let words: Vec<&str> = ["get", "-o", "json"].iter().chain(words).copied().collect();
-    serde_json::from_str(&kubectl.check(&words).unwrap()).unwrap()
+fn get(kubectl: &Kubectl, args: &[&str]) -> Value {
+    let args: Vec<&str> = ["get", "-o", "json"].iter().chain(args).copied().collect();
+    serde_json::from_str(&kubectl.check(&args).unwrap()).unwrap()
 }
 
 /// Applied without a warning, and stored as applied: the API server knows every field.
@@ -66,8 +66,8 @@ fn pod(admin: &Kubectl, daemon_set: &str, namespace: &str) -> String {
 
 /// By the Pod Security level of the namespace, and by the validation of the API server.
 fn pod_is_admitted(admin: &Kubectl, daemon_set: &str) {
-    let words = ["create", "--dry-run=server", "-f", "-"];
-    let output = admin.run_with_input(&words, &pod(admin, daemon_set, NAMESPACE)).unwrap();
+    let args = ["create", "--dry-run=server", "-f", "-"];
+    let output = admin.run_with_input(&args, &pod(admin, daemon_set, NAMESPACE)).unwrap();
     assert!(output.success() && output.stderr.is_empty(), "{daemon_set}: {}", output.stderr);
 }
 
@@ -95,8 +95,8 @@ fn is_a_node_daemon(admin: &Kubectl, daemon_set: &str) {
     assert!(requests["cpu"].is_string() && requests["memory"].is_string(), "{requests}");
 
     // Privileged for mount propagation; setpriv reduces it to these capabilities.
-    let words: Vec<&str> = container["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
-    let [setpriv, bounding, no_new, program] = words[..] else { panic!("{words:?}") };
+    let args: Vec<&str> = container["command"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap()).collect();
+    let [setpriv, bounding, no_new, program] = args[..] else { panic!("{args:?}") };
     assert_eq!([setpriv, no_new, program], ["setpriv", "--no-new-privs", "perouter"]);
     let remaining: BTreeSet<&str> = bounding.strip_prefix("--bounding-set=-all,").unwrap().split(',').collect();
     let wanted: &[&str] = if of_controller {

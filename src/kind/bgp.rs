@@ -79,7 +79,7 @@ pub struct GracefulRestartSettings {
 #[x_kube(validation = cel::prefix_rule_order(), validation = cel::prefix_rule_family())]
 #[serde(deny_unknown_fields)]
 pub struct PrefixRule {
-    /// IPv4 or IPv6 prefix, such as 192.0.2.0/24.
+    /// IPv4 or IPv6 prefix, such as `192.0.2.0/24`.
     #[schemars(schema_with = "cel::prefix")]
     pub prefix: String,
     /// Minimum prefix length, at least that of `prefix` and at most 32 (IPv4) or 128 (IPv6).

@@ -134,6 +134,7 @@ macro_rules! declare_dispatch {
         }
 
         /// A valid object of any kind, as typed values.
+        #[allow(clippy::large_enum_variant, reason = "most objects are of the largest kind")]
         #[derive(Debug, Clone, PartialEq)]
         pub enum Valid {
             $(

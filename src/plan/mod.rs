@@ -113,7 +113,9 @@ impl<'a> Planner<'a> {
         }
         let valid = found.spec.validate(object, self.snapshot.node.index, &self.snapshot.secrets).map_err(
             |mut rejections| {
-                rejections.iter_mut().for_each(|rejection| rejection.location = location.cloned());
+                for rejection in &mut rejections {
+                    rejection.location = location.cloned();
+                }
                 rejections
             },
         )?;

@@ -17,10 +17,10 @@ const MAX_BYTES: usize = 80;
 /// Why bytes are not a password. The message continues a sentence that begins with where they are.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub(crate) enum PasswordError {
-    /// There are none.
+    /// There are no bytes.
     #[error("is empty: write the password into it")]
     Empty,
-    /// More than the kernel takes.
+    /// It is longer than the kernel accepts.
     #[error("has {0} bytes: a TCP MD5 password has at most {MAX_BYTES} (RFC 2385, kernel limit)")]
     TooLong(usize),
     /// FRR reads the password as one word of a command.

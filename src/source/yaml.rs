@@ -246,7 +246,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
         // 1e3 is a whole number, as for kubectl.
         let whole = format!("{value:.0}").parse::<i64>().ok().filter(|_| value.fract() == 0.0);
         let number = whole.map(Number::from).or_else(|| Number::from_f64(value));
-        Ok(Content::Scalar(Value::Number(number.ok_or_else(|| E::custom("a number that JSON cannot hold"))?)))
+        Ok(Content::Scalar(Value::Number(number.ok_or_else(|| E::custom("a number that JSON cannot represent"))?)))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Content, E> {

@@ -49,16 +49,16 @@ impl Audit {
 
     /// The rights that were used.
     pub(crate) fn used(&self) -> BTreeSet<Right> {
-        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let requests = self.requests();
         let object = |request: &&Value| request["objectRef"]["resource"].is_string();
         let used = requests.iter().filter(object).map(|request| {
             let on = &request["objectRef"];
             let resource = match on["subresource"].as_str() {
-                Some(part) => format!("{}/{part}", word(&on["resource"])),
-                None => word(&on["resource"]),
+                Some(part) => format!("{}/{part}", text(&on["resource"])),
+                None => text(&on["resource"]),
             };
-            right(&word(&request["verb"]), &word(&on["apiGroup"]), &resource, &word(&on["namespace"]))
+            right(&text(&request["verb"]), &text(&on["apiGroup"]), &resource, &text(&on["namespace"]))
         });
         used.collect()
     }

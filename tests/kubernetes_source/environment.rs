@@ -56,9 +56,9 @@ impl Environment {
     }
 
     /// Objects, read by the administrator.
-    pub(crate) fn get(&self, words: &[&str]) -> Value {
-        let words: Vec<&str> = ["get", "-o", "json"].iter().chain(words).copied().collect();
-        serde_json::from_str(&self.admin.check(&words).unwrap()).unwrap()
+    pub(crate) fn get(&self, args: &[&str]) -> Value {
+        let args: Vec<&str> = ["get", "-o", "json"].iter().chain(args).copied().collect();
+        serde_json::from_str(&self.admin.check(&args).unwrap()).unwrap()
     }
 
     pub(crate) fn apply(&self, objects: &[Value]) {
@@ -120,9 +120,9 @@ pub(crate) async fn step<T>(name: &str, work: impl Future<Output = T>) -> T {
     done
 }
 
-pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
-    while !holds() {
+    while !condition() {
         assert!(start.elapsed() < LIMIT, "{what}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

@@ -78,7 +78,7 @@ fn claims_are_validated_and_immutable(environment: &Environment) {
     };
     let message = environment.admin.apply(&claim("seven").to_string()).unwrap_err().to_string();
     assert!(message.contains("the name is not an index: use a whole number"), "{message}");
-    let words = ["patch", "nodeindex", "0", "--type=merge", "-p", r#"{"spec":{"nodeName":"thief"}}"#];
-    let message = environment.admin.run(&words).unwrap().stderr;
+    let args = ["patch", "nodeindex", "0", "--type=merge", "-p", r#"{"spec":{"nodeName":"thief"}}"#];
+    let message = environment.admin.run(&args).unwrap().stderr;
     assert!(message.contains("a claim is immutable"), "{message}");
 }

@@ -123,10 +123,10 @@ fn events(environment: &Environment, namespace: &str, kind: &str) -> Vec<String>
     let mut events: Vec<&Value> = found["items"].as_array().unwrap().iter().collect();
     events.retain(|event| event["regarding"]["kind"] == kind);
     events.sort_by_key(|event| event["eventTime"].to_string());
-    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     events
         .iter()
-        .map(|event| format!("{} {} {}", word(&event["type"]), word(&event["reason"]), word(&event["note"])))
+        .map(|event| format!("{} {} {}", text(&event["type"]), text(&event["reason"]), text(&event["note"])))
         .collect()
 }
 

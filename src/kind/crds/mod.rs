@@ -128,7 +128,7 @@ fn normalize_keywords(fields: &mut Map<String, Value>) {
     }
 }
 
-/// `Some` for a float without fraction that an `i64` holds exactly.
+/// `Some` for a float without fraction that an `i64` represents exactly.
 fn whole(number: &Number) -> Option<Number> {
     let float = number.as_f64().filter(|_| number.is_f64())?;
     format!("{float:.0}").parse::<i64>().ok().filter(|_| float.fract() == 0.0).map(Number::from)

@@ -1,7 +1,7 @@
 //! The API of `L3VNI`. In: nothing. Out: the spec, whose doc comments are the descriptions that `kubectl explain` shows, and the
 //! CEL rules of its fields. It must not look outside one object. Pure.
 
-#![allow(clippy::duplicated_attributes)] // the lint takes the columns of the derive for repetitions
+#![allow(clippy::duplicated_attributes)] // false positive: the columns of the derive
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Rule;
@@ -91,11 +91,11 @@ fn default_vxlanport() -> u16 {
 #[x_kube(validation = one_family_at_least())]
 #[serde(deny_unknown_fields)]
 pub struct LocalCidr {
-    /// IPv4 subnet, such as 192.168.10.0/24, with a prefix length of at most 30.
+    /// IPv4 subnet, such as `192.168.10.0/24`, with a prefix length of at most 30.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "cel::subnet_v4")]
     pub ipv4: Option<String>,
-    /// IPv6 subnet, such as 2001:db8:10::/64, with a prefix length of at most 126.
+    /// IPv6 subnet, such as `2001:db8:10::/64`, with a prefix length of at most 126.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "cel::subnet_v6")]
     pub ipv6: Option<String>,
@@ -214,7 +214,7 @@ pub struct FromHost {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AggregateSpec {
-    /// Prefix of the aggregate, such as 192.0.2.0/24.
+    /// Prefix of the aggregate, such as `192.0.2.0/24`.
     #[schemars(schema_with = "cel::prefix")]
     pub prefix: String,
     /// Advertise only the aggregate, not the routes that it covers. Default: false.

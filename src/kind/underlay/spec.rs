@@ -1,7 +1,7 @@
 //! The API of `Underlay`. In: nothing. Out: the spec, whose doc comments are the descriptions that `kubectl explain` shows, and
 //! the CEL rules of its fields. It must not look outside one object. Pure.
 
-#![allow(clippy::duplicated_attributes)] // the lint takes the columns of the derive for repetitions
+#![allow(clippy::duplicated_attributes)] // false positive: the columns of the derive
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Rule;
@@ -34,7 +34,7 @@ pub struct UnderlaySpec {
     /// AS number of the router in the fabric, 1 to 4294967295.
     #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub asn: u32,
-    /// Pool of VTEP addresses, a prefix such as 100.65.0.0/24. The VTEP of node index n is host address n+1 of the pool. IPv6
+    /// Pool of VTEP addresses, a prefix such as `100.65.0.0/24`. The VTEP of node index n is host address n+1 of the pool. IPv6
     /// is not supported yet.
     #[schemars(schema_with = "cel::pool")]
     pub vtepcidr: String,
@@ -46,7 +46,7 @@ pub struct UnderlaySpec {
     #[schemars(length(max = 64))]
     pub neighbors: Vec<NeighborSpec>,
     /// Pool of BGP router IDs (RFC 6286), an IPv4 prefix. The router ID of node index n is host address n+1 of the pool.
-    /// Default: 10.0.0.0/24.
+    /// Default: `10.0.0.0/24`.
     #[serde(default = "default_routeridcidr")]
     #[schemars(schema_with = "cel::router_id_pool")]
     pub routeridcidr: String,

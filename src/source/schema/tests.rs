@@ -138,7 +138,7 @@ const TWICE: &str = "spec.neighbors: two neighbors have the same address or inte
 #[case::empty_spec(object("Underlay", ""), &[
     "spec.asn: is missing: AS number of the router in the fabric, 1 to 4294967295",
     "spec.nics: is missing: NICs that are connected to the fabric, 1 to 16",
-    "spec.vtepcidr: is missing: Pool of VTEP addresses, a prefix such as 100.65.0.0/24",
+    "spec.vtepcidr: is missing: Pool of VTEP addresses, a prefix such as `100.65.0.0/24`",
 ])]
 #[case::nics(object("Underlay", "asn: 1, vtepcidr: 100.65.0.1/24, nics: [eth1, lo, eth1, a/b, waytoolongnameofnic, '']"), &[
     "spec.nics[1]: \"lo\" is the loopback interface: use a NIC that is connected to the fabric",
@@ -198,7 +198,7 @@ const COMMUNITY: &str = "is not a community: write ASN:NUMBER with at most 65535
     "spec.fromHost.allowedPrefixes[4].prefix: \"10.0.0.1/8\" has host bits set: write the network address, such as 192.0.2.0/24 or 2001:db8::/64",
     "spec.fromHost.allowedPrefixes[5].prefix: \"10.0.0.0\" is not a prefix: write ADDRESS/LENGTH, such as 192.0.2.0/24 or 2001:db8::/64",
     "spec.fromHost.allowedPrefixes[6].ge: 129 is greater than 128: use 0 to 128",
-    "spec.fromHost.allowedPrefixes[6].prefix: is missing: IPv4 or IPv6 prefix, such as 192.0.2.0/24",
+    "spec.fromHost.allowedPrefixes[6].prefix: is missing: IPv4 or IPv6 prefix, such as `192.0.2.0/24`",
     "spec.fromHost.localPref: -1 is less than 0: use 0 to 4294967295",
     "spec.fromHost.maxPrefixes: 0 is less than 1: use 1 to 4294967295",
 ])]
