@@ -26,26 +26,26 @@ if [ "$(cat "$root/.perouter-recipe" 2>/dev/null)" = $recipe ]; then
   echo "$root"
   exit 0
 fi
-aside=$(mktemp -d "$root.XXXXXX")
-trap 'rm -rf "$aside"' EXIT
+staging=$(mktemp -d "$root.XXXXXX")
+trap 'rm -rf "$staging"' EXIT
 {
   echo "building a root file system of trixie with FRR 10.3 in $root (about 400 MB, once)"
-  debootstrap --variant=minbase trixie "$aside" "$mirror" >"$root.log" 2>&1 || { tail -n 20 "$root.log"; exit 1; }
+  debootstrap --variant=minbase trixie "$staging" "$mirror" >"$root.log" 2>&1 || { tail -n 20 "$root.log"; exit 1; }
   # No package may start a daemon in it.
-  printf '#!/bin/sh\nexit 101\n' >"$aside/usr/sbin/policy-rc.d"
-  chmod 755 "$aside/usr/sbin/policy-rc.d"
+  printf '#!/bin/sh\nexit 101\n' >"$staging/usr/sbin/policy-rc.d"
+  chmod 755 "$staging/usr/sbin/policy-rc.d"
   # Not by debootstrap --include, which cannot order FRR's dependencies.
-  unshare --mount --pid --fork --kill-child chroot "$aside" sh -c '
+  unshare --mount --pid --fork --kill-child chroot "$staging" sh -c '
     mount -t proc proc /proc
     export DEBIAN_FRONTEND=noninteractive
     apt-get install -y --no-install-recommends frr iproute2 iputils-ping procps kmod curl tcpdump util-linux nftables bird2 gobgpd &&
     apt-get clean' >>"$root.log" 2>&1 </dev/null || { tail -n 20 "$root.log"; exit 1; }
-  "$aside/usr/lib/frr/zebra" --version 2>/dev/null | grep -q ' 10\.3' || chroot "$aside" /usr/lib/frr/zebra --version | grep ' 10\.3'
+  "$staging/usr/lib/frr/zebra" --version 2>/dev/null | grep -q ' 10\.3' || chroot "$staging" /usr/lib/frr/zebra --version | grep ' 10\.3'
 } >&2
-echo $recipe >"$aside/.perouter-recipe"
-chmod 755 "$aside"
+echo $recipe >"$staging/.perouter-recipe"
+chmod 755 "$staging"
 rm -rf "$root"
-mv -T "$aside" "$root"
+mv -T "$staging" "$root"
 trap - EXIT
 rm -f "$root.log"
 echo "$root"

@@ -84,7 +84,7 @@ netns() {
   local name
   for test in tests/*.rs; do
     name=$(basename "$test" .rs)
-    case $name in lab | vrf_facts | kubernetes_*) continue ;; esac
+    case $name in architecture | lab | vrf_mode | kubernetes_*) continue ;; esac
     level "netns, FRR $frr: $name" env PEROUTER_VRF_MODE=netns cargo test --test "$name"
   done
   level "netns, FRR $frr: lab runner" cargo test -p perouter-lab --tests
@@ -139,7 +139,7 @@ kubernetes() {
   done
 }
 
-vrf_tests="kernel_netns vrf_facts lab"
+vrf_tests="kernel_netns vrf_mode lab"
 
 # vrf_begin: starts the guests, one after the other.
 vrf_begin() {

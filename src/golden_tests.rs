@@ -8,8 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::frr::config::line::Line;
+use crate::frr::release::FRR_8_4;
 use crate::frr::show::live::Live;
-use crate::frr::stanza::render;
+use crate::frr::stanza::text::text;
 use crate::kernel::model::KernelState;
 use crate::plan::{FabricAddresses, NodeFacts, Plan, plan};
 use crate::scope::Scope;
@@ -67,7 +68,7 @@ fn plan_text(plan: &Plan) -> String {
 
 fn frr_text(plan: &Plan) -> String {
     let mut out = String::new();
-    for ((scope, daemon), text) in render::text(&plan.frr).unwrap() {
+    for ((scope, daemon), text) in text(&plan.frr, &FRR_8_4).unwrap() {
         out.extend(["! ", &scope.to_string(), ": ", daemon.name(), "\n"]);
         for raw in text.lines() {
             let indent = raw.len() - raw.trim_start().len();
@@ -86,14 +87,18 @@ fn status_text(snapshot: &Snapshot, plan: &Plan) -> String {
 #[test]
 fn every_case_gives_the_expected_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let update = std::env::var_os("PEROUTER_UPDATE").is_some();
+    let update = std::env::var_os("PEROUTER_UPDATE").is_some_and(|value| value == "1");
     let mut cases: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.sort();
     assert!(!cases.is_empty());
     let mut differ = Vec::new();
     for case in cases {
         let snapshot = read_case(&case);
-        let facts = NodeFacts { mode: VrfMode::Netns, nic_mtu: [("toswitch".parse().unwrap(), 1500)].into() };
+        let facts = NodeFacts {
+            mode: VrfMode::Netns,
+            release: crate::frr::release::FRR_10_3,
+            nic_mtu: [("toswitch".parse().unwrap(), 1500)].into(),
+        };
         let plan = plan(&snapshot, &facts);
         let outputs = [
             ("plan.yaml", plan_text(&plan)),

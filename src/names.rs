@@ -1,6 +1,6 @@
 //! The names of the links that we own: the one place that both makes and recognises them, so that a foreign link
 //! cannot be named for deletion, and likewise of our nftables tables. In: VNIs and observed names with their link group.
-//! Out: [`OwnedName`] and [`PortTable`].
+//! Out: [`OwnedName`] and [`PortTable`]. Pure.
 
 use std::fmt;
 

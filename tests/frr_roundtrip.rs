@@ -17,12 +17,15 @@ use perouter::frr::client::vty::{ReplyStatus, Vty};
 use perouter::frr::client::vty_routing::VtyRouting;
 use perouter::frr::config::batch::{BatchStage, CommandBatch, CommandMode};
 use perouter::frr::config::command::{Intent, VtyCommand};
-use perouter::frr::config::diff::{ScopeChange, diff, teardown};
+use perouter::frr::config::diff::diff;
 use perouter::frr::config::line::Line;
+use perouter::frr::config::removal::removal;
+use perouter::frr::config::render::render;
 use perouter::frr::config::tree::Config as FrrConfig;
 use perouter::frr::model::RouterConfig;
+use perouter::frr::release::FRR_8_4;
 use perouter::frr::show::session::SessionPhase;
-use perouter::frr::stanza::render::{render, text};
+use perouter::frr::stanza::text::text;
 use perouter::runtime::Daemon;
 use perouter::scope::Scope;
 use perouter::types::{RouteTarget, Vni, VrfName};
@@ -52,9 +55,7 @@ async fn assert_runs(routing: &mut impl Routing, want: &FrrConfig, what: &str) {
 
 /// What this release prints once it runs a configuration.
 fn wanted(router: &mut Router, config: &RouterConfig) -> FrrConfig {
-    let mut want = render(config).unwrap();
-    want.hand_over(Daemon::Staticd, router.release().static_routes);
-    want
+    render(config, &router.release()).unwrap()
 }
 
 /// The lines of each `router bgp` stanza, in order.
@@ -68,8 +69,8 @@ fn instances(text: &str) -> BTreeMap<String, Vec<String>> {
     found
 }
 
-fn rendered_instances(config: &RouterConfig) -> BTreeMap<String, Vec<String>> {
-    text(config).unwrap().values().flat_map(|text| instances(text)).collect()
+fn rendered_instances(router: &mut Router, config: &RouterConfig) -> BTreeMap<String, Vec<String>> {
+    text(config, &router.release()).unwrap().values().flat_map(|text| instances(text)).collect()
 }
 
 async fn running_instances(router: &Router) -> BTreeMap<String, Vec<String>> {
@@ -94,7 +95,7 @@ fn walk(vrfs: &[&str], count: usize) {
             let want = wanted(&mut router, config);
             assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![], "step {n}");
             assert_runs(&mut routing, &want, &format!("step {n}")).await;
-            assert_eq!(running_instances(&router).await, rendered_instances(config), "step {n}");
+            assert_eq!(running_instances(&router).await, rendered_instances(&mut router, config), "step {n}");
         }
     });
 }
@@ -151,7 +152,7 @@ fn a_line_that_frr_does_not_take_comes_back_with_its_stanza_and_the_others_stand
                 "bgpd does not take `neighbor 10.0.0.2 password ********`, router bgp 64514: unknown command".to_owned(),
             ),
             (
-                ReplyStatus::Refused,
+                ReplyStatus::Rejected,
                 "bgpd does not take `neighbor 10.0.0.3 port 5`, router bgp 64514: Specify remote-as or peer-group commands first".to_owned(),
             ),
         ];
@@ -164,7 +165,7 @@ fn a_line_that_frr_does_not_take_comes_back_with_its_stanza_and_the_others_stand
 /// A node of these VRFs, with something to do for every daemon, by the sampled configurations.
 fn node_with(vrfs: &[&str]) -> RouterConfig {
     let has = |config: &RouterConfig| {
-        let texts = text(config).unwrap();
+        let texts = text(config, &FRR_8_4).unwrap();
         let busy = |daemon| texts.keys().any(|(_, of)| *of == daemon);
         config.vrfs.keys().map(ToString::to_string).eq(vrfs.iter().copied())
             && [Daemon::Bfdd, Daemon::Staticd].into_iter().all(busy)
@@ -206,8 +207,8 @@ fn an_l3vni_comes_up_and_goes_by_the_recipe() {
             assert_runs(&mut routing, &want, "up").await;
 
             let have = routing.running().await.unwrap().config.clone();
-            assert_eq!(diff(&have, &underlay).scopes[&scope], ScopeChange::Remove);
-            let steps = teardown(&have, &scope);
+            assert!(diff(&have, &underlay).is_empty());
+            let steps = removal(&have, &scope);
             for batch in &steps.before {
                 assert_eq!(routing.apply(batch).await.unwrap(), vec![]);
             }

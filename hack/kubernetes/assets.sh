@@ -56,8 +56,8 @@ helm)
   ;;
 esac
 
-# lacking DIRECTORY: prints the first program or text that it does not have.
-lacking() {
+# first_missing DIRECTORY: prints the first program or text that is not in it.
+first_missing() {
   local file
   for file in "${programs[@]}" "${texts[@]}"; do
     [ -x "$1/${file%%=*}" ] || { echo "${file%%=*}" && return; }
@@ -65,17 +65,17 @@ lacking() {
 }
 
 if [ "$group" = control-plane ] && [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
-  lack=$(lacking "$KUBEBUILDER_ASSETS")
-  if [ -z "$lack" ]; then
+  absent=$(first_missing "$KUBEBUILDER_ASSETS")
+  if [ -z "$absent" ]; then
     echo "$KUBEBUILDER_ASSETS"
     exit
   fi
-  echo "KUBEBUILDER_ASSETS ($KUBEBUILDER_ASSETS) has no $lack and is not used" >&2
+  echo "KUBEBUILDER_ASSETS ($KUBEBUILDER_ASSETS) has no $absent and is not used" >&2
 fi
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/perouter/kubernetes
 folder=$cache/$key
-if [ -z "$(lacking "$folder")" ]; then
+if [ -z "$(first_missing "$folder")" ]; then
   echo "$folder"
   exit
 fi
@@ -92,28 +92,28 @@ fi
 mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock 9
-if [ -n "$(lacking "$folder")" ]; then
-  aside=$(mktemp -d "$cache/.building.XXXXXX")
-  trap 'rm -rf "$aside"' EXIT
+if [ -n "$(first_missing "$folder")" ]; then
+  staging=$(mktemp -d "$cache/.building.XXXXXX")
+  trap 'rm -rf "$staging"' EXIT
   start=$SECONDS
   echo "building $key: ${programs[*]%%=*} with $(go env GOVERSION)" >&2
   packages=("${programs[@]#*=}")
   # Without DWARF the compiler needs a fifth less time and a quarter less cache.
   (cd "$here/$group" && CGO_ENABLED=0 GOWORK=off GOTOOLCHAIN=local \
-    go build -mod=readonly -trimpath -gcflags=all=-dwarf=false -ldflags "-s -w $stamp" -o "$aside/" "${packages[@]}") >&2
+    go build -mod=readonly -trimpath -gcflags=all=-dwarf=false -ldflags "-s -w $stamp" -o "$staging/" "${packages[@]}") >&2
   # Go names a program after the last element of its path that is not a version.
   for program in "${programs[@]}"; do
     built=${program#*=} built=${built%/v[0-9]*} built=${built##*/}
-    [ "$built" = "${program%%=*}" ] || mv "$aside/$built" "$aside/${program%%=*}"
+    [ "$built" = "${program%%=*}" ] || mv "$staging/$built" "$staging/${program%%=*}"
   done
   for text in "${texts[@]}"; do
     module=$(cut -d/ -f1-3 <<<"${text#*=}")
     [ -n "$(version "$module")" ] || module=${module%/*}
     source=$(cd "$here/$group" && GOWORK=off go list -mod=readonly -m -f '{{.Dir}}' "$module")/${text#*"$module"/}
-    install -m 755 "$source" "$aside/${text%%=*}"
+    install -m 755 "$source" "$staging/${text%%=*}"
   done
   rm -rf "$folder"
-  mv "$aside" "$folder"
+  mv "$staging" "$folder"
   chmod 755 "$folder"
   trap - EXIT
   echo "built $key in $((SECONDS - start)) s" >&2

@@ -4,13 +4,13 @@
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb LANG=C.UTF-8
 argument() { sed -n "s/.*\b$1=\([^ ]*\).*/\1/p" /proc/cmdline; }
 
-if [ "${1-}" != above ]; then
+if [ "${1-}" != in-overlay ]; then
   mount -n -t proc proc /proc
   modules=$(argument perouter.modules) share=$(argument perouter.share)
   mount -n -t tmpfs -o mode=755 none /mnt
-  mkdir -p /mnt/upper /mnt/work /mnt/root /mnt/first/lib/modules
-  mount -n -t hostfs -o "$modules" none /mnt/first/lib/modules
-  modprobe -d /mnt/first overlay
+  mkdir -p /mnt/upper /mnt/work /mnt/root /mnt/base/lib/modules
+  mount -n -t hostfs -o "$modules" none /mnt/base/lib/modules
+  modprobe -d /mnt/base overlay
   mount -n -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
   mkdir -p "/mnt/root$share" /mnt/root/lib/modules
   mount -n -t hostfs -o "$modules" none /mnt/root/lib/modules
@@ -18,7 +18,7 @@ if [ "${1-}" != above ]; then
   umount -n /proc
   cd /mnt/root || exit 1
   mount -n --move . /
-  exec chroot . "$0" above
+  exec chroot . "$0" in-overlay
 fi
 
 mount -n -t proc proc /proc

@@ -1,7 +1,6 @@
-//! `perouter run`, `router` and `controller`: the long-running processes, wired.
+//! `perouter run`, `router` and `controller`: the long-running processes. In: arguments. Out: sources, router and
+//! controller connected by channels, until a signal. Decides nothing.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,74 +12,39 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::frr_client::routing;
 use super::lock;
-use super::options::{ApiOptions, ModeChoice, RuntimeOptions, SourceOptions};
+use super::options::{ApiOptions, ModeChoice, RouterOptions, SourceOptions};
 use super::serve;
 use super::sources::{self, Sources};
 use crate::control::{Controller, Outputs};
 use crate::frr::client::restarts;
-use crate::frr::client::vty_routing::VtyRouting;
-use crate::frr::daemons::{self, Daemons};
-use crate::kernel::{Kernel, NetlinkKernel, netns, vrf_device};
+use crate::frr::daemons::{self, Daemons, Installation};
+use crate::kernel::{Kernel, NetlinkKernel, netns};
 use crate::plan::last_accepted::LastAccepted;
 use crate::reconcile::Reconciler;
 use crate::runtime::Runtime;
 use crate::status::kubernetes;
 use crate::status::metrics::Metrics;
-use crate::status::refresh::Looks;
+use crate::status::refresh::Refresh;
 use crate::types::VrfMode;
 
-/// bgpd is busy for 0.4 s at worst while it takes 100 000 routes.
-const VTY_LIMIT: Duration = Duration::from_secs(10);
 const READY_POLL: Duration = Duration::from_millis(50);
 
 /// Arguments of `perouter run` and `perouter controller`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "SIGTERM ends the process and leaves FRR and forwarding as they are: the next start adopts them.\n\
-    `perouter cleanup` removes the router.\n\nExamples:\n  perouter run --config-dir /etc/perouter --node-index 3\n  \
-    perouter controller --node-index 3   # beside `perouter router`\n  \
-    perouter controller --source kubernetes --node-name worker-1"
-)]
 pub struct RunArgs {
     #[command(flatten)]
     api: ApiOptions,
     #[command(flatten)]
     source: SourceOptions,
     #[command(flatten)]
-    router: RouterArgs,
+    router: RouterOptions,
 }
 
-/// Arguments of `perouter router`.
-#[derive(Debug, Clone, Args)]
-pub struct RouterArgs {
-    #[command(flatten)]
-    pub runtime: RuntimeOptions,
-    /// How IP-VRFs are kept apart; a running router keeps its mode until `perouter cleanup`
-    #[arg(long, env = "PEROUTER_VRF_MODE", value_enum, default_value = "auto")]
-    vrf_mode: ModeChoice,
-    /// Directory of FRR's daemons
-    #[arg(long, env = "PEROUTER_FRR_DIR", value_name = "DIR", default_value = daemons::FRR_DIR)]
-    pub frr_dir: PathBuf,
-    /// Serve /healthz, /readyz and, as a controller, /metrics there, such as 127.0.0.1:9476 [default: not at all]
-    #[arg(long, env = "PEROUTER_HTTP_ADDRESS", value_name = "ADDRESS:PORT")]
-    pub http_address: Option<SocketAddr>,
-}
-
-/// The mode that the choice comes to on this kernel.
-pub fn vrf_mode(choice: ModeChoice) -> anyhow::Result<VrfMode> {
-    let supported = || vrf_device::supported().context("find out whether this kernel has VRF devices");
-    match choice {
-        ModeChoice::Netns => Ok(VrfMode::Netns),
-        ModeChoice::Auto => Ok(if supported()? { VrfMode::Vrf } else { VrfMode::Netns }),
-        ModeChoice::Vrf if supported()? => Ok(VrfMode::Vrf),
-        ModeChoice::Vrf => anyhow::bail!("this kernel has no VRF devices: use --vrf-mode netns or auto"),
-    }
-}
-
-/// The mode of a router that runs, which the choice must not contradict.
+/// The mode of a running router, which the choice must not contradict.
 async fn mode_of_router(choice: ModeChoice, runtime: &Runtime) -> anyhow::Result<VrfMode> {
-    let Some(running) = routing(runtime).mode().await? else { return vrf_mode(choice) };
+    let Some(running) = routing(runtime).mode().await? else { return choice.resolve() };
     let fits = match choice {
         ModeChoice::Auto => true,
         ModeChoice::Netns => running == VrfMode::Netns,
@@ -88,45 +52,45 @@ async fn mode_of_router(choice: ModeChoice, runtime: &Runtime) -> anyhow::Result
     };
     if !fits {
         anyhow::bail!(
-            "the router runs in {running} mode: give router and controller the same --vrf-mode, or leave it out"
+            "the router runs in {running} mode: use the same --vrf-mode for router and controller, or omit it"
         );
     }
     Ok(running)
 }
 
-/// Router and controller.
+/// Runs router and controller.
 pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
-    let mode = vrf_mode(args.router.vrf_mode)?;
+    let mode = args.router.vrf_mode.resolve()?;
     let runtime = args.router.runtime.paths();
-    let seen = serve::controller(args.router.http_address, &stop).await?;
+    let endpoints = serve::controller(args.router.http_address, &stop).await?;
     let supervisor = start_router(&args.router, mode, &runtime, stop.clone()).await?;
-    control(&args, mode, &runtime, seen, stop.clone()).await?;
+    control(&args, mode, &runtime, endpoints, stop.clone()).await?;
     stop.cancel();
     supervisor.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The router alone.
-pub async fn router(args: RouterArgs) -> anyhow::Result<ExitCode> {
+/// Runs the router.
+pub async fn router(args: RouterOptions) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
-    let mode = vrf_mode(args.vrf_mode)?;
-    serve::router(&args, &stop).await?;
+    let mode = args.vrf_mode.resolve()?;
+    serve::router(args.http_address, &args.runtime.paths(), &args.frr_dir, &stop).await?;
     start_router(&args, mode, &args.runtime.paths(), stop).await?.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The controller alone.
+/// Runs the controller.
 pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let runtime = args.router.runtime.paths();
-    let all = daemons::installed(&args.router.frr_dir)?;
-    let seen = serve::controller(args.router.http_address, &stop).await?;
-    let mut told = false;
-    while !daemons::ready(&runtime, &all).await {
-        if !told {
+    let all = Installation::read(&args.router.frr_dir).await?.release.daemons;
+    let endpoints = serve::controller(args.router.http_address, &stop).await?;
+    let mut is_logged = false;
+    while !daemons::ready(&runtime, all).await {
+        if !is_logged {
             tracing::info!(run_dir = %runtime.dir().display(), "waiting for `perouter router`");
-            told = true;
+            is_logged = true;
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
@@ -134,12 +98,12 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let mode = mode_of_router(args.router.vrf_mode, &runtime).await?;
-    control(&args, mode, &runtime, seen, stop).await?;
+    control(&args, mode, &runtime, endpoints, stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn start_router(
-    args: &RouterArgs,
+    args: &RouterOptions,
     mode: VrfMode,
     runtime: &Runtime,
     stop: CancellationToken,
@@ -147,16 +111,16 @@ async fn start_router(
     let mut daemons = Daemons::new(runtime.clone(), mode, &args.frr_dir).await?;
     daemons.ensure().await?;
     tracing::info!(%mode, frr = %daemons.version(), netns = %runtime.router_netns().display(), "router is up");
-    let (events, mut told) = mpsc::channel(16);
+    let (events, mut received) = mpsc::channel(16);
     tokio::spawn(async move {
-        while let Some(event) = told.recv().await {
+        while let Some(event) = received.recv().await {
             tracing::debug!(?event, "daemon");
         }
     });
     Ok(tokio::spawn(daemons.supervise(events, stop)))
 }
 
-/// Each IP-VRF namespace takes two descriptors while it is worked on; the soft limit is 1024 by default.
+/// Each IP-VRF namespace needs two descriptors while it is changed; the soft limit is 1024 by default.
 fn raise_file_limit() {
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
@@ -169,7 +133,7 @@ async fn control(
     args: &RunArgs,
     mode: VrfMode,
     runtime: &Runtime,
-    (metrics, looks): (Arc<Metrics>, Arc<Looks>),
+    (metrics, refresh): (Arc<Metrics>, Arc<Refresh>),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let _lock = lock::take(runtime)?;
@@ -177,12 +141,12 @@ async fn control(
     let Sources { mut snapshots, tasks, cluster } = sources::start(&args.api, &args.source, &stop).await?;
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        // Before the first snapshot nobody knows what the node shall be.
+        // Without a first snapshot there is nothing to reconcile.
         known = snapshots.changed() => known.context("source")?,
     }
     let kernel = Arc::new(NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?);
     let drift = Arc::new(Notify::new());
-    let _restarts = restarts::watch(runtime, &daemons::installed(&args.router.frr_dir)?, &drift);
+    let _restarts = restarts::watch(runtime, Installation::read(&args.router.frr_dir).await?.release.daemons, &drift);
     let watcher = tokio::spawn(signal_drift(Arc::clone(&kernel), Arc::clone(&drift)));
     let reconciler = Reconciler::new(kernel, routing(runtime), mode, LastAccepted::default());
     let statuses = watch::Sender::new(None);
@@ -190,18 +154,13 @@ async fn control(
         let (statuses, stop) = (statuses.subscribe(), stop.clone());
         tokio::spawn(kubernetes::publish(cluster.client, cluster.node, statuses, cluster.identities, stop))
     });
-    let outputs = Outputs { status: runtime.status(), mode, statuses, metrics, looks };
+    let outputs = Outputs { status: runtime.status(), mode, statuses, metrics, refresh };
     Controller::new(reconciler, outputs).run(snapshots, drift, stop).await;
     watcher.abort();
     if let Some(publisher) = publisher {
         publisher.abort();
     }
-    sources::ended(tasks).await
-}
-
-/// FRR's daemons of a router.
-pub fn routing(runtime: &Runtime) -> VtyRouting {
-    VtyRouting::new(runtime.frr_dir(), VTY_LIMIT)
+    sources::join(tasks).await
 }
 
 async fn signal_drift(kernel: Arc<NetlinkKernel>, drift: Arc<Notify>) {
@@ -220,7 +179,7 @@ fn on_signal() -> anyhow::Result<CancellationToken> {
             _ = term.recv() => {}
             _ = int.recv() => {}
         }
-        tracing::info!("ending; FRR and forwarding stay as they are");
+        tracing::info!("shutting down; FRR and forwarding stay as they are");
         token.cancel();
     });
     Ok(stop)

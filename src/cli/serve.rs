@@ -1,46 +1,51 @@
-//! Health and metrics of the long-running processes over HTTP. In: an address, if one was asked for. Out: a listener that ends
-//! with the process.
+//! Health and metrics of the long-running processes over HTTP. In: an address, if there is one. Out: a listener that serves
+//! until the process stops.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::run::RouterArgs;
-use crate::frr::daemons;
-use crate::runtime::Daemon;
+use crate::frr::daemons::{self, Installation};
+use crate::runtime::Runtime;
 use crate::status::http::{self, Endpoints, Readiness};
 use crate::status::metrics::Metrics;
-use crate::status::refresh::Looks;
+use crate::status::refresh::Refresh;
 
-/// A controller is ready when its last pass ended well and FRR answers.
+/// A controller is ready when its last reconcile pass succeeded and FRR answers.
 pub async fn controller(
     address: Option<SocketAddr>,
     stop: &CancellationToken,
-) -> anyhow::Result<(Arc<Metrics>, Arc<Looks>)> {
-    let (metrics, looks) = (Arc::new(Metrics::default()), Arc::new(Looks::default()));
-    let asked = Arc::clone(&metrics);
+) -> anyhow::Result<(Arc<Metrics>, Arc<Refresh>)> {
+    let (metrics, refresh) = (Arc::new(Metrics::default()), Arc::new(Refresh::default()));
+    let of_controller = Arc::clone(&metrics);
     let readiness: Readiness = Arc::new(move || {
-        let ready = asked.ready().map_err(|reason| reason.to_string());
+        let ready = of_controller.ready().map_err(|reason| reason.to_string());
         Box::pin(async { ready })
     });
-    serve(address, Endpoints { readiness, metrics: Some((Arc::clone(&metrics), Arc::clone(&looks))) }, stop).await?;
-    Ok((metrics, looks))
+    serve(address, Endpoints { readiness, metrics: Some((Arc::clone(&metrics), Arc::clone(&refresh))) }, stop).await?;
+    Ok((metrics, refresh))
 }
 
 /// A router is ready when each of its daemons answers.
-pub async fn router(args: &RouterArgs, stop: &CancellationToken) -> anyhow::Result<()> {
-    let runtime = args.runtime.paths();
-    let all: Arc<[Daemon]> = daemons::installed(&args.frr_dir)?.into();
+pub async fn router(
+    address: Option<SocketAddr>,
+    runtime: &Runtime,
+    frr_dir: &Path,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let runtime = runtime.clone();
+    let all = Installation::read(frr_dir).await?.release.daemons;
     let readiness: Readiness = Arc::new(move || {
-        let (runtime, all) = (runtime.clone(), Arc::clone(&all));
+        let runtime = runtime.clone();
         Box::pin(async move {
-            if daemons::ready(&runtime, &all).await { Ok(()) } else { Err("a daemon does not answer".to_owned()) }
+            if daemons::ready(&runtime, all).await { Ok(()) } else { Err("a daemon does not answer".to_owned()) }
         })
     });
-    serve(args.http_address, Endpoints { readiness, metrics: None }, stop).await
+    serve(address, Endpoints { readiness, metrics: None }, stop).await
 }
 
 async fn serve(address: Option<SocketAddr>, endpoints: Endpoints, stop: &CancellationToken) -> anyhow::Result<()> {
@@ -49,7 +54,7 @@ async fn serve(address: Option<SocketAddr>, endpoints: Endpoints, stop: &Cancell
     let stop = stop.clone();
     tokio::spawn(async move {
         if let Err(error) = http::serve(listener, endpoints, stop).await {
-            tracing::error!(%error, "health and metrics are not served any more");
+            tracing::error!(%error, "health and metrics are no longer served");
         }
     });
     Ok(())

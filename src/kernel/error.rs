@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::model::Netns;
 use super::netns::NetnsError;
 use super::op::KernelOp;
+use crate::atomic_file::ReplaceError;
 use crate::types::IfName;
 
 /// Why a netlink request failed.
@@ -174,6 +175,9 @@ pub enum RecordError {
         /// Why it failed.
         source: io::Error,
     },
+    /// It could not be replaced.
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
     /// Its contents.
     #[error("{path} is not a record of moved NICs of version {}", super::nic_record::VERSION)]
     Contents {

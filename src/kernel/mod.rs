@@ -37,7 +37,7 @@ use crate::types::{IfName, Vni, VrfName};
 pub use self::diff::diff;
 pub use self::error::{KernelError, NetlinkError, OpError};
 pub use self::live::NetlinkKernel;
-pub use self::op::{KernelOp, Lane, Stage};
+pub use self::op::{KernelOp, Lane, Stage, Wave};
 pub use self::step::Step;
 
 /// What a plan needs to know of a NIC.
@@ -142,21 +142,12 @@ impl<'a> Batch<'a> {
     }
 
     async fn run<K: Kernel + ?Sized>(mut self, kernel: &K) -> Vec<Outcome> {
-        for stage in [Stage::Release, Stage::Ground, Stage::Build, Stage::Address] {
-            let mut lanes: BTreeMap<Lane, Vec<usize>> = BTreeMap::new();
-            for (index, step) in self.steps.iter().enumerate().filter(|(_, step)| step.op.stage() == stage) {
-                lanes.entry(step.op.lane()).or_default().push(index);
-            }
-            // What stands on something goes before it, and comes after it.
-            let order: [fn(&Lane) -> bool; 3] = match stage {
-                Stage::Release => [is_vni, is_vrf, is_global],
-                Stage::Ground | Stage::Build | Stage::Address => [is_global, is_vrf, is_vni],
-            };
-            for of_kind in order {
-                let lanes: Vec<_> =
-                    lanes.iter().filter(|(lane, _)| of_kind(lane)).map(|(_, ops)| ops.clone()).collect();
-                self.run_lanes(kernel, lanes).await;
-            }
+        let mut waves: BTreeMap<Wave, BTreeMap<Lane, Vec<usize>>> = BTreeMap::new();
+        for (index, Step { op, .. }) in self.steps.iter().enumerate() {
+            waves.entry(op.wave()).or_default().entry(op.lane()).or_default().push(index);
+        }
+        for lanes in waves.into_values() {
+            self.run_lanes(kernel, lanes.into_values().collect()).await;
         }
         self.outcomes
     }
@@ -199,12 +190,4 @@ impl<'a> Batch<'a> {
 
 fn is_global(lane: &Lane) -> bool {
     matches!(lane, Lane::Global)
-}
-
-fn is_vrf(lane: &Lane) -> bool {
-    matches!(lane, Lane::Vrf(_))
-}
-
-fn is_vni(lane: &Lane) -> bool {
-    matches!(lane, Lane::Vni(_))
 }

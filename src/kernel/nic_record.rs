@@ -2,9 +2,8 @@
 //! messages of addresses and routes. Out: the same. Talks to no kernel.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use rtnetlink::packet_route::route::RouteMessage;
 use serde::{Deserialize, Serialize};
 
 use super::error::RecordError;
+use crate::atomic_file;
 use crate::types::IfName;
 
 /// Version of the file.
@@ -136,7 +136,7 @@ impl Record {
         Ok(record)
     }
 
-    /// Writes the file so that a crash leaves either the old or the new one, and on disk. An empty record is no file.
+    /// Replaces the file. An empty record is no file.
     pub fn write(&mut self, path: &Path) -> Result<(), RecordError> {
         if self.nics.is_empty() {
             return match fs::remove_file(path) {
@@ -148,19 +148,7 @@ impl Record {
         let contents = |source| RecordError::Contents { path: path.to_owned(), source };
         let mut text = serde_json::to_vec_pretty(self).map_err(contents)?;
         text.push(b'\n');
-        let dir = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
-        DirBuilder::new().recursive(true).mode(0o755).create(&dir).map_err(file_error("create", &dir))?;
-        let new = path.with_extension("json.new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)
-            .map_err(file_error("create", &new))?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(file_error("write", &new))?;
-        fs::rename(&new, path).map_err(file_error("replace", path))?;
-        File::open(&dir).and_then(|dir| dir.sync_all()).map_err(file_error("sync", &dir))
+        Ok(atomic_file::replace(path, 0o600, &text)?)
     }
 }
 

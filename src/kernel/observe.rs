@@ -162,6 +162,7 @@ mod tests {
     use rtnetlink::packet_route::link::LinkMessage;
 
     /// What the kernel shows of `wanted`, in `vrf` mode too, which not every kernel can do.
+    #[allow(clippy::too_many_lines, reason = "mostly the fields of links")]
     fn shown(wanted: &KernelState) -> Views {
         let mut views: BTreeMap<Netns, Seen> = BTreeMap::new();
         views.insert(Netns::Host, Seen::default());

@@ -160,6 +160,11 @@ pub enum Lane {
     Vni(Vni),
 }
 
+/// Operations of one wave may run concurrently, lane by lane; waves run one after the other, in their order: what others
+/// depend on is created before them and removed after them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wave(Stage, u8);
+
 impl KernelOp {
     /// The VNI that asked for it, where it can be told.
     pub fn vni(&self) -> Option<Vni> {
@@ -230,6 +235,17 @@ impl KernelOp {
             Self::AddAddress { on: Holder::Link(_), .. } => Stage::Address,
             _ => Stage::Build,
         }
+    }
+
+    /// When it runs, see [`Wave`].
+    pub fn wave(&self) -> Wave {
+        let stage = self.stage();
+        let rank = match (self.lane(), stage) {
+            (Lane::Global, Stage::Release) | (Lane::Vni(_), Stage::Ground | Stage::Build | Stage::Address) => 2,
+            (Lane::Vrf(_), _) => 1,
+            (Lane::Vni(_), Stage::Release) | (Lane::Global, Stage::Ground | Stage::Build | Stage::Address) => 0,
+        };
+        Wave(stage, rank)
     }
 
     /// What it can be done independently of.

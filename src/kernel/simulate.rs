@@ -25,6 +25,15 @@ fn refuse<T>(errno: Errno, text: &'static str) -> Result<T, Refusal> {
     Err(Refusal { errno, text })
 }
 
+/// What is there already is not added again.
+fn add<T: Ord>(set: &mut BTreeSet<T>, value: T, text: &'static str) -> Result<(), Refusal> {
+    if set.insert(value) { Ok(()) } else { refuse(Errno::EEXIST, text) }
+}
+
+fn remove<T: Ord>(set: &mut BTreeSet<T>, value: &T, errno: Errno, text: &'static str) -> Result<(), Refusal> {
+    if set.remove(value) { Ok(()) } else { refuse(errno, text) }
+}
+
 /// Port settings of a device that just became a bridge port.
 const NEW_PORT: BridgePort = BridgePort { neigh_suppress: false, learning: true };
 
@@ -40,11 +49,7 @@ impl KernelState {
     /// Does `op` without a look at all links, which is right where a VNI and a table are wanted once.
     pub(crate) fn step_alone(&mut self, op: &KernelOp) -> Result<(), Refusal> {
         match op {
-            KernelOp::CreateNetns(vrf) => {
-                if !self.vrf_netns.insert(vrf.clone()) {
-                    return refuse(Errno::EEXIST, "the namespace exists");
-                }
-            }
+            KernelOp::CreateNetns(vrf) => add(&mut self.vrf_netns, vrf.clone(), "the namespace exists")?,
             KernelOp::DeleteNetns(vrf) => self.delete_netns(&Netns::Vrf(vrf.clone()))?,
             KernelOp::CreateLink(new) => self.create_link(new)?,
             KernelOp::DeleteLink { key, .. } => self.delete_link(key)?,
@@ -69,11 +74,7 @@ impl KernelState {
                 Some(now) => *now = *port,
                 None => return refuse(Errno::EOPNOTSUPP, "the link is not a bridge port"),
             },
-            KernelOp::AddAddress { on, address } => {
-                if !self.addresses_mut(on)?.insert(*address) {
-                    return refuse(Errno::EEXIST, "the address exists");
-                }
-            }
+            KernelOp::AddAddress { on, address } => add(self.addresses_mut(on)?, *address, "the address exists")?,
             KernelOp::DelAddress { on, address } => del_address(self.addresses_mut(on)?, *address)?,
             KernelOp::MoveNic(nic) => {
                 self.nics.insert(nic.clone(), Netns::Router);
@@ -91,25 +92,17 @@ impl KernelState {
                 self.local_last.insert(*family);
             }
             KernelOp::AddUnreachable(table, family) => {
-                if !self.unreachable.insert((*table, *family)) {
-                    return refuse(Errno::EEXIST, "the route exists");
-                }
+                add(&mut self.unreachable, (*table, *family), "the route exists")?;
             }
             KernelOp::DelUnreachable(table, family) => {
-                if !self.unreachable.remove(&(*table, *family)) {
-                    return refuse(Errno::ESRCH, "there is no such route");
-                }
+                remove(&mut self.unreachable, &(*table, *family), Errno::ESRCH, "there is no such route")?;
             }
             KernelOp::OpenPort(opened) => {
                 self.has_netns(&opened.on.netns)?;
-                if !self.listen_ports.insert(opened.clone()) {
-                    return refuse(Errno::EEXIST, "the port is open");
-                }
+                add(&mut self.listen_ports, opened.clone(), "the port is open")?;
             }
             KernelOp::ClosePort(opened) => {
-                if !self.listen_ports.remove(opened) {
-                    return refuse(Errno::ENOENT, "the port is not open");
-                }
+                remove(&mut self.listen_ports, opened, Errno::ENOENT, "the port is not open")?;
             }
         }
         Ok(())

@@ -11,27 +11,36 @@ use super::bgp::{PrefixRule, SecretKeyRef};
 use super::ipam;
 use super::object::{ObjectRef, Reason, Rejection, SecretKey};
 use crate::frr::model::PrefixListEntry;
+use crate::frr::release::Release;
 use crate::types::Secret;
 
 /// The passwords of Secrets; `Err` is the message why one is not available. A message and not an error type, since snapshots are
 /// compared and stored on disk.
 pub type Secrets = BTreeMap<SecretKey, Result<Secret, String>>;
 
+/// What an object is validated against besides its schema.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeContext<'a> {
+    /// Node index, from 0.
+    pub index: u32,
+    /// The passwords of the Secrets that objects name.
+    pub secrets: &'a Secrets,
+    /// The installed release of FRR.
+    pub release: Release,
+}
+
 /// The rejections of one object, collected while its fields are converted.
 #[derive(Debug)]
 pub struct Check<'a> {
-    /// The object.
     pub(super) object: &'a ObjectRef,
-    /// Index of the node.
-    pub(super) index: u32,
-    secrets: &'a Secrets,
+    pub(super) node: NodeContext<'a>,
     rejections: Vec<Rejection>,
 }
 
 impl<'a> Check<'a> {
-    /// For an object on the node with this index.
-    pub fn new(object: &'a ObjectRef, index: u32, secrets: &'a Secrets) -> Self {
-        Self { object, index, secrets, rejections: Vec::new() }
+    /// For an object on a node.
+    pub fn new(object: &'a ObjectRef, node: NodeContext<'a>) -> Self {
+        Self { object, node, rejections: Vec::new() }
     }
 
     pub(super) fn reject(&mut self, reason: Reason, field: impl Display, message: impl Display) {
@@ -86,7 +95,7 @@ impl<'a> Check<'a> {
             name: reference.name.clone(),
             key: reference.key.clone(),
         };
-        match self.secrets.get(&key) {
+        match self.node.secrets.get(&key) {
             Some(Ok(secret)) => Some(secret.clone()),
             Some(Err(message)) => {
                 let message = message.clone();

@@ -16,6 +16,7 @@ use super::claim::Claim;
 use super::note::Note;
 use super::object::{Kind, ObjectRef};
 use crate::frr::model::{Neighbor, Peer, RouterConfig};
+use crate::frr::release::Release;
 use crate::kernel::model::KernelState;
 use crate::scope::Scope;
 use crate::types::{Asn, Family, IfName, Vni, VrfMode, VrfName};
@@ -25,6 +26,8 @@ use crate::types::{Asn, Family, IfName, Vni, VrfMode, VrfName};
 pub struct NodeFacts {
     /// VRF mode of this node.
     pub mode: VrfMode,
+    /// The installed release of FRR.
+    pub release: Release,
     /// MTU in bytes of the existing NICs that objects name.
     pub nic_mtu: BTreeMap<IfName, u32>,
 }
@@ -46,6 +49,8 @@ pub struct Fabric {
     pub protected: Vec<IpNet>,
     /// VRF mode of the node.
     pub mode: VrfMode,
+    /// The installed release of FRR.
+    pub release: Release,
     /// MTU in bytes of the overlay.
     pub mtu: u32,
 }

@@ -27,7 +27,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
 
-use self::check::{Check, Secrets};
+use self::check::{Check, NodeContext};
 use self::claim::Claim;
 use self::definition::{Expectation, Fabric, KindSpec, KindValid, NodeFacts};
 use self::list::for_each_kind;
@@ -120,26 +120,25 @@ macro_rules! declare_dispatch {
                 }
             }
 
-            /// Converts the fields to typed values for the node with this index.
+            /// Converts the fields to typed values.
             ///
             /// # Errors
             /// Everything that is wrong with the object.
-            pub fn validate(&self, object: &ObjectRef, index: u32, secrets: &Secrets) -> Result<Valid, Vec<Rejection>> {
-                let mut check = Check::new(object, index, secrets);
+            pub fn validate(&self, object: &ObjectRef, node: NodeContext<'_>) -> Result<Valid, Vec<Rejection>> {
+                let mut check = Check::new(object, node);
                 let valid = match self {
-                    $(Self::$kind(spec) => spec.validate(&mut check).map(Valid::$kind),)*
+                    $(Self::$kind(spec) => spec.validate(&mut check).map(|valid| Valid::$kind(Box::new(valid))),)*
                 };
                 check.finish(valid)
             }
         }
 
         /// A valid object of any kind, as typed values.
-        #[allow(clippy::large_enum_variant, reason = "most objects are of the largest kind")]
         #[derive(Debug, Clone, PartialEq)]
         pub enum Valid {
             $(
                 #[doc = concat!("Of `", stringify!($kind), "`.")]
-                $kind(<$spec as KindSpec>::Valid),
+                $kind(Box<<$spec as KindSpec>::Valid>),
             )*
         }
 
@@ -211,7 +210,7 @@ macro_rules! declare_dispatch {
             $(
                 let of_kind: Vec<_> = accepted
                     .iter()
-                    .filter_map(|(object, valid)| if let Valid::$kind(valid) = valid { Some((*object, valid)) } else { None })
+                    .filter_map(|(object, valid)| if let Valid::$kind(valid) = valid { Some((*object, &**valid)) } else { None })
                     .collect();
                 found.extend(<<$spec as KindSpec>::Valid as KindValid>::notes(&of_kind, fabric));
             )*

@@ -1,6 +1,6 @@
 //! The API of `NodeIndex`: the claim of an index by a node. In: nothing. Out: the spec and its CEL rules. The name of the object
 //! is the index, so that creating it is the claim: of several nodes the API server lets one succeed. It is owned by the Node, and
-//! must not change.
+//! must not change. Pure data.
 
 #![allow(clippy::duplicated_attributes)] // false positive: the columns of the derive
 

@@ -1,5 +1,5 @@
 //! The API of `RouterNodeStatus`: the state of the router on one node, for `kubectl get rns`. In: nothing. Out: the types. Only the
-//! controller of the node writes it; nothing may be configured from it.
+//! controller of the node writes it; nothing may be configured from it. Pure data.
 
 #![allow(clippy::duplicated_attributes)] // false positive: the columns of the derive
 

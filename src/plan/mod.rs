@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::frr::model::RouterConfig;
 use crate::kernel::model::KernelState;
+use crate::kind::check::NodeContext;
 use crate::kind::definition::{Expectation, Fabric};
 use crate::kind::note::Note;
 use crate::kind::object::{Kind, ObjectRef, Reason, Rejection};
@@ -24,7 +25,7 @@ use claims::{Claimant, Claims};
 pub use crate::kind::definition::NodeFacts;
 
 /// The wanted state of the node.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Wanted kernel state.
     pub kernel: KernelState,
@@ -111,14 +112,14 @@ impl<'a> Planner<'a> {
             let (reason, field) = (Reason::DependencyFailed, String::new());
             return Err(vec![Rejection { object, reason, location, field, message: message.to_owned() }]);
         }
-        let valid = found.spec.validate(object, self.snapshot.node.index, &self.snapshot.secrets).map_err(
-            |mut rejections| {
-                for rejection in &mut rejections {
-                    rejection.location = location.cloned();
-                }
-                rejections
-            },
-        )?;
+        let Snapshot { node, secrets, .. } = self.snapshot;
+        let node = NodeContext { index: node.index, secrets, release: self.facts.release };
+        let valid = found.spec.validate(object, node).map_err(|mut rejections| {
+            for rejection in &mut rejections {
+                rejection.location = location.cloned();
+            }
+            rejections
+        })?;
         let (claimant, claims) = (Claimant { object, location }, valid.claims());
         let conflicts = self.claims.conflicts(claimant, &claims);
         if !conflicts.is_empty() {

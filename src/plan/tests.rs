@@ -9,7 +9,11 @@ use crate::types::VrfMode;
 use proptest::prelude::*;
 
 pub(crate) fn facts() -> NodeFacts {
-    NodeFacts { mode: VrfMode::Netns, nic_mtu: [("toswitch".parse().unwrap(), 9000)].into() }
+    NodeFacts {
+        mode: VrfMode::Netns,
+        release: crate::frr::release::FRR_10_3,
+        nic_mtu: [("toswitch".parse().unwrap(), 9000)].into(),
+    }
 }
 
 fn key(kind: Kind, name: &str) -> ObjectRef {

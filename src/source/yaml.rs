@@ -112,6 +112,11 @@ impl YamlNode {
         }
     }
 
+    /// The plain value, without lines.
+    pub fn to_value(&self) -> Value {
+        self.split().0
+    }
+
     /// The plain value and the lines of its fields.
     pub(crate) fn split(&self) -> (Value, FieldLines) {
         let mut lines = FieldLines { start: self.line, fields: BTreeMap::new() };

@@ -1,25 +1,36 @@
-//! Writes the status where the CLI finds it. In: a status. Out: a file that is always whole.
+//! Writes the status where the CLI finds it. In: a status. Out: a file that is never half written.
 
 use std::io;
 use std::path::Path;
 
-use super::model::NodeStatus;
+use thiserror::Error;
 
-/// Replaces `path` in one step.
-///
-/// # Errors
-/// The I/O error of writing or renaming.
-pub fn write(path: &Path, status: &NodeStatus) -> io::Result<()> {
-    let text = serde_json::to_vec_pretty(status)?;
-    let aside = path.with_extension("json.new");
-    std::fs::write(&aside, text)?;
-    std::fs::rename(&aside, path)
+use super::model::NodeStatus;
+use crate::atomic_file::{self, ReplaceError};
+
+/// Why the status could not be written.
+#[derive(Debug, Error)]
+pub enum PublishError {
+    /// The status has no JSON form.
+    #[error("serialize the status")]
+    Json(#[from] serde_json::Error),
+    /// The file.
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
 }
 
-/// Reads what [`write`] wrote; `None` if no pass has ended yet.
+/// Who may read the status: everybody on the node, for `perouter status`.
+const MODE: u32 = 0o644;
+
+/// Replaces the file at `path`.
+pub fn write(path: &Path, status: &NodeStatus) -> Result<(), PublishError> {
+    Ok(atomic_file::replace(path, MODE, &serde_json::to_vec_pretty(status)?)?)
+}
+
+/// Reads what [`write`] wrote; `None` if no reconcile pass has completed yet.
 ///
 /// # Errors
-/// The I/O error of reading, or of a file that is no status.
+/// The I/O error of reading, or of a file that is not a status.
 pub fn read(path: &Path) -> io::Result<Option<NodeStatus>> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),

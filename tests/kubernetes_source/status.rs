@@ -6,7 +6,7 @@ use std::time::Duration;
 use perouter::frr::show::session::{SessionPhase, SessionState};
 use perouter::snapshot::{Kind, ObjectRef};
 use perouter::status::NodeStatus;
-use perouter::status::model::{PassSummary, Resource, State};
+use perouter::status::model::{ObjectState, PassSummary, Resource};
 use perouter::types::VrfMode;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -22,11 +22,11 @@ fn status(rejected: Option<&str>, session_is_up: bool) -> NodeStatus {
         namespace: NAMESPACE.into(),
         name: "v100".into(),
         generation: Some(1),
-        state: if rejected.is_some() { State::Rejected } else { State::Ready },
+        state: if rejected.is_some() { ObjectState::Rejected } else { ObjectState::Ready },
         reason: if rejected.is_some() { "PoolTooSmall" } else { "Applied" }.into(),
         message: rejected.unwrap_or_default().into(),
         location: None,
-        held: false,
+        last_accepted_in_force: false,
     };
     let session = SessionState {
         vrf: None,

@@ -10,8 +10,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use perouter_lab::demo::{self, Console, Demo, Source};
 use perouter_lab::host_side::HostSide;
 use perouter_lab::lab::{self, Lab};
+use perouter_lab::metallb::{self, Announcer};
 use perouter_lab::topology::{LabName, Topology, read_topology};
-use perouter_lab::{graph, inspect, metallb, web};
+use perouter_lab::{graph, inspect, web};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -47,7 +48,7 @@ enum LabCommand {
         #[command(flatten)]
         selection: LabSelection,
         /// Output format
-        #[arg(short, long, value_enum, default_value_t = Format::Table)]
+        #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
         output: Format,
     },
     /// Run a command in a node, on this terminal
@@ -87,17 +88,19 @@ enum LabCommand {
         #[command(flatten)]
         selection: LabSelection,
         /// Output format
-        #[arg(short, long, value_enum, default_value_t = graph::Style::Text)]
+        #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = graph::Style::Text)]
         output: graph::Style,
     },
 }
 
 #[derive(Debug, Subcommand)]
 enum HostBgp {
-    /// Print the FRR configuration of a node
+    /// Print the FRR configuration of a node; no lab is needed
     Render {
         #[command(flatten)]
-        host: HostArguments,
+        manifest: Manifest,
+        /// Name of the node
+        node: String,
     },
     /// Start FRR and the web servers of the services in a node, with all services announced
     Start {
@@ -127,14 +130,21 @@ enum HostBgp {
     },
 }
 
-/// A cluster node and the manifests of MetalLB.
+/// The manifests of a cluster.
+#[derive(Debug, Args)]
+struct Manifest {
+    /// Manifests of MetalLB and FRR-K8s, and Services
+    #[arg(short, long, value_name = "FILE", default_value = "examples/metallb/metallb.yaml")]
+    manifest: PathBuf,
+}
+
+/// A cluster node in a lab and its manifests.
 #[derive(Debug, Args)]
 struct HostArguments {
     #[command(flatten)]
     selection: LabSelection,
-    /// Manifests of MetalLB and FRR-K8s, and Services
-    #[arg(short, long, value_name = "FILE", default_value = "examples/metallb/metallb.yaml")]
-    manifest: PathBuf,
+    #[command(flatten)]
+    manifest: Manifest,
     /// Name of the node, as in the topology
     node: String,
 }
@@ -261,6 +271,12 @@ fn list(selection: &LabSelection, output: Format) -> anyhow::Result<()> {
         _ => vec![selection.lab()?],
     };
     let nodes = inspect::nodes(&labs)?;
+    if nodes.is_empty() {
+        match labs.first() {
+            None => eprintln!("no lab is deployed"),
+            Some(lab) => eprintln!("lab {lab} is not deployed"),
+        }
+    }
     match output {
         Format::Table => print(&inspect::table(&nodes)),
         Format::Json => print(&(serde_json::to_string_pretty(&nodes)? + "\n")),
@@ -275,18 +291,24 @@ fn exec(selection: &LabSelection, node: &str, command: &[String]) -> anyhow::Res
     Ok(ExitCode::from(code.unwrap_or(1)))
 }
 
+impl Manifest {
+    fn read(&self) -> anyhow::Result<Announcer> {
+        Ok(metallb::read_manifests(&self.manifest)?)
+    }
+}
+
 impl HostArguments {
     fn side(&self) -> anyhow::Result<HostSide> {
-        let announcer = metallb::read_manifests(&self.manifest)?;
+        let announcer = self.manifest.read()?;
         Ok(HostSide::new(Lab::open(&self.selection.lab()?)?.node(&self.node)?, &announcer))
     }
 }
 
 fn host_bgp(action: &HostBgp) -> anyhow::Result<()> {
     match action {
-        HostBgp::Render { host } => {
-            let announcer = metallb::read_manifests(&host.manifest)?.on(&host.node, &metallb::Labels::new());
-            print(&metallb::frr_conf(&announcer, &host.node))?;
+        HostBgp::Render { manifest, node } => {
+            let announcer = manifest.read()?.on(node, &metallb::Labels::new());
+            print(&metallb::frr_conf(&announcer, node))?;
         }
         HostBgp::Start { host } => {
             let side = host.side()?;

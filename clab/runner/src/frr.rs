@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use perouter::frr::client::vty::{Decoder, FramingError, encode};
+use perouter::frr::client::vty::framing::{FramingError, ReplyDecoder, encode_command};
 
 use crate::image::RootFs;
 use crate::node::{Node, NodeError};
@@ -117,10 +117,8 @@ fn run(socket: &Path, command: &str) -> io::Result<String> {
     let invalid = |source: FramingError| io::Error::new(io::ErrorKind::InvalidData, source);
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
-    let mut bytes = Vec::new();
-    encode(command, &mut bytes).map_err(invalid)?;
-    stream.write_all(&bytes)?;
-    let (mut decoder, mut part) = (Decoder::default(), [0; 1 << 14]);
+    stream.write_all(&encode_command(command).map_err(invalid)?)?;
+    let (mut decoder, mut part) = (ReplyDecoder::default(), [0; 1 << 14]);
     loop {
         if let Some(reply) = decoder.next_reply().map_err(invalid)? {
             return Ok(reply.text);

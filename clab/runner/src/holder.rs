@@ -58,7 +58,7 @@ pub enum HolderError {
 
 /// A holder found among the machine's processes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Holder {
+pub struct NodeHolder {
     /// The lab.
     pub lab: String,
     /// The node's long name.
@@ -75,12 +75,12 @@ const SCRIPT: &str = "set -e; mount -t proc proc /proc; echo ready; \
                       exec </dev/null >/dev/null 2>&1; while :; do sleep infinity; done";
 
 /// Creates a node's namespaces and the process that holds them.
-pub fn start(lab: &str, long_name: &str, root: NodeRoot) -> Result<Holder, HolderError> {
+pub fn start(lab: &str, long_name: &str, root: NodeRoot) -> Result<NodeHolder, HolderError> {
     let arguments = [SCRIPT, MARK, lab, long_name].map(ToOwned::to_owned);
     let child = on_own_thread(move || hold(&root, &arguments))?;
     let pid = pid_of(&child);
     ready(child)?;
-    Ok(Holder { lab: lab.to_owned(), long_name: long_name.to_owned(), pid })
+    Ok(NodeHolder { lab: lab.to_owned(), long_name: long_name.to_owned(), pid })
 }
 
 fn hold(root: &NodeRoot, arguments: &[String]) -> Result<Child, HolderError> {
@@ -124,24 +124,24 @@ pub(crate) fn pid_of(child: &Child) -> Pid {
 }
 
 /// All holders on the machine.
-pub fn find() -> Vec<Holder> {
+pub fn find() -> Vec<NodeHolder> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let mut holders: Vec<Holder> = pids.filter_map(|pid| holder_of(Pid::from_raw(pid))).collect();
+    let mut holders: Vec<NodeHolder> = pids.filter_map(|pid| holder_of(Pid::from_raw(pid))).collect();
     holders.sort();
     holders
 }
 
-fn holder_of(pid: Pid) -> Option<Holder> {
+fn holder_of(pid: Pid) -> Option<NodeHolder> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let words: Vec<&str> = line.split(|byte| *byte == 0).filter_map(|word| str::from_utf8(word).ok()).collect();
     let start = words.iter().position(|word| *word == SCRIPT)?;
     let [mark, lab, long_name] = words.get(start + 1..start + 4)? else { return None };
-    (*mark == MARK).then(|| Holder { lab: (*lab).to_owned(), long_name: (*long_name).to_owned(), pid })
+    (*mark == MARK).then(|| NodeHolder { lab: (*lab).to_owned(), long_name: (*long_name).to_owned(), pid })
 }
 
 /// Kills the processes of these nodes and returns when the kernel has freed their namespaces.
-pub fn kill_all(holders: &[Holder]) -> Result<(), HolderError> {
+pub fn kill_all(holders: &[NodeHolder]) -> Result<(), HolderError> {
     let spaces: Vec<_> = holders.iter().map(|holder| pid_namespace(holder.pid)).collect();
     for holder in holders {
         match kill(holder.pid, Signal::SIGKILL) {

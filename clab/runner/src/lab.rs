@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::frr;
-use crate::holder::{self, Holder, HolderError};
+use crate::holder::{self, HolderError, NodeHolder};
 use crate::image::{NodeProgram, RootFs};
 use crate::node::{Node, NodeError};
 use crate::rootfs::NodeRoot;
@@ -207,7 +207,7 @@ impl Drop for ScopedLab {
 /// Destroys a lab, also one that is incomplete or broken: its processes, its names in /run/netns, its folder.
 /// It is not an error if there is no such lab.
 pub fn destroy(name: &LabName) -> Result<Destroyed, LabError> {
-    let holders: Vec<Holder> = holder::find().into_iter().filter(|holder| holder.lab == name.as_str()).collect();
+    let holders: Vec<NodeHolder> = holder::find().into_iter().filter(|holder| holder.lab == name.as_str()).collect();
     let mut names: Vec<String> = holders.iter().map(|holder| holder.long_name.clone()).collect();
     // An unreadable record must not prevent the rest from being destroyed.
     if let Ok(Some(record)) = state::read(name) {

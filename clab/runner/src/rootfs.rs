@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 /// What a node's root has in addition to the machine's.
 #[derive(Debug, Clone)]
 pub struct NodeRoot {
-    /// Root file system with the node's programs and their data ([`SYSTEM`]), if it is not the machine's.
+    /// Root file system with the node's programs and their data (see `SYSTEM`), if it is not the machine's.
     pub system: Option<PathBuf>,
     /// Empty folder on the machine; the root is mounted there, visible only to the node.
     pub mount_point: PathBuf,

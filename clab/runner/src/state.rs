@@ -1,4 +1,4 @@
-//! Files of a running lab: /run/clab/<lab>/.
+//! Files of a running lab: `/run/clab/<lab>/`.
 //!
 //! In: a lab's name. Out: its folder and its [`LabRecord`]. It must not store what the kernel knows: processes and
 //! namespaces are read from the kernel, so that an incomplete record does no harm.

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::holder::Holder;
+use crate::holder::NodeHolder;
 use crate::node::Node;
 use crate::topology::{NodeKind, NodeName, Topology};
 
@@ -36,7 +36,7 @@ pub enum WiringError {
 }
 
 /// Puts the network namespaces of these holders into /run/netns, by their long names.
-pub fn attach(holders: &[Holder]) -> Result<(), WiringError> {
+pub fn attach(holders: &[NodeHolder]) -> Result<(), WiringError> {
     let lines = holders.iter().fold(String::new(), |mut lines, holder| {
         let _ = writeln!(lines, "netns attach {} {}", holder.long_name, holder.pid);
         lines

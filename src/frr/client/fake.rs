@@ -165,8 +165,10 @@ fn key(text: &str) -> String {
 }
 
 /// FRR in memory. Fields are for the test to set and to read.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct FakeRouting {
+    /// Its version.
+    pub version: FrrVersion,
     /// The daemons; one that is not there answers with an empty configuration.
     pub daemons: BTreeMap<Daemon, FakeDaemon>,
     /// VRFs whose device or namespace zebra sees.
@@ -181,6 +183,21 @@ pub struct FakeRouting {
     pub refuse: BTreeMap<String, String>,
     /// Every line taken so far that is not only a way in or out of a stanza, with passwords masked.
     pub sent: Vec<(Daemon, String)>,
+}
+
+impl Default for FakeRouting {
+    fn default() -> Self {
+        Self {
+            version: FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() },
+            daemons: BTreeMap::new(),
+            active: BTreeSet::new(),
+            lost: BTreeMap::new(),
+            apart: BTreeMap::new(),
+            sessions: Vec::new(),
+            refuse: BTreeMap::new(),
+            sent: Vec::new(),
+        }
+    }
 }
 
 impl FakeRouting {
@@ -216,16 +233,16 @@ impl FakeRouting {
         let refusal =
             |status, text: &str| RejectedCommand { daemon, command: command.clone(), status, text: text.to_owned() };
         if let Some((_, words)) = self.refuse.iter().find(|(text, _)| line.send().contains(text.as_str())) {
-            return Err(refusal(ReplyStatus::Refused, words));
+            return Err(refusal(ReplyStatus::Rejected, words));
         }
         let vnis = self.daemons.get(&Daemon::Zebra).map(FakeDaemon::config).unwrap_or_default();
         if let Some(vrf) = line.after("no router bgp").and_then(|rest| rest.split_once(" vrf ")).map(|(_, vrf)| vrf)
             && vnis.0.contains_key(&Line::new(&format!("vrf {vrf}")))
         {
-            return Err(refusal(ReplyStatus::Refused, "% Please unconfigure l3vni"));
+            return Err(refusal(ReplyStatus::Rejected, "% Please unconfigure l3vni"));
         }
         if let Some(vrf) = line.after("no vrf").filter(|vrf| self.active.iter().any(|name| name.as_str() == *vrf)) {
-            return Err(refusal(ReplyStatus::Refused, &format!("% Only inactive VRFs can be deleted: {vrf}")));
+            return Err(refusal(ReplyStatus::Rejected, &format!("% Only inactive VRFs can be deleted: {vrf}")));
         }
         match self.daemons.entry(daemon).or_default().take(line) {
             status if status.is_ok() => Ok(()),
@@ -252,7 +269,7 @@ impl FakeRouting {
 
 impl Routing for FakeRouting {
     async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
-        Ok(FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() })
+        Ok(self.version.clone())
     }
 
     async fn running(&mut self) -> Result<Arc<RunningConfig>, RoutingError> {

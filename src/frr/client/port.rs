@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::vty::{ReplyStatus, VtyError};
 use crate::frr::config::batch::CommandBatch;
 use crate::frr::config::command::VtyCommand;
-use crate::frr::release::FrrVersion;
+use crate::frr::release::{FrrVersion, Release, UnsupportedRelease};
 use crate::frr::show::ShowError;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
@@ -58,6 +58,9 @@ pub enum RoutingError {
         /// The daemon.
         daemon: Daemon,
     },
+    /// FRR is too old.
+    #[error(transparent)]
+    Unsupported(#[from] UnsupportedRelease),
     /// A VRF did not become what was waited for.
     #[error("zebra does not show VRF {vrf} as {wanted} within {limit:?}")]
     Vrf {
@@ -138,6 +141,11 @@ impl fmt::Display for RejectedCommand {
 pub trait Routing: Send + 'static {
     /// The release.
     fn version(&mut self) -> impl Future<Output = Result<FrrVersion, RoutingError>> + Send;
+
+    /// The release that this version is treated as.
+    fn release(&mut self) -> impl Future<Output = Result<Release, RoutingError>> + Send {
+        async { Ok(Release::of(&self.version().await?)?) }
+    }
 
     /// The running configuration of all daemons; the same value again as long as they print the same.
     fn running(&mut self) -> impl Future<Output = Result<Arc<RunningConfig>, RoutingError>> + Send;

@@ -57,7 +57,7 @@ pub(crate) fn lay_out(scope: &Scope, changes: Vec<LineChange>) -> Vec<VtyCommand
             out.push(command(&at, header.clone(), Intent::Enter));
             at.push(header);
         }
-        let opens = rules::opens(&line);
+        let opens = rules::opens(line.send());
         out.push(command(&at, line.clone(), Intent::Set));
         if opens {
             at.push(line);

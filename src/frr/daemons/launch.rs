@@ -182,10 +182,7 @@ impl Launch {
             // mgmtd's sockets, which have no option.
             (dir.clone(), Path::new("/run/frr")),
         ];
-        if self.release.has_mgmtd {
-            // mgmtd's past commits.
-            covers.push((dir.join("etc"), Path::new("/var/lib/frr")));
-        }
+        covers.extend(self.release.state_dir.map(|state| (dir.join("etc"), Path::new(state))));
         if self.mode == VrfMode::Netns {
             // Zebra takes every namespace that it finds here for a VRF.
             covers.push((self.runtime.zebra_netns_dir(), Path::new("/run/netns")));
@@ -199,7 +196,7 @@ impl Launch {
         log_target.push(&log);
         // No configuration file, and no vty over TCP.
         let mut arguments: Vec<OsString> = vec!["-d".into()];
-        if !self.release.without_file.contains(&daemon) {
+        if !self.release.without_config_file.contains(&daemon) {
             arguments.extend(["-f", "/dev/null"].map(Into::into));
         }
         arguments.extend(["-P", "0", "-i"].map(Into::into));
@@ -218,7 +215,7 @@ impl Launch {
             Daemon::Bgpd => arguments.extend(["-p", "179"].map(Into::into)),
             Daemon::Mgmtd | Daemon::Bfdd | Daemon::Staticd => {}
         }
-        arguments.extend(self.release.mode_argument(daemon, self.mode).map(Into::into));
+        arguments.extend(self.release.vrf_mode_argument(daemon, self.mode).map(Into::into));
         arguments
     }
 
@@ -293,7 +290,7 @@ mod tests {
         #[case] version: &str,
         #[case] end: &str,
     ) {
-        let release = Release::of(&FrrVersion::parse(version).unwrap());
+        let release = Release::of(&FrrVersion::parse(version).unwrap()).unwrap();
         let launch = Launch { runtime: Runtime::default(), mode, frr_dir: "/usr/lib/frr".into(), release };
         let arguments = launch.arguments(Daemon::Zebra);
         let words: Vec<_> = arguments.iter().map(|a| a.to_str().unwrap()).collect();

@@ -1,5 +1,5 @@
 //! EVPN Type-5 routes as bgpd prints them. In: the JSON of `show bgp l2vpn evpn route … json`. Out: [`Type5Route`]s with
-//! all their paths, of this node and of others. It must not judge them: whose they are is the caller's question. The lab
+//! all their paths, of this node and of others. Pure. It must not select or rank them: that is up to the caller. The lab
 //! reads the tables of its leaves with it.
 
 use std::net::IpAddr;
@@ -51,7 +51,7 @@ fn route(rd: &str, entry: &Value) -> Option<Type5Route> {
     }
     let address: IpAddr = entry["ip"].as_str()?.parse().ok()?;
     let length = u8::try_from(entry["ipLen"].as_u64()?).ok()?;
-    let advertised_to = entry["advertisedTo"].as_object().into_iter().flat_map(|peers| peers.keys().cloned());
+    let peers = entry["advertisedTo"].as_object().into_iter().flatten().filter(|(_, peer)| peer.is_object());
     // A list of paths, or of lists of paths.
     let paths = entry["paths"].as_array().into_iter().flatten().flat_map(|item| match item {
         Value::Array(paths) => paths.as_slice(),
@@ -60,7 +60,7 @@ fn route(rd: &str, entry: &Value) -> Option<Type5Route> {
     Some(Type5Route {
         prefix: IpNet::new(address, length).ok()?,
         rd: rd.to_owned(),
-        advertised_to: advertised_to.collect(),
+        advertised_to: peers.map(|(peer, _)| peer.clone()).collect(),
         paths: paths.map(path).collect(),
     })
 }

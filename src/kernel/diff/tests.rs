@@ -301,7 +301,7 @@ fn a_removal_belongs_to_the_vrf_that_the_link_is_in_else_to_the_one_that_wants_i
     let nothing = KernelState { links: BTreeMap::new(), unreachable: BTreeSet::new(), ..wanted.clone() };
     assert_eq!(
         scopes(&nothing, &KernelState { unreachable: BTreeSet::new(), ..lone }).0,
-        all("vni 100"),
+        all("segment 100"),
         "wanted by nobody"
     );
 }

@@ -63,7 +63,7 @@ fn as_loops(fabric: &Fabric, (object, l3vni): Entry<'_>) -> Vec<Note> {
     let fabric_is_external = fabric.neighbors.values().any(|neighbor| neighbor.external);
     let in_path = match (external, host == fabric.asn) {
         (false, true) if fabric_is_external => Some(format!("the nodes put AS {host} of {} into", fabric.object)),
-        (false, false) => Some(format!("FRR 10 puts AS {host} of the VRF into")),
+        (false, false) if fabric.release.vrf_asn_in_path => Some(format!("FRR 10 puts AS {host} of the VRF into")),
         _ => None,
     };
     if let Some(who) = in_path {

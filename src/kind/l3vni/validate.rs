@@ -58,7 +58,7 @@ pub struct ValidL3vni {
 
 /// Converts the fields of an L3VNI to typed values.
 pub(super) fn validate(spec: &L3VNISpec, check: &mut Check<'_>) -> Option<ValidL3vni> {
-    let index = check.index;
+    let index = check.node.index;
     let asn = check.value("spec.asn", Asn::try_from(spec.asn));
     let vni = check.value("spec.vni", Vni::try_from(spec.vni));
     let vrf = if let Some(name) = &spec.vrf {

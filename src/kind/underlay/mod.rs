@@ -70,6 +70,7 @@ impl KindValid for ValidUnderlay {
             neighbors: self.neighbors.clone(),
             protected: routing::protected(self),
             mode: facts.mode,
+            release: facts.release,
             mtu: links::overlay_mtu(nic_mtu.unwrap_or(DEFAULT_NIC_MTU), self.vtep),
         })
     }

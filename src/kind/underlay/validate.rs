@@ -32,17 +32,13 @@ pub struct ValidUnderlay {
     pub graceful_restart: Option<GracefulRestart>,
 }
 
-/// FRR 8.4 and 10.3 advertise the next hop 0.0.0.0 for such a VTEP. frr#19721 is in 10.6.
-const IPV6_VTEP: &str = "IPv6 VTEPs are not supported: FRR before 10.6 has no EVPN over them (frr#5885), and perouter does not \
-                         use later releases for it yet; use an IPv4 pool, which works over IPv6 sessions as well";
-
 /// Converts the fields of an Underlay to typed values.
 pub(super) fn validate(spec: &UnderlaySpec, check: &mut Check<'_>) -> Option<ValidUnderlay> {
-    let index = check.index;
+    let index = check.node.index;
     let asn = check.value("spec.asn", Asn::try_from(spec.asn));
     let vtep_pool = check.prefix("spec.vtepcidr", &spec.vtepcidr);
-    if matches!(vtep_pool, Some(IpNet::V6(_))) {
-        check.reject(Reason::Unsupported, "spec.vtepcidr", IPV6_VTEP);
+    if let (Some(IpNet::V6(_)), Err(why)) = (vtep_pool, check.node.release.ipv6_vtep) {
+        check.reject(Reason::Unsupported, "spec.vtepcidr", why);
     }
     let vtep = vtep_pool.and_then(|pool| check.pool("spec.vtepcidr", ipam::vtep(&pool, index)));
     let wrong = |_| format!("{:?} is not an IPv4 prefix: write A.B.C.D/LENGTH", spec.routeridcidr);

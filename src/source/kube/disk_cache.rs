@@ -2,15 +2,15 @@
 //! be readable for others, since it contains passwords. A file of another format version or another node counts as none.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::atomic_file::{self, ReplaceError};
 use crate::kind::{Kind, ObjectRef, Reason, Rejection, SecretKey, Spec};
 use crate::snapshot::{NodeIdentity, Object, Snapshot};
 use crate::types::Secret;
@@ -19,24 +19,27 @@ const VERSION: u32 = 1;
 
 /// Why the cache cannot be written or read.
 #[derive(Debug, Error)]
-pub(crate) enum KeptError {
-    /// The file cannot be written or read.
-    #[error("the file")]
+pub(crate) enum DiskCacheError {
+    /// The file cannot be read.
+    #[error("cannot read the file")]
     Io(#[from] io::Error),
-    /// The file is no snapshot.
-    #[error("the content")]
+    /// The file cannot be written.
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
+    /// The content is not a snapshot.
+    #[error("the content is not a snapshot")]
     Json(#[from] serde_json::Error),
 }
 
 #[derive(Serialize, Deserialize)]
-struct File {
+struct CacheFile {
     version: u32,
     #[serde(flatten)]
     body: Value,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Body {
+struct CachedSnapshot {
     node: String,
     index: u32,
     labels: BTreeMap<String, String>,
@@ -72,44 +75,35 @@ struct CachedRejection {
     message: String,
 }
 
-/// Replaces the file in one step.
-pub(crate) fn write(path: &Path, snapshot: &Snapshot) -> Result<(), KeptError> {
-    let file = File { version: VERSION, body: serde_json::to_value(body_of(snapshot)?)? };
-    let aside = path.with_extension("json.new");
-    match fs::remove_file(&aside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
-    // The mode counts only where the file is made.
-    let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
-    open.write_all(&serde_json::to_vec(&file)?)?;
-    fs::rename(&aside, path)?;
-    Ok(())
+/// Replaces the file.
+pub(crate) fn write(path: &Path, snapshot: &Snapshot) -> Result<(), DiskCacheError> {
+    let file = CacheFile { version: VERSION, body: serde_json::to_value(body_of(snapshot)?)? };
+    Ok(atomic_file::replace(path, 0o600, &serde_json::to_vec(&file)?)?)
 }
 
 /// The snapshot of `node`; `None` if there is none.
-pub(crate) fn read(path: &Path, node: &str) -> Result<Option<Snapshot>, KeptError> {
+pub(crate) fn read(path: &Path, node: &str) -> Result<Option<Snapshot>, DiskCacheError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let file: File = serde_json::from_slice(&bytes)?;
+    let file: CacheFile = serde_json::from_slice(&bytes)?;
     if file.version != VERSION {
         return Ok(None);
     }
-    let body: Body = serde_json::from_value(file.body)?;
+    let body: CachedSnapshot = serde_json::from_value(file.body)?;
     if body.node == node { snapshot_of(body).map(Some) } else { Ok(None) }
 }
 
-fn body_of(snapshot: &Snapshot) -> Result<Body, serde_json::Error> {
+fn body_of(snapshot: &Snapshot) -> Result<CachedSnapshot, serde_json::Error> {
     let mut objects = BTreeMap::new();
     for kind in Kind::ALL {
         let of_kind = snapshot.objects.iter().filter(|(key, _)| key.kind == *kind);
         let cached: Result<Vec<CachedObject>, _> = of_kind.map(|(key, object)| cached_object(key, object)).collect();
         objects.insert(kind.plural(), serde_json::to_value(cached?)?);
     }
-    Ok(Body {
+    Ok(CachedSnapshot {
         node: snapshot.node.name.clone(),
         index: snapshot.node.index,
         labels: snapshot.node.labels.clone(),
@@ -119,7 +113,7 @@ fn body_of(snapshot: &Snapshot) -> Result<Body, serde_json::Error> {
     })
 }
 
-fn snapshot_of(mut body: Body) -> Result<Snapshot, KeptError> {
+fn snapshot_of(mut body: CachedSnapshot) -> Result<Snapshot, DiskCacheError> {
     let mut objects = BTreeMap::new();
     for kind in Kind::ALL {
         // Written by a release without this kind.

@@ -17,7 +17,7 @@ use crate::state;
 use crate::topology::{LabName, Topology, read_topology};
 
 impl Demo {
-    /// How many steps it has: the deployment, [`steps`] and, unless the lab is kept, its removal.
+    /// How many steps it has: the deployment, the steps after it and, unless the lab is kept, its removal.
     pub fn steps(&self) -> usize {
         steps(self.source).len() + if self.keep { 1 } else { 2 }
     }

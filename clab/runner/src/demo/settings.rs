@@ -26,9 +26,9 @@ pub struct Demo {
 /// Where perouter reads its objects from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Source {
-    /// A directory of files, without a cluster; an FRR on each node stands in for MetalLB's
+    /// Files of a directory, without a cluster; a second FRR on each node announces the services
     Directory,
-    /// An API server, with MetalLB and FRR-K8s
+    /// An API server, with the other components of a cluster
     Kubernetes,
 }
 

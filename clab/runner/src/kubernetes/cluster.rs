@@ -3,6 +3,7 @@
 //! In: nodes of a lab, and programs in place of images. Out: a [`LabCluster`] whose Pods are plain processes. It must not
 //! apply anything but the manifests of `deploy/` and of `MetalLB`'s release: the caller applies a user's objects.
 
+use perouter::source::yaml::{self, YamlNode};
 use serde_json::Value;
 use std::fs;
 use std::net::IpAddr;
@@ -14,7 +15,7 @@ use super::control_plane::{ControlPlane, Options};
 use super::error::{KubernetesError, at};
 use super::kubectl::Kubectl;
 use super::kubelet::{Kubelet, Member, Programs, send_list};
-use super::location::Location;
+use super::placement::Placement;
 use super::pod::Pod;
 use super::proxy::Proxy;
 use crate::node::Node;
@@ -60,7 +61,7 @@ impl LabCluster {
             .map(|(node, address)| Member { node: (*node).clone(), address: *address })
             .collect();
         let options = Options {
-            location: Location::Node { node: (*first).clone(), address: members[0].address },
+            placement: Placement::Node { node: (*first).clone(), address: members[0].address },
             api_server: vec![ADMISSION.to_owned()],
             controllers: CONTROLLERS.map(ToOwned::to_owned).to_vec(),
         };
@@ -94,14 +95,14 @@ impl LabCluster {
         self.await_pods("openperouter-system", &["router", "controller"])
     }
 
-    /// Applies the manifest of `MetalLB`'s release with FRR-K8s, without webhooks and corrected by [`widen`]; returns when
+    /// Applies the manifest of `MetalLB`'s release with FRR-K8s, without webhooks and corrected by `widen`; returns when
     /// its Pods run.
     pub fn install_metallb(&mut self) -> Result<(), KubernetesError> {
         let assets = self.metallb.as_ref().ok_or_else(|| KubernetesError::NoAssets { reason: "no MetalLB".into() })?;
         let path = assets.program("metallb-frr-k8s.yaml");
         let text = fs::read_to_string(&path).map_err(at(&path))?;
-        let mut documents: Vec<Value> =
-            serde_saphyr::from_multiple(&text).map_err(|source| KubernetesError::Yaml(Box::new(source)))?;
+        let documents = yaml::parse(&text).map_err(|source| KubernetesError::Yaml { path, source })?;
+        let mut documents: Vec<Value> = documents.iter().map(YamlNode::to_value).collect();
         documents.retain(|document| !is_webhook(document));
         documents.iter_mut().for_each(widen);
         send_list(&self.kubectl(), &["apply", "--server-side", "-f", "-"], &documents)?;

@@ -1,6 +1,6 @@
 //! etcd, kube-apiserver and kube-controller-manager as processes.
 //!
-//! In: programs and a location. Out: a [`ControlPlane`] that kills its own processes, by their ids, when it is dropped. It
+//! In: programs and a placement. Out: a [`ControlPlane`] that kills its own processes, by their ids, when it is dropped. It
 //! must not touch any other process, and all its files are in a folder that is removed with it.
 
 use std::fs;
@@ -15,7 +15,7 @@ use super::assets::Assets;
 use super::certificates;
 use super::error::{KubernetesError, at};
 use super::kubectl::Kubectl;
-use super::location::Location;
+use super::placement::Placement;
 use crate::node::Background;
 use crate::wait;
 
@@ -30,7 +30,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where it runs.
-    pub location: Location,
+    pub placement: Placement,
     /// Additional flags of kube-apiserver.
     pub api_server: Vec<String>,
     /// Controllers of kube-controller-manager; without any it is not started.
@@ -40,7 +40,7 @@ pub struct Options {
 impl Options {
     /// On this machine, without controllers.
     pub fn on_machine() -> Self {
-        Self { location: Location::Machine, api_server: Vec::new(), controllers: Vec::new() }
+        Self { placement: Placement::Machine, api_server: Vec::new(), controllers: Vec::new() }
     }
 }
 
@@ -68,9 +68,9 @@ impl ControlPlane {
     /// Starts it and waits until the API server is ready.
     pub fn start(assets: Assets, options: Options) -> Result<Self, KubernetesError> {
         let files = tempfile::Builder::new().prefix("perouter-kubernetes-").tempdir().map_err(at("/tmp"))?;
-        let (address, ports) = match options.location {
-            Location::Machine => (LOOPBACK, free_ports()?),
-            Location::Node { address, .. } => (address, [6443, 2379, 2380]),
+        let (address, ports) = match options.placement {
+            Placement::Machine => (LOOPBACK, free_ports()?),
+            Placement::Node { address, .. } => (address, [6443, 2379, 2380]),
         };
         let [api, etcd @ ..] = ports;
         let api = SocketAddr::new(address, api);
@@ -186,7 +186,7 @@ impl ControlPlane {
     }
 
     fn kubectl_with(&self, kubeconfig: PathBuf) -> Kubectl {
-        Kubectl { program: self.assets.program("kubectl"), kubeconfig, location: self.options.location.clone() }
+        Kubectl { program: self.assets.program("kubectl"), kubeconfig, placement: self.options.placement.clone() }
     }
 
     fn wait_until_ready(&mut self) -> Result<(), KubernetesError> {
@@ -221,8 +221,8 @@ impl ControlPlane {
     fn run(&mut self, program: &'static str, flags: &[String]) -> Result<(), KubernetesError> {
         let path = self.assets.program(program);
         let log = self.file(&format!("{program}.log"));
-        let process = match &self.options.location {
-            Location::Machine => {
+        let process = match &self.options.placement {
+            Placement::Machine => {
                 let file = fs::File::options().create(true).append(true).open(&log).map_err(at(&log))?;
                 let mut command = Command::new(&path);
                 command.args(flags).stdin(Stdio::null()).stdout(file.try_clone().map_err(at(&log))?).stderr(file);
@@ -230,7 +230,7 @@ impl ControlPlane {
                 std::os::unix::process::CommandExt::process_group(&mut command, 0);
                 Background::of(command.spawn().map_err(at(&path))?, &log)
             }
-            Location::Node { node, .. } => {
+            Placement::Node { node, .. } => {
                 let program = path.to_string_lossy().into_owned();
                 let words: Vec<&str> = std::iter::once(&*program).chain(flags.iter().map(String::as_str)).collect();
                 node.spawn(&words, &log)?

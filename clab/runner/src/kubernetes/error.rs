@@ -5,6 +5,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use perouter::source::yaml::SyntaxError;
+
 use crate::node::NodeError;
 use crate::wait::TimedOut;
 use crate::web::WebError;
@@ -54,8 +56,14 @@ pub enum KubernetesError {
     #[error("cannot parse a Pod")]
     Pod(#[source] serde_json::Error),
     /// A manifest is not YAML.
-    #[error("cannot parse a manifest")]
-    Yaml(#[source] Box<serde_saphyr::Error>),
+    #[error("{}:{}: not valid YAML", path.display(), source.line)]
+    Yaml {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: SyntaxError,
+    },
     /// A variable has a source that is not supported.
     #[error("Pod {pod}: container {container}: the source of {variable} is not supported")]
     Variable {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use super::error::{KubernetesError, at};
-use super::location::Location;
+use super::placement::Placement;
 use crate::node::CommandOutput;
 
 /// kubectl of one user.
@@ -16,7 +16,7 @@ use crate::node::CommandOutput;
 pub struct Kubectl {
     pub(super) program: PathBuf,
     pub(super) kubeconfig: PathBuf,
-    pub(super) location: Location,
+    pub(super) placement: Placement,
 }
 
 impl Kubectl {
@@ -32,9 +32,9 @@ impl Kubectl {
 
     /// Runs it until it exits; an exit code other than 0 is not an error.
     pub fn run(&self, words: &[&str]) -> Result<CommandOutput, KubernetesError> {
-        match &self.location {
-            Location::Node { node, .. } => Ok(node.run(&self.words(words))?),
-            Location::Machine => self.on_machine(words, None),
+        match &self.placement {
+            Placement::Node { node, .. } => Ok(node.run(&self.words(words))?),
+            Placement::Machine => self.on_machine(words, None),
         }
     }
 
@@ -45,9 +45,9 @@ impl Kubectl {
 
     /// Like [`Kubectl::run`] with documents on its standard input: `-f -` has to be among the arguments.
     pub fn run_with_input(&self, words: &[&str], documents: &str) -> Result<CommandOutput, KubernetesError> {
-        match &self.location {
-            Location::Machine => self.on_machine(words, Some(documents)),
-            Location::Node { node, .. } => {
+        match &self.placement {
+            Placement::Machine => self.on_machine(words, Some(documents)),
+            Placement::Node { node, .. } => {
                 let mut file = tempfile::NamedTempFile::new().map_err(at("a temporary file"))?;
                 file.write_all(documents.as_bytes()).map_err(at(file.path()))?;
                 let path = file.path().to_string_lossy().into_owned();

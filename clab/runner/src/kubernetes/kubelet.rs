@@ -2,7 +2,7 @@
 //! node, their status is reported.
 //!
 //! In: Pods as the API server lists them. Out: processes with the command line and the environment of the Pod and the token
-//! of its service account. It must not change a Pod beyond the table of [`Programs::of`], and it runs no image: a container
+//! of its service account. It must not change a Pod beyond the table of `Programs::of`, and it runs no image: a container
 //! whose image is not in the table is not started, and reported as not ready.
 
 use serde_json::{Value, json};
@@ -312,7 +312,7 @@ impl StartedPod {
     }
 }
 
-/// Starts FRR with the files of FRR-K8s's ConfigMap.
+/// Starts FRR with the files of FRR-K8s's `ConfigMap`.
 fn start_frr(node: &Node, kubectl: &Kubectl, namespace: &str) -> Result<(), KubernetesError> {
     let text = kubectl.check(&["--namespace", namespace, "get", "configmap", "frr-k8s-frr-startup", "-o", "json"])?;
     let object: Value = serde_json::from_str(&text).map_err(KubernetesError::Json)?;

@@ -1,6 +1,6 @@
 //! A Kubernetes control plane: real etcd, kube-apiserver with RBAC, optionally kube-controller-manager, and kubectl.
 //!
-//! In: the programs, and a location: this machine's loopback, or a node of a lab. Out: a running API server, kubeconfigs of
+//! In: the programs, and a placement: this machine's loopback, or a node of a lab. Out: a running API server, kubeconfigs of
 //! the administrator and of service accounts; a [`LabCluster`] of lab nodes, on which Pods run as plain processes. It must
 //! not fake any part of the API. Scheduler, kubelet and kube-proxy are fakes that work through kubectl.
 
@@ -11,7 +11,7 @@ mod control_plane;
 mod error;
 mod kubectl;
 mod kubelet;
-mod location;
+mod placement;
 mod pod;
 mod proxy;
 
@@ -21,5 +21,5 @@ pub use control_plane::{ControlPlane, Options};
 pub use error::KubernetesError;
 pub use kubectl::Kubectl;
 pub use kubelet::{Kubelet, Member, Programs};
-pub use location::Location;
+pub use placement::Placement;
 pub use pod::{Container, Pod};

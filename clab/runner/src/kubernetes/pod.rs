@@ -200,7 +200,7 @@ status: {phase: Pending}
     const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(172, 20, 20, 3));
 
     fn pod(text: &str) -> Pod {
-        Pod::read(&serde_saphyr::from_str::<Value>(text).unwrap()).unwrap()
+        Pod::read(&perouter::source::yaml::parse(text).unwrap()[0].to_value()).unwrap()
     }
 
     #[test]

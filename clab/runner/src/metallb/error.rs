@@ -6,21 +6,26 @@ use ipnet::IpNet;
 use std::net::{AddrParseError, IpAddr};
 use std::path::PathBuf;
 
+use perouter::source::yaml::SyntaxError;
+
 /// Manifests that the lab cannot emulate, or that `MetalLB` or FRR-K8s would reject.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// The file could not be read.
-    #[error("cannot read {}", file.display())]
-    Unreadable {
+    /// An error in a file.
+    #[error("{}", file.display())]
+    File {
         /// The file.
         file: PathBuf,
         /// The cause.
         #[source]
-        source: std::io::Error,
+        source: Box<Self>,
     },
-    /// The file is not YAML.
-    #[error("not valid YAML")]
-    Yaml(#[source] Box<serde_saphyr::Error>),
+    /// The file could not be read.
+    #[error("cannot read the file")]
+    Unreadable(#[source] std::io::Error),
+    /// The text is not YAML.
+    #[error("line {}: not valid YAML", .0.line)]
+    Yaml(#[source] SyntaxError),
     /// An object has a field that is unknown, missing or of the wrong type.
     #[error("{object}")]
     Object {

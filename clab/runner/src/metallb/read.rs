@@ -3,6 +3,7 @@
 //! In: a text of YAML documents. Out: the announcer, or the object at fault. Kinds that do not concern BGP are ignored.
 //! It must not know FRR.
 
+use perouter::source::yaml::{self, YamlNode};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,14 +23,15 @@ const CONNECT_SECONDS: u64 = 120;
 
 /// Reads the manifests of a file.
 pub fn read_manifests(file: &Path) -> Result<Announcer, ManifestError> {
-    let unreadable = |source| ManifestError::Unreadable { file: file.to_owned(), source };
-    parse_manifests(&std::fs::read_to_string(file).map_err(unreadable)?)
+    let text = std::fs::read_to_string(file).map_err(ManifestError::Unreadable);
+    text.and_then(|text| parse_manifests(&text))
+        .map_err(|source| ManifestError::File { file: file.to_owned(), source: Box::new(source) })
 }
 
 /// Reads manifests from a text of one or more documents.
 pub fn parse_manifests(text: &str) -> Result<Announcer, ManifestError> {
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(text).map_err(|source| ManifestError::Yaml(Box::new(source)))?;
+    let documents = yaml::parse(text).map_err(ManifestError::Yaml)?;
+    let documents: Vec<Value> = documents.iter().map(YamlNode::to_value).collect();
     let pools = pools(&specs::<PoolSpec>(&documents, "metallb.io", "IPAddressPool")?)?;
     let aliases = aliases(&specs::<CommunitySpec>(&documents, "metallb.io", "Community")?)?;
     let peers = specs::<PeerSpec>(&documents, "metallb.io", "BGPPeer")?;

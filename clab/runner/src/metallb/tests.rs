@@ -13,7 +13,7 @@ fn example(name: &str) -> Announcer {
 
 fn assert_golden(name: &str, conf: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+    if std::env::var_os("PEROUTER_UPDATE").is_some_and(|value| value == "1") {
         std::fs::write(&file, conf).unwrap();
     }
     assert_eq!(conf, std::fs::read_to_string(&file).unwrap());

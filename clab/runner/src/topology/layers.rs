@@ -9,7 +9,7 @@ use perouter::source::yaml::YamlNode;
 
 use super::error::{Problem, TopologyError};
 use super::model::{Bind, NodeKind, NodeName, NodeSpec};
-use super::reader::{Reader, plain_text};
+use super::reader::{TopologyReader, plain_text};
 use crate::image::Image;
 
 /// Fields of a node that mean nothing without containers, a registry and a management network.
@@ -80,7 +80,7 @@ pub(super) struct Sections {
 
 impl Layer {
     /// Reads one section; `place` is its path in the file.
-    pub(super) fn read(reader: &mut Reader, place: &str, node: &YamlNode) -> Result<Self, TopologyError> {
+    pub(super) fn read(reader: &mut TopologyReader, place: &str, node: &YamlNode) -> Result<Self, TopologyError> {
         let mut layer = Self::default();
         if node.is_null() {
             return Ok(layer);
@@ -112,7 +112,7 @@ impl Sections {
     /// defaults. Lists are concatenated, the least specific first; of two binds to one target the more specific one remains.
     pub(super) fn merge(
         &self,
-        reader: &Reader,
+        reader: &TopologyReader,
         name: &NodeName,
         line: u64,
         own: &Layer,
@@ -159,7 +159,7 @@ fn merged_binds(layers: &[&Layer]) -> Vec<Bind> {
 }
 
 fn image_of(
-    reader: &Reader,
+    reader: &TopologyReader,
     node: &NodeName,
     line: u64,
     kind: NodeKind,
@@ -182,11 +182,11 @@ fn image_of(
     }
 }
 
-fn binds(reader: &Reader, field: &str, node: &YamlNode) -> Result<Vec<Bind>, TopologyError> {
+fn binds(reader: &TopologyReader, field: &str, node: &YamlNode) -> Result<Vec<Bind>, TopologyError> {
     reader.list(field, node)?.iter().map(|item| bind(reader, field, item)).collect()
 }
 
-fn bind(reader: &Reader, field: &str, item: &YamlNode) -> Result<Bind, TopologyError> {
+fn bind(reader: &TopologyReader, field: &str, item: &YamlNode) -> Result<Bind, TopologyError> {
     let whole = reader.text(field, item)?;
     let bad = || reader.error(item.line, Problem::BadBind { bind: whole.clone() });
     let mut parts = whole.split(':');
@@ -204,11 +204,15 @@ fn bind(reader: &Reader, field: &str, item: &YamlNode) -> Result<Bind, TopologyE
     Ok(Bind { line: item.line, source: PathBuf::from(source), target: PathBuf::from(target), read_only })
 }
 
-fn commands(reader: &Reader, field: &str, node: &YamlNode) -> Result<Vec<Vec<String>>, TopologyError> {
+fn commands(reader: &TopologyReader, field: &str, node: &YamlNode) -> Result<Vec<Vec<String>>, TopologyError> {
     reader.list(field, node)?.iter().map(|item| reader.words(item.line, &reader.text(field, item)?)).collect()
 }
 
-fn environment(reader: &Reader, field: &str, node: &YamlNode) -> Result<BTreeMap<String, String>, TopologyError> {
+fn environment(
+    reader: &TopologyReader,
+    field: &str,
+    node: &YamlNode,
+) -> Result<BTreeMap<String, String>, TopologyError> {
     let mut variables = BTreeMap::new();
     for entry in reader.mapping(field, node)? {
         let wrong = || reader.wrong_type(&format!("{field}.{}", entry.key), "a string or a number", &entry.value);

@@ -9,14 +9,14 @@ use perouter::source::yaml::YamlNode;
 
 use super::error::{Problem, TopologyError};
 use super::model::{DEFAULT_LINK_MTU, Endpoint, InterfaceName, NodeName, NodeSpec, VethLink};
-use super::reader::Reader;
+use super::reader::TopologyReader;
 
 /// Fields of a link that only containerlab's own configuration engine and graph read.
 const MEANINGLESS: [&str; 2] = ["vars", "labels"];
 
 /// Reads all links and checks them against the nodes and each other.
 pub(super) fn read_links(
-    reader: &Reader,
+    reader: &TopologyReader,
     node: &YamlNode,
     nodes: &BTreeMap<NodeName, NodeSpec>,
 ) -> Result<Vec<VethLink>, TopologyError> {
@@ -40,7 +40,7 @@ pub(super) fn read_links(
     Ok(links)
 }
 
-fn read_link(reader: &Reader, node: &YamlNode) -> Result<VethLink, TopologyError> {
+fn read_link(reader: &TopologyReader, node: &YamlNode) -> Result<VethLink, TopologyError> {
     let (mut ends, mut line, mut mtu) = (None, node.line, DEFAULT_LINK_MTU);
     for field in reader.mapping("topology.links[]", node)? {
         match field.key.as_str() {
@@ -67,7 +67,7 @@ fn read_link(reader: &Reader, node: &YamlNode) -> Result<VethLink, TopologyError
     Ok(VethLink { line, ends: ends.ok_or_else(|| reader.error(node.line, missing()))?, mtu })
 }
 
-fn endpoints(reader: &Reader, node: &YamlNode) -> Result<[Endpoint; 2], TopologyError> {
+fn endpoints(reader: &TopologyReader, node: &YamlNode) -> Result<[Endpoint; 2], TopologyError> {
     let ends = reader.list("endpoints", node)?.iter().map(|item| match item.text() {
         Some(short) => short_endpoint(reader, item.line, short),
         None => long_endpoint(reader, item),
@@ -77,14 +77,14 @@ fn endpoints(reader: &Reader, node: &YamlNode) -> Result<[Endpoint; 2], Topology
     ends.try_into().map_err(|_| reader.error(node.line, Problem::EndpointCount { count }))
 }
 
-fn short_endpoint(reader: &Reader, line: u64, endpoint: &str) -> Result<Endpoint, TopologyError> {
+fn short_endpoint(reader: &TopologyReader, line: u64, endpoint: &str) -> Result<Endpoint, TopologyError> {
     let bad = || reader.error(line, Problem::BadEndpoint { endpoint: endpoint.to_owned() });
     let (node, interface) = endpoint.split_once(':').ok_or_else(bad)?;
     let node = NodeName::new(node).ok_or_else(bad)?;
     Ok(Endpoint { node, interface: reader.interface_name(line, "interface", interface)?, mac: None })
 }
 
-fn long_endpoint(reader: &Reader, node: &YamlNode) -> Result<Endpoint, TopologyError> {
+fn long_endpoint(reader: &TopologyReader, node: &YamlNode) -> Result<Endpoint, TopologyError> {
     let (mut name, mut interface, mut mac) = (None, None, None);
     for field in reader.mapping("endpoints[]", node)? {
         match field.key.as_str() {
@@ -103,7 +103,7 @@ fn long_endpoint(reader: &Reader, node: &YamlNode) -> Result<Endpoint, TopologyE
     Ok(Endpoint { mac, ..short_endpoint(reader, node.line, &format!("{name}:{interface}"))? })
 }
 
-fn read_mtu(reader: &Reader, node: &YamlNode) -> Result<u32, TopologyError> {
+fn read_mtu(reader: &TopologyReader, node: &YamlNode) -> Result<u32, TopologyError> {
     let value = reader.text("mtu", node)?;
     match value.parse() {
         Ok(mtu) if (68..=65535).contains(&mtu) => Ok(mtu),

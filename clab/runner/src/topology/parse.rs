@@ -11,7 +11,7 @@ use super::error::{Problem, TopologyError};
 use super::layers::{Layer, Sections};
 use super::links::read_links;
 use super::model::{LabName, NodeName, NodeSpec, Prefix, Topology, VethLink};
-use super::reader::{NAME_RULE, Reader};
+use super::reader::{NAME_RULE, TopologyReader};
 
 /// Reads a topology from its file.
 pub fn read_topology(file: &Path) -> Result<Topology, TopologyError> {
@@ -25,7 +25,7 @@ pub fn read_topology(file: &Path) -> Result<Topology, TopologyError> {
 
 /// Reads a topology from a text; `file` is for messages and for its folder.
 pub fn parse_topology(file: &Path, text: &str) -> Result<Topology, TopologyError> {
-    let mut reader = Reader { file: file.to_owned(), warnings: Vec::new() };
+    let mut reader = TopologyReader { file: file.to_owned(), warnings: Vec::new() };
     let documents = yaml::parse(text).map_err(|source| reader.error(source.line, Problem::Yaml(source)))?;
     let document = match documents.as_slice() {
         [] => None,
@@ -56,7 +56,7 @@ pub fn parse_topology(file: &Path, text: &str) -> Result<Topology, TopologyError
 
 type Body = (BTreeMap<NodeName, NodeSpec>, Vec<VethLink>);
 
-fn read_body(reader: &mut Reader, node: &YamlNode) -> Result<Body, TopologyError> {
+fn read_body(reader: &mut TopologyReader, node: &YamlNode) -> Result<Body, TopologyError> {
     let mut sections = Sections::default();
     let (mut nodes, mut links) = (None, None);
     for field in reader.mapping("topology", node)? {
@@ -85,7 +85,11 @@ fn read_body(reader: &mut Reader, node: &YamlNode) -> Result<Body, TopologyError
     Ok((merged, links))
 }
 
-fn read_layers(reader: &mut Reader, place: &str, node: &YamlNode) -> Result<BTreeMap<String, Layer>, TopologyError> {
+fn read_layers(
+    reader: &mut TopologyReader,
+    place: &str,
+    node: &YamlNode,
+) -> Result<BTreeMap<String, Layer>, TopologyError> {
     let mut layers = BTreeMap::new();
     for field in reader.mapping(place, node)? {
         layers.insert(field.key.clone(), Layer::read(reader, &format!("{place}.{}", field.key), &field.value)?);
@@ -93,13 +97,13 @@ fn read_layers(reader: &mut Reader, place: &str, node: &YamlNode) -> Result<BTre
     Ok(layers)
 }
 
-fn lab_name(reader: &Reader, node: &YamlNode) -> Result<LabName, TopologyError> {
+fn lab_name(reader: &TopologyReader, node: &YamlNode) -> Result<LabName, TopologyError> {
     let name = reader.text("name", node)?;
     let bad = || Problem::BadName { what: "lab", name: name.clone(), rule: NAME_RULE };
     LabName::new(&name).ok_or_else(|| reader.error(node.line, bad()))
 }
 
-fn read_prefix(reader: &Reader, node: &YamlNode) -> Result<Prefix, TopologyError> {
+fn read_prefix(reader: &TopologyReader, node: &YamlNode) -> Result<Prefix, TopologyError> {
     let prefix = reader.text("prefix", node)?;
     match prefix.as_str() {
         "" => Ok(Prefix::Nothing),

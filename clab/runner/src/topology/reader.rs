@@ -16,12 +16,12 @@ pub(super) const NAME_RULE: &str =
     "use letters, digits, `-`, `_` and `.`, a letter or digit first, at most 63 characters";
 
 /// The file that is read, and the warnings about it so far.
-pub(super) struct Reader {
+pub(super) struct TopologyReader {
     pub(super) file: PathBuf,
     pub(super) warnings: Vec<Warning>,
 }
 
-impl Reader {
+impl TopologyReader {
     pub(super) fn error(&self, line: u64, problem: Problem) -> TopologyError {
         TopologyError { file: self.file.clone(), line, problem: Box::new(problem) }
     }

@@ -125,12 +125,13 @@ impl VtyRouting {
         .map_err(|source| RoutingError::Vty { daemon, source })
     }
 
-    /// How this FRR wants to be told. Asked anew of every zebra: a router may be upgraded beside a controller that stays.
-    async fn release(&mut self) -> Result<Release, RoutingError> {
+    /// The release of the zebra to which the connection is open. Read again from every new zebra: a router may be upgraded
+    /// while the controller stays.
+    async fn known_release(&mut self) -> Result<Release, RoutingError> {
         if let Some(release) = self.release {
             return Ok(release);
         }
-        let release = Release::of(&self.version().await?);
+        let release = self.release().await?;
         self.release = Some(release);
         Ok(release)
     }
@@ -142,8 +143,8 @@ impl VtyRouting {
         batch: &CommandBatch,
         commands: &[VtyCommand],
     ) -> Result<Vec<RejectedCommand>, RoutingError> {
-        let release = self.release().await?;
-        let daemon = release.told(batch.daemon);
+        let release = self.known_release().await?;
+        let daemon = release.configured_by(batch.daemon);
         let gathered = batch.mode == CommandMode::Configure && gathers(release, daemon, batch.stage, commands.len());
         let (before, after): (&[&'static str], &[&str]) = match batch.mode {
             CommandMode::Exec => (&[], &[]),
@@ -196,7 +197,7 @@ impl VtyRouting {
 /// outside of it as well, and there they mean something else. `vni 100` in place of `vrf red` and `vni 100` would be the
 /// L3VNI of the default VRF, or of the VRF before.
 fn opens(command: &VtyCommand) -> bool {
-    command.context.is_empty() && command.intent != Intent::Leave && rules::opens(&command.line)
+    command.context.is_empty() && command.intent != Intent::Leave && rules::opens(command.line.send())
 }
 
 /// What comes after the stanza that these commands are in.
@@ -240,7 +241,7 @@ fn is_locked(reply: &Reply) -> bool {
 
 /// `no router bgp` for an instance that is not there.
 fn is_gone(reply: &Reply) -> bool {
-    reply.status == ReplyStatus::Refused && reply.text.contains("Can't find BGP instance")
+    reply.status == ReplyStatus::Rejected && reply.text.contains("Can't find BGP instance")
 }
 
 impl Routing for VtyRouting {
@@ -251,7 +252,7 @@ impl Routing for VtyRouting {
     }
 
     async fn running(&mut self) -> Result<Arc<RunningConfig>, RoutingError> {
-        let release = self.release().await?;
+        let release = self.known_release().await?;
         let mut prints = Vec::new();
         for daemon in self.daemons() {
             let text = self.show(daemon, "show running-config").await?;

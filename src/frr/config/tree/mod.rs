@@ -72,7 +72,7 @@ impl Tree {
     /// The lines in the order in which they are sent.
     pub fn ordered(&self) -> Vec<(&Line, &Self)> {
         let mut lines: Vec<_> = self.0.iter().collect();
-        lines.sort_by_cached_key(|(line, _)| rules::rank(line));
+        lines.sort_by_cached_key(|(line, _)| rules::rank(line.send()));
         lines
     }
 

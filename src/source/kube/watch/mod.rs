@@ -66,12 +66,13 @@ pub async fn watch(
         });
         if let Some(snapshot) = source.next_snapshot() {
             cached = None;
-            source.write_cache(&snapshot);
             sender.send_if_modified(|last| {
                 let differs = *last != snapshot;
-                *last = snapshot;
+                last.clone_from(&snapshot);
                 differs
             });
+            // After it is sent, so that no receiver waits for the disk.
+            source.write_cache(&snapshot);
         }
     }
 }
