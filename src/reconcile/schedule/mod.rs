@@ -140,7 +140,11 @@ impl Order {
     }
 
     /// The changes are those of a scope, with whether FRR had nothing of it: its policies have been begun already.
-    fn build<'a>(&mut self, steps: Vec<KernelStep>, changes: impl Iterator<Item = (&'a Scope, &'a Vec<CommandBatch>, bool)>) {
+    fn build<'a>(
+        &mut self,
+        steps: Vec<KernelStep>,
+        changes: impl Iterator<Item = (&'a Scope, &'a Vec<CommandBatch>, bool)>,
+    ) {
         let (mut underlay, mut others, mut policies) = (Vec::new(), Vec::new(), Vec::new());
         for (scope, batches, is_new) in changes {
             for batch in batches.iter().cloned() {
