@@ -32,6 +32,7 @@ fn setup() -> Setup {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one scenario, step by step")]
 fn an_aggregate_applies_to_its_vni_and_nodes_and_is_withdrawn_with_its_last_component() {
     let Some(mut fixture) = Fixture::deploy("aggregates", &[0, 1], &setup()) else { return };
     for router in &mut fixture.routers {
