@@ -1,7 +1,22 @@
 //! Why a session is not established, with the remedy. In: what FRR shows of it. Out: a sentence. Pure.
 
-use crate::frr::show::route::Reset;
+use serde::{Deserialize, Serialize};
+
+use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::session::{SessionPhase, SessionState};
+use crate::types::VrfName;
+
+/// Why a session is not established or not served, and the remedy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionCause {
+    /// The VRF; `None` is the default instance.
+    pub vrf: Option<VrfName>,
+    /// The peer.
+    pub peer: String,
+    /// The cause and the remedy, as one sentence.
+    pub cause: String,
+}
 
 const COLLISION: &str =
     "connection collision; if it recurs, the peer rejects one of the two connections: its log has the reason";
@@ -44,7 +59,7 @@ const NOTIFICATIONS: [(&str, &str, &str); 8] = [
 ];
 
 /// Why it is not established; `None` while it is.
-pub fn cause(session: &SessionState, reset: Option<&Reset>) -> Option<String> {
+pub fn cause(session: &SessionState, reset: Option<&SessionReset>) -> Option<String> {
     let SessionPhase::Down(state) = &session.phase else { return None };
     let peer = &session.peer;
     let Some(reset) = reset else { return Some(format!("FRR does not know the neighbor {peer}")) };
@@ -73,7 +88,7 @@ pub fn cause(session: &SessionState, reset: Option<&Reset>) -> Option<String> {
     })
 }
 
-fn notified(session: &SessionState, reset: &Reset, notification: &str, due_to: &str) -> String {
+fn notified(session: &SessionState, reset: &SessionReset, notification: &str, due_to: &str) -> String {
     let received = due_to.contains("received");
     let direction = if received { "received from" } else { "sent to" };
     let received_or_sent = format!("{notification} ({direction} {})", session.peer);
@@ -157,7 +172,7 @@ mod tests {
         #[case] established: u64,
         #[case] words: &str,
     ) {
-        let reset = Reset {
+        let reset = SessionReset {
             hostname: None,
             local_as: Some(64514),
             as_override: false,
