@@ -4,7 +4,7 @@
 //!
 //! Every list and string has an upper bound, since an API server rejects a CRD whose rules could cost too much. A rule must
 //! have its own guards: CEL also runs on values that violate a pattern. A message that begins with `is` continues a sentence
-//! whose subject is the value (`source::messages` puts it in front, the API server shows it as well).
+//! whose subject is the value (`source::messages` puts it in front, the API server shows it as well). Pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Rule;

@@ -1,6 +1,6 @@
 //! The objects of one document of a file. In: its text. Out: objects of our kinds, each with its spec or with everything that
 //! is wrong with it, and lines counted within the document. Objects of other API groups are ignored. It must not know other
-//! documents or files. Pure.
+//! documents or files.
 
 use serde_json::Value;
 

@@ -1,13 +1,21 @@
 //! Messages of violations. In: an error of the structural schema, of a CEL rule or of a list type. Out: the field and a sentence
-//! that ends with the remedy. It must not decide whether something is a violation. Pure.
+//! that ends with the remedy. It must not decide whether something is a violation.
 
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use kube::core::cel;
 use serde_json::Value;
 
-use super::schema::Violation;
 use super::yaml::join_path;
+
+/// What is wrong with one field.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Violation {
+    /// Path of the field, such as `spec.neighbors[0].asn`.
+    pub field: String,
+    /// What is wrong, and the remedy.
+    pub message: String,
+}
 
 /// The violations of a structural error; `schema` is the one that the validator was compiled from.
 pub(crate) fn structural(error: &ValidationError<'_>, schema: &Value) -> Vec<Violation> {

@@ -1,6 +1,6 @@
 //! Validates one object as an API server would: with the generated `openAPIV3Schema`, its defaults, list types and CEL rules,
 //! and without unknown fields, as kubectl's strict validation. In: JSON. Out: a typed spec, or every violation. It must not look
-//! at other objects. Pure.
+//! at other objects.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::messages;
+pub use super::messages::Violation;
 use super::yaml::join_path;
 use crate::kind::crds::{self, CrdError};
 use crate::kind::{Kind, Spec};
@@ -28,15 +29,6 @@ pub enum SchemaError {
         /// The cause.
         source: Box<ValidationError<'static>>,
     },
-}
-
-/// What is wrong with one field.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Violation {
-    /// Path of the field, such as `spec.neighbors[0].asn`.
-    pub field: String,
-    /// What is wrong, and the remedy.
-    pub message: String,
 }
 
 /// The compiled schemas of every kind.
