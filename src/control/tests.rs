@@ -55,9 +55,9 @@ impl Routing for Frr {
     }
     async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
         let mut fake = self.now();
-        let refused = fake.apply(batch).await;
+        let rejected = fake.apply(batch).await;
         *self.fake.lock().unwrap() = fake;
-        refused
+        rejected
     }
     fn apply_concurrently(
         &mut self,
@@ -222,8 +222,8 @@ async fn a_router_in_which_nothing_changes_is_rarely_queried() {
     frr.fake().sessions = vec![session("Active")];
     bench.statuses.mark_unchanged();
     tokio::time::timeout(SESSION_POLL + Duration::from_millis(1), bench.statuses.changed()).await.unwrap().unwrap();
-    let told = bench.statuses.borrow_and_update().as_ref().map(|status| status.sessions.clone());
-    assert_eq!(told, Some(vec![session("Active")]));
+    let sessions = bench.statuses.borrow_and_update().as_ref().map(|status| status.sessions.clone());
+    assert_eq!(sessions, Some(vec![session("Active")]));
 
     tokio::time::sleep(2 * UNSETTLED).await;
     frr.asked();

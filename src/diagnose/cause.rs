@@ -1,7 +1,22 @@
 //! Why a session is not established, with the remedy. In: what FRR shows of it. Out: a sentence. Pure.
 
+use serde::{Deserialize, Serialize};
+
 use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::session::{SessionPhase, SessionState};
+use crate::types::VrfName;
+
+/// Why a session is not established or not served, and the remedy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionCause {
+    /// The VRF; `None` is the default instance.
+    pub vrf: Option<VrfName>,
+    /// The peer.
+    pub peer: String,
+    /// The cause and the remedy, as one sentence.
+    pub cause: String,
+}
 
 const COLLISION: &str =
     "connection collision; if it recurs, the peer rejects one of the two connections: its log has the reason";

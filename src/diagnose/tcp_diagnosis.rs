@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::SessionCause;
+use super::cause::SessionCause;
 use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
 use crate::kernel::tcp::TcpCounts;
 use crate::types::{VrfMode, VrfName};

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::cache::{Settled, Wanted};
 use super::early_policies::EarlyPolicies;
+use super::reconciler::{PassError, Reconciler};
 use super::schedule::{Schedule, State, schedule};
-use super::{PassError, Reconciler};
+
 use crate::frr::client::port::Routing;
 use crate::frr::config::diff::policies_of_new;
 use crate::frr::release::Release;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::execute::Executed;
+use super::reconciler::{PassError, Reconciler};
 use super::schedule::Schedule;
-use super::{PassError, Reconciler};
 use crate::frr::client::port::Routing;
 use crate::frr::show::vni::VniState;
 use crate::kernel::Kernel;

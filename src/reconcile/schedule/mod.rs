@@ -5,6 +5,7 @@
 //! deleted; the default BGP instance with EVPN is configured before the first VXLAN device (frr#22851); zebra has taken up
 //! an empty VRF namespace before links are created in it; the VNI is configured when its links are there.
 
+mod state;
 mod step;
 mod teardown;
 
@@ -16,15 +17,15 @@ use crate::frr::client::port::Presence;
 use crate::frr::config::batch::{BatchStage, CommandBatch, merge};
 use crate::frr::config::diff::{diff, policies_of_new};
 use crate::frr::config::removal::Removal;
-use crate::frr::config::tree::Config;
 use crate::frr::release::Release;
-use crate::kernel::model::{KernelState, Netns};
+use crate::kernel::model::Netns;
 use crate::kernel::{self, KernelOp, Stage, Step as KernelStep};
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 use crate::types::{IfName, VrfName};
 use teardown::{Reasons, members};
 
+pub use state::State;
 pub use step::ScheduleStep;
 
 /// What a reconcile pass does.
@@ -72,15 +73,6 @@ impl fmt::Display for Schedule {
         self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))?;
         writeln!(f, "{} kernel operations, {} FRR lines", self.kernel_ops().count(), self.frr_lines())
     }
-}
-
-/// Kernel and FRR, wanted or observed.
-#[derive(Debug, Clone, Copy)]
-pub struct State<'a> {
-    /// Kernel.
-    pub kernel: &'a KernelState,
-    /// FRR.
-    pub frr: &'a Config,
 }
 
 /// Schedules a pass. `not_up` are IP-VRFs that FRR did not bring up although all is in place: they are rebuilt.

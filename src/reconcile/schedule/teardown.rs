@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::State;
+use super::state::State;
 use crate::frr::config::removal::{Removal, removal};
 use crate::frr::config::tree::Config;
 use crate::kernel::model::{KernelState, LinkKey, LinkKind, Netns};

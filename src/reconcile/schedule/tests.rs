@@ -1,5 +1,7 @@
 use super::*;
+use crate::frr::config::tree::Config;
 use crate::frr::release::FrrVersion;
+use crate::kernel::model::KernelState;
 use crate::kind;
 use crate::plan::{NodeFacts, plan};
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
@@ -94,7 +96,7 @@ fn another_subnet_is_an_edit_in_place(#[case] mode: VrfMode) {
     let done = pass(mode, &[l3vni("red", 100, 10)], &[l3vni("red", 100, 12)]);
     assert!(done.torn_down.is_empty() && teardown_ops(&done).is_empty());
     let ops: Vec<_> = later_ops(&done).iter().map(ToString::to_string).collect();
-    assert_eq!(ops.len(), 4, "an address goes and one comes at each end: {ops:?}");
+    assert_eq!(ops.len(), 4, "an address is removed and one added at each end: {ops:?}");
 }
 
 #[rstest]
