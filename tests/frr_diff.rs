@@ -84,7 +84,7 @@ proptest! {
         for text in text(&a, &FRR_8_4).unwrap().values() {
             for line in text.lines().map(perouter::frr::config::line::Line::new) {
                 let silent = line.send().is_empty() || line.send() == "!" || line.send().starts_with("exit");
-                prop_assert!(silent || perouter::frr::stanza::rules::slot(line.send()).is_some(), "{line}");
+                prop_assert!(silent || perouter::frr::stanza::rules::identity(line.send()).is_some(), "{line}");
             }
         }
     }

@@ -124,7 +124,7 @@ fn node(host: u32, inbound: Vec<PrefixListEntry>) -> RouterConfig {
         address: "192.169.10.2".parse().unwrap(),
         neighbor: neighbor(host),
         inbound,
-        keeps_underlay: false,
+        rejects_protected: false,
         outbound: None,
         max_prefixes: None,
         local_pref: None,
@@ -147,7 +147,7 @@ fn node(host: u32, inbound: Vec<PrefixListEntry>) -> RouterConfig {
         router_id: "10.0.0.1".parse().unwrap(),
         neighbors: [(Peer::Address("192.168.11.2".parse().unwrap()), neighbor(64512))].into(),
         networks: ["100.65.0.1/32".parse().unwrap()].into(),
-        kept_from_hosts: [].into(),
+        protected_prefixes: [].into(),
         graceful_restart: None,
     };
     RouterConfig { underlay: Some(underlay), vrfs: [("red".parse().unwrap(), red)].into() }
@@ -276,9 +276,9 @@ async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
     let kept: [(Family, Vec<ipnet::IpNet>); 1] = [(Family::Ipv4, vec!["100.65.0.0/24".parse().unwrap()])];
     for local_pref in [None, Some(300)] {
         let mut config = node(64514, everything.clone());
-        config.underlay.as_mut().unwrap().kept_from_hosts = kept.clone().into();
+        config.underlay.as_mut().unwrap().protected_prefixes = kept.clone().into();
         let session = config.vrfs.get_mut(&red).unwrap().sessions.get_mut(&Family::Ipv4).unwrap();
-        (session.keeps_underlay, session.local_pref) = (true, local_pref);
+        (session.rejects_protected, session.local_pref) = (true, local_pref);
         assert_eq!(apply::converge(&mut routing, &render(&config, &pe.release()).unwrap()).await.unwrap(), vec![]);
         let preferred = local_pref.unwrap_or(100);
         let end = Instant::now() + LIMIT;

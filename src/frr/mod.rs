@@ -1,8 +1,8 @@
-//! FRR's configuration and how it is applied.
+//! FRR: its configuration, how it is applied, and what it prints.
 //!
-//! Pure: [`model`] (typed) → [`stanza`] (FRR's canonical text) → [`config`] (comparable trees and the lines between two of
-//! them); [`release`] (what differs between FRR releases); [`show`] (what FRR prints as types). Effects: [`client`] (the
-//! port that a reconcile pass uses, over FRR's vty sockets or in memory); [`daemons`] (processes).
+//! Pure: [`model`] (typed) → [`stanza`] (FRR's canonical text) → [`config`] (comparable trees, and the commands from one to
+//! another); [`release`] (what differs between releases of FRR); [`show`] (what FRR prints, as types). Effects: [`client`]
+//! (the port that a reconcile pass uses, over FRR's vty sockets or in memory); [`daemons`] (processes).
 
 pub mod client;
 pub mod config;

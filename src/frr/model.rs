@@ -1,5 +1,5 @@
-//! What FRR shall do, typed. In: made by `plan`. Out: rendered to FRR's canonical text. Defaults of FRR are `None` here
-//! and are not rendered (frr#22953: re-applied defaults reset sessions). Pure data.
+//! The wanted FRR configuration, typed. In: from `plan`. Out: rendered to FRR's canonical text. Defaults of FRR are `None`
+//! here and are not rendered (frr#22953: defaults that are applied again reset sessions). Pure data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,16 +21,16 @@ pub struct RouterConfig {
 /// The BGP instance of the default VRF: IPv4/IPv6 unicast for VTEP reachability, L2VPN EVPN with `advertise-all-vni`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnderlayInstance {
-    /// Our AS number.
+    /// AS number of the node.
     pub asn: Asn,
     /// BGP router id.
     pub router_id: Ipv4Addr,
     /// Peers in the fabric.
     pub neighbors: BTreeMap<Peer, Neighbor>,
-    /// Prefixes announced to the fabric underlay: the VTEP as /32 or /128.
+    /// Prefixes advertised to the fabric underlay: the VTEP as /32 or /128.
     pub networks: BTreeSet<IpNet>,
-    /// What no host may announce unless an L3VNI says otherwise, by family.
-    pub kept_from_hosts: BTreeMap<Family, Vec<IpNet>>,
+    /// Prefixes that hosts may not advertise unless an L3VNI permits it, by family.
+    pub protected_prefixes: BTreeMap<Family, Vec<IpNet>>,
     /// Graceful restart.
     pub graceful_restart: Option<GracefulRestart>,
 }
@@ -56,11 +56,11 @@ impl fmt::Display for Peer {
 /// AS of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemoteAs {
-    /// This one.
+    /// A known one.
     Asn(Asn),
-    /// Any but ours.
+    /// Any but that of the instance.
     External,
-    /// Ours.
+    /// That of the instance.
     Internal,
 }
 
@@ -69,7 +69,7 @@ pub enum RemoteAs {
 pub struct Neighbor {
     /// AS of the peer.
     pub remote_as: RemoteAs,
-    /// eBGP where its AS is known to differ from ours.
+    /// Whether its AS is known to differ from that of the instance (eBGP).
     pub external: bool,
     /// TCP port; `None` is 179.
     pub port: Option<u16>,
@@ -81,9 +81,9 @@ pub struct Neighbor {
     pub password: Option<Secret>,
     /// `ebgp-multihop`; `None` is a directly connected peer.
     pub multihop: Option<u8>,
-    /// BFD; rendered as a profile of the session's own.
+    /// BFD; rendered as a profile for this session alone.
     pub bfd: Option<Bfd>,
-    /// Wait for the peer to connect.
+    /// Only the peer opens the TCP connection.
     pub passive: bool,
 }
 
@@ -118,8 +118,8 @@ pub struct IpVrf {
     pub vni: Vni,
     /// AS number of this instance.
     pub asn: Asn,
-    /// BGP router id: set always, since FRR would else take the veth address, which is the same on all nodes, and make
-    /// the same route distinguisher of it.
+    /// BGP router id: always set, since FRR would use the veth address otherwise, which is the same on all nodes, and derive
+    /// the same route distinguisher from it.
     pub router_id: Ipv4Addr,
     /// Import route targets; empty: derived by FRR.
     pub import: BTreeSet<RouteTarget>,
@@ -127,15 +127,15 @@ pub struct IpVrf {
     pub export: BTreeSet<RouteTarget>,
     /// Sessions with the host, one for each address family of `localcidr`.
     pub sessions: BTreeMap<Family, HostSession>,
-    /// Static routes to addresses from which the host speaks, by way of its veth address.
+    /// Static routes to the source addresses of host sessions, via the veth address of the host.
     pub routes: BTreeMap<IpNet, IpAddr>,
     /// Graceful restart on the host sessions.
     pub graceful_restart: Option<GracefulRestart>,
-    /// Prefixes of our own announced as Type-5: the host's session address, so that replies find this node.
+    /// Prefixes that this node itself advertises as Type-5 routes: the host's session address, so that replies find this node.
     pub networks: BTreeSet<IpNet>,
     /// Aggregates; true is `summary-only`.
     pub aggregates: BTreeMap<IpNet, bool>,
-    /// Communities added to every route on its way to the fabric.
+    /// Communities added to every route that is advertised to the fabric.
     pub communities: BTreeSet<Community>,
 }
 
@@ -146,30 +146,30 @@ pub struct HostSession {
     pub address: IpAddr,
     /// Session properties.
     pub neighbor: Neighbor,
-    /// What the host may announce, in order, first match decides; the end is a deny.
+    /// What the host may advertise; the first match decides, and without a match a route is filtered.
     pub inbound: Vec<PrefixListEntry>,
-    /// The default route and [`UnderlayInstance::kept_from_hosts`] are refused as well.
-    pub keeps_underlay: bool,
-    /// What the host gets; `None` is all.
+    /// The default route and [`UnderlayInstance::protected_prefixes`] are filtered as well.
+    pub rejects_protected: bool,
+    /// What is advertised to the host; `None` is all.
     pub outbound: Option<Vec<PrefixListEntry>>,
     /// Prefix limit.
     pub max_prefixes: Option<u32>,
     /// Local preference for the host's routes.
     pub local_pref: Option<u32>,
-    /// Our AS number in place of the host's in AS paths to the host.
+    /// The AS number of the host is replaced with that of the instance in AS paths to the host.
     pub as_override: bool,
 }
 
 /// A line of a prefix list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrefixListEntry {
-    /// Permit, else deny.
+    /// Whether it permits, else it denies.
     pub permit: bool,
     /// The prefix.
     pub prefix: IpNet,
-    /// Least length, `None`: as FRR prints it (absent).
+    /// Least prefix length.
     pub ge: Option<u8>,
-    /// Greatest length.
+    /// Greatest prefix length.
     pub le: Option<u8>,
 }
 
@@ -183,7 +183,7 @@ impl PrefixListEntry {
         Self { permit: true, prefix, ge: None, le: Some(prefix.max_prefix_len()) }
     }
 
-    /// Denies a prefix and all within it.
+    /// Denies a prefix and all prefixes that it covers.
     pub fn nothing_within(prefix: IpNet) -> Self {
         // FRR prints no `le` that allows no other length.
         let le = (prefix.prefix_len() < prefix.max_prefix_len()).then_some(prefix.max_prefix_len());

@@ -99,14 +99,14 @@ fn host(family: Family, own: u32) -> BoxedStrategy<HostSession> {
     let lists = (vec(entry(family), 0..4), of(vec(entry(family), 0..3)));
     (address, neighbor(own), lists, (of(1..50u32), of(1..50u32)), (any::<bool>(), any::<bool>()))
         .prop_map(
-            |(address, neighbor, (inbound, outbound), (max_prefixes, local_pref), (as_override, keeps_underlay))| {
+            |(address, neighbor, (inbound, outbound), (max_prefixes, local_pref), (as_override, rejects_protected))| {
                 HostSession {
                     // FRR refuses it on iBGP peers.
                     as_override: as_override && neighbor.external,
                     address,
                     neighbor,
                     inbound,
-                    keeps_underlay,
+                    rejects_protected,
                     outbound,
                     max_prefixes,
                     local_pref,
@@ -203,14 +203,14 @@ fn underlay() -> BoxedStrategy<UnderlayInstance> {
         (neighbors, networks, kept, of(restart()), 1..4u8).prop_map(
             move |(neighbors, networks, (kept4, kept6), graceful_restart, id)| {
                 let kept = [(Family::Ipv4, kept4), (Family::Ipv6, kept6)].into_iter();
-                let kept_from_hosts =
+                let protected_prefixes =
                     kept.filter_map(|(family, kept)| Some((family, kept?.into_iter().collect()))).collect();
                 UnderlayInstance {
                     asn: asn(own),
                     router_id: Ipv4Addr::new(10, 0, 1, id),
                     neighbors,
                     networks,
-                    kept_from_hosts,
+                    protected_prefixes,
                     graceful_restart,
                 }
             },

@@ -1,4 +1,4 @@
-//! Commands for one daemon that are sent in one conversation, and when. Pure data.
+//! Commands for one daemon that are sent in one exchange, and when. Pure.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -19,30 +19,30 @@ pub enum CommandMode {
 /// When a batch is sent. Batches of several scopes may be sent stage by stage, see [`merge`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BatchStage {
-    /// zebra forgets the VNI.
+    /// The VNI is removed from zebra.
     NoVni,
-    /// bgpd drops the instance.
+    /// The instance is removed from bgpd.
     NoInstance,
     /// BFD profiles, before a neighbor names one.
     Profiles,
-    /// bgpd makes the instance of an IP-VRF in an AS of its own: where it hears of the VNI first, it makes one in the AS
-    /// of the default instance by itself, and takes no other.
+    /// The instance of an IP-VRF in an AS of its own is created in bgpd. If bgpd receives the VNI from zebra first, it creates
+    /// an instance in the AS of the default instance by itself, and accepts no other.
     Claim,
-    /// zebra learns the VNI.
+    /// The VNI is configured in zebra.
     Vrf,
     /// Prefix lists and route maps, before a neighbor names one.
     Policies,
     /// The BGP instance.
     Instance,
-    /// Policies and profiles that nothing uses any more.
+    /// Policies and profiles that are not used any more are removed.
     Leftovers,
-    /// Sessions that have to start anew.
+    /// Sessions are reset.
     Clear,
-    /// zebra forgets the VRF.
+    /// The VRF is removed from zebra.
     NoVrf,
 }
 
-/// Commands for one daemon, to be sent in one go.
+/// Commands for one daemon, sent in one exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandBatch {
     /// When.
@@ -51,14 +51,15 @@ pub struct CommandBatch {
     pub daemon: Daemon,
     /// In which mode.
     pub mode: CommandMode,
-    /// FRR refuses these for a while ("Please unconfigure l3vni first" until bgpd has heard of `no vni`): try again.
+    /// FRR rejects these for a while ("Please unconfigure l3vni first", until bgpd has received the removal of the VNI from
+    /// zebra): repeat them.
     pub retry: bool,
     /// The commands, in order.
     pub commands: Vec<VtyCommand>,
 }
 
-/// Makes one batch of all that goes to one daemon at one stage, in order of stages. FRR checks all policies of a daemon
-/// at the end of each batch that changes one, so the time for N scopes one by one grows with the square of N.
+/// Merges what is sent to one daemon at one stage into one batch, in the order of stages. FRR checks all policies of a daemon
+/// at the end of each batch that changes one, so that the time for N scopes one by one grows with the square of N.
 pub fn merge(batches: impl IntoIterator<Item = CommandBatch>) -> Vec<CommandBatch> {
     let mut merged: BTreeMap<(BatchStage, Daemon), CommandBatch> = BTreeMap::new();
     for batch in batches {

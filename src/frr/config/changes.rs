@@ -1,4 +1,4 @@
-//! Changes between two trees: what comes, what goes, and in which order within an instance. Pure.
+//! Changes between two trees: lines that are added, lines that are removed, and their order within an instance. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,38 +8,42 @@ use super::tree::{ScopeIdentity, Tree};
 use crate::frr::stanza::rules;
 use crate::types::RouteTarget;
 
-/// Neighbors that go take all their lines with them, in every address family.
-pub(crate) fn instance_changes(have: &Tree, want: &Tree) -> Vec<LineChange> {
-    let mut have = have.clone();
+/// The changes of BGP instances. With a neighbor that is removed, FRR removes all its lines in every address family.
+pub(crate) fn instance_changes(observed: &Tree, wanted: &Tree) -> Vec<LineChange> {
+    let mut observed = observed.clone();
     let mut changes = Vec::new();
-    for (header, instance) in &mut have.0 {
-        let Some(wanted) = want.0.get(header) else { continue };
-        let made = |tree: &Tree| -> BTreeMap<String, Line> {
-            let makers = tree.0.keys().filter(|line| rules::creates_neighbor(line.send()));
-            makers.filter_map(|line| Some((rules::neighbor(line.send())?.to_owned(), line.clone()))).collect()
+    for (header, instance) in &mut observed.0 {
+        let Some(wanted) = wanted.0.get(header) else { continue };
+        let neighbors = |tree: &Tree| -> BTreeMap<String, Line> {
+            let lines = tree.0.keys().filter(|line| rules::creates_neighbor(line.send()));
+            lines.filter_map(|line| Some((rules::neighbor(line.send())?.to_owned(), line.clone()))).collect()
         };
-        let stays = made(wanted);
-        for (peer, line) in made(instance).into_iter().filter(|(peer, _)| !stays.contains_key(peer)) {
-            forget(instance, &peer);
+        let kept = neighbors(wanted);
+        for (peer, line) in neighbors(instance).into_iter().filter(|(peer, _)| !kept.contains_key(peer)) {
+            remove_neighbor(instance, &peer);
             changes.extend(removal(&line).map(|line| LineChange { path: vec![header.clone()], line }));
         }
     }
-    // FRR refuses it on an iBGP peer, also to take it back: it goes before the peer becomes one.
+    // FRR rejects it and its negation on an iBGP peer: it is removed before the peer becomes one.
     let only_external = |change: &LineChange| change.line.send().ends_with(" as-override");
-    let (first, last): (Vec<_>, Vec<_>) = removals(&have, want, &[]).into_iter().partition(only_external);
+    let (first, last): (Vec<_>, Vec<_>) = removals(&observed, wanted, &[]).into_iter().partition(only_external);
     changes.extend(first);
-    changes.extend(additions(&have, want, &[]));
+    changes.extend(additions(&observed, wanted, &[]));
     changes.extend(last);
     changes
 }
 
-/// A route target of nobody, in force for a moment.
+/// A route target that is not in use, in force for a moment.
 const PLACEHOLDER: &str = "65535:65535";
 
-/// FRR derives a route target from AS number and VNI (RFC 8365 section 5.1.2.1) and does not take the same one from the
-/// configuration while the derived one is in force, which any other configured one ends. So it comes after others, or
-/// after a placeholder that goes again.
-pub(crate) fn spare_derived_targets(changes: Vec<LineChange>, had: &Tree, identity: ScopeIdentity) -> Vec<LineChange> {
+/// FRR derives a route target from AS number and VNI (RFC 8365 section 5.1.2.1). While the derived one is in force, which any
+/// other configured one ends, it does not accept the same one as configuration. So it is added after others, or after a
+/// placeholder that is removed again.
+pub(crate) fn delay_derived_targets(
+    changes: Vec<LineChange>,
+    observed: &Tree,
+    identity: ScopeIdentity,
+) -> Vec<LineChange> {
     let (Some(asn), Some(vni)) = (identity.asn, identity.vni) else { return changes };
     let derived = RouteTarget::derived(asn, vni);
     let mut out = changes;
@@ -47,7 +51,7 @@ pub(crate) fn spare_derived_targets(changes: Vec<LineChange>, had: &Tree, identi
         let is_target = |line: &Line| line.after(keyword).is_some();
         let target = Line::new(&format!("{keyword} {derived}"));
         let Some(index) = out.iter().position(|change| change.line == target) else { continue };
-        if had.0.values().any(|instance| instance.0.values().any(|family| family.0.keys().any(is_target))) {
+        if observed.0.values().any(|instance| instance.0.values().any(|family| family.0.keys().any(is_target))) {
             continue;
         }
         let change = out.remove(index);
@@ -63,51 +67,52 @@ pub(crate) fn spare_derived_targets(changes: Vec<LineChange>, had: &Tree, identi
     out
 }
 
-/// The line that takes a line back.
+/// The line that removes a line.
 fn removal(line: &Line) -> Option<Line> {
     rules::removal(line.send()).map(|text| Line::new(&text))
 }
 
-fn forget(tree: &mut Tree, peer: &str) {
+fn remove_neighbor(tree: &mut Tree, peer: &str) {
     tree.0.retain(|line, _| rules::neighbor(line.send()) != Some(peer));
     for below in tree.0.values_mut() {
-        forget(below, peer);
+        remove_neighbor(below, peer);
     }
 }
 
-/// Lines of `want` that `have` lacks or has with another value, outer before inner.
-pub(crate) fn additions(have: &Tree, want: &Tree, path: &[Line]) -> Vec<LineChange> {
+/// Lines of `wanted` that `observed` lacks or has with another value, outer before inner.
+pub(crate) fn additions(observed: &Tree, wanted: &Tree, path: &[Line]) -> Vec<LineChange> {
     let nothing = Tree::default();
     let mut changes = Vec::new();
-    for (line, below) in want.ordered() {
-        let had = have.0.get(line);
-        if had.is_none() {
+    for (line, below) in wanted.ordered() {
+        let old = observed.0.get(line);
+        if old.is_none() {
             changes.push(LineChange { path: path.to_vec(), line: line.clone() });
         }
-        changes.extend(additions(had.unwrap_or(&nothing), below, &[path, std::slice::from_ref(line)].concat()));
+        changes.extend(additions(old.unwrap_or(&nothing), below, &[path, std::slice::from_ref(line)].concat()));
     }
     changes
 }
 
-/// Lines of `have` whose identity `want` has not at all, last first.
-pub(crate) fn removals(have: &Tree, want: &Tree, path: &[Line]) -> Vec<LineChange> {
+/// Removes the lines of `observed` whose identity `wanted` lacks, last first.
+pub(crate) fn removals(observed: &Tree, wanted: &Tree, path: &[Line]) -> Vec<LineChange> {
     let nothing = Tree::default();
-    let kept: BTreeSet<String> = want.0.keys().filter_map(|line| rules::slot(line.send())).collect();
+    let kept: BTreeSet<String> = wanted.0.keys().filter_map(|line| rules::identity(line.send())).collect();
     let mut changes = Vec::new();
     let mut skip_profile_of = BTreeSet::new();
-    let gone = |line: &Line| rules::slot(line.send()).is_some_and(|slot| !kept.contains(&slot));
-    for (line, _) in have.0.iter().filter(|(line, _)| gone(line)) {
-        // `no neighbor X bfd` takes the profile along.
+    let gone = |line: &Line| rules::identity(line.send()).is_some_and(|identity| !kept.contains(&identity));
+    for (line, _) in observed.0.iter().filter(|(line, _)| gone(line)) {
+        // `no neighbor X bfd` removes the profile as well.
         if let Some(peer) = rules::neighbor(line.send()).filter(|_| line.send().ends_with(" bfd")) {
             skip_profile_of.insert(format!("neighbor {peer} bfd profile"));
         }
     }
-    for (line, below) in have.ordered().into_iter().rev() {
+    for (line, below) in observed.ordered().into_iter().rev() {
         let inner = [path, std::slice::from_ref(line)].concat();
         let removal = removal(line).filter(|_| gone(line));
-        match (removal, want.0.get(line)) {
-            (_, Some(wanted)) => changes.extend(removals(below, wanted, &inner)),
-            (Some(_), None) if rules::slot(line.send()).is_some_and(|slot| skip_profile_of.contains(&slot)) => {}
+        match (removal, wanted.0.get(line)) {
+            (_, Some(new)) => changes.extend(removals(below, new, &inner)),
+            (Some(_), None)
+                if rules::identity(line.send()).is_some_and(|identity| skip_profile_of.contains(&identity)) => {}
             (Some(removal), None) => changes.push(LineChange { path: path.to_vec(), line: removal }),
             (None, None) if rules::opens(line.send()) => changes.extend(removals(below, &nothing, &inner)),
             (None, None) => {}

@@ -1,5 +1,5 @@
-//! Command lines with the stanza that they belong to. In: changes of a tree, each a path and a line. Out: a flat list
-//! ready to be sent after `configure terminal`, which enters and leaves stanzas by itself. Pure.
+//! Command lines with the stanza to which they belong. In: changes of a tree, each a path and a line. Out: a flat list to be
+//! sent after `configure terminal`, which enters and leaves the stanzas. Pure.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use super::line::Line;
 use crate::frr::stanza::rules;
 use crate::scope::Scope;
 
-/// What a command is for.
+/// The purpose of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intent {
-    /// Goes into a stanza that stands already.
+    /// Enters a stanza that exists.
     Enter,
     /// Changes something.
     Set,
@@ -21,13 +21,13 @@ pub enum Intent {
 /// One line to send. `Display` masks passwords and indents by depth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VtyCommand {
-    /// Whose it is: a refusal finds its way back to the object that asked for the line.
+    /// The scope: a rejection is reported for the object behind it.
     pub scope: Scope,
     /// The stanza, outermost first.
     pub context: Vec<Line>,
     /// The line.
     pub line: Line,
-    /// What for.
+    /// The purpose.
     pub intent: Intent,
 }
 
@@ -37,14 +37,14 @@ impl fmt::Display for VtyCommand {
     }
 }
 
-/// A change before it is laid out: `line` is to be sent within `path`.
+/// A change before it becomes commands: `line` is to be sent within `path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LineChange {
     pub path: Vec<Line>,
     pub line: Line,
 }
 
-/// Lays changes out in the order given, staying in a stanza as long as the next change is in it.
+/// The commands for changes, in their order. A stanza is left when the next change is not in it.
 pub(crate) fn lay_out(scope: &Scope, changes: Vec<LineChange>) -> Vec<VtyCommand> {
     let mut out = Vec::new();
     let mut at: Vec<Line> = Vec::new();
@@ -67,7 +67,7 @@ pub(crate) fn lay_out(scope: &Scope, changes: Vec<LineChange>) -> Vec<VtyCommand
     out
 }
 
-/// The lines that lead out of stanzas until `depth` of them are open, each with where it is said.
+/// The lines that leave stanzas until `depth` of them are open, each with its context.
 fn leave(at: &mut Vec<Line>, depth: usize) -> Vec<(Vec<Line>, Line)> {
     let mut out = Vec::new();
     while at.len() > depth {

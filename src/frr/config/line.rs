@@ -1,5 +1,5 @@
-//! One line of FRR configuration. In: text of ours or of FRR. Out: words, the text that is sent, and a `Display` and
-//! `Debug` in which a password is masked: a line can go to a log or a plan, its [`Line::send`] must not. Pure.
+//! One line of FRR configuration. In: text, rendered or printed by FRR. Out: words, the text that is sent, and a `Display` and
+//! `Debug` in which a password is masked: a line may be logged and shown in a plan, its [`Line::send`] must not. Pure. Pure.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::sync::Arc;
 /// What stands in place of a password.
 const MASK: &str = "********";
 
-/// A line without leading blanks, words parted by one blank. Shared, as a change carries the stanza that it is in.
+/// A line without leading blanks, with one blank between words. Shared, as a change carries the stanza in which it is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Line(Arc<str>);
 
 impl Line {
-    /// Takes a line; blanks are normalised.
+    /// A line; blanks are normalised.
     pub fn new(text: &str) -> Self {
         let text = text.trim_ascii();
         if text.contains("  ") || text.contains(|c: char| c.is_ascii_whitespace() && c != ' ') {
@@ -31,7 +31,7 @@ impl Line {
         self.0.split(' ')
     }
 
-    /// The words from `n` on, or `None` if the line starts otherwise than `first`.
+    /// What follows the words `first`; `None` if the line does not begin with them.
     pub fn after<'a>(&'a self, first: &str) -> Option<&'a str> {
         self.0.strip_prefix(first)?.strip_prefix(' ')
     }

@@ -1,5 +1,5 @@
-//! Configuration as FRR prints it: lines ([`line`]), stanzas of them ([`tree`]), and the commands that lead from one
-//! configuration to another ([`diff`]). Pure.
+//! Configuration as FRR prints it: lines ([`line`]), stanzas of them ([`tree`]), the commands that edit ([`diff`]) or remove
+//! ([`removal`]) a scope, and the typed configuration as such a tree ([`render`]). Pure.
 
 pub mod batch;
 mod changes;

@@ -1,4 +1,4 @@
-//! The running router as FRR shows it. Pure data.
+//! The state of the running router as FRR prints it. Pure data.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::session::SessionState;
 use super::vni::VniState;
 use crate::types::Vni;
 
-/// What is known of the running router.
+/// The state of the running router.
 #[derive(Debug, Clone, Default)]
 pub struct Live {
     /// FRR's version.

@@ -54,7 +54,7 @@ pub(super) struct UnderlayPolicies {
 /// The policies of the default instance. A node is no transit between its leaves: it advertises its VTEP and nothing that it
 /// received.
 pub(super) fn underlay(instance: &UnderlayInstance) -> UnderlayPolicies {
-    let shared = instance.kept_from_hosts.keys().map(|family| without_protected(instance, *family));
+    let shared = instance.protected_prefixes.keys().map(|family| without_protected(instance, *family));
     let (mut prefix_lists, mut route_maps): (Vec<_>, Vec<_>) = shared.unzip();
     route_maps.push(every_host());
     let mut advertised = BTreeMap::new();
@@ -71,7 +71,7 @@ pub(super) fn underlay(instance: &UnderlayInstance) -> UnderlayPolicies {
 /// What hosts may not advertise in any IP-VRF: the default route and the protected prefixes of the underlay.
 fn protected(underlay: &UnderlayInstance, family: Family) -> Vec<PrefixListEntry> {
     let default = PrefixListEntry { permit: false, le: None, ..PrefixListEntry::everything(family) };
-    let prefixes = underlay.kept_from_hosts.get(&family).into_iter().flatten();
+    let prefixes = underlay.protected_prefixes.get(&family).into_iter().flatten();
     let prefixes = prefixes.map(|prefix| PrefixListEntry::nothing_within(*prefix));
     std::iter::once(default).chain(prefixes).collect()
 }
@@ -112,7 +112,8 @@ pub(super) fn host(
     session: &HostSession,
     underlay: Option<&UnderlayInstance>,
 ) -> HostPolicies {
-    let underlay = underlay.filter(|underlay| session.keeps_underlay && underlay.kept_from_hosts.contains_key(&family));
+    let underlay =
+        underlay.filter(|underlay| session.rejects_protected && underlay.protected_prefixes.contains_key(&family));
     let rules = |entries: &[PrefixListEntry]| entries.iter().map(rule).collect::<Vec<_>>();
     let mut entries = match (underlay, session.local_pref) {
         (Some(underlay), Some(_)) => protected(underlay, family),

@@ -84,7 +84,7 @@ impl Rule {
     }
 
     /// The words of the identity of a line of this rule.
-    pub fn slot<'a>(&self, line: &'a str) -> Vec<&'a str> {
+    pub fn identity<'a>(&self, line: &'a str) -> Vec<&'a str> {
         let parts = self.pattern.split(' ').take_while(|part| *part != "..");
         parts.zip(line.split(' ')).filter(|(part, _)| *part != "=").map(|(_, word)| word).collect()
     }

@@ -46,8 +46,8 @@ fn find(line: &str) -> Option<&'static Entry> {
 }
 
 /// The identity of a line within its stanza: two lines with one identity replace each other. `None` without a rule.
-pub fn slot(line: &str) -> Option<String> {
-    find(line).map(|entry| entry.rule.slot(line).join(" "))
+pub fn identity(line: &str) -> Option<String> {
+    find(line).map(|entry| entry.rule.identity(line).join(" "))
 }
 
 /// Whether FRR opens a stanza with this line.
@@ -60,7 +60,7 @@ pub fn removal(line: &str) -> Option<String> {
     let rule = find(line)?.rule;
     match rule.negation {
         Negation::No => Some(negated(line)),
-        Negation::NoValue => Some(negated(&rule.slot(line).join(" "))),
+        Negation::NoValue => Some(negated(&rule.identity(line).join(" "))),
         Negation::Default(default) => Some(default.to_owned()),
         Negation::Empty => None,
     }
@@ -107,13 +107,13 @@ mod tests {
     #[case("ip prefix-list p seq 5 permit 10.0.0.0/8 le 32", "ip prefix-list p seq 5", "no ip prefix-list p seq 5")]
     #[case("neighbor a route-map m in", "neighbor a route-map in", "no neighbor a route-map m in")]
     fn a_line_has_an_identity_and_a_removal(#[case] text: &str, #[case] identity: &str, #[case] gone: &str) {
-        assert_eq!((slot(text).as_deref(), removal(text).as_deref()), (Some(identity), Some(gone)));
+        assert_eq!((identity(text).as_deref(), removal(text).as_deref()), (Some(identity), Some(gone)));
     }
 
     #[test]
     fn a_line_that_is_not_rendered_has_no_rule() {
         let line = "neighbor 10.0.0.1 description mine";
-        assert_eq!((slot(line), removal(line)), (None, None));
+        assert_eq!((identity(line), removal(line)), (None, None));
     }
 
     #[test]

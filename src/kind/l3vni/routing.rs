@@ -17,8 +17,8 @@ const INDIRECT_HOST_TTL: u8 = 2;
 pub(super) fn routing(l3vni: &ValidL3vni, fabric: &Fabric, config: &mut RouterConfig) {
     let ip_vrf = ip_vrf(l3vni, fabric);
     if let Some(instance) = &mut config.underlay {
-        for (family, _) in ip_vrf.sessions.iter().filter(|(_, session)| session.keeps_underlay) {
-            instance.kept_from_hosts.entry(*family).or_insert_with(|| fabric.protected_of(*family));
+        for (family, _) in ip_vrf.sessions.iter().filter(|(_, session)| session.rejects_protected) {
+            instance.protected_prefixes.entry(*family).or_insert_with(|| fabric.protected_of(*family));
         }
     }
     config.vrfs.insert(l3vni.vrf.clone(), ip_vrf);
@@ -44,7 +44,7 @@ fn ip_vrf(l3vni: &ValidL3vni, fabric: &Fabric) -> IpVrf {
                 || vec![PrefixListEntry::nothing_within(*subnet), PrefixListEntry::everything(*family)],
                 |rules| of_family(rules, *family),
             ),
-            keeps_underlay: l3vni.from_host.is_none(),
+            rejects_protected: l3vni.from_host.is_none(),
             outbound: l3vni.to_host.as_ref().map(|rules| of_family(rules, *family)),
             max_prefixes: l3vni.max_prefixes,
             local_pref: l3vni.local_pref,

@@ -15,7 +15,7 @@ pub(super) fn instance(underlay: &ValidUnderlay) -> UnderlayInstance {
         router_id: underlay.router_id,
         neighbors: underlay.neighbors.clone(),
         networks: [IpNet::from(underlay.vtep)].into(),
-        kept_from_hosts: BTreeMap::new(),
+        protected_prefixes: BTreeMap::new(),
         graceful_restart: underlay.graceful_restart.clone(),
     }
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::batch::{BatchStage, CommandBatch, CommandMode, batch, merge};
-use super::changes::{additions, emptied, instance_changes, removals, spare_derived_targets};
+use super::changes::{additions, delay_derived_targets, emptied, instance_changes, removals};
 use super::command::{Intent, LineChange, VtyCommand};
 use super::line::Line;
 use super::tree::{Config, Tree};
@@ -96,7 +96,7 @@ fn edit(observed: &Config, wanted: &Config, scope: &Scope) -> Vec<CommandBatch> 
     let (policies, instance) = split(bgp);
     send(BatchStage::Policies, Daemon::Bgpd, additions(&old_policies, &policies, &[]));
     let changes =
-        spare_derived_targets(instance_changes(&old_instance, &instance), &old_instance, wanted.identity(scope));
+        delay_derived_targets(instance_changes(&old_instance, &instance), &old_instance, wanted.identity(scope));
     send(BatchStage::Instance, Daemon::Bgpd, changes);
     send(BatchStage::Leftovers, Daemon::Bgpd, removals(&old_policies, &policies, &[]));
     send(BatchStage::Leftovers, Daemon::Bfdd, removals(old_profiles, profiles, &[]));
@@ -161,7 +161,7 @@ fn session_resets(observed: &Tree, wanted: &Tree, scope: &Scope) -> Option<Comma
 fn report_unknown(observed: &Config, scope: &Scope, unknown: &mut BTreeSet<(Scope, Daemon, String)>) {
     fn walk(tree: &Tree, found: &mut Vec<String>) {
         for (line, below) in &tree.0 {
-            if rules::slot(line.send()).is_none() {
+            if rules::identity(line.send()).is_none() {
                 found.push(line.to_string());
             }
             walk(below, found);

@@ -1,6 +1,6 @@
-//! FRR configuration as a tree that compares by value. In: text in FRR's form (its own or rendered). Out: [`Tree`], split
-//! by what it belongs to ([`Config`]). What says nothing about routing (banner, `log`, `!`, `exit`, `netns`) is left
-//! out, order is forgotten where FRR does not heed it. Pure.
+//! FRR configuration as a tree that compares by value. In: text in FRR's form (its own or rendered). Out: [`Tree`], split by
+//! scope and daemon ([`Config`]). Lines that do not configure routing (banner, `log`, `!`, `exit`, `netns`) are left out, and
+//! so is the order of lines, which FRR ignores. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::runtime::Daemon;
 use crate::scope::Scope;
 use crate::types::{Asn, Vni};
 
-/// Lines with the lines below them. A set: FRR heeds the order of lines nowhere, as sequence numbers are in the text.
+/// Lines with the lines below them. A set: the order of lines matters nowhere, as sequence numbers are in the text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tree(pub BTreeMap<Line, Tree>);
 
@@ -24,7 +24,7 @@ impl Tree {
         Self::parse_sharing(text, &mut BTreeSet::new())
     }
 
-    /// The same; a line that is among `known` is shared with it. Most lines are the same in all IP-VRFs.
+    /// The same; a line that is in `known` is shared with it. Most lines are the same in all IP-VRFs.
     pub fn parse_sharing(text: &str, known: &mut BTreeSet<Line>) -> Self {
         let lines = text.lines().map(|raw| (raw.len() - raw.trim_start().len(), Line::new(raw)));
         let mut share = |line: Line| {
@@ -34,11 +34,11 @@ impl Tree {
             known.insert(line.clone());
             line
         };
-        let lines = lines.filter(|(_, line)| !silent(line)).map(|(indent, line)| (indent, share(line)));
+        let lines = lines.filter(|(_, line)| !is_ignored(line)).map(|(indent, line)| (indent, share(line)));
         Self::level(&mut lines.peekable(), None)
     }
 
-    /// The lines that are further in than `above`, up to the first that is not.
+    /// The lines with more indentation than `above`, up to the first that has not.
     fn level(lines: &mut Peekable<impl Iterator<Item = (usize, Line)>>, above: Option<usize>) -> Self {
         let mut level = Self::default();
         while let Some((indent, line)) = lines.next_if(|(indent, _)| above.is_none_or(|above| *indent > above)) {
@@ -91,8 +91,8 @@ impl fmt::Display for Tree {
     }
 }
 
-/// Lines that configure nothing that we compare.
-fn silent(line: &Line) -> bool {
+/// Lines that do not configure routing.
+fn is_ignored(line: &Line) -> bool {
     let text = line.send();
     if text.is_empty() || text.starts_with('!') || text.starts_with('#') {
         return true;
@@ -104,14 +104,14 @@ fn silent(line: &Line) -> bool {
         || first.starts_with("exit-")
 }
 
-/// The configuration of all daemons, split by what it belongs to. An absent entry and an empty tree are the same. What
-/// belongs to one scope is shared by the copies until one of them changes it.
+/// The configuration of all daemons, split by scope. An absent entry and an empty tree are the same. Copies share the part of
+/// a scope until one of them changes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
     parts: BTreeMap<Scope, Arc<BTreeMap<Daemon, Tree>>>,
 }
 
-/// AS number and VNI of a scope: with another one FRR takes the stanza for another thing, or refuses the change.
+/// AS number and VNI of a scope: with another one the stanza is another one to FRR, or FRR rejects the change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ScopeIdentity {
     /// AS number of the `router bgp` stanza.
@@ -121,7 +121,7 @@ pub struct ScopeIdentity {
 }
 
 impl ScopeIdentity {
-    /// Both know the value and it differs. A missing one can be added.
+    /// Both have a value and they differ. A missing one can be added.
     pub fn clashes(self, other: Self) -> bool {
         let differ = |a: Option<u32>, b: Option<u32>| a.is_some() && b.is_some() && a != b;
         differ(self.asn.map(Into::into), other.asn.map(Into::into))
@@ -130,7 +130,7 @@ impl ScopeIdentity {
 }
 
 impl Config {
-    /// Adds the running configuration of one daemon. What is not ours comes back.
+    /// Adds the running configuration of one daemon. Returns what is of no scope.
     pub fn absorb(&mut self, daemon: Daemon, tree: Tree) -> Tree {
         let mut foreign = Tree::default();
         for (line, below) in tree.0 {
@@ -152,7 +152,7 @@ impl Config {
         foreign
     }
 
-    /// `bfd` is one stanza for the profiles of all.
+    /// `bfd` is one stanza with the profiles of all scopes.
     fn absorb_profiles(&mut self, daemon: Daemon, below: Tree, foreign: &mut Tree) {
         let bfd = Line::new("bfd");
         for (line, settings) in below.0 {
@@ -162,7 +162,7 @@ impl Config {
         }
     }
 
-    /// Takes what is `from`'s for `to`'s: a release may print both in one.
+    /// Moves the configuration of one daemon to another: a release may print both in one.
     pub fn hand_over(&mut self, from: Daemon, to: Daemon) {
         if from == to {
             return;
@@ -170,9 +170,9 @@ impl Config {
         for part in self.parts.values_mut().filter(|part| part.contains_key(&from)) {
             let part = Arc::make_mut(part);
             let Some(tree) = part.remove(&from) else { continue };
-            let told = part.entry(to).or_default();
+            let target = part.entry(to).or_default();
             for (line, below) in tree.0 {
-                told.0.entry(line).or_default().0.extend(below.0);
+                target.0.entry(line).or_default().0.extend(below.0);
             }
         }
     }
@@ -181,7 +181,7 @@ impl Config {
         Arc::make_mut(self.parts.entry(scope).or_default()).entry(daemon).or_default()
     }
 
-    /// Adds lines of the top level.
+    /// Adds lines at the top level.
     pub fn add(&mut self, scope: Scope, daemon: Daemon, lines: &[&str]) {
         let part = self.part(scope, daemon);
         part.0.extend(lines.iter().map(|line| (Line::new(line), Tree::default())));
@@ -197,7 +197,7 @@ impl Config {
         self.parts.iter().flat_map(|(scope, part)| part.iter().map(move |(daemon, tree)| (scope, *daemon, tree)))
     }
 
-    /// The scopes that have a line somewhere.
+    /// The scopes that have a line.
     pub fn scopes(&self) -> BTreeSet<&Scope> {
         self.parts.keys().filter(|scope| self.has(scope)).collect()
     }
@@ -208,7 +208,7 @@ impl Config {
             || Daemon::ALL.into_iter().all(|daemon| self.tree(scope, daemon) == other.tree(scope, daemon))
     }
 
-    /// Whether a scope has a line somewhere.
+    /// Whether a scope has a line.
     pub fn has(&self, scope: &Scope) -> bool {
         self.parts.get(scope).is_some_and(|part| part.values().any(|tree| !tree.is_empty()))
     }
@@ -220,14 +220,14 @@ impl Config {
         Self { parts: parts.map(|(scope, part)| (scope.clone(), Arc::clone(part))).collect() }
     }
 
-    /// Has of `scope` what `other` has, and shares it.
+    /// Takes the part of `scope` from `other` and shares it.
     pub fn take_over(&mut self, scope: &Scope, other: &Self) {
         if let Some(part) = other.parts.get(scope) {
             self.parts.insert(scope.clone(), Arc::clone(part));
         }
     }
 
-    /// Shares with `other` what is the same in both: it is held once, and compared at once from then on.
+    /// Shares with `other` the parts that are equal: they are in memory once, and compare at once from then on.
     pub fn share(&mut self, other: &Self) {
         for (scope, part) in &mut self.parts {
             if let Some(same) = other.parts.get(scope).filter(|other| *other == part) {
@@ -236,13 +236,13 @@ impl Config {
         }
     }
 
-    /// Whether `scope` is held once for both.
+    /// Whether the part of `scope` is shared.
     #[cfg(test)]
     pub fn is_shared(&self, scope: &Scope, other: &Self) -> bool {
         matches!((self.parts.get(scope), other.parts.get(scope)), (Some(a), Some(b)) if Arc::ptr_eq(a, b))
     }
 
-    /// What cannot change in place for `scope`.
+    /// What cannot change in place in `scope`.
     pub fn identity(&self, scope: &Scope) -> ScopeIdentity {
         let bgp = self.tree(scope, Daemon::Bgpd).into_iter().flat_map(|tree| tree.0.keys());
         let asn = bgp.filter_map(|line| line.after("router bgp")).find_map(|rest| rest.split(' ').next()?.parse().ok());
@@ -256,14 +256,14 @@ impl Config {
     }
 }
 
-/// Whose a line of the top level is. `None`: not ours.
+/// The scope of a line at the top level; `None` if it is of no scope.
 pub(crate) fn scope_of(line: &str) -> Option<Scope> {
     let words: Vec<_> = line.split(' ').collect();
     match words.as_slice() {
         ["router", "bgp", _]
         | ["zebra", "work-queue" | "zapi-packets", _]
         | ["no", "zebra", "nexthop", "kernel", "enable"]
-        // The L3VNI of the default VRF, which has none: an IP-VRF cannot have a VNI that stands here.
+        // The L3VNI of the default VRF, which has none: an IP-VRF cannot have a VNI that is configured here.
         | ["vni", _] => Some(Scope::Underlay),
         ["router", "bgp", _, "vrf", vrf] | ["vrf", vrf] => vrf.parse().ok().map(Scope::Vrf),
         ["ip" | "ipv6", "prefix-list", name, ..] | ["route-map", name, ..] => policy_names::scope_of(name),

@@ -73,13 +73,13 @@ router bgp 64514 vrf red
 }
 
 #[test]
-fn what_a_tree_prints_it_reads() {
+fn a_printed_tree_reads_as_itself() {
     let tree = Tree::parse(RUNNING);
     assert_eq!(Tree::parse(&tree.to_string()), tree);
 }
 
 #[test]
-fn the_tree_is_split_by_owner_and_foreign_lines_come_back() {
+fn the_tree_is_split_by_scope_and_foreign_lines_are_returned() {
     let mut config = Config::default();
     let foreign = config.absorb(Daemon::Bgpd, Tree::parse(RUNNING));
     let red = Scope::Vrf("red".parse().unwrap());

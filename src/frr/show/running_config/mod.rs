@@ -1,14 +1,13 @@
-//! What FRR prints, split by what it belongs to. In: the texts of `show running-config`. Out: [`RunningConfig`]. A scope whose
-//! lines are those of the last time is not read again: it shares its trees with the last time. Pure.
+//! The running configuration of all daemons, split by scope. In: the outputs of `show running-config`. Out: [`RunningConfig`]. A
+//! scope whose lines did not change since the last time is not parsed again: it shares its trees with the last value. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use crate::runtime::Daemon;
-
 use crate::frr::config::tree::{Config, Tree, scope_of};
 use crate::frr::stanza::policy_names;
+use crate::runtime::Daemon;
 use crate::scope::Scope;
 
 /// What FRR runs, of all daemons.
@@ -20,26 +19,26 @@ pub struct RunningConfig {
     pub foreign: BTreeMap<Daemon, Tree>,
 }
 
-/// What a daemon prints.
+/// The output of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DaemonOutput {
-    /// Who prints it.
+    /// The daemon that prints it.
     pub daemon: Daemon,
-    /// Who is told what it says.
+    /// The daemon whose configuration it is.
     pub owner: Daemon,
-    /// It.
+    /// The output.
     pub text: String,
 }
 
-/// Reads prints.
+/// Reads outputs, and remembers the last ones.
 #[derive(Debug, Default)]
 pub struct RunningConfigReader {
     last: Option<(u64, Arc<RunningConfig>)>,
-    /// Of the stanzas of each scope.
+    /// Hashes of the stanzas of each scope.
     hashes: BTreeMap<Scope, u64>,
 }
 
-/// A piece of a print: a line that is not indented, or a profile of `bfd`, with all that is below it.
+/// A piece of an output: a line that is not indented, or a profile of `bfd`, with all that is below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Stanza<'a> {
     owner: Daemon,
@@ -48,9 +47,9 @@ struct Stanza<'a> {
 }
 
 impl RunningConfigReader {
-    /// The configuration in these prints; the same value again for the same prints.
-    pub fn read(&mut self, prints: &[DaemonOutput]) -> Arc<RunningConfig> {
-        let hash = hash_of(&prints);
+    /// The configuration in these outputs; the same value again for the same outputs.
+    pub fn read(&mut self, outputs: &[DaemonOutput]) -> Arc<RunningConfig> {
+        let hash = hash_of(&outputs);
         let last = match &self.last {
             Some((last, running)) if *last == hash => return Arc::clone(running),
             Some((_, running)) => Arc::clone(running),
@@ -58,17 +57,17 @@ impl RunningConfigReader {
         };
         let mut running = RunningConfig::default();
         let mut of_scopes: BTreeMap<Scope, Vec<Stanza<'_>>> = BTreeMap::new();
-        for print in prints {
-            let mut of_others = String::new();
-            for stanza in stanzas(print) {
+        for output in outputs {
+            let mut foreign_text = String::new();
+            for stanza in stanzas(output) {
                 match stanza.scope() {
                     Some(scope) => of_scopes.entry(scope).or_default().push(stanza),
-                    None => stanza.write(&mut of_others),
+                    None => stanza.write(&mut foreign_text),
                 }
             }
-            let foreign = running.config.absorb(print.owner, Tree::parse(&of_others));
+            let foreign = running.config.absorb(output.owner, Tree::parse(&foreign_text));
             if !foreign.is_empty() {
-                running.foreign.insert(print.daemon, foreign);
+                running.foreign.insert(output.daemon, foreign);
             }
         }
         let (mut hashes, mut known) = (BTreeMap::new(), BTreeSet::new());
@@ -113,9 +112,9 @@ fn hash_of(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-fn stanzas(print: &DaemonOutput) -> impl Iterator<Item = Stanza<'_>> {
-    let owner = print.owner;
-    cut(&print.text).flat_map(move |text| {
+fn stanzas(output: &DaemonOutput) -> impl Iterator<Item = Stanza<'_>> {
+    let owner = output.owner;
+    cut(&output.text).flat_map(move |text| {
         let profiles = text.strip_prefix("bfd\n");
         let whole = profiles.is_none().then_some(text);
         let pieces = whole.into_iter().chain(profiles.into_iter().flat_map(cut));

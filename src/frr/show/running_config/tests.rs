@@ -23,7 +23,7 @@ fn prints(bgpd: &str, bfdd: &str) -> [DaemonOutput; 3] {
     [print(Daemon::Zebra, &zebra), print(Daemon::Bgpd, bgpd), print(Daemon::Bfdd, bfdd)]
 }
 
-/// The same without a split.
+/// The same, parsed at once.
 fn whole(prints: &[DaemonOutput]) -> RunningConfig {
     let mut running = RunningConfig { config: Config::default(), foreign: BTreeMap::new() };
     for print in prints {
@@ -40,7 +40,7 @@ fn scope(vrf: &str) -> Scope {
 }
 
 #[test]
-fn the_parts_are_those_of_the_whole() {
+fn the_parts_equal_those_parsed_at_once() {
     let [_, bgpd, bfdd] = texts();
     let prints = prints(&bgpd, &bfdd);
     let running = RunningConfigReader::default().read(&prints);
@@ -50,7 +50,7 @@ fn the_parts_are_those_of_the_whole() {
 }
 
 #[test]
-fn a_stanza_with_nothing_in_it_is_nobodys() {
+fn an_empty_stanza_is_foreign() {
     let [_, bgpd, _] = texts();
     let prints = prints(&bgpd, "!\nbfd\n !\nexit\n!\n");
     let running = RunningConfigReader::default().read(&prints);
@@ -82,7 +82,7 @@ fn a_change_of_one_scope_leaves_the_others_shared() {
 }
 
 #[test]
-fn a_scope_that_goes_is_forgotten() {
+fn a_removed_scope_is_forgotten() {
     let [_, bgpd, bfdd] = texts();
     let mut reader = RunningConfigReader::default();
     reader.read(&prints(&bgpd, &bfdd));

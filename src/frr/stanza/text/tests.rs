@@ -37,7 +37,7 @@ fn host(address: &str, remote: u32) -> HostSession {
         address: address.parse().unwrap(),
         neighbor: neighbor(RemoteAs::Asn(asn(remote)), remote != 64514),
         inbound: vec![entry(false, everything.0, None), entry(true, everything.0, Some(everything.1))],
-        keeps_underlay: false,
+        rejects_protected: false,
         outbound: None,
         max_prefixes: None,
         local_pref: None,
@@ -66,7 +66,7 @@ fn underlay(neighbors: Vec<(Peer, Neighbor)>, networks: &[&str]) -> UnderlayInst
         router_id: "10.0.0.1".parse().unwrap(),
         neighbors: neighbors.into_iter().collect(),
         networks: networks.iter().map(|net| net.parse().unwrap()).collect(),
-        kept_from_hosts: BTreeMap::new(),
+        protected_prefixes: BTreeMap::new(),
         graceful_restart: None,
     }
 }
