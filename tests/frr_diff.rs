@@ -1,4 +1,4 @@
-//! The diff of two random configurations, applied to FRR in memory, leads from one to the other.
+//! The diff of two random configurations, applied to FRR in memory, yields the wanted one.
 #![allow(clippy::unwrap_used)] // clippy's exception for tests covers `#[test]` functions alone
 
 #[path = "frr/apply.rs"]
@@ -23,19 +23,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
-    fn the_diff_leads_from_one_configuration_to_the_other(a in configs::router(), b in configs::router()) {
+    fn applying_the_diff_yields_the_wanted_configuration(a in configs::router(), b in configs::router()) {
         let (a, b) = (render(&a, &FRR_8_4).unwrap(), render(&b, &FRR_8_4).unwrap());
         let mut frr = FakeRouting::running(&a);
         frr.active.clear();
         prop_assert_eq!(&frr.config().config, &a);
-        let refused = now(apply::converge(&mut frr, &b)).unwrap();
-        prop_assert_eq!(refused, vec![]);
+        let rejected = now(apply::converge(&mut frr, &b)).unwrap();
+        prop_assert_eq!(rejected, vec![]);
         let got = frr.config().config;
         prop_assert!(got == b, "got:\n{got}\nwanted:\n{b}\nsent: {:#?}", frr.sent);
     }
 
     #[test]
-    fn nothing_is_sent_for_what_is_there(a in configs::router()) {
+    fn an_equal_configuration_has_no_diff(a in configs::router()) {
         let config = render(&a, &FRR_8_4).unwrap();
         prop_assert!(diff(&config, &config).is_empty());
     }
@@ -51,7 +51,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_rendered_after_another_is_what_is_rendered_alone(
+    fn incremental_rendering_equals_full_rendering(
         a in configs::router(),
         b in configs::router(),
         red in configs::ip_vrf(100),

@@ -1,4 +1,4 @@
-//! Real FRR: what is rendered and applied is what the daemons then run, edits included.
+//! Real FRR: after applying a rendered configuration the daemons run exactly that, edits included.
 #![allow(clippy::unwrap_used)] // clippy's exception for tests covers `#[test]` functions alone
 
 #[path = "frr/apply.rs"]
@@ -53,7 +53,7 @@ async fn assert_runs(routing: &mut impl Routing, want: &FrrConfig, what: &str) {
     assert!(diff(&running.config, want).is_empty());
 }
 
-/// What this release prints once it runs a configuration.
+/// The running configuration of this release after applying a configuration.
 fn wanted(router: &mut Router, config: &RouterConfig) -> FrrConfig {
     render(config, &router.release()).unwrap()
 }
@@ -79,8 +79,8 @@ async fn running_instances(router: &Router) -> BTreeMap<String, Vec<String>> {
     instances(&vty.run("show running-config", limit).await.unwrap().text)
 }
 
-/// Each configuration is applied over the one before: a build, edits, rebuilds and removals, all live.
-fn walk(vrfs: &[&str], count: usize) {
+/// Applies each configuration over the one before: a build, edits, rebuilds and removals, all live.
+fn apply_samples(vrfs: &[&str], count: usize) {
     let mut router = Router::start();
     for vrf in vrfs {
         router.add_vrf(vrf);
@@ -101,16 +101,16 @@ fn walk(vrfs: &[&str], count: usize) {
 }
 
 #[test]
-fn what_is_applied_is_what_runs() {
+fn frr_runs_what_was_applied() {
     if router::can_run() {
-        walk(&[], 80);
+        apply_samples(&[], 80);
     }
 }
 
 #[test]
-fn what_is_applied_is_what_runs_with_live_vrfs() {
+fn frr_runs_what_was_applied_with_live_vrfs() {
     if router::can_run() {
-        walk(&["red", "blue", "in-v4"], 80);
+        apply_samples(&["red", "blue", "in-v4"], 80);
     }
 }
 
@@ -128,7 +128,7 @@ fn batch(daemon: Daemon, lines: &[(&[&str], &str)]) -> CommandBatch {
 }
 
 #[test]
-fn a_line_that_frr_does_not_take_comes_back_with_its_stanza_and_the_others_stand() {
+fn a_rejected_line_is_returned_with_its_stanza_and_the_others_are_in_force() {
     if !router::can_run() {
         return;
     }
@@ -144,8 +144,8 @@ fn a_line_that_frr_does_not_take_comes_back_with_its_stanza_and_the_others_stand
             (stanza, "bgp router-id 10.0.0.1"),
             (&[], "exit"),
         ];
-        let refused = routing.apply(&batch(Daemon::Bgpd, &lines)).await.unwrap();
-        let told: Vec<_> = refused.iter().map(|refusal| (refusal.status, refusal.to_string())).collect();
+        let rejected = routing.apply(&batch(Daemon::Bgpd, &lines)).await.unwrap();
+        let messages: Vec<_> = rejected.iter().map(|line| (line.status, line.to_string())).collect();
         let expected = [
             (
                 ReplyStatus::Unknown,
@@ -156,13 +156,13 @@ fn a_line_that_frr_does_not_take_comes_back_with_its_stanza_and_the_others_stand
                 "bgpd rejects `neighbor 10.0.0.3 port 5`, router bgp 64514: Specify remote-as or peer-group commands first".to_owned(),
             ),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(messages, expected);
         let running = routing.running().await.unwrap().config.clone();
         assert_eq!(running.tree(&Scope::Underlay, Daemon::Bgpd).unwrap().len(), 3);
     });
 }
 
-/// A node of these VRFs, with something to do for every daemon, by the sampled configurations.
+/// A sampled configuration with these VRFs and something for every daemon.
 fn node_with(vrfs: &[&str]) -> RouterConfig {
     let has = |config: &RouterConfig| {
         let texts = text(config, &FRR_8_4).unwrap();
@@ -174,7 +174,7 @@ fn node_with(vrfs: &[&str]) -> RouterConfig {
 }
 
 #[test]
-fn an_l3vni_comes_up_and_goes_by_the_recipe() {
+fn an_l3vni_comes_up_and_is_removed_in_the_documented_order() {
     if !router::can_run() {
         return;
     }
@@ -187,8 +187,8 @@ fn an_l3vni_comes_up_and_goes_by_the_recipe() {
     let wait = Duration::from_secs(10);
     block_on(async {
         let mut routing = router.routing();
-        let told = router.run("/usr/lib/frr/zebra --version");
-        assert!(told.contains(&routing.version().await.unwrap().text), "{told}");
+        let version = router.run("/usr/lib/frr/zebra --version");
+        assert!(version.contains(&routing.version().await.unwrap().text), "{version}");
         let underlay = want.without(&[scope.clone()].into());
         assert_eq!(apply::converge(&mut routing, &underlay).await.unwrap(), vec![]);
         for _ in 0..5 {
@@ -223,9 +223,9 @@ fn an_l3vni_comes_up_and_goes_by_the_recipe() {
     });
 }
 
-/// As long as it stands there, FRR refuses it to the IP-VRF.
+/// As long as it is configured there, FRR rejects it in the IP-VRF.
 #[test]
-fn a_vni_of_the_default_vrf_is_taken_back() {
+fn a_vni_of_the_default_vrf_is_removed() {
     if !router::can_run() {
         return;
     }
@@ -234,8 +234,8 @@ fn a_vni_of_the_default_vrf_is_taken_back() {
     let vni = config.vrfs[&"red".parse::<VrfName>().unwrap()].vni;
     let want = wanted(&mut router, &config);
     let limit = Duration::from_secs(10);
-    let told = router.release().zebra_config;
-    let zebra = router.socket(told.name());
+    let daemon = router.release().zebra_config;
+    let zebra = router.socket(daemon.name());
     block_on(async {
         let mut vty = Vty::connect(&zebra, limit).await.unwrap();
         for line in ["configure terminal", &format!("vni {vni}"), "end"] {
@@ -249,7 +249,7 @@ fn a_vni_of_the_default_vrf_is_taken_back() {
 }
 
 #[test]
-fn the_route_target_that_frr_derives_can_be_asked_for() {
+fn the_route_target_that_frr_derives_can_be_configured() {
     if !router::can_run() {
         return;
     }
@@ -290,7 +290,7 @@ fn the_route_target_that_frr_derives_can_be_asked_for() {
 }
 
 #[test]
-fn a_daemon_that_was_restarted_is_found_empty_and_filled_again() {
+fn a_restarted_daemon_is_empty_and_is_configured_again() {
     if !router::can_run() {
         return;
     }
@@ -304,7 +304,7 @@ fn a_daemon_that_was_restarted_is_found_empty_and_filled_again() {
         assert_runs(&mut routing, &want, "first").await;
         for daemon in [Daemon::Bgpd, Daemon::Bfdd, Daemon::Staticd, Daemon::Zebra] {
             router.restart(daemon);
-            // What a release keeps elsewhere comes back by itself.
+            // What another daemon of this release stores comes back by itself.
             let lost = daemon != Daemon::Staticd || router.release().static_routes == daemon;
             assert_eq!(!diff(&routing.running().await.unwrap().config, &want).is_empty(), lost, "{daemon}");
             assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![], "{daemon}");
@@ -315,14 +315,14 @@ fn a_daemon_that_was_restarted_is_found_empty_and_filled_again() {
 }
 
 #[test]
-fn policies_told_after_a_rest_stand_at_once() {
+fn policies_sent_after_idle_are_in_force_at_once() {
     if !router::can_run() {
         return;
     }
     let mut router = Router::start();
     block_on(async {
         let mut routing = router.routing();
-        let tell = async |routing: &mut VtyRouting, name: &str| {
+        let send = async |routing: &mut VtyRouting, name: &str| {
             let deny = format!("ip prefix-list {name} seq 5 deny 10.64.1.0/28 le 32");
             let permit = format!("ip prefix-list {name} seq 10 permit any");
             let lines = [(&[][..], deny.as_str()), (&[], permit.as_str())];
@@ -331,20 +331,20 @@ fn policies_told_after_a_rest_stand_at_once() {
             let running = routing.show(Daemon::Bgpd, "show running-config").await.unwrap();
             running.lines().filter(|line| line.starts_with("ip prefix-list ")).count()
         };
-        assert_eq!(tell(&mut routing, "pe-a").await, 2);
+        assert_eq!(send(&mut routing, "pe-a").await, 2);
         routing.idle(1000).await.unwrap();
-        assert_eq!(tell(&mut routing, "pe-b").await, 4);
-        assert_eq!(tell(&mut routing, "pe-c").await, 6);
+        assert_eq!(send(&mut routing, "pe-b").await, 4);
+        assert_eq!(send(&mut routing, "pe-c").await, 6);
         router.restart(Daemon::Bgpd);
         routing.running().await.unwrap();
-        assert_eq!(tell(&mut routing, "pe-d").await, 2);
+        assert_eq!(send(&mut routing, "pe-d").await, 2);
         routing.idle(1000).await.unwrap();
-        assert_eq!(tell(&mut routing, "pe-e").await, 4);
+        assert_eq!(send(&mut routing, "pe-e").await, 4);
     });
 }
 
 #[test]
-fn who_died_while_bgpd_gathered_holds_back_no_session() {
+fn a_client_that_crashed_during_a_bulk_commit_delays_no_session() {
     const LIMIT: Duration = Duration::from_secs(5);
     if !router::can_run() {
         return;
@@ -352,16 +352,16 @@ fn who_died_while_bgpd_gathered_holds_back_no_session() {
     let mut router = Router::start();
     let want = wanted(&mut router, &node_with(&["red"]));
     block_on(async {
-        let mut died = Vty::connect(&router.socket("bgpd"), LIMIT).await.unwrap();
-        died.run_all(&["configure terminal", "XFRR_start_configuration"], LIMIT).await.unwrap();
-        drop(died);
+        let mut crashed = Vty::connect(&router.socket("bgpd"), LIMIT).await.unwrap();
+        crashed.run_all(&["configure terminal", "XFRR_start_configuration"], LIMIT).await.unwrap();
+        drop(crashed);
         let mut routing = router.routing();
         apply::converge(&mut routing, &want).await.unwrap();
         routing.idle(1).await.unwrap();
         let end = Instant::now() + LIMIT;
         loop {
             let sessions = routing.sessions().await.unwrap();
-            // FRR 10 leaves those `Idle` to whose addresses there is no way.
+            // FRR 10 leaves those `Idle` to whose addresses there is no route.
             if sessions.iter().any(|session| session.phase == SessionPhase::Down("Active".to_owned())) {
                 return;
             }

@@ -1,4 +1,4 @@
-//! Real FRR, real sessions: a leaf, our router and a host. What the rendered configuration means, not how it reads.
+//! Real FRR, real sessions: a leaf, a router and a host. What the rendered configuration does, not how it reads.
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy's exception for tests covers `#[test]` functions alone
 
 #[path = "frr/apply.rs"]
@@ -117,7 +117,7 @@ fn permit(prefix: &str, le: Option<u8>) -> PrefixListEntry {
     PrefixListEntry { permit: true, prefix: prefix.parse().unwrap(), ge: None, le }
 }
 
-/// Our router with the host in AS `host` and `inbound` taken from it.
+/// The router with the host in AS `host`, from which `inbound` is accepted.
 fn node(host: u32, inbound: Vec<PrefixListEntry>) -> RouterConfig {
     let session = HostSession {
         as_override: false,
@@ -215,7 +215,7 @@ async fn established(routing: &mut VtyRouting) -> Vec<(String, u64)> {
 }
 
 #[allow(clippy::too_many_lines, reason = "each step needs what the steps before it left")]
-async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
+async fn scenario(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
     let everything = vec![permit("0.0.0.0/0", Some(32))];
     let mut routing = pe.routing();
     let want = render(&node(64515, everything.clone()), &pe.release()).unwrap();
@@ -233,7 +233,8 @@ async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
     configure(leaf, Daemon::Bgpd, LEAF_RED).await;
     configure(host, Daemon::Bgpd, &HOST.replace("ASN", "64515")).await;
 
-    // The host's routes are in the fabric with our community, also the aggregate; what is tagged to stay stays.
+    // The host's routes are in the fabric with the configured community, and so is the aggregate; those tagged no-advertise or
+    // no-export are not.
     let service = until_there(leaf, "vrf red ipv4 unicast", "172.30.0.10/32", true).await;
     assert_eq!(service["community"]["string"], "64514:9 65000:1");
     assert_eq!(service["largeCommunity"]["string"], "1:2:3");
@@ -243,13 +244,13 @@ async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
         until_there(pe, "vrf red ipv4 unicast", tagged, true).await;
         assert_eq!(path(leaf, "vrf red ipv4 unicast", tagged).await, Value::Null, "{tagged}");
     }
-    // Fabric routes reach the host without EVPN's extended communities, by way of us.
+    // Fabric routes reach the host without EVPN's extended communities, with this router as next hop.
     let inside = until_there(pe, "vrf red ipv4 unicast", "10.99.1.1/32", true).await;
     assert!(inside["extendedCommunity"].is_object(), "{inside}");
     let outside = until_there(host, "ipv4 unicast", "10.99.1.1/32", true).await;
     assert_eq!(outside["extendedCommunity"], Value::Null);
     assert_eq!(outside["nexthops"][0]["ip"], "192.169.10.1");
-    // The fabric hears from us of our VTEP alone: a node is no transit.
+    // Only the VTEP is advertised to the fabric underlay: a node is no transit.
     until_there(leaf, "ipv4 unicast", "100.65.0.1/32", true).await;
 
     // Another filter takes effect at once and resets nothing.
@@ -261,7 +262,7 @@ async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
     assert!(changed.elapsed() < Duration::from_secs(3), "{:?}", changed.elapsed());
     assert_eq!(established(&mut routing).await, before);
 
-    // The same with a host of our own AS.
+    // The same with a host in the AS of the node.
     let want = render(&node(64514, everything.clone()), &pe.release()).unwrap();
     assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
     configure(host, Daemon::Bgpd, &format!("no router bgp 64515{}", HOST.replace("ASN", "64514"))).await;
@@ -271,12 +272,12 @@ async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
     until_there(leaf, "vrf red ipv4 unicast", "172.30.0.10/32", true).await;
     assert_eq!(targets(leaf, "172.30.0.10/32").await, ["RT:64514:100"]);
 
-    // Nor does a host of any other session choose where its routes are imported.
+    // Host sessions with other policies cannot choose either where their routes are imported.
     let red: VrfName = "red".parse().unwrap();
-    let kept: [(Family, Vec<ipnet::IpNet>); 1] = [(Family::Ipv4, vec!["100.65.0.0/24".parse().unwrap()])];
+    let protected: [(Family, Vec<ipnet::IpNet>); 1] = [(Family::Ipv4, vec!["100.65.0.0/24".parse().unwrap()])];
     for local_pref in [None, Some(300)] {
         let mut config = node(64514, everything.clone());
-        config.underlay.as_mut().unwrap().protected_prefixes = kept.clone().into();
+        config.underlay.as_mut().unwrap().protected_prefixes = protected.clone().into();
         let session = config.vrfs.get_mut(&red).unwrap().sessions.get_mut(&Family::Ipv4).unwrap();
         (session.rejects_protected, session.local_pref) = (true, local_pref);
         assert_eq!(apply::converge(&mut routing, &render(&config, &pe.release()).unwrap()).await.unwrap(), vec![]);
@@ -293,12 +294,12 @@ async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
 }
 
 #[test]
-fn routes_and_communities_go_where_they_shall() {
+fn routes_and_communities_are_advertised_as_configured() {
     if !router::can_run() {
         return;
     }
     let (mut pe, mut leaf, mut host) = (Router::start(), Router::start(), Router::start());
     wire(&mut pe, &mut leaf, &mut host);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(story(&mut pe, &mut leaf, &mut host));
+    runtime.block_on(scenario(&mut pe, &mut leaf, &mut host));
 }

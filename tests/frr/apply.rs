@@ -1,4 +1,4 @@
-//! What a pass does with a change, without the kernel's part: a VRF whose namespace is there keeps its `vrf` stanza.
+//! The FRR part of a reconcile pass, without the kernel: a VRF whose namespace exists keeps its `vrf` stanza.
 
 use std::collections::BTreeSet;
 
@@ -10,15 +10,15 @@ use perouter::frr::config::tree::Config;
 use perouter::frr::show::vrf::VrfState;
 use perouter::scope::Scope;
 
-/// Makes `routing` run `want`. VRFs are taken away before the underlay and built after it.
+/// Makes `routing` run `want`. VRFs are removed before the underlay and built after it.
 pub async fn converge(routing: &mut impl Routing, want: &Config) -> Result<Vec<RejectedCommand>, RoutingError> {
     let have = routing.running().await?.config.clone();
-    let mut refused = Vec::new();
+    let mut rejected = Vec::new();
     let removed = removed(&have, want);
     for scope in removed.iter().rev() {
         let steps = removal(&have, scope);
         for batch in &steps.before {
-            refused.extend(routing.apply(batch).await?);
+            rejected.extend(routing.apply(batch).await?);
         }
         let is_active = match scope {
             Scope::Vrf(vrf) => routing.vrfs().await?.get(vrf) == Some(&VrfState::Active),
@@ -26,21 +26,21 @@ pub async fn converge(routing: &mut impl Routing, want: &Config) -> Result<Vec<R
         };
         if !is_active {
             for batch in &steps.after {
-                refused.extend(routing.apply(batch).await?);
+                rejected.extend(routing.apply(batch).await?);
             }
         }
     }
     let change = diff(&have.without(&removed), want);
     for batch in merge(change.scopes.into_values().flatten()) {
-        refused.extend(routing.apply(&batch).await?);
+        rejected.extend(routing.apply(&batch).await?);
     }
-    Ok(refused)
+    Ok(rejected)
 }
 
-/// The scopes that are not wanted, or not with this AS number or VNI; all where that is so of the default instance.
+/// The scopes that are not wanted, or wanted with another AS number or VNI; all if the default instance is among them.
 fn removed(have: &Config, want: &Config) -> BTreeSet<Scope> {
-    let goes = |scope: &Scope| !want.has(scope) || have.identity(scope).clashes(want.identity(scope));
+    let is_removed = |scope: &Scope| !want.has(scope) || have.identity(scope).clashes(want.identity(scope));
     let present = have.scopes().into_iter();
-    let all = have.has(&Scope::Underlay) && goes(&Scope::Underlay);
-    present.filter(|scope| all || goes(scope)).cloned().collect()
+    let all = have.has(&Scope::Underlay) && is_removed(&Scope::Underlay);
+    present.filter(|scope| all || is_removed(scope)).cloned().collect()
 }

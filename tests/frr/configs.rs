@@ -1,4 +1,4 @@
-//! Typed configurations at random, each one that `plan` could make.
+//! Random typed configurations, each one that `plan` could produce.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -101,7 +101,7 @@ fn host(family: Family, own: u32) -> BoxedStrategy<HostSession> {
         .prop_map(
             |(address, neighbor, (inbound, outbound), (max_prefixes, local_pref), (as_override, rejects_protected))| {
                 HostSession {
-                    // FRR refuses it on iBGP peers.
+                    // FRR rejects it on iBGP peers.
                     as_override: as_override && neighbor.external,
                     address,
                     neighbor,
@@ -199,12 +199,14 @@ fn underlay() -> BoxedStrategy<UnderlayInstance> {
     own.prop_flat_map(move |own| {
         let neighbors = btree_map(prop::sample::select(peers.clone()), neighbor(own), 0..4);
         let networks = btree_set(prop::sample::select(vteps.iter().copied().collect::<Vec<_>>()), 1..3);
-        let kept = (of(btree_set(net(Family::Ipv4, (24, 64)), 0..3)), of(btree_set(net(Family::Ipv6, (24, 64)), 0..3)));
-        (neighbors, networks, kept, of(restart()), 1..4u8).prop_map(
-            move |(neighbors, networks, (kept4, kept6), graceful_restart, id)| {
-                let kept = [(Family::Ipv4, kept4), (Family::Ipv6, kept6)].into_iter();
-                let protected_prefixes =
-                    kept.filter_map(|(family, kept)| Some((family, kept?.into_iter().collect()))).collect();
+        let protected =
+            (of(btree_set(net(Family::Ipv4, (24, 64)), 0..3)), of(btree_set(net(Family::Ipv6, (24, 64)), 0..3)));
+        (neighbors, networks, protected, of(restart()), 1..4u8).prop_map(
+            move |(neighbors, networks, (protected4, protected6), graceful_restart, id)| {
+                let protected = [(Family::Ipv4, protected4), (Family::Ipv6, protected6)].into_iter();
+                let protected_prefixes = protected
+                    .filter_map(|(family, prefixes)| Some((family, prefixes?.into_iter().collect())))
+                    .collect();
                 UnderlayInstance {
                     asn: asn(own),
                     router_id: Ipv4Addr::new(10, 0, 1, id),

@@ -1,6 +1,6 @@
 //! A router for one test: FRR's daemons in network, mount and process namespaces of their own. Its process namespace
-//! ends with the shell that is its first process, and that ends when this test process closes its standard input, however
-//! that comes about: nothing stays behind.
+//! ends with the shell that is its first process, and the shell exits when this test process closes its standard input, for
+//! whatever reason: nothing is left.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -25,7 +25,7 @@ fn system() -> PathBuf {
     }
 }
 
-/// Whether tests with real FRR can run here; where not, tells why, and fails in CI.
+/// Whether tests with real FRR can run here; if not, prints why, and fails in CI.
 pub fn can_run() -> bool {
     let reason = if !nix::unistd::geteuid().is_root() {
         "not root"
@@ -110,7 +110,7 @@ impl Router {
         self.await_listening(daemon.name());
     }
 
-    /// The file is there before somebody listens: connect to know.
+    /// The socket file exists before the daemon listens, hence the connect.
     fn await_listening(&self, daemon: &str) {
         let socket = self.socket(daemon);
         let end = Instant::now() + Duration::from_secs(20);
@@ -120,7 +120,7 @@ impl Router {
         }
     }
 
-    /// Runs a shell command inside; gives its standard output.
+    /// Runs a shell command inside; returns its standard output.
     pub fn run(&mut self, command: &str) -> String {
         let input = self.input.as_mut().unwrap();
         writeln!(input, "{command}\necho \"@@ $?\"").unwrap();
@@ -136,14 +136,14 @@ impl Router {
         }
     }
 
-    /// An empty namespace, ready before zebra sees it: made aside and linked into zebra's directory.
+    /// Adds an empty namespace, complete before zebra finds it: created elsewhere and linked into zebra's directory.
     pub fn add_vrf(&mut self, vrf: &str) {
         let file = self.directory.path().join("ns").join(vrf).display().to_string();
         self.run(&format!("touch {file} && unshare --net={file} ip link set lo up && ln -s {file} /run/netns/{vrf}"));
     }
 
-    /// Takes the namespace away. The VXLAN device goes before it: the kernel frees what is in a namespace some 100 ms
-    /// after its end, and until then refuses another device with that VNI. Lazily: zebra still has the file open.
+    /// Removes the namespace. The VXLAN device is deleted first: the kernel frees the devices of a namespace some 100 ms after
+    /// its removal, and until then rejects another device with that VNI. The unmount is lazy: zebra still has the file open.
     pub fn remove_vrf(&mut self, vrf: &str, vni: u32) {
         self.run(&format!("ip -n {vrf} link del vni{vni}"));
         let file = self.directory.path().join("ns").join(vrf).display().to_string();
@@ -157,9 +157,9 @@ impl Router {
         children.trim().parse().unwrap()
     }
 
-    /// Kills a daemon and starts it anew.
+    /// Kills and restarts a daemon.
     pub fn restart(&mut self, daemon: Daemon) {
-        // A mgmtd that stays would tell a new zebra what the old one had.
+        // A mgmtd that stays would configure the new zebra as the old one.
         let with_it = (daemon == Daemon::Zebra && self.release().has_mgmtd()).then_some(Daemon::Mgmtd);
         let daemons: Vec<Daemon> = with_it.into_iter().chain([daemon]).collect();
         let dir = self.directory.path().display().to_string();
@@ -171,7 +171,7 @@ impl Router {
         }
     }
 
-    /// Devices of an L3VNI in the namespace of its VRF, born there: VXLAN device, bridge, and a veth towards nothing.
+    /// Adds the devices of an L3VNI, created in the namespace of its VRF: VXLAN device and bridge.
     pub fn add_vni(&mut self, vrf: &str, vni: u32, local: &str) {
         self.run(&format!(
             "ip link add vni{vni} netns {vrf} type vxlan id {vni} local {local} dstport 4789 nolearning"
@@ -181,7 +181,7 @@ impl Router {
         self.run(&format!("ip -n {vrf} link add br{vni} address 02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x} type bridge"));
         self.run(&format!("ip -n {vrf} link set br{vni} addrgenmode none up"));
         self.run(&format!("ip -n {vrf} link set vni{vni} master br{vni} addrgenmode none up"));
-        // The kernel reports the bridge's state up to a second late unless somebody asks.
+        // The kernel reports the state of the bridge up to a second late unless it is read.
         self.run(&format!("ip -n {vrf} link show dev br{vni}"));
     }
 
@@ -199,7 +199,7 @@ impl Router {
 impl Drop for Router {
     fn drop(&mut self) {
         drop(self.input.take());
-        // The shell is the first process of its namespace: with it all others end.
+        // The shell is the first process of its namespace: all others exit with it.
         let _ = self.shell.wait();
     }
 }

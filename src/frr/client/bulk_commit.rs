@@ -22,7 +22,7 @@ pub const COMMIT: &str = "XFRR_end_configuration";
 /// Leaves the configuration mode, and commits what was collected.
 pub const END: &str = "end";
 
-/// Ends the collection that a client began that is gone: bgpd would hold back new sessions for ten minutes.
+/// Ends the collection of a client that crashed: bgpd would hold back new sessions for ten minutes.
 ///
 /// # Errors
 /// If bgpd does not reply.

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// What stands in place of a password.
+/// What is shown instead of a password.
 const MASK: &str = "********";
 
 /// A line without leading blanks, with one blank between words. Shared, as a change carries the stanza in which it is.

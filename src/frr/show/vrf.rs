@@ -9,7 +9,7 @@ use crate::types::{IfName, VrfMode, VrfName};
 
 /// zebra: VRFs.
 pub const SHOW_VRF: &str = "show vrf";
-/// zebra: how it was started, among others.
+/// zebra: its settings, the VRF mode among them.
 pub const SHOW_ZEBRA: &str = "show zebra";
 
 /// Reads the VRF mode of [`SHOW_ZEBRA`]: ` VRF    Namespaces` or ` VRF    l3mdev Available`.
@@ -24,9 +24,9 @@ pub fn mode(text: &str) -> Option<VrfMode> {
 /// Whether zebra has a VRF's device or namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VrfState {
-    /// It is there.
+    /// It exists.
     Active,
-    /// Only its configuration is left.
+    /// Only its configuration exists.
     Inactive,
 }
 
@@ -58,7 +58,7 @@ mod tests {
     use rstest::rstest;
 
     #[test]
-    fn show_vrf_tells_active_from_inactive() {
+    fn active_and_inactive_vrfs_are_read() {
         let text = "netns-based vrfs\nvrf red id 1 netns /run/netns/red (configured)\nvrf blue inactive (configured)\n\
                 vrf green id 7 table 1001\n\n";
         let expected = [("red", VrfState::Active), ("blue", VrfState::Inactive), ("green", VrfState::Active)];
@@ -76,7 +76,7 @@ mod tests {
     )]
     #[case(" VRF                            l3mdev Unavailable       \n", Some(VrfMode::Vrf))]
     #[case(" EVPN                           Off\n", None)]
-    fn show_zebra_tells_the_mode(#[case] text: &str, #[case] expected: Option<VrfMode>) {
+    fn the_vrf_mode_is_read(#[case] text: &str, #[case] expected: Option<VrfMode>) {
         assert_eq!(mode(text), expected);
     }
 

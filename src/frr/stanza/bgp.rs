@@ -75,7 +75,7 @@ struct RestartView {
     stale_path_time: Option<u16>,
 }
 
-/// Holds a password in the clear, and so has no `Debug`.
+/// Contains a password in the clear, and so has no `Debug`.
 #[derive(Serialize)]
 struct NeighborView {
     name: String,

@@ -1,4 +1,4 @@
-//! Prefix lists and route maps. Their names hold a digest of their content, see [`super::policy_names`]. Pure.
+//! Prefix lists and route maps. Their names contain a digest of their content, see [`super::policy_names`]. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
-//! What is known of one configuration line: which words are its identity and which its value, how FRR takes it back, and
+//! What is known of one configuration line: which words are its identity and which its value, how it is removed, and
 //! in which order it is sent. Each stanza has the rules of its lines; [`super::rules`] is the table of all. Pure.
 
-/// How a line is taken back.
+/// How a line is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Negation {
     /// `no` in front of it; or without its `no`.
@@ -54,7 +54,7 @@ pub enum Group {
 pub(super) struct Rule {
     /// Words; `*` is any word and belongs to the identity, `=` is any word and is the value, `..` any rest, also none.
     pub pattern: &'static str,
-    /// How it is taken back.
+    /// How it is removed.
     pub negation: Negation,
     /// When it is sent.
     pub group: Group,
@@ -68,7 +68,7 @@ impl Rule {
         Self { pattern, negation: Negation::No, group, opens: false }
     }
 
-    /// A line with a value, which FRR does not take in the negation.
+    /// A line with a value, which FRR does not accept in the negation.
     pub const fn value(group: Group, pattern: &'static str) -> Self {
         Self { pattern, negation: Negation::NoValue, group, opens: false }
     }

@@ -8,7 +8,7 @@ use super::rule::{Group, Negation, Rule};
 use super::{bfd, bgp, evpn, policy, static_routes, zebra};
 
 /// The rules of all stanzas. Within a group, lines are sent in this order. Every form here was measured on FRR 8.4.4, set and
-/// taken back.
+/// removed.
 const TABLES: [&[Rule]; 6] = [zebra::RULES, policy::RULES, bfd::RULES, static_routes::RULES, bgp::RULES, evpn::RULES];
 
 /// A rule with its place in the table and the words of its pattern.
@@ -55,7 +55,7 @@ pub fn opens(line: &str) -> bool {
     find(line).is_some_and(|entry| entry.rule.opens)
 }
 
-/// The line that takes a line back; `None` where there is none: it disappears by itself, or has no rule.
+/// The line that removes a line; `None` where there is none: it disappears by itself, or has no rule.
 pub fn removal(line: &str) -> Option<String> {
     let rule = find(line)?.rule;
     match rule.negation {
@@ -106,8 +106,8 @@ mod tests {
     #[case("detect-multiplier 5", "detect-multiplier", "detect-multiplier 3")]
     #[case("ip prefix-list p seq 5 permit 10.0.0.0/8 le 32", "ip prefix-list p seq 5", "no ip prefix-list p seq 5")]
     #[case("neighbor a route-map m in", "neighbor a route-map in", "no neighbor a route-map m in")]
-    fn a_line_has_an_identity_and_a_removal(#[case] text: &str, #[case] identity: &str, #[case] gone: &str) {
-        assert_eq!((identity(text).as_deref(), removal(text).as_deref()), (Some(identity), Some(gone)));
+    fn a_line_has_an_identity_and_a_removal(#[case] text: &str, #[case] words: &str, #[case] negation: &str) {
+        assert_eq!((identity(text).as_deref(), removal(text).as_deref()), (Some(words), Some(negation)));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::scope::Scope;
 pub struct FrrChange {
     /// By scope, in the order in which they are sent; a scope without a change is absent.
     pub scopes: BTreeMap<Scope, Vec<CommandBatch>>,
-    /// Lines in stanzas of ours that have no rule: reported and left alone.
+    /// Lines without a rule in the stanzas of these scopes: reported and left alone.
     pub unknown: BTreeSet<(Scope, Daemon, String)>,
 }
 

@@ -35,7 +35,7 @@ fn edit_lines(have: &Config, want: &Config) -> Vec<String> {
 #[case::bgpd_was_restarted(64515, "vrf red\n vni 100", &[
     "no vni 100", "no router bgp 64514 vrf red", "router bgp 64515 vrf red", "vrf red", "vni 100", "router bgp 64515 vrf red",
 ])]
-fn an_instance_in_an_as_of_its_own_stands_before_bgpd_hears_of_the_vni(
+fn an_instance_in_an_as_of_its_own_is_created_before_bgpd_receives_the_vni(
     #[case] asn: u32,
     #[case] zebra: &str,
     #[case] lines: &[&str],
@@ -49,12 +49,12 @@ fn an_instance_in_an_as_of_its_own_stands_before_bgpd_hears_of_the_vni(
 
 #[rstest]
 #[case::value_is_replaced(" bgp router-id 10.0.0.1", " bgp router-id 10.0.0.2", &["bgp router-id 10.0.0.2"])]
-#[case::value_goes(
+#[case::value_is_removed(
     " neighbor 10.0.0.2 remote-as 1\n neighbor 10.0.0.2 timers 3 9",
     " neighbor 10.0.0.2 remote-as 1",
     &["no neighbor 10.0.0.2 timers"]
 )]
-#[case::what_an_internal_peer_cannot_have_goes_before_it_is_one(
+#[case::what_an_internal_peer_cannot_have_is_removed_before_it_is_one(
     " neighbor 10.0.0.2 remote-as 1\n address-family ipv4 unicast\n  neighbor 10.0.0.2 as-override",
     " neighbor 10.0.0.2 remote-as 64514\n address-family ipv4 unicast",
     &["no neighbor 10.0.0.2 as-override", "neighbor 10.0.0.2 remote-as 64514"]
@@ -69,12 +69,12 @@ fn an_instance_in_an_as_of_its_own_stands_before_bgpd_hears_of_the_vni(
     " neighbor 10.0.0.3 remote-as 1\n address-family ipv4 unicast\n  neighbor 10.0.0.3 activate",
     &["no neighbor 10.0.0.2 remote-as 1", "neighbor 10.0.0.3 remote-as 1", "neighbor 10.0.0.3 activate"]
 )]
-#[case::bfd_takes_its_profile_along(
+#[case::bfd_is_removed_with_its_profile(
     " neighbor 10.0.0.2 remote-as 1\n neighbor 10.0.0.2 bfd\n neighbor 10.0.0.2 bfd profile p",
     " neighbor 10.0.0.2 remote-as 1",
     &["no neighbor 10.0.0.2 bfd"]
 )]
-#[case::a_new_target_comes_before_the_old_one_goes(
+#[case::a_new_target_is_added_before_the_old_one_is_removed(
     " address-family l2vpn evpn\n  route-target import 1:1",
     " address-family l2vpn evpn\n  route-target import 1:2",
     &["route-target import 1:2", "no route-target import 1:1"]
@@ -89,7 +89,7 @@ fn an_edit_sends_its_own_lines_only(#[case] have: &str, #[case] want: &str, #[ca
 #[case::after_others("", "64514:100 64514:999 64514:1", &["route-target import 64514:1", "route-target import 64514:999", "route-target import 64514:100"])]
 #[case::beside_one_that_stays("64514:999", "64514:100 64514:999", &["route-target import 64514:100"])]
 #[case::of_another("", "64514:999", &["route-target import 64514:999"])]
-fn the_derived_target_comes_when_it_is_not_in_force(#[case] have: &str, #[case] want: &str, #[case] lines: &[&str]) {
+fn the_derived_target_is_added_when_it_is_not_in_force(#[case] have: &str, #[case] want: &str, #[case] lines: &[&str]) {
     let with = |targets: &str| {
         let stanza = "router bgp 64514 vrf red\n address-family l2vpn evpn\n  advertise ipv4 unicast".to_owned();
         let bgp = targets.split_whitespace().fold(stanza, |bgp, target| bgp + "\n  route-target import " + target);
@@ -99,7 +99,7 @@ fn the_derived_target_comes_when_it_is_not_in_force(#[case] have: &str, #[case] 
 }
 
 #[test]
-fn a_policy_is_there_before_it_is_used_and_goes_after() {
+fn a_policy_is_added_before_and_removed_after_its_use() {
     let with = |digest: &str, prefix: &str| {
         let map = format!("pe-vrf-red-in-v4-{digest}");
         config(&[(
@@ -123,9 +123,9 @@ fn a_policy_is_there_before_it_is_used_and_goes_after() {
     assert_eq!(lines, expected);
 }
 
-/// The L3VNI of the default VRF: nobody else can have its VNI.
+/// The L3VNI of the default VRF: no IP-VRF can have its VNI.
 #[test]
-fn a_vni_outside_of_the_vrfs_is_taken_back() {
+fn a_vni_outside_of_the_vrfs_is_removed() {
     let want = config(&[(Daemon::Zebra, "zebra work-queue 0\nvrf red\n vni 100\nexit-vrf\n")]);
     let have = config(&[(Daemon::Zebra, "zebra work-queue 0\nvni 100\nvrf red\nexit-vrf\n")]);
     let changes = diff(&have, &want).scopes;
@@ -184,7 +184,7 @@ fn a_scope_that_is_not_wanted_is_not_edited() {
 }
 
 #[test]
-fn only_graceful_restart_resets_sessions_by_our_hand() {
+fn only_graceful_restart_needs_an_explicit_reset() {
     let change = diff(&bgp(" bgp router-id 10.0.0.1"), &bgp(" bgp router-id 10.0.0.1\n bgp graceful-restart"));
     let last = change.scopes[&red()].last().unwrap();
     assert_eq!(

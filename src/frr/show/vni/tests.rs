@@ -37,7 +37,7 @@ fn a_vni_that_zebra_lost_is_not_ready() {
 }
 
 #[test]
-fn a_zebra_without_bgpd_tells_of_no_vni() {
+fn a_zebra_without_bgpd_reports_no_vni() {
     let states = vnis("", BGP_VNI).unwrap();
     let state = &states[&Vni::try_from(100).unwrap()];
     assert_eq!((state.is_only_in_bgp(), state.is_ready()), (true, false));
@@ -54,7 +54,7 @@ fn single_vnis_are_read_as_their_list() {
 }
 
 #[test]
-fn nothing_configured_is_nothing_seen() {
+fn without_configuration_there_are_no_vnis() {
     assert_eq!(vnis("[\n]\n", "").unwrap(), BTreeMap::new());
 }
 

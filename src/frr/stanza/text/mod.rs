@@ -64,7 +64,7 @@ fn templates() -> Result<&'static Tera, &'static tera::Error> {
     LOADED.get_or_init(load).as_ref()
 }
 
-/// What the templates of one scope see. Holds passwords in the clear, and so has no `Debug`.
+/// What the templates of one scope see. Contains passwords in the clear, and so has no `Debug`.
 #[derive(Serialize)]
 struct ScopeView {
     bgp: BgpView,
@@ -76,7 +76,7 @@ struct ScopeView {
     static_routes: Option<StaticRoutesView>,
 }
 
-/// FRR text for each scope and daemon. It holds passwords in the clear.
+/// FRR text for each scope and daemon. It contains passwords in the clear.
 ///
 /// # Errors
 /// Only if a template is broken, which the tests exclude.

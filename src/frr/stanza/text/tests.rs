@@ -158,7 +158,7 @@ fn renders_as(#[case] name: &str, #[case] config: RouterConfig) {
 }
 
 #[test]
-fn communities_are_in_the_order_and_words_of_frr() {
+fn communities_are_printed_as_frr_prints_them() {
     let mut config = demo();
     let red = config.vrfs.get_mut(&"red".parse().unwrap()).unwrap();
     red.communities = ["65535:666", "10:1", "2:1", "no-export", "65535:65281"].map(|c| c.parse().unwrap()).into();
@@ -168,7 +168,7 @@ fn communities_are_in_the_order_and_words_of_frr() {
 }
 
 #[test]
-fn a_list_that_permits_nothing_is_no_list_that_is_missing() {
+fn an_empty_list_is_rendered_as_one_that_denies() {
     let mut config = demo();
     let red = config.vrfs.get_mut(&"red".parse().unwrap()).unwrap();
     red.sessions.get_mut(&Family::Ipv4).unwrap().inbound.clear();
