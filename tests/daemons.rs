@@ -323,7 +323,7 @@ async fn a_killed_zebra_comes_back_with_its_dependants_and_routes_stay() {
     let before = supervisor.all_up().await;
     let red: VrfName = "red".parse().unwrap();
     netns::create_vrf(&router.0, &red).unwrap();
-    netns::show_vrf(&router.0, &red).unwrap();
+    netns::expose_vrf(&router.0, &red).unwrap();
     router.zebra_says("show vrf", "vrf red id").await;
     let spaces = [router.0.router_netns().to_owned(), router.0.vrf_netns(&red)].map(|p| p.display().to_string());
     for path in &spaces {
@@ -504,7 +504,7 @@ async fn zebra_sees(name: &str) {
     for (index, vrf) in ["red", "blue", "green"].iter().enumerate() {
         let vrf: VrfName = vrf.parse().unwrap();
         netns::create_vrf(&router.0, &vrf).unwrap();
-        netns::show_vrf(&router.0, &vrf).unwrap();
+        netns::expose_vrf(&router.0, &vrf).unwrap();
         let active = format!("vrf {vrf} id {} netns {}", index + 1, router.0.vrf_netns(&vrf).display());
         let millis = router.zebra_says("show vrf", &active).await;
         eprintln!("{name}: {vrf} is active after {millis} ms");

@@ -427,7 +427,7 @@ fn nic() -> IfName {
 }
 
 async fn restore_all(kernel: &NetlinkKernel) {
-    let errors: Vec<String> = kernel.restore_all().await.iter().map(|error| sentence(error)).collect();
+    let errors: Vec<String> = kernel.return_all_nics().await.iter().map(|error| sentence(error)).collect();
     assert_eq!(errors, [] as [String; 0]);
 }
 
@@ -437,12 +437,12 @@ fn a_nic_goes_and_comes_back_with_all_it_had() {
     let before = shown(&node);
     runtime().block_on(async {
         let kernel = node.kernel().await;
-        let facts = kernel.facts(&BTreeSet::from([nic()])).await.unwrap();
-        assert_eq!((facts.nics[&nic()].mtu, &facts.nics[&nic()].netns), (9000, &Netns::Host));
+        let facts = kernel.observe_nics(&BTreeSet::from([nic()])).await.unwrap();
+        assert_eq!((facts[&nic()].mtu, &facts[&nic()].netns), (9000, &Netns::Host));
         converge(&kernel, &nic_wanted(Netns::Router)).await;
-        let facts = kernel.facts(&BTreeSet::from([nic()])).await.unwrap();
-        assert_eq!((facts.nics[&nic()].mtu, &facts.nics[&nic()].netns), (9000, &Netns::Router));
-        assert!(facts.nics[&nic()].addresses.contains(&"192.168.11.3/24".parse().unwrap()));
+        let facts = kernel.observe_nics(&BTreeSet::from([nic()])).await.unwrap();
+        assert_eq!((facts[&nic()].mtu, &facts[&nic()].netns), (9000, &Netns::Router));
+        assert!(facts[&nic()].addresses.contains(&"192.168.11.3/24".parse().unwrap()));
         let inside = node.router("ip route show table all; ip -6 route; ip address");
         for word in
             ["203.0.113.0/24 via 192.168.11.2", "table 77", "default via 2001:db8:11::2", "toswitch:x", "mtu 9000"]

@@ -91,7 +91,7 @@ impl Witness {
         let anew = Seen { up, established, before: counts, last: counts, changed: now };
         let seen = self.seen.entry(key(session)).or_insert_with(|| anew.clone());
         // Counters of a namespace that was made anew begin anew.
-        if (seen.up, seen.established) != (up, established) || counts.md5_refused < seen.before.md5_refused {
+        if (seen.up, seen.established) != (up, established) || counts.md5_failures < seen.before.md5_failures {
             *seen = anew;
         } else if counts != seen.last {
             seen.last = counts;
@@ -109,7 +109,7 @@ fn is_up(session: &SessionState) -> bool {
 }
 
 fn wrong_password(session: &SessionState, seen: &Seen, mode: VrfMode) -> Option<String> {
-    let count = seen.last.md5_refused.saturating_sub(seen.before.md5_refused);
+    let count = seen.last.md5_failures.saturating_sub(seen.before.md5_failures);
     let place = match mode {
         VrfMode::Netns => format!("from {}", session.peer),
         VrfMode::Vrf => "to the router namespace, which all VRFs share".to_owned(),
@@ -158,11 +158,11 @@ mod tests {
         let mut witness = Witness::default();
         let start = Instant::now();
         let mut told = None;
-        for (n, (phase, established, md5_refused, passive_opens)) in (0..).zip(looks) {
+        for (n, (phase, established, md5_failures, passive_opens)) in (0..).zip(looks) {
             let sessions = [session(phase, *established)];
             let signed = if signed { [key(&sessions[0])].into() } else { BTreeSet::new() };
             let wanted = witness.wants(&sessions, &signed);
-            let counts = TcpCounts { md5_refused: *md5_refused, passive_opens: *passive_opens };
+            let counts = TcpCounts { md5_failures: *md5_failures, passive_opens: *passive_opens };
             let counts = wanted.into_iter().map(|vrf| (vrf, counts)).collect();
             let now = start + Duration::from_secs(100 * n);
             told = witness.look(&sessions, &signed, &counts, mode, now).pop().map(|told| told.cause);

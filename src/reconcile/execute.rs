@@ -20,7 +20,7 @@ use crate::frr::client::port::{Presence, Refusal, Routing, RoutingError};
 use crate::frr::config::command::Intent;
 use crate::frr::config::diff::{self as frr, Batch, ScopeChange, merge};
 use crate::kernel::model::Netns;
-use crate::kernel::{Kernel, KernelError, KernelOp, Outcome, Stage, Step};
+use crate::kernel::{Kernel, KernelError, KernelOp, OpStage, Outcome, Step};
 use crate::scope::Scope;
 use crate::timing::{Phase, Stopwatch, Timing};
 use crate::types::{IfName, VrfName};
@@ -182,7 +182,7 @@ async fn make_ground(
     watch: &mut Stopwatch,
     (underlay, first): (&[Batch], &[Batch]),
 ) -> bool {
-    apply(done, kernel, &schedule.build, |op| op.stage() < Stage::Build).await;
+    apply(done, kernel, &schedule.build, |op| op.stage() < OpStage::Build).await;
     watch.mark(Phase::Kernel);
     send(done, routing, underlay).await;
     watch.mark(Phase::Routing);
@@ -209,13 +209,13 @@ async fn make_links(
         await_vrf(done, routing, &Scope::Vrf(vrf.clone()), Presence::Active).await;
     }
     watch.mark(Phase::Await);
-    apply(done, kernel, &schedule.build, |op| op.stage() == Stage::Build).await;
+    apply(done, kernel, &schedule.build, |op| op.stage() == OpStage::Build).await;
     watch.mark(Phase::Kernel);
     for (vrf, links) in addressed(schedule) {
         await_links(done, routing, &vrf, &links).await;
     }
     watch.mark(Phase::Await);
-    apply(done, kernel, &schedule.build, |op| op.stage() == Stage::Address).await;
+    apply(done, kernel, &schedule.build, |op| op.stage() == OpStage::Address).await;
     watch.mark(Phase::Kernel);
     send(done, routing, first).await;
     watch.mark(Phase::Routing);
@@ -228,7 +228,7 @@ fn made_netns(op: &KernelOp) -> Option<&VrfName> {
 /// The links of IP-VRFs that get an address.
 fn addressed(schedule: &Schedule) -> BTreeMap<VrfName, BTreeSet<IfName>> {
     let mut links: BTreeMap<VrfName, BTreeSet<IfName>> = BTreeMap::new();
-    for Step { scope, op } in schedule.build.iter().filter(|step| step.op.stage() == Stage::Address) {
+    for Step { scope, op } in schedule.build.iter().filter(|step| step.op.stage() == OpStage::Address) {
         // Zebra does not look into the host's namespace.
         if let (Some(key), Scope::Vrf(vrf)) = (op.link().filter(|key| key.netns != Netns::Host), scope) {
             links.entry(vrf.clone()).or_default().insert(key.name.if_name());

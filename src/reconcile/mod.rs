@@ -3,6 +3,7 @@
 
 mod cache;
 pub mod execute;
+pub mod remedy;
 pub mod schedule;
 pub mod stale_open_sent;
 
@@ -255,9 +256,9 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             None => (None, Asked::Frr(routing)),
         };
         let ours = async {
-            let facts = kernel.facts(&nics).await?;
+            let observed = kernel.observe_nics(&nics).await?;
             watch.mark(Phase::Observe);
-            let nic_mtu = facts.nics.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
+            let nic_mtu = observed.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
             let facts = NodeFacts { mode, nic_mtu };
             let known = match kept.take() {
                 Some(known) if !is_new && known.is_of(&facts, dialect, accepted) => known,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use perouter::kernel::model::{KernelState, Netns};
 use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, Step, diff, netns};
+use perouter::reconcile::remedy;
 use perouter::runtime::Runtime;
 use perouter::types::VrfMode;
 
@@ -159,13 +160,7 @@ pub fn text(outcome: &Outcome) -> String {
     }
 }
 
-/// An error and its sources, as a status shows them.
-pub fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
+/// An error, its sources and its remedy, as a status shows them.
+pub fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
+    remedy::text(error)
 }

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::kernel::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, Sysctl};
-use super::kernel::{KernelOp, op::Holder};
+use super::kernel::{KernelOp, op::AddressDevice};
 use super::names::{OwnedName, Role};
 use super::scope::Scope;
 use super::types::{Family, MacAddr, TableId, Vni, VrfMode, VrfName};
@@ -169,8 +169,10 @@ pub fn drift_op(state: &KernelState, (choice, what): (usize, u8)) -> Option<Kern
         2 if link.mac.is_some() => KernelOp::SetMac { key, mac: MacAddr([2, 0, 0, 0, 9, 9]) },
         3 if link.master.is_some() => KernelOp::SetMaster { key, master: None },
         4 if link.up => KernelOp::SetDown(key),
-        5 if veth && !link.addresses.contains(&address) => KernelOp::AddAddress { on: Holder::Link(key), address },
-        6 => KernelOp::DelAddress { address: *link.addresses.first()?, on: Holder::Link(key) },
+        5 if veth && !link.addresses.contains(&address) => {
+            KernelOp::AddAddress { on: AddressDevice::Link(key), address }
+        }
+        6 => KernelOp::DelAddress { address: *link.addresses.first()?, on: AddressDevice::Link(key) },
         7 if !is_vrf => KernelOp::SetAddrGen { none: !link.addrgen_none, key },
         8 => {
             let port = link.port?;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::frr::release::FrrVersion;
-use crate::kernel::{KernelOp, Stage};
+use crate::kernel::{KernelOp, OpStage};
 use crate::plan::{NodeFacts, plan};
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
 use crate::types::VrfMode;
@@ -97,8 +97,8 @@ fn another_subnet_is_an_edit_in_place(#[case] mode: VrfMode) {
 fn another_name_takes_the_old_vrf_down_before_the_new_one_is_built(#[case] mode: VrfMode) {
     let done = pass(mode, &[l3vni("red", 100, 10)], &[l3vni("crimson", 100, 10)]);
     assert_eq!(torn(&done), ["vrf red"]);
-    assert!(done.release.iter().all(|step| step.op.stage() == Stage::Release));
-    assert!(done.build.iter().all(|step| step.op.stage() != Stage::Release));
+    assert!(done.release.iter().all(|step| step.op.stage() == OpStage::Release));
+    assert!(done.build.iter().all(|step| step.op.stage() != OpStage::Release));
 }
 
 #[rstest]
