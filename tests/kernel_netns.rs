@@ -580,6 +580,21 @@ fn unreachable_defaults_are_ours_only_in_our_tables() {
 }
 
 #[test]
+fn table_local_is_looked_up_after_the_tables_of_vrfs_where_that_is_wanted() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let local_last = BTreeSet::from([Family::Ipv4, Family::Ipv6]);
+        converge(&kernel, &KernelState { local_last, ..KernelState::default() }).await;
+    });
+    for family in ["-4", "-6"] {
+        let rules = node.router(&format!("ip {family} rule show"));
+        let of_local: Vec<&str> = rules.lines().filter(|line| line.ends_with("lookup local")).collect();
+        assert_eq!(of_local, ["32765:\tfrom all lookup local"], "{rules}");
+    }
+}
+
+#[test]
 fn an_unreadable_namespace_is_an_error() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
