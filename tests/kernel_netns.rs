@@ -39,7 +39,7 @@ fn link_key(netns: Netns, role: Role, vni: u32) -> LinkKey {
 }
 
 #[test]
-fn three_vnis_are_built_and_seen_as_wanted() {
+fn three_vnis_are_created_and_observed_as_wanted() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
@@ -60,7 +60,7 @@ fn three_vnis_are_built_and_seen_as_wanted() {
         assert!(node.vrf("v1", "ip -6 address show dev pe-101").contains("2001:db8:101::1/64 scope global nodad"));
         assert!(node.host("ip address show dev host-101").contains("state UP"));
         assert!(node.router("ip link show dev lo").contains("UP"));
-        // A kernel that was opened later sees the same.
+        // A kernel port that is opened later observes the same.
         let other = node.kernel().await;
         assert_eq!(diff(&three_vnis().state(), &other.observe(&BTreeSet::new()).await.unwrap()), []);
     });
@@ -115,8 +115,8 @@ fn edits_reach_the_fixed_point() {
                 world.specs.insert(3, spec);
             }),
             ("vrf", |world| world.shift = 2),
-            ("session gone", |world| world.specs.get_mut(&1).unwrap().session = None),
-            ("one gone", |world| {
+            ("session removed", |world| world.specs.get_mut(&1).unwrap().session = None),
+            ("vni removed", |world| {
                 world.specs.remove(&2);
             }),
         ];
@@ -159,7 +159,7 @@ fn generated_states_reach_the_fixed_point() {
                 converge(&kernel, &wanted).await;
                 let mut state = wanted.clone();
                 for drift in drifts {
-                    // Each drift is seen before the next, as it may make that one impossible.
+                    // Each drift is observed before the next, as it may make that one impossible.
                     if let Some(op) = drift_op(&state, drift) {
                         kernel.apply(&op).await.unwrap_or_else(|error| panic!("{op}: {}", sentence(&error)));
                         state =
@@ -185,7 +185,7 @@ fn nothing_wanted_leaves_nothing() {
         assert!(!node.router("ip address show dev lo").contains("100.65"));
         assert!(netns::list_vrfs(&node.runtime).unwrap().is_empty());
         assert!(!node.runtime.zebra_netns(&"v0".parse().unwrap()).exists());
-        // At once again: the old namespaces may still be cleaned up in the background.
+        // Again at once: the kernel may still clean up the old namespaces in the background.
         converge(&kernel, &three_vnis().state()).await;
     });
 }
@@ -196,7 +196,7 @@ fn in_netns_mode_a_namespace_ends_with_its_deletion() {
     runtime().block_on(async {
         let kernel = node.kernel().await;
         converge(&kernel, &World { mode: VrfMode::Netns, ..three_vnis() }.state()).await;
-        // The other end of a veth pair inside goes when the namespace really ends.
+        // The other end of a veth pair inside is deleted when the kernel destroys the namespace.
         let path = node.runtime.vrf_netns(&"v2".parse().unwrap());
         node.host(&format!("ip link add canary type veth peer name inside netns {}", path.display()));
         kernel.observe(&BTreeSet::new()).await.unwrap();
@@ -212,7 +212,7 @@ fn in_netns_mode_a_namespace_ends_with_its_deletion() {
 }
 
 #[test]
-fn a_namespace_that_others_removed_or_replaced_is_built_anew() {
+fn a_namespace_that_others_removed_or_replaced_is_rebuilt() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
@@ -221,12 +221,16 @@ fn a_namespace_that_others_removed_or_replaced_is_built_anew() {
         let path = |vrf: &str| node.runtime.vrf_netns(&vrf.parse().unwrap()).display().to_string();
         let (removed, replaced) = (path("v0"), path("v1"));
         node.host(&format!("umount -l {removed} && rm {removed}"));
-        let seen = kernel.observe(&BTreeSet::new()).await.unwrap();
-        assert_eq!(seen.vrf_netns.iter().map(ToString::to_string).collect::<Vec<_>>(), ["v1", "v2"]);
+        let observed = kernel.observe(&BTreeSet::new()).await.unwrap();
+        assert_eq!(observed.vrf_netns.iter().map(ToString::to_string).collect::<Vec<_>>(), ["v1", "v2"]);
         node.host(&format!("umount -l {replaced} && unshare --net mount --bind /proc/self/ns/net {replaced}"));
-        let seen = kernel.observe(&BTreeSet::new()).await.unwrap();
-        assert!(seen.vrf_netns.contains(&"v1".parse().unwrap()));
-        assert!(!seen.links.keys().any(|key| key.netns == Netns::Vrf("v1".parse().unwrap())), "{:?}", seen.links);
+        let observed = kernel.observe(&BTreeSet::new()).await.unwrap();
+        assert!(observed.vrf_netns.contains(&"v1".parse().unwrap()));
+        assert!(
+            !observed.links.keys().any(|key| key.netns == Netns::Vrf("v1".parse().unwrap())),
+            "{:?}",
+            observed.links
+        );
         converge_in_time(&kernel, &wanted).await;
     });
 }
@@ -239,7 +243,7 @@ fn foreign_links_are_left_alone() {
     node.host("ip address add 198.51.100.1/24 dev host-200; ip link set host-200 up");
     node.router("ip link add br-pe-200 type bridge");
     node.router("ip link set lo up");
-    // The kernel tells the state of a link that was set up a little later.
+    // The kernel reports the state of a link some time after it was set up.
     let settled = |_| {
         std::thread::sleep(Duration::from_millis(10));
         node.host("ip -o link show dev host-200").contains("LOWERLAYERDOWN")
@@ -256,7 +260,7 @@ fn foreign_links_are_left_alone() {
 }
 
 #[test]
-fn a_vrf_of_the_host_takes_the_host_end_or_is_missed() {
+fn a_host_end_is_moved_into_the_vrf_of_the_host_or_the_missing_vrf_is_reported() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
@@ -264,24 +268,24 @@ fn a_vrf_of_the_host_takes_the_host_end_or_is_missed() {
         converge(&kernel, &wanted).await;
         let key = link_key(Netns::Host, Role::HostVeth, 101);
         wanted.links.get_mut(&key).unwrap().host_vrf = Some("hostvrf".parse().unwrap());
-        let refused = async |words: &str| {
+        let fails = async |words: &str| {
             let outcomes = kernel.apply_all(&diff(&wanted, &kernel.observe(&BTreeSet::new()).await.unwrap())).await;
-            let said: Vec<String> = outcomes.iter().filter(|outcome| !outcome.is_done()).map(text).collect();
-            assert!(said[0].starts_with(&format!("host: link set host-101 master hostvrf: {words}")), "{said:?}");
+            let failed: Vec<String> = outcomes.iter().filter(|outcome| !outcome.is_done()).map(text).collect();
+            assert!(failed[0].starts_with(&format!("host: link set host-101 master hostvrf: {words}")), "{failed:?}");
         };
-        refused("the host has no VRF device hostvrf: create it").await;
+        fails("the host has no VRF device hostvrf: create it").await;
         node.host("ip link add hostvrf type bridge");
-        refused("hostvrf is no VRF device").await;
+        fails("hostvrf is no VRF device").await;
         node.host("ip link del hostvrf");
         if mode() == VrfMode::Netns {
-            println!("no VRF device on this kernel: what one does is seen in vrf mode");
+            println!("skipped: this kernel has no VRF devices; the rest is tested in vrf mode");
             return;
         }
         node.host("ip link add hostvrf type vrf table 1100; ip link set hostvrf up");
         converge(&kernel, &wanted).await;
         let shown = || node.host("ip -d link show dev host-101; ip -6 address show dev host-101");
         assert!(shown().contains("master hostvrf") && shown().contains("2001:db8:101::2/64"), "{}", shown());
-        // Without the wish it leaves the device; with one of somebody else it stays.
+        // It is removed from the device that we set, and stays in one that others set.
         let without = three_vnis().state();
         converge(&kernel, &without).await;
         assert!(!shown().contains("master") && shown().contains("2001:db8:101::2/64"), "{}", shown());
@@ -292,7 +296,7 @@ fn a_vrf_of_the_host_takes_the_host_end_or_is_missed() {
 }
 
 #[test]
-fn a_foreign_link_with_a_wanted_name_is_refused_and_kept() {
+fn a_foreign_link_with_a_wanted_name_is_reported_and_kept() {
     let Some(node) = Node::new() else { return };
     node.host("ip link add host-100 type bridge");
     runtime().block_on(async {
@@ -321,7 +325,7 @@ fn a_foreign_link_with_a_wanted_name_is_refused_and_kept() {
 }
 
 #[test]
-fn what_has_our_mark_but_another_kind_is_replaced() {
+fn a_link_with_our_mark_but_another_kind_is_replaced() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
@@ -337,12 +341,12 @@ fn what_has_our_mark_but_another_kind_is_replaced() {
             assert_eq!(observed.links[&key].kind, LinkKind::Other, "{key}");
         }
         converge(&kernel, &wanted).await;
-        assert!(!node.host("ip -o link").contains("elsewhere"), "the pair was made anew");
+        assert!(!node.host("ip -o link").contains("elsewhere"), "the pair was recreated");
     });
 }
 
 #[test]
-fn refusals_read_like_sentences() {
+fn rejections_read_like_sentences() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
@@ -390,9 +394,9 @@ fn refusals_read_like_sentences() {
     });
 }
 
-/// What people and tools see of the NIC on the host.
+/// The NIC on the host as `ip` and `sysctl` show it.
 fn shown(node: &Node) -> String {
-    // The search for a duplicate of a link-local address takes a moment.
+    // Duplicate address detection of a link-local address takes a moment.
     node.host("for i in $(seq 50); do ip -6 address show dev toswitch | grep -q tentative || break; sleep 0.1; done");
     let link = node.host("ip -o -d link show dev toswitch | sed 's/^[0-9]*: //; s/@if[0-9]*//; s/qdisc.*qlen/qlen/'");
     let addresses = node.host("ip -o address show dev toswitch | sed 's/^[0-9]*: //'");
@@ -426,13 +430,13 @@ fn nic() -> IfName {
     "toswitch".parse().unwrap()
 }
 
-async fn restore_all(kernel: &NetlinkKernel) {
+async fn return_all(kernel: &NetlinkKernel) {
     let errors: Vec<String> = kernel.return_all_nics().await.iter().map(|error| sentence(error)).collect();
     assert_eq!(errors, [] as [String; 0]);
 }
 
 #[test]
-fn a_nic_goes_and_comes_back_with_all_it_had() {
+fn a_nic_is_moved_and_returned_with_all_it_had() {
     let Some(node) = with_nic() else { return };
     let before = shown(&node);
     runtime().block_on(async {
@@ -457,7 +461,7 @@ fn a_nic_goes_and_comes_back_with_all_it_had() {
 }
 
 #[test]
-fn a_move_that_was_cut_short_is_completed() {
+fn an_interrupted_move_is_completed() {
     let Some(node) = with_nic() else { return };
     let before = shown(&node);
     runtime().block_on(async {
@@ -476,12 +480,12 @@ fn a_move_that_was_cut_short_is_completed() {
         let kernel = node.kernel().await;
         pass(&kernel, &KernelState::default()).await;
         assert_eq!(shown(&node), before);
-        // The same, but now it is wanted again at once.
+        // The same, but now it is wanted again immediately.
         converge(&kernel, &nic_wanted(Netns::Router)).await;
         std::fs::write(node.runtime.nics(), whole.replace("\"taken\"", "\"returning\"")).unwrap();
         node.router(&format!("ip link set toswitch netns {}", node.host.display()));
         converge(&node.kernel().await, &nic_wanted(Netns::Router)).await;
-        restore_all(&node.kernel().await).await;
+        return_all(&node.kernel().await).await;
     });
     assert_eq!(shown(&node), before);
 }
@@ -494,10 +498,10 @@ fn a_crash_before_the_move_changes_nothing() {
         let kernel = node.kernel().await;
         converge(&kernel, &nic_wanted(Netns::Router)).await;
         let whole = std::fs::read_to_string(node.runtime.nics()).unwrap();
-        restore_all(&kernel).await;
+        return_all(&kernel).await;
         std::fs::write(node.runtime.nics(), whole.replace("\"taken\"", "\"taking\"")).unwrap();
         node.host("ip address add 192.168.11.99/24 dev toswitch");
-        restore_all(&node.kernel().await).await;
+        return_all(&node.kernel().await).await;
         node.host("ip address delete 192.168.11.99/24 dev toswitch");
     });
     assert_eq!(shown(&node), before);
@@ -525,7 +529,7 @@ fn drift_is_signalled_and_a_quiet_pass_is_not() {
         let wanted = KernelState { nics: nic_wanted(Netns::Router).nics, ..three_vnis().state() };
         converge(&kernel, &wanted).await;
         let signal = || tokio::time::timeout(Duration::from_millis(1500), kernel.changed());
-        // Our own changes may be signalled; passes that follow must come to rest.
+        // Our own changes may be signalled; the passes that follow must cause no more.
         let mut passes = 0;
         while signal().await.is_ok() {
             assert_eq!(pass(&kernel, &wanted).await, []);
@@ -550,7 +554,7 @@ fn drift_is_signalled_and_a_quiet_pass_is_not() {
         while signal().await.is_ok() {
             pass(&kernel, &wanted).await;
         }
-        // What others do on the host is no concern of ours.
+        // Changes of other links of the host are not signalled.
         node.host(
             "ip link add pod type veth peer name podpeer; ip link set pod up; ip address add 192.0.2.9/24 dev pod",
         );
@@ -580,7 +584,7 @@ fn unreachable_defaults_are_ours_only_in_our_tables() {
 }
 
 #[test]
-fn table_local_is_looked_up_after_the_tables_of_vrfs_where_that_is_wanted() {
+fn table_local_is_looked_up_after_the_tables_of_vrfs_where_wanted() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;

@@ -11,11 +11,11 @@ use perouter::kernel::netns::{self, Creation};
 use perouter::runtime::Runtime;
 use perouter::types::VrfName;
 
-/// False without root: then the test is left out, which is an error where `CI=true`.
+/// False without root: then the test is skipped, which is an error where `CI=true`.
 fn root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
-        eprintln!("left out: network namespaces need root");
+        eprintln!("skipped: network namespaces need root");
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test as root");
     }
     root
@@ -48,7 +48,7 @@ fn interfaces(file: &File) -> String {
 }
 
 #[test]
-fn a_router_namespace_is_made_once_and_known_to_ip_netns() {
+fn a_router_namespace_is_created_once_and_listed_by_ip_netns() {
     if !root() {
         return;
     }
@@ -63,14 +63,14 @@ fn a_router_namespace_is_made_once_and_known_to_ip_netns() {
     assert!(String::from_utf8_lossy(&list.stdout).lines().any(|l| l.split(' ').next() == Some(name)));
     let exec = Command::new("ip").args(["netns", "exec", name, "cat", "/proc/net/dev"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&exec.stdout), interfaces(&netns::open(path).unwrap()));
-    assert_ne!(made, inode(Path::new("/proc/self/ns/net")), "the process stays where it is");
+    assert_ne!(made, inode(Path::new("/proc/self/ns/net")), "the process does not change its namespace");
     netns::remove(path).unwrap();
     assert!(!path.exists());
     netns::remove(path).unwrap();
 }
 
 #[test]
-fn an_unfinished_file_is_no_namespace_and_is_finished() {
+fn the_file_of_an_interrupted_creation_is_no_namespace_and_is_used() {
     if !root() {
         return;
     }
@@ -102,7 +102,7 @@ fn settings_are_those_of_the_namespace() {
 }
 
 #[test]
-fn namespaces_of_ip_vrfs_are_listed_shown_and_removed() {
+fn namespaces_of_ip_vrfs_are_listed_exposed_and_removed() {
     if !root() {
         return;
     }

@@ -1,4 +1,4 @@
-//! What holds only with VRF devices, on the real kernel and with real FRR. Needs root and such a kernel: `make test-vrf`
+//! Facts about VRF devices, on the real kernel and with real FRR. Needs root and such a kernel: `make test-vrf`
 //! runs it in a guest that has one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -26,11 +26,11 @@ mod generated;
 #[path = "kernel/node.rs"]
 mod node;
 
-/// False, told, and an error where `CI=true`, on a kernel without VRF devices.
+/// False on a kernel without VRF devices: then the test is skipped, which is an error where `CI=true`.
 fn vrf_kernel() -> bool {
     let supported = vrf_device::supported().unwrap();
     if !supported {
-        eprintln!("left out: this kernel has no VRF devices; `make test-vrf` brings one that has");
+        eprintln!("skipped: this kernel has no VRF devices; `make test-vrf` runs it in a guest that has them");
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI runs this test by `make test-vrf`");
     }
     supported
@@ -52,8 +52,8 @@ fn table(vni: u32) -> TableId {
     TableId::of(Vni::try_from(vni).unwrap())
 }
 
-/// A router between a fabric and a blue and a red host: main knows 203.0.113.0/24 and blue 198.51.100.0/24, in both
-/// families; red knows neither.
+/// A router between a fabric and a blue and a red host: main has a route to 203.0.113.0/24 and blue to 198.51.100.0/24, in
+/// both families; red has neither.
 fn with_fabric() -> Option<Node> {
     let node = Node::new()?;
     node.host("ip link add fabric type veth peer name toswitch");
@@ -61,14 +61,14 @@ fn with_fabric() -> Option<Node> {
     node.host("ip link set fabric up; sysctl -qw net.ipv4.conf.all.rp_filter=0");
     node.router("ip link set toswitch up; ip address add 10.0.0.1/24 dev toswitch");
     node.router("ip address add 2001:db8:a::1/64 dev toswitch nodad");
-    // Neighbours that need no answer, so that a packet that is sent is seen.
+    // Permanent neighbours, so that packets are sent without resolution.
     node.router("ip neighbour add 10.0.0.2 lladdr 02:00:00:00:00:99 dev toswitch");
     node.router("ip -6 neighbour add 2001:db8:a::2 lladdr 02:00:00:00:00:99 dev toswitch");
     node.router("ip route add 203.0.113.0/24 via 10.0.0.2; ip -6 route add 2001:db8:f::/64 via 2001:db8:a::2");
     Some(node)
 }
 
-/// Also routes of blue: to its own veth.
+/// Routes of blue to its own veth.
 fn add_blue_routes(node: &Node) {
     let blue = table(101);
     node.router("ip neighbour replace 192.169.101.9 lladdr 02:00:00:00:00:98 dev pe-101");
@@ -77,14 +77,14 @@ fn add_blue_routes(node: &Node) {
     node.router(&format!("ip -6 route add 2001:db8:e::/64 via 2001:db8:101::9 dev pe-101 table {blue}"));
 }
 
-/// Has red's host ping `target` by way of red.
+/// Red's host pings `target` through red.
 fn ping(node: &Node, target: &str, count: u32) -> String {
     let (family, via) = if target.contains(':') { ("-6", "2001:db8:100::1") } else { ("-4", "192.169.100.1") };
     node.host(&format!("ip {family} route replace {target} via {via} dev host-100"));
     node.host(&format!("ping {family} -c {count} -i 0.2 -W 1 {target} || true"))
 }
 
-/// Packets to `target` that leave by the NIC or to blue while red's host sends three.
+/// Packets to `target` that leave through the NIC or to blue while red's host sends three.
 fn leaving(node: &Node, target: &str) -> usize {
     let capture = |interface: &str| {
         let mut command = Command::new("nsenter");
@@ -102,8 +102,8 @@ fn leaving(node: &Node, target: &str) -> usize {
     ping(node, target, 3);
     let outputs = captures.map(|capture| capture.wait_with_output().unwrap());
     for Output { stderr, .. } in &outputs {
-        let told = String::from_utf8_lossy(stderr);
-        assert!(told.contains("listening on"), "tcpdump did not capture: {told}");
+        let stderr = String::from_utf8_lossy(stderr);
+        assert!(stderr.contains("listening on"), "tcpdump did not capture: {stderr}");
     }
     outputs.iter().map(|output| String::from_utf8_lossy(&output.stdout).matches("echo request").count()).sum()
 }
@@ -113,7 +113,7 @@ fn leaving(node: &Node, target: &str) -> usize {
 #[case::ipv6_of_main("2001:db8:f::5", Family::Ipv6)]
 #[case::ipv4_of_blue("198.51.100.5", Family::Ipv4)]
 #[case::ipv6_of_blue("2001:db8:e::5", Family::Ipv6)]
-fn a_packet_of_red_to_what_only_others_know_never_leaves(#[case] target: &str, #[case] family: Family) {
+fn a_packet_of_red_to_a_route_of_others_never_leaves(#[case] target: &str, #[case] family: Family) {
     let (true, Some(node)) = (vrf_kernel(), with_fabric()) else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
@@ -121,17 +121,17 @@ fn a_packet_of_red_to_what_only_others_know_never_leaves(#[case] target: &str, #
         converge(&kernel, &wanted).await;
         add_blue_routes(&node);
         assert_eq!(leaving(&node, target), 0, "{}", node.router("ip rule; ip route show table all"));
-        // The same without the unreachable default: where main knows the way, the lookup falls through to it.
+        // The same without the unreachable default: where main has a route, the lookup continues there.
         kernel.apply(&KernelOp::DelUnreachable(table(100), family)).await.unwrap();
         let of_main = target.starts_with("203.") || target.contains("db8:f:");
-        assert_eq!(leaving(&node, target) > 0, of_main, "the capture sees what leaves");
-        // And a pass brings it back.
+        assert_eq!(leaving(&node, target) > 0, of_main, "the capture sees packets that leave");
+        // And a pass repairs it.
         assert_eq!(pass(&kernel, &wanted).await, [KernelOp::AddUnreachable(table(100), family)]);
         assert_eq!(leaving(&node, target), 0);
     });
 }
 
-/// Whether an address answers red's host.
+/// Whether red's host gets a reply from an address.
 fn answers(node: &Node, target: &str) -> bool {
     ping(node, target, 2).contains(" bytes from ")
 }
@@ -146,12 +146,12 @@ fn the_routers_own_addresses_do_not_answer_a_vrf(#[case] target: &str, #[case] f
         let wanted = red_and_blue();
         converge(&kernel, &wanted).await;
         assert!(!answers(&node, target), "{}", node.router("ip rule; ip -6 rule"));
-        // As the kernel begins: table `local` before the tables of the VRFs.
+        // The kernel's default: table `local` before the tables of the VRFs.
         let option = if family == Family::Ipv4 { "-4" } else { "-6" };
         node.router(&format!("ip {option} rule add preference 0 lookup local"));
-        // In IPv6 the kernel gives no answer from there all the same.
-        assert_eq!(answers(&node, target), family == Family::Ipv4, "the ping sees an answer");
-        // And a pass takes it back.
+        // In IPv6 the kernel does not reply from there even then.
+        assert_eq!(answers(&node, target), family == Family::Ipv4, "the ping gets a reply");
+        // And a pass repairs it.
         assert_eq!(pass(&kernel, &wanted).await, [KernelOp::MoveLocalRule(family)]);
         assert!(!answers(&node, target));
         assert_eq!(node.router(&format!("ip {option} rule | grep -c local")).trim(), "1");
@@ -174,7 +174,7 @@ fn tables_and_defaults_are_those_of_the_design() {
             assert!(node.router(&format!("ip -o link show master {device}")).contains(&format!("br-pe-{vni}")));
             assert!(node.router(&format!("ip -o link show master {device}")).contains(&format!("pe-{vni}@")));
         }
-        // The whole of what a router with two IP-VRFs puts into the main tables: nothing.
+        // A router with two IP-VRFs adds nothing to the main tables.
         assert_eq!(node.router("ip route show table main; ip -6 route show table main | grep -v fe80 || true"), "");
         assert_eq!(node.router("ip -o link show type vrf | wc -l").trim(), "2");
         pass(&kernel, &KernelState::default()).await;
@@ -184,14 +184,14 @@ fn tables_and_defaults_are_those_of_the_design() {
 }
 
 #[test]
-fn strict_mode_keeps_a_table_to_one_device() {
+fn strict_mode_allows_one_device_per_table() {
     let (true, Some(node)) = (vrf_kernel(), Node::new()) else { return };
     runtime().block_on(async {
         converge(&node.kernel().await, &red_and_blue()).await;
         let add = format!("ip link add other type vrf table {} 2>&1 || true", table(100));
         assert!(node.router(&add).contains("EINVAL") || !node.router("ip -o link").contains("other"), "accepted");
         assert_eq!(node.router("sysctl -n net.vrf.strict_mode net.ipv4.tcp_l3mdev_accept"), "1\n0\n");
-        // The host's own settings are left alone.
+        // The host's own settings are unchanged.
         assert_eq!(node.host("sysctl -n net.vrf.strict_mode"), "0\n");
     });
 }
@@ -207,7 +207,7 @@ fn the_session_addresses_answer_in_their_vrf_up_to_the_mtu() {
             let too_long = node.host(&format!("ping -c 1 -W 1 -M do -s {} {address} 2>&1 || true", 1451 - header));
             assert!(too_long.contains("too long") || too_long.contains("100% packet loss"), "{too_long}");
         }
-        // An address of red is none of main's or blue's.
+        // An address of red is not one of main or blue.
         for source in ["", "-I v1"] {
             let ping = node.router(&format!("ping -c 1 -W 1 {source} 192.169.100.2 2>&1 || true"));
             assert!(!ping.contains(" 0% packet loss"), "{ping}");
@@ -216,7 +216,7 @@ fn the_session_addresses_answer_in_their_vrf_up_to_the_mtu() {
 }
 
 #[test]
-fn a_vrf_device_made_anew_gets_its_members_back() {
+fn a_recreated_vrf_device_gets_its_members_back() {
     let (true, Some(node)) = (vrf_kernel(), Node::new()) else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
@@ -317,8 +317,8 @@ fn the_mode_of_a_running_router_is_kept(#[case] running: VrfMode, #[case] asked:
         ("controller", format!("the router runs in {running} mode: give router and controller the same --vrf-mode")),
     ] {
         let output = run(command, asked);
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code().is_some_and(|code| code != 0 && code != 124), "{:?} {told}", output.status);
-        assert!(told.contains(&words), "{told}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code().is_some_and(|code| code != 0 && code != 124), "{:?} {stderr}", output.status);
+        assert!(stderr.contains(&words), "{stderr}");
     }
 }

@@ -71,7 +71,7 @@ pub enum OpError {
     /// The host has a link of this name that is no VRF device.
     #[error("{0} is no VRF device")]
     NotHostVrf(IfName),
-    /// The NIC of an Underlay does not exist.
+    /// A NIC does not exist.
     #[error("NIC {0} is in neither the host's nor the router's network namespace")]
     NoNic(IfName),
     /// The kernel does not move this NIC between namespaces (`NETIF_F_NETNS_LOCAL`).
@@ -81,7 +81,7 @@ pub enum OpError {
     #[error(transparent)]
     Record(#[from] RecordError),
     /// A setting of a NIC.
-    #[error("keep the setting {path}")]
+    #[error("save or restore the setting {path}")]
     Settings {
         /// Its file.
         path: PathBuf,

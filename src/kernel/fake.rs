@@ -38,7 +38,7 @@ struct Inner {
 }
 
 impl FakeKernel {
-    /// A kernel that has `state` already, and these NICs.
+    /// A kernel with this state and these NICs.
     pub fn new(state: KernelState, nics: ObservedNics) -> Self {
         Self { inner: Mutex::new(Inner { state, nics, ..Inner::default() }), changes: Notify::new() }
     }
@@ -119,7 +119,7 @@ impl Inner {
             facts.netns = if matches!(op, KernelOp::MoveNic(_)) { Netns::Router } else { Netns::Host };
         }
         self.state
-            .step(op)
+            .apply(op)
             .map_err(|error| NetlinkError::Rejected { errno: error.errno, text: Some(error.text.to_owned()) })?;
         self.applied.push(op.clone());
         Ok(())

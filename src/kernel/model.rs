@@ -17,7 +17,7 @@ use crate::types::{Family, IfName, MacAddr, TableId, Vni, VrfName};
 pub enum Netns {
     /// The namespace of the node itself, where the host's BGP speaker runs.
     Host,
-    /// The router namespace, which holds the fabric NIC.
+    /// The router namespace, with the underlay NICs.
     Router,
     /// The namespace of one IP-VRF (`netns` mode only).
     Vrf(VrfName),
@@ -36,7 +36,7 @@ impl fmt::Display for Netns {
 /// Namespace and name of one of our links.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinkKey {
-    /// The namespace that holds it.
+    /// Its namespace.
     pub netns: Netns,
     /// Its name.
     pub name: OwnedName,
@@ -81,7 +81,7 @@ pub enum LinkKind {
 /// Bridge port settings of a VXLAN device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BridgePort {
-    /// `neigh_suppress`: ARP and ND are answered from what EVPN knows (RFC 7432 section 10).
+    /// `neigh_suppress`: ARP and ND are answered from EVPN routes (RFC 7432 section 10).
     pub neigh_suppress: bool,
     /// MAC learning from the data plane.
     pub learning: bool,
@@ -90,7 +90,7 @@ pub struct BridgePort {
 /// A link of ours. Fields that a kind does not use are `None` on both the wanted and the observed side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// What it belongs to. A plan says it; an observation derives it from where the link is
+    /// What it belongs to. Set by a plan; an observation derives it from namespace and masters
     /// ([`KernelState::scope_by_place`]).
     pub scope: Scope,
     /// Kind and immutable attributes.
@@ -151,7 +151,7 @@ pub struct KernelState {
 }
 
 impl KernelState {
-    /// What a link belongs to by where it is: the IP-VRF of its namespace, or of the VRF device on top of its masters.
+    /// What a link belongs to according to its place: the IP-VRF of its namespace, or of the VRF device on top of its masters.
     /// The host end of a veth pair belongs where its PE end does. Without an IP-VRF it is the segment of its VNI.
     pub fn scope_by_place(&self, key: &LinkKey) -> Scope {
         let inside = match self.links.get(key).map(|link| &link.kind) {

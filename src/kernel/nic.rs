@@ -98,7 +98,7 @@ async fn send(from: &Namespace, to: &Namespace, nic: &IfName, link: &ObservedLin
     }
     let netns = to.file()?;
     match from.change(request::move_link(nic.as_str(), netns.as_raw_fd())).await {
-        // Kernels before 6.12 do not show the property.
+        // Kernels before 6.12 do not report the property.
         Err(NetlinkError::Rejected { errno: Errno::EINVAL, .. }) => Err(OpError::NicBound(nic.clone())),
         other => Ok(other?),
     }
@@ -142,7 +142,7 @@ async fn restore(namespace: &Namespace, nic: &IfName, had: &NicRecord) -> Result
     Ok(())
 }
 
-/// The settings that the kernel keeps for each link, and resets to their defaults in the namespace that the link moves to.
+/// The settings that the kernel has for each link, and resets to their defaults in the namespace that the link moves to.
 const SETTINGS: [&str; 4] = ["ipv4/conf", "ipv6/conf", "ipv4/neigh", "ipv6/neigh"];
 
 fn read_settings(name: &str) -> Result<BTreeMap<PathBuf, String>, OpError> {
@@ -156,7 +156,7 @@ fn read_settings(name: &str) -> Result<BTreeMap<PathBuf, String>, OpError> {
         };
         for entry in entries {
             let path = entry.map_err(|source| OpError::Settings { path: dir.clone(), source })?.path();
-            // Some are write-only, or have no value yet (`stable_secret`): there is nothing to keep.
+            // Some are write-only, or have no value yet (`stable_secret`): there is nothing to save.
             if let Ok(value) = fs::read_to_string(&path) {
                 settings.insert(path, value.trim().to_owned());
             }

@@ -14,7 +14,7 @@ use crate::scope::Scope;
 
 /// Why the kernel would reject an op, in the words that it would use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SimulatedError {
+pub(crate) struct SimulatedError {
     /// The error number.
     pub errno: Errno,
     /// The kernel's text, or ours where it has none.
@@ -30,15 +30,15 @@ const NEW_PORT: BridgePort = BridgePort { neigh_suppress: false, learning: true 
 
 impl KernelState {
     /// Applies `op`. A rejected op leaves the state as it was.
-    pub fn step(&mut self, op: &KernelOp) -> Result<(), SimulatedError> {
+    pub(crate) fn apply(&mut self, op: &KernelOp) -> Result<(), SimulatedError> {
         if let KernelOp::CreateLink(new) = op {
             self.has_room(new)?;
         }
-        self.step_alone(op)
+        self.apply_unchecked(op)
     }
 
     /// Applies `op` without a search through all links, which is right where each VNI and table is wanted once.
-    pub(crate) fn step_alone(&mut self, op: &KernelOp) -> Result<(), SimulatedError> {
+    pub(crate) fn apply_unchecked(&mut self, op: &KernelOp) -> Result<(), SimulatedError> {
         match op {
             KernelOp::CreateNetns(vrf) => {
                 if !self.vrf_netns.insert(vrf.clone()) {

@@ -1,4 +1,4 @@
-//! A node for one test: namespaces of its own for host and router, and what the kernel port is asked in all tests.
+//! A node for one test: namespaces of its own for host and router, and what all tests do with the kernel port.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -22,10 +22,10 @@ pub struct Node {
 }
 
 impl Node {
-    /// `None` without root: then the test is left out, which is an error where `CI=true`.
+    /// `None` without root: then the test is skipped, which is an error where `CI=true`.
     pub fn new() -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
-            eprintln!("left out: network namespaces need root");
+            eprintln!("skipped: network namespaces need root");
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test as root");
             return None;
         }
@@ -52,7 +52,7 @@ impl Node {
         run(self.runtime.router_netns(), line)
     }
 
-    /// Where the links of an IP-VRF are.
+    /// Runs a command line in the namespace of the links of an IP-VRF.
     pub fn vrf(&self, vrf: &str, line: &str) -> String {
         match place(vrf) {
             Netns::Vrf(vrf) => run(&self.runtime.vrf_netns(&vrf), line),
@@ -77,14 +77,14 @@ pub fn mode() -> VrfMode {
     }
 }
 
-/// Whether this kernel can open a second BGP port; where not it is said, and worlds have none.
+/// Whether this kernel can open a second BGP port; where not, the output says so and worlds have none.
 pub fn has_nftables() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
     *FOUND.get_or_init(|| {
         let words = ["--net", "nft", "add", "table", "inet", "probe"];
         let found = Command::new("unshare").args(words).output().unwrap().status.success();
         if !found {
-            println!("no nftables on this kernel: second ports are seen on others");
+            println!("this kernel has no nftables: second BGP ports are not tested");
         }
         found
     })
@@ -114,7 +114,7 @@ pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// Applies the difference and returns it, and what became of each op.
+/// Applies the difference and returns it with the outcome of each step.
 async fn attempt(kernel: &NetlinkKernel, wanted: &KernelState) -> (Vec<Step>, Vec<Outcome>) {
     let nics = wanted.nics.keys().cloned().collect();
     let steps = diff(wanted, &kernel.observe(&nics).await.unwrap());
@@ -122,7 +122,7 @@ async fn attempt(kernel: &NetlinkKernel, wanted: &KernelState) -> (Vec<Step>, Ve
     (steps, outcomes)
 }
 
-/// Applies the difference, all of which has to go well, and returns it.
+/// Applies the difference, which must succeed, and returns it.
 pub async fn pass(kernel: &NetlinkKernel, wanted: &KernelState) -> Vec<KernelOp> {
     let (steps, outcomes) = attempt(kernel, wanted).await;
     for (step, outcome) in steps.iter().zip(&outcomes) {
@@ -131,7 +131,7 @@ pub async fn pass(kernel: &NetlinkKernel, wanted: &KernelState) -> Vec<KernelOp>
     steps.into_iter().map(|step| step.op).collect()
 }
 
-/// One pass leads to what is wanted, and the next has nothing to do.
+/// One pass reaches the wanted state, and the next has nothing to do.
 pub async fn converge(kernel: &NetlinkKernel, wanted: &KernelState) {
     pass(kernel, wanted).await;
     let nics = wanted.nics.keys().cloned().collect();
@@ -140,8 +140,8 @@ pub async fn converge(kernel: &NetlinkKernel, wanted: &KernelState) {
     assert_eq!(in_view_of(wanted, Arc::unwrap_or_clone(observed)), *wanted);
 }
 
-/// As [`converge`], once the kernel has taken away what it ends by and by: a namespace that nobody has any more, whose VXLAN
-/// devices have their VNIs until then.
+/// As [`converge`], after the kernel has cleaned up in the background: an unused namespace, whose VXLAN devices occupy their
+/// VNIs until then.
 pub async fn converge_in_time(kernel: &NetlinkKernel, wanted: &KernelState) {
     let begin = Instant::now();
     loop {

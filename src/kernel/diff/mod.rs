@@ -17,7 +17,7 @@ use crate::types::Vni;
 #[cfg(test)]
 use crate::{kernel, names, scope, types};
 
-/// Steps that make `observed` what is `wanted`; none if it is.
+/// The steps from `observed` to `wanted`; none where they are equal.
 pub fn diff(wanted: &KernelState, observed: &KernelState) -> Vec<Step> {
     let now = Cow::Borrowed(observed);
     let mut differ = Differ { wanted, observed, now, scopes: OnceCell::new(), steps: Vec::new() };
@@ -42,7 +42,7 @@ impl<'a> Differ<'a> {
     /// An op that cannot work (a wanted state that names a master that is not wanted) stays in the list: the kernel rejects
     /// it and the error reaches the object that asked for it.
     fn push(&mut self, op: KernelOp) {
-        let _rejected = self.now.to_mut().step_alone(&op);
+        let _rejected = self.now.to_mut().apply_unchecked(&op);
         self.steps.push(Step { scope: self.scope(&op), op });
     }
 

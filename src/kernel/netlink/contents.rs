@@ -1,4 +1,4 @@
-//! The contents of one network namespace as netlink shows them. In: link, address, route and rule messages. Out: links by
+//! The contents of one network namespace as netlink reports them. In: link, address, route and rule messages. Out: links by
 //! ifindex, ours and others. Sends nothing and decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,11 +25,11 @@ pub struct NetnsContents {
     pub links: BTreeMap<u32, ObservedLink>,
     /// The settings that the kernel has.
     pub sysctls: BTreeMap<Sysctl, u32>,
-    /// Tables with our unreachable default route; read of the router only.
+    /// Tables with our unreachable default route; read in the router namespace only.
     pub unreachable: BTreeSet<(TableId, Family)>,
     /// Tables that open a second BGP port, and whether the rules of each are complete.
     pub listen_ports: BTreeMap<PortTable, bool>,
-    /// Families in which table `local` is not looked up first; read of the router only.
+    /// Families in which table `local` is not looked up first; read in the router namespace only.
     pub local_last: BTreeSet<Family>,
 }
 

@@ -1,5 +1,5 @@
 //! Netlink: sockets of a network namespace, requests, dumps and events. In: values of [`super::model`]. Out: the kernel's
-//! answers as values. The only place that knows netlink messages; knows no objects and decides nothing.
+//! answers as values. The only place with netlink messages; knows no objects and decides nothing.
 //!
 //! A file uses only those before it: `error`, `attribute`, `socket`, `netfilter`, `contents`, `request`, `read`, `saved`,
 //! `events`.

@@ -1,5 +1,5 @@
 //! Addresses and routes of a NIC, saved as netlink messages so that they can be set again exactly. In: a socket, or what
-//! [`SavedMessage`] holds. Out: saved messages, and requests that set them again. Decides not when.
+//! [`SavedMessage`] contains. Out: saved messages, and requests that set them again. Does not decide when.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ pub struct SavedMessage {
     netlink: String,
 }
 
-/// A saved message is not what it should be.
+/// A saved message cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("it is no netlink message")]
 pub struct MalformedMessage;
@@ -53,7 +53,7 @@ pub struct Target {
     pub old_index: u32,
     /// Its ifindex now.
     pub index: u32,
-    /// In the router namespace, not at home.
+    /// In the router namespace, not the host's.
     pub in_router: bool,
 }
 
@@ -104,7 +104,7 @@ pub fn add_routes(saved: &[SavedMessage], target: Target) -> Result<Vec<Request>
     // The route to a gateway comes before the route through it.
     routes.sort_by_key(has_gateway);
     let request = |route: RouteMessage| {
-        // The NICs of the other paths are not in the router; at home the kernel kept those paths and dropped ours.
+        // The NICs of the other paths are not in the router; on the host the kernel kept those paths and dropped ours.
         let is_multipath = devices(&route).len() > 1;
         let flags = if is_multipath { NLM_F_REPLACE } else { NLM_F_EXCL };
         let message = RouteNetlinkMessage::NewRoute(reroute(route, target));

@@ -111,7 +111,7 @@ impl<F: Family> Socket<F> {
         self.exchange(&request, sequence, drop).await.map(|_| ())
     }
 
-    /// Sends several framed messages with one `sequence` as a whole, the last of which is acknowledged.
+    /// Sends several framed messages with the same `sequence` at once, the last of which is acknowledged.
     pub(super) async fn send_all(&mut self, messages: &[u8], sequence: u32) -> Result<(), NetlinkError> {
         self.exchange(messages, sequence, drop).await.map(|_| ())
     }
@@ -122,7 +122,7 @@ impl<F: Family> Socket<F> {
         self.sequence
     }
 
-    /// Reads one thing.
+    /// Reads one object.
     pub async fn get(&mut self, message: F::Message) -> Result<Vec<F::Message>, NetlinkError> {
         let sequence = self.next_sequence();
         let request = frame(message, NLM_F_REQUEST | NLM_F_ACK, sequence);
@@ -131,7 +131,7 @@ impl<F: Family> Socket<F> {
         Ok(found)
     }
 
-    /// Reads all things of a kind, as they were at one moment. `take` gets each answer as it is decoded: a decoded link is
+    /// Reads all objects of a kind, as of one moment. `take` gets each answer as it is decoded: a decoded link is
     /// 18 kB, and there may be thousands.
     ///
     /// # Errors
@@ -211,7 +211,7 @@ impl<F: Family> Socket<F> {
     async fn receive(&self, buffer: &mut Vec<u8>) -> Result<(), NetlinkError> {
         buffer.clear();
         self.inner.recv(buffer).await.map_err(|error| {
-            // The kernel tells so that it had no room for a message.
+            // The receive buffer was full when the kernel had a message for it.
             if is_errno(&error, Errno::ENOBUFS) { NetlinkError::Overrun } else { NetlinkError::Io(error) }
         })
     }
@@ -257,7 +257,7 @@ fn is_errno(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno as i32)
 }
 
-/// What the kernel says at the end of its answer.
+/// The result at the end of the kernel's answer.
 fn rejection_of<I>(payload: &NetlinkPayload<I>) -> Result<(), NetlinkError> {
     match payload {
         // `header` is the header of the request, and then the attributes of the acknowledgement.

@@ -42,7 +42,7 @@ pub struct Message {
     pub body: Vec<u8>,
 }
 
-/// Which packets a chain sees.
+/// The packets that traverse a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the host.
@@ -68,7 +68,7 @@ pub struct Chain {
 const BGP: u16 = 179;
 /// The upper half of the mark of a connection to a second port, the lower half is the port.
 const MARK: u32 = 0x5045_0000;
-/// Before connection tracking (`NF_IP_PRI_RAW`), should somebody have it.
+/// Before connection tracking (`NF_IP_PRI_RAW`), where others enabled it.
 const RAW: i32 = -300;
 const PREROUTING: u32 = 0;
 const OUTPUT: u32 = 3;

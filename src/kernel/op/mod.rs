@@ -161,7 +161,7 @@ pub enum Lane {
 }
 
 impl KernelOp {
-    /// The VNI that it is about, where the op itself shows it.
+    /// The VNI that it is about, where the op itself names it.
     pub fn vni(&self) -> Option<Vni> {
         match self {
             Self::CreateLink(NewLink { kind: LinkKind::Vrf { table }, .. })
@@ -171,7 +171,7 @@ impl KernelOp {
         }
     }
 
-    /// The IP-VRF that it is about, where the op itself shows it.
+    /// The IP-VRF that it is about, where the op itself names it.
     pub fn vrf(&self) -> Option<&VrfName> {
         match self {
             Self::CreateNetns(vrf)
