@@ -159,6 +159,20 @@ mod tests {
     use crate::types::{MacAddr, VrfMode};
     use proptest::prelude::*;
 
+    /// `lo` of the router namespace.
+    fn lo(state: &KernelState) -> ObservedLink {
+        let kernel = ["127.0.0.1/8", "::1/128"].map(|net| net.parse().unwrap());
+        let addresses = state.loopback.iter().copied().chain(kernel);
+        ObservedLink {
+            name: "lo".to_owned(),
+            mtu: 65_536,
+            up: true,
+            immovable: true,
+            addresses: addresses.map(|net| ObservedAddress { net, permanent: true }).collect(),
+            ..ObservedLink::default()
+        }
+    }
+
     /// The contents of the namespaces where `wanted` is in place, in `vrf` mode too, which not every kernel has.
     fn contents_of(wanted: &KernelState) -> NodeContents {
         let mut node: BTreeMap<Netns, NetnsContents> = BTreeMap::new();
@@ -203,24 +217,6 @@ mod tests {
             };
             node.get_mut(&key.netns).unwrap().links.insert(indexes[key], observed);
         }
-        let lo = |state: &KernelState| ObservedLink {
-            name: "lo".to_owned(),
-            owned: None,
-            kind: ObservedKind::Other,
-            alias: None,
-            master: None,
-            lower: None,
-            mtu: 65_536,
-            mac: None,
-            up: true,
-            addrgen: None,
-            port: None,
-            immovable: true,
-            addresses: (state.loopback.iter().copied())
-                .chain(["127.0.0.1/8", "::1/128"].map(|net| net.parse().unwrap()))
-                .map(|net| ObservedAddress { net, permanent: true })
-                .collect(),
-        };
         node.get_mut(&Netns::Router).unwrap().links.insert(1, lo(wanted));
         for opened in &wanted.listen_ports {
             let table = PortTable { vni: opened.on.name.vni().unwrap(), port: opened.port };

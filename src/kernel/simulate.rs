@@ -21,6 +21,11 @@ pub(crate) struct SimulatedError {
     pub text: &'static str,
 }
 
+/// Rejects the op where `wrong`.
+fn reject_if(wrong: bool, errno: Errno, text: &'static str) -> Result<(), SimulatedError> {
+    if wrong { reject(errno, text) } else { Ok(()) }
+}
+
 fn reject<T>(errno: Errno, text: &'static str) -> Result<T, SimulatedError> {
     Err(SimulatedError { errno, text })
 }
@@ -41,13 +46,53 @@ impl KernelState {
     pub(crate) fn apply_unchecked(&mut self, op: &KernelOp) -> Result<(), SimulatedError> {
         match op {
             KernelOp::CreateNetns(vrf) => {
-                if !self.vrf_netns.insert(vrf.clone()) {
-                    return reject(Errno::EEXIST, "the namespace exists");
-                }
+                reject_if(!self.vrf_netns.insert(vrf.clone()), Errno::EEXIST, "the namespace exists")
             }
-            KernelOp::DeleteNetns(vrf) => self.delete_netns(&Netns::Vrf(vrf.clone()))?,
-            KernelOp::CreateLink(new) => self.create_link(new)?,
-            KernelOp::DeleteLink { key, .. } => self.delete_link(key)?,
+            KernelOp::DeleteNetns(vrf) => self.delete_netns(&Netns::Vrf(vrf.clone())),
+            KernelOp::CreateLink(new) => self.create_link(new),
+            KernelOp::DeleteLink { key, .. } => self.delete_link(key),
+            KernelOp::AddAddress { on, address } => {
+                let is_new = self.addresses_mut(on)?.insert(*address);
+                reject_if(!is_new, Errno::EEXIST, "the address exists")
+            }
+            KernelOp::DelAddress { on, address } => del_address(self.addresses_mut(on)?, *address),
+            KernelOp::MoveNic(nic) => {
+                self.nics.insert(nic.clone(), Netns::Router);
+                Ok(())
+            }
+            KernelOp::ReturnNic(nic) => {
+                let is_there = self.nics.remove(nic) == Some(Netns::Router);
+                reject_if(!is_there, Errno::ENODEV, "the NIC is not in the router's namespace")
+            }
+            KernelOp::SetSysctl { netns, sysctl, value } => {
+                self.has_netns(netns)?;
+                self.sysctls.insert((netns.clone(), *sysctl), *value);
+                Ok(())
+            }
+            KernelOp::MoveLocalRule(family) => {
+                self.local_last.insert(*family);
+                Ok(())
+            }
+            KernelOp::AddUnreachable(table, family) => {
+                reject_if(!self.unreachable.insert((*table, *family)), Errno::EEXIST, "the route exists")
+            }
+            KernelOp::DelUnreachable(table, family) => {
+                reject_if(!self.unreachable.remove(&(*table, *family)), Errno::ESRCH, "there is no such route")
+            }
+            KernelOp::OpenPort(opened) => {
+                self.has_netns(&opened.on.netns)?;
+                reject_if(!self.listen_ports.insert(opened.clone()), Errno::EEXIST, "the port is open")
+            }
+            KernelOp::ClosePort(opened) => {
+                reject_if(!self.listen_ports.remove(opened), Errno::ENOENT, "the port is not open")
+            }
+            _ => self.set_link(op),
+        }
+    }
+
+    /// Applies an op that changes an existing link.
+    fn set_link(&mut self, op: &KernelOp) -> Result<(), SimulatedError> {
+        match op {
             KernelOp::SetMaster { key, master } => self.set_master(key, master.as_ref())?,
             KernelOp::SetHostVrf { key, vrf } => {
                 let link = self.link_mut(key)?;
@@ -69,48 +114,7 @@ impl KernelState {
                 Some(now) => *now = *port,
                 None => return reject(Errno::EOPNOTSUPP, "the link is not a bridge port"),
             },
-            KernelOp::AddAddress { on, address } => {
-                if !self.addresses_mut(on)?.insert(*address) {
-                    return reject(Errno::EEXIST, "the address exists");
-                }
-            }
-            KernelOp::DelAddress { on, address } => del_address(self.addresses_mut(on)?, *address)?,
-            KernelOp::MoveNic(nic) => {
-                self.nics.insert(nic.clone(), Netns::Router);
-            }
-            KernelOp::ReturnNic(nic) => {
-                if self.nics.remove(nic) != Some(Netns::Router) {
-                    return reject(Errno::ENODEV, "the NIC is not in the router's namespace");
-                }
-            }
-            KernelOp::SetSysctl { netns, sysctl, value } => {
-                self.has_netns(netns)?;
-                self.sysctls.insert((netns.clone(), *sysctl), *value);
-            }
-            KernelOp::MoveLocalRule(family) => {
-                self.local_last.insert(*family);
-            }
-            KernelOp::AddUnreachable(table, family) => {
-                if !self.unreachable.insert((*table, *family)) {
-                    return reject(Errno::EEXIST, "the route exists");
-                }
-            }
-            KernelOp::DelUnreachable(table, family) => {
-                if !self.unreachable.remove(&(*table, *family)) {
-                    return reject(Errno::ESRCH, "there is no such route");
-                }
-            }
-            KernelOp::OpenPort(opened) => {
-                self.has_netns(&opened.on.netns)?;
-                if !self.listen_ports.insert(opened.clone()) {
-                    return reject(Errno::EEXIST, "the port is open");
-                }
-            }
-            KernelOp::ClosePort(opened) => {
-                if !self.listen_ports.remove(opened) {
-                    return reject(Errno::ENOENT, "the port is not open");
-                }
-            }
+            _ => {}
         }
         Ok(())
     }
