@@ -18,32 +18,32 @@ build: ## build perouter and the lab runner
 	cargo build --workspace --bins
 
 .PHONY: demo-metallb
-demo-metallb: setup build ## a MetalLB service over a real EVPN fabric; KEEP=1 leaves the lab up, SOURCE=kubernetes with an API server
+demo-metallb: setup build ## a MetalLB service over a real EVPN fabric; KEEP=1 keeps the lab, SOURCE=kubernetes uses an API server
 	@[ "$(SOURCE)" != kubernetes ] || $(MAKE) --no-print-directory kubernetes-assets
 	@$(BIN)/perouter-lab demo metallb --source $(SOURCE)
 
 .PHONY: demo-down
-demo-down: build ## remove what `KEEP=1 make demo-metallb` left
+demo-down: build ## remove the lab of `KEEP=1 make demo-metallb`
 	@$(BIN)/perouter-lab demo down
 
 .PHONY: test
-test: setup ## all tests, level by level: every VRF mode, FRR 8.4 and 10.3 (as root)
+test: setup ## all tests, level by level: both VRF modes, FRR 8.4 and 10.3, a cluster (as root)
 	@hack/test.sh
 
 .PHONY: test-vrf
-test-vrf: setup ## the tests of the VRF modes on a kernel that has VRF devices (as root)
+test-vrf: setup ## the tests that need a kernel with VRF devices, in a guest (as root)
 	@hack/test.sh vrf
 
 .PHONY: test-kubernetes
-test-kubernetes: setup ## the tests with a real etcd and kube-apiserver, built once with Go
+test-kubernetes: setup ## the tests with a real etcd and kube-apiserver, built once with Go (as root)
 	@hack/test.sh kubernetes
 
 .PHONY: test-frr10
-test-frr10: setup ## the tests with FRR once more, with FRR 10.3 (as root)
+test-frr10: setup ## the tests of FRR and the lab with FRR 10.3 (as root)
 	@hack/test.sh frr10
 
 .PHONY: lab-frr10
-lab-frr10: setup ## a root file system with FRR 10.3 for lab nodes, once, in a cache (as root)
+lab-frr10: setup ## build a root file system with FRR 10.3 for lab nodes, once, in a cache (as root)
 	@hack/frr10.sh
 
 .PHONY: bench
@@ -52,16 +52,21 @@ bench: setup ## measure against `ip -batch`, FRR alone and frr-reload.py, with b
 	@hack/bench.sh native $(foreach name,N ROUTES RUNS IDLE JSON ONLY,$(if $($(name)),$(name)=$($(name))))
 
 .PHONY: bench-vrf
-bench-vrf: setup ## the changes of `make bench` once more in vrf mode, on a kernel that has VRF devices; N=10,100 RUNS=5 (as root)
+bench-vrf: setup ## the changes of `make bench` in vrf mode, in a guest whose kernel has VRF devices; N=10,100 RUNS=5 (as root)
 	@hack/bench.sh vrf $(if $(N),N=$(N),N=10,100) $(if $(RUNS),RUNS=$(RUNS))
 
 .PHONY: check
-check: ## fast checks without root: format, clippy, layers, unit, golden, property, CRDs in step
+check: ## fast checks without root: format, clippy, layers, licences, Helm chart, CRDs, unit, golden and property tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	hack/layers.sh
+	hack/licenses.sh
 	hack/helm.sh --check
 	cargo test --workspace --lib --bins
+
+.PHONY: deny
+deny: ## check licences, duplicates, sources and advisories of the dependencies (needs cargo-deny)
+	@hack/deny.sh
 
 .PHONY: goldens
 goldens: ## rewrite golden files and CRDs from the code
@@ -72,13 +77,13 @@ crds: ## rewrite crds/ from the API types
 	PEROUTER_UPDATE=1 cargo test --lib kind::crds
 
 .PHONY: kubernetes-assets
-kubernetes-assets: setup ## etcd, kube-apiserver, kubectl, MetalLB and others: built once with Go, into ~/.cache/perouter
+kubernetes-assets: setup ## build etcd, kube-apiserver, kubectl, MetalLB and others with Go, once, into ~/.cache/perouter
 	@hack/kubernetes/assets.sh control-plane
 	@hack/kubernetes/assets.sh metallb
 
 .PHONY: docker-build
-docker-build: ## container image with FRR (needs Docker)
-	@docker info >/dev/null 2>&1 || { echo "no Docker here: 'make demo-metallb' runs without an image" >&2; exit 1; }
+docker-build: ## build the container image with FRR (needs Docker)
+	@docker info >/dev/null 2>&1 || { echo "Docker is not available: 'make demo-metallb' runs without an image" >&2; exit 1; }
 	docker build -t $(IMAGE) .
 
 .PHONY: deploy
@@ -86,12 +91,12 @@ deploy: ## apply deploy/ to the cluster of the current kubectl context
 	kubectl apply --server-side -k deploy
 
 .PHONY: helm-chart
-helm-chart: ## rewrite the Helm chart from deploy/ and crds/
+helm-chart: ## rewrite the Helm chart from deploy/base and crds/
 	@hack/helm.sh
 
 .PHONY: kind-demo-metallb
-kind-demo-metallb: ## the MetalLB demo in containers: kind, containerlab, MetalLB (needs Docker)
-	@docker info >/dev/null 2>&1 || { echo "no Docker here: 'make demo-metallb' shows the same without containers" >&2; exit 1; }
+kind-demo-metallb: ## the MetalLB demo in containers, with kind and containerlab (needs Docker)
+	@docker info >/dev/null 2>&1 || { echo "Docker is not available: 'make demo-metallb' shows the same without containers" >&2; exit 1; }
 	@$(MAKE) docker-build IMAGE=perouter:dev
 	@hack/kind-demo.sh
 

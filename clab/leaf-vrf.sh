@@ -1,14 +1,14 @@
 #!/bin/sh
 # leaf-vrf.sh VRF VNI PORT ADDRESS4 ADDRESS6
-# Makes an IP-VRF on a leaf: VRF, VXLAN, bridge, the host's port with the gateway addresses, and FRR's stanzas.
-# The VRF is a VRF device where the kernel has it, else a network namespace that zebra (started with -n) takes for one.
-# What the VRF has no route for is dropped without an answer, as a switch does it, and never looked up elsewhere.
-# A TOS other than 0 has the kernel look up the route of each VXLAN packet, so that the ways to a VTEP are shared; 2 is
-# ECN's part of it, which the kernel takes from the inner packet.
-# FRR's default instance with advertise-all-vni must stand before this runs (FRR issue 22851).
+# Creates an IP-VRF on a leaf: VRF, VXLAN, bridge, the host's port with the gateway addresses, and FRR's stanzas.
+# The VRF is a VRF device if the kernel supports it, else a network namespace that zebra (started with -n) uses as a VRF.
+# A packet without a route in the VRF is dropped silently, as on a switch, and never looked up in another table.
+# With a TOS other than 0 the kernel looks up the route of each VXLAN packet, so that packets are spread over the paths to
+# a VTEP; 2 is in the ECN bits, which the kernel copies from the inner packet.
+# FRR's default instance with advertise-all-vni must exist before this runs (FRR issue 22851).
 set -eu
 vrf=$1 vni=$2 port=$3 address4=$4 address6=$5
-aside=/run/leaf-vrf
+state=/run/leaf-vrf
 
 # until_true TENTHS COMMAND...
 until_true() {
@@ -21,7 +21,7 @@ until_true() {
 	done
 }
 
-# has TEXT PART...: whether all parts are in the text; no process is started, as that is dear on an emulated machine.
+# has TEXT PART...: whether all parts are in the text. It starts no process: that is slow on an emulated machine.
 has() {
 	text=$1
 	shift
@@ -31,14 +31,14 @@ has() {
 }
 
 bgpd_ready() { bgpd=$(vtysh -c 'show running-config bgpd') && has "$bgpd" ' advertise-all-vni'; }
-in_vrf() { nsenter --net="$aside/$vrf" "$@"; }
+in_vrf() { nsenter --net="$state/$vrf" "$@"; }
 vrf_active() { has "$(vtysh -c 'show vrf')" "vrf $vrf id"; }
 vni_up() {
-	seen=$(vtysh -c "show evpn vni $vni" -c "show bgp l2vpn evpn vni $vni") &&
-		has "$seen" "State: Up" "Router MAC: $mac" "Router-MAC: $mac"
+	last=$(vtysh -c "show evpn vni $vni" -c "show bgp l2vpn evpn vni $vni") &&
+		has "$last" "State: Up" "Router MAC: $mac" "Router-MAC: $mac"
 }
 
-# zebra's stanza, then bgpd's; one vtysh, for it is what costs here.
+# zebra's stanza, then bgpd's; in one vtysh, as starting it is slow.
 configure() {
 	vtysh -c 'configure terminal' \
 		-c "vrf $vrf" -c "vni $vni" -c 'exit-vrf' \
@@ -52,28 +52,29 @@ configure() {
 
 unconfigure() {
 	vtysh -c 'configure terminal' -c "vrf $vrf" -c "no vni $vni" || :
-	# bgpd refuses this until it has heard of the lost VNI.
+	# bgpd rejects this until zebra has notified it that the VNI is gone.
 	until_true 50 vtysh -c 'configure terminal' -c "no router bgp $asn vrf $vrf" || :
 }
 
-# Empty and complete before zebra sees it, its devices born inside: any other order loses events.
+# zebra first sees the namespace when it is set up and has no devices; these are then created inside. Any other order
+# loses events.
 build_netns() {
 	mkdir -p /run/netns
-	: >"$aside/$vrf"
-	unshare --net="$aside/$vrf" true
+	: >"$state/$vrf"
+	unshare --net="$state/$vrf" true
 	in_vrf sh -c '
 		ip link set lo up
 		echo 1 >/proc/sys/net/ipv4/ip_forward
 		echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
 		for c in all default; do echo 0 >/proc/sys/net/ipv4/conf/$c/rp_filter; done
-		# Flows of one pair of hosts are spread over the next hops too, as switches do it.
+		# Flows between two hosts are spread over the next hops too, as on switches.
 		echo 1 >/proc/sys/net/ipv4/fib_multipath_hash_policy
 		echo 1 >/proc/sys/net/ipv6/fib_multipath_hash_policy
 		ip route add blackhole default metric 4278198272
 		ip -6 route add blackhole default metric 4278198272'
-	# zebra may miss the name; why is not known.
+	# zebra may miss the new name, for an unknown reason.
 	for try in 1 2 3; do
-		ln -s "$aside/$vrf" "/run/netns/$vrf"
+		ln -s "$state/$vrf" "/run/netns/$vrf"
 		! until_true 50 vrf_active || break
 		echo "VRF $vrf: zebra did not see the namespace (try $try)" | tee -a /var/log/frr/leaf-vrf.log >&2
 		vtysh -c 'show vrf' >&2
@@ -81,7 +82,7 @@ build_netns() {
 		rm -f "/run/netns/$vrf"
 	done
 	[ -e "/run/netns/$vrf" ]
-	# From here, so that its socket is in the leaf's own namespace: there is the underlay.
+	# Created from here, so that its socket is in the leaf's own namespace, with the underlay.
 	ip link add "vni$vni" mtu 9450 netns "$vrf" type vxlan id "$vni" local "$vtep" dstport 4789 nolearning tos 2
 	in_vrf ip -batch - <<-END
 		link add br$vni address $mac mtu 9450 type bridge stp_state 0 mcast_snooping 0
@@ -96,8 +97,8 @@ build_netns() {
 
 remove_netns() {
 	rm -f "/run/netns/$vrf"
-	umount "$aside/$vrf"
-	rm -f "$aside/$vrf"
+	umount "$state/$vrf"
+	rm -f "$state/$vrf"
 	vtysh -c 'configure terminal' -c "no vrf $vrf" || :
 }
 
@@ -130,25 +131,25 @@ remove_device() {
 	vtysh -c 'configure terminal' -c "no vrf $vrf" || :
 }
 
-mkdir -p "$aside"
-port_now() { vtysh -c "show interface $port vrf $vrf"; }
-port_seen() { has "$(port_now)" "Interface $port is up"; }
-addresses_seen() { has "$(port_now)" "inet $address4" "inet6 $address6"; }
+mkdir -p "$state"
+port_state() { vtysh -c "show interface $port vrf $vrf"; }
+port_known() { has "$(port_state)" "Interface $port is up"; }
+addresses_known() { has "$(port_state)" "inet $address4" "inet6 $address6"; }
 
-# zebra can lose addresses that a moved interface gets before zebra has seen it at its new place: these wait for it, and
-# what is lost all the same is given again.
-give_port() {
+# zebra can lose addresses that are added to a moved interface before zebra has seen it in the new VRF. So they are added
+# after that, and again if they are lost.
+attach_port() {
 	case $backend in
 	netns) ip link set "$port" netns "$vrf" && run=in_vrf && in_vrf ip link set "$port" up ;;
 	device) ip link set "$port" master "$vrf" up && run= ;;
 	esac
-	until_true 50 port_seen || :
+	until_true 50 port_known || :
 	for try in 1 2 3 4 5; do
 		$run ip -batch - <<-END
 			address replace $address4 dev $port
 			address replace $address6 dev $port nodad
 		END
-		! until_true 10 addresses_seen || return 0
+		! until_true 10 addresses_known || return 0
 		echo "VRF $vrf: zebra did not see the addresses of $port (try $try)" | tee -a /var/log/frr/leaf-vrf.log >&2
 		$run ip address flush dev "$port" scope global
 	done
@@ -159,11 +160,11 @@ if ! until_true 300 bgpd_ready; then
 	echo "VRF $vrf: bgpd has no default instance with advertise-all-vni" >&2
 	exit 1
 fi
-# The default instance is the first.
+# The default instance comes first.
 asn=${bgpd#*router bgp }
 asn=${asn%%[!0-9]*}
 
-# zebra puts the address there, in its own time.
+# zebra adds the address asynchronously.
 vtep_known() {
 	vtep=$(ip -4 -o address show dev lo scope global)
 	vtep=${vtep#* inet }
@@ -174,7 +175,7 @@ if ! until_true 300 vtep_known; then
 	echo "VRF $vrf: lo has no address for the VTEP" >&2
 	exit 1
 fi
-# A VNI's MAC goes out as the router MAC of its routes: derived from VTEP and VNI, it is the same after a restart.
+# The MAC of a VNI is advertised as the router MAC of its routes: derived from VTEP and VNI, it survives a restart.
 second=${vtep#*.} third=${vtep#*.*.}
 mac=$(printf '02:%02x:%02x:%02x:%02x:%02x' "${second%%.*}" "${third%.*}" "${vtep##*.}" $((vni / 256 % 256)) $((vni % 256)))
 
@@ -185,17 +186,17 @@ else
 	backend=netns
 fi
 
-# A VNI that FRR did not take up is built again.
+# A VNI that FRR did not bring up is removed and created again.
 for attempt in 1 2 3 4 5; do
-	seen=
+	last=
 	build_$backend >/dev/null
 	configure
 	if until_true 20 vni_up; then
-		give_port
+		attach_port
 		exit 0
 	fi
-	echo "VRF $vrf: FRR did not take up VNI $vni (attempt $attempt)" | tee -a /var/log/frr/leaf-vrf.log >&2
-	echo "$seen" | tee -a /var/log/frr/leaf-vrf.log >&2
+	echo "VRF $vrf: FRR did not bring up VNI $vni (attempt $attempt)" | tee -a /var/log/frr/leaf-vrf.log >&2
+	echo "$last" | tee -a /var/log/frr/leaf-vrf.log >&2
 	unconfigure
 	remove_$backend
 done

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Makes a root file system of Debian trixie with its FRR 10.3, for lab nodes with that image. Prints its path.
-# It lies in $PEROUTER_FRR10_ROOT, else in ${XDG_CACHE_HOME:-$HOME/.cache}/perouter/frr10. Made once: built aside and
-# renamed, so what is there is whole. As root; needs debootstrap and Debian's mirror.
+# Builds a root file system of Debian trixie with its FRR 10.3, for lab nodes with that image, and prints its path:
+# $PEROUTER_FRR10_ROOT, or ${XDG_CACHE_HOME:-$HOME/.cache}/perouter/frr10. It is built once, in a temporary directory that is
+# renamed at the end, so that what exists is complete. As root; needs debootstrap and a Debian mirror.
 set -euo pipefail
 
 root=${PEROUTER_FRR10_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/perouter/frr10}
 mirror=${PEROUTER_DEBIAN_MIRROR:-http://deb.debian.org/debian}
-# A root of another recipe is made anew.
+# A root file system that was built by another recipe is built again.
 recipe=2
 if [ "$(cat "$root/.perouter-recipe" 2>/dev/null)" = $recipe ]; then
   echo "$root"
@@ -19,33 +19,33 @@ command -v debootstrap >/dev/null || {
 }
 
 mkdir -p "$(dirname "$root")"
-# Two at once build one after the other, and the second finds it made.
+# Concurrent runs wait for each other, and the second one finds the result of the first.
 exec 9>"$root.lock"
 flock 9
 if [ "$(cat "$root/.perouter-recipe" 2>/dev/null)" = $recipe ]; then
   echo "$root"
   exit 0
 fi
-aside=$(mktemp -d "$root.XXXXXX")
-trap 'rm -rf "$aside"' EXIT
+staging=$(mktemp -d "$root.XXXXXX")
+trap 'rm -rf "$staging"' EXIT
 {
-  echo "making a root file system of trixie with FRR 10.3 in $root (about 400 MB, once)"
-  debootstrap --variant=minbase trixie "$aside" "$mirror" >"$root.log" 2>&1 || { tail -n 20 "$root.log"; exit 1; }
-  # No package may start a daemon here.
-  printf '#!/bin/sh\nexit 101\n' >"$aside/usr/sbin/policy-rc.d"
-  chmod 755 "$aside/usr/sbin/policy-rc.d"
-  # In a second step: debootstrap cannot order FRR's dependencies.
-  unshare --mount --pid --fork --kill-child chroot "$aside" sh -c '
+  echo "building a root file system of trixie with FRR 10.3 in $root (about 400 MB, once)"
+  debootstrap --variant=minbase trixie "$staging" "$mirror" >"$root.log" 2>&1 || { tail -n 20 "$root.log"; exit 1; }
+  # No package may start a daemon in it.
+  printf '#!/bin/sh\nexit 101\n' >"$staging/usr/sbin/policy-rc.d"
+  chmod 755 "$staging/usr/sbin/policy-rc.d"
+  # Not by debootstrap --include, which cannot order FRR's dependencies.
+  unshare --mount --pid --fork --kill-child chroot "$staging" sh -c '
     mount -t proc proc /proc
     export DEBIAN_FRONTEND=noninteractive
     apt-get install -y --no-install-recommends frr iproute2 iputils-ping procps kmod curl tcpdump util-linux nftables bird2 gobgpd &&
     apt-get clean' >>"$root.log" 2>&1 </dev/null || { tail -n 20 "$root.log"; exit 1; }
-  "$aside/usr/lib/frr/zebra" --version 2>/dev/null | grep -q ' 10\.3' || chroot "$aside" /usr/lib/frr/zebra --version | grep ' 10\.3'
+  "$staging/usr/lib/frr/zebra" --version 2>/dev/null | grep -q ' 10\.3' || chroot "$staging" /usr/lib/frr/zebra --version | grep ' 10\.3'
 } >&2
-echo $recipe >"$aside/.perouter-recipe"
-chmod 755 "$aside"
+echo $recipe >"$staging/.perouter-recipe"
+chmod 755 "$staging"
 rm -rf "$root"
-mv -T "$aside" "$root"
+mv -T "$staging" "$root"
 trap - EXIT
 rm -f "$root.log"
 echo "$root"

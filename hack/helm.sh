@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Writes templates/ and crds/ of the Helm chart from the manifests in deploy/base/ and crds/. --check writes nothing and fails
-# where the chart is not what they give.
+# helm.sh [--check]: writes templates/ and crds/ of the Helm chart from the manifests in deploy/base/ and crds/. --check writes
+# nothing and fails if the chart differs from the result.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 chart=deploy/helm/perouter
 
-# template MANIFEST: with values in place of what users set. A manifest with more or fewer of them is an error.
+# template MANIFEST: prints it with template expressions for what users can set. It is an error if their number is not the
+# expected one.
 template() {
   awk -v component="$(basename "$1" .yaml)" '
     function value(text) { match($0, /^ */); print substr($0, 1, RLENGTH) text; found++ }
@@ -45,7 +46,7 @@ template() {
       print; found++; next
     }
     { print }
-    END { wanted = component == "controller" ? 14 : component == "router" ? 8 : 7; if (found != wanted) { print component ": " found " values, not " wanted > "/dev/stderr"; exit 1 } }
+    END { wanted = component == "controller" ? 14 : component == "router" ? 8 : 7; if (found != wanted) { print component ": " found " template expressions, expected " wanted > "/dev/stderr"; exit 1 } }
   ' "$1"
 }
 
@@ -73,7 +74,7 @@ if [ "${1:-}" = --check ]; then
   for folder in templates crds; do
     diff -ru "$chart/$folder" "$fresh/$folder" || status=1
   done
-  [ $status = 0 ] || echo "the chart is not what deploy/ and crds/ give: run hack/helm.sh" >&2
+  [ $status = 0 ] || echo "the chart differs from deploy/ and crds/: run hack/helm.sh" >&2
   exit $status
 fi
 rm -rf "$chart/templates" "$chart/crds"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The MetalLB demo in containers: kind makes the cluster, containerlab the fabric around it, and everything is applied as
-# a user would apply it. Needs Docker, kind, containerlab, kubectl and curl; the kernel has to have VXLAN.
+# The MetalLB demo in containers: kind creates the cluster, containerlab the fabric around it, and everything is applied as
+# a user would apply it. Needs Docker, kind, containerlab, kubectl and curl, and a kernel with VXLAN.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,7 +9,7 @@ for tool in docker kind containerlab kubectl; do
   command -v "$tool" >/dev/null || missing+=("$tool")
 done
 if [ ${#missing[@]} -gt 0 ]; then
-  echo "not here: ${missing[*]}. 'make demo-metallb' shows the same without containers," >&2
+  echo "missing: ${missing[*]}. 'make demo-metallb' shows the same without containers," >&2
   echo "'make demo-metallb SOURCE=kubernetes' with an API server and MetalLB as processes" >&2
   exit 1
 fi
@@ -27,29 +27,29 @@ for workload in metallb-system/deployment/controller metallb-system/daemonset/sp
   openperouter-system/daemonset/router openperouter-system/daemonset/controller; do
   "${kubectl[@]}" -n "${workload%%/*}" rollout status "${workload#*/}" --timeout 300s
 done
-# MetalLB's webhook answers a little after its pods are ready.
+# MetalLB's webhook is reachable shortly after its pods are ready.
 for _ in $(seq 30); do
   "${kubectl[@]}" apply -f examples/metallb && break
   sleep 2
 done
 
-# expect ok|timeout HOST ADDRESS
+# expect ok|timeout HOST ADDRESS: fails if an HTTP request of the host to the address does not end like that.
 expect() {
-  local said=timeout
+  local result=timeout
   for _ in $(seq 60); do
     if docker exec "clab-kind-$2" curl --silent --noproxy '*' --max-time 2 "http://$3/hostname"; then
-      said=ok
+      result=ok
       break
     fi
     [ "$1" = ok ] || break
     sleep 1
   done
-  echo " $2 -> $3: $said"
-  [ "$said" = "$1" ]
+  echo " $2 -> $3: $result"
+  [ "$result" = "$1" ]
 }
 expect ok hostA_red 172.30.0.10
 expect ok hostB_red 172.30.0.10
 expect ok hostA_blue 172.30.0.16
 expect timeout hostA_blue 172.30.0.10
 expect timeout hostA_red 172.30.0.16
-echo "all of it works. Down: containerlab destroy -t clab/metallb.clab.yml --cleanup && kind delete cluster --name pe-kind"
+echo "all as expected. To remove it: containerlab destroy -t clab/metallb.clab.yml --cleanup && kind delete cluster --name pe-kind"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# setup.sh: installs what the demo, the tests and the benchmarks need from Debian's packages. Prints nothing where all is
-# there.
+# setup.sh: installs what the demo, the tests and the benchmarks need from Debian's packages. Prints nothing if everything is
+# installed.
 set -euo pipefail
 
 declare -A package=(
@@ -20,7 +20,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
   echo "installing ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
-  # bird2 and gobgpd would start a speaker of their own on this machine.
+  # The packages bird2 and gobgpd would start a BGP speaker on this machine.
   policy=/usr/sbin/policy-rc.d
   if [ ! -e $policy ]; then
     trap 'rm -f $policy' EXIT
@@ -29,12 +29,12 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
   apt-get update -qq
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-  # Nor at its next start: the tests start those that they need.
+  # Not at the next boot either: the tests start their own.
   if [[ " ${missing[*]} " =~ \ (bird2|gobgpd)\  ]] && command -v systemctl >/dev/null; then
     systemctl disable --quiet bird gobgpd 2>/dev/null || true
   fi
 fi
 if ! command -v cargo >/dev/null; then
-  echo "cargo is missing: install Rust 1.89 or later (Debian 12's is older), for example with rustup" >&2
+  echo "cargo is missing: install Rust 1.89 or later (Debian's is older), for example with rustup" >&2
   exit 1
 fi

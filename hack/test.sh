@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# test.sh [LEVEL...]: tests level by level and a table of what ran. Exit status 0 only if all passed.
-#   fast    format, clippy, layers, unit, golden, property
-#   netns   kernel, FRR and lab in netns mode with the machine's FRR
+# test.sh [LEVEL...]: runs the tests level by level and prints a table of the results. Exit status 0 only if all passed.
+#   fast    format, clippy, layers, licences, Helm chart, the files that the Dockerfile copies, unit, golden, property
+#   netns   kernel, FRR and lab in netns mode with the FRR of the machine
 #   frr10   FRR and lab in netns mode with FRR 10.3, in a root file system of Debian trixie
-#   kubernetes  etcd, kube-apiserver, MetalLB and FRR-K8s, all built once with Go: source, status, manifests, lab
-#   vrf     kernel, FRR and lab in vrf mode with the machine's FRR, in a guest whose kernel has VRF devices
-# Without a LEVEL, all. What a level needs and is not there is told; with CI=true it is an error.
-# The guest of `vrf` has one CPU: the other levels with a lab run beside it where they are asked for, and what `kubernetes`
-# needs is built beside both.
+#   kubernetes  source, status, manifests and lab with etcd, kube-apiserver, MetalLB and FRR-K8s, all built once with Go
+#   vrf     kernel, FRR and lab in vrf mode with the FRR of the machine, in a guest whose kernel has VRF devices
+# Without a LEVEL, all. A level whose requirements are missing is left out with the reason; with CI=true this is an error.
+# The guest of `vrf` has one CPU, so the other levels run while it is running, and the programs for `kubernetes` are built
+# at the same time.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 levels=("${@:-fast netns frr10 kubernetes vrf}")
@@ -17,7 +17,7 @@ guests= builds=
 trap 'for group in $guests $builds; do kill -- "-$group" 2>/dev/null; done; rm -rf "$log"' EXIT
 status=0 total_passed=0 total_failed=0 total_ignored=0 table=()
 
-# level NAME COMMAND...: runs it, shows its output, adds its closing lines to the table.
+# level NAME COMMAND...: runs it, shows its output, adds up its `test result:` lines in the table.
 level() {
   local name=$1 start=$SECONDS passed failed ignored
   shift
@@ -34,7 +34,7 @@ level() {
   return "$rc"
 }
 
-# record NAME COMMAND...: runs it in silence, for `replay`.
+# record NAME COMMAND...: runs it without output, for `replay`.
 record() {
   local name=$1 start=$SECONDS
   shift
@@ -42,7 +42,7 @@ record() {
   echo $? $((SECONDS - start)) >"$log/$name.end"
 }
 
-# replay NAME: shows what was recorded and ends as it did.
+# replay NAME: shows the recorded output and returns the recorded status.
 replay() {
   local rc
   cat "$log/$1.out"
@@ -50,14 +50,14 @@ replay() {
   return "$rc"
 }
 
-# missing LEVEL WHAT: a level that cannot run here.
+# missing LEVEL WHAT: notes that a level cannot run here.
 missing() {
   echo "test.sh: level $1 is left out: $2" >&2
   table+=("$(printf '%-40s left out: %s' "$1" "$2")")
   [ "${CI-}" != true ] || status=1
 }
 
-# binary TEST: builds a test and prints where it lies.
+# binary TEST: builds a test and prints its path.
 binary() {
   cargo test --no-run --message-format=json --test "$1" 2>/dev/null |
     sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep "/$1-" | tail -n 1
@@ -67,7 +67,14 @@ fast() {
   level "format" cargo fmt --all --check
   level "clippy" cargo clippy --quiet --workspace --all-targets -- -D warnings
   level "layers" hack/layers.sh
+  level "licences" hack/licenses.sh
+  if cargo deny --version >/dev/null 2>&1; then
+    level "dependencies" hack/deny.sh
+  else
+    table+=("$(printf '%-40s left out: %s' "dependencies" "no cargo-deny (cargo install --locked cargo-deny)")")
+  fi
   level "Helm chart" hack/helm.sh --check
+  level "Dockerfile's files" hack/dockerfile-build.sh
   level "unit, golden, property" cargo test --workspace --lib --bins
 }
 
@@ -77,19 +84,19 @@ netns() {
   local name
   for test in tests/*.rs; do
     name=$(basename "$test" .rs)
-    case $name in lab | vrf_facts | kubernetes_*) continue ;; esac
+    case $name in architecture | lab | vrf_mode | kubernetes_*) continue ;; esac
     level "netns, FRR $frr: $name" env PEROUTER_VRF_MODE=netns cargo test --test "$name"
   done
   level "netns, FRR $frr: lab runner" cargo test -p perouter-lab --tests
   level "netns, FRR $frr: lab" env PEROUTER_VRF_MODE=netns cargo test --test lab
-  # Not optimised: what is counted is judged, what is timed is shown.
+  # Not optimized: counts are compared with budgets, times are only shown.
   level "netns, FRR $frr: bench" cargo test --bench lab -- N=1,10 ROUTES=1,1000 RUNS=1 IDLE=5
 }
 
 frr10() {
   local root name
   if ! root=$(hack/frr10.sh); then
-    missing "netns, FRR 10.3" "no root file system with FRR 10.3 (make lab-frr10)"
+    missing "netns, FRR 10.3" "the root file system with FRR 10.3 cannot be built (make lab-frr10)"
     return
   fi
   export PEROUTER_FRR10_ROOT=$root
@@ -98,10 +105,10 @@ frr10() {
   done
 }
 
-# builds_begin: builds etcd, kube-apiserver, MetalLB and FRR-K8s with what nobody else needs of the machine.
+# builds_begin: builds etcd, kube-apiserver, MetalLB and FRR-K8s in the background, in otherwise idle time.
 builds_begin() {
   command -v go >/dev/null || return
-  # A process group of its own, to be ended whole.
+  # A process group of its own, so that all of it can be stopped.
   set -m
   (
     for group in control-plane metallb; do
@@ -115,7 +122,7 @@ builds_begin() {
 kubernetes() {
   local test group
   if [ -n "$builds" ]; then
-    # What failed is tried again below, and told.
+    # A build that failed is repeated below, where its output is shown.
     wait "$builds"
     builds=
   fi
@@ -132,13 +139,13 @@ kubernetes() {
   done
 }
 
-vrf_tests="kernel_netns vrf_facts lab"
+vrf_tests="kernel_netns vrf_mode lab"
 
 # vrf_begin: starts the guests, one after the other.
 vrf_begin() {
   local name
   if ! command -v linux.uml >/dev/null; then
-    missing "vrf, FRR $frr" "no User-Mode Linux (apt-get install user-mode-linux)"
+    missing "vrf, FRR $frr" "User-Mode Linux is missing (apt-get install user-mode-linux)"
     return
   fi
   for name in $vrf_tests; do
@@ -147,12 +154,12 @@ vrf_begin() {
       return
     fi
   done
-  # A process group of its own, to be ended whole.
+  # A process group of its own, so that all of it can be stopped.
   set -m
   (
     for name in $vrf_tests; do
-      # A guest has one CPU and dear processes: it is about four times slower than the machine. It decides how long all
-      # takes, so it goes first; the others mostly wait for what they started.
+      # A guest has one CPU and starts processes slowly: it is about four times slower than the machine. It determines the
+      # total time, so it has priority; the other levels mostly wait.
       record "$name" nice -n -10 env PEROUTER_VRF_MODE=vrf PEROUTER_LAB_SLOWNESS="${PEROUTER_LAB_SLOWNESS-4}" \
         hack/vm/run.sh -t 3000 -- "$(cat "$log/$name.binary")" --test-threads=1
     done
@@ -161,7 +168,7 @@ vrf_begin() {
   set +m
 }
 
-# vrf_end: waits for them and tells what they did.
+# vrf_end: waits for the guests and shows their results.
 vrf_end() {
   local name took
   wait "$guests"
@@ -172,20 +179,20 @@ vrf_end() {
   done
 }
 
-# asked LEVEL: whether it is asked for.
-asked() { [[ " ${levels[*]} " == *" $1 "* ]]; }
+# requested LEVEL: whether it is to run.
+requested() { [[ " ${levels[*]} " == *" $1 "* ]]; }
 
 begun=
 for name in "${levels[@]}"; do
   if [ "$name" != fast ] && [ -z "$begun" ]; then
     begun=yes
-    if asked vrf; then vrf_begin; fi
-    if asked kubernetes; then builds_begin; fi
+    if requested vrf; then vrf_begin; fi
+    if requested kubernetes; then builds_begin; fi
   fi
   case $name in
     fast | netns | frr10 | kubernetes) $name ;;
     vrf) [ -z "$guests" ] || vrf_end ;;
-    *) echo "test.sh: no level $name: fast, netns, frr10, kubernetes, vrf" >&2; exit 2 ;;
+    *) echo "test.sh: unknown level $name: fast, netns, frr10, kubernetes or vrf" >&2; exit 2 ;;
   esac
 done
 

@@ -8,10 +8,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::frr::config::line::Line;
+use crate::frr::release::FRR_8_4;
 use crate::frr::show::live::Live;
-use crate::frr::stanza::render;
+use crate::frr::stanza::text::text;
 use crate::kernel::model::KernelState;
-use crate::plan::{NodeFacts, Plan, plan};
+use crate::plan::{FabricAddresses, NodeFacts, Plan, plan};
+use crate::scope::Scope;
 use crate::snapshot::{NodeIdentity, Snapshot};
 use crate::status::{fold, model::PassSummary};
 use crate::types::VrfMode;
@@ -24,9 +26,9 @@ fn read_case(case: &Path) -> Snapshot {
     let secrets = private_copy(&case.join("secrets"), scratch.path());
     let node = NodeIdentity { name: "node".into(), index, labels: [("rack".into(), "a".into())].into() };
     let mut snapshot = crate::source::read(scratch.path(), &secrets, &node).unwrap();
-    for location in snapshot.rejected.iter_mut().filter_map(|r| r.location.as_mut()) {
-        location.file = "in.yaml".into();
-    }
+    let rejected = snapshot.rejected.iter_mut().filter_map(|rejection| rejection.location.as_mut());
+    let objects = snapshot.objects.values_mut().filter_map(|object| object.location.as_mut());
+    rejected.chain(objects).for_each(|location| location.file = "in.yaml".into());
     snapshot
 }
 
@@ -50,11 +52,15 @@ fn plan_text(plan: &Plan) -> String {
     let rejected: Vec<_> = plan.rejected.iter().map(ToString::to_string).collect();
     let notes: Vec<_> = plan.notes.iter().map(ToString::to_string).collect();
     let vrfs: BTreeMap<_, _> = plan
-        .vrfs
-        .iter()
-        .map(|(vrf, planned)| (vrf.to_string(), format!("{} {}", planned.vni, planned.object)))
+        .l3vnis()
+        .into_iter()
+        .map(|(vrf, vni)| (vrf.to_string(), format!("{vni} {}", plan.owner(&Scope::Vrf(vrf.clone())).unwrap())))
         .collect();
-    let underlay = plan.underlay.as_ref().map(|u| format!("{}: VTEP {}, router id {}", u.object, u.vtep, u.router_id));
+    let fabric = |fabric: &FabricAddresses| {
+        let owner = plan.owner(&Scope::Underlay).unwrap();
+        format!("{owner}: VTEP {}, router id {}", fabric.vtep, fabric.router_id)
+    };
+    let underlay = plan.fabric.as_ref().map(fabric);
     let value =
         serde_json::json!({"underlay": underlay, "vrfs": vrfs, "kernel": kernel, "rejected": rejected, "notes": notes});
     serde_saphyr::to_string(&value).unwrap()
@@ -62,7 +68,7 @@ fn plan_text(plan: &Plan) -> String {
 
 fn frr_text(plan: &Plan) -> String {
     let mut out = String::new();
-    for ((scope, daemon), text) in render::text(&plan.frr).unwrap() {
+    for ((scope, daemon), text) in text(&plan.frr, &FRR_8_4).unwrap() {
         out.extend(["! ", &scope.to_string(), ": ", daemon.name(), "\n"]);
         for raw in text.lines() {
             let indent = raw.len() - raw.trim_start().len();
@@ -81,14 +87,18 @@ fn status_text(snapshot: &Snapshot, plan: &Plan) -> String {
 #[test]
 fn every_case_comes_out_as_written() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let update = std::env::var_os("PEROUTER_UPDATE").is_some();
+    let update = std::env::var_os("PEROUTER_UPDATE").is_some_and(|value| value == "1");
     let mut cases: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.sort();
     assert!(!cases.is_empty());
     let mut differ = Vec::new();
     for case in cases {
         let snapshot = read_case(&case);
-        let facts = NodeFacts { mode: VrfMode::Netns, nic_mtu: [("toswitch".parse().unwrap(), 1500)].into() };
+        let facts = NodeFacts {
+            mode: VrfMode::Netns,
+            release: crate::frr::release::FRR_10_3,
+            nic_mtu: [("toswitch".parse().unwrap(), 1500)].into(),
+        };
         let plan = plan(&snapshot, &facts);
         let outputs = [
             ("plan.yaml", plan_text(&plan)),

@@ -5,7 +5,7 @@
 //!   directory, kube     validate, ipam,       kernel, frr            netlink, vty              conditions
 //! ```
 //! Data flows one way. Modules left of `apply` have no effects; netlink is used in `kernel` only, processes are
-//! started in `frr::daemons` only.
+//! started in `frr::daemons` only. `docs/architecture.md` is the map of the code.
 
 pub mod atomic_file;
 pub mod cli;

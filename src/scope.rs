@@ -11,7 +11,7 @@ pub enum Scope {
     Underlay,
     /// One IP-VRF.
     Vrf(VrfName),
-    /// An L2 segment (VNI) without VRF.
+    /// An L2 segment without VRF.
     Segment(Vni),
     /// The passthrough session of the node with its host.
     Passthrough,
@@ -24,7 +24,7 @@ impl fmt::Display for Scope {
         match self {
             Self::Underlay => f.write_str("underlay"),
             Self::Vrf(name) => write!(f, "vrf {name}"),
-            Self::Segment(vni) => write!(f, "vni {vni}"),
+            Self::Segment(vni) => write!(f, "segment {vni}"),
             Self::Passthrough => f.write_str("passthrough"),
             Self::Raw(object) => write!(f, "raw {object}"),
         }

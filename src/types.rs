@@ -1,5 +1,5 @@
 //! The words of the field as types. In: raw numbers and strings of the API. Out: values that cannot be wrong.
-//! Past `plan` no bare integer or string stands for one of these. No effects here.
+//! Past `plan` no bare integer or string stands for one of these. Pure.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,5 +1,5 @@
-//! The logs of FRR's daemons as events, with real FRR. Needs root and FRR. Alone in its program, since the subscriber is
-//! that of the process.
+//! The logs of FRR's daemons as tracing events, with real FRR. Needs root and FRR. In a test binary of its own, since
+//! the subscriber is global to the process.
 
 #![allow(clippy::unwrap_used, reason = "a test file")]
 
@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use perouter::frr::daemons::{self, DaemonEvent, Daemons, FRR_DIR};
 use perouter::kernel::netns;
-use perouter::runtime::Daemon;
-use perouter::runtime::Runtime;
+use perouter::runtime::{Daemon, Runtime};
 use perouter::types::VrfMode;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -22,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 struct Sink(Arc<Mutex<Vec<u8>>>);
 
 impl Sink {
-    /// How often a daemon was heard to say `text`.
-    fn told(&self, target: &str, text: &str) -> usize {
+    /// Number of events of a daemon that contain `text`.
+    fn count(&self, target: &str, text: &str) -> usize {
         let target = format!("\"target\":\"{target}\"");
         self.all().lines().filter(|line| line.contains(&target) && line.contains(text)).count()
     }
@@ -52,16 +51,16 @@ async fn supervise(runtime: &Runtime) -> (mpsc::Receiver<DaemonEvent>, Cancellat
     (receiver, stop, task)
 }
 
-async fn until(what: impl Fn() -> bool, sink: &Sink) {
+async fn until(condition: impl Fn() -> bool, sink: &Sink) {
     let deadline = Instant::now() + Duration::from_secs(5);
-    while !what() {
+    while !condition() {
         assert!(Instant::now() < deadline, "{}", sink.all());
         sleep(Duration::from_millis(50)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_daemons_log_is_told_as_events_also_after_adoption() {
+async fn daemon_logs_become_events_also_after_adoption() {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("left out: FRR in namespaces needs root");
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test as root");
@@ -74,18 +73,18 @@ async fn what_the_daemons_log_is_told_as_events_also_after_adoption() {
     let runtime = Runtime::new(format!("/run/{name}"), format!("/run/netns/{name}"));
 
     let (_events, stop, task) = supervise(&runtime).await;
-    // A daemon may write this only after it went into the background.
-    until(|| sink.told("frr::zebra", "starting: vty@0") == 1, &sink).await;
-    until(|| sink.told("frr::bgpd", "\"id\":\"T83RR-8SM5G\"") == 1, &sink).await;
+    // A daemon may write this only after it has daemonized.
+    until(|| sink.count("frr::zebra", "starting: vty@0") == 1, &sink).await;
+    until(|| sink.count("frr::bgpd", "\"id\":\"T83RR-8SM5G\"") == 1, &sink).await;
     stop.cancel();
     task.await.unwrap();
 
     let (_events, stop, task) = supervise(&runtime).await;
     let pid: i32 = fs::read_to_string(runtime.pid_file(Daemon::Bfdd)).unwrap().trim().parse().unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
-    until(|| sink.told("frr::zebra", "disconnected") > 0, &sink).await;
-    until(|| sink.told("frr::bfdd", "starting: vty@0") > 0, &sink).await;
-    assert_eq!(sink.told("frr::zebra", "starting: vty@0"), 1, "nothing is told twice");
+    until(|| sink.count("frr::zebra", "disconnected") > 0, &sink).await;
+    until(|| sink.count("frr::bfdd", "starting: vty@0") > 0, &sink).await;
+    assert_eq!(sink.count("frr::zebra", "starting: vty@0"), 1, "an event was repeated");
     stop.cancel();
     task.await.unwrap();
 

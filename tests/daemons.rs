@@ -18,8 +18,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use perouter::frr::daemons::{self, DaemonError, DaemonEvent, Daemons, FRR_DIR, Incarnation, ready};
 use perouter::kernel::netns;
-use perouter::runtime::Daemon;
-use perouter::runtime::Runtime;
+use perouter::runtime::{Daemon, Runtime};
 use perouter::types::{VrfMode, VrfName};
 use rstest::rstest;
 use tokio::sync::mpsc;
@@ -27,8 +26,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// False without root: then the test is left out, which is an error where `CI=true`.
-fn root() -> bool {
+/// False without root: then the test is left out, which is an error with `CI=true`.
+fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
         eprintln!("left out: FRR in namespaces needs root");
@@ -37,10 +36,10 @@ fn root() -> bool {
     root
 }
 
-/// A router of this test's own, removed at the end.
-struct Router(Runtime);
+/// The run directory, namespaces and FRR of one test, removed at the end.
+struct ScratchRouter(Runtime);
 
-impl Router {
+impl ScratchRouter {
     fn new(test: &str) -> Self {
         let name = format!("pdmn-{test}-{}", std::process::id());
         Self(Runtime::new(PathBuf::from("/run").join(&name), PathBuf::from("/run/netns").join(&name)))
@@ -79,12 +78,12 @@ impl Router {
         text
     }
 
-    /// Milliseconds until `text` is in zebra's answer to `command`.
-    async fn zebra_says(&self, command: &str, text: &str) -> u128 {
-        self.until_zebra(command, |reply| reply.contains(text)).await
+    /// Waits until zebra's output of `command` contains `text`; returns the milliseconds.
+    async fn await_in_zebra(&self, command: &str, text: &str) -> u128 {
+        self.await_zebra(command, |reply| reply.contains(text)).await
     }
 
-    async fn until_zebra(&self, command: &str, wanted: impl Fn(&str) -> bool) -> u128 {
+    async fn await_zebra(&self, command: &str, wanted: impl Fn(&str) -> bool) -> u128 {
         let begin = Instant::now();
         while !wanted(&self.vty(Daemon::Zebra, &[command])) {
             assert!(begin.elapsed() < Duration::from_secs(5), "{}", self.vty(Daemon::Zebra, &[command]));
@@ -98,7 +97,7 @@ impl Router {
     }
 }
 
-impl Drop for Router {
+impl Drop for ScratchRouter {
     fn drop(&mut self) {
         let runtime = self.0.clone();
         let stop = || {
@@ -123,7 +122,7 @@ impl Supervisor {
         timeout(Duration::from_secs(5), self.receiver.recv()).await.unwrap().unwrap()
     }
 
-    /// The daemons that come up until all are, with whether each was adopted.
+    /// Waits until all daemons are up; returns for each its incarnation and whether it was adopted.
     async fn all_up(&mut self) -> BTreeMap<Daemon, (Incarnation, bool)> {
         let mut up = BTreeMap::new();
         while up.len() < self.all.len() {
@@ -141,7 +140,7 @@ impl Supervisor {
     }
 }
 
-/// A test that fails must not leave one that starts the daemons again.
+/// The supervisor of a failed test must not restart the daemons.
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.stop.cancel();
@@ -153,8 +152,8 @@ fn sigkill(incarnation: Incarnation) {
     kill(Pid::from_raw(incarnation.pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
 }
 
-/// Init may take a moment to reap it.
-fn runs(incarnation: Incarnation) -> bool {
+/// Whether it runs: a zombie that init has not reaped yet does not.
+fn is_running(incarnation: Incarnation) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", incarnation.pid)).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with('Z'))
 }
@@ -166,14 +165,14 @@ fn shell(script: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn daemons_start_answer_and_are_gone_after_stop_all() {
-    if !root() {
+async fn daemons_start_and_reply_until_stop_all_removes_them() {
+    if !is_root() {
         return;
     }
-    let router = Router::new("start");
+    let router = ScratchRouter::new("start");
     let begin = Instant::now();
     let mut supervisor = router.supervise().await;
-    eprintln!("all daemons answer after {} ms", begin.elapsed().as_millis());
+    eprintln!("all daemons reply after {} ms", begin.elapsed().as_millis());
     assert!(ready(&router.0, &supervisor.all).await);
     let up = supervisor.all_up().await;
     assert!(up.values().all(|(_, adopted)| !adopted));
@@ -184,21 +183,21 @@ async fn daemons_start_answer_and_are_gone_after_stop_all() {
         let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
         let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
         let [soft, hard] = [0, 1].map(|field| files.split_whitespace().nth(field).unwrap().parse::<u64>().unwrap());
-        // Without CAP_SYS_RESOURCE the hard limit is all that there is.
+        // Without CAP_SYS_RESOURCE the limit cannot be raised above the hard limit.
         assert!(soft >= hard.min(65536), "{files}");
     }
     supervisor.end().await;
-    assert!(ready(&router.0, &up.keys().copied().collect::<Vec<_>>()).await, "the daemons outlive the supervisor");
+    assert!(ready(&router.0, &up.keys().copied().collect::<Vec<_>>()).await, "the daemons exited with the supervisor");
 
     let red: VrfName = "red".parse().unwrap();
     netns::create_vrf(&router.0, &red).unwrap();
     daemons::stop_all(&router.0).await.unwrap();
     netns::remove_all(&router.0).unwrap();
     for (incarnation, _) in up.values() {
-        assert!(!runs(*incarnation));
+        assert!(!is_running(*incarnation));
     }
-    let left: Vec<_> = fs::read_dir(router.0.dir()).unwrap().collect();
-    assert!(left.is_empty(), "{left:?}");
+    let remaining: Vec<_> = fs::read_dir(router.0.dir()).unwrap().collect();
+    assert!(remaining.is_empty(), "{remaining:?}");
     assert!(!router.0.router_netns().exists());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(router.0.dir().to_str().unwrap()), "{mounts}");
@@ -206,18 +205,18 @@ async fn daemons_start_answer_and_are_gone_after_stop_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_bfdd_comes_back_alone() {
-    if !root() {
+async fn a_killed_bfdd_is_restarted_alone() {
+    if !is_root() {
         return;
     }
-    let router = Router::new("bfdd");
+    let router = ScratchRouter::new("bfdd");
     let mut supervisor = router.supervise().await;
     let before = supervisor.all_up().await;
     let begin = Instant::now();
     sigkill(before[&Daemon::Bfdd].0);
     assert_eq!(supervisor.event().await, DaemonEvent::Down { daemon: Daemon::Bfdd });
     let DaemonEvent::Up { daemon, incarnation, adopted } = supervisor.event().await else { unreachable!() };
-    eprintln!("bfdd is back after {} ms", begin.elapsed().as_millis());
+    eprintln!("bfdd is up again after {} ms", begin.elapsed().as_millis());
     assert_eq!((daemon, adopted), (Daemon::Bfdd, false));
     assert_ne!(incarnation, before[&Daemon::Bfdd].0);
     assert!(ready(&router.0, &supervisor.all).await);
@@ -227,29 +226,29 @@ async fn a_killed_bfdd_comes_back_alone() {
     supervisor.end().await;
 }
 
-/// The peer's 300 routes stay in our kernel. A peer keeps ours with graceful restart only (RFC 4724), which here it is
-/// a helper for: FRR's default.
+/// The peer's 300 routes stay in the kernel of the restarting side. The peer, by FRR's default a graceful restart
+/// helper, keeps the other side's routes only with graceful restart (RFC 4724).
 #[rstest]
 #[case("gr", true)]
 #[case("nogr", false)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_bgpd_comes_back_and_no_route_is_lost(#[case] name: &str, #[case] graceful_restart: bool) {
-    if !root() {
+async fn a_killed_bgpd_is_restarted_and_no_route_is_removed(#[case] name: &str, #[case] graceful_restart: bool) {
+    if !is_root() {
         return;
     }
-    let (ours, peer) = (Router::new(name), Router::new(&format!("{name}-peer")));
-    let mut supervisor = ours.supervise().await;
+    let (restarting, peer) = (ScratchRouter::new(name), ScratchRouter::new(&format!("{name}-peer")));
+    let mut supervisor = restarting.supervise().await;
     let before = supervisor.all_up().await;
-    let other = peer.supervise().await;
-    let path = |router: &Router| router.0.router_netns().display().to_string();
-    let (us, them) = (path(&ours), path(&peer));
+    let peer_supervisor = peer.supervise().await;
+    let path = |router: &ScratchRouter| router.0.router_netns().display().to_string();
+    let (local, remote) = (path(&restarting), path(&peer));
     shell(&format!(
-        "nsenter --net={us} ip link add ea type veth peer name eb netns {}
-         nsenter --net={us} ip addr add 10.1.0.1/24 dev ea; nsenter --net={us} ip link set ea up
-         nsenter --net={them} ip addr add 10.1.0.2/24 dev eb; nsenter --net={them} ip link set eb up",
+        "nsenter --net={local} ip link add ea type veth peer name eb netns {}
+         nsenter --net={local} ip addr add 10.1.0.1/24 dev ea; nsenter --net={local} ip link set ea up
+         nsenter --net={remote} ip addr add 10.1.0.2/24 dev eb; nsenter --net={remote} ip link set eb up",
         peer.0.router_netns_name().to_str().unwrap()
     ));
-    let bgp = |router: &Router, asn: u32, address: &str, networks: u8| {
+    let bgp = |router: &ScratchRouter, asn: u32, address: &str, networks: u8| {
         let fixed = [
             format!("router bgp {asn}"),
             "no bgp ebgp-requires-policy".into(),
@@ -265,40 +264,40 @@ async fn a_killed_bgpd_comes_back_and_no_route_is_lost(#[case] name: &str, #[cas
         let lines: Vec<_> = lines.chain([family]).chain(networks).collect();
         router.vty(Daemon::Bgpd, &lines.iter().map(String::as_str).collect::<Vec<_>>());
     };
-    bgp(&ours, 1, "10.1.0.2", 1);
+    bgp(&restarting, 1, "10.1.0.2", 1);
     bgp(&peer, 2, "10.1.0.1", 150);
     let routes = |path: &str| shell(&format!("nsenter --net={path} ip route show proto bgp")).lines().count();
-    let exchanged = || (routes(&us), routes(&them)) == (300, 2);
+    let exchanged = || (routes(&local), routes(&remote)) == (300, 2);
     let deadline = Instant::now() + Duration::from_secs(20);
     while !exchanged() {
-        assert!(Instant::now() < deadline, "{} {}", routes(&us), routes(&them));
+        assert!(Instant::now() < deadline, "{} {}", routes(&local), routes(&remote));
         sleep(Duration::from_millis(50)).await;
     }
     let monitors: Vec<_> =
-        [&us, &them].into_iter().take(1 + usize::from(graceful_restart)).map(|p| monitor(p)).collect();
+        [&local, &remote].into_iter().take(1 + usize::from(graceful_restart)).map(|p| monitor(p)).collect();
     sleep(Duration::from_millis(200)).await;
 
     let begin = Instant::now();
     sigkill(before[&Daemon::Bgpd].0);
     assert_eq!(supervisor.event().await, DaemonEvent::Down { daemon: Daemon::Bgpd });
     supervisor.all_up().await;
-    eprintln!("bgpd and all that it takes along is back after {} ms", begin.elapsed().as_millis());
-    bgp(&ours, 1, "10.1.0.2", 1);
-    while !ours.vty(Daemon::Bgpd, &["show bgp summary json"]).contains("\"pfxRcd\":300") {
+    eprintln!("bgpd and its dependants are up again after {} ms", begin.elapsed().as_millis());
+    bgp(&restarting, 1, "10.1.0.2", 1);
+    while !restarting.vty(Daemon::Bgpd, &["show bgp summary json"]).contains("\"pfxRcd\":300") {
         assert!(begin.elapsed() < Duration::from_secs(5));
         sleep(Duration::from_millis(20)).await;
     }
-    eprintln!("and has its routes after {} ms", begin.elapsed().as_millis());
+    eprintln!("bgpd has its routes after {} ms", begin.elapsed().as_millis());
     sleep(Duration::from_secs(3)).await;
     assert!(exchanged());
     for monitor in monitors {
         assert_eq!(deletions(monitor), Vec::<String>::new());
     }
     supervisor.end().await;
-    other.end().await;
+    peer_supervisor.end().await;
 }
 
-/// Watches the routes of a namespace.
+/// Monitors the routes of a namespace.
 fn monitor(netns: &str) -> Child {
     let mut command = Command::new("nsenter");
     command.args([&format!("--net={netns}"), "ip", "monitor", "route"]);
@@ -311,54 +310,54 @@ fn deletions(mut monitor: Child) -> Vec<String> {
     output.lines().filter(|line| line.starts_with("Deleted")).map(ToOwned::to_owned).collect()
 }
 
-/// With routes in the default VRF and in an IP-VRF: they stay in the kernel, and what is configured anew is not
-/// touched, watched by `ip monitor`.
+/// Routes in the default VRF and in an IP-VRF stay in the kernel, also when they are configured again: `ip monitor`
+/// shows no deletion.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_zebra_comes_back_with_its_dependants_and_routes_stay() {
-    if !root() {
+async fn a_killed_zebra_is_restarted_with_its_dependants_and_no_route_is_removed() {
+    if !is_root() {
         return;
     }
-    let router = Router::new("zebra");
+    let router = ScratchRouter::new("zebra");
     let mut supervisor = router.supervise().await;
     let before = supervisor.all_up().await;
     let red: VrfName = "red".parse().unwrap();
     netns::create_vrf(&router.0, &red).unwrap();
     netns::expose_vrf(&router.0, &red).unwrap();
-    router.zebra_says("show vrf", "vrf red id").await;
-    let spaces = [router.0.router_netns().to_owned(), router.0.vrf_netns(&red)].map(|p| p.display().to_string());
-    for path in &spaces {
+    router.await_in_zebra("show vrf", "vrf red id").await;
+    let namespaces = [router.0.router_netns().to_owned(), router.0.vrf_netns(&red)].map(|p| p.display().to_string());
+    for path in &namespaces {
         shell(&format!(
             "nsenter --net={path} sh -ec 'ip link set lo up; ip link add v0 type veth peer name v1; \
              ip addr add 10.9.0.1/24 dev v0; ip link set v0 up; ip link set v1 up'"
         ));
     }
-    router.zebra_says("show ip route vrf red", "10.9.0.0/24").await;
+    router.await_in_zebra("show ip route vrf red", "10.9.0.0/24").await;
     let configure = || {
         let lines = ["enable", "conf t", "ip route 99.0.0.0/24 10.9.0.2", "vrf red", "ip route 99.0.0.0/24 10.9.0.2"];
         router.vty(Daemon::Staticd, &lines);
     };
     configure();
-    router.zebra_says("show ip route vrf all", "VRF red:").await;
-    let installed = || spaces.iter().all(|p| shell(&format!("nsenter --net={p} ip route")).contains("99.0.0.0/24"));
+    router.await_in_zebra("show ip route vrf all", "VRF red:").await;
+    let installed = || namespaces.iter().all(|p| shell(&format!("nsenter --net={p} ip route")).contains("99.0.0.0/24"));
     let deadline = Instant::now() + Duration::from_secs(5);
     while !installed() {
         assert!(Instant::now() < deadline, "{}", router.vty(Daemon::Zebra, &["show ip route vrf all"]));
         sleep(Duration::from_millis(20)).await;
     }
-    let monitors = spaces.clone().map(|path| monitor(&path));
+    let monitors = namespaces.clone().map(|path| monitor(&path));
     sleep(Duration::from_millis(200)).await;
 
     let begin = Instant::now();
     sigkill(before[&Daemon::Zebra].0);
     assert_eq!(supervisor.event().await, DaemonEvent::Down { daemon: Daemon::Zebra });
     let after = supervisor.all_up().await;
-    eprintln!("zebra and its dependants are back after {} ms", begin.elapsed().as_millis());
+    eprintln!("zebra and its dependants are up again after {} ms", begin.elapsed().as_millis());
     assert!(begin.elapsed() < Duration::from_secs(5));
     for (daemon, (incarnation, adopted)) in &after {
         assert!(!adopted && *incarnation != before[daemon].0, "{daemon}");
     }
     configure();
-    router.zebra_says("show ip route vrf red", "S>* 99.0.0.0/24").await;
+    router.await_in_zebra("show ip route vrf red", "S>* 99.0.0.0/24").await;
     sleep(Duration::from_secs(2)).await;
     assert!(installed());
     for monitor in monitors {
@@ -367,13 +366,13 @@ async fn a_killed_zebra_comes_back_with_its_dependants_and_routes_stay() {
     supervisor.end().await;
 }
 
-/// bgpd of FRR 8 comes to a new zebra after 10 s.
+/// bgpd of FRR 8 reconnects to a restarted zebra after 10 s.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bgpd_outlives_zebra_and_is_adopted() {
-    if !root() {
+async fn a_bgpd_that_survived_a_zebra_crash_is_adopted() {
+    if !is_root() {
         return;
     }
-    let router = Router::new("outlive");
+    let router = ScratchRouter::new("survive");
     let mut first = router.supervise().await;
     let before = first.all_up().await;
     router.vty(Daemon::Bgpd, &["enable", "conf t", "router bgp 1"]);
@@ -388,7 +387,7 @@ async fn a_bgpd_outlives_zebra_and_is_adopted() {
         assert!(begin.elapsed() < Duration::from_secs(15), "{}", clients());
         sleep(Duration::from_millis(50)).await;
     }
-    eprintln!("bgpd is at the new zebra after {} ms", begin.elapsed().as_millis());
+    eprintln!("bgpd is connected to the new zebra after {} ms", begin.elapsed().as_millis());
     first.end().await;
     let mut second = router.supervise().await;
     for (daemon, (incarnation, adopted)) in second.all_up().await {
@@ -399,11 +398,11 @@ async fn a_bgpd_outlives_zebra_and_is_adopted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_supervisor_adopts_the_daemons_and_notices_their_death() {
-    if !root() {
+async fn a_second_supervisor_adopts_the_daemons_and_detects_their_exit() {
+    if !is_root() {
         return;
     }
-    let router = Router::new("adopt");
+    let router = ScratchRouter::new("adopt");
     let mut first = router.supervise().await;
     let before = first.all_up().await;
     first.end().await;
@@ -421,13 +420,13 @@ async fn a_second_supervisor_adopts_the_daemons_and_notices_their_death() {
     second.end().await;
 }
 
-/// Nobody supervised while zebra was replaced: its dependants talk to a zebra that is gone.
+/// zebra was killed without a supervisor: its dependants are connected to a process that no longer exists.
 #[tokio::test(flavor = "multi_thread")]
 async fn dependants_of_an_earlier_zebra_are_not_adopted() {
-    if !root() {
+    if !is_root() {
         return;
     }
-    let router = Router::new("order");
+    let router = ScratchRouter::new("order");
     let mut first = router.supervise().await;
     let before = first.all_up().await;
     first.end().await;
@@ -441,10 +440,10 @@ async fn dependants_of_an_earlier_zebra_are_not_adopted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_mode_of_a_running_zebra_does_not_change() {
-    if !root() {
+    if !is_root() {
         return;
     }
-    let router = Router::new("mode");
+    let router = ScratchRouter::new("mode");
     let mut first = router.supervise().await;
     let before = first.all_up().await;
     first.end().await;
@@ -460,10 +459,10 @@ async fn the_mode_of_a_running_zebra_does_not_change() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_hangs_is_killed() {
-    if !root() {
+    if !is_root() {
         return;
     }
-    let router = Router::new("hang");
+    let router = ScratchRouter::new("hang");
     let mut supervisor = router.supervise().await;
     let zebra = supervisor.all_up().await[&Daemon::Zebra].0;
     supervisor.end().await;
@@ -472,33 +471,36 @@ async fn a_daemon_that_hangs_is_killed() {
     let begin = Instant::now();
     daemons::stop_all(&router.0).await.unwrap();
     assert!(begin.elapsed() < Duration::from_secs(6));
-    assert!(!runs(zebra));
+    assert!(!is_running(zebra));
 }
 
 /// With `/` private, as in a container, and shared, as systemd has it.
 #[rstest]
 #[case("private", MsFlags::MS_PRIVATE)]
 #[case("shared", MsFlags::MS_SHARED)]
-fn zebra_sees_our_namespaces_at_once_and_no_others(#[case] name: &'static str, #[case] propagation: MsFlags) {
-    if !root() {
+fn zebra_detects_namespaces_of_perouter_immediately_and_no_others(
+    #[case] name: &'static str,
+    #[case] propagation: MsFlags,
+) {
+    if !is_root() {
         return;
     }
-    // On a thread with mounts of its own, which all threads and processes that come from it inherit.
+    // On a thread with a mount namespace of its own, which its threads and processes inherit.
     let test = move || {
         unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).unwrap();
         let set = |flags| mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | flags, None::<&str>).unwrap();
         set(MsFlags::MS_PRIVATE);
         set(propagation);
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        tokio.block_on(zebra_sees(&format!("see-{name}")));
+        tokio.block_on(assert_zebra_detects_namespaces(&format!("detect-{name}")));
     };
     thread::spawn(test).join().unwrap();
 }
 
-async fn zebra_sees(name: &str) {
-    let router = Router::new(name);
+async fn assert_zebra_detects_namespaces(name: &str) {
+    let router = ScratchRouter::new(name);
     let supervisor = router.supervise().await;
-    let foreign = Router::new(&format!("{name}-other"));
+    let foreign = ScratchRouter::new(&format!("{name}-other"));
     fs::create_dir(foreign.0.dir()).unwrap();
     netns::create(foreign.0.router_netns()).unwrap();
     for (index, vrf) in ["red", "blue", "green"].iter().enumerate() {
@@ -506,7 +508,7 @@ async fn zebra_sees(name: &str) {
         netns::create_vrf(&router.0, &vrf).unwrap();
         netns::expose_vrf(&router.0, &vrf).unwrap();
         let active = format!("vrf {vrf} id {} netns {}", index + 1, router.0.vrf_netns(&vrf).display());
-        let millis = router.zebra_says("show vrf", &active).await;
+        let millis = router.await_in_zebra("show vrf", &active).await;
         eprintln!("{name}: {vrf} is active after {millis} ms");
         assert!(millis < 500);
     }
@@ -514,7 +516,7 @@ async fn zebra_sees(name: &str) {
     assert_eq!(vrfs.lines().filter(|line| line.starts_with("vrf ")).count(), 3, "{vrfs}");
     let blue: VrfName = "blue".parse().unwrap();
     netns::remove_vrf(&router.0, &blue).unwrap();
-    router.until_zebra("show vrf", |reply| !reply.contains("vrf blue ")).await;
+    router.await_zebra("show vrf", |reply| !reply.contains("vrf blue ")).await;
     assert_eq!(netns::list_vrfs(&router.0).unwrap().len(), 2);
     assert!(!router.0.vrf_netns(&blue).exists());
     supervisor.end().await;

@@ -13,15 +13,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use perouter::frr::client::port::{Presence, Routing};
-use perouter::frr::client::vty::{Status, Vty};
+use perouter::frr::client::vty::{ReplyStatus, Vty};
 use perouter::frr::client::vty_routing::VtyRouting;
-use perouter::frr::config::command::{Command, Intent};
-use perouter::frr::config::diff::{Batch, Mode, ScopeChange, Stage, diff, teardown};
+use perouter::frr::config::batch::{BatchStage, CommandBatch, CommandMode};
+use perouter::frr::config::command::{Intent, VtyCommand};
+use perouter::frr::config::diff::{ScopeChange, diff, teardown};
 use perouter::frr::config::line::Line;
+use perouter::frr::config::render::render;
 use perouter::frr::config::tree::Config as FrrConfig;
 use perouter::frr::model::RouterConfig;
-use perouter::frr::show::vni::Phase;
-use perouter::frr::stanza::render::{render, text};
+use perouter::frr::release::FRR_8_4;
+use perouter::frr::show::session::SessionPhase;
+use perouter::frr::stanza::text::text;
 use perouter::runtime::Daemon;
 use perouter::scope::Scope;
 use perouter::types::{RouteTarget, Vni, VrfName};
@@ -51,9 +54,7 @@ async fn assert_runs(routing: &mut impl Routing, want: &FrrConfig, what: &str) {
 
 /// What this release prints once it runs a configuration.
 fn wanted(router: &mut Router, config: &RouterConfig) -> FrrConfig {
-    let mut want = render(config).unwrap();
-    want.hand_over(Daemon::Staticd, router.dialect().static_routes);
-    want
+    render(config, &router.release()).unwrap()
 }
 
 /// The lines of each `router bgp` stanza, in order.
@@ -67,8 +68,8 @@ fn instances(text: &str) -> BTreeMap<String, Vec<String>> {
     found
 }
 
-fn rendered_instances(config: &RouterConfig) -> BTreeMap<String, Vec<String>> {
-    text(config).unwrap().values().flat_map(|text| instances(text)).collect()
+fn rendered_instances(router: &mut Router, config: &RouterConfig) -> BTreeMap<String, Vec<String>> {
+    text(config, &router.release()).unwrap().values().flat_map(|text| instances(text)).collect()
 }
 
 async fn running_instances(router: &Router) -> BTreeMap<String, Vec<String>> {
@@ -93,7 +94,7 @@ fn walk(vrfs: &[&str], count: usize) {
             let want = wanted(&mut router, config);
             assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![], "step {n}");
             assert_runs(&mut routing, &want, &format!("step {n}")).await;
-            assert_eq!(running_instances(&router).await, rendered_instances(config), "step {n}");
+            assert_eq!(running_instances(&router).await, rendered_instances(&mut router, config), "step {n}");
         }
     });
 }
@@ -112,17 +113,17 @@ fn what_is_applied_is_what_runs_with_live_vrfs() {
     }
 }
 
-fn batch(daemon: Daemon, lines: &[(&[&str], &str)]) -> Batch {
+fn batch(daemon: Daemon, lines: &[(&[&str], &str)]) -> CommandBatch {
     let commands = lines
         .iter()
-        .map(|(context, line)| Command {
+        .map(|(context, line)| VtyCommand {
             scope: Scope::Underlay,
             context: context.iter().map(|header| Line::new(header)).collect(),
             line: Line::new(line),
             intent: Intent::Set,
         })
         .collect();
-    Batch { stage: Stage::Instance, daemon, mode: Mode::Configure, retry: false, commands }
+    CommandBatch { stage: BatchStage::Instance, daemon, mode: CommandMode::Configure, retry: false, commands }
 }
 
 #[test]
@@ -146,11 +147,11 @@ fn a_line_that_frr_does_not_take_comes_back_with_its_stanza_and_the_others_stand
         let told: Vec<_> = refused.iter().map(|refusal| (refusal.status, refusal.to_string())).collect();
         let expected = [
             (
-                Status::Unknown,
+                ReplyStatus::Unknown,
                 "bgpd does not take `neighbor 10.0.0.2 password ********`, router bgp 64514: unknown command".to_owned(),
             ),
             (
-                Status::Refused,
+                ReplyStatus::Rejected,
                 "bgpd does not take `neighbor 10.0.0.3 port 5`, router bgp 64514: Specify remote-as or peer-group commands first".to_owned(),
             ),
         ];
@@ -163,7 +164,7 @@ fn a_line_that_frr_does_not_take_comes_back_with_its_stanza_and_the_others_stand
 /// A node of these VRFs, with something to do for every daemon, by the sampled configurations.
 fn node_with(vrfs: &[&str]) -> RouterConfig {
     let has = |config: &RouterConfig| {
-        let texts = text(config).unwrap();
+        let texts = text(config, &FRR_8_4).unwrap();
         let busy = |daemon| texts.keys().any(|(_, of)| *of == daemon);
         config.vrfs.keys().map(ToString::to_string).eq(vrfs.iter().copied())
             && [Daemon::Bfdd, Daemon::Staticd].into_iter().all(busy)
@@ -232,7 +233,7 @@ fn a_vni_of_the_default_vrf_is_taken_back() {
     let vni = config.vrfs[&"red".parse::<VrfName>().unwrap()].vni;
     let want = wanted(&mut router, &config);
     let limit = Duration::from_secs(10);
-    let told = router.dialect().zebra_config;
+    let told = router.release().zebra_config;
     let zebra = router.socket(told.name());
     block_on(async {
         let mut vty = Vty::connect(&zebra, limit).await.unwrap();
@@ -303,7 +304,7 @@ fn a_daemon_that_was_restarted_is_found_empty_and_filled_again() {
         for daemon in [Daemon::Bgpd, Daemon::Bfdd, Daemon::Staticd, Daemon::Zebra] {
             router.restart(daemon);
             // What a release keeps elsewhere comes back by itself.
-            let lost = daemon != Daemon::Staticd || router.dialect().static_routes == daemon;
+            let lost = daemon != Daemon::Staticd || router.release().static_routes == daemon;
             assert_eq!(!diff(&routing.running().await.unwrap().config, &want).is_empty(), lost, "{daemon}");
             assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![], "{daemon}");
             assert_runs(&mut routing, &want, daemon.name()).await;
@@ -324,19 +325,19 @@ fn policies_told_after_a_rest_stand_at_once() {
             let deny = format!("ip prefix-list {name} seq 5 deny 10.64.1.0/28 le 32");
             let permit = format!("ip prefix-list {name} seq 10 permit any");
             let lines = [(&[][..], deny.as_str()), (&[], permit.as_str())];
-            let policies = Batch { stage: Stage::Policies, ..batch(Daemon::Bgpd, &lines) };
-            assert_eq!(routing.begin(policies).await.unwrap(), vec![]);
-            let running = routing.ask(Daemon::Bgpd, "show running-config").await.unwrap();
+            let policies = CommandBatch { stage: BatchStage::Policies, ..batch(Daemon::Bgpd, &lines) };
+            assert_eq!(routing.apply_concurrently(policies).await.unwrap(), vec![]);
+            let running = routing.show(Daemon::Bgpd, "show running-config").await.unwrap();
             running.lines().filter(|line| line.starts_with("ip prefix-list ")).count()
         };
         assert_eq!(tell(&mut routing, "pe-a").await, 2);
-        routing.rest(1000).await.unwrap();
+        routing.idle(1000).await.unwrap();
         assert_eq!(tell(&mut routing, "pe-b").await, 4);
         assert_eq!(tell(&mut routing, "pe-c").await, 6);
         router.restart(Daemon::Bgpd);
         routing.running().await.unwrap();
         assert_eq!(tell(&mut routing, "pe-d").await, 2);
-        routing.rest(1000).await.unwrap();
+        routing.idle(1000).await.unwrap();
         assert_eq!(tell(&mut routing, "pe-e").await, 4);
     });
 }
@@ -355,12 +356,12 @@ fn who_died_while_bgpd_gathered_holds_back_no_session() {
         drop(died);
         let mut routing = router.routing();
         apply::converge(&mut routing, &want).await.unwrap();
-        routing.rest(1).await.unwrap();
+        routing.idle(1).await.unwrap();
         let end = Instant::now() + LIMIT;
         loop {
             let sessions = routing.sessions().await.unwrap();
             // FRR 10 leaves those `Idle` to whose addresses there is no way.
-            if sessions.iter().any(|session| session.phase == Phase::Down("Active".to_owned())) {
+            if sessions.iter().any(|session| session.phase == SessionPhase::Down("Active".to_owned())) {
                 return;
             }
             assert!(Instant::now() < end, "{sessions:?}");

@@ -16,7 +16,7 @@ use perouter::frr::model::{
 use perouter::frr::client::port::{Presence, Routing};
 use perouter::frr::client::vty::Vty;
 use perouter::frr::client::vty_routing::VtyRouting;
-use perouter::frr::stanza::render::render;
+use perouter::frr::config::render::render;
 use perouter::runtime::Daemon;
 use perouter::types::{Asn, Family, VrfName};
 use router::Router;
@@ -154,7 +154,7 @@ fn node(host: u32, inbound: Vec<PrefixListEntry>) -> RouterConfig {
 }
 
 async fn configure(router: &mut Router, daemon: Daemon, lines: &str) {
-    let daemon = router.dialect().told(daemon);
+    let daemon = router.release().configured_by(daemon);
     let mut vty = Vty::connect(&router.socket(daemon.name()), LIMIT).await.unwrap();
     for line in ["configure terminal"].into_iter().chain(lines.lines().filter(|line| !line.is_empty())) {
         let reply = vty.run(line, LIMIT).await.unwrap();
@@ -214,10 +214,11 @@ async fn established(routing: &mut VtyRouting) -> Vec<(String, u64)> {
     sessions.into_iter().map(|session| (session.peer, session.established)).collect()
 }
 
+#[allow(clippy::too_many_lines, reason = "each step needs what the steps before it left")]
 async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
     let everything = vec![permit("0.0.0.0/0", Some(32))];
     let mut routing = pe.routing();
-    let want = render(&node(64515, everything.clone())).unwrap();
+    let want = render(&node(64515, everything.clone()), &pe.release()).unwrap();
     let underlay = want.without(&[perouter::scope::Scope::Vrf("red".parse().unwrap())].into());
     assert_eq!(apply::converge(&mut routing, &underlay).await.unwrap(), vec![]);
     configure(leaf, Daemon::Bgpd, LEAF).await;
@@ -253,7 +254,7 @@ async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
 
     // Another filter takes effect at once and resets nothing.
     let before = established(&mut routing).await;
-    let want = render(&node(64515, vec![permit("172.30.0.11/32", None)])).unwrap();
+    let want = render(&node(64515, vec![permit("172.30.0.11/32", None)]), &pe.release()).unwrap();
     assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
     let changed = Instant::now();
     until_there(leaf, "vrf red ipv4 unicast", "172.30.0.10/32", false).await;
@@ -261,7 +262,7 @@ async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
     assert_eq!(established(&mut routing).await, before);
 
     // The same with a host of our own AS.
-    let want = render(&node(64514, everything.clone())).unwrap();
+    let want = render(&node(64514, everything.clone()), &pe.release()).unwrap();
     assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
     configure(host, Daemon::Bgpd, &format!("no router bgp 64515{}", HOST.replace("ASN", "64514"))).await;
     let outside = until_there(host, "ipv4 unicast", "10.99.1.1/32", true).await;
@@ -278,7 +279,7 @@ async fn story(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
         config.underlay.as_mut().unwrap().kept_from_hosts = kept.clone().into();
         let session = config.vrfs.get_mut(&red).unwrap().sessions.get_mut(&Family::Ipv4).unwrap();
         (session.keeps_underlay, session.local_pref) = (true, local_pref);
-        assert_eq!(apply::converge(&mut routing, &render(&config).unwrap()).await.unwrap(), vec![]);
+        assert_eq!(apply::converge(&mut routing, &render(&config, &pe.release()).unwrap()).await.unwrap(), vec![]);
         let preferred = local_pref.unwrap_or(100);
         let end = Instant::now() + LIMIT;
         while path(pe, "vrf red ipv4 unicast", "172.30.0.10/32").await["locPrf"] != preferred {

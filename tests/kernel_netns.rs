@@ -1,5 +1,5 @@
-//! The kernel port on the real kernel, in namespaces of its own for each test, in the mode that `PEROUTER_VRF_MODE`
-//! names. Needs root, and for `vrf` a kernel with VRF devices (`make test-vrf`).
+//! The kernel port on the real kernel, in separate namespaces for each test, in the VRF mode `PEROUTER_VRF_MODE`. Needs
+//! root, and for `vrf` a kernel with VRF devices (`make test-vrf`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,8 @@ use proptest::test_runner::{Config, TestRunner};
 
 use self::generated::{Session, Spec, World, drift, drift_op, in_view_of, world};
 use self::node::{
-    Node, converge, converge_in_time, has_nftables, mode, pass, place, runtime, second_port, sentence, text,
+    Node, converge, converge_eventually, error_chain, has_nftables, links_netns, mode, outcome_text, reconcile,
+    runtime, second_port,
 };
 
 #[path = "../src/kernel/diff/generated.rs"]
@@ -39,7 +40,7 @@ fn link_key(netns: Netns, role: Role, vni: u32) -> LinkKey {
 }
 
 #[test]
-fn three_vnis_are_created_and_observed_as_wanted() {
+fn three_vnis_are_configured_and_observed_as_wanted() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
@@ -67,7 +68,7 @@ fn three_vnis_are_created_and_observed_as_wanted() {
 }
 
 #[test]
-fn encapsulated_packets_leave_by_the_router_namespace() {
+fn encapsulated_packets_leave_through_the_router_namespace() {
     let Some(node) = Node::new() else { return };
     node.host("ip link add fabric type veth peer name toswitch");
     node.host(&format!("ip link set toswitch netns {}", node.runtime.router_netns().display()));
@@ -76,8 +77,8 @@ fn encapsulated_packets_leave_by_the_router_namespace() {
     node.router("ip route add 100.65.0.2/32 via 10.0.0.2");
     node.host("ip route add 100.65.0.1/32 via 10.0.0.1");
     // The other VTEP: a VXLAN device of the host namespace.
-    node.host("ip link add there type vxlan id 100 local 100.65.0.2 remote 100.65.0.1 dstport 4789");
-    node.host("ip link set there up; ip address add 172.16.0.2/24 dev there");
+    node.host("ip link add remote type vxlan id 100 local 100.65.0.2 remote 100.65.0.1 dstport 4789");
+    node.host("ip link set remote up; ip address add 172.16.0.2/24 dev remote");
     runtime().block_on(async {
         let kernel = node.kernel().await;
         converge(&kernel, &three_vnis().state()).await;
@@ -94,7 +95,7 @@ fn encapsulated_packets_leave_by_the_router_namespace() {
 type Edit = (&'static str, fn(&mut World));
 
 #[test]
-fn edits_reach_the_fixed_point() {
+fn edits_converge() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
@@ -116,7 +117,7 @@ fn edits_reach_the_fixed_point() {
             }),
             ("vrf", |world| world.shift = 2),
             ("session removed", |world| world.specs.get_mut(&1).unwrap().session = None),
-            ("vni removed", |world| {
+            ("one VNI removed", |world| {
                 world.specs.remove(&2);
             }),
         ];
@@ -129,20 +130,20 @@ fn edits_reach_the_fixed_point() {
 }
 
 #[test]
-fn a_bridge_whose_mtu_is_its_own_keeps_it() {
+fn a_configured_bridge_mtu_is_independent_of_the_ports() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
         let mut wanted = three_vnis().state();
-        wanted.links.get_mut(&link_key(place("v0"), Role::Bridge, 100)).unwrap().mtu = Some(1400);
+        wanted.links.get_mut(&link_key(links_netns("v0"), Role::Bridge, 100)).unwrap().mtu = Some(1400);
         converge(&kernel, &wanted).await;
-        wanted.links.get_mut(&link_key(place("v0"), Role::Vxlan, 100)).unwrap().mtu = Some(1500);
+        wanted.links.get_mut(&link_key(links_netns("v0"), Role::Vxlan, 100)).unwrap().mtu = Some(1500);
         converge(&kernel, &wanted).await;
     });
 }
 
 #[test]
-fn generated_states_reach_the_fixed_point() {
+fn generated_states_converge() {
     let Some(node) = Node::new() else { return };
     let runtime = runtime();
     let kernel = runtime.block_on(node.kernel());
@@ -159,9 +160,9 @@ fn generated_states_reach_the_fixed_point() {
                 converge(&kernel, &wanted).await;
                 let mut state = wanted.clone();
                 for drift in drifts {
-                    // Each drift is observed before the next, as it may make that one impossible.
+                    // Each drift is observed before the next one, which it may make impossible.
                     if let Some(op) = drift_op(&state, drift) {
-                        kernel.apply(&op).await.unwrap_or_else(|error| panic!("{op}: {}", sentence(&error)));
+                        kernel.apply(&op).await.unwrap_or_else(|error| panic!("{op}: {}", error_chain(&error)));
                         state =
                             in_view_of(&wanted, Arc::unwrap_or_clone(kernel.observe(&BTreeSet::new()).await.unwrap()));
                     }
@@ -174,29 +175,29 @@ fn generated_states_reach_the_fixed_point() {
 }
 
 #[test]
-fn nothing_wanted_leaves_nothing() {
+fn an_empty_wanted_state_removes_everything() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
         let (host, router) = (node.host("ip -o link"), node.router("ip -o link"));
         converge(&kernel, &three_vnis().state()).await;
-        pass(&kernel, &KernelState::default()).await;
+        reconcile(&kernel, &KernelState::default()).await;
         assert_eq!((node.host("ip -o link"), node.router("ip -o link")), (host, router));
         assert!(!node.router("ip address show dev lo").contains("100.65"));
         assert!(netns::list_vrfs(&node.runtime).unwrap().is_empty());
         assert!(!node.runtime.zebra_netns(&"v0".parse().unwrap()).exists());
-        // Again at once: the kernel may still clean up the old namespaces in the background.
+        // Immediately afterwards the kernel may still be cleaning up the old namespaces.
         converge(&kernel, &three_vnis().state()).await;
     });
 }
 
 #[test]
-fn in_netns_mode_a_namespace_ends_with_its_deletion() {
+fn in_netns_mode_a_deleted_namespace_is_released() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
         converge(&kernel, &World { mode: VrfMode::Netns, ..three_vnis() }.state()).await;
-        // The other end of a veth pair inside is deleted when the kernel destroys the namespace.
+        // The kernel removes the veth pair with one end inside when it destroys the namespace.
         let path = node.runtime.vrf_netns(&"v2".parse().unwrap());
         node.host(&format!("ip link add canary type veth peer name inside netns {}", path.display()));
         kernel.observe(&BTreeSet::new()).await.unwrap();
@@ -207,12 +208,12 @@ fn in_netns_mode_a_namespace_ends_with_its_deletion() {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("something keeps the namespace alive");
+        panic!("something still references the namespace");
     });
 }
 
 #[test]
-fn a_namespace_that_others_removed_or_replaced_is_rebuilt() {
+fn a_namespace_that_was_removed_or_replaced_is_rebuilt() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
@@ -231,36 +232,36 @@ fn a_namespace_that_others_removed_or_replaced_is_rebuilt() {
             "{:?}",
             observed.links
         );
-        converge_in_time(&kernel, &wanted).await;
+        converge_eventually(&kernel, &wanted).await;
     });
 }
 
 #[test]
 fn foreign_links_are_left_alone() {
     let Some(node) = Node::new() else { return };
-    // One with our group but not our name, one with our name but not our group, one with neither.
+    // One with the group of owned links but another name, one with an owned name but another group, one with neither.
     node.host(&format!("ip link add other group {LINK_GROUP} type veth peer name host-200"));
     node.host("ip address add 198.51.100.1/24 dev host-200; ip link set host-200 up");
     node.router("ip link add br-pe-200 type bridge");
     node.router("ip link set lo up");
-    // The kernel reports the state of a link some time after it was set up.
-    let settled = |_| {
+    // The kernel updates the operational state of a link asynchronously.
+    let is_settled = |_| {
         std::thread::sleep(Duration::from_millis(10));
         node.host("ip -o link show dev host-200").contains("LOWERLAYERDOWN")
     };
-    assert!((0..500).any(settled));
+    assert!((0..500).any(is_settled));
     let before = (node.host("ip -o address; ip -o link"), node.router("ip -o link"));
     runtime().block_on(async {
         let kernel = node.kernel().await;
         assert_eq!(kernel.observe(&BTreeSet::new()).await.unwrap().links, BTreeMap::new());
         converge(&kernel, &three_vnis().state()).await;
-        pass(&kernel, &KernelState::default()).await;
+        reconcile(&kernel, &KernelState::default()).await;
     });
     assert_eq!((node.host("ip -o address; ip -o link"), node.router("ip -o link")), before);
 }
 
 #[test]
-fn a_host_end_is_moved_into_the_vrf_of_the_host_or_the_missing_vrf_is_reported() {
+fn the_host_end_joins_a_vrf_of_the_host_or_its_absence_is_an_error() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
@@ -268,24 +269,24 @@ fn a_host_end_is_moved_into_the_vrf_of_the_host_or_the_missing_vrf_is_reported()
         converge(&kernel, &wanted).await;
         let key = link_key(Netns::Host, Role::HostVeth, 101);
         wanted.links.get_mut(&key).unwrap().host_vrf = Some("hostvrf".parse().unwrap());
-        let fails = async |words: &str| {
+        let assert_rejected = async |words: &str| {
             let outcomes = kernel.apply_all(&diff(&wanted, &kernel.observe(&BTreeSet::new()).await.unwrap())).await;
-            let failed: Vec<String> = outcomes.iter().filter(|outcome| !outcome.is_done()).map(text).collect();
-            assert!(failed[0].starts_with(&format!("host: link set host-101 master hostvrf: {words}")), "{failed:?}");
+            let errors: Vec<String> = outcomes.iter().filter(|outcome| !outcome.is_done()).map(outcome_text).collect();
+            assert!(errors[0].starts_with(&format!("host: link set host-101 master hostvrf: {words}")), "{errors:?}");
         };
-        fails("the host has no VRF device hostvrf: create it").await;
+        assert_rejected("the host has no VRF device hostvrf: create it").await;
         node.host("ip link add hostvrf type bridge");
-        fails("hostvrf is no VRF device").await;
+        assert_rejected("hostvrf is no VRF device").await;
         node.host("ip link del hostvrf");
         if mode() == VrfMode::Netns {
-            println!("skipped: this kernel has no VRF devices; the rest is tested in vrf mode");
+            println!("no VRF device on this kernel: the rest is tested in vrf mode");
             return;
         }
         node.host("ip link add hostvrf type vrf table 1100; ip link set hostvrf up");
         converge(&kernel, &wanted).await;
         let shown = || node.host("ip -d link show dev host-101; ip -6 address show dev host-101");
         assert!(shown().contains("master hostvrf") && shown().contains("2001:db8:101::2/64"), "{}", shown());
-        // It is removed from the device that we set, and stays in one that others set.
+        // Once the field is removed the link leaves the device; a master that was set by somebody else is kept.
         let without = three_vnis().state();
         converge(&kernel, &without).await;
         assert!(!shown().contains("master") && shown().contains("2001:db8:101::2/64"), "{}", shown());
@@ -296,7 +297,7 @@ fn a_host_end_is_moved_into_the_vrf_of_the_host_or_the_missing_vrf_is_reported()
 }
 
 #[test]
-fn a_foreign_link_with_a_wanted_name_is_reported_and_kept() {
+fn a_foreign_link_with_a_wanted_name_is_an_error_and_left_alone() {
     let Some(node) = Node::new() else { return };
     node.host("ip link add host-100 type bridge");
     runtime().block_on(async {
@@ -304,18 +305,18 @@ fn a_foreign_link_with_a_wanted_name_is_reported_and_kept() {
         let ops = diff(&three_vnis().state(), &kernel.observe(&BTreeSet::new()).await.unwrap());
         let outcomes = kernel.apply_all(&ops).await;
         let failed: Vec<String> =
-            outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Failed(_))).map(text).collect();
+            outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Failed(_))).map(outcome_text).collect();
         assert_eq!(
             failed,
             [format!(
                 "{}: link add pe-100 mtu 1450 type veth peer name host-100 netns host: EEXIST: File exists",
-                place("v0")
+                links_netns("v0")
             )]
         );
         for (step, outcome) in ops.iter().zip(&outcomes) {
-            assert!(outcome.is_done() || step.op.vni().map(Vni::get) == Some(100), "{step}: {}", text(outcome));
+            assert!(outcome.is_done() || step.op.vni().map(Vni::get) == Some(100), "{step}: {}", outcome_text(outcome));
         }
-        // The deletion of a link that lost our mark since it was observed deletes nothing.
+        // Deleting a link that is no longer owned since it was observed has no effect.
         kernel
             .apply(&KernelOp::DeleteLink { key: link_key(Netns::Host, Role::HostVeth, 100), with: None })
             .await
@@ -325,7 +326,7 @@ fn a_foreign_link_with_a_wanted_name_is_reported_and_kept() {
 }
 
 #[test]
-fn a_link_with_our_mark_but_another_kind_is_replaced() {
+fn an_owned_link_of_another_kind_is_replaced() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
@@ -336,8 +337,8 @@ fn a_link_with_our_mark_but_another_kind_is_replaced() {
         node.vrf("v1", "ip link set br-pe-101 type bridge stp_state 1");
         node.host("ip link set host-100 down; ip link set host-100 name elsewhere; ip link set elsewhere up");
         let observed = kernel.observe(&BTreeSet::new()).await.unwrap();
-        let vxlan = |vrf, vni| link_key(place(vrf), Role::Vxlan, vni);
-        for key in [vxlan("v0", 100), vxlan("v2", 102), link_key(place("v1"), Role::Bridge, 101)] {
+        let vxlan = |vrf, vni| link_key(links_netns(vrf), Role::Vxlan, vni);
+        for key in [vxlan("v0", 100), vxlan("v2", 102), link_key(links_netns("v1"), Role::Bridge, 101)] {
             assert_eq!(observed.links[&key].kind, LinkKind::Other, "{key}");
         }
         converge(&kernel, &wanted).await;
@@ -346,14 +347,14 @@ fn a_link_with_our_mark_but_another_kind_is_replaced() {
 }
 
 #[test]
-fn rejections_read_like_sentences() {
+fn errors_of_the_kernel_are_readable() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
         let wanted = three_vnis().state();
         converge(&kernel, &wanted).await;
         let master = KernelOp::SetMaster {
-            key: link_key(place("v2"), Role::Vxlan, 102),
+            key: link_key(links_netns("v2"), Role::Vxlan, 102),
             master: Some(OwnedName::Vni(Role::Bridge, Vni::try_from(999).unwrap())),
         };
         let cases = [
@@ -368,34 +369,35 @@ fn rejections_read_like_sentences() {
             ),
             (master, "V2: link set vni102 master br-pe-999: there is no link br-pe-999 in the V2 network namespace"),
             (
-                KernelOp::SetMtu { key: link_key(place("v0"), Role::PeVeth, 100), mtu: 10 },
+                KernelOp::SetMtu { key: link_key(links_netns("v0"), Role::PeVeth, 100), mtu: 10 },
                 "V0: link set pe-100 mtu 10: EINVAL: Invalid argument: mtu less than device minimum",
             ),
             (
-                KernelOp::SetUp(link_key(place("v0"), Role::PeVeth, 777)),
+                KernelOp::SetUp(link_key(links_netns("v0"), Role::PeVeth, 777)),
                 "V0: link set pe-777 up: ENODEV: No such device",
             ),
         ];
         for (op, expected) in cases {
-            let expected = expected.replace("V0", &place("v0").to_string()).replace("V2", &place("v2").to_string());
-            assert_eq!(sentence(&kernel.apply(&op).await.unwrap_err()), expected);
+            let expected =
+                expected.replace("V0", &links_netns("v0").to_string()).replace("V2", &links_netns("v2").to_string());
+            assert_eq!(error_chain(&kernel.apply(&op).await.unwrap_err()), expected);
         }
         // The VXLAN devices of all VRFs share the sockets of the router namespace.
         let mut twice = wanted.clone();
-        let link = twice.links[&link_key(place("v0"), Role::Vxlan, 100)].clone();
-        twice.links.insert(link_key(place("v1"), Role::Vxlan, 999), link);
+        let link = twice.links[&link_key(links_netns("v0"), Role::Vxlan, 100)].clone();
+        twice.links.insert(link_key(links_netns("v1"), Role::Vxlan, 999), link);
         let ops = diff(&twice, &kernel.observe(&BTreeSet::new()).await.unwrap());
         let error = kernel.apply(&ops[0].op).await.unwrap_err();
         assert!(
-            sentence(&error).ends_with("EEXIST: File exists: A VXLAN device with the specified VNI already exists"),
+            error_chain(&error).ends_with("EEXIST: File exists: A VXLAN device with the specified VNI already exists"),
             "{}",
-            sentence(&error)
+            error_chain(&error)
         );
     });
 }
 
-/// The NIC on the host as `ip` and `sysctl` show it.
-fn shown(node: &Node) -> String {
+/// Link, addresses, routes and settings of the NIC on the host.
+fn nic_state(node: &Node) -> String {
     // Duplicate address detection of a link-local address takes a moment.
     node.host("for i in $(seq 50); do ip -6 address show dev toswitch | grep -q tentative || break; sleep 0.1; done");
     let link = node.host("ip -o -d link show dev toswitch | sed 's/^[0-9]*: //; s/@if[0-9]*//; s/qdisc.*qlen/qlen/'");
@@ -431,14 +433,14 @@ fn nic() -> IfName {
 }
 
 async fn return_all(kernel: &NetlinkKernel) {
-    let errors: Vec<String> = kernel.return_all_nics().await.iter().map(|error| sentence(error)).collect();
+    let errors: Vec<String> = kernel.return_all_nics().await.iter().map(|error| error_chain(error)).collect();
     assert_eq!(errors, [] as [String; 0]);
 }
 
 #[test]
-fn a_nic_is_moved_and_returned_with_all_it_had() {
+fn a_nic_is_moved_and_returned_with_addresses_and_routes() {
     let Some(node) = with_nic() else { return };
-    let before = shown(&node);
+    let before = nic_state(&node);
     runtime().block_on(async {
         let kernel = node.kernel().await;
         let facts = kernel.observe_nics(&BTreeSet::from([nic()])).await.unwrap();
@@ -454,87 +456,91 @@ fn a_nic_is_moved_and_returned_with_all_it_had() {
             assert!(inside.contains(word), "{word} in {inside}");
         }
         assert!(node.runtime.nics().exists());
-        pass(&kernel, &KernelState::default()).await;
+        reconcile(&kernel, &KernelState::default()).await;
     });
-    assert_eq!(shown(&node), before);
+    assert_eq!(nic_state(&node), before);
     assert!(!node.runtime.nics().exists());
 }
 
 #[test]
 fn an_interrupted_move_is_completed() {
     let Some(node) = with_nic() else { return };
-    let before = shown(&node);
+    let before = nic_state(&node);
     runtime().block_on(async {
         let kernel = node.kernel().await;
         converge(&kernel, &nic_wanted(Netns::Router)).await;
-        let whole = std::fs::read_to_string(node.runtime.nics()).unwrap();
-        // Crash after the NIC left the host, before it got its addresses.
+        let record = std::fs::read_to_string(node.runtime.nics()).unwrap();
+        // A crash after the NIC was moved out of the host, before its addresses were added.
         node.router("ip address flush dev toswitch; ip link set toswitch down");
-        std::fs::write(node.runtime.nics(), whole.replace("\"taken\"", "\"taking\"")).unwrap();
+        std::fs::write(node.runtime.nics(), record.replace("\"taken\"", "\"taking\"")).unwrap();
         let kernel = node.kernel().await;
         converge(&kernel, &nic_wanted(Netns::Router)).await;
         assert!(node.router("ip address show dev toswitch").contains("192.168.11.3/24"));
-        // Crash after it left the router, before the host had its addresses back.
-        std::fs::write(node.runtime.nics(), whole.replace("\"taken\"", "\"returning\"")).unwrap();
+        // A crash after the NIC was moved out of the router, before its addresses were restored on the host.
+        std::fs::write(node.runtime.nics(), record.replace("\"taken\"", "\"returning\"")).unwrap();
         node.router(&format!("ip link set toswitch netns {}", node.host.display()));
         let kernel = node.kernel().await;
-        pass(&kernel, &KernelState::default()).await;
-        assert_eq!(shown(&node), before);
-        // The same, but now it is wanted again immediately.
+        reconcile(&kernel, &KernelState::default()).await;
+        assert_eq!(nic_state(&node), before);
+        // The same, but the NIC is wanted in the router again.
         converge(&kernel, &nic_wanted(Netns::Router)).await;
-        std::fs::write(node.runtime.nics(), whole.replace("\"taken\"", "\"returning\"")).unwrap();
+        std::fs::write(node.runtime.nics(), record.replace("\"taken\"", "\"returning\"")).unwrap();
         node.router(&format!("ip link set toswitch netns {}", node.host.display()));
         converge(&node.kernel().await, &nic_wanted(Netns::Router)).await;
         return_all(&node.kernel().await).await;
     });
-    assert_eq!(shown(&node), before);
+    assert_eq!(nic_state(&node), before);
 }
 
 #[test]
 fn a_crash_before_the_move_changes_nothing() {
     let Some(node) = with_nic() else { return };
-    let before = shown(&node);
+    let before = nic_state(&node);
     runtime().block_on(async {
         let kernel = node.kernel().await;
         converge(&kernel, &nic_wanted(Netns::Router)).await;
-        let whole = std::fs::read_to_string(node.runtime.nics()).unwrap();
+        let record = std::fs::read_to_string(node.runtime.nics()).unwrap();
         return_all(&kernel).await;
-        std::fs::write(node.runtime.nics(), whole.replace("\"taken\"", "\"taking\"")).unwrap();
+        std::fs::write(node.runtime.nics(), record.replace("\"taken\"", "\"taking\"")).unwrap();
         node.host("ip address add 192.168.11.99/24 dev toswitch");
         return_all(&node.kernel().await).await;
         node.host("ip address delete 192.168.11.99/24 dev toswitch");
     });
-    assert_eq!(shown(&node), before);
+    assert_eq!(nic_state(&node), before);
     assert!(!node.runtime.nics().exists());
 }
 
 #[test]
-fn a_nic_that_cannot_move_is_named_and_kept() {
+fn a_nic_that_cannot_be_moved_is_an_error_and_left_alone() {
     let Some(node) = Node::new() else { return };
     node.host("ip link add toswitch type bridge; ip address add 192.0.2.1/24 dev toswitch");
     runtime().block_on(async {
         let kernel = node.kernel().await;
         let error = kernel.apply(&KernelOp::MoveNic(nic())).await.unwrap_err();
-        assert!(sentence(&error).contains("NIC toswitch is bound to its network namespace"), "{}", sentence(&error));
+        assert!(
+            error_chain(&error).contains("NIC toswitch is bound to its network namespace"),
+            "{}",
+            error_chain(&error)
+        );
     });
     assert!(node.host("ip address show dev toswitch").contains("192.0.2.1/24"));
     assert!(!node.runtime.nics().exists());
 }
 
 #[test]
-fn drift_is_signalled_and_a_quiet_pass_is_not() {
+fn drift_is_signalled_and_passes_without_changes_are_not() {
     let Some(node) = with_nic() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
         let wanted = KernelState { nics: nic_wanted(Netns::Router).nics, ..three_vnis().state() };
         converge(&kernel, &wanted).await;
         let signal = || tokio::time::timeout(Duration::from_millis(1500), kernel.changed());
-        // Our own changes may be signalled; the passes that follow must cause no more.
+        // perouter's own changes may be signalled, but the passes that follow must not cause further signals.
         let mut passes = 0;
         while signal().await.is_ok() {
-            assert_eq!(pass(&kernel, &wanted).await, []);
+            assert_eq!(reconcile(&kernel, &wanted).await, []);
             passes += 1;
-            assert!(passes < 10, "passes cause passes");
+            assert!(passes < 10, "passes cause further passes");
         }
         for drift in
             ["ip link set host-100 down", "ip address add 198.51.100.1/31 dev host-101", "ip link delete host-100"]
@@ -542,19 +548,19 @@ fn drift_is_signalled_and_a_quiet_pass_is_not() {
             node.host(drift);
             signal().await.unwrap_or_else(|_| panic!("no signal after {drift}"));
             while tokio::time::timeout(Duration::from_millis(200), kernel.changed()).await.is_ok() {}
-            assert_ne!(pass(&kernel, &wanted).await, [], "{drift}");
+            assert_ne!(reconcile(&kernel, &wanted).await, [], "{drift}");
             converge(&kernel, &wanted).await;
             while signal().await.is_ok() {
-                pass(&kernel, &wanted).await;
+                reconcile(&kernel, &wanted).await;
             }
         }
         node.vrf("v0", "ip link set vni100 nomaster");
         signal().await.expect("a signal from a VRF namespace");
         converge(&kernel, &wanted).await;
         while signal().await.is_ok() {
-            pass(&kernel, &wanted).await;
+            reconcile(&kernel, &wanted).await;
         }
-        // Changes of other links of the host are not signalled.
+        // Changes of foreign links on the host are not signalled.
         node.host(
             "ip link add pod type veth peer name podpeer; ip link set pod up; ip address add 192.0.2.9/24 dev pod",
         );
@@ -564,7 +570,7 @@ fn drift_is_signalled_and_a_quiet_pass_is_not() {
 }
 
 #[test]
-fn unreachable_defaults_are_ours_only_in_our_tables() {
+fn unreachable_defaults_are_owned_only_in_owned_tables() {
     let Some(node) = Node::new() else { return };
     node.router("ip link set lo up; ip route add unreachable default table 77 metric 4278198272");
     let table = TableId::of(Vni::try_from(100).unwrap());
@@ -584,6 +590,33 @@ fn unreachable_defaults_are_ours_only_in_our_tables() {
 }
 
 #[test]
+fn an_unreadable_record_of_moved_nics_is_an_error() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        converge(&kernel, &three_vnis().state()).await;
+        std::fs::create_dir_all(node.runtime.dir()).unwrap();
+        std::fs::write(node.runtime.nics(), "{").unwrap();
+        let error = kernel.observe(&BTreeSet::new()).await.unwrap_err();
+        assert!(error_chain(&error).starts_with("read the record of moved NICs: "), "{}", error_chain(&error));
+    });
+}
+
+#[test]
+fn router_macs_are_set_and_changed_in_place() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        converge(&kernel, &three_vnis().state()).await;
+        let mut world = three_vnis();
+        world.specs.get_mut(&0).unwrap().mac = 5;
+        let ops = reconcile(&kernel, &world.state()).await;
+        let mac = MacAddr([2, 0, 0, 0, 0, 5]);
+        assert_eq!(ops, [KernelOp::SetMac { key: link_key(links_netns("v0"), Role::Bridge, 100), mac }]);
+    });
+}
+
+#[test]
 fn table_local_is_looked_up_after_the_tables_of_vrfs_where_wanted() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
@@ -596,31 +629,4 @@ fn table_local_is_looked_up_after_the_tables_of_vrfs_where_wanted() {
         let of_local: Vec<&str> = rules.lines().filter(|line| line.ends_with("lookup local")).collect();
         assert_eq!(of_local, ["32765:\tfrom all lookup local"], "{rules}");
     }
-}
-
-#[test]
-fn an_unreadable_namespace_is_an_error() {
-    let Some(node) = Node::new() else { return };
-    runtime().block_on(async {
-        let kernel = node.kernel().await;
-        converge(&kernel, &three_vnis().state()).await;
-        std::fs::create_dir_all(node.runtime.dir()).unwrap();
-        std::fs::write(node.runtime.nics(), "{").unwrap();
-        let error = kernel.observe(&BTreeSet::new()).await.unwrap_err();
-        assert!(sentence(&error).starts_with("read the record of moved NICs: "), "{}", sentence(&error));
-    });
-}
-
-#[test]
-fn router_macs_are_set_and_changed_in_place() {
-    let Some(node) = Node::new() else { return };
-    runtime().block_on(async {
-        let kernel = node.kernel().await;
-        converge(&kernel, &three_vnis().state()).await;
-        let mut world = three_vnis();
-        world.specs.get_mut(&0).unwrap().mac = 5;
-        let ops = pass(&kernel, &world.state()).await;
-        let mac = MacAddr([2, 0, 0, 0, 0, 5]);
-        assert_eq!(ops, [KernelOp::SetMac { key: link_key(place("v0"), Role::Bridge, 100), mac }]);
-    });
 }

@@ -12,14 +12,14 @@ use std::fs;
 use std::path::Path;
 
 use kubernetes::control_plane;
-use perouter::kind::crds::Resource;
+use perouter::kind::Kind;
 use perouter::source::Schemas;
 use perouter_lab::kubernetes::{Kubectl, Options};
 use serde_json::{Value, json};
 
-type Case = (&'static str, Resource, String);
+type Case = (&'static str, Kind, String);
 
-fn named(name: &'static str, kind: Resource, object: &str, spec: &str) -> Case {
+fn named(name: &'static str, kind: Kind, object: &str, spec: &str) -> Case {
     (name, kind, format!("{{metadata: {{name: {object}, namespace: default}}, spec: {{{spec}}}}}"))
 }
 
@@ -29,7 +29,7 @@ fn underlay(name: &'static str, spec: &str) -> Case {
         if spec.contains(field) { String::new() } else { format!("{text}, ") }
     };
     let (vtep, nics) = (default("vtepcidr", "vtepcidr: 100.65.0.0/24"), default("nics", "nics: [eth1]"));
-    named(name, Resource::Underlay, "u", &format!("asn: 64514, {vtep}{nics}{spec}"))
+    named(name, Kind::Underlay, "u", &format!("asn: 64514, {vtep}{nics}{spec}"))
 }
 
 fn neighbor(name: &'static str, fields: &str) -> Case {
@@ -38,12 +38,12 @@ fn neighbor(name: &'static str, fields: &str) -> Case {
 
 fn l3vni(name: &'static str, spec: &str) -> Case {
     let subnet = if spec.contains("localcidr") { "" } else { "localcidr: {ipv4: 192.169.10.0/24}, " };
-    named(name, Resource::L3VNI, "red", &format!("asn: 64514, vni: 100, {subnet}{spec}"))
+    named(name, Kind::L3VNI, "red", &format!("asn: 64514, vni: 100, {subnet}{spec}"))
 }
 
 /// Bare of a subnet.
 fn routed(name: &'static str, spec: &str) -> Case {
-    named(name, Resource::L3VNI, "red", &format!("asn: 64514, vni: 100, {spec}"))
+    named(name, Kind::L3VNI, "red", &format!("asn: 64514, vni: 100, {spec}"))
 }
 
 fn accepted() -> Vec<Case> {
@@ -77,13 +77,13 @@ fn accepted() -> Vec<Case> {
             "route targets",
             "routeTargets: {import: ['1:4294967295', '4294967295:1', '10.0.0.1:65535'], export: []}",
         ),
-        named("a long name beside a VRF name", Resource::L3VNI, "a-name-of-seventeen.x", "asn: 1, vni: 1, vrf: red_1"),
+        named("a long name beside a VRF name", Kind::L3VNI, "a-name-of-seventeen.x", "asn: 1, vni: 1, vrf: red_1"),
     ]
 }
 
 fn underlays_refused() -> Vec<Case> {
     vec![
-        named("empty", Resource::Underlay, "u", ""),
+        named("empty", Kind::Underlay, "u", ""),
         underlay("VTEP pool is no prefix", "vtepcidr: 100.65.0.0"),
         underlay("VTEP pool has host bits", "vtepcidr: 100.65.0.1/24"),
         underlay("VTEP pool is multicast", "vtepcidr: 224.0.0.0/24"),
@@ -128,8 +128,8 @@ fn l3vnis_refused() -> Vec<Case> {
     let prefixes =
         |rules: &str| format!("fromHost: {{allowedPrefixes: [{rules}]}}, toHost: {{allowedPrefixes: [{rules}]}}");
     vec![
-        named("name is no VRF name", Resource::L3VNI, "a-name-of-sixteen", "asn: 1, vni: 1"),
-        named("reserved name", Resource::L3VNI, "default", "asn: 1, vni: 1"),
+        named("name is no VRF name", Kind::L3VNI, "a-name-of-sixteen", "asn: 1, vni: 1"),
+        named("reserved name", Kind::L3VNI, "default", "asn: 1, vni: 1"),
         routed("VRF is no name", "vrf: 1a"),
         routed("VRF is reserved", "vrf: lo"),
         routed("numbers", "hostasn: 0, vxlanport: 0"),
@@ -176,7 +176,7 @@ fn l3vnis_refused() -> Vec<Case> {
 
 /// What kubectl says of an object, on the server's judgement; empty if it is taken.
 fn asked(kubectl: &Kubectl, object: &Value) -> String {
-    let output = kubectl.feed(&["create", "--dry-run=server", "-f", "-"], &object.to_string()).unwrap();
+    let output = kubectl.run_with_input(&["create", "--dry-run=server", "-f", "-"], &object.to_string()).unwrap();
     assert!(!output.stderr.contains("Warning"), "{}", output.stderr);
     assert_eq!(output.success(), output.stderr.is_empty(), "{}", output.stderr);
     output.stderr
@@ -223,7 +223,7 @@ fn rules() -> BTreeSet<(String, String, String)> {
         }
     }
     let mut found = BTreeSet::new();
-    for kind in [Resource::Underlay, Resource::L3VNI] {
+    for kind in [Kind::Underlay, Kind::L3VNI] {
         let schema = perouter::kind::crds::schema(kind).unwrap();
         walk(&format!("{kind:?}"), &schema, "", &mut found);
     }

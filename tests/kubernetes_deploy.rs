@@ -67,7 +67,7 @@ fn pod(admin: &Kubectl, daemon_set: &str, namespace: &str) -> String {
 /// By the Pod Security level of the namespace, and by what the API server asks of a pod.
 fn its_pod_is_admitted(admin: &Kubectl, daemon_set: &str) {
     let words = ["create", "--dry-run=server", "-f", "-"];
-    let said = admin.feed(&words, &pod(admin, daemon_set, NAMESPACE)).unwrap();
+    let said = admin.run_with_input(&words, &pod(admin, daemon_set, NAMESPACE)).unwrap();
     assert!(said.success() && said.stderr.is_empty(), "{daemon_set}: {}", said.stderr);
 }
 
@@ -76,7 +76,8 @@ fn a_warning_would_be_seen(admin: &Kubectl) {
         "labels": { "pod-security.kubernetes.io/warn": "restricted", "pod-security.kubernetes.io/enforce": "privileged" } } });
     admin.apply(&strict.to_string()).unwrap();
     admin.check(&["-n", "strict", "create", "serviceaccount", "router"]).unwrap();
-    let said = admin.feed(&["create", "--dry-run=server", "-f", "-"], &pod(admin, "router", "strict")).unwrap();
+    let said =
+        admin.run_with_input(&["create", "--dry-run=server", "-f", "-"], &pod(admin, "router", "strict")).unwrap();
     assert!(said.stderr.starts_with("Warning: would violate PodSecurity \"restricted"), "{}", said.stderr);
 }
 

@@ -1,25 +1,25 @@
-//! The router in a cluster, end to end: real etcd and kube-apiserver, the manifests of `deploy/` and `examples/metallb/` as
-//! they stand, two nodes, real FRR and real traffic. Left out, with the reason, without root or without the programs; an
-//! error where `CI=true`.
+//! The router in a cluster, end to end: real etcd and kube-apiserver, the unmodified manifests of `deploy/` and
+//! `examples/metallb/`, two nodes, real FRR and traffic. Without root or the programs the tests are left out with the
+//! reason, which is an error with `CI=true`.
 //!
-//! The steps of a test share one lab: an API server and a fabric take longer than most of them.
+//! The steps of a test share one lab, as starting an API server and a fabric takes longer than most steps.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test file")]
 
-#[allow(dead_code, reason = "tests/lab.rs has the other users")]
+#[allow(dead_code, reason = "the rest is used in tests/lab.rs")]
 #[path = "lab"]
 mod lab {
     pub mod fabric;
     pub mod fixture;
-    pub mod place;
+    pub mod kernel_state;
     pub mod router;
-    pub mod stream;
+    pub mod traffic;
 }
 
 mod kubernetes_lab {
-    mod place;
+    mod cluster_fixture;
 
+    mod api_server_outage;
+    mod kubectl;
     mod metallb;
-    mod outage;
-    mod router;
 }

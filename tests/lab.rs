@@ -1,37 +1,38 @@
-//! The router end to end: a fabric of clab/*.clab.yml with real FRR, real VXLAN and real traffic. Needs root and
-//! FRR; left out otherwise, which is an error where `CI=true`.
+//! The router end to end: a fabric from clab/*.clab.yml with real FRR, VXLAN and traffic. Needs root and FRR; without
+//! them the tests are left out, which is an error with `CI=true`.
 //!
-//! Each test has a lab of its own and they take turns. `PEROUTER_VRF_MODE` and `PEROUTER_FRR_DIR` choose how the routers
-//! run, `PEROUTER_LAB_SLOWNESS` says how many times slower than a plain machine this one is.
+//! Each test deploys its own lab; a lock makes them run one after the other. `PEROUTER_VRF_MODE` and `PEROUTER_FRR_DIR`
+//! are passed on to the routers. `PEROUTER_LAB_SLOWNESS` is the factor by which this machine is slower than a normal
+//! one; time limits are multiplied by it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test file")]
 
 mod lab {
     mod fabric;
     mod fixture;
-    mod place;
+    mod kernel_state;
     mod router;
-    mod stream;
+    mod traffic;
 
-    mod addition;
     mod aggregates;
     mod cleanup;
-    mod daemon_death;
-    mod edits;
+    mod daemon_crash;
+    mod ebgp_ibgp;
     mod fabric_sessions;
+    mod failover;
     mod filters;
-    mod guard;
+    mod from_host;
     mod host_vrf;
-    mod inspection;
+    mod idempotence;
     mod isolation;
-    mod matrix;
+    mod l3vni_add_delete;
+    mod l3vni_edits;
     mod metallb_advanced;
-    mod moves;
-    mod passwords;
+    mod password_rotation;
+    mod read_only_commands;
     mod rejection;
     mod restart;
     mod route_targets;
-    mod second_pass;
     mod service;
     mod session_options;
     mod speakers;

@@ -11,27 +11,27 @@ use perouter::kernel::netns::{self, Creation};
 use perouter::runtime::Runtime;
 use perouter::types::VrfName;
 
-/// False without root: then the test is skipped, which is an error where `CI=true`.
-fn root() -> bool {
+/// False without root: then the test is left out, which is an error with `CI=true`.
+fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
-        eprintln!("skipped: network namespaces need root");
+        eprintln!("left out: network namespaces need root");
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test as root");
     }
     root
 }
 
-/// A runtime of this test's own, removed at the end.
-struct Scratch(Runtime);
+/// The run directory and namespaces of one test, removed at the end.
+struct ScratchRuntime(Runtime);
 
-impl Scratch {
+impl ScratchRuntime {
     fn new(test: &str) -> Self {
         let name = format!("pdmn-{test}-{}", std::process::id());
         Self(Runtime::new(PathBuf::from("/run").join(&name), PathBuf::from("/run/netns").join(&name)))
     }
 }
 
-impl Drop for Scratch {
+impl Drop for ScratchRuntime {
     fn drop(&mut self) {
         let _ = netns::remove(self.0.router_netns());
         let _ = netns::unshare_dir(&self.0.vrf_netns_dir());
@@ -48,33 +48,33 @@ fn interfaces(file: &File) -> String {
 }
 
 #[test]
-fn a_router_namespace_is_created_once_and_listed_by_ip_netns() {
-    if !root() {
+fn a_router_namespace_is_created_once_and_visible_to_ip_netns() {
+    if !is_root() {
         return;
     }
-    let scratch = Scratch::new("ns-router");
+    let scratch = ScratchRuntime::new("ns-router");
     let path = scratch.0.router_netns();
     assert_eq!(netns::create(path).unwrap(), Creation::Created);
-    let made = inode(path);
+    let created = inode(path);
     assert_eq!(netns::create(path).unwrap(), Creation::Adopted);
-    assert_eq!(inode(path), made);
+    assert_eq!(inode(path), created);
     let name = scratch.0.router_netns_name().to_str().unwrap();
     let list = Command::new("ip").args(["netns", "list"]).output().unwrap();
     assert!(String::from_utf8_lossy(&list.stdout).lines().any(|l| l.split(' ').next() == Some(name)));
     let exec = Command::new("ip").args(["netns", "exec", name, "cat", "/proc/net/dev"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&exec.stdout), interfaces(&netns::open(path).unwrap()));
-    assert_ne!(made, inode(Path::new("/proc/self/ns/net")), "the process does not change its namespace");
+    assert_ne!(created, inode(Path::new("/proc/self/ns/net")), "the process changed its namespace");
     netns::remove(path).unwrap();
     assert!(!path.exists());
     netns::remove(path).unwrap();
 }
 
 #[test]
-fn the_file_of_an_interrupted_creation_is_no_namespace_and_is_used() {
-    if !root() {
+fn a_file_without_a_namespace_mount_is_completed() {
+    if !is_root() {
         return;
     }
-    let scratch = Scratch::new("ns-half");
+    let scratch = ScratchRuntime::new("ns-file");
     let path = scratch.0.router_netns();
     netns::share(path.parent().unwrap()).unwrap();
     fs::write(path, "").unwrap();
@@ -85,11 +85,11 @@ fn the_file_of_an_interrupted_creation_is_no_namespace_and_is_used() {
 }
 
 #[test]
-fn settings_are_those_of_the_namespace() {
-    if !root() {
+fn sysctls_are_read_and_written_in_the_given_namespace() {
+    if !is_root() {
         return;
     }
-    let scratch = Scratch::new("ns-sysctl");
+    let scratch = ScratchRuntime::new("ns-sysctl");
     netns::create(scratch.0.router_netns()).unwrap();
     let router = netns::open(scratch.0.router_netns()).unwrap();
     let host = netns::open_host().unwrap();
@@ -102,11 +102,11 @@ fn settings_are_those_of_the_namespace() {
 }
 
 #[test]
-fn namespaces_of_ip_vrfs_are_listed_exposed_and_removed() {
-    if !root() {
+fn namespaces_of_ip_vrfs_are_listed_shown_to_zebra_and_removed() {
+    if !is_root() {
         return;
     }
-    let scratch = Scratch::new("ns-vrf");
+    let scratch = ScratchRuntime::new("ns-vrf");
     let [blue, red]: [VrfName; 2] = ["blue", "red"].map(|n| n.parse().unwrap());
     let listed = || netns::list_vrfs(&scratch.0).unwrap().into_keys().collect::<Vec<_>>();
     assert_eq!(listed(), []);
@@ -129,8 +129,8 @@ fn namespaces_of_ip_vrfs_are_listed_exposed_and_removed() {
 }
 
 #[test]
-fn a_panic_inside_is_an_error_outside() {
-    if !root() {
+fn a_panic_in_a_namespace_is_returned_as_an_error() {
+    if !is_root() {
         return;
     }
     let host = netns::open_host().unwrap();
@@ -139,11 +139,11 @@ fn a_panic_inside_is_an_error_outside() {
 }
 
 #[test]
-fn vrf_devices_are_found_as_ip_finds_them() {
-    if !root() {
+fn support_of_vrf_devices_is_detected_like_by_ip() {
+    if !is_root() {
         return;
     }
     let script = "ip link add probe type vrf table 7";
-    let made = Command::new("unshare").args(["-n", "sh", "-c", script]).output().unwrap();
-    assert_eq!(perouter::kernel::vrf_device::supported().unwrap(), made.status.success());
+    let added = Command::new("unshare").args(["-n", "sh", "-c", script]).output().unwrap();
+    assert_eq!(perouter::kernel::vrf_device::supported().unwrap(), added.status.success());
 }

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use perouter::kind::{Kind, Spec};
 use perouter::snapshot::{NodeIdentity, Snapshot};
 use perouter::source;
 
@@ -24,11 +25,11 @@ fn read(dir: &Path) -> Snapshot {
 
 fn told(snapshot: &Snapshot) -> String {
     let mut text = String::new();
-    for object in &snapshot.underlays {
-        writeln!(text, "taken: {} asn {}", object.key, object.spec.asn).unwrap();
-    }
-    for object in &snapshot.l3vnis {
-        writeln!(text, "taken: {} vni {}", object.key, object.spec.vni).unwrap();
+    for (key, object) in &snapshot.objects {
+        match &object.spec {
+            Spec::Underlay(spec) => writeln!(text, "taken: {key} asn {}", spec.asn).unwrap(),
+            Spec::L3VNI(spec) => writeln!(text, "taken: {key} vni {}", spec.vni).unwrap(),
+        }
     }
     for rejection in &snapshot.rejected {
         writeln!(text, "{rejection}").unwrap();
@@ -65,6 +66,8 @@ fn every_example_is_taken_whole() {
     for example in examples {
         let snapshot = read(&example);
         assert_eq!(snapshot.rejected, [], "{}", example.display());
-        assert!(!snapshot.underlays.is_empty() && !snapshot.l3vnis.is_empty(), "{}", example.display());
+        for kind in [Kind::Underlay, Kind::L3VNI] {
+            assert!(snapshot.of_kind(kind).count() > 0, "{}: {kind}", example.display());
+        }
     }
 }

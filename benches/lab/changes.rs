@@ -1,26 +1,26 @@
-//! Cold start, and one L3VNI that comes, changes and goes, among N.
+//! Cold start with N L3VNIs, and adding, editing and deleting one more.
 
 use perouter::types::VrfMode;
 
-use crate::ours::{Ours, SOCKETS};
-use crate::plain::{Configuration, Plain};
+use crate::baseline::{Baseline, Configuration};
+use crate::perouter_run::{Perouter, SOCKETS};
 use crate::report::{Budget, L3VNIS, Report};
-use crate::sample::{Series, repeat};
-use crate::stolen::Stolen;
-use crate::world::{Moment, TYPE5_EACH, World};
+use crate::series::{Series, repeat};
+use crate::steal_time::StealTime;
+use crate::testbed::{Moment, TYPE5_EACH, Testbed};
 
-/// Times that one L3VNI comes, changes and goes in each run: bgpd works in turns of 50 ms, and a look at all of its state may
-/// come in between.
+/// How often one L3VNI is added, edited and deleted in each run: times vary, as bgpd holds its queues for 50 ms and may
+/// be busy with printing its state.
 const TIMES: usize = 3;
 
-/// Everything that is measured in a run, over the runs.
+/// All measured values, of all runs.
 #[derive(Default)]
-struct Found {
-    stolen: Series,
+struct ChangeValues {
+    steal: Series,
     cold: Series,
     cold_pass: Series,
-    plain_cold: Series,
-    plain_devices: Series,
+    baseline_cold: Series,
+    baseline_devices: Series,
     add: Change,
     edit: Change,
     delete: Change,
@@ -30,11 +30,11 @@ struct Found {
     reload_delete_leaf: Series,
 }
 
-/// Where the time of a change goes, in this order.
-const PARTS: [&str; 6] = ["notice", "observe, plan, diff", "kernel", "zebra sees it", "FRR apply", "FRR propagation"];
+/// The parts of the time of a change, in this order.
+const PARTS: [&str; 6] = ["notice", "observe, plan, diff", "kernel", "zebra detection", "FRR apply", "FRR propagation"];
 const FRR_APPLY: usize = 4;
 
-/// A change of one file, in milliseconds.
+/// Times of one kind of change of a file, in milliseconds.
 #[derive(Default)]
 struct Change {
     total: Series,
@@ -42,84 +42,99 @@ struct Change {
 }
 
 impl Change {
-    /// Makes one, and waits until the leaf has so many Type-5 routes.
+    /// Makes a change, and waits until the leaf has the wanted number of Type-5 routes.
     fn measure(
         &mut self,
-        world: &mut World,
-        ours: &Ours,
+        testbed: &mut Testbed,
+        perouter: &Perouter,
         wanted: usize,
-        change: impl FnOnce(&World) -> anyhow::Result<()>,
+        change: impl FnOnce(&Testbed) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         settle();
-        let (stolen, start) = (Stolen::from_now()?, Moment::now());
-        change(world)?;
-        let total = world.await_type5(wanted, &start)?;
-        let stolen = stolen.share()?;
-        let pass = ours.pass_after(&start)?;
-        let think = pass.phase("observe") + pass.phase("plan") + pass.phase("diff");
-        let (notice, kernel) = (pass.began_after(&start), pass.phase("kernel"));
+        let (steal, start) = (StealTime::from_now()?, Moment::now());
+        change(testbed)?;
+        let total = testbed.await_type5(wanted, &start)?;
+        let steal = steal.share()?;
+        let pass = perouter.pass_after(&start)?;
+        let compute = pass.phase("observe") + pass.phase("plan") + pass.phase("diff");
+        let (notice, kernel) = (pass.begin_after(&start), pass.phase("kernel"));
         let (zebra, frr) = (pass.phase("zebra"), pass.phase("frr"));
-        let propagation = (total - notice - think - kernel - zebra - frr).max(0.0);
-        self.total.push_beside(stolen, total);
-        for (series, part) in self.parts.iter_mut().zip([notice, think, kernel, zebra, frr, propagation]) {
-            series.push_beside(stolen, part);
+        let propagation = (total - notice - compute - kernel - zebra - frr).max(0.0);
+        self.total.push_with_steal(steal, total);
+        for (series, part) in self.parts.iter_mut().zip([notice, compute, kernel, zebra, frr, propagation]) {
+            series.push_with_steal(steal, part);
         }
         Ok(())
     }
 }
 
 /// Measures one size.
-pub fn measure(world: &mut World, report: &mut Report, mode: VrfMode, size: usize, runs: usize) -> anyhow::Result<()> {
-    world.start_host(size + 1, &[])?;
-    let mut found = Found::default();
+pub fn measure(
+    testbed: &mut Testbed,
+    report: &mut Report,
+    mode: VrfMode,
+    size: usize,
+    runs: usize,
+) -> anyhow::Result<()> {
+    testbed.start_host(size + 1, &[])?;
+    let mut found = ChangeValues::default();
     let mut configurations = None;
     for run in 1..=runs {
-        let stolen = Stolen::from_now()?;
-        let taken = with_perouter(world, &mut found, size)?;
-        let (small, large) = configurations.get_or_insert(taken);
-        without_perouter(world, &mut found, mode, size, small, large)?;
-        found.stolen.push(stolen.share()? * 100.0);
+        let steal = StealTime::from_now()?;
+        let printed = with_perouter(testbed, &mut found, size)?;
+        let (small, large) = configurations.get_or_insert(printed);
+        without_perouter(testbed, &mut found, mode, size, small, large)?;
+        found.steal.push(steal.share()? * 100.0);
         eprintln!("N={size}: run {run} of {runs}");
     }
-    world.stop_host()?;
+    testbed.stop_host()?;
     found.report(report, size);
     Ok(())
 }
 
-fn with_perouter(world: &mut World, found: &mut Found, size: usize) -> anyhow::Result<(Configuration, Configuration)> {
-    world.write_objects(size)?;
-    let (ours, start) = Ours::start(world)?;
-    found.cold.push(world.await_type5(size * TYPE5_EACH, &start)?);
-    ours.await_ready()?;
-    found.cold_pass.push(ours.passes(&start)?.iter().map(|pass| pass.ms).sum());
-    let small = Configuration::of(world.node()?, &mut ours.frr()?, SOCKETS)?;
-    // One that comes and goes first: the files of the new VRF are in the caches of the machine for either side.
-    let mut large = come_and_go(world, &ours, &mut Found::default(), size)?;
-    repeat(found, TIMES, Found::undisturbed, |found, _| {
-        large = come_and_go(world, &ours, found, size)?;
+fn with_perouter(
+    testbed: &mut Testbed,
+    found: &mut ChangeValues,
+    size: usize,
+) -> anyhow::Result<(Configuration, Configuration)> {
+    testbed.write_objects(size)?;
+    let (perouter, start) = Perouter::start(testbed)?;
+    found.cold.push(testbed.await_type5(size * TYPE5_EACH, &start)?);
+    perouter.await_ready()?;
+    found.cold_pass.push(perouter.passes(&start)?.iter().map(|pass| pass.ms).sum());
+    let small = Configuration::of(testbed.node()?, &mut perouter.frr()?, SOCKETS)?;
+    // Once without measuring, so that the files of the new VRF are cached by the machine for both sides.
+    let mut large = add_edit_delete(testbed, &perouter, &mut ChangeValues::default(), size)?;
+    repeat(found, TIMES, ChangeValues::undisturbed, |found, _| {
+        large = add_edit_delete(testbed, &perouter, found, size)?;
         Ok(())
     })?;
-    ours.remove()?;
-    world.await_no_type5()?;
+    perouter.remove()?;
+    testbed.await_no_type5()?;
     Ok((small, large))
 }
 
-/// Adds, edits and deletes one L3VNI; gives the configuration that there was with it.
-fn come_and_go(world: &mut World, ours: &Ours, found: &mut Found, size: usize) -> anyhow::Result<Configuration> {
+/// Adds, edits and deletes one L3VNI; returns the configuration with it.
+fn add_edit_delete(
+    testbed: &mut Testbed,
+    perouter: &Perouter,
+    found: &mut ChangeValues,
+    size: usize,
+) -> anyhow::Result<Configuration> {
     let (all, one_more) = (size * TYPE5_EACH, (size + 1) * TYPE5_EACH);
-    found.add.measure(world, ours, one_more, |world| world.write(size + 1, false))?;
-    found.edit.measure(world, ours, all, |world| world.write(size + 1, true))?;
-    world.write(size + 1, false)?;
-    world.await_type5(one_more, &Moment::now())?;
+    found.add.measure(testbed, perouter, one_more, |testbed| testbed.write(size + 1, false))?;
+    found.edit.measure(testbed, perouter, all, |testbed| testbed.write(size + 1, true))?;
+    testbed.write(size + 1, false)?;
+    testbed.await_type5(one_more, &Moment::now())?;
     settle();
-    let large = Configuration::of(world.node()?, &mut ours.frr()?, SOCKETS)?;
-    found.delete.measure(world, ours, all, |world| world.remove(size + 1))?;
+    let large = Configuration::of(testbed.node()?, &mut perouter.frr()?, SOCKETS)?;
+    found.delete.measure(testbed, perouter, all, |testbed| testbed.remove(size + 1))?;
     Ok(large)
 }
 
 fn without_perouter(
-    world: &mut World,
-    found: &mut Found,
+    testbed: &mut Testbed,
+    found: &mut ChangeValues,
     mode: VrfMode,
     size: usize,
     small: &Configuration,
@@ -127,28 +142,28 @@ fn without_perouter(
 ) -> anyhow::Result<()> {
     let (all, one_more) = (size * TYPE5_EACH, (size + 1) * TYPE5_EACH);
     settle();
-    let (plain, built) = Plain::start(world, mode, small, size, 1)?;
-    found.plain_cold.push(world.await_type5(all, &built.start)?);
-    found.plain_devices.push(built.devices_ms);
+    let (baseline, built) = Baseline::start(testbed, mode, small, size, 1)?;
+    found.baseline_cold.push(testbed.await_type5(all, &built.start)?);
+    found.baseline_devices.push(built.devices_ms);
     settle();
-    let (start, took) = plain.reload(large)?;
+    let (start, took) = baseline.reload(large)?;
     found.reload_add.push(took);
-    found.reload_add_leaf.push(world.await_type5(one_more, &start)?);
+    found.reload_add_leaf.push(testbed.await_type5(one_more, &start)?);
     settle();
-    let (start, took) = plain.reload(small)?;
+    let (start, took) = baseline.reload(small)?;
     found.reload_delete.push(took);
-    found.reload_delete_leaf.push(world.await_type5(all, &start)?);
-    plain.remove()?;
-    world.await_no_type5()
+    found.reload_delete_leaf.push(testbed.await_type5(all, &start)?);
+    baseline.remove()?;
+    testbed.await_no_type5()
 }
 
-/// What the last change left to do is done.
+/// Waits until the work that follows a change is finished.
 fn settle() {
     std::thread::sleep(std::time::Duration::from_millis(700));
 }
 
-impl Found {
-    /// Changes that were not disturbed, of the kind that has fewest.
+impl ChangeValues {
+    /// Number of undisturbed changes of the kind that has the fewest.
     fn undisturbed(&self) -> usize {
         let kinds = [&self.add, &self.edit, &self.delete];
         kinds.into_iter().map(|change| change.total.undisturbed()).min().unwrap_or_default()
@@ -156,31 +171,31 @@ impl Found {
 
     fn report(&self, report: &mut Report, size: usize) {
         let row = report.row(size, "cold start until all Type-5 are at the leaf", "ms", &self.cold);
-        row.against("ip -batch + FRR -f", &self.plain_cold);
+        row.against("ip -batch + FRR -f", &self.baseline_cold);
         if size >= 100 {
             row.budget(Budget::Ratio(1.3));
         }
-        report.row(size, "  of it passes", "ms", &self.cold_pass).against("ip -batch", &self.plain_devices);
+        report.row(size, "  thereof passes", "ms", &self.cold_pass).against("ip -batch", &self.baseline_devices);
         for (what, change) in [
-            ("add one L3VNI: file written until its Type-5 are at the leaf", &self.add),
-            ("edit one L3VNI: file written until the leaf has the change", &self.edit),
-            ("delete one L3VNI: file removed until its Type-5 are gone", &self.delete),
+            ("one L3VNI added: file written until its Type-5 are at the leaf", &self.add),
+            ("one L3VNI changed: file written until the leaf has the change", &self.edit),
+            ("one L3VNI removed: file removed until the leaf has none of its Type-5", &self.delete),
         ] {
             report.row(size, what, "ms", &change.total).budget_of_size(Budget::AtMost(250.0));
             for (name, series) in PARTS.into_iter().zip(&change.parts) {
                 report.row(size, &format!("  {name}"), "ms", series);
             }
         }
-        let row = report.row(size, "FRR apply of one more L3VNI", "ms", &self.add.parts[FRR_APPLY]);
+        let row = report.row(size, "FRR apply of one L3VNI added", "ms", &self.add.parts[FRR_APPLY]);
         row.against("frr-reload.py", &self.reload_add);
         if size == L3VNIS {
             row.budget(Budget::Ratio(1.0 / 50.0));
         }
-        report.row(size, "  file until leaf", "ms", &self.add.total).against("frr-reload.py", &self.reload_add_leaf);
-        let row = report.row(size, "FRR apply of one L3VNI less", "ms", &self.delete.parts[FRR_APPLY]);
+        report.row(size, "  until the leaf", "ms", &self.add.total).against("frr-reload.py", &self.reload_add_leaf);
+        let row = report.row(size, "FRR apply of one L3VNI removed", "ms", &self.delete.parts[FRR_APPLY]);
         row.against("frr-reload.py", &self.reload_delete);
-        let row = report.row(size, "  file until leaf", "ms", &self.delete.total);
+        let row = report.row(size, "  until the leaf", "ms", &self.delete.total);
         row.against("frr-reload.py", &self.reload_delete_leaf);
-        report.row(size, "the machine's host took of its processors, of each run", "%", &self.stolen);
+        report.row(size, "steal time of the runs", "%", &self.steal);
     }
 }

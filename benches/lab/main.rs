@@ -1,21 +1,21 @@
-//! `make bench`: what perouter takes for its work on a real router, beside what the same work takes without it, in one
-//! run. In: `N=1,10,100` (L3VNIs), `RUNS=5`, `JSON=FILE`, `ONLY=changes,steady,routes`. Out: a table, JSON, and exit
-//! status 1 where a budget of the design is missed.
+//! `make bench`: perouter on a real router, compared with the same work without it. In: `N=1,10,100` (L3VNIs), `RUNS=5`,
+//! `JSON=FILE`, `ONLY=changes,steady,routes`. Out: a table, JSON, and exit status 1 if a budget is missed.
 //!
-//! Each run of a size brings perouter up, changes one L3VNI and takes it away, then does the same with `ip -batch`, FRR's
-//! own files and frr-reload.py, so that both meet the same machine. Needs root, FRR, frr-pythontools, BIRD and strace.
+//! Each run of a size starts perouter, adds, edits and deletes one L3VNI, then does the same with `ip -batch`, FRR's
+//! configuration files and frr-reload.py, so that both have the same conditions. Needs root, FRR, frr-pythontools, BIRD
+//! and strace.
 
+mod baseline;
 mod changes;
 mod neighbors;
-mod ours;
-mod plain;
+mod perouter_run;
 mod process;
 mod report;
 mod routes;
-mod sample;
+mod series;
 mod steady;
-mod stolen;
-mod world;
+mod steal_time;
+mod testbed;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,9 +25,9 @@ use perouter::kernel::vrf_device;
 use perouter::types::VrfMode;
 
 use report::Report;
-use world::World;
+use testbed::Testbed;
 
-/// What is asked for.
+/// Command-line options.
 struct Options {
     sizes: Vec<usize>,
     routes: Vec<usize>,
@@ -70,11 +70,11 @@ impl Options {
     }
 
     fn wants(&self, part: &str) -> bool {
-        self.only.as_ref().is_none_or(|parts| parts.iter().any(|asked| asked == part))
+        self.only.as_ref().is_none_or(|parts| parts.iter().any(|name| name == part))
     }
 }
 
-/// Reads numbers with commas between.
+/// Reads numbers separated by commas.
 fn list(text: &str) -> anyhow::Result<Vec<usize>> {
     text.split(',').map(|word| word.parse().with_context(|| format!("number `{word}`"))).collect()
 }
@@ -86,18 +86,18 @@ fn main() -> anyhow::Result<ExitCode> {
     let options = Options::read()?;
     let mode = if vrf_device::supported().context("VRF devices")? { VrfMode::Vrf } else { VrfMode::Netns };
     let mut report = Report::new(options.emulated);
-    report.set(&mode.to_string());
+    report.set_setting(&mode.to_string());
     let _limits = neighbors::Limits::raise(2 * options.sizes.iter().max().copied().unwrap_or_default() + 100)?;
-    let mut world = World::deploy("bench")?;
-    let measured = measure(&mut world, &mut report, mode, &options);
-    drop(world);
-    // What was measured before something went wrong is not lost.
+    let mut testbed = Testbed::deploy("bench")?;
+    let result = measure(&mut testbed, &mut report, mode, &options);
+    drop(testbed);
+    // Values that were measured before an error are printed, too.
     print!("{}", report.table());
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
             .with_context(|| path.display().to_string())?;
     }
-    measured?;
+    result?;
     if report.met() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -105,17 +105,17 @@ fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-fn measure(world: &mut World, report: &mut Report, mode: VrfMode, options: &Options) -> anyhow::Result<()> {
+fn measure(testbed: &mut Testbed, report: &mut Report, mode: VrfMode, options: &Options) -> anyhow::Result<()> {
     for size in &options.sizes {
         if options.wants("changes") {
-            changes::measure(world, report, mode, *size, options.runs)?;
+            changes::measure(testbed, report, mode, *size, options.runs)?;
         }
         if options.wants("steady") {
-            steady::measure(world, report, *size, options.runs, options.idle_seconds)?;
+            steady::measure(testbed, report, *size, options.runs, options.idle_seconds)?;
         }
     }
     if options.wants("routes") {
-        routes::measure(world, report, mode, &options.routes, options.runs)?;
+        routes::measure(testbed, report, mode, &options.routes, options.runs)?;
     }
     Ok(())
 }

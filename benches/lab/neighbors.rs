@@ -1,29 +1,29 @@
-//! The limit of the kernel's neighbor tables, which all namespaces of a machine share: a session has an entry at both of
-//! its ends, and beyond the limit packets are dropped. In: how many entries are needed. Out: a limit with room for them,
-//! until it is dropped.
+//! The limits of the kernel's neighbor table, which all namespaces of a machine share: a session has an entry at both
+//! ends, and above the limit packets are dropped. In: the number of entries. Out: [`Limits`] that are sufficient,
+//! restored when it is dropped.
 
 use std::fs;
 
 use anyhow::Context;
 
 const DIRECTORY: &str = "/proc/sys/net/ipv4/neigh/default";
-/// From the greatest down: each must not be above the one before.
+/// In descending order: each must not be above the previous one.
 const THRESHOLDS: [&str; 3] = ["gc_thresh3", "gc_thresh2", "gc_thresh1"];
 
-/// What the limits were.
+/// The previous values of limits that were raised.
 #[must_use]
 pub struct Limits(Vec<(&'static str, String)>);
 
 impl Limits {
-    /// Raises those that are lower.
+    /// Raises limits that are too low.
     pub fn raise(needed: usize) -> anyhow::Result<Self> {
         let mut before = Vec::new();
-        for (threshold, room) in THRESHOLDS.into_iter().zip([8, 4, 2]) {
+        for (threshold, factor) in THRESHOLDS.into_iter().zip([8, 4, 2]) {
             let path = format!("{DIRECTORY}/{threshold}");
-            // Only the first namespace of the machine shows them.
+            // They exist only in the initial namespace of the machine.
             let Ok(text) = fs::read_to_string(&path) else { continue };
-            if text.trim().parse().is_ok_and(|limit: usize| limit < needed * room) {
-                fs::write(&path, (needed * room).to_string()).with_context(|| path.clone())?;
+            if text.trim().parse().is_ok_and(|limit: usize| limit < needed * factor) {
+                fs::write(&path, (needed * factor).to_string()).with_context(|| path.clone())?;
                 before.push((threshold, text));
             }
         }
@@ -35,7 +35,7 @@ impl Drop for Limits {
     fn drop(&mut self) {
         for (threshold, text) in self.0.iter().rev() {
             if let Err(error) = fs::write(format!("{DIRECTORY}/{threshold}"), text) {
-                eprintln!("{threshold} is not what it was: {error}");
+                eprintln!("{threshold} could not be restored: {error}");
             }
         }
     }

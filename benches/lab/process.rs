@@ -1,4 +1,4 @@
-//! What processes cost. In: pids as the machine numbers them. Out: CPU time, memory, system calls.
+//! Resource usage of processes. In: pids in the machine's namespace. Out: CPU time, memory, system calls.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,13 +10,13 @@ use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::world::wait;
+use crate::testbed::wait;
 
-/// CPU time so far in milliseconds, that of threads that ended too; the kernel counts it in ticks of 10 ms.
+/// CPU time so far in milliseconds, threads that exited included; the kernel counts it in ticks of 10 ms.
 pub fn cpu_ms(pid: Pid) -> anyhow::Result<f64> {
     const TICK_MS: f64 = 10.0;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name of the program, in brackets, may hold blanks.
+    // The name of the program, in parentheses, may contain blanks.
     let (_, fields) = stat.rsplit_once(") ").context("a process without a name")?;
     let ticks: f64 = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
     Ok(ticks * TICK_MS)
@@ -34,7 +34,7 @@ pub fn rss_mb(pid: Pid) -> anyhow::Result<f64> {
     kib.map(|kib: f64| kib * 1024.0 / 1e6).with_context(|| format!("no VmRSS of process {pid}"))
 }
 
-/// The process of a name in a network namespace. zebra with namespaces for VRFs is in one of these now and then.
+/// Waits for the process with a name in a network namespace. zebra in `netns` mode switches temporarily into others.
 pub fn in_netns(name: &str, netns: &Path) -> anyhow::Result<Pid> {
     let inode = fs::metadata(netns).with_context(|| netns.display().to_string())?.ino();
     let mut found = None;
@@ -57,7 +57,7 @@ fn find(name: &str, inode: u64) -> anyhow::Result<Option<Pid>> {
     Ok(None)
 }
 
-/// What a process asked of the kernel.
+/// System calls of a process.
 #[derive(Debug, Clone, Default)]
 pub struct Calls {
     /// All system calls.
@@ -68,7 +68,7 @@ pub struct Calls {
     pub configurations: usize,
 }
 
-/// Watches the system calls of a process while `work` runs.
+/// Counts the system calls of a process while `work` runs.
 pub fn traced(pid: Pid, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Calls> {
     let output = tempfile::NamedTempFile::new()?;
     let mut strace = Command::new("strace")
@@ -79,13 +79,13 @@ pub fn traced(pid: Pid, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Re
         .stderr(Stdio::null())
         .spawn()
         .context("strace")?;
-    // It attaches to each thread in turn, and tells nobody when it is done.
+    // strace attaches to one thread after the other, and does not report when it has finished.
     std::thread::sleep(Duration::from_millis(500));
-    let worked = work();
+    let result = work();
     let strace_pid = i32::try_from(strace.id()).map(Pid::from_raw)?;
     kill(strace_pid, Signal::SIGINT)?;
     strace.wait()?;
-    worked?;
+    result?;
     let mut calls = Calls::default();
     for line in fs::read_to_string(output.path())?.lines() {
         let Some((_, call)) = line.split_once(' ') else { continue };

@@ -1,20 +1,20 @@
-//! The table. In: what was measured, with what it is measured against and its budget. Out: text, JSON, and whether all
+//! The report. In: measured values, those they are compared with, and budgets. Out: a table, JSON, and whether all
 //! budgets are met.
 
 use serde::Serialize;
 
-use crate::sample::{Series, Summary};
+use crate::series::{Series, Summary};
 
-/// So many L3VNIs are what budgets of time and memory are given for.
+/// Budgets of time and memory apply up to this number of L3VNIs.
 pub const L3VNIS: usize = 400;
 
-/// What must hold.
+/// A limit for a median.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Budget {
-    /// The median is at most so much.
+    /// The median is at most this value.
     AtMost(f64),
-    /// The median is at most so many times that of what it is measured against.
+    /// The median is at most this many times that of the other side.
     Ratio(f64),
 }
 
@@ -22,7 +22,7 @@ pub enum Budget {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Row {
-    /// Which VRF mode and FRR.
+    /// VRF mode.
     pub setting: String,
     /// L3VNIs, or host routes.
     pub size: usize,
@@ -30,33 +30,33 @@ pub struct Row {
     pub what: String,
     /// Unit.
     pub unit: &'static str,
-    /// perouter.
+    /// Values of perouter.
     pub ours: Option<Summary>,
-    /// What it is measured against.
+    /// The other side of the comparison.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub against: Option<Against>,
-    /// What must hold.
+    /// The budget, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
-    /// Whether it does; true without a budget.
+    /// Whether the budget is met; true without a budget.
     pub met: bool,
     #[serde(skip)]
     emulated: bool,
 }
 
-/// The other side of a ratio.
+/// The other side of a comparison.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Against {
-    /// What it is.
+    /// Its name.
     pub name: &'static str,
     /// Its values.
     pub values: Summary,
-    /// perouter's median by this one.
+    /// perouter's median divided by this one's.
     pub ratio: f64,
 }
 
-/// All lines.
+/// All lines of the table.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// In the order in which they are shown.
@@ -68,13 +68,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// Without a line. Of an emulated machine ratios and counts alone are judged, as its times say nothing.
+    /// An empty report. On an emulated machine only ratios and counts are compared with budgets, as its times are not
+    /// meaningful.
     pub fn new(emulated: bool) -> Self {
         Self { emulated, ..Self::default() }
     }
 
-    /// What the rows from here on are about.
-    pub fn set(&mut self, setting: &str) {
+    /// Sets the setting of the rows that follow.
+    pub fn set_setting(&mut self, setting: &str) {
         setting.clone_into(&mut self.setting);
     }
 
@@ -113,7 +114,7 @@ impl Report {
 }
 
 impl Row {
-    /// Measured against another series.
+    /// Adds the other side of the comparison.
     pub fn against(&mut self, name: &'static str, other: &Series) -> &mut Self {
         if let (Some(values), Some(ours)) = (other.summary(), self.ours) {
             self.against = Some(Against { name, values, ratio: ours.median / values.median });
@@ -121,15 +122,15 @@ impl Row {
         self
     }
 
-    /// With a budget. What could not be measured does not meet it. Of a program that is not optimised only counts are
-    /// judged, on an emulated machine ratios too.
+    /// Adds a budget. A missing value does not meet it. Without optimization only counts are compared with budgets, on
+    /// an emulated machine only counts and ratios.
     pub fn budget(&mut self, budget: Budget) -> &mut Self {
-        let is_judged = match budget {
+        let applies = match budget {
             Budget::AtMost(0.0) => true,
             Budget::AtMost(_) => !cfg!(debug_assertions) && !self.emulated,
             Budget::Ratio(_) => !cfg!(debug_assertions),
         };
-        if !is_judged {
+        if !applies {
             return self;
         }
         self.budget = Some(budget);
@@ -140,7 +141,7 @@ impl Row {
         self
     }
 
-    /// With a budget that is given for [`L3VNIS`], and holds for fewer.
+    /// Adds a budget that applies up to [`L3VNIS`].
     pub fn budget_of_size(&mut self, budget: Budget) -> &mut Self {
         if self.size <= L3VNIS { self.budget(budget) } else { self }
     }
@@ -176,7 +177,7 @@ fn summary(summary: &Summary, unit: &str) -> String {
     format!("{} {unit} ({}-{})", number(*median), number(*min), number(*max))
 }
 
-/// Three digits are all that a median of a few runs has.
+/// Three digits: a median of a few runs is not more precise.
 fn number(value: f64) -> String {
     let digits = match value.abs() {
         large if large >= 100.0 => 0,
@@ -187,7 +188,7 @@ fn number(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
-/// A small ratio is easier to read turned round.
+/// A small ratio is easier to read as its reciprocal.
 fn ratio(value: f64) -> String {
     if value > 0.0 && value < 0.1 { format!("1/{:.0}", 1.0 / value) } else { format!("{value:.2}") }
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# assets.sh [--find] GROUP: the programs of a group, built with Go from the module proxy once, outside the checkout.
-# Prints their folder. --find builds nothing: it fails, with the reason, where they are not there.
+# assets.sh [--find] GROUP: builds the programs of a group with Go from the module proxy, once, outside the checkout, and
+# prints their directory. --find builds nothing: it fails with the reason if they have not been built.
 #
-#   control-plane  etcd, kube-apiserver, kube-controller-manager, kubectl; KUBEBUILDER_ASSETS is used if all are in it
+#   control-plane  etcd, kube-apiserver, kube-controller-manager, kubectl; KUBEBUILDER_ASSETS is used if it has all of them
 #   metallb        controller and speaker of MetalLB, frr-k8s with its reloader, and the manifest that installs them
 #   helm           helm
 #
@@ -17,7 +17,7 @@ if [ "${1:-}" = --find ]; then
 fi
 group=${1:?usage: assets.sh [--find] control-plane|metallb|helm}
 
-# version MODULE: as go.mod has it.
+# version MODULE: prints its version in go.mod.
 version() { awk -v module="$1" '$1 == module && $2 ~ /^v/ { print $2; exit }' "$here/$group/go.mod"; }
 
 stamp= texts=()
@@ -51,13 +51,13 @@ helm)
   programs=(helm=helm.sh/helm/v4/cmd/helm)
   ;;
 *)
-  echo "assets.sh: there is no group '$group'; there are control-plane, metallb, helm" >&2
+  echo "assets.sh: unknown group '$group': control-plane, metallb or helm" >&2
   exit 2
   ;;
 esac
 
-# lacking FOLDER: the first program or text that is not there.
-lacking() {
+# first_missing DIRECTORY: prints the first program or text that is not in it.
+first_missing() {
   local file
   for file in "${programs[@]}" "${texts[@]}"; do
     [ -x "$1/${file%%=*}" ] || { echo "${file%%=*}" && return; }
@@ -65,55 +65,55 @@ lacking() {
 }
 
 if [ "$group" = control-plane ] && [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
-  lack=$(lacking "$KUBEBUILDER_ASSETS")
-  if [ -z "$lack" ]; then
+  absent=$(first_missing "$KUBEBUILDER_ASSETS")
+  if [ -z "$absent" ]; then
     echo "$KUBEBUILDER_ASSETS"
     exit
   fi
-  echo "KUBEBUILDER_ASSETS ($KUBEBUILDER_ASSETS) has no $lack: not used" >&2
+  echo "KUBEBUILDER_ASSETS ($KUBEBUILDER_ASSETS) has no $absent and is not used" >&2
 fi
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/perouter/kubernetes
 folder=$cache/$key
-if [ -z "$(lacking "$folder")" ]; then
+if [ -z "$(first_missing "$folder")" ]; then
   echo "$folder"
   exit
 fi
 if [ "$build" = 0 ]; then
-  echo "$group is not built ($folder): make kubernetes-assets" >&2
+  echo "$group has not been built ($folder): make kubernetes-assets" >&2
   exit 3
 fi
 if ! command -v go >/dev/null; then
-  echo "$group cannot be built: no Go; install Go $(awk '$1 == "go" { print $2 }' "$here/$group/go.mod") or later, or name ready programs in KUBEBUILDER_ASSETS" >&2
+  echo "$group cannot be built: Go is missing; install Go $(awk '$1 == "go" { print $2 }' "$here/$group/go.mod") or later, or set KUBEBUILDER_ASSETS to a directory with the programs" >&2
   exit 3
 fi
 
-# Whole or not at all: built aside in the same file system, then renamed. One builder at a time, others wait for it.
+# Complete or not at all: built in a temporary directory of the same file system, then renamed. Concurrent runs wait.
 mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock 9
-if [ -n "$(lacking "$folder")" ]; then
-  aside=$(mktemp -d "$cache/.building.XXXXXX")
-  trap 'rm -rf "$aside"' EXIT
+if [ -n "$(first_missing "$folder")" ]; then
+  staging=$(mktemp -d "$cache/.building.XXXXXX")
+  trap 'rm -rf "$staging"' EXIT
   start=$SECONDS
   echo "building $key: ${programs[*]%%=*} with $(go env GOVERSION)" >&2
   packages=("${programs[@]#*=}")
-  # Nobody debugs these programs: without DWARF the compiler takes a fifth less time and a quarter less cache.
+  # Without DWARF the compiler needs a fifth less time and a quarter less cache.
   (cd "$here/$group" && CGO_ENABLED=0 GOWORK=off GOTOOLCHAIN=local \
-    go build -mod=readonly -trimpath -gcflags=all=-dwarf=false -ldflags "-s -w $stamp" -o "$aside/" "${packages[@]}") >&2
-  # Go names a program after the last part of its path that is no version.
+    go build -mod=readonly -trimpath -gcflags=all=-dwarf=false -ldflags "-s -w $stamp" -o "$staging/" "${packages[@]}") >&2
+  # Go names a program after the last element of its path that is not a version.
   for program in "${programs[@]}"; do
     built=${program#*=} built=${built%/v[0-9]*} built=${built##*/}
-    [ "$built" = "${program%%=*}" ] || mv "$aside/$built" "$aside/${program%%=*}"
+    [ "$built" = "${program%%=*}" ] || mv "$staging/$built" "$staging/${program%%=*}"
   done
   for text in "${texts[@]}"; do
     module=$(cut -d/ -f1-3 <<<"${text#*=}")
     [ -n "$(version "$module")" ] || module=${module%/*}
     source=$(cd "$here/$group" && GOWORK=off go list -mod=readonly -m -f '{{.Dir}}' "$module")/${text#*"$module"/}
-    install -m 755 "$source" "$aside/${text%%=*}"
+    install -m 755 "$source" "$staging/${text%%=*}"
   done
   rm -rf "$folder"
-  mv "$aside" "$folder"
+  mv "$staging" "$folder"
   chmod 755 "$folder"
   trap - EXIT
   echo "built $key in $((SECONDS - start)) s" >&2

@@ -1,16 +1,16 @@
 #!/bin/bash
-# Process 1 of the guest that run.sh starts. In: the kernel's arguments perouter.modules and perouter.share, both folders
-# of the machine. Out: SHARE/output and SHARE/status of SHARE/command. It must not write to any other place there.
+# Process 1 of the guest that run.sh starts. In: the kernel arguments perouter.modules and perouter.share, both directories of
+# the host. Out: SHARE/output and SHARE/status of SHARE/command. It must not write anywhere else on the host.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb LANG=C.UTF-8
 argument() { sed -n "s/.*\b$1=\([^ ]*\).*/\1/p" /proc/cmdline; }
 
-if [ "${1-}" != above ]; then
+if [ "${1-}" != in-overlay ]; then
   mount -n -t proc proc /proc
   modules=$(argument perouter.modules) share=$(argument perouter.share)
   mount -n -t tmpfs -o mode=755 none /mnt
-  mkdir -p /mnt/upper /mnt/work /mnt/root /mnt/first/lib/modules
-  mount -n -t hostfs -o "$modules" none /mnt/first/lib/modules
-  modprobe -d /mnt/first overlay
+  mkdir -p /mnt/upper /mnt/work /mnt/root /mnt/base/lib/modules
+  mount -n -t hostfs -o "$modules" none /mnt/base/lib/modules
+  modprobe -d /mnt/base overlay
   mount -n -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
   mkdir -p "/mnt/root$share" /mnt/root/lib/modules
   mount -n -t hostfs -o "$modules" none /mnt/root/lib/modules
@@ -18,7 +18,7 @@ if [ "${1-}" != above ]; then
   umount -n /proc
   cd /mnt/root || exit 1
   mount -n --move . /
-  exec chroot . "$0" above
+  exec chroot . "$0" in-overlay
 fi
 
 mount -n -t proc proc /proc
@@ -38,7 +38,7 @@ ip link set lo up
 hostname "perouter-vm"
 share=$(argument perouter.share)
 
-# The machine sees what was written once it is synchronised.
+# The host sees what was written after a sync.
 (while sleep 5; do sync -f "$share/output"; done) &
 bash "$share/command" </dev/null >>"$share/output" 2>&1
 status=$?

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # run.sh [-m MEMORY] [-t SECONDS] [-k] -- COMMAND [ARGUMENT...]
 # Runs a command as root on a kernel that has VRF devices: User-Mode Linux, an ordinary process. Its root file system is
-# this machine's with a throw-away layer above, so all that is installed or built here is there, and nothing that the
-# command writes arrives here. Output and exit status are the command's; 124 when the time is up, 125 when the guest died.
+# that of the host under a temporary overlay: everything that is installed or built on the host is available, and the
+# host does not see what the command writes. Output and exit status are the command's; 124 on timeout, 125 if the guest crashed.
 #   -m  memory of the guest (default 2560M)
 #   -t  time limit in seconds (default 600)
-#   -k  show the guest kernel's messages at the end
-# Variables that are handed on: CI, NO_COLOR, RUST_*, PEROUTER_*, PROPTEST_*, KEEP. PEROUTER_VM_CPU chooses the CPU.
+#   -k  show the messages of the guest kernel at the end
+# Variables that are passed on: CI, NO_COLOR, RUST_*, PEROUTER_*, PROPTEST_*, KEEP. PEROUTER_VM_CPU selects the CPU.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -21,15 +21,15 @@ while getopts m:t:k option; do
 done
 shift $((OPTIND - 1))
 [ "${1-}" != -- ] || shift
-[ $# -gt 0 ] || { echo "run.sh: no command" >&2; exit 2; }
+[ $# -gt 0 ] || { echo "run.sh: a command is missing" >&2; exit 2; }
 
 kernel=$(command -v linux.uml || true)
 modules=/usr/lib/uml/modules
 if [ -z "$kernel" ] || [ ! -d $modules ]; then
-  echo "run.sh: there is no User-Mode Linux: apt-get install --no-install-recommends user-mode-linux" >&2
+  echo "run.sh: User-Mode Linux is missing: apt-get install --no-install-recommends user-mode-linux" >&2
   exit 125
 fi
-[ "$(id -u)" = 0 ] || { echo "run.sh: needs root, to keep the guest from writing to this machine" >&2; exit 125; }
+[ "$(id -u)" = 0 ] || { echo "run.sh: needs root, to keep the guest from writing to the host" >&2; exit 125; }
 
 share=$(mktemp -d /tmp/perouter-vm.XXXXXX)
 guest='' reader=''
@@ -56,14 +56,14 @@ trap 'end; exit 130' INT
 } >"$share/command"
 : >"$share/output"
 
-# The guest does not start on a CPU with AMX otherwise: see there. Rust's linker is a C compiler, so there is one.
+# The guest does not start on a CPU with AMX without it, see xstate.c. Rust needs a C compiler for linking, so there is one.
 preload=
 if grep -qw amx_tile /proc/cpuinfo; then
   preload=$share/xstate.so
   cc -O1 -shared -fPIC -o "$preload" "$here/xstate.c" -ldl
 fi
 
-# One CPU: migrating between two makes the guest more than twice as slow. Its memory is a file, so on a tmpfs.
+# One CPU: with two the guest is less than half as fast. Its memory is a file, therefore on a tmpfs.
 cpu=${PEROUTER_VM_CPU:-$((RANDOM % $(nproc)))}
 export share memory limit cpu kernel modules here preload
 # shellcheck disable=SC2016
@@ -88,9 +88,9 @@ if [ -s "$share/status" ]; then
   exit "$(cat "$share/status")"
 fi
 if [ "$status" = 124 ] || [ "$status" = 137 ]; then
-  echo "run.sh: the guest was ended after $limit s" >&2
+  echo "run.sh: the guest was stopped after $limit s" >&2
   exit 124
 fi
 cat "$share/kernel" >&2
-echo "run.sh: the guest died (status $status)" >&2
+echo "run.sh: the guest crashed (status $status)" >&2
 exit 125

@@ -1,7 +1,7 @@
 /* User-Mode Linux before 6.13 keeps the floating-point state of its processes in a buffer of fixed size and writes it back
- * with PTRACE_SETREGSET. On a host whose CPU has AMX the whole state is longer, and the host takes only the whole (EFAULT):
- * the guest dies with its first process. Loaded before the kernel by run.sh, this completes a state that is too short from
- * that of the process; the part that is added, the tiles of AMX, no process of the guest ever used. */
+ * with PTRACE_SETREGSET. On a host whose CPU has AMX the state is longer, and the host rejects a part of it (EFAULT): the
+ * guest crashes with its first process. run.sh preloads this function, which completes a state that is too short from
+ * that of the process. The added part, the tiles of AMX, is not used by any process of the guest. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <elf.h>

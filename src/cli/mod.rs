@@ -2,7 +2,7 @@
 
 mod cleanup;
 mod crds;
-mod live;
+mod frr_client;
 mod lock;
 mod options;
 mod plan;
@@ -31,7 +31,7 @@ enum Command {
     /// Run router and controller in one process
     Run(run::RunArgs),
     /// Run the router alone: its network namespace and FRR's daemons
-    Router(run::RouterArgs),
+    Router(options::RouterOptions),
     /// Run the controller alone: apply the objects to a running router
     Controller(run::RunArgs),
     /// Print what a pass would do, without doing it

@@ -1,13 +1,17 @@
 //! Options that subcommands share.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use crate::frr::daemons;
+use crate::kernel::vrf_device;
 use crate::runtime::{self, Runtime};
 use crate::snapshot::NodeIdentity;
+use crate::types::VrfMode;
 
 /// Where objects are read from and for which node.
 #[derive(Debug, Clone, Args)]
@@ -158,6 +162,35 @@ pub enum ModeChoice {
     Vrf,
     /// One network namespace for each VRF
     Netns,
+}
+
+impl ModeChoice {
+    /// The mode that the choice selects on this kernel.
+    pub fn resolve(self) -> anyhow::Result<VrfMode> {
+        let supported = || vrf_device::supported().context("find out whether this kernel has VRF devices");
+        match self {
+            Self::Netns => Ok(VrfMode::Netns),
+            Self::Auto => Ok(if supported()? { VrfMode::Vrf } else { VrfMode::Netns }),
+            Self::Vrf if supported()? => Ok(VrfMode::Vrf),
+            Self::Vrf => anyhow::bail!("this kernel has no VRF devices: use --vrf-mode netns or auto"),
+        }
+    }
+}
+
+/// How the router runs: arguments of `perouter router`.
+#[derive(Debug, Clone, Args)]
+pub struct RouterOptions {
+    #[command(flatten)]
+    pub runtime: RuntimeOptions,
+    /// How IP-VRFs are kept apart; a running router keeps its mode until `perouter cleanup`
+    #[arg(long, env = "PEROUTER_VRF_MODE", value_enum, default_value = "auto")]
+    pub vrf_mode: ModeChoice,
+    /// Directory of FRR's daemons
+    #[arg(long, env = "PEROUTER_FRR_DIR", value_name = "DIR", default_value = daemons::FRR_DIR)]
+    pub frr_dir: PathBuf,
+    /// Serve /healthz, /readyz and, as a controller, /metrics there, such as 127.0.0.1:9476 [default: not at all]
+    #[arg(long, env = "PEROUTER_HTTP_ADDRESS", value_name = "ADDRESS:PORT")]
+    pub http_address: Option<SocketAddr>,
 }
 
 /// How a command prints.

@@ -7,7 +7,7 @@ use clap::Args;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::live::Frr;
+use super::frr_client::Frr;
 use super::options::{Output, RuntimeOptions};
 use super::table;
 use crate::frr::show::route::{Origin, Path, Type5};

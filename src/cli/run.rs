@@ -1,7 +1,5 @@
 //! `perouter run`, `router` and `controller`: the long-running processes, wired.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +11,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::frr_client::routing;
 use super::lock;
-use super::options::{ApiOptions, ModeChoice, RuntimeOptions, SourceOptions};
+use super::options::{ApiOptions, ModeChoice, RouterOptions, SourceOptions};
 use super::serve;
 use super::sources::{self, Sources};
 use crate::control::{Controller, Outputs};
 use crate::frr::client::restarts;
-use crate::frr::client::vty_routing::VtyRouting;
-use crate::frr::daemons::{self, Daemons};
-use crate::kernel::{Kernel, NetlinkKernel, netns, vrf_device};
-use crate::plan::last_accepted::Accepted;
+use crate::frr::daemons::{self, Daemons, Installation};
+use crate::kernel::{Kernel, NetlinkKernel, netns};
+use crate::plan::last_accepted::LastAccepted;
 use crate::reconcile::Reconciler;
 use crate::runtime::Runtime;
 use crate::status::kubernetes;
@@ -30,8 +28,6 @@ use crate::status::metrics::Metrics;
 use crate::status::refresh::Looks;
 use crate::types::VrfMode;
 
-/// bgpd is busy for 0.4 s at worst while it takes 100 000 routes.
-const VTY_LIMIT: Duration = Duration::from_secs(10);
 const READY_POLL: Duration = Duration::from_millis(50);
 
 /// Arguments of `perouter run` and `perouter controller`.
@@ -48,39 +44,12 @@ pub struct RunArgs {
     #[command(flatten)]
     source: SourceOptions,
     #[command(flatten)]
-    router: RouterArgs,
-}
-
-/// Arguments of `perouter router`.
-#[derive(Debug, Clone, Args)]
-pub struct RouterArgs {
-    #[command(flatten)]
-    pub runtime: RuntimeOptions,
-    /// How IP-VRFs are kept apart; a running router keeps its mode until `perouter cleanup`
-    #[arg(long, env = "PEROUTER_VRF_MODE", value_enum, default_value = "auto")]
-    vrf_mode: ModeChoice,
-    /// Directory of FRR's daemons
-    #[arg(long, env = "PEROUTER_FRR_DIR", value_name = "DIR", default_value = daemons::FRR_DIR)]
-    pub frr_dir: PathBuf,
-    /// Serve /healthz, /readyz and, as a controller, /metrics there, such as 127.0.0.1:9476 [default: not at all]
-    #[arg(long, env = "PEROUTER_HTTP_ADDRESS", value_name = "ADDRESS:PORT")]
-    pub http_address: Option<SocketAddr>,
-}
-
-/// The mode that the choice comes to on this kernel.
-pub fn vrf_mode(choice: ModeChoice) -> anyhow::Result<VrfMode> {
-    let supported = || vrf_device::supported().context("find out whether this kernel has VRF devices");
-    match choice {
-        ModeChoice::Netns => Ok(VrfMode::Netns),
-        ModeChoice::Auto => Ok(if supported()? { VrfMode::Vrf } else { VrfMode::Netns }),
-        ModeChoice::Vrf if supported()? => Ok(VrfMode::Vrf),
-        ModeChoice::Vrf => anyhow::bail!("this kernel has no VRF devices: use --vrf-mode netns or auto"),
-    }
+    router: RouterOptions,
 }
 
 /// The mode of a router that runs, which the choice must not contradict.
 async fn mode_of_router(choice: ModeChoice, runtime: &Runtime) -> anyhow::Result<VrfMode> {
-    let Some(running) = routing(runtime).mode().await? else { return vrf_mode(choice) };
+    let Some(running) = routing(runtime).mode().await? else { return choice.resolve() };
     let fits = match choice {
         ModeChoice::Auto => true,
         ModeChoice::Netns => running == VrfMode::Netns,
@@ -97,7 +66,7 @@ async fn mode_of_router(choice: ModeChoice, runtime: &Runtime) -> anyhow::Result
 /// Router and controller.
 pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
-    let mode = vrf_mode(args.router.vrf_mode)?;
+    let mode = args.router.vrf_mode.resolve()?;
     let runtime = args.router.runtime.paths();
     let seen = serve::controller(args.router.http_address, &stop).await?;
     let supervisor = start_router(&args.router, mode, &runtime, stop.clone()).await?;
@@ -108,10 +77,10 @@ pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The router alone.
-pub async fn router(args: RouterArgs) -> anyhow::Result<ExitCode> {
+pub async fn router(args: RouterOptions) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
-    let mode = vrf_mode(args.vrf_mode)?;
-    serve::router(&args, &stop).await?;
+    let mode = args.vrf_mode.resolve()?;
+    serve::router(args.http_address, &args.runtime.paths(), &args.frr_dir, &stop).await?;
     start_router(&args, mode, &args.runtime.paths(), stop).await?.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -120,10 +89,10 @@ pub async fn router(args: RouterArgs) -> anyhow::Result<ExitCode> {
 pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let runtime = args.router.runtime.paths();
-    let all = daemons::installed(&args.router.frr_dir)?;
+    let all = Installation::read(&args.router.frr_dir).await?.release.daemons;
     let seen = serve::controller(args.router.http_address, &stop).await?;
     let mut told = false;
-    while !daemons::ready(&runtime, &all).await {
+    while !daemons::ready(&runtime, all).await {
         if !told {
             tracing::info!(run_dir = %runtime.dir().display(), "waiting for `perouter router`");
             told = true;
@@ -139,7 +108,7 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn start_router(
-    args: &RouterArgs,
+    args: &RouterOptions,
     mode: VrfMode,
     runtime: &Runtime,
     stop: CancellationToken,
@@ -182,9 +151,9 @@ async fn control(
     }
     let kernel = Arc::new(NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?);
     let drift = Arc::new(Notify::new());
-    let _restarts = restarts::watch(runtime, &daemons::installed(&args.router.frr_dir)?, &drift);
+    let _restarts = restarts::watch(runtime, Installation::read(&args.router.frr_dir).await?.release.daemons, &drift);
     let watcher = tokio::spawn(signal_drift(Arc::clone(&kernel), Arc::clone(&drift)));
-    let reconciler = Reconciler::new(kernel, routing(runtime), mode, Accepted::default());
+    let reconciler = Reconciler::new(kernel, routing(runtime), mode, LastAccepted::default());
     let statuses = watch::Sender::new(None);
     let publisher = cluster.map(|cluster| {
         let (statuses, stop) = (statuses.subscribe(), stop.clone());
@@ -197,11 +166,6 @@ async fn control(
         publisher.abort();
     }
     sources::ended(tasks).await
-}
-
-/// FRR's daemons of a router.
-pub fn routing(runtime: &Runtime) -> VtyRouting {
-    VtyRouting::new(runtime.frr_dir(), VTY_LIMIT)
 }
 
 async fn signal_drift(kernel: Arc<NetlinkKernel>, drift: Arc<Notify>) {

@@ -2,15 +2,15 @@
 //! with the process.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::run::RouterArgs;
-use crate::frr::daemons;
-use crate::runtime::Daemon;
+use crate::frr::daemons::{self, Installation};
+use crate::runtime::Runtime;
 use crate::status::http::{self, Endpoints, Readiness};
 use crate::status::metrics::Metrics;
 use crate::status::refresh::Looks;
@@ -31,16 +31,21 @@ pub async fn controller(
 }
 
 /// A router is ready when each of its daemons answers.
-pub async fn router(args: &RouterArgs, stop: &CancellationToken) -> anyhow::Result<()> {
-    let runtime = args.runtime.paths();
-    let all: Arc<[Daemon]> = daemons::installed(&args.frr_dir)?.into();
+pub async fn router(
+    address: Option<SocketAddr>,
+    runtime: &Runtime,
+    frr_dir: &Path,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let runtime = runtime.clone();
+    let all = Installation::read(frr_dir).await?.release.daemons;
     let readiness: Readiness = Arc::new(move || {
-        let (runtime, all) = (runtime.clone(), Arc::clone(&all));
+        let runtime = runtime.clone();
         Box::pin(async move {
-            if daemons::ready(&runtime, &all).await { Ok(()) } else { Err("a daemon does not answer".to_owned()) }
+            if daemons::ready(&runtime, all).await { Ok(()) } else { Err("a daemon does not answer".to_owned()) }
         })
     });
-    serve(args.http_address, Endpoints { readiness, metrics: None }, stop).await
+    serve(address, Endpoints { readiness, metrics: None }, stop).await
 }
 
 async fn serve(address: Option<SocketAddr>, endpoints: Endpoints, stop: &CancellationToken) -> anyhow::Result<()> {

@@ -8,11 +8,11 @@ use clap::Args;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::live::Frr;
+use super::frr_client::Frr;
 use super::options::{Output, RuntimeOptions};
 use super::table;
 use crate::diagnose::cause::cause;
-use crate::frr::show::vni::{Phase, SessionState};
+use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::status::publish;
 
 /// Arguments of `perouter sessions`.
@@ -63,7 +63,7 @@ pub async fn execute(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
         sessions.push(Session { state, hostname: reset.and_then(|reset| reset.hostname), cause, refused });
     }
     args.output.print(&sessions, || text(&sessions))?;
-    let all_up = sessions.iter().all(|session| session.state.phase == Phase::Established);
+    let all_up = sessions.iter().all(|session| session.state.phase == SessionPhase::Established);
     Ok(if all_up { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -72,7 +72,7 @@ fn text(sessions: &[Session]) -> String {
     let row = |session: &Session| {
         let Session { state, hostname, .. } = session;
         let up = state.since.map(|since| age(now.saturating_sub(Duration::from_secs(since)))).unwrap_or_default();
-        let sum = |count: fn(&crate::frr::show::vni::Prefixes) -> u64| {
+        let sum = |count: fn(&crate::frr::show::session::Prefixes) -> u64| {
             state.prefixes.values().map(count).sum::<u64>().to_string()
         };
         vec![

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::frr_client::routing;
 use super::options::{Output, RuntimeOptions};
-use super::run::routing;
 use super::table;
 use crate::frr::client::port::Routing as _;
-use crate::plan::notes::Loss;
+use crate::kind::note::Loss;
 use crate::status::model::{NodeStatus, State};
 use crate::status::publish;
 use crate::types::VrfName;

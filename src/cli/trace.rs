@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::live::Frr;
+use super::frr_client::Frr;
 use super::options::{Output, RuntimeOptions};
 use crate::diagnose::cause::cause;
 use crate::diagnose::trace::{Facts, Session, Step, Trace, follow};
 use crate::frr::show::route::Reset;
-use crate::frr::show::vni::SessionState;
+use crate::frr::show::session::SessionState;
 use crate::types::{Family, VrfName};
 
 /// Arguments of `perouter trace`.

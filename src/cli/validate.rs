@@ -40,7 +40,11 @@ pub fn execute(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     let secrets = args.secrets_dir.clone().unwrap_or_else(|| args.dir.join("secrets"));
     let snapshot = source::dir::read(&args.dir, &secrets, &node)?;
     // The mode decides where links are, not whether an object is good.
-    let facts = NodeFacts { mode: VrfMode::Netns, nic_mtu: std::collections::BTreeMap::new() };
+    let facts = NodeFacts {
+        mode: VrfMode::Netns,
+        release: crate::frr::release::FRR_10_3,
+        nic_mtu: std::collections::BTreeMap::new(),
+    };
     let Plan { rejected, notes, .. } = plan(&snapshot, &facts);
     for rejection in &rejected {
         eprintln!("{rejection}");
@@ -49,7 +53,7 @@ pub fn execute(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
         eprintln!("note: {note}");
     }
     let bad: std::collections::BTreeSet<_> = rejected.iter().map(|r| &r.object).collect();
-    let read = snapshot.underlays.len() + snapshot.l3vnis.len() + snapshot.rejected.len();
+    let read = snapshot.objects.len() + snapshot.rejected.len();
     println!("{}: {read} objects, {} rejected", args.dir.display(), bad.len());
     Ok(if rejected.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

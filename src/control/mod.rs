@@ -14,10 +14,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::diagnose::SessionCause;
 use crate::diagnose::tcp_diagnosis::Witness;
 use crate::frr::client::port::Routing;
-use crate::frr::show::route::SessionKey;
-use crate::frr::show::vni::{Lives, Phase, SessionState, VniState};
+use crate::frr::show::session::SessionKey;
+use crate::frr::show::session::{SessionCounters, SessionPhase, SessionState};
+use crate::frr::show::vni::VniState;
 use crate::kernel::Kernel;
 use crate::kernel::model::Netns;
 use crate::plan::Plan;
@@ -26,7 +28,7 @@ use crate::reconcile::{PassError, Reconciler, Report, remedy};
 use crate::scope::Scope;
 use crate::snapshot::{Rejection, Snapshot};
 use crate::status::metrics::Metrics;
-use crate::status::model::{PassSummary, SessionCause};
+use crate::status::model::PassSummary;
 use crate::status::refresh::Looks;
 use crate::status::{NodeStatus, fold, publish};
 use crate::types::VrfMode;
@@ -80,7 +82,7 @@ pub struct Controller<K, R> {
     /// Since when there are objects that are not all in place.
     pending: Option<Instant>,
     /// The sessions that were down at the last glance; `None` where FRR did not answer.
-    down: Option<Arc<BTreeMap<SessionKey, Lives>>>,
+    down: Option<Arc<BTreeMap<SessionKey, SessionCounters>>>,
     /// When something was last seen to go on.
     changed: Instant,
     /// When all state is read again.
@@ -125,7 +127,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
                     self.pending.get_or_insert(next_pass);
                 }
                 () = drift.notified() => {
-                    self.reconciler.distrust();
+                    self.reconciler.invalidate_running();
                     next_pass = next_pass.min(Instant::now() + COALESCE);
                 }
                 () = sleep_until(next_pass) => {
@@ -144,7 +146,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
 
     /// Looks which sessions are down.
     async fn glance(&mut self) {
-        let down = self.reconciler.down().await.ok();
+        let down = self.reconciler.down_sessions().await.ok();
         if down != self.down {
             self.down = down;
             self.changed = Instant::now();
@@ -198,13 +200,11 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         if !quiet {
             let PassSummary { kernel_ops, frr_lines, duration_ms, .. } = summary;
             let timing = report.timing;
-            tracing::info!(kernel_ops, frr_lines, duration_ms, vrfs = report.plan.vrfs.len(), %timing, "pass");
+            tracing::info!(kernel_ops, frr_lines, duration_ms, vrfs = report.plan.frr.vrfs.len(), %timing, "pass");
             self.last_change = summary;
         }
         let same = self.last.as_ref().is_some_and(|last| {
-            Arc::ptr_eq(&last.plan, &report.plan)
-                && last.failures.is_empty()
-                && last.foreign_lines == report.foreign_lines
+            last.plan == report.plan && last.failures.is_empty() && last.foreign_lines == report.foreign_lines
         });
         self.last = Some(report);
         failed || !quiet || !same
@@ -233,7 +233,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         };
         let live = match self.reconciler.live().await {
             Ok(live) => {
-                if let Err(error) = self.reconciler.unstick(&live.sessions).await {
+                if let Err(error) = self.reconciler.clear_stale_open_sent(&live.sessions).await {
                     tracing::debug!(error = &error as &dyn std::error::Error, "FRR does not answer");
                 }
                 Some(live)
@@ -251,7 +251,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let signed = signed(&report.plan);
         let session_causes = self.witnessed(&status.sessions, &signed).await;
         let status = NodeStatus { observed_time: now, foreign_lines, session_causes, ..status };
-        let is_down = |session: &SessionState| session.phase != Phase::Established;
+        let is_down = |session: &SessionState| session.phase != SessionPhase::Established;
         let settled = !status.sessions.iter().any(is_down) && status.vnis.values().all(VniState::is_ready);
         let longest = if settled && answers { STEADY } else { UNSETTLED };
         self.next_look = Instant::now() + self.changed.elapsed().clamp(GLANCE, longest);

@@ -3,14 +3,16 @@ use super::*;
 use std::sync::{Mutex, MutexGuard};
 
 use crate::frr::client::fake::FakeRouting;
-use crate::frr::client::port::{Presence, Refusal, RoutingError, Running};
-use crate::frr::config::diff::Batch;
+use crate::frr::client::port::{Presence, RejectedCommand, RoutingError};
+use crate::frr::config::batch::CommandBatch;
 use crate::frr::release::FrrVersion;
-use crate::frr::show::vni::VrfState;
+use crate::frr::show::running_config::RunningConfig;
+use crate::frr::show::vrf::VrfState;
 use crate::kernel::NicFacts;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::KernelState;
-use crate::plan::last_accepted::Accepted;
+use crate::kind::Spec;
+use crate::plan::last_accepted::LastAccepted;
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef};
 use crate::types::{IfName, Vni, VrfName};
 
@@ -48,18 +50,21 @@ impl Routing for Frr {
     async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
         self.now().version().await
     }
-    async fn running(&mut self) -> Result<Arc<Running>, RoutingError> {
+    async fn running(&mut self) -> Result<Arc<RunningConfig>, RoutingError> {
         self.count("running").running().await
     }
-    async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
+    async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
         let mut fake = self.now();
         let refused = fake.apply(batch).await;
         *self.fake.lock().unwrap() = fake;
         refused
     }
-    fn begin(&mut self, batch: Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send + use<> {
+    fn apply_concurrently(
+        &mut self,
+        batch: CommandBatch,
+    ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
         let mut fake = self.now();
-        let answer = fake.begin(batch);
+        let answer = fake.apply_concurrently(batch);
         *self.fake.lock().unwrap() = fake;
         answer
     }
@@ -83,24 +88,28 @@ impl Routing for Frr {
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
         self.count("sessions").sessions().await
     }
-    async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, Lives>>, RoutingError> {
-        self.count("down").down().await
+    async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
+        self.count("down").down_sessions().await
     }
 }
 
 fn snapshot() -> Snapshot {
-    fn object<S: serde::de::DeserializeOwned>(kind: Kind, name: &str, spec: serde_json::Value) -> Object<S> {
-        let key = ObjectRef { kind, namespace: "default".into(), name: name.into() };
-        Object { key, generation: 1, created: None, spec: Arc::new(serde_json::from_value(spec).unwrap()) }
-    }
+    let object = |kind, name: &str, spec| {
+        (ObjectRef::new(kind, "default", name), Object::new(Spec::from_json(kind, spec).unwrap()))
+    };
     let underlay = serde_json::json!({"asn": 64514, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"]});
     let red = serde_json::json!({"asn": 64514, "vni": 100, "hostasn": 64515, "localcidr": {"ipv4": "192.169.10.0/24"}});
     Snapshot {
         node: NodeIdentity { name: "n".into(), index: 0, labels: BTreeMap::new() },
-        underlays: vec![object(Kind::Underlay, "u", underlay)],
-        l3vnis: vec![object(Kind::L3VNI, "red", red)],
+        objects: [object(Kind::Underlay, "u", underlay), object(Kind::L3VNI, "red", red)].into(),
         ..Snapshot::default()
     }
+}
+
+fn without_l3vnis() -> Snapshot {
+    let mut snapshot = snapshot();
+    snapshot.objects.retain(|object, _| object.kind != Kind::L3VNI);
+    snapshot
 }
 
 fn session(phase: &str) -> SessionState {
@@ -131,7 +140,7 @@ impl Bench {
         let nic = NicFacts { mtu: 1500, netns: Netns::Host, addresses: BTreeSet::new() };
         let kernel = Arc::new(FakeKernel::new(KernelState::default(), [("toswitch".parse().unwrap(), nic)].into()));
         let frr = Frr { fake: Arc::new(Mutex::new(fake)), kernel: Arc::clone(&kernel), asked: Arc::default() };
-        let reconciler = Reconciler::new(kernel, frr.clone(), VrfMode::Netns, Accepted::default());
+        let reconciler = Reconciler::new(kernel, frr.clone(), VrfMode::Netns, LastAccepted::default());
         let directory = tempfile::tempdir().unwrap();
         let (sender, statuses) = watch::channel(None);
         let looks = Arc::new(Looks::default());
@@ -161,9 +170,10 @@ async fn each_snapshot_is_brought_to_the_node() {
     let second = Duration::from_secs(1);
     tokio::time::sleep(second).await;
     assert_eq!(vrfs(), BTreeSet::from(["red".parse().unwrap()]));
-    for l3vnis in [vec![], snapshot().l3vnis] {
-        let names = l3vnis.iter().map(|l3vni| l3vni.key.name.parse().unwrap()).collect();
-        bench.snapshots.send_modify(|snapshot| snapshot.l3vnis = l3vnis);
+    for objects in [without_l3vnis().objects, snapshot().objects] {
+        let l3vnis = objects.keys().filter(|object| object.kind == Kind::L3VNI);
+        let names = l3vnis.map(|object| object.name.parse().unwrap()).collect();
+        bench.snapshots.send_modify(|snapshot| snapshot.objects = objects);
         tokio::time::sleep(second).await;
         assert_eq!(vrfs(), names);
     }
@@ -181,7 +191,7 @@ async fn a_change_is_left_to_frr_before_all_is_read() {
     tokio::time::sleep(Duration::from_secs(65)).await;
     bench.statuses.mark_unchanged();
     frr.asked();
-    bench.snapshots.send_modify(|snapshot| snapshot.l3vnis.clear());
+    bench.snapshots.send_replace(without_l3vnis());
     tokio::time::sleep(AFTER.checked_sub(moment).unwrap()).await;
     assert!(frr.kernel.state().vrf_netns.is_empty());
     assert_eq!(frr.asked().get("sessions"), None);

@@ -1,7 +1,7 @@
 //! Why a session is not established, in words that lead to the remedy. In: what FRR has of it. Out: a sentence. Pure.
 
 use crate::frr::show::route::Reset;
-use crate::frr::show::vni::{Phase, SessionState};
+use crate::frr::show::session::{SessionPhase, SessionState};
 
 const COLLISION: &str = "two connections met; if that goes on, the peer refuses one of them: its log has the reason";
 
@@ -32,7 +32,7 @@ const NOTIFICATIONS: [(&str, &str, &str); 8] = [
 
 /// Why it is not established; `None` while it is.
 pub fn cause(session: &SessionState, reset: Option<&Reset>) -> Option<String> {
-    let Phase::Down(state) = &session.phase else { return None };
+    let SessionPhase::Down(state) = &session.phase else { return None };
     let peer = &session.peer;
     let Some(reset) = reset else { return Some(format!("FRR tells nothing of {peer}")) };
     let due_to = reset.due_to.as_deref().unwrap_or_default();

@@ -7,10 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::frr::show::route::SessionKey;
-use crate::frr::show::vni::{Phase, SessionState};
+use super::SessionCause;
+use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
 use crate::kernel::tcp::TcpCounts;
-use crate::status::model::SessionCause;
 use crate::types::{VrfMode, VrfName};
 
 /// VRFs looked into each time besides those with something wrong: there may be hundreds.
@@ -105,7 +104,7 @@ fn key(session: &SessionState) -> SessionKey {
 }
 
 fn is_up(session: &SessionState) -> bool {
-    session.phase == Phase::Established
+    session.phase == SessionPhase::Established
 }
 
 fn wrong_password(session: &SessionState, seen: &Seen, mode: VrfMode) -> Option<String> {

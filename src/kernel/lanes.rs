@@ -1,18 +1,18 @@
-//! The order in which the steps of a diff run: stage by stage, independent ones at the same time. In: steps, and the port that
+//! The order in which the steps of a diff run: wave by wave, the lanes of a wave at the same time. In: steps, and the port that
 //! applies one. Out: outcomes. Decides on no step but whether it is skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::stream::{self, StreamExt};
 
-use super::op::{Lane, OpStage};
+use super::op::{Lane, Wave};
 use super::port::{Kernel, Outcome};
 use super::step::Step;
 use crate::types::{Vni, VrfName};
 
 /// Applies all steps, as [`Kernel::apply_all`] says.
 pub async fn apply_all<K: Kernel + ?Sized>(kernel: &K, steps: &[Step]) -> Vec<Outcome> {
-    Run::new(steps).stages(kernel).await
+    Run::new(steps).waves(kernel).await
 }
 
 /// Lanes in progress at the same time. The kernel handles a netlink request within the `sendto` that delivers it, under the
@@ -33,22 +33,13 @@ impl<'a> Run<'a> {
         Self { steps, outcomes, failed_vnis: BTreeSet::new(), failed_vrfs: BTreeSet::new() }
     }
 
-    async fn stages<K: Kernel + ?Sized>(mut self, kernel: &K) -> Vec<Outcome> {
-        for stage in [OpStage::Release, OpStage::Ground, OpStage::Build, OpStage::Address] {
-            let mut lanes: BTreeMap<Lane, Vec<usize>> = BTreeMap::new();
-            for (index, step) in self.steps.iter().enumerate().filter(|(_, step)| step.op.stage() == stage) {
-                lanes.entry(step.op.lane()).or_default().push(index);
-            }
-            // What depends on something is removed before it, and created after it.
-            let order: [fn(&Lane) -> bool; 3] = match stage {
-                OpStage::Release => [is_vni, is_vrf, is_global],
-                OpStage::Ground | OpStage::Build | OpStage::Address => [is_global, is_vrf, is_vni],
-            };
-            for of_kind in order {
-                let lanes: Vec<_> =
-                    lanes.iter().filter(|(lane, _)| of_kind(lane)).map(|(_, ops)| ops.clone()).collect();
-                self.run_lanes(kernel, lanes).await;
-            }
+    async fn waves<K: Kernel + ?Sized>(mut self, kernel: &K) -> Vec<Outcome> {
+        let mut waves: BTreeMap<Wave, BTreeMap<Lane, Vec<usize>>> = BTreeMap::new();
+        for (index, Step { op, .. }) in self.steps.iter().enumerate() {
+            waves.entry(op.wave()).or_default().entry(op.lane()).or_default().push(index);
+        }
+        for lanes in waves.into_values() {
+            self.run_lanes(kernel, lanes.into_values().collect()).await;
         }
         self.outcomes
     }
@@ -91,12 +82,4 @@ impl<'a> Run<'a> {
 
 fn is_global(lane: &Lane) -> bool {
     matches!(lane, Lane::Global)
-}
-
-fn is_vrf(lane: &Lane) -> bool {
-    matches!(lane, Lane::Vrf(_))
-}
-
-fn is_vni(lane: &Lane) -> bool {
-    matches!(lane, Lane::Vni(_))
 }

@@ -1,5 +1,5 @@
 //! Kernel state of the router, wanted and observed: one type for both, comparable by value. Masters and peers are names;
-//! an ifindex exists only below [`super::apply`]. Pure data.
+//! an ifindex exists only below [`super::apply`]. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -206,3 +206,6 @@ pub const ROUTE_EACH_PACKET: u8 = 2;
 /// Preference of the rule for table `local` where there are VRFs: after that for VRF tables (1000), before that for table
 /// `main` (32766).
 pub const LOCAL_RULE: u32 = 32_765;
+
+/// `RT_TABLE_LOCAL`
+pub const LOCAL_TABLE: u8 = 255;

@@ -21,13 +21,16 @@ pub(crate) struct SimulatedError {
     pub text: &'static str,
 }
 
-/// Rejects the op where `wrong`.
-fn reject_if(wrong: bool, errno: Errno, text: &'static str) -> Result<(), SimulatedError> {
-    if wrong { reject(errno, text) } else { Ok(()) }
-}
-
 fn reject<T>(errno: Errno, text: &'static str) -> Result<T, SimulatedError> {
     Err(SimulatedError { errno, text })
+}
+
+fn add<T: Ord>(set: &mut BTreeSet<T>, value: T, text: &'static str) -> Result<(), SimulatedError> {
+    if set.insert(value) { Ok(()) } else { reject(Errno::EEXIST, text) }
+}
+
+fn remove<T: Ord>(set: &mut BTreeSet<T>, value: &T, errno: Errno, text: &'static str) -> Result<(), SimulatedError> {
+    if set.remove(value) { Ok(()) } else { reject(errno, text) }
 }
 
 /// Port settings of a device that just became a bridge port.
@@ -45,24 +48,21 @@ impl KernelState {
     /// Applies `op` without a search through all links, which is right where each VNI and table is wanted once.
     pub(crate) fn apply_unchecked(&mut self, op: &KernelOp) -> Result<(), SimulatedError> {
         match op {
-            KernelOp::CreateNetns(vrf) => {
-                reject_if(!self.vrf_netns.insert(vrf.clone()), Errno::EEXIST, "the namespace exists")
-            }
+            KernelOp::CreateNetns(vrf) => add(&mut self.vrf_netns, vrf.clone(), "the namespace exists"),
             KernelOp::DeleteNetns(vrf) => self.delete_netns(&Netns::Vrf(vrf.clone())),
             KernelOp::CreateLink(new) => self.create_link(new),
             KernelOp::DeleteLink { key, .. } => self.delete_link(key),
-            KernelOp::AddAddress { on, address } => {
-                let is_new = self.addresses_mut(on)?.insert(*address);
-                reject_if(!is_new, Errno::EEXIST, "the address exists")
-            }
+            KernelOp::AddAddress { on, address } => add(self.addresses_mut(on)?, *address, "the address exists"),
             KernelOp::DelAddress { on, address } => del_address(self.addresses_mut(on)?, *address),
             KernelOp::MoveNic(nic) => {
                 self.nics.insert(nic.clone(), Netns::Router);
                 Ok(())
             }
             KernelOp::ReturnNic(nic) => {
-                let is_there = self.nics.remove(nic) == Some(Netns::Router);
-                reject_if(!is_there, Errno::ENODEV, "the NIC is not in the router's namespace")
+                if self.nics.remove(nic) != Some(Netns::Router) {
+                    return reject(Errno::ENODEV, "the NIC is not in the router's namespace");
+                }
+                Ok(())
             }
             KernelOp::SetSysctl { netns, sysctl, value } => {
                 self.has_netns(netns)?;
@@ -74,17 +74,17 @@ impl KernelState {
                 Ok(())
             }
             KernelOp::AddUnreachable(table, family) => {
-                reject_if(!self.unreachable.insert((*table, *family)), Errno::EEXIST, "the route exists")
+                add(&mut self.unreachable, (*table, *family), "the route exists")
             }
             KernelOp::DelUnreachable(table, family) => {
-                reject_if(!self.unreachable.remove(&(*table, *family)), Errno::ESRCH, "there is no such route")
+                remove(&mut self.unreachable, &(*table, *family), Errno::ESRCH, "there is no such route")
             }
             KernelOp::OpenPort(opened) => {
                 self.has_netns(&opened.on.netns)?;
-                reject_if(!self.listen_ports.insert(opened.clone()), Errno::EEXIST, "the port is open")
+                add(&mut self.listen_ports, opened.clone(), "the port is open")
             }
             KernelOp::ClosePort(opened) => {
-                reject_if(!self.listen_ports.remove(opened), Errno::ENOENT, "the port is not open")
+                remove(&mut self.listen_ports, opened, Errno::ENOENT, "the port is not open")
             }
             _ => self.set_link(op),
         }

@@ -1,4 +1,4 @@
-//! Kernel settings below `/proc/sys/net`: names, paths and which of them are optional. Pure data.
+//! Kernel settings below `/proc/sys/net`: names, paths and which of them are optional. Pure.
 
 use std::fmt;
 

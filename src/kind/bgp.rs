@@ -1,9 +1,11 @@
-//! Parts that underlay neighbors and host sessions share.
+//! Parts that underlay neighbors and host sessions share. Pure data.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cel;
+use crate::frr::model::{self, Bfd};
 
 /// A key of a Secret in the namespace of the object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -68,4 +70,41 @@ pub struct GracefulRestart {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4095))]
     pub stale_path_time_seconds: Option<u16>,
+}
+
+/// A prefix with the lengths it stands for, as in a prefix list. Without `ge` and `le` exactly the prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = cel::prefix_rule_ge(), validation = cel::prefix_rule_le())]
+#[x_kube(validation = cel::prefix_rule_order(), validation = cel::prefix_rule_family())]
+#[serde(deny_unknown_fields)]
+pub struct PrefixRule {
+    /// The prefix.
+    #[schemars(schema_with = "cel::prefix")]
+    pub prefix: String,
+    /// Least length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 128))]
+    pub ge: Option<u8>,
+    /// Greatest length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 128))]
+    pub le: Option<u8>,
+}
+
+impl From<&BfdSettings> for Bfd {
+    fn from(settings: &BfdSettings) -> Self {
+        Self {
+            receive_interval: settings.receive_interval,
+            transmit_interval: settings.transmit_interval,
+            detect_multiplier: settings.detect_multiplier,
+            passive: settings.passive,
+            minimum_ttl: settings.minimum_ttl,
+        }
+    }
+}
+
+impl From<&GracefulRestart> for model::GracefulRestart {
+    fn from(settings: &GracefulRestart) -> Self {
+        Self { restart_time: settings.restart_time_seconds, stale_path_time: settings.stale_path_time_seconds }
+    }
 }

@@ -3,7 +3,7 @@
 //! directory source judge by the same text. Messages end with the remedy. No rule looks outside of its object.
 //!
 //! Every list and string has an upper bound, since an API server refuses a CRD whose rules could cost too much. A rule
-//! must hold its own guards: CEL also runs on values that break a pattern.
+//! must hold its own guards: CEL also runs on values that break a pattern. Pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Rule;

@@ -1,5 +1,5 @@
 //! `NodeIndex`: the claim of a node to an index. Its name is the index, so that creating it is the claim: the API server
-//! lets one of several nodes succeed. It belongs to the Node and goes with it.
+//! lets one of several nodes succeed. It belongs to the Node and goes with it. Pure data.
 
 #![allow(clippy::duplicated_attributes)] // the lint takes the columns of the derive for repetitions
 

@@ -1,5 +1,5 @@
 //! `RouterNodeStatus`: the router of one node, for `kubectl get rns`. Written by the controller of the node alone; nobody
-//! reads it to configure anything.
+//! reads it to configure anything. Pure data.
 
 #![allow(clippy::duplicated_attributes)] // the lint takes the columns of the derive for repetitions
 

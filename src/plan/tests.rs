@@ -1,49 +1,63 @@
 use std::sync::Arc;
 
-use super::last_accepted::{Accepted, plan_holding};
+use super::last_accepted::{LastAccepted, plan_with_last_accepted};
 use super::*;
+use crate::kind::Spec;
 use crate::kind::{L3VNISpec, LocalCidr, UnderlaySpec};
-use crate::snapshot::{Kind, NodeIdentity};
+use crate::snapshot::NodeIdentity;
+use crate::types::VrfMode;
 use proptest::prelude::*;
 
 pub(crate) fn facts() -> NodeFacts {
-    NodeFacts { mode: VrfMode::Netns, nic_mtu: [("toswitch".parse().unwrap(), 9000)].into() }
+    NodeFacts {
+        mode: VrfMode::Netns,
+        release: crate::frr::release::FRR_10_3,
+        nic_mtu: [("toswitch".parse().unwrap(), 9000)].into(),
+    }
 }
 
 fn key(kind: Kind, name: &str) -> ObjectRef {
     ObjectRef { kind, namespace: "openperouter-system".into(), name: name.into() }
 }
 
-fn underlay(name: &str) -> Object<UnderlaySpec> {
+fn underlay() -> UnderlaySpec {
     let spec = serde_json::json!({
         "asn": 64514, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"],
         "neighbors": [{"address": "192.168.11.2", "asn": 64512}],
     });
-    Object {
-        key: key(Kind::Underlay, name),
-        generation: 1,
-        created: None,
-        spec: Arc::new(serde_json::from_value(spec).unwrap()),
-    }
+    serde_json::from_value(spec).unwrap()
 }
 
-pub(crate) fn l3vni(name: &str, vni: u32, ipv4: &str) -> Object<L3VNISpec> {
+/// An L3VNI before it is an object.
+#[derive(Debug, Clone)]
+pub(crate) struct L3vniCase {
+    name: String,
+    created: Option<i64>,
+    pub(crate) spec: Arc<L3VNISpec>,
+}
+
+pub(crate) fn l3vni(name: &str, vni: u32, ipv4: &str) -> L3vniCase {
     let spec = serde_json::json!({"asn": 64514, "vni": vni, "localcidr": {"ipv4": ipv4}, "hostasn": 64515});
-    Object {
-        key: key(Kind::L3VNI, name),
-        generation: 1,
-        created: None,
-        spec: Arc::new(serde_json::from_value(spec).unwrap()),
-    }
+    L3vniCase { name: name.to_owned(), created: None, spec: Arc::new(serde_json::from_value(spec).unwrap()) }
 }
 
-pub(crate) fn snapshot(l3vnis: Vec<Object<L3VNISpec>>) -> Snapshot {
+pub(crate) fn snapshot(l3vnis: Vec<L3vniCase>) -> Snapshot {
+    let l3vnis = l3vnis.into_iter().map(|case| {
+        let object = Object { created: case.created, ..Object::new(Spec::L3VNI(case.spec)) };
+        (key(Kind::L3VNI, &case.name), object)
+    });
+    let underlay = (key(Kind::Underlay, "underlay"), Object::new(underlay()));
     Snapshot {
         node: NodeIdentity { name: "worker".into(), index: 1, labels: [("rack".into(), "a".into())].into() },
-        underlays: vec![underlay("underlay")],
-        l3vnis,
+        objects: l3vnis.chain([underlay]).collect(),
         ..Snapshot::default()
     }
+}
+
+pub(crate) fn edit_underlay(snapshot: &mut Snapshot, edit: impl FnOnce(&mut UnderlaySpec)) {
+    let object = snapshot.objects.get_mut(&key(Kind::Underlay, "underlay")).unwrap();
+    let Spec::Underlay(spec) = &mut object.spec else { panic!("an Underlay") };
+    edit(Arc::make_mut(spec));
 }
 
 fn reasons(plan: &Plan) -> Vec<(String, Reason, String)> {
@@ -51,7 +65,7 @@ fn reasons(plan: &Plan) -> Vec<(String, Reason, String)> {
 }
 
 fn vrfs(plan: &Plan) -> Vec<&str> {
-    plan.vrfs.keys().map(VrfName::as_str).collect()
+    plan.l3vnis().into_keys().map(VrfName::as_str).collect()
 }
 
 #[test]
@@ -107,7 +121,7 @@ fn a_pool_without_room_names_the_first_index_that_does_not_fit() {
 #[test]
 fn without_an_underlay_each_l3vni_tells_what_is_missing() {
     let mut none = snapshot(vec![l3vni("red", 100, "192.169.10.0/24")]);
-    none.underlays.clear();
+    none.objects.retain(|object, _| object.kind != Kind::Underlay);
     let plan = plan(&none, &facts());
     assert_eq!(reasons(&plan), [("red".into(), Reason::DependencyFailed, String::new())]);
     assert_eq!(plan.kernel, KernelState::default());
@@ -119,7 +133,7 @@ fn objects_for_other_nodes_are_neither_built_nor_rejected() {
     let selector = serde_json::json!({"matchExpressions": [{"key": "rack", "operator": "NotIn", "values": ["a"]}]});
     Arc::make_mut(&mut other.spec).node_selector = Some(serde_json::from_value(selector).unwrap());
     let plan = plan(&snapshot(vec![other]), &facts());
-    assert!(plan.vrfs.is_empty() && plan.rejected.is_empty());
+    assert!(vrfs(&plan).is_empty() && plan.rejected.is_empty());
 }
 
 #[test]
@@ -148,35 +162,35 @@ fn both_modes_build_the_same_router_in_other_places() {
 
 #[test]
 fn an_object_that_turns_bad_stays_in_force_as_it_was_until_it_is_deleted() {
-    let mut accepted = Accepted::default();
+    let mut accepted = LastAccepted::default();
     let good = snapshot(vec![l3vni("red", 100, "192.169.10.0/24")]);
-    let before = plan_holding(&good, &facts(), &mut accepted);
+    let before = plan_with_last_accepted(&good, &facts(), &mut accepted);
 
     let bad = snapshot(vec![l3vni("red", 100, "192.169.10.0/30")]);
-    let during = plan_holding(&bad, &facts(), &mut accepted);
+    let during = plan_with_last_accepted(&bad, &facts(), &mut accepted);
     assert_eq!(during.kernel, before.kernel);
     assert_eq!(during.frr, before.frr);
     assert_eq!(during.rejected.len(), 1);
     assert!(during.rejected[0].message.ends_with("; the last accepted version stays in force"));
 
-    let after = plan_holding(&snapshot(vec![]), &facts(), &mut accepted);
-    assert!(after.vrfs.is_empty() && after.rejected.is_empty());
+    let after = plan_with_last_accepted(&snapshot(vec![]), &facts(), &mut accepted);
+    assert!(vrfs(&after).is_empty() && after.rejected.is_empty());
     assert_eq!(accepted, {
-        let mut only_underlay = Accepted::default();
-        plan_holding(&snapshot(vec![]), &facts(), &mut only_underlay);
+        let mut only_underlay = LastAccepted::default();
+        plan_with_last_accepted(&snapshot(vec![]), &facts(), &mut only_underlay);
         only_underlay
     });
 }
 
 #[test]
 fn a_bad_underlay_edit_keeps_the_router_and_rejects_only_the_underlay() {
-    let mut accepted = Accepted::default();
+    let mut accepted = LastAccepted::default();
     let mut objects = snapshot(vec![l3vni("red", 100, "192.169.10.0/24")]);
-    let before = plan_holding(&objects, &facts(), &mut accepted);
-    Arc::make_mut(&mut objects.underlays[0].spec).vtepcidr = "100.65.0.0/31".into();
+    let before = plan_with_last_accepted(&objects, &facts(), &mut accepted);
+    edit_underlay(&mut objects, |spec| spec.vtepcidr = "100.65.0.0/31".into());
     objects.node.index = 1;
-    Arc::make_mut(&mut objects.underlays[0].spec).nics.clear();
-    let during = plan_holding(&objects, &facts(), &mut accepted);
+    edit_underlay(&mut objects, |spec| spec.nics.clear());
+    let during = plan_with_last_accepted(&objects, &facts(), &mut accepted);
     assert_eq!(during.kernel, before.kernel);
     assert_eq!(reasons(&during), [("underlay".into(), Reason::Invalid, "spec.nics".into())]);
 }
@@ -190,7 +204,7 @@ proptest! {
         let mut objects: Vec<_> = specs
             .iter()
             .enumerate()
-            .map(|(i, (vni, net, created))| Object {
+            .map(|(i, (vni, net, created))| L3vniCase {
                 created: *created,
                 ..l3vni(&format!("v{i}"), *vni, &format!("10.0.{net}.0/24"))
             })
@@ -207,8 +221,8 @@ proptest! {
         let objects = vnis.iter().enumerate().map(|(i, (vni, net))| l3vni(&format!("v{i}"), *vni, &format!("10.0.{net}.0/24")));
         let plan = plan(&snapshot(objects.collect()), &facts());
         let mut seen = std::collections::BTreeSet::new();
-        prop_assert!(plan.vrfs.values().all(|v| seen.insert(v.vni)));
-        prop_assert_eq!(plan.vrfs.len(), plan.frr.vrfs.len());
+        prop_assert!(plan.l3vnis().into_values().all(|vni| seen.insert(vni)));
+        prop_assert_eq!(plan.l3vnis().len(), plan.frr.vrfs.len());
     }
 }
 
@@ -227,18 +241,18 @@ fn a_signed_session_has_one_port() {
     let mut red = l3vni("red", 100, "192.169.10.0/24");
     let session = serde_json::json!({"listenPort": 180, "passwordSecret": {"name": "a", "key": "b"}});
     Arc::make_mut(&mut red.spec).host_session = serde_json::from_value(session).unwrap();
-    let mut given = snapshot(vec![red]);
+    let given = snapshot(vec![red.clone()]);
     let found = reasons(&plan(&given, &facts()));
     assert!(found.contains(&("red".into(), Reason::Invalid, "spec.hostSession.listenPort".into())), "{found:?}");
-    Arc::make_mut(&mut given.l3vnis[0].spec).host_session.as_mut().unwrap().password_secret = None;
-    let opened = plan(&given, &facts()).kernel.listen_ports;
+    Arc::make_mut(&mut red.spec).host_session.as_mut().unwrap().password_secret = None;
+    let opened = plan(&snapshot(vec![red]), &facts()).kernel.listen_ports;
     assert_eq!(opened.iter().map(|opened| opened.port).collect::<Vec<_>>(), [180]);
 }
 
 #[test]
 fn an_ipv6_pool_of_vteps_is_refused_with_the_remedy() {
     let mut snapshot = snapshot(vec![]);
-    Arc::make_mut(&mut snapshot.underlays[0].spec).vtepcidr = "2001:db8::/64".into();
+    edit_underlay(&mut snapshot, |spec| spec.vtepcidr = "2001:db8::/64".into());
     let plan = plan(&snapshot, &facts());
     assert_eq!(reasons(&plan), [("underlay".into(), Reason::Unsupported, "spec.vtepcidr".into())]);
     let message = &plan.rejected[0].message;

@@ -1,95 +1,80 @@
-//! What a reconciler knows from one pass to the next. Pure.
+//! What a reconciler keeps from one pass to the next, so that what did not change is neither rendered nor compared again.
+//! Keys are values, compared by equality, and version numbers. Pure.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::frr::client::port::{Routing, RoutingError, Running};
+use crate::frr::config::render;
 use crate::frr::config::tree::Config;
-use crate::frr::release::Dialect;
-use crate::frr::stanza::render::{self, RenderError};
+use crate::frr::release::Release;
+use crate::frr::show::running_config::RunningConfig;
+use crate::frr::stanza::text::RenderError;
 use crate::kernel::model::KernelState;
-use crate::plan::last_accepted::{Accepted, plan_holding};
+use crate::plan::last_accepted::{LastAccepted, plan_with_last_accepted};
 use crate::plan::{NodeFacts, Plan};
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 use crate::snapshot::Snapshot;
 
-use super::schedule::Schedule;
-
-/// From where it is known what FRR runs.
-pub(crate) enum Asked<'a, R> {
-    /// From before.
-    Known(Arc<Running>),
-    /// From FRR.
-    Frr(&'a mut R),
-}
-
-impl<R: Routing> Asked<'_, R> {
-    pub(crate) async fn running(self) -> Result<Arc<Running>, RoutingError> {
-        match self {
-            Self::Known(running) => Ok(running),
-            Self::Frr(routing) => routing.running().await,
-        }
-    }
-}
-
-/// What was compared and found to be in place: the same things are not compared again.
+/// What was compared and found to be in place.
 #[derive(Debug)]
-pub(crate) struct Settled {
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) kernel: Arc<KernelState>,
-    pub(crate) running: Arc<Running>,
+pub(super) struct Settled {
+    /// [`Wanted::version`]
+    pub(super) wanted: u64,
+    pub(super) kernel: Arc<KernelState>,
+    pub(super) running: Arc<RunningConfig>,
     /// Whether FRR is known to run that still.
-    pub(crate) is_trusted: bool,
-    /// What was found.
-    pub(crate) schedule: Schedule,
+    pub(super) is_current: bool,
+    /// Lines within our stanzas that are not ours.
+    pub(super) unknown: BTreeSet<(Scope, Daemon, String)>,
 }
 
 impl Settled {
-    pub(crate) fn is_of(&self, plan: &Arc<Plan>, kernel: &Arc<KernelState>, running: &Arc<Running>) -> bool {
-        Arc::ptr_eq(&self.plan, plan) && Arc::ptr_eq(&self.kernel, kernel) && Arc::ptr_eq(&self.running, running)
+    /// Whether the same things were compared.
+    pub(super) fn is_of(&self, wanted: &Wanted, kernel: &Arc<KernelState>, running: &Arc<RunningConfig>) -> bool {
+        self.wanted == wanted.version && self.kernel == *kernel && self.running == *running
     }
 }
 
-/// What was made of a snapshot: made anew only from another one.
+/// What was planned and rendered from a snapshot.
 #[derive(Debug)]
-pub(crate) struct Wanted {
+pub(super) struct Wanted {
+    /// Another number for every plan that a reconciler makes.
+    pub(super) version: u64,
     snapshot: Arc<Snapshot>,
     facts: NodeFacts,
-    dialect: Dialect,
-    /// What was accepted at the end.
-    accepted: Accepted,
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) frr: Config,
+    release: Release,
+    /// What is accepted with this plan.
+    pub(super) accepted: LastAccepted,
+    pub(super) plan: Arc<Plan>,
+    pub(super) frr: Config,
 }
 
 impl Wanted {
-    pub(crate) fn new(
+    /// Plans and renders; what is the same as in `last` is shared with it.
+    pub(super) fn new(
         snapshot: &Arc<Snapshot>,
         facts: NodeFacts,
-        dialect: Dialect,
-        accepted: &mut Accepted,
+        release: Release,
+        mut accepted: LastAccepted,
         last: Option<&Self>,
     ) -> Result<Self, RenderError> {
-        let plan = plan_holding(snapshot, &facts, accepted);
-        let last = last.filter(|last| last.dialect == dialect);
-        let mut frr = match last {
-            Some(last) => render::render_after(&last.plan.frr, &last.frr, &plan.frr)?,
-            None => render::render(&plan.frr)?,
+        let plan = plan_with_last_accepted(snapshot, &facts, &mut accepted);
+        let version = last.map_or(0, |last| last.version + 1);
+        let last = last.filter(|last| last.release == release);
+        let frr = match last {
+            Some(last) => render::render_after(&last.plan.frr, &last.frr, &plan.frr, &release)?,
+            None => render::render(&plan.frr, &release)?,
         };
-        frr.hand_over(Daemon::Staticd, dialect.static_routes);
-        if plan.frr.underlay.is_some() {
-            frr.add(Scope::Underlay, Daemon::Zebra, dialect.zebra_settings());
-        }
-        let (snapshot, accepted) = (Arc::clone(snapshot), accepted.clone());
-        Ok(Self { snapshot, facts, dialect, accepted, plan: Arc::new(plan), frr })
+        Ok(Self { version, snapshot: Arc::clone(snapshot), facts, release, accepted, plan: Arc::new(plan), frr })
     }
 
-    pub(crate) fn is_from(&self, snapshot: &Arc<Snapshot>) -> bool {
-        Arc::ptr_eq(&self.snapshot, snapshot) || self.snapshot == *snapshot
+    pub(super) fn is_from(&self, snapshot: &Arc<Snapshot>) -> bool {
+        self.snapshot == *snapshot
     }
 
     /// Whether the same would come of these and its snapshot. What is accepted once is accepted again.
-    pub(crate) fn is_of(&self, facts: &NodeFacts, dialect: Dialect, accepted: &Accepted) -> bool {
-        self.facts == *facts && self.dialect == dialect && self.accepted == *accepted
+    pub(super) fn is_of(&self, facts: &NodeFacts, release: Release, accepted: &LastAccepted) -> bool {
+        self.facts == *facts && self.release == release && self.accepted == *accepted
     }
 }

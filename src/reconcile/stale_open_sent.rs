@@ -1,54 +1,54 @@
-//! Sessions that stay in `OpenSent`: the connection is dead at the other end, and as its router id is the higher one bgpd
-//! keeps it over each new connection of the peer (RFC 4271 section 6.8) until a hold time of four minutes (section 8.2.2)
-//! is over. In: the sessions, again and again. Out: those to clear. Pure.
+//! Sessions that stay in `OpenSent`: the other end has lost the connection, and as its router id is the higher one bgpd
+//! prefers it to each new connection of the peer (RFC 4271 section 6.8) until a hold time of four minutes (section 8.2.2)
+//! has expired. In: the sessions, time after time. Out: those to clear. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::frr::config::command::{Command, Intent};
-use crate::frr::config::diff::{Batch, Mode, Stage};
+use crate::frr::config::batch::{BatchStage, CommandBatch, CommandMode};
+use crate::frr::config::command::{Intent, VtyCommand};
 use crate::frr::config::line::Line;
-use crate::frr::show::vni::{Phase, SessionState};
+use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 use crate::types::VrfName;
 
-/// An answer to OPEN takes a round trip and what a busy speaker needs.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The answer to OPEN takes a round trip and what a busy speaker needs.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// Since when sessions are in `OpenSent`.
 #[derive(Debug, Default)]
-pub struct Stuck {
+pub struct StaleOpenSent {
     since: BTreeMap<(Option<VrfName>, String), Instant>,
 }
 
-impl Stuck {
-    /// Looks at the sessions as they are now; gives what ends those that have been in `OpenSent` for too long.
-    pub fn look(&mut self, now: Instant, sessions: &[SessionState]) -> Vec<Batch> {
-        let opening = |session: &&SessionState| session.phase == Phase::Down("OpenSent".to_owned());
+impl StaleOpenSent {
+    /// Takes the sessions as they are now; returns what clears those that have been in `OpenSent` for too long.
+    pub fn observe(&mut self, now: Instant, sessions: &[SessionState]) -> Vec<CommandBatch> {
+        let opening = |session: &&SessionState| session.phase == SessionPhase::Down("OpenSent".to_owned());
         let key = |session: &SessionState| (session.vrf.clone(), session.peer.clone());
         let since: BTreeMap<_, _> = sessions
             .iter()
             .filter(opening)
             .map(|session| (key(session), self.since.get(&key(session)).copied().unwrap_or(now)))
             .collect();
-        let (stuck, waiting): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            since.into_iter().partition(|(_, since)| now.duration_since(*since) >= PATIENCE);
+        let (stale, waiting): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            since.into_iter().partition(|(_, since)| now.duration_since(*since) >= LIMIT);
         self.since = waiting;
-        stuck.into_keys().map(|(vrf, peer)| clear(vrf, &peer)).collect()
+        stale.into_keys().map(|(vrf, peer)| clear(vrf, &peer)).collect()
     }
 }
 
-fn clear(vrf: Option<VrfName>, peer: &str) -> Batch {
+fn clear(vrf: Option<VrfName>, peer: &str) -> CommandBatch {
     let line = match &vrf {
         Some(vrf) => format!("clear bgp vrf {vrf} {peer}"),
         None => format!("clear bgp {peer}"),
     };
     let scope = vrf.map_or(Scope::Underlay, Scope::Vrf);
-    let commands = vec![Command { scope, context: vec![], line: Line::new(&line), intent: Intent::Set }];
-    Batch { stage: Stage::Clear, daemon: Daemon::Bgpd, mode: Mode::Exec, retry: false, commands }
+    let commands = vec![VtyCommand { scope, context: vec![], line: Line::new(&line), intent: Intent::Set }];
+    CommandBatch { stage: BatchStage::Clear, daemon: Daemon::Bgpd, mode: CommandMode::Exec, retry: false, commands }
 }
 
 #[cfg(test)]
@@ -70,16 +70,16 @@ mod tests {
     #[test]
     fn a_session_is_cleared_after_ten_seconds_in_open_sent_and_not_before() {
         let start = Instant::now();
-        let mut stuck = Stuck::default();
+        let mut stale = StaleOpenSent::default();
         let mut cleared = |seconds: u64, sessions: &[SessionState]| -> Vec<String> {
-            let batches = stuck.look(start + Duration::from_secs(seconds), sessions);
+            let batches = stale.observe(start + Duration::from_secs(seconds), sessions);
             batches.iter().map(|batch| batch.commands[0].line.to_string()).collect()
         };
         let red = session(Some("red"), "OpenSent");
         let both = [session(None, "OpenSent"), red.clone()];
         assert_eq!(cleared(0, &both), Vec::<String>::new());
         assert_eq!(cleared(8, &both), Vec::<String>::new());
-        // What goes on meanwhile begins anew.
+        // A session that left the state meanwhile starts again.
         assert_eq!(cleared(9, &[session(None, "Active"), red]), Vec::<String>::new());
         assert_eq!(cleared(11, &both), ["clear bgp vrf red 192.0.2.1"]);
         assert_eq!(cleared(20, &both), Vec::<String>::new());

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use nix::errno::Errno;
 
 use crate::frr::client::fake::FakeRouting;
-use crate::frr::client::port::{Presence, Refusal};
-use crate::frr::config::diff::Batch;
+use crate::frr::client::port::{Presence, RejectedCommand};
+use crate::frr::config::batch::CommandBatch;
 use crate::frr::release::FrrVersion;
-use crate::frr::show::vni::{Lives, SessionKey, SessionState, VniState, VrfState};
+use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
+use crate::frr::show::vni::VniState;
+use crate::frr::show::vrf::VrfState;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::{KernelState, Netns};
 use crate::kernel::{KernelOp, NicFacts};
+use crate::kind::Spec;
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef};
 use crate::types::{IfName, Vni};
 
@@ -31,14 +34,17 @@ impl Routing for Frr {
     async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
         self.look().version().await
     }
-    async fn running(&mut self) -> Result<Arc<Running>, RoutingError> {
+    async fn running(&mut self) -> Result<Arc<RunningConfig>, RoutingError> {
         self.look().running().await
     }
-    async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
+    async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
         self.look().apply(batch).await
     }
-    fn begin(&mut self, batch: Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send + use<> {
-        self.look().begin(batch)
+    fn apply_concurrently(
+        &mut self,
+        batch: CommandBatch,
+    ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
+        self.look().apply_concurrently(batch)
     }
     async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
         self.look().vrfs().await
@@ -60,8 +66,8 @@ impl Routing for Frr {
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
         self.look().sessions().await
     }
-    async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, Lives>>, RoutingError> {
-        self.look().down().await
+    async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
+        self.look().down_sessions().await
     }
 }
 
@@ -75,7 +81,7 @@ impl Bench {
         let nic = NicFacts { mtu: 1500, netns: Netns::Host, addresses: BTreeSet::new() };
         let kernel = Arc::new(FakeKernel::new(KernelState::default(), [("toswitch".parse().unwrap(), nic)].into()));
         let frr = Frr { fake: FakeRouting::default(), kernel: Arc::clone(&kernel) };
-        let reconciler = Reconciler::new(Arc::clone(&kernel), frr, VrfMode::Netns, Accepted::default());
+        let reconciler = Reconciler::new(Arc::clone(&kernel), frr, VrfMode::Netns, LastAccepted::default());
         Self { kernel, reconciler }
     }
 
@@ -88,30 +94,24 @@ impl Bench {
     }
 }
 
-fn snapshot(l3vnis: &[(&str, u32, u8)]) -> Arc<Snapshot> {
-    let key = |kind, name: &str| ObjectRef { kind, namespace: "default".into(), name: name.into() };
-    let underlay = serde_json::json!({"asn": 64514, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"]});
+pub(super) fn snapshot(l3vnis: &[(&str, u32, u8)]) -> Arc<Snapshot> {
+    snapshot_in_as(64514, l3vnis)
+}
+
+/// An Underlay in an AS, and L3VNIs in that AS: name, VNI, third byte of the subnet.
+pub(super) fn snapshot_in_as(asn: u32, l3vnis: &[(&str, u32, u8)]) -> Arc<Snapshot> {
+    let object = |kind, name: &str, spec| {
+        (ObjectRef::new(kind, "default", name), Object::new(Spec::from_json(kind, spec).unwrap()))
+    };
+    let underlay = serde_json::json!({"asn": asn, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"]});
     let spec = |vni: u32, net: u8| {
         let local = format!("192.169.{net}.0/24");
-        serde_json::json!({"asn": 64514, "vni": vni, "hostasn": 64515, "localcidr": {"ipv4": local}})
+        serde_json::json!({"asn": asn, "vni": vni, "hostasn": 64515, "localcidr": {"ipv4": local}})
     };
+    let l3vnis = l3vnis.iter().map(|(name, vni, net)| object(Kind::L3VNI, name, spec(*vni, *net)));
     Arc::new(Snapshot {
         node: NodeIdentity { name: "n".into(), index: 0, labels: BTreeMap::new() },
-        underlays: vec![Object {
-            key: key(Kind::Underlay, "u"),
-            generation: 1,
-            created: None,
-            spec: Arc::new(serde_json::from_value(underlay).unwrap()),
-        }],
-        l3vnis: l3vnis
-            .iter()
-            .map(|(name, vni, net)| Object {
-                key: key(Kind::L3VNI, name),
-                generation: 1,
-                created: None,
-                spec: Arc::new(serde_json::from_value(spec(*vni, *net)).unwrap()),
-            })
-            .collect(),
+        objects: l3vnis.chain([object(Kind::Underlay, "u", underlay)]).collect(),
         ..Snapshot::default()
     })
 }
@@ -205,7 +205,7 @@ async fn nothing_is_built_anew_while_bgpd_comes_to_a_new_zebra() {
     let report = bench.pass(&BOTH).await;
     assert!(report.failures.is_empty(), "{:?}", report.failures);
     assert_eq!((report.kernel_ops, report.rebuilt), (0, BTreeSet::new()));
-    assert!(report.duration > VNI_UP_LIMIT, "{:?}", report.duration);
+    assert!(report.duration > verify::UP_LIMIT, "{:?}", report.duration);
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,7 +223,7 @@ async fn drift_of_the_kernel_is_mended() {
 async fn nothing_wanted_leaves_nothing() {
     let mut bench = Bench::new();
     bench.pass(&BOTH).await;
-    let empty = Arc::new(Snapshot { underlays: vec![], ..Arc::unwrap_or_clone(snapshot(&[])) });
+    let empty = Arc::new(Snapshot { objects: BTreeMap::new(), ..Arc::unwrap_or_clone(snapshot(&[])) });
     let report = bench.reconciler.pass(&empty).await.unwrap();
     assert!(report.failures.is_empty(), "{:?}", report.failures);
     let left = bench.kernel.state();
@@ -267,7 +267,7 @@ async fn a_new_snapshot_does_not_wait_for_frr_to_print() {
     assert!(quiet(bench.pass(&BOTH).await));
 
     bench.frr().daemons.remove(&Daemon::Zebra);
-    bench.reconciler.distrust();
+    bench.reconciler.invalidate_running();
     bench.pass(&red).await;
     assert!(lines(&mut bench).contains("vni 100"), "somebody told that something happened");
 }

@@ -3,11 +3,9 @@
 
 use serde_json::Value;
 
-use super::schema::{Schemas, Spec};
-use super::yaml::{self, Lines, Node};
-use crate::kind::crds::Resource;
-use crate::kind::{GROUP, VERSION};
-use crate::snapshot::{Kind, ObjectRef, Reason};
+use super::schema::Schemas;
+use super::yaml::{self, Lines, YamlNode};
+use crate::kind::{GROUP, Kind, ObjectRef, Reason, Spec, VERSION};
 
 /// An object of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,18 +46,18 @@ fn nameless(line: u64, field: &str, reason: Reason, message: String) -> Document
     Document { object, known: false, line, spec: Err(vec![fault]) }
 }
 
-fn objects(node: &Node, schemas: &Schemas) -> Vec<Document> {
-    let api_version = node.get("apiVersion").and_then(Node::text);
-    let kind = node.get("kind").and_then(Node::text);
+fn objects(node: &YamlNode, schemas: &Schemas) -> Vec<Document> {
+    let api_version = node.get("apiVersion").and_then(YamlNode::text);
+    let kind = node.get("kind").and_then(YamlNode::text);
     let (Some(api_version), Some(kind)) = (api_version, kind) else {
         return vec![not_an_object(node)];
     };
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let ours = group == GROUP;
     if kind == "List" && group.is_empty()
-        || ours && kind.strip_suffix("List").is_some_and(|kind| Resource::named(kind).is_some())
+        || ours && kind.strip_suffix("List").is_some_and(|kind| Kind::named(kind).is_some())
     {
-        let items = node.get("items").and_then(Node::items).unwrap_or_default();
+        let items = node.get("items").and_then(YamlNode::items).unwrap_or_default();
         return items.iter().flat_map(|item| objects(item, schemas)).collect();
     }
     if !ours {
@@ -70,42 +68,36 @@ fn objects(node: &Node, schemas: &Schemas) -> Vec<Document> {
         let message = format!("{api_version} is not served: write {GROUP}/{VERSION}");
         return vec![nameless(line_of("apiVersion"), "apiVersion", Reason::Unreadable, message)];
     }
-    let Some(resource) = Resource::named(kind) else {
-        let message = format!("{kind:?} is no kind of {api_version}: use Underlay or L3VNI");
+    let Some(ours) = Kind::named(kind) else {
+        let message = format!("{kind:?} is no kind of {api_version}: use {}", Kind::alternatives());
         return vec![nameless(line_of("kind"), "kind", Reason::Unreadable, message)];
     };
-    vec![object(resource, node, schemas)]
+    vec![object(ours, node, schemas)]
 }
 
-fn not_an_object(node: &Node) -> Document {
-    if !node.is_map() {
+fn not_an_object(node: &YamlNode) -> Document {
+    if node.fields().is_none() {
         let message = "is no Kubernetes object: begin it with apiVersion, kind and metadata".to_owned();
         return nameless(node.line, "", Reason::Unreadable, message);
     }
-    let missing = if node.get("apiVersion").and_then(Node::text).is_none() { "apiVersion" } else { "kind" };
-    let remedy = if missing == "kind" { "Underlay or L3VNI".to_owned() } else { format!("{GROUP}/{VERSION}") };
+    let missing = if node.get("apiVersion").and_then(YamlNode::text).is_none() { "apiVersion" } else { "kind" };
+    let remedy = if missing == "kind" { Kind::alternatives() } else { format!("{GROUP}/{VERSION}") };
     let message = format!("is missing: write {remedy}, or move what is no Kubernetes object out of this directory");
     nameless(node.line, missing, Reason::Unreadable, message)
 }
 
-fn object(resource: Resource, node: &Node, schemas: &Schemas) -> Document {
+fn object(kind: Kind, node: &YamlNode, schemas: &Schemas) -> Document {
     let (value, lines) = node.split();
     let name = value.pointer("/metadata/name").and_then(Value::as_str);
     let namespace = value.pointer("/metadata/namespace").and_then(Value::as_str);
-    let object = ObjectRef {
-        kind: match resource {
-            Resource::Underlay => Kind::Underlay,
-            Resource::L3VNI => Kind::L3VNI,
-        },
-        namespace: namespace.unwrap_or("default").to_owned(),
-        name: name.unwrap_or("?").to_owned(),
-    };
+    let object =
+        ObjectRef { kind, namespace: namespace.unwrap_or("default").to_owned(), name: name.unwrap_or("?").to_owned() };
     let mut faults = metadata_faults(&value, &lines);
     let known = faults.is_empty();
     // A name that is wrong in itself need not also be told to be no VRF name.
     let name_is_told =
         faults.iter().any(|fault| fault.field == "metadata.name") && value.pointer("/spec/vrf").is_none();
-    let spec = match schemas.judge(resource, &value) {
+    let spec = match schemas.judge(kind, &value) {
         Ok(spec) if faults.is_empty() => Ok(spec),
         Ok(_) => Err(faults),
         Err(violations) => {

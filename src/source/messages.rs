@@ -137,19 +137,9 @@ fn unknown_field(name: &str, node: &Value) -> String {
     }
 }
 
-/// Edits from one name to the other, case aside (Levenshtein).
+/// Edits between two names (Levenshtein), ignoring case.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.to_lowercase().chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.to_lowercase().chars().enumerate() {
-        let mut next = vec![i + 1];
-        for ((y, diagonal), above) in b.iter().zip(&row).zip(row.iter().skip(1)) {
-            let left = next.last().copied().unwrap_or_default();
-            next.push((diagonal + usize::from(x != *y)).min(above + 1).min(left + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
+    strsim::levenshtein(&a.to_lowercase(), &b.to_lowercase())
 }
 
 /// `/spec/neighbors/0/asn` as `spec.neighbors[0].asn`. Names of ours are never digits alone.

@@ -13,7 +13,7 @@ pub mod schema;
 mod secret;
 mod watch;
 mod write_tracker;
-mod yaml;
+pub mod yaml;
 
 use std::io;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use dir::{Directory, read};
-pub use schema::{Schemas, Spec, Violation};
+pub use schema::{Schemas, Violation};
 pub use watch::watch;
 
 /// Why a source cannot start or go on.

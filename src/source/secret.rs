@@ -6,30 +6,11 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::kind::{L3VNISpec, SecretKeyRef, UnderlaySpec};
-use crate::snapshot::{Object, SecretKey};
+use crate::kind::SecretKey;
 use crate::types::Secret;
 
 /// `TCP_MD5SIG_MAXKEYLEN` of the kernel.
 const MAX_BYTES: usize = 80;
-
-/// Every key that an object names.
-pub(crate) fn named(underlays: &[Object<UnderlaySpec>], l3vnis: &[Object<L3VNISpec>]) -> Vec<SecretKey> {
-    let key = |namespace: &str, reference: &SecretKeyRef| SecretKey {
-        namespace: namespace.to_owned(),
-        name: reference.name.clone(),
-        key: reference.key.clone(),
-    };
-    let of_underlays = underlays.iter().flat_map(|object| {
-        let references = object.spec.neighbors.iter().filter_map(|neighbor| neighbor.password_secret.as_ref());
-        references.map(|reference| key(&object.key.namespace, reference))
-    });
-    let of_l3vnis = l3vnis.iter().filter_map(|object| {
-        let reference = object.spec.host_session.as_ref()?.password_secret.as_ref()?;
-        Some(key(&object.key.namespace, reference))
-    });
-    of_underlays.chain(of_l3vnis).collect()
-}
 
 /// Where the secret of `key` is.
 pub(crate) fn path(secrets: &Path, key: &SecretKey) -> PathBuf {

@@ -1,8 +1,9 @@
 //! YAML with lines. In: the text of a file. Out: its documents as JSON values with the line of every field, and for a
-//! document that is not YAML the place and the reason. Knows nothing of Kubernetes.
+//! document that is not YAML the line and the reason. It must not know Kubernetes: the lab reads its topologies with it.
 //!
-//! Documents are cut apart before they are parsed, so that a syntax error ends with its document. That is safe: `---`
-//! at the start of a line is a document marker in every context (YAML 1.2.2, production `c-forbidden`).
+//! `cut` splits a file into documents before they are parsed, so that a syntax error invalidates its own document only.
+//! That is safe: `---` at the start of a line is a document marker in every context (YAML 1.2.2, production
+//! `c-forbidden`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,19 +13,30 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
 
-/// A value with the line on which it begins, counted from 1 in the text that was parsed.
+/// A value with the line on which it begins.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Node {
-    pub(crate) line: u64,
+pub struct YamlNode {
+    /// Line in the text that was parsed, counted from 1.
+    pub line: u64,
     content: Content,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 enum Content {
     Scalar(Value),
-    List(Vec<Node>),
-    /// Key, line of the key, value.
-    Map(Vec<(String, u64, Node)>),
+    List(Vec<YamlNode>),
+    Map(Vec<YamlField>),
+}
+
+/// An entry of a mapping.
+#[derive(Debug, Clone, PartialEq)]
+pub struct YamlField {
+    /// The key; a key that is not a string is its text.
+    pub key: String,
+    /// Line of the key.
+    pub line: u64,
+    /// The value.
+    pub value: YamlNode,
 }
 
 /// Line of each field by its path, such as `spec.neighbors[0].asn`.
@@ -51,40 +63,58 @@ impl Lines {
 }
 
 /// A syntax error: line within the parsed text and what is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SyntaxError {
-    pub(crate) line: u64,
-    pub(crate) message: String,
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SyntaxError {
+    /// Line in the text that was parsed, counted from 1.
+    pub line: u64,
+    /// The parser's message, without the line.
+    pub message: String,
 }
 
-impl Node {
+impl YamlNode {
     /// The value of a key of a mapping.
-    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
-        match &self.content {
-            Content::Map(fields) => fields.iter().find(|(name, ..)| name == key).map(|(.., node)| node),
-            _ => None,
-        }
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.fields()?.iter().find(|field| field.key == key).map(|field| &field.value)
     }
 
     /// The text of a string.
-    pub(crate) fn text(&self) -> Option<&str> {
+    pub fn text(&self) -> Option<&str> {
+        self.scalar()?.as_str()
+    }
+
+    /// A null, boolean, number or string.
+    pub fn scalar(&self) -> Option<&Value> {
         match &self.content {
-            Content::Scalar(Value::String(text)) => Some(text),
+            Content::Scalar(value) => Some(value),
             _ => None,
         }
     }
 
+    /// Whether this is `null` or nothing at all.
+    pub fn is_null(&self) -> bool {
+        matches!(self.scalar(), Some(Value::Null))
+    }
+
     /// The items of a list.
-    pub(crate) fn items(&self) -> Option<&[Node]> {
+    pub fn items(&self) -> Option<&[Self]> {
         match &self.content {
             Content::List(items) => Some(items),
             _ => None,
         }
     }
 
-    /// Whether this is a mapping.
-    pub(crate) fn is_map(&self) -> bool {
-        matches!(self.content, Content::Map(_))
+    /// The entries of a mapping, in the order of the text.
+    pub fn fields(&self) -> Option<&[YamlField]> {
+        match &self.content {
+            Content::Map(fields) => Some(fields),
+            _ => None,
+        }
+    }
+
+    /// The plain value, without lines.
+    pub fn to_value(&self) -> Value {
+        self.split().0
     }
 
     /// The plain value and the lines of its fields.
@@ -108,9 +138,9 @@ impl Node {
             }
             Content::Map(fields) => {
                 let mut map = Map::new();
-                for (key, line, node) in fields {
+                for YamlField { key, line, value } in fields {
                     let path = join(path, key);
-                    map.insert(key.clone(), node.collect(&path, lines));
+                    map.insert(key.clone(), value.collect(&path, lines));
                     lines.insert(path, *line);
                 }
                 Value::Object(map)
@@ -150,12 +180,15 @@ pub(crate) fn cut(text: &str) -> Vec<(u64, &str)> {
     parts
 }
 
-/// Parses one part of a file. Parts without a value, such as a comment, give nothing.
-pub(crate) fn parse(part: &str) -> Result<Vec<Node>, SyntaxError> {
+/// Parses one part of a file, or a whole file. Documents without a value, such as a comment, are left out.
+///
+/// # Errors
+/// If the text is not YAML.
+pub fn parse(part: &str) -> Result<Vec<YamlNode>, SyntaxError> {
     let mut options = serde_saphyr::Options::default();
     options.with_snippet = false;
     match serde_saphyr::from_str_multiple_with_options::<Spanned<Content>, Vec<_>>(part, options) {
-        Ok(documents) => Ok(documents.into_iter().map(Node::from).filter(|node| !node.is_null()).collect()),
+        Ok(documents) => Ok(documents.into_iter().map(YamlNode::from).filter(|node| !node.is_null()).collect()),
         Err(error) => {
             let line = error.location().map_or(1, |at| at.line().max(1));
             Err(SyntaxError { line, message: plain(&error.without_snippet().to_string()) })
@@ -163,19 +196,13 @@ pub(crate) fn parse(part: &str) -> Result<Vec<Node>, SyntaxError> {
     }
 }
 
-/// The parser's message without the place, which we tell in our way, and without advice to programmers.
+/// The parser's message without the line, which is reported separately, and without advice to programmers.
 fn plain(message: &str) -> String {
     let message = message.split(" at line ").next().unwrap_or(message);
     message.split(", set ").next().unwrap_or(message).to_owned()
 }
 
-impl Node {
-    fn is_null(&self) -> bool {
-        matches!(self.content, Content::Scalar(Value::Null))
-    }
-}
-
-impl From<Spanned<Content>> for Node {
+impl From<Spanned<Content>> for YamlNode {
     fn from(spanned: Spanned<Content>) -> Self {
         Self { line: spanned.referenced.line(), content: spanned.value }
     }
@@ -242,12 +269,13 @@ impl<'de> Visitor<'de> for ContentVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Content, A::Error> {
         let mut fields = Vec::new();
         while let Some(key) = access.next_key::<Spanned<Content>>()? {
-            let name = match key.value {
+            let (line, key) = (key.referenced.line(), key.value);
+            let key = match key {
                 Content::Scalar(Value::String(text)) => text,
                 Content::Scalar(value) => value.to_string(),
                 Content::List(_) | Content::Map(_) => return Err(A::Error::custom("a key must be a word")),
             };
-            fields.push((name, key.referenced.line(), access.next_value::<Spanned<Content>>()?.into()));
+            fields.push(YamlField { key, line, value: access.next_value::<Spanned<Content>>()?.into() });
         }
         Ok(Content::Map(fields))
     }
@@ -282,6 +310,7 @@ mod tests {
     #[case("a:\n\t- x\n", 2, "tabs disallowed within this context (block indentation)")]
     #[case("spec:\n    vni: 1\n   vrf: x\n", 3, "while parsing a block mapping, did not find expected key")]
     #[case("a: *b\n", 1, "alias references unknown anchor")]
+    #[case("a: 1\nb: [\n", 2, "unclosed bracket '['")]
     fn a_syntax_error_has_its_line(#[case] text: &str, #[case] line: u64, #[case] message: &str) {
         assert_eq!(parse(text).unwrap_err(), SyntaxError { line, message: message.to_owned() });
     }
@@ -297,6 +326,20 @@ mod tests {
     fn a_missing_field_has_the_line_of_its_parent(#[case] path: &str, #[case] line: u64) {
         let text = "a: 1\nb:\n  - x: 1\n    w: {k: [1]}\n  - z\nc: {q: 1}\nlabels:\n  a.b/c: d\n";
         assert_eq!(parse(text).unwrap()[0].split().1.of(path), line);
+    }
+
+    #[test]
+    fn a_node_has_its_line_and_a_field_that_of_its_key() {
+        let nodes = parse("name: kind\ntopology:\n  nodes:\n    a:\n      binds:\n        - x:/x\n    b:\n").unwrap();
+        let top = nodes[0].fields().unwrap();
+        assert_eq!((top[0].line, top[0].value.line), (1, 1));
+        let nodes = nodes[0].get("topology").and_then(|topology| topology.get("nodes")).unwrap();
+        let fields = nodes.fields().unwrap();
+        assert_eq!((fields[0].line, fields[0].key.as_str()), (4, "a"));
+        assert_eq!((fields[1].line, fields[1].key.as_str()), (7, "b"));
+        assert!(fields[1].value.is_null());
+        let bind = &fields[0].value.get("binds").unwrap().items().unwrap()[0];
+        assert_eq!((bind.line, bind.text()), (6, Some("x:/x")));
     }
 
     #[test]

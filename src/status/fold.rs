@@ -22,8 +22,8 @@ pub fn fold(
     NodeStatus {
         node: snapshot.node.name.clone(),
         index: snapshot.node.index,
-        vtep: plan.underlay.as_ref().map(|u| u.vtep),
-        router_id: plan.underlay.as_ref().map(|u| u.router_id),
+        vtep: plan.fabric.as_ref().map(|fabric| fabric.vtep),
+        router_id: plan.fabric.as_ref().map(|fabric| fabric.router_id),
         vrf_mode: mode,
         frr_version: live.frr_version,
         observed_time: 0,
@@ -43,19 +43,14 @@ fn resources(snapshot: &Snapshot, plan: &Plan, failures: &BTreeMap<Scope, Vec<St
     for rejection in &plan.rejected {
         rejected.entry(&rejection.object).or_default().push(rejection);
     }
-    let underlay = plan.underlay.iter().map(|u| (&u.object, Scope::Underlay));
-    let vrfs = plan.vrfs.iter().map(|(vrf, planned)| (&planned.object, Scope::Vrf(vrf.clone())));
-    let scopes: BTreeMap<&ObjectRef, Scope> = underlay.chain(vrfs).collect();
-    let underlays = snapshot.underlays.iter().map(|object| (&object.key, object.generation));
-    let l3vnis = snapshot.l3vnis.iter().map(|object| (&object.key, object.generation));
-    let generations: BTreeMap<&ObjectRef, i64> = underlays.chain(l3vnis).collect();
-    let objects: BTreeSet<&ObjectRef> = rejected.keys().chain(scopes.keys()).copied().collect();
+    let objects: BTreeSet<&ObjectRef> = rejected.keys().copied().chain(plan.objects.keys()).collect();
     objects
         .into_iter()
         .map(|object| {
-            let scope = scopes.get(object);
-            let failed = scope.and_then(|scope| failures_of(scope, plan, failures));
-            resource(object, generations.get(object).copied(), rejected.get(object), failed, scope.is_some())
+            let planned = plan.objects.get(object);
+            let failed = planned.and_then(|planned| failures_of(&planned.scope, plan, failures));
+            let generation = snapshot.objects.get(object).map(|found| found.generation);
+            resource(object, generation, rejected.get(object), failed, planned.is_some())
         })
         .collect()
 }

@@ -5,8 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::frr::show::vni::{SessionState, VniState};
-use crate::plan::notes::Note;
+use crate::diagnose::SessionCause;
+use crate::frr::show::session::SessionState;
+use crate::frr::show::vni::VniState;
+use crate::kind::note::Note;
 use crate::snapshot::{Kind, Location, ObjectRef};
 use crate::types::{Vni, VrfMode, VrfName};
 
@@ -48,18 +50,6 @@ pub struct NodeStatus {
     pub foreign_lines: Vec<String>,
     /// The last pass that did something.
     pub last_change: PassSummary,
-}
-
-/// What is wrong with a session, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SessionCause {
-    /// Its VRF; `None` is the default instance.
-    pub vrf: Option<VrfName>,
-    /// Its peer.
-    pub peer: String,
-    /// A sentence.
-    pub cause: String,
 }
 
 /// State of an object on this node.

@@ -1,13 +1,14 @@
 //! What a pass does with a change, without the kernel's part: a VRF whose namespace is there keeps its `vrf` stanza.
 
-use perouter::frr::client::port::{Refusal, Routing, RoutingError};
-use perouter::frr::config::diff::{ScopeChange, diff, merge, teardown};
+use perouter::frr::client::port::{RejectedCommand, Routing, RoutingError};
+use perouter::frr::config::batch::merge;
+use perouter::frr::config::diff::{ScopeChange, diff, teardown};
 use perouter::frr::config::tree::Config;
-use perouter::frr::show::vni::VrfState;
+use perouter::frr::show::vrf::VrfState;
 use perouter::scope::Scope;
 
 /// Makes `routing` run `want`. VRFs are taken away before the underlay and built after it.
-pub async fn converge(routing: &mut impl Routing, want: &Config) -> Result<Vec<Refusal>, RoutingError> {
+pub async fn converge(routing: &mut impl Routing, want: &Config) -> Result<Vec<RejectedCommand>, RoutingError> {
     let have = routing.running().await?.config.clone();
     let change = diff(&have, want);
     let mut refused = Vec::new();
@@ -20,7 +21,7 @@ pub async fn converge(routing: &mut impl Routing, want: &Config) -> Result<Vec<R
         }
         let is_active = match scope {
             Scope::Vrf(vrf) => routing.vrfs().await?.get(vrf) == Some(&VrfState::Active),
-            _ => false,
+            Scope::Underlay | Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => false,
         };
         if !is_active {
             for batch in &steps.after {

@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use perouter::frr::client::vty_routing::VtyRouting;
-use perouter::frr::release::{Dialect, FrrVersion};
+use perouter::frr::release::{FrrVersion, Release};
 use perouter::runtime::Daemon;
 use perouter::types::VrfMode;
 use perouter_lab::frr;
@@ -85,22 +85,22 @@ impl Router {
         );
         self.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
         self.run(&format!("mkdir {dir}/vty {dir}/ns && chown frr:frr {dir} {dir}/vty"));
-        for daemon in self.dialect().daemons() {
-            self.run_daemon(daemon);
+        for daemon in self.release().daemons {
+            self.run_daemon(*daemon);
         }
     }
 
-    /// How its FRR wants to be told.
-    pub fn dialect(&mut self) -> Dialect {
+    /// The release of its FRR.
+    pub fn release(&mut self) -> Release {
         let version = self.run(&format!("{FRR}/zebra --version"));
-        Dialect::of(&FrrVersion::parse(&version).unwrap())
+        Release::of(&FrrVersion::parse(&version).unwrap()).unwrap()
     }
 
     fn run_daemon(&mut self, daemon: Daemon) {
         let dir = self.directory.path().display().to_string();
-        let dialect = self.dialect();
-        let mut more = dialect.mode_argument(daemon, VrfMode::Netns).unwrap_or_default().to_owned();
-        if !dialect.without_file.contains(&daemon) {
+        let release = self.release();
+        let mut more = release.vrf_mode_argument(daemon, VrfMode::Netns).unwrap_or_default().to_owned();
+        if !release.without_config_file.contains(&daemon) {
             more += " -f /dev/null";
         }
         self.run(&format!(
@@ -160,7 +160,7 @@ impl Router {
     /// Kills a daemon and starts it anew.
     pub fn restart(&mut self, daemon: Daemon) {
         // A mgmtd that stays would tell a new zebra what the old one had.
-        let with_it = (daemon == Daemon::Zebra && self.dialect().has_mgmtd).then_some(Daemon::Mgmtd);
+        let with_it = (daemon == Daemon::Zebra && self.release().has_mgmtd()).then_some(Daemon::Mgmtd);
         let daemons: Vec<Daemon> = with_it.into_iter().chain([daemon]).collect();
         let dir = self.directory.path().display().to_string();
         for daemon in &daemons {

@@ -1,4 +1,5 @@
-//! A node for one test: namespaces of its own for host and router, and what all tests do with the kernel port.
+//! A node for one test, with namespaces of its own for host and router, and the operations on the kernel port that
+//! tests share.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use perouter::types::VrfMode;
 
 use crate::generated::in_view_of;
 
-/// A node of its own: namespaces for host and router, and a run directory.
+/// Namespaces for host and router, and a run directory.
 pub struct Node {
     dir: tempfile::TempDir,
     pub runtime: Runtime,
@@ -22,10 +23,10 @@ pub struct Node {
 }
 
 impl Node {
-    /// `None` without root: then the test is skipped, which is an error where `CI=true`.
+    /// `None` without root: then the test is left out, which is an error where `CI=true`.
     pub fn new() -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: network namespaces need root");
+            eprintln!("left out: network namespaces need root");
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test as root");
             return None;
         }
@@ -48,13 +49,14 @@ impl Node {
         run(&self.host, line)
     }
 
+    /// Runs a command line in the router's namespace.
     pub fn router(&self, line: &str) -> String {
         run(self.runtime.router_netns(), line)
     }
 
     /// Runs a command line in the namespace of the links of an IP-VRF.
     pub fn vrf(&self, vrf: &str, line: &str) -> String {
-        match place(vrf) {
+        match links_netns(vrf) {
             Netns::Vrf(vrf) => run(&self.runtime.vrf_netns(&vrf), line),
             _ => self.router(line),
         }
@@ -77,26 +79,26 @@ pub fn mode() -> VrfMode {
     }
 }
 
-/// Whether this kernel can open a second BGP port; where not, the output says so and worlds have none.
+/// Whether this kernel supports a second BGP port. If not, a message is printed and the tests use none.
 pub fn has_nftables() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
     *FOUND.get_or_init(|| {
         let words = ["--net", "nft", "add", "table", "inet", "probe"];
         let found = Command::new("unshare").args(words).output().unwrap().status.success();
         if !found {
-            println!("this kernel has no nftables: second BGP ports are not tested");
+            println!("no nftables on this kernel: second ports are not tested");
         }
         found
     })
 }
 
-/// A second BGP port where the kernel can.
+/// A second BGP port if the kernel supports it.
 pub fn second_port() -> Option<u16> {
     has_nftables().then_some(180)
 }
 
 /// The namespace of the links of an IP-VRF in the mode under test.
-pub fn place(vrf: &str) -> Netns {
+pub fn links_netns(vrf: &str) -> Netns {
     match mode() {
         VrfMode::Netns => Netns::Vrf(vrf.parse().unwrap()),
         VrfMode::Vrf => Netns::Router,
@@ -114,53 +116,53 @@ pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// Applies the difference and returns it with the outcome of each step.
-async fn attempt(kernel: &NetlinkKernel, wanted: &KernelState) -> (Vec<Step>, Vec<Outcome>) {
+/// Applies the difference; returns its steps and their outcomes.
+async fn apply_diff(kernel: &NetlinkKernel, wanted: &KernelState) -> (Vec<Step>, Vec<Outcome>) {
     let nics = wanted.nics.keys().cloned().collect();
     let steps = diff(wanted, &kernel.observe(&nics).await.unwrap());
     let outcomes = kernel.apply_all(&steps).await;
     (steps, outcomes)
 }
 
-/// Applies the difference, which must succeed, and returns it.
-pub async fn pass(kernel: &NetlinkKernel, wanted: &KernelState) -> Vec<KernelOp> {
-    let (steps, outcomes) = attempt(kernel, wanted).await;
+/// Applies the difference and returns it. Panics if an operation fails.
+pub async fn reconcile(kernel: &NetlinkKernel, wanted: &KernelState) -> Vec<KernelOp> {
+    let (steps, outcomes) = apply_diff(kernel, wanted).await;
     for (step, outcome) in steps.iter().zip(&outcomes) {
-        assert!(outcome.is_done(), "{step}: {}", text(outcome));
+        assert!(outcome.is_done(), "{step}: {}", outcome_text(outcome));
     }
     steps.into_iter().map(|step| step.op).collect()
 }
 
-/// One pass reaches the wanted state, and the next has nothing to do.
+/// One pass reaches the wanted state, and the next one has nothing to do.
 pub async fn converge(kernel: &NetlinkKernel, wanted: &KernelState) {
-    pass(kernel, wanted).await;
+    reconcile(kernel, wanted).await;
     let nics = wanted.nics.keys().cloned().collect();
     let observed = kernel.observe(&nics).await.unwrap();
     assert_eq!(diff(wanted, &observed), [], "the second pass has nothing to do");
     assert_eq!(in_view_of(wanted, Arc::unwrap_or_clone(observed)), *wanted);
 }
 
-/// As [`converge`], after the kernel has cleaned up in the background: an unused namespace, whose VXLAN devices occupy their
-/// VNIs until then.
-pub async fn converge_in_time(kernel: &NetlinkKernel, wanted: &KernelState) {
+/// Like [`converge`], but retries while the kernel still cleans up asynchronously: an unused namespace, whose VXLAN
+/// devices occupy their VNIs until then.
+pub async fn converge_eventually(kernel: &NetlinkKernel, wanted: &KernelState) {
     let begin = Instant::now();
     loop {
-        let (_, outcomes) = attempt(kernel, wanted).await;
+        let (_, outcomes) = apply_diff(kernel, wanted).await;
         let Some(failed) = outcomes.iter().find(|outcome| !outcome.is_done()) else { break };
-        assert!(begin.elapsed() < Duration::from_secs(20), "{}", text(failed));
+        assert!(begin.elapsed() < Duration::from_secs(20), "{}", outcome_text(failed));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     converge(kernel, wanted).await;
 }
 
-pub fn text(outcome: &Outcome) -> String {
+pub fn outcome_text(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Failed(error) => sentence(error),
+        Outcome::Failed(error) => error_chain(error),
         other => format!("{other:?}"),
     }
 }
 
-/// An error, its sources and its remedy, as a status shows them.
-pub fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
+/// The messages of an error and its sources with its remedy, as a status shows them.
+pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     remedy::text(error)
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use perouter::kind::{Kind, L3VNISpec};
 use perouter::snapshot::Snapshot;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
@@ -14,7 +15,8 @@ use super::snapshots::Source;
 const MANY: std::ops::Range<u32> = 1000..1600;
 
 fn vnis(snapshot: &Snapshot) -> Vec<u32> {
-    let mut vnis: Vec<u32> = snapshot.l3vnis.iter().map(|object| object.spec.vni).collect();
+    let mut vnis: Vec<u32> =
+        snapshot.objects.values().filter_map(|object| Some(L3VNISpec::of(&object.spec)?.vni)).collect();
     vnis.sort_unstable();
     vnis
 }
@@ -29,7 +31,7 @@ pub(crate) async fn an_expired_watch_begins_anew(place: &mut Place) {
     let proxy = Proxy::start(&place.plane.url()).await;
     let client = place.controller_by(&proxy.url()).await;
     let mut source = Source::start_with(place, "n1", client);
-    let before = source.until("start", |snapshot| snapshot.l3vnis.len() == MANY.len()).await;
+    let before = source.until("start", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == MANY.len()).await;
     let version = place.get(&["-n", NAMESPACE, "l3vni", "v1000"])["metadata"]["resourceVersion"].clone();
 
     let cut = Instant::now();
@@ -74,13 +76,13 @@ pub(crate) async fn an_expired_watch_begins_anew(place: &mut Place) {
     let wanted: Vec<u32> = (1002..1600).chain(2000..next).collect();
     source.until("not all", |snapshot| vnis(snapshot) == wanted).await;
     place.delete_l3vnis();
-    source.until("deletion", |snapshot| snapshot.l3vnis.is_empty()).await;
+    source.until("deletion", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == 0).await;
 }
 
 pub(crate) async fn the_server_goes_and_comes_back(place: &mut Place) {
     place.apply(&[l3vni(100), l3vni(200)]);
     let mut source = Source::start(place, "n1");
-    let before = source.until("start", |snapshot| snapshot.l3vnis.len() == 2).await;
+    let before = source.until("start", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == 2).await;
     place.plane.stop_api_server().unwrap();
     sleep(Duration::from_secs(5)).await;
     assert!(!source.snapshots.has_changed().unwrap());
@@ -108,7 +110,7 @@ pub(crate) async fn the_server_goes_and_comes_back(place: &mut Place) {
 pub(crate) async fn what_is_kept_is_reconciled(place: &Place) {
     place.apply(&[l3vni(100), l3vni(200)]);
     let mut source = Source::start(place, "n1");
-    source.until("start", |snapshot| snapshot.l3vnis.len() == 2).await;
+    source.until("start", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == 2).await;
     drop(source);
     delete(place, 200);
     let proxy = Proxy::start(&place.plane.url()).await;

@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Instant;
 
 use kube::Client;
+use perouter::kind::Kind;
 use perouter::snapshot::{ApiIdentities, NodeIdentity, Snapshot};
 use perouter::source::kube::{Cluster, watch as watch_cluster};
 use serde_json::{Value, json};
@@ -83,19 +84,19 @@ pub(crate) async fn examples_are_the_same_from_both_sources(place: &Place) {
         if !bodies.is_empty() {
             place.apply(&bodies);
         }
-        let wanted = perouter::source::read(dir.path(), &secrets, &identity).unwrap();
+        let mut wanted = perouter::source::read(dir.path(), &secrets, &identity).unwrap();
+        wanted.objects.values_mut().for_each(|object| object.location = None);
         let file = file.to_str().unwrap();
         place.admin.check(&["apply", "-f", file]).unwrap();
         let same = |snapshot: &Snapshot| {
             let mut snapshot = snapshot.clone();
-            assert!(snapshot.underlays.iter().all(|object| object.created.is_some()));
-            snapshot.underlays.iter_mut().for_each(|object| object.created = None);
-            snapshot.l3vnis.iter_mut().for_each(|object| object.created = None);
+            assert!(snapshot.objects.values().all(|object| object.created.is_some()));
+            snapshot.objects.values_mut().for_each(|object| object.created = None);
             snapshot == wanted
         };
         source.until(&format!("{file}, wanted {wanted:#?}"), same).await;
         place.admin.check(&["delete", "-f", file]).unwrap();
-        source.until(file, |snapshot| snapshot.underlays.is_empty() && snapshot.l3vnis.is_empty()).await;
+        source.until(file, |snapshot| snapshot.objects.is_empty()).await;
     }
 }
 
@@ -104,9 +105,10 @@ pub(crate) async fn a_burst_is_one_snapshot_or_two(place: &Place) {
     source.until("start", |_| true).await;
     let objects: Vec<Value> = (1000..1200).map(l3vni).collect();
     let admin = place.admin.clone();
-    let apply = tokio::task::spawn_blocking(move || admin.feed(&["create", "-f", "-"], &list(&objects)).unwrap());
+    let apply =
+        tokio::task::spawn_blocking(move || admin.run_with_input(&["create", "-f", "-"], &list(&objects)).unwrap());
     let (mut sent, start) = (0, Instant::now());
-    while source.snapshots.borrow_and_update().l3vnis.len() < 200 {
+    while source.snapshots.borrow_and_update().objects.len() < 200 {
         timeout(LIMIT, source.snapshots.changed()).await.unwrap().unwrap();
         sent += 1;
     }
@@ -116,7 +118,7 @@ pub(crate) async fn a_burst_is_one_snapshot_or_two(place: &Place) {
     assert!(sent <= 5, "{sent} snapshots");
     eprintln!("200 L3VNIs: {sent} snapshots within {:.1} s of kubectl's start", took.as_secs_f64());
     place.delete_l3vnis();
-    source.until("deletion", |snapshot| snapshot.l3vnis.is_empty()).await;
+    source.until("deletion", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == 0).await;
 }
 
 pub(crate) async fn a_rotated_secret_is_seen(place: &Place) {
@@ -139,5 +141,5 @@ pub(crate) async fn a_rotated_secret_is_seen(place: &Place) {
         source.until(value, |snapshot| word(snapshot) == Some(Ok(value.to_owned()))).await;
     }
     place.delete_l3vnis();
-    source.until("deletion", |snapshot| snapshot.l3vnis.is_empty()).await;
+    source.until("deletion", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == 0).await;
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use perouter::frr::show::vni::{Phase, SessionState};
+use perouter::frr::show::session::{SessionPhase, SessionState};
 use perouter::snapshot::{Kind, ObjectRef};
 use perouter::status::NodeStatus;
 use perouter::status::model::{PassSummary, Resource, State};
@@ -33,7 +33,7 @@ fn status(rejected: Option<&str>, session_is_up: bool) -> NodeStatus {
         vrf: None,
         peer: "192.168.11.2".into(),
         remote_as: None,
-        phase: if session_is_up { Phase::Established } else { Phase::Down("Active".into()) },
+        phase: if session_is_up { SessionPhase::Established } else { SessionPhase::Down("Active".into()) },
         since: None,
         established: 1,
         prefixes: BTreeMap::new(),
@@ -74,7 +74,7 @@ impl Publisher {
     pub(crate) async fn start(place: &Place) -> Self {
         place.apply(&[l3vni(100)]);
         let mut source = Source::start(place, "n1");
-        source.until("start", |snapshot| snapshot.l3vnis.len() == 1).await;
+        source.until("start", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == 1).await;
         let v100 = ObjectRef { kind: Kind::L3VNI, namespace: NAMESPACE.into(), name: "v100".into() };
         let known = source.identities.wait_for(|known| known.objects.contains_key(&v100));
         timeout(LIMIT, known).await.unwrap().unwrap();

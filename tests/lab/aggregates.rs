@@ -1,13 +1,13 @@
-//! Aggregates in place of addresses, by VNI and by node.
+//! Aggregates instead of host routes, per VNI and per node.
 
 use super::fabric::{CURL_TIMED_OUT, fetch, served_by};
 use super::fixture::{BLUE, Fixture, NODES, RED, SETTLE, Setup, until, until_true};
-use super::place::leaf_next_hops;
+use super::kernel_state::leaf_next_hops;
 
 const ZONE: &str = "topology.kubernetes.io/zone";
 const FIRST: &str = "100.65.0.1";
 const SECOND: &str = "100.65.0.2";
-/// The pool of red, and one that holds both pools.
+/// The pool of red, and a prefix that covers both pools.
 const POOL: &str = "172.30.0.0/28";
 const ALL_POOLS: &str = "172.30.0.0/24";
 
@@ -19,7 +19,8 @@ fn aggregate(prefix: &str, summary_only: bool) -> String {
     format!("  toFabric:\n    aggregates:\n    - prefix: {prefix}\n      summaryOnly: {summary_only}\n")
 }
 
-/// Red of the first rack sends its pool alone, red of the second its addresses; blue sends both, from both.
+/// Red advertises only its pool in the first rack and only its addresses in the second; blue advertises both in both
+/// racks.
 fn setup() -> Setup {
     let mut setup = Setup::example().labeled(0, ZONE, "rack-1").labeled(1, ZONE, "rack-2");
     let second = setup.objects["red.yaml"].replace("name: red", "name: red-rack-2");
@@ -31,7 +32,7 @@ fn setup() -> Setup {
 }
 
 #[test]
-fn aggregates_are_of_their_vni_and_their_nodes_and_go_with_their_last_part() {
+fn an_aggregate_applies_to_its_vni_and_nodes_and_is_withdrawn_with_its_last_component() {
     let Some(mut fixture) = Fixture::deploy("aggregates", &[0, 1], &setup()) else { return };
     for router in &mut fixture.routers {
         router.start();
@@ -49,22 +50,32 @@ fn aggregates_are_of_their_vni_and_their_nodes_and_go_with_their_last_part() {
         until(&format!("http://{address}/ at {host}"), SETTLE, || fetch(fixture.node(host), address, 3).ok())
     };
 
-    // Each node as its own object says, each VNI too.
+    // Each node and each VNI follows its own object.
     from(POOL, 100, &[FIRST]);
     from(&red, 100, &[SECOND]);
     from(ALL_POOLS, 200, &[FIRST, SECOND]);
     from(&blue, 200, &[FIRST, SECOND]);
     page("hostA_red", RED);
     page("hostA_blue", BLUE);
-    assert!(served_by(fixture.node("hostA_red"), RED, 12).keys().eq([NODES[1]]), "the address is more than its pool");
-    assert_eq!(fetch(fixture.node("hostB_blue"), RED, 2), Err(CURL_TIMED_OUT), "blue reaches red by its aggregate");
+    assert!(
+        served_by(fixture.node("hostA_red"), RED, 12).keys().eq([NODES[1]]),
+        "the host route is preferred to the aggregate"
+    );
+    assert_eq!(
+        fetch(fixture.node("hostB_blue"), RED, 2),
+        Err(CURL_TIMED_OUT),
+        "blue reaches red through its aggregate"
+    );
 
-    // Without the address of the second node the pool of the first is the way.
+    // Without the host route of the second node, traffic follows the aggregate of the first.
     fixture.hosts[1].withdraw("red").unwrap();
     from(&red, 100, &[]);
-    assert!(served_by(fixture.node("hostA_red"), RED, 12).keys().eq([NODES[0]]), "the pool leads to the first node");
+    assert!(
+        served_by(fixture.node("hostA_red"), RED, 12).keys().eq([NODES[0]]),
+        "the aggregate points to the first node"
+    );
 
-    // The same object without summaryOnly: parts and aggregate.
+    // Without summaryOnly: component routes and the aggregate.
     fixture.edit("red.yaml", "summaryOnly: true", "summaryOnly: false");
     from(&red, 100, &[FIRST]);
     from(POOL, 100, &[FIRST]);
@@ -73,23 +84,26 @@ fn aggregates_are_of_their_vni_and_their_nodes_and_go_with_their_last_part() {
     from(POOL, 100, &[FIRST]);
     page("hostB_red", RED);
 
-    // The last part goes, and the aggregate of this VNI with it.
+    // The last component is withdrawn, and with it the aggregate of this VNI only.
     fixture.hosts[0].withdraw("red").unwrap();
     from(POOL, 100, &[]);
     from(ALL_POOLS, 200, &[FIRST, SECOND]);
-    assert_eq!(fetch(fixture.node("hostA_red"), RED, 2), Err(CURL_TIMED_OUT), "red has no route and is reached");
+    assert_eq!(fetch(fixture.node("hostA_red"), RED, 2), Err(CURL_TIMED_OUT), "red is reachable without a route");
     page("hostA_blue", BLUE);
     fixture.hosts[0].announce("red").unwrap();
     from(POOL, 100, &[FIRST]);
     from(&red, 100, &[]);
     page("hostA_red", RED);
 
-    // A part that came from the fabric counts as well: FRR makes no difference. So the aggregate lives on both nodes as long
-    // as one of them has a part that it sends.
+    // FRR also counts a component received from the fabric. So both nodes advertise the aggregate as long as one of
+    // them advertises a component.
     fixture.hosts[0].withdraw("blue").unwrap();
     from(&blue, 200, &[SECOND]);
     from(ALL_POOLS, 200, &[FIRST, SECOND]);
-    assert!(served_by(fixture.node("hostA_blue"), BLUE, 12).keys().eq([NODES[1]]), "the address is more than its pool");
+    assert!(
+        served_by(fixture.node("hostA_blue"), BLUE, 12).keys().eq([NODES[1]]),
+        "the host route is preferred to the aggregate"
+    );
     fixture.hosts[1].withdraw("blue").unwrap();
     from(ALL_POOLS, 200, &[]);
     from(&blue, 200, &[]);

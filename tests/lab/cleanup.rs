@@ -1,4 +1,4 @@
-//! `perouter cleanup`: the node as it was before.
+//! `perouter cleanup` restores the node to its state before perouter.
 
 use std::collections::BTreeSet;
 
@@ -6,9 +6,9 @@ use perouter_lab::node::Node;
 use serde_json::Value;
 
 use super::fixture::{Fixture, Setup, until_true};
-use super::place::links;
+use super::kernel_state::links;
 
-/// Addresses, MTU, state and routes of the NIC.
+/// Addresses, MAC, MTU, state and routes of the NIC.
 fn nic(node: &Node) -> BTreeSet<String> {
     let read = |words: &[&str]| -> Vec<Value> { serde_json::from_str(&node.check(words).unwrap()).unwrap_or_default() };
     let mut found = BTreeSet::new();
@@ -27,16 +27,16 @@ fn nic(node: &Node) -> BTreeSet<String> {
 }
 
 /// Processes, mounts and files of the router on a node.
-fn left_over(node: &Node) -> Vec<String> {
+fn remaining(node: &Node) -> Vec<String> {
     let script = "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep /run/perouter; done; \
                   grep -E '/run/(netns/)?perouter' /proc/mounts; ls -d /run/perouter /run/netns/perouter 2>/dev/null; true";
-    let said = node.check(&["bash", "-c", script]).unwrap();
-    // The script itself names what it looks for.
-    said.lines().filter(|line| !line.starts_with("bash -c")).map(str::to_owned).collect()
+    let output = node.check(&["bash", "-c", script]).unwrap();
+    // The command line of the script itself contains the patterns.
+    output.lines().filter(|line| !line.starts_with("bash -c")).map(str::to_owned).collect()
 }
 
 #[test]
-fn cleanup_gives_the_nic_back_and_leaves_nothing() {
+fn cleanup_returns_the_nic_and_leaves_nothing_behind() {
     let Some(mut fixture) = Fixture::deploy("cleanup", &[0], &Setup::example()) else { return };
     let node = fixture.router().node.clone();
     for words in [
@@ -50,25 +50,26 @@ fn cleanup_gives_the_nic_back_and_leaves_nothing() {
     }
     until_true("the link-local address of the NIC", || nic(&node).iter().any(|line| line.contains("fe80::/64")));
     let (nic_before, links_before) = (nic(&node), links(&node));
-    for life in 1..=2 {
+    for run in 1..=2 {
         fixture.router().start();
-        if life == 1 {
+        if run == 1 {
             fixture.start_hosts();
         }
         fixture.await_services();
         fixture.router().await_ready(&[100, 200]);
         let mtu = node.check(&["cat", "/sys/class/net/host-100/mtu"]).unwrap();
-        assert_eq!(mtu.trim(), "1400", "the MTU of the NIC less VXLAN's 50 bytes");
+        assert_eq!(mtu.trim(), "1400", "the MTU of the NIC minus 50 bytes of VXLAN overhead");
         fixture.router().terminate();
         let cleanup = fixture.router().perouter(&["cleanup"]);
         assert!(cleanup.success(), "{cleanup:?}");
-        let told = |words: &str| cleanup.stdout.contains(words);
-        assert!(told("toswitch") && (told("netns delete red") || told("link delete red")), "{}", cleanup.stdout);
-        assert_eq!(left_over(&node), Vec::<String>::new());
+        let printed = |words: &str| cleanup.stdout.contains(words);
+        let vrf_deleted = printed("netns delete red") || printed("link delete red");
+        assert!(printed("toswitch") && vrf_deleted, "{}", cleanup.stdout);
+        assert_eq!(remaining(&node), Vec::<String>::new());
         assert_eq!(links(&node), links_before);
-        until_true("the NIC as it was", || nic(&node) == nic_before);
+        until_true("the NIC restored", || nic(&node) == nic_before);
         let again = fixture.router().perouter(&["cleanup"]);
         assert!(again.success(), "{again:?}");
-        assert_eq!((left_over(&node), nic(&node)), (vec![], nic_before.clone()));
+        assert_eq!((remaining(&node), nic(&node)), (vec![], nic_before.clone()));
     }
 }

@@ -1,24 +1,24 @@
-//! The fabric's view. In: nodes of the lab. Out: Type-5 routes, pages, pings.
+//! The network as seen from fabric and hosts. In: nodes of the lab. Out: Type-5 routes, HTTP responses, ping replies.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use perouter_lab::evpn::{Type5, type5_routes};
+use perouter_lab::evpn::{FabricRoute, type5_routes};
 use perouter_lab::node::Node;
 
-/// Exit code of curl when the time is up; any other means that somebody answered.
+/// Exit code of curl on timeout. Any other means that there was a response, if only a TCP reset.
 pub const CURL_TIMED_OUT: i32 = 28;
 
-/// Type-5 routes of one prefix at a leaf.
-pub fn type5_of(leaf: &Node, prefix: &str) -> Vec<Type5> {
+/// Type-5 routes of one prefix on a leaf.
+pub fn type5_of(leaf: &Node, prefix: &str) -> Vec<FabricRoute> {
     let mut routes = type5_routes(leaf).unwrap();
     routes.retain(|route| route.prefix.to_string() == prefix);
     routes
 }
 
-/// Asks for a page: its text, or curl's exit code.
+/// Requests the HTTP page of an address: its text, or curl's exit code.
 pub fn fetch(from: &Node, address: &str, seconds: u64) -> Result<String, i32> {
     let address: IpAddr = address.parse().unwrap();
     let url = if address.is_ipv4() { format!("http://{address}/") } else { format!("http://[{address}]/") };
@@ -28,11 +28,11 @@ pub fn fetch(from: &Node, address: &str, seconds: u64) -> Result<String, i32> {
     if output.success() { Ok(output.stdout) } else { Err(output.code.unwrap_or(-1)) }
 }
 
-/// Pages of so many connections by the node that served them; each connection is a flow of its own. Fails the test if one
-/// is not answered.
+/// Opens this many connections, each a flow of its own, and counts the responses by the node that sent them. Panics if
+/// one gets no response.
 pub fn served_by(from: &Node, address: &str, connections: usize) -> BTreeMap<String, usize> {
     let to: SocketAddr = SocketAddr::new(address.parse().unwrap(), 80);
-    let ask = move || {
+    let request = move || {
         let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(20))?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
@@ -40,7 +40,7 @@ pub fn served_by(from: &Node, address: &str, connections: usize) -> BTreeMap<Str
         stream.read_to_string(&mut page)?;
         Ok::<_, std::io::Error>(page)
     };
-    let pages = from.within_netns(move || (0..connections).map(|_| ask()).collect::<Vec<_>>()).unwrap();
+    let pages = from.within_netns(move || (0..connections).map(|_| request()).collect::<Vec<_>>()).unwrap();
     let mut counts = BTreeMap::new();
     for page in pages {
         let page = page.unwrap_or_else(|error| panic!("{to}: {error}"));
@@ -50,22 +50,22 @@ pub fn served_by(from: &Node, address: &str, connections: usize) -> BTreeMap<Str
     counts
 }
 
-/// Answers to three pings within two seconds.
+/// Number of replies to three pings within two seconds.
 pub fn ping(from: &Node, address: &str) -> usize {
     let output = from.run(&["ping", "-n", "-c", "3", "-i", "0.2", "-w", "2", address]).unwrap();
     output.stdout.lines().filter(|line| line.contains("bytes from")).count()
 }
 
-/// Those of the addresses that answer to three pings; all are asked at the same time.
-pub fn answering<'a>(from: &Node, addresses: &[&'a str]) -> Vec<&'a str> {
+/// The addresses that reply to ping. All are pinged at the same time.
+pub fn reachable<'a>(from: &Node, addresses: &[&'a str]) -> Vec<&'a str> {
     std::thread::scope(|scope| {
-        let asked = addresses.iter().map(|address| (*address, scope.spawn(move || ping(from, address))));
-        let asked: Vec<_> = asked.collect();
-        asked.into_iter().filter_map(|(address, answers)| (answers.join().unwrap() > 0).then_some(address)).collect()
+        let pings = addresses.iter().map(|address| (*address, scope.spawn(move || ping(from, address))));
+        let pings: Vec<_> = pings.collect();
+        pings.into_iter().filter_map(|(address, replies)| (replies.join().unwrap() > 0).then_some(address)).collect()
     })
 }
 
-/// Segments that a node refused for a TCP MD5 password other than the expected one.
+/// Segments that a node dropped because of a wrong TCP MD5 password.
 pub fn md5_failures(node: &Node) -> u64 {
     let text = node.check(&["nstat", "-asz", "TcpExtTCPMD5Failure"]).unwrap();
     text.lines().last().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap()

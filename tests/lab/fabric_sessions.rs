@@ -1,16 +1,16 @@
-//! Sessions with the fabric by address: one leaf by IPv4, one over a link that has IPv6 alone.
+//! Fabric sessions configured by address: one leaf over IPv4, one over a link with IPv6 only.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use perouter::frr::show::vni::Phase;
+use perouter::frr::show::session::SessionPhase;
 use perouter_lab::node::Node;
 
 use super::fabric::md5_failures;
-use super::fixture::{Fixture, RED, SETTLE, Setup, paced, until, until_true};
-use super::place::{host_next_hops, in_router, router_devices};
+use super::fixture::{Fixture, RED, SETTLE, Setup, scaled, until, until_true};
+use super::kernel_state::{host_next_hops, in_router, router_devices};
 
 /// The VTEP of leafA.
 const REMOTE: &str = "100.64.0.1";
@@ -35,32 +35,34 @@ fn configure(leaf: &Node, asn: u32, lines: &[&str]) {
 }
 
 fn await_devices(node: &Node, wanted: &[&str]) {
-    until_true(&format!("{REMOTE} by {wanted:?} at the router"), || router_devices(node, REMOTE).iter().eq(wanted));
+    until_true(&format!("{REMOTE} through {wanted:?} on the router"), || {
+        router_devices(node, REMOTE).iter().eq(wanted)
+    });
 }
 
 fn put_secret(fixture: &Fixture, password: &str) {
     let file = fixture.path("secrets/fabric-bgp/leaf1");
     fs::create_dir_all(file.parent().unwrap()).unwrap();
-    let aside = file.with_file_name(".new");
-    fs::write(&aside, format!("{password}\n")).unwrap();
-    fs::set_permissions(&aside, fs::Permissions::from_mode(0o600)).unwrap();
-    fs::rename(&aside, &file).unwrap();
+    let temporary = file.with_file_name(".new");
+    fs::write(&temporary, format!("{password}\n")).unwrap();
+    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(&temporary, &file).unwrap();
 }
 
-/// How often the session with a leaf was established; nothing while it is not.
-fn established(fixture: &mut Fixture, leaf: &str) -> Option<u64> {
+/// How often the session with a leaf was established; `None` while it is down.
+fn established_count(fixture: &mut Fixture, leaf: &str) -> Option<u64> {
     let session = fixture.router().sessions().into_iter().find(|session| session.peer == leaf)?;
-    (session.phase == Phase::Established).then_some(session.established)
+    (session.phase == SessionPhase::Established).then_some(session.established)
 }
 
-/// How often each session but that with leaf1 was established.
-fn others(fixture: &mut Fixture) -> BTreeMap<String, u64> {
+/// How often each session except the one with leaf1 was established.
+fn other_counts(fixture: &mut Fixture) -> BTreeMap<String, u64> {
     let sessions = fixture.router().sessions().into_iter().filter(|session| session.peer != LEAF1);
     sessions.map(|session| (session.peer, session.established)).collect()
 }
 
 #[test]
-fn leaves_by_ipv4_and_by_ipv6_alone_with_password_and_graceful_restart() {
+fn fabric_sessions_work_over_ipv4_and_ipv6_only_links_with_password_and_graceful_restart() {
     let setup = Setup::dual_homed(UNDERLAY);
     let Some(mut fixture) = Fixture::deploy("by-address", &[0], &setup) else { return };
     let node = fixture.router().node.clone();
@@ -72,85 +74,87 @@ fn leaves_by_ipv4_and_by_ipv6_alone_with_password_and_graceful_restart() {
     fixture.router().start();
     fixture.start_hosts();
 
-    over_ipv6_alone(&mut fixture, &node, &leaf1);
-    passwords(&mut fixture, &node, &leaf1);
+    over_ipv6_only(&mut fixture, &node, &leaf1);
+    password_change(&mut fixture, &node, &leaf1);
     let restarting = ["bgp graceful-restart", "bgp graceful-restart preserve-fw-state"];
     configure(&leaf2, 64513, &restarting);
-    let before = established(&mut fixture, LEAF2);
+    let before = established_count(&mut fixture, LEAF2);
     leaf2.check(&["vtysh", "-c", "clear bgp *"]).unwrap();
-    until_true("a new session with leaf2", || established(&mut fixture, LEAF2) > before);
+    until_true("a new session with leaf2", || established_count(&mut fixture, LEAF2) > before);
     graceful_restart(&mut fixture, &node, &leaf2, true);
     configure(&leaf1, 64512, &["neighbor 192.168.11.3 shutdown"]);
     graceful_restart(&mut fixture, &node, &leaf2, false);
 }
 
-/// The session with leaf1 is refused for its password; that with leaf2 carries all, IPv4 VTEPs included (RFC 8950).
-fn over_ipv6_alone(fixture: &mut Fixture, node: &Node, leaf1: &Node) {
+/// The session with leaf1 fails because of its password; the one with leaf2 carries all routes, those of IPv4 VTEPs
+/// included (RFC 8950).
+fn over_ipv6_only(fixture: &mut Fixture, node: &Node, leaf1: &Node) {
     await_devices(node, &["eth2"]);
     let route = node.check(&[&in_router()[..], &["ip", "route", "show", "exact", REMOTE]].concat()).unwrap();
     assert!(route.contains("via inet6 fe80:") || route.contains("via 169.254.0.1 "), "{route}");
     let shown = node.check(&[&in_router()[..], &["ip", "-4", "address", "show", "dev", "eth2"]].concat());
     assert_eq!(shown.unwrap(), "", "eth2 has an IPv4 address");
     fixture.await_services();
-    fixture.stream("red").end();
-    fixture.stream("blue").end();
+    fixture.stream("red").finish();
+    fixture.stream("blue").finish();
     let before = md5_failures(leaf1);
-    until_true("packets with another password at leaf1", || md5_failures(leaf1) > before);
-    until_true("the words for another password", || {
+    until_true("segments with another password at leaf1", || md5_failures(leaf1) > before);
+    until_true("the cause 'another password' in `perouter sessions`", || {
         let sessions = fixture.router().perouter(&["sessions"]).stdout;
         sessions.contains("segments with another TCP MD5 password, or with none, come")
     });
 }
 
-fn passwords(fixture: &mut Fixture, node: &Node, leaf1: &Node) {
-    let before = others(fixture);
+fn password_change(fixture: &mut Fixture, node: &Node, leaf1: &Node) {
+    let before = other_counts(fixture);
     configure(leaf1, 64512, &["neighbor 192.168.11.3 password the-first"]);
     await_devices(node, &["eth1", "eth2"]);
     fixture.router().await_ready(&[100, 200]);
 
     let stream = fixture.stream("red");
     put_secret(fixture, "the-second");
-    until_true("the end of the session with the old password", || established(fixture, LEAF1).is_none());
+    until_true("the session with the old password going down", || established_count(fixture, LEAF1).is_none());
     configure(leaf1, 64512, &["neighbor 192.168.11.3 password the-second"]);
-    until_true("the session with the new password", || established(fixture, LEAF1).is_some());
+    until_true("the session with the new password", || established_count(fixture, LEAF1).is_some());
     await_devices(node, &["eth1", "eth2"]);
-    println!("gap: the password of one of two leaves changes: {}", stream.end());
-    assert_eq!(others(fixture), before, "a change of one password touched another session");
+    println!("gap: the password of one of two leaves changes: {}", stream.finish());
+    assert_eq!(other_counts(fixture), before, "a change of one password affected another session");
     let router = fixture.router();
     let shown = [router.perouter(&["status", "-o", "json"]).stdout, fs::read_to_string(router.log()).unwrap()];
     assert!(shown.iter().all(|text| !text.contains("the-second")), "{shown:#?}");
 }
 
-/// bgpd of leaf2 dies and comes back, with or without leaf1 beside it.
-fn graceful_restart(fixture: &mut Fixture, node: &Node, leaf2: &Node, beside: bool) {
-    let devices: &[&str] = if beside { &["eth1", "eth2"] } else { &["eth2"] };
+/// bgpd of leaf2 crashes and restarts, with leaf1 (`redundant`) or as the only leaf.
+fn graceful_restart(fixture: &mut Fixture, node: &Node, leaf2: &Node, redundant: bool) {
+    let devices: &[&str] = if redundant { &["eth1", "eth2"] } else { &["eth2"] };
     await_devices(node, devices);
     fixture.router().await_ready(&[100, 200]);
-    fixture.stream("red").end();
+    fixture.stream("red").finish();
     let hosts = fixture.router().established(&[Some("red"), Some("blue")]);
     let stream = fixture.stream("red");
-    let died = Instant::now();
+    let killed = Instant::now();
     let command = kill_bgpd(leaf2);
-    let away = until("the end of the session with leaf2", SETTLE, || {
-        established(fixture, LEAF2).is_none().then(|| router_devices(node, REMOTE))
+    let devices_after = until("the session with leaf2 going down", SETTLE, || {
+        established_count(fixture, LEAF2).is_none().then(|| router_devices(node, REMOTE))
     });
-    assert!(away.iter().eq(devices), "the VTEP's route went with the session: {away:?}");
-    // FRR restarts gracefully for IPv4 and IPv6 unicast alone (frr#9749): Type-5 routes stay by another leaf or not at all.
-    until_true("what becomes of the Type-5 routes", || host_next_hops(node, "192.168.20.0/24").is_empty() != beside);
+    assert!(devices_after.iter().eq(devices), "the VTEP's route was removed with the session: {devices_after:?}");
+    // FRR restarts gracefully for IPv4 and IPv6 unicast only (frr#9749): Type-5 routes stay only if another leaf has
+    // them.
+    until_true("the effect on the Type-5 routes", || host_next_hops(node, "192.168.20.0/24").is_empty() != redundant);
     leaf2.check(&["sh", "-c", &format!("{command} && vtysh -f /run/restart.conf")]).unwrap();
-    until_true("the session with leaf2", || established(fixture, LEAF2).is_some());
+    until_true("the session with leaf2", || established_count(fixture, LEAF2).is_some());
     fixture.await_type5(&format!("{RED}/32"), 100);
-    fixture.stream("red").end();
-    let back = died.elapsed();
-    let tally = stream.end();
-    let which = if beside { "one of two leaves" } else { "the only leaf" };
-    println!("gap: graceful restart of {which}: {tally}");
-    println!("graceful restart of a leaf: all back after {back:.1?}");
-    assert!(back < paced(Duration::from_secs(10)), "{back:?}");
+    fixture.stream("red").finish();
+    let recovered = killed.elapsed();
+    let loss = stream.finish();
+    let which = if redundant { "one of two leaves" } else { "the only leaf" };
+    println!("gap: graceful restart of {which}: {loss}");
+    println!("graceful restart of a leaf: recovered after {recovered:.1?}");
+    assert!(recovered < scaled(Duration::from_secs(10)), "{recovered:?}");
     assert_eq!(fixture.router().established(&[Some("red"), Some("blue")]), hosts, "host sessions flapped");
 }
 
-/// Kills it and gives the command that starts it again; what was configured is in /run/restart.conf.
+/// Kills bgpd and returns the command that starts it again; its configuration is saved in /run/restart.conf.
 fn kill_bgpd(leaf: &Node) -> String {
     let script = "vtysh -c 'show running-config no-header' >/run/restart.conf; pid=$(cat /run/frr/bgpd.pid); \
                   tr '\\0' ' ' </proc/$pid/cmdline; kill -9 $pid";

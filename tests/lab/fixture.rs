@@ -1,5 +1,5 @@
-//! A lab with routers, hosts and services, and the objects as files that may be edited. In: a name, which nodes, and what
-//! differs from the example. Out: [`Fixture`], which takes everything away when it is dropped.
+//! A lab with routers, hosts and services, and the objects as files that tests edit. In: a name, the nodes, and the
+//! differences from the example. Out: [`Fixture`], which removes everything when it is dropped.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use perouter_lab::cluster::HostSide;
+use perouter_lab::HostSide;
 use perouter_lab::evpn::type5_routes;
 use perouter_lab::lab::{self, Lab, ScopedLab};
 use perouter_lab::metallb::{Announcer, Labels, read_manifests};
@@ -19,10 +19,10 @@ use tempfile::TempDir;
 
 use super::fabric::type5_of;
 use super::router::Router;
-use super::stream::{Echo, Stream};
+use super::traffic::{Echo, Stream};
 
 pub const SETTLE: Duration = Duration::from_secs(90);
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The cluster nodes: their index is the node index.
 pub const NODES: [&str; 2] = ["pe-kind-control-plane", "pe-kind-worker"];
@@ -30,30 +30,30 @@ pub const RED: &str = "172.30.0.10";
 pub const BLUE: &str = "172.30.0.16";
 const ECHO_PORT: u16 = 7;
 
-/// Waits for a value, on a slow machine for longer; fails the test if it does not come.
+/// Polls until there is a value, longer on a slow machine. Panics on timeout.
 #[track_caller]
 pub fn until<T>(what: &str, at_most: Duration, probe: impl FnMut() -> Option<T>) -> T {
-    match wait::until(what, paced(at_most), paced(LOOK), probe) {
+    match wait::until(what, scaled(at_most), scaled(POLL_INTERVAL), probe) {
         Ok(found) => found,
-        Err(waited) => panic!("{waited}"),
+        Err(timeout) => panic!("{timeout}"),
     }
 }
 
-/// Waits for a condition.
+/// Polls until a condition is true. Panics on timeout.
 #[track_caller]
 pub fn until_true(what: &str, mut probe: impl FnMut() -> bool) {
     until(what, SETTLE, || probe().then_some(()));
 }
 
-/// A time that a plain machine keeps, for this one.
-pub fn paced(time: Duration) -> Duration {
+/// A time limit for a normal machine, scaled for this one.
+pub fn scaled(time: Duration) -> Duration {
     let factor = std::env::var("PEROUTER_LAB_SLOWNESS").map_or(1.0, |text| text.parse().unwrap());
     time.mul_f64(factor)
 }
 
-/// Interval of BFD in milliseconds. A machine that holds a daemon up for three of them loses the session.
+/// Interval of BFD in milliseconds. A machine that does not schedule a daemon for three of them loses the session.
 pub fn bfd_interval() -> u128 {
-    paced(Duration::from_millis(300)).as_millis()
+    scaled(Duration::from_millis(300)).as_millis()
 }
 
 /// BFD in an object, with that interval.
@@ -67,7 +67,7 @@ fn repository() -> &'static Path {
 }
 
 /// False without root: then the test is left out.
-fn root() -> bool {
+fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
         eprintln!("left out: a lab needs root");
@@ -76,18 +76,18 @@ fn root() -> bool {
     root
 }
 
-/// What differs from the example.
+/// Topology, announcer and objects of a lab; the example's by default.
 pub struct Setup {
-    /// The topology below `clab/`.
+    /// The topology file in `clab/`.
     pub topology: &'static str,
     pub announcer: Announcer,
     pub objects: BTreeMap<&'static str, String>,
-    /// Labels of the nodes by their index.
+    /// Labels of the nodes, by index.
     pub labels: BTreeMap<usize, Labels>,
 }
 
 impl Setup {
-    /// The example's objects, each in a file of its own.
+    /// The example's objects, one file each.
     pub fn example() -> Self {
         Self::of_example("metallb")
     }
@@ -104,7 +104,7 @@ impl Setup {
         Self { topology: "metallb.clab.yml", announcer, objects, labels: BTreeMap::new() }
     }
 
-    /// Gives a node a label.
+    /// Adds a label to a node.
     pub fn labeled(mut self, node: usize, key: &str, value: &str) -> Self {
         self.labels.entry(node).or_default().insert(key.to_owned(), value.to_owned());
         self
@@ -148,19 +148,19 @@ pub struct Fixture {
     servers: Vec<Server>,
     pub lab: ScopedLab,
     folder: TempDir,
-    _turn: File,
+    _lock: File,
 }
 
 impl Fixture {
-    /// Deploys fabric and objects; nothing runs on the nodes yet. `None` where a lab is not possible.
+    /// Deploys fabric and objects; nothing runs on the nodes yet. `None` without root.
     pub fn deploy(name: &str, nodes: &[usize], setup: &Setup) -> Option<Self> {
-        if !root() {
+        if !is_root() {
             return None;
         }
-        // Two labs at once would disturb each other's clocks. The lock is of the file, so it also holds between
-        // processes, and it goes with the process.
-        let turn = File::create(std::env::temp_dir().join("perouter-lab-tests.lock")).unwrap();
-        turn.lock().unwrap();
+        // Two labs at the same time would disturb each other's timing. A file lock also works between processes and is
+        // released when the process exits.
+        let lock = File::create(std::env::temp_dir().join("perouter-lab-tests.lock")).unwrap();
+        lock.lock().unwrap();
         let mut topology = read_topology(&repository().join("clab").join(setup.topology)).unwrap();
         topology.lab = LabName::new(&format!("lt-{name}")).unwrap();
         lab::destroy(&topology.lab).unwrap();
@@ -179,7 +179,7 @@ impl Fixture {
         let host = |index: &usize| HostSide::labeled(node(index), &setup.announcer, &labels(index));
         let hosts = nodes.iter().map(host).collect();
         let services = setup.announcer.services.values().flat_map(|service| service.addresses.clone()).collect();
-        Some(Self { routers, hosts, services, echoes: vec![], servers: vec![], lab, folder, _turn: turn })
+        Some(Self { routers, hosts, services, echoes: vec![], servers: vec![], lab, folder, _lock: lock })
     }
 
     /// Deploys, starts `perouter run`, hosts and services on these nodes, and waits until both services are reachable.
@@ -202,7 +202,7 @@ impl Fixture {
     pub fn start_hosts(&mut self) {
         for router in &mut self.routers {
             until_true("the router's VRFs", || {
-                assert!(router.is_running() || router.status().is_some(), "perouter has ended");
+                assert!(router.is_running() || router.status().is_some(), "perouter has exited");
                 router.status().is_some_and(|status| status.ready && !status.vnis.is_empty())
             });
         }
@@ -215,14 +215,14 @@ impl Fixture {
         }
     }
 
-    /// Waits until leafA can reach both services by every router.
+    /// Waits until leafA has a route to both services through every router.
     pub fn await_services(&self) {
         for (address, vni) in [(RED, 100), (BLUE, 200)] {
             self.await_type5(&format!("{address}/32"), vni);
         }
     }
 
-    /// Waits until leafA has a Type-5 route from every router and from none else.
+    /// Waits until leafA has a Type-5 route from every router and from no other VTEP.
     #[track_caller]
     pub fn await_type5(&self, prefix: &str, vni: u32) {
         let wanted: Vec<String> = self.routers.iter().map(Router::vtep).collect();
@@ -232,7 +232,7 @@ impl Fixture {
     /// Waits until leafA has a Type-5 route from exactly these VTEPs.
     #[track_caller]
     pub fn await_type5_from(&self, prefix: &str, vni: u32, vteps: &[String]) {
-        until_true(&format!("{prefix} at leafA with VNI {vni} from {vteps:?}"), || {
+        until_true(&format!("{prefix} on leafA with VNI {vni} from {vteps:?}"), || {
             let routes = type5_of(self.node("leafA"), prefix);
             let mut found: Vec<String> = routes.iter().map(|route| route.vtep.clone()).collect();
             found.sort();
@@ -257,11 +257,11 @@ impl Fixture {
         self.folder.path().join(file)
     }
 
-    /// Puts a file in place in one step.
+    /// Writes a file atomically.
     pub fn write(&self, file: &str, text: &str) {
-        let aside = self.folder.path().join(format!(".{file}.new"));
-        fs::write(&aside, text).unwrap();
-        fs::rename(&aside, self.path(file)).unwrap();
+        let temporary = self.folder.path().join(format!(".{file}.new"));
+        fs::write(&temporary, text).unwrap();
+        fs::rename(&temporary, self.path(file)).unwrap();
     }
 
     /// Replaces a part of a file.
@@ -276,19 +276,19 @@ impl Fixture {
         fs::remove_file(self.path(file)).unwrap();
     }
 
-    /// A steady stream from a host of leafA to the service of its colour.
+    /// A stream of requests from a host of leafA to the service of its colour.
     pub fn stream(&self, colour: &str) -> Stream {
         let (host, address) = if colour == "red" { ("hostA_red", RED) } else { ("hostA_blue", BLUE) };
         Stream::start(self.node(host), echo(address))
     }
 }
 
-/// Where a service answers the requests of a stream.
+/// Where a service replies to the requests of a stream.
 pub fn echo(address: &str) -> SocketAddr {
     SocketAddr::new(address.parse().unwrap(), ECHO_PORT)
 }
 
-/// The text of an L3VNI like those of the example.
+/// The manifest of an L3VNI like those of the example.
 pub fn l3vni(name: &str, vni: u32, subnet: &str) -> String {
     format!(
         "apiVersion: openpe.openperouter.github.io/v1alpha1\nkind: L3VNI\nmetadata:\n  name: {name}\n  \
@@ -298,13 +298,13 @@ pub fn l3vni(name: &str, vni: u32, subnet: &str) -> String {
 }
 
 impl Fixture {
-    /// The routers of the fabric, each with how `ip` gets at their main namespace.
-    fn leaves(&self) -> impl Iterator<Item = (&Node, &'static [&'static str])> {
-        let is_router = |node: &&Node| {
+    /// Leaves and spine, each with the options by which `ip` enters the namespace of the underlay.
+    fn switches(&self) -> impl Iterator<Item = (&Node, &'static [&'static str])> {
+        let is_switch = |node: &&Node| {
             let name = node.name().as_str();
             name.starts_with("leaf") || name == "spine"
         };
-        self.lab.nodes().iter().filter(is_router).map(|node| (node, &[][..]))
+        self.lab.nodes().iter().filter(is_switch).map(|node| (node, &[][..]))
     }
 }
 
@@ -327,7 +327,7 @@ impl Drop for Fixture {
             eprintln!("---- {}: sessions of the host side: {sessions:?}", host.node().name());
         }
         for (node, netns) in
-            self.routers.iter().map(|router| (&router.node, &["-n", "perouter"][..])).chain(self.leaves())
+            self.routers.iter().map(|router| (&router.node, &["-n", "perouter"][..])).chain(self.switches())
         {
             for what in [&["route"][..], &["neigh"], &["-s", "link", "show", "type", "vxlan"]] {
                 let shown = node.check(&[&["ip"], netns, what].concat());

@@ -1,10 +1,10 @@
-//! What `MetalLB` can tell the fabric and what it keeps from it: `examples/metallb-advanced`, as users write it.
+//! How `MetalLB` controls which routes reach the fabric: `examples/metallb-advanced` as it is.
 
 use std::collections::BTreeSet;
 
 use super::fabric::{CURL_TIMED_OUT, fetch, served_by, type5_of};
 use super::fixture::{Fixture, NODES, SETTLE, Setup, until, until_true};
-use super::place::{leaf_next_hops, vrf_next_hops};
+use super::kernel_state::{leaf_next_hops, vrf_next_hops};
 
 const ZONE: &str = "topology.kubernetes.io/zone";
 const BOTH: [&str; 2] = ["100.65.0.1", "100.65.0.2"];
@@ -18,7 +18,7 @@ fn await_next_hops(fixture: &Fixture, vrf: &str, prefix: &str, wanted: &[&str]) 
     });
 }
 
-/// Communities of a prefix's Type-5 routes at leafA, each set once.
+/// The distinct community lists of a prefix's Type-5 routes on leafA.
 fn communities(fixture: &Fixture, prefix: &str) -> BTreeSet<Vec<String>> {
     type5_of(fixture.node("leafA"), prefix).into_iter().map(|route| route.communities).collect()
 }
@@ -28,8 +28,8 @@ fn await_page(fixture: &Fixture, host: &str, address: &str) -> String {
     until(&format!("http://{address}/ at {host}"), SETTLE, || fetch(fixture.node(host), address, 3).ok())
 }
 
-/// The leaf has the aggregate of both nodes and not the address, which the nodes use themselves.
-fn assert_kept_on_the_node(fixture: &Fixture, address: &str, aggregate: &str, wanted: &[&str]) {
+/// The leaf has the aggregate from both nodes but not the host route, which is used only on the nodes.
+fn assert_stays_on_the_node(fixture: &Fixture, address: &str, aggregate: &str, wanted: &[&str]) {
     let own = format!("{address}/32");
     await_next_hops(fixture, "red", aggregate, &BOTH);
     let wanted = BTreeSet::from([wanted.iter().map(ToString::to_string).collect::<Vec<_>>()]);
@@ -39,8 +39,8 @@ fn assert_kept_on_the_node(fixture: &Fixture, address: &str, aggregate: &str, wa
             vrf_next_hops(&router.node, "red", &own).iter().eq([host])
         });
     }
-    // The aggregate came after it on the same session, and has arrived.
-    assert_eq!(type5_of(fixture.node("leafA"), &own), [], "{own} left the node");
+    // The aggregate was sent after it on the same session, and has arrived.
+    assert_eq!(type5_of(fixture.node("leafA"), &own), [], "{own} was advertised to the fabric");
     assert!(leaf_next_hops(fixture.node("leafA"), "red", &own).is_empty(), "{own} is in the kernel of leafA");
     for host in ["hostA_red", "hostB_red"] {
         await_page(fixture, host, address);
@@ -48,7 +48,7 @@ fn assert_kept_on_the_node(fixture: &Fixture, address: &str, aggregate: &str, wa
     assert_eq!(fetch(fixture.node("hostA_blue"), address, 2), Err(CURL_TIMED_OUT), "blue reaches {address}");
 }
 
-/// Many flows of one host reach all of these nodes and no other.
+/// The flows of one host are spread over exactly these nodes.
 #[track_caller]
 fn assert_spread(fixture: &Fixture, host: &str, address: &str, over: &[&str]) {
     let counts = served_by(fixture.node(host), address, FLOWS);
@@ -57,7 +57,7 @@ fn assert_spread(fixture: &Fixture, host: &str, address: &str, over: &[&str]) {
 }
 
 #[test]
-fn metallb_decides_what_leaves_which_node() {
+fn metallb_decides_which_node_advertises_which_route() {
     let setup = Setup::of_example("metallb-advanced").labeled(0, ZONE, "rack-1").labeled(1, ZONE, "rack-2");
     let Some(mut fixture) = Fixture::deploy("advanced", &[0, 1], &setup) else { return };
     for router in &mut fixture.routers {
@@ -65,9 +65,9 @@ fn metallb_decides_what_leaves_which_node() {
     }
     fixture.start_hosts();
 
-    // Aggregates go out, addresses with no-advertise or no-export stay, communities travel.
-    assert_kept_on_the_node(&fixture, "172.30.0.10", "172.30.0.0/24", &[]);
-    assert_kept_on_the_node(&fixture, "172.30.1.10", "172.30.1.0/24", &["64514:1234", "64514:5678", "64514:1:2"]);
+    // Aggregates are advertised, with their communities; host routes with no-advertise or no-export are not.
+    assert_stays_on_the_node(&fixture, "172.30.0.10", "172.30.0.0/24", &[]);
+    assert_stays_on_the_node(&fixture, "172.30.1.10", "172.30.1.0/24", &["64514:1234", "64514:5678", "64514:1:2"]);
     for router in &fixture.routers {
         let text = router
             .node
@@ -88,14 +88,17 @@ fn metallb_decides_what_leaves_which_node() {
         );
     }
 
-    // A pool that one rack announces, though both have the session.
+    // A pool that only one rack advertises, though both have the session.
     await_next_hops(&fixture, "red", "172.30.2.10/32", &BOTH[1..]);
     await_page(&fixture, "hostA_red", "172.30.2.10");
-    // A session that the other rack alone has.
+    // A session that only the other rack has.
     await_next_hops(&fixture, "blue", "172.30.3.10/32", &BOTH[..1]);
     await_page(&fixture, "hostA_blue", "172.30.3.10");
-    let strangers = type5_of(fixture.node("leafA"), "172.30.3.10/32");
-    assert!(strangers.iter().all(|route| route.vni == 200), "a pool went to another peer than its own: {strangers:?}");
+    let routes = type5_of(fixture.node("leafA"), "172.30.3.10/32");
+    assert!(
+        routes.iter().all(|route| route.vni == 200),
+        "a pool was advertised to another peer than its own: {routes:?}"
+    );
     assert_eq!(fetch(fixture.node("hostA_red"), "172.30.3.10", 2), Err(CURL_TIMED_OUT));
 
     assert_spread(&fixture, "hostA_red", "172.30.0.10", &NODES);
@@ -103,7 +106,7 @@ fn metallb_decides_what_leaves_which_node() {
     assert_spread(&fixture, "hostA_red", "172.30.2.10", &NODES[1..]);
     assert_spread(&fixture, "hostA_blue", "172.30.3.10", &NODES[..1]);
 
-    // With the service of one node its aggregate goes, and traffic to the other.
+    // If one node withdraws the service, its aggregate is withdrawn and traffic moves to the other node.
     fixture.hosts[0].withdraw("web").unwrap();
     await_next_hops(&fixture, "red", "172.30.0.0/24", &BOTH[1..]);
     assert_spread(&fixture, "hostA_red", "172.30.0.10", &NODES[1..]);

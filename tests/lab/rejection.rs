@@ -1,10 +1,10 @@
-//! A bad object beside good ones.
+//! A rejected object next to accepted ones.
 
 use perouter::status::model::{Resource, State};
 
 use super::fixture::{Fixture, l3vni};
 
-/// A mistake, what the status must say of it, and the words that mend it.
+/// A mistake, and the words by which the status must explain it and its fix.
 struct Mistake {
     what: &'static str,
     text: String,
@@ -35,7 +35,7 @@ fn mistakes() -> Vec<Mistake> {
 }
 
 #[test]
-fn a_bad_object_hurts_no_other_and_the_status_says_what_to_do() {
+fn a_rejected_object_affects_no_other_and_the_status_explains_the_fix() {
     // The second node: its index does not fit into a /30.
     let Some(mut fixture) = Fixture::start("rejection", &[1]) else { return };
     let others = [None, Some("red"), Some("blue")];
@@ -46,13 +46,13 @@ fn a_bad_object_hurts_no_other_and_the_status_says_what_to_do() {
         let of_file = |r: &&Resource| r.location.as_ref().is_some_and(|at| at.file.ends_with("yellow.yaml"));
         let router = fixture.router();
         let rejected = router.await_status(what, |status| {
-            let bad = |r: &&Resource| r.state == State::Rejected && (r.name == "yellow" || of_file(r));
-            status.resources.iter().find(bad).cloned()
+            let is_rejected = |r: &&Resource| r.state == State::Rejected && (r.name == "yellow" || of_file(r));
+            status.resources.iter().find(is_rejected).cloned()
         });
         println!("{what}: {} {}: {}", rejected.object(), rejected.reason, rejected.message);
         router.await_ready(&[100, 200]);
         let shown = router.perouter(&["status"]);
-        assert!(shown.success(), "{what}: what was accepted is in place: {shown:?}");
+        assert!(shown.success(), "{what}: the accepted objects are configured: {shown:?}");
         for word in words {
             assert!(shown.stdout.contains(word), "{what}: no `{word}` in\n{}", shown.stdout);
         }
@@ -65,6 +65,6 @@ fn a_bad_object_hurts_no_other_and_the_status_says_what_to_do() {
     }
     assert_eq!(fixture.router().established(&others), established);
     for (stream, colour) in streams.into_iter().zip(["red", "blue"]) {
-        stream.end().assert_lossless(colour);
+        stream.finish().assert_lossless(colour);
     }
 }

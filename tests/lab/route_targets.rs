@@ -1,20 +1,21 @@
-//! Route targets of one's own: what a shared-services VRF tells comes in, and nothing else.
+//! Configured route targets: a VRF imports the routes of a shared-services VRF and no others.
 
 use perouter_lab::node::Node;
 
 use super::fabric::{CURL_TIMED_OUT, fetch, ping, type5_of};
 use super::fixture::{Fixture, RED, SETTLE, Setup, until, until_true};
-use super::place::{host_next_hops, vrf_route, vtep_mac};
+use super::kernel_state::{host_next_hops, vrf_route, vtep_mac};
 
-/// What leafB's VRF red, the shared services, gives its routes.
+/// The export route target of leafB's VRF red, the shared services.
 const SERVICES: &str = "64999:1";
 const OF_SERVICES: &str = "192.169.20.0/24";
 const LEAF_B: &str = "100.64.0.2";
 const RED_OF_LEAF_B: &str = "02:40:00:02:00:64";
 const BLUE_OF_LEAF_B: &str = "02:40:00:02:00:c8";
 
-/// Leaf B's VRF red as the shared services: what it tells has a target of its own, and it takes what red tells.
-fn make_services(leaf: &Node) {
+/// Makes leafB's VRF red the shared services: it exports with a route target of its own and imports the routes of the
+/// nodes' red.
+fn configure_services(leaf: &Node) {
     let lines = [
         "configure terminal",
         "router bgp 64521 vrf red",
@@ -27,12 +28,12 @@ fn make_services(leaf: &Node) {
 }
 
 #[test]
-fn a_vrf_takes_the_shared_services_and_nothing_else() {
+fn a_vrf_imports_the_shared_services_and_nothing_else() {
     let targets = format!("  routeTargets:\n    import: [\"{SERVICES}\"]\n");
     let mut setup = Setup::example().with("red.yaml", &targets);
     let blue = setup.objects.remove("blue.yaml").unwrap();
     let Some(mut fixture) = Fixture::deploy("services", &[0], &setup) else { return };
-    make_services(fixture.node("leafB"));
+    configure_services(fixture.node("leafB"));
     fixture.router().start();
     fixture.start_hosts();
     fixture.await_type5(&format!("{RED}/32"), 100);
@@ -40,30 +41,30 @@ fn a_vrf_takes_the_shared_services_and_nothing_else() {
     let host = fixture.hosts[0].clone();
 
     until_true("the shared services at the host", || host_next_hops(&node, OF_SERVICES).iter().eq(["192.169.10.1"]));
-    let by_services = |prefix: &str| {
+    let has_services_target = |prefix: &str| {
         let routes = type5_of(fixture.node("leafA"), prefix);
         !routes.is_empty() && routes.iter().all(|route| route.route_targets == [SERVICES])
     };
-    until_true("leafB's routes at leafA", || by_services(OF_SERVICES));
+    until_true("leafB's routes at leafA", || has_services_target(OF_SERVICES));
     let table: serde_json::Value = serde_json::from_str(&host.vtysh(&["show bgp ipv4 unicast json"]).unwrap()).unwrap();
     let learned = |(prefix, paths): (&String, &serde_json::Value)| {
         paths.as_array()?.iter().any(|path| path["peerId"] == "192.169.10.1").then(|| prefix.clone())
     };
     let learned: Vec<String> = table["routes"].as_object().unwrap().iter().filter_map(learned).collect();
-    // The host's own address is the router's to announce.
+    // The router advertises the host's own address to it.
     assert_eq!(learned, ["192.169.10.2/32", OF_SERVICES], "{table:#}");
     until("the page of red at the shared services", SETTLE, || fetch(fixture.node("hostB_red"), RED, 3).ok());
-    assert_eq!(ping(&node, "192.169.20.2"), 3, "answers of the shared services");
+    assert_eq!(ping(&node, "192.169.20.2"), 3, "replies from the shared services");
     assert_eq!(fetch(fixture.node("hostA_red"), RED, 2), Err(CURL_TIMED_OUT), "red of leafA has another target");
 
-    announced_in_both(&mut fixture, &blue);
+    advertised_in_both(&mut fixture, &blue);
     fixture.remove("blue.yaml");
     fixture.router().await_ready(&[100]);
-    another_vnis_target(&mut fixture, &node);
+    target_of_another_vni(&mut fixture, &node);
 }
 
-/// What shall be shared is announced in every VRF that shall have it.
-fn announced_in_both(fixture: &mut Fixture, blue: &str) {
+/// A service for several VRFs is advertised in each of them.
+fn advertised_in_both(fixture: &mut Fixture, blue: &str) {
     fixture.write("blue.yaml", blue);
     fixture.router().await_session("blue", "192.169.11.2");
     let share = ["configure terminal", &format!("ip prefix-list peerblue-out seq 50 permit {RED}/32")];
@@ -75,10 +76,10 @@ fn announced_in_both(fixture: &mut Fixture, blue: &str) {
     fixture.router().await_ready(&[100, 200]);
 }
 
-/// The target of leafB's VRF blue, VNI 200, imported into red, VNI 100 (frr#14259). FRR 8.4 sends with the VRF's own VNI, so
-/// that it arrives in leafB's VRF red, and 10.3 does not take the route. Both send all that is for leafB to the router
-/// MAC of its blue, and so nothing is answered any more.
-fn another_vnis_target(fixture: &mut Fixture, node: &Node) {
+/// The target of leafB's VRF blue, VNI 200, imported into red, VNI 100 (frr#14259). FRR 8.4 encapsulates with the VNI
+/// of the importing VRF, so that packets arrive in leafB's VRF red; FRR 10.3 does not install the route. Both use the
+/// router MAC of leafB's blue for all packets to leafB, so that there are no replies at all any more.
+fn target_of_another_vni(fixture: &mut Fixture, node: &Node) {
     let mac = |fixture: &Fixture| {
         let known = || vtep_mac(fixture.hosts[0].node(), "red", "br-pe-100", LEAF_B);
         until("the router MAC of leafB", SETTLE, known)
@@ -92,11 +93,9 @@ fn another_vnis_target(fixture: &mut Fixture, node: &Node) {
     let route = vrf_route(node, "red", "192.169.21.0/24");
     let [other, own] = ["192.169.21.2", "192.169.20.2"].map(|address| ping(node, address));
     let version = fixture.router().version();
-    println!(
-        "FRR {version}: of VNI 200 in the VRF of VNI 100: {route:?}, answers: {other}, of the VRF's own VNI: {own}"
-    );
+    println!("FRR {version}: route of VNI 200 in the VRF of VNI 100: {route:?}, replies: {other}, from own VNI: {own}");
     assert_eq!(mac(fixture), BLUE_OF_LEAF_B);
     let wrong_vni = Some(("br-pe-100".to_owned(), vec![LEAF_B.to_owned()]));
     assert!(route.is_none() || route == wrong_vni, "{route:?}");
-    assert_eq!(other, 0, "FRR carries what another VNI's target brings: README says it does not");
+    assert_eq!(other, 0, "FRR forwards packets of a route imported from another VNI: the README says that it does not");
 }

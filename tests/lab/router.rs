@@ -1,14 +1,17 @@
-//! One node's router. In: the node and its objects. Out: processes started and ended, status, what FRR itself says.
+//! The router of one node. In: the node and its objects. Out: processes started and stopped, status, state of FRR.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use perouter::frr::client::port::{Routing, Running};
+use perouter::frr::client::port::Routing;
 use perouter::frr::client::vty_routing::VtyRouting;
-use perouter::frr::release::{Dialect, FrrVersion};
-use perouter::frr::show::vni::{Phase, SessionState, VniState, VrfState};
+use perouter::frr::release::{FrrVersion, Release};
+use perouter::frr::show::running_config::RunningConfig;
+use perouter::frr::show::session::{SessionPhase, SessionState};
+use perouter::frr::show::vni::VniState;
+use perouter::frr::show::vrf::VrfState;
 use perouter::runtime::Daemon;
 use perouter::snapshot::Kind;
 use perouter::status::NodeStatus;
@@ -16,14 +19,14 @@ use perouter::status::model::{Resource, State};
 use perouter::status::publish;
 use perouter::types::{Vni, VrfMode, VrfName};
 use perouter_lab::metallb::Labels;
-use perouter_lab::node::{Background, Node, Output};
+use perouter_lab::node::{Background, CommandOutput, Node};
 
 use super::fixture::{SETTLE, until};
 
-/// Lists the BFD sessions of a FRR, for [`bfd_up`].
+/// The command that lists BFD sessions, for [`bfd_up`].
 pub const BFD_PEERS: &str = "show bfd peers json";
 
-/// How many of them are up.
+/// How many BFD sessions are up in the output of [`BFD_PEERS`].
 pub fn bfd_up(peers: &str) -> usize {
     let peers: Vec<serde_json::Value> = serde_json::from_str(peers).unwrap_or_default();
     peers.iter().filter(|peer| peer["status"] == "up").count()
@@ -65,7 +68,7 @@ impl Router {
         self.process = Some(self.spawn("run", true));
     }
 
-    /// Starts `perouter` with a subcommand of its own.
+    /// Starts `perouter` with a subcommand, with or without the options that name the objects.
     pub fn spawn(&self, subcommand: &str, with_objects: bool) -> Background {
         let mut words = vec![PEROUTER.to_owned(), subcommand.to_owned()];
         if with_objects {
@@ -89,10 +92,10 @@ impl Router {
         words
     }
 
-    /// Ends the process with SIGTERM.
+    /// Stops the process with SIGTERM.
     pub fn terminate(&mut self) {
         let status = self.process.take().unwrap().terminate(SETTLE).unwrap();
-        assert!(status.is_some_and(|status| status.success()), "perouter ended with {status:?}");
+        assert!(status.is_some_and(|status| status.success()), "perouter exited with {status:?}");
     }
 
     /// Kills the process with SIGKILL.
@@ -100,30 +103,30 @@ impl Router {
         self.process.take().unwrap().kill().unwrap();
     }
 
-    /// Whether `perouter run` has been started and has not ended.
+    /// Whether `perouter run` has been started and has not exited.
     pub fn is_running(&mut self) -> bool {
-        self.process.as_mut().is_some_and(|process| process.ended().unwrap().is_none())
+        self.process.as_mut().is_some_and(|process| process.exit_status().unwrap().is_none())
     }
 
-    /// Runs a subcommand to its end.
-    pub fn perouter(&self, words: &[&str]) -> Output {
+    /// Runs a subcommand until it exits.
+    pub fn perouter(&self, words: &[&str]) -> CommandOutput {
         let words: Vec<&str> = std::iter::once(PEROUTER).chain(words.iter().copied()).collect();
         self.node.run_for(SETTLE, &words).unwrap()
     }
 
     /// `perouter plan` for this node.
-    pub fn plan(&self) -> Output {
+    pub fn plan(&self) -> CommandOutput {
         let objects = self.objects();
         self.perouter(&std::iter::once("plan").chain(objects.iter().map(String::as_str)).collect::<Vec<_>>())
     }
 
-    /// The status, as far as there is one.
+    /// The status; `None` if there is none yet.
     pub fn status(&self) -> Option<NodeStatus> {
         publish::read(&self.node.file("/run/perouter/status.json")).unwrap()
     }
 
-    /// Forgets the status of a former process.
-    pub fn forget_status(&self) {
+    /// Removes the status of a previous process.
+    pub fn remove_status(&self) {
         std::fs::remove_file(self.node.file("/run/perouter/status.json")).unwrap();
     }
 
@@ -134,7 +137,7 @@ impl Router {
         })
     }
 
-    /// Waits until all objects are in place and all these VNIs up.
+    /// Waits until the router is ready and exactly these VNIs are up.
     pub fn await_ready(&self, vnis: &[u32]) {
         self.await_status(&format!("VNIs {vnis:?} and no other"), |status| {
             let up = status.vnis.iter().filter(|(_, state)| state.is_ready()).map(|(vni, _)| vni.get());
@@ -142,7 +145,7 @@ impl Router {
         });
     }
 
-    /// The state of an L3VNI.
+    /// Waits until an L3VNI has this state in the status.
     pub fn await_l3vni(&self, name: &str, state: State) -> Resource {
         self.await_status(&format!("L3VNI {name} {state:?}"), |status| {
             let mine = |r: &&Resource| r.kind == Kind::L3VNI && r.name == name && r.state == state;
@@ -150,80 +153,82 @@ impl Router {
         })
     }
 
-    fn ask<T>(&self, question: impl AsyncFnOnce(&mut VtyRouting) -> T) -> T {
+    fn query<T>(&self, query: impl AsyncFnOnce(&mut VtyRouting) -> T) -> T {
         let mut routing = VtyRouting::new(self.node.file("/run/perouter/frr"), VTY_LIMIT);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(question(&mut routing))
+        runtime.block_on(query(&mut routing))
     }
 
     pub fn version(&self) -> FrrVersion {
-        self.ask(async |routing| routing.version().await.unwrap())
+        self.query(async |routing| routing.version().await.unwrap())
     }
 
-    /// Whether the namespace of a VRF that goes stays behind.
+    /// Whether the namespace of a deleted VRF remains.
     pub fn keeps_netns(&self) -> bool {
         let mode = self.status().unwrap().vrf_mode;
-        mode == VrfMode::Netns && Dialect::of(&self.version()).netns_stays
+        mode == VrfMode::Netns && Release::of(&self.version()).unwrap().netns_stays
     }
 
     pub fn vnis(&self) -> BTreeMap<Vni, VniState> {
-        self.ask(async |routing| routing.vnis().await.unwrap())
+        self.query(async |routing| routing.vnis().await.unwrap())
     }
 
     pub fn vrfs(&self) -> BTreeMap<VrfName, VrfState> {
-        self.ask(async |routing| routing.vrfs().await.unwrap())
+        self.query(async |routing| routing.vrfs().await.unwrap())
     }
 
-    /// The number by which FRR's daemons speak of a VRF.
-    pub fn vrf_number(&self, vrf: &str) -> Option<u64> {
-        let text = self.ask(async |routing| routing.ask(Daemon::Zebra, "show vrf").await.unwrap());
+    /// The id of a VRF in FRR's daemons.
+    pub fn zebra_vrf_id(&self, vrf: &str) -> Option<u64> {
+        let text = self.query(async |routing| routing.show(Daemon::Zebra, "show vrf").await.unwrap());
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("vrf {vrf} id ")))?;
         line.split(' ').next()?.parse().ok()
     }
 
-    pub fn running(&self) -> Running {
-        Arc::unwrap_or_clone(self.ask(async |routing| routing.running().await.unwrap()))
+    pub fn running(&self) -> RunningConfig {
+        Arc::unwrap_or_clone(self.query(async |routing| routing.running().await.unwrap()))
     }
 
-    /// BGP sessions as FRR has them now; none while bgpd is down.
+    /// The present BGP sessions; none while bgpd is down.
     pub fn sessions(&self) -> Vec<SessionState> {
-        self.ask(async |routing| routing.sessions().await.unwrap_or_default())
+        self.query(async |routing| routing.sessions().await.unwrap_or_default())
     }
 
     /// How many BFD sessions are up.
     pub fn bfd_up(&self) -> usize {
-        bfd_up(&self.ask(async |routing| routing.ask(Daemon::Bfdd, BFD_PEERS).await.unwrap()))
+        bfd_up(&self.query(async |routing| routing.show(Daemon::Bfdd, BFD_PEERS).await.unwrap()))
     }
 
-    /// The sessions of these VRFs and how often each was established. All are up.
+    /// The sessions of these VRFs and how often each was established. Panics if one is down.
     pub fn established(&self, vrfs: &[Option<&str>]) -> BTreeMap<(String, String), u64> {
         let of = |session: &SessionState| vrfs.contains(&session.vrf.as_ref().map(VrfName::as_str));
         let sessions = self.sessions().into_iter().filter(of);
         let count = |session: SessionState| {
             let vrf = session.vrf.map_or_else(|| "default".to_owned(), |vrf| vrf.to_string());
-            assert_eq!(session.phase, Phase::Established, "session of {vrf} with {}", session.peer);
+            assert_eq!(session.phase, SessionPhase::Established, "session of {vrf} with {}", session.peer);
             ((vrf, session.peer), session.established)
         };
         sessions.map(count).collect()
     }
 
-    /// Waits until the session of a VRF with this peer is up.
+    /// Waits until the session of a VRF with this peer is established.
     pub fn await_session(&self, vrf: &str, peer: &str) -> SessionState {
         until(&format!("the session of {vrf} with {peer}"), SETTLE, || {
             let mine = |s: &SessionState| {
-                s.vrf.as_ref().is_some_and(|v| v.as_str() == vrf) && s.peer == peer && s.phase == Phase::Established
+                s.vrf.as_ref().is_some_and(|v| v.as_str() == vrf)
+                    && s.peer == peer
+                    && s.phase == SessionPhase::Established
             };
             self.sessions().into_iter().find(mine)
         })
     }
 
-    /// Whether the session of a VRF with this peer is up.
-    pub fn is_up(&self, vrf: &str, peer: &str) -> bool {
+    /// Whether the session of a VRF with this peer is established.
+    pub fn is_established(&self, vrf: &str, peer: &str) -> bool {
         let mine = |s: &SessionState| s.vrf.as_ref().is_some_and(|v| v.as_str() == vrf) && s.peer == peer;
-        self.sessions().iter().any(|session| mine(session) && session.phase == Phase::Established)
+        self.sessions().iter().any(|session| mine(session) && session.phase == SessionPhase::Established)
     }
 
-    /// Processes of FRR's daemons, as the node numbers them.
+    /// Process ids of FRR's daemons.
     pub fn daemon_pids(&self) -> BTreeMap<Daemon, u32> {
         let pid = |daemon: Daemon| {
             let path = self.node.file(format!("/run/perouter/frr/{daemon}.pid"));
@@ -232,7 +237,7 @@ impl Router {
         Daemon::ALL.into_iter().filter_map(pid).collect()
     }
 
-    /// Kills a daemon of FRR.
+    /// Kills a daemon of FRR with SIGKILL.
     pub fn kill_daemon(&self, daemon: Daemon) {
         let pid = self.daemon_pids()[&daemon].to_string();
         self.node.check(&["kill", "-9", &pid]).unwrap();

@@ -1,23 +1,23 @@
-//! Services of the hosts, as the fabric sees them.
+//! Reachability of the hosts' services from the fabric.
 
-use perouter::plan::ipam;
+use perouter::kind::ipam;
 use perouter::types::Vni;
-use perouter_lab::evpn::Type5;
+use perouter_lab::evpn::FabricRoute;
 
 use super::fabric::{CURL_TIMED_OUT, fetch, type5_of};
 use super::fixture::{BLUE, Fixture, NODES, RED, until, until_true};
-use super::place::{host_next_hops, leaf_next_hops};
+use super::kernel_state::{host_next_hops, leaf_next_hops};
 
 #[test]
 fn services_of_both_vnis_are_reachable_from_both_leaves() {
     let Some(fixture) = Fixture::start("service", &[0, 1]) else { return };
     for (address, vni, own, other) in [(RED, 100, "red", "blue"), (BLUE, 200, "blue", "red")] {
         let routes = type5_of(fixture.node("leafA"), &format!("{address}/32"));
-        let mut seen: Vec<Type5> = routes;
+        let mut seen: Vec<FabricRoute> = routes;
         for route in &mut seen {
             route.rd.clear();
         }
-        let wanted = fixture.routers.iter().map(|router| Type5 {
+        let wanted = fixture.routers.iter().map(|router| FabricRoute {
             prefix: format!("{address}/32").parse().unwrap(),
             rd: String::new(),
             vni,
@@ -33,8 +33,8 @@ fn services_of_both_vnis_are_reachable_from_both_leaves() {
                 fetch(fixture.node(&format!("host{leaf}_{own}")), address, 3).ok()
             });
             assert!(page.starts_with(&format!("service {own} at {address}\nserved by pe-kind-")), "{page}");
-            let stranger = fetch(fixture.node(&format!("host{leaf}_{other}")), address, 2);
-            assert_eq!(stranger, Err(CURL_TIMED_OUT), "{other} of leaf{leaf} reaches {own}");
+            let result = fetch(fixture.node(&format!("host{leaf}_{other}")), address, 2);
+            assert_eq!(result, Err(CURL_TIMED_OUT), "{other} of leaf{leaf} reaches {own}");
         }
     }
     for router in &fixture.routers {
@@ -43,7 +43,7 @@ fn services_of_both_vnis_are_reachable_from_both_leaves() {
 }
 
 #[test]
-fn a_withdrawn_service_leaves_the_fabric_and_comes_back() {
+fn a_withdrawn_service_is_removed_from_the_fabric_until_it_is_advertised_again() {
     let Some(fixture) = Fixture::start("withdraw", &[0]) else { return };
     let leaf = fixture.node("leafA");
     let prefix = format!("{RED}/32");
@@ -58,22 +58,22 @@ fn a_withdrawn_service_leaves_the_fabric_and_comes_back() {
 }
 
 #[test]
-fn a_service_of_two_nodes_has_two_next_hops() {
+fn a_service_on_two_nodes_has_two_next_hops() {
     let Some(fixture) = Fixture::start("ecmp", &[0, 1]) else { return };
     let leaf = fixture.node("leafA");
     let prefix = format!("{RED}/32");
-    let next_hops_become = |wanted: &[&str]| {
+    let await_next_hops = |wanted: &[&str]| {
         until_true(&format!("next hops {wanted:?} of {RED} in the kernel of leafA"), || {
             leaf_next_hops(leaf, "red", &prefix).iter().eq(wanted.iter())
         });
     };
-    next_hops_become(&["100.65.0.1", "100.65.0.2"]);
+    await_next_hops(&["100.65.0.1", "100.65.0.2"]);
     fixture.hosts[0].withdraw("red").unwrap();
-    next_hops_become(&["100.65.0.2"]);
+    await_next_hops(&["100.65.0.2"]);
     let page = until("the page of red", super::fixture::SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
     assert!(page.contains(&format!("served by {}", NODES[1])), "{page}");
     fixture.hosts[0].announce("red").unwrap();
-    next_hops_become(&["100.65.0.1", "100.65.0.2"]);
+    await_next_hops(&["100.65.0.1", "100.65.0.2"]);
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use perouter::frr::show::vni::Phase;
+use perouter::frr::show::session::SessionPhase;
 
 use super::fabric::{fetch, md5_failures, type5_of};
 use super::fixture::{BLUE, Fixture, RED, SETTLE, Setup, until, until_true};
-use super::place::host_next_hops;
+use super::kernel_state::host_next_hops;
 use super::router::BFD_PEERS;
 
 const RED6: &str = "2001:db8:172::10";
@@ -32,7 +32,7 @@ fn a_dual_stack_vrf_carries_an_ipv6_service() {
 }
 
 #[test]
-fn a_session_with_a_password_comes_up_with_the_right_one_only() {
+fn a_session_with_a_password_is_established_only_with_the_right_one() {
     let secret =
         "  hostSession:\n    connectTimeSeconds: 1\n    passwordSecret:\n      name: host-bgp\n      key: red\n";
     let setup = Setup::example().with("red.yaml", secret);
@@ -50,10 +50,10 @@ fn a_session_with_a_password_comes_up_with_the_right_one_only() {
     };
     set("the-wrong-one");
     let before = md5_failures(host.node());
-    until_true("packets with the wrong password", || md5_failures(host.node()) > before + 2);
+    until_true("segments with the wrong password", || md5_failures(host.node()) > before + 2);
     fixture.await_type5(&format!("{BLUE}/32"), 200);
     let of_red = fixture.router().sessions().into_iter().filter(|s| s.peer == "192.169.10.2").collect::<Vec<_>>();
-    assert!(of_red.iter().all(|session| session.phase != Phase::Established), "{of_red:?}");
+    assert!(of_red.iter().all(|session| session.phase != SessionPhase::Established), "{of_red:?}");
     set("the-right-one");
     fixture.router().await_session("red", "192.169.10.2");
     fixture.await_type5(&format!("{RED}/32"), 100);
@@ -78,7 +78,7 @@ fn bfd_comes_up_on_the_host_session() {
 }
 
 #[test]
-fn route_targets_decide_what_goes_out_and_what_comes_in() {
+fn route_targets_decide_what_is_exported_and_imported() {
     let targets = "  routeTargets:\n    import: [\"64520:100\"]\n    export: [\"64514:999\", \"64514:100\"]\n";
     let Some(fixture) = Fixture::start_with("targets", &[0], &Setup::example().with("red.yaml", targets)) else {
         return;
@@ -89,7 +89,7 @@ fn route_targets_decide_what_goes_out_and_what_comes_in() {
     let host = fixture.hosts[0].node();
     until_true("leafA's routes at the host", || !host_next_hops(host, "192.168.20.0/24").is_empty());
     until_true("leafB's routes of blue at the host", || !host_next_hops(host, "192.169.21.0/24").is_empty());
-    // What leafB tells of blue came with what it tells of red.
+    // leafB's routes of blue and of red arrived on the same session.
     assert!(host_next_hops(host, "192.169.20.0/24").is_empty(), "a route with another target was imported");
 }
 

@@ -1,13 +1,13 @@
-//! Router and controller apart, as the two `DaemonSets` run them.
+//! Router and controller as separate processes, as the two `DaemonSets` run them.
 
 use std::time::Duration;
 
 use super::fixture::{Fixture, Setup, l3vni, until_true};
 
 #[test]
-fn router_and_controller_apart_and_a_killed_controller_loses_nothing() {
-    let Some(mut fixture) = Fixture::deploy("apart", &[0], &Setup::example()) else { return };
-    // The controller may be first: it waits for the router.
+fn a_killed_controller_process_does_not_affect_the_router_process() {
+    let Some(mut fixture) = Fixture::deploy("processes", &[0], &Setup::example()) else { return };
+    // The controller may start first: it waits for the router.
     let mut controller = fixture.router().spawn("controller", true);
     let mut router = fixture.router().spawn("router", false);
     until_true("a status", || fixture.router().status().is_some());
@@ -25,7 +25,7 @@ fn router_and_controller_apart_and_a_killed_controller_loses_nothing() {
     assert_eq!(fixture.router().daemon_pids(), pids);
     assert_eq!(fixture.router().established(&all), established);
     for (stream, colour) in streams.into_iter().zip(["red", "blue"]) {
-        stream.end().assert_lossless(colour);
+        stream.finish().assert_lossless(colour);
     }
     for process in [&mut controller, &mut router] {
         let status = process.terminate(Duration::from_secs(60)).unwrap();

@@ -1,17 +1,18 @@
 //! Subcommands of the lab runner.
 //!
-//! In: parsed arguments. Out: calls of the library and their results as text. It must not hold what a test could want:
-//! that belongs to the library.
+//! In: parsed arguments. Out: calls of the library, with their results as text. It must not contain anything that a test
+//! needs: that belongs to the library.
 
 #![expect(clippy::doc_markdown, reason = "doc comments are the help texts here")]
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use perouter_lab::cluster::HostSide;
 use perouter_lab::demo::{self, Console, Demo, Source};
+use perouter_lab::host_side::HostSide;
 use perouter_lab::lab::{self, Lab};
+use perouter_lab::metallb::{self, Announcer};
 use perouter_lab::topology::{LabName, Topology, read_topology};
-use perouter_lab::{graph, inspect, metallb, web};
+use perouter_lab::{graph, inspect, web};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -22,7 +23,8 @@ use std::time::Instant;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  \
+    after_help = "Labs run as root. Each node is a network namespace with its own root file system, FRR included.\n\n\
+    Examples:\n  \
     perouter-lab deploy -t clab/metallb.clab.yml\n  \
     perouter-lab exec -t clab/metallb.clab.yml leafA -- vtysh -c 'show bgp l2vpn evpn summary'\n  \
     ip netns exec clab-kind-hostA_red ping 192.169.20.2\n  \
@@ -30,45 +32,47 @@ use std::time::Instant;
 )]
 pub struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: LabCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// Bring a topology up: namespaces, links, FRR, exec
-    Deploy(Which),
-    /// Take a lab away, whole, half deployed or broken; nothing is left of it
-    Destroy(Which),
-    /// Show the running labs and their nodes
+enum LabCommand {
+    /// Deploy a topology: namespaces, links, FRR and the exec commands of its nodes
+    #[command(after_help = "Example:\n  perouter-lab deploy -t clab/metallb.clab.yml --name mine")]
+    Deploy(LabSelection),
+    /// Destroy a lab with everything that belongs to it, also if it is incomplete or broken
+    #[command(after_help = "Example:\n  perouter-lab destroy --name kind")]
+    Destroy(LabSelection),
+    /// List the nodes of a lab, or of all running labs
     Inspect {
         #[command(flatten)]
-        which: Which,
-        /// How to show them
-        #[arg(short, long, value_enum, default_value_t = Format::Table)]
+        selection: LabSelection,
+        /// Output format
+        #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
         output: Format,
     },
-    /// Run a command in a node, with this terminal
+    /// Run a command in a node, on this terminal
     #[command(after_help = "Example:\n  perouter-lab exec --name kind leafA -- vtysh -c 'show evpn vni'")]
     Exec {
         #[command(flatten)]
-        which: Which,
-        /// The node's short name
+        selection: LabSelection,
+        /// Name of the node, as in the topology
         node: String,
-        /// The command and its arguments
+        /// Command and its arguments
         #[arg(last = true, required = true)]
-        words: Vec<String>,
+        command: Vec<String>,
     },
-    /// MetalLB with FRR-K8s on a cluster node, played by an FRR of its own
+    /// Run a second FRR on a cluster node, with the BGP sessions that MetalLB and FRR-K8s would have there
     HostBgp {
         #[command(subcommand)]
         action: HostBgp,
     },
-    /// Show what the router is for
+    /// Show what perouter does, step by step
     Demo {
         #[command(subcommand)]
-        which: DemoCommand,
+        command: DemoCommand,
     },
-    /// Serve a page that says who answers whom
+    /// Serve a page that names the service, the node and the client
     #[command(hide = true)]
     Web {
         #[arg(long)]
@@ -78,85 +82,97 @@ enum Command {
         #[arg(long)]
         node: String,
     },
-    /// Draw a topology
+    /// Print a topology as a graph
+    #[command(after_help = "Example:\n  perouter-lab graph -t clab/metallb.clab.yml -o mermaid")]
     Graph {
         #[command(flatten)]
-        which: Which,
-        /// What to draw for
-        #[arg(short, long, value_enum, default_value_t = graph::Style::Text)]
+        selection: LabSelection,
+        /// Output format
+        #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = graph::Style::Text)]
         output: graph::Style,
     },
 }
 
 #[derive(Debug, Subcommand)]
 enum HostBgp {
-    /// Print the configuration that a node's FRR would have
+    /// Print the FRR configuration of a node; no lab is needed
     Render {
         #[command(flatten)]
-        host: Host,
+        manifest: Manifest,
+        /// Name of the node
+        node: String,
     },
-    /// Start FRR and the web servers in a node; every service is announced
+    /// Start FRR and the web servers of the services in a node, with all services announced
     Start {
         #[command(flatten)]
-        host: Host,
+        host: HostArguments,
     },
-    /// End FRR in a node
+    /// Stop FRR in a node and remove the addresses of the services
     Stop {
         #[command(flatten)]
-        host: Host,
+        host: HostArguments,
     },
     /// Announce a service from a node
+    #[command(after_help = "Example:\n  perouter-lab host-bgp announce --name kind pe-kind-worker red")]
     Announce {
         #[command(flatten)]
-        host: Host,
-        /// The service
+        host: HostArguments,
+        /// Name of the Service
         service: String,
     },
-    /// Take the announcement of a service back on a node
+    /// Withdraw a service from a node; it still answers there
+    #[command(after_help = "Example:\n  perouter-lab host-bgp withdraw --name kind pe-kind-worker red")]
     Withdraw {
         #[command(flatten)]
-        host: Host,
-        /// The service
+        host: HostArguments,
+        /// Name of the Service
         service: String,
     },
 }
 
-/// A cluster node and what MetalLB would have it do.
+/// The manifests of a cluster.
 #[derive(Debug, Args)]
-struct Host {
-    #[command(flatten)]
-    which: Which,
-    /// Manifests that a user would apply
+struct Manifest {
+    /// Manifests of MetalLB and FRR-K8s, and Services
     #[arg(short, long, value_name = "FILE", default_value = "examples/metallb/metallb.yaml")]
     manifest: PathBuf,
-    /// The node's short name
+}
+
+/// A cluster node in a lab and its manifests.
+#[derive(Debug, Args)]
+struct HostArguments {
+    #[command(flatten)]
+    selection: LabSelection,
+    #[command(flatten)]
+    manifest: Manifest,
+    /// Name of the node, as in the topology
     node: String,
 }
 
 #[derive(Debug, Subcommand)]
 enum DemoCommand {
-    /// A MetalLB service of the red VNI answers a red host behind a remote leaf, and not a blue one
+    /// A MetalLB service in the red VNI answers red hosts behind remote leaves, and no blue ones
     #[command(
         after_help = "Examples:\n  KEEP=1 perouter-lab demo metallb\n  perouter-lab demo metallb --source kubernetes"
     )]
     Metallb {
-        /// Where perouter has its objects from
+        /// Where perouter reads its objects from
         #[arg(long, value_enum, default_value_t = Source::Directory)]
         source: Source,
-        /// Leave the lab up
+        /// Keep the lab running at the end
         #[arg(long, env = "KEEP", value_parser = clap::builder::FalseyValueParser::new())]
         keep: bool,
-        /// The router's program; the one beside this program if not given
+        /// The program perouter [default: the one beside this program]
         #[arg(long, env = "PEROUTER", value_name = "PATH")]
         perouter: Option<PathBuf>,
-        /// Folder with clab/ and examples/
+        /// Root of the repository, with clab/ and examples/ in it
         #[arg(long, default_value = ".")]
         root: PathBuf,
-        /// Name of the lab, in place of the topology's
+        /// Name of the lab, instead of the topology's
         #[arg(long)]
         name: Option<String>,
     },
-    /// Take the demo's lab away
+    /// Destroy the lab of the demo
     Down {
         /// Name of the lab
         #[arg(long, default_value = "kind")]
@@ -164,13 +180,13 @@ enum DemoCommand {
     },
 }
 
-/// Which lab is meant.
+/// A lab, by its topology or by its name.
 #[derive(Debug, Args)]
-struct Which {
+struct LabSelection {
     /// Topology file
     #[arg(short, long = "topo", value_name = "FILE")]
     topology: Option<PathBuf>,
-    /// Name of the lab, in place of the file's
+    /// Name of the lab, instead of the topology's
     #[arg(long)]
     name: Option<String>,
 }
@@ -181,9 +197,9 @@ enum Format {
     Json,
 }
 
-impl Which {
+impl LabSelection {
     fn topology(&self) -> anyhow::Result<Topology> {
-        let file = self.topology.as_ref().context("no topology file; name it with -t FILE")?;
+        let file = self.topology.as_ref().context("no topology file; add -t FILE")?;
         let mut topology = read_topology(file)?;
         if let Some(name) = self.lab_name()? {
             topology.lab = name;
@@ -192,91 +208,107 @@ impl Which {
     }
 
     fn lab_name(&self) -> anyhow::Result<Option<LabName>> {
-        let rule = "is no name for a lab; use letters, digits, `-`, `_` and `.`";
-        self.name.as_ref().map(|name| LabName::new(name).with_context(|| format!("`{name}` {rule}"))).transpose()
+        self.name.as_deref().map(lab_name).transpose()
     }
 
-    /// The lab's name; the topology file is read only when there is no name.
+    /// The lab's name; the topology file is read only if there is no name.
     fn lab(&self) -> anyhow::Result<LabName> {
         match (self.lab_name()?, &self.topology) {
             (Some(name), _) => Ok(name),
             (None, Some(_)) => Ok(self.topology()?.lab),
-            (None, None) => anyhow::bail!("which lab? name it with -t FILE or --name NAME"),
+            (None, None) => anyhow::bail!("no lab; add -t FILE or --name NAME (`perouter-lab inspect` lists all labs)"),
         }
     }
 }
 
-/// Does what the arguments say.
+fn lab_name(name: &str) -> anyhow::Result<LabName> {
+    let rule = "use letters, digits, `-`, `_` and `.`, a letter or digit first";
+    LabName::new(name).with_context(|| format!("`{name}` is not a valid name of a lab; {rule}"))
+}
+
+/// Runs the subcommand.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
-        Command::Deploy(which) => deploy(&which)?,
-        Command::Destroy(which) => destroy(&which.lab()?)?,
-        Command::Inspect { which, output } => show(&which, output)?,
-        Command::Exec { which, node, words } => return exec(&which, &node, &words),
-        Command::HostBgp { action } => host_bgp(&action)?,
-        Command::Demo { which } => return run_demo(which),
-        Command::Web { listen, service, node } => {
+        LabCommand::Deploy(selection) => deploy(&selection)?,
+        LabCommand::Destroy(selection) => destroy(&selection.lab()?)?,
+        LabCommand::Inspect { selection, output } => list(&selection, output)?,
+        LabCommand::Exec { selection, node, command } => return exec(&selection, &node, &command),
+        LabCommand::HostBgp { action } => host_bgp(&action)?,
+        LabCommand::Demo { command } => return run_demo(command),
+        LabCommand::Web { listen, service, node } => {
             web::serve(&TcpListener::bind(listen)?, &web::Page { service, node })?;
         }
-        Command::Graph { which, output } => print(&graph::draw(&which.topology()?, output))?,
+        LabCommand::Graph { selection, output } => print(&graph::draw(&selection.topology()?, output))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn deploy(which: &Which) -> anyhow::Result<()> {
+fn deploy(selection: &LabSelection) -> anyhow::Result<()> {
     let start = Instant::now();
-    let topology = which.topology()?;
+    let topology = selection.topology()?;
     for warning in &topology.warnings {
         eprintln!("warning: {warning}");
     }
     let lab = Lab::deploy(&topology)?;
     print(&inspect::table(&inspect::nodes(&[lab.name().clone()])?))?;
-    print(&format!("lab {} is up after {:.1} s\n", lab.name(), start.elapsed().as_secs_f64()))
+    print(&format!("lab {} is deployed after {:.1} s\n", lab.name(), start.elapsed().as_secs_f64()))
 }
 
 fn destroy(name: &LabName) -> anyhow::Result<()> {
-    tell_gone(name, &lab::destroy(name)?)
+    print_destroyed(name, &lab::destroy(name)?)
 }
 
-fn tell_gone(name: &LabName, gone: &lab::Destroyed) -> anyhow::Result<()> {
-    match gone.nodes + gone.namespaces {
+fn print_destroyed(name: &LabName, destroyed: &lab::Destroyed) -> anyhow::Result<()> {
+    match destroyed.nodes + destroyed.namespaces {
         0 => print(&format!("lab {name} is not deployed: nothing to destroy\n")),
-        _ => print(&format!("lab {name} is gone: {} nodes\n", gone.nodes.max(gone.namespaces))),
+        _ => print(&format!("lab {name} is destroyed: {} nodes\n", destroyed.nodes.max(destroyed.namespaces))),
     }
 }
 
-fn show(which: &Which, output: Format) -> anyhow::Result<()> {
-    let labs = match which {
-        Which { topology: None, name: None } => perouter_lab::state::labs(),
-        _ => vec![which.lab()?],
+fn list(selection: &LabSelection, output: Format) -> anyhow::Result<()> {
+    let labs = match selection {
+        LabSelection { topology: None, name: None } => perouter_lab::state::labs(),
+        _ => vec![selection.lab()?],
     };
     let nodes = inspect::nodes(&labs)?;
+    if nodes.is_empty() {
+        match labs.first() {
+            None => eprintln!("no lab is deployed"),
+            Some(lab) => eprintln!("lab {lab} is not deployed"),
+        }
+    }
     match output {
         Format::Table => print(&inspect::table(&nodes)),
         Format::Json => print(&(serde_json::to_string_pretty(&nodes)? + "\n")),
     }
 }
 
-fn exec(which: &Which, node: &str, words: &[String]) -> anyhow::Result<ExitCode> {
-    let status = Lab::open(&which.lab()?)?.node(node)?.attach(words)?;
-    // As a shell has it: 128 and the signal's number when a signal ended the command.
+fn exec(selection: &LabSelection, node: &str, command: &[String]) -> anyhow::Result<ExitCode> {
+    let status = Lab::open(&selection.lab()?)?.node(node)?.attach(command)?;
+    // As in a shell: 128 and the number of the signal that terminated the command.
     let signal = std::os::unix::process::ExitStatusExt::signal(&status);
     let code = status.code().or(signal.map(|signal| 128 + signal)).and_then(|code| u8::try_from(code).ok());
     Ok(ExitCode::from(code.unwrap_or(1)))
 }
 
-impl Host {
+impl Manifest {
+    fn read(&self) -> anyhow::Result<Announcer> {
+        Ok(metallb::read_manifests(&self.manifest)?)
+    }
+}
+
+impl HostArguments {
     fn side(&self) -> anyhow::Result<HostSide> {
-        let announcer = metallb::read_manifests(&self.manifest)?;
-        Ok(HostSide::new(Lab::open(&self.which.lab()?)?.node(&self.node)?, &announcer))
+        let announcer = self.manifest.read()?;
+        Ok(HostSide::new(Lab::open(&self.selection.lab()?)?.node(&self.node)?, &announcer))
     }
 }
 
 fn host_bgp(action: &HostBgp) -> anyhow::Result<()> {
     match action {
-        HostBgp::Render { host } => {
-            let announcer = metallb::read_manifests(&host.manifest)?.on(&host.node, &metallb::Labels::new());
-            print(&metallb::frr_conf(&announcer, &host.node))?;
+        HostBgp::Render { manifest, node } => {
+            let announcer = manifest.read()?.on(node, &metallb::Labels::new());
+            print(&metallb::frr_conf(&announcer, node))?;
         }
         HostBgp::Start { host } => {
             let side = host.side()?;
@@ -290,29 +322,28 @@ fn host_bgp(action: &HostBgp) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run_demo(which: DemoCommand) -> anyhow::Result<ExitCode> {
-    let name_of = |name: &str| LabName::new(name).with_context(|| format!("`{name}` is no name for a lab"));
-    let (source, keep, perouter, root, name) = match which {
+fn run_demo(command: DemoCommand) -> anyhow::Result<ExitCode> {
+    let (source, keep, perouter, root, name) = match command {
         DemoCommand::Down { name } => {
-            let name = name_of(&name)?;
-            tell_gone(&name, &demo::down(&name)?)?;
+            let name = lab_name(&name)?;
+            print_destroyed(&name, &demo::down(&name)?)?;
             return Ok(ExitCode::SUCCESS);
         }
         DemoCommand::Metallb { source, keep, perouter, root, name } => (source, keep, perouter, root, name),
     };
     let own_program = std::env::current_exe()?;
     let perouter = perouter.unwrap_or_else(|| own_program.with_file_name("perouter"));
-    let root = std::fs::canonicalize(&root).with_context(|| format!("no folder {}", root.display()))?;
-    let name = name.as_deref().map(name_of).transpose()?;
+    let root = std::fs::canonicalize(&root).with_context(|| format!("cannot access {}", root.display()))?;
+    let name = name.as_deref().map(lab_name).transpose()?;
     let demo = Demo { root, perouter, own_program, source, name, keep };
     let Err(error) = demo.run(&mut Console::new(demo.steps())) else { return Ok(ExitCode::SUCCESS) };
-    let (logs, look, program) = (error.logs.display().to_string(), error.look.clone(), demo.own_program_shown());
+    let (logs, inspect, program) = (error.logs.display().to_string(), error.inspect.clone(), demo.own_command());
     eprintln!("\n{:#}", anyhow::Error::from(*error));
-    eprintln!("  logs: {logs}\n  look: {program} {look}\n  down: {}", demo.down_shown());
+    eprintln!("  logs:    {logs}\n  inspect: {program} {inspect}\n  destroy: {}", demo.down_command());
     Ok(ExitCode::FAILURE)
 }
 
-/// Prints; a reader that has gone away (`| head`) is no error.
+/// Prints; a closed pipe (`| head`) is not an error.
 fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),

@@ -1,12 +1,14 @@
-//! FRR in a node, started as its own container image starts it.
+//! FRR in a node, started as in FRR's container image.
 //!
-//! In: a node. Out: the daemons that /etc/frr/daemons of the node asks for, with /etc/frr/frr.conf loaded. It must not
-//! decide what runs or how it is configured: these two files do.
+//! In: a node. Out: the daemons that /etc/frr/daemons of the node enables, with /etc/frr/frr.conf loaded. It must not
+//! decide which daemons run or how they are configured: these two files do.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use perouter::frr::client::vty::framing::{FramingError, ReplyDecoder, encode_command};
 
 use crate::image::RootFs;
 use crate::node::{Node, NodeError};
@@ -14,17 +16,17 @@ use crate::node::{Node, NodeError};
 /// The shell library with which FRR's own service script and container image start the daemons.
 pub const FRR_COMMON: &str = "/usr/lib/frr/frrcommon.sh";
 
-/// Which of a node's FRRs is meant.
+/// One of the FRR instances of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Instance {
-    /// The node's own: /etc/frr, /run/frr.
+    /// The default one: /etc/frr, /run/frr.
     Main,
-    /// One beside it, in FRR's words a pathspace: /etc/frr/NAME, /run/frr/NAME, `vtysh -N NAME`.
+    /// One in a pathspace of FRR: /etc/frr/NAME, /run/frr/NAME, `vtysh -N NAME`.
     Named(&'static str),
 }
 
-/// /run/frr is made first: a pathspace would leave it to root, and then no other daemon could use it.
-/// `all_start` gives the status of `vtysh -b`, so that a line that FRR refuses is an error here.
+/// /run/frr is created first: a pathspace would create it as root's, and no other daemon could use it.
+/// `all_start` returns the status of `vtysh -b`, so that a line that FRR rejects is an error here.
 const PRELUDE: &str = r#"
 log_success_msg() { :; }
 log_warning_msg() { echo "$*"; }
@@ -32,24 +34,24 @@ log_failure_msg() { echo "$*"; failed=yes; }
 install -d -o frr -g frr /run/frr /var/log/frr
 [ ! -d /var/lib/frr ] || chown frr:frr /var/lib/frr
 . /usr/lib/frr/frrcommon.sh
-said=$(mktemp)
+output=$(mktemp)
 "#;
-const START: &str = r#"all_start >"$said" 2>&1 </dev/null || failed=yes"#;
-const STOP: &str = r#"all_stop >"$said" 2>&1 </dev/null || failed=yes"#;
-const END: &str = r#"[ -z "$failed" ] || cat "$said"; rm "$said"; [ -z "$failed" ]"#;
+const START: &str = r#"all_start >"$output" 2>&1 </dev/null || failed=yes"#;
+const STOP: &str = r#"all_stop >"$output" 2>&1 </dev/null || failed=yes"#;
+const REPORT: &str = r#"[ -z "$failed" ] || cat "$output"; rm "$output"; [ -z "$failed" ]"#;
 
-/// The release that all FRR nodes and all cluster nodes run whatever their image says, if there is one.
+/// Variable with the FRR release of all FRR nodes and all cluster nodes; it overrides their images.
 pub const EVERYWHERE: &str = "PEROUTER_LAB_FRR";
 
-/// Where `make lab-frr10` puts the root file system of Debian trixie with FRR 10.3.
+/// Where `make lab-frr10` creates the root file system of Debian trixie with FRR 10.3.
 pub fn trixie() -> PathBuf {
     let cache = || std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let home = || std::env::var_os("HOME").map_or_else(|| "/root".into(), PathBuf::from).join(".cache");
-    let made = || cache().unwrap_or_else(home).join("perouter/frr10");
-    std::env::var_os("PEROUTER_FRR10_ROOT").map_or_else(made, PathBuf::from)
+    let default = || cache().unwrap_or_else(home).join("perouter/frr10");
+    std::env::var_os("PEROUTER_FRR10_ROOT").map_or_else(default, PathBuf::from)
 }
 
-/// The root that [`EVERYWHERE`] asks for; the variable's value when there is no such root.
+/// The root that [`EVERYWHERE`] selects, if it is set; its value as the error if it is not supported.
 pub fn everywhere() -> Result<Option<RootFs>, String> {
     match std::env::var(EVERYWHERE).unwrap_or_default().as_str() {
         "" => Ok(None),
@@ -64,17 +66,17 @@ pub fn installed(root: &Path) -> bool {
     root.join(FRR_COMMON.trim_start_matches('/')).exists()
 }
 
-/// Starts the daemons; returns when all listen and have their configuration.
+/// Starts the daemons; returns when all of them listen and have loaded their configuration.
 pub fn start(node: &Node, instance: Instance) -> Result<(), NodeError> {
     act(node, instance, START)
 }
 
-/// Ends the daemons, zebra last.
+/// Stops the daemons, zebra last.
 pub fn stop(node: &Node, instance: Instance) -> Result<(), NodeError> {
     act(node, instance, STOP)
 }
 
-/// Runs vtysh with these commands and gives what it printed.
+/// Runs vtysh with these commands and returns its output.
 pub fn vtysh(node: &Node, instance: Instance, commands: &[&str]) -> Result<String, NodeError> {
     let mut words = vec!["vtysh"];
     if let Instance::Named(name) = instance {
@@ -84,51 +86,52 @@ pub fn vtysh(node: &Node, instance: Instance, commands: &[&str]) -> Result<Strin
     node.check(&words)
 }
 
-/// Asks bgpd with one `show … json` command and gives what it means; nothing while bgpd does not answer, or not with JSON.
+/// Runs one `show … json` command in bgpd and returns the JSON; none while bgpd does not run, or if it prints no JSON.
 ///
-/// On its vty socket: to start vtysh takes longer than all else where one looks again and again.
+/// It uses the vty socket: starting vtysh for each of many polls is slow.
 pub fn show(node: &Node, instance: Instance, command: &str) -> Result<Option<serde_json::Value>, NodeError> {
     let socket = match instance {
         Instance::Main => "/run/frr/bgpd.vty".to_owned(),
         Instance::Named(name) => format!("/run/frr/{name}/bgpd.vty"),
     };
-    match ask(&node.file(socket), command) {
-        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
-        Err(error) if is_absence(&error) => Ok(None),
+    match run(&node.file(socket), command) {
+        Ok(text) => Ok(serde_json::from_str(&text).ok()),
+        Err(error) if is_absent(&error) => Ok(None),
         Err(source) => {
-            Err(NodeError::Follow { node: node.name().clone(), command: format!("bgpd: {command}"), source })
+            Err(NodeError::Supervise { node: node.name().clone(), command: format!("bgpd: {command}"), source })
         }
     }
 }
 
-/// Whether a daemon is not there, or went away in the middle.
-fn is_absence(error: &io::Error) -> bool {
+/// Whether the error means that the daemon does not run, or has exited meanwhile.
+fn is_absent(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
     matches!(error.kind(), NotFound | ConnectionRefused | ConnectionReset | BrokenPipe | UnexpectedEof)
 }
 
-/// How long a daemon may think.
-const ANSWER: Duration = Duration::from_secs(60);
+/// How long a daemon may take to reply.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// One command as vtysh sends it: NUL at its end, and three NULs and a status at the end of the answer (`lib/vty.c`).
-fn ask(socket: &Path, command: &str) -> io::Result<Vec<u8>> {
+/// Sends one command to a daemon and returns the text of its reply.
+fn run(socket: &Path, command: &str) -> io::Result<String> {
+    let invalid = |source: FramingError| io::Error::new(io::ErrorKind::InvalidData, source);
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(ANSWER))?;
-    stream.write_all(&[command.as_bytes(), b"\0"].concat())?;
-    let (mut answer, mut part) = (Vec::new(), [0; 1 << 14]);
+    stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
+    stream.write_all(&encode_command(command).map_err(invalid)?)?;
+    let (mut decoder, mut part) = (ReplyDecoder::default(), [0; 1 << 14]);
     loop {
+        if let Some(reply) = decoder.next_reply().map_err(invalid)? {
+            return Ok(reply.text);
+        }
         match stream.read(&mut part)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            length => answer.extend_from_slice(part.get(..length).unwrap_or_default()),
-        }
-        if let [text @ .., 0, 0, 0, _] = &answer[..] {
-            return Ok(text.to_vec());
+            length => decoder.push(part.get(..length).unwrap_or_default()),
         }
     }
 }
 
 fn act(node: &Node, instance: Instance, action: &str) -> Result<(), NodeError> {
-    let script = [PRELUDE, action, "\n", END].concat();
+    let script = [PRELUDE, action, "\n", REPORT].concat();
     let pathspace = match instance {
         Instance::Main => "FRR_PATHSPACE=".to_owned(),
         Instance::Named(name) => format!("FRR_PATHSPACE={name}"),
@@ -142,25 +145,25 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     #[test]
-    fn an_answer_in_parts_is_read_to_its_end() {
+    fn a_reply_in_parts_is_read_completely() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("bgpd.vty");
-        assert!(is_absence(&ask(&socket, "show version").unwrap_err()));
+        assert!(is_absent(&run(&socket, "show version").unwrap_err()));
         let listener = UnixListener::bind(&socket).unwrap();
         let daemon = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut asked = [0; 5];
-            stream.read_exact(&mut asked).unwrap();
+            let mut command = [0; 5];
+            stream.read_exact(&mut command).unwrap();
             for part in [&b"{\"a\""[..], b": 1}\0", b"\0\0", b"\0"] {
                 stream.write_all(part).unwrap();
                 std::thread::sleep(Duration::from_millis(2));
             }
-            // The next one it does not answer.
+            // It does not reply to the next one.
             drop(listener.accept().unwrap());
-            asked
+            command
         });
-        assert_eq!(ask(&socket, "show").unwrap(), b"{\"a\": 1}");
-        assert!(is_absence(&ask(&socket, "show").unwrap_err()));
+        assert_eq!(run(&socket, "show").unwrap(), "{\"a\": 1}");
+        assert!(is_absent(&run(&socket, "show").unwrap_err()));
         assert_eq!(&daemon.join().unwrap(), b"show\0");
     }
 }

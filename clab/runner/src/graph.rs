@@ -1,19 +1,19 @@
-//! A topology as a drawing.
+//! A topology as a graph.
 //!
-//! In: a topology. Out: text, Mermaid or Graphviz. It must not look at what runs.
+//! In: a topology. Out: text, Mermaid or Graphviz. It must not access running labs.
 
 use std::fmt::Write as _;
 
 use crate::topology::{NodeName, NodeSpec, Topology};
 
-/// What to draw for.
+/// Format of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Style {
-    /// A list for the terminal.
+    /// A list for the terminal
     Text,
-    /// Mermaid, as in Markdown.
+    /// Mermaid, as in Markdown
     Mermaid,
-    /// Graphviz.
+    /// Graphviz
     Dot,
 }
 
@@ -37,7 +37,7 @@ fn text(topology: &Topology) -> String {
     drawing
 }
 
-/// Every link end of the node, with the other end as `node:interface`.
+/// Every end of a link at the node, with the other end as `node:interface`.
 fn ends_of<'t>(topology: &'t Topology, name: &'t NodeName) -> impl Iterator<Item = (String, String)> + 't {
     let both = topology.links.iter().flat_map(|link| {
         let [a, b] = &link.ends;
@@ -50,7 +50,7 @@ fn ends_of<'t>(topology: &'t Topology, name: &'t NodeName) -> impl Iterator<Item
 fn description(spec: &NodeSpec) -> String {
     match &spec.image {
         Some(image) => format!("{}, {}", spec.kind, image.name),
-        None => spec.kind.to_string(),
+        None => spec.kind.as_str().to_owned(),
     }
 }
 

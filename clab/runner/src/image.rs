@@ -1,41 +1,41 @@
-//! What an image stands for in a lab without containers.
+//! What replaces an image in a lab without containers.
 //!
-//! In: the name of an image. Out: the [`RootFs`] that plays it and the [`Program`] that it starts by itself. It must not
-//! touch the machine.
+//! In: the name of an image. Out: the [`RootFs`] that replaces it and the [`NodeProgram`] that it starts. It must not access
+//! the machine.
 
-/// An image that the runner can play.
+/// An image that the runner can replace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// The image as the file names it.
+    /// The image as in the file.
     pub name: String,
-    /// The files under a node of this image.
+    /// The root file system of a node with this image.
     pub rootfs: RootFs,
-    /// What the image starts unless the node has a `cmd`.
-    pub program: Program,
+    /// The program that the image starts unless the node has a `cmd`.
+    pub program: NodeProgram,
 }
 
 /// The root file system of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RootFs {
-    /// The machine's own, with the private directories of [`crate::rootfs`] over it.
+    /// That of the machine, with private directories mounted over it.
     Host,
-    /// One of Debian trixie, which has FRR 10.3, likewise: see [`crate::frr::trixie`].
+    /// That of Debian trixie, which has FRR 10.3, in the same way.
     Trixie,
 }
 
-/// What runs in a node by itself.
+/// The program that a node starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Program {
+pub enum NodeProgram {
     /// FRR's daemons as /etc/frr/daemons of the node names them.
     Frr,
     /// Nothing.
     Idle,
 }
 
-/// Repositories of images that carry FRR.
+/// Repositories of images with FRR.
 const FRR: [&str; 3] = ["quay.io/frrouting/frr", "docker.io/frrouting/frr", "frrouting/frr"];
 
-/// Repositories of images that carry the usual network tools and wait.
+/// Repositories of images with the usual network tools, which start nothing else.
 const TOOLBOX: [&str; 5] = [
     "ghcr.io/srl-labs/network-multitool",
     "wbitt/network-multitool",
@@ -45,34 +45,34 @@ const TOOLBOX: [&str; 5] = [
 ];
 
 impl Image {
-    /// The image of that name, if the runner can play it.
+    /// The image with that name, if the runner supports it.
     pub fn named(name: &str) -> Option<Self> {
         let repository = without_tag(name);
         let program = if FRR.contains(&repository) {
-            Program::Frr
+            NodeProgram::Frr
         } else if TOOLBOX.contains(&repository) {
-            Program::Idle
+            NodeProgram::Idle
         } else {
             return None;
         };
         Some(Self { name: name.to_owned(), rootfs: rootfs(name, program), program })
     }
 
-    /// Every repository that [`Image::named`] takes.
+    /// Every repository that [`Image::named`] accepts.
     pub fn known() -> String {
         FRR.iter().chain(&TOOLBOX).copied().collect::<Vec<_>>().join(", ")
     }
 }
 
-/// FRR 10.3 is played by FRR 10.3, every other release by that of the machine.
-fn rootfs(name: &str, program: Program) -> RootFs {
+/// FRR 10.3 is replaced by FRR 10.3, every other release by that of the machine.
+fn rootfs(name: &str, program: NodeProgram) -> RootFs {
     let name = name.split_once('@').map_or(name, |(before, _)| before);
     let tag = name.strip_prefix(without_tag(name)).unwrap_or_default().trim_start_matches(':');
     let is_10_3 = tag == "10.3" || tag.starts_with("10.3.");
-    if program == Program::Frr && is_10_3 { RootFs::Trixie } else { RootFs::Host }
+    if program == NodeProgram::Frr && is_10_3 { RootFs::Trixie } else { RootFs::Host }
 }
 
-/// `quay.io/frrouting/frr:9.1.0@sha256:…` → `quay.io/frrouting/frr`; a port of the registry is no tag.
+/// `quay.io/frrouting/frr:9.1.0@sha256:…` → `quay.io/frrouting/frr`; a port of the registry is not a tag.
 pub(crate) fn without_tag(name: &str) -> &str {
     let name = name.split_once('@').map_or(name, |(before, _)| before);
     match name.rsplit_once(':') {
@@ -88,10 +88,10 @@ mod tests {
     #[test]
     fn the_tag_does_not_matter() {
         let table = [
-            ("quay.io/frrouting/frr:9.1.0", Some(Program::Frr)),
-            ("quay.io/frrouting/frr", Some(Program::Frr)),
-            ("quay.io/frrouting/frr@sha256:00", Some(Program::Frr)),
-            ("ghcr.io/srl-labs/network-multitool:latest", Some(Program::Idle)),
+            ("quay.io/frrouting/frr:9.1.0", Some(NodeProgram::Frr)),
+            ("quay.io/frrouting/frr", Some(NodeProgram::Frr)),
+            ("quay.io/frrouting/frr@sha256:00", Some(NodeProgram::Frr)),
+            ("ghcr.io/srl-labs/network-multitool:latest", Some(NodeProgram::Idle)),
             ("registry:5000/frrouting/frr", None),
             ("ceos:4.30", None),
         ];
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn frr_10_3_has_a_root_of_its_own() {
+    fn frr_10_3_has_its_own_root() {
         let table = [
             ("quay.io/frrouting/frr:10.3.1", RootFs::Trixie),
             ("quay.io/frrouting/frr:10.3@sha256:00", RootFs::Trixie),

@@ -1,6 +1,6 @@
 //! The running labs, for people and programs.
 //!
-//! In: names of labs. Out: one [`Row`] per node, and rows as a table. It must not change anything.
+//! In: names of labs. Out: one [`NodeRow`] per node, and rows as a table. It must not change anything.
 
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use crate::topology::LabName;
 
 /// A node of a lab.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Row {
+pub struct NodeRow {
     /// The lab.
     pub lab: String,
     /// Short name.
@@ -22,17 +22,17 @@ pub struct Row {
     pub kind: String,
     /// Image, as in the topology.
     pub image: Option<String>,
-    /// Process 1 of the node; none when it is not running.
+    /// Process 1 of the node; none if it does not run.
     pub pid: Option<i32>,
 }
 
 /// All nodes of these labs.
-pub fn nodes(labs: &[LabName]) -> Result<Vec<Row>, StateError> {
+pub fn nodes(labs: &[LabName]) -> Result<Vec<NodeRow>, StateError> {
     let holders = holder::find();
     let mut rows = Vec::new();
     for lab in labs {
         let Some(record) = state::read(lab)? else { continue };
-        rows.extend(record.nodes.into_iter().map(|node| Row {
+        rows.extend(record.nodes.into_iter().map(|node| NodeRow {
             lab: record.lab.clone(),
             pid: holders.iter().find(|holder| holder.long_name == node.long_name).map(|holder| holder.pid.as_raw()),
             node: node.name,
@@ -44,8 +44,8 @@ pub fn nodes(labs: &[LabName]) -> Result<Vec<Row>, StateError> {
     Ok(rows)
 }
 
-/// The rows as a table with a head, columns two spaces apart.
-pub fn table(rows: &[Row]) -> String {
+/// The rows as a table with a header, columns two spaces apart.
+pub fn table(rows: &[NodeRow]) -> String {
     let head = ["LAB", "NODE", "NAMESPACE", "KIND", "IMAGE", "PID"].map(ToOwned::to_owned);
     let cells = rows.iter().map(|row| {
         let pid = row.pid.map_or_else(|| "not running".to_owned(), |pid| pid.to_string());

@@ -1,4 +1,4 @@
-//! A lab: deployed, found again, destroyed.
+//! A lab: deploying, opening and destroying it.
 //!
 //! In: a topology or a lab's name. Out: a [`Lab`] of running nodes. It must not know any particular topology.
 
@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::frr;
-use crate::holder::{self, Holder, HolderError};
-use crate::image::{Program, RootFs};
+use crate::holder::{self, HolderError, NodeHolder};
+use crate::image::{NodeProgram, RootFs};
 use crate::node::{Node, NodeError};
 use crate::rootfs::NodeRoot;
-use crate::state::{self, Record, StateError};
+use crate::state::{self, LabRecord, StateError};
 use crate::topology::{Bind, LabName, NodeName, NodeSpec, Topology};
 use crate::wiring::{self, WiringError};
 
@@ -27,23 +27,23 @@ pub struct Lab {
     nodes: Vec<Node>,
 }
 
-/// A lab that goes with this value.
+/// A lab that is destroyed when this is dropped.
 #[derive(Debug)]
 pub struct ScopedLab(Lab);
 
-/// A lab that could not be deployed, found or destroyed.
+/// A lab could not be deployed, opened or destroyed.
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
     /// Namespaces and mounts need root.
     #[error("a lab needs root; run it with sudo")]
     NotRoot,
-    /// The addresses of a node cannot be read.
+    /// The addresses of a node could not be read.
     #[error("cannot read the addresses of {0}")]
     Addresses(NodeName, #[source] Errno),
-    /// A lab of that name runs.
-    #[error("lab `{0}` exists already; destroy it first, or give this one another name with --name")]
+    /// A lab with that name runs.
+    #[error("lab `{0}` exists already; destroy it first, or name this one differently with --name")]
     Exists(LabName),
-    /// No lab of that name runs.
+    /// No lab with that name runs.
     #[error("lab `{0}` is not deployed")]
     Unknown(LabName),
     /// The lab has no such node.
@@ -56,8 +56,8 @@ pub enum LabError {
         /// Its nodes.
         known: String,
     },
-    /// A bind's source is not there.
-    #[error("{}:{line}: bind source {} does not exist; make it or correct the path", file.display(), path.display())]
+    /// A bind's source does not exist.
+    #[error("{}:{line}: bind source {} does not exist; create it or correct the path", file.display(), path.display())]
     NoBindSource {
         /// The topology file.
         file: PathBuf,
@@ -66,11 +66,11 @@ pub enum LabError {
         /// The source.
         path: PathBuf,
     },
-    /// There is no such root for all nodes.
-    #[error("PEROUTER_LAB_FRR={0}: use 8.4 or 10.3")]
+    /// The FRR release for all nodes is not supported.
+    #[error("PEROUTER_LAB_FRR={0} is not supported; use 8.4 or 10.3")]
     Release(String),
-    /// The root of an image is not there.
-    #[error("node `{node}` runs FRR 10.3, which is not in {}; make it: make lab-frr10", root.display())]
+    /// The root file system of an image is missing.
+    #[error("node `{node}` runs FRR 10.3, which is not in {}; create it with `make lab-frr10`", root.display())]
     NoTrixie {
         /// The node.
         node: NodeName,
@@ -78,53 +78,53 @@ pub enum LabError {
         root: PathBuf,
     },
     /// FRR is not installed.
-    #[error("node `{0}` runs FRR, which this machine does not have; install it: apt-get install frr")]
+    #[error("node `{0}` runs FRR, which is not installed; run `apt-get install frr`")]
     NoFrr(NodeName),
-    /// A node did not go down.
-    #[error("lab `{lab}` is not gone")]
-    End {
+    /// A node could not be stopped.
+    #[error("cannot destroy lab `{lab}`")]
+    Destroy {
         /// The lab.
         lab: LabName,
-        /// Why.
+        /// The cause.
         #[source]
         source: HolderError,
     },
-    /// A node did not come up.
-    #[error("node `{node}`")]
-    Holder {
+    /// A node could not be started.
+    #[error("cannot start node `{node}`")]
+    Start {
         /// Its long name.
         node: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: HolderError,
     },
     /// A command of the topology failed.
     #[error(transparent)]
     Node(#[from] NodeError),
-    /// A link could not be made.
+    /// A link could not be created.
     #[error(transparent)]
     Wiring(#[from] WiringError),
-    /// The lab's folder cannot be used.
+    /// The lab's folder could not be accessed.
     #[error(transparent)]
     State(#[from] StateError),
 }
 
-/// What [`destroy`] found and took away.
+/// What [`destroy`] removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Destroyed {
     /// Nodes whose processes were killed.
     pub nodes: usize,
-    /// Names taken out of /run/netns.
+    /// Names removed from /run/netns.
     pub namespaces: usize,
 }
 
 impl Lab {
-    /// Deploys a topology: namespaces, links, FRR, `exec`. What it made is taken away again if any of it fails.
+    /// Deploys a topology: namespaces, links, FRR, `exec`. If any of it fails, the lab is destroyed again.
     pub fn deploy(topology: &Topology) -> Result<Self, LabError> {
         let everywhere = frr::everywhere().map_err(LabError::Release)?;
         preflight(topology, everywhere)?;
         let running = holder::find().iter().any(|holder| holder.lab == topology.lab.as_str());
-        if running || !state::claim(&topology.lab, &Record::of(topology))? {
+        if running || !state::claim(&topology.lab, &LabRecord::of(topology))? {
             return Err(LabError::Exists(topology.lab.clone()));
         }
         let deployed = bring_up(topology, everywhere);
@@ -134,7 +134,7 @@ impl Lab {
         deployed
     }
 
-    /// Finds a running lab.
+    /// Opens a running lab.
     pub fn open(name: &LabName) -> Result<Self, LabError> {
         let record = state::read(name)?.ok_or_else(|| LabError::Unknown(name.clone()))?;
         let holders = holder::find();
@@ -163,7 +163,7 @@ impl Lab {
         state::folder(&self.name)
     }
 
-    /// All nodes that run, by name.
+    /// All running nodes, by name.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
@@ -177,12 +177,12 @@ impl Lab {
         })
     }
 
-    /// Takes the lab away.
+    /// Destroys the lab.
     pub fn destroy(self) -> Result<Destroyed, LabError> {
         destroy(&self.name)
     }
 
-    /// Ties the lab to a value: it is taken away when that is dropped, also when a test panics.
+    /// Ties the lab to a value: it is destroyed when that is dropped, also if a test panics.
     pub fn destroyed_on_drop(self) -> ScopedLab {
         ScopedLab(self)
     }
@@ -204,18 +204,18 @@ impl Drop for ScopedLab {
     }
 }
 
-/// Takes a lab away, whole, half deployed or broken: its processes, its names in /run/netns, its folder.
-/// A lab that is not there is no error.
+/// Destroys a lab, also one that is incomplete or broken: its processes, its names in /run/netns, its folder.
+/// It is not an error if there is no such lab.
 pub fn destroy(name: &LabName) -> Result<Destroyed, LabError> {
-    let holders: Vec<Holder> = holder::find().into_iter().filter(|holder| holder.lab == name.as_str()).collect();
+    let holders: Vec<NodeHolder> = holder::find().into_iter().filter(|holder| holder.lab == name.as_str()).collect();
     let mut names: Vec<String> = holders.iter().map(|holder| holder.long_name.clone()).collect();
-    // A record that cannot be read must not keep the rest alive.
+    // An unreadable record must not prevent the rest from being destroyed.
     if let Ok(Some(record)) = state::read(name) {
         names.extend(record.nodes.into_iter().map(|node| node.long_name));
     }
     names.sort();
     names.dedup();
-    holder::end(&holders).map_err(|source| LabError::End { lab: name.clone(), source })?;
+    holder::kill_all(&holders).map_err(|source| LabError::Destroy { lab: name.clone(), source })?;
     let namespaces = wiring::detach(&names)?;
     state::remove(name)?;
     Ok(Destroyed { nodes: holders.len(), namespaces })
@@ -236,7 +236,7 @@ fn preflight(topology: &Topology, everywhere: Option<RootFs>) -> Result<(), LabE
         let (node, root) = (name.clone(), folder_of(rootfs));
         match rootfs {
             RootFs::Trixie if !frr::installed(&root) => return Err(LabError::NoTrixie { node, root }),
-            RootFs::Host if program(spec) == Program::Frr && !frr::installed(&root) => {
+            RootFs::Host if program(spec) == NodeProgram::Frr && !frr::installed(&root) => {
                 return Err(LabError::NoFrr(node));
             }
             RootFs::Host | RootFs::Trixie => {}
@@ -245,10 +245,10 @@ fn preflight(topology: &Topology, everywhere: Option<RootFs>) -> Result<(), LabE
     Ok(())
 }
 
-/// A cluster node has no image; what is installed there is ours to choose, as for every node that runs FRR.
+/// The root file system of a node. A cluster node has no image; it gets the release for all nodes, as FRR nodes do.
 fn rootfs(spec: &NodeSpec, everywhere: Option<RootFs>) -> RootFs {
     match &spec.image {
-        Some(image) if image.program == Program::Idle => image.rootfs,
+        Some(image) if image.program == NodeProgram::Idle => image.rootfs,
         image => everywhere.or(image.as_ref().map(|image| image.rootfs)).unwrap_or(RootFs::Host),
     }
 }
@@ -266,9 +266,9 @@ fn bring_up(topology: &Topology, everywhere: Option<RootFs>) -> Result<Lab, LabE
     for (name, spec) in &topology.nodes {
         let long_name = topology.long_name(name);
         let folder = state::node_folder(&topology.lab, name.as_str());
-        let root = lay_out(topology, name, spec, &folder, rootfs(spec, everywhere))?;
+        let root = node_root(topology, name, spec, &folder, rootfs(spec, everywhere))?;
         let holder = holder::start(topology.lab.as_str(), &long_name, root)
-            .map_err(|source| LabError::Holder { node: long_name.clone(), source })?;
+            .map_err(|source| LabError::Start { node: long_name.clone(), source })?;
         nodes.push(Node { name: name.clone(), long_name, holder: holder.pid, folder, env: spec.env.clone() });
         holders.push(holder);
     }
@@ -281,7 +281,7 @@ fn bring_up(topology: &Topology, everywhere: Option<RootFs>) -> Result<Lab, LabE
     Ok(lab)
 }
 
-fn lay_out(
+fn node_root(
     topology: &Topology,
     name: &NodeName,
     spec: &NodeSpec,
@@ -310,20 +310,20 @@ fn bind_source(topology: &Topology, bind: &Bind) -> PathBuf {
     fs::canonicalize(&path).unwrap_or(path)
 }
 
-fn program(spec: &NodeSpec) -> Program {
-    spec.image.as_ref().map_or(Program::Idle, |image| image.program)
+fn program(spec: &NodeSpec) -> NodeProgram {
+    spec.image.as_ref().map_or(NodeProgram::Idle, |image| image.program)
 }
 
 fn start_program(topology: &Topology, node: &Node) -> Result<(), NodeError> {
     let Some(spec) = topology.nodes.get(node.name()) else { return Ok(()) };
     match (&spec.cmd, program(spec)) {
         (Some(command), _) => node.spawn(command, &node.log_folder().join("cmd.log")).map(drop),
-        (None, Program::Frr) => frr::start(node, frr::Instance::Main),
-        (None, Program::Idle) => Ok(()),
+        (None, NodeProgram::Frr) => frr::start(node, frr::Instance::Main),
+        (None, NodeProgram::Idle) => Ok(()),
     }
 }
 
-/// A command of a topology may build much, and an emulated machine takes its time.
+/// A command of a topology may create many devices, and an emulated machine is slow.
 const EXEC_TIMEOUT: Duration = Duration::from_secs(180);
 
 fn run_exec(topology: &Topology, node: &Node) -> Result<(), NodeError> {
@@ -344,7 +344,7 @@ impl Lab {
         })
     }
 
-    /// Writes every node's /etc/hosts: each node by its name at its first address, a loopback's before others.
+    /// Writes every node's /etc/hosts: each node's name with its first addresses, those of a loopback before others.
     fn write_hosts(&self) -> Result<(), LabError> {
         let mut text = LOCALHOST.to_owned();
         for node in &self.nodes {
@@ -355,7 +355,7 @@ impl Lab {
             }
         }
         for node in &self.nodes {
-            // In place: the node has this very file mounted.
+            // In place: the node has this file mounted.
             let path = state::node_folder(&self.name, node.name().as_str()).join("hosts");
             fs::write(&path, &text).map_err(state::at(&path))?;
         }
@@ -373,7 +373,7 @@ fn addresses() -> nix::Result<Vec<IpAddr>> {
     Ok(getifaddrs()?.filter_map(address).collect())
 }
 
-/// The first address of each family that has a meaning beyond its link.
+/// The first address of each family with a scope beyond its link.
 fn first_addresses(all: &[IpAddr]) -> Vec<IpAddr> {
     let is_global = |address: &&IpAddr| match address {
         IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
@@ -388,7 +388,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_is_known_by_the_first_global_address_of_each_family() {
+    fn a_node_has_the_first_global_address_of_each_family() {
         let all = ["127.0.0.1", "100.64.0.1", "192.168.1.1", "::1", "fe80::1", "2001:db8::1", "2001:db8::2"];
         let all = all.map(|address| address.parse().unwrap());
         assert_eq!(

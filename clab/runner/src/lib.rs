@@ -2,34 +2,35 @@
 //!
 //! ```text
 //! file ─ topology ─▶ Topology ─ lab ─▶ Lab ─▶ Node: run, check, spawn, within_netns
-//!        yaml, words   │ image          │ holder: process 1 of each node's namespaces
-//!                      │                │ rootfs: its root     wiring: links     frr: daemons
-//!                      └ graph          └ state: /run/clab     inspect: tables
-//! cluster: a cluster node's own BGP from `MetalLB`'s manifests (metallb), and web servers (web)
-//! speaker: BIRD or GoBGP there
-//! evpn: Type-5 routes of a node          demo: the whole, step by step
+//!          │ image                 │ holder: process 1 of a node's namespaces
+//!          └ graph                 │ rootfs: its root file system   wiring: links   frr: daemons
+//!                                  └ state: /run/clab               inspect: tables
+//! host_side: BGP of a cluster node by MetalLB's manifests (metallb), and its services (web)
+//! speaker: BIRD or GoBGP instead of it            kubernetes: an API server, and Pods as processes
+//! evpn: Type-5 routes of a node                   demo: all of it, step by step
 //! ```
+//! No module imports one that imports it, directly or through others.
 //!
 //! ```no_run
 //! use perouter_lab::{Lab, LabName, read_topology};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut topology = read_topology("clab/metallb.clab.yml".as_ref())?;
-//! topology.lab = LabName::new("mine").ok_or("no name")?;
+//! topology.lab = LabName::new("mine").ok_or("not a name")?;
 //! let lab = Lab::deploy(&topology)?.destroyed_on_drop();
-//! let said = lab.node("leafA")?.check(&["vtysh", "-c", "show evpn vni"])?;
+//! let vnis = lab.node("leafA")?.check(&["vtysh", "-c", "show evpn vni"])?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! All of it needs root; [`LabError::NotRoot`] says so.
+//! Deploying a lab needs root; without it the result is [`LabError::NotRoot`].
 
-pub mod cluster;
 pub mod demo;
 pub mod evpn;
 pub mod frr;
 pub mod graph;
 pub mod holder;
+pub mod host_side;
 pub mod image;
 pub mod inspect;
 pub mod kubernetes;
@@ -44,10 +45,8 @@ pub mod topology;
 pub mod wait;
 pub mod web;
 pub mod wiring;
-pub mod words;
-pub mod yaml;
 
-pub use cluster::HostSide;
+pub use host_side::HostSide;
 pub use lab::{Lab, LabError, ScopedLab};
-pub use node::{Background, Node, NodeError, Output};
+pub use node::{Background, CommandOutput, Node, NodeError};
 pub use topology::{LabName, NodeName, Topology, parse_topology, read_topology};

@@ -1,7 +1,7 @@
 //! Command line of the lab runner.
 //!
-//! In: arguments. Out: the library's doings, told to a person; exit code 1 on an error, 2 on wrong usage, and that of the
-//! command for `exec`. It must not do anything by itself.
+//! In: arguments. Out: output for people and programs; exit code 1 on an error, 2 on wrong usage, and that of the command
+//! for `exec`. It must not implement anything itself.
 
 mod cli;
 

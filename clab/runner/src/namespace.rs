@@ -1,10 +1,10 @@
 //! Threads inside a node's namespaces.
 //!
-//! In: the process that holds a node's namespaces. Out: children or results from within them. It must not make
+//! In: the process that holds a node's namespaces. Out: children or results from within them. It must not create
 //! namespaces or know what a node is.
 //!
-//! A namespace belongs to a thread, and a child starts in those of the thread that spawned it (namespaces(7)). So all
-//! of this happens on threads of its own that end at once: the caller's thread never changes.
+//! Each thread has its own namespaces, and a child starts in those of the thread that spawned it (namespaces(7)). So all
+//! of this runs on short-lived threads: the caller's thread never changes its namespaces.
 
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::Pid;
@@ -15,25 +15,25 @@ use std::process::{Child, Command};
 /// A namespace could not be entered.
 #[derive(Debug, thiserror::Error)]
 pub enum NamespaceError {
-    /// The holder is gone, or it is not ours to look at.
+    /// The holder has exited, or its namespaces are not accessible.
     #[error("cannot open the {kind} namespace of process {holder}")]
     Open {
         /// Kind of the namespace, as in /proc/PID/ns.
         kind: &'static str,
         /// The process.
         holder: Pid,
+        /// The cause.
         #[source]
-        /// What the kernel says.
         source: io::Error,
     },
-    /// The kernel refused; usually for want of root.
+    /// The kernel denied it, usually for lack of root.
     #[error("cannot enter the {kind} namespace of process {holder}")]
     Enter {
         /// Kind of the namespace, as in /proc/PID/ns.
         kind: &'static str,
         /// The process.
         holder: Pid,
-        /// What the kernel says.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -42,12 +42,12 @@ pub enum NamespaceError {
     Spawn {
         /// The program.
         program: String,
-        /// What the kernel says.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// No thread, or it broke down.
-    #[error("cannot work on a thread of its own")]
+    /// The thread could not be started, or it panicked.
+    #[error("cannot run a thread inside the namespaces")]
     Thread(#[source] io::Error),
 }
 
@@ -68,7 +68,7 @@ pub fn spawn_in(holder: Pid, mut command: Command) -> Result<Child, NamespaceErr
     })
 }
 
-/// Runs a function in the holder's network namespace: sockets that it opens stay there.
+/// Runs a function in the holder's network namespace: sockets that it opens belong to that namespace.
 pub fn within_netns<T: Send + 'static>(
     holder: Pid,
     work: impl FnOnce() -> T + Send + 'static,
@@ -84,8 +84,8 @@ pub(crate) fn on_own_thread<T: Send + 'static, E: From<NamespaceError> + Send + 
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, E> {
     let thread = std::thread::Builder::new().name("namespace".into()).spawn(work).map_err(NamespaceError::Thread)?;
-    let broken = |_| NamespaceError::Thread(io::Error::other("the thread ended before its work"));
-    thread.join().map_err(broken)?
+    let panicked = |_| NamespaceError::Thread(io::Error::other("the thread panicked"));
+    thread.join().map_err(panicked)?
 }
 
 fn enter(holder: Pid, kinds: &[(&'static str, CloneFlags)]) -> Result<(), NamespaceError> {
@@ -94,11 +94,11 @@ fn enter(holder: Pid, kinds: &[(&'static str, CloneFlags)]) -> Result<(), Namesp
         let file = File::open(format!("/proc/{holder}/ns/{kind}"));
         files.push((kind, *flag, file.map_err(|source| NamespaceError::Open { kind, holder, source })?));
     }
-    let refused = |kind, errno: nix::Error| NamespaceError::Enter { kind, holder, source: errno.into() };
-    // A thread that shares its working directory with others may not change its mount namespace (setns(2)).
-    unshare(CloneFlags::CLONE_FS).map_err(|errno| refused("mnt", errno))?;
+    let denied = |kind, errno: nix::Error| NamespaceError::Enter { kind, holder, source: errno.into() };
+    // A thread that shares its working directory with others cannot change its mount namespace (setns(2)).
+    unshare(CloneFlags::CLONE_FS).map_err(|errno| denied("mnt", errno))?;
     for (kind, flag, file) in files {
-        setns(file, flag).map_err(|errno| refused(kind, errno))?;
+        setns(file, flag).map_err(|errno| denied(kind, errno))?;
     }
     Ok(())
 }

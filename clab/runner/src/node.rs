@@ -1,6 +1,6 @@
 //! A running node, seen from the machine.
 //!
-//! In: commands. Out: what they said and how they ended, or processes in the background. It must not deploy or destroy.
+//! In: commands. Out: their output and exit status, or processes in the background. It must not deploy or destroy.
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::holder::SYSTEM_PATH;
+use crate::holder::{SYSTEM_PATH, pid_of};
 use crate::namespace::{NamespaceError, spawn_in, within_netns};
 use crate::topology::NodeName;
 use crate::wait;
 
-/// How long a command may take unless the caller says otherwise.
+/// How long a command may take unless the caller sets another limit.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running node.
@@ -31,72 +31,82 @@ pub struct Node {
     pub(crate) env: BTreeMap<String, String>,
 }
 
-/// What a command said and how it ended.
+/// Output and exit code of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
-    /// Exit code; none when a signal ended it.
+pub struct CommandOutput {
+    /// Exit code; none if a signal terminated it.
     pub code: Option<i32>,
     /// Standard output, with bytes that are not UTF-8 replaced.
     pub stdout: String,
-    /// Standard error, likewise.
+    /// Standard error, in the same way.
     pub stderr: String,
-    /// From start to end.
+    /// Time from start to exit.
     pub took: Duration,
 }
 
-/// A command in a node that did not do its work.
+/// A command in a node failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// The node cannot be entered or the program not started.
+    /// The node could not be entered or the program not started.
     #[error("node {node}")]
     Namespace {
         /// The node.
         node: NodeName,
-        /// Why.
+        /// The cause.
         #[source]
         source: NamespaceError,
     },
-    /// A file for the output cannot be made or read, or the child not be waited for.
-    #[error("node {node}: cannot follow `{command}`")]
-    Follow {
+    /// The output could not be read, or the child not be waited for.
+    #[error("node {node}: cannot supervise `{command}`")]
+    Supervise {
         /// The node.
         node: NodeName,
         /// The command line.
         command: String,
-        /// What the kernel says.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// It did not end in time; it has been killed.
-    #[error("node {node}: `{command}` did not end within {after:?}; it said: {said}")]
+    /// It did not exit in time, and was killed.
+    #[error("node {node}: `{command}` did not exit within {after:?}; output: {output}")]
     TimedOut {
         /// The node.
         node: NodeName,
         /// The command line.
         command: String,
-        /// The time it was given.
+        /// The time limit.
         after: Duration,
         /// Its output so far.
-        said: String,
+        output: String,
     },
-    /// It ended with an error.
-    #[error("node {node}: `{command}` ended with {code}: {said}")]
+    /// Its exit code was not 0.
+    #[error("node {node}: `{command}` exited with {code}: {output}")]
     Failed {
         /// The node.
         node: NodeName,
         /// The command line.
         command: String,
-        /// Exit code, or the signal.
+        /// The exit code, or that it was a signal.
         code: String,
         /// Its output.
-        said: String,
+        output: String,
     },
 }
 
-impl Output {
-    /// Whether it ended with 0.
+impl CommandOutput {
+    /// Whether the exit code is 0.
     pub fn success(&self) -> bool {
         self.code == Some(0)
+    }
+
+    /// The exit code as text.
+    pub(crate) fn code_text(&self) -> String {
+        self.code.map_or_else(|| "a signal".to_owned(), |code| code.to_string())
+    }
+
+    /// Both outputs as one text.
+    pub(crate) fn text(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr).trim().to_owned()
     }
 }
 
@@ -137,69 +147,68 @@ impl Node {
         self.folder.join("log")
     }
 
-    /// Runs a command to its end, at most [`COMMAND_TIMEOUT`]; an exit code other than 0 is no error.
-    pub fn run<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<Output, NodeError> {
+    /// Runs a command until it exits, for at most [`COMMAND_TIMEOUT`]; an exit code other than 0 is not an error.
+    pub fn run<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<CommandOutput, NodeError> {
         self.run_for(COMMAND_TIMEOUT, words)
     }
 
-    /// Runs a command to its end, at most so long; then its process group is killed.
+    /// Like [`Node::run`] with another time limit, at which the process group is killed.
     ///
-    /// The output goes through files: a daemon that keeps them open does not keep the caller waiting.
-    pub fn run_for<S: AsRef<OsStr>>(&self, at_most: Duration, words: &[S]) -> Result<Output, NodeError> {
+    /// The output goes to files: a daemon that keeps them open does not block the caller.
+    pub fn run_for<S: AsRef<OsStr>>(&self, at_most: Duration, words: &[S]) -> Result<CommandOutput, NodeError> {
         let line = command_line(words);
-        let follow = |source| NodeError::Follow { node: self.name.clone(), command: line.clone(), source };
-        let (mut stdout, mut stderr) = (tempfile::tempfile().map_err(follow)?, tempfile::tempfile().map_err(follow)?);
+        let failed = |source| NodeError::Supervise { node: self.name.clone(), command: line.clone(), source };
+        let (mut stdout, mut stderr) = (tempfile::tempfile().map_err(failed)?, tempfile::tempfile().map_err(failed)?);
         let mut command = self.command(words);
-        command.stdout(stdout.try_clone().map_err(follow)?).stderr(stderr.try_clone().map_err(follow)?);
+        command.stdout(stdout.try_clone().map_err(failed)?).stderr(stderr.try_clone().map_err(failed)?);
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let start = Instant::now();
         let mut child = self.spawn_command(command)?;
-        let status = wait_for(&mut child, at_most).map_err(follow)?;
+        let status = wait_for(&mut child, at_most).map_err(failed)?;
         let took = start.elapsed();
-        let (stdout, stderr) = (read_back(&mut stdout).map_err(follow)?, read_back(&mut stderr).map_err(follow)?);
+        let (stdout, stderr) = (read_back(&mut stdout).map_err(failed)?, read_back(&mut stderr).map_err(failed)?);
         let Some(status) = status else {
-            let said = format!("{stdout}{stderr}").trim().to_owned();
-            return Err(NodeError::TimedOut { node: self.name.clone(), command: line, after: at_most, said });
+            let output = format!("{stdout}{stderr}").trim().to_owned();
+            return Err(NodeError::TimedOut { node: self.name.clone(), command: line, after: at_most, output });
         };
-        Ok(Output { code: status.code(), stdout, stderr, took })
+        Ok(CommandOutput { code: status.code(), stdout, stderr, took })
     }
 
-    /// Runs a command that has to end with 0 and gives its standard output.
+    /// Runs a command whose exit code has to be 0, and returns its standard output.
     pub fn check<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<String, NodeError> {
         self.check_for(COMMAND_TIMEOUT, words)
     }
 
-    /// Like [`Node::check`], with a time of its own.
+    /// Like [`Node::check`] with another time limit.
     pub fn check_for<S: AsRef<OsStr>>(&self, at_most: Duration, words: &[S]) -> Result<String, NodeError> {
         let output = self.run_for(at_most, words)?;
         if output.success() {
             return Ok(output.stdout);
         }
-        let code = output.code.map_or_else(|| "a signal".to_owned(), |code| code.to_string());
-        let said = format!("{}{}", output.stdout, output.stderr).trim().to_owned();
-        Err(NodeError::Failed { node: self.name.clone(), command: command_line(words), code, said })
+        let (code, output) = (output.code_text(), output.text());
+        Err(NodeError::Failed { node: self.name.clone(), command: command_line(words), code, output })
     }
 
-    /// Runs a command with the caller's own terminal and gives its exit status.
+    /// Runs a command on the caller's terminal and returns its exit status.
     pub fn attach<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<ExitStatus, NodeError> {
         let mut command = self.command(words);
         command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
-        let follow = |source| NodeError::Follow { node: self.name.clone(), command: command_line(words), source };
-        self.spawn_command(command)?.wait().map_err(follow)
+        let failed = |source| NodeError::Supervise { node: self.name.clone(), command: command_line(words), source };
+        self.spawn_command(command)?.wait().map_err(failed)
     }
 
-    /// Starts a command in a session of its own with both outputs added to a file of the machine.
+    /// Starts a command in its own session, with both outputs appended to a file on the machine.
     pub fn spawn<S: AsRef<OsStr>>(&self, words: &[S], log: &Path) -> Result<Background, NodeError> {
-        let follow = |source| NodeError::Follow { node: self.name.clone(), command: command_line(words), source };
-        let file = File::options().create(true).append(true).open(log).map_err(follow)?;
+        let failed = |source| NodeError::Supervise { node: self.name.clone(), command: command_line(words), source };
+        let file = File::options().create(true).append(true).open(log).map_err(failed)?;
         let mut in_session = vec![OsString::from("setsid")];
         in_session.extend(words.iter().map(|word| word.as_ref().to_owned()));
         let mut command = self.command(&in_session);
-        command.stdout(file.try_clone().map_err(follow)?).stderr(file);
+        command.stdout(file.try_clone().map_err(failed)?).stderr(file);
         Ok(Background { child: self.spawn_command(command)?, log: log.to_owned() })
     }
 
-    /// Runs a function in the node's network namespace; sockets that it opens stay in it.
+    /// Runs a function in the node's network namespace; sockets that it opens belong to that namespace.
     pub fn within_netns<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, NodeError> {
         within_netns(self.holder, work).map_err(|source| NodeError::Namespace { node: self.name.clone(), source })
     }
@@ -217,7 +226,7 @@ impl Node {
     }
 }
 
-/// A process in a node that goes on by itself; dropping this does not end it.
+/// A process in a node that runs in the background; dropping this does not stop it.
 #[derive(Debug)]
 pub struct Background {
     child: Child,
@@ -225,12 +234,12 @@ pub struct Background {
 }
 
 impl Background {
-    /// A process of the machine itself whose outputs go to that file.
+    /// A process outside of any node whose outputs go to that file.
     pub(crate) fn of(child: Child, log: &Path) -> Self {
         Self { child, log: log.to_owned() }
     }
 
-    /// The process as the machine numbers it.
+    /// The process id in the machine's PID namespace.
     pub fn pid(&self) -> Pid {
         pid_of(&self.child)
     }
@@ -240,12 +249,19 @@ impl Background {
         &self.log
     }
 
-    /// Its exit status, if it has ended.
-    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+    /// The last lines of its log.
+    pub(crate) fn log_tail(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let skipped = log.lines().count().saturating_sub(5);
+        log.lines().skip(skipped).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Its exit status, if it has exited.
+    pub fn exit_status(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 
-    /// Sends SIGTERM and waits; SIGKILL if it is still there after that time. None means that it took SIGKILL.
+    /// Sends SIGTERM and waits, then SIGKILL if it has not exited in time; the result is then none.
     pub fn terminate(&mut self, at_most: Duration) -> io::Result<Option<ExitStatus>> {
         if let Some(status) = self.child.try_wait()? {
             return Ok(Some(status));
@@ -254,7 +270,7 @@ impl Background {
         wait_for(&mut self.child, at_most)
     }
 
-    /// Kills it without a warning and waits.
+    /// Sends SIGKILL and waits.
     pub fn kill(&mut self) -> io::Result<ExitStatus> {
         self.child.kill()?;
         self.child.wait()
@@ -263,22 +279,18 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // One that has ended is reaped; one that runs goes on and is reaped by whoever inherits it.
+        // It is reaped if it has exited; else it continues and is reaped by the process that inherits it.
         let _ = self.child.try_wait();
     }
 }
 
-fn pid_of(child: &Child) -> Pid {
-    Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX))
-}
-
-/// Waits for the end; when the time is up kills the process group and gives none.
+/// Waits until the child exits; at the time limit kills the process group and returns none.
 fn wait_for(child: &mut Child, at_most: Duration) -> io::Result<Option<ExitStatus>> {
-    let end = pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty())?;
-    if wait::readable(&end, at_most)? {
+    let exit = pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty())?;
+    if wait::readable(&exit, at_most)? {
         return child.wait().map(Some);
     }
-    // The group is the child's own; if it has none, the child alone is killed.
+    // The group is the child's own; without one only the child is killed.
     let _ = killpg(pid_of(child), Signal::SIGKILL);
     child.kill()?;
     child.wait()?;
@@ -292,11 +304,11 @@ fn read_back(file: &mut File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The words in one line; a script is told by its dots.
+/// The words in one line; a script of several lines is shown as `…`.
 fn command_line<S: AsRef<OsStr>>(words: &[S]) -> String {
-    let shown = |word: &S| {
+    let one_line = |word: &S| {
         let word = word.as_ref().to_string_lossy();
         if word.contains('\n') { "…".to_owned() } else { word.into_owned() }
     };
-    words.iter().map(shown).collect::<Vec<_>>().join(" ")
+    words.iter().map(one_line).collect::<Vec<_>>().join(" ")
 }

@@ -1,8 +1,8 @@
-//! The root file system of a node: the machine's own, with private directories laid over it.
+//! The root file system of a node: that of the machine, with private directories mounted over it.
 //!
 //! In: an empty folder to mount on, and what differs from the machine. Out: the calling thread's mount namespace has
-//! that root. It must run in a mount namespace of its own, and it never writes to a directory of the machine: a
-//! directory in which something must appear is replaced by a tmpfs that has the machine's entries bound into it.
+//! that root. It must run in its own mount namespace, and it never writes to a directory of the machine: a directory
+//! that needs a new entry is replaced by a tmpfs with the machine's entries bind-mounted into it.
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::collections::BTreeMap;
@@ -12,12 +12,12 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
-/// What a node's root has that the machine's has not.
+/// What a node's root has in addition to the machine's.
 #[derive(Debug, Clone)]
 pub struct NodeRoot {
-    /// Root file system from which the node has its programs and their data ([`SYSTEM`]), if it is not the machine's.
+    /// Root file system with the node's programs and their data (see `SYSTEM`), if it is not the machine's.
     pub system: Option<PathBuf>,
-    /// Empty folder on the machine; the root is mounted there, visible to the node alone.
+    /// Empty folder on the machine; the root is mounted there, visible only to the node.
     pub mount_point: PathBuf,
     /// Folder on the machine that is /var/log/frr in the node.
     pub log_folder: PathBuf,
@@ -29,57 +29,60 @@ pub struct NodeRoot {
     pub binds: Vec<(PathBuf, PathBuf, bool)>,
 }
 
-/// A root that could not be laid out.
+/// A root that could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
-    /// A mount was refused.
+    /// A mount failed.
     #[error("cannot mount {} on {}", from.display(), on.display())]
     Mount {
-        /// What should appear.
+        /// What is mounted.
         from: PathBuf,
         /// Where.
         on: PathBuf,
-        /// What the kernel says.
+        /// The cause.
         #[source]
         source: nix::Error,
     },
-    /// A file or directory could not be read or made.
-    #[error("cannot lay out {}", path.display())]
+    /// A file or directory could not be read or created.
+    #[error("cannot set up {}", path.display())]
     File {
         /// The path.
         path: PathBuf,
-        /// What the kernel says.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The new root could not be made the root.
-    #[error("cannot make {} the root", path.display())]
+    /// The new root could not become the root.
+    #[error("cannot change the root to {}", path.display())]
     Pivot {
         /// The new root.
         path: PathBuf,
-        /// What the kernel says.
+        /// The cause.
         #[source]
         source: nix::Error,
     },
 }
 
-/// Directories of the machine that a node does not see: it has its own.
+/// Paths of the machine that are hidden from a node: it has its own.
 const PRIVATE: [&str; 7] = ["/proc", "/sys", "/run", "/etc/frr", "/etc/hosts", "/etc/hostname", "/lost+found"];
 
-/// Entries of the root that are an operating system's. All others (/dev, /tmp, where people and builds have their files)
-/// are the machine's also in a node with another system: what is run there from outside finds its files.
+/// Entries of the root that belong to the operating system. All others (/dev, /tmp, home and build folders) are the
+/// machine's also in a node with another system: programs that are started from outside find their files.
 const SYSTEM: [&str; 9] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "var"];
 
-const NOTHING: Option<&Path> = None;
+const NONE: Option<&Path> = None;
 
-/// Lays out the root and makes it the root of the calling thread.
+/// Sets up the root and changes the root of the calling thread to it.
 pub fn enter_root(root: &NodeRoot) -> Result<(), RootError> {
-    mount(Some("none"), "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING)
-        .map_err(|source| RootError::Mount { from: "/".into(), on: "/".into(), source })?;
-    let machine = BTreeMap::from([(PathBuf::from("/"), Origin::Bound("/".into()))]);
+    mount(Some("none"), "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).map_err(|source| RootError::Mount {
+        from: "/".into(),
+        on: "/".into(),
+        source,
+    })?;
+    let machine = BTreeMap::from([(PathBuf::from("/"), MountSource::Bound("/".into()))]);
     let mut layout = Layout { base: root.mount_point.clone(), mounts: machine, system: root.system.clone() };
-    layout.open(Path::new("/"))?;
-    layout.open(Path::new("/etc"))?;
+    layout.expand(Path::new("/"))?;
+    layout.expand(Path::new("/etc"))?;
     if root.system.is_some() {
         layout.make_folder(Path::new("/var/lib/frr"))?;
         layout.private("/var/lib/frr", 0o755)?;
@@ -106,17 +109,17 @@ pub fn enter_root(root: &NodeRoot) -> Result<(), RootError> {
 
 struct Layout {
     base: PathBuf,
-    /// What is mounted where in the node.
-    mounts: BTreeMap<PathBuf, Origin>,
-    /// Where [`SYSTEM`] comes from, if not from the machine.
+    /// Mounts by their path in the node.
+    mounts: BTreeMap<PathBuf, MountSource>,
+    /// Where the entries of [`SYSTEM`] come from, if not from the machine.
     system: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Origin {
-    /// The node may make entries of its own.
+enum MountSource {
+    /// The node may create entries.
     Private,
-    /// A path of the machine, not to be written to.
+    /// A path of the machine that must not be written to.
     Bound(PathBuf),
 }
 
@@ -126,8 +129,8 @@ impl Layout {
         self.base.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// Puts a tmpfs in place of a directory of the machine and binds the directory's entries into it.
-    fn open(&mut self, folder: &Path) -> Result<(), RootError> {
+    /// Replaces a directory of the machine by a tmpfs and bind-mounts the directory's entries into it.
+    fn expand(&mut self, folder: &Path) -> Result<(), RootError> {
         let source = self.machine_path(folder);
         let mode = fs::metadata(&source).map_err(at(&source))?.permissions().mode() & 0o7777;
         self.private(folder, mode)?;
@@ -155,18 +158,18 @@ impl Layout {
             } else {
                 File::create(&outside).map_err(at(&outside))?;
             }
-            // Many nodes share one system, and later labs find it as it was made.
+            // Many nodes share one system; later labs need it unchanged.
             let shared = self.system.as_ref().is_some_and(|system| entry.path().starts_with(system));
             self.bind_mount(&entry.path(), &path, shared)?;
         }
         Ok(())
     }
 
-    /// Where on the machine the contents of a directory of the node come from.
+    /// The path on the machine of a directory of the node.
     fn machine_path(&self, folder: &Path) -> PathBuf {
         let bound = folder.ancestors().find_map(|above| match self.mounts.get(above) {
-            Some(Origin::Bound(source)) => folder.strip_prefix(above).ok().map(|rest| source.join(rest)),
-            Some(Origin::Private) | None => None,
+            Some(MountSource::Bound(source)) => folder.strip_prefix(above).ok().map(|rest| source.join(rest)),
+            Some(MountSource::Private) | None => None,
         });
         bound.unwrap_or_else(|| folder.to_owned())
     }
@@ -175,31 +178,31 @@ impl Layout {
         let on = self.outside(folder.as_ref());
         mount(Some("tmpfs"), &on, Some("tmpfs"), MsFlags::empty(), Some(format!("mode={mode:o}").as_str()))
             .map_err(|source| RootError::Mount { from: "tmpfs".into(), on, source })?;
-        self.mounts.insert(folder.as_ref().to_owned(), Origin::Private);
+        self.mounts.insert(folder.as_ref().to_owned(), MountSource::Private);
         Ok(())
     }
 
     fn special(&mut self, kind: &str, folder: &str) -> Result<(), RootError> {
         let on = self.outside(Path::new(folder));
-        mount(Some(kind), &on, Some(kind), MsFlags::empty(), NOTHING).map_err(|source| RootError::Mount {
+        mount(Some(kind), &on, Some(kind), MsFlags::empty(), NONE).map_err(|source| RootError::Mount {
             from: kind.into(),
             on,
             source,
         })?;
-        self.mounts.insert(folder.into(), Origin::Bound(folder.into()));
+        self.mounts.insert(folder.into(), MountSource::Bound(folder.into()));
         Ok(())
     }
 
     fn bind_mount(&mut self, source: &Path, target: &Path, read_only: bool) -> Result<(), RootError> {
         let on = self.outside(target);
-        let refused = |errno| RootError::Mount { from: source.to_owned(), on: on.clone(), source: errno };
-        mount(Some(source), &on, NOTHING, MsFlags::MS_BIND | MsFlags::MS_REC, NOTHING).map_err(refused)?;
+        let failed = |errno| RootError::Mount { from: source.to_owned(), on: on.clone(), source: errno };
+        mount(Some(source), &on, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE).map_err(failed)?;
         if read_only {
             // The kernel ignores MS_RDONLY on the bind itself: a second mount sets it (mount(2)).
             let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-            mount(NOTHING, &on, NOTHING, flags, NOTHING).map_err(refused)?;
+            mount(NONE, &on, NONE, flags, NONE).map_err(failed)?;
         }
-        self.mounts.insert(target.to_owned(), Origin::Bound(source.to_owned()));
+        self.mounts.insert(target.to_owned(), MountSource::Bound(source.to_owned()));
         Ok(())
     }
 
@@ -225,7 +228,7 @@ impl Layout {
         }
         let folder = path.parent().unwrap_or(Path::new("/"));
         self.make_folder(folder)?;
-        self.own(folder)?;
+        self.make_private(folder)?;
         File::create(self.outside(path)).map(drop).map_err(at(path))
     }
 
@@ -235,22 +238,22 @@ impl Layout {
             return Ok(());
         }
         let above = path.ancestors().find(|above| self.outside(above).is_dir()).unwrap_or(Path::new("/")).to_owned();
-        self.own(&above)?;
+        self.make_private(&above)?;
         fs::create_dir_all(self.outside(&path)).map_err(at(&path))
     }
 
-    /// Sees to it that an entry made in `folder` does not appear on the machine.
-    fn own(&mut self, folder: &Path) -> Result<(), RootError> {
-        let below_private = |above: &&Path| self.mounts.get(*above) != Some(&Origin::Private);
+    /// Makes `folder` private, so that an entry created in it does not appear on the machine.
+    fn make_private(&mut self, folder: &Path) -> Result<(), RootError> {
+        let below_private = |above: &&Path| self.mounts.get(*above) != Some(&MountSource::Private);
         let chain: Vec<PathBuf> = folder.ancestors().take_while(below_private).map(Path::to_owned).collect();
         let of_machine = chain.iter().any(|above| self.mounts.contains_key(above));
         if !of_machine {
             return Ok(());
         }
-        chain.iter().rev().try_for_each(|above| self.open(above))
+        chain.iter().rev().try_for_each(|above| self.expand(above))
     }
 
-    /// Follows the symlinks of the node, not of the machine: /var/run is the node's /run.
+    /// Follows symlinks within the node: /var/run is the node's /run.
     fn resolve(&self, path: &Path) -> PathBuf {
         let mut resolved = PathBuf::from("/");
         for component in path.components() {
@@ -279,7 +282,7 @@ fn entries(folder: &Path) -> Result<Vec<DirEntry>, RootError> {
 fn pivot(new_root: &Path) -> Result<(), RootError> {
     let failed = |source| RootError::Pivot { path: new_root.to_owned(), source };
     nix::unistd::chdir(new_root).map_err(failed)?;
-    // The old root ends up on top of the new one and is taken off from there (pivot_root(2)).
+    // The old root is then mounted on top of the new one, and unmounted from there (pivot_root(2)).
     nix::unistd::pivot_root(".", ".").map_err(failed)?;
     umount2(".", MntFlags::MNT_DETACH).map_err(failed)?;
     nix::unistd::chdir("/").map_err(failed)

@@ -1,13 +1,13 @@
-//! What a lab leaves on the machine while it runs: /run/clab/<lab>/.
+//! Files of a running lab: `/run/clab/<lab>/`.
 //!
-//! In: a lab's name. Out: its folder and its [`Record`]. It must not hold what the kernel knows: processes and namespaces
-//! are asked of the kernel, so that a record that was never finished does no harm.
+//! In: a lab's name. Out: its folder and its [`LabRecord`]. It must not store what the kernel knows: processes and
+//! namespaces are read from the kernel, so that an incomplete record does no harm.
 //!
 //! ```text
-//! /run/clab/<lab>/lab.json            the record, written before anything else is made
-//! /run/clab/<lab>/nodes/<node>/root   the node mounts its root here, seen by itself alone
+//! /run/clab/<lab>/lab.json            the record, written before anything else is created
+//! /run/clab/<lab>/nodes/<node>/root   the node mounts its root here, visible only to itself
 //! /run/clab/<lab>/nodes/<node>/hosts  /etc/hosts of the node
-//! /run/clab/<lab>/nodes/<node>/log/   /var/log/frr of the node, and the logs of what the runner started
+//! /run/clab/<lab>/nodes/<node>/log/   /var/log/frr of the node, and the logs of processes that the runner started
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -16,36 +16,36 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::topology::{LabName, NodeName, Topology};
+use crate::topology::{LabName, NodeName, NodeSpec, Topology};
 
 const STATE: &str = "/run/clab";
 
 /// A lab's folder and record cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// A file or folder cannot be made, read or removed.
-    #[error("cannot use {}", path.display())]
+    /// A file or folder could not be created, read or removed.
+    #[error("cannot access {}", path.display())]
     File {
         /// The path.
         path: PathBuf,
-        /// What the kernel says.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The record is not what this program writes.
-    #[error("{} is not a record of a lab", path.display())]
+    /// The record has another format.
+    #[error("{} is not the record of a lab", path.display())]
     Record {
         /// The path.
         path: PathBuf,
-        /// What the parser says.
+        /// The cause.
         #[source]
         source: serde_json::Error,
     },
 }
 
-/// What has to be known of a running lab without its topology file.
+/// What is needed of a running lab without its topology file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct LabRecord {
     /// The lab's name.
     pub lab: String,
     /// The topology file.
@@ -54,7 +54,7 @@ pub struct Record {
     pub nodes: Vec<NodeRecord>,
 }
 
-/// What has to be known of a running node.
+/// What is needed of a running node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
     /// Short name.
@@ -69,13 +69,13 @@ pub struct NodeRecord {
     pub env: BTreeMap<String, String>,
 }
 
-impl Record {
+impl LabRecord {
     /// The record of a topology that is about to be deployed.
     pub fn of(topology: &Topology) -> Self {
-        let node = |(name, spec): (&NodeName, &crate::topology::NodeSpec)| NodeRecord {
+        let node = |(name, spec): (&NodeName, &NodeSpec)| NodeRecord {
             name: name.to_string(),
             long_name: topology.long_name(name),
-            kind: spec.kind.to_string(),
+            kind: spec.kind.as_str().to_owned(),
             image: spec.image.as_ref().map(|image| image.name.clone()),
             env: spec.env.clone(),
         };
@@ -94,8 +94,8 @@ pub fn node_folder(lab: &LabName, node: &str) -> PathBuf {
     folder(lab).join("nodes").join(node)
 }
 
-/// Makes the lab's folder with its record in it; false when there is one already.
-pub fn claim(lab: &LabName, record: &Record) -> Result<bool, StateError> {
+/// Creates the lab's folder with its record; false if there is one already.
+pub fn claim(lab: &LabName, record: &LabRecord) -> Result<bool, StateError> {
     let folder = folder(lab);
     fs::create_dir_all(STATE).map_err(at(Path::new(STATE)))?;
     match fs::create_dir(&folder) {
@@ -110,8 +110,8 @@ pub fn claim(lab: &LabName, record: &Record) -> Result<bool, StateError> {
     Ok(true)
 }
 
-/// The lab's record; none when the lab does not exist or broke off before it wrote one.
-pub fn read(lab: &LabName) -> Result<Option<Record>, StateError> {
+/// The lab's record; none if the lab does not exist or was interrupted before it wrote one.
+pub fn read(lab: &LabName) -> Result<Option<LabRecord>, StateError> {
     let path = folder(lab).join("lab.json");
     match fs::read_to_string(&path) {
         Ok(text) => serde_json::from_str(&text).map(Some).map_err(|source| StateError::Record { path, source }),
@@ -129,7 +129,7 @@ pub fn labs() -> Vec<LabName> {
     labs
 }
 
-/// Removes the lab's folder, and the folder of all labs with the last of them.
+/// Removes the lab's folder, and with the last lab the folder of all labs.
 pub fn remove(lab: &LabName) -> Result<bool, StateError> {
     let folder = folder(lab);
     let existed = match fs::remove_dir_all(&folder) {

@@ -1,7 +1,7 @@
-//! Waiting for something with an end to it.
+//! Waiting with a time limit.
 //!
-//! In: a probe, how long it may take, how often to look. Out: what the probe found, or who waited for what. It must not
-//! sleep past its deadline.
+//! In: a probe, the time limit and the interval. Out: the value of the probe, or what was waited for. It must not sleep
+//! past its deadline.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// The time was up.
+/// The time limit has passed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("waited {waited:.1?} for {what}, in vain")]
+#[error("timed out after {waited:.1?} waiting for {what}")]
 pub struct TimedOut {
     /// What was waited for.
     pub what: String,
@@ -20,7 +20,7 @@ pub struct TimedOut {
     pub waited: Duration,
 }
 
-/// Probes until it yields a value; the last probe comes at the deadline.
+/// Probes until there is a value; the last probe is at the deadline.
 pub fn until<T>(
     what: &str,
     at_most: Duration,
@@ -40,12 +40,12 @@ pub fn until<T>(
     }
 }
 
-/// Waits until there is something to read, a client to accept, or the end of a process (`pidfd_open(2)`); false when the
-/// time was up. Costs nothing meanwhile.
+/// Waits until a file is readable: there is data, a client to accept, or the process of a pidfd has exited
+/// (`pidfd_open(2)`). False if that does not happen in time. The wait uses no CPU.
 pub fn readable(file: &impl AsFd, at_most: Duration) -> io::Result<bool> {
     let start = Instant::now();
     loop {
-        // Never early: what is left of a millisecond counts as a whole one.
+        // Rounded up, so that it never returns early.
         let left = at_most.saturating_sub(start.elapsed()).as_micros().div_ceil(1000);
         let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLIN)], left) {
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_is_readable_and_what_does_not_come_is_not() {
+    fn a_closed_pipe_is_readable_and_an_open_one_is_not() {
         let (reader, writer) = std::io::pipe().unwrap();
         assert!(!readable(&reader, Duration::from_millis(2)).unwrap());
         drop(writer);
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_probe_comes_at_the_deadline() {
+    fn the_last_probe_is_at_the_deadline() {
         let mut probes = 0;
         let result = until("rain", Duration::from_millis(5), Duration::from_secs(9), || {
             probes += 1;

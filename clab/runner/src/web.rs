@@ -1,24 +1,25 @@
-//! A web server that says who answers whom.
+//! A web server whose page names the service, the node and the client.
 //!
-//! In: a listener and what the page should say. Out: one plain page per request. It must not read more of a request than
+//! In: a listener and the contents of the page. Out: one plain page per request. It must not read more of a request than
 //! its head, or serve anything else.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::node::{Node, NodeError};
+use crate::node::{Background, Node, NodeError};
 use crate::wait;
 
-/// What the page says of itself.
+/// Contents of the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// The service.
     pub service: String,
-    /// The node that answers.
+    /// The node that serves it.
     pub node: String,
 }
 
@@ -33,22 +34,29 @@ impl Page {
 pub fn serve(listener: &TcpListener, page: &Page) -> io::Result<()> {
     loop {
         let (stream, client) = listener.accept()?;
-        answer_aside(stream, client, page);
+        answer_on_thread(stream, client, page);
     }
 }
 
-/// The end of a [`Server`] is noticed so late at most.
-const END: Duration = Duration::from_millis(100);
+/// Serves in a node from a process: the subcommand `web` of `program`. It stops with the node.
+pub fn spawn(node: &Node, program: &Path, address: SocketAddr, page: &Page) -> Result<Background, NodeError> {
+    let log = node.log_folder().join(format!("web-{}.log", page.service));
+    let (program, listen) = (program.to_string_lossy(), address.to_string());
+    node.spawn(&[&*program, "web", "--listen", &listen, "--service", &page.service, "--node", &page.node], &log)
+}
 
-/// A server in a node that ends when this is dropped.
+/// How often a [`Server`] checks whether it should stop.
+const STOP_CHECK: Duration = Duration::from_millis(100);
+
+/// A server in a node that stops when this is dropped.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    ending: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A server that could not be started.
+/// A server could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum WebError {
     /// The node cannot be entered.
@@ -59,7 +67,7 @@ pub enum WebError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the kernel says.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -72,19 +80,19 @@ impl Server {
         let listen = |source| WebError::Listen { address, source };
         let listener = node.within_netns(bind)?.map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
-        let ending = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&ending);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            while !seen.load(Ordering::Relaxed) {
-                // A client that has gone again concerns nobody.
-                if wait::readable(&listener, END).unwrap_or(false)
+            while !stopped.load(Ordering::Relaxed) {
+                // A client that has disconnected already is ignored.
+                if wait::readable(&listener, STOP_CHECK).unwrap_or(false)
                     && let Ok((stream, client)) = listener.accept()
                 {
-                    answer_aside(stream, client, &page);
+                    answer_on_thread(stream, client, &page);
                 }
             }
         });
-        Ok(Self { address, ending, thread: Some(thread) })
+        Ok(Self { address, stop, thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -95,18 +103,18 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.ending.store(true, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It only fails if it panicked, and then it has ended.
+            // It fails only if the thread panicked, and then it has stopped.
             let _ = thread.join();
         }
     }
 }
 
-/// A client that says nothing must not keep others waiting.
-fn answer_aside(stream: TcpStream, client: SocketAddr, page: &Page) {
+/// Answers on another thread: a client that sends nothing must not block others.
+fn answer_on_thread(stream: TcpStream, client: SocketAddr, page: &Page) {
     let page = page.clone();
-    // A client that goes away in the middle concerns nobody else.
+    // A client that disconnects early is ignored.
     std::thread::spawn(move || answer(&stream, client, &page).ok());
 }
 
@@ -133,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_says_who_answers_whom() {
+    fn the_page_names_service_node_and_client() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let page = Page { service: "red".into(), node: "worker".into() };

@@ -1,7 +1,7 @@
 //! Network namespaces by name, and the links between them, as lines for `ip -batch`.
 //!
-//! In: a topology and the holders of its nodes. Out: text (pure), and its application. It must not set addresses: that is
-//! for FRR and the `exec` of the topology.
+//! In: a topology and the holders of its nodes. Out: lines (pure), and their execution. It must not set addresses of the
+//! topology's links: FRR and the `exec` commands of the topology do.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -9,34 +9,34 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::holder::Holder;
+use crate::holder::NodeHolder;
 use crate::node::Node;
-use crate::topology::{Kind, Topology};
+use crate::topology::{NodeKind, NodeName, Topology};
 
-/// `ip` refused a line.
+/// A batch of `ip` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WiringError {
-    /// It could not be run.
+    /// `ip` could not be started.
     #[error("cannot run `ip {arguments}`; install iproute2")]
     Start {
         /// Its arguments.
         arguments: String,
-        /// What the kernel says.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// It ended with an error.
-    #[error("`ip {arguments}` says: {said}")]
-    Refused {
+    /// `ip` rejected a line.
+    #[error("`ip {arguments}` failed: {stderr}")]
+    Failed {
         /// Its arguments.
         arguments: String,
         /// Its standard error.
-        said: String,
+        stderr: String,
     },
 }
 
-/// Shows the network namespaces of these holders in /run/netns under their names.
-pub fn attach(holders: &[Holder]) -> Result<(), WiringError> {
+/// Puts the network namespaces of these holders into /run/netns, by their long names.
+pub fn attach(holders: &[NodeHolder]) -> Result<(), WiringError> {
     let lines = holders.iter().fold(String::new(), |mut lines, holder| {
         let _ = writeln!(lines, "netns attach {} {}", holder.long_name, holder.pid);
         lines
@@ -44,18 +44,19 @@ pub fn attach(holders: &[Holder]) -> Result<(), WiringError> {
     ip(&["-batch", "-"], &lines)
 }
 
-/// Takes names out of /run/netns, and gives how many were there; a namespace goes with its last process.
+/// Removes names from /run/netns and returns how many there were; a namespace itself is freed with its last process.
 pub fn detach(long_names: &[String]) -> Result<usize, WiringError> {
-    let is_there = |name: &&String| Path::new("/run/netns").join(name).symlink_metadata().is_ok();
-    let lines: Vec<String> = long_names.iter().filter(is_there).map(|name| format!("netns del {name}\n")).collect();
+    let exists = |name: &&String| Path::new("/run/netns").join(name).symlink_metadata().is_ok();
+    let lines: Vec<String> = long_names.iter().filter(exists).map(|name| format!("netns del {name}\n")).collect();
     if !lines.is_empty() {
         ip(&["-batch", "-"], &lines.concat())?;
     }
     Ok(lines.len())
 }
 
-/// Connects nodes by a management network like containerlab's: `eth0` in each, a bridge in the first. Gives their addresses.
-pub fn manage(nodes: &[&Node]) -> Result<Vec<IpAddr>, WiringError> {
+/// Connects nodes by a management network like containerlab's: `eth0` in each, a bridge in the first. Returns their
+/// addresses.
+pub fn management_network(nodes: &[&Node]) -> Result<Vec<IpAddr>, WiringError> {
     let Some((first, others)) = nodes.split_first() else { return Ok(Vec::new()) };
     let address = |index: usize| Ipv4Addr::from(MANAGEMENT + u32::try_from(index).unwrap_or(u32::MAX));
     let up = |index| format!("address add {}/24 dev eth0\nlink set eth0 up\n", address(index));
@@ -70,10 +71,10 @@ pub fn manage(nodes: &[&Node]) -> Result<Vec<IpAddr>, WiringError> {
     Ok((0..nodes.len()).map(|index| address(index).into()).collect())
 }
 
-/// The first address of the management network, 172.20.20.2: its first host would be the machine.
+/// The first address of the management network, 172.20.20.2: under containerlab the machine has 172.20.20.1.
 const MANAGEMENT: u32 = 0xac14_1402;
 
-/// Makes all links of the topology and sets them up.
+/// Creates all links of the topology and sets them up.
 pub fn connect(topology: &Topology) -> Result<(), WiringError> {
     ip(&["-batch", "-"], &veth_lines(topology))?;
     for name in topology.nodes.keys() {
@@ -82,7 +83,7 @@ pub fn connect(topology: &Topology) -> Result<(), WiringError> {
     Ok(())
 }
 
-/// Both ends are born where they belong: moving a device costs 20 ms.
+/// Both ends are created in their namespaces: moving a device takes 20 ms.
 fn veth_lines(topology: &Topology) -> String {
     topology.links.iter().fold(String::new(), |mut lines, link| {
         let [a, b] = &link.ends;
@@ -102,8 +103,8 @@ fn veth_lines(topology: &Topology) -> String {
     })
 }
 
-fn node_lines(topology: &Topology, name: &crate::topology::NodeName) -> String {
-    let is_bridge = topology.nodes.get(name).is_some_and(|spec| spec.kind == Kind::Bridge);
+fn node_lines(topology: &Topology, name: &NodeName) -> String {
+    let is_bridge = topology.nodes.get(name).is_some_and(|spec| spec.kind == NodeKind::Bridge);
     let mut lines = "link set lo up\n".to_owned();
     if is_bridge {
         let _ = writeln!(lines, "link add name {name} type bridge stp_state 0\nlink set {name} up");
@@ -117,14 +118,14 @@ fn node_lines(topology: &Topology, name: &crate::topology::NodeName) -> String {
 }
 
 fn ip(arguments: &[&str], lines: &str) -> Result<(), WiringError> {
-    let shown = || arguments.join(" ");
-    let start = |source| WiringError::Start { arguments: shown(), source };
+    let joined = || arguments.join(" ");
+    let start = |source| WiringError::Start { arguments: joined(), source };
     let mut command = Command::new("ip");
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(start)?;
     if let Some(mut stdin) = child.stdin.take() {
         match stdin.write_all(lines.as_bytes()) {
-            // It gave up before it had read everything: its own words say why.
+            // It exited before it had read everything: its standard error says why.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(start(error)),
             _ => {}
         }
@@ -133,8 +134,8 @@ fn ip(arguments: &[&str], lines: &str) -> Result<(), WiringError> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(WiringError::Refused { arguments: shown(), said })
+    let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(WiringError::Failed { arguments: joined(), stderr })
 }
 
 #[cfg(test)]
@@ -143,7 +144,7 @@ mod tests {
     use crate::topology::parse_topology;
 
     #[test]
-    fn both_ends_are_born_in_place_and_a_bridge_takes_its_ports() {
+    fn both_ends_are_created_in_place_and_a_bridge_has_its_ports() {
         let text = r#"
 name: t
 topology:

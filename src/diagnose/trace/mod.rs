@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::frr::show::route::{Match, Origin, Path, Type5};
-use crate::frr::show::vni::{Phase, VniState};
+use crate::frr::show::session::SessionPhase;
+use crate::frr::show::vni::VniState;
 use crate::types::{Asn, Family, Vni, VrfName};
 
 /// A session and, where it is not established, why.
@@ -26,7 +27,7 @@ pub struct Session {
     /// It gets our AS number in place of its own in AS paths.
     pub as_override: bool,
     /// State.
-    pub state: Phase,
+    pub state: SessionPhase,
     /// Why it is not established.
     pub cause: Option<String>,
 }
@@ -167,7 +168,7 @@ fn nothing(address: IpAddr, facts: &Facts) -> Step {
 
 /// Sessions that are not established, with the cause of each.
 fn not_up(sessions: &[Session]) -> String {
-    let down = sessions.iter().filter(|session| session.state != Phase::Established);
+    let down = sessions.iter().filter(|session| session.state != SessionPhase::Established);
     let texts = down.map(|session| {
         format!("session with {} is {}: {}", session.peer, session.state, session.cause.as_deref().unwrap_or("unknown"))
     });

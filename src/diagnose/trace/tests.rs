@@ -8,7 +8,7 @@ fn session(peer: &str, up: bool) -> Session {
         families: vec![Family::Ipv4],
         remote_as: Some(if peer == "192.168.11.2" { 64512 } else { 64517 }.try_into().unwrap()),
         as_override: false,
-        state: if up { Phase::Established } else { Phase::Down("Active".into()) },
+        state: if up { SessionPhase::Established } else { SessionPhase::Down("Active".into()) },
         cause: (!up).then(|| "nobody answers".into()),
     }
 }

@@ -31,9 +31,9 @@ pub async fn end_what_others_began(vty: &mut Vty, limit: Duration) -> Result<(),
 
 /// The connection, where there is one. Taken out for a conversation.
 #[derive(Debug, Clone, Default)]
-pub struct Joint(Arc<Mutex<Option<Vty>>>);
+pub struct BulkConnection(Arc<Mutex<Option<Vty>>>);
 
-impl Joint {
+impl BulkConnection {
     fn slot(&self) -> MutexGuard<'_, Option<Vty>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

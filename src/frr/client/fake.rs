@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::port::{Presence, Refusal, Routing, RoutingError, Running};
-use super::vty::Status;
-use crate::frr::config::command::Command;
-use crate::frr::config::diff::{Batch, Mode};
+use super::port::{Presence, RejectedCommand, Routing, RoutingError};
+use super::vty::ReplyStatus;
+use crate::frr::config::batch::{CommandBatch, CommandMode};
+use crate::frr::config::command::VtyCommand;
 use crate::frr::config::line::Line;
 use crate::frr::config::tree::{Config, Tree};
 use crate::frr::release::FrrVersion;
-use crate::frr::show::vni::{Lives, Phase, SessionKey, SessionState, VniState, VrfState};
+use crate::frr::show::running_config::RunningConfig;
+use crate::frr::show::session::{SessionCounters, SessionKey, SessionPhase, SessionState};
+use crate::frr::show::vni::VniState;
+use crate::frr::show::vrf::VrfState;
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 use crate::types::{IfName, MacAddr, Vni, VrfName};
@@ -70,21 +73,21 @@ impl FakeDaemon {
     }
 
     /// Takes one line.
-    pub fn take(&mut self, line: &Line) -> Status {
+    pub fn take(&mut self, line: &Line) -> ReplyStatus {
         let text = line.send();
         if text == "end" || text == CONFIGURE {
             self.context.clear();
-            return Status::Success;
+            return ReplyStatus::Success;
         }
         if text.starts_with("exit") {
-            return if self.context.pop().is_some() { Status::Success } else { Status::Unknown };
+            return if self.context.pop().is_some() { ReplyStatus::Success } else { ReplyStatus::Unknown };
         }
         let context = self.context.clone();
         let at = context.iter().fold(&mut self.tree, |tree, header| tree.0.entry(header.clone()).or_default());
         if HEADERS.iter().any(|header| text.starts_with(header)) {
             at.0.entry(line.clone()).or_default();
             self.context.push(line.clone());
-            return Status::Success;
+            return ReplyStatus::Success;
         }
         match text.strip_prefix("no ") {
             Some(rest) => negate(at, line, rest),
@@ -101,31 +104,31 @@ fn prune(tree: &mut Tree) {
     tree.0.retain(|line, below| !(below.is_empty() && bare.contains(&line.words().next().unwrap_or_default())));
 }
 
-fn set(at: &mut Tree, line: &Line) -> Status {
+fn set(at: &mut Tree, line: &Line) -> ReplyStatus {
     let text = line.send();
     if at.0.remove(&Line::new(&format!("no {text}"))).is_some() || ON.contains(&text) {
-        return Status::Success;
+        return ReplyStatus::Success;
     }
     let key = key(text);
     at.0.retain(|other, _| self::key(other.send()) != key);
     if !DEFAULTS.contains(&text) {
         at.0.insert(line.clone(), Tree::default());
     }
-    Status::Success
+    ReplyStatus::Success
 }
 
-fn negate(at: &mut Tree, line: &Line, rest: &str) -> Status {
+fn negate(at: &mut Tree, line: &Line, rest: &str) -> ReplyStatus {
     let words: Vec<_> = rest.split(' ').collect();
     if ON.contains(&rest) || matches!(words.as_slice(), ["neighbor", _, "send-community", "extended"]) {
         at.0.insert(line.clone(), Tree::default());
-        return Status::Success;
+        return ReplyStatus::Success;
     }
     if let ["neighbor", peer, "remote-as" | "interface", ..] = words.as_slice() {
         forget(at, peer);
-        return Status::Success;
+        return ReplyStatus::Success;
     }
     if HEADERS.iter().any(|header| rest.starts_with(header)) {
-        return if at.0.remove(&Line::new(rest)).is_some() { Status::Success } else { Status::Warning };
+        return if at.0.remove(&Line::new(rest)).is_some() { ReplyStatus::Success } else { ReplyStatus::Warning };
     }
     let before = at.0.len();
     let timers = matches!(words.as_slice(), ["neighbor", _, "timers", ..]);
@@ -135,7 +138,7 @@ fn negate(at: &mut Tree, line: &Line, rest: &str) -> Status {
         let connect = |words: &[&str]| words.get(3) == Some(&"connect");
         !is_it || timers && connect(&words) != connect(&other_words)
     });
-    if at.0.len() < before { Status::Success } else { Status::Warning }
+    if at.0.len() < before { ReplyStatus::Success } else { ReplyStatus::Warning }
 }
 
 fn forget(tree: &mut Tree, peer: &str) {
@@ -162,8 +165,10 @@ fn key(text: &str) -> String {
 }
 
 /// FRR in memory. Fields are for the test to set and to read.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct FakeRouting {
+    /// Its version.
+    pub version: FrrVersion,
     /// The daemons; one that is not there answers with an empty configuration.
     pub daemons: BTreeMap<Daemon, FakeDaemon>,
     /// VRFs whose device or namespace zebra sees.
@@ -178,6 +183,21 @@ pub struct FakeRouting {
     pub refuse: BTreeMap<String, String>,
     /// Every line taken so far that is not only a way in or out of a stanza, with passwords masked.
     pub sent: Vec<(Daemon, String)>,
+}
+
+impl Default for FakeRouting {
+    fn default() -> Self {
+        Self {
+            version: FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() },
+            daemons: BTreeMap::new(),
+            active: BTreeSet::new(),
+            lost: BTreeMap::new(),
+            apart: BTreeMap::new(),
+            sessions: Vec::new(),
+            refuse: BTreeMap::new(),
+            sent: Vec::new(),
+        }
+    }
 }
 
 impl FakeRouting {
@@ -197,8 +217,8 @@ impl FakeRouting {
     }
 
     /// What it runs.
-    pub fn config(&self) -> Running {
-        let mut running = Running::default();
+    pub fn config(&self) -> RunningConfig {
+        let mut running = RunningConfig::default();
         for (daemon, fake) in &self.daemons {
             let foreign = running.config.absorb(*daemon, fake.config());
             if !foreign.is_empty() {
@@ -208,20 +228,21 @@ impl FakeRouting {
         running
     }
 
-    fn take(&mut self, daemon: Daemon, command: &Command) -> Result<(), Refusal> {
+    fn take(&mut self, daemon: Daemon, command: &VtyCommand) -> Result<(), RejectedCommand> {
         let line = &command.line;
-        let refusal = |status, text: &str| Refusal { daemon, command: command.clone(), status, text: text.to_owned() };
+        let refusal =
+            |status, text: &str| RejectedCommand { daemon, command: command.clone(), status, text: text.to_owned() };
         if let Some((_, words)) = self.refuse.iter().find(|(text, _)| line.send().contains(text.as_str())) {
-            return Err(refusal(Status::Refused, words));
+            return Err(refusal(ReplyStatus::Rejected, words));
         }
         let vnis = self.daemons.get(&Daemon::Zebra).map(FakeDaemon::config).unwrap_or_default();
         if let Some(vrf) = line.after("no router bgp").and_then(|rest| rest.split_once(" vrf ")).map(|(_, vrf)| vrf)
             && vnis.0.contains_key(&Line::new(&format!("vrf {vrf}")))
         {
-            return Err(refusal(Status::Refused, "% Please unconfigure l3vni"));
+            return Err(refusal(ReplyStatus::Rejected, "% Please unconfigure l3vni"));
         }
         if let Some(vrf) = line.after("no vrf").filter(|vrf| self.active.iter().any(|name| name.as_str() == *vrf)) {
-            return Err(refusal(Status::Refused, &format!("% Only inactive VRFs can be deleted: {vrf}")));
+            return Err(refusal(ReplyStatus::Rejected, &format!("% Only inactive VRFs can be deleted: {vrf}")));
         }
         match self.daemons.entry(daemon).or_default().take(line) {
             status if status.is_ok() => Ok(()),
@@ -229,13 +250,13 @@ impl FakeRouting {
         }
     }
 
-    fn take_all(&mut self, batch: &Batch) -> Vec<Refusal> {
+    fn take_all(&mut self, batch: &CommandBatch) -> Vec<RejectedCommand> {
         let mut refused = Vec::new();
         for command in &batch.commands {
             if command.intent == crate::frr::config::command::Intent::Set {
                 self.sent.push((batch.daemon, command.to_string().trim_start().to_owned()));
             }
-            if batch.mode == Mode::Configure {
+            if batch.mode == CommandMode::Configure {
                 refused.extend(self.take(batch.daemon, command).err());
             }
         }
@@ -248,18 +269,21 @@ impl FakeRouting {
 
 impl Routing for FakeRouting {
     async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
-        Ok(FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() })
+        Ok(self.version.clone())
     }
 
-    async fn running(&mut self) -> Result<Arc<Running>, RoutingError> {
+    async fn running(&mut self) -> Result<Arc<RunningConfig>, RoutingError> {
         Ok(Arc::new(self.config()))
     }
 
-    async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
+    async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
         Ok(self.take_all(batch))
     }
 
-    fn begin(&mut self, batch: Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send + use<> {
+    fn apply_concurrently(
+        &mut self,
+        batch: CommandBatch,
+    ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
         std::future::ready(Ok(self.take_all(&batch)))
     }
 
@@ -320,11 +344,11 @@ impl Routing for FakeRouting {
         Ok(self.sessions.clone())
     }
 
-    async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, Lives>>, RoutingError> {
-        let down = self.sessions.iter().filter(|session| session.phase != Phase::Established);
+    async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
+        let down = self.sessions.iter().filter(|session| session.phase != SessionPhase::Established);
         let lives = |session: &SessionState| {
             let dropped = session.established;
-            ((session.vrf.clone(), session.peer.clone()), Lives { established: session.established, dropped })
+            ((session.vrf.clone(), session.peer.clone()), SessionCounters { established: session.established, dropped })
         };
         Ok(Arc::new(down.map(lives).collect()))
     }

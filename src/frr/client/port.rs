@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::vty::{Status, VtyError};
-use crate::frr::config::command::Command;
-use crate::frr::config::diff::Batch;
-use crate::frr::config::tree::{Config, Tree};
-use crate::frr::release::FrrVersion;
-use crate::frr::show::vni::{Lives, ObserveError, SessionKey, SessionState, VniState, VrfState};
+use super::vty::{ReplyStatus, VtyError};
+use crate::frr::config::batch::CommandBatch;
+use crate::frr::config::command::VtyCommand;
+use crate::frr::release::{FrrVersion, Release, UnsupportedRelease};
+use crate::frr::show::ShowError;
+use crate::frr::show::running_config::RunningConfig;
+use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
+use crate::frr::show::vni::VniState;
+use crate::frr::show::vrf::VrfState;
 use crate::runtime::Daemon;
 use crate::types::{IfName, Vni, VrfName};
 
@@ -47,7 +50,7 @@ pub enum RoutingError {
         daemon: Daemon,
         /// Cause.
         #[source]
-        source: ObserveError,
+        source: ShowError,
     },
     /// A daemon is not FRR as we know it.
     #[error("{daemon} does not tell its version")]
@@ -55,6 +58,9 @@ pub enum RoutingError {
         /// The daemon.
         daemon: Daemon,
     },
+    /// FRR is too old.
+    #[error(transparent)]
+    Unsupported(#[from] UnsupportedRelease),
     /// A VRF did not become what was waited for.
     #[error("zebra does not show VRF {vrf} as {wanted} within {limit:?}")]
     Vrf {
@@ -101,43 +107,34 @@ impl fmt::Display for Presence {
 
 /// A line that FRR did not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RejectedCommand {
     /// The daemon.
     pub daemon: Daemon,
     /// The line, with its stanza.
-    pub command: Command,
+    pub command: VtyCommand,
     /// How it was refused.
-    pub status: Status,
+    pub status: ReplyStatus,
     /// FRR's words.
     pub text: String,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for RejectedCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} does not take `{}`", self.daemon, self.command.line)?;
         for header in &self.command.context {
             write!(f, ", {header}")?;
         }
         let words = match self.status {
-            Status::Unknown => "unknown command",
-            Status::Incomplete => "incomplete command",
+            ReplyStatus::Unknown => "unknown command",
+            ReplyStatus::Incomplete => "incomplete command",
             _ => "refused",
         };
         // FRR repeats an unknown command, which may hold a password.
         match self.text.trim().trim_start_matches('%').trim() {
-            text if text.is_empty() || self.status == Status::Unknown => write!(f, ": {words}"),
+            text if text.is_empty() || self.status == ReplyStatus::Unknown => write!(f, ": {words}"),
             text => write!(f, ": {text}"),
         }
     }
-}
-
-/// What FRR runs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Running {
-    /// Ours.
-    pub config: Config,
-    /// Not ours, by daemon: reported, not fought.
-    pub foreign: BTreeMap<Daemon, Tree>,
 }
 
 /// FRR as a pass needs it.
@@ -145,18 +142,29 @@ pub trait Routing: Send + 'static {
     /// The release.
     fn version(&mut self) -> impl Future<Output = Result<FrrVersion, RoutingError>> + Send;
 
+    /// The release that this version is treated as.
+    fn release(&mut self) -> impl Future<Output = Result<Release, RoutingError>> + Send {
+        async { Ok(Release::of(&self.version().await?)?) }
+    }
+
     /// The running configuration of all daemons; the same value again as long as they print the same.
-    fn running(&mut self) -> impl Future<Output = Result<Arc<Running>, RoutingError>> + Send;
+    fn running(&mut self) -> impl Future<Output = Result<Arc<RunningConfig>, RoutingError>> + Send;
 
     /// Sends a batch. Lines that FRR does not take come back; those after them were sent all the same.
-    fn apply(&mut self, batch: &Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send;
+    fn apply(
+        &mut self,
+        batch: &CommandBatch,
+    ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send;
 
     /// Sends a batch on a connection of its own, so that other conversations go on meanwhile.
-    fn begin(&mut self, batch: Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send + use<Self>;
+    fn apply_concurrently(
+        &mut self,
+        batch: CommandBatch,
+    ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<Self>;
 
     /// There is nothing to tell for now: the time to end what somebody who died began, and to make ready for the next change
     /// beside so many IP-VRFs.
-    fn rest(&mut self, _ip_vrfs: usize) -> impl Future<Output = Result<(), RoutingError>> + Send {
+    fn idle(&mut self, _ip_vrfs: usize) -> impl Future<Output = Result<(), RoutingError>> + Send {
         std::future::ready(Ok(()))
     }
 
@@ -194,5 +202,7 @@ pub trait Routing: Send + 'static {
     fn sessions(&mut self) -> impl Future<Output = Result<Vec<SessionState>, RoutingError>> + Send;
 
     /// Those that are not established: a question that may be asked often.
-    fn down(&mut self) -> impl Future<Output = Result<Arc<BTreeMap<SessionKey, Lives>>, RoutingError>> + Send;
+    fn down_sessions(
+        &mut self,
+    ) -> impl Future<Output = Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError>> + Send;
 }

@@ -20,7 +20,7 @@ pub enum Intent {
 
 /// One line to send. `Display` masks passwords and indents by depth.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command {
+pub struct VtyCommand {
     /// Whose it is: a refusal finds its way back to the object that asked for the line.
     pub scope: Scope,
     /// The stanza, outermost first.
@@ -31,7 +31,7 @@ pub struct Command {
     pub intent: Intent,
 }
 
-impl fmt::Display for Command {
+impl fmt::Display for VtyCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:depth$}{}", "", self.line, depth = self.context.len())
     }
@@ -39,25 +39,25 @@ impl fmt::Display for Command {
 
 /// A change before it is laid out: `line` is to be sent within `path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Change {
+pub(crate) struct LineChange {
     pub path: Vec<Line>,
     pub line: Line,
 }
 
 /// Lays changes out in the order given, staying in a stanza as long as the next change is in it.
-pub(crate) fn lay_out(scope: &Scope, changes: Vec<Change>) -> Vec<Command> {
+pub(crate) fn lay_out(scope: &Scope, changes: Vec<LineChange>) -> Vec<VtyCommand> {
     let mut out = Vec::new();
     let mut at: Vec<Line> = Vec::new();
     let command =
-        |context: &[Line], line, intent| Command { scope: scope.clone(), context: context.to_vec(), line, intent };
-    for Change { path, line } in changes {
+        |context: &[Line], line, intent| VtyCommand { scope: scope.clone(), context: context.to_vec(), line, intent };
+    for LineChange { path, line } in changes {
         let shared = at.iter().zip(&path).take_while(|(a, b)| a == b).count();
         out.extend(leave(&mut at, shared).into_iter().map(|(context, line)| command(&context, line, Intent::Leave)));
         for header in path.into_iter().skip(shared) {
             out.push(command(&at, header.clone(), Intent::Enter));
             at.push(header);
         }
-        let opens = rules::opens(&line);
+        let opens = rules::opens(line.send());
         out.push(command(&at, line.clone(), Intent::Set));
         if opens {
             at.push(line);

@@ -19,7 +19,7 @@ use nix::unistd::{Group, User};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-use crate::frr::release::Dialect;
+use crate::frr::release::Release;
 use crate::kernel::netns::{self, NetnsError};
 use crate::runtime::Daemon;
 use crate::runtime::Runtime;
@@ -102,7 +102,7 @@ pub(crate) struct Launch {
     pub mode: VrfMode,
     pub frr_dir: PathBuf,
     /// How this release of FRR wants to be told.
-    pub dialect: Dialect,
+    pub release: Release,
 }
 
 impl Launch {
@@ -182,10 +182,7 @@ impl Launch {
             // mgmtd's sockets, which have no option.
             (dir.clone(), Path::new("/run/frr")),
         ];
-        if self.dialect.has_mgmtd {
-            // mgmtd's past commits.
-            covers.push((dir.join("etc"), Path::new("/var/lib/frr")));
-        }
+        covers.extend(self.release.state_dir.map(|state| (dir.join("etc"), Path::new(state))));
         if self.mode == VrfMode::Netns {
             // Zebra takes every namespace that it finds here for a VRF.
             covers.push((self.runtime.zebra_netns_dir(), Path::new("/run/netns")));
@@ -199,7 +196,7 @@ impl Launch {
         log_target.push(&log);
         // No configuration file, and no vty over TCP.
         let mut arguments: Vec<OsString> = vec!["-d".into()];
-        if !self.dialect.without_file.contains(&daemon) {
+        if !self.release.without_config_file.contains(&daemon) {
             arguments.extend(["-f", "/dev/null"].map(Into::into));
         }
         arguments.extend(["-P", "0", "-i"].map(Into::into));
@@ -218,7 +215,7 @@ impl Launch {
             Daemon::Bgpd => arguments.extend(["-p", "179"].map(Into::into)),
             Daemon::Mgmtd | Daemon::Bfdd | Daemon::Staticd => {}
         }
-        arguments.extend(self.dialect.mode_argument(daemon, self.mode).map(Into::into));
+        arguments.extend(self.release.vrf_mode_argument(daemon, self.mode).map(Into::into));
         arguments
     }
 
@@ -293,8 +290,8 @@ mod tests {
         #[case] version: &str,
         #[case] end: &str,
     ) {
-        let dialect = Dialect::of(&FrrVersion::parse(version).unwrap());
-        let launch = Launch { runtime: Runtime::default(), mode, frr_dir: "/usr/lib/frr".into(), dialect };
+        let release = Release::of(&FrrVersion::parse(version).unwrap()).unwrap();
+        let launch = Launch { runtime: Runtime::default(), mode, frr_dir: "/usr/lib/frr".into(), release };
         let arguments = launch.arguments(Daemon::Zebra);
         let words: Vec<_> = arguments.iter().map(|a| a.to_str().unwrap()).collect();
         let dir = "/run/perouter/frr";

@@ -82,14 +82,14 @@ enum Severity {
 
 /// A line of FRR, `DATE TIME [SEVERITY: ]PROTOCOL: [ID][EC CODE] TEXT`.
 #[derive(Debug, PartialEq, Eq)]
-struct Record<'a> {
+struct LogRecord<'a> {
     severity: Severity,
     /// The unique id of the message in FRR's source.
     id: Option<&'a str>,
     text: &'a str,
 }
 
-fn parse(line: &str) -> Record<'_> {
+fn parse(line: &str) -> LogRecord<'_> {
     let has_date = line.as_bytes().first().is_some_and(u8::is_ascii_digit);
     let mut rest = if has_date { line.splitn(3, ' ').nth(2).unwrap_or(line) } else { line };
     // `log record-priority` writes the severity. Else only errors and warnings can be told, by the error code.
@@ -116,7 +116,7 @@ fn parse(line: &str) -> Record<'_> {
         _ => (None, rest),
     };
     let coded = if text.starts_with("[EC ") { Severity::Warning } else { Severity::Info };
-    Record { severity: named.unwrap_or(coded), id, text }
+    LogRecord { severity: named.unwrap_or(coded), id, text }
 }
 
 macro_rules! emit_as {
@@ -131,7 +131,7 @@ macro_rules! emit_as {
 }
 
 /// One call site for each daemon: a target is a constant.
-fn emit(daemon: Daemon, record: &Record<'_>) {
+fn emit(daemon: Daemon, record: &LogRecord<'_>) {
     match daemon {
         Daemon::Mgmtd => emit_as!("frr::mgmtd", record),
         Daemon::Zebra => emit_as!("frr::zebra", record),
@@ -169,7 +169,7 @@ mod tests {
         #[case] id: Option<&str>,
         #[case] text: &str,
     ) {
-        assert_eq!(parse(line), Record { severity, id, text });
+        assert_eq!(parse(line), LogRecord { severity, id, text });
     }
 
     #[test]

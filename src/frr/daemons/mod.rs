@@ -27,16 +27,15 @@ use tokio_util::sync::CancellationToken;
 
 use self::answers::answers;
 pub use self::answers::ready;
-use self::installation::version;
-pub use self::installation::{InstallationError, installed};
+pub use self::installation::{Installation, InstallationError};
 pub use self::launch::LaunchError;
 use self::launch::{Launch, mode_of};
 use self::log::Logs;
-use self::order::{ALL, needs, taken_along};
+use self::order::restarted_with;
 use self::process::Process;
 pub use self::process::{Incarnation, ProcessError};
 use self::survival::VrfIds;
-use crate::frr::release::{Dialect, FrrVersion};
+use crate::frr::release::FrrVersion;
 use crate::runtime::Daemon;
 use crate::runtime::Runtime;
 use crate::types::VrfMode;
@@ -122,7 +121,7 @@ pub enum DaemonEvent {
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningDaemon {
     process: Process,
     adopted: bool,
     since: Instant,
@@ -140,8 +139,7 @@ struct Retry {
 pub struct Daemons {
     launch: Launch,
     version: FrrVersion,
-    all: Vec<Daemon>,
-    running: BTreeMap<Daemon, Running>,
+    running: BTreeMap<Daemon, RunningDaemon>,
     retries: BTreeMap<Daemon, Retry>,
     /// The VRFs of a bgpd that outlives its zebra, until there is a new one.
     outlives: Option<VrfIds>,
@@ -152,11 +150,10 @@ impl Daemons {
     /// Looks at the installation and touches nothing.
     pub async fn new(runtime: Runtime, mode: VrfMode, frr_dir: impl Into<PathBuf>) -> Result<Self, DaemonError> {
         let frr_dir = frr_dir.into();
-        let all = installed(&frr_dir)?;
-        let version = version(&frr_dir).await?;
-        let logs = Logs::at_end(&runtime, &all);
-        let launch = Launch { runtime, mode, frr_dir, dialect: Dialect::of(&version) };
-        Ok(Self { launch, version, all, running: BTreeMap::new(), retries: BTreeMap::new(), outlives: None, logs })
+        let Installation { version, release } = Installation::read(&frr_dir).await?;
+        let logs = Logs::at_end(&runtime, release.daemons);
+        let launch = Launch { runtime, mode, frr_dir, release };
+        Ok(Self { launch, version, running: BTreeMap::new(), retries: BTreeMap::new(), outlives: None, logs })
     }
 
     /// FRR's version.
@@ -165,16 +162,16 @@ impl Daemons {
     }
 
     /// The daemons that are started, in order; their sockets tell whether the router is [`ready`].
-    pub fn daemons(&self) -> &[Daemon] {
-        &self.all
+    pub fn daemons(&self) -> &'static [Daemon] {
+        self.launch.release.daemons
     }
 
     /// Starts or adopts every daemon, and makes the router namespace if need be.
     pub async fn ensure(&mut self) -> Result<(), DaemonError> {
         self.launch.prepare().map_err(DaemonError::Prepare)?;
-        for daemon in self.all.clone() {
-            if !self.running.contains_key(&daemon) {
-                self.bring_up(daemon).await?;
+        for daemon in self.daemons() {
+            if !self.running.contains_key(daemon) {
+                self.bring_up(*daemon).await?;
             }
         }
         Ok(())
@@ -182,10 +179,10 @@ impl Daemons {
 
     /// Keeps the daemons running until `stop`, which leaves them running. Tells first of those that already run.
     pub async fn supervise(mut self, events: mpsc::Sender<DaemonEvent>, stop: CancellationToken) {
-        for daemon in self.all.clone() {
-            match self.running.get(&daemon) {
-                Some(running) => tell(&events, up(daemon, running)).await,
-                None => self.retry(daemon, Duration::ZERO),
+        for daemon in self.daemons() {
+            match self.running.get(daemon) {
+                Some(running) => tell(&events, up(*daemon, running)).await,
+                None => self.retry(*daemon, Duration::ZERO),
             }
         }
         let mut joining = self.rejoin().await;
@@ -233,7 +230,7 @@ impl Daemons {
         };
         let Incarnation { pid, .. } = process.incarnation;
         tracing::info!(%daemon, pid, adopted, "daemon is up");
-        self.running.insert(daemon, Running { process, adopted, since: Instant::now() });
+        self.running.insert(daemon, RunningDaemon { process, adopted, since: Instant::now() });
         Ok(())
     }
 
@@ -248,7 +245,7 @@ impl Daemons {
         let router = fs::metadata(self.launch.runtime.router_netns()).ok().map(|m| m.ino());
         let in_router = process.netns() == router;
         // Older than the zebra that it should talk to: what it told the last one, it may never tell again.
-        let in_order = needs(daemon).and_then(|n| self.running.get(&n)).is_none_or(|needed| {
+        let in_order = self.launch.release.needs(daemon).and_then(|n| self.running.get(&n)).is_none_or(|needed| {
             daemon == Daemon::Zebra || needed.process.incarnation.start_time <= process.incarnation.start_time
         });
         let in_order = in_order || survival::has_joined(&self.launch.runtime, daemon).await;
@@ -262,8 +259,9 @@ impl Daemons {
 
     async fn start(&self, daemon: Daemon) -> Result<Process, DaemonError> {
         if daemon == Daemon::Zebra {
-            let unknown = |d: &Daemon| needs(*d) == Some(Daemon::Zebra) && !self.running.contains_key(d);
-            for dependant in ALL.into_iter().filter(unknown) {
+            let needs_zebra = |d: &Daemon| self.launch.release.needs(*d) == Some(Daemon::Zebra);
+            let unknown = |d: &Daemon| needs_zebra(d) && !self.running.contains_key(d);
+            for dependant in Daemon::ALL.into_iter().filter(unknown) {
                 if let Some(process) = Process::find(&self.launch.runtime, dependant)? {
                     process.kill().await?;
                 }
@@ -291,7 +289,7 @@ impl Daemons {
         timeout(ANSWER_TIMEOUT, answer).await.is_ok()
     }
 
-    /// A daemon has ended, and those that are [`taken_along`] end with it.
+    /// A daemon has ended, and those that are [`restarted_with`] end with it.
     async fn bury(&mut self, daemon: Daemon, events: &mpsc::Sender<DaemonEvent>) {
         let Some(dead) = self.running.remove(&daemon) else { return };
         match daemon {
@@ -300,7 +298,7 @@ impl Daemons {
             Daemon::Mgmtd | Daemon::Bfdd | Daemon::Staticd => {}
         }
         let mut ending = Vec::new();
-        for other in taken_along(daemon, self.outlives.is_some()) {
+        for other in restarted_with(daemon, self.outlives.is_some()) {
             if let Some(running) = self.running.remove(other) {
                 // At once, before zebra has acted on the end of bgpd.
                 ending.push((*other, running.process.kill().await));
@@ -332,9 +330,9 @@ impl Daemons {
     }
 
     fn startable(&self) -> impl Iterator<Item = Daemon> {
-        self.all.iter().copied().filter(|daemon| {
-            let needed = needs(*daemon).filter(|n| self.all.contains(n));
-            !self.running.contains_key(daemon) && needed.is_none_or(|n| self.running.contains_key(&n))
+        self.daemons().iter().copied().filter(|daemon| {
+            let needed = self.launch.release.needs(*daemon);
+            !self.running.contains_key(daemon) && needed.is_none_or(|needed| self.running.contains_key(&needed))
         })
     }
 
@@ -362,7 +360,7 @@ impl Daemons {
 /// would start them again.
 pub async fn stop_all(runtime: &Runtime) -> Result<(), DaemonError> {
     // bgpd before zebra, so that its peers are told.
-    for daemon in ALL.into_iter().rev() {
+    for daemon in Daemon::ALL.into_iter().rev() {
         if let Some(process) = Process::find(runtime, daemon)? {
             process.terminate(STOP_GRACE).await?;
             tracing::info!(%daemon, pid = process.incarnation.pid, "daemon is stopped");
@@ -379,7 +377,7 @@ fn next_delay(delay: Duration) -> Duration {
     (delay * 2).clamp(FIRST_DELAY, LAST_DELAY)
 }
 
-async fn first_death(running: &BTreeMap<Daemon, Running>) -> Daemon {
+async fn first_death(running: &BTreeMap<Daemon, RunningDaemon>) -> Daemon {
     if running.is_empty() {
         return pending().await;
     }
@@ -387,7 +385,7 @@ async fn first_death(running: &BTreeMap<Daemon, Running>) -> Daemon {
     select_all(deaths).await.0
 }
 
-fn up(daemon: Daemon, running: &Running) -> DaemonEvent {
+fn up(daemon: Daemon, running: &RunningDaemon) -> DaemonEvent {
     DaemonEvent::Up { daemon, incarnation: running.process.incarnation, adopted: running.adopted }
 }
 

@@ -1,13 +1,23 @@
-//! What FRR releases print or take differently, as measured on 8.4.4 and 10.3. What they print alike but for a name
-//! ([`super::show::vni`]) or a line that says nothing ([`super::config::tree`]) is read in either form.
-//! In: the text of `show version`. Out: a [`Dialect`]. Pure.
+//! Everything that differs between releases of FRR: one file for each release, and the choice among them by version. In:
+//! the output of `show version` or `zebra --version`. Out: a [`Release`] as plain data, for planning, rendering, the daemons
+//! and the vty client alike. What releases print alike but for a key is read in either form by [`super::show`]. Pure.
+
+mod frr_10_3;
+mod frr_8_4;
 
 use std::fmt;
 
+use thiserror::Error;
+
+pub use self::frr_8_4::FRR_8_4;
+pub use self::frr_10_3::FRR_10_3;
 use crate::runtime::Daemon;
 use crate::types::VrfMode;
 
-/// A release of FRR.
+/// The known releases, oldest first.
+const RELEASES: [Release; 2] = [FRR_8_4, FRR_10_3];
+
+/// A version of FRR.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FrrVersion {
     /// 8 of 8.4.4
@@ -27,6 +37,11 @@ impl FrrVersion {
         let minor = numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0);
         Some(Self { major, minor, text: word.to_owned() })
     }
+
+    /// The newest release that perouter is tested with.
+    pub fn newest_known() -> Self {
+        Self { major: 10, minor: 3, text: "10.3".to_owned() }
+    }
 }
 
 impl fmt::Display for FrrVersion {
@@ -35,89 +50,111 @@ impl fmt::Display for FrrVersion {
     }
 }
 
-/// Differences between releases that we heed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dialect {
-    /// `mgmtd` must run, and before zebra: without it zebra drops `vni N` silently.
-    pub has_mgmtd: bool,
-    /// The argument for the netns VRF backend.
-    pub netns_argument: &'static str,
-    /// Only zebra knows it. Else all must agree: of an interface whose configuration comes from a mgmtd that does not,
-    /// zebra does not find the VRF in the name and aborts.
-    pub netns_zebra_only: bool,
-    /// Takes and prints zebra's configuration: the L3VNI of a VRF.
-    pub zebra_config: Daemon,
-    /// With whose configuration the static routes of a VRF are printed and taken.
-    pub static_routes: Daemon,
-    /// Takes one line at a time, each committed by itself: what is sent before it has answered a line is lost.
-    pub line_by_line: Option<Daemon>,
-    /// In `netns` mode, the namespace of an IP-VRF that goes stays, empty, as long as zebra runs: with a namespace that goes
-    /// zebra frees the buffer for messages to the kernel that all of them share, and crashes at the next message
-    /// (frr#19232, cause and fix in the pull request frr#16765).
-    pub netns_stays: bool,
-    /// Daemons that have no `-f FILE`.
-    pub without_file: &'static [Daemon],
+/// FRR is older than every known release.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[error("FRR {version} is not supported: install FRR {} or later", FRR_8_4.name)]
+pub struct UnsupportedRelease {
+    /// The version.
+    pub version: FrrVersion,
 }
 
-const FRR_8: Dialect = Dialect {
-    has_mgmtd: false,
-    netns_argument: "-n",
-    netns_zebra_only: true,
-    zebra_config: Daemon::Zebra,
-    static_routes: Daemon::Staticd,
-    line_by_line: None,
-    netns_stays: false,
-    without_file: &[],
-};
-const FRR_10: Dialect = Dialect {
-    has_mgmtd: true,
-    netns_argument: "-w",
-    netns_zebra_only: false,
-    zebra_config: Daemon::Mgmtd,
-    static_routes: Daemon::Zebra,
-    line_by_line: Some(Daemon::Mgmtd),
-    netns_stays: true,
-    without_file: &[Daemon::Mgmtd, Daemon::Staticd],
-};
+/// Values that FRR has by default (`frr defaults traditional`) and therefore does not print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Defaults {
+    /// `neighbor X port`
+    pub port: u16,
+    /// `neighbor X ebgp-multihop`
+    pub ebgp_ttl: u8,
+    /// `bgp graceful-restart restart-time`, in seconds.
+    pub restart_time: u16,
+    /// `bgp graceful-restart stalepath-time`, in seconds.
+    pub stale_path_time: u16,
+    /// `detect-multiplier`
+    pub bfd_multiplier: u8,
+    /// `transmit-interval` and `receive-interval`, in milliseconds.
+    pub bfd_interval: u32,
+    /// `minimum-ttl`
+    pub bfd_minimum_ttl: u8,
+}
 
-impl Dialect {
-    /// The dialect of a release. Releases in between are taken for the older one.
-    pub fn of(version: &FrrVersion) -> Self {
-        if version.major >= 10 { FRR_10 } else { FRR_8 }
+/// How a release of FRR is run, configured and read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Release {
+    /// The version on which all of this was measured.
+    pub name: &'static str,
+    /// The first version that is treated as this release.
+    pub since: (u32, u32),
+    /// The daemons that run, in the order in which they start. With `mgmtd`, zebra drops `vni N` silently unless `mgmtd`
+    /// runs before it.
+    pub daemons: &'static [Daemon],
+    /// Daemons that have no `-f FILE`.
+    pub without_config_file: &'static [Daemon],
+    /// A compiled-in directory in which a daemon keeps state.
+    pub state_dir: Option<&'static str>,
+    /// The argument for the netns VRF backend.
+    pub netns_argument: &'static str,
+    /// The daemons that take [`Release::netns_argument`].
+    pub netns_daemons: &'static [Daemon],
+    /// In `netns` mode, the namespace of a removed IP-VRF stays, empty, as long as zebra runs.
+    pub netns_stays: bool,
+    /// The daemon that takes and prints zebra's configuration: the L3VNI of a VRF.
+    pub zebra_config: Daemon,
+    /// The daemon with whose configuration the static routes of a VRF are sent and printed.
+    pub static_routes: Daemon,
+    /// A daemon that takes one line at a time and commits each by itself: lines sent before it has replied are lost.
+    pub line_by_line: Option<Daemon>,
+    /// Global settings of zebra that a working EVPN needs.
+    pub zebra_settings: &'static [&'static str],
+    /// What is not printed.
+    pub defaults: Defaults,
+    /// Well-known communities by value, as FRR prints them.
+    pub communities: &'static [(u32, &'static str)],
+    /// Type-5 routes exist for routes that `aggregate-address … summary-only` suppresses, so that they have to be filtered.
+    pub advertises_suppressed: bool,
+    /// The AS number of a VRF's instance is added to the AS path of its Type-5 routes where it differs from that of the
+    /// default instance.
+    pub vrf_asn_in_path: bool,
+    /// Whether a VTEP may have an IPv6 address; else why not and what to do.
+    pub ipv6_vtep: Result<(), &'static str>,
+}
+
+impl Release {
+    /// The release as which a version is treated: the newest known one that is not newer.
+    ///
+    /// # Errors
+    /// If the version is older than all of them.
+    pub fn of(version: &FrrVersion) -> Result<Self, UnsupportedRelease> {
+        let known = RELEASES.into_iter().rev().find(|release| release.since <= (version.major, version.minor));
+        known.ok_or_else(|| UnsupportedRelease { version: version.clone() })
     }
 
-    /// The daemons to run, in the order in which they start.
-    pub fn daemons(self) -> Vec<Daemon> {
-        Daemon::ALL.into_iter().filter(|daemon| self.has_mgmtd || *daemon != Daemon::Mgmtd).collect()
+    /// Whether `mgmtd` runs.
+    pub fn has_mgmtd(self) -> bool {
+        self.daemons.contains(&Daemon::Mgmtd)
     }
 
-    /// Settings of zebra without which FRR 8 loses the router MAC of a remote VTEP when a route changes, and with it the
-    /// traffic (frr#12391, frr#14108): it takes one message at a time and does its work at once, so that the
-    /// deletion of the old route comes before the addition of the new one, as bgpd said it. And without nexthop objects in
-    /// the kernel, which `vrf` mode has: when a NIC loses its carrier the kernel takes its nexthop out of their groups, and
-    /// zebra does not put it back (frr#12239, mended in 9.0 by frr#13413).
-    pub fn zebra_settings(self) -> &'static [&'static str] {
-        if self.has_mgmtd {
-            &[]
-        } else {
-            &["zebra work-queue 0", "zebra zapi-packets 1", "no zebra nexthop kernel enable"]
+    /// The daemon that must run before `daemon` starts.
+    pub fn needs(self, daemon: Daemon) -> Option<Daemon> {
+        match daemon {
+            Daemon::Mgmtd => None,
+            Daemon::Zebra => self.has_mgmtd().then_some(Daemon::Mgmtd),
+            Daemon::Bgpd | Daemon::Bfdd | Daemon::Staticd => Some(Daemon::Zebra),
         }
     }
 
-    /// The daemon that is told a line of `daemon`'s configuration.
-    pub fn told(self, daemon: Daemon) -> Daemon {
+    /// The daemon to which lines of `daemon`'s configuration are sent.
+    pub fn configured_by(self, daemon: Daemon) -> Daemon {
         if daemon == Daemon::Zebra { self.zebra_config } else { daemon }
     }
 
-    /// Whose configuration `printer` prints.
+    /// The daemon whose configuration `printer` prints.
     pub fn owner(self, printer: Daemon) -> Daemon {
         if printer == self.zebra_config { Daemon::Zebra } else { printer }
     }
 
-    /// What a daemon is told of the VRF mode.
-    pub fn mode_argument(self, daemon: Daemon, mode: VrfMode) -> Option<&'static str> {
-        let told = mode == VrfMode::Netns && (daemon == Daemon::Zebra || !self.netns_zebra_only);
-        told.then_some(self.netns_argument)
+    /// The argument that selects the VRF mode, for the daemons that take one.
+    pub fn vrf_mode_argument(self, daemon: Daemon, mode: VrfMode) -> Option<&'static str> {
+        (mode == VrfMode::Netns && self.netns_daemons.contains(&daemon)).then_some(self.netns_argument)
     }
 }
 
@@ -129,20 +166,38 @@ mod tests {
     #[rstest]
     #[case("FRRouting 8.4.4 (vm) on Linux(6.18.44).\nCopyright", Some((8, 4)), false)]
     #[case("FRRouting 10.3-dev (x) on Linux", Some((10, 3)), true)]
+    #[case("FRRouting 10.7.1 (x) on Linux", Some((10, 7)), true)]
     #[case("FRRouting 9.1.1~dev_git (x)", Some((9, 1)), false)]
     #[case("Quagga", None, false)]
-    fn the_version_selects_the_dialect(#[case] text: &str, #[case] number: Option<(u32, u32)>, #[case] mgmtd: bool) {
+    fn the_version_selects_the_release(#[case] text: &str, #[case] number: Option<(u32, u32)>, #[case] mgmtd: bool) {
         let version = FrrVersion::parse(text);
         assert_eq!(version.as_ref().map(|v| (v.major, v.minor)), number);
-        assert_eq!(version.is_some_and(|v| Dialect::of(&v).daemons().contains(&Daemon::Mgmtd)), mgmtd);
+        assert_eq!(version.is_some_and(|v| Release::of(&v).unwrap().daemons.contains(&Daemon::Mgmtd)), mgmtd);
+    }
+
+    #[test]
+    fn a_version_before_the_first_release_is_an_error() {
+        let version = FrrVersion::parse("zebra version 8.3.1").unwrap();
+        let error = Release::of(&version).unwrap_err().to_string();
+        assert_eq!(error, "FRR 8.3.1 is not supported: install FRR 8.4 or later");
     }
 
     #[rstest]
-    #[case(FRR_8)]
-    #[case(FRR_10)]
-    fn what_one_is_told_it_prints_as_the_owners(#[case] dialect: Dialect) {
-        for daemon in dialect.daemons().into_iter().filter(|d| *d != Daemon::Mgmtd) {
-            assert_eq!(dialect.owner(dialect.told(daemon)), daemon);
+    #[case(FRR_8_4)]
+    #[case(FRR_10_3)]
+    fn a_daemon_prints_what_it_is_sent_as_its_owners(#[case] release: Release) {
+        for daemon in release.daemons.iter().copied().filter(|daemon| *daemon != Daemon::Mgmtd) {
+            assert_eq!(release.owner(release.configured_by(daemon)), daemon);
+        }
+    }
+
+    #[rstest]
+    #[case(FRR_8_4)]
+    #[case(FRR_10_3)]
+    fn every_daemon_starts_after_what_it_needs(#[case] release: Release) {
+        for (index, daemon) in release.daemons.iter().enumerate() {
+            let needed = release.needs(*daemon);
+            assert!(needed.is_none_or(|needed| release.daemons[..index].contains(&needed)), "{daemon}");
         }
     }
 }

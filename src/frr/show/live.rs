@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::vni::{SessionState, VniState};
+use super::session::SessionState;
+use super::vni::VniState;
 use crate::types::Vni;
 
 /// What is known of the running router.

@@ -1,9 +1,14 @@
-//! The typed configuration as FRR's canonical text: templates, what they see, the names of policies, and what is known of
-//! each line. Pure.
+//! The typed configuration as FRR's canonical text. Each stanza has a file with its template, what the template sees, and the
+//! rules of its lines; [`text`] renders them all, [`rules`] is the table of all lines. Names of policies are generated and
+//! recognised in [`policy_names`]. Text only: trees and commands are in [`super::config`]. Pure.
 
-mod communities;
-mod policies;
+mod bfd;
+mod bgp;
+mod evpn;
+mod policy;
 pub mod policy_names;
-pub mod render;
+mod rule;
 pub mod rules;
-mod view;
+mod static_routes;
+pub mod text;
+mod zebra;

@@ -1,36 +1,37 @@
-//! The names of the prefix lists, route maps and BFD profiles that we put into FRR: the one place that both makes and
-//! recognises them, so that observed text finds its [`Scope`] and a foreign policy is left alone. Pure.
+//! The names of perouter's prefix lists, route maps and BFD profiles: the one place that both generates and recognises them,
+//! so that observed text finds its [`Scope`] and a foreign policy is left alone. Pure.
 //!
-//! * `pe-vrf-<vrf>-<part>-<digest>` and `pe-underlay-out-<family>-<digest>` for prefix lists and route maps,
-//! * `pe-vrf-<vrf>-bfd-<family>` and `pe-underlay-bfd-<peer>` for BFD profiles.
+//! * `pe-<scope>-<use>-<digest>` for prefix lists and route maps,
+//! * `pe-vrf-<vrf>-bfd-<family>` and `pe-underlay-bfd-<peer>` for BFD profiles,
 //!
-//! The digest is one of the content. A policy never changes under its name: a new one is made beside it, the neighbor is
-//! pointed at it in one line (FRR then refreshes the routes of that peer at once), and the old one goes. So there is no
-//! moment with half a filter, and none of the 5 s that FRR waits after a change inside a route map.
+//! where a scope is `underlay`, `vrf-<vrf>`, `segment-<vni>`, `passthrough` or `raw-<namespace>/<name>`.
+//!
+//! The digest is that of the content. A policy never changes under its name: a new one is configured, one line points the
+//! neighbor at it (FRR then refreshes the routes of that peer at once), and the old one is removed. So no filter is ever in
+//! force by half, and FRR does not wait the 5 s that follow a change inside a route map.
 
 use std::fmt;
 
 use crate::frr::model::Peer;
-
 use crate::scope::Scope;
-use crate::types::{Family, VrfName};
+use crate::types::{Family, Vni, VrfName};
 
-/// What a prefix list or route map is for.
+/// What a prefix list or route map filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Use {
-    /// From the host; in the underlay from the fabric.
+pub enum PolicyUse {
+    /// Routes from a host; those of the underlay are shared by all hosts.
     In(Family),
-    /// From hosts, whatever the prefix; in the underlay only.
+    /// Routes from all hosts, of any prefix; in the underlay only.
     Host,
-    /// To the host; in the underlay to the fabric.
+    /// Routes to the host; in the underlay to the fabric.
     Out(Family),
-    /// From the VRF into Type-5 routes.
+    /// Routes of the VRF that become Type-5 routes.
     Fabric,
-    /// The parts of aggregates that go alone into Type-5 routes.
+    /// Routes that an aggregate suppresses, on their way to Type-5 routes.
     Parts(Family),
 }
 
-impl fmt::Display for Use {
+impl fmt::Display for PolicyUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::In(family) => write!(f, "in-{}", short(*family)),
@@ -51,7 +52,7 @@ pub fn short(family: Family) -> &'static str {
 }
 
 /// Name of a prefix list or route map of `scope` whose text is `content`.
-pub fn policy(scope: &Scope, used: Use, content: &str) -> String {
+pub fn policy(scope: &Scope, used: PolicyUse, content: &str) -> String {
     format!("{}-{used}-{:08x}", prefix(scope), digest(content))
 }
 
@@ -65,34 +66,44 @@ pub fn fabric_bfd(peer: &Peer) -> String {
     format!("pe-underlay-bfd-{peer}")
 }
 
-/// Whose policy or profile `name` is. `None`: not ours.
+/// The scope of a policy or profile; `None` for a name that is not perouter's.
 pub fn scope_of(name: &str) -> Option<Scope> {
-    if name.starts_with("pe-underlay-") {
+    let rest = name.strip_prefix("pe-")?;
+    if rest.starts_with("underlay-") {
         return Some(Scope::Underlay);
     }
-    let rest = name.strip_prefix("pe-vrf-")?;
-    // A VRF name may hold a dash, the parts behind it are known: cut them off from the right.
-    let (head, tail) = rest.rsplit_once('-')?;
-    let vrf = if let Some(vrf) = head.strip_suffix("-bfd").filter(|_| matches!(tail, "v4" | "v6")) {
-        vrf
-    } else {
-        let parts = ["-in-v4", "-in-v6", "-out-v4", "-out-v6", "-fabric", "-parts-v4", "-parts-v6"];
-        parts.iter().find_map(|part| head.strip_suffix(part))?
-    };
-    vrf.parse().ok().map(Scope::Vrf)
+    if rest.starts_with("passthrough-") {
+        return Some(Scope::Passthrough);
+    }
+    let (kind, rest) = rest.split_once('-')?;
+    let id = without_use(rest)?;
+    match kind {
+        "vrf" => id.parse().ok().map(Scope::Vrf),
+        "segment" => Vni::try_from(id.parse::<u32>().ok()?).ok().map(Scope::Segment),
+        "raw" => id.contains('/').then(|| Scope::Raw(id.to_owned())),
+        _ => None,
+    }
+}
+
+/// Cuts off `-<use>-<digest>` or `-bfd-<family>`. What is in front may have dashes; the uses are known: cut from the right.
+fn without_use(name: &str) -> Option<&str> {
+    const USES: [&str; 7] = ["-in-v4", "-in-v6", "-out-v4", "-out-v6", "-fabric", "-parts-v4", "-parts-v6"];
+    let (head, tail) = name.rsplit_once('-')?;
+    let profile = head.strip_suffix("-bfd").filter(|_| matches!(tail, "v4" | "v6"));
+    profile.or_else(|| USES.iter().find_map(|used| head.strip_suffix(used)))
 }
 
 fn prefix(scope: &Scope) -> String {
     match scope {
         Scope::Underlay => "pe-underlay".to_owned(),
         Scope::Vrf(vrf) => format!("pe-vrf-{vrf}"),
-        Scope::Segment(vni) => format!("pe-vni-{vni}"),
+        Scope::Segment(vni) => format!("pe-segment-{vni}"),
         Scope::Passthrough => "pe-passthrough".to_owned(),
         Scope::Raw(object) => format!("pe-raw-{object}"),
     }
 }
 
-/// FNV-1a, 32 bit: stable over builds and machines, unlike the standard library's hasher.
+/// FNV-1a, 32 bit: the same in all builds and on all machines, unlike the standard library's hasher.
 fn digest(content: &str) -> u32 {
     content.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
@@ -102,14 +113,27 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
+    const USES: [PolicyUse; 4] =
+        [PolicyUse::In(Family::Ipv4), PolicyUse::Out(Family::Ipv6), PolicyUse::Fabric, PolicyUse::Parts(Family::Ipv6)];
+
+    #[rstest]
+    #[case(Scope::Segment(Vni::try_from(110).unwrap()))]
+    #[case(Scope::Passthrough)]
+    #[case(Scope::Raw("default/in-v4".to_owned()))]
+    fn policies_of_every_scope_are_recognised(#[case] scope: Scope) {
+        for used in USES {
+            assert_eq!(scope_of(&policy(&scope, used, "x")), Some(scope.clone()));
+        }
+    }
+
     #[rstest]
     #[case("red")]
     #[case("bfd-v4")]
     #[case("a-in-v4")]
     #[case("underlay")]
-    fn what_we_name_we_recognise(#[case] vrf: &str) {
+    fn generated_names_are_recognised(#[case] vrf: &str) {
         let scope = Scope::Vrf(vrf.parse().unwrap());
-        for used in [Use::In(Family::Ipv4), Use::Out(Family::Ipv6), Use::Fabric, Use::Parts(Family::Ipv6)] {
+        for used in USES {
             assert_eq!(scope_of(&policy(&scope, used, "x")), Some(scope.clone()));
         }
         assert_eq!(scope_of(&host_bfd(&vrf.parse().unwrap(), Family::Ipv6)), Some(scope));
@@ -119,14 +143,16 @@ mod tests {
     #[case("pe-underlay-bfd-2001:db8::2", Some(Scope::Underlay))]
     #[case("pe-underlay-out-v4-00000000", Some(Scope::Underlay))]
     #[case("pe-vrf-red", None)]
+    #[case("pe-segment-red-in-v4-00000000", None)]
+    #[case("pe-other-red-in-v4-00000000", None)]
     #[case("mine", None)]
     fn foreign_names_are_not_recognised(#[case] name: &str, #[case] scope: Option<Scope>) {
         assert_eq!(scope_of(name), scope);
     }
 
     #[test]
-    fn another_content_has_another_name() {
+    fn the_name_depends_on_the_content() {
         let scope = Scope::Underlay;
-        assert_ne!(policy(&scope, Use::Fabric, "a"), policy(&scope, Use::Fabric, "b"));
+        assert_ne!(policy(&scope, PolicyUse::Fabric, "a"), policy(&scope, PolicyUse::Fabric, "b"));
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::generated::{World, drift, drift_op, in_view_of, world};
 use super::*;
 use crate::kernel::fake::FakeKernel;
-use crate::kernel::op::OpStage;
+use crate::kernel::op::Stage;
 use crate::kernel::{Kernel, Outcome};
 use crate::types;
 use crate::types::VrfMode;
@@ -54,7 +54,7 @@ proptest! {
 
     #[test]
     fn stages_follow_each_other(a in world(BOTH), b in world(BOTH)) {
-        let stages: Vec<OpStage> = diff(&b.state(), &a.state()).iter().map(|step| step.op.stage()).collect();
+        let stages: Vec<Stage> = diff(&b.state(), &a.state()).iter().map(|step| step.op.stage()).collect();
         prop_assert!(stages.is_sorted());
     }
 
@@ -208,7 +208,7 @@ fn a_failed_op_skips_what_depends_on_it_and_nothing_else() {
     let ops = diff(&wanted, &kernel.state());
     let outcomes = run(&kernel, &ops);
     for (Step { op, .. }, outcome) in ops.iter().zip(&outcomes) {
-        let depends_on_it = op.stage() >= OpStage::Build && op.vni().map(Vni::get) == Some(100);
+        let depends_on_it = op.stage() >= Stage::Build && op.vni().map(Vni::get) == Some(100);
         assert!(outcome.is_done() || depends_on_it, "{op}: {outcome:?}");
     }
     assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Failed(_))).count(), 1);
@@ -299,5 +299,9 @@ fn a_removal_belongs_to_the_vrf_that_the_link_is_in_else_to_the_one_that_wants_i
     };
     assert_eq!(scopes(&wanted, &lone).0, all("vrf v0"), "wanted in v0");
     let nothing = KernelState { links: BTreeMap::new(), unreachable: BTreeSet::new(), ..wanted.clone() };
-    assert_eq!(scopes(&nothing, &KernelState { unreachable: BTreeSet::new(), ..lone }).0, all("vni 100"), "not wanted");
+    assert_eq!(
+        scopes(&nothing, &KernelState { unreachable: BTreeSet::new(), ..lone }).0,
+        all("segment 100"),
+        "not wanted"
+    );
 }

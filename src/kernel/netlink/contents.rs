@@ -1,5 +1,5 @@
 //! The contents of one network namespace as netlink reports them. In: link, address, route and rule messages. Out: links by
-//! ifindex, ours and others. Sends nothing and decides nothing.
+//! ifindex, ours and others. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use netlink_packet_route::link::{
 use netlink_packet_route::route::{RouteAttribute, RouteType};
 use netlink_packet_route::rule::RuleAttribute;
 
-use crate::kernel::model::{BridgePort, LOCAL_RULE, ROUTE_EACH_PACKET, Sysctl, UNREACHABLE_METRIC};
+use crate::kernel::model::{BridgePort, LOCAL_RULE, LOCAL_TABLE, ROUTE_EACH_PACKET, Sysctl, UNREACHABLE_METRIC};
 use crate::names::{OwnedName, PortTable};
 use crate::types::{Family, MacAddr, TableId, Vni};
 
@@ -151,7 +151,7 @@ pub fn is_local_last(rules: &[RouteNetlinkMessage]) -> bool {
             RuleAttribute::Priority(preference) => Some(*preference),
             _ => None,
         });
-        (rule.header.table == nix::libc::RT_TABLE_LOCAL).then_some(preference.unwrap_or(0))
+        (rule.header.table == LOCAL_TABLE).then_some(preference.unwrap_or(0))
     };
     rules.iter().filter_map(preference).min() == Some(LOCAL_RULE)
 }

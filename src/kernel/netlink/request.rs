@@ -16,7 +16,7 @@ use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::contents::AddrGenMode;
-use crate::kernel::model::{BridgePort, LinkKind, ROUTE_EACH_PACKET, UNREACHABLE_METRIC};
+use crate::kernel::model::{BridgePort, LOCAL_TABLE, LinkKind, ROUTE_EACH_PACKET, UNREACHABLE_METRIC};
 use crate::kernel::op::NewLink;
 use crate::names::LINK_GROUP;
 use crate::types::{Family, MacAddr, TableId};
@@ -248,7 +248,7 @@ pub fn delete_local_rule(family: Family, preference: u32) -> Request {
 
 fn local_rule(family: Family, preference: u32) -> RuleMessage {
     let mut rule = rules(family);
-    rule.header.table = nix::libc::RT_TABLE_LOCAL;
+    rule.header.table = LOCAL_TABLE;
     rule.header.action = RuleAction::ToTable;
     rule.attributes = vec![RuleAttribute::Priority(preference)];
     rule

@@ -16,6 +16,7 @@ use super::contents::net_of;
 use super::error::NetlinkError;
 use super::request::{self, Request};
 use super::socket::{Route, Socket};
+use crate::kernel::model::LOCAL_TABLE;
 use crate::types::Family;
 
 /// A netlink message, exact, and with a text for people.
@@ -161,7 +162,7 @@ fn reroute(mut route: RouteMessage, target: Target) -> RouteMessage {
 fn is_configured(route: &RouteMessage) -> bool {
     !matches!(route.header.protocol, RouteProtocol::Kernel | RouteProtocol::Ra | RouteProtocol::IcmpRedirect)
         && !route.header.flags.contains(RouteFlags::Cloned)
-        && u32::from(route.header.table) != u32::from(nix::libc::RT_TABLE_LOCAL)
+        && route.header.table != LOCAL_TABLE
 }
 
 fn devices(route: &RouteMessage) -> BTreeSet<u32> {

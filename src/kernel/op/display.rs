@@ -1,4 +1,4 @@
-//! How an op prints: like the `ip` command line that does the same.
+//! How an op prints: like the `ip` command line that does the same. Pure.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
 //! One change of kernel state as plain data. In: keys and values of [`super::model`]. Out: [`KernelOp`], which prints
-//! like an `ip` command line and knows its VNI, its IP-VRF and its stage. Decides and changes nothing.
+//! like an `ip` command line and knows its VNI, its IP-VRF and its stage. Pure.
 
 mod display;
 
@@ -136,7 +136,7 @@ pub enum KernelOp {
 
 /// The part of a pass in which an op runs. A diff has them in this order; FRR is configured in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum OpStage {
+pub enum Stage {
     /// Removals. FRR has removed the VRF before.
     Release,
     /// What everything else needs: settings, NICs, VTEP address, empty VRF namespaces. Zebra activates a VRF namespace
@@ -159,6 +159,11 @@ pub enum Lane {
     /// Belongs to a VNI.
     Vni(Vni),
 }
+
+/// Ops of one wave may run concurrently, lane by lane; waves run one after the other, in their order: what others depend on
+/// is created before them and removed after them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wave(Stage, u8);
 
 impl KernelOp {
     /// The VNI that it is about, where the op itself names it.
@@ -214,25 +219,36 @@ impl KernelOp {
     }
 
     /// The part of a pass in which it runs.
-    pub fn stage(&self) -> OpStage {
+    pub fn stage(&self) -> Stage {
         match self {
             Self::DeleteNetns(_)
             | Self::DeleteLink { .. }
             | Self::ReturnNic(_)
             | Self::DelUnreachable(..)
             | Self::ClosePort(_)
-            | Self::DelAddress { on: AddressDevice::Loopback, .. } => OpStage::Release,
+            | Self::DelAddress { on: AddressDevice::Loopback, .. } => Stage::Release,
             Self::CreateNetns(_)
             | Self::SetSysctl { .. }
             | Self::MoveLocalRule(_)
             | Self::MoveNic(_)
-            | Self::AddAddress { on: AddressDevice::Loopback, .. } => OpStage::Ground,
-            Self::AddAddress { on: AddressDevice::Link(_), .. } => OpStage::Address,
-            _ => OpStage::Build,
+            | Self::AddAddress { on: AddressDevice::Loopback, .. } => Stage::Ground,
+            Self::AddAddress { on: AddressDevice::Link(_), .. } => Stage::Address,
+            _ => Stage::Build,
         }
     }
 
-    /// The ops that it has to run after.
+    /// When it runs, see [`Wave`].
+    pub fn wave(&self) -> Wave {
+        let stage = self.stage();
+        let rank = match (self.lane(), stage) {
+            (Lane::Global, Stage::Release) | (Lane::Vni(_), Stage::Ground | Stage::Build | Stage::Address) => 2,
+            (Lane::Vrf(_), _) => 1,
+            (Lane::Vni(_), Stage::Release) | (Lane::Global, Stage::Ground | Stage::Build | Stage::Address) => 0,
+        };
+        Wave(stage, rank)
+    }
+
+    /// The ops with which it runs in order.
     pub fn lane(&self) -> Lane {
         match self {
             Self::AddUnreachable(table, _) | Self::DelUnreachable(table, _) => {
@@ -276,7 +292,7 @@ mod tests {
             op.to_string(),
             "router: link add vni100 type vxlan id 100 local 100.65.0.1 dstport 4789 nolearning tos 2"
         );
-        assert_eq!((op.vni(), op.vrf(), op.stage()), (Some(vni(100)), None, OpStage::Build));
+        assert_eq!((op.vni(), op.vrf(), op.stage()), (Some(vni(100)), None, Stage::Build));
     }
 
     #[test]

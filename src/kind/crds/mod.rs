@@ -1,18 +1,20 @@
 //! The `CustomResourceDefinition`s as an API server takes them: the one place where the derived definitions are brought
 //! into their final form. In: the types of the sibling modules. Out: JSON for the directory source, YAML for `crds/`.
+//! Pure.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use std::fmt;
+
 use kube::CustomResourceExt;
 use serde_json::{Map, Number, Value};
 use thiserror::Error;
 
-use super::{GROUP, L3VNI, NodeIndex, RouterNodeStatus, Underlay};
+use super::{GROUP, Kind, NodeIndex, RouterNodeStatus};
 
 /// Why a definition cannot be written.
 #[derive(Debug, Error)]
 pub enum CrdError {
-    /// The derived definition is no JSON.
-    #[error("the derived definition of {kind:?} does not serialise")]
+    /// The derived definition does not serialize.
+    #[error("the derived definition of {kind} does not serialize")]
     Json {
         /// Its kind.
         kind: Definition,
@@ -20,7 +22,7 @@ pub enum CrdError {
         source: serde_json::Error,
     },
     /// The definition is no YAML.
-    #[error("the definition of {kind:?} cannot be written as YAML")]
+    #[error("the definition of {kind} cannot be written as YAML")]
     Yaml {
         /// Its kind.
         kind: Definition,
@@ -29,51 +31,45 @@ pub enum CrdError {
     },
 }
 
-/// A kind that has a definition.
+/// What has a definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Definition {
-    /// What users write.
-    Configuration(Resource),
+    /// A kind that users write.
+    Configuration(Kind),
     /// [`NodeIndex`], which the controllers write.
     NodeIndex,
     /// [`RouterNodeStatus`], which the controllers write.
     RouterNodeStatus,
 }
 
-/// Every definition, in the order of the files.
-pub const DEFINITIONS: [Definition; 4] = [
-    Definition::Configuration(Resource::L3VNI),
-    Definition::NodeIndex,
-    Definition::RouterNodeStatus,
-    Definition::Configuration(Resource::Underlay),
-];
+impl Definition {
+    /// Every definition, in the order of the names of their files.
+    pub fn all() -> Vec<Self> {
+        let kinds = Kind::ALL.iter().copied().map(Self::Configuration);
+        let mut all: Vec<Self> = kinds.chain([Self::NodeIndex, Self::RouterNodeStatus]).collect();
+        all.sort_by_key(|definition| definition.as_str());
+        all
+    }
 
-/// The kinds that users write.
-pub const KINDS: [Resource; 2] = [Resource::L3VNI, Resource::Underlay];
-
-/// A kind that users write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Resource {
-    /// [`L3VNI`]
-    L3VNI,
-    /// [`Underlay`]
-    Underlay,
+    /// As in the `kind` field of an object.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Configuration(kind) => kind.as_str(),
+            Self::NodeIndex => "NodeIndex",
+            Self::RouterNodeStatus => "RouterNodeStatus",
+        }
+    }
 }
 
-impl Resource {
-    /// The resource of a `kind:` field.
-    pub fn named(kind: &str) -> Option<Self> {
-        match kind {
-            "L3VNI" => Some(Self::L3VNI),
-            "Underlay" => Some(Self::Underlay),
-            _ => None,
-        }
+impl fmt::Display for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
 /// Every definition as file name and YAML text.
 pub fn crds() -> Result<Vec<(String, String)>, CrdError> {
-    DEFINITIONS
+    Definition::all()
         .into_iter()
         .map(|kind| {
             let definition = definition(kind)?;
@@ -87,11 +83,10 @@ pub fn crds() -> Result<Vec<(String, String)>, CrdError> {
 
 /// The definition of one kind.
 pub fn definition(kind: Definition) -> Result<Value, CrdError> {
-    let derived: CustomResourceDefinition = match kind {
-        Definition::Configuration(Resource::Underlay) => Underlay::crd(),
-        Definition::Configuration(Resource::L3VNI) => L3VNI::crd(),
-        Definition::NodeIndex => NodeIndex::crd(),
-        Definition::RouterNodeStatus => RouterNodeStatus::crd(),
+    let derived = match kind {
+        Definition::Configuration(kind) => kind.crd(),
+        Definition::NodeIndex => Some(NodeIndex::crd()),
+        Definition::RouterNodeStatus => Some(RouterNodeStatus::crd()),
     };
     let mut value = serde_json::to_value(derived).map_err(|source| CrdError::Json { kind, source })?;
     settle(&mut value);
@@ -99,7 +94,7 @@ pub fn definition(kind: Definition) -> Result<Value, CrdError> {
 }
 
 /// The `openAPIV3Schema` of one kind.
-pub fn schema(kind: Resource) -> Result<Value, CrdError> {
+pub fn schema(kind: Kind) -> Result<Value, CrdError> {
     let mut definition = definition(Definition::Configuration(kind))?;
     Ok(definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").map(Value::take).unwrap_or_default())
 }

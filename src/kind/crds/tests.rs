@@ -1,3 +1,4 @@
+use std::fs;
 use std::path::Path;
 
 use super::*;
@@ -9,10 +10,54 @@ fn files_in_step_with_the_types() {
     for (name, text) in crds().unwrap() {
         let path = dir.join(name);
         if rewrite {
-            std::fs::create_dir_all(&dir).unwrap();
-            std::fs::write(&path, &text).unwrap();
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(&path, &text).unwrap();
         }
-        let there = std::fs::read_to_string(&path).unwrap();
-        assert!(there == text, "{} is not what the types say: run with PEROUTER_UPDATE=1", path.display());
+        let there = fs::read_to_string(&path).unwrap();
+        assert!(there == text, "{} does not follow from the types: make crds", path.display());
     }
+}
+
+#[test]
+fn the_derived_names_are_those_that_requests_and_roles_use() {
+    for kind in Kind::ALL {
+        let definition = definition(Definition::Configuration(*kind)).unwrap();
+        assert_eq!(definition["spec"]["names"]["kind"], kind.as_str());
+        assert_eq!(definition["spec"]["names"]["plural"], kind.plural());
+        assert_eq!(Kind::named(kind.as_str()), Some(*kind));
+    }
+}
+
+/// The files of a directory that `kustomization.yaml` names.
+fn kustomized(dir: &Path) -> Vec<String> {
+    let text = fs::read_to_string(dir.join("kustomization.yaml")).unwrap();
+    let value: Value = serde_saphyr::from_str(&text).unwrap();
+    value["resources"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn kustomize_and_the_chart_have_every_definition() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let names: Vec<String> = crds().unwrap().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(kustomized(&root.join("crds")), names);
+    for name in names {
+        let chart = root.join("deploy/helm/perouter/crds").join(&name);
+        let same = fs::read_to_string(&chart).ok() == fs::read_to_string(root.join("crds").join(&name)).ok();
+        assert!(same, "{}: hack/helm.sh writes it", chart.display());
+    }
+}
+
+/// The controller reads the objects of every kind, and of no other in our group.
+#[test]
+fn the_role_of_the_controller_names_every_kind() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("deploy/base/rbac.yaml")).unwrap();
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let role = documents.iter().find(|document| document["kind"] == "Role").unwrap();
+    let ours = |rule: &&Value| rule["apiGroups"][0] == GROUP;
+    let rules: Vec<&Value> = role["rules"].as_array().unwrap().iter().filter(ours).collect();
+    let plurals: Vec<String> = Kind::ALL.iter().map(|kind| kind.plural()).collect();
+    assert_eq!(rules.len(), 1);
+    assert_eq!(rules[0]["resources"], Value::from(plurals));
+    assert_eq!(rules[0]["verbs"], Value::from(vec!["list", "watch"]));
 }

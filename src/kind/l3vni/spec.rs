@@ -1,4 +1,4 @@
-//! `L3VNI`: an IP-VRF that the fabric knows by its VNI, and the host's BGP session in it.
+//! `L3VNI`: an IP-VRF that the fabric knows by its VNI, and the host's BGP session in it. Pure data.
 
 #![allow(clippy::duplicated_attributes)] // the lint takes the columns of the derive for repetitions
 
@@ -8,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::kind::bgp::{BfdSettings, EbgpMultiHop, GracefulRestart, SecretKeyRef};
+use crate::kind::bgp::{BfdSettings, EbgpMultiHop, GracefulRestart, PrefixRule, SecretKeyRef};
 use crate::kind::cel;
 
 /// An IP-VRF on the selected nodes, joined to the fabric by EVPN Type-5 routes (RFC 9136) over VXLAN.
@@ -184,25 +184,6 @@ pub struct SourceAddress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "cel::pool_or_address_v6")]
     pub ipv6: Option<String>,
-}
-
-/// A prefix with the lengths it stands for, as in a prefix list. Without `ge` and `le` exactly the prefix.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = cel::prefix_rule_ge(), validation = cel::prefix_rule_le())]
-#[x_kube(validation = cel::prefix_rule_order(), validation = cel::prefix_rule_family())]
-#[serde(deny_unknown_fields)]
-pub struct PrefixRule {
-    /// The prefix.
-    #[schemars(schema_with = "cel::prefix")]
-    pub prefix: String,
-    /// Least length.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 128))]
-    pub ge: Option<u8>,
-    /// Greatest length.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 128))]
-    pub le: Option<u8>,
 }
 
 /// What is taken from the host.

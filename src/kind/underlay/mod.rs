@@ -1,5 +1,84 @@
-//! `Underlay`.
+//! `Underlay`: how a node meets the fabric. Provides the [`Fabric`] that the objects of other kinds are built on. Pure.
 
+mod links;
+mod routing;
 mod spec;
+mod validate;
 
-pub use spec::*;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::CustomResourceExt;
+
+use super::bgp::SecretKeyRef;
+use super::check::Check;
+use super::claim::{Claim, Claimed};
+use super::definition::{Fabric, KindSpec, KindValid, NodeFacts};
+use super::object::{Kind, ObjectRef};
+use crate::frr::model::RouterConfig;
+use crate::kernel::model::KernelState;
+use crate::scope::Scope;
+
+pub use spec::{Neighbor, NeighborType, Underlay, UnderlaySpec};
+pub use validate::ValidUnderlay;
+
+/// MTU of a NIC that is not there (yet).
+const DEFAULT_NIC_MTU: u32 = 1500;
+
+impl KindSpec for UnderlaySpec {
+    const KIND: Kind = Kind::Underlay;
+    const NEEDS_FABRIC: bool = false;
+    type Valid = ValidUnderlay;
+
+    fn crd() -> CustomResourceDefinition {
+        Underlay::crd()
+    }
+
+    fn selector(&self) -> Option<&LabelSelector> {
+        self.node_selector.as_ref()
+    }
+
+    fn secrets(&self) -> Vec<&SecretKeyRef> {
+        self.neighbors.iter().filter_map(|neighbor| neighbor.password_secret.as_ref()).collect()
+    }
+
+    fn nics(&self) -> Vec<&str> {
+        self.nics.iter().map(String::as_str).collect()
+    }
+
+    fn validate(&self, check: &mut Check<'_>) -> Option<ValidUnderlay> {
+        validate::validate(self, check)
+    }
+}
+
+impl KindValid for ValidUnderlay {
+    fn scope(&self) -> Scope {
+        Scope::Underlay
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::new(Claimed::Fabric, ""), Claim::new(Claimed::Subnet(self.vtep_pool), "spec.vtepcidr")]
+    }
+
+    fn fabric(&self, object: &ObjectRef, facts: &NodeFacts) -> Option<Fabric> {
+        let nic_mtu = self.nics.iter().filter_map(|nic| facts.nic_mtu.get(nic).copied()).min();
+        Some(Fabric {
+            object: object.clone(),
+            asn: self.asn,
+            vtep: self.vtep,
+            router_id: self.router_id,
+            neighbors: self.neighbors.clone(),
+            protected: routing::protected(self),
+            mode: facts.mode,
+            release: facts.release,
+            mtu: links::overlay_mtu(nic_mtu.unwrap_or(DEFAULT_NIC_MTU), self.vtep),
+        })
+    }
+
+    fn links(&self, fabric: &Fabric, state: &mut KernelState) {
+        links::links(self, fabric.mode, state);
+    }
+
+    fn routing(&self, _fabric: &Fabric, config: &mut RouterConfig) {
+        config.underlay = Some(routing::instance(self));
+    }
+}

@@ -1,4 +1,4 @@
-//! `Underlay`: how the node meets the fabric.
+//! `Underlay`: how the node meets the fabric. Pure data.
 
 #![allow(clippy::duplicated_attributes)] // the lint takes the columns of the derive for repetitions
 

@@ -1,8 +1,6 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::frr::release::FrrVersion;
-use crate::kernel::{KernelOp, OpStage};
+use crate::kind;
 use crate::plan::{NodeFacts, plan};
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
 use crate::types::VrfMode;
@@ -17,38 +15,27 @@ fn l3vni(name: &str, vni: u32, net: u8) -> (String, Spec) {
 
 /// Kernel and FRR as they are when these objects are in place.
 fn state(mode: VrfMode, objects: &[(String, Spec)]) -> (KernelState, Config) {
-    let key = |kind, name: &str| ObjectRef { kind, namespace: "default".into(), name: name.into() };
+    let object = |kind, name: &str, spec| {
+        (ObjectRef::new(kind, "default", name), Object::new(kind::Spec::from_json(kind, spec).unwrap()))
+    };
     let underlay = serde_json::json!({"asn": 64514, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"]});
+    let l3vnis = objects.iter().map(|(name, spec)| object(Kind::L3VNI, name, spec.clone()));
     let snapshot = Snapshot {
         node: NodeIdentity { name: "n".into(), index: 0, labels: BTreeMap::new() },
-        underlays: vec![Object {
-            key: key(Kind::Underlay, "u"),
-            generation: 1,
-            created: None,
-            spec: Arc::new(serde_json::from_value(underlay).unwrap()),
-        }],
-        l3vnis: objects
-            .iter()
-            .map(|(name, spec)| Object {
-                key: key(Kind::L3VNI, name),
-                generation: 1,
-                created: None,
-                spec: Arc::new(serde_json::from_value(spec.clone()).unwrap()),
-            })
-            .collect(),
+        objects: l3vnis.chain([object(Kind::Underlay, "u", underlay)]).collect(),
         ..Snapshot::default()
     };
-    let plan = plan(&snapshot, &NodeFacts { mode, nic_mtu: BTreeMap::new() });
+    let plan = plan(&snapshot, &NodeFacts { mode, release: frr_8(), nic_mtu: BTreeMap::new() });
     assert_eq!(plan.rejected, []);
-    let frr = crate::frr::stanza::render::render(&plan.frr).unwrap();
+    let frr = crate::frr::config::render::render(&plan.frr, &frr_8()).unwrap();
     (plan.kernel, frr)
 }
 
-fn of_release(text: &str) -> Dialect {
-    Dialect::of(&FrrVersion::parse(text).unwrap())
+fn of_release(text: &str) -> Release {
+    Release::of(&FrrVersion::parse(text).unwrap()).unwrap()
 }
 
-fn frr_8() -> Dialect {
+fn frr_8() -> Release {
     of_release("zebra version 8.4.4")
 }
 
@@ -59,8 +46,26 @@ fn pass(mode: VrfMode, from: &[(String, Spec)], to: &[(String, Spec)]) -> Schedu
 }
 
 fn torn(schedule: &Schedule) -> Vec<String> {
-    schedule.teardowns.iter().map(|(scope, _)| scope.to_string()).collect()
+    schedule.torn_down.iter().map(ToString::to_string).collect()
 }
+
+/// The kernel operations up to the first that is not of a teardown.
+fn teardown_ops(schedule: &Schedule) -> Vec<&KernelOp> {
+    schedule.kernel_ops().map(|step| &step.op).take_while(|op| op.stage() == Stage::Release).collect()
+}
+
+/// The kernel operations after those of [`teardown_ops`].
+fn later_ops(schedule: &Schedule) -> Vec<&KernelOp> {
+    schedule.kernel_ops().map(|step| &step.op).skip(teardown_ops(schedule).len()).collect()
+}
+
+/// The batches of these stages.
+fn batches<'a>(schedule: &'a Schedule, stages: &[BatchStage]) -> Vec<&'a CommandBatch> {
+    schedule.steps.iter().filter_map(ScheduleStep::batch).filter(|batch| stages.contains(&batch.stage)).collect()
+}
+
+/// The stages of a teardown.
+const TEARDOWN: [BatchStage; 4] = [BatchStage::NoVni, BatchStage::NoInstance, BatchStage::Leftovers, BatchStage::NoVrf];
 
 #[rstest]
 #[case(VrfMode::Netns)]
@@ -78,7 +83,8 @@ fn another_vni_rebuilds_its_vrf_alone(#[case] mode: VrfMode) {
     let done =
         pass(mode, &[l3vni("red", 100, 10), l3vni("blue", 200, 11)], &[l3vni("red", 101, 10), l3vni("blue", 200, 11)]);
     assert_eq!(torn(&done), ["vrf red"]);
-    assert!(done.release.iter().chain(&done.build).all(|step| step.scope == Scope::Vrf("red".parse().unwrap())));
+    assert!(done.kernel_ops().count() > 0);
+    assert!(done.kernel_ops().all(|step| step.scope == Scope::Vrf("red".parse().unwrap())));
 }
 
 #[rstest]
@@ -86,19 +92,19 @@ fn another_vni_rebuilds_its_vrf_alone(#[case] mode: VrfMode) {
 #[case(VrfMode::Vrf)]
 fn another_subnet_is_an_edit_in_place(#[case] mode: VrfMode) {
     let done = pass(mode, &[l3vni("red", 100, 10)], &[l3vni("red", 100, 12)]);
-    assert!(done.teardowns.is_empty() && done.release.is_empty());
-    let ops: Vec<_> = done.build.iter().map(ToString::to_string).collect();
+    assert!(done.torn_down.is_empty() && teardown_ops(&done).is_empty());
+    let ops: Vec<_> = later_ops(&done).iter().map(ToString::to_string).collect();
     assert_eq!(ops.len(), 4, "an address goes and one comes at each end: {ops:?}");
 }
 
 #[rstest]
 #[case(VrfMode::Netns)]
 #[case(VrfMode::Vrf)]
-fn another_name_takes_the_old_vrf_down_before_the_new_one_is_built(#[case] mode: VrfMode) {
+fn another_name_tears_the_old_vrf_down_before_the_new_one_is_built(#[case] mode: VrfMode) {
     let done = pass(mode, &[l3vni("red", 100, 10)], &[l3vni("crimson", 100, 10)]);
     assert_eq!(torn(&done), ["vrf red"]);
-    assert!(done.release.iter().all(|step| step.op.stage() == OpStage::Release));
-    assert!(done.build.iter().all(|step| step.op.stage() != OpStage::Release));
+    assert!(!teardown_ops(&done).is_empty());
+    assert!(later_ops(&done).iter().all(|op| op.stage() != Stage::Release));
 }
 
 #[rstest]
@@ -107,53 +113,55 @@ fn another_name_takes_the_old_vrf_down_before_the_new_one_is_built(#[case] mode:
 fn a_deleted_vrf_leaves_the_others_alone(#[case] mode: VrfMode) {
     let done = pass(mode, &[l3vni("red", 100, 10), l3vni("blue", 200, 11)], &[l3vni("blue", 200, 11)]);
     assert_eq!(torn(&done), ["vrf red"]);
-    assert!(done.build.is_empty() && done.frr.is_empty());
+    assert!(later_ops(&done).is_empty());
+    assert_eq!(batches(&done, &TEARDOWN).len(), done.steps.iter().filter_map(ScheduleStep::batch).count());
+    assert_eq!(done.vrfs(), ["red".parse().unwrap()].into());
 }
 
 #[test]
-fn a_distrusted_vrf_is_built_anew_though_nothing_differs() {
+fn a_vrf_that_is_not_up_is_rebuilt_although_nothing_differs() {
     let have = state(VrfMode::Netns, &[l3vni("red", 100, 10)]);
     let view = State { kernel: &have.0, frr: &have.1 };
     let done = schedule(view, view, &["red".parse().unwrap()].into(), frr_8());
     assert_eq!(torn(&done), ["vrf red"]);
-    assert!(!done.release.is_empty() && !done.build.is_empty());
+    assert!(!teardown_ops(&done).is_empty() && !later_ops(&done).is_empty());
 }
 
 #[rstest]
 #[case("zebra version 8.4.4", &["netns delete red"], 1)]
 #[case("zebra version 10.3", &[], 0)]
 fn the_namespace_of_a_deleted_vrf_stays_where_zebra_would_crash(
-    #[case] release: &str,
+    #[case] frr: &str,
     #[case] deleted: &[&str],
     #[case] after: usize,
 ) {
-    let dialect = of_release(release);
+    let release = of_release(frr);
     let have = state(VrfMode::Netns, &[l3vni("red", 100, 10), l3vni("blue", 200, 11)]);
     let want = state(VrfMode::Netns, &[l3vni("blue", 200, 11)]);
     let wanted = State { kernel: &want.0, frr: &want.1 };
-    let done = schedule(wanted, State { kernel: &have.0, frr: &have.1 }, &BTreeSet::new(), dialect);
+    let done = schedule(wanted, State { kernel: &have.0, frr: &have.1 }, &BTreeSet::new(), release);
     assert_eq!(torn(&done), ["vrf red"]);
-    assert_eq!(done.teardowns[0].1.after.len(), after);
-    let ops: Vec<String> = done.release.iter().map(ToString::to_string).collect();
+    assert_eq!(batches(&done, &[BatchStage::NoVrf]).len(), after);
+    let ops: Vec<String> = teardown_ops(&done).iter().map(ToString::to_string).collect();
     assert_eq!(
         ops.iter().filter(|op| op.starts_with("netns ")).collect::<Vec<_>>(),
         deleted.iter().collect::<Vec<_>>()
     );
-    assert!(done.build.is_empty(), "{:?}", done.build);
+    assert!(later_ops(&done).is_empty(), "{:?}", later_ops(&done));
 
     let mut left = want.0.clone();
     if deleted.is_empty() {
         left.vrf_netns.insert("red".parse().unwrap());
     }
-    let next = schedule(wanted, State { kernel: &left, frr: &want.1 }, &BTreeSet::new(), dialect);
+    let next = schedule(wanted, State { kernel: &left, frr: &want.1 }, &BTreeSet::new(), release);
     assert!(next.is_empty(), "{next:?}");
     // It is taken for the VRF when that comes back.
     let back = schedule(
         State { kernel: &have.0, frr: &have.1 },
         State { kernel: &left, frr: &want.1 },
         &BTreeSet::new(),
-        dialect,
+        release,
     );
-    assert!(back.teardowns.is_empty() && back.release.is_empty());
-    assert_eq!(back.build.iter().any(|step| matches!(step.op, KernelOp::CreateNetns(_))), !deleted.is_empty());
+    assert!(back.torn_down.is_empty() && teardown_ops(&back).is_empty());
+    assert_eq!(later_ops(&back).iter().any(|op| matches!(op, KernelOp::CreateNetns(_))), !deleted.is_empty());
 }

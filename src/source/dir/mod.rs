@@ -13,10 +13,11 @@ use std::time::Instant;
 
 use super::SourceError;
 use super::document::{self, Document};
-use super::schema::{Schemas, Spec};
+use super::schema::Schemas;
 use super::secret;
 use super::write_tracker::{Trust, Writes};
 use super::yaml;
+use crate::kind::Spec;
 use crate::snapshot::{Kind, Location, NodeIdentity, Object, ObjectRef, Reason, Rejection, Snapshot};
 
 /// A directory of objects and the one of its secrets.
@@ -190,15 +191,12 @@ impl Reader {
                             None => 1,
                         };
                         generations.insert(key.clone(), (found.spec.clone(), generation));
+                        let location = Location { file: path.display().to_string(), line: found.line };
+                        let (spec, location) = (found.spec.clone(), Some(location));
+                        let object = Object { generation, created: None, location, spec };
+                        snapshot.objects.insert(key.clone(), object);
                     }
                 }
-            }
-        }
-        for (key, (spec, generation)) in &generations {
-            let (key, generation) = (key.clone(), *generation);
-            match spec.clone() {
-                Spec::Underlay(spec) => snapshot.underlays.push(Object { key, generation, created: None, spec }),
-                Spec::L3VNI(spec) => snapshot.l3vnis.push(Object { key, generation, created: None, spec }),
             }
         }
         self.generations = generations;
@@ -207,7 +205,7 @@ impl Reader {
     }
 
     fn read_secrets(&self, snapshot: &mut Snapshot, writes: &Writes, now: Instant) {
-        for key in secret::named(&snapshot.underlays, &snapshot.l3vnis) {
+        for key in snapshot.secret_keys().collect::<Vec<_>>() {
             let path = secret::path(&self.directory.secrets, &key);
             let before = self.last.as_ref().and_then(|last| last.secrets.get(&key)).cloned();
             let trust = writes.trust(&path, now);

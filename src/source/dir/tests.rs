@@ -1,4 +1,5 @@
 use super::*;
+use crate::kind::L3VNISpec;
 use crate::source::write_tracker::Happening;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -36,11 +37,10 @@ impl Case {
 
     /// `name/vni@generation` of every L3VNI.
     fn taken(&mut self) -> Vec<String> {
-        let shown = |object: &Object<_>| {
-            let Object { key, generation, spec, .. }: &Object<crate::kind::L3VNISpec> = object;
-            format!("{}/{}@{generation}", key.name, spec.vni)
+        let shown = |(key, object): (&ObjectRef, &Object)| {
+            format!("{}/{}@{}", key.name, L3VNISpec::of(&object.spec).unwrap().vni, object.generation)
         };
-        self.read().l3vnis.iter().map(shown).collect()
+        self.read().of_kind(Kind::L3VNI).map(shown).collect()
     }
 
     fn told(&mut self) -> Vec<String> {
@@ -270,7 +270,7 @@ fn what_was_not_all_believed_is_read_again() {
     case.write("a.yaml", &l3vni("red", "100"));
     case.happens("a.yaml", Happening::Written);
     case.happens("a.yaml", Happening::Closed);
-    let read = |case: &mut Case| case.reader.read(&case.writes, case.now).unwrap().l3vnis.len();
+    let read = |case: &mut Case| case.reader.read(&case.writes, case.now).unwrap().of_kind(Kind::L3VNI).count();
     assert_eq!(read(&mut case), 3);
     // Nothing happens to the file any more.
     case.now += Duration::from_secs(1);

@@ -2,7 +2,6 @@
 //! all of it is known, the Secrets to watch, and the UIDs. No calls, no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use k8s_openapi::ByteString;
 use kube::core::DynamicObject;
@@ -11,9 +10,9 @@ use serde_json::Value;
 
 use super::object::{self, Judged};
 use super::store::Table;
-use crate::kind::crds::Resource;
-use crate::snapshot::{ApiIdentities, NodeIdentity, ObjectRef, SecretKey, Snapshot};
-use crate::source::schema::{Schemas, Spec};
+use crate::kind::{Kind, Spec};
+use crate::snapshot::{ApiIdentities, NodeIdentity, Object, ObjectRef, SecretKey, Snapshot};
+use crate::source::schema::Schemas;
 use crate::source::secret;
 use crate::types::Secret;
 
@@ -28,7 +27,7 @@ pub(crate) struct SecretName {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Topic {
     /// All objects of a kind.
-    Objects(Resource),
+    Objects(Kind),
     /// The own Node.
     Node,
     /// One Secret.
@@ -67,8 +66,7 @@ struct SecretView {
 pub(crate) struct View {
     node_name: String,
     schemas: Schemas,
-    underlays: Table<ObjectRef, Judged>,
-    l3vnis: Table<ObjectRef, Judged>,
+    objects: BTreeMap<Kind, Table<ObjectRef, Judged>>,
     node: Table<String, SeenNode>,
     secrets: BTreeMap<SecretName, SecretView>,
     index: Option<u32>,
@@ -83,8 +81,7 @@ impl View {
         Self {
             node_name: node_name.to_owned(),
             schemas,
-            underlays: Table::default(),
-            l3vnis: Table::default(),
+            objects: Kind::ALL.iter().map(|kind| (*kind, Table::default())).collect(),
             node: Table::default(),
             secrets: BTreeMap::new(),
             index: None,
@@ -96,13 +93,8 @@ impl View {
     /// Remembers the good objects of a former process, for those that are bad now, and its words, for Secrets that cannot
     /// be read now.
     pub(crate) fn remember(&mut self, kept: &Snapshot) {
-        let underlays = kept
-            .underlays
-            .iter()
-            .map(|o| (o.key.clone(), (o.created, o.generation, Spec::Underlay(Arc::clone(&o.spec)))));
-        let l3vnis =
-            kept.l3vnis.iter().map(|o| (o.key.clone(), (o.created, o.generation, Spec::L3VNI(Arc::clone(&o.spec)))));
-        self.kept = underlays.chain(l3vnis).collect();
+        let versions = |found: &Object| (found.created, found.generation, found.spec.clone());
+        self.kept = kept.objects.iter().map(|(key, found)| (key.clone(), versions(found))).collect();
         let words = kept.secrets.iter().filter_map(|(key, word)| Some((key.clone(), word.as_ref().ok()?.clone())));
         self.kept_words = words.collect();
     }
@@ -110,7 +102,7 @@ impl View {
     /// Takes news; `true` if the snapshot may be another now.
     pub(crate) fn take(&mut self, news: News) -> bool {
         match news {
-            News::Event(Topic::Objects(resource), event) => self.take_object(resource, *event),
+            News::Event(Topic::Objects(kind), event) => self.take_object(kind, *event),
             News::Event(Topic::Node, event) => self.node.take(keyed(*event, seen_node)),
             News::Event(Topic::Secret(name), event) => {
                 let Some(view) = self.secrets.get_mut(&name) else { return false };
@@ -135,15 +127,12 @@ impl View {
         }
     }
 
-    fn take_object(&mut self, resource: Resource, event: Event<DynamicObject>) -> bool {
+    fn take_object(&mut self, kind: Kind, event: Event<DynamicObject>) -> bool {
         let (schemas, kept) = (&self.schemas, &self.kept);
-        let table = match resource {
-            Resource::Underlay => &mut self.underlays,
-            Resource::L3VNI => &mut self.l3vnis,
-        };
+        let table = self.objects.entry(kind).or_default();
         let event = keyed(event, |object| {
-            let key = object::key(resource, object);
-            let mut judged = object::judge(schemas, resource, object, table.find(&key));
+            let key = object::key(kind, object);
+            let mut judged = object::judge(schemas, kind, object, table.find(&key));
             if let Some((created, generation, spec)) = kept.get(&key) {
                 judged.remember(*created, *generation, spec.clone());
             }
@@ -164,7 +153,7 @@ impl View {
 
     /// UIDs for those who write to the API.
     pub(crate) fn identities(&self) -> ApiIdentities {
-        let objects = [&self.underlays, &self.l3vnis].into_iter().filter_map(Table::objects).flatten();
+        let objects = self.objects.values().filter_map(Table::objects).flatten();
         ApiIdentities {
             node_uid: self.node_uid().map(str::to_owned),
             objects: objects.map(|(key, judged)| (key.clone(), judged.uid.clone())).collect(),
@@ -174,7 +163,7 @@ impl View {
     /// The Secrets that objects name now: these are the ones to watch, and the only ones that are remembered.
     pub(crate) fn settle_secrets(&mut self) -> BTreeSet<SecretName> {
         let snapshot = self.objects();
-        let keys = snapshot.iter().flat_map(|snapshot| secret::named(&snapshot.underlays, &snapshot.l3vnis));
+        let keys = snapshot.iter().flat_map(Snapshot::secret_keys);
         let named: BTreeSet<SecretName> =
             keys.map(|key| SecretName { namespace: key.namespace, name: key.name }).collect();
         self.secrets.retain(|name, _| named.contains(name));
@@ -184,11 +173,13 @@ impl View {
         named
     }
 
-    /// Underlays and L3VNIs once both lists are there.
+    /// The objects once the lists of all kinds are complete.
     fn objects(&self) -> Option<Snapshot> {
         let mut snapshot = Snapshot::default();
-        for (key, judged) in self.underlays.objects()?.iter().chain(self.l3vnis.objects()?) {
-            judged.add_to(&mut snapshot, key);
+        for table in self.objects.values() {
+            for (key, judged) in table.objects()? {
+                judged.add_to(&mut snapshot, key);
+            }
         }
         snapshot.rejected.sort();
         Some(snapshot)
@@ -199,7 +190,7 @@ impl View {
         let node = self.node.objects()?.get(&self.node_name)?;
         let mut snapshot = self.objects()?;
         snapshot.node = NodeIdentity { name: self.node_name.clone(), index: self.index?, labels: node.labels.clone() };
-        for key in secret::named(&snapshot.underlays, &snapshot.l3vnis) {
+        for key in snapshot.secret_keys().collect::<Vec<_>>() {
             let word = self.secrets.get(&SecretName { namespace: key.namespace.clone(), name: key.name.clone() })?;
             let word = word.find(&key)?;
             let kept = self.kept_words.get(&key).cloned();

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::atomic_file::{self, ReplaceError};
-use crate::kind::{L3VNISpec, UnderlaySpec};
-use crate::snapshot::{NodeIdentity, Object, ObjectRef, Reason, Rejection, SecretKey, Snapshot};
+use crate::kind::{Kind, ObjectRef, Reason, Rejection, SecretKey, Spec};
+use crate::snapshot::{NodeIdentity, Object, Snapshot};
 use crate::types::Secret;
 
 const VERSION: u32 = 1;
@@ -35,7 +35,7 @@ pub(crate) enum KeptError {
 struct File {
     version: u32,
     #[serde(flatten)]
-    body: serde_json::Value,
+    body: Value,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -43,18 +43,19 @@ struct Body {
     node: String,
     index: u32,
     labels: BTreeMap<String, String>,
-    underlays: Vec<KeptObject<UnderlaySpec>>,
-    l3vnis: Vec<KeptObject<L3VNISpec>>,
     secrets: Vec<KeptSecret>,
     rejected: Vec<KeptRejection>,
+    /// The objects of each kind, by its plural name.
+    #[serde(flatten)]
+    objects: BTreeMap<String, Value>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct KeptObject<S> {
+struct KeptObject {
     key: ObjectRef,
     generation: i64,
     created: Option<i64>,
-    spec: S,
+    spec: Value,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,7 +76,7 @@ struct KeptRejection {
 
 /// Replaces the file.
 pub(crate) fn write(path: &Path, snapshot: &Snapshot) -> Result<(), KeptError> {
-    let file = File { version: VERSION, body: serde_json::to_value(Body::from(snapshot))? };
+    let file = File { version: VERSION, body: serde_json::to_value(body_of(snapshot)?)? };
     Ok(atomic_file::replace(path, 0o600, &serde_json::to_vec(&file)?)?)
 }
 
@@ -91,56 +92,58 @@ pub(crate) fn read(path: &Path, node: &str) -> Result<Option<Snapshot>, KeptErro
         return Ok(None);
     }
     let body: Body = serde_json::from_value(file.body)?;
-    Ok((body.node == node).then(|| body.into()))
+    if body.node == node { snapshot_of(body).map(Some) } else { Ok(None) }
 }
 
-impl From<&Snapshot> for Body {
-    fn from(snapshot: &Snapshot) -> Self {
-        Self {
-            node: snapshot.node.name.clone(),
-            index: snapshot.node.index,
-            labels: snapshot.node.labels.clone(),
-            underlays: snapshot.underlays.iter().cloned().map(KeptObject::from).collect(),
-            l3vnis: snapshot.l3vnis.iter().cloned().map(KeptObject::from).collect(),
-            secrets: snapshot.secrets.iter().map(|(key, word)| kept_secret(key, word)).collect(),
-            rejected: snapshot.rejected.iter().map(kept_rejection).collect(),
+fn body_of(snapshot: &Snapshot) -> Result<Body, serde_json::Error> {
+    let mut objects = BTreeMap::new();
+    for kind in Kind::ALL {
+        let of_kind = snapshot.objects.iter().filter(|(key, _)| key.kind == *kind);
+        let kept: Result<Vec<KeptObject>, _> = of_kind.map(|(key, object)| kept_object(key, object)).collect();
+        objects.insert(kind.plural(), serde_json::to_value(kept?)?);
+    }
+    Ok(Body {
+        node: snapshot.node.name.clone(),
+        index: snapshot.node.index,
+        labels: snapshot.node.labels.clone(),
+        secrets: snapshot.secrets.iter().map(|(key, word)| kept_secret(key, word)).collect(),
+        rejected: snapshot.rejected.iter().map(kept_rejection).collect(),
+        objects,
+    })
+}
+
+fn snapshot_of(mut body: Body) -> Result<Snapshot, KeptError> {
+    let mut objects = BTreeMap::new();
+    for kind in Kind::ALL {
+        // A version without this kind has none of it.
+        let Some(kept) = body.objects.remove(&kind.plural()) else { continue };
+        for KeptObject { key, generation, created, spec } in serde_json::from_value::<Vec<KeptObject>>(kept)? {
+            let spec = Spec::from_json(*kind, spec)?;
+            objects.insert(key, Object { generation, created, location: None, spec });
         }
     }
+    let secret = |kept: KeptSecret| {
+        let key = SecretKey { namespace: kept.namespace, name: kept.name, key: kept.key };
+        (key, kept.word.map(Secret::new))
+    };
+    let rejection = |kept: KeptRejection| Rejection {
+        object: kept.object,
+        reason: kept.reason,
+        location: None,
+        field: kept.field,
+        message: kept.message,
+    };
+    Ok(Snapshot {
+        node: NodeIdentity { name: body.node, index: body.index, labels: body.labels },
+        objects,
+        secrets: body.secrets.into_iter().map(secret).collect(),
+        rejected: body.rejected.into_iter().map(rejection).collect(),
+    })
 }
 
-impl From<Body> for Snapshot {
-    fn from(body: Body) -> Self {
-        let secret = |kept: KeptSecret| {
-            let key = SecretKey { namespace: kept.namespace, name: kept.name, key: kept.key };
-            (key, kept.word.map(Secret::new))
-        };
-        let rejection = |kept: KeptRejection| Rejection {
-            object: kept.object,
-            reason: kept.reason,
-            location: None,
-            field: kept.field,
-            message: kept.message,
-        };
-        Self {
-            node: NodeIdentity { name: body.node, index: body.index, labels: body.labels },
-            underlays: body.underlays.into_iter().map(Object::from).collect(),
-            l3vnis: body.l3vnis.into_iter().map(Object::from).collect(),
-            secrets: body.secrets.into_iter().map(secret).collect(),
-            rejected: body.rejected.into_iter().map(rejection).collect(),
-        }
-    }
-}
-
-impl<S: Clone> From<Object<S>> for KeptObject<S> {
-    fn from(Object { key, generation, created, spec }: Object<S>) -> Self {
-        Self { key, generation, created, spec: Arc::unwrap_or_clone(spec) }
-    }
-}
-
-impl<S> From<KeptObject<S>> for Object<S> {
-    fn from(KeptObject { key, generation, created, spec }: KeptObject<S>) -> Self {
-        Self { key, generation, created, spec: Arc::new(spec) }
-    }
+fn kept_object(key: &ObjectRef, object: &Object) -> Result<KeptObject, serde_json::Error> {
+    let spec = object.spec.to_json()?;
+    Ok(KeptObject { key: key.clone(), generation: object.generation, created: object.created, spec })
 }
 
 fn kept_secret(key: &SecretKey, word: &Result<Secret, String>) -> KeptSecret {
@@ -166,6 +169,7 @@ mod tests {
         let node = NodeIdentity { name: "n1".into(), index: 3, labels: [("a".into(), "b".into())].into() };
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/session-options");
         let mut snapshot = crate::source::read(&dir, &dir.join("secrets"), &node).unwrap();
+        snapshot.objects.values_mut().for_each(|object| object.location = None);
         let key = snapshot.secrets.keys().next().unwrap().clone();
         snapshot.secrets.insert(key, Ok(Secret::new("hunter2".into())));
         snapshot

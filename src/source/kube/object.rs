@@ -4,10 +4,9 @@
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-use crate::kind::crds::Resource;
-use crate::kind::{GROUP, VERSION};
-use crate::snapshot::{Kind, Object, ObjectRef, Reason, Rejection, Snapshot};
-use crate::source::schema::{Schemas, Spec, Violation};
+use crate::kind::{GROUP, Kind, ObjectRef, Reason, Rejection, Spec, VERSION};
+use crate::snapshot::{Object, Snapshot};
+use crate::source::schema::{Schemas, Violation};
 
 /// An object of the API.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,17 +22,13 @@ pub(crate) struct Judged {
 }
 
 /// Which object it is.
-pub(crate) fn key(resource: Resource, object: &DynamicObject) -> ObjectRef {
-    let kind = match resource {
-        Resource::Underlay => Kind::Underlay,
-        Resource::L3VNI => Kind::L3VNI,
-    };
+pub(crate) fn key(kind: Kind, object: &DynamicObject) -> ObjectRef {
     let namespace = object.metadata.namespace.clone().unwrap_or_default();
     ObjectRef { kind, namespace, name: object.metadata.name.clone().unwrap_or_default() }
 }
 
 /// Judges an object. `before` is what was known of it.
-pub(crate) fn judge(schemas: &Schemas, resource: Resource, object: &DynamicObject, before: Option<&Judged>) -> Judged {
+pub(crate) fn judge(schemas: &Schemas, kind: Kind, object: &DynamicObject, before: Option<&Judged>) -> Judged {
     let metadata = &object.metadata;
     let uid = metadata.uid.clone().unwrap_or_default();
     let generation = metadata.generation.unwrap_or_default();
@@ -41,7 +36,7 @@ pub(crate) fn judge(schemas: &Schemas, resource: Resource, object: &DynamicObjec
     let spec = match before {
         // The generation changes with everything but metadata and status.
         Some(before) if before.generation == generation && generation > 0 => before.spec.clone(),
-        _ => schemas.judge(resource, &plain(resource, object)),
+        _ => schemas.judge(kind, &plain(kind, object)),
     };
     let good = before.filter(|_| spec.is_err()).and_then(Judged::last_good);
     let created = metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
@@ -49,10 +44,10 @@ pub(crate) fn judge(schemas: &Schemas, resource: Resource, object: &DynamicObjec
 }
 
 /// The object as its schema knows it. Items of a list come without kind.
-fn plain(resource: Resource, object: &DynamicObject) -> Value {
+fn plain(kind: Kind, object: &DynamicObject) -> Value {
     let mut value = json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
-        "kind": format!("{resource:?}"),
+        "kind": kind.as_str(),
         "metadata": { "name": object.metadata.name, "namespace": object.metadata.namespace },
     });
     if let (Value::Object(whole), Value::Object(data)) = (&mut value, &object.data) {
@@ -86,14 +81,8 @@ impl Judged {
             let held = self.good.is_some();
             snapshot.rejected.extend(violations.iter().map(|violation| rejection(&key, violation, held)));
         }
-        match self.last_good() {
-            Some((generation, Spec::Underlay(spec))) => {
-                snapshot.underlays.push(Object { key, generation, created, spec });
-            }
-            Some((generation, Spec::L3VNI(spec))) => {
-                snapshot.l3vnis.push(Object { key, generation, created, spec });
-            }
-            None => {}
+        if let Some((generation, spec)) = self.last_good() {
+            snapshot.objects.insert(key, Object { generation, created, location: None, spec });
         }
     }
 }

@@ -13,7 +13,6 @@ use tokio::time::{Instant, sleep};
 
 use super::Cluster;
 use super::cluster_state::{News, Topic};
-use crate::kind::crds::Resource;
 use crate::kind::{GROUP, VERSION};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -109,12 +108,9 @@ fn request(cluster: &Cluster, topic: &Topic) -> (Api<DynamicObject>, watcher::Co
         |kind: &str, plural: &str| ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", kind), plural);
     let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
     match topic {
-        Topic::Objects(resource) => {
-            let (kind, plural) = match resource {
-                Resource::Underlay => ("Underlay", "underlays"),
-                Resource::L3VNI => ("L3VNI", "l3vnis"),
-            };
-            let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, VERSION, kind), plural);
+        Topic::Objects(kind) => {
+            let gvk = GroupVersionKind::gvk(GROUP, VERSION, kind.as_str());
+            let kind = ApiResource::from_gvk_with_plural(&gvk, &kind.plural());
             let api = match &cluster.namespace {
                 Some(namespace) => Api::namespaced_with(client, namespace, &kind),
                 None => Api::all_with(client, &kind),

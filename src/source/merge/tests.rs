@@ -1,24 +1,25 @@
-use std::sync::Arc;
-
 use super::*;
-use crate::kind::L3VNISpec;
-use crate::snapshot::{Kind, SecretKey};
+use crate::kind::Spec;
+use crate::snapshot::{Kind, Object, SecretKey};
 use crate::types::Secret;
 
-fn l3vni(name: &str, vni: u32, created: Option<i64>) -> Object<L3VNISpec> {
-    let key = ObjectRef { kind: Kind::L3VNI, namespace: "default".into(), name: name.into() };
-    let spec = Arc::new(serde_json::from_value(serde_json::json!({ "asn": 64514, "vni": vni })).unwrap());
-    Object { key, generation: 1, created, spec }
+fn l3vni(name: &str, vni: u32, created: Option<i64>) -> (ObjectRef, Object) {
+    let spec = Spec::from_json(Kind::L3VNI, serde_json::json!({ "asn": 64514, "vni": vni })).unwrap();
+    (ObjectRef::new(Kind::L3VNI, "default", name), Object { created, ..Object::new(spec) })
 }
 
-fn snapshot(index: u32, labels: &[(&str, &str)], l3vnis: Vec<Object<L3VNISpec>>) -> Snapshot {
+fn snapshot(index: u32, labels: &[(&str, &str)], l3vnis: Vec<(ObjectRef, Object)>) -> Snapshot {
     let labels = labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-    Snapshot { node: NodeIdentity { name: "n".into(), index, labels }, l3vnis, ..Snapshot::default() }
+    let node = NodeIdentity { name: "n".into(), index, labels };
+    Snapshot { node, objects: l3vnis.into_iter().collect(), ..Snapshot::default() }
 }
 
 fn told(snapshot: &Snapshot) -> Vec<String> {
-    let taken = snapshot.l3vnis.iter().map(|object| format!("{} {}", object.key.name, object.spec.vni));
-    taken.chain(snapshot.rejected.iter().map(|r| format!("{:?} {}", r.reason, r.object.name))).collect()
+    let accepted = snapshot.objects.iter().map(|(key, object)| match &object.spec {
+        Spec::L3VNI(spec) => format!("{} {}", key.name, spec.vni),
+        Spec::Underlay(_) => panic!("no L3VNI: {key}"),
+    });
+    accepted.chain(snapshot.rejected.iter().map(|r| format!("{} {}", r.reason, r.object.name))).collect()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Judges one object as an API server would: the generated `openAPIV3Schema` with its defaults, list types and CEL
 //! rules, and unknown fields as kubectl's strict validation has them. In: JSON. Out: a typed spec, or every violation.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use jsonschema::{ValidationError, Validator};
 use kube::core::cel::{self, CompiledSchema, ErrorKind, compile_schema};
@@ -10,8 +10,8 @@ use thiserror::Error;
 
 use super::messages;
 use super::yaml::join;
-use crate::kind::crds::{self, CrdError, Resource};
-use crate::kind::{L3VNISpec, UnderlaySpec};
+use crate::kind::crds::{self, CrdError};
+use crate::kind::{Kind, Spec};
 
 /// Why a schema is unusable.
 #[derive(Debug, Error)]
@@ -20,10 +20,10 @@ pub enum SchemaError {
     #[error(transparent)]
     Definition(#[from] CrdError),
     /// The structural part is no JSON schema.
-    #[error("the schema of {kind:?} does not compile")]
+    #[error("the schema of {kind} does not compile")]
     Structure {
         /// Its kind.
-        kind: Resource,
+        kind: Kind,
         /// The cause.
         source: Box<ValidationError<'static>>,
     },
@@ -38,20 +38,10 @@ pub struct Violation {
     pub message: String,
 }
 
-/// The spec of an object that passed, with its defaults.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Spec {
-    /// Of an [`crate::kind::Underlay`].
-    Underlay(Arc<UnderlaySpec>),
-    /// Of an [`crate::kind::L3VNI`].
-    L3VNI(Arc<L3VNISpec>),
-}
-
 /// The compiled schemas of every kind.
 #[derive(Debug)]
 pub struct Schemas {
-    underlay: Schema,
-    l3vni: Schema,
+    of_kind: BTreeMap<Kind, Schema>,
     rules: cel::Validator,
 }
 
@@ -68,18 +58,15 @@ struct Schema {
 impl Schemas {
     /// Compiles the schemas of every kind.
     pub fn new() -> Result<Self, SchemaError> {
-        Ok(Self {
-            underlay: Schema::new(Resource::Underlay)?,
-            l3vni: Schema::new(Resource::L3VNI)?,
-            rules: cel::Validator::new(),
-        })
+        let compiled = Kind::ALL.iter().map(|kind| Ok((*kind, Schema::new(*kind)?)));
+        Ok(Self { of_kind: compiled.collect::<Result<_, SchemaError>>()?, rules: cel::Validator::new() })
     }
 
     /// The spec of `object`, or all that is wrong with it, in the order of the fields' paths.
-    pub fn judge(&self, resource: Resource, object: &Value) -> Result<Spec, Vec<Violation>> {
-        let schema = match resource {
-            Resource::Underlay => &self.underlay,
-            Resource::L3VNI => &self.l3vni,
+    pub fn judge(&self, kind: Kind, object: &Value) -> Result<Spec, Vec<Violation>> {
+        let Some(schema) = self.of_kind.get(&kind) else {
+            let message = format!("{kind} has no schema: use {}", Kind::alternatives());
+            return Err(vec![Violation { field: "kind".to_owned(), message }]);
         };
         let mut object = object.clone();
         prune_nulls(&mut object);
@@ -89,12 +76,12 @@ impl Schemas {
         violations.extend(broken_rules);
         violations.sort();
         violations.dedup();
-        if violations.is_empty() { typed(resource, &object) } else { Err(violations) }
+        if violations.is_empty() { typed(kind, &object) } else { Err(violations) }
     }
 }
 
 impl Schema {
-    fn new(kind: Resource) -> Result<Self, SchemaError> {
+    fn new(kind: Kind) -> Result<Self, SchemaError> {
         let plain = crds::schema(kind)?;
         let mut strict = plain.clone();
         for (field, schema) in [("apiVersion", json!({})), ("kind", json!({})), ("metadata", json!({"type": "object"}))]
@@ -130,13 +117,10 @@ impl Schema {
     }
 }
 
-fn typed(resource: Resource, object: &Value) -> Result<Spec, Vec<Violation>> {
+fn typed(kind: Kind, object: &Value) -> Result<Spec, Vec<Violation>> {
     let spec = object.get("spec").cloned().unwrap_or_default();
-    let spec = match resource {
-        Resource::Underlay => serde_json::from_value(spec).map(|spec| Spec::Underlay(Arc::new(spec))),
-        Resource::L3VNI => serde_json::from_value(spec).map(|spec| Spec::L3VNI(Arc::new(spec))),
-    };
-    spec.map_err(|error| vec![Violation { field: "spec".to_owned(), message: error.to_string() }])
+    Spec::from_json(kind, spec)
+        .map_err(|error| vec![Violation { field: "spec".to_owned(), message: error.to_string() }])
 }
 
 /// The API server drops a null in a field that is not nullable, and none of ours is.

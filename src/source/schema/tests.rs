@@ -1,12 +1,15 @@
 use proptest::prelude::*;
 use rstest::rstest;
 
+use std::sync::Arc;
+
 use super::*;
+use crate::kind::{L3VNISpec, UnderlaySpec};
 
 fn judge(kind: &str, text: &str) -> Result<Spec, Vec<String>> {
     let object = serde_saphyr::from_str::<Value>(text).unwrap();
     let lines = |violations: Vec<Violation>| violations.iter().map(|v| format!("{}: {}", v.field, v.message)).collect();
-    SCHEMAS.with(|schemas| schemas.judge(Resource::named(kind).unwrap(), &object).map_err(lines))
+    SCHEMAS.with(|schemas| schemas.judge(Kind::named(kind).unwrap(), &object).map_err(lines))
 }
 
 /// A good underlay with `neighbor` and further fields of the spec.
@@ -245,8 +248,8 @@ fn defaults_are_those_of_the_api_server() {
 /// Every rule has to be compiled by kube-cel, and none may refer to what it does not know.
 #[test]
 fn every_rule_compiles() {
-    for resource in crds::KINDS {
-        let schema = crds::schema(resource).unwrap();
+    for kind in Kind::ALL {
+        let schema = crds::schema(*kind).unwrap();
         let mut pending = vec![(&schema, String::new())];
         while let Some((node, path)) = pending.pop() {
             for rule in node.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten() {
@@ -254,7 +257,7 @@ fn every_rule_compiles() {
                 let warnings = cel::analyze_rule(text, &compile_schema(node), cel::ScopeContext::CrdValidation);
                 // The analysis takes the variable of a macro for a free one.
                 let costly: Vec<_> = warnings.iter().filter(|w| w.kind != cel::WarningKind::WrongScope).collect();
-                assert!(costly.is_empty(), "{resource:?} {path}: {text}: {costly:?}");
+                assert!(costly.is_empty(), "{kind} {path}: {text}: {costly:?}");
             }
             let properties = node.get("properties").and_then(Value::as_object).into_iter().flatten();
             pending.extend(properties.map(|(name, node)| (node, join(&path, name))));
@@ -368,7 +371,7 @@ proptest! {
     #[test]
     fn an_l3vni_that_passes_reads_back_the_same(spec in any_l3vni()) {
         let object = json!({"metadata": {"name": "red"}, "spec": serde_json::to_value(&spec).unwrap()});
-        match SCHEMAS.with(|schemas| schemas.judge(Resource::L3VNI, &object)) {
+        match SCHEMAS.with(|schemas| schemas.judge(Kind::L3VNI, &object)) {
             Ok(read) => prop_assert_eq!(read, Spec::L3VNI(Arc::new(spec))),
             Err(violations) => ours(&violations)?,
         }
@@ -384,7 +387,7 @@ proptest! {
     ) {
         let spec = UnderlaySpec { asn, vtepcidr, nics, neighbors, routeridcidr, graceful_restart: None, node_selector: None };
         let object = json!({"metadata": {"name": "underlay"}, "spec": serde_json::to_value(&spec).unwrap()});
-        match SCHEMAS.with(|schemas| schemas.judge(Resource::Underlay, &object)) {
+        match SCHEMAS.with(|schemas| schemas.judge(Kind::Underlay, &object)) {
             Ok(read) => prop_assert_eq!(read, Spec::Underlay(Arc::new(spec))),
             Err(violations) => ours(&violations)?,
         }

@@ -1,7 +1,8 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
-use crate::kind::GROUP;
+use crate::kind::{GROUP, Kind, L3VNISpec};
+use crate::snapshot::Object;
 
 /// No test waits for a fixed time; this is when it gives up.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -48,7 +49,12 @@ impl Watching {
 }
 
 fn shown(snapshot: &Snapshot) -> Vec<String> {
-    snapshot.l3vnis.iter().map(|object| format!("{}/{}", object.key.name, object.spec.vni)).collect()
+    let vni = |object: &Object| L3VNISpec::of(&object.spec).unwrap().vni;
+    snapshot.of_kind(Kind::L3VNI).map(|(key, object)| format!("{}/{}", key.name, vni(object))).collect()
+}
+
+fn generation(snapshot: &Snapshot) -> i64 {
+    snapshot.of_kind(Kind::L3VNI).next().unwrap().1.generation
 }
 
 fn l3vni(name: &str, vni: u32) -> String {
@@ -69,9 +75,9 @@ async fn files_come_change_and_go() {
     fs::write(watching.path("red.yaml"), l3vni("red", 100)).unwrap();
     watching.until(&["red/100"]).await;
     fs::write(watching.path("red.yaml"), l3vni("red", 101)).unwrap();
-    assert_eq!(watching.until(&["red/101"]).await.l3vnis[0].generation, 2);
+    assert_eq!(generation(&watching.until(&["red/101"]).await), 2);
     replace(&watching.path("red.yaml"), &l3vni("red", 102));
-    assert_eq!(watching.until(&["red/102"]).await.l3vnis[0].generation, 3);
+    assert_eq!(generation(&watching.until(&["red/102"]).await), 3);
     replace(&watching.path("blue.yaml"), &l3vni("blue", 200));
     watching.until(&["blue/200", "red/102"]).await;
     fs::remove_file(watching.path("red.yaml")).unwrap();
@@ -172,7 +178,7 @@ async fn a_burst_of_files_is_few_snapshots() {
     for vni in 1..=200 {
         fs::write(watching.path(&format!("{vni}.yaml")), l3vni(&format!("v{vni}"), vni)).unwrap();
     }
-    watching.until_that(|snapshot| snapshot.l3vnis.len() == 200).await;
+    watching.until_that(|snapshot| snapshot.objects.len() == 200).await;
     watching.end().await;
     let count = timeout(DEADLINE, counted).await.unwrap().unwrap();
     assert!(count <= 10, "{count} snapshots for one burst");

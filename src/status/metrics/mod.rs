@@ -15,7 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::model::{NodeStatus, PassSummary, State};
-use crate::frr::show::vni::{Phase, SessionState};
+use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::timing::{self, Timing};
 
 /// Milliseconds to minutes: FRR takes 100 ms for an L3VNI, 400 of them take their time.
@@ -258,7 +258,7 @@ impl Now {
     fn session(&self, session: &SessionState, vnis: &BTreeMap<&str, String>) {
         let vrf = session.vrf.as_ref().map(ToString::to_string).unwrap_or_default();
         let labels = SessionLabels { vrf: vrf.clone(), peer: session.peer.clone() };
-        self.session_up.get_or_create(&labels).set((session.phase == Phase::Established).into());
+        self.session_up.get_or_create(&labels).set((session.phase == SessionPhase::Established).into());
         self.established.get_or_create(&labels).set(session.established.try_into().unwrap_or(i64::MAX));
         let vni = vnis.get(vrf.as_str()).cloned().unwrap_or_default();
         for (family, prefixes) in &session.prefixes {

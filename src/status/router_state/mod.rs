@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::model::{NodeStatus, Resource, State};
-use crate::frr::show::vni::{Phase, SessionState};
+use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::kind::node_status::{
     ConditionReason, ConditionStatus, ConditionType, ResourceState, RouterCondition, RouterState, SessionCount,
     SessionDown, VniCount,
@@ -48,7 +48,7 @@ fn number(count: usize) -> u32 {
 }
 
 fn is_up(session: &SessionState) -> bool {
-    session.phase == Phase::Established
+    session.phase == SessionPhase::Established
 }
 
 fn session_down(session: &SessionState) -> SessionDown {

@@ -49,7 +49,7 @@ pub(crate) fn session(peer: &str, up: bool, established: u64) -> SessionState {
         vrf: None,
         peer: peer.into(),
         remote_as: None,
-        phase: if up { Phase::Established } else { Phase::Down("Active".into()) },
+        phase: if up { SessionPhase::Established } else { SessionPhase::Down("Active".into()) },
         since: up.then_some(established * 1000),
         established,
         prefixes: BTreeMap::new(),

@@ -1,12 +1,12 @@
-//! The demo's lines.
+//! Console output of the demo.
 //!
-//! In: steps and what they found. Out: lines on standard output, in colour on a terminal alone. It must not decide
-//! whether a step is good.
+//! In: steps and their results. Out: lines on standard output, in colour only on a terminal. It must not decide whether a
+//! step succeeded.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// Where the demo is told.
+/// Where the demo is shown.
 #[derive(Debug)]
 pub struct Console {
     colour: bool,
@@ -23,19 +23,19 @@ const BOLD: &str = "1";
 const DIM: &str = "2";
 
 impl Console {
-    /// A console for so many steps.
+    /// A console for this number of steps.
     pub fn new(of: usize) -> Self {
         let now = Instant::now();
         let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         Self { colour, start: now, title: "", step_start: now, number: 0, of }
     }
 
-    /// Number of the step that runs, and of all.
+    /// Number of the current step, and of all steps.
     pub fn position(&self) -> (usize, usize) {
         (self.number, self.of)
     }
 
-    /// Title of the step that runs.
+    /// Title of the current step.
     pub fn title(&self) -> &'static str {
         self.title
     }
@@ -45,7 +45,7 @@ impl Console {
         self.line(&format!("{}\n", self.paint(BOLD, text)));
     }
 
-    /// A step begins; on a terminal its line stands there while it runs.
+    /// A step begins; on a terminal its title is shown while it runs.
     pub fn begin(&mut self, title: &'static str) {
         (self.title, self.step_start, self.number) = (title, Instant::now(), self.number + 1);
         if self.colour {
@@ -53,10 +53,10 @@ impl Console {
         }
     }
 
-    /// The step is done, and this is what it found.
-    pub fn done(&mut self, found: &str) {
+    /// The step is done, with these lines as its result.
+    pub fn done(&mut self, result: &str) {
         self.finish(GREEN, "✓");
-        for line in found.lines() {
+        for line in result.lines() {
             self.line(&format!("        {line}"));
         }
         self.line("");
@@ -67,7 +67,7 @@ impl Console {
         self.finish(RED, "✗");
     }
 
-    /// Plain lines, indented like findings.
+    /// Indented lines outside of any step.
     pub fn lines(&self, text: &str) {
         for line in text.lines() {
             self.line(&format!("  {line}"));
@@ -106,7 +106,7 @@ impl Console {
     #[expect(clippy::unused_self, reason = "all output goes through the console")]
     fn write(&self, text: &str) {
         let mut stdout = io::stdout().lock();
-        // Nobody listens any more: the demo goes on, its exit code still counts.
+        // The reader has closed the pipe: the demo continues, its exit code still matters.
         let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     }
 }

@@ -1,97 +1,112 @@
-//! The steps of the `MetalLB` demo that differ in a cluster: API server, perouter and `MetalLB` installed as a user does it.
+//! Installation of the demo in a cluster: API server, perouter and `MetalLB`, installed as a user does it.
 //!
-//! In: the demo's places. Out: the steps, told by what kubectl says. It must not configure anything but with manifests.
+//! In: the demo's settings and the lab. Out: its steps, which show the output of kubectl. It must not configure anything
+//! except with manifests.
 
 use std::mem::ManuallyDrop;
 use std::net::IpAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::metallb::{BLUE, NODES, RED, Running, Step, await_nics};
-use super::{Demo, StepError};
+use super::context::{BLUE, DemoContext, DemoStep, NODES, RED, await_nics};
+use super::error::StepError;
+use super::settings::Demo;
 use crate::frr::Instance;
-use crate::kubernetes::{Assets, Cluster, Kubectl, KubernetesError, Programs};
+use crate::kubernetes::{Assets, Kubectl, KubernetesError, LabCluster, Programs};
 use crate::metallb::read_manifests;
 
-/// What is not as in a cluster.
-pub(super) const REPLACED: &str = "real: etcd, kube-apiserver, kube-controller-manager, kubectl, perouter, MetalLB, FRR-K8s, FRR\n\
-    played: scheduler, kubelet and kube-proxy, with kubectl; containers are plain processes of the node, the Pods of the \
-    services one web server per node\n\
-    left out: admission webhooks, memberlist, metrics of FRR-K8s";
+/// What differs from a real cluster.
+pub(super) const DIFFERENCES: &str = "real: etcd, kube-apiserver, kube-controller-manager, kubectl, perouter, MetalLB, FRR-K8s, FRR\n\
+    fake: scheduler, kubelet and kube-proxy, which use kubectl; containers are plain processes of the node, and one web \
+    server per node replaces the Pods of a service\n\
+    missing: admission webhooks, memberlist, metrics of FRR-K8s";
 
-pub(super) const INSTALLED: [Step; 4] = [
-    (
-        "a Kubernetes API server on pe-kind-control-plane, both nodes in it",
-        "pe-kind-control-plane -- ip address",
-        start,
-    ),
-    ("kubectl apply -k deploy/: perouter on both nodes", "pe-kind-worker -- ip netns", install_router),
-    ("MetalLB with FRR-K8s, by the manifest of its release", "pe-kind-worker -- vtysh", install_metallb),
-    ("kubectl apply -f examples/metallb/", "pe-kind-worker -- ip netns", apply_example),
+/// Steps after the deployment of the fabric.
+pub(super) const STEPS: [DemoStep; 4] = [
+    DemoStep {
+        title: "a Kubernetes API server on pe-kind-control-plane, both nodes in it",
+        inspect: "pe-kind-control-plane -- ip address",
+        run: start,
+    },
+    DemoStep {
+        title: "kubectl apply -k deploy/: perouter on both nodes",
+        inspect: "pe-kind-worker -- ip netns",
+        run: install_router,
+    },
+    DemoStep {
+        title: "MetalLB with FRR-K8s, by the manifest of its release",
+        inspect: "pe-kind-worker -- vtysh",
+        run: install_metallb,
+    },
+    DemoStep { title: "kubectl apply -f examples/metallb/", inspect: "pe-kind-worker -- ip netns", run: apply_example },
 ];
 
-pub(super) const TOLD: [Step; 1] =
-    [("kubectl get routernodestatuses", "pe-kind-worker -- ip netns exec perouter ip address", show_status)];
+/// The last step, after the checks.
+pub(super) const STATUS: DemoStep = DemoStep {
+    title: "kubectl get routernodestatuses",
+    inspect: "pe-kind-worker -- ip netns exec perouter ip address",
+    run: show_status,
+};
 
 const COLUMNS: &str =
     "custom-columns=POD:.metadata.name,NODE:.spec.nodeName,ACCOUNT:.spec.serviceAccountName,PHASE:.status.phase";
 
-/// The link in a lab's folder to that of its control plane.
+/// The link in a lab's folder to the folder of its control plane.
 pub(super) fn link(lab: &Path) -> PathBuf {
     lab.join("kubernetes")
 }
 
-fn start(demo: &Demo, running: &mut Running) -> Result<String, StepError> {
+fn start(demo: &Demo, context: &mut DemoContext) -> Result<String, StepError> {
     let programs = Programs {
         perouter: demo.perouter.clone(),
         lab: Some(demo.own_program.clone()),
         metallb: Some(Assets::metallb(&demo.root)?),
     };
-    let nodes = NODES.into_iter().map(|name| running.lab.node(name)).collect::<Result<Vec<_>, _>>()?;
-    // It goes with the lab, also where a later step fails.
-    let mut cluster = ManuallyDrop::new(Cluster::start(&demo.root, &nodes, programs)?);
-    let path = link(&running.lab.folder());
+    let nodes = NODES.into_iter().map(|name| context.lab.node(name)).collect::<Result<Vec<_>, _>>()?;
+    // Its processes stop with the lab, also if a later step fails.
+    let mut cluster = ManuallyDrop::new(LabCluster::start(&demo.root, &nodes, programs)?);
+    let path = link(&context.lab.folder());
     symlink(cluster.control_plane().folder(), &path).map_err(|source| StepError::Folder { path, source })?;
-    let found = said(&cluster.kubectl(), &["get", "nodes"])?;
-    running.cluster = Some(cluster);
-    Ok(found)
+    let lines = output(&cluster.kubectl(), &["get", "nodes"])?;
+    context.cluster = Some(cluster);
+    Ok(lines)
 }
 
-fn install_router(_: &Demo, running: &mut Running) -> Result<String, StepError> {
-    let cluster = cluster(running)?;
+fn install_router(_: &Demo, context: &mut DemoContext) -> Result<String, StepError> {
+    let cluster = cluster(context)?;
     cluster.install_router()?;
-    said(&cluster.kubectl(), &["--namespace", "openperouter-system", "get", "pods", "-o", COLUMNS])
+    output(&cluster.kubectl(), &["--namespace", "openperouter-system", "get", "pods", "-o", COLUMNS])
 }
 
-fn install_metallb(_: &Demo, running: &mut Running) -> Result<String, StepError> {
-    let cluster = cluster(running)?;
+fn install_metallb(_: &Demo, context: &mut DemoContext) -> Result<String, StepError> {
+    let cluster = cluster(context)?;
     cluster.install_metallb()?;
-    said(&cluster.kubectl(), &["--namespace", "metallb-system", "get", "pods", "-o", COLUMNS])
+    output(&cluster.kubectl(), &["--namespace", "metallb-system", "get", "pods", "-o", COLUMNS])
 }
 
-fn apply_example(demo: &Demo, running: &mut Running) -> Result<String, StepError> {
+fn apply_example(demo: &Demo, context: &mut DemoContext) -> Result<String, StepError> {
     let folder = demo.root.join("examples/metallb");
-    let cluster = cluster(running)?;
-    let mut found = said(&cluster.kubectl(), &["apply", "-f", &folder.to_string_lossy()])?;
+    let cluster = cluster(context)?;
+    let mut lines = output(&cluster.kubectl(), &["apply", "-f", &folder.to_string_lossy()])?;
     let addresses: Vec<IpAddr> = [RED, BLUE].iter().filter_map(|address| address.parse().ok()).collect();
-    let serves = |cluster: &mut Cluster| addresses.iter().all(|address| cluster.serves(*address));
-    cluster.play_until("addresses and endpoints of both services", serves)?;
-    found += &said(&cluster.kubectl(), &["get", "services", "--selector", "!provider"])?;
-    running.hosts = Some((Instance::Main, read_manifests(&folder.join("metallb.yaml"))?));
-    await_nics(running)?;
-    Ok(found)
+    let serves = |cluster: &mut LabCluster| addresses.iter().all(|address| cluster.serves(*address));
+    cluster.sync_until("addresses and endpoints of both services", serves)?;
+    lines += &output(&cluster.kubectl(), &["get", "services", "--selector", "!provider"])?;
+    context.hosts = Some((Instance::Main, read_manifests(&folder.join("metallb.yaml"))?));
+    await_nics(context)?;
+    Ok(lines)
 }
 
-fn show_status(_: &Demo, running: &mut Running) -> Result<String, StepError> {
-    said(&cluster(running)?.kubectl(), &["get", "routernodestatuses", "-o", "wide"])
+fn show_status(_: &Demo, context: &mut DemoContext) -> Result<String, StepError> {
+    output(&cluster(context)?.kubectl(), &["get", "routernodestatuses", "-o", "wide"])
 }
 
-fn cluster(running: &mut Running) -> Result<&mut Cluster, StepError> {
-    let missing = || KubernetesError::NoAssets { reason: "the step before has made no cluster".into() };
-    Ok(running.cluster.as_deref_mut().ok_or_else(missing)?)
+fn cluster(context: &mut DemoContext) -> Result<&mut LabCluster, StepError> {
+    let missing = || KubernetesError::NoAssets { reason: "the step before has not started a cluster".into() };
+    Ok(context.cluster.as_deref_mut().ok_or_else(missing)?)
 }
 
-fn said(kubectl: &Kubectl, words: &[&str]) -> Result<String, StepError> {
-    let lines = kubectl.check(words)?;
-    Ok(lines.lines().flat_map(|line| [line.trim_end(), "\n"]).collect())
+fn output(kubectl: &Kubectl, words: &[&str]) -> Result<String, StepError> {
+    let text = kubectl.check(words)?;
+    Ok(text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect())
 }

@@ -1,12 +1,12 @@
 //! The programs of the control plane.
 //!
-//! In: the root of the repository. Out: their folder, or the reason why they are not there. It must not build anything:
+//! In: the root of the repository. Out: their folder, or the reason why they are missing. It must not build anything:
 //! `make kubernetes-assets` does.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{KubernetesError, at};
+use super::error::{KubernetesError, at};
 
 const FRR_RELOAD: &str = "/usr/lib/frr/frr-reload.py";
 
@@ -22,10 +22,10 @@ impl Assets {
         Self::find(root, "control-plane")
     }
 
-    /// `MetalLB`'s controller and speaker, FRR-K8s and its reloader, which runs FRR's own script.
+    /// `MetalLB`'s controller and speaker, FRR-K8s and its reloader, which runs FRR's reload script.
     pub fn metallb(root: &Path) -> Result<Self, KubernetesError> {
         if !Path::new(FRR_RELOAD).exists() {
-            let reason = format!("FRR-K8s needs {FRR_RELOAD}: apt-get install frr-pythontools");
+            let reason = format!("FRR-K8s needs {FRR_RELOAD}: run `apt-get install frr-pythontools`");
             return Err(KubernetesError::NoAssets { reason });
         }
         Self::find(root, "metallb")
@@ -36,7 +36,7 @@ impl Assets {
         Self::find(root, "helm")
     }
 
-    /// Where a program of the group is.
+    /// The path of a program of the group.
     pub fn program(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }

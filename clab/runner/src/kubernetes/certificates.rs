@@ -1,18 +1,18 @@
-//! Keys and certificates of one control plane, made anew for each.
+//! Keys and certificates of one control plane.
 //!
 //! In: a folder and the API server's addresses. Out: `ca.crt`, `server.crt`, `server.key`, `service-account.key` in it.
-//! It must not outlive the control plane: all of it is good for two days.
+//! They are created for each control plane and valid for two days. It must not write outside the folder.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
-use super::{KubernetesError, at};
+use super::error::{KubernetesError, at};
 
 const NEW_KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 
-pub(super) fn make(folder: &Path, addresses: &[IpAddr]) -> Result<(), KubernetesError> {
+pub(super) fn create(folder: &Path, addresses: &[IpAddr]) -> Result<(), KubernetesError> {
     let mut names = "subjectAltName=DNS:kubernetes.default.svc".to_owned();
     for address in addresses {
         let _ = write!(names, ",IP:{address}");
@@ -25,7 +25,7 @@ pub(super) fn make(folder: &Path, addresses: &[IpAddr]) -> Result<(), Kubernetes
         &["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth"],
     ];
     openssl(folder, &[&["req", "-x509"], &NEW_KEY[..], &server.concat()].concat())?;
-    // kube-apiserver takes the public half from the traditional form (SEC 1), not from PKCS #8.
+    // kube-apiserver reads the public key from the SEC 1 form, not from PKCS #8.
     let key = ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "service-account.key"];
     openssl(folder, &key)
 }
@@ -38,6 +38,6 @@ fn openssl(folder: &Path, words: &[&str]) -> Result<(), KubernetesError> {
     Err(KubernetesError::Failed {
         command: format!("openssl {}", words.join(" ")),
         code: output.status.to_string(),
-        said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        output: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
     })
 }

@@ -1,18 +1,23 @@
-//! A cluster of lab nodes: a control plane on the first of them, and what installs itself as a user would install it.
+//! A cluster of lab nodes: a control plane on the first of them, and the components that a user would install.
 //!
-//! In: nodes of a lab, and programs in place of images. Out: a [`Cluster`] whose Pods are played. It must not apply anything
-//! but the manifests of `deploy/` and of `MetalLB`'s release: what a user writes is for the caller to apply.
+//! In: nodes of a lab, and programs in place of images. Out: a [`LabCluster`] whose Pods are plain processes. It must not
+//! apply anything but the manifests of `deploy/` and of `MetalLB`'s release: the caller applies a user's objects.
 
+use perouter::source::yaml::{self, YamlNode};
 use serde_json::Value;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::kubelet::{Kubelet, Member, Programs, fed};
+use super::assets::Assets;
+use super::control_plane::{ControlPlane, Options};
+use super::error::{KubernetesError, at};
+use super::kubectl::Kubectl;
+use super::kubelet::{Kubelet, Member, Programs, send_list};
+use super::placement::Placement;
 use super::pod::Pod;
 use super::proxy::Proxy;
-use super::{Assets, ControlPlane, Kubectl, KubernetesError, Options, Place, at};
 use crate::node::Node;
 use crate::wait;
 use crate::wiring;
@@ -27,16 +32,16 @@ const CONTROLLERS: [&str; 6] = [
     "garbage-collector-controller",
 ];
 
-/// Nobody would take away the taint of a Node that is not ready yet.
+/// The controller that removes the taint of a Node that becomes ready does not run.
 const ADMISSION: &str = "--disable-admission-plugins=TaintNodesByCondition";
 
-/// Two busy cores take their time.
-const RUNNING: Duration = Duration::from_secs(120);
+/// Long, for a machine with two busy cores.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(120);
 const PROBE: Duration = Duration::from_millis(300);
 
 /// A cluster of lab nodes.
 #[derive(Debug)]
-pub struct Cluster {
+pub struct LabCluster {
     plane: ControlPlane,
     kubelet: Kubelet,
     proxy: Proxy,
@@ -44,19 +49,19 @@ pub struct Cluster {
     metallb: Option<Assets>,
 }
 
-impl Cluster {
-    /// Connects the nodes by a management network, starts the control plane on the first, registers all as Nodes.
+impl LabCluster {
+    /// Connects the nodes by a management network, starts the control plane on the first and registers all as Nodes.
     pub fn start(root: &Path, nodes: &[&Node], programs: Programs) -> Result<Self, KubernetesError> {
         let assets = Assets::control_plane(root)?;
-        let first = nodes.first().ok_or_else(|| KubernetesError::NoNode { name: "of a control plane".into() })?;
-        let addresses = wiring::manage(nodes)?;
+        let first = nodes.first().ok_or_else(|| KubernetesError::NoNode { name: "for the control plane".into() })?;
+        let addresses = wiring::management_network(nodes)?;
         let members: Vec<Member> = nodes
             .iter()
             .zip(&addresses)
             .map(|(node, address)| Member { node: (*node).clone(), address: *address })
             .collect();
         let options = Options {
-            place: Place::Node { node: (*first).clone(), address: members[0].address },
+            placement: Placement::Node { node: (*first).clone(), address: members[0].address },
             api_server: vec![ADMISSION.to_owned()],
             controllers: CONTROLLERS.map(ToOwned::to_owned).to_vec(),
         };
@@ -77,38 +82,38 @@ impl Cluster {
         &mut self.plane
     }
 
-    /// Scheduler and kubelet.
+    /// The fake scheduler and kubelet.
     pub fn kubelet(&mut self) -> &mut Kubelet {
         &mut self.kubelet
     }
 
-    /// `kubectl apply -k deploy/`, and the Pods of it running on every node.
+    /// `kubectl apply -k deploy/`; returns when its Pods run on every node.
     pub fn install_router(&mut self) -> Result<(), KubernetesError> {
         let folder = self.root.join("deploy");
         self.kubectl().check(&["apply", "--server-side", "-k", &folder.to_string_lossy()])?;
-        self.established()?;
+        self.await_crds()?;
         self.await_pods("openperouter-system", &["router", "controller"])
     }
 
-    /// `MetalLB`'s manifest of the release with FRR-K8s but for the webhooks and what [`widen`] corrects, and the Pods of
-    /// it running.
+    /// Applies the manifest of `MetalLB`'s release with FRR-K8s, without webhooks and corrected by `widen`; returns when
+    /// its Pods run.
     pub fn install_metallb(&mut self) -> Result<(), KubernetesError> {
         let assets = self.metallb.as_ref().ok_or_else(|| KubernetesError::NoAssets { reason: "no MetalLB".into() })?;
         let path = assets.program("metallb-frr-k8s.yaml");
         let text = fs::read_to_string(&path).map_err(at(&path))?;
-        let mut documents: Vec<Value> =
-            serde_saphyr::from_multiple(&text).map_err(|source| KubernetesError::Yaml(Box::new(source)))?;
+        let documents = yaml::parse(&text).map_err(|source| KubernetesError::Yaml { path, source })?;
+        let mut documents: Vec<Value> = documents.iter().map(YamlNode::to_value).collect();
         documents.retain(|document| !is_webhook(document));
         documents.iter_mut().for_each(widen);
-        fed(&self.kubectl(), &["apply", "--server-side", "-f", "-"], &documents)?;
-        self.established()?;
+        send_list(&self.kubectl(), &["apply", "--server-side", "-f", "-"], &documents)?;
+        self.await_crds()?;
         self.await_pods("metallb-system", &["speaker", "frr-k8s-daemon"])
     }
 
-    /// Plays scheduler, kubelet and kube-proxy once: what the API server lists now is brought about.
-    pub fn play(&mut self) -> Result<(), KubernetesError> {
+    /// Runs the fake scheduler, kubelet and kube-proxy once for the objects that the API server lists now.
+    pub fn sync(&mut self) -> Result<(), KubernetesError> {
         let text = self.kubectl().check(&["get", "pods,services,endpointslices", "--all-namespaces", "-o", "json"])?;
-        let list: Value = serde_json::from_str(&text).map_err(KubernetesError::Answer)?;
+        let list: Value = serde_json::from_str(&text).map_err(KubernetesError::Json)?;
         let objects = list["items"].as_array().map_or(&[][..], Vec::as_slice);
         let pods = objects.iter().filter(|object| object["kind"] == "Pod").map(Pod::read).collect::<Result<_, _>>()?;
         self.kubelet.sync(&self.plane, pods)?;
@@ -116,10 +121,10 @@ impl Cluster {
         self.kubelet.all_alive()
     }
 
-    /// Plays until a condition holds.
-    pub fn play_until(&mut self, what: &str, mut probe: impl FnMut(&mut Self) -> bool) -> Result<(), KubernetesError> {
-        let waited = wait::until(what, RUNNING, PROBE, || {
-            if let Err(error) = self.play() {
+    /// Repeats [`LabCluster::sync`] until a condition is true.
+    pub fn sync_until(&mut self, what: &str, mut probe: impl FnMut(&mut Self) -> bool) -> Result<(), KubernetesError> {
+        let waited = wait::until(what, SYNC_TIMEOUT, PROBE, || {
+            if let Err(error) = self.sync() {
                 return Some(Err(error));
             }
             probe(self).then_some(Ok(()))
@@ -132,12 +137,12 @@ impl Cluster {
         self.proxy.serves(address)
     }
 
-    /// Plays until every node runs a Pod of each of these sets.
-    fn await_pods(&mut self, namespace: &str, sets: &[&str]) -> Result<(), KubernetesError> {
-        let wanted = sets.len() * self.kubelet.members().len();
-        let what = format!("Pods of {} in {namespace}", sets.join(" and "));
-        self.play_until(&what, |cluster| {
-            let ours = |pod: &&Pod| pod.namespace == namespace && sets.contains(&pod.set());
+    /// Syncs until every node runs a Pod of each of these workloads.
+    fn await_pods(&mut self, namespace: &str, workloads: &[&str]) -> Result<(), KubernetesError> {
+        let wanted = workloads.len() * self.kubelet.members().len();
+        let what = format!("Pods of {} in {namespace}", workloads.join(" and "));
+        self.sync_until(&what, |cluster| {
+            let ours = |pod: &&Pod| pod.namespace == namespace && workloads.contains(&pod.workload());
             cluster.kubelet.running().filter(ours).count() >= wanted
         })
     }
@@ -147,26 +152,26 @@ impl Cluster {
         output.map_or_else(|error| error.to_string(), |output| output.stdout + &output.stderr)
     }
 
-    fn established(&self) -> Result<(), KubernetesError> {
+    fn await_crds(&self) -> Result<(), KubernetesError> {
         self.kubectl().check(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=25s"]).map(drop)
     }
 }
 
-/// The API server cannot reach a webhook, so there is none, nor its server.
+/// Webhooks and their server: the API server could not reach them, so they are not installed.
 fn is_webhook(document: &Value) -> bool {
     let server = document["kind"] == "Deployment" && document["metadata"]["name"] == "frr-k8s-webhook-server";
     server || document["kind"] == "ValidatingWebhookConfiguration"
 }
 
-/// Says int64 of the AS numbers, as later releases of `MetalLB` do: Kubernetes 1.37 refuses every object of a schema that
-/// has an int32 with a greater maximum.
+/// Changes the format of AS numbers to int64, as later releases of `MetalLB` do: Kubernetes 1.37 rejects every object of a
+/// schema that has an int32 with a greater maximum.
 fn widen(document: &mut Value) {
     match document {
         Value::Object(fields) => {
-            let too_great =
+            let too_large =
                 fields.get("maximum").and_then(Value::as_i64).is_some_and(|most| i32::try_from(most).is_err());
             match fields.get_mut("format") {
-                Some(format) if too_great && format == "int32" => *format = "int64".into(),
+                Some(format) if too_large && format == "int32" => *format = "int64".into(),
                 _ => {}
             }
             fields.values_mut().for_each(widen);
@@ -182,7 +187,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn only_an_int32_with_too_great_a_maximum_is_widened() {
+    fn only_an_int32_with_too_large_a_maximum_is_widened() {
         let port = json!({"format": "int32", "maximum": 16384});
         let mut schema = json!({"properties": [{"format": "int32", "maximum": 4_294_967_295_u32}, port]});
         widen(&mut schema);

@@ -1,7 +1,7 @@
 //! etcd, kube-apiserver and kube-controller-manager as processes.
 //!
-//! In: programs and a place. Out: a [`ControlPlane`] that ends its own processes, by their ids, when it is dropped. It must
-//! not touch any other process, and all its files are in a folder that goes with it.
+//! In: programs and a placement. Out: a [`ControlPlane`] that kills its own processes, by their ids, when it is dropped. It
+//! must not touch any other process, and all its files are in a folder that is removed with it.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -11,46 +11,36 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Assets, Kubectl, KubernetesError, at, certificates};
-use crate::node::{Background, Node};
+use super::assets::Assets;
+use super::certificates;
+use super::error::{KubernetesError, at};
+use super::kubectl::Kubectl;
+use super::placement::Placement;
+use crate::node::Background;
 use crate::wait;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-/// Two busy cores take their time.
-const READY: Duration = Duration::from_secs(180);
+/// Long, for a machine with two busy cores.
+const READY_TIMEOUT: Duration = Duration::from_secs(180);
 const PROBE: Duration = Duration::from_millis(200);
-/// An API server that is told to end waits for its watches up to a minute, in which it serves them.
-const END: Duration = Duration::from_secs(3);
+/// An API server in shutdown waits up to a minute for its watches, and serves them meanwhile.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Where the processes run.
-#[derive(Debug, Clone)]
-pub enum Place {
-    /// On this machine, reachable on its loopback alone.
-    Machine,
-    /// In a node of a lab, at an address of that node.
-    Node {
-        /// The node.
-        node: Node,
-        /// Where the API server is reached.
-        address: IpAddr,
-    },
-}
-
-/// What is wanted of the control plane.
+/// Options of a control plane.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where it runs.
-    pub place: Place,
-    /// Further flags of kube-apiserver.
+    pub placement: Placement,
+    /// Additional flags of kube-apiserver.
     pub api_server: Vec<String>,
-    /// Controllers of kube-controller-manager; none: it is not started.
+    /// Controllers of kube-controller-manager; without any it is not started.
     pub controllers: Vec<String>,
 }
 
 impl Options {
     /// On this machine, without controllers.
     pub fn on_machine() -> Self {
-        Self { place: Place::Machine, api_server: Vec::new(), controllers: Vec::new() }
+        Self { placement: Placement::Machine, api_server: Vec::new(), controllers: Vec::new() }
     }
 }
 
@@ -62,11 +52,11 @@ pub struct ControlPlane {
     files: TempDir,
     api: SocketAddr,
     etcd: [u16; 2],
-    running: Vec<Running>,
+    running: Vec<RunningProgram>,
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningProgram {
     program: &'static str,
     process: Background,
 }
@@ -78,9 +68,9 @@ impl ControlPlane {
     /// Starts it and waits until the API server is ready.
     pub fn start(assets: Assets, options: Options) -> Result<Self, KubernetesError> {
         let files = tempfile::Builder::new().prefix("perouter-kubernetes-").tempdir().map_err(at("/tmp"))?;
-        let (address, ports) = match options.place {
-            Place::Machine => (LOOPBACK, free_ports()?),
-            Place::Node { address, .. } => (address, [6443, 2379, 2380]),
+        let (address, ports) = match options.placement {
+            Placement::Machine => (LOOPBACK, free_ports()?),
+            Placement::Node { address, .. } => (address, [6443, 2379, 2380]),
         };
         let [api, etcd @ ..] = ports;
         let api = SocketAddr::new(address, api);
@@ -109,7 +99,7 @@ impl ControlPlane {
         self.kubectl_with(self.file("admin.kubeconfig"))
     }
 
-    /// kubectl of a service account, which has to exist: with its token, and nothing more.
+    /// kubectl of an existing service account, with its token only.
     pub fn kubectl_of(&self, namespace: &str, account: &str) -> Result<Kubectl, KubernetesError> {
         let words = ["--namespace", namespace, "create", "token", account, "--duration", "24h"];
         let token = self.kubectl().check(&words)?;
@@ -118,12 +108,12 @@ impl ControlPlane {
         Ok(self.kubectl_with(file))
     }
 
-    /// Ends the API server; etcd keeps what it knows.
+    /// Stops the API server; etcd keeps its data.
     pub fn stop_api_server(&mut self) -> Result<(), KubernetesError> {
         self.stop(API_SERVER)
     }
 
-    /// Starts the API server, again, and waits until it is ready.
+    /// Starts the API server, also after [`ControlPlane::stop_api_server`], and waits until it is ready.
     pub fn start_api_server(&mut self) -> Result<(), KubernetesError> {
         let etcd = format!("--etcd-servers=http://{}", SocketAddr::new(LOOPBACK, self.etcd[0]));
         let file = |flag: &str, name: &str| format!("--{flag}={}", self.file(name).display());
@@ -176,7 +166,7 @@ impl ControlPlane {
 
     fn write_files(&self) -> Result<(), KubernetesError> {
         let addresses = if self.api.ip() == LOOPBACK { vec![LOOPBACK] } else { vec![LOOPBACK, self.api.ip()] };
-        certificates::make(self.files.path(), &addresses)?;
+        certificates::create(self.files.path(), &addresses)?;
         let tokens = self.file("tokens.csv");
         fs::write(&tokens, "administrator,admin,admin,system:masters\n").map_err(at(&tokens))?;
         self.write_kubeconfig(&self.file("admin.kubeconfig"), "administrator")
@@ -196,13 +186,13 @@ impl ControlPlane {
     }
 
     fn kubectl_with(&self, kubeconfig: PathBuf) -> Kubectl {
-        Kubectl { program: self.assets.program("kubectl"), kubeconfig, place: self.options.place.clone() }
+        Kubectl { program: self.assets.program("kubectl"), kubeconfig, placement: self.options.placement.clone() }
     }
 
     fn wait_until_ready(&mut self) -> Result<(), KubernetesError> {
         let kubectl = self.kubectl();
         let mut last = String::new();
-        let waited = wait::until("the API server", READY, PROBE, || {
+        let waited = wait::until("the API server to be ready", READY_TIMEOUT, PROBE, || {
             if let Err(error) = self.all_alive() {
                 return Some(Err(error));
             }
@@ -219,12 +209,10 @@ impl ControlPlane {
     }
 
     fn all_alive(&mut self) -> Result<(), KubernetesError> {
-        for Running { program, process } in &mut self.running {
-            if let Some(status) = process.ended().map_err(at(*program))? {
-                let log = fs::read_to_string(process.log()).unwrap_or_default();
-                let from = log.lines().count().saturating_sub(5);
-                let words = log.lines().skip(from).collect::<Vec<_>>().join("\n");
-                return Err(KubernetesError::Ended { program, status: status.to_string(), words });
+        for RunningProgram { program, process } in &mut self.running {
+            if let Some(status) = process.exit_status().map_err(at(*program))? {
+                let log = process.log_tail();
+                return Err(KubernetesError::Exited { program, status: status.to_string(), log });
             }
         }
         Ok(())
@@ -233,47 +221,47 @@ impl ControlPlane {
     fn run(&mut self, program: &'static str, flags: &[String]) -> Result<(), KubernetesError> {
         let path = self.assets.program(program);
         let log = self.file(&format!("{program}.log"));
-        let process = match &self.options.place {
-            Place::Machine => {
+        let process = match &self.options.placement {
+            Placement::Machine => {
                 let file = fs::File::options().create(true).append(true).open(&log).map_err(at(&log))?;
                 let mut command = Command::new(&path);
                 command.args(flags).stdin(Stdio::null()).stdout(file.try_clone().map_err(at(&log))?).stderr(file);
-                // Ctrl-C at the terminal is for the test, which then ends these in order.
+                // Ctrl-C in the terminal must reach only the test, which then stops these in order.
                 std::os::unix::process::CommandExt::process_group(&mut command, 0);
                 Background::of(command.spawn().map_err(at(&path))?, &log)
             }
-            Place::Node { node, .. } => {
+            Placement::Node { node, .. } => {
                 let program = path.to_string_lossy().into_owned();
                 let words: Vec<&str> = std::iter::once(&*program).chain(flags.iter().map(String::as_str)).collect();
                 node.spawn(&words, &log)?
             }
         };
-        self.running.push(Running { program, process });
+        self.running.push(RunningProgram { program, process });
         Ok(())
     }
 
     fn stop(&mut self, program: &'static str) -> Result<(), KubernetesError> {
         while let Some(index) = self.running.iter().position(|running| running.program == program) {
-            self.running.remove(index).process.terminate(END).map_err(at(program))?;
+            self.running.remove(index).process.terminate(STOP_TIMEOUT).map_err(at(program))?;
         }
         Ok(())
     }
 }
 
-/// What every API server of a lab has.
+/// Flags of every API server of a lab.
 const API_SERVER_FLAGS: [&str; 6] = [
     "--authorization-mode=RBAC",
     "--service-account-issuer=https://kubernetes.default.svc",
     "--service-cluster-ip-range=10.96.0.0/16",
     "--allow-privileged=true",
-    // Nobody in the lab reads the Service `kubernetes`.
+    // The Service `kubernetes` is not used in the lab.
     "--endpoint-reconciler-type=none",
     "--profiling=false",
 ];
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        // etcd last: an API server without it does not end in time. Nothing is kept, so nothing has to be ended gently.
+        // etcd last: an API server without it does not exit in time. No data is kept, so SIGKILL is enough.
         while let Some(mut running) = self.running.pop() {
             if let Err(error) = running.process.kill() {
                 eprintln!("{}: {error}", running.program);

@@ -1,21 +1,22 @@
 //! kubectl with a kubeconfig.
 //!
-//! In: words, and documents to apply. Out: what kubectl said and how it ended. It must not interpret the answer.
+//! In: arguments, and documents for its standard input. Out: its output and exit code. It must not interpret the output.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use super::{KubernetesError, Place, at};
-use crate::node::Output;
+use super::error::{KubernetesError, at};
+use super::placement::Placement;
+use crate::node::CommandOutput;
 
 /// kubectl of one user.
 #[derive(Debug, Clone)]
 pub struct Kubectl {
     pub(super) program: PathBuf,
     pub(super) kubeconfig: PathBuf,
-    pub(super) place: Place,
+    pub(super) placement: Placement,
 }
 
 impl Kubectl {
@@ -29,24 +30,24 @@ impl Kubectl {
         &self.program
     }
 
-    /// Runs it to its end; an exit code other than 0 is no error.
-    pub fn run(&self, words: &[&str]) -> Result<Output, KubernetesError> {
-        match &self.place {
-            Place::Node { node, .. } => Ok(node.run(&self.words(words))?),
-            Place::Machine => self.on_machine(words, None),
+    /// Runs it until it exits; an exit code other than 0 is not an error.
+    pub fn run(&self, words: &[&str]) -> Result<CommandOutput, KubernetesError> {
+        match &self.placement {
+            Placement::Node { node, .. } => Ok(node.run(&self.words(words))?),
+            Placement::Machine => self.on_machine(words, None),
         }
     }
 
-    /// Runs it; it has to end with 0. Gives its standard output.
+    /// Runs it and returns its standard output; the exit code has to be 0.
     pub fn check(&self, words: &[&str]) -> Result<String, KubernetesError> {
-        good(words, self.run(words)?)
+        successful(words, self.run(words)?)
     }
 
-    /// Like [`Kubectl::run`] with documents on its standard input: give `-f -` among the words.
-    pub fn feed(&self, words: &[&str], documents: &str) -> Result<Output, KubernetesError> {
-        match &self.place {
-            Place::Machine => self.on_machine(words, Some(documents)),
-            Place::Node { node, .. } => {
+    /// Like [`Kubectl::run`] with documents on its standard input: `-f -` has to be among the arguments.
+    pub fn run_with_input(&self, words: &[&str], documents: &str) -> Result<CommandOutput, KubernetesError> {
+        match &self.placement {
+            Placement::Machine => self.on_machine(words, Some(documents)),
+            Placement::Node { node, .. } => {
                 let mut file = tempfile::NamedTempFile::new().map_err(at("a temporary file"))?;
                 file.write_all(documents.as_bytes()).map_err(at(file.path()))?;
                 let path = file.path().to_string_lossy().into_owned();
@@ -56,17 +57,17 @@ impl Kubectl {
         }
     }
 
-    /// Applies documents on the server's side; all of them have to be taken. Gives what kubectl said, warnings included.
+    /// Applies documents server-side; all of them have to be accepted. Returns the output of kubectl with its warnings.
     pub fn apply(&self, documents: &str) -> Result<String, KubernetesError> {
         let words = ["apply", "--server-side", "-f", "-"];
-        let output = self.feed(&words, documents)?;
+        let output = self.run_with_input(&words, documents)?;
         let warnings = output.stderr.clone();
-        Ok(good(&words, output)? + &warnings)
+        Ok(successful(&words, output)? + &warnings)
     }
 
-    /// Like [`Kubectl::feed`], and it has to end with 0.
-    pub fn feed_good(&self, words: &[&str], documents: &str) -> Result<String, KubernetesError> {
-        good(words, self.feed(words, documents)?)
+    /// Like [`Kubectl::run_with_input`]; the exit code has to be 0.
+    pub fn check_with_input(&self, words: &[&str], documents: &str) -> Result<String, KubernetesError> {
+        successful(words, self.run_with_input(words, documents)?)
     }
 
     fn words(&self, words: &[&str]) -> Vec<String> {
@@ -76,7 +77,7 @@ impl Kubectl {
         all
     }
 
-    fn on_machine(&self, words: &[&str], documents: Option<&str>) -> Result<Output, KubernetesError> {
+    fn on_machine(&self, words: &[&str], documents: Option<&str>) -> Result<CommandOutput, KubernetesError> {
         let all = self.words(words);
         let start = Instant::now();
         let mut command = Command::new(&self.program);
@@ -84,23 +85,23 @@ impl Kubectl {
         command.stdin(if documents.is_some() { Stdio::piped() } else { Stdio::null() });
         let mut child = command.spawn().map_err(at(&self.program))?;
         if let (Some(mut stdin), Some(documents)) = (child.stdin.take(), documents) {
-            // kubectl reads all of it before it writes anything.
+            // kubectl reads all of its input before it writes anything.
             stdin.write_all(documents.as_bytes()).map_err(at(&self.program))?;
         }
         let output = child.wait_with_output().map_err(at(&self.program))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-        Ok(Output { code: output.status.code(), stdout, stderr, took: start.elapsed() })
+        Ok(CommandOutput { code: output.status.code(), stdout, stderr, took: start.elapsed() })
     }
 }
 
-fn good(words: &[&str], output: Output) -> Result<String, KubernetesError> {
+fn successful(words: &[&str], output: CommandOutput) -> Result<String, KubernetesError> {
     if output.success() {
         return Ok(output.stdout);
     }
     Err(KubernetesError::Failed {
         command: format!("kubectl {}", words.join(" ")),
-        code: output.code.map_or_else(|| "a signal".to_owned(), |code| code.to_string()),
-        said: format!("{}{}", output.stdout, output.stderr).trim().to_owned(),
+        code: output.code_text(),
+        output: output.text(),
     })
 }

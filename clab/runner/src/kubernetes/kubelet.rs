@@ -1,9 +1,9 @@
-//! Scheduler and kubelet of a lab's cluster nodes, played: Pods are bound, their containers run as plain processes of the
-//! node, their status is told.
+//! A fake scheduler and kubelet of a lab's cluster nodes: Pods are bound, their containers run as plain processes of the
+//! node, their status is reported.
 //!
-//! In: Pods as the API server lists them. Out: processes with the words and the environment of the Pod and the token of its
-//! service account. It must not change what a Pod asks for beyond the table of [`Programs::of`], and it runs no image: one
-//! that the table does not have stays unplayed, and its container is told as not ready.
+//! In: Pods as the API server lists them. Out: processes with the command line and the environment of the Pod and the token
+//! of its service account. It must not change a Pod beyond the table of `Programs::of`, and it runs no image: a container
+//! whose image is not in the table is not started, and reported as not ready.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -12,17 +12,20 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::assets::Assets;
+use super::control_plane::ControlPlane;
+use super::error::{KubernetesError, at};
+use super::kubectl::Kubectl;
 use super::pod::{Container, Pod};
-use super::{Assets, ControlPlane, Kubectl, KubernetesError, at};
 use crate::frr::{self, Instance};
 use crate::node::{Background, Node};
 
-const END: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A cluster node: a node of the lab at an address that the others reach.
+/// A cluster node: a node of the lab with an address that the others can reach.
 #[derive(Debug, Clone)]
 pub struct Member {
-    /// The node; its name is that of the Node.
+    /// The node; the Kubernetes Node has the same name.
     pub node: Node,
     /// Its address in the management network.
     pub address: IpAddr,
@@ -33,43 +36,48 @@ pub struct Member {
 pub struct Programs {
     /// `perouter`.
     pub perouter: PathBuf,
-    /// This program, if web servers shall be processes of it: otherwise they are threads and end with the [`super::Cluster`].
+    /// This program, if web servers are to be processes of it; otherwise they are threads and stop with the cluster.
     pub lab: Option<PathBuf>,
     /// `MetalLB` and FRR-K8s.
     pub metallb: Option<Assets>,
 }
 
-/// What plays a container.
+/// What runs in place of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Play {
-    /// A program in place of the word that names it in the image.
-    Program { word: &'static str, path: PathBuf, more: &'static [&'static str], without: &'static [&'static str] },
+enum Replacement {
+    /// A program that replaces the word that names it in the image.
+    Program {
+        word: &'static str,
+        path: PathBuf,
+        extra_arguments: &'static [&'static str],
+        removed_variables: &'static [&'static str],
+    },
     /// FRR of the machine in the node's network namespace.
     Frr,
 }
 
 impl Programs {
-    fn of(&self, container: &Container) -> Option<Play> {
-        let program = |word, path| Play::Program { word, path, more: &[], without: &[] };
+    fn of(&self, container: &Container) -> Option<Replacement> {
+        let program = |word, path| Replacement::Program { word, path, extra_arguments: &[], removed_variables: &[] };
         let metallb = |name: &str| self.metallb.as_ref().map(|assets| assets.program(name));
         Some(match (container.repository(), &*container.name) {
             ("perouter", _) => program("perouter", self.perouter.clone()),
             ("quay.io/metallb/frr-k8s", _) => program("/frr-k8s", metallb("frr-k8s")?),
-            ("quay.io/metallb/controller", _) => Play::Program {
+            ("quay.io/metallb/controller", _) => Replacement::Program {
                 word: "/controller",
                 path: metallb("controller")?,
-                // The API server has no way to a webhook of a Pod.
-                more: &["--webhook-mode=disabled"],
-                without: &[],
+                // The API server cannot reach a webhook of a Pod.
+                extra_arguments: &["--webhook-mode=disabled"],
+                removed_variables: &[],
             },
-            ("quay.io/metallb/speaker", _) => Play::Program {
+            ("quay.io/metallb/speaker", _) => Replacement::Program {
                 word: "/speaker",
                 path: metallb("speaker")?,
-                more: &[],
-                // Without an address no memberlist, which only layer 2 needs.
-                without: &["METALLB_ML_BIND_ADDR", "METALLB_ML_SECRET_KEY_PATH"],
+                extra_arguments: &[],
+                // Without an address there is no memberlist, which only layer 2 needs.
+                removed_variables: &["METALLB_ML_BIND_ADDR", "METALLB_ML_SECRET_KEY_PATH"],
             },
-            ("quay.io/frrouting/frr", "frr") => Play::Frr,
+            ("quay.io/frrouting/frr", "frr") => Replacement::Frr,
             ("quay.io/frrouting/frr", "reloader") => {
                 program("/etc/frr_reloader/frr-reloader.sh", metallb("frr-reloader.sh")?)
             }
@@ -78,17 +86,17 @@ impl Programs {
     }
 }
 
-/// Scheduler and kubelet of all cluster nodes.
+/// The fake scheduler and kubelet of all cluster nodes.
 #[derive(Debug)]
 pub struct Kubelet {
     members: Vec<Member>,
     programs: Programs,
-    started: BTreeMap<(String, String), Started>,
+    started: BTreeMap<(String, String), StartedPod>,
     addresses: u8,
 }
 
 #[derive(Debug)]
-struct Started {
+struct StartedPod {
     pod: Pod,
     address: IpAddr,
     processes: Vec<Background>,
@@ -107,34 +115,36 @@ impl Kubelet {
         create(kubectl, &nodes)
     }
 
-    /// Binds new Pods, starts what they ask for, ends what is deleted, and tells the API server.
+    /// Binds and starts new Pods, stops deleted ones, and reports their status to the API server.
     pub(super) fn sync(&mut self, plane: &ControlPlane, mut pods: Vec<Pod>) -> Result<(), KubernetesError> {
-        self.end_gone(plane, &pods)?;
+        self.stop_deleted(plane, &pods)?;
         pods.retain(|pod| !pod.deleted && pod.phase == "Pending");
         self.bind(plane, &mut pods)?;
-        let mut told = Vec::new();
+        let mut statuses = Vec::new();
         for pod in pods.into_iter().filter(|pod| pod.node.is_some()) {
             let key = (pod.namespace.clone(), pod.name.clone());
             if !self.started.contains_key(&key) {
                 let started = self.start(plane, pod)?;
                 self.started.insert(key.clone(), started);
             }
-            told.extend(self.started.get(&key).map(|started| self.status(started)));
+            statuses.extend(self.started.get(&key).map(|started| self.status(started)));
         }
-        if told.is_empty() {
+        if statuses.is_empty() {
             return Ok(());
         }
         let words = ["apply", "--server-side", "--force-conflicts", "--subresource=status", "-f", "-"];
-        fed(&plane.kubectl(), &words, &told)
+        send_list(&plane.kubectl(), &words, &statuses)
     }
 
-    /// Kills the processes of a Pod and starts them again, as a kubelet does with a container that has ended. The API
-    /// server is not asked.
-    pub fn restart(&mut self, set: &str, node: &str) -> Result<(), KubernetesError> {
-        let is_it = |started: &&mut Started| started.pod.set() == set && started.pod.node.as_deref() == Some(node);
+    /// Kills the processes of a Pod and starts them again, as a kubelet does with a container that exited. The API server
+    /// is not involved.
+    pub fn restart(&mut self, workload: &str, node: &str) -> Result<(), KubernetesError> {
+        let is_it =
+            |started: &&mut StartedPod| started.pod.workload() == workload && started.pod.node.as_deref() == Some(node);
         let member = member(&self.members, node)?.clone();
         let started = self.started.values_mut().find(is_it);
-        let started = started.ok_or_else(|| KubernetesError::NoPod { set: set.to_owned(), node: node.to_owned() })?;
+        let started =
+            started.ok_or_else(|| KubernetesError::NoPod { workload: workload.to_owned(), node: node.to_owned() })?;
         for process in &mut started.processes {
             process.kill().map_err(at(process.log()))?;
         }
@@ -145,24 +155,22 @@ impl Kubelet {
         Ok(())
     }
 
-    /// An error where a process has ended that should run.
+    /// An error if a process of a Pod has exited.
     pub fn all_alive(&mut self) -> Result<(), KubernetesError> {
         for started in self.started.values_mut() {
             for process in &mut started.processes {
-                let Some(status) = process.ended().map_err(at(process.log()))? else { continue };
-                let log = fs::read_to_string(process.log()).unwrap_or_default();
-                let from = log.lines().count().saturating_sub(5);
-                return Err(KubernetesError::PodEnded {
+                let Some(status) = process.exit_status().map_err(at(process.log()))? else { continue };
+                return Err(KubernetesError::PodExited {
                     pod: started.pod.name.clone(),
                     status: status.to_string(),
-                    words: log.lines().skip(from).collect::<Vec<_>>().join("\n"),
+                    log: process.log_tail(),
                 });
             }
         }
         Ok(())
     }
 
-    /// The Pods that run, by namespace and name.
+    /// The running Pods, by namespace and name.
     pub fn running(&self) -> impl Iterator<Item = &Pod> {
         self.started.values().map(|started| &started.pod)
     }
@@ -175,16 +183,16 @@ impl Kubelet {
     fn bind(&self, plane: &ControlPlane, pods: &mut [Pod]) -> Result<(), KubernetesError> {
         let mut count: BTreeMap<(String, String), usize> = BTreeMap::new();
         for pod in self.running() {
-            *count.entry((pod.set().to_owned(), pod.node.clone().unwrap_or_default())).or_default() += 1;
+            *count.entry((pod.workload().to_owned(), pod.node.clone().unwrap_or_default())).or_default() += 1;
         }
         let mut bindings = Vec::new();
         for pod in pods.iter_mut().filter(|pod| pod.node.is_none()) {
             let copies = |member: &&Member| {
-                count.get(&(pod.set().to_owned(), member.node.name().to_string())).copied().unwrap_or_default()
+                count.get(&(pod.workload().to_owned(), member.node.name().to_string())).copied().unwrap_or_default()
             };
             let fewest = self.members.iter().min_by_key(copies).map(|member| member.node.name().to_string());
-            let Some(node) = pod.only.clone().or(fewest) else { continue };
-            *count.entry((pod.set().to_owned(), node.clone())).or_default() += 1;
+            let Some(node) = pod.required_node.clone().or(fewest) else { continue };
+            *count.entry((pod.workload().to_owned(), node.clone())).or_default() += 1;
             bindings.push(json!({
                 "apiVersion": "v1", "kind": "Binding",
                 "metadata": {"namespace": pod.namespace, "name": pod.name},
@@ -195,22 +203,23 @@ impl Kubelet {
         if bindings.is_empty() { Ok(()) } else { create(&plane.kubectl(), &bindings) }
     }
 
-    fn start(&mut self, plane: &ControlPlane, pod: Pod) -> Result<Started, KubernetesError> {
+    fn start(&mut self, plane: &ControlPlane, pod: Pod) -> Result<StartedPod, KubernetesError> {
         let member = member(&self.members, pod.node.as_deref().unwrap_or_default())?.clone();
-        let plays: Vec<_> = pod.containers.iter().map(|container| self.programs.of(container)).collect();
-        let needs_token = plays.iter().flatten().any(|play| matches!(play, Play::Program { .. }));
+        let replacements: Vec<_> = pod.containers.iter().map(|container| self.programs.of(container)).collect();
+        let needs_token =
+            replacements.iter().flatten().any(|replacement| matches!(replacement, Replacement::Program { .. }));
         let token = match pod.account.as_deref().filter(|_| needs_token) {
             Some(account) => Some(plane.kubectl_of(&pod.namespace, account)?.kubeconfig().to_owned()),
             None => None,
         };
         let address = if pod.host_network { member.address } else { self.next_address() };
-        let frr = plays.contains(&Some(Play::Frr));
+        let frr = replacements.contains(&Some(Replacement::Frr));
         if frr {
             start_frr(&member.node, &plane.kubectl(), &pod.namespace)?;
         }
-        let mut started = Started { pod, address, processes: Vec::new(), frr, token };
+        let mut started = StartedPod { pod, address, processes: Vec::new(), frr, token };
         let mut containers = started.pod.containers.clone();
-        // FRR-K8s gives up for a while where it does not find the reloader.
+        // FRR-K8s retries only after a while if it does not find the reloader.
         containers.sort_by_key(|container| container.name != "reloader");
         for container in containers {
             started.processes.extend(started.run(&member, &self.programs, &container)?);
@@ -223,14 +232,14 @@ impl Kubelet {
         Ipv4Addr::new(10, 244, 0, self.addresses).into()
     }
 
-    fn end_gone(&mut self, plane: &ControlPlane, pods: &[Pod]) -> Result<(), KubernetesError> {
+    fn stop_deleted(&mut self, plane: &ControlPlane, pods: &[Pod]) -> Result<(), KubernetesError> {
         let listed = |key: &(String, String)| pods.iter().find(|pod| pod.namespace == key.0 && pod.name == key.1);
         let gone: Vec<_> =
             self.started.keys().filter(|key| listed(key).is_none_or(|pod| pod.deleted)).cloned().collect();
         for key in gone {
             let Some(mut started) = self.started.remove(&key) else { continue };
             for process in &mut started.processes {
-                process.terminate(END).map_err(at(process.log()))?;
+                process.terminate(STOP_TIMEOUT).map_err(at(process.log()))?;
             }
             if started.frr {
                 frr::stop(
@@ -246,15 +255,15 @@ impl Kubelet {
         Ok(())
     }
 
-    fn status(&self, started: &Started) -> Value {
+    fn status(&self, started: &StartedPod) -> Value {
         let pod = &started.pod;
         let host = member(&self.members, pod.node.as_deref().unwrap_or_default()).map(|member| member.address);
-        let whole = pod.containers.len() == 1;
+        let is_single = pod.containers.len() == 1;
         let container = |container: &Container| {
-            let played = whole || self.programs.of(container).is_some();
+            let ready = is_single || self.programs.of(container).is_some();
             json!({
                 "name": container.name, "image": container.image, "imageID": "", "restartCount": 0,
-                "ready": played, "started": played, "state": {"running": {}},
+                "ready": ready, "started": ready, "state": {"running": {}},
             })
         };
         let condition = |kind: &str| json!({"type": kind, "status": "True"});
@@ -274,18 +283,21 @@ impl Kubelet {
     }
 }
 
-impl Started {
-    /// Starts a container, if there is a program for it.
+impl StartedPod {
+    /// Starts a container, if a program replaces its image.
     fn run(
         &self,
         member: &Member,
         programs: &Programs,
         container: &Container,
     ) -> Result<Option<Background>, KubernetesError> {
-        let Some(Play::Program { word, path, more, without }) = programs.of(container) else { return Ok(None) };
+        let Some(Replacement::Program { word, path, extra_arguments, removed_variables }) = programs.of(container)
+        else {
+            return Ok(None);
+        };
         let mut environment = self.pod.environment(container, self.address, member.address)?;
-        environment.retain(|name, _| !without.contains(&&**name));
-        // What a Pod finds in /var/run/secrets/kubernetes.io/serviceaccount.
+        environment.retain(|name, _| !removed_variables.contains(&&**name));
+        // In a cluster these come from /var/run/secrets/kubernetes.io/serviceaccount.
         environment.insert("METALLB_NAMESPACE".into(), self.pod.namespace.clone());
         if let Some(token) = &self.token {
             environment.insert("KUBECONFIG".into(), token.to_string_lossy().into_owned());
@@ -293,17 +305,17 @@ impl Started {
         let mut words = vec!["env".to_owned()];
         words.extend(environment.iter().map(|(name, value)| format!("{name}={value}")));
         let program = |text: String| if text == word { path.to_string_lossy().into_owned() } else { text };
-        words.extend(container.words(word, &environment).into_iter().map(program));
-        words.extend(more.iter().map(|&word| word.to_owned()));
-        let log = member.node.log_folder().join(format!("{}.{}.log", self.pod.set(), container.name));
+        words.extend(container.command_line(word, &environment).into_iter().map(program));
+        words.extend(extra_arguments.iter().map(|&word| word.to_owned()));
+        let log = member.node.log_folder().join(format!("{}.{}.log", self.pod.workload(), container.name));
         Ok(Some(member.node.spawn(&words, &log)?))
     }
 }
 
-/// FRR with the files that FRR-K8s brings for its own.
+/// Starts FRR with the files of FRR-K8s's `ConfigMap`.
 fn start_frr(node: &Node, kubectl: &Kubectl, namespace: &str) -> Result<(), KubernetesError> {
     let text = kubectl.check(&["--namespace", namespace, "get", "configmap", "frr-k8s-frr-startup", "-o", "json"])?;
-    let object: Value = serde_json::from_str(&text).map_err(KubernetesError::Answer)?;
+    let object: Value = serde_json::from_str(&text).map_err(KubernetesError::Json)?;
     node.check(&["install", "-d", "-o", "frr", "-g", "frr", "/etc/frr", "/etc/frr_reloader"])?;
     let files = object["data"].as_object().into_iter().flatten();
     for (name, text) in files {
@@ -327,17 +339,17 @@ fn node_object(member: &Member) -> Value {
         }},
         "status": {
             "addresses": [{"type": "InternalIP", "address": member.address}, {"type": "Hostname", "address": name}],
-            "conditions": [{"type": "Ready", "status": "True", "reason": "Played", "message": "a node of perouter-lab"}],
+            "conditions": [{"type": "Ready", "status": "True", "reason": "Fake", "message": "a node of perouter-lab"}],
         },
     })
 }
 
 fn create(kubectl: &Kubectl, objects: &[Value]) -> Result<(), KubernetesError> {
-    fed(kubectl, &["create", "-f", "-"], objects)
+    send_list(kubectl, &["create", "-f", "-"], objects)
 }
 
-/// Feeds a list of objects to kubectl, which has to take them all.
-pub(super) fn fed(kubectl: &Kubectl, words: &[&str], objects: &[Value]) -> Result<(), KubernetesError> {
+/// Sends a list of objects through kubectl; all of them have to be accepted.
+pub(super) fn send_list(kubectl: &Kubectl, words: &[&str], objects: &[Value]) -> Result<(), KubernetesError> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
-    kubectl.feed_good(words, &list).map(drop)
+    kubectl.check_with_input(words, &list).map(drop)
 }

@@ -1,14 +1,15 @@
-//! Pods, as far as a kubelet has to read them.
+//! The fields of Pods that a kubelet needs.
 //!
-//! In: what the API server lists. Out: where a Pod belongs, the environment and words of its containers. It must not start
-//! anything, and a part of the environment that is not known is an error: a process without it would be another one.
+//! In: Pods as the API server lists them. Out: the Node of a Pod, environment and command lines of its containers. It must
+//! not start anything, and an environment variable with an unsupported source is an error: the process would behave
+//! differently without it.
 
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::KubernetesError;
+use super::error::KubernetesError;
 use crate::image::without_tag;
 
 /// A Pod.
@@ -20,13 +21,13 @@ pub struct Pod {
     pub name: String,
     /// The Node that it is bound to.
     pub node: Option<String>,
-    /// The only Node where it may be; that of a `DaemonSet`'s Pod.
-    pub only: Option<String>,
-    /// The service account whose token it has, if it has one.
+    /// The only Node where it may run, for Pods of a `DaemonSet`.
+    pub required_node: Option<String>,
+    /// The service account whose token is mounted, if any.
     pub account: Option<String>,
     /// Whether it uses the Node's network.
     pub host_network: bool,
-    /// Whether it is to be ended.
+    /// Whether it is being deleted.
     pub deleted: bool,
     /// `status.phase`.
     pub phase: String,
@@ -41,7 +42,7 @@ pub struct Container {
     pub name: String,
     /// Its image.
     pub image: String,
-    /// What replaces the image's entry point.
+    /// Replaces the image's entry point.
     #[serde(default)]
     pub command: Vec<String>,
     /// Arguments of the command or of the entry point.
@@ -60,16 +61,16 @@ struct Variable {
 }
 
 #[derive(Deserialize)]
-struct Object {
-    metadata: Metadata,
-    spec: Spec,
+struct PodObject {
+    metadata: PodMetadata,
+    spec: PodSpec,
     #[serde(default)]
-    status: Status,
+    status: PodStatus,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Metadata {
+struct PodMetadata {
     namespace: String,
     name: String,
     deletion_timestamp: Option<String>,
@@ -77,7 +78,7 @@ struct Metadata {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Spec {
+struct PodSpec {
     node_name: Option<String>,
     service_account_name: Option<String>,
     automount_service_account_token: Option<bool>,
@@ -89,26 +90,26 @@ struct Spec {
 }
 
 #[derive(Deserialize, Default)]
-struct Status {
+struct PodStatus {
     #[serde(default)]
     phase: String,
 }
 
-/// Where the `DaemonSet` controller says on which Node a Pod belongs.
-const ONLY: &str =
+/// Where the `DaemonSet` controller puts the Node of a Pod.
+const REQUIRED_NODE: &str =
     "/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/0/matchFields/0/values/0";
 
 impl Pod {
-    /// Reads a Pod from what `kubectl get -o json` says of it.
+    /// Reads a Pod from the output of `kubectl get -o json`.
     pub fn read(object: &Value) -> Result<Self, KubernetesError> {
-        let object: Object = serde::Deserialize::deserialize(object).map_err(KubernetesError::Pod)?;
+        let object: PodObject = serde::Deserialize::deserialize(object).map_err(KubernetesError::Pod)?;
         let (metadata, spec) = (object.metadata, object.spec);
         let mounted = spec.automount_service_account_token != Some(false);
         Ok(Self {
             namespace: metadata.namespace,
             name: metadata.name,
             deleted: metadata.deletion_timestamp.is_some(),
-            only: spec.affinity.pointer(ONLY).and_then(Value::as_str).map(str::to_owned),
+            required_node: spec.affinity.pointer(REQUIRED_NODE).and_then(Value::as_str).map(str::to_owned),
             node: spec.node_name,
             account: spec.service_account_name.filter(|_| mounted),
             host_network: spec.host_network,
@@ -117,12 +118,12 @@ impl Pod {
         })
     }
 
-    /// What it is a copy of: its name without the last part.
-    pub fn set(&self) -> &str {
-        self.name.rsplit_once('-').map_or(&self.name, |(set, _)| set)
+    /// Name of the workload that it belongs to: its own name without the last part.
+    pub fn workload(&self) -> &str {
+        self.name.rsplit_once('-').map_or(&self.name, |(workload, _)| workload)
     }
 
-    /// The environment that the Pod gives a container; the fields of its status are told by the caller.
+    /// The environment of a container; the caller provides the addresses of the Pod and of its node.
     pub fn environment(
         &self,
         container: &Container,
@@ -160,14 +161,14 @@ impl Container {
         without_tag(&self.image)
     }
 
-    /// The words that start it: the command, or the image's entry point, then the arguments, with `$(NAME)` filled in.
-    pub fn words(&self, entry_point: &str, environment: &BTreeMap<String, String>) -> Vec<String> {
+    /// Its command line: the command, or the image's entry point, then the arguments, with `$(NAME)` expanded.
+    pub fn command_line(&self, entry_point: &str, environment: &BTreeMap<String, String>) -> Vec<String> {
         let entry_point = [entry_point.to_owned()];
         let command = if self.command.is_empty() { &entry_point[..] } else { &self.command };
-        let filled = |word: &String| {
+        let expanded = |word: &String| {
             environment.iter().fold(word.clone(), |word, (name, value)| word.replace(&format!("$({name})"), value))
         };
-        command.iter().chain(&self.args).map(filled).collect()
+        command.iter().chain(&self.args).map(expanded).collect()
     }
 }
 
@@ -199,29 +200,32 @@ status: {phase: Pending}
     const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(172, 20, 20, 3));
 
     fn pod(text: &str) -> Pod {
-        Pod::read(&serde_saphyr::from_str::<Value>(text).unwrap()).unwrap()
+        Pod::read(&perouter::source::yaml::parse(text).unwrap()[0].to_value()).unwrap()
     }
 
     #[test]
-    fn a_pod_says_where_it_belongs_and_what_its_containers_run() {
+    fn a_pod_has_its_node_and_the_command_lines_of_its_containers() {
         let pod = pod(POD);
         assert_eq!(
-            (pod.only.as_deref(), pod.set(), pod.account.as_deref()),
+            (pod.required_node.as_deref(), pod.workload(), pod.account.as_deref()),
             (Some("worker"), "speaker", Some("speaker"))
         );
         let container = &pod.containers[0];
         let environment = pod.environment(container, ADDRESS, ADDRESS).unwrap();
         let wanted = [("METALLB_BGP_TYPE", "frr-k8s"), ("METALLB_HOST", "172.20.20.3"), ("NODE_NAME", "worker")];
         assert!(environment.iter().map(|(name, value)| (&**name, &**value)).eq(wanted), "{environment:?}");
-        assert_eq!(container.words("/speaker", &environment), ["/speaker", "--node-name=worker", "--log-level=info"]);
+        assert_eq!(
+            container.command_line("/speaker", &environment),
+            ["/speaker", "--node-name=worker", "--log-level=info"]
+        );
         assert_eq!(container.repository(), "quay.io/metallb/speaker");
     }
 
     #[test]
-    fn a_variable_from_elsewhere_is_an_error() {
+    fn a_variable_from_an_unsupported_source_is_an_error() {
         let pod = pod(&POD.replace("{fieldRef: {fieldPath: status.hostIP}}", "{secretKeyRef: {name: a, key: b}}"));
         let error = pod.environment(&pod.containers[0], ADDRESS, ADDRESS).unwrap_err().to_string();
-        assert_eq!(error, "Pod speaker-x1y2z: container speaker: the value of METALLB_HOST is not known here");
+        assert_eq!(error, "Pod speaker-x1y2z: container speaker: the source of METALLB_HOST is not supported");
     }
 
     #[test]

@@ -1,30 +1,30 @@
-//! kube-proxy of a lab's cluster nodes, played: a service with an address answers on every node while it has an endpoint.
+//! A fake kube-proxy of a lab's cluster nodes: a service with an address answers on every node while it has an endpoint.
 //!
-//! In: Services and `EndpointSlices` as the API server lists them. Out: the address on `lo`, and a web server that stands for
-//! the Pods behind it. It must not choose an address: that is for who manages the service.
+//! In: Services and `EndpointSlices` as the API server lists them. Out: the address on `lo`, and a web server in place of
+//! the Pods behind it. It must not choose an address: `MetalLB` does.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use super::error::{KubernetesError, at};
 use super::kubelet::Member;
-use super::{KubernetesError, at};
 use crate::metallb::host_prefix;
 use crate::node::Background;
-use crate::web::{Page, Server};
+use crate::web::{self, Page, Server};
 
 /// kube-proxy of all cluster nodes.
 #[derive(Debug)]
 pub struct Proxy {
-    /// The program that `web` is a subcommand of, if web servers shall be processes.
+    /// The program with the subcommand `web`, if web servers are to be processes.
     program: Option<PathBuf>,
-    served: BTreeMap<(usize, IpAddr), Serving>,
+    served: BTreeMap<(usize, IpAddr), Backend>,
 }
 
-/// What stands for the Pods of a service on one node.
+/// The web server in place of the Pods of a service on one node.
 #[derive(Debug)]
-enum Serving {
+enum Backend {
     Process(Background),
     Thread { _server: Server },
 }
@@ -42,13 +42,13 @@ impl Proxy {
         Self { program, served: BTreeMap::new() }
     }
 
-    /// Brings every node to what the lists say.
+    /// Serves exactly the services of the lists on every node.
     pub(super) fn sync(&mut self, members: &[Member], objects: &[Value]) -> Result<(), KubernetesError> {
         let wanted = reachable(objects);
         let gone = |(_, address): &&(usize, IpAddr)| !wanted.iter().any(|service| service.address == *address);
         for key in self.served.keys().filter(gone).copied().collect::<Vec<_>>() {
-            if let Some(serving) = self.served.remove(&key) {
-                if let Serving::Process(mut server) = serving {
+            if let Some(backend) = self.served.remove(&key) {
+                if let Backend::Process(mut server) = backend {
                     server.kill().map_err(at(server.log()))?;
                 }
                 members[key.0].node.check(&["ip", "address", "del", &host_prefix(key.1).to_string(), "dev", "lo"])?;
@@ -69,18 +69,15 @@ impl Proxy {
         self.served.keys().any(|(_, served)| *served == address)
     }
 
-    fn serve(&self, member: &Member, service: &Reachable) -> Result<Serving, KubernetesError> {
+    fn serve(&self, member: &Member, service: &Reachable) -> Result<Backend, KubernetesError> {
         let (node, prefix) = (&member.node, host_prefix(service.address).to_string());
         node.check(&["ip", "address", "replace", &prefix, "dev", "lo"])?;
         let listen = SocketAddr::new(service.address, service.port);
+        let page = Page { service: service.name.clone(), node: node.name().to_string() };
         let Some(program) = &self.program else {
-            let page = Page { service: service.name.clone(), node: node.name().to_string() };
-            return Ok(Serving::Thread { _server: Server::start(node, listen, page)? });
+            return Ok(Backend::Thread { _server: Server::start(node, listen, page)? });
         };
-        let log = node.log_folder().join(format!("web-{}.log", service.name));
-        let (program, listen) = (program.to_string_lossy(), listen.to_string());
-        let words = [&*program, "web", "--listen", &listen, "--service", &service.name, "--node", node.name().as_str()];
-        Ok(Serving::Process(node.spawn(&words, &log)?))
+        Ok(Backend::Process(web::spawn(node, program, listen, &page)?))
     }
 }
 

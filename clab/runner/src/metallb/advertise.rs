@@ -1,4 +1,4 @@
-//! What each peer is told: pools, communities and advertisements.
+//! Which prefixes are announced to each peer: pools, communities and advertisements.
 //!
 //! In: the specs of these objects and the services. Out: announcements by peer, or the object at fault. It must not know
 //! sessions or FRR.
@@ -7,11 +7,11 @@ use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::announcer::{Announcement, Service, host_prefix};
 use super::error::ManifestError;
 use super::spec::{AdvertisementSpec, CommunitySpec, PeerSpec, PoolSpec};
-use super::{Announcement, Service, host_prefix};
 
-/// Addresses of a pool, as one entry of it has them.
+/// The addresses of one entry of a pool.
 pub(super) struct Range {
     entry: String,
     first: IpAddr,
@@ -23,7 +23,7 @@ impl Range {
         address.is_ipv4() == self.first.is_ipv4() && (self.first..=self.last).contains(&address)
     }
 
-    /// Length of the shortest prefix that lies in it.
+    /// Length of the shortest prefix within the range.
     fn shortest(&self) -> u8 {
         let subnets = match (self.first, self.last) {
             (IpAddr::V4(first), IpAddr::V4(last)) => IpSubnets::V4(Ipv4Subnets::new(first, last, 0)),
@@ -67,13 +67,13 @@ pub(super) fn aliases(specs: &BTreeMap<String, CommunitySpec>) -> Result<Aliases
             text: alias.value.clone(),
         })?;
         if aliases.insert(alias.name.clone(), value).is_some() {
-            return Err(ManifestError::Alias { object: object.clone(), alias: alias.name.clone() });
+            return Err(ManifestError::DuplicateAlias { object: object.clone(), alias: alias.name.clone() });
         }
     }
     Ok(aliases)
 }
 
-/// `ASN:VALUE`, or `large:ASN:VALUE:VALUE`; no well-known names.
+/// `ASN:VALUE`, or `large:ASN:VALUE:VALUE`; well-known names are not supported.
 fn community(text: &str) -> Option<String> {
     let words: Vec<&str> = text.split(':').collect();
     let valid = match words.as_slice() {
@@ -83,47 +83,47 @@ fn community(text: &str) -> Option<String> {
     valid.then(|| text.to_owned())
 }
 
-/// An announcement and the advertisement that asked for it.
-struct Asked<'a> {
+/// An announcement and the advertisement that requests it.
+struct Requested<'a> {
     advertisement: &'a str,
     announcement: Announcement,
 }
 
-/// Announcements by peer; an advertisement that names no pools or no peers means all of them.
+/// Announcements by peer; an advertisement that names no pools or no peers applies to all of them.
 pub(super) fn announced(
     advertisements: &BTreeMap<String, AdvertisementSpec>,
     peers: &BTreeMap<String, PeerSpec>,
     (pools, aliases): (&Pools, &Aliases),
     services: &BTreeMap<String, Service>,
 ) -> Result<BTreeMap<String, Vec<Announcement>>, ManifestError> {
-    let mut asked: BTreeMap<String, Vec<Asked<'_>>> = BTreeMap::new();
+    let mut requested: BTreeMap<String, Vec<Requested<'_>>> = BTreeMap::new();
     for (name, spec) in advertisements {
         let found = announcements(name, spec, (pools, aliases), services)?;
         if let Some(missing) = spec.peers.iter().find(|peer| !peers.contains_key(*peer)) {
             return Err(no_such(name, "BGPPeer", missing));
         }
         for (peer, _) in peers.iter().filter(|(peer, _)| spec.peers.is_empty() || spec.peers.contains(peer)) {
-            let asked = asked.entry(peer.clone()).or_default();
+            let requested = requested.entry(peer.clone()).or_default();
             for announcement in &found {
-                one_preference(name, announcement, asked)?;
-                asked.push(Asked { advertisement: name, announcement: announcement.clone() });
+                one_preference(name, announcement, requested)?;
+                requested.push(Requested { advertisement: name, announcement: announcement.clone() });
             }
         }
     }
-    let of_peer =
-        |(peer, asked): (String, Vec<Asked<'_>>)| (peer, asked.into_iter().map(|asked| asked.announcement).collect());
-    Ok(asked.into_iter().map(of_peer).collect())
+    let of_peer = |(peer, requested): (String, Vec<Requested<'_>>)| {
+        (peer, requested.into_iter().map(|requested| requested.announcement).collect())
+    };
+    Ok(requested.into_iter().map(of_peer).collect())
 }
 
-/// `MetalLB` refuses two preferences where a node is asked for both. Here the nodes are not known yet, so any two are
-/// refused.
-fn one_preference(name: &str, announcement: &Announcement, asked: &[Asked<'_>]) -> Result<(), ManifestError> {
-    let clash = asked.iter().find(|other| {
+/// `MetalLB` rejects two preferences that apply to one node. Here the nodes are not known yet, so any two are rejected.
+fn one_preference(name: &str, announcement: &Announcement, requested: &[Requested<'_>]) -> Result<(), ManifestError> {
+    let clash = requested.iter().find(|other| {
         let Announcement { prefix, local_pref, .. } = &other.announcement;
         *prefix == announcement.prefix && *local_pref != announcement.local_pref
     });
-    let Some(Asked { advertisement, announcement: other }) = clash else { return Ok(()) };
-    Err(ManifestError::TwoPreferences {
+    let Some(Requested { advertisement, announcement: other }) = clash else { return Ok(()) };
+    Err(ManifestError::ConflictingPreferences {
         first: (*advertisement).to_owned(),
         one: other.local_pref,
         second: name.to_owned(),
@@ -133,10 +133,10 @@ fn one_preference(name: &str, announcement: &Announcement, asked: &[Asked<'_>]) 
 }
 
 fn no_such(advertisement: &str, kind: &'static str, name: &str) -> ManifestError {
-    ManifestError::NoSuch { advertisement: advertisement.to_owned(), kind, name: name.to_owned() }
+    ManifestError::UnknownReference { advertisement: advertisement.to_owned(), kind, name: name.to_owned() }
 }
 
-/// What one advertisement asks for, of the services that are in its pools.
+/// The announcements of one advertisement, for the services that have an address in its pools.
 fn announcements(
     name: &str,
     spec: &AdvertisementSpec,
@@ -159,7 +159,7 @@ fn announcements(
         let length = if range.first.is_ipv4() { lengths.0 } else { lengths.1 };
         if length < range.shortest() {
             let (advertisement, pool, entry) = (name.to_owned(), pool.clone(), range.entry.clone());
-            return Err(ManifestError::BeyondPool { advertisement, length, pool, entry });
+            return Err(ManifestError::ExceedsPool { advertisement, length, pool, entry });
         }
         let addresses = services.values().flat_map(|service| &service.addresses);
         let of_range = addresses.filter(|address| range.contains(**address));

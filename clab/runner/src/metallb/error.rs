@@ -1,30 +1,37 @@
-//! Why manifests cannot be played: one enum for all of their readers.
+//! Why manifests are rejected: one enum for all of their readers.
+//!
+//! In: nothing. Out: [`ManifestError`], which names the object at fault. It must not know how manifests are read.
 
 use ipnet::IpNet;
 use std::net::{AddrParseError, IpAddr};
 use std::path::PathBuf;
 
-/// Manifests that cannot be played.
+use perouter::source::yaml::SyntaxError;
+
+/// Manifests that the lab cannot emulate, or that `MetalLB` or FRR-K8s would reject.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// The file cannot be read.
-    #[error("cannot read {}", file.display())]
-    Unreadable {
+    /// An error in a file.
+    #[error("{}", file.display())]
+    File {
         /// The file.
         file: PathBuf,
-        /// What the kernel says.
+        /// The cause.
         #[source]
-        source: std::io::Error,
+        source: Box<Self>,
     },
-    /// The file is not YAML.
-    #[error("not valid YAML")]
-    Yaml(#[source] Box<serde_saphyr::Error>),
+    /// The file could not be read.
+    #[error("cannot read the file")]
+    Unreadable(#[source] std::io::Error),
+    /// The text is not YAML.
+    #[error("line {}: not valid YAML", .0.line)]
+    Yaml(#[source] SyntaxError),
     /// An object has a field that is unknown, missing or of the wrong type.
     #[error("{object}")]
     Object {
         /// Kind and name.
         object: String,
-        /// What is wrong.
+        /// The cause.
         #[source]
         source: serde_json::Error,
     },
@@ -36,34 +43,34 @@ pub enum ManifestError {
         /// The entry.
         entry: String,
     },
-    /// A service asks for something that is no address.
-    #[error("Service/{service}: `{text}` is no address")]
+    /// A service requests something that is not an address.
+    #[error("Service/{service}: `{text}` is not an address")]
     Address {
         /// The service.
         service: String,
         /// The text.
         text: String,
-        /// What the parser says.
+        /// The cause.
         #[source]
         source: AddrParseError,
     },
-    /// A service asks for no address.
+    /// A service requests no address.
     #[error("Service/{service}: no address; add the annotation metallb.io/loadBalancerIPs (none is assigned here)")]
     NoAddress {
         /// The service.
         service: String,
     },
-    /// A service asks for an address that no pool has.
-    #[error("Service/{service}: no IPAddressPool has {address}; add it to one or ask for another")]
+    /// A service requests an address that is in no pool.
+    #[error("Service/{service}: no IPAddressPool contains {address}; add it to one or request another")]
     NoPool {
         /// The service.
         service: String,
         /// The address.
         address: IpAddr,
     },
-    /// A name that no object has.
+    /// A reference to an object that does not exist.
     #[error("BGPAdvertisement/{advertisement}: there is no {kind} `{name}`; correct the name or add it")]
-    NoSuch {
+    UnknownReference {
         /// The advertisement.
         advertisement: String,
         /// `BGPPeer` or `IPAddressPool`.
@@ -72,7 +79,7 @@ pub enum ManifestError {
         name: String,
     },
     /// Two peers with one address.
-    #[error("BGPPeer/{first} and BGPPeer/{second} both have the address {address}; one session is possible")]
+    #[error("BGPPeer/{first} and BGPPeer/{second} both have the address {address}; only one session is possible")]
     SameAddress {
         /// One of them.
         first: String,
@@ -92,16 +99,16 @@ pub enum ManifestError {
         /// The text.
         text: String,
     },
-    /// Two objects give one alias.
-    #[error("Community/{object}: the alias `{alias}` is there already; give it another name")]
-    Alias {
+    /// Two objects define one alias.
+    #[error("Community/{object}: the alias `{alias}` is defined twice; rename one")]
+    DuplicateAlias {
         /// The object.
         object: String,
         /// The alias.
         alias: String,
     },
-    /// An aggregate that is longer than its address has bits.
-    #[error("BGPAdvertisement/{advertisement}: aggregation length {length} is longer than an address of {family}")]
+    /// An aggregation length that is longer than an address.
+    #[error("BGPAdvertisement/{advertisement}: aggregation length {length} is longer than an {family} address")]
     Length {
         /// The advertisement.
         advertisement: String,
@@ -110,12 +117,12 @@ pub enum ManifestError {
         /// IPv4 or IPv6.
         family: &'static str,
     },
-    /// An aggregate that would reach beyond its pool.
+    /// An aggregate that would cover addresses outside its pool.
     #[error(
         "BGPAdvertisement/{advertisement}: aggregation length {length} is shorter than any prefix of {entry} in \
-         IPAddressPool/{pool}: the aggregate would have addresses of others"
+         IPAddressPool/{pool}: the aggregate would cover addresses outside the pool"
     )]
-    BeyondPool {
+    ExceedsPool {
         /// The advertisement.
         advertisement: String,
         /// The length.
@@ -125,9 +132,11 @@ pub enum ManifestError {
         /// Its entry.
         entry: String,
     },
-    /// One prefix with two preferences to one peer.
-    #[error("BGPAdvertisement/{first} gives {prefix} the local preference {one}, BGPAdvertisement/{second} {other}")]
-    TwoPreferences {
+    /// One prefix with two local preferences for one peer.
+    #[error(
+        "BGPAdvertisement/{first} sets local preference {one} for {prefix}, BGPAdvertisement/{second} sets {other}"
+    )]
+    ConflictingPreferences {
         /// One of them.
         first: String,
         /// Its preference.
@@ -139,10 +148,9 @@ pub enum ManifestError {
         /// The prefix.
         prefix: IpNet,
     },
-    /// FRR-K8s would set the session up on other nodes than `MetalLB`.
+    /// FRR-K8s would configure the session on other nodes than `MetalLB`.
     #[error(
-        "FRRConfiguration/{object} has {address} for other nodes than BGPPeer/{peer}; give it a nodeSelector like that \
-         of the peer"
+        "FRRConfiguration/{object} selects other nodes for {address} than BGPPeer/{peer}; use the nodeSelector of the peer"
     )]
     OtherNodes {
         /// The object of FRR-K8s.
@@ -152,9 +160,9 @@ pub enum ManifestError {
         /// Its address.
         address: IpAddr,
     },
-    /// FRR-K8s takes no neighbor that two objects tell differently.
-    #[error("FRR-K8s refuses {address}: connectTime is {first} s in one object and {second} s in another")]
-    TwoTimes {
+    /// FRR-K8s rejects a neighbor that two objects configure differently.
+    #[error("FRR-K8s rejects {address}: connectTime is {first} s in one object and {second} s in another")]
+    ConflictingConnectTimes {
         /// The neighbor.
         address: IpAddr,
         /// One of them.
@@ -162,23 +170,23 @@ pub enum ManifestError {
         /// The other.
         second: u64,
     },
-    /// A duration that cannot be read.
-    #[error("{object}: `{text}` is no duration in whole seconds like 1s, 90s or 1m30s")]
+    /// A duration that cannot be parsed.
+    #[error("{object}: `{text}` is not a duration in whole seconds such as 1s, 90s or 1m30s")]
     Duration {
         /// The object.
         object: String,
         /// The text.
         text: String,
     },
-    /// More than one AS number for one node.
-    #[error("the nodes would be in AS {first} and AS {second}; one is possible")]
+    /// More than one AS number for the nodes.
+    #[error("the nodes would be in AS {first} and AS {second}; only one is possible")]
     TwoAsns {
         /// One of them.
         first: u32,
         /// The other.
         second: u32,
     },
-    /// Nothing that makes a session.
-    #[error("no BGPPeer and no FRRConfiguration: there is no session to set up")]
+    /// No object defines a session.
+    #[error("no BGPPeer and no FRRConfiguration: no session is defined")]
     NoSession,
 }

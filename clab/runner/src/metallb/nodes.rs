@@ -1,6 +1,6 @@
-//! Which nodes an object is for.
+//! Which nodes an object selects.
 //!
-//! In: Kubernetes' label selectors and a node's labels. Out: whether they fit. It must not know what the object is.
+//! In: Kubernetes' label selectors and a node's labels. Out: whether they match. It must not know the object.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// Labels of a node.
 pub type Labels = BTreeMap<String, String>;
 
-/// Label selectors of nodes; one that fits is enough. Without any every node is meant.
+/// Label selectors of nodes; one that matches is enough. Without selectors every node is selected.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct NodeSelectors(Vec<Selector>);
@@ -41,26 +41,26 @@ enum Operator {
 }
 
 impl NodeSelectors {
-    /// Those of an object that has one selector or none.
+    /// The selectors of an object that has one selector or none.
     pub(super) fn one(selector: Option<Selector>) -> Self {
         Self(selector.into_iter().collect())
     }
 
-    /// Whether a node with these labels is meant.
+    /// Whether a node with these labels is selected.
     pub fn select(&self, labels: &Labels) -> bool {
-        self.0.is_empty() || self.0.iter().any(|selector| selector.fits(labels))
+        self.0.is_empty() || self.0.iter().any(|selector| selector.matches(labels))
     }
 }
 
 impl Selector {
-    fn fits(&self, labels: &Labels) -> bool {
+    fn matches(&self, labels: &Labels) -> bool {
         let equal = self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value));
-        equal && self.match_expressions.iter().all(|expression| expression.fits(labels))
+        equal && self.match_expressions.iter().all(|expression| expression.matches(labels))
     }
 }
 
 impl Expression {
-    fn fits(&self, labels: &Labels) -> bool {
+    fn matches(&self, labels: &Labels) -> bool {
         let label = labels.get(&self.key);
         let listed = label.is_some_and(|value| self.values.contains(value));
         match self.operator {

@@ -1,35 +1,37 @@
 //! From manifests to an [`Announcer`].
 //!
-//! In: a text of YAML documents. Out: the announcer, or the object at fault. Kinds that have no part in BGP are passed
-//! over. It must not know FRR.
+//! In: a text of YAML documents. Out: the announcer, or the object at fault. Kinds that do not concern BGP are ignored.
+//! It must not know FRR.
 
+use perouter::source::yaml::{self, YamlNode};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::advertise::{aliases, announced, pools};
+use super::announcer::{Announcement, Announcer, PeerSession, Service};
 use super::error::ManifestError;
 use super::nodes::NodeSelectors;
 use super::spec::{
     AdvertisementSpec, CommunitySpec, FrrAllowed, FrrNeighbor, FrrReceive, FrrRouter, FrrSpec, PeerSpec, PoolSpec,
     ReceiveMode, ServiceSpec,
 };
-use super::{Announcement, Announcer, Service, Session};
 
-/// Time between attempts when the peer does not say: FRR-K8s leaves it to FRR.
+/// Time between connection attempts where the peer does not set it: FRR's default, which FRR-K8s leaves as it is.
 const CONNECT_SECONDS: u64 = 120;
 
 /// Reads the manifests of a file.
 pub fn read_manifests(file: &Path) -> Result<Announcer, ManifestError> {
-    let unreadable = |source| ManifestError::Unreadable { file: file.to_owned(), source };
-    parse_manifests(&std::fs::read_to_string(file).map_err(unreadable)?)
+    let text = std::fs::read_to_string(file).map_err(ManifestError::Unreadable);
+    text.and_then(|text| parse_manifests(&text))
+        .map_err(|source| ManifestError::File { file: file.to_owned(), source: Box::new(source) })
 }
 
 /// Reads manifests from a text of one or more documents.
 pub fn parse_manifests(text: &str) -> Result<Announcer, ManifestError> {
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(text).map_err(|source| ManifestError::Yaml(Box::new(source)))?;
+    let documents = yaml::parse(text).map_err(ManifestError::Yaml)?;
+    let documents: Vec<Value> = documents.iter().map(YamlNode::to_value).collect();
     let pools = pools(&specs::<PoolSpec>(&documents, "metallb.io", "IPAddressPool")?)?;
     let aliases = aliases(&specs::<CommunitySpec>(&documents, "metallb.io", "Community")?)?;
     let peers = specs::<PeerSpec>(&documents, "metallb.io", "BGPPeer")?;
@@ -39,7 +41,7 @@ pub fn parse_manifests(text: &str) -> Result<Announcer, ManifestError> {
     let mut announced = announced(&advertisements, &peers, (&pools, &aliases), &services)?;
     let own = routers.values().flat_map(|spec| &spec.bgp.routers).map(|router| router.asn);
     let asn = one_asn(peers.values().map(|peer| peer.my_asn).chain(own))?;
-    let mut sessions: BTreeMap<_, Session> = BTreeMap::new();
+    let mut sessions: BTreeMap<_, PeerSession> = BTreeMap::new();
     for (name, peer) in &peers {
         let session = session(name, peer, announced.remove(name).unwrap_or_default())?;
         if let Some(other) = sessions.insert(peer.peer_address, session) {
@@ -54,35 +56,35 @@ pub fn parse_manifests(text: &str) -> Result<Announcer, ManifestError> {
         }
     }
     for (name, service) in &services {
-        let homeless = |address: &&_| !pools.values().flatten().any(|range| range.contains(**address));
-        if let Some(address) = service.addresses.iter().find(homeless) {
+        let without_pool = |address: &&_| !pools.values().flatten().any(|range| range.contains(**address));
+        if let Some(address) = service.addresses.iter().find(without_pool) {
             return Err(ManifestError::NoPool { service: name.clone(), address: *address });
         }
     }
     Ok(Announcer { asn, sessions, services })
 }
 
-/// Adds what FRR-K8s is told of a neighbor to its session, or makes one.
+/// Adds the FRR-K8s settings of a neighbor to its session, or creates the session.
 fn add_frr_k8s(
-    sessions: &mut BTreeMap<std::net::IpAddr, Session>,
+    sessions: &mut BTreeMap<std::net::IpAddr, PeerSession>,
     object: &str,
     nodes: &NodeSelectors,
     (router, neighbor): (&FrrRouter, &FrrNeighbor),
 ) -> Result<(), ManifestError> {
     let address = neighbor.address;
     let connect_seconds = connect_seconds(&format!("neighbor {address}"), neighbor.connect_time.as_ref())?;
-    let new = || Session {
+    let new = || PeerSession {
         name: address.to_string(),
         asn: neighbor.asn,
         connect_seconds,
         vrf: router.vrf.clone(),
         nodes: nodes.clone(),
-        ..Session::default()
+        ..PeerSession::default()
     };
     let session = sessions.entry(address).or_insert_with(new);
     if session.connect_seconds != connect_seconds {
         let (first, second) = (session.connect_seconds, connect_seconds);
-        return Err(ManifestError::TwoTimes { address, first, second });
+        return Err(ManifestError::ConflictingConnectTimes { address, first, second });
     }
     if session.nodes != *nodes || session.vrf != router.vrf {
         let (object, peer) = (object.to_owned(), session.name.clone());
@@ -138,7 +140,7 @@ fn services(documents: &[Value]) -> Result<BTreeMap<String, Service>, ManifestEr
     Ok(services)
 }
 
-fn session(name: &str, peer: &PeerSpec, announced: Vec<Announcement>) -> Result<Session, ManifestError> {
+fn session(name: &str, peer: &PeerSpec, announced: Vec<Announcement>) -> Result<PeerSession, ManifestError> {
     let object = format!("BGPPeer/{name}");
     let read = |text: &Option<String>| text.as_deref().map(|text| seconds(&object, text)).transpose();
     let timers = match (read(&peer.hold_time)?, read(&peer.keepalive_time)?) {
@@ -147,7 +149,7 @@ fn session(name: &str, peer: &PeerSpec, announced: Vec<Announcement>) -> Result<
         (None, None) => None,
     };
     let of_family = |announcement: &Announcement| announcement.prefix.addr().is_ipv4() == peer.peer_address.is_ipv4();
-    Ok(Session {
+    Ok(PeerSession {
         name: name.to_owned(),
         asn: peer.peer_asn,
         port: peer.peer_port.filter(|port| *port != 179),
@@ -174,7 +176,7 @@ fn one_asn(mut asns: impl Iterator<Item = u32>) -> Result<u32, ManifestError> {
     }
 }
 
-/// Go's duration, as far as BGP has a use for it: whole hours, minutes and seconds.
+/// A duration of Go in whole hours, minutes and seconds, the units of BGP timers.
 fn seconds(object: &str, text: &str) -> Result<u64, ManifestError> {
     let wrong = || ManifestError::Duration { object: object.to_owned(), text: text.to_owned() };
     let (mut total, mut number) = (0_u64, String::new());

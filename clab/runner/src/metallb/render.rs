@@ -1,4 +1,4 @@
-//! An [`Announcer`] as FRR configuration, in the manner of FRR-K8s.
+//! An [`Announcer`] as FRR configuration, as FRR-K8s renders it.
 //!
 //! In: the announcer and the node's name. Out: a text for `vtysh -b`. It must not start anything.
 
@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Announcer, Session};
+use super::announcer::{Announcer, PeerSession};
 
-/// The configuration of a node's own FRR; lines are in the order in which FRR shows them.
+/// The configuration of the FRR of a node's host side; lines are in the order in which FRR prints them.
 pub fn frr_conf(announcer: &Announcer, node: &str) -> String {
     let mut text = format!(
         "frr defaults traditional\nhostname {node}\nlog file /var/log/frr/host-frr.log informational\n\
@@ -24,7 +24,7 @@ pub fn frr_conf(announcer: &Announcer, node: &str) -> String {
     text
 }
 
-/// The instance of one VRF of the node, or the default one.
+/// The BGP instance of one VRF of the node, or the default instance.
 fn router(text: &mut String, announcer: &Announcer, node: &str, vrf: Option<&str>) {
     let in_vrf = vrf.map(|vrf| format!(" vrf {vrf}")).unwrap_or_default();
     let _ = writeln!(text, "router bgp {}{in_vrf}\n bgp router-id {}", announcer.asn, router_id(node));
@@ -41,7 +41,7 @@ fn router(text: &mut String, announcer: &Announcer, node: &str, vrf: Option<&str
     text.push_str("exit\n");
 }
 
-/// A router id that is the same after a restart and another on every node: FNV-1a of the node's name, in 10.0.0.0/8.
+/// A router id that is stable over restarts and differs between nodes: FNV-1a of the node's name, in 10.0.0.0/8.
 pub fn router_id(node: &str) -> Ipv4Addr {
     let hash = node.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let [_, b, c, d] = hash.to_be_bytes();
@@ -51,13 +51,13 @@ pub fn router_id(node: &str) -> Ipv4Addr {
 /// Local preference and communities.
 type Attributes = (u32, BTreeSet<String>);
 
-/// Prefixes by what they are announced with. One that several advertisements ask for has the communities of all.
-fn by_attributes(session: &Session) -> BTreeMap<Attributes, BTreeSet<IpNet>> {
+/// Prefixes by their attributes. A prefix of several advertisements has the communities of all of them.
+fn by_attributes(session: &PeerSession) -> BTreeMap<Attributes, BTreeSet<IpNet>> {
     let mut of_prefix: BTreeMap<IpNet, Attributes> = BTreeMap::new();
-    for told in &session.announced {
-        let (local_pref, communities) = of_prefix.entry(told.prefix).or_default();
-        *local_pref = told.local_pref;
-        communities.extend(told.communities.iter().cloned());
+    for announcement in &session.announced {
+        let (local_pref, communities) = of_prefix.entry(announcement.prefix).or_default();
+        *local_pref = announcement.local_pref;
+        communities.extend(announcement.communities.iter().cloned());
     }
     let mut grouped: BTreeMap<Attributes, BTreeSet<IpNet>> = BTreeMap::new();
     for (prefix, attributes) in of_prefix {
@@ -66,8 +66,8 @@ fn by_attributes(session: &Session) -> BTreeMap<Attributes, BTreeSet<IpNet>> {
     grouped
 }
 
-/// Route maps in and out; one entry for each set of attributes.
-fn filters(text: &mut String, address: IpAddr, session: &Session) {
+/// Route maps in and out; one entry per set of attributes.
+fn filters(text: &mut String, address: IpAddr, session: &PeerSession) {
     let (name, ip) = (&session.name, if address.is_ipv4() { "ip" } else { "ipv6" });
     let groups = by_attributes(session);
     let list = |index: usize| if index == 0 { format!("{name}-out") } else { format!("{name}-out-{}", index + 1) };
@@ -76,8 +76,8 @@ fn filters(text: &mut String, address: IpAddr, session: &Session) {
             let _ = writeln!(text, "{ip} prefix-list {} seq {} permit {prefix}", list(index), 5 * (entry + 1));
         }
     }
-    let taken = if session.receive_all { "permit" } else { "deny" };
-    let _ = writeln!(text, "route-map {name}-in {taken} 10\nexit");
+    let action = if session.receive_all { "permit" } else { "deny" };
+    let _ = writeln!(text, "route-map {name}-in {action} 10\nexit");
     if groups.is_empty() {
         let _ = writeln!(text, "route-map {name}-out deny 10\nexit");
     }
@@ -102,7 +102,7 @@ fn attributes(text: &mut String, local_pref: u32, communities: &BTreeSet<String>
     set("large-community", communities.iter().filter_map(|text| text.strip_prefix("large:")).collect());
 }
 
-fn neighbor(text: &mut String, address: IpAddr, session: &Session) {
+fn neighbor(text: &mut String, address: IpAddr, session: &PeerSession) {
     let mut line = |words: String| {
         let _ = writeln!(text, " neighbor {address} {words}");
     };
@@ -123,13 +123,13 @@ fn neighbor(text: &mut String, address: IpAddr, session: &Session) {
     }
 }
 
-fn address_family(text: &mut String, sessions: &[(&IpAddr, &Session)], family: &str) {
+fn address_family(text: &mut String, sessions: &[(&IpAddr, &PeerSession)], family: &str) {
     if sessions.is_empty() {
         return;
     }
     let _ = writeln!(text, " !\n address-family {family} unicast");
-    let told = sessions.iter().flat_map(|(_, session)| &session.announced);
-    for prefix in told.map(|told| told.prefix).collect::<BTreeSet<IpNet>>() {
+    let announced = sessions.iter().flat_map(|(_, session)| &session.announced);
+    for prefix in announced.map(|announcement| announcement.prefix).collect::<BTreeSet<IpNet>>() {
         let _ = writeln!(text, "  network {prefix}");
     }
     for (address, session) in sessions {

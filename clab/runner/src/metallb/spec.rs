@@ -1,7 +1,7 @@
-//! The fields of the objects that have a part in BGP.
+//! The fields of the objects that concern BGP.
 //!
-//! In: the `spec` of an object. Out: its fields. A field that the lab does not play is unknown here, and so an error. It
-//! must not give any field a meaning.
+//! In: the `spec` of an object. Out: its fields. A field that the lab does not implement is unknown here, and thus an error.
+//! It must not interpret any field.
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -1,6 +1,9 @@
-//! The example's manifests as FRR configuration, and manifests that cannot be played.
+//! The example's manifests as FRR configuration, and manifests that are rejected.
 
 use super::*;
+use ipnet::IpNet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::Path;
 
 fn example(name: &str) -> Announcer {
@@ -10,7 +13,7 @@ fn example(name: &str) -> Announcer {
 
 fn assert_golden(name: &str, conf: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+    if std::env::var_os("PEROUTER_UPDATE").is_some_and(|value| value == "1") {
         std::fs::write(&file, conf).unwrap();
     }
     assert_eq!(conf, std::fs::read_to_string(&file).unwrap());
@@ -26,17 +29,18 @@ fn the_example_announces_each_pool_to_its_own_peer() {
 }
 
 #[test]
-fn aggregates_preferences_and_communities_are_announced_as_asked_for() {
+fn aggregates_preferences_and_communities_are_announced_as_requested() {
     let announcer = example("metallb-advanced").on("pe-kind-control-plane", &zone("rack-1"));
     assert_golden("metallb-advanced-host.conf", &frr_conf(&announcer, "pe-kind-control-plane"));
 }
 
 #[test]
-fn the_example_of_a_vrf_of_the_host_has_an_instance_in_it() {
+fn the_example_with_a_vrf_of_the_host_has_an_instance_in_it() {
     let announcer = example("host-vrf");
     assert_eq!(announcer.vrfs(), BTreeSet::from([None, Some("hostvrf")]));
-    let told = |vrf| announcer.prefixes_of("red", vrf).into_iter().map(|prefix| prefix.to_string()).collect::<Vec<_>>();
-    assert_eq!((told(None), told(Some("hostvrf"))), (vec![], vec!["172.30.0.10/32".to_owned()]));
+    let prefixes =
+        |vrf| announcer.prefixes_of("red", vrf).into_iter().map(|prefix| prefix.to_string()).collect::<Vec<_>>();
+    assert_eq!((prefixes(None), prefixes(Some("hostvrf"))), (vec![], vec!["172.30.0.10/32".to_owned()]));
 }
 
 #[test]
@@ -44,7 +48,9 @@ fn a_node_has_the_sessions_and_announcements_that_select_it() {
     let all = example("metallb-advanced");
     let of = |node: &str, labels: &Labels| {
         let sessions = all.on(node, labels).sessions;
-        let prefixes = |session: &Session| session.announced.iter().map(|told| told.prefix.to_string()).collect();
+        let prefixes = |session: &PeerSession| {
+            session.announced.iter().map(|announcement| announcement.prefix.to_string()).collect()
+        };
         sessions
             .into_values()
             .map(|session| (session.name.clone(), prefixes(&session)))
@@ -60,7 +66,7 @@ fn a_node_has_the_sessions_and_announcements_that_select_it() {
 }
 
 #[test]
-fn selectors_are_read_as_kubernetes_reads_them() {
+fn selectors_match_as_in_kubernetes() {
     let table = [
         ("[]", true),
         ("[{}]", true),
@@ -88,14 +94,14 @@ fn selectors_are_read_as_kubernetes_reads_them() {
 }
 
 #[test]
-fn a_service_takes_along_the_aggregates_that_no_other_needs() {
+fn an_aggregate_is_withdrawn_with_its_last_service() {
     let mut announcer = example("metallb-advanced");
-    let gone =
+    let withdrawn =
         |announcer: &Announcer| announcer.prefixes_of("web", None).iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(gone(&announcer), ["172.30.0.0/24", "172.30.0.10/32"]);
+    assert_eq!(withdrawn(&announcer), ["172.30.0.0/24", "172.30.0.10/32"]);
     let other = Service { addresses: vec!["172.30.0.11".parse().unwrap()], port: 80 };
     announcer.services.insert("other".into(), other);
-    assert_eq!(gone(&announcer), ["172.30.0.10/32"]);
+    assert_eq!(withdrawn(&announcer), ["172.30.0.10/32"]);
 }
 
 #[test]
@@ -145,12 +151,12 @@ kind: Service
 metadata: {name: inner}
 spec: {ports: [{port: 1}]}
 ";
-    // The advertisement without spec means all pools to all peers.
+    // An advertisement without spec applies to all pools and all peers.
     let announcer = parse_manifests(text).unwrap();
     let session = &announcer.sessions[&"2001:db8:10::1".parse::<IpAddr>().unwrap()];
     assert_eq!(
         *session,
-        Session {
+        PeerSession {
             name: "six".into(),
             asn: 64515,
             port: Some(1179),
@@ -158,7 +164,7 @@ spec: {ports: [{port: 1}]}
             connect_seconds: 120,
             multihop: true,
             announced: vec!["2001:db8:30::10/128".parse::<IpNet>().unwrap().into()],
-            ..Session::default()
+            ..PeerSession::default()
         }
     );
     assert_eq!(announcer.services.keys().collect::<Vec<_>>(), ["web"]);
@@ -168,24 +174,68 @@ spec: {ports: [{port: 1}]}
     assert!(!conf.contains("ipv4 unicast\n  n"), "{conf}");
 }
 
+const PEER: &str = "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1}";
+
+fn object(kind: &str, spec: &str) -> String {
+    format!("apiVersion: metallb.io/v1beta1\nkind: {kind}\nmetadata: {{name: x}}\nspec: {spec}\n---\n")
+}
+
+fn service(ip: &str) -> String {
+    let metadata = format!("{{name: s, annotations: {{metallb.io/loadBalancerIPs: '{ip}'}}}}");
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {metadata}\nspec: {{type: LoadBalancer, ports: [{{port: 80}}]}}\n---\n"
+    )
+}
+
+fn assert_errors(table: &[(String, &str)]) {
+    for (text, error) in table {
+        assert_eq!(parse_manifests(text).unwrap_err().to_string(), *error);
+    }
+}
+
 #[test]
-fn what_is_not_played_is_an_error() {
-    const PEER: &str = "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1}";
-    let object = |kind: &str, spec: &str| {
-        format!("apiVersion: metallb.io/v1beta1\nkind: {kind}\nmetadata: {{name: x}}\nspec: {spec}\n---\n")
-    };
-    let service = |ip: &str| {
-        let metadata = format!("{{name: s, annotations: {{metallb.io/loadBalancerIPs: '{ip}'}}}}");
-        format!(
-            "apiVersion: v1\nkind: Service\nmetadata: {metadata}\nspec: {{type: LoadBalancer, ports: [{{port: 80}}]}}\n---\n"
-        )
-    };
-    let table = [
-        (String::new(), "no BGPPeer and no FRRConfiguration: there is no session to set up"),
+fn an_invalid_session_or_service_is_an_error() {
+    assert_errors(&[
+        (String::new(), "no BGPPeer and no FRRConfiguration: no session is defined"),
         (
             object("BGPPeer", "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, connectTime: soon}"),
-            "BGPPeer/x: `soon` is no duration in whole seconds like 1s, 90s or 1m30s",
+            "BGPPeer/x: `soon` is not a duration in whole seconds such as 1s, 90s or 1m30s",
         ),
+        (
+            object("BGPPeer", PEER) + &service("10.1.1.1"),
+            "Service/s: no IPAddressPool contains 10.1.1.1; add it to one or request another",
+        ),
+        (
+            object("BGPPeer", PEER)
+                + &object("BGPPeer", "{myASN: 3, peerASN: 2, peerAddress: 10.0.0.2}").replace('x', "z"),
+            "the nodes would be in AS 1 and AS 3; only one is possible",
+        ),
+        (
+            object("BGPPeer", "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, connectTime: 1s}")
+                + &object("FRRConfiguration", "{bgp: {routers: [{asn: 1, neighbors: [{address: 10.0.0.1, asn: 2}]}]}}")
+                    .replace("metallb.io/", "frrk8s.metallb.io/"),
+            "FRR-K8s rejects 10.0.0.1: connectTime is 1 s in one object and 120 s in another",
+        ),
+        (object("BGPPeer", PEER) + &service("ten"), "Service/s: `ten` is not an address"),
+        (
+            object("BGPPeer", PEER) + &object("BGPPeer", PEER).replace('x', "z"),
+            "BGPPeer/x and BGPPeer/z both have the address 10.0.0.1; only one session is possible",
+        ),
+        (
+            object("BGPPeer", "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, nodeSelectors: [{matchLabels: {a: b}}]}")
+                + &object("FRRConfiguration", "{bgp: {routers: [{asn: 1, neighbors: [{address: 10.0.0.1, asn: 2}]}]}}")
+                    .replace("metallb.io/", "frrk8s.metallb.io/"),
+            "FRRConfiguration/x selects other nodes for 10.0.0.1 than BGPPeer/x; use the nodeSelector of the peer",
+        ),
+    ]);
+    let error = parse_manifests(&object("BGPPeer", "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, bfdProfile: fast}"));
+    let error = std::error::Error::source(&error.unwrap_err()).unwrap().to_string();
+    assert!(error.starts_with("unknown field `bfdProfile`"), "{error}");
+}
+
+#[test]
+fn an_invalid_advertisement_is_an_error() {
+    assert_errors(&[
         (
             object("BGPPeer", PEER) + &object("BGPAdvertisement", "{peers: [z]}"),
             "BGPAdvertisement/x: there is no BGPPeer `z`; correct the name or add it",
@@ -193,26 +243,6 @@ fn what_is_not_played_is_an_error() {
         (
             object("BGPPeer", PEER) + &object("IPAddressPool", "{addresses: [ten]}"),
             "IPAddressPool/x: `ten` is neither FIRST-LAST nor a prefix",
-        ),
-        (
-            object("BGPPeer", PEER) + &service("10.1.1.1"),
-            "Service/s: no IPAddressPool has 10.1.1.1; add it to one or ask for another",
-        ),
-        (
-            object("BGPPeer", PEER)
-                + &object("BGPPeer", "{myASN: 3, peerASN: 2, peerAddress: 10.0.0.2}").replace('x', "z"),
-            "the nodes would be in AS 1 and AS 3; one is possible",
-        ),
-        (
-            object("BGPPeer", "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, connectTime: 1s}")
-                + &object("FRRConfiguration", "{bgp: {routers: [{asn: 1, neighbors: [{address: 10.0.0.1, asn: 2}]}]}}")
-                    .replace("metallb.io/", "frrk8s.metallb.io/"),
-            "FRR-K8s refuses 10.0.0.1: connectTime is 1 s in one object and 120 s in another",
-        ),
-        (object("BGPPeer", PEER) + &service("ten"), "Service/s: `ten` is no address"),
-        (
-            object("BGPPeer", PEER) + &object("BGPPeer", PEER).replace('x', "z"),
-            "BGPPeer/x and BGPPeer/z both have the address 10.0.0.1; one session is possible",
         ),
         (
             object("BGPPeer", PEER) + &object("BGPAdvertisement", "{communities: [no-export]}"),
@@ -227,18 +257,18 @@ fn what_is_not_played_is_an_error() {
         (
             object("BGPPeer", PEER)
                 + &object("Community", "{communities: [{name: a, value: '1:2'}, {name: a, value: '1:3'}]}"),
-            "Community/x: the alias `a` is there already; give it another name",
+            "Community/x: the alias `a` is defined twice; rename one",
         ),
         (
             object("BGPPeer", PEER) + &object("BGPAdvertisement", "{aggregationLength: 33}"),
-            "BGPAdvertisement/x: aggregation length 33 is longer than an address of IPv4",
+            "BGPAdvertisement/x: aggregation length 33 is longer than an IPv4 address",
         ),
         (
             object("BGPPeer", PEER)
                 + &object("IPAddressPool", "{addresses: [10.1.0.10-10.1.0.15]}")
                 + &object("BGPAdvertisement", "{aggregationLength: 24}"),
             "BGPAdvertisement/x: aggregation length 24 is shorter than any prefix of 10.1.0.10-10.1.0.15 in \
-             IPAddressPool/x: the aggregate would have addresses of others",
+             IPAddressPool/x: the aggregate would cover addresses outside the pool",
         ),
         (
             object("BGPPeer", PEER)
@@ -246,19 +276,7 @@ fn what_is_not_played_is_an_error() {
                 + &service("10.1.0.1")
                 + &object("BGPAdvertisement", "{localPref: 5}")
                 + &object("BGPAdvertisement", "{localPref: 6}").replace('x', "z"),
-            "BGPAdvertisement/x gives 10.1.0.1/32 the local preference 5, BGPAdvertisement/z 6",
+            "BGPAdvertisement/x sets local preference 5 for 10.1.0.1/32, BGPAdvertisement/z sets 6",
         ),
-        (
-            object("BGPPeer", "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, nodeSelectors: [{matchLabels: {a: b}}]}")
-                + &object("FRRConfiguration", "{bgp: {routers: [{asn: 1, neighbors: [{address: 10.0.0.1, asn: 2}]}]}}")
-                    .replace("metallb.io/", "frrk8s.metallb.io/"),
-            "FRRConfiguration/x has 10.0.0.1 for other nodes than BGPPeer/x; give it a nodeSelector like that of the peer",
-        ),
-    ];
-    for (text, error) in table {
-        assert_eq!(parse_manifests(&text).unwrap_err().to_string(), error);
-    }
-    let error = parse_manifests(&object("BGPPeer", "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, bfdProfile: fast}"));
-    let error = std::error::Error::source(&error.unwrap_err()).unwrap().to_string();
-    assert!(error.starts_with("unknown field `bfdProfile`"), "{error}");
+    ]);
 }

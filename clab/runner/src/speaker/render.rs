@@ -1,50 +1,50 @@
-//! What a speaker is told, in the words of its daemon.
+//! The configuration of a speaker in the syntax of its daemon.
 //!
-//! In: a [`Speech`]. Out: the text of a configuration file. It must not start anything.
+//! In: a [`SpeakerConfig`]. Out: the text of a configuration file. It must not start anything.
 
 use std::fmt::Write as _;
 
-use super::{Peering, Speech};
+use super::config::{Peering, SpeakerConfig};
 
 /// The configuration of BIRD 2.
-pub fn bird_conf(speech: &Speech) -> String {
-    let mut text = format!("log stderr all;\nrouter id {};\nprotocol device {{ scan time 1; }}\n", speech.router_id);
-    // Next hops over several hops are looked up among these; a service on `lo` is to be announced as a static route.
+pub fn bird_conf(config: &SpeakerConfig) -> String {
+    let mut text = format!("log stderr all;\nrouter id {};\nprotocol device {{ scan time 1; }}\n", config.router_id);
+    // Multihop next hops are resolved over these routes; services on `lo` are advertised as static routes instead.
     text.push_str("protocol direct { ipv4; ipv6; interface \"host-*\"; }\n");
-    let restarts = speech.peerings.iter().any(|peering| peering.graceful_restart);
+    let restarts = config.peerings.iter().any(|peering| peering.graceful_restart);
     if restarts {
         text.push_str("graceful restart wait 30;\n");
     }
     for family in ["ipv4", "ipv6"] {
-        // Routes outlive the daemon, as packets must.
+        // The routes stay in the kernel while the daemon restarts: packets are still forwarded.
         let persist = if restarts { "persist; graceful restart on; " } else { "" };
         let _ = writeln!(
             text,
             "protocol kernel {{ {persist}{family} {{ import none; export where source = RTS_BGP; }}; }}"
         );
         let _ = write!(text, "protocol static {{ {family};");
-        for prefix in speech.announced.iter().filter(|prefix| prefix.addr().is_ipv4() == (family == "ipv4")) {
+        for prefix in config.announced.iter().filter(|prefix| prefix.addr().is_ipv4() == (family == "ipv4")) {
             let _ = write!(text, " route {prefix} blackhole;");
         }
         text.push_str(" }\n");
     }
-    if let Some((interval, multiplier)) = speech.peerings.iter().find_map(|peering| peering.bfd) {
+    if let Some((interval, multiplier)) = config.peerings.iter().find_map(|peering| peering.bfd) {
         let options = format!("interval {interval} ms; multiplier {multiplier};");
         let _ = writeln!(text, "protocol bfd {{ interface \"*\" {{ {options} }}; multihop {{ {options} }}; }}");
     }
-    for (number, peering) in speech.peerings.iter().enumerate() {
-        let _ = writeln!(text, "protocol bgp peer{number} {{{}\n}}", bird_session(speech, peering));
+    for (number, peering) in config.peerings.iter().enumerate() {
+        let _ = writeln!(text, "protocol bgp peer{number} {{{}\n}}", bird_session(config, peering));
     }
     text
 }
 
-fn bird_session(speech: &Speech, peering: &Peering) -> String {
+fn bird_session(config: &SpeakerConfig, peering: &Peering) -> String {
     let mut text = String::new();
     let mut line = |words: String| {
         let _ = write!(text, "\n  {words};");
     };
     let listen = peering.listens.unwrap_or(179);
-    line(format!("local {} port {listen} as {}", peering.local, speech.asn));
+    line(format!("local {} port {listen} as {}", peering.local, config.asn));
     line(format!("neighbor {} port {} as {}", peering.neighbor, peering.port, peering.remote_as));
     line("strict bind on".into());
     line("connect delay time 1".into());
@@ -67,14 +67,14 @@ fn bird_session(speech: &Speech, peering: &Peering) -> String {
     text
 }
 
-/// The configuration of `GoBGP`. One port to listen on for all sessions: the first that is given.
-pub fn gobgp_conf(speech: &Speech) -> String {
-    let listen = speech.peerings.iter().find_map(|peering| peering.listens);
-    let mut text = format!("[global.config]\n  as = {}\n  router-id = \"{}\"\n", speech.asn, speech.router_id);
+/// The configuration of `GoBGP`. It listens on one port for all sessions: the first one configured.
+pub fn gobgp_conf(config: &SpeakerConfig) -> String {
+    let listen = config.peerings.iter().find_map(|peering| peering.listens);
+    let mut text = format!("[global.config]\n  as = {}\n  router-id = \"{}\"\n", config.asn, config.router_id);
     let _ = writeln!(text, "  port = {}", listen.map_or(-1, i32::from));
-    let addresses: Vec<_> = speech.peerings.iter().map(|peering| format!("\"{}\"", peering.local)).collect();
+    let addresses: Vec<_> = config.peerings.iter().map(|peering| format!("\"{}\"", peering.local)).collect();
     let _ = writeln!(text, "  local-address-list = [{}]", addresses.join(", "));
-    for peering in &speech.peerings {
+    for peering in &config.peerings {
         gobgp_session(&mut text, peering);
     }
     text

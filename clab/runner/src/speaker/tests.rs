@@ -1,9 +1,11 @@
-//! The daemons themselves judge what is rendered, where they are installed.
+//! The daemons check the rendered configuration, where they are installed.
 
 use super::*;
+use std::fs;
+use std::net::Ipv4Addr;
 use std::process::Command;
 
-fn speech() -> Speech {
+fn config() -> SpeakerConfig {
     let [local, neighbor] = ["192.0.2.2", "192.0.2.1"].map(|text| text.parse().unwrap());
     let full = Peering {
         port: 180,
@@ -16,7 +18,7 @@ fn speech() -> Speech {
         ..Peering::new(local, neighbor, 64514)
     };
     let [local6, neighbor6] = ["2001:db8::2", "2001:db8::1"].map(|text| text.parse().unwrap());
-    Speech {
+    SpeakerConfig {
         asn: 64515,
         router_id: Ipv4Addr::new(10, 0, 0, 77),
         peerings: vec![full, Peering::new(local6, neighbor6, 64514)],
@@ -24,17 +26,17 @@ fn speech() -> Speech {
     }
 }
 
-/// Exit status of a daemon that reads a configuration; `None` where it is not installed.
-fn judged(text: &str, words: &[&str]) -> Option<(bool, String)> {
+/// Whether a daemon accepts a configuration, and its output; `None` where it is not installed.
+fn checked(text: &str, words: &[&str]) -> Option<(bool, String)> {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), text).unwrap();
     match Command::new(words[0]).args(&words[1..]).arg(file.path()).output() {
         Ok(output) => {
-            let said = [output.stdout, output.stderr].concat();
-            Some((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
+            let text = [output.stdout, output.stderr].concat();
+            Some((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
         }
         Err(error) => {
-            eprintln!("left out: {}: {error}", words[0]);
+            eprintln!("skipped: {}: {error}", words[0]);
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must have {}", words[0]);
             None
         }
@@ -42,10 +44,10 @@ fn judged(text: &str, words: &[&str]) -> Option<(bool, String)> {
 }
 
 #[test]
-fn bird_takes_its_configuration() {
-    let text = bird_conf(&speech());
-    if let Some((taken, said)) = judged(&text, &["bird", "-p", "-c"]) {
-        assert!(taken, "{said}\n{text}");
+fn bird_accepts_its_configuration() {
+    let text = bird_conf(&config());
+    if let Some((accepted, output)) = checked(&text, &["bird", "-p", "-c"]) {
+        assert!(accepted, "{output}\n{text}");
     }
     for line in [
         "route 172.30.0.10/32 blackhole",
@@ -59,10 +61,10 @@ fn bird_takes_its_configuration() {
 }
 
 #[test]
-fn gobgp_takes_its_configuration() {
-    let text = gobgp_conf(&speech());
-    if let Some((taken, said)) = judged(&text, &["gobgpd", "-p", "--dry-run", "-f"]) {
-        assert!(taken && !said.contains("level=fatal"), "{said}\n{text}");
+fn gobgp_accepts_its_configuration() {
+    let text = gobgp_conf(&config());
+    if let Some((accepted, output)) = checked(&text, &["gobgpd", "-p", "--dry-run", "-f"]) {
+        assert!(accepted && !output.contains("level=fatal"), "{output}\n{text}");
     }
     for line in ["remote-port = 180", "passive-mode = true", "auth-password = \"a-b\"", "port = 179"] {
         assert!(text.contains(line), "no `{line}` in\n{text}");

@@ -1,17 +1,17 @@
-//! What can be wrong with a topology file, each with its remedy.
+//! What can be wrong with a topology file, each problem with its remedy.
 //!
 //! In: nothing. Out: [`TopologyError`]; with its source it reads `file:line: problem; remedy`. It must not know how a
-//! file is read.
+//! file is parsed.
 
 use std::path::{Path, PathBuf};
 
-use crate::yaml::YamlError;
+use perouter::source::yaml::SyntaxError;
 
 /// A topology file that cannot be run.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", place(file, *line))]
 pub struct TopologyError {
-    /// The file as it was named by the caller.
+    /// The file as named by the caller.
     pub file: PathBuf,
     /// Line in the file, counted from 1; 0 when there is none.
     pub line: u64,
@@ -28,15 +28,18 @@ pub enum Problem {
     Unreadable(#[source] std::io::Error),
     /// The file is not YAML.
     #[error("not valid YAML")]
-    Yaml(#[source] YamlError),
+    Yaml(#[source] SyntaxError),
+    /// The file has a second document.
+    #[error("a second YAML document; a topology is one document: move it to another file")]
+    SecondDocument,
     /// A value of the wrong type.
     #[error("`{field}` must be {wanted}, but it is {found}")]
     WrongType {
         /// Path of the field.
         field: String,
-        /// What the schema wants.
+        /// The type that the schema requires.
         wanted: &'static str,
-        /// What is there.
+        /// The type found.
         found: &'static str,
     },
     /// A field that containerlab's schema does not have.
@@ -44,19 +47,19 @@ pub enum Problem {
     UnknownField {
         /// The field.
         field: String,
-        /// Where it stands.
+        /// The mapping that it is in.
         place: String,
-        /// The fields that could stand there.
+        /// The fields that are allowed there.
         known: String,
     },
-    /// A required field is not there.
+    /// A required field is missing.
     #[error("{place} has no `{field}`; add `{field}: {example}`")]
     MissingField {
         /// The field.
         field: &'static str,
-        /// Where it should stand.
+        /// The mapping that it should be in.
         place: String,
-        /// A value that would do.
+        /// A valid value.
         example: &'static str,
     },
     /// A name that cannot be used.
@@ -66,10 +69,10 @@ pub enum Problem {
         what: &'static str,
         /// The name.
         name: String,
-        /// The rule that it breaks.
+        /// The rule that it violates.
         rule: &'static str,
     },
-    /// A kind that this runner does not play.
+    /// A kind that this runner does not support.
     #[error("node `{node}`: kind `{kind}` cannot run as namespaces; use linux, ext-container or bridge")]
     UnknownKind {
         /// The node.
@@ -77,48 +80,48 @@ pub enum Problem {
         /// Its kind.
         kind: String,
     },
-    /// An image whose contents this runner cannot play.
-    #[error("node `{node}`: nothing is known of image `{image}`; {known}")]
+    /// An image that this runner does not know.
+    #[error("node `{node}`: image `{image}` is not supported; {known}")]
     UnknownImage {
         /// The node.
         node: String,
         /// The image.
         image: String,
-        /// What could be used.
+        /// What to use instead.
         known: String,
     },
-    /// A bind that cannot be taken apart.
+    /// A bind of the wrong form.
     #[error("bind `{bind}` is not SOURCE:TARGET[:ro]; the target is an absolute path in the node")]
     BadBind {
         /// The entry.
         bind: String,
     },
-    /// Text in quotes that do not end.
-    #[error("the quotes in `{text}` do not end; close them")]
+    /// A quote that is not closed.
+    #[error("unclosed quote in `{text}`; close it")]
     OpenQuotes {
         /// The text.
         text: String,
     },
     /// A link type other than veth.
-    #[error("link type `{link_type}` is not played by this runner; use veth")]
+    #[error("link type `{link_type}` is not supported by this runner; use veth")]
     UnknownLinkType {
         /// The type.
         link_type: String,
     },
-    /// An endpoint that cannot be taken apart.
+    /// An endpoint of the wrong form.
     #[error("endpoint `{endpoint}` is not NODE:INTERFACE; write it as \"leafA:eth1\"")]
     BadEndpoint {
         /// The endpoint.
         endpoint: String,
     },
-    /// A link has not two ends.
+    /// A link does not have two ends.
     #[error("a link has two endpoints, this one has {count}")]
     EndpointCount {
         /// How many there are.
         count: usize,
     },
-    /// A link to a node that is not there.
-    #[error("endpoint `{endpoint}` names node `{node}`, which `topology.nodes` does not have; known are {known}")]
+    /// A link to a node that does not exist.
+    #[error("endpoint `{endpoint}` refers to node `{node}`, which is not in `topology.nodes`; known are {known}")]
     UnknownNode {
         /// The endpoint.
         endpoint: String,
@@ -128,7 +131,7 @@ pub enum Problem {
         known: String,
     },
     /// Two links use one interface.
-    #[error("interface `{endpoint}` is already used by the link of line {first}; give one of them another name")]
+    #[error("interface `{endpoint}` is already used by the link in line {first}; rename one of them")]
     DuplicateInterface {
         /// The endpoint.
         endpoint: String,
@@ -140,7 +143,7 @@ pub enum Problem {
     OutOfRange {
         /// The field.
         field: &'static str,
-        /// What is there.
+        /// The value.
         value: String,
         /// Least value.
         least: u32,

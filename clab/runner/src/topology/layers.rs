@@ -1,17 +1,18 @@
 //! Merging of `defaults`, `kinds`, `groups` and a node's own fields.
 //!
-//! In: the trees of these sections. Out: one [`NodeSpec`] per node. It must not read links or look at the machine.
+//! In: the YAML of these sections. Out: one [`NodeSpec`] per node. It must not read links or access the machine.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::links::interface_name;
-use super::read::{Reader, list, text};
-use super::{Bind, Kind, NodeName, NodeSpec, Problem, TopologyError};
-use crate::image::Image;
-use crate::yaml::{Tree, Value};
+use perouter::source::yaml::YamlNode;
 
-/// Fields of a node that have no meaning where there is no container, no registry and no management network.
+use super::error::{Problem, TopologyError};
+use super::model::{Bind, NodeKind, NodeName, NodeSpec};
+use super::reader::{TopologyReader, plain_text};
+use crate::image::Image;
+
+/// Fields of a node that mean nothing without containers, a registry and a management network.
 const MEANINGLESS: [&str; 9] = [
     "image-pull-policy",
     "labels",
@@ -24,7 +25,7 @@ const MEANINGLESS: [&str; 9] = [
     "auto-remove",
 ];
 
-/// Fields of a node that would change it under containerlab and are not acted upon here: each use is a warning.
+/// Fields of a node that have an effect under containerlab and none here: each use is a warning.
 const WITHOUT_EFFECT: [&str; 26] = [
     "cap-add",
     "config",
@@ -54,8 +55,8 @@ const WITHOUT_EFFECT: [&str; 26] = [
     "user",
 ];
 
-/// Fields of a node that are acted upon.
-const ACTED_UPON: [&str; 7] = ["binds", "cmd", "env", "exec", "group", "image", "kind"];
+/// Fields of a node that this runner implements.
+const SUPPORTED: [&str; 7] = ["binds", "cmd", "env", "exec", "group", "image", "kind"];
 
 /// One section's fields, not yet merged.
 #[derive(Debug, Clone, Default)]
@@ -79,28 +80,26 @@ pub(super) struct Sections {
 
 impl Layer {
     /// Reads one section; `place` is its path in the file.
-    pub(super) fn read(reader: &mut Reader, place: &str, tree: &Tree) -> Result<Self, TopologyError> {
+    pub(super) fn read(reader: &mut TopologyReader, place: &str, node: &YamlNode) -> Result<Self, TopologyError> {
         let mut layer = Self::default();
-        let entries = match &tree.value {
-            Value::Null => return Ok(layer),
-            Value::Map(entries) => entries,
-            other => return Err(reader.wrong_type(tree.line, place, "a mapping", other)),
-        };
-        for (key, value) in entries {
-            let field = format!("{place}.{}", key.name);
-            match key.name.as_str() {
-                "kind" => layer.kind = Some((value.line, text(reader, &field, value)?)),
-                "image" => layer.image = Some((value.line, text(reader, &field, value)?)),
-                "group" => layer.group = Some((value.line, text(reader, &field, value)?)),
-                "cmd" => layer.cmd = Some(reader.words(value.line, &text(reader, &field, value)?)?),
+        if node.is_null() {
+            return Ok(layer);
+        }
+        for entry in reader.mapping(place, node)? {
+            let (field, value) = (format!("{place}.{}", entry.key), &entry.value);
+            match entry.key.as_str() {
+                "kind" => layer.kind = Some((value.line, reader.text(&field, value)?)),
+                "image" => layer.image = Some((value.line, reader.text(&field, value)?)),
+                "group" => layer.group = Some((value.line, reader.text(&field, value)?)),
+                "cmd" => layer.cmd = Some(reader.words(value.line, &reader.text(&field, value)?)?),
                 "binds" => layer.binds = binds(reader, &field, value)?,
                 "exec" => layer.exec = commands(reader, &field, value)?,
                 "env" => layer.env = environment(reader, &field, value)?,
                 name if MEANINGLESS.contains(&name) => {}
-                name if WITHOUT_EFFECT.contains(&name) => reader.warn(key.line, &field),
+                name if WITHOUT_EFFECT.contains(&name) => reader.warn(entry.line, &field),
                 name => {
-                    let known: Vec<_> = ACTED_UPON.into_iter().chain(WITHOUT_EFFECT).chain(MEANINGLESS).collect();
-                    return Err(reader.unknown_field(key.line, name, place, &known));
+                    let known: Vec<_> = SUPPORTED.into_iter().chain(WITHOUT_EFFECT).chain(MEANINGLESS).collect();
+                    return Err(reader.unknown_field(entry.line, name, place, &known));
                 }
             }
         }
@@ -109,17 +108,17 @@ impl Layer {
 }
 
 impl Sections {
-    /// The node after merging: its own fields win over its group's, these over its kind's, these over the defaults.
-    /// Lists go together, the least specific first; of two binds to one target the more specific wins.
+    /// The node after merging: its own fields take precedence over its group's, these over its kind's, these over the
+    /// defaults. Lists are concatenated, the least specific first; of two binds to one target the more specific one remains.
     pub(super) fn merge(
         &self,
-        reader: &Reader,
+        reader: &TopologyReader,
         name: &NodeName,
         line: u64,
         own: &Layer,
     ) -> Result<NodeSpec, TopologyError> {
         let group = own.group.clone().or_else(|| self.defaults.group.clone());
-        // A group is free text for the graph; that `groups` has an entry for it is not required.
+        // A group is free text: `groups` need not have an entry for it.
         let of_group = group.as_ref().and_then(|(_, group)| self.groups.get(group));
         let nearest = |pick: fn(&Layer) -> Option<&(u64, String)>, of_kind: Option<&Layer>| {
             [Some(own), of_group, of_kind, Some(&self.defaults)].into_iter().flatten().find_map(pick).cloned()
@@ -128,17 +127,11 @@ impl Sections {
             let place = format!("node `{name}`");
             return Err(reader.error(line, Problem::MissingField { field: "kind", place, example: "linux" }));
         };
-        let kind = match kind_name.as_str() {
-            "linux" => Kind::Linux,
-            "ext-container" => Kind::ExtContainer,
-            "bridge" => Kind::Bridge,
-            _ => {
-                return Err(reader.error(kind_line, Problem::UnknownKind { node: name.to_string(), kind: kind_name }));
-            }
-        };
-        if kind == Kind::Bridge {
+        let unknown = || Problem::UnknownKind { node: name.to_string(), kind: kind_name.clone() };
+        let kind = NodeKind::named(&kind_name).ok_or_else(|| reader.error(kind_line, unknown()))?;
+        if kind == NodeKind::Bridge {
             // The bridge has the node's name.
-            interface_name(reader, line, "bridge", name.as_str())?;
+            reader.interface_name(line, "bridge", name.as_str())?;
         }
         let of_kind = self.kinds.get(&kind_name);
         let layers: Vec<&Layer> = [Some(&self.defaults), of_kind, of_group, Some(own)].into_iter().flatten().collect();
@@ -166,19 +159,19 @@ fn merged_binds(layers: &[&Layer]) -> Vec<Bind> {
 }
 
 fn image_of(
-    reader: &Reader,
+    reader: &TopologyReader,
     node: &NodeName,
     line: u64,
-    kind: Kind,
+    kind: NodeKind,
     image: Option<(u64, String)>,
 ) -> Result<Option<Image>, TopologyError> {
     match (kind, image) {
-        (Kind::Bridge | Kind::ExtContainer, _) => Ok(None),
-        (Kind::Linux, Some((line, image))) => Image::named(&image).map(Some).ok_or_else(|| {
+        (NodeKind::Bridge | NodeKind::ExtContainer, _) => Ok(None),
+        (NodeKind::Linux, Some((line, image))) => Image::named(&image).map(Some).ok_or_else(|| {
             let known = format!("use one of {}", Image::known());
             reader.error(line, Problem::UnknownImage { node: node.to_string(), image, known })
         }),
-        (Kind::Linux, None) => Err(reader.error(
+        (NodeKind::Linux, None) => Err(reader.error(
             line,
             Problem::MissingField {
                 field: "image",
@@ -189,12 +182,12 @@ fn image_of(
     }
 }
 
-fn binds(reader: &Reader, field: &str, tree: &Tree) -> Result<Vec<Bind>, TopologyError> {
-    list(reader, field, tree)?.iter().map(|item| bind(reader, field, item)).collect()
+fn binds(reader: &TopologyReader, field: &str, node: &YamlNode) -> Result<Vec<Bind>, TopologyError> {
+    reader.list(field, node)?.iter().map(|item| bind(reader, field, item)).collect()
 }
 
-fn bind(reader: &Reader, field: &str, item: &Tree) -> Result<Bind, TopologyError> {
-    let whole = text(reader, field, item)?;
+fn bind(reader: &TopologyReader, field: &str, item: &YamlNode) -> Result<Bind, TopologyError> {
+    let whole = reader.text(field, item)?;
     let bad = || reader.error(item.line, Problem::BadBind { bind: whole.clone() });
     let mut parts = whole.split(':');
     let (Some(source), Some(target), options, None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
@@ -211,17 +204,19 @@ fn bind(reader: &Reader, field: &str, item: &Tree) -> Result<Bind, TopologyError
     Ok(Bind { line: item.line, source: PathBuf::from(source), target: PathBuf::from(target), read_only })
 }
 
-fn commands(reader: &Reader, field: &str, tree: &Tree) -> Result<Vec<Vec<String>>, TopologyError> {
-    list(reader, field, tree)?.iter().map(|item| reader.words(item.line, &text(reader, field, item)?)).collect()
+fn commands(reader: &TopologyReader, field: &str, node: &YamlNode) -> Result<Vec<Vec<String>>, TopologyError> {
+    reader.list(field, node)?.iter().map(|item| reader.words(item.line, &reader.text(field, item)?)).collect()
 }
 
-fn environment(reader: &Reader, field: &str, tree: &Tree) -> Result<BTreeMap<String, String>, TopologyError> {
-    let Value::Map(entries) = &tree.value else {
-        return Err(reader.wrong_type(tree.line, field, "a mapping", &tree.value));
-    };
-    let entry = |(key, value): &(crate::yaml::Key, Tree)| match &value.value {
-        Value::Text(text) | Value::Number(text) => Ok((key.name.clone(), text.clone())),
-        other => Err(reader.wrong_type(value.line, &format!("{field}.{}", key.name), "a string or a number", other)),
-    };
-    entries.iter().map(entry).collect()
+fn environment(
+    reader: &TopologyReader,
+    field: &str,
+    node: &YamlNode,
+) -> Result<BTreeMap<String, String>, TopologyError> {
+    let mut variables = BTreeMap::new();
+    for entry in reader.mapping(field, node)? {
+        let wrong = || reader.wrong_type(&format!("{field}.{}", entry.key), "a string or a number", &entry.value);
+        variables.insert(entry.key.clone(), plain_text(&entry.value).ok_or_else(wrong)?);
+    }
+    Ok(variables)
 }

@@ -1,6 +1,7 @@
-//! Tables of topologies, good and bad.
+//! Tables of topologies, valid and invalid.
 
 use super::*;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The message as the command line prints it: the error and its sources.
@@ -16,7 +17,7 @@ fn parse(text: &str) -> Topology {
 }
 
 #[test]
-fn the_lab_of_the_demo_is_understood() {
+fn the_lab_of_the_demo_is_read() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../metallb.clab.yml");
     let topology = read_topology(&file).unwrap();
     let names: Vec<_> = topology.nodes.keys().map(NodeName::as_str).collect();
@@ -38,7 +39,7 @@ fn the_lab_of_the_demo_is_understood() {
 }
 
 #[test]
-fn the_lab_with_two_leaves_is_understood() {
+fn the_lab_with_two_leaves_is_read() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dualhomed.clab.yml");
     let topology = read_topology(&file).unwrap();
     assert_eq!((topology.lab.as_str(), topology.nodes.len(), topology.links.len()), ("dualhomed", 6, 6));
@@ -80,12 +81,12 @@ topology:
     assert_eq!(binds(a), ["all:/all:false", "leaf:/shared:true"]);
     assert_eq!(binds(b), ["all:/all:false", "all:/shared:false"]);
     assert_eq!(a.image.as_ref().map(|image| image.name.as_str()), Some("quay.io/frrouting/frr:9"));
-    assert_eq!((c.kind, &c.image), (Kind::ExtContainer, &None));
+    assert_eq!((c.kind, &c.image), (NodeKind::ExtContainer, &None));
     assert_eq!(topology.folder, Path::new("some"));
 }
 
 #[test]
-fn the_prefix_makes_the_long_name() {
+fn the_prefix_is_part_of_the_long_name() {
     let table =
         [("", "clab-t-a"), ("prefix: lab\n", "lab-t-a"), ("prefix: ''\n", "a"), ("prefix: __lab-name\n", "t-a")];
     for (prefix, long_name) in table {
@@ -95,7 +96,7 @@ fn the_prefix_makes_the_long_name() {
 }
 
 #[test]
-fn both_forms_of_a_link_are_understood() {
+fn both_forms_of_a_link_are_read() {
     let topology = parse(
         r#"
 name: t
@@ -115,14 +116,14 @@ topology:
         interface: InterfaceName::new(interface).unwrap(),
         mac: mac.map(ToOwned::to_owned),
     };
-    let short = Link { line: 6, ends: [end("a", "eth1", None), end("b", "eth1", None)], mtu: DEFAULT_LINK_MTU };
+    let short = VethLink { line: 6, ends: [end("a", "eth1", None), end("b", "eth1", None)], mtu: DEFAULT_LINK_MTU };
     let mac = Some("02:00:00:00:00:01");
-    let long = Link { line: 9, ends: [end("a", "eth2", mac), end("b", "eth2", None)], mtu: 1400 };
+    let long = VethLink { line: 9, ends: [end("a", "eth2", mac), end("b", "eth2", None)], mtu: 1400 };
     assert_eq!(topology.links, [short, long]);
 }
 
 #[test]
-fn a_field_without_effect_is_told_with_its_line() {
+fn a_field_without_effect_is_a_warning_with_its_line() {
     let topology = parse(
         "name: t\nmgmt: {network: x}\ntopology:\n  nodes:\n    a:\n      kind: ext-container\n      ports: ['80:80']\n      labels: {x: y}\n",
     );
@@ -139,7 +140,7 @@ topology:
 ";
 
 #[test]
-fn a_bad_file_is_told_with_line_and_remedy() {
+fn an_error_in_a_file_has_line_and_remedy() {
     let table = [
         ("topology: {nodes: {}}\n", "lab.clab.yml:1: the file has no `name`; add `name: mylab`"),
         ("name: t\n", "lab.clab.yml:1: the file has no `topology`; add `topology: {nodes: {…}}`"),
@@ -167,7 +168,7 @@ fn a_bad_file_is_told_with_line_and_remedy() {
         ),
         (
             "name: t\ntopology:\n  nodes:\n    a:\n      kind: linux\n      image: ceos:1\n",
-            "lab.clab.yml:6: node `a`: nothing is known of image `ceos:1`; use one of quay.io/frrouting/frr, \
+            "lab.clab.yml:6: node `a`: image `ceos:1` is not supported; use one of quay.io/frrouting/frr, \
              docker.io/frrouting/frr, frrouting/frr, ghcr.io/srl-labs/network-multitool, wbitt/network-multitool, \
              praqma/network-multitool, nicolaka/netshoot, ghcr.io/nicolaka/netshoot",
         ),
@@ -176,6 +177,15 @@ fn a_bad_file_is_told_with_line_and_remedy() {
             "lab.clab.yml:4: node `a b` cannot be used; use letters, digits, `-`, `_` and `.`, a letter or digit first, \
              at most 63 characters",
         ),
+    ];
+    for (text, wanted) in table {
+        assert_eq!(message(text), wanted, "{text}");
+    }
+}
+
+#[test]
+fn an_error_in_a_node_has_line_and_remedy() {
+    let table = [
         (
             "name: t\ntopology:\n  nodes:\n    a-very-long-bridge: {kind: bridge}\n",
             "lab.clab.yml:4: bridge `a-very-long-bridge` cannot be used; an interface name has 1 to 15 characters and \
@@ -187,7 +197,7 @@ fn a_bad_file_is_told_with_line_and_remedy() {
         ),
         (
             "name: t\ntopology:\n  nodes:\n    a:\n      kind: ext-container\n      exec: [\"sh -c 'x\"]\n",
-            "lab.clab.yml:6: the quotes in `sh -c 'x` do not end; close them",
+            "lab.clab.yml:6: unclosed quote in `sh -c 'x`; close it",
         ),
         (
             "name: t\ntopology:\n  nodes:\n    a:\n      kind: ext-container\n      exec: []\n",
@@ -204,19 +214,19 @@ fn a_bad_file_is_told_with_line_and_remedy() {
 }
 
 #[test]
-fn a_bad_link_is_told_with_line_and_remedy() {
+fn an_error_in_a_link_has_line_and_remedy() {
     let table = [
         (
             "  - endpoints: [a:eth1, c:eth1]\n",
-            "lab.clab.yml:7: endpoint `c:eth1` names node `c`, which `topology.nodes` does not have; known are a, b",
+            "lab.clab.yml:7: endpoint `c:eth1` refers to node `c`, which is not in `topology.nodes`; known are a, b",
         ),
         (
             "  - endpoints: [a:eth1, b:eth1]\n  - endpoints: [b:eth1, a:eth2]\n",
-            "lab.clab.yml:8: interface `b:eth1` is already used by the link of line 7; give one of them another name",
+            "lab.clab.yml:8: interface `b:eth1` is already used by the link in line 7; rename one of them",
         ),
         (
             "  - endpoints: [a:eth1, a:eth1]\n",
-            "lab.clab.yml:7: interface `a:eth1` is already used by the link of line 7; give one of them another name",
+            "lab.clab.yml:7: interface `a:eth1` is already used by the link in line 7; rename one of them",
         ),
         (
             "  - endpoints: [a:eth1, beth1]\n",
@@ -230,7 +240,7 @@ fn a_bad_link_is_told_with_line_and_remedy() {
         ),
         (
             "  - type: macvlan\n    endpoints: [a:eth1, b:eth1]\n",
-            "lab.clab.yml:7: link type `macvlan` is not played by this runner; use veth",
+            "lab.clab.yml:7: link type `macvlan` is not supported by this runner; use veth",
         ),
         ("  - mtu: 9\n    endpoints: [a:eth1, b:eth1]\n", "lab.clab.yml:7: `mtu` is 9; it must be from 68 to 65535"),
         (
@@ -252,7 +262,7 @@ fn a_field_that_the_schema_does_not_have_is_an_error() {
 }
 
 #[test]
-fn a_file_that_is_no_yaml_is_told_with_its_line() {
+fn a_file_that_is_not_yaml_is_an_error_with_its_line() {
     let wanted = "lab.clab.yml:3: not valid YAML: ";
     for text in ["name: t\nx:\n  - [\n", "name: t\nprefix: x\nname: u\n"] {
         assert!(message(text).starts_with(wanted), "{}", message(text));
@@ -260,4 +270,30 @@ fn a_file_that_is_no_yaml_is_told_with_its_line() {
     let missing = read_topology(Path::new("no/such.clab.yml")).unwrap_err();
     let wanted = "no/such.clab.yml: cannot read the file: No such file or directory (os error 2)";
     assert_eq!(format!("{:#}", anyhow::Error::from(missing)), wanted);
+}
+
+#[test]
+fn a_file_is_one_document() {
+    assert_eq!(message(""), "lab.clab.yml:1: the file has no `name`; add `name: mylab`");
+    let wanted = "lab.clab.yml:4: a second YAML document; a topology is one document: move it to another file";
+    assert_eq!(message("name: t\ntopology: {nodes: {}}\n---\nname: u\n"), wanted);
+}
+
+#[test]
+fn quotes_group_words_and_nothing_is_expanded() {
+    let table: [(&str, Option<&[&str]>); 6] = [
+        ("ip  link set eth1 up", Some(&["ip", "link", "set", "eth1", "up"])),
+        (r#"sh -c "echo $HOME 'x y'""#, Some(&["sh", "-c", "echo $HOME 'x y'"])),
+        (r#"a\ b '' "q\"q""#, Some(&["a b", "", "q\"q"])),
+        ("'it''s'", Some(&["its"])),
+        ("", Some(&[])),
+        ("sh -c 'x", None),
+    ];
+    for (command, words) in table {
+        let quoted = serde_json::to_string(command).unwrap();
+        let text = format!("name: t\ntopology:\n  nodes:\n    a: {{kind: ext-container, exec: [{quoted}]}}\n");
+        let exec = parse_topology(Path::new("t"), &text).map(|topology| topology.nodes["a"].exec[0].clone());
+        let expected = words.map(|words| words.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(exec.ok(), expected, "{command}");
+    }
 }

@@ -1,4 +1,4 @@
-//! The fabric of the demo, before any router is there.
+//! The fabric of the demo, without any router.
 
 use super::{can_run, crate_file, deploy, unused_name};
 use perouter_lab::evpn::type5_routes;
@@ -46,7 +46,7 @@ fn each_color_reaches_its_own_hosts_and_no_others() {
     for (from, address) in strangers {
         assert!(!pings(node(from), address), "{from} reaches {address}");
     }
-    // TCP, with segments as large as the links allow.
+    // TCP, with segments of the largest size that the links allow.
     let server = "python3 -c 'import sys;sys.stdout.write(\"x\"*300000)' >/tmp/labtest-page && cd /tmp && \
                   exec python3 -m http.server 8080";
     let mut served =
@@ -61,7 +61,7 @@ fn each_color_reaches_its_own_hosts_and_no_others() {
 }
 
 #[test]
-fn the_leaves_tell_each_other_type_5_routes() {
+fn the_leaves_advertise_type_5_routes_to_each_other() {
     if !can_run() {
         return;
     }

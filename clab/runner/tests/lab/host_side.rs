@@ -25,7 +25,7 @@ topology:
     - endpoints: ["router:pe-200", "node:host-200"]
 "#;
 
-/// Prefixes that the router has from this neighbor.
+/// Prefixes that the router receives from this neighbor.
 fn received(router: &Node, neighbor: &str) -> Vec<String> {
     let command = format!("show bgp ipv4 unicast neighbors {neighbor} routes json");
     let json = router.check(&["vtysh", "-c", &command]).unwrap();
@@ -38,7 +38,7 @@ fn wait_for(what: &str, probe: impl Fn() -> bool) {
 }
 
 #[test]
-fn each_peer_gets_its_own_service_and_all_routes_come_back() {
+fn each_peer_receives_its_own_service_and_advertises_its_routes() {
     if !can_run() {
         return;
     }
@@ -53,9 +53,9 @@ fn each_peer_gets_its_own_service_and_all_routes_come_back() {
     let blue = || received(router, "192.169.11.2");
     wait_for("red's service", || red() == ["172.30.0.10/32"]);
     wait_for("blue's service", || blue() == ["172.30.0.16/32"]);
-    // Routes of both neighbors are in the node's kernel.
+    // The node's kernel has the routes of both neighbors.
     let kernel = || node.check(&["ip", "route", "show", "proto", "bgp"]).unwrap();
-    wait_for("the way back", || {
+    wait_for("the return routes", || {
         let routes = kernel();
         routes.contains("192.168.20.0/24")
             && routes.contains("via 192.169.10.1 dev host-100")
@@ -66,12 +66,12 @@ fn each_peer_gets_its_own_service_and_all_routes_come_back() {
     wait_for("the page", || page() == "service red at 172.30.0.10\nserved by node\nclient 192.169.10.1\n");
 
     host.withdraw("red").unwrap();
-    wait_for("red's service gone", || red().is_empty());
+    wait_for("red's service to be withdrawn", || red().is_empty());
     assert_eq!(blue(), ["172.30.0.16/32"]);
     host.announce("red").unwrap();
     wait_for("red's service back", || red() == ["172.30.0.10/32"]);
     let unknown = host.announce("green").unwrap_err().to_string();
-    assert_eq!(unknown, "there is no service `green`; there are blue, red");
+    assert_eq!(unknown, "there is no service `green`; known are blue, red");
 
     host.stop().unwrap();
     wait_for("no routes", || red().is_empty() && blue().is_empty());

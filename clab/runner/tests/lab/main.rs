@@ -1,5 +1,5 @@
-//! Labs on the real kernel with the real FRR. They need root; without it each test prints why it does nothing, and fails
-//! where `CI=true`.
+//! Labs on the real kernel with the real FRR. They need root; without it each test prints why it is skipped, and fails if
+//! `CI=true`.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // every function here serves a test
 
@@ -12,7 +12,7 @@ use perouter_lab::{Lab, LabName, ScopedLab, Topology, parse_topology};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Whether the test can run; says why not, loudly where nobody reads it.
+/// Whether the test can run. If not, prints why; with `CI=true` it panics.
 fn can_run() -> bool {
     let missing = match (nix::unistd::geteuid().is_root(), perouter_lab::frr::installed(std::path::Path::new("/"))) {
         (false, _) => "root",
@@ -24,7 +24,7 @@ fn can_run() -> bool {
     false
 }
 
-/// A name that no other lab on the machine has.
+/// A name that no other lab on the machine uses.
 fn unused_name() -> LabName {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -35,7 +35,7 @@ fn crate_file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// A topology of this text under a name of its own; relative binds start at tests/topologies.
+/// A topology of this text under an unused name; relative binds start at tests/topologies.
 fn topology(text: &str) -> Topology {
     let mut topology = parse_topology(&crate_file("tests/topologies/inline.clab.yml"), text).unwrap();
     topology.lab = unused_name();

@@ -1,4 +1,4 @@
-//! What a lab leaves behind: nothing.
+//! Nothing of a lab remains once it is destroyed.
 
 use super::{PAIR, can_run, crate_file, deploy, topology, unused_name};
 use perouter_lab::{Lab, LabError, LabName, Node, Topology, lab, read_topology, wait};
@@ -8,10 +8,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// A process by its number and start time: numbers come again.
+/// A process by its id and start time: ids are reused.
 type Process = (String, String);
 
-/// Everything on the machine that bears the lab's name, and those of its processes that still are.
+/// Everything on the machine that has the lab's name, and its remaining processes.
 fn traces(name: &LabName, members: &BTreeSet<Process>) -> Vec<String> {
     let name = name.as_str();
     let mut traces = Vec::new();
@@ -52,7 +52,7 @@ fn cmdline((number, _): &Process) -> String {
     fs::read_to_string(format!("/proc/{number}/cmdline")).unwrap_or_default().replace('\0', " ")
 }
 
-/// All processes that have a namespace of this lab.
+/// All processes in a namespace of this lab.
 fn members(lab: &Lab) -> BTreeSet<Process> {
     let link = |number: &str, kind: &str| fs::read_link(format!("/proc/{number}/ns/{kind}")).ok();
     let kinds = ["net", "mnt", "pid", "uts", "ipc"];
@@ -65,7 +65,7 @@ fn members(lab: &Lab) -> BTreeSet<Process> {
     processes().into_iter().filter(is_member).collect()
 }
 
-/// Waits until nothing is left; the kernel may still be busy with it.
+/// Waits until nothing remains; the kernel frees namespaces and mounts asynchronously.
 fn assert_no_traces(name: &LabName, members: &BTreeSet<Process>) {
     let left = || Some(traces(name, members)).filter(Vec::is_empty);
     let waited = wait::until("no traces", Duration::from_secs(2), Duration::from_millis(20), left);
@@ -79,33 +79,33 @@ fn demo_topology(name: LabName) -> Topology {
 }
 
 #[test]
-fn destroy_leaves_nothing() {
+fn destroy_removes_everything() {
     if !can_run() {
         return;
     }
     let topology = demo_topology(unused_name());
     let name = topology.lab.clone();
     let lab = Lab::deploy(&topology).unwrap();
-    // Also what a test started: one that is left to itself, and one with a namespace of its own inside the node.
+    // Also processes that a test started: one in the background, and one with its own namespace inside the node.
     let node = lab.node("pe-kind-worker").unwrap();
     let mut child = node.spawn(&["sleep", "1000"], &node.log_folder().join("sleep.log")).unwrap();
     node.check(&["sh", "-c", "ip netns add inner && ip netns exec inner sleep 1000 >/dev/null 2>&1 &"]).unwrap();
     let members = members(&lab);
-    // Of each node its first process and that one's sleep; three daemons of four routers; the two sleeps.
+    // Process 1 of each node and its sleep; three daemons on four routers; the two sleeps.
     assert!(members.len() >= 20 + 12 + 2, "{members:?}");
 
-    let gone = lab.destroy().unwrap();
-    assert_eq!((gone.nodes, gone.namespaces), (10, 10));
-    assert_eq!(child.ended().unwrap().map(|status| status.code()), Some(None), "killed, not ended");
+    let destroyed = lab.destroy().unwrap();
+    assert_eq!((destroyed.nodes, destroyed.namespaces), (10, 10));
+    assert_eq!(child.exit_status().unwrap().map(|status| status.code()), Some(None), "terminated by a signal");
     assert_no_traces(&name, &members);
-    assert!(!Path::new("/leaf-vrf.sh").exists(), "a bind target was made on the machine");
+    assert!(!Path::new("/leaf-vrf.sh").exists(), "a bind target was created on the machine");
 
     let again = lab::destroy(&name).unwrap();
     assert_eq!((again.nodes, again.namespaces), (0, 0));
 }
 
 #[test]
-fn a_deploy_that_was_killed_is_destroyed_whole() {
+fn a_killed_deploy_is_destroyed_completely() {
     if !can_run() {
         return;
     }
@@ -121,7 +121,7 @@ fn a_deploy_that_was_killed_is_destroyed_whole() {
         std::thread::sleep(Duration::from_millis(milliseconds));
         deploy.kill().unwrap();
         deploy.wait().unwrap();
-        // A node that was being made when its maker died gives up by itself.
+        // A node whose creator was killed meanwhile stops by itself.
         std::thread::sleep(Duration::from_millis(100));
         lab::destroy(&name).unwrap();
         assert_no_traces(&name, &BTreeSet::new());
@@ -129,19 +129,19 @@ fn a_deploy_that_was_killed_is_destroyed_whole() {
 }
 
 #[test]
-fn a_command_that_fails_takes_everything_away_and_is_told() {
+fn a_command_that_fails_is_an_error_and_the_lab_is_destroyed() {
     if !can_run() {
         return;
     }
     let topology = topology(&PAIR.replace("10.0.0.2/24 dev eth1", "10.0.0.2/24 dev eth7"));
     let error = Lab::deploy(&topology).unwrap_err().to_string();
-    let wanted = "node b: `ip address add 10.0.0.2/24 dev eth7` ended with 1: Cannot find device \"eth7\"";
+    let wanted = "node b: `ip address add 10.0.0.2/24 dev eth7` exited with 1: Cannot find device \"eth7\"";
     assert_eq!(error, wanted);
     assert_no_traces(&topology.lab, &BTreeSet::new());
 }
 
 #[test]
-fn a_configuration_that_frr_refuses_is_told() {
+fn a_configuration_that_frr_rejects_is_an_error() {
     if !can_run() {
         return;
     }
@@ -152,7 +152,7 @@ fn a_configuration_that_frr_refuses_is_told() {
 }
 
 #[test]
-fn a_bind_source_that_is_not_there_is_told_with_its_line() {
+fn a_missing_bind_source_is_an_error_with_its_line() {
     if !can_run() {
         return;
     }
@@ -160,14 +160,14 @@ fn a_bind_source_that_is_not_there_is_told_with_its_line() {
     let error = Lab::deploy(&topology(text)).unwrap_err().to_string();
     let file = crate_file("tests/topologies");
     let wanted = format!(
-        "{0}/inline.clab.yml:7: bind source {0}/nowhere does not exist; make it or correct the path",
+        "{0}/inline.clab.yml:7: bind source {0}/nowhere does not exist; create it or correct the path",
         file.display()
     );
     assert_eq!(error, wanted);
 }
 
 #[test]
-fn two_labs_stand_side_by_side_and_a_name_is_taken_once() {
+fn two_labs_run_side_by_side_and_a_name_is_used_once() {
     if !can_run() {
         return;
     }

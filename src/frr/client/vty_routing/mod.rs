@@ -8,14 +8,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::bulk_commit::{COMMIT, CONFIGURE, END, GATHER, Joint, end_what_others_began};
-use super::port::{Presence, Refusal, Routing, RoutingError, Running};
-use super::vty::{Reply, Status, Vty, VtyError};
-use crate::frr::config::command::{Command, Intent};
-use crate::frr::config::diff::{Batch, Mode, Stage};
-use crate::frr::release::{Dialect, FrrVersion};
-use crate::frr::show::running_config::{Print, Reader};
-use crate::frr::show::vni::{self, Lives, ObserveError, SessionKey, SessionState, VniState, VrfState};
+use super::bulk_commit::{BulkConnection, COMMIT, CONFIGURE, END, GATHER, end_what_others_began};
+use super::port::{Presence, RejectedCommand, Routing, RoutingError};
+use super::vty::{Reply, ReplyStatus, Vty, VtyError};
+use crate::frr::config::batch::{BatchStage, CommandBatch, CommandMode};
+use crate::frr::config::command::{Intent, VtyCommand};
+use crate::frr::release::{FrrVersion, Release};
+use crate::frr::show::ShowError;
+use crate::frr::show::running_config::{DaemonOutput, RunningConfig, RunningConfigReader};
+use crate::frr::show::session::{self, SessionCounters, SessionKey, SessionState};
+use crate::frr::show::vni::{self, VniState};
+use crate::frr::show::vrf::{self, VrfState};
 use crate::frr::stanza::rules;
 use crate::runtime::Daemon;
 use crate::types::{IfName, Vni, VrfMode, VrfName};
@@ -40,14 +43,14 @@ pub struct VtyRouting {
     limit: Duration,
     open: BTreeMap<Daemon, Vty>,
     /// To bgpd.
-    joint: Joint,
+    bulk: BulkConnection,
     /// What others began at the bgpd whose connection is open is ended.
     is_alone: bool,
     /// That of the zebra whose connection is open.
-    dialect: Option<Dialect>,
-    reader: Reader,
+    release: Option<Release>,
+    reader: RunningConfigReader,
     /// What was last said of sessions that are down, and what was read of it.
-    down: Option<(String, Arc<BTreeMap<SessionKey, Lives>>)>,
+    down: Option<(String, Arc<BTreeMap<SessionKey, SessionCounters>>)>,
 }
 
 impl VtyRouting {
@@ -57,10 +60,10 @@ impl VtyRouting {
             directory: directory.into(),
             limit,
             open: BTreeMap::new(),
-            joint: Joint::default(),
+            bulk: BulkConnection::default(),
             is_alone: false,
-            dialect: None,
-            reader: Reader::default(),
+            release: None,
+            reader: RunningConfigReader::default(),
             down: None,
         }
     }
@@ -70,7 +73,7 @@ impl VtyRouting {
     /// # Errors
     /// Where zebra does not answer.
     pub async fn mode(&mut self) -> Result<Option<VrfMode>, RoutingError> {
-        Ok(vni::mode(&self.ask(Daemon::Zebra, vni::SHOW_ZEBRA).await?))
+        Ok(vrf::mode(&self.show(Daemon::Zebra, vrf::SHOW_ZEBRA).await?))
     }
 
     /// The daemons whose socket is there.
@@ -86,10 +89,10 @@ impl VtyRouting {
             return Ok(vty);
         }
         match daemon {
-            Daemon::Zebra => self.dialect = None,
+            Daemon::Zebra => self.release = None,
             // Made with a bgpd that may be gone.
             Daemon::Bgpd => {
-                self.joint.take();
+                self.bulk.take();
                 self.is_alone = false;
             }
             _ => {}
@@ -101,7 +104,7 @@ impl VtyRouting {
         self.directory.join(format!("{daemon}.vty"))
     }
 
-    async fn try_ask(&mut self, daemon: Daemon, question: &str) -> Result<String, VtyError> {
+    async fn try_show(&mut self, daemon: Daemon, question: &str) -> Result<String, VtyError> {
         let mut vty = self.take(daemon).await?;
         let reply = vty.run(question, self.limit).await?;
         self.open.insert(daemon, vty);
@@ -112,40 +115,45 @@ impl VtyRouting {
     ///
     /// # Errors
     /// Where it does not answer.
-    pub async fn ask(&mut self, daemon: Daemon, question: &str) -> Result<String, RoutingError> {
+    pub async fn show(&mut self, daemon: Daemon, question: &str) -> Result<String, RoutingError> {
         let was_open = self.open.contains_key(&daemon);
-        match self.try_ask(daemon, question).await {
+        match self.try_show(daemon, question).await {
             // The daemon closed the connection meanwhile.
-            Err(VtyError::Io { .. } | VtyError::Closed { .. }) if was_open => self.try_ask(daemon, question).await,
+            Err(VtyError::Io { .. } | VtyError::Closed { .. }) if was_open => self.try_show(daemon, question).await,
             result => result,
         }
         .map_err(|source| RoutingError::Vty { daemon, source })
     }
 
-    /// How this FRR wants to be told. Asked anew of every zebra: a router may be upgraded beside a controller that stays.
-    async fn dialect(&mut self) -> Result<Dialect, RoutingError> {
-        if let Some(dialect) = self.dialect {
-            return Ok(dialect);
+    /// The release of the zebra to which the connection is open. Read again from every new zebra: a router may be upgraded
+    /// while the controller stays.
+    async fn known_release(&mut self) -> Result<Release, RoutingError> {
+        if let Some(release) = self.release {
+            return Ok(release);
         }
-        let dialect = Dialect::of(&self.version().await?);
-        self.dialect = Some(dialect);
-        Ok(dialect)
+        let release = self.release().await?;
+        self.release = Some(release);
+        Ok(release)
     }
 
     /// Tells one daemon. On a connection that it closed meanwhile this fails: a daemon that was restarted has lost its
     /// configuration.
-    async fn send(&mut self, batch: &Batch, commands: &[Command]) -> Result<Vec<Refusal>, RoutingError> {
-        let dialect = self.dialect().await?;
-        let daemon = dialect.told(batch.daemon);
-        let gathered = batch.mode == Mode::Configure && gathers(dialect, daemon, batch.stage, commands.len());
+    async fn send(
+        &mut self,
+        batch: &CommandBatch,
+        commands: &[VtyCommand],
+    ) -> Result<Vec<RejectedCommand>, RoutingError> {
+        let release = self.known_release().await?;
+        let daemon = release.configured_by(batch.daemon);
+        let gathered = batch.mode == CommandMode::Configure && gathers(release, daemon, batch.stage, commands.len());
         let (before, after): (&[&'static str], &[&str]) = match batch.mode {
-            Mode::Exec => (&[], &[]),
-            Mode::Configure if gathered => (&[CONFIGURE, GATHER], &[COMMIT, END]),
-            Mode::Configure => (&[CONFIGURE], &[END]),
+            CommandMode::Exec => (&[], &[]),
+            CommandMode::Configure if gathered => (&[CONFIGURE, GATHER], &[COMMIT, END]),
+            CommandMode::Configure => (&[CONFIGURE], &[END]),
         };
         let lost = |source| RoutingError::Vty { daemon, source };
         let mut vty = self.take(daemon).await.map_err(lost)?;
-        let line_by_line = dialect.line_by_line == Some(daemon);
+        let line_by_line = release.line_by_line == Some(daemon);
         let mut refused = Vec::new();
         let (mut before, mut rest) = (before, commands);
         loop {
@@ -163,11 +171,16 @@ impl VtyRouting {
                     return Err(RoutingError::Mode { daemon, command, text: reply.text.trim().to_owned() });
                 }
             }
-            let refusal = |(command, reply): (&Command, Reply)| {
+            let refusal = |(command, reply): (&VtyCommand, Reply)| {
                 let fine = reply.status.is_ok() || is_gone(&reply);
-                (!fine).then(|| Refusal { daemon, command: command.clone(), status: reply.status, text: reply.text })
+                (!fine).then(|| RejectedCommand {
+                    daemon,
+                    command: command.clone(),
+                    status: reply.status,
+                    text: reply.text,
+                })
             };
-            let new: Vec<Refusal> = part.iter().zip(replies).filter_map(refusal).collect();
+            let new: Vec<RejectedCommand> = part.iter().zip(replies).filter_map(refusal).collect();
             let is_closed = new.last().is_some_and(|refusal| opens(&refusal.command));
             refused.extend(new);
             if later.is_empty() {
@@ -183,12 +196,12 @@ impl VtyRouting {
 /// Whether a stanza of the top level begins here. It has to stand before the lines in it are told: FRR takes some of them
 /// outside of it as well, and there they mean something else. `vni 100` in place of `vrf red` and `vni 100` would be the
 /// L3VNI of the default VRF, or of the VRF before.
-fn opens(command: &Command) -> bool {
-    command.context.is_empty() && command.intent != Intent::Leave && rules::opens(&command.line)
+fn opens(command: &VtyCommand) -> bool {
+    command.context.is_empty() && command.intent != Intent::Leave && rules::opens(command.line.send())
 }
 
 /// What comes after the stanza that these commands are in.
-fn past_stanza(commands: &[Command]) -> &[Command] {
+fn past_stanza(commands: &[VtyCommand]) -> &[VtyCommand] {
     let end = commands.iter().position(|command| command.context.is_empty() && command.intent == Intent::Leave);
     end.map_or(&[], |end| &commands[end + 1..])
 }
@@ -213,10 +226,10 @@ async fn tell(vty: &mut Vty, lines: &[&str], line_by_line: bool, limit: Duration
 
 /// bgpd takes the two for a start of its own and holds back new sessions and their routes for a second or more, so there
 /// only what would take longer than that is gathered. mgmtd commits each line when it has answered it.
-fn gathers(dialect: Dialect, daemon: Daemon, stage: Stage, lines: usize) -> bool {
+fn gathers(release: Release, daemon: Daemon, stage: BatchStage, lines: usize) -> bool {
     match daemon {
-        daemon if dialect.line_by_line == Some(daemon) => false,
-        Daemon::Bgpd => matches!(stage, Stage::Policies | Stage::Leftovers) && lines >= BULK,
+        daemon if release.line_by_line == Some(daemon) => false,
+        Daemon::Bgpd => matches!(stage, BatchStage::Policies | BatchStage::Leftovers) && lines >= BULK,
         _ => true,
     }
 }
@@ -228,27 +241,27 @@ fn is_locked(reply: &Reply) -> bool {
 
 /// `no router bgp` for an instance that is not there.
 fn is_gone(reply: &Reply) -> bool {
-    reply.status == Status::Refused && reply.text.contains("Can't find BGP instance")
+    reply.status == ReplyStatus::Rejected && reply.text.contains("Can't find BGP instance")
 }
 
 impl Routing for VtyRouting {
     async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
         let daemon = Daemon::Zebra;
-        let text = self.ask(daemon, "show version").await?;
+        let text = self.show(daemon, "show version").await?;
         FrrVersion::parse(&text).ok_or(RoutingError::Version { daemon })
     }
 
-    async fn running(&mut self) -> Result<Arc<Running>, RoutingError> {
-        let dialect = self.dialect().await?;
+    async fn running(&mut self) -> Result<Arc<RunningConfig>, RoutingError> {
+        let release = self.known_release().await?;
         let mut prints = Vec::new();
         for daemon in self.daemons() {
-            let text = self.ask(daemon, "show running-config").await?;
-            prints.push(Print { daemon, owner: dialect.owner(daemon), text });
+            let text = self.show(daemon, "show running-config").await?;
+            prints.push(DaemonOutput { daemon, owner: release.owner(daemon), text });
         }
         Ok(self.reader.read(&prints))
     }
 
-    async fn apply(&mut self, batch: &Batch) -> Result<Vec<Refusal>, RoutingError> {
+    async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
         let end = Instant::now() + RETRY_FOR;
         let mut refused = self.send(batch, &batch.commands).await?;
         while batch.retry && !refused.is_empty() && Instant::now() < end {
@@ -259,28 +272,31 @@ impl Routing for VtyRouting {
         Ok(refused)
     }
 
-    fn begin(&mut self, batch: Batch) -> impl Future<Output = Result<Vec<Refusal>, RoutingError>> + Send + use<> {
-        let mut beside = Self { dialect: self.dialect, ..Self::new(&self.directory, self.limit) };
-        let is_small = batch.stage == Stage::Policies && batch.commands.len() < BULK;
-        let gathers = if is_small { self.joint.take() } else { None };
-        let back = gathers.is_some().then(|| self.joint.clone());
+    fn apply_concurrently(
+        &mut self,
+        batch: CommandBatch,
+    ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
+        let mut beside = Self { release: self.release, ..Self::new(&self.directory, self.limit) };
+        let is_small = batch.stage == BatchStage::Policies && batch.commands.len() < BULK;
+        let gathers = if is_small { self.bulk.take() } else { None };
+        let back = gathers.is_some().then(|| self.bulk.clone());
         beside.open.extend(gathers.map(|vty| (Daemon::Bgpd, vty)));
         async move {
             let answer = beside.apply(&batch).await;
-            if let Some(joint) = back
+            if let Some(bulk) = back
                 && let Some(vty) = beside.open.remove(&Daemon::Bgpd)
             {
-                joint.put(vty);
+                bulk.put(vty);
             }
             answer
         }
     }
 
-    async fn rest(&mut self, ip_vrfs: usize) -> Result<(), RoutingError> {
+    async fn idle(&mut self, ip_vrfs: usize) -> Result<(), RoutingError> {
         let daemon = Daemon::Bgpd;
         let lost = |source| RoutingError::Vty { daemon, source };
-        if ip_vrfs >= MANY && !self.joint.is_there() {
-            self.joint.make(&self.socket(daemon), self.limit).await.map_err(lost)?;
+        if ip_vrfs >= MANY && !self.bulk.is_there() {
+            self.bulk.make(&self.socket(daemon), self.limit).await.map_err(lost)?;
         } else if !self.is_alone {
             let mut vty = self.take(daemon).await.map_err(lost)?;
             end_what_others_began(&mut vty, self.limit).await.map_err(lost)?;
@@ -291,7 +307,7 @@ impl Routing for VtyRouting {
     }
 
     async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
-        Ok(vni::vrfs(&self.ask(Daemon::Zebra, vni::SHOW_VRF).await?))
+        Ok(vrf::vrfs(&self.show(Daemon::Zebra, vrf::SHOW_VRF).await?))
     }
 
     async fn wait_vrf(&mut self, vrf: &VrfName, wanted: Presence, limit: Duration) -> Result<(), RoutingError> {
@@ -316,7 +332,7 @@ impl Routing for VtyRouting {
     ) -> Result<(), RoutingError> {
         let end = Instant::now() + limit;
         loop {
-            let there = vni::links(&self.ask(Daemon::Zebra, &vni::show_links(vrf)).await?);
+            let there = vrf::links(&self.show(Daemon::Zebra, &vrf::show_links(vrf)).await?);
             let missing: BTreeSet<IfName> = links.difference(&there).cloned().collect();
             if missing.is_empty() {
                 return Ok(());
@@ -329,8 +345,8 @@ impl Routing for VtyRouting {
     }
 
     async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
-        let zebra = self.ask(Daemon::Zebra, vni::SHOW_ZEBRA_VNI).await?;
-        let bgpd = self.ask(Daemon::Bgpd, vni::SHOW_BGP_VNI).await?;
+        let zebra = self.show(Daemon::Zebra, vni::SHOW_ZEBRA_VNI).await?;
+        let bgpd = self.show(Daemon::Bgpd, vni::SHOW_BGP_VNI).await?;
         vni::vnis(&zebra, &bgpd).map_err(unreadable)
     }
 
@@ -340,31 +356,31 @@ impl Routing for VtyRouting {
         }
         let (mut zebra, mut bgpd) = (Vec::new(), Vec::new());
         for vni in wanted {
-            zebra.push(self.ask(Daemon::Zebra, &vni::show_zebra_vni(*vni)).await?);
-            bgpd.push(self.ask(Daemon::Bgpd, &vni::show_bgp_vni(*vni)).await?);
+            zebra.push(self.show(Daemon::Zebra, &vni::show_zebra_vni(*vni)).await?);
+            bgpd.push(self.show(Daemon::Bgpd, &vni::show_bgp_vni(*vni)).await?);
         }
         vni::vnis(&vni::listed(&zebra), &vni::listed(&bgpd)).map_err(unreadable)
     }
 
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
-        let summary = self.ask(Daemon::Bgpd, vni::SHOW_SESSIONS).await?;
-        vni::sessions(&summary).map_err(unreadable)
+        let summary = self.show(Daemon::Bgpd, session::SHOW_SESSIONS).await?;
+        session::sessions(&summary).map_err(unreadable)
     }
 
-    async fn down(&mut self) -> Result<Arc<BTreeMap<SessionKey, Lives>>, RoutingError> {
-        let summary = self.ask(Daemon::Bgpd, vni::SHOW_DOWN).await?;
+    async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
+        let summary = self.show(Daemon::Bgpd, session::SHOW_DOWN_SESSIONS).await?;
         if let Some((last, down)) = &self.down
             && *last == summary
         {
             return Ok(Arc::clone(down));
         }
-        let down = Arc::new(vni::down(&summary).map_err(unreadable)?);
+        let down = Arc::new(session::down_sessions(&summary).map_err(unreadable)?);
         self.down = Some((summary, Arc::clone(&down)));
         Ok(down)
     }
 }
 
-fn unreadable(source: ObserveError) -> RoutingError {
+fn unreadable(source: ShowError) -> RoutingError {
     let daemon = if source.command == vni::SHOW_ZEBRA_VNI { Daemon::Zebra } else { Daemon::Bgpd };
     RoutingError::Unreadable { daemon, source }
 }

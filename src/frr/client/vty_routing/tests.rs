@@ -55,14 +55,14 @@ impl World {
             let header = Line::new(&format!("vrf {vrf}"));
             let command = |context: &[&Line], line: Line, intent| {
                 let context = context.iter().map(|line| (*line).clone()).collect();
-                Command { scope: scope.clone(), context, line, intent }
+                VtyCommand { scope: scope.clone(), context, line, intent }
             };
             commands.push(command(&[], header.clone(), Intent::Enter));
             commands.push(command(&[&header], Line::new(vni), Intent::Set));
             commands.push(command(&[], Line::new("exit-vrf"), Intent::Leave));
         }
-        let stage = Stage::Vrf;
-        let batch = Batch { stage, daemon, mode: Mode::Configure, retry: false, commands };
+        let stage = BatchStage::Vrf;
+        let batch = CommandBatch { stage, daemon, mode: CommandMode::Configure, retry: false, commands };
         let refused = routing.apply(&batch).await.unwrap();
         let heard = self.heard.lock().unwrap().clone();
         let [first, inner @ .., last] = heard.as_slice() else { panic!("{heard:?}") };

@@ -6,104 +6,39 @@
 //! neighbors that go, new and changed lines, lines that go, then policies and profiles that nothing uses any more. New
 //! comes before old goes, so that the last route target or network never is missing in between.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::batch::{BatchStage, CommandBatch, CommandMode, merge};
 use super::changes::{additions, instance_changes, removals, spare_derived_targets};
-use super::command::{Change, Command, Intent, lay_out};
+use super::command::{Intent, LineChange, VtyCommand, lay_out};
 use super::line::Line;
 use super::tree::{Config, Tree};
 use crate::frr::stanza::rules;
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 
-/// The mode in which commands are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// After `configure terminal`.
-    Configure,
-    /// At the top, such as `clear`.
-    Exec,
-}
-
-/// When a batch is sent. Batches of several scopes may be sent stage by stage, see [`merge`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    /// zebra forgets the VNI.
-    NoVni,
-    /// bgpd drops the instance.
-    NoInstance,
-    /// BFD profiles, before a neighbor names one.
-    Profiles,
-    /// bgpd makes the instance of an IP-VRF in an AS of its own: where it hears of the VNI first, it makes one in the AS
-    /// of the default instance by itself, and takes no other.
-    Claim,
-    /// zebra learns the VNI.
-    Vrf,
-    /// Prefix lists and route maps, before a neighbor names one.
-    Policies,
-    /// The BGP instance.
-    Instance,
-    /// Policies and profiles that nothing uses any more.
-    Leftovers,
-    /// Sessions that have to start anew.
-    Clear,
-    /// zebra forgets the VRF.
-    NoVrf,
-}
-
-/// Commands for one daemon, to be sent in one go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
-    /// When.
-    pub stage: Stage,
-    /// Which daemon.
-    pub daemon: Daemon,
-    /// In which mode.
-    pub mode: Mode,
-    /// FRR refuses these for a while ("Please unconfigure l3vni first" until bgpd has heard of `no vni`): try again.
-    pub retry: bool,
-    /// The commands, in order.
-    pub commands: Vec<Command>,
-}
-
 /// What happens to one scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScopeChange {
     /// Nothing of it is there: all of it is sent.
-    Build(Vec<Batch>),
+    Build(Vec<CommandBatch>),
     /// A part changes in place.
-    Edit(Vec<Batch>),
+    Edit(Vec<CommandBatch>),
     /// AS number or VNI changed: [`teardown`] first, then these.
-    Rebuild(Vec<Batch>),
+    Rebuild(Vec<CommandBatch>),
     /// It is wanted no more: [`teardown`].
     Remove,
 }
 
 impl ScopeChange {
     /// The batches that make the wanted state, without a teardown before.
-    pub fn batches(&self) -> &[Batch] {
+    pub fn batches(&self) -> &[CommandBatch] {
         match self {
             Self::Build(batches) | Self::Edit(batches) | Self::Rebuild(batches) => batches,
             Self::Remove => &[],
         }
     }
-}
-
-/// Makes one batch of all that goes to one daemon at one stage, in order of stages. FRR checks all policies of a daemon
-/// at the end of each batch that changes one, so the time for N scopes one by one grows with the square of N.
-pub fn merge(batches: impl IntoIterator<Item = Batch>) -> Vec<Batch> {
-    let mut merged: BTreeMap<(Stage, Daemon), Batch> = BTreeMap::new();
-    for batch in batches {
-        match merged.entry((batch.stage, batch.daemon)) {
-            Entry::Vacant(entry) => {
-                entry.insert(batch);
-            }
-            Entry::Occupied(mut entry) => entry.get_mut().commands.extend(batch.commands),
-        }
-    }
-    merged.into_values().collect()
 }
 
 /// The change of the whole configuration. The underlay is the first scope.
@@ -132,9 +67,9 @@ impl FrrChange {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Teardown {
     /// In order.
-    pub before: Vec<Batch>,
+    pub before: Vec<CommandBatch>,
     /// When zebra knows the VRF as inactive: `no vrf X`. Never `no netns`: zebra 8.4 aborts.
-    pub after: Vec<Batch>,
+    pub after: Vec<CommandBatch>,
 }
 
 /// What to do so that `have` becomes `want`.
@@ -171,11 +106,11 @@ pub fn diff(have: &Config, want: &Config) -> FrrChange {
 }
 
 /// The policies of IP-VRFs that FRR has nothing of: part of [`diff`], and right before anything of the kernel is known.
-pub fn policies_of_new(have: &Config, want: &Config) -> Vec<Batch> {
+pub fn policies_of_new(have: &Config, want: &Config) -> Vec<CommandBatch> {
     let is_new = |scope: &&Scope| **scope != Scope::Underlay && !have.has(scope);
     let policies = |scope: &Scope| {
         let (policies, _) = split(want.tree(scope, Daemon::Bgpd)?);
-        batch(Stage::Policies, Daemon::Bgpd, scope, additions(&Tree::default(), &policies, &[]))
+        batch(BatchStage::Policies, Daemon::Bgpd, scope, additions(&Tree::default(), &policies, &[]))
     };
     merge(want.scopes().into_iter().filter(is_new).filter_map(policies))
 }
@@ -189,33 +124,33 @@ pub fn teardown(have: &Config, scope: &Scope) -> Teardown {
         Scope::Vrf(_) => emptied(tree),
         Scope::Underlay | Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => removals(tree, &nothing, &[]),
     });
-    before.extend(batch(Stage::NoVni, Daemon::Zebra, scope, zebra.unwrap_or_default()));
+    before.extend(batch(BatchStage::NoVni, Daemon::Zebra, scope, zebra.unwrap_or_default()));
     let routes = have.tree(scope, Daemon::Staticd).map(emptied).unwrap_or_default();
-    before.extend(batch(Stage::NoVni, Daemon::Staticd, scope, routes));
+    before.extend(batch(BatchStage::NoVni, Daemon::Staticd, scope, routes));
     let (policies, instances): (Vec<_>, Vec<_>) = have
         .tree(scope, Daemon::Bgpd)
         .map(|tree| removals(tree, &nothing, &[]))
         .unwrap_or_default()
         .into_iter()
         .partition(|change| change.line.after("no router").is_none());
-    before.extend(batch(Stage::NoInstance, Daemon::Bgpd, scope, instances));
-    before.extend(batch(Stage::Leftovers, Daemon::Bgpd, scope, policies));
+    before.extend(batch(BatchStage::NoInstance, Daemon::Bgpd, scope, instances));
+    before.extend(batch(BatchStage::Leftovers, Daemon::Bgpd, scope, policies));
     let profiles = have.tree(scope, Daemon::Bfdd).map(emptied).unwrap_or_default();
-    before.extend(batch(Stage::Leftovers, Daemon::Bfdd, scope, profiles));
+    before.extend(batch(BatchStage::Leftovers, Daemon::Bfdd, scope, profiles));
     let vrf = match scope {
-        Scope::Vrf(name) => vec![Change { path: vec![], line: Line::new(&format!("no vrf {name}")) }],
+        Scope::Vrf(name) => vec![LineChange { path: vec![], line: Line::new(&format!("no vrf {name}")) }],
         Scope::Underlay | Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => vec![],
     };
-    Teardown { before, after: batch(Stage::NoVrf, Daemon::Zebra, scope, vrf).into_iter().collect() }
+    Teardown { before, after: batch(BatchStage::NoVrf, Daemon::Zebra, scope, vrf).into_iter().collect() }
 }
 
-fn edit(have: &Config, want: &Config, scope: &Scope) -> Vec<Batch> {
+fn edit(have: &Config, want: &Config, scope: &Scope) -> Vec<CommandBatch> {
     let empty = Tree::default();
     let of = |daemon| (have.tree(scope, daemon).unwrap_or(&empty), want.tree(scope, daemon).unwrap_or(&empty));
     let mut batches = Vec::new();
     let mut send = |stage, daemon, changes| batches.extend(batch(stage, daemon, scope, changes));
     let (had_profiles, profiles) = of(Daemon::Bfdd);
-    send(Stage::Profiles, Daemon::Bfdd, additions(had_profiles, profiles, &[]));
+    send(BatchStage::Profiles, Daemon::Bfdd, additions(had_profiles, profiles, &[]));
     claim(have, want, scope, &mut send);
     for daemon in [Daemon::Zebra, Daemon::Staticd] {
         let (mut had_vrf, vrf) = of(daemon);
@@ -225,20 +160,20 @@ fn edit(have: &Config, want: &Config, scope: &Scope) -> Vec<Batch> {
         }
         // The stanza itself stays with its VRF.
         let mut stands = vrf.clone();
-        for header in had_vrf.0.keys().filter(|line| rules::opens(line)) {
+        for header in had_vrf.0.keys().filter(|line| rules::opens(line.send())) {
             stands.0.entry(header.clone()).or_default();
         }
-        send(Stage::Vrf, daemon, [additions(had_vrf, vrf, &[]), removals(had_vrf, &stands, &[])].concat());
+        send(BatchStage::Vrf, daemon, [additions(had_vrf, vrf, &[]), removals(had_vrf, &stands, &[])].concat());
     }
     let (had_bgp, bgp) = of(Daemon::Bgpd);
     let (had_policies, had_instance) = split(had_bgp);
     let (policies, instance) = split(bgp);
-    send(Stage::Policies, Daemon::Bgpd, additions(&had_policies, &policies, &[]));
+    send(BatchStage::Policies, Daemon::Bgpd, additions(&had_policies, &policies, &[]));
     let changes =
         spare_derived_targets(instance_changes(&had_instance, &instance), &had_instance, want.identity(scope));
-    send(Stage::Instance, Daemon::Bgpd, changes);
-    send(Stage::Leftovers, Daemon::Bgpd, removals(&had_policies, &policies, &[]));
-    send(Stage::Leftovers, Daemon::Bfdd, removals(had_profiles, profiles, &[]));
+    send(BatchStage::Instance, Daemon::Bgpd, changes);
+    send(BatchStage::Leftovers, Daemon::Bgpd, removals(&had_policies, &policies, &[]));
+    send(BatchStage::Leftovers, Daemon::Bfdd, removals(had_profiles, profiles, &[]));
     batches.extend(session_resets(had_bgp, bgp, scope));
     batches
 }
@@ -250,16 +185,16 @@ fn unclaimed(have: &Config, want: &Config, scope: &Scope) -> bool {
 }
 
 /// Has bgpd make such an instance. Where zebra has the VNI already, bgpd was restarted: what it made by itself goes.
-fn claim(have: &Config, want: &Config, scope: &Scope, send: &mut impl FnMut(Stage, Daemon, Vec<Change>)) {
+fn claim(have: &Config, want: &Config, scope: &Scope, send: &mut impl FnMut(BatchStage, Daemon, Vec<LineChange>)) {
     let (Scope::Vrf(vrf), true) = (scope, unclaimed(have, want, scope)) else { return };
     if let (Some(zebra), Some(default)) = (have.tree(scope, Daemon::Zebra), want.identity(&Scope::Underlay).asn) {
-        send(Stage::NoVni, Daemon::Zebra, emptied(zebra));
+        send(BatchStage::NoVni, Daemon::Zebra, emptied(zebra));
         let line = Line::new(&format!("no router bgp {default} vrf {vrf}"));
-        send(Stage::NoInstance, Daemon::Bgpd, vec![Change { path: vec![], line }]);
+        send(BatchStage::NoInstance, Daemon::Bgpd, vec![LineChange { path: vec![], line }]);
     }
     let headers = want.tree(scope, Daemon::Bgpd).into_iter().flat_map(|tree| tree.0.keys());
     let header = headers.filter(|line| line.after("router").is_some());
-    send(Stage::Claim, Daemon::Bgpd, header.map(|line| Change { path: vec![], line: line.clone() }).collect());
+    send(BatchStage::Claim, Daemon::Bgpd, header.map(|line| LineChange { path: vec![], line: line.clone() }).collect());
 }
 
 /// Policies, and the instance.
@@ -268,14 +203,14 @@ fn split(bgp: &Tree) -> (Tree, Tree) {
     (Tree(policies), Tree(instance))
 }
 
-fn batch(stage: Stage, daemon: Daemon, scope: &Scope, changes: Vec<Change>) -> Option<Batch> {
+fn batch(stage: BatchStage, daemon: Daemon, scope: &Scope, changes: Vec<LineChange>) -> Option<CommandBatch> {
     let commands = lay_out(scope, changes);
-    let retry = stage == Stage::NoInstance;
-    (!commands.is_empty()).then_some(Batch { stage, daemon, mode: Mode::Configure, retry, commands })
+    let retry = stage == BatchStage::NoInstance;
+    (!commands.is_empty()).then_some(CommandBatch { stage, daemon, mode: CommandMode::Configure, retry, commands })
 }
 
 /// Takes back what is in the stanzas, and leaves these.
-fn emptied(tree: &Tree) -> Vec<Change> {
+fn emptied(tree: &Tree) -> Vec<LineChange> {
     let nothing = Tree::default();
     tree.0.iter().flat_map(|(header, below)| removals(below, &nothing, std::slice::from_ref(header))).collect()
 }
@@ -283,23 +218,30 @@ fn emptied(tree: &Tree) -> Vec<Change> {
 /// FRR: "Graceful restart configuration changed, reset all peers to take effect" - the capability is told in OPEN only
 /// (RFC 4724 section 3). Of all that we change, only this needs a reset that FRR does not do by itself: passwords,
 /// AS numbers, timers, router ids and families reset the session, route maps and prefix lists refresh it.
-fn session_resets(have: &Tree, want: &Tree, scope: &Scope) -> Option<Batch> {
+fn session_resets(have: &Tree, want: &Tree, scope: &Scope) -> Option<CommandBatch> {
     let restarts = |tree: &Tree| tree.0.contains_key(&Line::new("bgp graceful-restart"));
     let toggled =
         want.0.iter().any(|(header, wanted)| have.0.get(header).is_some_and(|had| restarts(had) != restarts(wanted)));
     let line = match scope {
-        // These are stanzas of the default instance.
-        Scope::Underlay | Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => Line::new("clear bgp *"),
+        Scope::Underlay => Line::new("clear bgp *"),
         Scope::Vrf(vrf) => Line::new(&format!("clear bgp vrf {vrf} *")),
+        // They have no instance of their own.
+        Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => return None,
     };
-    let commands = vec![Command { scope: scope.clone(), context: vec![], line, intent: Intent::Set }];
-    toggled.then_some(Batch { stage: Stage::Clear, daemon: Daemon::Bgpd, mode: Mode::Exec, retry: false, commands })
+    let commands = vec![VtyCommand { scope: scope.clone(), context: vec![], line, intent: Intent::Set }];
+    toggled.then_some(CommandBatch {
+        stage: BatchStage::Clear,
+        daemon: Daemon::Bgpd,
+        mode: CommandMode::Exec,
+        retry: false,
+        commands,
+    })
 }
 
 fn report_unknown(have: &Config, scope: &Scope, unknown: &mut BTreeSet<(Scope, Daemon, String)>) {
     fn walk(tree: &Tree, found: &mut Vec<String>) {
         for (line, below) in &tree.0 {
-            if rules::slot(line).is_none() {
+            if rules::slot(line.send()).is_none() {
                 found.push(line.to_string());
             }
             walk(below, found);

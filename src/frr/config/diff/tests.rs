@@ -18,7 +18,7 @@ fn red() -> Scope {
     Scope::Vrf("red".parse::<VrfName>().unwrap())
 }
 
-fn sent(batches: &[Batch]) -> Vec<String> {
+fn sent(batches: &[CommandBatch]) -> Vec<String> {
     let commands = batches.iter().flat_map(|batch| &batch.commands);
     commands.filter(|c| c.intent == Intent::Set).map(|c| c.line.send().to_owned()).collect()
 }
@@ -215,7 +215,10 @@ fn teardown_takes_the_vni_first_and_the_vrf_last() {
 fn only_graceful_restart_resets_sessions_by_our_hand() {
     let change = diff(&bgp(" bgp router-id 10.0.0.1"), &bgp(" bgp router-id 10.0.0.1\n bgp graceful-restart"));
     let last = change.scopes[&red()].batches().last().unwrap();
-    assert_eq!((last.mode, sent(std::slice::from_ref(last))), (Mode::Exec, vec!["clear bgp vrf red *".to_owned()]));
+    assert_eq!(
+        (last.mode, sent(std::slice::from_ref(last))),
+        (CommandMode::Exec, vec!["clear bgp vrf red *".to_owned()])
+    );
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Tree {
     /// The lines in the order in which they are sent.
     pub fn ordered(&self) -> Vec<(&Line, &Self)> {
         let mut lines: Vec<_> = self.0.iter().collect();
-        lines.sort_by_cached_key(|(line, _)| rules::rank(line));
+        lines.sort_by_cached_key(|(line, _)| rules::rank(line.send()));
         lines
     }
 
@@ -113,14 +113,14 @@ pub struct Config {
 
 /// AS number and VNI of a scope: with another one FRR takes the stanza for another thing, or refuses the change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Identity {
+pub struct ScopeIdentity {
     /// AS number of the `router bgp` stanza.
     pub asn: Option<Asn>,
     /// L3VNI of the `vrf` stanza.
     pub vni: Option<Vni>,
 }
 
-impl Identity {
+impl ScopeIdentity {
     /// Both know the value and it differs. A missing one can be added.
     pub fn clashes(self, other: Self) -> bool {
         let differ = |a: Option<u32>, b: Option<u32>| a.is_some() && b.is_some() && a != b;
@@ -243,13 +243,13 @@ impl Config {
     }
 
     /// What cannot change in place for `scope`.
-    pub fn identity(&self, scope: &Scope) -> Identity {
+    pub fn identity(&self, scope: &Scope) -> ScopeIdentity {
         let bgp = self.tree(scope, Daemon::Bgpd).into_iter().flat_map(|tree| tree.0.keys());
         let asn = bgp.filter_map(|line| line.after("router bgp")).find_map(|rest| rest.split(' ').next()?.parse().ok());
         let vrf = self.tree(scope, Daemon::Zebra).into_iter().flat_map(|tree| tree.0.values());
         let vni =
             vrf.flat_map(|tree| tree.0.keys()).find_map(|line| line.after("vni")?.split(' ').next()?.parse().ok());
-        Identity {
+        ScopeIdentity {
             asn: asn.and_then(|raw: u32| Asn::try_from(raw).ok()),
             vni: vni.and_then(|raw: u32| Vni::try_from(raw).ok()),
         }

@@ -94,10 +94,10 @@ fn identity_is_as_number_and_vni() {
     config.absorb(Daemon::Bgpd, Tree::parse("router bgp 64514 vrf red\n"));
     config.absorb(Daemon::Zebra, Tree::parse("vrf red\n vni 100\n"));
     let identity = config.identity(&Scope::Vrf("red".parse().unwrap()));
-    let expected = Identity { asn: Asn::try_from(64514).ok(), vni: Vni::try_from(100).ok() };
+    let expected = ScopeIdentity { asn: Asn::try_from(64514).ok(), vni: Vni::try_from(100).ok() };
     assert_eq!(identity, expected);
-    assert!(identity.clashes(Identity { vni: Vni::try_from(101).ok(), ..identity }));
-    assert!(!identity.clashes(Identity { vni: None, ..identity }));
+    assert!(identity.clashes(ScopeIdentity { vni: Vni::try_from(101).ok(), ..identity }));
+    assert!(!identity.clashes(ScopeIdentity { vni: None, ..identity }));
 }
 
 proptest::proptest! {

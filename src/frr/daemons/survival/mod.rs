@@ -26,7 +26,8 @@ use tokio::time::{Instant, sleep};
 
 use super::Daemons;
 use crate::frr::client::vty::{Vty, VtyError};
-use crate::frr::show::vni::{SHOW_VRF, SHOW_ZEBRA_VNI};
+use crate::frr::show::vni::SHOW_ZEBRA_VNI;
+use crate::frr::show::vrf::SHOW_VRF;
 use crate::runtime::Daemon;
 use crate::runtime::Runtime;
 use crate::types::VrfMode;

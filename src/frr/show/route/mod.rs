@@ -10,8 +10,9 @@ use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use super::vni::SessionKey;
-use super::vni::{ObserveError, json, text};
+use super::json::{ShowError, json, text};
+use super::session::SessionKey;
+use super::type5::{Type5Path, Type5Route, type5_routes};
 use crate::types::{Family, VrfName};
 
 /// bgpd: neighbors of all VRFs with their history.
@@ -37,7 +38,7 @@ pub struct Reset {
 ///
 /// # Errors
 /// If the text is not JSON.
-pub fn resets(told: &str) -> Result<BTreeMap<SessionKey, Reset>, ObserveError> {
+pub fn resets(told: &str) -> Result<BTreeMap<SessionKey, Reset>, ShowError> {
     let Value::Object(vrfs) = json(SHOW_NEIGHBORS, told)? else { return Ok(BTreeMap::new()) };
     let of_vrf = |(name, peers): (String, Value)| -> Vec<(SessionKey, Reset)> {
         let vrf: Option<VrfName> = name.parse().ok();
@@ -70,7 +71,7 @@ pub fn show_refused(vrf: &VrfName, family: Family, peer: &str) -> String {
 ///
 /// # Errors
 /// If the text is not JSON.
-pub fn refused(text: &str) -> Result<Vec<IpNet>, ObserveError> {
+pub fn refused(text: &str) -> Result<Vec<IpNet>, ShowError> {
     let told = json("show bgp vrf VRF neighbors PEER filtered-routes json", text)?;
     Ok(keys(&told["receivedRoutes"]).iter().filter_map(|prefix| prefix.parse().ok()).collect())
 }
@@ -155,7 +156,7 @@ pub fn show_paths(vrf: &VrfName, family: Family) -> String {
 ///
 /// # Errors
 /// If the text is not JSON.
-pub fn paths(text: &str) -> Result<BTreeMap<IpNet, Vec<Path>>, ObserveError> {
+pub fn paths(text: &str) -> Result<BTreeMap<IpNet, Vec<Path>>, ShowError> {
     let table = json("show bgp vrf VRF unicast json", text)?;
     let of_prefix = |(prefix, entries): (&String, &Value)| {
         Some((prefix.parse().ok()?, entries.as_array()?.iter().map(path).collect()))
@@ -185,15 +186,17 @@ pub fn show_match(vrf: &VrfName, address: &str) -> String {
 ///
 /// # Errors
 /// If the text is not JSON.
-pub fn matched(text: &str) -> Result<Option<Match>, ObserveError> {
+pub fn matched(text: &str) -> Result<Option<Match>, ShowError> {
     let entry = json("show bgp vrf VRF unicast ADDRESS json", text)?;
     let Some(prefix) = entry["prefix"].as_str().and_then(|prefix| prefix.parse().ok()) else { return Ok(None) };
     let paths = entry["paths"].as_array().into_iter().flatten().map(path).collect();
     Ok(Some(Match { prefix, paths, advertised_to: keys(&entry["advertisedTo"]) }))
 }
 
+/// The keys under which FRR has an object each.
 fn keys(map: &Value) -> Vec<String> {
-    map.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
+    let entries = map.as_object().into_iter().flatten().filter(|(_, entry)| entry.is_object());
+    entries.map(|(key, _)| key.clone()).collect()
 }
 
 /// zebra: routes of a VRF, or its longest match of an address.
@@ -210,7 +213,7 @@ pub fn show_kernel(vrf: &VrfName, family: Family, address: Option<IpAddr>) -> St
 ///
 /// # Errors
 /// If the text is not JSON.
-pub fn kernel(text: &str) -> Result<BTreeMap<IpNet, Vec<String>>, ObserveError> {
+pub fn kernel(text: &str) -> Result<BTreeMap<IpNet, Vec<String>>, ShowError> {
     let table = json("show ip route vrf VRF json", text)?;
     let hop = |hop: &Value| {
         (hop["fib"].as_bool() == Some(true)).then(|| {
@@ -252,30 +255,14 @@ pub fn show_type5(rd: &str) -> String {
 ///
 /// # Errors
 /// If the text is not JSON.
-pub fn type5(text: &str) -> Result<BTreeMap<IpNet, Type5>, ObserveError> {
+pub fn type5(text: &str) -> Result<BTreeMap<IpNet, Type5>, ShowError> {
     let table = json("show bgp l2vpn evpn route rd RD json", text)?;
-    let routes = table.as_object().into_iter().flatten().filter_map(|(rd, routes)| Some((rd, routes.as_object()?)));
-    let of_route = |rd: &String, route: &Value| {
-        if route["routeType"].as_u64() != Some(5) {
-            return None;
-        }
-        let address: IpAddr = route["ip"].as_str()?.parse().ok()?;
-        let length = u8::try_from(route["ipLen"].as_u64()?).ok()?;
-        let prefix = IpNet::new(address, length).ok()?;
-        // FRR has a list of lists here.
-        let entry = &route["paths"][0][0];
-        let extended = entry["extendedCommunity"]["string"].as_str().unwrap_or_default();
-        let of = |key: &str| {
-            extended.split(' ').filter_map(|word| word.strip_prefix(key)).map(str::to_owned).collect::<Vec<_>>()
-        };
-        let next_hop = entry["nexthops"][0]["ip"].as_str().and_then(|ip| ip.parse().ok());
-        let router_mac = of("Rmac:").into_iter().next();
-        let told = keys(&route["advertisedTo"]);
-        Some((prefix, Type5 { rd: rd.clone(), route_targets: of("RT:"), router_mac, next_hop, advertised_to: told }))
+    let own = |route: Type5Route| {
+        let Type5Path { route_targets, router_mac, next_hop, .. } = route.paths.into_iter().next().unwrap_or_default();
+        let (rd, advertised_to) = (route.rd, route.advertised_to);
+        (route.prefix, Type5 { rd, route_targets, router_mac, next_hop, advertised_to })
     };
-    Ok(routes
-        .flat_map(|(rd, routes)| routes.values().filter_map(|route| of_route(rd, route)).collect::<Vec<_>>())
-        .collect())
+    Ok(type5_routes(&table).into_iter().map(own).collect())
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::frr::show::json::tests::with_unknown_keys;
 use rstest::rstest;
 
 fn vrf() -> VrfName {
@@ -44,13 +45,14 @@ fn a_path_tells_from_where_it_is() {
     assert_eq!(paths("% No BGP instance").unwrap(), BTreeMap::new());
 }
 
-#[test]
-fn a_match_has_communities_and_whom_it_is_told() {
-    let text = r#"{"prefix":"172.30.0.10/32","advertisedTo":{"192.169.10.3":{"hostname":"h"}},"paths":[
+const MATCH: &str = r#"{"prefix":"172.30.0.10/32","advertisedTo":{"192.169.10.3":{"hostname":"h"}},"paths":[
       {"aspath":{"string":"64515"},"valid":true,"bestpath":{"overall":true},"community":{"string":"no-advertise 65000:1"},
        "nexthops":[{"ip":"192.169.10.3"}],"peer":{"peerId":"192.169.10.3"}},
       {"aspath":{"string":"Local"},"valid":true,"nexthops":[{"ip":"0.0.0.0"}],"peer":{"peerId":"0.0.0.0"}}]}"#;
-    let found = matched(text).unwrap().unwrap();
+
+#[test]
+fn a_match_has_communities_and_whom_it_is_told() {
+    let found = matched(MATCH).unwrap().unwrap();
     assert_eq!(
         (found.prefix.to_string().as_str(), &found.advertised_to[..]),
         ("172.30.0.10/32", &["192.169.10.3".to_owned()][..])
@@ -61,26 +63,28 @@ fn a_match_has_communities_and_whom_it_is_told() {
     assert_eq!(matched("{}").unwrap(), None);
 }
 
-#[test]
-fn the_kernel_has_what_is_installed() {
-    let text = r#"{"192.168.20.0/24":[
+const KERNEL: &str = r#"{"192.168.20.0/24":[
         {"installed":false,"nexthops":[{"ip":"192.0.2.9","fib":true}]},
         {"installed":true,"nexthops":[{"fib":true,"ip":"100.64.0.1","interfaceName":"br-pe-100"},{"ip":"100.64.0.2"}]}],
       "192.169.10.0/24":[{"installed":true,"nexthops":[{"fib":true,"interfaceName":"pe-100"}]}],
       "0.0.0.0/0":[]}"#;
-    let found = kernel(text).unwrap();
+
+#[test]
+fn the_kernel_has_what_is_installed() {
+    let found = kernel(KERNEL).unwrap();
     assert_eq!(found[&"192.168.20.0/24".parse().unwrap()], ["100.64.0.1 dev br-pe-100"]);
     assert_eq!(found[&"192.169.10.0/24".parse().unwrap()], ["dev pe-100"]);
     assert_eq!(found.len(), 2);
 }
 
-#[test]
-fn type_5_routes_are_read_with_their_communities() {
-    let text = r#"{"10.0.0.2:2":{"rd":"10.0.0.2:2",
+const TYPE5: &str = r#"{"10.0.0.2:2":{"rd":"10.0.0.2:2",
       "[5]:[0]:[32]:[172.30.0.16]":{"rd":"10.0.0.2:2","routeType":5,"ipLen":32,"ip":"172.30.0.16",
         "advertisedTo":{"192.168.11.2":{"hostname":"leafkind"}},
         "paths":[[{"extendedCommunity":{"string":"ET:8 RT:64514:200 RT:1:2 Rmac:02:c8:64:41:00:02"},"nexthops":[{"ip":"100.65.0.2"}]}]]},
       "[3]:[0]:[32]:[100.65.0.2]":{"rd":"10.0.0.2:2","routeType":3,"ip":"100.65.0.2","ipLen":32,"paths":[]}}}"#;
+
+#[test]
+fn type_5_routes_are_read_with_their_communities() {
     let expected = Type5 {
         rd: "10.0.0.2:2".into(),
         route_targets: vec!["64514:200".into(), "1:2".into()],
@@ -88,14 +92,15 @@ fn type_5_routes_are_read_with_their_communities() {
         next_hop: "100.65.0.2".parse().ok(),
         advertised_to: vec!["192.168.11.2".into()],
     };
-    assert_eq!(type5(text).unwrap(), [("172.30.0.16/32".parse().unwrap(), expected)].into());
+    assert_eq!(type5(TYPE5).unwrap(), [("172.30.0.16/32".parse().unwrap(), expected)].into());
 }
+
+const NEIGHBORS: &str = r#"{"red":{"vrfId":2,"192.169.10.3":{"hostname":"h","localAs":64514,"lastResetDueTo":"BGP Notification received",
+        "lastNotificationReason":"Cease/Administrative Shutdown"}},"default":{"vrfId":0,"192.168.11.2":{"localAs":64514}}}"#;
 
 #[test]
 fn resets_are_by_vrf_and_peer() {
-    let text = r#"{"red":{"vrfId":2,"192.169.10.3":{"hostname":"h","localAs":64514,"lastResetDueTo":"BGP Notification received",
-        "lastNotificationReason":"Cease/Administrative Shutdown"}},"default":{"vrfId":0,"192.168.11.2":{"localAs":64514}}}"#;
-    let found = resets(text).unwrap();
+    let found = resets(NEIGHBORS).unwrap();
     let expected = Reset {
         as_override: false,
         hostname: Some("h".into()),
@@ -108,10 +113,22 @@ fn resets_are_by_vrf_and_peer() {
     assert_eq!(found.len(), 2);
 }
 
+const FILTERED: &str = r#"{"localAS":64514,"receivedRoutes":{"0.0.0.0\/0":{"network":"0.0.0.0\/0"},"2001:db8::\/32":{}},"totalPrefixCounter":2}"#;
+
 #[test]
 fn what_a_filter_refuses_is_listed_as_received() {
-    let told = r#"{"localAS":64514,"receivedRoutes":{"0.0.0.0\/0":{"network":"0.0.0.0\/0"},"2001:db8::\/32":{}},"totalPrefixCounter":2}"#;
-    let prefixes: Vec<String> = refused(told).unwrap().iter().map(ToString::to_string).collect();
+    let prefixes: Vec<String> = refused(FILTERED).unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(prefixes, ["0.0.0.0/0", "2001:db8::/32"]);
     assert_eq!(refused("% Inbound soft reconfiguration not enabled\n").unwrap(), vec![]);
+}
+
+#[test]
+fn unknown_keys_change_nothing() {
+    let more = with_unknown_keys;
+    assert_eq!(paths(&more(PATHS)).unwrap(), paths(PATHS).unwrap());
+    assert_eq!(matched(&more(MATCH)).unwrap(), matched(MATCH).unwrap());
+    assert_eq!(kernel(&more(KERNEL)).unwrap(), kernel(KERNEL).unwrap());
+    assert_eq!(type5(&more(TYPE5)).unwrap(), type5(TYPE5).unwrap());
+    assert_eq!(resets(&more(NEIGHBORS)).unwrap(), resets(NEIGHBORS).unwrap());
+    assert_eq!(refused(&more(FILTERED)).unwrap(), refused(FILTERED).unwrap());
 }

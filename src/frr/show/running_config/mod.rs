@@ -1,4 +1,4 @@
-//! What FRR prints, split by what it belongs to. In: the texts of `show running-config`. Out: [`Running`]. A scope whose
+//! What FRR prints, split by what it belongs to. In: the texts of `show running-config`. Out: [`RunningConfig`]. A scope whose
 //! lines are those of the last time is not read again: it shares its trees with the last time. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,14 +7,22 @@ use std::sync::Arc;
 
 use crate::runtime::Daemon;
 
-use crate::frr::client::port::Running;
-use crate::frr::config::tree::{Tree, scope_of};
+use crate::frr::config::tree::{Config, Tree, scope_of};
 use crate::frr::stanza::policy_names;
 use crate::scope::Scope;
 
+/// What FRR runs, of all daemons.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunningConfig {
+    /// What perouter manages.
+    pub config: Config,
+    /// The rest, by daemon: reported and left alone.
+    pub foreign: BTreeMap<Daemon, Tree>,
+}
+
 /// What a daemon prints.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Print {
+pub struct DaemonOutput {
     /// Who prints it.
     pub daemon: Daemon,
     /// Who is told what it says.
@@ -25,8 +33,8 @@ pub struct Print {
 
 /// Reads prints.
 #[derive(Debug, Default)]
-pub struct Reader {
-    last: Option<(u64, Arc<Running>)>,
+pub struct RunningConfigReader {
+    last: Option<(u64, Arc<RunningConfig>)>,
     /// Of the stanzas of each scope.
     hashes: BTreeMap<Scope, u64>,
 }
@@ -39,16 +47,16 @@ struct Stanza<'a> {
     text: &'a str,
 }
 
-impl Reader {
+impl RunningConfigReader {
     /// The configuration in these prints; the same value again for the same prints.
-    pub fn read(&mut self, prints: &[Print]) -> Arc<Running> {
+    pub fn read(&mut self, prints: &[DaemonOutput]) -> Arc<RunningConfig> {
         let hash = hash_of(&prints);
         let last = match &self.last {
             Some((last, running)) if *last == hash => return Arc::clone(running),
             Some((_, running)) => Arc::clone(running),
             None => Arc::default(),
         };
-        let mut running = Running::default();
+        let mut running = RunningConfig::default();
         let mut of_scopes: BTreeMap<Scope, Vec<Stanza<'_>>> = BTreeMap::new();
         for print in prints {
             let mut of_others = String::new();
@@ -105,7 +113,7 @@ fn hash_of(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-fn stanzas(print: &Print) -> impl Iterator<Item = Stanza<'_>> {
+fn stanzas(print: &DaemonOutput) -> impl Iterator<Item = Stanza<'_>> {
     let owner = print.owner;
     cut(&print.text).flat_map(move |text| {
         let profiles = text.strip_prefix("bfd\n");

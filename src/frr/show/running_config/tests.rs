@@ -17,15 +17,15 @@ ip prefix-list pe-vrf-red-in-v4-0a0b0c0d seq 10 permit 11.0.0.0/8
     [zebra.to_owned(), format!("router bgp 64514\n{bgpd}{more}"), format!("bfd\n{bfdd}")]
 }
 
-fn prints(bgpd: &str, bfdd: &str) -> [Print; 3] {
+fn prints(bgpd: &str, bfdd: &str) -> [DaemonOutput; 3] {
     let [zebra, ..] = texts();
-    let print = |daemon, text: &str| Print { daemon, owner: daemon, text: text.to_owned() };
+    let print = |daemon, text: &str| DaemonOutput { daemon, owner: daemon, text: text.to_owned() };
     [print(Daemon::Zebra, &zebra), print(Daemon::Bgpd, bgpd), print(Daemon::Bfdd, bfdd)]
 }
 
 /// The same without a split.
-fn whole(prints: &[Print]) -> Running {
-    let mut running = Running { config: Config::default(), foreign: BTreeMap::new() };
+fn whole(prints: &[DaemonOutput]) -> RunningConfig {
+    let mut running = RunningConfig { config: Config::default(), foreign: BTreeMap::new() };
     for print in prints {
         let foreign = running.config.absorb(print.owner, Tree::parse(&print.text));
         if !foreign.is_empty() {
@@ -43,7 +43,7 @@ fn scope(vrf: &str) -> Scope {
 fn the_parts_are_those_of_the_whole() {
     let [_, bgpd, bfdd] = texts();
     let prints = prints(&bgpd, &bfdd);
-    let running = Reader::default().read(&prints);
+    let running = RunningConfigReader::default().read(&prints);
     assert_eq!(*running, whole(&prints));
     assert_eq!(running.foreign.len(), 2, "{:?}", running.foreign);
     assert_eq!(running.config.scopes(), BTreeSet::from([&Scope::Underlay, &scope("blue"), &scope("red")]));
@@ -53,7 +53,7 @@ fn the_parts_are_those_of_the_whole() {
 fn a_stanza_with_nothing_in_it_is_nobodys() {
     let [_, bgpd, _] = texts();
     let prints = prints(&bgpd, "!\nbfd\n !\nexit\n!\n");
-    let running = Reader::default().read(&prints);
+    let running = RunningConfigReader::default().read(&prints);
     assert_eq!(*running, whole(&prints));
     assert_eq!(running.foreign.keys().collect::<Vec<_>>(), [&Daemon::Bgpd]);
 }
@@ -61,7 +61,7 @@ fn a_stanza_with_nothing_in_it_is_nobodys() {
 #[test]
 fn a_change_of_one_scope_leaves_the_others_shared() {
     let [_, bgpd, bfdd] = texts();
-    let mut reader = Reader::default();
+    let mut reader = RunningConfigReader::default();
     let first = reader.read(&prints(&bgpd, &bfdd));
     assert!(Arc::ptr_eq(&first, &reader.read(&prints(&bgpd, &bfdd))));
     let changes = [
@@ -84,7 +84,7 @@ fn a_change_of_one_scope_leaves_the_others_shared() {
 #[test]
 fn a_scope_that_goes_is_forgotten() {
     let [_, bgpd, bfdd] = texts();
-    let mut reader = Reader::default();
+    let mut reader = RunningConfigReader::default();
     reader.read(&prints(&bgpd, &bfdd));
     assert_eq!(reader.read(&[]).config, Config::default());
     assert_eq!(*reader.read(&prints(&bgpd, &bfdd)), whole(&prints(&bgpd, &bfdd)));

@@ -1,25 +1,6 @@
 use super::*;
+use crate::frr::show::json::tests::with_unknown_keys;
 use rstest::rstest;
-
-#[test]
-fn show_vrf_tells_active_from_inactive() {
-    let text = "netns-based vrfs\nvrf red id 1 netns /run/netns/red (configured)\nvrf blue inactive (configured)\n\
-                vrf green id 7 table 1001\n\n";
-    let expected = [("red", VrfState::Active), ("blue", VrfState::Inactive), ("green", VrfState::Active)];
-    assert_eq!(vrfs(text), expected.map(|(name, state)| (name.parse().unwrap(), state)).into());
-}
-
-#[rstest]
-#[case(
-    " MPLS                           Off\n VRF                            Namespaces               \n",
-    Some(VrfMode::Netns)
-)]
-#[case(" VRF                            l3mdev Available         \n ASIC offload  Unavailable\n", Some(VrfMode::Vrf))]
-#[case(" VRF                            l3mdev Unavailable       \n", Some(VrfMode::Vrf))]
-#[case(" EVPN                           Off\n", None)]
-fn show_zebra_tells_the_mode(#[case] text: &str, #[case] expected: Option<VrfMode>) {
-    assert_eq!(mode(text), expected);
-}
 
 const BGP_VNI: &str = r#"{"advertiseAllVnis":"Enabled","numVnis":1,"numL3Vnis":1,
   "100":{"vni":100,"type":"L3","inKernel":"True","originatorIp":"100.64.0.1","rd":"10.0.0.2:1",
@@ -75,65 +56,19 @@ fn single_vnis_are_read_as_their_list() {
 #[test]
 fn nothing_configured_is_nothing_seen() {
     assert_eq!(vnis("[\n]\n", "").unwrap(), BTreeMap::new());
-    assert_eq!(sessions("{\n}\n").unwrap(), vec![]);
-    assert_eq!(sessions("% No BGP process is configured").unwrap(), vec![]);
 }
 
 #[test]
-fn broken_json_is_an_error_that_names_the_command() {
-    assert_eq!(sessions("{").unwrap_err().to_string(), "reading `show bgp vrf all summary json`");
-}
-
-#[test]
-fn sessions_of_all_vrfs_and_families_are_merged_by_peer() {
-    let up = |received: u64| {
-        format!(
-            r#"{{"remoteAs":64512,"peerUptimeEstablishedEpoch":1795178488,"pfxRcd":{received},"pfxSnt":2,
-            "state":"Established","connectionsEstablished":1}}"#
-        )
-    };
-    let summary = format!(
-        r#"{{"default":{{"ipv4Unicast":{{"peers":{{"192.168.11.2":{}}}}},"l2VpnEvpn":{{"peers":{{"192.168.11.2":{}}}}}}},
-        "red":{{"ipv4Unicast":{{"peers":{{"192.169.10.2":{{"remoteAs":64515,"state":"Active","pfxRcd":0,"pfxSnt":0,
-        "peerUptimeEstablishedEpoch":5,"connectionsEstablished":0}}}}}}}},"blue":{{}}}}"#,
-        up(1),
-        up(7)
-    );
-    let fabric = SessionState {
-        vrf: None,
-        peer: "192.168.11.2".into(),
-        remote_as: Asn::try_from(64512).ok(),
-        phase: Phase::Established,
-        since: Some(1_795_178_488),
-        established: 1,
-        prefixes: [
-            ("ipv4Unicast".to_owned(), Prefixes { received: 1, sent: 2 }),
-            ("l2VpnEvpn".to_owned(), Prefixes { received: 7, sent: 2 }),
-        ]
-        .into(),
-    };
-    let host = SessionState {
-        vrf: Some("red".parse().unwrap()),
-        peer: "192.169.10.2".into(),
-        remote_as: Asn::try_from(64515).ok(),
-        phase: Phase::Down("Active".into()),
-        since: None,
-        established: 0,
-        prefixes: [("ipv4Unicast".to_owned(), Prefixes::default())].into(),
-    };
-    assert_eq!(sessions(&summary).unwrap(), [fabric, host]);
+fn unknown_keys_change_nothing() {
+    let zebra =
+        r#"[{"vni":100,"type":"L3","state":"Up","vrf":"red","routerMac":"02:00:00:00:00:02","sviIntf":"br100"}]"#;
+    let expected = vnis(zebra, BGP_VNI).unwrap();
+    assert_eq!(vnis(&with_unknown_keys(zebra), &with_unknown_keys(BGP_VNI)).unwrap(), expected);
 }
 
 proptest::proptest! {
     #[test]
-    fn any_reply_is_read_without_a_panic(text in "\\PC{0,80}") {
-        let _ = (vrfs(&text), vnis(&text, &text), sessions(&text));
+    fn any_output_is_read_without_a_panic(text in "\\PC{0,80}") {
+        let _ = vnis(&text, &text);
     }
-}
-
-#[test]
-fn links_of_a_vrf_are_read_from_the_brief_table() {
-    let text = "Interface       Status  VRF             Addresses\n---------       ------  ---             ---------\n\
-                lo              up      red             \npe-100          up      red             192.169.10.1/24\n\n";
-    assert_eq!(links(text), ["lo", "pe-100"].map(|name| name.parse().unwrap()).into());
 }

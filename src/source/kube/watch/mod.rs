@@ -16,7 +16,7 @@ use super::cluster_state::{News, SecretName, Topic, View};
 use super::disk_cache;
 use super::index::Wish;
 use super::watcher::follow;
-use crate::kind::crds::Resource;
+use crate::kind::Kind;
 use crate::snapshot::{ApiIdentities, Snapshot};
 use crate::source::SourceError;
 use crate::source::schema::Schemas;
@@ -112,7 +112,8 @@ impl Source {
             (None, None) => Wish::Lowest,
         };
         let mut tasks = JoinSet::new();
-        for topic in [Topic::Objects(Resource::Underlay), Topic::Objects(Resource::L3VNI), Topic::Node] {
+        let objects = Kind::ALL.iter().copied().map(Topic::Objects);
+        for topic in objects.chain([Topic::Node]) {
             tasks.spawn(follow(cluster.clone(), topic, tell.clone()));
         }
         tasks.spawn(claim::keep(Api::all(cluster.client.clone()), cluster.node.clone(), wish, uid, tell.clone()));

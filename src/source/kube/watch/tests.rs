@@ -1,4 +1,5 @@
 use super::*;
+use crate::kind::L3VNISpec;
 use crate::kind::NodeIndexSpec;
 use crate::source::kube::claim::claim;
 use crate::source::kube::fake::FakeApi;
@@ -71,7 +72,7 @@ impl Case {
 }
 
 fn vnis(snapshot: &Snapshot) -> Vec<u32> {
-    snapshot.l3vnis.iter().map(|object| object.spec.vni).collect()
+    snapshot.objects.values().filter_map(|object| Some(L3VNISpec::of(&object.spec)?.vni)).collect()
 }
 
 fn l3vni(vni: u32) -> Value {
@@ -105,12 +106,13 @@ async fn lists_then_follows() {
     let mut case = Case::start(server());
     let snapshot = case.until_vnis(&[100]).await;
     assert_eq!((snapshot.node.index, snapshot.node.labels["rack"].as_str()), (0, "a"));
-    let red = &snapshot.l3vnis[0];
+    let (_, red) = snapshot.of_kind(Kind::L3VNI).next().unwrap();
     assert_eq!((red.generation, red.created), (1, Some(1_767_225_600)));
     case.api.apply("l3vnis", "default", "blue", l3vni(200));
     case.until_vnis(&[200, 100]).await;
     case.api.apply("l3vnis", "default", "red", l3vni(101));
-    assert_eq!(case.until_vnis(&[200, 101]).await.l3vnis[1].generation, 2);
+    let changed = case.until_vnis(&[200, 101]).await;
+    assert_eq!(changed.of_kind(Kind::L3VNI).nth(1).unwrap().1.generation, 2);
     case.api.delete("l3vnis", "default", "blue");
     case.until_vnis(&[101]).await;
 }

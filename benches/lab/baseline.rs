@@ -1,0 +1,253 @@
+//! The same router without perouter: devices created by `ip -batch`, FRR started with configuration files, changes
+//! applied by frr-reload.py. In: the testbed and the configuration that perouter's FRR had. Out: how long each took.
+//! For both VRF modes.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use perouter::runtime::Daemon;
+use perouter::types::VrfMode;
+use perouter_lab::node::Node;
+
+use crate::process;
+use crate::testbed::{FrrShell, Moment, Testbed, session, vni, vrf, wait};
+
+/// FRR's directory in the node.
+const DIR: &str = "/run/plain";
+const NETNS: &str = "/run/plain/netns";
+const VTEP: &str = "100.65.0.1";
+/// In the order of start: bgpd, which depends on the others, is the last.
+const DAEMONS: [Daemon; 4] = [Daemon::Zebra, Daemon::Staticd, Daemon::Bfdd, Daemon::Bgpd];
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// FRR configuration of a router.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    /// One file for each daemon, as it prints it.
+    daemons: Vec<(Daemon, String)>,
+    /// That of all daemons, as `vtysh` prints it.
+    integrated: String,
+}
+
+impl Configuration {
+    /// Reads the configuration of a running FRR.
+    pub fn of(node: &Node, frr: &mut FrrShell, sockets: &str) -> anyhow::Result<Self> {
+        let text = |daemon: Daemon| Ok((daemon, strip(&frr.show(daemon, "show running-config")?)));
+        let daemons = DAEMONS.into_iter().map(text).collect::<anyhow::Result<_>>()?;
+        let integrated = node.check(&["vtysh", "--vty_socket", sockets, "-c", "show running-config"])?;
+        Ok(Self { daemons, integrated: strip(&integrated) })
+    }
+}
+
+/// The configuration without the header that the command prints.
+fn strip(text: &str) -> String {
+    let head = ["Building configuration...", "Current configuration:"];
+    let lines = text.lines().filter(|line| !head.contains(&line.trim()));
+    // The namespaces are in another directory here.
+    lines.map(|line| line.replace("netns /run/perouter/ns/", "netns /run/netns/") + "\n").collect()
+}
+
+/// The running router.
+pub struct Baseline {
+    node: Node,
+    mode: VrfMode,
+    devices: usize,
+}
+
+/// How long the build took.
+#[derive(Debug, Clone, Copy)]
+pub struct Built {
+    /// When it began.
+    pub start: Moment,
+    /// Milliseconds of `ip -batch`.
+    pub devices_ms: f64,
+}
+
+impl Baseline {
+    /// Creates the devices of the L3VNIs, then starts FRR with the files. `later`: number of further L3VNIs that are
+    /// not in the configuration yet and whose devices are created before the measurement.
+    pub fn start(
+        testbed: &mut Testbed,
+        mode: VrfMode,
+        configuration: &Configuration,
+        l3vnis: usize,
+        later: usize,
+    ) -> anyhow::Result<(Self, Built)> {
+        let node = testbed.node()?.clone();
+        let baseline = Self { node, mode, devices: l3vnis + later };
+        baseline.prepare(configuration)?;
+        if later > 0 {
+            baseline.write_batches(l3vnis + 1, baseline.devices)?;
+            baseline.run(&baseline.build_script(l3vnis + 1, baseline.devices))?;
+        }
+        baseline.write_batches(1, l3vnis)?;
+        let nic = format!("nsenter --net={NETNS} ip -batch {DIR}/nic.batch");
+        let build = format!("ip link set toswitch netns {NETNS} && {nic} && {}", baseline.build_script(1, l3vnis));
+        let launch = baseline.launch_script();
+        testbed.await_idle_leaf()?;
+        let start = Moment::now();
+        baseline.run(&build)?;
+        let devices_ms = start.ms();
+        baseline.run(&launch)?;
+        Ok((baseline, Built { start, devices_ms }))
+    }
+
+    /// Applies a configuration with frr-reload.py; returns when it began and its milliseconds.
+    pub fn reload(&self, configuration: &Configuration) -> anyhow::Result<(Moment, f64)> {
+        fs::write(self.file("reload.conf"), &configuration.integrated)?;
+        let script = format!(
+            "exec /usr/lib/frr/frr-reload.py --reload --bindir /usr/bin --confdir {DIR} --rundir {DIR} \
+             --vty_socket {DIR} {DIR}/reload.conf"
+        );
+        let start = Moment::now();
+        self.run(&script)?;
+        let elapsed = start.ms();
+        Ok((start, elapsed))
+    }
+
+    /// Stops FRR and removes the devices.
+    pub fn remove(self) -> anyhow::Result<()> {
+        for daemon in DAEMONS.into_iter().rev() {
+            let pid = process::in_netns(daemon.name(), &self.node.file(NETNS))?;
+            kill(pid, Signal::SIGKILL)?;
+            wait("the exit of a daemon", || kill(pid, None).is_err())?;
+        }
+        let mut script = format!("nsenter --net={NETNS} ip link set toswitch netns 1\n");
+        for number in 1..=self.devices {
+            let _ = writeln!(script, "ip link del host-{}", vni(number));
+            if self.mode == VrfMode::Netns {
+                let _ = writeln!(script, "ip netns del {}", vrf(number));
+            }
+        }
+        let _ = writeln!(script, "umount {NETNS}; rm -rf {DIR}; ip address add 192.168.11.3/24 dev toswitch");
+        let path = self.file("remove.sh");
+        fs::write(&path, script)?;
+        self.run(&format!("sh {DIR}/remove.sh"))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.node.file(DIR).join(name)
+    }
+
+    fn run(&self, script: &str) -> anyhow::Result<()> {
+        let output = self.node.run_for(COMMAND_TIMEOUT, &["sh", "-c", script])?;
+        if !output.success() {
+            let end =
+                |text: &str| text.chars().rev().take(2000).collect::<Vec<_>>().into_iter().rev().collect::<String>();
+            bail!("exited with {:?}: {}{}", output.code, end(&output.stdout), end(&output.stderr));
+        }
+        Ok(())
+    }
+
+    /// Creates the router's namespace and the files.
+    fn prepare(&self, configuration: &Configuration) -> anyhow::Result<()> {
+        self.run(&format!(
+            "mkdir -p {DIR} /run/netns && touch {NETNS} && unshare --net={NETNS} true && chown frr:frrvty {DIR}"
+        ))?;
+        fs::write(self.file("nic.batch"), nic_batch())?;
+        for (daemon, text) in &configuration.daemons {
+            let path = self.file(&format!("{daemon}.conf"));
+            fs::write(&path, text).with_context(|| path.display().to_string())?;
+        }
+        Ok(())
+    }
+
+    fn write_batches(&self, from: usize, to: usize) -> anyhow::Result<()> {
+        let mut names = String::new();
+        let mut outside = String::new();
+        let mut host = String::new();
+        let mut links = String::new();
+        for number in from..=to {
+            let (vni, vrf, (router_side, host_side)) = (vni(number), vrf(number), session(number));
+            let netns = if self.mode == VrfMode::Netns { format!(" netns {vrf}") } else { String::new() };
+            let _ = writeln!(names, "netns add {vrf}");
+            let _ = writeln!(
+                outside,
+                "link add vni{vni}{netns} type vxlan id {vni} local {VTEP} dstport 4789 nolearning tos 0x2"
+            );
+            let peer = if self.mode == VrfMode::Netns { vrf.clone() } else { NETNS.to_owned() };
+            let _ = writeln!(
+                host,
+                "link add host-{vni} type veth peer name pe-{vni} netns {peer}\nlink set host-{vni} up\naddress add \
+                 {host_side}/28 dev host-{vni}"
+            );
+            let inside = inside_batch(vni, &router_side.to_string(), (self.mode == VrfMode::Vrf).then_some(&vrf));
+            if self.mode == VrfMode::Netns {
+                fs::write(self.file(&format!("{vrf}.batch")), inside)?;
+            } else {
+                links.push_str(&inside);
+            }
+        }
+        for (name, text) in [("names", names), ("outside", outside), ("host", host), ("links", links)] {
+            fs::write(self.file(&format!("{name}.batch")), text)?;
+        }
+        Ok(())
+    }
+
+    /// Devices are created in their final namespace, and a VXLAN device before its bridge: in any other order zebra
+    /// misses links.
+    fn build_script(&self, from: usize, to: usize) -> String {
+        let enter = format!("nsenter --net={NETNS}");
+        let outside = format!("{enter} ip -batch {DIR}/outside.batch && ip -batch {DIR}/host.batch");
+        match self.mode {
+            VrfMode::Vrf => format!("{outside} && {enter} ip -batch {DIR}/links.batch"),
+            VrfMode::Netns => format!(
+                "ip -batch {DIR}/names.batch && {outside} && for i in $(seq {from} {to}); do ip -n t$i -batch \
+                 {DIR}/t$i.batch || exit 1; done"
+            ),
+        }
+    }
+
+    fn launch_script(&self) -> String {
+        let mut script = "ulimit -n $(ulimit -Hn)".to_owned();
+        for daemon in DAEMONS {
+            let more = match (daemon, self.mode) {
+                (Daemon::Zebra, VrfMode::Netns) => " -n",
+                (Daemon::Bgpd, _) => " -p 179",
+                _ => "",
+            };
+            let _ = write!(
+                script,
+                " && nsenter --net={NETNS} /usr/lib/frr/{daemon} -d -f {DIR}/{daemon}.conf -P 0 -i {DIR}/{daemon}.pid \
+                 --vty_socket {DIR} -z {DIR}/zserv.api --log file:{DIR}/{daemon}.log --log-level informational \
+                 --limit-fds 65536{more}"
+            );
+        }
+        script
+    }
+}
+
+fn nic_batch() -> String {
+    format!(
+        "link set lo up\naddress add {VTEP}/32 dev lo\naddress add 192.168.11.3/24 dev toswitch\nlink set toswitch up\n"
+    )
+}
+
+fn inside_batch(vni: usize, address: &str, vrf: Option<&String>) -> String {
+    let mut text = String::new();
+    if let Some(vrf) = vrf {
+        let _ = writeln!(text, "link add {vrf} type vrf table {vni}\nlink set {vrf} up");
+    } else {
+        text.push_str("link set lo up\n");
+    }
+    let (a, b, c) = (vni / 65536 % 256, vni / 256 % 256, vni % 256);
+    let _ = writeln!(
+        text,
+        "link add br-pe-{vni} address 02:40:01:{a:02x}:{b:02x}:{c:02x} type bridge stp_state 0 mcast_snooping 0\nlink \
+         set br-pe-{vni} addrgenmode none"
+    );
+    if let Some(vrf) = vrf {
+        let _ = writeln!(text, "link set br-pe-{vni} master {vrf}\nlink set pe-{vni} master {vrf}");
+    }
+    let _ = writeln!(
+        text,
+        "link set vni{vni} addrgenmode none\nlink set vni{vni} master br-pe-{vni}\nlink set vni{vni} type bridge_slave \
+         neigh_suppress on learning off\nlink set br-pe-{vni} up\nlink set vni{vni} up\nlink set pe-{vni} up\naddress \
+         add {address}/28 dev pe-{vni}"
+    );
+    text
+}

@@ -1,0 +1,30 @@
+//! zebra's stanzas: the L3VNI of an IP-VRF, and the lines of the global settings. Pure.
+
+use serde::Serialize;
+
+use super::rule::{Group, Rule};
+use crate::frr::model::IpVrf;
+use crate::types::VrfName;
+
+pub(super) const TEMPLATE: &str = include_str!("zebra.tera");
+
+pub(super) const RULES: &[Rule] = &[
+    // See `Release::zebra_settings`.
+    Rule::line(Group::ZebraSetting, "zebra work-queue *"),
+    Rule::line(Group::ZebraSetting, "zebra zapi-packets *"),
+    Rule::line(Group::ZebraSetting, "no zebra nexthop kernel enable"),
+    Rule::stanza(Group::Vrf, "vrf *"),
+    // Below `vrf`; at the top level it is the L3VNI of the default VRF.
+    Rule::line(Group::Vrf, "vni *"),
+];
+
+#[derive(Serialize)]
+pub(super) struct ZebraView {
+    vrf: String,
+    vni: u32,
+}
+
+/// The L3VNI of an IP-VRF.
+pub(super) fn vrf(name: &VrfName, vrf: &IpVrf) -> ZebraView {
+    ZebraView { vrf: name.to_string(), vni: vrf.vni.get() }
+}

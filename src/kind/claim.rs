@@ -1,0 +1,34 @@
+//! What an object asks for and no other object of the node may have. Collisions are found in `plan`. Pure data.
+
+use ipnet::IpNet;
+
+use crate::types::{Vni, VrfName};
+
+/// What is claimed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claimed {
+    /// The connection of the node to the fabric.
+    Fabric,
+    /// A VNI, of an L3VNI or an L2VNI: the kernel has one VXLAN device for each.
+    Vni(Vni),
+    /// The name of an IP-VRF.
+    Vrf(VrfName),
+    /// A subnet: no two may overlap.
+    Subnet(IpNet),
+}
+
+/// A claim of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// What is claimed.
+    pub claimed: Claimed,
+    /// Path of the field that claims it; empty if the object as a whole does.
+    pub field: String,
+}
+
+impl Claim {
+    /// A claim by a field.
+    pub fn new(claimed: Claimed, field: impl Into<String>) -> Self {
+        Self { claimed, field: field.into() }
+    }
+}

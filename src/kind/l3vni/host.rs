@@ -1,0 +1,118 @@
+//! The parts of an L3VNI that are about its host: addresses, session, and route targets. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::spec::{HostSession, L3VNISpec, RouteTargets};
+use crate::frr::model::{Neighbor, RemoteAs};
+use crate::kind::check::Check;
+use crate::kind::ipam;
+use crate::kind::object::Reason;
+use crate::types::{Asn, Family, RouteTarget};
+
+pub(crate) fn veth_addresses(
+    check: &mut Check<'_>,
+    spec: &L3VNISpec,
+    index: u32,
+) -> BTreeMap<Family, (IpNet, ipam::VethAddresses)> {
+    let mut veth = BTreeMap::new();
+    let Some(local) = &spec.localcidr else { return veth };
+    for (family, text) in [(Family::Ipv4, &local.ipv4), (Family::Ipv6, &local.ipv6)] {
+        let Some(text) = text else { continue };
+        let field = format!("spec.localcidr.{family}");
+        let Some(net) = check.prefix(&field, text) else { continue };
+        if Family::of(&net) != family {
+            check.reject(Reason::Invalid, &field, format_args!("{net} is not an {family} prefix"));
+            continue;
+        }
+        veth.extend(check.pool(&field, ipam::veth(&net, index)).map(|addresses| (family, (net, addresses))));
+    }
+    veth
+}
+
+/// The host's own address of each session, where it is not that of its veth end.
+pub(crate) fn source_addresses(
+    check: &mut Check<'_>,
+    spec: &L3VNISpec,
+    veth: &BTreeMap<Family, (IpNet, ipam::VethAddresses)>,
+    index: u32,
+) -> BTreeMap<Family, IpAddr> {
+    let mut found = BTreeMap::new();
+    let Some(source) = spec.host_session.as_ref().and_then(|host| host.source_address.as_ref()) else { return found };
+    for (family, text) in [(Family::Ipv4, &source.ipv4), (Family::Ipv6, &source.ipv6)] {
+        let Some(text) = text else { continue };
+        let field = format!("spec.hostSession.sourceAddress.{family}");
+        let address = match text.parse::<IpAddr>() {
+            Ok(address) => Some(address),
+            Err(_) => check.prefix(&field, text).and_then(|pool| check.pool(&field, ipam::source(&pool, index))),
+        };
+        let Some(address) = address else { continue };
+        if Family::of(&IpNet::from(address)) != family {
+            check.reject(Reason::Invalid, &field, format_args!("{address} is not an {family} address"));
+            continue;
+        }
+        match veth.get(&family) {
+            None => check.reject(
+                Reason::Invalid,
+                &field,
+                format_args!("needs localcidr.{family}, over which the session runs: set it or remove this field"),
+            ),
+            Some((_, addresses)) if addresses.pe.addr() == address => {
+                let text = format_args!("{address} is the router's own address of localcidr: use another");
+                check.reject(Reason::Invalid, &field, text);
+            }
+            Some((_, addresses)) if addresses.host.addr() == address => {}
+            Some(_) => {
+                found.insert(family, address);
+            }
+        }
+    }
+    found
+}
+
+/// Seconds between attempts to connect to a host. FRR's own 120 are for a peer that is far away: a host that only listens,
+/// and was not yet ready for the first attempt, would be without its routes for two minutes.
+const HOST_CONNECT_TIME: u16 = 1;
+
+pub(crate) fn host_session(check: &mut Check<'_>, spec: &L3VNISpec) -> Option<Neighbor> {
+    let hostasn = check.take("spec.hostasn", Asn::try_from(spec.hostasn.unwrap_or(spec.asn)));
+    let external = spec.hostasn.is_some_and(|asn| asn != spec.asn);
+    let default = HostSession::default();
+    let host = spec.host_session.as_ref().unwrap_or(&default);
+    if host.multihop.is_some() && !external {
+        check.reject(Reason::Invalid, "spec.hostSession.multihop", "is for eBGP: remove it, or set spec.hostasn");
+    }
+    if host.listen_port.is_some_and(|port| port != 179) && host.password_secret.is_some() {
+        let text = "does not go with passwordSecret, since TCP MD5 signs the port that the host dials: have the host dial \
+                    179 and remove this field, or remove the password";
+        check.reject(Reason::Invalid, "spec.hostSession.listenPort", text);
+    }
+    if spec.to_host.as_ref().is_some_and(|to| to.as_override) && !external {
+        check.reject(Reason::Invalid, "spec.toHost.asOverride", "is for eBGP: remove it, or set spec.hostasn");
+    }
+    Some(Neighbor {
+        timers: check.timers("spec.hostSession.", host.keepalive_time_seconds, host.hold_time_seconds),
+        password: check.secret("spec.hostSession.passwordSecret", host.password_secret.as_ref()),
+        remote_as: RemoteAs::Asn(hostasn?),
+        external,
+        port: host.port.filter(|port| *port != 179),
+        connect: Some(host.connect_time_seconds.unwrap_or(HOST_CONNECT_TIME)),
+        multihop: host.multihop.as_ref().map(|m| m.ttl),
+        bfd: host.bfd.as_ref().map(Into::into),
+        passive: host.passive,
+    })
+}
+
+pub(crate) fn route_targets(check: &mut Check<'_>, spec: &L3VNISpec) -> (BTreeSet<RouteTarget>, BTreeSet<RouteTarget>) {
+    let default = RouteTargets::default();
+    let targets = spec.route_targets.as_ref().unwrap_or(&default);
+    let [import, export] = [("import", &targets.import), ("export", &targets.export)].map(|(direction, list)| {
+        let parsed = list.iter().enumerate().filter_map(|(i, raw)| {
+            check.take(format_args!("spec.routeTargets.{direction}[{i}]"), raw.parse::<RouteTarget>())
+        });
+        parsed.collect()
+    });
+    (import, export)
+}

@@ -1,0 +1,89 @@
+//! The kernel state of an L3VNI. In: a valid L3VNI and the connection to the fabric. Out: [`KernelState`]. Pure.
+
+use std::collections::BTreeSet;
+
+use super::validate::ValidL3vni;
+use crate::kernel::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, Sysctl};
+use crate::kind::definition::Fabric;
+use crate::kind::forwarding::FORWARDING;
+use crate::kind::ipam;
+use crate::names::{OwnedName, Role};
+use crate::scope::Scope;
+use crate::types::{Family, TableId, VrfMode};
+
+/// A connection to a second BGP port is known by its mark.
+const MARKED: [Sysctl; 3] = [Sysctl::TcpFwmarkAccept, Sysctl::Ipv4FwmarkReflect, Sysctl::Ipv6FwmarkReflect];
+
+/// Adds the links of one L3VNI.
+pub(super) fn links(l3vni: &ValidL3vni, fabric: &Fabric, state: &mut KernelState) {
+    let Fabric { vtep, mode, mtu, .. } = *fabric;
+    let vni = l3vni.vni;
+    let device = OwnedName::Vrf(l3vni.vrf.clone());
+    let link = |kind| link(Scope::Vrf(l3vni.vrf.clone()), kind, mtu);
+    let (netns, master) = match mode {
+        VrfMode::Netns => {
+            state.vrf_netns.insert(l3vni.vrf.clone());
+            (Netns::Vrf(l3vni.vrf.clone()), None)
+        }
+        VrfMode::Vrf => (Netns::Router, Some(device.clone())),
+    };
+    let key = |role| LinkKey { netns: netns.clone(), name: OwnedName::Vni(role, vni) };
+    if mode == VrfMode::Netns {
+        state.sysctls.extend(FORWARDING.map(|(sysctl, value)| ((netns.clone(), sysctl), value)));
+    } else {
+        let table = TableId::of(vni);
+        state.links.insert(
+            LinkKey { netns: netns.clone(), name: device },
+            Link { mtu: None, ..link(LinkKind::Vrf { table }) },
+        );
+        state.unreachable.extend([(table, Family::Ipv4), (table, Family::Ipv6)]);
+    }
+    let bridge = Link {
+        master: master.clone(),
+        mac: Some(ipam::router_mac(vtep, vni)),
+        addrgen_none: true,
+        ..link(LinkKind::Bridge)
+    };
+    let vxlan = Link {
+        master: Some(OwnedName::Vni(Role::Bridge, vni)),
+        addrgen_none: true,
+        port: Some(BridgePort { neigh_suppress: true, learning: false }),
+        ..link(LinkKind::Vxlan { vni, local: vtep, port: l3vni.port })
+    };
+    state.links.insert(key(Role::Bridge), bridge);
+    state.links.insert(key(Role::Vxlan), vxlan);
+    if l3vni.veth.is_empty() {
+        return;
+    }
+    let pe_key = key(Role::PeVeth);
+    let host_key = LinkKey { netns: Netns::Host, name: OwnedName::Vni(Role::HostVeth, vni) };
+    if let Some(port) = l3vni.listen_port {
+        state.sysctls.extend(MARKED.map(|sysctl| ((pe_key.netns.clone(), sysctl), 1)));
+        state.listen_ports.insert(ListenPort { on: pe_key.clone(), port, whole: true });
+    }
+    let veth = |peer: &LinkKey| link(LinkKind::Veth { peer: Box::new(peer.clone()) });
+    let pe =
+        Link { master, addresses: l3vni.veth.values().map(|(_, addresses)| addresses.pe).collect(), ..veth(&host_key) };
+    let host = Link {
+        addresses: l3vni.veth.values().map(|(_, addresses)| addresses.host).collect(),
+        host_vrf: l3vni.host_vrf.clone(),
+        ..veth(&pe_key)
+    };
+    state.links.insert(pe_key, pe);
+    state.links.insert(host_key, host);
+}
+
+fn link(scope: Scope, kind: LinkKind, mtu: u32) -> Link {
+    Link {
+        scope,
+        kind,
+        master: None,
+        host_vrf: None,
+        mtu: Some(mtu),
+        mac: None,
+        up: true,
+        addrgen_none: false,
+        addresses: BTreeSet::new(),
+        port: None,
+    }
+}

@@ -1,0 +1,171 @@
+//! What is accepted and yet loses routes: AS-path loop detection (RFC 4271 section 9.1.2) at the other end of a session,
+//! of which no message is sent. In: valid objects. Out: notes for `validate` and status. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::validate::ValidL3vni;
+use crate::frr::model::RemoteAs;
+use crate::kind::definition::Fabric;
+use crate::kind::note::{Loss, Note};
+use crate::kind::object::ObjectRef;
+use crate::types::{Asn, RouteTarget};
+
+/// The notes of all accepted L3VNIs, sorted.
+pub(super) fn notes(accepted: &[Entry<'_>], fabric: &Fabric) -> Vec<Note> {
+    let exporters = exporters(accepted);
+    let of_one = |entry: &Entry<'_>| as_loops(fabric, *entry).into_iter().chain(other_vnis(*entry, &exporters));
+    accepted.iter().flat_map(of_one).collect()
+}
+
+/// An accepted L3VNI.
+type Entry<'a> = (&'a ObjectRef, &'a ValidL3vni);
+
+/// AS loop detection at the other end of a session.
+fn as_loops(fabric: &Fabric, (object, l3vni): Entry<'_>) -> Vec<Note> {
+    let RemoteAs::Asn(host) = l3vni.session.remote_as else { return vec![] };
+    if l3vni.veth.is_empty() {
+        return vec![];
+    }
+    let note = |loss, field: &str, message| Note { loss, object: object.clone(), field: field.to_owned(), message };
+    let external = l3vni.session.external;
+    let in_fabric: BTreeSet<Asn> = fabric
+        .neighbors
+        .values()
+        .filter_map(|neighbor| match neighbor.remote_as {
+            // Towards its own AS a router adds nothing to the path: only an eBGP host did.
+            RemoteAs::Asn(asn) if neighbor.external || external => Some(asn),
+            RemoteAs::Internal if external => Some(fabric.asn),
+            _ => None,
+        })
+        .collect();
+    let mut found = Vec::new();
+    if in_fabric.contains(&host) {
+        let field = if external { "spec.hostasn" } else { "spec.asn" };
+        let why = if external {
+            "the AS-path loop checks of it and of the host reject each other's routes"
+        } else {
+            "the host's AS-path loop check rejects its routes"
+        };
+        found.push(note(
+            Loss::Fabric,
+            field,
+            format!("the host is in AS {host}, as is a neighbor of {}: {why}; use another AS number", fabric.object),
+        ));
+    }
+    if external && !l3vni.as_override {
+        found.push(note(
+            Loss::BetweenHosts,
+            "spec.toHost.asOverride",
+            format!("hosts of other nodes are in AS {host} too, so the AS-path loop check of each rejects the others' routes; set it if hosts need each other's routes"),
+        ));
+    }
+    let fabric_is_external = fabric.neighbors.values().any(|neighbor| neighbor.external);
+    let in_path = match (external, host == fabric.asn) {
+        (false, true) if fabric_is_external => Some(format!("the nodes put AS {host} of {} into", fabric.object)),
+        (false, false) if fabric.release.vrf_asn_in_path => Some(format!("FRR 10 puts AS {host} of the VRF into")),
+        _ => None,
+    };
+    if let Some(who) = in_path {
+        let text = "the AS path of routes to other nodes, and the AS-path loop checks of their hosts reject them; if hosts need each other's routes, set hostasn to another AS number and toHost.asOverride";
+        found.push(note(Loss::BetweenHosts, "spec.asn", format!("{who} {text}")));
+    }
+    found
+}
+
+/// Who exports a route target.
+type Exporters<'a> = BTreeMap<String, Vec<Entry<'a>>>;
+
+fn exporters<'a>(accepted: &[Entry<'a>]) -> Exporters<'a> {
+    let mut exporters = Exporters::new();
+    for entry in accepted {
+        let (_, l3vni) = entry;
+        for target in &l3vni.export {
+            exporters.entry(target.to_string()).or_default().push(*entry);
+        }
+        if l3vni.export.is_empty() {
+            exporters.entry(RouteTarget::derived(l3vni.asn, l3vni.vni)).or_default().push(*entry);
+        }
+    }
+    exporters
+}
+
+/// Imports of what another VNI of this node exports. FRR sends what it imports with the VNI of the importing IP-VRF, and takes
+/// the router MAC of the other VNI for the whole VTEP (frr#14259).
+fn other_vnis((object, l3vni): Entry<'_>, exporters: &Exporters<'_>) -> Vec<Note> {
+    let of_target = |target: &RouteTarget| {
+        let (exporter, other) = exporters.get(target.as_str())?.iter().find(|(_, other)| other.vni != l3vni.vni)?;
+        let message = format!(
+            "{target} is exported by {exporter} with VNI {}: FRR cannot send to another VNI than {} (frr#14259), so its \
+             routes appear and forward nothing, nor does this VNI to their VTEPs; advertise the service in both VRFs \
+             instead",
+            other.vni, l3vni.vni
+        );
+        let (object, field) = (object.clone(), "spec.routeTargets.import".to_owned());
+        Some(Note { loss: Loss::Fabric, object, field, message })
+    };
+    l3vni.import.iter().filter_map(of_target).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rstest::rstest;
+    use serde_json::json;
+
+    use crate::plan::plan;
+    use crate::plan::tests::{edit_underlay, facts, l3vni, snapshot};
+
+    #[rstest]
+    #[case(&["64514:100"], &[], 0)]
+    #[case(&["64514:100", "64514:200"], &[], 1)]
+    #[case(&["64514:200"], &["64514:7"], 0)]
+    #[case(&["64514:7", "1:2"], &["64514:7", "64514:200"], 1)]
+    fn an_import_from_another_vni_is_named(#[case] import: &[&str], #[case] exported: &[&str], #[case] count: usize) {
+        let (mut red, mut blue) = (l3vni("red", 100, "192.169.10.0/24"), l3vni("blue", 200, "192.169.11.0/24"));
+        Arc::make_mut(&mut red.spec).route_targets = Some(serde_json::from_value(json!({"import": import})).unwrap());
+        Arc::make_mut(&mut blue.spec).route_targets =
+            Some(serde_json::from_value(json!({"export": exported})).unwrap());
+        let plan = plan(&snapshot(vec![red, blue]), &facts());
+        assert_eq!(plan.rejected, vec![]);
+        let told: Vec<_> = plan.notes.iter().filter(|note| note.field == "spec.routeTargets.import").collect();
+        assert_eq!(told.len(), count, "{told:#?}");
+        assert!(
+            told.iter()
+                .all(|note| note.object.name == "red" && note.message.contains("L3VNI openperouter-system/blue"))
+        );
+    }
+
+    const OVERRIDDEN: bool = true;
+
+    /// Fabric neighbor, L3VNI's AS number, host's.
+    #[rstest]
+    #[case(json!({"asn": 64512}), 64514, Some(64515), !OVERRIDDEN, &["spec.toHost.asOverride: hosts of other nodes are in AS 64515 too"])]
+    #[case(json!({"asn": 64512}), 64514, Some(64515), OVERRIDDEN, &[])]
+    #[case(json!({"asn": 64512}), 64515, None, !OVERRIDDEN, &["spec.asn: FRR 10 puts AS 64515 of the VRF into"])]
+    #[case(json!({"asn": 64512}), 64514, None, !OVERRIDDEN, &["spec.asn: the nodes put AS 64514 of Underlay"])]
+    #[case(json!({"asn": 64514}), 64514, None, !OVERRIDDEN, &[])]
+    #[case(json!({"type": "internal"}), 64999, Some(64514), OVERRIDDEN, &["spec.hostasn: the host is in AS 64514"])]
+    #[case(json!({"asn": 64512}), 64514, Some(64512), OVERRIDDEN, &["spec.hostasn: the host is in AS 64512"])]
+    #[case(json!({"asn": 64512}), 64512, None, !OVERRIDDEN, &["spec.asn: the host is in AS 64512", "spec.asn: FRR 10 puts AS 64512"])]
+    #[case(json!({"type": "external"}), 64514, Some(64515), OVERRIDDEN, &[])]
+    fn routes_that_loop_checks_reject_are_named(
+        #[case] mut neighbor: serde_json::Value,
+        #[case] asn: u32,
+        #[case] hostasn: Option<u32>,
+        #[case] as_override: bool,
+        #[case] words: &[&str],
+    ) {
+        neighbor["address"] = json!("192.168.11.2");
+        let mut red = l3vni("red", 100, "192.169.10.0/24");
+        (Arc::make_mut(&mut red.spec).asn, Arc::make_mut(&mut red.spec).hostasn) = (asn, hostasn);
+        Arc::make_mut(&mut red.spec).to_host =
+            as_override.then(|| serde_json::from_value(json!({"asOverride": true})).unwrap());
+        let mut snapshot = snapshot(vec![red]);
+        edit_underlay(&mut snapshot, |spec| spec.neighbors = vec![serde_json::from_value(neighbor).unwrap()]);
+        let plan = plan(&snapshot, &facts());
+        assert_eq!(plan.rejected, vec![]);
+        let told: Vec<String> = plan.notes.iter().map(|note| format!("{}: {}", note.field, note.message)).collect();
+        assert!(told.len() == words.len() && told.iter().zip(words).all(|(t, w)| t.starts_with(w)), "{told:#?}");
+    }
+}

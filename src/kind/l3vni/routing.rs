@@ -1,0 +1,71 @@
+//! The FRR configuration of an L3VNI, typed. In: a valid L3VNI and the connection to the fabric. Out: its IP-VRF. Pure.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+
+use super::validate::ValidL3vni;
+use crate::frr::model::{HostSession, IpVrf, PrefixListEntry, RouterConfig};
+use crate::kind::definition::Fabric;
+use crate::types::Family;
+
+/// TTL towards an eBGP host whose address is not that of its veth end.
+const BEYOND_THE_VETH: u8 = 2;
+
+/// Adds the IP-VRF, and to the default instance what hosts of its families may not advertise.
+pub(super) fn routing(l3vni: &ValidL3vni, fabric: &Fabric, config: &mut RouterConfig) {
+    let ip_vrf = ip_vrf(l3vni, fabric);
+    if let Some(instance) = &mut config.underlay {
+        for (family, _) in ip_vrf.sessions.iter().filter(|(_, session)| session.keeps_underlay) {
+            instance.kept_from_hosts.entry(*family).or_insert_with(|| fabric.protected_of(*family));
+        }
+    }
+    config.vrfs.insert(l3vni.vrf.clone(), ip_vrf);
+}
+
+fn ip_vrf(l3vni: &ValidL3vni, fabric: &Fabric) -> IpVrf {
+    let mut routes = BTreeMap::new();
+    let mut sessions = BTreeMap::new();
+    for (family, (subnet, addresses)) in &l3vni.veth {
+        let address = l3vni.source.get(family).copied().unwrap_or(addresses.host.addr());
+        let mut neighbor = l3vni.session.clone();
+        if !subnet.contains(&address) {
+            routes.insert(IpNet::from(address), addresses.host.addr());
+            // FRR wants an eBGP peer on a connected subnet unless it may be further away.
+            if neighbor.external {
+                neighbor.multihop.get_or_insert(BEYOND_THE_VETH);
+            }
+        }
+        let session = HostSession {
+            address,
+            neighbor,
+            inbound: l3vni.from_host.as_ref().map_or_else(
+                || vec![PrefixListEntry::nothing_within(*subnet), PrefixListEntry::everything(*family)],
+                |rules| of_family(rules, *family),
+            ),
+            keeps_underlay: l3vni.from_host.is_none(),
+            outbound: l3vni.to_host.as_ref().map(|rules| of_family(rules, *family)),
+            max_prefixes: l3vni.max_prefixes,
+            local_pref: l3vni.local_pref,
+            as_override: l3vni.as_override,
+        };
+        sessions.insert(*family, session);
+    }
+    IpVrf {
+        vni: l3vni.vni,
+        asn: l3vni.asn,
+        router_id: fabric.router_id,
+        import: l3vni.import.clone(),
+        export: l3vni.export.clone(),
+        sessions,
+        routes,
+        graceful_restart: l3vni.graceful_restart.clone(),
+        networks: l3vni.veth.values().map(|(_, addresses)| IpNet::from(addresses.host.addr())).collect(),
+        aggregates: l3vni.aggregates.clone(),
+        communities: l3vni.communities.clone(),
+    }
+}
+
+fn of_family(rules: &[PrefixListEntry], family: Family) -> Vec<PrefixListEntry> {
+    rules.iter().filter(|rule| Family::of(&rule.prefix) == family).cloned().collect()
+}

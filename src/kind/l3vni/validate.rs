@@ -1,0 +1,112 @@
+//! The fields of an L3VNI as values. In: a spec that fits its schema. Out: the values, and every mistake. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::host::{host_session, route_targets, source_addresses, veth_addresses};
+use super::spec::L3VNISpec;
+use crate::frr::model::{GracefulRestart, Neighbor, PrefixListEntry};
+use crate::kind::check::Check;
+use crate::kind::ipam::VethAddresses;
+use crate::types::{Asn, Community, Family, IfName, RouteTarget, Vni, VrfName};
+
+/// A valid L3VNI of this node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValidL3vni {
+    /// Name of the IP-VRF.
+    pub vrf: VrfName,
+    /// VNI.
+    pub vni: Vni,
+    /// UDP port of VXLAN.
+    pub port: u16,
+    /// AS number of the VRF.
+    pub asn: Asn,
+    /// Subnets and addresses of the veth pair.
+    pub veth: BTreeMap<Family, (IpNet, VethAddresses)>,
+    /// VRF device of the host for the host end.
+    pub host_vrf: Option<IfName>,
+    /// The host's session, without its address.
+    pub session: Neighbor,
+    /// A second TCP port on which the router answers the host.
+    pub listen_port: Option<u16>,
+    /// Addresses from which the host speaks where that is not its veth end's.
+    pub source: BTreeMap<Family, IpAddr>,
+    /// Graceful restart on the host sessions.
+    pub graceful_restart: Option<GracefulRestart>,
+    /// Import route targets.
+    pub import: BTreeSet<RouteTarget>,
+    /// Export route targets.
+    pub export: BTreeSet<RouteTarget>,
+    /// Allowed from the host; `None`: the default.
+    pub from_host: Option<Vec<PrefixListEntry>>,
+    /// Prefix limit.
+    pub max_prefixes: Option<u32>,
+    /// Local preference.
+    pub local_pref: Option<u32>,
+    /// Allowed to the host; `None`: all.
+    pub to_host: Option<Vec<PrefixListEntry>>,
+    /// Our AS number in place of the host's in AS paths to the host.
+    pub as_override: bool,
+    /// Aggregates.
+    pub aggregates: BTreeMap<IpNet, bool>,
+    /// Communities.
+    pub communities: BTreeSet<Community>,
+}
+
+/// Takes the fields of an L3VNI to values.
+pub(super) fn validate(spec: &L3VNISpec, check: &mut Check<'_>) -> Option<ValidL3vni> {
+    let index = check.node.index;
+    let asn = check.take("spec.asn", Asn::try_from(spec.asn));
+    let vni = check.take("spec.vni", Vni::try_from(spec.vni));
+    let vrf = if let Some(name) = &spec.vrf {
+        check.take("spec.vrf", name.parse())
+    } else {
+        let hint = |e| format!("the object's name is the VRF's where spec.vrf is absent, but {e}: set spec.vrf");
+        check.take("metadata.name", check.object.name.parse::<VrfName>().map_err(hint))
+    };
+    let veth = veth_addresses(check, spec, index);
+    let source = source_addresses(check, spec, &veth, index);
+    let session = host_session(check, spec);
+    let (import, export) = route_targets(check, spec);
+    let from = spec.from_host.as_ref();
+    let from_host = check.rules("spec.fromHost.allowedPrefixes", from.and_then(|f| f.allowed_prefixes.as_ref()));
+    let to = spec.to_host.as_ref().and_then(|t| t.allowed_prefixes.as_ref());
+    let to_host = check.rules("spec.toHost.allowedPrefixes", to);
+    let mut aggregates = BTreeMap::new();
+    let mut communities = BTreeSet::new();
+    if let Some(to) = &spec.to_fabric {
+        for (i, aggregate) in to.aggregates.iter().enumerate() {
+            let prefix = check.prefix(format_args!("spec.toFabric.aggregates[{i}].prefix"), &aggregate.prefix);
+            aggregates.extend(prefix.map(|p| (p, aggregate.summary_only)));
+        }
+        for (i, raw) in to.communities.iter().enumerate() {
+            communities.extend(check.take(format_args!("spec.toFabric.communities[{i}]"), raw.parse::<Community>()));
+        }
+    }
+    let host = spec.host_session.as_ref();
+    let named = host.and_then(|h| h.vrf.as_ref());
+    let host_vrf = named.and_then(|name| check.take("spec.hostSession.vrf", name.parse::<IfName>()));
+    Some(ValidL3vni {
+        vrf: vrf?,
+        vni: vni?,
+        port: spec.vxlanport,
+        asn: asn?,
+        veth,
+        host_vrf,
+        session: session?,
+        listen_port: host.and_then(|h| h.listen_port).filter(|port| *port != 179),
+        source,
+        graceful_restart: host.and_then(|h| h.graceful_restart.as_ref()).map(Into::into),
+        import,
+        export,
+        from_host,
+        max_prefixes: from.and_then(|f| f.max_prefixes),
+        local_pref: from.and_then(|f| f.local_pref),
+        to_host,
+        as_override: spec.to_host.as_ref().is_some_and(|t| t.as_override),
+        aggregates,
+        communities,
+    })
+}

@@ -1,0 +1,32 @@
+//! The kernel state of the router namespace. In: a valid Underlay and the VRF mode. Out: [`KernelState`]. Pure.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::validate::ValidUnderlay;
+use crate::kernel::model::{KernelState, Netns, Sysctl};
+use crate::kind::forwarding::FORWARDING;
+use crate::types::{Family, VrfMode};
+
+/// Bytes of VXLAN, UDP, IP and Ethernet around a packet (RFC 7348 section 5).
+fn overhead(vtep: IpAddr) -> u32 {
+    if vtep.is_ipv4() { 50 } else { 70 }
+}
+
+/// MTU of the overlay over NICs of `nic_mtu` bytes.
+pub(super) fn overlay_mtu(nic_mtu: u32, vtep: IpAddr) -> u32 {
+    nic_mtu.saturating_sub(overhead(vtep))
+}
+
+/// Adds the state of the router namespace itself.
+pub(super) fn links(underlay: &ValidUnderlay, mode: VrfMode, state: &mut KernelState) {
+    state.sysctls.extend(FORWARDING.map(|(key, value)| ((Netns::Router, key), value)));
+    if mode == VrfMode::Vrf {
+        state.sysctls.insert((Netns::Router, Sysctl::VrfStrictMode), 1);
+        state.sysctls.insert((Netns::Router, Sysctl::TcpL3mdevAccept), 0);
+        state.local_last.extend([Family::Ipv4, Family::Ipv6]);
+    }
+    state.loopback.insert(IpNet::from(underlay.vtep));
+    state.nics.extend(underlay.nics.iter().map(|nic| (nic.clone(), Netns::Router)));
+}

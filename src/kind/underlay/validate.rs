@@ -1,0 +1,120 @@
+//! The fields of an Underlay as values. In: a spec that fits its schema. Out: the values, and every mistake. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::spec::{Neighbor as NeighborSpec, NeighborType, UnderlaySpec};
+use crate::frr::model::{GracefulRestart, Neighbor, Peer, RemoteAs};
+use crate::kind::check::Check;
+use crate::kind::ipam;
+use crate::kind::object::Reason;
+use crate::types::{Asn, IfName};
+
+/// A valid Underlay of this node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValidUnderlay {
+    /// AS number.
+    pub asn: Asn,
+    /// Pool of the VTEPs.
+    pub vtep_pool: IpNet,
+    /// This node's VTEP.
+    pub vtep: IpAddr,
+    /// This node's router id.
+    pub router_id: Ipv4Addr,
+    /// Fabric NICs.
+    pub nics: BTreeSet<IfName>,
+    /// Peers.
+    pub neighbors: BTreeMap<Peer, Neighbor>,
+    /// Graceful restart.
+    pub graceful_restart: Option<GracefulRestart>,
+}
+
+/// Takes the fields of an Underlay to values.
+pub(super) fn validate(spec: &UnderlaySpec, check: &mut Check<'_>) -> Option<ValidUnderlay> {
+    let index = check.node.index;
+    let asn = check.take("spec.asn", Asn::try_from(spec.asn));
+    let vtep_pool = check.prefix("spec.vtepcidr", &spec.vtepcidr);
+    if let (Some(IpNet::V6(_)), Err(why)) = (vtep_pool, check.node.release.ipv6_vtep) {
+        check.reject(Reason::Unsupported, "spec.vtepcidr", why);
+    }
+    let vtep = vtep_pool.and_then(|pool| check.pool("spec.vtepcidr", ipam::vtep(&pool, index)));
+    let wrong = |_| format!("{:?} is not an IPv4 prefix: write A.B.C.D/LENGTH", spec.routeridcidr);
+    let id_pool = check.take("spec.routeridcidr", spec.routeridcidr.parse::<Ipv4Net>().map_err(wrong));
+    let router_id = id_pool.and_then(|pool| check.pool("spec.routeridcidr", ipam::router_id(&pool.trunc(), index)));
+    let mut nics = BTreeSet::new();
+    for (i, nic) in spec.nics.iter().enumerate() {
+        nics.extend(check.take(format_args!("spec.nics[{i}]"), nic.parse::<IfName>()));
+    }
+    if spec.nics.is_empty() {
+        check.reject(Reason::Invalid, "spec.nics", "is empty: name at least one fabric NIC");
+    }
+    let mut neighbors = BTreeMap::new();
+    for (i, neighbor) in spec.neighbors.iter().enumerate() {
+        let field = format!("spec.neighbors[{i}]");
+        let Some((peer, value)) = fabric_neighbor(check, &field, neighbor, asn) else { continue };
+        if neighbors.insert(peer.clone(), value).is_some() {
+            check.reject(Reason::Invalid, &field, format_args!("{peer} is a neighbor already: name it once"));
+        }
+    }
+    Some(ValidUnderlay {
+        asn: asn?,
+        vtep_pool: vtep_pool?,
+        vtep: vtep?,
+        router_id: router_id?,
+        nics,
+        neighbors,
+        graceful_restart: spec.graceful_restart.as_ref().map(Into::into),
+    })
+}
+
+fn fabric_neighbor(
+    check: &mut Check<'_>,
+    field: &str,
+    spec: &NeighborSpec,
+    own: Option<Asn>,
+) -> Option<(Peer, Neighbor)> {
+    let peer = match (&spec.address, &spec.interface) {
+        (Some(ip), None) => {
+            let wrong = |_| format!("{ip:?} is not an IP address");
+            check.take(format_args!("{field}.address"), ip.parse().map(Peer::Address).map_err(wrong))
+        }
+        (None, Some(name)) => check.take(format_args!("{field}.interface"), name.parse().map(Peer::Interface)),
+        _ => {
+            check.reject(Reason::Invalid, field, "set exactly one of address and interface");
+            None
+        }
+    };
+    let remote_as = match (spec.asn, spec.type_) {
+        (Some(raw), None) => check.take(format_args!("{field}.asn"), Asn::try_from(raw).map(RemoteAs::Asn)),
+        (None, Some(NeighborType::External)) => Some(RemoteAs::External),
+        (None, Some(NeighborType::Internal)) => Some(RemoteAs::Internal),
+        _ => {
+            check.reject(Reason::Invalid, field, "set exactly one of asn and type");
+            None
+        }
+    };
+    let external = match remote_as {
+        Some(RemoteAs::Asn(asn)) => Some(asn) != own,
+        Some(RemoteAs::External) => true,
+        Some(RemoteAs::Internal) | None => false,
+    };
+    if spec.ebgp_multi_hop.is_some() && !external {
+        check.reject(Reason::Invalid, format_args!("{field}.ebgpMultiHop"), "is for eBGP: remove it");
+    }
+    let timers = check.timers(&format!("{field}."), spec.keepalive_time_seconds, spec.hold_time_seconds);
+    let password = check.secret(&format!("{field}.passwordSecret"), spec.password_secret.as_ref());
+    let neighbor = Neighbor {
+        remote_as: remote_as?,
+        external,
+        port: spec.port.filter(|port| *port != 179),
+        timers,
+        connect: spec.connect_time_seconds,
+        password,
+        multihop: spec.ebgp_multi_hop.as_ref().map(|m| m.ttl),
+        bfd: spec.bfd.as_ref().map(Into::into),
+        passive: spec.passive,
+    };
+    Some((peer?, neighbor))
+}

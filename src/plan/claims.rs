@@ -1,0 +1,133 @@
+//! Claims of accepted objects, and which claims of another object collide with them. In: claims. Out: conflicts as
+//! rejections that name both objects. Knows no kind. Pure.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::kind::claim::{Claim, Claimed};
+use crate::kind::object::{Location, ObjectRef, Reason, Rejection};
+
+/// An object that claims.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claimant<'a> {
+    pub(super) object: &'a ObjectRef,
+    pub(super) location: Option<&'a Location>,
+}
+
+/// What accepted objects have, and which object has it.
+#[derive(Debug, Default)]
+pub(super) struct Claims<'a> {
+    /// By what is claimed, with the field that claims it.
+    taken: BTreeMap<Claimed, (Claimant<'a>, String)>,
+    /// Subnets by their first address. No two of them overlap.
+    subnets: BTreeMap<IpAddr, IpNet>,
+}
+
+impl<'a> Claims<'a> {
+    /// Takes the claims of an object that has no conflicts.
+    pub(super) fn add(&mut self, claimant: Claimant<'a>, claims: Vec<Claim>) {
+        for Claim { claimed, field } in claims {
+            if let Claimed::Subnet(subnet) = &claimed {
+                self.subnets.insert(subnet.network(), *subnet);
+            }
+            self.taken.insert(claimed, (claimant, field));
+        }
+    }
+
+    /// The claims that another object has already.
+    pub(super) fn conflicts(&self, claimant: Claimant<'_>, claims: &[Claim]) -> Vec<Rejection> {
+        let mut found = Vec::new();
+        for claim in claims {
+            for (claimed, (other, other_field)) in self.colliding(&claim.claimed) {
+                found.push(Rejection {
+                    object: claimant.object.clone(),
+                    reason: Reason::Conflict,
+                    location: claimant.location.cloned(),
+                    field: claim.field.clone(),
+                    message: message(&claim.claimed, claimed, other_field, &named(*other)),
+                });
+            }
+        }
+        found
+    }
+
+    fn colliding(&self, wanted: &Claimed) -> impl Iterator<Item = (&Claimed, &(Claimant<'a>, String))> {
+        let wanted = match wanted {
+            Claimed::Subnet(subnet) => self.overlapping(subnet).into_iter().map(Claimed::Subnet).collect(),
+            other => vec![other.clone()],
+        };
+        wanted.into_iter().filter_map(|claimed| self.taken.get_key_value(&claimed))
+    }
+
+    /// The subnet that `subnet` is in, or those that are in it.
+    fn overlapping(&self, subnet: &IpNet) -> Vec<IpNet> {
+        let around = self.subnets.range(..subnet.network()).next_back();
+        let within = self.subnets.range(subnet.network()..=subnet.broadcast());
+        let near = around.into_iter().chain(within).map(|(_, taken)| *taken);
+        near.filter(|theirs| theirs.contains(subnet) || subnet.contains(theirs)).collect()
+    }
+}
+
+fn named(claimant: Claimant<'_>) -> String {
+    claimant.location.map_or_else(|| claimant.object.to_string(), |at| format!("{} ({at})", claimant.object))
+}
+
+fn message(wanted: &Claimed, taken: &Claimed, field: &str, other: &str) -> String {
+    match (wanted, taken) {
+        (Claimed::Fabric, _) => {
+            format!("{other} is in force on this node: delete one, or select different nodes by nodeSelector")
+        }
+        (Claimed::Vni(vni), _) => format!("VNI {vni} belongs to {other}: use another"),
+        (Claimed::Vrf(vrf), _) => format!("VRF {vrf} belongs to {other}: use another name"),
+        (Claimed::Subnet(subnet), Claimed::Subnet(theirs)) => {
+            format!("{subnet} overlaps {theirs}, {field} of {other}: use another subnet")
+        }
+        (Claimed::Subnet(subnet), _) => format!("{subnet} belongs to {other}: use another subnet"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::object::Kind;
+
+    fn object(name: &str) -> ObjectRef {
+        ObjectRef { kind: Kind::L3VNI, namespace: "default".into(), name: name.into() }
+    }
+
+    fn subnet(text: &str) -> Claim {
+        Claim::new(Claimed::Subnet(text.parse().unwrap()), "spec.localcidr.ipv4")
+    }
+
+    #[test]
+    fn a_conflict_names_both_objects_and_where_they_are() {
+        let (red, blue) = (object("red"), object("blue"));
+        let at = |line| Location { file: "a.yaml".into(), line };
+        let (first, second) = (at(3), at(20));
+        let mut claims = Claims::default();
+        claims.add(Claimant { object: &red, location: Some(&first) }, vec![subnet("10.0.0.0/8")]);
+        let claimant = Claimant { object: &blue, location: Some(&second) };
+        let found: Vec<String> =
+            claims.conflicts(claimant, &[subnet("10.1.0.0/16")]).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            found,
+            ["a.yaml:20: L3VNI default/blue: spec.localcidr.ipv4: 10.1.0.0/16 overlaps 10.0.0.0/8, \
+              spec.localcidr.ipv4 of L3VNI default/red (a.yaml:3): use another subnet"]
+        );
+    }
+
+    #[test]
+    fn a_subnet_collides_with_the_one_around_it_and_with_all_within_it() {
+        let red = object("red");
+        let claimant = Claimant { object: &red, location: None };
+        let mut claims = Claims::default();
+        claims.add(claimant, vec![subnet("10.1.0.0/16"), subnet("10.2.0.0/16"), subnet("10.4.0.0/16")]);
+        let count = |text: &str| claims.conflicts(claimant, &[subnet(text)]).len();
+        assert_eq!(count("10.0.0.0/14"), 2);
+        assert_eq!(count("10.2.3.0/24"), 1);
+        assert_eq!(count("10.2.0.0/16"), 1);
+        assert_eq!(count("10.3.0.0/16"), 0);
+    }
+}

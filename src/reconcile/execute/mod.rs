@@ -1,0 +1,247 @@
+//! Walks a [`Schedule`]. In: its steps and the two ports. Out: what was done and what failed, by scope. A failure belongs
+//! to its scope: the rest of that scope is left for the next pass, every other scope goes on. Decides neither what is done
+//! nor in which order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::early_policies::EarlyPolicies;
+use super::schedule::{Schedule, ScheduleStep};
+use crate::frr::client::port::{RejectedCommand, Routing, RoutingError};
+use crate::frr::config::batch::CommandBatch;
+use crate::frr::config::command::Intent;
+use crate::kernel::{Kernel, KernelError, Outcome, Step as KernelStep};
+use crate::scope::Scope;
+use crate::timing::{Phase, Stopwatch, Timing};
+use crate::types::VrfName;
+
+/// zebra takes a namespace up within 11 ms and lets go of it as fast; beyond this it has lost it.
+const VRF_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why a part of a scope is not in place.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The kernel.
+    #[error(transparent)]
+    Kernel(KernelError),
+    /// FRR, for every scope that was in the conversation.
+    #[error(transparent)]
+    Routing(Arc<RoutingError>),
+    /// FRR rejected a line.
+    #[error("{0}")]
+    Refused(RejectedCommand),
+    /// Without the default instance a VXLAN device would crash bgpd (frr#22851).
+    #[error("the default BGP instance is not in place")]
+    NoDefaultInstance,
+    /// FRR has the configuration but no L3VNI in service, after every attempt.
+    #[error("FRR did not bring the L3VNI of VRF {0} up")]
+    NotUp(VrfName),
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub struct Executed {
+    /// What failed.
+    pub failures: BTreeMap<Scope, Vec<Failure>>,
+    /// Kernel operations done.
+    pub kernel_ops: usize,
+    /// FRR lines accepted.
+    pub frr_lines: usize,
+    /// Where the time went.
+    pub timing: Timing,
+    /// The default BGP instance is not as it should be.
+    no_default_instance: bool,
+}
+
+impl Executed {
+    /// Adds what another round did; the failures are those of the last round.
+    pub(super) fn add(&mut self, round: Self) {
+        self.kernel_ops += round.kernel_ops;
+        self.frr_lines += round.frr_lines;
+        self.timing.extend(&round.timing);
+        self.failures = round.failures;
+    }
+
+    /// IP-VRFs that FRR did not bring up.
+    pub(super) fn fail_not_up(&mut self, vrfs: BTreeSet<VrfName>) {
+        for vrf in vrfs {
+            self.fail(&Scope::Vrf(vrf.clone()), Failure::NotUp(vrf));
+        }
+    }
+
+    fn fail(&mut self, scope: &Scope, failure: Failure) {
+        // A NIC that is missing is a failure of the underlay too, but VRFs can be built without it.
+        self.no_default_instance |= *scope == Scope::Underlay && !matches!(failure, Failure::Kernel(_));
+        self.failures.entry(scope.clone()).or_default().push(failure);
+    }
+
+    /// Whether the rest of a scope is left for the next pass.
+    fn is_blocked(&self, scope: &Scope) -> bool {
+        if *scope == Scope::Underlay { self.no_default_instance } else { self.failures.contains_key(scope) }
+    }
+
+    /// The batch without the commands of scopes that failed.
+    fn without_blocked(&self, batch: &CommandBatch) -> CommandBatch {
+        let mut batch = batch.clone();
+        batch.commands.retain(|command| !self.is_blocked(&command.scope));
+        batch
+    }
+
+    /// Takes note of the answer to a batch.
+    fn settle(&mut self, batch: &CommandBatch, answer: Result<Vec<RejectedCommand>, RoutingError>) {
+        match answer {
+            Ok(refused) => self.note(batch, refused),
+            Err(error) => {
+                let scopes: BTreeSet<&Scope> = batch.commands.iter().map(|command| &command.scope).collect();
+                let error = Arc::new(error);
+                for scope in scopes {
+                    self.fail(scope, Failure::Routing(Arc::clone(&error)));
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, batch: &CommandBatch, refused: Vec<RejectedCommand>) {
+        // Rejections come in the order of the commands.
+        let mut left = refused.iter().peekable();
+        for command in &batch.commands {
+            let is_refused = left.next_if(|refusal| refusal.command == *command).is_some();
+            if command.intent == Intent::Set && !is_refused {
+                tracing::info!(scope = %command.scope, daemon = %batch.daemon, line = %command.line, "frr");
+                self.frr_lines += 1;
+            }
+        }
+        for refusal in refused {
+            self.fail(&refusal.command.scope.clone(), Failure::Refused(refusal));
+        }
+    }
+}
+
+/// Walks one schedule.
+pub(super) struct Executor<'a, K, R> {
+    kernel: &'a K,
+    routing: &'a mut R,
+    schedule: &'a Schedule,
+    done: Executed,
+}
+
+impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
+    /// For a schedule, over the two ports.
+    pub(super) fn new(kernel: &'a K, routing: &'a mut R, schedule: &'a Schedule) -> Self {
+        Self { kernel, routing, schedule, done: Executed::default() }
+    }
+
+    /// Takes the steps in their order. `policies` may have been begun already.
+    pub(super) async fn run(mut self, mut policies: EarlyPolicies) -> Executed {
+        let mut watch = Stopwatch::start();
+        for step in &self.schedule.steps {
+            match step {
+                ScheduleStep::BeginPolicies(batch) => self.begin(&mut policies, batch),
+                ScheduleStep::AwaitPolicies => self.join(&mut policies).await,
+                step => policies.during(self.take(step)).await,
+            }
+            watch.mark(phase(step));
+            if *step == ScheduleStep::RequireDefaultInstance && self.done.no_default_instance {
+                self.fail_others();
+                break;
+            }
+        }
+        self.join(&mut policies).await;
+        watch.mark(Phase::Routing);
+        self.done.timing = watch.timing();
+        self.done
+    }
+
+    async fn take(&mut self, step: &ScheduleStep) {
+        match step {
+            ScheduleStep::Kernel(ops) => self.apply(ops).await,
+            ScheduleStep::Frr(batch) => self.send(batch).await,
+            ScheduleStep::AwaitVrf { vrf, presence } => {
+                let scope = Scope::Vrf(vrf.clone());
+                if !self.done.is_blocked(&scope) {
+                    let waited = self.routing.wait_vrf(vrf, *presence, VRF_LIMIT).await;
+                    self.note_wait(&scope, waited);
+                }
+            }
+            ScheduleStep::AwaitLinks { vrf, links } => {
+                let scope = Scope::Vrf(vrf.clone());
+                if !self.done.is_blocked(&scope) {
+                    let waited = self.routing.wait_links(vrf, links, VRF_LIMIT).await;
+                    self.note_wait(&scope, waited);
+                }
+            }
+            // Of `run`.
+            ScheduleStep::BeginPolicies(_) | ScheduleStep::AwaitPolicies | ScheduleStep::RequireDefaultInstance => {}
+        }
+    }
+
+    fn begin(&mut self, policies: &mut EarlyPolicies, batch: &CommandBatch) {
+        let left = self.done.without_blocked(batch);
+        if !policies.has(batch) && !left.commands.is_empty() {
+            policies.begin(self.routing, left);
+        }
+    }
+
+    async fn join(&mut self, policies: &mut EarlyPolicies) {
+        for (batch, answer) in policies.join().await {
+            self.done.settle(&batch, answer);
+        }
+    }
+
+    async fn send(&mut self, batch: &CommandBatch) {
+        let batch = self.done.without_blocked(batch);
+        if !batch.commands.is_empty() {
+            let answer = self.routing.apply(&batch).await;
+            self.done.settle(&batch, answer);
+        }
+    }
+
+    async fn apply(&mut self, steps: &[KernelStep]) {
+        let is_left = |step: &&KernelStep| step.scope == Scope::Underlay || !self.done.is_blocked(&step.scope);
+        let left: Vec<KernelStep> = steps.iter().filter(is_left).cloned().collect();
+        if left.is_empty() {
+            return;
+        }
+        for (KernelStep { scope, op }, outcome) in left.iter().zip(self.kernel.apply_all(&left).await) {
+            match outcome {
+                Outcome::Done => {
+                    tracing::info!(%scope, %op, "kernel");
+                    self.done.kernel_ops += 1;
+                }
+                Outcome::Failed(error) => self.done.fail(scope, Failure::Kernel(error)),
+                Outcome::Skipped => {}
+            }
+        }
+    }
+
+    fn note_wait(&mut self, scope: &Scope, waited: Result<(), RoutingError>) {
+        if let Err(error) = waited {
+            self.done.fail(scope, Failure::Routing(Arc::new(error)));
+        }
+    }
+
+    /// All else depends on the default instance.
+    fn fail_others(&mut self) {
+        for scope in self.schedule.scopes().into_iter().filter(|scope| **scope != Scope::Underlay) {
+            self.done.fail(scope, Failure::NoDefaultInstance);
+        }
+    }
+}
+
+/// To which phase the time of a step counts.
+fn phase(step: &ScheduleStep) -> Phase {
+    match step {
+        ScheduleStep::Kernel(_) => Phase::Kernel,
+        ScheduleStep::AwaitVrf { .. } | ScheduleStep::AwaitLinks { .. } => Phase::Await,
+        ScheduleStep::Frr(_)
+        | ScheduleStep::BeginPolicies(_)
+        | ScheduleStep::AwaitPolicies
+        | ScheduleStep::RequireDefaultInstance => Phase::Routing,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+use std::sync::{Mutex, PoisonError};
+
+use super::super::Reconciler;
+use super::super::tests::{snapshot, snapshot_in_as};
+use super::*;
+use crate::frr::client::fake::FakeRouting;
+use crate::frr::client::port::Presence;
+use crate::frr::release::FrrVersion;
+use crate::frr::show::running_config::RunningConfig;
+use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
+use crate::frr::show::vni::VniState;
+use crate::frr::show::vrf::VrfState;
+use crate::kernel::fake::FakeKernel;
+use crate::kernel::model::{KernelState, Netns};
+use crate::kernel::tcp::TcpCounts;
+use crate::kernel::{KernelOp, NicFacts, ObservedNics, Step, lanes};
+use crate::names::OwnedName;
+use crate::plan::last_accepted::LastAccepted;
+use crate::snapshot::Snapshot;
+use crate::types::{IfName, Vni, VrfMode};
+use rstest::rstest;
+
+/// What both fakes received, in the words of `perouter plan`.
+#[derive(Debug, Clone, Default)]
+struct Received(Arc<Mutex<Vec<String>>>);
+
+impl Received {
+    fn add(&self, text: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(text.lines().map(str::to_owned));
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+#[derive(Clone)]
+struct RecordingKernel {
+    fake: Arc<FakeKernel>,
+    received: Received,
+}
+
+impl Kernel for RecordingKernel {
+    async fn observe_nics(&self, nics: &BTreeSet<IfName>) -> Result<ObservedNics, KernelError> {
+        self.fake.observe_nics(nics).await
+    }
+    async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<Arc<KernelState>, KernelError> {
+        self.fake.observe(nics).await
+    }
+    async fn apply(&self, op: &KernelOp) -> Result<(), KernelError> {
+        self.received.add(&format!("  {op}"));
+        self.fake.apply(op).await
+    }
+    async fn apply_all(&self, steps: &[Step]) -> Vec<Outcome> {
+        lanes::apply_all(self, steps).await
+    }
+    async fn tcp_counts(&self, netns: &Netns) -> Result<TcpCounts, KernelError> {
+        self.fake.tcp_counts(netns).await
+    }
+    async fn changed(&self) {
+        self.fake.changed().await;
+    }
+}
+
+#[derive(Clone)]
+struct RecordingFrr {
+    fake: FakeRouting,
+    kernel: Arc<FakeKernel>,
+    received: Received,
+}
+
+impl RecordingFrr {
+    /// FRR with the VRFs of the kernel.
+    fn fake(&mut self) -> &mut FakeRouting {
+        let KernelState { vrf_netns, links, .. } = self.kernel.state();
+        let devices = links.into_keys().filter_map(|key| match key.name {
+            OwnedName::Vrf(vrf) => Some(vrf),
+            OwnedName::Vni(..) => None,
+        });
+        self.fake.active = vrf_netns.into_iter().chain(devices).collect();
+        &mut self.fake
+    }
+}
+
+impl Routing for RecordingFrr {
+    async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
+        self.fake().version().await
+    }
+    async fn running(&mut self) -> Result<Arc<RunningConfig>, RoutingError> {
+        self.fake().running().await
+    }
+    async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
+        self.received.add(&ScheduleStep::Frr(batch.clone()).to_string());
+        self.fake().apply(batch).await
+    }
+    fn apply_concurrently(
+        &mut self,
+        batch: CommandBatch,
+    ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
+        self.received.add(&ScheduleStep::BeginPolicies(batch.clone()).to_string());
+        self.fake().apply_concurrently(batch)
+    }
+    async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
+        self.fake().vrfs().await
+    }
+    async fn wait_vrf(&mut self, vrf: &VrfName, presence: Presence, limit: Duration) -> Result<(), RoutingError> {
+        self.received.add(&ScheduleStep::AwaitVrf { vrf: vrf.clone(), presence }.to_string());
+        self.fake().wait_vrf(vrf, presence, limit).await
+    }
+    async fn wait_links(
+        &mut self,
+        vrf: &VrfName,
+        links: &BTreeSet<IfName>,
+        limit: Duration,
+    ) -> Result<(), RoutingError> {
+        self.received.add(&ScheduleStep::AwaitLinks { vrf: vrf.clone(), links: links.clone() }.to_string());
+        self.fake().wait_links(vrf, links, limit).await
+    }
+    async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
+        self.fake().vnis().await
+    }
+    async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
+        self.fake().sessions().await
+    }
+    async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
+        self.fake().down_sessions().await
+    }
+}
+
+/// The lines of a plan that reach kernel or FRR: the rest are titles, and orders to this program alone.
+fn sent(plan: &str) -> Vec<String> {
+    let ours = ["kernel", "wait for the policies", "stop here unless the default BGP instance is in place"];
+    let lines = plan.lines().filter(|line| !ours.contains(line) && !line.contains(" kernel operations, "));
+    lines.map(str::to_owned).collect()
+}
+
+const RED: (&str, u32, u8) = ("red", 100, 10);
+const BLUE: (&str, u32, u8) = ("blue", 200, 11);
+
+#[rstest]
+#[case(VrfMode::Netns)]
+#[case(VrfMode::Vrf)]
+#[tokio::test(start_paused = true)]
+async fn kernel_and_frr_receive_what_plan_prints_in_that_order(#[case] mode: VrfMode) {
+    let passes: [(&str, Arc<Snapshot>); 8] = [
+        ("first", snapshot(&[RED])),
+        ("one more", snapshot(&[RED, BLUE])),
+        ("an edit", snapshot(&[RED, ("blue", 200, 12)])),
+        ("another name and a new one", snapshot(&[("crimson", 100, 10), ("blue", 200, 12), ("green", 300, 13)])),
+        ("another VNI", snapshot(&[("crimson", 101, 10), ("blue", 200, 12), ("green", 300, 13)])),
+        ("another AS", snapshot_in_as(64599, &[("crimson", 101, 10), ("blue", 200, 12)])),
+        ("one less", snapshot_in_as(64599, &[("blue", 200, 12)])),
+        ("nothing", Arc::new(Snapshot { objects: BTreeMap::new(), ..(*snapshot(&[])).clone() })),
+    ];
+    let received = Received::default();
+    let nic = NicFacts { mtu: 1500, netns: Netns::Host, addresses: BTreeSet::new() };
+    let fake = Arc::new(FakeKernel::new(KernelState::default(), [("toswitch".parse().unwrap(), nic)].into()));
+    let kernel = RecordingKernel { fake: Arc::clone(&fake), received: received.clone() };
+    let frr = RecordingFrr { fake: FakeRouting::default(), kernel: fake, received: received.clone() };
+    let mut reconciler = Reconciler::new(kernel.clone(), frr, mode, LastAccepted::default());
+    for (name, snapshot) in passes {
+        // As `perouter plan` does beside a router that runs.
+        let mut beside = Reconciler::new(kernel.clone(), reconciler.routing.clone(), mode, LastAccepted::default());
+        let plan = beside.preview(&snapshot).await.unwrap().schedule.to_string();
+        assert_eq!(received.take(), Vec::<String>::new(), "{name}: plan changes nothing");
+        let report = reconciler.pass(&snapshot).await.unwrap();
+        assert!(report.failures.is_empty(), "{name}: {:?}", report.failures);
+        assert_eq!(received.take().join("\n"), sent(&plan).join("\n"), "{name}");
+        assert!(plan.ends_with(&format!("{} kernel operations, {} FRR lines\n", report.kernel_ops, report.frr_lines)));
+        // FRR is known to run this: the policies of new IP-VRFs are sent early in the next pass.
+        assert_eq!(reconciler.pass(&snapshot).await.unwrap().kernel_ops, 0, "{name}");
+        assert_eq!(received.take(), Vec::<String>::new(), "{name}: nothing left");
+    }
+}

@@ -1,0 +1,110 @@
+//! Which scopes are torn down before they are built again or because they are not wanted any more: decided here and
+//! nowhere else. In: what is wanted and what was observed. Out: scopes, and the kernel state after the teardown. Pure.
+//!
+//! An IP-VRF is rebuilt where something changes that cannot change in place: AS number or VNI in FRR, the kind of a link,
+//! the router MAC. Everything else is edited in place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::State;
+use crate::frr::config::diff::{Teardown, teardown};
+use crate::frr::config::tree::Config;
+use crate::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
+use crate::names::{OwnedName, Role};
+use crate::scope::Scope;
+use crate::types::VrfName;
+
+/// Links by IP-VRF.
+pub(super) type Members<'a> = BTreeMap<&'a VrfName, Vec<&'a LinkKey>>;
+
+/// The links of each IP-VRF.
+pub(super) fn members(state: &KernelState) -> Members<'_> {
+    let mut members = Members::new();
+    for (key, link) in &state.links {
+        if let Scope::Vrf(vrf) = &link.scope {
+            members.entry(vrf).or_default().push(key);
+        }
+    }
+    members
+}
+
+/// What decides about teardowns besides both states.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reasons<'a> {
+    /// IP-VRFs that FRR did not bring up although all is in place.
+    pub(super) not_up: &'a BTreeSet<VrfName>,
+    /// Namespaces that stay after the teardown of their IP-VRF.
+    pub(super) kept_netns: &'a BTreeSet<VrfName>,
+    /// The links of each IP-VRF as observed.
+    pub(super) observed: &'a Members<'a>,
+    /// The links of each IP-VRF as wanted.
+    pub(super) wanted: &'a Members<'a>,
+}
+
+/// The scopes that are torn down, IP-VRFs before the default instance: FRR rejects the removal of the default instance
+/// while there are others.
+pub(super) fn torn_down(wanted: State<'_>, observed: State<'_>, reasons: Reasons<'_>) -> Vec<Scope> {
+    let mut known: BTreeSet<&VrfName> = reasons.observed.keys().copied().collect();
+    known.extend(observed.frr.scopes().into_iter().filter_map(|scope| match scope {
+        Scope::Vrf(name) => Some(name),
+        Scope::Underlay | Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => None,
+    }));
+    // A namespace that stays although its VRF is not wanted is empty: there is nothing to tear down.
+    known.extend(observed.kernel.vrf_netns.difference(reasons.kept_netns));
+    let all = is_default_instance_torn_down(wanted.frr, observed.frr);
+    let is_torn_down = |vrf: &&VrfName| {
+        let scope = Scope::Vrf((*vrf).clone());
+        all || !reasons.wanted.contains_key(vrf)
+            || reasons.not_up.contains(*vrf)
+            || !observed.frr.same(wanted.frr, &scope)
+                && observed.frr.identity(&scope).clashes(wanted.frr.identity(&scope))
+            || reasons.observed.get(vrf).is_some_and(|keys| is_rebuilt(keys, wanted.kernel, observed.kernel))
+    };
+    let vrfs = known.into_iter().filter(is_torn_down).cloned().map(Scope::Vrf);
+    vrfs.chain(all.then_some(Scope::Underlay)).collect()
+}
+
+/// The default instance is torn down when it is not wanted any more, or with another AS number.
+fn is_default_instance_torn_down(wanted: &Config, observed: &Config) -> bool {
+    let scope = Scope::Underlay;
+    observed.has(&scope) && (!wanted.has(&scope) || observed.identity(&scope).clashes(wanted.identity(&scope)))
+}
+
+/// Whether a link has to be created again, or the router MAC changes, which FRR advertises with every route.
+fn is_rebuilt(keys: &[&LinkKey], wanted: &KernelState, observed: &KernelState) -> bool {
+    keys.iter().any(|key| match (wanted.links.get(*key), observed.links.get(*key)) {
+        (Some(want), Some(have)) => want.kind != have.kind || want.mac != have.mac,
+        // A veth pair is added and removed with the host session; the rest is the VNI itself.
+        _ => !matches!(key.name, OwnedName::Vni(Role::HostVeth | Role::PeVeth, _)),
+    })
+}
+
+/// The lines that remove a scope from FRR.
+pub(super) fn lines(observed: &Config, scope: &Scope, kept_netns: &BTreeSet<VrfName>) -> Teardown {
+    let mut teardown = teardown(observed, scope);
+    // FRR rejects `no vrf` while the VRF is there, and mgmtd of FRR 10 aborts.
+    if matches!(scope, Scope::Vrf(vrf) if kept_netns.contains(vrf)) {
+        teardown.after.clear();
+    }
+    teardown
+}
+
+/// The observed kernel state without what these scopes have.
+pub(super) fn kernel_without(state: &KernelState, going: &BTreeSet<Scope>, reasons: Reasons<'_>) -> KernelState {
+    let kept = reasons.kept_netns;
+    let is_torn = |vrf: &VrfName| going.contains(&Scope::Vrf(vrf.clone()));
+    let in_removed = |netns: &Netns| matches!(netns, Netns::Vrf(vrf) if !kept.contains(vrf) && is_torn(vrf));
+    let mut after = state.clone();
+    // Wanted NICs are those in the router; the teardown of a VRF moves none.
+    after.nics.retain(|_, netns| *netns == Netns::Router);
+    after.vrf_netns.retain(|vrf| kept.contains(vrf) || !is_torn(vrf));
+    after.sysctls.retain(|(netns, _), _| !in_removed(netns));
+    let mut tables = BTreeSet::new();
+    for key in reasons.observed.iter().filter(|(vrf, _)| is_torn(vrf)).flat_map(|(_, keys)| keys) {
+        if let Some(LinkKind::Vrf { table }) = after.links.remove(*key).map(|link| link.kind) {
+            tables.insert(table);
+        }
+    }
+    after.unreachable.retain(|(table, _)| !tables.contains(table));
+    after
+}

@@ -1,0 +1,107 @@
+//! Read-only subcommands: plan, validate, status, sessions, routes, trace.
+
+use perouter::status::NodeStatus;
+
+use super::fixture::{Fixture, RED, Setup, l3vni, until_true};
+use super::kernel_state::links;
+
+#[test]
+fn plan_validate_and_status_report_and_change_nothing() {
+    let Some(mut fixture) = Fixture::deploy("inspection", &[0], &Setup::example()) else { return };
+    let folder = fixture.path(".").display().to_string();
+    let node = fixture.router().node.clone();
+    let before = links(&node);
+    let router = fixture.router();
+
+    let plan = router.plan();
+    assert_eq!(plan.code, Some(2), "{plan:?}");
+    for words in ["toswitch", "router bgp 64514 vrf red", "vni 200", "kernel operations,"] {
+        assert!(plan.stdout.contains(words), "no `{words}` in\n{}", plan.stdout);
+    }
+    assert_eq!(links(&node), before);
+    assert!(!node.run(&["ls", "/run/perouter"]).unwrap().success());
+
+    let no_status = router.perouter(&["status"]);
+    assert_eq!(no_status.code, Some(1));
+    assert!(no_status.stderr.contains("no status at /run/perouter/status.json"), "{}", no_status.stderr);
+
+    let good = router.perouter(&["validate", &folder]);
+    assert_eq!(good.code, Some(0), "{good:?}");
+    assert!(good.stdout.ends_with(": 3 objects, 0 rejected\n"), "{}", good.stdout);
+    fixture.write("yellow.yaml", &l3vni("yellow", 100, "192.169.10.0/25"));
+    let bad = fixture.router().perouter(&["validate", &folder]);
+    assert_eq!(bad.code, Some(1), "{bad:?}");
+    assert!(bad.stdout.ends_with(": 4 objects, 1 rejected\n"), "{}", bad.stdout);
+    for words in
+        ["L3VNI openperouter-system/yellow: spec.vni: VNI 100", "spec.localcidr.ipv4: 192.169.10.0/25 overlaps"]
+    {
+        assert!(bad.stderr.contains(words), "no `{words}` in\n{}", bad.stderr);
+    }
+    fixture.remove("yellow.yaml");
+
+    let router = fixture.router();
+    router.start();
+    router.await_ready(&[100, 200]);
+    let table = router.perouter(&["status"]);
+    assert!(table.success(), "{table:?}");
+    for words in ["pe-kind-control-plane  0", "100.65.0.1", "L3VNI", "red", "Ready", "192.169.10.2"] {
+        assert!(table.stdout.contains(words), "no `{words}` in\n{}", table.stdout);
+    }
+    let json = router.perouter(&["status", "-o", "json"]);
+    let status: NodeStatus = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((status.index, status.resources.len(), status.ready), (0, 3, true));
+    let yaml = router.perouter(&["status", "-o", "yaml"]);
+    assert!(yaml.success() && yaml.stdout.contains("\nvtep: \"100.65.0.1\"\n"), "{yaml:?}");
+}
+
+#[test]
+fn sessions_routes_and_trace_show_routes_and_the_cause_of_a_failure() {
+    let Some(mut fixture) = Fixture::start("trace", &[0]) else { return };
+    fixture.router().await_ready(&[100, 200]);
+    let router = fixture.router();
+    let assert_prints = |output: &perouter_lab::CommandOutput, words: &[&str]| {
+        for words in words {
+            assert!(output.stdout.contains(words), "no `{words}` in\n{}{}", output.stdout, output.stderr);
+        }
+    };
+    let sessions = router.perouter(&["sessions"]);
+    assert!(sessions.success(), "{sessions:?}");
+    assert_prints(&sessions, &["default  192.168.11.2  leafkind", "red      192.169.10.2", "Established"]);
+    let routes = router.perouter(&["routes", "red", "--from", "host"]);
+    assert_prints(&routes, &["172.30.0.10/32  *     host  192.169.10.2", "192.169.10.2 dev pe-100", "sent to 1 peer"]);
+    assert!(!routes.stdout.contains("fabric"), "{}", routes.stdout);
+    let json = router.perouter(&["routes", "red", "-o", "json"]);
+    let table: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(table["172.30.0.10/32"]["type5"]["routeTargets"], serde_json::json!(["64514:100"]));
+    let service = router.perouter(&["trace", RED]);
+    assert!(service.success(), "{service:?}");
+    assert_prints(
+        &service,
+        &[
+            "VRF red (VNI 100)\n  ok    host    192.169.10.2 announces 172.30.0.10/32, AS path 64515\n",
+            "ok    kernel  172.30.0.10/32 via 192.169.10.2 dev pe-100",
+            "RT 64514:100, VNI 100, router MAC 02:64:64:41:00:01, next hop 100.65.0.1",
+            "ok    fabric  sent to 192.168.11.2 (leafkind)",
+            "VRF blue (VNI 200): no route",
+        ],
+    );
+    let remote = router.perouter(&["trace", "192.168.20.2", "--vrf", "red"]);
+    assert!(remote.success(), "{remote:?}");
+    assert_prints(&remote, &["has 192.168.20.0/24 behind VTEP 100.64.0.1", "ok    host    told to 192.169.10.2"]);
+    let unknown = router.perouter(&["routes", "green"]);
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.stderr.contains("there is no VRF green; there are blue, red"), "{}", unknown.stderr);
+
+    // The host shuts down its session.
+    fixture.hosts[0].vtysh(&["configure terminal", "router bgp 64515", "neighbor 192.169.10.1 shutdown"]).unwrap();
+    let router = fixture.router();
+    until_true("the session going down", || router.perouter(&["sessions", "red"]).code == Some(1));
+    assert_prints(&router.perouter(&["sessions"]), &["the peer is shut down by its administrator"]);
+    until_true("the path becoming incomplete", || router.perouter(&["trace", RED]).code == Some(1));
+    let gone = router.perouter(&["trace", RED, "--vrf", "red"]);
+    assert_prints(&gone, &["ENDS  VRF     no route holds 172.30.0.10: session with 192.169.10.2 is ", "shut down"]);
+    router.terminate();
+    assert!(router.perouter(&["cleanup"]).success());
+    let not_running = router.perouter(&["sessions"]);
+    assert!(not_running.stderr.contains("is `perouter run` running here?"), "{}", not_running.stderr);
+}
