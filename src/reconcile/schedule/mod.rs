@@ -61,7 +61,7 @@ impl Schedule {
 
     /// The IP-VRFs that change.
     pub fn vrfs(&self) -> BTreeSet<VrfName> {
-        let vrf = |scope| if let &Scope::Vrf(ref vrf) = scope { Some(vrf.clone()) } else { None };
+        let vrf = |scope: &Scope| if let Scope::Vrf(vrf) = scope { Some(vrf.clone()) } else { None };
         self.scopes().into_iter().filter_map(vrf).collect()
     }
 }
