@@ -9,7 +9,8 @@ use ipnet::IpNet;
 
 use crate::frr::client::port::Routing as _;
 use crate::frr::client::vty_routing::VtyRouting;
-use crate::frr::show::route::{self, Match, Path, Reset, Type5};
+use crate::frr::show::neighbor::{self, SessionReset};
+use crate::frr::show::route::{self, Match, Path, Type5};
 use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
 use crate::frr::show::vni::VniState;
 use crate::runtime::{Daemon, Runtime};
@@ -42,10 +43,10 @@ impl FrrQueries {
     }
 
     /// All sessions, with their last reset.
-    pub async fn sessions(&mut self) -> anyhow::Result<Vec<(SessionState, Option<Reset>)>> {
+    pub async fn sessions(&mut self) -> anyhow::Result<Vec<(SessionState, Option<SessionReset>)>> {
         let sessions = self.vty.sessions().await.with_context(|| self.hint.clone())?;
-        let mut resets: BTreeMap<SessionKey, Reset> =
-            route::resets(&self.show(Daemon::Bgpd, route::SHOW_NEIGHBORS).await?)?;
+        let mut resets: BTreeMap<SessionKey, SessionReset> =
+            neighbor::resets(&self.show(Daemon::Bgpd, neighbor::SHOW_NEIGHBORS).await?)?;
         let with_reset = |session: SessionState| {
             let reset = resets.remove(&(session.vrf.clone(), session.peer.clone()));
             (session, reset)
@@ -58,8 +59,8 @@ impl FrrQueries {
         let mut found = BTreeSet::new();
         let (Some(vrf), SessionPhase::Established) = (&session.vrf, &session.phase) else { return Ok(found) };
         for family in session.families() {
-            let text = self.show(Daemon::Bgpd, &route::show_refused(vrf, family, &session.peer)).await?;
-            found.extend(route::refused(&text)?);
+            let text = self.show(Daemon::Bgpd, &route::show_filtered(vrf, family, &session.peer)).await?;
+            found.extend(route::filtered(&text)?);
         }
         Ok(found)
     }
@@ -93,7 +94,7 @@ impl FrrQueries {
         family: Family,
         address: Option<IpAddr>,
     ) -> anyhow::Result<BTreeMap<IpNet, Vec<String>>> {
-        Ok(route::kernel(&self.show(Daemon::Zebra, &route::show_kernel(vrf, family, address)).await?)?)
+        Ok(route::installed(&self.show(Daemon::Zebra, &route::show_rib(vrf, family, address)).await?)?)
     }
 
     /// Our Type-5 routes of a VRF.

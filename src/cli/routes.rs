@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use serde::Serialize;
 
@@ -26,10 +26,31 @@ pub struct RoutesArgs {
     vrf: VrfName,
     /// Show only prefixes whose best path has this origin
     #[arg(long, value_name = "ORIGIN", value_enum)]
-    from: Option<Origin>,
+    from: Option<OriginChoice>,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
     output: Output,
+}
+
+/// Origins as they are given on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum OriginChoice {
+    /// A host session
+    Host,
+    /// A Type-5 route of the fabric
+    Fabric,
+    /// The router itself: the host's session address, aggregates
+    Router,
+}
+
+impl From<OriginChoice> for Origin {
+    fn from(choice: OriginChoice) -> Self {
+        match choice {
+            OriginChoice::Host => Self::Host,
+            OriginChoice::Fabric => Self::Fabric,
+            OriginChoice::Router => Self::Router,
+        }
+    }
 }
 
 /// A prefix.
@@ -84,8 +105,9 @@ pub async fn execute(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
             routes.entry(prefix).or_default().filtered.push(session.peer.clone());
         }
     }
-    let of_host = |route: &ListedRoute| args.from == Some(Origin::Host) && !route.filtered.is_empty();
-    routes.retain(|_, route| args.from.is_none_or(|from| route.origin() == Some(from)) || of_host(route));
+    let from = args.from.map(Origin::from);
+    let of_host = |route: &ListedRoute| from == Some(Origin::Host) && !route.filtered.is_empty();
+    routes.retain(|_, route| from.is_none_or(|from| route.origin() == Some(from)) || of_host(route));
     args.output.print(&routes, || text(&routes))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -119,7 +141,7 @@ fn text(routes: &BTreeMap<IpNet, ListedRoute>) -> String {
             vec![
                 prefix.to_string(),
                 best.to_owned(),
-                path.origin.to_string(),
+                path.origin.as_str().to_owned(),
                 hops.join(","),
                 path.as_path.clone(),
                 kernel,

@@ -94,7 +94,7 @@ async fn kubernetes(
         namespace: api.watch_namespace.clone(),
         node: node.clone(),
         index: options.node_index,
-        kept: api.state.snapshot(),
+        disk_cache: api.state.snapshot(),
     };
     let (sender, snapshots) = watch::channel(Snapshot::default());
     let (identity_sender, identities) = watch::channel(ApiIdentities::default());

@@ -9,7 +9,7 @@ use super::frr_client::FrrQueries;
 use super::options::{Output, RuntimeOptions};
 use crate::diagnose::cause::cause;
 use crate::diagnose::trace::{Trace, TraceFacts, TraceStep, TracedSession, follow};
-use crate::frr::show::route::Reset;
+use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::session::SessionState;
 use crate::types::{Family, VrfName};
 
@@ -78,7 +78,7 @@ pub async fn execute(args: &TraceArgs) -> anyhow::Result<ExitCode> {
     Ok(if traces.iter().any(Trace::is_complete) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn session((state, reset): &(SessionState, Option<Reset>)) -> TracedSession {
+fn session((state, reset): &(SessionState, Option<SessionReset>)) -> TracedSession {
     TracedSession {
         peer: state.peer.clone(),
         hostname: reset.as_ref().and_then(|reset| reset.hostname.clone()),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::frr::show::route::Reset;
+use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::types::VrfName;
 
@@ -59,7 +59,7 @@ const NOTIFICATIONS: [(&str, &str, &str); 8] = [
 ];
 
 /// Why it is not established; `None` while it is.
-pub fn cause(session: &SessionState, reset: Option<&Reset>) -> Option<String> {
+pub fn cause(session: &SessionState, reset: Option<&SessionReset>) -> Option<String> {
     let SessionPhase::Down(state) = &session.phase else { return None };
     let peer = &session.peer;
     let Some(reset) = reset else { return Some(format!("FRR does not know the neighbor {peer}")) };
@@ -88,7 +88,7 @@ pub fn cause(session: &SessionState, reset: Option<&Reset>) -> Option<String> {
     })
 }
 
-fn notified(session: &SessionState, reset: &Reset, notification: &str, due_to: &str) -> String {
+fn notified(session: &SessionState, reset: &SessionReset, notification: &str, due_to: &str) -> String {
     let received = due_to.contains("received");
     let direction = if received { "received from" } else { "sent to" };
     let received_or_sent = format!("{notification} ({direction} {})", session.peer);
@@ -172,7 +172,7 @@ mod tests {
         #[case] established: u64,
         #[case] words: &str,
     ) {
-        let reset = Reset {
+        let reset = SessionReset {
             hostname: None,
             local_as: Some(64514),
             as_override: false,
