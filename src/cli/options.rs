@@ -124,7 +124,8 @@ impl ApiOptions {
     pub async fn client(&self) -> anyhow::Result<kube::Client> {
         let mut config = match &self.kubeconfig {
             Some(path) => {
-                let file = kube::config::Kubeconfig::read_from(path).context("kubeconfig")?;
+                std::fs::metadata(path).with_context(|| format!("read kubeconfig {}", path.display()))?;
+                let file = kube::config::Kubeconfig::read_from(path)?;
                 kube::Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default()).await?
             }
             None => kube::Config::infer().await.context("no API server configured: set --kubeconfig")?,

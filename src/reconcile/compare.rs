@@ -125,8 +125,8 @@ async fn plan<'a>(
     let nic_mtu = observed.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
     let facts = NodeFacts { mode, release, nic_mtu };
     let wanted = match last.take() {
-        Some(wanted) if !is_new && wanted.is_of(&facts, release, &accepted) => wanted,
-        former => Wanted::new(snapshot, facts, release, accepted, former.as_ref())?,
+        Some(wanted) if !is_new && wanted.is_of(&facts, &accepted) => wanted,
+        former => Wanted::new(snapshot, facts, accepted, former.as_ref())?,
     };
     watch.mark(PassPhase::Plan);
     Ok(last.insert(wanted))
