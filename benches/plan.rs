@@ -1,9 +1,9 @@
-//! The pure steps of a reconcile pass at two sizes: plan, render, parse FRR's text, compare, schedule. In: nothing. Out: a
-//! table of times and ratios, and exit status 1 if the total time grows faster than the number of L3VNIs allows.
+//! The pure steps of a reconcile pass at two sizes: plan, render, parse FRR's text, compare, schedule. In: nothing.
+//! Out: a table of times and ratios, and exit status 1 if the total time grows faster than the number of L3VNIs allows.
 //!
 //! Samples of both sizes alternate, so that a machine that is temporarily busy affects both.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a benchmark")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a benchmark")]
 
 use std::collections::BTreeSet;
 use std::hint::black_box;

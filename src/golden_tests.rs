@@ -1,6 +1,6 @@
-//! Cases as directories: `tests/golden/<case>/in.yaml` gives `plan.yaml` (node, kernel operations from nothing,
-//! rejections), `frr.conf` (text for FRR, passwords masked) and `status.yaml` (resources). The first line of `in.yaml`
-//! may be `# index: N`. `PEROUTER_UPDATE=1` rewrites what is expected.
+//! Cases as directories: `tests/golden/<case>/in.yaml` results in `plan.yaml` (node, kernel operations on an empty node,
+//! rejections), `frr.conf` (FRR configuration, passwords masked) and `status.yaml` (resources). The first line of `in.yaml` may
+//! be `# index: N`. `PEROUTER_UPDATE=1` rewrites the expected files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,7 +32,7 @@ fn read_case(case: &Path) -> Snapshot {
     snapshot
 }
 
-/// Git keeps no modes, and a password that everybody can read is refused.
+/// A copy with mode 0600, which git does not store: a password file that everybody can read is rejected.
 fn private_copy(secrets: &Path, scratch: &Path) -> PathBuf {
     let copy = scratch.join("secrets");
     for name in fs::read_dir(secrets).into_iter().flatten().map(|entry| entry.unwrap()) {
@@ -85,7 +85,7 @@ fn status_text(snapshot: &Snapshot, plan: &Plan) -> String {
 }
 
 #[test]
-fn every_case_comes_out_as_written() {
+fn every_case_gives_the_expected_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let update = std::env::var_os("PEROUTER_UPDATE").is_some_and(|value| value == "1");
     let mut cases: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -113,10 +113,10 @@ fn every_case_comes_out_as_written() {
             let want = fs::read_to_string(&file).unwrap_or_default();
             if want != got {
                 let diff =
-                    similar::TextDiff::from_lines(&want, &got).unified_diff().header("expected", "is").to_string();
+                    similar::TextDiff::from_lines(&want, &got).unified_diff().header("expected", "actual").to_string();
                 differ.push(format!("{}\n{diff}", file.display()));
             }
         }
     }
-    assert!(differ.is_empty(), "PEROUTER_UPDATE=1 rewrites these:\n{}", differ.join("\n"));
+    assert!(differ.is_empty(), "PEROUTER_UPDATE=1 rewrites these files:\n{}", differ.join("\n"));
 }

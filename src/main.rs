@@ -1,4 +1,4 @@
-//! Flags and wiring; everything else is in the library.
+//! Logging, allocator and exit status; everything else is in the library.
 
 use std::process::ExitCode;
 
@@ -9,11 +9,11 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-// More threads would wait for the same lock of the kernel.
+// More threads would wait for the same kernel lock (RTNL).
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("PEROUTER_LOG").unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=error"));
-    // The client logs the body of a reply that it cannot read, and that may be a Secret; failures are told by `source`.
+    // The client logs the body of a reply that it cannot parse, which may be a Secret; `source` reports the failure.
     let filter = match "kube_client::client=off".parse() {
         Ok(directive) => filter.add_directive(directive),
         Err(_) => filter,
@@ -27,7 +27,7 @@ async fn main() -> ExitCode {
     match perouter::cli::Cli::parse().execute().await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("perouter: {error:#}");
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }

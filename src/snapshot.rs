@@ -1,4 +1,5 @@
-//! What both sources deliver and `plan` reads: every object of this node's concern, and who the node is. Pure data.
+//! A snapshot: what both sources deliver and `plan` reads. In: objects of a source. Out: comparable values. It must not depend on
+//! which source it comes from. Pure data.
 
 use std::collections::BTreeMap;
 
@@ -6,43 +7,44 @@ use crate::kind::Spec;
 use crate::kind::check::Secrets;
 pub use crate::kind::object::{Kind, Location, ObjectRef, Reason, Rejection, SecretKey};
 
-/// An object as a source delivers it: it fits the schema and its CEL rules.
+/// An object as a source delivers it: valid by its schema and CEL rules, with defaults.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object {
-    /// `metadata.generation`; for files the number of the last change seen, starting at 1.
+    /// `metadata.generation`; for files the number of changes of the spec that were read, from 1.
     pub generation: i64,
-    /// `metadata.creationTimestamp` in seconds since the epoch. Files have none and are older than any API object.
+    /// `metadata.creationTimestamp` in seconds since the epoch. Objects of files have none and count as older than any object of
+    /// the API server.
     pub created: Option<i64>,
-    /// File and line of its name for a directory source.
+    /// File and line of its name, for objects of a directory.
     pub location: Option<Location>,
     /// The spec.
     pub spec: Spec,
 }
 
 impl Object {
-    /// The first version of an object of unknown origin.
+    /// The first version of an object, without location and time of creation.
     pub fn new(spec: impl Into<Spec>) -> Self {
         Self { generation: 1, created: None, location: None, spec: spec.into() }
     }
 }
 
-/// Who the node is.
+/// The identity of the node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeIdentity {
     /// Name of the node.
     pub name: String,
-    /// Node index, 0 and up: every address of the node follows from it.
+    /// Node index, from 0, from which every address of the node is derived.
     pub index: u32,
     /// Labels, for node selectors.
     pub labels: BTreeMap<String, String>,
 }
 
-/// By what the API server knows the node and the objects: who owns what is made there, and whom its events are about.
+/// The UIDs of the node and the objects at the API server, for owner references and events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApiIdentities {
     /// UID of the Node; `None` while it is not known.
     pub node_uid: Option<String>,
-    /// UIDs of the objects, also of those that are rejected.
+    /// UIDs of the objects, also of rejected ones.
     pub objects: BTreeMap<ObjectRef, String>,
 }
 
@@ -51,11 +53,11 @@ pub struct ApiIdentities {
 pub struct Snapshot {
     /// The node.
     pub node: NodeIdentity,
-    /// The objects, also those for other nodes.
+    /// The objects, also those that apply to other nodes.
     pub objects: BTreeMap<ObjectRef, Object>,
-    /// Secret keys that objects name; `Err` says why one is not available.
+    /// The passwords that objects name; `Err` is the message why one is not available.
     pub secrets: Secrets,
-    /// Documents that the source could not accept.
+    /// The rejections of the source.
     pub rejected: Vec<Rejection>,
 }
 

@@ -1,36 +1,36 @@
-//! Where the time of a pass goes. In: marks at the ends of its phases. Out: [`Timing`]. Pure but for the clock.
+//! Where the time of a reconcile pass goes. In: marks at the end of each phase. Out: [`Timing`]. Pure but for the clock.
 
 use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A phase of a pass, in the order in which they come.
+/// A phase of a reconcile pass, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Phase {
+pub enum PassPhase {
     /// Reading the kernel and FRR.
     Observe,
-    /// Objects into what is wanted, and that into FRR's lines.
+    /// From objects to the wanted state, and from that to FRR lines.
     Plan,
-    /// What is wanted against what is there.
+    /// Comparing the wanted with the observed state.
     Diff,
     /// Kernel operations.
     Kernel,
-    /// Waiting until zebra has seen what the kernel has, or has no more.
+    /// Waiting until zebra has seen a change of the kernel.
     Await,
-    /// Telling FRR.
+    /// Sending lines to FRR.
     Routing,
-    /// Waiting until FRR has taken the L3VNIs up.
+    /// Waiting until FRR has the L3VNIs up.
     Verify,
 }
 
-impl Phase {
+impl PassPhase {
     /// All of them.
     pub const ALL: [Self; 7] =
         [Self::Observe, Self::Plan, Self::Diff, Self::Kernel, Self::Await, Self::Routing, Self::Verify];
 
-    /// Its name in logs, metrics and the status.
-    pub fn name(self) -> &'static str {
+    /// As in logs and metrics.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Observe => "observe",
             Self::Plan => "plan",
@@ -45,22 +45,22 @@ impl Phase {
 
 /// Time by phase.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Timing([Duration; Phase::ALL.len()]);
+pub struct Timing([Duration; PassPhase::ALL.len()]);
 
 impl Timing {
     /// The time of a phase.
-    pub fn of(&self, phase: Phase) -> Duration {
+    pub fn of(&self, phase: PassPhase) -> Duration {
         self.0[phase as usize]
     }
 
     /// Adds to a phase.
-    pub fn add(&mut self, phase: Phase, time: Duration) {
+    pub fn add(&mut self, phase: PassPhase, time: Duration) {
         self.0[phase as usize] += time;
     }
 
     /// Adds all phases of another.
     pub fn extend(&mut self, other: &Self) {
-        for phase in Phase::ALL {
+        for phase in PassPhase::ALL {
             self.add(phase, other.of(phase));
         }
     }
@@ -69,15 +69,15 @@ impl Timing {
 /// `observe=1.2ms plan=0.3ms …`
 impl fmt::Display for Timing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, phase) in Phase::ALL.into_iter().enumerate() {
+        for (index, phase) in PassPhase::ALL.into_iter().enumerate() {
             let space = if index == 0 { "" } else { " " };
-            write!(f, "{space}{}={:.1}ms", phase.name(), self.of(phase).as_secs_f64() * 1e3)?;
+            write!(f, "{space}{}={:.1}ms", phase.as_str(), self.of(phase).as_secs_f64() * 1e3)?;
         }
         Ok(())
     }
 }
 
-/// A clock that gives each phase the time since the last mark.
+/// A clock that adds the time since the last mark to a phase.
 #[derive(Debug)]
 pub struct Stopwatch {
     last: Instant,
@@ -90,14 +90,14 @@ impl Stopwatch {
         Self { last: Instant::now(), timing: Timing::default() }
     }
 
-    /// The time since the last mark was that of a phase.
-    pub fn mark(&mut self, phase: Phase) {
+    /// Adds the time since the last mark to a phase.
+    pub fn mark(&mut self, phase: PassPhase) {
         let now = Instant::now();
         self.timing.add(phase, now - self.last);
         self.last = now;
     }
 
-    /// What was marked so far.
+    /// The times so far.
     pub fn timing(&self) -> Timing {
         self.timing
     }
@@ -111,12 +111,12 @@ mod tests {
     async fn each_phase_has_the_time_up_to_its_mark() {
         let mut watch = Stopwatch::start();
         tokio::time::advance(Duration::from_millis(3)).await;
-        watch.mark(Phase::Plan);
+        watch.mark(PassPhase::Plan);
         tokio::time::advance(Duration::from_millis(5)).await;
-        watch.mark(Phase::Kernel);
-        watch.mark(Phase::Routing);
+        watch.mark(PassPhase::Kernel);
+        watch.mark(PassPhase::Routing);
         tokio::time::advance(Duration::from_millis(7)).await;
-        watch.mark(Phase::Kernel);
+        watch.mark(PassPhase::Kernel);
         let timing = watch.timing();
         let expected = "observe=0.0ms plan=3.0ms diff=0.0ms kernel=12.0ms zebra=0.0ms frr=0.0ms verify=0.0ms";
         assert_eq!(timing.to_string(), expected);

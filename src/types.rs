@@ -1,5 +1,5 @@
-//! The words of the field as types. In: raw numbers and strings of the API. Out: values that cannot be wrong.
-//! Past `plan` no bare integer or string stands for one of these. Pure.
+//! Terms of the field as types. In: raw numbers and strings of the API. Out: values that cannot be invalid. Past `plan` no bare
+//! integer or string may stand for one of them. Pure.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,18 +22,18 @@ pub enum TypeError {
         "{0:?} is not an interface name: use 1 to 15 letters, digits, '-', '_' or '.', starting with a letter or digit"
     )]
     IfName(String),
-    /// A VRF name is an interface name and an FRR word.
+    /// A VRF name is an interface name that FRR can parse.
     #[error("{0:?} is not a VRF name: use 1 to 15 letters, digits, '-' or '_', starting with a letter")]
     VrfName(String),
-    /// Names that FRR or the kernel take for something else.
-    #[error("{0:?} is a reserved name")]
+    /// Names that have another meaning for FRR or the kernel.
+    #[error("{0:?} is reserved by FRR or the kernel: use another name")]
     Reserved(String),
     /// `ASN:NUMBER` or `IPv4:NUMBER` (RFC 4360 section 4, RFC 5668 section 2).
     #[error("{0:?} is not a route target: use ASN:NUMBER or IPV4:NUMBER, with at most 6 bytes of value in all")]
     RouteTarget(String),
     /// `A:B` or a well-known name (RFC 1997).
     #[error(
-        "{0:?} is not a community: use ASN:NUMBER with 16 bit each, or no-export, no-advertise, local-AS, blackhole, graceful-shutdown"
+        "{0:?} is not a community: use ASN:NUMBER with at most 65535 each, or no-export, no-advertise, local-AS, blackhole, graceful-shutdown"
     )]
     Community(String),
     /// Six bytes in hex.
@@ -47,7 +47,7 @@ pub enum TypeError {
 pub struct Vni(u32);
 
 impl Vni {
-    /// The least of all.
+    /// The lowest VNI.
     pub const FIRST: Self = Self(1);
 
     /// The number, 1 to 16777215.
@@ -99,10 +99,10 @@ impl fmt::Display for Asn {
     }
 }
 
-/// Room for the name of an interface (IFNAMSIZ - 1), in place: there are thousands of them.
-type Short = ArrayString<15>;
+/// The name of an interface (IFNAMSIZ - 1 bytes), without a heap allocation: there are thousands of them.
+type InlineName = ArrayString<15>;
 
-macro_rules! word {
+macro_rules! text_newtype {
     ($(#[$doc:meta])* $name:ident($text:ty)) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -143,14 +143,14 @@ macro_rules! word {
     };
 }
 
-word! {
+text_newtype! {
     /// The name of a network interface, 1 to 15 bytes.
-    IfName(Short)
+    IfName(InlineName)
 }
 
-word! {
+text_newtype! {
     /// The name of an IP-VRF (RFC 9136 section 1): also the name of its VRF device or of its network namespace.
-    VrfName(Short)
+    VrfName(InlineName)
 }
 
 impl FromStr for IfName {
@@ -158,20 +158,20 @@ impl FromStr for IfName {
     fn from_str(raw: &str) -> Result<Self, TypeError> {
         let ok = raw.starts_with(|c: char| c.is_ascii_alphanumeric())
             && raw.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-        Short::from(raw).ok().filter(|_| ok).map(Self).ok_or_else(|| TypeError::IfName(raw.to_owned()))
+        InlineName::from(raw).ok().filter(|_| ok).map(Self).ok_or_else(|| TypeError::IfName(raw.to_owned()))
     }
 }
 
 impl FromStr for VrfName {
     type Err = TypeError;
     fn from_str(raw: &str) -> Result<Self, TypeError> {
-        // FRR takes these words for the default VRF or for "every VRF".
+        // To FRR these mean the default VRF or every VRF.
         if matches!(raw, "default" | "all" | "lo") {
             return Err(TypeError::Reserved(raw.to_owned()));
         }
         let ok = raw.starts_with(|c: char| c.is_ascii_alphabetic())
             && raw.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-        Short::from(raw).ok().filter(|_| ok).map(Self).ok_or_else(|| TypeError::VrfName(raw.to_owned()))
+        InlineName::from(raw).ok().filter(|_| ok).map(Self).ok_or_else(|| TypeError::VrfName(raw.to_owned()))
     }
 }
 
@@ -187,7 +187,7 @@ impl TableId {
         Self(0x0100_0000 + vni.get())
     }
 
-    /// The VNI whose table this is; `None` for a table that [`TableId::of`] does not give.
+    /// The VNI of this table; `None` for a table that [`TableId::of`] does not return.
     pub fn vni(self) -> Option<Vni> {
         self.0.checked_sub(0x0100_0000).and_then(|raw| Vni::try_from(raw).ok())
     }
@@ -243,14 +243,14 @@ impl From<MacAddr> for String {
     }
 }
 
-word! {
+text_newtype! {
     /// A route target extended community, `ASN:NUMBER` or `IPV4:NUMBER` (RFC 4360).
     RouteTarget(String)
 }
 
 impl RouteTarget {
-    /// The one that FRR derives where none is configured (RFC 8365 section 5.1.2.1), as it prints it: the lower half of the
-    /// AS number, and the VNI.
+    /// The route target that FRR derives where none is configured (RFC 8365 section 5.1.2.1), as FRR prints it: the lower 16 bits
+    /// of the AS number, and the VNI.
     pub fn derived(asn: Asn, vni: Vni) -> String {
         format!("{}:{vni}", u32::from(asn) & 0xffff)
     }
@@ -273,7 +273,7 @@ impl FromStr for RouteTarget {
     }
 }
 
-word! {
+text_newtype! {
     /// A standard community, `ASN:NUMBER` or a well-known name as FRR prints it (RFC 1997).
     Community(String)
 }
@@ -297,7 +297,7 @@ fn canonical_number(raw: &str) -> Option<u32> {
     (number.to_string() == raw).then_some(number)
 }
 
-/// A value that never reaches a log, a status or a plan: `Debug` and `Display` print a mask.
+/// A password. It must not appear in a log, a status or a plan: `Debug` and `Display` print a mask.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Secret(String);
 
@@ -325,7 +325,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How IP-VRFs are kept apart on this node.
+/// How IP-VRFs are isolated on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VrfMode {
@@ -395,12 +395,12 @@ mod tests {
     #[case("default", false)]
     #[case("1red", false)]
     #[case("a-name-too-long-", false)]
-    fn vrf_name_is_an_frr_word(#[case] raw: &str, #[case] ok: bool) {
+    fn vrf_name_is_valid_in_frr(#[case] raw: &str, #[case] ok: bool) {
         assert_eq!(raw.parse::<VrfName>().is_ok(), ok);
     }
 
     #[test]
-    fn tables_never_meet_the_kernels_own() {
+    fn tables_differ_from_those_of_the_kernel() {
         for vni in [1, 253, 254, 255, 0x00ff_ffff] {
             assert!(TableId::of(Vni::try_from(vni).unwrap()).0 > 0x0100_0000);
         }

@@ -17,8 +17,9 @@ use perouter::frr::client::vty::{ReplyStatus, Vty};
 use perouter::frr::client::vty_routing::VtyRouting;
 use perouter::frr::config::batch::{BatchStage, CommandBatch, CommandMode};
 use perouter::frr::config::command::{Intent, VtyCommand};
-use perouter::frr::config::diff::{ScopeChange, diff, teardown};
+use perouter::frr::config::diff::diff;
 use perouter::frr::config::line::Line;
+use perouter::frr::config::removal::removal;
 use perouter::frr::config::render::render;
 use perouter::frr::config::tree::Config as FrrConfig;
 use perouter::frr::model::RouterConfig;
@@ -206,8 +207,8 @@ fn an_l3vni_comes_up_and_goes_by_the_recipe() {
             assert_runs(&mut routing, &want, "up").await;
 
             let have = routing.running().await.unwrap().config.clone();
-            assert_eq!(diff(&have, &underlay).scopes[&scope], ScopeChange::Remove);
-            let steps = teardown(&have, &scope);
+            assert!(diff(&have, &underlay).is_empty());
+            let steps = removal(&have, &scope);
             for batch in &steps.before {
                 assert_eq!(routing.apply(batch).await.unwrap(), vec![]);
             }

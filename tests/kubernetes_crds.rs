@@ -1,6 +1,6 @@
-//! The definitions in front of a real API server: it takes them without a warning, refuses what their rules forbid with
-//! their messages, and judges every object as [`Schemas::judge`] does. `tests/kubernetes/refusals.txt` holds what it
-//! says, case by case; `PEROUTER_UPDATE=1` rewrites it.
+//! The definitions on a real API server: it accepts them without a warning, rejects with their messages what their rules forbid,
+//! and accepts and rejects the same objects as [`Schemas::validate`]. `tests/kubernetes/rejections.txt` has the messages of both,
+//! case by case; `PEROUTER_UPDATE=1` rewrites it.
 
 #![allow(clippy::unwrap_used, reason = "a test file")]
 
@@ -23,7 +23,7 @@ fn named(name: &'static str, kind: Kind, object: &str, spec: &str) -> Case {
     (name, kind, format!("{{metadata: {{name: {object}, namespace: default}}, spec: {{{spec}}}}}"))
 }
 
-/// An underlay with those fields beside the needed ones, or in place of them.
+/// An Underlay with these fields besides the required ones, or in place of them.
 fn underlay(name: &'static str, spec: &str) -> Case {
     let default = |field: &str, text: &str| {
         if spec.contains(field) { String::new() } else { format!("{text}, ") }
@@ -41,7 +41,7 @@ fn l3vni(name: &'static str, spec: &str) -> Case {
     named(name, Kind::L3VNI, "red", &format!("asn: 64514, vni: 100, {subnet}{spec}"))
 }
 
-/// Bare of a subnet.
+/// An L3VNI without a subnet.
 fn routed(name: &'static str, spec: &str) -> Case {
     named(name, Kind::L3VNI, "red", &format!("asn: 64514, vni: 100, {spec}"))
 }
@@ -63,7 +63,7 @@ fn accepted() -> Vec<Case> {
         l3vni("both families", "localcidr: {ipv4: 10.0.0.0/30, ipv6: 'fd00::/126'}"),
         l3vni("host multihop", "hostasn: 1, hostSession: {multihop: {ttl: 2}, bfd: {minimumTTL: 254}}"),
         l3vni(
-            "host of its own ways",
+            "host with another port and address",
             "hostasn: 1, hostSession: {port: 180, sourceAddress: {ipv4: 10.9.0.7}}, toHost: {asOverride: true}",
         ),
         l3vni("pool of sources", "hostSession: {listenPort: 180, sourceAddress: {ipv4: 10.9.0.0/24}}"),
@@ -81,7 +81,7 @@ fn accepted() -> Vec<Case> {
     ]
 }
 
-fn underlays_refused() -> Vec<Case> {
+fn rejected_underlays() -> Vec<Case> {
     vec![
         named("empty", Kind::Underlay, "u", ""),
         underlay("VTEP pool is no prefix", "vtepcidr: 100.65.0.0"),
@@ -124,7 +124,7 @@ fn underlays_refused() -> Vec<Case> {
     ]
 }
 
-fn l3vnis_refused() -> Vec<Case> {
+fn rejected_l3vnis() -> Vec<Case> {
     let prefixes =
         |rules: &str| format!("fromHost: {{allowedPrefixes: [{rules}]}}, toHost: {{allowedPrefixes: [{rules}]}}");
     vec![
@@ -174,8 +174,8 @@ fn l3vnis_refused() -> Vec<Case> {
     ]
 }
 
-/// What kubectl says of an object, on the server's judgement; empty if it is taken.
-fn asked(kubectl: &Kubectl, object: &Value) -> String {
+/// What kubectl prints for an object that the server validates; empty if it is accepted.
+fn validated_by_server(kubectl: &Kubectl, object: &Value) -> String {
     let output = kubectl.run_with_input(&["create", "--dry-run=server", "-f", "-"], &object.to_string()).unwrap();
     assert!(!output.stderr.contains("Warning"), "{}", output.stderr);
     assert_eq!(output.success(), output.stderr.is_empty(), "{}", output.stderr);
@@ -199,15 +199,15 @@ fn causes(text: &str) -> Vec<(String, String)> {
     text.lines().filter_map(line).collect()
 }
 
-/// The API server tells the causes of one refusal in any order.
-fn in_order(said: &str) -> Vec<&str> {
-    let (mut causes, mut lines): (Vec<&str>, Vec<&str>) = said.lines().partition(|line| line.starts_with("* "));
+/// The API server lists the causes of one rejection in any order.
+fn in_order(output: &str) -> Vec<&str> {
+    let (mut causes, mut lines): (Vec<&str>, Vec<&str>) = output.lines().partition(|line| line.starts_with("* "));
     causes.sort_unstable();
     lines.extend(causes);
     lines
 }
 
-/// Every rule of the definitions as kind, field without indices, message.
+/// Every rule of the definitions: kind, field without indices, message.
 fn rules() -> BTreeSet<(String, String, String)> {
     fn walk(kind: &str, node: &Value, path: &str, found: &mut BTreeSet<(String, String, String)>) {
         for rule in node["x-kubernetes-validations"].as_array().into_iter().flatten() {
@@ -265,52 +265,48 @@ fn kustomization_names_every_definition() {
     assert_eq!(kustomization["resources"], json!(files));
 }
 
-/// One API server for all of it: starting it takes longer than asking it.
+/// One API server for all cases: starting one takes longer than they do.
 #[test]
-fn the_api_server_judges_as_the_directory_source_does() {
+fn the_api_server_accepts_and_rejects_as_the_directory_source_does() {
     let Some(plane) = control_plane(Options::on_machine()) else { return };
     let kubectl = plane.kubectl();
-    let taken = kubectl.run(&["apply", "--server-side", "-k", "crds"]).unwrap();
-    assert!(taken.success(), "{}", taken.stderr);
-    assert_eq!(taken.stderr, "", "the definitions are taken without a warning");
+    let applied = kubectl.run(&["apply", "--server-side", "-k", "crds"]).unwrap();
+    assert!(applied.success(), "{}", applied.stderr);
+    assert_eq!(applied.stderr, "", "the definitions are accepted without a warning");
     kubectl.check(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).unwrap();
     kubectl.check(&["create", "namespace", "openperouter-system"]).unwrap();
 
     let schemas = Schemas::new().unwrap();
     for (name, object) in objects_of_examples() {
-        assert_eq!(asked(&kubectl, &object), "", "{name}");
+        assert_eq!(validated_by_server(&kubectl, &object), "", "{name}");
     }
     for case in accepted() {
-        assert_eq!(asked(&kubectl, &object(&case)), "", "{}", case.0);
-        assert_eq!(schemas.judge(case.1, &object(&case)).err(), None, "{}", case.0);
+        assert_eq!(validated_by_server(&kubectl, &object(&case)), "", "{}", case.0);
+        assert_eq!(schemas.validate(case.1, &object(&case)).err(), None, "{}", case.0);
     }
 
     let (mut table, mut rules) = (String::new(), rules());
-    for case in underlays_refused().into_iter().chain(l3vnis_refused()) {
-        let said = asked(&kubectl, &object(&case));
-        let violations = schemas.judge(case.1, &object(&case)).expect_err(case.0);
-        assert_ne!(said, "", "{}: only the directory source refuses it: {violations:?}", case.0);
+    for case in rejected_underlays().into_iter().chain(rejected_l3vnis()) {
+        let output = validated_by_server(&kubectl, &object(&case));
+        let violations = schemas.validate(case.1, &object(&case)).expect_err(case.0);
+        assert_ne!(output, "", "{}: only the directory source rejects it: {violations:?}", case.0);
         writeln!(table, "{:?}: {}", case.1, case.0).unwrap();
-        for line in in_order(&said) {
+        for line in in_order(&output) {
             writeln!(table, "  API server: {line}").unwrap();
         }
         for violation in &violations {
             writeln!(table, "  perouter:   {}: {}", violation.field, violation.message).unwrap();
         }
-        for (field, text) in causes(&said) {
-            let ours = violations.iter().any(|violation| violation.field == field);
-            assert!(
-                ours || text.starts_with("Required"),
-                "{}: {field} is told by the API server alone\n{table}",
-                case.0
-            );
+        for (field, text) in causes(&output) {
+            let by_us = violations.iter().any(|violation| violation.field == field);
+            assert!(by_us || text.starts_with("Required"), "{}: only the API server rejects {field}\n{table}", case.0);
             let kind = format!("{:?}", case.1);
             rules.retain(|(k, f, message)| {
                 *k != kind || *f != without_indices(&field) || !text.ends_with(message.as_str())
             });
         }
     }
-    let file = Path::new("tests/kubernetes/refusals.txt");
+    let file = Path::new("tests/kubernetes/rejections.txt");
     if std::env::var_os("PEROUTER_UPDATE").is_some_and(|value| value == "1") {
         fs::write(file, &table).unwrap();
     }

@@ -1,6 +1,6 @@
-//! `deploy/` on a real API server: taken without a warning, nothing of it dropped, its pods admitted, and its accounts may
-//! do what `deploy/base/rbac.yaml` says and nothing more. Left out, with the reason, where the programs are not built; an error
-//! where `CI=true`.
+//! `deploy/` on a real API server: applied without a warning and without dropped fields, its pods are admitted, and its service
+//! accounts may do what `deploy/base/rbac.yaml` grants and nothing more. Skipped, with the reason, where the control plane is not
+//! built; an error where `CI=true`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test file")]
 
@@ -22,30 +22,30 @@ const NAMESPACE: &str = "openperouter-system";
 fn on_a_real_api_server() {
     let Some(plane) = control_plane(Options::on_machine()) else { return };
     let admin = plane.kubectl();
-    is_taken(&admin, "deploy");
+    applies_without_warning(&admin, "deploy");
     for name in ["router", "controller"] {
-        its_pod_is_admitted(&admin, name);
-        has_what_a_node_daemon_needs(&admin, name);
+        pod_is_admitted(&admin, name);
+        is_a_node_daemon(&admin, name);
     }
-    a_warning_would_be_seen(&admin);
-    accounts_may_do_no_more(&plane);
-    refused_verbs_are_refused(&plane);
+    a_warning_would_be_detected(&admin);
+    accounts_have_only_granted_rights(&plane);
+    other_verbs_are_forbidden(&plane);
 
     admin.apply(&fs::read_to_string("tests/kubernetes/pod-monitor-crd.yaml").unwrap()).unwrap();
     admin.check(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).unwrap();
     for overlay in fs::read_dir("deploy/overlays").unwrap() {
-        is_taken(&admin, overlay.unwrap().path().to_str().unwrap());
+        applies_without_warning(&admin, overlay.unwrap().path().to_str().unwrap());
     }
-    metrics_are_on_the_address_of_the_node(&admin);
+    metrics_listen_on_the_address_of_the_node(&admin);
 }
 
-fn get(kubectl: &Kubectl, words: &[&str]) -> Value {
-    let words: Vec<&str> = ["get", "-o", "json"].iter().chain(words).copied().collect();
-    serde_json::from_str(&kubectl.check(&words).unwrap()).unwrap()
+fn get(kubectl: &Kubectl, args: &[&str]) -> Value {
+    let args: Vec<&str> = ["get", "-o", "json"].iter().chain(args).copied().collect();
+    serde_json::from_str(&kubectl.check(&args).unwrap()).unwrap()
 }
 
-/// Applied without a warning, and what is stored is what was applied: no field is unknown to the API server.
-fn is_taken(admin: &Kubectl, folder: &str) {
+/// Applied without a warning, and stored as applied: the API server knows every field.
+fn applies_without_warning(admin: &Kubectl, folder: &str) {
     let applied = admin.run(&["apply", "--server-side", "-k", folder]).unwrap();
     assert!(applied.success(), "{folder}: {}", applied.stderr);
     assert_eq!(applied.stderr, "", "{folder}");
@@ -64,41 +64,41 @@ fn pod(admin: &Kubectl, daemon_set: &str, namespace: &str) -> String {
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec }).to_string()
 }
 
-/// By the Pod Security level of the namespace, and by what the API server asks of a pod.
-fn its_pod_is_admitted(admin: &Kubectl, daemon_set: &str) {
-    let words = ["create", "--dry-run=server", "-f", "-"];
-    let said = admin.run_with_input(&words, &pod(admin, daemon_set, NAMESPACE)).unwrap();
-    assert!(said.success() && said.stderr.is_empty(), "{daemon_set}: {}", said.stderr);
+/// By the Pod Security level of the namespace, and by the validation of the API server.
+fn pod_is_admitted(admin: &Kubectl, daemon_set: &str) {
+    let args = ["create", "--dry-run=server", "-f", "-"];
+    let output = admin.run_with_input(&args, &pod(admin, daemon_set, NAMESPACE)).unwrap();
+    assert!(output.success() && output.stderr.is_empty(), "{daemon_set}: {}", output.stderr);
 }
 
-fn a_warning_would_be_seen(admin: &Kubectl) {
+fn a_warning_would_be_detected(admin: &Kubectl) {
     let strict = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "strict",
         "labels": { "pod-security.kubernetes.io/warn": "restricted", "pod-security.kubernetes.io/enforce": "privileged" } } });
     admin.apply(&strict.to_string()).unwrap();
     admin.check(&["-n", "strict", "create", "serviceaccount", "router"]).unwrap();
-    let said =
+    let output =
         admin.run_with_input(&["create", "--dry-run=server", "-f", "-"], &pod(admin, "router", "strict")).unwrap();
-    assert!(said.stderr.starts_with("Warning: would violate PodSecurity \"restricted"), "{}", said.stderr);
+    assert!(output.stderr.starts_with("Warning: would violate PodSecurity \"restricted"), "{}", output.stderr);
 }
 
-fn has_what_a_node_daemon_needs(admin: &Kubectl, daemon_set: &str) {
+fn is_a_node_daemon(admin: &Kubectl, daemon_set: &str) {
     let spec = &template(admin, daemon_set)["spec"];
     let of_controller = daemon_set == "controller";
     assert_eq!(spec["hostNetwork"], true);
     assert_eq!(spec["priorityClassName"], "system-node-critical");
     assert_eq!(spec["serviceAccountName"], daemon_set);
-    assert_eq!(spec["automountServiceAccountToken"], of_controller, "only the controller asks the API server");
+    assert_eq!(spec["automountServiceAccountToken"], of_controller, "only the controller uses the API server");
     assert_eq!(spec["tolerations"], json!([{ "operator": "Exists" }]));
     let [container] = &spec["containers"].as_array().unwrap()[..] else { panic!("{spec}") };
     assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
     let requests = &container["resources"]["requests"];
     assert!(requests["cpu"].is_string() && requests["memory"].is_string(), "{requests}");
 
-    // Privileged for mount propagation; setpriv leaves it these.
-    let words: Vec<&str> = container["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
-    let [setpriv, bounding, no_new, program] = words[..] else { panic!("{words:?}") };
+    // Privileged for mount propagation; setpriv reduces it to these capabilities.
+    let args: Vec<&str> = container["command"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap()).collect();
+    let [setpriv, bounding, no_new, program] = args[..] else { panic!("{args:?}") };
     assert_eq!([setpriv, no_new, program], ["setpriv", "--no-new-privs", "perouter"]);
-    let left: BTreeSet<&str> = bounding.strip_prefix("--bounding-set=-all,").unwrap().split(',').collect();
+    let remaining: BTreeSet<&str> = bounding.strip_prefix("--bounding-set=-all,").unwrap().split(',').collect();
     let wanted: &[&str] = if of_controller {
         &["+net_admin", "+sys_admin", "+dac_override"]
     } else {
@@ -117,7 +117,7 @@ fn has_what_a_node_daemon_needs(admin: &Kubectl, daemon_set: &str) {
             "+sys_resource",
         ]
     };
-    assert_eq!(left, wanted.iter().copied().collect());
+    assert_eq!(remaining, wanted.iter().copied().collect());
 
     let port = if of_controller { 9476 } else { 9477 };
     for (probe, path) in [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
@@ -126,7 +126,7 @@ fn has_what_a_node_daemon_needs(admin: &Kubectl, daemon_set: &str) {
     }
 }
 
-/// `auth can-i --list` as rights: everything that an account may do to resources in a namespace.
+/// `auth can-i --list` as rights: everything that an account may do with resources in a namespace.
 fn allowed(account: &Kubectl, namespace: &str) -> BTreeSet<Right> {
     let text = account.check(&["auth", "can-i", "--list", "--no-headers", "-n", namespace]).unwrap();
     let mut rights = BTreeSet::new();
@@ -141,32 +141,32 @@ fn allowed(account: &Kubectl, namespace: &str) -> BTreeSet<Right> {
     rights
 }
 
-/// What a role without a namespace allows, it allows in every one.
+/// The granted rights in a namespace: a cluster role grants its rights in every one.
 fn granted_in(namespace: &str) -> BTreeSet<Right> {
     let everywhere = |right: Right| right.replace(" in the cluster", &format!(" in {namespace}"));
     granted().into_iter().map(everywhere).filter(|right| right.ends_with(&format!(" in {namespace}"))).collect()
 }
 
-fn accounts_may_do_no_more(plane: &ControlPlane) {
+fn accounts_have_only_granted_rights(plane: &ControlPlane) {
     plane.kubectl().check(&["-n", "strict", "create", "serviceaccount", "nobody"]).unwrap();
     let account = |namespace: &str, name: &str| plane.kubectl_of(namespace, name).unwrap();
     let (nobody, router, controller) =
         (account("strict", "nobody"), account(NAMESPACE, "router"), account(NAMESPACE, "controller"));
     for namespace in [NAMESPACE, "default", "kube-system", "strict"] {
-        let everybody = allowed(&nobody, namespace);
-        assert_eq!(allowed(&router, namespace), everybody, "the router has no role");
-        let more: BTreeSet<Right> = allowed(&controller, namespace).difference(&everybody).cloned().collect();
+        let default = allowed(&nobody, namespace);
+        assert_eq!(allowed(&router, namespace), default, "the router has no role");
+        let more: BTreeSet<Right> = allowed(&controller, namespace).difference(&default).cloned().collect();
         assert_eq!(more, granted_in(namespace), "{namespace}");
     }
 }
 
-fn refused_verbs_are_refused(plane: &ControlPlane) {
+fn other_verbs_are_forbidden(plane: &ControlPlane) {
     let controller = plane.kubectl_of(NAMESPACE, "controller").unwrap();
     let may = |verb: &str, resource: &str, namespace: &str| {
-        let said = controller.run(&["auth", "can-i", verb, resource, "-n", namespace]).unwrap();
-        said.stdout.trim() == "yes"
+        let output = controller.run(&["auth", "can-i", verb, resource, "-n", namespace]).unwrap();
+        output.stdout.trim() == "yes"
     };
-    let refused: BTreeMap<&str, &[&str]> = BTreeMap::from([
+    let forbidden: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("nodes", &["get", "create", "update", "patch", "delete"][..]),
         ("nodes/status", &["update", "patch"]),
         ("secrets", &["get", "create", "update", "patch", "delete"]),
@@ -178,7 +178,7 @@ fn refused_verbs_are_refused(plane: &ControlPlane) {
         ("pods", &["list", "create"]),
         ("serviceaccounts/token", &["create"]),
     ]);
-    for (resource, verbs) in refused {
+    for (resource, verbs) in forbidden {
         for verb in verbs {
             assert!(!may(verb, resource, NAMESPACE), "{verb} {resource}");
         }
@@ -190,13 +190,13 @@ fn refused_verbs_are_refused(plane: &ControlPlane) {
     assert!(may("list", "secrets", NAMESPACE));
 }
 
-fn metrics_are_on_the_address_of_the_node(admin: &Kubectl) {
+fn metrics_listen_on_the_address_of_the_node(admin: &Kubectl) {
     let container = template(admin, "controller")["spec"]["containers"][0].clone();
     let env = container["env"].as_array().unwrap();
     let at = |name: &str| env.iter().position(|variable| variable["name"] == name).unwrap();
     let (address, node) = (at("PEROUTER_HTTP_ADDRESS"), at("NODE_IP"));
     assert_eq!(env[address]["value"], "$(NODE_IP):9476");
-    assert!(node < address, "a variable is known to those after it: {env:?}");
+    assert!(node < address, "a variable can be used by those after it: {env:?}");
     for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
         let http = &container[probe]["httpGet"];
         assert!(http["host"].is_null() && http["port"] == 9476, "{probe}: {http}");

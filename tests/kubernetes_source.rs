@@ -1,6 +1,6 @@
-//! Source, node index and status on a real etcd and kube-apiserver with `deploy/` applied: with the controller's token
-//! and the rights of `deploy/base/rbac.yaml`, of which each is used. Left out, with the reason, where the programs are not
-//! built; an error where `CI=true`. The steps share one control plane: starting it takes longer than most of them.
+//! Source, node index and status on a real etcd and kube-apiserver with `deploy/` applied: with the controller's token and the
+//! rights of `deploy/base/rbac.yaml`, each of which is used. Skipped, with the reason, where the control plane is not built; an
+//! error where `CI=true`. The steps share one control plane: starting one takes longer than most of them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test file")]
 
@@ -10,7 +10,7 @@ mod rights;
 
 mod kubernetes_source {
     mod audit;
-    pub(crate) mod place;
+    pub(crate) mod environment;
     mod proxy;
 
     pub(crate) mod indexes;
@@ -19,36 +19,36 @@ mod kubernetes_source {
     pub(crate) mod status;
 }
 
-use kubernetes_source::place::{Place, step};
+use kubernetes_source::environment::{Environment, step};
 use kubernetes_source::status::Publisher;
 use kubernetes_source::{indexes, outage, snapshots, status};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_real_api_server() {
-    let Some(mut place) = Place::new().await else { return };
-    step("parity of the examples", snapshots::examples_are_the_same_from_both_sources(&place)).await;
-    step("200 objects in one call", snapshots::a_burst_is_one_snapshot_or_two(&place)).await;
-    step("Secret rotated", snapshots::a_rotated_secret_is_seen(&place)).await;
+    let Some(mut environment) = Environment::new().await else { return };
+    step("both sources on the examples", snapshots::examples_are_the_same_from_both_sources(&environment)).await;
+    step("200 objects in one call", snapshots::a_burst_is_one_snapshot_or_two(&environment)).await;
+    step("changed Secret", snapshots::a_changed_secret_is_read(&environment)).await;
 
-    let mut publisher = Publisher::start(&place).await;
-    step("status", status::kubectl_shows_the_router(&place, &publisher)).await;
-    step("events", status::rejection_recovery_and_session_loss_are_events(&place, &publisher)).await;
-    step("many events", status::events_are_rate_limited(&place, &publisher)).await;
-    // It is quiet for this node, not for others.
+    let mut publisher = Publisher::start(&environment).await;
+    step("status", status::kubectl_shows_the_router(&environment, &publisher)).await;
+    step("events", status::rejection_recovery_and_session_loss_are_events(&environment, &publisher)).await;
+    step("many events", status::events_are_rate_limited(&environment, &publisher)).await;
+    // The steady state is that of this node only.
     tokio::join!(
-        step("quiet", status::in_quiet_nothing_is_written(&place, &mut publisher)),
-        step("node indexes", indexes::of_many_nodes(&place)),
+        step("steady state", status::nothing_is_written_in_steady_state(&environment, &mut publisher)),
+        step("node indexes", indexes::of_many_nodes(&environment)),
     );
     drop(publisher);
-    place.delete_l3vnis();
+    environment.delete_l3vnis();
 
-    // Afterwards too much: an API server that has just started knows no role for a moment.
-    assert_eq!(place.audit.refused(), Vec::<serde_json::Value>::new());
+    // Not after the next steps: an API server that has just started has no roles for a moment.
+    assert_eq!(environment.audit.forbidden(), Vec::<serde_json::Value>::new());
 
-    step("API server away", outage::the_server_goes_and_comes_back(&mut place)).await;
-    step("kept and reconciled", outage::what_is_kept_is_reconciled(&place)).await;
-    step("expired watch, slow list", outage::an_expired_watch_begins_anew(&mut place)).await;
+    step("API server unreachable", outage::the_server_stops_and_returns(&mut environment)).await;
+    step("disk cache", outage::the_disk_cache_is_reconciled(&environment)).await;
+    step("expired watch, slow list", outage::an_expired_watch_starts_over(&mut environment)).await;
 
-    step("status collected", status::the_status_goes_with_its_node(&place)).await;
-    assert_eq!(place.audit.used(), rights::granted(), "what the controller asks for, and what its roles allow");
+    step("status of a deleted Node", status::the_status_is_deleted_with_its_node(&environment)).await;
+    assert_eq!(environment.audit.used(), rights::granted(), "what the controller uses, and what its roles grant");
 }

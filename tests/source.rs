@@ -1,7 +1,7 @@
-//! Cases of the directory source: `tests/source/<case>/` is read as a source would be, and `expected.txt` in it tells
-//! which objects are taken and what is said of the others. `PEROUTER_UPDATE=1` rewrites the expectations.
+//! Cases of the directory source: `tests/source/<case>/` is read as a directory of objects, and its `expected.txt` lists the
+//! accepted objects and the rejections. `PEROUTER_UPDATE=1` rewrites the expected files.
 
-#![allow(clippy::unwrap_used)] // outside of test functions, but in tests all the same
+#![allow(clippy::unwrap_used, reason = "a test file")]
 
 use std::fmt::Write;
 use std::fs;
@@ -23,12 +23,12 @@ fn read(dir: &Path) -> Snapshot {
     source::read(dir, &dir.join("secrets"), &NodeIdentity::default()).unwrap()
 }
 
-fn told(snapshot: &Snapshot) -> String {
+fn summary(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     for (key, object) in &snapshot.objects {
         match &object.spec {
-            Spec::Underlay(spec) => writeln!(text, "taken: {key} asn {}", spec.asn).unwrap(),
-            Spec::L3VNI(spec) => writeln!(text, "taken: {key} vni {}", spec.vni).unwrap(),
+            Spec::Underlay(spec) => writeln!(text, "accepted: {key} asn {}", spec.asn).unwrap(),
+            Spec::L3VNI(spec) => writeln!(text, "accepted: {key} vni {}", spec.vni).unwrap(),
         }
     }
     for rejection in &snapshot.rejected {
@@ -38,29 +38,29 @@ fn told(snapshot: &Snapshot) -> String {
 }
 
 #[test]
-fn cases() {
+fn every_case_is_read_as_expected() {
     let update = std::env::var_os("PEROUTER_UPDATE").is_some_and(|value| value == "1");
-    let mut wrong = Vec::new();
+    let mut differing = Vec::new();
     let cases = sub_directories("tests/source");
     assert!(!cases.is_empty());
     for case in cases {
-        let told = told(&read(&case));
+        let actual = summary(&read(&case));
         let file = case.join("expected.txt");
         if update {
-            fs::write(&file, &told).unwrap();
+            fs::write(&file, &actual).unwrap();
         }
         let wanted = fs::read_to_string(&file).unwrap_or_default();
-        if told != wanted {
+        if actual != wanted {
             let diff =
-                similar::TextDiff::from_lines(&wanted, &told).unified_diff().header("wanted", "told").to_string();
-            wrong.push(format!("{}\n{diff}", case.display()));
+                similar::TextDiff::from_lines(&wanted, &actual).unified_diff().header("expected", "actual").to_string();
+            differing.push(format!("{}\n{diff}", case.display()));
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
 
 #[test]
-fn every_example_is_taken_whole() {
+fn every_example_is_accepted_as_a_whole() {
     let examples = sub_directories("examples");
     assert!(!examples.is_empty());
     for example in examples {

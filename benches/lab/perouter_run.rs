@@ -176,9 +176,9 @@ fn scrape(path: &str) -> anyhow::Result<String> {
     }
 }
 
-/// Reads `TIME INFO perouter::control: pass kernel_ops=16 … timing=observe=1.2ms plan=0.3ms …`.
+/// Reads `TIME INFO perouter::control: reconcile pass kernel_ops=16 … timing=observe=1.2ms plan=0.3ms …`.
 fn parse_pass(line: &str) -> Option<Pass> {
-    let (head, fields) = line.split_once(": pass ")?;
+    let (head, fields) = line.split_once(": reconcile pass ")?;
     let (_, timing) = fields.split_once("timing=")?;
     let phase = |word: &str| {
         let (name, time) = word.split_once('=')?;

@@ -1,4 +1,4 @@
-//! `perouter cleanup`: the node as it was before.
+//! `perouter cleanup`: removes the router from the node. In: its paths. Out: the node as it was before.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,8 +18,8 @@ use crate::kernel::{self, Kernel, NetlinkKernel, Outcome, netns};
 /// Arguments of `perouter cleanup`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "End `perouter run` (or router and controller) first: a running one is told and nothing is removed.\n\
-    Safe to repeat, also after a crash half way."
+    after_help = "Stop `perouter run` (or router and controller) first: while one is running, nothing is removed.\n\
+    Can be repeated, also after an interruption.\n\nExamples:\n  perouter cleanup"
 )]
 pub struct CleanupArgs {
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     let runtime = args.runtime.paths();
     let lock = lock::take(&runtime)?;
     daemons::stop_all(&runtime).await?;
-    // Also where the namespace was lost: what a NIC had is to be given back all the same.
+    // Also where the namespace was lost: the NICs are restored all the same.
     netns::create(runtime.router_netns())?;
     let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
     let observed = kernel.observe(&BTreeSet::new()).await?;
@@ -43,12 +43,12 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
         failed |= !outcome.is_done();
         match outcome {
             Outcome::Done => println!("{step}"),
-            Outcome::Skipped => eprintln!("perouter: {step}: not tried, as another operation failed"),
-            Outcome::Failed(error) => eprintln!("perouter: {:#}", anyhow::Error::from(error)),
+            Outcome::Skipped => eprintln!("error: {step}: skipped, because an operation that it depends on failed"),
+            Outcome::Failed(error) => eprintln!("error: {:#}", anyhow::Error::from(error)),
         }
     }
     if failed {
-        anyhow::bail!("the router is not removed: mend the cause and run `perouter cleanup` again");
+        anyhow::bail!("the router is not removed: fix the cause and run `perouter cleanup` again");
     }
     drop(kernel);
     netns::remove_all(&runtime)?;

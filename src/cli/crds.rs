@@ -1,4 +1,4 @@
-//! `perouter crds`.
+//! `perouter crds`: the custom resource definitions. In: where to write. Out: YAML.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use crate::kind::crds::crds;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  perouter crds | kubectl apply -f -\n  perouter crds --out-dir crds")]
 pub struct CrdsArgs {
-    /// Write one file for each kind into this directory instead of printing
+    /// Write one file per kind to this directory instead of standard output
     #[arg(long, value_name = "DIR")]
     out_dir: Option<PathBuf>,
 }

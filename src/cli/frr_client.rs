@@ -9,7 +9,8 @@ use ipnet::IpNet;
 
 use crate::frr::client::port::Routing as _;
 use crate::frr::client::vty_routing::VtyRouting;
-use crate::frr::show::route::{self, Match, Path, Reset, Type5};
+use crate::frr::show::neighbor::{self, SessionReset};
+use crate::frr::show::route::{self, Match, Path, Type5};
 use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
 use crate::frr::show::vni::VniState;
 use crate::runtime::{Daemon, Runtime};
@@ -24,27 +25,28 @@ pub fn routing(runtime: &Runtime) -> VtyRouting {
 }
 
 /// The FRR of a running router.
-pub struct Frr {
+pub struct FrrQueries {
     vty: VtyRouting,
     hint: String,
 }
 
-impl Frr {
-    /// That of a router.
+impl FrrQueries {
+    /// To the router with these paths.
     pub fn of(runtime: &Runtime) -> Self {
-        let hint = format!("no answer from FRR in {}: is `perouter run` running here?", runtime.frr_dir().display());
+        let hint =
+            format!("no answer from FRR in {}: is `perouter run` running on this node?", runtime.frr_dir().display());
         Self { vty: routing(runtime), hint }
     }
 
-    async fn ask(&mut self, daemon: Daemon, question: &str) -> anyhow::Result<String> {
-        self.vty.show(daemon, question).await.with_context(|| self.hint.clone())
+    async fn show(&mut self, daemon: Daemon, command: &str) -> anyhow::Result<String> {
+        self.vty.show(daemon, command).await.with_context(|| self.hint.clone())
     }
 
-    /// All sessions, with their last end.
-    pub async fn sessions(&mut self) -> anyhow::Result<Vec<(SessionState, Option<Reset>)>> {
+    /// All sessions, with their last reset.
+    pub async fn sessions(&mut self) -> anyhow::Result<Vec<(SessionState, Option<SessionReset>)>> {
         let sessions = self.vty.sessions().await.with_context(|| self.hint.clone())?;
-        let mut resets: BTreeMap<SessionKey, Reset> =
-            route::resets(&self.ask(Daemon::Bgpd, route::SHOW_NEIGHBORS).await?)?;
+        let mut resets: BTreeMap<SessionKey, SessionReset> =
+            neighbor::resets(&self.show(Daemon::Bgpd, neighbor::SHOW_NEIGHBORS).await?)?;
         let with_reset = |session: SessionState| {
             let reset = resets.remove(&(session.vrf.clone(), session.peer.clone()));
             (session, reset)
@@ -52,13 +54,13 @@ impl Frr {
         Ok(sessions.into_iter().map(with_reset).collect())
     }
 
-    /// What the filter of a host session refuses; nothing of a session that is not established, or of the fabric's.
-    pub async fn refused(&mut self, session: &SessionState) -> anyhow::Result<BTreeSet<IpNet>> {
+    /// Prefixes that the filter of a host session rejects; none of a session that is not established, or with the fabric.
+    pub async fn filtered(&mut self, session: &SessionState) -> anyhow::Result<BTreeSet<IpNet>> {
         let mut found = BTreeSet::new();
         let (Some(vrf), SessionPhase::Established) = (&session.vrf, &session.phase) else { return Ok(found) };
         for family in session.families() {
-            let told = self.ask(Daemon::Bgpd, &route::show_refused(vrf, family, &session.peer)).await?;
-            found.extend(route::refused(&told)?);
+            let text = self.show(Daemon::Bgpd, &route::show_filtered(vrf, family, &session.peer)).await?;
+            found.extend(route::filtered(&text)?);
         }
         Ok(found)
     }
@@ -71,33 +73,33 @@ impl Frr {
 
     /// All paths of a VRF.
     pub async fn paths(&mut self, vrf: &VrfName, family: Family) -> anyhow::Result<BTreeMap<IpNet, Vec<Path>>> {
-        Ok(route::paths(&self.ask(Daemon::Bgpd, &route::show_paths(vrf, family)).await?)?)
+        Ok(route::paths(&self.show(Daemon::Bgpd, &route::show_paths(vrf, family)).await?)?)
     }
 
-    /// What a VRF has for an address.
+    /// The longest match of a VRF for an address.
     pub async fn matched(&mut self, vrf: &VrfName, address: IpAddr) -> anyhow::Result<Option<Match>> {
-        let found = route::matched(&self.ask(Daemon::Bgpd, &route::show_match(vrf, &address.to_string())).await?)?;
+        let found = route::matched(&self.show(Daemon::Bgpd, &route::show_match(vrf, &address.to_string())).await?)?;
         if found.is_some() {
             return Ok(found);
         }
-        // FRR 10 does not take a default route for a match.
+        // FRR 10 does not report a default route as a match.
         let default = if address.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
-        Ok(route::matched(&self.ask(Daemon::Bgpd, &route::show_match(vrf, default)).await?)?)
+        Ok(route::matched(&self.show(Daemon::Bgpd, &route::show_match(vrf, default)).await?)?)
     }
 
-    /// Where the kernel forwards to, for all prefixes of a VRF or the one that holds an address.
+    /// Where the kernel forwards to, for all prefixes of a VRF or the one that covers an address.
     pub async fn kernel(
         &mut self,
         vrf: &VrfName,
         family: Family,
         address: Option<IpAddr>,
     ) -> anyhow::Result<BTreeMap<IpNet, Vec<String>>> {
-        Ok(route::kernel(&self.ask(Daemon::Zebra, &route::show_kernel(vrf, family, address)).await?)?)
+        Ok(route::installed(&self.show(Daemon::Zebra, &route::show_rib(vrf, family, address)).await?)?)
     }
 
     /// Our Type-5 routes of a VRF.
     pub async fn type5(&mut self, state: &VniState) -> anyhow::Result<BTreeMap<IpNet, Type5>> {
         let Some(rd) = &state.rd else { return Ok(BTreeMap::new()) };
-        Ok(route::type5(&self.ask(Daemon::Bgpd, &route::show_type5(rd)).await?)?)
+        Ok(route::type5(&self.show(Daemon::Bgpd, &route::show_type5(rd)).await?)?)
     }
 }

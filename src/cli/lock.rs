@@ -1,4 +1,4 @@
-//! One controller for a run directory. In: the directory. Out: a lock that ends with the process, however it ends.
+//! One controller per run directory. In: the directory. Out: a lock, which the kernel releases with the process.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::runtime::Runtime;
 
-/// Takes the lock, or tells who has it.
+/// Takes the lock. The error names the process that has it.
 pub fn take(runtime: &Runtime) -> anyhow::Result<Flock<File>> {
     let path = runtime.lock();
     fs::create_dir_all(runtime.dir()).with_context(|| format!("create {}", runtime.dir().display()))?;
@@ -25,7 +25,7 @@ pub fn take(runtime: &Runtime) -> anyhow::Result<Flock<File>> {
         Err((mut file, Errno::EWOULDBLOCK)) => {
             let mut pid = String::new();
             file.read_to_string(&mut pid)?;
-            anyhow::bail!("perouter (process {pid}) is at work in {}: end it first", runtime.dir().display())
+            anyhow::bail!("perouter (process {pid}) is running in {}: stop it first", runtime.dir().display())
         }
         Err((_, errno)) => Err(errno).with_context(|| format!("lock {}", path.display())),
     }

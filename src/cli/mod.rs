@@ -19,8 +19,21 @@ mod validate;
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// EVPN provider-edge router for Kubernetes nodes.
+///
+/// Connects the VRFs of a node to an EVPN fabric with FRR, as Underlay and L3VNI objects describe it.
 #[derive(Debug, Parser)]
-#[command(name = "perouter", version, about, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "perouter",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "Environment: PEROUTER_LOG sets the log level (error, warn, info, debug), PEROUTER_LOG_FORMAT=json logs JSON.\n\n\
+    Examples:\n  \
+    perouter validate /etc/perouter              check the objects\n  \
+    perouter plan --node-index 0                 show what would change on this node\n  \
+    perouter run --node-index 0                  run the router\n  \
+    perouter status                              show whether everything is in place"
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -29,28 +42,45 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run router and controller in one process
+    #[command(
+        after_help = "SIGTERM stops the process and leaves FRR and forwarding as they are: the next start adopts them.\n\
+        `perouter cleanup` removes the router.\n\nExamples:\n  \
+        perouter run --config-dir /etc/perouter --node-index 3\n  \
+        perouter run --source kubernetes --node-name worker-1"
+    )]
     Run(run::RunArgs),
-    /// Run the router alone: its network namespace and FRR's daemons
+    /// Run the router only: its network namespace and the FRR daemons
+    #[command(
+        after_help = "SIGTERM stops the process and leaves FRR and forwarding as they are: the next start adopts them.\n\n\
+        Examples:\n  perouter router --http-address 127.0.0.1:9477"
+    )]
     Router(options::RouterOptions),
-    /// Run the controller alone: apply the objects to a running router
+    /// Run the controller only: configure a running router as the objects describe it
+    #[command(
+        after_help = "Waits for `perouter router` on the same node. SIGTERM stops the process and leaves FRR and\n\
+        forwarding as they are.\n\nExamples:\n  \
+        perouter controller --node-index 3\n  \
+        perouter controller --source kubernetes --node-name worker-1"
+    )]
     Controller(run::RunArgs),
-    /// Print what a pass would do, without doing it
+    /// Print the steps of the next reconcile pass without applying them
     Plan(plan::PlanArgs),
-    /// Check a directory of objects
+    /// Validate a directory of objects
     Validate(validate::ValidateArgs),
-    /// Show the router of this node
+    /// Show the state of the router on this node
     Status(status::StatusArgs),
     /// Show the BGP sessions, and why one is not established
     Sessions(sessions::SessionsArgs),
-    /// Show the routes of a VRF: from where, and whether kernel and fabric have them
+    /// Show the routes of a VRF: their origin, and whether kernel and fabric have them
     Routes(routes::RoutesArgs),
-    /// Follow an address through the router, and tell where its way ends
+    /// Trace the path of an address through the router and show where it is incomplete
     Trace(trace::TraceArgs),
-    /// Remove the router from this node: FRR, links and namespaces go, the NICs come back
+    /// Remove the router from this node: stop FRR, delete links and namespaces, return the NICs
     Cleanup(cleanup::CleanupArgs),
     /// Print the custom resource definitions
     Crds(crds::CrdsArgs),
-    /// Print the completion script of a shell
+    /// Print the completion script for a shell
+    #[command(after_help = "Examples:\n  source <(perouter completions bash)")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -58,7 +88,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Carries the command out and tells the exit status.
+    /// Runs the command and returns the exit status.
     pub async fn execute(self) -> anyhow::Result<std::process::ExitCode> {
         match self.command {
             Command::Run(args) => run::both(args).await,

@@ -19,29 +19,30 @@ pub struct SourceOptions {
     /// Directory with Underlay and L3VNI objects (YAML or JSON)
     #[arg(long, env = "PEROUTER_CONFIG_DIR", value_name = "DIR", default_value = "/etc/perouter")]
     pub config_dir: PathBuf,
-    /// Directory of the passwords that objects name: SECRETS/NAME/KEY [default: secrets in the directory of the objects]
-    #[arg(long, env = "PEROUTER_SECRETS_DIR", value_name = "SECRETS")]
+    /// Directory of the passwords that objects refer to, one file per key: DIR/SECRET/KEY [default: `secrets` in the
+    /// config directory]
+    #[arg(long, env = "PEROUTER_SECRETS_DIR", value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
     /// Name of this node [default: host name]
     #[arg(long, env = "PEROUTER_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
-    /// Index of this node, unique in the fabric: VTEP, router id and session addresses follow from it. With an API
+    /// Index of this node, unique in the fabric: VTEP, router id and session addresses are derived from it. With an API
     /// server: the index to claim [default: the lowest free one]
     #[arg(long, env = "PEROUTER_NODE_INDEX", value_name = "N")]
     pub node_index: Option<u32>,
-    /// Label of this node, for node selectors; may be repeated
+    /// Label of this node, for node selectors; can be repeated
     #[arg(long = "node-label", env = "PEROUTER_NODE_LABELS", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = label)]
     pub node_labels: Vec<(String, String)>,
 }
 
 /// Reads `KEY=VALUE`.
 pub fn label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| "write KEY=VALUE".to_owned())?;
+    let (key, value) = text.split_once('=').ok_or_else(|| "expected KEY=VALUE".to_owned())?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
 impl SourceOptions {
-    /// Who the node is. Without an API server nobody but the command line can tell its index.
+    /// The identity of the node. Without an API server its index is known from the command line only.
     pub fn node(&self) -> anyhow::Result<NodeIdentity> {
         let index = self.node_index.context("no node index: set --node-index")?;
         let name = match self.named() {
@@ -59,9 +60,9 @@ impl SourceOptions {
         NodeIdentity { name, index, labels: self.node_labels.iter().cloned().collect() }
     }
 
-    /// The name that was given.
+    /// The configured name.
     pub fn named(&self) -> Option<String> {
-        // The name that manifests commonly give to spec.nodeName.
+        // The variable that manifests commonly set from spec.nodeName.
         self.node_name.clone().or_else(|| std::env::var("NODE_NAME").ok()).filter(|name| !name.is_empty())
     }
 
@@ -71,27 +72,27 @@ impl SourceOptions {
     }
 }
 
-/// Which source, and how to reach the API server.
+/// The source, and how to connect to the API server.
 #[derive(Debug, Clone, Args)]
 pub struct ApiOptions {
-    /// Where objects come from. `both`: those of the directory are first, those of the API server are added
-    #[arg(long, env = "PEROUTER_SOURCE", value_enum, default_value = "directory")]
+    /// Where objects are read from. `both`: objects of the directory take precedence over those of the API server
+    #[arg(long, env = "PEROUTER_SOURCE", value_name = "SOURCE", value_enum, default_value = "directory")]
     pub source: SourceChoice,
-    /// Configuration of the API client [default: $KUBECONFIG, ~/.kube/config, or that of the pod]
+    /// Kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the service account of the pod]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// Take Underlays and L3VNIs of this namespace only [default: all]
+    /// Read objects of this namespace only [default: all namespaces]
     #[arg(long, env = "PEROUTER_WATCH_NAMESPACE", value_name = "NAMESPACE")]
     pub watch_namespace: Option<String>,
     #[command(flatten)]
     pub state: StateOptions,
 }
 
-/// What outlives a reboot.
+/// State that survives a reboot.
 #[derive(Debug, Clone, Args)]
 pub struct StateOptions {
-    /// Directory of the last good objects of the API server, for a start without it. They hold passwords: it is
-    /// readable by root alone
+    /// Directory for the last objects of the API server, used to start without it. It contains passwords and is readable
+    /// by root only
     #[arg(long, env = "PEROUTER_STATE_DIR", value_name = "DIR", default_value = runtime::DEFAULT_STATE_DIR)]
     pub state_dir: PathBuf,
 }
@@ -103,7 +104,7 @@ impl StateOptions {
     }
 }
 
-/// Where objects come from.
+/// Where objects are read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SourceChoice {
     /// A directory
@@ -114,34 +115,34 @@ pub enum SourceChoice {
     Both,
 }
 
-/// A connection that carries nothing for so long is dead: the API server sends a bookmark every minute.
-const DEAD: std::time::Duration = std::time::Duration::from_secs(100);
-const CONNECT: std::time::Duration = std::time::Duration::from_secs(5);
+/// A connection without data for this long is lost: the API server sends a bookmark every minute.
+const READ_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(100);
+const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl ApiOptions {
-    /// A client; it connects when it is used.
+    /// A client, which connects at its first request.
     pub async fn client(&self) -> anyhow::Result<kube::Client> {
         let mut config = match &self.kubeconfig {
             Some(path) => {
                 let file = kube::config::Kubeconfig::read_from(path).context("kubeconfig")?;
                 kube::Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default()).await?
             }
-            None => kube::Config::infer().await.context("no API server: set --kubeconfig")?,
+            None => kube::Config::infer().await.context("no API server configured: set --kubeconfig")?,
         };
-        config.connect_timeout = Some(CONNECT);
-        config.read_timeout = Some(DEAD);
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        config.read_timeout = Some(READ_TIMEOUT);
         config.reset_reader_on_write = true;
         Ok(kube::Client::try_from(config)?)
     }
 }
 
-/// Where the router lives.
+/// The paths of the router.
 #[derive(Debug, Clone, Args)]
 pub struct RuntimeOptions {
     /// Directory of the router's sockets, namespaces and state
     #[arg(long, env = "PEROUTER_RUN_DIR", value_name = "DIR", default_value = runtime::DEFAULT_DIR)]
     pub run_dir: PathBuf,
-    /// The router network namespace
+    /// Path of the router network namespace
     #[arg(long, env = "PEROUTER_NETNS", value_name = "PATH", default_value = runtime::DEFAULT_ROUTER_NETNS)]
     pub netns: PathBuf,
 }
@@ -153,12 +154,12 @@ impl RuntimeOptions {
     }
 }
 
-/// The VRF mode asked for.
+/// The choice of the VRF mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ModeChoice {
-    /// `vrf` where the kernel has VRF devices, else `netns`
+    /// `vrf` if the kernel has VRF devices, else `netns`
     Auto,
-    /// VRF devices
+    /// One VRF device for each VRF
     Vrf,
     /// One network namespace for each VRF
     Netns,
@@ -167,7 +168,7 @@ pub enum ModeChoice {
 impl ModeChoice {
     /// The mode that the choice selects on this kernel.
     pub fn resolve(self) -> anyhow::Result<VrfMode> {
-        let supported = || vrf_device::supported().context("find out whether this kernel has VRF devices");
+        let supported = || vrf_device::supported().context("check whether this kernel has VRF devices");
         match self {
             Self::Netns => Ok(VrfMode::Netns),
             Self::Auto => Ok(if supported()? { VrfMode::Vrf } else { VrfMode::Netns }),
@@ -182,30 +183,30 @@ impl ModeChoice {
 pub struct RouterOptions {
     #[command(flatten)]
     pub runtime: RuntimeOptions,
-    /// How IP-VRFs are kept apart; a running router keeps its mode until `perouter cleanup`
-    #[arg(long, env = "PEROUTER_VRF_MODE", value_enum, default_value = "auto")]
+    /// How VRFs are isolated; a running router keeps its mode until `perouter cleanup`
+    #[arg(long, env = "PEROUTER_VRF_MODE", value_name = "MODE", value_enum, default_value = "auto")]
     pub vrf_mode: ModeChoice,
-    /// Directory of FRR's daemons
+    /// Directory of the FRR daemons
     #[arg(long, env = "PEROUTER_FRR_DIR", value_name = "DIR", default_value = daemons::FRR_DIR)]
     pub frr_dir: PathBuf,
-    /// Serve /healthz, /readyz and, as a controller, /metrics there, such as 127.0.0.1:9476 [default: not at all]
+    /// Serve /healthz, /readyz and (controller) /metrics on this address, such as 127.0.0.1:9476 [default: disabled]
     #[arg(long, env = "PEROUTER_HTTP_ADDRESS", value_name = "ADDRESS:PORT")]
     pub http_address: Option<SocketAddr>,
 }
 
-/// How a command prints.
+/// The output format of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// For people.
+    /// Columns with a header
     Table,
-    /// JSON.
+    /// JSON
     Json,
-    /// YAML.
+    /// YAML
     Yaml,
 }
 
 impl Output {
-    /// Prints a value; `text` makes what people read.
+    /// Prints a value; `text` renders the table.
     pub fn print(self, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
         match self {
             Self::Table => print!("{}", text()),

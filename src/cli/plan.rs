@@ -33,13 +33,13 @@ pub struct PlanArgs {
     #[command(flatten)]
     runtime: RuntimeOptions,
     /// VRF mode to plan for
-    #[arg(long, env = "PEROUTER_VRF_MODE", value_enum, default_value = "auto")]
+    #[arg(long, env = "PEROUTER_VRF_MODE", value_name = "MODE", value_enum, default_value = "auto")]
     vrf_mode: ModeChoice,
-    /// Directory of FRR's daemons
+    /// Directory of the FRR daemons
     #[arg(long, env = "PEROUTER_FRR_DIR", value_name = "DIR", default_value = daemons::FRR_DIR)]
     frr_dir: PathBuf,
     /// Output format
-    #[arg(short, long, value_enum, default_value = "table")]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
     output: Output,
 }
 
@@ -87,9 +87,9 @@ pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
         let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
         let mut reconciler = Reconciler::new(kernel, routing(&runtime), mode, LastAccepted::default());
         let preview = reconciler.preview(&snapshot).await?;
-        (preview, Frr { version: reconciler.frr_version().await?, note: None })
+        (preview, PlannedRelease { version: reconciler.frr_version().await?, note: None })
     } else {
-        let frr = Frr::installed(&args.frr_dir).await?;
+        let frr = PlannedRelease::installed(&args.frr_dir).await?;
         (Preview::without_router(&snapshot, mode, Release::of(&frr.version)?)?, frr)
     };
     for rejection in &preview.plan.rejected {
@@ -109,12 +109,12 @@ pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The release of FRR to plan for.
-struct Frr {
+struct PlannedRelease {
     version: FrrVersion,
     note: Option<String>,
 }
 
-impl Frr {
+impl PlannedRelease {
     /// The installed one; where there is none, the newest that is known.
     async fn installed(frr_dir: &Path) -> anyhow::Result<Self> {
         match Installation::read(frr_dir).await {
@@ -136,7 +136,7 @@ mod tests {
     #[tokio::test]
     async fn without_an_installed_frr_the_newest_release_is_planned_for_and_named() {
         let dir = tempfile::tempdir().unwrap();
-        let frr = Frr::installed(dir.path()).await.unwrap();
+        let frr = PlannedRelease::installed(dir.path()).await.unwrap();
         let note = format!(
             "FRR is not installed: apt-get install frr (looked in {} for zebra); planned for FRR 10.3",
             dir.path().display()

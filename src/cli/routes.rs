@@ -1,13 +1,14 @@
-//! `perouter routes`: the routes of a VRF, from where they are, and whether kernel and fabric have them.
+//! `perouter routes`: the routes of a VRF, their origin, and whether kernel and fabric have them. In: FRR. Out: a table, JSON
+//! or YAML.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::frr_client::Frr;
+use super::frr_client::FrrQueries;
 use super::options::{Output, RuntimeOptions};
 use super::table;
 use crate::frr::show::route::{Origin, Path, Type5};
@@ -23,29 +24,50 @@ pub struct RoutesArgs {
     /// The VRF
     #[arg(value_name = "VRF")]
     vrf: VrfName,
-    /// Only prefixes whose best path is from there
-    #[arg(long, value_enum)]
-    from: Option<Origin>,
+    /// Show only prefixes whose best path has this origin
+    #[arg(long, value_name = "ORIGIN", value_enum)]
+    from: Option<OriginChoice>,
     /// Output format
-    #[arg(short, long, value_enum, default_value = "table")]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
     output: Output,
+}
+
+/// Origins as they are given on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum OriginChoice {
+    /// A host session
+    Host,
+    /// A Type-5 route of the fabric
+    Fabric,
+    /// The router itself: the host's session address, aggregates
+    Router,
+}
+
+impl From<OriginChoice> for Origin {
+    fn from(choice: OriginChoice) -> Self {
+        match choice {
+            OriginChoice::Host => Self::Host,
+            OriginChoice::Fabric => Self::Fabric,
+            OriginChoice::Router => Self::Router,
+        }
+    }
 }
 
 /// A prefix.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Route {
+struct ListedRoute {
     paths: Vec<Path>,
     /// Where the kernel forwards to.
     kernel: Vec<String>,
     /// Our Type-5 route.
     type5: Option<Type5>,
-    /// Hosts that announce it and are refused by the filter of `spec.fromHost`.
+    /// Hosts from which `spec.fromHost` filters it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    refused: Vec<String>,
+    filtered: Vec<String>,
 }
 
-impl Route {
+impl ListedRoute {
     fn origin(&self) -> Option<Origin> {
         self.paths.iter().find(|path| path.best).map(|path| path.origin)
     }
@@ -53,57 +75,58 @@ impl Route {
 
 /// Prints the routes.
 pub async fn execute(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
-    let mut frr = Frr::of(&args.runtime.paths());
+    let mut frr = FrrQueries::of(&args.runtime.paths());
     let vnis = frr.vnis().await?;
     let Some((_, state)) = vnis.get(&args.vrf) else {
         let known: Vec<String> = vnis.keys().map(ToString::to_string).collect();
         anyhow::bail!(
-            "there is no VRF {}; there are {}",
+            "VRF {} not found; VRFs of this router: {}",
             args.vrf,
             if known.is_empty() { "none".to_owned() } else { known.join(", ") }
         );
     };
     let mut type5 = frr.type5(state).await?;
-    let mut routes: BTreeMap<IpNet, Route> = BTreeMap::new();
+    let mut routes: BTreeMap<IpNet, ListedRoute> = BTreeMap::new();
     for family in [Family::Ipv4, Family::Ipv6] {
         let mut kernel = frr.kernel(&args.vrf, family, None).await?;
         for (prefix, paths) in frr.paths(&args.vrf, family).await? {
-            let route = Route {
+            let route = ListedRoute {
                 paths,
                 kernel: kernel.remove(&prefix).unwrap_or_default(),
                 type5: type5.remove(&prefix),
-                ..Route::default()
+                ..ListedRoute::default()
             };
             routes.insert(prefix, route);
         }
     }
     for (session, _) in frr.sessions().await?.into_iter().filter(|(session, _)| session.vrf.as_ref() == Some(&args.vrf))
     {
-        for prefix in frr.refused(&session).await? {
-            routes.entry(prefix).or_default().refused.push(session.peer.clone());
+        for prefix in frr.filtered(&session).await? {
+            routes.entry(prefix).or_default().filtered.push(session.peer.clone());
         }
     }
-    let of_host = |route: &Route| args.from == Some(Origin::Host) && !route.refused.is_empty();
-    routes.retain(|_, route| args.from.is_none_or(|from| route.origin() == Some(from)) || of_host(route));
+    let from = args.from.map(Origin::from);
+    let of_host = |route: &ListedRoute| from == Some(Origin::Host) && !route.filtered.is_empty();
+    routes.retain(|_, route| from.is_none_or(|from| route.origin() == Some(from)) || of_host(route));
     args.output.print(&routes, || text(&routes))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A line for each path; what kernel and fabric have is of the prefix and stands on the line of its best path.
-fn text(routes: &BTreeMap<IpNet, Route>) -> String {
+/// One line per path; kernel and Type-5 route belong to the prefix and are on the line of its best path.
+fn text(routes: &BTreeMap<IpNet, ListedRoute>) -> String {
     let rows = routes.iter().flat_map(|(prefix, route)| {
-        let refused = route.refused.iter().map(move |host| {
-            let cells = ["", "host", host, "", "", "refused by spec.fromHost"].map(str::to_owned);
+        let filtered = route.filtered.iter().map(move |host| {
+            let cells = ["", "host", host, "", "", "filtered by spec.fromHost"].map(str::to_owned);
             std::iter::once(prefix.to_string()).chain(cells).collect()
         });
         let paths = route.paths.iter().map(move |path| {
             let (kernel, type5) = if path.best {
                 let type5 = route.type5.as_ref().map_or("no".to_owned(), |type5| match type5.advertised_to.len() {
-                    0 => "sent to nobody".to_owned(),
-                    1 => "sent to 1 peer".to_owned(),
-                    many => format!("sent to {many} peers"),
+                    0 => "not advertised".to_owned(),
+                    1 => "advertised to 1 peer".to_owned(),
+                    many => format!("advertised to {many} peers"),
                 });
-                // What came from the fabric does not go back to it, and what is the router's own it does not forward.
+                // Routes of the fabric are not advertised back to it; the router's own are not forwarded.
                 let kernel = if route.kernel.is_empty() { "no".to_owned() } else { route.kernel.join(", ") };
                 match path.origin {
                     Origin::Fabric => (kernel, String::new()),
@@ -118,14 +141,14 @@ fn text(routes: &BTreeMap<IpNet, Route>) -> String {
             vec![
                 prefix.to_string(),
                 best.to_owned(),
-                path.origin.to_string(),
+                path.origin.as_str().to_owned(),
                 hops.join(","),
                 path.as_path.clone(),
                 kernel,
                 type5,
             ]
         });
-        paths.chain(refused)
+        paths.chain(filtered)
     });
     table::render(&["PREFIX", "BEST", "FROM", "NEXT HOP", "AS PATH", "KERNEL", "TYPE-5"], rows)
 }

@@ -1,4 +1,5 @@
-//! `perouter run`, `router` and `controller`: the long-running processes, wired.
+//! `perouter run`, `router` and `controller`: the long-running processes. In: arguments. Out: sources, router and
+//! controller connected by channels, until a signal. Decides nothing.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,19 +26,13 @@ use crate::reconcile::Reconciler;
 use crate::runtime::Runtime;
 use crate::status::kubernetes;
 use crate::status::metrics::Metrics;
-use crate::status::refresh::Looks;
+use crate::status::refresh::Refresh;
 use crate::types::VrfMode;
 
 const READY_POLL: Duration = Duration::from_millis(50);
 
 /// Arguments of `perouter run` and `perouter controller`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "SIGTERM ends the process and leaves FRR and forwarding as they are: the next start adopts them.\n\
-    `perouter cleanup` removes the router.\n\nExamples:\n  perouter run --config-dir /etc/perouter --node-index 3\n  \
-    perouter controller --node-index 3   # beside `perouter router`\n  \
-    perouter controller --source kubernetes --node-name worker-1"
-)]
 pub struct RunArgs {
     #[command(flatten)]
     api: ApiOptions,
@@ -47,7 +42,7 @@ pub struct RunArgs {
     router: RouterOptions,
 }
 
-/// The mode of a router that runs, which the choice must not contradict.
+/// The mode of a running router, which the choice must not contradict.
 async fn mode_of_router(choice: ModeChoice, runtime: &Runtime) -> anyhow::Result<VrfMode> {
     let Some(running) = routing(runtime).mode().await? else { return choice.resolve() };
     let fits = match choice {
@@ -57,26 +52,26 @@ async fn mode_of_router(choice: ModeChoice, runtime: &Runtime) -> anyhow::Result
     };
     if !fits {
         anyhow::bail!(
-            "the router runs in {running} mode: give router and controller the same --vrf-mode, or leave it out"
+            "the router runs in {running} mode: use the same --vrf-mode for router and controller, or omit it"
         );
     }
     Ok(running)
 }
 
-/// Router and controller.
+/// Runs router and controller.
 pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let mode = args.router.vrf_mode.resolve()?;
     let runtime = args.router.runtime.paths();
-    let seen = serve::controller(args.router.http_address, &stop).await?;
+    let endpoints = serve::controller(args.router.http_address, &stop).await?;
     let supervisor = start_router(&args.router, mode, &runtime, stop.clone()).await?;
-    control(&args, mode, &runtime, seen, stop.clone()).await?;
+    control(&args, mode, &runtime, endpoints, stop.clone()).await?;
     stop.cancel();
     supervisor.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The router alone.
+/// Runs the router.
 pub async fn router(args: RouterOptions) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let mode = args.vrf_mode.resolve()?;
@@ -85,17 +80,17 @@ pub async fn router(args: RouterOptions) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The controller alone.
+/// Runs the controller.
 pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let runtime = args.router.runtime.paths();
     let all = Installation::read(&args.router.frr_dir).await?.release.daemons;
-    let seen = serve::controller(args.router.http_address, &stop).await?;
-    let mut told = false;
+    let endpoints = serve::controller(args.router.http_address, &stop).await?;
+    let mut is_logged = false;
     while !daemons::ready(&runtime, all).await {
-        if !told {
+        if !is_logged {
             tracing::info!(run_dir = %runtime.dir().display(), "waiting for `perouter router`");
-            told = true;
+            is_logged = true;
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
@@ -103,7 +98,7 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let mode = mode_of_router(args.router.vrf_mode, &runtime).await?;
-    control(&args, mode, &runtime, seen, stop).await?;
+    control(&args, mode, &runtime, endpoints, stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -116,16 +111,16 @@ async fn start_router(
     let mut daemons = Daemons::new(runtime.clone(), mode, &args.frr_dir).await?;
     daemons.ensure().await?;
     tracing::info!(%mode, frr = %daemons.version(), netns = %runtime.router_netns().display(), "router is up");
-    let (events, mut told) = mpsc::channel(16);
+    let (events, mut received) = mpsc::channel(16);
     tokio::spawn(async move {
-        while let Some(event) = told.recv().await {
+        while let Some(event) = received.recv().await {
             tracing::debug!(?event, "daemon");
         }
     });
     Ok(tokio::spawn(daemons.supervise(events, stop)))
 }
 
-/// Each IP-VRF namespace takes two descriptors while it is worked on; the soft limit is 1024 by default.
+/// Each IP-VRF namespace needs two descriptors while it is changed; the soft limit is 1024 by default.
 fn raise_file_limit() {
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
@@ -138,7 +133,7 @@ async fn control(
     args: &RunArgs,
     mode: VrfMode,
     runtime: &Runtime,
-    (metrics, looks): (Arc<Metrics>, Arc<Looks>),
+    (metrics, refresh): (Arc<Metrics>, Arc<Refresh>),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let _lock = lock::take(runtime)?;
@@ -146,7 +141,7 @@ async fn control(
     let Sources { mut snapshots, tasks, cluster } = sources::start(&args.api, &args.source, &stop).await?;
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        // Before the first snapshot nobody knows what the node shall be.
+        // Without a first snapshot there is nothing to reconcile.
         known = snapshots.changed() => known.context("source")?,
     }
     let kernel = Arc::new(NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?);
@@ -159,13 +154,13 @@ async fn control(
         let (statuses, stop) = (statuses.subscribe(), stop.clone());
         tokio::spawn(kubernetes::publish(cluster.client, cluster.node, statuses, cluster.identities, stop))
     });
-    let outputs = Outputs { status: runtime.status(), mode, statuses, metrics, looks };
+    let outputs = Outputs { status: runtime.status(), mode, statuses, metrics, refresh };
     Controller::new(reconciler, outputs).run(snapshots, drift, stop).await;
     watcher.abort();
     if let Some(publisher) = publisher {
         publisher.abort();
     }
-    sources::ended(tasks).await
+    sources::join(tasks).await
 }
 
 async fn signal_drift(kernel: Arc<NetlinkKernel>, drift: Arc<Notify>) {
@@ -184,7 +179,7 @@ fn on_signal() -> anyhow::Result<CancellationToken> {
             _ = term.recv() => {}
             _ = int.recv() => {}
         }
-        tracing::info!("ending; FRR and forwarding stay as they are");
+        tracing::info!("shutting down; FRR and forwarding stay as they are");
         token.cancel();
     });
     Ok(stop)

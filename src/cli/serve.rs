@@ -1,5 +1,5 @@
-//! Health and metrics of the long-running processes over HTTP. In: an address, if one was asked for. Out: a listener that ends
-//! with the process.
+//! Health and metrics of the long-running processes over HTTP. In: an address, if there is one. Out: a listener that serves
+//! until the process stops.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,21 +13,21 @@ use crate::frr::daemons::{self, Installation};
 use crate::runtime::Runtime;
 use crate::status::http::{self, Endpoints, Readiness};
 use crate::status::metrics::Metrics;
-use crate::status::refresh::Looks;
+use crate::status::refresh::Refresh;
 
-/// A controller is ready when its last pass ended well and FRR answers.
+/// A controller is ready when its last reconcile pass succeeded and FRR answers.
 pub async fn controller(
     address: Option<SocketAddr>,
     stop: &CancellationToken,
-) -> anyhow::Result<(Arc<Metrics>, Arc<Looks>)> {
-    let (metrics, looks) = (Arc::new(Metrics::default()), Arc::new(Looks::default()));
-    let asked = Arc::clone(&metrics);
+) -> anyhow::Result<(Arc<Metrics>, Arc<Refresh>)> {
+    let (metrics, refresh) = (Arc::new(Metrics::default()), Arc::new(Refresh::default()));
+    let of_controller = Arc::clone(&metrics);
     let readiness: Readiness = Arc::new(move || {
-        let ready = asked.ready().map_err(|reason| reason.to_string());
+        let ready = of_controller.ready().map_err(|reason| reason.to_string());
         Box::pin(async { ready })
     });
-    serve(address, Endpoints { readiness, metrics: Some((Arc::clone(&metrics), Arc::clone(&looks))) }, stop).await?;
-    Ok((metrics, looks))
+    serve(address, Endpoints { readiness, metrics: Some((Arc::clone(&metrics), Arc::clone(&refresh))) }, stop).await?;
+    Ok((metrics, refresh))
 }
 
 /// A router is ready when each of its daemons answers.
@@ -54,7 +54,7 @@ async fn serve(address: Option<SocketAddr>, endpoints: Endpoints, stop: &Cancell
     let stop = stop.clone();
     tokio::spawn(async move {
         if let Err(error) = http::serve(listener, endpoints, stop).await {
-            tracing::error!(%error, "health and metrics are not served any more");
+            tracing::error!(%error, "health and metrics are no longer served");
         }
     });
     Ok(())

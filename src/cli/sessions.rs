@@ -1,4 +1,5 @@
-//! `perouter sessions`: BGP sessions as FRR has them now, and why one is not established.
+//! `perouter sessions`: BGP sessions as FRR has them now, and why one is not established. In: FRR and the status file. Out:
+//! a table, JSON or YAML.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use clap::Args;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::frr_client::Frr;
+use super::frr_client::FrrQueries;
 use super::options::{Output, RuntimeOptions};
 use super::table;
 use crate::diagnose::cause::cause;
@@ -22,55 +23,55 @@ use crate::status::publish;
 pub struct SessionsArgs {
     #[command(flatten)]
     runtime: RuntimeOptions,
-    /// Only those of this VRF; `default` is the fabric
+    /// Show only the sessions of this VRF; `default`: those with the fabric
     #[arg(value_name = "VRF")]
     vrf: Option<String>,
     /// Output format
-    #[arg(short, long, value_enum, default_value = "table")]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
     output: Output,
 }
 
 /// A session with its cause.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Session {
+struct ListedSession {
     #[serde(flatten)]
     state: SessionState,
     hostname: Option<String>,
     cause: Option<String>,
-    /// What the filter of `spec.fromHost` refuses.
+    /// Prefixes that `spec.fromHost` filters.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    refused: BTreeSet<IpNet>,
+    filtered: BTreeSet<IpNet>,
 }
 
 /// Prints the sessions.
 pub async fn execute(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
-    // The kernel's counters tell something only by what is added to them: the controller watches them.
+    // TCP counters are meaningful only over time: the controller watches them.
     let status = publish::read(&args.runtime.paths().status())?;
-    let told = status.map(|status| status.session_causes).unwrap_or_default();
-    let witnessed = |state: &SessionState| {
-        let mine = told.iter().find(|told| told.vrf == state.vrf && told.peer == state.peer);
-        mine.map(|told| told.cause.clone())
+    let tcp_causes = status.map(|status| status.session_causes).unwrap_or_default();
+    let tcp_cause = |state: &SessionState| {
+        let mine = tcp_causes.iter().find(|found| found.vrf == state.vrf && found.peer == state.peer);
+        mine.map(|found| found.cause.clone())
     };
-    let mut frr = Frr::of(&args.runtime.paths());
+    let mut frr = FrrQueries::of(&args.runtime.paths());
     let mut sessions = Vec::new();
     for (state, reset) in frr.sessions().await? {
         if args.vrf.as_ref().is_some_and(|vrf| vrf != state.vrf_name()) {
             continue;
         }
-        let refused = frr.refused(&state).await?;
-        let cause = witnessed(&state).or_else(|| cause(&state, reset.as_ref()));
-        sessions.push(Session { state, hostname: reset.and_then(|reset| reset.hostname), cause, refused });
+        let filtered = frr.filtered(&state).await?;
+        let cause = tcp_cause(&state).or_else(|| cause(&state, reset.as_ref()));
+        sessions.push(ListedSession { state, hostname: reset.and_then(|reset| reset.hostname), cause, filtered });
     }
     args.output.print(&sessions, || text(&sessions))?;
     let all_up = sessions.iter().all(|session| session.state.phase == SessionPhase::Established);
     Ok(if all_up { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn text(sessions: &[Session]) -> String {
+fn text(sessions: &[ListedSession]) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let row = |session: &Session| {
-        let Session { state, hostname, .. } = session;
+    let row = |session: &ListedSession| {
+        let ListedSession { state, hostname, .. } = session;
         let up = state.since.map(|since| age(now.saturating_sub(Duration::from_secs(since)))).unwrap_or_default();
         let sum = |count: fn(&crate::frr::show::session::Prefixes) -> u64| {
             state.prefixes.values().map(count).sum::<u64>().to_string()
@@ -84,13 +85,13 @@ fn text(sessions: &[Session]) -> String {
             up,
             state.established.to_string(),
             sum(|prefixes| prefixes.received),
-            session.refused.len().to_string(),
+            session.filtered.len().to_string(),
             sum(|prefixes| prefixes.sent),
         ]
     };
-    let head = ["VRF", "PEER", "HOST NAME", "AS", "STATE", "FOR", "ESTABLISHED", "RECEIVED", "REFUSED", "SENT"];
+    let head = ["VRF", "PEER", "HOST NAME", "AS", "STATE", "FOR", "ESTABLISHED", "RECEIVED", "FILTERED", "SENT"];
     let mut out = table::render(&head, sessions.iter().map(row));
-    let cause = |session: &Session| {
+    let cause = |session: &ListedSession| {
         let cause = session.cause.as_ref()?;
         Some(format!("{} {}: {cause}\n", session.state.vrf_name(), session.state.peer))
     };
@@ -101,7 +102,7 @@ fn text(sessions: &[Session]) -> String {
     out + &causes
 }
 
-/// `5s`, `3m12s`, `4h7m`, `12d3h`, as kubectl has it.
+/// `5s`, `3m12s`, `4h7m`, `12d3h`, as kubectl prints it.
 fn age(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);

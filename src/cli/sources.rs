@@ -1,5 +1,5 @@
-//! The sources of a controller, wired. In: the choice of the command line. Out: one channel of snapshots, on which nothing
-//! is before the first is known, and for an API source how to reach the API.
+//! The sources of a controller. In: the choice of the command line. Out: one channel of snapshots, empty until the first is
+//! known, and for an API source the client.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -16,16 +16,16 @@ use crate::source::{self, SourceError, merge::merge};
 
 /// Running sources.
 pub struct Sources {
-    /// What the node shall be.
+    /// The snapshots.
     pub snapshots: watch::Receiver<Snapshot>,
-    /// The sources.
+    /// The tasks of the sources.
     pub tasks: Vec<JoinHandle<Result<(), SourceError>>>,
     /// The API server, if it is one of the sources.
-    pub cluster: Option<Reached>,
+    pub cluster: Option<ApiServer>,
 }
 
-/// An API server and by what it knows us.
-pub struct Reached {
+/// An API server, and the UIDs that it has for the node and the objects.
+pub struct ApiServer {
     /// The client.
     pub client: Client,
     /// Name of the own Node.
@@ -58,8 +58,8 @@ pub async fn start(api: &ApiOptions, options: &SourceOptions, stop: &Cancellatio
     }
 }
 
-/// Waits for sources that were told to stop.
-pub async fn ended(tasks: Vec<Task>) -> anyhow::Result<()> {
+/// Waits for sources that are stopping.
+pub async fn join(tasks: Vec<Task>) -> anyhow::Result<()> {
     for task in tasks {
         task.await.context("source")??;
     }
@@ -83,26 +83,26 @@ async fn kubernetes(
     api: &ApiOptions,
     options: &SourceOptions,
     stop: &CancellationToken,
-) -> anyhow::Result<(watch::Receiver<Snapshot>, Task, Reached)> {
-    let node = options.named().context("no name of the Node: set --node-name")?;
+) -> anyhow::Result<(watch::Receiver<Snapshot>, Task, ApiServer)> {
+    let node = options.named().context("no Node name: set --node-name")?;
     let client = api.client().await?;
     let state_dir = &api.state.state_dir;
     let made = DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
-    made.with_context(|| format!("cannot make {}: set --state-dir", state_dir.display()))?;
+    made.with_context(|| format!("cannot create {}: set --state-dir", state_dir.display()))?;
     let cluster = source::kube::Cluster {
         client: client.clone(),
         namespace: api.watch_namespace.clone(),
         node: node.clone(),
         index: options.node_index,
-        kept: api.state.snapshot(),
+        disk_cache: api.state.snapshot(),
     };
     let (sender, snapshots) = watch::channel(Snapshot::default());
-    let (tell, identities) = watch::channel(ApiIdentities::default());
-    let task = tokio::spawn(source::kube::watch(cluster, sender, tell, stop.clone()));
-    Ok((snapshots, task, Reached { client, node, identities }))
+    let (identity_sender, identities) = watch::channel(ApiIdentities::default());
+    let task = tokio::spawn(source::kube::watch(cluster, sender, identity_sender, stop.clone()));
+    Ok((snapshots, task, ApiServer { client, node, identities }))
 }
 
-/// Sends what both sources tell together, until one of them ends.
+/// Sends the merged snapshots of both sources, until one of them stops.
 async fn both(
     mut files: watch::Receiver<Snapshot>,
     mut objects: watch::Receiver<Snapshot>,

@@ -1,4 +1,4 @@
-//! `perouter status`: the router of this node, for people and programs.
+//! `perouter status`: the state of the router on this node. In: the status file and FRR. Out: a table, JSON or YAML.
 
 use std::process::ExitCode;
 
@@ -9,31 +9,31 @@ use super::options::{Output, RuntimeOptions};
 use super::table;
 use crate::frr::client::port::Routing as _;
 use crate::kind::note::Loss;
-use crate::status::model::{NodeStatus, State};
+use crate::status::model::{NodeStatus, ObjectState};
 use crate::status::publish;
 use crate::types::VrfName;
 
 /// Arguments of `perouter status`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 every accepted object is in place, 1 not, or no router.\n\nExamples:\n  \
+#[command(after_help = "Exit status: 0 every accepted object is in place, 1 otherwise, or no router.\n\nExamples:\n  \
     perouter status\n  perouter status -o json | jq .sessions")]
 pub struct StatusArgs {
     #[command(flatten)]
     runtime: RuntimeOptions,
     /// Output format
-    #[arg(short, long, value_enum, default_value = "table")]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
     output: Output,
 }
 
-/// Prints the status, with sessions and L3VNIs as FRR has them at this moment: the controller writes them down when they
-/// come and go, and counts of prefixes only now and then.
+/// Prints the status, with sessions and L3VNIs as FRR has them now: the controller updates the file when a session or an
+/// L3VNI goes up or down, and counts of prefixes at intervals only.
 pub async fn execute(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let path = args.runtime.paths().status();
     let Some(mut status) = publish::read(&path)? else {
-        anyhow::bail!("no status at {}: is `perouter run` running here?", path.display());
+        anyhow::bail!("no status at {}: is `perouter run` running on this node?", path.display());
     };
     let mut routing = routing(&args.runtime.paths());
-    // Without an answer it is what the controller saw last.
+    // Without an answer the last observation of the controller is printed.
     if let (Ok(vnis), Ok(sessions)) = (routing.vnis().await, routing.sessions().await) {
         (status.vnis, status.sessions) = (vnis, sessions);
     }
@@ -52,20 +52,21 @@ fn text(status: &NodeStatus) -> String {
             or_none(status.router_id.map(|ip| ip.to_string())),
             status.vrf_mode.to_string(),
             status.frr_version.clone(),
-            status.ready.to_string(),
+            if status.ready { "True" } else { "False" }.to_owned(),
         ]],
     );
     out.push('\n');
     let resources = status.resources.iter().map(|r| {
-        let state = if r.held { format!("{:?} (held)", r.state) } else { format!("{:?}", r.state) };
-        vec![format!("{:?}", r.kind), r.namespace.clone(), r.name.clone(), state, r.reason.clone()]
+        let in_force = if r.last_accepted_in_force { " (last accepted in force)" } else { "" };
+        let state = format!("{}{in_force}", r.state.as_str());
+        vec![r.kind.to_string(), r.namespace.clone(), r.name.clone(), state, r.reason.clone()]
     });
     out += &table::render(&["KIND", "NAMESPACE", "NAME", "STATE", "REASON"], resources);
-    for resource in status.resources.iter().filter(|r| r.state != State::Ready) {
+    for resource in status.resources.iter().filter(|r| r.state != ObjectState::Ready) {
         let at = resource.location.as_ref().map(|at| format!("{}:{}: ", at.file, at.line)).unwrap_or_default();
         out.extend(resource.message.lines().map(|line| format!("  {at}{}: {line}\n", resource.object())));
     }
-    // Hosts that need no routes of each other are the rule.
+    // Most hosts need no routes of each other.
     let lost = status.notes.iter().filter(|note| note.loss == Loss::Fabric);
     out.extend(lost.map(|note| format!("  note: {note}\n")));
     out += &tail(status);
@@ -97,13 +98,13 @@ fn tail(status: &NodeStatus) -> String {
         });
         out.push('\n');
         out += &table::render(&["VRF", "PEER", "AS", "STATE", "RECEIVED", "SENT"], rows);
-        out.extend(status.session_causes.iter().map(|told| {
-            let vrf = told.vrf.as_ref().map_or("default", VrfName::as_str);
-            format!("  {vrf} {}: {}\n", told.peer, told.cause)
+        out.extend(status.session_causes.iter().map(|found| {
+            let vrf = found.vrf.as_ref().map_or("default", VrfName::as_str);
+            format!("  {vrf} {}: {}\n", found.peer, found.cause)
         }));
     }
     if !status.foreign_lines.is_empty() {
-        out += "\nLines in FRR that are not perouter's, left alone:\n";
+        out += "\nLines in FRR that are not from perouter, left alone:\n";
         out.extend(status.foreign_lines.iter().map(|line| format!("  {line}\n")));
     }
     out

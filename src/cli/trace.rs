@@ -1,41 +1,41 @@
-//! `perouter trace`: the way of an address through the router.
+//! `perouter trace`: the path of an address through the router. In: FRR. Out: the steps, and where the path is incomplete.
 
 use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::frr_client::Frr;
+use super::frr_client::FrrQueries;
 use super::options::{Output, RuntimeOptions};
 use crate::diagnose::cause::cause;
-use crate::diagnose::trace::{Facts, Session, Step, Trace, follow};
-use crate::frr::show::route::Reset;
+use crate::diagnose::trace::{Trace, TraceFacts, TraceStep, TracedSession, follow};
+use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::session::SessionState;
 use crate::types::{Family, VrfName};
 
 /// Arguments of `perouter trace`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 the way is whole in some VRF, 1 it is not.\n\nExamples:\n  \
+#[command(after_help = "Exit status: 0 the path is complete in at least one VRF, 1 it is not.\n\nExamples:\n  \
     perouter trace 172.30.0.10\n  perouter trace 172.30.0.10 --vrf red -o json")]
 pub struct TraceArgs {
     #[command(flatten)]
     runtime: RuntimeOptions,
-    /// A service of this cluster, or a host of the fabric
+    /// Address of a service of this cluster, or of a host in the fabric
     #[arg(value_name = "ADDRESS")]
     address: IpAddr,
-    /// Only in this VRF
+    /// Trace in this VRF only
     #[arg(long, value_name = "VRF")]
     vrf: Option<VrfName>,
     /// Output format
-    #[arg(short, long, value_enum, default_value = "table")]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
     output: Output,
 }
 
-/// Prints the way.
+/// Prints the path.
 pub async fn execute(args: &TraceArgs) -> anyhow::Result<ExitCode> {
-    let mut frr = Frr::of(&args.runtime.paths());
+    let mut frr = FrrQueries::of(&args.runtime.paths());
     let sessions = frr.sessions().await?;
-    let of = |vrf: Option<&VrfName>| -> Vec<Session> {
+    let of = |vrf: Option<&VrfName>| -> Vec<TracedSession> {
         sessions.iter().filter(|(state, _)| state.vrf.as_ref() == vrf).map(session).collect()
     };
     let family = Family::of(&args.address.into());
@@ -48,18 +48,18 @@ pub async fn execute(args: &TraceArgs) -> anyhow::Result<ExitCode> {
         let prefix = matched.as_ref().map(|found| found.prefix);
         let mut kernel = frr.kernel(&vrf, family, Some(args.address)).await?;
         let mut type5 = frr.type5(&state).await?;
-        let mut refused = Vec::new();
+        let mut filtered = Vec::new();
         for (session, _) in sessions.iter().filter(|(session, _)| session.vrf.as_ref() == Some(&vrf)) {
-            let prefixes = frr.refused(session).await?;
-            let holding = prefixes.into_iter().filter(|prefix| prefix.contains(&args.address));
-            refused.extend(holding.map(|prefix| (session.peer.clone(), prefix)));
+            let prefixes = frr.filtered(session).await?;
+            let covering = prefixes.into_iter().filter(|prefix| prefix.contains(&args.address));
+            filtered.extend(covering.map(|prefix| (session.peer.clone(), prefix)));
         }
-        let facts = Facts {
+        let facts = TraceFacts {
             kernel: prefix.and_then(|prefix| kernel.remove(&prefix)).unwrap_or_default(),
             type5: prefix.and_then(|prefix| type5.remove(&prefix)),
             hosts: of(Some(&vrf)),
             fabric: of(None),
-            refused,
+            filtered,
             vrf,
             vni,
             state,
@@ -71,15 +71,15 @@ pub async fn execute(args: &TraceArgs) -> anyhow::Result<ExitCode> {
         let vrf = args.vrf.as_ref().map_or_else(|| "no VRF".to_owned(), |vrf| format!("no VRF {vrf}"));
         anyhow::bail!("FRR has {vrf}: see `perouter status`");
     }
-    // Where it is comes first.
+    // VRFs that have the address come first.
     traces.sort_by_key(|trace| (trace.prefix.is_none(), trace.vrf.clone()));
     let found = traces.iter().any(|trace| trace.prefix.is_some());
     args.output.print(&traces, || traces.iter().map(|trace| text(trace, found)).collect::<Vec<_>>().join("\n"))?;
-    Ok(if traces.iter().any(Trace::is_whole) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if traces.iter().any(Trace::is_complete) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn session((state, reset): &(SessionState, Option<Reset>)) -> Session {
-    Session {
+fn session((state, reset): &(SessionState, Option<SessionReset>)) -> TracedSession {
+    TracedSession {
         peer: state.peer.clone(),
         hostname: reset.as_ref().and_then(|reset| reset.hostname.clone()),
         families: state.families(),
@@ -90,13 +90,13 @@ fn session((state, reset): &(SessionState, Option<Reset>)) -> Session {
     }
 }
 
-/// `elsewhere`: some VRF has the address, so it is no surprise that others do not.
+/// `elsewhere`: some VRF has the address; others without it are not an error.
 fn text(trace: &Trace, elsewhere: bool) -> String {
     if elsewhere && trace.prefix.is_none() {
         return format!("VRF {} (VNI {}): no route\n", trace.vrf, trace.vni);
     }
-    let step = |step: &Step| {
-        let mark = if step.ok { "ok  " } else { "ENDS" };
+    let step = |step: &TraceStep| {
+        let mark = if step.ok { "ok  " } else { "FAIL" };
         format!("  {mark}  {:<7} {}\n", step.at.to_string(), step.text)
     };
     format!("VRF {} (VNI {})\n", trace.vrf, trace.vni) + &trace.steps.iter().map(step).collect::<String>()

@@ -1,24 +1,25 @@
-//! The controller: a pass for every reason to have one, and the status after it. In: snapshots, drift and daemon signals,
-//! the reconciler. Out: passes, `status.json`, metrics. Decides nothing about what a pass does.
+//! The controller: runs a reconcile pass whenever there is a reason for one, and publishes the status after it. In:
+//! snapshots, drift and daemon signals, the reconciler. Out: passes, `status.json`, metrics. Decides nothing about what a
+//! pass does.
 //!
-//! FRR tells of no change by itself, so it is asked: every two seconds which sessions are down, at little cost. All of its
-//! state is read when that is another answer, after a pass that did something, when somebody wants to see it, and else
-//! the less often the less goes on.
+//! FRR does not notify of changes, so it is polled: every two seconds for the sessions that are down, at little cost. All of
+//! its state is read when that answer changes, after a pass that did something, on request, and otherwise at intervals that
+//! grow while nothing changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::diagnose::SessionCause;
-use crate::diagnose::tcp_diagnosis::Witness;
+use crate::diagnose::tcp_diagnosis::TcpDiagnosis;
 use crate::frr::client::port::Routing;
-use crate::frr::show::session::SessionKey;
-use crate::frr::show::session::{SessionCounters, SessionPhase, SessionState};
+use crate::frr::show::session::{SessionCounters, SessionKey, SessionPhase, SessionState};
 use crate::frr::show::vni::VniState;
 use crate::kernel::Kernel;
 use crate::kernel::model::Netns;
@@ -29,27 +30,32 @@ use crate::scope::Scope;
 use crate::snapshot::{Rejection, Snapshot};
 use crate::status::metrics::Metrics;
 use crate::status::model::PassSummary;
-use crate::status::refresh::Looks;
+use crate::status::refresh::Refresh;
 use crate::status::{NodeStatus, fold, publish};
 use crate::types::VrfMode;
 
 /// A pass without a reason, in case that a signal was lost.
 const IDLE: Duration = Duration::from_secs(30);
-/// The status shows whether sessions are up at most this long ago.
-const GLANCE: Duration = Duration::from_secs(2);
-/// A change is left to FRR for so long before all state is read: bgpd takes a route on in two turns of 50 ms, and does
-/// nothing else while it answers.
-const AFTER: Duration = Duration::from_millis(200);
-/// All state is read after a change, again when as much time has gone by as since the change, and so on; at least so often
+/// Whether a session is up is at most this old in the status.
+const SESSION_POLL: Duration = Duration::from_secs(2);
+/// Time between a change and the read of all state: bgpd processes a route in two rounds of 50 ms, and nothing else while
+/// it answers.
+const AFTER_CHANGE: Duration = Duration::from_millis(200);
+/// All state is read after a change, again when as much time has passed as since the change, and so on; at least this often
 /// while a session or an L3VNI is down.
 const UNSETTLED: Duration = Duration::from_secs(5);
-/// At least so often while all is up.
+/// At least this often while all is up.
 const STEADY: Duration = Duration::from_secs(30);
-/// So long after a change FRR is asked whether it has it.
-const CHECK: Duration = Duration::from_millis(500);
-const FIRST_RETRY: Duration = Duration::from_millis(200);
-const LAST_RETRY: Duration = Duration::from_secs(30);
-/// Signals that come together make one pass.
+/// Time between a change and the pass that verifies that FRR has it.
+const VERIFY: Duration = Duration::from_millis(500);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// Between passes that fail.
+const RETRY: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(200))
+    .with_max_delay(LONGEST_RETRY)
+    .with_factor(2.0)
+    .without_max_times();
+/// Signals within this time result in one pass.
 const COALESCE: Duration = Duration::from_millis(20);
 
 /// Where the controller's results go.
@@ -59,12 +65,12 @@ pub struct Outputs {
     pub status: PathBuf,
     /// VRF mode, for the status.
     pub mode: VrfMode,
-    /// Who else takes the status.
+    /// The status for other publishers.
     pub statuses: watch::Sender<Option<NodeStatus>>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Who wants to see them.
-    pub looks: Arc<Looks>,
+    /// Requests for a fresh status.
+    pub refresh: Arc<Refresh>,
 }
 
 /// The controller of one node.
@@ -74,19 +80,20 @@ pub struct Controller<K, R> {
     outputs: Outputs,
     last: Option<Report>,
     last_change: PassSummary,
-    retry: Option<Duration>,
-    /// The next pass looks whether FRR has what the last one told it. Once: a line that FRR never prints is no reason to
-    /// tell it again and again.
-    checks: bool,
-    witness: Witness,
+    /// The pauses of the failures to come.
+    retries: ExponentialBackoff,
+    /// The next pass verifies that FRR has what the last one sent. Once: a line that FRR never prints is no reason to send
+    /// it time and again.
+    verifies: bool,
+    tcp_diagnosis: TcpDiagnosis,
     /// Since when there are objects that are not all in place.
     pending: Option<Instant>,
-    /// The sessions that were down at the last glance; `None` where FRR did not answer.
+    /// The sessions that were down at the last poll; `None` where FRR did not answer.
     down: Option<Arc<BTreeMap<SessionKey, SessionCounters>>>,
-    /// When something was last seen to go on.
+    /// The last change that was seen.
     changed: Instant,
     /// When all state is read again.
-    next_look: Instant,
+    next_refresh: Instant,
 }
 
 impl<K: Kernel, R: Routing> Controller<K, R> {
@@ -97,13 +104,13 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             outputs,
             last: None,
             last_change: PassSummary::default(),
-            retry: None,
-            checks: false,
-            witness: Witness::default(),
+            retries: RETRY.build(),
+            verifies: false,
+            tcp_diagnosis: TcpDiagnosis::default(),
             pending: None,
             down: None,
             changed: Instant::now(),
-            next_look: Instant::now(),
+            next_refresh: Instant::now(),
         }
     }
 
@@ -112,8 +119,8 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let mut snapshot = Arc::new(snapshots.borrow_and_update().clone());
         let mut next_pass = Instant::now();
         self.pending = Some(next_pass);
-        let mut next_glance = next_pass + GLANCE;
-        let looks = Arc::clone(&self.outputs.looks);
+        let mut next_poll = next_pass + SESSION_POLL;
+        let refresh = Arc::clone(&self.outputs.refresh);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -122,7 +129,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
                         return;
                     }
                     snapshot = Arc::new(snapshots.borrow_and_update().clone());
-                    self.checks = false;
+                    self.verifies = false;
                     next_pass = Instant::now();
                     self.pending.get_or_insert(next_pass);
                 }
@@ -134,57 +141,60 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
                     let pause = self.pass(&snapshot).await;
                     next_pass = Instant::now() + pause;
                 }
-                () = sleep_until(next_glance) => {
-                    self.glance().await;
-                    next_glance = Instant::now() + GLANCE;
+                () = sleep_until(next_poll) => {
+                    self.poll_sessions().await;
+                    next_poll = Instant::now() + SESSION_POLL;
                 }
-                () = sleep_until(self.next_look) => self.publish(&snapshot).await,
-                () = looks.wanted() => self.publish(&snapshot).await,
+                () = sleep_until(self.next_refresh) => self.publish(&snapshot).await,
+                () = refresh.requested() => self.publish(&snapshot).await,
             }
         }
     }
 
-    /// Looks which sessions are down.
-    async fn glance(&mut self) {
+    /// Reads which sessions are down.
+    async fn poll_sessions(&mut self) {
         let down = self.reconciler.down_sessions().await.ok();
         if down != self.down {
             self.down = down;
             self.changed = Instant::now();
-            self.next_look = self.changed;
+            self.next_refresh = self.changed;
         }
     }
 
-    /// One pass. Tells when the next one is due without any other reason.
+    /// One pass. Returns when the next one is due without any other reason.
     async fn pass(&mut self, snapshot: &Arc<Snapshot>) -> Duration {
-        let (failed, news) = match self.reconciler.pass(snapshot).await {
-            Ok(report) => (!report.failures.is_empty(), self.take(report)),
+        let (failed, has_news) = match self.reconciler.pass(snapshot).await {
+            Ok(report) => (!report.failures.is_empty(), self.note(report)),
             Err(error) => {
                 log_pass_error(&error);
                 self.outputs.metrics.blind_pass();
                 (true, true)
             }
         };
-        if news {
+        if has_news {
             self.changed = Instant::now();
             let is_first = self.outputs.statuses.borrow().is_none();
-            let delay = if is_first { Duration::ZERO } else { AFTER };
-            self.next_look = self.next_look.min(self.changed + delay);
+            let delay = if is_first { Duration::ZERO } else { AFTER_CHANGE };
+            self.next_refresh = self.next_refresh.min(self.changed + delay);
         }
-        self.retry = failed.then(|| self.retry.map_or(FIRST_RETRY, |last| (last * 2).min(LAST_RETRY)));
-        self.retry.unwrap_or(if self.checks { CHECK } else { IDLE })
+        if failed {
+            return self.retries.next().unwrap_or(LONGEST_RETRY);
+        }
+        self.retries = RETRY.build();
+        if self.verifies { VERIFY } else { IDLE }
     }
 
-    /// Takes note of a pass. Tells whether it did or found something else than the last one.
-    fn take(&mut self, report: Report) -> bool {
+    /// Takes note of a pass. Returns whether it did or found something else than the last one.
+    fn note(&mut self, report: Report) -> bool {
         for (scope, failures) in &report.failures {
             for failure in failures {
                 tracing::error!(%scope, error = remedy::text(failure), "not in place, will be tried again");
             }
         }
-        let known = self.last.as_ref().map(|last| Arc::clone(&last.plan));
-        let known: BTreeSet<&Rejection> = known.iter().flat_map(|plan| &plan.rejected).collect();
+        let last_plan = self.last.as_ref().map(|last| Arc::clone(&last.plan));
+        let known: BTreeSet<&Rejection> = last_plan.iter().flat_map(|plan| &plan.rejected).collect();
         for rejection in report.plan.rejected.iter().filter(|rejection| !known.contains(rejection)) {
-            tracing::warn!(object = %rejection.object, reason = ?rejection.reason, "rejected: {rejection}");
+            tracing::warn!(object = %rejection.object, reason = %rejection.reason, "rejected: {rejection}");
         }
         let summary = PassSummary {
             kernel_ops: report.kernel_ops,
@@ -196,11 +206,11 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let waited = if failed { None } else { self.pending.take().map(|since| since.elapsed()) };
         self.outputs.metrics.pass(&summary, failed, &report.timing, report.duration, waited);
         let quiet = summary.is_quiet();
-        self.checks = !quiet && !self.checks;
+        self.verifies = !quiet && !self.verifies;
         if !quiet {
             let PassSummary { kernel_ops, frr_lines, duration_ms, .. } = summary;
-            let timing = report.timing;
-            tracing::info!(kernel_ops, frr_lines, duration_ms, vrfs = report.plan.frr.vrfs.len(), %timing, "pass");
+            let (timing, vrfs) = (report.timing, report.plan.frr.vrfs.len());
+            tracing::info!(kernel_ops, frr_lines, duration_ms, vrfs, %timing, "reconcile pass");
             self.last_change = summary;
         }
         let same = self.last.as_ref().is_some_and(|last| {
@@ -210,25 +220,31 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         failed || !quiet || !same
     }
 
-    async fn witnessed(&mut self, sessions: &[SessionState], signed: &BTreeSet<SessionKey>) -> Vec<SessionCause> {
+    /// What only the TCP counters of the kernel show of sessions.
+    async fn tcp_causes(
+        &mut self,
+        sessions: &[SessionState],
+        md5_sessions: &BTreeSet<SessionKey>,
+    ) -> Vec<SessionCause> {
         let mut counts = BTreeMap::new();
-        for vrf in self.witness.wants(sessions, signed) {
+        for vrf in self.tcp_diagnosis.vrfs_to_read(sessions, md5_sessions) {
             let netns = match (&vrf, self.outputs.mode) {
                 (Some(vrf), VrfMode::Netns) => Netns::Vrf(vrf.clone()),
                 _ => Netns::Router,
             };
             match self.reconciler.tcp_counts(&netns).await {
                 Ok(found) => drop(counts.insert(vrf, found)),
-                // Gone since FRR was asked.
+                // Removed since FRR was read.
                 Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no TCP counters"),
             }
         }
-        self.witness.look(sessions, signed, &counts, self.outputs.mode, std::time::Instant::now())
+        self.tcp_diagnosis.causes(sessions, md5_sessions, &counts, self.outputs.mode, std::time::Instant::now())
     }
 
+    /// Reads all state and publishes the status.
     async fn publish(&mut self, snapshot: &Snapshot) {
         let Some(report) = &self.last else {
-            self.next_look = Instant::now() + UNSETTLED;
+            self.next_refresh = Instant::now() + UNSETTLED;
             return;
         };
         let live = match self.reconciler.live().await {
@@ -248,24 +264,24 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let status = fold(snapshot, &report.plan, self.outputs.mode, &failures, live, self.last_change.clone());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let foreign_lines = report.foreign_lines.clone();
-        let signed = signed(&report.plan);
-        let session_causes = self.witnessed(&status.sessions, &signed).await;
+        let md5_sessions = md5_sessions(&report.plan);
+        let session_causes = self.tcp_causes(&status.sessions, &md5_sessions).await;
         let status = NodeStatus { observed_time: now, foreign_lines, session_causes, ..status };
         let is_down = |session: &SessionState| session.phase != SessionPhase::Established;
         let settled = !status.sessions.iter().any(is_down) && status.vnis.values().all(VniState::is_ready);
         let longest = if settled && answers { STEADY } else { UNSETTLED };
-        self.next_look = Instant::now() + self.changed.elapsed().clamp(GLANCE, longest);
+        self.next_refresh = Instant::now() + self.changed.elapsed().clamp(SESSION_POLL, longest);
         self.outputs.metrics.status(&status, answers);
         if let Err(error) = publish::write(&self.outputs.status, &status) {
             tracing::error!(error = &error as &dyn std::error::Error, "status not written");
         }
         self.outputs.statuses.send_replace(Some(status));
-        self.outputs.looks.done();
+        self.outputs.refresh.done();
     }
 }
 
 /// The sessions with a password.
-fn signed(plan: &Plan) -> BTreeSet<SessionKey> {
+fn md5_sessions(plan: &Plan) -> BTreeSet<SessionKey> {
     let underlay = plan.frr.underlay.iter().flat_map(|underlay| &underlay.neighbors);
     let fabric = underlay.filter(|(_, neighbor)| neighbor.password.is_some()).map(|(peer, _)| (None, peer.to_string()));
     let hosts = plan.frr.vrfs.iter().flat_map(|(vrf, ip_vrf)| {
@@ -276,7 +292,7 @@ fn signed(plan: &Plan) -> BTreeSet<SessionKey> {
 }
 
 fn log_pass_error(error: &PassError) {
-    tracing::error!(error = error as &dyn std::error::Error, "no pass, will be tried again");
+    tracing::error!(error = error as &dyn std::error::Error, "reconcile pass not started, will be tried again");
 }
 
 /// Each failure as users see it.

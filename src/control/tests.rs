@@ -16,7 +16,7 @@ use crate::plan::last_accepted::LastAccepted;
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef};
 use crate::types::{IfName, Vni, VrfName};
 
-/// FRR that counts what it is asked.
+/// FRR that counts its queries.
 #[derive(Clone)]
 struct Frr {
     fake: Arc<Mutex<FakeRouting>>,
@@ -40,7 +40,7 @@ impl Frr {
         self.now()
     }
 
-    /// How often it was asked since the last call.
+    /// How often it was queried since the last call.
     fn asked(&self) -> BTreeMap<&'static str, usize> {
         std::mem::take(&mut *self.asked.lock().unwrap())
     }
@@ -55,9 +55,9 @@ impl Routing for Frr {
     }
     async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
         let mut fake = self.now();
-        let refused = fake.apply(batch).await;
+        let rejected = fake.apply(batch).await;
         *self.fake.lock().unwrap() = fake;
-        refused
+        rejected
     }
     fn apply_concurrently(
         &mut self,
@@ -129,7 +129,7 @@ struct Bench {
     frr: Frr,
     snapshots: watch::Sender<Snapshot>,
     statuses: watch::Receiver<Option<NodeStatus>>,
-    looks: Arc<Looks>,
+    refresh: Arc<Refresh>,
     stop: CancellationToken,
     running: tokio::task::JoinHandle<()>,
     _directory: tempfile::TempDir,
@@ -143,18 +143,18 @@ impl Bench {
         let reconciler = Reconciler::new(kernel, frr.clone(), VrfMode::Netns, LastAccepted::default());
         let directory = tempfile::tempdir().unwrap();
         let (sender, statuses) = watch::channel(None);
-        let looks = Arc::new(Looks::default());
+        let refresh = Arc::new(Refresh::default());
         let outputs = Outputs {
             status: directory.path().join("status.json"),
             mode: VrfMode::Netns,
             statuses: sender,
             metrics: Arc::default(),
-            looks: Arc::clone(&looks),
+            refresh: Arc::clone(&refresh),
         };
         let (snapshots, receiver) = watch::channel(snapshot());
         let stop = CancellationToken::new();
         let running = tokio::spawn(Controller::new(reconciler, outputs).run(receiver, Arc::default(), stop.clone()));
-        Self { frr, snapshots, statuses, looks, stop, running, _directory: directory }
+        Self { frr, snapshots, statuses, refresh, stop, running, _directory: directory }
     }
 
     async fn end(self) {
@@ -164,7 +164,7 @@ impl Bench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_snapshot_is_brought_to_the_node() {
+async fn each_snapshot_is_applied_to_the_node() {
     let bench = Bench::start(FakeRouting::default());
     let vrfs = || bench.frr.kernel.state().vrf_netns;
     let second = Duration::from_secs(1);
@@ -187,12 +187,12 @@ async fn a_change_is_left_to_frr_before_all_is_read() {
     let moment = Duration::from_millis(1);
     tokio::time::sleep(moment).await;
     assert!(bench.statuses.borrow_and_update().is_some(), "the first status does not wait");
-    // Between two of its own looks.
+    // Between two of its own refreshes.
     tokio::time::sleep(Duration::from_secs(65)).await;
     bench.statuses.mark_unchanged();
     frr.asked();
     bench.snapshots.send_replace(without_l3vnis());
-    tokio::time::sleep(AFTER.checked_sub(moment).unwrap()).await;
+    tokio::time::sleep(AFTER_CHANGE.checked_sub(moment).unwrap()).await;
     assert!(frr.kernel.state().vrf_netns.is_empty());
     assert_eq!(frr.asked().get("sessions"), None);
     tokio::time::sleep(2 * moment).await;
@@ -202,7 +202,7 @@ async fn a_change_is_left_to_frr_before_all_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_router_in_which_nothing_goes_on_is_hardly_asked() {
+async fn a_router_in_which_nothing_changes_is_rarely_queried() {
     let fake = FakeRouting { sessions: vec![session("Established")], ..FakeRouting::default() };
     let mut bench = Bench::start(fake);
     let frr = bench.frr.clone();
@@ -211,19 +211,19 @@ async fn a_router_in_which_nothing_goes_on_is_hardly_asked() {
 
     let asked = frr.asked();
     assert!((5..=8).contains(&asked["sessions"]), "less and less often: {asked:?}");
-    // Ends between two of its own looks.
+    // Ends between two of its own refreshes.
     tokio::time::sleep(Duration::from_secs(615)).await;
     let asked = frr.asked();
     assert!(asked["down"] >= 300 && asked["sessions"] <= 21 && asked["running"] <= 21, "{asked:?}");
 
-    bench.looks.fresh().await;
-    assert_eq!(frr.asked().get("sessions"), Some(&1), "somebody looks");
+    bench.refresh.ensure_fresh().await;
+    assert_eq!(frr.asked().get("sessions"), Some(&1), "on request");
 
     frr.fake().sessions = vec![session("Active")];
     bench.statuses.mark_unchanged();
-    tokio::time::timeout(GLANCE + Duration::from_millis(1), bench.statuses.changed()).await.unwrap().unwrap();
-    let told = bench.statuses.borrow_and_update().as_ref().map(|status| status.sessions.clone());
-    assert_eq!(told, Some(vec![session("Active")]));
+    tokio::time::timeout(SESSION_POLL + Duration::from_millis(1), bench.statuses.changed()).await.unwrap().unwrap();
+    let sessions = bench.statuses.borrow_and_update().as_ref().map(|status| status.sessions.clone());
+    assert_eq!(sessions, Some(vec![session("Active")]));
 
     tokio::time::sleep(2 * UNSETTLED).await;
     frr.asked();

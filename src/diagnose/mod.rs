@@ -5,18 +5,4 @@ pub mod cause;
 pub mod tcp_diagnosis;
 pub mod trace;
 
-use serde::{Deserialize, Serialize};
-
-use crate::types::VrfName;
-
-/// Why a session is not established or not served, and the remedy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SessionCause {
-    /// The VRF; `None` is the default instance.
-    pub vrf: Option<VrfName>,
-    /// The peer.
-    pub peer: String,
-    /// The cause and the remedy, as one sentence.
-    pub cause: String,
-}
+pub use cause::SessionCause;

@@ -1,47 +1,51 @@
-//! What the kernel knows of sessions and FRR does not tell: wrong passwords, and second speakers that are turned away. In:
-//! sessions, and what the kernel counted in their namespaces. Out: a sentence for each session that is concerned. Pure.
+//! Causes that the kernel shows and FRR does not: wrong TCP MD5 passwords, and a second speaker whose connections are
+//! rejected. In: sessions, and the TCP counters of their namespaces. Out: a sentence for each session concerned. Pure.
 //!
-//! The kernel counts by namespace. In `netns` mode that is the VRF. In `vrf` mode all VRFs share one: there a wrong password
-//! is told of every session that is down and has one, and a second speaker is not told.
+//! The kernel counts per namespace. In `netns` mode that is the VRF. In `vrf` mode all VRFs share one: a wrong password is
+//! then reported for every session that is down and has one, and a second speaker is not reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::SessionCause;
+use super::cause::SessionCause;
 use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
 use crate::kernel::tcp::TcpCounts;
 use crate::types::{VrfMode, VrfName};
 
-/// VRFs looked into each time besides those with something wrong: there may be hundreds.
+/// VRFs whose counters are read each time besides those of sessions that are down: there may be hundreds.
 const EACH_TIME: usize = 32;
-/// One connection may be the other half of the collision in which the session came up.
+/// One connection may be the other half of the collision in which the session was established.
 const MANY: u64 = 3;
 /// Without another attempt for that long the second speaker is gone.
 const FORGET: Duration = Duration::from_secs(300);
 
-/// What was seen of a session.
+/// A session and the counters since it is in its present state.
 #[derive(Debug, Clone)]
-struct Seen {
+struct SessionCounts {
     up: bool,
     established: u64,
-    /// When this began.
-    before: TcpCounts,
+    /// At the first observation in this state.
+    first: TcpCounts,
     last: TcpCounts,
     changed: Instant,
 }
 
-/// The sessions as they were last seen.
+/// The sessions at the last observation.
 #[derive(Debug, Clone, Default)]
-pub struct Witness {
-    seen: BTreeMap<SessionKey, Seen>,
-    /// The first of those that are looked into next.
+pub struct TcpDiagnosis {
+    sessions: BTreeMap<SessionKey, SessionCounts>,
+    /// The first of the VRFs that are read next.
     turn: usize,
 }
 
-impl Witness {
-    /// The VRFs (`None`: the default one) whose counters are wanted now. `signed`: sessions with a password.
-    pub fn wants(&mut self, sessions: &[SessionState], signed: &BTreeSet<SessionKey>) -> BTreeSet<Option<VrfName>> {
-        let down = sessions.iter().filter(|session| !is_up(session) && signed.contains(&key(session)));
+impl TcpDiagnosis {
+    /// The VRFs (`None`: the default one) whose counters are to be read now. `md5_sessions`: those with a password.
+    pub fn vrfs_to_read(
+        &mut self,
+        sessions: &[SessionState],
+        md5_sessions: &BTreeSet<SessionKey>,
+    ) -> BTreeSet<Option<VrfName>> {
+        let down = sessions.iter().filter(|session| !is_up(session) && md5_sessions.contains(&key(session)));
         let mut wanted: BTreeSet<_> = down.map(|session| session.vrf.clone()).collect();
         let all: BTreeSet<_> = sessions.iter().map(|session| session.vrf.clone()).collect();
         let from = self.turn.checked_rem(all.len()).unwrap_or_default();
@@ -51,50 +55,50 @@ impl Witness {
         wanted
     }
 
-    /// What is to be told, by session.
-    pub fn look(
+    /// The causes by session.
+    pub fn causes(
         &mut self,
         sessions: &[SessionState],
-        signed: &BTreeSet<SessionKey>,
+        md5_sessions: &BTreeSet<SessionKey>,
         counts: &BTreeMap<Option<VrfName>, TcpCounts>,
         mode: VrfMode,
         now: Instant,
     ) -> Vec<SessionCause> {
         let present: BTreeSet<SessionKey> = sessions.iter().map(key).collect();
-        self.seen.retain(|known, _| present.contains(known));
-        let mut told = Vec::new();
+        self.sessions.retain(|known, _| present.contains(known));
+        let mut causes = Vec::new();
         for session in sessions {
             if let Some(counts) = counts.get(&session.vrf) {
                 self.note(session, *counts, now);
             }
-            let cause = self.seen.get(&key(session)).and_then(|seen| {
-                if seen.up != is_up(session) {
+            let cause = self.sessions.get(&key(session)).and_then(|known| {
+                if known.up != is_up(session) {
                     None
-                } else if seen.up {
-                    second_speaker(session, seen, mode, now)
+                } else if known.up {
+                    second_speaker(session, known, mode, now)
                 } else {
-                    wrong_password(session, seen, mode).filter(|_| signed.contains(&key(session)))
+                    wrong_password(session, known, mode).filter(|_| md5_sessions.contains(&key(session)))
                 }
             });
-            told.extend(cause.map(|cause| SessionCause {
+            causes.extend(cause.map(|cause| SessionCause {
                 vrf: session.vrf.clone(),
                 peer: session.peer.clone(),
                 cause,
             }));
         }
-        told
+        causes
     }
 
     fn note(&mut self, session: &SessionState, counts: TcpCounts, now: Instant) {
         let (up, established) = (is_up(session), session.established);
-        let anew = Seen { up, established, before: counts, last: counts, changed: now };
-        let seen = self.seen.entry(key(session)).or_insert_with(|| anew.clone());
-        // Counters of a namespace that was made anew begin anew.
-        if (seen.up, seen.established) != (up, established) || counts.md5_failures < seen.before.md5_failures {
-            *seen = anew;
-        } else if counts != seen.last {
-            seen.last = counts;
-            seen.changed = now;
+        let fresh = SessionCounts { up, established, first: counts, last: counts, changed: now };
+        let known = self.sessions.entry(key(session)).or_insert_with(|| fresh.clone());
+        // Counters of a namespace that was created again start at zero.
+        if (known.up, known.established) != (up, established) || counts.md5_failures < known.first.md5_failures {
+            *known = fresh;
+        } else if counts != known.last {
+            known.last = counts;
+            known.changed = now;
         }
     }
 }
@@ -107,29 +111,29 @@ fn is_up(session: &SessionState) -> bool {
     session.phase == SessionPhase::Established
 }
 
-fn wrong_password(session: &SessionState, seen: &Seen, mode: VrfMode) -> Option<String> {
-    let count = seen.last.md5_failures.saturating_sub(seen.before.md5_failures);
+fn wrong_password(session: &SessionState, known: &SessionCounts, mode: VrfMode) -> Option<String> {
+    let count = known.last.md5_failures.saturating_sub(known.first.md5_failures);
     let place = match mode {
-        VrfMode::Netns => format!("from {}", session.peer),
-        VrfMode::Vrf => "to the router namespace, which all VRFs share".to_owned(),
+        VrfMode::Netns => format!("are received from {}", session.peer),
+        VrfMode::Vrf => "are received in the router namespace, which all VRFs share".to_owned(),
     };
     (count > 0).then(|| {
         format!(
-            "segments with another TCP MD5 password, or with none, come {place}: give {} and the passwordSecret of this \
-             session the same password",
+            "segments with another TCP MD5 password, or with none, {place}: set the same password on {} and in the \
+             passwordSecret of this session",
             session.peer
         )
     })
 }
 
-fn second_speaker(session: &SessionState, seen: &Seen, mode: VrfMode, now: Instant) -> Option<String> {
-    let count = seen.last.passive_opens.saturating_sub(seen.before.passive_opens);
-    // The fabric's sessions are not with a host.
+fn second_speaker(session: &SessionState, known: &SessionCounts, mode: VrfMode, now: Instant) -> Option<String> {
+    let count = known.last.passive_opens.saturating_sub(known.first.passive_opens);
+    // The sessions with the fabric are not with a host.
     let exact = mode == VrfMode::Netns && session.vrf.is_some();
-    (exact && count >= MANY && now.duration_since(seen.changed) < FORGET).then(|| {
+    (exact && count >= MANY && now.duration_since(known.changed) < FORGET).then(|| {
         format!(
-            "another speaker goes on to dial the router besides the one whose session with {} stands, and is turned away: \
-             run one of them and have it announce for both, or give the other an L3VNI of its own",
+            "another speaker besides the one whose session with {} is established opens TCP connections to the router, \
+             and is rejected: run one of them and have it advertise for both, or give the other an L3VNI of its own",
             session.peer
         )
     })
@@ -152,25 +156,25 @@ mod tests {
         }
     }
 
-    /// What is told at the end of these looks at one session.
-    fn told(looks: &[(&str, u64, u64, u64)], signed: bool, mode: VrfMode) -> Option<String> {
-        let mut witness = Witness::default();
+    /// The cause after these observations of one session.
+    fn cause(observed: &[(&str, u64, u64, u64)], has_md5: bool, mode: VrfMode) -> Option<String> {
+        let mut diagnosis = TcpDiagnosis::default();
         let start = Instant::now();
-        let mut told = None;
-        for (n, (phase, established, md5_failures, passive_opens)) in (0..).zip(looks) {
+        let mut cause = None;
+        for (n, (phase, established, md5_failures, passive_opens)) in (0..).zip(observed) {
             let sessions = [session(phase, *established)];
-            let signed = if signed { [key(&sessions[0])].into() } else { BTreeSet::new() };
-            let wanted = witness.wants(&sessions, &signed);
+            let md5_sessions = if has_md5 { [key(&sessions[0])].into() } else { BTreeSet::new() };
+            let wanted = diagnosis.vrfs_to_read(&sessions, &md5_sessions);
             let counts = TcpCounts { md5_failures: *md5_failures, passive_opens: *passive_opens };
             let counts = wanted.into_iter().map(|vrf| (vrf, counts)).collect();
             let now = start + Duration::from_secs(100 * n);
-            told = witness.look(&sessions, &signed, &counts, mode, now).pop().map(|told| told.cause);
+            cause = diagnosis.causes(&sessions, &md5_sessions, &counts, mode, now).pop().map(|found| found.cause);
         }
-        told
+        cause
     }
 
     #[rstest]
-    #[case::other_password(&[("Active", 0, 0, 0), ("Active", 0, 2, 0)], true, VrfMode::Netns, Some("come from 192.0.2.2"))]
+    #[case::other_password(&[("Active", 0, 0, 0), ("Active", 0, 2, 0)], true, VrfMode::Netns, Some("are received from 192.0.2.2"))]
     #[case::shared(&[("Active", 0, 0, 0), ("Active", 0, 2, 0)], true, VrfMode::Vrf, Some("which all VRFs share"))]
     #[case::no_password(&[("Active", 0, 0, 0), ("Active", 0, 2, 0)], false, VrfMode::Netns, None)]
     #[case::former_ones(&[("Active", 0, 5, 0), ("Active", 0, 5, 0)], true, VrfMode::Netns, None)]
@@ -183,26 +187,26 @@ mod tests {
         &[("Established", 1, 0, 1), ("Established", 1, 0, 9), ("Established", 1, 0, 9), ("Established", 1, 0, 9), ("Established", 1, 0, 9)],
         false, VrfMode::Netns, None
     )]
-    fn only_what_goes_on_is_told(
-        #[case] looks: &[(&str, u64, u64, u64)],
-        #[case] signed: bool,
+    fn only_present_causes_are_reported(
+        #[case] observed: &[(&str, u64, u64, u64)],
+        #[case] has_md5: bool,
         #[case] mode: VrfMode,
         #[case] words: Option<&str>,
     ) {
-        let told = told(looks, signed, mode);
-        assert_eq!(told.is_some(), words.is_some(), "{told:?}");
-        assert!(words.is_none_or(|words| told.unwrap().contains(words)));
+        let cause = cause(observed, has_md5, mode);
+        assert_eq!(cause.is_some(), words.is_some(), "{cause:?}");
+        assert!(words.is_none_or(|words| cause.unwrap().contains(words)));
     }
 
     #[test]
-    fn all_vrfs_have_their_turn() {
+    fn the_counters_of_all_vrfs_are_read_in_turn() {
         let sessions: Vec<_> = (0..80)
             .map(|n| SessionState { vrf: Some(format!("v{n:02}").parse().unwrap()), ..session("Established", 1) })
             .collect();
-        let mut witness = Witness::default();
+        let mut diagnosis = TcpDiagnosis::default();
         let mut seen = BTreeSet::new();
         for _ in 0..3 {
-            let wanted = witness.wants(&sessions, &BTreeSet::new());
+            let wanted = diagnosis.vrfs_to_read(&sessions, &BTreeSet::new());
             assert_eq!(wanted.len(), EACH_TIME);
             seen.extend(wanted);
         }

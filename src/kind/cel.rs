@@ -1,19 +1,20 @@
-//! What a field may hold beyond its type: JSON schemas of the words of the field, and CEL rules that span fields.
-//! In: nothing. Out: schema fragments and rules for the derives of the sibling modules; an API server and the
-//! directory source judge by the same text. Messages end with the remedy. No rule looks outside of its object.
+//! The validation of fields beyond their types: JSON schemas of strings and lists, and CEL rules that span fields. In:
+//! nothing. Out: schema fragments and rules for the derives of the sibling modules; an API server and the directory source
+//! validate with the same rules. A message ends with the remedy. A rule must not look outside its object.
 //!
-//! Every list and string has an upper bound, since an API server refuses a CRD whose rules could cost too much. A rule
-//! must hold its own guards: CEL also runs on values that break a pattern. Pure.
+//! Every list and string has an upper bound, since an API server rejects a CRD whose rules could cost too much. A rule must
+//! have its own guards: CEL also runs on values that violate a pattern. A message that begins with `is` continues a sentence
+//! whose subject is the value (`source::messages` puts it in front, the API server shows it as well). Pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Rule;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-/// Longest text of an IPv6 address with a prefix length.
+/// Length of the longest text of an IPv6 prefix.
 const CIDR_TEXT: u32 = 43;
 
-fn word(max_length: u32, rules: &[(&str, &str)]) -> Schema {
+fn string(max_length: u32, rules: &[(&str, &str)]) -> Schema {
     let rules: Vec<Value> = rules.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect();
     json_schema!({
         "type": "string",
@@ -29,17 +30,17 @@ fn list(kind: &str, max_items: u32, items: &Schema) -> Schema {
 
 const NO_HOST_BITS: (&str, &str) = (
     "!isCIDR(self) || cidr(self).ip() == cidr(self).masked().ip()",
-    "has bits set beyond the prefix length: write the network address, such as 192.0.2.0/24 or 2001:db8::/64",
+    "has host bits set: write the network address, such as 192.0.2.0/24 or 2001:db8::/64",
 );
 
 const UNICAST: (&str, &str) = (
     "!isCIDR(self) || cidr(self).ip().isGlobalUnicast() || (cidr(self).ip().family() == 4 && cidr(self).ip().isLinkLocalUnicast())",
-    "is not a unicast subnet: loopback, multicast, unspecified and IPv6 link-local addresses do not serve here",
+    "is not a unicast subnet: do not use loopback, multicast, unspecified or IPv6 link-local addresses",
 );
 
 /// A prefix of either family.
 pub(crate) fn prefix(_: &mut SchemaGenerator) -> Schema {
-    word(
+    string(
         CIDR_TEXT,
         &[
             ("isCIDR(self)", "is not a prefix: write ADDRESS/LENGTH, such as 192.0.2.0/24 or 2001:db8::/64"),
@@ -50,7 +51,7 @@ pub(crate) fn prefix(_: &mut SchemaGenerator) -> Schema {
 
 /// A pool of addresses of either family.
 pub(crate) fn pool(_: &mut SchemaGenerator) -> Schema {
-    word(
+    string(
         CIDR_TEXT,
         &[
             ("isCIDR(self)", "is not a prefix: write ADDRESS/LENGTH, such as 100.65.0.0/24 or 2001:db8::/64"),
@@ -60,14 +61,14 @@ pub(crate) fn pool(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
-/// A pool of router ids.
+/// A pool of router IDs.
 pub(crate) fn router_id_pool(_: &mut SchemaGenerator) -> Schema {
-    word(
+    string(
         18,
         &[
             (
                 "isCIDR(self) && cidr(self).ip().family() == 4",
-                "is not an IPv4 prefix: write ADDRESS/LENGTH, such as 10.0.0.0/24; router ids have 32 bits (RFC 6286)",
+                "is not an IPv4 prefix: write ADDRESS/LENGTH, such as 10.0.0.0/24; router IDs have 32 bits (RFC 6286)",
             ),
             NO_HOST_BITS,
         ],
@@ -76,7 +77,7 @@ pub(crate) fn router_id_pool(_: &mut SchemaGenerator) -> Schema {
 
 /// The IPv4 subnet of a veth pair.
 pub(crate) fn subnet_v4(_: &mut SchemaGenerator) -> Schema {
-    word(
+    string(
         18,
         &[
             (
@@ -87,7 +88,7 @@ pub(crate) fn subnet_v4(_: &mut SchemaGenerator) -> Schema {
             UNICAST,
             (
                 "!isCIDR(self) || cidr(self).ip().family() != 4 || cidr(self).prefixLength() <= 30",
-                "is too small for the router and the host of one node: use /30 or shorter, with room for every node",
+                "is too small for the router and one host: use a prefix length of at most 30, with room for the host of every node",
             ),
         ],
     )
@@ -95,7 +96,7 @@ pub(crate) fn subnet_v4(_: &mut SchemaGenerator) -> Schema {
 
 /// The IPv6 subnet of a veth pair.
 pub(crate) fn subnet_v6(_: &mut SchemaGenerator) -> Schema {
-    word(
+    string(
         CIDR_TEXT,
         &[
             (
@@ -106,45 +107,45 @@ pub(crate) fn subnet_v6(_: &mut SchemaGenerator) -> Schema {
             UNICAST,
             (
                 "!isCIDR(self) || cidr(self).ip().family() != 6 || cidr(self).prefixLength() <= 126",
-                "is too small for the router and the host of one node: use /126 or shorter, with room for every node",
+                "is too small for the router and one host: use a prefix length of at most 126, with room for the host of every node",
             ),
         ],
     )
 }
 
-/// A pool of IPv4 addresses, or one.
+/// A pool of IPv4 addresses, or one address.
 pub(crate) fn pool_or_address_v4(_: &mut SchemaGenerator) -> Schema {
-    word(
+    string(
         18,
         &[
             (
                 "isIP(self) ? ip(self).family() == 4 : isCIDR(self) && cidr(self).ip().family() == 4",
-                "is neither an IPv4 pool nor an IPv4 address: write 10.9.0.0/24 or 10.9.0.7",
+                "is neither an IPv4 prefix nor an IPv4 address: write one such as 10.9.0.0/24 or 10.9.0.7",
             ),
             NO_HOST_BITS,
             UNICAST,
             (
                 "!isIP(self) || ip(self).isGlobalUnicast()",
-                "is not a unicast address: loopback, multicast, unspecified and link-local addresses do not serve here",
+                "is not a unicast address: do not use a loopback, multicast, unspecified or link-local address",
             ),
         ],
     )
 }
 
-/// A pool of IPv6 addresses, or one.
+/// A pool of IPv6 addresses, or one address.
 pub(crate) fn pool_or_address_v6(_: &mut SchemaGenerator) -> Schema {
-    word(
+    string(
         CIDR_TEXT,
         &[
             (
                 "isIP(self) ? ip(self).family() == 6 : isCIDR(self) && cidr(self).ip().family() == 6",
-                "is neither an IPv6 pool nor an IPv6 address: write 2001:db8:9::/64 or 2001:db8:9::7",
+                "is neither an IPv6 prefix nor an IPv6 address: write one such as 2001:db8:9::/64 or 2001:db8:9::7",
             ),
             NO_HOST_BITS,
             UNICAST,
             (
                 "!isIP(self) || ip(self).isGlobalUnicast()",
-                "is not a unicast address: loopback, multicast, unspecified and link-local addresses do not serve here",
+                "is not a unicast address: do not use a loopback, multicast, unspecified or link-local address",
             ),
         ],
     )
@@ -152,13 +153,13 @@ pub(crate) fn pool_or_address_v6(_: &mut SchemaGenerator) -> Schema {
 
 /// The address of a BGP neighbor.
 pub(crate) fn address(_: &mut SchemaGenerator) -> Schema {
-    word(
+    string(
         39,
         &[
             ("isIP(self)", "is not an IP address: write it without a prefix length, such as 192.0.2.1 or 2001:db8::1"),
             (
                 "!isIP(self) || ip(self).isGlobalUnicast() || (ip(self).family() == 4 && ip(self).isLinkLocalUnicast())",
-                "is no address of a peer: use a unicast address; for an IPv6 link-local peer name its NIC in `interface` instead",
+                "is not a valid peer address: use a unicast address; for an IPv6 link-local peer set `interface` instead",
             ),
         ],
     )
@@ -166,33 +167,36 @@ pub(crate) fn address(_: &mut SchemaGenerator) -> Schema {
 
 /// The name of a NIC.
 pub(crate) fn nic(_: &mut SchemaGenerator) -> Schema {
-    word(
+    string(
         15,
         &[
             (
                 "self.matches('^[a-zA-Z0-9][a-zA-Z0-9._-]*$')",
-                "is not a name of a network interface: use letters, digits, '-', '_' and '.', starting with a letter or digit",
+                "is not an interface name: use letters, digits, '-', '_' and '.', starting with a letter or digit",
             ),
-            ("self != 'lo'", "is the loopback interface: name the NIC that leads to the fabric"),
+            ("self != 'lo'", "is the loopback interface: use a NIC that is connected to the fabric"),
         ],
     )
 }
 
 /// The name of a VRF device of the host.
 pub(crate) fn host_vrf(_: &mut SchemaGenerator) -> Schema {
-    word(
+    string(
         15,
         &[
             (
                 "self.matches('^[a-zA-Z0-9][a-zA-Z0-9._-]*$')",
-                "is not a name of a VRF device: use letters, digits, '-', '_' and '.', starting with a letter or digit",
+                "is not a VRF device name: use letters, digits, '-', '_' and '.', starting with a letter or digit",
             ),
-            ("!(self in ['default', 'lo'])", "is no VRF device: remove the field to leave the host end where it is"),
+            (
+                "!(self in ['default', 'lo'])",
+                "is not a VRF device: remove the field to leave the host end of the veth pair where it is",
+            ),
         ],
     )
 }
 
-/// NICs without repetition.
+/// NICs, each once.
 pub(crate) fn nics(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = list("set", 16, &nic(generator));
     schema.insert("minItems".to_owned(), 1.into());
@@ -201,43 +205,43 @@ pub(crate) fn nics(generator: &mut SchemaGenerator) -> Schema {
 
 /// The name of an IP-VRF.
 pub(crate) fn vrf(_: &mut SchemaGenerator) -> Schema {
-    word(
+    string(
         15,
         &[
             (
                 "self.matches('^[a-zA-Z][a-zA-Z0-9_-]*$')",
                 "is not a VRF name: use letters, digits, '-' and '_', starting with a letter",
             ),
-            ("!(self in ['default', 'all', 'lo'])", "is a reserved name: FRR or the kernel means something else by it"),
+            ("!(self in ['default', 'all', 'lo'])", "is reserved by FRR or the kernel: use another name"),
         ],
     )
 }
 
 /// The name of a Secret.
 pub(crate) fn secret_name(_: &mut SchemaGenerator) -> Schema {
-    word(
+    string(
         253,
         &[(
             "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
-            "is not a name of a Secret: use lower case letters, digits, '-' and '.', starting and ending with a letter or digit",
+            "is not a Secret name: use lower case letters, digits, '-' and '.', starting and ending with a letter or digit",
         )],
     )
 }
 
 /// A key of a Secret.
 pub(crate) fn secret_key(_: &mut SchemaGenerator) -> Schema {
-    word(
+    string(
         253,
         &[(
             "self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')",
-            "is not a key of a Secret: use letters, digits, '-', '_' and '.'",
+            "is not a Secret key: use letters, digits, '-', '_' and '.'",
         )],
     )
 }
 
 /// Route targets of one direction (RFC 4360 section 4, RFC 5668 section 2).
 pub(crate) fn route_targets(_: &mut SchemaGenerator) -> Schema {
-    let item = word(
+    let item = string(
         26,
         &[(
             "self.matches('^([1-9][0-9]{0,9}|[0-9]{1,3}([.][0-9]{1,3}){3}):(0|[1-9][0-9]{0,9})$') && \
@@ -253,7 +257,7 @@ pub(crate) fn route_targets(_: &mut SchemaGenerator) -> Schema {
 
 /// Communities (RFC 1997), as FRR prints them.
 pub(crate) fn communities(_: &mut SchemaGenerator) -> Schema {
-    let item = word(
+    let item = string(
         17,
         &[(
             "self in ['no-export', 'no-advertise', 'local-AS', 'blackhole', 'graceful-shutdown'] || \
@@ -280,7 +284,7 @@ pub(crate) fn node_selector(generator: &mut SchemaGenerator) -> Schema {
             item["properties"]["values"]["maxItems"] = json!(64);
             item["x-kubernetes-validations"] = json!([{
                 "rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
-                "message": "In and NotIn need values, Exists and DoesNotExist take none",
+                "message": "In and NotIn require values, Exists and DoesNotExist must not have any",
             }]);
         }
     }
@@ -291,7 +295,7 @@ fn rule(rule: &str, message: &str) -> Rule {
     Rule::new(rule).message(message)
 }
 
-/// Hold time on its own (RFC 4271 section 4.2).
+/// The values of a hold time (RFC 4271 section 4.2).
 pub(crate) fn hold_time() -> Rule {
     rule(
         "self == 0 || self >= 3",
@@ -299,57 +303,57 @@ pub(crate) fn hold_time() -> Rule {
     )
 }
 
-/// FRR takes both timers in one line.
+/// FRR has both timers in one command.
 pub(crate) fn timers_together() -> Rule {
     rule(
         "has(self.holdTimeSeconds) == has(self.keepaliveTimeSeconds)",
-        "holdTimeSeconds and keepaliveTimeSeconds go together: give both or none",
+        "holdTimeSeconds and keepaliveTimeSeconds depend on each other: set both or neither",
     )
 }
 
-/// Keepalive against hold time.
+/// The keepalive interval is at most the hold time.
 pub(crate) fn timers_order() -> Rule {
     rule(
         "!has(self.holdTimeSeconds) || !has(self.keepaliveTimeSeconds) || self.holdTimeSeconds == 0 || self.keepaliveTimeSeconds <= self.holdTimeSeconds",
-        "is more than holdTimeSeconds: use at most a third of it (RFC 4271 section 10)",
+        "is greater than holdTimeSeconds: use at most a third of it (RFC 4271 section 10)",
     )
     .field_path(".keepaliveTimeSeconds")
 }
 
-/// Zero keepalives and zero hold time are one thing.
+/// A hold time of 0 and a keepalive interval of 0 require each other.
 pub(crate) fn timers_zero() -> Rule {
     rule(
         "!has(self.holdTimeSeconds) || !has(self.keepaliveTimeSeconds) || (self.holdTimeSeconds == 0) == (self.keepaliveTimeSeconds == 0)",
-        "is not allowed with this holdTimeSeconds: set both to 0, which means no keepalives, or none of them",
+        "is not allowed with this holdTimeSeconds: set both to 0 (no keepalives) or neither",
     )
     .field_path(".keepaliveTimeSeconds")
 }
 
-/// Lengths of a prefix rule.
+/// `ge` is at least the length of the prefix.
 pub(crate) fn prefix_rule_ge() -> Rule {
     rule(
         "!has(self.ge) || !isCIDR(self.prefix) || self.ge >= cidr(self.prefix).prefixLength()",
-        "is less than the length of `prefix`: use that length or more",
+        "is less than the length of `prefix`: use at least that length",
     )
     .field_path(".ge")
 }
 
-/// Lengths of a prefix rule.
+/// `le` is at least the length of the prefix.
 pub(crate) fn prefix_rule_le() -> Rule {
     rule(
         "!has(self.le) || !isCIDR(self.prefix) || self.le >= cidr(self.prefix).prefixLength()",
-        "is less than the length of `prefix`: use that length or more",
+        "is less than the length of `prefix`: use at least that length",
     )
     .field_path(".le")
 }
 
-/// Lengths of a prefix rule.
+/// `ge` is at most `le`.
 pub(crate) fn prefix_rule_order() -> Rule {
-    rule("!has(self.ge) || !has(self.le) || self.ge <= self.le", "is less than `ge`: swap them or drop one")
+    rule("!has(self.ge) || !has(self.le) || self.ge <= self.le", "is less than `ge`: swap them or remove one")
         .field_path(".le")
 }
 
-/// Lengths of a prefix rule.
+/// `ge` and `le` are at most the length of an address.
 pub(crate) fn prefix_rule_family() -> Rule {
     rule(
         "!isCIDR(self.prefix) || cidr(self.prefix).ip().family() == 6 || ((!has(self.ge) || self.ge <= 32) && (!has(self.le) || self.le <= 32))",

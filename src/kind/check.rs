@@ -1,9 +1,11 @@
-//! Takes the fields of one object to values and collects its mistakes. Pure.
+//! Converts the fields of one object to typed values. In: raw fields, and the passwords of Secrets. Out: values, and a rejection
+//! for each field that is invalid. It must not stop at the first one. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use ipnet::IpNet;
+use thiserror::Error;
 
 use super::bgp::{PrefixRule, SecretKeyRef};
 use super::ipam;
@@ -12,36 +14,37 @@ use crate::frr::model::PrefixListEntry;
 use crate::frr::release::Release;
 use crate::types::Secret;
 
-/// The words of Secrets by key; `Err` says why one is not available.
+/// The passwords of Secrets; `Err` is the message why one is not available. A message and not an error type, since snapshots are
+/// compared and stored on disk.
 pub type Secrets = BTreeMap<SecretKey, Result<Secret, String>>;
 
-/// What an object is judged by besides its spec.
+/// What an object is validated against besides its schema.
 #[derive(Debug, Clone, Copy)]
 pub struct NodeContext<'a> {
-    /// Node index, 0 and up.
+    /// Node index, from 0.
     pub index: u32,
-    /// What the Secrets hold that objects name.
+    /// The passwords of the Secrets that objects name.
     pub secrets: &'a Secrets,
     /// The installed release of FRR.
     pub release: Release,
 }
 
-/// Collects the mistakes of one object.
+/// The rejections of one object, collected while its fields are converted.
 #[derive(Debug)]
 pub struct Check<'a> {
     pub(super) object: &'a ObjectRef,
     pub(super) node: NodeContext<'a>,
-    found: Vec<Rejection>,
+    rejections: Vec<Rejection>,
 }
 
 impl<'a> Check<'a> {
     /// For an object on a node.
     pub fn new(object: &'a ObjectRef, node: NodeContext<'a>) -> Self {
-        Self { object, node, found: Vec::new() }
+        Self { object, node, rejections: Vec::new() }
     }
 
     pub(super) fn reject(&mut self, reason: Reason, field: impl Display, message: impl Display) {
-        self.found.push(Rejection {
+        self.rejections.push(Rejection {
             object: self.object.clone(),
             reason,
             location: None,
@@ -50,16 +53,17 @@ impl<'a> Check<'a> {
         });
     }
 
-    /// Keeps a value or notes why it is not one.
-    pub(super) fn take<T, E: Display>(&mut self, field: impl Display, value: Result<T, E>) -> Option<T> {
+    /// The value, or a rejection of the field.
+    pub(super) fn value<T, E: Display>(&mut self, field: impl Display, value: Result<T, E>) -> Option<T> {
         value.map_err(|e| self.reject(Reason::Invalid, field, e)).ok()
     }
 
+    /// The value, or a rejection of the field because its pool is too small.
     pub(super) fn pool<T>(&mut self, field: &str, value: Result<T, ipam::PoolTooSmall>) -> Option<T> {
         value.map_err(|e| self.reject(Reason::PoolTooSmall, field, e)).ok()
     }
 
-    /// A prefix without host bits.
+    /// Parses a prefix without host bits.
     pub(super) fn prefix(&mut self, field: impl Display, text: &str) -> Option<IpNet> {
         let Ok(net) = text.parse::<IpNet>() else {
             self.reject(Reason::Invalid, field, format_args!("{text:?} is not a prefix: write ADDRESS/LENGTH"));
@@ -67,21 +71,23 @@ impl<'a> Check<'a> {
         };
         if net != net.trunc() {
             let right = net.trunc();
-            self.reject(Reason::Invalid, field, format_args!("{text} has bits set beyond its length: write {right}"));
+            self.reject(Reason::Invalid, field, format_args!("{text} has host bits set: write {right}"));
             return None;
         }
         Some(net)
     }
 
+    /// Converts prefix rules to entries of a prefix list; `None` if there are no rules.
     pub(super) fn rules(&mut self, field: &str, rules: Option<&Vec<PrefixRule>>) -> Option<Vec<PrefixListEntry>> {
         let rules = rules?;
         let entries = rules.iter().enumerate().filter_map(|(i, rule)| {
             let prefix = self.prefix(format_args!("{field}[{i}].prefix"), &rule.prefix)?;
-            self.take(format_args!("{field}[{i}]"), permit(prefix, rule.ge, rule.le))
+            self.value(format_args!("{field}[{i}]"), permit(prefix, rule.ge, rule.le))
         });
         Some(entries.collect())
     }
 
+    /// The password of a Secret.
     pub(super) fn secret(&mut self, field: &str, reference: Option<&SecretKeyRef>) -> Option<Secret> {
         let reference = reference?;
         let key = SecretKey {
@@ -91,19 +97,23 @@ impl<'a> Check<'a> {
         };
         match self.node.secrets.get(&key) {
             Some(Ok(secret)) => Some(secret.clone()),
-            Some(Err(why)) => {
-                let why = why.clone();
-                self.reject(Reason::SecretMissing, field, why);
+            Some(Err(message)) => {
+                let message = message.clone();
+                self.reject(Reason::SecretMissing, field, message);
                 None
             }
             None => {
-                let text = format!("Secret {}/{} has no key {}: create it", key.namespace, key.name, key.key);
+                let text = format!(
+                    "Secret {}/{} does not exist or has no key {}: create it",
+                    key.namespace, key.name, key.key
+                );
                 self.reject(Reason::SecretMissing, field, text);
                 None
             }
         }
     }
 
+    /// Keepalive interval and hold time in seconds; `field` is the path of their parent with a final period.
     pub(super) fn timers(&mut self, field: &str, keepalive: Option<u16>, hold: Option<u16>) -> Option<(u16, u16)> {
         match (keepalive, hold) {
             (None, None) => None,
@@ -111,34 +121,43 @@ impl<'a> Check<'a> {
             (Some(k), Some(h)) if h >= 3 && k <= h => Some((k.min(h / 3), h)),
             (Some(0), Some(0)) => Some((0, 0)),
             (Some(_), Some(_)) => {
-                let rule = "use a hold time of 0 or at least 3 and a keepalive time of at most the hold time";
+                let rule = "use a hold time of 0 or at least 3, and a keepalive interval of at most the hold time";
                 self.reject(Reason::Invalid, format_args!("{field}holdTimeSeconds"), rule);
                 None
             }
             _ => {
-                let rule = "set both holdTimeSeconds and keepaliveTimeSeconds, or none";
+                let rule = "set both holdTimeSeconds and keepaliveTimeSeconds, or neither";
                 self.reject(Reason::Invalid, format_args!("{field}holdTimeSeconds"), rule);
                 None
             }
         }
     }
 
-    /// The value of an object without a mistake, or its mistakes.
-    pub fn done<T>(self, value: Option<T>) -> Result<T, Vec<Rejection>> {
+    /// The value of an object without rejections, or the rejections.
+    pub fn finish<T>(self, value: Option<T>) -> Result<T, Vec<Rejection>> {
         match value {
-            Some(value) if self.found.is_empty() => Ok(value),
-            _ => Err(self.found),
+            Some(value) if self.rejections.is_empty() => Ok(value),
+            _ => Err(self.rejections),
         }
     }
 }
 
+/// Prefix lengths of a rule that do not fit its prefix.
+#[derive(Debug, Error)]
+#[error("lengths {low} to {high} do not fit {prefix}: use {} <= ge <= le <= {}", prefix.prefix_len(), prefix.max_prefix_len())]
+pub(super) struct PrefixLengthError {
+    prefix: IpNet,
+    low: u8,
+    high: u8,
+}
+
 /// A permit entry in the only form that FRR prints back unchanged.
-pub(super) fn permit(prefix: IpNet, ge: Option<u8>, le: Option<u8>) -> Result<PrefixListEntry, String> {
+fn permit(prefix: IpNet, ge: Option<u8>, le: Option<u8>) -> Result<PrefixListEntry, PrefixLengthError> {
     let (len, max) = (prefix.prefix_len(), prefix.max_prefix_len());
     let low = ge.unwrap_or(len);
     let high = le.unwrap_or(if ge.is_some() { max } else { len });
     if !(len <= low && low <= high && high <= max) {
-        return Err(format!("lengths {low} to {high} do not fit {prefix}: use {len} <= ge <= le <= {max}"));
+        return Err(PrefixLengthError { prefix, low, high });
     }
     let le = if low == len { (high > len).then_some(high) } else { (high < max).then_some(high) };
     Ok(PrefixListEntry { permit: true, prefix, ge: (low > len).then_some(low), le })
@@ -159,7 +178,7 @@ mod tests {
     #[case("10.0.0.0/8", Some(7), None, None)]
     #[case("10.0.0.0/8", Some(24), Some(16), None)]
     #[case("10.0.0.0/8", None, Some(33), None)]
-    fn prefix_rules_become_the_form_that_frr_prints(
+    fn prefix_rules_are_converted_to_the_form_that_frr_prints(
         #[case] prefix: &str,
         #[case] ge: Option<u8>,
         #[case] le: Option<u8>,

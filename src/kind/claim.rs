@@ -1,4 +1,5 @@
-//! What an object asks for and no other object of the node may have. Collisions are found in `plan`. Pure data.
+//! What an object claims for itself: no other object of the node may have it. In: values of an object. Out: claims, whose
+//! conflicts `plan` finds. It must not know a kind. Pure data.
 
 use ipnet::IpNet;
 
@@ -13,7 +14,7 @@ pub enum Claimed {
     Vni(Vni),
     /// The name of an IP-VRF.
     Vrf(VrfName),
-    /// A subnet: no two may overlap.
+    /// A subnet, which must not overlap another.
     Subnet(IpNet),
 }
 
@@ -22,7 +23,7 @@ pub enum Claimed {
 pub struct Claim {
     /// What is claimed.
     pub claimed: Claimed,
-    /// Path of the field that claims it; empty if the object as a whole does.
+    /// Path of the field that claims it; empty for the object as a whole.
     pub field: String,
 }
 

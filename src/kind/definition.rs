@@ -1,5 +1,5 @@
-//! What every kind defines, and what its definition gets to see. Each kind implements the two traits in its own folder;
-//! nothing here knows one of them. Pure.
+//! What a kind must define, and what it gets as input. In: specs, and facts on the node. Out: the traits that each kind
+//! implements in its own folder. Nothing here may depend on one kind. Pure.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,18 +21,18 @@ use crate::kernel::model::KernelState;
 use crate::scope::Scope;
 use crate::types::{Asn, Family, IfName, Vni, VrfMode, VrfName};
 
-/// What the plan must know of the node beyond the objects.
+/// The facts on the node, besides objects, that a plan depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeFacts {
     /// VRF mode of this node.
     pub mode: VrfMode,
     /// The installed release of FRR.
     pub release: Release,
-    /// MTU in bytes of the NICs that exist.
+    /// MTU in bytes of the existing NICs that objects name.
     pub nic_mtu: BTreeMap<IfName, u32>,
 }
 
-/// The node's connection to the fabric, on which the objects of the other kinds are built.
+/// The node's connection to the fabric, on which objects of other kinds build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fabric {
     /// The object that provides it.
@@ -45,7 +45,7 @@ pub struct Fabric {
     pub router_id: Ipv4Addr,
     /// BGP neighbors in the fabric.
     pub neighbors: BTreeMap<Peer, Neighbor>,
-    /// Prefixes that no host may advertise, since the underlay depends on them.
+    /// Prefixes that no host may advertise, because the underlay depends on them.
     pub protected: Vec<IpNet>,
     /// VRF mode of the node.
     pub mode: VrfMode,
@@ -56,16 +56,16 @@ pub struct Fabric {
 }
 
 impl Fabric {
-    /// The protected prefixes of a family.
+    /// The protected prefixes of an address family.
     pub fn protected_of(&self, family: Family) -> Vec<IpNet> {
         self.protected.iter().filter(|prefix| Family::of(prefix) == family).copied().collect()
     }
 }
 
-/// What FRR must have when an object is in place.
+/// What FRR must report once an object is applied.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Expectation {
-    /// An L3VNI in service, in its IP-VRF.
+    /// An L3VNI that is up, in its IP-VRF.
     L3vni {
         /// The IP-VRF.
         vrf: VrfName,
@@ -74,19 +74,19 @@ pub enum Expectation {
     },
 }
 
-/// The spec of a kind: what users write.
+/// The spec of a kind, as users write it.
 pub trait KindSpec: Serialize + DeserializeOwned + PartialEq + Clone {
     /// The kind.
     const KIND: Kind;
-    /// Whether objects of the kind need the node's connection to the fabric.
+    /// Whether objects of the kind require the node's connection to the fabric.
     const NEEDS_FABRIC: bool;
-    /// A spec whose fields are values.
+    /// The spec as typed values.
     type Valid: KindValid;
 
-    /// The definition, as derived.
+    /// The derived definition.
     fn crd() -> CustomResourceDefinition;
 
-    /// The nodes that an object is for; `None`: all.
+    /// The labels of the nodes that an object applies to; `None`: all nodes.
     fn selector(&self) -> Option<&LabelSelector>;
 
     /// The Secrets that an object names.
@@ -99,19 +99,19 @@ pub trait KindSpec: Serialize + DeserializeOwned + PartialEq + Clone {
         vec![]
     }
 
-    /// Takes the fields to values. `None` where one is wrong; `check` has every mistake.
+    /// Converts the fields to typed values. `None` if a field is invalid; everything that is wrong is added to `check`.
     fn validate(&self, check: &mut Check<'_>) -> Option<Self::Valid>;
 }
 
-/// An accepted object of a kind, by its values.
+/// A valid object of a kind, as typed values.
 pub trait KindValid: Sized {
-    /// To what all that the object asks for belongs.
+    /// The scope of everything that the object contributes.
     fn scope(&self) -> Scope;
 
-    /// What no other object may have.
+    /// What no other object of the node may claim.
     fn claims(&self) -> Vec<Claim>;
 
-    /// The connection to the fabric, where this object provides it.
+    /// The connection to the fabric; `None` if the object does not provide it.
     fn fabric(&self, _object: &ObjectRef, _facts: &NodeFacts) -> Option<Fabric> {
         None
     }
@@ -122,12 +122,12 @@ pub trait KindValid: Sized {
     /// Adds the FRR configuration of the object.
     fn routing(&self, fabric: &Fabric, config: &mut RouterConfig);
 
-    /// What FRR must have when the object is in place.
+    /// What FRR must report once the object is applied.
     fn expects(&self) -> Vec<Expectation> {
         vec![]
     }
 
-    /// What all accepted objects of the kind lose together.
+    /// Notes on all accepted objects of the kind.
     fn notes(_accepted: &[(&ObjectRef, &Self)], _fabric: &Fabric) -> Vec<Note> {
         vec![]
     }

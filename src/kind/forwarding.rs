@@ -1,8 +1,9 @@
-//! Settings of a namespace that forwards packets. Pure data.
+//! Sysctls of a network namespace that forwards packets. In: nothing. Out: the list, the same for the router and each IP-VRF. Pure
+//! data.
 
 use crate::kernel::model::Sysctl;
 
-/// What the router namespace and the namespace of each IP-VRF have.
+/// Sysctls of the router namespace and of the namespace of each IP-VRF.
 pub(super) const FORWARDING: [(Sysctl, u32); 6] = [
     (Sysctl::Ipv4Forwarding, 1),
     (Sysctl::Ipv6Forwarding, 1),

@@ -1,4 +1,5 @@
-//! Addresses of a node out of its index (design: same pools on every node, no allocator). Pure.
+//! The addresses of a node. In: pools that are the same on every node, and the node index. Out: addresses that depend on nothing
+//! else, or that the pool is too small. It must not keep state: there is no allocator. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,7 +8,7 @@ use thiserror::Error;
 
 use crate::types::{MacAddr, Vni};
 
-/// A pool without an address for the index.
+/// A pool that has no address for the index of the node.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error(
     "{pool} has room for {room} nodes: index {room} is the first that does not fit, and this node has index {index}; use a larger prefix"
@@ -18,7 +19,7 @@ pub struct PoolTooSmall {
     index: u32,
 }
 
-/// First and last address of `net` that a node can have: without network and broadcast address (IPv4) and the
+/// First and last host address of `net`: without network and broadcast address (IPv4) and the
 /// subnet-router anycast address (IPv6), but both addresses of a point-to-point prefix (RFC 3021, RFC 6164).
 fn hosts(net: &IpNet) -> (u128, u128) {
     let (first, last) = (number(net.network()), number(net.broadcast()));
@@ -45,11 +46,12 @@ fn nth(net: &IpNet, offset: u128) -> Option<IpAddr> {
     })
 }
 
-fn pick(net: &IpNet, index: u32, taken: u128) -> Result<IpAddr, PoolTooSmall> {
+/// Host address `index` of `net` after its first `reserved` ones.
+fn pick(net: &IpNet, index: u32, reserved: u128) -> Result<IpAddr, PoolTooSmall> {
     let (first, last) = hosts(net);
-    nth(net, taken + u128::from(index)).ok_or(PoolTooSmall {
+    nth(net, reserved + u128::from(index)).ok_or(PoolTooSmall {
         pool: *net,
-        room: (last - first + 1).saturating_sub(taken),
+        room: (last - first + 1).saturating_sub(reserved),
         index,
     })
 }
@@ -59,12 +61,12 @@ pub fn vtep(pool: &IpNet, index: u32) -> Result<IpAddr, PoolTooSmall> {
     pick(pool, index, 0)
 }
 
-/// The address from which the host of node `index` speaks: host address `index + 1` of `pool`.
+/// The address of the host of node `index` in its sessions: host address `index + 1` of `pool`.
 pub fn source(pool: &IpNet, index: u32) -> Result<IpAddr, PoolTooSmall> {
     pick(pool, index, 0)
 }
 
-/// The BGP router id of node `index`: host address `index + 1` of `pool`.
+/// The BGP router ID of node `index`: host address `index + 1` of `pool`.
 pub fn router_id(pool: &ipnet::Ipv4Net, index: u32) -> Result<Ipv4Addr, PoolTooSmall> {
     match pick(&IpNet::V4(*pool), index, 0)? {
         IpAddr::V4(ip) => Ok(ip),
@@ -81,7 +83,7 @@ pub struct VethAddresses {
     pub host: IpNet,
 }
 
-/// Addresses of the veth pair of node `index`.
+/// The addresses of the veth pair of node `index`.
 pub fn veth(subnet: &IpNet, index: u32) -> Result<VethAddresses, PoolTooSmall> {
     let host = pick(subnet, index, 1)?;
     let (first, _) = hosts(subnet);
@@ -90,13 +92,13 @@ pub fn veth(subnet: &IpNet, index: u32) -> Result<VethAddresses, PoolTooSmall> {
     Ok(VethAddresses { pe: with_mask(pe), host: with_mask(host) })
 }
 
-/// The router MAC of a VNI (RFC 9135 section 4.1): locally administered, holds the VTEP address, so that it is stable
-/// over restarts and differs between the VTEPs of one VNI.
+/// The router MAC of a VNI (RFC 9135 section 4.1): locally administered and derived from the VTEP address, so that it is
+/// stable over restarts and differs between the VTEPs of one VNI.
 pub fn router_mac(vtep: IpAddr, vni: Vni) -> MacAddr {
     let folded = vni.get().to_be_bytes().into_iter().fold(0, |xor, byte| xor ^ byte);
     let [a, b, c, d] = match vtep {
         IpAddr::V4(ip) => ip.octets(),
-        // FNV-1a: 128 bits do not fit, and a pool differs in its low bits only.
+        // FNV-1a: 128 bits do not fit, and the addresses of a pool differ in their low bits only.
         IpAddr::V6(ip) => ip
             .octets()
             .iter()
@@ -127,11 +129,7 @@ mod tests {
     )]
     #[case("100.65.0.8/31", 1, Ok("100.65.0.9"))]
     #[case("fd00::/64", 0, Ok("fd00::1"))]
-    fn vtep_is_the_host_address_after_the_index(
-        #[case] pool: &str,
-        #[case] index: u32,
-        #[case] want: Result<&str, &str>,
-    ) {
+    fn vtep_is_host_address_index_plus_one(#[case] pool: &str, #[case] index: u32, #[case] want: Result<&str, &str>) {
         let got = vtep(&net(pool), index).map(|ip| ip.to_string()).map_err(|e| e.to_string());
         assert_eq!(got.as_deref().map_err(String::as_str), want);
     }

@@ -1,7 +1,7 @@
-//! The kinds of objects, group [`GROUP`], version [`VERSION`]: one folder for each kind that users write, with its spec
-//! (the API), the rules of its fields, and what it adds to the kernel state and to the FRR configuration. In: specs. Out:
-//! values, claims, contributions. Structural validation and CEL are derived from the specs; collisions between objects are
-//! found in `plan`. Nothing outside names a kind but the closed list (`list.rs`). Pure.
+//! The kinds of objects, group [`GROUP`], version [`VERSION`]: one folder for each kind that users write, with its spec (the
+//! API), the rules of its fields, and what it adds to the kernel state and to the FRR configuration. In: specs. Out: typed
+//! values, claims, contributions. The structural schema and the CEL rules are derived from the specs. Conflicts between objects
+//! are found in `plan`. Nothing outside this module may depend on a kind, but through the closed list (`list.rs`). Pure.
 //!
 //! A new kind is a folder here, its `mod` line below, and its line in the closed list.
 
@@ -36,16 +36,17 @@ use crate::frr::model::RouterConfig;
 use crate::kernel::model::KernelState;
 use crate::scope::Scope;
 
-pub use bgp::{BfdSettings, EbgpMultiHop, GracefulRestart, PrefixRule, SecretKeyRef};
+pub use bgp::{BfdSettings, EbgpMultiHop, GracefulRestartSettings, PrefixRule, SecretKeyRef};
 pub use l3vni::{
-    Aggregate, FromHost, HostSession, L3VNI, L3VNISpec, LocalCidr, RouteTargets, SourceAddress, ToFabric, ToHost,
+    AggregateSpec, FromHost, HostSessionSpec, L3VNI, L3VNISpec, LocalCidr, RouteTargets, SourceAddress, ToFabric,
+    ToHost,
 };
 pub use node_index::{NodeIndex, NodeIndexSpec};
 pub use node_status::{RouterNodeStatus, RouterNodeStatusSpec, RouterState};
 pub use object::{Kind, Location, ObjectRef, Reason, Rejection, SecretKey};
-pub use underlay::{Neighbor, NeighborType, Underlay, UnderlaySpec};
+pub use underlay::{NeighborSpec, NeighborType, Underlay, UnderlaySpec};
 
-/// API group of every resource.
+/// API group of every kind.
 pub const GROUP: &str = "openpe.openperouter.github.io";
 /// The one served version.
 pub const VERSION: &str = "v1alpha1";
@@ -77,28 +78,28 @@ macro_rules! declare_dispatch {
         )*
 
         impl Spec {
-            /// Reads the spec of an object of `kind` from JSON that fits its schema.
+            /// Reads the spec of an object of `kind` from JSON that is valid by its schema.
             ///
             /// # Errors
-            /// Where it does not fit.
+            /// If it is not.
             pub fn from_json(kind: Kind, spec: Value) -> Result<Self, serde_json::Error> {
                 match kind {
                     $(Kind::$kind => serde_json::from_value(spec).map(|spec| Self::$kind(Arc::new(spec))),)*
-                    Kind::Document => Err(serde::de::Error::custom("no kind")),
+                    Kind::Document => Err(serde::de::Error::custom("a document has no spec")),
                 }
             }
 
             /// The spec as JSON.
             ///
             /// # Errors
-            /// Where a value has no JSON form, which no spec has.
+            /// If a value has no JSON form, which is not the case for any spec.
             pub fn to_json(&self) -> Result<Value, serde_json::Error> {
                 match self {
                     $(Self::$kind(spec) => serde_json::to_value(&**spec),)*
                 }
             }
 
-            /// The nodes that the object is for; `None`: all.
+            /// The labels of the nodes that the object applies to; `None`: all nodes.
             pub fn selector(&self) -> Option<&LabelSelector> {
                 match self {
                     $(Self::$kind(spec) => spec.selector(),)*
@@ -119,20 +120,20 @@ macro_rules! declare_dispatch {
                 }
             }
 
-            /// Takes the fields to values.
+            /// Converts the fields to typed values.
             ///
             /// # Errors
-            /// Every mistake of the object.
+            /// Everything that is wrong with the object.
             pub fn validate(&self, object: &ObjectRef, node: NodeContext<'_>) -> Result<Valid, Vec<Rejection>> {
                 let mut check = Check::new(object, node);
                 let valid = match self {
                     $(Self::$kind(spec) => spec.validate(&mut check).map(|valid| Valid::$kind(Box::new(valid))),)*
                 };
-                check.done(valid)
+                check.finish(valid)
             }
         }
 
-        /// An accepted object of any kind, by its values.
+        /// A valid object of any kind, as typed values.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Valid {
             $(
@@ -142,21 +143,21 @@ macro_rules! declare_dispatch {
         }
 
         impl Valid {
-            /// To what all that the object asks for belongs.
+            /// The scope of everything that the object contributes.
             pub fn scope(&self) -> Scope {
                 match self {
                     $(Self::$kind(valid) => valid.scope(),)*
                 }
             }
 
-            /// What no other object may have.
+            /// What no other object of the node may claim.
             pub fn claims(&self) -> Vec<Claim> {
                 match self {
                     $(Self::$kind(valid) => valid.claims(),)*
                 }
             }
 
-            /// The connection to the fabric, where this object provides it.
+            /// The connection to the fabric; `None` if the object does not provide it.
             pub fn fabric(&self, object: &ObjectRef, facts: &NodeFacts) -> Option<Fabric> {
                 match self {
                     $(Self::$kind(valid) => valid.fabric(object, facts),)*
@@ -177,7 +178,7 @@ macro_rules! declare_dispatch {
                 }
             }
 
-            /// What FRR must have when the object is in place.
+            /// What FRR must report once the object is applied.
             pub fn expects(&self) -> Vec<Expectation> {
                 match self {
                     $(Self::$kind(valid) => valid.expects(),)*
@@ -186,7 +187,7 @@ macro_rules! declare_dispatch {
         }
 
         impl Kind {
-            /// Whether objects of the kind need the node's connection to the fabric.
+            /// Whether objects of the kind require the node's connection to the fabric.
             pub fn needs_fabric(self) -> bool {
                 match self {
                     $(Self::$kind => <$spec as KindSpec>::NEEDS_FABRIC,)*
@@ -194,7 +195,7 @@ macro_rules! declare_dispatch {
                 }
             }
 
-            /// The definition of the kind, as derived; `None` for what is no kind.
+            /// The derived definition of the kind; `None` for [`Kind::Document`].
             pub fn crd(self) -> Option<CustomResourceDefinition> {
                 match self {
                     $(Self::$kind => Some(<$spec as KindSpec>::crd()),)*
@@ -203,7 +204,7 @@ macro_rules! declare_dispatch {
             }
         }
 
-        /// What the accepted objects of a node lose, sorted.
+        /// The notes on the accepted objects of a node, sorted.
         pub fn notes(accepted: &[(&ObjectRef, &Valid)], fabric: &Fabric) -> Vec<Note> {
             let mut found = Vec::new();
             $(

@@ -1,14 +1,14 @@
-//! `RouterNodeStatus`: the router of one node, for `kubectl get rns`. Written by the controller of the node alone; nobody
-//! reads it to configure anything. Pure data.
+//! The API of `RouterNodeStatus`: the state of the router on one node, for `kubectl get rns`. In: nothing. Out: the types. Only the
+//! controller of the node writes it; nothing may be configured from it. Pure data.
 
-#![allow(clippy::duplicated_attributes)] // the lint takes the columns of the derive for repetitions
+#![allow(clippy::duplicated_attributes)] // false positive: the columns of the derive
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Empty: everything is observed.
+/// Empty: the object has only a status.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "openpe.openperouter.github.io",
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
     plural = "routernodestatuses",
     status = "RouterState",
     derive = "PartialEq",
-    doc = "RouterNodeStatus is the router of one node as its controller sees it. It has the name of the Node and goes with it.",
+    doc = "RouterNodeStatus is the state of the router on one node, as observed by its controller. It has the name of the Node and is deleted with it.",
     shortname = "rns",
     category = "openpe",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
         name = "Sessions",
         type_ = "string",
         json_path = ".status.sessions.summary",
-        description = "established sessions of all"
+        description = "established and configured BGP sessions"
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Router ID", type_ = "string", json_path = ".status.routerID", priority = 1),
@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
         type_ = "integer",
         json_path = ".status.vnis.ready",
         priority = 1,
-        description = "VNIs that FRR has up"
+        description = "L3VNIs that are up in FRR"
     ),
     printcolumn(
         name = "Reason",
@@ -56,153 +56,153 @@ use serde::{Deserialize, Serialize};
 )]
 pub struct RouterNodeStatusSpec {}
 
-/// The router of one node.
+/// The state of the router on one node.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RouterState {
-    /// `Ready` and `Degraded`.
+    /// Conditions `Ready` and `Degraded`.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<RouterCondition>,
-    /// Node index.
+    /// Index of the node, from which its addresses are derived.
     pub index: u32,
-    /// VTEP address; absent without an Underlay.
+    /// VTEP address of the node. Absent without an Underlay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vtep: Option<String>,
-    /// BGP router id; absent without an Underlay.
+    /// BGP router ID of the node. Absent without an Underlay.
     #[serde(default, rename = "routerID", skip_serializing_if = "Option::is_none")]
     pub router_id: Option<String>,
-    /// How IP-VRFs are kept apart: `vrf` or `netns`.
+    /// How IP-VRFs are isolated: `vrf` (VRF devices) or `netns` (network namespaces).
     pub vrf_mode: String,
-    /// Version of FRR; empty while FRR does not answer.
+    /// Version of FRR. Empty while FRR does not respond.
     #[serde(default)]
     pub frr_version: String,
-    /// BGP sessions.
+    /// Number of BGP sessions.
     #[serde(default)]
     pub sessions: SessionCount,
-    /// L3VNIs in FRR.
+    /// Number of L3VNIs.
     #[serde(default)]
     pub vnis: VniCount,
-    /// Sessions that are not established, at most 64.
+    /// BGP sessions that are not established, the first 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub sessions_down: Vec<SessionDown>,
-    /// Every object of this node.
+    /// The objects that apply to this node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub resources: Vec<ResourceState>,
-    /// When this was last written, which is only done if something changed.
+    /// When the status was last written. It is written only when it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_time: Option<Time>,
 }
 
-/// BGP sessions, by number.
+/// Number of BGP sessions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionCount {
-    /// Established.
+    /// Number of established sessions.
     pub up: u32,
-    /// Configured.
+    /// Number of configured sessions.
     pub total: u32,
-    /// `UP/TOTAL`, for people.
+    /// Both numbers as `UP/TOTAL`.
     #[serde(default)]
     pub summary: String,
 }
 
-/// L3VNIs, by number.
+/// Number of L3VNIs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VniCount {
-    /// Up with a router MAC, and known to bgpd.
+    /// Number of L3VNIs that are up in FRR: zebra has a router MAC, and bgpd knows the VNI.
     pub ready: u32,
-    /// Configured.
+    /// Number of configured L3VNIs.
     pub total: u32,
 }
 
-/// A session that is not established.
+/// A BGP session that is not established.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct SessionDown {
-    /// Its VRF; absent for the underlay.
+    /// VRF of the session. Absent for a session of the underlay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vrf: Option<String>,
     /// Address or interface of the peer.
     pub peer: String,
 }
 
-/// An object on this node.
+/// The state of an object on this node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceState {
-    /// Kind.
+    /// Kind of the object.
     pub kind: String,
-    /// Namespace.
+    /// Namespace of the object.
     pub namespace: String,
-    /// Name.
+    /// Name of the object.
     pub name: String,
-    /// The generation that was judged; absent where the object could not be read.
+    /// `metadata.generation` of the object that was observed. Absent if the object could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Failed` or `Rejected`.
     pub state: String,
-    /// `Applied`, `ApplyFailed`, or why it is rejected.
+    /// `Applied`, `ApplyFailed`, or the reason of the rejection.
     pub reason: String,
-    /// What is wrong and what to do; absent if nothing is.
+    /// What is wrong, and the remedy. Absent if nothing is wrong.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// The last accepted version is in force although the present one is rejected.
+    /// Whether the last accepted version is in force because the present one is rejected.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
 }
 
-/// A condition.
+/// A condition of the router.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RouterCondition {
-    /// Which one.
+    /// Type of the condition.
     #[serde(rename = "type")]
     pub type_: ConditionType,
-    /// Whether it holds.
+    /// Status of the condition.
     pub status: ConditionStatus,
-    /// Why.
+    /// Reason of the status.
     pub reason: ConditionReason,
-    /// Which objects or sessions, and what to do; empty if nothing is wrong.
+    /// The objects or sessions concerned, and the remedy. Empty if nothing is wrong.
     #[serde(default)]
     pub message: String,
     /// When `status` last changed.
     pub last_transition_time: Time,
 }
 
-/// The conditions.
+/// Type of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionType {
-    /// There is an Underlay, and every accepted object is in place.
+    /// An Underlay is accepted, and every accepted object is applied.
     Ready,
-    /// Something is rejected, failed or down.
+    /// An object is rejected or failed, or a session is down.
     Degraded,
 }
 
-/// Whether a condition holds.
+/// Status of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionStatus {
-    /// It does.
+    /// It is met.
     True,
-    /// It does not.
+    /// It is not met.
     False,
 }
 
-/// Why a condition is what it is: a closed list.
+/// Reason of a condition: a closed list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionReason {
-    /// Every accepted object is in place.
+    /// Every accepted object is applied.
     Applied,
-    /// Nothing is rejected, failed or down.
+    /// No object is rejected or failed, and no session is down.
     AsExpected,
     /// No Underlay is accepted for this node.
     NoUnderlay,
-    /// An accepted object could not be put in place; it is tried again.
+    /// An accepted object could not be applied. It is retried.
     ApplyFailed,
-    /// An object is not accepted.
+    /// An object is rejected.
     Rejected,
     /// A session is not established.
     SessionsDown,
-    /// FRR does not answer.
+    /// FRR does not respond.
     RouterUnreachable,
 }

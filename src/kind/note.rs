@@ -1,4 +1,5 @@
-//! What is accepted and yet loses routes. Pure data.
+//! Notes on accepted objects some of whose routes will be lost. In: what the kinds find. Out: data for `perouter validate` and the
+//! status. A note must not reject its object. Pure data.
 
 use std::fmt;
 
@@ -6,25 +7,25 @@ use serde::{Deserialize, Serialize};
 
 use super::object::ObjectRef;
 
-/// What a note is about.
+/// Which routes are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Loss {
     /// Routes between the host and the fabric.
     Fabric,
-    /// Routes between hosts of different nodes. Many need none.
+    /// Routes between hosts of different nodes, which many installations do not need.
     BetweenHosts,
 }
 
-/// Routes that will not be accepted.
+/// Routes that will be lost.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Note {
-    /// Which routes.
+    /// Which routes are lost.
     pub loss: Loss,
-    /// The object that can be changed.
+    /// The object to change.
     pub object: ObjectRef,
     /// Path of the field.
     pub field: String,
-    /// Which routes are lost and what to do.
+    /// Why the routes are lost, and the remedy.
     pub message: String,
 }
 

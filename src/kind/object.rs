@@ -1,4 +1,5 @@
-//! Which object something is about, and why one is not applied. Pure data.
+//! References to objects, and rejections. In: kinds of the closed list. Out: the types that sources, plan and status share. It
+//! must not know the spec of an object. Pure data.
 
 use std::fmt;
 
@@ -8,14 +9,14 @@ use super::list::for_each_kind;
 
 macro_rules! declare_kind {
     ($($kind:ident => $spec:path,)*) => {
-        /// Kind of an object that users write.
+        /// The kind of an object that users write.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Kind {
             $(
                 #[doc = concat!("`", stringify!($kind), "`")]
                 $kind,
             )*
-            /// A document that does not say which object it is; in a [`Rejection`] only.
+            /// A document that does not say which object it is; occurs in a [`Rejection`] only.
             Document,
         }
 
@@ -37,7 +38,7 @@ macro_rules! declare_kind {
 for_each_kind!(declare_kind);
 
 impl Kind {
-    /// The kind of a `kind` field; `None` for a kind that is not ours.
+    /// The kind with this `kind` field; `None` for a kind that is not ours.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.as_str() == name)
     }
@@ -47,7 +48,7 @@ impl Kind {
         format!("{}s", self.as_str().to_lowercase())
     }
 
-    /// All kinds for a sentence: `A, B or C`.
+    /// All kinds as a phrase: `A, B or C`.
     pub fn alternatives() -> String {
         let names: Vec<&str> = Self::ALL.iter().map(|kind| kind.as_str()).collect();
         match names.split_last() {
@@ -76,7 +77,7 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
-    /// Of its three parts.
+    /// The reference of these three parts.
     pub fn new(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { kind, namespace: namespace.into(), name: name.into() }
     }
@@ -91,10 +92,10 @@ impl fmt::Display for ObjectRef {
     }
 }
 
-/// A place in a file.
+/// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Location {
-    /// Path of the file as the source was given it.
+    /// Path of the file, as configured.
     pub file: String,
     /// Line, from 1.
     pub line: u64,
@@ -106,7 +107,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// A key of a Secret that an object names: namespace, name, key.
+/// A key of a Secret that an object names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SecretKey {
     /// Namespace of the Secret: that of the object that names it.
@@ -122,12 +123,12 @@ pub struct SecretKey {
 pub struct Rejection {
     /// The object; its name is `?` where the document does not say it.
     pub object: ObjectRef,
-    /// Closed reason.
+    /// Why it is rejected.
     pub reason: Reason,
-    /// File and line for a directory source.
+    /// File and line, for objects of a directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
-    /// Path of the field, such as `spec.localcidr.ipv4`; empty if the object as a whole.
+    /// Path of the field, such as `spec.localcidr.ipv4`; empty for the object as a whole.
     pub field: String,
     /// What is wrong and what to do.
     pub message: String,
@@ -146,22 +147,22 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// Why an object is not applied: a closed list, also used in status conditions.
+/// Why an object is rejected: a closed list, also used in status conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reason {
-    /// The document is not YAML or not an object of a kind that we know.
+    /// The document is not YAML or not an object of a known kind.
     Unreadable,
-    /// A field breaks the schema, a CEL rule or a rule of its own.
+    /// A field violates the schema, a CEL rule or another rule of its kind.
     Invalid,
-    /// Another object has what this one asks for.
+    /// Another object has claimed what this one claims.
     Conflict,
-    /// A pool has no address for this node's index.
+    /// A pool has no address for the index of this node.
     PoolTooSmall,
-    /// An object that this one needs is missing or rejected.
+    /// An object that this one requires is missing or rejected.
     DependencyFailed,
-    /// A Secret or a key of it is missing or not readable.
+    /// A Secret, or a key of it, is missing or unreadable.
     SecretMissing,
-    /// The installed FRR or the kernel cannot do it.
+    /// The installed FRR or the kernel does not support it.
     Unsupported,
 }
 

@@ -1,5 +1,5 @@
-//! Claims of accepted objects, and which claims of another object collide with them. In: claims. Out: conflicts as
-//! rejections that name both objects. Knows no kind. Pure.
+//! The claims of accepted objects. In: claims of an object. Out: its conflicts with accepted objects, as rejections that name both
+//! objects. It must not know a kind, nor decide which object wins: the one whose claims are added first does. Pure.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,38 +9,38 @@ use ipnet::IpNet;
 use crate::kind::claim::{Claim, Claimed};
 use crate::kind::object::{Location, ObjectRef, Reason, Rejection};
 
-/// An object that claims.
+/// An object with claims.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Claimant<'a> {
     pub(super) object: &'a ObjectRef,
     pub(super) location: Option<&'a Location>,
 }
 
-/// What accepted objects have, and which object has it.
+/// The claims of the accepted objects.
 #[derive(Debug, Default)]
 pub(super) struct Claims<'a> {
-    /// By what is claimed, with the field that claims it.
-    taken: BTreeMap<Claimed, (Claimant<'a>, String)>,
+    /// What is claimed, by which object and which of its fields.
+    claimed: BTreeMap<Claimed, (Claimant<'a>, String)>,
     /// Subnets by their first address. No two of them overlap.
     subnets: BTreeMap<IpAddr, IpNet>,
 }
 
 impl<'a> Claims<'a> {
-    /// Takes the claims of an object that has no conflicts.
+    /// Adds the claims of an object without conflicts.
     pub(super) fn add(&mut self, claimant: Claimant<'a>, claims: Vec<Claim>) {
         for Claim { claimed, field } in claims {
             if let Claimed::Subnet(subnet) = &claimed {
                 self.subnets.insert(subnet.network(), *subnet);
             }
-            self.taken.insert(claimed, (claimant, field));
+            self.claimed.insert(claimed, (claimant, field));
         }
     }
 
-    /// The claims that another object has already.
+    /// A rejection for each claim that conflicts with one of an accepted object.
     pub(super) fn conflicts(&self, claimant: Claimant<'_>, claims: &[Claim]) -> Vec<Rejection> {
         let mut found = Vec::new();
         for claim in claims {
-            for (claimed, (other, other_field)) in self.colliding(&claim.claimed) {
+            for (claimed, (other, other_field)) in self.conflicting(&claim.claimed) {
                 found.push(Rejection {
                     object: claimant.object.clone(),
                     reason: Reason::Conflict,
@@ -53,20 +53,20 @@ impl<'a> Claims<'a> {
         found
     }
 
-    fn colliding(&self, wanted: &Claimed) -> impl Iterator<Item = (&Claimed, &(Claimant<'a>, String))> {
+    fn conflicting(&self, wanted: &Claimed) -> impl Iterator<Item = (&Claimed, &(Claimant<'a>, String))> {
         let wanted = match wanted {
             Claimed::Subnet(subnet) => self.overlapping(subnet).into_iter().map(Claimed::Subnet).collect(),
             other => vec![other.clone()],
         };
-        wanted.into_iter().filter_map(|claimed| self.taken.get_key_value(&claimed))
+        wanted.into_iter().filter_map(|claimed| self.claimed.get_key_value(&claimed))
     }
 
-    /// The subnet that `subnet` is in, or those that are in it.
+    /// The claimed subnets that contain `subnet` or are contained in it.
     fn overlapping(&self, subnet: &IpNet) -> Vec<IpNet> {
         let around = self.subnets.range(..subnet.network()).next_back();
         let within = self.subnets.range(subnet.network()..=subnet.broadcast());
-        let near = around.into_iter().chain(within).map(|(_, taken)| *taken);
-        near.filter(|theirs| theirs.contains(subnet) || subnet.contains(theirs)).collect()
+        let candidates = around.into_iter().chain(within).map(|(_, claimed)| *claimed);
+        candidates.filter(|other| other.contains(subnet) || subnet.contains(other)).collect()
     }
 }
 
@@ -74,15 +74,15 @@ fn named(claimant: Claimant<'_>) -> String {
     claimant.location.map_or_else(|| claimant.object.to_string(), |at| format!("{} ({at})", claimant.object))
 }
 
-fn message(wanted: &Claimed, taken: &Claimed, field: &str, other: &str) -> String {
-    match (wanted, taken) {
+fn message(wanted: &Claimed, claimed: &Claimed, field: &str, other: &str) -> String {
+    match (wanted, claimed) {
         (Claimed::Fabric, _) => {
-            format!("{other} is in force on this node: delete one, or select different nodes by nodeSelector")
+            format!("{other} already applies to this node: delete one, or select different nodes with nodeSelector")
         }
-        (Claimed::Vni(vni), _) => format!("VNI {vni} belongs to {other}: use another"),
+        (Claimed::Vni(vni), _) => format!("VNI {vni} belongs to {other}: use another VNI"),
         (Claimed::Vrf(vrf), _) => format!("VRF {vrf} belongs to {other}: use another name"),
-        (Claimed::Subnet(subnet), Claimed::Subnet(theirs)) => {
-            format!("{subnet} overlaps {theirs}, {field} of {other}: use another subnet")
+        (Claimed::Subnet(subnet), Claimed::Subnet(other_subnet)) => {
+            format!("{subnet} overlaps {other_subnet}, {field} of {other}: use another subnet")
         }
         (Claimed::Subnet(subnet), _) => format!("{subnet} belongs to {other}: use another subnet"),
     }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_conflict_names_both_objects_and_where_they_are() {
+    fn a_conflict_names_both_objects_and_their_locations() {
         let (red, blue) = (object("red"), object("blue"));
         let at = |line| Location { file: "a.yaml".into(), line };
         let (first, second) = (at(3), at(20));
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subnet_collides_with_the_one_around_it_and_with_all_within_it() {
+    fn a_subnet_conflicts_with_the_one_around_it_and_with_all_within_it() {
         let red = object("red");
         let claimant = Claimant { object: &red, location: None };
         let mut claims = Claims::default();

@@ -1,5 +1,6 @@
-//! From a snapshot to the state that kernel and FRR shall have. In: [`Snapshot`] and [`NodeFacts`]. Out: [`Plan`]. Total, and
-//! independent of the order of objects: a bad object is a [`Rejection`], all others are built. Knows no kind. Pure.
+//! From a snapshot to the wanted state of kernel and FRR. In: [`Snapshot`] and [`NodeFacts`]. Out: [`Plan`]. It never fails as a
+//! whole and does not depend on the order of objects: an invalid object is a [`Rejection`], all others are planned. It must not
+//! know a kind. Pure.
 
 mod claims;
 pub mod last_accepted;
@@ -23,48 +24,48 @@ use claims::{Claimant, Claims};
 
 pub use crate::kind::definition::NodeFacts;
 
-/// What the node shall be.
+/// The wanted state of the node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Kernel state.
+    /// Wanted kernel state.
     pub kernel: KernelState,
-    /// FRR configuration.
+    /// Wanted FRR configuration.
     pub frr: RouterConfig,
     /// The addresses of the node in the fabric; `None` without a connection to it.
     pub fabric: Option<FabricAddresses>,
     /// The accepted objects.
     pub objects: BTreeMap<ObjectRef, PlannedObject>,
-    /// What was not accepted, sorted.
+    /// The rejections, sorted.
     pub rejected: Vec<Rejection>,
-    /// What is accepted and yet loses routes, sorted.
+    /// Notes on accepted objects some of whose routes will be lost, sorted.
     pub notes: Vec<Note>,
 }
 
-/// The addresses by which the fabric knows the node.
+/// The addresses by which the fabric identifies the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FabricAddresses {
     /// VTEP address of the node.
     pub vtep: IpAddr,
-    /// BGP router id of the node.
+    /// BGP router ID of the node.
     pub router_id: Ipv4Addr,
 }
 
 /// An accepted object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedObject {
-    /// To what all that it asks for belongs.
+    /// The scope of everything that it contributes.
     pub scope: Scope,
-    /// What FRR must have when it is in place.
+    /// What FRR must report once it is applied.
     pub expects: Vec<Expectation>,
 }
 
 impl Plan {
-    /// The object that asked for what is in `scope`.
+    /// The object that contributes everything in `scope`.
     pub fn owner(&self, scope: &Scope) -> Option<&ObjectRef> {
         self.objects.iter().find_map(|(object, planned)| (planned.scope == *scope).then_some(object))
     }
 
-    /// The L3VNIs that FRR must have, by IP-VRF.
+    /// The L3VNIs that FRR must report, by IP-VRF.
     pub fn l3vnis(&self) -> BTreeMap<&VrfName, Vni> {
         let expected = self.objects.values().flat_map(|planned| &planned.expects);
         expected.map(|Expectation::L3vni { vrf, vni }| (vrf, *vni)).collect()
@@ -73,15 +74,15 @@ impl Plan {
 
 /// Plans the node.
 pub fn plan(snapshot: &Snapshot, facts: &NodeFacts) -> Plan {
-    let mut accepting = Accepting::new(snapshot, facts);
+    let mut planner = Planner::new(snapshot, facts);
     for kind in Kind::ALL {
-        accepting.accept_all(*kind);
+        planner.accept_all(*kind);
     }
-    accepting.build()
+    planner.build()
 }
 
-/// Accepts objects one after the other: an object that comes first has what it claims.
-struct Accepting<'a> {
+/// Accepts objects one after the other: an earlier object wins a conflict.
+struct Planner<'a> {
     snapshot: &'a Snapshot,
     facts: &'a NodeFacts,
     fabric: Option<Fabric>,
@@ -90,7 +91,7 @@ struct Accepting<'a> {
     rejected: Vec<Rejection>,
 }
 
-impl<'a> Accepting<'a> {
+impl<'a> Planner<'a> {
     fn new(snapshot: &'a Snapshot, facts: &'a NodeFacts) -> Self {
         let rejected = snapshot.rejected.clone();
         Self { snapshot, facts, fabric: None, accepted: Vec::new(), claims: Claims::default(), rejected }
@@ -98,26 +99,26 @@ impl<'a> Accepting<'a> {
 
     fn accept_all(&mut self, kind: Kind) {
         for (object, found) in selected(self.snapshot, kind) {
-            let result = self.judge(object, found);
+            let result = self.accept(object, found);
             self.rejected.extend(result.err().into_iter().flatten());
         }
     }
 
-    fn judge(&mut self, object: &'a ObjectRef, found: &'a Object) -> Result<(), Vec<Rejection>> {
+    fn accept(&mut self, object: &'a ObjectRef, found: &'a Object) -> Result<(), Vec<Rejection>> {
         let location = found.location.as_ref();
         if object.kind.needs_fabric() && self.fabric.is_none() {
-            let message = "no Underlay is in force on this node: create one, or fix the one that is rejected";
+            let message = "no Underlay is accepted for this node: create one, or fix the one that is rejected";
             let (object, location) = (object.clone(), location.cloned());
             let (reason, field) = (Reason::DependencyFailed, String::new());
             return Err(vec![Rejection { object, reason, location, field, message: message.to_owned() }]);
         }
         let Snapshot { node, secrets, .. } = self.snapshot;
         let node = NodeContext { index: node.index, secrets, release: self.facts.release };
-        let valid = found.spec.validate(object, node).map_err(|mut all| {
-            for rejection in &mut all {
+        let valid = found.spec.validate(object, node).map_err(|mut rejections| {
+            for rejection in &mut rejections {
                 rejection.location = location.cloned();
             }
-            all
+            rejections
         })?;
         let (claimant, claims) = (Claimant { object, location }, valid.claims());
         let conflicts = self.claims.conflicts(claimant, &claims);
@@ -147,17 +148,17 @@ impl<'a> Accepting<'a> {
     }
 }
 
-/// Objects for this node, the one that wins a conflict first: the older, then by name. Objects of files have no time
-/// of creation and come before those of the API (day 0).
+/// The objects that apply to this node, the one that wins a conflict first: by age, then by name. Objects of files have no time
+/// of creation and come before those of the API server, which may not be reachable without them.
 fn selected(snapshot: &Snapshot, kind: Kind) -> Vec<(&ObjectRef, &Object)> {
     let labels = &snapshot.node.labels;
-    let mut mine: Vec<_> =
+    let mut selected: Vec<_> =
         snapshot.of_kind(kind).filter(|(_, found)| found.spec.selector().is_none_or(|s| selects(s, labels))).collect();
-    mine.sort_by_key(|(object, found)| (found.created, *object));
-    mine
+    selected.sort_by_key(|(object, found)| (found.created, *object));
+    selected
 }
 
-/// Kubernetes' rules for label selectors.
+/// Whether a label selector matches, by the rules of Kubernetes.
 fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let by_label = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
     let by_expression = selector.match_expressions.iter().flatten().all(|rule| {

@@ -28,7 +28,7 @@ fn underlay() -> UnderlaySpec {
     serde_json::from_value(spec).unwrap()
 }
 
-/// An L3VNI before it is an object.
+/// An L3VNI for a test snapshot.
 #[derive(Debug, Clone)]
 pub(crate) struct L3vniCase {
     name: String,
@@ -86,7 +86,7 @@ fn the_older_object_wins_each_conflict() {
 }
 
 #[test]
-fn every_mistake_of_an_object_is_told_and_the_good_one_is_built() {
+fn everything_wrong_with_an_object_is_rejected_and_the_valid_one_is_planned() {
     let mut bad = l3vni("bad", 0, "192.169.10.1/24");
     Arc::make_mut(&mut bad.spec).route_targets =
         Some(crate::kind::RouteTargets { import: vec!["x".into()], export: vec![] });
@@ -97,14 +97,15 @@ fn every_mistake_of_an_object_is_told_and_the_good_one_is_built() {
 }
 
 #[test]
-fn the_host_end_alone_is_for_the_vrf_of_the_host() {
+fn only_the_host_end_is_put_into_the_vrf_of_the_host() {
     let mut red = l3vni("red", 100, "192.169.10.0/24");
     Arc::make_mut(&mut red.spec).host_session =
-        Some(crate::kind::HostSession { vrf: Some("hostvrf".into()), ..Default::default() });
+        Some(crate::kind::HostSessionSpec { vrf: Some("hostvrf".into()), ..Default::default() });
     let plan = plan(&snapshot(vec![red, l3vni("blue", 200, "192.169.11.0/24")]), &facts());
-    let held = plan.kernel.links.iter().filter_map(|(key, link)| Some((key.to_string(), link.host_vrf.as_ref()?)));
-    let held: Vec<_> = held.map(|(key, vrf)| (key, vrf.as_str())).collect();
-    assert_eq!(held, [("host/host-100".to_owned(), "hostvrf")]);
+    let in_host_vrf =
+        plan.kernel.links.iter().filter_map(|(key, link)| Some((key.to_string(), link.host_vrf.as_ref()?)));
+    let in_host_vrf: Vec<_> = in_host_vrf.map(|(key, vrf)| (key, vrf.as_str())).collect();
+    assert_eq!(in_host_vrf, [("host/host-100".to_owned(), "hostvrf")]);
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn a_pool_without_room_names_the_first_index_that_does_not_fit() {
 }
 
 #[test]
-fn without_an_underlay_each_l3vni_tells_what_is_missing() {
+fn without_an_underlay_every_l3vni_is_rejected() {
     let mut none = snapshot(vec![l3vni("red", 100, "192.169.10.0/24")]);
     none.objects.retain(|object, _| object.kind != Kind::Underlay);
     let plan = plan(&none, &facts());
@@ -128,7 +129,7 @@ fn without_an_underlay_each_l3vni_tells_what_is_missing() {
 }
 
 #[test]
-fn objects_for_other_nodes_are_neither_built_nor_rejected() {
+fn objects_of_other_nodes_are_neither_planned_nor_rejected() {
     let mut other = l3vni("red", 100, "192.169.10.0/24");
     let selector = serde_json::json!({"matchExpressions": [{"key": "rack", "operator": "NotIn", "values": ["a"]}]});
     Arc::make_mut(&mut other.spec).node_selector = Some(serde_json::from_value(selector).unwrap());
@@ -144,7 +145,7 @@ fn the_mtu_of_the_overlay_follows_the_least_nic() {
 }
 
 #[test]
-fn both_modes_build_the_same_router_in_other_places() {
+fn both_vrf_modes_have_the_same_router_in_different_namespaces() {
     let objects = snapshot(vec![l3vni("red", 100, "192.169.10.0/24")]);
     let netns = plan(&objects, &facts());
     let vrf = plan(&objects, &NodeFacts { mode: VrfMode::Vrf, ..facts() });
@@ -161,7 +162,7 @@ fn both_modes_build_the_same_router_in_other_places() {
 }
 
 #[test]
-fn an_object_that_turns_bad_stays_in_force_as_it_was_until_it_is_deleted() {
+fn the_last_accepted_version_stays_in_force_until_the_object_is_deleted() {
     let mut accepted = LastAccepted::default();
     let good = snapshot(vec![l3vni("red", 100, "192.169.10.0/24")]);
     let before = plan_with_last_accepted(&good, &facts(), &mut accepted);
@@ -183,7 +184,7 @@ fn an_object_that_turns_bad_stays_in_force_as_it_was_until_it_is_deleted() {
 }
 
 #[test]
-fn a_bad_underlay_edit_keeps_the_router_and_rejects_only_the_underlay() {
+fn an_invalid_edit_of_the_underlay_keeps_the_router_and_rejects_only_the_underlay() {
     let mut accepted = LastAccepted::default();
     let mut objects = snapshot(vec![l3vni("red", 100, "192.169.10.0/24")]);
     let before = plan_with_last_accepted(&objects, &facts(), &mut accepted);
@@ -217,7 +218,7 @@ proptest! {
     }
 
     #[test]
-    fn any_accepted_pair_shares_neither_vni_nor_subnet(vnis in prop::collection::vec((1u32..4, 0u8..4), 0..8)) {
+    fn accepted_objects_share_neither_vni_nor_subnet(vnis in prop::collection::vec((1u32..4, 0u8..4), 0..8)) {
         let objects = vnis.iter().enumerate().map(|(i, (vni, net))| l3vni(&format!("v{i}"), *vni, &format!("10.0.{net}.0/24")));
         let plan = plan(&snapshot(objects.collect()), &facts());
         let mut seen = std::collections::BTreeSet::new();
@@ -237,7 +238,7 @@ fn a_local_cidr_of_one_family_makes_one_session() {
 }
 
 #[test]
-fn a_signed_session_has_one_port() {
+fn a_session_with_a_password_has_one_port() {
     let mut red = l3vni("red", 100, "192.169.10.0/24");
     let session = serde_json::json!({"listenPort": 180, "passwordSecret": {"name": "a", "key": "b"}});
     Arc::make_mut(&mut red.spec).host_session = serde_json::from_value(session).unwrap();
@@ -250,7 +251,7 @@ fn a_signed_session_has_one_port() {
 }
 
 #[test]
-fn an_ipv6_pool_of_vteps_is_refused_with_the_remedy() {
+fn an_ipv6_vtep_pool_is_rejected_with_the_remedy() {
     let mut snapshot = snapshot(vec![]);
     edit_underlay(&mut snapshot, |spec| spec.vtepcidr = "2001:db8::/64".into());
     let plan = plan(&snapshot, &facts());

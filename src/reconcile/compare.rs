@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::cache::{Settled, Wanted};
 use super::early_policies::EarlyPolicies;
+use super::reconciler::{PassError, Reconciler};
 use super::schedule::{Schedule, State, schedule};
-use super::{PassError, Reconciler};
+
 use crate::frr::client::port::Routing;
 use crate::frr::config::diff::policies_of_new;
 use crate::frr::release::Release;
@@ -17,7 +18,7 @@ use crate::kernel::{Kernel, KernelError};
 use crate::plan::last_accepted::LastAccepted;
 use crate::plan::{NodeFacts, Plan};
 use crate::snapshot::Snapshot;
-use crate::timing::{Phase, Stopwatch, Timing};
+use crate::timing::{PassPhase, Stopwatch, Timing};
 use crate::types::{IfName, VrfMode, VrfName};
 
 /// What a pass compares, and what came of it.
@@ -81,7 +82,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             let (wanted, observed) = of_kernel?;
             (wanted, observed, running?)
         };
-        watch.mark(Phase::Observe);
+        watch.mark(PassPhase::Observe);
         wanted.frr.share(&running.config);
         let schedule = if let Some(settled) = settled.filter(|last| last.is_of(wanted, &observed, &running)) {
             Schedule { unknown: settled.unknown, ..Schedule::default() }
@@ -94,7 +95,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             let version = wanted.version;
             self.settled = Some(Settled { wanted: version, kernel: observed, running, is_current: true, unknown });
         }
-        watch.mark(Phase::Diff);
+        watch.mark(PassPhase::Diff);
         let (plan, accepted, timing) = (Arc::clone(&wanted.plan), wanted.accepted.clone(), watch.timing());
         Ok(Comparison { plan, accepted, running, schedule, policies, timing })
     }
@@ -120,14 +121,14 @@ async fn plan<'a>(
     let Inputs { snapshot, mode, release, accepted, is_new } = inputs;
     let nics: BTreeSet<IfName> = snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();
     let observed = kernel.observe_nics(&nics).await?;
-    watch.mark(Phase::Observe);
+    watch.mark(PassPhase::Observe);
     let nic_mtu = observed.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
     let facts = NodeFacts { mode, release, nic_mtu };
     let wanted = match last.take() {
         Some(wanted) if !is_new && wanted.is_of(&facts, release, &accepted) => wanted,
         former => Wanted::new(snapshot, facts, release, accepted, former.as_ref())?,
     };
-    watch.mark(Phase::Plan);
+    watch.mark(PassPhase::Plan);
     Ok(last.insert(wanted))
 }
 

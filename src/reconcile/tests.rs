@@ -1,12 +1,16 @@
-use super::*;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
 
 use nix::errno::Errno;
 
 use crate::frr::client::fake::FakeRouting;
-use crate::frr::client::port::{Presence, RejectedCommand};
+use crate::frr::client::port::{Presence, RejectedCommand, Routing, RoutingError};
 use crate::frr::config::batch::CommandBatch;
 use crate::frr::release::FrrVersion;
+use crate::frr::show::running_config::RunningConfig;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
 use crate::frr::show::vni::VniState;
 use crate::frr::show::vrf::VrfState;
@@ -14,8 +18,11 @@ use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::{KernelState, Netns};
 use crate::kernel::{KernelOp, NicFacts};
 use crate::kind::Spec;
-use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef};
-use crate::types::{IfName, Vni};
+use crate::plan::last_accepted::LastAccepted;
+use crate::runtime::Daemon;
+use crate::scope::Scope;
+use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
+use crate::types::{IfName, Vni, VrfMode, VrfName};
 
 /// FRR that sees the namespaces of that kernel.
 struct Frr {
@@ -24,7 +31,7 @@ struct Frr {
 }
 
 impl Frr {
-    fn look(&mut self) -> &mut FakeRouting {
+    fn fake(&mut self) -> &mut FakeRouting {
         self.fake.active = self.kernel.state().vrf_netns;
         &mut self.fake
     }
@@ -32,25 +39,25 @@ impl Frr {
 
 impl Routing for Frr {
     async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
-        self.look().version().await
+        self.fake().version().await
     }
     async fn running(&mut self) -> Result<Arc<RunningConfig>, RoutingError> {
-        self.look().running().await
+        self.fake().running().await
     }
     async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
-        self.look().apply(batch).await
+        self.fake().apply(batch).await
     }
     fn apply_concurrently(
         &mut self,
         batch: CommandBatch,
     ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
-        self.look().apply_concurrently(batch)
+        self.fake().apply_concurrently(batch)
     }
     async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
-        self.look().vrfs().await
+        self.fake().vrfs().await
     }
     async fn wait_vrf(&mut self, vrf: &VrfName, wanted: Presence, limit: Duration) -> Result<(), RoutingError> {
-        self.look().wait_vrf(vrf, wanted, limit).await
+        self.fake().wait_vrf(vrf, wanted, limit).await
     }
     async fn wait_links(
         &mut self,
@@ -58,16 +65,16 @@ impl Routing for Frr {
         links: &BTreeSet<IfName>,
         limit: Duration,
     ) -> Result<(), RoutingError> {
-        self.look().wait_links(vrf, links, limit).await
+        self.fake().wait_links(vrf, links, limit).await
     }
     async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
-        self.look().vnis().await
+        self.fake().vnis().await
     }
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
-        self.look().sessions().await
+        self.fake().sessions().await
     }
     async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
-        self.look().down_sessions().await
+        self.fake().down_sessions().await
     }
 }
 
@@ -133,7 +140,7 @@ async fn the_second_pass_has_nothing_to_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_default_instance_stands_before_the_first_vxlan_device() {
+async fn the_default_instance_is_configured_before_the_first_vxlan_device() {
     let mut bench = Bench::new();
     bench.frr().refuse.insert("router bgp 64514".into(), "% no".into());
     let report = bench.pass(&BOTH).await;
@@ -156,7 +163,7 @@ async fn a_failure_belongs_to_its_vrf_and_heals() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_line_names_itself_and_stops_only_its_vrf() {
+async fn a_rejected_line_is_reported_and_stops_only_its_vrf() {
     let mut bench = Bench::new();
     bench.frr().refuse.insert("neighbor 192.169.10.2 remote-as".into(), "% no such thing".into());
     let report = bench.pass(&BOTH).await;
@@ -169,7 +176,7 @@ async fn a_refused_line_names_itself_and_stops_only_its_vrf() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_vni_that_frr_does_not_take_up_is_built_anew() {
+async fn a_vni_that_frr_does_not_bring_up_is_rebuilt() {
     let mut bench = Bench::new();
     bench.frr().lost.insert(100.try_into().unwrap(), 200);
     let report = bench.pass(&BOTH).await;
@@ -179,7 +186,7 @@ async fn a_vni_that_frr_does_not_take_up_is_built_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_vni_that_never_comes_up_is_a_failure_after_every_try() {
+async fn a_vni_that_never_comes_up_is_a_failure_after_all_rebuilds() {
     let mut bench = Bench::new();
     bench.frr().lost.insert(100.try_into().unwrap(), usize::MAX);
     let report = bench.pass(&BOTH).await;
@@ -195,9 +202,9 @@ async fn frr_that_lost_its_configuration_gets_all_of_it_again() {
     assert_eq!((second.kernel_ops, second.frr_lines), (0, first.frr_lines));
 }
 
-/// As bgpd of FRR 8, which comes to a new zebra after 10 s.
+/// As bgpd of FRR 8, which connects to a new zebra after 10 s.
 #[tokio::test(start_paused = true)]
-async fn nothing_is_built_anew_while_bgpd_comes_to_a_new_zebra() {
+async fn nothing_is_rebuilt_while_bgpd_reconnects_to_a_new_zebra() {
     let mut bench = Bench::new();
     bench.pass(&BOTH).await;
     bench.frr().daemons.remove(&Daemon::Zebra);
@@ -209,7 +216,7 @@ async fn nothing_is_built_anew_while_bgpd_comes_to_a_new_zebra() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drift_of_the_kernel_is_mended() {
+async fn drift_of_the_kernel_is_repaired() {
     let mut bench = Bench::new();
     bench.pass(&BOTH).await;
     let before = bench.kernel.state();
@@ -220,7 +227,7 @@ async fn drift_of_the_kernel_is_mended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_wanted_leaves_nothing() {
+async fn an_empty_snapshot_removes_everything() {
     let mut bench = Bench::new();
     bench.pass(&BOTH).await;
     let empty = Arc::new(Snapshot { objects: BTreeMap::new(), ..Arc::unwrap_or_clone(snapshot(&[])) });
@@ -242,7 +249,7 @@ async fn an_unreadable_kernel_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn frr_8_is_kept_from_losing_router_macs_and_nexthops() {
+async fn frr_8_has_the_settings_without_which_it_loses_router_macs_and_nexthops() {
     let mut bench = Bench::new();
     bench.pass(&BOTH).await;
     let zebra = bench.frr().daemons[&Daemon::Zebra].config().to_string();
@@ -262,18 +269,18 @@ async fn a_new_snapshot_does_not_wait_for_frr_to_print() {
     assert!(report.failures.is_empty(), "{:?}", report.failures);
     let lines = |bench: &mut Bench| bench.frr().config().config.to_string();
     assert!(!lines(&mut bench).contains("vni 100") && lines(&mut bench).contains("vni 200"));
-    let mended = bench.pass(&BOTH).await;
-    assert!(lines(&mut bench).contains("vni 100"), "the next one sees what FRR lost: {mended:?}");
+    let repaired = bench.pass(&BOTH).await;
+    assert!(lines(&mut bench).contains("vni 100"), "the next pass sees what FRR lost: {repaired:?}");
     assert!(quiet(bench.pass(&BOTH).await));
 
     bench.frr().daemons.remove(&Daemon::Zebra);
     bench.reconciler.invalidate_running();
     bench.pass(&red).await;
-    assert!(lines(&mut bench).contains("vni 100"), "somebody told that something happened");
+    assert!(lines(&mut bench).contains("vni 100"), "the running configuration was invalidated");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_policies_of_a_new_vrf_are_told_before_the_kernel_is_read_and_once() {
+async fn the_policies_of_a_new_vrf_are_sent_once_and_before_the_kernel_is_read() {
     let red = [("red", 100, 10)];
     let mut bench = Bench::new();
     bench.pass(&red).await;

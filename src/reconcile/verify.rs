@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::execute::Executed;
+use super::reconciler::{PassError, Reconciler};
 use super::schedule::Schedule;
-use super::{PassError, Reconciler};
 use crate::frr::client::port::Routing;
 use crate::frr::show::vni::VniState;
 use crate::kernel::Kernel;
 use crate::plan::Plan;
 use crate::scope::Scope;
-use crate::timing::{Phase, Stopwatch};
+use crate::timing::{PassPhase, Stopwatch};
 use crate::types::VrfName;
 
 /// bgpd needs 100 ms of its own to bring an L3VNI up.
@@ -48,7 +48,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             }
             tokio::time::sleep(POLL).await;
         }
-        watch.mark(Phase::Verify);
+        watch.mark(PassPhase::Verify);
         done.timing.extend(&watch.timing());
         Ok(waiting)
     }

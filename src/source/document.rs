@@ -1,49 +1,51 @@
-//! The objects of one part of a file. In: the text between two document markers. Out: objects of our kinds, each with
-//! its spec or with all that is wrong with it, and lines counted within the part. Objects of other groups are passed over.
+//! The objects of one document of a file. In: its text. Out: objects of our kinds, each with its spec or with everything that
+//! is wrong with it, and lines counted within the document. Objects of other API groups are ignored. It must not know other
+//! documents or files.
 
 use serde_json::Value;
 
-use super::schema::Schemas;
-use super::yaml::{self, Lines, YamlNode};
+use super::schema::{Schemas, Violation};
+use super::yaml::{self, FieldLines, YamlNode};
 use crate::kind::{GROUP, Kind, ObjectRef, Reason, Spec, VERSION};
 
 /// An object of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Document {
-    /// The object, as far as the text tells.
+    /// The object; of kind [`Kind::Document`] where the text does not say which one it is.
     pub(crate) object: ObjectRef,
-    /// Whether the text tells which object it is.
-    pub(crate) known: bool,
+    /// Whether kind, namespace and name are all valid.
+    pub(crate) identified: bool,
     /// Line of its name.
     pub(crate) line: u64,
-    /// Its spec, or what is wrong with it.
-    pub(crate) spec: Result<Spec, Vec<Fault>>,
+    /// Its spec, or everything that is wrong with it.
+    pub(crate) spec: Result<Spec, Vec<DocumentError>>,
 }
 
 /// What is wrong with a document, and where.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Fault {
+pub(crate) struct DocumentError {
     pub(crate) line: u64,
     pub(crate) field: String,
     pub(crate) reason: Reason,
     pub(crate) message: String,
 }
 
-/// Reads one part of a file.
-pub(crate) fn read(part: &str, schemas: &Schemas) -> Vec<Document> {
-    match yaml::parse(part) {
+/// Reads the text of one document.
+pub(crate) fn read(text: &str, schemas: &Schemas) -> Vec<Document> {
+    match yaml::parse(text) {
         Ok(nodes) => nodes.iter().flat_map(|node| objects(node, schemas)).collect(),
         Err(error) => {
             let message = format!("not YAML: {}: check quotes, brackets and indentation here and above", error.message);
-            vec![nameless(error.line, "", Reason::Unreadable, message)]
+            vec![unreadable(error.line, "", message)]
         }
     }
 }
 
-fn nameless(line: u64, field: &str, reason: Reason, message: String) -> Document {
-    let fault = Fault { line, field: field.to_owned(), reason, message };
+/// A document that does not say which object it is.
+fn unreadable(line: u64, field: &str, message: String) -> Document {
+    let error = DocumentError { line, field: field.to_owned(), reason: Reason::Unreadable, message };
     let object = ObjectRef { kind: Kind::Document, namespace: "?".to_owned(), name: "?".to_owned() };
-    Document { object, known: false, line, spec: Err(vec![fault]) }
+    Document { object, identified: false, line, spec: Err(vec![error]) }
 }
 
 fn objects(node: &YamlNode, schemas: &Schemas) -> Vec<Document> {
@@ -65,25 +67,26 @@ fn objects(node: &YamlNode, schemas: &Schemas) -> Vec<Document> {
     }
     let line_of = |field| node.get(field).map_or(node.line, |value| value.line);
     if version != VERSION {
-        let message = format!("{api_version} is not served: write {GROUP}/{VERSION}");
-        return vec![nameless(line_of("apiVersion"), "apiVersion", Reason::Unreadable, message)];
+        let message = format!("{api_version} is not served: use {GROUP}/{VERSION}");
+        return vec![unreadable(line_of("apiVersion"), "apiVersion", message)];
     }
     let Some(ours) = Kind::named(kind) else {
-        let message = format!("{kind:?} is no kind of {api_version}: use {}", Kind::alternatives());
-        return vec![nameless(line_of("kind"), "kind", Reason::Unreadable, message)];
+        let message = format!("{kind:?} is not a kind of {api_version}: use {}", Kind::alternatives());
+        return vec![unreadable(line_of("kind"), "kind", message)];
     };
     vec![object(ours, node, schemas)]
 }
 
 fn not_an_object(node: &YamlNode) -> Document {
     if node.fields().is_none() {
-        let message = "is no Kubernetes object: begin it with apiVersion, kind and metadata".to_owned();
-        return nameless(node.line, "", Reason::Unreadable, message);
+        let message = "is not a Kubernetes object: begin it with apiVersion, kind and metadata".to_owned();
+        return unreadable(node.line, "", message);
     }
     let missing = if node.get("apiVersion").and_then(YamlNode::text).is_none() { "apiVersion" } else { "kind" };
     let remedy = if missing == "kind" { Kind::alternatives() } else { format!("{GROUP}/{VERSION}") };
-    let message = format!("is missing: write {remedy}, or move what is no Kubernetes object out of this directory");
-    nameless(node.line, missing, Reason::Unreadable, message)
+    let message =
+        format!("is missing: use {remedy}, or move files that are not Kubernetes objects out of this directory");
+    unreadable(node.line, missing, message)
 }
 
 fn object(kind: Kind, node: &YamlNode, schemas: &Schemas) -> Document {
@@ -92,37 +95,37 @@ fn object(kind: Kind, node: &YamlNode, schemas: &Schemas) -> Document {
     let namespace = value.pointer("/metadata/namespace").and_then(Value::as_str);
     let object =
         ObjectRef { kind, namespace: namespace.unwrap_or("default").to_owned(), name: name.unwrap_or("?").to_owned() };
-    let mut faults = metadata_faults(&value, &lines);
-    let known = faults.is_empty();
-    // A name that is wrong in itself need not also be told to be no VRF name.
-    let name_is_told =
-        faults.iter().any(|fault| fault.field == "metadata.name") && value.pointer("/spec/vrf").is_none();
-    let spec = match schemas.judge(kind, &value) {
-        Ok(spec) if faults.is_empty() => Ok(spec),
-        Ok(_) => Err(faults),
-        Err(violations) => {
-            let told = |field: &str| name_is_told && field == "spec.vrf";
-            let more = violations.into_iter().filter(|violation| !told(&violation.field));
-            faults.extend(more.map(|violation| fault(&lines, violation.field, violation.message)));
-            faults.sort();
-            Err(faults)
+    let metadata = metadata_violations(&value);
+    let identified = metadata.is_empty();
+    // A name that is invalid in itself is not also reported as unusable for a VRF.
+    let name_is_reported =
+        metadata.iter().any(|violation| violation.field == "metadata.name") && value.pointer("/spec/vrf").is_none();
+    let redundant = |violation: &Violation| name_is_reported && violation.field == "spec.vrf";
+    let spec = match schemas.validate(kind, &value) {
+        Ok(spec) if identified => Ok(spec),
+        result => {
+            let of_schema = result.err().into_iter().flatten().filter(|violation| !redundant(violation));
+            let mut errors: Vec<_> = metadata.into_iter().chain(of_schema).map(|v| located(v, &lines)).collect();
+            errors.sort();
+            Err(errors)
         }
     };
-    Document { object, known, line: lines.of("metadata.name"), spec }
+    Document { object, identified, line: lines.line("metadata.name"), spec }
 }
 
-fn fault(lines: &Lines, field: String, message: String) -> Fault {
-    Fault { line: lines.of(&field), field, reason: Reason::Invalid, message }
+fn located(violation: Violation, lines: &FieldLines) -> DocumentError {
+    let Violation { field, message } = violation;
+    DocumentError { line: lines.line(&field), field, reason: Reason::Invalid, message }
 }
 
-/// What the API server demands of names: a DNS subdomain for the object, a DNS label for the namespace (RFC 1123).
-fn metadata_faults(object: &Value, lines: &Lines) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    let mut wrong = |field: &str, message: String| faults.push(fault(lines, field.to_owned(), message));
+/// What the API server requires of names: a DNS subdomain for the object, a DNS label for the namespace (RFC 1123).
+fn metadata_violations(object: &Value) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let mut reject = |field: &str, message: String| violations.push(Violation { field: field.to_owned(), message });
     match object.pointer("/metadata/name") {
-        None | Some(Value::Null) => wrong("metadata.name", "is missing: give the object a name".to_owned()),
+        None | Some(Value::Null) => reject("metadata.name", "is missing: give the object a name".to_owned()),
         Some(Value::String(name)) if is_dns(name, 253, true) => {}
-        Some(name) => wrong(
+        Some(name) => reject(
             "metadata.name",
             format!(
                 "{name} is not a name: use lower case letters, digits, '-' and '.', starting and ending with a letter or digit"
@@ -132,14 +135,14 @@ fn metadata_faults(object: &Value, lines: &Lines) -> Vec<Fault> {
     match object.pointer("/metadata/namespace") {
         None | Some(Value::Null) => {}
         Some(Value::String(name)) if is_dns(name, 63, false) => {}
-        Some(name) => wrong(
+        Some(name) => reject(
             "metadata.namespace",
             format!(
                 "{name} is not a namespace: use lower case letters, digits and '-', starting and ending with a letter or digit"
             ),
         ),
     }
-    faults
+    violations
 }
 
 fn is_dns(name: &str, max_length: usize, dots: bool) -> bool {

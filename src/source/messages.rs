@@ -1,36 +1,48 @@
-//! Words for what is wrong. In: an error of the schema, of a CEL rule or of a list type. Out: the field and a sentence
-//! that ends with the remedy. No judgement here.
+//! Messages of violations. In: an error of the structural schema, of a CEL rule or of a list type. Out: the field and a sentence
+//! that ends with the remedy. It must not decide whether something is a violation.
 
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use kube::core::cel;
 use serde_json::Value;
 
-use super::schema::Violation;
-use super::yaml::join;
+use super::yaml::join_path;
 
-/// What a structural error says; `schema` is the one that the validator was compiled from.
-pub(crate) fn of_structure(error: &ValidationError<'_>, schema: &Value) -> Vec<Violation> {
+/// What is wrong with one field.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Violation {
+    /// Path of the field, such as `spec.neighbors[0].asn`.
+    pub field: String,
+    /// What is wrong, and the remedy.
+    pub message: String,
+}
+
+/// The violations of a structural error; `schema` is the one that the validator was compiled from.
+pub(crate) fn structural(error: &ValidationError<'_>, schema: &Value) -> Vec<Violation> {
     let field = path_of_pointer(error.instance_path().as_str());
     let keyword = error.schema_path().as_str();
     let node = keyword.rsplit_once('/').and_then(|(parent, _)| schema.pointer(parent)).unwrap_or(schema);
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => unexpected
             .iter()
-            .map(|name| Violation { field: join(&field, name), message: unknown_field(name, node) })
+            .map(|name| Violation { field: join_path(&field, name), message: unknown_field(name, node) })
             .collect(),
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            let about =
-                node.pointer(&format!("/properties/{name}/description")).and_then(Value::as_str).unwrap_or("set it");
-            let message = format!("is missing: {}", about.trim_end_matches('.'));
-            vec![Violation { field: join(&field, name), message }]
+            let description = node.pointer(&format!("/properties/{name}/description")).and_then(Value::as_str);
+            let summary = description.map_or("set it", first_sentence);
+            vec![Violation { field: join_path(&field, name), message: format!("is missing: {summary}") }]
         }
-        kind => vec![Violation { field, message: of_value(kind, error, node) }],
+        kind => vec![Violation { field, message: invalid_value(kind, error, node) }],
     }
 }
 
-fn of_value(kind: &ValidationErrorKind, error: &ValidationError<'_>, node: &Value) -> String {
+/// Without its period.
+fn first_sentence(text: &str) -> &str {
+    text.split_once(". ").map_or(text, |(first, _)| first).trim_end_matches('.')
+}
+
+fn invalid_value(kind: &ValidationErrorKind, error: &ValidationError<'_>, node: &Value) -> String {
     let value = error.instance();
     match kind {
         ValidationErrorKind::Maximum { limit } => format!("{value} is greater than {limit}: {}", range(node)),
@@ -39,12 +51,12 @@ fn of_value(kind: &ValidationErrorKind, error: &ValidationError<'_>, node: &Valu
             let length = value.as_str().map_or(0, |text| text.chars().count());
             format!("{value} has {length} characters: use at most {limit}")
         }
-        ValidationErrorKind::MinLength { .. } => "is empty: give a value or remove the field".to_owned(),
+        ValidationErrorKind::MinLength { .. } => "is empty: set a value or remove the field".to_owned(),
         ValidationErrorKind::MaxItems { limit } => {
             format!("has {} items: use at most {limit}", value.as_array().map_or(0, Vec::len))
         }
         ValidationErrorKind::MinItems { limit } => {
-            format!("has {} items: give at least {limit}", value.as_array().map_or(0, Vec::len))
+            format!("has {} items: use at least {limit}", value.as_array().map_or(0, Vec::len))
         }
         ValidationErrorKind::MaxProperties { limit } => {
             format!("has {} entries: use at most {limit}", value.as_object().map_or(0, serde_json::Map::len))
@@ -72,7 +84,7 @@ fn wrong_type(wanted: &TypeKind, value: &Value) -> String {
         TypeKind::Single(wanted) => wanted.to_string(),
         TypeKind::Multiple(_) => String::new(),
     };
-    let found = match value {
+    let actual = match value {
         Value::Null => "nothing".to_owned(),
         Value::Object(_) => "a mapping".to_owned(),
         Value::Array(_) => "a list".to_owned(),
@@ -80,24 +92,24 @@ fn wrong_type(wanted: &TypeKind, value: &Value) -> String {
     };
     let (noun, remedy) = match (wanted.as_str(), value) {
         ("string", Value::Number(_) | Value::Bool(_)) => ("a string", "put it in quotes"),
-        ("string", _) => ("a string", "write one word"),
+        ("string", _) => ("a string", "write a single value"),
         ("integer", Value::String(text)) if text.parse::<i64>().is_ok() => ("a whole number", "remove the quotes"),
         ("integer" | "number", _) => ("a whole number", "write digits only"),
-        ("boolean", _) => ("a truth value", "use true or false"),
+        ("boolean", _) => ("a boolean", "use true or false"),
         ("array", Value::Object(_)) => ("a list", "begin each item with '- '"),
         ("array", _) => ("a list", "write '- ' before each item, or put them in square brackets"),
         ("object", _) => ("a mapping", "write its fields below it, one `name: value` on each line"),
         _ => ("of the right type", "see the description of the field"),
     };
-    format!("{found} is not {noun}: {remedy}")
+    format!("{actual} is not {noun}: {remedy}")
 }
 
-/// What a CEL rule says. Messages that begin with `is` speak of the value, which goes before them.
-pub(crate) fn of_rule(error: &cel::ValidationError, object: &Value) -> Violation {
+/// The violation of a CEL rule. A message whose subject is the value gets the value in front.
+pub(crate) fn cel_rule(error: &cel::ValidationError, object: &Value) -> Violation {
     let field = error.field_path.trim_start_matches('.').to_owned();
-    let value = at(object, &field).filter(|value| !value.is_object() && !value.is_array());
+    let value = value_at(object, &field).filter(|value| !value.is_object() && !value.is_array());
     let message = match value {
-        Some(value) if error.message.starts_with("is ") || error.message.starts_with("has bits") => {
+        Some(value) if error.message.starts_with("is ") || error.message.starts_with("has host bits") => {
             format!("{value} {}", error.message)
         }
         _ => error.message.clone(),
@@ -105,8 +117,8 @@ pub(crate) fn of_rule(error: &cel::ValidationError, object: &Value) -> Violation
     Violation { field, message }
 }
 
-/// What an item that is there twice says.
-pub(crate) fn of_repetition(path: &str, index: usize, first: usize, key: Option<&Value>) -> Violation {
+/// The violation of an item that occurs twice in a list.
+pub(crate) fn duplicate_item(path: &str, index: usize, first: usize, key: Option<&Value>) -> Violation {
     let key = match key {
         Some(Value::Array(parts)) => parts.iter().map(Value::to_string).collect::<Vec<_>>().join(", "),
         Some(key) => key.to_string(),
@@ -114,7 +126,7 @@ pub(crate) fn of_repetition(path: &str, index: usize, first: usize, key: Option<
     };
     Violation {
         field: format!("{path}[{index}]"),
-        message: format!("{key} is already at {path}[{first}]: remove one of the two"),
+        message: format!("{key} is a duplicate of {path}[{first}]: remove one of the two"),
     }
 }
 
@@ -126,13 +138,13 @@ fn unknown_field(name: &str, node: &Value) -> String {
         .flatten()
         .map(|(name, _)| name.as_str())
         .collect();
-    let near = known
+    let nearest = known
         .iter()
         .map(|other| (distance(name, other), *other))
         .min()
         .filter(|(edits, other)| *edits <= 2.max(other.len() / 4));
-    match near {
-        Some((_, near)) => format!("is not a field: did you mean {near}?"),
+    match nearest {
+        Some((_, nearest)) => format!("is not a field: did you mean {nearest}?"),
         None => format!("is not a field: remove it or use one of {}", known.join(", ")),
     }
 }
@@ -142,16 +154,16 @@ fn distance(a: &str, b: &str) -> usize {
     strsim::levenshtein(&a.to_lowercase(), &b.to_lowercase())
 }
 
-/// `/spec/neighbors/0/asn` as `spec.neighbors[0].asn`. Names of ours are never digits alone.
+/// `/spec/neighbors/0/asn` as `spec.neighbors[0].asn`. No field name consists of digits.
 fn path_of_pointer(pointer: &str) -> String {
     pointer.split('/').skip(1).fold(String::new(), |path, part| {
         let part = part.replace("~1", "/").replace("~0", "~");
-        if part.bytes().all(|b| b.is_ascii_digit()) { format!("{path}[{part}]") } else { join(&path, &part) }
+        if part.bytes().all(|b| b.is_ascii_digit()) { format!("{path}[{part}]") } else { join_path(&path, &part) }
     })
 }
 
-/// The value at a path of ours.
-fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+/// The value at a path such as `spec.neighbors[0].asn`.
+fn value_at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     path.split(['.', '[']).try_fold(object, |value, part| match part.strip_suffix(']') {
         Some(index) => value.get(index.parse::<usize>().ok()?),
         None => value.get(part),

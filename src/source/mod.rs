@@ -1,6 +1,6 @@
-//! Where objects come from. In: the files of a directory and those of its secrets, an API server, or both. Out:
-//! [`Snapshot`]s that any source of the same objects would give, defaults and CEL included. A bad document is a `Rejection` and hurts nothing
-//! else. This module knows neither `plan` nor kernel nor FRR.
+//! The sources of objects. In: the files of a directory and those of its secrets, an API server, or both. Out: [`Snapshot`]s
+//! that are the same for the same objects whatever the source, with defaults applied and CEL rules checked. An invalid object is
+//! a `Rejection` and must not affect any other. This module must not know `plan`, the kernel or FRR.
 //!
 //! [`Snapshot`]: crate::snapshot::Snapshot
 
@@ -24,17 +24,17 @@ pub use dir::{Directory, read};
 pub use schema::{Schemas, Violation};
 pub use watch::watch;
 
-/// Why a source cannot start or go on.
+/// Why a source cannot start or continue.
 #[derive(Debug, Error)]
 pub enum SourceError {
-    /// The directory is not there.
+    /// The directory does not exist.
     #[error("directory {} does not exist: create it or name another one", dir.display())]
     Missing {
         /// The directory.
         dir: PathBuf,
     },
     /// The path is not a directory.
-    #[error("{} is not a directory: name the directory that holds the YAML files", dir.display())]
+    #[error("{} is not a directory: name the directory of the YAML files", dir.display())]
     NotADirectory {
         /// The path.
         dir: PathBuf,
@@ -47,7 +47,7 @@ pub enum SourceError {
         /// The cause.
         source: io::Error,
     },
-    /// The kernel does not let us watch.
+    /// inotify is not available.
     #[error("directory {} cannot be watched", dir.display())]
     Watch {
         /// The directory.
@@ -55,10 +55,10 @@ pub enum SourceError {
         /// The cause.
         source: notify::Error,
     },
-    /// The schema of a kind is unusable.
+    /// The schema of a kind cannot be used.
     #[error(transparent)]
     Schema(#[from] schema::SchemaError),
-    /// The reading task ended early.
+    /// The reading task panicked.
     #[error("the task that reads {} failed", dir.display())]
     Task {
         /// The directory.

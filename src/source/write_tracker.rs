@@ -1,95 +1,95 @@
-//! Which files are in the middle of being written. In: what happened to a path, and when. Out: whether to believe what
-//! it holds. Pure: the caller has the clock.
+//! Which files are in the middle of being written. In: the events of a path, and when they happened. Out: whether its content
+//! is complete. It must not read a clock or a file: the caller does. Pure.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// A file that lost content in place is believed after this long without a further write.
+/// A file that lost content while it was written in place counts as complete after this long without another write.
 pub(crate) const SETTLE: Duration = Duration::from_millis(500);
 
-/// What happened to a path.
+/// An event of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Happening {
+pub(crate) enum FileEvent {
     /// Bytes were written in place; the writer has it open.
     Written,
     /// The writer closed it.
     Closed,
-    /// It came or went as a whole: renamed, linked, removed.
+    /// It appeared or disappeared as a whole: renamed, linked, removed.
     Replaced,
 }
 
-/// How far to believe the content of a file.
+/// How complete the content of a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// The writer has not closed it: half of it may be there.
+pub(crate) enum WriteState {
+    /// The writer has not closed it: the content may be partial.
     BeingWritten,
-    /// Closed, but so recently that the writer may come back.
+    /// Closed so recently that the writer may open it again.
     Recent,
-    /// All of it.
+    /// Complete.
     Settled,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Write {
-    last: Instant,
+struct LastWrite {
+    at: Instant,
     open: bool,
 }
 
 /// The writes of the last moments.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Writes {
-    known: BTreeMap<PathBuf, Write>,
-    doubted: bool,
+pub(crate) struct WriteTracker {
+    writes: BTreeMap<PathBuf, LastWrite>,
+    full_read: bool,
 }
 
-impl Writes {
-    /// Takes note of a happening.
-    pub(crate) fn note(&mut self, path: &Path, happening: Happening, now: Instant) {
-        match happening {
-            Happening::Written => {
-                self.known.insert(path.to_owned(), Write { last: now, open: true });
+impl WriteTracker {
+    /// Records an event.
+    pub(crate) fn record(&mut self, path: &Path, event: FileEvent, now: Instant) {
+        match event {
+            FileEvent::Written => {
+                self.writes.insert(path.to_owned(), LastWrite { at: now, open: true });
             }
-            Happening::Closed => {
-                if let Some(write) = self.known.get_mut(path) {
-                    *write = Write { last: now, open: false };
+            FileEvent::Closed => {
+                if let Some(write) = self.writes.get_mut(path) {
+                    *write = LastWrite { at: now, open: false };
                 }
             }
-            Happening::Replaced => {
-                self.known.remove(path);
+            FileEvent::Replaced => {
+                self.writes.remove(path);
             }
         }
     }
 
-    /// There may be writes that nobody told of.
-    pub(crate) fn doubt(&mut self) {
-        self.doubted = true;
+    /// Has the next read open every file, since events may have been lost.
+    pub(crate) fn request_full_read(&mut self) {
+        self.full_read = true;
     }
 
-    /// Whether everything is to be read.
-    pub(crate) fn doubted(&self) -> bool {
-        self.doubted
+    /// Whether every file is to be read, also unchanged ones.
+    pub(crate) fn full_read_requested(&self) -> bool {
+        self.full_read
     }
 
-    /// Forgets what has settled, after a read.
-    pub(crate) fn forget_settled(&mut self, now: Instant) {
-        self.doubted = false;
-        self.known.retain(|_, write| now < write.last + SETTLE);
+    /// Drops what a read has settled: writes that are complete, and the request for a full read.
+    pub(crate) fn finish_read(&mut self, now: Instant) {
+        self.full_read = false;
+        self.writes.retain(|_, write| now < write.at + SETTLE);
     }
 
-    /// How far to believe `path`.
-    pub(crate) fn trust(&self, path: &Path, now: Instant) -> Trust {
-        match self.known.get(path) {
-            Some(write) if now >= write.last + SETTLE => Trust::Settled,
-            Some(Write { open: true, .. }) => Trust::BeingWritten,
-            Some(_) => Trust::Recent,
-            None => Trust::Settled,
+    /// How complete the content of `path` is.
+    pub(crate) fn state(&self, path: &Path, now: Instant) -> WriteState {
+        match self.writes.get(path) {
+            Some(write) if now >= write.at + SETTLE => WriteState::Settled,
+            Some(LastWrite { open: true, .. }) => WriteState::BeingWritten,
+            Some(_) => WriteState::Recent,
+            None => WriteState::Settled,
         }
     }
 
-    /// When the first of the unsettled files settles.
-    pub(crate) fn next(&self) -> Option<Instant> {
-        self.known.values().map(|write| write.last + SETTLE).min()
+    /// When the next file settles.
+    pub(crate) fn next_settled(&self) -> Option<Instant> {
+        self.writes.values().map(|write| write.at + SETTLE).min()
     }
 }
 
@@ -99,22 +99,26 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case::untouched(&[], 0, Trust::Settled)]
-    #[case::open(&[(0, Happening::Written)], 499, Trust::BeingWritten)]
-    #[case::left_open(&[(0, Happening::Written)], 500, Trust::Settled)]
-    #[case::closed(&[(0, Happening::Written), (10, Happening::Closed)], 20, Trust::Recent)]
-    #[case::settled(&[(0, Happening::Written), (10, Happening::Closed)], 510, Trust::Settled)]
-    #[case::renamed(&[(0, Happening::Written), (10, Happening::Replaced)], 20, Trust::Settled)]
-    #[case::created_empty(&[(10, Happening::Closed)], 20, Trust::Settled)]
-    fn a_file_is_believed(#[case] happenings: &[(u64, Happening)], #[case] at: u64, #[case] wanted: Trust) {
+    #[case::untouched(&[], 0, WriteState::Settled)]
+    #[case::open(&[(0, FileEvent::Written)], 499, WriteState::BeingWritten)]
+    #[case::left_open(&[(0, FileEvent::Written)], 500, WriteState::Settled)]
+    #[case::closed(&[(0, FileEvent::Written), (10, FileEvent::Closed)], 20, WriteState::Recent)]
+    #[case::settled(&[(0, FileEvent::Written), (10, FileEvent::Closed)], 510, WriteState::Settled)]
+    #[case::renamed(&[(0, FileEvent::Written), (10, FileEvent::Replaced)], 20, WriteState::Settled)]
+    #[case::created_empty(&[(10, FileEvent::Closed)], 20, WriteState::Settled)]
+    fn a_file_settles_after_its_last_write(
+        #[case] events: &[(u64, FileEvent)],
+        #[case] at: u64,
+        #[case] wanted: WriteState,
+    ) {
         let (start, path) = (Instant::now(), Path::new("/f"));
-        let mut writes = Writes::default();
-        for (ms, happening) in happenings {
-            writes.note(path, *happening, start + Duration::from_millis(*ms));
+        let mut writes = WriteTracker::default();
+        for (ms, event) in events {
+            writes.record(path, *event, start + Duration::from_millis(*ms));
         }
         let now = start + Duration::from_millis(at);
-        assert_eq!(writes.trust(path, now), wanted);
-        writes.forget_settled(now);
-        assert_eq!(writes.trust(path, now), wanted);
+        assert_eq!(writes.state(path, now), wanted);
+        writes.finish_read(now);
+        assert_eq!(writes.state(path, now), wanted);
     }
 }

@@ -1,7 +1,7 @@
-//! YAML with lines. In: the text of a file. Out: its documents as JSON values with the line of every field, and for a
+//! YAML with line numbers. In: the text of a file. Out: its documents as JSON values with the line of every field, and for a
 //! document that is not YAML the line and the reason. It must not know Kubernetes: the lab reads its topologies with it.
 //!
-//! `cut` splits a file into documents before they are parsed, so that a syntax error invalidates its own document only.
+//! `split_documents` splits a file before its documents are parsed, so that a syntax error invalidates its own document only.
 //! That is safe: `---` at the start of a line is a document marker in every context (YAML 1.2.2, production
 //! `c-forbidden`).
 
@@ -28,7 +28,7 @@ enum Content {
     Map(Vec<YamlField>),
 }
 
-/// An entry of a mapping.
+/// A field of a mapping.
 #[derive(Debug, Clone, PartialEq)]
 pub struct YamlField {
     /// The key; a key that is not a string is its text.
@@ -41,14 +41,14 @@ pub struct YamlField {
 
 /// Line of each field by its path, such as `spec.neighbors[0].asn`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Lines {
+pub(crate) struct FieldLines {
     start: u64,
     fields: BTreeMap<String, u64>,
 }
 
-impl Lines {
-    /// The line of `path`, or of its nearest ancestor that the text has.
-    pub(crate) fn of(&self, path: &str) -> u64 {
+impl FieldLines {
+    /// The line of `path`, or of its nearest ancestor in the text.
+    pub(crate) fn line(&self, path: &str) -> u64 {
         let mut path = path;
         loop {
             if let Some(line) = self.fields.get(path) {
@@ -62,7 +62,7 @@ impl Lines {
     }
 }
 
-/// A syntax error: line within the parsed text and what is wrong.
+/// A syntax error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SyntaxError {
@@ -73,17 +73,17 @@ pub struct SyntaxError {
 }
 
 impl YamlNode {
-    /// The value of a key of a mapping.
+    /// The value of a key; `None` if this is not a mapping or has no such key.
     pub fn get(&self, key: &str) -> Option<&Self> {
         self.fields()?.iter().find(|field| field.key == key).map(|field| &field.value)
     }
 
-    /// The text of a string.
+    /// The text; `None` if this is not a string.
     pub fn text(&self) -> Option<&str> {
         self.scalar()?.as_str()
     }
 
-    /// A null, boolean, number or string.
+    /// A null, boolean, number or string; `None` for a list or mapping.
     pub fn scalar(&self) -> Option<&Value> {
         match &self.content {
             Content::Scalar(value) => Some(value),
@@ -91,12 +91,12 @@ impl YamlNode {
         }
     }
 
-    /// Whether this is `null` or nothing at all.
+    /// Whether this is `null`, also by having no value.
     pub fn is_null(&self) -> bool {
         matches!(self.scalar(), Some(Value::Null))
     }
 
-    /// The items of a list.
+    /// The items; `None` if this is not a list.
     pub fn items(&self) -> Option<&[Self]> {
         match &self.content {
             Content::List(items) => Some(items),
@@ -104,7 +104,7 @@ impl YamlNode {
         }
     }
 
-    /// The entries of a mapping, in the order of the text.
+    /// The fields of a mapping, in the order of the text.
     pub fn fields(&self) -> Option<&[YamlField]> {
         match &self.content {
             Content::Map(fields) => Some(fields),
@@ -118,8 +118,8 @@ impl YamlNode {
     }
 
     /// The plain value and the lines of its fields.
-    pub(crate) fn split(&self) -> (Value, Lines) {
-        let mut lines = Lines { start: self.line, fields: BTreeMap::new() };
+    pub(crate) fn split(&self) -> (Value, FieldLines) {
+        let mut lines = FieldLines { start: self.line, fields: BTreeMap::new() };
         let value = self.collect("", &mut lines.fields);
         (value, lines)
     }
@@ -139,7 +139,7 @@ impl YamlNode {
             Content::Map(fields) => {
                 let mut map = Map::new();
                 for YamlField { key, line, value } in fields {
-                    let path = join(path, key);
+                    let path = join_path(path, key);
                     map.insert(key.clone(), value.collect(&path, lines));
                     lines.insert(path, *line);
                 }
@@ -149,8 +149,8 @@ impl YamlNode {
     }
 }
 
-/// The path of a field as Kubernetes writes it: a key with a dot goes into brackets.
-pub(crate) fn join(parent: &str, key: &str) -> String {
+/// The path of a field as Kubernetes writes it: a key that contains a dot is in brackets.
+pub(crate) fn join_path(parent: &str, key: &str) -> String {
     if key.contains(['.', '/', '[']) {
         format!("{parent}[{key}]")
     } else if parent.is_empty() {
@@ -160,44 +160,44 @@ pub(crate) fn join(parent: &str, key: &str) -> String {
     }
 }
 
-/// Cuts a file at its document markers: the line before the first line of each part, and the part.
-pub(crate) fn cut(text: &str) -> Vec<(u64, &str)> {
-    let mut parts = Vec::new();
+/// Splits a file at its document markers into the text of each document, with the number of lines before it.
+pub(crate) fn split_documents(text: &str) -> Vec<(u64, &str)> {
+    let mut documents = Vec::new();
     let (mut begin, mut begin_line, mut at, mut only_directives) = (0, 0, 0, true);
     for (number, line) in (0..).zip(text.split_inclusive('\n')) {
         let marker =
             line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
         // Directives belong to the document after their marker (YAML 1.2.2 section 9.1.2).
         if marker && !only_directives {
-            parts.push((begin_line, text.get(begin..at).unwrap_or_default()));
+            documents.push((begin_line, text.get(begin..at).unwrap_or_default()));
             (begin, begin_line) = (at, number);
         }
         let blank = line.trim_start().is_empty() || line.trim_start().starts_with('#') || line.starts_with('%');
         only_directives = only_directives && blank && !marker;
         at += line.len();
     }
-    parts.push((begin_line, text.get(begin..).unwrap_or_default()));
-    parts
+    documents.push((begin_line, text.get(begin..).unwrap_or_default()));
+    documents
 }
 
-/// Parses one part of a file, or a whole file. Documents without a value, such as a comment, are left out.
+/// Parses the text of one document or of a whole file. Documents without a value, such as a comment, are skipped.
 ///
 /// # Errors
 /// If the text is not YAML.
-pub fn parse(part: &str) -> Result<Vec<YamlNode>, SyntaxError> {
+pub fn parse(text: &str) -> Result<Vec<YamlNode>, SyntaxError> {
     let mut options = serde_saphyr::Options::default();
     options.with_snippet = false;
-    match serde_saphyr::from_str_multiple_with_options::<Spanned<Content>, Vec<_>>(part, options) {
+    match serde_saphyr::from_str_multiple_with_options::<Spanned<Content>, Vec<_>>(text, options) {
         Ok(documents) => Ok(documents.into_iter().map(YamlNode::from).filter(|node| !node.is_null()).collect()),
         Err(error) => {
             let line = error.location().map_or(1, |at| at.line().max(1));
-            Err(SyntaxError { line, message: plain(&error.without_snippet().to_string()) })
+            Err(SyntaxError { line, message: parser_message(&error.without_snippet().to_string()) })
         }
     }
 }
 
 /// The parser's message without the line, which is reported separately, and without advice to programmers.
-fn plain(message: &str) -> String {
+fn parser_message(message: &str) -> String {
     let message = message.split(" at line ").next().unwrap_or(message);
     message.split(", set ").next().unwrap_or(message).to_owned()
 }
@@ -251,7 +251,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
         // 1e3 is a whole number, as for kubectl.
         let whole = format!("{value:.0}").parse::<i64>().ok().filter(|_| value.fract() == 0.0);
         let number = whole.map(Number::from).or_else(|| Number::from_f64(value));
-        Ok(Content::Scalar(Value::Number(number.ok_or_else(|| E::custom("a number that JSON cannot hold"))?)))
+        Ok(Content::Scalar(Value::Number(number.ok_or_else(|| E::custom("a number that JSON cannot represent"))?)))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Content, E> {
@@ -273,7 +273,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
             let key = match key {
                 Content::Scalar(Value::String(text)) => text,
                 Content::Scalar(value) => value.to_string(),
-                Content::List(_) | Content::Map(_) => return Err(A::Error::custom("a key must be a word")),
+                Content::List(_) | Content::Map(_) => return Err(A::Error::custom("a key must be a scalar")),
             };
             fields.push(YamlField { key, line, value: access.next_value::<Spanned<Content>>()?.into() });
         }
@@ -325,7 +325,7 @@ mod tests {
     #[case("nothing", 1)]
     fn a_missing_field_has_the_line_of_its_parent(#[case] path: &str, #[case] line: u64) {
         let text = "a: 1\nb:\n  - x: 1\n    w: {k: [1]}\n  - z\nc: {q: 1}\nlabels:\n  a.b/c: d\n";
-        assert_eq!(parse(text).unwrap()[0].split().1.of(path), line);
+        assert_eq!(parse(text).unwrap()[0].split().1.line(path), line);
     }
 
     #[test]
@@ -343,17 +343,17 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_cut_at_its_markers() {
+    fn a_file_is_split_at_its_markers() {
         let text = "%YAML 1.2\n---\na: 1\n--- # x\nb: 2\n---\n---\nc: |\n  --- no\n----\n";
         let parts =
             [(0, "%YAML 1.2\n---\na: 1\n"), (3, "--- # x\nb: 2\n"), (5, "---\n"), (6, "---\nc: |\n  --- no\n----\n")];
-        assert_eq!(cut(text), parts);
+        assert_eq!(split_documents(text), parts);
     }
 
     proptest::proptest! {
         #[test]
-        fn parts_make_up_the_file(text in "(---\n|a: 1\n|%Y\n|# c\n|\n|--- b\r\n|x){0,12}") {
-            let parts = cut(&text);
+        fn the_documents_add_up_to_the_file(text in "(---\n|a: 1\n|%Y\n|# c\n|\n|--- b\r\n|x){0,12}") {
+            let parts = split_documents(&text);
             proptest::prop_assert_eq!(parts.iter().map(|(_, part)| *part).collect::<String>(), text.clone());
             for (before, part) in parts {
                 let at = part.as_ptr() as usize - text.as_ptr() as usize;
@@ -362,8 +362,8 @@ mod tests {
         }
 
         #[test]
-        fn no_text_is_a_panic(text in "[-a: \n\t\\[\\]{}&*!|>'\"%#?,]{0,40}") {
-            for (_, part) in cut(&text) {
+        fn no_text_makes_the_parser_panic(text in "[-a: \n\t\\[\\]{}&*!|>'\"%#?,]{0,40}") {
+            for (_, part) in split_documents(&text) {
                 let _ = parse(part);
             }
         }

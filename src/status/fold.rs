@@ -1,15 +1,16 @@
-//! From what was planned, done and observed to the status. Pure.
+//! From what was planned, applied and observed to the status. In: snapshot, plan, failures, the state of FRR. Out:
+//! [`NodeStatus`]. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::model::{NodeStatus, PassSummary, Resource, State};
+use super::model::{NodeStatus, ObjectState, PassSummary, Resource};
 use crate::frr::show::live::Live;
 use crate::plan::Plan;
 use crate::scope::Scope;
 use crate::snapshot::{ObjectRef, Rejection, Snapshot};
 use crate::types::VrfMode;
 
-/// Makes the status. `failures` are the texts of what could not be put in place.
+/// Computes the status. `failures` are the texts of what is not in place.
 pub fn fold(
     snapshot: &Snapshot,
     plan: &Plan,
@@ -27,7 +28,7 @@ pub fn fold(
         vrf_mode: mode,
         frr_version: live.frr_version,
         observed_time: 0,
-        ready: failures.is_empty() && resources.iter().all(|r| r.state != State::Failed),
+        ready: failures.is_empty() && resources.iter().all(|r| r.state != ObjectState::Failed),
         notes: plan.notes.clone(),
         resources,
         vnis: live.vnis,
@@ -74,14 +75,14 @@ fn resource(
 ) -> Resource {
     let (state, reason, message) = match (rejections, failed) {
         (Some(found), _) => {
-            let reason = found.first().map(|r| format!("{:?}", r.reason)).unwrap_or_default();
+            let reason = found.first().map(|r| r.reason.as_str().to_owned()).unwrap_or_default();
             let text = |r: &&Rejection| {
                 if r.field.is_empty() { r.message.clone() } else { format!("{}: {}", r.field, r.message) }
             };
-            (State::Rejected, reason, found.iter().map(text).collect::<Vec<_>>().join("\n"))
+            (ObjectState::Rejected, reason, found.iter().map(text).collect::<Vec<_>>().join("\n"))
         }
-        (None, Some(texts)) => (State::Failed, "ApplyFailed".to_owned(), texts.join("\n")),
-        (None, None) => (State::Ready, "Applied".to_owned(), String::new()),
+        (None, Some(texts)) => (ObjectState::Failed, "ApplyFailed".to_owned(), texts.join("\n")),
+        (None, None) => (ObjectState::Ready, "Applied".to_owned(), String::new()),
     };
     Resource {
         kind: object.kind,
@@ -92,6 +93,6 @@ fn resource(
         reason,
         message,
         location: rejections.and_then(|found| found.iter().find_map(|r| r.location.clone())),
-        held: rejections.is_some() && in_force,
+        last_accepted_in_force: rejections.is_some() && in_force,
     }
 }

@@ -1,7 +1,6 @@
-//! Health and metrics over HTTP, and nothing else: everything that changes or tells more is on the unix socket. In: a
-//! listener and what is asked of it. Out: answers to GET.
+//! Health and metrics over HTTP, and nothing else. In: a listener and GET requests. Out: responses. Changes nothing.
 //!
-//! | path | answer |
+//! | path | response |
 //! |---|---|
 //! | `/healthz` | 200 while this process serves |
 //! | `/readyz` | 200, or 503 with the reason |
@@ -19,20 +18,20 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
-use super::refresh::Looks;
+use super::refresh::Refresh;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Tells whether the process is ready, or why not.
+/// Returns whether the process is ready, or why not.
 pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// What is served.
 #[derive(Clone)]
 pub struct Endpoints {
-    /// Asked for each `/readyz`.
+    /// Called for each `/readyz`.
     pub readiness: Readiness,
-    /// Of a controller, with the looks that keep them fresh; without them there is no `/metrics`.
-    pub metrics: Option<(Arc<Metrics>, Arc<Looks>)>,
+    /// Of a controller, with the refresh that keeps them current; without them there is no `/metrics`.
+    pub metrics: Option<(Arc<Metrics>, Arc<Refresh>)>,
 }
 
 impl std::fmt::Debug for Endpoints {
@@ -62,11 +61,11 @@ fn router(endpoints: Endpoints) -> Router {
     };
     let router = Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(readyz));
     match metrics {
-        Some((metrics, looks)) => {
+        Some((metrics, refresh)) => {
             let answer = move || {
-                let (metrics, looks) = (Arc::clone(&metrics), Arc::clone(&looks));
+                let (metrics, refresh) = (Arc::clone(&metrics), Arc::clone(&refresh));
                 async move {
-                    looks.fresh().await;
+                    refresh.ensure_fresh().await;
                     encoded(&metrics)
                 }
             };
@@ -118,14 +117,14 @@ mod tests {
     #[case("GET /", "HTTP/1.1 404 Not Found", "")]
     #[case("POST /healthz", "HTTP/1.1 405 Method Not Allowed", "")]
     #[tokio::test]
-    async fn answers_of_a_router(#[case] request: &str, #[case] status: &str, #[case] body: &str) {
+    async fn responses_of_a_router(#[case] request: &str, #[case] status: &str, #[case] body: &str) {
         let answer = ask(endpoints(Err("FRR does not answer"), None), request).await;
         assert!(answer.starts_with(status), "{answer}");
         assert_eq!(answer.split_once("\r\n\r\n").unwrap().1, body);
     }
 
     #[tokio::test]
-    async fn answers_of_a_controller() {
+    async fn responses_of_a_controller() {
         let with_metrics = || endpoints(Ok(()), Some(Arc::new(Metrics::default())));
         let answer = ask(with_metrics(), "GET /readyz").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");

@@ -1,5 +1,5 @@
-//! The status of the node's router: [`fold`] makes it (pure), `publish` and `kubernetes` write it, `http` serves health and
-//! metrics. Computed only from what was planned, done and observed.
+//! The status of the node's router: [`fold`] computes it (pure), `publish` and `kubernetes` write it, `http` serves health
+//! and metrics. Computed only from what was planned, applied and observed.
 
 pub mod fold;
 pub mod http;

@@ -28,13 +28,13 @@ pub struct NodeStatus {
     pub router_id: Option<Ipv4Addr>,
     /// VRF mode.
     pub vrf_mode: VrfMode,
-    /// Version of FRR as it tells it.
+    /// Version of FRR as it prints it; empty while FRR does not answer.
     pub frr_version: String,
     /// Seconds since the epoch.
     pub observed_time: u64,
     /// Every accepted object is in place.
     pub ready: bool,
-    /// Accepted objects that lose routes, and how to mend that.
+    /// Accepted objects that lose routes, and the remedy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
     /// Every object of this node.
@@ -43,24 +43,35 @@ pub struct NodeStatus {
     pub vnis: BTreeMap<Vni, VniState>,
     /// BGP sessions.
     pub sessions: Vec<SessionState>,
-    /// What the kernel knows of sessions and FRR does not tell: wrong passwords, second speakers.
+    /// Causes that only the kernel shows: wrong passwords, second speakers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub session_causes: Vec<SessionCause>,
-    /// Lines in FRR that are not ours: reported, not fought.
+    /// Lines in FRR that are not ours: reported, left alone.
     pub foreign_lines: Vec<String>,
-    /// The last pass that did something.
+    /// The last reconcile pass that changed something.
     pub last_change: PassSummary,
 }
 
 /// State of an object on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum State {
+pub enum ObjectState {
     /// In place.
     Ready,
-    /// Accepted, but a part could not be put in place; it is tried again.
+    /// Accepted, but a part of it is not in place; it is tried again.
     Failed,
     /// Not accepted.
     Rejected,
+}
+
+impl ObjectState {
+    /// As in the status, the API and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Failed => "Failed",
+            Self::Rejected => "Rejected",
+        }
+    }
 }
 
 /// An object on this node.
@@ -77,8 +88,8 @@ pub struct Resource {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
     /// State.
-    pub state: State,
-    /// Closed reason: that of the rejection, `ApplyFailed`, or `Applied`.
+    pub state: ObjectState,
+    /// From a closed list: that of the rejection, `ApplyFailed`, or `Applied`.
     pub reason: String,
     /// What is wrong and what to do; empty if nothing is.
     pub message: String,
@@ -86,8 +97,8 @@ pub struct Resource {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
     /// The last accepted version is in force although the present one is rejected.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub held: bool,
+    #[serde(default, rename = "held", skip_serializing_if = "std::ops::Not::not")]
+    pub last_accepted_in_force: bool,
 }
 
 impl Resource {
@@ -97,15 +108,15 @@ impl Resource {
     }
 }
 
-/// What a pass did.
+/// What a reconcile pass did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PassSummary {
     /// Kernel operations done.
     pub kernel_ops: usize,
-    /// FRR command lines sent.
+    /// FRR lines accepted.
     pub frr_lines: usize,
-    /// IP-VRFs built anew because FRR did not take them up.
+    /// IP-VRFs rebuilt because FRR did not bring them up.
     pub rebuilt: Vec<VrfName>,
     /// Milliseconds.
     pub duration_ms: u64,

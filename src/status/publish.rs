@@ -1,4 +1,4 @@
-//! Writes the status where the CLI finds it. In: a status. Out: a file that is always whole.
+//! Writes the status where the CLI finds it. In: a status. Out: a file that is never half written.
 
 use std::io;
 use std::path::Path;
@@ -27,10 +27,10 @@ pub fn write(path: &Path, status: &NodeStatus) -> Result<(), PublishError> {
     Ok(atomic_file::replace(path, MODE, &serde_json::to_vec_pretty(status)?)?)
 }
 
-/// Reads what [`write`] wrote; `None` if no pass has ended yet.
+/// Reads what [`write`] wrote; `None` if no reconcile pass has completed yet.
 ///
 /// # Errors
-/// The I/O error of reading, or of a file that is no status.
+/// The I/O error of reading, or of a file that is not a status.
 pub fn read(path: &Path) -> io::Result<Option<NodeStatus>> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),

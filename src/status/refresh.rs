@@ -1,48 +1,48 @@
-//! Looks at FRR that somebody asks for: between changes nobody looks, and who comes to see the state shall find it fresh.
-//! In: who asks, and when a look was over. Out: the wait for it. Looks at nothing itself.
+//! Requests to read FRR now: between changes nobody reads it, and who queries the state expects a fresh one. In: requests,
+//! and the end of each refresh. Out: the wait for it. Reads nothing itself.
 
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
-/// What was seen so long ago is seen anew for who asks.
-const FRESH: Duration = Duration::from_secs(2);
-/// While a pass is long, what is known is told.
+/// A status that is older is refreshed on request.
+const MAX_AGE: Duration = Duration::from_secs(2);
+/// Longer waits, during a long reconcile pass, end with the status that is known.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// The looks of one controller.
+/// The refreshes of one controller.
 #[derive(Debug)]
-pub struct Looks {
-    wanted: Notify,
+pub struct Refresh {
+    requests: Notify,
     last: watch::Sender<Option<Instant>>,
 }
 
-impl Default for Looks {
+impl Default for Refresh {
     fn default() -> Self {
-        Self { wanted: Notify::new(), last: watch::Sender::new(None) }
+        Self { requests: Notify::new(), last: watch::Sender::new(None) }
     }
 }
 
-impl Looks {
-    /// Returns when the last look was a moment ago, or was asked for and does not come. Before the first look there is
-    /// nothing to see.
-    pub async fn fresh(&self) {
+impl Refresh {
+    /// Returns when the status is fresh, or when a refresh was requested and takes too long. Before the first status there
+    /// is nothing to refresh.
+    pub async fn ensure_fresh(&self) {
         let mut last = self.last.subscribe();
-        let old = last.borrow_and_update().is_some_and(|at| at.elapsed() >= FRESH);
-        if old {
-            self.wanted.notify_one();
-            // In vain or not: what is known is told.
+        let is_old = last.borrow_and_update().is_some_and(|at| at.elapsed() >= MAX_AGE);
+        if is_old {
+            self.requests.notify_one();
+            // Either way the known status is served.
             let _ = timeout(LIMIT, last.changed()).await;
         }
     }
 
-    /// Waits until somebody asks.
-    pub async fn wanted(&self) {
-        self.wanted.notified().await;
+    /// Waits for a request.
+    pub async fn requested(&self) {
+        self.requests.notified().await;
     }
 
-    /// A look is over.
+    /// A refresh is complete.
     pub fn done(&self) {
         self.last.send_replace(Some(Instant::now()));
     }
@@ -53,24 +53,24 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn only_what_is_old_is_looked_at_anew() {
-        let looks = Looks::default();
+    async fn only_an_old_status_is_refreshed() {
+        let refresh = Refresh::default();
         let start = Instant::now();
-        looks.fresh().await;
-        looks.done();
-        looks.fresh().await;
+        refresh.ensure_fresh().await;
+        refresh.done();
+        refresh.ensure_fresh().await;
         assert_eq!(start.elapsed(), Duration::ZERO);
-        tokio::time::advance(FRESH).await;
+        tokio::time::advance(MAX_AGE).await;
         let (start, answer) = (Instant::now(), async {
-            looks.wanted().await;
+            refresh.requested().await;
             tokio::time::sleep(Duration::from_millis(30)).await;
-            looks.done();
+            refresh.done();
         });
-        tokio::join!(looks.fresh(), answer);
+        tokio::join!(refresh.ensure_fresh(), answer);
         assert_eq!(start.elapsed(), Duration::from_millis(30));
-        tokio::time::advance(FRESH).await;
+        tokio::time::advance(MAX_AGE).await;
         let start = Instant::now();
-        looks.fresh().await;
+        refresh.ensure_fresh().await;
         assert!(start.elapsed() >= LIMIT);
     }
 }

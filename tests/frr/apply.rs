@@ -1,8 +1,11 @@
 //! What a pass does with a change, without the kernel's part: a VRF whose namespace is there keeps its `vrf` stanza.
 
+use std::collections::BTreeSet;
+
 use perouter::frr::client::port::{RejectedCommand, Routing, RoutingError};
 use perouter::frr::config::batch::merge;
-use perouter::frr::config::diff::{ScopeChange, diff, teardown};
+use perouter::frr::config::diff::diff;
+use perouter::frr::config::removal::removal;
 use perouter::frr::config::tree::Config;
 use perouter::frr::show::vrf::VrfState;
 use perouter::scope::Scope;
@@ -10,12 +13,10 @@ use perouter::scope::Scope;
 /// Makes `routing` run `want`. VRFs are taken away before the underlay and built after it.
 pub async fn converge(routing: &mut impl Routing, want: &Config) -> Result<Vec<RejectedCommand>, RoutingError> {
     let have = routing.running().await?.config.clone();
-    let change = diff(&have, want);
     let mut refused = Vec::new();
-    let goes = |change: &ScopeChange| matches!(change, ScopeChange::Remove | ScopeChange::Rebuild(_));
-    let gone: Vec<&Scope> = change.scopes.iter().filter(|(_, c)| goes(c)).map(|(scope, _)| scope).collect();
-    for scope in gone.into_iter().rev() {
-        let steps = teardown(&have, scope);
+    let removed = removed(&have, want);
+    for scope in removed.iter().rev() {
+        let steps = removal(&have, scope);
         for batch in &steps.before {
             refused.extend(routing.apply(batch).await?);
         }
@@ -29,8 +30,17 @@ pub async fn converge(routing: &mut impl Routing, want: &Config) -> Result<Vec<R
             }
         }
     }
-    for batch in merge(change.scopes.values().flat_map(|of_scope| of_scope.batches().to_vec())) {
+    let change = diff(&have.without(&removed), want);
+    for batch in merge(change.scopes.into_values().flatten()) {
         refused.extend(routing.apply(&batch).await?);
     }
     Ok(refused)
+}
+
+/// The scopes that are not wanted, or not with this AS number or VNI; all where that is so of the default instance.
+fn removed(have: &Config, want: &Config) -> BTreeSet<Scope> {
+    let goes = |scope: &Scope| !want.has(scope) || have.identity(scope).clashes(want.identity(scope));
+    let present = have.scopes().into_iter();
+    let all = have.has(&Scope::Underlay) && goes(&Scope::Underlay);
+    present.filter(|scope| all || goes(scope)).cloned().collect()
 }

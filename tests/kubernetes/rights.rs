@@ -1,4 +1,4 @@
-//! What the roles of `deploy/base/rbac.yaml` allow, as lines.
+//! The rights that the roles of `deploy/base/rbac.yaml` grant, as text.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use serde_json::Value;
 /// `VERB group/resource in SCOPE`.
 pub(crate) type Right = String;
 
-/// What the roles of `deploy/base/rbac.yaml` allow.
+/// The rights that the roles of `deploy/base/rbac.yaml` grant.
 pub(crate) fn granted() -> BTreeSet<Right> {
     let text = fs::read_to_string("deploy/base/rbac.yaml").unwrap();
     let mut rights = BTreeSet::new();
@@ -16,11 +16,11 @@ pub(crate) fn granted() -> BTreeSet<Right> {
         let role: Value = serde_saphyr::from_str(document).unwrap();
         let scope = role["metadata"]["namespace"].as_str().unwrap_or_default();
         for rule in role["rules"].as_array().into_iter().flatten() {
-            let words = |field: &str| -> Vec<String> { serde_json::from_value(rule[field].clone()).unwrap() };
+            let strings = |field: &str| -> Vec<String> { serde_json::from_value(rule[field].clone()).unwrap() };
             assert_eq!(rule.as_object().unwrap().len(), 3, "{rule}");
-            for group in words("apiGroups") {
-                for resource in words("resources") {
-                    rights.extend(words("verbs").iter().map(|verb| right(verb, &group, &resource, scope)));
+            for group in strings("apiGroups") {
+                for resource in strings("resources") {
+                    rights.extend(strings("verbs").iter().map(|verb| right(verb, &group, &resource, scope)));
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use perouter::frr::show::session::SessionPhase;
-use perouter::status::model::{Resource, State};
+use perouter::status::model::{ObjectState, Resource};
 use perouter_lab::kubernetes::{Assets, KubernetesError, LabCluster, Programs};
 use perouter_lab::node::Node;
 use serde_json::{Value, json};
@@ -82,7 +82,7 @@ impl ClusterFixture {
     }
 
     /// Waits until an L3VNI has this state in the status of every node.
-    pub fn await_l3vni(&self, name: &str, state: State) -> Vec<Resource> {
+    pub fn await_l3vni(&self, name: &str, state: ObjectState) -> Vec<Resource> {
         self.fixture.routers.iter().map(|router| router.await_l3vni(name, state)).collect()
     }
 

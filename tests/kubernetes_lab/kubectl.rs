@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use perouter::status::model::State;
+use perouter::status::model::ObjectState;
 use serde_json::{Value, json};
 
 use super::api_server_outage::api_server_outage;
@@ -70,11 +70,11 @@ fn the_older_of_two_conflicting_objects_wins(lab: &ClusterFixture) {
     let before = lab.established(None);
     // Its name sorts before red, so only its age decides.
     lab.apply(&object("a-red", 100, &json!({"vrf": "a-red"})).to_string());
-    for loser in lab.await_l3vni("a-red", State::Rejected) {
+    for loser in lab.await_l3vni("a-red", ObjectState::Rejected) {
         assert!(loser.message.contains("red"), "{loser:?}");
         assert_eq!(loser.reason, "Conflict", "{loser:?}");
     }
-    lab.await_l3vni("red", State::Ready);
+    lab.await_l3vni("red", ObjectState::Ready);
     for node in NODES {
         let conflict = || {
             let status = lab.get(&["rns", node]);

@@ -1,4 +1,4 @@
-//! What the controller asked of the API server, from the server's own audit log.
+//! The requests of the controller, from the audit log of the API server.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -31,40 +31,40 @@ impl Audit {
         [format!("--audit-policy-file={}", policy.display()), format!("--audit-log-path={}", self.log().display())]
     }
 
-    /// Requests in the order in which the server took them up, as `VERB resource`.
+    /// Requests in the order in which the server received them.
     fn requests(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.log()).unwrap();
-        // The last line may be in progress.
+        // The last line may be incomplete.
         let mut requests: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let mut seen = BTreeSet::new();
         requests.retain(|request| seen.insert(request["auditID"].to_string()));
         requests
     }
 
-    /// How many requests of a verb on a resource there were.
+    /// Number of requests with a verb on a resource.
     pub(crate) fn count(&self, verb: &str, resource: &str) -> usize {
         let wanted = |request: &&Value| request["verb"] == verb && request["objectRef"]["resource"] == resource;
         self.requests().iter().filter(wanted).count()
     }
 
-    /// Everything that was asked for.
+    /// The rights that were used.
     pub(crate) fn used(&self) -> BTreeSet<Right> {
-        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let requests = self.requests();
         let object = |request: &&Value| request["objectRef"]["resource"].is_string();
         let used = requests.iter().filter(object).map(|request| {
             let on = &request["objectRef"];
             let resource = match on["subresource"].as_str() {
-                Some(part) => format!("{}/{part}", word(&on["resource"])),
-                None => word(&on["resource"]),
+                Some(part) => format!("{}/{part}", text(&on["resource"])),
+                None => text(&on["resource"]),
             };
-            right(&word(&request["verb"]), &word(&on["apiGroup"]), &resource, &word(&on["namespace"]))
+            right(&text(&request["verb"]), &text(&on["apiGroup"]), &resource, &text(&on["namespace"]))
         });
         used.collect()
     }
 
-    /// What the server did not allow.
-    pub(crate) fn refused(&self) -> Vec<Value> {
+    /// The requests that the server rejected as forbidden.
+    pub(crate) fn forbidden(&self) -> Vec<Value> {
         let lines = fs::read_to_string(self.log()).unwrap();
         let all = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         all.filter(|request| request["responseStatus"]["code"] == 403).collect()

@@ -1,4 +1,5 @@
-//! Snapshots of a cluster: those of a directory with the same objects, one for a burst, a new one for another password.
+//! Snapshots of a cluster: the same as those of a directory with the same objects, one for a burst, a new one for a changed
+//! password.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,9 +14,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::place::{LIMIT, NAMESPACE, Place, examples, l3vni, list, node};
+use super::environment::{Environment, LIMIT, NAMESPACE, examples, l3vni, list, node};
 
-/// A source at work.
+/// A running source.
 pub(crate) struct Source {
     pub(crate) snapshots: watch::Receiver<Snapshot>,
     pub(crate) identities: watch::Receiver<ApiIdentities>,
@@ -29,37 +30,37 @@ impl Drop for Source {
 }
 
 impl Source {
-    /// With the controller's own client.
-    pub(crate) fn start(place: &Place, node: &str) -> Self {
-        Self::start_with(place, node, place.controller.clone())
+    /// Starts the source of a node with the client of the controller.
+    pub(crate) fn start(environment: &Environment, node: &str) -> Self {
+        Self::start_with(environment, node, environment.controller.clone())
     }
 
-    pub(crate) fn start_with(place: &Place, node: &str, client: Client) -> Self {
+    pub(crate) fn start_with(environment: &Environment, node: &str, client: Client) -> Self {
         let cluster = Cluster {
             client,
             namespace: Some(NAMESPACE.to_owned()),
             node: node.to_owned(),
             index: None,
-            kept: place.kept(node),
+            disk_cache: environment.disk_cache(node),
         };
         let (sender, snapshots) = watch::channel(Snapshot::default());
-        let (tell, identities) = watch::channel(ApiIdentities::default());
+        let (identity_sender, identities) = watch::channel(ApiIdentities::default());
         let stop = CancellationToken::new();
         let token = stop.clone();
-        tokio::spawn(async move { watch_cluster(cluster, sender, tell, token).await.unwrap() });
+        tokio::spawn(async move { watch_cluster(cluster, sender, identity_sender, token).await.unwrap() });
         Self { snapshots, identities, stop }
     }
 
     pub(crate) async fn until(&mut self, what: &str, wanted: impl Fn(&Snapshot) -> bool) -> Snapshot {
         let known = |snapshot: &Snapshot| !snapshot.node.name.is_empty() && wanted(snapshot);
         let found = timeout(LIMIT, self.snapshots.wait_for(known)).await.map(|found| found.unwrap().clone());
-        found.unwrap_or_else(|_| panic!("{what}: at last {:#?}", self.snapshots.borrow()))
+        found.unwrap_or_else(|_| panic!("{what}: last snapshot {:#?}", self.snapshots.borrow()))
     }
 }
 
-pub(crate) async fn examples_are_the_same_from_both_sources(place: &Place) {
-    place.apply(&[node("n1")]);
-    let mut source = Source::start(place, "n1");
+pub(crate) async fn examples_are_the_same_from_both_sources(environment: &Environment) {
+    environment.apply(&[node("n1")]);
+    let mut source = Source::start(environment, "n1");
     let files = examples();
     assert!(files.len() >= 7, "{files:?}");
     for file in files {
@@ -67,27 +68,27 @@ pub(crate) async fn examples_are_the_same_from_both_sources(place: &Place) {
         fs::copy(&file, dir.path().join("openpe.yaml")).unwrap();
         let identity = NodeIdentity { name: "n1".into(), index: 0, labels: [("rack".into(), "a".into())].into() };
         let secrets = dir.path().join("secrets");
-        // Every Secret that an object names, the same for both.
+        // The Secrets that objects name, the same for both.
         let named = perouter::source::read(dir.path(), &secrets, &identity).unwrap().secrets;
         let mut bodies: BTreeMap<String, Value> = BTreeMap::new();
         for (number, key) in named.keys().enumerate() {
-            let word = format!("word-{number}");
+            let password = format!("password-{number}");
             fs::create_dir_all(secrets.join(&key.name)).unwrap();
             let path = secrets.join(&key.name).join(&key.key);
-            fs::write(&path, &word).unwrap();
+            fs::write(&path, &password).unwrap();
             fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
             bodies.entry(key.name.clone()).or_insert_with(|| {
                 json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": key.name, "namespace": NAMESPACE }, "stringData": {} })
-            })["stringData"][&key.key] = json!(word);
+            })["stringData"][&key.key] = json!(password);
         }
         let bodies: Vec<Value> = bodies.into_values().collect();
         if !bodies.is_empty() {
-            place.apply(&bodies);
+            environment.apply(&bodies);
         }
         let mut wanted = perouter::source::read(dir.path(), &secrets, &identity).unwrap();
         wanted.objects.values_mut().for_each(|object| object.location = None);
         let file = file.to_str().unwrap();
-        place.admin.check(&["apply", "-f", file]).unwrap();
+        environment.admin.check(&["apply", "-f", file]).unwrap();
         let same = |snapshot: &Snapshot| {
             let mut snapshot = snapshot.clone();
             assert!(snapshot.objects.values().all(|object| object.created.is_some()));
@@ -95,16 +96,16 @@ pub(crate) async fn examples_are_the_same_from_both_sources(place: &Place) {
             snapshot == wanted
         };
         source.until(&format!("{file}, wanted {wanted:#?}"), same).await;
-        place.admin.check(&["delete", "-f", file]).unwrap();
+        environment.admin.check(&["delete", "-f", file]).unwrap();
         source.until(file, |snapshot| snapshot.objects.is_empty()).await;
     }
 }
 
-pub(crate) async fn a_burst_is_one_snapshot_or_two(place: &Place) {
-    let mut source = Source::start(place, "n1");
+pub(crate) async fn a_burst_is_one_snapshot_or_two(environment: &Environment) {
+    let mut source = Source::start(environment, "n1");
     source.until("start", |_| true).await;
     let objects: Vec<Value> = (1000..1200).map(l3vni).collect();
-    let admin = place.admin.clone();
+    let admin = environment.admin.clone();
     let apply =
         tokio::task::spawn_blocking(move || admin.run_with_input(&["create", "-f", "-"], &list(&objects)).unwrap());
     let (mut sent, start) = (0, Instant::now());
@@ -114,32 +115,35 @@ pub(crate) async fn a_burst_is_one_snapshot_or_two(place: &Place) {
     }
     let took = start.elapsed();
     assert!(apply.await.unwrap().success());
-    // One or two; on a busy machine kubectl pauses for longer than a burst may.
+    // One or two; on a busy machine kubectl may pause for longer than a burst lasts.
     assert!(sent <= 5, "{sent} snapshots");
     eprintln!("200 L3VNIs: {sent} snapshots within {:.1} s of kubectl's start", took.as_secs_f64());
-    place.delete_l3vnis();
+    environment.delete_l3vnis();
     source.until("deletion", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == 0).await;
 }
 
-pub(crate) async fn a_rotated_secret_is_seen(place: &Place) {
-    let mut source = Source::start(place, "n1");
+pub(crate) async fn a_changed_secret_is_read(environment: &Environment) {
+    let mut source = Source::start(environment, "n1");
     let mut object = l3vni(100);
     object["spec"]["localcidr"] = json!({ "ipv4": "192.169.10.0/24" });
     object["spec"]["hostSession"] = json!({ "passwordSecret": { "name": "rotated", "key": "password" } });
-    place.apply(&[object]);
-    let word = |snapshot: &Snapshot| -> Option<Result<String, String>> {
-        let word = snapshot.secrets.values().next()?;
-        Some(word.as_ref().map(|secret| secret.expose().to_owned()).map_err(Clone::clone))
+    environment.apply(&[object]);
+    let password = |snapshot: &Snapshot| -> Option<Result<String, String>> {
+        let password = snapshot.secrets.values().next()?;
+        Some(password.as_ref().map(|secret| secret.expose().to_owned()).map_err(Clone::clone))
     };
     source
-        .until("missing", |snapshot| matches!(word(snapshot), Some(Err(why)) if why.contains("does not exist")))
+        .until(
+            "missing",
+            |snapshot| matches!(password(snapshot), Some(Err(message)) if message.contains("does not exist")),
+        )
         .await;
     for value in ["first", "second"] {
         let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "rotated", "namespace": NAMESPACE },
             "stringData": { "password": value } });
-        place.apply(&[secret]);
-        source.until(value, |snapshot| word(snapshot) == Some(Ok(value.to_owned()))).await;
+        environment.apply(&[secret]);
+        source.until(value, |snapshot| password(snapshot) == Some(Ok(value.to_owned()))).await;
     }
-    place.delete_l3vnis();
+    environment.delete_l3vnis();
     source.until("deletion", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == 0).await;
 }

@@ -92,7 +92,7 @@ fn assert_routes_are_exchanged(fixture: &Fixture) {
         });
         until_true("replies of the first host to the second", || ping(second.node(), OF_ONE_HOST) > 0);
     } else {
-        let words = "which drops it for the AS loop, as AS 64515 is its own";
+        let words = "which rejects it as an AS-path loop, as AS 64515 is its own";
         let trace = || fixture.routers[1].perouter(&["trace", OF_ONE_HOST, "--vrf", "blue"]);
         until_true("the AS-path loop in `perouter trace`", || trace().stdout.contains(words));
     }
@@ -110,7 +110,7 @@ fn an_external_fabric_serves_external_and_internal_hosts() {
     // The AS-path loop is reported by trace and validate.
     let trace = fixture.routers[1].perouter(&["trace", OF_ONE_HOST, "--vrf", "red"]);
     assert_eq!(trace.code, Some(1), "{trace:?}");
-    let words = "which drops it for the AS loop, as AS 64515 is its own: set spec.toHost.asOverride";
+    let words = "which rejects it as an AS-path loop, as AS 64515 is its own: set spec.toHost.asOverride";
     assert!(trace.stdout.contains(words), "{}", trace.stdout);
     let folder = fixture.path(".").display().to_string();
     let validated = fixture.routers[1].perouter(&["validate", &folder]);

@@ -101,7 +101,7 @@ fn over_ipv6_only(fixture: &mut Fixture, node: &Node, leaf1: &Node) {
     until_true("segments with another password at leaf1", || md5_failures(leaf1) > before);
     until_true("the cause 'another password' in `perouter sessions`", || {
         let sessions = fixture.router().perouter(&["sessions"]).stdout;
-        sessions.contains("segments with another TCP MD5 password, or with none, come")
+        sessions.contains("segments with another TCP MD5 password, or with none, are received")
     });
 }
 

@@ -78,15 +78,16 @@ fn allowed_prefixes_and_max_prefixes_apply_to_an_internal_host_session() {
     let router = fixture.router();
     let sessions: serde_json::Value =
         serde_json::from_str(&router.perouter(&["sessions", "red", "-o", "json"]).stdout).unwrap();
-    let mut shown: Vec<&str> = sessions[0]["refused"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
+    let mut shown: Vec<&str> =
+        sessions[0]["filtered"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
     shown.sort_unstable();
     // The services of the other session are advertised on this one, too.
     assert_eq!(shown, filtered, "{sessions:#}");
-    assert_prints(&router.perouter(&["sessions"]), &["RECEIVED  REFUSED  SENT"]);
+    assert_prints(&router.perouter(&["sessions"]), &["RECEIVED  FILTERED  SENT"]);
     let routes = router.perouter(&["routes", "red", "--from", "host"]);
-    assert_prints(&routes, &["203.0.113.0/24", "refused by spec.fromHost"]);
+    assert_prints(&routes, &["203.0.113.0/24", "filtered by spec.fromHost"]);
     let trace = router.perouter(&["trace", "203.0.113.9", "--vrf", "red"]);
-    assert_prints(&trace, &["ok    host    192.169.10.2 announces 203.0.113.0/24, which spec.fromHost refuses"]);
+    assert_prints(&trace, &["ok    host    192.169.10.2 advertises 203.0.113.0/24, which spec.fromHost filters"]);
 
     // One more than the limit of four: 172.30.0.10, 172.30.0.16, 198.51.100.0/28 and the default route are present.
     let blue = fixture.router().established(&[Some("blue")]);
@@ -95,7 +96,7 @@ fn allowed_prefixes_and_max_prefixes_apply_to_an_internal_host_session() {
     let router = fixture.router();
     until_true("the cause 'too many prefixes' in `perouter sessions`", || {
         let sessions = router.perouter(&["sessions", "red"]);
-        let words = "the peer sends more than maxPrefixes, and is tried again each minute: ";
+        let words = "the peer sends more prefixes than maxPrefixes; the session is tried again each minute: ";
         sessions.code == Some(1) && sessions.stdout.contains(words)
     });
     assert_eq!(router.established(&[Some("blue")]), blue, "the session of blue was reset");

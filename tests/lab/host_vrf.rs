@@ -1,6 +1,6 @@
 //! The host's BGP speaker in a VRF of the host: configured by the host itself, and by `hostSession.vrf`.
 
-use perouter::status::model::State;
+use perouter::status::model::ObjectState;
 use perouter_lab::node::Node;
 use serde_json::Value;
 
@@ -114,11 +114,11 @@ fn the_host_speaker_peers_in_a_vrf_of_the_host() {
 
     // A missing device makes only this object fail, until the device exists.
     fixture.edit("red.yaml", DEVICE, "later");
-    let failed = fixture.router().await_l3vni("red", State::Failed);
+    let failed = fixture.router().await_l3vni("red", ObjectState::Failed);
     assert!(failed.message.contains("ip link add later type vrf") && failed.message.contains("spec.hostSession.vrf"));
-    fixture.router().await_l3vni("blue", State::Ready);
+    fixture.router().await_l3vni("blue", ObjectState::Ready);
     node.check(&["ip", "link", "add", "later", "type", "bridge"]).unwrap();
-    let message = || fixture.routers[0].await_l3vni("red", State::Failed).message;
+    let message = || fixture.routers[0].await_l3vni("red", ObjectState::Failed).message;
     until_true("the message that it is no VRF device", || message().contains("later is no VRF device"));
     node.check(&["ip", "link", "del", "later"]).unwrap();
     assert!(create_vrf(&node, "later", "1101"));

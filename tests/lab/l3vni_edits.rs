@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use perouter::status::model::State;
+use perouter::status::model::ObjectState;
 
 use super::fabric::type5_of;
 use super::fixture::{Fixture, RED, SETTLE, until, until_true};
@@ -136,6 +136,6 @@ fn an_edit_of_hostasn_affects_no_other_l3vni() {
     });
     await_red(&fixture);
     blue.assert_undisturbed(&mut fixture);
-    let resource = fixture.router().await_l3vni("red", State::Ready);
+    let resource = fixture.router().await_l3vni("red", ObjectState::Ready);
     assert_eq!(resource.message, "");
 }

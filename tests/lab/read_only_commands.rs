@@ -68,7 +68,10 @@ fn sessions_routes_and_trace_show_routes_and_the_cause_of_a_failure() {
     assert!(sessions.success(), "{sessions:?}");
     assert_prints(&sessions, &["default  192.168.11.2  leafkind", "red      192.169.10.2", "Established"]);
     let routes = router.perouter(&["routes", "red", "--from", "host"]);
-    assert_prints(&routes, &["172.30.0.10/32  *     host  192.169.10.2", "192.169.10.2 dev pe-100", "sent to 1 peer"]);
+    assert_prints(
+        &routes,
+        &["172.30.0.10/32  *     host  192.169.10.2", "192.169.10.2 dev pe-100", "advertised to 1 peer"],
+    );
     assert!(!routes.stdout.contains("fabric"), "{}", routes.stdout);
     let json = router.perouter(&["routes", "red", "-o", "json"]);
     let table: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
@@ -78,19 +81,19 @@ fn sessions_routes_and_trace_show_routes_and_the_cause_of_a_failure() {
     assert_prints(
         &service,
         &[
-            "VRF red (VNI 100)\n  ok    host    192.169.10.2 announces 172.30.0.10/32, AS path 64515\n",
+            "VRF red (VNI 100)\n  ok    host    192.169.10.2 advertises 172.30.0.10/32, AS path 64515\n",
             "ok    kernel  172.30.0.10/32 via 192.169.10.2 dev pe-100",
             "RT 64514:100, VNI 100, router MAC 02:64:64:41:00:01, next hop 100.65.0.1",
-            "ok    fabric  sent to 192.168.11.2 (leafkind)",
+            "ok    fabric  advertised to 192.168.11.2 (leafkind)",
             "VRF blue (VNI 200): no route",
         ],
     );
     let remote = router.perouter(&["trace", "192.168.20.2", "--vrf", "red"]);
     assert!(remote.success(), "{remote:?}");
-    assert_prints(&remote, &["has 192.168.20.0/24 behind VTEP 100.64.0.1", "ok    host    told to 192.169.10.2"]);
+    assert_prints(&remote, &["has 192.168.20.0/24 behind VTEP 100.64.0.1", "ok    host    advertised to 192.169.10.2"]);
     let unknown = router.perouter(&["routes", "green"]);
     assert_eq!(unknown.code, Some(1));
-    assert!(unknown.stderr.contains("there is no VRF green; there are blue, red"), "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("VRF green not found; VRFs of this router: blue, red"), "{}", unknown.stderr);
 
     // The host shuts down its session.
     fixture.hosts[0].vtysh(&["configure terminal", "router bgp 64515", "neighbor 192.169.10.1 shutdown"]).unwrap();
@@ -99,9 +102,9 @@ fn sessions_routes_and_trace_show_routes_and_the_cause_of_a_failure() {
     assert_prints(&router.perouter(&["sessions"]), &["the peer is shut down by its administrator"]);
     until_true("the path becoming incomplete", || router.perouter(&["trace", RED]).code == Some(1));
     let gone = router.perouter(&["trace", RED, "--vrf", "red"]);
-    assert_prints(&gone, &["ENDS  VRF     no route holds 172.30.0.10: session with 192.169.10.2 is ", "shut down"]);
+    assert_prints(&gone, &["FAIL  VRF     no route covers 172.30.0.10: session with 192.169.10.2 is ", "shut down"]);
     router.terminate();
     assert!(router.perouter(&["cleanup"]).success());
     let not_running = router.perouter(&["sessions"]);
-    assert!(not_running.stderr.contains("is `perouter run` running here?"), "{}", not_running.stderr);
+    assert!(not_running.stderr.contains("is `perouter run` running on this node?"), "{}", not_running.stderr);
 }

@@ -1,6 +1,6 @@
 //! A rejected object next to accepted ones.
 
-use perouter::status::model::{Resource, State};
+use perouter::status::model::{ObjectState, Resource};
 
 use super::fixture::{Fixture, l3vni};
 
@@ -46,7 +46,7 @@ fn a_rejected_object_affects_no_other_and_the_status_explains_the_fix() {
         let of_file = |r: &&Resource| r.location.as_ref().is_some_and(|at| at.file.ends_with("yellow.yaml"));
         let router = fixture.router();
         let rejected = router.await_status(what, |status| {
-            let is_rejected = |r: &&Resource| r.state == State::Rejected && (r.name == "yellow" || of_file(r));
+            let is_rejected = |r: &&Resource| r.state == ObjectState::Rejected && (r.name == "yellow" || of_file(r));
             status.resources.iter().find(is_rejected).cloned()
         });
         println!("{what}: {} {}: {}", rejected.object(), rejected.reason, rejected.message);
@@ -58,7 +58,7 @@ fn a_rejected_object_affects_no_other_and_the_status_explains_the_fix() {
         }
         fixture.write("yellow.yaml", &l3vni("yellow", 300, "192.169.14.0/24"));
         let router = fixture.router();
-        router.await_l3vni("yellow", State::Ready);
+        router.await_l3vni("yellow", ObjectState::Ready);
         router.await_ready(&[100, 200, 300]);
         fixture.remove("yellow.yaml");
         fixture.router().await_ready(&[100, 200]);

@@ -15,7 +15,7 @@ use perouter::frr::show::vrf::VrfState;
 use perouter::runtime::Daemon;
 use perouter::snapshot::Kind;
 use perouter::status::NodeStatus;
-use perouter::status::model::{Resource, State};
+use perouter::status::model::{ObjectState, Resource};
 use perouter::status::publish;
 use perouter::types::{Vni, VrfMode, VrfName};
 use perouter_lab::metallb::Labels;
@@ -146,7 +146,7 @@ impl Router {
     }
 
     /// Waits until an L3VNI has this state in the status.
-    pub fn await_l3vni(&self, name: &str, state: State) -> Resource {
+    pub fn await_l3vni(&self, name: &str, state: ObjectState) -> Resource {
         self.await_status(&format!("L3VNI {name} {state:?}"), |status| {
             let mine = |r: &&Resource| r.kind == Kind::L3VNI && r.name == name && r.state == state;
             status.resources.iter().find(mine).cloned()

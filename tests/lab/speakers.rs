@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use perouter::status::model::State;
+use perouter::status::model::ObjectState;
 use perouter::types::VrfMode;
 use perouter_lab::speaker::{Peering, Program, Speaker, SpeakerConfig};
 
@@ -162,10 +162,10 @@ fn kernel_has_nftables() -> bool {
 fn without_nftables_only_the_l3vni_with_a_second_port_fails(setup: &Setup) {
     let Some(mut fixture) = Fixture::deploy("port180", &[0], setup) else { return };
     fixture.router().start();
-    let red = fixture.router().await_l3vni("red", State::Failed);
+    let red = fixture.router().await_l3vni("red", ObjectState::Failed);
     let words = "this kernel has no nftables, which a second BGP port needs: load nf_tables";
     assert!(red.message.contains(words) && red.message.contains("remove hostSession.listenPort"), "{red:?}");
-    fixture.router().await_l3vni("blue", State::Ready);
+    fixture.router().await_l3vni("blue", ObjectState::Ready);
     fixture.edit("red.yaml", "    listenPort: 180\n", "    passive: true\n");
     fixture.router().await_ready(&[100, 200]);
 }

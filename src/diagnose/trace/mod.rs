@@ -1,5 +1,5 @@
-//! The way of an address through the router: host session → VRF → kernel → Type-5 → fabric session, or back. In: what FRR
-//! has of it. Out: steps, and where the way ends. Pure.
+//! The path of an address through the router: host session → VRF → kernel → Type-5 → fabric session, or back. In: what FRR
+//! shows of it. Out: steps, and where the path is incomplete. Pure.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,10 +15,10 @@ use crate::types::{Asn, Family, Vni, VrfName};
 /// A session and, where it is not established, why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Session {
+pub struct TracedSession {
     /// Address or interface.
     pub peer: String,
-    /// Host name that it told.
+    /// Host name that it sent in its OPEN.
     pub hostname: Option<String>,
     /// Address families of unicast routes that it carries.
     pub families: Vec<Family>,
@@ -34,7 +34,7 @@ pub struct Session {
 
 /// What is known of an address in one VRF.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub struct TraceFacts {
     /// The VRF.
     pub vrf: VrfName,
     /// Its VNI.
@@ -48,28 +48,28 @@ pub struct Facts {
     /// Our Type-5 route for the matched prefix.
     pub type5: Option<Type5>,
     /// Host sessions of the VRF.
-    pub hosts: Vec<Session>,
+    pub hosts: Vec<TracedSession>,
     /// Fabric sessions.
-    pub fabric: Vec<Session>,
-    /// Prefixes that hold the address and that the filter of a host session refuses, each with the host.
-    pub refused: Vec<(String, IpNet)>,
+    pub fabric: Vec<TracedSession>,
+    /// Prefixes that cover the address and that `spec.fromHost` filters, each with the host.
+    pub filtered: Vec<(String, IpNet)>,
 }
 
-/// A step of the way.
+/// A step of the path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub struct TraceStep {
     /// Where.
-    pub at: At,
-    /// The way goes on.
+    pub at: TracePoint,
+    /// The path goes on.
     pub ok: bool,
-    /// What is there, or why the way ends here and what to look at.
+    /// What is there, or why the path is incomplete here and the remedy.
     pub text: String,
 }
 
-/// Places of the way.
+/// Places of the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum At {
+pub enum TracePoint {
     /// The host session, in either direction.
     Host,
     /// The VRF's table in bgpd.
@@ -82,7 +82,7 @@ pub enum At {
     Fabric,
 }
 
-impl fmt::Display for At {
+impl fmt::Display for TracePoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Host => "host",
@@ -94,7 +94,7 @@ impl fmt::Display for At {
     }
 }
 
-/// The way in one VRF.
+/// The path in one VRF.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Trace {
@@ -102,23 +102,23 @@ pub struct Trace {
     pub vrf: VrfName,
     /// Its VNI.
     pub vni: Vni,
-    /// The prefix that holds the address; absent where the VRF has none.
+    /// The prefix that covers the address; absent where the VRF has none.
     pub prefix: Option<IpNet>,
     /// From where the best path is.
     pub origin: Option<Origin>,
-    /// All steps, the last of which may be where the way ends.
-    pub steps: Vec<Step>,
+    /// All steps, the last of which may be where the path is incomplete.
+    pub steps: Vec<TraceStep>,
 }
 
 impl Trace {
-    /// The way does not end before its end.
-    pub fn is_whole(&self) -> bool {
+    /// The path reaches its end.
+    pub fn is_complete(&self) -> bool {
         self.prefix.is_some() && self.steps.iter().all(|step| step.ok)
     }
 }
 
 /// Follows `address` through a VRF.
-pub fn follow(address: IpAddr, facts: &Facts) -> Trace {
+pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
     let Some(found) = &facts.matched else {
         return Trace { steps: vec![nothing(address, facts)], ..empty(facts) };
     };
@@ -130,44 +130,44 @@ pub fn follow(address: IpAddr, facts: &Facts) -> Trace {
         Some(Origin::Host | Origin::Router) => from_host(found, &best, facts),
     };
     let closer = |(_, prefix): &&(String, IpNet)| prefix.prefix_len() > found.prefix.prefix_len();
-    if let Some(refused) = facts.refused.iter().find(closer) {
-        steps.insert(0, step(At::Host, true, refusal(refused)));
+    if let Some(filtered) = facts.filtered.iter().find(closer) {
+        steps.insert(0, step(TracePoint::Host, true, filtered_by_us(filtered)));
     }
     Trace { prefix: Some(found.prefix), origin, steps, ..empty(facts) }
 }
 
-fn empty(facts: &Facts) -> Trace {
+fn empty(facts: &TraceFacts) -> Trace {
     Trace { vrf: facts.vrf.clone(), vni: facts.vni, prefix: None, origin: None, steps: vec![] }
 }
 
-fn step(at: At, ok: bool, text: impl Into<String>) -> Step {
-    Step { at, ok, text: text.into() }
+fn step(at: TracePoint, ok: bool, text: impl Into<String>) -> TraceStep {
+    TraceStep { at, ok, text: text.into() }
 }
 
-fn refusal((peer, prefix): &(String, IpNet)) -> String {
-    format!("{peer} announces {prefix}, which spec.fromHost refuses: see its allowedPrefixes")
+fn filtered_by_us((peer, prefix): &(String, IpNet)) -> String {
+    format!("{peer} advertises {prefix}, which spec.fromHost filters: see its allowedPrefixes")
 }
 
-fn nothing(address: IpAddr, facts: &Facts) -> Step {
+fn nothing(address: IpAddr, facts: &TraceFacts) -> TraceStep {
     let down = not_up(&facts.hosts);
-    if let Some(refused) = facts.refused.first() {
-        return step(At::Host, false, refusal(refused));
+    if let Some(filtered) = facts.filtered.first() {
+        return step(TracePoint::Host, false, filtered_by_us(filtered));
     }
     let text = match (facts.hosts.is_empty(), down.is_empty()) {
         (true, _) => {
-            format!("no route holds {address}: the VRF has no host session, and no Type-5 route of the fabric matches")
+            format!("no route covers {address}: the VRF has no host session, and no Type-5 route of the fabric matches")
         }
         (_, true) => format!(
-            "no route holds {address}: neither {} nor the fabric announces it",
+            "no route covers {address}: neither {} nor the fabric advertises it",
             list(facts.hosts.iter().map(|session| session.peer.as_str()))
         ),
-        (_, false) => format!("no route holds {address}: {down}"),
+        (_, false) => format!("no route covers {address}: {down}"),
     };
-    step(At::Vrf, false, text)
+    step(TracePoint::Vrf, false, text)
 }
 
 /// Sessions that are not established, with the cause of each.
-fn not_up(sessions: &[Session]) -> String {
+fn not_up(sessions: &[TracedSession]) -> String {
     let down = sessions.iter().filter(|session| session.state != SessionPhase::Established);
     let texts = down.map(|session| {
         format!("session with {} is {}: {}", session.peer, session.state, session.cause.as_deref().unwrap_or("unknown"))
@@ -180,57 +180,70 @@ fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
 }
 
 fn as_path(path: &Path) -> String {
-    if path.as_path.is_empty() { "no AS path".to_owned() } else { format!("AS path {}", path.as_path) }
+    if path.as_path.is_empty() { "empty AS path".to_owned() } else { format!("AS path {}", path.as_path) }
 }
 
-fn no_best(found: &Match) -> Step {
+fn no_best(found: &Match) -> TraceStep {
     let peers = list(found.paths.iter().map(|path| path.peer.as_str()));
     step(
-        At::Vrf,
+        TracePoint::Vrf,
         false,
-        format!("no path for {} can be used: the next hop given by {peers} cannot be reached", found.prefix),
+        format!("no path for {} can be used: the next hop received from {peers} is unreachable", found.prefix),
     )
 }
 
-fn in_kernel(found: &Match, facts: &Facts) -> Step {
+fn in_kernel(found: &Match, facts: &TraceFacts) -> TraceStep {
     if facts.kernel.is_empty() {
-        return step(At::Kernel, false, format!("{} is not in the kernel's table of VRF {}", found.prefix, facts.vrf));
+        return step(
+            TracePoint::Kernel,
+            false,
+            format!("{} is not in the kernel's table of VRF {}", found.prefix, facts.vrf),
+        );
     }
-    step(At::Kernel, true, format!("{} via {}", found.prefix, facts.kernel.join(", ")))
+    step(TracePoint::Kernel, true, format!("{} via {}", found.prefix, facts.kernel.join(", ")))
 }
 
-fn from_host(found: &Match, best: &[&Path], facts: &Facts) -> Vec<Step> {
+fn from_host(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
     let prefix = found.prefix;
     let mut steps = Vec::new();
     let of_router = best.iter().all(|path| path.origin == Origin::Router);
     if of_router {
         steps.push(step(
-            At::Vrf,
+            TracePoint::Vrf,
             true,
-            format!("{prefix} is the router's own: the host's end of the session, or an aggregate"),
+            format!("{prefix} is the router's own: the host end of the session, or an aggregate"),
         ));
     } else {
         for path in best.iter().filter(|path| path.origin == Origin::Host) {
-            steps.push(step(At::Host, true, format!("{} announces {prefix}, {}", path.peer, as_path(path))));
+            steps.push(step(TracePoint::Host, true, format!("{} advertises {prefix}, {}", path.peer, as_path(path))));
         }
         steps.push(in_kernel(found, facts));
     }
     if !facts.state.is_ready() {
-        steps.push(step(At::Type5, false, format!("VNI {} is not up in FRR: see `perouter status`", facts.vni)));
+        steps.push(step(
+            TracePoint::Type5,
+            false,
+            format!("VNI {} is not up in FRR: see `perouter status`", facts.vni),
+        ));
         return steps;
     }
-    let stays = ["no-advertise", "no-export", "local-AS"];
-    let held = best.iter().flat_map(|path| &path.communities).find(|community| stays.contains(&community.as_str()));
-    match (&facts.type5, held) {
+    let blocking = ["no-advertise", "no-export", "local-AS"];
+    let blocked =
+        best.iter().flat_map(|path| &path.communities).find(|community| blocking.contains(&community.as_str()));
+    match (&facts.type5, blocked) {
         (_, Some(community)) => {
-            steps.push(step(At::Type5, false, format!("none: the host gave {prefix} the community {community}")));
+            steps.push(step(
+                TracePoint::Type5,
+                false,
+                format!("none: the host advertises {prefix} with the community {community}"),
+            ));
             return steps;
         }
         (None, None) => {
             steps.push(step(
-                At::Type5,
+                TracePoint::Type5,
                 false,
-                format!("none for {prefix}: the filter of spec.toFabric or a summary-only aggregate keeps it"),
+                format!("none for {prefix}: spec.toFabric or a summary-only aggregate filters it"),
             ));
             return steps;
         }
@@ -243,14 +256,14 @@ fn from_host(found: &Match, best: &[&Path], facts: &Facts) -> Vec<Step> {
                 route.next_hop.map(|vtep| format!("next hop {vtep}")).unwrap_or_default(),
             ];
             let words: Vec<String> = words.into_iter().filter(|word| !word.is_empty()).collect();
-            steps.push(step(At::Type5, true, words.join(", ")));
+            steps.push(step(TracePoint::Type5, true, words.join(", ")));
             steps.push(to_fabric(route, facts));
         }
     }
     steps
 }
 
-fn to_fabric(route: &Type5, facts: &Facts) -> Step {
+fn to_fabric(route: &Type5, facts: &TraceFacts) -> TraceStep {
     if !route.advertised_to.is_empty() {
         let name = |peer: &String| {
             let known =
@@ -258,26 +271,30 @@ fn to_fabric(route: &Type5, facts: &Facts) -> Step {
             known.map_or_else(|| peer.clone(), |name| format!("{peer} ({name})"))
         };
         return step(
-            At::Fabric,
+            TracePoint::Fabric,
             true,
-            format!("sent to {}", route.advertised_to.iter().map(name).collect::<Vec<_>>().join(", ")),
+            format!("advertised to {}", route.advertised_to.iter().map(name).collect::<Vec<_>>().join(", ")),
         );
     }
     let down = not_up(&facts.fabric);
     let text = match (facts.fabric.is_empty(), down.is_empty()) {
         (true, _) => "the Underlay has no neighbors".to_owned(),
-        (_, true) => "sent to nobody, although the sessions are up: see the AS numbers of the peers (a path with theirs is not sent)".to_owned(),
+        (_, true) => "advertised to no peer although the sessions are established: check the AS numbers of the peers (a path that contains the AS of a peer is not advertised to it)".to_owned(),
         (_, false) => down,
     };
-    step(At::Fabric, false, text)
+    step(TracePoint::Fabric, false, text)
 }
 
-fn from_fabric(found: &Match, best: &[&Path], facts: &Facts) -> Vec<Step> {
-    let mut steps: Vec<Step> = best
+fn from_fabric(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
+    let mut steps: Vec<TraceStep> = best
         .iter()
         .map(|path| {
             let vteps = path.next_hops.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            step(At::Fabric, true, format!("{} has {} behind VTEP {vteps}, {}", path.peer, found.prefix, as_path(path)))
+            step(
+                TracePoint::Fabric,
+                true,
+                format!("{} has {} behind VTEP {vteps}, {}", path.peer, found.prefix, as_path(path)),
+            )
         })
         .collect();
     steps.push(in_kernel(found, facts));
@@ -287,31 +304,34 @@ fn from_fabric(found: &Match, best: &[&Path], facts: &Facts) -> Vec<Step> {
     let family = Family::of(&found.prefix);
     let down = not_up(&facts.hosts);
     let (ok, text) = match (found.advertised_to.is_empty(), down.is_empty()) {
-        (false, _) => told(found, best, facts),
+        (false, _) => advertised(found, best, facts),
         (true, _) if !facts.hosts.iter().any(|session| session.families.contains(&family)) => {
             (false, format!("no host session carries {family}: spec.localcidr.{family} is not set"))
         }
         (true, false) => (false, down),
-        (true, true) => (false, "told to no host session: the filter of spec.toHost refuses it".to_owned()),
+        (true, true) => (false, "advertised to no host session: spec.toHost filters it".to_owned()),
     };
-    steps.push(step(At::Host, ok, text));
+    steps.push(step(TracePoint::Host, ok, text));
     steps
 }
 
-/// Whom the hosts' sessions are told, and whether one drops it for the AS loop (RFC 4271 section 9.1.2).
-fn told(found: &Match, best: &[&Path], facts: &Facts) -> (bool, String) {
+/// To which hosts it is advertised, and whether one rejects it as an AS-path loop (RFC 4271 section 9.1.2).
+fn advertised(found: &Match, best: &[&Path], facts: &TraceFacts) -> (bool, String) {
     let to = list(found.advertised_to.iter().map(String::as_str));
     let in_path = |asn: Asn| {
         let asn = asn.to_string();
         best.iter().all(|path| path.as_path.split(|c: char| !c.is_ascii_digit()).any(|word| word == asn))
     };
-    let drops = facts.hosts.iter().filter(|host| found.advertised_to.contains(&host.peer) && !host.as_override);
-    match drops.filter_map(|host| host.remote_as).find(|asn| in_path(*asn)) {
+    let looping = facts.hosts.iter().filter(|host| found.advertised_to.contains(&host.peer) && !host.as_override);
+    match looping.filter_map(|host| host.remote_as).find(|asn| in_path(*asn)) {
         Some(asn) => {
-            let remedy = "set spec.toHost.asOverride (eBGP), or let the host take it (allowas-in)";
-            (false, format!("told to {to}, which drops it for the AS loop, as AS {asn} is its own: {remedy}"))
+            let remedy = "set spec.toHost.asOverride (eBGP), or allowas-in on the host";
+            (
+                false,
+                format!("advertised to {to}, which rejects it as an AS-path loop, as AS {asn} is its own: {remedy}"),
+            )
         }
-        None => (true, format!("told to {to}")),
+        None => (true, format!("advertised to {to}")),
     }
 }
 

@@ -1,15 +1,15 @@
 use super::*;
 use rstest::rstest;
 
-fn session(peer: &str, up: bool) -> Session {
-    Session {
+fn session(peer: &str, up: bool) -> TracedSession {
+    TracedSession {
         peer: peer.into(),
         hostname: (peer == "192.168.11.2").then(|| "leafkind".into()),
         families: vec![Family::Ipv4],
         remote_as: Some(if peer == "192.168.11.2" { 64512 } else { 64517 }.try_into().unwrap()),
         as_override: false,
         state: if up { SessionPhase::Established } else { SessionPhase::Down("Active".into()) },
-        cause: (!up).then(|| "nobody answers".into()),
+        cause: (!up).then(|| "no answer".into()),
     }
 }
 
@@ -32,7 +32,7 @@ fn path(origin: Origin, best: bool) -> Path {
 }
 
 /// A service of the host that is in the fabric.
-fn service() -> Facts {
+fn service() -> TraceFacts {
     let state = VniState {
         vrf: "red".into(),
         up: true,
@@ -47,7 +47,7 @@ fn service() -> Facts {
         next_hop: "100.65.0.2".parse().ok(),
         advertised_to: vec!["192.168.11.2".into()],
     };
-    Facts {
+    TraceFacts {
         vrf: "red".parse().unwrap(),
         vni: 100.try_into().unwrap(),
         state,
@@ -60,29 +60,29 @@ fn service() -> Facts {
         type5: Some(route),
         hosts: vec![session("192.169.10.3", true)],
         fabric: vec![session("192.168.11.2", true)],
-        refused: vec![],
+        filtered: vec![],
     }
 }
 
 /// A host of the fabric.
-fn remote() -> Facts {
+fn remote() -> TraceFacts {
     let found = Match {
         prefix: "192.168.20.0/24".parse().unwrap(),
         paths: vec![path(Origin::Fabric, true)],
         advertised_to: vec!["192.169.10.3".into()],
     };
-    Facts { matched: Some(found), kernel: vec!["100.64.0.1 dev br-pe-100".into()], type5: None, ..service() }
+    TraceFacts { matched: Some(found), kernel: vec!["100.64.0.1 dev br-pe-100".into()], type5: None, ..service() }
 }
 
-fn lines(facts: &Facts) -> Vec<String> {
+fn lines(facts: &TraceFacts) -> Vec<String> {
     let trace = follow("172.30.0.10".parse().unwrap(), facts);
-    assert_eq!(trace.is_whole(), trace.prefix.is_some() && trace.steps.iter().all(|step| step.ok));
-    // The way ends once.
-    assert!(trace.steps.iter().rev().skip(1).all(|step| step.ok || step.at == At::Kernel), "{:?}", trace.steps);
+    assert_eq!(trace.is_complete(), trace.prefix.is_some() && trace.steps.iter().all(|step| step.ok));
+    // The path ends once.
+    assert!(trace.steps.iter().rev().skip(1).all(|step| step.ok || step.at == TracePoint::Kernel), "{:?}", trace.steps);
     trace
         .steps
         .iter()
-        .map(|step| format!("{} {}: {}", if step.ok { "ok" } else { "ends" }, step.at, step.text))
+        .map(|step| format!("{} {}: {}", if step.ok { "ok" } else { "FAIL" }, step.at, step.text))
         .collect()
 }
 
@@ -91,10 +91,10 @@ fn a_service_is_followed_to_the_fabric() {
     assert_eq!(
         lines(&service()),
         [
-            "ok host: 192.169.10.3 announces 172.30.0.10/32, AS path 64515",
+            "ok host: 192.169.10.3 advertises 172.30.0.10/32, AS path 64515",
             "ok kernel: 172.30.0.10/32 via 192.169.10.3 dev pe-100",
             "ok Type-5: RD 10.0.0.2:3, RT 64514:100, VNI 100, router MAC 02:00:00:00:00:01, next hop 100.65.0.2",
-            "ok fabric: sent to 192.168.11.2 (leafkind)",
+            "ok fabric: advertised to 192.168.11.2 (leafkind)",
         ]
     );
 }
@@ -106,55 +106,56 @@ fn a_host_of_the_fabric_is_followed_to_the_host() {
         [
             "ok fabric: 192.168.11.2 has 192.168.20.0/24 behind VTEP 100.64.0.1, AS path 64515",
             "ok kernel: 192.168.20.0/24 via 100.64.0.1 dev br-pe-100",
-            "ok host: told to 192.169.10.3",
+            "ok host: advertised to 192.169.10.3",
         ]
     );
 }
 
 #[test]
-fn a_refused_prefix_closer_than_the_one_in_use_is_told() {
+fn a_filtered_prefix_longer_than_the_one_in_use_is_shown() {
     let closer = ("192.169.10.3".to_owned(), "192.168.20.0/28".parse().unwrap());
     let wider = ("192.169.10.3".to_owned(), "192.168.0.0/16".parse().unwrap());
-    assert_eq!(lines(&Facts { refused: vec![wider.clone()], ..remote() }), lines(&remote()));
-    let told = lines(&Facts { refused: vec![wider, closer], ..remote() });
-    let words = "ok host: 192.169.10.3 announces 192.168.20.0/28, which spec.fromHost refuses: see its allowedPrefixes";
-    assert_eq!((told.len(), told[0].as_str()), (4, words));
+    assert_eq!(lines(&TraceFacts { filtered: vec![wider.clone()], ..remote() }), lines(&remote()));
+    let shown = lines(&TraceFacts { filtered: vec![wider, closer], ..remote() });
+    let words =
+        "ok host: 192.169.10.3 advertises 192.168.20.0/28, which spec.fromHost filters: see its allowedPrefixes";
+    assert_eq!((shown.len(), shown[0].as_str()), (4, words));
 }
 
-type Change = fn(&mut Facts);
+type Change = fn(&mut TraceFacts);
 
 #[rstest]
-#[case::nobody_announces(service(), |facts: &mut Facts| facts.matched = None,
-    "ends VRF: no route holds 172.30.0.10: neither 192.169.10.3 nor the fabric announces it")]
-#[case::refused(service(), |facts: &mut Facts| { facts.matched = None; facts.refused = vec![("192.169.10.3".into(), "172.30.0.0/16".parse().unwrap())]; },
-    "ends host: 192.169.10.3 announces 172.30.0.0/16, which spec.fromHost refuses: see its allowedPrefixes")]
-#[case::as_loop(remote(), |facts: &mut Facts| facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64517".into(),
-    "ends host: told to 192.169.10.3, which drops it for the AS loop, as AS 64517 is its own: set spec.toHost.asOverride (eBGP), or let the host take it (allowas-in)")]
-#[case::as_override(remote(), |facts: &mut Facts| { facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64517".into(); facts.hosts[0].as_override = true; },
-    "ok host: told to 192.169.10.3")]
-#[case::host_is_down(service(), |facts: &mut Facts| { facts.matched = None; facts.hosts = vec![session("192.169.10.3", false)]; },
-    "ends VRF: no route holds 172.30.0.10: session with 192.169.10.3 is Active: nobody answers")]
-#[case::no_host(service(), |facts: &mut Facts| { facts.matched = None; facts.hosts.clear(); },
-    "ends VRF: no route holds 172.30.0.10: the VRF has no host session, and no Type-5 route of the fabric matches")]
-#[case::unreachable(service(), |facts: &mut Facts| facts.matched.as_mut().unwrap().paths = vec![path(Origin::Host, false)],
-    "ends VRF: no path for 172.30.0.10/32 can be used: the next hop given by 192.169.10.3 cannot be reached")]
-#[case::vni_down(service(), |facts: &mut Facts| facts.state.up = false,
-    "ends Type-5: VNI 100 is not up in FRR: see `perouter status`")]
-#[case::community(service(), |facts: &mut Facts| facts.matched.as_mut().unwrap().paths[0].communities = vec!["1:2".into(), "no-export".into()],
-    "ends Type-5: none: the host gave 172.30.0.10/32 the community no-export")]
-#[case::kept(service(), |facts: &mut Facts| facts.type5 = None,
-    "ends Type-5: none for 172.30.0.10/32: the filter of spec.toFabric or a summary-only aggregate keeps it")]
-#[case::fabric_is_down(service(), |facts: &mut Facts| { facts.type5.as_mut().unwrap().advertised_to.clear(); facts.fabric = vec![session("192.168.11.2", false)]; },
-    "ends fabric: session with 192.168.11.2 is Active: nobody answers")]
-#[case::nobody_takes_it(service(), |facts: &mut Facts| facts.type5.as_mut().unwrap().advertised_to.clear(),
-    "ends fabric: sent to nobody, although the sessions are up: see the AS numbers of the peers (a path with theirs is not sent)")]
-#[case::not_in_the_kernel(remote(), |facts: &mut Facts| { facts.kernel.clear(); facts.hosts.clear(); },
-    "ends kernel: 192.168.20.0/24 is not in the kernel's table of VRF red")]
-#[case::host_does_not_hear(remote(), |facts: &mut Facts| facts.matched.as_mut().unwrap().advertised_to.clear(),
-    "ends host: told to no host session: the filter of spec.toHost refuses it")]
-#[case::other_family(remote(), |facts: &mut Facts| { let found = facts.matched.as_mut().unwrap(); found.advertised_to.clear(); found.prefix = "2001:db8::/64".parse().unwrap(); },
-    "ends host: no host session carries ipv6: spec.localcidr.ipv6 is not set")]
-fn where_the_way_ends_the_words_say_what_to_look_at(#[case] facts: Facts, #[case] change: Change, #[case] last: &str) {
+#[case::nobody_advertises(service(), |facts: &mut TraceFacts| facts.matched = None,
+    "FAIL VRF: no route covers 172.30.0.10: neither 192.169.10.3 nor the fabric advertises it")]
+#[case::filtered(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.filtered = vec![("192.169.10.3".into(), "172.30.0.0/16".parse().unwrap())]; },
+    "FAIL host: 192.169.10.3 advertises 172.30.0.0/16, which spec.fromHost filters: see its allowedPrefixes")]
+#[case::as_loop(remote(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64517".into(),
+    "FAIL host: advertised to 192.169.10.3, which rejects it as an AS-path loop, as AS 64517 is its own: set spec.toHost.asOverride (eBGP), or allowas-in on the host")]
+#[case::as_override(remote(), |facts: &mut TraceFacts| { facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64517".into(); facts.hosts[0].as_override = true; },
+    "ok host: advertised to 192.169.10.3")]
+#[case::host_is_down(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.hosts = vec![session("192.169.10.3", false)]; },
+    "FAIL VRF: no route covers 172.30.0.10: session with 192.169.10.3 is Active: no answer")]
+#[case::no_host(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.hosts.clear(); },
+    "FAIL VRF: no route covers 172.30.0.10: the VRF has no host session, and no Type-5 route of the fabric matches")]
+#[case::unreachable(service(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().paths = vec![path(Origin::Host, false)],
+    "FAIL VRF: no path for 172.30.0.10/32 can be used: the next hop received from 192.169.10.3 is unreachable")]
+#[case::vni_down(service(), |facts: &mut TraceFacts| facts.state.up = false,
+    "FAIL Type-5: VNI 100 is not up in FRR: see `perouter status`")]
+#[case::community(service(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().paths[0].communities = vec!["1:2".into(), "no-export".into()],
+    "FAIL Type-5: none: the host advertises 172.30.0.10/32 with the community no-export")]
+#[case::kept(service(), |facts: &mut TraceFacts| facts.type5 = None,
+    "FAIL Type-5: none for 172.30.0.10/32: spec.toFabric or a summary-only aggregate filters it")]
+#[case::fabric_is_down(service(), |facts: &mut TraceFacts| { facts.type5.as_mut().unwrap().advertised_to.clear(); facts.fabric = vec![session("192.168.11.2", false)]; },
+    "FAIL fabric: session with 192.168.11.2 is Active: no answer")]
+#[case::advertised_to_nobody(service(), |facts: &mut TraceFacts| facts.type5.as_mut().unwrap().advertised_to.clear(),
+    "FAIL fabric: advertised to no peer although the sessions are established: check the AS numbers of the peers (a path that contains the AS of a peer is not advertised to it)")]
+#[case::not_in_the_kernel(remote(), |facts: &mut TraceFacts| { facts.kernel.clear(); facts.hosts.clear(); },
+    "FAIL kernel: 192.168.20.0/24 is not in the kernel's table of VRF red")]
+#[case::filtered_to_the_host(remote(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().advertised_to.clear(),
+    "FAIL host: advertised to no host session: spec.toHost filters it")]
+#[case::other_family(remote(), |facts: &mut TraceFacts| { let found = facts.matched.as_mut().unwrap(); found.advertised_to.clear(); found.prefix = "2001:db8::/64".parse().unwrap(); },
+    "FAIL host: no host session carries ipv6: spec.localcidr.ipv6 is not set")]
+fn the_first_incomplete_step_has_the_remedy(#[case] facts: TraceFacts, #[case] change: Change, #[case] last: &str) {
     let mut facts = facts;
     change(&mut facts);
     let lines = lines(&facts);

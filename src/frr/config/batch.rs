@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::command::VtyCommand;
+use super::command::{LineChange, VtyCommand, lay_out};
 use crate::runtime::Daemon;
+use crate::scope::Scope;
 
 /// The mode in which commands are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,4 +70,16 @@ pub fn merge(batches: impl IntoIterator<Item = CommandBatch>) -> Vec<CommandBatc
         }
     }
     merged.into_values().collect()
+}
+
+/// A batch of these changes; `None` without a change.
+pub(crate) fn batch(
+    stage: BatchStage,
+    daemon: Daemon,
+    scope: &Scope,
+    changes: Vec<LineChange>,
+) -> Option<CommandBatch> {
+    let commands = lay_out(scope, changes);
+    let retry = stage == BatchStage::NoInstance;
+    (!commands.is_empty()).then_some(CommandBatch { stage, daemon, mode: CommandMode::Configure, retry, commands })
 }

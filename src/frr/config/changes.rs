@@ -115,3 +115,9 @@ pub(crate) fn removals(have: &Tree, want: &Tree, path: &[Line]) -> Vec<LineChang
     }
     changes
 }
+
+/// Removes the content of the stanzas and leaves the stanzas themselves.
+pub(crate) fn emptied(tree: &Tree) -> Vec<LineChange> {
+    let nothing = Tree::default();
+    tree.0.iter().flat_map(|(header, below)| removals(below, &nothing, std::slice::from_ref(header))).collect()
+}

@@ -1,5 +1,5 @@
 //! One line of FRR configuration. In: text of ours or of FRR. Out: words, the text that is sent, and a `Display` and
-//! `Debug` in which a password is masked: a line can go to a log or a plan, its [`Line::send`] must not.
+//! `Debug` in which a password is masked: a line can go to a log or a plan, its [`Line::send`] must not. Pure.
 
 use std::fmt;
 use std::sync::Arc;

@@ -6,5 +6,6 @@ mod changes;
 pub mod command;
 pub mod diff;
 pub mod line;
+pub mod removal;
 pub mod render;
 pub mod tree;

@@ -224,7 +224,7 @@ pub(crate) fn json(command: &'static str, text: &str) -> Result<Value, ShowError
 }
 
 /// A string field of an object.
-pub(crate) fn text(entry: &Value, key: &str) -> Option<String> {
+pub(crate) fn word(entry: &Value, key: &str) -> Option<String> {
     entry.get(key)?.as_str().map(str::to_owned)
 }
 

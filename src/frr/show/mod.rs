@@ -3,6 +3,7 @@
 
 mod json;
 pub mod live;
+pub mod neighbor;
 pub mod route;
 pub mod running_config;
 pub mod session;

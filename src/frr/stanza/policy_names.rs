@@ -4,7 +4,7 @@
 //! * `pe-<scope>-<use>-<digest>` for prefix lists and route maps,
 //! * `pe-vrf-<vrf>-bfd-<family>` and `pe-underlay-bfd-<peer>` for BFD profiles,
 //!
-//! where a scope is `underlay`, `vrf-<vrf>`, `segment-<vni>`, `passthrough` or `raw-<namespace>/<name>`.
+//! where a scope is `underlay`, `vrf-<vrf>`, `vni-<vni>`, `passthrough` or `raw-<namespace>/<name>`.
 //!
 //! The digest is that of the content. A policy never changes under its name: a new one is configured, one line points the
 //! neighbor at it (FRR then refreshes the routes of that peer at once), and the old one is removed. So no filter is ever in
@@ -79,7 +79,7 @@ pub fn scope_of(name: &str) -> Option<Scope> {
     let id = without_use(rest)?;
     match kind {
         "vrf" => id.parse().ok().map(Scope::Vrf),
-        "segment" => Vni::try_from(id.parse::<u32>().ok()?).ok().map(Scope::Segment),
+        "vni" => Vni::try_from(id.parse::<u32>().ok()?).ok().map(Scope::Segment),
         "raw" => id.contains('/').then(|| Scope::Raw(id.to_owned())),
         _ => None,
     }
@@ -143,7 +143,7 @@ mod tests {
     #[case("pe-underlay-bfd-2001:db8::2", Some(Scope::Underlay))]
     #[case("pe-underlay-out-v4-00000000", Some(Scope::Underlay))]
     #[case("pe-vrf-red", None)]
-    #[case("pe-segment-red-in-v4-00000000", None)]
+    #[case("pe-vni-red-in-v4-00000000", None)]
     #[case("pe-other-red-in-v4-00000000", None)]
     #[case("mine", None)]
     fn foreign_names_are_not_recognised(#[case] name: &str, #[case] scope: Option<Scope>) {

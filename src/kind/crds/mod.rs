@@ -1,6 +1,5 @@
-//! The `CustomResourceDefinition`s as an API server takes them: the one place where the derived definitions are brought
-//! into their final form. In: the types of the sibling modules. Out: JSON for the directory source, YAML for `crds/`.
-//! Pure.
+//! The `CustomResourceDefinition`s, in the form in which an API server accepts them without a warning. In: the derived definitions
+//! of the kinds. Out: JSON for the directory source, YAML for `crds/`. It must not change what a schema accepts. Pure.
 
 use std::fmt;
 
@@ -10,7 +9,7 @@ use thiserror::Error;
 
 use super::{GROUP, Kind, NodeIndex, RouterNodeStatus};
 
-/// Why a definition cannot be written.
+/// Why a definition cannot be generated.
 #[derive(Debug, Error)]
 pub enum CrdError {
     /// The derived definition does not serialize.
@@ -21,7 +20,7 @@ pub enum CrdError {
         /// The cause.
         source: serde_json::Error,
     },
-    /// The definition is no YAML.
+    /// The definition does not serialize to YAML.
     #[error("the definition of {kind} cannot be written as YAML")]
     Yaml {
         /// Its kind.
@@ -31,7 +30,7 @@ pub enum CrdError {
     },
 }
 
-/// What has a definition.
+/// An object type that has a definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Definition {
     /// A kind that users write.
@@ -89,7 +88,7 @@ pub fn definition(kind: Definition) -> Result<Value, CrdError> {
         Definition::RouterNodeStatus => Some(RouterNodeStatus::crd()),
     };
     let mut value = serde_json::to_value(derived).map_err(|source| CrdError::Json { kind, source })?;
-    settle(&mut value);
+    normalize(&mut value);
     Ok(value)
 }
 
@@ -99,15 +98,15 @@ pub fn schema(kind: Kind) -> Result<Value, CrdError> {
     Ok(definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").map(Value::take).unwrap_or_default())
 }
 
-/// Drops what the API server warns of (`format: uint32`) and what makes CEL harder to reason about (`nullable`: the
-/// server then prunes a null before the rules see it), and writes whole numbers as such.
-fn settle(value: &mut Value) {
+/// Drops what the API server warns of (`format: uint32`) and what complicates CEL rules (`nullable`: without it the server
+/// drops a null before the rules see it), makes each description one paragraph, and writes whole numbers as such.
+fn normalize(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            drop_schema_keywords(fields);
-            fields.values_mut().for_each(settle);
+            normalize_keywords(fields);
+            fields.values_mut().for_each(normalize);
         }
-        Value::Array(items) => items.iter_mut().for_each(settle),
+        Value::Array(items) => items.iter_mut().for_each(normalize),
         Value::Number(number) => {
             if let Some(whole) = whole(number) {
                 *number = whole;
@@ -117,16 +116,19 @@ fn settle(value: &mut Value) {
     }
 }
 
-fn drop_schema_keywords(fields: &mut Map<String, Value>) {
+fn normalize_keywords(fields: &mut Map<String, Value>) {
     if fields.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
         fields.remove("format");
     }
     if fields.get("nullable").is_some_and(Value::is_boolean) {
         fields.remove("nullable");
     }
+    if let Some(Value::String(description)) = fields.get_mut("description") {
+        *description = description.replace('\n', " ");
+    }
 }
 
-/// `Some` for a float without fraction that an `i64` holds exactly.
+/// `Some` for a float without fraction that an `i64` represents exactly.
 fn whole(number: &Number) -> Option<Number> {
     let float = number.as_f64().filter(|_| number.is_f64())?;
     format!("{float:.0}").parse::<i64>().ok().filter(|_| float.fract() == 0.0).map(Number::from)

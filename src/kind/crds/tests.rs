@@ -4,7 +4,7 @@ use std::path::Path;
 use super::*;
 
 #[test]
-fn files_in_step_with_the_types() {
+fn the_files_follow_from_the_types() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
     let rewrite = std::env::var_os("PEROUTER_UPDATE").is_some_and(|v| v == "1");
     for (name, text) in crds().unwrap() {
@@ -14,12 +14,12 @@ fn files_in_step_with_the_types() {
             fs::write(&path, &text).unwrap();
         }
         let there = fs::read_to_string(&path).unwrap();
-        assert!(there == text, "{} does not follow from the types: make crds", path.display());
+        assert!(there == text, "{} does not follow from the types: run make crds", path.display());
     }
 }
 
 #[test]
-fn the_derived_names_are_those_that_requests_and_roles_use() {
+fn derived_names_match_those_of_requests_and_roles() {
     for kind in Kind::ALL {
         let definition = definition(Definition::Configuration(*kind)).unwrap();
         assert_eq!(definition["spec"]["names"]["kind"], kind.as_str());
@@ -36,18 +36,18 @@ fn kustomized(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn kustomize_and_the_chart_have_every_definition() {
+fn kustomize_and_the_chart_include_every_definition() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let names: Vec<String> = crds().unwrap().into_iter().map(|(name, _)| name).collect();
     assert_eq!(kustomized(&root.join("crds")), names);
     for name in names {
         let chart = root.join("deploy/helm/perouter/crds").join(&name);
         let same = fs::read_to_string(&chart).ok() == fs::read_to_string(root.join("crds").join(&name)).ok();
-        assert!(same, "{}: hack/helm.sh writes it", chart.display());
+        assert!(same, "{} differs: run hack/helm.sh", chart.display());
     }
 }
 
-/// The controller reads the objects of every kind, and of no other in our group.
+/// The controller may list and watch every kind, and no other of the group.
 #[test]
 fn the_role_of_the_controller_names_every_kind() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,11 +1,12 @@
-//! The parts of an L3VNI that are about its host: addresses, session, and route targets. Pure.
+//! The fields of an L3VNI about its host, as typed values: addresses, session, and route targets. In: a spec. Out: the values; the
+//! mistakes go to the [`Check`]. It must not know the fabric. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::spec::{HostSession, L3VNISpec, RouteTargets};
+use super::spec::{HostSessionSpec, L3VNISpec, RouteTargets};
 use crate::frr::model::{Neighbor, RemoteAs};
 use crate::kind::check::Check;
 use crate::kind::ipam;
@@ -32,7 +33,7 @@ pub(crate) fn veth_addresses(
     veth
 }
 
-/// The host's own address of each session, where it is not that of its veth end.
+/// The address of the host in each session, where it is not that of its veth end.
 pub(crate) fn source_addresses(
     check: &mut Check<'_>,
     spec: &L3VNISpec,
@@ -57,10 +58,10 @@ pub(crate) fn source_addresses(
             None => check.reject(
                 Reason::Invalid,
                 &field,
-                format_args!("needs localcidr.{family}, over which the session runs: set it or remove this field"),
+                format_args!("requires localcidr.{family}, over which the session runs: set it or remove this field"),
             ),
             Some((_, addresses)) if addresses.pe.addr() == address => {
-                let text = format_args!("{address} is the router's own address of localcidr: use another");
+                let text = format_args!("{address} is the address of the router in localcidr: use another");
                 check.reject(Reason::Invalid, &field, text);
             }
             Some((_, addresses)) if addresses.host.addr() == address => {}
@@ -72,25 +73,29 @@ pub(crate) fn source_addresses(
     found
 }
 
-/// Seconds between attempts to connect to a host. FRR's own 120 are for a peer that is far away: a host that only listens,
-/// and was not yet ready for the first attempt, would be without its routes for two minutes.
+/// Seconds between attempts to connect to a host. FRR's default is 120: a host that only listens, and was not yet ready for
+/// the first attempt, would have no routes for two minutes.
 const HOST_CONNECT_TIME: u16 = 1;
 
 pub(crate) fn host_session(check: &mut Check<'_>, spec: &L3VNISpec) -> Option<Neighbor> {
-    let hostasn = check.take("spec.hostasn", Asn::try_from(spec.hostasn.unwrap_or(spec.asn)));
+    let hostasn = check.value("spec.hostasn", Asn::try_from(spec.hostasn.unwrap_or(spec.asn)));
     let external = spec.hostasn.is_some_and(|asn| asn != spec.asn);
-    let default = HostSession::default();
+    let default = HostSessionSpec::default();
     let host = spec.host_session.as_ref().unwrap_or(&default);
     if host.multihop.is_some() && !external {
-        check.reject(Reason::Invalid, "spec.hostSession.multihop", "is for eBGP: remove it, or set spec.hostasn");
+        check.reject(
+            Reason::Invalid,
+            "spec.hostSession.multihop",
+            "applies to eBGP only: remove it, or set spec.hostasn",
+        );
     }
     if host.listen_port.is_some_and(|port| port != 179) && host.password_secret.is_some() {
-        let text = "does not go with passwordSecret, since TCP MD5 signs the port that the host dials: have the host dial \
-                    179 and remove this field, or remove the password";
+        let text = "is not allowed with passwordSecret, since TCP MD5 authenticates the destination port: let the host \
+                    connect to port 179 and remove this field, or remove the password";
         check.reject(Reason::Invalid, "spec.hostSession.listenPort", text);
     }
     if spec.to_host.as_ref().is_some_and(|to| to.as_override) && !external {
-        check.reject(Reason::Invalid, "spec.toHost.asOverride", "is for eBGP: remove it, or set spec.hostasn");
+        check.reject(Reason::Invalid, "spec.toHost.asOverride", "applies to eBGP only: remove it, or set spec.hostasn");
     }
     Some(Neighbor {
         timers: check.timers("spec.hostSession.", host.keepalive_time_seconds, host.hold_time_seconds),
@@ -110,7 +115,7 @@ pub(crate) fn route_targets(check: &mut Check<'_>, spec: &L3VNISpec) -> (BTreeSe
     let targets = spec.route_targets.as_ref().unwrap_or(&default);
     let [import, export] = [("import", &targets.import), ("export", &targets.export)].map(|(direction, list)| {
         let parsed = list.iter().enumerate().filter_map(|(i, raw)| {
-            check.take(format_args!("spec.routeTargets.{direction}[{i}]"), raw.parse::<RouteTarget>())
+            check.value(format_args!("spec.routeTargets.{direction}[{i}]"), raw.parse::<RouteTarget>())
         });
         parsed.collect()
     });

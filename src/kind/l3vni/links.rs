@@ -1,4 +1,5 @@
-//! The kernel state of an L3VNI. In: a valid L3VNI and the connection to the fabric. Out: [`KernelState`]. Pure.
+//! The kernel state of an L3VNI. In: a valid L3VNI and the connection to the fabric. Out: additions to [`KernelState`]. It must
+//! not add a link without the scope of its VRF. Pure.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use crate::names::{OwnedName, Role};
 use crate::scope::Scope;
 use crate::types::{Family, TableId, VrfMode};
 
-/// A connection to a second BGP port is known by its mark.
+/// Replies of a connection to a second BGP port carry its mark.
 const MARKED: [Sysctl; 3] = [Sysctl::TcpFwmarkAccept, Sysctl::Ipv4FwmarkReflect, Sysctl::Ipv6FwmarkReflect];
 
 /// Adds the links of one L3VNI.

@@ -1,4 +1,5 @@
-//! `L3VNI`: an IP-VRF that the fabric knows by its VNI, and the host's BGP session in it. Pure.
+//! `L3VNI`: an IP-VRF that the fabric identifies by its VNI, and the BGP session with the host in it. In: a spec and the
+//! [`Fabric`]. Out: its values, claims, links, FRR configuration and notes. It must not know another kind. Pure.
 
 mod host;
 mod links;
@@ -22,7 +23,8 @@ use crate::kernel::model::KernelState;
 use crate::scope::Scope;
 
 pub use spec::{
-    Aggregate, FromHost, HostSession, L3VNI, L3VNISpec, LocalCidr, RouteTargets, SourceAddress, ToFabric, ToHost,
+    AggregateSpec, FromHost, HostSessionSpec, L3VNI, L3VNISpec, LocalCidr, RouteTargets, SourceAddress, ToFabric,
+    ToHost,
 };
 pub use validate::ValidL3vni;
 

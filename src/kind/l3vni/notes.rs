@@ -1,5 +1,6 @@
-//! What is accepted and yet loses routes: AS-path loop detection (RFC 4271 section 9.1.2) at the other end of a session,
-//! of which no message is sent. In: valid objects. Out: notes for `validate` and status. Pure.
+//! Accepted L3VNIs whose routes will be lost: to AS-path loop detection (RFC 4271 section 9.1.2) at the other end of a session,
+//! which reports nothing, and to imports of another VNI. In: valid objects. Out: notes for `perouter validate` and the status.
+//! It must not reject anything. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +33,7 @@ fn as_loops(fabric: &Fabric, (object, l3vni): Entry<'_>) -> Vec<Note> {
         .neighbors
         .values()
         .filter_map(|neighbor| match neighbor.remote_as {
-            // Towards its own AS a router adds nothing to the path: only an eBGP host did.
+            // To its own AS a router advertises the path unchanged: only an eBGP host has added to it.
             RemoteAs::Asn(asn) if neighbor.external || external => Some(asn),
             RemoteAs::Internal if external => Some(fabric.asn),
             _ => None,
@@ -72,7 +73,7 @@ fn as_loops(fabric: &Fabric, (object, l3vni): Entry<'_>) -> Vec<Note> {
     found
 }
 
-/// Who exports a route target.
+/// The L3VNIs that export a route target.
 type Exporters<'a> = BTreeMap<String, Vec<Entry<'a>>>;
 
 fn exporters<'a>(accepted: &[Entry<'a>]) -> Exporters<'a> {
@@ -89,15 +90,15 @@ fn exporters<'a>(accepted: &[Entry<'a>]) -> Exporters<'a> {
     exporters
 }
 
-/// Imports of what another VNI of this node exports. FRR sends what it imports with the VNI of the importing IP-VRF, and takes
-/// the router MAC of the other VNI for the whole VTEP (frr#14259).
+/// Imports of what another VNI of this node exports. FRR forwards along imported routes with the VNI of the importing IP-VRF,
+/// and uses the router MAC of the other VNI for the whole VTEP (frr#14259).
 fn other_vnis((object, l3vni): Entry<'_>, exporters: &Exporters<'_>) -> Vec<Note> {
     let of_target = |target: &RouteTarget| {
         let (exporter, other) = exporters.get(target.as_str())?.iter().find(|(_, other)| other.vni != l3vni.vni)?;
         let message = format!(
-            "{target} is exported by {exporter} with VNI {}: FRR cannot send to another VNI than {} (frr#14259), so its \
-             routes appear and forward nothing, nor does this VNI to their VTEPs; advertise the service in both VRFs \
-             instead",
+            "{target} is exported by {exporter} with VNI {}, and FRR cannot send with a VNI other than {} (frr#14259), so \
+             neither these routes nor other routes of this VNI to their VTEPs forward traffic; advertise the service in \
+             both VRFs instead",
             other.vni, l3vni.vni
         );
         let (object, field) = (object.clone(), "spec.routeTargets.import".to_owned());
@@ -128,10 +129,11 @@ mod tests {
             Some(serde_json::from_value(json!({"export": exported})).unwrap());
         let plan = plan(&snapshot(vec![red, blue]), &facts());
         assert_eq!(plan.rejected, vec![]);
-        let told: Vec<_> = plan.notes.iter().filter(|note| note.field == "spec.routeTargets.import").collect();
-        assert_eq!(told.len(), count, "{told:#?}");
+        let notes: Vec<_> = plan.notes.iter().filter(|note| note.field == "spec.routeTargets.import").collect();
+        assert_eq!(notes.len(), count, "{notes:#?}");
         assert!(
-            told.iter()
+            notes
+                .iter()
                 .all(|note| note.object.name == "red" && note.message.contains("L3VNI openperouter-system/blue"))
         );
     }
@@ -154,7 +156,7 @@ mod tests {
         #[case] asn: u32,
         #[case] hostasn: Option<u32>,
         #[case] as_override: bool,
-        #[case] words: &[&str],
+        #[case] starts: &[&str],
     ) {
         neighbor["address"] = json!("192.168.11.2");
         let mut red = l3vni("red", 100, "192.169.10.0/24");
@@ -165,7 +167,10 @@ mod tests {
         edit_underlay(&mut snapshot, |spec| spec.neighbors = vec![serde_json::from_value(neighbor).unwrap()]);
         let plan = plan(&snapshot, &facts());
         assert_eq!(plan.rejected, vec![]);
-        let told: Vec<String> = plan.notes.iter().map(|note| format!("{}: {}", note.field, note.message)).collect();
-        assert!(told.len() == words.len() && told.iter().zip(words).all(|(t, w)| t.starts_with(w)), "{told:#?}");
+        let notes: Vec<String> = plan.notes.iter().map(|note| format!("{}: {}", note.field, note.message)).collect();
+        assert!(
+            notes.len() == starts.len() && notes.iter().zip(starts).all(|(note, start)| note.starts_with(start)),
+            "{notes:#?}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The FRR configuration of an L3VNI, typed. In: a valid L3VNI and the connection to the fabric. Out: its IP-VRF. Pure.
+//! The FRR configuration of an L3VNI. In: a valid L3VNI and the connection to the fabric. Out: its IP-VRF as typed values. It must
+//! not contain FRR syntax. Pure.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +10,10 @@ use crate::frr::model::{HostSession, IpVrf, PrefixListEntry, RouterConfig};
 use crate::kind::definition::Fabric;
 use crate::types::Family;
 
-/// TTL towards an eBGP host whose address is not that of its veth end.
-const BEYOND_THE_VETH: u8 = 2;
+/// TTL of a session with an eBGP host whose address is not on the veth subnet.
+const INDIRECT_HOST_TTL: u8 = 2;
 
-/// Adds the IP-VRF, and to the default instance what hosts of its families may not advertise.
+/// Adds the IP-VRF, and to the default instance the prefixes that hosts of its address families may not advertise.
 pub(super) fn routing(l3vni: &ValidL3vni, fabric: &Fabric, config: &mut RouterConfig) {
     let ip_vrf = ip_vrf(l3vni, fabric);
     if let Some(instance) = &mut config.underlay {
@@ -31,9 +32,9 @@ fn ip_vrf(l3vni: &ValidL3vni, fabric: &Fabric) -> IpVrf {
         let mut neighbor = l3vni.session.clone();
         if !subnet.contains(&address) {
             routes.insert(IpNet::from(address), addresses.host.addr());
-            // FRR wants an eBGP peer on a connected subnet unless it may be further away.
+            // FRR requires an eBGP peer to be on a connected subnet unless multihop is configured.
             if neighbor.external {
-                neighbor.multihop.get_or_insert(BEYOND_THE_VETH);
+                neighbor.multihop.get_or_insert(INDIRECT_HOST_TTL);
             }
         }
         let session = HostSession {

@@ -1,4 +1,5 @@
-//! The fields of an L3VNI as values. In: a spec that fits its schema. Out: the values, and every mistake. Pure.
+//! The fields of an L3VNI as typed values. In: a spec that is valid by its schema. Out: the values, or every violation of the
+//! rules that need the node index, secrets or types. It must not look at other objects. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -25,13 +26,13 @@ pub struct ValidL3vni {
     pub asn: Asn,
     /// Subnets and addresses of the veth pair.
     pub veth: BTreeMap<Family, (IpNet, VethAddresses)>,
-    /// VRF device of the host for the host end.
+    /// VRF device of the host that the host end of the veth pair is put into.
     pub host_vrf: Option<IfName>,
-    /// The host's session, without its address.
+    /// The session with the host, without its address.
     pub session: Neighbor,
-    /// A second TCP port on which the router answers the host.
+    /// A second TCP port on which the router accepts the session.
     pub listen_port: Option<u16>,
-    /// Addresses from which the host speaks where that is not its veth end's.
+    /// Addresses of the host in its sessions, where they are not those of its veth end.
     pub source: BTreeMap<Family, IpAddr>,
     /// Graceful restart on the host sessions.
     pub graceful_restart: Option<GracefulRestart>,
@@ -39,32 +40,32 @@ pub struct ValidL3vni {
     pub import: BTreeSet<RouteTarget>,
     /// Export route targets.
     pub export: BTreeSet<RouteTarget>,
-    /// Allowed from the host; `None`: the default.
+    /// Prefixes accepted from the host; `None`: the default.
     pub from_host: Option<Vec<PrefixListEntry>>,
-    /// Prefix limit.
+    /// Maximum number of prefixes accepted from the host, for each address family.
     pub max_prefixes: Option<u32>,
-    /// Local preference.
+    /// Local preference of the host's routes.
     pub local_pref: Option<u32>,
-    /// Allowed to the host; `None`: all.
+    /// Prefixes advertised to the host; `None`: all.
     pub to_host: Option<Vec<PrefixListEntry>>,
-    /// Our AS number in place of the host's in AS paths to the host.
+    /// Replace the host's AS number by `asn` in AS paths advertised to the host.
     pub as_override: bool,
-    /// Aggregates.
+    /// Aggregates, and whether only they are advertised (`summary-only`).
     pub aggregates: BTreeMap<IpNet, bool>,
-    /// Communities.
+    /// Communities added to the routes of the VRF.
     pub communities: BTreeSet<Community>,
 }
 
-/// Takes the fields of an L3VNI to values.
+/// Converts the fields of an L3VNI to typed values.
 pub(super) fn validate(spec: &L3VNISpec, check: &mut Check<'_>) -> Option<ValidL3vni> {
     let index = check.node.index;
-    let asn = check.take("spec.asn", Asn::try_from(spec.asn));
-    let vni = check.take("spec.vni", Vni::try_from(spec.vni));
+    let asn = check.value("spec.asn", Asn::try_from(spec.asn));
+    let vni = check.value("spec.vni", Vni::try_from(spec.vni));
     let vrf = if let Some(name) = &spec.vrf {
-        check.take("spec.vrf", name.parse())
+        check.value("spec.vrf", name.parse())
     } else {
-        let hint = |e| format!("the object's name is the VRF's where spec.vrf is absent, but {e}: set spec.vrf");
-        check.take("metadata.name", check.object.name.parse::<VrfName>().map_err(hint))
+        let hint = |e| format!("without spec.vrf the name of the object is that of the VRF, but {e}: set spec.vrf");
+        check.value("metadata.name", check.object.name.parse::<VrfName>().map_err(hint))
     };
     let veth = veth_addresses(check, spec, index);
     let source = source_addresses(check, spec, &veth, index);
@@ -82,12 +83,12 @@ pub(super) fn validate(spec: &L3VNISpec, check: &mut Check<'_>) -> Option<ValidL
             aggregates.extend(prefix.map(|p| (p, aggregate.summary_only)));
         }
         for (i, raw) in to.communities.iter().enumerate() {
-            communities.extend(check.take(format_args!("spec.toFabric.communities[{i}]"), raw.parse::<Community>()));
+            communities.extend(check.value(format_args!("spec.toFabric.communities[{i}]"), raw.parse::<Community>()));
         }
     }
     let host = spec.host_session.as_ref();
-    let named = host.and_then(|h| h.vrf.as_ref());
-    let host_vrf = named.and_then(|name| check.take("spec.hostSession.vrf", name.parse::<IfName>()));
+    let host_vrf = host.and_then(|h| h.vrf.as_ref());
+    let host_vrf = host_vrf.and_then(|name| check.value("spec.hostSession.vrf", name.parse::<IfName>()));
     Some(ValidL3vni {
         vrf: vrf?,
         vni: vni?,

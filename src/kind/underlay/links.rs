@@ -1,4 +1,5 @@
-//! The kernel state of the router namespace. In: a valid Underlay and the VRF mode. Out: [`KernelState`]. Pure.
+//! The kernel state of the router namespace. In: a valid Underlay and the VRF mode. Out: additions to [`KernelState`]. It must not
+//! add a link of a VRF. Pure.
 
 use std::net::IpAddr;
 
@@ -9,12 +10,12 @@ use crate::kernel::model::{KernelState, Netns, Sysctl};
 use crate::kind::forwarding::FORWARDING;
 use crate::types::{Family, VrfMode};
 
-/// Bytes of VXLAN, UDP, IP and Ethernet around a packet (RFC 7348 section 5).
+/// Bytes of the VXLAN, UDP, IP and Ethernet headers around a packet (RFC 7348 section 5).
 fn overhead(vtep: IpAddr) -> u32 {
     if vtep.is_ipv4() { 50 } else { 70 }
 }
 
-/// MTU of the overlay over NICs of `nic_mtu` bytes.
+/// MTU in bytes of the overlay over NICs with an MTU of `nic_mtu` bytes.
 pub(super) fn overlay_mtu(nic_mtu: u32, vtep: IpAddr) -> u32 {
     nic_mtu.saturating_sub(overhead(vtep))
 }

@@ -1,4 +1,5 @@
-//! `Underlay`: how a node meets the fabric. Provides the [`Fabric`] that the objects of other kinds are built on. Pure.
+//! `Underlay`: the connection of a node to the fabric. In: a spec. Out: its values, claims, links and FRR configuration, and the
+//! [`Fabric`] that objects of the other kinds build on. It must not know another kind. Pure.
 
 mod links;
 mod routing;
@@ -18,10 +19,10 @@ use crate::frr::model::RouterConfig;
 use crate::kernel::model::KernelState;
 use crate::scope::Scope;
 
-pub use spec::{Neighbor, NeighborType, Underlay, UnderlaySpec};
+pub use spec::{NeighborSpec, NeighborType, Underlay, UnderlaySpec};
 pub use validate::ValidUnderlay;
 
-/// MTU of a NIC that is not there (yet).
+/// MTU in bytes of a NIC that does not exist (yet).
 const DEFAULT_NIC_MTU: u32 = 1500;
 
 impl KindSpec for UnderlaySpec {

@@ -1,4 +1,5 @@
-//! The FRR configuration of an Underlay, typed. In: a valid Underlay. Out: the default BGP instance. Pure.
+//! The FRR configuration of an Underlay. In: a valid Underlay. Out: the default BGP instance as typed values, and the prefixes
+//! that no host may advertise. It must not contain FRR syntax. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use ipnet::IpNet;
 use super::validate::ValidUnderlay;
 use crate::frr::model::{Peer, UnderlayInstance};
 
-/// The default instance.
+/// The default BGP instance.
 pub(super) fn instance(underlay: &ValidUnderlay) -> UnderlayInstance {
     UnderlayInstance {
         asn: underlay.asn,

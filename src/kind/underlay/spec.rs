@@ -1,6 +1,7 @@
-//! `Underlay`: how the node meets the fabric. Pure data.
+//! The API of `Underlay`. In: nothing. Out: the spec, whose doc comments are the descriptions that `kubectl explain` shows, and
+//! the CEL rules of its fields. It must not look outside one object. Pure.
 
-#![allow(clippy::duplicated_attributes)] // the lint takes the columns of the derive for repetitions
+#![allow(clippy::duplicated_attributes)] // false positive: the columns of the derive
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Rule;
@@ -8,17 +9,17 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::kind::bgp::{BfdSettings, EbgpMultiHop, GracefulRestart, SecretKeyRef};
+use crate::kind::bgp::{BfdSettings, EbgpMultiHop, GracefulRestartSettings, SecretKeyRef};
 use crate::kind::cel;
 
-/// The connection of the selected nodes to the fabric: NICs, BGP neighbors and VTEP pool. One for each node.
+/// How the selected nodes are connected to the fabric.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "openpe.openperouter.github.io",
     version = "v1alpha1",
     kind = "Underlay",
     namespaced,
-    doc = "Underlay tells how the selected nodes meet the fabric: NICs, BGP neighbors and VTEP pool. One for each node.",
+    doc = "Underlay connects the selected nodes to the fabric: NICs, BGP neighbors and the pool of VTEP addresses. Each node uses at most one Underlay.",
     shortname = "ul",
     category = "openpe",
     printcolumn(name = "ASN", type_ = "integer", json_path = ".spec.asn"),
@@ -30,27 +31,30 @@ use crate::kind::cel;
 #[x_kube(validation = neighbors_unique(), validation = multihop_is_ebgp(), validation = minimum_ttl_is_multihop())]
 #[serde(deny_unknown_fields)]
 pub struct UnderlaySpec {
-    /// AS number of the router, 1 to 4294967295.
+    /// AS number of the router in the fabric, 1 to 4294967295.
     #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub asn: u32,
-    /// Pool of VTEP addresses. Node index n takes address n+1.
+    /// Pool of VTEP addresses, a prefix such as `100.65.0.0/24`. The VTEP of node index n is host address n+1 of the pool. IPv6
+    /// is not supported yet.
     #[schemars(schema_with = "cel::pool")]
     pub vtepcidr: String,
-    /// Fabric NICs, moved into the router network namespace.
+    /// NICs that are connected to the fabric, 1 to 16. They are moved into the network namespace of the router.
     #[schemars(schema_with = "cel::nics")]
     pub nics: Vec<String>,
-    /// BGP neighbors in the fabric.
+    /// BGP neighbors in the fabric, at most 64.
     #[serde(default)]
     #[schemars(length(max = 64))]
-    pub neighbors: Vec<Neighbor>,
-    /// Pool of BGP router ids. Node index n takes address n+1.
+    pub neighbors: Vec<NeighborSpec>,
+    /// Pool of BGP router IDs (RFC 6286), an IPv4 prefix. The router ID of node index n is host address n+1 of the pool.
+    /// Default: `10.0.0.0/24`.
     #[serde(default = "default_routeridcidr")]
     #[schemars(schema_with = "cel::router_id_pool")]
     pub routeridcidr: String,
-    /// Graceful restart towards the fabric.
+    /// Graceful restart (RFC 4724) on the sessions with the fabric. Absent: helper mode, in
+    /// which the router keeps the routes of a restarting peer.
     #[serde(default, rename = "gracefulRestart", skip_serializing_if = "Option::is_none")]
-    pub graceful_restart: Option<GracefulRestart>,
-    /// Nodes that this underlay is for; all if absent.
+    pub graceful_restart: Option<GracefulRestartSettings>,
+    /// Labels of the nodes that use this Underlay. Absent: all nodes.
     #[serde(default, rename = "nodeSelector", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "cel::node_selector")]
     pub node_selector: Option<LabelSelector>,
@@ -60,66 +64,66 @@ fn default_routeridcidr() -> String {
     "10.0.0.0/24".to_owned()
 }
 
-/// Relation of the peer's AS to ours.
+/// Whether the peer is in the AS of the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NeighborType {
-    /// Any other AS (eBGP).
+    /// In any other AS (eBGP).
     External,
-    /// Our AS (iBGP).
+    /// In the AS of the router (iBGP).
     Internal,
 }
 
-/// A BGP neighbor in the fabric. Exactly one of `asn` and `type`, exactly one of `address` and `interface`.
+/// A BGP neighbor in the fabric. Set exactly one of `asn` and `type`, and exactly one of `address` and `interface`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = asn_or_type(), validation = address_or_interface())]
 #[x_kube(validation = cel::timers_together(), validation = cel::timers_order(), validation = cel::timers_zero())]
 #[x_kube(validation = unnumbered_is_one_hop(), validation = internal_is_no_ebgp())]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Neighbor {
-    /// AS number of the peer.
+pub struct NeighborSpec {
+    /// AS number of the peer, 1 to 4294967295.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub asn: Option<u32>,
-    /// Relation of the AS numbers where the number itself is not given.
+    /// In place of `asn`: `external` for a peer in any other AS (eBGP), `internal` for one in the AS of the router (iBGP).
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<NeighborType>,
-    /// IP address of the peer.
+    /// IPv4 or IPv6 address of the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "cel::address")]
     pub address: Option<String>,
-    /// NIC behind which the peer is (BGP unnumbered, RFC 8950).
+    /// In place of `address`: the NIC on which the peer is found by its IPv6 link-local address (BGP unnumbered, RFC 8950).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "cel::nic")]
     pub interface: Option<String>,
-    /// TCP port of the peer, 1 to 65535.
+    /// TCP port on which the peer listens, 1 to 65535. Default: 179.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
-    /// Hold time in seconds: 0, or 3 to 65535. Together with `keepaliveTimeSeconds`.
+    /// Hold time in seconds, 0 (no keepalives) or 3 to 65535 (RFC 4271). Requires `keepaliveTimeSeconds`. Default: 180.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 65535))]
     #[x_kube(validation = cel::hold_time())]
     pub hold_time_seconds: Option<u16>,
-    /// Keepalive interval in seconds, at most the hold time; FRR uses a third of the hold time if that is less.
-    /// Together with `holdTimeSeconds`.
+    /// Keepalive interval in seconds, 0 to 65535 and at most the hold time; FRR uses at most a third of the hold time. Requires
+    /// `holdTimeSeconds`. Default: 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 65535))]
     pub keepalive_time_seconds: Option<u16>,
-    /// Time between connection attempts in seconds, 1 to 65535.
+    /// Time between attempts to connect in seconds, 1 to 65535. Default: 120.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub connect_time_seconds: Option<u16>,
-    /// TCP MD5 password (RFC 2385).
+    /// Password for TCP MD5 authentication (RFC 2385).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_secret: Option<SecretKeyRef>,
-    /// The peer is not on a connected subnet.
+    /// Allows an eBGP peer that is not on a connected subnet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ebgp_multi_hop: Option<EbgpMultiHop>,
-    /// BFD for the session.
+    /// BFD for the session (RFC 5880). Absent: no BFD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bfd: Option<BfdSettings>,
-    /// Wait for the peer to connect.
+    /// Wait for the peer to connect instead of connecting to it. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub passive: bool,
 }
@@ -131,48 +135,45 @@ fn neighbors_unique() -> Rule {
          (!has(a.address) || !isIP(a.address) || \
          self.neighbors.exists_one(b, has(b.address) && isIP(b.address) && ip(b.address) == ip(a.address))))",
     )
-    .message("two neighbors have the same address or interface: keep one")
+    .message("two neighbors have the same address or interface: remove one")
     .field_path(".neighbors")
 }
 
 fn multihop_is_ebgp() -> Rule {
-    Rule::new(
-        "!has(self.neighbors) || self.neighbors.all(n, !has(n.ebgpMultiHop) || !has(n.asn) || n.asn != self.asn)",
-    )
-    .message("ebgpMultiHop is for a neighbor of another AS: remove it where asn is the underlay's own, since iBGP needs none")
-    .field_path(".neighbors")
+    Rule::new("!has(self.neighbors) || self.neighbors.all(n, !has(n.ebgpMultiHop) || !has(n.asn) || n.asn != self.asn)")
+        .message("ebgpMultiHop applies to eBGP only: remove it from neighbors whose asn is that of the Underlay")
+        .field_path(".neighbors")
 }
 
-// FRR's bfdd reads the minimum TTL of multihop sessions only; single hop is always 255 (RFC 5881 section 5).
+// FRR's bfdd uses the minimum TTL of multihop sessions only; single hop is always 255 (RFC 5881 section 5).
 fn minimum_ttl_is_multihop() -> Rule {
     Rule::new(
         "!has(self.neighbors) || self.neighbors.all(n, !has(n.bfd) || !has(n.bfd.minimumTTL) || has(n.ebgpMultiHop) || \
          (!has(n.interface) && ((has(n.type) && n.type == 'internal') || (has(n.asn) && n.asn == self.asn))))",
     )
-    .message("bfd.minimumTTL is for sessions over several hops: set ebgpMultiHop as well or remove it")
+    .message("bfd.minimumTTL applies to multihop sessions only: set ebgpMultiHop as well or remove it")
     .field_path(".neighbors")
 }
 
 fn asn_or_type() -> Rule {
-    Rule::new("has(self.asn) != has(self.type)").message(
-        "give exactly one of asn and type: the number of the peer's AS, or `type: external` or `type: internal`",
-    )
+    Rule::new("has(self.asn) != has(self.type)")
+        .message("set exactly one of asn and type: the AS number of the peer, or `type: external` or `type: internal`")
 }
 
 fn address_or_interface() -> Rule {
     Rule::new("has(self.address) != has(self.interface)").message(
-        "give exactly one of address and interface: the IP address of the peer, or the NIC of an unnumbered session",
+        "set exactly one of address and interface: the IP address of the peer, or the NIC of an unnumbered session",
     )
 }
 
 fn unnumbered_is_one_hop() -> Rule {
     Rule::new("!has(self.interface) || !has(self.ebgpMultiHop)")
-        .message("does not go with interface: an unnumbered session has one hop; give address instead")
+        .message("is not allowed with interface: an unnumbered session has one hop; set address instead")
         .field_path(".ebgpMultiHop")
 }
 
 fn internal_is_no_ebgp() -> Rule {
     Rule::new("!has(self.ebgpMultiHop) || !has(self.type) || self.type != 'internal'")
-        .message("does not go with `type: internal`: iBGP needs no multihop; remove it")
+        .message("is not allowed with `type: internal`: iBGP needs no multihop; remove it")
         .field_path(".ebgpMultiHop")
 }

@@ -1,11 +1,12 @@
-//! The fields of an Underlay as values. In: a spec that fits its schema. Out: the values, and every mistake. Pure.
+//! The fields of an Underlay as typed values. In: a spec that is valid by its schema. Out: the values, or every violation of the
+//! rules that need the node index, secrets or types. It must not look at other objects. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::spec::{Neighbor as NeighborSpec, NeighborType, UnderlaySpec};
+use super::spec::{NeighborSpec, NeighborType, UnderlaySpec};
 use crate::frr::model::{GracefulRestart, Neighbor, Peer, RemoteAs};
 use crate::kind::check::Check;
 use crate::kind::ipam;
@@ -17,45 +18,45 @@ use crate::types::{Asn, IfName};
 pub struct ValidUnderlay {
     /// AS number.
     pub asn: Asn,
-    /// Pool of the VTEPs.
+    /// Pool of VTEP addresses.
     pub vtep_pool: IpNet,
-    /// This node's VTEP.
+    /// VTEP address of this node.
     pub vtep: IpAddr,
-    /// This node's router id.
+    /// Router ID of this node.
     pub router_id: Ipv4Addr,
     /// Fabric NICs.
     pub nics: BTreeSet<IfName>,
-    /// Peers.
+    /// BGP neighbors.
     pub neighbors: BTreeMap<Peer, Neighbor>,
     /// Graceful restart.
     pub graceful_restart: Option<GracefulRestart>,
 }
 
-/// Takes the fields of an Underlay to values.
+/// Converts the fields of an Underlay to typed values.
 pub(super) fn validate(spec: &UnderlaySpec, check: &mut Check<'_>) -> Option<ValidUnderlay> {
     let index = check.node.index;
-    let asn = check.take("spec.asn", Asn::try_from(spec.asn));
+    let asn = check.value("spec.asn", Asn::try_from(spec.asn));
     let vtep_pool = check.prefix("spec.vtepcidr", &spec.vtepcidr);
     if let (Some(IpNet::V6(_)), Err(why)) = (vtep_pool, check.node.release.ipv6_vtep) {
         check.reject(Reason::Unsupported, "spec.vtepcidr", why);
     }
     let vtep = vtep_pool.and_then(|pool| check.pool("spec.vtepcidr", ipam::vtep(&pool, index)));
     let wrong = |_| format!("{:?} is not an IPv4 prefix: write A.B.C.D/LENGTH", spec.routeridcidr);
-    let id_pool = check.take("spec.routeridcidr", spec.routeridcidr.parse::<Ipv4Net>().map_err(wrong));
+    let id_pool = check.value("spec.routeridcidr", spec.routeridcidr.parse::<Ipv4Net>().map_err(wrong));
     let router_id = id_pool.and_then(|pool| check.pool("spec.routeridcidr", ipam::router_id(&pool.trunc(), index)));
     let mut nics = BTreeSet::new();
     for (i, nic) in spec.nics.iter().enumerate() {
-        nics.extend(check.take(format_args!("spec.nics[{i}]"), nic.parse::<IfName>()));
+        nics.extend(check.value(format_args!("spec.nics[{i}]"), nic.parse::<IfName>()));
     }
     if spec.nics.is_empty() {
-        check.reject(Reason::Invalid, "spec.nics", "is empty: name at least one fabric NIC");
+        check.reject(Reason::Invalid, "spec.nics", "is empty: set at least one NIC");
     }
     let mut neighbors = BTreeMap::new();
     for (i, neighbor) in spec.neighbors.iter().enumerate() {
         let field = format!("spec.neighbors[{i}]");
         let Some((peer, value)) = fabric_neighbor(check, &field, neighbor, asn) else { continue };
         if neighbors.insert(peer.clone(), value).is_some() {
-            check.reject(Reason::Invalid, &field, format_args!("{peer} is a neighbor already: name it once"));
+            check.reject(Reason::Invalid, &field, format_args!("{peer} is already a neighbor: remove one of the two"));
         }
     }
     Some(ValidUnderlay {
@@ -78,16 +79,16 @@ fn fabric_neighbor(
     let peer = match (&spec.address, &spec.interface) {
         (Some(ip), None) => {
             let wrong = |_| format!("{ip:?} is not an IP address");
-            check.take(format_args!("{field}.address"), ip.parse().map(Peer::Address).map_err(wrong))
+            check.value(format_args!("{field}.address"), ip.parse().map(Peer::Address).map_err(wrong))
         }
-        (None, Some(name)) => check.take(format_args!("{field}.interface"), name.parse().map(Peer::Interface)),
+        (None, Some(name)) => check.value(format_args!("{field}.interface"), name.parse().map(Peer::Interface)),
         _ => {
             check.reject(Reason::Invalid, field, "set exactly one of address and interface");
             None
         }
     };
     let remote_as = match (spec.asn, spec.type_) {
-        (Some(raw), None) => check.take(format_args!("{field}.asn"), Asn::try_from(raw).map(RemoteAs::Asn)),
+        (Some(raw), None) => check.value(format_args!("{field}.asn"), Asn::try_from(raw).map(RemoteAs::Asn)),
         (None, Some(NeighborType::External)) => Some(RemoteAs::External),
         (None, Some(NeighborType::Internal)) => Some(RemoteAs::Internal),
         _ => {
@@ -101,7 +102,7 @@ fn fabric_neighbor(
         Some(RemoteAs::Internal) | None => false,
     };
     if spec.ebgp_multi_hop.is_some() && !external {
-        check.reject(Reason::Invalid, format_args!("{field}.ebgpMultiHop"), "is for eBGP: remove it");
+        check.reject(Reason::Invalid, format_args!("{field}.ebgpMultiHop"), "applies to eBGP only: remove it");
     }
     let timers = check.timers(&format!("{field}."), spec.keepalive_time_seconds, spec.hold_time_seconds);
     let password = check.secret(&format!("{field}.passwordSecret"), spec.password_secret.as_ref());

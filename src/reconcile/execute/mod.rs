@@ -1,5 +1,5 @@
 //! Walks a [`Schedule`]. In: its steps and the two ports. Out: what was done and what failed, by scope. A failure belongs
-//! to its scope: the rest of that scope is left for the next pass, every other scope goes on. Decides neither what is done
+//! to its scope: the rest of that scope is left for the next pass, all other scopes continue. Decides neither what is done
 //! nor in which order.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use crate::frr::config::batch::CommandBatch;
 use crate::frr::config::command::Intent;
 use crate::kernel::{Kernel, KernelError, Outcome, Step as KernelStep};
 use crate::scope::Scope;
-use crate::timing::{Phase, Stopwatch, Timing};
+use crate::timing::{PassPhase, Stopwatch, Timing};
 use crate::types::VrfName;
 
 /// zebra takes a namespace up within 11 ms and lets go of it as fast; beyond this it has lost it.
@@ -32,7 +32,7 @@ pub enum Failure {
     Routing(Arc<RoutingError>),
     /// FRR rejected a line.
     #[error("{0}")]
-    Refused(RejectedCommand),
+    Rejected(RejectedCommand),
     /// Without the default instance a VXLAN device would crash bgpd (frr#22851).
     #[error("the default BGP instance is not in place")]
     NoDefaultInstance,
@@ -93,7 +93,7 @@ impl Executed {
     /// Takes note of the answer to a batch.
     fn settle(&mut self, batch: &CommandBatch, answer: Result<Vec<RejectedCommand>, RoutingError>) {
         match answer {
-            Ok(refused) => self.note(batch, refused),
+            Ok(rejected) => self.note(batch, rejected),
             Err(error) => {
                 let scopes: BTreeSet<&Scope> = batch.commands.iter().map(|command| &command.scope).collect();
                 let error = Arc::new(error);
@@ -104,18 +104,18 @@ impl Executed {
         }
     }
 
-    fn note(&mut self, batch: &CommandBatch, refused: Vec<RejectedCommand>) {
+    fn note(&mut self, batch: &CommandBatch, rejected: Vec<RejectedCommand>) {
         // Rejections come in the order of the commands.
-        let mut left = refused.iter().peekable();
+        let mut left = rejected.iter().peekable();
         for command in &batch.commands {
-            let is_refused = left.next_if(|refusal| refusal.command == *command).is_some();
-            if command.intent == Intent::Set && !is_refused {
+            let is_rejected = left.next_if(|rejected| rejected.command == *command).is_some();
+            if command.intent == Intent::Set && !is_rejected {
                 tracing::info!(scope = %command.scope, daemon = %batch.daemon, line = %command.line, "frr");
                 self.frr_lines += 1;
             }
         }
-        for refusal in refused {
-            self.fail(&refusal.command.scope.clone(), Failure::Refused(refusal));
+        for command in rejected {
+            self.fail(&command.command.scope.clone(), Failure::Rejected(command));
         }
     }
 }
@@ -150,7 +150,7 @@ impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
             }
         }
         self.join(&mut policies).await;
-        watch.mark(Phase::Routing);
+        watch.mark(PassPhase::Routing);
         self.done.timing = watch.timing();
         self.done
     }
@@ -232,14 +232,14 @@ impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
 }
 
 /// To which phase the time of a step counts.
-fn phase(step: &ScheduleStep) -> Phase {
+fn phase(step: &ScheduleStep) -> PassPhase {
     match step {
-        ScheduleStep::Kernel(_) => Phase::Kernel,
-        ScheduleStep::AwaitVrf { .. } | ScheduleStep::AwaitLinks { .. } => Phase::Await,
+        ScheduleStep::Kernel(_) => PassPhase::Kernel,
+        ScheduleStep::AwaitVrf { .. } | ScheduleStep::AwaitLinks { .. } => PassPhase::Await,
         ScheduleStep::Frr(_)
         | ScheduleStep::BeginPolicies(_)
         | ScheduleStep::AwaitPolicies
-        | ScheduleStep::RequireDefaultInstance => Phase::Routing,
+        | ScheduleStep::RequireDefaultInstance => PassPhase::Routing,
     }
 }
 

@@ -5,6 +5,7 @@
 //! deleted; the default BGP instance with EVPN is configured before the first VXLAN device (frr#22851); zebra has taken up
 //! an empty VRF namespace before links are created in it; the VNI is configured when its links are there.
 
+mod state;
 mod step;
 mod teardown;
 
@@ -14,16 +15,17 @@ use std::fmt;
 
 use crate::frr::client::port::Presence;
 use crate::frr::config::batch::{BatchStage, CommandBatch, merge};
-use crate::frr::config::diff::{self as frr, ScopeChange, policies_of_new};
-use crate::frr::config::tree::Config;
+use crate::frr::config::diff::{diff, policies_of_new};
+use crate::frr::config::removal::Removal;
 use crate::frr::release::Release;
-use crate::kernel::model::{KernelState, Netns};
+use crate::kernel::model::Netns;
 use crate::kernel::{self, KernelOp, Stage, Step as KernelStep};
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 use crate::types::{IfName, VrfName};
 use teardown::{Reasons, members};
 
+pub use state::State;
 pub use step::ScheduleStep;
 
 /// What a reconcile pass does.
@@ -73,15 +75,6 @@ impl fmt::Display for Schedule {
     }
 }
 
-/// Kernel and FRR, wanted or observed.
-#[derive(Debug, Clone, Copy)]
-pub struct State<'a> {
-    /// Kernel.
-    pub kernel: &'a KernelState,
-    /// FRR.
-    pub frr: &'a Config,
-}
-
 /// Schedules a pass. `not_up` are IP-VRFs that FRR did not bring up although all is in place: they are rebuilt.
 pub fn schedule(wanted: State<'_>, observed: State<'_>, not_up: &BTreeSet<VrfName>, release: Release) -> Schedule {
     let none = BTreeSet::new();
@@ -104,7 +97,7 @@ pub fn schedule(wanted: State<'_>, observed: State<'_>, not_up: &BTreeSet<VrfNam
     };
     let release = if going.is_empty() { Vec::new() } else { kernel::diff(&after, observed.kernel) };
     let build = kernel::diff(&kernel_wanted, &after);
-    let change = frr::diff(&frr_after, wanted.frr);
+    let change = diff(&frr_after, wanted.frr);
     let mut order = Order::default();
     order.begin_policies(policies_of_new(observed.frr, wanted.frr));
     let lines = torn_down.iter().map(|scope| (scope, teardown::lines(observed.frr, scope, kept_netns)));
@@ -135,7 +128,7 @@ impl Order {
         self.steps.extend(batches.into_iter().map(ScheduleStep::BeginPolicies));
     }
 
-    fn teardown(&mut self, lines: &[(&Scope, frr::Teardown)], release: Vec<KernelStep>) {
+    fn teardown(&mut self, lines: &[(&Scope, Removal)], release: Vec<KernelStep>) {
         self.send(merge(lines.iter().flat_map(|(_, teardown)| teardown.before.iter().cloned())));
         self.kernel(release);
         for (scope, _) in lines.iter().filter(|(_, teardown)| !teardown.after.is_empty()) {
@@ -147,10 +140,14 @@ impl Order {
     }
 
     /// The changes are those of a scope, with whether FRR had nothing of it: its policies have been begun already.
-    fn build<'a>(&mut self, steps: Vec<KernelStep>, changes: impl Iterator<Item = (&'a Scope, &'a ScopeChange, bool)>) {
+    fn build<'a>(
+        &mut self,
+        steps: Vec<KernelStep>,
+        changes: impl Iterator<Item = (&'a Scope, &'a Vec<CommandBatch>, bool)>,
+    ) {
         let (mut underlay, mut others, mut policies) = (Vec::new(), Vec::new(), Vec::new());
-        for (scope, change, is_new) in changes {
-            for batch in change.batches().iter().cloned() {
+        for (scope, batches, is_new) in changes {
+            for batch in batches.iter().cloned() {
                 match (scope, batch.stage) {
                     (Scope::Underlay, _) => underlay.push(batch),
                     (_, BatchStage::Policies) if is_new => {}

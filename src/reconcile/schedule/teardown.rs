@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::State;
-use crate::frr::config::diff::{Teardown, teardown};
+use super::state::State;
+use crate::frr::config::removal::{Removal, removal};
 use crate::frr::config::tree::Config;
 use crate::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
 use crate::names::{OwnedName, Role};
@@ -80,8 +80,8 @@ fn is_rebuilt(keys: &[&LinkKey], wanted: &KernelState, observed: &KernelState) -
 }
 
 /// The lines that remove a scope from FRR.
-pub(super) fn lines(observed: &Config, scope: &Scope, kept_netns: &BTreeSet<VrfName>) -> Teardown {
-    let mut teardown = teardown(observed, scope);
+pub(super) fn lines(observed: &Config, scope: &Scope, kept_netns: &BTreeSet<VrfName>) -> Removal {
+    let mut teardown = removal(observed, scope);
     // FRR rejects `no vrf` while the VRF is there, and mgmtd of FRR 10 aborts.
     if matches!(scope, Scope::Vrf(vrf) if kept_netns.contains(vrf)) {
         teardown.after.clear();

@@ -1,5 +1,7 @@
 use super::*;
+use crate::frr::config::tree::Config;
 use crate::frr::release::FrrVersion;
+use crate::kernel::model::KernelState;
 use crate::kind;
 use crate::plan::{NodeFacts, plan};
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
@@ -94,7 +96,7 @@ fn another_subnet_is_an_edit_in_place(#[case] mode: VrfMode) {
     let done = pass(mode, &[l3vni("red", 100, 10)], &[l3vni("red", 100, 12)]);
     assert!(done.torn_down.is_empty() && teardown_ops(&done).is_empty());
     let ops: Vec<_> = later_ops(&done).iter().map(ToString::to_string).collect();
-    assert_eq!(ops.len(), 4, "an address goes and one comes at each end: {ops:?}");
+    assert_eq!(ops.len(), 4, "an address is removed and one added at each end: {ops:?}");
 }
 
 #[rstest]
@@ -164,4 +166,16 @@ fn the_namespace_of_a_deleted_vrf_stays_where_zebra_would_crash(
     );
     assert!(back.torn_down.is_empty() && teardown_ops(&back).is_empty());
     assert_eq!(later_ops(&back).iter().any(|op| matches!(op, KernelOp::CreateNetns(_))), !deleted.is_empty());
+}
+
+/// FRR rejects the removal of the default instance while there are others.
+#[test]
+fn another_as_of_the_default_instance_rebuilds_every_vrf() {
+    let (kernel, want) = state(VrfMode::Netns, &[l3vni("red", 100, 10), l3vni("blue", 200, 11)]);
+    let mut have = want.without(&[Scope::Underlay].into());
+    let other_as = crate::frr::config::tree::Tree::parse("router bgp 64999\n bgp router-id 10.0.0.1\n");
+    assert!(have.absorb(crate::runtime::Daemon::Bgpd, other_as).is_empty());
+    let (wanted, observed) = (State { kernel: &kernel, frr: &want }, State { kernel: &kernel, frr: &have });
+    let done = schedule(wanted, observed, &BTreeSet::new(), frr_8());
+    assert_eq!(torn(&done), ["vrf blue", "vrf red", "underlay"]);
 }

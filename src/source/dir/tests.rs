@@ -1,49 +1,49 @@
 use super::*;
 use crate::kind::L3VNISpec;
-use crate::source::write_tracker::Happening;
+use crate::source::write_tracker::FileEvent;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use rstest::rstest;
 
-/// A directory of the test's own, a reader for it, and a clock.
-struct Case {
+/// A temporary directory, a reader for it, and a clock.
+struct DirectoryCase {
     dir: tempfile::TempDir,
-    reader: Reader,
-    writes: Writes,
+    reader: DirectoryReader,
+    writes: WriteTracker,
     now: Instant,
 }
 
-impl Case {
+impl DirectoryCase {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let reader = Reader::new(Directory::new(dir.path()), NodeIdentity::default()).unwrap();
-        Self { dir, reader, writes: Writes::default(), now: Instant::now() }
+        let reader = DirectoryReader::new(Directory::new(dir.path()), NodeIdentity::default()).unwrap();
+        Self { dir, reader, writes: WriteTracker::default(), now: Instant::now() }
     }
 
     fn write(&self, name: &str, text: &str) {
         fs::write(self.dir.path().join(name), text).unwrap();
     }
 
-    fn happens(&mut self, name: &str, happening: Happening) {
-        self.writes.note(&self.dir.path().join(name), happening, self.now);
+    fn record(&mut self, name: &str, event: FileEvent) {
+        self.writes.record(&self.dir.path().join(name), event, self.now);
     }
 
-    /// Reads everything, as nobody told of the writes.
+    /// Reads every file, since the writes of a test cause no events.
     fn read(&mut self) -> Snapshot {
-        self.writes.doubt();
+        self.writes.request_full_read();
         self.reader.read(&self.writes, self.now).unwrap()
     }
 
     /// `name/vni@generation` of every L3VNI.
-    fn taken(&mut self) -> Vec<String> {
+    fn l3vnis(&mut self) -> Vec<String> {
         let shown = |(key, object): (&ObjectRef, &Object)| {
             format!("{}/{}@{}", key.name, L3VNISpec::of(&object.spec).unwrap().vni, object.generation)
         };
         self.read().of_kind(Kind::L3VNI).map(shown).collect()
     }
 
-    fn told(&mut self) -> Vec<String> {
+    fn rejections(&mut self) -> Vec<String> {
         let dir = format!("{}/", self.dir.path().display());
         self.read().rejected.iter().map(|rejection| rejection.to_string().replace(&dir, "")).collect()
     }
@@ -61,15 +61,15 @@ fn three() -> String {
 
 #[test]
 fn a_generation_counts_changes_of_the_spec() {
-    let mut case = Case::new();
+    let mut case = DirectoryCase::new();
     case.write("a.yaml", &l3vni("red", "100"));
-    assert_eq!(case.taken(), ["red/100@1"]);
+    assert_eq!(case.l3vnis(), ["red/100@1"]);
     case.write("a.yaml", &format!("# a comment\n{}", l3vni("red", "100")));
-    assert_eq!(case.taken(), ["red/100@1"]);
+    assert_eq!(case.l3vnis(), ["red/100@1"]);
     case.write("a.yaml", &l3vni("red", "101"));
-    assert_eq!(case.taken(), ["red/101@2"]);
+    assert_eq!(case.l3vnis(), ["red/101@2"]);
     fs::rename(case.dir.path().join("a.yaml"), case.dir.path().join("b.yaml")).unwrap();
-    assert_eq!(case.taken(), ["red/101@2"]);
+    assert_eq!(case.l3vnis(), ["red/101@2"]);
 }
 
 #[rstest]
@@ -79,130 +79,130 @@ fn a_generation_counts_changes_of_the_spec() {
     "a.yaml:6: document: not YAML: unclosed bracket '[': check quotes, brackets and indentation here and above; "
 )]
 #[case::name(&l3vni("''", "300"), "a.yaml:8: L3VNI default/: metadata.name: \"\" is not a name: use lower case letters, digits, '-' and '.', starting and ending with a letter or digit; ")]
-fn a_mistake_leaves_in_force_what_was_good(#[case] bad: &str, #[case] told: &str) {
-    let mut case = Case::new();
+fn an_object_that_becomes_invalid_stays_in_force(#[case] bad: &str, #[case] message: &str) {
+    let mut case = DirectoryCase::new();
     case.write("a.yaml", &three());
-    assert_eq!(case.taken(), ["blue/200@1", "green/300@1", "red/100@1"]);
+    assert_eq!(case.l3vnis(), ["blue/200@1", "green/300@1", "red/100@1"]);
     case.write("a.yaml", &(l3vni("blue", "201") + bad + &l3vni("red", "100")));
-    let told = [format!("{told}L3VNI default/green stays in force as it was")];
+    let messages = [format!("{message}the last valid version of L3VNI default/green stays in force")];
     for _ in 0..2 {
-        assert_eq!(case.taken(), ["blue/201@2", "green/300@1", "red/100@1"]);
-        assert_eq!(case.told(), told);
+        assert_eq!(case.l3vnis(), ["blue/201@2", "green/300@1", "red/100@1"]);
+        assert_eq!(case.rejections(), messages);
     }
-    // With the mistake still there, what is removed goes.
+    // While it is invalid, removing another object takes effect.
     case.write("a.yaml", &(bad.to_owned() + &l3vni("red", "100")));
-    assert_eq!(case.taken(), ["green/300@1", "red/100@1"]);
-    // With the mistake, it goes as well.
+    assert_eq!(case.l3vnis(), ["green/300@1", "red/100@1"]);
+    // Removing the invalid object takes effect as well.
     case.write("a.yaml", &l3vni("red", "100"));
-    assert_eq!(case.taken(), ["red/100@1"]);
-    assert!(case.told().is_empty());
+    assert_eq!(case.l3vnis(), ["red/100@1"]);
+    assert!(case.rejections().is_empty());
 }
 
 #[test]
-fn a_file_removed_takes_its_objects_along_at_once() {
-    let mut case = Case::new();
+fn removing_a_file_removes_its_objects_at_once() {
+    let mut case = DirectoryCase::new();
     case.write("a.yaml", &three());
     case.read();
     fs::remove_file(case.dir.path().join("a.yaml")).unwrap();
-    assert!(case.taken().is_empty());
+    assert!(case.l3vnis().is_empty());
 }
 
 #[rstest]
 #[case::emptied("")]
-#[case::cut_in_a_document(&three()[..100])]
-#[case::cut_between_documents(&l3vni("blue", "200"))]
-fn half_a_file_is_not_believed_while_it_is_written(#[case] half: &str) {
+#[case::truncated_in_a_document(&three()[..100])]
+#[case::truncated_between_documents(&l3vni("blue", "200"))]
+fn a_partial_file_changes_nothing_while_it_is_written(#[case] half: &str) {
     let whole = ["blue/200@1", "green/300@1", "red/100@1"];
-    let mut case = Case::new();
+    let mut case = DirectoryCase::new();
     case.write("a.yaml", &three());
     case.read();
     case.write("a.yaml", half);
-    case.happens("a.yaml", Happening::Written);
-    assert_eq!(case.taken(), whole);
+    case.record("a.yaml", FileEvent::Written);
+    assert_eq!(case.l3vnis(), whole);
     case.now += Duration::from_millis(100);
-    case.happens("a.yaml", Happening::Closed);
-    assert_eq!(case.taken(), whole);
-    assert!(case.told().is_empty());
-    // The writer came back.
+    case.record("a.yaml", FileEvent::Closed);
+    assert_eq!(case.l3vnis(), whole);
+    assert!(case.rejections().is_empty());
+    // The writer continues.
     case.write("a.yaml", &(three() + &l3vni("violet", "400")));
-    assert_eq!(case.taken(), ["blue/200@1", "green/300@1", "red/100@1", "violet/400@1"]);
+    assert_eq!(case.l3vnis(), ["blue/200@1", "green/300@1", "red/100@1", "violet/400@1"]);
 }
 
 #[test]
-fn a_new_file_is_not_told_about_while_it_is_written() {
-    let mut case = Case::new();
+fn a_new_file_is_not_rejected_while_it_is_written() {
+    let mut case = DirectoryCase::new();
     case.write("a.yaml", "a: [\n");
-    case.happens("a.yaml", Happening::Written);
-    assert!(case.told().is_empty());
-    case.happens("a.yaml", Happening::Closed);
-    assert!(case.told().is_empty());
+    case.record("a.yaml", FileEvent::Written);
+    assert!(case.rejections().is_empty());
+    case.record("a.yaml", FileEvent::Closed);
+    assert!(case.rejections().is_empty());
     case.now += crate::source::write_tracker::SETTLE;
-    assert_eq!(case.told().len(), 1);
+    assert_eq!(case.rejections().len(), 1);
 }
 
 #[test]
-fn an_emptied_file_is_believed_when_it_stays_empty() {
-    let mut case = Case::new();
+fn emptying_a_file_takes_effect_when_it_stays_empty() {
+    let mut case = DirectoryCase::new();
     case.write("a.yaml", &three());
     case.read();
     case.write("a.yaml", "");
-    case.happens("a.yaml", Happening::Written);
-    assert_eq!(case.taken().len(), 3);
+    case.record("a.yaml", FileEvent::Written);
+    assert_eq!(case.l3vnis().len(), 3);
     case.now += crate::source::write_tracker::SETTLE;
-    assert!(case.taken().is_empty());
+    assert!(case.l3vnis().is_empty());
 }
 
 #[test]
-fn additions_in_place_need_no_patience() {
-    let mut case = Case::new();
+fn additions_in_place_take_effect_at_once() {
+    let mut case = DirectoryCase::new();
     case.write("a.yaml", &l3vni("red", "100"));
     case.read();
     case.write("a.yaml", &(l3vni("red", "101") + &l3vni("blue", "200")));
-    case.happens("a.yaml", Happening::Written);
-    case.happens("a.yaml", Happening::Closed);
-    assert_eq!(case.taken(), ["blue/200@1", "red/101@2"]);
+    case.record("a.yaml", FileEvent::Written);
+    case.record("a.yaml", FileEvent::Closed);
+    assert_eq!(case.l3vnis(), ["blue/200@1", "red/101@2"]);
 }
 
 #[test]
-fn the_next_file_has_the_object_when_the_first_loses_it() {
-    let mut case = Case::new();
+fn the_next_file_defines_the_object_when_the_first_is_removed() {
+    let mut case = DirectoryCase::new();
     case.write("a.yaml", &l3vni("red", "100"));
     case.write("b.yaml", &l3vni("red", "101"));
-    assert_eq!(case.taken(), ["red/100@1"]);
+    assert_eq!(case.l3vnis(), ["red/100@1"]);
     assert_eq!(
-        case.told(),
+        case.rejections(),
         [
-            "b.yaml:3: L3VNI default/red: metadata.name: red is already defined at a.yaml:3, which is the one in force: rename or remove one of the two"
+            "b.yaml:3: L3VNI default/red: metadata.name: red is already defined at a.yaml:3, which takes precedence: rename or remove one of the two"
         ]
     );
     fs::remove_file(case.dir.path().join("a.yaml")).unwrap();
-    assert_eq!(case.taken(), ["red/101@2"]);
-    assert!(case.told().is_empty());
+    assert_eq!(case.l3vnis(), ["red/101@2"]);
+    assert!(case.rejections().is_empty());
 }
 
 #[rstest]
-#[case::not_text(|path: &Path| fs::write(path, [0xff, 0xfe]).unwrap(), "a.yaml:1: document: the file cannot be read: stream did not contain valid UTF-8; what it held before stays in force")]
-#[case::dangling(|path: &Path| { fs::remove_file(path).unwrap(); std::os::unix::fs::symlink("nowhere", path).unwrap() }, "a.yaml:1: document: the file cannot be read: No such file or directory (os error 2); what it held before stays in force")]
-fn an_unreadable_file_stays_in_force(#[case] spoil: fn(&Path), #[case] told: &str) {
-    let mut case = Case::new();
+#[case::not_text(|path: &Path| fs::write(path, [0xff, 0xfe]).unwrap(), "a.yaml:1: document: the file cannot be read: stream did not contain valid UTF-8; its last content stays in force")]
+#[case::dangling(|path: &Path| { fs::remove_file(path).unwrap(); std::os::unix::fs::symlink("nowhere", path).unwrap() }, "a.yaml:1: document: the file cannot be read: No such file or directory (os error 2); its last content stays in force")]
+fn the_last_content_of_an_unreadable_file_stays_in_force(#[case] spoil: fn(&Path), #[case] message: &str) {
+    let mut case = DirectoryCase::new();
     case.write("a.yaml", &l3vni("red", "100"));
     case.read();
     spoil(&case.dir.path().join("a.yaml"));
-    assert_eq!(case.taken(), ["red/100@1"]);
-    assert_eq!(case.told(), [told]);
+    assert_eq!(case.l3vnis(), ["red/100@1"]);
+    assert_eq!(case.rejections(), [message]);
 }
 
 #[test]
-fn what_is_no_file_is_passed_over() {
-    let mut case = Case::new();
+fn directories_and_pipes_are_ignored() {
+    let mut case = DirectoryCase::new();
     fs::create_dir(case.dir.path().join("dir.yaml")).unwrap();
     nix::unistd::mkfifo(&case.dir.path().join("fifo.yaml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    assert!(case.taken().is_empty() && case.told().is_empty());
+    assert!(case.l3vnis().is_empty() && case.rejections().is_empty());
 }
 
 #[test]
 fn secrets_are_read_for_the_objects_that_name_them() {
-    let mut case = Case::new();
+    let mut case = DirectoryCase::new();
     let session = "{passwordSecret: {name: bgp, key: red}}";
     case.write("a.yaml", &format!("apiVersion: openpe.openperouter.github.io/v1alpha1\nkind: L3VNI\nmetadata: {{name: red, namespace: pe}}\nspec: {{asn: 1, vni: 1, localcidr: {{ipv4: 10.0.0.0/24}}, hostSession: {session}}}\n"));
     let key = crate::snapshot::SecretKey { namespace: "pe".into(), name: "bgp".into(), key: "red".into() };
@@ -216,16 +216,16 @@ fn secrets_are_read_for_the_objects_that_name_them() {
     let good = BTreeMap::from([(key, Ok(crate::types::Secret::new("hunter2".into())))]);
     assert_eq!(case.read().secrets, good);
 
-    // Half written, it stays what it was.
+    // While it is written, the last password stays.
     fs::write(&file, "").unwrap();
-    case.happens("secrets/bgp/red", Happening::Written);
+    case.record("secrets/bgp/red", FileEvent::Written);
     assert_eq!(case.read().secrets, good);
     case.now += crate::source::write_tracker::SETTLE;
     assert_ne!(case.read().secrets, good);
 }
 
 #[test]
-fn a_directory_that_is_not_there_says_what_to_do() {
+fn errors_of_the_directory_name_the_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("nowhere");
     let error = read(&missing, &missing, &NodeIdentity::default()).unwrap_err();
@@ -238,41 +238,42 @@ fn a_directory_that_is_not_there_says_what_to_do() {
     let error = read(&file, &file, &NodeIdentity::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("{} is not a directory: name the directory that holds the YAML files", file.display())
+        format!("{} is not a directory: name the directory of the YAML files", file.display())
     );
 }
 
 #[test]
-fn what_looks_as_before_is_not_opened_again() {
-    let mut case = Case::new();
+fn an_unchanged_file_is_not_read_again() {
+    let mut case = DirectoryCase::new();
     case.write("a.yaml", &l3vni("red", "100"));
     case.write("b.yaml", &l3vni("blue", "200"));
     case.read();
     let files = case.reader.files.clone();
-    let kept = |case: &Case, name: &str| {
+    let reused = |case: &DirectoryCase, name: &str| {
         let path = case.dir.path().join(name);
         Arc::ptr_eq(&files[&path], &case.reader.files[&path])
     };
-    case.writes.forget_settled(case.now);
+    case.writes.finish_read(case.now);
     case.write("a.yaml", &l3vni("red", "1000"));
     case.reader.read(&case.writes, case.now).unwrap();
-    assert_eq!((kept(&case, "a.yaml"), kept(&case, "b.yaml")), (false, true));
-    assert_eq!(case.taken(), ["blue/200@1", "red/1000@2"]);
-    assert!(!kept(&case, "b.yaml"), "a doubt has everything read");
+    assert_eq!((reused(&case, "a.yaml"), reused(&case, "b.yaml")), (false, true));
+    assert_eq!(case.l3vnis(), ["blue/200@1", "red/1000@2"]);
+    assert!(!reused(&case, "b.yaml"), "a full read reads every file");
 }
 
 #[test]
-fn what_was_not_all_believed_is_read_again() {
-    let mut case = Case::new();
+fn a_file_that_was_not_settled_is_read_again() {
+    let mut case = DirectoryCase::new();
     case.write("a.yaml", &three());
     case.read();
-    case.writes.forget_settled(case.now);
+    case.writes.finish_read(case.now);
     case.write("a.yaml", &l3vni("red", "100"));
-    case.happens("a.yaml", Happening::Written);
-    case.happens("a.yaml", Happening::Closed);
-    let read = |case: &mut Case| case.reader.read(&case.writes, case.now).unwrap().of_kind(Kind::L3VNI).count();
+    case.record("a.yaml", FileEvent::Written);
+    case.record("a.yaml", FileEvent::Closed);
+    let read =
+        |case: &mut DirectoryCase| case.reader.read(&case.writes, case.now).unwrap().of_kind(Kind::L3VNI).count();
     assert_eq!(read(&mut case), 3);
-    // Nothing happens to the file any more.
+    // No further event of the file.
     case.now += Duration::from_secs(1);
     assert_eq!(read(&mut case), 1);
 }

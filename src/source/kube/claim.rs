@@ -1,86 +1,94 @@
-//! The claim of the node's index. In: the node's name and UID. Out: the index, once the API server has let us create the
-//! object of that name or has one of ours. Deletes nothing: claims go with their Node.
+//! The claim of the node's index. In: the node's name and UID. Out: the index, once the API server has accepted our claim
+//! object or has one of ours already. It must not delete a claim: garbage collection does, with its Node.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ConstantBuilder};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, ListParams, ObjectMeta, PostParams};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::cluster_state::News;
-use super::index::{Decision, Wish, decide};
-use super::watcher::jittered;
+use super::cluster_state::ClusterEvent;
+use super::index::{ClaimDecision, IndexPreference, decide};
 use crate::kind::{NodeIndex, NodeIndexSpec};
 
-const RETRY: Duration = Duration::from_secs(2);
-/// A claim that somebody deleted is made again after so long, before another node takes it, or shows that it is too late.
-const CHECK: Duration = Duration::from_secs(300);
+const PAUSE: Duration = Duration::from_secs(1);
+/// Pauses between attempts. Jitter adds up to the pause itself, so that the nodes of a cluster do not retry at the same moment.
+const PAUSES: ConstantBuilder = ConstantBuilder::new().with_delay(PAUSE).without_max_times().with_jitter();
+/// How often the claim is verified: one that was deleted is created again before another node claims the index, or another
+/// index is claimed.
+const VERIFY: Duration = Duration::from_secs(300);
 
-/// Claims an index for every UID that the Node gets, until the receiver is gone.
-pub(crate) async fn keep(
+/// Claims an index for every UID of the Node, and keeps verifying the claim, until the receiver is dropped.
+pub(crate) async fn maintain(
     api: Api<NodeIndex>,
     node: String,
-    mut wish: Wish,
+    mut preference: IndexPreference,
     mut uids: watch::Receiver<Option<String>>,
-    tell: mpsc::Sender<News>,
+    events: mpsc::Sender<ClusterEvent>,
 ) {
     loop {
         let uid = uids.borrow_and_update().clone();
         if let Some(uid) = uid {
             let node = NodeIndexSpec { node_name: node.clone(), node_uid: uid };
             let claimed = tokio::select! {
-                index = claim(&api, &node, wish) => index,
+                index = claim(&api, &node, preference) => index,
                 changed = uids.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return,
                 },
             };
-            if let Wish::Again(before) = wish
+            if let IndexPreference::Previous(before) = preference
                 && before != claimed
             {
-                tracing::warn!(before, claimed, "another node has the index of this one: every address changes");
+                tracing::warn!(
+                    before,
+                    claimed,
+                    "another node has claimed the index of this one: every address changes"
+                );
             }
-            if !matches!(wish, Wish::Exactly(_)) {
-                wish = Wish::Again(claimed);
+            if !matches!(preference, IndexPreference::Fixed(_)) {
+                preference = IndexPreference::Previous(claimed);
             }
-            if tell.send(News::Index(claimed)).await.is_err() {
+            if events.send(ClusterEvent::IndexClaimed(claimed)).await.is_err() {
                 return;
             }
         }
-        if let Ok(Err(_)) = timeout(CHECK, uids.changed()).await {
+        if let Ok(Err(_)) = timeout(VERIFY, uids.changed()).await {
             return;
         }
     }
 }
 
-/// Claims an index. Ends when there is one.
-pub(crate) async fn claim(api: &Api<NodeIndex>, node: &NodeIndexSpec, wish: Wish) -> u32 {
-    let mut told = false;
+/// Claims an index; retries until it succeeds.
+pub(crate) async fn claim(api: &Api<NodeIndex>, node: &NodeIndexSpec, preference: IndexPreference) -> u32 {
+    let mut pauses = PAUSES.build();
+    let mut logged = false;
     loop {
-        match attempt(api, node, wish).await {
-            Ok(Attempt::Has(index)) => return index,
-            Ok(Attempt::Lost) => continue,
-            Ok(Attempt::WaitFor { index, holder }) => {
-                if !told {
-                    tracing::warn!(index, holder, "waiting for the claim of another Node to go");
+        match attempt(api, node, preference).await {
+            Ok(ClaimAttempt::Claimed(index)) => return index,
+            Ok(ClaimAttempt::Lost) => continue,
+            Ok(ClaimAttempt::WaitFor { index, holder }) => {
+                if !logged {
+                    tracing::warn!(index, holder, "waiting for the claim of another Node to be deleted");
                 }
             }
             Err(error) => {
-                if !told {
-                    tracing::warn!(%error, "no index claimed yet, will be tried again");
+                if !logged {
+                    tracing::warn!(%error, "cannot claim an index: retrying");
                 }
             }
         }
-        told = true;
-        sleep(jittered(RETRY)).await;
+        logged = true;
+        sleep(pauses.next().unwrap_or(PAUSE)).await;
     }
 }
 
-enum Attempt {
-    Has(u32),
-    /// Another node was faster.
+enum ClaimAttempt {
+    Claimed(u32),
+    /// Another node created the claim first.
     Lost,
     WaitFor {
         index: u32,
@@ -88,19 +96,23 @@ enum Attempt {
     },
 }
 
-async fn attempt(api: &Api<NodeIndex>, node: &NodeIndexSpec, wish: Wish) -> Result<Attempt, kube::Error> {
+async fn attempt(
+    api: &Api<NodeIndex>,
+    node: &NodeIndexSpec,
+    preference: IndexPreference,
+) -> Result<ClaimAttempt, kube::Error> {
     let claims = api.list(&ListParams::default()).await?;
     let claim = |object: NodeIndex| Some((object.metadata.name?.parse().ok()?, object.spec));
     let claims: BTreeMap<u32, NodeIndexSpec> = claims.items.into_iter().filter_map(claim).collect();
-    match decide(&claims, node, wish) {
-        Decision::Has(index) => Ok(Attempt::Has(index)),
-        Decision::WaitFor { index, node } => Ok(Attempt::WaitFor { index, holder: node }),
-        Decision::Create(index) => match api.create(&PostParams::default(), &object(node, index)).await {
+    match decide(&claims, node, preference) {
+        ClaimDecision::Claimed(index) => Ok(ClaimAttempt::Claimed(index)),
+        ClaimDecision::WaitFor { index, node } => Ok(ClaimAttempt::WaitFor { index, holder: node }),
+        ClaimDecision::Create(index) => match api.create(&PostParams::default(), &object(node, index)).await {
             Ok(_) => {
                 tracing::info!(index, node = node.node_name, "index claimed");
-                Ok(Attempt::Has(index))
+                Ok(ClaimAttempt::Claimed(index))
             }
-            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Attempt::Lost),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(ClaimAttempt::Lost),
             Err(error) => Err(error),
         },
     }

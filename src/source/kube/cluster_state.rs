@@ -1,5 +1,6 @@
-//! Everything that the watches have told, put together. In: [`News`] of the watches and of the claim. Out: a snapshot once
-//! all of it is known, the Secrets to watch, and the UIDs. No calls, no clock.
+//! The state of the cluster as far as it concerns this node. In: [`ClusterEvent`]s of the watches and of the index claim. Out:
+//! a snapshot once every initial list is complete and the index is claimed, the Secrets to watch, and UIDs. What was read
+//! once must stay when a watch fails. No calls, no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,13 +8,14 @@ use k8s_openapi::ByteString;
 use kube::core::DynamicObject;
 use kube::runtime::watcher::Event;
 use serde_json::Value;
+use thiserror::Error;
 
-use super::object::{self, Judged};
-use super::store::Table;
-use crate::kind::{Kind, Spec};
+use super::object::{self, ApiObject};
+use super::store::ObjectStore;
+use crate::kind::Kind;
 use crate::snapshot::{ApiIdentities, NodeIdentity, Object, ObjectRef, SecretKey, Snapshot};
 use crate::source::schema::Schemas;
-use crate::source::secret;
+use crate::source::secret::{self, PasswordError};
 use crate::types::Secret;
 
 /// A Secret by namespace and name.
@@ -23,9 +25,9 @@ pub(crate) struct SecretName {
     pub(crate) name: String,
 }
 
-/// What one watch is about.
+/// What one watch is on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Topic {
+pub(crate) enum WatchTarget {
     /// All objects of a kind.
     Objects(Kind),
     /// The own Node.
@@ -34,111 +36,128 @@ pub(crate) enum Topic {
     Secret(SecretName),
 }
 
-/// What a view takes.
-pub(crate) enum News {
-    /// A watch tells.
-    Event(Topic, Box<Event<DynamicObject>>),
-    /// A watch has failed and is tried again.
-    Failed(Topic, String),
+/// A change of the state.
+pub(crate) enum ClusterEvent {
+    /// An event of a watch.
+    Watch(WatchTarget, Box<Event<DynamicObject>>),
+    /// A watch failed and is retried.
+    WatchFailed(WatchTarget, String),
     /// The node has claimed its index.
-    Index(u32),
+    IndexClaimed(u32),
 }
 
-/// The own Node.
+/// What is used of the own Node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct SeenNode {
+struct NodeMetadata {
     uid: String,
     labels: BTreeMap<String, String>,
 }
 
-/// The words of a Secret by key.
-type Words = BTreeMap<String, Result<Secret, String>>;
+/// The passwords of a Secret by key.
+type SecretData = BTreeMap<String, Result<Secret, PasswordError>>;
 
-#[derive(Debug, Default)]
-struct SecretView {
-    table: Table<(), Words>,
-    /// Why it could never be read.
-    failed: Option<String>,
+/// Why a password of a Secret is not available.
+#[derive(Debug, Error)]
+enum SecretError {
+    #[error("Secret {secret} cannot be read: {cause}")]
+    Unreadable { secret: String, cause: String },
+    #[error("Secret {secret} does not exist: create it with the key {key}")]
+    Missing { secret: String, key: String },
+    #[error("Secret {secret} has no key {key}: add it with the password as its value")]
+    KeyMissing { secret: String, key: String },
+    #[error("key {key} of Secret {secret} {source}")]
+    Password { secret: String, key: String, source: PasswordError },
 }
 
-/// What is known of the cluster.
+/// What is known of a Secret.
+#[derive(Debug, Default)]
+struct SecretState {
+    store: ObjectStore<(), SecretData>,
+    /// Why it has never been read.
+    failure: Option<String>,
+}
+
+/// The state of the cluster.
 #[derive(Debug)]
-pub(crate) struct View {
+pub(crate) struct ClusterState {
     node_name: String,
     schemas: Schemas,
-    objects: BTreeMap<Kind, Table<ObjectRef, Judged>>,
-    node: Table<String, SeenNode>,
-    secrets: BTreeMap<SecretName, SecretView>,
+    objects: BTreeMap<Kind, ObjectStore<ObjectRef, ApiObject>>,
+    node: ObjectStore<String, NodeMetadata>,
+    secrets: BTreeMap<SecretName, SecretState>,
     index: Option<u32>,
-    /// The last good objects of a former process.
-    kept: BTreeMap<ObjectRef, (Option<i64>, i64, Spec)>,
-    /// The words of a former process, of Secrets that this one has not read yet.
-    kept_words: BTreeMap<SecretKey, Secret>,
+    /// The objects of the disk cache.
+    cached_objects: BTreeMap<ObjectRef, Object>,
+    /// The passwords of the disk cache, of Secrets that this process has not read yet.
+    cached_secrets: BTreeMap<SecretKey, Secret>,
 }
 
-impl View {
+impl ClusterState {
     pub(crate) fn new(node_name: &str, schemas: Schemas) -> Self {
         Self {
             node_name: node_name.to_owned(),
             schemas,
-            objects: Kind::ALL.iter().map(|kind| (*kind, Table::default())).collect(),
-            node: Table::default(),
+            objects: Kind::ALL.iter().map(|kind| (*kind, ObjectStore::default())).collect(),
+            node: ObjectStore::default(),
             secrets: BTreeMap::new(),
             index: None,
-            kept: BTreeMap::new(),
-            kept_words: BTreeMap::new(),
+            cached_objects: BTreeMap::new(),
+            cached_secrets: BTreeMap::new(),
         }
     }
 
-    /// Remembers the good objects of a former process, for those that are bad now, and its words, for Secrets that cannot
-    /// be read now.
-    pub(crate) fn remember(&mut self, kept: &Snapshot) {
-        let versions = |found: &Object| (found.created, found.generation, found.spec.clone());
-        self.kept = kept.objects.iter().map(|(key, found)| (key.clone(), versions(found))).collect();
-        let words = kept.secrets.iter().filter_map(|(key, word)| Some((key.clone(), word.as_ref().ok()?.clone())));
-        self.kept_words = words.collect();
+    /// Takes objects and passwords from the disk cache, for objects that are invalid now and Secrets that cannot be read now.
+    pub(crate) fn restore(&mut self, cached: &Snapshot) {
+        self.cached_objects.clone_from(&cached.objects);
+        let available = |(key, secret): (&SecretKey, &Result<Secret, String>)| {
+            secret.as_ref().ok().map(|secret| (key.clone(), secret.clone()))
+        };
+        self.cached_secrets = cached.secrets.iter().filter_map(available).collect();
     }
 
-    /// Takes news; `true` if the snapshot may be another now.
-    pub(crate) fn take(&mut self, news: News) -> bool {
-        match news {
-            News::Event(Topic::Objects(kind), event) => self.take_object(kind, *event),
-            News::Event(Topic::Node, event) => self.node.take(keyed(*event, seen_node)),
-            News::Event(Topic::Secret(name), event) => {
-                let Some(view) = self.secrets.get_mut(&name) else { return false };
-                let differs = view.table.take(keyed(*event, |object| ((), words(&name, object))));
-                let first = view.table.objects().is_some() && view.failed.take().is_some();
-                if view.table.objects().is_some() {
-                    self.kept_words.retain(|key, _| key.namespace != name.namespace || key.name != name.name);
-                }
-                differs || first
-            }
-            News::Failed(Topic::Secret(name), why) => {
-                let Some(view) = self.secrets.get_mut(&name) else { return false };
+    /// Applies an event; `true` if the snapshot may have changed.
+    pub(crate) fn apply(&mut self, event: ClusterEvent) -> bool {
+        match event {
+            ClusterEvent::Watch(WatchTarget::Objects(kind), event) => self.apply_object(kind, *event),
+            ClusterEvent::Watch(WatchTarget::Node, event) => self.node.apply(map_objects(*event, node_metadata)),
+            ClusterEvent::Watch(WatchTarget::Secret(name), event) => self.apply_secret(&name, *event),
+            ClusterEvent::WatchFailed(WatchTarget::Secret(name), cause) => {
+                let Some(state) = self.secrets.get_mut(&name) else { return false };
                 // What was read once stays in force.
-                let first = view.table.objects().is_none() && view.failed.is_none();
+                let first = state.store.objects().is_none() && state.failure.is_none();
                 if first {
-                    view.failed = Some(why);
+                    state.failure = Some(cause);
                 }
                 first
             }
-            News::Failed(..) => false,
-            News::Index(index) => self.index.replace(index) != Some(index),
+            ClusterEvent::WatchFailed(..) => false,
+            ClusterEvent::IndexClaimed(index) => self.index.replace(index) != Some(index),
         }
     }
 
-    fn take_object(&mut self, kind: Kind, event: Event<DynamicObject>) -> bool {
-        let (schemas, kept) = (&self.schemas, &self.kept);
-        let table = self.objects.entry(kind).or_default();
-        let event = keyed(event, |object| {
+    fn apply_object(&mut self, kind: Kind, event: Event<DynamicObject>) -> bool {
+        let (schemas, cached_objects) = (&self.schemas, &self.cached_objects);
+        let store = self.objects.entry(kind).or_default();
+        let event = map_objects(event, |object| {
             let key = object::key(kind, object);
-            let mut judged = object::judge(schemas, kind, object, table.find(&key));
-            if let Some((created, generation, spec)) = kept.get(&key) {
-                judged.remember(*created, *generation, spec.clone());
+            let mut validated = ApiObject::validate(schemas, kind, object, store.latest(&key));
+            if let Some(cached) = cached_objects.get(&key) {
+                validated.restore(cached);
             }
-            (key, judged)
+            (key, validated)
         });
-        table.take(event)
+        store.apply(event)
+    }
+
+    fn apply_secret(&mut self, name: &SecretName, event: Event<DynamicObject>) -> bool {
+        let Some(state) = self.secrets.get_mut(name) else { return false };
+        let differs = state.store.apply(map_objects(event, |object| ((), secret_data(object))));
+        let listed = state.store.objects().is_some();
+        let recovered = listed && state.failure.take().is_some();
+        if listed {
+            self.cached_secrets.retain(|key, _| key.namespace != name.namespace || key.name != name.name);
+        }
+        differs || recovered
     }
 
     /// UID of the own Node; `None` while it is not known.
@@ -146,22 +165,22 @@ impl View {
         Some(self.node.objects()?.get(&self.node_name)?.uid.as_str())
     }
 
-    /// The list of Nodes is there, and the own one is not in it.
+    /// Whether the list of Nodes is complete and the own one is not in it.
     pub(crate) fn node_is_missing(&self) -> bool {
         self.node.objects().is_some_and(BTreeMap::is_empty)
     }
 
     /// UIDs for those who write to the API.
     pub(crate) fn identities(&self) -> ApiIdentities {
-        let objects = self.objects.values().filter_map(Table::objects).flatten();
+        let objects = self.objects.values().filter_map(ObjectStore::objects).flatten();
         ApiIdentities {
             node_uid: self.node_uid().map(str::to_owned),
-            objects: objects.map(|(key, judged)| (key.clone(), judged.uid.clone())).collect(),
+            objects: objects.map(|(key, object)| (key.clone(), object.uid.clone())).collect(),
         }
     }
 
-    /// The Secrets that objects name now: these are the ones to watch, and the only ones that are remembered.
-    pub(crate) fn settle_secrets(&mut self) -> BTreeSet<SecretName> {
+    /// The Secrets that objects name now, which are those to watch. The state of all others is dropped.
+    pub(crate) fn track_named_secrets(&mut self) -> BTreeSet<SecretName> {
         let snapshot = self.objects();
         let keys = snapshot.iter().flat_map(Snapshot::secret_keys);
         let named: BTreeSet<SecretName> =
@@ -173,12 +192,12 @@ impl View {
         named
     }
 
-    /// The objects once the lists of all kinds are complete.
+    /// The objects and rejections; `None` until the lists of all kinds are complete.
     fn objects(&self) -> Option<Snapshot> {
         let mut snapshot = Snapshot::default();
-        for table in self.objects.values() {
-            for (key, judged) in table.objects()? {
-                judged.add_to(&mut snapshot, key);
+        for store in self.objects.values() {
+            for (key, object) in store.objects()? {
+                object.add_to(&mut snapshot, key);
             }
         }
         snapshot.rejected.sort();
@@ -191,34 +210,34 @@ impl View {
         let mut snapshot = self.objects()?;
         snapshot.node = NodeIdentity { name: self.node_name.clone(), index: self.index?, labels: node.labels.clone() };
         for key in snapshot.secret_keys().collect::<Vec<_>>() {
-            let word = self.secrets.get(&SecretName { namespace: key.namespace.clone(), name: key.name.clone() })?;
-            let word = word.find(&key)?;
-            let kept = self.kept_words.get(&key).cloned();
-            snapshot.secrets.insert(key, kept.map_or(word, Ok));
+            let state = self.secrets.get(&SecretName { namespace: key.namespace.clone(), name: key.name.clone() })?;
+            let secret = state.password(&key)?.map_err(|error| error.to_string());
+            let cached = self.cached_secrets.get(&key).cloned();
+            snapshot.secrets.insert(key, cached.map_or(secret, Ok));
         }
         Some(snapshot)
     }
 }
 
-impl SecretView {
-    /// A word, or why it is not to be had; `None` while that is not known.
-    fn find(&self, key: &SecretKey) -> Option<Result<Secret, String>> {
-        let at = format!("Secret {}/{}", key.namespace, key.name);
-        let Some(objects) = self.table.objects() else {
-            let why = self.failed.as_ref()?;
-            return Some(Err(format!("{at} cannot be read: {why}")));
+impl SecretState {
+    /// A password, or why it is not available; `None` while neither is known.
+    fn password(&self, key: &SecretKey) -> Option<Result<Secret, SecretError>> {
+        let secret = format!("{}/{}", key.namespace, key.name);
+        let Some(objects) = self.store.objects() else {
+            let cause = self.failure.clone()?;
+            return Some(Err(SecretError::Unreadable { secret, cause }));
         };
-        Some(match objects.get(&()) {
-            None => Err(format!("{at} does not exist: create it with the key {}", key.key)),
-            Some(words) => words
-                .get(&key.key)
-                .cloned()
-                .unwrap_or_else(|| Err(format!("{at} has no key {}: add it with the password as its value", key.key))),
+        let key = key.key.clone();
+        let Some(data) = objects.get(&()) else { return Some(Err(SecretError::Missing { secret, key })) };
+        Some(match data.get(&key) {
+            Some(Ok(password)) => Ok(password.clone()),
+            Some(Err(source)) => Err(SecretError::Password { secret, key, source: source.clone() }),
+            None => Err(SecretError::KeyMissing { secret, key }),
         })
     }
 }
 
-fn keyed<K, V>(event: Event<DynamicObject>, read: impl FnOnce(&DynamicObject) -> (K, V)) -> Event<(K, V)> {
+fn map_objects<K, V>(event: Event<DynamicObject>, read: impl FnOnce(&DynamicObject) -> (K, V)) -> Event<(K, V)> {
     match event {
         Event::Init => Event::Init,
         Event::InitDone => Event::InitDone,
@@ -228,21 +247,21 @@ fn keyed<K, V>(event: Event<DynamicObject>, read: impl FnOnce(&DynamicObject) ->
     }
 }
 
-fn seen_node(object: &DynamicObject) -> (String, SeenNode) {
+fn node_metadata(object: &DynamicObject) -> (String, NodeMetadata) {
     let metadata = &object.metadata;
-    let node =
-        SeenNode { uid: metadata.uid.clone().unwrap_or_default(), labels: metadata.labels.clone().unwrap_or_default() };
+    let node = NodeMetadata {
+        uid: metadata.uid.clone().unwrap_or_default(),
+        labels: metadata.labels.clone().unwrap_or_default(),
+    };
     (metadata.name.clone().unwrap_or_default(), node)
 }
 
-fn words(name: &SecretName, object: &DynamicObject) -> Words {
+fn secret_data(object: &DynamicObject) -> SecretData {
     let data = object.data.get("data").and_then(Value::as_object);
-    let word = |(key, value): (&String, &Value)| {
-        let at = format!("key {key} of Secret {}/{}", name.namespace, name.name);
-        let bytes = serde_json::from_value::<ByteString>(value.clone());
-        // The cause is not told: it may quote the value.
-        let word = bytes.map_err(|_| format!("{at} is not base64")).and_then(|bytes| secret::word(&at, &bytes.0));
-        (key.clone(), word)
+    let password = |(key, value): (&String, &Value)| {
+        // The cause is dropped, since it may quote the value.
+        let bytes = serde_json::from_value::<ByteString>(value.clone()).map_err(|_| PasswordError::NotBase64);
+        (key.clone(), bytes.and_then(|bytes| secret::password(&bytes.0)))
     };
-    data.into_iter().flatten().map(word).collect()
+    data.into_iter().flatten().map(password).collect()
 }

@@ -1,5 +1,5 @@
-//! The last snapshot on disk. In: a snapshot. Out: a file for its owner alone, since it holds passwords, that is always
-//! whole; and the snapshot again. A file of another version or another node counts as none.
+//! The last snapshot on disk. In: a snapshot. Out: a file that is always complete, and the snapshot again. The file must not
+//! be readable for others, since it contains passwords. A file of another format version or another node counts as none.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,41 +17,41 @@ use crate::types::Secret;
 
 const VERSION: u32 = 1;
 
-/// Why the last snapshot cannot be kept or read.
+/// Why the cache cannot be written or read.
 #[derive(Debug, Error)]
-pub(crate) enum KeptError {
+pub(crate) enum DiskCacheError {
     /// The file cannot be read.
-    #[error("the file")]
+    #[error("cannot read the file")]
     Io(#[from] io::Error),
     /// The file cannot be written.
     #[error(transparent)]
     Replace(#[from] ReplaceError),
-    /// The file is no snapshot.
-    #[error("the content")]
+    /// The content is not a snapshot.
+    #[error("the content is not a snapshot")]
     Json(#[from] serde_json::Error),
 }
 
 #[derive(Serialize, Deserialize)]
-struct File {
+struct CacheFile {
     version: u32,
     #[serde(flatten)]
     body: Value,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Body {
+struct CachedSnapshot {
     node: String,
     index: u32,
     labels: BTreeMap<String, String>,
-    secrets: Vec<KeptSecret>,
-    rejected: Vec<KeptRejection>,
+    secrets: Vec<CachedSecret>,
+    rejected: Vec<CachedRejection>,
     /// The objects of each kind, by its plural name.
     #[serde(flatten)]
     objects: BTreeMap<String, Value>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct KeptObject {
+struct CachedObject {
     key: ObjectRef,
     generation: i64,
     created: Option<i64>,
@@ -59,15 +59,16 @@ struct KeptObject {
 }
 
 #[derive(Serialize, Deserialize)]
-struct KeptSecret {
+struct CachedSecret {
     namespace: String,
     name: String,
     key: String,
+    /// The password, or why it is not available.
     word: Result<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct KeptRejection {
+struct CachedRejection {
     object: ObjectRef,
     reason: Reason,
     field: String,
@@ -75,63 +76,63 @@ struct KeptRejection {
 }
 
 /// Replaces the file.
-pub(crate) fn write(path: &Path, snapshot: &Snapshot) -> Result<(), KeptError> {
-    let file = File { version: VERSION, body: serde_json::to_value(body_of(snapshot)?)? };
+pub(crate) fn write(path: &Path, snapshot: &Snapshot) -> Result<(), DiskCacheError> {
+    let file = CacheFile { version: VERSION, body: serde_json::to_value(body_of(snapshot)?)? };
     Ok(atomic_file::replace(path, 0o600, &serde_json::to_vec(&file)?)?)
 }
 
 /// The snapshot of `node`; `None` if there is none.
-pub(crate) fn read(path: &Path, node: &str) -> Result<Option<Snapshot>, KeptError> {
+pub(crate) fn read(path: &Path, node: &str) -> Result<Option<Snapshot>, DiskCacheError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let file: File = serde_json::from_slice(&bytes)?;
+    let file: CacheFile = serde_json::from_slice(&bytes)?;
     if file.version != VERSION {
         return Ok(None);
     }
-    let body: Body = serde_json::from_value(file.body)?;
+    let body: CachedSnapshot = serde_json::from_value(file.body)?;
     if body.node == node { snapshot_of(body).map(Some) } else { Ok(None) }
 }
 
-fn body_of(snapshot: &Snapshot) -> Result<Body, serde_json::Error> {
+fn body_of(snapshot: &Snapshot) -> Result<CachedSnapshot, serde_json::Error> {
     let mut objects = BTreeMap::new();
     for kind in Kind::ALL {
         let of_kind = snapshot.objects.iter().filter(|(key, _)| key.kind == *kind);
-        let kept: Result<Vec<KeptObject>, _> = of_kind.map(|(key, object)| kept_object(key, object)).collect();
-        objects.insert(kind.plural(), serde_json::to_value(kept?)?);
+        let cached: Result<Vec<CachedObject>, _> = of_kind.map(|(key, object)| cached_object(key, object)).collect();
+        objects.insert(kind.plural(), serde_json::to_value(cached?)?);
     }
-    Ok(Body {
+    Ok(CachedSnapshot {
         node: snapshot.node.name.clone(),
         index: snapshot.node.index,
         labels: snapshot.node.labels.clone(),
-        secrets: snapshot.secrets.iter().map(|(key, word)| kept_secret(key, word)).collect(),
-        rejected: snapshot.rejected.iter().map(kept_rejection).collect(),
+        secrets: snapshot.secrets.iter().map(|(key, secret)| cached_secret(key, secret)).collect(),
+        rejected: snapshot.rejected.iter().map(cached_rejection).collect(),
         objects,
     })
 }
 
-fn snapshot_of(mut body: Body) -> Result<Snapshot, KeptError> {
+fn snapshot_of(mut body: CachedSnapshot) -> Result<Snapshot, DiskCacheError> {
     let mut objects = BTreeMap::new();
     for kind in Kind::ALL {
-        // A version without this kind has none of it.
-        let Some(kept) = body.objects.remove(&kind.plural()) else { continue };
-        for KeptObject { key, generation, created, spec } in serde_json::from_value::<Vec<KeptObject>>(kept)? {
+        // Written by a release without this kind.
+        let Some(cached) = body.objects.remove(&kind.plural()) else { continue };
+        for CachedObject { key, generation, created, spec } in serde_json::from_value::<Vec<CachedObject>>(cached)? {
             let spec = Spec::from_json(*kind, spec)?;
             objects.insert(key, Object { generation, created, location: None, spec });
         }
     }
-    let secret = |kept: KeptSecret| {
-        let key = SecretKey { namespace: kept.namespace, name: kept.name, key: kept.key };
-        (key, kept.word.map(Secret::new))
+    let secret = |cached: CachedSecret| {
+        let key = SecretKey { namespace: cached.namespace, name: cached.name, key: cached.key };
+        (key, cached.word.map(Secret::new))
     };
-    let rejection = |kept: KeptRejection| Rejection {
-        object: kept.object,
-        reason: kept.reason,
+    let rejection = |cached: CachedRejection| Rejection {
+        object: cached.object,
+        reason: cached.reason,
         location: None,
-        field: kept.field,
-        message: kept.message,
+        field: cached.field,
+        message: cached.message,
     };
     Ok(Snapshot {
         node: NodeIdentity { name: body.node, index: body.index, labels: body.labels },
@@ -141,18 +142,18 @@ fn snapshot_of(mut body: Body) -> Result<Snapshot, KeptError> {
     })
 }
 
-fn kept_object(key: &ObjectRef, object: &Object) -> Result<KeptObject, serde_json::Error> {
+fn cached_object(key: &ObjectRef, object: &Object) -> Result<CachedObject, serde_json::Error> {
     let spec = object.spec.to_json()?;
-    Ok(KeptObject { key: key.clone(), generation: object.generation, created: object.created, spec })
+    Ok(CachedObject { key: key.clone(), generation: object.generation, created: object.created, spec })
 }
 
-fn kept_secret(key: &SecretKey, word: &Result<Secret, String>) -> KeptSecret {
-    let word = word.as_ref().map(|secret| secret.expose().to_owned()).map_err(Clone::clone);
-    KeptSecret { namespace: key.namespace.clone(), name: key.name.clone(), key: key.key.clone(), word }
+fn cached_secret(key: &SecretKey, secret: &Result<Secret, String>) -> CachedSecret {
+    let word = secret.as_ref().map(|secret| secret.expose().to_owned()).map_err(Clone::clone);
+    CachedSecret { namespace: key.namespace.clone(), name: key.name.clone(), key: key.key.clone(), word }
 }
 
-fn kept_rejection(rejection: &Rejection) -> KeptRejection {
-    KeptRejection {
+fn cached_rejection(rejection: &Rejection) -> CachedRejection {
+    CachedRejection {
         object: rejection.object.clone(),
         reason: rejection.reason,
         field: rejection.field.clone(),
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_comes_back_and_is_private() {
+    fn a_snapshot_reads_back_the_same_and_the_file_is_private() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("snapshot.json");
         assert_eq!(read(&path, "n1").unwrap(), None);
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_counts_as_none_and_a_broken_file_is_told() {
+    fn another_version_counts_as_none_and_a_broken_file_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("snapshot.json");
         fs::write(&path, r#"{"version": 2, "nodes": []}"#).unwrap();

@@ -1,5 +1,6 @@
-//! An API server in the test's own process: lists, watches with history, creates, server-side apply of a status. Only as
-//! much of it as the callers use, with the faults that a real one has at bad times. The real one is in `tests/`.
+//! A test double of an API server: lists, watches with history, creates, server-side apply of a status. In: requests of a
+//! client. Out: responses, and the failures that a test asks for. It has only what its callers use, and must not be taken as
+//! proof of how a real API server behaves: `tests/kubernetes*` are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -14,26 +15,26 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
-type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
+type ApiReply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-/// The server; clones are the same one.
+/// The server; clones share its state.
 #[derive(Clone)]
 pub(crate) struct FakeApi {
-    state: Arc<Mutex<State>>,
-    /// Lists wait while this is closed.
+    state: Arc<Mutex<ApiState>>,
+    /// Lists wait while this is `false`.
     gate: Arc<watch::Sender<bool>>,
 }
 
 #[derive(Default)]
-struct State {
+struct ApiState {
     version: u64,
-    /// Watches from before this are expired.
+    /// Watches from an older version are expired.
     floor: u64,
-    objects: BTreeMap<Id, Value>,
-    history: Vec<(u64, Id, Value)>,
-    watches: Vec<(Target, mpsc::UnboundedSender<Bytes>)>,
+    objects: BTreeMap<ObjectId, Value>,
+    history: Vec<(u64, ObjectId, Value)>,
+    watches: Vec<(RequestTarget, mpsc::UnboundedSender<Bytes>)>,
     down: bool,
-    /// Answer expired watches with a status of the request instead of an event.
+    /// Answer the request of an expired watch with status 410 instead of an event.
     gone_as_status: bool,
     forbidden: BTreeSet<String>,
     /// `VERB plural`.
@@ -41,7 +42,7 @@ struct State {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Id {
+struct ObjectId {
     plural: String,
     namespace: String,
     name: String,
@@ -49,14 +50,14 @@ struct Id {
 
 /// What a request is about.
 #[derive(Debug, Clone)]
-struct Target {
+struct RequestTarget {
     plural: String,
     namespace: Option<String>,
     name: Option<String>,
     status: bool,
 }
 
-impl Target {
+impl RequestTarget {
     fn of(path: &str, query: &str) -> Self {
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         let rest = if parts[0] == "api" { &parts[2..] } else { &parts[3..] };
@@ -72,14 +73,18 @@ impl Target {
         Self { plural: rest[0].to_owned(), namespace, name, status: rest.get(2) == Some(&"status") }
     }
 
-    fn takes(&self, id: &Id) -> bool {
+    fn selects(&self, id: &ObjectId) -> bool {
         self.plural == id.plural
             && self.namespace.as_ref().is_none_or(|namespace| *namespace == id.namespace)
             && self.name.as_ref().is_none_or(|name| *name == id.name)
     }
 
-    fn id(&self, name: &str) -> Id {
-        Id { plural: self.plural.clone(), namespace: self.namespace.clone().unwrap_or_default(), name: name.to_owned() }
+    fn id(&self, name: &str) -> ObjectId {
+        ObjectId {
+            plural: self.plural.clone(),
+            namespace: self.namespace.clone().unwrap_or_default(),
+            name: name.to_owned(),
+        }
     }
 }
 
@@ -97,17 +102,17 @@ impl FakeApi {
         Client::new(service, "default")
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ApiState> {
         self.state.lock().unwrap()
     }
 
-    /// Makes or changes an object the way kubectl would.
+    /// Creates or changes an object as kubectl would.
     pub(crate) fn apply(&self, plural: &str, namespace: &str, name: &str, body: Value) {
-        self.state().put(Id { plural: plural.into(), namespace: namespace.into(), name: name.into() }, body);
+        self.state().put(ObjectId { plural: plural.into(), namespace: namespace.into(), name: name.into() }, body);
     }
 
     pub(crate) fn delete(&self, plural: &str, namespace: &str, name: &str) {
-        self.state().remove(&Id { plural: plural.into(), namespace: namespace.into(), name: name.into() });
+        self.state().remove(&ObjectId { plural: plural.into(), namespace: namespace.into(), name: name.into() });
     }
 
     pub(crate) fn names(&self, plural: &str) -> Vec<String> {
@@ -115,7 +120,7 @@ impl FakeApi {
     }
 
     pub(crate) fn get(&self, plural: &str, namespace: &str, name: &str) -> Option<Value> {
-        let id = Id { plural: plural.into(), namespace: namespace.into(), name: name.into() };
+        let id = ObjectId { plural: plural.into(), namespace: namespace.into(), name: name.into() };
         self.state().objects.get(&id).cloned()
     }
 
@@ -123,7 +128,7 @@ impl FakeApi {
         self.state().objects.iter().filter(|(id, _)| id.plural == plural).map(|(_, value)| value.clone()).collect()
     }
 
-    /// How many requests of a kind, such as `LIST l3vnis`, there were.
+    /// Number of requests such as `LIST l3vnis`.
     pub(crate) fn count(&self, request: &str) -> usize {
         self.state().requests.iter().filter(|made| *made == request).count()
     }
@@ -133,7 +138,7 @@ impl FakeApi {
         self.state().watches.clear();
     }
 
-    /// Ends every watch and forgets its history.
+    /// Ends every watch and drops its history.
     pub(crate) fn compact(&self, gone_as_status: bool) {
         let mut state = self.state();
         state.watches.clear();
@@ -142,7 +147,7 @@ impl FakeApi {
         state.gone_as_status = gone_as_status;
     }
 
-    /// Takes the server down or up.
+    /// Makes the server unreachable or reachable.
     pub(crate) fn set_down(&self, down: bool) {
         let mut state = self.state();
         state.down = down;
@@ -151,7 +156,7 @@ impl FakeApi {
         }
     }
 
-    /// Lists wait until it is opened.
+    /// Lists wait while the gate is closed.
     pub(crate) fn set_gate(&self, open: bool) {
         self.gate.send_replace(open);
     }
@@ -164,13 +169,13 @@ impl FakeApi {
         self.state().forbidden.remove(plural);
     }
 
-    async fn answer(&self, request: Request<Body>) -> Result<Reply, std::io::Error> {
+    async fn answer(&self, request: Request<Body>) -> Result<ApiReply, std::io::Error> {
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default().to_owned();
-        let target = Target::of(parts.uri.path(), &query);
+        let target = RequestTarget::of(parts.uri.path(), &query);
         let watching = query.contains("watch=true");
         let listing = parts.method == Method::GET && !watching && parts.uri.path().ends_with(&target.plural);
-        self.state().note(&parts.method, &target, watching, listing);
+        self.state().record(&parts.method, &target, watching, listing);
         if self.state().down {
             return Err(std::io::Error::other("connection refused"));
         }
@@ -189,13 +194,13 @@ impl FakeApi {
             Method::GET => state.read(&target),
             Method::POST => state.create(&target, &body),
             Method::PATCH => state.patch(&target, &body),
-            _ => failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "no such verb here"),
+            _ => failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "verb not supported"),
         })
     }
 }
 
-impl State {
-    fn note(&mut self, method: &Method, target: &Target, watching: bool, listing: bool) {
+impl ApiState {
+    fn record(&mut self, method: &Method, target: &RequestTarget, watching: bool, listing: bool) {
         let verb = match (method, watching, listing) {
             (_, true, _) => "WATCH",
             (_, _, true) => "LIST",
@@ -205,7 +210,7 @@ impl State {
         self.requests.push(format!("{verb} {}{status}", target.plural));
     }
 
-    fn put(&mut self, id: Id, mut body: Value) -> Value {
+    fn put(&mut self, id: ObjectId, mut body: Value) -> Value {
         self.version += 1;
         let before = self.objects.get(&id);
         let kind = if before.is_some() { "MODIFIED" } else { "ADDED" };
@@ -223,31 +228,31 @@ impl State {
         body["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
         body["metadata"]["resourceVersion"] = json!(self.version.to_string());
         self.objects.insert(id.clone(), body.clone());
-        self.tell(id, json!({ "type": kind, "object": body }));
+        self.broadcast(id, json!({ "type": kind, "object": body }));
         body
     }
 
-    fn remove(&mut self, id: &Id) {
+    fn remove(&mut self, id: &ObjectId) {
         if let Some(mut body) = self.objects.remove(id) {
             self.version += 1;
             body["metadata"]["resourceVersion"] = json!(self.version.to_string());
-            self.tell(id.clone(), json!({ "type": "DELETED", "object": body }));
+            self.broadcast(id.clone(), json!({ "type": "DELETED", "object": body }));
         }
     }
 
-    fn tell(&mut self, id: Id, event: Value) {
-        self.watches.retain(|(target, watch)| !target.takes(&id) || watch.send(line(&event)).is_ok());
+    fn broadcast(&mut self, id: ObjectId, event: Value) {
+        self.watches.retain(|(target, watch)| !target.selects(&id) || watch.send(line(&event)).is_ok());
         self.history.push((self.version, id, event));
     }
 
-    fn list(&self, target: &Target) -> Reply {
+    fn list(&self, target: &RequestTarget) -> ApiReply {
         let items: Vec<&Value> =
-            self.objects.iter().filter(|(id, _)| target.takes(id)).map(|(_, object)| object).collect();
+            self.objects.iter().filter(|(id, _)| target.selects(id)).map(|(_, object)| object).collect();
         let version = self.version.to_string();
         ok(&json!({ "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": version }, "items": items }))
     }
 
-    fn watch(&mut self, target: Target, query: &str) -> Reply {
+    fn watch(&mut self, target: RequestTarget, query: &str) -> ApiReply {
         let from = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse::<u64>().ok());
         let from = from.unwrap_or_default();
         let (send, receive) = mpsc::unbounded_channel();
@@ -258,7 +263,7 @@ impl State {
             }
             let _ = send.send(line(&json!({ "type": "ERROR", "object": gone })));
         } else {
-            let missed = self.history.iter().filter(|(version, id, _)| *version > from && target.takes(id));
+            let missed = self.history.iter().filter(|(version, id, _)| *version > from && target.selects(id));
             for (_, _, event) in missed {
                 let _ = send.send(line(event));
             }
@@ -270,7 +275,7 @@ impl State {
         Response::new(StreamBody::new(frames.boxed()).boxed_unsync())
     }
 
-    fn read(&self, target: &Target) -> Reply {
+    fn read(&self, target: &RequestTarget) -> ApiReply {
         let id = target.id(target.name.as_deref().unwrap());
         match self.objects.get(&id) {
             Some(object) => ok(object),
@@ -278,7 +283,7 @@ impl State {
         }
     }
 
-    fn create(&mut self, target: &Target, body: &[u8]) -> Reply {
+    fn create(&mut self, target: &RequestTarget, body: &[u8]) -> ApiReply {
         let body: Value = serde_json::from_slice(body).unwrap();
         let id = target.id(body["metadata"]["name"].as_str().unwrap());
         if self.objects.contains_key(&id) {
@@ -288,7 +293,7 @@ impl State {
     }
 
     /// Server-side apply of a status, and merge patch of anything else.
-    fn patch(&mut self, target: &Target, body: &[u8]) -> Reply {
+    fn patch(&mut self, target: &RequestTarget, body: &[u8]) -> ApiReply {
         let body: Value = serde_json::from_slice(body).unwrap();
         let id = target.id(target.name.as_deref().unwrap());
         let Some(mut object) = self.objects.get(&id).cloned() else {
@@ -307,7 +312,7 @@ fn line(event: &Value) -> Bytes {
     Bytes::from(format!("{event}\n"))
 }
 
-fn ok(body: &Value) -> Reply {
+fn ok(body: &Value) -> ApiReply {
     Response::new(Full::new(Bytes::from(body.to_string())).boxed_unsync())
 }
 
@@ -318,7 +323,7 @@ fn status(code: StatusCode, reason: &str, message: &str) -> Value {
     })
 }
 
-fn failure(code: StatusCode, reason: &str, message: &str) -> Reply {
+fn failure(code: StatusCode, reason: &str, message: &str) -> ApiReply {
     let mut reply = ok(&status(code, reason, message));
     *reply.status_mut() = code;
     reply

@@ -1,74 +1,81 @@
-//! Which index to claim. In: every claim that there is, and who the node is. Out: what to do. Pure; `claim` does it.
+//! Which index to claim. In: every existing claim, who the node is, and which index it prefers. Out: what to do next. It must
+//! not make calls: `claim` does. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::kind::NodeIndexSpec;
 
-/// Which index the node would like.
+/// Which index the node prefers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum IndexPreference {
     /// The lowest free one.
-    Lowest,
+    LowestFree,
     /// The one that it had, if it is free.
-    Again(u32),
+    Previous(u32),
     /// This one and no other.
-    Exactly(u32),
+    Fixed(u32),
 }
 
-/// What to do.
+/// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Decision {
-    /// The node has this one.
-    Has(u32),
-    /// Try to make this one.
+pub(crate) enum ClaimDecision {
+    /// Nothing: the node has claimed this index.
+    Claimed(u32),
+    /// Try to create the claim of this index.
     Create(u32),
-    /// Another has, for now, what this node must have.
+    /// Wait for a claim of another Node to be deleted.
     WaitFor {
         /// The index.
         index: u32,
-        /// The node that has it.
+        /// Name of the Node that has claimed it.
         node: String,
     },
 }
 
 /// Decides from the claims as they are.
-pub(crate) fn decide(claims: &BTreeMap<u32, NodeIndexSpec>, node: &NodeIndexSpec, wish: Wish) -> Decision {
-    let ours = |wanted: Option<u32>| {
+pub(crate) fn decide(
+    claims: &BTreeMap<u32, NodeIndexSpec>,
+    node: &NodeIndexSpec,
+    preference: IndexPreference,
+) -> ClaimDecision {
+    let own = |wanted: Option<u32>| {
         claims.iter().find(|(index, claim)| *claim == node && wanted.is_none_or(|wanted| wanted == **index))
     };
-    let held = |index: u32| claims.get(&index).map(|claim| claim.node_name.clone());
-    if let Wish::Exactly(index) = wish {
-        return match (ours(Some(index)), held(index)) {
-            (Some((index, _)), _) => Decision::Has(*index),
-            (None, Some(node)) => Decision::WaitFor { index, node },
-            (None, None) => Decision::Create(index),
+    let holder = |index: u32| claims.get(&index).map(|claim| claim.node_name.clone());
+    if let IndexPreference::Fixed(index) = preference {
+        return match (own(Some(index)), holder(index)) {
+            (Some((index, _)), _) => ClaimDecision::Claimed(*index),
+            (None, Some(node)) => ClaimDecision::WaitFor { index, node },
+            (None, None) => ClaimDecision::Create(index),
         };
     }
-    if let Wish::Again(index) = wish
-        && ours(Some(index)).is_some()
+    if let IndexPreference::Previous(index) = preference
+        && own(Some(index)).is_some()
     {
-        return Decision::Has(index);
+        return ClaimDecision::Claimed(index);
     }
-    if let Some((index, _)) = ours(None) {
-        return Decision::Has(*index);
+    if let Some((index, _)) = own(None) {
+        return ClaimDecision::Claimed(*index);
     }
-    // The claim of a Node of our name that is gone is ours again as soon as it is collected.
+    // A claim of a deleted Node with the same name is free as soon as it is garbage-collected.
     if let Some((index, stale)) = claims.iter().find(|(_, claim)| claim.node_name == node.node_name) {
-        return Decision::WaitFor { index: *index, node: stale.node_name.clone() };
+        return ClaimDecision::WaitFor { index: *index, node: stale.node_name.clone() };
     }
-    match wish {
-        Wish::Again(index) if held(index).is_none() => Decision::Create(index),
-        _ => Decision::Create(lowest_free(claims)),
+    match preference {
+        IndexPreference::Previous(index) if holder(index).is_none() => ClaimDecision::Create(index),
+        _ => ClaimDecision::Create(lowest_free(claims)),
     }
 }
 
 fn lowest_free(claims: &BTreeMap<u32, NodeIndexSpec>) -> u32 {
-    let taken: BTreeSet<u32> = claims.keys().copied().collect();
-    (0..=u32::MAX).find(|index| !taken.contains(index)).unwrap_or(u32::MAX)
+    let claimed: BTreeSet<u32> = claims.keys().copied().collect();
+    (0..=u32::MAX).find(|index| !claimed.contains(index)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::ClaimDecision::{Claimed, Create};
+    use super::IndexPreference::{Fixed, LowestFree, Previous};
     use super::*;
     use rstest::rstest;
 
@@ -77,28 +84,32 @@ mod tests {
         NodeIndexSpec { node_name: name.into(), node_uid: uid.into() }
     }
 
-    fn wait(index: u32, node: &str) -> Decision {
-        Decision::WaitFor { index, node: node.into() }
+    fn wait(index: u32, node: &str) -> ClaimDecision {
+        ClaimDecision::WaitFor { index, node: node.into() }
     }
 
     #[rstest]
-    #[case::first(&[], Wish::Lowest, Decision::Create(0))]
-    #[case::next(&[(0, "a/1"), (1, "b/2")], Wish::Lowest, Decision::Create(2))]
-    #[case::gap(&[(0, "a/1"), (2, "b/2")], Wish::Lowest, Decision::Create(1))]
-    #[case::adopted(&[(0, "a/1"), (7, "n/9")], Wish::Lowest, Decision::Has(7))]
-    #[case::adopted_though_lower_is_free(&[(7, "n/9")], Wish::Lowest, Decision::Has(7))]
-    #[case::again(&[(0, "a/1")], Wish::Again(5), Decision::Create(5))]
-    #[case::again_and_there(&[(3, "n/9"), (5, "n/9")], Wish::Again(5), Decision::Has(5))]
-    #[case::again_but_lost(&[(5, "a/1")], Wish::Again(5), Decision::Create(0))]
-    #[case::claim_wins_over_wish(&[(3, "n/9")], Wish::Again(5), Decision::Has(3))]
-    #[case::former_node_of_our_name(&[(4, "n/8")], Wish::Lowest, wait(4, "n"))]
-    #[case::former_node_of_our_name_again(&[(4, "n/8")], Wish::Again(4), wait(4, "n"))]
-    #[case::exactly(&[(0, "a/1")], Wish::Exactly(3), Decision::Create(3))]
-    #[case::exactly_and_there(&[(3, "n/9")], Wish::Exactly(3), Decision::Has(3))]
-    #[case::exactly_besides_another(&[(2, "n/9")], Wish::Exactly(3), Decision::Create(3))]
-    #[case::exactly_but_taken(&[(3, "a/1")], Wish::Exactly(3), wait(3, "a"))]
-    fn the_claims_decide(#[case] claims: &[(u32, &str)], #[case] wish: Wish, #[case] wanted: Decision) {
+    #[case::first(&[], LowestFree, Create(0))]
+    #[case::next(&[(0, "a/1"), (1, "b/2")], LowestFree, Create(2))]
+    #[case::gap(&[(0, "a/1"), (2, "b/2")], LowestFree, Create(1))]
+    #[case::adopted(&[(0, "a/1"), (7, "n/9")], LowestFree, Claimed(7))]
+    #[case::adopted_though_lower_is_free(&[(7, "n/9")], LowestFree, Claimed(7))]
+    #[case::previous(&[(0, "a/1")], Previous(5), Create(5))]
+    #[case::previous_and_claimed(&[(3, "n/9"), (5, "n/9")], Previous(5), Claimed(5))]
+    #[case::previous_but_lost(&[(5, "a/1")], Previous(5), Create(0))]
+    #[case::claim_wins_over_preference(&[(3, "n/9")], Previous(5), Claimed(3))]
+    #[case::former_node_of_the_same_name(&[(4, "n/8")], LowestFree, wait(4, "n"))]
+    #[case::former_node_of_the_same_name_with_previous(&[(4, "n/8")], Previous(4), wait(4, "n"))]
+    #[case::fixed(&[(0, "a/1")], Fixed(3), Create(3))]
+    #[case::fixed_and_claimed(&[(3, "n/9")], Fixed(3), Claimed(3))]
+    #[case::fixed_besides_another(&[(2, "n/9")], Fixed(3), Create(3))]
+    #[case::fixed_but_claimed_by_another(&[(3, "a/1")], Fixed(3), wait(3, "a"))]
+    fn the_claims_decide(
+        #[case] claims: &[(u32, &str)],
+        #[case] preference: IndexPreference,
+        #[case] wanted: ClaimDecision,
+    ) {
         let claims = claims.iter().map(|(index, text)| (*index, claim(text))).collect();
-        assert_eq!(decide(&claims, &claim("n/9"), wish), wanted);
+        assert_eq!(decide(&claims, &claim("n/9"), preference), wanted);
     }
 }

@@ -1,9 +1,9 @@
-//! The objects of an API server. In: watches of Underlay, L3VNI, the own Node and the Secrets that objects name. Out: the
-//! [`Snapshot`]s that a directory with the same objects would give. Writes nothing but the claim of the node's index.
+//! The objects of an API server. In: watches of every kind of configuration object, the own Node and the Secrets that objects
+//! name. Out: the [`Snapshot`]s that a directory with the same objects would give. It must not write anything but the claim of
+//! the node's index.
 //!
-//! What the API server does not tell does not happen: while it is away, while a list is in progress, and until every
-//! first list is complete, nothing is sent and the last snapshot stays in force. The last one is kept on disk for a start
-//! without API server.
+//! While the API server is unreachable, while a list is in progress, and until every initial list is complete, no snapshot is
+//! sent and the last one stays in force. A cache on disk holds the last snapshot for a start without API server.
 //!
 //! The verbs that a controller needs, here and in `status`, as `deploy/base/rbac.yaml` gives them:
 //!
@@ -11,13 +11,13 @@
 //! |---|---|---|---|---|
 //! | openpe.openperouter.github.io | underlays, l3vnis | cluster, or the one namespace of `--watch-namespace` | list, watch | the configuration |
 //! | (core) | nodes | cluster | list, watch | the own Node (by field selector): labels for selectors, UID for ownership |
-//! | (core) | secrets | each namespace with objects that name Secrets | list, watch | only by name (field selector); no list of all |
-//! | openpe.openperouter.github.io | nodeindexes | cluster | list, create | the claim of an index; freed by garbage collection |
+//! | (core) | secrets | each namespace with objects that name Secrets | list, watch | passwords, each Secret by name (field selector) |
+//! | openpe.openperouter.github.io | nodeindexes | cluster | list, create | the claim of an index; deleted by garbage collection |
 //! | openpe.openperouter.github.io | routernodestatuses | cluster | get, create | the status object of the node |
 //! | openpe.openperouter.github.io | routernodestatuses/status | cluster | patch | its status, by server-side apply |
 //! | events.k8s.io | events | the namespaces of the objects, and `default` | create, patch | events on objects; those on the status object are in `default` |
 //!
-//! With `--source directory` there is no call at all. `perouter router` makes none.
+//! With `--source directory` no call is made; `perouter router` never makes one.
 //!
 //! [`Snapshot`]: crate::snapshot::Snapshot
 
@@ -43,14 +43,14 @@ pub use watch::watch;
 pub struct Cluster {
     /// The API server.
     pub client: Client,
-    /// The one namespace of the objects; all if `None`.
+    /// The namespace of the objects; `None`: all namespaces.
     pub namespace: Option<String>,
     /// Name of the own Node.
     pub node: String,
-    /// The index to claim; the lowest free one if `None`.
+    /// The index to claim; `None`: the previous one, or else the lowest free one.
     pub index: Option<u32>,
-    /// Where the last snapshot is kept.
-    pub kept: PathBuf,
+    /// The file that holds the last snapshot.
+    pub disk_cache: PathBuf,
 }
 
 impl std::fmt::Debug for Cluster {

@@ -1,5 +1,6 @@
-//! An object of the API, judged. In: the object as JSON. Out: its spec, or all that is wrong with it: an API server with
-//! an older CRD stores what the present schema refuses. Pure.
+//! An object of the API server and the result of its validation. In: the object as JSON, and what was known of it. Out: its
+//! spec or every violation: an API server with an older CRD may have stored what the present schema rejects. A change of
+//! metadata or status alone must not cost a validation. Pure.
 
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
@@ -8,43 +9,27 @@ use crate::kind::{GROUP, Kind, ObjectRef, Reason, Rejection, Spec, VERSION};
 use crate::snapshot::{Object, Snapshot};
 use crate::source::schema::{Schemas, Violation};
 
-/// An object of the API.
+/// An object of the API server, validated.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Judged {
+pub(crate) struct ApiObject {
     pub(crate) uid: String,
     generation: i64,
     created: Option<i64>,
-    /// It is being deleted and waits for somebody's finalizer.
-    going: bool,
+    /// It has a deletion timestamp and waits for a finalizer.
+    deleting: bool,
     spec: Result<Spec, Vec<Violation>>,
-    /// The last good version, where the present one is bad.
-    good: Option<(i64, Spec)>,
+    /// Generation and spec of the last valid version, where the present one is invalid.
+    last_valid: Option<(i64, Spec)>,
 }
 
-/// Which object it is.
+/// The reference of an object.
 pub(crate) fn key(kind: Kind, object: &DynamicObject) -> ObjectRef {
     let namespace = object.metadata.namespace.clone().unwrap_or_default();
     ObjectRef { kind, namespace, name: object.metadata.name.clone().unwrap_or_default() }
 }
 
-/// Judges an object. `before` is what was known of it.
-pub(crate) fn judge(schemas: &Schemas, kind: Kind, object: &DynamicObject, before: Option<&Judged>) -> Judged {
-    let metadata = &object.metadata;
-    let uid = metadata.uid.clone().unwrap_or_default();
-    let generation = metadata.generation.unwrap_or_default();
-    let before = before.filter(|before| before.uid == uid);
-    let spec = match before {
-        // The generation changes with everything but metadata and status.
-        Some(before) if before.generation == generation && generation > 0 => before.spec.clone(),
-        _ => schemas.judge(kind, &plain(kind, object)),
-    };
-    let good = before.filter(|_| spec.is_err()).and_then(Judged::last_good);
-    let created = metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
-    Judged { uid, generation, created, going: metadata.deletion_timestamp.is_some(), spec, good }
-}
-
-/// The object as its schema knows it. Items of a list come without kind.
-fn plain(kind: Kind, object: &DynamicObject) -> Value {
+/// The object as its schema expects it. Items of a list come without `kind`.
+fn with_type_meta(kind: Kind, object: &DynamicObject) -> Value {
     let mut value = json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
         "kind": kind.as_str(),
@@ -56,44 +41,62 @@ fn plain(kind: Kind, object: &DynamicObject) -> Value {
     value
 }
 
-impl Judged {
-    fn last_good(&self) -> Option<(i64, Spec)> {
+impl ApiObject {
+    /// Validates an object. `before` is its previous version, if known.
+    pub(crate) fn validate(schemas: &Schemas, kind: Kind, object: &DynamicObject, before: Option<&Self>) -> Self {
+        let metadata = &object.metadata;
+        let uid = metadata.uid.clone().unwrap_or_default();
+        let generation = metadata.generation.unwrap_or_default();
+        let before = before.filter(|before| before.uid == uid);
+        let spec = match before {
+            // The generation changes with everything but metadata and status.
+            Some(before) if before.generation == generation && generation > 0 => before.spec.clone(),
+            _ => schemas.validate(kind, &with_type_meta(kind, object)),
+        };
+        let last_valid = before.filter(|_| spec.is_err()).and_then(Self::valid_version);
+        let created = metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
+        Self { uid, generation, created, deleting: metadata.deletion_timestamp.is_some(), spec, last_valid }
+    }
+
+    /// Generation and spec of the present version or, if that is invalid, of the last valid one.
+    fn valid_version(&self) -> Option<(i64, Spec)> {
         match &self.spec {
             Ok(spec) => Some((self.generation, spec.clone())),
-            Err(_) => self.good.clone(),
+            Err(_) => self.last_valid.clone(),
         }
     }
 
-    /// Takes `spec` for the last good version where none is known and the present one is bad.
-    pub(crate) fn remember(&mut self, created: Option<i64>, generation: i64, spec: Spec) {
-        if self.spec.is_err() && self.good.is_none() && self.created == created {
-            self.good = Some((generation, spec));
+    /// Restores the last valid version from the disk cache, where the present one is invalid and no valid one is known.
+    pub(crate) fn restore(&mut self, cached: &Object) {
+        if self.spec.is_err() && self.last_valid.is_none() && self.created == cached.created {
+            self.last_valid = Some((cached.generation, cached.spec.clone()));
         }
     }
 
-    /// Adds what the object is to the snapshot: nothing if it is being deleted.
+    /// Adds the object and its rejections to a snapshot, unless it is being deleted.
     pub(crate) fn add_to(&self, snapshot: &mut Snapshot, key: &ObjectRef) {
-        if self.going {
+        if self.deleting {
             return;
         }
         let (key, created) = (key.clone(), self.created);
         if let Err(violations) = &self.spec {
-            let held = self.good.is_some();
-            snapshot.rejected.extend(violations.iter().map(|violation| rejection(&key, violation, held)));
+            let in_force = self.last_valid.is_some();
+            snapshot.rejected.extend(violations.iter().map(|violation| rejection(&key, violation, in_force)));
         }
-        if let Some((generation, spec)) = self.last_good() {
+        if let Some((generation, spec)) = self.valid_version() {
             snapshot.objects.insert(key, Object { generation, created, location: None, spec });
         }
     }
 }
 
-fn rejection(key: &ObjectRef, violation: &Violation, held: bool) -> Rejection {
-    let held = if held { format!("; {key} stays in force as it was") } else { String::new() };
+/// `in_force`: the last valid version is.
+fn rejection(key: &ObjectRef, violation: &Violation, in_force: bool) -> Rejection {
+    let suffix = if in_force { format!("; the last valid version of {key} stays in force") } else { String::new() };
     Rejection {
         object: key.clone(),
         reason: Reason::Invalid,
         location: None,
         field: violation.field.clone(),
-        message: format!("{}{held}", violation.message),
+        message: format!("{}{suffix}", violation.message),
     }
 }

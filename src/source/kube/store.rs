@@ -1,5 +1,5 @@
-//! What a watch has told so far. In: its events. Out: the objects as of the last complete list and all events since. A
-//! list in progress is kept apart until it is complete, so that it never looks like deletions. Pure.
+//! The objects of one watch. In: its events. Out: the objects as of the last complete list and all events since. A list in
+//! progress must not change them before it is complete, so that it never looks like deletions. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,41 +7,42 @@ use kube::runtime::watcher::Event;
 
 /// The objects of one watch.
 #[derive(Debug)]
-pub(crate) struct Table<K, V> {
+pub(crate) struct ObjectStore<K, V> {
     objects: Option<BTreeMap<K, V>>,
-    listing: BTreeMap<K, V>,
+    /// The objects of a list in progress.
+    listed: BTreeMap<K, V>,
 }
 
-impl<K, V> Default for Table<K, V> {
+impl<K, V> Default for ObjectStore<K, V> {
     fn default() -> Self {
-        Self { objects: None, listing: BTreeMap::new() }
+        Self { objects: None, listed: BTreeMap::new() }
     }
 }
 
-impl<K: Ord, V: PartialEq> Table<K, V> {
+impl<K: Ord, V: PartialEq> ObjectStore<K, V> {
     /// The objects; `None` until the first list is complete.
     pub(crate) fn objects(&self) -> Option<&BTreeMap<K, V>> {
         self.objects.as_ref()
     }
 
-    /// What is known of `key`, also from a list in progress.
-    pub(crate) fn find(&self, key: &K) -> Option<&V> {
-        self.listing.get(key).or_else(|| self.objects.as_ref()?.get(key))
+    /// The last version of an object, also from a list in progress.
+    pub(crate) fn latest(&self, key: &K) -> Option<&V> {
+        self.listed.get(key).or_else(|| self.objects.as_ref()?.get(key))
     }
 
-    /// Takes an event; `true` if the objects are others now.
-    pub(crate) fn take(&mut self, event: Event<(K, V)>) -> bool {
+    /// Applies an event; `true` if the objects changed.
+    pub(crate) fn apply(&mut self, event: Event<(K, V)>) -> bool {
         match event {
             Event::Init => {
-                self.listing.clear();
+                self.listed.clear();
                 false
             }
             Event::InitApply((key, value)) => {
-                self.listing.insert(key, value);
+                self.listed.insert(key, value);
                 false
             }
             Event::InitDone => {
-                let listed = Some(std::mem::take(&mut self.listing));
+                let listed = Some(std::mem::take(&mut self.listed));
                 let differs = self.objects != listed;
                 self.objects = listed;
                 differs
@@ -61,54 +62,54 @@ impl<K: Ord, V: PartialEq> Table<K, V> {
 mod tests {
     use super::*;
 
-    fn known(table: &Table<char, u8>) -> Option<Vec<(char, u8)>> {
-        table.objects().map(|objects| objects.iter().map(|(key, value)| (*key, *value)).collect())
+    fn contents(store: &ObjectStore<char, u8>) -> Option<Vec<(char, u8)>> {
+        store.objects().map(|objects| objects.iter().map(|(key, value)| (*key, *value)).collect())
     }
 
     #[test]
-    fn nothing_is_known_until_the_first_list_is_complete() {
-        let mut table = Table::default();
-        assert!(!table.take(Event::Init));
-        assert!(!table.take(Event::InitApply(('a', 1))));
-        assert_eq!(known(&table), None);
-        assert!(table.take(Event::InitDone));
-        assert_eq!(known(&table), Some(vec![('a', 1)]));
+    fn there_are_no_objects_until_the_first_list_is_complete() {
+        let mut store = ObjectStore::default();
+        assert!(!store.apply(Event::Init));
+        assert!(!store.apply(Event::InitApply(('a', 1))));
+        assert_eq!(contents(&store), None);
+        assert!(store.apply(Event::InitDone));
+        assert_eq!(contents(&store), Some(vec![('a', 1)]));
     }
 
     #[test]
-    fn an_empty_list_is_known_too() {
-        let mut table = Table::default();
-        table.take(Event::Init);
-        assert!(table.take(Event::InitDone));
-        assert_eq!(known(&table), Some(vec![]));
+    fn an_empty_list_is_complete_too() {
+        let mut store = ObjectStore::default();
+        store.apply(Event::Init);
+        assert!(store.apply(Event::InitDone));
+        assert_eq!(contents(&store), Some(vec![]));
     }
 
     #[test]
-    fn a_new_list_replaces_all_at_its_end_and_not_before() {
-        let mut table = Table::default();
+    fn a_new_list_replaces_all_objects_at_its_end_and_not_before() {
+        let mut store = ObjectStore::default();
         for event in [Event::Init, Event::InitApply(('a', 1)), Event::InitApply(('b', 1)), Event::InitDone] {
-            table.take(event);
+            store.apply(event);
         }
-        assert!(!table.take(Event::Init));
-        assert!(!table.take(Event::InitApply(('b', 2))));
-        assert_eq!(known(&table), Some(vec![('a', 1), ('b', 1)]));
-        // The list failed half-way and begins anew.
-        assert!(!table.take(Event::Init));
-        assert!(!table.take(Event::InitApply(('b', 1))));
-        assert_eq!(known(&table), Some(vec![('a', 1), ('b', 1)]));
-        assert!(table.take(Event::InitDone));
-        assert_eq!(known(&table), Some(vec![('b', 1)]));
+        assert!(!store.apply(Event::Init));
+        assert!(!store.apply(Event::InitApply(('b', 2))));
+        assert_eq!(contents(&store), Some(vec![('a', 1), ('b', 1)]));
+        // The list failed half-way and starts over.
+        assert!(!store.apply(Event::Init));
+        assert!(!store.apply(Event::InitApply(('b', 1))));
+        assert_eq!(contents(&store), Some(vec![('a', 1), ('b', 1)]));
+        assert!(store.apply(Event::InitDone));
+        assert_eq!(contents(&store), Some(vec![('b', 1)]));
     }
 
     #[test]
-    fn what_repeats_is_no_change() {
-        let mut table = Table::default();
+    fn an_event_that_changes_nothing_is_no_change() {
+        let mut store = ObjectStore::default();
         for event in [Event::Init, Event::InitApply(('a', 1)), Event::InitDone] {
-            table.take(event);
+            store.apply(event);
         }
-        assert!(!table.take(Event::Apply(('a', 1))));
-        assert!(table.take(Event::Apply(('a', 2))));
-        assert!(table.take(Event::Delete(('a', 2))));
-        assert!(!table.take(Event::Delete(('a', 2))));
+        assert!(!store.apply(Event::Apply(('a', 1))));
+        assert!(store.apply(Event::Apply(('a', 2))));
+        assert!(store.apply(Event::Delete(('a', 2))));
+        assert!(!store.apply(Event::Delete(('a', 2))));
     }
 }

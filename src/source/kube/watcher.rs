@@ -1,9 +1,11 @@
-//! One watch, for ever. In: what to watch. Out: its events as [`News`]. A failure is told once, and the watch goes on where
-//! it was; an expired one, or one that failed for long, begins anew with a list.
+//! One watch, restarted forever. In: what to watch. Out: its events as [`ClusterEvent`]s. After a failure it resumes from the
+//! last resource version; after an expired one, or a long outage, it starts over with a list. An outage is logged once. It
+//! must not interpret objects, nor end while its receiver exists.
 
 use std::pin::pin;
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::StreamExt;
 use kube::api::{Api, ApiResource};
 use kube::core::{DynamicObject, GroupVersionKind};
@@ -12,20 +14,26 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::Cluster;
-use super::cluster_state::{News, Topic};
+use super::cluster_state::{ClusterEvent, WatchTarget};
 use crate::kind::{GROUP, VERSION};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// An API server that was away for so long may have come back with an older state: a resource version of the time before
-/// would then watch nothing, without an error.
-const DISTRUST: Duration = Duration::from_secs(20);
-/// A failure after so long without one is another outage: a watch that goes on and has nothing to tell says nothing.
+const LONGEST_PAUSE: Duration = Duration::from_millis(2500);
+/// Pauses between attempts. Jitter adds up to the pause itself, so that the nodes of a cluster do not reconnect at the same
+/// moment.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(100))
+    .with_max_delay(LONGEST_PAUSE)
+    .without_max_times()
+    .with_jitter();
+/// An API server that was unreachable for longer than this may have returned with an older state: a watch from a resource
+/// version of before would then deliver nothing, without an error.
+const MAX_RESUME: Duration = Duration::from_secs(20);
+/// A failure after this long without one is a new outage: a watch that has resumed and has no events is silent.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// Follows a topic until the receiver is gone.
-pub(crate) async fn follow(cluster: Cluster, topic: Topic, tell: mpsc::Sender<News>) {
-    let (api, config) = request(&cluster, &topic);
+/// Watches a target until the receiver is dropped.
+pub(crate) async fn follow(cluster: Cluster, target: WatchTarget, events: mpsc::Sender<ClusterEvent>) {
+    let (api, config) = request(&cluster, &target);
     let mut outage = Outage::default();
     loop {
         let mut stream = pin!(watcher(api.clone(), config.clone()));
@@ -33,15 +41,15 @@ pub(crate) async fn follow(cluster: Cluster, topic: Topic, tell: mpsc::Sender<Ne
             match event {
                 Ok(event) => {
                     if !matches!(event, watcher::Event::Init) {
-                        outage.over(&topic);
+                        outage.end(&target);
                     }
-                    if tell.send(News::Event(topic.clone(), Box::new(event))).await.is_err() {
+                    if events.send(ClusterEvent::Watch(target.clone(), Box::new(event))).await.is_err() {
                         return;
                     }
                 }
                 Err(error) => {
-                    let pause = outage.goes_on(&topic, &error);
-                    if tell.send(News::Failed(topic.clone(), error.to_string())).await.is_err() {
+                    let pause = outage.record_failure(&target, &error);
+                    if events.send(ClusterEvent::WatchFailed(target.clone(), error.to_string())).await.is_err() {
                         return;
                     }
                     sleep(pause).await;
@@ -54,47 +62,40 @@ pub(crate) async fn follow(cluster: Cluster, topic: Topic, tell: mpsc::Sender<Ne
     }
 }
 
-/// The state of trouble with one watch.
+/// The failures of one watch.
 #[derive(Debug, Default)]
 struct Outage {
-    since: Option<Instant>,
-    last: Option<Instant>,
-    pause: Duration,
+    /// Start of the current outage and its further pauses.
+    current: Option<(Instant, ExponentialBackoff)>,
+    last_failure: Option<Instant>,
 }
 
 impl Outage {
-    fn goes_on(&mut self, topic: &Topic, error: &watcher::Error) -> Duration {
-        if self.last.replace(Instant::now()).is_some_and(|last| last.elapsed() > QUIET) {
-            self.since = None;
+    /// Returns the pause before the next attempt.
+    fn record_failure(&mut self, target: &WatchTarget, error: &watcher::Error) -> Duration {
+        if self.last_failure.replace(Instant::now()).is_some_and(|last| last.elapsed() > QUIET) {
+            self.current = None;
         }
-        if self.since.is_none() {
-            tracing::warn!(?topic, %error, "watch failed, will be tried again; what is known stays in force");
-            self.since = Some(Instant::now());
-            self.pause = FIRST_PAUSE;
-        } else {
-            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        }
-        jittered(self.pause)
+        let (_, pauses) = self.current.get_or_insert_with(|| {
+            tracing::warn!(?target, %error, "watch failed: retrying with the last known objects in force");
+            (Instant::now(), PAUSES.build())
+        });
+        pauses.next().unwrap_or(LONGEST_PAUSE)
     }
 
-    fn over(&mut self, topic: &Topic) {
-        if let Some(since) = self.since.take() {
-            tracing::info!(?topic, seconds = since.elapsed().as_secs(), "watch goes on");
+    fn end(&mut self, target: &WatchTarget) {
+        if let Some((since, _)) = self.current.take() {
+            tracing::info!(?target, seconds = since.elapsed().as_secs(), "watch resumed");
         }
     }
 
     fn is_long(&self) -> bool {
-        self.since.is_some_and(|since| since.elapsed() > DISTRUST)
+        self.current.as_ref().is_some_and(|(since, _)| since.elapsed() > MAX_RESUME)
     }
 }
 
-/// Between three quarters and the whole: the nodes of a cluster shall not come back in one moment.
-pub(crate) fn jittered(pause: Duration) -> Duration {
-    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.subsec_nanos());
-    pause * 3 / 4 + pause / 4 * (nanos % 64) / 64
-}
-
-/// The watch cannot go on from where it was. The crate begins anew where the stream says so, not where the request does.
+/// Whether the watch cannot resume. The kube crate starts over by itself where an event of the stream says so, not where the
+/// response to the request does.
 fn is_expired(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 410,
@@ -102,13 +103,13 @@ fn is_expired(error: &watcher::Error) -> bool {
     }
 }
 
-fn request(cluster: &Cluster, topic: &Topic) -> (Api<DynamicObject>, watcher::Config) {
+fn request(cluster: &Cluster, target: &WatchTarget) -> (Api<DynamicObject>, watcher::Config) {
     let client = cluster.client.clone();
     let core =
         |kind: &str, plural: &str| ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", kind), plural);
     let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
-    match topic {
-        Topic::Objects(kind) => {
+    match target {
+        WatchTarget::Objects(kind) => {
             let gvk = GroupVersionKind::gvk(GROUP, VERSION, kind.as_str());
             let kind = ApiResource::from_gvk_with_plural(&gvk, &kind.plural());
             let api = match &cluster.namespace {
@@ -117,8 +118,8 @@ fn request(cluster: &Cluster, topic: &Topic) -> (Api<DynamicObject>, watcher::Co
             };
             (api, watcher::Config::default())
         }
-        Topic::Node => (Api::all_with(client, &core("Node", "nodes")), named(&cluster.node)),
-        Topic::Secret(secret) => {
+        WatchTarget::Node => (Api::all_with(client, &core("Node", "nodes")), named(&cluster.node)),
+        WatchTarget::Secret(secret) => {
             (Api::namespaced_with(client, &secret.namespace, &core("Secret", "secrets")), named(&secret.name))
         }
     }
@@ -128,10 +129,12 @@ fn request(cluster: &Cluster, topic: &Topic) -> (Api<DynamicObject>, watcher::Co
 mod tests {
     use super::*;
 
+    const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
     #[tokio::test(start_paused = true)]
-    async fn a_failure_after_a_quiet_time_is_a_new_outage() {
+    async fn a_failure_after_a_quiet_time_starts_a_new_outage() {
         let mut outage = Outage::default();
-        let mut fails = || outage.goes_on(&Topic::Node, &watcher::Error::NoResourceVersion);
+        let mut fails = || outage.record_failure(&WatchTarget::Node, &watcher::Error::NoResourceVersion);
         assert!(fails() <= FIRST_PAUSE);
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_secs(5)).await;
@@ -140,7 +143,7 @@ mod tests {
         assert!(fails() > FIRST_PAUSE * 10);
         assert!(outage.is_long());
         tokio::time::sleep(QUIET + Duration::from_secs(1)).await;
-        assert!(outage.goes_on(&Topic::Node, &watcher::Error::NoResourceVersion) <= FIRST_PAUSE);
+        assert!(outage.record_failure(&WatchTarget::Node, &watcher::Error::NoResourceVersion) <= FIRST_PAUSE);
         assert!(!outage.is_long());
     }
 }

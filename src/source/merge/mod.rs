@@ -1,12 +1,13 @@
-//! Both sources as one. In: the snapshot of a directory and that of an API server. Out: the snapshot of both. The directory
-//! is first: it is there on day 0, when the fabric may have to carry the API server itself. Pure.
+//! Both sources as one. In: the snapshot of a directory and that of an API server. Out: the snapshot of both. An object of the
+//! directory wins over one of the API server with the same name: the directory is there when a cluster is installed, when the
+//! fabric may have to carry the API server itself. It must not look into specs. Pure.
 
 use std::collections::btree_map::Entry;
 
 use crate::snapshot::{NodeIdentity, ObjectRef, Reason, Rejection, Snapshot};
 
-/// Puts both together. `index` is that of the command line, for the time before the API server has told one; without
-/// either there is no snapshot.
+/// Merges both snapshots. `index` is that of the command line, for the time before one is claimed at the API server; `None`
+/// where neither source knows an index.
 pub fn merge(directory: &Snapshot, api: Option<&Snapshot>, index: Option<u32>) -> Option<Snapshot> {
     let mut merged = directory.clone();
     merged.node.index = index.or(api.map(|api| api.node.index))?;
@@ -19,10 +20,10 @@ pub fn merge(directory: &Snapshot, api: Option<&Snapshot>, index: Option<u32>) -
             Entry::Vacant(vacant) => drop(vacant.insert(object.clone())),
         }
     }
-    for (key, word) in &api.secrets {
-        let first = merged.secrets.entry(key.clone()).or_insert_with(|| word.clone());
-        if first.is_err() && word.is_ok() {
-            first.clone_from(word);
+    for (key, secret) in &api.secrets {
+        let first = merged.secrets.entry(key.clone()).or_insert_with(|| secret.clone());
+        if first.is_err() && secret.is_ok() {
+            first.clone_from(secret);
         }
     }
     Some(merged)
@@ -41,7 +42,7 @@ fn conflict(key: &ObjectRef) -> Rejection {
         location: None,
         field: "metadata.name".to_owned(),
         message: format!(
-            "{key} is also in this node's directory, and that one is in force: remove or rename one of the two"
+            "{key} also exists in the directory of this node, which takes precedence: remove or rename one of the two"
         ),
     }
 }

@@ -14,7 +14,7 @@ fn snapshot(index: u32, labels: &[(&str, &str)], l3vnis: Vec<(ObjectRef, Object)
     Snapshot { node, objects: l3vnis.into_iter().collect(), ..Snapshot::default() }
 }
 
-fn told(snapshot: &Snapshot) -> Vec<String> {
+fn summary(snapshot: &Snapshot) -> Vec<String> {
     let accepted = snapshot.objects.iter().map(|(key, object)| match &object.spec {
         Spec::L3VNI(spec) => format!("{} {}", key.name, spec.vni),
         Spec::Underlay(_) => panic!("no L3VNI: {key}"),
@@ -23,20 +23,20 @@ fn told(snapshot: &Snapshot) -> Vec<String> {
 }
 
 #[test]
-fn directory_objects_come_first() {
+fn directory_objects_take_precedence() {
     let directory = snapshot(0, &[], vec![l3vni("red", 100, None), l3vni("x", 5, None)]);
     let api = snapshot(7, &[], vec![l3vni("blue", 200, Some(1)), l3vni("red", 101, Some(1))]);
     let merged = merge(&directory, Some(&api), None).unwrap();
-    assert_eq!(told(&merged), ["blue 200", "red 100", "x 5", "Conflict red"]);
+    assert_eq!(summary(&merged), ["blue 200", "red 100", "x 5", "Conflict red"]);
     assert_eq!(merged.node.index, 7);
 }
 
 #[test]
-fn the_directory_goes_alone_only_where_the_index_is_known() {
+fn the_directory_alone_is_enough_only_where_the_index_is_known() {
     let directory = snapshot(0, &[], vec![l3vni("red", 100, None)]);
     assert_eq!(merge(&directory, None, None), None);
     let alone = merge(&directory, None, Some(4)).unwrap();
-    assert_eq!((told(&alone), alone.node.index), (vec!["red 100".to_owned()], 4));
+    assert_eq!((summary(&alone), alone.node.index), (vec!["red 100".to_owned()], 4));
 }
 
 #[test]
@@ -49,11 +49,11 @@ fn labels_of_the_command_line_are_added_to_those_of_the_node() {
 }
 
 #[test]
-fn a_secret_that_one_source_has_is_had() {
+fn a_secret_of_either_source_is_available() {
     let key = SecretKey { namespace: "default".into(), name: "bgp".into(), key: "password".into() };
-    let with = |word: Result<&str, &str>| {
-        let word = word.map(|text| Secret::new(text.into())).map_err(str::to_owned);
-        Snapshot { secrets: [(key.clone(), word)].into(), ..Snapshot::default() }
+    let with = |secret: Result<&str, &str>| {
+        let secret = secret.map(|text| Secret::new(text.into())).map_err(str::to_owned);
+        Snapshot { secrets: [(key.clone(), secret)].into(), ..Snapshot::default() }
     };
     for (directory, api, wanted) in [
         (Ok("d"), Ok("a"), Some("d")),

@@ -1,5 +1,6 @@
-//! Judges one object as an API server would: the generated `openAPIV3Schema` with its defaults, list types and CEL
-//! rules, and unknown fields as kubectl's strict validation has them. In: JSON. Out: a typed spec, or every violation.
+//! Validates one object as an API server would: with the generated `openAPIV3Schema`, its defaults, list types and CEL rules,
+//! and without unknown fields, as kubectl's strict validation. In: JSON. Out: a typed spec, or every violation. It must not look
+//! at other objects.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +10,18 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::messages;
-use super::yaml::join;
+pub use super::messages::Violation;
+use super::yaml::join_path;
 use crate::kind::crds::{self, CrdError};
 use crate::kind::{Kind, Spec};
 
-/// Why a schema is unusable.
+/// Why a schema cannot be used.
 #[derive(Debug, Error)]
 pub enum SchemaError {
-    /// There is no definition.
+    /// The definition cannot be derived.
     #[error(transparent)]
     Definition(#[from] CrdError),
-    /// The structural part is no JSON schema.
+    /// The structural part is not a JSON schema.
     #[error("the schema of {kind} does not compile")]
     Structure {
         /// Its kind.
@@ -29,26 +31,17 @@ pub enum SchemaError {
     },
 }
 
-/// What is wrong with one field.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Violation {
-    /// Path of the field, such as `spec.neighbors[0].asn`.
-    pub field: String,
-    /// What is wrong, and the remedy.
-    pub message: String,
-}
-
 /// The compiled schemas of every kind.
 #[derive(Debug)]
 pub struct Schemas {
-    of_kind: BTreeMap<Kind, Schema>,
-    rules: cel::Validator,
+    by_kind: BTreeMap<Kind, Schema>,
+    cel: cel::Validator,
 }
 
 #[derive(Debug)]
 struct Schema {
     /// As in the CRD.
-    plain: Value,
+    openapi: Value,
     /// The same with unknown fields forbidden.
     strict: Value,
     structure: Validator,
@@ -59,31 +52,31 @@ impl Schemas {
     /// Compiles the schemas of every kind.
     pub fn new() -> Result<Self, SchemaError> {
         let compiled = Kind::ALL.iter().map(|kind| Ok((*kind, Schema::new(*kind)?)));
-        Ok(Self { of_kind: compiled.collect::<Result<_, SchemaError>>()?, rules: cel::Validator::new() })
+        Ok(Self { by_kind: compiled.collect::<Result<_, SchemaError>>()?, cel: cel::Validator::new() })
     }
 
-    /// The spec of `object`, or all that is wrong with it, in the order of the fields' paths.
-    pub fn judge(&self, kind: Kind, object: &Value) -> Result<Spec, Vec<Violation>> {
-        let Some(schema) = self.of_kind.get(&kind) else {
+    /// The spec of `object` with its defaults, or every violation, sorted by field.
+    pub fn validate(&self, kind: Kind, object: &Value) -> Result<Spec, Vec<Violation>> {
+        let Some(schema) = self.by_kind.get(&kind) else {
             let message = format!("{kind} has no schema: use {}", Kind::alternatives());
             return Err(vec![Violation { field: "kind".to_owned(), message }]);
         };
         let mut object = object.clone();
         prune_nulls(&mut object);
-        let object = cel::apply_defaults(&schema.plain, &object);
+        let object = cel::apply_defaults(&schema.openapi, &object);
         let mut violations = schema.structural(&object);
-        let broken_rules = schema.broken_rules(&self.rules, &object, &violations);
+        let broken_rules = schema.broken_rules(&self.cel, &object, &violations);
         violations.extend(broken_rules);
         violations.sort();
         violations.dedup();
-        if violations.is_empty() { typed(kind, &object) } else { Err(violations) }
+        if violations.is_empty() { parse_spec(kind, &object) } else { Err(violations) }
     }
 }
 
 impl Schema {
     fn new(kind: Kind) -> Result<Self, SchemaError> {
-        let plain = crds::schema(kind)?;
-        let mut strict = plain.clone();
+        let openapi = crds::schema(kind)?;
+        let mut strict = openapi.clone();
         for (field, schema) in [("apiVersion", json!({})), ("kind", json!({})), ("metadata", json!({"type": "object"}))]
         {
             strict["properties"][field] = schema;
@@ -91,39 +84,39 @@ impl Schema {
         forbid_unknown(&mut strict);
         let structure = jsonschema::validator_for(&strict)
             .map_err(|source| SchemaError::Structure { kind, source: Box::new(source) })?;
-        Ok(Self { rules: compile_schema(&plain), plain, strict, structure })
+        Ok(Self { rules: compile_schema(&openapi), openapi, strict, structure })
     }
 
     fn structural(&self, object: &Value) -> Vec<Violation> {
         let mut violations = Vec::new();
         for error in self.structure.iter_errors(object) {
-            violations.extend(messages::of_structure(&error, &self.strict));
+            violations.extend(messages::structural(&error, &self.strict));
         }
-        repeated(&self.plain, object, "", &mut violations);
+        duplicate_items(&self.openapi, object, "", &mut violations);
         violations
     }
 
-    /// The CEL rules that `object` breaks. Where fields are structurally wrong, a rule that could not be evaluated or
-    /// that judges such a field tells nothing new.
-    fn broken_rules(&self, rules: &cel::Validator, object: &Value, structural: &[Violation]) -> Vec<Violation> {
-        let Err(errors) = rules.validate_compiled(&self.rules, object, None) else { return Vec::new() };
-        let told = |path: &str| structural.iter().any(|violation| violation.field == path);
+    /// The CEL rules that `object` violates. Where there are structural violations, a rule that cannot be evaluated or that
+    /// concerns such a field adds nothing.
+    fn broken_rules(&self, cel: &cel::Validator, object: &Value, structural: &[Violation]) -> Vec<Violation> {
+        let Err(errors) = cel.validate_compiled(&self.rules, object, None) else { return Vec::new() };
+        let reported = |path: &str| structural.iter().any(|violation| violation.field == path);
         errors
             .into_iter()
             .filter(|error| structural.is_empty() || error.kind == ErrorKind::ValidationFailure)
-            .map(|error| messages::of_rule(&error, object))
-            .filter(|violation| !told(&violation.field))
+            .map(|error| messages::cel_rule(&error, object))
+            .filter(|violation| !reported(&violation.field))
             .collect()
     }
 }
 
-fn typed(kind: Kind, object: &Value) -> Result<Spec, Vec<Violation>> {
+fn parse_spec(kind: Kind, object: &Value) -> Result<Spec, Vec<Violation>> {
     let spec = object.get("spec").cloned().unwrap_or_default();
     Spec::from_json(kind, spec)
         .map_err(|error| vec![Violation { field: "spec".to_owned(), message: error.to_string() }])
 }
 
-/// The API server drops a null in a field that is not nullable, and none of ours is.
+/// The API server drops a null in a field that is not nullable, and no field of ours is.
 fn prune_nulls(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -148,15 +141,15 @@ fn forbid_unknown(schema: &mut Value) {
     }
 }
 
-/// `x-kubernetes-list-type`: the items of a set, and the keys of a map, are there once.
-fn repeated(schema: &Value, value: &Value, path: &str, violations: &mut Vec<Violation>) {
+/// `x-kubernetes-list-type`: the items of a set, and the keys of a map, must be unique.
+fn duplicate_items(schema: &Value, value: &Value, path: &str, violations: &mut Vec<Violation>) {
     match value {
         Value::Object(fields) => {
             let none = Map::new();
             let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
             for (name, schema) in properties {
                 if let Some(value) = fields.get(name) {
-                    repeated(schema, value, &join(path, name), violations);
+                    duplicate_items(schema, value, &join_path(path, name), violations);
                 }
             }
         }
@@ -165,12 +158,12 @@ fn repeated(schema: &Value, value: &Value, path: &str, violations: &mut Vec<Viol
             for (index, key) in keys.iter().enumerate() {
                 let before = keys.iter().take(index).position(|other| key.is_some() && other == key);
                 if let Some(first) = before {
-                    violations.push(messages::of_repetition(path, index, first, key.as_ref()));
+                    violations.push(messages::duplicate_item(path, index, first, key.as_ref()));
                 }
             }
             if let Some(schema) = schema.get("items") {
                 for (index, item) in items.iter().enumerate() {
-                    repeated(schema, item, &format!("{path}[{index}]"), violations);
+                    duplicate_items(schema, item, &format!("{path}[{index}]"), violations);
                 }
             }
         }
@@ -178,7 +171,7 @@ fn repeated(schema: &Value, value: &Value, path: &str, violations: &mut Vec<Viol
     }
 }
 
-/// What must not repeat, for each item; `None` where nothing is said.
+/// What must be unique of each item; `None` where an item has no key. Empty for a list without a type.
 fn list_keys(schema: &Value, items: &[Value]) -> Vec<Option<Value>> {
     match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
         Some("set") => items.iter().cloned().map(Some).collect(),

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use super::*;
 use crate::kind::{L3VNISpec, UnderlaySpec};
 
-fn judge(kind: &str, text: &str) -> Result<Spec, Vec<String>> {
+fn validate(kind: &str, text: &str) -> Result<Spec, Vec<String>> {
     let object = serde_saphyr::from_str::<Value>(text).unwrap();
     let lines = |violations: Vec<Violation>| violations.iter().map(|v| format!("{}: {}", v.field, v.message)).collect();
-    SCHEMAS.with(|schemas| schemas.judge(Kind::named(kind).unwrap(), &object).map_err(lines))
+    SCHEMAS.with(|schemas| schemas.validate(Kind::named(kind).unwrap(), &object).map_err(lines))
 }
 
-/// A good underlay with `neighbor` and further fields of the spec.
+/// A valid underlay with `neighbor` and further fields of the spec.
 fn underlay(spec: &str, neighbor: &str) -> Result<Spec, Vec<String>> {
-    judge(
+    validate(
         "Underlay",
         &format!(
             "{{metadata: {{name: u}}, spec: {{asn: 64514, vtepcidr: 100.65.0.0/24, nics: [eth1], neighbors: [{neighbor}] {spec}}}}}"
@@ -26,9 +26,9 @@ fn neighbor(fields: &str) -> Result<Spec, Vec<String>> {
     underlay("", &format!("{{{fields}}}"))
 }
 
-/// A good L3VNI with further fields of the spec.
+/// A valid L3VNI with further fields of the spec.
 fn l3vni(spec: &str) -> Result<Spec, Vec<String>> {
-    judge(
+    validate(
         "L3VNI",
         &format!(
             "{{metadata: {{name: red}}, spec: {{asn: 64514, vni: 100, localcidr: {{ipv4: 192.169.10.0/24}}, {spec}}}}}"
@@ -36,10 +36,10 @@ fn l3vni(spec: &str) -> Result<Spec, Vec<String>> {
     )
 }
 
-type Judged = Result<Spec, Vec<String>>;
+type Validated = Result<Spec, Vec<String>>;
 
-fn object(kind: &str, spec: &str) -> Judged {
-    judge(kind, &format!("{{metadata: {{name: red}}, spec: {{{spec}}}}}"))
+fn object(kind: &str, spec: &str) -> Validated {
+    validate(kind, &format!("{{metadata: {{name: red}}, spec: {{{spec}}}}}"))
 }
 
 #[rstest]
@@ -55,7 +55,7 @@ fn object(kind: &str, spec: &str) -> Judged {
 #[case::ttl_of_ibgp(neighbor("asn: 64514, address: 192.0.2.1, bfd: {minimumTTL: 250}"))]
 #[case::ttl_of_internal(neighbor("type: internal, address: 192.0.2.1, bfd: {minimumTTL: 250}"))]
 #[case::largest(object("L3VNI", "asn: 4294967295, vni: 16777215, vxlanport: 65535"))]
-#[case::long_name(judge("L3VNI", "{metadata: {name: a-name-of-seventeen.x}, spec: {asn: 1, vni: 1, vrf: red_1}}"))]
+#[case::long_name(validate("L3VNI", "{metadata: {name: a-name-of-seventeen.x}, spec: {asn: 1, vni: 1, vrf: red_1}}"))]
 #[case::host_multihop(l3vni("hostasn: 1, hostSession: {multihop: {ttl: 2}, bfd: {minimumTTL: 254}}"))]
 #[case::nothing_allowed(l3vni("fromHost: {allowedPrefixes: []}, toHost: {allowedPrefixes: []}"))]
 #[case::lengths(l3vni(
@@ -63,24 +63,23 @@ fn object(kind: &str, spec: &str) -> Judged {
 ))]
 #[case::communities(l3vni("toFabric: {communities: ['0:65535', local-AS, blackhole]}"))]
 #[case::route_targets(l3vni("routeTargets: {import: ['1:4294967295', '4294967295:1', '10.0.0.1:65535'], export: []}"))]
-fn accepted(#[case] judged: Judged) {
-    assert_eq!(judged.err(), None);
+fn accepted(#[case] validated: Validated) {
+    assert_eq!(validated.err(), None);
 }
 
-/// The sentences that stand for themselves in the tables below.
+/// Replaces the names of sentences in the tables below.
 fn in_full(text: &str) -> String {
     [("{PEER}", PEER), ("{ZERO}", ZERO), ("{SESSION}", SESSION), ("{TARGET}", TARGET), ("{COMMUNITY}", COMMUNITY)]
         .into_iter()
         .fold(text.to_owned(), |text, (name, sentence)| text.replace(name, sentence))
 }
 
-const EITHER: &str = "spec.neighbors[0]: give exactly one of asn and type: the number of the peer's AS, or `type: external` or `type: internal`";
-const WHERE: &str = "spec.neighbors[0]: give exactly one of address and interface: the IP address of the peer, or the NIC of an unnumbered session";
+const EITHER: &str = "spec.neighbors[0]: set exactly one of asn and type: the AS number of the peer, or `type: external` or `type: internal`";
+const WHERE: &str = "spec.neighbors[0]: set exactly one of address and interface: the IP address of the peer, or the NIC of an unnumbered session";
 const PEER: &str =
-    "is no address of a peer: use a unicast address; for an IPv6 link-local peer name its NIC in `interface` instead";
-const ZERO: &str =
-    "is not allowed with this holdTimeSeconds: set both to 0, which means no keepalives, or none of them";
-const TWICE: &str = "spec.neighbors: two neighbors have the same address or interface: keep one";
+    "is not a valid peer address: use a unicast address; for an IPv6 link-local peer set `interface` instead";
+const ZERO: &str = "is not allowed with this holdTimeSeconds: set both to 0 (no keepalives) or neither";
+const TWICE: &str = "spec.neighbors: two neighbors have the same address or interface: remove one";
 
 #[rstest]
 #[case::neither_asn_nor_type(neighbor("address: 192.0.2.1"), &[EITHER])]
@@ -96,18 +95,18 @@ const TWICE: &str = "spec.neighbors: two neighbors have the same address or inte
 #[case::quoted_as(neighbor("asn: '64512', address: 192.0.2.1"), &["spec.neighbors[0].asn: \"64512\" is not a whole number: remove the quotes"])]
 #[case::as_word(neighbor("asn: x, address: 192.0.2.1"), &["spec.neighbors[0].asn: \"x\" is not a whole number: write digits only"])]
 #[case::type_case(neighbor("type: Internal, address: 192.0.2.1"), &["spec.neighbors[0].type: \"Internal\" is not allowed: use \"external\", \"internal\""])]
-#[case::hold_alone(neighbor("asn: 1, address: 192.0.2.1, holdTimeSeconds: 9"), &["spec.neighbors[0]: holdTimeSeconds and keepaliveTimeSeconds go together: give both or none"])]
+#[case::hold_alone(neighbor("asn: 1, address: 192.0.2.1, holdTimeSeconds: 9"), &["spec.neighbors[0]: holdTimeSeconds and keepaliveTimeSeconds depend on each other: set both or neither"])]
 #[case::short_hold(neighbor("asn: 1, address: 192.0.2.1, holdTimeSeconds: 2, keepaliveTimeSeconds: 1"), &["spec.neighbors[0].holdTimeSeconds: 2 is not a hold time: use 0 (no keepalives) or 3 to 65535 seconds (RFC 4271 section 4.2)"])]
-#[case::long_keepalive(neighbor("asn: 1, address: 192.0.2.1, holdTimeSeconds: 9, keepaliveTimeSeconds: 10"), &["spec.neighbors[0].keepaliveTimeSeconds: 10 is more than holdTimeSeconds: use at most a third of it (RFC 4271 section 10)"])]
+#[case::long_keepalive(neighbor("asn: 1, address: 192.0.2.1, holdTimeSeconds: 9, keepaliveTimeSeconds: 10"), &["spec.neighbors[0].keepaliveTimeSeconds: 10 is greater than holdTimeSeconds: use at most a third of it (RFC 4271 section 10)"])]
 #[case::no_keepalive(neighbor("asn: 1, address: 192.0.2.1, holdTimeSeconds: 9, keepaliveTimeSeconds: 0"), &["spec.neighbors[0].keepaliveTimeSeconds: 0 {ZERO}"])]
 #[case::no_hold(neighbor("asn: 1, address: 192.0.2.1, holdTimeSeconds: 0, keepaliveTimeSeconds: 3"), &["spec.neighbors[0].keepaliveTimeSeconds: 3 {ZERO}"])]
 #[case::connect(neighbor("asn: 1, address: 192.0.2.1, connectTimeSeconds: 0"), &["spec.neighbors[0].connectTimeSeconds: 0 is less than 1: use 1 to 65535"])]
 #[case::unnumbered_far(neighbor("asn: 1, interface: eth1, ebgpMultiHop: {}"), &[
-    "spec.neighbors[0].ebgpMultiHop: does not go with interface: an unnumbered session has one hop; give address instead",
+    "spec.neighbors[0].ebgpMultiHop: is not allowed with interface: an unnumbered session has one hop; set address instead",
 ])]
-#[case::internal_far(neighbor("type: internal, address: 192.0.2.1, ebgpMultiHop: {}"), &["spec.neighbors[0].ebgpMultiHop: does not go with `type: internal`: iBGP needs no multihop; remove it"])]
-#[case::own_as_far(neighbor("asn: 64514, address: 192.0.2.1, ebgpMultiHop: {}"), &["spec.neighbors: ebgpMultiHop is for a neighbor of another AS: remove it where asn is the underlay's own, since iBGP needs none"])]
-#[case::ttl_of_one_hop(neighbor("asn: 64515, address: 192.0.2.1, bfd: {minimumTTL: 250}"), &["spec.neighbors: bfd.minimumTTL is for sessions over several hops: set ebgpMultiHop as well or remove it"])]
+#[case::internal_far(neighbor("type: internal, address: 192.0.2.1, ebgpMultiHop: {}"), &["spec.neighbors[0].ebgpMultiHop: is not allowed with `type: internal`: iBGP needs no multihop; remove it"])]
+#[case::own_as_far(neighbor("asn: 64514, address: 192.0.2.1, ebgpMultiHop: {}"), &["spec.neighbors: ebgpMultiHop applies to eBGP only: remove it from neighbors whose asn is that of the Underlay"])]
+#[case::ttl_of_one_hop(neighbor("asn: 64515, address: 192.0.2.1, bfd: {minimumTTL: 250}"), &["spec.neighbors: bfd.minimumTTL applies to multihop sessions only: set ebgpMultiHop as well or remove it"])]
 #[case::bfd_ranges(neighbor("asn: 64515, address: 192.0.2.1, bfd: {receiveInterval: 5, transmitInterval: 60001, detectMultiplier: 1}"), &[
     "spec.neighbors[0].bfd.detectMultiplier: 1 is less than 2: use 2 to 255",
     "spec.neighbors[0].bfd.receiveInterval: 5 is less than 10: use 10 to 60000",
@@ -118,94 +117,94 @@ const TWICE: &str = "spec.neighbors: two neighbors have the same address or inte
     "spec.neighbors[0].pasive: is not a field: did you mean passive?",
 ])]
 #[case::secret_names(neighbor("asn: 1, address: 192.0.2.1, passwordSecret: {name: A_b, key: ../x}"), &[
-    "spec.neighbors[0].passwordSecret.key: \"../x\" is not a key of a Secret: use letters, digits, '-', '_' and '.'",
-    "spec.neighbors[0].passwordSecret.name: \"A_b\" is not a name of a Secret: use lower case letters, digits, '-' and '.', starting and ending with a letter or digit",
+    "spec.neighbors[0].passwordSecret.key: \"../x\" is not a Secret key: use letters, digits, '-', '_' and '.'",
+    "spec.neighbors[0].passwordSecret.name: \"A_b\" is not a Secret name: use lower case letters, digits, '-' and '.', starting and ending with a letter or digit",
 ])]
-#[case::secret_parent(neighbor("asn: 1, address: 192.0.2.1, passwordSecret: {name: a, key: ..}"), &["spec.neighbors[0].passwordSecret.key: \"..\" is not a key of a Secret: use letters, digits, '-', '_' and '.'"])]
-#[case::secret_key_missing(neighbor("asn: 1, address: 192.0.2.1, passwordSecret: {name: a}"), &["spec.neighbors[0].passwordSecret.key: is missing: Key within the Secret"])]
+#[case::secret_parent(neighbor("asn: 1, address: 192.0.2.1, passwordSecret: {name: a, key: ..}"), &["spec.neighbors[0].passwordSecret.key: \"..\" is not a Secret key: use letters, digits, '-', '_' and '.'"])]
+#[case::secret_key_missing(neighbor("asn: 1, address: 192.0.2.1, passwordSecret: {name: a}"), &["spec.neighbors[0].passwordSecret.key: is missing: Key of the password in the Secret"])]
 #[case::same_address(underlay("", "{asn: 1, address: 192.0.2.1}, {asn: 2, address: 192.0.2.1}"), &[TWICE])]
 #[case::same_address_spelt_otherwise(underlay("", "{asn: 1, address: '2001:db8::1'}, {asn: 2, address: '2001:DB8:0::1'}"), &[TWICE])]
 #[case::same_interface(underlay("", "{asn: 1, interface: eth1}, {asn: 2, interface: eth1}"), &[TWICE])]
 #[case::selector(underlay(", nodeSelector: {matchExpressions: [{key: a, operator: In}, {key: b, operator: Exists, values: [c]}, {key: d, operator: exists}]}", ""), &[
-    "spec.nodeSelector.matchExpressions[0]: In and NotIn need values, Exists and DoesNotExist take none",
-    "spec.nodeSelector.matchExpressions[1]: In and NotIn need values, Exists and DoesNotExist take none",
+    "spec.nodeSelector.matchExpressions[0]: In and NotIn require values, Exists and DoesNotExist must not have any",
+    "spec.nodeSelector.matchExpressions[1]: In and NotIn require values, Exists and DoesNotExist must not have any",
     "spec.nodeSelector.matchExpressions[2].operator: \"exists\" is not allowed: use \"In\", \"NotIn\", \"Exists\", \"DoesNotExist\"",
 ])]
-#[case::router_id_v6(underlay(", routeridcidr: '2001:db8::/64'", ""), &["spec.routeridcidr: \"2001:db8::/64\" is not an IPv4 prefix: write ADDRESS/LENGTH, such as 10.0.0.0/24; router ids have 32 bits (RFC 6286)"])]
+#[case::router_id_v6(underlay(", routeridcidr: '2001:db8::/64'", ""), &["spec.routeridcidr: \"2001:db8::/64\" is not an IPv4 prefix: write ADDRESS/LENGTH, such as 10.0.0.0/24; router IDs have 32 bits (RFC 6286)"])]
 #[case::restart_time(underlay(", gracefulRestart: {restartTimeSeconds: 0, stalePathTimeSeconds: 4096}", ""), &[
     "spec.gracefulRestart.restartTimeSeconds: 0 is less than 1: use 1 to 4095",
     "spec.gracefulRestart.stalePathTimeSeconds: 4096 is greater than 4095: use 1 to 4095",
 ])]
 #[case::empty_spec(object("Underlay", ""), &[
-    "spec.asn: is missing: AS number of the router, 1 to 4294967295",
-    "spec.nics: is missing: Fabric NICs, moved into the router network namespace",
-    "spec.vtepcidr: is missing: Pool of VTEP addresses. Node index n takes address n+1",
+    "spec.asn: is missing: AS number of the router in the fabric, 1 to 4294967295",
+    "spec.nics: is missing: NICs that are connected to the fabric, 1 to 16",
+    "spec.vtepcidr: is missing: Pool of VTEP addresses, a prefix such as `100.65.0.0/24`",
 ])]
 #[case::nics(object("Underlay", "asn: 1, vtepcidr: 100.65.0.1/24, nics: [eth1, lo, eth1, a/b, waytoolongnameofnic, '']"), &[
-    "spec.nics[1]: \"lo\" is the loopback interface: name the NIC that leads to the fabric",
-    "spec.nics[2]: \"eth1\" is already at spec.nics[0]: remove one of the two",
-    "spec.nics[3]: \"a/b\" is not a name of a network interface: use letters, digits, '-', '_' and '.', starting with a letter or digit",
+    "spec.nics[1]: \"lo\" is the loopback interface: use a NIC that is connected to the fabric",
+    "spec.nics[2]: \"eth1\" is a duplicate of spec.nics[0]: remove one of the two",
+    "spec.nics[3]: \"a/b\" is not an interface name: use letters, digits, '-', '_' and '.', starting with a letter or digit",
     "spec.nics[4]: \"waytoolongnameofnic\" has 19 characters: use at most 15",
-    "spec.nics[5]: is empty: give a value or remove the field",
-    "spec.vtepcidr: \"100.65.0.1/24\" has bits set beyond the prefix length: write the network address, such as 192.0.2.0/24 or 2001:db8::/64",
+    "spec.nics[5]: is empty: set a value or remove the field",
+    "spec.vtepcidr: \"100.65.0.1/24\" has host bits set: write the network address, such as 192.0.2.0/24 or 2001:db8::/64",
 ])]
 #[case::no_nics(object("Underlay", "asn: 1, vtepcidr: 224.0.0.0/24, nics: []"), &[
-    "spec.nics: has 0 items: give at least 1",
-    "spec.vtepcidr: \"224.0.0.0/24\" is not a unicast subnet: loopback, multicast, unspecified and IPv6 link-local addresses do not serve here",
+    "spec.nics: has 0 items: use at least 1",
+    "spec.vtepcidr: \"224.0.0.0/24\" is not a unicast subnet: do not use loopback, multicast, unspecified or IPv6 link-local addresses",
 ])]
 #[case::types(object("Underlay", "asn: 1, vtepcidr: 100.65.0.0, nics: eth1"), &[
     "spec.nics: \"eth1\" is not a list: write '- ' before each item, or put them in square brackets",
     "spec.vtepcidr: \"100.65.0.0\" is not a prefix: write ADDRESS/LENGTH, such as 100.65.0.0/24 or 2001:db8::/64",
 ])]
-fn an_underlay_is_refused(#[case] judged: Judged, #[case] wanted: &[&str]) {
-    assert_eq!(judged.unwrap_err(), wanted.iter().map(|text| in_full(text)).collect::<Vec<_>>());
+fn an_underlay_is_rejected(#[case] validated: Validated, #[case] wanted: &[&str]) {
+    assert_eq!(validated.unwrap_err(), wanted.iter().map(|text| in_full(text)).collect::<Vec<_>>());
 }
 
-const NAME: &str = "spec.vrf: is missing, and the name of the object cannot serve as VRF name: give 1 to 15 letters, digits, '-' or '_', starting with a letter, other than default, all and lo";
-const SESSION: &str = "needs localcidr, since without it there is no host session: set localcidr or remove this field";
+const NAME: &str = "spec.vrf: is missing, and the name of the object is not a valid VRF name: set 1 to 15 letters, digits, '-' or '_', starting with a letter, other than default, all and lo";
+const SESSION: &str = "requires localcidr, without which there is no host session: set localcidr or remove this field";
 const TARGET: &str = "is not a route target: write ASN:NUMBER or IPV4:NUMBER, such as 64514:100; NUMBER is at most 65535 after an address or an AS number above 65535";
 const COMMUNITY: &str = "is not a community: write ASN:NUMBER with at most 65535 each, or no-export, no-advertise, local-AS, blackhole, graceful-shutdown";
 
 #[rstest]
-#[case::long_name(judge("L3VNI", "{metadata: {name: a-name-of-sixteen}, spec: {asn: 1, vni: 1}}"), &[NAME])]
-#[case::reserved_name(judge("L3VNI", "{metadata: {name: default}, spec: {asn: 1, vni: 1}}"), &[NAME])]
-#[case::dotted_name(judge("L3VNI", "{metadata: {name: a.b}, spec: {asn: 1, vni: 1}}"), &[NAME])]
+#[case::long_name(validate("L3VNI", "{metadata: {name: a-name-of-sixteen}, spec: {asn: 1, vni: 1}}"), &[NAME])]
+#[case::reserved_name(validate("L3VNI", "{metadata: {name: default}, spec: {asn: 1, vni: 1}}"), &[NAME])]
+#[case::dotted_name(validate("L3VNI", "{metadata: {name: a.b}, spec: {asn: 1, vni: 1}}"), &[NAME])]
 #[case::vrf(object("L3VNI", "asn: 1, vni: 1, vrf: 1a"), &["spec.vrf: \"1a\" is not a VRF name: use letters, digits, '-' and '_', starting with a letter"])]
 #[case::vrf_length(object("L3VNI", "asn: 1, vni: 1, vrf: sixteen-letters-"), &["spec.vrf: \"sixteen-letters-\" has 16 characters: use at most 15"])]
 #[case::numbers(object("L3VNI", "asn: 1, vni: 16777216, vrf: lo, vxlanport: 0, hostasn: 0"), &[
     "spec.hostasn: 0 is less than 1: use 1 to 4294967295",
     "spec.vni: 16777216 is greater than 16777215: use 1 to 16777215",
-    "spec.vrf: \"lo\" is a reserved name: FRR or the kernel means something else by it",
+    "spec.vrf: \"lo\" is reserved by FRR or the kernel: use another name",
     "spec.vxlanport: 0 is less than 1: use 1 to 65535",
 ])]
 #[case::no_session(object("L3VNI", "asn: 1, vni: 1, hostSession: {}, toHost: {}, fromHost: {}"), &[
     "spec.fromHost: {SESSION}", "spec.hostSession: {SESSION}", "spec.toHost: {SESSION}",
 ])]
 #[case::ibgp_multihop(l3vni("hostSession: {multihop: {ttl: 0}}"), &[
-    "spec.hostSession.multihop: is for eBGP: set hostasn to another AS number than asn or remove it",
+    "spec.hostSession.multihop: applies to eBGP only: set hostasn to an AS number other than asn, or remove this field",
     "spec.hostSession.multihop.ttl: 0 is less than 1: use 1 to 255",
 ])]
-#[case::same_as_multihop(l3vni("hostasn: 64514, hostSession: {multihop: {}}"), &["spec.hostSession.multihop: is for eBGP: set hostasn to another AS number than asn or remove it"])]
-#[case::signed_port(l3vni("hostSession: {listenPort: 180, passwordSecret: {name: a, key: b}}"), &["spec.hostSession.listenPort: does not go with passwordSecret, since TCP MD5 signs the port that the host dials: have the host dial 179 and remove this field, or remove the password"])]
-#[case::ttl_of_one_hop(l3vni("hostSession: {bfd: {minimumTTL: 3}}"), &["spec.hostSession.bfd.minimumTTL: 3 is for sessions over several hops: set multihop as well or remove it"])]
-#[case::host_vrf(l3vni("hostSession: {vrf: -a}"), &["spec.hostSession.vrf: \"-a\" is not a name of a VRF device: use letters, digits, '-', '_' and '.', starting with a letter or digit"])]
-#[case::no_host_vrf(l3vni("hostSession: {vrf: lo}"), &["spec.hostSession.vrf: \"lo\" is no VRF device: remove the field to leave the host end where it is"])]
-#[case::host_timers(l3vni("hostSession: {keepaliveTimeSeconds: 3}"), &["spec.hostSession: holdTimeSeconds and keepaliveTimeSeconds go together: give both or none"])]
+#[case::same_as_multihop(l3vni("hostasn: 64514, hostSession: {multihop: {}}"), &["spec.hostSession.multihop: applies to eBGP only: set hostasn to an AS number other than asn, or remove this field"])]
+#[case::port_with_password(l3vni("hostSession: {listenPort: 180, passwordSecret: {name: a, key: b}}"), &["spec.hostSession.listenPort: 180 is not allowed with passwordSecret, since TCP MD5 authenticates the destination port: let the host connect to port 179 and remove this field, or remove the password"])]
+#[case::ttl_of_one_hop(l3vni("hostSession: {bfd: {minimumTTL: 3}}"), &["spec.hostSession.bfd.minimumTTL: applies to multihop sessions only: set multihop as well or remove this field"])]
+#[case::host_vrf(l3vni("hostSession: {vrf: -a}"), &["spec.hostSession.vrf: \"-a\" is not a VRF device name: use letters, digits, '-', '_' and '.', starting with a letter or digit"])]
+#[case::no_host_vrf(l3vni("hostSession: {vrf: lo}"), &["spec.hostSession.vrf: \"lo\" is not a VRF device: remove the field to leave the host end of the veth pair where it is"])]
+#[case::host_timers(l3vni("hostSession: {keepaliveTimeSeconds: 3}"), &["spec.hostSession: holdTimeSeconds and keepaliveTimeSeconds depend on each other: set both or neither"])]
 #[case::prefixes(l3vni("fromHost: {allowedPrefixes: [{prefix: 10.0.0.0/8, ge: 7}, {prefix: 10.0.0.0/8, le: 7}, {prefix: 10.0.0.0/8, ge: 24, le: 16}, {prefix: 10.0.0.0/8, le: 33}, {prefix: 10.0.0.1/8}, {prefix: 10.0.0.0}, {ge: 129}], maxPrefixes: 0, localPref: -1}"), &[
-    "spec.fromHost.allowedPrefixes[0].ge: 7 is less than the length of `prefix`: use that length or more",
-    "spec.fromHost.allowedPrefixes[1].le: 7 is less than the length of `prefix`: use that length or more",
-    "spec.fromHost.allowedPrefixes[2].le: 16 is less than `ge`: swap them or drop one",
+    "spec.fromHost.allowedPrefixes[0].ge: 7 is less than the length of `prefix`: use at least that length",
+    "spec.fromHost.allowedPrefixes[1].le: 7 is less than the length of `prefix`: use at least that length",
+    "spec.fromHost.allowedPrefixes[2].le: 16 is less than `ge`: swap them or remove one",
     "spec.fromHost.allowedPrefixes[3]: `ge` and `le` of an IPv4 prefix are at most 32",
-    "spec.fromHost.allowedPrefixes[4].prefix: \"10.0.0.1/8\" has bits set beyond the prefix length: write the network address, such as 192.0.2.0/24 or 2001:db8::/64",
+    "spec.fromHost.allowedPrefixes[4].prefix: \"10.0.0.1/8\" has host bits set: write the network address, such as 192.0.2.0/24 or 2001:db8::/64",
     "spec.fromHost.allowedPrefixes[5].prefix: \"10.0.0.0\" is not a prefix: write ADDRESS/LENGTH, such as 192.0.2.0/24 or 2001:db8::/64",
     "spec.fromHost.allowedPrefixes[6].ge: 129 is greater than 128: use 0 to 128",
-    "spec.fromHost.allowedPrefixes[6].prefix: is missing: The prefix",
+    "spec.fromHost.allowedPrefixes[6].prefix: is missing: IPv4 or IPv6 prefix, such as `192.0.2.0/24`",
     "spec.fromHost.localPref: -1 is less than 0: use 0 to 4294967295",
     "spec.fromHost.maxPrefixes: 0 is less than 1: use 1 to 4294967295",
 ])]
 #[case::to_fabric(l3vni("toFabric: {aggregates: [{prefix: 10.0.0.0/8}, {prefix: 10.0.0.0/8}], communities: ['1:2', '1:2', '65536:1', no_export, '01:1']}"), &[
-    "spec.toFabric.aggregates[1]: \"10.0.0.0/8\" is already at spec.toFabric.aggregates[0]: remove one of the two",
-    "spec.toFabric.communities[1]: \"1:2\" is already at spec.toFabric.communities[0]: remove one of the two",
+    "spec.toFabric.aggregates[1]: \"10.0.0.0/8\" is a duplicate of spec.toFabric.aggregates[0]: remove one of the two",
+    "spec.toFabric.communities[1]: \"1:2\" is a duplicate of spec.toFabric.communities[0]: remove one of the two",
     "spec.toFabric.communities[2]: \"65536:1\" {COMMUNITY}",
     "spec.toFabric.communities[3]: \"no_export\" {COMMUNITY}",
     "spec.toFabric.communities[4]: \"01:1\" {COMMUNITY}",
@@ -218,22 +217,22 @@ const COMMUNITY: &str = "is not a community: write ASN:NUMBER with at most 65535
     "spec.routeTargets.import[4]: \"a:b\" {TARGET}",
     "spec.routeTargets.import[5]: 100 is not a string: put it in quotes",
 ])]
-#[case::no_family(object("L3VNI", "asn: 1, vni: 1, localcidr: {}"), &["spec.localcidr: is empty: give ipv4, ipv6 or both"])]
+#[case::no_family(object("L3VNI", "asn: 1, vni: 1, localcidr: {}"), &["spec.localcidr: is empty: set ipv4, ipv6 or both"])]
 #[case::other_family(object("L3VNI", "asn: 1, vni: 1, localcidr: {ipv4: 'fd00::/64', ipv6: 10.0.0.0/8}"), &[
     "spec.localcidr.ipv4: \"fd00::/64\" is not an IPv4 prefix: write ADDRESS/LENGTH, such as 192.169.10.0/24",
     "spec.localcidr.ipv6: \"10.0.0.0/8\" is not an IPv6 prefix: write ADDRESS/LENGTH, such as 2001:db8:10::/64",
 ])]
 #[case::small_subnets(object("L3VNI", "asn: 1, vni: 1, localcidr: {ipv4: 10.0.0.0/31, ipv6: 'fd00::/127'}"), &[
-    "spec.localcidr.ipv4: \"10.0.0.0/31\" is too small for the router and the host of one node: use /30 or shorter, with room for every node",
-    "spec.localcidr.ipv6: \"fd00::/127\" is too small for the router and the host of one node: use /126 or shorter, with room for every node",
+    "spec.localcidr.ipv4: \"10.0.0.0/31\" is too small for the router and one host: use a prefix length of at most 30, with room for the host of every node",
+    "spec.localcidr.ipv6: \"fd00::/127\" is too small for the router and one host: use a prefix length of at most 126, with room for the host of every node",
 ])]
-#[case::types(judge("L3VNI", "{metadata: {name: red}, spec: {asn: 1, vni: 1.5, localcidr: 10.0.0.0/24}, status: {}}"), &[
+#[case::types(validate("L3VNI", "{metadata: {name: red}, spec: {asn: 1, vni: 1.5, localcidr: 10.0.0.0/24}, status: {}}"), &[
     "spec.localcidr: \"10.0.0.0/24\" is not a mapping: write its fields below it, one `name: value` on each line",
     "spec.vni: 1.5 is not a whole number: write digits only",
     "status: is not a field: remove it or use one of apiVersion, kind, metadata, spec",
 ])]
-fn an_l3vni_is_refused(#[case] judged: Judged, #[case] wanted: &[&str]) {
-    assert_eq!(judged.unwrap_err(), wanted.iter().map(|text| in_full(text)).collect::<Vec<_>>());
+fn an_l3vni_is_rejected(#[case] validated: Validated, #[case] wanted: &[&str]) {
+    assert_eq!(validated.unwrap_err(), wanted.iter().map(|text| in_full(text)).collect::<Vec<_>>());
 }
 
 #[test]
@@ -245,7 +244,7 @@ fn defaults_are_those_of_the_api_server() {
     assert_eq!(spec.vxlanport, 4789);
 }
 
-/// Every rule has to be compiled by kube-cel, and none may refer to what it does not know.
+/// kube-cel must compile every rule, and none may refer to an unknown variable.
 #[test]
 fn every_rule_compiles() {
     for kind in Kind::ALL {
@@ -255,12 +254,12 @@ fn every_rule_compiles() {
             for rule in node.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten() {
                 let text = rule["rule"].as_str().unwrap();
                 let warnings = cel::analyze_rule(text, &compile_schema(node), cel::ScopeContext::CrdValidation);
-                // The analysis takes the variable of a macro for a free one.
+                // The analysis reports the variable of a macro as a free one.
                 let costly: Vec<_> = warnings.iter().filter(|w| w.kind != cel::WarningKind::WrongScope).collect();
                 assert!(costly.is_empty(), "{kind} {path}: {text}: {costly:?}");
             }
             let properties = node.get("properties").and_then(Value::as_object).into_iter().flatten();
-            pending.extend(properties.map(|(name, node)| (node, join(&path, name))));
+            pending.extend(properties.map(|(name, node)| (node, join_path(&path, name))));
             pending.extend(node.get("items").map(|node| (node, format!("{path}[]"))));
         }
     }
@@ -295,19 +294,19 @@ prop_compose! {
         timers in (optional(0..=10_u16), optional(0..=10_u16), optional(any::<u16>()), any::<bool>()),
         ttl in optional(any::<u8>()),
     ) -> L3VNISpec {
-        use crate::kind::{EbgpMultiHop, FromHost, HostSession, LocalCidr, PrefixRule, RouteTargets};
+        use crate::kind::{EbgpMultiHop, FromHost, HostSessionSpec, LocalCidr, PrefixRule, RouteTargets};
         L3VNISpec {
             asn, vni, vrf, hostasn, vxlanport,
             localcidr: subnets.map(|(ipv4, ipv6)| LocalCidr { ipv4, ipv6 }),
             node_selector: None,
             route_targets: targets.map(|import| RouteTargets { import, export: Vec::new() }),
-            host_session: Some(HostSession {
+            host_session: Some(HostSessionSpec {
                 hold_time_seconds: timers.0,
                 keepalive_time_seconds: timers.1,
                 connect_time_seconds: timers.2,
                 passive: timers.3,
                 multihop: ttl.map(|ttl| EbgpMultiHop { ttl }),
-                ..HostSession::default()
+                ..HostSessionSpec::default()
             }).filter(|_| timers.3),
             from_host: allowed.map(|rules| FromHost {
                 allowed_prefixes: Some(rules.into_iter().map(|(prefix, ge, le)| PrefixRule { prefix, ge, le }).collect()),
@@ -329,9 +328,9 @@ prop_compose! {
         ttl in optional(any::<u8>()),
         bfd in optional((optional(0..=70_000_u32), optional(any::<u8>()), optional(any::<u8>()), any::<bool>())),
         secret in optional(("[a-z.]{1,4}", "[a-zA-Z._]{1,4}")),
-    ) -> crate::kind::Neighbor {
-        use crate::kind::{BfdSettings, EbgpMultiHop, Neighbor, NeighborType, SecretKeyRef};
-        Neighbor {
+    ) -> crate::kind::NeighborSpec {
+        use crate::kind::{BfdSettings, EbgpMultiHop, NeighborSpec, NeighborType, SecretKeyRef};
+        NeighborSpec {
             asn,
             type_: external.map(|external| if external { NeighborType::External } else { NeighborType::Internal }),
             address: at.0,
@@ -350,8 +349,8 @@ prop_compose! {
     }
 }
 
-fn ours(violations: &[Violation]) -> Result<(), TestCaseError> {
-    // No rule may fail for a reason of its own: every message is one of ours.
+fn are_ours(violations: &[Violation]) -> Result<(), TestCaseError> {
+    // No rule may fail to evaluate: every message is one of ours.
     for violation in violations {
         prop_assert!(!violation.message.contains("evaluation"), "{violation:?}");
         prop_assert!(
@@ -367,13 +366,13 @@ thread_local!(static SCHEMAS: Schemas = Schemas::new().unwrap());
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// What the schema takes, the types take, and the other way round nothing gets lost.
+    /// What the schema accepts, the types accept, and nothing is lost in between.
     #[test]
     fn an_l3vni_that_passes_reads_back_the_same(spec in any_l3vni()) {
         let object = json!({"metadata": {"name": "red"}, "spec": serde_json::to_value(&spec).unwrap()});
-        match SCHEMAS.with(|schemas| schemas.judge(Kind::L3VNI, &object)) {
+        match SCHEMAS.with(|schemas| schemas.validate(Kind::L3VNI, &object)) {
             Ok(read) => prop_assert_eq!(read, Spec::L3VNI(Arc::new(spec))),
-            Err(violations) => ours(&violations)?,
+            Err(violations) => are_ours(&violations)?,
         }
     }
 
@@ -387,9 +386,9 @@ proptest! {
     ) {
         let spec = UnderlaySpec { asn, vtepcidr, nics, neighbors, routeridcidr, graceful_restart: None, node_selector: None };
         let object = json!({"metadata": {"name": "underlay"}, "spec": serde_json::to_value(&spec).unwrap()});
-        match SCHEMAS.with(|schemas| schemas.judge(Kind::Underlay, &object)) {
+        match SCHEMAS.with(|schemas| schemas.validate(Kind::Underlay, &object)) {
             Ok(read) => prop_assert_eq!(read, Spec::Underlay(Arc::new(spec))),
-            Err(violations) => ours(&violations)?,
+            Err(violations) => are_ours(&violations)?,
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Keeps a directory's snapshot current. In: a directory and the changes that the kernel tells. Out: a new snapshot on
-//! the channel, if and only if it differs. Never ends because of what users write; the first list alone may fail.
+//! Keeps a directory's snapshot current. In: a directory and the kernel's events. Out: a new snapshot on the channel, if and
+//! only if it differs from the last. It must not end because of what users write: only the first read may fail.
 //!
-//! The watch stands before the list, so that no change falls between. A slow tick finds what inotify cannot tell: the
-//! directory replaced as a whole, and the targets of links.
+//! The watch is set up before the first read, so that no change is missed between the two. A slow tick finds what inotify does
+//! not report: the directory replaced as a whole, and changed targets of symlinks.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,33 +16,34 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::SourceError;
-use super::dir::{Directory, Reader};
-use super::write_tracker::{Happening, Writes};
+use super::dir::{Directory, DirectoryReader};
+use super::write_tracker::{FileEvent, WriteTracker};
 use crate::snapshot::{NodeIdentity, Snapshot};
 
-/// Changes that come within this time of each other make one snapshot.
+/// Events within this time of each other make one snapshot.
 pub(crate) const COALESCE: Duration = Duration::from_millis(10);
-/// A burst that does not end is cut after this time.
+/// A burst of events is cut off after this time.
 const LONGEST_BURST: Duration = Duration::from_millis(500);
 /// How often the identity of the watched directories is compared.
 const TICK: Duration = Duration::from_secs(2);
-/// Everything is read again after so many ticks, also what looks as before.
+/// Every file is read again after this many ticks, also unchanged ones.
 const RESYNC_TICKS: u32 = 15;
 
-/// Sends the snapshot of `directory` and every one that differs from the last, until `shutdown`.
+/// Sends the snapshot of `directory`, and every later one that differs from the last, until `shutdown`.
 ///
-/// Fails if the directory is not there at the start. Later it may come and go: what it held stays in force.
+/// # Errors
+/// If the directory cannot be read at the start. Later it may disappear and return: its last content stays in force.
 pub async fn watch(
     directory: Directory,
     node: NodeIdentity,
     sender: watch::Sender<Snapshot>,
     shutdown: CancellationToken,
 ) -> Result<(), SourceError> {
-    let (tell, mut events) = mpsc::unbounded_channel();
-    let mut eyes = Eyes::new(&directory, tell)?;
-    let mut reader = Reader::new(directory, node)?;
-    eyes.look();
-    let mut writes = Writes::default();
+    let (event_sender, mut events) = mpsc::unbounded_channel();
+    let mut watches = DirectoryWatches::new(&directory, event_sender)?;
+    let mut reader = DirectoryReader::new(directory, node)?;
+    watches.refresh();
+    let mut writes = WriteTracker::default();
     let first;
     (reader, first) = read(reader, &writes, Instant::now()).await?;
     sender.send_replace(first?);
@@ -50,40 +51,40 @@ pub async fn watch(
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ticks = 0;
     loop {
-        let settled = writes.next();
+        let settled = writes.next_settled();
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             Some(event) = events.recv() => {
-                if !note(&mut writes, &mut eyes, &event) {
+                if !record(&mut writes, &mut watches, &event) {
                     continue;
                 }
-                burst(&mut events, &mut writes, &mut eyes).await;
+                record_burst(&mut events, &mut writes, &mut watches).await;
             }
             () = until(settled) => {}
             _ = tick.tick() => {
                 ticks += 1;
-                let moved = eyes.look();
-                if !moved && ticks % RESYNC_TICKS != 0 {
+                let replaced = watches.refresh();
+                if !replaced && ticks % RESYNC_TICKS != 0 {
                     continue;
                 }
-                writes.doubt();
+                writes.request_full_read();
             }
         }
-        eyes.look();
+        watches.refresh();
         let now = Instant::now();
         let next;
         (reader, next) = read(reader, &writes, now).await?;
-        writes.forget_settled(now);
+        writes.finish_read(now);
         publish(&sender, &reader, next);
     }
 }
 
-/// Reading blocks: it has its own thread, and the reader goes there and back.
+/// Reads on a blocking thread, to which the reader is moved and from which it returns.
 async fn read(
-    mut reader: Reader,
-    writes: &Writes,
+    mut reader: DirectoryReader,
+    writes: &WriteTracker,
     now: Instant,
-) -> Result<(Reader, Result<Snapshot, SourceError>), SourceError> {
+) -> Result<(DirectoryReader, Result<Snapshot, SourceError>), SourceError> {
     let dir = reader.directory().dir.clone();
     let writes = writes.clone();
     let task = tokio::task::spawn_blocking(move || {
@@ -93,10 +94,10 @@ async fn read(
     task.await.map_err(|source| SourceError::Task { dir, source })
 }
 
-fn publish(sender: &watch::Sender<Snapshot>, reader: &Reader, next: Result<Snapshot, SourceError>) {
+fn publish(sender: &watch::Sender<Snapshot>, reader: &DirectoryReader, next: Result<Snapshot, SourceError>) {
     let next = match next {
         Ok(next) => Some(next),
-        Err(error) => reader.unreadable(&error),
+        Err(error) => reader.last_with_error(&error),
     };
     if let Some(next) = next {
         sender.send_if_modified(|last| {
@@ -114,14 +115,18 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-/// Takes events until none came for [`COALESCE`], at most for [`LONGEST_BURST`].
-async fn burst(events: &mut mpsc::UnboundedReceiver<Event>, writes: &mut Writes, eyes: &mut Eyes) {
+/// Records events until none came for [`COALESCE`], for at most [`LONGEST_BURST`].
+async fn record_burst(
+    events: &mut mpsc::UnboundedReceiver<Event>,
+    writes: &mut WriteTracker,
+    watches: &mut DirectoryWatches,
+) {
     let end = Instant::now() + LONGEST_BURST;
     let mut quiet = Instant::now() + COALESCE;
     while let Some(left) = quiet.min(end).checked_duration_since(Instant::now()) {
         match timeout(left, events.recv()).await {
             Ok(Some(event)) => {
-                if note(writes, eyes, &event) {
+                if record(writes, watches, &event) {
                     quiet = Instant::now() + COALESCE;
                 }
             }
@@ -130,87 +135,88 @@ async fn burst(events: &mut mpsc::UnboundedReceiver<Event>, writes: &mut Writes,
     }
 }
 
-/// Takes note of an event; `false` for one that changes nothing, such as our own reading.
-fn note(writes: &mut Writes, eyes: &mut Eyes, event: &Event) -> bool {
-    let happening = match event.kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Happening::Closed),
+/// Records an event; `false` for one that changes nothing, such as our own reads.
+fn record(writes: &mut WriteTracker, watches: &mut DirectoryWatches, event: &Event) -> bool {
+    let file_event = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(FileEvent::Closed),
         EventKind::Access(_) => return false,
-        EventKind::Modify(ModifyKind::Data(_)) => Some(Happening::Written),
-        EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_) => Some(Happening::Replaced),
-        // Permissions; files that are born, empty ones that are then written or whole ones (links).
+        EventKind::Modify(ModifyKind::Data(_)) => Some(FileEvent::Written),
+        EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_) => Some(FileEvent::Replaced),
+        // Permissions; new files, which are empty and written later, or complete (links).
         EventKind::Modify(_) | EventKind::Create(_) => None,
         // Lost events.
         EventKind::Any | EventKind::Other => {
-            writes.doubt();
+            writes.request_full_read();
             None
         }
     };
     if event.kind.is_remove() {
-        event.paths.iter().for_each(|path| eyes.lost(path));
+        event.paths.iter().for_each(|path| watches.mark_removed(path));
     }
-    if let Some(happening) = happening {
+    if let Some(file_event) = file_event {
         let now = Instant::now();
-        event.paths.iter().for_each(|path| writes.note(path, happening, now));
+        event.paths.iter().for_each(|path| writes.record(path, file_event, now));
     }
     true
 }
 
-/// The inotify watches, and which directories they are on.
-struct Eyes {
+/// The inotify watches, and the directories that they are on.
+struct DirectoryWatches {
     watcher: INotifyWatcher,
-    watched: [Watched; 2],
+    watched: [WatchedDirectory; 2],
 }
 
-struct Watched {
+struct WatchedDirectory {
     path: PathBuf,
     mode: RecursiveMode,
-    on: Option<Identity>,
+    /// The directory that the watch is on; `None` without a watch.
+    identity: Option<DirectoryIdentity>,
 }
 
-/// Device, inode and birth: an inode number alone comes back with the next directory.
-type Identity = (u64, u64, Option<SystemTime>);
+/// Device, inode and birth time: an inode number alone is reused for the next directory.
+type DirectoryIdentity = (u64, u64, Option<SystemTime>);
 
-impl Eyes {
-    fn new(directory: &Directory, tell: mpsc::UnboundedSender<Event>) -> Result<Self, SourceError> {
+impl DirectoryWatches {
+    fn new(directory: &Directory, events: mpsc::UnboundedSender<Event>) -> Result<Self, SourceError> {
         let handler = move |event: notify::Result<Event>| {
-            // An error tells that events were lost: one without a path makes us read everything.
+            // An error means lost events; an event without a path requests a full read.
             let event = event.unwrap_or_else(|_| Event::new(EventKind::Any));
-            // The receiver is gone at shutdown only.
-            let _ = tell.send(event);
+            // The receiver is dropped at shutdown only.
+            let _ = events.send(event);
         };
         let watcher = INotifyWatcher::new(handler, notify::Config::default())
             .map_err(|source| SourceError::Watch { dir: directory.dir.clone(), source })?;
         let Directory { dir, secrets } = directory.absolute();
         let watched = [(dir, RecursiveMode::NonRecursive), (secrets, RecursiveMode::Recursive)];
-        Ok(Self { watcher, watched: watched.map(|(path, mode)| Watched { path, mode, on: None }) })
+        Ok(Self { watcher, watched: watched.map(|(path, mode)| WatchedDirectory { path, mode, identity: None }) })
     }
 
-    /// Puts the watches on the directories as they are now; `true` if one of them is another than before.
-    fn look(&mut self) -> bool {
-        let mut moved = false;
+    /// Puts the watches on the directories that exist now; `true` if one of them was replaced, appeared or disappeared.
+    fn refresh(&mut self) -> bool {
+        let mut replaced = false;
         for watched in &mut self.watched {
-            let is = identity(&watched.path);
-            if watched.on == is {
+            let identity = identity(&watched.path);
+            if watched.identity == identity {
                 continue;
             }
-            moved = true;
+            replaced = true;
             // It fails where the kernel dropped the watch with the directory.
             let _ = self.watcher.unwatch(&watched.path);
-            // Not to be watched now: the next tick tries again.
-            watched.on = is.filter(|_| self.watcher.watch(&watched.path, watched.mode).is_ok());
+            // If it cannot be watched now, the next tick tries again.
+            watched.identity = identity.filter(|_| self.watcher.watch(&watched.path, watched.mode).is_ok());
         }
-        moved
+        replaced
     }
 
-    /// The kernel dropped the watch of `path` with the directory.
-    fn lost(&mut self, path: &Path) {
+    /// The directory at `path` was removed, and the kernel dropped its watch.
+    fn mark_removed(&mut self, path: &Path) {
         for watched in self.watched.iter_mut().filter(|watched| watched.path == path) {
-            watched.on = None;
+            watched.identity = None;
         }
     }
 }
 
-fn identity(path: &Path) -> Option<Identity> {
+fn identity(path: &Path) -> Option<DirectoryIdentity> {
     let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_dir)?;
     Some((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }

@@ -4,18 +4,18 @@ use super::*;
 use crate::kind::{GROUP, Kind, L3VNISpec};
 use crate::snapshot::Object;
 
-/// No test waits for a fixed time; this is when it gives up.
+/// When a test fails: none waits for a fixed time.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-struct Watching {
+struct RunningWatch {
     dir: tempfile::TempDir,
     snapshots: watch::Receiver<Snapshot>,
     shutdown: CancellationToken,
     task: tokio::task::JoinHandle<Result<(), SourceError>>,
 }
 
-impl Watching {
-    /// Starts to watch `sub` of a directory of the test's own, after `prepare`.
+impl RunningWatch {
+    /// Watches `sub` of a temporary directory, after `prepare`.
     async fn start(sub: &str, prepare: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         prepare(dir.path());
@@ -42,7 +42,7 @@ impl Watching {
         timeout(DEADLINE, self.snapshots.wait_for(wanted)).await.unwrap().unwrap().clone()
     }
 
-    async fn end(self) {
+    async fn stop(self) {
         self.shutdown.cancel();
         timeout(DEADLINE, self.task).await.unwrap().unwrap().unwrap();
     }
@@ -61,7 +61,7 @@ fn l3vni(name: &str, vni: u32) -> String {
     format!("apiVersion: {GROUP}/v1alpha1\nkind: L3VNI\nmetadata: {{name: {name}}}\nspec: {{asn: 64514, vni: {vni}}}\n")
 }
 
-/// A whole file at once, as `kubectl cp` and careful editors do.
+/// Replaces a file as a whole, as editors do.
 fn replace(path: &Path, text: &str) {
     let aside = path.with_extension("tmp");
     fs::write(&aside, text).unwrap();
@@ -69,26 +69,26 @@ fn replace(path: &Path, text: &str) {
 }
 
 #[tokio::test]
-async fn files_come_change_and_go() {
-    let mut watching = Watching::start("", |_| {}).await;
-    watching.until(&[]).await;
-    fs::write(watching.path("red.yaml"), l3vni("red", 100)).unwrap();
-    watching.until(&["red/100"]).await;
-    fs::write(watching.path("red.yaml"), l3vni("red", 101)).unwrap();
-    assert_eq!(generation(&watching.until(&["red/101"]).await), 2);
-    replace(&watching.path("red.yaml"), &l3vni("red", 102));
-    assert_eq!(generation(&watching.until(&["red/102"]).await), 3);
-    replace(&watching.path("blue.yaml"), &l3vni("blue", 200));
-    watching.until(&["blue/200", "red/102"]).await;
-    fs::remove_file(watching.path("red.yaml")).unwrap();
-    watching.until(&["blue/200"]).await;
-    fs::rename(watching.path("blue.yaml"), watching.path("blue.off")).unwrap();
-    watching.until(&[]).await;
-    watching.end().await;
+async fn files_are_added_changed_and_removed() {
+    let mut running = RunningWatch::start("", |_| {}).await;
+    running.until(&[]).await;
+    fs::write(running.path("red.yaml"), l3vni("red", 100)).unwrap();
+    running.until(&["red/100"]).await;
+    fs::write(running.path("red.yaml"), l3vni("red", 101)).unwrap();
+    assert_eq!(generation(&running.until(&["red/101"]).await), 2);
+    replace(&running.path("red.yaml"), &l3vni("red", 102));
+    assert_eq!(generation(&running.until(&["red/102"]).await), 3);
+    replace(&running.path("blue.yaml"), &l3vni("blue", 200));
+    running.until(&["blue/200", "red/102"]).await;
+    fs::remove_file(running.path("red.yaml")).unwrap();
+    running.until(&["blue/200"]).await;
+    fs::rename(running.path("blue.yaml"), running.path("blue.off")).unwrap();
+    running.until(&[]).await;
+    running.stop().await;
 }
 
 #[tokio::test]
-async fn a_config_map_is_swapped_as_a_whole() {
+async fn a_config_map_is_replaced_as_a_whole() {
     let generation = |dir: &Path, name: &str, vnis: &[(&str, u32)]| {
         fs::create_dir(dir.join(name)).unwrap();
         for (vrf, vni) in vnis {
@@ -97,30 +97,30 @@ async fn a_config_map_is_swapped_as_a_whole() {
         symlink(name, dir.join("..data_tmp")).unwrap();
         fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
     };
-    let mut watching = Watching::start("", |dir| {
+    let mut running = RunningWatch::start("", |dir| {
         generation(dir, "..one", &[("red", 100), ("blue", 200)]);
         symlink("..data/red.yaml", dir.join("red.yaml")).unwrap();
         symlink("..data/blue.yaml", dir.join("blue.yaml")).unwrap();
     })
     .await;
-    watching.until(&["blue/200", "red/100"]).await;
-    generation(watching.dir.path(), "..two", &[("red", 101), ("blue", 201)]);
-    let snapshot = watching.until_that(|snapshot| shown(snapshot) != ["blue/200", "red/100"]).await;
-    assert_eq!(shown(&snapshot), ["blue/201", "red/101"], "one swap is one snapshot");
-    // kubelet removes the link of a key after the swap.
-    generation(watching.dir.path(), "..three", &[("red", 101)]);
-    fs::remove_file(watching.path("blue.yaml")).unwrap();
-    assert!(watching.until(&["red/101"]).await.rejected.is_empty());
-    watching.end().await;
+    running.until(&["blue/200", "red/100"]).await;
+    generation(running.dir.path(), "..two", &[("red", 101), ("blue", 201)]);
+    let snapshot = running.until_that(|snapshot| shown(snapshot) != ["blue/200", "red/100"]).await;
+    assert_eq!(shown(&snapshot), ["blue/201", "red/101"], "one replacement is one snapshot");
+    // kubelet removes the link of a key after the replacement.
+    generation(running.dir.path(), "..three", &[("red", 101)]);
+    fs::remove_file(running.path("blue.yaml")).unwrap();
+    assert!(running.until(&["red/101"]).await.rejected.is_empty());
+    running.stop().await;
 }
 
 #[tokio::test]
 async fn a_file_written_in_pieces_never_loses_its_objects() {
     use std::io::Write;
     let text = format!("{}---\n{}", l3vni("red", 100), l3vni("blue", 200));
-    let mut watching = Watching::start("", |dir| fs::write(dir.join("a.yaml"), &text).unwrap()).await;
-    watching.until(&["blue/200", "red/100"]).await;
-    let mut seen = watching.snapshots.clone();
+    let mut running = RunningWatch::start("", |dir| fs::write(dir.join("a.yaml"), &text).unwrap()).await;
+    running.until(&["blue/200", "red/100"]).await;
+    let mut seen = running.snapshots.clone();
     let collected = tokio::spawn(async move {
         let mut all = Vec::new();
         while seen.changed().await.is_ok() {
@@ -128,8 +128,8 @@ async fn a_file_written_in_pieces_never_loses_its_objects() {
         }
         all
     });
-    // The file is cut to nothing and grows back over several bursts, with another VNI at its end.
-    let path = watching.path("a.yaml");
+    // The file is truncated and written over several bursts, with another VNI at its end.
+    let path = running.path("a.yaml");
     let grown = format!("{text}---\n{}", l3vni("green", 300));
     tokio::task::spawn_blocking(move || {
         let mut file = fs::File::create(path).unwrap();
@@ -141,8 +141,8 @@ async fn a_file_written_in_pieces_never_loses_its_objects() {
     })
     .await
     .unwrap();
-    watching.until(&["blue/200", "green/300", "red/100"]).await;
-    watching.end().await;
+    running.until(&["blue/200", "green/300", "red/100"]).await;
+    running.stop().await;
     for snapshot in timeout(DEADLINE, collected).await.unwrap().unwrap() {
         let shown = shown(&snapshot);
         assert!(shown.iter().any(|vni| vni == "red/100") && shown.iter().any(|vni| vni == "blue/200"), "{shown:?}");
@@ -151,23 +151,23 @@ async fn a_file_written_in_pieces_never_loses_its_objects() {
 }
 
 #[tokio::test]
-async fn a_broken_file_is_told_about_and_mended() {
-    let mut watching = Watching::start("", |dir| fs::write(dir.join("red.yaml"), l3vni("red", 100)).unwrap()).await;
-    watching.until(&["red/100"]).await;
-    fs::write(watching.path("red.yaml"), "a: [\n").unwrap();
-    let snapshot = watching.until_that(|snapshot| !snapshot.rejected.is_empty()).await;
+async fn a_broken_file_is_rejected_until_it_is_fixed() {
+    let mut running = RunningWatch::start("", |dir| fs::write(dir.join("red.yaml"), l3vni("red", 100)).unwrap()).await;
+    running.until(&["red/100"]).await;
+    fs::write(running.path("red.yaml"), "a: [\n").unwrap();
+    let snapshot = running.until_that(|snapshot| !snapshot.rejected.is_empty()).await;
     assert_eq!(shown(&snapshot), ["red/100"]);
-    fs::write(watching.path("red.yaml"), l3vni("red", 101)).unwrap();
-    assert!(watching.until(&["red/101"]).await.rejected.is_empty());
-    fs::write(watching.path("red.yaml"), "").unwrap();
-    watching.until(&[]).await;
-    watching.end().await;
+    fs::write(running.path("red.yaml"), l3vni("red", 101)).unwrap();
+    assert!(running.until(&["red/101"]).await.rejected.is_empty());
+    fs::write(running.path("red.yaml"), "").unwrap();
+    running.until(&[]).await;
+    running.stop().await;
 }
 
 #[tokio::test]
 async fn a_burst_of_files_is_few_snapshots() {
-    let mut watching = Watching::start("", |_| {}).await;
-    let mut seen = watching.snapshots.clone();
+    let mut running = RunningWatch::start("", |_| {}).await;
+    let mut seen = running.snapshots.clone();
     let counted = tokio::spawn(async move {
         let mut count = 0;
         while seen.changed().await.is_ok() {
@@ -176,49 +176,49 @@ async fn a_burst_of_files_is_few_snapshots() {
         count
     });
     for vni in 1..=200 {
-        fs::write(watching.path(&format!("{vni}.yaml")), l3vni(&format!("v{vni}"), vni)).unwrap();
+        fs::write(running.path(&format!("{vni}.yaml")), l3vni(&format!("v{vni}"), vni)).unwrap();
     }
-    watching.until_that(|snapshot| snapshot.objects.len() == 200).await;
-    watching.end().await;
+    running.until_that(|snapshot| snapshot.objects.len() == 200).await;
+    running.stop().await;
     let count = timeout(DEADLINE, counted).await.unwrap().unwrap();
     assert!(count <= 10, "{count} snapshots for one burst");
 }
 
 #[tokio::test]
-async fn the_directory_may_vanish_and_come_back() {
-    let mut watching = Watching::start("conf", |dir| {
+async fn the_directory_may_disappear_and_return() {
+    let mut running = RunningWatch::start("conf", |dir| {
         fs::create_dir(dir.join("conf")).unwrap();
         fs::write(dir.join("conf/red.yaml"), l3vni("red", 100)).unwrap();
     })
     .await;
-    fs::rename(watching.path("conf"), watching.path("away")).unwrap();
-    let snapshot = watching.until_that(|snapshot| !snapshot.rejected.is_empty()).await;
+    fs::rename(running.path("conf"), running.path("away")).unwrap();
+    let snapshot = running.until_that(|snapshot| !snapshot.rejected.is_empty()).await;
     assert_eq!(shown(&snapshot), ["red/100"]);
-    let dir = watching.path("conf");
+    let dir = running.path("conf");
     let wanted = format!(
-        "document: directory {} does not exist: create it or name another one; what it held stays in force",
+        "document: directory {} does not exist: create it or name another one; its last content stays in force",
         dir.display()
     );
     assert_eq!(snapshot.rejected[0].to_string(), wanted);
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("red.yaml"), l3vni("red", 101)).unwrap();
-    assert!(watching.until(&["red/101"]).await.rejected.is_empty());
+    assert!(running.until(&["red/101"]).await.rejected.is_empty());
     // The watch is on the new directory.
     fs::write(dir.join("blue.yaml"), l3vni("blue", 200)).unwrap();
-    watching.until(&["blue/200", "red/101"]).await;
+    running.until(&["blue/200", "red/101"]).await;
     fs::remove_dir_all(&dir).unwrap();
-    watching.until_that(|snapshot| !snapshot.rejected.is_empty()).await;
+    running.until_that(|snapshot| !snapshot.rejected.is_empty()).await;
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("red.yaml"), l3vni("red", 102)).unwrap();
-    watching.until(&["red/102"]).await;
+    running.until(&["red/102"]).await;
     fs::write(dir.join("red.yaml"), l3vni("red", 103)).unwrap();
-    watching.until(&["red/103"]).await;
-    watching.end().await;
+    running.until(&["red/103"]).await;
+    running.stop().await;
 }
 
 #[tokio::test]
-async fn a_secret_that_comes_and_changes_is_seen() {
-    let mut watching = Watching::start("", |dir| {
+async fn a_secret_that_is_created_and_changed_is_read() {
+    let mut running = RunningWatch::start("", |dir| {
         let text = l3vni("red", 100).replace(
             "vni: 100",
             "vni: 100, localcidr: {ipv4: 10.0.0.0/24}, hostSession: {passwordSecret: {name: bgp, key: red}}",
@@ -229,21 +229,21 @@ async fn a_secret_that_comes_and_changes_is_seen() {
     let secret = |snapshot: &Snapshot| {
         snapshot.secrets.values().next().cloned().unwrap().ok().map(|secret| secret.expose().to_owned())
     };
-    assert_eq!(secret(&watching.until(&["red/100"]).await), None);
-    let file = watching.path("secrets/bgp/red");
+    assert_eq!(secret(&running.until(&["red/100"]).await), None);
+    let file = running.path("secrets/bgp/red");
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(&file, "one").unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    watching.until_that(|snapshot| secret(snapshot).as_deref() == Some("one")).await;
+    running.until_that(|snapshot| secret(snapshot).as_deref() == Some("one")).await;
     fs::write(&file, "two").unwrap();
-    watching.until_that(|snapshot| secret(snapshot).as_deref() == Some("two")).await;
+    running.until_that(|snapshot| secret(snapshot).as_deref() == Some("two")).await;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    watching.until_that(|snapshot| secret(snapshot).is_none()).await;
-    watching.end().await;
+    running.until_that(|snapshot| secret(snapshot).is_none()).await;
+    running.stop().await;
 }
 
 #[tokio::test]
-async fn a_directory_that_is_not_there_at_the_start_is_an_error() {
+async fn a_missing_directory_at_the_start_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let (sender, _receiver) = watch::channel(Snapshot::default());
     let directory = Directory::new(dir.path().join("nowhere"));

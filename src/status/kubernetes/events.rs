@@ -1,6 +1,5 @@
-//! Events on the API. In: what happened, and to which object. Out: an event; one that repeats, word by word, is counted
-//! where it is. The recorder of the crate counts by reason alone: what came second would be shown in the words of the
-//! first.
+//! Events on the API. In: a text, and the object that it is about. Out: an event; one that repeats word by word is counted
+//! in a series. The recorder of the kube crate counts by reason alone: the second text would be shown as the first.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,19 +14,19 @@ use serde_json::json;
 use tokio::time::Instant;
 
 const CONTROLLER: &str = "perouter";
-/// What happens again later than this is a new event: the API server forgets events.
+/// A repetition later than this is a new event: the API server deletes events after a while.
 const SERIES: Duration = Duration::from_secs(360);
 
-/// What is told.
+/// The content of an event.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Told {
+pub(crate) struct EventText {
     pub(crate) warning: bool,
     pub(crate) reason: String,
     pub(crate) note: String,
 }
 
-/// What was told of an object, by its UID.
-type Key = (Option<String>, Told);
+/// An event on an object, by its UID.
+type Key = (Option<String>, EventText);
 
 struct Sent {
     name: String,
@@ -47,12 +46,12 @@ impl Recorder {
         Self { client, node, sent: BTreeMap::new() }
     }
 
-    /// Tells it of `object`, in its namespace; of an object without one in `default`.
-    pub(crate) async fn send(&mut self, told: Told, object: &ObjectReference) -> Result<(), kube::Error> {
+    /// Sends an event on `object`, in its namespace; on an object without one in `default`.
+    pub(crate) async fn send(&mut self, text: EventText, object: &ObjectReference) -> Result<(), kube::Error> {
         self.sent.retain(|_, sent| sent.last.elapsed() < SERIES);
         let namespace = object.namespace.as_deref().unwrap_or("default");
         let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        let key = (object.uid.clone(), told);
+        let key = (object.uid.clone(), text);
         if let Some(sent) = self.sent.get_mut(&key) {
             let series = EventSeries { count: sent.count + 1, last_observed_time: MicroTime(Timestamp::now()) };
             let patch = Patch::Merge(json!({ "series": series }));
@@ -72,19 +71,19 @@ impl Recorder {
         Ok(())
     }
 
-    fn event(&self, told: &Told, object: &ObjectReference, namespace: &str) -> Event {
+    fn event(&self, text: &EventText, object: &ObjectReference, namespace: &str) -> Event {
         let now = Timestamp::now();
         let name = format!("{}.{:x}", object.name.as_deref().unwrap_or(CONTROLLER), now.as_nanosecond());
         Event {
             metadata: ObjectMeta { name: Some(name), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() },
             action: Some("Reconcile".to_owned()),
             event_time: Some(MicroTime(now)),
-            note: Some(told.note.clone()),
-            reason: Some(told.reason.clone()),
+            note: Some(text.note.clone()),
+            reason: Some(text.reason.clone()),
             regarding: Some(object.clone()),
             reporting_controller: Some(CONTROLLER.to_owned()),
             reporting_instance: Some(self.node.clone()),
-            type_: Some(if told.warning { "Warning" } else { "Normal" }.to_owned()),
+            type_: Some(if text.warning { "Warning" } else { "Normal" }.to_owned()),
             ..Event::default()
         }
     }

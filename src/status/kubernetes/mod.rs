@@ -1,11 +1,12 @@
-//! Writes the status of the node to the API: `RouterNodeStatus`, and events. In: statuses, and by what the API server knows
-//! the node. Out: one write for what changed, at most one in a second. Nothing waits for it, and nothing reads what it
-//! writes to configure anything.
+//! Writes the status of the node to the API: `RouterNodeStatus`, and events. In: statuses, and the UIDs of the node and its
+//! objects. Out: one write per change, at most one per second. Nothing waits for it, and nothing reads what it writes to
+//! configure anything.
 
 mod events;
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -17,28 +18,34 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use self::events::{Recorder, Told};
+use self::events::{EventText, Recorder};
 use super::model::NodeStatus;
-use super::router_state::{EventBudget, Happening, SessionWatch, of_objects, router_state};
+use super::router_state::{EventBudget, SessionWatch, StatusEvent, object_events, router_state};
 use crate::kind::{GROUP, RouterNodeStatus, RouterNodeStatusSpec, RouterState, VERSION};
 use crate::snapshot::ApiIdentities;
 
 /// Between two writes.
 const INTERVAL: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(60);
-/// An object that somebody deleted or changed is made right after so long.
+/// Between attempts that fail.
+const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_secs(2))
+    .with_max_delay(LONGEST_BACKOFF)
+    .with_factor(2.0)
+    .without_max_times();
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+/// An object that somebody else deleted or changed is repaired after this time.
 const RECHECK: Duration = Duration::from_secs(300);
-/// The API server refuses longer notes.
+/// The API server rejects longer notes.
 const LONGEST_NOTE: usize = 1000;
 
 /// Why a status is not written.
 #[derive(Debug, Error)]
 enum PublishError {
-    /// The API server refused or was not there.
+    /// The API server rejected the request or is unreachable.
     #[error(transparent)]
     Api(#[from] kube::Error),
-    /// The object goes with the former Node.
-    #[error("the status object belongs to a former Node of this name and is not collected yet")]
+    /// The object is deleted with the former Node.
+    #[error("the status object belongs to a former Node of this name and is not garbage-collected yet")]
     OfFormerNode,
 }
 
@@ -51,7 +58,7 @@ pub async fn publish(
     stop: CancellationToken,
 ) {
     let mut publisher = Publisher::new(client, node);
-    let mut retry = INTERVAL;
+    let (mut backoff, mut is_failing) = (BACKOFF.build(), false);
     let mut next = None;
     loop {
         tokio::select! {
@@ -66,23 +73,24 @@ pub async fn publish(
         let status = statuses.borrow_and_update().clone();
         let known = identities.borrow_and_update().clone();
         let (Some(status), Some(uid)) = (status, known.node_uid.as_deref()) else { continue };
-        let pause = match publisher.take(&status, uid, &known).await {
+        let pause = match publisher.write_changes(&status, uid, &known).await {
             Ok(wrote) => {
-                if retry > INTERVAL {
-                    tracing::info!("status written again");
+                if is_failing {
+                    tracing::info!("status written to the API again");
                 }
-                retry = INTERVAL;
+                (backoff, is_failing) = (BACKOFF.build(), false);
                 next = Some(Instant::now() + RECHECK);
                 wrote.then_some(INTERVAL)
             }
             Err(error) => {
-                if retry == INTERVAL {
+                if !is_failing {
                     tracing::warn!(error = &error as &dyn std::error::Error, "status not written to the API yet");
                 }
+                is_failing = true;
                 publisher.written = None;
-                retry = (retry * 2).min(LAST_RETRY);
-                next = Some(Instant::now() + retry);
-                Some(retry)
+                let pause = backoff.next().unwrap_or(LONGEST_BACKOFF);
+                next = Some(Instant::now() + pause);
+                Some(pause)
             }
         };
         if let Some(pause) = pause {
@@ -124,30 +132,35 @@ impl Publisher {
         }
     }
 
-    /// Writes what differs from what is there; `true` if something did.
-    async fn take(&mut self, status: &NodeStatus, uid: &str, known: &ApiIdentities) -> Result<bool, PublishError> {
+    /// Writes what differs from the object on the API; `true` if something did.
+    async fn write_changes(
+        &mut self,
+        status: &NodeStatus,
+        uid: &str,
+        known: &ApiIdentities,
+    ) -> Result<bool, PublishError> {
         let mut written = match self.written.take() {
             Some(written) if written.owner.as_deref() == Some(uid) => written,
             _ => self.find(uid).await?,
         };
         let now = Time(Timestamp::now());
         let state = router_state(status, written.state.as_ref(), &now);
-        let mut happenings = of_objects(written.state.as_ref(), status);
+        let mut events = object_events(written.state.as_ref(), status);
         let differs = written.state.as_ref() != Some(&state);
         if differs {
             self.write(&state, now).await?;
             written.state = Some(state);
         }
-        happenings.extend(self.sessions.look(status));
+        events.extend(self.sessions.events(status));
         let reference = written.reference.clone();
         self.written = Some(written);
-        for happening in happenings {
-            self.tell(happening, &reference, known).await;
+        for event in events {
+            self.send_event(event, &reference, known).await;
         }
         Ok(differs)
     }
 
-    /// The object as it is there, or a new one.
+    /// The object on the API, or a new one.
     async fn find(&self, uid: &str) -> Result<Written, PublishError> {
         let object = match self.api.get_opt(&self.node).await? {
             Some(object) => object,
@@ -172,17 +185,17 @@ impl Publisher {
         Ok(())
     }
 
-    /// Events are told once: one that is lost is lost.
-    async fn tell(&mut self, happening: Happening, router: &ObjectReference, known: &ApiIdentities) {
+    /// Events are sent once: one that fails is not sent again.
+    async fn send_event(&mut self, event: StatusEvent, router: &ObjectReference, known: &ApiIdentities) {
         if !self.budget.take(self.start.elapsed().as_secs()) {
-            tracing::debug!(?happening, "too many events: not sent");
+            tracing::debug!(reason = event.reason.as_str(), note = event.note, "too many events: not sent");
             return;
         }
-        let object = happening.object.as_ref().and_then(|object| Some((object, known.objects.get(object)?)));
+        let object = event.object.as_ref().and_then(|object| Some((object, known.objects.get(object)?)));
         let reference = match object {
             Some((object, uid)) => ObjectReference {
                 api_version: Some(format!("{GROUP}/{VERSION}")),
-                kind: Some(format!("{:?}", object.kind)),
+                kind: Some(object.kind.as_str().to_owned()),
                 namespace: Some(object.namespace.clone()),
                 name: Some(object.name.clone()),
                 uid: Some(uid.clone()),
@@ -190,17 +203,17 @@ impl Publisher {
             },
             None => router.clone(),
         };
-        let note = match (&happening.object, object) {
-            // The event is about the router, since the object is in a directory.
-            (Some(object), None) => format!("{object}: {}", happening.note),
-            _ => happening.note,
+        let note = match (&event.object, object) {
+            // The event is on the router, since the object is in a directory.
+            (Some(object), None) => format!("{object}: {}", event.note),
+            _ => event.note,
         };
-        let told = Told {
-            warning: happening.reason.is_warning(),
-            reason: format!("{:?}", happening.reason),
+        let text = EventText {
+            warning: event.reason.is_warning(),
+            reason: event.reason.as_str().to_owned(),
             note: cut(format!("node {}: {note}", self.node)),
         };
-        if let Err(error) = self.recorder.send(told, &reference).await {
+        if let Err(error) = self.recorder.send(text, &reference).await {
             tracing::debug!(%error, "event not sent");
         }
     }

@@ -1,11 +1,11 @@
 use super::*;
 use crate::snapshot::{Kind, ObjectRef};
 use crate::source::kube::fake::FakeApi;
-use crate::status::model::State;
+use crate::status::model::ObjectState;
 use crate::status::router_state::tests::{resource, session, status};
 use serde_json::Value;
 
-/// A publisher at work on a server of the test's own. Time is the test's.
+/// A publisher on a fake API server. Time is paused.
 struct Case {
     api: FakeApi,
     statuses: watch::Sender<Option<NodeStatus>>,
@@ -34,7 +34,7 @@ impl Case {
         self.identities.send_replace(ApiIdentities { node_uid: Some(uid.into()), objects });
     }
 
-    async fn tell(&self, status: NodeStatus) {
+    async fn publish(&self, status: NodeStatus) {
         self.statuses.send_replace(Some(status));
         self.seconds(5).await;
     }
@@ -74,13 +74,13 @@ impl Case {
 }
 
 fn good() -> NodeStatus {
-    status(vec![resource("red", State::Ready, "")], vec![session("a", true, 1)])
+    status(vec![resource("red", ObjectState::Ready, "")], vec![session("a", true, 1)])
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_object_belongs_to_the_node() {
     let case = Case::start();
-    case.tell(good()).await;
+    case.publish(good()).await;
     assert_eq!(case.writes(), 0);
     case.known("uid-n1");
     case.seconds(5).await;
@@ -95,33 +95,33 @@ async fn the_object_belongs_to_the_node() {
 async fn nothing_is_written_without_a_change() {
     let case = Case::start();
     case.known("uid-n1");
-    case.tell(good()).await;
+    case.publish(good()).await;
     let writes = case.writes();
     assert_eq!(writes, 2);
     for second in 0..100 {
         let sessions = vec![session("a", true, 1)];
         let same = NodeStatus { observed_time: second, ..status(good().resources, sessions) };
-        case.tell(same).await;
+        case.publish(same).await;
     }
-    // Looked after, but not written.
+    // Checked, but not written.
     case.seconds(400).await;
     assert_eq!(case.writes(), writes);
     assert!(case.api.count("GET routernodestatuses") >= 2);
-    case.tell(status(vec![], vec![])).await;
+    case.publish(status(vec![], vec![])).await;
     assert_eq!(case.writes(), writes + 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_writes_nothing_that_is_there() {
+async fn a_restart_does_not_write_what_is_on_the_api() {
     let mut case = Case::start();
     case.known("uid-n1");
-    case.tell(good()).await;
+    case.publish(good()).await;
     let writes = case.writes();
     let (statuses, of_status) = watch::channel(Some(good()));
     let known = case.identities.subscribe();
     tokio::spawn(publish(case.api.client(), "n1".into(), of_status, known, case.stop.clone()));
     case.statuses = statuses;
-    case.tell(good()).await;
+    case.publish(good()).await;
     assert_eq!(case.writes(), writes);
 }
 
@@ -129,7 +129,7 @@ async fn a_restart_writes_nothing_that_is_there() {
 async fn writes_are_a_second_apart() {
     let case = Case::start();
     case.known("uid-n1");
-    case.tell(good()).await;
+    case.publish(good()).await;
     let writes = case.writes();
     for n in 0..100 {
         case.statuses.send_replace(Some(NodeStatus { index: n, ..good() }));
@@ -142,11 +142,11 @@ async fn writes_are_a_second_apart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_was_away_gets_the_last_status() {
+async fn a_server_that_was_unreachable_gets_the_last_status() {
     let case = Case::start();
     case.known("uid-n1");
     case.api.set_down(true);
-    case.tell(good()).await;
+    case.publish(good()).await;
     case.seconds(100).await;
     case.api.set_down(false);
     case.seconds(70).await;
@@ -154,10 +154,10 @@ async fn a_server_that_was_away_gets_the_last_status() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_made_anew_gets_an_object_of_its_own() {
+async fn a_node_that_was_created_again_gets_an_object_of_its_own() {
     let case = Case::start();
     case.known("old");
-    case.tell(good()).await;
+    case.publish(good()).await;
     case.known("new");
     case.seconds(30).await;
     assert_eq!(case.object()["metadata"]["ownerReferences"][0]["uid"], "old");
@@ -171,11 +171,11 @@ async fn a_node_made_anew_gets_an_object_of_its_own() {
 async fn rejection_recovery_and_session_loss_are_events() {
     let case = Case::start();
     case.known("uid-n1");
-    case.tell(good()).await;
+    case.publish(good()).await;
     assert_eq!(case.events(), Vec::<String>::new());
-    case.tell(status(vec![resource("red", State::Rejected, "no room")], vec![session("a", true, 1)])).await;
-    case.tell(status(vec![resource("red", State::Ready, "")], vec![session("a", false, 1)])).await;
-    case.tell(status(vec![resource("x", State::Rejected, "of a file")], vec![session("a", true, 2)])).await;
+    case.publish(status(vec![resource("red", ObjectState::Rejected, "no room")], vec![session("a", true, 1)])).await;
+    case.publish(status(vec![resource("red", ObjectState::Ready, "")], vec![session("a", false, 1)])).await;
+    case.publish(status(vec![resource("x", ObjectState::Rejected, "of a file")], vec![session("a", true, 2)])).await;
     assert_eq!(
         case.events(),
         [
@@ -189,12 +189,12 @@ async fn rejection_recovery_and_session_loss_are_events() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_repeats_is_counted_and_what_differs_is_told() {
+async fn a_repeated_event_is_counted_and_another_one_is_sent() {
     let case = Case::start();
     case.known("uid-n1");
     let sessions = |a, b| status(vec![], vec![session("a", a, 1), session("b", b, 1)]);
     for (a, b) in [(true, true), (false, true), (true, true), (false, true), (false, false)] {
-        case.tell(sessions(a, b)).await;
+        case.publish(sessions(a, b)).await;
     }
     assert_eq!(
         case.events(),
@@ -206,11 +206,11 @@ async fn what_repeats_is_counted_and_what_differs_is_told() {
     );
     let lost = case.api.objects("events").into_iter().find(|event| event["series"]["count"] == 2);
     assert!(lost.unwrap()["note"].as_str().unwrap().contains("with a is not"));
-    // One that the API server has forgotten is a new one.
+    // One that the API server has deleted is a new one.
     for event in case.api.names("events") {
         case.api.delete("events", "default", &event);
     }
-    case.tell(sessions(true, false)).await;
+    case.publish(sessions(true, false)).await;
     assert_eq!(case.events().len(), 1);
 }
 

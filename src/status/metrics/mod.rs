@@ -1,5 +1,5 @@
-//! The metrics of one node's router. In: what passes did, and statuses. Out: `OpenMetrics` text, and whether the router is
-//! ready. Asks neither kernel nor FRR; holds no secret and no name of one.
+//! The metrics of one node's router. In: what reconcile passes did, and statuses. Out: `OpenMetrics` text, and whether the
+//! router is ready. Reads neither kernel nor FRR; contains no secret and no name of one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,24 +7,24 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
+use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::model::{NodeStatus, PassSummary, State};
+use super::model::{NodeStatus, ObjectState, PassSummary};
 use crate::frr::show::session::{SessionPhase, SessionState};
-use crate::timing::{self, Timing};
+use crate::timing::{PassPhase, Timing};
 
-/// Milliseconds to minutes: FRR takes 100 ms for an L3VNI, 400 of them take their time.
+/// Milliseconds to minutes: FRR takes 100 ms for an L3VNI.
 const SECONDS: [f64; 11] = [0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0];
 
 /// Why the router is not ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotReady {
-    /// No pass has ended yet.
+    /// No reconcile pass has completed yet.
     NoPass,
     /// FRR does not answer.
     NoRouting,
@@ -35,30 +35,41 @@ pub enum NotReady {
 impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoPass => "no pass has ended yet",
+            Self::NoPass => "no reconcile pass has completed yet",
             Self::NoRouting => "FRR does not answer",
             Self::NotInPlace => "an accepted object is not in place: see `perouter status`",
         })
     }
 }
 
-/// How a pass ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(non_camel_case_types, reason = "values of a label")]
+/// The result of a reconcile pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PassResult {
-    /// Nothing was to do.
-    quiet,
-    /// All was done.
-    changed,
+    /// There was nothing to do.
+    Quiet,
+    /// All steps were applied.
+    Changed,
     /// Something is not in place.
-    failed,
+    Failed,
     /// Kernel or FRR could not be read.
-    blind,
+    Blind,
+}
+
+impl PassResult {
+    /// As in the label `result`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quiet => "quiet",
+            Self::Changed => "changed",
+            Self::Failed => "failed",
+            Self::Blind => "blind",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PassLabels {
-    result: PassResult,
+    result: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -68,8 +79,8 @@ struct PhaseLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ObjectLabels {
-    kind: String,
-    state: String,
+    kind: &'static str,
+    state: &'static str,
     reason: String,
 }
 
@@ -116,7 +127,7 @@ pub struct Metrics {
     ready: Mutex<Result<(), NotReady>>,
 }
 
-/// What is true at present: replaced as a whole, so that what is gone leaves no series behind.
+/// Gauges: replaced as a whole, so that what is gone leaves no series behind.
 #[derive(Debug, Default)]
 struct Now {
     router: Family<RouterLabels, Gauge>,
@@ -147,20 +158,20 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts a pass. `waited`: how long ago the objects changed that it was made for.
+    /// Counts a reconcile pass. `waited`: time since the change of the objects that it completed.
     pub fn pass(&self, summary: &PassSummary, failed: bool, timing: &Timing, took: Duration, waited: Option<Duration>) {
         let result = match (failed, summary.is_quiet()) {
-            (true, _) => PassResult::failed,
-            (false, true) => PassResult::quiet,
-            (false, false) => PassResult::changed,
+            (true, _) => PassResult::Failed,
+            (false, true) => PassResult::Quiet,
+            (false, false) => PassResult::Changed,
         };
-        self.passes.get_or_create(&PassLabels { result }).inc();
+        self.passes.get_or_create(&PassLabels { result: result.as_str() }).inc();
         self.kernel_ops.inc_by(summary.kernel_ops as u64);
         self.frr_lines.inc_by(summary.frr_lines as u64);
         self.rebuilt.inc_by(summary.rebuilt.len() as u64);
         self.pass.observe(took.as_secs_f64());
-        for phase in timing::Phase::ALL {
-            let labels = PhaseLabels { phase: phase.name() };
+        for phase in PassPhase::ALL {
+            let labels = PhaseLabels { phase: phase.as_str() };
             self.phases.get_or_create(&labels).inc_by(timing.of(phase).as_secs_f64());
         }
         if let Some(waited) = waited {
@@ -168,13 +179,13 @@ impl Metrics {
         }
     }
 
-    /// Counts a pass that could not start.
+    /// Counts a reconcile pass that could not start.
     pub fn blind_pass(&self) {
-        self.passes.get_or_create(&PassLabels { result: PassResult::blind }).inc();
+        self.passes.get_or_create(&PassLabels { result: PassResult::Blind.as_str() }).inc();
         *self.readiness() = Err(NotReady::NoRouting);
     }
 
-    /// Takes a status over. `answers`: FRR told its part of it.
+    /// Takes over a status. `answers`: FRR answered for it.
     pub fn status(&self, status: &NodeStatus, answers: bool) {
         *self.readiness() = match (answers, status.ready) {
             (false, _) => Err(NotReady::NoRouting),
@@ -184,7 +195,7 @@ impl Metrics {
         self.now.replace(status);
     }
 
-    /// Whether the last pass ended well and FRR answers.
+    /// Whether the last reconcile pass succeeded and FRR answers.
     pub fn ready(&self) -> Result<(), NotReady> {
         *self.readiness()
     }
@@ -205,21 +216,21 @@ impl Metrics {
 
     fn register(&mut self) {
         let Self { registry, now, .. } = self;
-        registry.register("passes", "Passes by their result", self.passes.clone());
-        registry.register("kernel_ops", "Kernel operations done", self.kernel_ops.clone());
-        registry.register("frr_lines", "Command lines that FRR took", self.frr_lines.clone());
-        registry.register("vrfs_rebuilt", "IP-VRFs built anew because FRR did not take them up", self.rebuilt.clone());
-        registry.register_with_unit("pass_duration", "Duration of passes", Unit::Seconds, self.pass.clone());
-        let help = "Time of passes by phase";
+        registry.register("passes", "Reconcile passes by result", self.passes.clone());
+        registry.register("kernel_ops", "Kernel operations applied", self.kernel_ops.clone());
+        registry.register("frr_lines", "FRR lines accepted", self.frr_lines.clone());
+        registry.register("vrfs_rebuilt", "IP-VRFs rebuilt because FRR did not bring them up", self.rebuilt.clone());
+        registry.register_with_unit("pass_duration", "Duration of reconcile passes", Unit::Seconds, self.pass.clone());
+        let help = "Time of reconcile passes by phase";
         registry.register_with_unit("pass_phase", help, Unit::Seconds, self.phases.clone());
         let help = "Time from a change of the objects until all of it was in place";
         registry.register_with_unit("convergence", help, Unit::Seconds, self.convergence.clone());
         registry.register("router", "The router; always 1", now.router.clone());
         registry.register("objects", "Objects of this node by state and reason", now.objects.clone());
         registry.register("session_up", "1 for an established session; no vrf: the underlay", now.session_up.clone());
-        registry.register("session_established", "How often it was established", now.established.clone());
+        registry.register("session_established", "How often the session was established", now.established.clone());
         registry.register("prefixes", "Prefixes on sessions by address family", now.prefixes.clone());
-        registry.register("vni_up", "1 for an L3VNI that zebra and bgpd have taken up", now.vni_up.clone());
+        registry.register("vni_up", "1 for an L3VNI that is up in zebra and bgpd", now.vni_up.clone());
     }
 }
 
@@ -232,13 +243,8 @@ impl Now {
         self.router.get_or_create(&router).set(1);
         self.objects.clear();
         for resource in &status.resources {
-            let state = match resource.state {
-                State::Ready => "ready",
-                State::Failed => "failed",
-                State::Rejected => "rejected",
-            };
-            let (kind, reason) = (format!("{:?}", resource.kind), resource.reason.clone());
-            self.objects.get_or_create(&ObjectLabels { kind, state: state.to_owned(), reason }).inc();
+            let (kind, state) = (resource.kind.as_str(), state_label(resource.state));
+            self.objects.get_or_create(&ObjectLabels { kind, state, reason: resource.reason.clone() }).inc();
         }
         self.vni_up.clear();
         for (vni, state) in &status.vnis {
@@ -268,6 +274,15 @@ impl Now {
                 self.prefixes.get_or_create(&labels).set(count.try_into().unwrap_or(i64::MAX));
             }
         }
+    }
+}
+
+/// As in the label `state`.
+fn state_label(state: ObjectState) -> &'static str {
+    match state {
+        ObjectState::Ready => "ready",
+        ObjectState::Failed => "failed",
+        ObjectState::Rejected => "rejected",
     }
 }
 

@@ -75,7 +75,7 @@ fn passes_are_counted_by_result() {
     let quiet = PassSummary::default();
     let busy = PassSummary { kernel_ops: 3, frr_lines: 5, ..PassSummary::default() };
     let mut timing = Timing::default();
-    timing.add(timing::Phase::Kernel, Duration::from_millis(250));
+    timing.add(PassPhase::Kernel, Duration::from_millis(250));
     metrics.pass(&quiet, false, &Timing::default(), Duration::from_millis(1), None);
     metrics.pass(&busy, false, &timing, Duration::from_millis(150), Some(Duration::from_millis(180)));
     metrics.pass(&busy, true, &timing, Duration::from_millis(150), None);

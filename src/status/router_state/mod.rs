@@ -1,11 +1,11 @@
-//! From the status of the node to `RouterNodeStatus`, and what in it is worth an event. In: the status, and what was
-//! written last. Out: what to write, with the times of what did not change. Pure.
+//! From the status of the node to `RouterNodeStatus` and events. In: the status, and what was written last. Out: what to
+//! write, with the transition times of what did not change. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::model::{NodeStatus, Resource, State};
+use super::model::{NodeStatus, ObjectState, Resource};
 use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::kind::node_status::{
     ConditionReason, ConditionStatus, ConditionType, ResourceState, RouterCondition, RouterState, SessionCount,
@@ -13,19 +13,19 @@ use crate::kind::node_status::{
 };
 use crate::snapshot::ObjectRef;
 
-/// More are counted, not named.
+/// Further sessions are counted, not named.
 const MOST_NAMED: usize = 64;
-/// More names make a message that nobody reads.
+/// Further names are counted: a longer message is not readable.
 const MOST_IN_MESSAGE: usize = 5;
 
-/// The status object of a node. `before` is the one that was last written, `now` the time of conditions that are others.
+/// The status object of a node. `before` is the one that was last written, `now` the transition time of conditions that changed.
 pub fn router_state(status: &NodeStatus, before: Option<&RouterState>, now: &Time) -> RouterState {
     let down: BTreeSet<SessionDown> = status.sessions.iter().filter(|s| !is_up(s)).map(session_down).collect();
     let up = status.sessions.len() - down.len();
     let ready = status.vnis.values().filter(|vni| vni.is_ready()).count();
     let conditions = [ready_condition(status), degraded_condition(status, &down)];
     RouterState {
-        conditions: conditions.into_iter().map(|verdict| condition(verdict, before, now)).collect(),
+        conditions: conditions.into_iter().map(|parts| condition(parts, before, now)).collect(),
         index: status.index,
         vtep: status.vtep.map(|ip| ip.to_string()),
         router_id: status.router_id.map(|ip| ip.to_string()),
@@ -57,48 +57,48 @@ fn session_down(session: &SessionState) -> SessionDown {
 
 fn resource_state(resource: &Resource) -> ResourceState {
     ResourceState {
-        kind: format!("{:?}", resource.kind),
+        kind: resource.kind.as_str().to_owned(),
         namespace: resource.namespace.clone(),
         name: resource.name.clone(),
         observed_generation: resource.generation,
-        state: format!("{:?}", resource.state),
+        state: resource.state.as_str().to_owned(),
         reason: resource.reason.clone(),
         message: resource.message.clone(),
-        held: resource.held,
+        held: resource.last_accepted_in_force,
     }
 }
 
-type Verdict = (ConditionType, ConditionStatus, ConditionReason, String);
+type ConditionParts = (ConditionType, ConditionStatus, ConditionReason, String);
 
-fn ready_condition(status: &NodeStatus) -> Verdict {
-    let (holds, reason, message) = if status.vtep.is_none() {
+fn ready_condition(status: &NodeStatus) -> ConditionParts {
+    let (value, reason, message) = if status.vtep.is_none() {
         let message = "no Underlay is accepted for this node".to_owned();
         (ConditionStatus::False, ConditionReason::NoUnderlay, message)
     } else if status.ready {
         (ConditionStatus::True, ConditionReason::Applied, String::new())
     } else {
-        (ConditionStatus::False, ConditionReason::ApplyFailed, objects(status, State::Failed))
+        (ConditionStatus::False, ConditionReason::ApplyFailed, objects(status, ObjectState::Failed))
     };
-    (ConditionType::Ready, holds, reason, message)
+    (ConditionType::Ready, value, reason, message)
 }
 
-fn degraded_condition(status: &NodeStatus, down: &BTreeSet<SessionDown>) -> Verdict {
+fn degraded_condition(status: &NodeStatus, down: &BTreeSet<SessionDown>) -> ConditionParts {
     let any = |state| status.resources.iter().any(|resource| resource.state == state);
-    let (holds, reason, message) = if status.frr_version.is_empty() {
+    let (value, reason, message) = if status.frr_version.is_empty() {
         (ConditionStatus::True, ConditionReason::RouterUnreachable, "FRR does not answer".to_owned())
     } else if !status.ready {
-        (ConditionStatus::True, ConditionReason::ApplyFailed, objects(status, State::Failed))
-    } else if any(State::Rejected) {
-        (ConditionStatus::True, ConditionReason::Rejected, objects(status, State::Rejected))
+        (ConditionStatus::True, ConditionReason::ApplyFailed, objects(status, ObjectState::Failed))
+    } else if any(ObjectState::Rejected) {
+        (ConditionStatus::True, ConditionReason::Rejected, objects(status, ObjectState::Rejected))
     } else if !down.is_empty() {
         (ConditionStatus::True, ConditionReason::SessionsDown, few(down.iter().map(session_name)))
     } else {
         (ConditionStatus::False, ConditionReason::AsExpected, String::new())
     };
-    (ConditionType::Degraded, holds, reason, message)
+    (ConditionType::Degraded, value, reason, message)
 }
 
-fn objects(status: &NodeStatus, state: State) -> String {
+fn objects(status: &NodeStatus, state: ObjectState) -> String {
     few(status
         .resources
         .iter()
@@ -122,19 +122,19 @@ fn session_name(session: &SessionDown) -> String {
     }
 }
 
-fn condition(verdict: Verdict, before: Option<&RouterState>, now: &Time) -> RouterCondition {
-    let (type_, status, reason, message) = verdict;
+fn condition(parts: ConditionParts, before: Option<&RouterState>, now: &Time) -> RouterCondition {
+    let (type_, status, reason, message) = parts;
     let same = before.and_then(|before| before.conditions.iter().find(|c| c.type_ == type_ && c.status == status));
     let last_transition_time = same.map_or(now, |condition| &condition.last_transition_time).clone();
     RouterCondition { type_, status, reason, message, last_transition_time }
 }
 
-/// Why there is an event: a closed list.
+/// The reason of an event: a closed list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventReason {
     /// An object is not accepted.
     Rejected,
-    /// An accepted object could not be put in place.
+    /// A part of an accepted object is not in place.
     ApplyFailed,
     /// A rejected or failed object is in place.
     Recovered,
@@ -145,15 +145,26 @@ pub enum EventReason {
 }
 
 impl EventReason {
-    /// Whether somebody should look.
+    /// As in the `reason` of the event.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rejected => "Rejected",
+            Self::ApplyFailed => "ApplyFailed",
+            Self::Recovered => "Recovered",
+            Self::SessionLost => "SessionLost",
+            Self::SessionUp => "SessionUp",
+        }
+    }
+
+    /// Whether the event is a warning.
     pub fn is_warning(self) -> bool {
         matches!(self, Self::Rejected | Self::ApplyFailed | Self::SessionLost)
     }
 }
 
-/// Something worth an event.
+/// A change that is reported as an event.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Happening {
+pub struct StatusEvent {
     /// The object; `None`: the router as a whole.
     pub object: Option<ObjectRef>,
     /// Why.
@@ -162,68 +173,68 @@ pub struct Happening {
     pub note: String,
 }
 
-/// What happened to objects since `before` was written.
-pub fn of_objects(before: Option<&RouterState>, status: &NodeStatus) -> Vec<Happening> {
+/// The events of objects since `before` was written.
+pub fn object_events(before: Option<&RouterState>, status: &NodeStatus) -> Vec<StatusEvent> {
     let known: BTreeMap<(&str, &str, &str), &ResourceState> = before
         .into_iter()
         .flat_map(|before| &before.resources)
         .map(|r| ((r.kind.as_str(), r.namespace.as_str(), r.name.as_str()), r))
         .collect();
-    let mut happenings = Vec::new();
+    let mut events = Vec::new();
     for resource in &status.resources {
         let now = resource_state(resource);
         let before = known.get(&(now.kind.as_str(), now.namespace.as_str(), now.name.as_str()));
         let same = before.is_some_and(|before| before.state == now.state && before.message == now.message);
-        let was_bad = before.is_some_and(|before| before.state != format!("{:?}", State::Ready));
+        let was_bad = before.is_some_and(|before| before.state != ObjectState::Ready.as_str());
         let (reason, note) = match resource.state {
             _ if same => continue,
-            State::Rejected => (EventReason::Rejected, format!("{}: {}", now.reason, now.message)),
-            State::Failed => (EventReason::ApplyFailed, now.message),
-            State::Ready if was_bad => (EventReason::Recovered, "in place".to_owned()),
-            State::Ready => continue,
+            ObjectState::Rejected => (EventReason::Rejected, format!("{}: {}", now.reason, now.message)),
+            ObjectState::Failed => (EventReason::ApplyFailed, now.message),
+            ObjectState::Ready if was_bad => (EventReason::Recovered, "in place".to_owned()),
+            ObjectState::Ready => continue,
         };
-        happenings.push(Happening { object: Some(resource.object()), reason, note });
+        events.push(StatusEvent { object: Some(resource.object()), reason, note });
     }
-    happenings
+    events
 }
 
-/// The sessions as they were last seen, and which of them are lost.
+/// The sessions at the last observation, and which of them are lost.
 #[derive(Debug, Clone, Default)]
 pub struct SessionWatch {
-    seen: BTreeMap<SessionDown, (bool, u64)>,
+    last: BTreeMap<SessionDown, (bool, u64)>,
     lost: BTreeSet<SessionDown>,
 }
 
 impl SessionWatch {
-    /// What happened to sessions since the last call. While FRR does not answer, nothing did.
-    pub fn look(&mut self, status: &NodeStatus) -> Vec<Happening> {
+    /// The events of sessions since the last call. While FRR does not answer, there are none.
+    pub fn events(&mut self, status: &NodeStatus) -> Vec<StatusEvent> {
         if status.frr_version.is_empty() {
             return Vec::new();
         }
         let now: BTreeMap<SessionDown, (bool, u64)> =
             status.sessions.iter().map(|s| (session_down(s), (is_up(s), s.established))).collect();
-        let mut happenings = Vec::new();
+        let mut events = Vec::new();
         for (session, (up, established)) in &now {
-            let before = self.seen.get(session);
+            let before = self.last.get(session);
             let flapped = before.is_some_and(|(was_up, times)| *was_up && times < established);
             let name = session_name(session);
-            let mut tell = |reason, note| happenings.push(Happening { object: None, reason, note });
+            let mut report = |reason, note| events.push(StatusEvent { object: None, reason, note });
             if before.is_some_and(|(was_up, _)| *was_up) && !up {
                 self.lost.insert(session.clone());
-                tell(EventReason::SessionLost, format!("BGP session with {name} is not established any more"));
+                report(EventReason::SessionLost, format!("BGP session with {name} is not established any more"));
             } else if *up && self.lost.remove(session) {
-                tell(EventReason::SessionUp, format!("BGP session with {name} is established again"));
+                report(EventReason::SessionUp, format!("BGP session with {name} is established again"));
             } else if *up && flapped {
-                tell(EventReason::SessionLost, format!("BGP session with {name} was lost and is established again"));
+                report(EventReason::SessionLost, format!("BGP session with {name} was lost and is established again"));
             }
         }
         self.lost.retain(|session| now.contains_key(session));
-        self.seen = now;
-        happenings
+        self.last = now;
+        events
     }
 }
 
-/// How many events a node may send: a handful at once, then one from time to time.
+/// How many events a node may send: a burst of 25, then one every ten seconds.
 #[derive(Debug)]
 pub struct EventBudget {
     left: u32,
@@ -241,7 +252,7 @@ impl EventBudget {
         Self { left: Self::MOST, filled: now }
     }
 
-    /// Takes one out; `false` if there is none.
+    /// Takes one; `false` if there is none.
     pub fn take(&mut self, now: u64) -> bool {
         let more = now.saturating_sub(self.filled) / Self::REFILL;
         self.filled += more * Self::REFILL;

@@ -15,7 +15,7 @@ pub(crate) fn status(resources: Vec<Resource>, sessions: Vec<SessionState>) -> N
         vrf_mode: VrfMode::Netns,
         frr_version: "8.4.4".into(),
         observed_time: 7,
-        ready: resources.iter().all(|resource| resource.state != State::Failed),
+        ready: resources.iter().all(|resource| resource.state != ObjectState::Failed),
         resources,
         vnis: BTreeMap::new(),
         sessions,
@@ -25,11 +25,11 @@ pub(crate) fn status(resources: Vec<Resource>, sessions: Vec<SessionState>) -> N
     }
 }
 
-pub(crate) fn resource(name: &str, state: State, message: &str) -> Resource {
+pub(crate) fn resource(name: &str, state: ObjectState, message: &str) -> Resource {
     let reason = match state {
-        State::Ready => "Applied",
-        State::Failed => "ApplyFailed",
-        State::Rejected => "Conflict",
+        ObjectState::Ready => "Applied",
+        ObjectState::Failed => "ApplyFailed",
+        ObjectState::Rejected => "Conflict",
     };
     Resource {
         kind: Kind::L3VNI,
@@ -40,7 +40,7 @@ pub(crate) fn resource(name: &str, state: State, message: &str) -> Resource {
         reason: reason.into(),
         message: message.into(),
         location: None,
-        held: false,
+        last_accepted_in_force: false,
     }
 }
 
@@ -66,18 +66,18 @@ fn conditions(state: &RouterState) -> Vec<String> {
 }
 
 #[rstest]
-#[case::good(status(vec![resource("red", State::Ready, "")], vec![session("a", true, 1)]), ["Ready=True Applied", "Degraded=False AsExpected"])]
+#[case::good(status(vec![resource("red", ObjectState::Ready, "")], vec![session("a", true, 1)]), ["Ready=True Applied", "Degraded=False AsExpected"])]
 #[case::no_underlay(NodeStatus { vtep: None, ..status(vec![], vec![]) },
     ["Ready=False NoUnderlay no Underlay is accepted for this node", "Degraded=False AsExpected"])]
-#[case::failed(status(vec![resource("red", State::Failed, "no")], vec![]),
+#[case::failed(status(vec![resource("red", ObjectState::Failed, "no")], vec![]),
     ["Ready=False ApplyFailed L3VNI default/red", "Degraded=True ApplyFailed L3VNI default/red"])]
-#[case::rejected(status(vec![resource("red", State::Rejected, "no")], vec![session("a", false, 0)]),
+#[case::rejected(status(vec![resource("red", ObjectState::Rejected, "no")], vec![session("a", false, 0)]),
     ["Ready=True Applied", "Degraded=True Rejected L3VNI default/red"])]
 #[case::session_down(status(vec![], vec![session("a", false, 0), session("b", true, 1)]),
     ["Ready=True Applied", "Degraded=True SessionsDown a"])]
 #[case::no_frr(NodeStatus { frr_version: String::new(), ..status(vec![], vec![]) },
     ["Ready=True Applied", "Degraded=True RouterUnreachable FRR does not answer"])]
-fn conditions_tell_the_worst(#[case] status: NodeStatus, #[case] wanted: [&str; 2]) {
+fn conditions_show_the_worst_state(#[case] status: NodeStatus, #[case] wanted: [&str; 2]) {
     assert_eq!(conditions(&router_state(&status, None, &at(0))), wanted);
 }
 
@@ -98,50 +98,51 @@ fn a_condition_has_the_time_of_its_last_change() {
 }
 
 #[test]
-fn objects_are_told_when_they_turn_bad_and_good() {
+fn objects_have_an_event_when_they_fail_and_recover() {
     let reasons = |before: Option<&NodeStatus>, now: &NodeStatus| -> Vec<(String, EventReason)> {
         let before = before.map(|status| router_state(status, None, &at(0)));
-        let happenings = of_objects(before.as_ref(), now);
-        happenings.into_iter().map(|h| (h.object.unwrap().name, h.reason)).collect()
+        let events = object_events(before.as_ref(), now);
+        events.into_iter().map(|h| (h.object.unwrap().name, h.reason)).collect()
     };
-    let good = status(vec![resource("a", State::Ready, ""), resource("b", State::Ready, "")], vec![]);
-    let bad = status(vec![resource("a", State::Rejected, "x"), resource("b", State::Failed, "y")], vec![]);
-    let worse = status(vec![resource("a", State::Rejected, "z"), resource("b", State::Failed, "y")], vec![]);
-    let told = |list: &[(&str, EventReason)]| list.iter().map(|(n, r)| ((*n).to_owned(), *r)).collect::<Vec<_>>();
-    assert_eq!(reasons(None, &good), told(&[]));
-    assert_eq!(reasons(Some(&good), &bad), told(&[("a", EventReason::Rejected), ("b", EventReason::ApplyFailed)]));
-    assert_eq!(reasons(None, &bad), told(&[("a", EventReason::Rejected), ("b", EventReason::ApplyFailed)]));
-    assert_eq!(reasons(Some(&bad), &bad), told(&[]));
-    assert_eq!(reasons(Some(&bad), &worse), told(&[("a", EventReason::Rejected)]));
-    assert_eq!(reasons(Some(&bad), &good), told(&[("a", EventReason::Recovered), ("b", EventReason::Recovered)]));
+    let good = status(vec![resource("a", ObjectState::Ready, ""), resource("b", ObjectState::Ready, "")], vec![]);
+    let bad = status(vec![resource("a", ObjectState::Rejected, "x"), resource("b", ObjectState::Failed, "y")], vec![]);
+    let worse =
+        status(vec![resource("a", ObjectState::Rejected, "z"), resource("b", ObjectState::Failed, "y")], vec![]);
+    let expected = |list: &[(&str, EventReason)]| list.iter().map(|(n, r)| ((*n).to_owned(), *r)).collect::<Vec<_>>();
+    assert_eq!(reasons(None, &good), expected(&[]));
+    assert_eq!(reasons(Some(&good), &bad), expected(&[("a", EventReason::Rejected), ("b", EventReason::ApplyFailed)]));
+    assert_eq!(reasons(None, &bad), expected(&[("a", EventReason::Rejected), ("b", EventReason::ApplyFailed)]));
+    assert_eq!(reasons(Some(&bad), &bad), expected(&[]));
+    assert_eq!(reasons(Some(&bad), &worse), expected(&[("a", EventReason::Rejected)]));
+    assert_eq!(reasons(Some(&bad), &good), expected(&[("a", EventReason::Recovered), ("b", EventReason::Recovered)]));
 }
 
 #[test]
-fn sessions_are_told_when_they_are_lost_and_when_they_come_back() {
+fn sessions_have_an_event_when_they_are_lost_and_when_they_are_established_again() {
     let mut watch = SessionWatch::default();
-    let mut look = |sessions: Vec<SessionState>| -> Vec<EventReason> {
-        watch.look(&status(vec![], sessions)).into_iter().map(|happening| happening.reason).collect()
+    let mut observe = |sessions: Vec<SessionState>| -> Vec<EventReason> {
+        watch.events(&status(vec![], sessions)).into_iter().map(|event| event.reason).collect()
     };
-    assert_eq!(look(vec![session("a", false, 0)]), []);
-    assert_eq!(look(vec![session("a", true, 1)]), []);
-    assert_eq!(look(vec![session("a", false, 1)]), [EventReason::SessionLost]);
-    assert_eq!(look(vec![session("a", false, 1)]), []);
-    assert_eq!(look(vec![session("a", true, 2)]), [EventReason::SessionUp]);
-    assert_eq!(look(vec![session("a", true, 3)]), [EventReason::SessionLost]);
-    assert_eq!(look(vec![]), []);
+    assert_eq!(observe(vec![session("a", false, 0)]), []);
+    assert_eq!(observe(vec![session("a", true, 1)]), []);
+    assert_eq!(observe(vec![session("a", false, 1)]), [EventReason::SessionLost]);
+    assert_eq!(observe(vec![session("a", false, 1)]), []);
+    assert_eq!(observe(vec![session("a", true, 2)]), [EventReason::SessionUp]);
+    assert_eq!(observe(vec![session("a", true, 3)]), [EventReason::SessionLost]);
+    assert_eq!(observe(vec![]), []);
 }
 
 #[test]
 fn while_frr_does_not_answer_no_session_is_lost() {
     let mut watch = SessionWatch::default();
     let up = status(vec![], vec![session("a", true, 1)]);
-    watch.look(&up);
-    assert_eq!(watch.look(&NodeStatus { frr_version: String::new(), ..status(vec![], vec![]) }), []);
-    assert_eq!(watch.look(&up), []);
+    watch.events(&up);
+    assert_eq!(watch.events(&NodeStatus { frr_version: String::new(), ..status(vec![], vec![]) }), []);
+    assert_eq!(watch.events(&up), []);
 }
 
 #[test]
-fn events_are_a_handful_and_then_one_from_time_to_time() {
+fn events_are_limited_to_a_burst_and_then_one_every_ten_seconds() {
     let mut budget = EventBudget::new(0);
     let taken = |budget: &mut EventBudget, now| (0..100).filter(|_| budget.take(now)).count();
     assert_eq!(taken(&mut budget, 0), 25);

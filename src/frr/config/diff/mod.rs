@@ -1,52 +1,30 @@
-//! From what FRR has to what it shall have. In: two [`Config`]s. Out: for each scope the command lines in order, or that
-//! it has to be rebuilt or removed. `diff(x, x)` is empty. Lines that no rule knows (typed by hand) are reported and left
-//! alone. Pure.
+//! The edits from what FRR runs to what is wanted. In: two [`Config`]s. Out: for each scope the command lines in order.
+//! `diff(x, x)` is empty. Lines without a rule (typed by hand) are reported and left alone. Only edits: it must not decide
+//! what is removed or rebuilt. Pure.
 //!
-//! Order within a scope: BFD profiles, the instance where it is in an AS of its own, `vrf`/`vni`, prefix lists, route maps,
-//! neighbors that go, new and changed lines, lines that go, then policies and profiles that nothing uses any more. New
-//! comes before old goes, so that the last route target or network never is missing in between.
+//! Order within a scope: BFD profiles, the instance if it is in an AS of its own, `vrf` and `vni`, prefix lists, route maps,
+//! neighbors that are removed, new and changed lines, lines that are removed, then policies and profiles that are not used
+//! any more. New lines come before old ones are removed, so that the last route target or network is never missing in
+//! between.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::batch::{BatchStage, CommandBatch, CommandMode, merge};
-use super::changes::{additions, instance_changes, removals, spare_derived_targets};
-use super::command::{Intent, LineChange, VtyCommand, lay_out};
+use super::batch::{BatchStage, CommandBatch, CommandMode, batch, merge};
+use super::changes::{additions, emptied, instance_changes, removals, spare_derived_targets};
+use super::command::{Intent, LineChange, VtyCommand};
 use super::line::Line;
 use super::tree::{Config, Tree};
 use crate::frr::stanza::rules;
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 
-/// What happens to one scope.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ScopeChange {
-    /// Nothing of it is there: all of it is sent.
-    Build(Vec<CommandBatch>),
-    /// A part changes in place.
-    Edit(Vec<CommandBatch>),
-    /// AS number or VNI changed: [`teardown`] first, then these.
-    Rebuild(Vec<CommandBatch>),
-    /// It is wanted no more: [`teardown`].
-    Remove,
-}
-
-impl ScopeChange {
-    /// The batches that make the wanted state, without a teardown before.
-    pub fn batches(&self) -> &[CommandBatch] {
-        match self {
-            Self::Build(batches) | Self::Edit(batches) | Self::Rebuild(batches) => batches,
-            Self::Remove => &[],
-        }
-    }
-}
-
-/// The change of the whole configuration. The underlay is the first scope.
+/// The edits of the whole configuration. The underlay is the first scope.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FrrChange {
-    /// By scope; a scope without a change is absent.
-    pub scopes: BTreeMap<Scope, ScopeChange>,
-    /// Lines within our stanzas that are not ours: reported, not fought.
+    /// By scope, in the order in which they are sent; a scope without a change is absent.
+    pub scopes: BTreeMap<Scope, Vec<CommandBatch>>,
+    /// Lines in stanzas of ours that have no rule: reported and left alone.
     pub unknown: BTreeSet<(Scope, Daemon, String)>,
 }
 
@@ -56,172 +34,114 @@ impl FrrChange {
         self.scopes.is_empty()
     }
 
-    /// Count of lines that change something, without those that only enter or leave a stanza and without teardowns.
+    /// Count of lines that change something, without those that only enter or leave a stanza.
     pub fn lines(&self) -> usize {
-        let batches = self.scopes.values().flat_map(ScopeChange::batches);
-        batches.flat_map(|batch| &batch.commands).filter(|command| command.intent == Intent::Set).count()
+        let commands = self.scopes.values().flatten().flat_map(|batch| &batch.commands);
+        commands.filter(|command| command.intent == Intent::Set).count()
     }
 }
 
-/// How a scope is taken away: first `before`, then the network namespace or VRF device goes, then `after`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Teardown {
-    /// In order.
-    pub before: Vec<CommandBatch>,
-    /// When zebra knows the VRF as inactive: `no vrf X`. Never `no netns`: zebra 8.4 aborts.
-    pub after: Vec<CommandBatch>,
-}
-
-/// What to do so that `have` becomes `want`.
-pub fn diff(have: &Config, want: &Config) -> FrrChange {
+/// The edits that make `wanted` of `observed`. A scope that is not wanted is left alone; what is removed, and what is removed
+/// in order to be built again, the caller has removed from `observed` before (see [`super::removal`]): FRR does not change
+/// the identity of a scope in place.
+pub fn diff(observed: &Config, wanted: &Config) -> FrrChange {
     let mut change = FrrChange::default();
-    let (present, wanted) = (have.scopes(), want.scopes());
-    // FRR refuses to remove the default instance while there are others: they go and come with it.
-    let all =
-        wanted.contains(&Scope::Underlay) && have.identity(&Scope::Underlay).clashes(want.identity(&Scope::Underlay));
-    for scope in present.union(&wanted).copied() {
-        if !wanted.contains(scope) {
-            change.scopes.insert(scope.clone(), ScopeChange::Remove);
+    for scope in wanted.scopes() {
+        if observed.same(wanted, scope) {
             continue;
         }
-        if !all && have.same(want, scope) {
-            continue;
+        report_unknown(observed, scope, &mut change.unknown);
+        let batches = edit(observed, wanted, scope);
+        if !batches.is_empty() {
+            change.scopes.insert(scope.clone(), batches);
         }
-        let is_new = !present.contains(scope);
-        let rebuild = !is_new && (all || have.identity(scope).clashes(want.identity(scope)));
-        let none = Config::default();
-        let batches = edit(if rebuild { &none } else { have }, want, scope);
-        if !rebuild {
-            report_unknown(have, scope, &mut change.unknown);
-        }
-        let of_scope = match (is_new, rebuild) {
-            (true, _) => ScopeChange::Build(batches),
-            (_, true) => ScopeChange::Rebuild(batches),
-            _ if batches.is_empty() => continue,
-            _ => ScopeChange::Edit(batches),
-        };
-        change.scopes.insert(scope.clone(), of_scope);
     }
     change
 }
 
-/// The policies of IP-VRFs that FRR has nothing of: part of [`diff`], and right before anything of the kernel is known.
-pub fn policies_of_new(have: &Config, want: &Config) -> Vec<CommandBatch> {
-    let is_new = |scope: &&Scope| **scope != Scope::Underlay && !have.has(scope);
+/// The policies of scopes of which FRR runs nothing yet: a part of [`diff`] that depends on nothing else.
+pub fn policies_of_new(observed: &Config, wanted: &Config) -> Vec<CommandBatch> {
+    let is_new = |scope: &&Scope| **scope != Scope::Underlay && !observed.has(scope);
     let policies = |scope: &Scope| {
-        let (policies, _) = split(want.tree(scope, Daemon::Bgpd)?);
+        let (policies, _) = split(wanted.tree(scope, Daemon::Bgpd)?);
         batch(BatchStage::Policies, Daemon::Bgpd, scope, additions(&Tree::default(), &policies, &[]))
     };
-    merge(want.scopes().into_iter().filter(is_new).filter_map(policies))
+    merge(wanted.scopes().into_iter().filter(is_new).filter_map(policies))
 }
 
-/// How to take `scope` away, from what FRR has of it.
-pub fn teardown(have: &Config, scope: &Scope) -> Teardown {
-    let nothing = Tree::default();
-    let mut before = Vec::new();
-    let zebra = have.tree(scope, Daemon::Zebra).map(|tree| match scope {
-        // Only the VNI: the `vrf` stanza itself stays until its namespace or device is gone.
-        Scope::Vrf(_) => emptied(tree),
-        Scope::Underlay | Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => removals(tree, &nothing, &[]),
-    });
-    before.extend(batch(BatchStage::NoVni, Daemon::Zebra, scope, zebra.unwrap_or_default()));
-    let routes = have.tree(scope, Daemon::Staticd).map(emptied).unwrap_or_default();
-    before.extend(batch(BatchStage::NoVni, Daemon::Staticd, scope, routes));
-    let (policies, instances): (Vec<_>, Vec<_>) = have
-        .tree(scope, Daemon::Bgpd)
-        .map(|tree| removals(tree, &nothing, &[]))
-        .unwrap_or_default()
-        .into_iter()
-        .partition(|change| change.line.after("no router").is_none());
-    before.extend(batch(BatchStage::NoInstance, Daemon::Bgpd, scope, instances));
-    before.extend(batch(BatchStage::Leftovers, Daemon::Bgpd, scope, policies));
-    let profiles = have.tree(scope, Daemon::Bfdd).map(emptied).unwrap_or_default();
-    before.extend(batch(BatchStage::Leftovers, Daemon::Bfdd, scope, profiles));
-    let vrf = match scope {
-        Scope::Vrf(name) => vec![LineChange { path: vec![], line: Line::new(&format!("no vrf {name}")) }],
-        Scope::Underlay | Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => vec![],
-    };
-    Teardown { before, after: batch(BatchStage::NoVrf, Daemon::Zebra, scope, vrf).into_iter().collect() }
-}
-
-fn edit(have: &Config, want: &Config, scope: &Scope) -> Vec<CommandBatch> {
+/// The edits of one scope.
+fn edit(observed: &Config, wanted: &Config, scope: &Scope) -> Vec<CommandBatch> {
     let empty = Tree::default();
-    let of = |daemon| (have.tree(scope, daemon).unwrap_or(&empty), want.tree(scope, daemon).unwrap_or(&empty));
+    let of = |daemon| (observed.tree(scope, daemon).unwrap_or(&empty), wanted.tree(scope, daemon).unwrap_or(&empty));
     let mut batches = Vec::new();
     let mut send = |stage, daemon, changes| batches.extend(batch(stage, daemon, scope, changes));
-    let (had_profiles, profiles) = of(Daemon::Bfdd);
-    send(BatchStage::Profiles, Daemon::Bfdd, additions(had_profiles, profiles, &[]));
-    claim(have, want, scope, &mut send);
+    let (old_profiles, profiles) = of(Daemon::Bfdd);
+    send(BatchStage::Profiles, Daemon::Bfdd, additions(old_profiles, profiles, &[]));
+    claim(observed, wanted, scope, &mut send);
     for daemon in [Daemon::Zebra, Daemon::Staticd] {
-        let (mut had_vrf, vrf) = of(daemon);
-        if daemon == Daemon::Zebra && unclaimed(have, want, scope) {
-            // Its VNI has just been taken back.
-            had_vrf = &empty;
+        let (mut old_vrf, vrf) = of(daemon);
+        if daemon == Daemon::Zebra && unclaimed(observed, wanted, scope) {
+            // `claim` has removed its VNI.
+            old_vrf = &empty;
         }
         // The stanza itself stays with its VRF.
-        let mut stands = vrf.clone();
-        for header in had_vrf.0.keys().filter(|line| rules::opens(line.send())) {
-            stands.0.entry(header.clone()).or_default();
+        let mut kept = vrf.clone();
+        for header in old_vrf.0.keys().filter(|line| rules::opens(line.send())) {
+            kept.0.entry(header.clone()).or_default();
         }
-        send(BatchStage::Vrf, daemon, [additions(had_vrf, vrf, &[]), removals(had_vrf, &stands, &[])].concat());
+        send(BatchStage::Vrf, daemon, [additions(old_vrf, vrf, &[]), removals(old_vrf, &kept, &[])].concat());
     }
-    let (had_bgp, bgp) = of(Daemon::Bgpd);
-    let (had_policies, had_instance) = split(had_bgp);
+    let (old_bgp, bgp) = of(Daemon::Bgpd);
+    let (old_policies, old_instance) = split(old_bgp);
     let (policies, instance) = split(bgp);
-    send(BatchStage::Policies, Daemon::Bgpd, additions(&had_policies, &policies, &[]));
+    send(BatchStage::Policies, Daemon::Bgpd, additions(&old_policies, &policies, &[]));
     let changes =
-        spare_derived_targets(instance_changes(&had_instance, &instance), &had_instance, want.identity(scope));
+        spare_derived_targets(instance_changes(&old_instance, &instance), &old_instance, wanted.identity(scope));
     send(BatchStage::Instance, Daemon::Bgpd, changes);
-    send(BatchStage::Leftovers, Daemon::Bgpd, removals(&had_policies, &policies, &[]));
-    send(BatchStage::Leftovers, Daemon::Bfdd, removals(had_profiles, profiles, &[]));
-    batches.extend(session_resets(had_bgp, bgp, scope));
+    send(BatchStage::Leftovers, Daemon::Bgpd, removals(&old_policies, &policies, &[]));
+    send(BatchStage::Leftovers, Daemon::Bfdd, removals(old_profiles, profiles, &[]));
+    batches.extend(session_resets(old_bgp, bgp, scope));
     batches
 }
 
 /// Whether bgpd lacks the instance of an IP-VRF in an AS other than that of the default instance.
-fn unclaimed(have: &Config, want: &Config, scope: &Scope) -> bool {
-    let (own, default) = (want.identity(scope).asn, want.identity(&Scope::Underlay).asn);
-    own.is_some() && default.is_some() && own != default && have.identity(scope).asn.is_none()
+fn unclaimed(observed: &Config, wanted: &Config, scope: &Scope) -> bool {
+    let (own, default) = (wanted.identity(scope).asn, wanted.identity(&Scope::Underlay).asn);
+    own.is_some() && default.is_some() && own != default && observed.identity(scope).asn.is_none()
 }
 
-/// Has bgpd make such an instance. Where zebra has the VNI already, bgpd was restarted: what it made by itself goes.
-fn claim(have: &Config, want: &Config, scope: &Scope, send: &mut impl FnMut(BatchStage, Daemon, Vec<LineChange>)) {
-    let (Scope::Vrf(vrf), true) = (scope, unclaimed(have, want, scope)) else { return };
-    if let (Some(zebra), Some(default)) = (have.tree(scope, Daemon::Zebra), want.identity(&Scope::Underlay).asn) {
+/// Creates such an instance. If zebra has the VNI already, bgpd was restarted, and the instance that bgpd created by itself is
+/// removed first.
+fn claim(
+    observed: &Config,
+    wanted: &Config,
+    scope: &Scope,
+    send: &mut impl FnMut(BatchStage, Daemon, Vec<LineChange>),
+) {
+    let (Scope::Vrf(vrf), true) = (scope, unclaimed(observed, wanted, scope)) else { return };
+    if let (Some(zebra), Some(default)) = (observed.tree(scope, Daemon::Zebra), wanted.identity(&Scope::Underlay).asn) {
         send(BatchStage::NoVni, Daemon::Zebra, emptied(zebra));
         let line = Line::new(&format!("no router bgp {default} vrf {vrf}"));
         send(BatchStage::NoInstance, Daemon::Bgpd, vec![LineChange { path: vec![], line }]);
     }
-    let headers = want.tree(scope, Daemon::Bgpd).into_iter().flat_map(|tree| tree.0.keys());
+    let headers = wanted.tree(scope, Daemon::Bgpd).into_iter().flat_map(|tree| tree.0.keys());
     let header = headers.filter(|line| line.after("router").is_some());
     send(BatchStage::Claim, Daemon::Bgpd, header.map(|line| LineChange { path: vec![], line: line.clone() }).collect());
 }
 
-/// Policies, and the instance.
+/// The policies and the instance.
 fn split(bgp: &Tree) -> (Tree, Tree) {
     let (instance, policies) = bgp.0.clone().into_iter().partition(|(line, _)| line.after("router").is_some());
     (Tree(policies), Tree(instance))
 }
 
-fn batch(stage: BatchStage, daemon: Daemon, scope: &Scope, changes: Vec<LineChange>) -> Option<CommandBatch> {
-    let commands = lay_out(scope, changes);
-    let retry = stage == BatchStage::NoInstance;
-    (!commands.is_empty()).then_some(CommandBatch { stage, daemon, mode: CommandMode::Configure, retry, commands })
-}
-
-/// Takes back what is in the stanzas, and leaves these.
-fn emptied(tree: &Tree) -> Vec<LineChange> {
-    let nothing = Tree::default();
-    tree.0.iter().flat_map(|(header, below)| removals(below, &nothing, std::slice::from_ref(header))).collect()
-}
-
-/// FRR: "Graceful restart configuration changed, reset all peers to take effect" - the capability is told in OPEN only
-/// (RFC 4724 section 3). Of all that we change, only this needs a reset that FRR does not do by itself: passwords,
-/// AS numbers, timers, router ids and families reset the session, route maps and prefix lists refresh it.
-fn session_resets(have: &Tree, want: &Tree, scope: &Scope) -> Option<CommandBatch> {
+/// FRR: "Graceful restart configuration changed, reset all peers to take effect": the capability is sent in OPEN only
+/// (RFC 4724 section 3). Of all edits only this one needs a reset that FRR does not do by itself: passwords, AS numbers,
+/// timers, router ids and families reset the session, route maps and prefix lists refresh it.
+fn session_resets(observed: &Tree, wanted: &Tree, scope: &Scope) -> Option<CommandBatch> {
     let restarts = |tree: &Tree| tree.0.contains_key(&Line::new("bgp graceful-restart"));
     let toggled =
-        want.0.iter().any(|(header, wanted)| have.0.get(header).is_some_and(|had| restarts(had) != restarts(wanted)));
+        wanted.0.iter().any(|(header, new)| observed.0.get(header).is_some_and(|old| restarts(old) != restarts(new)));
     let line = match scope {
         Scope::Underlay => Line::new("clear bgp *"),
         Scope::Vrf(vrf) => Line::new(&format!("clear bgp vrf {vrf} *")),
@@ -238,7 +158,7 @@ fn session_resets(have: &Tree, want: &Tree, scope: &Scope) -> Option<CommandBatc
     })
 }
 
-fn report_unknown(have: &Config, scope: &Scope, unknown: &mut BTreeSet<(Scope, Daemon, String)>) {
+fn report_unknown(observed: &Config, scope: &Scope, unknown: &mut BTreeSet<(Scope, Daemon, String)>) {
     fn walk(tree: &Tree, found: &mut Vec<String>) {
         for (line, below) in &tree.0 {
             if rules::slot(line.send()).is_none() {
@@ -249,23 +169,16 @@ fn report_unknown(have: &Config, scope: &Scope, unknown: &mut BTreeSet<(Scope, D
     }
     for daemon in Daemon::ALL {
         let mut found = Vec::new();
-        have.tree(scope, daemon).into_iter().for_each(|tree| walk(tree, &mut found));
+        observed.tree(scope, daemon).into_iter().for_each(|tree| walk(tree, &mut found));
         unknown.extend(found.into_iter().map(|line| (scope.clone(), daemon, line)));
     }
 }
 
 impl fmt::Display for FrrChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (scope, change) in &self.scopes {
-            match change {
-                ScopeChange::Remove => writeln!(f, "{scope}: remove")?,
-                ScopeChange::Rebuild(_) => writeln!(f, "{scope}: remove and build anew")?,
-                ScopeChange::Build(_) | ScopeChange::Edit(_) => {}
-            }
-            for batch in change.batches() {
-                for command in batch.commands.iter().filter(|command| command.intent != Intent::Leave) {
-                    writeln!(f, "{scope}: {}: {command}", batch.daemon)?;
-                }
+        for (scope, batch) in self.scopes.iter().flat_map(|(scope, batches)| batches.iter().map(move |b| (scope, b))) {
+            for command in batch.commands.iter().filter(|command| command.intent != Intent::Leave) {
+                writeln!(f, "{scope}: {}: {command}", batch.daemon)?;
             }
         }
         Ok(())

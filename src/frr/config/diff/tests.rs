@@ -1,4 +1,5 @@
 use super::*;
+use crate::frr::config::batch::merge;
 use crate::types::VrfName;
 use rstest::rstest;
 
@@ -25,7 +26,7 @@ fn sent(batches: &[CommandBatch]) -> Vec<String> {
 
 fn edit_lines(have: &Config, want: &Config) -> Vec<String> {
     let change = diff(have, want);
-    change.scopes.values().flat_map(|scope| sent(scope.batches())).collect()
+    change.scopes.values().flat_map(|batches| sent(batches)).collect()
 }
 
 #[rstest]
@@ -43,7 +44,7 @@ fn an_instance_in_an_as_of_its_own_stands_before_bgpd_hears_of_the_vni(
     let have = config(&[underlay, (Daemon::Zebra, zebra)]);
     let instance = format!("router bgp {asn} vrf red");
     let want = config(&[underlay, (Daemon::Zebra, "vrf red\n vni 100"), (Daemon::Bgpd, &instance)]);
-    assert_eq!(sent(&merge(diff(&have, &want).scopes[&red()].batches().to_vec())), lines);
+    assert_eq!(sent(&merge(diff(&have, &want).scopes[&red()].clone())), lines);
 }
 
 #[rstest]
@@ -128,8 +129,7 @@ fn a_vni_outside_of_the_vrfs_is_taken_back() {
     let want = config(&[(Daemon::Zebra, "zebra work-queue 0\nvrf red\n vni 100\nexit-vrf\n")]);
     let have = config(&[(Daemon::Zebra, "zebra work-queue 0\nvni 100\nvrf red\nexit-vrf\n")]);
     let changes = diff(&have, &want).scopes;
-    let ScopeChange::Edit(batches) = &changes[&Scope::Underlay] else { panic!("{changes:?}") };
-    assert_eq!(sent(batches), ["no vni 100"]);
+    assert_eq!(sent(&changes[&Scope::Underlay]), ["no vni 100"]);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn commands_enter_and_leave_their_stanzas() {
         " bgp router-id 10.0.0.1\n address-family ipv4 unicast\n  network 10.0.0.0/24\n address-family l2vpn evpn\n  advertise ipv4 unicast",
     );
     let change = diff(&have, &want);
-    let all: Vec<_> = change.scopes[&red()].batches()[0].commands.iter().map(ToString::to_string).collect();
+    let all: Vec<_> = change.scopes[&red()][0].commands.iter().map(ToString::to_string).collect();
     let expected = [
         "router bgp 64514 vrf red",
         " address-family ipv4 unicast",
@@ -165,56 +165,28 @@ const VRF_RED: [(Daemon, &str); 3] = [
 ];
 
 #[test]
-fn another_vni_or_as_is_a_rebuild_and_a_missing_one_is_not() {
+fn another_vni_or_as_is_another_identity_and_a_missing_one_is_not() {
     let have = config(&VRF_RED);
+    let clashes = |other: &Config| have.identity(&red()).clashes(other.identity(&red()));
     let other_vni = config(&[(Daemon::Zebra, "vrf red\n vni 101\n"), VRF_RED[1], VRF_RED[2]]);
-    assert!(matches!(diff(&have, &other_vni).scopes[&red()], ScopeChange::Rebuild(_)));
+    assert!(clashes(&other_vni));
     let other_as = config(&[VRF_RED[0], (Daemon::Bgpd, "router bgp 64515 vrf red\n"), VRF_RED[2]]);
-    assert!(matches!(diff(&have, &other_as).scopes[&red()], ScopeChange::Rebuild(_)));
+    assert!(clashes(&other_as));
     // bgpd was restarted: zebra still has its part.
     let half = config(&[VRF_RED[0]]);
-    assert!(matches!(diff(&half, &have).scopes[&red()], ScopeChange::Edit(_)));
-    assert!(matches!(diff(&Config::default(), &have).scopes[&red()], ScopeChange::Build(_)));
-    assert_eq!(diff(&have, &Config::default()).scopes[&red()], ScopeChange::Remove);
+    assert!(!clashes(&half) && !diff(&half, &have).scopes[&red()].is_empty());
+    assert!(!clashes(&Config::default()) && !diff(&Config::default(), &have).scopes[&red()].is_empty());
 }
 
 #[test]
-fn with_another_as_of_the_default_instance_all_vrfs_are_rebuilt() {
-    let with = |asn: u32| {
-        let mut config = config(&VRF_RED);
-        config.absorb(Daemon::Bgpd, Tree::parse(&format!("router bgp {asn}\n bgp router-id 10.0.0.1\n")));
-        config
-    };
-    let change = diff(&with(64514), &with(64999));
-    assert!(change.scopes.values().all(|scope| matches!(scope, ScopeChange::Rebuild(_))));
-    assert_eq!(change.scopes.len(), 2);
-}
-
-#[test]
-fn teardown_takes_the_vni_first_and_the_vrf_last() {
-    let Teardown { before, after } = teardown(&config(&VRF_RED), &red());
-    let steps: Vec<_> = before.iter().map(|b| (b.daemon, b.retry, sent(std::slice::from_ref(b)))).collect();
-    let expected = [
-        (Daemon::Zebra, false, vec!["no vni 100".to_owned()]),
-        (Daemon::Bgpd, true, vec!["no router bgp 64514 vrf red".to_owned()]),
-        (
-            Daemon::Bgpd,
-            false,
-            vec![
-                "no route-map pe-vrf-red-in-v4-0000000a permit 10".to_owned(),
-                "no ip prefix-list pe-vrf-red-in-v4-0000000a seq 5".to_owned(),
-            ],
-        ),
-        (Daemon::Bfdd, false, vec!["no profile pe-vrf-red-bfd-v4".to_owned()]),
-    ];
-    assert_eq!(steps, expected);
-    assert_eq!(sent(&after), ["no vrf red"]);
+fn a_scope_that_is_not_wanted_is_not_edited() {
+    assert!(diff(&config(&VRF_RED), &Config::default()).is_empty());
 }
 
 #[test]
 fn only_graceful_restart_resets_sessions_by_our_hand() {
     let change = diff(&bgp(" bgp router-id 10.0.0.1"), &bgp(" bgp router-id 10.0.0.1\n bgp graceful-restart"));
-    let last = change.scopes[&red()].batches().last().unwrap();
+    let last = change.scopes[&red()].last().unwrap();
     assert_eq!(
         (last.mode, sent(std::slice::from_ref(last))),
         (CommandMode::Exec, vec!["clear bgp vrf red *".to_owned()])

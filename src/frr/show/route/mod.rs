@@ -1,100 +1,51 @@
-//! What people ask of sessions and routes, and how the answers are read. In: text of FRR. Out: typed answers. Pure.
-//! What every observation needs is in [`super::vni`].
+//! Routes of IP-VRFs in bgpd and zebra. In: the JSON of the `show` commands here. Out: paths, matches, Type-5 routes and
+//! filtered prefixes. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 
-use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::json::{ShowError, json, text};
-use super::session::SessionKey;
+use super::json::{ShowError, json};
 use super::type5::{Type5Path, Type5Route, type5_routes};
 use crate::types::{Family, VrfName};
 
-/// bgpd: neighbors of all VRFs with their history.
-pub const SHOW_NEIGHBORS: &str = "show bgp vrf all neighbors json";
-
-/// The last end of a session, and what it was told.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Reset {
-    /// Host name that the peer told.
-    pub hostname: Option<String>,
-    /// Our AS number towards it.
-    pub local_as: Option<u64>,
-    /// It gets our AS number in place of its own in AS paths.
-    pub as_override: bool,
-    /// Why, in FRR's words.
-    pub due_to: Option<String>,
-    /// Code and subcode of a NOTIFICATION (RFC 4271 section 4.5), in FRR's words.
-    pub notification: Option<String>,
-}
-
-/// Reads [`SHOW_NEIGHBORS`].
-///
-/// # Errors
-/// If the text is not JSON.
-pub fn resets(told: &str) -> Result<BTreeMap<SessionKey, Reset>, ShowError> {
-    let Value::Object(vrfs) = json(SHOW_NEIGHBORS, told)? else { return Ok(BTreeMap::new()) };
-    let of_vrf = |(name, peers): (String, Value)| -> Vec<(SessionKey, Reset)> {
-        let vrf: Option<VrfName> = name.parse().ok();
-        let Value::Object(peers) = peers else { return vec![] };
-        let of_peer = |(peer, entry): (String, Value)| {
-            let reset = Reset {
-                hostname: text(&entry, "hostname"),
-                local_as: entry.get("localAs").and_then(Value::as_u64),
-                as_override: families(&entry).any(|family| family.get("overrideASNsInOutboundUpdates").is_some()),
-                due_to: text(&entry, "lastResetDueTo"),
-                notification: text(&entry, "lastNotificationReason"),
-            };
-            entry.is_object().then(|| ((vrf.clone(), peer), reset))
-        };
-        peers.into_iter().filter_map(of_peer).collect()
-    };
-    Ok(vrfs.into_iter().flat_map(of_vrf).collect())
-}
-
-fn families(entry: &Value) -> impl Iterator<Item = &Value> {
-    entry["addressFamilyInfo"].as_object().into_iter().flat_map(|families| families.values())
-}
-
-/// bgpd: what the filter of a host session refuses, in one family.
-pub fn show_refused(vrf: &VrfName, family: Family, peer: &str) -> String {
+/// bgpd: the prefixes of a host session that its filter rejects, in one family.
+pub fn show_filtered(vrf: &VrfName, family: Family, peer: &str) -> String {
     format!("show bgp vrf {vrf} {family} unicast neighbors {peer} filtered-routes json")
 }
 
-/// Reads [`show_refused`]. FRR lists what was filtered as `receivedRoutes`.
+/// Reads [`show_filtered`]. FRR lists filtered routes as `receivedRoutes`.
 ///
 /// # Errors
 /// If the text is not JSON.
-pub fn refused(text: &str) -> Result<Vec<IpNet>, ShowError> {
-    let told = json("show bgp vrf VRF neighbors PEER filtered-routes json", text)?;
-    Ok(keys(&told["receivedRoutes"]).iter().filter_map(|prefix| prefix.parse().ok()).collect())
+pub fn filtered(text: &str) -> Result<Vec<IpNet>, ShowError> {
+    let routes = json("show bgp vrf VRF neighbors PEER filtered-routes json", text)?;
+    Ok(keys(&routes["receivedRoutes"]).iter().filter_map(|prefix| prefix.parse().ok()).collect())
 }
 
-/// Where a VRF has a path from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+/// The origin of a path in a VRF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// A host session.
     Host,
     /// A Type-5 route of the fabric.
     Fabric,
-    /// The router itself: the host's end of the session, aggregates.
+    /// The router itself: the host's session address, aggregates.
     Router,
 }
 
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Origin {
+    /// As it is printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Host => "host",
             Self::Fabric => "fabric",
             Self::Router => "router",
-        })
+        }
     }
 }
 
@@ -102,9 +53,9 @@ impl fmt::Display for Origin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Path {
-    /// Where it is from.
+    /// Its origin.
     pub origin: Origin,
-    /// The session that it came on; that of the fabric for Type-5 routes, empty for those of the router.
+    /// The session on which it was received; empty for those of the router.
     pub peer: String,
     /// Next hops: addresses of the host, or VTEPs.
     pub next_hops: Vec<IpAddr>,
@@ -114,7 +65,7 @@ pub struct Path {
     pub best: bool,
     /// Its next hop can be reached and its AS path has no loop.
     pub valid: bool,
-    /// As FRR prints them; only where one prefix was asked for.
+    /// As FRR prints them; only for a single prefix.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub communities: Vec<String>,
 }
@@ -122,8 +73,8 @@ pub struct Path {
 fn path(entry: &Value) -> Path {
     let flag = |key: &str| entry[key].as_bool() == Some(true);
     let peer = entry["peerId"].as_str().or_else(|| entry["peer"]["peerId"].as_str()).unwrap_or_default();
-    let is_ours = peer == "(unspec)" || peer.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
-    let origin = match (flag("announceNexthopSelf"), is_ours) {
+    let is_local = peer == "(unspec)" || peer.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+    let origin = match (flag("announceNexthopSelf"), is_local) {
         (true, _) => Origin::Fabric,
         (_, true) => Origin::Router,
         _ => Origin::Host,
@@ -133,7 +84,7 @@ fn path(entry: &Value) -> Path {
     let communities = entry["community"]["string"].as_str().unwrap_or_default();
     Path {
         origin,
-        peer: if is_ours { String::new() } else { peer.to_owned() },
+        peer: if is_local { String::new() } else { peer.to_owned() },
         next_hops: hops.filter_map(|hop| address(&hop["ip"])).filter(|ip| !ip.is_unspecified()).collect(),
         as_path: if as_path == "Local" { String::new() } else { as_path.to_owned() },
         best: flag("bestpath") || entry["bestpath"]["overall"].as_bool() == Some(true) || flag("multipath"),
@@ -164,15 +115,15 @@ pub fn paths(text: &str) -> Result<BTreeMap<IpNet, Vec<Path>>, ShowError> {
     Ok(table["routes"].as_object().into_iter().flatten().filter_map(of_prefix).collect())
 }
 
-/// What a VRF has for an address.
+/// The longest match of an address in a VRF.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Match {
-    /// The longest prefix that holds it.
+    /// The longest prefix that covers it.
     pub prefix: IpNet,
     /// Its paths.
     pub paths: Vec<Path>,
-    /// Host sessions that it is told to.
+    /// Host sessions to which it is advertised.
     pub advertised_to: Vec<String>,
 }
 
@@ -200,7 +151,7 @@ fn keys(map: &Value) -> Vec<String> {
 }
 
 /// zebra: routes of a VRF, or its longest match of an address.
-pub fn show_kernel(vrf: &VrfName, family: Family, address: Option<IpAddr>) -> String {
+pub fn show_rib(vrf: &VrfName, family: Family, address: Option<IpAddr>) -> String {
     let command = match family {
         Family::Ipv4 => "show ip route vrf",
         Family::Ipv6 => "show ipv6 route vrf",
@@ -209,11 +160,11 @@ pub fn show_kernel(vrf: &VrfName, family: Family, address: Option<IpAddr>) -> St
     format!("{command} {vrf} {address}json")
 }
 
-/// Reads [`show_kernel`]: where the kernel forwards to, for what zebra gave it, as `ADDRESS dev LINK`.
+/// Reads [`show_rib`]: the next hops of the routes that zebra has installed in the kernel, as `ADDRESS dev LINK`.
 ///
 /// # Errors
 /// If the text is not JSON.
-pub fn kernel(text: &str) -> Result<BTreeMap<IpNet, Vec<String>>, ShowError> {
+pub fn installed(text: &str) -> Result<BTreeMap<IpNet, Vec<String>>, ShowError> {
     let table = json("show ip route vrf VRF json", text)?;
     let hop = |hop: &Value| {
         (hop["fib"].as_bool() == Some(true)).then(|| {
@@ -223,14 +174,14 @@ pub fn kernel(text: &str) -> Result<BTreeMap<IpNet, Vec<String>>, ShowError> {
         })
     };
     let of_prefix = |(prefix, entries): (&String, &Value)| {
-        let installed = entries.as_array()?.iter().find(|entry| entry["installed"].as_bool() == Some(true))?;
-        let hops = installed["nexthops"].as_array().into_iter().flatten().filter_map(hop).collect();
+        let entry = entries.as_array()?.iter().find(|entry| entry["installed"].as_bool() == Some(true))?;
+        let hops = entry["nexthops"].as_array().into_iter().flatten().filter_map(hop).collect();
         Some((prefix.parse().ok()?, hops))
     };
     Ok(table.as_object().into_iter().flatten().filter_map(of_prefix).collect())
 }
 
-/// An EVPN Type-5 route of ours (RFC 9136).
+/// An EVPN Type-5 route (RFC 9136) that this node originates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Type5 {
@@ -242,7 +193,7 @@ pub struct Type5 {
     pub router_mac: Option<String>,
     /// The VTEP.
     pub next_hop: Option<IpAddr>,
-    /// Fabric sessions that it is told to.
+    /// Fabric sessions to which it is advertised.
     pub advertised_to: Vec<String>,
 }
 

@@ -1,5 +1,6 @@
-//! Keeps a cluster's snapshot current. In: a [`Cluster`]. Out: a new snapshot on the channel, if and only if it differs.
-//! Never ends because of what the API server does.
+//! Keeps a cluster's snapshot current. In: a [`Cluster`]. Out: a new snapshot on the channel, if and only if it differs from
+//! the last, and the UIDs of the Node and the objects. It must not end because of the API server, nor send a snapshot while an
+//! initial list is incomplete, except that of the disk cache.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,130 +13,136 @@ use tokio_util::sync::CancellationToken;
 
 use super::Cluster;
 use super::claim;
-use super::cluster_state::{News, SecretName, Topic, View};
+use super::cluster_state::{ClusterEvent, ClusterState, SecretName, WatchTarget};
 use super::disk_cache;
-use super::index::Wish;
+use super::index::IndexPreference;
 use super::watcher::follow;
 use crate::kind::Kind;
 use crate::snapshot::{ApiIdentities, Snapshot};
 use crate::source::SourceError;
 use crate::source::schema::Schemas;
 
-/// An API server that is there has told everything within this time; if not, the last snapshot is used.
+/// A reachable API server delivers every initial list within this time; after it, the snapshot of the disk cache is used.
 const GRACE: Duration = Duration::from_secs(1);
-/// News that come within this time of each other make one snapshot. Longer than for files: a server takes its time over
-/// each object of a call.
+/// Events within this time of each other make one snapshot. Longer than for files: a server needs a while for each object of
+/// a request.
 const COALESCE: Duration = Duration::from_millis(50);
-/// kubectl sends 200 objects in 1.5 s, one after the other: they shall be one snapshot.
+/// A burst of events is cut off after this time. kubectl sends 200 objects in 1.5 s, one after the other: they should make
+/// one snapshot.
 const LONGEST_BURST: Duration = Duration::from_secs(2);
-/// News on their way. The watches wait while nobody takes them.
+/// Events in flight. The watches wait while the channel is full.
 const QUEUE: usize = 256;
 
-/// Sends the snapshot of `cluster` and every one that differs from the last, until `shutdown`. Nothing is sent before
-/// everything is known, unless there is a snapshot from before.
+/// Sends the snapshot of `cluster`, and every later one that differs from the last, until `shutdown`.
 pub async fn watch(
     cluster: Cluster,
     sender: watch::Sender<Snapshot>,
     identities: watch::Sender<ApiIdentities>,
     shutdown: CancellationToken,
 ) -> Result<(), SourceError> {
-    let mut kept = read_kept(&cluster);
-    let mut source = Source::start(cluster, kept.as_ref())?;
+    let mut cached = read_cache(&cluster);
+    let mut source = ClusterSource::start(cluster, cached.as_ref())?;
     let grace = Instant::now() + GRACE;
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            Some(news) = source.news.recv() => {
-                if source.take(news) {
-                    source.burst().await;
+            Some(event) = source.events.recv() => {
+                if source.state.apply(event) {
+                    source.apply_burst().await;
                 }
             }
-            () = sleep_until(grace), if kept.is_some() => {
-                if let Some(snapshot) = kept.take() {
-                    tracing::warn!("the API server has not told everything yet: going on with the last snapshot");
+            () = sleep_until(grace), if cached.is_some() => {
+                if let Some(snapshot) = cached.take() {
+                    tracing::warn!("initial list incomplete: using the snapshot of the disk cache");
                     sender.send_replace(snapshot);
                 }
             }
         }
         identities.send_if_modified(|last| {
-            let now = source.view.identities();
+            let now = source.state.identities();
             let differs = *last != now;
             *last = now;
             differs
         });
-        if let Some(snapshot) = source.next() {
-            kept = None;
+        if let Some(snapshot) = source.next_snapshot() {
+            cached = None;
             sender.send_if_modified(|last| {
                 let differs = *last != snapshot;
                 last.clone_from(&snapshot);
                 differs
             });
-            // Nobody waits for the disk.
-            source.keep(&snapshot);
+            // After it is sent, so that no receiver waits for the disk.
+            source.write_cache(&snapshot);
         }
     }
 }
 
-fn read_kept(cluster: &Cluster) -> Option<Snapshot> {
-    disk_cache::read(&cluster.kept, &cluster.node).unwrap_or_else(|error| {
-        let path = cluster.kept.display();
-        tracing::error!(%path, error = &error as &dyn std::error::Error, "the last snapshot is not usable");
+fn read_cache(cluster: &Cluster) -> Option<Snapshot> {
+    disk_cache::read(&cluster.disk_cache, &cluster.node).unwrap_or_else(|error| {
+        let path = cluster.disk_cache.display();
+        tracing::error!(%path, error = &error as &dyn std::error::Error, "disk cache is unusable: starting without it");
         None
     })
 }
 
-/// The running watches and what they have told.
-struct Source {
+/// The running watches and the state that they feed.
+struct ClusterSource {
     cluster: Cluster,
-    view: View,
-    news: mpsc::Receiver<News>,
-    tell: mpsc::Sender<News>,
+    state: ClusterState,
+    events: mpsc::Receiver<ClusterEvent>,
+    event_sender: mpsc::Sender<ClusterEvent>,
     uids: watch::Sender<Option<String>>,
-    secrets: BTreeMap<SecretName, AbortHandle>,
-    /// Ended with the source.
+    secret_watches: BTreeMap<SecretName, AbortHandle>,
+    /// Aborted when the source is dropped.
     tasks: JoinSet<()>,
     last: Option<Snapshot>,
     node_is_missing: bool,
 }
 
-impl Source {
-    fn start(cluster: Cluster, kept: Option<&Snapshot>) -> Result<Self, SourceError> {
-        let (tell, news) = mpsc::channel(QUEUE);
+impl ClusterSource {
+    fn start(cluster: Cluster, cached: Option<&Snapshot>) -> Result<Self, SourceError> {
+        let (event_sender, events) = mpsc::channel(QUEUE);
         let (uids, uid) = watch::channel(None);
-        let mut view = View::new(&cluster.node, Schemas::new()?);
-        if let Some(kept) = kept {
-            view.remember(kept);
+        let mut state = ClusterState::new(&cluster.node, Schemas::new()?);
+        if let Some(cached) = cached {
+            state.restore(cached);
         }
-        let wish = match (cluster.index, kept) {
-            (Some(index), _) => Wish::Exactly(index),
-            (None, Some(kept)) => Wish::Again(kept.node.index),
-            (None, None) => Wish::Lowest,
+        let preference = match (cluster.index, cached) {
+            (Some(index), _) => IndexPreference::Fixed(index),
+            (None, Some(cached)) => IndexPreference::Previous(cached.node.index),
+            (None, None) => IndexPreference::LowestFree,
         };
         let mut tasks = JoinSet::new();
-        let objects = Kind::ALL.iter().copied().map(Topic::Objects);
-        for topic in objects.chain([Topic::Node]) {
-            tasks.spawn(follow(cluster.clone(), topic, tell.clone()));
+        let objects = Kind::ALL.iter().copied().map(WatchTarget::Objects);
+        for target in objects.chain([WatchTarget::Node]) {
+            tasks.spawn(follow(cluster.clone(), target, event_sender.clone()));
         }
-        tasks.spawn(claim::keep(Api::all(cluster.client.clone()), cluster.node.clone(), wish, uid, tell.clone()));
-        let secrets = BTreeMap::new();
-        Ok(Self { cluster, view, news, tell, uids, secrets, tasks, last: None, node_is_missing: false })
+        let claims = Api::all(cluster.client.clone());
+        tasks.spawn(claim::maintain(claims, cluster.node.clone(), preference, uid, event_sender.clone()));
+        let secret_watches = BTreeMap::new();
+        Ok(Self {
+            cluster,
+            state,
+            events,
+            event_sender,
+            uids,
+            secret_watches,
+            tasks,
+            last: None,
+            node_is_missing: false,
+        })
     }
 
-    /// Takes news; `true` if the snapshot may be another now.
-    fn take(&mut self, news: News) -> bool {
-        self.view.take(news)
-    }
-
-    /// Takes news until none that counts came for [`COALESCE`], at most for [`LONGEST_BURST`].
-    async fn burst(&mut self) {
+    /// Applies events until none that changes something came for [`COALESCE`], for at most [`LONGEST_BURST`].
+    async fn apply_burst(&mut self) {
         let end = Instant::now() + LONGEST_BURST;
         let mut quiet = Instant::now() + COALESCE;
         loop {
-            self.follow_secrets();
+            self.update_secret_watches();
             let left = quiet.min(end).saturating_duration_since(Instant::now());
-            match timeout(left, self.news.recv()).await {
-                Ok(Some(news)) => {
-                    if self.take(news) {
+            match timeout(left, self.events.recv()).await {
+                Ok(Some(event)) => {
+                    if self.state.apply(event) {
                         quiet = Instant::now() + COALESCE;
                     }
                 }
@@ -144,10 +151,10 @@ impl Source {
         }
     }
 
-    /// Starts and ends the watches of Secrets as names come and go.
-    fn follow_secrets(&mut self) {
-        let named = self.view.settle_secrets();
-        self.secrets.retain(|name, task| {
+    /// Watches exactly the Secrets that objects name now.
+    fn update_secret_watches(&mut self) {
+        let named = self.state.track_named_secrets();
+        self.secret_watches.retain(|name, task| {
             let stays = named.contains(name);
             if !stays {
                 task.abort();
@@ -155,19 +162,19 @@ impl Source {
             stays
         });
         for name in named {
-            let (cluster, tell) = (self.cluster.clone(), self.tell.clone());
+            let (cluster, events) = (self.cluster.clone(), self.event_sender.clone());
             let tasks = &mut self.tasks;
-            self.secrets
+            self.secret_watches
                 .entry(name)
-                .or_insert_with_key(|name| tasks.spawn(follow(cluster, Topic::Secret(name.clone()), tell)));
+                .or_insert_with_key(|name| tasks.spawn(follow(cluster, WatchTarget::Secret(name.clone()), events)));
         }
         while self.tasks.try_join_next().is_some() {}
     }
 
-    /// The snapshot, if it is complete and another than the last.
-    fn next(&mut self) -> Option<Snapshot> {
-        self.tell_node();
-        let snapshot = self.view.snapshot()?;
+    /// The snapshot, if it is complete and differs from the last.
+    fn next_snapshot(&mut self) -> Option<Snapshot> {
+        self.publish_node();
+        let snapshot = self.state.snapshot()?;
         if self.last.as_ref() == Some(&snapshot) {
             return None;
         }
@@ -175,17 +182,14 @@ impl Source {
         Some(snapshot)
     }
 
-    /// Tells the claim who the Node is, and people if there is none.
-    fn tell_node(&mut self) {
-        let missing = self.view.node_is_missing();
+    /// Passes the UID of the Node to the claim; logs once if there is no Node.
+    fn publish_node(&mut self) {
+        let missing = self.state.node_is_missing();
         if missing && !self.node_is_missing {
-            tracing::error!(
-                node = self.cluster.node,
-                "there is no Node of this name: set --node-name to that of this node"
-            );
+            tracing::error!(node = self.cluster.node, "Node does not exist: set --node-name to the name of this node");
         }
         self.node_is_missing = missing;
-        if let Some(uid) = self.view.node_uid() {
+        if let Some(uid) = self.state.node_uid() {
             self.uids.send_if_modified(|last| {
                 let differs = last.as_deref() != Some(uid);
                 *last = Some(uid.to_owned());
@@ -194,10 +198,10 @@ impl Source {
         }
     }
 
-    fn keep(&self, snapshot: &Snapshot) {
-        if let Err(error) = disk_cache::write(&self.cluster.kept, snapshot) {
-            let path = self.cluster.kept.display();
-            tracing::error!(%path, error = &error as &dyn std::error::Error, "the last snapshot is not kept");
+    fn write_cache(&self, snapshot: &Snapshot) {
+        if let Err(error) = disk_cache::write(&self.cluster.disk_cache, snapshot) {
+            let path = self.cluster.disk_cache.display();
+            tracing::error!(%path, error = &error as &dyn std::error::Error, "cannot write the disk cache");
         }
     }
 }

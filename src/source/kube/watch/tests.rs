@@ -8,21 +8,21 @@ use serde_json::{Value, json};
 /// Long against [`COALESCE`], short against the time limits of a test run.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A source at work on a server of the test's own.
-struct Case {
+/// A running source on a fake API server.
+struct ClusterCase {
     api: FakeApi,
     snapshots: watch::Receiver<Snapshot>,
     stop: CancellationToken,
     dir: tempfile::TempDir,
 }
 
-impl Drop for Case {
+impl Drop for ClusterCase {
     fn drop(&mut self) {
         self.stop.cancel();
     }
 }
 
-impl Case {
+impl ClusterCase {
     fn start(api: FakeApi) -> Self {
         Self::start_in(api, tempfile::tempdir().unwrap())
     }
@@ -33,7 +33,7 @@ impl Case {
             namespace: None,
             node: "n1".into(),
             index: None,
-            kept: dir.path().join("snapshot.json"),
+            disk_cache: dir.path().join("snapshot.json"),
         };
         let (sender, snapshots) = watch::channel(Snapshot::default());
         let stop = CancellationToken::new();
@@ -44,7 +44,7 @@ impl Case {
         Self { api, snapshots, stop, dir }
     }
 
-    /// Waits for a snapshot of which `wanted` holds.
+    /// Waits for a snapshot that satisfies `wanted`.
     async fn until(&mut self, wanted: impl Fn(&Snapshot) -> bool) -> Snapshot {
         let found = timeout(LIMIT, self.snapshots.wait_for(|snapshot| wanted(snapshot))).await;
         found.expect("no such snapshot").unwrap().clone()
@@ -54,7 +54,7 @@ impl Case {
         self.until(|snapshot| vnis(snapshot) == wanted && !snapshot.node.name.is_empty()).await
     }
 
-    /// Nothing is sent within `ms`.
+    /// Asserts that nothing is sent within `ms`.
     async fn quiet(&mut self, ms: u64) {
         self.snapshots.borrow_and_update();
         let sent = timeout(Duration::from_millis(ms), self.snapshots.changed()).await;
@@ -84,8 +84,8 @@ fn with_password(secret: &str) -> Value {
         "localcidr": { "ipv4": "192.169.10.0/24" }, "hostSession": { "passwordSecret": { "name": secret, "key": "password" } } } })
 }
 
-fn secret(word: &str) -> Value {
-    let encoded = serde_json::to_value(k8s_openapi::ByteString(word.as_bytes().to_vec())).unwrap();
+fn secret(password: &str) -> Value {
+    let encoded = serde_json::to_value(k8s_openapi::ByteString(password.as_bytes().to_vec())).unwrap();
     json!({ "data": { "password": encoded } })
 }
 
@@ -96,14 +96,14 @@ fn server() -> FakeApi {
     api
 }
 
-fn word(snapshot: &Snapshot) -> Option<Result<String, String>> {
-    let word = snapshot.secrets.values().next()?;
-    Some(word.as_ref().map(|secret| secret.expose().to_owned()).map_err(Clone::clone))
+fn password(snapshot: &Snapshot) -> Option<Result<String, String>> {
+    let password = snapshot.secrets.values().next()?;
+    Some(password.as_ref().map(|secret| secret.expose().to_owned()).map_err(Clone::clone))
 }
 
 #[tokio::test]
-async fn lists_then_follows() {
-    let mut case = Case::start(server());
+async fn lists_then_watches() {
+    let mut case = ClusterCase::start(server());
     let snapshot = case.until_vnis(&[100]).await;
     assert_eq!((snapshot.node.index, snapshot.node.labels["rack"].as_str()), (0, "a"));
     let (_, red) = snapshot.of_kind(Kind::L3VNI).next().unwrap();
@@ -119,7 +119,7 @@ async fn lists_then_follows() {
 
 #[tokio::test]
 async fn a_burst_is_one_snapshot_or_two() {
-    let mut case = Case::start(server());
+    let mut case = ClusterCase::start(server());
     case.until_vnis(&[100]).await;
     let (api, mut sent) = (case.api.clone(), 0);
     let burst = tokio::spawn(async move {
@@ -141,7 +141,7 @@ async fn a_burst_is_one_snapshot_or_two() {
 #[case::as_a_status(true)]
 #[tokio::test]
 async fn an_expired_watch_lists_again(#[case] gone_as_status: bool) {
-    let mut case = Case::start(server());
+    let mut case = ClusterCase::start(server());
     case.until_vnis(&[100]).await;
     case.until_counted("WATCH l3vnis", 1).await;
     case.api.compact(gone_as_status);
@@ -155,7 +155,7 @@ async fn an_expired_watch_lists_again(#[case] gone_as_status: bool) {
 
 #[tokio::test]
 async fn a_list_in_progress_deletes_nothing() {
-    let mut case = Case::start(server());
+    let mut case = ClusterCase::start(server());
     case.until_vnis(&[100]).await;
     case.until_counted("WATCH l3vnis", 1).await;
     case.api.set_gate(false);
@@ -172,15 +172,15 @@ async fn a_list_in_progress_deletes_nothing() {
 async fn nothing_is_sent_before_every_list_is_complete() {
     let api = server();
     api.set_gate(false);
-    let mut case = Case::start(api);
+    let mut case = ClusterCase::start(api);
     case.quiet(1500).await;
     case.api.set_gate(true);
     case.until_vnis(&[100]).await;
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_changes_nothing() {
-    let mut case = Case::start(server());
+async fn an_unreachable_server_changes_nothing() {
+    let mut case = ClusterCase::start(server());
     case.until_vnis(&[100]).await;
     case.api.set_down(true);
     case.quiet(800).await;
@@ -190,13 +190,13 @@ async fn a_server_that_is_away_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_last_snapshot_serves_a_start_without_server() {
-    let mut case = Case::start(server());
+async fn a_start_without_server_uses_the_disk_cache() {
+    let mut case = ClusterCase::start(server());
     let before = case.until_vnis(&[100]).await;
     case.stop.cancel();
     case.api.set_down(true);
     let dir = std::mem::replace(&mut case.dir, tempfile::tempdir().unwrap());
-    let mut again = Case::start_in(case.api.clone(), dir);
+    let mut again = ClusterCase::start_in(case.api.clone(), dir);
     assert_eq!(again.until_vnis(&[100]).await, before);
     again.api.apply("l3vnis", "default", "blue", l3vni(200));
     again.api.set_down(false);
@@ -205,42 +205,42 @@ async fn the_last_snapshot_serves_a_start_without_server() {
 }
 
 #[tokio::test]
-async fn a_bad_object_is_named_and_hurts_no_other() {
+async fn an_invalid_object_is_rejected_and_affects_no_other() {
     let api = server();
     api.apply("l3vnis", "default", "bad", json!({ "spec": { "asn": 0, "vni": 200, "surprise": true } }));
-    let mut case = Case::start(api);
+    let mut case = ClusterCase::start(api);
     let snapshot = case.until_vnis(&[100]).await;
-    let told: Vec<String> = snapshot.rejected.iter().map(ToString::to_string).collect();
+    let messages: Vec<String> = snapshot.rejected.iter().map(ToString::to_string).collect();
     assert_eq!(
-        told,
+        messages,
         [
             "L3VNI default/bad: spec.asn: 0 is less than 1: use 1 to 4294967295",
             "L3VNI default/bad: spec.surprise: is not a field: remove it or use one of asn, fromHost, hostSession, hostasn, \
              localcidr, nodeSelector, routeTargets, toFabric, toHost, vni, vrf, vxlanport",
         ]
     );
-    // One that was good stays in force as it was.
+    // The last valid version of an object stays in force.
     case.api.apply("l3vnis", "default", "red", json!({ "spec": { "asn": 64514, "vni": 0 } }));
     let snapshot = case.until(|snapshot| snapshot.rejected.len() == 3).await;
     assert_eq!(vnis(&snapshot), [100]);
-    assert!(snapshot.rejected[2].message.ends_with("L3VNI default/red stays in force as it was"));
+    assert!(snapshot.rejected[2].message.ends_with("the last valid version of L3VNI default/red stays in force"));
 }
 
 #[tokio::test]
 async fn secrets_are_watched_while_they_are_named() {
     let api = server();
     api.apply("l3vnis", "default", "red", with_password("bgp"));
-    let mut case = Case::start(api);
+    let mut case = ClusterCase::start(api);
     let missing = "Secret default/bgp does not exist: create it with the key password";
-    assert_eq!(word(&case.until_vnis(&[100]).await), Some(Err(missing.into())));
+    assert_eq!(password(&case.until_vnis(&[100]).await), Some(Err(missing.into())));
     case.api.apply("secrets", "default", "bgp", secret("first"));
-    case.until(|snapshot| word(snapshot) == Some(Ok("first".into()))).await;
+    case.until(|snapshot| password(snapshot) == Some(Ok("first".into()))).await;
     case.api.apply("secrets", "default", "bgp", secret("second\n"));
-    case.until(|snapshot| word(snapshot) == Some(Ok("second".into()))).await;
+    case.until(|snapshot| password(snapshot) == Some(Ok("second".into()))).await;
     case.api.apply("secrets", "default", "other", secret("x"));
     case.quiet(150).await;
     case.api.apply("l3vnis", "default", "red", with_password("other"));
-    case.until(|snapshot| word(snapshot) == Some(Ok("x".into()))).await;
+    case.until(|snapshot| password(snapshot) == Some(Ok("x".into()))).await;
     case.api.apply("secrets", "default", "bgp", secret("unseen"));
     case.quiet(150).await;
     case.api.apply("l3vnis", "default", "red", l3vni(100));
@@ -248,39 +248,39 @@ async fn secrets_are_watched_while_they_are_named() {
 }
 
 #[tokio::test]
-async fn a_secret_that_may_not_be_read_is_told() {
+async fn a_forbidden_secret_is_reported() {
     let api = server();
     api.apply("l3vnis", "default", "red", with_password("bgp"));
     api.forbid("secrets");
-    let mut case = Case::start(api);
-    let told = word(&case.until_vnis(&[100]).await).unwrap().unwrap_err();
-    assert!(told.starts_with("Secret default/bgp cannot be read: ") && told.contains("forbidden"), "{told}");
+    let mut case = ClusterCase::start(api);
+    let message = password(&case.until_vnis(&[100]).await).unwrap().unwrap_err();
+    assert!(message.starts_with("Secret default/bgp cannot be read: ") && message.contains("forbidden"), "{message}");
 }
 
 #[tokio::test]
-async fn a_secret_that_may_not_be_read_any_more_stays_in_force_over_a_restart() {
+async fn the_password_of_a_secret_that_becomes_forbidden_survives_a_restart() {
     let api = server();
     api.apply("l3vnis", "default", "red", with_password("bgp"));
     api.apply("secrets", "default", "bgp", secret("first"));
-    let mut case = Case::start(api);
-    case.until(|snapshot| word(snapshot) == Some(Ok("first".into()))).await;
+    let mut case = ClusterCase::start(api);
+    case.until(|snapshot| password(snapshot) == Some(Ok("first".into()))).await;
     case.stop.cancel();
-    // An API server that has just started refuses what its roles allow.
+    // An API server that has just started forbids what its roles allow.
     case.api.forbid("secrets");
     let dir = std::mem::replace(&mut case.dir, tempfile::tempdir().unwrap());
-    let mut again = Case::start_in(case.api.clone(), dir);
-    assert_eq!(word(&again.until_vnis(&[100]).await), Some(Ok("first".into())));
+    let mut again = ClusterCase::start_in(case.api.clone(), dir);
+    assert_eq!(password(&again.until_vnis(&[100]).await), Some(Ok("first".into())));
     again.api.permit("secrets");
     again.api.apply("secrets", "default", "bgp", secret("second"));
-    again.until(|snapshot| word(snapshot) == Some(Ok("second".into()))).await;
-    // Deleted is told, and is no failure.
+    again.until(|snapshot| password(snapshot) == Some(Ok("second".into()))).await;
+    // A deletion is no failure of the watch.
     again.api.delete("secrets", "default", "bgp");
-    again.until(|snapshot| word(snapshot).is_some_and(|word| word.is_err())).await;
+    again.until(|snapshot| password(snapshot).is_some_and(|password| password.is_err())).await;
 }
 
 #[tokio::test]
-async fn what_does_not_concern_us_sends_nothing() {
-    let mut case = Case::start(server());
+async fn a_change_of_metadata_or_status_sends_nothing() {
+    let mut case = ClusterCase::start(server());
     case.until_vnis(&[100]).await;
     let heartbeat = json!({ "metadata": { "labels": { "rack": "a" } }, "status": { "beat": 2 } });
     case.api.apply("nodes", "", "n1", heartbeat);
@@ -300,7 +300,7 @@ async fn fifty_nodes_race_for_fifty_indexes() {
     let claims = (0..50).map(|n| {
         let claims = Api::all(api.client());
         let node = NodeIndexSpec { node_name: format!("n{n}"), node_uid: format!("u{n}") };
-        tokio::spawn(async move { claim(&claims, &node, Wish::Lowest).await })
+        tokio::spawn(async move { claim(&claims, &node, IndexPreference::LowestFree).await })
     });
     let mut indexes: Vec<u32> = futures::future::join_all(claims).await.into_iter().map(Result::unwrap).collect();
     indexes.sort_unstable();
@@ -314,15 +314,15 @@ async fn fifty_nodes_race_for_fifty_indexes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_of_a_former_node_is_waited_for() {
+async fn a_claim_of_a_former_node_delays_the_next() {
     let api = FakeApi::new();
     let node = |uid: &str| NodeIndexSpec { node_name: "n1".into(), node_uid: uid.into() };
-    assert_eq!(claim(&Api::all(api.client()), &node("old"), Wish::Lowest).await, 0);
+    assert_eq!(claim(&Api::all(api.client()), &node("old"), IndexPreference::LowestFree).await, 0);
     let claims = Api::all(api.client());
-    let again = tokio::spawn(async move { claim(&claims, &node("new"), Wish::Again(0)).await });
+    let again = tokio::spawn(async move { claim(&claims, &node("new"), IndexPreference::Previous(0)).await });
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert!(!again.is_finished());
-    // What the garbage collector does.
+    // As the garbage collector does.
     api.delete("nodeindexes", "", "0");
     assert_eq!(again.await.unwrap(), 0);
 }

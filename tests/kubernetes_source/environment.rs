@@ -1,5 +1,5 @@
-//! What every step has: a control plane with `deploy/` applied, and the controller's client with the token and the rights
-//! that it has there, and no other.
+//! The environment of every step: a control plane with `deploy/` applied, and a client with the token and the rights of the
+//! controller.
 
 use std::fs;
 use std::future::Future;
@@ -18,20 +18,20 @@ pub(crate) const NAMESPACE: &str = "openperouter-system";
 pub(crate) const GROUP: &str = "openpe.openperouter.github.io";
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-pub(crate) struct Place {
+pub(crate) struct Environment {
     pub(crate) plane: ControlPlane,
     pub(crate) admin: Kubectl,
     pub(crate) controller: Client,
     pub(crate) audit: Audit,
-    kept: tempfile::TempDir,
+    state_dir: tempfile::TempDir,
 }
 
-impl Place {
-    /// `None` where the programs of a control plane are missing.
+impl Environment {
+    /// `None` where the control plane is not built.
     pub(crate) async fn new() -> Option<Self> {
         let start = Instant::now();
         let audit = Audit::new();
-        // Every second, not every five minutes: no step may need history of etcd.
+        // Every second, not every five minutes: no step may depend on the history of etcd.
         let mut flags = vec!["--etcd-compaction-interval=1s".to_owned()];
         flags.extend(audit.flags());
         let controllers = vec!["garbage-collector-controller".to_owned()];
@@ -42,23 +42,23 @@ impl Place {
         admin.check(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).unwrap();
         let account = plane.kubectl_of(NAMESPACE, "controller").unwrap();
         let controller = client(account.kubeconfig(), &plane.url()).await;
-        Some(Self { plane, admin, controller, audit, kept: tempfile::tempdir().unwrap() })
+        Some(Self { plane, admin, controller, audit, state_dir: tempfile::tempdir().unwrap() })
     }
 
-    /// The controller's client by way of another address of the API server.
-    pub(crate) async fn controller_by(&self, url: &str) -> Client {
+    /// The controller's client, connecting to another address of the API server.
+    pub(crate) async fn controller_via(&self, url: &str) -> Client {
         client(self.plane.kubectl_of(NAMESPACE, "controller").unwrap().kubeconfig(), url).await
     }
 
-    /// Where the source of a node keeps its last snapshot.
-    pub(crate) fn kept(&self, node: &str) -> PathBuf {
-        self.kept.path().join(format!("{node}.json"))
+    /// The disk cache of the source of a node.
+    pub(crate) fn disk_cache(&self, node: &str) -> PathBuf {
+        self.state_dir.path().join(format!("{node}.json"))
     }
 
-    /// Objects as the administrator sees them.
-    pub(crate) fn get(&self, words: &[&str]) -> Value {
-        let words: Vec<&str> = ["get", "-o", "json"].iter().chain(words).copied().collect();
-        serde_json::from_str(&self.admin.check(&words).unwrap()).unwrap()
+    /// Objects, read by the administrator.
+    pub(crate) fn get(&self, args: &[&str]) -> Value {
+        let args: Vec<&str> = ["get", "-o", "json"].iter().chain(args).copied().collect();
+        serde_json::from_str(&self.admin.check(&args).unwrap()).unwrap()
     }
 
     pub(crate) fn apply(&self, objects: &[Value]) {
@@ -69,7 +69,7 @@ impl Place {
         self.admin.check(&["-n", NAMESPACE, "delete", "l3vni", "--all", "--wait=false"]).unwrap();
     }
 
-    /// What the API server says to a watch of L3VNIs from a resource version on, within two seconds.
+    /// The response within two seconds to a watch of L3VNIs from a resource version on.
     pub(crate) fn watch_from(&self, version: &str) -> String {
         let query = format!("watch=1&resourceVersion={version}&timeoutSeconds=2");
         let path = format!("/apis/{GROUP}/v1alpha1/namespaces/{NAMESPACE}/l3vnis?{query}");
@@ -100,7 +100,7 @@ pub(crate) fn list(items: &[Value]) -> String {
     json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
 }
 
-/// Files of the examples that hold objects of ours.
+/// Files of the examples with objects of our group.
 pub(crate) fn examples() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let mut files: Vec<PathBuf> = fs::read_dir(root)
@@ -120,9 +120,9 @@ pub(crate) async fn step<T>(name: &str, work: impl Future<Output = T>) -> T {
     done
 }
 
-pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
-    while !holds() {
+    while !condition() {
         assert!(start.elapsed() < LIMIT, "{what}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

@@ -1,0 +1,139 @@
+//! One reconcile pass from beginning to end, and the preview of one. In: a snapshot. Out: [`Report`] or [`Preview`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::cache::Wanted;
+use super::compare::{Comparison, Early};
+use super::execute::{Executed, Executor, Failure};
+use super::reconciler::{PassError, Reconciler};
+use super::schedule::{Schedule, State, schedule};
+use crate::frr::client::port::Routing;
+use crate::frr::config::tree::{Config, Tree};
+use crate::frr::release::Release;
+use crate::frr::show::running_config::RunningConfig;
+use crate::frr::stanza::text::RenderError;
+use crate::kernel::Kernel;
+use crate::kernel::model::KernelState;
+use crate::plan::last_accepted::LastAccepted;
+use crate::plan::{NodeFacts, Plan};
+use crate::runtime::Daemon;
+use crate::scope::Scope;
+use crate::snapshot::Snapshot;
+use crate::timing::Timing;
+use crate::types::{VrfMode, VrfName};
+/// How often an IP-VRF that FRR did not bring up is rebuilt within one pass.
+const REBUILDS: usize = 3;
+
+/// What a pass did and found.
+#[derive(Debug)]
+pub struct Report {
+    /// The plan that was applied.
+    pub plan: Arc<Plan>,
+    /// What failed, by scope.
+    pub failures: BTreeMap<Scope, Vec<Failure>>,
+    /// Kernel operations done.
+    pub kernel_ops: usize,
+    /// FRR lines accepted.
+    pub frr_lines: usize,
+    /// IP-VRFs that were rebuilt because FRR did not bring them up.
+    pub rebuilt: BTreeSet<VrfName>,
+    /// Lines in FRR that are not ours.
+    pub foreign_lines: Vec<String>,
+    /// Time that it took.
+    pub duration: Duration,
+    /// Where that went.
+    pub timing: Timing,
+}
+
+/// What a pass would do.
+#[derive(Debug)]
+pub struct Preview {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// The schedule.
+    pub schedule: Schedule,
+}
+
+impl Preview {
+    /// What the first pass on a node without a router would do, with a release of FRR.
+    ///
+    /// # Errors
+    /// Where the configuration cannot be rendered.
+    pub fn without_router(snapshot: &Arc<Snapshot>, mode: VrfMode, release: Release) -> Result<Self, RenderError> {
+        let facts = NodeFacts { mode, release, nic_mtu: BTreeMap::new() };
+        let wanted = Wanted::new(snapshot, facts, release, LastAccepted::default(), None)?;
+        let nothing = State { kernel: &KernelState::default(), frr: &Config::default() };
+        let after = State { kernel: &wanted.plan.kernel, frr: &wanted.frr };
+        let schedule = schedule(after, nothing, &BTreeSet::new(), release);
+        Ok(Self { plan: wanted.plan, schedule })
+    }
+}
+
+impl<K: Kernel, R: Routing> Reconciler<K, R> {
+    /// Makes the node what the snapshot asks for.
+    ///
+    /// # Errors
+    /// Only where kernel or FRR cannot be read; what fails later is in the report.
+    pub async fn pass(&mut self, snapshot: &Arc<Snapshot>) -> Result<Report, PassError> {
+        let start = Instant::now();
+        let mut total = Executed::default();
+        let mut rebuilt = BTreeSet::new();
+        let mut not_up = BTreeSet::new();
+        let mut accepted = self.accepted.clone();
+        let mut round = 0;
+        let (plan, foreign_lines) = loop {
+            let comparison = self.compare(snapshot, accepted, &not_up, Early::Policies).await?;
+            let Comparison { plan, running, schedule, policies, timing, .. } = comparison;
+            accepted = comparison.accepted;
+            total.timing.extend(&timing);
+            let foreign_lines = foreign_lines(&running, &schedule);
+            if schedule.is_empty() {
+                if let Err(error) = self.routing.idle(plan.frr.vrfs.len()).await {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "not ready for the next change");
+                }
+                break (plan, foreign_lines);
+            }
+            total.add(Executor::new(&self.kernel, &mut self.routing, &schedule).run(policies).await);
+            not_up = self.verify(&plan, &schedule, &mut total).await?;
+            if not_up.is_empty() {
+                break (plan, foreign_lines);
+            }
+            if round == REBUILDS {
+                total.fail_not_up(not_up);
+                break (plan, foreign_lines);
+            }
+            tracing::warn!(vrfs = ?not_up, "FRR did not bring the L3VNI up: rebuilding");
+            rebuilt.extend(not_up.iter().cloned());
+            round += 1;
+        };
+        self.accepted = accepted;
+        let Executed { failures, kernel_ops, frr_lines, timing, .. } = total;
+        let duration = start.elapsed();
+        Ok(Report { plan, failures, kernel_ops, frr_lines, rebuilt, foreign_lines, duration, timing })
+    }
+
+    /// What a pass would do, without doing it.
+    ///
+    /// # Errors
+    /// Where kernel or FRR cannot be read.
+    pub async fn preview(&mut self, snapshot: &Arc<Snapshot>) -> Result<Preview, PassError> {
+        let accepted = self.accepted.clone();
+        let Comparison { plan, schedule, .. } =
+            self.compare(snapshot, accepted, &BTreeSet::new(), Early::Nothing).await?;
+        Ok(Preview { plan, schedule })
+    }
+}
+
+/// Lines in FRR that are not ours: the stanzas of others, and lines of others in our stanzas.
+fn foreign_lines(running: &RunningConfig, schedule: &Schedule) -> Vec<String> {
+    let of_others = running
+        .foreign
+        .iter()
+        .flat_map(|(daemon, tree): (&Daemon, &Tree)| tree.0.keys().map(move |line| format!("{daemon}: {line}")));
+    let in_ours = schedule.unknown.iter().map(|(scope, daemon, line)| format!("{daemon}: {scope}: {line}"));
+    of_others.chain(in_ours).collect()
+}
