@@ -149,11 +149,11 @@ fn a_line_that_frr_does_not_take_comes_back_with_its_stanza_and_the_others_stand
         let expected = [
             (
                 ReplyStatus::Unknown,
-                "bgpd does not take `neighbor 10.0.0.2 password ********`, router bgp 64514: unknown command".to_owned(),
+                "bgpd rejects `neighbor 10.0.0.2 password ********`, router bgp 64514: unknown command".to_owned(),
             ),
             (
                 ReplyStatus::Rejected,
-                "bgpd does not take `neighbor 10.0.0.3 port 5`, router bgp 64514: Specify remote-as or peer-group commands first".to_owned(),
+                "bgpd rejects `neighbor 10.0.0.3 port 5`, router bgp 64514: Specify remote-as or peer-group commands first".to_owned(),
             ),
         ];
         assert_eq!(told, expected);

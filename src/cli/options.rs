@@ -107,11 +107,11 @@ impl StateOptions {
 /// Where objects are read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SourceChoice {
-    /// A directory
+    /// The files of --config-dir
     Directory,
-    /// An API server
+    /// The objects of a Kubernetes API server
     Kubernetes,
-    /// A directory and an API server
+    /// The files of --config-dir and the objects of an API server
     Both,
 }
 
@@ -197,7 +197,7 @@ pub struct RouterOptions {
 /// The output format of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// Columns with a header
+    /// Human-readable text
     Table,
     /// JSON
     Json,

@@ -142,7 +142,7 @@ async fn the_second_pass_has_nothing_to_do() {
 #[tokio::test(start_paused = true)]
 async fn the_default_instance_is_configured_before_the_first_vxlan_device() {
     let mut bench = Bench::new();
-    bench.frr().refuse.insert("router bgp 64514".into(), "% no".into());
+    bench.frr().rejects.insert("router bgp 64514".into(), "% no".into());
     let report = bench.pass(&BOTH).await;
     assert!(report.failures.contains_key(&Scope::Underlay));
     let made = bench.kernel.take_applied();
@@ -165,7 +165,7 @@ async fn a_failure_belongs_to_its_vrf_and_heals() {
 #[tokio::test(start_paused = true)]
 async fn a_rejected_line_is_reported_and_stops_only_its_vrf() {
     let mut bench = Bench::new();
-    bench.frr().refuse.insert("neighbor 192.169.10.2 remote-as".into(), "% no such thing".into());
+    bench.frr().rejects.insert("neighbor 192.169.10.2 remote-as".into(), "% no such thing".into());
     let report = bench.pass(&BOTH).await;
     let texts: Vec<_> = report.failures[&vrf("red")].iter().map(ToString::to_string).collect();
     assert!(
@@ -178,7 +178,7 @@ async fn a_rejected_line_is_reported_and_stops_only_its_vrf() {
 #[tokio::test(start_paused = true)]
 async fn a_vni_that_frr_does_not_bring_up_is_rebuilt() {
     let mut bench = Bench::new();
-    bench.frr().lost.insert(100.try_into().unwrap(), 200);
+    bench.frr().missing_vnis.insert(100.try_into().unwrap(), 200);
     let report = bench.pass(&BOTH).await;
     assert!(report.failures.is_empty(), "{:?}", report.failures);
     assert_eq!(report.rebuilt.iter().map(VrfName::as_str).collect::<Vec<_>>(), ["red"]);
@@ -188,7 +188,7 @@ async fn a_vni_that_frr_does_not_bring_up_is_rebuilt() {
 #[tokio::test(start_paused = true)]
 async fn a_vni_that_never_comes_up_is_a_failure_after_all_rebuilds() {
     let mut bench = Bench::new();
-    bench.frr().lost.insert(100.try_into().unwrap(), usize::MAX);
+    bench.frr().missing_vnis.insert(100.try_into().unwrap(), usize::MAX);
     let report = bench.pass(&BOTH).await;
     assert_eq!(report.failures.keys().collect::<Vec<_>>(), [&vrf("red")]);
 }
@@ -208,7 +208,7 @@ async fn nothing_is_rebuilt_while_bgpd_reconnects_to_a_new_zebra() {
     let mut bench = Bench::new();
     bench.pass(&BOTH).await;
     bench.frr().daemons.remove(&Daemon::Zebra);
-    bench.frr().apart = [100, 200].map(|vni| (vni.try_into().unwrap(), 500)).into();
+    bench.frr().stale_vnis = [100, 200].map(|vni| (vni.try_into().unwrap(), 500)).into();
     let report = bench.pass(&BOTH).await;
     assert!(report.failures.is_empty(), "{:?}", report.failures);
     assert_eq!((report.kernel_ops, report.rebuilt), (0, BTreeSet::new()));

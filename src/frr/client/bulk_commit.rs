@@ -1,9 +1,11 @@
-//! A connection on which bgpd commits all northbound lines of a conversation together: prefix lists and route maps. A commit
-//! copies and checks all such lines that bgpd has, 8 ms at 400 IP-VRFs.
+//! A connection to bgpd on which the northbound lines of one exchange, prefix lists and route maps, are committed together. In:
+//! the socket. Out: the connection, taken out and put back. A commit copies and checks all northbound lines that bgpd has:
+//! 8 ms at 400 IP-VRFs.
 //!
-//! FRR gathers lines on a connection that said [`GATHER`], until somebody says [`COMMIT`] or the conversation ends. With
-//! the first, bgpd also begins to hold back new sessions, with the second it ends that a second later, whoever says it. So
-//! one connection says the first and another the second, when there is nothing else to tell; the one goes on to gather.
+//! After [`COLLECT`] FRR collects lines on that connection, until [`COMMIT`] on any connection or the end of the exchange.
+//! With [`COLLECT`] bgpd also begins to hold back new sessions, and one second after [`COMMIT`] it stops that, on whichever
+//! connection it was sent. So while there is nothing to send, [`COLLECT`] is sent on one connection and [`COMMIT`] on
+//! another; the first continues to collect.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,25 +13,24 @@ use std::time::Duration;
 
 use super::vty::{Vty, VtyError};
 
-/// Opens the configuration mode.
+/// Enters the configuration mode.
 pub const CONFIGURE: &str = "configure terminal";
-/// Between these two FRR gathers the lines of its northbound (prefix lists, route maps, BFD profiles, VNIs) and commits
-/// them together.
-pub const GATHER: &str = "XFRR_start_configuration";
-/// The end of [`GATHER`].
+/// From here to [`COMMIT`] FRR collects northbound lines (prefix lists, route maps, BFD profiles, VNIs).
+pub const COLLECT: &str = "XFRR_start_configuration";
+/// Commits the lines since [`COLLECT`] together.
 pub const COMMIT: &str = "XFRR_end_configuration";
-/// Ends the configuration mode, and commits what was gathered.
+/// Leaves the configuration mode, and commits what was collected.
 pub const END: &str = "end";
 
-/// Ends what another conversation began and left: bgpd would hold back new sessions for ten minutes.
+/// Ends the collection that a client began that is gone: bgpd would hold back new sessions for ten minutes.
 ///
 /// # Errors
-/// Where bgpd does not answer.
-pub async fn end_what_others_began(vty: &mut Vty, limit: Duration) -> Result<(), VtyError> {
+/// If bgpd does not reply.
+pub async fn end_abandoned_collection(vty: &mut Vty, limit: Duration) -> Result<(), VtyError> {
     vty.run_all(&[CONFIGURE, COMMIT, END], limit).await.map(drop)
 }
 
-/// The connection, where there is one. Taken out for a conversation.
+/// The connection, if there is one. Taken out for an exchange.
 #[derive(Debug, Clone, Default)]
 pub struct BulkConnection(Arc<Mutex<Option<Vty>>>);
 
@@ -43,26 +44,26 @@ impl BulkConnection {
         self.slot().take()
     }
 
-    /// Puts it back after a conversation.
+    /// Puts it back after an exchange.
     pub fn put(&self, vty: Vty) {
         *self.slot() = Some(vty);
     }
 
     /// Whether there is one.
-    pub fn is_there(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.slot().is_some()
     }
 
-    /// Makes one. For a second bgpd holds back sessions that are new.
+    /// Opens one. bgpd holds back new sessions for a second.
     ///
     /// # Errors
-    /// Where bgpd does not answer.
-    pub async fn make(&self, socket: &Path, limit: Duration) -> Result<(), VtyError> {
+    /// If bgpd does not reply.
+    pub async fn open(&self, socket: &Path, limit: Duration) -> Result<(), VtyError> {
         let mut other = Vty::connect(socket, limit).await?;
-        let mut gathers = Vty::connect(socket, limit).await?;
-        gathers.run_all(&[CONFIGURE, GATHER, END], limit).await?;
-        end_what_others_began(&mut other, limit).await?;
-        self.put(gathers);
+        let mut collecting = Vty::connect(socket, limit).await?;
+        collecting.run_all(&[CONFIGURE, COLLECT, END], limit).await?;
+        end_abandoned_collection(&mut other, limit).await?;
+        self.put(collecting);
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
-//! FRR in memory, for tests of what stands on [`Routing`]. It takes command lines as the daemons do (stanzas, `no`,
-//! values that replace each other) and knows nothing of [`crate::frr::stanza::rules`], so that a mistake there shows.
+//! FRR in memory, for tests of what uses [`Routing`] and for a preview without a router. It processes command lines as the
+//! daemons do (stanzas, `no`, values that replace each other) and does not use [`crate::frr::stanza::rules`], so that a
+//! mistake there shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,9 +47,9 @@ const SINGLE: [&str; 21] = [
     "receive-interval",
     "minimum-ttl",
 ];
-/// What is not printed, as it is the default.
+/// Defaults, which are not printed.
 const DEFAULTS: [&str; 3] = ["detect-multiplier 3", "transmit-interval 300", "receive-interval 300"];
-/// Defaults that are on and are printed when they are off.
+/// Settings that are on by default and printed when they are off.
 const ON: [&str; 4] =
     ["bgp ebgp-requires-policy", "bgp default ipv4-unicast", "bgp network import-check", "zebra nexthop kernel enable"];
 
@@ -72,8 +73,8 @@ impl FakeDaemon {
         tree
     }
 
-    /// Takes one line.
-    pub fn take(&mut self, line: &Line) -> ReplyStatus {
+    /// Processes one line.
+    pub fn execute(&mut self, line: &Line) -> ReplyStatus {
         let text = line.send();
         if text == "end" || text == CONFIGURE {
             self.context.clear();
@@ -169,19 +170,19 @@ fn key(text: &str) -> String {
 pub struct FakeRouting {
     /// Its version.
     pub version: FrrVersion,
-    /// The daemons; one that is not there answers with an empty configuration.
+    /// The daemons; a missing one has an empty configuration.
     pub daemons: BTreeMap<Daemon, FakeDaemon>,
-    /// VRFs whose device or namespace zebra sees.
+    /// VRFs whose device or namespace zebra has.
     pub active: BTreeSet<VrfName>,
-    /// VNIs that FRR does not take up, for as many looks.
-    pub lost: BTreeMap<Vni, usize>,
-    /// VNIs that bgpd has from a former zebra and the new one does not tell of, for as many looks.
-    pub apart: BTreeMap<Vni, usize>,
-    /// Sessions to show.
+    /// VNIs that FRR does not bring up, and for how many reads.
+    pub missing_vnis: BTreeMap<Vni, usize>,
+    /// VNIs that bgpd has from an earlier zebra and the new one does not report, and for how many reads.
+    pub stale_vnis: BTreeMap<Vni, usize>,
+    /// The sessions.
     pub sessions: Vec<SessionState>,
-    /// Lines that hold one of these texts are refused with the words beside it.
-    pub refuse: BTreeMap<String, String>,
-    /// Every line taken so far that is not only a way in or out of a stanza, with passwords masked.
+    /// Lines that contain one of these texts are rejected with the message of the entry.
+    pub rejects: BTreeMap<String, String>,
+    /// Every line so far that does more than enter or leave a stanza, with passwords masked.
     pub sent: Vec<(Daemon, String)>,
 }
 
@@ -191,10 +192,10 @@ impl Default for FakeRouting {
             version: FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() },
             daemons: BTreeMap::new(),
             active: BTreeSet::new(),
-            lost: BTreeMap::new(),
-            apart: BTreeMap::new(),
+            missing_vnis: BTreeMap::new(),
+            stale_vnis: BTreeMap::new(),
             sessions: Vec::new(),
-            refuse: BTreeMap::new(),
+            rejects: BTreeMap::new(),
             sent: Vec::new(),
         }
     }
@@ -228,42 +229,42 @@ impl FakeRouting {
         running
     }
 
-    fn take(&mut self, daemon: Daemon, command: &VtyCommand) -> Result<(), RejectedCommand> {
+    fn execute(&mut self, daemon: Daemon, command: &VtyCommand) -> Result<(), RejectedCommand> {
         let line = &command.line;
-        let refusal =
+        let rejected =
             |status, text: &str| RejectedCommand { daemon, command: command.clone(), status, text: text.to_owned() };
-        if let Some((_, words)) = self.refuse.iter().find(|(text, _)| line.send().contains(text.as_str())) {
-            return Err(refusal(ReplyStatus::Rejected, words));
+        if let Some((_, message)) = self.rejects.iter().find(|(text, _)| line.send().contains(text.as_str())) {
+            return Err(rejected(ReplyStatus::Rejected, message));
         }
         let vnis = self.daemons.get(&Daemon::Zebra).map(FakeDaemon::config).unwrap_or_default();
         if let Some(vrf) = line.after("no router bgp").and_then(|rest| rest.split_once(" vrf ")).map(|(_, vrf)| vrf)
             && vnis.0.contains_key(&Line::new(&format!("vrf {vrf}")))
         {
-            return Err(refusal(ReplyStatus::Rejected, "% Please unconfigure l3vni"));
+            return Err(rejected(ReplyStatus::Rejected, "% Please unconfigure l3vni"));
         }
         if let Some(vrf) = line.after("no vrf").filter(|vrf| self.active.iter().any(|name| name.as_str() == *vrf)) {
-            return Err(refusal(ReplyStatus::Rejected, &format!("% Only inactive VRFs can be deleted: {vrf}")));
+            return Err(rejected(ReplyStatus::Rejected, &format!("% Only inactive VRFs can be deleted: {vrf}")));
         }
-        match self.daemons.entry(daemon).or_default().take(line) {
+        match self.daemons.entry(daemon).or_default().execute(line) {
             status if status.is_ok() => Ok(()),
-            status => Err(refusal(status, "% Unknown command")),
+            status => Err(rejected(status, "% Unknown command")),
         }
     }
 
-    fn take_all(&mut self, batch: &CommandBatch) -> Vec<RejectedCommand> {
-        let mut refused = Vec::new();
+    fn execute_all(&mut self, batch: &CommandBatch) -> Vec<RejectedCommand> {
+        let mut rejected = Vec::new();
         for command in &batch.commands {
             if command.intent == crate::frr::config::command::Intent::Set {
                 self.sent.push((batch.daemon, command.to_string().trim_start().to_owned()));
             }
             if batch.mode == CommandMode::Configure {
-                refused.extend(self.take(batch.daemon, command).err());
+                rejected.extend(self.execute(batch.daemon, command).err());
             }
         }
         if let Some(daemon) = self.daemons.get_mut(&batch.daemon) {
             daemon.context.clear();
         }
-        refused
+        rejected
     }
 }
 
@@ -277,14 +278,14 @@ impl Routing for FakeRouting {
     }
 
     async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
-        Ok(self.take_all(batch))
+        Ok(self.execute_all(batch))
     }
 
     fn apply_concurrently(
         &mut self,
         batch: CommandBatch,
     ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
-        std::future::ready(Ok(self.take_all(&batch)))
+        std::future::ready(Ok(self.execute_all(&batch)))
     }
 
     async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
@@ -315,17 +316,17 @@ impl Routing for FakeRouting {
         let mut states = BTreeMap::new();
         for scope in config.scopes() {
             let (Scope::Vrf(name), Some(vni)) = (scope, config.identity(scope).vni) else { continue };
-            let is_left = |looks: &mut usize| {
-                let is_left = *looks > 0;
-                *looks = looks.saturating_sub(1);
-                is_left
+            let applies = |reads: &mut usize| {
+                let applies = *reads > 0;
+                *reads = reads.saturating_sub(1);
+                applies
             };
-            if self.apart.get_mut(&vni).is_some_and(is_left) {
+            if self.stale_vnis.get_mut(&vni).is_some_and(applies) {
                 states.insert(vni, VniState { in_bgp: true, ..VniState::default() });
                 continue;
             }
-            let is_lost = self.lost.get_mut(&vni).is_some_and(is_left);
-            let up = self.active.contains(name) && !is_lost;
+            let is_missing = self.missing_vnis.get_mut(&vni).is_some_and(applies);
+            let up = self.active.contains(name) && !is_missing;
             let [_, b, c, d] = vni.get().to_be_bytes();
             let state = VniState {
                 vrf: name.to_string(),
@@ -346,10 +347,10 @@ impl Routing for FakeRouting {
 
     async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
         let down = self.sessions.iter().filter(|session| session.phase != SessionPhase::Established);
-        let lives = |session: &SessionState| {
+        let counters = |session: &SessionState| {
             let dropped = session.established;
             ((session.vrf.clone(), session.peer.clone()), SessionCounters { established: session.established, dropped })
         };
-        Ok(Arc::new(down.map(lives).collect()))
+        Ok(Arc::new(down.map(counters).collect()))
     }
 }

@@ -1,5 +1,6 @@
 //! The connection to FRR. [`port`]: what a reconcile pass needs of FRR. [`vty_routing`]: that over the vty sockets
-//! ([`vty`]). [`fake`]: that in memory.
+//! ([`vty`]). [`fake`]: that in memory, for tests and for a preview without a router. [`restarts`]: daemons that were
+//! restarted.
 
 mod bulk_commit;
 pub mod fake;

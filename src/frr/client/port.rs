@@ -1,4 +1,4 @@
-//! The port through which a pass sees and changes FRR. [`super::vty_routing::VtyRouting`] is the real one,
+//! The port through which a reconcile pass observes and configures FRR. [`super::vty_routing::VtyRouting`] is the real one,
 //! [`super::fake::FakeRouting`] one in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,10 +21,10 @@ use crate::frr::show::vrf::VrfState;
 use crate::runtime::Daemon;
 use crate::types::{IfName, Vni, VrfName};
 
-/// Why FRR could not be asked or told.
+/// Why FRR could not be read or configured.
 #[derive(Debug, Error)]
 pub enum RoutingError {
-    /// The conversation with a daemon failed; the next one connects anew.
+    /// The exchange with a daemon failed; the next one opens a new connection.
     #[error("{daemon}")]
     Vty {
         /// The daemon.
@@ -33,17 +33,17 @@ pub enum RoutingError {
         #[source]
         source: VtyError,
     },
-    /// A daemon does not take a command that opens the way for others.
-    #[error("{daemon} does not take `{command}`: {text}")]
+    /// A daemon rejects a command that the following ones depend on.
+    #[error("{daemon} rejects `{command}`: {text}")]
     Mode {
         /// The daemon.
         daemon: Daemon,
         /// The command.
         command: &'static str,
-        /// FRR's words.
+        /// FRR's message.
         text: String,
     },
-    /// A daemon printed something unreadable.
+    /// The output of a daemon cannot be read.
     #[error("{daemon}")]
     Unreadable {
         /// The daemon.
@@ -52,8 +52,8 @@ pub enum RoutingError {
         #[source]
         source: ShowError,
     },
-    /// A daemon is not FRR as we know it.
-    #[error("{daemon} does not tell its version")]
+    /// `show version` of a daemon has no version in it.
+    #[error("{daemon} prints no version")]
     Version {
         /// The daemon.
         daemon: Daemon,
@@ -61,24 +61,24 @@ pub enum RoutingError {
     /// FRR is too old.
     #[error(transparent)]
     Unsupported(#[from] UnsupportedRelease),
-    /// A VRF did not become what was waited for.
-    #[error("zebra does not show VRF {vrf} as {wanted} within {limit:?}")]
+    /// A VRF did not get into the wanted state.
+    #[error("VRF {vrf} is not {wanted} in zebra after {} s", limit.as_secs_f64())]
     Vrf {
         /// The VRF.
         vrf: VrfName,
-        /// What was waited for.
+        /// The wanted state.
         wanted: Presence,
-        /// The time given.
+        /// The time limit.
         limit: Duration,
     },
-    /// Links of a VRF did not show up.
-    #[error("zebra does not show {} in VRF {vrf} within {limit:?}", names(links))]
+    /// zebra did not get links of a VRF.
+    #[error("zebra has no {} in VRF {vrf} after {} s", names(links), limit.as_secs_f64())]
     Links {
         /// The VRF.
         vrf: VrfName,
         /// The links that are missing.
         links: BTreeSet<IfName>,
-        /// The time given.
+        /// The time limit.
         limit: Duration,
     },
 }
@@ -87,12 +87,12 @@ fn names(links: &BTreeSet<IfName>) -> String {
     links.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// What to wait for.
+/// The state of a VRF in zebra that is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     /// zebra has its device or namespace.
     Active,
-    /// zebra has it no more.
+    /// zebra has neither any more.
     Gone,
 }
 
@@ -105,31 +105,31 @@ impl fmt::Display for Presence {
     }
 }
 
-/// A line that FRR did not take.
+/// A line that FRR rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectedCommand {
     /// The daemon.
     pub daemon: Daemon,
     /// The line, with its stanza.
     pub command: VtyCommand,
-    /// How it was refused.
+    /// The status of the reply.
     pub status: ReplyStatus,
-    /// FRR's words.
+    /// FRR's message.
     pub text: String,
 }
 
 impl fmt::Display for RejectedCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} does not take `{}`", self.daemon, self.command.line)?;
+        write!(f, "{} rejects `{}`", self.daemon, self.command.line)?;
         for header in &self.command.context {
             write!(f, ", {header}")?;
         }
         let words = match self.status {
             ReplyStatus::Unknown => "unknown command",
             ReplyStatus::Incomplete => "incomplete command",
-            _ => "refused",
+            _ => "rejected",
         };
-        // FRR repeats an unknown command, which may hold a password.
+        // FRR repeats an unknown command, which may contain a password.
         match self.text.trim().trim_start_matches('%').trim() {
             text if text.is_empty() || self.status == ReplyStatus::Unknown => write!(f, ": {words}"),
             text => write!(f, ": {text}"),
@@ -137,9 +137,9 @@ impl fmt::Display for RejectedCommand {
     }
 }
 
-/// FRR as a pass needs it.
+/// FRR as a reconcile pass needs it.
 pub trait Routing: Send + 'static {
-    /// The release.
+    /// The version.
     fn version(&mut self) -> impl Future<Output = Result<FrrVersion, RoutingError>> + Send;
 
     /// The release that this version is treated as.
@@ -150,28 +150,28 @@ pub trait Routing: Send + 'static {
     /// The running configuration of all daemons; the same value again as long as they print the same.
     fn running(&mut self) -> impl Future<Output = Result<Arc<RunningConfig>, RoutingError>> + Send;
 
-    /// Sends a batch. Lines that FRR does not take come back; those after them were sent all the same.
+    /// Sends a batch. Returns the lines that FRR rejects; those after them are sent all the same.
     fn apply(
         &mut self,
         batch: &CommandBatch,
     ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send;
 
-    /// Sends a batch on a connection of its own, so that other conversations go on meanwhile.
+    /// Sends a batch on a connection of its own, concurrently with other exchanges.
     fn apply_concurrently(
         &mut self,
         batch: CommandBatch,
     ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<Self>;
 
-    /// There is nothing to tell for now: the time to end what somebody who died began, and to make ready for the next change
-    /// beside so many IP-VRFs.
+    /// There is nothing to send for now: the time to clean up after a client that crashed, and to prepare for the next change
+    /// at this number of IP-VRFs.
     fn idle(&mut self, _ip_vrfs: usize) -> impl Future<Output = Result<(), RoutingError>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// The VRFs that zebra knows.
+    /// The VRFs in zebra.
     fn vrfs(&mut self) -> impl Future<Output = Result<BTreeMap<VrfName, VrfState>, RoutingError>> + Send;
 
-    /// Waits until zebra has, or has no more, the device or namespace of a VRF.
+    /// Waits until zebra has, or no longer has, the device or namespace of a VRF.
     fn wait_vrf(
         &mut self,
         vrf: &VrfName,
@@ -187,10 +187,10 @@ pub trait Routing: Send + 'static {
         limit: Duration,
     ) -> impl Future<Output = Result<(), RoutingError>> + Send;
 
-    /// L3VNIs as zebra and bgpd see them.
+    /// L3VNIs as zebra and bgpd have them.
     fn vnis(&mut self) -> impl Future<Output = Result<BTreeMap<Vni, VniState>, RoutingError>> + Send;
 
-    /// These L3VNIs at least: a question that does not take the longer the more there are.
+    /// These L3VNIs at least, at a cost that does not grow with the number of all.
     fn vnis_of(
         &mut self,
         _wanted: &BTreeSet<Vni>,

@@ -1,6 +1,6 @@
-//! Tells when a daemon was started anew, whoever did it: it has lost its configuration then. In: paths and daemons. Out: a
-//! signal. Holds one idle vty connection to each, whose end is the end of that life, so that it works across containers,
-//! where no process of the other is to be seen.
+//! Signals when a daemon was restarted, by whomever: it has lost its configuration then. In: paths and daemons. Out: a signal.
+//! Keeps one idle vty connection to each daemon, which closes when the daemon exits: this works across containers too, where
+//! the processes of the other container are not visible.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,8 +11,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::runtime::Daemon;
-use crate::runtime::Runtime;
+use crate::runtime::{Daemon, Runtime};
 
 const RECONNECT: Duration = Duration::from_millis(50);
 
@@ -22,15 +21,15 @@ pub fn watch(runtime: &Runtime, daemons: &[Daemon], restarted: &Arc<Notify>) -> 
 }
 
 async fn follow(socket: PathBuf, restarted: Arc<Notify>) {
-    let mut lives = 0_u64;
+    let mut connections = 0_u64;
     loop {
         if let Ok(mut connection) = UnixStream::connect(&socket).await {
-            if lives > 0 {
+            if connections > 0 {
                 restarted.notify_one();
             }
-            lives += 1;
+            connections += 1;
             let mut scratch = [0; 64];
-            // FRR says nothing on a connection that asks nothing.
+            // FRR sends nothing on an idle connection.
             while connection.read(&mut scratch).await.is_ok_and(|bytes| bytes > 0) {}
         }
         tokio::time::sleep(RECONNECT).await;
@@ -46,7 +45,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(10);
 
     #[tokio::test]
-    async fn only_a_second_life_is_told() {
+    async fn only_a_restart_is_signalled() {
         let dir = tempfile::tempdir().unwrap();
         let runtime = Runtime::new(dir.path(), dir.path().join("netns"));
         std::fs::create_dir(runtime.frr_dir()).unwrap();

@@ -1,6 +1,6 @@
 //! FRR 10, measured on 10.3 (Debian 13) and, as far as perouter uses it, on 10.7.1. Pure data.
 
-use super::Release;
+use super::facts::Release;
 use super::frr_8_4::{COMMUNITIES, DEFAULTS, FRR_8_4};
 use crate::runtime::Daemon;
 

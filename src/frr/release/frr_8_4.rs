@@ -1,6 +1,6 @@
 //! FRR 8.4, measured on 8.4.4 (Debian 12); FRR 9 is treated alike. Pure data.
 
-use super::{Defaults, Release};
+use super::facts::{Defaults, Release};
 use crate::runtime::Daemon;
 
 /// FRR 8.4 and 9.

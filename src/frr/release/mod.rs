@@ -2,6 +2,7 @@
 //! the output of `show version` or `zebra --version`. Out: a [`Release`] as plain data, for planning, rendering, the daemons
 //! and the vty client alike. What releases print alike but for a key is read in either form by [`super::show`]. Pure.
 
+mod facts;
 mod frr_10_3;
 mod frr_8_4;
 
@@ -9,10 +10,9 @@ use std::fmt;
 
 use thiserror::Error;
 
+pub use self::facts::{Defaults, Release};
 pub use self::frr_8_4::FRR_8_4;
 pub use self::frr_10_3::FRR_10_3;
-use crate::runtime::Daemon;
-use crate::types::VrfMode;
 
 /// The known releases, oldest first.
 const RELEASES: [Release; 2] = [FRR_8_4, FRR_10_3];
@@ -58,66 +58,6 @@ pub struct UnsupportedRelease {
     pub version: FrrVersion,
 }
 
-/// Values that FRR has by default (`frr defaults traditional`) and therefore does not print.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Defaults {
-    /// `neighbor X port`
-    pub port: u16,
-    /// `neighbor X ebgp-multihop`
-    pub ebgp_ttl: u8,
-    /// `bgp graceful-restart restart-time`, in seconds.
-    pub restart_time: u16,
-    /// `bgp graceful-restart stalepath-time`, in seconds.
-    pub stale_path_time: u16,
-    /// `detect-multiplier`
-    pub bfd_multiplier: u8,
-    /// `transmit-interval` and `receive-interval`, in milliseconds.
-    pub bfd_interval: u32,
-    /// `minimum-ttl`
-    pub bfd_minimum_ttl: u8,
-}
-
-/// How a release of FRR is run, configured and read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Release {
-    /// The version on which all of this was measured.
-    pub name: &'static str,
-    /// The first version that is treated as this release.
-    pub since: (u32, u32),
-    /// The daemons that run, in the order in which they start. With `mgmtd`, zebra drops `vni N` silently unless `mgmtd`
-    /// runs before it.
-    pub daemons: &'static [Daemon],
-    /// Daemons that have no `-f FILE`.
-    pub without_config_file: &'static [Daemon],
-    /// A compiled-in directory in which a daemon keeps state.
-    pub state_dir: Option<&'static str>,
-    /// The argument for the netns VRF backend.
-    pub netns_argument: &'static str,
-    /// The daemons that take [`Release::netns_argument`].
-    pub netns_daemons: &'static [Daemon],
-    /// In `netns` mode, the namespace of a removed IP-VRF stays, empty, as long as zebra runs.
-    pub netns_stays: bool,
-    /// The daemon that takes and prints zebra's configuration: the L3VNI of a VRF.
-    pub zebra_config: Daemon,
-    /// The daemon with whose configuration the static routes of a VRF are sent and printed.
-    pub static_routes: Daemon,
-    /// A daemon that takes one line at a time and commits each by itself: lines sent before it has replied are lost.
-    pub line_by_line: Option<Daemon>,
-    /// Global settings of zebra that a working EVPN needs.
-    pub zebra_settings: &'static [&'static str],
-    /// What is not printed.
-    pub defaults: Defaults,
-    /// Well-known communities by value, as FRR prints them.
-    pub communities: &'static [(u32, &'static str)],
-    /// Type-5 routes exist for routes that `aggregate-address … summary-only` suppresses, so that they have to be filtered.
-    pub advertises_suppressed: bool,
-    /// The AS number of a VRF's instance is added to the AS path of its Type-5 routes where it differs from that of the
-    /// default instance.
-    pub vrf_asn_in_path: bool,
-    /// Whether a VTEP may have an IPv6 address; else why not and what to do.
-    pub ipv6_vtep: Result<(), &'static str>,
-}
-
 impl Release {
     /// The release as which a version is treated: the newest known one that is not newer.
     ///
@@ -127,40 +67,12 @@ impl Release {
         let known = RELEASES.into_iter().rev().find(|release| release.since <= (version.major, version.minor));
         known.ok_or_else(|| UnsupportedRelease { version: version.clone() })
     }
-
-    /// Whether `mgmtd` runs.
-    pub fn has_mgmtd(self) -> bool {
-        self.daemons.contains(&Daemon::Mgmtd)
-    }
-
-    /// The daemon that must run before `daemon` starts.
-    pub fn needs(self, daemon: Daemon) -> Option<Daemon> {
-        match daemon {
-            Daemon::Mgmtd => None,
-            Daemon::Zebra => self.has_mgmtd().then_some(Daemon::Mgmtd),
-            Daemon::Bgpd | Daemon::Bfdd | Daemon::Staticd => Some(Daemon::Zebra),
-        }
-    }
-
-    /// The daemon to which lines of `daemon`'s configuration are sent.
-    pub fn configured_by(self, daemon: Daemon) -> Daemon {
-        if daemon == Daemon::Zebra { self.zebra_config } else { daemon }
-    }
-
-    /// The daemon whose configuration `printer` prints.
-    pub fn owner(self, printer: Daemon) -> Daemon {
-        if printer == self.zebra_config { Daemon::Zebra } else { printer }
-    }
-
-    /// The argument that selects the VRF mode, for the daemons that take one.
-    pub fn vrf_mode_argument(self, daemon: Daemon, mode: VrfMode) -> Option<&'static str> {
-        (mode == VrfMode::Netns && self.netns_daemons.contains(&daemon)).then_some(self.netns_argument)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::Daemon;
     use rstest::rstest;
 
     #[rstest]

@@ -97,7 +97,7 @@ fn prefix(scope: &Scope) -> String {
     match scope {
         Scope::Underlay => "pe-underlay".to_owned(),
         Scope::Vrf(vrf) => format!("pe-vrf-{vrf}"),
-        Scope::Segment(vni) => format!("pe-segment-{vni}"),
+        Scope::Segment(vni) => format!("pe-vni-{vni}"),
         Scope::Passthrough => "pe-passthrough".to_owned(),
         Scope::Raw(object) => format!("pe-raw-{object}"),
     }

@@ -1,5 +1,7 @@
-//! The real [`Routing`]: FRR's daemons over their vty sockets. In: batches and questions. Out: refusals and typed
-//! answers. Connections are kept open; a broken one is dropped and made anew by the next call.
+//! The real [`Routing`]: FRR's daemons over their vty sockets. In: batches and `show` commands. Out: rejected lines and typed
+//! values. Connections are kept open; a broken one is dropped and opened again by the next call.
+
+mod exchange;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -8,32 +10,24 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::bulk_commit::{BulkConnection, COMMIT, CONFIGURE, END, GATHER, end_what_others_began};
+use self::exchange::{BULK, POLL, RETRY_FOR, collects, does_not_exist, opens_stanza, past_stanza, run_lines};
+use super::bulk_commit::{BulkConnection, COLLECT, COMMIT, CONFIGURE, END, end_abandoned_collection};
 use super::port::{Presence, RejectedCommand, Routing, RoutingError};
-use super::vty::{Reply, ReplyStatus, Vty, VtyError};
+use super::vty::{Reply, Vty, VtyError};
 use crate::frr::config::batch::{BatchStage, CommandBatch, CommandMode};
-use crate::frr::config::command::{Intent, VtyCommand};
+use crate::frr::config::command::VtyCommand;
 use crate::frr::release::{FrrVersion, Release};
 use crate::frr::show::ShowError;
 use crate::frr::show::running_config::{DaemonOutput, RunningConfig, RunningConfigReader};
 use crate::frr::show::session::{self, SessionCounters, SessionKey, SessionState};
 use crate::frr::show::vni::{self, VniState};
 use crate::frr::show::vrf::{self, VrfState};
-use crate::frr::stanza::rules;
 use crate::runtime::Daemon;
 use crate::types::{IfName, Vni, VrfMode, VrfName};
 
-/// Time between two looks while waiting. zebra takes 1 to 11 ms to see a new namespace.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
-/// bgpd refuses to drop an instance until it has heard from zebra that the VNI is gone: a few milliseconds. mgmtd is
-/// locked for about as long.
-const RETRY_FOR: Duration = Duration::from_secs(5);
-
-/// So many lines take bgpd longer one by one than it holds back sessions.
-const BULK: usize = 200;
-/// Up to so many L3VNIs are asked for one by one.
+/// Up to so many L3VNIs are read one by one.
 const FEW: usize = 8;
-/// From so many IP-VRFs on a commit takes bgpd long.
+/// From so many IP-VRFs on, a commit takes bgpd so long that a [`BulkConnection`] pays.
 const MANY: usize = 50;
 
 /// FRR over the sockets `<directory>/<daemon>.vty`.
@@ -42,14 +36,14 @@ pub struct VtyRouting {
     directory: PathBuf,
     limit: Duration,
     open: BTreeMap<Daemon, Vty>,
-    /// To bgpd.
+    /// To bgpd, for batches of policies.
     bulk: BulkConnection,
-    /// What others began at the bgpd whose connection is open is ended.
-    is_alone: bool,
-    /// That of the zebra whose connection is open.
+    /// No other client has left a collection at the bgpd to which the connection is open.
+    is_clean: bool,
+    /// The release of the zebra to which the connection is open.
     release: Option<Release>,
     reader: RunningConfigReader,
-    /// What was last said of sessions that are down, and what was read of it.
+    /// The last output about sessions that are down, and what was read from it.
     down: Option<(String, Arc<BTreeMap<SessionKey, SessionCounters>>)>,
 }
 
@@ -61,39 +55,39 @@ impl VtyRouting {
             limit,
             open: BTreeMap::new(),
             bulk: BulkConnection::default(),
-            is_alone: false,
+            is_clean: false,
             release: None,
             reader: RunningConfigReader::default(),
             down: None,
         }
     }
 
-    /// The VRF mode that zebra runs in; `None` where this release does not tell it.
+    /// The VRF mode in which zebra runs; `None` if this release does not print it.
     ///
     /// # Errors
-    /// Where zebra does not answer.
+    /// If zebra does not reply.
     pub async fn mode(&mut self) -> Result<Option<VrfMode>, RoutingError> {
         Ok(vrf::mode(&self.show(Daemon::Zebra, vrf::SHOW_ZEBRA).await?))
     }
 
-    /// The daemons whose socket is there.
+    /// The daemons that have a socket.
     fn daemons(&self) -> Vec<Daemon> {
         let has_socket = |daemon: &Daemon| self.socket(*daemon).exists();
         Daemon::ALL.into_iter().filter(has_socket).collect()
     }
 
-    /// The connection to a daemon, made anew where there is none. Taken out until a conversation is through: one that fails,
-    /// or whose future is dropped, leaves replies behind.
+    /// The connection to a daemon; opened if there is none. Taken out until an exchange is complete: one that fails, or whose
+    /// future is dropped, leaves replies behind.
     async fn take(&mut self, daemon: Daemon) -> Result<Vty, VtyError> {
         if let Some(vty) = self.open.remove(&daemon) {
             return Ok(vty);
         }
         match daemon {
             Daemon::Zebra => self.release = None,
-            // Made with a bgpd that may be gone.
+            // Opened to a bgpd that may have exited.
             Daemon::Bgpd => {
                 self.bulk.take();
-                self.is_alone = false;
+                self.is_clean = false;
             }
             _ => {}
         }
@@ -104,22 +98,22 @@ impl VtyRouting {
         self.directory.join(format!("{daemon}.vty"))
     }
 
-    async fn try_show(&mut self, daemon: Daemon, question: &str) -> Result<String, VtyError> {
+    async fn try_show(&mut self, daemon: Daemon, command: &str) -> Result<String, VtyError> {
         let mut vty = self.take(daemon).await?;
-        let reply = vty.run(question, self.limit).await?;
+        let reply = vty.run(command, self.limit).await?;
         self.open.insert(daemon, vty);
         Ok(reply.text)
     }
 
-    /// What a daemon says to a show command.
+    /// The output of a daemon for a `show` command.
     ///
     /// # Errors
-    /// Where it does not answer.
-    pub async fn show(&mut self, daemon: Daemon, question: &str) -> Result<String, RoutingError> {
+    /// If it does not reply.
+    pub async fn show(&mut self, daemon: Daemon, command: &str) -> Result<String, RoutingError> {
         let was_open = self.open.contains_key(&daemon);
-        match self.try_show(daemon, question).await {
-            // The daemon closed the connection meanwhile.
-            Err(VtyError::Io { .. } | VtyError::Closed { .. }) if was_open => self.try_show(daemon, question).await,
+        match self.try_show(daemon, command).await {
+            // The daemon closed the connection in the meantime.
+            Err(VtyError::Io { .. } | VtyError::Closed { .. }) if was_open => self.try_show(daemon, command).await,
             result => result,
         }
         .map_err(|source| RoutingError::Vty { daemon, source })
@@ -136,7 +130,7 @@ impl VtyRouting {
         Ok(release)
     }
 
-    /// Tells one daemon. On a connection that it closed meanwhile this fails: a daemon that was restarted has lost its
+    /// Sends commands to one daemon. Fails on a connection that the daemon has closed: a daemon that was restarted has lost its
     /// configuration.
     async fn send(
         &mut self,
@@ -145,34 +139,35 @@ impl VtyRouting {
     ) -> Result<Vec<RejectedCommand>, RoutingError> {
         let release = self.known_release().await?;
         let daemon = release.configured_by(batch.daemon);
-        let gathered = batch.mode == CommandMode::Configure && gathers(release, daemon, batch.stage, commands.len());
+        let collected = batch.mode == CommandMode::Configure && collects(release, daemon, batch.stage, commands.len());
         let (before, after): (&[&'static str], &[&str]) = match batch.mode {
             CommandMode::Exec => (&[], &[]),
-            CommandMode::Configure if gathered => (&[CONFIGURE, GATHER], &[COMMIT, END]),
+            CommandMode::Configure if collected => (&[CONFIGURE, COLLECT], &[COMMIT, END]),
             CommandMode::Configure => (&[CONFIGURE], &[END]),
         };
         let lost = |source| RoutingError::Vty { daemon, source };
         let mut vty = self.take(daemon).await.map_err(lost)?;
         let line_by_line = release.line_by_line == Some(daemon);
-        let mut refused = Vec::new();
+        let mut rejected = Vec::new();
         let (mut before, mut rest) = (before, commands);
         loop {
-            // What is gathered is looked at when all of it is told.
-            let header = if gathered { None } else { rest.iter().position(opens) };
+            // Collected lines are checked when all are sent.
+            let header = if collected { None } else { rest.iter().position(opens_stanza) };
             let (part, later) = rest.split_at(header.map_or(rest.len(), |header| header + 1));
             let mut lines = before.to_vec();
             lines.extend(part.iter().map(|command| command.line.send()));
             if later.is_empty() {
                 lines.extend(after);
             }
-            let mut replies = tell(&mut vty, &lines, line_by_line, self.limit).await.map_err(lost)?.into_iter();
+            let replies = run_lines(&mut vty, &lines, line_by_line, self.limit).await;
+            let mut replies = replies.map_err(lost)?.into_iter();
             for (command, reply) in before.iter().zip(replies.by_ref()) {
                 if !reply.status.is_ok() {
                     return Err(RoutingError::Mode { daemon, command, text: reply.text.trim().to_owned() });
                 }
             }
-            let refusal = |(command, reply): (&VtyCommand, Reply)| {
-                let fine = reply.status.is_ok() || is_gone(&reply);
+            let rejection = |(command, reply): (&VtyCommand, Reply)| {
+                let fine = reply.status.is_ok() || does_not_exist(&reply);
                 (!fine).then(|| RejectedCommand {
                     daemon,
                     command: command.clone(),
@@ -180,68 +175,17 @@ impl VtyRouting {
                     text: reply.text,
                 })
             };
-            let new: Vec<RejectedCommand> = part.iter().zip(replies).filter_map(refusal).collect();
-            let is_closed = new.last().is_some_and(|refusal| opens(&refusal.command));
-            refused.extend(new);
+            let new: Vec<RejectedCommand> = part.iter().zip(replies).filter_map(rejection).collect();
+            let is_closed = new.last().is_some_and(|rejected| opens_stanza(&rejected.command));
+            rejected.extend(new);
             if later.is_empty() {
                 break;
             }
             (before, rest) = (&[], if is_closed { past_stanza(later) } else { later });
         }
         self.open.insert(daemon, vty);
-        Ok(refused)
+        Ok(rejected)
     }
-}
-
-/// Whether a stanza of the top level begins here. It has to stand before the lines in it are told: FRR takes some of them
-/// outside of it as well, and there they mean something else. `vni 100` in place of `vrf red` and `vni 100` would be the
-/// L3VNI of the default VRF, or of the VRF before.
-fn opens(command: &VtyCommand) -> bool {
-    command.context.is_empty() && command.intent != Intent::Leave && rules::opens(command.line.send())
-}
-
-/// What comes after the stanza that these commands are in.
-fn past_stanza(commands: &[VtyCommand]) -> &[VtyCommand] {
-    let end = commands.iter().position(|command| command.context.is_empty() && command.intent == Intent::Leave);
-    end.map_or(&[], |end| &commands[end + 1..])
-}
-
-/// Tells lines and gives the reply to each.
-async fn tell(vty: &mut Vty, lines: &[&str], line_by_line: bool, limit: Duration) -> Result<Vec<Reply>, VtyError> {
-    if !line_by_line {
-        return vty.run_all(lines, limit).await;
-    }
-    let mut replies = Vec::with_capacity(lines.len());
-    for line in lines {
-        let end = Instant::now() + RETRY_FOR;
-        let mut reply = vty.run(line, limit).await?;
-        while is_locked(&reply) && Instant::now() < end {
-            sleep(LOOK_EVERY).await;
-            reply = vty.run(line, limit).await?;
-        }
-        replies.push(reply);
-    }
-    Ok(replies)
-}
-
-/// bgpd takes the two for a start of its own and holds back new sessions and their routes for a second or more, so there
-/// only what would take longer than that is gathered. mgmtd commits each line when it has answered it.
-fn gathers(release: Release, daemon: Daemon, stage: BatchStage, lines: usize) -> bool {
-    match daemon {
-        daemon if release.line_by_line == Some(daemon) => false,
-        Daemon::Bgpd => matches!(stage, BatchStage::Policies | BatchStage::Leftovers) && lines >= BULK,
-        _ => true,
-    }
-}
-
-/// Somebody else changes the configuration; mgmtd itself does for a while, when a daemon has come to it.
-fn is_locked(reply: &Reply) -> bool {
-    !reply.status.is_ok() && reply.text.contains("could not lock")
-}
-
-/// `no router bgp` for an instance that is not there.
-fn is_gone(reply: &Reply) -> bool {
-    reply.status == ReplyStatus::Rejected && reply.text.contains("Can't find BGP instance")
 }
 
 impl Routing for VtyRouting {
@@ -263,46 +207,46 @@ impl Routing for VtyRouting {
 
     async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
         let end = Instant::now() + RETRY_FOR;
-        let mut refused = self.send(batch, &batch.commands).await?;
-        while batch.retry && !refused.is_empty() && Instant::now() < end {
-            sleep(LOOK_EVERY).await;
-            let again: Vec<_> = refused.into_iter().map(|refusal| refusal.command).collect();
-            refused = self.send(batch, &again).await?;
+        let mut rejected = self.send(batch, &batch.commands).await?;
+        while batch.retry && !rejected.is_empty() && Instant::now() < end {
+            sleep(POLL).await;
+            let again: Vec<_> = rejected.into_iter().map(|rejected| rejected.command).collect();
+            rejected = self.send(batch, &again).await?;
         }
-        Ok(refused)
+        Ok(rejected)
     }
 
     fn apply_concurrently(
         &mut self,
         batch: CommandBatch,
     ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
-        let mut beside = Self { release: self.release, ..Self::new(&self.directory, self.limit) };
+        let mut other = Self { release: self.release, ..Self::new(&self.directory, self.limit) };
         let is_small = batch.stage == BatchStage::Policies && batch.commands.len() < BULK;
-        let gathers = if is_small { self.bulk.take() } else { None };
-        let back = gathers.is_some().then(|| self.bulk.clone());
-        beside.open.extend(gathers.map(|vty| (Daemon::Bgpd, vty)));
+        let collecting = if is_small { self.bulk.take() } else { None };
+        let back = collecting.is_some().then(|| self.bulk.clone());
+        other.open.extend(collecting.map(|vty| (Daemon::Bgpd, vty)));
         async move {
-            let answer = beside.apply(&batch).await;
+            let rejected = other.apply(&batch).await;
             if let Some(bulk) = back
-                && let Some(vty) = beside.open.remove(&Daemon::Bgpd)
+                && let Some(vty) = other.open.remove(&Daemon::Bgpd)
             {
                 bulk.put(vty);
             }
-            answer
+            rejected
         }
     }
 
     async fn idle(&mut self, ip_vrfs: usize) -> Result<(), RoutingError> {
         let daemon = Daemon::Bgpd;
         let lost = |source| RoutingError::Vty { daemon, source };
-        if ip_vrfs >= MANY && !self.bulk.is_there() {
-            self.bulk.make(&self.socket(daemon), self.limit).await.map_err(lost)?;
-        } else if !self.is_alone {
+        if ip_vrfs >= MANY && !self.bulk.is_open() {
+            self.bulk.open(&self.socket(daemon), self.limit).await.map_err(lost)?;
+        } else if !self.is_clean {
             let mut vty = self.take(daemon).await.map_err(lost)?;
-            end_what_others_began(&mut vty, self.limit).await.map_err(lost)?;
+            end_abandoned_collection(&mut vty, self.limit).await.map_err(lost)?;
             self.open.insert(daemon, vty);
         }
-        self.is_alone = true;
+        self.is_clean = true;
         Ok(())
     }
 
@@ -320,7 +264,7 @@ impl Routing for VtyRouting {
             if Instant::now() >= end {
                 return Err(RoutingError::Vrf { vrf: vrf.clone(), wanted, limit });
             }
-            sleep(LOOK_EVERY).await;
+            sleep(POLL).await;
         }
     }
 
@@ -332,15 +276,15 @@ impl Routing for VtyRouting {
     ) -> Result<(), RoutingError> {
         let end = Instant::now() + limit;
         loop {
-            let there = vrf::links(&self.show(Daemon::Zebra, &vrf::show_links(vrf)).await?);
-            let missing: BTreeSet<IfName> = links.difference(&there).cloned().collect();
+            let present = vrf::links(&self.show(Daemon::Zebra, &vrf::show_links(vrf)).await?);
+            let missing: BTreeSet<IfName> = links.difference(&present).cloned().collect();
             if missing.is_empty() {
                 return Ok(());
             }
             if Instant::now() >= end {
                 return Err(RoutingError::Links { vrf: vrf.clone(), links: missing, limit });
             }
-            sleep(LOOK_EVERY).await;
+            sleep(POLL).await;
         }
     }
 

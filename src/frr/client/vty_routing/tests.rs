@@ -1,27 +1,28 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::frr::config::command::Intent;
 use crate::frr::config::line::Line;
 use crate::scope::Scope;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
-/// Daemons that take each line but what `refuses` says, and the lines that they heard, in order.
-struct World {
+/// Daemons that accept each line but those that `rejects` names, and the lines that they received, in order.
+struct FakeDaemons {
     directory: tempfile::TempDir,
-    heard: Arc<Mutex<Vec<String>>>,
+    received: Arc<Mutex<Vec<String>>>,
 }
 
-impl World {
+impl FakeDaemons {
     fn new(
         version: &'static str,
-        refuses: impl Fn(&str, usize) -> Option<(u8, &'static str)> + Send + Sync + 'static,
+        rejects: impl Fn(&str, usize) -> Option<(u8, &'static str)> + Send + Sync + 'static,
     ) -> Self {
-        let world = Self { directory: tempfile::tempdir().unwrap(), heard: Arc::default() };
-        let refuses = Arc::new(refuses);
+        let daemons = Self { directory: tempfile::tempdir().unwrap(), received: Arc::default() };
+        let rejects = Arc::new(rejects);
         for daemon in Daemon::ALL {
-            let listener = UnixListener::bind(world.directory.path().join(format!("{daemon}.vty"))).unwrap();
-            let (heard, refuses) = (Arc::clone(&world.heard), Arc::clone(&refuses));
+            let listener = UnixListener::bind(daemons.directory.path().join(format!("{daemon}.vty"))).unwrap();
+            let (received, rejects) = (Arc::clone(&daemons.received), Arc::clone(&rejects));
             tokio::spawn(async move {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut pending = Vec::new();
@@ -32,10 +33,10 @@ impl World {
                             "show version" => (0, version),
                             "enable" => (0, ""),
                             line => {
-                                let mut heard = heard.lock().unwrap();
-                                heard.push(line.to_owned());
-                                let times = heard.iter().filter(|known| *known == line).count();
-                                refuses(line, times).unwrap_or((0, ""))
+                                let mut received = received.lock().unwrap();
+                                received.push(line.to_owned());
+                                let times = received.iter().filter(|known| *known == line).count();
+                                rejects(line, times).unwrap_or((0, ""))
                             }
                         };
                         stream.write_all(&[text.as_bytes(), &[0, 0, 0, status]].concat()).await.unwrap();
@@ -43,11 +44,11 @@ impl World {
                 }
             });
         }
-        world
+        daemons
     }
 
-    /// What is refused of two VRFs, and what was heard between `configure terminal` and `end`.
-    async fn tell(&self, daemon: Daemon) -> (Vec<String>, Vec<String>) {
+    /// What is rejected of the stanzas of two VRFs, and what was received between `configure terminal` and `end`.
+    async fn apply_two_vrfs(&self, daemon: Daemon) -> (Vec<String>, Vec<String>) {
         let mut routing = VtyRouting::new(self.directory.path(), Duration::from_secs(20));
         let mut commands = Vec::new();
         for (vrf, vni) in [("blue", "vni 200"), ("red", "vni 100")] {
@@ -63,11 +64,11 @@ impl World {
         }
         let stage = BatchStage::Vrf;
         let batch = CommandBatch { stage, daemon, mode: CommandMode::Configure, retry: false, commands };
-        let refused = routing.apply(&batch).await.unwrap();
-        let heard = self.heard.lock().unwrap().clone();
-        let [first, inner @ .., last] = heard.as_slice() else { panic!("{heard:?}") };
+        let rejected = routing.apply(&batch).await.unwrap();
+        let received = self.received.lock().unwrap().clone();
+        let [first, inner @ .., last] = received.as_slice() else { panic!("{received:?}") };
         assert_eq!([first, last], ["configure terminal", "end"]);
-        (refused.iter().map(ToString::to_string).collect(), inner.to_vec())
+        (rejected.iter().map(ToString::to_string).collect(), inner.to_vec())
     }
 }
 
@@ -75,40 +76,40 @@ const NEW: &str = "FRRouting 10.3 (host) on Linux(6.1).";
 const OLD: &str = "FRRouting 8.4.4 (host) on Linux(6.1).";
 
 #[tokio::test]
-async fn the_lines_of_a_stanza_that_is_refused_are_not_told() {
-    for (version, daemon, told) in [(OLD, Daemon::Bgpd, "bgpd"), (NEW, Daemon::Zebra, "mgmtd")] {
-        let world = World::new(version, |line, _| (line == "vrf blue").then_some((13, "% no")));
-        let (refused, heard) = world.tell(daemon).await;
-        assert_eq!(refused, [format!("{told} does not take `vrf blue`: no")]);
-        assert_eq!(heard, ["vrf blue", "vrf red", "vni 100", "exit-vrf"]);
+async fn the_lines_of_a_rejected_stanza_are_not_sent() {
+    for (version, daemon, receiver) in [(OLD, Daemon::Bgpd, "bgpd"), (NEW, Daemon::Zebra, "mgmtd")] {
+        let daemons = FakeDaemons::new(version, |line, _| (line == "vrf blue").then_some((13, "% no")));
+        let (rejected, received) = daemons.apply_two_vrfs(daemon).await;
+        assert_eq!(rejected, [format!("{receiver} rejects `vrf blue`: no")]);
+        assert_eq!(received, ["vrf blue", "vrf red", "vni 100", "exit-vrf"]);
     }
 }
 
 #[tokio::test]
-async fn the_last_stanza_is_left_as_well_when_it_is_refused() {
-    let world = World::new(NEW, |line, _| (line == "vrf red").then_some((13, "% no")));
-    let (refused, heard) = world.tell(Daemon::Zebra).await;
-    assert_eq!(refused.len(), 1);
-    assert_eq!(heard, ["vrf blue", "vni 200", "exit-vrf", "vrf red"]);
+async fn the_last_stanza_is_skipped_as_well() {
+    let daemons = FakeDaemons::new(NEW, |line, _| (line == "vrf red").then_some((13, "% no")));
+    let (rejected, received) = daemons.apply_two_vrfs(Daemon::Zebra).await;
+    assert_eq!(rejected.len(), 1);
+    assert_eq!(received, ["vrf blue", "vni 200", "exit-vrf", "vrf red"]);
 }
 
 #[tokio::test]
-async fn a_line_that_is_refused_takes_no_other_along() {
-    let world = World::new(NEW, |line, _| (line == "vni 200").then_some((13, "% no")));
-    let (refused, heard) = world.tell(Daemon::Zebra).await;
-    assert_eq!(refused, ["mgmtd does not take `vni 200`, vrf blue: no"]);
-    assert_eq!(heard, ["vrf blue", "vni 200", "exit-vrf", "vrf red", "vni 100", "exit-vrf"]);
+async fn a_rejected_line_affects_no_other() {
+    let daemons = FakeDaemons::new(NEW, |line, _| (line == "vni 200").then_some((13, "% no")));
+    let (rejected, received) = daemons.apply_two_vrfs(Daemon::Zebra).await;
+    assert_eq!(rejected, ["mgmtd rejects `vni 200`, vrf blue: no"]);
+    assert_eq!(received, ["vrf blue", "vni 200", "exit-vrf", "vrf red", "vni 100", "exit-vrf"]);
 }
 
 #[tokio::test]
-async fn a_mgmtd_that_is_locked_is_told_again() {
-    let world = World::new(NEW, |line, times| {
+async fn lines_are_repeated_while_mgmtd_is_locked() {
+    let daemons = FakeDaemons::new(NEW, |line, times| {
         let is_locked = matches!(line, "vrf blue" | "vni 100") && times < 3;
         is_locked.then_some((255, "% command failed, could not lock running DS"))
     });
-    let (refused, heard) = world.tell(Daemon::Zebra).await;
-    assert_eq!(refused, [""; 0]);
+    let (rejected, received) = daemons.apply_two_vrfs(Daemon::Zebra).await;
+    assert_eq!(rejected, [""; 0]);
     let thrice =
         ["vrf blue", "vrf blue", "vrf blue", "vni 200", "exit-vrf", "vrf red", "vni 100", "vni 100", "vni 100"];
-    assert_eq!(heard[..9], thrice);
+    assert_eq!(received[..9], thrice);
 }
