@@ -8,6 +8,7 @@ mod launch;
 mod log;
 mod order;
 mod process;
+mod rejoin;
 mod survival;
 
 use std::collections::BTreeMap;

@@ -1,15 +1,15 @@
-//! bgpd outlives zebra, so that no peer notices its death: the sessions stay, and the kernel keeps forwarding. In: the vty
-//! sockets and zebra's namespaces. Out: whether bgpd may go on, and that it is joined to the new zebra.
+//! bgpd outlives zebra, so that no peer notices the crash: the sessions stay established, and the kernel keeps forwarding.
+//! In: the vty sockets and zebra's namespaces. Out: whether bgpd may go on, and that it has connected to the new zebra.
 //!
-//! FRR has bgpd dial the new zebra by itself, 8.4 after 10 s and 10 after 1 s (`lib/zclient.c`), and tell it most of what
-//! it must know. What is missing or dangerous is done here:
+//! bgpd connects to the new zebra by itself, FRR 8.4 after 10 s and 10 after 1 s (`lib/zclient.c`), and sends most of what
+//! zebra must know. What is missing or dangerous is done here:
 //! * In `netns` mode zebra numbers the VRFs as it finds their namespaces. With other numbers than the last zebra's, bgpd
 //!   would put the routes of one VRF into another.
-//! * bgpd tells again what it imports from EVPN, and not what it hears in a VRF itself (frr#22362, frr#23271). zebra would
-//!   remove these routes when it sweeps what nobody claims.
-//! * bgpd does not ask again for the next hops that zebra should watch. One that is down then would be so for ever.
-//! * bfdd forgets and tears down the sessions of its clients when it comes to the new zebra, also those that the
-//!   configuration names. With BFD, bgpd does not outlive zebra.
+//! * bgpd sends again what it imports from EVPN, and not what it receives in a VRF itself (frr#22362, frr#23271). zebra would
+//!   remove these routes when it sweeps stale ones.
+//! * bgpd does not register again the next hops that zebra should track. One that is down then would stay down.
+//! * bfdd removes the sessions of its clients when it connects to the new zebra, also those that the configuration names.
+//!   With BFD, bgpd does not outlive zebra.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,19 +18,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, iter};
 
-use futures::FutureExt;
-use futures::future::{BoxFuture, pending};
+use futures::future::BoxFuture;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
-use super::Daemons;
 use crate::frr::client::vty::{Vty, VtyError};
 use crate::frr::show::vni::SHOW_ZEBRA_VNI;
 use crate::frr::show::vrf::SHOW_VRF;
 use crate::runtime::Daemon;
 use crate::runtime::Runtime;
-use crate::types::VrfMode;
 
 /// The longest that a vty may take.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -84,53 +81,8 @@ pub(crate) enum SurvivalError {
     Apart,
 }
 
-impl Daemons {
-    /// Whether bgpd goes on without zebra, and with which VRFs.
-    pub(crate) async fn survive(&self) -> Option<VrfIds> {
-        if !self.running.contains_key(&Daemon::Bgpd) {
-            return None;
-        }
-        let ids = match vrf_ids(&self.launch.runtime).await {
-            Ok(ids) if self.launch.mode == VrfMode::Netns => {
-                arrange(&self.launch.runtime.zebra_netns_dir(), &ids).map(|()| ids)
-            }
-            other => other,
-        };
-        let ids = ids.inspect_err(|error| {
-            tracing::warn!(error = error as &dyn std::error::Error, "bgpd cannot outlive zebra");
-        });
-        // Without an instance there is nothing to keep.
-        ids.ok().filter(|ids| !ids.is_empty())
-    }
-
-    /// Joins what outlived zebra to the new one.
-    pub(crate) fn join(&self, ids: VrfIds) -> Joining {
-        join(self.launch.runtime.clone(), ids).boxed()
-    }
-
-    /// A bgpd that was adopted may have outlived its zebra a moment ago.
-    pub(crate) async fn rejoin(&self) -> Joining {
-        let start = |daemon| self.running.get(&daemon).map(|running| running.process.incarnation.start_time);
-        match vrf_ids(&self.launch.runtime).await {
-            Ok(ids) if start(Daemon::Bgpd) < start(Daemon::Zebra) => self.join(ids),
-            _ => pending().boxed(),
-        }
-    }
-
-    /// A bgpd that cannot go on with the new zebra ends, and takes along what it has to.
-    pub(crate) async fn joined(&self, result: Result<(), SurvivalError>) {
-        let Err(error) = result else { return tracing::info!("bgpd has outlived zebra") };
-        tracing::error!(error = &error as &dyn std::error::Error, "bgpd cannot go on with the new zebra");
-        if let Some(bgpd) = self.running.get(&Daemon::Bgpd)
-            && let Err(error) = bgpd.process.kill().await
-        {
-            tracing::error!(error = &error as &dyn std::error::Error, "bgpd cannot be ended");
-        }
-    }
-}
-
 /// The numbers of bgpd's VRFs, if it can go on without zebra for a while.
-async fn vrf_ids(runtime: &Runtime) -> Result<VrfIds, SurvivalError> {
+pub(super) async fn vrf_ids(runtime: &Runtime) -> Result<VrfIds, SurvivalError> {
     let mut bgpd = Vty::connect(&runtime.vty_socket(Daemon::Bgpd), LIMIT).await?;
     let text = bgpd.run("show bgp vrfs json", LIMIT).await?.text;
     let Value::Object(vrfs) = serde_json::from_str::<Value>(&text)?["vrfs"].take() else { return Ok(VrfIds::new()) };
@@ -150,7 +102,7 @@ async fn vrf_ids(runtime: &Runtime) -> Result<VrfIds, SurvivalError> {
 /// Has zebra find the namespaces in the order of these numbers when it starts. It gives out 1, 2, 3 in the order in which
 /// a directory is read, which is that in which names were made or the other way round. Names that bgpd has no VRF of take
 /// the numbers between. Fails where a number is missing, as after the removal of a VRF.
-fn arrange(dir: &Path, ids: &VrfIds) -> Result<(), SurvivalError> {
+pub(super) fn arrange(dir: &Path, ids: &VrfIds) -> Result<(), SurvivalError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| SurvivalError::Arrange { path, source }
@@ -200,7 +152,7 @@ fn in_order(found: &[String], ids: &VrfIds) -> Vec<String> {
 }
 
 /// Joins bgpd to the new zebra. Takes as long as FRR does. Sends nothing where the numbers of VRFs differ.
-async fn join(runtime: Runtime, ids: VrfIds) -> Result<(), SurvivalError> {
+pub(super) async fn join(runtime: Runtime, ids: VrfIds) -> Result<(), SurvivalError> {
     let mut zebra = Vty::connect(&runtime.vty_socket(Daemon::Zebra), LIMIT).await?;
     let deadline = Instant::now() + JOIN_LIMIT;
     let found = zebra_ids(&zebra.run(SHOW_VRF, LIMIT).await?.text);
