@@ -1,15 +1,16 @@
-//! bgpd outlives zebra, so that no peer notices the crash: the sessions stay established, and the kernel keeps forwarding.
-//! In: the vty sockets and zebra's namespaces. Out: whether bgpd may go on, and that it has connected to the new zebra.
+//! bgpd stays while zebra is restarted, so that no peer notices: the sessions stay, and the kernel keeps forwarding. In: the
+//! vty sockets and the directory in which zebra finds namespaces. Out: whether bgpd can stay, and when it is connected to the
+//! new zebra.
 //!
-//! bgpd connects to the new zebra by itself, FRR 8.4 after 10 s and 10 after 1 s (`lib/zclient.c`), and sends most of what
-//! zebra must know. What is missing or dangerous is done here:
-//! * In `netns` mode zebra numbers the VRFs as it finds their namespaces. With other numbers than the last zebra's, bgpd
-//!   would put the routes of one VRF into another.
-//! * bgpd sends again what it imports from EVPN, and not what it receives in a VRF itself (frr#22362, frr#23271). zebra would
-//!   remove these routes when it sweeps stale ones.
-//! * bgpd does not register again the next hops that zebra should track. One that is down then would stay down.
-//! * bfdd removes the sessions of its clients when it connects to the new zebra, also those that the configuration names.
-//!   With BFD, bgpd does not outlive zebra.
+//! FRR has bgpd connect to the new zebra by itself, 8.4 after 10 s and 10 after 1 s (`lib/zclient.c`), and send most of what
+//! zebra must know. What is missing or dangerous is handled here:
+//! * In `netns` mode zebra numbers the VRFs in the order in which it finds their namespaces. With other numbers than those of
+//!   the last zebra, bgpd would put the routes of one VRF into another.
+//! * bgpd sends again what it imports from EVPN, but not what it receives in a VRF itself (frr#22362, frr#23271). zebra would
+//!   remove these routes when it sweeps those that no client has claimed.
+//! * bgpd does not register again the next hops that zebra should track. One that is down would stay down for ever.
+//! * bfdd tears down the sessions of its clients when it connects to the new zebra, also those of the configuration. With BFD,
+//!   bgpd cannot stay.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, iter};
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
 use thiserror::Error;
@@ -26,86 +28,104 @@ use tokio::time::{Instant, sleep};
 use crate::frr::client::vty::{Vty, VtyError};
 use crate::frr::show::vni::SHOW_ZEBRA_VNI;
 use crate::frr::show::vrf::SHOW_VRF;
-use crate::runtime::Daemon;
-use crate::runtime::Runtime;
+use crate::runtime::{Daemon, Runtime};
+use crate::types::VrfMode;
 
-/// The longest that a vty may take.
+/// Time limit of a vty exchange.
 const LIMIT: Duration = Duration::from_secs(3);
-/// FRR dials zebra every 10 s.
-const JOIN_LIMIT: Duration = Duration::from_secs(25);
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// For bgpd to take in what zebra tells it at first: VRFs, links, addresses, VNIs.
-const TAKE_IN: Duration = Duration::from_millis(500);
-/// Permits all. Where an instance begins or ends to use it, bgpd tells zebra all routes of it.
-const PERMIT_ALL: &str = "pe-tell-zebra";
+/// bgpd of FRR 8.4 tries to connect to zebra every 10 s.
+const RECONNECT_LIMIT: Duration = Duration::from_secs(25);
+const POLL: Duration = Duration::from_millis(50);
+/// For bgpd to process what zebra sends first: VRFs, links, addresses, VNIs.
+const SETTLE: Duration = Duration::from_millis(500);
+/// A route map that permits all. When an instance begins or ceases to use it, bgpd sends zebra all routes of the instance.
+const PERMIT_ALL: &str = "pe-resend";
 
-/// Names of VRFs and the numbers by which FRR's daemons speak of them.
+/// VRFs and the numbers by which FRR's daemons refer to them.
 pub(crate) type VrfIds = BTreeMap<String, u64>;
 
-/// Ends when bgpd has come to the new zebra.
-pub(crate) type Joining = BoxFuture<'static, Result<(), SurvivalError>>;
+/// Completes when bgpd is connected to the new zebra and has sent it all routes.
+pub(crate) type Reconnecting = BoxFuture<'static, Result<(), ReconnectError>>;
 
-/// Why a daemon cannot go on with the new zebra.
+/// Why bgpd has to be restarted with zebra.
 #[derive(Debug, Error)]
-pub(crate) enum SurvivalError {
-    /// A vty.
+pub(crate) enum ReconnectError {
+    /// A vty exchange.
     #[error(transparent)]
     Vty(#[from] VtyError),
-    /// A daemon printed something else than JSON.
+    /// A daemon printed something other than JSON.
     #[error("read the VRFs of bgpd and the sessions of bfdd")]
     Unreadable(#[from] serde_json::Error),
     /// The links by which zebra finds namespaces.
-    #[error("arrange {path}")]
+    #[error("change {path}")]
     Arrange {
         /// The directory or link.
         path: PathBuf,
         /// Why not.
         source: io::Error,
     },
-    /// It would never hear that they are up.
+    /// It would never be notified that they are up.
     #[error("bgpd waits for next hops: {0}")]
     NextHops(String),
     /// Their peers would notice.
-    #[error("bfdd has sessions, which do not outlive zebra")]
+    #[error("bfdd has sessions, which go down with zebra")]
     Bfd,
-    /// Routes would go to the wrong VRF.
-    #[error("the new zebra numbers VRFs otherwise: {zebra:?} in place of {bgpd:?}")]
+    /// Routes would get into the wrong VRF.
+    #[error("the new zebra numbers VRFs differently: {} instead of {}", numbered(zebra), numbered(bgpd))]
     OtherIds {
         /// As bgpd has them.
         bgpd: VrfIds,
         /// As the new zebra has them.
         zebra: VrfIds,
     },
-    /// bgpd did not join in time.
-    #[error("bgpd did not come to the new zebra within {} s", JOIN_LIMIT.as_secs())]
-    Apart,
+    /// bgpd did not connect in time.
+    #[error("bgpd did not connect to the new zebra within {} s", RECONNECT_LIMIT.as_secs())]
+    NotConnected,
 }
 
-/// The numbers of bgpd's VRFs, if it can go on without zebra for a while.
-pub(super) async fn vrf_ids(runtime: &Runtime) -> Result<VrfIds, SurvivalError> {
+fn numbered(ids: &VrfIds) -> String {
+    ids.iter().map(|(name, id)| format!("{name} {id}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Checks whether bgpd can run without zebra until there is a new one, and prepares for that. Returns its VRFs.
+pub(crate) async fn keep_bgpd(runtime: &Runtime, mode: VrfMode) -> Result<VrfIds, ReconnectError> {
+    let ids = vrf_ids(runtime).await?;
+    if mode == VrfMode::Netns {
+        arrange(&runtime.zebra_netns_dir(), &ids)?;
+    }
+    Ok(ids)
+}
+
+/// Completes the reconnection of bgpd to the new zebra.
+pub(crate) fn reconnect(runtime: Runtime, ids: VrfIds) -> Reconnecting {
+    complete(runtime, ids).boxed()
+}
+
+/// The numbers of bgpd's VRFs, if it can run without zebra for a while.
+pub(crate) async fn vrf_ids(runtime: &Runtime) -> Result<VrfIds, ReconnectError> {
     let mut bgpd = Vty::connect(&runtime.vty_socket(Daemon::Bgpd), LIMIT).await?;
     let text = bgpd.run("show bgp vrfs json", LIMIT).await?.text;
     let Value::Object(vrfs) = serde_json::from_str::<Value>(&text)?["vrfs"].take() else { return Ok(VrfIds::new()) };
     let hops = bgpd.run("show bgp vrf all nexthop", LIMIT).await?.text;
     let lost: Vec<&str> = hops.lines().map(str::trim).filter(|line| line.contains(" invalid")).collect();
     if !lost.is_empty() {
-        return Err(SurvivalError::NextHops(lost.join("; ")));
+        return Err(ReconnectError::NextHops(lost.join("; ")));
     }
     let mut bfdd = Vty::connect(&runtime.vty_socket(Daemon::Bfdd), LIMIT).await?;
     let sessions: Value = serde_json::from_str(&bfdd.run("show bfd peers json", LIMIT).await?.text)?;
     if sessions.as_array().is_some_and(|sessions| !sessions.is_empty()) {
-        return Err(SurvivalError::Bfd);
+        return Err(ReconnectError::Bfd);
     }
     Ok(vrfs.into_iter().filter_map(|(name, vrf)| Some((name, vrf["vrfId"].as_u64()?))).collect())
 }
 
-/// Has zebra find the namespaces in the order of these numbers when it starts. It gives out 1, 2, 3 in the order in which
-/// a directory is read, which is that in which names were made or the other way round. Names that bgpd has no VRF of take
-/// the numbers between. Fails where a number is missing, as after the removal of a VRF.
-pub(super) fn arrange(dir: &Path, ids: &VrfIds) -> Result<(), SurvivalError> {
+/// Makes zebra find the namespaces in the order of these numbers when it starts. It assigns 1, 2, 3 in the order in which the
+/// directory is read, which is the order in which names were created or the reverse. Names without a VRF in bgpd get the
+/// numbers in between. Fails if a number cannot be assigned, as after the removal of a VRF.
+fn arrange(dir: &Path, ids: &VrfIds) -> Result<(), ReconnectError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |source| SurvivalError::Arrange { path, source }
+        move |source| ReconnectError::Arrange { path, source }
     };
     let read = || -> io::Result<Vec<String>> {
         fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
@@ -129,10 +149,10 @@ pub(super) fn arrange(dir: &Path, ids: &VrfIds) -> Result<(), SurvivalError> {
     Ok(())
 }
 
-/// The default VRF has number 0 with all.
-fn same(bgpd: &VrfIds, zebra: VrfIds) -> Result<(), SurvivalError> {
+/// The default VRF always has number 0.
+fn same(bgpd: &VrfIds, zebra: VrfIds) -> Result<(), ReconnectError> {
     if bgpd.iter().any(|(name, id)| *id != 0 && zebra.get(name) != Some(id)) {
-        return Err(SurvivalError::OtherIds { bgpd: bgpd.clone(), zebra });
+        return Err(ReconnectError::OtherIds { bgpd: bgpd.clone(), zebra });
     }
     Ok(())
 }
@@ -151,33 +171,33 @@ fn in_order(found: &[String], ids: &VrfIds) -> Vec<String> {
     wanted
 }
 
-/// Joins bgpd to the new zebra. Takes as long as FRR does. Sends nothing where the numbers of VRFs differ.
-pub(super) async fn join(runtime: Runtime, ids: VrfIds) -> Result<(), SurvivalError> {
+/// Waits until bgpd is connected, and has it send all routes. Sends nothing if the numbers of VRFs differ.
+async fn complete(runtime: Runtime, ids: VrfIds) -> Result<(), ReconnectError> {
     let mut zebra = Vty::connect(&runtime.vty_socket(Daemon::Zebra), LIMIT).await?;
-    let deadline = Instant::now() + JOIN_LIMIT;
+    let deadline = Instant::now() + RECONNECT_LIMIT;
     let found = zebra_ids(&zebra.run(SHOW_VRF, LIMIT).await?.text);
     same(&ids, found)?;
     while !is_client(&zebra.run(SHOW_CLIENTS, LIMIT).await?.text, Daemon::Bgpd) {
         if Instant::now() >= deadline {
-            return Err(SurvivalError::Apart);
+            return Err(ReconnectError::NotConnected);
         }
-        sleep(LOOK_EVERY).await;
+        sleep(POLL).await;
     }
-    sleep(TAKE_IN).await;
-    // Not before zebra has the VNIs: without them it cannot take a route to a VTEP.
+    sleep(SETTLE).await;
+    // Not before zebra has the VNIs: without them it cannot install a route to a VTEP.
     let up = |text: &str| !text.contains("\"Down\"");
     while !up(&zebra.run(SHOW_ZEBRA_VNI, LIMIT).await?.text) && Instant::now() < deadline {
-        sleep(LOOK_EVERY).await;
+        sleep(POLL).await;
     }
     let mut bgpd = Vty::connect(&runtime.vty_socket(Daemon::Bgpd), LIMIT).await?;
     let instances = bgpd.run("show running-config", LIMIT).await?.text;
-    let commands = telling(&instances);
-    bgpd.run_all(&commands.iter().map(String::as_str).collect::<Vec<_>>(), JOIN_LIMIT).await?;
+    let commands = resend(&instances);
+    bgpd.run_all(&commands.iter().map(String::as_str).collect::<Vec<_>>(), RECONNECT_LIMIT).await?;
     Ok(())
 }
 
-/// Has every instance tell zebra all its routes.
-fn telling(running_config: &str) -> Vec<String> {
+/// Commands that make every instance send zebra all its routes.
+fn resend(running_config: &str) -> Vec<String> {
     let mut commands: Vec<String> =
         ["configure terminal".into(), format!("route-map {PERMIT_ALL} permit 65535")].into();
     commands.push("exit".into());
@@ -195,13 +215,13 @@ fn telling(running_config: &str) -> Vec<String> {
 
 const SHOW_CLIENTS: &str = "show zebra client summary";
 
-/// Whether a daemon has come to zebra.
-pub(crate) async fn has_joined(runtime: &Runtime, daemon: Daemon) -> bool {
-    let ask = async {
+/// Whether a daemon is connected to zebra.
+pub(crate) async fn is_connected(runtime: &Runtime, daemon: Daemon) -> bool {
+    let clients = async {
         let mut zebra = Vty::connect(&runtime.vty_socket(Daemon::Zebra), LIMIT).await?;
         zebra.run(SHOW_CLIENTS, LIMIT).await
     };
-    ask.await.is_ok_and(|reply| is_client(&reply.text, daemon))
+    clients.await.is_ok_and(|reply| is_client(&reply.text, daemon))
 }
 
 /// Reads a table whose first column is the protocol.
