@@ -32,7 +32,7 @@ pub fn replace(path: &Path, mode: u32, contents: &[u8]) -> Result<(), ReplaceErr
     DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(failed("create", dir))?;
     let mut prefix = path.file_name().unwrap_or_default().to_owned();
     prefix.push(".");
-    // A new file each time: the mode counts only where the file is made. It is removed on failure.
+    // A new file each time: the mode applies only when a file is created. It is removed on failure.
     let mut file = Builder::new()
         .prefix(&prefix)
         .suffix(".new")

@@ -4,7 +4,7 @@
 //! source ─ Snapshot ─▶ plan (pure) ─ Plan ─▶ diff (pure) ─ Steps ─▶ apply (effects) ─ Report ─▶ status
 //!   directory, kube     validate, ipam,       kernel, frr            netlink, vty              conditions
 //! ```
-//! Data flows one way. Modules left of `apply` have no effects; `rtnetlink` is used in `kernel` only, processes are
+//! Data flows one way. Modules left of `apply` have no effects; netlink is used in `kernel` only, processes are
 //! started in `frr::daemons` only. `docs/architecture.md` is the map of the code.
 
 pub mod atomic_file;

@@ -1,21 +1,21 @@
-//! The names of the links that we own: the one place that both makes and recognises them, so that a foreign link
-//! cannot be named for deletion, and likewise of our nftables tables. In: VNIs and observed names with their link group.
-//! Out: [`OwnedName`] and [`PortTable`]. Pure.
+//! The names of the links that we own: the one place that both composes and recognises them, so that a foreign link cannot be
+//! named for deletion. Likewise for our nftables tables. In: VNIs and observed names with their link group. Out:
+//! [`OwnedName`] and [`PortTable`]. Pure.
 
 use std::fmt;
 
 use crate::types::{IfName, Vni, VrfName};
 
-/// The link group that marks our links (`IFLA_GROUP`): the kernel sets it in the creating message, so there is no
-/// moment in which one of our links is unmarked.
+/// The link group that marks our links (`IFLA_GROUP`): it is part of the creating message, so that no link of ours is ever
+/// without it.
 pub const LINK_GROUP: u32 = 0x5045;
 
-/// The part that a link plays for its VNI.
+/// The role of a link for its VNI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// `vni<VNI>`, the VXLAN device.
     Vxlan,
-    /// `br-pe-<VNI>`, the bridge that holds it and carries the router MAC.
+    /// `br-pe-<VNI>`, the bridge of the VXLAN device, which has the router MAC.
     Bridge,
     /// `pe-<VNI>`, the veth end in the IP-VRF.
     PeVeth,
@@ -26,7 +26,7 @@ pub enum Role {
 const ROLES: [(Role, &str); 4] =
     [(Role::Bridge, "br-pe-"), (Role::HostVeth, "host-"), (Role::PeVeth, "pe-"), (Role::Vxlan, "vni")];
 
-/// The name of a link that we made or will make: the only thing that a deletion takes.
+/// The name of a link of ours. Deletions accept no other name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OwnedName {
     /// A link of one VNI.
@@ -36,7 +36,7 @@ pub enum OwnedName {
 }
 
 impl OwnedName {
-    /// The least of all names.
+    /// The first in the order of all names.
     pub(crate) const FIRST: Self = Self::Vni(Role::Vxlan, Vni::FIRST);
 
     /// Recognises one of our links by its name, link group and whether it is a VRF device. `None`: not ours.
@@ -82,8 +82,8 @@ impl fmt::Display for OwnedName {
     }
 }
 
-/// What people see in `ip link`, and where we note into which VRF device of the host we put a host end. Ownership is in the
-/// link group.
+/// The alias that `ip link` shows. For a host end it records which VRF device of the host we set as its master. Ownership is
+/// in the link group.
 pub fn alias(name: &OwnedName, host_vrf: Option<&IfName>) -> String {
     let text = match name {
         OwnedName::Vni(_, vni) => format!("perouter L3VNI {vni}"),
@@ -92,15 +92,15 @@ pub fn alias(name: &OwnedName, host_vrf: Option<&IfName>) -> String {
     host_vrf.map_or_else(|| text.clone(), |vrf| format!("{text}{IN_HOST_VRF}{vrf}"))
 }
 
-/// The VRF device of the host that an alias of ours names.
+/// The VRF device of the host that an alias of ours records.
 pub fn host_vrf_of(alias: &str) -> Option<IfName> {
     alias.split_once(IN_HOST_VRF)?.1.parse().ok()
 }
 
 const IN_HOST_VRF: &str = ", put into ";
 
-/// The nftables table that opens a second BGP port of the router towards the host of one VNI. All that it does is in its
-/// name, `perouter-<VNI>-<port>`.
+/// The nftables table that opens a second BGP port of the router towards the host of one VNI. Its name has all parameters:
+/// `perouter-<VNI>-<port>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortTable {
     /// The VNI.
@@ -131,14 +131,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_we_name_we_recognise(raw in 1u32..=0x00ff_ffff, role in 0usize..4) {
+        fn every_name_of_ours_is_recognised(raw in 1u32..=0x00ff_ffff, role in 0usize..4) {
             let name = OwnedName::Vni(ROLES[role].0, Vni::try_from(raw).unwrap());
             prop_assert_eq!(OwnedName::recognise(name.if_name().as_str(), LINK_GROUP, false), Some(name));
         }
     }
 
     #[test]
-    fn an_alias_tells_the_vrf_of_the_host() {
+    fn an_alias_records_the_vrf_of_the_host() {
         let name = OwnedName::Vni(Role::HostVeth, Vni::try_from(100).unwrap());
         let vrf: IfName = "host.vrf".parse().unwrap();
         assert_eq!(host_vrf_of(&alias(&name, Some(&vrf))), Some(vrf));

@@ -1,5 +1,5 @@
-//! Where the state of one node's router lies. In: the run directory and the path of the router namespace. Out: paths.
-//! Pure: makes, reads and checks nothing.
+//! Where the state of one node's router is. In: the run directory and the path of the router namespace. Out: paths. Pure:
+//! creates, reads and checks nothing.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -9,7 +9,7 @@ use crate::types::VrfName;
 
 /// The run directory of a node.
 pub const DEFAULT_DIR: &str = "/run/perouter";
-/// What outlives a reboot of a node.
+/// The directory of what survives a reboot of the node.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/perouter";
 /// In the state directory: the last snapshot of an API server, for a start without it.
 pub const SNAPSHOT: &str = "snapshot.json";
@@ -67,7 +67,8 @@ impl Default for Runtime {
 }
 
 impl Runtime {
-    /// Of a run directory and the path of a router namespace, both absolute: FRR's daemons get them from elsewhere.
+    /// The paths below a run directory, and that of a router namespace. Both are absolute: FRR's daemons have another working
+    /// directory.
     pub fn new(dir: impl Into<PathBuf>, router_netns: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into(), router_netns: router_netns.into() }
     }
@@ -97,8 +98,8 @@ impl Runtime {
         self.vrf_netns_dir().join(vrf.as_str())
     }
 
-    /// The directory that zebra watches for namespaces. It holds symlinks, so that a name appears there only with a
-    /// finished namespace behind it.
+    /// The directory that zebra watches for namespaces. It contains symlinks, so that a name appears there only when its
+    /// namespace is complete.
     pub fn zebra_netns_dir(&self) -> PathBuf {
         self.dir.join("zebra-netns")
     }
@@ -118,7 +119,7 @@ impl Runtime {
         self.frr_dir().join(format!("{daemon}.vty"))
     }
 
-    /// The socket by which daemons talk to zebra.
+    /// The socket by which daemons connect to zebra.
     pub fn zserv_socket(&self) -> PathBuf {
         self.frr_dir().join("zserv.api")
     }
@@ -133,12 +134,12 @@ impl Runtime {
         self.frr_dir().join(format!("{daemon}.log"))
     }
 
-    /// What a moved NIC had in the host namespace.
+    /// The record of what moved NICs had in the host namespace.
     pub fn nics(&self) -> PathBuf {
         self.dir.join("nics.json")
     }
 
-    /// Where this is, namespaces may hold nftables tables of ours. It is made before the first of them.
+    /// While this file exists, namespaces may have nftables tables of ours. It is created before the first of them.
     pub fn port_tables(&self) -> PathBuf {
         self.dir.join("port-tables")
     }
@@ -148,7 +149,7 @@ impl Runtime {
         self.dir.join("controller.lock")
     }
 
-    /// The status of the last pass.
+    /// The status after the last reconcile pass.
     pub fn status(&self) -> PathBuf {
         self.dir.join("status.json")
     }

@@ -322,7 +322,7 @@ async fn a_killed_zebra_is_restarted_with_its_dependants_and_no_route_is_removed
     let before = supervisor.all_up().await;
     let red: VrfName = "red".parse().unwrap();
     netns::create_vrf(&router.0, &red).unwrap();
-    netns::show_vrf(&router.0, &red).unwrap();
+    netns::expose_vrf(&router.0, &red).unwrap();
     router.await_in_zebra("show vrf", "vrf red id").await;
     let namespaces = [router.0.router_netns().to_owned(), router.0.vrf_netns(&red)].map(|p| p.display().to_string());
     for path in &namespaces {
@@ -506,7 +506,7 @@ async fn assert_zebra_detects_namespaces(name: &str) {
     for (index, vrf) in ["red", "blue", "green"].iter().enumerate() {
         let vrf: VrfName = vrf.parse().unwrap();
         netns::create_vrf(&router.0, &vrf).unwrap();
-        netns::show_vrf(&router.0, &vrf).unwrap();
+        netns::expose_vrf(&router.0, &vrf).unwrap();
         let active = format!("vrf {vrf} id {} netns {}", index + 1, router.0.vrf_netns(&vrf).display());
         let millis = router.await_in_zebra("show vrf", &active).await;
         eprintln!("{name}: {vrf} is active after {millis} ms");

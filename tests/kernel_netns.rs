@@ -432,8 +432,8 @@ fn nic() -> IfName {
     "toswitch".parse().unwrap()
 }
 
-async fn restore_all(kernel: &NetlinkKernel) {
-    let errors: Vec<String> = kernel.restore_all().await.iter().map(|error| error_chain(error)).collect();
+async fn return_all(kernel: &NetlinkKernel) {
+    let errors: Vec<String> = kernel.return_all_nics().await.iter().map(|error| error_chain(error)).collect();
     assert_eq!(errors, [] as [String; 0]);
 }
 
@@ -443,12 +443,12 @@ fn a_nic_is_moved_and_returned_with_addresses_and_routes() {
     let before = nic_state(&node);
     runtime().block_on(async {
         let kernel = node.kernel().await;
-        let facts = kernel.facts(&BTreeSet::from([nic()])).await.unwrap();
-        assert_eq!((facts.nics[&nic()].mtu, &facts.nics[&nic()].netns), (9000, &Netns::Host));
+        let facts = kernel.observe_nics(&BTreeSet::from([nic()])).await.unwrap();
+        assert_eq!((facts[&nic()].mtu, &facts[&nic()].netns), (9000, &Netns::Host));
         converge(&kernel, &nic_wanted(Netns::Router)).await;
-        let facts = kernel.facts(&BTreeSet::from([nic()])).await.unwrap();
-        assert_eq!((facts.nics[&nic()].mtu, &facts.nics[&nic()].netns), (9000, &Netns::Router));
-        assert!(facts.nics[&nic()].addresses.contains(&"192.168.11.3/24".parse().unwrap()));
+        let facts = kernel.observe_nics(&BTreeSet::from([nic()])).await.unwrap();
+        assert_eq!((facts[&nic()].mtu, &facts[&nic()].netns), (9000, &Netns::Router));
+        assert!(facts[&nic()].addresses.contains(&"192.168.11.3/24".parse().unwrap()));
         let inside = node.router("ip route show table all; ip -6 route; ip address");
         for word in
             ["203.0.113.0/24 via 192.168.11.2", "table 77", "default via 2001:db8:11::2", "toswitch:x", "mtu 9000"]
@@ -487,7 +487,7 @@ fn an_interrupted_move_is_completed() {
         std::fs::write(node.runtime.nics(), record.replace("\"taken\"", "\"returning\"")).unwrap();
         node.router(&format!("ip link set toswitch netns {}", node.host.display()));
         converge(&node.kernel().await, &nic_wanted(Netns::Router)).await;
-        restore_all(&node.kernel().await).await;
+        return_all(&node.kernel().await).await;
     });
     assert_eq!(nic_state(&node), before);
 }
@@ -500,10 +500,10 @@ fn a_crash_before_the_move_changes_nothing() {
         let kernel = node.kernel().await;
         converge(&kernel, &nic_wanted(Netns::Router)).await;
         let record = std::fs::read_to_string(node.runtime.nics()).unwrap();
-        restore_all(&kernel).await;
+        return_all(&kernel).await;
         std::fs::write(node.runtime.nics(), record.replace("\"taken\"", "\"taking\"")).unwrap();
         node.host("ip address add 192.168.11.99/24 dev toswitch");
-        restore_all(&node.kernel().await).await;
+        return_all(&node.kernel().await).await;
         node.host("ip address delete 192.168.11.99/24 dev toswitch");
     });
     assert_eq!(nic_state(&node), before);
@@ -614,4 +614,19 @@ fn router_macs_are_set_and_changed_in_place() {
         let mac = MacAddr([2, 0, 0, 0, 0, 5]);
         assert_eq!(ops, [KernelOp::SetMac { key: link_key(links_netns("v0"), Role::Bridge, 100), mac }]);
     });
+}
+
+#[test]
+fn table_local_is_looked_up_after_the_tables_of_vrfs_where_wanted() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let local_last = BTreeSet::from([Family::Ipv4, Family::Ipv6]);
+        converge(&kernel, &KernelState { local_last, ..KernelState::default() }).await;
+    });
+    for family in ["-4", "-6"] {
+        let rules = node.router(&format!("ip {family} rule show"));
+        let of_local: Vec<&str> = rules.lines().filter(|line| line.ends_with("lookup local")).collect();
+        assert_eq!(of_local, ["32765:\tfrom all lookup local"], "{rules}");
+    }
 }

@@ -115,8 +115,8 @@ fn namespaces_of_ip_vrfs_are_listed_shown_to_zebra_and_removed() {
     }
     assert_eq!(listed(), [blue.clone(), red.clone()]);
     assert!(!scratch.0.zebra_netns(&red).exists());
-    netns::show_vrf(&scratch.0, &red).unwrap();
-    netns::show_vrf(&scratch.0, &red).unwrap();
+    netns::expose_vrf(&scratch.0, &red).unwrap();
+    netns::expose_vrf(&scratch.0, &red).unwrap();
     assert!(netns::is_netns(&scratch.0.zebra_netns(&red)).unwrap());
     netns::remove_vrf(&scratch.0, &red).unwrap();
     netns::remove_vrf(&scratch.0, &red).unwrap();

@@ -34,7 +34,7 @@ impl FrrQueries {
     /// To the router with these paths.
     pub fn of(runtime: &Runtime) -> Self {
         let hint =
-            format!("no answer from FRR in {}: is `perouter run` running on this node?", runtime.frr_dir().display());
+            format!("no answer from FRR in {} (is `perouter run` running on this node?)", runtime.frr_dir().display());
         Self { vty: routing(runtime), hint }
     }
 

@@ -107,11 +107,11 @@ impl StateOptions {
 /// Where objects are read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SourceChoice {
-    /// A directory
+    /// The files of --config-dir
     Directory,
-    /// An API server
+    /// The objects of a Kubernetes API server
     Kubernetes,
-    /// A directory and an API server
+    /// The files of --config-dir and the objects of an API server
     Both,
 }
 
@@ -124,7 +124,8 @@ impl ApiOptions {
     pub async fn client(&self) -> anyhow::Result<kube::Client> {
         let mut config = match &self.kubeconfig {
             Some(path) => {
-                let file = kube::config::Kubeconfig::read_from(path).context("kubeconfig")?;
+                std::fs::metadata(path).with_context(|| format!("read kubeconfig {}", path.display()))?;
+                let file = kube::config::Kubeconfig::read_from(path)?;
                 kube::Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default()).await?
             }
             None => kube::Config::infer().await.context("no API server configured: set --kubeconfig")?,
@@ -197,7 +198,7 @@ pub struct RouterOptions {
 /// The output format of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// Columns with a header
+    /// Human-readable text
     Table,
     /// JSON
     Json,

@@ -25,7 +25,7 @@ use crate::source;
     steps of the first reconcile pass are printed, for the installed release of FRR.\n\n\
     Exit status: 0 nothing to do, 2 there are changes, 1 an error.\n\nExamples:\n  \
     perouter plan --config-dir examples/metallb --node-index 0\n  \
-    perouter plan --node-index 0 -o json | jq -r '.steps[].lines[]'"
+    perouter plan --node-index 0 -o json | jq -r '.steps[].lines[]?'"
 )]
 pub struct PlanArgs {
     #[command(flatten)]

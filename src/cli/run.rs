@@ -62,6 +62,7 @@ async fn mode_of_router(choice: ModeChoice, runtime: &Runtime) -> anyhow::Result
 pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let mode = args.router.vrf_mode.resolve()?;
+    sources::check(&args.api, &args.source).await?;
     let runtime = args.router.runtime.paths();
     let endpoints = serve::controller(args.router.http_address, &stop).await?;
     let supervisor = start_router(&args.router, mode, &runtime, stop.clone()).await?;
@@ -83,6 +84,7 @@ pub async fn router(args: RouterOptions) -> anyhow::Result<ExitCode> {
 /// Runs the controller.
 pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
+    sources::check(&args.api, &args.source).await?;
     let runtime = args.router.runtime.paths();
     let all = Installation::read(&args.router.frr_dir).await?.release.daemons;
     let endpoints = serve::controller(args.router.http_address, &stop).await?;

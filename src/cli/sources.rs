@@ -36,6 +36,21 @@ pub struct ApiServer {
 
 type Task = JoinHandle<Result<(), SourceError>>;
 
+/// Checks what the chosen sources need from the command line, before anything is started.
+pub async fn check(api: &ApiOptions, options: &SourceOptions) -> anyhow::Result<()> {
+    if api.source == SourceChoice::Directory {
+        options.node()?;
+        return Ok(());
+    }
+    node_name(options)?;
+    api.client().await?;
+    Ok(())
+}
+
+fn node_name(options: &SourceOptions) -> anyhow::Result<String> {
+    options.named().context("no Node name: set --node-name")
+}
+
 /// Starts the sources that were chosen.
 pub async fn start(api: &ApiOptions, options: &SourceOptions, stop: &CancellationToken) -> anyhow::Result<Sources> {
     match api.source {
@@ -84,7 +99,7 @@ async fn kubernetes(
     options: &SourceOptions,
     stop: &CancellationToken,
 ) -> anyhow::Result<(watch::Receiver<Snapshot>, Task, ApiServer)> {
-    let node = options.named().context("no Node name: set --node-name")?;
+    let node = node_name(options)?;
     let client = api.client().await?;
     let state_dir = &api.state.state_dir;
     let made = DirBuilder::new().recursive(true).mode(0o700).create(state_dir);

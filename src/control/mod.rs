@@ -24,7 +24,8 @@ use crate::frr::show::vni::VniState;
 use crate::kernel::Kernel;
 use crate::kernel::model::Netns;
 use crate::plan::Plan;
-use crate::reconcile::{PassError, Reconciler, Report};
+use crate::reconcile::execute::Failure;
+use crate::reconcile::{PassError, Reconciler, Report, remedy};
 use crate::scope::Scope;
 use crate::snapshot::{Rejection, Snapshot};
 use crate::status::metrics::Metrics;
@@ -187,8 +188,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
     fn note(&mut self, report: Report) -> bool {
         for (scope, failures) in &report.failures {
             for failure in failures {
-                let error = failure as &dyn std::error::Error;
-                tracing::error!(%scope, error, "not in place, will be tried again");
+                tracing::error!(%scope, error = remedy::text(failure), "not in place, will be tried again");
             }
         }
         let last_plan = self.last.as_ref().map(|last| Arc::clone(&last.plan));
@@ -295,14 +295,10 @@ fn log_pass_error(error: &PassError) {
     tracing::error!(error = error as &dyn std::error::Error, "reconcile pass not started, will be tried again");
 }
 
-/// A failure with all its causes in one line.
-fn texts<E: std::error::Error>(failures: &BTreeMap<Scope, Vec<E>>) -> BTreeMap<Scope, Vec<String>> {
-    failures.iter().map(|(scope, list)| (scope.clone(), list.iter().map(|e| chain(e)).collect())).collect()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |e| e.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+/// Each failure as users see it.
+fn texts(failures: &BTreeMap<Scope, Vec<Failure>>) -> BTreeMap<Scope, Vec<String>> {
+    let text = |failure: &Failure| remedy::text(failure);
+    failures.iter().map(|(scope, list)| (scope.clone(), list.iter().map(text).collect())).collect()
 }
 
 #[cfg(test)]

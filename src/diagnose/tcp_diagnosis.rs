@@ -94,7 +94,7 @@ impl TcpDiagnosis {
         let fresh = SessionCounts { up, established, first: counts, last: counts, changed: now };
         let known = self.sessions.entry(key(session)).or_insert_with(|| fresh.clone());
         // Counters of a namespace that was created again start at zero.
-        if (known.up, known.established) != (up, established) || counts.md5_refused < known.first.md5_refused {
+        if (known.up, known.established) != (up, established) || counts.md5_failures < known.first.md5_failures {
             *known = fresh;
         } else if counts != known.last {
             known.last = counts;
@@ -112,7 +112,7 @@ fn is_up(session: &SessionState) -> bool {
 }
 
 fn wrong_password(session: &SessionState, known: &SessionCounts, mode: VrfMode) -> Option<String> {
-    let count = known.last.md5_refused.saturating_sub(known.first.md5_refused);
+    let count = known.last.md5_failures.saturating_sub(known.first.md5_failures);
     let place = match mode {
         VrfMode::Netns => format!("are received from {}", session.peer),
         VrfMode::Vrf => "are received in the router namespace, which all VRFs share".to_owned(),
@@ -161,11 +161,11 @@ mod tests {
         let mut diagnosis = TcpDiagnosis::default();
         let start = Instant::now();
         let mut cause = None;
-        for (n, (phase, established, md5_refused, passive_opens)) in (0..).zip(observed) {
+        for (n, (phase, established, md5_failures, passive_opens)) in (0..).zip(observed) {
             let sessions = [session(phase, *established)];
             let md5_sessions = if has_md5 { [key(&sessions[0])].into() } else { BTreeSet::new() };
             let wanted = diagnosis.vrfs_to_read(&sessions, &md5_sessions);
-            let counts = TcpCounts { md5_refused: *md5_refused, passive_opens: *passive_opens };
+            let counts = TcpCounts { md5_failures: *md5_failures, passive_opens: *passive_opens };
             let counts = wanted.into_iter().map(|vrf| (vrf, counts)).collect();
             let now = start + Duration::from_secs(100 * n);
             cause = diagnosis.causes(&sessions, &md5_sessions, &counts, mode, now).pop().map(|found| found.cause);

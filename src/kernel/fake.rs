@@ -1,16 +1,20 @@
-//! A kernel in memory, for tests of all that stands on the port. In: ops. Out: state, or a refusal as strict as the
-//! kernel's. Has no effect outside itself.
+//! A kernel in memory, for tests of everything above the port. In: ops. Out: state, or a rejection as strict as the kernel's.
+//! Has no effect outside itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use tokio::sync::Notify;
 
-use super::model::{KernelState, Netns};
+use super::error::{KernelError, OpError};
+use super::lanes;
+use super::model::{KernelState, Netns, NicFacts, ObservedNics};
+use super::netlink::error::NetlinkError;
 use super::op::KernelOp;
+use super::port::{Kernel, Outcome};
+use super::step::Step;
 use super::tcp::TcpCounts;
-use super::{Kernel, KernelError, NetlinkError, NicFacts, NodeFacts, OpError};
 use crate::types::IfName;
 
 /// A kernel in memory.
@@ -27,19 +31,19 @@ const TCP: &str = "TCP counters";
 #[derive(Debug, Default)]
 struct Inner {
     state: KernelState,
-    nics: BTreeMap<IfName, NicFacts>,
+    nics: ObservedNics,
     failures: Vec<(String, Errno)>,
     unreadable: BTreeSet<&'static str>,
     applied: Vec<KernelOp>,
 }
 
 impl FakeKernel {
-    /// A kernel that has `state` already, and these NICs.
-    pub fn new(state: KernelState, nics: BTreeMap<IfName, NicFacts>) -> Self {
+    /// A kernel with this state and these NICs.
+    pub fn new(state: KernelState, nics: ObservedNics) -> Self {
         Self { inner: Mutex::new(Inner { state, nics, ..Inner::default() }), changes: Notify::new() }
     }
 
-    /// Refuses every op whose text contains `text`.
+    /// Rejects every op whose text contains `text`.
     pub fn fail(&self, text: &str, errno: Errno) {
         self.inner().failures.push((text.to_owned(), errno));
     }
@@ -67,26 +71,26 @@ impl FakeKernel {
         self.changes.notify_one();
     }
 
-    /// Takes a NIC away, as if it was pulled.
-    pub fn pull_nic(&self, name: &IfName) {
+    /// Removes a NIC, as if it was unplugged.
+    pub fn unplug_nic(&self, name: &IfName) {
         let mut inner = self.inner();
         inner.nics.remove(name);
         inner.state.nics.remove(name);
         self.changes.notify_one();
     }
 
-    /// What is there.
+    /// The state.
     pub fn state(&self) -> KernelState {
         self.inner().state.clone()
     }
 
-    /// Changes what is there behind the reconciler's back.
+    /// Changes the state behind the reconciler's back.
     pub fn tamper(&self, change: impl FnOnce(&mut KernelState)) {
         change(&mut self.inner().state);
         self.changes.notify_one();
     }
 
-    /// Ops done since the last call, in their order.
+    /// Ops applied since the last call, in their order.
     pub fn take_applied(&self) -> Vec<KernelOp> {
         std::mem::take(&mut self.inner().applied)
     }
@@ -101,33 +105,37 @@ impl Inner {
         if !self.unreadable.contains(what) {
             return Ok(());
         }
-        let source = NetlinkError::Refused { errno: Errno::ENOBUFS, text: None };
+        let source = NetlinkError::Rejected { errno: Errno::ENOBUFS, text: None };
         Err(KernelError::Read { what, netns: Netns::Router, source })
     }
 
     fn apply(&mut self, op: &KernelOp) -> Result<(), OpError> {
         let line = op.to_string();
         if let Some((_, errno)) = self.failures.iter().find(|(text, _)| line.contains(text.as_str())) {
-            return Err(NetlinkError::Refused { errno: *errno, text: None }.into());
+            return Err(NetlinkError::Rejected { errno: *errno, text: None }.into());
         }
         if let KernelOp::MoveNic(nic) | KernelOp::ReturnNic(nic) = op {
             let facts = self.nics.get_mut(nic).ok_or_else(|| OpError::NoNic(nic.clone()))?;
             facts.netns = if matches!(op, KernelOp::MoveNic(_)) { Netns::Router } else { Netns::Host };
         }
         self.state
-            .step(op)
-            .map_err(|refusal| NetlinkError::Refused { errno: refusal.errno, text: Some(refusal.text.to_owned()) })?;
+            .apply(op)
+            .map_err(|error| NetlinkError::Rejected { errno: error.errno, text: Some(error.text.to_owned()) })?;
         self.applied.push(op.clone());
         Ok(())
     }
 }
 
 impl Kernel for FakeKernel {
-    async fn facts(&self, nics: &BTreeSet<IfName>) -> Result<NodeFacts, KernelError> {
+    async fn observe_nics(&self, nics: &BTreeSet<IfName>) -> Result<ObservedNics, KernelError> {
         let inner = self.inner();
         inner.readable(NICS)?;
         let asked = inner.nics.iter().filter(|(name, _)| nics.contains(*name));
-        Ok(NodeFacts { nics: asked.map(|(name, facts)| (name.clone(), facts.clone())).collect() })
+        Ok(asked.map(|(name, facts)| (name.clone(), facts.clone())).collect())
+    }
+
+    async fn apply_all(&self, steps: &[Step]) -> Vec<Outcome> {
+        lanes::apply_all(self, steps).await
     }
 
     async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<Arc<KernelState>, KernelError> {

@@ -1,61 +1,55 @@
 //! The kernel of this node behind the port [`Kernel`]. In: a run directory with the router namespace, and the host's
-//! namespace. Out: observed state and applied ops, by the modules that know how. Decides nothing.
+//! namespace. Out: observed state and applied ops, by the modules below. Decides only which namespaces are read again for
+//! their age.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use rtnetlink::packet_route::RouteNetlinkMessage;
-use tokio::sync::Mutex;
 
-use super::error::{KernelError, NetlinkError, OpError, RecordError};
-use super::model::{KernelState, Netns};
-use super::mounts::Mounts;
-use super::namespace::{Place, Site, kept};
-use super::netlink::events::{Changes, Interest, Interesting};
-use super::netlink::request;
-use super::netlink::seen::SeenLink;
-use super::nic_record::{Known, Record};
-use super::observe::{self, Views};
+use super::error::{KernelError, OpError};
+use super::model::{KernelState, Netns, ObservedNics};
+use super::namespace::{Namespace, reuse};
+use super::namespaces::Namespaces;
+use super::netlink::contents::ObservedLink;
+use super::netlink::events::{ChangeSignal, EventFilter, WatchedLinks};
+use super::nic_record::{Record, RecordCache, RecordError};
+use super::observe::{self, NodeContents};
 use super::op::KernelOp;
+use super::port::{Kernel, Outcome};
+use super::step::Step;
 use super::tcp::{self, TcpCounts};
-use super::{Batch, Kernel, NodeFacts, Outcome, Step, netns};
+use super::{apply, lanes, nic};
 use crate::runtime::Runtime;
-use crate::types::{IfName, VrfName};
+use crate::types::IfName;
 
 /// The kernel of this node.
 #[derive(Debug)]
 pub struct NetlinkKernel {
-    pub(crate) runtime: Runtime,
-    pub(crate) host: Arc<Site>,
-    pub(crate) router: Arc<Site>,
-    vrfs: Mutex<BTreeMap<VrfName, Arc<Site>>>,
-    mounts: Mounts,
-    pub(crate) changes: Changes,
-    interesting: Arc<RwLock<Interesting>>,
-    /// Held while NICs move: the record is one file.
-    pub(crate) moving: Mutex<()>,
-    /// When namespaces were last read for their age, and the first of those whose turn it is next.
+    namespaces: Namespaces,
+    changes: ChangeSignal,
+    watched: Arc<RwLock<WatchedLinks>>,
+    /// When namespaces were last read for their age, and the first of those whose turn is next.
     turn: std::sync::Mutex<(Option<Instant>, usize)>,
-    record: std::sync::Mutex<Known>,
-    last: std::sync::Mutex<Option<Observed>>,
+    record: std::sync::Mutex<RecordCache>,
+    last: std::sync::Mutex<Option<Observation>>,
 }
 
-/// An observation and what it was made of.
+/// An observation and what it was derived from.
 #[derive(Debug)]
-struct Observed {
-    views: Views,
+struct Observation {
+    contents: NodeContents,
     nics: BTreeSet<IfName>,
     record: Arc<Record>,
     state: Arc<KernelState>,
 }
 
-impl Observed {
-    fn is_of(&self, views: &Views, nics: &BTreeSet<IfName>, record: &Arc<Record>) -> bool {
-        // Of the same namespaces the same value was read: an `Arc` is equal to itself without a look at what it holds.
-        self.views == *views && self.nics == *nics && self.record == *record
+impl Observation {
+    /// Whether it was derived from these. Contents that were not read again are the same `Arc`, which compares by pointer.
+    fn is_of(&self, contents: &NodeContents, nics: &BTreeSet<IfName>, record: &Arc<Record>) -> bool {
+        self.contents == *contents && self.nics == *nics && self.record == *record
     }
 }
 
@@ -64,132 +58,62 @@ const READERS: usize = 16;
 /// Namespaces of IP-VRFs that are read for their age alone in one observation: there may be hundreds, and each takes up to
 /// a millisecond.
 const AGED: usize = 8;
-/// So long after such an observation the next one is.
+/// The interval of such observations.
 const NEXT_AGED: Duration = Duration::from_secs(20);
 
 impl NetlinkKernel {
-    /// Opens the router namespace of `runtime`, which must exist, sets its `lo` up, and shows zebra the namespaces of
-    /// IP-VRFs that are there already. `host`: the namespace of the node, see [`netns::open_host`].
+    /// Opens the router namespace of `runtime`, which must exist, sets its `lo` up, and makes the existing namespaces of
+    /// IP-VRFs visible to zebra. `host`: the namespace of the node, see [`super::netns::open_host`].
     pub async fn open(runtime: Runtime, host: File) -> Result<Self, KernelError> {
-        let changes = Changes::default();
-        let interesting = Arc::new(RwLock::new(Interesting::default()));
-        let open = |netns: Netns, place, interest| {
-            Site::open(netns.clone(), place, interest, changes.clone())
-                .map(Arc::new)
-                .map_err(|source| KernelError::Open { netns, source })
-        };
-        let host = open(Netns::Host, Place::Open(Arc::new(host)), Interest::Ours(interesting.clone()))?;
-        let file = netns::open(runtime.router_netns())
-            .map_err(|error| KernelError::Open { netns: Netns::Router, source: error.into() })?;
-        let router = open(Netns::Router, Place::Open(Arc::new(file)), Interest::All)?;
-        for vrf in netns::list_vrfs(&runtime).map_err(KernelError::List)?.keys() {
-            netns::show_vrf(&runtime, vrf).map_err(KernelError::List)?;
-        }
-        let (vrfs, moving) = (Mutex::default(), Mutex::default());
-        let turn = std::sync::Mutex::default();
-        let (last, record) = (std::sync::Mutex::default(), std::sync::Mutex::default());
-        let mounts = Mounts::watch();
-        let kernel = Self { runtime, host, router, vrfs, mounts, changes, interesting, moving, turn, record, last };
-        let failed = |source| KernelError::Open { netns: Netns::Router, source };
-        kernel.lo_up(&kernel.router).await.map_err(failed)?;
-        Ok(kernel)
+        let changes = ChangeSignal::default();
+        let watched = Arc::new(RwLock::new(WatchedLinks::default()));
+        let filter = EventFilter::Host(watched.clone());
+        let namespaces = Namespaces::open(runtime, host, filter, changes.clone()).await?;
+        let (turn, record, last) =
+            (std::sync::Mutex::default(), std::sync::Mutex::default(), std::sync::Mutex::default());
+        Ok(Self { namespaces, changes, watched, turn, record, last })
     }
 
-    pub(crate) async fn lo_up(&self, site: &Site) -> Result<(), NetlinkError> {
-        let up = request::link("lo").up().build();
-        site.socket().await?.change(RouteNetlinkMessage::NewLink(up), 0).await
-    }
-
-    /// The namespace, opened if it is not yet, or if it is another one by now.
-    pub(crate) async fn site(&self, netns: &Netns) -> Result<Arc<Site>, NetlinkError> {
-        let vrf = match netns {
-            Netns::Host => return Ok(self.host.clone()),
-            Netns::Router => return Ok(self.router.clone()),
-            Netns::Vrf(vrf) => vrf,
-        };
-        let inode = netns::inode(&self.runtime.vrf_netns(vrf)).ok().flatten();
-        self.vrf_site(vrf, inode).await
-    }
-
-    /// The namespace of an IP-VRF, which has this inode now.
-    async fn vrf_site(&self, vrf: &VrfName, inode: Option<u64>) -> Result<Arc<Site>, NetlinkError> {
-        let mut vrfs = self.vrfs.lock().await;
-        if let Some(site) = vrfs.get(vrf)
-            && Some(site.inode()) == inode
-        {
-            return Ok(site.clone());
-        }
-        let place = Place::At(self.runtime.vrf_netns(vrf));
-        let site = Site::open(Netns::Vrf(vrf.clone()), place, Interest::All, self.changes.clone())?;
-        let site = Arc::new(site);
-        vrfs.insert(vrf.clone(), site.clone());
-        Ok(site)
-    }
-
-    /// Forgets the namespace of an IP-VRF, so that nothing of us keeps it alive.
-    pub(crate) async fn forget(&self, vrf: &VrfName) {
-        let site = self.vrfs.lock().await.remove(vrf);
-        // It may be there still.
-        self.mounts.mark();
-        if let Some(site) = site.and_then(Arc::into_inner) {
-            site.close().await;
-        }
+    /// Returns every moved NIC to the host, for the removal of the router from this node. Goes on after an error.
+    pub async fn return_all_nics(&self) -> Vec<KernelError> {
+        nic::return_all(&self.namespaces).await
     }
 
     fn record(&self) -> Result<Arc<Record>, RecordError> {
-        let mut known = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        Record::read_after(&self.runtime.nics(), &mut known)
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).read(&self.namespaces.runtime.nics())
     }
 
-    /// Whether namespaces may hold nftables tables of ours.
-    fn tables(&self) -> bool {
-        self.runtime.port_tables().exists()
+    /// Whether namespaces may have nftables tables of ours.
+    fn may_have_tables(&self) -> bool {
+        self.namespaces.runtime.port_tables().exists()
     }
 
-    /// The namespaces of IP-VRFs that there are.
-    async fn vrf_sites(&self) -> Result<Vec<Arc<Site>>, KernelError> {
-        if self.mounts.take_change() {
-            let listed = self.list_sites().await;
-            // What could not be looked at is looked at again.
-            listed.inspect_err(|_| self.mounts.mark())?;
-        }
-        Ok(self.vrfs.lock().await.values().cloned().collect())
-    }
-
-    async fn list_sites(&self) -> Result<(), KernelError> {
-        let listed = netns::list_vrfs(&self.runtime).map_err(KernelError::List)?;
-        self.vrfs.lock().await.retain(|vrf, _| listed.contains_key(vrf));
-        for (vrf, inode) in listed {
-            let failed = |source| KernelError::Open { netns: Netns::Vrf(vrf.clone()), source };
-            self.vrf_site(&vrf, Some(inode)).await.map_err(failed)?;
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn views(&self) -> Result<Views, KernelError> {
-        let tables = self.tables();
-        let vrfs = self.vrf_sites().await?;
+    /// The contents of all namespaces: there may be hundreds, and seldom more than a few of them changed.
+    async fn contents(&self) -> Result<NodeContents, KernelError> {
+        let tables = self.may_have_tables();
+        let vrfs = self.namespaces.vrfs().await?;
         let (count, first) = (vrfs.len(), self.next_turn());
         let turn = |index| first.is_some_and(|first| has_turn(index, count, first));
-        let vrfs = vrfs.into_iter().enumerate().map(|(index, site)| (site, turn(index)));
-        let (mut views, mut due) = (Views::new(), Vec::new());
-        // There may be hundreds, and seldom more than a few of them changed.
-        for (site, turn) in [(self.host.clone(), true), (self.router.clone(), true)].into_iter().chain(vrfs) {
-            match site.known(turn) {
-                Some(seen) => drop(views.insert(site.netns().clone(), seen)),
-                None => due.push((site, turn)),
+        let vrfs = vrfs.into_iter().enumerate().map(|(index, vrf)| (vrf, turn(index)));
+        let always = [&self.namespaces.host, &self.namespaces.router].map(|namespace| (namespace.clone(), true));
+        let (mut contents, mut stale) = (NodeContents::new(), Vec::new());
+        for (namespace, turn) in always.into_iter().chain(vrfs) {
+            match namespace.known(turn) {
+                Some(known) => drop(contents.insert(namespace.netns().clone(), known)),
+                None => stale.push((namespace, turn)),
             }
         }
-        let read = |(site, turn): (Arc<Site>, bool)| async move {
-            let seen = site.read(tables, turn).await?;
-            if matches!(site.netns(), Netns::Vrf(_)) {
-                site.rest().await;
+        let read = |(namespace, turn): (Arc<Namespace>, bool)| async move {
+            let read = namespace.read(tables, turn).await?;
+            if matches!(namespace.netns(), Netns::Vrf(_)) {
+                namespace.rest().await;
             }
-            Ok::<_, KernelError>((site.netns().clone(), seen))
+            Ok::<_, KernelError>((namespace.netns().clone(), read))
         };
-        let read: Views = stream::iter(due.into_iter().map(read)).buffer_unordered(READERS).try_collect().await?;
-        views.extend(read);
-        Ok(views)
+        let read: NodeContents =
+            stream::iter(stale.into_iter().map(read)).buffer_unordered(READERS).try_collect().await?;
+        contents.extend(read);
+        Ok(contents)
     }
 
     /// The first namespace whose turn it is to be read for its age; `None` where others were a moment ago.
@@ -203,68 +127,62 @@ impl NetlinkKernel {
         Some(first)
     }
 
-    fn note_interesting(&self, views: &Views, nics: &BTreeSet<IfName>, record: &Record) {
+    /// Sets which links of the host are watched.
+    fn watch_links(&self, contents: &NodeContents, nics: &BTreeSet<IfName>, record: &Record) {
         let names: BTreeSet<String> = nics.iter().chain(record.nics.keys()).map(ToString::to_string).collect();
-        let ours = |(_, link): &(&u32, &SeenLink)| link.owned.is_some() || names.contains(&link.name);
-        let links = views.get(&Netns::Host).into_iter().flat_map(|seen| &seen.links);
-        let indexes = links.filter(ours).map(|(index, _)| *index).collect();
-        *self.interesting.write().unwrap_or_else(PoisonError::into_inner) = Interesting { names, indexes };
-    }
-
-    /// Closes the sockets that work opened; watching goes on.
-    async fn rest(&self) {
-        for site in self.vrfs.lock().await.values() {
-            site.rest().await;
-        }
+        let counts = |(_, link): &(&u32, &ObservedLink)| link.owned.is_some() || names.contains(&link.name);
+        let links = contents.get(&Netns::Host).into_iter().flat_map(|host| &host.links);
+        let indexes = links.filter(counts).map(|(index, _)| *index).collect();
+        *self.watched.write().unwrap_or_else(PoisonError::into_inner) = WatchedLinks { names, indexes };
     }
 }
 
-/// Whether `index` of `count` is among the [`AGED`] from `first` on, around the end.
+/// Whether `index` of `count` is among the [`AGED`] from `first` on, modulo `count`.
 fn has_turn(index: usize, count: usize, first: usize) -> bool {
     (index + count - first % count) % count < AGED
 }
 
 impl Kernel for NetlinkKernel {
-    async fn facts(&self, nics: &BTreeSet<IfName>) -> Result<NodeFacts, KernelError> {
-        let tables = self.tables();
-        let host = self.host.read(tables, true).await?;
-        let router = self.router.read(tables, true).await?;
-        let views = Views::from([(Netns::Host, host), (Netns::Router, router)]);
-        self.note_interesting(&views, nics, &*self.record()?);
-        Ok(observe::facts(&views, nics))
+    async fn observe_nics(&self, nics: &BTreeSet<IfName>) -> Result<ObservedNics, KernelError> {
+        let tables = self.may_have_tables();
+        let host = self.namespaces.host.read(tables, true).await?;
+        let router = self.namespaces.router.read(tables, true).await?;
+        let contents = NodeContents::from([(Netns::Host, host), (Netns::Router, router)]);
+        self.watch_links(&contents, nics, &*self.record()?);
+        Ok(observe::observed_nics(&contents, nics))
     }
 
     async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<Arc<KernelState>, KernelError> {
         let record = self.record()?;
-        let views = self.views().await?;
+        let contents = self.contents().await?;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = last.as_ref().filter(|last| last.is_of(&views, nics, &record)) {
+        if let Some(known) = last.as_ref().filter(|last| last.is_of(&contents, nics, &record)) {
             return Ok(Arc::clone(&known.state));
         }
-        self.note_interesting(&views, nics, &record);
+        self.watch_links(&contents, nics, &record);
         // What changed is often nothing of ours.
-        let state = kept(last.as_ref().map(|last| &last.state), observe::state(&views, nics, &record));
-        *last = Some(Observed { views, nics: nics.clone(), record, state: Arc::clone(&state) });
+        let state = reuse(last.as_ref().map(|last| &last.state), observe::state(&contents, nics, &record));
+        *last = Some(Observation { contents, nics: nics.clone(), record, state: Arc::clone(&state) });
         Ok(state)
     }
 
     async fn apply(&self, op: &KernelOp) -> Result<(), KernelError> {
         let failed = |source: OpError| KernelError::Op { op: Box::new(op.clone()), source };
-        let done = self.perform(op).await.map_err(failed);
-        self.mark_changed(op).await;
+        let done = apply::apply(&self.namespaces, op).await.map_err(failed);
+        self.namespaces.mark_stale(op).await;
         done
     }
 
     async fn apply_all(&self, steps: &[Step]) -> Vec<Outcome> {
-        let outcomes = Batch::new(steps).run(self).await;
-        self.rest().await;
+        let outcomes = lanes::apply_all(self, steps).await;
+        self.namespaces.rest().await;
         outcomes
     }
 
     async fn tcp_counts(&self, netns: &Netns) -> Result<TcpCounts, KernelError> {
         let failed = |source| KernelError::Read { what: "TCP counters", netns: netns.clone(), source };
-        let file = self.site(netns).await.and_then(|site| site.file()).map_err(failed)?;
-        tcp::read(&file).map_err(failed)
+        let file = self.namespaces.get(netns).await.and_then(|namespace| namespace.file()).map_err(failed)?;
+        tcp::read(&file).map_err(|error| failed(error.into()))
     }
 
     async fn changed(&self) {
@@ -281,8 +199,8 @@ mod tests {
         for count in [1, AGED, AGED + 1, 400] {
             let of_round = |round: usize| (0..count).filter(move |index| has_turn(*index, count, round * AGED));
             let rounds = count.div_ceil(AGED);
-            let seen: BTreeSet<usize> = (0..rounds).flat_map(of_round).collect();
-            assert_eq!(seen.len(), count);
+            let read: BTreeSet<usize> = (0..rounds).flat_map(of_round).collect();
+            assert_eq!(read.len(), count);
             assert!((0..rounds).all(|round| of_round(round).count() == AGED.min(count)));
         }
     }

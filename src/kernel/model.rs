@@ -1,5 +1,5 @@
-//! What the kernel shall have, and what it has: one type for both, comparable by value. Masters and peers are names;
-//! an ifindex exists only in `apply`. Pure data.
+//! Kernel state of the router, wanted and observed: one type for both, comparable by value. Masters and peers are names;
+//! an ifindex exists only below [`super::apply`]. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+pub use super::sysctl::Sysctl;
 use crate::names::{OwnedName, Role};
 use crate::scope::Scope;
 use crate::types::{Family, IfName, MacAddr, TableId, Vni, VrfName};
@@ -16,7 +17,7 @@ use crate::types::{Family, IfName, MacAddr, TableId, Vni, VrfName};
 pub enum Netns {
     /// The namespace of the node itself, where the host's BGP speaker runs.
     Host,
-    /// The router namespace, which holds the fabric NIC.
+    /// The router namespace, with the underlay NICs.
     Router,
     /// The namespace of one IP-VRF (`netns` mode only).
     Vrf(VrfName),
@@ -32,10 +33,10 @@ impl fmt::Display for Netns {
     }
 }
 
-/// Where one of our links is.
+/// Namespace and name of one of our links.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinkKey {
-    /// The namespace that holds it.
+    /// Its namespace.
     pub netns: Netns,
     /// Its name.
     pub name: OwnedName,
@@ -47,7 +48,7 @@ impl fmt::Display for LinkKey {
     }
 }
 
-/// Kind of a link with the attributes that cannot change without making it anew.
+/// Kind of a link with the attributes that cannot change without recreating it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LinkKind {
     /// A VRF device.
@@ -67,20 +68,20 @@ pub enum LinkKind {
         /// UDP destination port.
         port: u16,
     },
-    /// One end of a veth pair. The pair is made by its PE end; the host end is born with it.
+    /// One end of a veth pair. The pair is created by its PE end.
     Veth {
         /// The other end.
         peer: Box<LinkKey>,
     },
-    /// Has our name and link group, but is not what we make: another kind, a VXLAN device that learns, a bridge with
-    /// STP, a veth end without its other end. Only observed, never wanted, so it is replaced.
+    /// Has our name and link group, but is not what we create: another kind, a VXLAN device that learns, a bridge with
+    /// STP, a veth end without its peer. Only observed, never wanted, so it is replaced.
     Other,
 }
 
 /// Bridge port settings of a VXLAN device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BridgePort {
-    /// `neigh_suppress`: ARP and ND are answered from what EVPN knows (RFC 7432 section 10).
+    /// `neigh_suppress`: ARP and ND are answered from EVPN routes (RFC 7432 section 10).
     pub neigh_suppress: bool,
     /// MAC learning from the data plane.
     pub learning: bool,
@@ -89,14 +90,15 @@ pub struct BridgePort {
 /// A link of ours. Fields that a kind does not use are `None` on both the wanted and the observed side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// What it belongs to. A plan says it; an observation derives it from where the link is
+    /// What it belongs to. Set by a plan; an observation derives it from namespace and masters
     /// ([`KernelState::scope_by_place`]).
     pub scope: Scope,
     /// Kind and immutable attributes.
     pub kind: LinkKind,
     /// Master in the same namespace: the bridge of a VXLAN device; in `vrf` mode the VRF device of bridge and PE veth.
     pub master: Option<OwnedName>,
-    /// VRF device of the host that holds the host end, if we put it there. A foreign master is not seen, and so left alone.
+    /// VRF device of the host that is master of the host end, if we set it. A master that others set is not observed, and so
+    /// left alone.
     pub host_vrf: Option<IfName>,
     /// MTU in bytes; `None` for a VRF device.
     pub mtu: Option<u32>,
@@ -112,42 +114,14 @@ pub struct Link {
     pub port: Option<BridgePort>,
 }
 
-/// A kernel setting under `/proc/sys/net` that a namespace needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Sysctl {
-    /// `net.ipv4.conf.all.forwarding`
-    Ipv4Forwarding,
-    /// `net.ipv6.conf.all.forwarding`
-    Ipv6Forwarding,
-    /// `net.ipv4.conf.all.rp_filter`: the way back of an overlay packet may differ.
-    RpFilterAll,
-    /// `net.ipv4.conf.default.rp_filter`
-    RpFilterDefault,
-    /// `net.vrf.strict_mode`: one table belongs to one VRF device.
-    VrfStrictMode,
-    /// `net.ipv4.tcp_l3mdev_accept`: 0, a listener of one VRF does not take connections of another.
-    TcpL3mdevAccept,
-    /// `net.ipv4.tcp_fwmark_accept`: a connection has the mark of its first packet, IPv6 too.
-    TcpFwmarkAccept,
-    /// `net.ipv4.fwmark_reflect`: what the kernel itself answers has the mark of what it answers.
-    Ipv4FwmarkReflect,
-    /// `net.ipv6.fwmark_reflect`
-    Ipv6FwmarkReflect,
-    /// `net.ipv4.fib_multipath_hash_policy`: 1, flows are told apart by their ports as well. By addresses alone all VXLAN
-    /// packets between two VTEPs take one path: their flows differ in the UDP source port (RFC 7348 section 5).
-    Ipv4MultipathHash,
-    /// `net.ipv6.fib_multipath_hash_policy`
-    Ipv6MultipathHash,
-}
-
-/// A second TCP port on which the router answers as on 179 what comes by a veth end.
+/// A second TCP port on which the router accepts BGP connections that arrive on a veth end.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListenPort {
     /// The PE end.
     pub on: LinkKey,
     /// The port.
     pub port: u16,
-    /// It is what we make. False is only observed, never wanted: it is replaced.
+    /// Its rules are complete. False is only observed, never wanted: it is replaced.
     pub whole: bool,
 }
 
@@ -158,26 +132,26 @@ pub struct KernelState {
     pub vrf_netns: BTreeSet<VrfName>,
     /// Our links in all namespaces.
     pub links: BTreeMap<LinkKey, Link>,
-    /// Underlay NICs and where they are. Wanted: always [`Netns::Router`]. Observed: only NICs that were asked for or
+    /// Underlay NICs and their namespaces. Wanted: always [`Netns::Router`]. Observed: only NICs that were asked for or
     /// that we moved; one that does not exist is absent.
     pub nics: BTreeMap<IfName, Netns>,
     /// Global addresses on `lo` of the router namespace (the VTEP).
     pub loopback: BTreeSet<IpNet>,
-    /// Tables with an unreachable default route of worst metric, so that a miss in a VRF never falls through to the
-    /// main table (`vrf` mode).
+    /// Tables with an unreachable default route of worst metric, so that a lookup without match in a VRF never continues in
+    /// the main table (`vrf` mode).
     pub unreachable: BTreeSet<(TableId, Family)>,
-    /// Families in which the router namespace looks up table `local` after the tables of its VRFs (`vrf` mode). The kernel
-    /// begins with it before them, and then a packet of a VRF to an address of the router itself, the VTEP, arrives there
-    /// (Linux `Documentation/networking/vrf.rst`).
+    /// Families in which the router namespace looks up table `local` after the tables of its VRFs (`vrf` mode). By default
+    /// the kernel looks it up first, and a packet of a VRF to an address of the router itself, the VTEP, is delivered
+    /// there (Linux `Documentation/networking/vrf.rst`).
     pub local_last: BTreeSet<Family>,
     /// Second BGP ports.
     pub listen_ports: BTreeSet<ListenPort>,
-    /// Settings by namespace. Observed holds the same keys where the kernel has them.
+    /// Settings by namespace. Observed: those that the kernel has.
     pub sysctls: BTreeMap<(Netns, Sysctl), u32>,
 }
 
 impl KernelState {
-    /// What a link belongs to by where it is: the IP-VRF of its namespace, or of the VRF device on top of its masters.
+    /// What a link belongs to according to its place: the IP-VRF of its namespace, or of the VRF device on top of its masters.
     /// The host end of a veth pair belongs where its PE end does. Without an IP-VRF it is the segment of its VNI.
     pub fn scope_by_place(&self, key: &LinkKey) -> Scope {
         let inside = match self.links.get(key).map(|link| &link.kind) {
@@ -205,3 +179,33 @@ impl KernelState {
         }
     }
 }
+
+/// What a plan needs to know of a NIC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NicFacts {
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Host or router.
+    pub netns: Netns,
+    /// Its addresses, IPv6 link-local ones too.
+    pub addresses: BTreeSet<IpNet>,
+}
+
+/// NICs that were asked for; one that does not exist is absent.
+pub type ObservedNics = BTreeMap<IfName, NicFacts>;
+
+/// FRR reads the upper byte of a kernel metric as the distance: this one is [255/8192], which every protocol overrides
+/// (Linux `Documentation/networking/vrf.rst`).
+pub const UNREACHABLE_METRIC: u32 = 4_278_198_272;
+
+/// TOS of a VXLAN device. With 0 the kernel caches the route to a VTEP per CPU, so that one of several equal-cost paths
+/// carries everything (Linux `drivers/net/vxlan/vxlan_core.c`: `use_cache`). This sets no DSCP but the ECN bits, which the
+/// kernel overwrites with those of the inner packet (RFC 6040).
+pub const ROUTE_EACH_PACKET: u8 = 2;
+
+/// Preference of the rule for table `local` where there are VRFs: after that for VRF tables (1000), before that for table
+/// `main` (32766).
+pub const LOCAL_RULE: u32 = 32_765;
+
+/// `RT_TABLE_LOCAL`
+pub const LOCAL_TABLE: u8 = 255;

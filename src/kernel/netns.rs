@@ -1,6 +1,6 @@
-//! Network namespaces: made, adopted, shown to zebra, removed, and entered on a thread of their own. In: paths. Out:
-//! mounts, and the values of closures that ran inside. Changes the namespace of no thread but those that it starts
-//! itself: a worker of the runtime that once entered a namespace would take later tasks along. Sets up no links.
+//! Network namespaces: created, adopted, made visible to zebra, removed, and entered on a thread of their own. In: paths.
+//! Out: mounts, and the values of closures that ran inside. Changes the namespace of no thread but those that it starts
+//! itself: a worker of the runtime that once entered a namespace would run later tasks there. Sets up no links.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -18,31 +18,31 @@ use thiserror::Error;
 use crate::runtime::Runtime;
 use crate::types::VrfName;
 
-/// Why a namespace could not be made, entered or removed.
+/// Why a namespace could not be created, entered or removed.
 #[derive(Debug, Error)]
 pub enum NetnsError {
     /// A file or directory.
     #[error("{action} {path}")]
     File {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// On what.
+        /// Its object.
         path: PathBuf,
-        /// Why not.
+        /// Its error.
         source: io::Error,
     },
     /// A mount.
     #[error("{action} {path}")]
     Mount {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// On what.
+        /// Its object.
         path: PathBuf,
-        /// Why not.
+        /// Its error.
         source: Errno,
     },
     /// `unshare(CLONE_NEWNET)`
-    #[error("make a network namespace")]
+    #[error("create a network namespace")]
     Unshare(#[source] Errno),
     /// `setns(2)`
     #[error("enter a network namespace")]
@@ -71,11 +71,11 @@ fn mount_error(action: &'static str, path: &Path) -> impl FnOnce(Errno) -> Netns
 pub enum Creation {
     /// There was none.
     Created,
-    /// It was there and is left as it is.
+    /// It existed and is left as it is.
     Adopted,
 }
 
-/// The namespace of the calling process, which is the node's: no thread but those of this module ever leaves it.
+/// The namespace of the calling process, which is the node's: only threads of this module leave it.
 pub fn open_host() -> Result<File, NetnsError> {
     let path = Path::new("/proc/self/ns/net");
     File::open(path).map_err(file_error("open", path))
@@ -88,7 +88,8 @@ pub fn open(path: &Path) -> Result<File, NetnsError> {
     if Some(device) == *NSFS { Ok(file) } else { Err(NetnsError::NotNetns(path.to_owned())) }
 }
 
-/// The inode of the namespace that is bound to `path`. `None` where nothing is, or a plain file of an unfinished creation.
+/// The inode of the namespace that is bound to `path`. `None` where there is nothing, or the plain file of an interrupted
+/// creation.
 pub fn inode(path: &Path) -> Result<Option<u64>, NetnsError> {
     match fs::metadata(path) {
         Ok(metadata) => Ok((Some(metadata.dev()) == *NSFS).then(|| metadata.ino())),
@@ -105,8 +106,8 @@ pub fn is_netns(path: &Path) -> Result<bool, NetnsError> {
 /// The device number of nsfs, the one file system of all namespaces.
 static NSFS: LazyLock<Option<u64>> = LazyLock::new(|| fs::metadata("/proc/self/ns/net").ok().map(|m| m.dev()));
 
-/// Makes a namespace and binds it to `path`, as `ip netns add` does, or adopts what is bound there. The directory
-/// becomes a shared mount, so that the namespace is seen in other mount namespaces too.
+/// Creates a namespace and binds it to `path`, as `ip netns add` does, or adopts what is bound there. The directory becomes a
+/// shared mount, so that the namespace is visible in other mount namespaces too.
 pub fn create(path: &Path) -> Result<Creation, NetnsError> {
     if is_netns(path)? {
         return Ok(Creation::Adopted);
@@ -114,7 +115,7 @@ pub fn create(path: &Path) -> Result<Creation, NetnsError> {
     if let Some(dir) = path.parent() {
         share(dir)?;
     }
-    // A plain file is what a creation that was cut short leaves: it is used.
+    // An interrupted creation leaves a plain file, which is used.
     OpenOptions::new()
         .write(true)
         .create(true)
@@ -129,18 +130,18 @@ pub fn create(path: &Path) -> Result<Creation, NetnsError> {
     Ok(Creation::Created)
 }
 
-/// Unbinds the namespace from `path` and removes the file. It lives on while a process or a socket is in it. Nothing
-/// there is fine.
+/// Unbinds the namespace from `path` and removes the file. The namespace exists as long as a process or a socket is in it.
+/// Succeeds where there is nothing.
 pub fn remove(path: &Path) -> Result<(), NetnsError> {
     unmount(path)?;
     remove_file(path)
 }
 
-/// Makes `dir` if need be and turns it into a mount with shared propagation, as `ip netns` does with `/run/netns`:
-/// namespaces bound below it later appear in mount namespaces that were split off before.
+/// Creates `dir` if need be and turns it into a mount with shared propagation, as `ip netns` does with `/run/netns`:
+/// namespaces bound below it later appear in mount namespaces that were unshared before.
 pub fn share(dir: &Path) -> Result<(), NetnsError> {
     DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(file_error("create", dir))?;
-    // The lock that `ip netns` takes: two binds of the directory would hide what was bound below the first.
+    // The lock that `ip netns` takes: a second bind of the directory would hide what was bound below the first.
     let lock = File::open(dir).map_err(file_error("open", dir))?;
     lock.lock().map_err(file_error("lock", dir))?;
     let make_shared = || mount(None::<&str>, dir, None::<&str>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>);
@@ -154,7 +155,7 @@ pub fn share(dir: &Path) -> Result<(), NetnsError> {
     }
 }
 
-/// Undoes [`share`] and removes the directory with all that is bound below it. Nothing there is fine.
+/// Reverts [`share`] and removes the directory with all that is bound below it. Succeeds where there is nothing.
 pub fn unshare_dir(dir: &Path) -> Result<(), NetnsError> {
     for name in entries(dir)? {
         remove(&dir.join(name))?;
@@ -175,13 +176,9 @@ pub fn in_netns<T: Send>(netns: &File, work: impl FnOnce() -> T + Send) -> Resul
 /// Reads `net/<key>` below `/proc/sys` as seen in `netns`, for example `net/ipv4/ip_forward`. `None`: the kernel has no
 /// such setting.
 pub fn read_sysctl(netns: &File, key: &str) -> Result<Option<String>, NetnsError> {
-    let path = Path::new("/proc/sys").join(key);
     // `/proc/sys/net` is that of the reading thread.
-    in_netns(netns, || match fs::read_to_string(&path) {
-        Ok(value) => Ok(Some(value.trim().to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(file_error("read", &path)(error)),
-    })?
+    let found = read_files(netns, vec![((), Path::new("/proc/sys").join(key))])?;
+    Ok(found.into_iter().next().map(|((), value)| value.trim().to_owned()))
 }
 
 /// Writes a setting as seen in `netns`.
@@ -190,14 +187,29 @@ pub fn write_sysctl(netns: &File, key: &str, value: &str) -> Result<(), NetnsErr
     in_netns(netns, || fs::write(&path, value).map_err(file_error("write", &path)))?
 }
 
-/// Makes the empty namespace of an IP-VRF, or adopts it. Zebra does not see it before [`show_vrf`].
+/// Reads files below `/proc/thread-self` or `/proc/sys` as seen in `netns`. Those that do not exist are left out.
+pub fn read_files<K: Send>(netns: &File, paths: Vec<(K, PathBuf)>) -> Result<Vec<(K, String)>, NetnsError> {
+    in_netns(netns, || {
+        let mut texts = Vec::with_capacity(paths.len());
+        for (key, path) in paths {
+            match fs::read_to_string(&path) {
+                Ok(text) => texts.push((key, text)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(file_error("read", &path)(error)),
+            }
+        }
+        Ok(texts)
+    })?
+}
+
+/// Creates the empty namespace of an IP-VRF, or adopts it. Zebra does not see it before [`expose_vrf`].
 pub fn create_vrf(runtime: &Runtime, vrf: &VrfName) -> Result<Creation, NetnsError> {
     create(&runtime.vrf_netns(vrf))
 }
 
-/// Lets zebra see the namespace of an IP-VRF. By a symlink, since zebra looks at a new name at once and then only
-/// every second: a file that becomes a namespace later costs that second.
-pub fn show_vrf(runtime: &Runtime, vrf: &VrfName) -> Result<(), NetnsError> {
+/// Makes the namespace of an IP-VRF visible to zebra. By a symlink, since zebra opens a new name at once and then only every
+/// second: a file that becomes a namespace later costs that second.
+pub fn expose_vrf(runtime: &Runtime, vrf: &VrfName) -> Result<(), NetnsError> {
     let dir = runtime.zebra_netns_dir();
     DirBuilder::new().recursive(true).mode(0o755).create(&dir).map_err(file_error("create", &dir))?;
     let (target, link) = (runtime.vrf_netns(vrf), runtime.zebra_netns(vrf));
@@ -207,14 +219,14 @@ pub fn show_vrf(runtime: &Runtime, vrf: &VrfName) -> Result<(), NetnsError> {
     }
 }
 
-/// Removes the namespace of an IP-VRF, first from zebra's sight. Nothing there is fine.
+/// Removes the namespace of an IP-VRF, first where zebra sees it. Succeeds where there is nothing.
 pub fn remove_vrf(runtime: &Runtime, vrf: &VrfName) -> Result<(), NetnsError> {
     remove_file(&runtime.zebra_netns(vrf))?;
     remove(&runtime.vrf_netns(vrf))
 }
 
-/// The IP-VRFs that have a namespace, shown to zebra or not, each with its inode. Unfinished ones and names that are no VRF
-/// are left out.
+/// The IP-VRFs that have a namespace, visible to zebra or not, each with its inode. Interrupted creations and names that are
+/// no VRF are left out.
 pub fn list_vrfs(runtime: &Runtime) -> Result<BTreeMap<VrfName, u64>, NetnsError> {
     let dir = runtime.vrf_netns_dir();
     let mut vrfs = BTreeMap::new();
@@ -228,7 +240,7 @@ pub fn list_vrfs(runtime: &Runtime) -> Result<BTreeMap<VrfName, u64>, NetnsError
     Ok(vrfs)
 }
 
-/// Removes all namespaces of the router, the shared mount that held those of the IP-VRFs, and zebra's view of them.
+/// Removes all namespaces of the router, the shared mount of those of the IP-VRFs, and zebra's directory.
 pub fn remove_all(runtime: &Runtime) -> Result<(), NetnsError> {
     let zebra = runtime.zebra_netns_dir();
     for name in entries(&zebra)? {
@@ -255,7 +267,7 @@ fn bind(source: &Path, target: &Path) -> Result<(), NetnsError> {
     mount(Some(source), target, None::<&str>, flags, None::<&str>).map_err(mount_error("bind", target))
 }
 
-/// Detaches every mount on `path`, as a namespace may lie on top of another one.
+/// Detaches every mount on `path`, as a namespace may be mounted over another one.
 fn unmount(path: &Path) -> Result<(), NetnsError> {
     loop {
         match umount2(path, MntFlags::MNT_DETACH) {
@@ -281,7 +293,7 @@ fn remove_dir(path: &Path) -> Result<(), NetnsError> {
     }
 }
 
-/// Runs `work` on a new thread and waits for it. What it does to the thread's namespaces ends with the thread.
+/// Runs `work` on a new thread and waits for it. A change of the thread's namespaces ends with the thread.
 pub fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
     thread::scope(|scope| {
         let handle =

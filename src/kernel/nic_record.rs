@@ -1,5 +1,5 @@
-//! What the NICs had in the host namespace before they were moved: a file, so that it outlives a crash. In: netlink
-//! messages of addresses and routes. Out: the same. Talks to no kernel.
+//! What the NICs had in the host namespace before they were moved: a file, so that it survives a crash. In and out: saved
+//! addresses, routes and settings. Sends nothing to the kernel.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,17 +7,57 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use netlink_packet_core::{Emitable, Parseable};
-use rtnetlink::packet_route::address::AddressMessage;
-use rtnetlink::packet_route::route::RouteMessage;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
-use super::error::RecordError;
-use crate::atomic_file;
+use super::netlink::saved::{MalformedMessage, SavedMessage};
+use crate::atomic_file::{self, ReplaceError};
 use crate::types::IfName;
 
 /// Version of the file.
-pub const VERSION: u32 = 1;
+const VERSION: u32 = 1;
+
+/// Why the record of moved NICs could not be read or written.
+#[derive(Debug, Error)]
+pub enum RecordError {
+    /// The file.
+    #[error("{action} {path}")]
+    File {
+        /// The action that failed.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Its error.
+        source: io::Error,
+    },
+    /// It could not be replaced.
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
+    /// Its contents.
+    #[error("{path} is not a record of moved NICs of version {VERSION}")]
+    Contents {
+        /// The file.
+        path: PathBuf,
+        /// Its error.
+        source: serde_json::Error,
+    },
+    /// Written by another version.
+    #[error("{path} has version {version}, this is {VERSION}")]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version of the file.
+        version: u32,
+    },
+    /// An address or route in it.
+    #[error("the record of NIC {nic} has an address or route that cannot be read")]
+    Message {
+        /// The NIC.
+        nic: IfName,
+        /// Its error.
+        source: MalformedMessage,
+    },
+}
 
 /// The moved NICs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,15 +67,16 @@ pub struct Record {
     pub nics: BTreeMap<IfName, NicRecord>,
 }
 
-/// What was read last: the text of the file, if there was one, and what it says.
-pub type Known = Option<(Option<String>, Arc<Record>)>;
+/// What was read last: the text of the file, if there was one, and the record in it.
+#[derive(Debug, Default)]
+pub struct RecordCache(Option<(Option<String>, Arc<Record>)>);
 
 /// What one NIC had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NicRecord {
-    /// How far its move is.
-    pub phase: Phase,
-    /// Its ifindex, which the routes below speak of.
+    /// The phase of its move.
+    pub phase: MovePhase,
+    /// Its ifindex, to which the routes below refer.
     pub index: u32,
     /// MTU in bytes.
     pub mtu: u32,
@@ -44,17 +85,17 @@ pub struct NicRecord {
     /// `IFLA_INET6_ADDR_GEN_MODE`; absent where it had no IPv6.
     pub addrgen: Option<u8>,
     /// Its addresses.
-    pub addresses: Vec<Raw>,
-    /// The routes that named it, but those that the kernel makes itself.
-    pub routes: Vec<Raw>,
+    pub addresses: Vec<SavedMessage>,
+    /// The routes that named it, except for those that the kernel adds itself.
+    pub routes: Vec<SavedMessage>,
     /// Its settings below `/proc/sys/net`.
     pub settings: BTreeMap<PathBuf, String>,
 }
 
-/// How far the move of a NIC is. What is not finished is finished by the next move or return.
+/// The phase of the move of a NIC. An interrupted move is completed by the next move or return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Phase {
+pub enum MovePhase {
     /// On its way into the router namespace.
     Taking,
     /// There with all that it had.
@@ -63,60 +104,27 @@ pub enum Phase {
     Returning,
 }
 
-/// A netlink message, exact, and with a text for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Raw {
-    text: String,
-    netlink: String,
-}
-
-impl Raw {
-    fn new(text: String, message: &impl Emitable) -> Self {
-        let mut bytes = vec![0; message.buffer_len()];
-        message.emit(&mut bytes);
-        let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
-        Self { text, netlink: bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect() }
-    }
-
-    /// Of an address.
-    pub fn address(text: String, message: &AddressMessage) -> Self {
-        Self::new(text, message)
-    }
-
-    /// Of a route.
-    pub fn route(text: String, message: &RouteMessage) -> Self {
-        Self::new(text, message)
-    }
-
-    /// The message.
-    pub fn decode<T: Parseable<[u8]>>(&self, nic: &IfName) -> Result<T, RecordError> {
-        let digits = self.netlink.as_bytes().chunks(2);
-        let bytes: Option<Vec<u8>> =
-            digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
-        let decoded = bytes.and_then(|bytes| T::parse(bytes.as_slice()).ok());
-        decoded.ok_or_else(|| RecordError::Message(nic.clone()))
-    }
-}
-
 fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RecordError {
     move |source| RecordError::File { action, path: path.to_owned(), source }
+}
+
+impl RecordCache {
+    /// Reads the file; the same value again where it has not changed.
+    pub fn read(&mut self, path: &Path) -> Result<Arc<Record>, RecordError> {
+        let text = Record::text(path)?;
+        if let Some((_, record)) = self.0.as_ref().filter(|(last, _)| *last == text) {
+            return Ok(Arc::clone(record));
+        }
+        let record = Arc::new(Record::parse(path, text.as_deref())?);
+        self.0 = Some((text, Arc::clone(&record)));
+        Ok(record)
+    }
 }
 
 impl Record {
     /// Reads the file; an empty record where there is none.
     pub fn read(path: &Path) -> Result<Self, RecordError> {
         Self::parse(path, Self::text(path)?.as_deref())
-    }
-
-    /// The same value again where the file is as it was read last.
-    pub fn read_after(path: &Path, last: &mut Known) -> Result<Arc<Self>, RecordError> {
-        let text = Self::text(path)?;
-        if let Some((_, known)) = last.as_ref().filter(|(known, _)| *known == text) {
-            return Ok(Arc::clone(known));
-        }
-        let record = Arc::new(Self::parse(path, text.as_deref())?);
-        *last = Some((text, Arc::clone(&record)));
-        Ok(record)
     }
 
     fn text(path: &Path) -> Result<Option<String>, RecordError> {
@@ -162,12 +170,12 @@ mod tests {
         let path = dir.path().join("run/nics.json");
         assert_eq!(Record::read(&path).unwrap(), Record::default());
         let nic = NicRecord {
-            phase: Phase::Taking,
+            phase: MovePhase::Taking,
             index: 7,
             mtu: 9000,
             up: true,
             addrgen: Some(1),
-            addresses: vec![Raw { text: "192.0.2.1/24".into(), netlink: "0218".into() }],
+            addresses: vec![serde_json::from_str(r#"{"text": "192.0.2.1/24", "netlink": "0218"}"#).unwrap()],
             routes: vec![],
             settings: BTreeMap::new(),
         };
@@ -181,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_and_broken_files_are_refused() {
+    fn another_version_and_malformed_files_are_rejected() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("nics.json");
         fs::write(&path, r#"{"version": 7, "nics": {}}"#).unwrap();

@@ -1,45 +1,42 @@
-//! From what the namespaces hold to the state of the router. In: [`Seen`] by namespace and the record of moved NICs.
-//! Out: [`KernelState`] and [`NodeFacts`]. Links without our mark never appear. Pure.
+//! From the contents of the namespaces to the state of the router. In: [`NetnsContents`] by namespace and the record of moved
+//! NICs. Out: [`KernelState`] and [`ObservedNics`]. Links without our mark never appear. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rtnetlink::packet_route::link::In6AddrGenMode;
-
-use super::model::{KernelState, Link, LinkKey, LinkKind, ListenPort, Netns};
-use super::netlink::seen::{Seen, SeenLink, Shape, is_link_local};
-use super::nic_record::{Phase, Record};
-use super::{NicFacts, NodeFacts};
+use super::model::{KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, NicFacts, ObservedNics};
+use super::netlink::contents::{AddrGenMode, NetnsContents, ObservedKind, ObservedLink, is_link_local};
+use super::nic_record::{MovePhase, Record};
 use crate::names::{self, OwnedName, Role};
 use crate::scope::Scope;
 use crate::types::IfName;
 
-/// What all namespaces hold.
-pub type Views = BTreeMap<Netns, Arc<Seen>>;
+/// The contents of all namespaces.
+pub type NodeContents = BTreeMap<Netns, Arc<NetnsContents>>;
 
 /// The state of the router.
-pub fn state(views: &Views, asked: &BTreeSet<IfName>, record: &Record) -> KernelState {
-    let ends = veth_ends(views);
-    let mut state = KernelState { nics: nics(views, asked, record), ..KernelState::default() };
-    for (netns, seen) in views {
+pub fn state(node: &NodeContents, asked: &BTreeSet<IfName>, record: &Record) -> KernelState {
+    let ends = veth_ends(node);
+    let mut state = KernelState { nics: nics(node, asked, record), ..KernelState::default() };
+    for (netns, contents) in node {
         if let Netns::Vrf(vrf) = netns {
             state.vrf_netns.insert(vrf.clone());
         }
-        for (index, link) in &seen.links {
+        for (index, link) in &contents.links {
             if let Some(name) = &link.owned {
                 let key = LinkKey { netns: netns.clone(), name: name.clone() };
                 let kind = kind_of(&key, *index, link, &ends);
-                state.links.insert(key, link_of(kind, link, seen));
+                state.links.insert(key, link_of(kind, link, contents));
             }
         }
-        state.listen_ports.extend(seen.listen_ports.iter().map(|(table, whole)| ListenPort {
+        state.listen_ports.extend(contents.listen_ports.iter().map(|(table, whole)| ListenPort {
             on: LinkKey { netns: netns.clone(), name: OwnedName::Vni(Role::PeVeth, table.vni) },
             port: table.port,
             whole: *whole,
         }));
-        state.sysctls.extend(seen.sysctls.iter().map(|(sysctl, value)| ((netns.clone(), *sysctl), *value)));
+        state.sysctls.extend(contents.sysctls.iter().map(|(sysctl, value)| ((netns.clone(), *sysctl), *value)));
     }
-    if let Some(router) = views.get(&Netns::Router) {
+    if let Some(router) = node.get(&Netns::Router) {
         state.unreachable.clone_from(&router.unreachable);
         state.local_last.clone_from(&router.local_last);
         let lo = router.by_name("lo").into_iter().flat_map(|(_, lo)| &lo.addresses).map(|address| address.net);
@@ -52,39 +49,41 @@ pub fn state(views: &Views, asked: &BTreeSet<IfName>, record: &Record) -> Kernel
     state
 }
 
-/// What a plan needs to know of NICs.
-pub fn facts(views: &Views, asked: &BTreeSet<IfName>) -> NodeFacts {
+/// The NICs among `asked` that exist, those of the router first.
+pub fn observed_nics(node: &NodeContents, asked: &BTreeSet<IfName>) -> ObservedNics {
     let find = |name: &IfName| {
         [Netns::Router, Netns::Host].into_iter().find_map(|netns| {
-            let (_, link) = views.get(&netns)?.by_name(name.as_str())?;
+            let (_, link) = node.get(&netns)?.by_name(name.as_str())?;
             let addresses = link.addresses.iter().map(|address| address.net).collect();
             Some((name.clone(), NicFacts { mtu: link.mtu, netns, addresses }))
         })
     };
-    NodeFacts { nics: asked.iter().filter_map(find).collect() }
+    asked.iter().filter_map(find).collect()
 }
 
-/// A move that was cut short counts as not done, and so does a return: the op for the whole completes it.
-fn nics(views: &Views, asked: &BTreeSet<IfName>, record: &Record) -> BTreeMap<IfName, Netns> {
-    let has = |netns: &Netns, name: &IfName| views.get(netns).is_some_and(|seen| seen.by_name(name.as_str()).is_some());
-    let place = |name: &IfName| {
+/// An interrupted move or return counts as not done: the same op completes it.
+fn nics(node: &NodeContents, asked: &BTreeSet<IfName>, record: &Record) -> BTreeMap<IfName, Netns> {
+    let has = |netns: &Netns, name: &IfName| {
+        node.get(netns).is_some_and(|contents| contents.by_name(name.as_str()).is_some())
+    };
+    let netns_of = |name: &IfName| {
         let phase = record.nics.get(name).map(|nic| nic.phase);
         let (in_router, in_host) = (has(&Netns::Router, name), has(&Netns::Host, name));
-        let taken = if asked.contains(name) { in_router && phase.is_none_or(|p| p == Phase::Taken) } else { true };
+        let taken = if asked.contains(name) { in_router && phase.is_none_or(|p| p == MovePhase::Taken) } else { true };
         (in_router || in_host).then_some(if taken { Netns::Router } else { Netns::Host })
     };
     let names: BTreeSet<&IfName> = asked.iter().chain(record.nics.keys()).collect();
-    names.into_iter().filter_map(|name| Some((name.clone(), place(name)?))).collect()
+    names.into_iter().filter_map(|name| Some((name.clone(), netns_of(name)?))).collect()
 }
 
 /// A veth end by its own ifindex and that of the other end.
 type Ends = BTreeMap<(u32, u32), Vec<LinkKey>>;
 
-fn veth_ends(views: &Views) -> Ends {
+fn veth_ends(node: &NodeContents) -> Ends {
     let mut ends = Ends::new();
-    for (netns, seen) in views {
-        for (index, link) in &seen.links {
-            if let (Some(name), Some(lower), Shape::Veth) = (&link.owned, link.lower, &link.shape) {
+    for (netns, contents) in node {
+        for (index, link) in &contents.links {
+            if let (Some(name), Some(lower), ObservedKind::Veth) = (&link.owned, link.lower, &link.kind) {
                 let key = LinkKey { netns: netns.clone(), name: name.clone() };
                 ends.entry((*index, lower)).or_default().push(key);
             }
@@ -93,14 +92,14 @@ fn veth_ends(views: &Views) -> Ends {
     ends
 }
 
-fn kind_of(key: &LinkKey, index: u32, link: &SeenLink, ends: &Ends) -> LinkKind {
-    match (&link.shape, &key.name) {
-        (Shape::Vrf(table), OwnedName::Vrf(_)) => LinkKind::Vrf { table: *table },
-        (Shape::Bridge, OwnedName::Vni(Role::Bridge, _)) => LinkKind::Bridge,
-        (Shape::Vxlan(vni, local, port), OwnedName::Vni(Role::Vxlan, _)) => {
+fn kind_of(key: &LinkKey, index: u32, link: &ObservedLink, ends: &Ends) -> LinkKind {
+    match (&link.kind, &key.name) {
+        (ObservedKind::Vrf(table), OwnedName::Vrf(_)) => LinkKind::Vrf { table: *table },
+        (ObservedKind::Bridge, OwnedName::Vni(Role::Bridge, _)) => LinkKind::Bridge,
+        (ObservedKind::Vxlan(vni, local, port), OwnedName::Vni(Role::Vxlan, _)) => {
             LinkKind::Vxlan { vni: *vni, local: *local, port: *port }
         }
-        (Shape::Veth, OwnedName::Vni(role @ (Role::PeVeth | Role::HostVeth), _)) => {
+        (ObservedKind::Veth, OwnedName::Vni(role @ (Role::PeVeth | Role::HostVeth), _)) => {
             // Ifindexes repeat between namespaces; among several candidates the one of our VNI is the other end.
             let candidates = link.lower.and_then(|lower| ends.get(&(lower, index))).map_or(&[][..], Vec::as_slice);
             let ends = candidates.iter().filter(|end| is_other_end(*role, end));
@@ -120,18 +119,18 @@ fn is_other_end(role: Role, end: &LinkKey) -> bool {
     }
 }
 
-fn link_of(kind: LinkKind, link: &SeenLink, seen: &Seen) -> Link {
+fn link_of(kind: LinkKind, link: &ObservedLink, contents: &NetnsContents) -> Link {
     let quiet = matches!(kind, LinkKind::Bridge | LinkKind::Vxlan { .. });
     Link {
-        // Known when all links are.
+        // Derived when all links are known.
         scope: Scope::Underlay,
-        master: link.master.and_then(|index| seen.links.get(&index)?.owned.clone()),
-        host_vrf: host_vrf_of(link, seen),
+        master: link.master.and_then(|index| contents.links.get(&index)?.owned.clone()),
+        host_vrf: host_vrf_of(link, contents),
         mtu: (!matches!(kind, LinkKind::Vrf { .. })).then_some(link.mtu),
         mac: link.mac.filter(|_| kind == LinkKind::Bridge),
         up: link.up,
-        // A kernel without IPv6 gives no link-local address to anything.
-        addrgen_none: link.addrgen.map_or(quiet, |mode| mode == In6AddrGenMode::None),
+        // A kernel without IPv6 has no link-local addresses.
+        addrgen_none: link.addrgen.map_or(quiet, |mode| mode == AddrGenMode::NONE),
         addresses: link
             .addresses
             .iter()
@@ -143,10 +142,10 @@ fn link_of(kind: LinkKind, link: &SeenLink, seen: &Seen) -> Link {
     }
 }
 
-/// The device that the alias says we put it into, if it is still there.
-fn host_vrf_of(link: &SeenLink, seen: &Seen) -> Option<IfName> {
+/// The VRF device of the host that we set as master according to the alias, if it still is the master.
+fn host_vrf_of(link: &ObservedLink, contents: &NetnsContents) -> Option<IfName> {
     let vrf = names::host_vrf_of(link.alias.as_deref()?)?;
-    let master = seen.links.get(&link.master?)?;
+    let master = contents.links.get(&link.master?)?;
     (master.name == vrf.as_str()).then_some(vrf)
 }
 
@@ -154,21 +153,33 @@ fn host_vrf_of(link: &SeenLink, seen: &Seen) -> Option<IfName> {
 mod tests {
     use super::*;
     use crate::kernel::diff::generated::{World, world};
-    use crate::kernel::netlink::seen::SeenAddress;
+    use crate::kernel::netlink::contents::ObservedAddress;
     use crate::kernel::nic_record::NicRecord;
     use crate::names::{LINK_GROUP, PortTable};
     use crate::types::{MacAddr, VrfMode};
     use proptest::prelude::*;
-    use rtnetlink::packet_route::link::LinkMessage;
 
-    /// What the kernel shows of `wanted`, in `vrf` mode too, which not every kernel can do.
-    #[allow(clippy::too_many_lines, reason = "mostly the fields of links")]
-    fn shown(wanted: &KernelState) -> Views {
-        let mut views: BTreeMap<Netns, Seen> = BTreeMap::new();
-        views.insert(Netns::Host, Seen::default());
+    /// `lo` of the router namespace.
+    fn lo(state: &KernelState) -> ObservedLink {
+        let kernel = ["127.0.0.1/8", "::1/128"].map(|net| net.parse().unwrap());
+        let addresses = state.loopback.iter().copied().chain(kernel);
+        ObservedLink {
+            name: "lo".to_owned(),
+            mtu: 65_536,
+            up: true,
+            immovable: true,
+            addresses: addresses.map(|net| ObservedAddress { net, permanent: true }).collect(),
+            ..ObservedLink::default()
+        }
+    }
+
+    /// The contents of the namespaces where `wanted` is in place, in `vrf` mode too, which not every kernel has.
+    fn contents_of(wanted: &KernelState) -> NodeContents {
+        let mut node: BTreeMap<Netns, NetnsContents> = BTreeMap::new();
+        node.insert(Netns::Host, NetnsContents::default());
         let (unreachable, local_last) = (wanted.unreachable.clone(), wanted.local_last.clone());
-        views.insert(Netns::Router, Seen { unreachable, local_last, ..Seen::default() });
-        views.extend(wanted.vrf_netns.iter().map(|vrf| (Netns::Vrf(vrf.clone()), Seen::default())));
+        node.insert(Netns::Router, NetnsContents { unreachable, local_last, ..NetnsContents::default() });
+        node.extend(wanted.vrf_netns.iter().map(|vrf| (Netns::Vrf(vrf.clone()), NetnsContents::default())));
         // Ifindexes repeat between namespaces.
         let mut indexes: BTreeMap<&LinkKey, u32> = BTreeMap::new();
         let mut last: BTreeMap<&Netns, u32> = BTreeMap::new();
@@ -179,93 +190,78 @@ mod tests {
         }
         for (key, link) in &wanted.links {
             let index_of = |name: &OwnedName| indexes[&LinkKey { netns: key.netns.clone(), name: name.clone() }];
-            let (shape, lower) = match &link.kind {
-                LinkKind::Vrf { table } => (Shape::Vrf(*table), None),
-                LinkKind::Bridge => (Shape::Bridge, None),
-                LinkKind::Vxlan { vni, local, port } => (Shape::Vxlan(*vni, *local, *port), None),
-                LinkKind::Veth { peer } => (Shape::Veth, Some(indexes[&**peer])),
-                LinkKind::Other => (Shape::Other, None),
+            let (kind, lower) = match &link.kind {
+                LinkKind::Vrf { table } => (ObservedKind::Vrf(*table), None),
+                LinkKind::Bridge => (ObservedKind::Bridge, None),
+                LinkKind::Vxlan { vni, local, port } => (ObservedKind::Vxlan(*vni, *local, *port), None),
+                LinkKind::Veth { peer } => (ObservedKind::Veth, Some(indexes[&**peer])),
+                LinkKind::Other => (ObservedKind::Other, None),
             };
-            let addresses = link.addresses.iter().map(|net| SeenAddress { net: *net, permanent: true });
+            let addresses = link.addresses.iter().map(|net| ObservedAddress { net: *net, permanent: true });
             let noise = ["fe80::1/64", "2001:db8:ffff::1/64"].map(|net| net.parse().unwrap());
-            let noise = noise.map(|net| SeenAddress { net, permanent: is_link_local(&net) });
-            let seen = SeenLink {
+            let noise = noise.map(|net| ObservedAddress { net, permanent: is_link_local(&net) });
+            let observed = ObservedLink {
                 name: key.name.to_string(),
-                owned: OwnedName::recognise(&key.name.to_string(), LINK_GROUP, matches!(shape, Shape::Vrf(_))),
-                shape,
+                owned: OwnedName::recognise(&key.name.to_string(), LINK_GROUP, matches!(kind, ObservedKind::Vrf(_))),
+                kind,
                 alias: None,
                 master: link.master.as_ref().map(index_of),
                 lower,
                 mtu: link.mtu.unwrap_or(65_575),
                 mac: link.mac.or(Some(MacAddr([2; 6]))),
                 up: link.up,
-                addrgen: Some(if link.addrgen_none { In6AddrGenMode::None } else { In6AddrGenMode::Eui64 }),
+                addrgen: Some(if link.addrgen_none { AddrGenMode::NONE } else { AddrGenMode::EUI64 }),
                 port: link.port,
                 immovable: false,
                 addresses: addresses.chain(noise).collect(),
             };
-            views.get_mut(&key.netns).unwrap().links.insert(indexes[key], seen);
+            node.get_mut(&key.netns).unwrap().links.insert(indexes[key], observed);
         }
-        let lo = |state: &KernelState| SeenLink {
-            name: "lo".to_owned(),
-            owned: None,
-            shape: Shape::Other,
-            alias: None,
-            master: None,
-            lower: None,
-            mtu: 65_536,
-            mac: None,
-            up: true,
-            addrgen: None,
-            port: None,
-            immovable: true,
-            addresses: (state.loopback.iter().copied())
-                .chain(["127.0.0.1/8", "::1/128"].map(|net| net.parse().unwrap()))
-                .map(|net| SeenAddress { net, permanent: true })
-                .collect(),
-        };
-        views.get_mut(&Netns::Router).unwrap().links.insert(1, lo(wanted));
+        node.get_mut(&Netns::Router).unwrap().links.insert(1, lo(wanted));
         for opened in &wanted.listen_ports {
             let table = PortTable { vni: opened.on.name.vni().unwrap(), port: opened.port };
-            views.get_mut(&opened.on.netns).unwrap().listen_ports.insert(table, opened.whole);
+            node.get_mut(&opened.on.netns).unwrap().listen_ports.insert(table, opened.whole);
         }
         for ((netns, sysctl), value) in &wanted.sysctls {
-            views.get_mut(netns).unwrap().sysctls.insert(*sysctl, *value);
+            node.get_mut(netns).unwrap().sysctls.insert(*sysctl, *value);
         }
-        views.into_iter().map(|(netns, seen)| (netns, Arc::new(seen))).collect()
+        node.into_iter().map(|(netns, contents)| (netns, Arc::new(contents))).collect()
     }
 
     proptest! {
         #[test]
-        fn what_the_kernel_shows_of_a_wanted_state_is_that_state(world in world(&[VrfMode::Vrf, VrfMode::Netns])) {
+        fn a_wanted_state_in_place_is_observed_as_it_is(world in world(&[VrfMode::Vrf, VrfMode::Netns])) {
             let wanted = World::state(&world);
-            prop_assert_eq!(state(&shown(&wanted), &BTreeSet::new(), &Record::default()), wanted);
+            prop_assert_eq!(state(&contents_of(&wanted), &BTreeSet::new(), &Record::default()), wanted);
         }
     }
 
     #[test]
-    fn a_host_end_is_in_a_vrf_of_the_host_only_if_we_put_it_there() {
+    fn a_host_end_is_in_a_vrf_of_the_host_only_if_we_set_it() {
         let vrf: IfName = "hostvrf".parse().unwrap();
         let name = OwnedName::Vni(Role::HostVeth, crate::types::Vni::try_from(100).unwrap());
-        let seen_in = |master: Option<u32>, noted: Option<&IfName>| {
-            let blank = || SeenLink::new(&LinkMessage::default());
-            let alias = Some(names::alias(&name, noted));
-            let end = SeenLink { name: "host-100".into(), owned: Some(name.clone()), alias, master, ..blank() };
-            let links =
-                [(2, SeenLink { name: vrf.to_string(), ..blank() }), (3, SeenLink { name: "b".into(), ..blank() })];
-            let seen = Seen { links: links.into_iter().chain([(4, end)]).collect(), ..Seen::default() };
-            let views = Views::from([(Netns::Host, Arc::new(seen))]);
-            let state = state(&views, &BTreeSet::new(), &Record::default());
+        let observed_in = |master: Option<u32>, alias_vrf: Option<&IfName>| {
+            let blank = || ObservedLink::default();
+            let alias = Some(names::alias(&name, alias_vrf));
+            let end = ObservedLink { name: "host-100".into(), owned: Some(name.clone()), alias, master, ..blank() };
+            let links = [
+                (2, ObservedLink { name: vrf.to_string(), ..blank() }),
+                (3, ObservedLink { name: "b".into(), ..blank() }),
+            ];
+            let contents =
+                NetnsContents { links: links.into_iter().chain([(4, end)]).collect(), ..NetnsContents::default() };
+            let node = NodeContents::from([(Netns::Host, Arc::new(contents))]);
+            let state = state(&node, &BTreeSet::new(), &Record::default());
             state.links.into_values().map(|link| (link.master, link.host_vrf)).collect::<Vec<_>>()
         };
-        assert_eq!(seen_in(Some(2), None), [(None, None)], "somebody else's");
-        assert_eq!(seen_in(Some(2), Some(&vrf)), [(None, Some(vrf.clone()))]);
-        assert_eq!(seen_in(Some(3), Some(&vrf)), [(None, None)], "moved on by somebody else");
-        assert_eq!(seen_in(None, Some(&vrf)), [(None, None)], "the device went");
+        assert_eq!(observed_in(Some(2), None), [(None, None)], "set by others");
+        assert_eq!(observed_in(Some(2), Some(&vrf)), [(None, Some(vrf.clone()))]);
+        assert_eq!(observed_in(Some(3), Some(&vrf)), [(None, None)], "changed by others");
+        assert_eq!(observed_in(None, Some(&vrf)), [(None, None)], "the device was deleted");
     }
 
     #[test]
-    fn a_nic_whose_move_was_cut_short_is_not_where_it_should_be() {
+    fn an_interrupted_move_of_a_nic_counts_as_not_done() {
         let nic: IfName = "toswitch".parse().unwrap();
         let had = |phase| NicRecord {
             phase,
@@ -278,32 +274,32 @@ mod tests {
             settings: BTreeMap::new(),
         };
         let view = |name: &str| {
-            let link = SeenLink { name: name.to_owned(), ..SeenLink::new(&LinkMessage::default()) };
-            Arc::new(Seen { links: BTreeMap::from([(2, link)]), ..Seen::default() })
+            let link = ObservedLink { name: name.to_owned(), ..ObservedLink::default() };
+            Arc::new(NetnsContents { links: BTreeMap::from([(2, link)]), ..NetnsContents::default() })
         };
-        let place = |in_router: bool, phase: Option<Phase>, asked: bool| {
+        let netns_of = |in_router: bool, phase: Option<MovePhase>, asked: bool| {
             let (host, router) = if in_router { ("eth0", "toswitch") } else { ("toswitch", "eth0") };
-            let views = Views::from([(Netns::Host, view(host)), (Netns::Router, view(router))]);
+            let node = NodeContents::from([(Netns::Host, view(host)), (Netns::Router, view(router))]);
             let mut record = Record::default();
             record.nics.extend(phase.map(|phase| (nic.clone(), had(phase))));
             let asked = BTreeSet::from_iter(asked.then(|| nic.clone()));
-            state(&views, &asked, &record).nics.remove(&nic)
+            state(&node, &asked, &record).nics.remove(&nic)
         };
         let (host, router) = (Some(Netns::Host), Some(Netns::Router));
         let cases = [
-            (true, Some(Phase::Taken), true, &router),
-            (true, Some(Phase::Taking), true, &host),
-            (true, Some(Phase::Returning), true, &host),
+            (true, Some(MovePhase::Taken), true, &router),
+            (true, Some(MovePhase::Taking), true, &host),
+            (true, Some(MovePhase::Returning), true, &host),
             (true, None, true, &router),
             (false, None, true, &host),
-            (false, Some(Phase::Returning), true, &host),
-            (true, Some(Phase::Taken), false, &router),
-            (false, Some(Phase::Returning), false, &router),
-            (false, Some(Phase::Taken), false, &router),
+            (false, Some(MovePhase::Returning), true, &host),
+            (true, Some(MovePhase::Taken), false, &router),
+            (false, Some(MovePhase::Returning), false, &router),
+            (false, Some(MovePhase::Taken), false, &router),
             (true, None, false, &None),
         ];
         for (in_router, phase, asked, expected) in cases {
-            assert_eq!(&place(in_router, phase, asked), expected, "{in_router} {phase:?} {asked}");
+            assert_eq!(&netns_of(in_router, phase, asked), expected, "{in_router} {phase:?} {asked}");
         }
     }
 }

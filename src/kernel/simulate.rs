@@ -1,6 +1,6 @@
-//! What the kernel makes of an op: state before and op in, state after or the kernel's refusal out. `diff` sees by it
-//! what an op brings along (a veth pair goes as one, a bridge takes the MTU of its port), and the fake kernel is made
-//! of it. Pure; the tests against the real kernel are what holds it to the truth.
+//! The kernel's reaction to an op: state before and op in, state after or the kernel's error out. `diff` learns from it the
+//! side effects of an op (a veth pair is deleted as one, a bridge follows the MTU of its port), and the fake kernel consists
+//! of it. Pure; the tests against the real kernel keep it true.
 
 use std::collections::BTreeSet;
 
@@ -8,51 +8,91 @@ use ipnet::IpNet;
 use nix::errno::Errno;
 
 use super::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, Netns, Sysctl};
-use super::op::{Holder, KernelOp, NewLink};
+use super::op::{AddressDevice, KernelOp, NewLink};
 use crate::names::{OwnedName, Role};
 use crate::scope::Scope;
 
-/// Why the kernel would not do it, in the words that it would use.
+/// Why the kernel would reject an op, in the words that it would use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct SimulatedError {
     /// The error number.
     pub errno: Errno,
     /// The kernel's text, or ours where it has none.
     pub text: &'static str,
 }
 
-fn refuse<T>(errno: Errno, text: &'static str) -> Result<T, Refusal> {
-    Err(Refusal { errno, text })
+fn reject<T>(errno: Errno, text: &'static str) -> Result<T, SimulatedError> {
+    Err(SimulatedError { errno, text })
 }
 
-/// What is there already is not added again.
-fn add<T: Ord>(set: &mut BTreeSet<T>, value: T, text: &'static str) -> Result<(), Refusal> {
-    if set.insert(value) { Ok(()) } else { refuse(Errno::EEXIST, text) }
+fn add<T: Ord>(set: &mut BTreeSet<T>, value: T, text: &'static str) -> Result<(), SimulatedError> {
+    if set.insert(value) { Ok(()) } else { reject(Errno::EEXIST, text) }
 }
 
-fn remove<T: Ord>(set: &mut BTreeSet<T>, value: &T, errno: Errno, text: &'static str) -> Result<(), Refusal> {
-    if set.remove(value) { Ok(()) } else { refuse(errno, text) }
+fn remove<T: Ord>(set: &mut BTreeSet<T>, value: &T, errno: Errno, text: &'static str) -> Result<(), SimulatedError> {
+    if set.remove(value) { Ok(()) } else { reject(errno, text) }
 }
 
 /// Port settings of a device that just became a bridge port.
 const NEW_PORT: BridgePort = BridgePort { neigh_suppress: false, learning: true };
 
 impl KernelState {
-    /// Does `op`. Refused ops leave the state as it was.
-    pub fn step(&mut self, op: &KernelOp) -> Result<(), Refusal> {
+    /// Applies `op`. A rejected op leaves the state as it was.
+    pub(crate) fn apply(&mut self, op: &KernelOp) -> Result<(), SimulatedError> {
         if let KernelOp::CreateLink(new) = op {
             self.has_room(new)?;
         }
-        self.step_alone(op)
+        self.apply_unchecked(op)
     }
 
-    /// Does `op` without a look at all links, which is right where a VNI and a table are wanted once.
-    pub(crate) fn step_alone(&mut self, op: &KernelOp) -> Result<(), Refusal> {
+    /// Applies `op` without a search through all links, which is right where each VNI and table is wanted once.
+    pub(crate) fn apply_unchecked(&mut self, op: &KernelOp) -> Result<(), SimulatedError> {
         match op {
-            KernelOp::CreateNetns(vrf) => add(&mut self.vrf_netns, vrf.clone(), "the namespace exists")?,
-            KernelOp::DeleteNetns(vrf) => self.delete_netns(&Netns::Vrf(vrf.clone()))?,
-            KernelOp::CreateLink(new) => self.create_link(new)?,
-            KernelOp::DeleteLink { key, .. } => self.delete_link(key)?,
+            KernelOp::CreateNetns(vrf) => add(&mut self.vrf_netns, vrf.clone(), "the namespace exists"),
+            KernelOp::DeleteNetns(vrf) => self.delete_netns(&Netns::Vrf(vrf.clone())),
+            KernelOp::CreateLink(new) => self.create_link(new),
+            KernelOp::DeleteLink { key, .. } => self.delete_link(key),
+            KernelOp::AddAddress { on, address } => add(self.addresses_mut(on)?, *address, "the address exists"),
+            KernelOp::DelAddress { on, address } => del_address(self.addresses_mut(on)?, *address),
+            KernelOp::MoveNic(nic) => {
+                self.nics.insert(nic.clone(), Netns::Router);
+                Ok(())
+            }
+            KernelOp::ReturnNic(nic) => {
+                if self.nics.remove(nic) != Some(Netns::Router) {
+                    return reject(Errno::ENODEV, "the NIC is not in the router's namespace");
+                }
+                Ok(())
+            }
+            KernelOp::SetSysctl { netns, sysctl, value } => {
+                self.has_netns(netns)?;
+                self.sysctls.insert((netns.clone(), *sysctl), *value);
+                Ok(())
+            }
+            KernelOp::MoveLocalRule(family) => {
+                self.local_last.insert(*family);
+                Ok(())
+            }
+            KernelOp::AddUnreachable(table, family) => {
+                add(&mut self.unreachable, (*table, *family), "the route exists")
+            }
+            KernelOp::DelUnreachable(table, family) => {
+                remove(&mut self.unreachable, &(*table, *family), Errno::ESRCH, "there is no such route")
+            }
+            KernelOp::OpenPort(opened) => {
+                self.has_netns(&opened.on.netns)?;
+                add(&mut self.listen_ports, opened.clone(), "the port is open")
+            }
+            KernelOp::ClosePort(opened) => {
+                remove(&mut self.listen_ports, opened, Errno::ENOENT, "the port is not open")
+            }
+            _ => self.set_link(op),
+        }
+    }
+
+    /// Applies an op that changes an existing link.
+    fn set_link(&mut self, op: &KernelOp) -> Result<(), SimulatedError> {
+        match op {
             KernelOp::SetMaster { key, master } => self.set_master(key, master.as_ref())?,
             KernelOp::SetHostVrf { key, vrf } => {
                 let link = self.link_mut(key)?;
@@ -72,91 +112,62 @@ impl KernelState {
             KernelOp::SetAddrGen { key, none } => self.link_mut(key)?.addrgen_none = *none,
             KernelOp::SetPort { key, port } => match &mut self.link_mut(key)?.port {
                 Some(now) => *now = *port,
-                None => return refuse(Errno::EOPNOTSUPP, "the link is not a bridge port"),
+                None => return reject(Errno::EOPNOTSUPP, "the link is not a bridge port"),
             },
-            KernelOp::AddAddress { on, address } => add(self.addresses_mut(on)?, *address, "the address exists")?,
-            KernelOp::DelAddress { on, address } => del_address(self.addresses_mut(on)?, *address)?,
-            KernelOp::MoveNic(nic) => {
-                self.nics.insert(nic.clone(), Netns::Router);
-            }
-            KernelOp::ReturnNic(nic) => {
-                if self.nics.remove(nic) != Some(Netns::Router) {
-                    return refuse(Errno::ENODEV, "the NIC is not in the router's namespace");
-                }
-            }
-            KernelOp::SetSysctl { netns, sysctl, value } => {
-                self.has_netns(netns)?;
-                self.sysctls.insert((netns.clone(), *sysctl), *value);
-            }
-            KernelOp::MoveLocalRule(family) => {
-                self.local_last.insert(*family);
-            }
-            KernelOp::AddUnreachable(table, family) => {
-                add(&mut self.unreachable, (*table, *family), "the route exists")?;
-            }
-            KernelOp::DelUnreachable(table, family) => {
-                remove(&mut self.unreachable, &(*table, *family), Errno::ESRCH, "there is no such route")?;
-            }
-            KernelOp::OpenPort(opened) => {
-                self.has_netns(&opened.on.netns)?;
-                add(&mut self.listen_ports, opened.clone(), "the port is open")?;
-            }
-            KernelOp::ClosePort(opened) => {
-                remove(&mut self.listen_ports, opened, Errno::ENOENT, "the port is not open")?;
-            }
+            _ => {}
         }
         Ok(())
     }
 
-    fn link_mut(&mut self, key: &LinkKey) -> Result<&mut Link, Refusal> {
-        self.links.get_mut(key).ok_or(Refusal { errno: Errno::ENODEV, text: "there is no such link" })
+    fn link_mut(&mut self, key: &LinkKey) -> Result<&mut Link, SimulatedError> {
+        self.links.get_mut(key).ok_or(SimulatedError { errno: Errno::ENODEV, text: "there is no such link" })
     }
 
-    fn addresses_mut(&mut self, on: &Holder) -> Result<&mut BTreeSet<IpNet>, Refusal> {
+    fn addresses_mut(&mut self, on: &AddressDevice) -> Result<&mut BTreeSet<IpNet>, SimulatedError> {
         match on {
-            Holder::Loopback => Ok(&mut self.loopback),
-            Holder::Link(key) => Ok(&mut self.link_mut(key)?.addresses),
+            AddressDevice::Loopback => Ok(&mut self.loopback),
+            AddressDevice::Link(key) => Ok(&mut self.link_mut(key)?.addresses),
         }
     }
 
-    fn has_netns(&self, netns: &Netns) -> Result<(), Refusal> {
+    fn has_netns(&self, netns: &Netns) -> Result<(), SimulatedError> {
         match netns {
-            Netns::Vrf(vrf) if !self.vrf_netns.contains(vrf) => refuse(Errno::ENOENT, "there is no such namespace"),
+            Netns::Vrf(vrf) if !self.vrf_netns.contains(vrf) => reject(Errno::ENOENT, "there is no such namespace"),
             _ => Ok(()),
         }
     }
 
-    /// Whether no other link has the VNI or the table of a new one.
-    fn has_room(&self, new: &NewLink) -> Result<(), Refusal> {
+    /// Checks that no other link has the VNI or the table of a new one.
+    fn has_room(&self, new: &NewLink) -> Result<(), SimulatedError> {
         match &new.kind {
             LinkKind::Vxlan { vni, port, .. } if self.has_vxlan(*vni, *port) => {
-                refuse(Errno::EEXIST, "A VXLAN device with the specified VNI already exists")
+                reject(Errno::EEXIST, "A VXLAN device with the specified VNI already exists")
             }
             LinkKind::Vrf { table } if self.links.values().any(|l| l.kind == LinkKind::Vrf { table: *table }) => {
-                refuse(Errno::EINVAL, "the table belongs to another VRF device")
+                reject(Errno::EINVAL, "the table belongs to another VRF device")
             }
             _ => Ok(()),
         }
     }
 
-    fn create_link(&mut self, new: &NewLink) -> Result<(), Refusal> {
+    fn create_link(&mut self, new: &NewLink) -> Result<(), SimulatedError> {
         self.has_netns(&new.key.netns)?;
         if self.links.contains_key(&new.key) {
-            return refuse(Errno::EEXIST, "the link exists");
+            return reject(Errno::EEXIST, "the link exists");
         }
         if let LinkKind::Veth { peer } = &new.kind {
             self.has_netns(&peer.netns)?;
             if self.links.contains_key(peer) {
-                return refuse(Errno::EEXIST, "the other end exists");
+                return reject(Errno::EEXIST, "the other end exists");
             }
             let kind = LinkKind::Veth { peer: Box::new(new.key.clone()) };
-            self.links.insert((**peer).clone(), Link { kind, addrgen_none: false, ..Link::born(new) });
+            self.links.insert((**peer).clone(), Link { kind, addrgen_none: false, ..Link::as_created(new) });
         }
-        self.links.insert(new.key.clone(), Link::born(new));
+        self.links.insert(new.key.clone(), Link::as_created(new));
         Ok(())
     }
 
-    /// A link has another master: what it and what is attached to it belong to may be something else.
+    /// Updates the scope of a link that has another master, and of what is attached to it.
     fn rescope(&mut self, key: &LinkKey) {
         let scope = self.scope_by_place(key);
         let Some(link) = self.links.get_mut(key).filter(|link| link.scope != scope) else {
@@ -183,9 +194,9 @@ impl KernelState {
             .any(|link| matches!(link.kind, LinkKind::Vxlan { vni, port, .. } if vni == id && port == udp))
     }
 
-    fn delete_link(&mut self, key: &LinkKey) -> Result<(), Refusal> {
+    fn delete_link(&mut self, key: &LinkKey) -> Result<(), SimulatedError> {
         let Some(gone) = self.links.remove(key) else {
-            return refuse(Errno::ENODEV, "there is no such link");
+            return reject(Errno::ENODEV, "there is no such link");
         };
         if matches!(gone.kind, LinkKind::Bridge | LinkKind::Vrf { .. } | LinkKind::Other) {
             let first = LinkKey { netns: key.netns.clone(), name: OwnedName::FIRST };
@@ -206,13 +217,13 @@ impl KernelState {
         Ok(())
     }
 
-    fn delete_netns(&mut self, netns: &Netns) -> Result<(), Refusal> {
+    fn delete_netns(&mut self, netns: &Netns) -> Result<(), SimulatedError> {
         self.has_netns(netns)?;
         let first = LinkKey { netns: netns.clone(), name: OwnedName::FIRST };
         let inside = self.links.range(first..).map(|(key, _)| key).take_while(|key| key.netns == *netns);
         let inside: Vec<LinkKey> = inside.cloned().collect();
         for key in inside {
-            // A veth pair inside one namespace goes with its first end.
+            // A veth pair inside one namespace is deleted with its first end.
             if self.links.contains_key(&key) {
                 self.delete_link(&key)?;
             }
@@ -227,13 +238,13 @@ impl KernelState {
         Ok(())
     }
 
-    fn set_master(&mut self, key: &LinkKey, master: Option<&OwnedName>) -> Result<(), Refusal> {
+    fn set_master(&mut self, key: &LinkKey, master: Option<&OwnedName>) -> Result<(), SimulatedError> {
         let at = |name: &OwnedName| LinkKey { netns: key.netns.clone(), name: name.clone() };
         let bridge = match master.map(|name| self.links.get(&at(name))) {
-            Some(None) => return refuse(Errno::ENODEV, "there is no such master"),
+            Some(None) => return reject(Errno::ENODEV, "there is no such master"),
             Some(Some(Link { kind: LinkKind::Bridge, .. })) => true,
             Some(Some(Link { kind: LinkKind::Vrf { .. }, .. })) | None => false,
-            Some(Some(_)) => return refuse(Errno::EOPNOTSUPP, "Device is not a master"),
+            Some(Some(_)) => return reject(Errno::EOPNOTSUPP, "Device is not a master"),
         };
         let link = self.link_mut(key)?;
         link.leave_master();
@@ -249,14 +260,14 @@ impl KernelState {
         Ok(())
     }
 
-    fn set_mtu(&mut self, key: &LinkKey, mtu: u32) -> Result<(), Refusal> {
+    fn set_mtu(&mut self, key: &LinkKey, mtu: u32) -> Result<(), SimulatedError> {
         self.link_mut(key)?.mtu = Some(mtu);
         self.follow_port_mtu(key);
         Ok(())
     }
 
-    /// A bridge whose MTU was given when it was made follows that of its ports (`br_mtu_auto_adjust`); one whose MTU
-    /// was set later does not. Which of both it is cannot be observed, so where it matters its MTU is unknown.
+    /// A bridge whose MTU was set when it was created follows that of its ports (`br_mtu_auto_adjust`); one whose MTU was set
+    /// later does not. Which of both it is cannot be observed, so where it matters its MTU is unknown.
     fn follow_port_mtu(&mut self, key: &LinkKey) {
         let Some((Some(master), Some(mtu))) = self.links.get(key).map(|link| (link.master.clone(), link.mtu)) else {
             return;
@@ -272,7 +283,7 @@ impl KernelState {
 }
 
 impl Link {
-    fn born(new: &NewLink) -> Self {
+    fn as_created(new: &NewLink) -> Self {
         let scope = match (&new.key.netns, &new.key.name) {
             (Netns::Vrf(vrf), _) | (_, OwnedName::Vrf(vrf)) => Scope::Vrf(vrf.clone()),
             (_, OwnedName::Vni(_, vni)) => Scope::Segment(*vni),
@@ -299,17 +310,17 @@ impl Link {
         self.port = None;
     }
 
-    /// The kernel flushes IPv6 addresses when a link goes down (`addrconf_ifdown`), and keeps IPv4 ones.
+    /// The kernel flushes IPv6 addresses when a link is set down (`addrconf_ifdown`), and keeps IPv4 ones.
     fn drop_ipv6(&mut self) {
         self.addresses.retain(|address| matches!(address, IpNet::V4(_)));
     }
 }
 
-/// With a primary IPv4 address go the secondary ones of its subnet. Which is the primary one is not observed, so all
-/// others of the subnet count as gone.
-fn del_address(addresses: &mut BTreeSet<IpNet>, address: IpNet) -> Result<(), Refusal> {
+/// The kernel removes the secondary addresses of a subnet with the primary one (IPv4). Which is the primary one is not
+/// observed, so all others of the subnet count as removed.
+fn del_address(addresses: &mut BTreeSet<IpNet>, address: IpNet) -> Result<(), SimulatedError> {
     if !addresses.remove(&address) {
-        return refuse(Errno::EADDRNOTAVAIL, "there is no such address");
+        return reject(Errno::EADDRNOTAVAIL, "there is no such address");
     }
     if matches!(address, IpNet::V4(_)) {
         addresses.retain(|other| other.trunc() != address.trunc());

@@ -1,4 +1,4 @@
-//! An op together with what it belongs to: what a diff consists of. Pure data.
+//! An op together with what it belongs to: what a diff consists of. Pure.
 
 use std::fmt;
 

@@ -1,8 +1,34 @@
-//! Kernel settings: their paths, and which a router does without. Pure.
+//! Kernel settings below `/proc/sys/net`: names, paths and which of them are optional. Pure.
 
 use std::fmt;
 
-use super::model::Sysctl;
+/// A kernel setting that a namespace needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sysctl {
+    /// `net.ipv4.conf.all.forwarding`
+    Ipv4Forwarding,
+    /// `net.ipv6.conf.all.forwarding`
+    Ipv6Forwarding,
+    /// `net.ipv4.conf.all.rp_filter`: 0, as the return path of an overlay packet may differ.
+    RpFilterAll,
+    /// `net.ipv4.conf.default.rp_filter`
+    RpFilterDefault,
+    /// `net.vrf.strict_mode`: one table belongs to one VRF device.
+    VrfStrictMode,
+    /// `net.ipv4.tcp_l3mdev_accept`: 0, a listener of one VRF does not accept connections of another.
+    TcpL3mdevAccept,
+    /// `net.ipv4.tcp_fwmark_accept`: a connection has the mark of its first packet, IPv6 too.
+    TcpFwmarkAccept,
+    /// `net.ipv4.fwmark_reflect`: a reply of the kernel itself has the mark of the packet that it answers.
+    Ipv4FwmarkReflect,
+    /// `net.ipv6.fwmark_reflect`
+    Ipv6FwmarkReflect,
+    /// `net.ipv4.fib_multipath_hash_policy`: 1, the hash of a flow includes its ports. With addresses alone all VXLAN packets
+    /// between two VTEPs take one path: their flows differ in the UDP source port (RFC 7348 section 5).
+    Ipv4MultipathHash,
+    /// `net.ipv6.fib_multipath_hash_policy`
+    Ipv6MultipathHash,
+}
 
 impl Sysctl {
     /// All settings that we read.
@@ -20,8 +46,7 @@ impl Sysctl {
         Self::Ipv6MultipathHash,
     ];
 
-    /// Whether a router does without it. A kernel that has no multipath routes (`CONFIG_IP_ROUTE_MULTIPATH`) has no
-    /// policy for them.
+    /// Whether a router works without it. A kernel without multipath routes (`CONFIG_IP_ROUTE_MULTIPATH`) has no hash policy.
     pub fn is_optional(self) -> bool {
         matches!(self, Self::Ipv4MultipathHash | Self::Ipv6MultipathHash)
     }

@@ -1,30 +1,29 @@
-//! What the kernel counted of TCP in one network namespace. In: the texts of /proc. Out: [`TcpCounts`]. Changes nothing.
+//! TCP counters of one network namespace. In: the texts of `/proc`. Out: [`TcpCounts`]. Changes nothing.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::path::PathBuf;
 
-use super::error::NetlinkError;
-use super::netns;
+use super::netns::{self, NetnsError};
 
-/// Counted since the namespace was made.
+/// Counted since the namespace was created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TcpCounts {
-    /// Segments dropped for the want of a TCP MD5 signature, a wrong or an unexpected one (RFC 2385).
-    pub md5_refused: u64,
-    /// Connections that came from outside.
+    /// Segments dropped because of a missing, wrong or unexpected TCP MD5 signature (RFC 2385).
+    pub md5_failures: u64,
+    /// Connections that peers opened.
     pub passive_opens: u64,
 }
 
 /// Reads the counters of a namespace.
-pub(crate) fn read(netns: &File) -> Result<TcpCounts, NetlinkError> {
+pub(crate) fn read(netns: &File) -> Result<TcpCounts, NetnsError> {
     // `/proc/net` is that of the process, not of the thread.
-    let file = |name: &str| fs::read_to_string(format!("/proc/thread-self/net/{name}"));
-    let read = || -> io::Result<_> { Ok((file("netstat")?, file("snmp")?)) };
-    let (netstat, snmp) = netns::in_netns(netns, read)?.map_err(NetlinkError::Socket)?;
+    let path = |name| ((), PathBuf::from("/proc/thread-self/net").join(name));
+    let texts = netns::read_files(netns, vec![path("netstat"), path("snmp")])?;
+    let text: String = texts.into_iter().map(|((), text)| text).collect();
     let md5 = ["TCPMD5NotFound", "TCPMD5Unexpected", "TCPMD5Failure"];
     Ok(TcpCounts {
-        md5_refused: md5.iter().map(|name| counter(&netstat, "TcpExt:", name)).sum(),
-        passive_opens: counter(&snmp, "Tcp:", "PassiveOpens"),
+        md5_failures: md5.iter().map(|name| counter(&text, "TcpExt:", name)).sum(),
+        passive_opens: counter(&text, "Tcp:", "PassiveOpens"),
     })
 }
 

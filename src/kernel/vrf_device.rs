@@ -1,50 +1,55 @@
-//! Whether this kernel has VRF devices. In: nothing. Out: yes or no, found by making one in a namespace that ends with
-//! the question. Leaves nothing behind.
+//! Whether this kernel has VRF devices. In: nothing. Out: yes or no, found by creating one in a namespace that exists only for
+//! that. Leaves nothing behind.
 
+use std::fs::File;
 use std::io;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
-use rtnetlink::{LinkVrf, new_connection};
 use thiserror::Error;
 
+use super::model::{LinkKey, LinkKind, Netns};
+use super::netlink::error::NetlinkError;
+use super::netlink::request;
+use super::netlink::socket::{Route, Socket};
 use super::netns::{NetnsError, on_thread};
+use super::op::NewLink;
+use crate::names::OwnedName;
+use crate::types::{TableId, VrfName};
 
 /// Why it could not be found out.
 #[derive(Debug, Error)]
 pub enum VrfDeviceError {
-    /// The namespace to ask in.
+    /// The namespace.
     #[error(transparent)]
     Netns(#[from] NetnsError),
-    /// The socket to ask with.
-    #[error("open a netlink socket")]
-    Socket(#[source] io::Error),
+    /// The runtime or the namespace's file.
+    #[error("prepare the creation of a VRF device")]
+    Prepare(#[source] io::Error),
     /// An answer that is neither yes nor no.
-    #[error("make a VRF device")]
-    Netlink(#[from] rtnetlink::Error),
+    #[error("create a VRF device")]
+    Netlink(#[from] NetlinkError),
 }
 
-/// Makes a VRF device in a scratch namespace; the kernel loads the module for it if it has one. Blocks for some
+/// Creates a VRF device in a namespace of its own; the kernel loads the module for it if it has one. Blocks for some
 /// milliseconds.
 pub fn supported() -> Result<bool, VrfDeviceError> {
+    let Some(request) = probe().and_then(|new| request::new_link(&new, None, None)) else { return Ok(false) };
     on_thread(|| {
         unshare(CloneFlags::CLONE_NEWNET).map_err(NetnsError::Unshare)?;
+        let netns = File::open("/proc/thread-self/ns/net").map_err(VrfDeviceError::Prepare)?;
         let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(VrfDeviceError::Socket)?;
-        runtime.block_on(async {
-            let (connection, handle, _) = new_connection().map_err(VrfDeviceError::Socket)?;
-            let connection = tokio::spawn(connection);
-            let made = handle.link().add(LinkVrf::new("probe", 1).build()).execute().await;
-            connection.abort();
-            match made {
-                Ok(()) => Ok(true),
-                Err(rtnetlink::Error::NetlinkError(message))
-                    if message.code.is_some_and(|code| -code.get() == Errno::EOPNOTSUPP as i32) =>
-                {
-                    Ok(false)
-                }
-                Err(error) => Err(error.into()),
-            }
-        })
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(VrfDeviceError::Prepare)?;
+        match runtime.block_on(async { Socket::<Route>::open(&netns)?.change(request.message, request.flags).await }) {
+            Ok(()) => Ok(true),
+            Err(NetlinkError::Rejected { errno: Errno::EOPNOTSUPP, .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     })?
+}
+
+fn probe() -> Option<NewLink> {
+    let name: VrfName = "probe".parse().ok()?;
+    let key = LinkKey { netns: Netns::Router, name: OwnedName::Vrf(name) };
+    Some(NewLink { key, kind: LinkKind::Vrf { table: TableId(1) }, mtu: None, mac: None, addrgen_none: false })
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use crate::frr::config::render;
 use crate::frr::config::tree::Config;
-use crate::frr::release::Release;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::stanza::text::RenderError;
 use crate::kernel::model::KernelState;
@@ -43,7 +42,6 @@ pub(super) struct Wanted {
     pub(super) version: u64,
     snapshot: Arc<Snapshot>,
     facts: NodeFacts,
-    release: Release,
     /// What is accepted with this plan.
     pub(super) accepted: LastAccepted,
     pub(super) plan: Arc<Plan>,
@@ -55,18 +53,18 @@ impl Wanted {
     pub(super) fn new(
         snapshot: &Arc<Snapshot>,
         facts: NodeFacts,
-        release: Release,
         mut accepted: LastAccepted,
         last: Option<&Self>,
     ) -> Result<Self, RenderError> {
         let plan = plan_with_last_accepted(snapshot, &facts, &mut accepted);
         let version = last.map_or(0, |last| last.version + 1);
-        let last = last.filter(|last| last.release == release);
+        let release = facts.release;
+        let last = last.filter(|last| last.facts.release == release);
         let frr = match last {
             Some(last) => render::render_after(&last.plan.frr, &last.frr, &plan.frr, &release)?,
             None => render::render(&plan.frr, &release)?,
         };
-        Ok(Self { version, snapshot: Arc::clone(snapshot), facts, release, accepted, plan: Arc::new(plan), frr })
+        Ok(Self { version, snapshot: Arc::clone(snapshot), facts, accepted, plan: Arc::new(plan), frr })
     }
 
     pub(super) fn is_from(&self, snapshot: &Arc<Snapshot>) -> bool {
@@ -74,7 +72,7 @@ impl Wanted {
     }
 
     /// Whether the same would come of these and its snapshot. What is accepted once is accepted again.
-    pub(super) fn is_of(&self, facts: &NodeFacts, release: Release, accepted: &LastAccepted) -> bool {
-        self.facts == *facts && self.release == release && self.accepted == *accepted
+    pub(super) fn is_of(&self, facts: &NodeFacts, accepted: &LastAccepted) -> bool {
+        self.facts == *facts && self.accepted == *accepted
     }
 }

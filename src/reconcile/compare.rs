@@ -120,13 +120,13 @@ async fn plan<'a>(
 ) -> Result<&'a mut Wanted, PassError> {
     let Inputs { snapshot, mode, release, accepted, is_new } = inputs;
     let nics: BTreeSet<IfName> = snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();
-    let facts = kernel.facts(&nics).await?;
+    let observed = kernel.observe_nics(&nics).await?;
     watch.mark(PassPhase::Observe);
-    let nic_mtu = facts.nics.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
+    let nic_mtu = observed.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
     let facts = NodeFacts { mode, release, nic_mtu };
     let wanted = match last.take() {
-        Some(wanted) if !is_new && wanted.is_of(&facts, release, &accepted) => wanted,
-        former => Wanted::new(snapshot, facts, release, accepted, former.as_ref())?,
+        Some(wanted) if !is_new && wanted.is_of(&facts, &accepted) => wanted,
+        former => Wanted::new(snapshot, facts, accepted, former.as_ref())?,
     };
     watch.mark(PassPhase::Plan);
     Ok(last.insert(wanted))

@@ -8,6 +8,7 @@ mod early_policies;
 pub mod execute;
 mod pass;
 mod reconciler;
+pub mod remedy;
 pub mod schedule;
 mod stale_open_sent;
 mod verify;

@@ -65,7 +65,7 @@ impl Preview {
     /// Where the configuration cannot be rendered.
     pub fn without_router(snapshot: &Arc<Snapshot>, mode: VrfMode, release: Release) -> Result<Self, RenderError> {
         let facts = NodeFacts { mode, release, nic_mtu: BTreeMap::new() };
-        let wanted = Wanted::new(snapshot, facts, release, LastAccepted::default(), None)?;
+        let wanted = Wanted::new(snapshot, facts, LastAccepted::default(), None)?;
         let nothing = State { kernel: &KernelState::default(), frr: &Config::default() };
         let after = State { kernel: &wanted.plan.kernel, frr: &wanted.frr };
         let schedule = schedule(after, nothing, &BTreeSet::new(), release);

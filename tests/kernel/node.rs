@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use perouter::kernel::model::{KernelState, Netns};
 use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, Step, diff, netns};
+use perouter::reconcile::remedy;
 use perouter::runtime::Runtime;
 use perouter::types::VrfMode;
 
@@ -161,13 +162,7 @@ pub fn outcome_text(outcome: &Outcome) -> String {
     }
 }
 
-/// The messages of an error and its sources, as a status shows them.
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
+/// The messages of an error and its sources with its remedy, as a status shows them.
+pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    remedy::text(error)
 }

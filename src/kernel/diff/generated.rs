@@ -1,5 +1,5 @@
-//! States of routers as a plan would ask for them, and what may have become of them since, for property tests: of the
-//! diff, and of the real kernel (`tests/kernel_netns.rs` takes this file in).
+//! States of routers as a plan would contain them, and drift from them, for property tests of the diff and of the real kernel
+//! (`tests/kernel_netns.rs` includes this file).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::kernel::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, Sysctl};
-use super::kernel::{KernelOp, op::Holder};
+use super::kernel::{KernelOp, op::AddressDevice};
 use super::names::{OwnedName, Role};
 use super::scope::Scope;
 use super::types::{Family, MacAddr, TableId, Vni, VrfMode, VrfName};
@@ -35,7 +35,7 @@ pub struct Session {
 pub struct World {
     pub mode: VrfMode,
     pub vtep: IpNet,
-    /// Which VRF a VNI has: VNI + shift.
+    /// The VRF of a VNI: VNI + shift.
     pub shift: u8,
     pub specs: BTreeMap<u8, Spec>,
 }
@@ -44,7 +44,7 @@ pub struct World {
 const VNIS: u8 = 6;
 
 impl World {
-    /// The state that a plan would ask for.
+    /// The state that a plan would contain.
     pub fn state(&self) -> KernelState {
         let mut state = KernelState { loopback: BTreeSet::from([self.vtep]), ..KernelState::default() };
         if self.mode == VrfMode::Vrf {
@@ -150,12 +150,12 @@ pub fn world(modes: &'static [VrfMode]) -> impl Strategy<Value = World> {
         .prop_map(|(mode, vtep, shift, specs)| World { mode, vtep: vtep.parse().unwrap(), shift, specs })
 }
 
-/// What somebody else may have done to the links: the ops that did it, for the links that these numbers choose.
+/// Changes that others made to the links: numbers that select link and op.
 pub fn drift() -> impl Strategy<Value = Vec<(usize, u8)>> {
     proptest::collection::vec((any::<usize>(), 0u8..10), 0..5)
 }
 
-/// The op of one drift on a state; `None` where it does not fit.
+/// The op of one change; `None` where the state does not allow it.
 pub fn drift_op(state: &KernelState, (choice, what): (usize, u8)) -> Option<KernelOp> {
     let count = state.links.len();
     let (key, link) = state.links.iter().nth(choice.checked_rem(count)?)?;
@@ -169,8 +169,10 @@ pub fn drift_op(state: &KernelState, (choice, what): (usize, u8)) -> Option<Kern
         2 if link.mac.is_some() => KernelOp::SetMac { key, mac: MacAddr([2, 0, 0, 0, 9, 9]) },
         3 if link.master.is_some() => KernelOp::SetMaster { key, master: None },
         4 if link.up => KernelOp::SetDown(key),
-        5 if veth && !link.addresses.contains(&address) => KernelOp::AddAddress { on: Holder::Link(key), address },
-        6 => KernelOp::DelAddress { address: *link.addresses.first()?, on: Holder::Link(key) },
+        5 if veth && !link.addresses.contains(&address) => {
+            KernelOp::AddAddress { on: AddressDevice::Link(key), address }
+        }
+        6 => KernelOp::DelAddress { address: *link.addresses.first()?, on: AddressDevice::Link(key) },
         7 if !is_vrf => KernelOp::SetAddrGen { none: !link.addrgen_none, key },
         8 => {
             let port = link.port?;
@@ -181,8 +183,8 @@ pub fn drift_op(state: &KernelState, (choice, what): (usize, u8)) -> Option<Kern
     })
 }
 
-/// `observed` without the settings that `wanted` does not speak of: an observation reads all, a plan names some, and none
-/// of them is taken back.
+/// `observed` without the settings that `wanted` does not name: an observation reads all, a plan names some, and none of them
+/// is reset.
 pub fn in_view_of(wanted: &KernelState, mut observed: KernelState) -> KernelState {
     observed.sysctls.retain(|key, _| wanted.sysctls.contains_key(key));
     observed.local_last.retain(|family| wanted.local_last.contains(family));

@@ -1,6 +1,6 @@
-//! Wanted and observed state in, the steps that lead from one to the other out, in an order in which each can be done.
-//! Sets only what differs: FRR flushes the neighbours of a link for every `RTM_NEWLINK` about it. Pure; can name only
-//! links that [`crate::names`] recognised as ours.
+//! From an observed state to the wanted one. In: both. Out: [`Step`]s, in an order in which each can be applied, each with
+//! its scope. Sets only what differs: FRR flushes the neighbours of a link for every `RTM_NEWLINK` about it. Pure; can name
+//! only links that [`crate::names`] recognised as ours.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 
 use super::model::{KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, Sysctl};
-use super::op::{Holder, KernelOp, NewLink};
+use super::op::{AddressDevice, KernelOp, NewLink};
 use super::step::Step;
 use crate::names::{OwnedName, Role};
 use crate::scope::Scope;
@@ -17,7 +17,7 @@ use crate::types::Vni;
 #[cfg(test)]
 use crate::{kernel, names, scope, types};
 
-/// Steps that make `observed` what is `wanted`; none if it is.
+/// The steps from `observed` to `wanted`; none where they are equal.
 pub fn diff(wanted: &KernelState, observed: &KernelState) -> Vec<Step> {
     let now = Cow::Borrowed(observed);
     let mut differ = Differ { wanted, observed, now, scopes: OnceCell::new(), steps: Vec::new() };
@@ -27,26 +27,26 @@ pub fn diff(wanted: &KernelState, observed: &KernelState) -> Vec<Step> {
     differ.steps
 }
 
-/// Works on a copy of the observed state that goes along with the ops, so that what an op brings along is seen. Without an
-/// op there is no copy.
+/// Applies each step to a copy of the observed state, so that later steps see its side effects. Without a step there is no
+/// copy.
 struct Differ<'a> {
     wanted: &'a KernelState,
     observed: &'a KernelState,
     now: Cow<'a, KernelState>,
-    /// Of each VNI as wanted, else the IP-VRF that it was observed in.
+    /// The scope of each VNI: as wanted, else the IP-VRF that it is observed in.
     scopes: OnceCell<BTreeMap<Vni, &'a Scope>>,
     steps: Vec<Step>,
 }
 
 impl<'a> Differ<'a> {
-    /// An op that cannot work (a wanted state that names a master that is not wanted) stays in the list: the kernel
-    /// refuses it and the error reaches the object that asked for it.
+    /// An op that cannot work (a wanted state that names a master that is not wanted) stays in the list: the kernel rejects
+    /// it and the error reaches the object that asked for it.
     fn push(&mut self, op: KernelOp) {
-        let _refused = self.now.to_mut().step_alone(&op);
+        let _rejected = self.now.to_mut().apply_unchecked(&op);
         self.steps.push(Step { scope: self.scope(&op), op });
     }
 
-    /// What an op is done for.
+    /// What an op belongs to. A removal belongs to the IP-VRF that its link is in.
     fn scope(&self, op: &KernelOp) -> Scope {
         match op {
             KernelOp::CreateNetns(vrf)
@@ -69,7 +69,7 @@ impl<'a> Differ<'a> {
     /// As wanted and as observed.
     fn scopes_of_link(&self, key: &LinkKey) -> [Option<&Scope>; 2] {
         let [wanted, observed] = [self.wanted, self.observed].map(|state| Some(&state.links.get(key)?.scope));
-        // What is observed outside of an IP-VRF may have lost its master.
+        // A link that is observed outside of an IP-VRF may have lost its master.
         [wanted, observed.filter(|scope| !matches!(scope, Scope::Segment(_)))]
     }
 
@@ -95,7 +95,7 @@ impl<'a> Differ<'a> {
             self.push(KernelOp::DelUnreachable(*table, *family));
         }
         for opened in observed.listen_ports.difference(&wanted.listen_ports) {
-            if !self.goes_with_netns(&opened.on) {
+            if !self.deleted_with_netns(&opened.on) {
                 self.push(KernelOp::ClosePort(opened.clone()));
             }
         }
@@ -115,11 +115,11 @@ impl<'a> Differ<'a> {
             }
         }
         for address in observed.loopback.difference(&wanted.loopback) {
-            self.push(KernelOp::DelAddress { on: Holder::Loopback, address: *address });
+            self.push(KernelOp::DelAddress { on: AddressDevice::Loopback, address: *address });
         }
     }
 
-    fn goes_with_netns(&self, key: &LinkKey) -> bool {
+    fn deleted_with_netns(&self, key: &LinkKey) -> bool {
         matches!(&key.netns, Netns::Vrf(vrf) if !self.wanted.vrf_netns.contains(vrf))
     }
 
@@ -131,10 +131,10 @@ impl<'a> Differ<'a> {
             LinkKind::Veth { peer } => Some(&**peer).filter(|peer| self.now.links.contains_key(peer)),
             _ => None,
         };
-        let whole = peer.is_some() || !matches!(link.kind, LinkKind::Veth { .. });
-        let stays = whole && self.wanted.links.get(key).is_some_and(|wanted| wanted.kind == link.kind);
-        // Links go with their namespace, and the host ends of veth pairs with them.
-        if stays || self.goes_with_netns(key) || peer.is_some_and(|peer| self.goes_with_netns(peer)) {
+        let complete = peer.is_some() || !matches!(link.kind, LinkKind::Veth { .. });
+        let stays = complete && self.wanted.links.get(key).is_some_and(|wanted| wanted.kind == link.kind);
+        // Links are deleted with their namespace, and the host ends of veth pairs with them.
+        if stays || self.deleted_with_netns(key) || peer.is_some_and(|peer| self.deleted_with_netns(peer)) {
             return;
         }
         let is_pe = matches!(key.name, OwnedName::Vni(Role::PeVeth, _));
@@ -148,7 +148,7 @@ impl<'a> Differ<'a> {
     fn ground(&mut self) {
         let (wanted, observed) = (self.wanted, self.observed);
         let (of_vrfs, of_node): (Vec<_>, Vec<_>) =
-            self.unset().into_iter().partition(|op| matches!(op, KernelOp::SetSysctl { netns: Netns::Vrf(_), .. }));
+            self.settings().into_iter().partition(|op| matches!(op, KernelOp::SetSysctl { netns: Netns::Vrf(_), .. }));
         for op in of_node {
             self.push(op);
         }
@@ -161,7 +161,7 @@ impl<'a> Differ<'a> {
             }
         }
         for address in wanted.loopback.difference(&self.now.loopback).copied().collect::<Vec<_>>() {
-            self.push(KernelOp::AddAddress { on: Holder::Loopback, address });
+            self.push(KernelOp::AddAddress { on: AddressDevice::Loopback, address });
         }
         for vrf in wanted.vrf_netns.difference(&observed.vrf_netns) {
             self.push(KernelOp::CreateNetns(vrf.clone()));
@@ -172,13 +172,13 @@ impl<'a> Differ<'a> {
     }
 
     /// The settings that have another value.
-    fn unset(&self) -> Vec<KernelOp> {
+    fn settings(&self) -> Vec<KernelOp> {
         let differs = |key: &(Netns, Sysctl), value: &u32| {
             let now = self.now.sysctls.get(key);
             now != Some(value) && !(now.is_none() && self.is_missing(&key.0, key.1))
         };
-        let unset = self.wanted.sysctls.iter().filter(|(key, value)| differs(key, value));
-        unset
+        let different = self.wanted.sysctls.iter().filter(|(key, value)| differs(key, value));
+        different
             .map(|((netns, sysctl), value)| KernelOp::SetSysctl {
                 netns: netns.clone(),
                 sysctl: *sysctl,
@@ -187,15 +187,15 @@ impl<'a> Differ<'a> {
             .collect()
     }
 
-    /// Whether the kernel has no such setting and the router does without. Of a namespace that is not there yet, nothing
-    /// is known.
+    /// Whether the kernel has no such setting and the router works without it. Nothing is known of a namespace that does not
+    /// exist yet.
     fn is_missing(&self, netns: &Netns, sysctl: Sysctl) -> bool {
         let known = |sysctl: &Sysctl| self.observed.sysctls.contains_key(&(netns.clone(), *sysctl));
         sysctl.is_optional() && Sysctl::ALL.iter().any(known)
     }
 
     fn build(&mut self) {
-        // In place already, as nearly always.
+        // Nearly always nothing differs.
         let wanted = self.wanted;
         let links = Some(&wanted.links).filter(|links| self.now.links != **links).into_iter().flatten();
         let mut vrf_devices = Vec::new();
@@ -213,8 +213,8 @@ impl<'a> Differ<'a> {
             }
         }
         for links in by_vni.values_mut() {
-            // FRR 8.4 loses links of a namespace that show up in another order (bridge, then VXLAN).
-            links.sort_by_key(|(key, _)| birth_rank(&key.name));
+            // FRR 8.4 loses links of a namespace that appear in another order (bridge, then VXLAN).
+            links.sort_by_key(|(key, _)| creation_rank(&key.name));
             self.links(links);
         }
         for opened in &self.wanted.listen_ports {
@@ -227,7 +227,7 @@ impl<'a> Differ<'a> {
         }
     }
 
-    /// Links that belong together, each step for all of them before the next.
+    /// Links of one VNI, or the VRF devices: each kind of change for all of them before the next.
     fn links(&mut self, links: &[(&LinkKey, &Link)]) {
         if links.iter().all(|(key, link)| self.now.links.get(key) == Some(link)) {
             return;
@@ -296,35 +296,35 @@ impl<'a> Differ<'a> {
     }
 
     /// Whether `key` has `address`.
-    fn holds(&self, key: &LinkKey, address: &IpNet) -> bool {
+    fn has_address(&self, key: &LinkKey, address: &IpNet) -> bool {
         self.now.links.get(key).is_some_and(|link| link.addresses.contains(address))
     }
 
     fn stale_addresses(&mut self, key: &LinkKey, wanted: &BTreeSet<IpNet>) {
-        let held = self.now.links.get(key).map(|link| &link.addresses).into_iter().flatten();
-        for address in held.filter(|address| !wanted.contains(address)).copied().collect::<Vec<_>>() {
-            // An earlier removal may have taken it along.
-            if self.holds(key, &address) {
-                self.push(KernelOp::DelAddress { on: Holder::Link(key.clone()), address });
+        let present = self.now.links.get(key).map(|link| &link.addresses).into_iter().flatten();
+        for address in present.filter(|address| !wanted.contains(address)).copied().collect::<Vec<_>>() {
+            // The kernel may have removed it with an earlier one.
+            if self.has_address(key, &address) {
+                self.push(KernelOp::DelAddress { on: AddressDevice::Link(key.clone()), address });
             }
         }
     }
 
     fn new_addresses(&mut self, key: &LinkKey, wanted: &BTreeSet<IpNet>) {
         for address in wanted {
-            if !self.holds(key, address) {
-                self.push(KernelOp::AddAddress { on: Holder::Link(key.clone()), address: *address });
+            if !self.has_address(key, address) {
+                self.push(KernelOp::AddAddress { on: AddressDevice::Link(key.clone()), address: *address });
             }
         }
     }
 
-    /// Also true for a link that could not be made.
+    /// Also true for a link that could not be created.
     fn differs(&self, key: &LinkKey, differs: impl Fn(&Link) -> bool) -> bool {
         self.now.links.get(key).is_none_or(differs)
     }
 }
 
-/// Host end first, as it takes the pair along; VRF devices after their members.
+/// Host end first, as the pair is deleted with it; VRF devices after their members.
 fn removal_rank(name: &OwnedName) -> (bool, Option<Vni>, u8) {
     let rank = match name {
         OwnedName::Vni(Role::HostVeth, _) => 0,
@@ -336,7 +336,7 @@ fn removal_rank(name: &OwnedName) -> (bool, Option<Vni>, u8) {
     (name.vni().is_none(), name.vni(), rank)
 }
 
-fn birth_rank(name: &OwnedName) -> u8 {
+fn creation_rank(name: &OwnedName) -> u8 {
     match name {
         OwnedName::Vrf(_) => 0,
         OwnedName::Vni(Role::Vxlan, _) => 1,

@@ -16,7 +16,7 @@ fn drifted(world: &World, drifts: &[(usize, u8)]) -> KernelState {
     let mut state = world.state();
     for drift in drifts {
         if let Some(op) = drift_op(&state, *drift) {
-            state.step(&op).unwrap();
+            state.apply(&op).unwrap();
         }
     }
     state
@@ -33,18 +33,18 @@ proptest! {
     }
 
     #[test]
-    fn ops_lead_from_any_state_to_any_other(a in world(BOTH), drifts in drift(), b in world(BOTH)) {
+    fn steps_lead_from_any_state_to_any_other(a in world(BOTH), drifts in drift(), b in world(BOTH)) {
         let (observed, wanted) = (drifted(&a, &drifts), b.state());
         let mut state = observed.clone();
         for step in diff(&wanted, &observed) {
-            prop_assert_eq!(state.step(&step.op), Ok(()), "{}", step);
+            prop_assert_eq!(state.apply(&step.op), Ok(()), "{}", step);
         }
         prop_assert_eq!(diff(&wanted, &state), vec![]);
         prop_assert_eq!(in_view_of(&wanted, state), wanted);
     }
 
     #[test]
-    fn a_batch_gets_there_too(a in world(BOTH), drifts in drift(), b in world(BOTH)) {
+    fn steps_in_lanes_lead_to_any_other_state_too(a in world(BOTH), drifts in drift(), b in world(BOTH)) {
         let (observed, wanted) = (drifted(&a, &drifts), b.state());
         let kernel = FakeKernel::new(observed.clone(), BTreeMap::new());
         let outcomes = run(&kernel, &diff(&wanted, &observed));
@@ -59,7 +59,7 @@ proptest! {
     }
 
     #[test]
-    fn one_more_vni_touches_no_other(a in world(BOTH), b in world(BOTH)) {
+    fn one_more_vni_changes_no_other(a in world(BOTH), b in world(BOTH)) {
         let Some((raw, spec)) = b.specs.first_key_value() else { return Ok(()) };
         let mut more = a.clone();
         let before = { let mut a = a; a.specs.remove(raw); a };
@@ -76,7 +76,7 @@ proptest! {
     fn nothing_wanted_leaves_nothing(a in world(BOTH), drifts in drift()) {
         let mut state = drifted(&a, &drifts);
         for step in diff(&KernelState::default(), &state.clone()) {
-            prop_assert_eq!(state.step(&step.op), Ok(()), "{}", step);
+            prop_assert_eq!(state.apply(&step.op), Ok(()), "{}", step);
         }
         let nothing = KernelState::default();
         prop_assert_eq!(in_view_of(&nothing, state), nothing);
@@ -95,7 +95,7 @@ fn red(mode: VrfMode) -> World {
 }
 
 #[test]
-fn a_vni_in_netns_mode_is_born_in_the_order_that_zebra_takes_up() {
+fn a_vni_in_netns_mode_is_created_in_the_order_that_zebra_needs() {
     assert_eq!(
         lines(&red(VrfMode::Netns), None),
         [
@@ -123,14 +123,14 @@ fn a_vni_in_netns_mode_is_born_in_the_order_that_zebra_takes_up() {
 }
 
 #[test]
-fn a_vrf_netns_takes_its_links_along() {
+fn links_are_deleted_with_their_vrf_netns() {
     let ops = diff(&KernelState::default(), &red(VrfMode::Netns).state());
     let lines: Vec<String> = ops.iter().map(ToString::to_string).collect();
     assert_eq!(lines, ["netns delete v0", "router: address delete 100.65.0.1/32 dev lo"]);
 }
 
 #[test]
-fn members_come_after_their_vrf_device_and_go_before_it() {
+fn members_are_created_after_their_vrf_device_and_deleted_before_it() {
     let world = red(VrfMode::Vrf);
     let built = lines(&world, None);
     let at = |text: &str| built.iter().position(|line| line.contains(text)).unwrap();
@@ -153,7 +153,7 @@ fn members_come_after_their_vrf_device_and_go_before_it() {
 }
 
 #[test]
-fn the_host_end_goes_into_the_vrf_of_the_host_and_out_of_it_again() {
+fn the_host_end_is_moved_into_the_vrf_of_the_host_and_out_of_it() {
     let plain = red(VrfMode::Netns);
     let host = LinkKey { netns: Netns::Host, name: OwnedName::Vni(Role::HostVeth, Vni::try_from(100).unwrap()) };
     let within = |vrf: Option<&str>| {
@@ -166,21 +166,21 @@ fn the_host_end_goes_into_the_vrf_of_the_host_and_out_of_it_again() {
     let ops = |wanted: &KernelState, observed: &KernelState| {
         diff(wanted, observed).iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    // What the kernel drops when the link changes its VRF is given again.
+    // The kernel drops IPv6 addresses when the link changes its VRF.
     let again = "host: address add 2001:db8:100::2/64 dev host-100".to_owned();
     let (out, one, two) = (within(None), within(Some("one")), within(Some("two")));
     assert_eq!(ops(&one, &out), ["host: link set host-100 master one".to_owned(), again.clone()]);
     assert_eq!(ops(&two, &one), ["host: link set host-100 master two".to_owned(), again.clone()]);
     assert_eq!(ops(&out, &one), ["host: link set host-100 nomaster".to_owned(), again]);
     assert_eq!(ops(&one, &one), Vec::<String>::new());
-    // A new pair is put there before it is set up.
+    // A new pair is moved there before it is set up.
     let built = ops(&one, &KernelState::default());
     let at = |text: &str| built.iter().position(|line| line == text).unwrap();
     assert!(at("host: link set host-100 master one") < at("host: link set host-100 up"));
 }
 
 #[test]
-fn a_new_vtep_makes_only_the_vxlan_device_anew() {
+fn a_new_vtep_recreates_only_the_vxlan_device() {
     let before = red(VrfMode::Netns);
     let after = World { vtep: "100.65.0.9/32".parse().unwrap(), ..before.clone() };
     assert_eq!(
@@ -198,7 +198,7 @@ fn a_new_vtep_makes_only_the_vxlan_device_anew() {
 }
 
 #[test]
-fn a_failed_op_skips_what_stands_on_it_and_nothing_else() {
+fn a_failed_op_skips_what_depends_on_it_and_nothing_else() {
     let mut world = red(VrfMode::Netns);
     let other = world.specs[&0].clone();
     world.specs.insert(1, other);
@@ -208,8 +208,8 @@ fn a_failed_op_skips_what_stands_on_it_and_nothing_else() {
     let ops = diff(&wanted, &kernel.state());
     let outcomes = run(&kernel, &ops);
     for (Step { op, .. }, outcome) in ops.iter().zip(&outcomes) {
-        let stands_on_it = op.stage() >= Stage::Build && op.vni().map(Vni::get) == Some(100);
-        assert!(outcome.is_done() || stands_on_it, "{op}: {outcome:?}");
+        let depends_on_it = op.stage() >= Stage::Build && op.vni().map(Vni::get) == Some(100);
+        assert!(outcome.is_done() || depends_on_it, "{op}: {outcome:?}");
     }
     assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Failed(_))).count(), 1);
 
@@ -221,7 +221,7 @@ fn a_failed_op_skips_what_stands_on_it_and_nothing_else() {
 }
 
 #[test]
-fn a_kernel_without_a_setting_is_asked_for_it_in_a_new_namespace_only() {
+fn a_missing_setting_is_set_in_a_new_namespace_only() {
     let wanted_of =
         |netns: &Netns| [(netns.clone(), Sysctl::Ipv4Forwarding), (netns.clone(), Sysctl::Ipv4MultipathHash)];
     let vrf = Netns::Vrf("v0".parse().unwrap());
@@ -258,7 +258,7 @@ fn a_failed_netns_skips_its_vni() {
 }
 
 #[test]
-fn nics_move_in_and_out() {
+fn nics_are_moved_in_and_back() {
     let nic: types::IfName = "toswitch".parse().unwrap();
     let at = |netns| KernelState { nics: BTreeMap::from([(nic.clone(), netns)]), ..KernelState::default() };
     let step = |op| Step { scope: Scope::Underlay, op };
@@ -302,6 +302,6 @@ fn a_removal_belongs_to_the_vrf_that_the_link_is_in_else_to_the_one_that_wants_i
     assert_eq!(
         scopes(&nothing, &KernelState { unreachable: BTreeSet::new(), ..lone }).0,
         all("segment 100"),
-        "wanted by nobody"
+        "not wanted"
     );
 }

@@ -1,6 +1,6 @@
-//! Watches namespaces for changes of links and addresses, and ours for changes of rules and nftables tables. In:
-//! multicast netlink messages. Out: a mark on what was read of the namespace that it is old, and a signal that a pass is
-//! due; many changes give one signal. Reads no state: what changed is for the next observation to see.
+//! Watches namespaces for changes of links and addresses, and ours for changes of rules and nftables tables. In: multicast
+//! netlink messages. Out: a mark that what was read of the namespace is stale, and a signal that a reconcile pass is due;
+//! several changes give one signal. Reads no state: the next observation finds out what changed.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -8,23 +8,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
-use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
-use netlink_sys::{AsyncSocketExt, TokioSocket};
+use netlink_packet_route::RouteNetlinkMessage;
 use nix::libc::{RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_LINK};
-use rtnetlink::packet_route::RouteNetlinkMessage;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::seen::{SeenLink, Shape};
-use super::socket;
-use crate::kernel::error::NetlinkError;
+use super::contents::{ObservedKind, ObservedLink};
+use super::error::NetlinkError;
+use super::netfilter::Netfilter;
+use super::socket::{NetlinkFamily, Route, Socket};
 
 /// The signal of all namespaces of a node.
 #[derive(Debug, Clone, Default)]
-pub struct Changes(Arc<Notify>);
+pub struct ChangeSignal(Arc<Notify>);
 
-impl Changes {
+impl ChangeSignal {
     /// Waits for a change since the last call.
     pub async fn wait(&self) {
         self.0.notified().await;
@@ -38,19 +36,19 @@ impl Changes {
 
 /// Which changes of a namespace count.
 #[derive(Debug, Clone)]
-pub enum Interest {
+pub enum EventFilter {
     /// All: the namespace is ours.
     All,
-    /// Those of links with our mark or in this set: the namespace is the host's, where much else goes on.
-    Ours(Arc<RwLock<Interesting>>),
+    /// Those of links with our mark or in this set: the namespace is the host's, where much else changes.
+    Host(Arc<RwLock<WatchedLinks>>),
 }
 
-/// Links of the host that count.
+/// Links of the host whose changes count.
 #[derive(Debug, Default)]
-pub struct Interesting {
+pub struct WatchedLinks {
     /// Underlay NICs.
     pub names: BTreeSet<String>,
-    /// Ifindexes of ours and of NICs: address messages have no name.
+    /// Ifindexes of our links and of NICs: address messages have no name.
     pub indexes: BTreeSet<u32>,
 }
 
@@ -67,47 +65,50 @@ const RULES: u32 = 1 << 7 | 1 << 18;
 /// `NFNLGRP_NFTABLES` of `linux/netfilter/nfnetlink.h`
 const TABLES: u32 = 1 << 6;
 
-/// Room for the message of one link.
-const MESSAGE: usize = 32 * 1024;
+/// Pause after an error of the socket.
+const RETRY: Duration = Duration::from_secs(1);
 
 impl Watch {
     /// Starts to watch `netns`. Needs the tokio runtime.
-    pub fn start(netns: &File, interest: Interest, changes: Changes) -> Result<Self, NetlinkError> {
+    pub fn start(netns: &File, filter: EventFilter, changes: ChangeSignal) -> Result<Self, NetlinkError> {
         let mut groups = (RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR).unsigned_abs();
-        if matches!(interest, Interest::All) {
+        if matches!(filter, EventFilter::All) {
             groups |= RULES;
         }
-        let socket = socket::open(netns, NETLINK_ROUTE, groups)?;
-        // What was read before the watch began is old.
-        let stale = Arc::new(AtomicBool::new(true));
-        let task = tokio::spawn(watch(socket, interest, changes, stale.clone()));
+        let socket = Socket::<Route>::subscribe(netns, groups)?;
+        // What was read before the watch began is stale.
+        let mark = Mark { stale: Arc::new(AtomicBool::new(true)), changes };
+        let stale = mark.stale.clone();
+        let task = match filter {
+            EventFilter::All => tokio::spawn(watch_all(socket, mark)),
+            EventFilter::Host(links) => tokio::spawn(watch_host(socket, links, mark)),
+        };
         Ok(Self { stale, task })
     }
 
-    /// Watches the nftables tables of the same namespace: their changes mark the same as old.
-    pub fn also_tables(&self, netns: &File, changes: Changes) -> Result<Self, NetlinkError> {
-        let socket = socket::open(netns, NETLINK_NETFILTER, TABLES)?;
-        let stale = self.stale.clone();
-        let task = tokio::spawn(watch(socket, Interest::All, changes, stale.clone()));
-        Ok(Self { stale, task })
+    /// Watches the nftables tables of the same namespace: their changes mark the same as stale.
+    pub fn also_tables(&self, netns: &File, changes: ChangeSignal) -> Result<Self, NetlinkError> {
+        let socket = Socket::<Netfilter>::subscribe(netns, TABLES)?;
+        let mark = Mark { stale: self.stale.clone(), changes };
+        Ok(Self { stale: self.stale.clone(), task: tokio::spawn(watch_all(socket, mark)) })
     }
 
-    /// Marks what was read as old, without a signal.
-    pub fn mark(&self) {
+    /// Marks what was read as stale, without a signal.
+    pub fn mark_stale(&self) {
         self.stale.store(true, Ordering::SeqCst);
     }
 
-    /// Whether what was read is old.
-    pub fn is_marked(&self) -> bool {
+    /// Whether what was read is stale.
+    pub fn is_stale(&self) -> bool {
         self.stale.load(Ordering::SeqCst)
     }
 
-    /// Takes the mark away; a change from now on marks it anew.
-    pub fn take_mark(&self) {
+    /// Removes the mark; a change from now on sets it again.
+    pub fn clear_stale(&self) {
         self.stale.store(false, Ordering::SeqCst);
     }
 
-    /// Ends the watch and waits until its socket is gone.
+    /// Stops the watch and waits until its socket is closed.
     pub async fn close(mut self) {
         self.task.abort();
         let _aborted = (&mut self.task).await;
@@ -120,51 +121,59 @@ impl Drop for Watch {
     }
 }
 
-async fn watch(socket: TokioSocket, interest: Interest, changes: Changes, stale: Arc<AtomicBool>) {
-    // Where every message counts, its contents do not: the rest of it is cut off. Hundreds of namespaces are watched.
-    let room = if matches!(interest, Interest::All) { 16 } else { MESSAGE };
-    let mut buffer = Vec::with_capacity(room);
+/// What a change sets.
+struct Mark {
+    stale: Arc<AtomicBool>,
+    changes: ChangeSignal,
+}
+
+impl Mark {
+    fn set(&self) {
+        self.stale.store(true, Ordering::SeqCst);
+        self.changes.signal();
+    }
+}
+
+async fn watch_all<F: NetlinkFamily>(socket: Socket<F>, mark: Mark) {
     loop {
-        buffer.clear();
-        let counts = match socket.recv(&mut buffer).await {
-            Ok(()) => interest.counts(&buffer),
-            Err(error) => {
-                // ENOBUFS: messages were lost, any of which may count. Anything else is tried again without haste.
-                if error.raw_os_error() != Some(nix::libc::ENOBUFS) {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-                true
-            }
+        let received = socket.changed().await;
+        mark.set();
+        pause_after(received).await;
+    }
+}
+
+async fn watch_host(socket: Socket<Route>, links: Arc<RwLock<WatchedLinks>>, mark: Mark) {
+    loop {
+        let received = socket.event().await;
+        let counts = match &received {
+            Ok(Some(message)) => links.read().unwrap_or_else(PoisonError::into_inner).counts(message),
+            // Not decoded, or lost: any of it may count.
+            Ok(None) | Err(_) => true,
         };
         if counts {
-            stale.store(true, Ordering::SeqCst);
-            changes.signal();
+            mark.set();
         }
+        pause_after(received).await;
     }
 }
 
-impl Interest {
-    fn counts(&self, datagram: &[u8]) -> bool {
-        let Self::Ours(interesting) = self else { return true };
-        let interesting = interesting.read().unwrap_or_else(PoisonError::into_inner);
-        match NetlinkMessage::<RouteNetlinkMessage>::deserialize(datagram).map(|message| message.payload) {
-            Ok(NetlinkPayload::InnerMessage(message)) => interesting.counts(&message),
-            // Not understood: let the observation see.
-            _ => true,
-        }
+/// Lost messages are no reason to wait.
+async fn pause_after<T>(received: Result<T, NetlinkError>) {
+    if !matches!(received, Ok(_) | Err(NetlinkError::Overrun)) {
+        tokio::time::sleep(RETRY).await;
     }
 }
 
-impl Interesting {
+impl WatchedLinks {
     fn counts(&self, message: &RouteNetlinkMessage) -> bool {
         match message {
             RouteNetlinkMessage::NewLink(link) | RouteNetlinkMessage::DelLink(link) => {
-                let seen = SeenLink::new(link);
-                // A link that was renamed or lost our mark is known by its ifindex.
-                // A VRF device may be the one that a host end waits for.
-                let vrf = matches!(seen.shape, Shape::Vrf(_));
-                vrf || seen.owned.is_some()
-                    || self.names.contains(&seen.name)
+                let observed = ObservedLink::new(link);
+                // A VRF device may be the one that a host end waits for. A link that was renamed or lost our mark is known by
+                // its ifindex.
+                matches!(observed.kind, ObservedKind::Vrf(_))
+                    || observed.owned.is_some()
+                    || self.names.contains(&observed.name)
                     || self.indexes.contains(&link.header.index)
             }
             RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address) => {

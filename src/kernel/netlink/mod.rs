@@ -1,8 +1,28 @@
-//! Netlink: sockets of a network namespace, requests as messages, dumps and events as values. Knows no objects.
+//! Netlink: sockets of a network namespace, requests, dumps and events. In: values of [`super::model`]. Out: the kernel's
+//! answers as values. The only place with netlink messages; knows no objects and decides nothing.
+//!
+//! A file uses only those before it: `error`, `attribute`, `socket`, `netfilter`, `contents`, `request`, `read`, `saved`,
+//! `events`.
 
-pub mod dump;
+mod attribute;
+pub mod contents;
+pub mod error;
 pub mod events;
 pub mod netfilter;
+pub mod read;
 pub mod request;
-pub mod seen;
+pub mod saved;
 pub mod socket;
+
+pub use self::attribute::{attributes, emit_attributes};
+
+use self::error::NetlinkError;
+use nix::errno::Errno;
+
+/// Accepts the rejection that means that the requested state exists already.
+pub fn accept(existing: Errno, result: Result<(), NetlinkError>) -> Result<(), NetlinkError> {
+    match result {
+        Err(NetlinkError::Rejected { errno, .. }) if errno == existing => Ok(()),
+        other => other,
+    }
+}

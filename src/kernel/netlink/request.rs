@@ -1,34 +1,55 @@
-//! Netlink requests for links, addresses and routes as data. In: ops and ifindexes. Out: messages. Sends nothing.
+//! Netlink requests for links, addresses, routes and rules as data. In: ops and ifindexes. Out: messages. Sends nothing.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use ipnet::IpNet;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use rtnetlink::packet_route::link::{
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind,
-    InfoPortData, InfoPortKind, InfoVeth, InfoVrf, InfoVxlan, LinkAttribute, LinkExtentMask, LinkMessage,
+    InfoPortData, InfoPortKind, InfoVeth, InfoVrf, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
+    LinkMessage,
 };
-use rtnetlink::packet_route::route::{RouteMessage, RouteType};
-use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
-use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
-use rtnetlink::{LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
+use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use crate::kernel::model::{BridgePort, LinkKind};
-use crate::kernel::op::{NewLink, ROUTE_EACH_PACKET, UNREACHABLE_METRIC};
+use super::contents::AddrGenMode;
+use crate::kernel::model::{BridgePort, LOCAL_TABLE, LinkKind, ROUTE_EACH_PACKET, UNREACHABLE_METRIC};
+use crate::kernel::op::NewLink;
 use crate::names::LINK_GROUP;
-use crate::types::{Family, TableId};
+use crate::types::{Family, MacAddr, TableId};
 
-type Builder = LinkMessageBuilder<LinkUnspec>;
+/// Creates, and does not replace.
+const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
-/// The link called `name`, to be read or changed.
-pub fn link(name: &str) -> Builder {
-    LinkUnspec::new_with_name(name)
+/// A change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What is changed.
+    pub message: RouteNetlinkMessage,
+    /// `NLM_F_*` of the change.
+    pub flags: u16,
 }
 
-/// Makes a link. `into`: the namespace, where it is not that of the socket. `peer`: that of the other veth end.
-/// `None` for a kind that is not made.
-pub fn new_link(new: &NewLink, into: Option<RawFd>, peer_netns: Option<RawFd>) -> Option<LinkMessage> {
+impl Request {
+    fn set(message: LinkMessage) -> Self {
+        Self { message: RouteNetlinkMessage::NewLink(message), flags: 0 }
+    }
+}
+
+/// The link called `name`, to be read or changed.
+fn link(name: &str, attributes: impl IntoIterator<Item = LinkAttribute>) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    message.attributes.extend(attributes);
+    message
+}
+
+/// Creates a link, down. `netns`: the namespace, where it is not that of the socket. `peer_netns`: that of the other veth
+/// end. `None` for a kind that is never created.
+pub fn new_link(new: &NewLink, netns: Option<RawFd>, peer_netns: Option<RawFd>) -> Option<Request> {
     let (kind, data) = match &new.kind {
         LinkKind::Vrf { table } => (InfoKind::Vrf, InfoData::Vrf(vec![InfoVrf::TableId(table.0)])),
         LinkKind::Bridge => {
@@ -51,61 +72,111 @@ pub fn new_link(new: &NewLink, into: Option<RawFd>, peer_netns: Option<RawFd>) -
         }
         LinkKind::Veth { peer } => {
             // The other end must not be UP here: ENOTCONN.
-            let end = born(link(&peer.name.to_string()), new.mtu, peer_netns).build();
+            let end = link(&peer.name.to_string(), owned(new.mtu, peer_netns));
             (InfoKind::Veth, InfoData::Veth(InfoVeth::Peer(end)))
         }
         LinkKind::Other => return None,
     };
-    let mut builder = Builder::new_with_info_kind(kind).set_info_data(data).name(new.key.name.to_string());
-    if let Some(mac) = new.mac {
-        builder = builder.address(mac.0.to_vec());
-    }
-    Some(born(builder, new.mtu, into).build())
+    let mut message = link(&new.key.name.to_string(), new.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
+    message.attributes.extend(owned(new.mtu, netns));
+    message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)]));
+    Some(Request { message: RouteNetlinkMessage::NewLink(message), flags: CREATE })
 }
 
-/// What every link of ours has from its first moment: the mark that it is ours.
-fn born(mut builder: Builder, mtu: Option<u32>, into: Option<RawFd>) -> Builder {
-    builder = builder.link_group(LINK_GROUP);
-    if let Some(mtu) = mtu {
-        builder = builder.mtu(mtu);
-    }
-    match into {
-        Some(netns) => builder.setns_by_fd(netns),
-        None => builder,
-    }
+/// What every link of ours has from its first moment, above all the mark that it is ours.
+fn owned(mtu: Option<u32>, netns: Option<RawFd>) -> impl Iterator<Item = LinkAttribute> {
+    let mtu = mtu.map(LinkAttribute::Mtu);
+    [LinkAttribute::Group(LINK_GROUP)].into_iter().chain(mtu).chain(netns.map(LinkAttribute::NetNsFd))
 }
 
-/// The change that gives a link that was just made what the kernel ignores or refuses in the making message.
-pub fn finish_link(name: &str, alias: &str, addrgen_none: bool) -> LinkMessage {
-    let builder = link(name).alias(alias);
-    if addrgen_none { addrgen(builder, In6AddrGenMode::None).build() } else { builder.build() }
+/// Completes a new link with what the kernel ignores or rejects in the creating message.
+pub fn finish_link(name: &str, alias: &str, addrgen_none: bool) -> Request {
+    let alias = LinkAttribute::IfAlias(alias.to_owned());
+    let mode = addrgen_none.then(|| addrgen(AddrGenMode::NONE));
+    Request::set(link(name, [alias].into_iter().chain(mode)))
+}
+
+fn addrgen(mode: AddrGenMode) -> LinkAttribute {
+    let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::from(mode.0));
+    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])])
 }
 
 /// Sets the address generation mode.
-pub fn addrgen(builder: Builder, mode: In6AddrGenMode) -> Builder {
-    let inet6 = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(mode)]);
-    builder.append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![inet6]))
+pub fn set_addrgen(name: &str, mode: AddrGenMode) -> Request {
+    Request::set(link(name, [addrgen(mode)]))
+}
+
+/// Sets the MTU.
+pub fn set_mtu(name: &str, mtu: u32) -> Request {
+    Request::set(link(name, [LinkAttribute::Mtu(mtu)]))
+}
+
+/// Sets the MTU and, where the link has IPv6, the address generation mode.
+pub fn restore_link(name: &str, mtu: u32, mode: Option<AddrGenMode>) -> Request {
+    Request::set(link(name, [LinkAttribute::Mtu(mtu)].into_iter().chain(mode.map(addrgen))))
+}
+
+/// Sets the MAC address.
+pub fn set_mac(name: &str, mac: MacAddr) -> Request {
+    Request::set(link(name, [LinkAttribute::Address(mac.0.to_vec())]))
+}
+
+/// Sets the master by its ifindex; 0 for none.
+pub fn set_master(name: &str, master: u32) -> Request {
+    Request::set(link(name, [LinkAttribute::Controller(master)]))
+}
+
+/// Sets master and alias in one message.
+pub fn set_master_and_alias(name: &str, master: u32, alias: String) -> Request {
+    Request::set(link(name, [LinkAttribute::IfAlias(alias), LinkAttribute::Controller(master)]))
+}
+
+/// Sets the link up or down.
+pub fn set_up(name: &str, up: bool) -> Request {
+    let mut message = link(name, []);
+    message.header.change_mask = LinkFlags::Up;
+    if up {
+        message.header.flags = LinkFlags::Up;
+    }
+    Request::set(message)
+}
+
+/// Moves the link to the namespace behind this descriptor, which must be open until the kernel has answered.
+pub fn move_link(name: &str, netns: RawFd) -> Request {
+    Request::set(link(name, [LinkAttribute::NetNsFd(netns)]))
 }
 
 /// Sets bridge port settings.
-pub fn port(name: &str, port: BridgePort) -> LinkMessage {
+pub fn set_port(name: &str, port: BridgePort) -> Request {
     let data = vec![InfoBridgePort::NeighSupress(port.neigh_suppress), InfoBridgePort::Learning(port.learning)];
-    link(name).set_port_kind(InfoPortKind::Bridge).set_port_data(InfoPortData::BridgePort(data)).build()
+    let infos = vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(InfoPortData::BridgePort(data))];
+    Request::set(link(name, [LinkAttribute::LinkInfo(infos)]))
 }
 
-/// All links with our mark.
-pub fn our_group() -> LinkMessage {
-    Builder::new().link_group(LINK_GROUP).build()
+/// Deletes a link.
+pub fn delete_link(index: u32) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    Request { message: RouteNetlinkMessage::DelLink(message), flags: 0 }
+}
+
+/// Deletes all links with our mark.
+pub fn delete_our_links() -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::Group(LINK_GROUP));
+    Request { message: RouteNetlinkMessage::DelLink(message), flags: 0 }
 }
 
 /// Reads one link.
 pub fn get_link(name: &str) -> RouteNetlinkMessage {
-    RouteNetlinkMessage::GetLink(link(name).append_extra_attribute(skip_stats()).build())
+    RouteNetlinkMessage::GetLink(link(name, [skip_stats()]))
 }
 
 /// Reads all links.
 pub fn get_links() -> RouteNetlinkMessage {
-    RouteNetlinkMessage::GetLink(Builder::new().append_extra_attribute(skip_stats()).build())
+    let mut message = LinkMessage::default();
+    message.attributes.push(skip_stats());
+    RouteNetlinkMessage::GetLink(message)
 }
 
 fn skip_stats() -> LinkAttribute {
@@ -117,8 +188,17 @@ pub fn get_addresses() -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetAddress(AddressMessage::default())
 }
 
-/// An address of the link with this ifindex.
-pub fn address(index: u32, net: IpNet) -> AddressMessage {
+/// Adds an address to the link with this ifindex.
+pub fn add_address(index: u32, net: IpNet) -> Request {
+    Request { message: RouteNetlinkMessage::NewAddress(address(index, net)), flags: CREATE }
+}
+
+/// Removes an address from the link with this ifindex.
+pub fn delete_address(index: u32, net: IpNet) -> Request {
+    Request { message: RouteNetlinkMessage::DelAddress(address(index, net)), flags: 0 }
+}
+
+fn address(index: u32, net: IpNet) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.index = index;
     message.header.prefix_len = net.prefix_len();
@@ -128,33 +208,47 @@ pub fn address(index: u32, net: IpNet) -> AddressMessage {
     };
     message.attributes = vec![AddressAttribute::Local(net.addr()), AddressAttribute::Address(net.addr())];
     if matches!(net, IpNet::V6(_)) {
-        // The addresses of a session are the same on all nodes or follow from the node index: a search for duplicates
+        // The addresses of a session are the same on all nodes or follow from the node index: duplicate address detection
         // would only delay the session.
         message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
     }
     message
 }
 
-/// The unreachable default route of a VRF table.
-pub fn unreachable(table: TableId, family: Family) -> RouteMessage {
-    match family {
-        Family::Ipv4 => RouteMessageBuilder::<Ipv4Addr>::new()
-            .table_id(table.0)
-            .kind(RouteType::Unreachable)
-            .priority(UNREACHABLE_METRIC)
-            .build(),
-        Family::Ipv6 => RouteMessageBuilder::<Ipv6Addr>::new()
-            .table_id(table.0)
-            .kind(RouteType::Unreachable)
-            .priority(UNREACHABLE_METRIC)
-            .build(),
-    }
+/// Adds the unreachable default route of a VRF table.
+pub fn add_unreachable(table: TableId, family: Family) -> Request {
+    Request { message: RouteNetlinkMessage::NewRoute(unreachable(table, family)), flags: CREATE }
 }
 
-/// The rule for table `local` with a preference.
-pub fn local_rule(family: Family, preference: u32) -> RuleMessage {
+/// Removes the unreachable default route of a VRF table.
+pub fn delete_unreachable(table: TableId, family: Family) -> Request {
+    Request { message: RouteNetlinkMessage::DelRoute(unreachable(table, family)), flags: 0 }
+}
+
+fn unreachable(table: TableId, family: Family) -> RouteMessage {
+    let mut route = RouteMessage::default();
+    route.header.address_family = address_family(family);
+    route.header.table = RouteHeader::RT_TABLE_UNSPEC;
+    route.header.protocol = RouteProtocol::Static;
+    route.header.scope = RouteScope::Universe;
+    route.header.kind = RouteType::Unreachable;
+    route.attributes = vec![RouteAttribute::Table(table.0), RouteAttribute::Priority(UNREACHABLE_METRIC)];
+    route
+}
+
+/// Adds the rule for table `local` with a preference.
+pub fn add_local_rule(family: Family, preference: u32) -> Request {
+    Request { message: RouteNetlinkMessage::NewRule(local_rule(family, preference)), flags: CREATE }
+}
+
+/// Removes the rule for table `local` with a preference.
+pub fn delete_local_rule(family: Family, preference: u32) -> Request {
+    Request { message: RouteNetlinkMessage::DelRule(local_rule(family, preference)), flags: 0 }
+}
+
+fn local_rule(family: Family, preference: u32) -> RuleMessage {
     let mut rule = rules(family);
-    rule.header.table = nix::libc::RT_TABLE_LOCAL;
+    rule.header.table = LOCAL_TABLE;
     rule.header.action = RuleAction::ToTable;
     rule.attributes = vec![RuleAttribute::Priority(preference)];
     rule
@@ -178,19 +272,24 @@ fn address_family(family: Family) -> AddressFamily {
     }
 }
 
-/// Reads the routes of a family, of all tables; with strict checking only those of `kind`.
-pub fn get_routes(family: Family, kind: Option<RouteType>) -> RouteNetlinkMessage {
+/// Reads the routes of a family, of all tables.
+pub fn get_routes(family: Family) -> RouteNetlinkMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = address_family(family);
-    message.header.kind = kind.unwrap_or(RouteType::Unspec);
+    RouteNetlinkMessage::GetRoute(message)
+}
+
+/// Reads the unreachable routes of a family, of all tables. Needs strict checking.
+pub fn get_unreachable_routes(family: Family) -> RouteNetlinkMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = address_family(family);
+    message.header.kind = RouteType::Unreachable;
     RouteNetlinkMessage::GetRoute(message)
 }
 
 #[cfg(test)]
 mod tests {
     use netlink_packet_core::Emitable;
-    use rtnetlink::packet_route::link::LinkInfo;
-    use rtnetlink::packet_route::route::RouteAttribute;
 
     use super::*;
     use crate::kernel::model::{LinkKey, Netns};
@@ -203,6 +302,13 @@ mod tests {
 
     fn new(name: OwnedName, kind: LinkKind, mtu: Option<u32>) -> NewLink {
         NewLink { key: LinkKey { netns: Netns::Router, name }, kind, mtu, mac: None, addrgen_none: false }
+    }
+
+    fn link_of(request: Option<Request>) -> LinkMessage {
+        match request.unwrap().message {
+            RouteNetlinkMessage::NewLink(link) => link,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn bytes(message: &impl Emitable) -> Vec<u8> {
@@ -220,12 +326,12 @@ mod tests {
     }
 
     #[test]
-    fn a_vrf_device_is_asked_for_with_its_table_and_our_mark() {
+    fn a_vrf_device_is_created_with_its_table_and_our_mark() {
         let table = TableId::of(vni());
         let name = OwnedName::Vrf("red".parse().unwrap());
-        let message = new_link(&new(name, LinkKind::Vrf { table }, None), None, None).unwrap();
-        assert_eq!(message.header.flags.bits(), 0, "made down");
-        let asked = bytes(&message);
+        let message = link_of(new_link(&new(name, LinkKind::Vrf { table }, None), None, None));
+        assert_eq!(message.header.flags.bits(), 0, "created down");
+        let request = bytes(&message);
         // IFLA_IFNAME 3, IFLA_GROUP 27, IFLA_LINKINFO 18 { IFLA_INFO_KIND 1, IFLA_INFO_DATA 2 { IFLA_VRF_TABLE 1 } }
         let data = attribute(1, &table.0.to_ne_bytes());
         for part in [
@@ -234,17 +340,17 @@ mod tests {
             attribute(1, b"vrf\0"),
             attribute(2, &data),
         ] {
-            assert!(asked.windows(part.len()).any(|window| window == part), "{part:?} in {asked:?}");
+            assert!(request.windows(part.len()).any(|window| window == part), "{part:?} in {request:?}");
         }
     }
 
     #[test]
-    fn both_ends_of_a_pair_are_born_with_our_mark_and_the_mtu() {
+    fn both_ends_of_a_pair_are_created_with_our_mark_and_the_mtu() {
         let host = LinkKey { netns: Netns::Host, name: OwnedName::Vni(Role::HostVeth, vni()) };
         let kind = LinkKind::Veth { peer: Box::new(host) };
-        let message = new_link(&new(OwnedName::Vni(Role::PeVeth, vni()), kind, Some(1450)), None, Some(7)).unwrap();
-        let born = [LinkAttribute::Group(LINK_GROUP), LinkAttribute::Mtu(1450)];
-        assert!(born.iter().all(|attribute| message.attributes.contains(attribute)), "{message:?}");
+        let message = link_of(new_link(&new(OwnedName::Vni(Role::PeVeth, vni()), kind, Some(1450)), None, Some(7)));
+        let owned = [LinkAttribute::Group(LINK_GROUP), LinkAttribute::Mtu(1450)];
+        assert!(owned.iter().all(|attribute| message.attributes.contains(attribute)), "{message:?}");
         let infos = message.attributes.iter().find_map(|attribute| match attribute {
             LinkAttribute::LinkInfo(infos) => Some(infos),
             _ => None,
@@ -256,10 +362,10 @@ mod tests {
         let peer = peer.unwrap();
         let name = LinkAttribute::IfName("host-100".to_owned());
         assert!(
-            born.iter().chain([&name, &LinkAttribute::NetNsFd(7)]).all(|a| peer.attributes.contains(a)),
+            owned.iter().chain([&name, &LinkAttribute::NetNsFd(7)]).all(|a| peer.attributes.contains(a)),
             "{peer:?}"
         );
-        assert_eq!(peer.header.flags.bits(), 0, "a peer that is up is refused");
+        assert_eq!(peer.header.flags.bits(), 0, "a peer that is up is rejected");
     }
 
     #[test]

@@ -1,46 +1,48 @@
-//! Messages of `nf_tables` as data. In: names and ports. Out: bytes, and whether bytes of the kernel say the same. Pure.
+//! Messages of `nf_tables` as data. In: names and ports. Out: bytes, and whether bytes of the kernel mean the same. Pure.
 //! Numbers are those of `linux/netfilter/nf_tables.h`; integers are big-endian there.
 
-/// Type of a message within the subsystem.
-pub type Kind = u8;
+use netlink_packet_core::{DefaultNla, NLA_F_NESTED};
 
-const NEW_TABLE: Kind = 0;
+use crate::kernel::netlink::{attributes, emit_attributes};
+
+/// Number of a message within the subsystem.
+pub type MessageKind = u8;
+
+const NEW_TABLE: MessageKind = 0;
 /// `NFT_MSG_GETTABLE`
-pub const GET_TABLE: Kind = 1;
-const DEL_TABLE: Kind = 2;
-const NEW_CHAIN: Kind = 3;
+pub const GET_TABLE: MessageKind = 1;
+const DEL_TABLE: MessageKind = 2;
+const NEW_CHAIN: MessageKind = 3;
 /// `NFT_MSG_GETCHAIN`
-pub const GET_CHAIN: Kind = 4;
-const NEW_RULE: Kind = 6;
+pub const GET_CHAIN: MessageKind = 4;
+const NEW_RULE: MessageKind = 6;
 /// `NFT_MSG_GETRULE`
-pub const GET_RULE: Kind = 7;
+pub const GET_RULE: MessageKind = 7;
 
 /// The name of the table is the first attribute of tables, chains and rules.
 const TABLE: u16 = 1;
 
-const NESTED: u16 = 1 << 15;
-
 /// An attribute's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum AttributeValue {
     /// Bytes.
     Bytes(Vec<u8>),
     /// Attributes.
-    Nest(Vec<(u16, Value)>),
+    Nest(Vec<(u16, AttributeValue)>),
 }
 
-/// What is asked of the kernel.
+/// A change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// What.
-    pub kind: Kind,
-    /// It makes something, and replaces nothing.
-    pub makes: bool,
+pub struct TableChange {
+    /// What changes.
+    pub kind: MessageKind,
+    /// It creates something, and replaces nothing.
+    pub creates: bool,
     /// Attributes.
     pub body: Vec<u8>,
 }
 
-/// Which packets a chain sees.
+/// The packets that traverse a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the host.
@@ -59,14 +61,14 @@ impl Direction {
 pub struct Chain {
     name: &'static str,
     hook: u32,
-    expressions: Vec<Value>,
+    expressions: Vec<AttributeValue>,
 }
 
 /// The port on which FRR listens.
 const BGP: u16 = 179;
 /// The upper half of the mark of a connection to a second port, the lower half is the port.
 const MARK: u32 = 0x5045_0000;
-/// Before connection tracking (`NF_IP_PRI_RAW`), should somebody have it.
+/// Before connection tracking (`NF_IP_PRI_RAW`), where others enabled it.
 const RAW: i32 = -300;
 const PREROUTING: u32 = 0;
 const OUTPUT: u32 = 3;
@@ -81,62 +83,63 @@ impl Chain {
             Direction::In => {
                 let mut interface = link.as_bytes().to_vec();
                 interface.resize(16, 0);
-                let found = [meta(IIFNAME, DREG), compare(&interface), meta(L4PROTO, DREG), compare(&[TCP])];
-                let dialed = [payload(DESTINATION_PORT), compare(&port.to_be_bytes())];
+                let arrives = [meta(IIFNAME, DREG), compare(&interface), meta(L4PROTO, DREG), compare(&[TCP])];
+                let to_port = [payload(DESTINATION_PORT), compare(&port.to_be_bytes())];
                 let marked = [immediate(&mark), meta(MARK_KEY, META_SREG)];
                 let moved = [immediate(&BGP.to_be_bytes()), rewrite(DESTINATION_PORT)];
-                ("in", PREROUTING, [&found[..], &dialed, &marked, &moved].concat())
+                ("in", PREROUTING, [&arrives[..], &to_port, &marked, &moved].concat())
             }
             Direction::Out => {
-                let found = [meta(MARK_KEY, DREG), compare(&mark), meta(L4PROTO, DREG), compare(&[TCP])];
-                let answers = [payload(SOURCE_PORT), compare(&BGP.to_be_bytes())];
+                let marked = [meta(MARK_KEY, DREG), compare(&mark), meta(L4PROTO, DREG), compare(&[TCP])];
+                let from_bgp = [payload(SOURCE_PORT), compare(&BGP.to_be_bytes())];
                 let moved = [immediate(&port.to_be_bytes()), rewrite(SOURCE_PORT)];
-                ("out", OUTPUT, [&found[..], &answers, &moved].concat())
+                ("out", OUTPUT, [&marked[..], &from_bgp, &moved].concat())
             }
         };
         Self { name, hook, expressions }
     }
 
     /// The chain alone.
-    pub fn body(&self, table: &str) -> Value {
-        let hook = Value::Nest(vec![(1, number(self.hook)), (2, Value::Bytes(RAW.to_be_bytes().to_vec()))]);
-        Value::Nest(vec![(TABLE, text(table)), (3, text(self.name)), (4, hook), (7, text("filter"))])
+    pub fn body(&self, table: &str) -> AttributeValue {
+        let hook =
+            AttributeValue::Nest(vec![(1, number(self.hook)), (2, AttributeValue::Bytes(RAW.to_be_bytes().to_vec()))]);
+        AttributeValue::Nest(vec![(TABLE, text(table)), (3, text(self.name)), (4, hook), (7, text("filter"))])
     }
 
     /// Its rule.
-    pub fn rule(&self, table: &str) -> Value {
+    pub fn rule(&self, table: &str) -> AttributeValue {
         let list = self.expressions.iter().map(|expression| (1, expression.clone())).collect();
-        Value::Nest(vec![(TABLE, text(table)), (2, text(self.name)), (4, Value::Nest(list))])
+        AttributeValue::Nest(vec![(TABLE, text(table)), (2, text(self.name)), (4, AttributeValue::Nest(list))])
     }
 }
 
-/// Makes a table.
-pub fn new_table(table: &str) -> Message {
-    make(NEW_TABLE, &Value::Nest(vec![(TABLE, text(table))]))
+/// Creates a table.
+pub fn new_table(table: &str) -> TableChange {
+    create(NEW_TABLE, &AttributeValue::Nest(vec![(TABLE, text(table))]))
 }
 
-/// Makes a chain.
-pub fn new_chain(table: &str, chain: &Chain) -> Message {
-    make(NEW_CHAIN, &chain.body(table))
+/// Creates a chain.
+pub fn new_chain(table: &str, chain: &Chain) -> TableChange {
+    create(NEW_CHAIN, &chain.body(table))
 }
 
-/// Makes the rule of a chain.
-pub fn new_rule(table: &str, chain: &Chain) -> Message {
-    make(NEW_RULE, &chain.rule(table))
+/// Creates the rule of a chain.
+pub fn new_rule(table: &str, chain: &Chain) -> TableChange {
+    create(NEW_RULE, &chain.rule(table))
 }
 
 /// Deletes a table.
-pub fn del_table(table: &str) -> Message {
-    Message { makes: false, ..make(DEL_TABLE, &Value::Nest(vec![(TABLE, text(table))])) }
+pub fn del_table(table: &str) -> TableChange {
+    TableChange { creates: false, ..create(DEL_TABLE, &AttributeValue::Nest(vec![(TABLE, text(table))])) }
 }
 
-fn make(kind: Kind, body: &Value) -> Message {
-    Message { kind, makes: true, body: body.bytes() }
+fn create(kind: MessageKind, body: &AttributeValue) -> TableChange {
+    TableChange { kind, creates: true, body: body.bytes() }
 }
 
-/// The table that a table, chain or rule of the kernel is of.
+/// The table that a table, chain or rule of the kernel belongs to.
 pub fn table_of(body: &[u8]) -> Option<String> {
-    let (_, name) = attributes(body).into_iter().find(|(kind, _)| *kind == TABLE)?;
+    let (_, name) = attributes(body).find(|(kind, _)| *kind == TABLE)?;
     Some(String::from_utf8_lossy(name.strip_suffix(&[0])?).into_owned())
 }
 
@@ -149,74 +152,68 @@ const L4PROTO: u32 = 16;
 const TCP: u8 = 6;
 const REGISTER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
-/// Where the checksum of TCP is (RFC 9293 section 3.1).
+/// Offset of the checksum of TCP (RFC 9293 section 3.1).
 const CHECKSUM: u32 = 16;
 
-fn expression(name: &str, data: Vec<(u16, Value)>) -> Value {
-    Value::Nest(vec![(1, text(name)), (2, Value::Nest(data))])
+fn expression(name: &str, data: Vec<(u16, AttributeValue)>) -> AttributeValue {
+    AttributeValue::Nest(vec![(1, text(name)), (2, AttributeValue::Nest(data))])
 }
 
-fn meta(key: u32, register: u16) -> Value {
+fn meta(key: u32, register: u16) -> AttributeValue {
     expression("meta", vec![(2, number(key)), (register, number(REGISTER))])
 }
 
-fn compare(with: &[u8]) -> Value {
+fn compare(with: &[u8]) -> AttributeValue {
     expression("cmp", vec![(1, number(REGISTER)), (2, number(0)), (3, data(with))])
 }
 
-fn immediate(value: &[u8]) -> Value {
+fn immediate(value: &[u8]) -> AttributeValue {
     expression("immediate", vec![(1, number(REGISTER)), (2, data(value))])
 }
 
-fn payload(offset: u32) -> Value {
+fn payload(offset: u32) -> AttributeValue {
     expression(
         "payload",
         vec![(1, number(REGISTER)), (2, number(TRANSPORT_HEADER)), (3, number(offset)), (4, number(2))],
     )
 }
 
-fn rewrite(offset: u32) -> Value {
-    let place = vec![(2, number(TRANSPORT_HEADER)), (3, number(offset)), (4, number(2)), (5, number(REGISTER))];
-    expression("payload", [place, vec![(6, number(1)), (7, number(CHECKSUM))]].concat())
+fn rewrite(offset: u32) -> AttributeValue {
+    let target = vec![(2, number(TRANSPORT_HEADER)), (3, number(offset)), (4, number(2)), (5, number(REGISTER))];
+    expression("payload", [target, vec![(6, number(1)), (7, number(CHECKSUM))]].concat())
 }
 
-fn data(bytes: &[u8]) -> Value {
-    Value::Nest(vec![(1, Value::Bytes(bytes.to_vec()))])
+fn data(bytes: &[u8]) -> AttributeValue {
+    AttributeValue::Nest(vec![(1, AttributeValue::Bytes(bytes.to_vec()))])
 }
 
-fn number(value: u32) -> Value {
-    Value::Bytes(value.to_be_bytes().to_vec())
+fn number(value: u32) -> AttributeValue {
+    AttributeValue::Bytes(value.to_be_bytes().to_vec())
 }
 
-fn text(value: &str) -> Value {
-    Value::Bytes([value.as_bytes(), &[0]].concat())
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::Bytes([value.as_bytes(), &[0]].concat())
 }
 
-impl Value {
+impl AttributeValue {
     fn bytes(&self) -> Vec<u8> {
         let Self::Nest(entries) = self else {
             let Self::Bytes(bytes) = self else { return Vec::new() };
             return bytes.clone();
         };
-        let mut out = Vec::new();
-        for (kind, value) in entries {
-            let inner = value.bytes();
-            let flag = if matches!(value, Self::Nest(_)) { NESTED } else { 0 };
-            let length = u16::try_from(inner.len() + 4).unwrap_or(u16::MAX);
-            out.extend(length.to_ne_bytes());
-            out.extend((kind | flag).to_ne_bytes());
-            out.extend(&inner);
-            out.resize(out.len().next_multiple_of(4), 0);
-        }
-        out
+        let attribute = |(kind, value): &(u16, Self)| {
+            let flag = if matches!(value, Self::Nest(_)) { NLA_F_NESTED } else { 0 };
+            DefaultNla::new(kind | flag, value.bytes())
+        };
+        emit_attributes(&entries.iter().map(attribute).collect::<Vec<_>>())
     }
 
-    /// Whether the kernel's bytes say all of this; it may say more of its own, but no more of a list.
+    /// Whether the kernel's bytes contain all of this. The kernel may add attributes, but no elements to a list.
     pub fn is_in(&self, bytes: &[u8]) -> bool {
         let Self::Nest(entries) = self else {
             return matches!(self, Self::Bytes(own) if own == bytes);
         };
-        let there = attributes(bytes);
+        let there: Vec<_> = attributes(bytes).collect();
         entries.iter().all(|(kind, _)| {
             let own: Vec<_> = entries.iter().filter(|(k, _)| k == kind).map(|(_, value)| value).collect();
             let theirs: Vec<_> = there.iter().filter(|(k, _)| k == kind).map(|(_, bytes)| *bytes).collect();
@@ -225,23 +222,12 @@ impl Value {
     }
 }
 
-fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
-    let mut found = Vec::new();
-    while let [l0, l1, k0, k1, ..] = bytes {
-        let (length, kind) = (usize::from(u16::from_ne_bytes([*l0, *l1])), u16::from_ne_bytes([*k0, *k1]));
-        let Some(value) = bytes.get(4..length) else { break };
-        found.push((kind & !(NESTED | 1 << 14), value));
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sent_says_what_is_wanted_and_nothing_else_does() {
+    fn a_rule_is_recognised_in_its_own_bytes_only() {
         let of = |port| Chain::of(Direction::In, port, "pe-100").rule("perouter-100-180");
         assert!(of(180).is_in(&of(180).bytes()));
         assert!(!of(180).is_in(&of(181).bytes()), "another port");
@@ -259,9 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_attributes_end_the_list() {
-        assert_eq!(attributes(&[3, 0, 1, 0]), []);
-        assert_eq!(attributes(&[0, 0, 1, 0, 9]), []);
-        assert_eq!(table_of(&Value::Nest(vec![(1, text("a"))]).bytes()).as_deref(), Some("a"));
+    fn the_table_of_a_message_is_its_first_attribute() {
+        assert_eq!(table_of(&AttributeValue::Nest(vec![(1, text("a"))]).bytes()).as_deref(), Some("a"));
     }
 }

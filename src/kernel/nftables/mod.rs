@@ -1,5 +1,5 @@
-//! A second BGP port by nftables. In: a namespace, and what the port is. Out: tables made, deleted and read, over netlink:
-//! no program is run and no connection is tracked. Decides nothing.
+//! A second BGP port by nftables. In: a namespace, VNI and port. Out: tables created, deleted and read, over netlink: no
+//! program is run and no connection is tracked. Decides nothing.
 //!
 //! ```text
 //! table inet perouter-100-180 {
@@ -7,21 +7,25 @@
 //!   chain out { type filter hook output priority raw;     meta mark M tcp sport 179 tcp sport set 180 }
 //! }
 //! ```
-//! A connection has the mark of its first packet (`tcp_fwmark_accept`), so its answers are known. A redirect of NAT would
-//! track all connections of the namespace, those that are only forwarded too.
+//! A connection has the mark of its first packet (`tcp_fwmark_accept`), by which its replies are recognised. A NAT redirect
+//! would track all connections of the namespace, including those that are only forwarded.
 
-pub(crate) mod message;
+mod message;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 
-use super::error::NetlinkError;
-use super::netlink::netfilter::Socket;
-use crate::names::PortTable;
-use message::{Chain, Direction};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
+use nix::errno::Errno;
 
-/// Makes a table, whole or not at all. `EEXIST` if there is one.
-pub fn create(netns: &File, table: PortTable, link: &str) -> Result<(), NetlinkError> {
+use super::netlink::error::NetlinkError;
+use super::netlink::netfilter::{NFTABLES, Netfilter, NetfilterMessage};
+use super::netlink::socket::Socket;
+use crate::names::PortTable;
+use message::{Chain, Direction, MessageKind, TableChange};
+
+/// Creates a table with all its rules, or nothing. `EEXIST` if there is one.
+pub async fn create(netns: &File, table: PortTable, link: &str) -> Result<(), NetlinkError> {
     let name = table.to_string();
     let mut batch = vec![message::new_table(&name)];
     for direction in Direction::BOTH {
@@ -29,33 +33,51 @@ pub fn create(netns: &File, table: PortTable, link: &str) -> Result<(), NetlinkE
         batch.push(message::new_chain(&name, &chain));
         batch.push(message::new_rule(&name, &chain));
     }
-    Socket::within(netns, |socket| socket.commit(&batch))
+    commit(netns, batch).await
 }
 
-/// Deletes a table with all that is in it. `ENOENT` if there is none.
-pub fn delete(netns: &File, table: PortTable) -> Result<(), NetlinkError> {
-    Socket::within(netns, |socket| socket.commit(&[message::del_table(&table.to_string())]))
+/// Deletes a table with all its rules. `ENOENT` if there is none.
+pub async fn delete(netns: &File, table: PortTable) -> Result<(), NetlinkError> {
+    commit(netns, vec![message::del_table(&table.to_string())]).await
 }
 
-/// Our tables, and whether each is what [`create`] makes.
-pub fn read(netns: &File) -> Result<BTreeMap<PortTable, bool>, NetlinkError> {
-    let read = |socket: &Socket| {
-        let tables = socket.dump(message::GET_TABLE)?;
-        let ours: Vec<_> = tables.iter().filter_map(|body| PortTable::recognise(&message::table_of(body)?)).collect();
-        if ours.is_empty() {
-            return Ok(BTreeMap::new());
+async fn commit(netns: &File, batch: Vec<TableChange>) -> Result<(), NetlinkError> {
+    let framed = batch.into_iter().map(|TableChange { kind, creates, body }| {
+        let flags = if creates { NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND } else { 0 };
+        (NetfilterMessage::new(NFTABLES, kind, body), flags)
+    });
+    Socket::<Netfilter>::open(netns)?.commit(NFTABLES, framed).await
+}
+
+/// Our tables, and whether the rules of each are those of [`create`]. Without nftables there is no table.
+pub async fn read(netns: &File) -> Result<BTreeMap<PortTable, bool>, NetlinkError> {
+    match read_tables(netns).await {
+        Err(NetlinkError::NoProtocol | NetlinkError::Rejected { errno: Errno::EOPNOTSUPP | Errno::EINVAL, .. }) => {
+            Ok(BTreeMap::new())
         }
-        let (chains, rules) = (socket.dump(message::GET_CHAIN)?, socket.dump(message::GET_RULE)?);
-        Ok(ours.into_iter().map(|table| (table, is_whole(table, &chains, &rules))).collect())
-    };
-    match Socket::within(netns, read) {
-        // Where there is no nftables there is no table.
-        Err(NetlinkError::NoProtocol) => Ok(BTreeMap::new()),
         read => read,
     }
 }
 
-fn is_whole(table: PortTable, chains: &[Vec<u8>], rules: &[Vec<u8>]) -> bool {
+async fn read_tables(netns: &File) -> Result<BTreeMap<PortTable, bool>, NetlinkError> {
+    let mut socket = Socket::<Netfilter>::open(netns)?;
+    let tables = dump(&mut socket, message::GET_TABLE).await?;
+    let ours: Vec<_> = tables.iter().filter_map(|body| PortTable::recognise(&message::table_of(body)?)).collect();
+    if ours.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let chains = dump(&mut socket, message::GET_CHAIN).await?;
+    let rules = dump(&mut socket, message::GET_RULE).await?;
+    Ok(ours.into_iter().map(|table| (table, is_complete(table, &chains, &rules))).collect())
+}
+
+/// The bodies of all tables, chains or rules.
+async fn dump(socket: &mut Socket<Netfilter>, kind: MessageKind) -> Result<Vec<Vec<u8>>, NetlinkError> {
+    let request = NetfilterMessage::new(NFTABLES, kind, Vec::new());
+    socket.dump(request, |bodies: &mut Vec<_>, message: NetfilterMessage| bodies.push(message.body)).await
+}
+
+fn is_complete(table: PortTable, chains: &[Vec<u8>], rules: &[Vec<u8>]) -> bool {
     let name = table.to_string();
     let link = crate::names::OwnedName::Vni(crate::names::Role::PeVeth, table.vni).to_string();
     let of = |bodies: &[Vec<u8>]| {
@@ -64,7 +86,7 @@ fn is_whole(table: PortTable, chains: &[Vec<u8>], rules: &[Vec<u8>]) -> bool {
     };
     let (chains, rules) = (of(chains), of(rules));
     let wanted = Direction::BOTH.map(|direction| Chain::of(direction, table.port, &link));
-    let has = |bodies: &[Vec<u8>], wanted: &message::Value| bodies.iter().any(|body| wanted.is_in(body));
+    let has = |bodies: &[Vec<u8>], wanted: &message::AttributeValue| bodies.iter().any(|body| wanted.is_in(body));
     chains.len() == wanted.len()
         && rules.len() == wanted.len()
         && wanted.iter().all(|chain| has(&chains, &chain.body(&name)) && has(&rules, &chain.rule(&name)))

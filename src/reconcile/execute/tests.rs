@@ -13,7 +13,7 @@ use crate::frr::show::vrf::VrfState;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::{KernelState, Netns};
 use crate::kernel::tcp::TcpCounts;
-use crate::kernel::{KernelOp, NicFacts, NodeFacts};
+use crate::kernel::{KernelOp, NicFacts, ObservedNics, Step, lanes};
 use crate::names::OwnedName;
 use crate::plan::last_accepted::LastAccepted;
 use crate::snapshot::Snapshot;
@@ -41,8 +41,8 @@ struct RecordingKernel {
 }
 
 impl Kernel for RecordingKernel {
-    async fn facts(&self, nics: &BTreeSet<IfName>) -> Result<NodeFacts, KernelError> {
-        self.fake.facts(nics).await
+    async fn observe_nics(&self, nics: &BTreeSet<IfName>) -> Result<ObservedNics, KernelError> {
+        self.fake.observe_nics(nics).await
     }
     async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<Arc<KernelState>, KernelError> {
         self.fake.observe(nics).await
@@ -50,6 +50,9 @@ impl Kernel for RecordingKernel {
     async fn apply(&self, op: &KernelOp) -> Result<(), KernelError> {
         self.received.add(&format!("  {op}"));
         self.fake.apply(op).await
+    }
+    async fn apply_all(&self, steps: &[Step]) -> Vec<Outcome> {
+        lanes::apply_all(self, steps).await
     }
     async fn tcp_counts(&self, netns: &Netns) -> Result<TcpCounts, KernelError> {
         self.fake.tcp_counts(netns).await

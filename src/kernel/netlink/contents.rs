@@ -1,48 +1,47 @@
-//! One network namespace as netlink shows it. In: link and address messages. Out: links with ifindexes, ours and
-//! others. Sends nothing and judges nothing.
+//! The contents of one network namespace as netlink reports them. In: link, address, route and rule messages. Out: links by
+//! ifindex, ours and others. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
-use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind,
-    InfoPortData, InfoVrf, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoVrf,
+    InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
-use rtnetlink::packet_route::route::{RouteAttribute, RouteType};
-use rtnetlink::packet_route::rule::RuleAttribute;
+use netlink_packet_route::route::{RouteAttribute, RouteType};
+use netlink_packet_route::rule::RuleAttribute;
 
-use crate::kernel::model::{BridgePort, Sysctl};
-use crate::kernel::op::{LOCAL_RULE, ROUTE_EACH_PACKET, UNREACHABLE_METRIC};
+use crate::kernel::model::{BridgePort, LOCAL_RULE, LOCAL_TABLE, ROUTE_EACH_PACKET, Sysctl, UNREACHABLE_METRIC};
 use crate::names::{OwnedName, PortTable};
 use crate::types::{Family, MacAddr, TableId, Vni};
 
-/// What a namespace holds.
+/// The contents of a namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct NetnsContents {
     /// All links by ifindex.
-    pub links: BTreeMap<u32, SeenLink>,
+    pub links: BTreeMap<u32, ObservedLink>,
     /// The settings that the kernel has.
     pub sysctls: BTreeMap<Sysctl, u32>,
-    /// Tables with our unreachable default route; read of the router only.
+    /// Tables with our unreachable default route; read in the router namespace only.
     pub unreachable: BTreeSet<(TableId, Family)>,
-    /// Tables that open a second BGP port, and whether each is what we make.
+    /// Tables that open a second BGP port, and whether the rules of each are complete.
     pub listen_ports: BTreeMap<PortTable, bool>,
-    /// Families in which table `local` is not looked up first; read of the router only.
+    /// Families in which table `local` is not looked up first; read in the router namespace only.
     pub local_last: BTreeSet<Family>,
 }
 
 /// A link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeenLink {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObservedLink {
     /// Its name.
     pub name: String,
     /// Its name, if it is ours.
     pub owned: Option<OwnedName>,
     /// Its kind.
-    pub shape: Shape,
+    pub kind: ObservedKind,
     /// Its alias, if it is ours.
     pub alias: Option<String>,
     /// Ifindex of its master.
@@ -56,25 +55,36 @@ pub struct SeenLink {
     /// `IFF_UP`.
     pub up: bool,
     /// IPv6 address generation; `None` where the link has no IPv6.
-    pub addrgen: Option<In6AddrGenMode>,
+    pub addrgen: Option<AddrGenMode>,
     /// Settings of a bridge port.
     pub port: Option<BridgePort>,
-    /// The kernel never moves it to another namespace.
+    /// The kernel never moves it to another namespace (`NETIF_F_NETNS_LOCAL`).
     pub immovable: bool,
     /// Its addresses.
-    pub addresses: BTreeSet<SeenAddress>,
+    pub addresses: BTreeSet<ObservedAddress>,
+}
+
+/// `IFLA_INET6_ADDR_GEN_MODE`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddrGenMode(pub u8);
+
+impl AddrGenMode {
+    /// `IN6_ADDR_GEN_MODE_EUI64`
+    pub const EUI64: Self = Self(0);
+    /// `IN6_ADDR_GEN_MODE_NONE`: no link-local address.
+    pub const NONE: Self = Self(1);
 }
 
 /// An address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SeenAddress {
+pub struct ObservedAddress {
     /// Address with prefix length.
     pub net: IpNet,
-    /// Without a lifetime: set by somebody, not learned from a router.
+    /// Without a lifetime: configured, not learned from a router.
     pub permanent: bool,
 }
 
-impl SeenAddress {
+impl ObservedAddress {
     /// Of one message, with the ifindex of its link.
     pub fn of(message: &AddressMessage) -> Option<(u32, Self)> {
         let permanent = message.header.flags.contains(AddressHeaderFlags::Permanent);
@@ -83,8 +93,8 @@ impl SeenAddress {
 }
 
 /// Kind of a link, as far as it can be ours.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shape {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ObservedKind {
     /// A VRF device.
     Vrf(TableId),
     /// A bridge without STP and multicast snooping.
@@ -94,23 +104,24 @@ pub enum Shape {
     /// A veth end.
     Veth,
     /// Anything else.
+    #[default]
     Other,
 }
 
-impl Seen {
+impl NetnsContents {
     /// Of links, and of addresses with the ifindexes of their links.
-    pub fn new(links: BTreeMap<u32, SeenLink>, addresses: Vec<(u32, SeenAddress)>) -> Self {
-        let mut seen = Self { links, ..Self::default() };
+    pub fn new(links: BTreeMap<u32, ObservedLink>, addresses: Vec<(u32, ObservedAddress)>) -> Self {
+        let mut contents = Self { links, ..Self::default() };
         for (index, address) in addresses {
-            if let Some(link) = seen.links.get_mut(&index) {
+            if let Some(link) = contents.links.get_mut(&index) {
                 link.addresses.insert(address);
             }
         }
-        seen
+        contents
     }
 
     /// The link with this name, with its ifindex.
-    pub fn by_name(&self, name: &str) -> Option<(u32, &SeenLink)> {
+    pub fn by_name(&self, name: &str) -> Option<(u32, &ObservedLink)> {
         self.links.iter().find(|(_, link)| link.name == name).map(|(index, link)| (*index, link))
     }
 }
@@ -131,38 +142,24 @@ pub fn unreachable_tables(family: Family, routes: &[RouteNetlinkMessage]) -> BTr
     routes.iter().filter_map(table_of).collect()
 }
 
-/// Whether among `rules` that for table `local` is not the first.
+/// Whether the rule for table `local` is not the first of `rules`.
 pub fn is_local_last(rules: &[RouteNetlinkMessage]) -> bool {
     let preference = |message: &RouteNetlinkMessage| {
         let RouteNetlinkMessage::NewRule(rule) = message else { return None };
-        // The kernel does not tell a preference of 0.
-        let told = rule.attributes.iter().find_map(|attribute| match attribute {
+        // A preference of 0 is not in the message.
+        let preference = rule.attributes.iter().find_map(|attribute| match attribute {
             RuleAttribute::Priority(preference) => Some(*preference),
             _ => None,
         });
-        (rule.header.table == nix::libc::RT_TABLE_LOCAL).then_some(told.unwrap_or(0))
+        (rule.header.table == LOCAL_TABLE).then_some(preference.unwrap_or(0))
     };
     rules.iter().filter_map(preference).min() == Some(LOCAL_RULE)
 }
 
-impl SeenLink {
+impl ObservedLink {
     /// Of one message.
     pub fn new(message: &LinkMessage) -> Self {
-        let mut link = Self {
-            name: String::new(),
-            owned: None,
-            shape: Shape::Other,
-            alias: None,
-            master: None,
-            lower: None,
-            mtu: 0,
-            mac: None,
-            up: message.header.flags.contains(LinkFlags::Up),
-            addrgen: None,
-            port: None,
-            immovable: false,
-            addresses: BTreeSet::new(),
-        };
+        let mut link = Self { up: message.header.flags.contains(LinkFlags::Up), ..Self::default() };
         let mut group = 0;
         for attribute in &message.attributes {
             match attribute {
@@ -176,13 +173,13 @@ impl SeenLink {
                 LinkAttribute::NetnsImmutable(immutable) => link.immovable = *immutable,
                 LinkAttribute::AfSpecUnspec(families) => link.addrgen = addrgen_of(families),
                 LinkAttribute::LinkInfo(infos) => {
-                    link.shape = shape_of(infos);
+                    link.kind = kind_of(infos);
                     link.port = port_of(infos);
                 }
                 _ => {}
             }
         }
-        link.owned = OwnedName::recognise(&link.name, group, matches!(link.shape, Shape::Vrf(_)));
+        link.owned = OwnedName::recognise(&link.name, group, matches!(link.kind, ObservedKind::Vrf(_)));
         link.alias = link.alias.filter(|_| link.owned.is_some());
         link
     }
@@ -190,7 +187,7 @@ impl SeenLink {
 
 /// Address and prefix length of an address message.
 pub fn net_of(message: &AddressMessage) -> Option<IpNet> {
-    // On a point-to-point link `Address` is the other side, and `Local` ours; IPv6 has only the former otherwise.
+    // On a point-to-point link `Address` is the peer, and `Local` ours; without a peer IPv6 has only the former.
     let local = message.attributes.iter().find_map(|attribute| match attribute {
         AddressAttribute::Local(address) => Some(*address),
         _ => None,
@@ -202,39 +199,39 @@ pub fn net_of(message: &AddressMessage) -> Option<IpNet> {
     IpNet::new(local.or(address)?, message.header.prefix_len).ok()
 }
 
-/// The IPv6 link-local addresses are the kernel's.
+/// Whether it is an IPv6 link-local address, which the kernel sets.
 pub fn is_link_local(net: &IpNet) -> bool {
     matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local())
 }
 
-fn addrgen_of(families: &[AfSpecUnspec]) -> Option<In6AddrGenMode> {
+fn addrgen_of(families: &[AfSpecUnspec]) -> Option<AddrGenMode> {
     families.iter().find_map(|family| match family {
         AfSpecUnspec::Inet6(inet6) => inet6.iter().find_map(|attribute| match attribute {
-            AfSpecInet6::AddrGenMode(mode) => Some(*mode),
+            AfSpecInet6::AddrGenMode(mode) => Some(AddrGenMode(u8::from(mode))),
             _ => None,
         }),
         _ => None,
     })
 }
 
-fn shape_of(infos: &[LinkInfo]) -> Shape {
+fn kind_of(infos: &[LinkInfo]) -> ObservedKind {
     let is_veth = infos.contains(&LinkInfo::Kind(InfoKind::Veth));
     let data = infos.iter().find_map(|info| match info {
         LinkInfo::Data(data) => Some(data),
         _ => None,
     });
     match data {
-        _ if is_veth => Shape::Veth,
+        _ if is_veth => ObservedKind::Veth,
         Some(InfoData::Vrf(data)) => data
             .iter()
             .find_map(|info| match info {
-                InfoVrf::TableId(table) => Some(Shape::Vrf(TableId(*table))),
+                InfoVrf::TableId(table) => Some(ObservedKind::Vrf(TableId(*table))),
                 InfoVrf::Other(_) | _ => None,
             })
-            .unwrap_or(Shape::Other),
-        Some(InfoData::Bridge(data)) if is_plain_bridge(data) => Shape::Bridge,
-        Some(InfoData::Vxlan(data)) => vxlan_of(data).unwrap_or(Shape::Other),
-        _ => Shape::Other,
+            .unwrap_or(ObservedKind::Other),
+        Some(InfoData::Bridge(data)) if is_plain_bridge(data) => ObservedKind::Bridge,
+        Some(InfoData::Vxlan(data)) => vxlan_of(data).unwrap_or(ObservedKind::Other),
+        _ => ObservedKind::Other,
     }
 }
 
@@ -243,7 +240,7 @@ fn is_plain_bridge(data: &[InfoBridge]) -> bool {
         && !data.contains(&InfoBridge::MulticastSnooping(true))
 }
 
-fn vxlan_of(data: &[InfoVxlan]) -> Option<Shape> {
+fn vxlan_of(data: &[InfoVxlan]) -> Option<ObservedKind> {
     let (mut vni, mut local, mut udp, mut learning, mut tos) = (None, None, None, true, 0);
     for info in data {
         match info {
@@ -257,7 +254,7 @@ fn vxlan_of(data: &[InfoVxlan]) -> Option<Shape> {
         }
     }
     let ours = !learning && tos == ROUTE_EACH_PACKET;
-    if ours { Some(Shape::Vxlan(vni?, local?, udp?)) } else { None }
+    if ours { Some(ObservedKind::Vxlan(vni?, local?, udp?)) } else { None }
 }
 
 fn port_of(infos: &[LinkInfo]) -> Option<BridgePort> {

@@ -1,7 +1,7 @@
 //! One change of kernel state as plain data. In: keys and values of [`super::model`]. Out: [`KernelOp`], which prints
-//! like an `ip` command line and tells what it belongs to. Decides and does nothing.
+//! like an `ip` command line and knows its VNI, its IP-VRF and its stage. Pure.
 
-use std::fmt;
+mod display;
 
 use ipnet::IpNet;
 
@@ -9,10 +9,10 @@ use super::model::{BridgePort, LinkKey, LinkKind, ListenPort, Netns, Sysctl};
 use crate::names::OwnedName;
 use crate::types::{Family, IfName, MacAddr, TableId, Vni, VrfName};
 
-/// A link as it is made. A veth pair is made by its PE end; both ends get the MTU.
+/// A link as it is created. A veth pair is created by its PE end; both ends get the MTU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewLink {
-    /// Where, and under which name.
+    /// Namespace and name.
     pub key: LinkKey,
     /// Kind and the attributes that cannot change.
     pub kind: LinkKind,
@@ -20,13 +20,13 @@ pub struct NewLink {
     pub mtu: Option<u32>,
     /// MAC address; the kernel's choice if `None`.
     pub mac: Option<MacAddr>,
-    /// Made without IPv6 link-local address.
+    /// Created without IPv6 link-local address.
     pub addrgen_none: bool,
 }
 
-/// What holds an address.
+/// The link of an address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Holder {
+pub enum AddressDevice {
     /// `lo` of the router namespace.
     Loopback,
     /// One of our links.
@@ -36,27 +36,27 @@ pub enum Holder {
 /// One change of kernel state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KernelOp {
-    /// Makes the namespace of an IP-VRF, with `lo` up, and shows it to zebra.
+    /// Creates the namespace of an IP-VRF, with `lo` up, and makes it visible to zebra.
     CreateNetns(VrfName),
     /// Removes the namespace of an IP-VRF with all links inside and the host ends of their veth pairs.
     DeleteNetns(VrfName),
-    /// Makes a link, down and without master.
+    /// Creates a link, down and without master.
     CreateLink(NewLink),
     /// Deletes a link.
     DeleteLink {
         /// The link.
         key: LinkKey,
-        /// The veth end that goes with it.
+        /// The veth end that is deleted with it.
         with: Option<LinkKey>,
     },
-    /// Puts a link under a master in its namespace, or under none.
+    /// Sets the master of a link, in the same namespace, or removes it from its master.
     SetMaster {
         /// The link.
         key: LinkKey,
         /// The master.
         master: Option<OwnedName>,
     },
-    /// Puts the host end into a VRF device of the host, or takes it out of the one that we put it into.
+    /// Sets a VRF device of the host as master of the host end, or removes the host end from the one that we set.
     SetHostVrf {
         /// The link.
         key: LinkKey,
@@ -81,7 +81,7 @@ pub enum KernelOp {
     SetUp(LinkKey),
     /// Sets the link down.
     SetDown(LinkKey),
-    /// Sets whether the link makes itself an IPv6 link-local address.
+    /// Sets whether the link has an IPv6 link-local address.
     SetAddrGen {
         /// The link.
         key: LinkKey,
@@ -90,28 +90,28 @@ pub enum KernelOp {
     },
     /// Sets the bridge port settings of a VXLAN device.
     SetPort {
-        /// The port.
+        /// The device.
         key: LinkKey,
         /// The settings.
         port: BridgePort,
     },
     /// Adds an address.
     AddAddress {
-        /// To what.
-        on: Holder,
+        /// The link.
+        on: AddressDevice,
         /// Address with prefix length.
         address: IpNet,
     },
     /// Removes an address.
     DelAddress {
-        /// From what.
-        on: Holder,
+        /// The link.
+        on: AddressDevice,
         /// Address with prefix length.
         address: IpNet,
     },
     /// Moves an underlay NIC into the router namespace.
     MoveNic(IfName),
-    /// Gives an underlay NIC back to the host with all that it had.
+    /// Moves an underlay NIC back to the host and restores what it had there.
     ReturnNic(IfName),
     /// Writes a kernel setting.
     SetSysctl {
@@ -122,7 +122,7 @@ pub enum KernelOp {
         /// The value.
         value: u32,
     },
-    /// Moves the rule for table `local` of the router namespace behind that for VRF tables.
+    /// Moves the rule for table `local` of the router namespace after that for VRF tables.
     MoveLocalRule(Family),
     /// Adds the unreachable default route of a VRF table.
     AddUnreachable(TableId, Family),
@@ -134,22 +134,22 @@ pub enum KernelOp {
     ClosePort(ListenPort),
 }
 
-/// The part of a pass that an op belongs to. A diff has them in this order; FRR is told in between.
+/// The part of a pass in which an op runs. A diff has them in this order; FRR is configured in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// What goes. FRR lets go of the VRF before.
+    /// Removals. FRR has removed the VRF before.
     Release,
-    /// What everything stands on: settings, NICs, VTEP address, empty VRF namespaces. Zebra takes up a VRF namespace
+    /// What everything else needs: settings, NICs, VTEP address, empty VRF namespaces. Zebra activates a VRF namespace
     /// after this stage and before the next.
     Ground,
     /// The links of IP-VRFs.
     Build,
-    /// The addresses of these links. Zebra takes up the links after the stage before and before this one: it hears of
-    /// links and of addresses on two sockets, read by two threads, and drops an address whose link it does not know.
+    /// The addresses of these links. Zebra learns the links between the stage before and this one: it receives links and
+    /// addresses on two sockets, read by two threads, and drops an address whose link it does not know.
     Address,
 }
 
-/// Ops of different lanes of one stage do not depend on each other, but for `Global` and `Vrf`, on which all stands.
+/// Ops of different lanes of one stage do not depend on each other, except for `Global` and `Vrf`, which all others need.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// Belongs to the node.
@@ -160,13 +160,13 @@ pub enum Lane {
     Vni(Vni),
 }
 
-/// Operations of one wave may run concurrently, lane by lane; waves run one after the other, in their order: what others
-/// depend on is created before them and removed after them.
+/// Ops of one wave may run concurrently, lane by lane; waves run one after the other, in their order: what others depend on
+/// is created before them and removed after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wave(Stage, u8);
 
 impl KernelOp {
-    /// The VNI that asked for it, where it can be told.
+    /// The VNI that it is about, where the op itself names it.
     pub fn vni(&self) -> Option<Vni> {
         match self {
             Self::CreateLink(NewLink { kind: LinkKind::Vrf { table }, .. })
@@ -176,7 +176,7 @@ impl KernelOp {
         }
     }
 
-    /// The IP-VRF that asked for it, where it can be told.
+    /// The IP-VRF that it is about, where the op itself names it.
     pub fn vrf(&self) -> Option<&VrfName> {
         match self {
             Self::CreateNetns(vrf)
@@ -188,7 +188,7 @@ impl KernelOp {
         }
     }
 
-    /// The link of ours that it works on.
+    /// The link of ours that it changes.
     pub fn link(&self) -> Option<&LinkKey> {
         match self {
             Self::CreateLink(NewLink { key, .. })
@@ -201,8 +201,8 @@ impl KernelOp {
             | Self::SetDown(key)
             | Self::SetAddrGen { key, .. }
             | Self::SetPort { key, .. }
-            | Self::AddAddress { on: Holder::Link(key), .. }
-            | Self::DelAddress { on: Holder::Link(key), .. }
+            | Self::AddAddress { on: AddressDevice::Link(key), .. }
+            | Self::DelAddress { on: AddressDevice::Link(key), .. }
             | Self::OpenPort(ListenPort { on: key, .. })
             | Self::ClosePort(ListenPort { on: key, .. }) => Some(key),
             Self::CreateNetns(_)
@@ -218,7 +218,7 @@ impl KernelOp {
         }
     }
 
-    /// The part of a pass that it belongs to.
+    /// The part of a pass in which it runs.
     pub fn stage(&self) -> Stage {
         match self {
             Self::DeleteNetns(_)
@@ -226,13 +226,13 @@ impl KernelOp {
             | Self::ReturnNic(_)
             | Self::DelUnreachable(..)
             | Self::ClosePort(_)
-            | Self::DelAddress { on: Holder::Loopback, .. } => Stage::Release,
+            | Self::DelAddress { on: AddressDevice::Loopback, .. } => Stage::Release,
             Self::CreateNetns(_)
             | Self::SetSysctl { .. }
             | Self::MoveLocalRule(_)
             | Self::MoveNic(_)
-            | Self::AddAddress { on: Holder::Loopback, .. } => Stage::Ground,
-            Self::AddAddress { on: Holder::Link(_), .. } => Stage::Address,
+            | Self::AddAddress { on: AddressDevice::Loopback, .. } => Stage::Ground,
+            Self::AddAddress { on: AddressDevice::Link(_), .. } => Stage::Address,
             _ => Stage::Build,
         }
     }
@@ -248,7 +248,7 @@ impl KernelOp {
         Wave(stage, rank)
     }
 
-    /// What it can be done independently of.
+    /// The ops with which it runs in order.
     pub fn lane(&self) -> Lane {
         match self {
             Self::AddUnreachable(table, _) | Self::DelUnreachable(table, _) => {
@@ -268,119 +268,6 @@ fn vrf_of(key: &LinkKey) -> Option<&VrfName> {
         (Netns::Vrf(vrf), _) | (_, OwnedName::Vrf(vrf)) => Some(vrf),
         _ => None,
     }
-}
-
-impl fmt::Display for KernelOp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CreateNetns(vrf) => write!(f, "netns add {vrf}"),
-            Self::DeleteNetns(vrf) => write!(f, "netns delete {vrf}"),
-            Self::CreateLink(new) => fmt::Display::fmt(new, f),
-            Self::DeleteLink { key, .. } => write!(f, "{}: link delete {}", key.netns, key.name),
-            Self::SetMaster { key, master: Some(master) } => set(f, key, format_args!("master {master}")),
-            Self::SetMaster { key, master: None } | Self::SetHostVrf { key, vrf: None } => set(f, key, "nomaster"),
-            Self::SetHostVrf { key, vrf: Some(vrf) } => set(f, key, format_args!("master {vrf}")),
-            Self::SetMtu { key, mtu } => set(f, key, format_args!("mtu {mtu}")),
-            Self::SetMac { key, mac } => set(f, key, format_args!("address {mac}")),
-            Self::SetUp(key) => set(f, key, "up"),
-            Self::SetDown(key) => set(f, key, "down"),
-            Self::SetAddrGen { key, none } => {
-                set(f, key, format_args!("addrgenmode {}", if *none { "none" } else { "eui64" }))
-            }
-            Self::SetPort { key, port } => set(
-                f,
-                key,
-                format_args!(
-                    "type bridge_slave neigh_suppress {} learning {}",
-                    on_off(port.neigh_suppress),
-                    on_off(port.learning)
-                ),
-            ),
-            Self::AddAddress { on, address } => on.address(f, "add", address),
-            Self::DelAddress { on, address } => on.address(f, "delete", address),
-            Self::MoveNic(nic) => write!(f, "host: link set {nic} netns router"),
-            Self::ReturnNic(nic) => write!(f, "router: link set {nic} netns host"),
-            Self::SetSysctl { netns, sysctl, value } => write!(f, "{netns}: sysctl {sysctl}={value}"),
-            Self::MoveLocalRule(family) => {
-                let option = if *family == Family::Ipv4 { "-4" } else { "-6" };
-                write!(f, "router: {option} rule lookup local from preference 0 to {LOCAL_RULE}")
-            }
-            Self::AddUnreachable(table, family) => unreachable_route(f, "add", *table, *family),
-            Self::DelUnreachable(table, family) => unreachable_route(f, "delete", *table, *family),
-            Self::OpenPort(opened) => opened.command(f, "add"),
-            Self::ClosePort(opened) => opened.command(f, "delete"),
-        }
-    }
-}
-
-impl fmt::Display for NewLink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LinkKey { netns, name } = &self.key;
-        write!(f, "{netns}: link add {name}")?;
-        if let Some(mac) = self.mac {
-            write!(f, " address {mac}")?;
-        }
-        if let Some(mtu) = self.mtu {
-            write!(f, " mtu {mtu}")?;
-        }
-        if self.addrgen_none {
-            f.write_str(" addrgenmode none")?;
-        }
-        match &self.kind {
-            LinkKind::Vrf { table } => write!(f, " type vrf table {table}"),
-            LinkKind::Bridge => f.write_str(" type bridge stp_state 0 mcast_snooping 0"),
-            LinkKind::Vxlan { vni, local, port } => {
-                write!(f, " type vxlan id {vni} local {local} dstport {port} nolearning tos {ROUTE_EACH_PACKET}")
-            }
-            LinkKind::Other => f.write_str(" type other"),
-            LinkKind::Veth { peer } => write!(f, " type veth peer name {} netns {}", peer.name, peer.netns),
-        }
-    }
-}
-
-impl Holder {
-    fn address(&self, f: &mut fmt::Formatter<'_>, verb: &str, address: &IpNet) -> fmt::Result {
-        match self {
-            Self::Loopback => write!(f, "router: address {verb} {address} dev lo"),
-            Self::Link(LinkKey { netns, name }) => write!(f, "{netns}: address {verb} {address} dev {name}"),
-        }
-    }
-}
-
-impl ListenPort {
-    fn command(&self, f: &mut fmt::Formatter<'_>, verb: &str) -> fmt::Result {
-        let Self { on: LinkKey { netns, name }, port, .. } = self;
-        write!(f, "{netns}: nftables {verb} TCP port {port} as 179 on {name}")
-    }
-}
-
-fn set(f: &mut fmt::Formatter<'_>, key: &LinkKey, what: impl fmt::Display) -> fmt::Result {
-    write!(f, "{}: link set {} {what}", key.netns, key.name)
-}
-
-fn unreachable_route(f: &mut fmt::Formatter<'_>, verb: &str, table: TableId, family: Family) -> fmt::Result {
-    let default = match family {
-        Family::Ipv4 => "0.0.0.0/0",
-        Family::Ipv6 => "::/0",
-    };
-    write!(f, "router: route {verb} unreachable {default} table {table} metric {UNREACHABLE_METRIC}")
-}
-
-/// FRR reads the upper byte of a kernel metric as the distance: this one is [255/8192], which every protocol overrides
-/// (Linux `Documentation/networking/vrf.rst`).
-pub const UNREACHABLE_METRIC: u32 = 4_278_198_272;
-
-/// TOS of a VXLAN device. With 0 the kernel keeps the route to a VTEP for all packets of a CPU, so that of several equal
-/// ways one is used (Linux `drivers/net/vxlan/vxlan_core.c`: `use_cache`). This is no DSCP but ECN's part of the byte, for
-/// which the kernel takes what the inner packet has (RFC 6040).
-pub const ROUTE_EACH_PACKET: u8 = 2;
-
-/// Preference of the rule for table `local` where there are VRFs: behind that for VRF tables (1000), before that for table
-/// `main` (32766).
-pub const LOCAL_RULE: u32 = 32_765;
-
-fn on_off(value: bool) -> &'static str {
-    if value { "on" } else { "off" }
 }
 
 #[cfg(test)]

@@ -1,0 +1,138 @@
+//! All network namespaces of a router: the host's, its own and those of IP-VRFs. In: a run directory. Out: [`Namespace`]s, each
+//! opened once and reopened where it was replaced. Reads and changes no contents.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::error::KernelError;
+use super::model::Netns;
+use super::mounts::MountWatch;
+use super::namespace::{Namespace, NetnsHandle};
+use super::netlink::error::NetlinkError;
+use super::netlink::events::{ChangeSignal, EventFilter};
+use super::netlink::request;
+use super::netns;
+use super::op::KernelOp;
+use crate::runtime::Runtime;
+use crate::types::VrfName;
+
+/// The namespaces of a router.
+#[derive(Debug)]
+pub struct Namespaces {
+    /// The paths.
+    pub runtime: Runtime,
+    /// The namespace of the node.
+    pub host: Arc<Namespace>,
+    /// The router namespace.
+    pub router: Arc<Namespace>,
+    /// Held while NICs move: their record is one file.
+    pub nic_moves: Mutex<()>,
+    vrfs: Mutex<BTreeMap<VrfName, Arc<Namespace>>>,
+    mounts: MountWatch,
+    changes: ChangeSignal,
+}
+
+impl Namespaces {
+    /// Opens the router namespace of `runtime`, which must exist, sets its `lo` up, and makes the existing namespaces of
+    /// IP-VRFs visible to zebra. `host`: the namespace of the node, whose events `filter` selects.
+    pub async fn open(
+        runtime: Runtime,
+        host: File,
+        filter: EventFilter,
+        changes: ChangeSignal,
+    ) -> Result<Self, KernelError> {
+        let open = |netns: Netns, file, filter| {
+            Namespace::open(netns.clone(), NetnsHandle::Open(Arc::new(file)), filter, changes.clone())
+                .map(Arc::new)
+                .map_err(|source| KernelError::Open { netns, source })
+        };
+        let host = open(Netns::Host, host, filter)?;
+        let failed = |source| KernelError::Open { netns: Netns::Router, source };
+        let file = netns::open(runtime.router_netns()).map_err(|error| failed(error.into()))?;
+        let router = open(Netns::Router, file, EventFilter::All)?;
+        for vrf in netns::list_vrfs(&runtime).map_err(KernelError::List)?.keys() {
+            netns::expose_vrf(&runtime, vrf).map_err(KernelError::List)?;
+        }
+        router.change(request::set_up("lo", true)).await.map_err(failed)?;
+        let (vrfs, nic_moves, mounts) = (Mutex::default(), Mutex::default(), MountWatch::start());
+        Ok(Self { runtime, host, router, nic_moves, vrfs, mounts, changes })
+    }
+
+    /// A namespace, opened if it is not yet, or if it was replaced.
+    pub async fn get(&self, netns: &Netns) -> Result<Arc<Namespace>, NetlinkError> {
+        let vrf = match netns {
+            Netns::Host => return Ok(self.host.clone()),
+            Netns::Router => return Ok(self.router.clone()),
+            Netns::Vrf(vrf) => vrf,
+        };
+        let inode = netns::inode(&self.runtime.vrf_netns(vrf)).ok().flatten();
+        self.vrf(vrf, inode).await
+    }
+
+    /// The namespace of an IP-VRF, which has this inode now.
+    async fn vrf(&self, vrf: &VrfName, inode: Option<u64>) -> Result<Arc<Namespace>, NetlinkError> {
+        let mut vrfs = self.vrfs.lock().await;
+        if let Some(namespace) = vrfs.get(vrf)
+            && Some(namespace.inode()) == inode
+        {
+            return Ok(namespace.clone());
+        }
+        let handle = NetnsHandle::At(self.runtime.vrf_netns(vrf));
+        let namespace = Namespace::open(Netns::Vrf(vrf.clone()), handle, EventFilter::All, self.changes.clone())?;
+        let namespace = Arc::new(namespace);
+        vrfs.insert(vrf.clone(), namespace.clone());
+        Ok(namespace)
+    }
+
+    /// Closes the namespace of an IP-VRF, so that nothing of us keeps it alive.
+    pub async fn close(&self, vrf: &VrfName) {
+        let namespace = self.vrfs.lock().await.remove(vrf);
+        // It may still exist.
+        self.mounts.mark_changed();
+        if let Some(namespace) = namespace.and_then(Arc::into_inner) {
+            namespace.close().await;
+        }
+    }
+
+    /// The existing namespaces of IP-VRFs.
+    pub async fn vrfs(&self) -> Result<Vec<Arc<Namespace>>, KernelError> {
+        if self.mounts.take_change() {
+            let listed = self.list().await;
+            // What could not be listed is listed again.
+            listed.inspect_err(|_| self.mounts.mark_changed())?;
+        }
+        Ok(self.vrfs.lock().await.values().cloned().collect())
+    }
+
+    async fn list(&self) -> Result<(), KernelError> {
+        let listed = netns::list_vrfs(&self.runtime).map_err(KernelError::List)?;
+        self.vrfs.lock().await.retain(|vrf, _| listed.contains_key(vrf));
+        for (vrf, inode) in listed {
+            let failed = |source| KernelError::Open { netns: Netns::Vrf(vrf.clone()), source };
+            self.vrf(&vrf, Some(inode)).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Marks what was read of all namespaces that the op may have changed as stale: the messages about it come later.
+    pub async fn mark_stale(&self, op: &KernelOp) {
+        self.host.mark_stale();
+        self.router.mark_stale();
+        if let Some(vrf) = op.vrf()
+            && !matches!(op, KernelOp::DeleteNetns(_))
+            && let Ok(namespace) = self.get(&Netns::Vrf(vrf.clone())).await
+        {
+            namespace.mark_stale();
+        }
+    }
+
+    /// Closes the sockets that changes opened; watching goes on.
+    pub async fn rest(&self) {
+        for namespace in self.vrfs.lock().await.values() {
+            namespace.rest().await;
+        }
+    }
+}

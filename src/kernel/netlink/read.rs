@@ -1,0 +1,63 @@
+//! Reads the contents of a network namespace. In: a socket of it. Out: links, addresses, unreachable routes and rules. Changes
+//! nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netlink_packet_route::RouteNetlinkMessage;
+use nix::errno::Errno;
+
+use super::contents::{ObservedAddress, ObservedLink, is_local_last, unreachable_tables};
+use super::error::NetlinkError;
+use super::request;
+use super::socket::{Route, Socket};
+use crate::types::{Family, TableId};
+
+impl Socket<Route> {
+    /// The link with this name, with its ifindex.
+    pub async fn link(&mut self, name: &str) -> Result<Option<(u32, ObservedLink)>, NetlinkError> {
+        let messages = match self.get(request::get_link(name)).await {
+            Err(NetlinkError::Rejected { errno: Errno::ENODEV, .. }) => return Ok(None),
+            other => other?,
+        };
+        let link = messages.iter().find_map(|message| match message {
+            RouteNetlinkMessage::NewLink(link) => Some((link.header.index, ObservedLink::new(link))),
+            _ => None,
+        });
+        link.map(Some).ok_or(NetlinkError::Incomplete("link"))
+    }
+
+    /// All links by ifindex, without addresses.
+    pub async fn links(&mut self) -> Result<BTreeMap<u32, ObservedLink>, NetlinkError> {
+        let take = |links: &mut BTreeMap<u32, ObservedLink>, message| {
+            if let RouteNetlinkMessage::NewLink(message) = message {
+                links.insert(message.header.index, ObservedLink::new(&message));
+            }
+        };
+        self.dump(request::get_links(), take).await
+    }
+
+    /// All addresses with the ifindexes of their links.
+    pub async fn addresses(&mut self) -> Result<Vec<(u32, ObservedAddress)>, NetlinkError> {
+        let take = |addresses: &mut Vec<_>, message| {
+            if let RouteNetlinkMessage::NewAddress(message) = message {
+                addresses.extend(ObservedAddress::of(&message));
+            }
+        };
+        self.dump(request::get_addresses(), take).await
+    }
+
+    /// The VRF tables with our unreachable default route. The kernel walks all routes but sends only those of that type.
+    pub async fn unreachable(&mut self, family: Family) -> Result<BTreeSet<(TableId, Family)>, NetlinkError> {
+        let routes = self.dump(request::get_unreachable_routes(family), Vec::push).await?;
+        Ok(unreachable_tables(family, &routes))
+    }
+
+    /// Whether table `local` is looked up after those of VRFs. A kernel without rules, or without IPv6, has no VRF devices of
+    /// that family either.
+    pub async fn is_local_last(&mut self, family: Family) -> Result<bool, NetlinkError> {
+        match self.dump(request::get_rules(family), Vec::push).await {
+            Err(NetlinkError::Rejected { errno: Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP, .. }) => Ok(false),
+            rules => Ok(is_local_last(&rules?)),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The port: the kernel as the reconciler sees it. In: steps. Out: observed state, and the outcome of each step. Implemented
+//! over netlink in production and in memory for tests.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
+
+use super::error::KernelError;
+use super::model::{KernelState, Netns, ObservedNics};
+use super::op::KernelOp;
+use super::step::Step;
+use super::tcp::TcpCounts;
+use crate::types::IfName;
+
+/// The outcome of a step.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is done.
+    Done,
+    /// It failed.
+    Failed(KernelError),
+    /// It depends on a step that failed, and was not tried.
+    Skipped,
+}
+
+impl Outcome {
+    /// Whether the step is done.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+}
+
+/// The kernel as the reconciler sees it.
+pub trait Kernel: Sync {
+    /// Reads what a plan needs to know about `nics`.
+    fn observe_nics(&self, nics: &BTreeSet<IfName>) -> impl Future<Output = Result<ObservedNics, KernelError>> + Send;
+
+    /// Reads everything of ours, and in which namespaces `nics` are; the same value again as long as nothing changed. A part
+    /// that cannot be read is an error, never "nothing there".
+    fn observe(&self, nics: &BTreeSet<IfName>) -> impl Future<Output = Result<Arc<KernelState>, KernelError>> + Send;
+
+    /// Applies one op.
+    fn apply(&self, op: &KernelOp) -> impl Future<Output = Result<(), KernelError>> + Send;
+
+    /// Applies the steps of a [`super::diff()`], independent ones at the same time. After a failure the rest of its VNI, and
+    /// the VNI of a failed IP-VRF, is skipped; the others go on. One outcome for each step, in their order.
+    fn apply_all(&self, steps: &[Step]) -> impl Future<Output = Vec<Outcome>> + Send;
+
+    /// Reads the TCP counters of a namespace.
+    fn tcp_counts(&self, netns: &Netns) -> impl Future<Output = Result<TcpCounts, KernelError>> + Send;
+
+    /// Waits until a link or address of ours or a NIC changed since the last call, whoever changed it. Several changes are
+    /// one. A reconcile pass without steps causes none.
+    fn changed(&self) -> impl Future<Output = ()> + Send;
+}
+
+impl<K: Kernel + Send> Kernel for Arc<K> {
+    fn observe_nics(&self, nics: &BTreeSet<IfName>) -> impl Future<Output = Result<ObservedNics, KernelError>> + Send {
+        (**self).observe_nics(nics)
+    }
+
+    fn observe(&self, nics: &BTreeSet<IfName>) -> impl Future<Output = Result<Arc<KernelState>, KernelError>> + Send {
+        (**self).observe(nics)
+    }
+
+    fn apply(&self, op: &KernelOp) -> impl Future<Output = Result<(), KernelError>> + Send {
+        (**self).apply(op)
+    }
+
+    fn apply_all(&self, steps: &[Step]) -> impl Future<Output = Vec<Outcome>> + Send {
+        (**self).apply_all(steps)
+    }
+
+    fn tcp_counts(&self, netns: &Netns) -> impl Future<Output = Result<TcpCounts, KernelError>> + Send {
+        (**self).tcp_counts(netns)
+    }
+
+    fn changed(&self) -> impl Future<Output = ()> + Send {
+        (**self).changed()
+    }
+}

@@ -1,0 +1,83 @@
+//! The text of a failure as users see it: the error with all its causes, and what they can do about it in which field of the
+//! object. The one place that knows both the facts of the kernel and the fields. Pure.
+
+use std::error::Error;
+use std::iter::successors;
+
+use crate::kernel::OpError;
+
+/// An error with its causes and remedies in one line.
+pub fn text(error: &(dyn Error + 'static)) -> String {
+    let with_remedy = |error: &(dyn Error + 'static)| match error.downcast_ref().and_then(remedy) {
+        Some(remedy) => format!("{error}: {remedy}"),
+        None => error.to_string(),
+    };
+    successors(Some(error), |error| (*error).source()).map(with_remedy).collect::<Vec<_>>().join(": ")
+}
+
+/// What a user can do about a failed op.
+fn remedy(error: &OpError) -> Option<String> {
+    match error {
+        OpError::NoHostVrf(vrf) => {
+            Some(format!("create it (ip link add {vrf} type vrf table N), or remove spec.hostSession.vrf"))
+        }
+        OpError::NotHostVrf(_) => Some("name one of the host, or remove spec.hostSession.vrf".to_owned()),
+        OpError::NicBound(_) => {
+            Some("name a physical, virtual function, VLAN, macvlan or veth interface in spec.nics".to_owned())
+        }
+        OpError::NoNftables(_) => Some(
+            "load nf_tables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET), or have the host dial 179 and remove \
+             hostSession.listenPort"
+                .to_owned(),
+        ),
+        OpError::Netlink(_)
+        | OpError::NoLink { .. }
+        | OpError::NoNic(_)
+        | OpError::Record(_)
+        | OpError::Settings { .. }
+        | OpError::NicNotOurs(_)
+        | OpError::Netns(_)
+        | OpError::NoSetting
+        | OpError::Note { .. }
+        | OpError::NoKind => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::kernel::model::{LinkKey, Netns};
+    use crate::kernel::{KernelError, KernelOp, NetlinkError};
+    use crate::names::{OwnedName, Role};
+    use crate::reconcile::execute::Failure;
+    use crate::types::Vni;
+
+    #[rstest]
+    #[case::no_vrf(
+        OpError::NoHostVrf("v".parse().unwrap()),
+        "the host has no VRF device v: create it (ip link add v type vrf table N), or remove spec.hostSession.vrf"
+    )]
+    #[case::other_kind(
+        OpError::NotHostVrf("v".parse().unwrap()),
+        "v is no VRF device: name one of the host, or remove spec.hostSession.vrf"
+    )]
+    #[case::before_the_cause(
+        OpError::NoNftables(NetlinkError::Rejected { errno: Errno::EOPNOTSUPP, text: None }),
+        "this kernel has no nftables, which a second BGP port needs: load nf_tables (CONFIG_NF_TABLES, \
+         CONFIG_NF_TABLES_INET), or have the host dial 179 and remove hostSession.listenPort: EOPNOTSUPP: Operation not \
+         supported on transport endpoint"
+    )]
+    #[case::without_remedy(
+        OpError::Netlink(NetlinkError::Rejected { errno: Errno::EBUSY, text: Some("in use".to_owned()) }),
+        "EBUSY: Device or resource busy: in use"
+    )]
+    fn a_failure_names_its_remedy(#[case] source: OpError, #[case] expected: &str) {
+        let name = OwnedName::Vni(Role::HostVeth, Vni::try_from(100).unwrap());
+        let op = Box::new(KernelOp::SetUp(LinkKey { netns: Netns::Host, name }));
+        let failure = Failure::Kernel(KernelError::Op { op, source });
+        assert_eq!(text(&failure), format!("host: link set host-100 up: {expected}"));
+    }
+}
