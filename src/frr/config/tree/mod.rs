@@ -183,6 +183,9 @@ impl Config {
 
     /// Adds lines at the top level.
     pub fn add(&mut self, scope: Scope, daemon: Daemon, lines: &[&str]) {
+        if lines.is_empty() {
+            return;
+        }
         let part = self.part(scope, daemon);
         part.0.extend(lines.iter().map(|line| (Line::new(line), Tree::default())));
     }

@@ -89,6 +89,13 @@ fn the_tree_is_split_by_scope_and_foreign_lines_are_returned() {
 }
 
 #[test]
+fn adding_no_line_adds_no_part() {
+    let mut config = Config::default();
+    config.add(Scope::Underlay, Daemon::Zebra, &[]);
+    assert_eq!(config, Config::default());
+}
+
+#[test]
 fn identity_is_as_number_and_vni() {
     let mut config = Config::default();
     config.absorb(Daemon::Bgpd, Tree::parse("router bgp 64514 vrf red\n"));
