@@ -74,7 +74,8 @@ fn assert_hitless_zebra_crash(name: &str, setup: &Setup) {
         let killed = Instant::now();
         fixture.router().kill_daemon(Daemon::Zebra);
         let log = fixture.router().log();
-        let reconnects = || std::fs::read_to_string(&log).unwrap().matches("bgpd has outlived zebra").count();
+        let reconnects =
+            || std::fs::read_to_string(&log).unwrap().matches("bgpd is connected to the new zebra").count();
         until_true("bgpd connected to the new zebra", || reconnects() == crashes);
         let reconnected = killed.elapsed();
         println!("{name}: bgpd is connected to the new zebra {reconnected:.1?} after zebra was killed");

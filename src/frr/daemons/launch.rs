@@ -1,6 +1,6 @@
-//! Starts one daemon. In: where the router's files lie, the VRF mode, FRR's programs. Out: a daemon in the background,
-//! in the router namespace and in a mount namespace in which FRR's compiled-in directories are ours. Must not change a
-//! namespace of the calling thread.
+//! Starts one daemon. In: the router's paths, the VRF mode, FRR's programs and release. Out: a daemon in the background, in the
+//! router namespace and in a mount namespace in which FRR's compiled-in directories are those of the router. Must not change
+//! a namespace of the calling thread.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
@@ -21,23 +21,22 @@ use thiserror::Error;
 
 use crate::frr::release::Release;
 use crate::kernel::netns::{self, NetnsError};
-use crate::runtime::Daemon;
-use crate::runtime::Runtime;
+use crate::runtime::{Daemon, Runtime};
 use crate::types::VrfMode;
 
-/// File descriptors of a daemon: zebra takes 6 for each IP-VRF in `netns` mode. Also given as a limit, since FRR makes
-/// tables for as many as it may open and a container may have no limit.
+/// File descriptors of a daemon: zebra uses 6 for each IP-VRF in `netns` mode. Also passed as a limit, since FRR allocates
+/// tables for as many as it may open, and a container may have no limit.
 const FILES: u64 = 65536;
-/// Seconds for which a new zebra leaves the routes of the old one in the kernel, so that bgpd can learn them again.
+/// Seconds for which a new zebra leaves the routes of the old one in the kernel, so that bgpd can send them again.
 const ADOPT_ROUTES: &str = "60";
-/// A daemon goes into the background once it is ready. One that has not by then hangs.
+/// A daemon goes into the background when it is ready. One that has not done so by then hangs.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a daemon did not start.
 #[derive(Debug, Error)]
 pub enum LaunchError {
-    /// FRR's packages make this user; without it the daemons end at once.
-    #[error("user {0:?} is missing: install FRR from its package")]
+    /// FRR's packages create this user; without it the daemons exit at once.
+    #[error("user {0} is missing: install FRR from its package")]
     NoUser(&'static str),
     /// The user database.
     #[error("look up FRR's user")]
@@ -73,17 +72,17 @@ pub enum LaunchError {
         /// Why not.
         source: io::Error,
     },
-    /// It ended instead of going into the background.
-    #[error("{daemon} ended with {status}: {output}")]
-    Ended {
+    /// It exited instead of going into the background.
+    #[error("{daemon} exited with {status}: {output}")]
+    Exited {
         /// Which.
         daemon: Daemon,
-        /// How.
+        /// Its exit status.
         status: ExitStatus,
         /// The end of what it wrote to stderr.
         output: String,
     },
-    /// It did neither end nor go into the background.
+    /// It neither exited nor went into the background.
     #[error("{daemon} was not ready after {} s", START_TIMEOUT.as_secs())]
     Hangs {
         /// Which.
@@ -101,12 +100,12 @@ pub(crate) struct Launch {
     pub runtime: Runtime,
     pub mode: VrfMode,
     pub frr_dir: PathBuf,
-    /// How this release of FRR wants to be told.
+    /// The installed release.
     pub release: Release,
 }
 
 impl Launch {
-    /// The router namespace and the directories that the daemons use. What is there is left as it is.
+    /// Creates the router namespace and the directories that the daemons use. What exists is left as it is.
     pub fn prepare(&self) -> Result<(), LaunchError> {
         netns::create(self.runtime.router_netns())?;
         make_dir(self.runtime.dir(), 0o755)?;
@@ -117,7 +116,7 @@ impl Launch {
         let user = User::from_name("frr").map_err(LaunchError::User)?.ok_or(LaunchError::NoUser("frr"))?;
         let vty_group = Group::from_name("frrvty").map_err(LaunchError::User)?.map_or(user.gid, |group| group.gid);
         let dir = self.runtime.frr_dir();
-        // Not for others: bfdd's control socket takes commands from everyone who reaches it.
+        // Not for others: bfdd's control socket accepts commands from everyone who can reach it.
         for path in [dir.clone(), dir.join("tmp"), dir.join("etc")] {
             make_dir(&path, 0o750)?;
             chown(&path, Some(user.uid.as_raw()), Some(vty_group.as_raw())).map_err(file_error("chown", &path))?;
@@ -149,15 +148,15 @@ impl Launch {
         })?
     }
 
-    /// Puts this thread into the router namespace and into a mount namespace of its own, which its child inherits.
-    /// Namespaces of IP-VRFs that are bound later still arrive there, through the shared mount that they are bound in.
+    /// Moves this thread into the router namespace and into a mount namespace of its own, which its child inherits. Namespaces
+    /// of IP-VRFs that are bound later propagate there, through the shared mount in which they are bound.
     fn enter(&self, router: &File) -> Result<(), LaunchError> {
         let root = Path::new("/");
         let failed = |action, path: &Path| {
             let path = path.to_owned();
             move |source| LaunchError::Mount { action, path, source }
         };
-        // A thread shares its root and working directory with its siblings, and CLONE_NEWNS wants that undone.
+        // A thread shares its root and working directory with its siblings, and CLONE_NEWNS requires that it does not.
         unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)
             .map_err(failed("leave the mount namespace of", root))?;
         mount(None::<&str>, root, None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
@@ -171,7 +170,7 @@ impl Launch {
         Ok(())
     }
 
-    /// FRR's compiled-in directories and what the daemons see there.
+    /// What is mounted over FRR's compiled-in directories.
     fn covers(&self) -> Vec<(PathBuf, &'static Path)> {
         let dir = self.runtime.frr_dir();
         let mut covers = vec![
@@ -184,7 +183,7 @@ impl Launch {
         ];
         covers.extend(self.release.state_dir.map(|state| (dir.join("etc"), Path::new(state))));
         if self.mode == VrfMode::Netns {
-            // Zebra takes every namespace that it finds here for a VRF.
+            // zebra takes every namespace that it finds here for a VRF.
             covers.push((self.runtime.zebra_netns_dir(), Path::new("/run/netns")));
         }
         covers
@@ -209,7 +208,7 @@ impl Launch {
         }
         match daemon {
             Daemon::Zebra => {
-                // Without -r a zebra that ends takes its routes along, without -K one that starts does.
+                // Without -r zebra removes its routes when it exits, without -K when it starts.
                 arguments.extend(["-r", "-K", ADOPT_ROUTES].map(Into::into));
             }
             Daemon::Bgpd => arguments.extend(["-p", "179"].map(Into::into)),
@@ -219,13 +218,13 @@ impl Launch {
         arguments
     }
 
-    /// FRR makes a directory for each pid and removes it only when it ends well.
+    /// FRR creates a directory for each pid and removes it only on a clean exit.
     fn remove_crash_dirs(&self, daemon: Daemon) {
         let Ok(entries) = fs::read_dir(self.runtime.frr_dir().join("tmp/frr")) else { return };
         let prefix = format!("{daemon}.");
         for entry in entries.flatten() {
             if entry.file_name().to_string_lossy().starts_with(&prefix) {
-                // What cannot be removed is a few bytes, and no reason not to start.
+                // A directory that cannot be removed is no reason not to start.
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
@@ -241,8 +240,8 @@ fn make_dir(path: &Path, mode: u32) -> Result<(), LaunchError> {
     DirBuilder::new().recursive(true).mode(mode).create(path).map_err(file_error("create", path))
 }
 
-/// Raises our own limit, which the daemons inherit. Where that is refused they run with less, which is enough for a
-/// few IP-VRFs.
+/// Raises the limit of this process, which the daemons inherit. Where that is not permitted they run with less, which is
+/// enough for a few IP-VRFs.
 fn raise_file_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_some_and(|limit| limit < FILES) {
@@ -253,7 +252,7 @@ fn raise_file_limit() {
     }
 }
 
-/// Waits until the started process ends, which it does once the daemon in the background is ready.
+/// Waits until the started process exits, which it does when the daemon in the background is ready.
 fn wait_ready(daemon: Daemon, mut child: Child, stderr: &Path) -> Result<(), LaunchError> {
     let wait_error = |source| LaunchError::Execute { program: daemon.name().into(), source };
     let deadline = Instant::now() + START_TIMEOUT;
@@ -263,7 +262,7 @@ fn wait_ready(daemon: Daemon, mut child: Child, stderr: &Path) -> Result<(), Lau
             Some(status) => {
                 let output = fs::read(stderr).unwrap_or_default();
                 let output = String::from_utf8_lossy(&output[output.len().saturating_sub(400)..]).trim().to_owned();
-                return Err(LaunchError::Ended { daemon, status, output });
+                return Err(LaunchError::Exited { daemon, status, output });
             }
             None if Instant::now() > deadline => {
                 child.kill().map_err(wait_error)?;
@@ -285,11 +284,7 @@ mod tests {
     #[case(VrfMode::Netns, "FRRouting 8.4.4", "-r -K 60 -n")]
     #[case(VrfMode::Netns, "FRRouting 10.3", "-r -K 60 -w")]
     #[case(VrfMode::Vrf, "FRRouting 10.3", "-r -K 60")]
-    fn zebra_is_told_the_mode_in_the_words_of_its_version(
-        #[case] mode: VrfMode,
-        #[case] version: &str,
-        #[case] end: &str,
-    ) {
+    fn zebra_gets_the_arguments_of_its_release(#[case] mode: VrfMode, #[case] version: &str, #[case] end: &str) {
         let release = Release::of(&FrrVersion::parse(version).unwrap()).unwrap();
         let launch = Launch { runtime: Runtime::default(), mode, frr_dir: "/usr/lib/frr".into(), release };
         let arguments = launch.arguments(Daemon::Zebra);

@@ -1,20 +1,19 @@
-//! FRR's log files, told on as structured events. In: the files that the daemons write. Out: `tracing` events of the
-//! targets `frr::<daemon>`. Files and not pipes, since a pipe would break when we end and the daemons go on.
+//! FRR's log files, forwarded as structured events. In: the files that the daemons write. Out: `tracing` events with the
+//! targets `frr::<daemon>`. Files and not pipes, since a pipe would break when this process exits and the daemons stay.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-use crate::runtime::Daemon;
-use crate::runtime::Runtime;
+use crate::runtime::{Daemon, Runtime};
 
-/// A file is emptied beyond this.
+/// A file that is larger is truncated.
 const MAX_FILE: u64 = 4 << 20;
-/// No more than this is read of a file at once.
+/// So much of a file is read at once, at most.
 const MAX_READ: u64 = 256 << 10;
 
-/// The log files of all daemons and how far they were read.
+/// The log files of all daemons, and how far each was read.
 #[derive(Debug)]
 pub(crate) struct Logs(BTreeMap<Daemon, Tail>);
 
@@ -25,26 +24,26 @@ struct Tail {
 }
 
 impl Logs {
-    /// Begins at the end of what is there: earlier lines were told by an earlier run.
+    /// Begins at the end of the files: earlier lines were forwarded by an earlier process.
     pub fn at_end(runtime: &Runtime, daemons: &[Daemon]) -> Self {
         let tail = |path: PathBuf| Tail { position: path.metadata().map_or(0, |m| m.len()), path };
         Self(daemons.iter().map(|daemon| (*daemon, tail(runtime.log_file(*daemon)))).collect())
     }
 
-    /// Tells on what was written since.
+    /// Forwards what was written since.
     pub fn forward(&mut self) {
         for (daemon, tail) in &mut self.0 {
             match tail.advance() {
                 Ok(text) => text.lines().for_each(|line| emit(*daemon, &parse(line))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => tail.position = 0,
-                Err(error) => tracing::warn!(%daemon, path = %tail.path.display(), %error, "log file is unreadable"),
+                Err(error) => tracing::warn!(%daemon, path = %tail.path.display(), %error, "log file cannot be read"),
             }
         }
     }
 }
 
 impl Tail {
-    /// The whole lines since the last time.
+    /// The complete lines since the last time.
     fn advance(&mut self) -> io::Result<String> {
         let length = self.path.metadata()?.len();
         if length == self.position && length <= MAX_FILE {
@@ -63,7 +62,7 @@ impl Tail {
             bytes.truncate(whole);
         }
         self.position += bytes.len() as u64;
-        // FRR appends, so the next line is written at the new end. A daemon that writes faster than is read loses lines.
+        // FRR appends, so the next line is written at the new end. Lines of a daemon that writes faster than is read are lost.
         if length > MAX_FILE && (self.position >= length || length > 4 * MAX_FILE) {
             OpenOptions::new().write(true).open(&self.path)?.set_len(0)?;
             self.position = 0;
@@ -80,7 +79,7 @@ enum Severity {
     Debug,
 }
 
-/// A line of FRR, `DATE TIME [SEVERITY: ]PROTOCOL: [ID][EC CODE] TEXT`.
+/// A line of FRR: `DATE TIME [SEVERITY: ]PROTOCOL: [ID][EC CODE] TEXT`.
 #[derive(Debug, PartialEq, Eq)]
 struct LogRecord<'a> {
     severity: Severity,
@@ -92,7 +91,7 @@ struct LogRecord<'a> {
 fn parse(line: &str) -> LogRecord<'_> {
     let has_date = line.as_bytes().first().is_some_and(u8::is_ascii_digit);
     let mut rest = if has_date { line.splitn(3, ' ').nth(2).unwrap_or(line) } else { line };
-    // `log record-priority` writes the severity. Else only errors and warnings can be told, by the error code.
+    // `log record-priority` writes the severity. Without it only errors and warnings are recognised, by the error code.
     let mut named = None;
     if let Some((word, tail)) = rest.split_once(": ") {
         named = match word {
@@ -163,17 +162,12 @@ mod tests {
     #[case("2026/11/20 12:28:01 errors: BGP: [AAAAA-BBBBB] lost", Severity::Error, Some("AAAAA-BBBBB"), "lost")]
     #[case("Received signal 6: aborting", Severity::Info, None, "Received signal 6: aborting")]
     #[case("2026/11/20", Severity::Info, None, "2026/11/20")]
-    fn a_line_is_taken_apart(
-        #[case] line: &str,
-        #[case] severity: Severity,
-        #[case] id: Option<&str>,
-        #[case] text: &str,
-    ) {
+    fn a_line_is_parsed(#[case] line: &str, #[case] severity: Severity, #[case] id: Option<&str>, #[case] text: &str) {
         assert_eq!(parse(line), LogRecord { severity, id, text });
     }
 
     #[test]
-    fn whole_lines_are_read_once_and_a_big_file_is_emptied() {
+    fn complete_lines_are_read_once_and_a_large_file_is_truncated() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let mut tail = Tail { path: file.path().to_owned(), position: 0 };
         let mut append = OpenOptions::new().append(true).open(file.path()).unwrap();

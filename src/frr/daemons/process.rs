@@ -1,6 +1,6 @@
-//! A running daemon: found by its pid file, told from a stranger with the same pid, watched, ended. In: paths. Out:
-//! processes and their death. Every daemon puts itself into the background, so none is a child that could be waited
-//! for, unless we are the init of a container.
+//! A running daemon: found by its pid file, distinguished from another process with the same pid, watched, stopped. In: paths.
+//! Out: processes and their exit. Every daemon puts itself into the background, so none is a child that could be waited for,
+//! unless this process is the init of a container.
 
 use std::fs;
 use std::io;
@@ -16,8 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
 
-use crate::runtime::Daemon;
-use crate::runtime::Runtime;
+use crate::runtime::{Daemon, Runtime};
 
 /// Why a process could not be examined.
 #[derive(Debug, Error)]
@@ -38,8 +37,8 @@ pub enum ProcessError {
         /// Why not.
         source: io::Error,
     },
-    /// A signal was refused.
-    #[error("end process {pid}")]
+    /// A signal was not permitted.
+    #[error("signal process {pid}")]
     Signal {
         /// The process.
         pid: u32,
@@ -48,7 +47,7 @@ pub enum ProcessError {
     },
 }
 
-/// One life of a daemon: it differs after every restart, even with the same pid.
+/// One run of a daemon: it differs after every restart, even with the same pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Incarnation {
     /// Process id.
@@ -57,7 +56,7 @@ pub struct Incarnation {
     pub start_time: u64,
 }
 
-/// A running daemon of ours.
+/// A running daemon of this router.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub incarnation: Incarnation,
@@ -67,7 +66,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// The daemon that the pid file names, if it runs and is ours: the program of that name, started with that pid
+    /// The daemon that the pid file names, if it runs and is of this router: the program of that name, started with that pid
     /// file.
     pub fn find(runtime: &Runtime, daemon: Daemon) -> Result<Option<Self>, ProcessError> {
         let pid_file = runtime.pid_file(daemon);
@@ -77,7 +76,7 @@ impl Process {
             return Ok(None);
         };
         let watch = |source: io::Error| ProcessError::Watch { pid: number, source };
-        // Opened before the checks: what they find is then true of the process that this descriptor stands for.
+        // Opened before the checks: what they find is then true of the process that this descriptor refers to.
         let pidfd = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
             Ok(pidfd) => pidfd,
             Err(rustix::io::Errno::SRCH) => return Ok(None),
@@ -94,20 +93,20 @@ impl Process {
         Ok(Some(Self { incarnation: Incarnation { pid: number, start_time }, arguments, pidfd }))
     }
 
-    /// Inode of its network namespace; `None` once it is dead.
+    /// Inode of its network namespace; `None` once it has exited.
     pub fn netns(&self) -> Option<u64> {
         fs::metadata(format!("/proc/{}/ns/net", self.incarnation.pid)).ok().map(|m| m.ino())
     }
 
-    /// Waits for its death and, where it was left to us as the init of a container, reaps it.
+    /// Waits for its exit and reaps it if this process is the init of a container.
     pub async fn exited(&self) {
-        // The only errors are those of a runtime that shuts down, and then nobody waits any more.
+        // The only errors are those of a tokio runtime that shuts down, and then nothing waits any more.
         let _ = self.pidfd.readable().await;
         // ECHILD: another init reaps it.
         let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
 
-    /// SIGKILL, and waits for the end. bgpd is so kept from telling its peers, which a graceful restart needs.
+    /// SIGKILL, and waits for the exit. This way bgpd does not notify its peers, which a graceful restart needs.
     pub async fn kill(&self) -> Result<(), ProcessError> {
         self.signal(Signal::KILL)?;
         self.exited().await;
@@ -131,16 +130,16 @@ impl Process {
     }
 }
 
-/// Registers a pidfd with the runtime.
+/// Registers a pidfd with the tokio runtime.
 #[expect(
     deprecated,
-    reason = "its replacement is unsafe; what that asks for, an OwnedFd keeps by its type: the same open descriptor until dropped"
+    reason = "its replacement is unsafe; an OwnedFd guarantees by its type what that requires: the same open descriptor until dropped"
 )]
 fn register(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(pidfd, Interest::READABLE)
 }
 
-/// The content of a file; `None` where it does not exist or its process has ended.
+/// The content of a file; `None` if it does not exist or its process has exited.
 fn read(path: PathBuf) -> Result<Option<Vec<u8>>, ProcessError> {
     match fs::read(&path) {
         Ok(content) => Ok(Some(content)),
@@ -173,7 +172,7 @@ mod tests {
     #[case("5 (zebra) Z", Daemon::Zebra, None)]
     #[case("5 (bgpd) S", Daemon::Zebra, None)]
     #[case("5 (a) (bgpd) S", Daemon::Bgpd, None)]
-    fn the_start_time_is_that_of_a_living_daemon(
+    fn the_start_time_is_that_of_a_running_daemon(
         #[case] head: &str,
         #[case] daemon: Daemon,
         #[case] want: Option<u64>,

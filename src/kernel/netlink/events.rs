@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use super::contents::{ObservedKind, ObservedLink};
 use super::error::NetlinkError;
 use super::netfilter::Netfilter;
-use super::socket::{Family, Route, Socket};
+use super::socket::{NetlinkFamily, Route, Socket};
 
 /// The signal of all namespaces of a node.
 #[derive(Debug, Clone, Default)]
@@ -134,7 +134,7 @@ impl Mark {
     }
 }
 
-async fn watch_all<F: Family>(socket: Socket<F>, mark: Mark) {
+async fn watch_all<F: NetlinkFamily>(socket: Socket<F>, mark: Mark) {
     loop {
         let received = socket.changed().await;
         mark.set();

@@ -7,13 +7,13 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkDeserializable, Netli
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use super::error::NetlinkError;
-use super::socket::{Family, Socket, frame};
+use super::socket::{NetlinkFamily, Socket, frame};
 
 /// The family.
 #[derive(Debug)]
 pub struct Netfilter;
 
-impl Family for Netfilter {
+impl NetlinkFamily for Netfilter {
     const PROTOCOL: isize = NETLINK_NETFILTER;
     type Message = NetfilterMessage;
 }

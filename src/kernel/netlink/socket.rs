@@ -31,7 +31,7 @@ const ROOM: usize = 64 * 1024;
 const HEADER: usize = 16;
 
 /// A netlink protocol.
-pub trait Family {
+pub trait NetlinkFamily {
     /// `NETLINK_*`
     const PROTOCOL: isize;
     /// Its messages.
@@ -42,7 +42,7 @@ pub trait Family {
 #[derive(Debug)]
 pub struct Route;
 
-impl Family for Route {
+impl NetlinkFamily for Route {
     const PROTOCOL: isize = NETLINK_ROUTE;
     type Message = RouteNetlinkMessage;
 }
@@ -61,7 +61,7 @@ impl<F> fmt::Debug for Socket<F> {
     }
 }
 
-impl<F: Family> Socket<F> {
+impl<F: NetlinkFamily> Socket<F> {
     /// Opens a socket for requests in `netns`. Needs the tokio runtime.
     pub fn open(netns: &File) -> Result<Self, NetlinkError> {
         Self::configured(netns, |socket| {
@@ -145,7 +145,7 @@ impl<F: Family> Socket<F> {
         let request = frame(message, NLM_F_REQUEST | NLM_F_DUMP, sequence);
         for _ in 0..ATTEMPTS {
             let mut all = T::default();
-            if self.exchange(&request, sequence, |message| take(&mut all, message)).await? == Answer::Consistent {
+            if self.exchange(&request, sequence, |message| take(&mut all, message)).await? == ReadResult::Consistent {
                 return Ok(all);
             }
         }
@@ -158,7 +158,7 @@ impl<F: Family> Socket<F> {
         request: &[u8],
         sequence: u32,
         take: impl FnMut(F::Message),
-    ) -> Result<Answer, NetlinkError> {
+    ) -> Result<ReadResult, NetlinkError> {
         self.is_idle = false;
         let answer = async {
             self.inner.send(request).await.map_err(NetlinkError::Io)?;
@@ -169,8 +169,8 @@ impl<F: Family> Socket<F> {
         answer
     }
 
-    async fn answer(&self, sequence: u32, mut take: impl FnMut(F::Message)) -> Result<Answer, NetlinkError> {
-        let mut state = Answer::Consistent;
+    async fn answer(&self, sequence: u32, mut take: impl FnMut(F::Message)) -> Result<ReadResult, NetlinkError> {
+        let mut result = ReadResult::Consistent;
         let mut buffer = Vec::with_capacity(ROOM);
         loop {
             self.receive(&mut buffer).await?;
@@ -179,7 +179,7 @@ impl<F: Family> Socket<F> {
                     continue;
                 }
                 if bytes.flags() & NLM_F_DUMP_INTR != 0 {
-                    state = Answer::Interrupted;
+                    result = ReadResult::Interrupted;
                 }
                 // A link of others that cannot be decoded is none of ours.
                 let Ok(message) = NetlinkMessage::<F::Message>::deserialize(bytes.into_inner()) else { continue };
@@ -187,7 +187,7 @@ impl<F: Family> Socket<F> {
                     NetlinkPayload::InnerMessage(message) => take(message),
                     NetlinkPayload::Overrun(_) => return Err(NetlinkError::Overrun),
                     NetlinkPayload::Noop => {}
-                    end => return rejection_of(&end).map(|()| state),
+                    end => return rejection_of(&end).map(|()| result),
                 }
             }
         }
@@ -217,9 +217,9 @@ impl<F: Family> Socket<F> {
     }
 }
 
-/// How a request was answered.
+/// What an answer is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+enum ReadResult {
     /// As of one moment.
     Consistent,
     /// The state changed during the dump (`NLM_F_DUMP_INTR`).

@@ -24,16 +24,16 @@ const TABLE: u16 = 1;
 
 /// An attribute's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum AttributeValue {
     /// Bytes.
     Bytes(Vec<u8>),
     /// Attributes.
-    Nest(Vec<(u16, Value)>),
+    Nest(Vec<(u16, AttributeValue)>),
 }
 
 /// A change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+pub struct TableChange {
     /// What changes.
     pub kind: MessageKind,
     /// It creates something, and replaces nothing.
@@ -61,7 +61,7 @@ impl Direction {
 pub struct Chain {
     name: &'static str,
     hook: u32,
-    expressions: Vec<Value>,
+    expressions: Vec<AttributeValue>,
 }
 
 /// The port on which FRR listens.
@@ -100,40 +100,41 @@ impl Chain {
     }
 
     /// The chain alone.
-    pub fn body(&self, table: &str) -> Value {
-        let hook = Value::Nest(vec![(1, number(self.hook)), (2, Value::Bytes(RAW.to_be_bytes().to_vec()))]);
-        Value::Nest(vec![(TABLE, text(table)), (3, text(self.name)), (4, hook), (7, text("filter"))])
+    pub fn body(&self, table: &str) -> AttributeValue {
+        let hook =
+            AttributeValue::Nest(vec![(1, number(self.hook)), (2, AttributeValue::Bytes(RAW.to_be_bytes().to_vec()))]);
+        AttributeValue::Nest(vec![(TABLE, text(table)), (3, text(self.name)), (4, hook), (7, text("filter"))])
     }
 
     /// Its rule.
-    pub fn rule(&self, table: &str) -> Value {
+    pub fn rule(&self, table: &str) -> AttributeValue {
         let list = self.expressions.iter().map(|expression| (1, expression.clone())).collect();
-        Value::Nest(vec![(TABLE, text(table)), (2, text(self.name)), (4, Value::Nest(list))])
+        AttributeValue::Nest(vec![(TABLE, text(table)), (2, text(self.name)), (4, AttributeValue::Nest(list))])
     }
 }
 
 /// Creates a table.
-pub fn new_table(table: &str) -> Message {
-    create(NEW_TABLE, &Value::Nest(vec![(TABLE, text(table))]))
+pub fn new_table(table: &str) -> TableChange {
+    create(NEW_TABLE, &AttributeValue::Nest(vec![(TABLE, text(table))]))
 }
 
 /// Creates a chain.
-pub fn new_chain(table: &str, chain: &Chain) -> Message {
+pub fn new_chain(table: &str, chain: &Chain) -> TableChange {
     create(NEW_CHAIN, &chain.body(table))
 }
 
 /// Creates the rule of a chain.
-pub fn new_rule(table: &str, chain: &Chain) -> Message {
+pub fn new_rule(table: &str, chain: &Chain) -> TableChange {
     create(NEW_RULE, &chain.rule(table))
 }
 
 /// Deletes a table.
-pub fn del_table(table: &str) -> Message {
-    Message { creates: false, ..create(DEL_TABLE, &Value::Nest(vec![(TABLE, text(table))])) }
+pub fn del_table(table: &str) -> TableChange {
+    TableChange { creates: false, ..create(DEL_TABLE, &AttributeValue::Nest(vec![(TABLE, text(table))])) }
 }
 
-fn create(kind: MessageKind, body: &Value) -> Message {
-    Message { kind, creates: true, body: body.bytes() }
+fn create(kind: MessageKind, body: &AttributeValue) -> TableChange {
+    TableChange { kind, creates: true, body: body.bytes() }
 }
 
 /// The table that a table, chain or rule of the kernel belongs to.
@@ -154,47 +155,47 @@ const TRANSPORT_HEADER: u32 = 2;
 /// Offset of the checksum of TCP (RFC 9293 section 3.1).
 const CHECKSUM: u32 = 16;
 
-fn expression(name: &str, data: Vec<(u16, Value)>) -> Value {
-    Value::Nest(vec![(1, text(name)), (2, Value::Nest(data))])
+fn expression(name: &str, data: Vec<(u16, AttributeValue)>) -> AttributeValue {
+    AttributeValue::Nest(vec![(1, text(name)), (2, AttributeValue::Nest(data))])
 }
 
-fn meta(key: u32, register: u16) -> Value {
+fn meta(key: u32, register: u16) -> AttributeValue {
     expression("meta", vec![(2, number(key)), (register, number(REGISTER))])
 }
 
-fn compare(with: &[u8]) -> Value {
+fn compare(with: &[u8]) -> AttributeValue {
     expression("cmp", vec![(1, number(REGISTER)), (2, number(0)), (3, data(with))])
 }
 
-fn immediate(value: &[u8]) -> Value {
+fn immediate(value: &[u8]) -> AttributeValue {
     expression("immediate", vec![(1, number(REGISTER)), (2, data(value))])
 }
 
-fn payload(offset: u32) -> Value {
+fn payload(offset: u32) -> AttributeValue {
     expression(
         "payload",
         vec![(1, number(REGISTER)), (2, number(TRANSPORT_HEADER)), (3, number(offset)), (4, number(2))],
     )
 }
 
-fn rewrite(offset: u32) -> Value {
+fn rewrite(offset: u32) -> AttributeValue {
     let target = vec![(2, number(TRANSPORT_HEADER)), (3, number(offset)), (4, number(2)), (5, number(REGISTER))];
     expression("payload", [target, vec![(6, number(1)), (7, number(CHECKSUM))]].concat())
 }
 
-fn data(bytes: &[u8]) -> Value {
-    Value::Nest(vec![(1, Value::Bytes(bytes.to_vec()))])
+fn data(bytes: &[u8]) -> AttributeValue {
+    AttributeValue::Nest(vec![(1, AttributeValue::Bytes(bytes.to_vec()))])
 }
 
-fn number(value: u32) -> Value {
-    Value::Bytes(value.to_be_bytes().to_vec())
+fn number(value: u32) -> AttributeValue {
+    AttributeValue::Bytes(value.to_be_bytes().to_vec())
 }
 
-fn text(value: &str) -> Value {
-    Value::Bytes([value.as_bytes(), &[0]].concat())
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::Bytes([value.as_bytes(), &[0]].concat())
 }
 
-impl Value {
+impl AttributeValue {
     fn bytes(&self) -> Vec<u8> {
         let Self::Nest(entries) = self else {
             let Self::Bytes(bytes) = self else { return Vec::new() };
@@ -245,6 +246,6 @@ mod tests {
 
     #[test]
     fn the_table_of_a_message_is_its_first_attribute() {
-        assert_eq!(table_of(&Value::Nest(vec![(1, text("a"))]).bytes()).as_deref(), Some("a"));
+        assert_eq!(table_of(&AttributeValue::Nest(vec![(1, text("a"))]).bytes()).as_deref(), Some("a"));
     }
 }

@@ -22,7 +22,7 @@ use super::netlink::error::NetlinkError;
 use super::netlink::netfilter::{NFTABLES, Netfilter, NetfilterMessage};
 use super::netlink::socket::Socket;
 use crate::names::PortTable;
-use message::{Chain, Direction, Message, MessageKind};
+use message::{Chain, Direction, MessageKind, TableChange};
 
 /// Creates a table with all its rules, or nothing. `EEXIST` if there is one.
 pub async fn create(netns: &File, table: PortTable, link: &str) -> Result<(), NetlinkError> {
@@ -41,8 +41,8 @@ pub async fn delete(netns: &File, table: PortTable) -> Result<(), NetlinkError> 
     commit(netns, vec![message::del_table(&table.to_string())]).await
 }
 
-async fn commit(netns: &File, batch: Vec<Message>) -> Result<(), NetlinkError> {
-    let framed = batch.into_iter().map(|Message { kind, creates, body }| {
+async fn commit(netns: &File, batch: Vec<TableChange>) -> Result<(), NetlinkError> {
+    let framed = batch.into_iter().map(|TableChange { kind, creates, body }| {
         let flags = if creates { NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND } else { 0 };
         (NetfilterMessage::new(NFTABLES, kind, body), flags)
     });
@@ -86,7 +86,7 @@ fn is_complete(table: PortTable, chains: &[Vec<u8>], rules: &[Vec<u8>]) -> bool 
     };
     let (chains, rules) = (of(chains), of(rules));
     let wanted = Direction::BOTH.map(|direction| Chain::of(direction, table.port, &link));
-    let has = |bodies: &[Vec<u8>], wanted: &message::Value| bodies.iter().any(|body| wanted.is_in(body));
+    let has = |bodies: &[Vec<u8>], wanted: &message::AttributeValue| bodies.iter().any(|body| wanted.is_in(body));
     chains.len() == wanted.len()
         && rules.len() == wanted.len()
         && wanted.iter().all(|chain| has(&chains, &chain.body(&name)) && has(&rules, &chain.rule(&name)))

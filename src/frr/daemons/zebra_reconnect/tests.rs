@@ -35,11 +35,11 @@ fn a_directory_is_read_in_that_order() {
 }
 
 #[test]
-fn a_missing_number_cannot_be_given() {
+fn a_missing_number_cannot_be_assigned() {
     let dir = tempfile::tempdir().unwrap();
     symlink("/red", dir.path().join("red")).unwrap();
     let error = arrange(dir.path(), &ids(&[("default", 0), ("red", 2)])).unwrap_err();
-    assert!(matches!(error, SurvivalError::OtherIds { .. }), "{error}");
+    assert!(matches!(error, ReconnectError::OtherIds { .. }), "{error}");
 }
 
 #[test]
@@ -56,8 +56,8 @@ fn clients_are_found_by_their_protocol() {
 }
 
 #[test]
-fn every_instance_tells_zebra_its_routes() {
-    let commands = telling("!\nrouter bgp 1\n bgp router-id 1.1.1.1\nexit\nrouter bgp 1 vrf red\nexit\n");
+fn every_instance_sends_zebra_its_routes() {
+    let commands = resend("!\nrouter bgp 1\n bgp router-id 1.1.1.1\nexit\nrouter bgp 1 vrf red\nexit\n");
     let headers: Vec<_> = commands.iter().filter(|line| line.starts_with("router bgp")).collect();
     assert_eq!(headers, ["router bgp 1", "router bgp 1 vrf red"]);
     let maps = |word: &str| commands.iter().filter(|line| line.starts_with(word)).count();

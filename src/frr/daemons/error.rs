@@ -1,0 +1,61 @@
+//! Why the daemons of a router do not run.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+use tokio::task::JoinError;
+
+use super::installation::InstallationError;
+use super::launch::LaunchError;
+use super::process::ProcessError;
+use crate::runtime::Daemon;
+use crate::types::VrfMode;
+
+/// Why the daemons do not run as requested.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// FRR is missing or broken.
+    #[error(transparent)]
+    Installation(#[from] InstallationError),
+    /// The mode cannot change under a running zebra.
+    #[error(
+        "zebra (process {pid}) runs in {running} mode, but {wanted} mode is requested: run `perouter cleanup` first"
+    )]
+    OtherMode {
+        /// The running zebra.
+        pid: u32,
+        /// Its mode.
+        running: VrfMode,
+        /// The requested mode.
+        wanted: VrfMode,
+    },
+    /// A daemon did not start.
+    #[error("start {daemon}")]
+    Launch {
+        /// Which.
+        daemon: Daemon,
+        /// Why not.
+        source: LaunchError,
+    },
+    /// The directories or the router namespace.
+    #[error("prepare the router")]
+    Prepare(#[source] LaunchError),
+    /// A daemon reported that it is ready, but does not run or does not reply.
+    #[error("{0} started, but does not reply on its vty socket")]
+    Silent(Daemon),
+    /// A process could not be examined or signalled.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The directory of FRR's files.
+    #[error("remove {path}")]
+    Remove {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The tokio runtime is shutting down.
+    #[error("start a daemon during shutdown")]
+    Shutdown(#[from] JoinError),
+}

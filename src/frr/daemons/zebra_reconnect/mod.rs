@@ -1,0 +1,248 @@
+//! bgpd stays while zebra is restarted, so that no peer notices: the sessions stay, and the kernel keeps forwarding. In: the
+//! vty sockets and the directory in which zebra finds namespaces. Out: whether bgpd can stay, and when it is connected to the
+//! new zebra.
+//!
+//! FRR has bgpd connect to the new zebra by itself, 8.4 after 10 s and 10 after 1 s (`lib/zclient.c`), and send most of what
+//! zebra must know. What is missing or dangerous is handled here:
+//! * In `netns` mode zebra numbers the VRFs in the order in which it finds their namespaces. With other numbers than those of
+//!   the last zebra, bgpd would put the routes of one VRF into another.
+//! * bgpd sends again what it imports from EVPN, but not what it receives in a VRF itself (frr#22362, frr#23271). zebra would
+//!   remove these routes when it sweeps those that no client has claimed.
+//! * bgpd does not register again the next hops that zebra should track. One that is down would stay down for ever.
+//! * bfdd tears down the sessions of its clients when it connects to the new zebra, also those of the configuration. With BFD,
+//!   bgpd cannot stay.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, iter};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_json::Value;
+use thiserror::Error;
+use tokio::time::{Instant, sleep};
+
+use crate::frr::client::vty::{Vty, VtyError};
+use crate::frr::show::vni::SHOW_ZEBRA_VNI;
+use crate::frr::show::vrf::SHOW_VRF;
+use crate::runtime::{Daemon, Runtime};
+use crate::types::VrfMode;
+
+/// Time limit of a vty exchange.
+const LIMIT: Duration = Duration::from_secs(3);
+/// bgpd of FRR 8.4 tries to connect to zebra every 10 s.
+const RECONNECT_LIMIT: Duration = Duration::from_secs(25);
+const POLL: Duration = Duration::from_millis(50);
+/// For bgpd to process what zebra sends first: VRFs, links, addresses, VNIs.
+const SETTLE: Duration = Duration::from_millis(500);
+/// A route map that permits all. When an instance begins or ceases to use it, bgpd sends zebra all routes of the instance.
+const PERMIT_ALL: &str = "pe-resend";
+
+/// VRFs and the numbers by which FRR's daemons refer to them.
+pub(crate) type VrfIds = BTreeMap<String, u64>;
+
+/// Completes when bgpd is connected to the new zebra and has sent it all routes.
+pub(crate) type Reconnecting = BoxFuture<'static, Result<(), ReconnectError>>;
+
+/// Why bgpd has to be restarted with zebra.
+#[derive(Debug, Error)]
+pub(crate) enum ReconnectError {
+    /// A vty exchange.
+    #[error(transparent)]
+    Vty(#[from] VtyError),
+    /// A daemon printed something other than JSON.
+    #[error("read the VRFs of bgpd and the sessions of bfdd")]
+    Unreadable(#[from] serde_json::Error),
+    /// The links by which zebra finds namespaces.
+    #[error("change {path}")]
+    Arrange {
+        /// The directory or link.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It would never be notified that they are up.
+    #[error("bgpd waits for next hops: {0}")]
+    NextHops(String),
+    /// Their peers would notice.
+    #[error("bfdd has sessions, which go down with zebra")]
+    Bfd,
+    /// Routes would get into the wrong VRF.
+    #[error("the new zebra numbers VRFs differently: {} instead of {}", numbered(zebra), numbered(bgpd))]
+    OtherIds {
+        /// As bgpd has them.
+        bgpd: VrfIds,
+        /// As the new zebra has them.
+        zebra: VrfIds,
+    },
+    /// bgpd did not connect in time.
+    #[error("bgpd did not connect to the new zebra within {} s", RECONNECT_LIMIT.as_secs())]
+    NotConnected,
+}
+
+fn numbered(ids: &VrfIds) -> String {
+    ids.iter().map(|(name, id)| format!("{name} {id}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Checks whether bgpd can run without zebra until there is a new one, and prepares for that. Returns its VRFs.
+pub(crate) async fn keep_bgpd(runtime: &Runtime, mode: VrfMode) -> Result<VrfIds, ReconnectError> {
+    let ids = vrf_ids(runtime).await?;
+    if mode == VrfMode::Netns {
+        arrange(&runtime.zebra_netns_dir(), &ids)?;
+    }
+    Ok(ids)
+}
+
+/// Completes the reconnection of bgpd to the new zebra.
+pub(crate) fn reconnect(runtime: Runtime, ids: VrfIds) -> Reconnecting {
+    complete(runtime, ids).boxed()
+}
+
+/// The numbers of bgpd's VRFs, if it can run without zebra for a while.
+pub(crate) async fn vrf_ids(runtime: &Runtime) -> Result<VrfIds, ReconnectError> {
+    let mut bgpd = Vty::connect(&runtime.vty_socket(Daemon::Bgpd), LIMIT).await?;
+    let text = bgpd.run("show bgp vrfs json", LIMIT).await?.text;
+    let Value::Object(vrfs) = serde_json::from_str::<Value>(&text)?["vrfs"].take() else { return Ok(VrfIds::new()) };
+    let hops = bgpd.run("show bgp vrf all nexthop", LIMIT).await?.text;
+    let lost: Vec<&str> = hops.lines().map(str::trim).filter(|line| line.contains(" invalid")).collect();
+    if !lost.is_empty() {
+        return Err(ReconnectError::NextHops(lost.join("; ")));
+    }
+    let mut bfdd = Vty::connect(&runtime.vty_socket(Daemon::Bfdd), LIMIT).await?;
+    let sessions: Value = serde_json::from_str(&bfdd.run("show bfd peers json", LIMIT).await?.text)?;
+    if sessions.as_array().is_some_and(|sessions| !sessions.is_empty()) {
+        return Err(ReconnectError::Bfd);
+    }
+    Ok(vrfs.into_iter().filter_map(|(name, vrf)| Some((name, vrf["vrfId"].as_u64()?))).collect())
+}
+
+/// Makes zebra find the namespaces in the order of these numbers when it starts. It assigns 1, 2, 3 in the order in which the
+/// directory is read, which is the order in which names were created or the reverse. Names without a VRF in bgpd get the
+/// numbers in between. Fails if a number cannot be assigned, as after the removal of a VRF.
+fn arrange(dir: &Path, ids: &VrfIds) -> Result<(), ReconnectError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ReconnectError::Arrange { path, source }
+    };
+    let read = || -> io::Result<Vec<String>> {
+        fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    };
+    let found = read().map_err(failed(dir))?;
+    let wanted = in_order(&found, ids);
+    let given = wanted.iter().cloned().zip(1..).collect();
+    same(ids, given)?;
+    let mut names = wanted.clone();
+    for _ in 0..2 {
+        if read().map_err(failed(dir))? == wanted {
+            break;
+        }
+        names.reverse();
+        for path in names.iter().map(|name| dir.join(name)) {
+            let target = fs::read_link(&path).map_err(failed(&path))?;
+            fs::remove_file(&path).map_err(failed(&path))?;
+            symlink(target, &path).map_err(failed(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// The default VRF always has number 0.
+fn same(bgpd: &VrfIds, zebra: VrfIds) -> Result<(), ReconnectError> {
+    if bgpd.iter().any(|(name, id)| *id != 0 && zebra.get(name) != Some(id)) {
+        return Err(ReconnectError::OtherIds { bgpd: bgpd.clone(), zebra });
+    }
+    Ok(())
+}
+
+fn in_order(found: &[String], ids: &VrfIds) -> Vec<String> {
+    let mut known: Vec<(u64, &String)> = found.iter().filter_map(|name| Some((*ids.get(name)?, name))).collect();
+    known.sort_unstable();
+    let mut others = found.iter().filter(|name| !ids.contains_key(*name));
+    let mut wanted: Vec<String> = Vec::new();
+    for (id, name) in known {
+        let before = usize::try_from(id).unwrap_or(usize::MAX).saturating_sub(1).saturating_sub(wanted.len());
+        wanted.extend(others.by_ref().take(before).cloned());
+        wanted.push(name.clone());
+    }
+    wanted.extend(others.cloned());
+    wanted
+}
+
+/// Waits until bgpd is connected, and has it send all routes. Sends nothing if the numbers of VRFs differ.
+async fn complete(runtime: Runtime, ids: VrfIds) -> Result<(), ReconnectError> {
+    let mut zebra = Vty::connect(&runtime.vty_socket(Daemon::Zebra), LIMIT).await?;
+    let deadline = Instant::now() + RECONNECT_LIMIT;
+    let found = zebra_ids(&zebra.run(SHOW_VRF, LIMIT).await?.text);
+    same(&ids, found)?;
+    while !is_client(&zebra.run(SHOW_CLIENTS, LIMIT).await?.text, Daemon::Bgpd) {
+        if Instant::now() >= deadline {
+            return Err(ReconnectError::NotConnected);
+        }
+        sleep(POLL).await;
+    }
+    sleep(SETTLE).await;
+    // Not before zebra has the VNIs: without them it cannot install a route to a VTEP.
+    let up = |text: &str| !text.contains("\"Down\"");
+    while !up(&zebra.run(SHOW_ZEBRA_VNI, LIMIT).await?.text) && Instant::now() < deadline {
+        sleep(POLL).await;
+    }
+    let mut bgpd = Vty::connect(&runtime.vty_socket(Daemon::Bgpd), LIMIT).await?;
+    let instances = bgpd.run("show running-config", LIMIT).await?.text;
+    let commands = resend(&instances);
+    bgpd.run_all(&commands.iter().map(String::as_str).collect::<Vec<_>>(), RECONNECT_LIMIT).await?;
+    Ok(())
+}
+
+/// Commands that make every instance send zebra all its routes.
+fn resend(running_config: &str) -> Vec<String> {
+    let mut commands: Vec<String> =
+        ["configure terminal".into(), format!("route-map {PERMIT_ALL} permit 65535")].into();
+    commands.push("exit".into());
+    for header in running_config.lines().filter(|line| line.starts_with("router bgp ")) {
+        commands.push(header.to_owned());
+        for family in ["ipv4", "ipv6"] {
+            commands.push(format!("address-family {family} unicast"));
+            commands.extend([format!("table-map {PERMIT_ALL}"), format!("no table-map {PERMIT_ALL}"), "exit".into()]);
+        }
+        commands.push("exit".into());
+    }
+    commands.extend(iter::once(format!("no route-map {PERMIT_ALL}")).chain(iter::once("end".into())));
+    commands
+}
+
+const SHOW_CLIENTS: &str = "show zebra client summary";
+
+/// Whether a daemon is connected to zebra.
+pub(crate) async fn is_connected(runtime: &Runtime, daemon: Daemon) -> bool {
+    let clients = async {
+        let mut zebra = Vty::connect(&runtime.vty_socket(Daemon::Zebra), LIMIT).await?;
+        zebra.run(SHOW_CLIENTS, LIMIT).await
+    };
+    clients.await.is_ok_and(|reply| is_client(&reply.text, daemon))
+}
+
+/// Reads a table whose first column is the protocol.
+fn is_client(table: &str, daemon: Daemon) -> bool {
+    let protocol = match daemon {
+        Daemon::Bgpd => "bgp",
+        Daemon::Bfdd => "bfd",
+        Daemon::Staticd => "static",
+        Daemon::Mgmtd | Daemon::Zebra => return false,
+    };
+    table.lines().any(|line| line.split_whitespace().next() == Some(protocol))
+}
+
+/// Reads `vrf red id 5 table 1001` and `vrf red id 1 netns /run/netns/red`.
+fn zebra_ids(text: &str) -> VrfIds {
+    let one = |line: &str| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        ["vrf", name, "id", id, ..] => Some((name.to_owned(), id.parse().ok()?)),
+        _ => None,
+    };
+    text.lines().filter_map(one).collect()
+}
+
+#[cfg(test)]
+mod tests;
