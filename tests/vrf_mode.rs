@@ -286,7 +286,7 @@ fn the_mode_of_a_running_router_is_not_changed(#[case] running: VrfMode, #[case]
         assert_eq!(
             error_chain(&error),
             format!(
-                "zebra (process {}) runs in {running} mode and {other} mode is asked for: run `perouter cleanup` first",
+                "zebra (process {}) runs in {running} mode, but {other} mode is requested: run `perouter cleanup` first",
                 pid.trim()
             )
         );

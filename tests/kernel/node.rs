@@ -116,8 +116,13 @@ pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
+/// Time for the task that reads the kernel's messages about what others changed. It is such a message that starts a
+/// reconcile pass.
+const EVENTS: Duration = Duration::from_millis(20);
+
 /// Applies the difference; returns its steps and their outcomes.
 async fn apply_diff(kernel: &NetlinkKernel, wanted: &KernelState) -> (Vec<Step>, Vec<Outcome>) {
+    tokio::time::sleep(EVENTS).await;
     let nics = wanted.nics.keys().cloned().collect();
     let steps = diff(wanted, &kernel.observe(&nics).await.unwrap());
     let outcomes = kernel.apply_all(&steps).await;
