@@ -314,7 +314,7 @@ fn the_mode_of_a_running_router_is_not_changed(#[case] running: VrfMode, #[case]
         process.env_remove("PEROUTER_VRF_MODE").output().unwrap()
     };
     for (command, words) in [
-        ("run", format!("runs in {running} mode and {other} mode is asked for: run `perouter cleanup` first")),
+        ("run", format!("runs in {running} mode, but {other} mode is requested: run `perouter cleanup` first")),
         ("controller", format!("the router runs in {running} mode: give router and controller the same --vrf-mode")),
     ] {
         let output = run(command, other);
