@@ -315,7 +315,7 @@ fn the_mode_of_a_running_router_is_not_changed(#[case] running: VrfMode, #[case]
     };
     for (command, words) in [
         ("run", format!("runs in {running} mode, but {other} mode is requested: run `perouter cleanup` first")),
-        ("controller", format!("the router runs in {running} mode: give router and controller the same --vrf-mode")),
+        ("controller", format!("the router runs in {running} mode: use the same --vrf-mode for router and controller")),
     ] {
         let output = run(command, other);
         let message = String::from_utf8_lossy(&output.stderr);
