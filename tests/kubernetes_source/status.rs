@@ -143,7 +143,7 @@ pub(crate) async fn rejection_recovery_and_session_loss_are_events(environment: 
     until("session not back", || of_router().len() == 2).await;
     assert_eq!(
         of_object(),
-        ["Warning Rejected node n1: PoolTooSmall: no address for index 0", "Normal Recovered node n1: in environment",]
+        ["Warning Rejected node n1: PoolTooSmall: no address for index 0", "Normal Recovered node n1: in place",]
     );
     assert_eq!(
         of_router(),
