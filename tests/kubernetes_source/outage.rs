@@ -111,6 +111,7 @@ pub(crate) async fn the_disk_cache_is_reconciled(environment: &Environment) {
     environment.apply(&[l3vni(100), l3vni(200)]);
     let mut source = Source::start(environment, "n1");
     source.until("start", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == 2).await;
+    until_cached(environment, 2).await;
     drop(source);
     delete(environment, 200);
     let proxy = Proxy::start(&environment.plane.url()).await;
@@ -120,7 +121,21 @@ pub(crate) async fn the_disk_cache_is_reconciled(environment: &Environment) {
     source.until("no disk cache", |snapshot| vnis(snapshot) == [100, 200]).await;
     proxy.set(Link::Open);
     source.until("not reconciled", |snapshot| vnis(snapshot) == [100]).await;
-    let cached: Value = serde_json::from_slice(&std::fs::read(environment.disk_cache("n1")).unwrap()).unwrap();
-    assert_eq!(cached["l3vnis"].as_array().unwrap().len(), 1);
+    until_cached(environment, 1).await;
     environment.delete_l3vnis();
+}
+
+/// Waits until the disk cache has this many L3VNIs: a snapshot is cached after it is delivered.
+async fn until_cached(environment: &Environment, count: usize) {
+    let end = Instant::now() + Duration::from_secs(5);
+    loop {
+        let text = std::fs::read(environment.disk_cache("n1")).unwrap_or_default();
+        let cached: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let found = cached["l3vnis"].as_array().map(Vec::len);
+        if found == Some(count) {
+            return;
+        }
+        assert!(Instant::now() < end, "{found:?} L3VNIs in the disk cache, not {count}");
+        sleep(Duration::from_millis(10)).await;
+    }
 }
