@@ -60,9 +60,10 @@ fn resources(snapshot: &Snapshot, plan: &Plan, failures: &BTreeMap<Scope, Vec<St
 /// so the Underlay's.
 fn failures_of(scope: &Scope, plan: &Plan, failures: &BTreeMap<Scope, Vec<String>>) -> Option<Vec<String>> {
     let is_left = |failed: &Scope| matches!(failed, Scope::Segment(_)) && plan.owner(failed).is_none();
-    let is_of = |failed: &Scope| failed == scope || *scope == Scope::Underlay && is_left(failed);
+    let all = (*scope == Scope::Underlay).then_some(failures);
+    let left = all.into_iter().flatten().filter(|(failed, _)| is_left(failed));
     let texts: Vec<_> =
-        failures.iter().filter(|(failed, _)| is_of(failed)).flat_map(|(_, texts)| texts).cloned().collect();
+        failures.get(scope).into_iter().chain(left.map(|(_, texts)| texts)).flatten().cloned().collect();
     (!texts.is_empty()).then_some(texts)
 }
 
