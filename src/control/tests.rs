@@ -1,97 +1,15 @@
 use super::*;
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 
 use crate::frr::client::fake::FakeRouting;
-use crate::frr::client::port::{Presence, RejectedCommand, RoutingError};
-use crate::frr::config::batch::CommandBatch;
-use crate::frr::release::FrrVersion;
-use crate::frr::show::running_config::RunningConfig;
-use crate::frr::show::vrf::VrfState;
+use crate::frr::client::fake_frr::{FakeFrr, RoutingCall};
 use crate::kernel::NicFacts;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::KernelState;
 use crate::kind::Spec;
 use crate::plan::last_accepted::LastAccepted;
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef};
-use crate::types::{IfName, Vni, VrfName};
-
-/// FRR that counts its queries.
-#[derive(Clone)]
-struct Frr {
-    fake: Arc<Mutex<FakeRouting>>,
-    kernel: Arc<FakeKernel>,
-    asked: Arc<Mutex<BTreeMap<&'static str, usize>>>,
-}
-
-impl Frr {
-    fn fake(&self) -> MutexGuard<'_, FakeRouting> {
-        let mut fake = self.fake.lock().unwrap();
-        fake.active = self.kernel.state().vrf_netns;
-        fake
-    }
-
-    fn now(&self) -> FakeRouting {
-        self.fake().clone()
-    }
-
-    fn count(&self, question: &'static str) -> FakeRouting {
-        *self.asked.lock().unwrap().entry(question).or_default() += 1;
-        self.now()
-    }
-
-    /// How often it was queried since the last call.
-    fn asked(&self) -> BTreeMap<&'static str, usize> {
-        std::mem::take(&mut *self.asked.lock().unwrap())
-    }
-}
-
-impl Routing for Frr {
-    async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
-        self.now().version().await
-    }
-    async fn running(&mut self) -> Result<Arc<RunningConfig>, RoutingError> {
-        self.count("running").running().await
-    }
-    async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
-        let mut fake = self.now();
-        let rejected = fake.apply(batch).await;
-        *self.fake.lock().unwrap() = fake;
-        rejected
-    }
-    fn apply_concurrently(
-        &mut self,
-        batch: CommandBatch,
-    ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
-        let mut fake = self.now();
-        let answer = fake.apply_concurrently(batch);
-        *self.fake.lock().unwrap() = fake;
-        answer
-    }
-    async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
-        self.count("vrfs").vrfs().await
-    }
-    async fn wait_vrf(&mut self, vrf: &VrfName, wanted: Presence, limit: Duration) -> Result<(), RoutingError> {
-        self.now().wait_vrf(vrf, wanted, limit).await
-    }
-    async fn wait_links(
-        &mut self,
-        vrf: &VrfName,
-        links: &BTreeSet<IfName>,
-        limit: Duration,
-    ) -> Result<(), RoutingError> {
-        self.now().wait_links(vrf, links, limit).await
-    }
-    async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
-        self.count("vnis").vnis().await
-    }
-    async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
-        self.count("sessions").sessions().await
-    }
-    async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
-        self.count("down").down_sessions().await
-    }
-}
 
 fn snapshot() -> Snapshot {
     let object = |kind, name: &str, spec| {
@@ -124,9 +42,27 @@ fn session(phase: &str) -> SessionState {
     }
 }
 
+/// The name of a call that only reads.
+fn query(call: &RoutingCall) -> Option<&'static str> {
+    match call {
+        RoutingCall::Running => Some("running"),
+        RoutingCall::Vrfs => Some("vrfs"),
+        RoutingCall::Vnis => Some("vnis"),
+        RoutingCall::Sessions => Some("sessions"),
+        RoutingCall::DownSessions => Some("down"),
+        RoutingCall::Apply(_)
+        | RoutingCall::ApplyConcurrently(_)
+        | RoutingCall::WaitVrf(..)
+        | RoutingCall::WaitLinks(..) => None,
+    }
+}
+
 /// A controller that runs.
-struct Bench {
-    frr: Frr,
+struct ControllerBench {
+    kernel: Arc<FakeKernel>,
+    frr: FakeFrr,
+    /// How often each query was sent to FRR.
+    queries: Arc<Mutex<BTreeMap<&'static str, usize>>>,
     snapshots: watch::Sender<Snapshot>,
     statuses: watch::Receiver<Option<NodeStatus>>,
     refresh: Arc<Refresh>,
@@ -135,12 +71,18 @@ struct Bench {
     _directory: tempfile::TempDir,
 }
 
-impl Bench {
+impl ControllerBench {
     fn start(fake: FakeRouting) -> Self {
         let nic = NicFacts { mtu: 1500, netns: Netns::Host, addresses: BTreeSet::new() };
         let kernel = Arc::new(FakeKernel::new(KernelState::default(), [("toswitch".parse().unwrap(), nic)].into()));
-        let frr = Frr { fake: Arc::new(Mutex::new(fake)), kernel: Arc::clone(&kernel), asked: Arc::default() };
-        let reconciler = Reconciler::new(kernel, frr.clone(), VrfMode::Netns, LastAccepted::default());
+        let queries: Arc<Mutex<BTreeMap<&'static str, usize>>> = Arc::default();
+        let counts = Arc::clone(&queries);
+        let frr = FakeFrr::new(fake, Arc::clone(&kernel)).on_call(move |call| {
+            if let Some(query) = query(call) {
+                *counts.lock().unwrap().entry(query).or_default() += 1;
+            }
+        });
+        let reconciler = Reconciler::new(Arc::clone(&kernel), frr.clone(), VrfMode::Netns, LastAccepted::default());
         let directory = tempfile::tempdir().unwrap();
         let (sender, statuses) = watch::channel(None);
         let refresh = Arc::new(Refresh::default());
@@ -154,7 +96,12 @@ impl Bench {
         let (snapshots, receiver) = watch::channel(snapshot());
         let stop = CancellationToken::new();
         let running = tokio::spawn(Controller::new(reconciler, outputs).run(receiver, Arc::default(), stop.clone()));
-        Self { frr, snapshots, statuses, refresh, stop, running, _directory: directory }
+        Self { kernel, frr, queries, snapshots, statuses, refresh, stop, running, _directory: directory }
+    }
+
+    /// How often FRR was queried since the last call.
+    fn take_queries(&self) -> BTreeMap<&'static str, usize> {
+        std::mem::take(&mut *self.queries.lock().unwrap())
     }
 
     async fn end(self) {
@@ -165,8 +112,8 @@ impl Bench {
 
 #[tokio::test(start_paused = true)]
 async fn each_snapshot_is_applied_to_the_node() {
-    let bench = Bench::start(FakeRouting::default());
-    let vrfs = || bench.frr.kernel.state().vrf_netns;
+    let bench = ControllerBench::start(FakeRouting::default());
+    let vrfs = || bench.kernel.state().vrf_netns;
     let second = Duration::from_secs(1);
     tokio::time::sleep(second).await;
     assert_eq!(vrfs(), BTreeSet::from(["red".parse().unwrap()]));
@@ -182,21 +129,20 @@ async fn each_snapshot_is_applied_to_the_node() {
 
 #[tokio::test(start_paused = true)]
 async fn a_change_is_left_to_frr_before_all_is_read() {
-    let mut bench = Bench::start(FakeRouting::default());
-    let frr = bench.frr.clone();
+    let mut bench = ControllerBench::start(FakeRouting::default());
     let moment = Duration::from_millis(1);
     tokio::time::sleep(moment).await;
     assert!(bench.statuses.borrow_and_update().is_some(), "the first status does not wait");
     // Between two of its own refreshes.
     tokio::time::sleep(Duration::from_secs(65)).await;
     bench.statuses.mark_unchanged();
-    frr.asked();
+    bench.take_queries();
     bench.snapshots.send_replace(without_l3vnis());
     tokio::time::sleep(AFTER_CHANGE.checked_sub(moment).unwrap()).await;
-    assert!(frr.kernel.state().vrf_netns.is_empty());
-    assert_eq!(frr.asked().get("sessions"), None);
+    assert!(bench.kernel.state().vrf_netns.is_empty());
+    assert_eq!(bench.take_queries().get("sessions"), None);
     tokio::time::sleep(2 * moment).await;
-    assert_eq!(frr.asked().get("sessions"), Some(&1));
+    assert_eq!(bench.take_queries().get("sessions"), Some(&1));
     assert!(bench.statuses.has_changed().unwrap());
     bench.end().await;
 }
@@ -204,30 +150,29 @@ async fn a_change_is_left_to_frr_before_all_is_read() {
 #[tokio::test(start_paused = true)]
 async fn a_router_in_which_nothing_changes_is_rarely_queried() {
     let fake = FakeRouting { sessions: vec![session("Established")], ..FakeRouting::default() };
-    let mut bench = Bench::start(fake);
-    let frr = bench.frr.clone();
+    let mut bench = ControllerBench::start(fake);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(bench.statuses.borrow_and_update().as_ref().is_some_and(|status: &NodeStatus| status.ready));
 
-    let asked = frr.asked();
-    assert!((5..=8).contains(&asked["sessions"]), "less and less often: {asked:?}");
+    let queries = bench.take_queries();
+    assert!((5..=8).contains(&queries["sessions"]), "less and less often: {queries:?}");
     // Ends between two of its own refreshes.
     tokio::time::sleep(Duration::from_secs(615)).await;
-    let asked = frr.asked();
-    assert!(asked["down"] >= 300 && asked["sessions"] <= 21 && asked["running"] <= 21, "{asked:?}");
+    let queries = bench.take_queries();
+    assert!(queries["down"] >= 300 && queries["sessions"] <= 21 && queries["running"] <= 21, "{queries:?}");
 
     bench.refresh.ensure_fresh().await;
-    assert_eq!(frr.asked().get("sessions"), Some(&1), "on request");
+    assert_eq!(bench.take_queries().get("sessions"), Some(&1), "on request");
 
-    frr.fake().sessions = vec![session("Active")];
+    bench.frr.routing().sessions = vec![session("Active")];
     bench.statuses.mark_unchanged();
     tokio::time::timeout(SESSION_POLL + Duration::from_millis(1), bench.statuses.changed()).await.unwrap().unwrap();
     let sessions = bench.statuses.borrow_and_update().as_ref().map(|status| status.sessions.clone());
     assert_eq!(sessions, Some(vec![session("Active")]));
 
     tokio::time::sleep(2 * UNSETTLED).await;
-    frr.asked();
+    bench.take_queries();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert!((10..=12).contains(&frr.asked()["sessions"]), "a session stays down");
+    assert!((10..=12).contains(&bench.take_queries()["sessions"]), "a session stays down");
     bench.end().await;
 }

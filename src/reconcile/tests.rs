@@ -1,19 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, MutexGuard};
 
 use super::*;
 
 use nix::errno::Errno;
 
 use crate::frr::client::fake::FakeRouting;
-use crate::frr::client::port::{Presence, RejectedCommand, Routing, RoutingError};
-use crate::frr::config::batch::CommandBatch;
-use crate::frr::release::FrrVersion;
-use crate::frr::show::running_config::RunningConfig;
-use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
-use crate::frr::show::vni::VniState;
-use crate::frr::show::vrf::VrfState;
+use crate::frr::client::fake_frr::FakeFrr;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::{KernelState, Netns};
 use crate::kernel::{KernelOp, NicFacts};
@@ -22,78 +15,25 @@ use crate::plan::last_accepted::LastAccepted;
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
-use crate::types::{IfName, Vni, VrfMode, VrfName};
+use crate::types::{VrfMode, VrfName};
 
-/// FRR that sees the namespaces of that kernel.
-struct Frr {
-    fake: FakeRouting,
+/// A reconciler over both fakes.
+struct ReconcilerBench {
     kernel: Arc<FakeKernel>,
+    reconciler: Reconciler<Arc<FakeKernel>, FakeFrr>,
 }
 
-impl Frr {
-    fn fake(&mut self) -> &mut FakeRouting {
-        self.fake.active = self.kernel.state().vrf_netns;
-        &mut self.fake
-    }
-}
-
-impl Routing for Frr {
-    async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
-        self.fake().version().await
-    }
-    async fn running(&mut self) -> Result<Arc<RunningConfig>, RoutingError> {
-        self.fake().running().await
-    }
-    async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
-        self.fake().apply(batch).await
-    }
-    fn apply_concurrently(
-        &mut self,
-        batch: CommandBatch,
-    ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
-        self.fake().apply_concurrently(batch)
-    }
-    async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
-        self.fake().vrfs().await
-    }
-    async fn wait_vrf(&mut self, vrf: &VrfName, wanted: Presence, limit: Duration) -> Result<(), RoutingError> {
-        self.fake().wait_vrf(vrf, wanted, limit).await
-    }
-    async fn wait_links(
-        &mut self,
-        vrf: &VrfName,
-        links: &BTreeSet<IfName>,
-        limit: Duration,
-    ) -> Result<(), RoutingError> {
-        self.fake().wait_links(vrf, links, limit).await
-    }
-    async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
-        self.fake().vnis().await
-    }
-    async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
-        self.fake().sessions().await
-    }
-    async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
-        self.fake().down_sessions().await
-    }
-}
-
-struct Bench {
-    kernel: Arc<FakeKernel>,
-    reconciler: Reconciler<Arc<FakeKernel>, Frr>,
-}
-
-impl Bench {
+impl ReconcilerBench {
     fn new() -> Self {
         let nic = NicFacts { mtu: 1500, netns: Netns::Host, addresses: BTreeSet::new() };
         let kernel = Arc::new(FakeKernel::new(KernelState::default(), [("toswitch".parse().unwrap(), nic)].into()));
-        let frr = Frr { fake: FakeRouting::default(), kernel: Arc::clone(&kernel) };
+        let frr = FakeFrr::new(FakeRouting::default(), Arc::clone(&kernel));
         let reconciler = Reconciler::new(Arc::clone(&kernel), frr, VrfMode::Netns, LastAccepted::default());
         Self { kernel, reconciler }
     }
 
-    fn frr(&mut self) -> &mut FakeRouting {
-        &mut self.reconciler.routing.fake
+    fn frr(&self) -> MutexGuard<'_, FakeRouting> {
+        self.reconciler.routing.routing()
     }
 
     async fn pass(&mut self, l3vnis: &[(&str, u32, u8)]) -> Report {
@@ -131,7 +71,7 @@ const BOTH: [(&str, u32, u8); 2] = [("red", 100, 10), ("blue", 200, 11)];
 
 #[tokio::test(start_paused = true)]
 async fn the_second_pass_has_nothing_to_do() {
-    let mut bench = Bench::new();
+    let mut bench = ReconcilerBench::new();
     let first = bench.pass(&BOTH).await;
     assert!(first.failures.is_empty(), "{:?}", first.failures);
     assert!(first.kernel_ops > 0 && first.frr_lines > 0);
@@ -141,7 +81,7 @@ async fn the_second_pass_has_nothing_to_do() {
 
 #[tokio::test(start_paused = true)]
 async fn the_default_instance_is_configured_before_the_first_vxlan_device() {
-    let mut bench = Bench::new();
+    let mut bench = ReconcilerBench::new();
     bench.frr().rejects.insert("router bgp 64514".into(), "% no".into());
     let report = bench.pass(&BOTH).await;
     assert!(report.failures.contains_key(&Scope::Underlay));
@@ -151,7 +91,7 @@ async fn the_default_instance_is_configured_before_the_first_vxlan_device() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_belongs_to_its_vrf_and_heals() {
-    let mut bench = Bench::new();
+    let mut bench = ReconcilerBench::new();
     bench.kernel.fail("link add vni100", Errno::EEXIST);
     let report = bench.pass(&BOTH).await;
     assert_eq!(report.failures.keys().collect::<Vec<_>>(), [&vrf("red")]);
@@ -164,7 +104,7 @@ async fn a_failure_belongs_to_its_vrf_and_heals() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rejected_line_is_reported_and_stops_only_its_vrf() {
-    let mut bench = Bench::new();
+    let mut bench = ReconcilerBench::new();
     bench.frr().rejects.insert("neighbor 192.169.10.2 remote-as".into(), "% no such thing".into());
     let report = bench.pass(&BOTH).await;
     let texts: Vec<_> = report.failures[&vrf("red")].iter().map(ToString::to_string).collect();
@@ -177,7 +117,7 @@ async fn a_rejected_line_is_reported_and_stops_only_its_vrf() {
 
 #[tokio::test(start_paused = true)]
 async fn a_vni_that_frr_does_not_bring_up_is_rebuilt() {
-    let mut bench = Bench::new();
+    let mut bench = ReconcilerBench::new();
     bench.frr().missing_vnis.insert(100.try_into().unwrap(), 200);
     let report = bench.pass(&BOTH).await;
     assert!(report.failures.is_empty(), "{:?}", report.failures);
@@ -187,7 +127,7 @@ async fn a_vni_that_frr_does_not_bring_up_is_rebuilt() {
 
 #[tokio::test(start_paused = true)]
 async fn a_vni_that_never_comes_up_is_a_failure_after_all_rebuilds() {
-    let mut bench = Bench::new();
+    let mut bench = ReconcilerBench::new();
     bench.frr().missing_vnis.insert(100.try_into().unwrap(), usize::MAX);
     let report = bench.pass(&BOTH).await;
     assert_eq!(report.failures.keys().collect::<Vec<_>>(), [&vrf("red")]);
@@ -195,7 +135,7 @@ async fn a_vni_that_never_comes_up_is_a_failure_after_all_rebuilds() {
 
 #[tokio::test(start_paused = true)]
 async fn frr_that_lost_its_configuration_gets_all_of_it_again() {
-    let mut bench = Bench::new();
+    let mut bench = ReconcilerBench::new();
     let first = bench.pass(&BOTH).await;
     bench.frr().daemons.clear();
     let second = bench.pass(&BOTH).await;
@@ -205,7 +145,7 @@ async fn frr_that_lost_its_configuration_gets_all_of_it_again() {
 /// As bgpd of FRR 8, which connects to a new zebra after 10 s.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_rebuilt_while_bgpd_reconnects_to_a_new_zebra() {
-    let mut bench = Bench::new();
+    let mut bench = ReconcilerBench::new();
     bench.pass(&BOTH).await;
     bench.frr().daemons.remove(&Daemon::Zebra);
     bench.frr().stale_vnis = [100, 200].map(|vni| (vni.try_into().unwrap(), 500)).into();
@@ -217,7 +157,7 @@ async fn nothing_is_rebuilt_while_bgpd_reconnects_to_a_new_zebra() {
 
 #[tokio::test(start_paused = true)]
 async fn drift_of_the_kernel_is_repaired() {
-    let mut bench = Bench::new();
+    let mut bench = ReconcilerBench::new();
     bench.pass(&BOTH).await;
     let before = bench.kernel.state();
     bench.kernel.tamper(|state| state.loopback.clear());
@@ -228,7 +168,7 @@ async fn drift_of_the_kernel_is_repaired() {
 
 #[tokio::test(start_paused = true)]
 async fn an_empty_snapshot_removes_everything() {
-    let mut bench = Bench::new();
+    let mut bench = ReconcilerBench::new();
     bench.pass(&BOTH).await;
     let empty = Arc::new(Snapshot { objects: BTreeMap::new(), ..Arc::unwrap_or_clone(snapshot(&[])) });
     let report = bench.reconciler.pass(&empty).await.unwrap();
@@ -242,7 +182,7 @@ async fn an_empty_snapshot_removes_everything() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unreadable_kernel_changes_nothing() {
-    let mut bench = Bench::new();
+    let mut bench = ReconcilerBench::new();
     bench.pass(&BOTH).await;
     bench.kernel.fail_reads();
     assert!(matches!(bench.reconciler.pass(&snapshot(&[])).await, Err(PassError::Kernel(_))));
@@ -250,7 +190,7 @@ async fn an_unreadable_kernel_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn frr_8_has_the_settings_without_which_it_loses_router_macs_and_nexthops() {
-    let mut bench = Bench::new();
+    let mut bench = ReconcilerBench::new();
     bench.pass(&BOTH).await;
     let zebra = bench.frr().daemons[&Daemon::Zebra].config().to_string();
     assert!(zebra.contains("zebra work-queue 0") && zebra.contains("zebra zapi-packets 1"), "frr#12391: {zebra}");
@@ -260,29 +200,29 @@ async fn frr_8_has_the_settings_without_which_it_loses_router_macs_and_nexthops(
 #[tokio::test(start_paused = true)]
 async fn a_new_snapshot_does_not_wait_for_frr_to_print() {
     let red = [("red", 100, 10)];
-    let mut bench = Bench::new();
+    let mut bench = ReconcilerBench::new();
     bench.pass(&red).await;
     let quiet = |report: Report| report.kernel_ops == 0 && report.frr_lines == 0;
     assert!(quiet(bench.pass(&red).await));
     bench.frr().daemons.remove(&Daemon::Zebra);
     let report = bench.pass(&BOTH).await;
     assert!(report.failures.is_empty(), "{:?}", report.failures);
-    let lines = |bench: &mut Bench| bench.frr().config().config.to_string();
-    assert!(!lines(&mut bench).contains("vni 100") && lines(&mut bench).contains("vni 200"));
+    let lines = |bench: &ReconcilerBench| bench.frr().config().config.to_string();
+    assert!(!lines(&bench).contains("vni 100") && lines(&bench).contains("vni 200"));
     let repaired = bench.pass(&BOTH).await;
-    assert!(lines(&mut bench).contains("vni 100"), "the next pass sees what FRR lost: {repaired:?}");
+    assert!(lines(&bench).contains("vni 100"), "the next pass sees what FRR lost: {repaired:?}");
     assert!(quiet(bench.pass(&BOTH).await));
 
     bench.frr().daemons.remove(&Daemon::Zebra);
     bench.reconciler.invalidate_running();
     bench.pass(&red).await;
-    assert!(lines(&mut bench).contains("vni 100"), "the running configuration was invalidated");
+    assert!(lines(&bench).contains("vni 100"), "the running configuration was invalidated");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_policies_of_a_new_vrf_are_sent_once_and_before_the_kernel_is_read() {
     let red = [("red", 100, 10)];
-    let mut bench = Bench::new();
+    let mut bench = ReconcilerBench::new();
     bench.pass(&red).await;
     bench.pass(&red).await;
     bench.frr().sent.clear();
@@ -302,7 +242,7 @@ async fn the_policies_of_a_new_vrf_are_sent_once_and_before_the_kernel_is_read()
     bench.pass(&BOTH).await;
     bench.frr().sent.clear();
     let report = bench.pass(&three).await;
-    let sent: Vec<&str> = bench.frr().sent.iter().map(|(_, line)| line.as_str()).collect();
+    let sent: Vec<String> = bench.frr().sent.drain(..).map(|(_, line)| line).collect();
     assert_eq!(sent.iter().filter(|line| line.starts_with("ip prefix-list")).count(), 2, "{sent:?}");
     assert_eq!(report.frr_lines, sent.len());
 }

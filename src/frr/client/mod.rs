@@ -4,6 +4,8 @@
 
 mod bulk_commit;
 pub mod fake;
+#[cfg(test)]
+pub(crate) mod fake_frr;
 pub mod port;
 pub mod restarts;
 pub mod vty;

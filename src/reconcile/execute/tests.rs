@@ -4,20 +4,14 @@ use super::super::Reconciler;
 use super::super::tests::{snapshot, snapshot_in_as};
 use super::*;
 use crate::frr::client::fake::FakeRouting;
-use crate::frr::client::port::Presence;
-use crate::frr::release::FrrVersion;
-use crate::frr::show::running_config::RunningConfig;
-use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
-use crate::frr::show::vni::VniState;
-use crate::frr::show::vrf::VrfState;
+use crate::frr::client::fake_frr::{FakeFrr, RoutingCall};
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::{KernelState, Netns};
 use crate::kernel::tcp::TcpCounts;
 use crate::kernel::{KernelOp, NicFacts, ObservedNics, Step, lanes};
-use crate::names::OwnedName;
 use crate::plan::last_accepted::LastAccepted;
 use crate::snapshot::Snapshot;
-use crate::types::{IfName, Vni, VrfMode};
+use crate::types::{IfName, VrfMode};
 use rstest::rstest;
 
 /// What both fakes received, in the words of `perouter plan`.
@@ -62,69 +56,19 @@ impl Kernel for RecordingKernel {
     }
 }
 
-#[derive(Clone)]
-struct RecordingFrr {
-    fake: FakeRouting,
-    kernel: Arc<FakeKernel>,
-    received: Received,
-}
-
-impl RecordingFrr {
-    /// FRR with the VRFs of the kernel.
-    fn fake(&mut self) -> &mut FakeRouting {
-        let KernelState { vrf_netns, links, .. } = self.kernel.state();
-        let devices = links.into_keys().filter_map(|key| match key.name {
-            OwnedName::Vrf(vrf) => Some(vrf),
-            OwnedName::Vni(..) => None,
-        });
-        self.fake.active = vrf_netns.into_iter().chain(devices).collect();
-        &mut self.fake
-    }
-}
-
-impl Routing for RecordingFrr {
-    async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
-        self.fake().version().await
-    }
-    async fn running(&mut self) -> Result<Arc<RunningConfig>, RoutingError> {
-        self.fake().running().await
-    }
-    async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
-        self.received.add(&ScheduleStep::Frr(batch.clone()).to_string());
-        self.fake().apply(batch).await
-    }
-    fn apply_concurrently(
-        &mut self,
-        batch: CommandBatch,
-    ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
-        self.received.add(&ScheduleStep::BeginPolicies(batch.clone()).to_string());
-        self.fake().apply_concurrently(batch)
-    }
-    async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
-        self.fake().vrfs().await
-    }
-    async fn wait_vrf(&mut self, vrf: &VrfName, presence: Presence, limit: Duration) -> Result<(), RoutingError> {
-        self.received.add(&ScheduleStep::AwaitVrf { vrf: vrf.clone(), presence }.to_string());
-        self.fake().wait_vrf(vrf, presence, limit).await
-    }
-    async fn wait_links(
-        &mut self,
-        vrf: &VrfName,
-        links: &BTreeSet<IfName>,
-        limit: Duration,
-    ) -> Result<(), RoutingError> {
-        self.received.add(&ScheduleStep::AwaitLinks { vrf: vrf.clone(), links: links.clone() }.to_string());
-        self.fake().wait_links(vrf, links, limit).await
-    }
-    async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
-        self.fake().vnis().await
-    }
-    async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
-        self.fake().sessions().await
-    }
-    async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
-        self.fake().down_sessions().await
-    }
+/// A call that changes FRR or waits for it, as the step that it is for.
+fn step(call: &RoutingCall) -> Option<ScheduleStep> {
+    Some(match call {
+        RoutingCall::Apply(batch) => ScheduleStep::Frr(batch.clone()),
+        RoutingCall::ApplyConcurrently(batch) => ScheduleStep::BeginPolicies(batch.clone()),
+        RoutingCall::WaitVrf(vrf, presence) => ScheduleStep::AwaitVrf { vrf: vrf.clone(), presence: *presence },
+        RoutingCall::WaitLinks(vrf, links) => ScheduleStep::AwaitLinks { vrf: vrf.clone(), links: links.clone() },
+        RoutingCall::Running
+        | RoutingCall::Vrfs
+        | RoutingCall::Vnis
+        | RoutingCall::Sessions
+        | RoutingCall::DownSessions => return None,
+    })
 }
 
 /// The lines of a plan that reach kernel or FRR: the rest are titles, and orders to this program alone.
@@ -156,7 +100,9 @@ async fn kernel_and_frr_receive_what_plan_prints_in_that_order(#[case] mode: Vrf
     let nic = NicFacts { mtu: 1500, netns: Netns::Host, addresses: BTreeSet::new() };
     let fake = Arc::new(FakeKernel::new(KernelState::default(), [("toswitch".parse().unwrap(), nic)].into()));
     let kernel = RecordingKernel { fake: Arc::clone(&fake), received: received.clone() };
-    let frr = RecordingFrr { fake: FakeRouting::default(), kernel: fake, received: received.clone() };
+    let by_frr = received.clone();
+    let frr = FakeFrr::new(FakeRouting::default(), fake)
+        .on_call(move |call| step(call).iter().for_each(|step| by_frr.add(&step.to_string())));
     let mut reconciler = Reconciler::new(kernel.clone(), frr, mode, LastAccepted::default());
     for (name, snapshot) in passes {
         // As `perouter plan` does beside a router that runs.
