@@ -12,7 +12,7 @@ use crate::frr::client::vty_routing::VtyRouting;
 use crate::frr::show::neighbor::{self, SessionReset};
 use crate::frr::show::route::{self, Match, Path, Type5};
 use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
-use crate::frr::show::vni::VniState;
+use crate::frr::show::vni::{VniState, VniType};
 use crate::runtime::{Daemon, Runtime};
 use crate::types::{Family, Vni, VrfName};
 
@@ -66,9 +66,10 @@ impl FrrQueries {
     }
 
     /// The L3VNI of each VRF.
-    pub async fn vnis(&mut self) -> anyhow::Result<BTreeMap<VrfName, (Vni, VniState)>> {
+    pub async fn l3vnis(&mut self) -> anyhow::Result<BTreeMap<VrfName, (Vni, VniState)>> {
         let vnis = self.vty.vnis().await.with_context(|| self.hint.clone())?;
-        Ok(vnis.into_iter().filter_map(|(vni, state)| Some((state.vrf.parse().ok()?, (vni, state)))).collect())
+        let l3vnis = vnis.into_iter().filter(|(_, state)| state.vni_type == VniType::L3);
+        Ok(l3vnis.filter_map(|(vni, state)| Some((state.vrf.parse().ok()?, (vni, state)))).collect())
     }
 
     /// All paths of a VRF.

@@ -76,7 +76,7 @@ impl ListedRoute {
 /// Prints the routes.
 pub async fn execute(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
     let mut frr = FrrQueries::of(&args.runtime.paths());
-    let vnis = frr.vnis().await?;
+    let vnis = frr.l3vnis().await?;
     let Some((_, state)) = vnis.get(&args.vrf) else {
         let known: Vec<String> = vnis.keys().map(ToString::to_string).collect();
         anyhow::bail!(

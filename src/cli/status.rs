@@ -25,8 +25,8 @@ pub struct StatusArgs {
     output: Output,
 }
 
-/// Prints the status, with sessions and L3VNIs as FRR has them now: the controller updates the file when a session or an
-/// L3VNI goes up or down, and counts of prefixes at intervals only.
+/// Prints the status, with sessions and VNIs as FRR has them now: the controller updates the file when a session or a
+/// VNI goes up or down, and counts of prefixes at intervals only.
 pub async fn execute(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let path = args.runtime.paths().status();
     let Some(mut status) = publish::read(&path)? else {
@@ -80,10 +80,11 @@ fn tail(status: &NodeStatus) -> String {
             let up = if state.is_ready() { "Up" } else { "Down" };
             let mac = state.router_mac.map(|mac| mac.to_string()).unwrap_or_default();
             let rd = state.rd.clone().unwrap_or_default();
-            vec![state.vrf.clone(), vni.to_string(), up.to_owned(), mac, rd, state.export.join(",")]
+            let vni_type = state.vni_type.as_str().to_owned();
+            vec![state.vrf.clone(), vni.to_string(), vni_type, up.to_owned(), mac, rd, state.export.join(",")]
         });
         out.push('\n');
-        out += &table::render(&["VRF", "VNI", "STATE", "ROUTER MAC", "RD", "EXPORT RT"], rows);
+        out += &table::render(&["VRF", "VNI", "TYPE", "STATE", "ROUTER MAC", "RD", "EXPORT RT"], rows);
     }
     if !status.sessions.is_empty() {
         let rows = status.sessions.iter().map(|session| {

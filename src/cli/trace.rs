@@ -40,8 +40,8 @@ pub async fn execute(args: &TraceArgs) -> anyhow::Result<ExitCode> {
     };
     let family = Family::of(&args.address.into());
     let mut traces = Vec::new();
-    for (vrf, (vni, state)) in frr.vnis().await? {
-        if args.vrf.as_ref().is_some_and(|asked| *asked != vrf) {
+    for (vrf, (vni, state)) in frr.l3vnis().await? {
+        if args.vrf.as_ref().is_some_and(|wanted| *wanted != vrf) {
             continue;
         }
         let matched = frr.matched(&vrf, args.address).await?;

@@ -42,7 +42,7 @@ const SESSION_POLL: Duration = Duration::from_secs(2);
 /// it answers.
 const AFTER_CHANGE: Duration = Duration::from_millis(200);
 /// All state is read after a change, again when as much time has passed as since the change, and so on; at least this often
-/// while a session or an L3VNI is down.
+/// while a session or a VNI is down.
 const UNSETTLED: Duration = Duration::from_secs(5);
 /// At least this often while all is up.
 const STEADY: Duration = Duration::from_secs(30);

@@ -97,7 +97,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         Ok(self.routing.version().await?)
     }
 
-    /// L3VNIs and sessions as FRR has them.
+    /// VNIs and sessions as FRR has them.
     ///
     /// # Errors
     /// Where FRR cannot be read.

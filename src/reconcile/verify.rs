@@ -40,7 +40,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             let wanted = waiting.iter().filter_map(|vrf| expected.get(vrf).copied()).collect();
             let vnis = self.routing.vnis_of(&wanted).await?;
             let state = |vrf: &VrfName| expected.get(vrf).and_then(|vni| vnis.get(vni));
-            waiting.retain(|vrf| !state(vrf).is_some_and(|state| state.is_ready() && state.vrf == vrf.as_str()));
+            waiting.retain(|vrf| !state(vrf).is_some_and(|state| state.is_ready() && state.is_l3_of(vrf)));
             let rejoins = waiting.iter().all(|vrf| state(vrf).is_some_and(VniState::is_only_in_bgp));
             let limit = if rejoins { REJOIN_LIMIT } else { UP_LIMIT };
             if waiting.is_empty() || start.elapsed() >= limit {

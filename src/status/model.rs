@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnose::SessionCause;
 use crate::frr::show::session::SessionState;
-use crate::frr::show::vni::VniState;
+use crate::frr::show::vni::{VniState, VniType};
 use crate::kind::note::Note;
 use crate::snapshot::{Kind, Location, ObjectRef};
 use crate::types::{Vni, VrfMode, VrfName};
@@ -39,7 +39,7 @@ pub struct NodeStatus {
     pub notes: Vec<Note>,
     /// Every object of this node.
     pub resources: Vec<Resource>,
-    /// L3VNIs as FRR has them.
+    /// VNIs of both types as FRR has them.
     pub vnis: BTreeMap<Vni, VniState>,
     /// BGP sessions.
     pub sessions: Vec<SessionState>,
@@ -50,6 +50,14 @@ pub struct NodeStatus {
     pub foreign_lines: Vec<String>,
     /// The last reconcile pass that changed something.
     pub last_change: PassSummary,
+}
+
+impl NodeStatus {
+    /// The L3VNIs. Host sessions are in their VRFs; the VRF of an L2VNI is that of its bridge.
+    pub fn l3vnis(&self) -> impl Iterator<Item = (Vni, &VniState)> {
+        let l3vnis = self.vnis.iter().filter(|(_, state)| state.vni_type == VniType::L3);
+        l3vnis.map(|(vni, state)| (*vni, state))
+    }
 }
 
 /// State of an object on this node.

@@ -187,10 +187,10 @@ pub trait Routing: Send + 'static {
         limit: Duration,
     ) -> impl Future<Output = Result<(), RoutingError>> + Send;
 
-    /// L3VNIs as zebra and bgpd have them.
+    /// The VNIs of both types as zebra and bgpd have them.
     fn vnis(&mut self) -> impl Future<Output = Result<BTreeMap<Vni, VniState>, RoutingError>> + Send;
 
-    /// These L3VNIs at least, at a cost that does not grow with the number of all.
+    /// These VNIs at least, at a cost that does not grow with the number of all.
     fn vnis_of(
         &mut self,
         _wanted: &BTreeSet<Vni>,

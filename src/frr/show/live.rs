@@ -11,7 +11,7 @@ use crate::types::Vni;
 pub struct Live {
     /// FRR's version.
     pub frr_version: String,
-    /// L3VNIs.
+    /// VNIs of both types.
     pub vnis: BTreeMap<Vni, VniState>,
     /// Sessions.
     pub sessions: Vec<SessionState>,

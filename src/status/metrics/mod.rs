@@ -247,12 +247,12 @@ impl Now {
             self.objects.get_or_create(&ObjectLabels { kind, state, reason: resource.reason.clone() }).inc();
         }
         self.vni_up.clear();
-        for (vni, state) in &status.vnis {
+        for (vni, state) in status.l3vnis() {
             let labels = VniLabels { vni: vni.get(), vrf: state.vrf.clone() };
             self.vni_up.get_or_create(&labels).set(state.is_ready().into());
         }
         let vnis: BTreeMap<&str, String> =
-            status.vnis.iter().map(|(vni, state)| (state.vrf.as_str(), vni.to_string())).collect();
+            status.l3vnis().map(|(vni, state)| (state.vrf.as_str(), vni.to_string())).collect();
         self.session_up.clear();
         self.established.clear();
         self.prefixes.clear();

@@ -18,6 +18,7 @@ resources:
 vnis:
   100: {vrf: red, up: true, routerMac: '02:00:00:00:00:01', svi: br, inBgp: true, rd: '1:1', import: [], export: []}
   200: {vrf: blue, up: false, routerMac: null, svi: null, inBgp: false, rd: null, import: [], export: []}
+  110: {type: L2, vrf: red, up: true, routerMac: null, svi: br, inBgp: true, rd: '1:2', import: [], export: []}
 sessions:
 - {vrf: null, peer: 192.0.2.1, remoteAs: 1, state: Established, since: 1, established: 2, prefixes: {l2VpnEvpn: {received: 7, sent: 3}}}
 - {vrf: red, peer: 192.0.2.3, remoteAs: 1, state: Active, since: null, established: 0, prefixes: {ipv4Unicast: {received: 0, sent: 0}}}

@@ -22,7 +22,7 @@ const MOST_IN_MESSAGE: usize = 5;
 pub fn router_state(status: &NodeStatus, before: Option<&RouterState>, now: &Time) -> RouterState {
     let down: BTreeSet<SessionDown> = status.sessions.iter().filter(|s| !is_up(s)).map(session_down).collect();
     let up = status.sessions.len() - down.len();
-    let ready = status.vnis.values().filter(|vni| vni.is_ready()).count();
+    let ready = status.l3vnis().filter(|(_, state)| state.is_ready()).count();
     let conditions = [ready_condition(status), degraded_condition(status, &down)];
     RouterState {
         conditions: conditions.into_iter().map(|parts| condition(parts, before, now)).collect(),
@@ -36,7 +36,7 @@ pub fn router_state(status: &NodeStatus, before: Option<&RouterState>, now: &Tim
             total: number(status.sessions.len()),
             summary: format!("{up}/{}", status.sessions.len()),
         },
-        vnis: VniCount { ready: number(ready), total: number(status.vnis.len()) },
+        vnis: VniCount { ready: number(ready), total: number(status.l3vnis().count()) },
         sessions_down: down.into_iter().take(MOST_NAMED).collect(),
         resources: status.resources.iter().map(resource_state).collect(),
         observed_time: None,

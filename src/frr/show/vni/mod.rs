@@ -1,5 +1,5 @@
 //! VNIs as zebra and bgpd have them. In: the JSON of [`SHOW_ZEBRA_VNI`] and [`SHOW_BGP_VNI`], or of single VNIs. Out: one
-//! [`VniState`] for each L3VNI. Pure.
+//! [`VniState`] for each VNI, with its type. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,26 +7,53 @@ use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
 
 use super::json::{Fields, JsonObject, List, Number, ShowError, Word, read};
-use crate::types::{MacAddr, Vni};
+use crate::types::{MacAddr, Vni, VrfName};
 
 /// zebra: VNIs with their state.
 pub const SHOW_ZEBRA_VNI: &str = "show evpn vni detail json";
 /// bgpd: VNIs with route distinguisher and targets.
 pub const SHOW_BGP_VNI: &str = "show bgp l2vpn evpn vni json";
 
-/// An L3VNI as zebra and bgpd have it.
+/// The type of a VNI, as FRR names it. A VXLAN device is that of an L2VNI until `vrf X` / `vni N` makes it one of an L3VNI.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VniType {
+    /// A bridge domain: MAC/IP and multicast routes (RFC 7432).
+    L2,
+    /// An IP-VRF: Type-5 routes (RFC 9136).
+    #[default]
+    L3,
+}
+
+impl VniType {
+    /// As in FRR, and in the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::L2 => "L2",
+            Self::L3 => "L3",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::L2, Self::L3].into_iter().find(|vni_type| vni_type.as_str() == name)
+    }
+}
+
+/// A VNI as zebra and bgpd have it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VniState {
-    /// Its VRF.
+    /// Its type. A status without it is of a version that read L3VNIs only.
+    #[serde(default, rename = "type")]
+    pub vni_type: VniType,
+    /// Its VRF; for an L2VNI that of its bridge.
     pub vrf: String,
-    /// zebra: its state is `Up`.
+    /// zebra: the state of an L3VNI is `Up`. An L2VNI has no state: it is up if zebra has its VXLAN device.
     pub up: bool,
-    /// zebra: MAC of the bridge.
+    /// zebra: MAC of the bridge of an L3VNI.
     pub router_mac: Option<MacAddr>,
     /// zebra: the bridge.
     pub svi: Option<String>,
-    /// bgpd has the VNI and originates Type-5 routes for it.
+    /// bgpd has the VNI and originates routes for it.
     pub in_bgp: bool,
     /// bgpd: route distinguisher.
     pub rd: Option<String>,
@@ -37,9 +64,14 @@ pub struct VniState {
 }
 
 impl VniState {
-    /// Type-5 routes are exchanged: zebra has it up with a router MAC, and bgpd has it.
+    /// Its routes are exchanged: zebra has it up, an L3VNI with a router MAC, and bgpd has it.
     pub fn is_ready(&self) -> bool {
-        self.up && self.router_mac.is_some() && self.in_bgp
+        self.up && self.in_bgp && (self.vni_type == VniType::L2 || self.router_mac.is_some())
+    }
+
+    /// Whether it is the L3VNI of a VRF.
+    pub fn is_l3_of(&self, vrf: &VrfName) -> bool {
+        self.vni_type == VniType::L3 && self.vrf == vrf.as_str()
     }
 
     /// bgpd has it from an earlier zebra and is not connected to the present one, which reports no VNI until then.
@@ -66,21 +98,33 @@ pub fn listed(outputs: &[String]) -> String {
     format!("[{}]", known.collect::<Vec<_>>().join(","))
 }
 
-/// Merges what zebra ([`SHOW_ZEBRA_VNI`]) and bgpd ([`SHOW_BGP_VNI`]) print for L3VNIs.
+/// Merges what zebra ([`SHOW_ZEBRA_VNI`]) and bgpd ([`SHOW_BGP_VNI`]) print. The type is that of zebra: where bgpd has the VNI
+/// with another one, it has not processed the change yet, and does not have this VNI.
 ///
 /// # Errors
 /// If one of the texts is not JSON.
 pub fn vnis(zebra: &str, bgpd: &str) -> Result<BTreeMap<Vni, VniState>, ShowError> {
     let mut states: BTreeMap<Vni, VniState> = BTreeMap::new();
-    for (vni, entry) in vni_entries(SHOW_ZEBRA_VNI, zebra)? {
-        let state = states.entry(vni).or_default();
-        state.vrf = entry.vrf.0.unwrap_or_default();
-        state.up = entry.state.0.as_deref() == Some("Up");
-        state.router_mac = entry.router_mac.0.and_then(|mac| mac.parse().ok());
-        state.svi = entry.svi.0.filter(|name| name != "None");
+    for (vni, vni_type, entry) in vni_entries(SHOW_ZEBRA_VNI, zebra)? {
+        let up = match vni_type {
+            VniType::L2 => entry.vxlan_interface.0.is_some_and(|name| name != "unknown"),
+            VniType::L3 => entry.state.0.as_deref() == Some("Up"),
+        };
+        let state = VniState {
+            vni_type,
+            vrf: entry.vrf.0.unwrap_or_default(),
+            up,
+            router_mac: entry.router_mac.0.and_then(|mac| mac.parse().ok()),
+            svi: entry.svi.0.filter(|name| name != "None"),
+            ..VniState::default()
+        };
+        states.insert(vni, state);
     }
-    for (vni, entry) in vni_entries(SHOW_BGP_VNI, bgpd)? {
-        let state = states.entry(vni).or_default();
+    for (vni, vni_type, entry) in vni_entries(SHOW_BGP_VNI, bgpd)? {
+        let state = states.entry(vni).or_insert_with(|| VniState { vni_type, ..VniState::default() });
+        if state.vni_type != vni_type {
+            continue;
+        }
         state.in_bgp = entry.in_kernel.0.as_deref() != Some("False");
         state.rd = entry.rd.0;
         state.import = entry.import;
@@ -92,10 +136,11 @@ pub fn vnis(zebra: &str, bgpd: &str) -> Result<BTreeMap<Vni, VniState>, ShowErro
 /// A VNI as zebra or bgpd prints it.
 #[derive(Default)]
 struct VniEntry {
-    kind: Word,
+    vni_type: Word,
     vni: Number,
     vrf: Word,
     state: Word,
+    vxlan_interface: Word,
     router_mac: Word,
     svi: Word,
     in_kernel: Word,
@@ -106,10 +151,11 @@ struct VniEntry {
 
 #[derive(Clone, Copy)]
 enum VniField {
-    Kind,
+    Type,
     Vni,
     Vrf,
     State,
+    VxlanInterface,
     RouterMac,
     Svi,
     InKernel,
@@ -122,14 +168,17 @@ impl Fields for VniEntry {
     type Field = VniField;
 
     const KEYS: &'static [(&'static str, VniField)] = &[
-        ("type", VniField::Kind),
+        ("type", VniField::Type),
         ("vni", VniField::Vni),
         // FRR 8.4, FRR 10.
         ("vrf", VniField::Vrf),
         ("tenantVrf", VniField::Vrf),
         ("state", VniField::State),
+        ("vxlanInterface", VniField::VxlanInterface),
         ("routerMac", VniField::RouterMac),
+        // L3, L2.
         ("sviIntf", VniField::Svi),
+        ("sviInterface", VniField::Svi),
         ("inKernel", VniField::InKernel),
         ("rd", VniField::Rd),
         // FRR 8.4, FRR 10.
@@ -141,10 +190,11 @@ impl Fields for VniEntry {
 
     fn set<'de, A: MapAccess<'de>>(&mut self, field: VniField, object: &mut A) -> Result<(), A::Error> {
         match field {
-            VniField::Kind => self.kind = object.next_value()?,
+            VniField::Type => self.vni_type = object.next_value()?,
             VniField::Vni => self.vni = object.next_value()?,
             VniField::Vrf => self.vrf = object.next_value()?,
             VniField::State => self.state = object.next_value()?,
+            VniField::VxlanInterface => self.vxlan_interface = object.next_value()?,
             VniField::RouterMac => self.router_mac = object.next_value()?,
             VniField::Svi => self.svi = object.next_value()?,
             VniField::InKernel => self.in_kernel = object.next_value()?,
@@ -160,15 +210,15 @@ fn words(list: List<Word>) -> Vec<String> {
     list.0.into_iter().filter_map(|word| word.0).collect()
 }
 
-/// The L3VNIs of a list, or of the values of an object.
-fn vni_entries(command: &'static str, text: &str) -> Result<Vec<(Vni, VniEntry)>, ShowError> {
+/// The VNIs of a list, or of the values of an object, with their types.
+fn vni_entries(command: &'static str, text: &str) -> Result<Vec<(Vni, VniType, VniEntry)>, ShowError> {
     let Some(List(entries)) = read::<List<JsonObject<VniEntry>>>(command, text)? else { return Ok(vec![]) };
-    let of_l3 = |entry: VniEntry| {
-        let raw = entry.vni.0.filter(|_| entry.kind.0.as_deref() == Some("L3"))?;
-        let vni = u32::try_from(raw).ok().and_then(|raw| Vni::try_from(raw).ok())?;
-        Some((vni, entry))
+    let with_type = |entry: VniEntry| {
+        let vni_type = VniType::named(entry.vni_type.0.as_deref()?)?;
+        let vni = u32::try_from(entry.vni.0?).ok().and_then(|raw| Vni::try_from(raw).ok())?;
+        Some((vni, vni_type, entry))
     };
-    Ok(entries.into_iter().filter_map(|entry| entry.0.and_then(of_l3)).collect())
+    Ok(entries.into_iter().filter_map(|entry| entry.0.and_then(with_type)).collect())
 }
 
 #[cfg(test)]

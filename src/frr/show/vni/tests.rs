@@ -15,6 +15,7 @@ fn a_vni_is_ready_when_both_daemons_have_it(#[case] key: &str) {
         "{key}":"red","sysMac":"02:00:00:00:00:02","routerMac":"02:00:00:00:00:02","vniFilter":"none","l2Vnis":[]}}]"#
     );
     let expected = VniState {
+        vni_type: VniType::L3,
         vrf: "red".into(),
         up: true,
         router_mac: "02:00:00:00:00:02".parse().ok(),
@@ -34,6 +35,58 @@ fn a_vni_that_zebra_lost_is_not_ready() {
     let states = vnis(zebra, "% BGP instance not found\n").unwrap();
     let state = &states[&Vni::try_from(100).unwrap()];
     assert_eq!((state.is_ready(), &state.svi, state.router_mac), (false, &None, None));
+}
+
+/// Captured: an L2VNI whose bridge is in VRF red, beside the L3VNI of that VRF.
+#[rstest]
+#[case::frr_8("vrf")]
+#[case::frr_10("tenantVrf")]
+fn an_l2vni_is_read_as_one(#[case] key: &str) {
+    let zebra = format!(
+        r#"[{{"vni":110,"type":"L2","{key}":"red","vxlanInterface":"vni110","vxlanIfindex":9,"sviInterface":"br110",
+        "sviIfindex":8,"vtepIp":"100.64.0.1","mcastGroup":"0.0.0.0","advertiseGatewayMacip":"No",
+        "advertiseSviMacip":"No","numMacs":2,"numArpNd":2,"numRemoteVteps":["100.64.0.2"]}},
+        {{"vni":111,"type":"L2","{key}":"red","vxlanInterface":"unknown"}},
+        {{"vni":100,"type":"L3","sviIntf":"br100","state":"Up","{key}":"red","routerMac":"02:00:00:00:00:02"}}]"#
+    );
+    let bgpd = r#"{"numVnis":3,"numL2Vnis":2,"numL3Vnis":1,
+        "110":{"vni":110,"type":"L2","inKernel":"True","rd":"10.0.0.2:2","originatorIp":"100.64.0.1",
+        "mcastGroup":"0.0.0.0","importRTs":["64514:110"],"exportRTs":["64514:110"]},
+        "100":{"vni":100,"type":"L3","inKernel":"True","rd":"10.0.0.2:1","importRTs":[],"exportRTs":[]}}"#;
+    let expected = VniState {
+        vni_type: VniType::L2,
+        vrf: "red".into(),
+        up: true,
+        router_mac: None,
+        svi: Some("br110".into()),
+        in_bgp: true,
+        rd: Some("10.0.0.2:2".into()),
+        import: vec!["64514:110".into()],
+        export: vec!["64514:110".into()],
+    };
+    let states = vnis(&zebra, bgpd).unwrap();
+    let ready: Vec<_> = states.iter().map(|(vni, state)| (vni.get(), state.vni_type, state.is_ready())).collect();
+    assert_eq!(ready, [(100, VniType::L3, true), (110, VniType::L2, true), (111, VniType::L2, false)]);
+    assert_eq!(states[&Vni::try_from(110).unwrap()], expected);
+    assert!(!expected.is_l3_of(&"red".parse().unwrap()));
+}
+
+#[test]
+fn an_l3vni_that_bgpd_still_has_as_an_l2vni_is_not_in_bgp() {
+    let zebra =
+        r#"[{"vni":100,"type":"L3","sviIntf":"br100","state":"Up","vrf":"red","routerMac":"02:00:00:00:00:02"}]"#;
+    let states = vnis(zebra, &BGP_VNI.replace("L3", "L2")).unwrap();
+    let state = &states[&Vni::try_from(100).unwrap()];
+    assert_eq!((state.vni_type, state.in_bgp, state.is_ready()), (VniType::L3, false, false));
+}
+
+#[test]
+fn a_status_without_types_has_l3vnis() {
+    let written =
+        r#"{"vrf":"red","up":true,"routerMac":null,"svi":null,"inBgp":true,"rd":null,"import":[],"export":[]}"#;
+    assert_eq!(serde_json::from_str::<VniState>(written).unwrap().vni_type, VniType::L3);
+    let l2 = VniState { vni_type: VniType::L2, ..VniState::default() };
+    assert_eq!(serde_json::to_value(l2).unwrap()["type"], "L2");
 }
 
 #[test]
