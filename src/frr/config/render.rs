@@ -4,7 +4,7 @@
 use super::tree::{Config, Tree};
 use crate::frr::model::RouterConfig;
 use crate::frr::release::Release;
-use crate::frr::stanza::text::{RenderError, scope_text, scopes};
+use crate::frr::stanza::text::{RenderError, ScopeRenderer, scopes};
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 
@@ -28,6 +28,7 @@ pub fn render_after(
     release: &Release,
 ) -> Result<Config, RenderError> {
     let mut tree = Config::default();
+    let renderer = ScopeRenderer::new(config, release);
     let same_underlay = before.underlay == config.underlay;
     for scope in scopes(config) {
         // IP-VRFs name policies of the underlay.
@@ -41,7 +42,7 @@ pub fn render_after(
             tree.take_over(&scope, rendered);
             continue;
         }
-        for (daemon, text) in scope_text(config, &scope, release)? {
+        for (daemon, text) in renderer.text(&scope)? {
             let foreign = tree.absorb(daemon, Tree::parse(&text));
             debug_assert!(foreign.is_empty(), "{scope}: the names of this scope are not recognised: {foreign}");
         }

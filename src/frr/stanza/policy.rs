@@ -30,17 +30,40 @@ pub(super) const RULES: &[Rule] = &[
 /// only later, so they stay.
 const NO_EXTENDED_COMMUNITIES: &str = "set extcommunity none";
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub(super) struct PrefixListView {
     command: &'static str,
     name: String,
     entries: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub(super) struct RouteMapView {
     name: String,
     clauses: Vec<String>,
+}
+
+/// The policies that IP-VRFs share. They are in the scope of the underlay; the host sessions of IP-VRFs name them. Made once
+/// for a configuration: a name contains a digest of all lines.
+pub(super) struct SharedPolicies<'a> {
+    underlay: Option<&'a UnderlayInstance>,
+    /// What hosts of a family advertise but the protected prefixes.
+    without_protected: BTreeMap<Family, (PrefixListView, RouteMapView)>,
+    /// What hosts advertise that accept all that their prefix list permits.
+    every_host: RouteMapView,
+}
+
+impl<'a> SharedPolicies<'a> {
+    /// Those of a configuration.
+    pub(super) fn of(underlay: Option<&'a UnderlayInstance>) -> Self {
+        let instance = underlay.into_iter();
+        let families = instance.flat_map(|instance| instance.protected_prefixes.keys().map(move |f| (instance, *f)));
+        Self {
+            underlay,
+            without_protected: families.map(|(instance, f)| (f, without_protected(instance, f))).collect(),
+            every_host: every_host(),
+        }
+    }
 }
 
 /// The policies of the default instance, those that IP-VRFs share among them.
@@ -53,10 +76,9 @@ pub(super) struct UnderlayPolicies {
 
 /// The policies of the default instance. A node is no transit between its leaves: it advertises its VTEP and nothing that it
 /// received.
-pub(super) fn underlay(instance: &UnderlayInstance) -> UnderlayPolicies {
-    let shared = instance.protected_prefixes.keys().map(|family| without_protected(instance, *family));
-    let (mut prefix_lists, mut route_maps): (Vec<_>, Vec<_>) = shared.unzip();
-    route_maps.push(every_host());
+pub(super) fn underlay(instance: &UnderlayInstance, shared: &SharedPolicies<'_>) -> UnderlayPolicies {
+    let (mut prefix_lists, mut route_maps): (Vec<_>, Vec<_>) = shared.without_protected.values().cloned().unzip();
+    route_maps.push(shared.every_host.clone());
     let mut advertised = BTreeMap::new();
     for family in instance.networks.iter().map(Family::of).collect::<BTreeSet<_>>() {
         let own = instance.networks.iter().filter(|prefix| Family::of(prefix) == family);
@@ -106,17 +128,11 @@ pub(super) struct HostPolicies {
 
 /// The policies of a host session of an IP-VRF. It has a route map of its own only where needed, instead of the shared one:
 /// each line of a policy costs FRR the more time the more policies there are.
-pub(super) fn host(
-    scope: &Scope,
-    family: Family,
-    session: &HostSession,
-    underlay: Option<&UnderlayInstance>,
-) -> HostPolicies {
-    let underlay =
-        underlay.filter(|underlay| session.rejects_protected && underlay.protected_prefixes.contains_key(&family));
+pub(super) fn host(scope: &Scope, family: Family, session: &HostSession, shared: &SharedPolicies<'_>) -> HostPolicies {
+    let without_protected = shared.without_protected.get(&family).filter(|_| session.rejects_protected);
     let rules = |entries: &[PrefixListEntry]| entries.iter().map(rule).collect::<Vec<_>>();
-    let mut entries = match (underlay, session.local_pref) {
-        (Some(underlay), Some(_)) => protected(underlay, family),
+    let mut entries = match (shared.underlay, without_protected, session.local_pref) {
+        (Some(underlay), Some(_), Some(_)) => protected(underlay, family),
         _ => vec![],
     };
     entries.extend(session.inbound.iter().cloned());
@@ -126,11 +142,11 @@ pub(super) fn host(
         let clauses = vec![matches(&accepted), NO_EXTENDED_COMMUNITIES.to_owned(), preference];
         route_map(scope, PolicyUse::In(family), clauses)
     });
-    let shared = || underlay.map_or_else(every_host, |underlay| without_protected(underlay, family).1);
+    let shared = without_protected.map_or(&shared.every_host, |(_, map)| map);
     let outbound = session.outbound.as_ref().map(|entries| prefix_list(scope, PolicyUse::Out(family), &rules(entries)));
     HostPolicies {
         accepted: own.is_none().then(|| accepted.name.clone()),
-        inbound: own.as_ref().map_or_else(|| shared().name, |map| map.name.clone()),
+        inbound: own.as_ref().unwrap_or(shared).name.clone(),
         outbound: outbound.as_ref().map(|list| list.name.clone()),
         prefix_lists: std::iter::once(accepted).chain(outbound).collect(),
         route_maps: own.into_iter().collect(),

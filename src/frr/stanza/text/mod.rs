@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::bfd::ProfileView;
 use super::bgp::BgpView;
 use super::evpn::EvpnView;
-use super::policy::{PrefixListView, RouteMapView};
+use super::policy::{PrefixListView, RouteMapView, SharedPolicies};
 use super::static_routes::StaticRoutesView;
 use super::zebra::ZebraView;
 use super::{bfd, bgp, evpn, policy, static_routes, zebra};
@@ -82,8 +82,9 @@ struct ScopeView {
 /// Only if a template is broken, which the tests exclude.
 pub fn text(config: &RouterConfig, release: &Release) -> Result<BTreeMap<(Scope, Daemon), String>, RenderError> {
     let mut texts = BTreeMap::new();
+    let renderer = ScopeRenderer::new(config, release);
     for scope in scopes(config) {
-        let of_scope = scope_text(config, &scope, release)?;
+        let of_scope = renderer.text(&scope)?;
         texts.extend(of_scope.into_iter().map(|(daemon, text)| ((scope.clone(), daemon), text)));
     }
     Ok(texts)
@@ -95,44 +96,54 @@ pub(crate) fn scopes(config: &RouterConfig) -> impl Iterator<Item = Scope> {
     underlay.chain(config.vrfs.keys().cloned().map(Scope::Vrf))
 }
 
-/// The text of one scope.
-///
-/// # Errors
-/// As [`text`].
-pub(crate) fn scope_text(
-    config: &RouterConfig,
-    scope: &Scope,
-    release: &Release,
-) -> Result<BTreeMap<Daemon, String>, RenderError> {
-    let mut texts = BTreeMap::new();
-    let Some(view) = view(config, scope, release) else { return Ok(texts) };
-    let failed = |daemon| move |source| RenderError { scope: scope.clone(), daemon, source };
-    let context = Context::from_serialize(&view).map_err(failed(Daemon::Bgpd))?;
-    for (daemon, stanzas) in STANZAS {
-        let tera = templates().map_err(|error| tera::Error::message(error.to_string())).map_err(failed(daemon))?;
-        let mut text = String::new();
-        for stanza in stanzas {
-            text += &tera.render(stanza, &context).map_err(failed(daemon))?;
-        }
-        if !text.trim().is_empty() {
-            texts.insert(daemon, text);
-        }
-    }
-    Ok(texts)
+/// Renders the scopes of one configuration.
+pub(crate) struct ScopeRenderer<'a> {
+    config: &'a RouterConfig,
+    release: &'a Release,
+    shared: SharedPolicies<'a>,
 }
 
-fn view(config: &RouterConfig, scope: &Scope, release: &Release) -> Option<ScopeView> {
-    let instance = config.underlay.as_ref();
-    match scope {
-        Scope::Underlay => instance.map(|instance| underlay(instance, release)),
-        Scope::Vrf(name) => config.vrfs.get(name).map(|of_vrf| vrf(name, of_vrf, instance, release)),
-        // The model has nothing for these.
-        Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => None,
+impl<'a> ScopeRenderer<'a> {
+    /// Of a configuration.
+    pub(crate) fn new(config: &'a RouterConfig, release: &'a Release) -> Self {
+        Self { config, release, shared: SharedPolicies::of(config.underlay.as_ref()) }
+    }
+
+    /// The text of one scope, for each daemon.
+    ///
+    /// # Errors
+    /// As [`text`].
+    pub(crate) fn text(&self, scope: &Scope) -> Result<BTreeMap<Daemon, String>, RenderError> {
+        let mut texts = BTreeMap::new();
+        let Some(view) = self.view(scope) else { return Ok(texts) };
+        let failed = |daemon| move |source| RenderError { scope: scope.clone(), daemon, source };
+        let context = Context::from_serialize(&view).map_err(failed(Daemon::Bgpd))?;
+        for (daemon, stanzas) in STANZAS {
+            let tera = templates().map_err(|error| tera::Error::message(error.to_string())).map_err(failed(daemon))?;
+            let mut text = String::new();
+            for stanza in stanzas {
+                text += &tera.render(stanza, &context).map_err(failed(daemon))?;
+            }
+            if !text.trim().is_empty() {
+                texts.insert(daemon, text);
+            }
+        }
+        Ok(texts)
+    }
+
+    fn view(&self, scope: &Scope) -> Option<ScopeView> {
+        let Self { config, release, shared } = self;
+        match scope {
+            Scope::Underlay => config.underlay.as_ref().map(|instance| underlay(instance, shared, release)),
+            Scope::Vrf(name) => config.vrfs.get(name).map(|of_vrf| vrf(name, of_vrf, shared, release)),
+            // The model has nothing for these.
+            Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => None,
+        }
     }
 }
 
-fn underlay(instance: &UnderlayInstance, release: &Release) -> ScopeView {
-    let policies = policy::underlay(instance);
+fn underlay(instance: &UnderlayInstance, shared: &SharedPolicies<'_>, release: &Release) -> ScopeView {
+    let policies = policy::underlay(instance, shared);
     ScopeView {
         bgp: bgp::underlay(instance, &policies.advertised, release.defaults),
         evpn: evpn::underlay(instance),
@@ -144,9 +155,9 @@ fn underlay(instance: &UnderlayInstance, release: &Release) -> ScopeView {
     }
 }
 
-fn vrf(name: &VrfName, vrf: &IpVrf, underlay: Option<&UnderlayInstance>, release: &Release) -> ScopeView {
+fn vrf(name: &VrfName, vrf: &IpVrf, shared: &SharedPolicies<'_>, release: &Release) -> ScopeView {
     let scope = Scope::Vrf(name.clone());
-    let host = |(family, session): (&Family, &HostSession)| (*family, policy::host(&scope, *family, session, underlay));
+    let host = |(family, session): (&Family, &HostSession)| (*family, policy::host(&scope, *family, session, shared));
     let hosts: BTreeMap<Family, _> = vrf.sessions.iter().map(host).collect();
     let fabric = policy::fabric(&scope, vrf, evpn::advertised(vrf), release);
     let bgp = bgp::vrf(name, vrf, &hosts, release.defaults);
