@@ -7,10 +7,8 @@ use std::sync::Arc;
 use super::cache::{Settled, Wanted};
 use super::early_policies::EarlyPolicies;
 use super::reconciler::{PassError, Reconciler};
-use super::schedule::{Schedule, State, schedule};
-
+use super::schedule::{Schedule, State, policies_of_new_scopes, schedule};
 use crate::frr::client::port::Routing;
-use crate::frr::config::diff::policies_of_new;
 use crate::frr::release::Release;
 use crate::frr::show::running_config::RunningConfig;
 use crate::kernel::model::KernelState;
@@ -65,7 +63,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let (wanted, observed, running) = if let Some(running) = current {
             let wanted = plan(kernel, wanted, inputs, &mut watch).await?;
             if early == Early::Policies {
-                for batch in policies_of_new(&running.config, &wanted.frr) {
+                for batch in policies_of_new_scopes(&running.config, &wanted.frr) {
                     policies.begin(routing, batch);
                 }
             }

@@ -17,6 +17,7 @@ use crate::frr::client::port::Presence;
 use crate::frr::config::batch::{BatchStage, CommandBatch, merge};
 use crate::frr::config::diff::{diff, policies_of_new};
 use crate::frr::config::removal::Removal;
+use crate::frr::config::tree::Config;
 use crate::frr::release::Release;
 use crate::kernel::model::Netns;
 use crate::kernel::{self, KernelOp, Stage, Step as KernelStep};
@@ -99,12 +100,19 @@ pub fn schedule(wanted: State<'_>, observed: State<'_>, not_up: &BTreeSet<VrfNam
     let build = kernel::diff(&kernel_wanted, &after);
     let change = diff(&frr_after, wanted.frr);
     let mut order = Order::default();
-    order.begin_policies(policies_of_new(observed.frr, wanted.frr));
+    order.begin_policies(policies_of_new_scopes(observed.frr, wanted.frr));
     let lines = torn_down.iter().map(|scope| (scope, teardown::lines(observed.frr, scope, kept_netns)));
     order.teardown(&lines.collect::<Vec<_>>(), release);
     let is_new = |scope: &Scope| !observed.frr.has(scope);
     order.build(build, change.scopes.iter().map(|(scope, change)| (scope, change, is_new(scope))));
     Schedule { steps: order.steps, torn_down, unknown: change.unknown }
+}
+
+/// The policies that are sent before the kernel is changed, while it is read if possible: those of the scopes of which FRR
+/// runs nothing yet. Nothing refers to them before the rest of their scope is sent. The underlay has its turn before.
+pub(super) fn policies_of_new_scopes(observed: &Config, wanted: &Config) -> Vec<CommandBatch> {
+    let is_new = |scope: &&Scope| **scope != Scope::Underlay && !observed.has(scope);
+    merge(wanted.scopes().into_iter().filter(is_new).filter_map(|scope| policies_of_new(wanted, scope)))
 }
 
 /// Puts steps in order.

@@ -1,5 +1,4 @@
 use super::*;
-use crate::frr::config::tree::Config;
 use crate::frr::release::FrrVersion;
 use crate::kernel::model::KernelState;
 use crate::kind;
@@ -7,16 +6,15 @@ use crate::plan::{NodeFacts, plan};
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
 use crate::types::VrfMode;
 use rstest::rstest;
+use serde_json::Value;
 
-type Spec = serde_json::Value;
-
-fn l3vni(name: &str, vni: u32, net: u8) -> (String, Spec) {
+fn l3vni(name: &str, vni: u32, net: u8) -> (String, Value) {
     let local = format!("192.169.{net}.0/24");
     (name.to_owned(), serde_json::json!({"asn": 64514, "vni": vni, "hostasn": 64515, "localcidr": {"ipv4": local}}))
 }
 
 /// Kernel and FRR as they are when these objects are in place.
-fn state(mode: VrfMode, objects: &[(String, Spec)]) -> (KernelState, Config) {
+fn state(mode: VrfMode, objects: &[(String, Value)]) -> (KernelState, Config) {
     let object = |kind, name: &str, spec| {
         (ObjectRef::new(kind, "default", name), Object::new(kind::Spec::from_json(kind, spec).unwrap()))
     };
@@ -41,7 +39,7 @@ fn frr_8() -> Release {
     of_release("zebra version 8.4.4")
 }
 
-fn pass(mode: VrfMode, from: &[(String, Spec)], to: &[(String, Spec)]) -> Schedule {
+fn pass(mode: VrfMode, from: &[(String, Value)], to: &[(String, Value)]) -> Schedule {
     let (have, want) = (state(mode, from), state(mode, to));
     let view = |state: &'static (KernelState, Config)| State { kernel: &state.0, frr: &state.1 };
     schedule(view(Box::leak(Box::new(want))), view(Box::leak(Box::new(have))), &BTreeSet::new(), frr_8())

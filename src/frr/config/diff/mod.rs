@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::batch::{BatchStage, CommandBatch, CommandMode, batch, merge};
+use super::batch::{BatchStage, CommandBatch, CommandMode, batch};
 use super::changes::{additions, delay_derived_targets, emptied, instance_changes, removals};
 use super::command::{Intent, LineChange, VtyCommand};
 use super::line::Line;
@@ -59,14 +59,11 @@ pub fn diff(observed: &Config, wanted: &Config) -> FrrChange {
     change
 }
 
-/// The policies of scopes of which FRR runs nothing yet: a part of [`diff`] that depends on nothing else.
-pub fn policies_of_new(observed: &Config, wanted: &Config) -> Vec<CommandBatch> {
-    let is_new = |scope: &&Scope| **scope != Scope::Underlay && !observed.has(scope);
-    let policies = |scope: &Scope| {
-        let (policies, _) = split(wanted.tree(scope, Daemon::Bgpd)?);
-        batch(BatchStage::Policies, Daemon::Bgpd, scope, additions(&Tree::default(), &policies, &[]))
-    };
-    merge(wanted.scopes().into_iter().filter(is_new).filter_map(policies))
+/// The policies of a scope of which FRR runs nothing yet: the part of its edits that depends on nothing else. `None` if it
+/// has no policies.
+pub fn policies_of_new(wanted: &Config, scope: &Scope) -> Option<CommandBatch> {
+    let (policies, _) = split(wanted.tree(scope, Daemon::Bgpd)?);
+    batch(BatchStage::Policies, Daemon::Bgpd, scope, additions(&Tree::default(), &policies, &[]))
 }
 
 /// The edits of one scope.
