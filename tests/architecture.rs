@@ -101,6 +101,11 @@ fn every_path_in_the_document_exists() {
 }
 
 #[test]
+fn no_two_types_have_one_name() {
+    none(&map::homonyms(&root(), &tree()));
+}
+
+#[test]
 fn files_are_small() {
     none(&map::sizes(&root(), &tree()));
 }

@@ -10,7 +10,7 @@ use crate::atomic_file::{self, ReplaceError};
 
 /// Why the status could not be written.
 #[derive(Debug, Error)]
-pub enum PublishError {
+pub enum StatusFileError {
     /// The status has no JSON form.
     #[error("serialize the status")]
     Json(#[from] serde_json::Error),
@@ -23,7 +23,7 @@ pub enum PublishError {
 const MODE: u32 = 0o644;
 
 /// Replaces the file at `path`.
-pub fn write(path: &Path, status: &NodeStatus) -> Result<(), PublishError> {
+pub fn write(path: &Path, status: &NodeStatus) -> Result<(), StatusFileError> {
     Ok(atomic_file::replace(path, MODE, &serde_json::to_vec_pretty(status)?)?)
 }
 

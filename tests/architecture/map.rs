@@ -1,7 +1,7 @@
 //! The map of the code and the size of its files. In: a tree, a document, the repository. Out: what is wrong, as sentences
 //! with file and line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -87,6 +87,20 @@ fn part_fits(pattern: &str, part: &str) -> bool {
             part.len() > before.len() + after.len() && part.starts_with(before) && part.ends_with(after)
         }
     }
+}
+
+/// Types of one name in several modules of the crate, its tests included: a reader cannot tell them apart.
+pub fn homonyms(root: &Path, tree: &Tree) -> Vec<String> {
+    let files = tree.modules.values().map(|module| &module.file).chain(tree.tests.values());
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in files {
+        let text = fs::read_to_string(root.join(file)).unwrap_or_default();
+        for (name, line) in scan::types(&text) {
+            places.entry(name).or_default().push(format!("{}:{line}", file.display()));
+        }
+    }
+    let several = places.into_iter().filter(|(_, places)| places.len() > 1);
+    several.map(|(name, places)| format!("{}: {name} is a type in each of them", places.join(", "))).collect()
 }
 
 /// Source files that are too long. Tests do not count; the lab runner's sources and the benchmarks do.

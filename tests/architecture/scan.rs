@@ -54,6 +54,27 @@ pub fn scan(source: &str) -> Source {
     scanner.found
 }
 
+/// The types, traits and aliases that a file declares at its top level, each with its line.
+pub fn types(source: &str) -> Vec<(String, usize)> {
+    let mut depth = 0_usize;
+    let mut found = Vec::new();
+    let tokens = lexer::tokens(source);
+    for (at, token) in tokens.iter().enumerate() {
+        match &token.kind {
+            Kind::Sign('{' | '(' | '[') => depth += 1,
+            Kind::Sign('}' | ')' | ']') => depth = depth.saturating_sub(1),
+            Kind::Word(word)
+                if depth == 0 && matches!(word.as_str(), "struct" | "enum" | "union" | "trait" | "type") =>
+            {
+                let name = tokens.get(at + 1).and_then(Token::word);
+                found.extend(name.map(|name| (name.to_owned(), token.line)));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 struct Scanner<'a> {
     tokens: &'a [Token],
     at: usize,

@@ -314,3 +314,19 @@ fn paths_in_prose_must_exist() {
         ]
     );
 }
+
+#[test]
+fn a_type_of_one_name_in_two_modules_is_found() {
+    let text =
+        "struct A;\npub(crate) enum B { C }\nimpl T for B { type D = A; }\nfn f() { struct E; }\ntype F<'a> = &'a A;";
+    assert_eq!(super::scan::types(text), [("A".to_owned(), 1), ("B".to_owned(), 2), ("F".to_owned(), 5)]);
+    let directory = tempfile::tempdir().unwrap();
+    let files = [("lib.rs", "mod a;\nmod b;"), ("a.rs", "struct One;\nstruct Two;"), ("b.rs", "trait Two {}")];
+    fs::create_dir(directory.path().join("src")).unwrap();
+    for (name, text) in files {
+        fs::write(directory.path().join("src").join(name), text).unwrap();
+    }
+    let tree = Tree::read(directory.path(), "perouter", BTreeSet::new());
+    let found = super::map::homonyms(directory.path(), &tree);
+    assert_eq!(found, ["src/a.rs:2, src/b.rs:1: Two is a type in each of them"]);
+}

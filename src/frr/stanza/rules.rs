@@ -12,13 +12,13 @@ use super::{bfd, bgp, evpn, policy, static_routes, zebra};
 const TABLES: [&[Rule]; 6] = [zebra::RULES, policy::RULES, bfd::RULES, static_routes::RULES, bgp::RULES, evpn::RULES];
 
 /// A rule with its place in the table and the words of its pattern.
-struct Entry {
+struct RankedRule {
     rank: usize,
     rule: &'static Rule,
     pattern: Vec<&'static str>,
 }
 
-impl Entry {
+impl RankedRule {
     /// Whether a line of these words matches the pattern.
     fn matches(&self, words: &[&str]) -> bool {
         let (pattern, open) = match self.pattern.as_slice() {
@@ -31,16 +31,16 @@ impl Entry {
 }
 
 /// The rules by the first word of their pattern, in the order of the table.
-static ENTRIES: LazyLock<BTreeMap<&str, Vec<Entry>>> = LazyLock::new(|| {
-    let mut entries: BTreeMap<&str, Vec<Entry>> = BTreeMap::new();
+static ENTRIES: LazyLock<BTreeMap<&str, Vec<RankedRule>>> = LazyLock::new(|| {
+    let mut entries: BTreeMap<&str, Vec<RankedRule>> = BTreeMap::new();
     for (rank, rule) in TABLES.iter().copied().flatten().enumerate() {
         let pattern: Vec<&str> = rule.pattern.split(' ').collect();
-        entries.entry(pattern[0]).or_default().push(Entry { rank, rule, pattern });
+        entries.entry(pattern[0]).or_default().push(RankedRule { rank, rule, pattern });
     }
     entries
 });
 
-fn find(line: &str) -> Option<&'static Entry> {
+fn find(line: &str) -> Option<&'static RankedRule> {
     let words: Vec<&str> = line.split(' ').collect();
     ENTRIES.get(*words.first()?)?.iter().find(|entry| entry.matches(&words))
 }

@@ -12,17 +12,17 @@ use crate::kind::object::ObjectRef;
 use crate::types::{Asn, RouteTarget};
 
 /// The notes of all accepted L3VNIs, sorted.
-pub(super) fn notes(accepted: &[Entry<'_>], fabric: &Fabric) -> Vec<Note> {
+pub(super) fn notes(accepted: &[AcceptedL3vni<'_>], fabric: &Fabric) -> Vec<Note> {
     let exporters = exporters(accepted);
-    let of_one = |entry: &Entry<'_>| as_loops(fabric, *entry).into_iter().chain(other_vnis(*entry, &exporters));
+    let of_one = |entry: &AcceptedL3vni<'_>| as_loops(fabric, *entry).into_iter().chain(other_vnis(*entry, &exporters));
     accepted.iter().flat_map(of_one).collect()
 }
 
 /// An accepted L3VNI.
-type Entry<'a> = (&'a ObjectRef, &'a ValidL3vni);
+type AcceptedL3vni<'a> = (&'a ObjectRef, &'a ValidL3vni);
 
 /// AS loop detection at the other end of a session.
-fn as_loops(fabric: &Fabric, (object, l3vni): Entry<'_>) -> Vec<Note> {
+fn as_loops(fabric: &Fabric, (object, l3vni): AcceptedL3vni<'_>) -> Vec<Note> {
     let RemoteAs::Asn(host) = l3vni.session.remote_as else { return vec![] };
     if l3vni.veth.is_empty() {
         return vec![];
@@ -74,9 +74,9 @@ fn as_loops(fabric: &Fabric, (object, l3vni): Entry<'_>) -> Vec<Note> {
 }
 
 /// The L3VNIs that export a route target.
-type Exporters<'a> = BTreeMap<String, Vec<Entry<'a>>>;
+type Exporters<'a> = BTreeMap<String, Vec<AcceptedL3vni<'a>>>;
 
-fn exporters<'a>(accepted: &[Entry<'a>]) -> Exporters<'a> {
+fn exporters<'a>(accepted: &[AcceptedL3vni<'a>]) -> Exporters<'a> {
     let mut exporters = Exporters::new();
     for entry in accepted {
         let (_, l3vni) = entry;
@@ -92,7 +92,7 @@ fn exporters<'a>(accepted: &[Entry<'a>]) -> Exporters<'a> {
 
 /// Imports of what another VNI of this node exports. FRR forwards along imported routes with the VNI of the importing IP-VRF,
 /// and uses the router MAC of the other VNI for the whole VTEP (frr#14259).
-fn other_vnis((object, l3vni): Entry<'_>, exporters: &Exporters<'_>) -> Vec<Note> {
+fn other_vnis((object, l3vni): AcceptedL3vni<'_>, exporters: &Exporters<'_>) -> Vec<Note> {
     let of_target = |target: &RouteTarget| {
         let (exporter, other) = exporters.get(target.as_str())?.iter().find(|(_, other)| other.vni != l3vni.vni)?;
         let message = format!(

@@ -40,7 +40,7 @@ const LONGEST_NOTE: usize = 1000;
 
 /// Why a status is not written.
 #[derive(Debug, Error)]
-enum PublishError {
+enum ApiWriteError {
     /// The API server rejected the request or is unreachable.
     #[error(transparent)]
     Api(#[from] kube::Error),
@@ -138,7 +138,7 @@ impl Publisher {
         status: &NodeStatus,
         uid: &str,
         known: &ApiIdentities,
-    ) -> Result<bool, PublishError> {
+    ) -> Result<bool, ApiWriteError> {
         let mut written = match self.written.take() {
             Some(written) if written.owner.as_deref() == Some(uid) => written,
             _ => self.find(uid).await?,
@@ -161,21 +161,21 @@ impl Publisher {
     }
 
     /// The object on the API, or a new one.
-    async fn find(&self, uid: &str) -> Result<Written, PublishError> {
+    async fn find(&self, uid: &str) -> Result<Written, ApiWriteError> {
         let object = match self.api.get_opt(&self.node).await? {
             Some(object) => object,
             None => self.api.create(&PostParams::default(), &object(&self.node, uid)).await?,
         };
         let owner = object.owner_references().iter().find(|owner| owner.kind == "Node").map(|owner| owner.uid.clone());
         if owner.as_deref() != Some(uid) {
-            return Err(PublishError::OfFormerNode);
+            return Err(ApiWriteError::OfFormerNode);
         }
         let reference = object.object_ref(&());
         let state = object.status.map(|state| RouterState { observed_time: None, ..state });
         Ok(Written { reference, owner, state })
     }
 
-    async fn write(&self, state: &RouterState, now: Time) -> Result<(), PublishError> {
+    async fn write(&self, state: &RouterState, now: Time) -> Result<(), ApiWriteError> {
         let body = json!({
             "apiVersion": format!("{GROUP}/{VERSION}"),
             "kind": "RouterNodeStatus",
