@@ -82,11 +82,11 @@ impl fmt::Display for OwnedName {
     }
 }
 
-/// The alias that `ip link` shows. For a host end it records which VRF device of the host we set as its master. Ownership is
-/// in the link group.
+/// The alias that `ip link` shows: whose link this is, of which VNI or VRF, whatever kind of object describes it. For a host
+/// end it records which VRF device of the host we set as its master. Ownership is in the link group.
 pub fn alias(name: &OwnedName, host_vrf: Option<&IfName>) -> String {
     let text = match name {
-        OwnedName::Vni(_, vni) => format!("perouter L3VNI {vni}"),
+        OwnedName::Vni(_, vni) => format!("perouter VNI {vni}"),
         OwnedName::Vrf(vrf) => format!("perouter VRF {vrf}"),
     };
     host_vrf.map_or_else(|| text.clone(), |vrf| format!("{text}{IN_HOST_VRF}{vrf}"))
@@ -143,6 +143,7 @@ mod tests {
         let vrf: IfName = "host.vrf".parse().unwrap();
         assert_eq!(host_vrf_of(&alias(&name, Some(&vrf))), Some(vrf));
         assert_eq!(host_vrf_of(&alias(&name, None)), None);
+        assert_eq!(alias(&name, None), "perouter VNI 100");
     }
 
     #[test]
