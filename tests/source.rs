@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use perouter::kind::{Kind, Spec};
+use perouter::kind::Kind;
 use perouter::snapshot::{NodeIdentity, Snapshot};
 use perouter::source;
 
@@ -26,10 +26,9 @@ fn read(dir: &Path) -> Snapshot {
 fn summary(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     for (key, object) in &snapshot.objects {
-        match &object.spec {
-            Spec::Underlay(spec) => writeln!(text, "accepted: {key} asn {}", spec.asn).unwrap(),
-            Spec::L3VNI(spec) => writeln!(text, "accepted: {key} vni {}", spec.vni).unwrap(),
-        }
+        let spec = object.spec.to_json().unwrap();
+        let field = ["vni", "asn"].into_iter().find(|field| spec.get(field).is_some()).unwrap();
+        writeln!(text, "accepted: {key} {field} {}", spec[field]).unwrap();
     }
     for rejection in &snapshot.rejected {
         writeln!(text, "{rejection}").unwrap();

@@ -62,10 +62,14 @@ fn objects(node: &YamlNode, schemas: &Schemas) -> Vec<Document> {
         let items = node.get("items").and_then(YamlNode::items).unwrap_or_default();
         return items.iter().flat_map(|item| objects(item, schemas)).collect();
     }
+    let line_of = |field| node.get(field).map_or(node.line, |value| value.line);
+    if !ours && Kind::named(kind).is_some() && is_misspelt(group) {
+        let message = format!("{api_version} has no kind {kind}: use {GROUP}/{VERSION}");
+        return vec![unreadable(line_of("apiVersion"), "apiVersion", message)];
+    }
     if !ours {
         return Vec::new();
     }
-    let line_of = |field| node.get(field).map_or(node.line, |value| value.line);
     if version != VERSION {
         let message = format!("{api_version} is not served: use {GROUP}/{VERSION}");
         return vec![unreadable(line_of("apiVersion"), "apiVersion", message)];
@@ -75,6 +79,11 @@ fn objects(node: &YamlNode, schemas: &Schemas) -> Vec<Document> {
         return vec![unreadable(line_of("kind"), "kind", message)];
     };
     vec![object(ours, node, schemas)]
+}
+
+/// Whether a group with a kind of ours was meant to be ours: it is none, or nearly the same.
+fn is_misspelt(group: &str) -> bool {
+    group.is_empty() || strsim::levenshtein(group, GROUP) <= GROUP.len() / 4
 }
 
 fn not_an_object(node: &YamlNode) -> Document {
@@ -128,7 +137,7 @@ fn metadata_violations(object: &Value) -> Vec<Violation> {
         Some(name) => reject(
             "metadata.name",
             format!(
-                "{name} is not a name: use lower case letters, digits, '-' and '.', starting and ending with a letter or digit"
+                "{name} is not a valid name: use lower case letters, digits, '-' and '.', starting and ending with a letter or digit"
             ),
         ),
     }
@@ -138,7 +147,7 @@ fn metadata_violations(object: &Value) -> Vec<Violation> {
         Some(name) => reject(
             "metadata.namespace",
             format!(
-                "{name} is not a namespace: use lower case letters, digits and '-', starting and ending with a letter or digit"
+                "{name} is not a valid namespace: use lower case letters, digits and '-', starting and ending with a letter or digit"
             ),
         ),
     }

@@ -29,12 +29,23 @@ pub(crate) fn structural(error: &ValidationError<'_>, schema: &Value) -> Vec<Vio
             .collect(),
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            let description = node.pointer(&format!("/properties/{name}/description")).and_then(Value::as_str);
-            let summary = description.map_or("set it", first_sentence);
-            vec![Violation { field: join_path(&field, name), message: format!("is missing: {summary}") }]
+            let property = node.get("properties").and_then(|properties| properties.get(name));
+            let message = format!("is missing: {}", property.map_or_else(|| "set it".to_owned(), how_to_set));
+            vec![Violation { field: join_path(&field, name), message }]
         }
         kind => vec![Violation { field, message: invalid_value(kind, error, node) }],
     }
+}
+
+/// What to write: the fields that must be there, or what the field is.
+fn how_to_set(property: &Value) -> String {
+    let required = property.get("required").and_then(Value::as_array).into_iter().flatten();
+    let required: Vec<&str> = required.filter_map(Value::as_str).collect();
+    if !required.is_empty() {
+        return format!("set at least {}", required.join(", "));
+    }
+    let description = property.get("description").and_then(Value::as_str);
+    description.map_or("set it", first_sentence).to_owned()
 }
 
 /// Without its period.

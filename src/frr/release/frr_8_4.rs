@@ -33,7 +33,7 @@ pub const FRR_8_4: Release = Release {
     vrf_asn_in_path: false,
     // Takes 0.0.0.0 for such a VTEP and advertises it as the next hop.
     ipv6_vtep: Err(
-        "FRR before 10.6 has no EVPN over IPv6 VTEPs (frr#5885), and later ones are not supported yet: use an IPv4 pool, \
+        "IPv6 VTEPs are not supported: FRR has EVPN over them from 10.6 only (frr#5885); use an IPv4 pool, \
          which sessions over IPv6 carry as well",
     ),
 };

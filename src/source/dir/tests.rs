@@ -78,7 +78,7 @@ fn a_generation_counts_changes_of_the_spec() {
     "a: [\n---\n",
     "a.yaml:6: document: not YAML: unclosed bracket '[': check quotes, brackets and indentation here and above; "
 )]
-#[case::name(&l3vni("''", "300"), "a.yaml:8: L3VNI default/: metadata.name: \"\" is not a name: use lower case letters, digits, '-' and '.', starting and ending with a letter or digit; ")]
+#[case::name(&l3vni("''", "300"), "a.yaml:8: L3VNI default/: metadata.name: \"\" is not a valid name: use lower case letters, digits, '-' and '.', starting and ending with a letter or digit; ")]
 fn an_object_that_becomes_invalid_stays_in_force(#[case] bad: &str, #[case] message: &str) {
     let mut case = DirectoryCase::new();
     case.write("a.yaml", &three());
