@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use perouter::cli::Cli;
 use tracing_subscriber::EnvFilter;
 
 /// Built with the settings in `.cargo/config.toml`.
@@ -24,7 +24,11 @@ async fn main() -> ExitCode {
     } else {
         builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
     }
-    match perouter::cli::Cli::parse().execute().await {
+    let cli = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    match cli.execute().await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");

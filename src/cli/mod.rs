@@ -16,11 +16,15 @@ mod table;
 mod trace;
 mod validate;
 
+use std::ffi::OsString;
+use std::process::ExitCode;
+
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// EVPN provider-edge router for Kubernetes nodes.
 ///
-/// Connects the VRFs of a node to an EVPN fabric with FRR, as Underlay and L3VNI objects describe it.
+/// Connects the VRFs of a node to an EVPN fabric with FRR, as objects in files or at the API server of Kubernetes describe
+/// it. `perouter crds` prints their definitions.
 #[derive(Debug, Parser)]
 #[command(
     name = "perouter",
@@ -32,7 +36,8 @@ use clap::{CommandFactory, Parser, Subcommand};
     perouter validate /etc/perouter              check the objects\n  \
     perouter plan --node-index 0                 show what would change on this node\n  \
     perouter run --node-index 0                  run the router\n  \
-    perouter status                              show whether everything is in place"
+    perouter status                              show whether everything is in place\n\n\
+    Exit status: 0, or 1 after an error; plan has more."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -88,8 +93,18 @@ enum Command {
 }
 
 impl Cli {
+    /// Reads arguments, the first of which is the name of the program. `Err`: the exit status, after help, version or an error
+    /// was printed.
+    pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
+        Self::try_parse_from(args).map_err(|error| {
+            // Where the output is closed there is nobody to report that to.
+            let _ = error.print();
+            ExitCode::from(usage_status(&error))
+        })
+    }
+
     /// Runs the command and returns the exit status.
-    pub async fn execute(self) -> anyhow::Result<std::process::ExitCode> {
+    pub async fn execute(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Run(args) => run::both(args).await,
             Command::Router(args) => run::router(args).await,
@@ -104,8 +119,39 @@ impl Cli {
             Command::Crds(args) => crds::execute(&args),
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "perouter", &mut std::io::stdout());
-                Ok(std::process::ExitCode::SUCCESS)
+                Ok(ExitCode::SUCCESS)
             }
+        }
+    }
+}
+
+/// Wrong usage has the status of every error: that of clap, 2, is that of changes in `perouter plan`.
+fn usage_status(error: &clap::Error) -> u8 {
+    u8::from(error.use_stderr())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::no_change_of_a_plan("plan --wrong", 1)]
+    #[case::missing("routes", 1)]
+    #[case::no_command("", 1)]
+    #[case::help("plan --help", 0)]
+    #[case::version("--version", 0)]
+    fn wrong_usage_is_an_error_as_any_other(#[case] args: &str, #[case] status: u8) {
+        let args = std::iter::once("perouter").chain(args.split_whitespace());
+        assert_eq!(usage_status(&Cli::try_parse_from(args).unwrap_err()), status);
+    }
+
+    #[test]
+    fn every_help_has_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let example = format!("perouter {}", command.get_name());
+            assert!(after.contains(&example), "{}: {after}", command.get_name());
         }
     }
 }

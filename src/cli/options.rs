@@ -16,18 +16,18 @@ use crate::types::VrfMode;
 /// Where objects are read from and for which node.
 #[derive(Debug, Clone, Args)]
 pub struct SourceOptions {
-    /// Directory with Underlay and L3VNI objects (YAML or JSON)
+    /// Directory of the objects (YAML or JSON)
     #[arg(long, env = "PEROUTER_CONFIG_DIR", value_name = "DIR", default_value = "/etc/perouter")]
     pub config_dir: PathBuf,
-    /// Directory of the passwords that objects refer to, one file per key: DIR/SECRET/KEY [default: `secrets` in the
-    /// config directory]
+    /// Directory of the passwords that objects refer to, `passwordSecret: {name: N, key: K}` is the file
+    /// `DIR/N/K` [default: `secrets` in the config directory]
     #[arg(long, env = "PEROUTER_SECRETS_DIR", value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
-    /// Name of this node [default: host name]
+    /// Name of this node. With an API server: that of its Node, which must be set [default: host name]
     #[arg(long, env = "PEROUTER_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
-    /// Index of this node, unique in the fabric: VTEP, router id and session addresses are derived from it. With an API
-    /// server: the index to claim [default: the lowest free one]
+    /// Index of this node from 0, unique in the fabric: VTEP, router id and session addresses are derived from it. Must be
+    /// set where objects come from a directory alone. With an API server: the index to claim [default: the lowest free one]
     #[arg(long, env = "PEROUTER_NODE_INDEX", value_name = "N")]
     pub node_index: Option<u32>,
     /// Label of this node, for node selectors; can be repeated

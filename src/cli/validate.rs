@@ -1,26 +1,30 @@
 //! `perouter validate`: the checks of source and plan. In: a directory of objects. Out: rejections and notes.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use crate::plan::{NodeFacts, Plan, plan};
-use crate::snapshot::NodeIdentity;
+use crate::snapshot::{Kind, NodeIdentity, Rejection};
 use crate::source;
 use crate::types::VrfMode;
 
 /// Arguments of `perouter validate`.
 #[derive(Debug, Args)]
-#[command(after_help = "A note names routes that are lost although all objects are valid.\n\n\
+#[command(
+    after_help = "A note names routes that are lost although all objects are valid. Objects of other API groups are ignored.\n\n\
     Exit status: 0 all objects are valid, 1 some are not.\n\nExamples:\n  \
-    perouter validate examples/metallb\n  perouter validate /etc/perouter --node-index 17 --node-label rack=a")]
+    perouter validate examples/metallb\n  perouter validate /etc/perouter --node-index 17 --node-label rack=a"
+)]
 pub struct ValidateArgs {
-    /// Directory with Underlay and L3VNI objects
+    /// Directory of the objects (YAML or JSON)
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// Directory of the passwords that objects refer to, one file per key: SECRETS/SECRET/KEY [default: DIR/secrets]
-    #[arg(long, value_name = "SECRETS")]
+    /// Directory of the passwords that objects refer to: `passwordSecret: {name: N, key: K}` is the file `SECRETS_DIR/N/K`
+    /// [default: DIR/secrets]
+    #[arg(long, value_name = "SECRETS_DIR")]
     secrets_dir: Option<PathBuf>,
     /// Index of the node to validate for: every pool must have an address for it
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -52,8 +56,36 @@ pub fn execute(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     for note in &notes {
         eprintln!("note: {note}");
     }
-    let bad: std::collections::BTreeSet<_> = rejected.iter().map(|r| &r.object).collect();
-    let read = snapshot.objects.len() + snapshot.rejected.len();
-    println!("{}: {read} objects, {} rejected", args.dir.display(), bad.len());
+    let (read, bad) = (snapshot.objects.len() + count(&snapshot.rejected), count(&rejected));
+    let noun = if read == 1 { "object" } else { "objects" };
+    println!("{}: {read} {noun}, {bad} rejected", args.dir.display());
     Ok(if rejected.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The number of objects with a rejection. Each mistake of an object is a rejection of its own. A document that does not say
+/// which object it is has one, at its line.
+fn count(rejected: &[Rejection]) -> usize {
+    let object = |rejection: &Rejection| {
+        let line = rejection.location.as_ref().filter(|_| rejection.object.kind == Kind::Document).map(|at| at.line);
+        (rejection.object.clone(), rejection.location.as_ref().map(|at| at.file.clone()), line)
+    };
+    rejected.iter().map(object).collect::<BTreeSet<_>>().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_counted_once_and_documents_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        let object = "apiVersion: openpe.openperouter.github.io/v1alpha1\nkind: L3VNI\nmetadata: {name: red}\n";
+        // Two mistakes.
+        write("a.yaml", &format!("{object}spec: {{asn: 0, vni: 0}}\n"));
+        write("b.yaml", "text\n---\n[a, list]\n");
+        let node = NodeIdentity::default();
+        let snapshot = source::dir::read(dir.path(), &dir.path().join("secrets"), &node).unwrap();
+        assert_eq!((snapshot.rejected.len(), count(&snapshot.rejected)), (4, 3));
+    }
 }
