@@ -44,6 +44,7 @@ enum LabCommand {
     #[command(after_help = "Example:\n  perouter-lab destroy --name kind")]
     Destroy(LabSelection),
     /// List the nodes of a lab, or of all running labs
+    #[command(after_help = "Example:\n  perouter-lab inspect --name kind -o json")]
     Inspect {
         #[command(flatten)]
         selection: LabSelection,
@@ -96,6 +97,7 @@ enum LabCommand {
 #[derive(Debug, Subcommand)]
 enum HostBgp {
     /// Print the FRR configuration of a node; no lab is needed
+    #[command(after_help = "Example:\n  perouter-lab host-bgp render pe-kind-worker")]
     Render {
         #[command(flatten)]
         manifest: Manifest,
@@ -103,11 +105,13 @@ enum HostBgp {
         node: String,
     },
     /// Start FRR and the web servers of the services in a node, with all services announced
+    #[command(after_help = "Example:\n  perouter-lab host-bgp start --name kind pe-kind-worker")]
     Start {
         #[command(flatten)]
         host: HostArguments,
     },
     /// Stop FRR in a node and remove the addresses of the services
+    #[command(after_help = "Example:\n  perouter-lab host-bgp stop --name kind pe-kind-worker")]
     Stop {
         #[command(flatten)]
         host: HostArguments,
@@ -166,13 +170,14 @@ enum DemoCommand {
         #[arg(long, env = "PEROUTER", value_name = "PATH")]
         perouter: Option<PathBuf>,
         /// Root of the repository, with clab/ and examples/ in it
-        #[arg(long, default_value = ".")]
+        #[arg(long, value_name = "DIR", default_value = ".")]
         root: PathBuf,
         /// Name of the lab, instead of the topology's
         #[arg(long)]
         name: Option<String>,
     },
     /// Destroy the lab of the demo
+    #[command(after_help = "Example:\n  perouter-lab demo down")]
     Down {
         /// Name of the lab
         #[arg(long, default_value = "kind")]
@@ -274,7 +279,7 @@ fn list(selection: &LabSelection, output: Format) -> anyhow::Result<()> {
     if nodes.is_empty() {
         match labs.first() {
             None => eprintln!("no lab is deployed"),
-            Some(lab) => eprintln!("lab {lab} is not deployed"),
+            Some(lab) => anyhow::bail!("lab `{lab}` is not deployed (`perouter-lab inspect` lists all labs)"),
         }
     }
     match output {

@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     match cli::run(cli::Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("perouter-lab: {error:#}");
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
