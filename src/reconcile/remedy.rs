@@ -26,7 +26,7 @@ fn remedy(error: &OpError) -> Option<String> {
             Some("name a physical, virtual function, VLAN, macvlan or veth interface in spec.nics".to_owned())
         }
         OpError::NoNftables(_) => Some(
-            "load nf_tables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET), or have the host dial 179 and remove \
+            "load nf_tables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET), or have the host connect to 179 and remove \
              hostSession.listenPort"
                 .to_owned(),
         ),
@@ -67,7 +67,7 @@ mod tests {
     #[case::before_the_cause(
         OpError::NoNftables(NetlinkError::Rejected { errno: Errno::EOPNOTSUPP, text: None }),
         "this kernel has no nftables, which a second BGP port needs: load nf_tables (CONFIG_NF_TABLES, \
-         CONFIG_NF_TABLES_INET), or have the host dial 179 and remove hostSession.listenPort: EOPNOTSUPP: Operation not \
+         CONFIG_NF_TABLES_INET), or have the host connect to 179 and remove hostSession.listenPort: EOPNOTSUPP: Operation not \
          supported on transport endpoint"
     )]
     #[case::without_remedy(

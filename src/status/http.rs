@@ -88,7 +88,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
-    async fn ask(endpoints: Endpoints, request: &str) -> String {
+    async fn get(endpoints: Endpoints, request: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -118,7 +118,7 @@ mod tests {
     #[case("POST /healthz", "HTTP/1.1 405 Method Not Allowed", "")]
     #[tokio::test]
     async fn responses_of_a_router(#[case] request: &str, #[case] status: &str, #[case] body: &str) {
-        let answer = ask(endpoints(Err("FRR does not answer"), None), request).await;
+        let answer = get(endpoints(Err("FRR does not answer"), None), request).await;
         assert!(answer.starts_with(status), "{answer}");
         assert_eq!(answer.split_once("\r\n\r\n").unwrap().1, body);
     }
@@ -126,9 +126,9 @@ mod tests {
     #[tokio::test]
     async fn responses_of_a_controller() {
         let with_metrics = || endpoints(Ok(()), Some(Arc::new(Metrics::default())));
-        let answer = ask(with_metrics(), "GET /readyz").await;
+        let answer = get(with_metrics(), "GET /readyz").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
-        let answer = ask(with_metrics(), "GET /metrics").await;
+        let answer = get(with_metrics(), "GET /metrics").await;
         assert!(
             answer.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
             "{answer}"

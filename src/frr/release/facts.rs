@@ -1,4 +1,4 @@
-//! What is to be known of a release of FRR. The values are in the file of each release. Pure data.
+//! What perouter has to know of a release of FRR, as a type. The values are in the file of each release. Pure data.
 
 use crate::runtime::Daemon;
 use crate::types::VrfMode;

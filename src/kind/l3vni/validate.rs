@@ -1,5 +1,5 @@
 //! The fields of an L3VNI as typed values. In: a spec that is valid by its schema. Out: the values, or every violation of the
-//! rules that need the node index, secrets or types. It must not look at other objects. Pure.
+//! rules that need the node index, secrets or types. It must not know other objects. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
