@@ -120,10 +120,14 @@ pub(crate) async fn step<T>(name: &str, work: impl Future<Output = T>) -> T {
     done
 }
 
-pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, condition: impl FnMut() -> bool) {
+    until_within(LIMIT, what, condition).await;
+}
+
+pub(crate) async fn until_within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < LIMIT, "{what}");
+        assert!(start.elapsed() < limit, "{what}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

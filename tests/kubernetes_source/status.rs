@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::environment::{Environment, LIMIT, NAMESPACE, l3vni, until};
+use super::environment::{Environment, LIMIT, NAMESPACE, l3vni, until, until_within};
 use super::snapshots::Source;
 
 fn status(rejected: Option<&str>, session_is_up: bool) -> NodeStatus {
@@ -215,8 +215,12 @@ pub(crate) async fn events_are_rate_limited(environment: &Environment, publisher
     assert!((10..=26).contains(&events), "{events} events for 100 rejections");
 }
 
+/// Kubernetes' garbage collector reads the list of resources again every 30 s and forgets those that an API server which has
+/// just restarted does not serve yet; its watches reconnect after up to another 30 s.
+const GARBAGE_COLLECTION: Duration = Duration::from_secs(240);
+
 pub(crate) async fn the_status_is_deleted_with_its_node(environment: &Environment) {
     environment.admin.check(&["delete", "node", "n1"]).unwrap();
     let there = || environment.admin.run(&["get", "rns", "n1"]).unwrap().success();
-    until("the status outlives its Node", || !there()).await;
+    until_within(GARBAGE_COLLECTION, "the status outlives its Node", || !there()).await;
 }
