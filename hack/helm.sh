@@ -24,6 +24,13 @@ template() {
     $0 == "      tolerations:" { path = "tolerations"; block("tolerations", 6); next }
     $0 == "      nodeSelector:" { path = "nodeSelector"; block("nodeSelector", 8); next }
     $0 == "        resources:" { path = component ".resources"; block("resources", 10); next }
+    component == "rbac" && $0 == "  resources: [secrets]" {
+      print
+      print "  {{- with .Values.secretNames }}"
+      print "  resourceNames: {{ toJson . }}"
+      print "  {{- end }}"
+      found++; next
+    }
     component == "controller" && $1 == "value:" && $2 == "127.0.0.1:9476" {
       value("value: {{ if .Values.podMonitor.enabled }}$(NODE_IP){{ else }}127.0.0.1{{ end }}:9476"); next
     }
@@ -46,14 +53,14 @@ template() {
       print; found++; next
     }
     { print }
-    END { wanted = component == "controller" ? 14 : component == "router" ? 8 : 7; if (found != wanted) { print component ": " found " template expressions, expected " wanted > "/dev/stderr"; exit 1 } }
+    END { wanted = component == "controller" ? 14 : component == "router" ? 8 : component == "rbac" ? 8 : 0; if (found != wanted) { print component ": " found " template expressions, expected " wanted > "/dev/stderr"; exit 1 } }
   ' "$1"
 }
 
 write() {
   local to=$1 file
   mkdir -p "$to/templates" "$to/crds"
-  for file in rbac router controller; do
+  for file in rbac admission router controller; do
     template "deploy/base/$file.yaml" >"$to/templates/$file.yaml"
   done
   {

@@ -9,6 +9,7 @@ mod kubernetes;
 mod rights;
 
 mod kubernetes_source {
+    pub(crate) mod admission;
     mod audit;
     pub(crate) mod environment;
     mod proxy;
@@ -21,11 +22,12 @@ mod kubernetes_source {
 
 use kubernetes_source::environment::{Environment, step};
 use kubernetes_source::status::Publisher;
-use kubernetes_source::{indexes, outage, snapshots, status};
+use kubernetes_source::{admission, indexes, outage, snapshots, status};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_real_api_server() {
     let Some(mut environment) = Environment::new().await else { return };
+    step("admission policies", admission::a_controller_writes_the_objects_of_its_node(&environment)).await;
     step("both sources on the examples", snapshots::examples_are_the_same_from_both_sources(&environment)).await;
     step("200 objects in one call", snapshots::a_burst_is_one_snapshot_or_two(&environment)).await;
     step("changed Secret", snapshots::a_changed_secret_is_read(&environment)).await;

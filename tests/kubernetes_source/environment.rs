@@ -21,7 +21,6 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct Environment {
     pub(crate) plane: ControlPlane,
     pub(crate) admin: Kubectl,
-    pub(crate) controller: Client,
     pub(crate) audit: Audit,
     state_dir: tempfile::TempDir,
 }
@@ -40,14 +39,28 @@ impl Environment {
         let admin = plane.kubectl();
         admin.check(&["apply", "--server-side", "-k", "deploy"]).unwrap();
         admin.check(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).unwrap();
-        let account = plane.kubectl_of(NAMESPACE, "controller").unwrap();
-        let controller = client(account.kubeconfig(), &plane.url()).await;
-        Some(Self { plane, admin, controller, audit, state_dir: tempfile::tempdir().unwrap() })
+        Some(Self { plane, admin, audit, state_dir: tempfile::tempdir().unwrap() })
     }
 
-    /// The controller's client, connecting to another address of the API server.
-    pub(crate) async fn controller_via(&self, url: &str) -> Client {
-        client(self.plane.kubectl_of(NAMESPACE, "controller").unwrap().kubeconfig(), url).await
+    /// The client of the controller of a node, with the token of its Pod.
+    pub(crate) async fn controller_of(&self, node: &str) -> Client {
+        self.controller_via(node, &self.plane.url()).await
+    }
+
+    /// The same, connecting to another address of the API server.
+    pub(crate) async fn controller_via(&self, node: &str, url: &str) -> Client {
+        client(self.kubectl_of(node).kubeconfig(), url).await
+    }
+
+    /// kubectl with the token of the Pod of the controller of a node.
+    pub(crate) fn kubectl_of(&self, node: &str) -> Kubectl {
+        let pod = format!("controller-{node}");
+        let container = json!({ "name": "controller", "image": "perouter" });
+        let spec = json!({ "serviceAccountName": "controller", "nodeName": node, "containers": [container] });
+        let metadata = json!({ "name": pod, "namespace": NAMESPACE });
+        let object = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec });
+        self.admin.apply(&object.to_string()).unwrap();
+        self.plane.kubectl_of_pod(NAMESPACE, "controller", &pod).unwrap()
     }
 
     /// The disk cache of the source of a node.

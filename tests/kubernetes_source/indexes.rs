@@ -31,7 +31,10 @@ async fn fifty_nodes_get_fifty_indexes(environment: &Environment) {
     let names: Vec<String> = (0..50).map(|n| format!("race-{n}")).collect();
     let nodes: Vec<Value> = names.iter().map(|name| node(name)).collect();
     environment.apply(&nodes);
-    let mut sources: Vec<Source> = names.iter().map(|name| Source::start(environment, name)).collect();
+    let mut sources = Vec::new();
+    for name in &names {
+        sources.push(Source::start(environment, name).await);
+    }
     let mut indexes = BTreeSet::new();
     for source in &mut sources {
         indexes.insert(index_of(source).await);
@@ -42,10 +45,10 @@ async fn fifty_nodes_get_fifty_indexes(environment: &Environment) {
 
 async fn an_index_is_the_same_after_a_restart(environment: &Environment) {
     let (before, _) = claim(environment, "race-7").unwrap();
-    assert_eq!(index_of(&mut Source::start(environment, "race-7")).await, before);
+    assert_eq!(index_of(&mut Source::start(environment, "race-7").await).await, before);
     // Without a disk cache its claim is adopted.
     fs::remove_file(environment.disk_cache("race-7")).unwrap();
-    assert_eq!(index_of(&mut Source::start(environment, "race-7")).await, before);
+    assert_eq!(index_of(&mut Source::start(environment, "race-7").await).await, before);
 }
 
 async fn a_claim_is_deleted_with_its_node(environment: &Environment) {
@@ -53,13 +56,13 @@ async fn a_claim_is_deleted_with_its_node(environment: &Environment) {
     environment.admin.check(&["delete", "node", "race-7"]).unwrap();
     until("the claim outlives its Node", || claim(environment, "race-7").is_none()).await;
     environment.apply(&[node("late")]);
-    assert_eq!(index_of(&mut Source::start(environment, "late")).await, before);
+    assert_eq!(index_of(&mut Source::start(environment, "late").await).await, before);
 }
 
 /// As with `kubectl delete node` and a new registration by the kubelet, while the controller runs.
 async fn a_recreated_node_has_its_index_again(environment: &Environment) {
     let (index, uid) = claim(environment, "race-8").unwrap();
-    let mut source = Source::start(environment, "race-8");
+    let mut source = Source::start(environment, "race-8").await;
     index_of(&mut source).await;
     environment.admin.check(&["delete", "node", "race-8"]).unwrap();
     environment.apply(&[node("race-8")]);

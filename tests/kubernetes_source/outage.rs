@@ -29,7 +29,7 @@ fn delete(environment: &Environment, vni: u32) {
 pub(crate) async fn an_expired_watch_starts_over(environment: &mut Environment) {
     environment.apply(&MANY.map(l3vni).collect::<Vec<_>>());
     let proxy = Proxy::start(&environment.plane.url()).await;
-    let client = environment.controller_via(&proxy.url()).await;
+    let client = environment.controller_via("n1", &proxy.url()).await;
     let mut source = Source::start_with(environment, "n1", client);
     let before = source.until("start", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == MANY.len()).await;
     let version = environment.get(&["-n", NAMESPACE, "l3vni", "v1000"])["metadata"]["resourceVersion"].clone();
@@ -81,17 +81,17 @@ pub(crate) async fn an_expired_watch_starts_over(environment: &mut Environment) 
 
 pub(crate) async fn the_server_stops_and_returns(environment: &mut Environment) {
     environment.apply(&[l3vni(100), l3vni(200)]);
-    let mut source = Source::start(environment, "n1");
+    let mut source = Source::start(environment, "n1").await;
     let before = source.until("start", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == 2).await;
     environment.plane.stop_api_server().unwrap();
     sleep(Duration::from_secs(5)).await;
     assert!(!source.snapshots.has_changed().unwrap());
     // A start without API server.
-    let mut alone = Source::start(environment, "n1");
+    let mut alone = Source::start(environment, "n1").await;
     let cached = alone.until("no disk cache", |_| true).await;
     assert_eq!(cached, before);
     // Without a disk cache and without API server nothing is sent.
-    let nothing = Source::start(environment, "never-seen");
+    let nothing = Source::start(environment, "never-seen").await;
     sleep(Duration::from_secs(2)).await;
     assert!(!nothing.snapshots.has_changed().unwrap());
     environment.plane.start_api_server().unwrap();
@@ -109,14 +109,14 @@ pub(crate) async fn the_server_stops_and_returns(environment: &mut Environment) 
 /// An object that was deleted while neither controller nor server ran disappears once the initial lists are complete.
 pub(crate) async fn the_disk_cache_is_reconciled(environment: &Environment) {
     environment.apply(&[l3vni(100), l3vni(200)]);
-    let mut source = Source::start(environment, "n1");
+    let mut source = Source::start(environment, "n1").await;
     source.until("start", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == 2).await;
     until_cached(environment, 2).await;
     drop(source);
     delete(environment, 200);
     let proxy = Proxy::start(&environment.plane.url()).await;
     proxy.set(Link::Cut);
-    let client = environment.controller_via(&proxy.url()).await;
+    let client = environment.controller_via("n1", &proxy.url()).await;
     let mut source = Source::start_with(environment, "n1", client);
     source.until("no disk cache", |snapshot| vnis(snapshot) == [100, 200]).await;
     proxy.set(Link::Open);

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::environment::{Environment, LIMIT, NAMESPACE, examples, l3vni, list, node};
+use super::environment::{Environment, LIMIT, NAMESPACE, examples, l3vni, list, node, until};
 
 /// A running source.
 pub(crate) struct Source {
@@ -31,8 +31,8 @@ impl Drop for Source {
 
 impl Source {
     /// Starts the source of a node with the client of the controller.
-    pub(crate) fn start(environment: &Environment, node: &str) -> Self {
-        Self::start_with(environment, node, environment.controller.clone())
+    pub(crate) async fn start(environment: &Environment, node: &str) -> Self {
+        Self::start_with(environment, node, environment.controller_of(node).await)
     }
 
     pub(crate) fn start_with(environment: &Environment, node: &str, client: Client) -> Self {
@@ -60,7 +60,7 @@ impl Source {
 
 pub(crate) async fn examples_are_the_same_from_both_sources(environment: &Environment) {
     environment.apply(&[node("n1")]);
-    let mut source = Source::start(environment, "n1");
+    let mut source = Source::start(environment, "n1").await;
     let files = examples();
     assert!(files.len() >= 7, "{files:?}");
     for file in files {
@@ -102,7 +102,7 @@ pub(crate) async fn examples_are_the_same_from_both_sources(environment: &Enviro
 }
 
 pub(crate) async fn a_burst_is_one_snapshot_or_two(environment: &Environment) {
-    let mut source = Source::start(environment, "n1");
+    let mut source = Source::start(environment, "n1").await;
     source.until("start", |_| true).await;
     let objects: Vec<Value> = (1000..1200).map(l3vni).collect();
     let admin = environment.admin.clone();
@@ -122,8 +122,28 @@ pub(crate) async fn a_burst_is_one_snapshot_or_two(environment: &Environment) {
     source.until("deletion", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == 0).await;
 }
 
+/// With the right to read this Secret only: the source lists and watches each by its name.
 pub(crate) async fn a_changed_secret_is_read(environment: &Environment) {
-    let mut source = Source::start(environment, "n1");
+    let rights = |change: &str| {
+        environment
+            .admin
+            .check(&["-n", NAMESPACE, "patch", "role", "controller", "--type=json", "-p", change])
+            .unwrap();
+    };
+    let may = |resource: &str| {
+        let account = format!("--as=system:serviceaccount:{NAMESPACE}:controller");
+        let output = environment.admin.run(&["-n", NAMESPACE, "auth", "can-i", "watch", resource, &account]).unwrap();
+        output.stdout.trim() == "yes"
+    };
+    rights(r#"[{"op": "add", "path": "/rules/1/resourceNames", "value": ["rotated"]}]"#);
+    until("the right is not narrowed", || may("secrets/rotated") && !may("secrets")).await;
+    with_the_right_to_read_it(environment).await;
+    rights(r#"[{"op": "remove", "path": "/rules/1/resourceNames"}]"#);
+    until("the right is not widened", || may("secrets")).await;
+}
+
+async fn with_the_right_to_read_it(environment: &Environment) {
+    let mut source = Source::start(environment, "n1").await;
     let mut object = l3vni(100);
     object["spec"]["localcidr"] = json!({ "ipv4": "192.169.10.0/24" });
     object["spec"]["hostSession"] = json!({ "passwordSecret": { "name": "rotated", "key": "password" } });

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::environment::{Environment, LIMIT, NAMESPACE, l3vni, until, until_within};
+use super::environment::{Environment, GROUP, LIMIT, NAMESPACE, l3vni, until, until_within};
 use super::snapshots::Source;
 
 fn status(rejected: Option<&str>, session_is_up: bool) -> NodeStatus {
@@ -71,8 +71,11 @@ impl Drop for Publisher {
 
 impl Publisher {
     pub(crate) async fn start(environment: &Environment) -> Self {
-        environment.apply(&[l3vni(100)]);
-        let mut source = Source::start(environment, "n1");
+        // Garbage collection does not delete a status without an owner: the controller replaces it.
+        let orphan = json!({ "apiVersion": format!("{GROUP}/v1alpha1"), "kind": "RouterNodeStatus", "metadata": { "name": "n1" },
+            "spec": {} });
+        environment.apply(&[l3vni(100), orphan]);
+        let mut source = Source::start(environment, "n1").await;
         source.until("start", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == 1).await;
         let v100 = ObjectRef { kind: Kind::L3VNI, namespace: NAMESPACE.into(), name: "v100".into() };
         let known = source.identities.wait_for(|known| known.objects.contains_key(&v100));
@@ -80,7 +83,7 @@ impl Publisher {
         let statuses = watch::Sender::new(None);
         let stop = CancellationToken::new();
         let (receiver, known) = (statuses.subscribe(), source.identities.clone());
-        let client = environment.controller.clone();
+        let client = environment.controller_of("n1").await;
         tokio::spawn(perouter::status::kubernetes::publish(client, "n1".into(), receiver, known, stop.clone()));
         Self { statuses, source, stop }
     }

@@ -1,12 +1,14 @@
 //! The claim of the node's index. In: the node's name and UID. Out: the index, once the API server has accepted our claim
-//! object or has one of ours already. It must not delete a claim: garbage collection does, with its Node.
+//! object or has one of ours already. It deletes only a claim that names this Node and is not of its UID, never one of another
+//! Node:
+//! a claim is deleted with its Node by garbage collection, but not one without an owner that exists.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ConstantBuilder};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{Api, ListParams, ObjectMeta, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
@@ -63,13 +65,20 @@ pub(crate) async fn maintain(
 }
 
 /// Claims an index; retries until it succeeds.
-pub(crate) async fn claim(api: &Api<NodeIndex>, node: &NodeIndexSpec, preference: IndexPreference) -> u32 {
+pub(crate) async fn claim(api: &Api<NodeIndex>, node: &NodeIndexSpec, mut preference: IndexPreference) -> u32 {
     let mut pauses = PAUSES.build();
     let mut logged = false;
     loop {
         match attempt(api, node, preference).await {
             Ok(ClaimAttempt::Claimed(index)) => return index,
             Ok(ClaimAttempt::Lost) => continue,
+            // The index of the node stays the same.
+            Ok(ClaimAttempt::Deleted(index)) => {
+                if preference == IndexPreference::LowestFree {
+                    preference = IndexPreference::Previous(index);
+                }
+                continue;
+            }
             Ok(ClaimAttempt::WaitFor { index, holder }) => {
                 if !logged {
                     tracing::warn!(index, holder, "waiting for the claim of another Node to be deleted");
@@ -88,8 +97,10 @@ pub(crate) async fn claim(api: &Api<NodeIndex>, node: &NodeIndexSpec, preference
 
 enum ClaimAttempt {
     Claimed(u32),
-    /// Another node created the claim first.
+    /// Another node created the claim first, or somebody else deleted it.
     Lost,
+    /// The stale claim of this index.
+    Deleted(u32),
     WaitFor {
         index: u32,
         holder: String,
@@ -102,9 +113,15 @@ async fn attempt(
     preference: IndexPreference,
 ) -> Result<ClaimAttempt, kube::Error> {
     let claims = api.list(&ListParams::default()).await?;
-    let claim = |object: NodeIndex| Some((object.metadata.name?.parse().ok()?, object.spec));
-    let claims: BTreeMap<u32, NodeIndexSpec> = claims.items.into_iter().filter_map(claim).collect();
-    match decide(&claims, node, preference) {
+    let mut uids = BTreeMap::new();
+    let mut specs = BTreeMap::new();
+    for object in claims.items {
+        let Some(index) = object.metadata.name.and_then(|name| name.parse::<u32>().ok()) else { continue };
+        uids.insert(index, object.metadata.uid);
+        specs.insert(index, object.spec);
+    }
+    match decide(&specs, node, preference) {
+        ClaimDecision::DeleteStale(index) => delete(api, index, uids.remove(&index).flatten()).await,
         ClaimDecision::Claimed(index) => Ok(ClaimAttempt::Claimed(index)),
         ClaimDecision::WaitFor { index, node } => Ok(ClaimAttempt::WaitFor { index, holder: node }),
         ClaimDecision::Create(index) => match api.create(&PostParams::default(), &object(node, index)).await {
@@ -115,6 +132,19 @@ async fn attempt(
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(ClaimAttempt::Lost),
             Err(error) => Err(error),
         },
+    }
+}
+
+/// Deletes the claim that was listed, not one that was created since.
+async fn delete(api: &Api<NodeIndex>, index: u32, uid: Option<String>) -> Result<ClaimAttempt, kube::Error> {
+    let preconditions = Some(Preconditions { uid, resource_version: None });
+    match api.delete(&index.to_string(), &DeleteParams { preconditions, ..DeleteParams::default() }).await {
+        Ok(_) => {
+            tracing::info!(index, "deleted the claim of a former Node with this name");
+            Ok(ClaimAttempt::Deleted(index))
+        }
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(ClaimAttempt::Lost),
+        Err(error) => Err(error),
     }
 }
 

@@ -194,6 +194,7 @@ impl FakeApi {
             Method::GET => state.read(&target),
             Method::POST => state.create(&target, &body),
             Method::PATCH => state.patch(&target, &body),
+            Method::DELETE => state.delete(&target, &body),
             _ => failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "verb not supported"),
         })
     }
@@ -290,6 +291,21 @@ impl ApiState {
             return failure(StatusCode::CONFLICT, "AlreadyExists", "already exists");
         }
         ok(&self.put(id, body))
+    }
+
+    /// Deletes an object if it has the UID of the preconditions.
+    fn delete(&mut self, target: &RequestTarget, body: &[u8]) -> ApiReply {
+        let body: Value = serde_json::from_slice(body).unwrap();
+        let id = target.id(target.name.as_deref().unwrap());
+        let Some(object) = self.objects.get(&id).cloned() else {
+            return failure(StatusCode::NOT_FOUND, "NotFound", "not found");
+        };
+        let wanted = &body["preconditions"]["uid"];
+        if !wanted.is_null() && *wanted != object["metadata"]["uid"] {
+            return failure(StatusCode::CONFLICT, "Conflict", "the UID in the precondition does not match");
+        }
+        self.remove(&id);
+        ok(&object)
     }
 
     /// Server-side apply of a status, and merge patch of anything else.

@@ -23,6 +23,9 @@ pub(crate) enum ClaimDecision {
     Claimed(u32),
     /// Try to create the claim of this index.
     Create(u32),
+    /// Delete the claim of this index: it is that of a former Node of the same name, or was made under this name by somebody
+    /// else, and garbage collection may never delete it.
+    DeleteStale(u32),
     /// Wait for a claim of another Node to be deleted.
     WaitFor {
         /// The index.
@@ -45,6 +48,7 @@ pub(crate) fn decide(
     if let IndexPreference::Fixed(index) = preference {
         return match (own(Some(index)), holder(index)) {
             (Some((index, _)), _) => ClaimDecision::Claimed(*index),
+            (None, Some(name)) if name == node.node_name => ClaimDecision::DeleteStale(index),
             (None, Some(node)) => ClaimDecision::WaitFor { index, node },
             (None, None) => ClaimDecision::Create(index),
         };
@@ -57,9 +61,8 @@ pub(crate) fn decide(
     if let Some((index, _)) = own(None) {
         return ClaimDecision::Claimed(*index);
     }
-    // A claim of a deleted Node with the same name is free as soon as it is garbage-collected.
-    if let Some((index, stale)) = claims.iter().find(|(_, claim)| claim.node_name == node.node_name) {
-        return ClaimDecision::WaitFor { index: *index, node: stale.node_name.clone() };
+    if let Some((index, _)) = claims.iter().find(|(_, claim)| claim.node_name == node.node_name) {
+        return ClaimDecision::DeleteStale(*index);
     }
     match preference {
         IndexPreference::Previous(index) if holder(index).is_none() => ClaimDecision::Create(index),
@@ -74,7 +77,7 @@ fn lowest_free(claims: &BTreeMap<u32, NodeIndexSpec>) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::ClaimDecision::{Claimed, Create};
+    use super::ClaimDecision::{Claimed, Create, DeleteStale};
     use super::IndexPreference::{Fixed, LowestFree, Previous};
     use super::*;
     use rstest::rstest;
@@ -98,11 +101,13 @@ mod tests {
     #[case::previous_and_claimed(&[(3, "n/9"), (5, "n/9")], Previous(5), Claimed(5))]
     #[case::previous_but_lost(&[(5, "a/1")], Previous(5), Create(0))]
     #[case::claim_wins_over_preference(&[(3, "n/9")], Previous(5), Claimed(3))]
-    #[case::former_node_of_the_same_name(&[(4, "n/8")], LowestFree, wait(4, "n"))]
-    #[case::former_node_of_the_same_name_with_previous(&[(4, "n/8")], Previous(4), wait(4, "n"))]
+    #[case::former_node_of_the_same_name(&[(4, "n/8")], LowestFree, DeleteStale(4))]
+    #[case::former_node_of_the_same_name_with_previous(&[(4, "n/8")], Previous(4), DeleteStale(4))]
+    #[case::former_node_of_the_same_name_beside_the_own(&[(4, "n/8"), (5, "n/9")], LowestFree, Claimed(5))]
     #[case::fixed(&[(0, "a/1")], Fixed(3), Create(3))]
     #[case::fixed_and_claimed(&[(3, "n/9")], Fixed(3), Claimed(3))]
     #[case::fixed_besides_another(&[(2, "n/9")], Fixed(3), Create(3))]
+    #[case::fixed_and_of_the_former_node(&[(3, "n/8")], Fixed(3), DeleteStale(3))]
     #[case::fixed_but_claimed_by_another(&[(3, "a/1")], Fixed(3), wait(3, "a"))]
     fn the_claims_decide(
         #[case] claims: &[(u32, &str)],

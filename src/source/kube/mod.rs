@@ -12,10 +12,12 @@
 //! | openpe.openperouter.github.io | underlays, l3vnis | cluster, or the one namespace of `--watch-namespace` | list, watch | the configuration |
 //! | (core) | nodes | cluster | list, watch | the own Node (by field selector): labels for selectors, UID for ownership |
 //! | (core) | secrets | each namespace with objects that name Secrets | list, watch | passwords, each Secret by name (field selector) |
-//! | openpe.openperouter.github.io | nodeindexes | cluster | list, create | the claim of an index; deleted by garbage collection |
-//! | openpe.openperouter.github.io | routernodestatuses | cluster | get, create | the status object of the node |
+//! | openpe.openperouter.github.io | nodeindexes | cluster | list, create, delete | the claim of an index; deleted by garbage collection, a stale one of the own name by us |
+//! | openpe.openperouter.github.io | routernodestatuses | cluster | get, create, delete | the status object of the node; one of a former Node of its name is deleted |
 //! | openpe.openperouter.github.io | routernodestatuses/status | cluster | patch | its status, by server-side apply |
 //! | events.k8s.io | events | the namespaces of the objects, and `default` | create, patch | events on objects; those on the status object are in `default` |
+//!
+//! `deploy/base/admission.yaml` limits what it writes to the objects of the node in its token.
 //!
 //! With `--source directory` no call is made; `perouter router` never makes one.
 //!

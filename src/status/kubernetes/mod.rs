@@ -10,10 +10,9 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
-use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -37,17 +36,6 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 const RECHECK: Duration = Duration::from_secs(300);
 /// The API server rejects longer notes.
 const LONGEST_NOTE: usize = 1000;
-
-/// Why a status is not written.
-#[derive(Debug, Error)]
-enum ApiWriteError {
-    /// The API server rejected the request or is unreachable.
-    #[error(transparent)]
-    Api(#[from] kube::Error),
-    /// The object is deleted with the former Node.
-    #[error("the status object belongs to a former Node of this name and is not garbage-collected yet")]
-    OfFormerNode,
-}
 
 /// Writes the status of `node` until `stop`.
 pub async fn publish(
@@ -138,7 +126,7 @@ impl Publisher {
         status: &NodeStatus,
         uid: &str,
         known: &ApiIdentities,
-    ) -> Result<bool, ApiWriteError> {
+    ) -> Result<bool, kube::Error> {
         let mut written = match self.written.take() {
             Some(written) if written.owner.as_deref() == Some(uid) => written,
             _ => self.find(uid).await?,
@@ -161,21 +149,30 @@ impl Publisher {
     }
 
     /// The object on the API, or a new one.
-    async fn find(&self, uid: &str) -> Result<Written, ApiWriteError> {
-        let object = match self.api.get_opt(&self.node).await? {
+    async fn find(&self, uid: &str) -> Result<Written, kube::Error> {
+        let owner_of = |object: &RouterNodeStatus| {
+            object.owner_references().iter().find(|owner| owner.kind == "Node").map(|owner| owner.uid.clone())
+        };
+        let mut found = self.api.get_opt(&self.node).await?;
+        if let Some(former) = &found
+            && owner_of(former).as_deref() != Some(uid)
+        {
+            // Of a former Node of this name: garbage collection deletes it later, or never if its owner never existed.
+            let preconditions = Some(Preconditions { uid: former.uid(), resource_version: None });
+            self.api.delete(&self.node, &DeleteParams { preconditions, ..DeleteParams::default() }).await?;
+            found = None;
+        }
+        let object = match found {
             Some(object) => object,
             None => self.api.create(&PostParams::default(), &object(&self.node, uid)).await?,
         };
-        let owner = object.owner_references().iter().find(|owner| owner.kind == "Node").map(|owner| owner.uid.clone());
-        if owner.as_deref() != Some(uid) {
-            return Err(ApiWriteError::OfFormerNode);
-        }
+        let owner = owner_of(&object);
         let reference = object.object_ref(&());
         let state = object.status.map(|state| RouterState { observed_time: None, ..state });
         Ok(Written { reference, owner, state })
     }
 
-    async fn write(&self, state: &RouterState, now: Time) -> Result<(), ApiWriteError> {
+    async fn write(&self, state: &RouterState, now: Time) -> Result<(), kube::Error> {
         let body = json!({
             "apiVersion": format!("{GROUP}/{VERSION}"),
             "kind": "RouterNodeStatus",

@@ -99,11 +99,27 @@ impl ControlPlane {
         self.kubectl_with(self.file("admin.kubeconfig"))
     }
 
-    /// kubectl of an existing service account, with its token only.
+    /// kubectl of an existing service account, with its token only. The token names no node.
     pub fn kubectl_of(&self, namespace: &str, account: &str) -> Result<Kubectl, KubernetesError> {
+        self.kubectl_with_token(namespace, account, account, &[])
+    }
+
+    /// kubectl with the token that an existing Pod has: it is bound to the Pod, and names the node of the Pod.
+    pub fn kubectl_of_pod(&self, namespace: &str, account: &str, pod: &str) -> Result<Kubectl, KubernetesError> {
+        let bound = ["--bound-object-kind", "Pod", "--bound-object-name", pod];
+        self.kubectl_with_token(namespace, account, pod, &bound)
+    }
+
+    fn kubectl_with_token(
+        &self,
+        namespace: &str,
+        account: &str,
+        holder: &str,
+        bound: &[&str],
+    ) -> Result<Kubectl, KubernetesError> {
         let words = ["--namespace", namespace, "create", "token", account, "--duration", "24h"];
-        let token = self.kubectl().check(&words)?;
-        let file = self.file(&format!("{namespace}.{account}.kubeconfig"));
+        let token = self.kubectl().check(&[&words[..], bound].concat())?;
+        let file = self.file(&format!("{namespace}.{holder}.kubeconfig"));
         self.write_kubeconfig(&file, token.trim())?;
         Ok(self.kubectl_with(file))
     }

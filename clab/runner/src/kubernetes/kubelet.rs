@@ -209,7 +209,7 @@ impl Kubelet {
         let needs_token =
             replacements.iter().flatten().any(|replacement| matches!(replacement, Replacement::Program { .. }));
         let token = match pod.account.as_deref().filter(|_| needs_token) {
-            Some(account) => Some(plane.kubectl_of(&pod.namespace, account)?.kubeconfig().to_owned()),
+            Some(account) => Some(plane.kubectl_of_pod(&pod.namespace, account, &pod.name)?.kubeconfig().to_owned()),
             None => None,
         };
         let address = if pod.host_network { member.address } else { self.next_address() };

@@ -313,16 +313,32 @@ async fn fifty_nodes_race_for_fifty_indexes() {
     assert_eq!(owners.len(), 50);
 }
 
+/// Its owner may never have existed, so that garbage collection never deletes it.
 #[tokio::test(start_paused = true)]
-async fn a_claim_of_a_former_node_delays_the_next() {
+async fn a_claim_of_a_former_node_is_replaced_and_the_index_stays() {
     let api = FakeApi::new();
-    let node = |uid: &str| NodeIndexSpec { node_name: "n1".into(), node_uid: uid.into() };
-    assert_eq!(claim(&Api::all(api.client()), &node("old"), IndexPreference::LowestFree).await, 0);
-    let claims = Api::all(api.client());
-    let again = tokio::spawn(async move { claim(&claims, &node("new"), IndexPreference::Previous(0)).await });
-    tokio::time::sleep(Duration::from_secs(30)).await;
-    assert!(!again.is_finished());
-    // As the garbage collector does.
+    let node = |name: &str, uid: &str| NodeIndexSpec { node_name: name.into(), node_uid: uid.into() };
+    let claims = || Api::all(api.client());
+    assert_eq!(claim(&claims(), &node("n0", "u0"), IndexPreference::LowestFree).await, 0);
+    assert_eq!(claim(&claims(), &node("n1", "old"), IndexPreference::LowestFree).await, 1);
     api.delete("nodeindexes", "", "0");
-    assert_eq!(again.await.unwrap(), 0);
+    for preference in [IndexPreference::LowestFree, IndexPreference::Previous(1), IndexPreference::Fixed(1)] {
+        let uid = format!("{preference:?}");
+        assert_eq!(claim(&claims(), &node("n1", &uid), preference).await, 1);
+        let [claim] = &api.objects("nodeindexes")[..] else { panic!("not one claim") };
+        assert_eq!(claim["metadata"]["ownerReferences"][0]["uid"], uid);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_of_another_node_is_never_deleted() {
+    let api = FakeApi::new();
+    let node = |name: &str| NodeIndexSpec { node_name: name.into(), node_uid: name.into() };
+    assert_eq!(claim(&Api::all(api.client()), &node("n1"), IndexPreference::LowestFree).await, 0);
+    let claims = Api::all(api.client());
+    let other = tokio::spawn(async move { claim(&claims, &node("n2"), IndexPreference::Fixed(0)).await });
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(!other.is_finished());
+    assert_eq!(api.count("DELETE nodeindexes"), 0);
+    other.abort();
 }
