@@ -26,7 +26,7 @@ use kubernetes_source::{admission, indexes, outage, snapshots, status};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_real_api_server() {
-    let Some(mut environment) = Environment::new().await else { return };
+    let Some(mut environment) = Environment::new() else { return };
     step("admission policies", admission::a_controller_writes_the_objects_of_its_node(&environment)).await;
     step("both sources on the examples", snapshots::examples_are_the_same_from_both_sources(&environment)).await;
     step("200 objects in one call", snapshots::a_burst_is_one_snapshot_or_two(&environment)).await;

@@ -1,9 +1,11 @@
 //! The environment of every step: a control plane with `deploy/` applied, and a client with the token and the rights of the
 //! controller.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use kube::Client;
@@ -22,12 +24,13 @@ pub(crate) struct Environment {
     pub(crate) plane: ControlPlane,
     pub(crate) admin: Kubectl,
     pub(crate) audit: Audit,
+    controllers: Mutex<BTreeMap<String, Kubectl>>,
     state_dir: tempfile::TempDir,
 }
 
 impl Environment {
     /// `None` where the control plane is not built.
-    pub(crate) async fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let start = Instant::now();
         let audit = Audit::new();
         // Every second, not every five minutes: no step may depend on the history of etcd.
@@ -39,7 +42,7 @@ impl Environment {
         let admin = plane.kubectl();
         admin.check(&["apply", "--server-side", "-k", "deploy"]).unwrap();
         admin.check(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).unwrap();
-        Some(Self { plane, admin, audit, state_dir: tempfile::tempdir().unwrap() })
+        Some(Self { plane, admin, audit, controllers: Mutex::default(), state_dir: tempfile::tempdir().unwrap() })
     }
 
     /// The client of the controller of a node, with the token of its Pod.
@@ -52,8 +55,12 @@ impl Environment {
         client(self.kubectl_of(node).kubeconfig(), url).await
     }
 
-    /// kubectl with the token of the Pod of the controller of a node.
+    /// kubectl with the token of the Pod of the controller of a node. The first call for a node needs the API server.
     pub(crate) fn kubectl_of(&self, node: &str) -> Kubectl {
+        self.controllers.lock().unwrap().entry(node.to_owned()).or_insert_with(|| self.new_controller(node)).clone()
+    }
+
+    fn new_controller(&self, node: &str) -> Kubectl {
         let pod = format!("controller-{node}");
         let container = json!({ "name": "controller", "image": "perouter" });
         let spec = json!({ "serviceAccountName": "controller", "nodeName": node, "containers": [container] });

@@ -83,6 +83,7 @@ pub(crate) async fn the_server_stops_and_returns(environment: &mut Environment) 
     environment.apply(&[l3vni(100), l3vni(200)]);
     let mut source = Source::start(environment, "n1").await;
     let before = source.until("start", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == 2).await;
+    let stranger = environment.controller_of("never-seen").await;
     environment.plane.stop_api_server().unwrap();
     sleep(Duration::from_secs(5)).await;
     assert!(!source.snapshots.has_changed().unwrap());
@@ -91,7 +92,7 @@ pub(crate) async fn the_server_stops_and_returns(environment: &mut Environment) 
     let cached = alone.until("no disk cache", |_| true).await;
     assert_eq!(cached, before);
     // Without a disk cache and without API server nothing is sent.
-    let nothing = Source::start(environment, "never-seen").await;
+    let nothing = Source::start_with(environment, "never-seen", stranger);
     sleep(Duration::from_secs(2)).await;
     assert!(!nothing.snapshots.has_changed().unwrap());
     environment.plane.start_api_server().unwrap();
