@@ -24,6 +24,12 @@ pub fn routing(runtime: &Runtime) -> VtyRouting {
     VtyRouting::new(runtime.frr_dir(), VTY_LIMIT)
 }
 
+/// The error that a VRF is none of those of this router.
+pub fn unknown_vrf(vrf: &str, known: &BTreeSet<&str>) -> anyhow::Error {
+    let known = if known.is_empty() { "none".to_owned() } else { Vec::from_iter(known.iter().copied()).join(", ") };
+    anyhow::anyhow!("VRF {vrf} not found; VRFs of this router: {known}")
+}
+
 /// The FRR of a running router.
 pub struct FrrQueries {
     vty: VtyRouting,

@@ -19,7 +19,7 @@ pub struct SourceOptions {
     /// Directory of the objects (YAML or JSON)
     #[arg(long, env = "PEROUTER_CONFIG_DIR", value_name = "DIR", default_value = "/etc/perouter")]
     pub config_dir: PathBuf,
-    /// Directory of the passwords that objects refer to, `passwordSecret: {name: N, key: K}` is the file
+    /// Directory of the passwords that objects refer to: `passwordSecret: {name: N, key: K}` is the file
     /// `DIR/N/K` [default: `secrets` in the config directory]
     #[arg(long, env = "PEROUTER_SECRETS_DIR", value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::frr_client::FrrQueries;
+use super::frr_client::{FrrQueries, unknown_vrf};
 use super::options::{Output, RuntimeOptions};
 use super::table;
 use crate::frr::show::route::{Origin, Path, Type5};
@@ -78,12 +78,7 @@ pub async fn execute(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
     let mut frr = FrrQueries::of(&args.runtime.paths());
     let vnis = frr.l3vnis().await?;
     let Some((_, state)) = vnis.get(&args.vrf) else {
-        let known: Vec<String> = vnis.keys().map(ToString::to_string).collect();
-        anyhow::bail!(
-            "VRF {} not found; VRFs of this router: {}",
-            args.vrf,
-            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
-        );
+        return Err(unknown_vrf(args.vrf.as_str(), &vnis.keys().map(VrfName::as_str).collect()));
     };
     let mut type5 = frr.type5(state).await?;
     let mut routes: BTreeMap<IpNet, ListedRoute> = BTreeMap::new();

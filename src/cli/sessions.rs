@@ -9,12 +9,13 @@ use clap::Args;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::frr_client::FrrQueries;
+use super::frr_client::{FrrQueries, unknown_vrf};
 use super::options::{Output, RuntimeOptions};
 use super::table;
 use crate::diagnose::cause::cause;
 use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::status::publish;
+use crate::types::VrfName;
 
 /// Arguments of `perouter sessions`.
 #[derive(Debug, Args)]
@@ -55,7 +56,17 @@ pub async fn execute(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
     };
     let mut frr = FrrQueries::of(&args.runtime.paths());
     let mut sessions = Vec::new();
-    for (state, reset) in frr.sessions().await? {
+    let all = frr.sessions().await?;
+    if let Some(vrf) = &args.vrf {
+        // One without a session is no mistake.
+        let l3vnis = frr.l3vnis().await?;
+        let of_sessions = all.iter().map(|(state, _)| state.vrf_name());
+        let known: BTreeSet<&str> = l3vnis.keys().map(VrfName::as_str).chain(of_sessions).chain(["default"]).collect();
+        if !known.contains(vrf.as_str()) {
+            return Err(unknown_vrf(vrf, &known));
+        }
+    }
+    for (state, reset) in all {
         if args.vrf.as_ref().is_some_and(|vrf| vrf != state.vrf_name()) {
             continue;
         }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::frr_client::FrrQueries;
+use super::frr_client::{FrrQueries, unknown_vrf};
 use super::options::{Output, RuntimeOptions};
 use crate::diagnose::cause::cause;
 use crate::diagnose::trace::{Trace, TraceFacts, TraceStep, TracedSession, follow};
@@ -40,7 +40,9 @@ pub async fn execute(args: &TraceArgs) -> anyhow::Result<ExitCode> {
     };
     let family = Family::of(&args.address.into());
     let mut traces = Vec::new();
+    let mut known = Vec::new();
     for (vrf, (vni, state)) in frr.l3vnis().await? {
+        known.push(vrf.clone());
         if args.vrf.as_ref().is_some_and(|wanted| *wanted != vrf) {
             continue;
         }
@@ -68,8 +70,8 @@ pub async fn execute(args: &TraceArgs) -> anyhow::Result<ExitCode> {
         traces.push(follow(args.address, &facts));
     }
     if traces.is_empty() {
-        let vrf = args.vrf.as_ref().map_or_else(|| "no VRF".to_owned(), |vrf| format!("no VRF {vrf}"));
-        anyhow::bail!("FRR has {vrf}: see `perouter status`");
+        let Some(vrf) = &args.vrf else { anyhow::bail!("FRR has no VRF: see `perouter status`") };
+        return Err(unknown_vrf(vrf.as_str(), &known.iter().map(VrfName::as_str).collect()));
     }
     // VRFs that have the address come first.
     traces.sort_by_key(|trace| (trace.prefix.is_none(), trace.vrf.clone()));

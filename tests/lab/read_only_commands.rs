@@ -91,9 +91,16 @@ fn sessions_routes_and_trace_show_routes_and_the_cause_of_a_failure() {
     let remote = router.perouter(&["trace", "192.168.20.2", "--vrf", "red"]);
     assert!(remote.success(), "{remote:?}");
     assert_prints(&remote, &["has 192.168.20.0/24 behind VTEP 100.64.0.1", "ok    host    advertised to 192.169.10.2"]);
-    let unknown = router.perouter(&["routes", "green"]);
-    assert_eq!(unknown.code, Some(1));
-    assert!(unknown.stderr.contains("VRF green not found; VRFs of this router: blue, red"), "{}", unknown.stderr);
+    for (args, known) in [
+        (&["routes", "green"][..], "blue, red"),
+        (&["trace", RED, "--vrf", "green"], "blue, red"),
+        (&["sessions", "green"], "blue, default, red"),
+    ] {
+        let unknown = router.perouter(args);
+        assert_eq!(unknown.code, Some(1), "{args:?}");
+        let message = format!("VRF green not found; VRFs of this router: {known}\n");
+        assert!(unknown.stderr.contains(&message), "{args:?}: {}", unknown.stderr);
+    }
 
     // The host shuts down its session.
     fixture.hosts[0].vtysh(&["configure terminal", "router bgp 64515", "neighbor 192.169.10.1 shutdown"]).unwrap();
