@@ -5,12 +5,14 @@ use crate::frr::config::command::Intent;
 use crate::frr::config::line::Line;
 use crate::scope::Scope;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 
 /// Daemons that accept each line but those that `rejects` names, and the lines that they received, in order.
 struct FakeDaemons {
     directory: tempfile::TempDir,
     received: Arc<Mutex<Vec<String>>>,
+    restarts: watch::Sender<()>,
 }
 
 impl FakeDaemons {
@@ -18,28 +20,20 @@ impl FakeDaemons {
         version: &'static str,
         rejects: impl Fn(&str, usize) -> Option<(u8, &'static str)> + Send + Sync + 'static,
     ) -> Self {
-        let daemons = Self { directory: tempfile::tempdir().unwrap(), received: Arc::default() };
+        let (directory, restarts) = (tempfile::tempdir().unwrap(), watch::Sender::new(()));
+        let daemons = Self { directory, received: Arc::default(), restarts };
         let rejects = Arc::new(rejects);
         for daemon in Daemon::ALL {
             let listener = UnixListener::bind(daemons.directory.path().join(format!("{daemon}.vty"))).unwrap();
             let (received, rejects) = (Arc::clone(&daemons.received), Arc::clone(&rejects));
+            let mut restarts = daemons.restarts.subscribe();
             tokio::spawn(async move {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut pending = Vec::new();
-                while stream.read_buf(&mut pending).await.unwrap() > 0 {
-                    while let Some(end) = pending.iter().position(|byte| *byte == 0) {
-                        let line = String::from_utf8(pending.drain(..=end).take(end).collect()).unwrap();
-                        let (status, text) = match line.as_str() {
-                            "show version" => (0, version),
-                            "enable" => (0, ""),
-                            line => {
-                                let mut received = received.lock().unwrap();
-                                received.push(line.to_owned());
-                                let times = received.iter().filter(|known| *known == line).count();
-                                rejects(line, times).unwrap_or((0, ""))
-                            }
-                        };
-                        stream.write_all(&[text.as_bytes(), &[0, 0, 0, status]].concat()).await.unwrap();
+                loop {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    tokio::select! {
+                        biased;
+                        restarted = restarts.changed() => if restarted.is_err() { return },
+                        () = serve(stream, version, &received, &*rejects) => {}
                     }
                 }
             });
@@ -47,9 +41,12 @@ impl FakeDaemons {
         daemons
     }
 
-    /// What is rejected of the stanzas of two VRFs, and what was received between `configure terminal` and `end`.
-    async fn apply_two_vrfs(&self, daemon: Daemon) -> (Vec<String>, Vec<String>) {
-        let mut routing = VtyRouting::new(self.directory.path(), Duration::from_secs(20));
+    fn routing(&self) -> VtyRouting {
+        VtyRouting::new(self.directory.path(), Duration::from_secs(20))
+    }
+
+    /// The stanzas of two VRFs.
+    fn two_vrfs(daemon: Daemon) -> CommandBatch {
         let mut commands = Vec::new();
         for (vrf, vni) in [("blue", "vni 200"), ("red", "vni 100")] {
             let scope = Scope::Vrf(vrf.parse().unwrap());
@@ -63,12 +60,42 @@ impl FakeDaemons {
             commands.push(command(&[], Line::new("exit-vrf"), Intent::Leave));
         }
         let stage = BatchStage::Vrf;
-        let batch = CommandBatch { stage, daemon, mode: CommandMode::Configure, retry: false, commands };
-        let rejected = routing.apply(&batch).await.unwrap();
+        CommandBatch { stage, daemon, mode: CommandMode::Configure, retry: false, commands }
+    }
+
+    /// What is rejected of the stanzas of two VRFs, and what was received between `configure terminal` and `end`.
+    async fn apply_two_vrfs(&self, daemon: Daemon) -> (Vec<String>, Vec<String>) {
+        let rejected = self.routing().apply(&Self::two_vrfs(daemon)).await.unwrap();
         let received = self.received.lock().unwrap().clone();
         let [first, inner @ .., last] = received.as_slice() else { panic!("{received:?}") };
         assert_eq!([first, last], ["configure terminal", "end"]);
         (rejected.iter().map(ToString::to_string).collect(), inner.to_vec())
+    }
+}
+
+/// Answers the lines of one connection until it is closed.
+async fn serve(
+    mut stream: UnixStream,
+    version: &str,
+    received: &Mutex<Vec<String>>,
+    rejects: &(impl Fn(&str, usize) -> Option<(u8, &'static str)> + Sync),
+) {
+    let mut pending = Vec::new();
+    while stream.read_buf(&mut pending).await.unwrap() > 0 {
+        while let Some(end) = pending.iter().position(|byte| *byte == 0) {
+            let line = String::from_utf8(pending.drain(..=end).take(end).collect()).unwrap();
+            let (status, text) = match line.as_str() {
+                "show version" => (0, version),
+                "enable" => (0, ""),
+                line => {
+                    let mut received = received.lock().unwrap();
+                    received.push(line.to_owned());
+                    let times = received.iter().filter(|known| *known == line).count();
+                    rejects(line, times).unwrap_or((0, ""))
+                }
+            };
+            stream.write_all(&[text.as_bytes(), &[0, 0, 0, status]].concat()).await.unwrap();
+        }
     }
 }
 
@@ -112,4 +139,18 @@ async fn lines_are_repeated_while_mgmtd_is_locked() {
     let thrice =
         ["vrf blue", "vrf blue", "vrf blue", "vni 200", "exit-vrf", "vrf red", "vni 100", "vni 100", "vni 100"];
     assert_eq!(received[..9], thrice);
+}
+
+/// It has lost the configuration that the batch was made for: the next pass observes it first.
+#[tokio::test]
+async fn no_batch_is_sent_to_a_zebra_that_was_restarted() {
+    let daemons = FakeDaemons::new(OLD, |_, _| None);
+    let mut routing = daemons.routing();
+    routing.running().await.unwrap();
+    daemons.restarts.send_replace(());
+    let error = routing.apply(&FakeDaemons::two_vrfs(Daemon::Zebra)).await.unwrap_err();
+    assert!(matches!(error, RoutingError::Vty { daemon: Daemon::Zebra, .. }), "{error}");
+    assert!(daemons.received.lock().unwrap().iter().all(|line| line == "show running-config"));
+    routing.running().await.unwrap();
+    assert_eq!(routing.apply(&FakeDaemons::two_vrfs(Daemon::Zebra)).await.unwrap(), []);
 }
