@@ -14,6 +14,7 @@ pub mod diagnose;
 pub mod frr;
 pub mod kernel;
 pub mod kind;
+pub mod memo;
 pub mod names;
 pub mod plan;
 pub mod reconcile;

@@ -11,7 +11,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::error::{KernelError, OpError};
 use super::model::{KernelState, Netns, ObservedNics};
-use super::namespace::{Namespace, reuse};
+use super::namespace::Namespace;
 use super::namespaces::Namespaces;
 use super::netlink::contents::ObservedLink;
 use super::netlink::events::{ChangeSignal, EventFilter, WatchedLinks};
@@ -22,6 +22,7 @@ use super::port::{Kernel, Outcome};
 use super::step::Step;
 use super::tcp::{self, TcpCounts};
 use super::{apply, lanes, nic};
+use crate::memo::Memo;
 use crate::runtime::Runtime;
 use crate::types::IfName;
 
@@ -34,23 +35,15 @@ pub struct NetlinkKernel {
     /// When namespaces were last read for their age, and the first of those whose turn is next.
     turn: std::sync::Mutex<(Option<Instant>, usize)>,
     record: std::sync::Mutex<RecordCache>,
-    last: std::sync::Mutex<Option<Observation>>,
+    last: std::sync::Mutex<Memo<Observation, Arc<KernelState>>>,
 }
 
-/// An observation and what it was derived from.
-#[derive(Debug)]
+/// What the state is derived from.
+#[derive(Debug, PartialEq, Eq)]
 struct Observation {
     contents: NodeContents,
     nics: BTreeSet<IfName>,
     record: Arc<Record>,
-    state: Arc<KernelState>,
-}
-
-impl Observation {
-    /// Whether it was derived from these. Contents that were not read again are the same `Arc`, which compares by pointer.
-    fn is_of(&self, contents: &NodeContents, nics: &BTreeSet<IfName>, record: &Arc<Record>) -> bool {
-        self.contents == *contents && self.nics == *nics && self.record == *record
-    }
 }
 
 /// Namespaces read at the same time.
@@ -153,17 +146,14 @@ impl Kernel for NetlinkKernel {
     }
 
     async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<Arc<KernelState>, KernelError> {
-        let record = self.record()?;
-        let contents = self.contents().await?;
+        let (record, nics) = (self.record()?, nics.clone());
+        let observation = Observation { contents: self.contents().await?, nics, record };
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = last.as_ref().filter(|last| last.is_of(&contents, nics, &record)) {
-            return Ok(Arc::clone(&known.state));
-        }
-        self.watch_links(&contents, nics, &record);
-        // What changed is often nothing of ours.
-        let state = reuse(last.as_ref().map(|last| &last.state), observe::state(&contents, nics, &record));
-        *last = Some(Observation { contents, nics: nics.clone(), record, state: Arc::clone(&state) });
-        Ok(state)
+        let state = last.get_or_compute(observation, |Observation { contents, nics, record }| {
+            self.watch_links(contents, nics, record);
+            Arc::new(observe::state(contents, nics, record))
+        });
+        Ok(Arc::clone(state))
     }
 
     async fn apply(&self, op: &KernelOp) -> Result<(), KernelError> {

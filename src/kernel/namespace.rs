@@ -178,9 +178,8 @@ impl Namespace {
         self.watch.clear_stale();
         match self.read_now(tables).await {
             Ok(contents) => {
-                let mut last = self.known_contents();
-                let contents = reuse(last.as_ref().map(|(_, last)| last), contents);
-                *last = Some((Instant::now(), contents.clone()));
+                let contents = Arc::new(contents);
+                *self.known_contents() = Some((Instant::now(), contents.clone()));
                 Ok(contents)
             }
             Err(error) => {
@@ -239,9 +238,4 @@ impl Namespace {
         *self.known_sysctls() = Some((now, values.clone()));
         Ok(values)
     }
-}
-
-/// The last value where the new one is equal: later comparisons of the two are by pointer.
-pub(crate) fn reuse<T: PartialEq>(last: Option<&Arc<T>>, new: T) -> Arc<T> {
-    last.filter(|last| ***last == new).cloned().unwrap_or_else(|| Arc::new(new))
 }

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::netlink::saved::{MalformedMessage, SavedMessage};
 use crate::atomic_file::{self, ReplaceError};
+use crate::memo::Memo;
 use crate::types::IfName;
 
 /// Version of the file.
@@ -67,9 +68,9 @@ pub struct Record {
     pub nics: BTreeMap<IfName, NicRecord>,
 }
 
-/// What was read last: the text of the file, if there was one, and the record in it.
+/// The record that was read last, by the text of the file, if there was one.
 #[derive(Debug, Default)]
-pub struct RecordCache(Option<(Option<String>, Arc<Record>)>);
+pub struct RecordCache(Memo<Option<String>, Arc<Record>>);
 
 /// What one NIC had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,11 +113,11 @@ impl RecordCache {
     /// Reads the file; the same value again where it has not changed.
     pub fn read(&mut self, path: &Path) -> Result<Arc<Record>, RecordError> {
         let text = Record::text(path)?;
-        if let Some((_, record)) = self.0.as_ref().filter(|(last, _)| *last == text) {
+        if let Some(record) = self.0.get(&text) {
             return Ok(Arc::clone(record));
         }
         let record = Arc::new(Record::parse(path, text.as_deref())?);
-        self.0 = Some((text, Arc::clone(&record)));
+        self.0.set(text, Arc::clone(&record));
         Ok(record)
     }
 }

@@ -1,5 +1,5 @@
-//! What a reconciler keeps from one pass to the next, so that what did not change is neither rendered nor compared again.
-//! Keys are values, compared by equality, and version numbers. Pure.
+//! What a reconciler keeps from one pass to the next, so that what did not change is neither rendered nor compared again: two
+//! [`Memo`](crate::memo::Memo)s, their keys and their values. Pure.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,64 +15,53 @@ use crate::runtime::Daemon;
 use crate::scope::Scope;
 use crate::snapshot::Snapshot;
 
-/// What was compared and found to be in place.
-#[derive(Debug)]
-pub(super) struct Settled {
-    /// [`Wanted::version`]
-    pub(super) wanted: u64,
-    pub(super) kernel: Arc<KernelState>,
-    pub(super) running: Arc<RunningConfig>,
-    /// Whether FRR is known to run that still.
-    pub(super) is_current: bool,
-    /// Lines within our stanzas that are not ours.
-    pub(super) unknown: BTreeSet<(Scope, Daemon, String)>,
+/// What a plan is made of.
+#[derive(Debug, PartialEq)]
+pub(super) struct PlanInput {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) facts: NodeFacts,
+    pub(super) accepted: LastAccepted,
 }
 
-impl Settled {
-    /// Whether the same things were compared.
-    pub(super) fn is_of(&self, wanted: &Wanted, kernel: &Arc<KernelState>, running: &Arc<RunningConfig>) -> bool {
-        self.wanted == wanted.version && self.kernel == *kernel && self.running == *running
-    }
-}
-
-/// What was planned and rendered from a snapshot.
+/// What was planned and rendered.
 #[derive(Debug)]
 pub(super) struct Wanted {
     /// Another number for every plan that a reconciler makes.
     pub(super) version: u64,
-    snapshot: Arc<Snapshot>,
-    facts: NodeFacts,
-    /// What is accepted with this plan.
-    pub(super) accepted: LastAccepted,
     pub(super) plan: Arc<Plan>,
     pub(super) frr: Config,
 }
 
 impl Wanted {
-    /// Plans and renders; what is the same as in `last` is shared with it.
-    pub(super) fn new(
-        snapshot: &Arc<Snapshot>,
-        facts: NodeFacts,
-        mut accepted: LastAccepted,
-        last: Option<&Self>,
-    ) -> Result<Self, RenderError> {
-        let plan = plan_with_last_accepted(snapshot, &facts, &mut accepted);
-        let version = last.map_or(0, |last| last.version + 1);
+    /// Plans and renders; what is the same as in `last` is shared with it. Returns with what is accepted now: accepted once is
+    /// accepted again, so the same would come of that.
+    pub(super) fn new(input: PlanInput, last: Option<(PlanInput, Self)>) -> Result<(PlanInput, Self), RenderError> {
+        let PlanInput { snapshot, facts, mut accepted } = input;
+        let plan = plan_with_last_accepted(&snapshot, &facts, &mut accepted);
+        let version = last.as_ref().map_or(0, |(_, last)| last.version + 1);
         let release = facts.release;
-        let last = last.filter(|last| last.facts.release == release);
-        let frr = match last {
-            Some(last) => render::render_after(&last.plan.frr, &last.frr, &plan.frr, &release)?,
+        let frr = match last.filter(|(input, _)| input.facts.release == release) {
+            Some((_, last)) => render::render_after(&last.plan.frr, &last.frr, &plan.frr, &release)?,
             None => render::render(&plan.frr, &release)?,
         };
-        Ok(Self { version, snapshot: Arc::clone(snapshot), facts, accepted, plan: Arc::new(plan), frr })
+        Ok((PlanInput { snapshot, facts, accepted }, Self { version, plan: Arc::new(plan), frr }))
     }
+}
 
-    pub(super) fn is_from(&self, snapshot: &Arc<Snapshot>) -> bool {
-        self.snapshot == *snapshot
-    }
+/// What is compared.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Compared {
+    /// [`Wanted::version`]
+    pub(super) wanted: u64,
+    pub(super) kernel: Arc<KernelState>,
+    pub(super) running: Arc<RunningConfig>,
+}
 
-    /// Whether the same would come of these and its snapshot. What is accepted once is accepted again.
-    pub(super) fn is_of(&self, facts: &NodeFacts, accepted: &LastAccepted) -> bool {
-        self.facts == *facts && self.accepted == *accepted
-    }
+/// All of it was found to be in place.
+#[derive(Debug)]
+pub(super) struct Settled {
+    /// Whether FRR is known to run still what was compared.
+    pub(super) is_current: bool,
+    /// Lines within our stanzas that are not ours.
+    pub(super) unknown: BTreeSet<(Scope, Daemon, String)>,
 }

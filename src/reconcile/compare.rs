@@ -1,23 +1,23 @@
 //! The first half of a pass: observes kernel and FRR, plans, and compares. In: a snapshot. Out: a [`Comparison`], which
 //! holds all that is to be done. Changes nothing but policies that nothing refers to yet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::cache::{Settled, Wanted};
+use super::cache::{Compared, PlanInput, Settled, Wanted};
 use super::early_policies::EarlyPolicies;
 use super::reconciler::{PassError, Reconciler};
 use super::schedule::{Schedule, State, policies_of_new_scopes, schedule};
 use crate::frr::client::port::Routing;
-use crate::frr::release::Release;
 use crate::frr::show::running_config::RunningConfig;
 use crate::kernel::model::KernelState;
 use crate::kernel::{Kernel, KernelError};
+use crate::memo::Memo;
 use crate::plan::last_accepted::LastAccepted;
 use crate::plan::{NodeFacts, Plan};
 use crate::snapshot::Snapshot;
 use crate::timing::{PassPhase, Stopwatch, Timing};
-use crate::types::{IfName, VrfMode, VrfName};
+use crate::types::{IfName, VrfName};
 
 /// What a pass compares, and what came of it.
 pub(super) struct Comparison {
@@ -51,83 +51,76 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     ) -> Result<Comparison, PassError> {
         let mut watch = Stopwatch::start();
         let release = self.routing.release().await?;
-        let settled = self.settled.take().filter(|_| not_up.is_empty());
+        let mut settled = std::mem::take(&mut self.settled);
+        if !not_up.is_empty() {
+            settled = Memo::default();
+        }
         // A new snapshot is the reason of this pass: what was found in place is what FRR runs. It prints for tens of
         // milliseconds, and is read in the pass after this one.
-        let is_new = self.wanted.as_ref().is_some_and(|wanted| !wanted.is_from(snapshot));
-        let current = settled.as_ref().filter(|settled| is_new && settled.is_current);
-        let current = current.map(|settled| Arc::clone(&settled.running));
-        let inputs = Inputs { snapshot, mode: self.mode, release, accepted, is_new };
+        let is_new = || self.wanted.last().is_some_and(|(input, _)| input.snapshot != *snapshot);
+        let current = settled.last().filter(|(_, settled)| settled.is_current && is_new());
+        let current = current.map(|(compared, _)| Arc::clone(&compared.running));
+        let facts = NodeFacts { mode: self.mode, release, nic_mtu: BTreeMap::new() };
+        let input = PlanInput { snapshot: Arc::clone(snapshot), facts, accepted };
         let Self { kernel, routing, wanted, .. } = self;
         let mut policies = EarlyPolicies::default();
-        let (wanted, observed, running) = if let Some(running) = current {
-            let wanted = plan(kernel, wanted, inputs, &mut watch).await?;
+        let (accepted, wanted, observed, running) = if let Some(running) = current {
+            let (accepted, wanted) = plan(kernel, wanted, input, &mut watch).await?;
             if early == Early::Policies {
                 for batch in policies_of_new_scopes(&running.config, &wanted.frr) {
                     policies.begin(routing, batch);
                 }
             }
             let observed = policies.during(observe(kernel, wanted)).await?;
-            (wanted, observed, running)
+            (accepted, wanted, observed, running)
         } else {
             // FRR takes long to print what it runs: it is queried first, and read when all else is known.
             let of_kernel = async {
-                let wanted = plan(kernel, wanted, inputs, &mut watch).await?;
+                let (accepted, wanted) = plan(kernel, wanted, input, &mut watch).await?;
                 let observed = observe(kernel, wanted).await?;
-                Ok::<_, PassError>((wanted, observed))
+                Ok::<_, PassError>((accepted, wanted, observed))
             };
             let (running, of_kernel) = tokio::join!(routing.running(), of_kernel);
-            let (wanted, observed) = of_kernel?;
-            (wanted, observed, running?)
+            let (accepted, wanted, observed) = of_kernel?;
+            (accepted, wanted, observed, running?)
         };
         watch.mark(PassPhase::Observe);
         wanted.frr.share(&running.config);
-        let schedule = if let Some(settled) = settled.filter(|last| last.is_of(wanted, &observed, &running)) {
-            Schedule { unknown: settled.unknown, ..Schedule::default() }
+        let compared = Compared { wanted: wanted.version, kernel: observed, running: Arc::clone(&running) };
+        let schedule = if let Some(settled) = settled.get(&compared) {
+            Schedule { unknown: settled.unknown.clone(), ..Schedule::default() }
         } else {
             let wanted = State { kernel: &wanted.plan.kernel, frr: &wanted.frr };
-            schedule(wanted, State { kernel: &observed, frr: &running.config }, not_up, release)
+            schedule(wanted, State { kernel: &compared.kernel, frr: &running.config }, not_up, release)
         };
         if schedule.is_empty() {
-            let (running, unknown) = (Arc::clone(&running), schedule.unknown.clone());
-            let version = wanted.version;
-            self.settled = Some(Settled { wanted: version, kernel: observed, running, is_current: true, unknown });
+            self.settled.set(compared, Settled { is_current: true, unknown: schedule.unknown.clone() });
         }
         watch.mark(PassPhase::Diff);
-        let (plan, accepted, timing) = (Arc::clone(&wanted.plan), wanted.accepted.clone(), watch.timing());
+        let (plan, accepted, timing) = (Arc::clone(&wanted.plan), accepted.clone(), watch.timing());
         Ok(Comparison { plan, accepted, running, schedule, policies, timing })
     }
 }
 
-/// What a plan is made of, besides the NICs.
-struct Inputs<'a> {
-    snapshot: &'a Arc<Snapshot>,
-    mode: VrfMode,
-    release: Release,
-    accepted: LastAccepted,
-    /// The snapshot is not that of the last plan.
-    is_new: bool,
-}
-
-/// Reads what a plan must know of the NICs, and plans; `last` is replaced where it is not of the same inputs.
+/// Reads what a plan must know of the NICs, adds it to `input`, and plans where the last plan is not of the same. Returns with
+/// what is accepted now.
 async fn plan<'a>(
     kernel: &impl Kernel,
-    last: &'a mut Option<Wanted>,
-    inputs: Inputs<'_>,
+    last: &'a mut Memo<PlanInput, Wanted>,
+    mut input: PlanInput,
     watch: &mut Stopwatch,
-) -> Result<&'a mut Wanted, PassError> {
-    let Inputs { snapshot, mode, release, accepted, is_new } = inputs;
-    let nics: BTreeSet<IfName> = snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();
+) -> Result<(&'a LastAccepted, &'a mut Wanted), PassError> {
+    let nics: BTreeSet<IfName> = input.snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();
     let observed = kernel.observe_nics(&nics).await?;
     watch.mark(PassPhase::Observe);
-    let nic_mtu = observed.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
-    let facts = NodeFacts { mode, release, nic_mtu };
-    let wanted = match last.take() {
-        Some(wanted) if !is_new && wanted.is_of(&facts, &accepted) => wanted,
-        former => Wanted::new(snapshot, facts, accepted, former.as_ref())?,
+    input.facts.nic_mtu = observed.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
+    let (input, wanted) = match last.take() {
+        Some((last, wanted)) if last == input => (input, wanted),
+        former => Wanted::new(input, former)?,
     };
     watch.mark(PassPhase::Plan);
-    Ok(last.insert(wanted))
+    let (input, wanted) = last.set(input, wanted);
+    Ok((&input.accepted, wanted))
 }
 
 async fn observe(kernel: &impl Kernel, wanted: &Wanted) -> Result<Arc<KernelState>, KernelError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::cache::Wanted;
+use super::cache::{PlanInput, Wanted};
 use super::compare::{Comparison, Early};
 use super::execute::{Executed, Executor, Failure};
 use super::reconciler::{PassError, Reconciler};
@@ -65,7 +65,8 @@ impl Preview {
     /// Where the configuration cannot be rendered.
     pub fn without_router(snapshot: &Arc<Snapshot>, mode: VrfMode, release: Release) -> Result<Self, RenderError> {
         let facts = NodeFacts { mode, release, nic_mtu: BTreeMap::new() };
-        let wanted = Wanted::new(snapshot, facts, LastAccepted::default(), None)?;
+        let input = PlanInput { snapshot: Arc::clone(snapshot), facts, accepted: LastAccepted::default() };
+        let (_, wanted) = Wanted::new(input, None)?;
         let nothing = State { kernel: &KernelState::default(), frr: &Config::default() };
         let after = State { kernel: &wanted.plan.kernel, frr: &wanted.frr };
         let schedule = schedule(after, nothing, &BTreeSet::new(), release);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::cache::{Settled, Wanted};
+use super::cache::{Compared, PlanInput, Settled, Wanted};
 use super::stale_open_sent::StaleOpenSent;
 use crate::frr::client::port::{Routing, RoutingError};
 use crate::frr::release::FrrVersion;
@@ -17,6 +17,7 @@ use crate::frr::stanza::text::RenderError;
 use crate::kernel::model::Netns;
 use crate::kernel::tcp::TcpCounts;
 use crate::kernel::{Kernel, KernelError};
+use crate::memo::Memo;
 use crate::plan::last_accepted::LastAccepted;
 use crate::types::VrfMode;
 
@@ -42,15 +43,16 @@ pub struct Reconciler<K, R> {
     pub(super) mode: VrfMode,
     pub(super) accepted: LastAccepted,
     stale_open_sent: StaleOpenSent,
-    pub(super) wanted: Option<Wanted>,
-    pub(super) settled: Option<Settled>,
+    pub(super) wanted: Memo<PlanInput, Wanted>,
+    pub(super) settled: Memo<Compared, Settled>,
 }
 
 impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// Over the two ports.
     pub fn new(kernel: K, routing: R, mode: VrfMode, accepted: LastAccepted) -> Self {
         let stale_open_sent = StaleOpenSent::default();
-        Self { kernel, routing, mode, accepted, stale_open_sent, wanted: None, settled: None }
+        let (wanted, settled) = (Memo::default(), Memo::default());
+        Self { kernel, routing, mode, accepted, stale_open_sent, wanted, settled }
     }
 
     /// What was accepted so far, to be handed to [`Reconciler::new`] after a restart.
@@ -60,8 +62,8 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
 
     /// FRR may run something else than it did: the next pass reads it.
     pub fn invalidate_running(&mut self) {
-        if let Some(settled) = &mut self.settled {
-            settled.is_current = false;
+        if let Some((compared, settled)) = self.settled.take() {
+            self.settled.set(compared, Settled { is_current: false, ..settled });
         }
     }
 

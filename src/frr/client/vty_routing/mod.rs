@@ -22,6 +22,7 @@ use crate::frr::show::running_config::{DaemonOutput, RunningConfig, RunningConfi
 use crate::frr::show::session::{self, SessionCounters, SessionKey, SessionState};
 use crate::frr::show::vni::{self, VniState};
 use crate::frr::show::vrf::{self, VrfState};
+use crate::memo::Memo;
 use crate::runtime::Daemon;
 use crate::types::{IfName, Vni, VrfMode, VrfName};
 
@@ -43,8 +44,8 @@ pub struct VtyRouting {
     /// The release of the zebra to which the connection is open.
     release: Option<Release>,
     reader: RunningConfigReader,
-    /// The last output about sessions that are down, and what was read from it.
-    down: Option<(String, Arc<BTreeMap<SessionKey, SessionCounters>>)>,
+    /// The sessions that are down, by the output about them.
+    down: Memo<String, Arc<BTreeMap<SessionKey, SessionCounters>>>,
 }
 
 impl VtyRouting {
@@ -58,7 +59,7 @@ impl VtyRouting {
             is_clean: false,
             release: None,
             reader: RunningConfigReader::default(),
-            down: None,
+            down: Memo::default(),
         }
     }
 
@@ -120,7 +121,8 @@ impl VtyRouting {
     }
 
     /// The release of the zebra to which the connection is open. Read again from every new zebra: a router may be upgraded
-    /// while the controller stays.
+    /// while the controller stays. No cache: to read it for a batch would open a connection to a zebra that was restarted and
+    /// has lost what the batch was made for.
     async fn known_release(&mut self) -> Result<Release, RoutingError> {
         if let Some(release) = self.release {
             return Ok(release);
@@ -313,13 +315,11 @@ impl Routing for VtyRouting {
 
     async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
         let summary = self.show(Daemon::Bgpd, session::SHOW_DOWN_SESSIONS).await?;
-        if let Some((last, down)) = &self.down
-            && *last == summary
-        {
+        if let Some(down) = self.down.get(&summary) {
             return Ok(Arc::clone(down));
         }
         let down = Arc::new(session::down_sessions(&summary).map_err(unreadable)?);
-        self.down = Some((summary, Arc::clone(&down)));
+        self.down.set(summary, Arc::clone(&down));
         Ok(down)
     }
 }

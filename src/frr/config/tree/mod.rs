@@ -21,21 +21,8 @@ pub struct Tree(pub BTreeMap<Line, Tree>);
 impl Tree {
     /// Reads what FRR or a template printed: one more blank of indentation is one level down.
     pub fn parse(text: &str) -> Self {
-        Self::parse_sharing(text, &mut BTreeSet::new())
-    }
-
-    /// The same; a line that is in `known` is shared with it. Most lines are the same in all IP-VRFs.
-    pub fn parse_sharing(text: &str, known: &mut BTreeSet<Line>) -> Self {
         let lines = text.lines().map(|raw| (raw.len() - raw.trim_start().len(), Line::new(raw)));
-        let mut share = |line: Line| {
-            if let Some(same) = known.get(&line) {
-                return same.clone();
-            }
-            known.insert(line.clone());
-            line
-        };
-        let lines = lines.filter(|(_, line)| !is_ignored(line)).map(|(indent, line)| (indent, share(line)));
-        Self::level(&mut lines.peekable(), None)
+        Self::level(&mut lines.filter(|(_, line)| !is_ignored(line)).peekable(), None)
     }
 
     /// The lines with more indentation than `above`, up to the first that has not.

@@ -1,12 +1,13 @@
 //! The running configuration of all daemons, split by scope. In: the outputs of `show running-config`. Out: [`RunningConfig`]. A
 //! scope whose lines did not change since the last time is not parsed again: it shares its trees with the last value. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use crate::frr::config::tree::{Config, Tree, scope_of};
 use crate::frr::stanza::policy_names;
+use crate::memo::Memo;
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 
@@ -33,9 +34,10 @@ pub struct DaemonOutput {
 /// Reads outputs, and remembers the last ones.
 #[derive(Debug, Default)]
 pub struct RunningConfigReader {
-    last: Option<(u64, Arc<RunningConfig>)>,
-    /// Hashes of the stanzas of each scope.
-    hashes: BTreeMap<Scope, u64>,
+    /// By a hash of the outputs.
+    whole: Memo<u64, Arc<RunningConfig>>,
+    /// The part of each scope, by a hash of its stanzas.
+    scopes: BTreeMap<Scope, Memo<u64, Config>>,
 }
 
 /// A piece of an output: a line that is not indented, or a profile of `bfd`, with all that is below it.
@@ -49,47 +51,48 @@ struct Stanza<'a> {
 impl RunningConfigReader {
     /// The configuration in these outputs; the same value again for the same outputs.
     pub fn read(&mut self, outputs: &[DaemonOutput]) -> Arc<RunningConfig> {
-        let hash = hash_of(&outputs);
-        let last = match &self.last {
-            Some((last, running)) if *last == hash => return Arc::clone(running),
-            Some((_, running)) => Arc::clone(running),
-            None => Arc::default(),
-        };
-        let mut running = RunningConfig::default();
-        let mut of_scopes: BTreeMap<Scope, Vec<Stanza<'_>>> = BTreeMap::new();
-        for output in outputs {
-            let mut foreign_text = String::new();
-            for stanza in stanzas(output) {
-                match stanza.scope() {
-                    Some(scope) => of_scopes.entry(scope).or_default().push(stanza),
-                    None => stanza.write(&mut foreign_text),
-                }
-            }
-            let foreign = running.config.absorb(output.owner, Tree::parse(&foreign_text));
-            if !foreign.is_empty() {
-                running.foreign.insert(output.daemon, foreign);
-            }
-        }
-        let (mut hashes, mut known) = (BTreeMap::new(), BTreeSet::new());
-        for (scope, stanzas) in of_scopes {
-            let hash = hash_of(&stanzas);
-            if self.hashes.get(&scope) == Some(&hash) {
-                running.config.take_over(&scope, &last.config);
-            } else {
-                let mut texts: BTreeMap<Daemon, String> = BTreeMap::new();
-                for stanza in stanzas {
-                    stanza.write(texts.entry(stanza.owner).or_default());
-                }
-                for (owner, text) in texts {
-                    running.config.absorb(owner, Tree::parse_sharing(&text, &mut known));
-                }
-            }
-            hashes.insert(scope, hash);
-        }
-        let running = Arc::new(running);
-        (self.last, self.hashes) = (Some((hash, Arc::clone(&running))), hashes);
-        running
+        let Self { whole, scopes } = self;
+        Arc::clone(whole.get_or_compute(hash_of(&outputs), |_| Arc::new(parse(outputs, scopes))))
     }
+}
+
+/// `scopes`: those of the last outputs, replaced by those of these.
+fn parse(outputs: &[DaemonOutput], scopes: &mut BTreeMap<Scope, Memo<u64, Config>>) -> RunningConfig {
+    let mut running = RunningConfig::default();
+    let mut of_scopes: BTreeMap<Scope, Vec<Stanza<'_>>> = BTreeMap::new();
+    for output in outputs {
+        let mut foreign_text = String::new();
+        for stanza in stanzas(output) {
+            match stanza.scope() {
+                Some(scope) => of_scopes.entry(scope).or_default().push(stanza),
+                None => stanza.write(&mut foreign_text),
+            }
+        }
+        let foreign = running.config.absorb(output.owner, Tree::parse(&foreign_text));
+        if !foreign.is_empty() {
+            running.foreign.insert(output.daemon, foreign);
+        }
+    }
+    let mut last = std::mem::take(scopes);
+    for (scope, stanzas) in of_scopes {
+        let mut part = last.remove(&scope).unwrap_or_default();
+        let config = part.get_or_compute(hash_of(&stanzas), |_| parse_scope(&stanzas));
+        running.config.take_over(&scope, config);
+        scopes.insert(scope, part);
+    }
+    running
+}
+
+fn parse_scope(stanzas: &[Stanza<'_>]) -> Config {
+    let mut texts: BTreeMap<Daemon, String> = BTreeMap::new();
+    for stanza in stanzas {
+        stanza.write(texts.entry(stanza.owner).or_default());
+    }
+    let mut config = Config::default();
+    for (owner, text) in texts {
+        config.absorb(owner, Tree::parse(&text));
+    }
+    config
 }
 
 impl Stanza<'_> {
