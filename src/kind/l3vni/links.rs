@@ -41,7 +41,7 @@ pub(super) fn links(l3vni: &ValidL3vni, fabric: &Fabric, state: &mut KernelState
     }
     let bridge = Link {
         master: master.clone(),
-        mac: Some(ipam::router_mac(vtep, vni)),
+        mac: Some(ipam::router_mac(vtep)),
         addrgen_none: true,
         ..link(LinkKind::Bridge)
     };
