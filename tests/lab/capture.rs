@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use nix::net::if_::if_indextoname;
+use nix::net::if_::if_nameindex;
 use nix::sys::socket::{
     AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, recvfrom, sendto, setsockopt, socket, sockopt,
 };
@@ -21,6 +21,9 @@ use super::packet::vni_of;
 
 /// The start of the payload of each frame of a test; then the origin.
 pub const MARK: &[u8; 11] = b"perouter-lk";
+
+/// How often the names of links are read.
+const NAMES: Duration = Duration::from_millis(20);
 
 /// Sends frames out of one interface.
 pub struct Injector {
@@ -128,7 +131,7 @@ fn capture(netns: &Path, name: &str, stop: &Arc<AtomicBool>, seen: &Arc<Mutex<Se
         let flags = SockFlag::SOCK_CLOEXEC;
         let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll).unwrap();
         setsockopt(&socket, sockopt::RcvBufForce, &(64 << 20)).unwrap();
-        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(100)).unwrap();
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(20)).unwrap();
         socket
     });
     // Not a namespace yet, or one that is just deleted.
@@ -141,19 +144,22 @@ fn capture(netns: &Path, name: &str, stop: &Arc<AtomicBool>, seen: &Arc<Mutex<Se
 }
 
 fn receive(socket: &OwnedFd, netns: &str, stop: &AtomicBool, seen: &Mutex<Seen>) {
-    let mut names: BTreeMap<usize, String> = BTreeMap::new();
+    let (mut names, mut read) = (BTreeMap::new(), None);
     let mut buffer = vec![0; 10_000];
     while !stop.load(Ordering::Relaxed) {
+        // A frame may be read after its link was deleted.
+        if read.is_none_or(|at: Instant| at.elapsed() > NAMES) {
+            read = Some(Instant::now());
+            let links = if_nameindex().unwrap();
+            names.extend(links.iter().map(|link| (link.index(), link.name().to_string_lossy().into_owned())));
+        }
         let Ok((length, Some(from))) = recvfrom::<LinkAddr>(socket.as_raw_fd(), &mut buffer) else { continue };
         let frame = &buffer[..length];
         let Some(at) = frame.windows(MARK.len()).position(|window| window == MARK) else { continue };
-        let index = from.ifindex();
-        let name = names.entry(index).or_insert_with(|| {
-            let found = if_indextoname(u32::try_from(index).unwrap());
-            found.map_or_else(|_| format!("deleted link {index}"), |name| name.to_string_lossy().into_owned())
-        });
+        let index = u32::try_from(from.ifindex()).unwrap();
+        let name = names.get(&index).cloned().unwrap_or_else(|| format!("unknown link {index}"));
         let origin = frame.get(at + MARK.len()).copied().unwrap_or(b'?');
-        let place = Place { netns: netns.to_owned(), interface: name.clone(), vni: vni_of(frame), origin };
+        let place = Place { netns: netns.to_owned(), interface: name, vni: vni_of(frame), origin };
         let mut seen = seen.lock().unwrap();
         let entry = seen.entry(place).or_insert_with(|| (0, frame.to_vec()));
         entry.0 += 1;
