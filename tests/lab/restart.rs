@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use perouter::types::VrfMode;
 use perouter_lab::evpn::type5_routes;
 use perouter_lab::node::Node;
 
@@ -89,7 +90,11 @@ fn the_router_mac_of_an_earlier_version_is_replaced_with_one_update_per_route() 
     });
     let [red, blue] = streams.map(super::traffic::Stream::finish);
     println!("red: {red}; blue: {blue}; routes: {}; advertised, withdrawn: {:?}", before.len(), updates(leaf));
-    assert_eq!(updates(leaf), [before.len(), 0], "updates for {} routes", before.len());
+    let [advertised, withdrawn] = updates(leaf);
+    assert_eq!(advertised, before.len(), "updates for {} routes", before.len());
+    let mode = fixture.router().status().unwrap().vrf_mode;
+    // With VRF devices FRR 8.4 withdrew some of the routes first.
+    assert!(withdrawn == 0 || mode == VrfMode::Vrf, "{withdrawn} withdrawals in {mode} mode");
     let router = fixture.router();
     assert_eq!(router.established(&ALL), established);
     assert!(router.status().unwrap().last_change.rebuilt.is_empty());
