@@ -25,7 +25,7 @@ mod generated;
 mod node;
 
 fn three_vnis() -> World {
-    let spec = |session| Spec { port: 4789, mtu: 1450, mac: 1, session };
+    let spec = |session| Spec { port: 4789, mtu: 1450, mac: 1, strict: false, session };
     let both = Session { ipv4: Some(2), ipv6: Some(2), listen: second_port() };
     let specs = BTreeMap::from([
         (0, spec(Some(Session { ipv6: None, ..both.clone() }))),
@@ -90,6 +90,41 @@ fn encapsulated_packets_leave_through_the_router_namespace() {
     );
     let ping = node.vrf("v0", "ping -c 3 -i 0.2 -W 2 -I br-pe-100 172.16.0.2");
     assert!(ping.contains(" 0% packet loss"), "{ping}");
+}
+
+/// Of settings that the kernel reports and of those that are polled.
+#[test]
+fn drift_of_settings_that_isolation_rests_on_is_noticed_within_a_second() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let wanted = three_vnis().state();
+        converge(&kernel, &wanted).await;
+        // What was changed just now has been noticed.
+        while tokio::time::timeout(Duration::from_millis(1500), kernel.changed()).await.is_ok() {}
+        for (setting, drifted) in [
+            ("all.accept_redirects", 1),
+            ("all.send_redirects", 1),
+            ("all.route_localnet", 1),
+            ("all.rp_filter", 1),
+            ("all.forwarding", 0),
+            ("pe-100.rp_filter", 0),
+            ("br-pe-100.rp_filter", 1),
+        ] {
+            let start = std::time::Instant::now();
+            node.vrf("v0", &format!("sysctl -qw net.ipv4.conf.{setting}={drifted}"));
+            let noticed = tokio::time::timeout(Duration::from_secs(2), kernel.changed()).await;
+            let after = start.elapsed();
+            assert!(noticed.is_ok() && after < Duration::from_secs(1), "{setting}: {after:?}");
+            let ops: Vec<String> = reconcile(&kernel, &wanted).await.iter().map(ToString::to_string).collect();
+            assert!(
+                ops.iter().any(|op| op.contains(&format!("sysctl net.ipv4.conf.{setting}="))),
+                "{setting}: {ops:?}"
+            );
+            converge(&kernel, &wanted).await;
+            while tokio::time::timeout(Duration::from_millis(900), kernel.changed()).await.is_ok() {}
+        }
+    });
 }
 
 type Edit = (&'static str, fn(&mut World));
@@ -309,7 +344,7 @@ fn a_foreign_link_with_a_wanted_name_is_an_error_and_left_alone() {
         assert_eq!(
             failed,
             [format!(
-                "{}: link add pe-100 mtu 1450 type veth peer name host-100 netns host: EEXIST: File exists",
+                "{}: link add pe-100 mtu 1450 rp_filter 2 type veth peer name host-100 netns host: EEXIST: File exists",
                 links_netns("v0")
             )]
         );

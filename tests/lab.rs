@@ -8,9 +8,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test file")]
 
 mod lab {
+    mod capture;
+    mod crafted;
     mod fabric;
     mod fixture;
     mod kernel_state;
+    mod packet;
     mod router;
     mod traffic;
 
@@ -27,6 +30,7 @@ mod lab {
     mod isolation;
     mod l3vni_add_delete;
     mod l3vni_edits;
+    mod leaks;
     mod metallb_advanced;
     mod password_rotation;
     mod read_only_commands;

@@ -3,7 +3,7 @@
 //! a guest.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -40,7 +40,7 @@ fn has_vrf_devices() -> bool {
 /// IP-VRFs v0 (VNI 100, "red") and v1 (VNI 101, "blue"), both with an IPv4 and IPv6 host session.
 fn red_and_blue() -> KernelState {
     let both = Session { ipv4: Some(2), ipv6: Some(2), listen: None };
-    let spec = Spec { port: 4789, mtu: 1450, mac: 1, session: Some(both) };
+    let spec = Spec { port: 4789, mtu: 1450, mac: 1, strict: false, session: Some(both) };
     let specs = BTreeMap::from([(0, spec.clone()), (1, spec)]);
     let world = World { mode: VrfMode::Vrf, vtep: "100.65.0.1/32".parse().unwrap(), shift: 0, specs };
     let mut state = world.state();
@@ -130,6 +130,92 @@ fn a_packet_of_red_without_a_route_in_red_is_dropped(#[case] target: &str, #[cas
         assert_eq!(reconcile(&kernel, &wanted).await, [KernelOp::AddUnreachable(table(100), family)]);
         assert_eq!(leaked_packets(&node, target), 0);
     });
+}
+
+/// Red's hosts: that of the node behind `host-100`, and one of the fabric behind a VXLAN device with red's VNI. Both send
+/// everything to the router.
+fn add_hosts_of_red(node: &Node) {
+    node.host("ip address add 10.0.0.2/24 dev fabric; ip route replace 100.65.0.1 via 10.0.0.1");
+    node.host("ip link add remote type vxlan id 100 local 10.0.0.2 remote 100.65.0.1 dstport 4789");
+    node.host("ip link set remote up; ip address add 172.16.0.2/24 dev remote; ip address add 2001:db8:16::2/64 dev remote nodad");
+    for (via, family) in [("172.16.0.1", "-4"), ("2001:db8:16::1", "-6")] {
+        // The router MAC of red.
+        node.host(&format!("ip {family} neighbour replace {via} lladdr 02:00:00:00:00:01 dev remote"));
+    }
+}
+
+/// One ping of each host of red to each of these, as far as it still has a link.
+fn ping_from_red(node: &Node, targets: [&str; 2]) -> usize {
+    let links = node.host("ip -o link show");
+    let mut sent = 0;
+    for (link, gateways) in
+        [("host-100", ["192.169.100.1", "2001:db8:100::1"]), ("remote", ["172.16.0.1", "2001:db8:16::1"])]
+    {
+        if !links.contains(&format!(" {link}")) {
+            continue;
+        }
+        for (target, gateway) in targets.iter().zip(gateways) {
+            let family = if target.contains(':') { "-6" } else { "-4" };
+            node.host(&format!(
+                "ip {family} route replace {target} via {gateway} dev {link}; ping -c 2 -i 0.1 -w 1 {target} || true"
+            ));
+            sent += 2;
+        }
+    }
+    sent
+}
+
+/// perouter may be killed after any step of a teardown.
+#[test]
+fn no_packet_leaves_its_vrf_after_any_step_of_a_teardown() {
+    let (true, Some(node)) = (has_vrf_devices(), with_fabric()) else { return };
+    let mut capture = Command::new("nsenter")
+        .arg(format!("--net={}", node.host.display()))
+        .args(["tcpdump", "-nn", "-l", "--immediate-mode", "-Q", "in", "-i", "fabric"])
+        .arg("icmp or (icmp6 and ip6[40] == 128)")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    add_hosts_of_red(&node);
+    let targets = ["203.0.113.5", "2001:db8:f::5"];
+    let (mut sent, mut removals) = (0, vec![]);
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let wanted = red_and_blue();
+        let nothing = KernelState::default();
+        let mut done = 0;
+        loop {
+            converge(&kernel, &wanted).await;
+            let mut steps = kernel::diff(&nothing, &kernel.observe(&BTreeSet::new()).await.unwrap());
+            steps.sort_by_cached_key(|step| (step.op.wave(), step.op.lane()));
+            for step in &steps[..done] {
+                kernel.apply(&step.op).await.unwrap();
+            }
+            sent += ping_from_red(&node, targets);
+            if done == steps.len() {
+                removals.extend(steps.iter().map(ToString::to_string));
+                break;
+            }
+            done += 1;
+        }
+    });
+    // The capture detects packets, of table `main` too.
+    let control = "203.0.113.77";
+    node.router(&format!("ping -c 2 -i 0.2 -W 1 {control} || true"));
+    std::thread::sleep(Duration::from_secs(1));
+    capture.kill().unwrap();
+    let captured = String::from_utf8_lossy(&capture.wait_with_output().unwrap().stdout).into_owned();
+    let to = |target: &str| captured.lines().filter(|line| line.contains(&format!("> {target}: "))).count();
+    println!(
+        "{sent} packets of red in {} states, outside of red: {}",
+        removals.len() + 1,
+        to(targets[0]) + to(targets[1])
+    );
+    assert!(sent > 40, "{sent} packets in {removals:#?}");
+    assert_eq!((to(targets[0]), to(targets[1])), (0, 0), "{removals:#?}\n{captured}");
+    assert_eq!(to(control), 2, "{captured}");
 }
 
 /// Whether an address replies to red's host.

@@ -50,6 +50,7 @@ pub async fn apply(namespaces: &Namespaces, op: &KernelOp) -> Result<(), OpError
         | KernelOp::SetMac { .. }
         | KernelOp::SetDown(_)
         | KernelOp::SetAddrGen { .. }
+        | KernelOp::SetRpFilter { .. }
         | KernelOp::SetPort { .. } => match attribute(op) {
             Some((key, request)) => Ok(namespaces.get(&key.netns).await?.change(request).await?),
             None => Ok(()),
@@ -66,6 +67,7 @@ fn attribute(op: &KernelOp) -> Option<(&LinkKey, Request)> {
         KernelOp::SetMac { mac, .. } => request::set_mac(&name, *mac),
         KernelOp::SetDown(_) => request::set_up(&name, false),
         KernelOp::SetAddrGen { none: true, .. } => request::set_addrgen(&name, AddrGenMode::NONE),
+        KernelOp::SetRpFilter { filter, .. } => request::set_rp_filter(&name, *filter),
         KernelOp::SetAddrGen { none: false, .. } => request::set_addrgen(&name, AddrGenMode::EUI64),
         KernelOp::SetPort { port, .. } => request::set_port(&name, *port),
         _ => return None,
@@ -103,9 +105,9 @@ async fn create_link(namespaces: &Namespaces, new: &NewLink) -> Result<(), OpErr
     let creator = if into.is_some() { &namespaces.router } else { &namespace };
     let [into_fd, peer_fd] = [&into, &peer].map(|file| file.as_ref().map(AsRawFd::as_raw_fd));
     creator.change(request::new_link(new, into_fd, peer_fd).ok_or(OpError::NoKind)?).await?;
-    namespace.change(request::finish_link(&new.key.name.to_string(), &alias, new.addrgen_none)).await?;
+    namespace.change(request::finish_link(&new.key.name.to_string(), &alias, new.addrgen_none, new.rp_filter)).await?;
     if let LinkKind::Veth { peer } = &new.kind {
-        let finish = request::finish_link(&peer.name.to_string(), &alias, false);
+        let finish = request::finish_link(&peer.name.to_string(), &alias, false, new.rp_filter);
         namespaces.get(&peer.netns).await?.change(finish).await?;
     }
     Ok(())

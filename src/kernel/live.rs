@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::error::{KernelError, OpError};
 use super::model::{KernelState, Netns, ObservedNics};
@@ -34,6 +35,8 @@ pub struct NetlinkKernel {
     watched: Arc<RwLock<WatchedLinks>>,
     /// When namespaces were last read for their age, and the first of those whose turn is next.
     turn: std::sync::Mutex<(Option<Instant>, usize)>,
+    /// When settings are polled next.
+    next_poll: std::sync::Mutex<Instant>,
     record: std::sync::Mutex<RecordCache>,
     last: std::sync::Mutex<Memo<Observation, Arc<KernelState>>>,
 }
@@ -54,17 +57,22 @@ const AGED: usize = 8;
 /// The interval of such observations.
 const NEXT_AGED: Duration = Duration::from_secs(20);
 
+/// The kernel reports no change of these settings, and drift is repaired within a second. A microsecond for each file.
+const SETTINGS_POLL: Duration = Duration::from_millis(750);
+
 impl NetlinkKernel {
     /// Opens the router namespace of `runtime`, which must exist, sets its `lo` up, and makes the existing namespaces of
     /// IP-VRFs visible to zebra. `host`: the namespace of the node, see [`super::netns::open_host`].
     pub async fn open(runtime: Runtime, host: File) -> Result<Self, KernelError> {
+        raise_file_limit();
         let changes = ChangeSignal::default();
         let watched = Arc::new(RwLock::new(WatchedLinks::default()));
         let filter = EventFilter::Host(watched.clone());
         let namespaces = Namespaces::open(runtime, host, filter, changes.clone()).await?;
         let (turn, record, last) =
             (std::sync::Mutex::default(), std::sync::Mutex::default(), std::sync::Mutex::default());
-        Ok(Self { namespaces, changes, watched, turn, record, last })
+        let next_poll = std::sync::Mutex::new(Instant::now() + SETTINGS_POLL);
+        Ok(Self { namespaces, changes, watched, turn, next_poll, record, last })
     }
 
     /// Returns every moved NIC to the host, for the removal of the router from this node. Goes on after an error.
@@ -130,6 +138,17 @@ impl NetlinkKernel {
     }
 }
 
+/// A socket and the polled settings of each of hundreds of namespaces are more open files than the usual soft limit of 1024.
+fn raise_file_limit() {
+    const ENOUGH: u64 = 65_536;
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard.min(ENOUGH)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard.min(ENOUGH), hard)
+    {
+        tracing::debug!(error = &error as &dyn std::error::Error, "the limit of open files remains");
+    }
+}
+
 /// Whether `index` of `count` is among the [`AGED`] from `first` on, modulo `count`.
 fn has_turn(index: usize, count: usize, first: usize) -> bool {
     (index + count - first % count) % count < AGED
@@ -176,7 +195,19 @@ impl Kernel for NetlinkKernel {
     }
 
     async fn changed(&self) {
-        self.changes.wait().await;
+        let next_poll = || self.next_poll.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let next = tokio::time::Instant::from_std(*next_poll());
+            tokio::select! {
+                () = self.changes.wait() => return,
+                () = tokio::time::sleep_until(next) => {
+                    *next_poll() = Instant::now() + SETTINGS_POLL;
+                    if self.namespaces.poll_settings().await {
+                        return;
+                    }
+                }
+            }
+        }
     }
 }
 

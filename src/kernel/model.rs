@@ -78,6 +78,38 @@ pub enum LinkKind {
     Other,
 }
 
+/// `rp_filter` of a device: which IPv4 sources are accepted on it (RFC 3704). The kernel applies the greater of this and the
+/// value for all devices of the namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RpFilter {
+    /// All. Only observed, never wanted.
+    Off,
+    /// Those to which the best route leads through the device (section 2.2).
+    Strict,
+    /// Those to which there is a route in the VRF (section 2.4).
+    Loose,
+}
+
+impl RpFilter {
+    /// Of the value that the kernel has.
+    pub fn of(value: i32) -> Self {
+        match value {
+            0 => Self::Off,
+            1 => Self::Strict,
+            _ => Self::Loose,
+        }
+    }
+
+    /// The value that the kernel has.
+    pub fn value(self) -> u32 {
+        match self {
+            Self::Off => 0,
+            Self::Strict => 1,
+            Self::Loose => 2,
+        }
+    }
+}
+
 /// Bridge port settings of a VXLAN device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BridgePort {
@@ -108,6 +140,8 @@ pub struct Link {
     pub up: bool,
     /// `addrgenmode none`: no IPv6 link-local address. True for bridge and VXLAN, false for others.
     pub addrgen_none: bool,
+    /// Filter of IPv4 sources; `None` for a VXLAN device, which receives no IP packets itself.
+    pub rp_filter: Option<RpFilter>,
     /// Addresses with their prefix length, without IPv6 link-local ones.
     pub addresses: BTreeSet<IpNet>,
     /// Port settings; `Some` for a VXLAN device only.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,8 +40,10 @@ pub struct Namespace {
     // Held during a read, so that what one task reads is not read by another.
     reading: Mutex<()>,
     contents: std::sync::Mutex<Option<(Instant, Arc<NetnsContents>)>>,
-    // Settings cause no message: they are read after we changed something, and for their age.
+    // Most settings cause no message: they are read after we changed something, and for their age.
     sysctls: std::sync::Mutex<Option<(Instant, BTreeMap<Sysctl, u32>)>>,
+    // Files of the settings that are polled: to open one takes longer than to read it.
+    polled: std::sync::Mutex<Vec<(Sysctl, File)>>,
 }
 
 /// How to open the namespace.
@@ -84,6 +86,7 @@ impl Namespace {
             reading: Mutex::new(()),
             contents: std::sync::Mutex::new(None),
             sysctls: std::sync::Mutex::new(None),
+            polled: std::sync::Mutex::default(),
         })
     }
 
@@ -138,6 +141,22 @@ impl Namespace {
     pub fn mark_stale(&self) {
         self.known_sysctls().take();
         self.watch.mark_stale();
+    }
+
+    /// Whether a setting on which isolation rests changed since it was read, which marks the namespace as stale.
+    pub fn poll_settings(&self) -> bool {
+        let differs = |known: &BTreeMap<Sysctl, u32>, (sysctl, file): &(Sysctl, File)| {
+            // Of a namespace that is gone nothing can be read.
+            value_of(file).is_some_and(|value| known.get(sysctl) != Some(&value))
+        };
+        let changed = self.known_sysctls().as_ref().is_some_and(|(_, known)| {
+            let polled = self.polled.lock().unwrap_or_else(PoisonError::into_inner);
+            polled.iter().any(|setting| differs(known, setting))
+        });
+        if changed {
+            self.mark_stale();
+        }
+        changed
     }
 
     fn known_sysctls(&self) -> MutexGuard<'_, Option<(Instant, BTreeMap<Sysctl, u32>)>> {
@@ -225,17 +244,38 @@ impl Namespace {
     }
 
     fn sysctls(&self, file: &File) -> Result<BTreeMap<Sysctl, u32>, NetlinkError> {
+        let stale = self.watch.take_stale_settings();
         if let Some((at, known)) = &*self.known_sysctls()
             && at.elapsed() < MAX_AGE
+            && !stale
         {
             return Ok(known.clone());
         }
         let now = Instant::now();
-        let paths = Sysctl::ALL.map(|sysctl| (sysctl, Path::new("/proc/sys").join(sysctl.path())));
-        let texts = netns::read_files(file, paths.into())?;
+        let path = |sysctl: Sysctl| (sysctl, Path::new("/proc/sys").join(sysctl.path()));
+        let texts = netns::read_files(file, Sysctl::ALL.map(path).into())?;
+        self.open_polled(file, path)?;
         let value = |(sysctl, text): (Sysctl, String)| Some((sysctl, text.trim().parse().ok()?));
         let values: BTreeMap<_, _> = texts.into_iter().filter_map(value).collect();
         *self.known_sysctls() = Some((now, values.clone()));
         Ok(values)
     }
+
+    fn open_polled(&self, file: &File, path: impl Fn(Sysctl) -> (Sysctl, PathBuf)) -> Result<(), NetnsError> {
+        let mut polled = self.polled.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those of the host are its own.
+        if !polled.is_empty() || self.netns == Netns::Host {
+            return Ok(());
+        }
+        let here = |sysctl: &Sysctl| self.netns == Netns::Router || !sysctl.is_of_vrf_devices();
+        *polled = netns::open_files(file, Sysctl::POLLED.into_iter().filter(here).map(path).collect())?;
+        Ok(())
+    }
+}
+
+/// The number in a file below `/proc/sys`.
+fn value_of(file: &File) -> Option<u32> {
+    let mut text = [0; 16];
+    let length = file.read_at(&mut text, 0).ok()?;
+    std::str::from_utf8(text.get(..length)?).ok()?.trim().parse().ok()
 }

@@ -129,6 +129,13 @@ impl Namespaces {
         }
     }
 
+    /// Whether a setting on which isolation rests changed in any namespace of ours since it was read.
+    pub async fn poll_settings(&self) -> bool {
+        let vrfs = self.vrfs.lock().await;
+        // All of them: each marks itself as stale.
+        std::iter::once(&self.router).chain(vrfs.values()).filter(|namespace| namespace.poll_settings()).count() > 0
+    }
+
     /// Closes the sockets that changes opened; watching goes on.
     pub async fn rest(&self) {
         for namespace in self.vrfs.lock().await.values() {

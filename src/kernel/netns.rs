@@ -202,6 +202,13 @@ pub fn read_files<K: Send>(netns: &File, paths: Vec<(K, PathBuf)>) -> Result<Vec
     })?
 }
 
+/// Opens files as [`read_files`] reads them. A file below `/proc/sys/net` goes on to be that of `netns`, which it does not
+/// keep alive.
+pub fn open_files<K: Send>(netns: &File, paths: Vec<(K, PathBuf)>) -> Result<Vec<(K, File)>, NetnsError> {
+    let open = |(key, path): (K, PathBuf)| Some((key, File::open(path).ok()?));
+    in_netns(netns, || paths.into_iter().filter_map(open).collect())
+}
+
 /// Creates the empty namespace of an IP-VRF, or adopts it. Zebra does not see it before [`expose_vrf`].
 pub fn create_vrf(runtime: &Runtime, vrf: &VrfName) -> Result<Creation, NetnsError> {
     create(&runtime.vrf_netns(vrf))

@@ -131,6 +131,7 @@ fn link_of(kind: LinkKind, link: &ObservedLink, contents: &NetnsContents) -> Lin
         up: link.up,
         // A kernel without IPv6 has no link-local addresses.
         addrgen_none: link.addrgen.map_or(quiet, |mode| mode == AddrGenMode::NONE),
+        rp_filter: link.rp_filter.filter(|_| !matches!(kind, LinkKind::Vxlan { .. } | LinkKind::Other)),
         addresses: link
             .addresses
             .iter()
@@ -153,6 +154,7 @@ fn host_vrf_of(link: &ObservedLink, contents: &NetnsContents) -> Option<IfName> 
 mod tests {
     use super::*;
     use crate::kernel::diff::generated::{World, world};
+    use crate::kernel::model::RpFilter;
     use crate::kernel::netlink::contents::ObservedAddress;
     use crate::kernel::nic_record::NicRecord;
     use crate::names::{LINK_GROUP, PortTable};
@@ -211,6 +213,7 @@ mod tests {
                 mac: link.mac.or(Some(MacAddr([2; 6]))),
                 up: link.up,
                 addrgen: Some(if link.addrgen_none { AddrGenMode::NONE } else { AddrGenMode::EUI64 }),
+                rp_filter: link.rp_filter.or(Some(RpFilter::Off)),
                 port: link.port,
                 immovable: false,
                 addresses: addresses.chain(noise).collect(),

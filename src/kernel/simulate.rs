@@ -110,6 +110,7 @@ impl KernelState {
                 link.drop_ipv6();
             }
             KernelOp::SetAddrGen { key, none } => self.link_mut(key)?.addrgen_none = *none,
+            KernelOp::SetRpFilter { key, filter } => self.link_mut(key)?.rp_filter = Some(*filter),
             KernelOp::SetPort { key, port } => match &mut self.link_mut(key)?.port {
                 Some(now) => *now = *port,
                 None => return reject(Errno::EOPNOTSUPP, "the link is not a bridge port"),
@@ -297,6 +298,7 @@ impl Link {
             mac: new.mac,
             up: false,
             addrgen_none: new.addrgen_none,
+            rp_filter: new.rp_filter,
             addresses: BTreeSet::new(),
             port: None,
         }

@@ -9,14 +9,32 @@ pub enum Sysctl {
     Ipv4Forwarding,
     /// `net.ipv6.conf.all.forwarding`
     Ipv6Forwarding,
-    /// `net.ipv4.conf.all.rp_filter`: 0, as the return path of an overlay packet may differ.
+    /// `net.ipv4.conf.all.rp_filter`: 0. Each link of an IP-VRF has its own, and the greater of both applies; the return path
+    /// of an encapsulated packet may differ.
     RpFilterAll,
     /// `net.ipv4.conf.default.rp_filter`
     RpFilterDefault,
+    /// `net.ipv4.conf.all.accept_redirects`: 0, no host changes the routes of a router. IPv6 ignores redirects where it
+    /// forwards (Linux `net/ipv6/route.c`: `rt6_do_redirect`).
+    AcceptRedirectsAll,
+    /// `net.ipv4.conf.default.accept_redirects`
+    AcceptRedirectsDefault,
+    /// `net.ipv4.conf.all.send_redirects`: 0, no host learns a way around the router.
+    SendRedirectsAll,
+    /// `net.ipv4.conf.default.send_redirects`
+    SendRedirectsDefault,
+    /// `net.ipv4.conf.all.route_localnet`: 0, 127.0.0.0/8 is no address of a packet on a link.
+    RouteLocalnetAll,
+    /// `net.ipv4.conf.default.route_localnet`
+    RouteLocalnetDefault,
     /// `net.vrf.strict_mode`: one table belongs to one VRF device.
     VrfStrictMode,
     /// `net.ipv4.tcp_l3mdev_accept`: 0, a listener of one VRF does not accept connections of another.
     TcpL3mdevAccept,
+    /// `net.ipv4.udp_l3mdev_accept`: 0, the same for UDP.
+    UdpL3mdevAccept,
+    /// `net.ipv4.raw_l3mdev_accept`: 0, the same for raw sockets; the kernel's default is 1.
+    RawL3mdevAccept,
     /// `net.ipv4.tcp_fwmark_accept`: a connection has the mark of its first packet, IPv6 too.
     TcpFwmarkAccept,
     /// `net.ipv4.fwmark_reflect`: a reply of the kernel itself has the mark of the packet that it answers.
@@ -32,13 +50,21 @@ pub enum Sysctl {
 
 impl Sysctl {
     /// All settings that we read.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 19] = [
         Self::Ipv4Forwarding,
         Self::Ipv6Forwarding,
         Self::RpFilterAll,
         Self::RpFilterDefault,
+        Self::AcceptRedirectsAll,
+        Self::AcceptRedirectsDefault,
+        Self::SendRedirectsAll,
+        Self::SendRedirectsDefault,
+        Self::RouteLocalnetAll,
+        Self::RouteLocalnetDefault,
         Self::VrfStrictMode,
         Self::TcpL3mdevAccept,
+        Self::UdpL3mdevAccept,
+        Self::RawL3mdevAccept,
         Self::TcpFwmarkAccept,
         Self::Ipv4FwmarkReflect,
         Self::Ipv6FwmarkReflect,
@@ -51,6 +77,23 @@ impl Sysctl {
         matches!(self, Self::Ipv4MultipathHash | Self::Ipv6MultipathHash)
     }
 
+    /// Settings on which VRF isolation rests and whose changes cause no message of the kernel (as those of forwarding and
+    /// `rp_filter` do, `RTM_NEWNETCONF`): they are polled.
+    pub const POLLED: [Self; 7] = [
+        Self::AcceptRedirectsAll,
+        Self::SendRedirectsAll,
+        Self::RouteLocalnetAll,
+        Self::VrfStrictMode,
+        Self::TcpL3mdevAccept,
+        Self::UdpL3mdevAccept,
+        Self::RawL3mdevAccept,
+    ];
+
+    /// Whether it is about VRF devices, which are in the router namespace alone.
+    pub fn is_of_vrf_devices(self) -> bool {
+        matches!(self, Self::VrfStrictMode | Self::TcpL3mdevAccept | Self::UdpL3mdevAccept | Self::RawL3mdevAccept)
+    }
+
     /// Its path below `/proc/sys`.
     pub fn path(self) -> &'static str {
         match self {
@@ -58,8 +101,16 @@ impl Sysctl {
             Self::Ipv6Forwarding => "net/ipv6/conf/all/forwarding",
             Self::RpFilterAll => "net/ipv4/conf/all/rp_filter",
             Self::RpFilterDefault => "net/ipv4/conf/default/rp_filter",
+            Self::AcceptRedirectsAll => "net/ipv4/conf/all/accept_redirects",
+            Self::AcceptRedirectsDefault => "net/ipv4/conf/default/accept_redirects",
+            Self::SendRedirectsAll => "net/ipv4/conf/all/send_redirects",
+            Self::SendRedirectsDefault => "net/ipv4/conf/default/send_redirects",
+            Self::RouteLocalnetAll => "net/ipv4/conf/all/route_localnet",
+            Self::RouteLocalnetDefault => "net/ipv4/conf/default/route_localnet",
             Self::VrfStrictMode => "net/vrf/strict_mode",
             Self::TcpL3mdevAccept => "net/ipv4/tcp_l3mdev_accept",
+            Self::UdpL3mdevAccept => "net/ipv4/udp_l3mdev_accept",
+            Self::RawL3mdevAccept => "net/ipv4/raw_l3mdev_accept",
             Self::TcpFwmarkAccept => "net/ipv4/tcp_fwmark_accept",
             Self::Ipv4FwmarkReflect => "net/ipv4/fwmark_reflect",
             Self::Ipv6FwmarkReflect => "net/ipv6/fwmark_reflect",

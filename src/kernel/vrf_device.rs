@@ -51,5 +51,12 @@ pub fn supported() -> Result<bool, VrfDeviceError> {
 fn probe() -> Option<NewLink> {
     let name: VrfName = "probe".parse().ok()?;
     let key = LinkKey { netns: Netns::Router, name: OwnedName::Vrf(name) };
-    Some(NewLink { key, kind: LinkKind::Vrf { table: TableId(1) }, mtu: None, mac: None, addrgen_none: false })
+    Some(NewLink {
+        key,
+        kind: LinkKind::Vrf { table: TableId(1) },
+        mtu: None,
+        mac: None,
+        addrgen_none: false,
+        rp_filter: None,
+    })
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use thiserror::Error;
 
-use crate::types::{MacAddr, Vni};
+use crate::types::MacAddr;
 
 /// A pool that has no address for the index of the node.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -92,20 +92,23 @@ pub fn veth(subnet: &IpNet, index: u32) -> Result<VethAddresses, PoolTooSmall> {
     Ok(VethAddresses { pe: with_mask(pe), host: with_mask(host) })
 }
 
-/// The router MAC of a VNI (RFC 9135 section 4.1): locally administered and derived from the VTEP address, so that it is
-/// stable over restarts and differs between the VTEPs of one VNI.
-pub fn router_mac(vtep: IpAddr, vni: Vni) -> MacAddr {
-    let folded = vni.get().to_be_bytes().into_iter().fold(0, |xor, byte| xor ^ byte);
-    let [a, b, c, d] = match vtep {
-        IpAddr::V4(ip) => ip.octets(),
+/// The router MAC of a VTEP (RFC 9135 section 4.1): locally administered and derived from the VTEP address alone. One for all
+/// its VNIs, as FRR keeps one for each remote VTEP (frr#22577): with several, a VRF that imports routes of two VNIs of a VTEP
+/// sends packets of one of them to the router MAC of the other, where they are dropped.
+pub fn router_mac(vtep: IpAddr) -> MacAddr {
+    let [a, b, c, d, e] = match vtep {
+        IpAddr::V4(ip) => {
+            let [b, c, d, e] = ip.octets();
+            [0, b, c, d, e]
+        }
         // FNV-1a: 128 bits do not fit, and the addresses of a pool differ in their low bits only.
-        IpAddr::V6(ip) => ip
-            .octets()
-            .iter()
-            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
-            .to_be_bytes(),
+        IpAddr::V6(ip) => {
+            let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            let [.., a, b, c, d, e] = ip.octets().iter().fold(0xcbf2_9ce4_8422_2325, fold).to_be_bytes();
+            [a, b, c, d, e]
+        }
     };
-    MacAddr([0x02, folded, a, b, c, d])
+    MacAddr([0x02, a, b, c, d, e])
 }
 
 #[cfg(test)]
@@ -147,11 +150,11 @@ mod tests {
     }
 
     #[test]
-    fn router_mac_is_local_unicast_and_differs_by_vtep_and_vni() {
-        let mac = |vtep: &str, vni: u32| router_mac(vtep.parse().unwrap(), Vni::try_from(vni).unwrap());
-        assert_eq!(mac("100.65.0.1", 100).to_string(), "02:64:64:41:00:01");
-        assert_ne!(mac("100.65.0.1", 100), mac("100.65.0.2", 100));
-        assert_ne!(mac("100.65.0.1", 100), mac("100.65.0.1", 200));
-        assert_ne!(mac("fd00::1", 100), mac("fd00::2", 100));
+    fn router_mac_is_local_unicast_and_differs_by_vtep() {
+        let mac = |vtep: &str| router_mac(vtep.parse().unwrap());
+        assert_eq!(mac("100.65.0.1").to_string(), "02:00:64:41:00:01");
+        assert_ne!(mac("100.65.0.1"), mac("100.65.0.2"));
+        assert_ne!(mac("fd00::1"), mac("fd00::2"));
+        assert_ne!(mac("fd00::1"), mac("fd00::1:1"));
     }
 }

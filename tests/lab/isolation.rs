@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use perouter_lab::node::Node;
 
+use super::capture::{Captures, MARK};
 use super::fabric::{fetch, ping, reachable};
 use super::fixture::{BLUE, Fixture, RED, SETTLE, until, until_true};
-use super::kernel_state::in_router;
+use super::kernel_state::{in_router, in_vrf};
+use super::packet::{VXLAN_PORT, echo_request, ip_frame, vxlan};
 
 /// A capture of the packets on the router's NIC.
 struct Capture {
@@ -69,4 +71,54 @@ fn red_and_blue_are_isolated_and_no_packet_leaves_unencapsulated() {
     let unencapsulated = "net 172.30.0.0/24 or net 192.169.10.0/24 or net 192.169.11.0/24 or net 192.168.20.0/23 \
                  or net 192.169.20.0/23 or icmp";
     assert_eq!(capture.count(unencapsulated), 0, "packets of a VRF outside of VXLAN");
+}
+
+/// Sends requests with red's VNI and this source to the host's address in red. Returns how many of them the host receives,
+/// and how many packets it sends into blue.
+fn forged(fixture: &Fixture, source: &str, requests: usize) -> [usize; 2] {
+    let node = fixture.hosts[0].node();
+    let mut captures = Captures::default();
+    captures.add(&node.netns(), "host");
+    let host = "192.169.10.2".parse().unwrap();
+    let packet = echo_request(source.parse().unwrap(), host, &[&MARK[..], b"f"].concat());
+    let frame = vxlan(100, &ip_frame([0x02, 0, 100, 65, 0, 1], [0x02, 0, 0, 0, 0, 9], host, &packet));
+    let leaf = fixture.node("leafkind");
+    let socket = leaf.within_netns(|| std::net::UdpSocket::bind("192.168.11.2:0")).unwrap().unwrap();
+    for _ in 0..requests {
+        socket.send_to(&frame, ("100.65.0.1", VXLAN_PORT)).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    let seen = captures.take();
+    let at = |link: &str| seen.iter().filter(|(place, _)| place.interface == link).map(|(_, (count, _))| *count).sum();
+    [at("host-100"), at("host-200")]
+}
+
+/// The host answers a packet by its own routing table.
+#[test]
+fn a_packet_of_red_with_a_source_of_blue_is_not_answered_into_blue() {
+    let Some(mut fixture) = Fixture::start("forged", &[0]) else { return };
+    fixture.router().await_ready(&[100, 200]);
+    let sources = ["192.169.11.1", "192.168.21.2", "192.168.11.2", "203.0.113.9"];
+    for source in sources {
+        let [received, into_blue] = forged(&fixture, source, 100);
+        println!("source {source}: {received} of 100 requests at the host, {into_blue} packets into blue");
+        assert_eq!([received, into_blue], [0, 0], "{source}");
+    }
+    // A source of red: requests and replies.
+    assert_eq!(forged(&fixture, "192.168.20.2", 100), [200, 0]);
+    // Without the filter.
+    fixture.router().kill();
+    let node = fixture.router().node.clone();
+    for link in ["br-pe-100", "red"] {
+        let setting = format!("net.ipv4.conf.{link}.rp_filter=0");
+        // Only `vrf` mode has a VRF device.
+        node.run(&in_vrf(&node, "red", &["sysctl", "-qw", &setting])).unwrap();
+    }
+    assert_eq!(forged(&fixture, "192.169.11.1", 100), [100, 100], "the captures do not detect it");
+    // perouter sets it again.
+    fixture.router().remove_status();
+    fixture.router().start();
+    fixture.router().await_ready(&[100, 200]);
+    assert_eq!(forged(&fixture, "192.169.11.1", 100), [0, 0]);
 }

@@ -83,7 +83,7 @@ fn sessions_routes_and_trace_show_routes_and_the_cause_of_a_failure() {
         &[
             "VRF red (VNI 100)\n  ok    host    192.169.10.2 advertises 172.30.0.10/32, AS path 64515\n",
             "ok    kernel  172.30.0.10/32 via 192.169.10.2 dev pe-100",
-            "RT 64514:100, VNI 100, router MAC 02:64:64:41:00:01, next hop 100.65.0.1",
+            "RT 64514:100, VNI 100, router MAC 02:00:64:41:00:01, next hop 100.65.0.1",
             "ok    fabric  advertised to 192.168.11.2 (leafkind)",
             "VRF blue (VNI 200): no route",
         ],

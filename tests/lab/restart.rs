@@ -1,6 +1,13 @@
-//! perouter is stopped or killed, then restarted: FRR and forwarding are not interrupted.
+//! perouter is stopped or killed, then restarted, also by a later version: FRR and forwarding are not interrupted.
+
+use std::collections::BTreeMap;
+
+use perouter::types::VrfMode;
+use perouter_lab::evpn::type5_routes;
+use perouter_lab::node::Node;
 
 use super::fixture::{Fixture, until_true};
+use super::kernel_state::in_vrf;
 
 const ALL: [Option<&str>; 3] = [None, Some("red"), Some("blue")];
 
@@ -36,4 +43,59 @@ fn sigterm_keeps_forwarding_and_sessions_and_a_restart_adopts_them() {
 #[test]
 fn sigkill_keeps_forwarding_and_sessions_and_a_restart_adopts_them() {
     assert_hitless("sigkill", super::router::Router::kill);
+}
+
+/// The router MAC of each Type-5 route of the node at a leaf.
+fn router_macs(leaf: &Node) -> BTreeMap<String, String> {
+    let of_node = type5_routes(leaf).unwrap().into_iter().filter(|route| route.vtep == "100.65.0.1");
+    of_node.map(|route| (format!("{} {}", route.rd, route.prefix), route.router_mac)).collect()
+}
+
+/// Received updates of a leaf's session with the spine, and the Type-5 routes that they advertised and withdrew.
+fn updates(leaf: &Node) -> [usize; 2] {
+    let log = std::fs::read_to_string(leaf.log_folder().join("updates.log")).unwrap();
+    let of_node = log.lines().filter(|line| line.contains(" RD 10.0.0.1:"));
+    let withdrawn = of_node.clone().filter(|line| line.contains("withdraw")).count();
+    [of_node.count() - withdrawn, withdrawn]
+}
+
+/// Before, the router MAC was derived from VTEP and VNI.
+#[test]
+fn the_router_mac_of_an_earlier_version_is_replaced_with_one_update_per_route() {
+    let Some(mut fixture) = Fixture::start("router-mac", &[0]) else { return };
+    fixture.router().await_ready(&[100, 200]);
+    fixture.router().terminate();
+    let node = fixture.router().node.clone();
+    for (vrf, bridge, mac) in [("red", "br-pe-100", "02:64:64:41:00:01"), ("blue", "br-pe-200", "02:c8:64:41:00:01")] {
+        node.check(&in_vrf(&node, vrf, &["ip", "link", "set", bridge, "address", mac])).unwrap();
+    }
+    let leaf = fixture.node("leafA");
+    let mut before = BTreeMap::new();
+    until_true("the router MACs of an earlier version at leafA", || {
+        before = router_macs(leaf);
+        before.values().all(|mac| mac != "02:00:64:41:00:01")
+    });
+    let streams = [fixture.stream("red"), fixture.stream("blue")];
+    let log = ["configure terminal", "log file /var/log/frr/updates.log debugging", "debug bgp updates in"];
+    let vtysh: Vec<&str> = ["vtysh"].into_iter().chain(log.iter().flat_map(|line| ["-c", *line])).collect();
+    leaf.check(&vtysh).unwrap();
+    let established = fixture.router().established(&ALL);
+    fixture.router().remove_status();
+    fixture.router().start();
+    fixture.router().await_ready(&[100, 200]);
+    let leaf = fixture.node("leafA");
+    until_true("one router MAC at leafA", || {
+        let now = router_macs(leaf);
+        now.keys().eq(before.keys()) && now.values().all(|mac| mac == "02:00:64:41:00:01")
+    });
+    let [red, blue] = streams.map(super::traffic::Stream::finish);
+    println!("red: {red}; blue: {blue}; routes: {}; advertised, withdrawn: {:?}", before.len(), updates(leaf));
+    let [advertised, withdrawn] = updates(leaf);
+    assert_eq!(advertised, before.len(), "updates for {} routes", before.len());
+    let mode = fixture.router().status().unwrap().vrf_mode;
+    // With VRF devices FRR 8.4 withdrew some of the routes first.
+    assert!(withdrawn == 0 || mode == VrfMode::Vrf, "{withdrawn} withdrawals in {mode} mode");
+    let router = fixture.router();
+    assert_eq!(router.established(&ALL), established);
+    assert!(router.status().unwrap().last_change.rebuilt.is_empty());
 }

@@ -1,7 +1,6 @@
 //! Reachability of the hosts' services from the fabric.
 
 use perouter::kind::ipam;
-use perouter::types::Vni;
 use perouter_lab::evpn::FabricRoute;
 
 use super::fabric::{CURL_TIMED_OUT, fetch, type5_of};
@@ -22,7 +21,7 @@ fn services_of_both_vnis_are_reachable_from_both_leaves() {
             rd: String::new(),
             vni,
             route_targets: vec![format!("64514:{vni}")],
-            router_mac: ipam::router_mac(router.vtep().parse().unwrap(), Vni::try_from(vni).unwrap()).to_string(),
+            router_mac: ipam::router_mac(router.vtep().parse().unwrap()).to_string(),
             communities: vec![],
             vtep: router.vtep(),
             as_path: "64612 64512 64514 64515".into(),

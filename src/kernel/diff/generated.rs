@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use proptest::prelude::*;
 
-use super::kernel::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, Sysctl};
+use super::kernel::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, RpFilter, Sysctl};
 use super::kernel::{KernelOp, op::AddressDevice};
 use super::names::{OwnedName, Role};
 use super::scope::Scope;
@@ -18,6 +18,8 @@ pub struct Spec {
     pub port: u16,
     pub mtu: u32,
     pub mac: u8,
+    /// Strict `rp_filter` on the host end.
+    pub strict: bool,
     pub session: Option<Session>,
 }
 
@@ -50,9 +52,16 @@ impl World {
         if self.mode == VrfMode::Vrf {
             state.local_last.extend([Family::Ipv4, Family::Ipv6]);
         }
-        let mut sysctls = vec![Sysctl::Ipv4Forwarding, Sysctl::Ipv6Forwarding];
-        state.sysctls.extend(sysctls.iter().map(|sysctl| ((Netns::Router, *sysctl), 1)));
-        sysctls.push(Sysctl::RpFilterAll);
+        let sysctls = [
+            Sysctl::Ipv4Forwarding,
+            Sysctl::Ipv6Forwarding,
+            Sysctl::RpFilterAll,
+            Sysctl::AcceptRedirectsAll,
+            Sysctl::SendRedirectsAll,
+            Sysctl::RouteLocalnetAll,
+        ];
+        let value = |sysctl: &Sysctl| u32::from(matches!(sysctl, Sysctl::Ipv4Forwarding | Sysctl::Ipv6Forwarding));
+        state.sysctls.extend(sysctls.iter().map(|sysctl| ((Netns::Router, *sysctl), value(sysctl))));
         for (raw, spec) in &self.specs {
             let vni = Vni::try_from(100 + u32::from(*raw)).unwrap();
             let vrf: VrfName = format!("v{}", (raw + self.shift) % VNIS).parse().unwrap();
@@ -60,7 +69,6 @@ impl World {
                 VrfMode::Netns => {
                     let netns = Netns::Vrf(vrf.clone());
                     state.vrf_netns.insert(vrf.clone());
-                    let value = |sysctl: &Sysctl| u32::from(*sysctl != Sysctl::RpFilterAll);
                     state.sysctls.extend(sysctls.iter().map(|sysctl| ((netns.clone(), *sysctl), value(sysctl))));
                     (netns, None)
                 }
@@ -93,6 +101,7 @@ impl World {
             master: Some(OwnedName::Vni(Role::Bridge, vni)),
             addrgen_none: true,
             port: Some(BridgePort { neigh_suppress: true, learning: false }),
+            rp_filter: None,
             ..link(kind, Some(spec.mtu))
         };
         let mac = Some(MacAddr([0x02, 0, 0, 0, 0, spec.mac]));
@@ -114,8 +123,11 @@ impl World {
             addresses: addresses(1),
             ..link(LinkKind::Veth { peer: Box::new(host.clone()) }, Some(spec.mtu))
         };
-        let host_end =
-            Link { addresses: addresses(end), ..link(LinkKind::Veth { peer: Box::new(pe.clone()) }, Some(spec.mtu)) };
+        let host_end = Link {
+            addresses: addresses(end),
+            rp_filter: Some(if spec.strict { RpFilter::Strict } else { RpFilter::Loose }),
+            ..link(LinkKind::Veth { peer: Box::new(pe.clone()) }, Some(spec.mtu))
+        };
         let opened = session.listen.map(|port| ListenPort { on: pe.clone(), port, whole: true });
         state.listen_ports.extend(opened);
         state.links.insert(pe, pe_end);
@@ -133,6 +145,7 @@ fn link(vrf: &VrfName, kind: LinkKind, mtu: Option<u32>) -> Link {
         mac: None,
         up: true,
         addrgen_none: false,
+        rp_filter: Some(RpFilter::Loose),
         addresses: BTreeSet::new(),
         port: None,
     }
@@ -143,8 +156,8 @@ pub fn world(modes: &'static [VrfMode]) -> impl Strategy<Value = World> {
     let session = (proptest::option::of(2u8..5), proptest::option::of(2u8..5), proptest::option::of(180u16..182));
     let session = session.prop_map(|(ipv4, ipv6, listen)| Session { ipv4, ipv6, listen });
     let mtu = prop_oneof![Just(1450u32), Just(8950)];
-    let spec = (4789u16..4791, mtu, 1u8..3, proptest::option::weighted(0.8, session))
-        .prop_map(|(port, mtu, mac, session)| Spec { port, mtu, mac, session });
+    let spec = (4789u16..4791, mtu, 1u8..3, any::<bool>(), proptest::option::weighted(0.8, session))
+        .prop_map(|(port, mtu, mac, strict, session)| Spec { port, mtu, mac, strict, session });
     let vtep = proptest::sample::select(vec!["100.65.0.1/32", "100.65.0.2/32", "2001:db8:65::1/128"]);
     (proptest::sample::select(modes), vtep, 0..VNIS, proptest::collection::btree_map(0..VNIS, spec, 0..4))
         .prop_map(|(mode, vtep, shift, specs)| World { mode, vtep: vtep.parse().unwrap(), shift, specs })
@@ -152,7 +165,7 @@ pub fn world(modes: &'static [VrfMode]) -> impl Strategy<Value = World> {
 
 /// Changes that others made to the links: numbers that select link and op.
 pub fn drift() -> impl Strategy<Value = Vec<(usize, u8)>> {
-    proptest::collection::vec((any::<usize>(), 0u8..10), 0..5)
+    proptest::collection::vec((any::<usize>(), 0u8..11), 0..5)
 }
 
 /// The op of one change; `None` where the state does not allow it.
@@ -178,6 +191,7 @@ pub fn drift_op(state: &KernelState, (choice, what): (usize, u8)) -> Option<Kern
             let port = link.port?;
             KernelOp::SetPort { key, port: BridgePort { learning: !port.learning, ..port } }
         }
+        10 if link.rp_filter.is_some() => KernelOp::SetRpFilter { key, filter: RpFilter::Off },
         9 => KernelOp::ClosePort(state.listen_ports.first()?.clone()),
         _ => return None,
     })

@@ -91,9 +91,6 @@ impl<'a> Differ<'a> {
 
     fn release(&mut self) {
         let (wanted, observed) = (self.wanted, self.observed);
-        for (table, family) in observed.unreachable.difference(&wanted.unreachable) {
-            self.push(KernelOp::DelUnreachable(*table, *family));
-        }
         for opened in observed.listen_ports.difference(&wanted.listen_ports) {
             if !self.deleted_with_netns(&opened.on) {
                 self.push(KernelOp::ClosePort(opened.clone()));
@@ -108,6 +105,10 @@ impl<'a> Differ<'a> {
         }
         for vrf in observed.vrf_netns.difference(&wanted.vrf_netns) {
             self.push(KernelOp::DeleteNetns(vrf.clone()));
+        }
+        // Without it a packet of the VRF goes on in table `main`, to the fabric without encapsulation: after the last link.
+        for (table, family) in observed.unreachable.difference(&wanted.unreachable) {
+            self.push(KernelOp::DelUnreachable(*table, *family));
         }
         for (nic, at) in &observed.nics {
             if *at == Netns::Router && !wanted.nics.contains_key(nic) {
@@ -132,7 +133,9 @@ impl<'a> Differ<'a> {
             _ => None,
         };
         let complete = peer.is_some() || !matches!(link.kind, LinkKind::Veth { .. });
-        let stays = complete && self.wanted.links.get(key).is_some_and(|wanted| wanted.kind == link.kind);
+        let stays = complete
+            && self.has_kind(key, link)
+            && ![Some(key), peer].into_iter().flatten().any(|end| self.loses_vrf(end));
         // Links are deleted with their namespace, and the host ends of veth pairs with them.
         if stays || self.deleted_with_netns(key) || peer.is_some_and(|peer| self.deleted_with_netns(peer)) {
             return;
@@ -143,6 +146,20 @@ impl<'a> Differ<'a> {
             with => KernelOp::DeleteLink { key: key.clone(), with: with.cloned() },
         };
         self.push(op);
+    }
+
+    fn has_kind(&self, key: &LinkKey, link: &Link) -> bool {
+        self.wanted.links.get(key).is_some_and(|wanted| wanted.kind == link.kind)
+    }
+
+    /// Whether the VRF device above a link is deleted: what is left without its VRF would forward in table `main`.
+    fn loses_vrf(&self, key: &LinkKey) -> bool {
+        let Some(master @ OwnedName::Vrf(_)) = self.observed.links.get(key).and_then(|link| link.master.as_ref())
+        else {
+            return false;
+        };
+        let device = LinkKey { netns: key.netns.clone(), name: master.clone() };
+        self.observed.links.get(&device).is_some_and(|link| !self.has_kind(&device, link))
     }
 
     fn ground(&mut self) {
@@ -271,6 +288,7 @@ impl<'a> Differ<'a> {
             mtu: link.mtu,
             mac: link.mac,
             addrgen_none: link.addrgen_none,
+            rp_filter: link.rp_filter,
         }));
     }
 
@@ -282,6 +300,11 @@ impl<'a> Differ<'a> {
         }
         if self.differs(key, |now| now.addrgen_none != link.addrgen_none) {
             self.push(KernelOp::SetAddrGen { key: key.clone(), none: link.addrgen_none });
+        }
+        if let Some(filter) = link.rp_filter
+            && self.differs(key, |now| now.rp_filter != link.rp_filter)
+        {
+            self.push(KernelOp::SetRpFilter { key: key.clone(), filter });
         }
         if let Some(mtu) = link.mtu
             && self.differs(key, |now| now.mtu != link.mtu)

@@ -8,7 +8,7 @@ use crate::kernel::fake::FakeKernel;
 use crate::kernel::op::Stage;
 use crate::kernel::{Kernel, Outcome};
 use crate::types;
-use crate::types::VrfMode;
+use crate::types::{Family, VrfMode};
 
 const BOTH: &[VrfMode] = &[VrfMode::Vrf, VrfMode::Netns];
 
@@ -72,6 +72,21 @@ proptest! {
         }
     }
 
+    /// perouter may be killed after any step.
+    #[test]
+    fn no_link_of_a_vrf_forwards_in_table_main_after_any_step(a in world(&[VrfMode::Vrf]), b in world(&[VrfMode::Vrf])) {
+        for (from, to) in [(a.state(), b.state()), (a.state(), KernelState::default()), (KernelState::default(), b.state())] {
+            let mut steps = diff(&to, &from);
+            // As a pass executes them.
+            steps.sort_by_cached_key(|step| (step.op.wave(), step.op.lane()));
+            let mut state = from;
+            for step in steps {
+                prop_assert_eq!(state.apply(&step.op), Ok(()), "{}", step);
+                prop_assert_eq!(forwarding_in_main(&state), Vec::<String>::new(), "after {}", step);
+            }
+        }
+    }
+
     #[test]
     fn nothing_wanted_leaves_nothing(a in world(BOTH), drifts in drift()) {
         let mut state = drifted(&a, &drifts);
@@ -83,6 +98,22 @@ proptest! {
     }
 }
 
+/// Links whose packets are looked up in table `main`: those that are up outside of a VRF, and the members of a VRF whose
+/// table has no unreachable default.
+fn forwarding_in_main(state: &KernelState) -> Vec<String> {
+    let table_of = |link: &Link| {
+        let device = LinkKey { netns: Netns::Router, name: link.master.clone()? };
+        match state.links.get(&device)?.kind {
+            LinkKind::Vrf { table } => Some(table),
+            _ => None,
+        }
+    };
+    let ends = |table| [Family::Ipv4, Family::Ipv6].iter().all(|family| state.unreachable.contains(&(table, *family)));
+    let receives = |key: &LinkKey| matches!(key.name, OwnedName::Vni(Role::Bridge | Role::PeVeth, _));
+    let up = state.links.iter().filter(|(key, link)| key.netns == Netns::Router && receives(key) && link.up);
+    up.filter(|(_, link)| !table_of(link).is_some_and(ends)).map(|(key, _)| key.to_string()).collect()
+}
+
 fn lines(wanted: &World, observed: Option<&World>) -> Vec<String> {
     let observed = observed.map(World::state).unwrap_or_default();
     diff(&wanted.state(), &observed).iter().map(ToString::to_string).collect()
@@ -90,7 +121,7 @@ fn lines(wanted: &World, observed: Option<&World>) -> Vec<String> {
 
 fn red(mode: VrfMode) -> World {
     let session = super::generated::Session { ipv4: Some(2), ipv6: None, listen: None };
-    let spec = super::generated::Spec { port: 4789, mtu: 1450, mac: 1, session: Some(session) };
+    let spec = super::generated::Spec { port: 4789, mtu: 1450, mac: 1, strict: false, session: Some(session) };
     World { mode, vtep: "100.65.0.1/32".parse().unwrap(), shift: 0, specs: BTreeMap::from([(0, spec)]) }
 }
 
@@ -101,15 +132,22 @@ fn a_vni_in_netns_mode_is_created_in_the_order_that_zebra_needs() {
         [
             "router: sysctl net.ipv4.conf.all.forwarding=1",
             "router: sysctl net.ipv6.conf.all.forwarding=1",
+            "router: sysctl net.ipv4.conf.all.rp_filter=0",
+            "router: sysctl net.ipv4.conf.all.accept_redirects=0",
+            "router: sysctl net.ipv4.conf.all.send_redirects=0",
+            "router: sysctl net.ipv4.conf.all.route_localnet=0",
             "router: address add 100.65.0.1/32 dev lo",
             "netns add v0",
             "vrf:v0: sysctl net.ipv4.conf.all.forwarding=1",
             "vrf:v0: sysctl net.ipv6.conf.all.forwarding=1",
             "vrf:v0: sysctl net.ipv4.conf.all.rp_filter=0",
+            "vrf:v0: sysctl net.ipv4.conf.all.accept_redirects=0",
+            "vrf:v0: sysctl net.ipv4.conf.all.send_redirects=0",
+            "vrf:v0: sysctl net.ipv4.conf.all.route_localnet=0",
             "vrf:v0: link add vni100 mtu 1450 addrgenmode none type vxlan id 100 local 100.65.0.1 dstport 4789 nolearning tos 2",
-            "vrf:v0: link add br-pe-100 address 02:00:00:00:00:01 mtu 1450 addrgenmode none type bridge stp_state 0 \
+            "vrf:v0: link add br-pe-100 address 02:00:00:00:00:01 mtu 1450 addrgenmode none rp_filter 2 type bridge stp_state 0 \
              mcast_snooping 0",
-            "vrf:v0: link add pe-100 mtu 1450 type veth peer name host-100 netns host",
+            "vrf:v0: link add pe-100 mtu 1450 rp_filter 2 type veth peer name host-100 netns host",
             "vrf:v0: link set vni100 master br-pe-100",
             "vrf:v0: link set vni100 type bridge_slave neigh_suppress on learning off",
             "vrf:v0: link set br-pe-100 up",
@@ -134,19 +172,21 @@ fn members_are_created_after_their_vrf_device_and_deleted_before_it() {
     let world = red(VrfMode::Vrf);
     let built = lines(&world, None);
     let at = |text: &str| built.iter().position(|line| line.contains(text)).unwrap();
-    assert!(at("link add v0 type vrf table 16777316") < at("route add unreachable 0.0.0.0/0 table 16777316"));
+    assert!(
+        at("link add v0 rp_filter 2 type vrf table 16777316") < at("route add unreachable 0.0.0.0/0 table 16777316")
+    );
     assert!(at("route add unreachable ::/0") < at("link set pe-100 master v0"));
     assert!(at("link set br-pe-100 master v0") < at("link set br-pe-100 up"));
     let gone: Vec<String> = diff(&KernelState::default(), &world.state()).iter().map(ToString::to_string).collect();
     assert_eq!(
         gone,
         [
-            "router: route delete unreachable 0.0.0.0/0 table 16777316 metric 4278198272",
-            "router: route delete unreachable ::/0 table 16777316 metric 4278198272",
             "host: link delete host-100",
             "router: link delete vni100",
             "router: link delete br-pe-100",
             "router: link delete v0",
+            "router: route delete unreachable 0.0.0.0/0 table 16777316 metric 4278198272",
+            "router: route delete unreachable ::/0 table 16777316 metric 4278198272",
             "router: address delete 100.65.0.1/32 dev lo",
         ]
     );

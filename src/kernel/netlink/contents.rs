@@ -8,13 +8,15 @@ use ipnet::IpNet;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoVrf,
-    InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind,
+    InfoPortData, InfoVrf, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{RouteAttribute, RouteType};
 use netlink_packet_route::rule::RuleAttribute;
 
-use crate::kernel::model::{BridgePort, LOCAL_RULE, LOCAL_TABLE, ROUTE_EACH_PACKET, Sysctl, UNREACHABLE_METRIC};
+use crate::kernel::model::{
+    BridgePort, LOCAL_RULE, LOCAL_TABLE, ROUTE_EACH_PACKET, RpFilter, Sysctl, UNREACHABLE_METRIC,
+};
 use crate::names::{OwnedName, PortTable};
 use crate::types::{Family, MacAddr, TableId, Vni};
 
@@ -56,6 +58,8 @@ pub struct ObservedLink {
     pub up: bool,
     /// IPv6 address generation; `None` where the link has no IPv6.
     pub addrgen: Option<AddrGenMode>,
+    /// Filter of IPv4 sources; `None` where the link has no IPv4.
+    pub rp_filter: Option<RpFilter>,
     /// Settings of a bridge port.
     pub port: Option<BridgePort>,
     /// The kernel never moves it to another namespace (`NETIF_F_NETNS_LOCAL`).
@@ -171,7 +175,10 @@ impl ObservedLink {
                 LinkAttribute::Controller(index) => link.master = Some(*index),
                 LinkAttribute::Link(index) => link.lower = Some(*index),
                 LinkAttribute::NetnsImmutable(immutable) => link.immovable = *immutable,
-                LinkAttribute::AfSpecUnspec(families) => link.addrgen = addrgen_of(families),
+                LinkAttribute::AfSpecUnspec(families) => {
+                    link.addrgen = addrgen_of(families);
+                    link.rp_filter = rp_filter_of(families);
+                }
                 LinkAttribute::LinkInfo(infos) => {
                     link.kind = kind_of(infos);
                     link.port = port_of(infos);
@@ -208,6 +215,16 @@ fn addrgen_of(families: &[AfSpecUnspec]) -> Option<AddrGenMode> {
     families.iter().find_map(|family| match family {
         AfSpecUnspec::Inet6(inet6) => inet6.iter().find_map(|attribute| match attribute {
             AfSpecInet6::AddrGenMode(mode) => Some(AddrGenMode(u8::from(mode))),
+            _ => None,
+        }),
+        _ => None,
+    })
+}
+
+fn rp_filter_of(families: &[AfSpecUnspec]) -> Option<RpFilter> {
+    families.iter().find_map(|family| match family {
+        AfSpecUnspec::Inet(inet) => inet.iter().find_map(|attribute| match attribute {
+            AfSpecInet::DevConf(conf) => Some(RpFilter::of(conf.rp_filter)),
             _ => None,
         }),
         _ => None,

@@ -56,11 +56,18 @@ pub struct WatchedLinks {
 #[derive(Debug)]
 pub struct Watch {
     stale: Arc<AtomicBool>,
+    stale_settings: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
 /// `RTNLGRP_IPV4_RULE` and `RTNLGRP_IPV6_RULE` of `linux/rtnetlink.h`, as `RTMGRP_*` has the others.
 const RULES: u32 = 1 << 7 | 1 << 18;
+
+/// `RTNLGRP_IPV4_NETCONF` and `RTNLGRP_IPV6_NETCONF`: forwarding and `rp_filter`, of a device or of all.
+const SETTINGS: u32 = 1 << 23 | 1 << 24;
+
+/// `RTM_NEWNETCONF`
+const NEW_SETTING: u16 = 80;
 
 /// `NFNLGRP_NFTABLES` of `linux/netfilter/nfnetlink.h`
 const TABLES: u32 = 1 << 6;
@@ -73,24 +80,25 @@ impl Watch {
     pub fn start(netns: &File, filter: EventFilter, changes: ChangeSignal) -> Result<Self, NetlinkError> {
         let mut groups = (RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR).unsigned_abs();
         if matches!(filter, EventFilter::All) {
-            groups |= RULES;
+            groups |= RULES | SETTINGS;
         }
         let socket = Socket::<Route>::subscribe(netns, groups)?;
         // What was read before the watch began is stale.
-        let mark = Mark { stale: Arc::new(AtomicBool::new(true)), changes };
-        let stale = mark.stale.clone();
+        let [stale, stale_settings] = [(); 2].map(|()| Arc::new(AtomicBool::new(true)));
+        let mark = Mark { stale: stale.clone(), stale_settings: stale_settings.clone(), changes };
         let task = match filter {
             EventFilter::All => tokio::spawn(watch_all(socket, mark)),
             EventFilter::Host(links) => tokio::spawn(watch_host(socket, links, mark)),
         };
-        Ok(Self { stale, task })
+        Ok(Self { stale, stale_settings, task })
     }
 
     /// Watches the nftables tables of the same namespace: their changes mark the same as stale.
     pub fn also_tables(&self, netns: &File, changes: ChangeSignal) -> Result<Self, NetlinkError> {
         let socket = Socket::<Netfilter>::subscribe(netns, TABLES)?;
-        let mark = Mark { stale: self.stale.clone(), changes };
-        Ok(Self { stale: self.stale.clone(), task: tokio::spawn(watch_all(socket, mark)) })
+        let [stale, stale_settings] = [&self.stale, &self.stale_settings].map(Arc::clone);
+        let mark = Mark { stale: stale.clone(), stale_settings: stale_settings.clone(), changes };
+        Ok(Self { stale, stale_settings, task: tokio::spawn(watch_all(socket, mark)) })
     }
 
     /// Marks what was read as stale, without a signal.
@@ -101,6 +109,11 @@ impl Watch {
     /// Whether what was read is stale.
     pub fn is_stale(&self) -> bool {
         self.stale.load(Ordering::SeqCst)
+    }
+
+    /// Whether settings changed since the last call.
+    pub fn take_stale_settings(&self) -> bool {
+        self.stale_settings.swap(false, Ordering::SeqCst)
     }
 
     /// Removes the mark; a change from now on sets it again.
@@ -124,6 +137,7 @@ impl Drop for Watch {
 /// What a change sets.
 struct Mark {
     stale: Arc<AtomicBool>,
+    stale_settings: Arc<AtomicBool>,
     changes: ChangeSignal,
 }
 
@@ -137,6 +151,10 @@ impl Mark {
 async fn watch_all<F: NetlinkFamily>(socket: Socket<F>, mark: Mark) {
     loop {
         let received = socket.changed().await;
+        // A lost message may have been one about settings.
+        if !matches!(received, Ok(kind) if kind != NEW_SETTING) {
+            mark.stale_settings.store(true, Ordering::SeqCst);
+        }
         mark.set();
         pause_after(received).await;
     }

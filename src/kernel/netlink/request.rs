@@ -4,19 +4,20 @@ use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{DefaultNla, NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind,
-    InfoPortData, InfoPortKind, InfoVeth, InfoVrf, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
-    LinkMessage,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData,
+    InfoKind, InfoPortData, InfoPortKind, InfoVeth, InfoVrf, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags,
+    LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use super::attribute::emit_attributes;
 use super::contents::AddrGenMode;
-use crate::kernel::model::{BridgePort, LOCAL_TABLE, LinkKind, ROUTE_EACH_PACKET, UNREACHABLE_METRIC};
+use crate::kernel::model::{BridgePort, LOCAL_TABLE, LinkKind, ROUTE_EACH_PACKET, RpFilter, UNREACHABLE_METRIC};
 use crate::kernel::op::NewLink;
 use crate::names::LINK_GROUP;
 use crate::types::{Family, MacAddr, TableId};
@@ -90,20 +91,37 @@ fn owned(mtu: Option<u32>, netns: Option<RawFd>) -> impl Iterator<Item = LinkAtt
 }
 
 /// Completes a new link with what the kernel ignores or rejects in the creating message.
-pub fn finish_link(name: &str, alias: &str, addrgen_none: bool) -> Request {
+pub fn finish_link(name: &str, alias: &str, addrgen_none: bool, rp_filter: Option<RpFilter>) -> Request {
     let alias = LinkAttribute::IfAlias(alias.to_owned());
     let mode = addrgen_none.then(|| addrgen(AddrGenMode::NONE));
-    Request::set(link(name, [alias].into_iter().chain(mode)))
+    let families: Vec<_> = mode.into_iter().chain(rp_filter.map(sources)).collect();
+    let families = (!families.is_empty()).then(|| LinkAttribute::AfSpecUnspec(families));
+    Request::set(link(name, [alias].into_iter().chain(families)))
 }
 
-fn addrgen(mode: AddrGenMode) -> LinkAttribute {
-    let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::from(mode.0));
-    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])])
+fn addrgen(mode: AddrGenMode) -> AfSpecUnspec {
+    AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::from(mode.0))])
+}
+
+/// `rp_filter`. By hand: the packet crate sends no value of 0.
+fn sources(filter: RpFilter) -> AfSpecUnspec {
+    const IFLA_INET_CONF: u16 = 1;
+    const IPV4_DEVCONF_RP_FILTER: u16 = 8;
+    let value = DefaultNla::new(IPV4_DEVCONF_RP_FILTER, filter.value().to_ne_bytes().to_vec());
+    AfSpecUnspec::Inet(vec![AfSpecInet::Other(DefaultNla::new(
+        IFLA_INET_CONF | NLA_F_NESTED,
+        emit_attributes(&[value]),
+    ))])
+}
+
+/// Sets the filter of IPv4 sources.
+pub fn set_rp_filter(name: &str, filter: RpFilter) -> Request {
+    Request::set(link(name, [LinkAttribute::AfSpecUnspec(vec![sources(filter)])]))
 }
 
 /// Sets the address generation mode.
 pub fn set_addrgen(name: &str, mode: AddrGenMode) -> Request {
-    Request::set(link(name, [addrgen(mode)]))
+    Request::set(link(name, [LinkAttribute::AfSpecUnspec(vec![addrgen(mode)])]))
 }
 
 /// Sets the MTU.
@@ -113,7 +131,8 @@ pub fn set_mtu(name: &str, mtu: u32) -> Request {
 
 /// Sets the MTU and, where the link has IPv6, the address generation mode.
 pub fn restore_link(name: &str, mtu: u32, mode: Option<AddrGenMode>) -> Request {
-    Request::set(link(name, [LinkAttribute::Mtu(mtu)].into_iter().chain(mode.map(addrgen))))
+    let mode = mode.map(|mode| LinkAttribute::AfSpecUnspec(vec![addrgen(mode)]));
+    Request::set(link(name, [LinkAttribute::Mtu(mtu)].into_iter().chain(mode)))
 }
 
 /// Sets the MAC address.
@@ -301,7 +320,14 @@ mod tests {
     }
 
     fn new(name: OwnedName, kind: LinkKind, mtu: Option<u32>) -> NewLink {
-        NewLink { key: LinkKey { netns: Netns::Router, name }, kind, mtu, mac: None, addrgen_none: false }
+        NewLink {
+            key: LinkKey { netns: Netns::Router, name },
+            kind,
+            mtu,
+            mac: None,
+            addrgen_none: false,
+            rp_filter: None,
+        }
     }
 
     fn link_of(request: Option<Request>) -> LinkMessage {

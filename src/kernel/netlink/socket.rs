@@ -193,9 +193,13 @@ impl<F: NetlinkFamily> Socket<F> {
         }
     }
 
-    /// Waits for an event and reads nothing of it: the rest of a message is cut off. Hundreds of namespaces are watched.
-    pub async fn changed(&self) -> Result<(), NetlinkError> {
-        self.receive(&mut Vec::with_capacity(HEADER)).await
+    /// Waits for an event and reads only its kind (`RTM_*`): the rest of a message is cut off. Hundreds of namespaces are
+    /// watched.
+    pub async fn changed(&self) -> Result<u16, NetlinkError> {
+        let mut header = Vec::with_capacity(HEADER);
+        self.receive(&mut header).await?;
+        // Behind the length, see `struct nlmsghdr`.
+        Ok(header.get(4..6).map_or(0, |kind| u16::from_ne_bytes([kind[0], kind[1]])))
     }
 
     /// Waits for an event. `None`: one that cannot be decoded.

@@ -25,6 +25,9 @@ impl fmt::Display for KernelOp {
             Self::SetAddrGen { key, none } => {
                 set(f, key, format_args!("addrgenmode {}", if *none { "none" } else { "eui64" }))
             }
+            Self::SetRpFilter { key: LinkKey { netns, name }, filter } => {
+                write!(f, "{netns}: sysctl net.ipv4.conf.{name}.rp_filter={}", filter.value())
+            }
             Self::SetPort { key, port } => set(
                 f,
                 key,
@@ -63,6 +66,9 @@ impl fmt::Display for NewLink {
         }
         if self.addrgen_none {
             f.write_str(" addrgenmode none")?;
+        }
+        if let Some(filter) = self.rp_filter {
+            write!(f, " rp_filter {}", filter.value())?;
         }
         match &self.kind {
             LinkKind::Vrf { table } => write!(f, " type vrf table {table}"),

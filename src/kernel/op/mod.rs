@@ -5,11 +5,11 @@ mod display;
 
 use ipnet::IpNet;
 
-use super::model::{BridgePort, LinkKey, LinkKind, ListenPort, Netns, Sysctl};
+use super::model::{BridgePort, LinkKey, LinkKind, ListenPort, Netns, RpFilter, Sysctl};
 use crate::names::OwnedName;
 use crate::types::{Family, IfName, MacAddr, TableId, Vni, VrfName};
 
-/// A link as it is created. A veth pair is created by its PE end; both ends get the MTU.
+/// A link as it is created. A veth pair is created by its PE end; both ends get MTU and `rp_filter`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewLink {
     /// Namespace and name.
@@ -22,6 +22,8 @@ pub struct NewLink {
     pub mac: Option<MacAddr>,
     /// Created without IPv6 link-local address.
     pub addrgen_none: bool,
+    /// Filter of IPv4 sources; the default of the namespace if `None`.
+    pub rp_filter: Option<RpFilter>,
 }
 
 /// The link of an address.
@@ -87,6 +89,13 @@ pub enum KernelOp {
         key: LinkKey,
         /// `addrgenmode none`, else `eui64`.
         none: bool,
+    },
+    /// Sets the filter of IPv4 sources.
+    SetRpFilter {
+        /// The link.
+        key: LinkKey,
+        /// The filter.
+        filter: RpFilter,
     },
     /// Sets the bridge port settings of a VXLAN device.
     SetPort {
@@ -200,6 +209,7 @@ impl KernelOp {
             | Self::SetUp(key)
             | Self::SetDown(key)
             | Self::SetAddrGen { key, .. }
+            | Self::SetRpFilter { key, .. }
             | Self::SetPort { key, .. }
             | Self::AddAddress { on: AddressDevice::Link(key), .. }
             | Self::DelAddress { on: AddressDevice::Link(key), .. }
@@ -241,6 +251,8 @@ impl KernelOp {
     pub fn wave(&self) -> Wave {
         let stage = self.stage();
         let rank = match (self.lane(), stage) {
+            // Without it a packet of the VRF goes on in table `main`: after all links of the VRF, whichever VNI they have.
+            _ if matches!(self, Self::DelUnreachable(..)) => 2,
             (Lane::Global, Stage::Release) | (Lane::Vni(_), Stage::Ground | Stage::Build | Stage::Address) => 2,
             (Lane::Vrf(_), _) => 1,
             (Lane::Vni(_), Stage::Release) | (Lane::Global, Stage::Ground | Stage::Build | Stage::Address) => 0,
@@ -287,6 +299,7 @@ mod tests {
             mtu: None,
             mac: None,
             addrgen_none: false,
+            rp_filter: None,
         });
         assert_eq!(
             op.to_string(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::validate::ValidL3vni;
-use crate::kernel::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, Sysctl};
+use crate::kernel::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, RpFilter, Sysctl};
 use crate::kind::definition::Fabric;
 use crate::kind::forwarding::FORWARDING;
 use crate::kind::ipam;
@@ -41,7 +41,7 @@ pub(super) fn links(l3vni: &ValidL3vni, fabric: &Fabric, state: &mut KernelState
     }
     let bridge = Link {
         master: master.clone(),
-        mac: Some(ipam::router_mac(vtep, vni)),
+        mac: Some(ipam::router_mac(vtep)),
         addrgen_none: true,
         ..link(LinkKind::Bridge)
     };
@@ -49,6 +49,7 @@ pub(super) fn links(l3vni: &ValidL3vni, fabric: &Fabric, state: &mut KernelState
         master: Some(OwnedName::Vni(Role::Bridge, vni)),
         addrgen_none: true,
         port: Some(BridgePort { neigh_suppress: true, learning: false }),
+        rp_filter: None,
         ..link(LinkKind::Vxlan { vni, local: vtep, port: l3vni.port })
     };
     state.links.insert(key(Role::Bridge), bridge);
@@ -67,6 +68,7 @@ pub(super) fn links(l3vni: &ValidL3vni, fabric: &Fabric, state: &mut KernelState
         Link { master, addresses: l3vni.veth.values().map(|(_, addresses)| addresses.pe).collect(), ..veth(&host_key) };
     let host = Link {
         addresses: l3vni.veth.values().map(|(_, addresses)| addresses.host).collect(),
+        rp_filter: Some(l3vni.host_rp_filter),
         host_vrf: l3vni.host_vrf.clone(),
         ..veth(&pe_key)
     };
@@ -84,6 +86,8 @@ fn link(scope: Scope, kind: LinkKind, mtu: u32) -> Link {
         mac: None,
         up: true,
         addrgen_none: false,
+        // A packet with a source of another VRF would be answered into that one by the host.
+        rp_filter: Some(RpFilter::Loose),
         addresses: BTreeSet::new(),
         port: None,
     }

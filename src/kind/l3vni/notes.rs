@@ -91,14 +91,14 @@ fn exporters<'a>(accepted: &[AcceptedL3vni<'a>]) -> Exporters<'a> {
 }
 
 /// Imports of what another VNI of this node exports. FRR forwards along imported routes with the VNI of the importing IP-VRF,
-/// and uses the router MAC of the other VNI for the whole VTEP (frr#14259).
+/// and has one router MAC for each VTEP (frr#14259), which is wrong for VTEPs that are not ours and have one for each VNI.
 fn other_vnis((object, l3vni): AcceptedL3vni<'_>, exporters: &Exporters<'_>) -> Vec<Note> {
     let of_target = |target: &RouteTarget| {
         let (exporter, other) = exporters.get(target.as_str())?.iter().find(|(_, other)| other.vni != l3vni.vni)?;
         let message = format!(
             "{target} is exported by {exporter} with VNI {}, and FRR cannot send with a VNI other than {} (frr#14259), so \
-             neither these routes nor other routes of this VNI to their VTEPs forward traffic; advertise the service in \
-             both VRFs instead",
+             these routes forward no traffic, nor do other routes of this VNI to a VTEP that has a router MAC for each \
+             VNI; advertise the service in both VRFs instead",
             other.vni, l3vni.vni
         );
         let (object, field) = (object.clone(), "spec.routeTargets.import".to_owned());

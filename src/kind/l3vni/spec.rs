@@ -36,7 +36,7 @@ use crate::kind::cel;
 #[x_kube(validation = needs_localcidr("hostSession"), validation = needs_localcidr("fromHost"))]
 #[x_kube(validation = needs_localcidr("toHost"), validation = multihop_is_ebgp())]
 #[x_kube(validation = source_has_localcidr("ipv4"), validation = source_has_localcidr("ipv6"))]
-#[x_kube(validation = as_override_is_ebgp())]
+#[x_kube(validation = as_override_is_ebgp(), validation = needs_localcidr("hostReversePathFilter"))]
 #[serde(deny_unknown_fields)]
 pub struct L3VNISpec {
     /// AS number of the router in this VRF, 1 to 4294967295.
@@ -77,9 +77,21 @@ pub struct L3VNISpec {
     /// Aggregates and attributes of routes advertised to the fabric.
     #[serde(default, rename = "toFabric", skip_serializing_if = "Option::is_none")]
     pub to_fabric: Option<ToFabric>,
+    /// Which sources the host accepts on its end of the veth pair (RFC 3704). Default: `Loose`.
+    #[serde(default, rename = "hostReversePathFilter", skip_serializing_if = "Option::is_none")]
+    pub host_reverse_path_filter: Option<ReversePathFilter>,
     /// Filters and attributes of routes advertised to the host.
     #[serde(default, rename = "toHost", skip_serializing_if = "Option::is_none")]
     pub to_host: Option<ToHost>,
+}
+
+/// Which sources are accepted on a link (RFC 3704).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ReversePathFilter {
+    /// Those to which the host has a route, through any of its links.
+    Loose,
+    /// Those to which the best route of the host leads through the veth pair. Not where replies leave the node another way.
+    Strict,
 }
 
 fn default_vxlanport() -> u16 {

@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::host::{host_session, route_targets, source_addresses, veth_addresses};
-use super::spec::L3VNISpec;
+use super::spec::{L3VNISpec, ReversePathFilter};
 use crate::frr::model::{GracefulRestart, Neighbor, PrefixListEntry};
+use crate::kernel::model::RpFilter;
 use crate::kind::check::Check;
 use crate::kind::ipam::VethAddresses;
 use crate::types::{Asn, Community, Family, IfName, RouteTarget, Vni, VrfName};
@@ -28,6 +29,8 @@ pub struct ValidL3vni {
     pub veth: BTreeMap<Family, (IpNet, VethAddresses)>,
     /// VRF device of the host that the host end of the veth pair is put into.
     pub host_vrf: Option<IfName>,
+    /// Filter of IPv4 sources on the host end of the veth pair.
+    pub host_rp_filter: RpFilter,
     /// The session with the host, without its address.
     pub session: Neighbor,
     /// A second TCP port on which the router accepts the session.
@@ -96,6 +99,10 @@ pub(super) fn validate(spec: &L3VNISpec, check: &mut Check<'_>) -> Option<ValidL
         asn: asn?,
         veth,
         host_vrf,
+        host_rp_filter: match spec.host_reverse_path_filter {
+            Some(ReversePathFilter::Strict) => RpFilter::Strict,
+            Some(ReversePathFilter::Loose) | None => RpFilter::Loose,
+        },
         session: session?,
         listen_port: host.and_then(|h| h.listen_port).filter(|port| *port != 179),
         source,

@@ -10,6 +10,14 @@ use crate::kernel::model::{KernelState, Netns, Sysctl};
 use crate::kind::forwarding::FORWARDING;
 use crate::types::{Family, VrfMode};
 
+/// Sysctls of a namespace with VRF devices.
+const VRF_DEVICES: [(Sysctl, u32); 4] = [
+    (Sysctl::VrfStrictMode, 1),
+    (Sysctl::TcpL3mdevAccept, 0),
+    (Sysctl::UdpL3mdevAccept, 0),
+    (Sysctl::RawL3mdevAccept, 0),
+];
+
 /// Bytes of the VXLAN, UDP, IP and Ethernet headers around a packet (RFC 7348 section 5).
 fn overhead(vtep: IpAddr) -> u32 {
     if vtep.is_ipv4() { 50 } else { 70 }
@@ -24,8 +32,7 @@ pub(super) fn overlay_mtu(nic_mtu: u32, vtep: IpAddr) -> u32 {
 pub(super) fn links(underlay: &ValidUnderlay, mode: VrfMode, state: &mut KernelState) {
     state.sysctls.extend(FORWARDING.map(|(key, value)| ((Netns::Router, key), value)));
     if mode == VrfMode::Vrf {
-        state.sysctls.insert((Netns::Router, Sysctl::VrfStrictMode), 1);
-        state.sysctls.insert((Netns::Router, Sysctl::TcpL3mdevAccept), 0);
+        state.sysctls.extend(VRF_DEVICES.map(|(key, value)| ((Netns::Router, key), value)));
         state.local_last.extend([Family::Ipv4, Family::Ipv6]);
     }
     state.loopback.insert(IpNet::from(underlay.vtep));

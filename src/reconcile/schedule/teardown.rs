@@ -1,8 +1,8 @@
 //! Which scopes are torn down before they are built again or because they are not wanted any more: decided here and
 //! nowhere else. In: what is wanted and what was observed. Out: scopes, and the kernel state after the teardown. Pure.
 //!
-//! An IP-VRF is rebuilt where something changes that cannot change in place: AS number or VNI in FRR, the kind of a link,
-//! the router MAC. Everything else is edited in place.
+//! An IP-VRF is rebuilt where something changes that cannot change in place: AS number or VNI in FRR, the kind of a link.
+//! Everything else is edited in place, the router MAC too: FRR advertises the new one with one update per route.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,10 +70,10 @@ fn is_default_instance_torn_down(wanted: &Config, observed: &Config) -> bool {
     observed.has(&scope) && (!wanted.has(&scope) || observed.identity(&scope).clashes(wanted.identity(&scope)))
 }
 
-/// Whether a link has to be created again, or the router MAC changes, which FRR advertises with every route.
+/// Whether a link has to be created again.
 fn is_rebuilt(keys: &[&LinkKey], wanted: &KernelState, observed: &KernelState) -> bool {
     keys.iter().any(|key| match (wanted.links.get(*key), observed.links.get(*key)) {
-        (Some(want), Some(have)) => want.kind != have.kind || want.mac != have.mac,
+        (Some(want), Some(have)) => want.kind != have.kind,
         // A veth pair is added and removed with the host session; the rest is the VNI itself.
         _ => !matches!(key.name, OwnedName::Vni(Role::HostVeth | Role::PeVeth, _)),
     })

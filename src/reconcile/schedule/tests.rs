@@ -4,7 +4,7 @@ use crate::kernel::model::KernelState;
 use crate::kind;
 use crate::plan::{NodeFacts, plan};
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
-use crate::types::VrfMode;
+use crate::types::{MacAddr, VrfMode};
 use rstest::rstest;
 use serde_json::Value;
 
@@ -62,6 +62,25 @@ fn later_ops(schedule: &Schedule) -> Vec<&KernelOp> {
 /// The batches of these stages.
 fn batches<'a>(schedule: &'a Schedule, stages: &[BatchStage]) -> Vec<&'a CommandBatch> {
     schedule.steps.iter().filter_map(ScheduleStep::batch).filter(|batch| stages.contains(&batch.stage)).collect()
+}
+
+/// As of routers that derived the router MAC from VTEP and VNI.
+#[rstest]
+#[case(VrfMode::Netns)]
+#[case(VrfMode::Vrf)]
+fn another_router_mac_is_set_in_place(#[case] mode: VrfMode) {
+    let objects = [l3vni("red", 100, 10), l3vni("blue", 200, 11)];
+    let (mut kernel, frr) = state(mode, &objects);
+    let wanted = kernel.clone();
+    for (key, link) in &mut kernel.links {
+        link.mac = link.mac.map(|_| MacAddr([2, u8::try_from(key.name.vni().unwrap().get()).unwrap(), 100, 65, 0, 1]));
+    }
+    let view = |kernel| State { kernel, frr: &frr };
+    let schedule = schedule(view(&wanted), view(&kernel), &BTreeSet::new(), frr_8());
+    assert_eq!((torn(&schedule), schedule.frr_lines()), (vec![], 0));
+    let ops: Vec<String> = schedule.kernel_ops().map(|step| step.op.to_string()).collect();
+    let set = |vni: &str| ops.iter().any(|op| op.ends_with(&format!("link set br-pe-{vni} address 02:00:64:41:00:01")));
+    assert!(ops.len() == 2 && set("100") && set("200"), "{ops:?}");
 }
 
 /// The stages of a teardown.

@@ -314,6 +314,7 @@ prop_compose! {
             }),
             to_fabric: None,
             to_host: None,
+            host_reverse_path_filter: None,
         }
     }
 }
