@@ -8,6 +8,7 @@ use super::cache::{Settled, Wanted};
 use super::early_policies::EarlyPolicies;
 use super::reconciler::{PassError, Reconciler};
 use super::schedule::{Schedule, State, policies_of_new_scopes, schedule};
+use super::silent::Silent;
 use crate::frr::client::port::Routing;
 use crate::frr::release::Release;
 use crate::frr::show::running_config::RunningConfig;
@@ -26,6 +27,8 @@ pub(super) struct Comparison {
     pub(super) accepted: LastAccepted,
     pub(super) running: Arc<RunningConfig>,
     pub(super) schedule: Schedule,
+    /// The daemons that do not answer: they are taken for configured as wanted.
+    pub(super) silent: Silent,
     /// Begun already.
     pub(super) policies: EarlyPolicies,
     pub(super) timing: Timing,
@@ -81,6 +84,8 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             (wanted, observed, running?)
         };
         watch.mark(PassPhase::Observe);
+        let mut silent = Silent::new(routing.silent(), release, wanted);
+        let running = silent.assume_wanted(running, wanted);
         wanted.frr.share(&running.config);
         let schedule = if let Some(settled) = settled.filter(|last| last.is_of(wanted, &observed, &running)) {
             Schedule { unknown: settled.unknown, ..Schedule::default() }
@@ -88,14 +93,15 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             let wanted = State { kernel: &wanted.plan.kernel, frr: &wanted.frr };
             schedule(wanted, State { kernel: &observed, frr: &running.config }, not_up, release)
         };
-        if schedule.is_empty() {
+        silent.block(&schedule, wanted, &observed);
+        if schedule.is_empty() && silent.is_empty() {
             let (running, unknown) = (Arc::clone(&running), schedule.unknown.clone());
             let version = wanted.version;
             self.settled = Some(Settled { wanted: version, kernel: observed, running, is_current: true, unknown });
         }
         watch.mark(PassPhase::Diff);
         let (plan, accepted, timing) = (Arc::clone(&wanted.plan), wanted.accepted.clone(), watch.timing());
-        Ok(Comparison { plan, accepted, running, schedule, policies, timing })
+        Ok(Comparison { plan, accepted, running, schedule, silent, policies, timing })
     }
 }
 
