@@ -92,6 +92,17 @@ pub fn alias(name: &OwnedName, host_vrf: Option<&IfName>) -> String {
     host_vrf.map_or_else(|| text.clone(), |vrf| format!("{text}{IN_HOST_VRF}{vrf}"))
 }
 
+/// Whether `text` is an alias of ours for this link.
+pub fn is_alias_of(text: &str, name: &OwnedName) -> bool {
+    let rest = text.strip_prefix(&alias(name, None));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(IN_HOST_VRF))
+}
+
+/// Whether it is an alias of ours for any link.
+pub fn is_alias(text: &str) -> bool {
+    text.starts_with("perouter ")
+}
+
 /// The VRF device of the host that an alias of ours records.
 pub fn host_vrf_of(alias: &str) -> Option<IfName> {
     alias.split_once(IN_HOST_VRF)?.1.parse().ok()
@@ -144,6 +155,9 @@ mod tests {
         assert_eq!(host_vrf_of(&alias(&name, Some(&vrf))), Some(vrf));
         assert_eq!(host_vrf_of(&alias(&name, None)), None);
         assert_eq!(alias(&name, None), "perouter VNI 100");
+        let other = OwnedName::Vni(Role::HostVeth, Vni::try_from(1000).unwrap());
+        assert!(is_alias_of(&alias(&name, None), &name) && is_alias(&alias(&name, None)));
+        assert!(!is_alias_of(&alias(&other, None), &name));
     }
 
     #[test]

@@ -144,9 +144,19 @@ impl Runtime {
         self.dir.join("port-tables")
     }
 
+    /// The file that a router locks.
+    pub fn router_lock(&self) -> PathBuf {
+        self.dir.join("router.lock")
+    }
+
     /// The file that a controller locks.
-    pub fn lock(&self) -> PathBuf {
+    pub fn controller_lock(&self) -> PathBuf {
         self.dir.join("controller.lock")
+    }
+
+    /// The index of the node, by which the router that runs was configured.
+    pub fn node_index(&self) -> PathBuf {
+        self.dir.join("node-index")
     }
 
     /// The status after the last reconcile pass.

@@ -17,7 +17,7 @@ mod architecture {
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use architecture::document::Document;
 use architecture::tree::Tree;
@@ -108,4 +108,40 @@ fn no_two_types_have_one_name() {
 #[test]
 fn files_are_small() {
     none(&map::sizes(&root(), &tree()));
+}
+
+/// Each fault of docs/faults.md is backed by a test.
+#[test]
+fn every_fault_names_its_test() {
+    fn read(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read(&path, text);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                text.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut code = String::new();
+    ["src", "tests"].iter().for_each(|folder| read(&root().join(folder), &mut code));
+    let document = fs::read_to_string(root().join("docs/faults.md")).unwrap();
+    let rows: Vec<&str> =
+        document.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| fault ")).collect();
+    assert!(rows.len() > 15, "{}", rows.len());
+    let mut problems = Vec::new();
+    for row in rows {
+        let tests: Vec<&str> =
+            row.trim_end_matches(" |").rsplit(" | ").next().unwrap().split('`').skip(1).step_by(2).collect();
+        if tests.is_empty() {
+            problems.push(format!("no test: {row}"));
+        }
+        problems.extend(
+            tests
+                .iter()
+                .filter(|test| !code.contains(&format!("fn {test}(")))
+                .map(|test| format!("no such test: {test}")),
+        );
+    }
+    none(&problems);
 }

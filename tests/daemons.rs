@@ -1,11 +1,11 @@
 //! FRR's daemons under supervision, with real FRR on the real kernel. Needs root and FRR.
 
-#![allow(clippy::unwrap_used, reason = "a test file")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test file")]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -202,6 +202,266 @@ async fn daemons_start_and_reply_until_stop_all_removes_them() {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(router.0.dir().to_str().unwrap()), "{mounts}");
     daemons::stop_all(&router.0).await.unwrap();
+}
+
+/// FRR's programs with one that is replaced.
+fn frr_with(daemon: Daemon, script: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(FRR_DIR).unwrap() {
+        let path = entry.unwrap().path();
+        std::os::unix::fs::symlink(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let program = dir.path().join(daemon.name());
+    fs::remove_file(&program).unwrap();
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
+/// The loop of the supervisor starts the others, restarts them at once, and keeps trying with growing pauses.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_in_a_crash_loop_delays_no_other() {
+    if !is_root() {
+        return;
+    }
+    let router = ScratchRouter::new("loop");
+    let dir = frr_with(Daemon::Staticd, "#!/bin/sh\necho started >>$0.starts\necho broken >&2\nexit 3\n");
+    let mut daemons = Daemons::new(router.0.clone(), VrfMode::Netns, dir.path()).await.unwrap();
+    let begin = Instant::now();
+    daemons.ensure().await.unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    let answering: Vec<_> = daemons.daemons().iter().copied().filter(|daemon| *daemon != Daemon::Staticd).collect();
+    assert!(ready(&router.0, &answering).await);
+    let (events, receiver) = mpsc::channel(16);
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(daemons.supervise(events, stop.clone()));
+    let mut supervisor = Supervisor { all: answering, receiver, stop, task };
+    let before = supervisor.all_up().await;
+    for _ in 0..3 {
+        let begin = Instant::now();
+        let bgpd = router.pid(Daemon::Bgpd);
+        kill(Pid::from_raw(bgpd.try_into().unwrap()), Signal::SIGKILL).unwrap();
+        while !(supervisor.event().await == DaemonEvent::Down { daemon: Daemon::Bgpd }) {}
+        let is_new = |text: String| text.trim().parse::<u32>().is_ok_and(|pid| pid != bgpd);
+        while !fs::read_to_string(router.0.pid_file(Daemon::Bgpd)).is_ok_and(is_new)
+            || !ready(&router.0, &supervisor.all).await
+        {
+            assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+            sleep(Duration::from_millis(10)).await;
+            while supervisor.receiver.try_recv().is_ok() {}
+        }
+        eprintln!("bgpd is up beside a crash loop after {} ms", begin.elapsed().as_millis());
+    }
+    assert_ne!(router.pid(Daemon::Bgpd), before[&Daemon::Bgpd].0.pid);
+    let starts = fs::read_to_string(dir.path().join("staticd.starts")).unwrap().lines().count();
+    assert!((4..=14).contains(&starts), "{starts} starts");
+    supervisor.end().await;
+}
+
+/// Each time the daemons are back at once: back-off is for those that do not start.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_daemons_killed_at_once_are_up_in_three_seconds() {
+    if !is_root() {
+        return;
+    }
+    let router = ScratchRouter::new("all");
+    let mut supervisor = router.supervise().await;
+    let mut before = supervisor.all_up().await;
+    for _ in 0..3 {
+        let begin = Instant::now();
+        before.values().for_each(|(incarnation, _)| sigkill(*incarnation));
+        for _ in 0..before.len() {
+            assert!(matches!(supervisor.event().await, DaemonEvent::Down { .. }));
+        }
+        before = supervisor.all_up().await;
+        eprintln!("all daemons are up again after {} ms", begin.elapsed().as_millis());
+        assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+        assert!(ready(&router.0, &supervisor.all).await);
+    }
+    supervisor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bgpd_killed_while_zebra_restarts_is_up_in_four_seconds() {
+    if !is_root() {
+        return;
+    }
+    let router = ScratchRouter::new("both");
+    let mut supervisor = router.supervise().await;
+    supervisor.all_up().await;
+    for delay in [0, 50, 100, 200, 400] {
+        router.vty(Daemon::Bgpd, &["enable", "conf t", "router bgp 1"]);
+        let [zebra, bgpd] = [Daemon::Zebra, Daemon::Bgpd].map(|daemon| router.pid(daemon));
+        let begin = Instant::now();
+        kill(Pid::from_raw(zebra.try_into().unwrap()), Signal::SIGKILL).unwrap();
+        sleep(Duration::from_millis(delay)).await;
+        kill(Pid::from_raw(bgpd.try_into().unwrap()), Signal::SIGKILL).unwrap();
+        let is_new = |daemon, pid: &str| {
+            let text = fs::read_to_string(router.0.pid_file(daemon)).unwrap_or_default();
+            !text.trim().is_empty() && text.trim() != pid
+        };
+        let (zebra, bgpd) = (zebra.to_string(), bgpd.to_string());
+        while !is_new(Daemon::Zebra, &zebra) || !is_new(Daemon::Bgpd, &bgpd) || !ready(&router.0, &supervisor.all).await
+        {
+            assert!(begin.elapsed() < Duration::from_secs(4), "{delay} ms");
+            sleep(Duration::from_millis(10)).await;
+            while supervisor.receiver.try_recv().is_ok() {}
+        }
+        eprintln!("zebra, and bgpd {delay} ms later: up again after {} ms", begin.elapsed().as_millis());
+    }
+    supervisor.end().await;
+}
+
+/// zebra crashes at different moments of the ten seconds in which bgpd of FRR 8 connects to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bgpd_that_connects_to_zebra_survives_another_crash_of_zebra() {
+    if !is_root() {
+        return;
+    }
+    let router = ScratchRouter::new("again");
+    let mut supervisor = router.supervise().await;
+    let before = supervisor.all_up().await;
+    let red: VrfName = "red".parse().unwrap();
+    netns::create_vrf(&router.0, &red).unwrap();
+    netns::expose_vrf(&router.0, &red).unwrap();
+    router.await_in_zebra("show vrf", "vrf red id").await;
+    router.vty(Daemon::Bgpd, &["enable", "conf t", "router bgp 1", "exit", "router bgp 1 vrf red"]);
+    let is_connected = || {
+        UnixStream::connect(router.0.vty_socket(Daemon::Zebra)).is_ok()
+            && router.vty(Daemon::Zebra, &["enable", "show zebra client summary"]).contains("\nbgp ")
+    };
+    for delay in [0, 30, 100, 300, 1000, 3000, 6000, 9500, 10_000, 10_200] {
+        let zebra = router.pid(Daemon::Zebra);
+        kill(Pid::from_raw(zebra.try_into().unwrap()), Signal::SIGKILL).unwrap();
+        let is_new = |text: String| text.trim().parse::<u32>().is_ok_and(|pid| pid != zebra);
+        while !fs::read_to_string(router.0.pid_file(Daemon::Zebra)).is_ok_and(is_new) {
+            sleep(Duration::from_millis(5)).await;
+            while supervisor.receiver.try_recv().is_ok() {}
+        }
+        sleep(Duration::from_millis(delay)).await;
+        while supervisor.receiver.try_recv().is_ok() {}
+        assert_eq!(router.pid(Daemon::Bgpd), before[&Daemon::Bgpd].0.pid, "{delay} ms");
+    }
+    let begin = Instant::now();
+    while !ready(&router.0, &supervisor.all).await || !is_connected() {
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        sleep(Duration::from_millis(100)).await;
+        while supervisor.receiver.try_recv().is_ok() {}
+    }
+    assert!(is_running(before[&Daemon::Bgpd].0));
+    supervisor.end().await;
+}
+
+#[rstest]
+#[case::stopped("stopped")]
+#[case::without_socket("socket")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_does_not_answer_for_ten_seconds_is_restarted(#[case] fault: &str) {
+    if !is_root() {
+        return;
+    }
+    let router = ScratchRouter::new(fault);
+    let mut supervisor = router.supervise().await;
+    let before = supervisor.all_up().await;
+    let bfdd = before[&Daemon::Bfdd].0;
+    let begin = Instant::now();
+    if fault == "stopped" {
+        kill(Pid::from_raw(bfdd.pid.try_into().unwrap()), Signal::SIGSTOP).unwrap();
+    } else {
+        fs::remove_file(router.0.vty_socket(Daemon::Bfdd)).unwrap();
+    }
+    let event = timeout(Duration::from_secs(20), supervisor.receiver.recv()).await.unwrap();
+    assert_eq!(event, Some(DaemonEvent::Down { daemon: Daemon::Bfdd }));
+    eprintln!("bfdd is killed after {:?}", begin.elapsed());
+    assert!(begin.elapsed() > Duration::from_secs(9));
+    let DaemonEvent::Up { daemon, incarnation, .. } = supervisor.event().await else { panic!() };
+    assert_eq!((daemon, incarnation == bfdd), (Daemon::Bfdd, false));
+    assert!(ready(&router.0, &supervisor.all).await);
+    supervisor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_namespace_that_was_unbound_is_bound_again() {
+    if !is_root() {
+        return;
+    }
+    let router = ScratchRouter::new("netns");
+    let inode = || fs::metadata(router.0.router_netns()).map(|metadata| metadata.ino()).ok();
+    let mut supervisor = router.supervise().await;
+    let before = (supervisor.all_up().await, inode());
+    let name = router.0.router_netns_name().to_str().unwrap();
+    let begin = Instant::now();
+    shell(&format!("ip netns del {name}"));
+    while inode() != before.1 {
+        assert!(begin.elapsed() < Duration::from_secs(5));
+        sleep(Duration::from_millis(20)).await;
+    }
+    eprintln!("the namespace is bound again after {} ms", begin.elapsed().as_millis());
+    supervisor.end().await;
+    // While nobody watches: it is bound again by the next start, and what ran is adopted.
+    shell(&format!("ip netns del {name}"));
+    let mut second = router.supervise().await;
+    let after: BTreeMap<_, _> =
+        second.all_up().await.into_iter().map(|(daemon, (run, _))| (daemon, (run, false))).collect();
+    assert_eq!((after, inode()), before);
+    second.end().await;
+    // A namespace of somebody else of that name: nothing is changed.
+    shell(&format!("ip netns del {name}; ip netns add {name}"));
+    let error = router.daemons().await.ensure().await.unwrap_err();
+    assert!(matches!(error, DaemonError::OtherNetns { .. }), "{error:?}");
+    assert!(before.0.values().all(|(incarnation, _)| is_running(*incarnation)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_whose_pid_file_is_lost_is_adopted() {
+    if !is_root() {
+        return;
+    }
+    let router = ScratchRouter::new("pidfile");
+    let mut first = router.supervise().await;
+    let before = first.all_up().await;
+    first.end().await;
+    fs::remove_file(router.0.pid_file(Daemon::Bgpd)).unwrap();
+    fs::write(router.0.pid_file(Daemon::Zebra), "1\n").unwrap();
+    let mut second = router.supervise().await;
+    for (daemon, (incarnation, adopted)) in second.all_up().await {
+        assert_eq!((incarnation, adopted), (before[&daemon].0, true), "{daemon}");
+    }
+    second.end().await;
+}
+
+/// The links inside cannot be reached, and are in the way of new ones until FRR lets go of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn frr_is_restarted_where_the_namespace_of_an_ip_vrf_was_lost_while_nobody_watched() {
+    if !is_root() {
+        return;
+    }
+    let router = ScratchRouter::new("lostvrf");
+    let mut first = router.supervise().await;
+    let before = first.all_up().await;
+    let red: VrfName = "red".parse().unwrap();
+    netns::create_vrf(&router.0, &red).unwrap();
+    netns::expose_vrf(&router.0, &red).unwrap();
+    router.await_in_zebra("show vrf", "vrf red id").await;
+    let path = router.0.vrf_netns(&red).display().to_string();
+    shell(&format!(
+        "nsenter --net={path} ip link add canary type veth peer name pdmn-canary netns {}",
+        std::process::id()
+    ));
+    let canary = || Command::new("ip").args(["link", "show", "pdmn-canary"]).output().unwrap().status.success();
+    assert!(canary());
+    first.end().await;
+    shell(&format!("umount {path}"));
+    let mut second = router.supervise().await;
+    for (daemon, (incarnation, _)) in second.all_up().await {
+        assert_ne!(incarnation, before[&daemon].0, "{daemon}");
+    }
+    let begin = Instant::now();
+    while canary() {
+        assert!(begin.elapsed() < Duration::from_secs(10), "something still references the namespace");
+        sleep(Duration::from_millis(50)).await;
+    }
+    second.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -248,17 +248,21 @@ fn in_netns_mode_a_deleted_namespace_is_released() {
 }
 
 #[test]
-fn a_namespace_that_was_removed_or_replaced_is_rebuilt() {
+fn a_namespace_that_was_unbound_is_bound_again_and_one_that_was_replaced_is_rebuilt() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
         let wanted = World { mode: VrfMode::Netns, ..three_vnis() }.state();
         converge(&kernel, &wanted).await;
         let path = |vrf: &str| node.runtime.vrf_netns(&vrf.parse().unwrap()).display().to_string();
-        let (removed, replaced) = (path("v0"), path("v1"));
-        node.host(&format!("umount -l {removed} && rm {removed}"));
-        let observed = kernel.observe(&BTreeSet::new()).await.unwrap();
-        assert_eq!(observed.vrf_netns.iter().map(ToString::to_string).collect::<Vec<_>>(), ["v1", "v2"]);
+        let (unbound, replaced) = (path("v0"), path("v1"));
+        let inode = || node.host(&format!("stat -L -c %i {unbound}"));
+        let before = (inode(), kernel.observe(&BTreeSet::new()).await.unwrap());
+        for fault in ["umount -l", "umount -l {} && rm"] {
+            node.host(&format!("{} {unbound}", fault.replace("{}", &unbound)));
+            let observed = kernel.observe(&BTreeSet::new()).await.unwrap();
+            assert_eq!((inode(), observed), before);
+        }
         node.host(&format!("umount -l {replaced} && unshare --net mount --bind /proc/self/ns/net {replaced}"));
         let observed = kernel.observe(&BTreeSet::new()).await.unwrap();
         assert!(observed.vrf_netns.contains(&"v1".parse().unwrap()));
@@ -357,6 +361,36 @@ fn a_foreign_link_with_a_wanted_name_is_an_error_and_left_alone() {
             .await
             .unwrap();
         assert!(node.host("ip -d link show dev host-100").contains("bridge"));
+    });
+}
+
+/// Whoever renames a link of ours or removes its group leaves its kind and alias.
+#[test]
+fn a_link_that_lost_its_name_or_group_is_replaced() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let wanted = three_vnis().state();
+        converge(&kernel, &wanted).await;
+        let netns = match links_netns("v0") {
+            Netns::Vrf(vrf) => node.runtime.vrf_netns(&vrf),
+            Netns::Host | Netns::Router => node.runtime.router_netns().to_owned(),
+        };
+        let path = format!("nsenter --net={}", netns.display());
+        for fault in [
+            format!("{path} ip link set vni100 group default"),
+            format!("{path} ip link set vni100 down; {path} ip link set vni100 name other"),
+            format!("{path} ip link set br-pe-100 group default"),
+            format!("{path} ip link set pe-100 group default"),
+            format!("{path} ip link set pe-100 down; {path} ip link set pe-100 name other"),
+            "ip link set host-100 group default".to_owned(),
+            "ip link set host-100 down; ip link set host-100 name other".to_owned(),
+        ] {
+            node.host(&fault);
+            converge_eventually(&kernel, &wanted).await;
+            let left = node.host(&format!("{path} ip -o link; ip -o link"));
+            assert!(!left.contains("other"), "{fault}: {left}");
+        }
     });
 }
 
@@ -624,17 +658,34 @@ fn unreachable_defaults_are_owned_only_in_owned_tables() {
     assert_eq!(foreign(), before);
 }
 
+/// A process that has read the record writes it again; one that starts takes what the NIC has.
 #[test]
-fn an_unreadable_record_of_moved_nics_is_an_error() {
-    let Some(node) = Node::new() else { return };
-    runtime().block_on(async {
-        let kernel = node.kernel().await;
-        converge(&kernel, &three_vnis().state()).await;
-        std::fs::create_dir_all(node.runtime.dir()).unwrap();
-        std::fs::write(node.runtime.nics(), "{").unwrap();
-        let error = kernel.observe(&BTreeSet::new()).await.unwrap_err();
-        assert!(error_chain(&error).starts_with("read the record of moved NICs: "), "{}", error_chain(&error));
-    });
+fn a_broken_record_of_moved_nics_is_written_again() {
+    for restarts in [false, true] {
+        let Some(node) = with_nic() else { return };
+        runtime().block_on(async {
+            let before = nic_state(&node);
+            let wanted = nic_wanted(Netns::Router);
+            let mut kernel = node.kernel().await;
+            reconcile(&kernel, &wanted).await;
+            kernel.observe(&[nic()].into()).await.unwrap();
+            if restarts {
+                drop(kernel);
+                kernel = node.kernel().await;
+            }
+            std::fs::write(node.runtime.nics(), "{").unwrap();
+            assert_eq!(diff(&wanted, &kernel.observe(&[nic()].into()).await.unwrap()), []);
+            assert!(node.runtime.dir().join("nics.json.broken").exists());
+            return_all(&kernel).await;
+            let after = nic_state(&node);
+            let addresses = |state: &str| {
+                let lines = state.lines().filter(|line| line.contains("inet")).map(str::trim);
+                lines.map(str::to_owned).collect::<BTreeSet<_>>()
+            };
+            assert_eq!(addresses(&after), addresses(&before), "{restarts}");
+            assert!(restarts || after == before, "{before}\n{after}");
+        });
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod lab {
     mod ebgp_ibgp;
     mod fabric_sessions;
     mod failover;
+    mod faults;
     mod filters;
     mod from_host;
     mod host_vrf;

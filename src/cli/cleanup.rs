@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::lock;
+use super::lock::{self, Role};
 use super::options::{RuntimeOptions, StateOptions};
 use crate::frr::daemons;
 use crate::kernel::model::KernelState;
@@ -31,7 +31,7 @@ pub struct CleanupArgs {
 /// Removes everything.
 pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     let runtime = args.runtime.paths();
-    let lock = lock::take(&runtime)?;
+    let _locks = lock::take(&runtime, &Role::BOTH)?;
     daemons::stop_all(&runtime).await?;
     // Also where the namespace was lost: the NICs are restored all the same.
     netns::create(runtime.router_netns())?;
@@ -52,7 +52,6 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     }
     drop(kernel);
     netns::remove_all(&runtime)?;
-    drop(lock);
     fs::remove_dir_all(runtime.dir()).with_context(|| format!("remove {}", runtime.dir().display()))?;
     forget(&args.state.snapshot())?;
     Ok(ExitCode::SUCCESS)

@@ -1,7 +1,10 @@
-//! One controller per run directory. In: the directory. Out: a lock, which the kernel releases with the process.
+//! One router and one controller per run directory. In: the directory. Out: locks, which the kernel releases with the process.
+//! They are taken before anything is started or changed.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use nix::errno::Errno;
@@ -9,24 +12,104 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::runtime::Runtime;
 
-/// Takes the lock. The error names the process that has it.
-pub fn take(runtime: &Runtime) -> anyhow::Result<Flock<File>> {
-    let path = runtime.lock();
+/// What a process is in its run directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It supervises FRR.
+    Router,
+    /// It reconciles.
+    Controller,
+}
+
+impl Role {
+    /// Both, as `perouter run` and `perouter cleanup` are.
+    pub const BOTH: [Self; 2] = [Self::Router, Self::Controller];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Router => "router",
+            Self::Controller => "controller",
+        }
+    }
+
+    fn file(self, runtime: &Runtime) -> PathBuf {
+        match self {
+            Self::Router => runtime.router_lock(),
+            Self::Controller => runtime.controller_lock(),
+        }
+    }
+}
+
+/// Locks, held until they are dropped.
+#[derive(Debug)]
+pub struct Locks(#[expect(dead_code, reason = "held, not read")] Vec<Flock<File>>);
+
+/// Takes the locks of `roles`, or none of them. The error names the process that has one.
+pub fn take(runtime: &Runtime, roles: &[Role]) -> anyhow::Result<Locks> {
     fs::create_dir_all(runtime.dir()).with_context(|| format!("create {}", runtime.dir().display()))?;
-    let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(false).open(&path);
-    let file = file.with_context(|| format!("open {}", path.display()))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut lock) => {
-            lock.set_len(0)?;
-            write!(lock, "{}", std::process::id())?;
-            Ok(lock)
+    Ok(Locks(roles.iter().map(|role| take_one(runtime, *role)).collect::<anyhow::Result<_>>()?))
+}
+
+fn take_one(runtime: &Runtime, role: Role) -> anyhow::Result<Flock<File>> {
+    let path = role.file(runtime);
+    loop {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).open(&path);
+        let file = file.with_context(|| format!("open {}", path.display()))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            // Removed by a `perouter cleanup` that had the lock until now: the next one locks another file.
+            Ok(lock) if !is_at(&lock, &path)? => {}
+            Ok(mut lock) => {
+                lock.set_len(0)?;
+                write!(lock, "{}", std::process::id())?;
+                return Ok(lock);
+            }
+            Err((mut file, Errno::EWOULDBLOCK)) => {
+                let mut pid = String::new();
+                file.read_to_string(&mut pid)?;
+                let (role, dir) = (role.name(), runtime.dir().display());
+                anyhow::bail!("process {pid} is the {role} in {dir}: stop it first")
+            }
+            Err((_, errno)) => return Err(errno).with_context(|| format!("lock {}", path.display())),
         }
-        Err((mut file, Errno::EWOULDBLOCK)) => {
-            let mut pid = String::new();
-            file.read_to_string(&mut pid)?;
-            anyhow::bail!("perouter (process {pid}) is running in {}: stop it first", runtime.dir().display())
-        }
-        Err((_, errno)) => Err(errno).with_context(|| format!("lock {}", path.display())),
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    match fs::metadata(path) {
+        Ok(found) => Ok(inode(found) == inode(file.metadata()?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_role_is_taken_once_and_all_are_taken_or_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = Runtime::new(dir.path().join("run"), dir.path().join("netns"));
+        let controller = take(&runtime, &[Role::Controller]).unwrap();
+        let error = take(&runtime, &Role::BOTH).unwrap_err().to_string();
+        let (pid, path) = (std::process::id(), runtime.dir().display());
+        assert_eq!(error, format!("process {pid} is the controller in {path}: stop it first"));
+        let router = take(&runtime, &[Role::Router]).unwrap();
+        assert!(take(&runtime, &[Role::Router]).unwrap_err().to_string().contains("is the router in"));
+        drop((router, controller));
+        take(&runtime, &Role::BOTH).unwrap();
+    }
+
+    #[test]
+    fn a_lock_on_a_removed_file_is_no_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = Runtime::new(dir.path().join("run"), dir.path().join("netns"));
+        let before = take(&runtime, &[Role::Router]).unwrap();
+        fs::remove_file(runtime.router_lock()).unwrap();
+        let _after = take(&runtime, &[Role::Router]).unwrap();
+        drop(before);
+        assert!(take(&runtime, &[Role::Router]).is_err());
     }
 }

@@ -4,6 +4,7 @@ mod cleanup;
 mod crds;
 mod frr_client;
 mod lock;
+mod node_index;
 mod options;
 mod plan;
 mod routes;

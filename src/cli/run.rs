@@ -3,33 +3,35 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::frr_client::routing;
-use super::lock;
+use super::lock::{self, Locks, Role};
+use super::node_index;
 use super::options::{ApiOptions, ModeChoice, RouterOptions, SourceOptions};
 use super::serve;
 use super::sources::{self, Sources};
 use crate::control::{Controller, Outputs};
 use crate::frr::client::restarts;
 use crate::frr::daemons::{self, Daemons, Installation};
-use crate::kernel::{Kernel, NetlinkKernel, netns};
+use crate::kernel::{Kernel, NetlinkKernel, file_limit, netns};
 use crate::plan::last_accepted::LastAccepted;
 use crate::reconcile::Reconciler;
-use crate::runtime::Runtime;
+use crate::runtime::{Daemon, Runtime};
 use crate::status::kubernetes;
 use crate::status::metrics::Metrics;
 use crate::status::refresh::Refresh;
 use crate::types::VrfMode;
 
 const READY_POLL: Duration = Duration::from_millis(50);
+/// A daemon that does not answer for so long is not waited for.
+const ALL_READY: Duration = Duration::from_secs(10);
 
 /// Arguments of `perouter run` and `perouter controller`.
 #[derive(Debug, Args)]
@@ -40,6 +42,9 @@ pub struct RunArgs {
     source: SourceOptions,
     #[command(flatten)]
     router: RouterOptions,
+    /// Give a router that exists another node index: its VTEP, its router id and its session addresses change
+    #[arg(long)]
+    change_node_index: bool,
 }
 
 /// The mode of a running router, which the choice must not contradict.
@@ -62,7 +67,7 @@ async fn mode_of_router(choice: ModeChoice, runtime: &Runtime) -> anyhow::Result
 pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let mode = args.router.vrf_mode.resolve()?;
-    sources::check(&args.api, &args.source).await?;
+    let _locks = lock(&args, &Role::BOTH).await?;
     let runtime = args.router.runtime.paths();
     let endpoints = serve::controller(args.router.http_address, &stop).await?;
     let supervisor = start_router(&args.router, mode, &runtime, stop.clone()).await?;
@@ -76,6 +81,7 @@ pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
 pub async fn router(args: RouterOptions) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let mode = args.vrf_mode.resolve()?;
+    let _lock = lock::take(&args.runtime.paths(), &[Role::Router])?;
     serve::router(args.http_address, &args.runtime.paths(), &args.frr_dir, &stop).await?;
     start_router(&args, mode, &args.runtime.paths(), stop).await?.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
@@ -84,12 +90,15 @@ pub async fn router(args: RouterOptions) -> anyhow::Result<ExitCode> {
 /// Runs the controller.
 pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
-    sources::check(&args.api, &args.source).await?;
+    let _lock = lock(&args, &[Role::Controller]).await?;
     let runtime = args.router.runtime.paths();
     let all = Installation::read(&args.router.frr_dir).await?.release.daemons;
     let endpoints = serve::controller(args.router.http_address, &stop).await?;
     let mut is_logged = false;
-    while !daemons::ready(&runtime, all).await {
+    let begin = Instant::now();
+    // What answers is configured; without zebra nothing is.
+    let wanted = || -> &'static [Daemon] { if begin.elapsed() < ALL_READY { all } else { &[Daemon::Zebra] } };
+    while !daemons::ready(&runtime, wanted()).await {
         if !is_logged {
             tracing::info!(run_dir = %runtime.dir().display(), "waiting for `perouter router`");
             is_logged = true;
@@ -102,6 +111,15 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mode = mode_of_router(args.router.vrf_mode, &runtime).await?;
     control(&args, mode, &runtime, endpoints, stop).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Checks the command line and takes the locks, before anything is started.
+async fn lock(args: &RunArgs, roles: &[Role]) -> anyhow::Result<Locks> {
+    sources::check(&args.api, &args.source).await?;
+    let runtime = args.router.runtime.paths();
+    let locks = lock::take(&runtime, roles)?;
+    node_index::check(&runtime, args.source.node_index, args.change_node_index)?;
+    Ok(locks)
 }
 
 async fn start_router(
@@ -122,14 +140,6 @@ async fn start_router(
     Ok(tokio::spawn(daemons.supervise(events, stop)))
 }
 
-/// Each IP-VRF namespace needs two descriptors while it is changed; the soft limit is 1024 by default.
-fn raise_file_limit() {
-    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-        tracing::warn!(%error, hard, "limit of open files not raised");
-    }
-}
-
 /// Source and controller until `stop`.
 async fn control(
     args: &RunArgs,
@@ -138,8 +148,7 @@ async fn control(
     (metrics, refresh): (Arc<Metrics>, Arc<Refresh>),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let _lock = lock::take(runtime)?;
-    raise_file_limit();
+    file_limit::raise();
     let Sources { mut snapshots, tasks, cluster } = sources::start(&args.api, &args.source, &stop).await?;
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
@@ -148,7 +157,8 @@ async fn control(
     }
     let kernel = Arc::new(NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?);
     let drift = Arc::new(Notify::new());
-    let _restarts = restarts::watch(runtime, Installation::read(&args.router.frr_dir).await?.release.daemons, &drift);
+    let daemons = Installation::read(&args.router.frr_dir).await?.release.daemons;
+    let _restarts = restarts::watch(runtime, daemons, &drift).await;
     let watcher = tokio::spawn(signal_drift(Arc::clone(&kernel), Arc::clone(&drift)));
     let reconciler = Reconciler::new(kernel, routing(runtime), mode, LastAccepted::default());
     let statuses = watch::Sender::new(None);
@@ -156,9 +166,11 @@ async fn control(
         let (statuses, stop) = (statuses.subscribe(), stop.clone());
         tokio::spawn(kubernetes::publish(cluster.client, cluster.node, statuses, cluster.identities, stop))
     });
+    let recording = node_index::record(runtime, snapshots.clone());
     let outputs = Outputs { status: runtime.status(), mode, statuses, metrics, refresh };
     Controller::new(reconciler, outputs).run(snapshots, drift, stop).await;
     watcher.abort();
+    recording.abort();
     if let Some(publisher) = publisher {
         publisher.abort();
     }

@@ -36,14 +36,17 @@ pub struct ApiServer {
 
 type Task = JoinHandle<Result<(), SourceError>>;
 
-/// Checks what the chosen sources need from the command line, before anything is started.
+/// Checks what the chosen sources need, before anything is started: the command line, and that the directory can be read.
 pub async fn check(api: &ApiOptions, options: &SourceOptions) -> anyhow::Result<()> {
-    if api.source == SourceChoice::Directory {
-        options.node()?;
-        return Ok(());
+    let node = if api.source == SourceChoice::Directory {
+        options.node()?
+    } else {
+        api.client().await?;
+        options.identity(node_name(options)?, options.node_index.unwrap_or_default())
+    };
+    if api.source != SourceChoice::Kubernetes {
+        source::dir::read(&options.config_dir, &options.secrets(), &node)?;
     }
-    node_name(options)?;
-    api.client().await?;
     Ok(())
 }
 

@@ -55,6 +55,14 @@ fn text(status: &NodeStatus) -> String {
             if status.ready { "True" } else { "False" }.to_owned(),
         ]],
     );
+    if let (Some(vtep), false) = (status.vtep, status.vtep_advertisers.is_empty()) {
+        let from = status.vtep_advertisers.iter().cloned().collect::<Vec<_>>().join(", ");
+        out += &format!(
+            "  the fabric has VTEP {vtep} from another router too (neighbor {from}): does another node use index {}?\n",
+            status.index
+        );
+    }
+    out.extend(status.silent_daemons.iter().map(|daemon| format!("  {daemon} does not answer\n")));
     out.push('\n');
     let resources = status.resources.iter().map(|r| {
         let in_force = if r.last_accepted_in_force { " (last accepted in force)" } else { "" };

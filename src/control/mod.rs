@@ -41,6 +41,8 @@ const SESSION_POLL: Duration = Duration::from_secs(2);
 /// Time between a change and the read of all state: bgpd processes a route in two rounds of 50 ms, and nothing else while
 /// it answers.
 const AFTER_CHANGE: Duration = Duration::from_millis(200);
+/// Time between drift and the read of all state: FRR may have lost more than what the kernel shows.
+const AFTER_DRIFT: Duration = Duration::from_secs(1);
 /// All state is read after a change, again when as much time has passed as since the change, and so on; at least this often
 /// while a session or a VNI is down.
 const UNSETTLED: Duration = Duration::from_secs(5);
@@ -135,7 +137,9 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
                 }
                 () = drift.notified() => {
                     self.reconciler.invalidate_running();
-                    next_pass = next_pass.min(Instant::now() + COALESCE);
+                    self.changed = Instant::now();
+                    self.next_refresh = self.next_refresh.min(self.changed + AFTER_DRIFT);
+                    next_pass = next_pass.min(self.changed + COALESCE);
                 }
                 () = sleep_until(next_pass) => {
                     let pause = self.pass(&snapshot).await;
@@ -145,7 +149,10 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
                     self.poll_sessions().await;
                     next_poll = Instant::now() + SESSION_POLL;
                 }
-                () = sleep_until(self.next_refresh) => self.publish(&snapshot).await,
+                () = sleep_until(self.next_refresh) => {
+                    self.publish(&snapshot).await;
+                    next_pass = self.reconciler.next_rebuild().map_or(next_pass, |rebuild| next_pass.min(rebuild));
+                }
                 () = refresh.requested() => self.publish(&snapshot).await,
             }
         }
@@ -241,6 +248,14 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         self.tcp_diagnosis.causes(sessions, md5_sessions, &counts, self.outputs.mode, std::time::Instant::now())
     }
 
+    /// Logs once that another node seems to have the index of this one.
+    fn warn_of_duplicate(&self, index: u32, advertisers: &BTreeSet<String>) {
+        let is_known = self.outputs.statuses.borrow().as_ref().is_some_and(|last| !last.vtep_advertisers.is_empty());
+        if !advertisers.is_empty() && !is_known {
+            tracing::warn!(index, ?advertisers, "the fabric has the VTEP of this node from another router too");
+        }
+    }
+
     /// Reads all state and publishes the status.
     async fn publish(&mut self, snapshot: &Snapshot) {
         let Some(report) = &self.last else {
@@ -260,6 +275,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             }
         };
         let (answers, live) = (live.is_some(), live.unwrap_or_default());
+        self.warn_of_duplicate(snapshot.node.index, &live.vtep_advertisers);
         let failures = texts(&report.failures);
         let status = fold(snapshot, &report.plan, self.outputs.mode, &failures, live, self.last_change.clone());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

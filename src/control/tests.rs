@@ -9,6 +9,7 @@ use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::KernelState;
 use crate::kind::Spec;
 use crate::plan::last_accepted::LastAccepted;
+use crate::runtime::Daemon;
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef};
 
 fn snapshot() -> Snapshot {
@@ -174,5 +175,36 @@ async fn a_router_in_which_nothing_changes_is_rarely_queried() {
     bench.take_queries();
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!((10..=12).contains(&bench.take_queries()["sessions"]), "a session stays down");
+    bench.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_l3vni_that_goes_down_is_rebuilt_without_another_reason() {
+    let fake = FakeRouting { sessions: vec![session("Established")], ..FakeRouting::default() };
+    let mut bench = ControllerBench::start(fake);
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    bench.kernel.take_applied();
+    bench.frr.routing().missing_vnis.insert(100.try_into().unwrap(), 4);
+    tokio::time::sleep(STEADY + Duration::from_secs(7)).await;
+    let rebuilt = |status: &Option<NodeStatus>| status.as_ref().map(|status| status.last_change.rebuilt.len());
+    assert_eq!(rebuilt(&bench.statuses.borrow_and_update()), Some(1));
+    assert!(!bench.kernel.take_applied().is_empty());
+    bench.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_does_not_answer_and_a_duplicate_vtep_are_in_the_status() {
+    let mut bench = ControllerBench::start(FakeRouting { silent: [Daemon::Staticd].into(), ..FakeRouting::default() });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let silent =
+        |bench: &mut ControllerBench| bench.statuses.borrow_and_update().as_ref().unwrap().silent_daemons.clone();
+    assert_eq!(silent(&mut bench), ["staticd"]);
+    assert!(bench.statuses.borrow().as_ref().unwrap().ready, "no object has a part in it");
+    bench.frr.routing().vtep_advertisers.insert("192.168.11.2".into());
+    bench.frr.routing().silent.clear();
+    tokio::time::sleep(IDLE + UNSETTLED).await;
+    assert_eq!(silent(&mut bench), [""; 0]);
+    let advertisers = bench.statuses.borrow().as_ref().unwrap().vtep_advertisers.clone();
+    assert_eq!(advertisers, ["192.168.11.2".to_owned()].into());
     bench.end().await;
 }

@@ -98,19 +98,51 @@ async fn create_link(namespaces: &Namespaces, new: &NewLink) -> Result<(), OpErr
     // Descriptors must be open until the kernel has answered.
     let (into, peer) = match &new.kind {
         // The UDP socket of a VXLAN device is in the namespace of the netlink socket that created it, and stays there.
-        LinkKind::Vxlan { .. } if new.key.netns != Netns::Router => (Some(namespace.file()?), None),
-        LinkKind::Veth { peer } => (None, Some(namespaces.get(&peer.netns).await?.file()?)),
+        LinkKind::Vxlan { .. } if new.key.netns != Netns::Router => (Some(namespace.file()), None),
+        LinkKind::Veth { peer } => (None, Some(namespaces.get(&peer.netns).await?.file())),
         _ => (None, None),
     };
     let creator = if into.is_some() { &namespaces.router } else { &namespace };
     let [into_fd, peer_fd] = [&into, &peer].map(|file| file.as_ref().map(AsRawFd::as_raw_fd));
-    creator.change(request::new_link(new, into_fd, peer_fd).ok_or(OpError::NoKind)?).await?;
+    let create = || request::new_link(new, into_fd, peer_fd).ok_or(OpError::NoKind);
+    match creator.change(create()?).await {
+        Err(error) if error.already_exists() && delete_lost(namespaces, new).await? => {
+            creator.change(create()?).await?;
+        }
+        created => created?,
+    }
     namespace.change(request::finish_link(&new.key.name.to_string(), &alias, new.addrgen_none, new.rp_filter)).await?;
     if let LinkKind::Veth { peer } = &new.kind {
         let finish = request::finish_link(&peer.name.to_string(), &alias, false, new.rp_filter);
         namespaces.get(&peer.netns).await?.change(finish).await?;
     }
     Ok(())
+}
+
+/// Deletes the links of ours that are in the way of one that is created: others have renamed them or removed their group, but
+/// they have kind and alias of what is created. Returns whether there were any.
+async fn delete_lost(namespaces: &Namespaces, new: &NewLink) -> Result<bool, OpError> {
+    let peer = if let LinkKind::Veth { peer } = &new.kind { Some(&**peer) } else { None };
+    let mut found = false;
+    for key in [Some(&new.key), peer].into_iter().flatten() {
+        let namespace = namespaces.get(&key.netns).await?;
+        for (index, link) in namespace.links().await? {
+            let same_kind = match (&new.kind, &link.kind) {
+                (LinkKind::Vxlan { vni, .. }, ObservedKind::Vxlan(other, ..)) => vni == other,
+                (LinkKind::Bridge, ObservedKind::Bridge) | (LinkKind::Veth { .. }, ObservedKind::Veth) => true,
+                _ => false,
+            };
+            if link.owned.is_none()
+                && same_kind
+                && link.alias.as_deref().is_some_and(|alias| names::is_alias_of(alias, &key.name))
+            {
+                tracing::warn!(link = link.name, netns = %key.netns, wanted = %key.name, "a link of perouter lost name or group");
+                accept(Errno::ENODEV, namespace.change(request::delete_link(index)).await)?;
+                found = true;
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Deletes what has the name only if it still has our mark.
@@ -190,7 +222,7 @@ async fn open_port(namespaces: &Namespaces, opened: &ListenPort) -> Result<(), O
         std::fs::write(&note, "")
     };
     write().map_err(|source| OpError::Note { path: note, source })?;
-    let file = namespaces.get(&opened.on.netns).await?.file()?;
+    let file = namespaces.get(&opened.on.netns).await?.file();
     match nftables::create(&file, table, opened.on.name.if_name().as_str()).await {
         // No netfilter at all, no nf_tables, or not with that family.
         Err(
@@ -203,12 +235,12 @@ async fn open_port(namespaces: &Namespaces, opened: &ListenPort) -> Result<(), O
 
 async fn close_port(namespaces: &Namespaces, opened: &ListenPort) -> Result<(), OpError> {
     let table = port_table(opened)?;
-    let file = namespaces.get(&opened.on.netns).await?.file()?;
+    let file = namespaces.get(&opened.on.netns).await?.file();
     Ok(accept(Errno::ENOENT, nftables::delete(&file, table).await)?)
 }
 
 async fn set_sysctl(namespaces: &Namespaces, netns: &Netns, sysctl: Sysctl, value: u32) -> Result<(), OpError> {
-    let file = namespaces.get(netns).await?.file()?;
+    let file = namespaces.get(netns).await?.file();
     written(sysctl, netns::write_sysctl(&file, sysctl.path(), &value.to_string()))
 }
 

@@ -49,6 +49,9 @@ pub enum KernelError {
     /// The record of moved NICs could not be read.
     #[error("read the record of moved NICs")]
     Record(#[from] RecordError),
+    /// Nor made again.
+    #[error("make a new record of the moved NICs")]
+    NewRecord(#[source] Box<OpError>),
 }
 
 /// Why an op failed.

@@ -1,7 +1,7 @@
 //! A kernel in memory, for tests of everything above the port. In: ops. Out: state, or a rejection as strict as the kernel's.
 //! Has no effect outside itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
@@ -9,13 +9,13 @@ use tokio::sync::Notify;
 
 use super::error::{KernelError, OpError};
 use super::lanes;
-use super::model::{KernelState, Netns, NicFacts, ObservedNics};
+use super::model::{KernelState, LinkKey, Netns, NicFacts, ObservedNics};
 use super::netlink::error::NetlinkError;
 use super::op::KernelOp;
 use super::port::{Kernel, Outcome};
 use super::step::Step;
 use super::tcp::TcpCounts;
-use crate::types::IfName;
+use crate::types::{IfName, MacAddr};
 
 /// A kernel in memory.
 #[derive(Debug, Default)]
@@ -31,6 +31,7 @@ const TCP: &str = "TCP counters";
 #[derive(Debug, Default)]
 struct Inner {
     state: KernelState,
+    fdb: BTreeMap<LinkKey, BTreeSet<MacAddr>>,
     nics: ObservedNics,
     failures: Vec<(String, Errno)>,
     unreadable: BTreeSet<&'static str>,
@@ -77,6 +78,11 @@ impl FakeKernel {
         inner.nics.remove(name);
         inner.state.nics.remove(name);
         self.changes.notify_one();
+    }
+
+    /// Sets the FDB of a VXLAN device.
+    pub fn set_fdb(&self, device: LinkKey, macs: BTreeSet<MacAddr>) {
+        self.inner().fdb.insert(device, macs);
     }
 
     /// The state.
@@ -151,6 +157,10 @@ impl Kernel for FakeKernel {
     async fn tcp_counts(&self, _netns: &Netns) -> Result<TcpCounts, KernelError> {
         self.inner().readable(TCP)?;
         Ok(TcpCounts::default())
+    }
+
+    async fn fdb(&self, device: &LinkKey) -> Result<BTreeSet<MacAddr>, KernelError> {
+        Ok(self.inner().fdb.get(device).cloned().unwrap_or_default())
     }
 
     async fn changed(&self) {

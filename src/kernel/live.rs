@@ -11,7 +11,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::error::{KernelError, OpError};
-use super::model::{KernelState, Netns, ObservedNics};
+use super::model::{KernelState, LinkKey, Netns, ObservedNics};
 use super::namespace::Namespace;
 use super::namespaces::Namespaces;
 use super::netlink::contents::ObservedLink;
@@ -25,7 +25,7 @@ use super::tcp::{self, TcpCounts};
 use super::{apply, lanes, nic};
 use crate::memo::Memo;
 use crate::runtime::Runtime;
-use crate::types::IfName;
+use crate::types::{IfName, MacAddr};
 
 /// The kernel of this node.
 #[derive(Debug)]
@@ -80,7 +80,19 @@ impl NetlinkKernel {
         nic::return_all(&self.namespaces).await
     }
 
-    fn record(&self) -> Result<Arc<Record>, RecordError> {
+    async fn record(&self) -> Result<Arc<Record>, KernelError> {
+        match self.read_record() {
+            Err(error) if error.is_broken() => {
+                let last = self.record.lock().unwrap_or_else(PoisonError::into_inner).last();
+                let recovered = nic::recover_record(&self.namespaces, last.map(Arc::unwrap_or_clone)).await;
+                recovered.map_err(|source| KernelError::NewRecord(Box::new(source)))?;
+                Ok(self.read_record()?)
+            }
+            record => Ok(record?),
+        }
+    }
+
+    fn read_record(&self) -> Result<Arc<Record>, RecordError> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner).read(&self.namespaces.runtime.nics())
     }
 
@@ -160,12 +172,12 @@ impl Kernel for NetlinkKernel {
         let host = self.namespaces.host.read(tables, true).await?;
         let router = self.namespaces.router.read(tables, true).await?;
         let contents = NodeContents::from([(Netns::Host, host), (Netns::Router, router)]);
-        self.watch_links(&contents, nics, &*self.record()?);
+        self.watch_links(&contents, nics, &*self.record().await?);
         Ok(observe::observed_nics(&contents, nics))
     }
 
     async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<Arc<KernelState>, KernelError> {
-        let (record, nics) = (self.record()?, nics.clone());
+        let (record, nics) = (self.record().await?, nics.clone());
         let observation = Observation { contents: self.contents().await?, nics, record };
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let state = last.get_or_compute(observation, |Observation { contents, nics, record }| {
@@ -190,8 +202,16 @@ impl Kernel for NetlinkKernel {
 
     async fn tcp_counts(&self, netns: &Netns) -> Result<TcpCounts, KernelError> {
         let failed = |source| KernelError::Read { what: "TCP counters", netns: netns.clone(), source };
-        let file = self.namespaces.get(netns).await.and_then(|namespace| namespace.file()).map_err(failed)?;
+        let file = self.namespaces.get(netns).await.map_err(failed)?.file();
         tcp::read(&file).map_err(|error| failed(error.into()))
+    }
+
+    async fn fdb(&self, device: &LinkKey) -> Result<BTreeSet<MacAddr>, KernelError> {
+        let failed = |source| KernelError::Read { what: "FDB", netns: device.netns.clone(), source };
+        let namespace = self.namespaces.get(&device.netns).await.map_err(failed)?;
+        let macs = namespace.fdb(&device.name.to_string()).await.map_err(failed);
+        namespace.rest().await;
+        macs
     }
 
     async fn changed(&self) {

@@ -8,6 +8,7 @@
 //! sysctl -> model -> op -> step                                            data
 //! simulate -> diff                                                         pure
 //! netns, mounts                                                            namespaces as files and threads
+//! file_limit                                                               the limit of open files
 //! netlink: error, attribute, socket, netfilter, contents, request, read, saved, events
 //! nftables, tcp, vrf_device, nic_record                                    each on netlink or netns
 //! error                                                                    composes the errors of all above
@@ -21,6 +22,7 @@ mod apply;
 pub mod diff;
 pub mod error;
 pub mod fake;
+pub mod file_limit;
 pub mod lanes;
 mod live;
 pub mod model;

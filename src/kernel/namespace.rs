@@ -1,8 +1,9 @@
 //! A network namespace that we work in: its socket, its watch and what was last read of it. In: a way to open it. Out: its
 //! contents, read again only after a change, and changes sent to the kernel. Decides on no change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -19,7 +20,7 @@ use super::netlink::request::Request;
 use super::netlink::socket::{Route, Socket};
 use super::netns::{self, NetnsError};
 use super::nftables;
-use crate::types::Family;
+use crate::types::{Family, MacAddr};
 
 /// What is older is read again even without a change: settings change without a message, and routes are not watched.
 const MAX_AGE: Duration = Duration::from_secs(30);
@@ -28,7 +29,7 @@ const MAX_AGE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Namespace {
     netns: Netns,
-    handle: NetnsHandle,
+    file: Arc<File>,
     inode: u64,
     changes: ChangeSignal,
     watch: Watch,
@@ -46,38 +47,14 @@ pub struct Namespace {
     polled: std::sync::Mutex<Vec<(Sysctl, File)>>,
 }
 
-/// How to open the namespace.
-#[derive(Debug)]
-pub enum NetnsHandle {
-    /// It is kept open.
-    Open(Arc<File>),
-    /// It is opened when needed.
-    At(PathBuf),
-}
-
-impl NetnsHandle {
-    fn open(&self) -> Result<Arc<File>, NetnsError> {
-        match self {
-            Self::Open(file) => Ok(file.clone()),
-            Self::At(path) => netns::open(path).map(Arc::new),
-        }
-    }
-}
-
 impl Namespace {
     /// Starts to watch the namespace.
-    pub fn open(
-        netns: Netns,
-        handle: NetnsHandle,
-        filter: EventFilter,
-        changes: ChangeSignal,
-    ) -> Result<Self, NetlinkError> {
-        let file = handle.open()?;
+    pub fn open(netns: Netns, file: File, filter: EventFilter, changes: ChangeSignal) -> Result<Self, NetlinkError> {
         let inode = file.metadata().map_err(NetlinkError::Open)?.ino();
         let watch = Watch::start(&file, filter, changes.clone())?;
         Ok(Self {
             netns,
-            handle,
+            file: Arc::new(file),
             inode,
             changes,
             watch,
@@ -101,15 +78,20 @@ impl Namespace {
     }
 
     /// The namespace itself.
-    pub fn file(&self) -> Result<Arc<File>, NetlinkError> {
-        Ok(self.handle.open()?)
+    pub fn file(&self) -> Arc<File> {
+        self.file.clone()
+    }
+
+    /// Binds the namespace to `path` again, from where others have unbound it.
+    pub fn restore(&self, path: &Path) -> Result<(), NetnsError> {
+        netns::restore(Path::new(&format!("/proc/self/fd/{}", self.file.as_raw_fd())), path)
     }
 
     async fn socket(&self) -> Result<MappedMutexGuard<'_, Socket<Route>>, NetlinkError> {
         let mut slot = self.socket.lock().await;
         let socket = match slot.take().filter(Socket::is_idle) {
             Some(socket) => socket,
-            None => Socket::open(&*self.file()?)?,
+            None => Socket::open(&self.file)?,
         };
         Ok(tokio::sync::MutexGuard::map(slot, move |slot| slot.insert(socket)))
     }
@@ -122,6 +104,20 @@ impl Namespace {
     /// Reads the link with this name, with its ifindex.
     pub async fn find(&self, name: &str) -> Result<Option<(u32, ObservedLink)>, NetlinkError> {
         self.socket().await?.link(name).await
+    }
+
+    /// Reads all links, by ifindex.
+    pub async fn links(&self) -> Result<BTreeMap<u32, ObservedLink>, NetlinkError> {
+        self.socket().await?.links().await
+    }
+
+    /// Reads the MAC addresses in the FDB of the link with this name; none where it does not exist.
+    pub async fn fdb(&self, name: &str) -> Result<BTreeSet<MacAddr>, NetlinkError> {
+        let mut socket = self.socket().await?;
+        match socket.link(name).await? {
+            Some((index, _)) => socket.fdb(index).await,
+            None => Ok(BTreeSet::new()),
+        }
     }
 
     /// The ifindex of the link with this name, which must exist.
@@ -169,7 +165,7 @@ impl Namespace {
 
     /// Closes all that keeps the namespace alive.
     pub async fn close(self) {
-        drop(self.socket);
+        drop((self.socket, self.file));
         self.watch.close().await;
         if let Some(watch) = self.table_watch.into_inner() {
             watch.close().await;
@@ -210,7 +206,7 @@ impl Namespace {
 
     async fn read_now(&self, tables: bool) -> Result<NetnsContents, KernelError> {
         let failed = |what: &'static str| move |source| KernelError::Read { what, netns: self.netns.clone(), source };
-        let file = self.file().map_err(failed("links"))?;
+        let file = self.file();
         let mut socket = self.socket().await.map_err(failed("links"))?;
         let links = socket.links().await.map_err(failed("links"))?;
         let addresses = socket.addresses().await.map_err(failed("addresses"))?;

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use super::error::KernelError;
 use super::model::Netns;
 use super::mounts::MountWatch;
-use super::namespace::{Namespace, NetnsHandle};
+use super::namespace::Namespace;
 use super::netlink::error::NetlinkError;
 use super::netlink::events::{ChangeSignal, EventFilter};
 use super::netlink::request;
@@ -45,7 +45,7 @@ impl Namespaces {
         changes: ChangeSignal,
     ) -> Result<Self, KernelError> {
         let open = |netns: Netns, file, filter| {
-            Namespace::open(netns.clone(), NetnsHandle::Open(Arc::new(file)), filter, changes.clone())
+            Namespace::open(netns.clone(), file, filter, changes.clone())
                 .map(Arc::new)
                 .map_err(|source| KernelError::Open { netns, source })
         };
@@ -80,8 +80,8 @@ impl Namespaces {
         {
             return Ok(namespace.clone());
         }
-        let handle = NetnsHandle::At(self.runtime.vrf_netns(vrf));
-        let namespace = Namespace::open(Netns::Vrf(vrf.clone()), handle, EventFilter::All, self.changes.clone())?;
+        let file = netns::open(&self.runtime.vrf_netns(vrf))?;
+        let namespace = Namespace::open(Netns::Vrf(vrf.clone()), file, EventFilter::All, self.changes.clone())?;
         let namespace = Arc::new(namespace);
         vrfs.insert(vrf.clone(), namespace.clone());
         Ok(namespace)
@@ -107,8 +107,16 @@ impl Namespaces {
         Ok(self.vrfs.lock().await.values().cloned().collect())
     }
 
+    /// One that is open and not listed was unbound by others (what we remove is closed before). It is bound again: as long as
+    /// FRR has it, its links are in the way of those of a new one.
     async fn list(&self) -> Result<(), KernelError> {
-        let listed = netns::list_vrfs(&self.runtime).map_err(KernelError::List)?;
+        let mut listed = netns::list_vrfs(&self.runtime).map_err(KernelError::List)?;
+        for (vrf, namespace) in self.vrfs.lock().await.iter().filter(|(vrf, _)| !listed.contains_key(*vrf)) {
+            let path = self.runtime.vrf_netns(vrf);
+            namespace.restore(&path).map_err(KernelError::List)?;
+            tracing::warn!(path = %path.display(), "the namespace of an IP-VRF was unbound, and is bound again");
+        }
+        listed.extend(netns::list_vrfs(&self.runtime).map_err(KernelError::List)?);
         self.vrfs.lock().await.retain(|vrf, _| listed.contains_key(vrf));
         for (vrf, inode) in listed {
             let failed = |source| KernelError::Open { netns: Netns::Vrf(vrf.clone()), source };

@@ -112,22 +112,29 @@ pub fn create(path: &Path) -> Result<Creation, NetnsError> {
     if is_netns(path)? {
         return Ok(Creation::Adopted);
     }
-    if let Some(dir) = path.parent() {
-        share(dir)?;
-    }
-    // An interrupted creation leaves a plain file, which is used.
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o000)
-        .open(path)
-        .map_err(file_error("create", path))?;
+    prepare_file(path)?;
     on_thread(|| {
         unshare(CloneFlags::CLONE_NEWNET).map_err(NetnsError::Unshare)?;
         bind(Path::new("/proc/thread-self/ns/net"), path)
     })??;
     Ok(Creation::Created)
+}
+
+/// The file to which a namespace is bound, in a shared mount. An interrupted creation leaves a plain file, which is used.
+fn prepare_file(path: &Path) -> Result<(), NetnsError> {
+    if let Some(dir) = path.parent() {
+        share(dir)?;
+    }
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).mode(0o000).open(path);
+    file.map_err(file_error("create", path))?;
+    Ok(())
+}
+
+/// Binds a namespace to `path` again, from where others have unbound it. `source`: a namespace that is kept alive otherwise.
+pub fn restore(source: &Path, path: &Path) -> Result<(), NetnsError> {
+    prepare_file(path)?;
+    bind(source, path)
 }
 
 /// Unbinds the namespace from `path` and removes the file. The namespace exists as long as a process or a socket is in it.

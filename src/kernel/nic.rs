@@ -21,6 +21,7 @@ use super::netlink::{accept, request};
 use super::netns;
 use super::nic_record::{MovePhase, NicRecord, Record, RecordError};
 use super::op::KernelOp;
+use crate::names;
 use crate::types::{Family, IfName};
 
 /// Returns every moved NIC, for the removal of the router from this node. Goes on after an error.
@@ -67,6 +68,28 @@ pub async fn move_nic(namespaces: &Namespaces, nic: &IfName) -> Result<(), OpErr
     Ok(record.write(&path)?)
 }
 
+/// Writes the record again where the file is broken: what it was, if that is known, else what the NICs in the router namespace
+/// have now. Their routes are lost then: those of FRR are no routes of the host.
+pub async fn recover_record(namespaces: &Namespaces, last: Option<Record>) -> Result<(), OpError> {
+    let _alone = namespaces.nic_moves.lock().await;
+    let (router, path) = (&namespaces.router, namespaces.runtime.nics());
+    let aside = Record::set_aside(&path)?;
+    let is_known = last.is_some();
+    let mut record = last.unwrap_or_default();
+    if !is_known {
+        for (index, link) in router.links().await? {
+            let is_ours = link.owned.is_some() || link.alias.as_deref().is_some_and(names::is_alias);
+            if let (false, false, Ok(nic)) = (is_ours, link.name == "lo", link.name.parse::<IfName>()) {
+                let found = capture(router, index, &link).await?;
+                record.nics.insert(nic, NicRecord { phase: MovePhase::Taken, routes: Vec::new(), ..found });
+            }
+        }
+    }
+    let (aside, nics) = (aside.display(), record.nics.len());
+    tracing::error!(%aside, nics, with_routes = is_known, "the record of moved NICs is broken: written again");
+    Ok(record.write(&path)?)
+}
+
 /// Moves a NIC back to the host.
 pub async fn return_nic(namespaces: &Namespaces, nic: &IfName) -> Result<(), OpError> {
     let _alone = namespaces.nic_moves.lock().await;
@@ -96,7 +119,7 @@ async fn send(from: &Namespace, to: &Namespace, nic: &IfName, link: &ObservedLin
     if link.immovable {
         return Err(OpError::NicBound(nic.clone()));
     }
-    let netns = to.file()?;
+    let netns = to.file();
     match from.change(request::move_link(nic.as_str(), netns.as_raw_fd())).await {
         // Kernels before 6.12 do not report the property.
         Err(NetlinkError::Rejected { errno: Errno::EINVAL, .. }) => Err(OpError::NicBound(nic.clone())),
@@ -106,7 +129,7 @@ async fn send(from: &Namespace, to: &Namespace, nic: &IfName, link: &ObservedLin
 
 /// What a NIC has.
 async fn capture(namespace: &Namespace, index: u32, link: &ObservedLink) -> Result<NicRecord, OpError> {
-    let file = namespace.file()?;
+    let file = namespace.file();
     let mut socket = Socket::<Route>::open(&file)?;
     let addresses = socket.save_addresses(index).await?;
     let mut routes = Vec::new();
@@ -130,7 +153,7 @@ async fn restore(namespace: &Namespace, nic: &IfName, had: &NicRecord) -> Result
         accept(Errno::EEXIST, namespace.change(address).await)?;
     }
     if !in_router {
-        netns::in_netns(&*namespace.file()?, || write_settings(&had.settings))??;
+        netns::in_netns(&namespace.file(), || write_settings(&had.settings))??;
     }
     // The router needs it up in any case.
     if had.up || in_router {

@@ -60,6 +60,13 @@ pub enum RecordError {
     },
 }
 
+impl RecordError {
+    /// Whether the file is no record: it will not become one by itself.
+    pub fn is_broken(&self) -> bool {
+        matches!(self, Self::Contents { .. })
+    }
+}
+
 /// The moved NICs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -110,6 +117,11 @@ fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Re
 }
 
 impl RecordCache {
+    /// What was read last.
+    pub fn last(&self) -> Option<Arc<Record>> {
+        self.0.last().map(|(_, record)| Arc::clone(record))
+    }
+
     /// Reads the file; the same value again where it has not changed.
     pub fn read(&mut self, path: &Path) -> Result<Arc<Record>, RecordError> {
         let text = Record::text(path)?;
@@ -126,6 +138,13 @@ impl Record {
     /// Reads the file; an empty record where there is none.
     pub fn read(path: &Path) -> Result<Self, RecordError> {
         Self::parse(path, Self::text(path)?.as_deref())
+    }
+
+    /// Keeps a file that is no record beside the one that is written in its place, for whoever wants to repair it.
+    pub fn set_aside(path: &Path) -> Result<PathBuf, RecordError> {
+        let aside = path.with_extension("json.broken");
+        fs::rename(path, &aside).map_err(file_error("rename", path))?;
+        Ok(aside)
     }
 
     fn text(path: &Path) -> Result<Option<String>, RecordError> {

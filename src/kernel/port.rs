@@ -6,11 +6,11 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::error::KernelError;
-use super::model::{KernelState, Netns, ObservedNics};
+use super::model::{KernelState, LinkKey, Netns, ObservedNics};
 use super::op::KernelOp;
 use super::step::Step;
 use super::tcp::TcpCounts;
-use crate::types::IfName;
+use crate::types::{IfName, MacAddr};
 
 /// The outcome of a step.
 #[derive(Debug)]
@@ -49,6 +49,9 @@ pub trait Kernel: Sync {
     /// Reads the TCP counters of a namespace.
     fn tcp_counts(&self, netns: &Netns) -> impl Future<Output = Result<TcpCounts, KernelError>> + Send;
 
+    /// Reads the MAC addresses in the FDB of a VXLAN device; none where there is no such device.
+    fn fdb(&self, device: &LinkKey) -> impl Future<Output = Result<BTreeSet<MacAddr>, KernelError>> + Send;
+
     /// Waits until a link or address of ours or a NIC changed since the last call, whoever changed it. Several changes are
     /// one. A reconcile pass without steps causes none.
     fn changed(&self) -> impl Future<Output = ()> + Send;
@@ -73,6 +76,10 @@ impl<K: Kernel + Send> Kernel for Arc<K> {
 
     fn tcp_counts(&self, netns: &Netns) -> impl Future<Output = Result<TcpCounts, KernelError>> + Send {
         (**self).tcp_counts(netns)
+    }
+
+    fn fdb(&self, device: &LinkKey) -> impl Future<Output = Result<BTreeSet<MacAddr>, KernelError>> + Send {
+        (**self).fdb(device)
     }
 
     fn changed(&self) -> impl Future<Output = ()> + Send {

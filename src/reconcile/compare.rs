@@ -8,6 +8,7 @@ use super::cache::{Compared, PlanInput, Settled, Wanted};
 use super::early_policies::EarlyPolicies;
 use super::reconciler::{PassError, Reconciler};
 use super::schedule::{Schedule, State, policies_of_new_scopes, schedule};
+use super::silent::Silent;
 use crate::frr::client::port::Routing;
 use crate::frr::show::running_config::RunningConfig;
 use crate::kernel::model::KernelState;
@@ -26,6 +27,8 @@ pub(super) struct Comparison {
     pub(super) accepted: LastAccepted,
     pub(super) running: Arc<RunningConfig>,
     pub(super) schedule: Schedule,
+    /// The daemons that do not answer: they are taken for configured as wanted.
+    pub(super) silent: Silent,
     /// Begun already.
     pub(super) policies: EarlyPolicies,
     pub(super) timing: Timing,
@@ -85,6 +88,8 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             (accepted, wanted, observed, running?)
         };
         watch.mark(PassPhase::Observe);
+        let mut silent = Silent::new(routing.silent(), release, wanted);
+        let running = silent.assume_wanted(running, wanted);
         wanted.frr.share(&running.config);
         let compared = Compared { wanted: wanted.version, kernel: observed, running: Arc::clone(&running) };
         let schedule = if let Some(settled) = settled.get(&compared) {
@@ -93,12 +98,13 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             let wanted = State { kernel: &wanted.plan.kernel, frr: &wanted.frr };
             schedule(wanted, State { kernel: &compared.kernel, frr: &running.config }, not_up, release)
         };
-        if schedule.is_empty() {
+        silent.block(&schedule, wanted, &compared.kernel);
+        if schedule.is_empty() && silent.is_empty() {
             self.settled.set(compared, Settled { is_current: true, unknown: schedule.unknown.clone() });
         }
         watch.mark(PassPhase::Diff);
         let (plan, accepted, timing) = (Arc::clone(&wanted.plan), accepted.clone(), watch.timing());
-        Ok(Comparison { plan, accepted, running, schedule, policies, timing })
+        Ok(Comparison { plan, accepted, running, schedule, silent, policies, timing })
     }
 }
 

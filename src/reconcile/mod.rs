@@ -4,12 +4,15 @@
 
 mod cache;
 mod compare;
+mod down_vnis;
 mod early_policies;
 pub mod execute;
+mod fdb;
 mod pass;
 mod reconciler;
 pub mod remedy;
 pub mod schedule;
+mod silent;
 mod stale_open_sent;
 mod verify;
 

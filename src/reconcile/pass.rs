@@ -8,9 +8,11 @@ use tokio::time::Instant;
 
 use super::cache::{PlanInput, Wanted};
 use super::compare::{Comparison, Early};
+use super::down_vnis::is_up;
 use super::execute::{Executed, Executor, Failure};
 use super::reconciler::{PassError, Reconciler};
 use super::schedule::{Schedule, State, schedule};
+use super::verify::Verified;
 use crate::frr::client::port::Routing;
 use crate::frr::config::tree::{Config, Tree};
 use crate::frr::release::Release;
@@ -27,6 +29,8 @@ use crate::timing::Timing;
 use crate::types::{VrfMode, VrfName};
 /// How often an IP-VRF that FRR did not bring up is rebuilt within one pass.
 const REBUILDS: usize = 3;
+/// How often a pass begins again because a daemon was restarted.
+const RESTARTS: usize = 5;
 
 /// What a pass did and found.
 #[derive(Debug)]
@@ -83,12 +87,13 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let start = Instant::now();
         let mut total = Executed::default();
         let mut rebuilt = BTreeSet::new();
-        let mut not_up = BTreeSet::new();
+        let mut not_up = self.due_rebuilds().await;
+        rebuilt.extend(not_up.iter().cloned());
         let mut accepted = self.accepted.clone();
-        let mut round = 0;
+        let (mut rebuilds, mut restarts) = (0, 0);
         let (plan, foreign_lines) = loop {
             let comparison = self.compare(snapshot, accepted, &not_up, Early::Policies).await?;
-            let Comparison { plan, running, schedule, policies, timing, .. } = comparison;
+            let Comparison { plan, running, schedule, silent, policies, timing, .. } = comparison;
             accepted = comparison.accepted;
             total.timing.extend(&timing);
             let foreign_lines = foreign_lines(&running, &schedule);
@@ -96,25 +101,64 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
                 if let Err(error) = self.routing.idle(plan.frr.vrfs.len()).await {
                     tracing::debug!(error = &error as &dyn std::error::Error, "not ready for the next change");
                 }
+                silent.report(&mut total);
+                total.fail_not_up(self.down_vnis.rebuilt_in_vain());
                 break (plan, foreign_lines);
             }
-            total.add(Executor::new(&self.kernel, &mut self.routing, &schedule).run(policies).await);
-            not_up = self.verify(&plan, &schedule, &mut total).await?;
+            let executor = Executor::new(&self.kernel, &mut self.routing, &schedule, silent.blocking());
+            total.add(executor.run(policies).await);
+            let verified = if silent.is_empty() {
+                self.verify(&plan, &schedule, &mut total).await
+            } else {
+                silent.report(&mut total);
+                Verified::NotUp(BTreeSet::new())
+            };
+            not_up = match verified {
+                Verified::NotUp(vrfs) => vrfs,
+                Verified::Restarted if restarts < RESTARTS => {
+                    restarts += 1;
+                    not_up = BTreeSet::new();
+                    continue;
+                }
+                Verified::Restarted => schedule.vrfs(),
+            };
             if not_up.is_empty() {
                 break (plan, foreign_lines);
             }
-            if round == REBUILDS {
+            if rebuilds == REBUILDS {
+                self.down_vnis.rebuilt(Instant::now(), &not_up, true);
                 total.fail_not_up(not_up);
                 break (plan, foreign_lines);
             }
             tracing::warn!(vrfs = ?not_up, "FRR did not bring the L3VNI up: rebuilding");
             rebuilt.extend(not_up.iter().cloned());
-            round += 1;
+            rebuilds += 1;
         };
         self.accepted = accepted;
         let Executed { failures, kernel_ops, frr_lines, timing, .. } = total;
         let duration = start.elapsed();
         Ok(Report { plan, failures, kernel_ops, frr_lines, rebuilt, foreign_lines, duration, timing })
+    }
+
+    /// The IP-VRFs that no pass has touched and whose L3VNI is down, for long enough and still.
+    async fn due_rebuilds(&mut self) -> BTreeSet<VrfName> {
+        let mut due = self.down_vnis.due(Instant::now());
+        let plan = self.wanted.last().map(|(_, wanted)| Arc::clone(&wanted.plan));
+        let Some(plan) = plan.filter(|_| !due.is_empty()) else { return BTreeSet::new() };
+        let expected = plan.l3vnis();
+        let vnis = due.iter().filter_map(|vrf| expected.get(vrf).copied()).collect();
+        let Ok(found) = self.routing.vnis_of(&vnis).await else { return BTreeSet::new() };
+        for vrf in due.clone() {
+            let state = expected.get(&vrf).and_then(|vni| found.get(vni));
+            if state.is_some_and(|state| is_up(state, &vrf)) && !self.is_fdb_incomplete(&plan, &vrf).await {
+                due.remove(&vrf);
+            }
+        }
+        if !due.is_empty() {
+            tracing::warn!(vrfs = ?due, "the L3VNI is down or its FDB incomplete: rebuilding");
+            self.down_vnis.rebuilt(Instant::now(), &due, false);
+        }
+        due
     }
 
     /// What a pass would do, without doing it.

@@ -1,13 +1,14 @@
 //! The reconciler of one node: what it keeps between passes, and its queries. In: the two ports. Out: answers of kernel and
 //! FRR. What a pass does is in [`super::pass`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::time::Instant;
 
 use super::cache::{Compared, PlanInput, Settled, Wanted};
+use super::down_vnis::DownVnis;
 use super::stale_open_sent::StaleOpenSent;
 use crate::frr::client::port::{Routing, RoutingError};
 use crate::frr::release::FrrVersion;
@@ -19,6 +20,7 @@ use crate::kernel::tcp::TcpCounts;
 use crate::kernel::{Kernel, KernelError};
 use crate::memo::Memo;
 use crate::plan::last_accepted::LastAccepted;
+use crate::runtime::Daemon;
 use crate::types::VrfMode;
 
 /// A pass that could not start: nothing was changed, but policies that nothing refers to yet may be there.
@@ -43,6 +45,9 @@ pub struct Reconciler<K, R> {
     pub(super) mode: VrfMode,
     pub(super) accepted: LastAccepted,
     stale_open_sent: StaleOpenSent,
+    pub(super) down_vnis: DownVnis,
+    /// The first IP-VRF whose FDB is compared next.
+    pub(super) next_fdb: usize,
     pub(super) wanted: Memo<PlanInput, Wanted>,
     pub(super) settled: Memo<Compared, Settled>,
 }
@@ -50,9 +55,9 @@ pub struct Reconciler<K, R> {
 impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// Over the two ports.
     pub fn new(kernel: K, routing: R, mode: VrfMode, accepted: LastAccepted) -> Self {
-        let stale_open_sent = StaleOpenSent::default();
+        let (stale_open_sent, down_vnis) = (StaleOpenSent::default(), DownVnis::default());
         let (wanted, settled) = (Memo::default(), Memo::default());
-        Self { kernel, routing, mode, accepted, stale_open_sent, wanted, settled }
+        Self { kernel, routing, mode, accepted, stale_open_sent, down_vnis, next_fdb: 0, wanted, settled }
     }
 
     /// What was accepted so far, to be handed to [`Reconciler::new`] after a restart.
@@ -99,16 +104,39 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         Ok(self.routing.version().await?)
     }
 
-    /// VNIs and sessions as FRR has them.
+    /// VNIs and sessions as FRR has them; none where bgpd does not answer.
     ///
     /// # Errors
-    /// Where FRR cannot be read.
+    /// Where zebra does not answer or FRR cannot be read.
     pub async fn live(&mut self) -> Result<Live, PassError> {
-        Ok(Live {
-            frr_version: self.routing.version().await?.to_string(),
-            vnis: self.routing.vnis().await?,
-            sessions: self.routing.sessions().await?,
-        })
+        let frr_version = self.routing.version().await?.to_string();
+        let mut silent: BTreeSet<Daemon> = self.routing.silent().into_keys().collect();
+        let mut or_none = |error| match error {
+            RoutingError::Vty { daemon, .. } if daemon != Daemon::Zebra => {
+                silent.insert(daemon);
+                Ok(())
+            }
+            error => Err(error),
+        };
+        let vnis = self.routing.vnis().await;
+        let sessions = self.routing.sessions().await;
+        if let (Ok(vnis), Some(plan)) = (&vnis, self.wanted.last().map(|(_, wanted)| Arc::clone(&wanted.plan))) {
+            let incomplete = self.incomplete_fdbs(&plan).await;
+            self.down_vnis.observe(Instant::now(), &plan.l3vnis(), vnis, &incomplete);
+        }
+        let vnis = vnis.or_else(|error| or_none(error).map(|()| BTreeMap::new()))?;
+        let sessions = sessions.or_else(|error| or_none(error).map(|()| Vec::new()))?;
+        let vtep = self.wanted.last().and_then(|(_, wanted)| Some(wanted.plan.fabric.as_ref()?.vtep));
+        let vtep_advertisers = match vtep {
+            Some(vtep) => self.routing.vtep_advertisers(vtep).await.unwrap_or_default(),
+            None => BTreeSet::new(),
+        };
+        Ok(Live { frr_version, vnis, sessions, vtep_advertisers, silent })
+    }
+
+    /// When a pass is due that rebuilds an IP-VRF whose L3VNI is down.
+    pub fn next_rebuild(&self) -> Option<Instant> {
+        self.down_vnis.next()
     }
 
     /// The TCP counters of the kernel in a namespace.

@@ -4,15 +4,25 @@
 use std::error::Error;
 use std::iter::successors;
 
-use crate::kernel::OpError;
+use crate::kernel::{KernelError, KernelOp, OpError};
 
 /// An error with its causes and remedies in one line.
 pub fn text(error: &(dyn Error + 'static)) -> String {
-    let with_remedy = |error: &(dyn Error + 'static)| match error.downcast_ref().and_then(remedy) {
+    let of = |error: &(dyn Error + 'static)| {
+        error.downcast_ref().and_then(remedy).or_else(|| error.downcast_ref().and_then(obstacle).map(str::to_owned))
+    };
+    let with_remedy = |error: &(dyn Error + 'static)| match of(error) {
         Some(remedy) => format!("{error}: {remedy}"),
         None => error.to_string(),
     };
     successors(Some(error), |error| (*error).source()).map(with_remedy).collect::<Vec<_>>().join(": ")
+}
+
+/// What a user can do about what is in the way of a link. What perouter created is not: it replaces that.
+fn obstacle(error: &KernelError) -> Option<&'static str> {
+    let KernelError::Op { op, source: OpError::Netlink(source) } = error else { return None };
+    let is_taken = matches!(**op, KernelOp::CreateLink(_)) && source.already_exists();
+    is_taken.then_some("a link of somebody else has this name or VNI, rename or delete it")
 }
 
 /// What a user can do about a failed op.
@@ -49,7 +59,8 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::kernel::model::{LinkKey, Netns};
+    use crate::kernel::model::{LinkKey, LinkKind, Netns};
+    use crate::kernel::op::NewLink;
     use crate::kernel::{KernelError, KernelOp, NetlinkError};
     use crate::names::{OwnedName, Role};
     use crate::reconcile::execute::Failure;
@@ -79,5 +90,20 @@ mod tests {
         let op = Box::new(KernelOp::SetUp(LinkKey { netns: Netns::Host, name }));
         let failure = Failure::Kernel(KernelError::Op { op, source });
         assert_eq!(text(&failure), format!("host: link set host-100 up: {expected}"));
+    }
+
+    #[test]
+    fn an_obstacle_to_a_new_link_is_named() {
+        let name = OwnedName::Vni(Role::Bridge, Vni::try_from(100).unwrap());
+        let key = LinkKey { netns: Netns::Router, name };
+        let new = NewLink { key, kind: LinkKind::Bridge, mtu: None, mac: None, addrgen_none: false };
+        let op = Box::new(KernelOp::CreateLink(new));
+        let source = OpError::Netlink(NetlinkError::Rejected { errno: Errno::EEXIST, text: None });
+        let failure = Failure::Kernel(KernelError::Op { op, source });
+        let text = text(&failure);
+        assert!(
+            text.ends_with(": a link of somebody else has this name or VNI, rename or delete it: EEXIST: File exists"),
+            "{text}"
+        );
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard};
 
 use super::*;
@@ -6,16 +7,17 @@ use super::*;
 use nix::errno::Errno;
 
 use crate::frr::client::fake::FakeRouting;
-use crate::frr::client::fake_frr::FakeFrr;
+use crate::frr::client::fake_frr::{FakeFrr, RoutingCall};
+use crate::frr::client::port::RoutingError;
 use crate::kernel::fake::FakeKernel;
-use crate::kernel::model::{KernelState, Netns};
+use crate::kernel::model::{KernelState, LinkKey, Netns};
 use crate::kernel::{KernelOp, NicFacts};
 use crate::kind::Spec;
 use crate::plan::last_accepted::LastAccepted;
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef, Snapshot};
-use crate::types::{VrfMode, VrfName};
+use crate::types::{MacAddr, Vni, VrfMode, VrfName};
 
 /// A reconciler over both fakes.
 struct ReconcilerBench {
@@ -245,4 +247,154 @@ async fn the_policies_of_a_new_vrf_are_sent_once_and_before_the_kernel_is_read()
     let sent: Vec<String> = bench.frr().sent.drain(..).map(|(_, line)| line).collect();
     assert_eq!(sent.iter().filter(|line| line.starts_with("ip prefix-list")).count(), 2, "{sent:?}");
     assert_eq!(report.frr_lines, sent.len());
+}
+
+fn texts(report: &Report) -> BTreeMap<String, Vec<String>> {
+    let text = |failures: &Vec<execute::Failure>| failures.iter().map(ToString::to_string).collect();
+    report.failures.iter().map(|(scope, failures)| (scope.to_string(), text(failures))).collect()
+}
+
+/// A snapshot whose red has a static route, so that it has a part in staticd.
+fn with_static_route() -> Arc<Snapshot> {
+    let mut all = Arc::unwrap_or_clone(snapshot(&BOTH));
+    let red = serde_json::json!({
+        "asn": 64514, "vni": 100, "hostasn": 64515, "localcidr": {"ipv4": "192.169.10.0/24"},
+        "hostSession": {"multihop": {"ttl": 4}, "sourceAddress": {"ipv4": "10.9.0.0/24"}}
+    });
+    let red = Object::new(Spec::from_json(Kind::L3VNI, red).unwrap());
+    all.objects.insert(ObjectRef::new(Kind::L3VNI, "default", "red"), red);
+    Arc::new(all)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_does_not_answer_stops_only_what_is_configured_in_it() {
+    let mut bench = ReconcilerBench::new();
+    bench.frr().silent.insert(Daemon::Staticd);
+    let report = bench.reconciler.pass(&with_static_route()).await.unwrap();
+    assert_eq!(texts(&report), BTreeMap::from([("vrf red".into(), vec!["staticd does not answer".into()])]));
+    let config = bench.frr().config().config.to_string();
+    assert!(config.contains("vni 100") && config.contains("router bgp 64514 vrf blue"), "{config}");
+    assert!(!config.contains("ip route"), "{config}");
+    let live = bench.reconciler.live().await.unwrap();
+    assert_eq!((live.silent, live.vnis.len()), ([Daemon::Staticd].into(), 2));
+
+    bench.frr().silent.clear();
+    let report = bench.reconciler.pass(&with_static_route()).await.unwrap();
+    assert_eq!((texts(&report), report.kernel_ops), (BTreeMap::new(), 0));
+    assert!(bench.frr().config().config.to_string().contains("ip route"));
+    assert!(bench.reconciler.live().await.unwrap().silent.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_bgpd_the_kernel_is_repaired_and_no_ip_vrf_is_built_or_torn_down() {
+    let (red, both) = ([BOTH[0]], BOTH);
+    let mut bench = ReconcilerBench::new();
+    bench.pass(&red).await;
+    let before = bench.kernel.state();
+    bench.kernel.tamper(|state| state.loopback.clear());
+    bench.frr().silent.insert(Daemon::Bgpd);
+    let report = bench.pass(&both).await;
+    let silent = || vec!["bgpd does not answer".to_owned()];
+    let all = ["underlay", "vrf blue", "vrf red"].map(|scope| (scope.to_owned(), silent()));
+    assert_eq!(texts(&report), BTreeMap::from(all));
+    assert_eq!(bench.kernel.state(), before, "repaired, and nothing else");
+    bench.pass(&[]).await;
+    assert_eq!(bench.kernel.state(), before, "not torn down either");
+    let live = bench.reconciler.live().await.unwrap();
+    assert_eq!((live.silent, live.sessions.len()), ([Daemon::Bgpd].into(), 0));
+
+    bench.frr().silent.clear();
+    bench.frr().restart(Daemon::Bgpd);
+    assert!(bench.pass(&both).await.failures.is_empty());
+    assert!(bench.frr().config().config.to_string().contains("router bgp 64514 vrf blue"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_zebra_a_pass_does_not_start() {
+    let mut bench = ReconcilerBench::new();
+    bench.frr().silent.insert(Daemon::Zebra);
+    let error = bench.reconciler.pass(&snapshot(&BOTH)).await.unwrap_err();
+    assert!(matches!(error, PassError::Routing(RoutingError::Vty { daemon: Daemon::Zebra, .. })), "{error:?}");
+}
+
+/// The pass that waits for L3VNIs would wait in vain, and then rebuild all of them.
+#[tokio::test(start_paused = true)]
+async fn a_bgpd_that_restarts_while_a_pass_waits_is_configured_by_that_pass() {
+    for restarts in [1, 2] {
+        let mut bench = ReconcilerBench::new();
+        bench.frr().missing_vnis = [100, 200].map(|vni| (vni.try_into().unwrap(), 50)).into();
+        let (frr, reads) = (bench.reconciler.routing.clone(), AtomicUsize::new(0));
+        bench.reconciler.routing = frr.clone().on_call(move |call| {
+            if *call == RoutingCall::Vnis && reads.fetch_add(1, Ordering::Relaxed) == 10 * restarts {
+                frr.routing().restart(Daemon::Bgpd);
+            }
+        });
+        let report = bench.pass(&BOTH).await;
+        assert_eq!((texts(&report), report.rebuilt), (BTreeMap::new(), BTreeSet::new()));
+        assert!(report.duration < verify::UP_LIMIT, "{:?}", report.duration);
+        assert!(bench.frr().config().config.to_string().contains("router bgp 64514 vrf red"));
+        assert_eq!(bench.pass(&BOTH).await.frr_lines, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_l3vni_that_goes_down_later_is_rebuilt_by_a_pass_that_has_nothing_else_to_do() {
+    let mut bench = ReconcilerBench::new();
+    bench.pass(&BOTH).await;
+    assert_eq!(bench.pass(&BOTH).await.kernel_ops, 0);
+    bench.frr().missing_vnis.insert(100.try_into().unwrap(), 3);
+    bench.reconciler.live().await.unwrap();
+    let due = bench.reconciler.next_rebuild().unwrap();
+    assert!(bench.pass(&BOTH).await.rebuilt.is_empty(), "not yet");
+    tokio::time::sleep_until(due).await;
+    let report = bench.pass(&BOTH).await;
+    assert_eq!(report.rebuilt.iter().map(VrfName::as_str).collect::<Vec<_>>(), ["red"]);
+    assert_eq!((texts(&report), report.kernel_ops > 0), (BTreeMap::new(), true));
+    bench.reconciler.live().await.unwrap();
+    assert_eq!(bench.reconciler.next_rebuild(), None);
+    assert_eq!(bench.pass(&BOTH).await.kernel_ops, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_l3vni_that_came_up_by_itself_is_not_rebuilt() {
+    let mut bench = ReconcilerBench::new();
+    bench.pass(&BOTH).await;
+    bench.frr().missing_vnis.insert(100.try_into().unwrap(), 1);
+    bench.reconciler.live().await.unwrap();
+    tokio::time::sleep_until(bench.reconciler.next_rebuild().unwrap()).await;
+    let report = bench.pass(&BOTH).await;
+    assert_eq!((report.kernel_ops, report.rebuilt), (0, BTreeSet::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_l3vni_that_stays_down_is_a_failure_of_every_pass() {
+    let mut bench = ReconcilerBench::new();
+    bench.frr().missing_vnis.insert(100.try_into().unwrap(), usize::MAX);
+    for _ in 0..3 {
+        let report = bench.pass(&BOTH).await;
+        let wanted = vec!["FRR did not bring the L3VNI of VRF red up".to_owned()];
+        assert_eq!(texts(&report), BTreeMap::from([("vrf red".to_owned(), wanted)]));
+        bench.reconciler.live().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ip_vrf_whose_fdb_was_flushed_is_rebuilt() {
+    let mut bench = ReconcilerBench::new();
+    bench.pass(&BOTH).await;
+    let (vni, macs) = (Vni::try_from(100).unwrap(), BTreeSet::from([MacAddr([2, 0, 0, 0, 0, 9])]));
+    let is_vxlan = |key: &&LinkKey| key.to_string() == "vrf:red/vni100";
+    let device = bench.kernel.state().links.keys().find(is_vxlan).unwrap().clone();
+    bench.frr().router_macs.insert(vni, macs.clone());
+    bench.kernel.set_fdb(device.clone(), macs.clone());
+    bench.reconciler.live().await.unwrap();
+    assert_eq!(bench.reconciler.next_rebuild(), None);
+    bench.kernel.set_fdb(device.clone(), BTreeSet::new());
+    bench.reconciler.live().await.unwrap();
+    tokio::time::sleep_until(bench.reconciler.next_rebuild().unwrap()).await;
+    let report = bench.pass(&BOTH).await;
+    assert_eq!(report.rebuilt.iter().map(VrfName::as_str).collect::<Vec<_>>(), ["red"]);
+    bench.kernel.set_fdb(device, macs);
+    bench.reconciler.live().await.unwrap();
+    assert_eq!(bench.reconciler.next_rebuild(), None);
 }

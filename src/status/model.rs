@@ -1,6 +1,6 @@
 //! The status as data: what `perouter status` prints and `status.json` holds. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,9 @@ pub struct NodeStatus {
     /// VTEP address; absent without an Underlay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vtep: Option<IpAddr>,
+    /// Fabric neighbors that advertise this VTEP: another node has the index of this one.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub vtep_advertisers: BTreeSet<String>,
     /// BGP router id; absent without an Underlay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub router_id: Option<Ipv4Addr>,
@@ -32,6 +35,9 @@ pub struct NodeStatus {
     pub frr_version: String,
     /// Seconds since the epoch.
     pub observed_time: u64,
+    /// FRR's daemons that do not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent_daemons: Vec<String>,
     /// Every accepted object is in place.
     pub ready: bool,
     /// Accepted objects that lose routes, and the remedy.

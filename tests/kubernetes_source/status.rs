@@ -38,6 +38,8 @@ fn status(rejected: Option<&str>, session_is_up: bool) -> NodeStatus {
         prefixes: BTreeMap::new(),
     };
     NodeStatus {
+        silent_daemons: vec![],
+        vtep_advertisers: [].into(),
         notes: vec![],
         session_causes: [].into(),
         node: "n1".into(),

@@ -1,17 +1,17 @@
-//! FRR in memory, for tests of what uses [`Routing`] and for a preview without a router. It processes command lines as the
-//! daemons do (stanzas, `no`, values that replace each other) and does not use [`crate::frr::stanza::rules`], so that a
-//! mistake there shows.
+//! FRR in memory, for tests of what uses [`Routing`] and for a preview without a router. Its daemons are [`FakeDaemon`]s.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use super::fake_daemon::FakeDaemon;
 use super::port::{Presence, RejectedCommand, Routing, RoutingError};
-use super::vty::ReplyStatus;
+use super::vty::{ReplyStatus, VtyError};
 use crate::frr::config::batch::{CommandBatch, CommandMode};
 use crate::frr::config::command::VtyCommand;
 use crate::frr::config::line::Line;
-use crate::frr::config::tree::{Config, Tree};
+use crate::frr::config::tree::Config;
 use crate::frr::release::FrrVersion;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionPhase, SessionState};
@@ -20,150 +20,6 @@ use crate::frr::show::vrf::VrfState;
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 use crate::types::{IfName, MacAddr, Vni, VrfName};
-
-/// Stanza headers by their first words.
-const HEADERS: [&str; 6] = ["router bgp ", "address-family ", "vrf ", "profile ", "route-map ", "bfd"];
-/// Commands that set one value, by the words before it. `*` is any word.
-const SINGLE: [&str; 21] = [
-    "bgp router-id",
-    "bgp graceful-restart stalepath-time",
-    "bgp graceful-restart restart-time",
-    "neighbor * remote-as",
-    "neighbor * interface remote-as",
-    "neighbor * bfd profile",
-    "neighbor * password",
-    "neighbor * port",
-    "neighbor * ebgp-multihop",
-    "neighbor * timers connect",
-    "neighbor * maximum-prefix",
-    "aggregate-address *",
-    "advertise * unicast",
-    "match ip address prefix-list",
-    "match ipv6 address prefix-list",
-    "set local-preference",
-    "set community",
-    "detect-multiplier",
-    "transmit-interval",
-    "receive-interval",
-    "minimum-ttl",
-];
-/// Defaults, which are not printed.
-const DEFAULTS: [&str; 3] = ["detect-multiplier 3", "transmit-interval 300", "receive-interval 300"];
-/// Settings that are on by default and printed when they are off.
-const ON: [&str; 4] =
-    ["bgp ebgp-requires-policy", "bgp default ipv4-unicast", "bgp network import-check", "zebra nexthop kernel enable"];
-
-/// The configuration of one daemon, changed line by line.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FakeDaemon {
-    tree: Tree,
-    context: Vec<Line>,
-}
-
-impl FakeDaemon {
-    /// A daemon that runs `tree`.
-    pub fn running(tree: Tree) -> Self {
-        Self { tree, context: vec![] }
-    }
-
-    /// Its configuration as FRR prints it: without empty stanzas.
-    pub fn config(&self) -> Tree {
-        let mut tree = self.tree.clone();
-        prune(&mut tree);
-        tree
-    }
-
-    /// Processes one line.
-    pub fn execute(&mut self, line: &Line) -> ReplyStatus {
-        let text = line.send();
-        if text == "end" || text == CONFIGURE {
-            self.context.clear();
-            return ReplyStatus::Success;
-        }
-        if text.starts_with("exit") {
-            return if self.context.pop().is_some() { ReplyStatus::Success } else { ReplyStatus::Unknown };
-        }
-        let context = self.context.clone();
-        let at = context.iter().fold(&mut self.tree, |tree, header| tree.0.entry(header.clone()).or_default());
-        if HEADERS.iter().any(|header| text.starts_with(header)) {
-            at.0.entry(line.clone()).or_default();
-            self.context.push(line.clone());
-            return ReplyStatus::Success;
-        }
-        match text.strip_prefix("no ") {
-            Some(rest) => negate(at, line, rest),
-            None => set(at, line),
-        }
-    }
-}
-
-const CONFIGURE: &str = "configure terminal";
-
-fn prune(tree: &mut Tree) {
-    tree.0.values_mut().for_each(prune);
-    let bare = ["address-family", "bfd", "vrf"];
-    tree.0.retain(|line, below| !(below.is_empty() && bare.contains(&line.words().next().unwrap_or_default())));
-}
-
-fn set(at: &mut Tree, line: &Line) -> ReplyStatus {
-    let text = line.send();
-    if at.0.remove(&Line::new(&format!("no {text}"))).is_some() || ON.contains(&text) {
-        return ReplyStatus::Success;
-    }
-    let key = key(text);
-    at.0.retain(|other, _| self::key(other.send()) != key);
-    if !DEFAULTS.contains(&text) {
-        at.0.insert(line.clone(), Tree::default());
-    }
-    ReplyStatus::Success
-}
-
-fn negate(at: &mut Tree, line: &Line, rest: &str) -> ReplyStatus {
-    let words: Vec<_> = rest.split(' ').collect();
-    if ON.contains(&rest) || matches!(words.as_slice(), ["neighbor", _, "send-community", "extended"]) {
-        at.0.insert(line.clone(), Tree::default());
-        return ReplyStatus::Success;
-    }
-    if let ["neighbor", peer, "remote-as" | "interface", ..] = words.as_slice() {
-        forget(at, peer);
-        return ReplyStatus::Success;
-    }
-    if HEADERS.iter().any(|header| rest.starts_with(header)) {
-        return if at.0.remove(&Line::new(rest)).is_some() { ReplyStatus::Success } else { ReplyStatus::Warning };
-    }
-    let before = at.0.len();
-    let timers = matches!(words.as_slice(), ["neighbor", _, "timers", ..]);
-    at.0.retain(|other, _| {
-        let other_words: Vec<_> = other.words().collect();
-        let is_it = other_words.starts_with(&words);
-        let connect = |words: &[&str]| words.get(3) == Some(&"connect");
-        !is_it || timers && connect(&words) != connect(&other_words)
-    });
-    if at.0.len() < before { ReplyStatus::Success } else { ReplyStatus::Warning }
-}
-
-fn forget(tree: &mut Tree, peer: &str) {
-    tree.0.retain(|line, _| !line.words().skip_while(|word| *word == "no").take(2).eq(["neighbor", peer]));
-    tree.0.values_mut().for_each(|below| forget(below, peer));
-}
-
-/// Lines with one key replace each other.
-fn key(text: &str) -> String {
-    let words: Vec<_> = text.split(' ').collect();
-    for pattern in SINGLE {
-        let parts: Vec<_> = pattern.split(' ').collect();
-        let fits = words.len() >= parts.len() && parts.iter().zip(&words).all(|(p, w)| *p == "*" || p == w);
-        if fits {
-            return words.iter().take(parts.len()).copied().collect::<Vec<_>>().join(" ");
-        }
-    }
-    match words.as_slice() {
-        ["neighbor", peer, "timers", ..] => format!("neighbor {peer} timers"),
-        ["neighbor", peer, what @ ("prefix-list" | "route-map"), _, way] => format!("neighbor {peer} {what} {way}"),
-        [family, "prefix-list", name, "seq", number, ..] => format!("{family} {name} {number}"),
-        _ => text.to_owned(),
-    }
-}
 
 /// FRR in memory. Fields are for the test to set and to read.
 #[derive(Debug, Clone)]
@@ -178,6 +34,14 @@ pub struct FakeRouting {
     pub missing_vnis: BTreeMap<Vni, usize>,
     /// VNIs that bgpd has from an earlier zebra and the new one does not report, and for how many reads.
     pub stale_vnis: BTreeMap<Vni, usize>,
+    /// Daemons that do not answer.
+    pub silent: BTreeSet<Daemon>,
+    /// Router MACs of remote VTEPs.
+    pub router_macs: BTreeMap<Vni, BTreeSet<MacAddr>>,
+    /// Neighbors that advertise the VTEP.
+    pub vtep_advertisers: BTreeSet<String>,
+    /// Restarts so far.
+    pub restarts: u64,
     /// The sessions.
     pub sessions: Vec<SessionState>,
     /// Lines that contain one of these texts are rejected with the message of the entry.
@@ -194,6 +58,10 @@ impl Default for FakeRouting {
             active: BTreeSet::new(),
             missing_vnis: BTreeMap::new(),
             stale_vnis: BTreeMap::new(),
+            silent: BTreeSet::new(),
+            router_macs: BTreeMap::new(),
+            vtep_advertisers: BTreeSet::new(),
+            restarts: 0,
             sessions: Vec::new(),
             rejects: BTreeMap::new(),
             sent: Vec::new(),
@@ -206,10 +74,7 @@ impl FakeRouting {
     pub fn running(config: &Config) -> Self {
         let mut fake = Self::default();
         for (scope, daemon, tree) in config.parts() {
-            let all = &mut fake.daemons.entry(daemon).or_default().tree;
-            for (line, below) in &tree.0 {
-                all.0.entry(line.clone()).or_default().0.extend(below.0.clone());
-            }
+            fake.daemons.entry(daemon).or_default().add(tree);
             if let Scope::Vrf(name) = scope {
                 fake.active.insert(name.clone());
             }
@@ -227,6 +92,18 @@ impl FakeRouting {
             }
         }
         running
+    }
+
+    /// A daemon is restarted: it has no configuration.
+    pub fn restart(&mut self, daemon: Daemon) {
+        self.daemons.remove(&daemon);
+        self.restarts += 1;
+    }
+
+    /// Why a daemon does not answer, if it does not.
+    fn answers(&self, daemon: Daemon) -> Result<(), RoutingError> {
+        let source = || VtyError::Closed { path: format!("{daemon}.vty").into(), missing: 1 };
+        if self.silent.contains(&daemon) { Err(RoutingError::Vty { daemon, source: source() }) } else { Ok(()) }
     }
 
     fn execute(&mut self, daemon: Daemon, command: &VtyCommand) -> Result<(), RejectedCommand> {
@@ -262,7 +139,7 @@ impl FakeRouting {
             }
         }
         if let Some(daemon) = self.daemons.get_mut(&batch.daemon) {
-            daemon.context.clear();
+            daemon.leave();
         }
         rejected
     }
@@ -270,14 +147,28 @@ impl FakeRouting {
 
 impl Routing for FakeRouting {
     async fn version(&mut self) -> Result<FrrVersion, RoutingError> {
+        self.answers(Daemon::Zebra)?;
         Ok(self.version.clone())
     }
 
     async fn running(&mut self) -> Result<Arc<RunningConfig>, RoutingError> {
-        Ok(Arc::new(self.config()))
+        self.answers(Daemon::Zebra)?;
+        let mut answering = self.clone();
+        answering.daemons.retain(|daemon, _| !self.silent.contains(daemon));
+        Ok(Arc::new(answering.config()))
+    }
+
+    fn silent(&self) -> BTreeMap<Daemon, Arc<VtyError>> {
+        let source = |daemon: &Daemon| Arc::new(VtyError::Closed { path: format!("{daemon}.vty").into(), missing: 1 });
+        self.silent.iter().map(|daemon| (*daemon, source(daemon))).collect()
+    }
+
+    fn generation(&self) -> u64 {
+        self.restarts
     }
 
     async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
+        self.answers(batch.daemon)?;
         Ok(self.execute_all(batch))
     }
 
@@ -285,7 +176,7 @@ impl Routing for FakeRouting {
         &mut self,
         batch: CommandBatch,
     ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
-        std::future::ready(Ok(self.execute_all(&batch)))
+        std::future::ready(self.answers(batch.daemon).map(|()| self.execute_all(&batch)))
     }
 
     async fn vrfs(&mut self) -> Result<BTreeMap<VrfName, VrfState>, RoutingError> {
@@ -312,6 +203,8 @@ impl Routing for FakeRouting {
     }
 
     async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
+        self.answers(Daemon::Zebra)?;
+        self.answers(Daemon::Bgpd)?;
         let config = self.config().config;
         let mut states = BTreeMap::new();
         for scope in config.scopes() {
@@ -341,7 +234,16 @@ impl Routing for FakeRouting {
         Ok(states)
     }
 
+    async fn router_macs(&mut self, vni: Vni) -> Result<BTreeSet<MacAddr>, RoutingError> {
+        Ok(self.router_macs.get(&vni).cloned().unwrap_or_default())
+    }
+
+    async fn vtep_advertisers(&mut self, _vtep: IpAddr) -> Result<BTreeSet<String>, RoutingError> {
+        Ok(self.vtep_advertisers.clone())
+    }
+
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
+        self.answers(Daemon::Bgpd)?;
         Ok(self.sessions.clone())
     }
 

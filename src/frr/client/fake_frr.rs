@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use futures::FutureExt;
 
 use super::fake::FakeRouting;
 use super::port::{Presence, RejectedCommand, Routing, RoutingError};
+use super::vty::VtyError;
 use crate::frr::config::batch::CommandBatch;
 use crate::frr::release::FrrVersion;
 use crate::frr::show::running_config::RunningConfig;
@@ -18,7 +20,8 @@ use crate::frr::show::vni::VniState;
 use crate::frr::show::vrf::VrfState;
 use crate::kernel::fake::FakeKernel;
 use crate::names::OwnedName;
-use crate::types::{IfName, Vni, VrfName};
+use crate::runtime::Daemon;
+use crate::types::{IfName, MacAddr, Vni, VrfName};
 
 /// A call of the port, without those that ask for the version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +123,18 @@ impl Routing for FakeFrr {
         limit: Duration,
     ) -> Result<(), RoutingError> {
         now(self.called(&RoutingCall::WaitLinks(vrf.clone(), links.clone())).wait_links(vrf, links, limit))
+    }
+    fn silent(&self) -> BTreeMap<Daemon, Arc<VtyError>> {
+        self.routing().silent()
+    }
+    fn generation(&self) -> u64 {
+        self.routing().generation()
+    }
+    async fn router_macs(&mut self, vni: Vni) -> Result<BTreeSet<MacAddr>, RoutingError> {
+        now(self.routing().router_macs(vni))
+    }
+    async fn vtep_advertisers(&mut self, vtep: IpAddr) -> Result<BTreeSet<String>, RoutingError> {
+        now(self.routing().vtep_advertisers(vtep))
     }
     async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
         now(self.called(&RoutingCall::Vnis).vnis())

@@ -4,6 +4,7 @@
 
 mod bulk_commit;
 pub mod fake;
+mod fake_daemon;
 #[cfg(test)]
 pub(crate) mod fake_frr;
 pub mod port;

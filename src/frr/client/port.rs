@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
 use crate::frr::show::vni::VniState;
 use crate::frr::show::vrf::VrfState;
 use crate::runtime::Daemon;
-use crate::types::{IfName, Vni, VrfName};
+use crate::types::{IfName, MacAddr, Vni, VrfName};
 
 /// Why FRR could not be read or configured.
 #[derive(Debug, Error)]
@@ -147,8 +148,19 @@ pub trait Routing: Send + 'static {
         async { Ok(Release::of(&self.version().await?)?) }
     }
 
-    /// The running configuration of all daemons; the same value again as long as they print the same.
+    /// The running configuration of all daemons that answer; the same value again as long as they print the same. Fails
+    /// without zebra, on which all else depends.
     fn running(&mut self) -> impl Future<Output = Result<Arc<RunningConfig>, RoutingError>> + Send;
+
+    /// The daemons that did not answer when the running configuration was read last, and why not.
+    fn silent(&self) -> BTreeMap<Daemon, Arc<VtyError>> {
+        BTreeMap::new()
+    }
+
+    /// Another number after each daemon that was restarted or became unreachable, as far as exchanges with them showed it.
+    fn generation(&self) -> u64 {
+        0
+    }
 
     /// Sends a batch. Returns the lines that FRR rejects; those after them are sent all the same.
     fn apply(
@@ -196,6 +208,19 @@ pub trait Routing: Send + 'static {
         _wanted: &BTreeSet<Vni>,
     ) -> impl Future<Output = Result<BTreeMap<Vni, VniState>, RoutingError>> + Send {
         self.vnis()
+    }
+
+    /// The router MACs that zebra has of remote VTEPs for an L3VNI, and that the FDB of its VXLAN device must have.
+    fn router_macs(&mut self, _vni: Vni) -> impl Future<Output = Result<BTreeSet<MacAddr>, RoutingError>> + Send {
+        std::future::ready(Ok(BTreeSet::new()))
+    }
+
+    /// The fabric neighbors that advertise this VTEP.
+    fn vtep_advertisers(
+        &mut self,
+        _vtep: IpAddr,
+    ) -> impl Future<Output = Result<BTreeSet<String>, RoutingError>> + Send {
+        std::future::ready(Ok(BTreeSet::new()))
     }
 
     /// BGP sessions of all VRFs.

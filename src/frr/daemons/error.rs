@@ -30,6 +30,17 @@ pub enum DaemonError {
         /// The requested mode.
         wanted: VrfMode,
     },
+    /// The router exists in another namespace.
+    #[error(
+        "zebra (process {pid}) runs in another network namespace than {path}: if {path} was replaced, remove it (`ip netns \
+         del`) and start again, else use the --netns of that router, or run `perouter cleanup` with it first"
+    )]
+    OtherNetns {
+        /// The running zebra.
+        pid: u32,
+        /// The path of the router namespace.
+        path: PathBuf,
+    },
     /// A daemon did not start.
     #[error("start {daemon}")]
     Launch {
@@ -44,6 +55,9 @@ pub enum DaemonError {
     /// A daemon reported that it is ready, but does not run or does not reply.
     #[error("{0} started, but does not reply on its vty socket")]
     Silent(Daemon),
+    /// It exited at once.
+    #[error("{0} started and exited")]
+    Exited(Daemon),
     /// A process could not be examined or signalled.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -58,4 +72,11 @@ pub enum DaemonError {
     /// The tokio runtime is shutting down.
     #[error("start a daemon during shutdown")]
     Shutdown(#[from] JoinError),
+}
+
+impl DaemonError {
+    /// Whether it is of one daemon, which is started again later, and no reason not to run the others.
+    pub(crate) fn is_of_one_daemon(&self) -> bool {
+        matches!(self, Self::Launch { .. } | Self::Silent(_) | Self::Exited(_))
+    }
 }

@@ -16,17 +16,15 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Group, User};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
+use super::process::{Process, ProcessError};
 use crate::frr::release::Release;
+use crate::kernel::file_limit::{self, FILES};
 use crate::kernel::netns::{self, NetnsError};
 use crate::runtime::{Daemon, Runtime};
 use crate::types::VrfMode;
 
-/// File descriptors of a daemon: zebra uses 6 for each IP-VRF in `netns` mode. Also passed as a limit, since FRR allocates
-/// tables for as many as it may open, and a container may have no limit.
-const FILES: u64 = 65536;
 /// Seconds for which a new zebra leaves the routes of the old one in the kernel, so that bgpd can send them again.
 const ADOPT_ROUTES: &str = "60";
 /// A daemon goes into the background when it is ready. One that has not done so by then hangs.
@@ -54,6 +52,9 @@ pub enum LaunchError {
     /// The router namespace.
     #[error(transparent)]
     Netns(#[from] NetnsError),
+    /// The processes of this router.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
     /// The mount namespace.
     #[error("{action} {path}")]
     Mount {
@@ -107,6 +108,7 @@ pub(crate) struct Launch {
 impl Launch {
     /// Creates the router namespace and the directories that the daemons use. What exists is left as it is.
     pub fn prepare(&self) -> Result<(), LaunchError> {
+        self.keep_router_netns()?;
         netns::create(self.runtime.router_netns())?;
         make_dir(self.runtime.dir(), 0o755)?;
         if self.mode == VrfMode::Netns {
@@ -124,11 +126,27 @@ impl Launch {
         Ok(())
     }
 
+    /// Binds the router namespace to its path again if others have unbound it (`ip netns del`): the daemons keep it alive.
+    pub fn keep_router_netns(&self) -> Result<(), LaunchError> {
+        let path = self.runtime.router_netns();
+        if netns::is_netns(path)? {
+            return Ok(());
+        }
+        for daemon in self.release.daemons {
+            if let Some(process) = Process::find(&self.runtime, *daemon)? {
+                netns::restore(&process.netns_path(), path)?;
+                tracing::warn!(path = %path.display(), %daemon, "the router namespace was unbound, and is bound again");
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     /// Starts a daemon and returns once it is ready. Blocks.
     pub fn start(&self, daemon: Daemon) -> Result<(), LaunchError> {
         self.prepare()?;
         self.remove_crash_dirs(daemon);
-        raise_file_limit();
+        file_limit::raise();
         let stderr_path = self.runtime.frr_dir().join(format!("{daemon}.err"));
         let stderr = File::create(&stderr_path).map_err(file_error("create", &stderr_path))?;
         let router = netns::open(self.runtime.router_netns())?;
@@ -202,6 +220,7 @@ impl Launch {
         arguments.push(self.runtime.pid_file(daemon).into());
         arguments.extend(["--vty_socket".into(), self.runtime.frr_dir().into(), "--log".into(), log_target]);
         arguments.extend(["--log-level".into(), "informational".into()]);
+        // FRR allocates tables for as many as it may open, and a container may have no limit.
         arguments.extend(["--limit-fds".into(), FILES.to_string().into()]);
         if daemon != Daemon::Mgmtd {
             arguments.extend(["-z".into(), self.runtime.zserv_socket().into()]);
@@ -238,18 +257,6 @@ pub(crate) fn mode_of(arguments: &[Vec<u8>]) -> VrfMode {
 
 fn make_dir(path: &Path, mode: u32) -> Result<(), LaunchError> {
     DirBuilder::new().recursive(true).mode(mode).create(path).map_err(file_error("create", path))
-}
-
-/// Raises the limit of this process, which the daemons inherit. Where that is not permitted they run with less, which is
-/// enough for a few IP-VRFs.
-fn raise_file_limit() {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current.is_some_and(|limit| limit < FILES) {
-        let want = Rlimit { current: Some(FILES), maximum: maximum.map(|limit| limit.max(FILES)) };
-        if setrlimit(Resource::Nofile, want).is_err() {
-            let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-        }
-    }
 }
 
 /// Waits until the started process exits, which it does when the daemon in the background is ready.

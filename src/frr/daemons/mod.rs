@@ -2,6 +2,7 @@
 //! and events that name the incarnation of a daemon. The daemons outlive this process: nothing here ends them but
 //! [`stop_all`] and what must be consistent among them. Must not send them configuration.
 
+mod backoff;
 mod error;
 mod installation;
 mod launch;
@@ -9,7 +10,10 @@ mod log;
 mod order;
 mod process;
 mod readiness;
+mod start;
+mod stop;
 mod supervisor;
+mod watchdog;
 mod zebra_reconnect;
 
 pub use self::error::DaemonError;
@@ -17,7 +21,8 @@ pub use self::installation::{Installation, InstallationError};
 pub use self::launch::LaunchError;
 pub use self::process::{Incarnation, ProcessError};
 pub use self::readiness::ready;
-pub use self::supervisor::{DaemonEvent, Daemons, stop_all};
+pub use self::stop::stop_all;
+pub use self::supervisor::{DaemonEvent, Daemons};
 
 /// Where FRR's packages put the daemons.
 pub const FRR_DIR: &str = "/usr/lib/frr";

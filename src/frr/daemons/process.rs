@@ -56,6 +56,15 @@ pub struct Incarnation {
     pub start_time: u64,
 }
 
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Activity {
+    /// Its state (field 3 of `/proc/PID/stat`): `R` runs, `S` sleeps, `T` stopped by a signal, `t` by a debugger.
+    pub state: char,
+    /// CPU time of all its threads in clock ticks (fields 14 and 15).
+    pub ticks: u64,
+}
+
 /// A running daemon of this router.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -66,15 +75,33 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// The daemon that the pid file names, if it runs and is of this router: the program of that name, started with that pid
-    /// file.
+    /// The daemon of this router, if it runs: the program of that name, started with the pid file of this router. Where the
+    /// pid file does not name it, it is searched for: a second one beside it would take its sockets away.
     pub fn find(runtime: &Runtime, daemon: Daemon) -> Result<Option<Self>, ProcessError> {
+        let text = read(runtime.pid_file(daemon))?;
+        let number = text.and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse::<u32>().ok());
+        if let Some(number) = number
+            && let Some(process) = Self::of_pid(runtime, daemon, number)?
+        {
+            return Ok(Some(process));
+        }
+        let entries = fs::read_dir("/proc").map_err(|source| ProcessError::Read { path: "/proc".into(), source })?;
+        let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        for number in numbers {
+            // Most are of others, and may exit meanwhile.
+            if fs::read_to_string(format!("/proc/{number}/comm")).is_ok_and(|comm| comm.trim_end() == daemon.name())
+                && has_same_dir(runtime, number)
+                && let Some(process) = Self::of_pid(runtime, daemon, number)?
+            {
+                return Ok(Some(process));
+            }
+        }
+        Ok(None)
+    }
+
+    fn of_pid(runtime: &Runtime, daemon: Daemon, number: u32) -> Result<Option<Self>, ProcessError> {
         let pid_file = runtime.pid_file(daemon);
-        let Some(text) = read(pid_file.clone())? else { return Ok(None) };
-        let number = std::str::from_utf8(&text).ok().and_then(|t| t.trim().parse::<u32>().ok());
-        let Some((number, pid)) = number.and_then(|n| Some((n, Pid::from_raw(n.try_into().ok()?)?))) else {
-            return Ok(None);
-        };
+        let Some(pid) = number.try_into().ok().and_then(Pid::from_raw) else { return Ok(None) };
         let watch = |source: io::Error| ProcessError::Watch { pid: number, source };
         // Opened before the checks: what they find is then true of the process that this descriptor refers to.
         let pidfd = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
@@ -88,14 +115,26 @@ impl Process {
         };
         let arguments: Vec<_> = cmdline.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
         let ours = arguments.iter().any(|argument| argument == pid_file.as_os_str().as_bytes());
-        let Some(start_time) = start_time(&stat, daemon).filter(|_| ours) else { return Ok(None) };
+        let Some(Stat { start_time, .. }) = Stat::parse(&stat, daemon).filter(|_| ours) else { return Ok(None) };
         let pidfd = register(pidfd).map_err(watch)?;
         Ok(Some(Self { incarnation: Incarnation { pid: number, start_time }, arguments, pidfd }))
     }
 
+    /// The path of its network namespace, as long as it runs.
+    pub fn netns_path(&self) -> PathBuf {
+        format!("/proc/{}/ns/net", self.incarnation.pid).into()
+    }
+
     /// Inode of its network namespace; `None` once it has exited.
     pub fn netns(&self) -> Option<u64> {
-        fs::metadata(format!("/proc/{}/ns/net", self.incarnation.pid)).ok().map(|m| m.ino())
+        fs::metadata(self.netns_path()).ok().map(|m| m.ino())
+    }
+
+    /// What it does; `None` once it has exited.
+    pub fn activity(&self, daemon: Daemon) -> Option<Activity> {
+        let stat = read(format!("/proc/{}/stat", self.incarnation.pid).into()).ok()??;
+        let stat = Stat::parse(&stat, daemon)?;
+        (stat.start_time == self.incarnation.start_time).then_some(stat.activity)
     }
 
     /// Waits for its exit and reaps it if this process is the init of a container.
@@ -149,15 +188,33 @@ fn read(path: PathBuf) -> Result<Option<Vec<u8>>, ProcessError> {
     }
 }
 
-/// The start time out of `/proc/PID/stat`; `None` for another program and for a zombie.
-fn start_time(stat: &[u8], daemon: Daemon) -> Option<u64> {
-    let (head, tail) = std::str::from_utf8(stat).ok()?.rsplit_once(") ")?;
-    let comm = head.split_once(" (")?.1;
-    let mut fields = tail.split(' ');
-    let state = fields.next()?;
-    // The state is field 3, the start time field 22.
-    let start_time = fields.nth(18)?.parse().ok()?;
-    (comm == daemon.name() && !matches!(state, "Z" | "X")).then_some(start_time)
+/// Whether FRR's directory is the same for a process: containers have other directories of the same name.
+fn has_same_dir(runtime: &Runtime, number: u32) -> bool {
+    let dir = runtime.frr_dir();
+    let inode = |path: PathBuf| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let of_process = PathBuf::from(format!("/proc/{number}/root")).join(dir.strip_prefix("/").unwrap_or(&dir));
+    inode(of_process).is_some_and(|found| Some(found) == inode(dir))
+}
+
+/// What `/proc/PID/stat` has of a daemon.
+struct Stat {
+    start_time: u64,
+    activity: Activity,
+}
+
+impl Stat {
+    /// `None` for another program and for a zombie.
+    fn parse(stat: &[u8], daemon: Daemon) -> Option<Self> {
+        let (head, tail) = std::str::from_utf8(stat).ok()?.rsplit_once(") ")?;
+        let comm = head.split_once(" (")?.1;
+        // The first of these fields is field 3.
+        let fields: Vec<&str> = tail.split(' ').collect();
+        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        let state = fields.first()?.chars().next()?;
+        let activity = Activity { state, ticks: number(14)? + number(15)? };
+        let start_time = number(22)?;
+        (comm == daemon.name() && !matches!(state, 'Z' | 'X')).then_some(Self { start_time, activity })
+    }
 }
 
 #[cfg(test)]
@@ -177,6 +234,8 @@ mod tests {
         #[case] daemon: Daemon,
         #[case] want: Option<u64>,
     ) {
-        assert_eq!(start_time(format!("{head} {TAIL}").as_bytes(), daemon), want);
+        let stat = Stat::parse(format!("{head} {TAIL}").as_bytes(), daemon);
+        assert_eq!(stat.as_ref().map(|stat| stat.start_time), want);
+        assert!(stat.is_none_or(|stat| stat.activity == Activity { state: 'S', ticks: 1 + 2 }));
     }
 }

@@ -1,41 +1,40 @@
-//! The supervisor of one router's daemons: starts or adopts them, watches them, and restarts those that exit. In: paths, the
-//! VRF mode and FRR's programs. Out: running daemons, events, and FRR's log lines as events of `tracing`.
+//! The supervisor of one router's daemons: starts or adopts them, watches them, and restarts those that exit or hang. In: paths,
+//! the VRF mode and FRR's programs. Out: running daemons, events, and FRR's log lines as events of `tracing`. A daemon that does
+//! not start delays no other but those that need it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::{pending, select_all};
+use futures::future::{BoxFuture, join_all, pending, select_all};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::backoff::Backoff;
 use super::error::DaemonError;
 use super::installation::Installation;
-use super::launch::{Launch, mode_of};
+use super::launch::Launch;
 use super::log::Logs;
 use super::order::restarted_with;
 use super::process::{Incarnation, Process};
 use super::readiness::replies;
-use super::zebra_reconnect::{self, ReconnectError, Reconnecting, VrfIds, is_connected};
+use super::start::{Start, Started, Starting};
+use super::watchdog::{Verdict, Watchdog};
+use super::zebra_reconnect::{self, ReconnectError, Reconnecting, VrfIds};
 use crate::frr::release::FrrVersion;
 use crate::runtime::{Daemon, Runtime};
 use crate::types::VrfMode;
 
-/// A daemon that does not reply on its vty socket for so long hangs.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(3);
-/// A daemon that has not exited so long after SIGTERM is killed.
-const STOP_GRACE: Duration = Duration::from_secs(3);
 const LOG_INTERVAL: Duration = Duration::from_millis(500);
-const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LAST_DELAY: Duration = Duration::from_secs(10);
-/// A daemon that ran for so long is restarted without delay.
-const STABLE: Duration = Duration::from_secs(60);
+/// Whether the daemons reply is asked this often.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Which daemons reply.
+type Probes = BoxFuture<'static, Vec<(Daemon, Incarnation, bool)>>;
 
 /// A change of a daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,22 +62,20 @@ struct RunningDaemon {
     since: Instant,
 }
 
-/// When a daemon that exited is restarted.
-#[derive(Debug)]
-struct Retry {
-    at: Instant,
-    delay: Duration,
-}
-
 /// The daemons of one router.
 #[derive(Debug)]
 pub struct Daemons {
     launch: Launch,
     version: FrrVersion,
     running: BTreeMap<Daemon, RunningDaemon>,
-    retries: BTreeMap<Daemon, Retry>,
-    /// The VRFs of a bgpd that runs without zebra, until there is a new zebra.
-    bgpd_without_zebra: Option<VrfIds>,
+    /// Those that are being adopted or started.
+    starting: BTreeSet<Daemon>,
+    /// When those that do not run are started.
+    due: BTreeMap<Daemon, Instant>,
+    backoffs: BTreeMap<Daemon, Backoff>,
+    /// The VRFs of a bgpd that is not connected to the present zebra yet, or waits for a new one.
+    disconnected: Option<VrfIds>,
+    watchdog: Watchdog,
     logs: Logs,
 }
 
@@ -89,7 +86,17 @@ impl Daemons {
         let Installation { version, release } = Installation::read(&frr_dir).await?;
         let logs = Logs::at_end(&runtime, release.daemons);
         let launch = Launch { runtime, mode, frr_dir, release };
-        Ok(Self { launch, version, running: BTreeMap::new(), retries: BTreeMap::new(), bgpd_without_zebra: None, logs })
+        Ok(Self {
+            launch,
+            version,
+            running: BTreeMap::new(),
+            starting: BTreeSet::new(),
+            due: BTreeMap::new(),
+            backoffs: BTreeMap::new(),
+            disconnected: None,
+            watchdog: Watchdog::default(),
+            logs,
+        })
     }
 
     /// FRR's version.
@@ -102,15 +109,18 @@ impl Daemons {
         self.launch.release.daemons
     }
 
-    /// Starts or adopts every daemon, and creates the router namespace if necessary.
+    /// Starts or adopts every daemon, and creates the router namespace if necessary. A daemon that does not start is left to
+    /// [`Daemons::supervise`], with those that need it.
     pub async fn ensure(&mut self) -> Result<(), DaemonError> {
         self.launch.prepare().map_err(DaemonError::Prepare)?;
-        for daemon in self.daemons() {
-            if !self.running.contains_key(daemon) {
-                self.bring_up(*daemon).await?;
-            }
+        let mut starts = FuturesUnordered::new();
+        let now = Instant::now();
+        self.due = self.daemons().iter().map(|daemon| (*daemon, now)).collect();
+        loop {
+            starts.extend(self.begin_due(now));
+            let Some(started) = starts.next().await else { return Ok(()) };
+            self.finish_start(started).await?;
         }
-        Ok(())
     }
 
     /// Keeps the daemons running until `stop`, which leaves them running. The first events are those of the daemons that run
@@ -119,13 +129,15 @@ impl Daemons {
         for daemon in self.daemons() {
             match self.running.get(daemon) {
                 Some(running) => report(&events, up(*daemon, running)).await,
-                None => self.retry(*daemon, Duration::ZERO),
+                None => drop(self.due.entry(*daemon).or_insert_with(Instant::now)),
             }
         }
         let mut reconnecting = self.resume_reconnecting().await;
-        let mut log_tick = interval(LOG_INTERVAL);
-        log_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut starts: FuturesUnordered<Starting> = FuturesUnordered::new();
+        let mut probes: Probes = pending().boxed();
+        let [mut log_tick, mut probe_tick] = [LOG_INTERVAL, PROBE_INTERVAL].map(ticks);
         loop {
+            starts.extend(self.begin_due(Instant::now()));
             let next_start = self.next_start();
             let start = async {
                 match next_start {
@@ -141,17 +153,26 @@ impl Daemons {
                     }
                     self.handle_exit(daemon, &events).await;
                 }
-                () = start => {
-                    self.start_due(&events).await;
-                    if self.running.contains_key(&Daemon::Zebra)
-                        && let Some(ids) = self.bgpd_without_zebra.take()
+                Some(started) = starts.next() => {
+                    let daemon = started.daemon;
+                    if self.start_ended(started, &events).await && daemon == Daemon::Zebra
+                        && let Some(ids) = self.disconnected.clone()
                     {
                         reconnecting = zebra_reconnect::reconnect(self.launch.runtime.clone(), ids);
                     }
                 }
+                () = start => {}
                 result = &mut reconnecting => {
                     reconnecting = pending().boxed();
                     self.reconnected(result).await;
+                }
+                replied = &mut probes => {
+                    probes = pending().boxed();
+                    self.judge(replied).await;
+                }
+                _ = probe_tick.tick() => {
+                    self.keep_router_netns();
+                    probes = self.probe();
                 }
                 _ = log_tick.tick() => self.logs.forward(),
             }
@@ -159,102 +180,100 @@ impl Daemons {
         self.logs.forward();
     }
 
-    /// Adopts a daemon or starts it.
-    async fn bring_up(&mut self, daemon: Daemon) -> Result<(), DaemonError> {
-        let (process, adopted) = match self.adopt(daemon).await? {
-            Some(process) => (process, true),
-            None => (self.start(daemon).await?, false),
+    /// Begins the starts that are due.
+    fn begin_due(&mut self, now: Instant) -> Vec<Starting> {
+        let due: Vec<Daemon> =
+            self.startable().filter(|daemon| self.due.get(daemon).is_some_and(|at| *at <= now)).collect();
+        let begin = |daemon: Daemon| {
+            self.due.remove(&daemon);
+            self.starting.insert(daemon);
+            let running = self.running.keys().copied().collect();
+            Start { launch: self.launch.clone(), daemon, needed: self.needed(daemon), running }.run().boxed()
         };
-        let Incarnation { pid, .. } = process.incarnation;
-        tracing::info!(%daemon, pid, adopted, "daemon is up");
-        self.running.insert(daemon, RunningDaemon { process, adopted, since: Instant::now() });
-        Ok(())
+        due.into_iter().map(begin).collect()
     }
 
-    /// A daemon that already runs as it should. One that does not is killed.
-    async fn adopt(&self, daemon: Daemon) -> Result<Option<Process>, DaemonError> {
-        let Some(process) = Process::find(&self.launch.runtime, daemon)? else { return Ok(None) };
-        let running = mode_of(&process.arguments);
-        if daemon == Daemon::Zebra && running != self.launch.mode {
-            let pid = process.incarnation.pid;
-            return Err(DaemonError::OtherMode { pid, running, wanted: self.launch.mode });
-        }
-        let router = fs::metadata(self.launch.runtime.router_netns()).ok().map(|m| m.ino());
-        let in_router = process.netns() == router;
-        // Older than the zebra that it should be connected to: what it sent to the last one, it may never send again.
-        let in_order = self.launch.release.needs(daemon).and_then(|n| self.running.get(&n)).is_none_or(|needed| {
-            daemon == Daemon::Zebra || needed.process.incarnation.start_time <= process.incarnation.start_time
-        });
-        let in_order = in_order || is_connected(&self.launch.runtime, daemon).await;
-        if in_router && in_order && self.replies_in_time(daemon).await {
-            return Ok(Some(process));
-        }
-        tracing::warn!(%daemon, pid = process.incarnation.pid, in_router, in_order, "daemon cannot be adopted");
-        process.kill().await?;
-        Ok(None)
+    /// The incarnation of the daemon that this one needs.
+    fn needed(&self, daemon: Daemon) -> Option<Incarnation> {
+        Some(self.running.get(&self.launch.release.needs(daemon)?)?.process.incarnation)
     }
 
-    async fn start(&self, daemon: Daemon) -> Result<Process, DaemonError> {
-        if daemon == Daemon::Zebra {
-            let needs_zebra = |d: &Daemon| self.launch.release.needs(*d) == Some(Daemon::Zebra);
-            let unknown = |d: &Daemon| needs_zebra(d) && !self.running.contains_key(d);
-            for dependant in Daemon::ALL.into_iter().filter(unknown) {
-                if let Some(process) = Process::find(&self.launch.runtime, dependant)? {
-                    process.kill().await?;
-                }
+    /// Takes a daemon that was started. What it needs may have been restarted meanwhile: it is started again then. Fails where
+    /// no daemon of this router can run.
+    async fn finish_start(&mut self, Started { daemon, needed, result }: Started) -> Result<bool, DaemonError> {
+        self.starting.remove(&daemon);
+        let in_order = self.needed(daemon) == needed;
+        match result {
+            Ok((process, adopted)) if in_order => {
+                let Incarnation { pid, .. } = process.incarnation;
+                tracing::info!(%daemon, pid, adopted, "daemon is up");
+                self.running.insert(daemon, RunningDaemon { process, adopted, since: Instant::now() });
+                return Ok(true);
             }
-        }
-        let launch = self.launch.clone();
-        let started = tokio::task::spawn_blocking(move || launch.start(daemon)).await?;
-        started.map_err(|source| DaemonError::Launch { daemon, source })?;
-        match Process::find(&self.launch.runtime, daemon)? {
-            Some(process) if self.replies_in_time(daemon).await => Ok(process),
-            Some(process) => {
+            Ok((process, _)) => {
+                self.due.insert(daemon, Instant::now());
                 process.kill().await?;
-                Err(DaemonError::Silent(daemon))
             }
-            None => Err(DaemonError::Silent(daemon)),
+            Err(error) if !error.is_of_one_daemon() => {
+                self.pause(daemon, Duration::ZERO);
+                return Err(error);
+            }
+            Err(_) if !in_order => drop(self.due.insert(daemon, Instant::now())),
+            Err(error) => {
+                let pause = self.pause(daemon, Duration::ZERO);
+                let error = &error as &dyn Error;
+                tracing::error!(%daemon, error, retry_ms = pause.as_millis(), "daemon does not start");
+            }
         }
+        Ok(false)
     }
 
-    async fn replies_in_time(&self, daemon: Daemon) -> bool {
-        let reply = async {
-            while !replies(&self.launch.runtime, daemon).await {
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        timeout(REPLY_TIMEOUT, reply).await.is_ok()
+    /// [`Daemons::finish_start`] under supervision, where every error is retried.
+    async fn start_ended(&mut self, started: Started, events: &mpsc::Sender<DaemonEvent>) -> bool {
+        let daemon = started.daemon;
+        let is_up = self.finish_start(started).await.unwrap_or_else(|error| {
+            tracing::error!(%daemon, error = &error as &dyn Error, "daemon does not start");
+            false
+        });
+        if let Some(running) = self.running.get(&daemon).filter(|_| is_up) {
+            report(events, up(daemon, running)).await;
+        }
+        is_up
     }
 
     /// A daemon has exited: kills those that are [`restarted_with`] it, and schedules their restart.
     async fn handle_exit(&mut self, daemon: Daemon, events: &mpsc::Sender<DaemonEvent>) {
         let Some(exited) = self.running.remove(&daemon) else { return };
         match daemon {
-            Daemon::Zebra => self.bgpd_without_zebra = self.keep_bgpd().await,
-            Daemon::Bgpd => self.bgpd_without_zebra = None,
+            Daemon::Zebra => self.disconnected = self.keep_bgpd().await,
+            Daemon::Bgpd => self.disconnected = None,
             Daemon::Mgmtd | Daemon::Bfdd | Daemon::Staticd => {}
         }
         let mut killed = Vec::new();
-        for other in restarted_with(daemon, self.bgpd_without_zebra.is_some()) {
+        for other in restarted_with(daemon, self.disconnected.is_some()) {
             if let Some(running) = self.running.remove(other) {
                 // At once, before zebra acts on the exit of bgpd.
                 killed.push((*other, running.process.kill().await));
             }
         }
-        let delay = match self.retries.remove(&daemon) {
-            Some(retry) if exited.since.elapsed() < STABLE => next_delay(retry.delay),
-            _ => Duration::ZERO,
-        };
-        self.retry(daemon, delay);
-        tracing::warn!(%daemon, pid = exited.process.incarnation.pid, "daemon exited");
+        let pause = self.pause(daemon, exited.since.elapsed());
+        let pid = exited.process.incarnation.pid;
+        tracing::warn!(%daemon, pid, restart_ms = pause.as_millis(), "daemon exited");
         report(events, DaemonEvent::Down { daemon }).await;
         for (daemon, result) in killed {
             if let Err(error) = result {
                 tracing::error!(%daemon, error = &error as &dyn Error, "daemon cannot be killed");
             }
-            self.retry(daemon, Duration::ZERO);
+            self.due.insert(daemon, Instant::now());
             report(events, DaemonEvent::Down { daemon }).await;
         }
+    }
+
+    /// Schedules the next start of a daemon that ran for so long.
+    fn pause(&mut self, daemon: Daemon, ran: Duration) -> Duration {
+        let pause = self.backoffs.entry(daemon).or_default().pause(ran);
+        self.due.insert(daemon, Instant::now() + pause);
+        pause
     }
 
     /// Whether bgpd can run without zebra until there is a new one, and with which VRFs.
@@ -262,7 +281,7 @@ impl Daemons {
         if !self.running.contains_key(&Daemon::Bgpd) {
             return None;
         }
-        let ids = zebra_reconnect::keep_bgpd(&self.launch.runtime, self.launch.mode).await;
+        let ids = zebra_reconnect::keep_bgpd(&self.launch.runtime, self.launch.mode, self.disconnected.as_ref()).await;
         let ids = ids.inspect_err(|error| {
             tracing::warn!(error = error as &dyn Error, "bgpd has to be restarted with zebra");
         });
@@ -271,10 +290,11 @@ impl Daemons {
     }
 
     /// A bgpd that was adopted may be about to reconnect to a zebra that was restarted a moment ago.
-    async fn resume_reconnecting(&self) -> Reconnecting {
+    async fn resume_reconnecting(&mut self) -> Reconnecting {
         let start = |daemon| self.running.get(&daemon).map(|running| running.process.incarnation.start_time);
         match zebra_reconnect::vrf_ids(&self.launch.runtime).await {
             Ok(ids) if start(Daemon::Bgpd) < start(Daemon::Zebra) => {
+                self.disconnected = Some(ids.clone());
                 zebra_reconnect::reconnect(self.launch.runtime.clone(), ids)
             }
             _ => pending().boxed(),
@@ -282,71 +302,73 @@ impl Daemons {
     }
 
     /// Kills a bgpd that cannot work with the new zebra, and those that are restarted with it.
-    async fn reconnected(&self, result: Result<(), ReconnectError>) {
+    async fn reconnected(&mut self, result: Result<(), ReconnectError>) {
+        self.disconnected = None;
         let Err(error) = result else { return tracing::info!("bgpd is connected to the new zebra") };
         tracing::error!(error = &error as &dyn Error, "bgpd cannot work with the new zebra");
-        if let Some(bgpd) = self.running.get(&Daemon::Bgpd)
-            && let Err(error) = bgpd.process.kill().await
+        self.kill(Daemon::Bgpd).await;
+    }
+
+    /// Kills a daemon; its exit is handled as any other.
+    async fn kill(&self, daemon: Daemon) {
+        if let Some(running) = self.running.get(&daemon)
+            && let Err(error) = running.process.kill().await
         {
-            tracing::error!(error = &error as &dyn Error, "bgpd cannot be killed");
+            tracing::error!(%daemon, error = &error as &dyn Error, "daemon cannot be killed");
         }
     }
 
-    fn retry(&mut self, daemon: Daemon, delay: Duration) {
-        self.retries.insert(daemon, Retry { at: Instant::now() + delay, delay });
+    /// Asks the daemons that run whether they reply.
+    fn probe(&self) -> Probes {
+        let probe = |(daemon, running): (&Daemon, &RunningDaemon)| {
+            let (runtime, daemon, incarnation) = (self.launch.runtime.clone(), *daemon, running.process.incarnation);
+            async move { (daemon, incarnation, replies(&runtime, daemon).await) }
+        };
+        join_all(self.running.iter().map(probe)).boxed()
+    }
+
+    /// Kills the daemons that hang.
+    async fn judge(&mut self, replied: Vec<(Daemon, Incarnation, bool)>) {
+        for (daemon, incarnation, replied) in replied {
+            let running = self.running.get(&daemon).filter(|running| running.process.incarnation == incarnation);
+            let activity = running.and_then(|running| running.process.activity(daemon));
+            match self.watchdog.judge(Instant::now(), daemon, incarnation, replied, activity) {
+                Verdict::Fine => {}
+                Verdict::Patience(reason) => tracing::warn!(%daemon, reason, "daemon does not reply"),
+                Verdict::Hangs(reason) => {
+                    tracing::error!(%daemon, pid = incarnation.pid, reason, "daemon does not reply, and is killed");
+                    self.kill(daemon).await;
+                }
+            }
+        }
+    }
+
+    fn keep_router_netns(&self) {
+        if !self.running.is_empty()
+            && let Err(error) = self.launch.keep_router_netns()
+        {
+            tracing::error!(error = &error as &dyn Error, "the router namespace is not bound to its path");
+        }
     }
 
     /// When the next daemon that is down, and whose dependency runs, is to be started.
     fn next_start(&self) -> Option<Instant> {
-        self.startable().filter_map(|daemon| Some(self.retries.get(&daemon)?.at)).min()
+        self.startable().filter_map(|daemon| self.due.get(&daemon).copied()).min()
     }
 
     fn startable(&self) -> impl Iterator<Item = Daemon> {
         self.daemons().iter().copied().filter(|daemon| {
             let needed = self.launch.release.needs(*daemon);
-            !self.running.contains_key(daemon) && needed.is_none_or(|needed| self.running.contains_key(&needed))
+            let is_down = !self.running.contains_key(daemon) && !self.starting.contains(daemon);
+            is_down && needed.is_none_or(|needed| self.running.contains_key(&needed))
         })
     }
-
-    async fn start_due(&mut self, events: &mpsc::Sender<DaemonEvent>) {
-        let now = Instant::now();
-        let due = |daemon: &Daemon| self.retries.get(daemon).is_some_and(|retry| retry.at <= now);
-        let Some(daemon) = self.startable().find(due) else { return };
-        match self.bring_up(daemon).await {
-            Ok(()) => {
-                if let Some(running) = self.running.get(&daemon) {
-                    report(events, up(daemon, running)).await;
-                }
-            }
-            Err(error) => {
-                let delay = next_delay(self.retries.get(&daemon).map_or(Duration::ZERO, |retry| retry.delay));
-                let error = &error as &dyn Error;
-                tracing::error!(%daemon, error, retry_ms = delay.as_millis(), "daemon does not start");
-                self.retry(daemon, delay);
-            }
-        }
-    }
 }
 
-/// Stops every daemon of the router and removes its sockets, pid files and logs. No supervisor may run any more: it would
-/// restart them.
-pub async fn stop_all(runtime: &Runtime) -> Result<(), DaemonError> {
-    // bgpd before zebra, so that its peers are notified.
-    for daemon in Daemon::ALL.into_iter().rev() {
-        if let Some(process) = Process::find(runtime, daemon)? {
-            process.terminate(STOP_GRACE).await?;
-            tracing::info!(%daemon, pid = process.incarnation.pid, "daemon stopped");
-        }
-    }
-    let path = runtime.frr_dir();
-    match fs::remove_dir_all(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DaemonError::Remove { path, source }),
-        _ => Ok(()),
-    }
-}
-
-fn next_delay(delay: Duration) -> Duration {
-    (delay * 2).clamp(FIRST_DELAY, LAST_DELAY)
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 async fn first_exit(running: &BTreeMap<Daemon, RunningDaemon>) -> Daemon {
@@ -364,16 +386,4 @@ fn up(daemon: Daemon, running: &RunningDaemon) -> DaemonEvent {
 async fn report(events: &mpsc::Sender<DaemonEvent>, event: DaemonEvent) {
     // During shutdown nobody receives events; the daemons are watched all the same.
     let _ = events.send(event).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_delay_grows_to_ten_seconds() {
-        let delays: Vec<_> = std::iter::successors(Some(FIRST_DELAY), |d| Some(next_delay(*d))).take(9).collect();
-        let millis: Vec<_> = delays.iter().map(Duration::as_millis).collect();
-        assert_eq!(millis, [100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000]);
-    }
 }

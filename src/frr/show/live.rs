@@ -1,9 +1,10 @@
 //! The state of the running router as FRR prints it. Pure data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::session::SessionState;
 use super::vni::VniState;
+use crate::runtime::Daemon;
 use crate::types::Vni;
 
 /// The state of the running router.
@@ -15,4 +16,8 @@ pub struct Live {
     pub vnis: BTreeMap<Vni, VniState>,
     /// Sessions.
     pub sessions: Vec<SessionState>,
+    /// Fabric neighbors that advertise our VTEP.
+    pub vtep_advertisers: BTreeSet<String>,
+    /// The daemons that do not answer.
+    pub silent: BTreeSet<Daemon>,
 }

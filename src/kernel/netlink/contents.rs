@@ -17,7 +17,7 @@ use netlink_packet_route::rule::RuleAttribute;
 use crate::kernel::model::{
     BridgePort, LOCAL_RULE, LOCAL_TABLE, ROUTE_EACH_PACKET, RpFilter, Sysctl, UNREACHABLE_METRIC,
 };
-use crate::names::{OwnedName, PortTable};
+use crate::names::{self, OwnedName, PortTable};
 use crate::types::{Family, MacAddr, TableId, Vni};
 
 /// The contents of a namespace.
@@ -187,7 +187,7 @@ impl ObservedLink {
             }
         }
         link.owned = OwnedName::recognise(&link.name, group, matches!(link.kind, ObservedKind::Vrf(_)));
-        link.alias = link.alias.filter(|_| link.owned.is_some());
+        link.alias = link.alias.filter(|alias| link.owned.is_some() || names::is_alias(alias));
         link
     }
 }

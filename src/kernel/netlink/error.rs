@@ -44,3 +44,10 @@ pub enum NetlinkError {
     #[error("use a netlink socket")]
     Io(#[source] io::Error),
 }
+
+impl NetlinkError {
+    /// What is to be created exists.
+    pub fn already_exists(&self) -> bool {
+        matches!(self, Self::Rejected { errno: Errno::EEXIST, .. })
+    }
+}

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::neighbour::NeighbourAttribute;
 use nix::errno::Errno;
 
 use super::contents::{ObservedAddress, ObservedLink, is_local_last, unreachable_tables};
 use super::error::NetlinkError;
 use super::request;
 use super::socket::{Route, Socket};
-use crate::types::{Family, TableId};
+use crate::types::{Family, MacAddr, TableId};
 
 impl Socket<Route> {
     /// The link with this name, with its ifindex.
@@ -36,6 +37,18 @@ impl Socket<Route> {
         self.dump(request::get_links(), take).await
     }
 
+    /// The MAC addresses in the FDB of the link with this ifindex.
+    pub async fn fdb(&mut self, index: u32) -> Result<BTreeSet<MacAddr>, NetlinkError> {
+        let take = |macs: &mut BTreeSet<MacAddr>, message| {
+            if let RouteNetlinkMessage::NewNeighbour(message) = message
+                && message.header.ifindex == index
+            {
+                macs.extend(message.attributes.iter().find_map(mac_of));
+            }
+        };
+        self.dump(request::get_fdb(), take).await
+    }
+
     /// All addresses with the ifindexes of their links.
     pub async fn addresses(&mut self) -> Result<Vec<(u32, ObservedAddress)>, NetlinkError> {
         let take = |addresses: &mut Vec<_>, message| {
@@ -59,5 +72,13 @@ impl Socket<Route> {
             Err(NetlinkError::Rejected { errno: Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP, .. }) => Ok(false),
             rules => Ok(is_local_last(&rules?)),
         }
+    }
+}
+
+fn mac_of(attribute: &NeighbourAttribute) -> Option<MacAddr> {
+    if let NeighbourAttribute::LinkLayerAddress(bytes) = attribute {
+        bytes.as_slice().try_into().ok().map(MacAddr)
+    } else {
+        None
     }
 }

@@ -11,9 +11,11 @@ use thiserror::Error;
 use super::early_policies::EarlyPolicies;
 use super::schedule::{Schedule, ScheduleStep};
 use crate::frr::client::port::{RejectedCommand, Routing, RoutingError};
+use crate::frr::client::vty::VtyError;
 use crate::frr::config::batch::CommandBatch;
 use crate::frr::config::command::Intent;
 use crate::kernel::{Kernel, KernelError, Outcome, Step as KernelStep};
+use crate::runtime::Daemon;
 use crate::scope::Scope;
 use crate::timing::{PassPhase, Stopwatch, Timing};
 use crate::types::VrfName;
@@ -30,6 +32,14 @@ pub enum Failure {
     /// FRR, for every scope that was in the conversation.
     #[error(transparent)]
     Routing(Arc<RoutingError>),
+    /// A daemon does not answer; the others are configured.
+    #[error("{daemon} does not answer")]
+    Silent {
+        /// The daemon.
+        daemon: Daemon,
+        /// Why not.
+        source: Arc<VtyError>,
+    },
     /// FRR rejected a line.
     #[error("{0}")]
     Rejected(RejectedCommand),
@@ -69,6 +79,16 @@ impl Executed {
     pub(super) fn fail_not_up(&mut self, vrfs: BTreeSet<VrfName>) {
         for vrf in vrfs {
             self.fail(&Scope::Vrf(vrf.clone()), Failure::NotUp(vrf));
+        }
+    }
+
+    /// A part of these scopes is unknown.
+    pub(super) fn fail_silent(&mut self, scopes: &BTreeSet<Scope>, daemon: Daemon, source: &Arc<VtyError>) {
+        for scope in scopes {
+            let mut known = self.failures.get(scope).into_iter().flatten();
+            if !known.any(|failure| matches!(failure, Failure::Silent { daemon: of, .. } if *of == daemon)) {
+                self.fail(scope, Failure::Silent { daemon, source: Arc::clone(source) });
+            }
         }
     }
 
@@ -129,9 +149,9 @@ pub(super) struct Executor<'a, K, R> {
 }
 
 impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
-    /// For a schedule, over the two ports.
-    pub(super) fn new(kernel: &'a K, routing: &'a mut R, schedule: &'a Schedule) -> Self {
-        Self { kernel, routing, schedule, done: Executed::default() }
+    /// For a schedule, over the two ports. `done`: what failed already.
+    pub(super) fn new(kernel: &'a K, routing: &'a mut R, schedule: &'a Schedule, done: Executed) -> Self {
+        Self { kernel, routing, schedule, done }
     }
 
     /// Takes the steps in their order. `policies` may have been begun already.

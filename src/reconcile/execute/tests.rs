@@ -6,12 +6,12 @@ use super::*;
 use crate::frr::client::fake::FakeRouting;
 use crate::frr::client::fake_frr::{FakeFrr, RoutingCall};
 use crate::kernel::fake::FakeKernel;
-use crate::kernel::model::{KernelState, Netns};
+use crate::kernel::model::{KernelState, LinkKey, Netns};
 use crate::kernel::tcp::TcpCounts;
 use crate::kernel::{KernelOp, NicFacts, ObservedNics, Step, lanes};
 use crate::plan::last_accepted::LastAccepted;
 use crate::snapshot::Snapshot;
-use crate::types::{IfName, VrfMode};
+use crate::types::{IfName, MacAddr, VrfMode};
 use rstest::rstest;
 
 /// What both fakes received, in the words of `perouter plan`.
@@ -50,6 +50,9 @@ impl Kernel for RecordingKernel {
     }
     async fn tcp_counts(&self, netns: &Netns) -> Result<TcpCounts, KernelError> {
         self.fake.tcp_counts(netns).await
+    }
+    async fn fdb(&self, device: &LinkKey) -> Result<BTreeSet<MacAddr>, KernelError> {
+        self.fake.fdb(device).await
     }
     async fn changed(&self) {
         self.fake.changed().await;

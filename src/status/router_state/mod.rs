@@ -86,6 +86,9 @@ fn degraded_condition(status: &NodeStatus, down: &BTreeSet<SessionDown>) -> Cond
     let any = |state| status.resources.iter().any(|resource| resource.state == state);
     let (value, reason, message) = if status.frr_version.is_empty() {
         (ConditionStatus::True, ConditionReason::RouterUnreachable, "FRR does not answer".to_owned())
+    } else if !status.silent_daemons.is_empty() {
+        let silent = few(status.silent_daemons.iter().cloned());
+        (ConditionStatus::True, ConditionReason::RouterUnreachable, format!("FRR does not answer: {silent}"))
     } else if !status.ready {
         (ConditionStatus::True, ConditionReason::ApplyFailed, objects(status, ObjectState::Failed))
     } else if any(ObjectState::Rejected) {

@@ -15,6 +15,8 @@ pub(crate) fn status(resources: Vec<Resource>, sessions: Vec<SessionState>) -> N
         vrf_mode: VrfMode::Netns,
         frr_version: "8.4.4".into(),
         observed_time: 7,
+        silent_daemons: vec![],
+        vtep_advertisers: [].into(),
         ready: resources.iter().all(|resource| resource.state != ObjectState::Failed),
         resources,
         vnis: BTreeMap::new(),
@@ -77,6 +79,8 @@ fn conditions(state: &RouterState) -> Vec<String> {
     ["Ready=True Applied", "Degraded=True SessionsDown a"])]
 #[case::no_frr(NodeStatus { frr_version: String::new(), ..status(vec![], vec![]) },
     ["Ready=True Applied", "Degraded=True RouterUnreachable FRR does not answer"])]
+#[case::silent_daemon(NodeStatus { silent_daemons: vec!["staticd".into()], ..status(vec![], vec![]) },
+    ["Ready=True Applied", "Degraded=True RouterUnreachable FRR does not answer: staticd"])]
 fn conditions_show_the_worst_state(#[case] status: NodeStatus, #[case] wanted: [&str; 2]) {
     assert_eq!(conditions(&router_state(&status, None, &at(0))), wanted);
 }

@@ -4,6 +4,7 @@
 mod exchange;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +23,10 @@ use crate::frr::show::running_config::{DaemonOutput, RunningConfig, RunningConfi
 use crate::frr::show::session::{self, SessionCounters, SessionKey, SessionState};
 use crate::frr::show::vni::{self, VniState};
 use crate::frr::show::vrf::{self, VrfState};
+use crate::frr::show::vtep;
 use crate::memo::Memo;
 use crate::runtime::Daemon;
-use crate::types::{IfName, Vni, VrfMode, VrfName};
+use crate::types::{IfName, MacAddr, Vni, VrfMode, VrfName};
 
 /// Up to so many L3VNIs are read one by one.
 const FEW: usize = 8;
@@ -43,6 +45,10 @@ pub struct VtyRouting {
     is_clean: bool,
     /// The release of the zebra to which the connection is open.
     release: Option<Release>,
+    /// Connections opened so far: one more for each daemon that was restarted.
+    opened: u64,
+    /// Those that did not answer.
+    silent: BTreeMap<Daemon, Arc<VtyError>>,
     reader: RunningConfigReader,
     /// The sessions that are down, by the output about them.
     down: Memo<String, Arc<BTreeMap<SessionKey, SessionCounters>>>,
@@ -58,6 +64,8 @@ impl VtyRouting {
             bulk: BulkConnection::default(),
             is_clean: false,
             release: None,
+            opened: 0,
+            silent: BTreeMap::new(),
             reader: RunningConfigReader::default(),
             down: Memo::default(),
         }
@@ -71,18 +79,13 @@ impl VtyRouting {
         Ok(vrf::mode(&self.show(Daemon::Zebra, vrf::SHOW_ZEBRA).await?))
     }
 
-    /// The daemons that have a socket.
-    fn daemons(&self) -> Vec<Daemon> {
-        let has_socket = |daemon: &Daemon| self.socket(*daemon).exists();
-        Daemon::ALL.into_iter().filter(has_socket).collect()
-    }
-
     /// The connection to a daemon; opened if there is none. Taken out until an exchange is complete: one that fails, or whose
     /// future is dropped, leaves replies behind.
     async fn take(&mut self, daemon: Daemon) -> Result<Vty, VtyError> {
         if let Some(vty) = self.open.remove(&daemon) {
             return Ok(vty);
         }
+        self.opened += 1;
         match daemon {
             Daemon::Zebra => self.release = None,
             // Opened to a bgpd that may have exited.
@@ -200,11 +203,25 @@ impl Routing for VtyRouting {
     async fn running(&mut self) -> Result<Arc<RunningConfig>, RoutingError> {
         let release = self.known_release().await?;
         let mut prints = Vec::new();
-        for daemon in self.daemons() {
-            let text = self.show(daemon, "show running-config").await?;
-            prints.push(DaemonOutput { daemon, owner: release.owner(daemon), text });
+        self.silent.clear();
+        for daemon in release.daemons {
+            match self.show(*daemon, "show running-config").await {
+                Ok(text) => prints.push(DaemonOutput { daemon: *daemon, owner: release.owner(*daemon), text }),
+                Err(RoutingError::Vty { daemon, source }) if daemon != Daemon::Zebra => {
+                    self.silent.insert(daemon, Arc::new(source));
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(self.reader.read(&prints))
+    }
+
+    fn silent(&self) -> BTreeMap<Daemon, Arc<VtyError>> {
+        self.silent.clone()
+    }
+
+    fn generation(&self) -> u64 {
+        self.opened
     }
 
     async fn apply(&mut self, batch: &CommandBatch) -> Result<Vec<RejectedCommand>, RoutingError> {
@@ -306,6 +323,14 @@ impl Routing for VtyRouting {
             bgpd.push(self.show(Daemon::Bgpd, &vni::show_bgp_vni(*vni)).await?);
         }
         vni::vnis(&vni::listed(&zebra), &vni::listed(&bgpd)).map_err(unreadable)
+    }
+
+    async fn router_macs(&mut self, vni: Vni) -> Result<BTreeSet<MacAddr>, RoutingError> {
+        Ok(vni::router_macs(&self.show(Daemon::Zebra, &vni::show_router_macs(vni)).await?))
+    }
+
+    async fn vtep_advertisers(&mut self, vtep: IpAddr) -> Result<BTreeSet<String>, RoutingError> {
+        Ok(vtep::advertisers(&self.show(Daemon::Bgpd, &vtep::show_vtep(vtep)).await?))
     }
 
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {

@@ -164,6 +164,16 @@ impl Config {
         }
     }
 
+    /// Takes from `other` what it has of one daemon, in place of what this has.
+    pub fn assume(&mut self, daemon: Daemon, other: &Self) {
+        for part in self.parts.values_mut().filter(|part| part.contains_key(&daemon)) {
+            Arc::make_mut(part).remove(&daemon);
+        }
+        for (scope, _, tree) in other.parts().filter(|(_, of, _)| *of == daemon) {
+            *self.part(scope.clone(), daemon) = tree.clone();
+        }
+    }
+
     fn part(&mut self, scope: Scope, daemon: Daemon) -> &mut Tree {
         Arc::make_mut(self.parts.entry(scope).or_default()).entry(daemon).or_default()
     }

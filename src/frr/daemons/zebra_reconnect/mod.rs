@@ -88,8 +88,18 @@ fn numbered(ids: &VrfIds) -> String {
 }
 
 /// Checks whether bgpd can run without zebra until there is a new one, and prepares for that. Returns its VRFs.
-pub(crate) async fn keep_bgpd(runtime: &Runtime, mode: VrfMode) -> Result<VrfIds, ReconnectError> {
-    let ids = vrf_ids(runtime).await?;
+///
+/// `disconnected`: those of a bgpd that had not connected to the zebra that exited. It could run without zebra before, and can
+/// for longer: that its next hops are unknown for the moment means nothing.
+pub(crate) async fn keep_bgpd(
+    runtime: &Runtime,
+    mode: VrfMode,
+    disconnected: Option<&VrfIds>,
+) -> Result<VrfIds, ReconnectError> {
+    let ids = match disconnected {
+        Some(known) => known.clone().into_iter().chain(bgpd_ids(runtime).await.unwrap_or_default()).collect(),
+        None => vrf_ids(runtime).await?,
+    };
     if mode == VrfMode::Netns {
         arrange(&runtime.zebra_netns_dir(), &ids)?;
     }
@@ -101,11 +111,21 @@ pub(crate) fn reconnect(runtime: Runtime, ids: VrfIds) -> Reconnecting {
     complete(runtime, ids).boxed()
 }
 
-/// The numbers of bgpd's VRFs, if it can run without zebra for a while.
-pub(crate) async fn vrf_ids(runtime: &Runtime) -> Result<VrfIds, ReconnectError> {
+/// The numbers of bgpd's VRFs.
+async fn bgpd_ids(runtime: &Runtime) -> Result<VrfIds, ReconnectError> {
     let mut bgpd = Vty::connect(&runtime.vty_socket(Daemon::Bgpd), LIMIT).await?;
     let text = bgpd.run("show bgp vrfs json", LIMIT).await?.text;
     let Value::Object(vrfs) = serde_json::from_str::<Value>(&text)?["vrfs"].take() else { return Ok(VrfIds::new()) };
+    Ok(vrfs.into_iter().filter_map(|(name, vrf)| Some((name, vrf["vrfId"].as_u64()?))).collect())
+}
+
+/// The numbers of bgpd's VRFs, if it can run without zebra for a while.
+pub(crate) async fn vrf_ids(runtime: &Runtime) -> Result<VrfIds, ReconnectError> {
+    let ids = bgpd_ids(runtime).await?;
+    if ids.is_empty() {
+        return Ok(ids);
+    }
+    let mut bgpd = Vty::connect(&runtime.vty_socket(Daemon::Bgpd), LIMIT).await?;
     let hops = bgpd.run("show bgp vrf all nexthop", LIMIT).await?.text;
     let lost: Vec<&str> = hops.lines().map(str::trim).filter(|line| line.contains(" invalid")).collect();
     if !lost.is_empty() {
@@ -116,7 +136,7 @@ pub(crate) async fn vrf_ids(runtime: &Runtime) -> Result<VrfIds, ReconnectError>
     if sessions.as_array().is_some_and(|sessions| !sessions.is_empty()) {
         return Err(ReconnectError::Bfd);
     }
-    Ok(vrfs.into_iter().filter_map(|(name, vrf)| Some((name, vrf["vrfId"].as_u64()?))).collect())
+    Ok(ids)
 }
 
 /// Makes zebra find the namespaces in the order of these numbers when it starts. It assigns 1, 2, 3 in the order in which the
@@ -171,12 +191,26 @@ fn in_order(found: &[String], ids: &VrfIds) -> Vec<String> {
     wanted
 }
 
-/// Waits until bgpd is connected, and has it send all routes. Sends nothing if the numbers of VRFs differ.
+/// Waits until bgpd is connected, and has it send all routes. Repeated where a daemon does not answer: one that is busy answers
+/// later, and an exit is noticed by others.
 async fn complete(runtime: Runtime, ids: VrfIds) -> Result<(), ReconnectError> {
-    let mut zebra = Vty::connect(&runtime.vty_socket(Daemon::Zebra), LIMIT).await?;
     let deadline = Instant::now() + RECONNECT_LIMIT;
+    loop {
+        match attempt(&runtime, &ids, deadline).await {
+            Err(ReconnectError::Vty(error)) if Instant::now() < deadline => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "connecting bgpd to the new zebra");
+                sleep(POLL).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Sends nothing if the numbers of VRFs differ.
+async fn attempt(runtime: &Runtime, ids: &VrfIds, deadline: Instant) -> Result<(), ReconnectError> {
+    let mut zebra = Vty::connect(&runtime.vty_socket(Daemon::Zebra), LIMIT).await?;
     let found = zebra_ids(&zebra.run(SHOW_VRF, LIMIT).await?.text);
-    same(&ids, found)?;
+    same(ids, found)?;
     while !is_client(&zebra.run(SHOW_CLIENTS, LIMIT).await?.text, Daemon::Bgpd) {
         if Instant::now() >= deadline {
             return Err(ReconnectError::NotConnected);

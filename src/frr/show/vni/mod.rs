@@ -1,7 +1,7 @@
 //! VNIs as zebra and bgpd have them. In: the JSON of [`SHOW_ZEBRA_VNI`] and [`SHOW_BGP_VNI`], or of single VNIs. Out: one
 //! [`VniState`] for each VNI, with its type. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
@@ -88,6 +88,18 @@ pub fn show_zebra_vni(vni: Vni) -> String {
 /// bgpd: one VNI.
 pub fn show_bgp_vni(vni: Vni) -> String {
     format!("show bgp l2vpn evpn vni {vni} json")
+}
+
+/// zebra: the router MACs of the VTEPs to which an L3VNI has routes.
+pub fn show_router_macs(vni: Vni) -> String {
+    format!("show evpn rmac vni {vni} json")
+}
+
+/// Reads [`show_router_macs`]: `{"numRmacs": 1, MAC: {"routerMac": MAC, "vtepIp": ADDRESS}}`. Empty for a VNI that zebra does not
+/// know, which it prints as text.
+pub fn router_macs(text: &str) -> BTreeSet<MacAddr> {
+    let found: BTreeMap<String, serde_json::Value> = serde_json::from_str(text).unwrap_or_default();
+    found.values().filter_map(|entry| entry.get("routerMac")?.as_str()?.parse().ok()).collect()
 }
 
 /// The outputs of [`show_zebra_vni`] or [`show_bgp_vni`] as the list that [`vnis`] reads. For a VNI that it does not have
