@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::runtime::{Daemon, Runtime};
+use crate::untrusted_file::FoundSocket;
 
 const RECONNECT: Duration = Duration::from_millis(50);
 
@@ -23,7 +24,9 @@ pub fn watch(runtime: &Runtime, daemons: &[Daemon], restarted: &Arc<Notify>) -> 
 async fn follow(socket: PathBuf, restarted: Arc<Notify>) {
     let mut connections = 0_u64;
     loop {
-        if let Ok(mut connection) = UnixStream::connect(&socket).await {
+        if let Ok(found) = FoundSocket::find(&socket)
+            && let Ok(mut connection) = UnixStream::connect(found.path()).await
+        {
             if connections > 0 {
                 restarted.notify_one();
             }

@@ -153,10 +153,20 @@ impl Daemons {
                     reconnecting = pending().boxed();
                     self.reconnected(result).await;
                 }
-                _ = log_tick.tick() => self.logs.forward(),
+                _ = log_tick.tick() => self.forward_logs().await,
             }
         }
-        self.logs.forward();
+        self.forward_logs().await;
+    }
+
+    /// On a thread for that: a file system may be slow.
+    async fn forward_logs(&mut self) {
+        let mut logs = std::mem::take(&mut self.logs);
+        let forwarded = tokio::task::spawn_blocking(move || {
+            logs.forward();
+            logs
+        });
+        self.logs = forwarded.await.unwrap_or_default();
     }
 
     /// Adopts a daemon or starts it.
@@ -338,11 +348,15 @@ pub async fn stop_all(runtime: &Runtime) -> Result<(), DaemonError> {
             tracing::info!(%daemon, pid = process.incarnation.pid, "daemon stopped");
         }
     }
-    let path = runtime.frr_dir();
-    match fs::remove_dir_all(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DaemonError::Remove { path, source }),
-        _ => Ok(()),
+    for path in [runtime.frr_dir(), runtime.log_dir()] {
+        match fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(DaemonError::Remove { path, source });
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 fn next_delay(delay: Duration) -> Duration {
