@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod kind;
 pub mod names;
 pub mod plan;
+pub mod printable;
 pub mod reconcile;
 pub mod runtime;
 pub mod scope;
@@ -24,6 +25,7 @@ pub mod source;
 pub mod status;
 pub mod timing;
 pub mod types;
+pub mod untrusted_file;
 
 #[cfg(test)]
 mod golden_tests;

@@ -5,6 +5,7 @@ mod crds;
 mod frr_client;
 mod lock;
 mod options;
+pub mod output;
 mod plan;
 mod routes;
 mod run;
