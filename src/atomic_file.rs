@@ -29,7 +29,7 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Replac
 /// after it.
 pub fn replace(path: &Path, mode: u32, contents: &[u8]) -> Result<(), ReplaceError> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(failed("create", dir))?;
+    create_dir(dir)?;
     let mut prefix = path.file_name().unwrap_or_default().to_owned();
     prefix.push(".");
     // A new file each time: the mode applies only when a file is created. It is removed on failure.
@@ -41,6 +41,24 @@ pub fn replace(path: &Path, mode: u32, contents: &[u8]) -> Result<(), ReplaceErr
         .map_err(failed("create a file in", dir))?;
     file.write_all(contents).and_then(|()| file.as_file().sync_all()).map_err(failed("write", file.path()))?;
     file.persist(path).map_err(|error| failed("replace", path)(error.error))?;
+    sync(dir)
+}
+
+/// Creates a directory, and those above it, durably.
+fn create_dir(dir: &Path) -> Result<(), ReplaceError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_dir(parent)?;
+    match DirBuilder::new().mode(0o755).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed("create", dir)(error)),
+        _ => {}
+    }
+    sync(parent)
+}
+
+fn sync(dir: &Path) -> Result<(), ReplaceError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync", dir))
 }
 
@@ -53,13 +71,13 @@ mod tests {
     #[test]
     fn a_file_is_replaced_with_its_mode_and_nothing_else_is_left() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("sub/state.json");
+        let path = dir.path().join("sub/of/state.json");
         replace(&path, 0o600, b"one").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
         replace(&path, 0o600, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(dir.path().join("sub")).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(dir.path().join("sub/of")).unwrap().count(), 1);
     }
 
     #[test]

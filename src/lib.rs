@@ -17,6 +17,7 @@ pub mod kind;
 pub mod memo;
 pub mod names;
 pub mod plan;
+pub mod printable;
 pub mod reconcile;
 pub mod runtime;
 pub mod scope;
@@ -25,6 +26,7 @@ pub mod source;
 pub mod status;
 pub mod timing;
 pub mod types;
+pub mod untrusted_file;
 
 #[cfg(test)]
 mod golden_tests;

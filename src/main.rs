@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use perouter::cli::Cli;
+use perouter::cli::{Cli, output};
 use tracing_subscriber::EnvFilter;
 
 /// Built with the settings in `.cargo/config.toml`.
@@ -18,11 +18,13 @@ async fn main() -> ExitCode {
         Ok(directive) => filter.add_directive(directive),
         Err(_) => filter,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::env::var("PEROUTER_LOG_FORMAT").is_ok_and(|format| format == "json") {
+    let json = std::env::var("PEROUTER_LOG_FORMAT").is_ok_and(|format| format == "json");
+    let colored = !json && std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || output::Log { colored });
+    if json {
         builder.json().init();
     } else {
-        builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+        builder.with_ansi(colored).init();
     }
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
@@ -31,7 +33,7 @@ async fn main() -> ExitCode {
     match cli.execute().await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            output::error_line(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -109,7 +109,7 @@ impl Runtime {
         self.zebra_netns_dir().join(vrf.as_str())
     }
 
-    /// The directory of FRR's sockets, pid files and logs.
+    /// The directory of FRR's sockets and pid files. It belongs to FRR's user.
     pub fn frr_dir(&self) -> PathBuf {
         self.dir.join("frr")
     }
@@ -129,9 +129,14 @@ impl Runtime {
         self.frr_dir().join(format!("{daemon}.pid"))
     }
 
+    /// The directory of FRR's logs. It belongs to root: FRR's daemons open their logs as root.
+    pub fn log_dir(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
     /// The log file of a daemon.
     pub fn log_file(&self, daemon: Daemon) -> PathBuf {
-        self.frr_dir().join(format!("{daemon}.log"))
+        self.log_dir().join(format!("{daemon}.log"))
     }
 
     /// The record of what moved NICs had in the host namespace.
@@ -177,6 +182,7 @@ mod tests {
         assert_eq!(runtime.vrf_netns(&red), Path::new("/run/perouter/ns/red"));
         assert_eq!(runtime.zebra_netns(&red), Path::new("/run/perouter/zebra-netns/red"));
         assert_eq!(runtime.vty_socket(Daemon::Bgpd), Path::new("/run/perouter/frr/bgpd.vty"));
+        assert_eq!(runtime.log_file(Daemon::Bgpd), Path::new("/run/perouter/log/bgpd.log"));
         assert_eq!(runtime.pid_file(Daemon::Zebra), Path::new("/run/perouter/frr/zebra.pid"));
     }
 }

@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::lock::{self, Role};
 use super::options::{RuntimeOptions, StateOptions};
+use super::output;
 use crate::frr::daemons;
 use crate::kernel::model::KernelState;
 use crate::kernel::{self, Kernel, NetlinkKernel, Outcome, netns};
@@ -42,9 +43,11 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     for (step, outcome) in steps.iter().zip(kernel.apply_all(&steps).await) {
         failed |= !outcome.is_done();
         match outcome {
-            Outcome::Done => println!("{step}"),
-            Outcome::Skipped => eprintln!("error: {step}: skipped, because an operation that it depends on failed"),
-            Outcome::Failed(error) => eprintln!("error: {:#}", anyhow::Error::from(error)),
+            Outcome::Done => output::out(&format!("{step}\n")),
+            Outcome::Skipped => {
+                output::error_line(&format!("error: {step}: skipped, because an operation that it depends on failed"));
+            }
+            Outcome::Failed(error) => output::error_line(&format!("error: {:#}", anyhow::Error::from(error))),
         }
     }
     if failed {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
+use super::output;
 use crate::kind::crds::crds;
 
 /// Arguments of `perouter crds`.
@@ -21,7 +22,7 @@ pub struct CrdsArgs {
 pub fn execute(args: &CrdsArgs) -> anyhow::Result<ExitCode> {
     for (file, yaml) in crds()? {
         match &args.out_dir {
-            None => print!("---\n{yaml}"),
+            None => output::out(&format!("---\n{yaml}")),
             Some(dir) => {
                 let path = dir.join(file);
                 std::fs::write(&path, yaml).with_context(|| format!("write {}", path.display()))?;

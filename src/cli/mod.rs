@@ -6,6 +6,7 @@ mod frr_client;
 mod lock;
 mod node_index;
 mod options;
+pub mod output;
 mod plan;
 mod routes;
 mod run;

@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::output;
 use crate::frr::daemons;
 use crate::kernel::vrf_device;
 use crate::runtime::{self, Runtime};
@@ -210,9 +211,9 @@ impl Output {
     /// Prints a value; `text` renders the table.
     pub fn print(self, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
         match self {
-            Self::Table => print!("{}", text()),
-            Self::Json => println!("{}", serde_json::to_string_pretty(value)?),
-            Self::Yaml => print!("{}", serde_saphyr::to_string(value)?),
+            Self::Table => output::out(&text()),
+            Self::Json => output::out(&(serde_json::to_string_pretty(value)? + "\n")),
+            Self::Yaml => output::out(&serde_saphyr::to_string(value)?),
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::frr_client::routing;
 use super::options::{ModeChoice, Output, RuntimeOptions, SourceOptions};
+use super::output;
 use crate::frr::daemons::{self, Installation, InstallationError};
 use crate::frr::release::{FrrVersion, Release};
 use crate::kernel::{NetlinkKernel, netns};
@@ -93,7 +94,7 @@ pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
         (Preview::without_router(&snapshot, mode, Release::of(&frr.version)?)?, frr)
     };
     for rejection in &preview.plan.rejected {
-        eprintln!("{rejection}");
+        output::error_line(&rejection.to_string());
     }
     let Schedule { steps, .. } = &preview.schedule;
     let printed = Printed {

@@ -51,11 +51,6 @@ pub async fn router(
 async fn serve(address: Option<SocketAddr>, endpoints: Endpoints, stop: &CancellationToken) -> anyhow::Result<()> {
     let Some(address) = address else { return Ok(()) };
     let listener = TcpListener::bind(address).await.with_context(|| format!("listen on {address}"))?;
-    let stop = stop.clone();
-    tokio::spawn(async move {
-        if let Err(error) = http::serve(listener, endpoints, stop).await {
-            tracing::error!(%error, "health and metrics are no longer served");
-        }
-    });
+    tokio::spawn(http::serve(listener, endpoints, stop.clone()));
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::output;
 use crate::plan::{NodeFacts, Plan, plan};
 use crate::snapshot::{Kind, NodeIdentity, Rejection};
 use crate::source;
@@ -51,14 +52,14 @@ pub fn execute(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     };
     let Plan { rejected, notes, .. } = plan(&snapshot, &facts);
     for rejection in &rejected {
-        eprintln!("{rejection}");
+        output::error_line(&rejection.to_string());
     }
     for note in &notes {
-        eprintln!("note: {note}");
+        output::error_line(&format!("note: {note}"));
     }
     let (read, bad) = (snapshot.objects.len() + count(&snapshot.rejected), count(&rejected));
     let noun = if read == 1 { "object" } else { "objects" };
-    println!("{}: {read} {noun}, {bad} rejected", args.dir.display());
+    output::out(&format!("{}: {read} {noun}, {bad} rejected\n", args.dir.display()));
     Ok(if rejected.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -34,6 +34,7 @@ pub mod netns;
 mod nftables;
 mod nic;
 mod nic_record;
+mod nic_setting;
 mod observe;
 pub mod op;
 mod port;

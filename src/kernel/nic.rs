@@ -2,10 +2,8 @@
 //! had is on disk before anything is changed, and each step can be repeated, so that the next move or return repairs what a
 //! crash interrupted. Does not choose NICs.
 
-use std::collections::BTreeMap;
+use std::fs;
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use nix::errno::Errno;
 
@@ -20,6 +18,7 @@ use super::netlink::socket::{Route, Socket};
 use super::netlink::{accept, request};
 use super::netns;
 use super::nic_record::{MovePhase, NicRecord, Record, RecordError};
+use super::nic_setting::{NicSetting, NicSettings};
 use super::op::KernelOp;
 use crate::names;
 use crate::types::{Family, IfName};
@@ -52,7 +51,7 @@ pub async fn move_nic(namespaces: &Namespaces, nic: &IfName) -> Result<(), OpErr
             restore(host, nic, had).await?;
         }
         let (index, link) = host.find(nic.as_str()).await?.ok_or_else(missing)?;
-        record.nics.insert(nic.clone(), capture(host, index, &link).await?);
+        record.nics.insert(nic.clone(), capture(host, nic, index, &link).await?);
         record.write(&path)?;
         if let Err(error) = send(host, router, nic, &link).await {
             record.nics.remove(nic);
@@ -128,7 +127,7 @@ async fn send(from: &Namespace, to: &Namespace, nic: &IfName, link: &ObservedLin
 }
 
 /// What a NIC has.
-async fn capture(namespace: &Namespace, index: u32, link: &ObservedLink) -> Result<NicRecord, OpError> {
+async fn capture(namespace: &Namespace, nic: &IfName, index: u32, link: &ObservedLink) -> Result<NicRecord, OpError> {
     let file = namespace.file();
     let mut socket = Socket::<Route>::open(&file)?;
     let addresses = socket.save_addresses(index).await?;
@@ -136,7 +135,7 @@ async fn capture(namespace: &Namespace, index: u32, link: &ObservedLink) -> Resu
     for family in [Family::Ipv4, Family::Ipv6] {
         routes.extend(socket.save_routes(family, index).await?);
     }
-    let settings = netns::in_netns(&file, || read_settings(&link.name))??;
+    let settings = netns::in_netns(&file, || read_settings(nic))?;
     let (mtu, up, addrgen) = (link.mtu, link.up, link.addrgen.map(|mode| mode.0));
     Ok(NicRecord { phase: MovePhase::Taking, index, mtu, up, addrgen, addresses, routes, settings })
 }
@@ -153,7 +152,7 @@ async fn restore(namespace: &Namespace, nic: &IfName, had: &NicRecord) -> Result
         accept(Errno::EEXIST, namespace.change(address).await)?;
     }
     if !in_router {
-        netns::in_netns(&namespace.file(), || write_settings(&had.settings))??;
+        netns::in_netns(&namespace.file(), || write_settings(nic, &had.settings))??;
     }
     // The router needs it up in any case.
     if had.up || in_router {
@@ -165,34 +164,20 @@ async fn restore(namespace: &Namespace, nic: &IfName, had: &NicRecord) -> Result
     Ok(())
 }
 
-/// The settings that the kernel has for each link, and resets to their defaults in the namespace that the link moves to.
-const SETTINGS: [&str; 4] = ["ipv4/conf", "ipv6/conf", "ipv4/neigh", "ipv6/neigh"];
-
-fn read_settings(name: &str) -> Result<BTreeMap<PathBuf, String>, OpError> {
-    let mut settings = BTreeMap::new();
-    for kind in SETTINGS {
-        let dir = Path::new("/proc/sys/net").join(kind).join(name);
-        let entries = match fs::read_dir(&dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(source) => return Err(OpError::Settings { path: dir, source }),
-        };
-        for entry in entries {
-            let path = entry.map_err(|source| OpError::Settings { path: dir.clone(), source })?.path();
-            // Some are write-only, or have no value yet (`stable_secret`): there is nothing to save.
-            if let Ok(value) = fs::read_to_string(&path) {
-                settings.insert(path, value.trim().to_owned());
-            }
-        }
-    }
-    Ok(settings)
+/// The kernel resets the settings of a link to their defaults in the namespace that the link moves to.
+fn read_settings(nic: &IfName) -> NicSettings {
+    // Not every kernel has each of them; some are write-only, or have no value yet (`stable_secret`): there is nothing to save.
+    let read = |setting: NicSetting| Some((setting, fs::read_to_string(setting.path(nic)).ok()?.trim().to_owned()));
+    NicSettings(NicSetting::all().filter_map(read).collect())
 }
 
-fn write_settings(settings: &BTreeMap<PathBuf, String>) -> Result<(), OpError> {
-    for (path, value) in settings {
-        let now = fs::read_to_string(path).map_err(|source| OpError::Settings { path: path.clone(), source })?;
+fn write_settings(nic: &IfName, settings: &NicSettings) -> Result<(), OpError> {
+    for (setting, value) in &settings.0 {
+        let path = setting.path(nic);
+        let failed = |source| OpError::Settings { path: path.clone(), source };
+        let now = fs::read_to_string(&path).map_err(failed)?;
         if now.trim() != value {
-            fs::write(path, value).map_err(|source| OpError::Settings { path: path.clone(), source })?;
+            fs::write(&path, value).map_err(failed)?;
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::netlink::saved::{MalformedMessage, SavedMessage};
+use super::nic_setting::NicSettings;
 use crate::atomic_file::{self, ReplaceError};
 use crate::memo::Memo;
 use crate::types::IfName;
@@ -97,7 +98,7 @@ pub struct NicRecord {
     /// The routes that named it, except for those that the kernel adds itself.
     pub routes: Vec<SavedMessage>,
     /// Its settings below `/proc/sys/net`.
-    pub settings: BTreeMap<PathBuf, String>,
+    pub settings: NicSettings,
 }
 
 /// The phase of the move of a NIC. An interrupted move is completed by the next move or return.
@@ -197,7 +198,7 @@ mod tests {
             addrgen: Some(1),
             addresses: vec![serde_json::from_str(r#"{"text": "192.0.2.1/24", "netlink": "0218"}"#).unwrap()],
             routes: vec![],
-            settings: BTreeMap::new(),
+            settings: NicSettings::default(),
         };
         let mut record = Record::default();
         record.nics.insert("eth1".parse().unwrap(), nic);

@@ -157,6 +157,7 @@ mod tests {
     use crate::kernel::model::RpFilter;
     use crate::kernel::netlink::contents::ObservedAddress;
     use crate::kernel::nic_record::NicRecord;
+    use crate::kernel::nic_setting::NicSettings;
     use crate::names::{LINK_GROUP, PortTable};
     use crate::types::{MacAddr, VrfMode};
     use proptest::prelude::*;
@@ -274,7 +275,7 @@ mod tests {
             addrgen: None,
             addresses: vec![],
             routes: vec![],
-            settings: BTreeMap::new(),
+            settings: NicSettings::default(),
         };
         let view = |name: &str| {
             let link = ObservedLink { name: name.to_owned(), ..ObservedLink::default() };

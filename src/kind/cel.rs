@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 /// Length of the longest text of an IPv6 prefix.
 const CIDR_TEXT: u32 = 43;
 
+/// Length of the longest value of a label.
+const MAX_LABEL: u32 = 63;
+
 fn string(max_length: u32, rules: &[(&str, &str)]) -> Schema {
     let rules: Vec<Value> = rules.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect();
     json_schema!({
@@ -275,6 +278,7 @@ pub(crate) fn node_selector(generator: &mut SchemaGenerator) -> Schema {
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         if let Some(labels) = properties.get_mut("matchLabels") {
             labels["maxProperties"] = json!(64);
+            labels["additionalProperties"]["maxLength"] = json!(MAX_LABEL);
         }
         if let Some(expressions) = properties.get_mut("matchExpressions") {
             expressions["maxItems"] = json!(32);
@@ -282,6 +286,7 @@ pub(crate) fn node_selector(generator: &mut SchemaGenerator) -> Schema {
             item["properties"]["key"]["maxLength"] = json!(317);
             item["properties"]["operator"]["enum"] = json!(["In", "NotIn", "Exists", "DoesNotExist"]);
             item["properties"]["values"]["maxItems"] = json!(64);
+            item["properties"]["values"]["items"]["maxLength"] = json!(MAX_LABEL);
             item["x-kubernetes-validations"] = json!([{
                 "rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
                 "message": "In and NotIn require values, Exists and DoesNotExist must not have any",

@@ -8,6 +8,11 @@ use serde_json::Value;
 
 use super::yaml::join_path;
 
+/// Violations of an object that are reported, at most.
+pub(crate) const MAX_VIOLATIONS: usize = 50;
+/// Characters of a value that a message shows.
+const MAX_SHOWN: usize = 100;
+
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Violation {
@@ -25,7 +30,8 @@ pub(crate) fn structural(error: &ValidationError<'_>, schema: &Value) -> Vec<Vio
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => unexpected
             .iter()
-            .map(|name| Violation { field: join_path(&field, name), message: unknown_field(name, node) })
+            .take(MAX_VIOLATIONS + 1)
+            .map(|name| Violation { field: join_path(&field, &shortened(name)), message: unknown_field(name, node) })
             .collect(),
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
@@ -33,7 +39,51 @@ pub(crate) fn structural(error: &ValidationError<'_>, schema: &Value) -> Vec<Vio
             let message = format!("is missing: {}", property.map_or_else(|| "set it".to_owned(), how_to_set));
             vec![Violation { field: join_path(&field, name), message }]
         }
-        kind => vec![Violation { field, message: invalid_value(kind, error, node) }],
+        kind => {
+            let value = shown(&field, error.instance());
+            vec![Violation { message: invalid_value(kind, error, &value, node), field }]
+        }
+    }
+}
+
+/// Whether a list or mapping is longer than allowed.
+pub(crate) fn is_about_size(error: &ValidationError<'_>) -> bool {
+    matches!(error.kind(), ValidationErrorKind::MaxItems { .. } | ValidationErrorKind::MaxProperties { .. })
+}
+
+/// What stands for the violations after the first [`MAX_VIOLATIONS`].
+pub(crate) fn more() -> Violation {
+    let message = format!("has more than {MAX_VIOLATIONS} mistakes: fix these first, the others are not listed");
+    Violation { field: String::new(), message }
+}
+
+/// The violation of an object whose document is too large to validate it.
+pub(crate) fn too_much() -> Violation {
+    let message = "is in a document with more objects and lists than are validated at once: move it to a document of its own, \
+                   after a line with `---`";
+    Violation { field: String::new(), message: message.to_owned() }
+}
+
+/// A value as JSON, not longer than people read. What is written in the place of a reference to a Secret may be the password.
+fn shown(field: &str, value: &Value) -> String {
+    let names_a_secret = field.to_ascii_lowercase();
+    if names_a_secret.contains("password") || names_a_secret.contains("secret") {
+        return "the value".to_owned();
+    }
+    let text = match value {
+        Value::Null => "nothing".to_owned(),
+        Value::Object(_) => "a mapping".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        scalar => scalar.to_string(),
+    };
+    shortened(&text)
+}
+
+/// The beginning of a text that is longer than people read.
+pub(crate) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
 
@@ -53,14 +103,15 @@ fn first_sentence(text: &str) -> &str {
     text.split_once(". ").map_or(text, |(first, _)| first).trim_end_matches('.')
 }
 
-fn invalid_value(kind: &ValidationErrorKind, error: &ValidationError<'_>, node: &Value) -> String {
+/// `shown`: the value as it may be shown.
+fn invalid_value(kind: &ValidationErrorKind, error: &ValidationError<'_>, shown: &str, node: &Value) -> String {
     let value = error.instance();
     match kind {
-        ValidationErrorKind::Maximum { limit } => format!("{value} is greater than {limit}: {}", range(node)),
-        ValidationErrorKind::Minimum { limit } => format!("{value} is less than {limit}: {}", range(node)),
+        ValidationErrorKind::Maximum { limit } => format!("{shown} is greater than {limit}: {}", range(node)),
+        ValidationErrorKind::Minimum { limit } => format!("{shown} is less than {limit}: {}", range(node)),
         ValidationErrorKind::MaxLength { limit } => {
             let length = value.as_str().map_or(0, |text| text.chars().count());
-            format!("{value} has {length} characters: use at most {limit}")
+            format!("{shown} has {length} characters: use at most {limit}")
         }
         ValidationErrorKind::MinLength { .. } => "is empty: set a value or remove the field".to_owned(),
         ValidationErrorKind::MaxItems { limit } => {
@@ -74,10 +125,10 @@ fn invalid_value(kind: &ValidationErrorKind, error: &ValidationError<'_>, node: 
         }
         ValidationErrorKind::Enum { options } => {
             let options: Vec<String> = options.as_array().into_iter().flatten().map(Value::to_string).collect();
-            format!("{value} is not allowed: use {}", options.join(", "))
+            format!("{shown} is not allowed: use {}", options.join(", "))
         }
-        ValidationErrorKind::Type { kind } => wrong_type(kind, value),
-        _ => error.to_string(),
+        ValidationErrorKind::Type { kind } => wrong_type(kind, value, shown),
+        _ => shortened(&error.to_string()),
     }
 }
 
@@ -90,16 +141,10 @@ fn range(node: &Value) -> String {
     }
 }
 
-fn wrong_type(wanted: &TypeKind, value: &Value) -> String {
+fn wrong_type(wanted: &TypeKind, value: &Value, shown: &str) -> String {
     let wanted = match wanted {
         TypeKind::Single(wanted) => wanted.to_string(),
         TypeKind::Multiple(_) => String::new(),
-    };
-    let actual = match value {
-        Value::Null => "nothing".to_owned(),
-        Value::Object(_) => "a mapping".to_owned(),
-        Value::Array(_) => "a list".to_owned(),
-        scalar => scalar.to_string(),
     };
     let (noun, remedy) = match (wanted.as_str(), value) {
         ("string", Value::Number(_) | Value::Bool(_)) => ("a string", "put it in quotes"),
@@ -112,7 +157,7 @@ fn wrong_type(wanted: &TypeKind, value: &Value) -> String {
         ("object", _) => ("a mapping", "write its fields below it, one `name: value` on each line"),
         _ => ("of the right type", "see the description of the field"),
     };
-    format!("{actual} is not {noun}: {remedy}")
+    format!("{shown} is not {noun}: {remedy}")
 }
 
 /// The violation of a CEL rule. A message whose subject is the value gets the value in front.
@@ -121,7 +166,7 @@ pub(crate) fn cel_rule(error: &cel::ValidationError, object: &Value) -> Violatio
     let value = value_at(object, &field).filter(|value| !value.is_object() && !value.is_array());
     let message = match value {
         Some(value) if error.message.starts_with("is ") || error.message.starts_with("has host bits") => {
-            format!("{value} {}", error.message)
+            format!("{} {}", shown(&field, value), error.message)
         }
         _ => error.message.clone(),
     };
@@ -129,12 +174,12 @@ pub(crate) fn cel_rule(error: &cel::ValidationError, object: &Value) -> Violatio
 }
 
 /// The violation of an item that occurs twice in a list.
-pub(crate) fn duplicate_item(path: &str, index: usize, first: usize, key: Option<&Value>) -> Violation {
+pub(crate) fn duplicate_item(path: &str, index: usize, first: usize, key: &Value) -> Violation {
     let key = match key {
-        Some(Value::Array(parts)) => parts.iter().map(Value::to_string).collect::<Vec<_>>().join(", "),
-        Some(key) => key.to_string(),
-        None => String::new(),
+        Value::Array(parts) => parts.iter().map(Value::to_string).collect::<Vec<_>>().join(", "),
+        key => key.to_string(),
     };
+    let key = shortened(&key);
     Violation {
         field: format!("{path}[{index}]"),
         message: format!("{key} is a duplicate of {path}[{first}]: remove one of the two"),
@@ -149,8 +194,11 @@ fn unknown_field(name: &str, node: &Value) -> String {
         .flatten()
         .map(|(name, _)| name.as_str())
         .collect();
+    // Names of fields are short, and the distance of a long text is expensive.
+    let short = name.len() <= 64;
     let nearest = known
         .iter()
+        .filter(|_| short)
         .map(|other| (distance(name, other), *other))
         .min()
         .filter(|(edits, other)| *edits <= 2.max(other.len() / 4));

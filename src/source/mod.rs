@@ -6,6 +6,7 @@
 
 pub mod dir;
 mod document;
+mod file_reads;
 pub mod kube;
 pub mod merge;
 mod messages;
@@ -46,6 +47,12 @@ pub enum SourceError {
         dir: PathBuf,
         /// The cause.
         source: io::Error,
+    },
+    /// The directory is on a file system that does not answer.
+    #[error("directory {} cannot be read: its file system does not answer", dir.display())]
+    Hangs {
+        /// The directory.
+        dir: PathBuf,
     },
     /// inotify is not available.
     #[error("directory {} cannot be watched", dir.display())]

@@ -1,7 +1,6 @@
 //! Passwords: in files, laid out as a mounted Secret (`<secrets>/<name>/<key>`), or in a Secret of the API. In: a path or bytes.
 //! Out: the password, or why it is unusable and the remedy. No error may quote the password.
 
-use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +9,10 @@ use thiserror::Error;
 
 use crate::kind::SecretKey;
 use crate::types::Secret;
+use crate::untrusted_file::{self, Symlinks};
+
+/// Bytes of a file with a password, at most.
+const MAX_FILE: u64 = 4096;
 
 /// `TCP_MD5SIG_MAXKEYLEN` of the kernel.
 const MAX_BYTES: usize = 80;
@@ -67,6 +70,12 @@ pub(crate) enum SecretFileError {
         /// Its permission bits.
         mode: u32,
     },
+    /// It is much longer than a password.
+    #[error("{} has more than {MAX_FILE} bytes: write nothing but the password into it", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
     /// Its content is not a password.
     #[error("{} {source}", path.display())]
     Content {
@@ -85,18 +94,20 @@ pub(crate) fn path(secrets: &Path, key: &SecretKey) -> PathBuf {
 /// Reads a password file, which must be accessible to its owner and group only.
 pub(crate) fn read(path: &Path) -> Result<Secret, SecretFileError> {
     let at = || path.to_owned();
-    let metadata = fs::metadata(path).map_err(|source| match source.kind() {
+    let file = untrusted_file::open(path, Symlinks::Follow).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => SecretFileError::Missing { path: at() },
+        io::ErrorKind::InvalidInput => SecretFileError::NotAFile { path: at() },
         _ => SecretFileError::Unreadable { path: at(), source },
     })?;
-    if !metadata.is_file() {
-        return Err(SecretFileError::NotAFile { path: at() });
-    }
-    let mode = metadata.permissions().mode() & 0o7777;
+    let unreadable = |source| SecretFileError::Unreadable { path: at(), source };
+    let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o7777;
     if mode & 0o007 != 0 {
         return Err(SecretFileError::OpenToAll { path: at(), mode });
     }
-    let bytes = fs::read(path).map_err(|source| SecretFileError::Unreadable { path: at(), source })?;
+    let bytes = untrusted_file::read_open(&file, MAX_FILE).map_err(|source| match source.kind() {
+        io::ErrorKind::FileTooLarge => SecretFileError::TooLarge { path: at() },
+        _ => SecretFileError::Unreadable { path: at(), source },
+    })?;
     password(&bytes).map_err(|source| SecretFileError::Content { path: at(), source })
 }
 
@@ -120,6 +131,7 @@ pub(crate) fn password(bytes: &[u8]) -> Result<Secret, PasswordError> {
 mod tests {
     use super::*;
     use rstest::rstest;
+    use std::fs;
 
     #[rstest]
     #[case::plain(b"hunter2", 0o600, Ok("hunter2"))]
@@ -127,6 +139,7 @@ mod tests {
     #[case::punctuation(b"a!b#c?\r\n", 0o400, Ok("a!b#c?"))]
     #[case::longest(&[b'x'; 80], 0o600, Ok("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"))]
     #[case::too_long(&[b'x'; 81], 0o600, Err("F has 81 bytes: a TCP MD5 password has at most 80 (RFC 2385, kernel limit)"))]
+    #[case::no_password(&[b'x'; 4097], 0o600, Err("F has more than 4096 bytes: write nothing but the password into it"))]
     #[case::empty(b"\n", 0o600, Err("F is empty: write the password into it"))]
     #[case::space(
         b"a b",
@@ -170,5 +183,8 @@ mod tests {
         assert_eq!(message(&file), Err(wanted));
         let wanted = format!("{} is not a file: write the password into a file of this name", dir.path().display());
         assert_eq!(message(dir.path()), Err(wanted));
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        let wanted = format!("{} is not a file: write the password into a file of this name", file.display());
+        assert_eq!(message(&file), Err(wanted));
     }
 }

@@ -6,8 +6,8 @@
 //! | `/readyz` | 200, or 503 with the reason |
 //! | `/metrics` | OpenMetrics text, of a controller |
 
-use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -15,12 +15,19 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::connections;
 use super::metrics::Metrics;
 use super::refresh::Refresh;
+use crate::printable::{printable, printable_lines};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// An answer of the readiness is repeated for so long: a router asks FRR's daemons.
+const READINESS_AGE: Duration = Duration::from_secs(1);
 
 /// Returns whether the process is ready, or why not.
 pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
@@ -28,7 +35,7 @@ pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Se
 /// What is served.
 #[derive(Clone)]
 pub struct Endpoints {
-    /// Called for each `/readyz`.
+    /// Called for `/readyz`, at most once at a time and once per second.
     pub readiness: Readiness,
     /// Of a controller, with the refresh that keeps them current; without them there is no `/metrics`.
     pub metrics: Option<(Arc<Metrics>, Arc<Refresh>)>,
@@ -41,21 +48,41 @@ impl std::fmt::Debug for Endpoints {
 }
 
 /// Serves until `stop`.
-///
-/// # Errors
-/// If the listener fails.
-pub async fn serve(listener: TcpListener, endpoints: Endpoints, stop: CancellationToken) -> io::Result<()> {
-    axum::serve(listener, router(endpoints)).with_graceful_shutdown(async move { stop.cancelled().await }).await
+pub async fn serve(listener: TcpListener, endpoints: Endpoints, stop: CancellationToken) {
+    connections::serve(listener, router(endpoints), stop).await;
+}
+
+/// The last answer of the readiness, which all requests share.
+struct CachedReadiness {
+    readiness: Readiness,
+    last: Mutex<Option<(Instant, Result<(), String>)>>,
+}
+
+impl CachedReadiness {
+    async fn get(self: Arc<Self>) -> Result<(), String> {
+        // A task of its own: a client that disconnects does not make the next one begin again.
+        let answer = tokio::spawn(async move {
+            let mut last = self.last.lock().await;
+            if let Some((_, answer)) = last.as_ref().filter(|(at, _)| at.elapsed() < READINESS_AGE) {
+                return answer.clone();
+            }
+            let answer = (self.readiness)().await;
+            *last = Some((Instant::now(), answer.clone()));
+            answer
+        });
+        answer.await.unwrap_or_else(|_| Err("shutting down".to_owned()))
+    }
 }
 
 fn router(endpoints: Endpoints) -> Router {
     let Endpoints { readiness, metrics } = endpoints;
+    let readiness = Arc::new(CachedReadiness { readiness, last: Mutex::default() });
     let readyz = move || {
-        let answer = readiness();
+        let readiness = Arc::clone(&readiness);
         async move {
-            match answer.await {
+            match readiness.get().await {
                 Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
-                Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n"),
+                Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", printable(&reason))),
             }
         }
     };
@@ -77,16 +104,20 @@ fn router(endpoints: Endpoints) -> Router {
 
 fn encoded(metrics: &Metrics) -> Response {
     match metrics.encode() {
-        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], printable_lines(&text).into_owned()).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use futures::future::join_all;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
+    use tokio::time::{sleep, timeout};
 
     async fn get(endpoints: Endpoints, request: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -99,7 +130,7 @@ mod tests {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         stop.cancel();
-        server.await.unwrap().unwrap();
+        server.await.unwrap();
         answer
     }
 
@@ -121,6 +152,29 @@ mod tests {
         let answer = get(endpoints(Err("FRR does not answer"), None), request).await;
         assert!(answer.starts_with(status), "{answer}");
         assert_eq!(answer.split_once("\r\n\r\n").unwrap().1, body);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_readiness_is_asked_once_per_second_however_often_clients_ask() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let readiness: Readiness = Arc::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async {
+                sleep(Duration::from_millis(300)).await;
+                Ok(())
+            })
+        });
+        let cached = Arc::new(CachedReadiness { readiness, last: Mutex::default() });
+        for _ in 0..50 {
+            // A client that disconnects at once.
+            let _ = timeout(Duration::from_millis(1), Arc::clone(&cached).get()).await;
+        }
+        let answers = join_all((0..50).map(|_| Arc::clone(&cached).get())).await;
+        assert!(answers.iter().all(Result::is_ok));
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        sleep(READINESS_AGE).await;
+        assert_eq!((cached.get().await, asked.load(Ordering::Relaxed)), (Ok(()), 2));
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! The status of the node's router: [`fold`] computes it (pure), `publish` and `kubernetes` write it, `http` serves health
 //! and metrics. Computed only from what was planned, applied and observed.
 
+mod connections;
 pub mod fold;
 pub mod http;
 pub mod kubernetes;

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::model::NodeStatus;
 use crate::atomic_file::{self, ReplaceError};
+use crate::printable::printable_lines;
 
 /// Why the status could not be written.
 #[derive(Debug, Error)]
@@ -19,12 +20,13 @@ pub enum StatusFileError {
     Replace(#[from] ReplaceError),
 }
 
-/// Who may read the status: everybody on the node, for `perouter status`.
-const MODE: u32 = 0o644;
+/// Who may read the status: root and its group. It names peers, VRFs and prefixes of every tenant.
+const MODE: u32 = 0o640;
 
 /// Replaces the file at `path`.
 pub fn write(path: &Path, status: &NodeStatus) -> Result<(), StatusFileError> {
-    Ok(atomic_file::replace(path, MODE, &serde_json::to_vec_pretty(status)?)?)
+    let text = serde_json::to_string_pretty(status)?;
+    Ok(atomic_file::replace(path, MODE, printable_lines(&text).as_bytes())?)
 }
 
 /// Reads what [`write`] wrote; `None` if no reconcile pass has completed yet.

@@ -19,6 +19,7 @@ use crate::frr::show::running_config::RunningConfig;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
 use crate::frr::show::vni::VniState;
 use crate::frr::show::vrf::VrfState;
+use crate::printable::{masked, printable};
 use crate::runtime::Daemon;
 use crate::types::{IfName, MacAddr, Vni, VrfName};
 
@@ -130,10 +131,10 @@ impl fmt::Display for RejectedCommand {
             ReplyStatus::Incomplete => "incomplete command",
             _ => "rejected",
         };
-        // FRR repeats an unknown command, which may contain a password.
+        // FRR repeats an unknown command.
         match self.text.trim().trim_start_matches('%').trim() {
             text if text.is_empty() || self.status == ReplyStatus::Unknown => write!(f, ": {words}"),
-            text => write!(f, ": {text}"),
+            text => write!(f, ": {}", printable(&masked(text))),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Keeps one idle vty connection to each daemon, which closes when the daemon exits: this works across containers too, where
 //! the processes of the other container are not visible.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::runtime::{Daemon, Runtime};
+use crate::untrusted_file::FoundSocket;
 
 const RECONNECT: Duration = Duration::from_millis(50);
 /// A daemon that is unreachable for so long is signalled too: it is not restarted at once.
@@ -25,10 +26,15 @@ pub async fn watch(runtime: &Runtime, daemons: &[Daemon], restarted: &Arc<Notify
     let mut following = JoinSet::new();
     for daemon in daemons {
         let socket = runtime.vty_socket(*daemon);
-        let first = UnixStream::connect(&socket).await.ok();
+        let first = connect(&socket).await;
         following.spawn(follow(socket, first, Arc::clone(restarted)));
     }
     following
+}
+
+async fn connect(socket: &Path) -> Option<UnixStream> {
+    let found = FoundSocket::find(socket).ok()?;
+    UnixStream::connect(found.path()).await.ok()
 }
 
 async fn follow(socket: PathBuf, first: Option<UnixStream>, restarted: Arc<Notify>) {
@@ -43,7 +49,7 @@ async fn follow(socket: PathBuf, first: Option<UnixStream>, restarted: Arc<Notif
         let mut signalled = false;
         let again = loop {
             tokio::time::sleep(RECONNECT).await;
-            if let Ok(connection) = UnixStream::connect(&socket).await {
+            if let Some(connection) = connect(&socket).await {
                 break connection;
             }
             if !signalled && lost.elapsed() >= LOST {

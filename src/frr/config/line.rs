@@ -1,11 +1,10 @@
 //! One line of FRR configuration. In: text, rendered or printed by FRR. Out: words, the text that is sent, and a `Display` and
-//! `Debug` in which a password is masked: a line may be logged and shown in a plan, its [`Line::send`] must not. Pure. Pure.
+//! `Debug` in which a password is masked: a line may be logged and shown in a plan, its [`Line::send`] must not. Pure.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// What is shown instead of a password.
-const MASK: &str = "********";
+use crate::printable::{masked, printable};
 
 /// A line without leading blanks, with one blank between words. Shared, as a change carries the stanza in which it is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,20 +34,11 @@ impl Line {
     pub fn after<'a>(&'a self, first: &str) -> Option<&'a str> {
         self.0.strip_prefix(first)?.strip_prefix(' ')
     }
-
-    /// Byte range of the password, if the line has one.
-    fn secret(&self) -> Option<usize> {
-        let at = self.0.find(" password ")? + " password ".len();
-        (self.0.starts_with("neighbor ") || self.0.starts_with("no neighbor ")).then_some(at)
-    }
 }
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.secret().and_then(|at| self.0.get(..at)) {
-            Some(clear) => write!(f, "{clear}{MASK}"),
-            None => f.write_str(&self.0),
-        }
+        f.write_str(&printable(&masked(&self.0)))
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, chown};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Group, User};
 use thiserror::Error;
 
@@ -22,11 +23,15 @@ use super::process::{Process, ProcessError};
 use crate::frr::release::Release;
 use crate::kernel::file_limit::{self, FILES};
 use crate::kernel::netns::{self, NetnsError};
+use crate::printable::{masked, printable};
 use crate::runtime::{Daemon, Runtime};
 use crate::types::VrfMode;
+use crate::untrusted_file::{self, Owner};
 
 /// Seconds for which a new zebra leaves the routes of the old one in the kernel, so that bgpd can send them again.
 const ADOPT_ROUTES: &str = "60";
+/// Bytes of the end of what a daemon wrote to stderr that an error quotes.
+const QUOTED: usize = 400;
 /// A daemon goes into the background when it is ready. One that has not done so by then hangs.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -49,6 +54,9 @@ pub enum LaunchError {
         /// Why not.
         source: io::Error,
     },
+    /// The file that gets what a daemon writes to stderr.
+    #[error("create a file in memory")]
+    Stderr(#[source] Errno),
     /// The router namespace.
     #[error(transparent)]
     Netns(#[from] NetnsError),
@@ -108,22 +116,18 @@ pub(crate) struct Launch {
 impl Launch {
     /// Creates the router namespace and the directories that the daemons use. What exists is left as it is.
     pub fn prepare(&self) -> Result<(), LaunchError> {
+        create_dir(self.runtime.dir(), 0o755, None)?;
         self.keep_router_netns()?;
         netns::create(self.runtime.router_netns())?;
-        make_dir(self.runtime.dir(), 0o755)?;
         if self.mode == VrfMode::Netns {
             netns::share(&self.runtime.vrf_netns_dir())?;
-            make_dir(&self.runtime.zebra_netns_dir(), 0o755)?;
+            create_dir(&self.runtime.zebra_netns_dir(), 0o755, None)?;
         }
-        let user = User::from_name("frr").map_err(LaunchError::User)?.ok_or(LaunchError::NoUser("frr"))?;
-        let vty_group = Group::from_name("frrvty").map_err(LaunchError::User)?.map_or(user.gid, |group| group.gid);
-        let dir = self.runtime.frr_dir();
+        let owner = frr_owner()?;
         // Not for others: bfdd's control socket accepts commands from everyone who can reach it.
-        for path in [dir.clone(), dir.join("tmp"), dir.join("etc")] {
-            make_dir(&path, 0o750)?;
-            chown(&path, Some(user.uid.as_raw()), Some(vty_group.as_raw())).map_err(file_error("chown", &path))?;
-        }
-        Ok(())
+        create_dir(&self.runtime.frr_dir(), 0o750, Some(owner))?;
+        // FRR's daemons open their logs as root: in a directory of their user a symlink would have them write anywhere.
+        create_dir(&self.runtime.log_dir(), 0o755, None)
     }
 
     /// Binds the router namespace to its path again if others have unbound it (`ip netns del`): the daemons keep it alive.
@@ -145,10 +149,12 @@ impl Launch {
     /// Starts a daemon and returns once it is ready. Blocks.
     pub fn start(&self, daemon: Daemon) -> Result<(), LaunchError> {
         self.prepare()?;
-        self.remove_crash_dirs(daemon);
+        let log = self.runtime.log_file(daemon);
+        untrusted_file::create_for(&log, 0o640, frr_owner()?).map_err(file_error("create", &log))?;
+        remove_any(&self.runtime.pid_file(daemon))?;
         file_limit::raise();
-        let stderr_path = self.runtime.frr_dir().join(format!("{daemon}.err"));
-        let stderr = File::create(&stderr_path).map_err(file_error("create", &stderr_path))?;
+        let stderr: File = memfd_create("stderr", MFdFlags::MFD_CLOEXEC).map_err(LaunchError::Stderr)?.into();
+        let stderr_of_child = stderr.try_clone().map_err(file_error("duplicate", Path::new("stderr")))?;
         let router = netns::open(self.runtime.router_netns())?;
         netns::on_thread(|| {
             self.enter(&router)?;
@@ -159,10 +165,10 @@ impl Launch {
                 .process_group(0)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
-                .stderr(stderr)
+                .stderr(stderr_of_child)
                 .spawn()
                 .map_err(|source| LaunchError::Execute { program, source })?;
-            wait_ready(daemon, child, &stderr_path)
+            wait_ready(daemon, child, &stderr)
         })?
     }
 
@@ -179,30 +185,37 @@ impl Launch {
             .map_err(failed("leave the mount namespace of", root))?;
         mount(None::<&str>, root, None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
             .map_err(failed("stop propagation from", root))?;
-        for (source, target) in self.covers() {
-            make_dir(target, 0o755)?;
-            mount(Some(&source), target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-                .map_err(failed("bind onto", target))?;
+        let owner = frr_owner()?;
+        for (target, cover) in self.covers() {
+            DirBuilder::new().recursive(true).mode(0o755).create(target).map_err(file_error("create", target))?;
+            let mounted = match cover {
+                Cover::Bind(source) => mount(Some(&source), target, None::<&str>, MsFlags::MS_BIND, None::<&str>),
+                Cover::Empty => {
+                    let options = format!("mode=0750,uid={},gid={},size=16m", owner.user, owner.group);
+                    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+                    mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some(options.as_str()))
+                }
+            };
+            mounted.map_err(failed("mount over", target))?;
         }
         setns(router, CloneFlags::CLONE_NEWNET).map_err(NetnsError::Enter)?;
         Ok(())
     }
 
     /// What is mounted over FRR's compiled-in directories.
-    fn covers(&self) -> Vec<(PathBuf, &'static Path)> {
-        let dir = self.runtime.frr_dir();
+    fn covers(&self) -> Vec<(&'static Path, Cover)> {
         let mut covers = vec![
-            // Files of a crash, by pid.
-            (dir.join("tmp"), Path::new("/var/tmp")),
+            // Files of a crash, which are lost with the daemon.
+            (Path::new("/var/tmp"), Cover::Empty),
             // mgmtd reads the files of other daemons there.
-            (dir.join("etc"), Path::new("/etc/frr")),
+            (Path::new("/etc/frr"), Cover::Empty),
             // mgmtd's sockets, which have no option.
-            (dir.clone(), Path::new("/run/frr")),
+            (Path::new("/run/frr"), Cover::Bind(self.runtime.frr_dir())),
         ];
-        covers.extend(self.release.state_dir.map(|state| (dir.join("etc"), Path::new(state))));
+        covers.extend(self.release.state_dir.map(|state| (Path::new(state), Cover::Empty)));
         if self.mode == VrfMode::Netns {
             // zebra takes every namespace that it finds here for a VRF.
-            covers.push((self.runtime.zebra_netns_dir(), Path::new("/run/netns")));
+            covers.push((Path::new("/run/netns"), Cover::Bind(self.runtime.zebra_netns_dir())));
         }
         covers
     }
@@ -236,18 +249,15 @@ impl Launch {
         arguments.extend(self.release.vrf_mode_argument(daemon, self.mode).map(Into::into));
         arguments
     }
+}
 
-    /// FRR creates a directory for each pid and removes it only on a clean exit.
-    fn remove_crash_dirs(&self, daemon: Daemon) {
-        let Ok(entries) = fs::read_dir(self.runtime.frr_dir().join("tmp/frr")) else { return };
-        let prefix = format!("{daemon}.");
-        for entry in entries.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(&prefix) {
-                // A directory that cannot be removed is no reason not to start.
-                let _ = fs::remove_dir_all(entry.path());
-            }
-        }
-    }
+/// What a directory of the node becomes for one daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Cover {
+    /// Another directory.
+    Bind(PathBuf),
+    /// An empty file system of its own, for FRR's user.
+    Empty,
 }
 
 /// The VRF mode of a zebra, by its command line.
@@ -255,21 +265,39 @@ pub(crate) fn mode_of(arguments: &[Vec<u8>]) -> VrfMode {
     if arguments.iter().any(|a| a == b"-n" || a == b"-w") { VrfMode::Netns } else { VrfMode::Vrf }
 }
 
-fn make_dir(path: &Path, mode: u32) -> Result<(), LaunchError> {
-    DirBuilder::new().recursive(true).mode(mode).create(path).map_err(file_error("create", path))
+fn create_dir(path: &Path, mode: u32, owner: Option<Owner>) -> Result<(), LaunchError> {
+    untrusted_file::create_dir(path, mode, owner).map_err(file_error("create", path))
+}
+
+/// FRR's user, and the group of those who may use its sockets.
+fn frr_owner() -> Result<Owner, LaunchError> {
+    let user = User::from_name("frr").map_err(LaunchError::User)?.ok_or(LaunchError::NoUser("frr"))?;
+    let group = Group::from_name("frrvty").map_err(LaunchError::User)?.map_or(user.gid, |group| group.gid);
+    Ok(Owner { user: user.uid.as_raw(), group: group.as_raw() })
+}
+
+/// Removes what is at `path`: the pid file of an earlier run, or what FRR's user has put there in its place.
+fn remove_any(path: &Path) -> Result<(), LaunchError> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file_error("remove", path)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Waits until the started process exits, which it does when the daemon in the background is ready.
-fn wait_ready(daemon: Daemon, mut child: Child, stderr: &Path) -> Result<(), LaunchError> {
+fn wait_ready(daemon: Daemon, mut child: Child, stderr: &File) -> Result<(), LaunchError> {
     let wait_error = |source| LaunchError::Execute { program: daemon.name().into(), source };
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
         match child.try_wait().map_err(wait_error)? {
             Some(status) if status.success() => return Ok(()),
             Some(status) => {
-                let output = fs::read(stderr).unwrap_or_default();
-                let output = String::from_utf8_lossy(&output[output.len().saturating_sub(400)..]).trim().to_owned();
-                return Err(LaunchError::Exited { daemon, status, output });
+                return Err(LaunchError::Exited { daemon, status, output: end_of(stderr) });
             }
             None if Instant::now() > deadline => {
                 child.kill().map_err(wait_error)?;
@@ -279,6 +307,13 @@ fn wait_ready(daemon: Daemon, mut child: Child, stderr: &Path) -> Result<(), Lau
             None => sleep(Duration::from_millis(2)),
         }
     }
+}
+
+fn end_of(stderr: &File) -> String {
+    let mut bytes = [0; QUOTED];
+    let length = stderr.metadata().map_or(0, |metadata| metadata.len());
+    let read = stderr.read_at(&mut bytes, length.saturating_sub(QUOTED as u64)).unwrap_or_default();
+    printable(&masked(String::from_utf8_lossy(bytes.get(..read).unwrap_or_default()).trim())).into_owned()
 }
 
 #[cfg(test)]
@@ -298,7 +333,7 @@ mod tests {
         let words: Vec<_> = arguments.iter().map(|a| a.to_str().unwrap()).collect();
         let dir = "/run/perouter/frr";
         let expected = format!(
-            "-d -f /dev/null -P 0 -i {dir}/zebra.pid --vty_socket {dir} --log file:{dir}/zebra.log --log-level \
+            "-d -f /dev/null -P 0 -i {dir}/zebra.pid --vty_socket {dir} --log file:/run/perouter/log/zebra.log --log-level \
              informational --limit-fds 65536 -z {dir}/zserv.api {end}"
         );
         assert_eq!(words.join(" "), expected);

@@ -2,11 +2,12 @@
 //! targets `frr::<daemon>`. Files and not pipes, since a pipe would break when this process exits and the daemons stay.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
+use crate::printable::{masked, printable};
 use crate::runtime::{Daemon, Runtime};
+use crate::untrusted_file;
 
 /// A file that is larger is truncated.
 const MAX_FILE: u64 = 4 << 20;
@@ -14,7 +15,7 @@ const MAX_FILE: u64 = 4 << 20;
 const MAX_READ: u64 = 256 << 10;
 
 /// The log files of all daemons, and how far each was read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Logs(BTreeMap<Daemon, Tail>);
 
 #[derive(Debug)]
@@ -34,7 +35,8 @@ impl Logs {
     pub fn forward(&mut self) {
         for (daemon, tail) in &mut self.0 {
             match tail.advance() {
-                Ok(text) => text.lines().for_each(|line| emit(*daemon, &parse(line))),
+                // A peer supplies parts of it, and with `log commands` FRR writes passwords.
+                Ok(text) => masked(&text).lines().for_each(|line| emit(*daemon, &parse(&printable(line)))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => tail.position = 0,
                 Err(error) => tracing::warn!(%daemon, path = %tail.path.display(), %error, "log file cannot be read"),
             }
@@ -45,17 +47,17 @@ impl Logs {
 impl Tail {
     /// The complete lines since the last time.
     fn advance(&mut self) -> io::Result<String> {
-        let length = self.path.metadata()?.len();
+        let mut file = untrusted_file::open_to_write(&self.path)?;
+        let length = file.metadata()?.len();
         if length == self.position && length <= MAX_FILE {
             return Ok(String::new());
         }
-        let mut file = File::open(&self.path)?;
         if length < self.position {
             self.position = 0;
         }
         file.seek(SeekFrom::Start(self.position))?;
         let mut bytes = Vec::new();
-        file.take(MAX_READ).read_to_end(&mut bytes)?;
+        (&file).take(MAX_READ).read_to_end(&mut bytes)?;
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
         let endless = whole == 0 && bytes.len() as u64 == MAX_READ;
         if !endless {
@@ -64,7 +66,7 @@ impl Tail {
         self.position += bytes.len() as u64;
         // FRR appends, so the next line is written at the new end. Lines of a daemon that writes faster than is read are lost.
         if length > MAX_FILE && (self.position >= length || length > 4 * MAX_FILE) {
-            OpenOptions::new().write(true).open(&self.path)?.set_len(0)?;
+            file.set_len(0)?;
             self.position = 0;
         }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -144,6 +146,7 @@ fn emit(daemon: Daemon, record: &LogRecord<'_>) {
 mod tests {
     use super::*;
     use rstest::rstest;
+    use std::fs::OpenOptions;
     use std::io::Write;
 
     #[rstest]
@@ -164,6 +167,20 @@ mod tests {
     #[case("2026/11/20", Severity::Info, None, "2026/11/20")]
     fn a_line_is_parsed(#[case] line: &str, #[case] severity: Severity, #[case] id: Option<&str>, #[case] text: &str) {
         assert_eq!(parse(line), LogRecord { severity, id, text });
+    }
+
+    #[test]
+    fn a_symlink_or_fifo_in_place_of_a_log_is_an_error_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, log) = (dir.path().join("victim"), dir.path().join("zebra.log"));
+        std::fs::File::create(&victim).unwrap().set_len(5 * MAX_FILE).unwrap();
+        std::os::unix::fs::symlink(&victim, &log).unwrap();
+        let mut tail = Tail { path: log.clone(), position: 0 };
+        assert_eq!(tail.advance().unwrap_err().to_string(), "it is not a regular file");
+        assert_eq!(victim.metadata().unwrap().len(), 5 * MAX_FILE);
+        std::fs::remove_file(&log).unwrap();
+        nix::unistd::mkfifo(&log, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(tail.advance().unwrap_err().to_string(), "it is not a regular file");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
@@ -17,6 +17,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
 
 use crate::runtime::{Daemon, Runtime};
+use crate::untrusted_file::{self, Symlinks};
+
+/// Bytes of a pid file, at most.
+const MAX_PID_FILE: u64 = 64;
 
 /// Why a process could not be examined.
 #[derive(Debug, Error)]
@@ -78,7 +82,7 @@ impl Process {
     /// The daemon of this router, if it runs: the program of that name, started with the pid file of this router. Where the
     /// pid file does not name it, it is searched for: a second one beside it would take its sockets away.
     pub fn find(runtime: &Runtime, daemon: Daemon) -> Result<Option<Self>, ProcessError> {
-        let text = read(runtime.pid_file(daemon))?;
+        let text = read_pid_file(&runtime.pid_file(daemon))?;
         let number = text.and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse::<u32>().ok());
         if let Some(number) = number
             && let Some(process) = Self::of_pid(runtime, daemon, number)?
@@ -178,6 +182,22 @@ fn register(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(pidfd, Interest::READABLE)
 }
 
+/// A pid file is a few digits; FRR's user may have put anything else in its place, which counts as no pid file.
+fn read_pid_file(path: &Path) -> Result<Option<Vec<u8>>, ProcessError> {
+    match untrusted_file::read(path, Symlinks::Reject, MAX_PID_FILE) {
+        Ok(content) => Ok(Some(content)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(source) => Err(ProcessError::Read { path: path.to_owned(), source }),
+    }
+}
+
 /// The content of a file; `None` if it does not exist or its process has exited.
 fn read(path: PathBuf) -> Result<Option<Vec<u8>>, ProcessError> {
     match fs::read(&path) {
@@ -221,6 +241,24 @@ impl Stat {
 mod tests {
     use super::*;
     use rstest::rstest;
+
+    #[test]
+    fn what_is_no_pid_file_names_no_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = Runtime::new(dir.path(), "/run/netns/none");
+        let path = runtime.pid_file(Daemon::Zebra);
+        fs::create_dir(runtime.frr_dir()).unwrap();
+        let is_none = || Process::find(&runtime, Daemon::Zebra).unwrap().is_none();
+        assert!(is_none());
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(is_none());
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/proc/self/stat", &path).unwrap();
+        assert!(is_none());
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "1".repeat(1 << 20)).unwrap();
+        assert!(is_none());
+    }
 
     const TAIL: &str = "1 5 5 0 -1 4194624 1 0 0 0 1 2 3 4 20 0 7 0 987 1 1";
 

@@ -21,9 +21,13 @@ pub async fn stop_all(runtime: &Runtime) -> Result<(), DaemonError> {
             tracing::info!(%daemon, pid = process.incarnation.pid, "daemon stopped");
         }
     }
-    let path = runtime.frr_dir();
-    match fs::remove_dir_all(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DaemonError::Remove { path, source }),
-        _ => Ok(()),
+    for path in [runtime.frr_dir(), runtime.log_dir()] {
+        match fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(DaemonError::Remove { path, source });
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }

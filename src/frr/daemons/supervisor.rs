@@ -174,10 +174,20 @@ impl Daemons {
                     self.keep_router_netns();
                     probes = self.probe();
                 }
-                _ = log_tick.tick() => self.logs.forward(),
+                _ = log_tick.tick() => self.forward_logs().await,
             }
         }
-        self.logs.forward();
+        self.forward_logs().await;
+    }
+
+    /// On a thread for that: a file system may be slow.
+    async fn forward_logs(&mut self) {
+        let mut logs = std::mem::take(&mut self.logs);
+        let forwarded = tokio::task::spawn_blocking(move || {
+            logs.forward();
+            logs
+        });
+        self.logs = forwarded.await.unwrap_or_default();
     }
 
     /// Begins the starts that are due.

@@ -10,6 +10,8 @@ use serde::de::{Deserialize, DeserializeOwned, DeserializeSeed, IgnoredAny, MapA
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::printable::printable;
+
 /// FRR printed something other than the requested JSON.
 #[derive(Debug, Error)]
 #[error("reading `{command}`")]
@@ -178,7 +180,8 @@ impl JsonShape<'_> for Word {
         Self(None)
     }
     fn of_text(text: &str) -> Self {
-        Self(Some(text.to_owned()))
+        // Peers supply some of it: the name of their host, the reason of a shutdown.
+        Self(Some(printable(text).into_owned()))
     }
 }
 

@@ -128,15 +128,14 @@ pub struct NeighborSpec {
     pub passive: bool,
 }
 
+/// Each list is made once and its items are searched by a function, since an item costs an expression in a comprehension.
 fn neighbors_unique() -> Rule {
-    Rule::new(
-        "!has(self.neighbors) || self.neighbors.all(a, \
-         (!has(a.interface) || self.neighbors.exists_one(b, has(b.interface) && b.interface == a.interface)) && \
-         (!has(a.address) || !isIP(a.address) || \
-         self.neighbors.exists_one(b, has(b.address) && isIP(b.address) && ip(b.address) == ip(a.address))))",
-    )
-    .message("two neighbors have the same address or interface: remove one")
-    .field_path(".neighbors")
+    let unique = |items: &str| format!("[{items}].all(found, found.all(x, found.indexOf(x) == found.lastIndexOf(x)))");
+    let addresses = unique("self.neighbors.map(n, has(n.address) && isIP(n.address), ip(n.address))");
+    let interfaces = unique("self.neighbors.map(n, has(n.interface), n.interface)");
+    Rule::new(format!("!has(self.neighbors) || ({addresses} && {interfaces})"))
+        .message("two neighbors have the same address or interface: remove one")
+        .field_path(".neighbors")
 }
 
 fn multihop_is_ebgp() -> Rule {

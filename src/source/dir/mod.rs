@@ -2,22 +2,24 @@
 //! a [`Snapshot`]. An object that becomes invalid stays in force as it was: an API server would have rejected the change. It
 //! must not write or watch files: watching is in `watch`.
 
+mod file_read;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::file_read::{FileRead, FileStamp, list};
 use super::SourceError;
 use super::document::{self, Document, DocumentError};
+use super::file_reads::FileReads;
 use super::schema::Schemas;
 use super::secret;
 use super::write_tracker::{WriteState, WriteTracker};
 use super::yaml;
-use crate::kind::Spec;
+use crate::kind::{SecretKey, Spec};
+use crate::printable::printable;
 use crate::snapshot::{Kind, Location, NodeIdentity, Object, ObjectRef, Reason, Rejection, Snapshot};
 
 /// A directory of objects and the one of its secrets.
@@ -56,6 +58,7 @@ pub(crate) struct DirectoryReader {
     absolute: Directory,
     node: NodeIdentity,
     schemas: Schemas,
+    reads: FileReads,
     files: BTreeMap<PathBuf, Arc<FileContent>>,
     generations: BTreeMap<ObjectRef, (Spec, i64)>,
     last: Option<Snapshot>,
@@ -78,10 +81,6 @@ struct FileContent {
     stamp: Option<FileStamp>,
 }
 
-/// What changes with the content of a regular file: device, inode, size, and the times, in seconds and nanoseconds, of the
-/// last changes of the content and of the inode.
-type FileStamp = (u64, u64, u64, [i64; 4]);
-
 #[derive(Debug, Clone)]
 struct FileObject {
     spec: Spec,
@@ -95,6 +94,7 @@ impl DirectoryReader {
             directory,
             node,
             schemas: Schemas::new()?,
+            reads: FileReads::default(),
             files: BTreeMap::new(),
             generations: BTreeMap::new(),
             last: None,
@@ -108,20 +108,28 @@ impl DirectoryReader {
     /// Reads the files that changed, or all of them where `writes` requests it. A file that is being written contributes what
     /// it did before.
     pub(crate) fn read(&mut self, writes: &WriteTracker, now: Instant) -> Result<Snapshot, SourceError> {
-        let paths = list(&self.directory.dir)?;
+        let dir = self.directory.dir.clone();
+        let paths = self.reads.read_one(&dir, list).map_err(|_| SourceError::Hangs { dir })??;
         let mut files = BTreeMap::new();
+        let (mut to_read, mut known) = (BTreeMap::new(), BTreeMap::new());
         for path in paths {
             let before = self.files.get(&path);
-            let state = writes.state(&self.absolute.dir.join(path.file_name().unwrap_or_default()), now);
-            let unchanged = |before: &Arc<FileContent>| before.stamp.is_some() && before.stamp == stamp(&path);
-            let file = match (state, before) {
-                (WriteState::BeingWritten, before) => before.cloned(),
-                (WriteState::Settled, Some(before)) if !writes.full_read_requested() && unchanged(before) => {
-                    Some(Arc::clone(before))
+            match writes.state(&self.absolute.dir.join(path.file_name().unwrap_or_default()), now) {
+                WriteState::BeingWritten => files.extend(before.cloned().map(|file| (path, file))),
+                state => {
+                    let stamp = before.and_then(|before| before.stamp);
+                    let may_be_unchanged = state == WriteState::Settled && !writes.full_read_requested();
+                    known.extend(stamp.filter(|_| may_be_unchanged).map(|stamp| (path.clone(), stamp)));
+                    to_read.insert(path, state);
                 }
-                (WriteState::Recent | WriteState::Settled, _) => self.read_file(&path, before, state),
-            };
-            files.extend(file.map(|file| (path, file)));
+            }
+        }
+        let read = move |path: &Path| FileRead::of(path, known.get(path));
+        for (path, read) in self.reads.read_all(to_read.keys().cloned(), read) {
+            let before = self.files.get(&path);
+            let state = to_read.get(&path).copied().unwrap_or(WriteState::Settled);
+            let read = read.unwrap_or_else(|error| FileRead::Failed(error.to_string()));
+            files.extend(self.file_content(&path, before, state, read).map(|file| (path, file)));
         }
         self.files = files;
         let mut snapshot = self.assemble();
@@ -140,13 +148,19 @@ impl DirectoryReader {
     }
 
     /// What a file contributes now; `None` if it is gone, or new and perhaps incomplete.
-    fn read_file(&self, path: &Path, before: Option<&Arc<FileContent>>, state: WriteState) -> Option<Arc<FileContent>> {
-        let shown = path.display().to_string();
-        // Before the content: a write in between is detected at the next read.
-        let stamp = stamp(path).filter(|_| state == WriteState::Settled);
-        let text = match read_text(path) {
-            Ok(text) => text?,
-            Err(error) => {
+    fn file_content(
+        &self,
+        path: &Path,
+        before: Option<&Arc<FileContent>>,
+        state: WriteState,
+        read: FileRead,
+    ) -> Option<Arc<FileContent>> {
+        let shown = shown(path);
+        let (stamp, text) = match read {
+            FileRead::Unchanged => return before.cloned(),
+            FileRead::Gone => return None,
+            FileRead::Text(stamp, text) => (stamp.filter(|_| state == WriteState::Settled), text),
+            FileRead::Failed(error) => {
                 let at = Location { file: shown, line: 1 };
                 let message = format!("the file cannot be read: {error}; its last content stays in force");
                 let before = before.map(|before| (**before).clone()).unwrap_or_default();
@@ -185,11 +199,11 @@ impl DirectoryReader {
         for (path, file) in &self.files {
             snapshot.rejected.extend(file.rejected.iter().cloned());
             for (key, found) in &file.objects {
-                let location = Location { file: path.display().to_string(), line: found.line };
+                let location = Location { file: shown(path), line: found.line };
                 match definitions.entry(key) {
                     Entry::Occupied(first) => {
                         let (file, line) = first.get();
-                        snapshot.rejected.push(conflict(key, location, &format!("{}:{line}", file.display())));
+                        snapshot.rejected.push(conflict(key, location, &format!("{}:{line}", shown(file))));
                     }
                     Entry::Vacant(vacant) => {
                         vacant.insert((path, found.line));
@@ -210,15 +224,29 @@ impl DirectoryReader {
         snapshot
     }
 
-    fn read_secrets(&self, snapshot: &mut Snapshot, writes: &WriteTracker, now: Instant) {
+    fn read_secrets(&mut self, snapshot: &mut Snapshot, writes: &WriteTracker, now: Instant) {
+        let keys: Vec<SecretKey> = snapshot.secret_keys().collect();
+        let path = |key: &SecretKey| secret::path(&self.directory.secrets, key);
+        let state = |key: &SecretKey| writes.state(&secret::path(&self.absolute.secrets, key), now);
+        let being_written = |key: &SecretKey| state(key) == WriteState::BeingWritten;
+        let before = |key: &SecretKey| self.last.as_ref().and_then(|last| last.secrets.get(key)).cloned();
+        // Objects of several namespaces may name one file.
+        let to_read: BTreeSet<PathBuf> =
+            keys.iter().filter(|key| !being_written(key) || before(key).is_none()).map(path).collect();
         let read = |path: &Path| secret::read(path).map_err(|error| error.to_string());
-        for key in snapshot.secret_keys().collect::<Vec<_>>() {
+        let read: BTreeMap<PathBuf, _> = self.reads.read_all(to_read, read).into_iter().collect();
+        for key in keys {
             let path = secret::path(&self.directory.secrets, &key);
             let before = self.last.as_ref().and_then(|last| last.secrets.get(&key)).cloned();
-            let secret = match (writes.state(&path, now), before) {
-                (WriteState::BeingWritten, Some(before)) => before,
-                (WriteState::Recent, Some(Ok(before))) => read(&path).or(Ok(before)),
-                _ => read(&path),
+            let found = match read.get(&path) {
+                Some(Ok(found)) => found.clone(),
+                Some(Err(error)) => Err(format!("{} cannot be read: {error}", path.display())),
+                None => before.clone().unwrap_or_else(|| Err(format!("{} is being written", path.display()))),
+            };
+            let recent = writes.state(&secret::path(&self.absolute.secrets, &key), now) == WriteState::Recent;
+            let secret = match before {
+                Some(Ok(before)) if recent => found.or(Ok(before)),
+                _ => found,
             };
             snapshot.secrets.insert(key, secret);
         }
@@ -289,9 +317,14 @@ fn rejection(object: &ObjectRef, error: &DocumentError, location: Location) -> R
         object: object.clone(),
         reason: error.reason,
         location: Some(location),
-        field: error.field.clone(),
-        message: error.message.clone(),
+        field: printable(&error.field).into_owned(),
+        message: printable(&error.message).into_owned(),
     }
+}
+
+/// The name of a file may have any characters.
+fn shown(path: &Path) -> String {
+    printable(&path.display().to_string()).into_owned()
 }
 
 /// The rejection of a file or directory as a whole.
@@ -310,49 +343,6 @@ fn conflict(key: &ObjectRef, at: Location, other: &str) -> Rejection {
             "{} is already defined at {other}, which takes precedence: rename or remove one of the two",
             key.name
         ),
-    }
-}
-
-/// The files of a directory that may define objects, in the order of their names.
-fn list(dir: &Path) -> Result<BTreeSet<PathBuf>, SourceError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => SourceError::Missing { dir: dir.to_owned() },
-        io::ErrorKind::NotADirectory => SourceError::NotADirectory { dir: dir.to_owned() },
-        _ => SourceError::List { dir: dir.to_owned(), source },
-    };
-    let mut paths = BTreeSet::new();
-    for entry in fs::read_dir(dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        // Hidden files are ConfigMap internals and editors' swap files; backups end in another extension (`x.yaml~`).
-        let hidden = name.as_encoded_bytes().starts_with(b".") || name.as_encoded_bytes().starts_with(b"#");
-        let extension = Path::new(&name).extension().and_then(|extension| extension.to_str());
-        if !hidden && matches!(extension, Some("yaml" | "yml" | "json")) {
-            paths.insert(entry.path());
-        }
-    }
-    Ok(paths)
-}
-
-fn stamp(path: &Path) -> Option<FileStamp> {
-    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
-    let times = [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()];
-    Some((metadata.dev(), metadata.ino(), metadata.size(), times))
-}
-
-/// The text of a regular file; `None` if it is gone or not a regular file.
-fn read_text(path: &Path) -> Result<Option<String>, io::Error> {
-    let gone = |error: io::Error| {
-        let dangling = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
-        match error.kind() {
-            io::ErrorKind::NotFound if !dangling => Ok(None),
-            _ => Err(error),
-        }
-    };
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => fs::read_to_string(path).map(Some).or_else(gone),
-        Ok(_) => Ok(None),
-        Err(error) => gone(error),
     }
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::kind::L3VNISpec;
 use crate::source::write_tracker::FileEvent;
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -181,7 +182,7 @@ fn the_next_file_defines_the_object_when_the_first_is_removed() {
 }
 
 #[rstest]
-#[case::not_text(|path: &Path| fs::write(path, [0xff, 0xfe]).unwrap(), "a.yaml:1: document: the file cannot be read: stream did not contain valid UTF-8; its last content stays in force")]
+#[case::not_text(|path: &Path| fs::write(path, [0xff, 0xfe]).unwrap(), "a.yaml:1: document: the file cannot be read: it is not UTF-8 text; its last content stays in force")]
 #[case::dangling(|path: &Path| { fs::remove_file(path).unwrap(); std::os::unix::fs::symlink("nowhere", path).unwrap() }, "a.yaml:1: document: the file cannot be read: No such file or directory (os error 2); its last content stays in force")]
 fn the_last_content_of_an_unreadable_file_stays_in_force(#[case] spoil: fn(&Path), #[case] message: &str) {
     let mut case = DirectoryCase::new();
@@ -190,6 +191,19 @@ fn the_last_content_of_an_unreadable_file_stays_in_force(#[case] spoil: fn(&Path
     spoil(&case.dir.path().join("a.yaml"));
     assert_eq!(case.l3vnis(), ["red/100@1"]);
     assert_eq!(case.rejections(), [message]);
+}
+
+#[test]
+fn a_file_that_is_too_large_or_never_ends_costs_itself_only() {
+    let mut case = DirectoryCase::new();
+    case.write("a.yaml", &l3vni("red", "100"));
+    let large = case.dir.path().join("large.yaml");
+    fs::File::create(&large).unwrap().set_len((16 << 20) + 1).unwrap();
+    // A regular file by its type, and a read waits for the next message of the kernel.
+    std::os::unix::fs::symlink("/proc/kmsg", case.dir.path().join("kmsg.yaml")).unwrap();
+    assert_eq!(case.l3vnis(), ["red/100@1"]);
+    let message = "large.yaml:1: document: the file cannot be read: it has more than 16777216 bytes; its last content stays in force";
+    assert!(case.rejections().iter().any(|rejection| rejection == message), "{:?}", case.rejections());
 }
 
 #[test]

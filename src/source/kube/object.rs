@@ -6,6 +6,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::kind::{GROUP, Kind, ObjectRef, Reason, Rejection, Spec, VERSION};
+use crate::printable::printable;
 use crate::snapshot::{Object, Snapshot};
 use crate::source::schema::{Schemas, Violation};
 
@@ -96,7 +97,7 @@ fn rejection(key: &ObjectRef, violation: &Violation, in_force: bool) -> Rejectio
         object: key.clone(),
         reason: Reason::Invalid,
         location: None,
-        field: violation.field.clone(),
-        message: format!("{}{suffix}", violation.message),
+        field: printable(&violation.field).into_owned(),
+        message: format!("{}{suffix}", printable(&violation.message)),
     }
 }

@@ -9,8 +9,8 @@ use kube::core::cel::{self, CompiledSchema, ErrorKind, compile_schema};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use super::messages;
 pub use super::messages::Violation;
+use super::messages::{self, MAX_VIOLATIONS};
 use super::yaml::join_path;
 use crate::kind::crds::{self, CrdError};
 use crate::kind::{Kind, Spec};
@@ -55,8 +55,21 @@ impl Schemas {
         Ok(Self { by_kind: compiled.collect::<Result<_, SchemaError>>()?, cel: cel::Validator::new() })
     }
 
-    /// The spec of `object` with its defaults, or every violation, sorted by field.
+    /// The spec of `object` with its defaults, or its violations, sorted by field: all of them, or the first
+    /// [`MAX_VIOLATIONS`] and a note. The CEL rules of an object with a list that is too long are not evaluated, as by the API
+    /// server: they are made for lists within the limits.
     pub fn validate(&self, kind: Kind, object: &Value) -> Result<Spec, Vec<Violation>> {
+        self.validate_within(&mut { usize::MAX }, kind, object)
+    }
+
+    /// The same where the rules of this object, [`evaluations`] of them, are evaluated only if they are within `budget`, which
+    /// they reduce.
+    pub(crate) fn validate_within(
+        &self,
+        budget: &mut usize,
+        kind: Kind,
+        object: &Value,
+    ) -> Result<Spec, Vec<Violation>> {
         let Some(schema) = self.by_kind.get(&kind) else {
             let message = format!("{kind} has no schema: use {}", Kind::alternatives());
             return Err(vec![Violation { field: "kind".to_owned(), message }]);
@@ -64,11 +77,21 @@ impl Schemas {
         let mut object = object.clone();
         prune_nulls(&mut object);
         let object = cel::apply_defaults(&schema.openapi, &object);
-        let mut violations = schema.structural(&object);
-        let broken_rules = schema.broken_rules(&self.cel, &object, &violations);
-        violations.extend(broken_rules);
+        let (mut violations, too_large) = schema.structural(&object);
+        if !too_large {
+            let left = budget.checked_sub(evaluations(&schema.openapi, &object));
+            *budget = left.unwrap_or_default();
+            violations.extend(match left {
+                Some(_) => schema.broken_rules(&self.cel, &object, &violations),
+                None => vec![messages::too_much()],
+            });
+        }
         violations.sort();
         violations.dedup();
+        if violations.len() > MAX_VIOLATIONS {
+            violations.truncate(MAX_VIOLATIONS);
+            violations.push(messages::more());
+        }
         if violations.is_empty() { parse_spec(kind, &object) } else { Err(violations) }
     }
 }
@@ -87,13 +110,20 @@ impl Schema {
         Ok(Self { rules: compile_schema(&openapi), openapi, strict, structure })
     }
 
-    fn structural(&self, object: &Value) -> Vec<Violation> {
-        let mut violations = Vec::new();
+    /// The violations of the structural schema, few more than are reported, and whether one of them is about a size.
+    fn structural(&self, object: &Value) -> (Vec<Violation>, bool) {
+        let (mut violations, mut too_large) = (Vec::new(), false);
         for error in self.structure.iter_errors(object) {
-            violations.extend(messages::structural(&error, &self.strict));
+            too_large |= messages::is_about_size(&error);
+            // The rest is examined for sizes only.
+            if violations.len() <= MAX_VIOLATIONS {
+                violations.extend(messages::structural(&error, &self.strict));
+            }
         }
-        duplicate_items(&self.openapi, object, "", &mut violations);
-        violations
+        if !too_large {
+            duplicate_items(&self.openapi, object, "", &mut violations);
+        }
+        (violations, too_large)
     }
 
     /// The CEL rules that `object` violates. Where there are structural violations, a rule that cannot be evaluated or that
@@ -108,6 +138,23 @@ impl Schema {
             .filter(|violation| !reported(&violation.field))
             .collect()
     }
+}
+
+/// How many CEL rules are evaluated for a value.
+fn evaluations(schema: &Value, value: &Value) -> usize {
+    let own = schema.get("x-kubernetes-validations").and_then(Value::as_array).map_or(0, Vec::len);
+    let inside: usize = match value {
+        Value::Object(fields) => {
+            let properties = schema.get("properties").and_then(Value::as_object);
+            let known = properties.into_iter().flatten();
+            known.filter_map(|(name, schema)| Some(evaluations(schema, fields.get(name)?))).sum()
+        }
+        Value::Array(items) => {
+            schema.get("items").map_or(0, |schema| items.iter().map(|item| evaluations(schema, item)).sum())
+        }
+        _ => 0,
+    };
+    own + inside
 }
 
 fn parse_spec(kind: Kind, object: &Value) -> Result<Spec, Vec<Violation>> {
@@ -154,11 +201,12 @@ fn duplicate_items(schema: &Value, value: &Value, path: &str, violations: &mut V
             }
         }
         Value::Array(items) => {
-            let keys = list_keys(schema, items);
-            for (index, key) in keys.iter().enumerate() {
-                let before = keys.iter().take(index).position(|other| key.is_some() && other == key);
-                if let Some(first) = before {
-                    violations.push(messages::duplicate_item(path, index, first, key.as_ref()));
+            let mut first_of: BTreeMap<String, usize> = BTreeMap::new();
+            for (index, key) in list_keys(schema, items).into_iter().enumerate() {
+                let Some(key) = key else { continue };
+                let first = *first_of.entry(key.to_string()).or_insert(index);
+                if first != index {
+                    violations.push(messages::duplicate_item(path, index, first, &key));
                 }
             }
             if let Some(schema) = schema.get("items") {

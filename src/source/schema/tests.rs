@@ -117,10 +117,10 @@ const TWICE: &str = "spec.neighbors: two neighbors have the same address or inte
     "spec.neighbors[0].pasive: is not a field: did you mean passive?",
 ])]
 #[case::secret_names(neighbor("asn: 1, address: 192.0.2.1, passwordSecret: {name: A_b, key: ../x}"), &[
-    "spec.neighbors[0].passwordSecret.key: \"../x\" is not a Secret key: use letters, digits, '-', '_' and '.'",
-    "spec.neighbors[0].passwordSecret.name: \"A_b\" is not a Secret name: use lower case letters, digits, '-' and '.', starting and ending with a letter or digit",
+    "spec.neighbors[0].passwordSecret.key: the value is not a Secret key: use letters, digits, '-', '_' and '.'",
+    "spec.neighbors[0].passwordSecret.name: the value is not a Secret name: use lower case letters, digits, '-' and '.', starting and ending with a letter or digit",
 ])]
-#[case::secret_parent(neighbor("asn: 1, address: 192.0.2.1, passwordSecret: {name: a, key: ..}"), &["spec.neighbors[0].passwordSecret.key: \"..\" is not a Secret key: use letters, digits, '-', '_' and '.'"])]
+#[case::secret_parent(neighbor("asn: 1, address: 192.0.2.1, passwordSecret: {name: a, key: ..}"), &["spec.neighbors[0].passwordSecret.key: the value is not a Secret key: use letters, digits, '-', '_' and '.'"])]
 #[case::secret_key_missing(neighbor("asn: 1, address: 192.0.2.1, passwordSecret: {name: a}"), &["spec.neighbors[0].passwordSecret.key: is missing: Key of the password in the Secret"])]
 #[case::same_address(underlay("", "{asn: 1, address: 192.0.2.1}, {asn: 2, address: 192.0.2.1}"), &[TWICE])]
 #[case::same_address_spelt_otherwise(underlay("", "{asn: 1, address: '2001:db8::1'}, {asn: 2, address: '2001:DB8:0::1'}"), &[TWICE])]

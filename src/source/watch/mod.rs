@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::SourceError;
 use super::dir::{Directory, DirectoryReader};
+use super::file_reads::FileReads;
 use super::write_tracker::{FileEvent, WriteTracker};
 use crate::snapshot::{NodeIdentity, Snapshot};
 
@@ -164,6 +165,7 @@ fn record(writes: &mut WriteTracker, watches: &mut DirectoryWatches, event: &Eve
 struct DirectoryWatches {
     watcher: INotifyWatcher,
     watched: [WatchedDirectory; 2],
+    reads: FileReads,
 }
 
 struct WatchedDirectory {
@@ -188,14 +190,16 @@ impl DirectoryWatches {
             .map_err(|source| SourceError::Watch { dir: directory.dir.clone(), source })?;
         let Directory { dir, secrets } = directory.absolute();
         let watched = [(dir, RecursiveMode::NonRecursive), (secrets, RecursiveMode::Recursive)];
-        Ok(Self { watcher, watched: watched.map(|(path, mode)| WatchedDirectory { path, mode, identity: None }) })
+        let watched = watched.map(|(path, mode)| WatchedDirectory { path, mode, identity: None });
+        Ok(Self { watcher, watched, reads: FileReads::default() })
     }
 
     /// Puts the watches on the directories that exist now; `true` if one of them was replaced, appeared or disappeared.
     fn refresh(&mut self) -> bool {
         let mut replaced = false;
         for watched in &mut self.watched {
-            let identity = identity(&watched.path);
+            // Where its file system does not answer nothing is known to have changed.
+            let Ok(identity) = self.reads.read_one(&watched.path, identity) else { continue };
             if watched.identity == identity {
                 continue;
             }

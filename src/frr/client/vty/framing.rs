@@ -2,12 +2,19 @@
 //! NUL. A reply is text, three NULs and a status byte. Commands may be sent one after the other without waiting; replies come
 //! in order. Pure.
 
+use std::fmt;
+
 use thiserror::Error;
+
+use crate::printable::masked;
 
 /// NULs at the end of a reply's text, before the status byte.
 const TERMINATOR: usize = 3;
 /// Bytes that are read at once, at least.
 const ROOM: usize = 4096;
+
+/// Bytes of a reply, at most: far more than the routes of a node.
+const MAX_REPLY: usize = 256 << 20;
 
 /// Why bytes are no command or no reply.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +22,9 @@ pub enum FramingError {
     /// The text of a reply ends with three NULs.
     #[error("a NUL that is not followed by two others")]
     Terminator,
+    /// A daemon, or what is in its place, would fill the memory.
+    #[error("a reply of more than {0} bytes")]
+    TooLong(usize),
     /// A command would end early.
     #[error("a command that contains a NUL or a line break")]
     Command,
@@ -57,8 +67,8 @@ impl ReplyStatus {
     }
 }
 
-/// The reply to one command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The reply to one command. `Debug` masks passwords, which a configuration contains.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Reply {
     /// What a terminal would show.
     pub text: String,
@@ -66,14 +76,28 @@ pub struct Reply {
     pub status: ReplyStatus,
 }
 
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("text", &masked(&self.text)).field("status", &self.status).finish()
+    }
+}
+
 /// Decodes replies from bytes that arrive in pieces of any size.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ReplyDecoder {
+    /// Bytes of a reply, at most.
+    limit: usize,
     bytes: Vec<u8>,
     /// Where the next reply begins.
     start: usize,
     /// Bytes from there to this one are known not to be NUL.
     searched: usize,
+}
+
+impl Default for ReplyDecoder {
+    fn default() -> Self {
+        Self { limit: MAX_REPLY, bytes: Vec::new(), start: 0, searched: 0 }
+    }
 }
 
 impl ReplyDecoder {
@@ -96,7 +120,8 @@ impl ReplyDecoder {
         let rest = self.bytes.get(self.searched..).unwrap_or_default();
         let Some(at) = memchr::memchr(0, rest) else {
             self.searched = self.bytes.len();
-            return Ok(None);
+            let too_long = self.searched - self.start > self.limit;
+            return if too_long { Err(FramingError::TooLong(self.limit)) } else { Ok(None) };
         };
         let end = self.searched + at;
         self.searched = end;
@@ -192,10 +217,27 @@ mod tests {
     }
 
     #[test]
+    fn debug_output_has_no_password() {
+        let reply = Reply { text: " neighbor A password hunter2\n".to_owned(), status: ReplyStatus::Success };
+        assert!(!format!("{reply:?}").contains("hunter2"));
+    }
+
+    #[test]
     fn a_lone_nul_is_no_end_of_a_reply() {
         let mut decoder = ReplyDecoder::default();
         decoder.push(b"text\0more");
         assert_eq!(decoder.next_reply(), Err(FramingError::Terminator));
+    }
+
+    #[test]
+    fn a_reply_that_does_not_end_is_an_error() {
+        let mut decoder = ReplyDecoder { limit: 10, ..ReplyDecoder::default() };
+        decoder.push(b"one\0\0\0\0two");
+        assert_eq!(decoder.next_reply().unwrap().unwrap().text, "one");
+        decoder.push(b"345678");
+        assert_eq!(decoder.next_reply(), Ok(None));
+        decoder.push(b"9x");
+        assert_eq!(decoder.next_reply(), Err(FramingError::TooLong(10)));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use self::framing::{FramingError, ReplyDecoder, encode_command};
 pub use self::framing::{Reply, ReplyStatus};
+use crate::untrusted_file::FoundSocket;
 
 /// Why an exchange with a daemon failed. After any of these the connection cannot be used any more.
 #[derive(Debug, Error)]
@@ -78,7 +79,8 @@ impl Vty {
     pub async fn connect(path: &Path, limit: Duration) -> Result<Self, VtyError> {
         let failed = |source| VtyError::Connect { path: path.to_owned(), source };
         let late = |_| VtyError::Deadline { path: path.to_owned(), limit };
-        let stream = timeout(limit, UnixStream::connect(path)).await.map_err(late)?.map_err(failed)?;
+        let socket = FoundSocket::find(path).map_err(failed)?;
+        let stream = timeout(limit, UnixStream::connect(socket.path())).await.map_err(late)?.map_err(failed)?;
         let mut vty = Self { path: path.to_owned(), stream, decoder: ReplyDecoder::default() };
         vty.run("enable", limit).await?;
         Ok(vty)

@@ -1,0 +1,243 @@
+//! Makes nodes of a parser's events. In: text. Out: one node for each document, with aliases and merge keys expanded, or the
+//! line and the reason. What kubectl reads in another way is an error: tags, a key that occurs twice, and a merge key after a
+//! field that it would replace. Pure.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
+
+use super::node::{Content, SyntaxError, YamlField, YamlNode};
+use super::scalar;
+
+/// Lists and mappings inside each other.
+const MAX_DEPTH: usize = 64;
+/// Values of all documents, those that aliases repeat included.
+const MAX_NODES: usize = 250_000;
+
+pub(super) fn documents(text: &str) -> Result<Vec<YamlNode>, SyntaxError> {
+    let mut builder = Builder::default();
+    for next in Parser::new_from_str(text) {
+        match next {
+            Ok((event, span)) => builder.event(event, &span)?,
+            Err(error) => {
+                return Err(SyntaxError { line: line(error.marker().line()), message: error.info().clone() });
+            }
+        }
+    }
+    Ok(builder.documents)
+}
+
+#[derive(Default)]
+struct Builder {
+    documents: Vec<YamlNode>,
+    /// The lists and mappings that are not complete, the innermost last.
+    open: Vec<Open>,
+    /// Complete nodes with an anchor, and how many nodes each contains.
+    anchors: BTreeMap<usize, (YamlNode, usize)>,
+    nodes: usize,
+}
+
+struct Open {
+    line: u64,
+    /// 0: none.
+    anchor: usize,
+    /// Nodes before this one.
+    before: usize,
+    collection: Collection,
+}
+
+enum Collection {
+    List(Vec<YamlNode>),
+    Map(OpenMap),
+}
+
+#[derive(Default)]
+struct OpenMap {
+    fields: Vec<YamlField>,
+    /// Where each field is, and whether it is from a merge key.
+    index: BTreeMap<String, (usize, bool)>,
+    /// The key whose value is next.
+    key: Option<(Key, u64)>,
+    merged: bool,
+}
+
+enum Key {
+    Merge,
+    Field(String),
+}
+
+fn line(from_parser: usize) -> u64 {
+    u64::try_from(from_parser).unwrap_or(u64::MAX).max(1)
+}
+
+fn error(line: u64, message: impl Into<String>) -> SyntaxError {
+    SyntaxError { line, message: message.into() }
+}
+
+impl Builder {
+    fn event(&mut self, event: Event<'_>, span: &Span) -> Result<(), SyntaxError> {
+        let at = line(span.start.line());
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let tagged = tag.as_deref().map(|tag| string_tag(tag, at)).transpose()?.is_some();
+                let plain = style == ScalarStyle::Plain && !tagged;
+                if plain && text == "<<" && self.map_without_key().is_some() {
+                    return self.merge_key(at);
+                }
+                let value = if plain { scalar::resolve(&text) } else { Some(text.into_owned().into()) };
+                let value = value.ok_or_else(|| error(at, "JSON has no such number"))?;
+                self.count(at, 1)?;
+                self.complete(YamlNode { line: at, content: Content::Scalar(value) }, anchor, 1)
+            }
+            Event::SequenceStart(_, anchor, tag) => self.begin(at, anchor, tag.as_deref(), Collection::List(vec![])),
+            Event::MappingStart(_, anchor, tag) => {
+                self.begin(at, anchor, tag.as_deref(), Collection::Map(OpenMap::default()))
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.end(),
+            Event::Alias(anchor) => {
+                // Counted before it is copied.
+                let size = self.anchors.get(&anchor).map_or(0, |(_, size)| *size);
+                self.count(at, size)?;
+                let (node, size) = self
+                    .anchors
+                    .get(&anchor)
+                    .cloned()
+                    .ok_or_else(|| error(at, "an anchor contains an alias of itself"))?;
+                self.complete(YamlNode { line: at, ..node }, 0, size)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&mut self, at: u64, nodes: usize) -> Result<(), SyntaxError> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > MAX_NODES {
+            return Err(error(at, format!("more than {MAX_NODES} values: split the file or remove aliases")));
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, at: u64, anchor: usize, tag: Option<&Tag>, collection: Collection) -> Result<(), SyntaxError> {
+        if tag.is_some() {
+            return Err(error(at, "a tag on a list or mapping is not supported: remove it"));
+        }
+        if self.open.len() >= MAX_DEPTH {
+            return Err(error(at, format!("lists and mappings are nested deeper than {MAX_DEPTH} levels")));
+        }
+        self.count(at, 1)?;
+        self.open.push(Open { line: at, anchor, before: self.nodes - 1, collection });
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), SyntaxError> {
+        let Some(Open { line, anchor, before, collection }) = self.open.pop() else { return Ok(()) };
+        let content = match collection {
+            Collection::List(items) => Content::List(items),
+            Collection::Map(map) => Content::Map(map.fields),
+        };
+        let size = self.nodes - before;
+        self.complete(YamlNode { line, content }, anchor, size)
+    }
+
+    fn map_without_key(&mut self) -> Option<&mut OpenMap> {
+        match &mut self.open.last_mut()?.collection {
+            Collection::Map(map) if map.key.is_none() => Some(map),
+            _ => None,
+        }
+    }
+
+    fn merge_key(&mut self, at: u64) -> Result<(), SyntaxError> {
+        let Some(map) = self.map_without_key() else { return Ok(()) };
+        if std::mem::replace(&mut map.merged, true) {
+            return Err(error(at, "duplicate mapping key: <<"));
+        }
+        map.key = Some((Key::Merge, at));
+        Ok(())
+    }
+
+    /// Puts a complete node of `size` nodes where it belongs.
+    fn complete(&mut self, node: YamlNode, anchor: usize, size: usize) -> Result<(), SyntaxError> {
+        if anchor != 0 {
+            // The copy for the aliases counts as well.
+            self.count(node.line, size)?;
+            self.anchors.insert(anchor, (node.clone(), size));
+        }
+        match self.open.last_mut().map(|open| &mut open.collection) {
+            None => self.documents.push(node),
+            Some(Collection::List(items)) => items.push(node),
+            Some(Collection::Map(map)) => match map.key.take() {
+                None => map.key = Some((Key::Field(key_of(&node)?), node.line)),
+                Some((Key::Field(key), line)) => map.insert(YamlField { key, line, value: node })?,
+                Some((Key::Merge, line)) => map.merge(node, line)?,
+            },
+        }
+        Ok(())
+    }
+}
+
+impl OpenMap {
+    fn insert(&mut self, field: YamlField) -> Result<(), SyntaxError> {
+        match self.index.get(&field.key).copied() {
+            Some((at, true)) => {
+                self.index.insert(field.key.clone(), (at, false));
+                if let Some(merged) = self.fields.get_mut(at) {
+                    *merged = field;
+                }
+            }
+            Some((_, false)) => return Err(error(field.line, format!("duplicate mapping key: {}", field.key))),
+            None => {
+                self.index.insert(field.key.clone(), (self.fields.len(), false));
+                self.fields.push(field);
+            }
+        }
+        Ok(())
+    }
+
+    /// The merge key type of YAML 1.1: of several mappings the first has precedence.
+    fn merge(&mut self, node: YamlNode, line: u64) -> Result<(), SyntaxError> {
+        let no_mapping = || error(line, "the value of << is neither a mapping nor a list of mappings");
+        let maps = match node.content {
+            Content::Map(fields) => vec![fields],
+            Content::List(items) => {
+                let fields = |item: YamlNode| match item.content {
+                    Content::Map(fields) => Ok(fields),
+                    _ => Err(no_mapping()),
+                };
+                items.into_iter().map(fields).collect::<Result<_, _>>()?
+            }
+            Content::Scalar(_) => return Err(no_mapping()),
+        };
+        for field in maps.into_iter().flatten() {
+            match self.index.get(&field.key) {
+                Some((_, true)) => {}
+                // kubectl would replace the field; YAML says that it stays.
+                Some((_, false)) => return Err(error(line, format!("<< after {}: write << first", field.key))),
+                None => {
+                    self.index.insert(field.key.clone(), (self.fields.len(), true));
+                    self.fields.push(field);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Accepts the one tag that makes a string of every scalar.
+fn string_tag(tag: &Tag, at: u64) -> Result<(), SyntaxError> {
+    if tag.core_suffix() == Some("str") {
+        Ok(())
+    } else {
+        Err(error(at, format!("the tag {} is not supported: remove it", tag.original())))
+    }
+}
+
+/// The key of a JSON object.
+fn key_of(node: &YamlNode) -> Result<String, SyntaxError> {
+    match &node.content {
+        Content::Scalar(Value::String(text)) => Ok(text.clone()),
+        Content::Scalar(value @ (Value::Bool(_) | Value::Number(_))) => Ok(value.to_string()),
+        Content::Scalar(_) => Err(error(node.line, "null is not a key")),
+        Content::List(_) | Content::Map(_) => Err(error(node.line, "a key must be a scalar")),
+    }
+}
