@@ -96,7 +96,7 @@ mod tests {
     fn an_obstacle_to_a_new_link_is_named() {
         let name = OwnedName::Vni(Role::Bridge, Vni::try_from(100).unwrap());
         let key = LinkKey { netns: Netns::Router, name };
-        let new = NewLink { key, kind: LinkKind::Bridge, mtu: None, mac: None, addrgen_none: false };
+        let new = NewLink { key, kind: LinkKind::Bridge, mtu: None, mac: None, addrgen_none: false, rp_filter: None };
         let op = Box::new(KernelOp::CreateLink(new));
         let source = OpError::Netlink(NetlinkError::Rejected { errno: Errno::EEXIST, text: None });
         let failure = Failure::Kernel(KernelError::Op { op, source });
