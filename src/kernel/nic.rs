@@ -79,7 +79,7 @@ pub async fn recover_record(namespaces: &Namespaces, last: Option<Record>) -> Re
         for (index, link) in router.links().await? {
             let is_ours = link.owned.is_some() || link.alias.as_deref().is_some_and(names::is_alias);
             if let (false, false, Ok(nic)) = (is_ours, link.name == "lo", link.name.parse::<IfName>()) {
-                let found = capture(router, index, &link).await?;
+                let found = capture(router, &nic, index, &link).await?;
                 record.nics.insert(nic, NicRecord { phase: MovePhase::Taken, routes: Vec::new(), ..found });
             }
         }
