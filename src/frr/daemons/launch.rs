@@ -151,7 +151,7 @@ impl Launch {
         self.prepare()?;
         let log = self.runtime.log_file(daemon);
         untrusted_file::create_for(&log, 0o640, frr_owner()?).map_err(file_error("create", &log))?;
-        remove_any(&self.runtime.pid_file(daemon))?;
+        remove_planted(&self.runtime.pid_file(daemon))?;
         file_limit::raise();
         let stderr: File = memfd_create("stderr", MFdFlags::MFD_CLOEXEC).map_err(LaunchError::Stderr)?.into();
         let stderr_of_child = stderr.try_clone().map_err(file_error("duplicate", Path::new("stderr")))?;
@@ -276,9 +276,10 @@ fn frr_owner() -> Result<Owner, LaunchError> {
     Ok(Owner { user: user.uid.as_raw(), group: group.as_raw() })
 }
 
-/// Removes what is at `path`: the pid file of an earlier run, or what FRR's user has put there in its place.
-fn remove_any(path: &Path) -> Result<(), LaunchError> {
+/// Removes what FRR's user has put at `path` in the place of a regular file.
+fn remove_planted(path: &Path) -> Result<(), LaunchError> {
     let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(()),
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),

@@ -58,11 +58,11 @@ struct OpenMap {
     /// Where each field is, and whether it is from a merge key.
     index: BTreeMap<String, (usize, bool)>,
     /// The key whose value is next.
-    key: Option<(Key, u64)>,
+    key: Option<(FieldKey, u64)>,
     merged: bool,
 }
 
-enum Key {
+enum FieldKey {
     Merge,
     Field(String),
 }
@@ -152,7 +152,7 @@ impl Builder {
         if std::mem::replace(&mut map.merged, true) {
             return Err(error(at, "duplicate mapping key: <<"));
         }
-        map.key = Some((Key::Merge, at));
+        map.key = Some((FieldKey::Merge, at));
         Ok(())
     }
 
@@ -167,9 +167,9 @@ impl Builder {
             None => self.documents.push(node),
             Some(Collection::List(items)) => items.push(node),
             Some(Collection::Map(map)) => match map.key.take() {
-                None => map.key = Some((Key::Field(key_of(&node)?), node.line)),
-                Some((Key::Field(key), line)) => map.insert(YamlField { key, line, value: node })?,
-                Some((Key::Merge, line)) => map.merge(node, line)?,
+                None => map.key = Some((FieldKey::Field(key_of(&node)?), node.line)),
+                Some((FieldKey::Field(key), line)) => map.insert(YamlField { key, line, value: node })?,
+                Some((FieldKey::Merge, line)) => map.merge(node, line)?,
             },
         }
         Ok(())
