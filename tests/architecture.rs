@@ -124,7 +124,9 @@ fn every_fault_names_its_test() {
         }
     }
     let mut code = String::new();
-    ["src", "tests"].iter().for_each(|folder| read(&root().join(folder), &mut code));
+    for folder in ["src", "tests"] {
+        read(&root().join(folder), &mut code);
+    }
     let document = fs::read_to_string(root().join("docs/faults.md")).unwrap();
     let rows: Vec<&str> =
         document.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| fault ")).collect();

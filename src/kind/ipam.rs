@@ -96,19 +96,17 @@ pub fn veth(subnet: &IpNet, index: u32) -> Result<VethAddresses, PoolTooSmall> {
 /// its VNIs, as FRR keeps one for each remote VTEP (frr#22577): with several, a VRF that imports routes of two VNIs of a VTEP
 /// sends packets of one of them to the router MAC of the other, where they are dropped.
 pub fn router_mac(vtep: IpAddr) -> MacAddr {
-    let [a, b, c, d, e] = match vtep {
-        IpAddr::V4(ip) => {
-            let [b, c, d, e] = ip.octets();
-            [0, b, c, d, e]
-        }
+    let mut mac = [0; 6];
+    match vtep {
+        IpAddr::V4(ip) => mac[2..].copy_from_slice(&ip.octets()),
         // FNV-1a: 128 bits do not fit, and the addresses of a pool differ in their low bits only.
         IpAddr::V6(ip) => {
             let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-            let [.., a, b, c, d, e] = ip.octets().iter().fold(0xcbf2_9ce4_8422_2325, fold).to_be_bytes();
-            [a, b, c, d, e]
+            mac.copy_from_slice(&ip.octets().iter().fold(0xcbf2_9ce4_8422_2325, fold).to_be_bytes()[2..]);
         }
-    };
-    MacAddr([0x02, a, b, c, d, e])
+    }
+    mac[0] = 0x02;
+    MacAddr(mac)
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ pub fn finish_link(name: &str, alias: &str, addrgen_none: bool, rp_filter: Optio
     let alias = LinkAttribute::IfAlias(alias.to_owned());
     let mode = addrgen_none.then(|| addrgen(AddrGenMode::NONE));
     let families: Vec<_> = mode.into_iter().chain(rp_filter.map(sources)).collect();
-    let families = (!families.is_empty()).then(|| LinkAttribute::AfSpecUnspec(families));
+    let families = (!families.is_empty()).then_some(LinkAttribute::AfSpecUnspec(families));
     Request::set(link(name, [alias].into_iter().chain(families)))
 }
 
