@@ -269,7 +269,9 @@ async fn all_daemons_killed_at_once_are_up_in_three_seconds() {
     let mut before = supervisor.all_up().await;
     for _ in 0..3 {
         let begin = Instant::now();
-        before.values().for_each(|(incarnation, _)| sigkill(*incarnation));
+        for (incarnation, _) in before.values() {
+            sigkill(*incarnation);
+        }
         for _ in 0..before.len() {
             assert!(matches!(supervisor.event().await, DaemonEvent::Down { .. }));
         }

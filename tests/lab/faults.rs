@@ -155,7 +155,7 @@ fn names_and_files_that_others_remove_cost_no_packet() {
     // The supervisor of the new process knows the bgpd without a pid file.
     let bgpd = pids[&Daemon::Bgpd].to_string();
     fixture.on_node(&["kill", "-9", &bgpd]);
-    until_true("a new bgpd", || fixture.router().daemon_pids().get(&Daemon::Bgpd).is_some());
+    until_true("a new bgpd", || fixture.router().daemon_pids().contains_key(&Daemon::Bgpd));
     fixture.router().await_session("red", "192.169.10.2");
     fixture.await_repaired(Instant::now());
 }
@@ -175,7 +175,9 @@ fn what_others_change_in_red_is_repaired_and_blue_loses_nothing() {
     for (what, commands, limit) in faults {
         let red = fixture.stream("red");
         let begin = Instant::now();
-        commands.iter().for_each(|command| fixture.in_red(command));
+        for command in commands {
+            fixture.in_red(command);
+        }
         // It works again, or still: what is repaired on its own is repaired by the next pass at the latest.
         let again = fixture.stream("red");
         again.await_replies(100);
@@ -200,7 +202,8 @@ fn a_daemon_that_hangs_is_restarted() {
         fixture.on_node(&["kill", "-STOP", &bgpd]);
     };
     let without_socket = |_: &mut Fixture| std::fs::remove_file(&socket).unwrap();
-    let faults: [(&str, &dyn Fn(&mut Fixture)); 2] = [("stopped", &stopped), ("without vty socket", &without_socket)];
+    type Fault<'a> = &'a dyn Fn(&mut Fixture);
+    let faults: [(&str, Fault); 2] = [("stopped", &stopped), ("without vty socket", &without_socket)];
     for (what, fault) in faults {
         let bgpd = fixture.router().daemon_pids()[&Daemon::Bgpd];
         let begin = Instant::now();

@@ -128,7 +128,7 @@ impl Suite {
             for vni in [0, 300, 0x00ff_ffff] {
                 let vtep: IpAddr = VTEP.parse().unwrap();
                 paced(&unknown[..200], |frame| {
-                    count(FABRIC, socket.send_to(&vxlan(vni, frame), (vtep, VXLAN_PORT)).is_ok())
+                    count(FABRIC, socket.send_to(&vxlan(vni, frame), (vtep, VXLAN_PORT)).is_ok());
                 });
             }
         }
@@ -174,7 +174,9 @@ fn hex(frame: &[u8]) -> String {
 /// A pause after every so many frames, so that no queue on the way drops some.
 fn paced(frames: &[Vec<u8>], mut send: impl FnMut(&[u8])) {
     for chunk in frames.chunks(50) {
-        chunk.iter().for_each(|frame| send(frame));
+        for frame in chunk {
+            send(frame);
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
 }
