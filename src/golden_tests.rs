@@ -98,6 +98,7 @@ fn every_case_gives_the_expected_files() {
             mode: VrfMode::Netns,
             release: crate::frr::release::FRR_10_3,
             nic_mtu: [("toswitch".parse().unwrap(), 1500)].into(),
+            source_filters: true,
         };
         let plan = plan(&snapshot, &facts);
         let outputs = [

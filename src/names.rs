@@ -135,6 +135,33 @@ impl fmt::Display for PortTable {
     }
 }
 
+/// The nftables table that drops IPv6 packets with forged sources. Its name has all parameters: `perouter-<VNI>-source` for
+/// all devices of a namespace, `perouter-<VNI>-source-<device>` for one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceTable {
+    /// The VNI.
+    pub vni: Vni,
+    /// The device on which packets arrive.
+    pub device: Option<IfName>,
+}
+
+impl SourceTable {
+    /// Recognises one of our tables by its name. `None`: not ours.
+    pub fn recognise(name: &str) -> Option<Self> {
+        let (vni, device) = name.strip_prefix("perouter-")?.split_once("-source")?;
+        let device = if device.is_empty() { None } else { Some(device.strip_prefix('-')?.parse().ok()?) };
+        let table = Self { vni: Vni::try_from(vni.parse::<u32>().ok()?).ok()?, device };
+        (table.to_string() == name).then_some(table)
+    }
+}
+
+impl fmt::Display for SourceTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "perouter-{}-source", self.vni)?;
+        self.device.iter().try_for_each(|device| write!(f, "-{device}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +193,19 @@ mod tests {
         assert_eq!(PortTable::recognise("perouter-100-180"), Some(mine));
         for name in ["perouter-100", "perouter-0-180", "perouter-100-0180", "perouter-100-65536", "filter"] {
             assert_eq!(PortTable::recognise(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn tables_of_sources_are_recognised_by_their_whole_name() {
+        let vni = Vni::try_from(100).unwrap();
+        for device in [None, Some("red"), Some("host-100"), Some("a-source")] {
+            let mine = SourceTable { vni, device: device.map(|name| name.parse().unwrap()) };
+            assert_eq!(SourceTable::recognise(&mine.to_string()), Some(mine.clone()), "{mine}");
+            assert_eq!(PortTable::recognise(&mine.to_string()), None, "{mine}");
+        }
+        for name in ["perouter-100-180", "perouter-100-source-", "perouter-0-source", "perouter-100-sources"] {
+            assert_eq!(SourceTable::recognise(name), None, "{name}");
         }
     }
 

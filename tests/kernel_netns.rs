@@ -15,8 +15,8 @@ use proptest::test_runner::{Config, TestRunner};
 
 use self::generated::{Session, Spec, World, drift, drift_op, in_view_of, world};
 use self::node::{
-    Node, converge, converge_eventually, error_chain, has_nftables, links_netns, mode, outcome_text, reconcile,
-    runtime, second_port,
+    Node, converge, converge_eventually, error_chain, has_nftables, has_source_filters, links_netns, mode,
+    outcome_text, reconcile, runtime, second_port,
 };
 
 #[path = "../src/kernel/diff/generated.rs"]
@@ -32,7 +32,7 @@ fn three_vnis() -> World {
         (1, spec(Some(both))),
         (2, spec(None)),
     ]);
-    World { mode: mode(), vtep: "100.65.0.1/32".parse().unwrap(), shift: 0, specs }
+    World { mode: mode(), vtep: "100.65.0.1/32".parse().unwrap(), shift: 0, specs, filters: has_source_filters() }
 }
 
 fn link_key(netns: Netns, role: Role, vni: u32) -> LinkKey {
@@ -127,6 +127,30 @@ fn drift_of_settings_that_isolation_rests_on_is_noticed_within_a_second() {
     });
 }
 
+#[test]
+fn a_filter_of_ipv6_sources_is_recognised_and_repaired() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        assert_eq!(kernel.has_source_filters().await.unwrap(), has_source_filters());
+        let wanted = three_vnis().state();
+        converge(&kernel, &wanted).await;
+        if !has_source_filters() {
+            assert_eq!(wanted.source_filters.len(), 0);
+            return;
+        }
+        let table = "perouter-101-source";
+        let shown = node.vrf("v1", &format!("nft list table inet {table}"));
+        let rule = "ip6 saddr != fe80::/10 ip6 saddr != :: fib saddr oif 0 counter packets 0 bytes 0 drop";
+        assert!(shown.contains(rule), "{shown}");
+        node.vrf("v1", &format!("nft flush chain inet {table} source"));
+        let repaired: Vec<String> = reconcile(&kernel, &wanted).await.iter().map(ToString::to_string).collect();
+        assert_eq!(repaired.len(), 2, "{repaired:?}");
+        node.vrf("v1", &format!("nft delete table inet {table}"));
+        converge(&kernel, &wanted).await;
+    });
+}
+
 type Edit = (&'static str, fn(&mut World));
 
 #[test]
@@ -189,6 +213,9 @@ fn generated_states_converge() {
         .run(&cases, |(world, drifts)| {
             runtime.block_on(async {
                 let mut wanted = world.state();
+                if !has_source_filters() {
+                    wanted.source_filters.clear();
+                }
                 if !has_nftables() {
                     wanted.listen_ports.clear();
                 }

@@ -74,7 +74,7 @@ fn text(status: &NodeStatus) -> String {
         out.extend(resource.message.lines().map(|line| format!("  {at}{}: {line}\n", resource.object())));
     }
     // Most hosts need no routes of each other.
-    let lost = status.notes.iter().filter(|note| note.loss == Loss::Fabric);
+    let lost = status.notes.iter().filter(|note| note.loss != Loss::BetweenHosts);
     out.extend(lost.map(|note| format!("  note: {note}\n")));
     out += &tail(status);
     out

@@ -49,6 +49,7 @@ pub fn execute(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
         mode: VrfMode::Netns,
         release: crate::frr::release::FRR_10_3,
         nic_mtu: std::collections::BTreeMap::new(),
+        source_filters: true,
     };
     let Plan { rejected, notes, .. } = plan(&snapshot, &facts);
     for rejection in &rejected {

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use nix::errno::Errno;
 
 use super::error::OpError;
-use super::model::{LOCAL_RULE, LinkKey, LinkKind, ListenPort, Netns, Sysctl};
+use super::model::{LOCAL_RULE, LinkKey, LinkKind, ListenPort, Netns, SourceFilter, Sysctl};
 use super::namespaces::Namespaces;
 use super::netlink::contents::{AddrGenMode, ObservedKind, ObservedLink};
 use super::netlink::error::NetlinkError;
@@ -38,6 +38,11 @@ pub async fn apply(namespaces: &Namespaces, op: &KernelOp) -> Result<(), OpError
         KernelOp::MoveLocalRule(family) => move_local_rule(namespaces, *family).await,
         KernelOp::OpenPort(opened) => open_port(namespaces, opened).await,
         KernelOp::ClosePort(opened) => close_port(namespaces, opened).await,
+        KernelOp::AddSourceFilter(filter) => add_source_filter(namespaces, filter).await,
+        KernelOp::DelSourceFilter(SourceFilter { netns, table, .. }) => {
+            let file = namespaces.get(netns).await?.file();
+            Ok(accept(Errno::ENOENT, nftables::delete(&file, table).await)?)
+        }
         KernelOp::AddUnreachable(table, family) => {
             let added = namespaces.router.change(request::add_unreachable(*table, *family)).await;
             Ok(accept(Errno::EEXIST, added)?)
@@ -214,14 +219,25 @@ async fn move_local_rule(namespaces: &Namespaces, family: Family) -> Result<(), 
     Ok(accept(Errno::ENOENT, router.change(request::delete_local_rule(family, 0)).await)?)
 }
 
-async fn open_port(namespaces: &Namespaces, opened: &ListenPort) -> Result<(), OpError> {
-    let table = port_table(opened)?;
+/// Notes that namespaces may have tables of ours.
+fn note_tables(namespaces: &Namespaces) -> Result<(), OpError> {
     let note = namespaces.runtime.port_tables();
     let write = || {
         note.parent().map_or(Ok(()), std::fs::create_dir_all)?;
         std::fs::write(&note, "")
     };
-    write().map_err(|source| OpError::Note { path: note, source })?;
+    write().map_err(|source| OpError::Note { path: note, source })
+}
+
+async fn add_source_filter(namespaces: &Namespaces, filter: &SourceFilter) -> Result<(), OpError> {
+    note_tables(namespaces)?;
+    let file = namespaces.get(&filter.netns).await?.file();
+    Ok(nftables::create_source_filter(&file, &filter.table).await?)
+}
+
+async fn open_port(namespaces: &Namespaces, opened: &ListenPort) -> Result<(), OpError> {
+    let table = port_table(opened)?;
+    note_tables(namespaces)?;
     let file = namespaces.get(&opened.on.netns).await?.file();
     match nftables::create(&file, table, opened.on.name.if_name().as_str()).await {
         // No netfilter at all, no nf_tables, or not with that family.

@@ -163,6 +163,10 @@ impl Kernel for FakeKernel {
         Ok(self.inner().fdb.get(device).cloned().unwrap_or_default())
     }
 
+    async fn has_source_filters(&self) -> Result<bool, KernelError> {
+        Ok(true)
+    }
+
     async fn changed(&self) {
         self.changes.notified().await;
     }

@@ -22,7 +22,7 @@ use super::op::KernelOp;
 use super::port::{Kernel, Outcome};
 use super::step::Step;
 use super::tcp::{self, TcpCounts};
-use super::{apply, lanes, nic};
+use super::{apply, lanes, nftables, nic};
 use crate::memo::Memo;
 use crate::runtime::Runtime;
 use crate::types::{IfName, MacAddr};
@@ -38,6 +38,7 @@ pub struct NetlinkKernel {
     /// When settings are polled next.
     next_poll: std::sync::Mutex<Instant>,
     record: std::sync::Mutex<RecordCache>,
+    has_source_filters: tokio::sync::OnceCell<bool>,
     last: std::sync::Mutex<Memo<Observation, Arc<KernelState>>>,
 }
 
@@ -71,8 +72,9 @@ impl NetlinkKernel {
         let namespaces = Namespaces::open(runtime, host, filter, changes.clone()).await?;
         let (turn, record, last) =
             (std::sync::Mutex::default(), std::sync::Mutex::default(), std::sync::Mutex::default());
+        let has_source_filters = tokio::sync::OnceCell::new();
         let next_poll = std::sync::Mutex::new(Instant::now() + SETTINGS_POLL);
-        Ok(Self { namespaces, changes, watched, turn, next_poll, record, last })
+        Ok(Self { namespaces, changes, watched, turn, next_poll, record, has_source_filters, last })
     }
 
     /// Returns every moved NIC to the host, for the removal of the router from this node. Goes on after an error.
@@ -212,6 +214,12 @@ impl Kernel for NetlinkKernel {
         let macs = namespace.fdb(&device.name.to_string()).await.map_err(failed);
         namespace.rest().await;
         macs
+    }
+
+    async fn has_source_filters(&self) -> Result<bool, KernelError> {
+        let failed = |source| KernelError::Read { what: "support of nftables", netns: Netns::Router, source };
+        let probe = || async { nftables::has_source_filters(&self.namespaces.router.file()).await };
+        self.has_source_filters.get_or_try_init(probe).await.copied().map_err(failed)
     }
 
     async fn changed(&self) {

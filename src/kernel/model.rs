@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 pub use super::sysctl::Sysctl;
-use crate::names::{OwnedName, Role};
+use crate::names::{OwnedName, Role, SourceTable};
 use crate::scope::Scope;
 use crate::types::{Family, IfName, MacAddr, TableId, Vni, VrfName};
 
@@ -159,6 +159,18 @@ pub struct ListenPort {
     pub whole: bool,
 }
 
+/// Drops IPv6 packets from sources without a route back, as `rp_filter` does for IPv4. With a device the route has to lead
+/// through it, or through any link of the VRF where it is a VRF device; without one any route of the namespace will do.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceFilter {
+    /// Where.
+    pub netns: Netns,
+    /// For which packets.
+    pub table: SourceTable,
+    /// Its rules are complete. False is only observed, never wanted: it is replaced.
+    pub whole: bool,
+}
+
 /// All kernel state of the router on this node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KernelState {
@@ -180,6 +192,8 @@ pub struct KernelState {
     pub local_last: BTreeSet<Family>,
     /// Second BGP ports.
     pub listen_ports: BTreeSet<ListenPort>,
+    /// Filters of IPv6 sources.
+    pub source_filters: BTreeSet<SourceFilter>,
     /// Settings by namespace. Observed: those that the kernel has.
     pub sysctls: BTreeMap<(Netns, Sysctl), u32>,
 }

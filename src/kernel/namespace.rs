@@ -220,9 +220,13 @@ impl Namespace {
         }
         drop(socket);
         contents.sysctls = self.sysctls(&file).map_err(failed("settings"))?;
-        if tables && self.netns != Netns::Host {
-            self.watch_tables(&file).await.map_err(failed("tables"))?;
-            contents.listen_ports = nftables::read(&file).await.map_err(failed("tables"))?;
+        if tables {
+            // In the host's namespace others change tables all the time.
+            if self.netns != Netns::Host {
+                self.watch_tables(&file).await.map_err(failed("tables"))?;
+            }
+            let tables = nftables::read(&file).await.map_err(failed("tables"))?;
+            (contents.listen_ports, contents.source_filters) = (tables.ports, tables.sources);
         }
         Ok(contents)
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::model::{KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, NicFacts, ObservedNics};
+use super::model::{KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, NicFacts, ObservedNics, SourceFilter};
 use super::netlink::contents::{AddrGenMode, NetnsContents, ObservedKind, ObservedLink, is_link_local};
 use super::nic_record::{MovePhase, Record};
 use crate::names::{self, OwnedName, Role};
@@ -32,6 +32,11 @@ pub fn state(node: &NodeContents, asked: &BTreeSet<IfName>, record: &Record) -> 
         state.listen_ports.extend(contents.listen_ports.iter().map(|(table, whole)| ListenPort {
             on: LinkKey { netns: netns.clone(), name: OwnedName::Vni(Role::PeVeth, table.vni) },
             port: table.port,
+            whole: *whole,
+        }));
+        state.source_filters.extend(contents.source_filters.iter().map(|(table, whole)| SourceFilter {
+            netns: netns.clone(),
+            table: table.clone(),
             whole: *whole,
         }));
         state.sysctls.extend(contents.sysctls.iter().map(|(sysctl, value)| ((netns.clone(), *sysctl), *value)));
@@ -225,6 +230,9 @@ mod tests {
         for opened in &wanted.listen_ports {
             let table = PortTable { vni: opened.on.name.vni().unwrap(), port: opened.port };
             node.get_mut(&opened.on.netns).unwrap().listen_ports.insert(table, opened.whole);
+        }
+        for SourceFilter { netns, table, whole } in &wanted.source_filters {
+            node.get_mut(netns).unwrap().source_filters.insert(table.clone(), *whole);
         }
         for ((netns, sysctl), value) in &wanted.sysctls {
             node.get_mut(netns).unwrap().sysctls.insert(*sysctl, *value);

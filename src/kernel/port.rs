@@ -52,6 +52,9 @@ pub trait Kernel: Sync {
     /// Reads the MAC addresses in the FDB of a VXLAN device; none where there is no such device.
     fn fdb(&self, device: &LinkKey) -> impl Future<Output = Result<BTreeSet<MacAddr>, KernelError>> + Send;
 
+    /// Whether the kernel can filter IPv6 sources ([`super::model::SourceFilter`]).
+    fn has_source_filters(&self) -> impl Future<Output = Result<bool, KernelError>> + Send;
+
     /// Waits until a link or address of ours or a NIC changed since the last call, whoever changed it. Several changes are
     /// one. A reconcile pass without steps causes none.
     fn changed(&self) -> impl Future<Output = ()> + Send;
@@ -80,6 +83,10 @@ impl<K: Kernel + Send> Kernel for Arc<K> {
 
     fn fdb(&self, device: &LinkKey) -> impl Future<Output = Result<BTreeSet<MacAddr>, KernelError>> + Send {
         (**self).fdb(device)
+    }
+
+    fn has_source_filters(&self) -> impl Future<Output = Result<bool, KernelError>> + Send {
+        (**self).has_source_filters()
     }
 
     fn changed(&self) -> impl Future<Output = ()> + Send {

@@ -86,6 +86,13 @@ impl KernelState {
             KernelOp::ClosePort(opened) => {
                 remove(&mut self.listen_ports, opened, Errno::ENOENT, "the port is not open")
             }
+            KernelOp::AddSourceFilter(filter) => {
+                self.has_netns(&filter.netns)?;
+                add(&mut self.source_filters, filter.clone(), "the filter exists")
+            }
+            KernelOp::DelSourceFilter(filter) => {
+                remove(&mut self.source_filters, filter, Errno::ENOENT, "there is no such filter")
+            }
             _ => self.set_link(op),
         }
     }
@@ -233,6 +240,7 @@ impl KernelState {
             self.sysctls.remove(&(netns.clone(), sysctl));
         }
         self.listen_ports.retain(|opened| opened.on.netns != *netns);
+        self.source_filters.retain(|filter| filter.netns != *netns);
         if let Netns::Vrf(vrf) = netns {
             self.vrf_netns.remove(vrf);
         }

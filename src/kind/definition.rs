@@ -30,6 +30,8 @@ pub struct NodeFacts {
     pub release: Release,
     /// MTU in bytes of the existing NICs that objects name.
     pub nic_mtu: BTreeMap<IfName, u32>,
+    /// The kernel can filter IPv6 sources.
+    pub source_filters: bool,
 }
 
 /// The node's connection to the fabric, on which objects of other kinds build.
@@ -53,6 +55,8 @@ pub struct Fabric {
     pub release: Release,
     /// MTU in bytes of the overlay.
     pub mtu: u32,
+    /// The kernel can filter IPv6 sources.
+    pub source_filters: bool,
 }
 
 impl Fabric {

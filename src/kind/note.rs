@@ -14,6 +14,8 @@ pub enum Loss {
     Fabric,
     /// Routes between hosts of different nodes, which many installations do not need.
     BetweenHosts,
+    /// None, but a part of VRF isolation.
+    Isolation,
 }
 
 /// Routes that will be lost.

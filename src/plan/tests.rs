@@ -13,6 +13,7 @@ pub(crate) fn facts() -> NodeFacts {
         mode: VrfMode::Netns,
         release: crate::frr::release::FRR_10_3,
         nic_mtu: [("toswitch".parse().unwrap(), 9000)].into(),
+        source_filters: true,
     }
 }
 

@@ -63,7 +63,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let is_new = || self.wanted.last().is_some_and(|(input, _)| input.snapshot != *snapshot);
         let current = settled.last().filter(|(_, settled)| settled.is_current && is_new());
         let current = current.map(|(compared, _)| Arc::clone(&compared.running));
-        let facts = NodeFacts { mode: self.mode, release, nic_mtu: BTreeMap::new() };
+        let facts = NodeFacts { mode: self.mode, release, nic_mtu: BTreeMap::new(), source_filters: true };
         let input = PlanInput { snapshot: Arc::clone(snapshot), facts, accepted };
         let Self { kernel, routing, wanted, .. } = self;
         let mut policies = EarlyPolicies::default();
@@ -120,6 +120,7 @@ async fn plan<'a>(
     let observed = kernel.observe_nics(&nics).await?;
     watch.mark(PassPhase::Observe);
     input.facts.nic_mtu = observed.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
+    input.facts.source_filters = kernel.has_source_filters().await?;
     let (input, wanted) = match last.take() {
         Some((last, wanted)) if last == input => (input, wanted),
         former => Wanted::new(input, former)?,

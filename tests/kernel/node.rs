@@ -92,6 +92,20 @@ pub fn has_nftables() -> bool {
     })
 }
 
+/// Whether this kernel can filter IPv6 sources. If not, a message is printed and the tests have no filters.
+pub fn has_source_filters() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let script = "nft add table inet probe; nft 'add chain inet probe c { type filter hook prerouting priority 0 ; }'; \
+                      nft add rule inet probe c meta nfproto ipv6 fib saddr oif 0 drop";
+        let found = Command::new("unshare").args(["--net", "sh", "-ec", script]).output().unwrap().status.success();
+        if !found {
+            println!("no nftables with fib on this kernel: filters of IPv6 sources are not tested");
+        }
+        found
+    })
+}
+
 /// A second BGP port if the kernel supports it.
 pub fn second_port() -> Option<u16> {
     has_nftables().then_some(180)

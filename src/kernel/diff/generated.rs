@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use proptest::prelude::*;
 
-use super::kernel::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, RpFilter, Sysctl};
+use super::kernel::model::{
+    BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, RpFilter, SourceFilter, Sysctl,
+};
 use super::kernel::{KernelOp, op::AddressDevice};
-use super::names::{OwnedName, Role};
+use super::names::{OwnedName, Role, SourceTable};
 use super::scope::Scope;
 use super::types::{Family, MacAddr, TableId, Vni, VrfMode, VrfName};
 
@@ -40,6 +42,8 @@ pub struct World {
     /// The VRF of a VNI: VNI + shift.
     pub shift: u8,
     pub specs: BTreeMap<u8, Spec>,
+    /// The kernel has what filters IPv6 sources.
+    pub filters: bool,
 }
 
 /// VNIs of generated worlds are below this.
@@ -130,6 +134,16 @@ impl World {
         };
         let opened = session.listen.map(|port| ListenPort { on: pe.clone(), port, whole: true });
         state.listen_ports.extend(opened);
+        if session.ipv6.is_some() && self.filters {
+            let device = device.map(OwnedName::if_name);
+            let filter = |netns: &Netns, device| {
+                let table = SourceTable { vni, device };
+                SourceFilter { netns: netns.clone(), table, whole: true }
+            };
+            state.source_filters.insert(filter(netns, device));
+            let strict = spec.strict.then(|| filter(&Netns::Host, Some(host.name.if_name())));
+            state.source_filters.extend(strict);
+        }
         state.links.insert(pe, pe_end);
         state.links.insert(host, host_end);
     }
@@ -160,7 +174,7 @@ pub fn world(modes: &'static [VrfMode]) -> impl Strategy<Value = World> {
         .prop_map(|(port, mtu, mac, strict, session)| Spec { port, mtu, mac, strict, session });
     let vtep = proptest::sample::select(vec!["100.65.0.1/32", "100.65.0.2/32", "2001:db8:65::1/128"]);
     (proptest::sample::select(modes), vtep, 0..VNIS, proptest::collection::btree_map(0..VNIS, spec, 0..4))
-        .prop_map(|(mode, vtep, shift, specs)| World { mode, vtep: vtep.parse().unwrap(), shift, specs })
+        .prop_map(|(mode, vtep, shift, specs)| World { mode, vtep: vtep.parse().unwrap(), shift, specs, filters: true })
 }
 
 /// Changes that others made to the links: numbers that select link and op.

@@ -52,6 +52,10 @@ impl<'a> Differ<'a> {
             KernelOp::CreateNetns(vrf)
             | KernelOp::DeleteNetns(vrf)
             | KernelOp::SetSysctl { netns: Netns::Vrf(vrf), .. } => Scope::Vrf(vrf.clone()),
+            KernelOp::AddSourceFilter(filter) | KernelOp::DelSourceFilter(filter) => match &filter.netns {
+                Netns::Vrf(vrf) => Scope::Vrf(vrf.clone()),
+                Netns::Host | Netns::Router => self.scope_of_vni(filter.table.vni),
+            },
             KernelOp::AddUnreachable(table, _) | KernelOp::DelUnreachable(table, _) => {
                 table.vni().map_or(Scope::Underlay, |vni| self.scope_of_vni(vni))
             }
@@ -96,6 +100,11 @@ impl<'a> Differ<'a> {
                 self.push(KernelOp::ClosePort(opened.clone()));
             }
         }
+        for filter in observed.source_filters.difference(&wanted.source_filters) {
+            if !self.is_removed(&filter.netns) {
+                self.push(KernelOp::DelSourceFilter(filter.clone()));
+            }
+        }
         if observed.links != wanted.links {
             let mut links: Vec<&LinkKey> = observed.links.keys().collect();
             links.sort_by_key(|key| removal_rank(&key.name));
@@ -121,7 +130,11 @@ impl<'a> Differ<'a> {
     }
 
     fn deleted_with_netns(&self, key: &LinkKey) -> bool {
-        matches!(&key.netns, Netns::Vrf(vrf) if !self.wanted.vrf_netns.contains(vrf))
+        self.is_removed(&key.netns)
+    }
+
+    fn is_removed(&self, netns: &Netns) -> bool {
+        matches!(netns, Netns::Vrf(vrf) if !self.wanted.vrf_netns.contains(vrf))
     }
 
     fn release_link(&mut self, key: &LinkKey) {
@@ -227,6 +240,12 @@ impl<'a> Differ<'a> {
         for (table, family) in &self.wanted.unreachable {
             if !self.now.unreachable.contains(&(*table, *family)) {
                 self.push(KernelOp::AddUnreachable(*table, *family));
+            }
+        }
+        // Before the links that they filter.
+        for filter in &self.wanted.source_filters {
+            if !self.now.source_filters.contains(filter) {
+                self.push(KernelOp::AddSourceFilter(filter.clone()));
             }
         }
         for links in by_vni.values_mut() {

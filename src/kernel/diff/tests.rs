@@ -122,7 +122,7 @@ fn lines(wanted: &World, observed: Option<&World>) -> Vec<String> {
 fn red(mode: VrfMode) -> World {
     let session = super::generated::Session { ipv4: Some(2), ipv6: None, listen: None };
     let spec = super::generated::Spec { port: 4789, mtu: 1450, mac: 1, strict: false, session: Some(session) };
-    World { mode, vtep: "100.65.0.1/32".parse().unwrap(), shift: 0, specs: BTreeMap::from([(0, spec)]) }
+    World { mode, vtep: "100.65.0.1/32".parse().unwrap(), shift: 0, specs: BTreeMap::from([(0, spec)]), filters: true }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use netlink_packet_route::rule::RuleAttribute;
 use crate::kernel::model::{
     BridgePort, LOCAL_RULE, LOCAL_TABLE, ROUTE_EACH_PACKET, RpFilter, Sysctl, UNREACHABLE_METRIC,
 };
-use crate::names::{self, OwnedName, PortTable};
+use crate::names::{self, OwnedName, PortTable, SourceTable};
 use crate::types::{Family, MacAddr, TableId, Vni};
 
 /// The contents of a namespace.
@@ -31,6 +31,8 @@ pub struct NetnsContents {
     pub unreachable: BTreeSet<(TableId, Family)>,
     /// Tables that open a second BGP port, and whether the rules of each are complete.
     pub listen_ports: BTreeMap<PortTable, bool>,
+    /// Tables that filter IPv6 sources, and whether the rules of each are complete.
+    pub source_filters: BTreeMap<SourceTable, bool>,
     /// Families in which table `local` is not looked up first; read in the router namespace only.
     pub local_last: BTreeSet<Family>,
 }

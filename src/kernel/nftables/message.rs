@@ -81,9 +81,7 @@ impl Chain {
         let mark = (MARK | u32::from(port)).to_ne_bytes();
         let (name, hook, expressions) = match direction {
             Direction::In => {
-                let mut interface = link.as_bytes().to_vec();
-                interface.resize(16, 0);
-                let arrives = [meta(IIFNAME, DREG), compare(&interface), meta(L4PROTO, DREG), compare(&[TCP])];
+                let arrives = [meta(IIFNAME, DREG), compare(&padded(link)), meta(L4PROTO, DREG), compare(&[TCP])];
                 let to_port = [payload(DESTINATION_PORT), compare(&port.to_be_bytes())];
                 let marked = [immediate(&mark), meta(MARK_KEY, META_SREG)];
                 let moved = [immediate(&BGP.to_be_bytes()), rewrite(DESTINATION_PORT)];
@@ -111,6 +109,21 @@ impl Chain {
         let list = self.expressions.iter().map(|expression| (1, expression.clone())).collect();
         AttributeValue::Nest(vec![(TABLE, text(table)), (2, text(self.name)), (4, AttributeValue::Nest(list))])
     }
+}
+
+/// The chain that drops IPv6 packets from sources without a route back. Link-local and unspecified sources (neighbor discovery,
+/// RFC 4861) are no question of routes. `device`: that of the `SourceTable`.
+pub fn sources(device: Option<&str>) -> Chain {
+    let arrives = device.map(|device| [meta(IIFNAME, DREG), compare(&padded(device))]);
+    let ipv6 = [meta(NFPROTO, DREG), compare(&[NFPROTO_IPV6])];
+    let link_local = [source_address(), prefix_of_10_bits(), differs(&LINK_LOCAL)];
+    let unspecified = [source_address(), differs(&[0; 16])];
+    let flags = if device.is_some() { FIB_SADDR | FIB_IIF } else { FIB_SADDR };
+    let no_route = [fib(flags), compare(&[0; 4])];
+    let drop = [expression("counter", vec![]), verdict_drop()];
+    let expressions =
+        [arrives.as_ref().map_or(&[][..], |a| &a[..]), &ipv6, &link_local, &unspecified, &no_route, &drop].concat();
+    Chain { name: "source", hook: PREROUTING, expressions }
 }
 
 /// Creates a table.
@@ -150,6 +163,16 @@ const MARK_KEY: u32 = 3;
 const IIFNAME: u32 = 6;
 const L4PROTO: u32 = 16;
 const TCP: u8 = 6;
+const NFPROTO: u32 = 15;
+const NFPROTO_IPV6: u8 = 10;
+const NETWORK_HEADER: u32 = 1;
+const NOT_EQUAL: u32 = 1;
+const LINK_LOCAL: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const FIB_RESULT_OIF: u32 = 1;
+const FIB_SADDR: u32 = 1;
+const FIB_IIF: u32 = 1 << 3;
+const VERDICT_REGISTER: u32 = 0;
+const NF_DROP: u32 = 0;
 const REGISTER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 /// Offset of the checksum of TCP (RFC 9293 section 3.1).
@@ -165,6 +188,39 @@ fn meta(key: u32, register: u16) -> AttributeValue {
 
 fn compare(with: &[u8]) -> AttributeValue {
     expression("cmp", vec![(1, number(REGISTER)), (2, number(0)), (3, data(with))])
+}
+
+fn differs(from: &[u8]) -> AttributeValue {
+    expression("cmp", vec![(1, number(REGISTER)), (2, number(NOT_EQUAL)), (3, data(from))])
+}
+
+/// A name of an interface as the kernel has it.
+fn padded(interface: &str) -> Vec<u8> {
+    let mut bytes = interface.as_bytes().to_vec();
+    bytes.resize(16, 0);
+    bytes
+}
+
+/// The source address of an IPv6 header.
+fn source_address() -> AttributeValue {
+    expression("payload", vec![(1, number(REGISTER)), (2, number(NETWORK_HEADER)), (3, number(8)), (4, number(16))])
+}
+
+/// The first ten bits of an address.
+fn prefix_of_10_bits() -> AttributeValue {
+    let mask = [&[0xff, 0xc0][..], &[0; 14]].concat();
+    let registers = vec![(1, number(REGISTER)), (2, number(REGISTER)), (3, number(16))];
+    expression("bitwise", [registers, vec![(4, data(&mask)), (5, data(&[0; 16]))]].concat())
+}
+
+/// The ifindex of the route to an address; 0 without one.
+fn fib(flags: u32) -> AttributeValue {
+    expression("fib", vec![(1, number(REGISTER)), (2, number(FIB_RESULT_OIF)), (3, number(flags))])
+}
+
+fn verdict_drop() -> AttributeValue {
+    let verdict = AttributeValue::Nest(vec![(1, number(NF_DROP))]);
+    expression("immediate", vec![(1, number(VERDICT_REGISTER)), (2, AttributeValue::Nest(vec![(2, verdict)]))])
 }
 
 fn immediate(value: &[u8]) -> AttributeValue {

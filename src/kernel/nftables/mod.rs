@@ -1,5 +1,7 @@
-//! A second BGP port by nftables. In: a namespace, VNI and port. Out: tables created, deleted and read, over netlink: no
+//! Tables of nftables. In: a namespace, and what a table is for. Out: tables created, deleted and read, over netlink: no
 //! program is run and no connection is tracked. Decides nothing.
+//!
+//! A second BGP port:
 //!
 //! ```text
 //! table inet perouter-100-180 {
@@ -9,6 +11,15 @@
 //! ```
 //! A connection has the mark of its first packet (`tcp_fwmark_accept`), by which its replies are recognised. A NAT redirect
 //! would track all connections of the namespace, including those that are only forwarded.
+//!
+//! A filter of IPv6 sources, in the namespace of an IP-VRF, or for one device (see [`super::model::SourceFilter`]):
+//!
+//! ```text
+//! table inet perouter-100-source {
+//!   chain source { type filter hook prerouting priority raw;
+//!                  meta nfproto ipv6 ip6 saddr != fe80::/10 ip6 saddr != :: fib saddr oif 0 counter drop }
+//! }
+//! ```
 
 mod message;
 
@@ -21,23 +32,47 @@ use nix::errno::Errno;
 use super::netlink::error::NetlinkError;
 use super::netlink::netfilter::{NFTABLES, Netfilter, NetfilterMessage};
 use super::netlink::socket::Socket;
-use crate::names::PortTable;
+use crate::names::{OwnedName, PortTable, Role, SourceTable};
+use crate::types::IfName;
 use message::{Chain, Direction, MessageKind, TableChange};
 
 /// Creates a table with all its rules, or nothing. `EEXIST` if there is one.
 pub async fn create(netns: &File, table: PortTable, link: &str) -> Result<(), NetlinkError> {
-    let name = table.to_string();
-    let mut batch = vec![message::new_table(&name)];
-    for direction in Direction::BOTH {
-        let chain = Chain::of(direction, table.port, link);
-        batch.push(message::new_chain(&name, &chain));
-        batch.push(message::new_rule(&name, &chain));
+    let chains = Direction::BOTH.map(|direction| Chain::of(direction, table.port, link));
+    commit(netns, table_of_chains(&table.to_string(), &chains)).await
+}
+
+/// Creates a filter of IPv6 sources. `EEXIST` if there is one.
+pub async fn create_source_filter(netns: &File, table: &SourceTable) -> Result<(), NetlinkError> {
+    commit(netns, source_filter(table)).await
+}
+
+/// Whether the kernel can filter IPv6 sources. Changes nothing: the batch creates one table twice, which is rejected as a
+/// whole, at the latest for its last message.
+pub async fn has_source_filters(netns: &File) -> Result<bool, NetlinkError> {
+    let name = "perouter-probe";
+    let mut batch = table_of_chains(name, &[message::sources(None)]);
+    batch.push(message::new_table(name));
+    match commit(netns, batch).await {
+        Ok(()) | Err(NetlinkError::Rejected { errno: Errno::EEXIST, .. }) => Ok(true),
+        // Without nf_tables, or without `fib`.
+        Err(NetlinkError::Rejected { .. } | NetlinkError::NoProtocol) => Ok(false),
+        Err(error) => Err(error),
     }
-    commit(netns, batch).await
+}
+
+fn source_filter(table: &SourceTable) -> Vec<TableChange> {
+    let device = table.device.as_ref().map(IfName::as_str);
+    table_of_chains(&table.to_string(), &[message::sources(device)])
+}
+
+fn table_of_chains(name: &str, chains: &[Chain]) -> Vec<TableChange> {
+    let of_chain = |chain| [message::new_chain(name, chain), message::new_rule(name, chain)];
+    std::iter::once(message::new_table(name)).chain(chains.iter().flat_map(of_chain)).collect()
 }
 
 /// Deletes a table with all its rules. `ENOENT` if there is none.
-pub async fn delete(netns: &File, table: PortTable) -> Result<(), NetlinkError> {
+pub async fn delete(netns: &File, table: impl std::fmt::Display) -> Result<(), NetlinkError> {
     commit(netns, vec![message::del_table(&table.to_string())]).await
 }
 
@@ -49,26 +84,50 @@ async fn commit(netns: &File, batch: Vec<TableChange>) -> Result<(), NetlinkErro
     Socket::<Netfilter>::open(netns)?.commit(NFTABLES, framed).await
 }
 
-/// Our tables, and whether the rules of each are those of [`create`]. Without nftables there is no table.
-pub async fn read(netns: &File) -> Result<BTreeMap<PortTable, bool>, NetlinkError> {
+/// Our tables, and whether the rules of each are those that it was created with.
+#[derive(Debug, Default)]
+pub struct OurTables {
+    /// Second BGP ports.
+    pub ports: BTreeMap<PortTable, bool>,
+    /// Filters of IPv6 sources.
+    pub sources: BTreeMap<SourceTable, bool>,
+}
+
+/// Reads our tables. Without nftables there is none.
+pub async fn read(netns: &File) -> Result<OurTables, NetlinkError> {
     match read_tables(netns).await {
         Err(NetlinkError::NoProtocol | NetlinkError::Rejected { errno: Errno::EOPNOTSUPP | Errno::EINVAL, .. }) => {
-            Ok(BTreeMap::new())
+            Ok(OurTables::default())
         }
         read => read,
     }
 }
 
-async fn read_tables(netns: &File) -> Result<BTreeMap<PortTable, bool>, NetlinkError> {
+async fn read_tables(netns: &File) -> Result<OurTables, NetlinkError> {
     let mut socket = Socket::<Netfilter>::open(netns)?;
     let tables = dump(&mut socket, message::GET_TABLE).await?;
-    let ours: Vec<_> = tables.iter().filter_map(|body| PortTable::recognise(&message::table_of(body)?)).collect();
-    if ours.is_empty() {
-        return Ok(BTreeMap::new());
+    let names: Vec<String> = tables.iter().filter_map(|body| message::table_of(body)).collect();
+    let ports: Vec<_> = names.iter().filter_map(|name| PortTable::recognise(name)).collect();
+    let sources: Vec<_> = names.iter().filter_map(|name| SourceTable::recognise(name)).collect();
+    if ports.is_empty() && sources.is_empty() {
+        return Ok(OurTables::default());
     }
     let chains = dump(&mut socket, message::GET_CHAIN).await?;
     let rules = dump(&mut socket, message::GET_RULE).await?;
-    Ok(ours.into_iter().map(|table| (table, is_complete(table, &chains, &rules))).collect())
+    let is_port = |table: PortTable| {
+        let link = OwnedName::Vni(Role::PeVeth, table.vni).to_string();
+        let wanted = Direction::BOTH.map(|direction| Chain::of(direction, table.port, &link));
+        (table, is_complete(&table.to_string(), &wanted, &chains, &rules))
+    };
+    let is_source = |table: SourceTable| {
+        let wanted = [message::sources(table.device.as_ref().map(IfName::as_str))];
+        let complete = is_complete(&table.to_string(), &wanted, &chains, &rules);
+        (table, complete)
+    };
+    Ok(OurTables {
+        ports: ports.into_iter().map(is_port).collect(),
+        sources: sources.into_iter().map(is_source).collect(),
+    })
 }
 
 /// The bodies of all tables, chains or rules.
@@ -77,17 +136,14 @@ async fn dump(socket: &mut Socket<Netfilter>, kind: MessageKind) -> Result<Vec<V
     socket.dump(request, |bodies: &mut Vec<_>, message: NetfilterMessage| bodies.push(message.body)).await
 }
 
-fn is_complete(table: PortTable, chains: &[Vec<u8>], rules: &[Vec<u8>]) -> bool {
-    let name = table.to_string();
-    let link = crate::names::OwnedName::Vni(crate::names::Role::PeVeth, table.vni).to_string();
+fn is_complete(name: &str, wanted: &[Chain], chains: &[Vec<u8>], rules: &[Vec<u8>]) -> bool {
     let of = |bodies: &[Vec<u8>]| {
-        let mine = bodies.iter().filter(|body| message::table_of(body).as_deref() == Some(&name));
+        let mine = bodies.iter().filter(|body| message::table_of(body).as_deref() == Some(name));
         mine.cloned().collect::<Vec<_>>()
     };
     let (chains, rules) = (of(chains), of(rules));
-    let wanted = Direction::BOTH.map(|direction| Chain::of(direction, table.port, &link));
     let has = |bodies: &[Vec<u8>], wanted: &message::AttributeValue| bodies.iter().any(|body| wanted.is_in(body));
     chains.len() == wanted.len()
         && rules.len() == wanted.len()
-        && wanted.iter().all(|chain| has(&chains, &chain.body(&name)) && has(&rules, &chain.rule(&name)))
+        && wanted.iter().all(|chain| has(&chains, &chain.body(name)) && has(&rules, &chain.rule(name)))
 }

@@ -5,7 +5,9 @@ use std::fmt;
 use ipnet::IpNet;
 
 use super::{AddressDevice, KernelOp, NewLink};
-use crate::kernel::model::{LOCAL_RULE, LinkKey, LinkKind, ListenPort, ROUTE_EACH_PACKET, UNREACHABLE_METRIC};
+use crate::kernel::model::{
+    LOCAL_RULE, LinkKey, LinkKind, ListenPort, ROUTE_EACH_PACKET, SourceFilter, UNREACHABLE_METRIC,
+};
 use crate::types::{Family, TableId};
 
 impl fmt::Display for KernelOp {
@@ -50,6 +52,8 @@ impl fmt::Display for KernelOp {
             Self::DelUnreachable(table, family) => unreachable_route(f, "delete", *table, *family),
             Self::OpenPort(opened) => opened.command(f, "add"),
             Self::ClosePort(opened) => opened.command(f, "delete"),
+            Self::AddSourceFilter(filter) => filter.command(f, "add"),
+            Self::DelSourceFilter(filter) => filter.command(f, "delete"),
         }
     }
 }
@@ -95,6 +99,12 @@ impl ListenPort {
     fn command(&self, f: &mut fmt::Formatter<'_>, verb: &str) -> fmt::Result {
         let Self { on: LinkKey { netns, name }, port, .. } = self;
         write!(f, "{netns}: nftables {verb} TCP port {port} as 179 on {name}")
+    }
+}
+
+impl SourceFilter {
+    fn command(&self, f: &mut fmt::Formatter<'_>, verb: &str) -> fmt::Result {
+        write!(f, "{}: nftables {verb} table {}, which drops forged IPv6 sources", self.netns, self.table)
     }
 }
 

@@ -5,7 +5,7 @@ mod display;
 
 use ipnet::IpNet;
 
-use super::model::{BridgePort, LinkKey, LinkKind, ListenPort, Netns, RpFilter, Sysctl};
+use super::model::{BridgePort, LinkKey, LinkKind, ListenPort, Netns, RpFilter, SourceFilter, Sysctl};
 use crate::names::OwnedName;
 use crate::types::{Family, IfName, MacAddr, TableId, Vni, VrfName};
 
@@ -141,6 +141,10 @@ pub enum KernelOp {
     OpenPort(ListenPort),
     /// Closes a second BGP port.
     ClosePort(ListenPort),
+    /// Adds a filter of IPv6 sources.
+    AddSourceFilter(SourceFilter),
+    /// Removes a filter of IPv6 sources.
+    DelSourceFilter(SourceFilter),
 }
 
 /// The part of a pass in which an op runs. A diff has them in this order; FRR is configured in between.
@@ -181,6 +185,7 @@ impl KernelOp {
             Self::CreateLink(NewLink { kind: LinkKind::Vrf { table }, .. })
             | Self::AddUnreachable(table, _)
             | Self::DelUnreachable(table, _) => table.vni(),
+            Self::AddSourceFilter(filter) | Self::DelSourceFilter(filter) => Some(filter.table.vni),
             _ => self.link()?.name.vni(),
         }
     }
@@ -191,6 +196,8 @@ impl KernelOp {
             Self::CreateNetns(vrf)
             | Self::DeleteNetns(vrf)
             | Self::SetSysctl { netns: Netns::Vrf(vrf), .. }
+            | Self::AddSourceFilter(SourceFilter { netns: Netns::Vrf(vrf), .. })
+            | Self::DelSourceFilter(SourceFilter { netns: Netns::Vrf(vrf), .. })
             | Self::SetMaster { master: Some(OwnedName::Vrf(vrf)), .. } => Some(vrf),
             Self::DeleteLink { key, with } => vrf_of(key).or_else(|| with.as_ref().and_then(vrf_of)),
             _ => self.link().and_then(vrf_of),
@@ -224,7 +231,9 @@ impl KernelOp {
             | Self::SetSysctl { .. }
             | Self::MoveLocalRule(_)
             | Self::AddUnreachable(..)
-            | Self::DelUnreachable(..) => None,
+            | Self::DelUnreachable(..)
+            | Self::AddSourceFilter(_)
+            | Self::DelSourceFilter(_) => None,
         }
     }
 
@@ -236,6 +245,7 @@ impl KernelOp {
             | Self::ReturnNic(_)
             | Self::DelUnreachable(..)
             | Self::ClosePort(_)
+            | Self::DelSourceFilter(_)
             | Self::DelAddress { on: AddressDevice::Loopback, .. } => Stage::Release,
             Self::CreateNetns(_)
             | Self::SetSysctl { .. }
@@ -266,6 +276,7 @@ impl KernelOp {
             Self::AddUnreachable(table, _) | Self::DelUnreachable(table, _) => {
                 table.vni().map_or(Lane::Global, Lane::Vni)
             }
+            Self::AddSourceFilter(filter) | Self::DelSourceFilter(filter) => Lane::Vni(filter.table.vni),
             _ => match (self.link().and_then(|key| key.name.vni()), self.vrf()) {
                 (Some(vni), _) => Lane::Vni(vni),
                 (None, Some(vrf)) => Lane::Vrf(vrf.clone()),

@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::validate::ValidL3vni;
-use crate::kernel::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, RpFilter, Sysctl};
+use crate::kernel::model::{
+    BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, RpFilter, SourceFilter, Sysctl,
+};
 use crate::kind::definition::Fabric;
 use crate::kind::forwarding::FORWARDING;
 use crate::kind::ipam;
-use crate::names::{OwnedName, Role};
+use crate::names::{OwnedName, Role, SourceTable};
 use crate::scope::Scope;
 use crate::types::{Family, TableId, VrfMode};
 
@@ -72,8 +74,21 @@ pub(super) fn links(l3vni: &ValidL3vni, fabric: &Fabric, state: &mut KernelState
         host_vrf: l3vni.host_vrf.clone(),
         ..veth(&pe_key)
     };
+    if fabric.source_filters && l3vni.veth.contains_key(&Family::Ipv6) {
+        state.source_filters.extend(source_filters(l3vni, &pe_key.netns, &host_key));
+    }
     state.links.insert(pe_key, pe);
     state.links.insert(host_key, host);
+}
+
+/// The filters of IPv6 sources: loose in the VRF, and strict at the host end where that is asked for.
+fn source_filters(l3vni: &ValidL3vni, netns: &Netns, host: &LinkKey) -> impl Iterator<Item = SourceFilter> {
+    let vni = l3vni.vni;
+    let filter =
+        |netns: &Netns, device| SourceFilter { netns: netns.clone(), table: SourceTable { vni, device }, whole: true };
+    let device = (*netns == Netns::Router).then(|| OwnedName::Vrf(l3vni.vrf.clone()).if_name());
+    let strict = (l3vni.host_rp_filter == RpFilter::Strict).then(|| filter(&host.netns, Some(host.name.if_name())));
+    [filter(netns, device)].into_iter().chain(strict)
 }
 
 fn link(scope: Scope, kind: LinkKind, mtu: u32) -> Link {

@@ -9,13 +9,29 @@ use crate::frr::model::RemoteAs;
 use crate::kind::definition::Fabric;
 use crate::kind::note::{Loss, Note};
 use crate::kind::object::ObjectRef;
-use crate::types::{Asn, RouteTarget};
+use crate::types::{Asn, Family, RouteTarget};
 
 /// The notes of all accepted L3VNIs, sorted.
 pub(super) fn notes(accepted: &[AcceptedL3vni<'_>], fabric: &Fabric) -> Vec<Note> {
     let exporters = exporters(accepted);
-    let of_one = |entry: &AcceptedL3vni<'_>| as_loops(fabric, *entry).into_iter().chain(other_vnis(*entry, &exporters));
+    let of_one = |entry: &AcceptedL3vni<'_>| {
+        let of_routes = as_loops(fabric, *entry).into_iter().chain(other_vnis(*entry, &exporters));
+        of_routes.chain(no_source_filter(fabric, *entry))
+    };
     accepted.iter().flat_map(of_one).collect()
+}
+
+/// IPv6 has no `rp_filter`, and the kernel no `fib` expression of nftables in its place.
+fn no_source_filter(fabric: &Fabric, (object, l3vni): AcceptedL3vni<'_>) -> Option<Note> {
+    let message = "the kernel of this node cannot filter IPv6 packets with a source of another VRF, which the host answers into \
+                   that VRF (nftables has no fib expression): use a kernel with CONFIG_NFT_FIB_INET and CONFIG_NFT_FIB_IPV6";
+    let unfiltered = !fabric.source_filters && l3vni.veth.contains_key(&Family::Ipv6);
+    unfiltered.then(|| Note {
+        loss: Loss::Isolation,
+        object: object.clone(),
+        field: "spec.localcidr.ipv6".to_owned(),
+        message: message.to_owned(),
+    })
 }
 
 /// An accepted L3VNI.
@@ -114,8 +130,9 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
-    use crate::plan::plan;
+    use crate::kind::note::Loss;
     use crate::plan::tests::{edit_underlay, facts, l3vni, snapshot};
+    use crate::plan::{NodeFacts, plan};
 
     #[rstest]
     #[case(&["64514:100"], &[], 0)]
@@ -136,6 +153,20 @@ mod tests {
                 .iter()
                 .all(|note| note.object.name == "red" && note.message.contains("L3VNI openperouter-system/blue"))
         );
+    }
+
+    #[rstest]
+    #[case(true, &[])]
+    #[case(false, &["spec.localcidr.ipv6"])]
+    fn a_kernel_that_cannot_filter_ipv6_sources_is_named(#[case] source_filters: bool, #[case] fields: &[&str]) {
+        let (mut red, blue) = (l3vni("red", 100, "192.169.10.0/24"), l3vni("blue", 200, "192.169.11.0/24"));
+        Arc::make_mut(&mut red.spec).localcidr.as_mut().unwrap().ipv6 = Some("2001:db8:10::/64".to_owned());
+        let plan = plan(&snapshot(vec![red, blue]), &NodeFacts { source_filters, ..facts() });
+        let notes: Vec<_> = plan.notes.iter().filter(|note| note.loss == Loss::Isolation).collect();
+        assert!(notes.iter().map(|note| note.field.as_str()).eq(fields.iter().copied()), "{notes:#?}");
+        assert!(notes.iter().all(|note| note.object.name == "red"), "{notes:#?}");
+        let filters = plan.kernel.source_filters.iter().map(|filter| filter.table.to_string()).collect::<Vec<_>>();
+        assert_eq!(filters, if source_filters { vec!["perouter-100-source"] } else { vec![] });
     }
 
     const OVERRIDDEN: bool = true;

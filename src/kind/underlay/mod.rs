@@ -71,6 +71,7 @@ impl KindValid for ValidUnderlay {
             protected: routing::protected(self),
             mode: facts.mode,
             release: facts.release,
+            source_filters: facts.source_filters,
             mtu: links::overlay_mtu(nic_mtu.unwrap_or(DEFAULT_NIC_MTU), self.vtep),
         })
     }
