@@ -375,7 +375,8 @@ fn a_foreign_link_with_a_wanted_name_is_an_error_and_left_alone() {
         assert_eq!(
             failed,
             [format!(
-                "{}: link add pe-100 mtu 1450 rp_filter 2 type veth peer name host-100 netns host: EEXIST: File exists",
+                "{}: link add pe-100 mtu 1450 rp_filter 2 type veth peer name host-100 netns host: a link of somebody \
+                 else has this name or VNI, rename or delete it: EEXIST: File exists",
                 links_netns("v0")
             )]
         );
@@ -706,8 +707,9 @@ fn a_broken_record_of_moved_nics_is_written_again() {
             return_all(&kernel).await;
             let after = nic_state(&node);
             let addresses = |state: &str| {
-                let lines = state.lines().filter(|line| line.contains("inet")).map(str::trim);
-                lines.map(str::to_owned).collect::<BTreeSet<_>>()
+                let lines = state.lines().filter(|line| line.contains("inet"));
+                // Where the kernel detected a duplicate address or not is not recorded of those that it generates.
+                lines.map(|line| line.replace(" nodad", "")).collect::<BTreeSet<_>>()
             };
             assert_eq!(addresses(&after), addresses(&before), "{restarts}");
             assert!(restarts || after == before, "{before}\n{after}");

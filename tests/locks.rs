@@ -107,14 +107,14 @@ impl Drop for Router {
     }
 }
 
-/// Files and directories that do not change by themselves: no logs.
+/// Files of perouter but for the status: those of FRR change by themselves.
 fn collect(dir: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
     for entry in fs::read_dir(dir).into_iter().flatten() {
         let path = entry.unwrap().path();
-        let is_log = path.extension().is_some_and(|extension| extension == "log");
-        if path.is_dir() {
+        let is_of_frr = ["frr", "log"].iter().any(|name| path.ends_with(name));
+        if path.is_dir() && !is_of_frr {
             collect(&path, files);
-        } else if !is_log && path.is_file() && path.file_name().is_some_and(|name| name != "status.json") {
+        } else if path.is_file() && !path.ends_with("status.json") {
             files.insert(path.clone(), fs::read(&path).unwrap());
         }
     }

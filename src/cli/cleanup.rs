@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::lock::{self, Role};
+use super::lock::{self, LockRole};
 use super::options::{RuntimeOptions, StateOptions};
 use super::output;
 use crate::frr::daemons;
@@ -32,7 +32,7 @@ pub struct CleanupArgs {
 /// Removes everything.
 pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     let runtime = args.runtime.paths();
-    let _locks = lock::take(&runtime, &Role::BOTH)?;
+    let _locks = lock::take(&runtime, &LockRole::BOTH)?;
     daemons::stop_all(&runtime).await?;
     // Also where the namespace was lost: the NICs are restored all the same.
     netns::create(runtime.router_netns())?;

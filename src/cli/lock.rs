@@ -14,14 +14,14 @@ use crate::runtime::Runtime;
 
 /// What a process is in its run directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum LockRole {
     /// It supervises FRR.
     Router,
     /// It reconciles.
     Controller,
 }
 
-impl Role {
+impl LockRole {
     /// Both, as `perouter run` and `perouter cleanup` are.
     pub const BOTH: [Self; 2] = [Self::Router, Self::Controller];
 
@@ -45,12 +45,12 @@ impl Role {
 pub struct Locks(#[expect(dead_code, reason = "held, not read")] Vec<Flock<File>>);
 
 /// Takes the locks of `roles`, or none of them. The error names the process that has one.
-pub fn take(runtime: &Runtime, roles: &[Role]) -> anyhow::Result<Locks> {
+pub fn take(runtime: &Runtime, roles: &[LockRole]) -> anyhow::Result<Locks> {
     fs::create_dir_all(runtime.dir()).with_context(|| format!("create {}", runtime.dir().display()))?;
     Ok(Locks(roles.iter().map(|role| take_one(runtime, *role)).collect::<anyhow::Result<_>>()?))
 }
 
-fn take_one(runtime: &Runtime, role: Role) -> anyhow::Result<Flock<File>> {
+fn take_one(runtime: &Runtime, role: LockRole) -> anyhow::Result<Flock<File>> {
     let path = role.file(runtime);
     loop {
         let mut options = OpenOptions::new();
@@ -92,24 +92,24 @@ mod tests {
     fn each_role_is_taken_once_and_all_are_taken_or_none() {
         let dir = tempfile::tempdir().unwrap();
         let runtime = Runtime::new(dir.path().join("run"), dir.path().join("netns"));
-        let controller = take(&runtime, &[Role::Controller]).unwrap();
-        let error = take(&runtime, &Role::BOTH).unwrap_err().to_string();
+        let controller = take(&runtime, &[LockRole::Controller]).unwrap();
+        let error = take(&runtime, &LockRole::BOTH).unwrap_err().to_string();
         let (pid, path) = (std::process::id(), runtime.dir().display());
         assert_eq!(error, format!("process {pid} is the controller in {path}: stop it first"));
-        let router = take(&runtime, &[Role::Router]).unwrap();
-        assert!(take(&runtime, &[Role::Router]).unwrap_err().to_string().contains("is the router in"));
+        let router = take(&runtime, &[LockRole::Router]).unwrap();
+        assert!(take(&runtime, &[LockRole::Router]).unwrap_err().to_string().contains("is the router in"));
         drop((router, controller));
-        take(&runtime, &Role::BOTH).unwrap();
+        take(&runtime, &LockRole::BOTH).unwrap();
     }
 
     #[test]
     fn a_lock_on_a_removed_file_is_no_lock() {
         let dir = tempfile::tempdir().unwrap();
         let runtime = Runtime::new(dir.path().join("run"), dir.path().join("netns"));
-        let before = take(&runtime, &[Role::Router]).unwrap();
+        let before = take(&runtime, &[LockRole::Router]).unwrap();
         fs::remove_file(runtime.router_lock()).unwrap();
-        let _after = take(&runtime, &[Role::Router]).unwrap();
+        let _after = take(&runtime, &[LockRole::Router]).unwrap();
         drop(before);
-        assert!(take(&runtime, &[Role::Router]).is_err());
+        assert!(take(&runtime, &[LockRole::Router]).is_err());
     }
 }

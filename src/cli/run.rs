@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::frr_client::routing;
-use super::lock::{self, Locks, Role};
+use super::lock::{self, LockRole, Locks};
 use super::node_index;
 use super::options::{ApiOptions, ModeChoice, RouterOptions, SourceOptions};
 use super::serve;
@@ -67,7 +67,7 @@ async fn mode_of_router(choice: ModeChoice, runtime: &Runtime) -> anyhow::Result
 pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let mode = args.router.vrf_mode.resolve()?;
-    let _locks = lock(&args, &Role::BOTH).await?;
+    let _locks = lock(&args, &LockRole::BOTH).await?;
     let runtime = args.router.runtime.paths();
     let endpoints = serve::controller(args.router.http_address, &stop).await?;
     let supervisor = start_router(&args.router, mode, &runtime, stop.clone()).await?;
@@ -81,7 +81,7 @@ pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
 pub async fn router(args: RouterOptions) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
     let mode = args.vrf_mode.resolve()?;
-    let _lock = lock::take(&args.runtime.paths(), &[Role::Router])?;
+    let _lock = lock::take(&args.runtime.paths(), &[LockRole::Router])?;
     serve::router(args.http_address, &args.runtime.paths(), &args.frr_dir, &stop).await?;
     start_router(&args, mode, &args.runtime.paths(), stop).await?.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
@@ -90,7 +90,7 @@ pub async fn router(args: RouterOptions) -> anyhow::Result<ExitCode> {
 /// Runs the controller.
 pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
-    let _lock = lock(&args, &[Role::Controller]).await?;
+    let _lock = lock(&args, &[LockRole::Controller]).await?;
     let runtime = args.router.runtime.paths();
     let all = Installation::read(&args.router.frr_dir).await?.release.daemons;
     let endpoints = serve::controller(args.router.http_address, &stop).await?;
@@ -114,12 +114,11 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Checks the command line and takes the locks, before anything is started.
-async fn lock(args: &RunArgs, roles: &[Role]) -> anyhow::Result<Locks> {
+async fn lock(args: &RunArgs, roles: &[LockRole]) -> anyhow::Result<Locks> {
     sources::check(&args.api, &args.source).await?;
     let runtime = args.router.runtime.paths();
-    let locks = lock::take(&runtime, roles)?;
     node_index::check(&runtime, args.source.node_index, args.change_node_index)?;
-    Ok(locks)
+    lock::take(&runtime, roles)
 }
 
 async fn start_router(

@@ -59,6 +59,7 @@ pub(super) fn torn_down(wanted: State<'_>, observed: State<'_>, reasons: Reasons
             || !observed.frr.same(wanted.frr, &scope)
                 && observed.frr.identity(&scope).clashes(wanted.frr.identity(&scope))
             || reasons.observed.get(vrf).is_some_and(|keys| is_rebuilt(keys, wanted.kernel, observed.kernel))
+            || reasons.wanted.get(vrf).is_some_and(|keys| lacks_device(keys, observed, &scope))
     };
     let vrfs = known.into_iter().filter(is_torn_down).cloned().map(Scope::Vrf);
     vrfs.chain(all.then_some(Scope::Underlay)).collect()
@@ -77,6 +78,15 @@ fn is_rebuilt(keys: &[&LinkKey], wanted: &KernelState, observed: &KernelState) -
         // A veth pair is added and removed with the host session; the rest is the VNI itself.
         _ => !matches!(key.name, OwnedName::Vni(Role::HostVeth | Role::PeVeth, _)),
     })
+}
+
+/// Whether zebra has an L3VNI whose bridge or VXLAN device is gone. It takes what it installed in the old device for installed in
+/// a new one of that name: it has to remove the L3VNI first.
+fn lacks_device(keys: &[&LinkKey], observed: State<'_>, scope: &Scope) -> bool {
+    let is_missing = |key: &LinkKey| {
+        matches!(key.name, OwnedName::Vni(Role::Bridge | Role::Vxlan, _)) && !observed.kernel.links.contains_key(key)
+    };
+    observed.frr.identity(scope).vni.is_some() && keys.iter().any(|key| is_missing(key))
 }
 
 /// The lines that remove a scope from FRR.

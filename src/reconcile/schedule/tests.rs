@@ -196,3 +196,20 @@ fn another_as_of_the_default_instance_rebuilds_every_vrf() {
     let done = schedule(wanted, observed, &BTreeSet::new(), frr_8());
     assert_eq!(torn(&done), ["vrf blue", "vrf red", "underlay"]);
 }
+
+#[rstest]
+#[case("vni100", &["vrf red"])]
+#[case("br-pe-100", &["vrf red"])]
+#[case("host-100", &[])]
+fn an_ip_vrf_whose_device_is_gone_is_rebuilt(
+    #[values(VrfMode::Netns, VrfMode::Vrf)] mode: VrfMode,
+    #[case] gone: &str,
+    #[case] wanted: &[&str],
+) {
+    let (kernel, frr) = state(mode, &[l3vni("red", 100, 10), l3vni("blue", 200, 11)]);
+    let mut observed = kernel.clone();
+    observed.links.retain(|key, _| key.name.to_string() != gone);
+    let observed = State { kernel: &observed, frr: &frr };
+    let schedule = schedule(State { kernel: &kernel, frr: &frr }, observed, &BTreeSet::new(), frr_8());
+    assert_eq!(torn(&schedule), wanted);
+}

@@ -4,7 +4,6 @@
 mod exchange;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +22,6 @@ use crate::frr::show::running_config::{DaemonOutput, RunningConfig, RunningConfi
 use crate::frr::show::session::{self, SessionCounters, SessionKey, SessionState};
 use crate::frr::show::vni::{self, VniState};
 use crate::frr::show::vrf::{self, VrfState};
-use crate::frr::show::vtep;
 use crate::memo::Memo;
 use crate::runtime::Daemon;
 use crate::types::{IfName, MacAddr, Vni, VrfMode, VrfName};
@@ -327,10 +325,6 @@ impl Routing for VtyRouting {
 
     async fn router_macs(&mut self, vni: Vni) -> Result<BTreeSet<MacAddr>, RoutingError> {
         Ok(vni::router_macs(&self.show(Daemon::Zebra, &vni::show_router_macs(vni)).await?))
-    }
-
-    async fn vtep_advertisers(&mut self, vtep: IpAddr) -> Result<BTreeSet<String>, RoutingError> {
-        Ok(vtep::advertisers(&self.show(Daemon::Bgpd, &vtep::show_vtep(vtep)).await?))
     }
 
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
