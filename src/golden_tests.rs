@@ -95,10 +95,9 @@ fn every_case_gives_the_expected_files() {
     for case in cases {
         let snapshot = read_case(&case);
         let facts = NodeFacts {
-            mode: VrfMode::Netns,
-            release: crate::frr::release::FRR_10_3,
             nic_mtu: [("toswitch".parse().unwrap(), 1500)].into(),
-            source_filters: true,
+            nic_addresses: [("toswitch".parse().unwrap(), ["192.168.11.3/24".parse().unwrap()].into())].into(),
+            ..NodeFacts::unknown(VrfMode::Netns, crate::frr::release::FRR_10_3)
         };
         let plan = plan(&snapshot, &facts);
         let outputs = [

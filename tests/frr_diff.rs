@@ -7,6 +7,7 @@ mod apply;
 mod configs;
 
 use perouter::frr::client::fake::FakeRouting;
+use perouter::frr::config::command::VtyCommand;
 use perouter::frr::config::diff::diff;
 use perouter::frr::config::render::{render, render_after};
 use perouter::frr::release::FRR_8_4;
@@ -41,13 +42,17 @@ proptest! {
     }
 
     #[test]
+    /// But for the lists that all share, in which each has lines of its own.
     fn an_edit_of_one_vrf_touches_no_other(a in configs::router(), red in configs::ip_vrf(100)) {
         prop_assume!(a.underlay.is_some());
         let mut b = a.clone();
         b.vrfs.insert("red".parse().unwrap(), red);
         let change = diff(&render(&a, &FRR_8_4).unwrap(), &render(&b, &FRR_8_4).unwrap());
         let red = Scope::Vrf("red".parse().unwrap());
-        prop_assert!(change.scopes.keys().all(|scope| *scope == red), "{change}");
+        prop_assert!(change.scopes.keys().all(|scope| [&red, &Scope::Underlay].contains(&scope)), "{change}");
+        let shared = change.scopes.get(&Scope::Underlay).into_iter().flatten().flat_map(|batch| &batch.commands);
+        let is_neighbor = |command: &VtyCommand| command.line.send().contains("neighbor");
+        prop_assert!(!shared.into_iter().any(is_neighbor), "{change}");
     }
 
     #[test]

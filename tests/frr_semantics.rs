@@ -10,7 +10,7 @@ mod router;
 use std::time::{Duration, Instant};
 
 use perouter::frr::model::{
-    HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, RouterConfig, UnderlayInstance,
+    HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, RouterConfig, SessionSubnet, UnderlayInstance,
 };
 
 use perouter::frr::client::port::{Presence, Routing};
@@ -118,13 +118,14 @@ fn permit(prefix: &str, le: Option<u8>) -> PrefixListEntry {
 }
 
 /// The router with the host in AS `host`, from which `inbound` is accepted.
-fn node(host: u32, inbound: Vec<PrefixListEntry>) -> RouterConfig {
+fn node(host: u32, inbound: Option<Vec<PrefixListEntry>>) -> RouterConfig {
     let session = HostSession {
         as_override: false,
         address: "192.169.10.2".parse().unwrap(),
         neighbor: neighbor(host),
         inbound,
-        rejects_protected: false,
+        subnet: SessionSubnet { subnet: "192.169.10.0/24".parse().unwrap(), router: "192.169.10.1".parse().unwrap() },
+        next_hops: ["192.169.10.2".parse().unwrap()].into(),
         outbound: None,
         max_prefixes: None,
         local_pref: None,
@@ -147,6 +148,7 @@ fn node(host: u32, inbound: Vec<PrefixListEntry>) -> RouterConfig {
         router_id: "10.0.0.1".parse().unwrap(),
         neighbors: [(Peer::Address("192.168.11.2".parse().unwrap()), neighbor(64512))].into(),
         networks: ["100.65.0.1/32".parse().unwrap()].into(),
+        own_prefixes: [].into(),
         protected_prefixes: [].into(),
         graceful_restart: None,
     };
@@ -216,7 +218,7 @@ async fn established(routing: &mut VtyRouting) -> Vec<(String, u64)> {
 
 #[allow(clippy::too_many_lines, reason = "each step needs what the steps before it left")]
 async fn scenario(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
-    let everything = vec![permit("0.0.0.0/0", Some(32))];
+    let everything = Some(vec![permit("0.0.0.0/0", Some(32))]);
     let mut routing = pe.routing();
     let want = render(&node(64515, everything.clone()), &pe.release()).unwrap();
     let underlay = want.without(&[perouter::scope::Scope::Vrf("red".parse().unwrap())].into());
@@ -255,7 +257,7 @@ async fn scenario(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
 
     // Another filter takes effect at once and resets nothing.
     let before = established(&mut routing).await;
-    let want = render(&node(64515, vec![permit("172.30.0.11/32", None)]), &pe.release()).unwrap();
+    let want = render(&node(64515, Some(vec![permit("172.30.0.11/32", None)])), &pe.release()).unwrap();
     assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
     let changed = Instant::now();
     until_there(leaf, "vrf red ipv4 unicast", "172.30.0.10/32", false).await;
@@ -274,12 +276,11 @@ async fn scenario(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
 
     // Host sessions with other policies cannot choose either where their routes are imported.
     let red: VrfName = "red".parse().unwrap();
-    let protected: [(Family, Vec<ipnet::IpNet>); 1] = [(Family::Ipv4, vec!["100.65.0.0/24".parse().unwrap()])];
     for local_pref in [None, Some(300)] {
-        let mut config = node(64514, everything.clone());
-        config.underlay.as_mut().unwrap().protected_prefixes = protected.clone().into();
+        let mut config = node(64514, None);
+        config.underlay.as_mut().unwrap().protected_prefixes = ["100.65.0.0/24".parse().unwrap()].into();
         let session = config.vrfs.get_mut(&red).unwrap().sessions.get_mut(&Family::Ipv4).unwrap();
-        (session.rejects_protected, session.local_pref) = (true, local_pref);
+        session.local_pref = local_pref;
         assert_eq!(apply::converge(&mut routing, &render(&config, &pe.release()).unwrap()).await.unwrap(), vec![]);
         let preferred = local_pref.unwrap_or(100);
         let end = Instant::now() + LIMIT;

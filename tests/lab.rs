@@ -28,6 +28,7 @@ mod lab {
     mod from_host;
     mod host_vrf;
     mod idempotence;
+    mod injection;
     mod isolation;
     mod l3vni_add_delete;
     mod l3vni_edits;

@@ -7,11 +7,12 @@ use std::time::Duration;
 use anyhow::Context;
 use ipnet::IpNet;
 
+use crate::diagnose::filtered::Filtered;
 use crate::frr::client::port::Routing as _;
 use crate::frr::client::vty_routing::VtyRouting;
 use crate::frr::show::neighbor::{self, SessionReset};
 use crate::frr::show::route::{self, Match, Path, Type5};
-use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
+use crate::frr::show::session::{SessionKey, SessionState};
 use crate::frr::show::vni::{VniState, VniType};
 use crate::runtime::{Daemon, Runtime};
 use crate::types::{Family, Vni, VrfName};
@@ -60,15 +61,19 @@ impl FrrQueries {
         Ok(sessions.into_iter().map(with_reset).collect())
     }
 
-    /// Prefixes that the filter of a host session rejects; none of a session that is not established, or with the fabric.
-    pub async fn filtered(&mut self, session: &SessionState) -> anyhow::Result<BTreeSet<IpNet>> {
-        let mut found = BTreeSet::new();
-        let (Some(vrf), SessionPhase::Established) = (&session.vrf, &session.phase) else { return Ok(found) };
-        for family in session.families() {
-            let text = self.show(Daemon::Bgpd, &route::show_filtered(vrf, family, &session.peer)).await?;
-            found.extend(route::filtered(&text)?);
-        }
-        Ok(found)
+    /// Routes that the filter of a host session rejects; none of a session that is not established, or with the fabric.
+    pub async fn filtered(&mut self, session: &SessionState) -> anyhow::Result<Vec<Filtered>> {
+        let routes = self.vty.filtered(session).await.with_context(|| self.hint.clone())?;
+        let (Some(vrf), Ok(peer), false) = (&session.vrf, session.peer.parse::<IpAddr>(), routes.is_empty()) else {
+            return Ok(vec![]);
+        };
+        // A host that is not on the veth subnet is reached by a static route to its veth address.
+        let via = self.kernel(vrf, Family::of(&peer.into()), Some(peer)).await?;
+        let via = via.values().flatten().filter_map(|hop| hop.split(' ').next()?.parse().ok());
+        let own: BTreeSet<IpAddr> = via.chain([peer]).collect();
+        let mut filtered: Vec<_> = routes.iter().map(|route| Filtered::new(route, &own)).collect();
+        filtered.sort();
+        Ok(filtered)
     }
 
     /// The L3VNI of each VRF.

@@ -2,6 +2,7 @@
 //! or YAML.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -11,6 +12,7 @@ use serde::Serialize;
 use super::frr_client::{FrrQueries, unknown_vrf};
 use super::options::{Output, RuntimeOptions};
 use super::table;
+use crate::diagnose::filtered::{FilterReason, Filtered};
 use crate::frr::show::route::{Origin, Path, Type5};
 use crate::types::{Family, VrfName};
 
@@ -62,9 +64,18 @@ struct ListedRoute {
     kernel: Vec<String>,
     /// Our Type-5 route.
     type5: Option<Type5>,
-    /// Hosts from which `spec.fromHost` filters it.
+    /// Hosts from which it is filtered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    filtered: Vec<String>,
+    filtered: Vec<FilteredFrom>,
+}
+
+/// A host whose route is filtered.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FilteredFrom {
+    peer: String,
+    next_hop: Option<IpAddr>,
+    reason: FilterReason,
 }
 
 impl ListedRoute {
@@ -96,8 +107,9 @@ pub async fn execute(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
     }
     for (session, _) in frr.sessions().await?.into_iter().filter(|(session, _)| session.vrf.as_ref() == Some(&args.vrf))
     {
-        for prefix in frr.filtered(&session).await? {
-            routes.entry(prefix).or_default().filtered.push(session.peer.clone());
+        for Filtered { prefix, next_hop, reason } in frr.filtered(&session).await? {
+            let from = FilteredFrom { peer: session.peer.clone(), next_hop, reason };
+            routes.entry(prefix).or_default().filtered.push(from);
         }
     }
     let from = args.from.map(Origin::from);
@@ -110,8 +122,13 @@ pub async fn execute(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
 /// One line per path; kernel and Type-5 route belong to the prefix and are on the line of its best path.
 fn text(routes: &BTreeMap<IpNet, ListedRoute>) -> String {
     let rows = routes.iter().flat_map(|(prefix, route)| {
-        let filtered = route.filtered.iter().map(move |host| {
-            let cells = ["", "host", host, "", "", "filtered by spec.fromHost"].map(str::to_owned);
+        let filtered = route.filtered.iter().map(move |from| {
+            let next_hop = from.next_hop.map_or_else(|| from.peer.clone(), |next_hop| next_hop.to_string());
+            let why = match from.reason {
+                FilterReason::Prefix => "filtered by spec.fromHost or spec.protectedPrefixes",
+                FilterReason::NextHop => "filtered: the next hop is not the host's",
+            };
+            let cells = ["", "host", &next_hop, "", "", why].map(str::to_owned);
             std::iter::once(prefix.to_string()).chain(cells).collect()
         });
         let paths = route.paths.iter().map(move |path| {

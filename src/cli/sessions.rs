@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use ipnet::IpNet;
 use serde::Serialize;
 
 use super::frr_client::{FrrQueries, unknown_vrf};
 use super::options::{Output, RuntimeOptions};
 use super::table;
 use crate::diagnose::cause::cause;
+use crate::diagnose::filtered::{FilterReason, Filtered};
 use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::status::publish;
 use crate::types::VrfName;
@@ -40,9 +40,9 @@ struct ListedSession {
     state: SessionState,
     hostname: Option<String>,
     cause: Option<String>,
-    /// Prefixes that `spec.fromHost` filters.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    filtered: BTreeSet<IpNet>,
+    /// Routes that are filtered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    filtered: Vec<Filtered>,
 }
 
 /// Prints the sessions.
@@ -106,7 +106,13 @@ fn text(sessions: &[ListedSession]) -> String {
         let cause = session.cause.as_ref()?;
         Some(format!("{} {}: {cause}\n", session.state.vrf_name(), session.state.peer))
     };
-    let causes: String = sessions.iter().filter_map(cause).collect();
+    // Routes that `spec.fromHost` filters are so by intent.
+    let third_party = |session: &ListedSession| {
+        let of_session = session.filtered.iter().filter(|route| route.reason == FilterReason::NextHop);
+        let text = |route: &Filtered| format!("{} {} {route}\n", session.state.vrf_name(), session.state.peer);
+        of_session.map(text).collect::<String>()
+    };
+    let causes: String = sessions.iter().filter_map(cause).chain(sessions.iter().map(third_party)).collect();
     if !causes.is_empty() {
         out.push('\n');
     }

@@ -8,6 +8,7 @@ use super::frr_client::routing;
 use super::options::{Output, RuntimeOptions};
 use super::table;
 use crate::frr::client::port::Routing as _;
+use crate::frr::show::session::SessionState;
 use crate::kind::note::Loss;
 use crate::status::model::{NodeStatus, ObjectState};
 use crate::status::publish;
@@ -80,6 +81,13 @@ fn text(status: &NodeStatus) -> String {
     out
 }
 
+/// How many routes of a session are filtered.
+fn filtered(status: &NodeStatus, session: &SessionState) -> u64 {
+    let mine =
+        status.filtered.iter().filter(|found| Some(&found.vrf) == session.vrf.as_ref() && found.peer == session.peer);
+    mine.flat_map(|found| found.routes.values()).sum()
+}
+
 fn tail(status: &NodeStatus) -> String {
     let mut out = String::new();
     if !status.vnis.is_empty() {
@@ -101,11 +109,12 @@ fn tail(status: &NodeStatus) -> String {
                 session.remote_as.map(|asn| asn.to_string()).unwrap_or_default(),
                 session.phase.to_string(),
                 session.prefixes.values().map(|p| p.received).sum::<u64>().to_string(),
+                filtered(status, session).to_string(),
                 session.prefixes.values().map(|p| p.sent).sum::<u64>().to_string(),
             ]
         });
         out.push('\n');
-        out += &table::render(&["VRF", "PEER", "AS", "STATE", "RECEIVED", "SENT"], rows);
+        out += &table::render(&["VRF", "PEER", "AS", "STATE", "RECEIVED", "FILTERED", "SENT"], rows);
         out.extend(status.session_causes.iter().map(|found| {
             let vrf = found.vrf.as_ref().map_or("default", VrfName::as_str);
             format!("  {vrf} {}: {}\n", found.peer, found.cause)

@@ -52,9 +52,9 @@ pub async fn execute(args: &TraceArgs) -> anyhow::Result<ExitCode> {
         let mut type5 = frr.type5(&state).await?;
         let mut filtered = Vec::new();
         for (session, _) in sessions.iter().filter(|(session, _)| session.vrf.as_ref() == Some(&vrf)) {
-            let prefixes = frr.filtered(session).await?;
-            let covering = prefixes.into_iter().filter(|prefix| prefix.contains(&args.address));
-            filtered.extend(covering.map(|prefix| (session.peer.clone(), prefix)));
+            let routes = frr.filtered(session).await?;
+            let covering = routes.into_iter().filter(|route| route.prefix.contains(&args.address));
+            filtered.extend(covering.map(|route| (session.peer.clone(), route)));
         }
         let facts = TraceFacts {
             kernel: prefix.and_then(|prefix| kernel.remove(&prefix)).unwrap_or_default(),

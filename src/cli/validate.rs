@@ -45,12 +45,7 @@ pub fn execute(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     let secrets = args.secrets_dir.clone().unwrap_or_else(|| args.dir.join("secrets"));
     let snapshot = source::dir::read(&args.dir, &secrets, &node)?;
     // The mode decides where links are, not whether an object is valid.
-    let facts = NodeFacts {
-        mode: VrfMode::Netns,
-        release: crate::frr::release::FRR_10_3,
-        nic_mtu: std::collections::BTreeMap::new(),
-        source_filters: true,
-    };
+    let facts = NodeFacts::unknown(VrfMode::Netns, crate::frr::release::FRR_10_3);
     let Plan { rejected, notes, .. } = plan(&snapshot, &facts);
     for rejection in &rejected {
         output::error_line(&rejection.to_string());

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::diagnose::SessionCause;
+use crate::diagnose::filtered::FilteredCount;
 use crate::diagnose::tcp_diagnosis::TcpDiagnosis;
 use crate::frr::client::port::Routing;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionPhase, SessionState};
@@ -256,6 +257,23 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         }
     }
 
+    /// How many routes the host sessions of the plan filter.
+    async fn filtered(&mut self, plan: &Plan, sessions: &[SessionState]) -> Vec<FilteredCount> {
+        let mut counts = Vec::new();
+        for session in sessions {
+            let Some(vrf) = &session.vrf else { continue };
+            let mut hosts = plan.frr.vrfs.get(vrf).into_iter().flat_map(|ip_vrf| ip_vrf.sessions.values());
+            let Some(host) = hosts.find(|host| host.address.to_string() == session.peer) else { continue };
+            match self.reconciler.filtered(session).await {
+                Ok(routes) if routes.is_empty() => {}
+                Ok(routes) => counts.push(FilteredCount::new(vrf, &session.peer, &routes, &host.next_hops)),
+                // Removed since the sessions were read.
+                Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "filtered routes not read"),
+            }
+        }
+        counts
+    }
+
     /// Reads all state and publishes the status.
     async fn publish(&mut self, snapshot: &Snapshot) {
         let Some(report) = &self.last else {
@@ -281,8 +299,10 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let foreign_lines = report.foreign_lines.clone();
         let md5_sessions = md5_sessions(&report.plan);
+        let plan = Arc::clone(&report.plan);
         let session_causes = self.tcp_causes(&status.sessions, &md5_sessions).await;
-        let status = NodeStatus { observed_time: now, foreign_lines, session_causes, ..status };
+        let filtered = self.filtered(&plan, &status.sessions).await;
+        let status = NodeStatus { observed_time: now, foreign_lines, session_causes, filtered, ..status };
         let is_down = |session: &SessionState| session.phase != SessionPhase::Established;
         let settled = !status.sessions.iter().any(is_down) && status.vnis.values().all(VniState::is_ready);
         let longest = if settled && answers { STEADY } else { UNSETTLED };

@@ -2,6 +2,7 @@
 //! report. Out: sentences with the remedy. Pure: reads nothing by itself and knows nothing of the status.
 
 pub mod cause;
+pub mod filtered;
 pub mod tcp_diagnosis;
 pub mod trace;
 

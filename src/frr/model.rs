@@ -18,6 +18,38 @@ pub struct RouterConfig {
     pub vrfs: BTreeMap<VrfName, IpVrf>,
 }
 
+impl RouterConfig {
+    /// The host sessions of all IP-VRFs, by address family.
+    pub fn host_sessions(&self) -> BTreeMap<Family, HostSessions> {
+        let mut all: BTreeMap<Family, HostSessions> = BTreeMap::new();
+        for (family, session) in self.vrfs.values().flat_map(|ip_vrf| &ip_vrf.sessions) {
+            let of_family = all.entry(*family).or_default();
+            of_family.subnets.push(session.subnet.subnet);
+            of_family.routers.insert(session.subnet.router);
+            of_family.hosts.extend(&session.next_hops);
+            of_family.allowed |= session.inbound.is_some();
+        }
+        for of_family in all.values_mut() {
+            of_family.subnets = IpNet::aggregate(&of_family.subnets);
+            of_family.subnets.sort();
+        }
+        all
+    }
+}
+
+/// The host sessions of all IP-VRFs in one address family: what the policies of the underlay must know of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostSessions {
+    /// Their subnets, those that complement each other as one.
+    pub subnets: Vec<IpNet>,
+    /// The addresses of the router in them.
+    pub routers: BTreeSet<IpAddr>,
+    /// The addresses of the host in them and of its sessions.
+    pub hosts: BTreeSet<IpAddr>,
+    /// Whether one of them has [`HostSession::inbound`].
+    pub allowed: bool,
+}
+
 /// The BGP instance of the default VRF: IPv4/IPv6 unicast for VTEP reachability, L2VPN EVPN with `advertise-all-vni`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnderlayInstance {
@@ -29,10 +61,23 @@ pub struct UnderlayInstance {
     pub neighbors: BTreeMap<Peer, Neighbor>,
     /// Prefixes advertised to the fabric underlay: the VTEP as /32 or /128.
     pub networks: BTreeSet<IpNet>,
-    /// Prefixes that hosts may not advertise unless an L3VNI permits it, by family.
-    pub protected_prefixes: BTreeMap<Family, Vec<IpNet>>,
+    /// What the fabric may not advertise into the default instance, by family: our own VTEP, and parts of the subnets of our
+    /// NICs. Everything else is accepted.
+    pub own_prefixes: BTreeMap<Family, Vec<PrefixListEntry>>,
+    /// Prefixes that neither a host nor the fabric may advertise in an IP-VRF.
+    pub protected_prefixes: BTreeSet<IpNet>,
     /// Graceful restart.
     pub graceful_restart: Option<GracefulRestart>,
+}
+
+/// The subnet of a host session. No host may advertise a part of it, since the hosts of all IP-VRFs are one node; the fabric
+/// advertises only the addresses of other nodes' hosts in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionSubnet {
+    /// The subnet.
+    pub subnet: IpNet,
+    /// The address of the router in it, on every node.
+    pub router: IpAddr,
 }
 
 /// How a peer is addressed.
@@ -144,12 +189,15 @@ pub struct IpVrf {
 pub struct HostSession {
     /// The host's address.
     pub address: IpAddr,
+    /// Where the session runs.
+    pub subnet: SessionSubnet,
     /// Session properties.
     pub neighbor: Neighbor,
-    /// What the host may advertise; the first match decides, and without a match a route is filtered.
-    pub inbound: Vec<PrefixListEntry>,
-    /// The default route and [`UnderlayInstance::protected_prefixes`] are filtered as well.
-    pub rejects_protected: bool,
+    /// The next hops that its routes may have: this address, and that of its veth end.
+    pub next_hops: BTreeSet<IpAddr>,
+    /// What the host may advertise, without a match nothing; `None` is all but the default route. Never
+    /// [`UnderlayInstance::protected_prefixes`] and the subnets of host sessions.
+    pub inbound: Option<Vec<PrefixListEntry>>,
     /// What is advertised to the host; `None` is all.
     pub outbound: Option<Vec<PrefixListEntry>>,
     /// Prefix limit.
@@ -176,17 +224,50 @@ pub struct PrefixListEntry {
 impl PrefixListEntry {
     /// Permits every prefix of a family.
     pub fn everything(family: Family) -> Self {
-        let prefix: IpNet = match family {
-            Family::Ipv4 => Ipv4Net::default().into(),
-            Family::Ipv6 => Ipv6Net::default().into(),
-        };
-        Self { permit: true, prefix, ge: None, le: Some(prefix.max_prefix_len()) }
+        Self::within(default_route(family))
     }
 
-    /// Denies a prefix and all prefixes that it covers.
-    pub fn nothing_within(prefix: IpNet) -> Self {
+    /// Matches the default route of a family.
+    pub fn default_route(family: Family) -> Self {
+        Self::exactly(default_route(family))
+    }
+
+    /// Matches a prefix alone.
+    pub fn exactly(prefix: IpNet) -> Self {
+        Self { permit: true, prefix, ge: None, le: None }
+    }
+
+    /// Matches all single addresses of a family.
+    pub fn addresses(family: Family) -> Self {
+        let prefix = default_route(family);
+        Self { permit: true, prefix, ge: Some(prefix.max_prefix_len()), le: None }
+    }
+
+    /// Matches a prefix and all prefixes that it covers.
+    pub fn within(prefix: IpNet) -> Self {
+        Self::up_to(prefix, prefix.max_prefix_len())
+    }
+
+    /// Matches a prefix and those that it covers, but no single address.
+    pub fn within_but_hosts(prefix: IpNet) -> Self {
+        Self::up_to(prefix, prefix.max_prefix_len().saturating_sub(1))
+    }
+
+    fn up_to(prefix: IpNet, longest: u8) -> Self {
         // FRR prints no `le` that allows no other length.
-        let le = (prefix.prefix_len() < prefix.max_prefix_len()).then_some(prefix.max_prefix_len());
-        Self { permit: false, prefix, ge: None, le }
+        Self { permit: true, prefix, ge: None, le: (prefix.prefix_len() < longest).then_some(longest) }
+    }
+
+    /// The same match, denied.
+    #[must_use]
+    pub fn denied(self) -> Self {
+        Self { permit: false, ..self }
+    }
+}
+
+fn default_route(family: Family) -> IpNet {
+    match family {
+        Family::Ipv4 => Ipv4Net::default().into(),
+        Family::Ipv6 => Ipv6Net::default().into(),
     }
 }

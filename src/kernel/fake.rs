@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::error::{KernelError, OpError};
 use super::lanes;
-use super::model::{KernelState, LinkKey, Netns, NicFacts, ObservedNics};
+use super::model::{HostNetwork, KernelState, LinkKey, Netns, NicFacts, ObservedNics};
 use super::netlink::error::NetlinkError;
 use super::op::KernelOp;
 use super::port::{Kernel, Outcome};
@@ -33,6 +33,7 @@ struct Inner {
     state: KernelState,
     fdb: BTreeMap<LinkKey, BTreeSet<MacAddr>>,
     nics: ObservedNics,
+    host_networks: BTreeSet<HostNetwork>,
     failures: Vec<(String, Errno)>,
     unreadable: BTreeSet<&'static str>,
     applied: Vec<KernelOp>,
@@ -83,6 +84,12 @@ impl FakeKernel {
     /// Sets the FDB of a VXLAN device.
     pub fn set_fdb(&self, device: LinkKey, macs: BTreeSet<MacAddr>) {
         self.inner().fdb.insert(device, macs);
+    }
+
+    /// Sets the networks of the host.
+    pub fn set_host_networks(&self, networks: BTreeSet<HostNetwork>) {
+        self.inner().host_networks = networks;
+        self.changes.notify_one();
     }
 
     /// The state.
@@ -138,6 +145,12 @@ impl Kernel for FakeKernel {
         inner.readable(NICS)?;
         let asked = inner.nics.iter().filter(|(name, _)| nics.contains(*name));
         Ok(asked.map(|(name, facts)| (name.clone(), facts.clone())).collect())
+    }
+
+    async fn host_networks(&self) -> Result<BTreeSet<HostNetwork>, KernelError> {
+        let inner = self.inner();
+        inner.readable(NICS)?;
+        Ok(inner.host_networks.clone())
     }
 
     async fn apply_all(&self, steps: &[Step]) -> Vec<Outcome> {

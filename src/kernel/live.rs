@@ -11,7 +11,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::error::{KernelError, OpError};
-use super::model::{KernelState, LinkKey, Netns, ObservedNics};
+use super::model::{HostNetwork, KernelState, LinkKey, Netns, ObservedNics};
 use super::namespace::Namespace;
 use super::namespaces::Namespaces;
 use super::netlink::contents::ObservedLink;
@@ -176,6 +176,11 @@ impl Kernel for NetlinkKernel {
         let contents = NodeContents::from([(Netns::Host, host), (Netns::Router, router)]);
         self.watch_links(&contents, nics, &*self.record().await?);
         Ok(observe::observed_nics(&contents, nics))
+    }
+
+    async fn host_networks(&self) -> Result<BTreeSet<HostNetwork>, KernelError> {
+        let host = self.namespaces.host.read(self.may_have_tables(), true).await?;
+        Ok(observe::host_networks(&host))
     }
 
     async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<Arc<KernelState>, KernelError> {

@@ -239,6 +239,17 @@ pub struct NicFacts {
     pub addresses: BTreeSet<IpNet>,
 }
 
+/// An address of a link of the host that is up and not ours: the host reaches the subnet of it over that link.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostNetwork {
+    /// The address with the length of its subnet.
+    pub address: IpNet,
+    /// The link.
+    pub link: String,
+    /// The VRF device of the host that the link is in; `None`: no VRF.
+    pub vrf: Option<String>,
+}
+
 /// NICs that were asked for; one that does not exist is absent.
 pub type ObservedNics = BTreeMap<IfName, NicFacts>;
 

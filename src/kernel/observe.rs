@@ -4,7 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::model::{KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, NicFacts, ObservedNics, SourceFilter};
+use ipnet::IpNet;
+
+use super::model::{
+    HostNetwork, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, NicFacts, ObservedNics, SourceFilter,
+};
 use super::netlink::contents::{AddrGenMode, NetnsContents, ObservedKind, ObservedLink, is_link_local};
 use super::nic_record::{MovePhase, Record};
 use crate::names::{self, OwnedName, Role};
@@ -64,6 +68,21 @@ pub fn observed_nics(node: &NodeContents, asked: &BTreeSet<IfName>) -> ObservedN
         })
     };
     asked.iter().filter_map(find).collect()
+}
+
+/// The networks of the host. Loopback and link-local addresses are none.
+pub fn host_networks(host: &NetnsContents) -> BTreeSet<HostNetwork> {
+    let vrf_of = |link: &ObservedLink| {
+        let master = host.links.get(&link.master?)?;
+        matches!(master.kind, ObservedKind::Vrf(_)).then(|| master.name.clone())
+    };
+    let networks = |link: &ObservedLink| {
+        let addresses = link.addresses.iter().map(|address| address.net);
+        let counts = |net: &IpNet| !net.addr().is_loopback() && !is_link_local(net);
+        let network = |address| HostNetwork { address, link: link.name.clone(), vrf: vrf_of(link) };
+        addresses.filter(counts).map(network).collect::<Vec<_>>()
+    };
+    host.links.values().filter(|link| link.owned.is_none() && link.up).flat_map(networks).collect()
 }
 
 /// An interrupted move or return counts as not done: the same op completes it.
@@ -246,6 +265,36 @@ mod tests {
             let wanted = World::state(&world);
             prop_assert_eq!(state(&contents_of(&wanted), &BTreeSet::new(), &Record::default()), wanted);
         }
+    }
+
+    #[test]
+    fn the_networks_of_the_host_are_those_of_links_that_are_up_and_not_ours() {
+        let ours = OwnedName::Vni(Role::HostVeth, crate::types::Vni::try_from(100).unwrap());
+        let link = |name: &str, up, owned, master, nets: &[&str]| ObservedLink {
+            name: name.to_owned(),
+            up,
+            owned,
+            master,
+            addresses: nets.iter().map(|net| ObservedAddress { net: net.parse().unwrap(), permanent: false }).collect(),
+            ..ObservedLink::default()
+        };
+        let vrf =
+            ObservedLink { kind: ObservedKind::Vrf(crate::types::TableId(7)), ..link("blue", true, None, None, &[]) };
+        let links = [
+            link("lo", true, None, None, &["127.0.0.1/8", "::1/128", "10.9.9.1/32"]),
+            link("mgmt0", true, None, None, &["172.18.0.3/16", "fe80::1/64", "fd00::3/64"]),
+            link("eth1", true, None, Some(6), &["10.1.0.3/24"]),
+            link("docker0", false, None, None, &["172.17.0.1/16"]),
+            link("host-100", true, Some(ours), None, &["192.169.10.3/24"]),
+            vrf,
+        ];
+        let links = (1..).zip(links).collect();
+        let networks = host_networks(&NetnsContents { links, ..NetnsContents::default() });
+        let shown: Vec<String> = networks
+            .iter()
+            .map(|network| format!("{} {} {}", network.address, network.link, network.vrf.as_deref().unwrap_or("-")))
+            .collect();
+        assert_eq!(shown, ["10.1.0.3/24 eth1 blue", "10.9.9.1/32 lo -", "172.18.0.3/16 mgmt0 -", "fd00::3/64 mgmt0 -"]);
     }
 
     #[test]

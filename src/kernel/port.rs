@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::error::KernelError;
-use super::model::{KernelState, LinkKey, Netns, ObservedNics};
+use super::model::{HostNetwork, KernelState, LinkKey, Netns, ObservedNics};
 use super::op::KernelOp;
 use super::step::Step;
 use super::tcp::TcpCounts;
@@ -34,6 +34,9 @@ impl Outcome {
 pub trait Kernel: Sync {
     /// Reads what a plan needs to know about `nics`.
     fn observe_nics(&self, nics: &BTreeSet<IfName>) -> impl Future<Output = Result<ObservedNics, KernelError>> + Send;
+
+    /// Reads the networks of the host, without those of our links.
+    fn host_networks(&self) -> impl Future<Output = Result<BTreeSet<HostNetwork>, KernelError>> + Send;
 
     /// Reads everything of ours, and in which namespaces `nics` are; the same value again as long as nothing changed. A part
     /// that cannot be read is an error, never "nothing there".
@@ -63,6 +66,10 @@ pub trait Kernel: Sync {
 impl<K: Kernel + Send> Kernel for Arc<K> {
     fn observe_nics(&self, nics: &BTreeSet<IfName>) -> impl Future<Output = Result<ObservedNics, KernelError>> + Send {
         (**self).observe_nics(nics)
+    }
+
+    fn host_networks(&self) -> impl Future<Output = Result<BTreeSet<HostNetwork>, KernelError>> + Send {
+        (**self).host_networks()
     }
 
     fn observe(&self, nics: &BTreeSet<IfName>) -> impl Future<Output = Result<Arc<KernelState>, KernelError>> + Send {

@@ -36,9 +36,13 @@ const NO_HOST_BITS: (&str, &str) = (
     "has host bits set: write the network address, such as 192.0.2.0/24 or 2001:db8::/64",
 );
 
-const UNICAST: (&str, &str) = (
-    "!isCIDR(self) || cidr(self).ip().isGlobalUnicast() || (cidr(self).ip().family() == 4 && cidr(self).ip().isLinkLocalUnicast())",
-    "is not a unicast subnet: do not use loopback, multicast, unspecified or IPv6 link-local addresses",
+/// Addresses that are never those of a router or host: "this network" (RFC 1122 section 3.2.1.3), loopback, multicast with what
+/// is reserved above it (class E, broadcast), and their like in IPv6.
+const NOT_RESERVED: (&str, &str) = (
+    "!isCIDR(self) || !(['0.0.0.0/8', '127.0.0.0/8', '224.0.0.0/3', '::/127', 'fe80::/10', 'ff00::/8'].exists(r, \
+     cidr(r).containsIP(cidr(self).masked().ip()) || cidr(self).containsIP(cidr(r).ip())))",
+    "is not a unicast subnet: do not use or cover 0.0.0.0/8, loopback, multicast, class E (240.0.0.0/4), broadcast or IPv6 \
+     link-local addresses",
 );
 
 /// A prefix of either family.
@@ -52,6 +56,22 @@ pub(crate) fn prefix(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// Prefixes of either family, each once, none of which is all addresses.
+pub(crate) fn protected_prefixes(_: &mut SchemaGenerator) -> Schema {
+    let item = string(
+        CIDR_TEXT,
+        &[
+            ("isCIDR(self)", "is not a prefix: write ADDRESS/LENGTH, such as 10.96.0.0/12 or fd00:10:96::/112"),
+            NO_HOST_BITS,
+            (
+                "!isCIDR(self) || cidr(self).prefixLength() > 0",
+                "is every address, so that no VRF would have a route: list the prefixes of nodes, Pods and services",
+            ),
+        ],
+    );
+    list("set", 64, &item)
+}
+
 /// A pool of addresses of either family.
 pub(crate) fn pool(_: &mut SchemaGenerator) -> Schema {
     string(
@@ -59,7 +79,7 @@ pub(crate) fn pool(_: &mut SchemaGenerator) -> Schema {
         &[
             ("isCIDR(self)", "is not a prefix: write ADDRESS/LENGTH, such as 100.65.0.0/24 or 2001:db8::/64"),
             NO_HOST_BITS,
-            UNICAST,
+            NOT_RESERVED,
         ],
     )
 }
@@ -88,7 +108,7 @@ pub(crate) fn subnet_v4(_: &mut SchemaGenerator) -> Schema {
                 "is not an IPv4 prefix: write ADDRESS/LENGTH, such as 192.169.10.0/24",
             ),
             NO_HOST_BITS,
-            UNICAST,
+            NOT_RESERVED,
             (
                 "!isCIDR(self) || cidr(self).ip().family() != 4 || cidr(self).prefixLength() <= 30",
                 "is too small for the router and one host: use a prefix length of at most 30, with room for the host of every node",
@@ -107,7 +127,7 @@ pub(crate) fn subnet_v6(_: &mut SchemaGenerator) -> Schema {
                 "is not an IPv6 prefix: write ADDRESS/LENGTH, such as 2001:db8:10::/64",
             ),
             NO_HOST_BITS,
-            UNICAST,
+            NOT_RESERVED,
             (
                 "!isCIDR(self) || cidr(self).ip().family() != 6 || cidr(self).prefixLength() <= 126",
                 "is too small for the router and one host: use a prefix length of at most 126, with room for the host of every node",
@@ -126,7 +146,7 @@ pub(crate) fn pool_or_address_v4(_: &mut SchemaGenerator) -> Schema {
                 "is neither an IPv4 prefix nor an IPv4 address: write one such as 10.9.0.0/24 or 10.9.0.7",
             ),
             NO_HOST_BITS,
-            UNICAST,
+            NOT_RESERVED,
             (
                 "!isIP(self) || ip(self).isGlobalUnicast()",
                 "is not a unicast address: do not use a loopback, multicast, unspecified or link-local address",
@@ -145,7 +165,7 @@ pub(crate) fn pool_or_address_v6(_: &mut SchemaGenerator) -> Schema {
                 "is neither an IPv6 prefix nor an IPv6 address: write one such as 2001:db8:9::/64 or 2001:db8:9::7",
             ),
             NO_HOST_BITS,
-            UNICAST,
+            NOT_RESERVED,
             (
                 "!isIP(self) || ip(self).isGlobalUnicast()",
                 "is not a unicast address: do not use a loopback, multicast, unspecified or link-local address",

@@ -1,7 +1,7 @@
 //! Converts the fields of one object to typed values. In: raw fields, and the passwords of Secrets. Out: values, and a rejection
 //! for each field that is invalid. It must not stop at the first one. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use ipnet::IpNet;
@@ -12,7 +12,8 @@ use super::ipam;
 use super::object::{ObjectRef, Reason, Rejection, SecretKey};
 use crate::frr::model::PrefixListEntry;
 use crate::frr::release::Release;
-use crate::types::Secret;
+use crate::kernel::model::HostNetwork;
+use crate::types::{IfName, Secret};
 
 /// The passwords of Secrets; `Err` is the message why one is not available. A message and not an error type, since snapshots are
 /// compared and stored on disk.
@@ -27,6 +28,10 @@ pub struct NodeContext<'a> {
     pub secrets: &'a Secrets,
     /// The installed release of FRR.
     pub release: Release,
+    /// The addresses of the existing NICs that objects name.
+    pub nic_addresses: &'a BTreeMap<IfName, BTreeSet<IpNet>>,
+    /// The networks of the host.
+    pub host_networks: &'a BTreeSet<HostNetwork>,
 }
 
 /// The rejections of one object, collected while its fields are converted.

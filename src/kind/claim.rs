@@ -16,6 +16,8 @@ pub enum Claimed {
     Vrf(VrfName),
     /// A subnet, which must not overlap another.
     Subnet(IpNet),
+    /// A prefix in which no object may have a subnet. It may overlap others of its kind.
+    Reserved(IpNet),
 }
 
 /// A claim of an object.

@@ -1,7 +1,7 @@
 //! What a kind must define, and what it gets as input. In: specs, and facts on the node. Out: the traits that each kind
 //! implements in its own folder. Nothing here may depend on one kind. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
@@ -17,9 +17,9 @@ use super::note::Note;
 use super::object::{Kind, ObjectRef};
 use crate::frr::model::{Neighbor, Peer, RouterConfig};
 use crate::frr::release::Release;
-use crate::kernel::model::KernelState;
+use crate::kernel::model::{HostNetwork, KernelState};
 use crate::scope::Scope;
-use crate::types::{Asn, Family, IfName, Vni, VrfMode, VrfName};
+use crate::types::{Asn, IfName, Vni, VrfMode, VrfName};
 
 /// The facts on the node, besides objects, that a plan depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +30,20 @@ pub struct NodeFacts {
     pub release: Release,
     /// MTU in bytes of the existing NICs that objects name.
     pub nic_mtu: BTreeMap<IfName, u32>,
+    /// The addresses of these NICs.
+    pub nic_addresses: BTreeMap<IfName, BTreeSet<IpNet>>,
+    /// The networks of the host.
+    pub host_networks: BTreeSet<HostNetwork>,
     /// The kernel can filter IPv6 sources.
     pub source_filters: bool,
+}
+
+impl NodeFacts {
+    /// Of a node of which nothing else is known; its kernel is taken to have all that is used.
+    pub fn unknown(mode: VrfMode, release: Release) -> Self {
+        let (nic_mtu, nic_addresses, host_networks) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { mode, release, nic_mtu, nic_addresses, host_networks, source_filters: true }
+    }
 }
 
 /// The node's connection to the fabric, on which objects of other kinds build.
@@ -47,8 +59,8 @@ pub struct Fabric {
     pub router_id: Ipv4Addr,
     /// BGP neighbors in the fabric.
     pub neighbors: BTreeMap<Peer, Neighbor>,
-    /// Prefixes that no host may advertise, because the underlay depends on them.
-    pub protected: Vec<IpNet>,
+    /// Prefixes that no IP-VRF may have from a host or the fabric, each with the field of the object that protects it.
+    pub protected: BTreeMap<IpNet, String>,
     /// VRF mode of the node.
     pub mode: VrfMode,
     /// The installed release of FRR.
@@ -57,13 +69,6 @@ pub struct Fabric {
     pub mtu: u32,
     /// The kernel can filter IPv6 sources.
     pub source_filters: bool,
-}
-
-impl Fabric {
-    /// The protected prefixes of an address family.
-    pub fn protected_of(&self, family: Family) -> Vec<IpNet> {
-        self.protected.iter().filter(|prefix| Family::of(prefix) == family).copied().collect()
-    }
 }
 
 /// What FRR must report once an object is applied.

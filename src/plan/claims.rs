@@ -1,7 +1,7 @@
 //! The claims of accepted objects. In: claims of an object. Out: its conflicts with accepted objects, as rejections that name both
 //! objects. It must not know a kind, nor decide which object wins: the one whose claims are added first does. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -23,14 +23,18 @@ pub(super) struct Claims<'a> {
     claimed: BTreeMap<Claimed, (Claimant<'a>, String)>,
     /// Subnets by their first address. No two of them overlap.
     subnets: BTreeMap<IpAddr, IpNet>,
+    /// Prefixes in which no object may have a subnet: few.
+    reserved: BTreeSet<IpNet>,
 }
 
 impl<'a> Claims<'a> {
     /// Adds the claims of an object without conflicts.
     pub(super) fn add(&mut self, claimant: Claimant<'a>, claims: Vec<Claim>) {
         for Claim { claimed, field } in claims {
-            if let Claimed::Subnet(subnet) = &claimed {
-                self.subnets.insert(subnet.network(), *subnet);
+            match &claimed {
+                Claimed::Subnet(subnet) => drop(self.subnets.insert(subnet.network(), *subnet)),
+                Claimed::Reserved(prefix) => drop(self.reserved.insert(*prefix)),
+                Claimed::Fabric | Claimed::Vni(_) | Claimed::Vrf(_) => {}
             }
             self.claimed.insert(claimed, (claimant, field));
         }
@@ -55,7 +59,12 @@ impl<'a> Claims<'a> {
 
     fn conflicting(&self, wanted: &Claimed) -> impl Iterator<Item = (&Claimed, &(Claimant<'a>, String))> {
         let wanted = match wanted {
-            Claimed::Subnet(subnet) => self.overlapping(subnet).into_iter().map(Claimed::Subnet).collect(),
+            Claimed::Subnet(subnet) => {
+                let reserved = self.reserved.iter().filter(|prefix| overlap(prefix, subnet));
+                let subnets = self.overlapping(subnet).into_iter().map(Claimed::Subnet);
+                subnets.chain(reserved.copied().map(Claimed::Reserved)).collect()
+            }
+            Claimed::Reserved(prefix) => self.overlapping(prefix).into_iter().map(Claimed::Subnet).collect(),
             other => vec![other.clone()],
         };
         wanted.into_iter().filter_map(|claimed| self.claimed.get_key_value(&claimed))
@@ -66,8 +75,13 @@ impl<'a> Claims<'a> {
         let around = self.subnets.range(..subnet.network()).next_back();
         let within = self.subnets.range(subnet.network()..=subnet.broadcast());
         let candidates = around.into_iter().chain(within).map(|(_, claimed)| *claimed);
-        candidates.filter(|other| other.contains(subnet) || subnet.contains(other)).collect()
+        candidates.filter(|other| overlap(other, subnet)).collect()
     }
+}
+
+/// Whether one of them contains the other.
+fn overlap(one: &IpNet, other: &IpNet) -> bool {
+    one.contains(other) || other.contains(one)
 }
 
 fn named(claimant: Claimant<'_>) -> String {
@@ -81,10 +95,13 @@ fn message(wanted: &Claimed, claimed: &Claimed, field: &str, other: &str) -> Str
         }
         (Claimed::Vni(vni), _) => format!("VNI {vni} belongs to {other}: use another VNI"),
         (Claimed::Vrf(vrf), _) => format!("VRF {vrf} belongs to {other}: use another name"),
-        (Claimed::Subnet(subnet), Claimed::Subnet(other_subnet)) => {
-            format!("{subnet} overlaps {other_subnet}, {field} of {other}: use another subnet")
+        (
+            Claimed::Subnet(subnet) | Claimed::Reserved(subnet),
+            Claimed::Subnet(other_subnet) | Claimed::Reserved(other_subnet),
+        ) => format!("{subnet} overlaps {other_subnet}, {field} of {other}: use another subnet"),
+        (Claimed::Subnet(subnet) | Claimed::Reserved(subnet), _) => {
+            format!("{subnet} belongs to {other}: use another subnet")
         }
-        (Claimed::Subnet(subnet), _) => format!("{subnet} belongs to {other}: use another subnet"),
     }
 }
 
@@ -116,6 +133,21 @@ mod tests {
             ["a.yaml:20: L3VNI default/blue: spec.localcidr.ipv4: 10.1.0.0/16 overlaps 10.0.0.0/8, \
               spec.localcidr.ipv4 of L3VNI default/red (a.yaml:3): use another subnet"]
         );
+    }
+
+    #[test]
+    fn a_subnet_conflicts_with_reserved_prefixes_which_may_overlap_each_other() {
+        let (underlay, red) = (object("underlay"), object("red"));
+        let reserved = |text: &str| Claim::new(Claimed::Reserved(text.parse().unwrap()), "spec.protectedPrefixes");
+        let mut claims = Claims::default();
+        let claimant = Claimant { object: &underlay, location: None };
+        claims.add(claimant, vec![reserved("10.0.0.0/8"), reserved("10.96.0.0/12"), reserved("fd00::/16")]);
+        let claimant = Claimant { object: &red, location: None };
+        let count = |claim: Claim| claims.conflicts(claimant, &[claim]).len();
+        assert_eq!(count(subnet("10.97.0.0/24")), 2);
+        assert_eq!(count(subnet("10.1.0.0/24")), 1);
+        assert_eq!(count(subnet("11.0.0.0/24")), 0);
+        assert_eq!(count(reserved("10.0.0.0/9")), 0);
     }
 
     #[test]

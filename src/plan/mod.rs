@@ -113,7 +113,8 @@ impl<'a> Planner<'a> {
             return Err(vec![Rejection { object, reason, location, field, message: message.to_owned() }]);
         }
         let Snapshot { node, secrets, .. } = self.snapshot;
-        let node = NodeContext { index: node.index, secrets, release: self.facts.release };
+        let NodeFacts { release, nic_addresses, host_networks, .. } = self.facts;
+        let node = NodeContext { index: node.index, secrets, release: *release, nic_addresses, host_networks };
         let valid = found.spec.validate(object, node).map_err(|mut rejections| {
             for rejection in &mut rejections {
                 rejection.location = location.cloned();

@@ -10,10 +10,8 @@ use proptest::prelude::*;
 
 pub(crate) fn facts() -> NodeFacts {
     NodeFacts {
-        mode: VrfMode::Netns,
-        release: crate::frr::release::FRR_10_3,
         nic_mtu: [("toswitch".parse().unwrap(), 9000)].into(),
-        source_filters: true,
+        ..NodeFacts::unknown(VrfMode::Netns, crate::frr::release::FRR_10_3)
     }
 }
 
@@ -95,6 +93,68 @@ fn everything_wrong_with_an_object_is_rejected_and_the_valid_one_is_planned() {
     assert_eq!(vrfs(&plan), ["good"]);
     let fields: Vec<_> = plan.rejected.iter().map(|r| r.field.as_str()).collect();
     assert_eq!(fields, ["spec.localcidr.ipv4", "spec.routeTargets.import[0]", "spec.vni"]);
+}
+
+#[test]
+fn a_subnet_in_use_on_the_node_or_protected_is_rejected_and_what_is_in_force_stays() {
+    let objects = || {
+        let mut snapshot = snapshot(vec![
+            l3vni("link", 100, "192.168.11.0/28"),
+            l3vni("pods", 200, "10.244.9.0/24"),
+            l3vni("mgmt", 300, "172.18.0.0/24"),
+            l3vni("good", 400, "192.169.10.0/24"),
+        ]);
+        edit_underlay(&mut snapshot, |spec| spec.protected_prefixes = vec!["10.244.0.0/16".into()]);
+        snapshot
+    };
+    let mgmt = crate::kernel::model::HostNetwork {
+        address: "172.18.0.3/16".parse().unwrap(),
+        link: "mgmt0".to_owned(),
+        vrf: None,
+    };
+    let nic_addresses = ["192.168.11.4/24", "fe80::1/64"].map(|address| address.parse().unwrap());
+    let node = NodeFacts {
+        nic_addresses: [("toswitch".parse().unwrap(), nic_addresses.into())].into(),
+        host_networks: [mgmt].into(),
+        ..facts()
+    };
+    let rejected = plan(&objects(), &node);
+    assert_eq!(vrfs(&rejected), ["good"]);
+    let texts: Vec<String> = rejected.rejected.iter().map(|r| r.message.clone()).collect();
+    assert_eq!(
+        texts,
+        [
+            "192.168.11.0/28 overlaps 192.168.11.0/24, spec.nics, the subnet of a NIC of Underlay \
+             openperouter-system/underlay: use another subnet",
+            "172.18.0.0/24 overlaps 172.18.0.0/16, a network of the node on mgmt0, which could not be reached any more: use \
+             another subnet",
+            "10.244.9.0/24 overlaps 10.244.0.0/16, spec.protectedPrefixes[0] of Underlay openperouter-system/underlay: use \
+             another subnet",
+        ]
+    );
+    // An address that the node gets later takes nothing down.
+    let mut accepted = LastAccepted::default();
+    let before =
+        plan_with_last_accepted(&objects(), &NodeFacts { host_networks: [].into(), ..node.clone() }, &mut accepted);
+    assert_eq!(vrfs(&before), ["good", "mgmt"]);
+    let after = plan_with_last_accepted(&objects(), &node, &mut accepted);
+    assert!(after.rejected.iter().any(|rejection| rejection.object.name == "mgmt"), "{:?}", after.rejected);
+}
+
+#[test]
+fn a_link_local_subnet_and_an_allowed_prefix_that_is_protected_are_noted() {
+    let mut red = l3vni("red", 100, "169.254.7.0/24");
+    let allowed =
+        serde_json::json!({"allowedPrefixes": [{"prefix": "172.30.0.0/24"}, {"prefix": "10.96.1.0/24", "le": 32}]});
+    Arc::make_mut(&mut red.spec).from_host = Some(serde_json::from_value(allowed).unwrap());
+    let mut snapshot = snapshot(vec![red]);
+    edit_underlay(&mut snapshot, |spec| spec.protected_prefixes = vec!["10.96.0.0/12".into()]);
+    let plan = plan(&snapshot, &facts());
+    assert_eq!(plan.rejected, vec![]);
+    let fields: Vec<&str> = plan.notes.iter().map(|note| note.field.as_str()).collect();
+    let expected = ["spec.fromHost.allowedPrefixes[1]", "spec.localcidr.ipv4", "spec.toHost.asOverride"];
+    assert_eq!(fields, expected, "{:#?}", plan.notes);
+    assert!(plan.notes[0].message.contains("within 10.96.0.0/12, which spec.protectedPrefixes[0] of Underlay"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The first half of a pass: observes kernel and FRR, plans, and compares. In: a snapshot. Out: a [`Comparison`], which
 //! holds all that is to be done. Changes nothing but policies that nothing refers to yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::cache::{Compared, PlanInput, Settled, Wanted};
@@ -63,7 +63,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let is_new = || self.wanted.last().is_some_and(|(input, _)| input.snapshot != *snapshot);
         let current = settled.last().filter(|(_, settled)| settled.is_current && is_new());
         let current = current.map(|(compared, _)| Arc::clone(&compared.running));
-        let facts = NodeFacts { mode: self.mode, release, nic_mtu: BTreeMap::new(), source_filters: true };
+        let facts = NodeFacts::unknown(self.mode, release);
         let input = PlanInput { snapshot: Arc::clone(snapshot), facts, accepted };
         let Self { kernel, routing, wanted, .. } = self;
         let mut policies = EarlyPolicies::default();
@@ -118,8 +118,11 @@ async fn plan<'a>(
 ) -> Result<(&'a LastAccepted, &'a mut Wanted), PassError> {
     let nics: BTreeSet<IfName> = input.snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();
     let observed = kernel.observe_nics(&nics).await?;
+    let host_networks = kernel.host_networks().await?;
     watch.mark(PassPhase::Observe);
-    input.facts.nic_mtu = observed.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
+    input.facts.nic_mtu = observed.iter().map(|(nic, facts)| (nic.clone(), facts.mtu)).collect();
+    input.facts.nic_addresses = observed.into_iter().map(|(nic, facts)| (nic, facts.addresses)).collect();
+    input.facts.host_networks = host_networks;
     input.facts.source_filters = kernel.has_source_filters().await?;
     let (input, wanted) = match last.take() {
         Some((last, wanted)) if last == input => (input, wanted),

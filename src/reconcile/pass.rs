@@ -68,7 +68,7 @@ impl Preview {
     /// # Errors
     /// Where the configuration cannot be rendered.
     pub fn without_router(snapshot: &Arc<Snapshot>, mode: VrfMode, release: Release) -> Result<Self, RenderError> {
-        let facts = NodeFacts { mode, release, nic_mtu: BTreeMap::new(), source_filters: true };
+        let facts = NodeFacts::unknown(mode, release);
         let input = PlanInput { snapshot: Arc::clone(snapshot), facts, accepted: LastAccepted::default() };
         let (_, wanted) = Wanted::new(input, None)?;
         let nothing = State { kernel: &KernelState::default(), frr: &Config::default() };

@@ -13,6 +13,7 @@ use super::stale_open_sent::StaleOpenSent;
 use crate::frr::client::port::{Routing, RoutingError};
 use crate::frr::release::FrrVersion;
 use crate::frr::show::live::Live;
+use crate::frr::show::route::FilteredRoute;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
 use crate::frr::stanza::text::RenderError;
 use crate::kernel::model::Netns;
@@ -137,6 +138,14 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// When a pass is due that rebuilds an IP-VRF whose L3VNI is down.
     pub fn next_rebuild(&self) -> Option<Instant> {
         self.down_vnis.next()
+    }
+
+    /// The routes that a host session filters.
+    ///
+    /// # Errors
+    /// Where FRR cannot be read.
+    pub async fn filtered(&mut self, session: &SessionState) -> Result<Vec<FilteredRoute>, PassError> {
+        Ok(self.routing.filtered(session).await?)
     }
 
     /// The TCP counters of the kernel in a namespace.

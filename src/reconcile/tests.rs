@@ -55,7 +55,9 @@ pub(super) fn snapshot_in_as(asn: u32, l3vnis: &[(&str, u32, u8)]) -> Arc<Snapsh
     let underlay = serde_json::json!({"asn": asn, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"]});
     let spec = |vni: u32, net: u8| {
         let local = format!("192.169.{net}.0/24");
-        serde_json::json!({"asn": asn, "vni": vni, "hostasn": 64515, "localcidr": {"ipv4": local}})
+        // With a policy of its own.
+        let to_host = serde_json::json!({"allowedPrefixes": [{"prefix": "10.0.0.0/8"}, {"prefix": "172.16.0.0/12"}]});
+        serde_json::json!({"asn": asn, "vni": vni, "hostasn": 64515, "localcidr": {"ipv4": local}, "toHost": to_host})
     };
     let l3vnis = l3vnis.iter().map(|(name, vni, net)| object(Kind::L3VNI, name, spec(*vni, *net)));
     Arc::new(Snapshot {
@@ -245,7 +247,8 @@ async fn the_policies_of_a_new_vrf_are_sent_once_and_before_the_kernel_is_read()
     bench.frr().sent.clear();
     let report = bench.pass(&three).await;
     let sent: Vec<String> = bench.frr().sent.drain(..).map(|(_, line)| line).collect();
-    assert_eq!(sent.iter().filter(|line| line.starts_with("ip prefix-list")).count(), 2, "{sent:?}");
+    let lists = |name: &str| sent.iter().filter(|line| line.starts_with(&format!("ip prefix-list {name}"))).count();
+    assert_eq!((lists("pe-vrf-green"), lists("pe-vrf"), lists("pe-underlay")), (2, 2, 2), "{sent:?}");
     assert_eq!(report.frr_lines, sent.len());
 }
 

@@ -36,6 +36,7 @@ pub fn fold(
         vnis: live.vnis,
         sessions: live.sessions,
         session_causes: Vec::new(),
+        filtered: Vec::new(),
         foreign_lines: Vec::new(),
         last_change,
     }

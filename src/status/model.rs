@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnose::SessionCause;
+use crate::diagnose::filtered::FilteredCount;
 use crate::frr::show::session::SessionState;
 use crate::frr::show::vni::{VniState, VniType};
 use crate::kind::note::Note;
@@ -52,6 +53,9 @@ pub struct NodeStatus {
     /// Causes that only the kernel shows: wrong passwords, second speakers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub session_causes: Vec<SessionCause>,
+    /// Host sessions that filter routes, and how many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filtered: Vec<FilteredCount>,
     /// Lines in FRR that are not ours: reported, left alone.
     pub foreign_lines: Vec<String>,
     /// The last reconcile pass that changed something.

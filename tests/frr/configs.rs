@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use perouter::frr::model::{
-    Bfd, GracefulRestart, HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, RouterConfig, UnderlayInstance,
+    Bfd, GracefulRestart, HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, RouterConfig, SessionSubnet,
+    UnderlayInstance,
 };
 use perouter::types::{Asn, Community, Family, RouteTarget, Secret, Vni, VrfName};
 use proptest::collection::{btree_map, btree_set, vec};
@@ -91,22 +92,33 @@ fn entry(family: Family) -> impl Strategy<Value = PrefixListEntry> {
     })
 }
 
-fn host(family: Family, own: u32) -> BoxedStrategy<HostSession> {
+/// The subnet of a host session in the VRF of a VNI: as in a plan, no two VRFs have the same.
+fn session_subnet(family: Family, base: u32) -> SessionSubnet {
+    let (subnet, router) = match family {
+        Family::Ipv4 => (format!("192.169.{}.0/24", base / 10), format!("192.169.{}.1", base / 10)),
+        Family::Ipv6 => (format!("2001:db8:{base}::/64"), format!("2001:db8:{base}::1")),
+    };
+    SessionSubnet { subnet: subnet.parse().unwrap(), router: router.parse().unwrap() }
+}
+
+fn host(family: Family, own: u32, base: u32) -> BoxedStrategy<HostSession> {
+    let beyond: IpAddr = if family == Family::Ipv4 { "10.9.0.1" } else { "2001:db8:9::1" }.parse().unwrap();
     let address = (2..6u8).prop_map(move |n| match family {
         Family::Ipv4 => IpAddr::V4(Ipv4Addr::new(192, 169, 10, n)),
         Family::Ipv6 => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 10, 0, 0, 0, 0, n.into())),
     });
-    let lists = (vec(entry(family), 0..4), of(vec(entry(family), 0..3)));
+    let lists = (of(vec(entry(family), 0..4)), of(vec(entry(family), 0..3)));
     (address, neighbor(own), lists, (of(1..50u32), of(1..50u32)), (any::<bool>(), any::<bool>()))
         .prop_map(
-            |(address, neighbor, (inbound, outbound), (max_prefixes, local_pref), (as_override, rejects_protected))| {
+            move |(address, neighbor, (inbound, outbound), (max_prefixes, local_pref), (as_override, indirect))| {
                 HostSession {
                     // FRR rejects it on iBGP peers.
                     as_override: as_override && neighbor.external,
                     address,
                     neighbor,
                     inbound,
-                    rejects_protected,
+                    subnet: session_subnet(family, base),
+                    next_hops: [address].into_iter().chain(indirect.then_some(beyond)).collect(),
                     outbound,
                     max_prefixes,
                     local_pref,
@@ -142,7 +154,7 @@ fn both(len: (u8, u8)) -> impl Strategy<Value = IpNet> {
 pub fn ip_vrf(base: u32) -> BoxedStrategy<IpVrf> {
     let own = prop_oneof![9 => Just(OWN_AS), 1 => Just(65100u32)];
     own.prop_flat_map(move |own| {
-        let sessions = (of(host(Family::Ipv4, own)), of(host(Family::Ipv6, own)));
+        let sessions = (of(host(Family::Ipv4, own, base)), of(host(Family::Ipv6, own, base)));
         let routes = (
             btree_set(both((32, 128)), 0..3),
             btree_map(both((30, 64)), any::<bool>(), 0..3),
@@ -199,19 +211,22 @@ fn underlay() -> BoxedStrategy<UnderlayInstance> {
     own.prop_flat_map(move |own| {
         let neighbors = btree_map(prop::sample::select(peers.clone()), neighbor(own), 0..4);
         let networks = btree_set(prop::sample::select(vteps.iter().copied().collect::<Vec<_>>()), 1..3);
-        let protected =
-            (of(btree_set(net(Family::Ipv4, (24, 64)), 0..3)), of(btree_set(net(Family::Ipv6, (24, 64)), 0..3)));
-        (neighbors, networks, protected, of(restart()), 1..4u8).prop_map(
-            move |(neighbors, networks, (protected4, protected6), graceful_restart, id)| {
-                let protected = [(Family::Ipv4, protected4), (Family::Ipv6, protected6)].into_iter();
-                let protected_prefixes = protected
-                    .filter_map(|(family, prefixes)| Some((family, prefixes?.into_iter().collect())))
-                    .collect();
+        let protected = btree_set(both((24, 64)), 0..5);
+        let own_prefixes = (any::<bool>(), any::<bool>()).prop_map(|(v4, v6)| {
+            v4.then_some("192.168.11.0/24").into_iter().chain(v6.then_some("2001:db8:1::/64")).collect::<Vec<_>>()
+        });
+        (neighbors, networks, (protected, own_prefixes), of(restart()), 1..4u8).prop_map(
+            move |(neighbors, networks, (protected_prefixes, links), graceful_restart, id)| {
+                let mut own_prefixes: BTreeMap<Family, Vec<PrefixListEntry>> = BTreeMap::new();
+                for link in links.into_iter().map(|link| link.parse::<IpNet>().unwrap()) {
+                    own_prefixes.entry(Family::of(&link)).or_default().push(PrefixListEntry::within_but_hosts(link));
+                }
                 UnderlayInstance {
                     asn: asn(own),
                     router_id: Ipv4Addr::new(10, 0, 1, id),
                     neighbors,
                     networks,
+                    own_prefixes,
                     protected_prefixes,
                     graceful_restart,
                 }

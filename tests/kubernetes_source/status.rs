@@ -42,6 +42,7 @@ fn status(rejected: Option<&str>, session_is_up: bool) -> NodeStatus {
         vtep_advertisers: [].into(),
         notes: vec![],
         session_causes: [].into(),
+        filtered: [].into(),
         node: "n1".into(),
         index: 0,
         vtep: Some("100.65.0.1".parse().unwrap()),

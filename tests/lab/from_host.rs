@@ -79,7 +79,7 @@ fn allowed_prefixes_and_max_prefixes_apply_to_an_internal_host_session() {
     let sessions: serde_json::Value =
         serde_json::from_str(&router.perouter(&["sessions", "red", "-o", "json"]).stdout).unwrap();
     let mut shown: Vec<&str> =
-        sessions[0]["filtered"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
+        sessions[0]["filtered"].as_array().unwrap().iter().map(|route| route["prefix"].as_str().unwrap()).collect();
     shown.sort_unstable();
     // The services of the other session are advertised on this one, too.
     assert_eq!(shown, filtered, "{sessions:#}");

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 
+use super::filtered::Filtered;
 use crate::frr::show::route::{Match, Origin, Path, Type5};
 use crate::frr::show::session::SessionPhase;
 use crate::frr::show::vni::VniState;
@@ -51,8 +52,8 @@ pub struct TraceFacts {
     pub hosts: Vec<TracedSession>,
     /// Fabric sessions.
     pub fabric: Vec<TracedSession>,
-    /// Prefixes that cover the address and that `spec.fromHost` filters, each with the host.
-    pub filtered: Vec<(String, IpNet)>,
+    /// Routes that cover the address and are filtered, each with the host that advertises it.
+    pub filtered: Vec<(String, Filtered)>,
 }
 
 /// A step of the path.
@@ -129,7 +130,7 @@ pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
         Some(Origin::Fabric) => from_fabric(found, &best, facts),
         Some(Origin::Host | Origin::Router) => from_host(found, &best, facts),
     };
-    let closer = |(_, prefix): &&(String, IpNet)| prefix.prefix_len() > found.prefix.prefix_len();
+    let closer = |(_, route): &&(String, Filtered)| route.prefix.prefix_len() > found.prefix.prefix_len();
     if let Some(filtered) = facts.filtered.iter().find(closer) {
         steps.insert(0, step(TracePoint::Host, true, filtered_by_us(filtered)));
     }
@@ -144,8 +145,8 @@ fn step(at: TracePoint, ok: bool, text: impl Into<String>) -> TraceStep {
     TraceStep { at, ok, text: text.into() }
 }
 
-fn filtered_by_us((peer, prefix): &(String, IpNet)) -> String {
-    format!("{peer} advertises {prefix}, which spec.fromHost filters: see its allowedPrefixes")
+fn filtered_by_us((peer, route): &(String, Filtered)) -> String {
+    format!("{peer} {route}")
 }
 
 fn nothing(address: IpAddr, facts: &TraceFacts) -> TraceStep {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::frr::show::route::FilteredRoute;
 use rstest::rstest;
 
 fn session(peer: &str, up: bool) -> TracedSession {
@@ -111,14 +112,20 @@ fn a_host_of_the_fabric_is_followed_to_the_host() {
     );
 }
 
+/// A filtered route of 192.169.10.3.
+fn filtered(prefix: &str, next_hop: &str) -> Filtered {
+    let route = FilteredRoute { prefix: prefix.parse().unwrap(), next_hop: Some(next_hop.parse().unwrap()) };
+    Filtered::new(&route, &["192.169.10.3".parse().unwrap()].into())
+}
+
 #[test]
 fn a_filtered_prefix_longer_than_the_one_in_use_is_shown() {
-    let closer = ("192.169.10.3".to_owned(), "192.168.20.0/28".parse().unwrap());
-    let wider = ("192.169.10.3".to_owned(), "192.168.0.0/16".parse().unwrap());
+    let closer = ("192.169.10.3".to_owned(), filtered("192.168.20.0/28", "192.169.10.3"));
+    let wider = ("192.169.10.3".to_owned(), filtered("192.168.0.0/16", "192.169.10.3"));
     assert_eq!(lines(&TraceFacts { filtered: vec![wider.clone()], ..remote() }), lines(&remote()));
     let shown = lines(&TraceFacts { filtered: vec![wider, closer], ..remote() });
-    let words =
-        "ok host: 192.169.10.3 advertises 192.168.20.0/28, which spec.fromHost filters: see its allowedPrefixes";
+    let words = "ok host: 192.169.10.3 advertises 192.168.20.0/28, which spec.fromHost filters: see its allowedPrefixes, and \
+                 protectedPrefixes of the Underlay";
     assert_eq!((shown.len(), shown[0].as_str()), (4, words));
 }
 
@@ -127,8 +134,10 @@ type Change = fn(&mut TraceFacts);
 #[rstest]
 #[case::nobody_advertises(service(), |facts: &mut TraceFacts| facts.matched = None,
     "FAIL VRF: no route covers 172.30.0.10: neither 192.169.10.3 nor the fabric advertises it")]
-#[case::filtered(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.filtered = vec![("192.169.10.3".into(), "172.30.0.0/16".parse().unwrap())]; },
-    "FAIL host: 192.169.10.3 advertises 172.30.0.0/16, which spec.fromHost filters: see its allowedPrefixes")]
+#[case::filtered(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.filtered = vec![("192.169.10.3".into(), filtered("172.30.0.0/16", "192.169.10.3"))]; },
+    "FAIL host: 192.169.10.3 advertises 172.30.0.0/16, which spec.fromHost filters: see its allowedPrefixes, and protectedPrefixes of the Underlay")]
+#[case::third_party(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.filtered = vec![("192.169.10.3".into(), filtered("172.30.0.0/16", "192.169.10.2"))]; },
+    "FAIL host: 192.169.10.3 advertises 172.30.0.0/16 with the next hop 192.169.10.2, which is no address of the host, so that it is filtered: set next-hop-self on the host")]
 #[case::as_loop(remote(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64517".into(),
     "FAIL host: advertised to 192.169.10.3, which rejects it as an AS-path loop, as AS 64517 is its own: set spec.toHost.asOverride (eBGP), or allowas-in on the host")]
 #[case::as_override(remote(), |facts: &mut TraceFacts| { facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64517".into(); facts.hosts[0].as_override = true; },

@@ -9,7 +9,7 @@ use crate::frr::config::tree::Tree;
 /// Stanza headers by their first words.
 const HEADERS: [&str; 6] = ["router bgp ", "address-family ", "vrf ", "profile ", "route-map ", "bfd"];
 /// Commands that set one value, by the words before it. `*` is any word.
-const SINGLE: [&str; 21] = [
+const SINGLE: [&str; 27] = [
     "bgp router-id",
     "bgp graceful-restart stalepath-time",
     "bgp graceful-restart restart-time",
@@ -25,6 +25,12 @@ const SINGLE: [&str; 21] = [
     "advertise * unicast",
     "match ip address prefix-list",
     "match ipv6 address prefix-list",
+    "match ip next-hop prefix-list",
+    "match ipv6 next-hop prefix-list",
+    "match ipv6 next-hop address",
+    "neighbor * path-attribute discard",
+    "ip prefix-list * seq *",
+    "ipv6 prefix-list * seq *",
     "set local-preference",
     "set community",
     "detect-multiplier",

@@ -15,6 +15,7 @@ use crate::frr::config::batch::CommandBatch;
 use crate::frr::config::command::VtyCommand;
 use crate::frr::release::{FrrVersion, Release, UnsupportedRelease};
 use crate::frr::show::ShowError;
+use crate::frr::show::route::FilteredRoute;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
 use crate::frr::show::vni::VniState;
@@ -226,6 +227,14 @@ pub trait Routing: Send + 'static {
 
     /// BGP sessions of all VRFs.
     fn sessions(&mut self) -> impl Future<Output = Result<Vec<SessionState>, RoutingError>> + Send;
+
+    /// The routes of a host session that are filtered; none of a session that is not established, or with the fabric.
+    fn filtered(
+        &mut self,
+        _session: &SessionState,
+    ) -> impl Future<Output = Result<Vec<FilteredRoute>, RoutingError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
 
     /// Those that are not established: a question that may be asked often.
     fn down_sessions(

@@ -24,9 +24,12 @@ pub(crate) fn instance_changes(observed: &Tree, wanted: &Tree) -> Vec<LineChange
             changes.extend(removal(&line).map(|line| LineChange { path: vec![header.clone()], line }));
         }
     }
-    // FRR rejects it and its negation on an iBGP peer: it is removed before the peer becomes one.
-    let only_external = |change: &LineChange| change.line.send().ends_with(" as-override");
-    let (first, last): (Vec<_>, Vec<_>) = removals(&observed, wanted, &[]).into_iter().partition(only_external);
+    // FRR rejects the one on an iBGP peer, the other on an eBGP peer, also their negations: they are removed before the peer
+    // becomes one.
+    let of_one_sort = |change: &LineChange| {
+        [" as-override", " route-reflector-client"].iter().any(|words| change.line.send().ends_with(words))
+    };
+    let (first, last): (Vec<_>, Vec<_>) = removals(&observed, wanted, &[]).into_iter().partition(of_one_sort);
     changes.extend(first);
     changes.extend(additions(&observed, wanted, &[]));
     changes.extend(last);

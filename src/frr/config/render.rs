@@ -30,11 +30,12 @@ pub fn render_after(
     let mut tree = Config::default();
     let renderer = ScopeRenderer::new(config, release);
     let same_underlay = before.underlay == config.underlay;
+    let same_sessions = before.host_sessions() == config.host_sessions();
     for scope in scopes(config) {
         // IP-VRFs name policies of the underlay.
         let same = same_underlay
             && match &scope {
-                Scope::Underlay => true,
+                Scope::Underlay => same_sessions,
                 Scope::Vrf(vrf) => before.vrfs.get(vrf) == config.vrfs.get(vrf),
                 Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => false,
             };

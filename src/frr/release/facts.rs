@@ -23,6 +23,7 @@ pub struct Defaults {
 }
 
 /// How a release of FRR is run, configured and read.
+#[allow(clippy::struct_excessive_bools, reason = "each is a difference between releases")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Release {
     /// The version on which all of this was measured.
@@ -59,6 +60,11 @@ pub struct Release {
     /// The AS number of a VRF's instance is added to the AS path of its Type-5 routes where it differs from that of the
     /// default instance.
     pub vrf_asn_in_path: bool,
+    /// `neighbor X path-attribute discard` exists, since 9.0.
+    pub discards_attributes: bool,
+    /// A route map matches the prefix of a Type-5 route: before, `match ip address prefix-list` compares the key of the EVPN
+    /// route with the list.
+    pub matches_type5: bool,
     /// Whether a VTEP may have an IPv6 address; else why not and what to do.
     pub ipv6_vtep: Result<(), &'static str>,
 }

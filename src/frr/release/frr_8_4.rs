@@ -31,6 +31,8 @@ pub const FRR_8_4: Release = Release {
     // FRR pull request 15222, in 10.0.
     advertises_suppressed: true,
     vrf_asn_in_path: false,
+    discards_attributes: false,
+    matches_type5: false,
     // Takes 0.0.0.0 for such a VTEP and advertises it as the next hop.
     ipv6_vtep: Err(
         "IPv6 VTEPs are not supported: FRR has EVPN over them from 10.6 only (frr#5885); use an IPv4 pool, \

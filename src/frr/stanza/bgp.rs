@@ -7,11 +7,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::policy::HostPolicies;
+use super::policy::{HostPolicies, UnderlayPolicies};
 use super::policy_names;
 use super::rule::{Group, Negation, Rule};
 use crate::frr::model::{GracefulRestart, HostSession, IpVrf, Neighbor, Peer, RemoteAs, UnderlayInstance};
-use crate::frr::release::Defaults;
+use crate::frr::release::{Defaults, Release};
 use crate::types::{Asn, Family, VrfName};
 
 pub(super) const TEMPLATE: &str = include_str!("bgp.tera");
@@ -40,6 +40,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule::value(Group::Neighbor, "neighbor * timers connect ="),
     Rule::value(Group::Neighbor, "neighbor * timers = ="),
     Rule::line(Group::Neighbor, "neighbor * capability extended-nexthop"),
+    Rule::value(Group::Neighbor, "neighbor * path-attribute discard .."),
     Rule::stanza(Group::AddressFamily, "address-family ipv4 unicast").negated_by(Negation::Empty),
     Rule::stanza(Group::AddressFamily, "address-family ipv6 unicast").negated_by(Negation::Empty),
     Rule::line(Group::Network, "network *"),
@@ -89,6 +90,8 @@ struct NeighborView {
     timers: Option<TimersView>,
     connect: Option<u16>,
     extended_nexthop: bool,
+    /// Attributes that are removed from its routes.
+    discarded: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -130,17 +133,14 @@ struct ActivationView {
     outbound: Option<String>,
 }
 
-/// The default instance. `advertised` is the prefix list of what the fabric receives, by family.
-pub(super) fn underlay(
-    instance: &UnderlayInstance,
-    advertised: &BTreeMap<Family, String>,
-    defaults: Defaults,
-) -> BgpView {
+/// The default instance.
+pub(super) fn underlay(instance: &UnderlayInstance, policies: &UnderlayPolicies, defaults: Defaults) -> BgpView {
     let vtep_families: BTreeSet<Family> = instance.networks.iter().map(Family::of).collect();
     let activation = |(peer, neighbor): (&Peer, &Neighbor), family| ActivationView {
         name: peer.to_string(),
         allowas_in: returns_our_as(neighbor),
-        outbound: advertised.get(&family).cloned(),
+        accepted: policies.accepted.get(&family).cloned(),
+        outbound: policies.advertised.get(&family).cloned(),
         ..ActivationView::default()
     };
     let family = |family: &Family| FamilyView {
@@ -181,10 +181,13 @@ pub(super) fn vrf(
     name: &VrfName,
     vrf: &IpVrf,
     policies: &BTreeMap<Family, HostPolicies>,
-    defaults: Defaults,
+    release: &Release,
 ) -> BgpView {
+    let defaults = release.defaults;
     let neighbor = |(family, host): (&Family, &HostSession)| {
-        session(&Peer::Address(host.address), &host.neighbor, policy_names::host_bfd(name, *family), defaults)
+        let profile = policy_names::host_bfd(name, *family);
+        let discarded = release.discards_attributes.then(host_discards);
+        NeighborView { discarded, ..session(&Peer::Address(host.address), &host.neighbor, profile, defaults) }
     };
     let family = |family: Family| {
         let aggregates = vrf.aggregates.iter().filter(|(prefix, _)| Family::of(prefix) == family);
@@ -247,7 +250,19 @@ fn session(peer: &Peer, neighbor: &Neighbor, profile: String, defaults: Defaults
         timers: neighbor.timers.map(|(keepalive, hold)| TimersView { keepalive, hold }),
         connect: neighbor.connect,
         extended_nexthop: false,
+        discarded: None,
     }
+}
+
+/// The attributes that a host may set, by type (IANA, BGP Path Attributes): `ORIGIN` to `CLUSTER_LIST`, `MP_REACH_NLRI` and
+/// `MP_UNREACH_NLRI`, `EXTENDED COMMUNITIES` (which FRR does not discard, so that a route map removes them), `AS4_PATH`,
+/// `AS4_AGGREGATOR`, and `LARGE_COMMUNITY`.
+const HOST_ATTRIBUTES: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 32];
+
+/// All other attributes, known or not: they would be in the Type-5 route.
+fn host_discards() -> String {
+    let others = (1..=u8::MAX).filter(|attribute| !HOST_ATTRIBUTES.contains(attribute));
+    others.map(|attribute| attribute.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 fn restart(times: &GracefulRestart, defaults: Defaults) -> RestartView {

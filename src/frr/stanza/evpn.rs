@@ -32,6 +32,8 @@ pub(super) struct EvpnView {
 struct EvpnNeighborView {
     name: String,
     allowas_in: bool,
+    /// The name of the route map of what is accepted; `None`: all.
+    accepted: Option<String>,
 }
 
 /// A family whose routes become Type-5 routes.
@@ -41,11 +43,13 @@ struct AdvertiseView {
     route_map: Option<String>,
 }
 
-/// The default instance: the fabric sessions, and every VNI of the node.
-pub(super) fn underlay(instance: &UnderlayInstance) -> EvpnView {
-    let neighbors = in_frr_order(&instance.neighbors);
-    let neighbors = neighbors
-        .map(|(peer, neighbor)| EvpnNeighborView { name: peer.to_string(), allowas_in: returns_our_as(neighbor) });
+/// The default instance: the fabric sessions, and every VNI of the node. `accepted`: the route map of what the fabric advertises.
+pub(super) fn underlay(instance: &UnderlayInstance, accepted: Option<&String>) -> EvpnView {
+    let neighbors = in_frr_order(&instance.neighbors).map(|(peer, neighbor)| EvpnNeighborView {
+        name: peer.to_string(),
+        allowas_in: returns_our_as(neighbor),
+        accepted: accepted.cloned(),
+    });
     EvpnView { neighbors: neighbors.collect(), all_vni: true, ..EvpnView::default() }
 }
 

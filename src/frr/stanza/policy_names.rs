@@ -2,6 +2,7 @@
 //! so that observed text finds its [`Scope`] and a foreign policy is left alone. Pure.
 //!
 //! * `pe-<scope>-<use>-<digest>` for prefix lists and route maps,
+//! * `pe-underlay-subnets-<family>`, `…-hosts-…` and `…-routers-…` for the prefix lists of host sessions,
 //! * `pe-vrf-<vrf>-bfd-<family>` and `pe-underlay-bfd-<peer>` for BFD profiles,
 //!
 //! where a scope is `underlay`, `vrf-<vrf>`, `vni-<vni>`, `passthrough` or `raw-<namespace>/<name>`.
@@ -9,8 +10,14 @@
 //! The digest is that of the content. A policy never changes under its name: a new one is configured, one line points the
 //! neighbor at it (FRR then refreshes the routes of that peer at once), and the old one is removed. So no filter is ever in
 //! force by half, and FRR does not wait the 5 s that follow a change inside a route map.
+//!
+//! The lists of host sessions have no digest: the sessions of all IP-VRFs use them, and each IP-VRF has lines of its own in
+//! them, so that it is added and removed without another policy for the sessions of the others. A line is in force by itself,
+//! for what arrives from then on; 5 s later FRR filters again what it has.
 
 use std::fmt;
+
+use ipnet::IpNet;
 
 use crate::frr::model::Peer;
 use crate::scope::Scope;
@@ -21,8 +28,16 @@ use crate::types::{Family, Vni, VrfName};
 pub enum PolicyUse {
     /// Routes from a host; those of the underlay are shared by all hosts.
     In(Family),
-    /// Routes from all hosts, of any prefix; in the underlay only.
-    Host,
+    /// Routes from hosts whose prefixes another list allows; in the underlay only.
+    Allowed(Family),
+    /// All single addresses.
+    Addresses(Family),
+    /// The parts of our own prefixes that the fabric may not advertise in the default instance.
+    Own(Family),
+    /// What the fabric may not advertise in IP-VRFs.
+    Protected(Family),
+    /// Routes of IP-VRFs from the fabric.
+    Evpn,
     /// Routes to the host; in the underlay to the fabric.
     Out(Family),
     /// Routes of the VRF that become Type-5 routes.
@@ -31,11 +46,31 @@ pub enum PolicyUse {
     Parts(Family),
 }
 
+impl PolicyUse {
+    /// The family of what it matches; `None`: any.
+    pub fn family(self) -> Option<Family> {
+        match self {
+            Self::In(family)
+            | Self::Allowed(family)
+            | Self::Addresses(family)
+            | Self::Own(family)
+            | Self::Protected(family)
+            | Self::Out(family)
+            | Self::Parts(family) => Some(family),
+            Self::Evpn | Self::Fabric => None,
+        }
+    }
+}
+
 impl fmt::Display for PolicyUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::In(family) => write!(f, "in-{}", short(*family)),
-            Self::Host => f.write_str("host"),
+            Self::Allowed(family) => write!(f, "allowed-{}", short(*family)),
+            Self::Addresses(family) => write!(f, "addresses-{}", short(*family)),
+            Self::Own(family) => write!(f, "own-{}", short(*family)),
+            Self::Protected(family) => write!(f, "protected-{}", short(*family)),
+            Self::Evpn => f.write_str("evpn"),
             Self::Out(family) => write!(f, "out-{}", short(*family)),
             Self::Fabric => f.write_str("fabric"),
             Self::Parts(family) => write!(f, "parts-{}", short(*family)),
@@ -54,6 +89,39 @@ pub fn short(family: Family) -> &'static str {
 /// Name of a prefix list or route map of `scope` whose text is `content`.
 pub fn policy(scope: &Scope, used: PolicyUse, content: &str) -> String {
     format!("{}-{used}-{:08x}", prefix(scope), digest(content))
+}
+
+/// A prefix list with a line of each IP-VRF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SharedList {
+    /// The subnets of host sessions.
+    Subnets,
+    /// The addresses of this node's hosts.
+    Hosts,
+    /// The addresses of the router in these subnets.
+    Routers,
+}
+
+/// Name of a prefix list with a line of each IP-VRF.
+pub fn shared_list(list: SharedList, family: Family) -> String {
+    let list = match list {
+        SharedList::Subnets => "subnets",
+        SharedList::Hosts => "hosts",
+        SharedList::Routers => "routers",
+    };
+    format!("pe-underlay-{list}-{}", short(family))
+}
+
+/// The number, from 1, of a line in a [`SharedList`]. Of IPv4: the address in the middle of the prefix, which no other prefix has that may be in the same list.
+pub fn line_number(prefix: &IpNet) -> u32 {
+    match prefix {
+        IpNet::V4(net) => {
+            let hosts = u32::from(net.hostmask());
+            let middle = if hosts == 0 { 0 } else { (hosts >> 1) + 1 };
+            (u32::from(net.network()) | middle).max(1)
+        }
+        IpNet::V6(net) => digest(&net.to_string()).max(1),
+    }
 }
 
 /// Name of the BFD profile of a host session.
@@ -142,6 +210,7 @@ mod tests {
     #[rstest]
     #[case("pe-underlay-bfd-2001:db8::2", Some(Scope::Underlay))]
     #[case("pe-underlay-out-v4-00000000", Some(Scope::Underlay))]
+    #[case("pe-underlay-hosts-v4", Some(Scope::Underlay))]
     #[case("pe-vrf-red", None)]
     #[case("pe-vni-red-in-v4-00000000", None)]
     #[case("pe-other-red-in-v4-00000000", None)]

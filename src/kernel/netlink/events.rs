@@ -170,6 +170,10 @@ async fn watch_host(socket: Socket<Route>, links: Arc<RwLock<WatchedLinks>>, mar
         };
         if counts {
             mark.set();
+        } else if matches!(received, Ok(Some(RouteNetlinkMessage::NewAddress(_) | RouteNetlinkMessage::DelAddress(_))))
+        {
+            // The next pass compares the networks of the host with those of objects; by itself this is no reason for one.
+            mark.stale.store(true, Ordering::SeqCst);
         }
         pause_after(received).await;
     }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::session_subnet;
 use super::spec::{HostSessionSpec, L3VNISpec, RouteTargets};
 use crate::frr::model::{Neighbor, RemoteAs};
 use crate::kind::check::Check;
@@ -28,7 +29,16 @@ pub(crate) fn veth_addresses(
             check.reject(Reason::Invalid, &field, format_args!("{net} is not an {family} prefix"));
             continue;
         }
-        veth.extend(check.pool(&field, ipam::veth(&net, index)).map(|addresses| (family, (net, addresses))));
+        let ends = check.pool(&field, ipam::veth(&net, index));
+        if let Some(why) = session_subnet::reserved(&net) {
+            check.reject(Reason::Invalid, &field, why);
+        } else if let Some(ends) = &ends {
+            let host_vrf = spec.host_session.as_ref().and_then(|host| host.vrf.as_deref());
+            if let Some(why) = session_subnet::in_use(&net, ends, host_vrf, check.node.host_networks) {
+                check.reject(Reason::Conflict, &field, why);
+            }
+        }
+        veth.extend(ends.map(|ends| (family, (net, ends))));
     }
     veth
 }

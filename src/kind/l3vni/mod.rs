@@ -5,6 +5,7 @@ mod host;
 mod links;
 mod notes;
 mod routing;
+mod session_subnet;
 mod spec;
 mod validate;
 

@@ -4,8 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
+
+use super::session_subnet;
 use super::validate::ValidL3vni;
-use crate::frr::model::RemoteAs;
+use crate::frr::model::{PrefixListEntry, RemoteAs};
 use crate::kind::definition::Fabric;
 use crate::kind::note::{Loss, Note};
 use crate::kind::object::ObjectRef;
@@ -15,8 +18,9 @@ use crate::types::{Asn, Family, RouteTarget};
 pub(super) fn notes(accepted: &[AcceptedL3vni<'_>], fabric: &Fabric) -> Vec<Note> {
     let exporters = exporters(accepted);
     let of_one = |entry: &AcceptedL3vni<'_>| {
-        let of_routes = as_loops(fabric, *entry).into_iter().chain(other_vnis(*entry, &exporters));
-        of_routes.chain(no_source_filter(fabric, *entry))
+        let notes = as_loops(fabric, *entry).into_iter().chain(other_vnis(*entry, &exporters));
+        let notes = notes.chain(link_local(*entry)).chain(never_accepted(fabric, *entry));
+        notes.chain(no_source_filter(fabric, *entry)).collect::<Vec<_>>()
     };
     accepted.iter().flat_map(of_one).collect()
 }
@@ -121,6 +125,30 @@ fn other_vnis((object, l3vni): AcceptedL3vni<'_>, exporters: &Exporters<'_>) -> 
         Some(Note { loss: Loss::Fabric, object, field, message })
     };
     l3vni.import.iter().filter_map(of_target).collect()
+}
+
+/// Subnets of link-local addresses.
+fn link_local((object, l3vni): AcceptedL3vni<'_>) -> Vec<Note> {
+    let of_family = |(family, (subnet, _)): (&Family, &(IpNet, _))| {
+        let (object, field) = (object.clone(), format!("spec.localcidr.{family}"));
+        session_subnet::note(subnet).map(|message| Note { loss: Loss::Fabric, object, field, message })
+    };
+    l3vni.veth.iter().filter_map(of_family).collect()
+}
+
+/// Prefixes that `allowedPrefixes` names and that are filtered nevertheless.
+fn never_accepted(fabric: &Fabric, (object, l3vni): AcceptedL3vni<'_>) -> Vec<Note> {
+    let of_rule = |(i, rule): (usize, &PrefixListEntry)| {
+        let (protected, by) = fabric.protected.iter().find(|(protected, _)| protected.contains(&rule.prefix))?;
+        let message = format!(
+            "{} is within {protected}, which {by} of {} protects, so that it is filtered nevertheless: remove it from one of \
+             them",
+            rule.prefix, fabric.object
+        );
+        let (object, field) = (object.clone(), format!("spec.fromHost.allowedPrefixes[{i}]"));
+        Some(Note { loss: Loss::Fabric, object, field, message })
+    };
+    l3vni.from_host.iter().flatten().enumerate().filter_map(of_rule).collect()
 }
 
 #[cfg(test)]

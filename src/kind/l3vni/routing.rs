@@ -6,22 +6,16 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 
 use super::validate::ValidL3vni;
-use crate::frr::model::{HostSession, IpVrf, PrefixListEntry, RouterConfig};
+use crate::frr::model::{HostSession, IpVrf, PrefixListEntry, RouterConfig, SessionSubnet};
 use crate::kind::definition::Fabric;
 use crate::types::Family;
 
 /// TTL of a session with an eBGP host whose address is not on the veth subnet.
 const INDIRECT_HOST_TTL: u8 = 2;
 
-/// Adds the IP-VRF, and to the default instance the prefixes that hosts of its address families may not advertise.
+/// Adds the IP-VRF.
 pub(super) fn routing(l3vni: &ValidL3vni, fabric: &Fabric, config: &mut RouterConfig) {
-    let ip_vrf = ip_vrf(l3vni, fabric);
-    if let Some(instance) = &mut config.underlay {
-        for (family, _) in ip_vrf.sessions.iter().filter(|(_, session)| session.rejects_protected) {
-            instance.protected_prefixes.entry(*family).or_insert_with(|| fabric.protected_of(*family));
-        }
-    }
-    config.vrfs.insert(l3vni.vrf.clone(), ip_vrf);
+    config.vrfs.insert(l3vni.vrf.clone(), ip_vrf(l3vni, fabric));
 }
 
 fn ip_vrf(l3vni: &ValidL3vni, fabric: &Fabric) -> IpVrf {
@@ -39,12 +33,12 @@ fn ip_vrf(l3vni: &ValidL3vni, fabric: &Fabric) -> IpVrf {
         }
         let session = HostSession {
             address,
+            subnet: SessionSubnet { subnet: *subnet, router: addresses.pe.addr() },
             neighbor,
-            inbound: l3vni.from_host.as_ref().map_or_else(
-                || vec![PrefixListEntry::nothing_within(*subnet), PrefixListEntry::everything(*family)],
-                |rules| of_family(rules, *family),
-            ),
-            rejects_protected: l3vni.from_host.is_none(),
+            // RFC 4271 section 5.1.3 lets it advertise the address of any other node in the subnet, which has a veth of its
+            // own: the router would deliver to nobody, or the two nodes to each other.
+            next_hops: [address, addresses.host.addr()].into(),
+            inbound: l3vni.from_host.as_ref().map(|rules| of_family(rules, *family)),
             outbound: l3vni.to_host.as_ref().map(|rules| of_family(rules, *family)),
             max_prefixes: l3vni.max_prefixes,
             local_pref: l3vni.local_pref,

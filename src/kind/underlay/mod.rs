@@ -6,6 +6,7 @@ mod routing;
 mod spec;
 mod validate;
 
+use ipnet::IpNet;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::CustomResourceExt;
@@ -57,7 +58,13 @@ impl KindValid for ValidUnderlay {
     }
 
     fn claims(&self) -> Vec<Claim> {
-        vec![Claim::new(Claimed::Fabric, ""), Claim::new(Claimed::Subnet(self.vtep_pool), "spec.vtepcidr")]
+        let own = [Claim::new(Claimed::Fabric, ""), Claim::new(Claimed::Subnet(self.vtep_pool), "spec.vtepcidr")];
+        let subnets = self.nic_addresses.iter().map(IpNet::trunc);
+        let subnets = subnets.map(|subnet| Claim::new(Claimed::Reserved(subnet), "spec.nics, the subnet of a NIC"));
+        let field = |i| format!("spec.protectedPrefixes[{i}]");
+        let protected = self.protected_prefixes.iter().enumerate();
+        let protected = protected.map(|(i, prefix)| Claim::new(Claimed::Reserved(*prefix), field(i)));
+        own.into_iter().chain(subnets).chain(protected).collect()
     }
 
     fn fabric(&self, object: &ObjectRef, facts: &NodeFacts) -> Option<Fabric> {

@@ -50,6 +50,13 @@ pub struct UnderlaySpec {
     #[serde(default = "default_routeridcidr")]
     #[schemars(schema_with = "cel::router_id_pool")]
     pub routeridcidr: String,
+    /// Prefixes that no VRF of the node may have from a host or the fabric, such as those of nodes, Pods and services, at most
+    /// 64: routes to them and to parts of them are filtered, from the fabric with FRR 10, also those that
+    /// `fromHost.allowedPrefixes` of an L3VNI allows. The subnets of the NICs, `vtepcidr`, the addresses of `neighbors` and
+    /// `localcidr` of every L3VNI are always protected.
+    #[serde(default, rename = "protectedPrefixes", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "cel::protected_prefixes")]
+    pub protected_prefixes: Vec<String>,
     /// Graceful restart (RFC 4724) on the sessions with the fabric. Absent: helper mode, in
     /// which the router keeps the routes of a restarting peer.
     #[serde(default, rename = "gracefulRestart", skip_serializing_if = "Option::is_none")]

@@ -26,8 +26,12 @@ pub struct ValidUnderlay {
     pub router_id: Ipv4Addr,
     /// Fabric NICs.
     pub nics: BTreeSet<IfName>,
+    /// Addresses of the NICs that exist, with the length of their subnets; none is link-local.
+    pub nic_addresses: BTreeSet<IpNet>,
     /// BGP neighbors.
     pub neighbors: BTreeMap<Peer, Neighbor>,
+    /// Prefixes that no IP-VRF may have from a host or the fabric, in the order of the field.
+    pub protected_prefixes: Vec<IpNet>,
     /// Graceful restart.
     pub graceful_restart: Option<GracefulRestart>,
 }
@@ -51,6 +55,11 @@ pub(super) fn validate(spec: &UnderlaySpec, check: &mut Check<'_>) -> Option<Val
     if spec.nics.is_empty() {
         check.reject(Reason::Invalid, "spec.nics", "is empty: set at least one NIC");
     }
+    let addresses = nics.iter().filter_map(|nic| check.node.nic_addresses.get(nic)).flatten();
+    let nic_addresses = addresses.filter(|address| !is_link_local(address)).copied().collect();
+    let protected = spec.protected_prefixes.iter().enumerate();
+    let protected: Vec<_> =
+        protected.map(|(i, text)| check.prefix(format_args!("spec.protectedPrefixes[{i}]"), text)).collect();
     let mut neighbors = BTreeMap::new();
     for (i, neighbor) in spec.neighbors.iter().enumerate() {
         let field = format!("spec.neighbors[{i}]");
@@ -65,9 +74,16 @@ pub(super) fn validate(spec: &UnderlaySpec, check: &mut Check<'_>) -> Option<Val
         vtep: vtep?,
         router_id: router_id?,
         nics,
+        nic_addresses,
         neighbors,
+        protected_prefixes: protected.into_iter().flatten().collect(),
         graceful_restart: spec.graceful_restart.as_ref().map(Into::into),
     })
+}
+
+/// Every link has that subnet (RFC 4291 section 2.5.6).
+fn is_link_local(address: &IpNet) -> bool {
+    matches!(address, IpNet::V6(address) if address.addr().is_unicast_link_local())
 }
 
 fn fabric_neighbor(

@@ -6,7 +6,7 @@ use super::*;
 use crate::frr::client::fake::FakeRouting;
 use crate::frr::client::fake_frr::{FakeFrr, RoutingCall};
 use crate::kernel::fake::FakeKernel;
-use crate::kernel::model::{KernelState, LinkKey, Netns};
+use crate::kernel::model::{HostNetwork, KernelState, LinkKey, Netns};
 use crate::kernel::tcp::TcpCounts;
 use crate::kernel::{KernelOp, NicFacts, ObservedNics, Step, lanes};
 use crate::plan::last_accepted::LastAccepted;
@@ -37,6 +37,9 @@ struct RecordingKernel {
 impl Kernel for RecordingKernel {
     async fn observe_nics(&self, nics: &BTreeSet<IfName>) -> Result<ObservedNics, KernelError> {
         self.fake.observe_nics(nics).await
+    }
+    async fn host_networks(&self) -> Result<BTreeSet<HostNetwork>, KernelError> {
+        self.fake.host_networks().await
     }
     async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<Arc<KernelState>, KernelError> {
         self.fake.observe(nics).await

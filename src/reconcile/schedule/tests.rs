@@ -25,7 +25,7 @@ fn state(mode: VrfMode, objects: &[(String, Value)]) -> (KernelState, Config) {
         objects: l3vnis.chain([object(Kind::Underlay, "u", underlay)]).collect(),
         ..Snapshot::default()
     };
-    let plan = plan(&snapshot, &NodeFacts { mode, release: frr_8(), nic_mtu: BTreeMap::new(), source_filters: true });
+    let plan = plan(&snapshot, &NodeFacts::unknown(mode, frr_8()));
     assert_eq!(plan.rejected, []);
     let frr = crate::frr::config::render::render(&plan.frr, &frr_8()).unwrap();
     (plan.kernel, frr)
@@ -133,7 +133,13 @@ fn a_deleted_vrf_leaves_the_others_alone(#[case] mode: VrfMode) {
     let done = pass(mode, &[l3vni("red", 100, 10), l3vni("blue", 200, 11)], &[l3vni("blue", 200, 11)]);
     assert_eq!(torn(&done), ["vrf red"]);
     assert!(later_ops(&done).is_empty());
-    assert_eq!(batches(&done, &TEARDOWN).len(), done.steps.iter().filter_map(ScheduleStep::batch).count());
+    // The subnets of both were one line.
+    let policies = batches(&done, &[BatchStage::Policies]);
+    let lines: Vec<&str> =
+        policies.iter().flat_map(|batch| &batch.commands).map(|command| command.line.send()).collect();
+    assert_eq!(lines, ["ip prefix-list pe-underlay-subnets-v4 seq 3232304000 permit 192.169.11.0/24 le 32"]);
+    let teardown = batches(&done, &TEARDOWN).len();
+    assert_eq!(teardown + policies.len(), done.steps.iter().filter_map(ScheduleStep::batch).count());
     assert_eq!(done.vrfs(), ["red".parse().unwrap()].into());
 }
 

@@ -150,7 +150,7 @@ const TWICE: &str = "spec.neighbors: two neighbors have the same address or inte
 ])]
 #[case::no_nics(object("Underlay", "asn: 1, vtepcidr: 224.0.0.0/24, nics: []"), &[
     "spec.nics: has 0 items: use at least 1",
-    "spec.vtepcidr: \"224.0.0.0/24\" is not a unicast subnet: do not use loopback, multicast, unspecified or IPv6 link-local addresses",
+    "spec.vtepcidr: \"224.0.0.0/24\" is not a unicast subnet: do not use or cover 0.0.0.0/8, loopback, multicast, class E (240.0.0.0/4), broadcast or IPv6 link-local addresses",
 ])]
 #[case::types(object("Underlay", "asn: 1, vtepcidr: 100.65.0.0, nics: eth1"), &[
     "spec.nics: \"eth1\" is not a list: write '- ' before each item, or put them in square brackets",
@@ -384,8 +384,11 @@ proptest! {
         routeridcidr in prop_oneof![Just("10.0.0.0/24".to_owned()), prefix()],
         nics in proptest::collection::vec("[a-z0-9.]{1,16}", 0..3),
         neighbors in proptest::collection::vec(any_neighbor(), 0..3),
+        protected_prefixes in proptest::collection::vec(prefix(), 0..3),
     ) {
-        let spec = UnderlaySpec { asn, vtepcidr, nics, neighbors, routeridcidr, graceful_restart: None, node_selector: None };
+        let spec = UnderlaySpec {
+            asn, vtepcidr, nics, neighbors, routeridcidr, protected_prefixes, graceful_restart: None, node_selector: None,
+        };
         let object = json!({"metadata": {"name": "underlay"}, "spec": serde_json::to_value(&spec).unwrap()});
         match SCHEMAS.with(|schemas| schemas.validate(Kind::Underlay, &object)) {
             Ok(read) => prop_assert_eq!(read, Spec::Underlay(Arc::new(spec))),

@@ -100,6 +100,13 @@ struct PrefixLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FilteredLabels {
+    vrf: String,
+    peer: String,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VniLabels {
     vni: u32,
     vrf: String,
@@ -135,6 +142,7 @@ struct Now {
     session_up: Family<SessionLabels, Gauge>,
     established: Family<SessionLabels, Gauge>,
     prefixes: Family<PrefixLabels, Gauge>,
+    filtered: Family<FilteredLabels, Gauge>,
     vni_up: Family<VniLabels, Gauge>,
 }
 
@@ -230,6 +238,9 @@ impl Metrics {
         registry.register("session_up", "1 for an established session; no vrf: the underlay", now.session_up.clone());
         registry.register("session_established", "How often the session was established", now.established.clone());
         registry.register("prefixes", "Prefixes on sessions by address family", now.prefixes.clone());
+        let help =
+            "Routes of host sessions that are filtered, by reason: the prefix, or a next hop that is not the host's";
+        registry.register("filtered_prefixes", help, now.filtered.clone());
         registry.register("vni_up", "1 for an L3VNI that is up in zebra and bgpd", now.vni_up.clone());
     }
 }
@@ -258,6 +269,14 @@ impl Now {
         self.prefixes.clear();
         for session in &status.sessions {
             self.session(session, &vnis);
+        }
+        self.filtered.clear();
+        for found in &status.filtered {
+            for (reason, count) in &found.routes {
+                let (vrf, peer) = (found.vrf.to_string(), found.peer.clone());
+                let labels = FilteredLabels { vrf, peer, reason: reason.as_str() };
+                self.filtered.get_or_create(&labels).set((*count).try_into().unwrap_or(i64::MAX));
+            }
         }
     }
 

@@ -22,6 +22,8 @@ vnis:
 sessions:
 - {vrf: null, peer: 192.0.2.1, remoteAs: 1, state: Established, since: 1, established: 2, prefixes: {l2VpnEvpn: {received: 7, sent: 3}}}
 - {vrf: red, peer: 192.0.2.3, remoteAs: 1, state: Active, since: null, established: 0, prefixes: {ipv4Unicast: {received: 0, sent: 0}}}
+filtered:
+- {vrf: red, peer: 192.0.2.3, routes: {prefix: 2, next-hop: 1}}
 foreignLines: []
 lastChange: {kernelOps: 0, frrLines: 0, rebuilt: [], durationMs: 0}
 ";
@@ -62,10 +64,18 @@ fn a_status_becomes_series_and_what_is_gone_leaves_none() {
             r#"perouter_prefixes{vrf="red",vni="100",peer="192.0.2.3",family="ipv4Unicast",direction="sent"} 0"#,
         ]
     );
+    assert_eq!(
+        lines(&metrics, "perouter_filtered_prefixes"),
+        [
+            r#"perouter_filtered_prefixes{vrf="red",peer="192.0.2.3",reason="next-hop"} 1"#,
+            r#"perouter_filtered_prefixes{vrf="red",peer="192.0.2.3",reason="prefix"} 2"#,
+        ]
+    );
     now.sessions.clear();
+    now.filtered.clear();
     now.vnis.clear();
     metrics.status(&now, true);
-    for gone in ["perouter_session_up{", "perouter_vni_up{", "perouter_prefixes{"] {
+    for gone in ["perouter_session_up{", "perouter_vni_up{", "perouter_prefixes{", "perouter_filtered_prefixes{"] {
         assert_eq!(lines(&metrics, gone), Vec::<String>::new());
     }
 }

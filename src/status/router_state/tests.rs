@@ -22,6 +22,7 @@ pub(crate) fn status(resources: Vec<Resource>, sessions: Vec<SessionState>) -> N
         vnis: BTreeMap::new(),
         sessions,
         session_causes: Vec::new(),
+        filtered: Vec::new(),
         foreign_lines: Vec::new(),
         last_change: PassSummary::default(),
     }

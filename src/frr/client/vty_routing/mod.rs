@@ -18,8 +18,9 @@ use crate::frr::config::batch::{BatchStage, CommandBatch, CommandMode};
 use crate::frr::config::command::VtyCommand;
 use crate::frr::release::{FrrVersion, Release};
 use crate::frr::show::ShowError;
+use crate::frr::show::route::{self, FilteredRoute};
 use crate::frr::show::running_config::{DaemonOutput, RunningConfig, RunningConfigReader};
-use crate::frr::show::session::{self, SessionCounters, SessionKey, SessionState};
+use crate::frr::show::session::{self, SessionCounters, SessionKey, SessionPhase, SessionState};
 use crate::frr::show::vni::{self, VniState};
 use crate::frr::show::vrf::{self, VrfState};
 use crate::memo::Memo;
@@ -330,6 +331,16 @@ impl Routing for VtyRouting {
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
         let summary = self.show(Daemon::Bgpd, session::SHOW_SESSIONS).await?;
         session::sessions(&summary).map_err(unreadable)
+    }
+
+    async fn filtered(&mut self, session: &SessionState) -> Result<Vec<FilteredRoute>, RoutingError> {
+        let mut found = Vec::new();
+        let (Some(vrf), SessionPhase::Established) = (&session.vrf, &session.phase) else { return Ok(found) };
+        for family in session.families() {
+            let text = self.show(Daemon::Bgpd, &route::show_filtered(vrf, family, &session.peer)).await?;
+            found.extend(route::filtered(&text).map_err(unreadable)?);
+        }
+        Ok(found)
     }
 
     async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {

@@ -54,6 +54,11 @@ fn an_instance_in_an_as_of_its_own_is_created_before_bgpd_receives_the_vni(
     " neighbor 10.0.0.2 remote-as 1",
     &["no neighbor 10.0.0.2 timers"]
 )]
+#[case::what_an_external_peer_cannot_have_is_removed_before_it_is_one(
+    " neighbor 10.0.0.2 remote-as 64514\n address-family ipv4 unicast\n  neighbor 10.0.0.2 route-reflector-client",
+    " neighbor 10.0.0.2 remote-as 1\n address-family ipv4 unicast",
+    &["no neighbor 10.0.0.2 route-reflector-client", "neighbor 10.0.0.2 remote-as 1"]
+)]
 #[case::what_an_internal_peer_cannot_have_is_removed_before_it_is_one(
     " neighbor 10.0.0.2 remote-as 1\n address-family ipv4 unicast\n  neighbor 10.0.0.2 as-override",
     " neighbor 10.0.0.2 remote-as 64514\n address-family ipv4 unicast",

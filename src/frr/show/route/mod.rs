@@ -12,7 +12,16 @@ use super::json::{ShowError, json};
 use super::type5::{Type5Path, Type5Route, type5_routes};
 use crate::types::{Family, VrfName};
 
-/// bgpd: the prefixes of a host session that its filter rejects, in one family.
+/// A route that a session filters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilteredRoute {
+    /// Its prefix.
+    pub prefix: IpNet,
+    /// Its next hop; of two that of global scope.
+    pub next_hop: Option<IpAddr>,
+}
+
+/// bgpd: the routes of a host session that its filter rejects, in one family.
 pub fn show_filtered(vrf: &VrfName, family: Family, peer: &str) -> String {
     format!("show bgp vrf {vrf} {family} unicast neighbors {peer} filtered-routes json")
 }
@@ -21,9 +30,13 @@ pub fn show_filtered(vrf: &VrfName, family: Family, peer: &str) -> String {
 ///
 /// # Errors
 /// If the text is not JSON.
-pub fn filtered(text: &str) -> Result<Vec<IpNet>, ShowError> {
+pub fn filtered(text: &str) -> Result<Vec<FilteredRoute>, ShowError> {
     let routes = json("show bgp vrf VRF neighbors PEER filtered-routes json", text)?;
-    Ok(keys(&routes["receivedRoutes"]).iter().filter_map(|prefix| prefix.parse().ok()).collect())
+    let route = |(prefix, entry): (&String, &Value)| {
+        let next_hop = ["nextHop", "nextHopGlobal"].iter().find_map(|key| entry[key].as_str()?.parse().ok());
+        entry.is_object().then_some(FilteredRoute { prefix: prefix.parse().ok()?, next_hop })
+    };
+    Ok(routes["receivedRoutes"].as_object().into_iter().flatten().filter_map(route).collect())
 }
 
 /// The origin of a path in a VRF.

@@ -92,12 +92,20 @@ fn type_5_routes_are_read_with_their_communities() {
     assert_eq!(type5(TYPE5).unwrap(), [("172.30.0.16/32".parse().unwrap(), expected)].into());
 }
 
-const FILTERED: &str = r#"{"localAS":64514,"receivedRoutes":{"0.0.0.0\/0":{"network":"0.0.0.0\/0"},"2001:db8::\/32":{}},"totalPrefixCounter":2}"#;
+const FILTERED: &str = r#"{"localAS":64514,"receivedRoutes":{"0.0.0.0\/0":{"network":"0.0.0.0\/0","nextHop":"192.169.10.2"},"2001:db8::\/32":{"nextHopGlobal":"2001:db8:10::2"},"2001:db8:1::\/48":{}},"totalPrefixCounter":2}"#;
 
 #[test]
 fn filtered_prefixes_are_listed_as_received() {
-    let prefixes: Vec<String> = filtered(FILTERED).unwrap().iter().map(ToString::to_string).collect();
-    assert_eq!(prefixes, ["0.0.0.0/0", "2001:db8::/32"]);
+    let route = |prefix: &str, next_hop: Option<&str>| FilteredRoute {
+        prefix: prefix.parse().unwrap(),
+        next_hop: next_hop.map(|address| address.parse().unwrap()),
+    };
+    let expected = [
+        route("0.0.0.0/0", Some("192.169.10.2")),
+        route("2001:db8:1::/48", None),
+        route("2001:db8::/32", Some("2001:db8:10::2")),
+    ];
+    assert_eq!(filtered(FILTERED).unwrap(), expected);
     assert_eq!(filtered("% Inbound soft reconfiguration not enabled\n").unwrap(), vec![]);
 }
 

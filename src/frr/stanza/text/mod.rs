@@ -100,13 +100,13 @@ pub(crate) fn scopes(config: &RouterConfig) -> impl Iterator<Item = Scope> {
 pub(crate) struct ScopeRenderer<'a> {
     config: &'a RouterConfig,
     release: &'a Release,
-    shared: SharedPolicies<'a>,
+    shared: SharedPolicies,
 }
 
 impl<'a> ScopeRenderer<'a> {
     /// Of a configuration.
     pub(crate) fn new(config: &'a RouterConfig, release: &'a Release) -> Self {
-        Self { config, release, shared: SharedPolicies::of(config.underlay.as_ref()) }
+        Self { config, release, shared: SharedPolicies::of(config) }
     }
 
     /// The text of one scope, for each daemon.
@@ -142,11 +142,11 @@ impl<'a> ScopeRenderer<'a> {
     }
 }
 
-fn underlay(instance: &UnderlayInstance, shared: &SharedPolicies<'_>, release: &Release) -> ScopeView {
-    let policies = policy::underlay(instance, shared);
+fn underlay(instance: &UnderlayInstance, shared: &SharedPolicies, release: &Release) -> ScopeView {
+    let policies = policy::underlay(instance, shared, release);
     ScopeView {
-        bgp: bgp::underlay(instance, &policies.advertised, release.defaults),
-        evpn: evpn::underlay(instance),
+        bgp: bgp::underlay(instance, &policies, release.defaults),
+        evpn: evpn::underlay(instance, policies.evpn.as_ref()),
         prefix_lists: policies.prefix_lists,
         route_maps: policies.route_maps,
         profiles: bfd::underlay(instance, release.defaults),
@@ -155,17 +155,18 @@ fn underlay(instance: &UnderlayInstance, shared: &SharedPolicies<'_>, release: &
     }
 }
 
-fn vrf(name: &VrfName, vrf: &IpVrf, shared: &SharedPolicies<'_>, release: &Release) -> ScopeView {
+fn vrf(name: &VrfName, vrf: &IpVrf, shared: &SharedPolicies, release: &Release) -> ScopeView {
     let scope = Scope::Vrf(name.clone());
-    let host = |(family, session): (&Family, &HostSession)| (*family, policy::host(&scope, *family, session, shared));
-    let hosts: BTreeMap<Family, _> = vrf.sessions.iter().map(host).collect();
+    let host =
+        |(family, session): (&Family, &HostSession)| Some((*family, policy::host(&scope, *family, session, shared)?));
+    let hosts: BTreeMap<Family, _> = vrf.sessions.iter().filter_map(host).collect();
     let fabric = policy::fabric(&scope, vrf, evpn::advertised(vrf), release);
-    let bgp = bgp::vrf(name, vrf, &hosts, release.defaults);
+    let bgp = bgp::vrf(name, vrf, &hosts, release);
     let evpn = evpn::vrf(vrf, &fabric);
     let (mut prefix_lists, mut route_maps) = (Vec::new(), Vec::new());
     for host in hosts.into_values() {
         prefix_lists.extend(host.prefix_lists);
-        route_maps.extend(host.route_maps);
+        route_maps.extend(host.route_map);
     }
     prefix_lists.extend(fabric.prefix_lists);
     route_maps.extend(fabric.route_maps);

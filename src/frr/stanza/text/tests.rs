@@ -1,8 +1,12 @@
+use std::net::IpAddr;
 use std::path::Path;
+
+use ipnet::IpNet;
 
 use super::*;
 use crate::frr::model::{
-    Bfd, GracefulRestart, HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, UnderlayInstance,
+    Bfd, GracefulRestart, HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, SessionSubnet,
+    UnderlayInstance,
 };
 use crate::frr::release::FRR_8_4;
 use crate::types::{Asn, Family, Secret, Vni};
@@ -31,13 +35,16 @@ fn entry(permit: bool, prefix: &str, le: Option<u8>) -> PrefixListEntry {
 }
 
 fn host(address: &str, remote: u32) -> HostSession {
-    let everything = if address.contains(':') { ("::/0", 128) } else { ("0.0.0.0/0", 32) };
+    let address: IpAddr = address.parse().unwrap();
+    let subnet = IpNet::new(address, if address.is_ipv4() { 24 } else { 64 }).unwrap();
+    let router = subnet.hosts().next().unwrap();
     HostSession {
         as_override: false,
-        address: address.parse().unwrap(),
+        address,
+        subnet: SessionSubnet { subnet: subnet.trunc(), router },
+        next_hops: [address].into(),
         neighbor: neighbor(RemoteAs::Asn(asn(remote)), remote != 64514),
-        inbound: vec![entry(false, everything.0, None), entry(true, everything.0, Some(everything.1))],
-        rejects_protected: false,
+        inbound: None,
         outbound: None,
         max_prefixes: None,
         local_pref: None,
@@ -66,7 +73,11 @@ fn underlay(neighbors: Vec<(Peer, Neighbor)>, networks: &[&str]) -> UnderlayInst
         router_id: "10.0.0.1".parse().unwrap(),
         neighbors: neighbors.into_iter().collect(),
         networks: networks.iter().map(|net| net.parse().unwrap()).collect(),
-        protected_prefixes: BTreeMap::new(),
+        own_prefixes: [(Family::Ipv4, vec![PrefixListEntry::within_but_hosts("192.168.11.0/24".parse().unwrap())])]
+            .into(),
+        protected_prefixes: ["100.65.0.0/24", "192.168.11.0/24", "fd00:96::/112"]
+            .map(|net| net.parse().unwrap())
+            .into(),
         graceful_restart: None,
     }
 }
@@ -116,6 +127,8 @@ fn everything() -> RouterConfig {
     v4.neighbor = Neighbor { remote_as: RemoteAs::Asn(asn(64515)), ..full };
     v4.max_prefixes = Some(50);
     v4.local_pref = Some(200);
+    v4.next_hops.insert("10.9.9.1".parse().unwrap());
+    v4.inbound = Some(vec![entry(true, "172.30.0.0/24", Some(32))]);
     v4.outbound = Some(vec![entry(true, "10.0.0.0/8", Some(32))]);
     let mut red = vrf(100, vec![(Family::Ipv4, v4), (Family::Ipv6, host("2001:db8:10::2", 64514))]);
     red.import = ["64514:1".parse().unwrap(), "64514:100".parse().unwrap()].into();
@@ -171,7 +184,33 @@ fn communities_are_printed_as_frr_prints_them() {
 fn an_empty_list_is_rendered_as_one_that_denies() {
     let mut config = demo();
     let red = config.vrfs.get_mut(&"red".parse().unwrap()).unwrap();
-    red.sessions.get_mut(&Family::Ipv4).unwrap().inbound.clear();
+    red.sessions.get_mut(&Family::Ipv4).unwrap().inbound = Some(vec![]);
+    config.underlay.as_mut().unwrap().protected_prefixes.clear();
     let text = text(&config, &FRR_8_4).unwrap();
     assert!(text[&(Scope::Vrf("red".parse().unwrap()), Daemon::Bgpd)].contains(" seq 5 deny any\n"));
+}
+
+/// A line of a list with lines of all IP-VRFs has the same number whatever other IP-VRFs there are, so that it is added and
+/// removed alone.
+#[test]
+fn another_vrf_adds_its_lines_to_the_shared_lists_and_changes_no_other() {
+    let lines = |config: &RouterConfig| -> std::collections::BTreeSet<String> {
+        let text = text(config, &FRR_8_4).unwrap();
+        let of_underlay = text[&(Scope::Underlay, Daemon::Bgpd)].lines().filter(|line| line.contains(" prefix-list "));
+        of_underlay.map(str::to_owned).collect()
+    };
+    let both = demo();
+    let mut red = demo();
+    red.vrfs.remove(&"blue".parse::<VrfName>().unwrap());
+    // Subnets side by side are one.
+    let added: Vec<String> = lines(&both).difference(&lines(&red)).cloned().collect();
+    assert_eq!(
+        added,
+        [
+            "ip prefix-list pe-underlay-hosts-v4 seq 3232303874 permit 192.169.11.2/32",
+            "ip prefix-list pe-underlay-subnets-v4 seq 3232303872 permit 192.169.10.0/23 le 32",
+        ]
+    );
+    let gone: Vec<String> = lines(&red).difference(&lines(&both)).cloned().collect();
+    assert_eq!(gone, ["ip prefix-list pe-underlay-subnets-v4 seq 3232303744 permit 192.169.10.0/24 le 32"]);
 }
