@@ -84,8 +84,7 @@ struct Input {
 
 impl Input {
     fn new(count: u32) -> Self {
-        let facts =
-            NodeFacts { mode: VrfMode::Netns, release: FRR_8_4, nic_mtu: [("toswitch".parse().unwrap(), 9000)].into() };
+        let facts = NodeFacts { mode: VrfMode::Netns, release: FRR_8_4, nics: None };
         let planned = |snapshot: &Snapshot| {
             let plan = plan_with_last_accepted(snapshot, &facts, &mut LastAccepted::default());
             assert_eq!((plan.objects.len(), plan.rejected.len()), (snapshot.objects.len(), 0));

@@ -94,11 +94,7 @@ fn every_case_gives_the_expected_files() {
     let mut differ = Vec::new();
     for case in cases {
         let snapshot = read_case(&case);
-        let facts = NodeFacts {
-            mode: VrfMode::Netns,
-            release: crate::frr::release::FRR_10_3,
-            nic_mtu: [("toswitch".parse().unwrap(), 1500)].into(),
-        };
+        let facts = NodeFacts { mode: VrfMode::Netns, release: crate::frr::release::FRR_10_3, nics: None };
         let plan = plan(&snapshot, &facts);
         let outputs = [
             ("plan.yaml", plan_text(&plan)),

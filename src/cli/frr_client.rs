@@ -26,7 +26,7 @@ pub fn routing(runtime: &Runtime) -> VtyRouting {
 
 /// The error that a VRF is none of those of this router.
 pub fn unknown_vrf(vrf: &str, known: &BTreeSet<&str>) -> anyhow::Error {
-    let known = if known.is_empty() { "none".to_owned() } else { Vec::from_iter(known.iter().copied()).join(", ") };
+    let known = if known.is_empty() { "none".to_owned() } else { known.iter().copied().collect::<Vec<_>>().join(", ") };
     anyhow::anyhow!("VRF {vrf} not found; VRFs of this router: {known}")
 }
 

@@ -12,6 +12,7 @@ use super::ipam;
 use super::object::{ObjectRef, Reason, Rejection, SecretKey};
 use crate::frr::model::PrefixListEntry;
 use crate::frr::release::Release;
+use crate::kernel::model::ObservedNics;
 use crate::types::Secret;
 
 /// The passwords of Secrets; `Err` is the message why one is not available. A message and not an error type, since snapshots are
@@ -27,6 +28,21 @@ pub struct NodeContext<'a> {
     pub secrets: &'a Secrets,
     /// The installed release of FRR.
     pub release: Release,
+    /// The NICs that objects name; `None` where the node is not at hand.
+    pub nics: Option<&'a ObservedNics>,
+    /// Whether a version of the object is in force.
+    pub standing: Standing,
+}
+
+/// Whether a version of an object is in force on the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// None is: there is nothing to keep.
+    New,
+    /// Another one is, and stays if this one is rejected.
+    Edited,
+    /// This one is: it is not to be rejected because of what the node has.
+    InForce,
 }
 
 /// The rejections of one object, collected while its fields are converted.

@@ -17,9 +17,9 @@ use super::note::Note;
 use super::object::{Kind, ObjectRef};
 use crate::frr::model::{Neighbor, Peer, RouterConfig};
 use crate::frr::release::Release;
-use crate::kernel::model::KernelState;
+use crate::kernel::model::{KernelState, ObservedNics};
 use crate::scope::Scope;
-use crate::types::{Asn, Family, IfName, Vni, VrfMode, VrfName};
+use crate::types::{Asn, Family, Vni, VrfMode, VrfName};
 
 /// The facts on the node, besides objects, that a plan depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub struct NodeFacts {
     pub mode: VrfMode,
     /// The installed release of FRR.
     pub release: Release,
-    /// MTU in bytes of the existing NICs that objects name.
-    pub nic_mtu: BTreeMap<IfName, u32>,
+    /// The existing NICs that objects name; `None` where the node is not at hand.
+    pub nics: Option<ObservedNics>,
 }
 
 /// The node's connection to the fabric, on which objects of other kinds build.

@@ -2,18 +2,18 @@ use std::sync::Arc;
 
 use super::last_accepted::{LastAccepted, plan_with_last_accepted};
 use super::*;
+use crate::kernel::model::NicFacts;
 use crate::kind::Spec;
 use crate::kind::{L3VNISpec, LocalCidr, UnderlaySpec};
 use crate::snapshot::NodeIdentity;
-use crate::types::VrfMode;
+use crate::types::{IfName, VrfMode};
 use proptest::prelude::*;
 
 pub(crate) fn facts() -> NodeFacts {
-    NodeFacts {
-        mode: VrfMode::Netns,
-        release: crate::frr::release::FRR_10_3,
-        nic_mtu: [("toswitch".parse().unwrap(), 9000)].into(),
-    }
+    let name: IfName = "toswitch".parse().unwrap();
+    let nic =
+        NicFacts { addresses: ["192.168.11.3/24".parse().unwrap()].into(), ..NicFacts::unused(name.clone(), 9000) };
+    NodeFacts { mode: VrfMode::Netns, release: crate::frr::release::FRR_10_3, nics: Some([(name, nic)].into()) }
 }
 
 fn key(kind: Kind, name: &str) -> ObjectRef {
@@ -235,6 +235,25 @@ fn a_local_cidr_of_one_family_makes_one_session() {
     let vrf = plan.frr.vrfs.values().next().unwrap();
     assert_eq!(vrf.sessions.len(), 1);
     assert_eq!(vrf.networks.iter().map(ToString::to_string).collect::<Vec<_>>(), ["2001:db8:10::3/128"]);
+}
+
+#[test]
+fn a_vrf_has_neither_the_name_of_a_nic_nor_of_a_link_of_the_router() {
+    let mut facts = facts();
+    for nic in facts.nics.iter_mut().flat_map(BTreeMap::values_mut) {
+        nic.altnames = ["enp1s0".parse().unwrap()].into();
+    }
+    for mode in [VrfMode::Netns, VrfMode::Vrf] {
+        let facts = NodeFacts { mode, ..facts.clone() };
+        let rejected = |name: &str| reasons(&plan(&snapshot(vec![l3vni(name, 100, "192.169.10.0/24")]), &facts));
+        for nic in ["toswitch", "enp1s0"] {
+            assert_eq!(rejected(nic), [(nic.to_owned(), Reason::Conflict, "spec.vrf".to_owned())]);
+        }
+        for reserved in ["pe-100", "vni200", "host-1", "sit0"] {
+            let expected = (reserved.to_owned(), Reason::Invalid, "metadata.name".to_owned());
+            assert_eq!(rejected(reserved), [expected]);
+        }
+    }
 }
 
 #[test]

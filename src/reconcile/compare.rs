@@ -1,7 +1,7 @@
 //! The first half of a pass: observes kernel and FRR, plans, and compares. In: a snapshot. Out: a [`Comparison`], which
 //! holds all that is to be done. Changes nothing but policies that nothing refers to yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::cache::{Compared, PlanInput, Settled, Wanted};
@@ -63,7 +63,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let is_new = || self.wanted.last().is_some_and(|(input, _)| input.snapshot != *snapshot);
         let current = settled.last().filter(|(_, settled)| settled.is_current && is_new());
         let current = current.map(|(compared, _)| Arc::clone(&compared.running));
-        let facts = NodeFacts { mode: self.mode, release, nic_mtu: BTreeMap::new() };
+        let facts = NodeFacts { mode: self.mode, release, nics: None };
         let input = PlanInput { snapshot: Arc::clone(snapshot), facts, accepted };
         let Self { kernel, routing, wanted, .. } = self;
         let mut policies = EarlyPolicies::default();
@@ -117,9 +117,8 @@ async fn plan<'a>(
     watch: &mut Stopwatch,
 ) -> Result<(&'a LastAccepted, &'a mut Wanted), PassError> {
     let nics: BTreeSet<IfName> = input.snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();
-    let observed = kernel.observe_nics(&nics).await?;
+    input.facts.nics = Some(kernel.observe_nics(&nics).await?);
     watch.mark(PassPhase::Observe);
-    input.facts.nic_mtu = observed.into_iter().map(|(nic, facts)| (nic, facts.mtu)).collect();
     let (input, wanted) = match last.take() {
         Some((last, wanted)) if last == input => (input, wanted),
         former => Wanted::new(input, former)?,

@@ -48,7 +48,7 @@ fn the_running_configuration_equals_the_rendered_text() {
     let node = NodeIdentity { name: router.node.name().to_string(), index: router.index, labels: BTreeMap::new() };
     let snapshot = source::dir::read(&path, &path.join("secrets"), &node).unwrap();
     let release = Release::of(&router.version()).unwrap();
-    let facts = NodeFacts { mode: router.status().unwrap().vrf_mode, release, nic_mtu: BTreeMap::new() };
+    let facts = NodeFacts { mode: router.status().unwrap().vrf_mode, release, nics: None };
     let planned = plan(&snapshot, &facts);
     assert_eq!(planned.rejected, []);
     assert_eq!(printed_by_all(router, release), rendered(&planned.frr, release));

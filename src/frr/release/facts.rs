@@ -59,6 +59,9 @@ pub struct Release {
     /// The AS number of a VRF's instance is added to the AS path of its Type-5 routes where it differs from that of the
     /// default instance.
     pub vrf_asn_in_path: bool,
+    /// Whether an underlay NIC may be a macvlan device, whose lower device is in another namespace; else why not and what to
+    /// do.
+    pub macvlan_nics: Result<(), &'static str>,
     /// Whether a VTEP may have an IPv6 address; else why not and what to do.
     pub ipv6_vtep: Result<(), &'static str>,
 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
+use super::nics;
 use super::spec::{NeighborSpec, NeighborType, UnderlaySpec};
 use crate::frr::model::{GracefulRestart, Neighbor, Peer, RemoteAs};
 use crate::kind::check::Check;
@@ -24,8 +25,16 @@ pub struct ValidUnderlay {
     pub vtep: IpAddr,
     /// Router ID of this node.
     pub router_id: Ipv4Addr,
-    /// Fabric NICs.
+    /// Fabric NICs, by their primary names.
     pub nics: BTreeSet<IfName>,
+    /// The alternative names by which the object names some of them.
+    pub nic_aliases: BTreeMap<IfName, IfName>,
+    /// All names of these NICs, with the fields that name them.
+    pub nic_names: BTreeMap<IfName, String>,
+    /// The least MTU in bytes of those that exist.
+    pub nic_mtu: Option<u32>,
+    /// Fields, and what is to be known about their NICs.
+    pub nic_notes: Vec<(String, String)>,
     /// BGP neighbors.
     pub neighbors: BTreeMap<Peer, Neighbor>,
     /// Graceful restart.
@@ -44,13 +53,6 @@ pub(super) fn validate(spec: &UnderlaySpec, check: &mut Check<'_>) -> Option<Val
     let wrong = |_| format!("{:?} is not an IPv4 prefix: write A.B.C.D/LENGTH", spec.routeridcidr);
     let id_pool = check.value("spec.routeridcidr", spec.routeridcidr.parse::<Ipv4Net>().map_err(wrong));
     let router_id = id_pool.and_then(|pool| check.pool("spec.routeridcidr", ipam::router_id(&pool.trunc(), index)));
-    let mut nics = BTreeSet::new();
-    for (i, nic) in spec.nics.iter().enumerate() {
-        nics.extend(check.value(format_args!("spec.nics[{i}]"), nic.parse::<IfName>()));
-    }
-    if spec.nics.is_empty() {
-        check.reject(Reason::Invalid, "spec.nics", "is empty: set at least one NIC");
-    }
     let mut neighbors = BTreeMap::new();
     for (i, neighbor) in spec.neighbors.iter().enumerate() {
         let field = format!("spec.neighbors[{i}]");
@@ -59,12 +61,17 @@ pub(super) fn validate(spec: &UnderlaySpec, check: &mut Check<'_>) -> Option<Val
             check.reject(Reason::Invalid, &field, format_args!("{peer} is already a neighbor: remove one of the two"));
         }
     }
+    let nics = nics::select(spec, &neighbors, check);
     Some(ValidUnderlay {
         asn: asn?,
         vtep_pool: vtep_pool?,
         vtep: vtep?,
         router_id: router_id?,
-        nics,
+        nics: nics.taken,
+        nic_aliases: nics.aliases,
+        nic_names: nics.names,
+        nic_mtu: nics.mtu,
+        nic_notes: nics.notes,
         neighbors,
         graceful_restart: spec.graceful_restart.as_ref().map(Into::into),
     })
@@ -81,7 +88,10 @@ fn fabric_neighbor(
             let wrong = |_| format!("{ip:?} is not an IP address");
             check.value(format_args!("{field}.address"), ip.parse().map(Peer::Address).map_err(wrong))
         }
-        (None, Some(name)) => check.value(format_args!("{field}.interface"), name.parse().map(Peer::Interface)),
+        (None, Some(name)) => {
+            let name = check.value(format_args!("{field}.interface"), name.parse::<IfName>());
+            name.map(|name| Peer::Interface(nics::primary(name, check.node.nics)))
+        }
         _ => {
             check.reject(Reason::Invalid, field, "set exactly one of address and interface");
             None

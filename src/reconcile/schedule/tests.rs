@@ -25,7 +25,7 @@ fn state(mode: VrfMode, objects: &[(String, Value)]) -> (KernelState, Config) {
         objects: l3vnis.chain([object(Kind::Underlay, "u", underlay)]).collect(),
         ..Snapshot::default()
     };
-    let plan = plan(&snapshot, &NodeFacts { mode, release: frr_8(), nic_mtu: BTreeMap::new() });
+    let plan = plan(&snapshot, &NodeFacts { mode, release: frr_8(), nics: None });
     assert_eq!(plan.rejected, []);
     let frr = crate::frr::config::render::render(&plan.frr, &frr_8()).unwrap();
     (plan.kernel, frr)
