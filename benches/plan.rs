@@ -84,10 +84,9 @@ struct Input {
 
 impl Input {
     fn new(count: u32) -> Self {
-        let facts = NodeFacts {
-            nic_mtu: [("toswitch".parse().unwrap(), 9000)].into(),
-            ..NodeFacts::unknown(VrfMode::Netns, FRR_8_4)
-        };
+        let nic = NicFacts::unused("toswitch".parse().unwrap(), 9000);
+        let facts =
+            NodeFacts { nics: Some([(nic.name.clone(), nic)].into()), ..NodeFacts::unknown(VrfMode::Netns, FRR_8_4) };
         let planned = |snapshot: &Snapshot| {
             let plan = plan_with_last_accepted(snapshot, &facts, &mut LastAccepted::default());
             assert_eq!((plan.objects.len(), plan.rejected.len()), (snapshot.objects.len(), 0));

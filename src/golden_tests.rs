@@ -94,9 +94,12 @@ fn every_case_gives_the_expected_files() {
     let mut differ = Vec::new();
     for case in cases {
         let snapshot = read_case(&case);
+        let toswitch = NicFacts {
+            addresses: ["192.168.11.3/24".parse().unwrap()].into(),
+            ..NicFacts::unused("toswitch".parse().unwrap(), 1500)
+        };
         let facts = NodeFacts {
-            nic_mtu: [("toswitch".parse().unwrap(), 1500)].into(),
-            nic_addresses: [("toswitch".parse().unwrap(), ["192.168.11.3/24".parse().unwrap()].into())].into(),
+            nics: Some([(toswitch.name.clone(), toswitch)].into()),
             ..NodeFacts::unknown(VrfMode::Netns, crate::frr::release::FRR_10_3)
         };
         let plan = plan(&snapshot, &facts);

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use thiserror::Error;
+
 use crate::types::{IfName, Vni, VrfName};
 
 /// The link group that marks our links (`IFLA_GROUP`): it is part of the creating message, so that no link of ours is ever
@@ -25,6 +27,47 @@ pub enum Role {
 
 const ROLES: [(Role, &str); 4] =
     [(Role::Bridge, "br-pe-"), (Role::HostVeth, "host-"), (Role::PeVeth, "pe-"), (Role::Vxlan, "vni")];
+
+/// Links that the kernel creates in every namespace once their module is loaded, and names that mean several links.
+const OF_KERNEL: [&str; 13] = [
+    "lo", "all", "default", "sit0", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "ip6tnl0", "ip6gre0",
+    "teql0",
+];
+
+/// Prefixes of links of ours, before the VNI.
+const OF_ROUTER: [&str; 5] = ["vni", "br-pe-", "br-hs-", "pe-", "host-"];
+
+/// A name that no VRF and no NIC may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ReservedName {
+    /// A link of the kernel.
+    #[error("is a name of the kernel: use another one")]
+    Kernel,
+    /// A link of ours.
+    #[error("is the name of a link of perouter (vni, pe-, host-, br-pe- or br-hs- before a number): use another one")]
+    Router,
+}
+
+/// Checks that a VRF or a NIC may have a name.
+///
+/// # Errors
+/// Where the name is reserved.
+pub fn check_unreserved(name: &str) -> Result<(), ReservedName> {
+    let is_number = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+    if OF_KERNEL.contains(&name) {
+        Err(ReservedName::Kernel)
+    } else if OF_ROUTER.iter().any(|prefix| name.strip_prefix(prefix).is_some_and(is_number)) {
+        Err(ReservedName::Router)
+    } else {
+        Ok(())
+    }
+}
+
+/// A CEL expression that is true where [`check_unreserved`] accepts the name that `value` stands for.
+pub fn unreserved_rule(value: &str) -> String {
+    let kernel = OF_KERNEL.map(|name| format!("'{name}'")).join(", ");
+    format!("!({value} in [{kernel}]) && !{value}.matches('^({})[0-9]+$')", OF_ROUTER.join("|"))
+}
 
 /// The name of a link of ours. Deletions accept no other name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -172,6 +215,30 @@ mod tests {
         fn every_name_of_ours_is_recognised(raw in 1u32..=0x00ff_ffff, role in 0usize..4) {
             let name = OwnedName::Vni(ROLES[role].0, Vni::try_from(raw).unwrap());
             prop_assert_eq!(OwnedName::recognise(name.if_name().as_str(), LINK_GROUP, false), Some(name));
+        }
+    }
+
+    #[test]
+    fn names_of_our_links_and_of_the_kernel_are_reserved() {
+        for (name, expected) in [
+            ("vni200", Err(ReservedName::Router)),
+            ("pe-100", Err(ReservedName::Router)),
+            ("host-7", Err(ReservedName::Router)),
+            ("br-pe-1", Err(ReservedName::Router)),
+            ("br-hs-1", Err(ReservedName::Router)),
+            ("sit0", Err(ReservedName::Kernel)),
+            ("lo", Err(ReservedName::Kernel)),
+            ("vni", Ok(())),
+            ("host-uplink", Ok(())),
+            ("pe-1a", Ok(())),
+            ("red", Ok(())),
+            ("eth0", Ok(())),
+        ] {
+            assert_eq!(check_unreserved(name), expected, "{name}");
+        }
+        for (role, _) in ROLES {
+            let name = OwnedName::Vni(role, Vni::try_from(1).unwrap()).to_string();
+            assert_eq!(check_unreserved(&name), Err(ReservedName::Router), "{name}");
         }
     }
 

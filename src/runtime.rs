@@ -144,6 +144,11 @@ impl Runtime {
         self.dir.join("nics.json")
     }
 
+    /// The last accepted versions of objects.
+    pub fn accepted(&self) -> PathBuf {
+        self.dir.join("accepted.json")
+    }
+
     /// While this file exists, namespaces may have nftables tables of ours. It is created before the first of them.
     pub fn port_tables(&self) -> PathBuf {
         self.dir.join("port-tables")

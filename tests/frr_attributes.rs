@@ -182,10 +182,12 @@ fn configuration(release: Release, host_as: u32, leaf_as: u32) -> RouterConfig {
         .into(),
         ..Snapshot::default()
     };
-    let facts = NodeFacts {
-        nic_addresses: [("fabric".parse().unwrap(), ["192.168.11.3/24".parse().unwrap()].into())].into(),
-        ..NodeFacts::unknown(VrfMode::Netns, release)
+    let nic = NicFacts {
+        addresses: ["192.168.11.3/24".parse().unwrap()].into(),
+        ..NicFacts::unused("fabric".parse().unwrap(), 1500)
     };
+    let facts =
+        NodeFacts { nics: Some([(nic.name.clone(), nic)].into()), ..NodeFacts::unknown(VrfMode::Netns, release) };
     let plan = plan(&snapshot, &facts);
     assert_eq!(plan.rejected, vec![]);
     plan.frr

@@ -21,6 +21,8 @@ use self::node::{
 
 #[path = "../src/kernel/diff/generated.rs"]
 mod generated;
+#[path = "kernel/nics.rs"]
+mod nics;
 #[path = "kernel/node.rs"]
 mod node;
 
@@ -456,7 +458,7 @@ fn errors_of_the_kernel_are_readable() {
         };
         let cases = [
             (
-                KernelOp::MoveNic("toswitch".parse().unwrap()),
+                KernelOp::MoveNic { nic: nic(), named: None },
                 "host: link set toswitch netns router: NIC toswitch is in neither the host's nor the router's network \
                  namespace",
             ),
@@ -613,7 +615,7 @@ fn a_nic_that_cannot_be_moved_is_an_error_and_left_alone() {
     node.host("ip link add toswitch type bridge; ip address add 192.0.2.1/24 dev toswitch");
     runtime().block_on(async {
         let kernel = node.kernel().await;
-        let error = kernel.apply(&KernelOp::MoveNic(nic())).await.unwrap_err();
+        let error = kernel.apply(&KernelOp::MoveNic { nic: nic(), named: None }).await.unwrap_err();
         assert!(
             error_chain(&error).contains("NIC toswitch is bound to its network namespace"),
             "{}",

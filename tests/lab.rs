@@ -44,4 +44,5 @@ mod lab {
     mod speakers;
     mod two_leaves;
     mod two_processes;
+    mod underlay_nic;
 }

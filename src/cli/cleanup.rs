@@ -15,6 +15,7 @@ use super::output;
 use crate::frr::daemons;
 use crate::kernel::model::KernelState;
 use crate::kernel::{self, Kernel, NetlinkKernel, Outcome, netns};
+use crate::reconcile::remedy;
 
 /// Arguments of `perouter cleanup`.
 #[derive(Debug, Args)]
@@ -53,6 +54,7 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     if failed {
         anyhow::bail!("the router is not removed: fix the cause and run `perouter cleanup` again");
     }
+    kernel.move_out_foreign_links().await.map_err(|error| anyhow::anyhow!(remedy::text(&error)))?;
     drop(kernel);
     netns::remove_all(&runtime)?;
     fs::remove_dir_all(runtime.dir()).with_context(|| format!("remove {}", runtime.dir().display()))?;

@@ -112,7 +112,7 @@ impl Cli {
             Command::Router(args) => run::router(args).await,
             Command::Controller(args) => run::controller(args).await,
             Command::Plan(args) => plan::execute(args).await,
-            Command::Validate(args) => validate::execute(&args),
+            Command::Validate(args) => validate::execute(&args).await,
             Command::Status(args) => status::execute(&args).await,
             Command::Sessions(args) => sessions::execute(&args).await,
             Command::Routes(args) => routes::execute(&args).await,

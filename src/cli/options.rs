@@ -1,6 +1,7 @@
 //! Options that subcommands share.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -89,6 +90,22 @@ pub struct ApiOptions {
     pub state: StateOptions,
 }
 
+/// The addresses of the API server that this node is a client of: that of the client, if there is one, and that of the cluster
+/// that a pod is in. A name is resolved once.
+pub async fn api_servers(client: Option<&str>) -> BTreeSet<IpAddr> {
+    let service = std::env::var("KUBERNETES_SERVICE_HOST").ok();
+    let mut found = BTreeSet::new();
+    for host in client.map(str::to_owned).into_iter().chain(service) {
+        let host = host.trim_matches(['[', ']']);
+        match tokio::time::timeout(CONNECT_TIMEOUT, tokio::net::lookup_host((host, 443))).await {
+            Ok(Ok(addresses)) => found.extend(addresses.map(|address| address.ip())),
+            Ok(Err(error)) => tracing::warn!(host, %error, "the address of the API server is not known"),
+            Err(_) => tracing::warn!(host, "the address of the API server is not known: no answer"),
+        }
+    }
+    found
+}
+
 /// State that survives a reboot.
 #[derive(Debug, Clone, Args)]
 pub struct StateOptions {
@@ -123,18 +140,31 @@ const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 impl ApiOptions {
     /// A client, which connects at its first request.
     pub async fn client(&self) -> anyhow::Result<kube::Client> {
-        let mut config = match &self.kubeconfig {
-            Some(path) => {
-                std::fs::metadata(path).with_context(|| format!("read kubeconfig {}", path.display()))?;
-                let file = kube::config::Kubeconfig::read_from(path)?;
-                kube::Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default()).await?
-            }
-            None => kube::Config::infer().await.context("no API server configured: set --kubeconfig")?,
-        };
+        let mut config = self.config().await?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         config.read_timeout = Some(READ_TIMEOUT);
         config.reset_reader_on_write = true;
         Ok(kube::Client::try_from(config)?)
+    }
+
+    /// The addresses of the API servers that the node must reach: that of the source, and that of the cluster of a pod.
+    pub async fn servers(&self) -> anyhow::Result<BTreeSet<IpAddr>> {
+        let host = match self.source {
+            SourceChoice::Directory => None,
+            SourceChoice::Kubernetes | SourceChoice::Both => self.config().await?.cluster_url.host().map(str::to_owned),
+        };
+        Ok(api_servers(host.as_deref()).await)
+    }
+
+    async fn config(&self) -> anyhow::Result<kube::Config> {
+        match &self.kubeconfig {
+            Some(path) => {
+                std::fs::metadata(path).with_context(|| format!("read kubeconfig {}", path.display()))?;
+                let file = kube::config::Kubeconfig::read_from(path)?;
+                Ok(kube::Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default()).await?)
+            }
+            None => kube::Config::infer().await.context("no API server configured: set --kubeconfig"),
+        }
     }
 }
 

@@ -9,12 +9,13 @@ use clap::Args;
 use serde::Serialize;
 
 use super::frr_client::routing;
-use super::options::{ModeChoice, Output, RuntimeOptions, SourceOptions};
+use super::options::{ModeChoice, Output, RuntimeOptions, SourceOptions, api_servers};
 use super::output;
+use crate::control::accepted_file;
 use crate::frr::daemons::{self, Installation, InstallationError};
 use crate::frr::release::{FrrVersion, Release};
-use crate::kernel::{NetlinkKernel, netns};
-use crate::plan::last_accepted::LastAccepted;
+use crate::kernel::{NetlinkKernel, host_nics, netns};
+use crate::kind::note::Loss;
 use crate::reconcile::schedule::{Schedule, ScheduleStep};
 use crate::reconcile::{Preview, Reconciler};
 use crate::source;
@@ -86,15 +87,24 @@ pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
     let mode = args.vrf_mode.resolve()?;
     let (preview, frr) = if netns::is_netns(runtime.router_netns())? {
         let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
-        let mut reconciler = Reconciler::new(kernel, routing(&runtime), mode, LastAccepted::default());
+        let kernel = kernel.observing_routes_to(api_servers(None).await);
+        let mut reconciler = Reconciler::new(kernel, routing(&runtime), mode, accepted_file::read(&runtime.accepted()));
         let preview = reconciler.preview(&snapshot).await?;
         (preview, PlannedRelease { version: reconciler.frr_version().await?, note: None })
     } else {
         let frr = PlannedRelease::installed(&args.frr_dir).await?;
-        (Preview::without_router(&snapshot, mode, Release::of(&frr.version)?)?, frr)
+        let nics = snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();
+        let nics = host_nics::observe(netns::open_host()?, &nics, &api_servers(None).await).await;
+        // Planning needs no privileges, reading the host does.
+        let unread = |error| eprintln!("note: the NICs of this node are not checked: {:#}", anyhow::Error::from(error));
+        let nics = nics.map_err(unread).ok();
+        (Preview::without_router(&snapshot, mode, Release::of(&frr.version)?, nics)?, frr)
     };
     for rejection in &preview.plan.rejected {
         output::error_line(&rejection.to_string());
+    }
+    for note in preview.plan.notes.iter().filter(|note| note.loss == Loss::Fabric) {
+        eprintln!("note: {note}");
     }
     let Schedule { steps, .. } = &preview.schedule;
     let printed = Printed {

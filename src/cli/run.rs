@@ -17,11 +17,10 @@ use super::node_index;
 use super::options::{ApiOptions, ModeChoice, RouterOptions, SourceOptions};
 use super::serve;
 use super::sources::{self, Sources};
-use crate::control::{Controller, Outputs};
+use crate::control::{Controller, Outputs, accepted_file};
 use crate::frr::client::restarts;
 use crate::frr::daemons::{self, Daemons, Installation};
 use crate::kernel::{Kernel, NetlinkKernel, file_limit, netns};
-use crate::plan::last_accepted::LastAccepted;
 use crate::reconcile::Reconciler;
 use crate::runtime::{Daemon, Runtime};
 use crate::status::kubernetes;
@@ -154,19 +153,22 @@ async fn control(
         // Without a first snapshot there is nothing to reconcile.
         known = snapshots.changed() => known.context("source")?,
     }
-    let kernel = Arc::new(NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?);
+    let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
+    let kernel = Arc::new(kernel.observing_routes_to(args.api.servers().await?));
     let drift = Arc::new(Notify::new());
     let daemons = Installation::read(&args.router.frr_dir).await?.release.daemons;
     let _restarts = restarts::watch(runtime, daemons, &drift).await;
     let watcher = tokio::spawn(signal_drift(Arc::clone(&kernel), Arc::clone(&drift)));
-    let reconciler = Reconciler::new(kernel, routing(runtime), mode, LastAccepted::default());
+    let accepted = accepted_file::read(&runtime.accepted());
+    let reconciler = Reconciler::new(kernel, routing(runtime), mode, accepted);
     let statuses = watch::Sender::new(None);
     let publisher = cluster.map(|cluster| {
         let (statuses, stop) = (statuses.subscribe(), stop.clone());
         tokio::spawn(kubernetes::publish(cluster.client, cluster.node, statuses, cluster.identities, stop))
     });
     let recording = node_index::record(runtime, snapshots.clone());
-    let outputs = Outputs { status: runtime.status(), mode, statuses, metrics, refresh };
+    let (status, accepted) = (runtime.status(), runtime.accepted());
+    let outputs = Outputs { status, accepted, mode, statuses, metrics, refresh };
     Controller::new(reconciler, outputs).run(snapshots, drift, stop).await;
     watcher.abort();
     recording.abort();

@@ -1,12 +1,15 @@
 //! `perouter validate`: the checks of source and plan. In: a directory of objects. Out: rejections and notes.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::output;
+use super::{options, output};
+use crate::frr::daemons::{self, Installation};
+use crate::frr::release::FRR_10_3;
+use crate::kernel::{host_nics, netns};
 use crate::plan::{NodeFacts, Plan, plan};
 use crate::snapshot::{Kind, NodeIdentity, Rejection};
 use crate::source;
@@ -31,12 +34,15 @@ pub struct ValidateArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     node_index: u32,
     /// Label of the node to validate for; can be repeated
-    #[arg(long = "node-label", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = super::options::label)]
+    #[arg(long = "node-label", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = options::label)]
     node_labels: Vec<(String, String)>,
+    /// The objects are for the node on which this command runs: its NICs and its release of FRR count. Needs root
+    #[arg(long)]
+    this_node: bool,
 }
 
 /// Validates the directory.
-pub fn execute(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
+pub async fn execute(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     let node = NodeIdentity {
         name: "validate".to_owned(),
         index: args.node_index,
@@ -44,8 +50,14 @@ pub fn execute(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     };
     let secrets = args.secrets_dir.clone().unwrap_or_else(|| args.dir.join("secrets"));
     let snapshot = source::dir::read(&args.dir, &secrets, &node)?;
+    let (mut release, mut nics) = (FRR_10_3, None);
+    if args.this_node {
+        release = Installation::read(Path::new(daemons::FRR_DIR)).await?.release;
+        let asked = snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();
+        nics = Some(host_nics::observe(netns::open_host()?, &asked, &options::api_servers(None).await).await?);
+    }
     // The mode decides where links are, not whether an object is valid.
-    let facts = NodeFacts::unknown(VrfMode::Netns, crate::frr::release::FRR_10_3);
+    let facts = NodeFacts { nics, ..NodeFacts::unknown(VrfMode::Netns, release) };
     let Plan { rejected, notes, .. } = plan(&snapshot, &facts);
     for rejection in &rejected {
         output::error_line(&rejection.to_string());

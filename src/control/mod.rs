@@ -6,6 +6,8 @@
 //! its state is read when that answer changes, after a pass that did something, on request, and otherwise at intervals that
 //! grow while nothing changes.
 
+pub mod accepted_file;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use crate::frr::show::vni::VniState;
 use crate::kernel::Kernel;
 use crate::kernel::model::Netns;
 use crate::plan::Plan;
+use crate::plan::last_accepted::LastAccepted;
 use crate::reconcile::execute::Failure;
 use crate::reconcile::{PassError, Reconciler, Report, remedy};
 use crate::scope::Scope;
@@ -66,6 +69,8 @@ const COALESCE: Duration = Duration::from_millis(20);
 pub struct Outputs {
     /// The status file.
     pub status: PathBuf,
+    /// The file of the last accepted versions of objects.
+    pub accepted: PathBuf,
     /// VRF mode, for the status.
     pub mode: VrfMode,
     /// The status for other publishers.
@@ -82,6 +87,8 @@ pub struct Controller<K, R> {
     reconciler: Reconciler<K, R>,
     outputs: Outputs,
     last: Option<Report>,
+    /// As in its file.
+    accepted: LastAccepted,
     last_change: PassSummary,
     /// The pauses of the failures to come.
     retries: ExponentialBackoff,
@@ -102,10 +109,12 @@ pub struct Controller<K, R> {
 impl<K: Kernel, R: Routing> Controller<K, R> {
     /// Of a reconciler.
     pub fn new(reconciler: Reconciler<K, R>, outputs: Outputs) -> Self {
+        let accepted = reconciler.accepted().clone();
         Self {
             reconciler,
             outputs,
             last: None,
+            accepted,
             last_change: PassSummary::default(),
             retries: RETRY.build(),
             verifies: false,
@@ -179,6 +188,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
                 (true, true)
             }
         };
+        self.save_accepted();
         if has_news {
             self.changed = Instant::now();
             let is_first = self.outputs.statuses.borrow().is_none();
@@ -190,6 +200,16 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         }
         self.retries = RETRY.build();
         if self.verifies { VERIFY } else { IDLE }
+    }
+
+    fn save_accepted(&mut self) {
+        if self.accepted == *self.reconciler.accepted() {
+            return;
+        }
+        match accepted_file::write(&self.outputs.accepted, self.reconciler.accepted()) {
+            Ok(()) => self.accepted.clone_from(self.reconciler.accepted()),
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "accepted objects not written"),
+        }
     }
 
     /// Takes note of a pass. Returns whether it did or found something else than the last one.

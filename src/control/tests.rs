@@ -74,7 +74,7 @@ struct ControllerBench {
 
 impl ControllerBench {
     fn start(fake: FakeRouting) -> Self {
-        let nic = NicFacts { mtu: 1500, netns: Netns::Host, addresses: BTreeSet::new() };
+        let nic = NicFacts::unused("toswitch".parse().unwrap(), 1500);
         let kernel = Arc::new(FakeKernel::new(KernelState::default(), [("toswitch".parse().unwrap(), nic)].into()));
         let queries: Arc<Mutex<BTreeMap<&'static str, usize>>> = Arc::default();
         let counts = Arc::clone(&queries);
@@ -89,6 +89,7 @@ impl ControllerBench {
         let refresh = Arc::new(Refresh::default());
         let outputs = Outputs {
             status: directory.path().join("status.json"),
+            accepted: directory.path().join("accepted.json"),
             mode: VrfMode::Netns,
             statuses: sender,
             metrics: Arc::default(),

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use nix::errno::Errno;
 
 use super::error::OpError;
+use super::foreign;
 use super::model::{LOCAL_RULE, LinkKey, LinkKind, ListenPort, Netns, SourceFilter, Sysctl};
 use super::namespaces::Namespaces;
 use super::netlink::contents::{AddrGenMode, ObservedKind, ObservedLink};
@@ -32,7 +33,8 @@ pub async fn apply(namespaces: &Namespaces, op: &KernelOp) -> Result<(), OpError
         KernelOp::SetUp(key) => set_up(namespaces, key).await,
         KernelOp::AddAddress { on, address } => set_address(namespaces, on, *address, true).await,
         KernelOp::DelAddress { on, address } => set_address(namespaces, on, *address, false).await,
-        KernelOp::MoveNic(nic) => nic::move_nic(namespaces, nic).await,
+        KernelOp::MoveNic { nic, .. } => nic::move_nic(namespaces, nic).await,
+        KernelOp::RepairNic(nic) => nic::repair_nic(namespaces, nic).await,
         KernelOp::ReturnNic(nic) => nic::return_nic(namespaces, nic).await,
         KernelOp::SetSysctl { netns, sysctl, value } => set_sysctl(namespaces, netns, *sysctl, *value).await,
         KernelOp::MoveLocalRule(family) => move_local_rule(namespaces, *family).await,
@@ -91,6 +93,7 @@ async fn create_netns(namespaces: &Namespaces, vrf: &VrfName) -> Result<(), OpEr
 async fn delete_netns(namespaces: &Namespaces, vrf: &VrfName) -> Result<(), OpError> {
     if netns::is_netns(&namespaces.runtime.vrf_netns(vrf))? {
         let namespace = namespaces.get(&Netns::Vrf(vrf.clone())).await?;
+        foreign::move_out(&namespace, &namespaces.host).await?;
         accept(Errno::ENODEV, namespace.change(request::delete_our_links()).await)?;
     }
     namespaces.close(vrf).await;
@@ -209,7 +212,14 @@ async fn set_address(namespaces: &Namespaces, on: &AddressDevice, address: IpNet
     } else {
         (request::delete_address(index, address), Errno::EADDRNOTAVAIL)
     };
-    Ok(accept(existing, namespace.change(request).await)?)
+    match namespace.change(request.clone()).await {
+        // A hardened node has IPv6 disabled on every new link (`net.ipv6.conf.default.disable_ipv6`).
+        Err(NetlinkError::Rejected { errno: Errno::EACCES, .. }) if add && matches!(address, IpNet::V6(_)) => {
+            netns::write_sysctl(&namespace.file(), &format!("net/ipv6/conf/{name}/disable_ipv6"), "0")?;
+            Ok(accept(existing, namespace.change(request).await)?)
+        }
+        result => Ok(accept(existing, result)?),
+    }
 }
 
 /// In the other order there is a moment in which the router accepts no packet for itself.

@@ -94,6 +94,14 @@ pub enum OpError {
     /// A NIC without record: it was not moved by us.
     #[error("NIC {0} was not moved here by perouter and is left alone")]
     NicNotOurs(IfName),
+    /// A link of others in a namespace that is to be removed, which the kernel does not move.
+    #[error("link {name} in the {netns} network namespace is not from perouter and cannot be moved to the host")]
+    ForeignLink {
+        /// The link.
+        name: String,
+        /// The namespace, which stays.
+        netns: Netns,
+    },
     /// A namespace.
     #[error(transparent)]
     Netns(#[from] NetnsError),

@@ -127,9 +127,9 @@ impl Inner {
         if let Some((_, errno)) = self.failures.iter().find(|(text, _)| line.contains(text.as_str())) {
             return Err(NetlinkError::Rejected { errno: *errno, text: None }.into());
         }
-        if let KernelOp::MoveNic(nic) | KernelOp::ReturnNic(nic) = op {
+        if let KernelOp::MoveNic { nic, .. } | KernelOp::ReturnNic(nic) = op {
             let facts = self.nics.get_mut(nic).ok_or_else(|| OpError::NoNic(nic.clone()))?;
-            facts.netns = if matches!(op, KernelOp::MoveNic(_)) { Netns::Router } else { Netns::Host };
+            facts.netns = if matches!(op, KernelOp::MoveNic { .. }) { Netns::Router } else { Netns::Host };
         }
         self.state
             .apply(op)

@@ -49,7 +49,7 @@ impl<'a> Run<'a> {
         let work = lanes.into_iter().map(|lane| this.run_lane(kernel, lane));
         let done: Vec<Vec<(usize, Outcome)>> = stream::iter(work).buffer_unordered(LANES).collect().await;
         for (index, outcome) in done.into_iter().flatten() {
-            if !outcome.is_done() {
+            if !outcome.is_done() && !self.steps[index].op.is_separate() {
                 self.failed_vnis.extend(self.steps[index].op.vni());
                 self.failed_vrfs.extend(self.steps[index].op.vrf().cloned());
             }
@@ -73,7 +73,7 @@ impl<'a> Run<'a> {
                 }
             };
             // The ops of the node are independent of each other.
-            is_broken |= !outcome.is_done() && !is_global(&op.lane());
+            is_broken |= !outcome.is_done() && !is_global(&op.lane()) && !op.is_separate();
             outcomes.push((index, outcome));
         }
         outcomes

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -20,9 +21,10 @@ use super::nic_record::{Record, RecordCache, RecordError};
 use super::observe::{self, NodeContents};
 use super::op::KernelOp;
 use super::port::{Kernel, Outcome};
+use super::settling::Settling;
 use super::step::Step;
 use super::tcp::{self, TcpCounts};
-use super::{apply, lanes, nftables, nic};
+use super::{apply, foreign, host_nics, lanes, nftables, nic};
 use crate::memo::Memo;
 use crate::runtime::Runtime;
 use crate::types::{IfName, MacAddr};
@@ -31,6 +33,9 @@ use crate::types::{IfName, MacAddr};
 #[derive(Debug)]
 pub struct NetlinkKernel {
     namespaces: Namespaces,
+    /// Addresses that the node must reach over the host's routes.
+    api_servers: BTreeSet<IpAddr>,
+    settling: std::sync::Mutex<Settling>,
     changes: ChangeSignal,
     watched: Arc<RwLock<WatchedLinks>>,
     /// When namespaces were last read for their age, and the first of those whose turn is next.
@@ -74,12 +79,39 @@ impl NetlinkKernel {
             (std::sync::Mutex::default(), std::sync::Mutex::default(), std::sync::Mutex::default());
         let has_source_filters = tokio::sync::OnceCell::new();
         let next_poll = std::sync::Mutex::new(Instant::now() + SETTINGS_POLL);
-        Ok(Self { namespaces, changes, watched, turn, next_poll, record, has_source_filters, last })
+        let (api_servers, settling) = (BTreeSet::new(), std::sync::Mutex::default());
+        Ok(Self {
+            namespaces,
+            api_servers,
+            settling,
+            changes,
+            watched,
+            turn,
+            next_poll,
+            record,
+            has_source_filters,
+            last,
+        })
+    }
+
+    /// Observes which NICs the host needs to reach these addresses.
+    #[must_use]
+    pub fn observing_routes_to(mut self, api_servers: BTreeSet<IpAddr>) -> Self {
+        self.api_servers = api_servers;
+        self
     }
 
     /// Returns every moved NIC to the host, for the removal of the router from this node. Goes on after an error.
     pub async fn return_all_nics(&self) -> Vec<KernelError> {
         nic::return_all(&self.namespaces).await
+    }
+
+    /// Moves the links of others out of the router namespace, which is to be removed.
+    ///
+    /// # Errors
+    /// Where one cannot be moved: the namespace must not be removed.
+    pub async fn move_out_foreign_links(&self) -> Result<(), OpError> {
+        foreign::move_out(&self.namespaces.router, &self.namespaces.host).await
     }
 
     async fn record(&self) -> Result<Arc<Record>, KernelError> {
@@ -145,7 +177,8 @@ impl NetlinkKernel {
     /// Sets which links of the host are watched.
     fn watch_links(&self, contents: &NodeContents, nics: &BTreeSet<IfName>, record: &Record) {
         let names: BTreeSet<String> = nics.iter().chain(record.nics.keys()).map(ToString::to_string).collect();
-        let counts = |(_, link): &(&u32, &ObservedLink)| link.owned.is_some() || names.contains(&link.name);
+        let is_nic = |link: &ObservedLink| names.iter().any(|name| link.has_name(name));
+        let counts = |(_, link): &(&u32, &ObservedLink)| link.owned.is_some() || is_nic(link);
         let links = contents.get(&Netns::Host).into_iter().flat_map(|host| &host.links);
         let indexes = links.filter(counts).map(|(index, _)| *index).collect();
         *self.watched.write().unwrap_or_else(PoisonError::into_inner) = WatchedLinks { names, indexes };
@@ -174,8 +207,20 @@ impl Kernel for NetlinkKernel {
         let host = self.namespaces.host.read(tables, true).await?;
         let router = self.namespaces.router.read(tables, true).await?;
         let contents = NodeContents::from([(Netns::Host, host), (Netns::Router, router)]);
-        self.watch_links(&contents, nics, &*self.record().await?);
-        Ok(observe::observed_nics(&contents, nics))
+        let record = self.record().await?;
+        self.watch_links(&contents, nics, &record);
+        let mut found = observe::observed_nics(&contents, nics, &record);
+        host_nics::add_route_use(&self.namespaces.host, &mut found, &self.api_servers).await?;
+        let settled =
+            self.settling.lock().unwrap_or_else(PoisonError::into_inner).mark(nics, &mut found, Instant::now());
+        if let Some(settled) = settled {
+            let changes = self.changes.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(settled).await;
+                changes.signal();
+            });
+        }
+        Ok(found)
     }
 
     async fn host_networks(&self) -> Result<BTreeSet<HostNetwork>, KernelError> {

@@ -9,11 +9,12 @@
 //! simulate -> diff                                                         pure
 //! netns, mounts                                                            namespaces as files and threads
 //! file_limit                                                               the limit of open files
-//! netlink: error, attribute, socket, netfilter, contents, request, read, saved, events
+//! netlink: error, attribute, socket, netfilter, contents, saved_message, request, read, saved, route_use, saved_link, events
 //! nftables, tcp, vrf_device, nic_record                                    each on netlink or netns
 //! error                                                                    composes the errors of all above
-//! namespace -> namespaces -> nic -> apply                                  changes
-//! observe                                                                  pure: contents to state
+//! observe, settling                                                        pure: contents to state
+//! namespace -> host_nics                                                   what the host has
+//! namespaces -> nic, foreign -> apply                                      changes
 //! port -> lanes                                                            the trait, and the order of steps
 //! live, fake                                                               its implementations
 //! ```
@@ -23,6 +24,8 @@ pub mod diff;
 pub mod error;
 pub mod fake;
 pub mod file_limit;
+mod foreign;
+pub mod host_nics;
 pub mod lanes;
 mod live;
 pub mod model;
@@ -38,6 +41,7 @@ mod nic_setting;
 mod observe;
 pub mod op;
 mod port;
+mod settling;
 mod simulate;
 pub mod step;
 mod sysctl;
@@ -47,7 +51,7 @@ pub mod vrf_device;
 pub use self::diff::diff;
 pub use self::error::{KernelError, OpError};
 pub use self::live::NetlinkKernel;
-pub use self::model::{NicFacts, ObservedNics};
+pub use self::model::{NicFacts, ObservedNics, RouteUse, StackedDevice};
 pub use self::netlink::error::NetlinkError;
 pub use self::op::{KernelOp, Lane, Stage, Wave};
 pub use self::port::{Kernel, Outcome};

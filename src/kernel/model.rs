@@ -181,6 +181,11 @@ pub struct KernelState {
     /// Underlay NICs and their namespaces. Wanted: always [`Netns::Router`]. Observed: only NICs that were asked for or
     /// that we moved; one that does not exist is absent.
     pub nics: BTreeMap<IfName, Netns>,
+    /// The alternative names by which objects name NICs, by primary name. Only wanted, for messages.
+    pub nic_aliases: BTreeMap<IfName, IfName>,
+    /// NICs in the router that lack something that they were taken with: they are down, renamed, or without one of their
+    /// addresses. Only observed, never wanted.
+    pub damaged_nics: BTreeSet<IfName>,
     /// Global addresses on `lo` of the router namespace (the VTEP).
     pub loopback: BTreeSet<IpNet>,
     /// Tables with an unreachable default route of worst metric, so that a lookup without match in a VRF never continues in
@@ -228,15 +233,35 @@ impl KernelState {
     }
 }
 
-/// What a plan needs to know of a NIC.
+/// What a plan needs to know of a NIC that objects name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NicFacts {
+    /// Its primary name; objects may use another of its names.
+    pub name: IfName,
+    /// Its alternative names (`ip link property add … altname`) that are as short as a primary name.
+    pub altnames: BTreeSet<IfName>,
     /// MTU in bytes.
     pub mtu: u32,
     /// Host or router.
     pub netns: Netns,
+    /// We have moved it, or have begun to: it is ours to move.
+    pub taken: bool,
+    /// `IFLA_INFO_KIND`, such as `macvlan`; empty for hardware.
+    pub kind: String,
+    /// Why it is never moved; `None` if it may be.
+    pub fixed: Option<FixedLink>,
+    /// Its master on the host.
+    pub master: Option<String>,
+    /// Devices of the host that send through it.
+    pub stacked: BTreeSet<StackedDevice>,
     /// Its addresses, IPv6 link-local ones too.
     pub addresses: BTreeSet<IpNet>,
+    /// It got another address a moment ago: the host is configuring it.
+    pub settling: bool,
+    /// Those of its addresses that have a lifetime: a DHCP client or a router advertisement renews them.
+    pub leased: BTreeSet<IpNet>,
+    /// What its routes are needed for; empty for a NIC that we have moved.
+    pub routes: RouteUse,
 }
 
 /// An address of a link of the host that is up and not ours: the host reaches the subnet of it over that link.
@@ -250,7 +275,57 @@ pub struct HostNetwork {
     pub vrf: Option<String>,
 }
 
-/// NICs that were asked for; one that does not exist is absent.
+impl NicFacts {
+    /// A NIC on the host that nothing uses.
+    pub fn unused(name: IfName, mtu: u32) -> Self {
+        Self {
+            name,
+            altnames: BTreeSet::new(),
+            mtu,
+            netns: Netns::Host,
+            taken: false,
+            kind: String::new(),
+            fixed: None,
+            master: None,
+            stacked: BTreeSet::new(),
+            addresses: BTreeSet::new(),
+            settling: false,
+            leased: BTreeSet::new(),
+            routes: RouteUse::default(),
+        }
+    }
+}
+
+/// Why a link is never moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FixedLink {
+    /// It is a link of perouter, not a NIC.
+    Ours,
+    /// The kernel does not move it to another namespace (`NETIF_F_NETNS_LOCAL`); kernels before 6.12 report no link as such.
+    Immovable,
+}
+
+/// A device on top of a NIC: a VLAN, a macvlan, a VXLAN device with `dev` and the like.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StackedDevice {
+    /// Its name.
+    pub name: String,
+    /// `IFLA_INFO_KIND`
+    pub kind: String,
+}
+
+/// What the routes of the host over a NIC are needed for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RouteUse {
+    /// The families whose only default route (table `main`) goes over it.
+    pub only_default: BTreeSet<Family>,
+    /// The API servers that the host reaches over it.
+    pub api_servers: BTreeSet<IpAddr>,
+    /// A DHCP client has set a route over it (`proto dhcp`).
+    pub dhcp: bool,
+}
+
+/// NICs that were asked for, by the name that was asked for; one that does not exist is absent.
 pub type ObservedNics = BTreeMap<IfName, NicFacts>;
 
 /// FRR reads the upper byte of a kernel metric as the distance: this one is [255/8192], which every protocol overrides

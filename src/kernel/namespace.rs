@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{MappedMutexGuard, Mutex};
 
 use super::error::{KernelError, OpError};
-use super::model::{Netns, Sysctl};
+use super::model::{Netns, RouteUse, Sysctl};
 use super::netlink::contents::{NetnsContents, ObservedLink};
 use super::netlink::error::NetlinkError;
 use super::netlink::events::{ChangeSignal, EventFilter, Watch};
@@ -106,6 +107,11 @@ impl Namespace {
         self.socket().await?.link(name).await
     }
 
+    /// Reads the link with this ifindex.
+    pub async fn find_at(&self, index: u32) -> Result<Option<ObservedLink>, NetlinkError> {
+        self.socket().await?.link_at(index).await
+    }
+
     /// Reads all links, by ifindex.
     pub async fn links(&self) -> Result<BTreeMap<u32, ObservedLink>, NetlinkError> {
         self.socket().await?.links().await
@@ -118,6 +124,11 @@ impl Namespace {
             Some((index, _)) => socket.fdb(index).await,
             None => Ok(BTreeSet::new()),
         }
+    }
+
+    /// What the routes over the link with this ifindex are needed for.
+    pub async fn route_use(&self, index: u32, api_servers: &BTreeSet<IpAddr>) -> Result<RouteUse, NetlinkError> {
+        self.socket().await?.route_use(index, api_servers).await
     }
 
     /// The ifindex of the link with this name, which must exist.

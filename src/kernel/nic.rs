@@ -13,12 +13,16 @@ use super::namespace::Namespace;
 use super::namespaces::Namespaces;
 use super::netlink::contents::{AddrGenMode, ObservedLink};
 use super::netlink::error::NetlinkError;
-use super::netlink::saved::{self, MalformedMessage, Target};
+use super::netlink::request::Request;
+use super::netlink::saved::{self, Target};
+use super::netlink::saved_link::SavedLink;
+use super::netlink::saved_message::MalformedMessage;
 use super::netlink::socket::{Route, Socket};
 use super::netlink::{accept, request};
 use super::netns;
 use super::nic_record::{MovePhase, NicRecord, Record, RecordError};
 use super::nic_setting::{NicSetting, NicSettings};
+use super::observe;
 use super::op::KernelOp;
 use crate::names;
 use crate::types::{Family, IfName};
@@ -43,6 +47,9 @@ pub async fn move_nic(namespaces: &Namespaces, nic: &IfName) -> Result<(), OpErr
     let _alone = namespaces.nic_moves.lock().await;
     let (host, router, path) = (&namespaces.host, &namespaces.router, namespaces.runtime.nics());
     let mut record = Record::read(&path)?;
+    if let Some(had) = record.nics.get(nic) {
+        rename_back(router, nic, had).await?;
+    }
     if router.find(nic.as_str()).await?.is_none() {
         let missing = || OpError::NoNic(nic.clone());
         host.find(nic.as_str()).await?.ok_or_else(missing)?;
@@ -63,6 +70,7 @@ pub async fn move_nic(namespaces: &Namespaces, nic: &IfName) -> Result<(), OpErr
         return Ok(());
     };
     restore(router, nic, had).await?;
+    had.router_index = Some(router.index_of(nic.as_str()).await?);
     had.phase = MovePhase::Taken;
     Ok(record.write(&path)?)
 }
@@ -89,6 +97,30 @@ pub async fn recover_record(namespaces: &Namespaces, last: Option<Record>) -> Re
     Ok(record.write(&path)?)
 }
 
+/// Gives a NIC in the router namespace back what it was taken with: its name, its addresses and routes, and sets it up.
+pub async fn repair_nic(namespaces: &Namespaces, nic: &IfName) -> Result<(), OpError> {
+    let _alone = namespaces.nic_moves.lock().await;
+    let record = Record::read(&namespaces.runtime.nics())?;
+    let had = record.nics.get(nic).ok_or_else(|| OpError::NicNotOurs(nic.clone()))?;
+    rename_back(&namespaces.router, nic, had).await?;
+    restore(&namespaces.router, nic, had).await
+}
+
+/// Gives a NIC that somebody renamed in the router namespace its name back.
+async fn rename_back(router: &Namespace, nic: &IfName, had: &NicRecord) -> Result<(), OpError> {
+    let Some(index) = had.router_index else { return Ok(()) };
+    let Some(link) = router.find_at(index).await?.filter(|link| observe::is_moved_nic(link, had)) else {
+        return Ok(());
+    };
+    if link.name == nic.as_str() {
+        return Ok(());
+    }
+    // Kernels before 6.2 rename only links that are down.
+    router.change(request::set_up(&link.name, false)).await?;
+    router.change(request::rename(index, nic.as_str())).await?;
+    Ok(router.change(request::set_up(nic.as_str(), true)).await?)
+}
+
 /// Moves a NIC back to the host.
 pub async fn return_nic(namespaces: &Namespaces, nic: &IfName) -> Result<(), OpError> {
     let _alone = namespaces.nic_moves.lock().await;
@@ -97,6 +129,7 @@ pub async fn return_nic(namespaces: &Namespaces, nic: &IfName) -> Result<(), OpE
     let Some(had) = record.nics.get_mut(nic) else {
         return Err(OpError::NicNotOurs(nic.clone()));
     };
+    rename_back(router, nic, had).await?;
     if let Some((_, link)) = router.find(nic.as_str()).await? {
         had.phase = MovePhase::Returning;
         record.write(&path)?;
@@ -136,20 +169,50 @@ async fn capture(namespace: &Namespace, nic: &IfName, index: u32, link: &Observe
         routes.extend(socket.save_routes(family, index).await?);
     }
     let settings = netns::in_netns(&file, || read_settings(nic))?;
-    let (mtu, up, addrgen) = (link.mtu, link.up, link.addrgen.map(|mode| mode.0));
-    Ok(NicRecord { phase: MovePhase::Taking, index, mtu, up, addrgen, addresses, routes, settings })
+    let stacked = socket.save_stacked(index).await?;
+    let master = match link.master {
+        Some(master) => namespace.find_at(master).await?.map(|master| master.name),
+        None => None,
+    };
+    let (mtu, up, addrgen, mac) = (link.mtu, link.up, link.addrgen.map(|mode| mode.0), link.mac);
+    let altnames = link.altnames.clone();
+    let (phase, router_index) = (MovePhase::Taking, None);
+    Ok(NicRecord {
+        phase,
+        index,
+        mtu,
+        up,
+        addrgen,
+        mac,
+        router_index,
+        master,
+        altnames,
+        stacked,
+        addresses,
+        routes,
+        settings,
+    })
 }
 
 /// Sets on a NIC what it had and lacks.
 async fn restore(namespace: &Namespace, nic: &IfName, had: &NicRecord) -> Result<(), OpError> {
-    let index = namespace.index_of(nic.as_str()).await?;
+    let missing = || OpError::NoLink { name: nic.to_string(), netns: namespace.netns().clone() };
+    let (index, link) = namespace.find(nic.as_str()).await?.ok_or_else(missing)?;
     let in_router = *namespace.netns() == Netns::Router;
-    let target = Target { old_index: had.index, index, in_router };
+    let is_same_device = had.mac.is_none() || had.mac == link.mac;
+    let target = Target { old_index: had.index, index, in_router, is_same_device };
     let malformed = |source: MalformedMessage| RecordError::Message { nic: nic.clone(), source };
     namespace.change(request::restore_link(nic.as_str(), had.mtu, had.addrgen.map(AddrGenMode))).await?;
+    if !in_router {
+        for altname in had.altnames.difference(&link.altnames) {
+            accept(Errno::EEXIST, namespace.change(request::add_altname(nic.as_str(), altname)).await)?;
+        }
+        // Before its addresses: a VRF device removes those of IPv6 from a new member.
+        restore_master(namespace, nic.as_str(), had.master.as_deref()).await?;
+    }
     // Before it is up: the kernel then finds its link-local address there.
     for address in saved::add_addresses(&had.addresses, target).map_err(malformed)? {
-        accept(Errno::EEXIST, namespace.change(address).await)?;
+        restore_address(namespace, nic, address).await?;
     }
     if !in_router {
         netns::in_netns(&namespace.file(), || write_settings(nic, &had.settings))??;
@@ -158,8 +221,56 @@ async fn restore(namespace: &Namespace, nic: &IfName, had: &NicRecord) -> Result
     if had.up || in_router {
         namespace.change(request::set_up(nic.as_str(), true)).await?;
     }
+    if !in_router {
+        for stacked in &had.stacked {
+            restore_stacked(namespace, nic, index, stacked).await?;
+        }
+    }
     for route in saved::add_routes(&had.routes, target).map_err(malformed)? {
         accept(Errno::EEXIST, namespace.change(route).await)?;
+    }
+    Ok(())
+}
+
+/// A hardened node has IPv6 disabled on every link that is new in a namespace.
+async fn restore_address(namespace: &Namespace, nic: &IfName, address: Request) -> Result<(), OpError> {
+    match namespace.change(address.clone()).await {
+        Err(NetlinkError::Rejected { errno: Errno::EACCES, .. }) => {
+            netns::write_sysctl(&namespace.file(), &format!("net/ipv6/conf/{nic}/disable_ipv6"), "0")?;
+            Ok(accept(Errno::EEXIST, namespace.change(address).await)?)
+        }
+        result => Ok(accept(Errno::EEXIST, result)?),
+    }
+}
+
+/// Sets the master that a link had. One that is gone cannot be restored.
+async fn restore_master(host: &Namespace, link: &str, master: Option<&str>) -> Result<(), OpError> {
+    let Some(master) = master else { return Ok(()) };
+    match (host.find(master).await?, host.find(link).await?) {
+        (Some((index, _)), Some((_, link_now))) if link_now.master != Some(index) => {
+            Ok(host.change(request::set_master(link, index)).await?)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Gives a device on top of a NIC what it had, and creates it where the kernel deleted it with its lower device.
+async fn restore_stacked(host: &Namespace, nic: &IfName, lower: u32, had: &SavedLink) -> Result<(), OpError> {
+    let malformed = |source: MalformedMessage| RecordError::Message { nic: nic.clone(), source };
+    if host.find(&had.name).await?.is_none() {
+        accept(Errno::EEXIST, host.change(had.create(lower).map_err(malformed)?).await)?;
+    }
+    let index = host.index_of(&had.name).await?;
+    let target = Target { old_index: had.index, index, in_router: false, is_same_device: true };
+    restore_master(host, &had.name, had.master.as_deref()).await?;
+    for address in saved::add_addresses(&had.addresses, target).map_err(malformed)? {
+        accept(Errno::EEXIST, host.change(address).await)?;
+    }
+    if had.up {
+        host.change(request::set_up(&had.name, true)).await?;
+    }
+    for route in saved::add_routes(&had.routes, target).map_err(malformed)? {
+        accept(Errno::EEXIST, host.change(route).await)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What the NICs had in the host namespace before they were moved: a file, so that it survives a crash. In and out: saved
 //! addresses, routes and settings. Sends nothing to the kernel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::netlink::saved::{MalformedMessage, SavedMessage};
+use super::netlink::saved_link::SavedLink;
+use super::netlink::saved_message::{MalformedMessage, SavedMessage};
 use super::nic_setting::NicSettings;
 use crate::atomic_file::{self, ReplaceError};
 use crate::memo::Memo;
-use crate::types::IfName;
+use crate::types::{IfName, MacAddr};
 
 /// Version of the file.
 const VERSION: u32 = 1;
@@ -93,7 +94,22 @@ pub struct NicRecord {
     pub up: bool,
     /// `IFLA_INET6_ADDR_GEN_MODE`; absent where it had no IPv6.
     pub addrgen: Option<u8>,
-    /// Its addresses.
+    /// Its MAC address: another device in its place is not given what only this one had.
+    #[serde(default)]
+    pub mac: Option<MacAddr>,
+    /// Its ifindex in the router, by which it is found where somebody renamed it.
+    #[serde(default)]
+    pub router_index: Option<u32>,
+    /// The name of its master.
+    #[serde(default)]
+    pub master: Option<String>,
+    /// Its alternative names.
+    #[serde(default)]
+    pub altnames: BTreeSet<String>,
+    /// The devices on top of it.
+    #[serde(default)]
+    pub stacked: Vec<SavedLink>,
+    /// Its addresses, but for those that the kernel generates.
     pub addresses: Vec<SavedMessage>,
     /// The routes that named it, except for those that the kernel adds itself.
     pub routes: Vec<SavedMessage>,
@@ -196,6 +212,11 @@ mod tests {
             mtu: 9000,
             up: true,
             addrgen: Some(1),
+            mac: None,
+            router_index: None,
+            master: None,
+            altnames: BTreeSet::new(),
+            stacked: vec![],
             addresses: vec![serde_json::from_str(r#"{"text": "192.0.2.1/24", "netlink": "0218"}"#).unwrap()],
             routes: vec![],
             settings: NicSettings::default(),

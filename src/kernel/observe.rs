@@ -7,10 +7,12 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::model::{
-    HostNetwork, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, NicFacts, ObservedNics, SourceFilter,
+    FixedLink, HostNetwork, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, NicFacts, ObservedNics, RouteUse,
+    SourceFilter, StackedDevice,
 };
 use super::netlink::contents::{AddrGenMode, NetnsContents, ObservedKind, ObservedLink, is_link_local};
-use super::nic_record::{MovePhase, Record};
+use super::netlink::saved_message::SavedMessage;
+use super::nic_record::{MovePhase, NicRecord, Record};
 use crate::names::{self, OwnedName, Role};
 use crate::scope::Scope;
 use crate::types::IfName;
@@ -21,7 +23,8 @@ pub type NodeContents = BTreeMap<Netns, Arc<NetnsContents>>;
 /// The state of the router.
 pub fn state(node: &NodeContents, asked: &BTreeSet<IfName>, record: &Record) -> KernelState {
     let ends = veth_ends(node);
-    let mut state = KernelState { nics: nics(node, asked, record), ..KernelState::default() };
+    let (nics, damaged_nics) = (nics(node, asked, record), damaged_nics(node, asked, record));
+    let mut state = KernelState { nics, damaged_nics, ..KernelState::default() };
     for (netns, contents) in node {
         if let Netns::Vrf(vrf) = netns {
             state.vrf_netns.insert(vrf.clone());
@@ -58,13 +61,21 @@ pub fn state(node: &NodeContents, asked: &BTreeSet<IfName>, record: &Record) -> 
     state
 }
 
-/// The NICs among `asked` that exist, those of the router first.
-pub fn observed_nics(node: &NodeContents, asked: &BTreeSet<IfName>) -> ObservedNics {
-    let find = |name: &IfName| {
-        [Netns::Router, Netns::Host].into_iter().find_map(|netns| {
-            let (_, link) = node.get(&netns)?.by_name(name.as_str())?;
-            let addresses = link.addresses.iter().map(|address| address.net).collect();
-            Some((name.clone(), NicFacts { mtu: link.mtu, netns, addresses }))
+/// The NICs among `asked` that exist, those of the router first, without what their routes are needed for.
+pub fn observed_nics(node: &NodeContents, asked: &BTreeSet<IfName>, record: &Record) -> ObservedNics {
+    let find = |asked: &IfName| {
+        let named = [Netns::Router, Netns::Host].into_iter().find_map(|netns| {
+            let contents = node.get(&netns)?;
+            let (index, link) = contents.by_any_name(asked.as_str())?;
+            Some((asked.clone(), nic_facts(netns, contents, index, link, record)?))
+        });
+        // Somebody has renamed it in the router.
+        named.or_else(|| {
+            let had = |(name, had): &(&IfName, &NicRecord)| *name == asked || had.altnames.contains(asked.as_str());
+            let (name, _) = record.nics.iter().find(had)?;
+            let (router, link) = (node.get(&Netns::Router)?, in_router(node, name, record)?);
+            let facts = nic_facts(Netns::Router, router, 0, link, record)?;
+            Some((asked.clone(), NicFacts { name: name.clone(), ..facts }))
         })
     };
     asked.iter().filter_map(find).collect()
@@ -85,6 +96,48 @@ pub fn host_networks(host: &NetnsContents) -> BTreeSet<HostNetwork> {
     host.links.values().filter(|link| link.owned.is_none() && link.up).flat_map(networks).collect()
 }
 
+/// `None`: the name is none that an object can have.
+fn nic_facts(
+    netns: Netns,
+    contents: &NetnsContents,
+    index: u32,
+    link: &ObservedLink,
+    record: &Record,
+) -> Option<NicFacts> {
+    let name: IfName = link.name.parse().ok()?;
+    let taken = netns == Netns::Router || record.nics.contains_key(&name);
+    // What is on the host only.
+    let untaken = || Some(contents).filter(|_| !taken);
+    let stacked = untaken().into_iter().flat_map(|host| host.links.values()).filter(|link| link.is_stacked_on(index));
+    let device = |link: &ObservedLink| StackedDevice { name: link.name.clone(), kind: link.info_kind.clone() };
+    let master = untaken().and_then(|host| Some(host.links.get(&link.master?)?.name.clone()));
+    // In the router the addresses are without a lifetime.
+    let had = record.nics.get(&name);
+    let of_host = link.addresses.iter().filter(|_| !taken).copied();
+    let saved = had.into_iter().flat_map(|had| &had.addresses).filter_map(SavedMessage::address);
+    let leased = of_host.chain(saved).filter(|address| !address.permanent && !is_link_local(&address.net));
+    let leased = leased.map(|address| address.net).collect();
+    let fixed = match (&link.owned, link.immovable) {
+        (Some(_), _) => Some(FixedLink::Ours),
+        (None, true) => Some(FixedLink::Immovable),
+        (None, false) => None,
+    };
+    let dhcp = had.is_some_and(|had| had.routes.iter().any(SavedMessage::is_route_of_dhcp));
+    Some(NicFacts {
+        altnames: link.altnames.iter().filter_map(|name| name.parse().ok()).collect(),
+        netns,
+        taken,
+        kind: link.info_kind.clone(),
+        fixed,
+        master,
+        stacked: stacked.map(device).collect(),
+        addresses: link.addresses.iter().map(|address| address.net).collect(),
+        leased,
+        routes: RouteUse { dhcp, ..RouteUse::default() },
+        ..NicFacts::unused(name, link.mtu)
+    })
+}
+
 /// An interrupted move or return counts as not done: the same op completes it.
 fn nics(node: &NodeContents, asked: &BTreeSet<IfName>, record: &Record) -> BTreeMap<IfName, Netns> {
     let has = |netns: &Netns, name: &IfName| {
@@ -92,12 +145,41 @@ fn nics(node: &NodeContents, asked: &BTreeSet<IfName>, record: &Record) -> BTree
     };
     let netns_of = |name: &IfName| {
         let phase = record.nics.get(name).map(|nic| nic.phase);
-        let (in_router, in_host) = (has(&Netns::Router, name), has(&Netns::Host, name));
+        let (in_router, in_host) = (in_router(node, name, record).is_some(), has(&Netns::Host, name));
         let taken = if asked.contains(name) { in_router && phase.is_none_or(|p| p == MovePhase::Taken) } else { true };
         (in_router || in_host).then_some(if taken { Netns::Router } else { Netns::Host })
     };
     let names: BTreeSet<&IfName> = asked.iter().chain(record.nics.keys()).collect();
     names.into_iter().filter_map(|name| Some((name.clone(), netns_of(name)?))).collect()
+}
+
+/// The link in the router that was taken under this name, with or without that name.
+fn in_router<'a>(node: &'a NodeContents, name: &IfName, record: &Record) -> Option<&'a ObservedLink> {
+    let router = node.get(&Netns::Router)?;
+    let renamed = || {
+        let had = record.nics.get(name)?;
+        router.links.get(&had.router_index?).filter(|link| is_moved_nic(link, had))
+    };
+    router.by_name(name.as_str()).map(|(_, link)| link).or_else(renamed)
+}
+
+/// Whether a link with the recorded ifindex of the router is the recorded NIC.
+pub fn is_moved_nic(link: &ObservedLink, had: &NicRecord) -> bool {
+    link.owned.is_none() && link.name != "lo" && had.mac.is_some() && link.mac == had.mac
+}
+
+/// NICs that were taken and are not as they were taken. One on its way is not observed as taken.
+fn damaged_nics(node: &NodeContents, asked: &BTreeSet<IfName>, record: &Record) -> BTreeSet<IfName> {
+    let is_damaged = |name: &&IfName| {
+        let had = record.nics.get(*name).filter(|had| had.phase == MovePhase::Taken);
+        had.zip(in_router(node, name, record)).is_some_and(|(had, link)| {
+            let has = |net: &IpNet| link.addresses.iter().any(|address| address.net == *net);
+            let nets = had.addresses.iter().filter_map(|saved| Some(saved.address()?.net));
+            let mut kept = nets.filter(|net| !is_link_local(net));
+            link.name != name.as_str() || !link.up || !kept.all(|net| has(&net))
+        })
+    };
+    asked.iter().filter(is_damaged).cloned().collect()
 }
 
 /// A veth end by its own ifindex and that of the other end.
@@ -180,7 +262,6 @@ mod tests {
     use crate::kernel::diff::generated::{World, world};
     use crate::kernel::model::RpFilter;
     use crate::kernel::netlink::contents::ObservedAddress;
-    use crate::kernel::nic_record::NicRecord;
     use crate::kernel::nic_setting::NicSettings;
     use crate::names::{LINK_GROUP, PortTable};
     use crate::types::{MacAddr, VrfMode};
@@ -230,10 +311,14 @@ mod tests {
             let observed = ObservedLink {
                 name: key.name.to_string(),
                 owned: OwnedName::recognise(&key.name.to_string(), LINK_GROUP, matches!(kind, ObservedKind::Vrf(_))),
+                altnames: BTreeSet::new(),
+                info_kind: String::new(),
+                marked: true,
                 kind,
                 alias: None,
                 master: link.master.as_ref().map(index_of),
                 lower,
+                lower_netns: None,
                 mtu: link.mtu.unwrap_or(65_575),
                 mac: link.mac.or(Some(MacAddr([2; 6]))),
                 up: link.up,
@@ -330,6 +415,11 @@ mod tests {
             mtu: 1500,
             up: true,
             addrgen: None,
+            mac: None,
+            router_index: None,
+            master: None,
+            altnames: BTreeSet::new(),
+            stacked: vec![],
             addresses: vec![],
             routes: vec![],
             settings: NicSettings::default(),

@@ -54,8 +54,12 @@ impl KernelState {
             KernelOp::DeleteLink { key, .. } => self.delete_link(key),
             KernelOp::AddAddress { on, address } => add(self.addresses_mut(on)?, *address, "the address exists"),
             KernelOp::DelAddress { on, address } => del_address(self.addresses_mut(on)?, *address),
-            KernelOp::MoveNic(nic) => {
+            KernelOp::MoveNic { nic, .. } => {
                 self.nics.insert(nic.clone(), Netns::Router);
+                Ok(())
+            }
+            KernelOp::RepairNic(nic) => {
+                self.damaged_nics.remove(nic);
                 Ok(())
             }
             KernelOp::ReturnNic(nic) => {

@@ -11,6 +11,8 @@ use kube::core::Rule;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+use crate::names;
+
 /// Length of the longest text of an IPv6 prefix.
 const CIDR_TEXT: u32 = 43;
 
@@ -29,6 +31,16 @@ fn string(max_length: u32, rules: &[(&str, &str)]) -> Schema {
 
 fn list(kind: &str, max_items: u32, items: &Schema) -> Schema {
     json_schema!({ "type": "array", "x-kubernetes-list-type": kind, "maxItems": max_items, "items": items })
+}
+
+/// Of [`names::check_unreserved`].
+pub(crate) const RESERVED: &str = "is reserved for links of the kernel and of perouter (lo, sit0, vni100, pe-100 and the like): \
+     use another name";
+
+/// A list of these values, each once.
+pub(crate) fn choices(values: &[&str]) -> Schema {
+    let size = u32::try_from(values.len()).unwrap_or(u32::MAX);
+    list("set", size, &json_schema!({ "type": "string", "enum": values }))
 }
 
 const NO_HOST_BITS: (&str, &str) = (
@@ -197,7 +209,7 @@ pub(crate) fn nic(_: &mut SchemaGenerator) -> Schema {
                 "self.matches('^[a-zA-Z0-9][a-zA-Z0-9._-]*$')",
                 "is not an interface name: use letters, digits, '-', '_' and '.', starting with a letter or digit",
             ),
-            ("self != 'lo'", "is the loopback interface: use a NIC that is connected to the fabric"),
+            (names::unreserved_rule("self").as_str(), RESERVED),
         ],
     )
 }
@@ -235,7 +247,7 @@ pub(crate) fn vrf(_: &mut SchemaGenerator) -> Schema {
                 "self.matches('^[a-zA-Z][a-zA-Z0-9_-]*$')",
                 "is not a VRF name: use letters, digits, '-' and '_', starting with a letter",
             ),
-            ("!(self in ['default', 'all', 'lo'])", "is reserved by FRR or the kernel: use another name"),
+            (names::unreserved_rule("self").as_str(), RESERVED),
         ],
     )
 }

@@ -12,8 +12,8 @@ use super::ipam;
 use super::object::{ObjectRef, Reason, Rejection, SecretKey};
 use crate::frr::model::PrefixListEntry;
 use crate::frr::release::Release;
-use crate::kernel::model::HostNetwork;
-use crate::types::{IfName, Secret};
+use crate::kernel::model::{HostNetwork, ObservedNics};
+use crate::types::Secret;
 
 /// The passwords of Secrets; `Err` is the message why one is not available. A message and not an error type, since snapshots are
 /// compared and stored on disk.
@@ -28,10 +28,23 @@ pub struct NodeContext<'a> {
     pub secrets: &'a Secrets,
     /// The installed release of FRR.
     pub release: Release,
-    /// The addresses of the existing NICs that objects name.
-    pub nic_addresses: &'a BTreeMap<IfName, BTreeSet<IpNet>>,
+    /// The NICs that objects name; `None` where the node is not at hand.
+    pub nics: Option<&'a ObservedNics>,
     /// The networks of the host.
     pub host_networks: &'a BTreeSet<HostNetwork>,
+    /// Whether a version of the object is in force.
+    pub standing: Standing,
+}
+
+/// Whether a version of an object is in force on the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// None is: there is nothing to keep.
+    New,
+    /// Another one is, and stays if this one is rejected.
+    Edited,
+    /// This one is: it is not to be rejected because of what the node has.
+    InForce,
 }
 
 /// The rejections of one object, collected while its fields are converted.

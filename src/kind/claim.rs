@@ -3,7 +3,7 @@
 
 use ipnet::IpNet;
 
-use crate::types::{Vni, VrfName};
+use crate::types::{IfName, Vni, VrfName};
 
 /// What is claimed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +14,8 @@ pub enum Claimed {
     Vni(Vni),
     /// The name of an IP-VRF.
     Vrf(VrfName),
+    /// A name of a NIC, which no VRF may have.
+    Nic(IfName),
     /// A subnet, which must not overlap another.
     Subnet(IpNet),
     /// A prefix in which no object may have a subnet. It may overlap others of its kind.

@@ -17,9 +17,9 @@ use super::note::Note;
 use super::object::{Kind, ObjectRef};
 use crate::frr::model::{Neighbor, Peer, RouterConfig};
 use crate::frr::release::Release;
-use crate::kernel::model::{HostNetwork, KernelState};
+use crate::kernel::model::{HostNetwork, KernelState, ObservedNics};
 use crate::scope::Scope;
-use crate::types::{Asn, IfName, Vni, VrfMode, VrfName};
+use crate::types::{Asn, Vni, VrfMode, VrfName};
 
 /// The facts on the node, besides objects, that a plan depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +28,8 @@ pub struct NodeFacts {
     pub mode: VrfMode,
     /// The installed release of FRR.
     pub release: Release,
-    /// MTU in bytes of the existing NICs that objects name.
-    pub nic_mtu: BTreeMap<IfName, u32>,
-    /// The addresses of these NICs.
-    pub nic_addresses: BTreeMap<IfName, BTreeSet<IpNet>>,
+    /// The existing NICs that objects name; `None` where the node is not at hand.
+    pub nics: Option<ObservedNics>,
     /// The networks of the host.
     pub host_networks: BTreeSet<HostNetwork>,
     /// The kernel can filter IPv6 sources.
@@ -41,8 +39,7 @@ pub struct NodeFacts {
 impl NodeFacts {
     /// Of a node of which nothing else is known; its kernel is taken to have all that is used.
     pub fn unknown(mode: VrfMode, release: Release) -> Self {
-        let (nic_mtu, nic_addresses, host_networks) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { mode, release, nic_mtu, nic_addresses, host_networks, source_filters: true }
+        Self { mode, release, nics: None, host_networks: BTreeSet::new(), source_filters: true }
     }
 }
 

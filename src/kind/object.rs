@@ -164,6 +164,10 @@ pub enum Reason {
     SecretMissing,
     /// The installed FRR or the kernel does not support it.
     Unsupported,
+    /// The node needs a NIC for something else.
+    NicInUse,
+    /// A NIC is missing, or has no address yet.
+    NicNotReady,
 }
 
 impl Reason {
@@ -177,6 +181,8 @@ impl Reason {
             Self::DependencyFailed => "DependencyFailed",
             Self::SecretMissing => "SecretMissing",
             Self::Unsupported => "Unsupported",
+            Self::NicInUse => "NicInUse",
+            Self::NicNotReady => "NicNotReady",
         }
     }
 }

@@ -65,6 +65,12 @@ impl<'a> Claims<'a> {
                 subnets.chain(reserved.copied().map(Claimed::Reserved)).collect()
             }
             Claimed::Reserved(prefix) => self.overlapping(prefix).into_iter().map(Claimed::Subnet).collect(),
+            // One may be in the namespace of the other. NICs of two Underlays are no conflict of their own.
+            Claimed::Vrf(vrf) => {
+                let nic = vrf.as_str().parse().ok().map(Claimed::Nic);
+                nic.into_iter().chain([Claimed::Vrf(vrf.clone())]).collect()
+            }
+            Claimed::Nic(nic) => nic.as_str().parse().ok().map(Claimed::Vrf).into_iter().collect(),
             other => vec![other.clone()],
         };
         wanted.into_iter().filter_map(|claimed| self.claimed.get_key_value(&claimed))
@@ -94,7 +100,11 @@ fn message(wanted: &Claimed, claimed: &Claimed, field: &str, other: &str) -> Str
             format!("{other} already applies to this node: delete one, or select different nodes with nodeSelector")
         }
         (Claimed::Vni(vni), _) => format!("VNI {vni} belongs to {other}: use another VNI"),
+        (Claimed::Vrf(vrf), Claimed::Nic(_)) => {
+            format!("{vrf} is also the name of a NIC, {field} of {other}: use another name")
+        }
         (Claimed::Vrf(vrf), _) => format!("VRF {vrf} belongs to {other}: use another name"),
+        (Claimed::Nic(name), _) => format!("{name} is also the name of a VRF, of {other}: rename the VRF"),
         (
             Claimed::Subnet(subnet) | Claimed::Reserved(subnet),
             Claimed::Subnet(other_subnet) | Claimed::Reserved(other_subnet),

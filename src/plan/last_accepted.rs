@@ -4,8 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{NodeFacts, Plan, plan};
-use crate::kind::object::{ObjectRef, Rejection};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{NodeFacts, Plan, plan_beside};
+use crate::kind::Spec;
+use crate::kind::object::{Location, ObjectRef, Rejection};
 use crate::snapshot::{Object, Snapshot};
 
 /// The last accepted version of every object that still exists.
@@ -16,14 +20,14 @@ pub struct LastAccepted(BTreeMap<ObjectRef, Object>);
 /// rejects are replaced by the source: only it knows which objects a broken file had.) The rejections are those of the snapshot
 /// as it is, and say which objects stay in force.
 pub fn plan_with_last_accepted(snapshot: &Snapshot, facts: &NodeFacts, accepted: &mut LastAccepted) -> Plan {
-    let first = plan(snapshot, facts);
+    let first = plan_beside(snapshot, facts, &accepted.0);
     let by_source: BTreeSet<&Rejection> = snapshot.rejected.iter().collect();
     let by_plan = first.rejected.iter().filter(|rejection| !by_source.contains(rejection));
     let Some(substituted) = accepted.substitute(snapshot, by_plan) else {
         accepted.record(snapshot, &first);
         return first;
     };
-    let mut result = plan(&substituted, facts);
+    let mut result = plan_beside(&substituted, facts, &accepted.0);
     accepted.record(&substituted, &result);
     let in_force =
         |rejection: &Rejection| result.objects.contains_key(&rejection.object) && !by_source.contains(rejection);
@@ -37,7 +41,44 @@ pub fn plan_with_last_accepted(snapshot: &Snapshot, facts: &NodeFacts, accepted:
     result
 }
 
+/// A version in the file of the controller.
+#[derive(Serialize, Deserialize)]
+struct SavedVersion {
+    object: ObjectRef,
+    generation: i64,
+    created: Option<i64>,
+    location: Option<Location>,
+    spec: Value,
+}
+
 impl LastAccepted {
+    /// As JSON.
+    ///
+    /// # Errors
+    /// If a spec has no JSON form, which is not the case for any.
+    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let save = |(object, found): (&ObjectRef, &Object)| {
+            let (object, location) = (object.clone(), found.location.clone());
+            let (generation, created, spec) = (found.generation, found.created, found.spec.to_json()?);
+            Ok(SavedVersion { object, generation, created, location, spec })
+        };
+        serde_json::to_vec(&self.0.iter().map(save).collect::<Result<Vec<_>, serde_json::Error>>()?)
+    }
+
+    /// Of JSON.
+    ///
+    /// # Errors
+    /// If it is not that of this version of perouter.
+    pub fn from_json(text: &[u8]) -> Result<Self, serde_json::Error> {
+        let saved: Vec<SavedVersion> = serde_json::from_slice(text)?;
+        let read = |saved: SavedVersion| {
+            let SavedVersion { object, generation, created, location, spec } = saved;
+            let spec = Spec::from_json(object.kind, spec)?;
+            Ok((object, Object { generation, created, location, spec }))
+        };
+        saved.into_iter().map(read).collect::<Result<_, _>>().map(Self)
+    }
+
     /// The snapshot with each rejected object replaced by its last accepted version; `None` if there is nothing to replace.
     fn substitute<'a>(&self, snapshot: &Snapshot, rejected: impl Iterator<Item = &'a Rejection>) -> Option<Snapshot> {
         let rejected: BTreeSet<&ObjectRef> = rejected.map(|rejection| &rejection.object).collect();

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::frr::model::RouterConfig;
 use crate::kernel::model::KernelState;
-use crate::kind::check::NodeContext;
+use crate::kind::check::{NodeContext, Standing};
 use crate::kind::definition::{Expectation, Fabric};
 use crate::kind::note::Note;
 use crate::kind::object::{Kind, ObjectRef, Reason, Rejection};
@@ -74,7 +74,12 @@ impl Plan {
 
 /// Plans the node.
 pub fn plan(snapshot: &Snapshot, facts: &NodeFacts) -> Plan {
-    let mut planner = Planner::new(snapshot, facts);
+    plan_beside(snapshot, facts, &BTreeMap::new())
+}
+
+/// Plans the node, where these versions of objects are in force.
+fn plan_beside(snapshot: &Snapshot, facts: &NodeFacts, in_force: &BTreeMap<ObjectRef, Object>) -> Plan {
+    let mut planner = Planner::new(snapshot, facts, in_force);
     for kind in Kind::ALL {
         planner.accept_all(*kind);
     }
@@ -85,6 +90,7 @@ pub fn plan(snapshot: &Snapshot, facts: &NodeFacts) -> Plan {
 struct Planner<'a> {
     snapshot: &'a Snapshot,
     facts: &'a NodeFacts,
+    in_force: &'a BTreeMap<ObjectRef, Object>,
     fabric: Option<Fabric>,
     accepted: Vec<(&'a ObjectRef, Valid)>,
     claims: Claims<'a>,
@@ -92,9 +98,17 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(snapshot: &'a Snapshot, facts: &'a NodeFacts) -> Self {
+    fn new(snapshot: &'a Snapshot, facts: &'a NodeFacts, in_force: &'a BTreeMap<ObjectRef, Object>) -> Self {
         let rejected = snapshot.rejected.clone();
-        Self { snapshot, facts, fabric: None, accepted: Vec::new(), claims: Claims::default(), rejected }
+        Self { snapshot, facts, in_force, fabric: None, accepted: Vec::new(), claims: Claims::default(), rejected }
+    }
+
+    fn standing(&self, object: &ObjectRef, found: &Object) -> Standing {
+        match self.in_force.get(object) {
+            None => Standing::New,
+            Some(accepted) if accepted.spec == found.spec => Standing::InForce,
+            Some(_) => Standing::Edited,
+        }
     }
 
     fn accept_all(&mut self, kind: Kind) {
@@ -113,8 +127,9 @@ impl<'a> Planner<'a> {
             return Err(vec![Rejection { object, reason, location, field, message: message.to_owned() }]);
         }
         let Snapshot { node, secrets, .. } = self.snapshot;
-        let NodeFacts { release, nic_addresses, host_networks, .. } = self.facts;
-        let node = NodeContext { index: node.index, secrets, release: *release, nic_addresses, host_networks };
+        let NodeFacts { release, nics, host_networks, .. } = self.facts;
+        let (nics, standing) = (nics.as_ref(), self.standing(object, found));
+        let node = NodeContext { index: node.index, secrets, release: *release, nics, host_networks, standing };
         let valid = found.spec.validate(object, node).map_err(|mut rejections| {
             for rejection in &mut rejections {
                 rejection.location = location.cloned();

@@ -2,17 +2,18 @@ use std::sync::Arc;
 
 use super::last_accepted::{LastAccepted, plan_with_last_accepted};
 use super::*;
+use crate::kernel::model::NicFacts;
 use crate::kind::Spec;
 use crate::kind::{L3VNISpec, LocalCidr, UnderlaySpec};
 use crate::snapshot::NodeIdentity;
-use crate::types::VrfMode;
+use crate::types::{IfName, VrfMode};
 use proptest::prelude::*;
 
 pub(crate) fn facts() -> NodeFacts {
-    NodeFacts {
-        nic_mtu: [("toswitch".parse().unwrap(), 9000)].into(),
-        ..NodeFacts::unknown(VrfMode::Netns, crate::frr::release::FRR_10_3)
-    }
+    let name: IfName = "toswitch".parse().unwrap();
+    let nic =
+        NicFacts { addresses: ["192.168.11.3/24".parse().unwrap()].into(), ..NicFacts::unused(name.clone(), 9000) };
+    NodeFacts { nics: Some([(name, nic)].into()), ..NodeFacts::unknown(VrfMode::Netns, crate::frr::release::FRR_10_3) }
 }
 
 fn key(kind: Kind, name: &str) -> ObjectRef {
@@ -112,12 +113,10 @@ fn a_subnet_in_use_on_the_node_or_protected_is_rejected_and_what_is_in_force_sta
         link: "mgmt0".to_owned(),
         vrf: None,
     };
-    let nic_addresses = ["192.168.11.4/24", "fe80::1/64"].map(|address| address.parse().unwrap());
-    let node = NodeFacts {
-        nic_addresses: [("toswitch".parse().unwrap(), nic_addresses.into())].into(),
-        host_networks: [mgmt].into(),
-        ..facts()
-    };
+    let name: IfName = "toswitch".parse().unwrap();
+    let addresses = ["192.168.11.4/24", "fe80::1/64"].map(|address| address.parse().unwrap()).into();
+    let nic = NicFacts { addresses, ..NicFacts::unused(name.clone(), 9000) };
+    let node = NodeFacts { nics: Some([(name, nic)].into()), host_networks: [mgmt].into(), ..facts() };
     let rejected = plan(&objects(), &node);
     assert_eq!(vrfs(&rejected), ["good"]);
     let texts: Vec<String> = rejected.rejected.iter().map(|r| r.message.clone()).collect();
@@ -296,6 +295,25 @@ fn a_local_cidr_of_one_family_makes_one_session() {
     let vrf = plan.frr.vrfs.values().next().unwrap();
     assert_eq!(vrf.sessions.len(), 1);
     assert_eq!(vrf.networks.iter().map(ToString::to_string).collect::<Vec<_>>(), ["2001:db8:10::3/128"]);
+}
+
+#[test]
+fn a_vrf_has_neither_the_name_of_a_nic_nor_of_a_link_of_the_router() {
+    let mut facts = facts();
+    for nic in facts.nics.iter_mut().flat_map(BTreeMap::values_mut) {
+        nic.altnames = ["enp1s0".parse().unwrap()].into();
+    }
+    for mode in [VrfMode::Netns, VrfMode::Vrf] {
+        let facts = NodeFacts { mode, ..facts.clone() };
+        let rejected = |name: &str| reasons(&plan(&snapshot(vec![l3vni(name, 100, "192.169.10.0/24")]), &facts));
+        for nic in ["toswitch", "enp1s0"] {
+            assert_eq!(rejected(nic), [(nic.to_owned(), Reason::Conflict, "spec.vrf".to_owned())]);
+        }
+        for reserved in ["pe-100", "vni200", "host-1", "sit0"] {
+            let expected = (reserved.to_owned(), Reason::Invalid, "metadata.name".to_owned());
+            assert_eq!(rejected(reserved), [expected]);
+        }
+    }
 }
 
 #[test]

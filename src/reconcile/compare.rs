@@ -117,13 +117,10 @@ async fn plan<'a>(
     watch: &mut Stopwatch,
 ) -> Result<(&'a LastAccepted, &'a mut Wanted), PassError> {
     let nics: BTreeSet<IfName> = input.snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();
-    let observed = kernel.observe_nics(&nics).await?;
-    let host_networks = kernel.host_networks().await?;
-    watch.mark(PassPhase::Observe);
-    input.facts.nic_mtu = observed.iter().map(|(nic, facts)| (nic.clone(), facts.mtu)).collect();
-    input.facts.nic_addresses = observed.into_iter().map(|(nic, facts)| (nic, facts.addresses)).collect();
-    input.facts.host_networks = host_networks;
+    input.facts.nics = Some(kernel.observe_nics(&nics).await?);
+    input.facts.host_networks = kernel.host_networks().await?;
     input.facts.source_filters = kernel.has_source_filters().await?;
+    watch.mark(PassPhase::Observe);
     let (input, wanted) = match last.take() {
         Some((last, wanted)) if last == input => (input, wanted),
         former => Wanted::new(input, former)?,

@@ -19,7 +19,7 @@ use crate::frr::release::Release;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::stanza::text::RenderError;
 use crate::kernel::Kernel;
-use crate::kernel::model::KernelState;
+use crate::kernel::model::{KernelState, ObservedNics};
 use crate::plan::last_accepted::LastAccepted;
 use crate::plan::{NodeFacts, Plan};
 use crate::runtime::Daemon;
@@ -63,12 +63,17 @@ pub struct Preview {
 }
 
 impl Preview {
-    /// What the first pass on a node without a router would do, with a release of FRR.
+    /// What the first pass on a node without a router would do, with a release of FRR and the NICs of the host.
     ///
     /// # Errors
     /// Where the configuration cannot be rendered.
-    pub fn without_router(snapshot: &Arc<Snapshot>, mode: VrfMode, release: Release) -> Result<Self, RenderError> {
-        let facts = NodeFacts::unknown(mode, release);
+    pub fn without_router(
+        snapshot: &Arc<Snapshot>,
+        mode: VrfMode,
+        release: Release,
+        nics: Option<ObservedNics>,
+    ) -> Result<Self, RenderError> {
+        let facts = NodeFacts { nics, ..NodeFacts::unknown(mode, release) };
         let input = PlanInput { snapshot: Arc::clone(snapshot), facts, accepted: LastAccepted::default() };
         let (_, wanted) = Wanted::new(input, None)?;
         let nothing = State { kernel: &KernelState::default(), frr: &Config::default() };

@@ -33,13 +33,19 @@ fn remedy(error: &OpError) -> Option<String> {
         }
         OpError::NotHostVrf(_) => Some("name one of the host, or remove spec.hostSession.vrf".to_owned()),
         OpError::NicBound(_) => {
-            Some("name a physical, virtual function, VLAN, macvlan or veth interface in spec.nics".to_owned())
+            // No macvlan: zebra before 10.0 crashes (frr#15370).
+            Some(
+                "name a physical, virtual function, VLAN or veth interface in spec.nics; of a bond its members, or a VLAN \
+                 interface on top of it"
+                    .to_owned(),
+            )
         }
         OpError::NoNftables(_) => Some(
             "load nf_tables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET), or have the host connect to 179 and remove \
              hostSession.listenPort"
                 .to_owned(),
         ),
+        OpError::ForeignLink { name, .. } => Some(format!("delete it (ip link delete {name} in that namespace)")),
         OpError::Netlink(_)
         | OpError::NoLink { .. }
         | OpError::NoNic(_)

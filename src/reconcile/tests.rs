@@ -10,7 +10,7 @@ use crate::frr::client::fake::FakeRouting;
 use crate::frr::client::fake_frr::{FakeFrr, RoutingCall};
 use crate::frr::client::port::RoutingError;
 use crate::kernel::fake::FakeKernel;
-use crate::kernel::model::{KernelState, LinkKey, Netns};
+use crate::kernel::model::{KernelState, LinkKey};
 use crate::kernel::{KernelOp, NicFacts};
 use crate::kind::Spec;
 use crate::plan::last_accepted::LastAccepted;
@@ -27,7 +27,7 @@ struct ReconcilerBench {
 
 impl ReconcilerBench {
     fn new() -> Self {
-        let nic = NicFacts { mtu: 1500, netns: Netns::Host, addresses: BTreeSet::new() };
+        let nic = NicFacts::unused("toswitch".parse().unwrap(), 1500);
         let kernel = Arc::new(FakeKernel::new(KernelState::default(), [("toswitch".parse().unwrap(), nic)].into()));
         let frr = FakeFrr::new(FakeRouting::default(), Arc::clone(&kernel));
         let reconciler = Reconciler::new(Arc::clone(&kernel), frr, VrfMode::Netns, LastAccepted::default());
@@ -117,6 +117,32 @@ async fn a_rejected_line_is_reported_and_stops_only_its_vrf() {
         "{texts:?}"
     );
     assert!(!report.failures.contains_key(&vrf("blue")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_of_one_family_that_fails_does_not_take_the_other_along() {
+    let mut bench = ReconcilerBench::new();
+    let mut objects = Arc::unwrap_or_clone(snapshot(&BOTH));
+    for object in objects.objects.values_mut() {
+        if let Spec::L3VNI(spec) = &mut object.spec {
+            let net = format!("2001:db8:{}::/64", spec.vni);
+            Arc::make_mut(spec).localcidr.as_mut().unwrap().ipv6 = Some(net);
+        }
+    }
+    let objects = Arc::new(objects);
+    bench.kernel.fail("address add 2001:db8:100:", Errno::EACCES);
+    let report = bench.reconciler.pass(&objects).await.unwrap();
+    assert_eq!(report.failures.keys().collect::<Vec<_>>(), [&vrf("red")]);
+    let missing = |state: &KernelState| -> Vec<String> {
+        crate::kernel::diff(&report.plan.kernel, state).iter().map(|step| step.op.to_string()).collect()
+    };
+    let expected =
+        ["host: address add 2001:db8:100::2/64 dev host-100", "vrf:red: address add 2001:db8:100::1/64 dev pe-100"];
+    assert_eq!(missing(&bench.kernel.state()), expected);
+    bench.kernel.heal();
+    // FRR has all of it already.
+    let report = bench.reconciler.pass(&objects).await.unwrap();
+    assert_eq!((report.failures.len(), report.kernel_ops, report.frr_lines), (0, 2, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -65,6 +65,9 @@ pub struct Release {
     /// A route map matches the prefix of a Type-5 route: before, `match ip address prefix-list` compares the key of the EVPN
     /// route with the list.
     pub matches_type5: bool,
+    /// Whether an underlay NIC may be a macvlan device, whose lower device is in another namespace; else why not and what to
+    /// do.
+    pub macvlan_nics: Result<(), &'static str>,
     /// Whether a VTEP may have an IPv6 address; else why not and what to do.
     pub ipv6_vtep: Result<(), &'static str>,
 }

@@ -30,6 +30,8 @@ pub const FRR_10_3: Release = Release {
     vrf_asn_in_path: true,
     discards_attributes: true,
     matches_type5: true,
+    // frr#15399, frr#15010
+    macvlan_nics: Ok(()),
     // frr#19721 came with 10.6.
     ipv6_vtep: FRR_8_4.ipv6_vtep,
 };

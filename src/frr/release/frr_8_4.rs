@@ -33,6 +33,11 @@ pub const FRR_8_4: Release = Release {
     vrf_asn_in_path: false,
     discards_attributes: false,
     matches_type5: false,
+    // zebra follows the pointer to the lower device, which it does not know, as the link comes up.
+    macvlan_nics: Err(
+        "zebra of FRR before 10.0 crashes when such a NIC regains its carrier (frr#15370): use FRR 10, or a physical, virtual \
+         function, VLAN or veth interface",
+    ),
     // Takes 0.0.0.0 for such a VTEP and advertises it as the next hop.
     ipv6_vtep: Err(
         "IPv6 VTEPs are not supported: FRR has EVPN over them from 10.6 only (frr#5885); use an IPv4 pool, \

@@ -187,7 +187,9 @@ impl<'a> Differ<'a> {
         }
         for nic in wanted.nics.keys() {
             if self.now.nics.get(nic) != Some(&Netns::Router) {
-                self.push(KernelOp::MoveNic(nic.clone()));
+                self.push(KernelOp::MoveNic { nic: nic.clone(), named: wanted.nic_aliases.get(nic).cloned() });
+            } else if observed.damaged_nics.contains(nic) {
+                self.push(KernelOp::RepairNic(nic.clone()));
             }
         }
         for address in wanted.loopback.difference(&self.now.loopback).copied().collect::<Vec<_>>() {

@@ -302,8 +302,11 @@ fn nics_are_moved_in_and_back() {
     let nic: types::IfName = "toswitch".parse().unwrap();
     let at = |netns| KernelState { nics: BTreeMap::from([(nic.clone(), netns)]), ..KernelState::default() };
     let step = |op| Step { scope: Scope::Underlay, op };
-    assert_eq!(diff(&at(Netns::Router), &at(Netns::Host)), [step(KernelOp::MoveNic(nic.clone()))]);
-    assert_eq!(diff(&at(Netns::Router), &KernelState::default()), [step(KernelOp::MoveNic(nic.clone()))]);
+    assert_eq!(diff(&at(Netns::Router), &at(Netns::Host)), [step(KernelOp::MoveNic { nic: nic.clone(), named: None })]);
+    assert_eq!(
+        diff(&at(Netns::Router), &KernelState::default()),
+        [step(KernelOp::MoveNic { nic: nic.clone(), named: None })]
+    );
     assert_eq!(diff(&KernelState::default(), &at(Netns::Router)), [step(KernelOp::ReturnNic(nic.clone()))]);
     assert_eq!(diff(&KernelState::default(), &at(Netns::Host)), []);
 }

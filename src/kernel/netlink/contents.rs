@@ -9,7 +9,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
     AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind,
-    InfoPortData, InfoVrf, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoPortData, InfoVrf, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Prop,
 };
 use netlink_packet_route::route::{RouteAttribute, RouteType};
 use netlink_packet_route::rule::RuleAttribute;
@@ -17,7 +17,7 @@ use netlink_packet_route::rule::RuleAttribute;
 use crate::kernel::model::{
     BridgePort, LOCAL_RULE, LOCAL_TABLE, ROUTE_EACH_PACKET, RpFilter, Sysctl, UNREACHABLE_METRIC,
 };
-use crate::names::{self, OwnedName, PortTable, SourceTable};
+use crate::names::{self, LINK_GROUP, OwnedName, PortTable, SourceTable};
 use crate::types::{Family, MacAddr, TableId, Vni};
 
 /// The contents of a namespace.
@@ -44,6 +44,12 @@ pub struct ObservedLink {
     pub name: String,
     /// Its name, if it is ours.
     pub owned: Option<OwnedName>,
+    /// Its alternative names.
+    pub altnames: BTreeSet<String>,
+    /// `IFLA_INFO_KIND`; empty for hardware.
+    pub info_kind: String,
+    /// It has our link group.
+    pub marked: bool,
     /// Its kind.
     pub kind: ObservedKind,
     /// Its alias, if it is ours.
@@ -52,6 +58,8 @@ pub struct ObservedLink {
     pub master: Option<u32>,
     /// Ifindex of the other veth end or of the lower link, in the namespace of that one.
     pub lower: Option<u32>,
+    /// The id of the namespace of the link behind `lower`, where that is another one.
+    pub lower_netns: Option<i32>,
     /// MTU in bytes.
     pub mtu: u32,
     /// MAC address.
@@ -130,6 +138,11 @@ impl NetnsContents {
     pub fn by_name(&self, name: &str) -> Option<(u32, &ObservedLink)> {
         self.links.iter().find(|(_, link)| link.name == name).map(|(index, link)| (*index, link))
     }
+
+    /// The link with this primary or alternative name, with its ifindex. The kernel has each name once.
+    pub fn by_any_name(&self, name: &str) -> Option<(u32, &ObservedLink)> {
+        self.links.iter().find(|(_, link)| link.has_name(name)).map(|(index, link)| (*index, link))
+    }
 }
 
 /// Tables among `routes` that have our unreachable default route.
@@ -176,6 +189,8 @@ impl ObservedLink {
                 LinkAttribute::Address(bytes) => link.mac = bytes.as_slice().try_into().ok().map(MacAddr),
                 LinkAttribute::Controller(index) => link.master = Some(*index),
                 LinkAttribute::Link(index) => link.lower = Some(*index),
+                LinkAttribute::LinkNetNsId(id) => link.lower_netns = Some(*id),
+                LinkAttribute::PropList(properties) => link.altnames = altnames_of(properties),
                 LinkAttribute::NetnsImmutable(immutable) => link.immovable = *immutable,
                 LinkAttribute::AfSpecUnspec(families) => {
                     link.addrgen = addrgen_of(families);
@@ -183,15 +198,36 @@ impl ObservedLink {
                 }
                 LinkAttribute::LinkInfo(infos) => {
                     link.kind = kind_of(infos);
+                    link.info_kind = info_kind_of(infos);
                     link.port = port_of(infos);
+                    // The kernel has the device of a VXLAN device among its settings only.
+                    link.lower = link.lower.or_else(|| vxlan_device_of(infos));
                 }
                 _ => {}
             }
         }
+        link.marked = group == LINK_GROUP;
         link.owned = OwnedName::recognise(&link.name, group, matches!(link.kind, ObservedKind::Vrf(_)));
         link.alias = link.alias.filter(|alias| link.owned.is_some() || names::is_alias(alias));
         link
     }
+
+    /// Whether this is its primary or an alternative name.
+    pub fn has_name(&self, name: &str) -> bool {
+        self.name == name || self.altnames.contains(name)
+    }
+
+    /// Whether it sends through the link with this ifindex of its own namespace: a VLAN, a macvlan, a VXLAN device with `dev`.
+    pub fn is_stacked_on(&self, index: u32) -> bool {
+        // Of a pair it is the other end.
+        let is_pair = matches!(self.info_kind.as_str(), "veth" | "netkit");
+        self.lower == Some(index) && self.lower_netns.is_none() && !is_pair
+    }
+}
+
+fn altnames_of(properties: &[Prop]) -> BTreeSet<String> {
+    let name = |property: &Prop| if let Prop::AltIfName(name) = property { Some(name.clone()) } else { None };
+    properties.iter().filter_map(name).collect()
 }
 
 /// Address and prefix length of an address message.
@@ -252,6 +288,22 @@ fn kind_of(infos: &[LinkInfo]) -> ObservedKind {
         Some(InfoData::Vxlan(data)) => vxlan_of(data).unwrap_or(ObservedKind::Other),
         _ => ObservedKind::Other,
     }
+}
+
+fn info_kind_of(infos: &[LinkInfo]) -> String {
+    let kind =
+        infos.iter().find_map(|info| if let LinkInfo::Kind(kind) = info { Some(kind.to_string()) } else { None });
+    kind.unwrap_or_default()
+}
+
+fn vxlan_device_of(infos: &[LinkInfo]) -> Option<u32> {
+    infos.iter().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Vxlan(data)) => data.iter().find_map(|info| match info {
+            InfoVxlan::Link(index) => Some(*index).filter(|index| *index != 0),
+            _ => None,
+        }),
+        _ => None,
+    })
 }
 
 fn is_plain_bridge(data: &[InfoBridge]) -> bool {

@@ -195,8 +195,10 @@ impl WatchedLinks {
                 // its ifindex.
                 matches!(observed.kind, ObservedKind::Vrf(_))
                     || observed.owned.is_some()
-                    || self.names.contains(&observed.name)
+                    || self.names.iter().any(|name| observed.has_name(name))
                     || self.indexes.contains(&link.header.index)
+                    // What is stacked on a NIC decides whether it is taken.
+                    || self.indexes.iter().any(|nic| observed.is_stacked_on(*nic))
             }
             RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address) => {
                 self.indexes.contains(&address.header.index)

@@ -1,8 +1,8 @@
 //! Netlink: sockets of a network namespace, requests, dumps and events. In: values of [`super::model`]. Out: the kernel's
 //! answers as values. The only place with netlink messages; knows no objects and decides nothing.
 //!
-//! A file uses only those before it: `error`, `attribute`, `socket`, `netfilter`, `contents`, `request`, `read`, `saved`,
-//! `events`.
+//! A file uses only those before it: `error`, `attribute`, `socket`, `netfilter`, `contents`, `saved_message`, `request`, `read`, `saved`,
+//! `route_use`, `saved_link`, `events`.
 
 mod attribute;
 pub mod contents;
@@ -11,7 +11,10 @@ pub mod events;
 pub mod netfilter;
 pub mod read;
 pub mod request;
+pub mod route_use;
 pub mod saved;
+pub mod saved_link;
+pub mod saved_message;
 pub mod socket;
 
 pub use self::attribute::{attributes, emit_attributes};

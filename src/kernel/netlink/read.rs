@@ -16,7 +16,16 @@ use crate::types::{Family, MacAddr, TableId};
 impl Socket<Route> {
     /// The link with this name, with its ifindex.
     pub async fn link(&mut self, name: &str) -> Result<Option<(u32, ObservedLink)>, NetlinkError> {
-        let messages = match self.get(request::get_link(name)).await {
+        self.one_link(request::get_link(name)).await
+    }
+
+    /// The link with this ifindex.
+    pub async fn link_at(&mut self, index: u32) -> Result<Option<ObservedLink>, NetlinkError> {
+        Ok(self.one_link(request::get_link_at(index)).await?.map(|(_, link)| link))
+    }
+
+    async fn one_link(&mut self, request: RouteNetlinkMessage) -> Result<Option<(u32, ObservedLink)>, NetlinkError> {
+        let messages = match self.get(request).await {
             Err(NetlinkError::Rejected { errno: Errno::ENODEV, .. }) => return Ok(None),
             other => other?,
         };

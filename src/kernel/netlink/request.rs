@@ -4,15 +4,17 @@ use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use ipnet::IpNet;
-use netlink_packet_core::{DefaultNla, NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{DefaultNla, NLA_F_NESTED, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{
     AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData,
     InfoKind, InfoPortData, InfoPortKind, InfoVeth, InfoVrf, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags,
-    LinkInfo, LinkMessage,
+    LinkInfo, LinkMessage, Prop,
 };
 use netlink_packet_route::neighbour::NeighbourMessage;
-use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -166,6 +168,26 @@ pub fn move_link(name: &str, netns: RawFd) -> Request {
     Request::set(link(name, [LinkAttribute::NetNsFd(netns)]))
 }
 
+/// Moves the link with this ifindex to the namespace behind this descriptor under a new name.
+pub fn move_link_as(index: u32, netns: RawFd, new: &str) -> Request {
+    let mut message = link(new, [LinkAttribute::NetNsFd(netns)]);
+    message.header.index = index;
+    Request::set(message)
+}
+
+/// Renames the link with this ifindex.
+pub fn rename(index: u32, name: &str) -> Request {
+    let mut message = link(name, []);
+    message.header.index = index;
+    Request::set(message)
+}
+
+/// Adds an alternative name.
+pub fn add_altname(name: &str, altname: &str) -> Request {
+    let properties = LinkAttribute::PropList(vec![Prop::AltIfName(altname.to_owned())]);
+    Request { message: RouteNetlinkMessage::NewLinkProp(link(name, [properties])), flags: CREATE | NLM_F_APPEND }
+}
+
 /// Sets bridge port settings.
 pub fn set_port(name: &str, port: BridgePort) -> Request {
     let data = vec![InfoBridgePort::NeighSupress(port.neigh_suppress), InfoBridgePort::Learning(port.learning)];
@@ -190,6 +212,14 @@ pub fn delete_our_links() -> Request {
 /// Reads one link.
 pub fn get_link(name: &str) -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetLink(link(name, [skip_stats()]))
+}
+
+/// Reads the link with this ifindex.
+pub fn get_link_at(index: u32) -> RouteNetlinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.push(skip_stats());
+    RouteNetlinkMessage::GetLink(message)
 }
 
 /// Reads all links.
@@ -303,6 +333,35 @@ fn address_family(family: Family) -> AddressFamily {
 pub fn get_routes(family: Family) -> RouteNetlinkMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = address_family(family);
+    RouteNetlinkMessage::GetRoute(message)
+}
+
+/// Reads the routes of a family over the link with this ifindex, of all tables. Needs strict checking.
+pub fn get_routes_over(family: Family, index: u32) -> RouteNetlinkMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = address_family(family);
+    message.attributes.push(RouteAttribute::Oif(index));
+    RouteNetlinkMessage::GetRoute(message)
+}
+
+/// Reads the routes of a family in table `main`. Needs strict checking.
+pub fn get_main_routes(family: Family) -> RouteNetlinkMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = address_family(family);
+    message.attributes.push(RouteAttribute::Table(RouteHeader::RT_TABLE_MAIN.into()));
+    RouteNetlinkMessage::GetRoute(message)
+}
+
+/// Reads the route that the kernel selects for an address.
+pub fn get_route_to(address: IpAddr) -> RouteNetlinkMessage {
+    let mut message = RouteMessage::default();
+    let (family, destination, length) = match address {
+        IpAddr::V4(address) => (AddressFamily::Inet, RouteAddress::Inet(address), 32),
+        IpAddr::V6(address) => (AddressFamily::Inet6, RouteAddress::Inet6(address), 128),
+    };
+    message.header.address_family = family;
+    message.header.destination_prefix_length = length;
+    message.attributes.push(RouteAttribute::Destination(destination));
     RouteNetlinkMessage::GetRoute(message)
 }
 

@@ -3,49 +3,22 @@
 
 use std::collections::BTreeSet;
 
-use netlink_packet_core::{Emitable, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Parseable};
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol,
+};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteNextHopFlags, RouteProtocol,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use super::contents::net_of;
+use super::contents::{is_link_local, net_of};
 use super::error::NetlinkError;
 use super::request::{self, Request};
+use super::saved_message::{MalformedMessage, SavedMessage};
 use super::socket::{Route, Socket};
 use crate::kernel::model::LOCAL_TABLE;
 use crate::types::Family;
-
-/// A netlink message, exact, and with a text for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedMessage {
-    text: String,
-    netlink: String,
-}
-
-/// A saved message cannot be decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("it is no netlink message")]
-pub struct MalformedMessage;
-
-impl SavedMessage {
-    fn new(text: String, message: &impl Emitable) -> Self {
-        let mut bytes = vec![0; message.buffer_len()];
-        message.emit(&mut bytes);
-        let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
-        Self { text, netlink: bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect() }
-    }
-
-    fn decode<T: Parseable<[u8]>>(&self) -> Result<T, MalformedMessage> {
-        let digits = self.netlink.as_bytes().chunks(2);
-        let bytes: Option<Vec<u8>> =
-            digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
-        bytes.and_then(|bytes| T::parse(bytes.as_slice()).ok()).ok_or(MalformedMessage)
-    }
-}
 
 /// Where saved messages are set again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,14 +29,18 @@ pub struct Target {
     pub index: u32,
     /// In the router namespace, not the host's.
     pub in_router: bool,
+    /// It is the NIC of the record, not another device in its place.
+    pub is_same_device: bool,
 }
 
 impl Socket<Route> {
-    /// The addresses of the link with this ifindex.
+    /// The addresses of the link with this ifindex, except for those that the kernel generates itself: with each NIC in the
+    /// place of another there would be one more.
     pub async fn save_addresses(&mut self, index: u32) -> Result<Vec<SavedMessage>, NetlinkError> {
         let take = |addresses: &mut Vec<SavedMessage>, message| {
             if let RouteNetlinkMessage::NewAddress(message) = message
                 && message.header.index == index
+                && !is_generated(&message)
                 && let Some(net) = net_of(&message)
             {
                 addresses.push(SavedMessage::new(net.to_string(), &message));
@@ -90,8 +67,9 @@ impl Socket<Route> {
 pub fn add_addresses(saved: &[SavedMessage], target: Target) -> Result<Vec<Request>, MalformedMessage> {
     let addresses = saved.iter().map(SavedMessage::decode).collect::<Result<Vec<AddressMessage>, _>>()?;
     // The newest IPv6 address is reported first.
-    let (ipv4, ipv6): (Vec<_>, Vec<_>) =
-        addresses.into_iter().partition(|address| address.header.family == AddressFamily::Inet);
+    let own_link_local = |address: &AddressMessage| net_of(address).is_some_and(|net| is_link_local(&net));
+    let addresses = addresses.into_iter().filter(|address| target.is_same_device || !own_link_local(address));
+    let (ipv4, ipv6): (Vec<_>, Vec<_>) = addresses.partition(|address| address.header.family == AddressFamily::Inet);
     let request = |address| {
         let message = RouteNetlinkMessage::NewAddress(readdress(address, target));
         Request { message, flags: NLM_F_CREATE | NLM_F_EXCL }
@@ -112,6 +90,11 @@ pub fn add_routes(saved: &[SavedMessage], target: Target) -> Result<Vec<Request>
         (!is_multipath || !target.in_router).then_some(Request { message, flags: NLM_F_CREATE | flags })
     };
     Ok(routes.into_iter().filter_map(request).collect())
+}
+
+/// Whether the kernel generated the address: a link-local one as the link came up.
+fn is_generated(message: &AddressMessage) -> bool {
+    message.attributes.contains(&AddressAttribute::Protocol(AddressProtocol::LinkLocal))
 }
 
 fn readdress(mut message: AddressMessage, target: Target) -> AddressMessage {
@@ -165,7 +148,8 @@ fn is_configured(route: &RouteMessage) -> bool {
         && route.header.table != LOCAL_TABLE
 }
 
-fn devices(route: &RouteMessage) -> BTreeSet<u32> {
+/// The ifindexes of the links of a route.
+pub(super) fn devices(route: &RouteMessage) -> BTreeSet<u32> {
     let mut devices = BTreeSet::new();
     for attribute in &route.attributes {
         match attribute {
@@ -210,23 +194,5 @@ fn address_text(address: &RouteAddress) -> String {
         RouteAddress::Inet(address) => address.to_string(),
         RouteAddress::Inet6(address) => address.to_string(),
         _ => "unknown".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_saved_message_is_decoded_exactly() {
-        let mut message = AddressMessage::default();
-        message.header.index = 7;
-        message.attributes.push(AddressAttribute::Label("eth1:x".to_owned()));
-        let saved = SavedMessage::new("192.0.2.1/24".to_owned(), &message);
-        assert_eq!(saved.decode(), Ok(message));
-        for netlink in ["0", "zz", "0218"] {
-            let broken = SavedMessage { netlink: netlink.to_owned(), ..saved.clone() };
-            assert_eq!(broken.decode::<AddressMessage>(), Err(MalformedMessage), "{netlink}");
-        }
     }
 }

@@ -22,6 +22,7 @@ impl fmt::Display for KernelOp {
             Self::SetHostVrf { key, vrf: Some(vrf) } => set(f, key, format_args!("master {vrf}")),
             Self::SetMtu { key, mtu } => set(f, key, format_args!("mtu {mtu}")),
             Self::SetMac { key, mac } => set(f, key, format_args!("address {mac}")),
+            Self::RepairNic(nic) => write!(f, "router: link set {nic} up, with its name and addresses"),
             Self::SetUp(key) => set(f, key, "up"),
             Self::SetDown(key) => set(f, key, "down"),
             Self::SetAddrGen { key, none } => {
@@ -41,7 +42,10 @@ impl fmt::Display for KernelOp {
             ),
             Self::AddAddress { on, address } => on.address(f, "add", address),
             Self::DelAddress { on, address } => on.address(f, "delete", address),
-            Self::MoveNic(nic) => write!(f, "host: link set {nic} netns router"),
+            Self::MoveNic { nic, named: None } => write!(f, "host: link set {nic} netns router"),
+            Self::MoveNic { nic, named: Some(named) } => {
+                write!(f, "host: link set {named} netns router (NIC {nic})")
+            }
             Self::ReturnNic(nic) => write!(f, "router: link set {nic} netns host"),
             Self::SetSysctl { netns, sysctl, value } => write!(f, "{netns}: sysctl {sysctl}={value}"),
             Self::MoveLocalRule(family) => {

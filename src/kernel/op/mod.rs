@@ -119,7 +119,14 @@ pub enum KernelOp {
         address: IpNet,
     },
     /// Moves an underlay NIC into the router namespace.
-    MoveNic(IfName),
+    MoveNic {
+        /// The NIC.
+        nic: IfName,
+        /// The alternative name by which an object names it.
+        named: Option<IfName>,
+    },
+    /// Gives a NIC in the router back what it was taken with: its name, addresses and routes, and sets it up.
+    RepairNic(IfName),
     /// Moves an underlay NIC back to the host and restores what it had there.
     ReturnNic(IfName),
     /// Writes a kernel setting.
@@ -226,7 +233,8 @@ impl KernelOp {
             | Self::DeleteNetns(_)
             | Self::AddAddress { .. }
             | Self::DelAddress { .. }
-            | Self::MoveNic(_)
+            | Self::MoveNic { .. }
+            | Self::RepairNic(_)
             | Self::ReturnNic(_)
             | Self::SetSysctl { .. }
             | Self::MoveLocalRule(_)
@@ -250,11 +258,18 @@ impl KernelOp {
             Self::CreateNetns(_)
             | Self::SetSysctl { .. }
             | Self::MoveLocalRule(_)
-            | Self::MoveNic(_)
+            | Self::MoveNic { .. }
+            | Self::RepairNic(_)
             | Self::AddAddress { on: AddressDevice::Loopback, .. } => Stage::Ground,
             Self::AddAddress { on: AddressDevice::Link(_), .. } => Stage::Address,
             _ => Stage::Build,
         }
+    }
+
+    /// Whether other ops, and the configuration of FRR, go on where it fails: an address of one family must not take the other
+    /// family along.
+    pub fn is_separate(&self) -> bool {
+        matches!(self, Self::AddAddress { .. })
     }
 
     /// When it runs, see [`Wave`].

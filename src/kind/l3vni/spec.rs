@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kind::bgp::{BfdSettings, EbgpMultiHop, GracefulRestartSettings, PrefixRule, SecretKeyRef};
 use crate::kind::cel;
+use crate::names;
 
 /// An IP-VRF on the selected nodes and its BGP session with the host.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -266,12 +267,14 @@ pub struct ToHost {
 /// An object name that is used as VRF name must satisfy the rules of [`cel::vrf`].
 fn name_is_vrf() -> Rule {
     Rule::new(
-        "has(self.spec.vrf) || (self.metadata.name.matches('^[a-z][a-z0-9-]{0,14}$') && \
-         !(self.metadata.name in ['default', 'all', 'lo']))",
+        format!(
+            "has(self.spec.vrf) || (self.metadata.name.matches('^[a-z][a-z0-9-]{{0,14}}$') && {})",
+            names::unreserved_rule("self.metadata.name")
+        ),
     )
     .message(
         "is missing, and the name of the object is not a valid VRF name: \
-         set 1 to 15 letters, digits, '-' or '_', starting with a letter, other than default, all and lo",
+         set 1 to 15 letters, digits, '-' or '_', starting with a letter, and no name of the kernel or of perouter (default, lo, sit0, pe-100)",
     )
     .field_path(".spec.vrf")
 }

@@ -12,6 +12,7 @@ use crate::frr::model::{GracefulRestart, Neighbor, PrefixListEntry};
 use crate::kernel::model::RpFilter;
 use crate::kind::check::Check;
 use crate::kind::ipam::VethAddresses;
+use crate::names;
 use crate::types::{Asn, Community, Family, IfName, RouteTarget, Vni, VrfName};
 
 /// A valid L3VNI of this node.
@@ -64,12 +65,15 @@ pub(super) fn validate(spec: &L3VNISpec, check: &mut Check<'_>) -> Option<ValidL
     let index = check.node.index;
     let asn = check.value("spec.asn", Asn::try_from(spec.asn));
     let vni = check.value("spec.vni", Vni::try_from(spec.vni));
-    let vrf = if let Some(name) = &spec.vrf {
+    let vrf: Option<VrfName> = if let Some(name) = &spec.vrf {
         check.value("spec.vrf", name.parse())
     } else {
         let hint = |e| format!("without spec.vrf the name of the object is that of the VRF, but {e}: set spec.vrf");
         check.value("metadata.name", check.object.name.parse::<VrfName>().map_err(hint))
     };
+    let field = if spec.vrf.is_some() { "spec.vrf" } else { "metadata.name" };
+    let unreserved = |name: &VrfName| names::check_unreserved(name.as_str()).map_err(|why| format!("{name} {why}"));
+    check.value(field, vrf.as_ref().map_or(Ok(()), unreserved));
     let veth = veth_addresses(check, spec, index);
     let source = source_addresses(check, spec, &veth, index);
     let session = host_session(check, spec);

@@ -36,5 +36,6 @@ pub(super) fn links(underlay: &ValidUnderlay, mode: VrfMode, state: &mut KernelS
         state.local_last.extend([Family::Ipv4, Family::Ipv6]);
     }
     state.loopback.insert(IpNet::from(underlay.vtep));
+    state.nic_aliases.extend(underlay.nic_aliases.clone());
     state.nics.extend(underlay.nics.iter().map(|nic| (nic.clone(), Netns::Router)));
 }

@@ -2,6 +2,7 @@
 //! [`Fabric`] that objects of the other kinds build on. It must not know another kind. Pure.
 
 mod links;
+mod nics;
 mod routing;
 mod spec;
 mod validate;
@@ -15,12 +16,13 @@ use super::bgp::SecretKeyRef;
 use super::check::Check;
 use super::claim::{Claim, Claimed};
 use super::definition::{Fabric, KindSpec, KindValid, NodeFacts};
+use super::note::{Loss, Note};
 use super::object::{Kind, ObjectRef};
 use crate::frr::model::RouterConfig;
 use crate::kernel::model::KernelState;
 use crate::scope::Scope;
 
-pub use spec::{NeighborSpec, NeighborType, Underlay, UnderlaySpec};
+pub use spec::{NeighborSpec, NeighborType, NicOverride, Underlay, UnderlaySpec};
 pub use validate::ValidUnderlay;
 
 /// MTU in bytes of a NIC that does not exist (yet).
@@ -59,16 +61,16 @@ impl KindValid for ValidUnderlay {
 
     fn claims(&self) -> Vec<Claim> {
         let own = [Claim::new(Claimed::Fabric, ""), Claim::new(Claimed::Subnet(self.vtep_pool), "spec.vtepcidr")];
+        let nics = self.nic_names.iter().map(|(name, field)| Claim::new(Claimed::Nic(name.clone()), field));
         let subnets = self.nic_addresses.iter().map(IpNet::trunc);
         let subnets = subnets.map(|subnet| Claim::new(Claimed::Reserved(subnet), "spec.nics, the subnet of a NIC"));
         let field = |i| format!("spec.protectedPrefixes[{i}]");
         let protected = self.protected_prefixes.iter().enumerate();
         let protected = protected.map(|(i, prefix)| Claim::new(Claimed::Reserved(*prefix), field(i)));
-        own.into_iter().chain(subnets).chain(protected).collect()
+        own.into_iter().chain(nics).chain(subnets).chain(protected).collect()
     }
 
     fn fabric(&self, object: &ObjectRef, facts: &NodeFacts) -> Option<Fabric> {
-        let nic_mtu = self.nics.iter().filter_map(|nic| facts.nic_mtu.get(nic).copied()).min();
         Some(Fabric {
             object: object.clone(),
             asn: self.asn,
@@ -79,12 +81,25 @@ impl KindValid for ValidUnderlay {
             mode: facts.mode,
             release: facts.release,
             source_filters: facts.source_filters,
-            mtu: links::overlay_mtu(nic_mtu.unwrap_or(DEFAULT_NIC_MTU), self.vtep),
+            mtu: links::overlay_mtu(self.nic_mtu.unwrap_or(DEFAULT_NIC_MTU), self.vtep),
         })
     }
 
     fn links(&self, fabric: &Fabric, state: &mut KernelState) {
         links::links(self, fabric.mode, state);
+    }
+
+    fn notes(accepted: &[(&ObjectRef, &Self)], _fabric: &Fabric) -> Vec<Note> {
+        let of_one = |(object, underlay): &(&ObjectRef, &Self)| {
+            let note = |(field, message): &(String, String)| Note {
+                loss: Loss::Fabric,
+                object: (*object).clone(),
+                field: field.clone(),
+                message: message.clone(),
+            };
+            underlay.nic_notes.iter().map(note).collect::<Vec<_>>()
+        };
+        accepted.iter().flat_map(of_one).collect()
     }
 
     fn routing(&self, _fabric: &Fabric, config: &mut RouterConfig) {

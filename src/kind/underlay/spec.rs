@@ -3,10 +3,12 @@
 
 #![allow(clippy::duplicated_attributes)] // false positive: the columns of the derive
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Rule;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use crate::kind::bgp::{BfdSettings, EbgpMultiHop, GracefulRestartSettings, SecretKeyRef};
@@ -38,9 +40,18 @@ pub struct UnderlaySpec {
     /// is not supported yet.
     #[schemars(schema_with = "cel::pool")]
     pub vtepcidr: String,
-    /// NICs that are connected to the fabric, 1 to 16. They are moved into the network namespace of the router.
+    /// NICs that are connected to the fabric, 1 to 16, by their names or alternative names. They are moved into the network
+    /// namespace of the router with their addresses and routes. A NIC that the node needs otherwise is rejected, see
+    /// `nicOverrides`.
     #[schemars(schema_with = "cel::nics")]
     pub nics: Vec<String>,
+    /// Reasons not to take a NIC that do not count for these NICs. `DefaultRoute`: the node's only default route goes over it.
+    /// `APIServerRoute`: it is the way to the API server. `StackedDevices`: VLAN, VXLAN, macvlan or other devices send through
+    /// it. `Master`: it is a port of a bridge or has another master. `NoAddress`: it has no address in the subnet of a neighbor.
+    /// What a NIC had on the host is restored when it returns.
+    #[serde(default, rename = "nicOverrides", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "nic_overrides")]
+    pub nic_overrides: Vec<NicOverride>,
     /// BGP neighbors in the fabric, at most 64.
     #[serde(default)]
     #[schemars(length(max = 64))]
@@ -69,6 +80,49 @@ pub struct UnderlaySpec {
 
 fn default_routeridcidr() -> String {
     "10.0.0.0/24".to_owned()
+}
+
+/// A reason not to take a NIC that an Underlay may override.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NicOverride {
+    /// The node's only default route goes over it.
+    DefaultRoute,
+    /// The node reaches the API server over it.
+    #[serde(rename = "APIServerRoute")]
+    ApiServerRoute,
+    /// VLAN, VXLAN, macvlan or other devices send through it.
+    StackedDevices,
+    /// It has a master, such as a bridge.
+    Master,
+    /// It has no address in the subnet of a neighbor.
+    NoAddress,
+}
+
+impl NicOverride {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::DefaultRoute, Self::ApiServerRoute, Self::StackedDevices, Self::Master, Self::NoAddress];
+
+    /// As in an object.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DefaultRoute => "DefaultRoute",
+            Self::ApiServerRoute => "APIServerRoute",
+            Self::StackedDevices => "StackedDevices",
+            Self::Master => "Master",
+            Self::NoAddress => "NoAddress",
+        }
+    }
+}
+
+impl fmt::Display for NicOverride {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+fn nic_overrides(_: &mut SchemaGenerator) -> Schema {
+    cel::choices(&NicOverride::ALL.map(NicOverride::as_str))
 }
 
 /// Whether the peer is in the AS of the router.

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
+use super::nics;
 use super::spec::{NeighborSpec, NeighborType, UnderlaySpec};
 use crate::frr::model::{GracefulRestart, Neighbor, Peer, RemoteAs};
 use crate::kind::check::Check;
@@ -24,10 +25,18 @@ pub struct ValidUnderlay {
     pub vtep: IpAddr,
     /// Router ID of this node.
     pub router_id: Ipv4Addr,
-    /// Fabric NICs.
+    /// Fabric NICs, by their primary names.
     pub nics: BTreeSet<IfName>,
     /// Addresses of the NICs that exist, with the length of their subnets; none is link-local.
     pub nic_addresses: BTreeSet<IpNet>,
+    /// The alternative names by which the object names some of them.
+    pub nic_aliases: BTreeMap<IfName, IfName>,
+    /// All names of these NICs, with the fields that name them.
+    pub nic_names: BTreeMap<IfName, String>,
+    /// The least MTU in bytes of those that exist.
+    pub nic_mtu: Option<u32>,
+    /// Fields, and what is to be known about their NICs.
+    pub nic_notes: Vec<(String, String)>,
     /// BGP neighbors.
     pub neighbors: BTreeMap<Peer, Neighbor>,
     /// Prefixes that no IP-VRF may have from a host or the fabric, in the order of the field.
@@ -48,15 +57,6 @@ pub(super) fn validate(spec: &UnderlaySpec, check: &mut Check<'_>) -> Option<Val
     let wrong = |_| format!("{:?} is not an IPv4 prefix: write A.B.C.D/LENGTH", spec.routeridcidr);
     let id_pool = check.value("spec.routeridcidr", spec.routeridcidr.parse::<Ipv4Net>().map_err(wrong));
     let router_id = id_pool.and_then(|pool| check.pool("spec.routeridcidr", ipam::router_id(&pool.trunc(), index)));
-    let mut nics = BTreeSet::new();
-    for (i, nic) in spec.nics.iter().enumerate() {
-        nics.extend(check.value(format_args!("spec.nics[{i}]"), nic.parse::<IfName>()));
-    }
-    if spec.nics.is_empty() {
-        check.reject(Reason::Invalid, "spec.nics", "is empty: set at least one NIC");
-    }
-    let addresses = nics.iter().filter_map(|nic| check.node.nic_addresses.get(nic)).flatten();
-    let nic_addresses = addresses.filter(|address| !is_link_local(address)).copied().collect();
     let protected = spec.protected_prefixes.iter().enumerate();
     let protected: Vec<_> =
         protected.map(|(i, text)| check.prefix(format_args!("spec.protectedPrefixes[{i}]"), text)).collect();
@@ -68,13 +68,21 @@ pub(super) fn validate(spec: &UnderlaySpec, check: &mut Check<'_>) -> Option<Val
             check.reject(Reason::Invalid, &field, format_args!("{peer} is already a neighbor: remove one of the two"));
         }
     }
+    let nics = nics::select(spec, &neighbors, check);
+    let of_taken = check.node.nics.into_iter().flatten().filter(|(_, nic)| nics.taken.contains(&nic.name));
+    let addresses = of_taken.flat_map(|(_, nic)| &nic.addresses);
+    let nic_addresses = addresses.filter(|address| !is_link_local(address)).copied().collect();
     Some(ValidUnderlay {
         asn: asn?,
         vtep_pool: vtep_pool?,
         vtep: vtep?,
         router_id: router_id?,
-        nics,
+        nics: nics.taken,
         nic_addresses,
+        nic_aliases: nics.aliases,
+        nic_names: nics.names,
+        nic_mtu: nics.mtu,
+        nic_notes: nics.notes,
         neighbors,
         protected_prefixes: protected.into_iter().flatten().collect(),
         graceful_restart: spec.graceful_restart.as_ref().map(Into::into),
@@ -97,7 +105,10 @@ fn fabric_neighbor(
             let wrong = |_| format!("{ip:?} is not an IP address");
             check.value(format_args!("{field}.address"), ip.parse().map(Peer::Address).map_err(wrong))
         }
-        (None, Some(name)) => check.value(format_args!("{field}.interface"), name.parse().map(Peer::Interface)),
+        (None, Some(name)) => {
+            let name = check.value(format_args!("{field}.interface"), name.parse::<IfName>());
+            name.map(|name| Peer::Interface(nics::primary(name, check.node.nics)))
+        }
         _ => {
             check.reject(Reason::Invalid, field, "set exactly one of address and interface");
             None

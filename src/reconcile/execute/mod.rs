@@ -51,6 +51,13 @@ pub enum Failure {
     NotUp(VrfName),
 }
 
+impl Failure {
+    /// Whether the rest of the scope does not depend on what failed.
+    fn is_separate(&self) -> bool {
+        matches!(self, Self::Kernel(KernelError::Op { op, .. }) if op.is_separate())
+    }
+}
+
 /// What was done.
 #[derive(Debug, Default)]
 pub struct Executed {
@@ -64,6 +71,8 @@ pub struct Executed {
     pub timing: Timing,
     /// The default BGP instance is not as it should be.
     no_default_instance: bool,
+    /// The rest of these is left for the next pass.
+    blocked: BTreeSet<Scope>,
 }
 
 impl Executed {
@@ -95,12 +104,15 @@ impl Executed {
     fn fail(&mut self, scope: &Scope, failure: Failure) {
         // A NIC that is missing is a failure of the underlay too, but VRFs can be built without it.
         self.no_default_instance |= *scope == Scope::Underlay && !matches!(failure, Failure::Kernel(_));
+        if !failure.is_separate() {
+            self.blocked.insert(scope.clone());
+        }
         self.failures.entry(scope.clone()).or_default().push(failure);
     }
 
     /// Whether the rest of a scope is left for the next pass.
     fn is_blocked(&self, scope: &Scope) -> bool {
-        if *scope == Scope::Underlay { self.no_default_instance } else { self.failures.contains_key(scope) }
+        if *scope == Scope::Underlay { self.no_default_instance } else { self.blocked.contains(scope) }
     }
 
     /// The batch without the commands of scopes that failed.

@@ -103,7 +103,7 @@ async fn kernel_and_frr_receive_what_plan_prints_in_that_order(#[case] mode: Vrf
         ("nothing", Arc::new(Snapshot { objects: BTreeMap::new(), ..(*snapshot(&[])).clone() })),
     ];
     let received = Received::default();
-    let nic = NicFacts { mtu: 1500, netns: Netns::Host, addresses: BTreeSet::new() };
+    let nic = NicFacts::unused("toswitch".parse().unwrap(), 1500);
     let fake = Arc::new(FakeKernel::new(KernelState::default(), [("toswitch".parse().unwrap(), nic)].into()));
     let kernel = RecordingKernel { fake: Arc::clone(&fake), received: received.clone() };
     let by_frr = received.clone();

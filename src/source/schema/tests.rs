@@ -137,16 +137,21 @@ const TWICE: &str = "spec.neighbors: two neighbors have the same address or inte
 ])]
 #[case::empty_spec(object("Underlay", ""), &[
     "spec.asn: is missing: AS number of the router in the fabric, 1 to 4294967295",
-    "spec.nics: is missing: NICs that are connected to the fabric, 1 to 16",
+    "spec.nics: is missing: NICs that are connected to the fabric, 1 to 16, by their names or alternative names",
     "spec.vtepcidr: is missing: Pool of VTEP addresses, a prefix such as `100.65.0.0/24`",
 ])]
 #[case::nics(object("Underlay", "asn: 1, vtepcidr: 100.65.0.1/24, nics: [eth1, lo, eth1, a/b, waytoolongnameofnic, '']"), &[
-    "spec.nics[1]: \"lo\" is the loopback interface: use a NIC that is connected to the fabric",
+    "spec.nics[1]: \"lo\" is reserved for links of the kernel and of perouter (lo, sit0, vni100, pe-100 and the like): use another name",
     "spec.nics[2]: \"eth1\" is a duplicate of spec.nics[0]: remove one of the two",
     "spec.nics[3]: \"a/b\" is not an interface name: use letters, digits, '-', '_' and '.', starting with a letter or digit",
     "spec.nics[4]: \"waytoolongnameofnic\" has 19 characters: use at most 15",
     "spec.nics[5]: is empty: set a value or remove the field",
     "spec.vtepcidr: \"100.65.0.1/24\" has host bits set: write the network address, such as 192.0.2.0/24 or 2001:db8::/64",
+])]
+#[case::reserved_nics(object("Underlay", "asn: 1, vtepcidr: 100.65.0.0/24, nics: [sit0, host-7, host-a], nicOverrides: [All]"), &[
+    "spec.nicOverrides[0]: \"All\" is not allowed: use \"DefaultRoute\", \"APIServerRoute\", \"StackedDevices\", \"Master\", \"NoAddress\"",
+    "spec.nics[0]: \"sit0\" is reserved for links of the kernel and of perouter (lo, sit0, vni100, pe-100 and the like): use another name",
+    "spec.nics[1]: \"host-7\" is reserved for links of the kernel and of perouter (lo, sit0, vni100, pe-100 and the like): use another name",
 ])]
 #[case::no_nics(object("Underlay", "asn: 1, vtepcidr: 224.0.0.0/24, nics: []"), &[
     "spec.nics: has 0 items: use at least 1",
@@ -160,7 +165,7 @@ fn an_underlay_is_rejected(#[case] validated: Validated, #[case] wanted: &[&str]
     assert_eq!(validated.unwrap_err(), wanted.iter().map(|text| in_full(text)).collect::<Vec<_>>());
 }
 
-const NAME: &str = "spec.vrf: is missing, and the name of the object is not a valid VRF name: set 1 to 15 letters, digits, '-' or '_', starting with a letter, other than default, all and lo";
+const NAME: &str = "spec.vrf: is missing, and the name of the object is not a valid VRF name: set 1 to 15 letters, digits, '-' or '_', starting with a letter, and no name of the kernel or of perouter (default, lo, sit0, pe-100)";
 const SESSION: &str = "requires localcidr, without which there is no host session: set localcidr or remove this field";
 const TARGET: &str = "is not a route target: write ASN:NUMBER or IPV4:NUMBER, such as 64514:100; NUMBER is at most 65535 after an address or an AS number above 65535";
 const COMMUNITY: &str = "is not a community: write ASN:NUMBER with at most 65535 each, or no-export, no-advertise, local-AS, blackhole, graceful-shutdown";
@@ -168,13 +173,15 @@ const COMMUNITY: &str = "is not a community: write ASN:NUMBER with at most 65535
 #[rstest]
 #[case::long_name(validate("L3VNI", "{metadata: {name: a-name-of-sixteen}, spec: {asn: 1, vni: 1}}"), &[NAME])]
 #[case::reserved_name(validate("L3VNI", "{metadata: {name: default}, spec: {asn: 1, vni: 1}}"), &[NAME])]
+#[case::name_of_a_link(validate("L3VNI", "{metadata: {name: pe-100}, spec: {asn: 1, vni: 1}}"), &[NAME])]
+#[case::vrf_of_a_link(object("L3VNI", "asn: 1, vni: 1, vrf: vni200"), &["spec.vrf: \"vni200\" is reserved for links of the kernel and of perouter (lo, sit0, vni100, pe-100 and the like): use another name"])]
 #[case::dotted_name(validate("L3VNI", "{metadata: {name: a.b}, spec: {asn: 1, vni: 1}}"), &[NAME])]
 #[case::vrf(object("L3VNI", "asn: 1, vni: 1, vrf: 1a"), &["spec.vrf: \"1a\" is not a VRF name: use letters, digits, '-' and '_', starting with a letter"])]
 #[case::vrf_length(object("L3VNI", "asn: 1, vni: 1, vrf: sixteen-letters-"), &["spec.vrf: \"sixteen-letters-\" has 16 characters: use at most 15"])]
 #[case::numbers(object("L3VNI", "asn: 1, vni: 16777216, vrf: lo, vxlanport: 0, hostasn: 0"), &[
     "spec.hostasn: 0 is less than 1: use 1 to 4294967295",
     "spec.vni: 16777216 is greater than 16777215: use 1 to 16777215",
-    "spec.vrf: \"lo\" is reserved by FRR or the kernel: use another name",
+    "spec.vrf: \"lo\" is reserved for links of the kernel and of perouter (lo, sit0, vni100, pe-100 and the like): use another name",
     "spec.vxlanport: 0 is less than 1: use 1 to 65535",
 ])]
 #[case::no_session(object("L3VNI", "asn: 1, vni: 1, hostSession: {}, toHost: {}, fromHost: {}"), &[
@@ -387,7 +394,8 @@ proptest! {
         protected_prefixes in proptest::collection::vec(prefix(), 0..3),
     ) {
         let spec = UnderlaySpec {
-            asn, vtepcidr, nics, neighbors, routeridcidr, protected_prefixes, graceful_restart: None, node_selector: None,
+            asn, vtepcidr, nics, neighbors, routeridcidr, nic_overrides: vec![], protected_prefixes, graceful_restart: None,
+            node_selector: None,
         };
         let object = json!({"metadata": {"name": "underlay"}, "spec": serde_json::to_value(&spec).unwrap()});
         match SCHEMAS.with(|schemas| schemas.validate(Kind::Underlay, &object)) {
