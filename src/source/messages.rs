@@ -64,6 +64,12 @@ pub(crate) fn too_much() -> Violation {
     Violation { field: String::new(), message: message.to_owned() }
 }
 
+/// The violation of an IPv4 address with a leading zero.
+pub(crate) fn leading_zero(path: &str, text: &str) -> Violation {
+    let message = format!("{} has a leading zero: write each part of an IPv4 address without", shortened(text));
+    Violation { field: path.to_owned(), message }
+}
+
 /// A value as JSON, not longer than people read. What is written in the place of a reference to a Secret may be the password.
 fn shown(field: &str, value: &Value) -> String {
     let names_a_secret = field.to_ascii_lowercase();

@@ -122,6 +122,7 @@ impl Schema {
         }
         if !too_large {
             duplicate_items(&self.openapi, object, "", &mut violations);
+            leading_zeros(&self.openapi, object, "", &mut violations);
         }
         (violations, too_large)
     }
@@ -185,6 +186,42 @@ fn forbid_unknown(schema: &mut Value) {
     }
     if let Some(items) = keywords.get_mut("items") {
         forbid_unknown(items);
+    }
+}
+
+/// An IPv4 address with a leading zero, which `isIP` and `isCIDR` of the API server reject and those of the kube crate accept.
+fn leading_zeros(schema: &Value, value: &Value, path: &str, violations: &mut Vec<Violation>) {
+    match value {
+        Value::Object(fields) => {
+            let properties = schema.get("properties").and_then(Value::as_object);
+            for (name, schema) in properties.into_iter().flatten() {
+                if let Some(value) = fields.get(name) {
+                    leading_zeros(schema, value, &join_path(path, name), violations);
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                leading_zeros(
+                    schema.get("items").unwrap_or(&Value::Null),
+                    item,
+                    &format!("{path}[{index}]"),
+                    violations,
+                );
+            }
+        }
+        Value::String(text) => {
+            let rules = schema.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten();
+            let is_address = rules
+                .filter_map(|rule| rule.get("rule")?.as_str())
+                .any(|rule| rule.contains("isIP(self)") || rule.contains("isCIDR(self)"));
+            let address = text.split('/').next().unwrap_or_default();
+            let has_zero = |part: &str| part.len() > 1 && part.starts_with('0');
+            if is_address && address.contains('.') && !address.contains(':') && address.split('.').any(has_zero) {
+                violations.push(messages::leading_zero(path, text));
+            }
+        }
+        _ => {}
     }
 }
 

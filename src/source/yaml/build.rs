@@ -106,6 +106,8 @@ impl Builder {
                     .ok_or_else(|| error(at, "an anchor contains an alias of itself"))?;
                 self.complete(YamlNode { line: at, ..node }, 0, size)
             }
+            // kubectl splits a file at its markers, and the directive is a document without content.
+            Event::DocumentStart(_, Some(_)) => Err(error(at, "a %YAML directive is not supported: remove it")),
             _ => Ok(()),
         }
     }
