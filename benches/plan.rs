@@ -19,6 +19,7 @@ use perouter::frr::release::{FRR_8_4, Release};
 use perouter::frr::stanza::text::text;
 use perouter::kernel;
 use perouter::kernel::model::KernelState;
+use perouter::kernel::model::NicFacts;
 use perouter::kind::Spec;
 use perouter::plan::last_accepted::{LastAccepted, plan_with_last_accepted};
 use perouter::plan::{NodeFacts, Plan};

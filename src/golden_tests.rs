@@ -12,6 +12,7 @@ use crate::frr::release::FRR_8_4;
 use crate::frr::show::live::Live;
 use crate::frr::stanza::text::text;
 use crate::kernel::model::KernelState;
+use crate::kernel::model::NicFacts;
 use crate::plan::{FabricAddresses, NodeFacts, Plan, plan};
 use crate::scope::Scope;
 use crate::snapshot::{NodeIdentity, Snapshot};

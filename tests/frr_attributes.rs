@@ -20,6 +20,7 @@ use perouter::frr::client::port::{Presence, Routing};
 use perouter::frr::config::render::render;
 use perouter::frr::model::RouterConfig;
 use perouter::frr::release::Release;
+use perouter::kernel::model::NicFacts;
 use perouter::kind::{Kind, Spec};
 use perouter::plan::{NodeFacts, plan};
 use perouter::snapshot::{NodeIdentity, Object, ObjectRef, Snapshot};

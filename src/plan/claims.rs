@@ -34,7 +34,7 @@ impl<'a> Claims<'a> {
             match &claimed {
                 Claimed::Subnet(subnet) => drop(self.subnets.insert(subnet.network(), *subnet)),
                 Claimed::Reserved(prefix) => drop(self.reserved.insert(*prefix)),
-                Claimed::Fabric | Claimed::Vni(_) | Claimed::Vrf(_) => {}
+                Claimed::Fabric | Claimed::Vni(_) | Claimed::Vrf(_) | Claimed::Nic(_) => {}
             }
             self.claimed.insert(claimed, (claimant, field));
         }

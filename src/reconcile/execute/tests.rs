@@ -38,6 +38,10 @@ impl Kernel for RecordingKernel {
     async fn observe_nics(&self, nics: &BTreeSet<IfName>) -> Result<ObservedNics, KernelError> {
         self.fake.observe_nics(nics).await
     }
+    async fn has_source_filters(&self) -> Result<bool, KernelError> {
+        self.fake.has_source_filters().await
+    }
+
     async fn host_networks(&self) -> Result<BTreeSet<HostNetwork>, KernelError> {
         self.fake.host_networks().await
     }
