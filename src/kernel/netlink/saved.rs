@@ -32,6 +32,16 @@ pub struct SavedMessage {
 pub struct MalformedMessage;
 
 impl SavedMessage {
+    /// An address; `None` if the message has none.
+    pub fn of_address(message: &AddressMessage) -> Option<Self> {
+        net_of(message).map(|net| Self::new(net.to_string(), message))
+    }
+
+    /// A route.
+    pub fn of_route(route: &RouteMessage) -> Self {
+        Self::new(describe(route), route)
+    }
+
     fn new(text: String, message: &impl Emitable) -> Self {
         let mut bytes = vec![0; message.buffer_len()];
         message.emit(&mut bytes);
@@ -64,9 +74,8 @@ impl Socket<Route> {
         let take = |addresses: &mut Vec<SavedMessage>, message| {
             if let RouteNetlinkMessage::NewAddress(message) = message
                 && message.header.index == index
-                && let Some(net) = net_of(&message)
             {
-                addresses.push(SavedMessage::new(net.to_string(), &message));
+                addresses.extend(SavedMessage::of_address(&message));
             }
         };
         self.dump(request::get_addresses(), take).await
@@ -79,7 +88,7 @@ impl Socket<Route> {
                 && is_configured(&route)
                 && devices(&route).contains(&index)
             {
-                routes.push(SavedMessage::new(describe(&route), &route));
+                routes.push(SavedMessage::of_route(&route));
             }
         };
         self.dump(request::get_routes(family), take).await
