@@ -10,7 +10,7 @@
 //! A connection has the mark of its first packet (`tcp_fwmark_accept`), by which its replies are recognised. A NAT redirect
 //! would track all connections of the namespace, including those that are only forwarded.
 
-mod message;
+pub mod message;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -62,13 +62,21 @@ pub async fn read(netns: &File) -> Result<BTreeMap<PortTable, bool>, NetlinkErro
 async fn read_tables(netns: &File) -> Result<BTreeMap<PortTable, bool>, NetlinkError> {
     let mut socket = Socket::<Netfilter>::open(netns)?;
     let tables = dump(&mut socket, message::GET_TABLE).await?;
-    let ours: Vec<_> = tables.iter().filter_map(|body| PortTable::recognise(&message::table_of(body)?)).collect();
-    if ours.is_empty() {
+    if recognise(&tables).next().is_none() {
         return Ok(BTreeMap::new());
     }
     let chains = dump(&mut socket, message::GET_CHAIN).await?;
     let rules = dump(&mut socket, message::GET_RULE).await?;
-    Ok(ours.into_iter().map(|table| (table, is_complete(table, &chains, &rules))).collect())
+    Ok(our_tables(&tables, &chains, &rules))
+}
+
+/// Our tables among those of a namespace, and whether the rules of each are those of [`create`]. The bodies of all messages.
+pub fn our_tables(tables: &[Vec<u8>], chains: &[Vec<u8>], rules: &[Vec<u8>]) -> BTreeMap<PortTable, bool> {
+    recognise(tables).map(|table| (table, is_complete(table, chains, rules))).collect()
+}
+
+fn recognise(tables: &[Vec<u8>]) -> impl Iterator<Item = PortTable> {
+    tables.iter().filter_map(|body| PortTable::recognise(&message::table_of(body)?))
 }
 
 /// The bodies of all tables, chains or rules.
