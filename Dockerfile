@@ -5,12 +5,13 @@ WORKDIR /src
 RUN apt-get update \
  && apt-get install -y --no-install-recommends make \
  && rm -rf /var/lib/apt/lists/*
-# .cargo has the settings of jemalloc. The manifest does not parse without benches/ and clab/runner.
+# .cargo has the settings of jemalloc. The manifest does not parse without benches/, clab/runner and fuzz.
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY src src
 COPY benches benches
 COPY clab/runner clab/runner
+COPY fuzz fuzz
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     cargo build --locked --release --bin perouter && cp target/release/perouter /perouter
 

@@ -46,6 +46,10 @@ test-frr10: setup ## the tests of FRR and the lab with FRR 10.3 (as root)
 lab-frr10: setup ## build a root file system with FRR 10.3 for lab nodes, once, in a cache (as root)
 	@hack/frr10.sh
 
+.PHONY: fuzz
+fuzz: ## run the fuzz targets with libFuzzer, on stable Rust; SECONDS=600 in all or RUNS=1000000 inputs each, TARGET=yaml one
+	@FUZZ_SECONDS=$(or $(SECONDS),600) RUNS=$(RUNS) TARGET=$(TARGET) hack/fuzz.sh
+
 .PHONY: bench
 bench: setup ## measure against `ip -batch`, FRR alone and frr-reload.py, with budgets; N=10,100 ROUTES=1,1000 RUNS=5 IDLE=60 JSON=FILE ONLY=changes,steady,routes (as root)
 	cargo bench --bench plan

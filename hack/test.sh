@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # test.sh [LEVEL...]: runs the tests level by level and prints a table of the results. Exit status 0 only if all passed.
 #   fast    format, clippy, layers, licences, Helm chart, the files that the Dockerfile copies, unit, golden, property
+#   fuzz    mutated inputs for every decoder, 40 s in all
 #   netns   kernel, FRR and lab in netns mode with the FRR of the machine
 #   frr10   FRR and lab in netns mode with FRR 10.3, in a root file system of Debian trixie
 #   kubernetes  source, status, manifests and lab with etcd, kube-apiserver, MetalLB and FRR-K8s, all built once with Go
@@ -10,7 +11,7 @@
 # at the same time.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-levels=("${@:-fast netns frr10 kubernetes vrf}")
+levels=("${@:-fast fuzz netns frr10 kubernetes vrf}")
 read -ra levels <<<"${levels[*]}"
 log=$(mktemp -d)
 guests= builds=
@@ -76,6 +77,11 @@ fast() {
   level "Helm chart" hack/helm.sh --check
   level "Dockerfile's files" hack/dockerfile-build.sh
   level "unit, golden, property" cargo test --workspace --lib --bins
+}
+
+fuzz() {
+  # As `fast` has built it.
+  level "fuzz" env PEROUTER_FUZZ_SECONDS=40 cargo test --workspace --lib --bins mutated_inputs_are_processed -- --nocapture
 }
 
 frr=$(/usr/lib/frr/zebra --version | awk 'NR == 1 { print $3 }')
@@ -184,15 +190,15 @@ requested() { [[ " ${levels[*]} " == *" $1 "* ]]; }
 
 begun=
 for name in "${levels[@]}"; do
-  if [ "$name" != fast ] && [ -z "$begun" ]; then
+  if [ "$name" != fast ] && [ "$name" != fuzz ] && [ -z "$begun" ]; then
     begun=yes
     if requested vrf; then vrf_begin; fi
     if requested kubernetes; then builds_begin; fi
   fi
   case $name in
-    fast | netns | frr10 | kubernetes) $name ;;
+    fast | fuzz | netns | frr10 | kubernetes) $name ;;
     vrf) [ -z "$guests" ] || vrf_end ;;
-    *) echo "test.sh: unknown level $name: fast, netns, frr10, kubernetes or vrf" >&2; exit 2 ;;
+    *) echo "test.sh: unknown level $name: fast, fuzz, netns, frr10, kubernetes or vrf" >&2; exit 2 ;;
   esac
 done
 

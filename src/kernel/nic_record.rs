@@ -145,7 +145,11 @@ impl RecordCache {
         if let Some(record) = self.0.get(&text) {
             return Ok(Arc::clone(record));
         }
-        let record = Arc::new(Record::parse(path, text.as_deref())?);
+        let record = match &text {
+            Some(text) => Record::parse(path, text)?,
+            None => Record::default(),
+        };
+        let record = Arc::new(record);
         self.0.set(text, Arc::clone(&record));
         Ok(record)
     }
@@ -154,7 +158,7 @@ impl RecordCache {
 impl Record {
     /// Reads the file; an empty record where there is none.
     pub fn read(path: &Path) -> Result<Self, RecordError> {
-        Self::parse(path, Self::text(path)?.as_deref())
+        Self::text(path)?.map_or_else(|| Ok(Self::default()), |text| Self::parse(path, &text))
     }
 
     /// Keeps a file that is no record beside the one that is written in its place, for whoever wants to repair it.
@@ -171,8 +175,8 @@ impl Record {
         }
     }
 
-    fn parse(path: &Path, text: Option<&str>) -> Result<Self, RecordError> {
-        let Some(text) = text else { return Ok(Self::default()) };
+    /// The record in the text of the file.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, RecordError> {
         let record: Self =
             serde_json::from_str(text).map_err(|source| RecordError::Contents { path: path.to_owned(), source })?;
         if record.version != VERSION {

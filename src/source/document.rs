@@ -15,28 +15,32 @@ const MAX_EVALUATIONS: usize = 50_000;
 
 /// An object of a file.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Document {
+pub struct Document {
     /// The object; of kind [`Kind::Document`] where the text does not say which one it is.
-    pub(crate) object: ObjectRef,
+    pub object: ObjectRef,
     /// Whether kind, namespace and name are all valid.
-    pub(crate) identified: bool,
+    pub identified: bool,
     /// Line of its name.
-    pub(crate) line: u64,
+    pub line: u64,
     /// Its spec, or everything that is wrong with it.
-    pub(crate) spec: Result<Spec, Vec<DocumentError>>,
+    pub spec: Result<Spec, Vec<DocumentError>>,
 }
 
 /// What is wrong with a document, and where.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct DocumentError {
-    pub(crate) line: u64,
-    pub(crate) field: String,
-    pub(crate) reason: Reason,
-    pub(crate) message: String,
+pub struct DocumentError {
+    /// Line of the field.
+    pub line: u64,
+    /// Path of the field; empty for the document as a whole.
+    pub field: String,
+    /// The class of the mistake.
+    pub reason: Reason,
+    /// What is wrong, and the remedy.
+    pub message: String,
 }
 
 /// Reads the text of one document.
-pub(crate) fn read(text: &str, schemas: &Schemas) -> Vec<Document> {
+pub fn read(text: &str, schemas: &Schemas) -> Vec<Document> {
     read_within(MAX_EVALUATIONS, text, schemas)
 }
 

@@ -5,13 +5,13 @@
 //! [`Snapshot`]: crate::snapshot::Snapshot
 
 pub mod dir;
-mod document;
+pub mod document;
 mod file_reads;
 pub mod kube;
 pub mod merge;
 mod messages;
 pub mod schema;
-mod secret;
+pub mod secret;
 mod watch;
 mod write_tracker;
 pub mod yaml;

@@ -19,7 +19,7 @@ const MAX_BYTES: usize = 80;
 
 /// Why bytes are not a password. The message continues a sentence that begins with where they are.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
-pub(crate) enum PasswordError {
+pub enum PasswordError {
     /// There are no bytes.
     #[error("is empty: write the password into it")]
     Empty,
@@ -112,7 +112,10 @@ pub(crate) fn read(path: &Path) -> Result<Secret, SecretFileError> {
 }
 
 /// The password in `bytes`, without a line end.
-pub(crate) fn password(bytes: &[u8]) -> Result<Secret, PasswordError> {
+///
+/// # Errors
+/// Why FRR and the kernel would not accept it.
+pub fn password(bytes: &[u8]) -> Result<Secret, PasswordError> {
     let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     if text.is_empty() {

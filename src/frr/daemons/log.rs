@@ -73,24 +73,32 @@ impl Tail {
     }
 }
 
+/// How severe a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Severity {
+pub enum Severity {
+    /// `errors` and worse.
     Error,
+    /// `warnings`, or a line with an error code.
     Warning,
+    /// `informational`, `notifications`, or not said.
     Info,
+    /// `debugging`
     Debug,
 }
 
 /// A line of FRR: `DATE TIME [SEVERITY: ]PROTOCOL: [ID][EC CODE] TEXT`.
 #[derive(Debug, PartialEq, Eq)]
-struct LogRecord<'a> {
-    severity: Severity,
+pub struct LogRecord<'a> {
+    /// How severe it is.
+    pub severity: Severity,
     /// The unique id of the message in FRR's source.
-    id: Option<&'a str>,
-    text: &'a str,
+    pub id: Option<&'a str>,
+    /// The text.
+    pub text: &'a str,
 }
 
-fn parse(line: &str) -> LogRecord<'_> {
+/// Reads a line; one of another form is its own text.
+pub fn parse(line: &str) -> LogRecord<'_> {
     let has_date = line.as_bytes().first().is_some_and(u8::is_ascii_digit);
     let mut rest = if has_date { line.splitn(3, ' ').nth(2).unwrap_or(line) } else { line };
     // `log record-priority` writes the severity. Without it only errors and warnings are recognised, by the error code.

@@ -83,8 +83,7 @@ impl Process {
     /// pid file does not name it, it is searched for: a second one beside it would take its sockets away.
     pub fn find(runtime: &Runtime, daemon: Daemon) -> Result<Option<Self>, ProcessError> {
         let text = read_pid_file(&runtime.pid_file(daemon))?;
-        let number = text.and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse::<u32>().ok());
-        if let Some(number) = number
+        if let Some(number) = text.and_then(|text| pid(&text))
             && let Some(process) = Self::of_pid(runtime, daemon, number)?
         {
             return Ok(Some(process));
@@ -216,22 +215,29 @@ fn has_same_dir(runtime: &Runtime, number: u32) -> bool {
     inode(of_process).is_some_and(|found| Some(found) == inode(dir))
 }
 
+/// The process that the content of a pid file names; `None` if it names none.
+pub fn pid(text: &[u8]) -> Option<u32> {
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
+}
+
 /// What `/proc/PID/stat` has of a daemon.
-struct Stat {
-    start_time: u64,
+#[derive(Debug)]
+pub struct Stat {
+    /// Its start in clock ticks since boot.
+    pub start_time: u64,
     activity: Activity,
 }
 
 impl Stat {
     /// `None` for another program and for a zombie.
-    fn parse(stat: &[u8], daemon: Daemon) -> Option<Self> {
+    pub fn parse(stat: &[u8], daemon: Daemon) -> Option<Self> {
         let (head, tail) = std::str::from_utf8(stat).ok()?.rsplit_once(") ")?;
         let comm = head.split_once(" (")?.1;
         // The first of these fields is field 3.
         let fields: Vec<&str> = tail.split(' ').collect();
         let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
         let state = fields.first()?.chars().next()?;
-        let activity = Activity { state, ticks: number(14)? + number(15)? };
+        let activity = Activity { state, ticks: number(14)?.checked_add(number(15)?)? };
         let start_time = number(22)?;
         (comm == daemon.name() && !matches!(state, 'Z' | 'X')).then_some(Self { start_time, activity })
     }

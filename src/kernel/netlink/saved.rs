@@ -33,6 +33,18 @@ pub struct Target {
     pub is_same_device: bool,
 }
 
+impl SavedMessage {
+    /// An address; `None` if the message has none.
+    pub fn of_address(message: &AddressMessage) -> Option<Self> {
+        net_of(message).map(|net| Self::new(net.to_string(), message))
+    }
+
+    /// A route.
+    pub fn of_route(route: &RouteMessage) -> Self {
+        Self::new(describe(route), route)
+    }
+}
+
 impl Socket<Route> {
     /// The addresses of the link with this ifindex, except for those that the kernel generates itself: with each NIC in the
     /// place of another there would be one more.
@@ -41,9 +53,8 @@ impl Socket<Route> {
             if let RouteNetlinkMessage::NewAddress(message) = message
                 && message.header.index == index
                 && !is_generated(&message)
-                && let Some(net) = net_of(&message)
             {
-                addresses.push(SavedMessage::new(net.to_string(), &message));
+                addresses.extend(SavedMessage::of_address(&message));
             }
         };
         self.dump(request::get_addresses(), take).await
@@ -56,7 +67,7 @@ impl Socket<Route> {
                 && is_configured(&route)
                 && devices(&route).contains(&index)
             {
-                routes.push(SavedMessage::new(describe(&route), &route));
+                routes.push(SavedMessage::of_route(&route));
             }
         };
         self.dump(request::get_routes(family), take).await

@@ -170,25 +170,12 @@ impl<F: NetlinkFamily> Socket<F> {
     }
 
     async fn answer(&self, sequence: u32, mut take: impl FnMut(F::Message)) -> Result<ReadResult, NetlinkError> {
-        let mut result = ReadResult::Consistent;
+        let mut answer = Answer::to(sequence);
         let mut buffer = Vec::with_capacity(ROOM);
         loop {
             self.receive(&mut buffer).await?;
-            for bytes in Messages(&buffer) {
-                if bytes.sequence_number() != sequence {
-                    continue;
-                }
-                if bytes.flags() & NLM_F_DUMP_INTR != 0 {
-                    result = ReadResult::Interrupted;
-                }
-                // A link of others that cannot be decoded is none of ours.
-                let Ok(message) = NetlinkMessage::<F::Message>::deserialize(bytes.into_inner()) else { continue };
-                match message.payload {
-                    NetlinkPayload::InnerMessage(message) => take(message),
-                    NetlinkPayload::Overrun(_) => return Err(NetlinkError::Overrun),
-                    NetlinkPayload::Noop => {}
-                    end => return rejection_of(&end).map(|()| result),
-                }
+            if let Some(result) = answer.add(&buffer, &mut take)? {
+                return Ok(result);
             }
         }
     }
@@ -221,9 +208,51 @@ impl<F: NetlinkFamily> Socket<F> {
     }
 }
 
+/// The kernel's answer to one request, in datagrams.
+#[derive(Debug)]
+pub struct Answer {
+    sequence: u32,
+    result: ReadResult,
+}
+
+impl Answer {
+    /// The answer to the request with this number.
+    pub fn to(sequence: u32) -> Self {
+        Self { sequence, result: ReadResult::Consistent }
+    }
+
+    /// Reads a datagram and hands over its messages. The result at the end of the answer.
+    ///
+    /// # Errors
+    /// The kernel's rejection, or that it lost messages.
+    pub fn add<M: NetlinkDeserializable>(
+        &mut self,
+        datagram: &[u8],
+        take: &mut impl FnMut(M),
+    ) -> Result<Option<ReadResult>, NetlinkError> {
+        for bytes in Messages(datagram) {
+            if bytes.sequence_number() != self.sequence {
+                continue;
+            }
+            if bytes.flags() & NLM_F_DUMP_INTR != 0 {
+                self.result = ReadResult::Interrupted;
+            }
+            // A link of others that cannot be decoded is none of ours.
+            let Ok(message) = NetlinkMessage::<M>::deserialize(bytes.into_inner()) else { continue };
+            match message.payload {
+                NetlinkPayload::InnerMessage(message) => take(message),
+                NetlinkPayload::Overrun(_) => return Err(NetlinkError::Overrun),
+                NetlinkPayload::Noop => {}
+                end => return rejection_of(&end).map(|()| Some(self.result)),
+            }
+        }
+        Ok(None)
+    }
+}
+
 /// What an answer is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ReadResult {
+pub enum ReadResult {
     /// As of one moment.
     Consistent,
     /// The state changed during the dump (`NLM_F_DUMP_INTR`).
@@ -246,7 +275,7 @@ impl<'a> Iterator for Messages<'a> {
 }
 
 /// The bytes of a request.
-pub(super) fn frame<M: NetlinkSerializable>(message: M, flags: u16, sequence: u32) -> Vec<u8> {
+pub fn frame<M: NetlinkSerializable>(message: M, flags: u16, sequence: u32) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = flags;
     header.sequence_number = sequence;
@@ -275,7 +304,7 @@ fn rejection(code: i32, extended_ack: &[u8]) -> Result<(), NetlinkError> {
     if code >= 0 {
         return Ok(());
     }
-    Err(NetlinkError::Rejected { errno: Errno::from_raw(-code), text: extended_ack_text(extended_ack) })
+    Err(NetlinkError::Rejected { errno: Errno::from_raw(code.saturating_neg()), text: extended_ack_text(extended_ack) })
 }
 
 /// `NLMSGERR_ATTR_MSG`, which netlink-packet-core does not decode.
@@ -301,6 +330,12 @@ mod tests {
         for bytes in [&[][..], &[1], &[0, 0, 1, 0], &[200, 0, 1, 0, b'x'], &[3, 0, 9, 0, 1, 1]] {
             assert_eq!(extended_ack_text(bytes), None, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn any_code_is_a_rejection() {
+        let error = rejection(i32::MIN, &[]).unwrap_err();
+        assert!(matches!(error, NetlinkError::Rejected { errno: Errno::UnknownErrno, text: None }), "{error}");
     }
 
     #[test]

@@ -21,7 +21,7 @@
 //! }
 //! ```
 
-mod message;
+pub mod message;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -106,28 +106,36 @@ pub async fn read(netns: &File) -> Result<OurTables, NetlinkError> {
 async fn read_tables(netns: &File) -> Result<OurTables, NetlinkError> {
     let mut socket = Socket::<Netfilter>::open(netns)?;
     let tables = dump(&mut socket, message::GET_TABLE).await?;
-    let names: Vec<String> = tables.iter().filter_map(|body| message::table_of(body)).collect();
-    let ports: Vec<_> = names.iter().filter_map(|name| PortTable::recognise(name)).collect();
-    let sources: Vec<_> = names.iter().filter_map(|name| SourceTable::recognise(name)).collect();
-    if ports.is_empty() && sources.is_empty() {
+    if !tables
+        .iter()
+        .filter_map(|body| message::table_of(body))
+        .any(|name| PortTable::recognise(&name).is_some() || SourceTable::recognise(&name).is_some())
+    {
         return Ok(OurTables::default());
     }
     let chains = dump(&mut socket, message::GET_CHAIN).await?;
     let rules = dump(&mut socket, message::GET_RULE).await?;
+    Ok(our_tables(&tables, &chains, &rules))
+}
+
+/// Our tables among those of a namespace, and whether the rules of each are those that it was created with. The bodies of all
+/// messages.
+pub fn our_tables(tables: &[Vec<u8>], chains: &[Vec<u8>], rules: &[Vec<u8>]) -> OurTables {
+    let names: Vec<String> = tables.iter().filter_map(|body| message::table_of(body)).collect();
     let is_port = |table: PortTable| {
         let link = OwnedName::Vni(Role::PeVeth, table.vni).to_string();
         let wanted = Direction::BOTH.map(|direction| Chain::of(direction, table.port, &link));
-        (table, is_complete(&table.to_string(), &wanted, &chains, &rules))
+        (table, is_complete(&table.to_string(), &wanted, chains, rules))
     };
     let is_source = |table: SourceTable| {
         let wanted = [message::sources(table.device.as_ref().map(IfName::as_str))];
-        let complete = is_complete(&table.to_string(), &wanted, &chains, &rules);
+        let complete = is_complete(&table.to_string(), &wanted, chains, rules);
         (table, complete)
     };
-    Ok(OurTables {
-        ports: ports.into_iter().map(is_port).collect(),
-        sources: sources.into_iter().map(is_source).collect(),
-    })
+    OurTables {
+        ports: names.iter().filter_map(|name| PortTable::recognise(name)).map(is_port).collect(),
+        sources: names.iter().filter_map(|name| SourceTable::recognise(name)).map(is_source).collect(),
+    }
 }
 
 /// The bodies of all tables, chains or rules.

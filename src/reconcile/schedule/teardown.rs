@@ -110,7 +110,9 @@ pub(super) fn kernel_without(state: &KernelState, going: &BTreeSet<Scope>, reaso
     after.vrf_netns.retain(|vrf| kept.contains(vrf) || !is_torn(vrf));
     after.sysctls.retain(|(netns, _), _| !in_removed(netns));
     let mut tables = BTreeSet::new();
-    for key in reasons.observed.iter().filter(|(vrf, _)| is_torn(vrf)).flat_map(|(_, keys)| keys) {
+    let torn_links = || reasons.observed.iter().filter(|(vrf, _)| is_torn(vrf)).flat_map(|(_, keys)| keys);
+    after.listen_ports.retain(|port| !torn_links().any(|key| **key == port.on));
+    for key in torn_links() {
         if let Some(LinkKind::Vrf { table }) = after.links.remove(*key).map(|link| link.kind) {
             tables.insert(table);
         }

@@ -219,3 +219,40 @@ fn an_ip_vrf_whose_device_is_gone_is_rebuilt(
     let schedule = schedule(State { kernel: &kernel, frr: &frr }, observed, &BTreeSet::new(), frr_8());
     assert_eq!(torn(&schedule), wanted);
 }
+
+#[rstest]
+#[case::netns(VrfMode::Netns, &[])]
+#[case::vrf(VrfMode::Vrf, &["vrf red: nftables delete"])]
+fn the_second_port_of_a_removed_vrf_goes_with_it(#[case] mode: VrfMode, #[case] expected: &[&str]) {
+    assert_eq!(port_ops(&pass(mode, &[listening(64514)], &[])), expected);
+}
+
+#[rstest]
+#[case::netns(VrfMode::Netns, &["vrf red: nftables add"])]
+#[case::vrf(VrfMode::Vrf, &["vrf red: nftables delete", "vrf red: nftables add"])]
+fn a_rebuilt_vrf_has_its_second_port_again(#[case] mode: VrfMode, #[case] expected: &[&str]) {
+    let schedule = pass(mode, &[listening(64514)], &[listening(64999)]);
+    assert_eq!(torn(&schedule), ["vrf red"]);
+    assert_eq!(port_ops(&schedule), expected);
+}
+
+fn listening(asn: u32) -> (String, Spec) {
+    let (name, mut spec) = l3vni("red", 100, 10);
+    spec["asn"] = asn.into();
+    spec["hostSession"] = serde_json::json!({"listenPort": 180});
+    (name, spec)
+}
+
+/// What happens to second ports, each with its scope.
+fn port_ops(schedule: &Schedule) -> Vec<String> {
+    let ports = schedule.kernel_ops().filter(|step| matches!(step.op, KernelOp::OpenPort(_) | KernelOp::ClosePort(_)));
+    ports
+        .map(|step| {
+            format!(
+                "{}: {}",
+                step.scope,
+                if matches!(step.op, KernelOp::OpenPort(_)) { "nftables add" } else { "nftables delete" }
+            )
+        })
+        .collect()
+}

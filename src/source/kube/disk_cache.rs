@@ -19,7 +19,7 @@ const VERSION: u32 = 1;
 
 /// Why the cache cannot be written or read.
 #[derive(Debug, Error)]
-pub(crate) enum DiskCacheError {
+pub enum DiskCacheError {
     /// The file cannot be read.
     #[error("cannot read the file")]
     Io(#[from] io::Error),
@@ -77,8 +77,16 @@ struct CachedRejection {
 
 /// Replaces the file.
 pub(crate) fn write(path: &Path, snapshot: &Snapshot) -> Result<(), DiskCacheError> {
+    Ok(atomic_file::replace(path, 0o600, &content(snapshot)?)?)
+}
+
+/// The content of the file of a snapshot.
+///
+/// # Errors
+/// If a value has no JSON form, which is not the case for any spec.
+pub fn content(snapshot: &Snapshot) -> Result<Vec<u8>, DiskCacheError> {
     let file = CacheFile { version: VERSION, body: serde_json::to_value(body_of(snapshot)?)? };
-    Ok(atomic_file::replace(path, 0o600, &serde_json::to_vec(&file)?)?)
+    Ok(serde_json::to_vec(&file)?)
 }
 
 /// The snapshot of `node`; `None` if there is none.
@@ -88,12 +96,19 @@ pub(crate) fn read(path: &Path, node: &str) -> Result<Option<Snapshot>, DiskCach
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let file: CacheFile = serde_json::from_slice(&bytes)?;
+    Ok(parse(&bytes)?.filter(|snapshot| snapshot.node.name == node))
+}
+
+/// The snapshot in the content of a file; `None` for another format version.
+///
+/// # Errors
+/// If it is not a snapshot.
+pub fn parse(content: &[u8]) -> Result<Option<Snapshot>, DiskCacheError> {
+    let file: CacheFile = serde_json::from_slice(content)?;
     if file.version != VERSION {
         return Ok(None);
     }
-    let body: CachedSnapshot = serde_json::from_value(file.body)?;
-    if body.node == node { snapshot_of(body).map(Some) } else { Ok(None) }
+    snapshot_of(serde_json::from_value(file.body)?).map(Some)
 }
 
 fn body_of(snapshot: &Snapshot) -> Result<CachedSnapshot, serde_json::Error> {

@@ -25,7 +25,7 @@
 
 mod claim;
 mod cluster_state;
-mod disk_cache;
+pub mod disk_cache;
 #[cfg(test)]
 pub(crate) mod fake;
 mod index;

@@ -14,7 +14,7 @@ pub(crate) use self::node::{FieldLines, join_path};
 pub use self::node::{SyntaxError, YamlField, YamlNode};
 
 /// Splits a file at its document markers into the text of each document, with the number of lines before it.
-pub(crate) fn split_documents(text: &str) -> Vec<(u64, &str)> {
+pub fn split_documents(text: &str) -> Vec<(u64, &str)> {
     let mut documents = Vec::new();
     let (mut begin, mut begin_line, mut at, mut only_directives) = (0, 0, 0, true);
     for (number, line) in (0..).zip(text.split_inclusive('\n')) {
