@@ -10,7 +10,8 @@ use perouter::kernel::model::{KernelState, Netns};
 use perouter::kernel::netlink::contents::{
     NetnsContents, ObservedAddress, ObservedLink, is_local_last, unreachable_tables,
 };
-use perouter::kernel::netlink::saved::{SavedMessage, Target as SavedTarget, add_addresses, add_routes};
+use perouter::kernel::netlink::saved::{Target as SavedTarget, add_addresses, add_routes};
+use perouter::kernel::netlink::saved_message::SavedMessage;
 use perouter::kernel::netlink::socket::{Answer, frame};
 use perouter::kernel::nic_record::Record;
 use perouter::kernel::observe::{NodeContents, state};
@@ -69,7 +70,12 @@ fn contents(messages: &[RouteNetlinkMessage]) -> NetnsContents {
 
 /// What a NIC had is saved, and becomes requests again.
 fn saved(messages: &[RouteNetlinkMessage]) {
-    let target = SavedTarget { old_index: 2, index: 7, in_router: messages.len().is_multiple_of(2) };
+    let target = SavedTarget {
+        old_index: 2,
+        index: 7,
+        in_router: messages.len().is_multiple_of(2),
+        is_same_device: messages.len() < 3,
+    };
     let (mut addresses, mut routes) = (Vec::new(), Vec::new());
     for message in messages {
         match message {

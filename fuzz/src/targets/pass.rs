@@ -21,7 +21,7 @@ use perouter::frr::show::running_config::{DaemonOutput, RunningConfigReader};
 use perouter::frr::stanza::rules;
 use perouter::frr::stanza::text::text;
 use perouter::kernel::fake::FakeKernel;
-use perouter::kernel::model::{KernelState, LinkKind, Netns, NicFacts};
+use perouter::kernel::model::{KernelState, LinkKind, NicFacts};
 use perouter::kernel::{self, Kernel, Outcome};
 use perouter::names::OwnedName;
 use perouter::plan::{NodeFacts, Plan, plan};
@@ -50,8 +50,9 @@ fn run(input: &[u8]) {
 
 /// All NICs that the objects name are there.
 pub fn facts(snapshot: &Snapshot, mode: VrfMode, release: Release) -> NodeFacts {
-    let nic_mtu = snapshot.nics().filter_map(|nic| Some((nic.parse().ok()?, 1500))).collect();
-    NodeFacts { mode, release, nic_mtu }
+    let names = snapshot.nics().filter_map(|nic| nic.parse::<IfName>().ok());
+    let nics = names.map(|name| (name.clone(), NicFacts::unused(name, 1500))).collect();
+    NodeFacts { nics: Some(nics), ..NodeFacts::unknown(mode, release) }
 }
 
 fn check(snapshot: &Snapshot, facts: &NodeFacts, pick: usize) -> Result<(), String> {
@@ -133,10 +134,7 @@ struct Router {
 
 impl Router {
     fn new(facts: &NodeFacts) -> Self {
-        let nic = |(name, mtu): (&IfName, &u32)| {
-            (name.clone(), NicFacts { mtu: *mtu, netns: Netns::Host, addresses: BTreeSet::new() })
-        };
-        let nics = facts.nic_mtu.iter().map(nic).collect();
+        let nics = facts.nics.clone().unwrap_or_default();
         let (major, minor) = facts.release.since;
         let version = FrrVersion { major, minor, text: facts.release.name.to_owned() };
         Self {

@@ -56,7 +56,9 @@ fn run(input: &[u8]) {
         let change = diff(observed, wanted);
         let wanted = wanted.scopes();
         assert!(change.scopes.keys().all(|scope| wanted.contains(scope)), "a scope that is not wanted is left alone");
-        policies_of_new(observed, &whole);
+        for scope in observed.scopes() {
+            policies_of_new(observed, scope);
+        }
     }
     for scope in whole.scopes() {
         let removal = removal(&whole, scope);

@@ -40,7 +40,7 @@ fn record(text: &str) {
     assert_eq!(Record::parse(path, &written).ok().as_ref(), Some(&record));
     for nic in record.nics.values() {
         for in_router in [false, true] {
-            let target = SavedTarget { old_index: nic.index, index: 7, in_router };
+            let target = SavedTarget { old_index: nic.index, index: 7, in_router, is_same_device: !in_router };
             let requests = [add_addresses(&nic.addresses, target), add_routes(&nic.routes, target)];
             for request in requests.into_iter().flatten().flatten() {
                 frame(request.message, request.flags, 1);

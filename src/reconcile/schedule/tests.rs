@@ -236,7 +236,7 @@ fn a_rebuilt_vrf_has_its_second_port_again(#[case] mode: VrfMode, #[case] expect
     assert_eq!(port_ops(&schedule), expected);
 }
 
-fn listening(asn: u32) -> (String, Spec) {
+fn listening(asn: u32) -> (String, Value) {
     let (name, mut spec) = l3vni("red", 100, 10);
     spec["asn"] = asn.into();
     spec["hostSession"] = serde_json::json!({"listenPort": 180});
