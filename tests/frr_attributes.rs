@@ -207,7 +207,9 @@ impl Outside {
         std::thread::spawn(move || {
             nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
             ready.send(nix::unistd::gettid().as_raw()).unwrap();
-            jobs.into_iter().for_each(|job| job());
+            for job in jobs {
+                job();
+            }
         });
         let thread = is_ready.recv().unwrap();
         Self { work, thread }

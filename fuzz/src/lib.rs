@@ -127,7 +127,9 @@ mod tests {
         for target in &TARGETS {
             let seeds = target.seeds().unwrap();
             assert!(!seeds.is_empty(), "{} has no seeds", target.name);
-            seeds.iter().for_each(|input| run(target, input));
+            for input in &seeds {
+                run(target, input);
+            }
         }
     }
 

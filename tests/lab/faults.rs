@@ -191,6 +191,8 @@ fn what_others_change_in_red_is_repaired_and_blue_loses_nothing() {
     blue.finish().assert_lossless("blue");
 }
 
+type Fault<'a> = &'a dyn Fn(&mut Fixture);
+
 #[test]
 fn a_daemon_that_hangs_is_restarted() {
     let Some(mut fixture) = Fixture::start("hangs", &[0]) else { return };
@@ -201,7 +203,6 @@ fn a_daemon_that_hangs_is_restarted() {
         fixture.on_node(&["kill", "-STOP", &bgpd]);
     };
     let without_socket = |_: &mut Fixture| std::fs::remove_file(&socket).unwrap();
-    type Fault<'a> = &'a dyn Fn(&mut Fixture);
     let faults: [(&str, Fault); 2] = [("stopped", &stopped), ("without vty socket", &without_socket)];
     for (what, fault) in faults {
         let bgpd = fixture.router().daemon_pids()[&Daemon::Bgpd];

@@ -104,7 +104,9 @@ impl Wanted {
                 }
             }
             let output = outputs.iter_mut().find(|output| output.daemon == daemon);
-            output.into_iter().for_each(|output| output.text += &text);
+            for output in output {
+                output.text += &text;
+            }
         }
         let read = RunningConfigReader::default().read(&outputs);
         let mut config = read.config.clone();

@@ -13,8 +13,7 @@ use perouter::runtime::Daemon;
 use crate::Target;
 use crate::mutate::Format;
 
-pub const TARGET: Target =
-    Target { name: "running_config", format: Format::Text, max_input: 8192, run, more_seeds: more_seeds };
+pub const TARGET: Target = Target { name: "running_config", format: Format::Text, max_input: 8192, run, more_seeds };
 
 /// What was read before the input.
 const BEFORE: &str = "vrf red\n vni 100\nexit-vrf\nrouter bgp 64514\n bgp router-id 10.0.0.1\nexit\nrouter bgp 64514 vrf red\n \
