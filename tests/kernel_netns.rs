@@ -378,7 +378,7 @@ fn a_foreign_link_with_a_wanted_name_is_an_error_and_left_alone() {
             failed,
             [format!(
                 "{}: link add pe-100 mtu 1450 rp_filter 2 type veth peer name host-100 netns host: a link of somebody \
-                 else has this name or VNI, rename or delete it: EEXIST: File exists",
+                 else has this name or VNI: rename or delete it: EEXIST: File exists",
                 links_netns("v0")
             )]
         );

@@ -114,7 +114,10 @@ async fn create_link(namespaces: &Namespaces, new: &NewLink) -> Result<(), OpErr
     let [into_fd, peer_fd] = [&into, &peer].map(|file| file.as_ref().map(AsRawFd::as_raw_fd));
     let create = || request::new_link(new, into_fd, peer_fd).ok_or(OpError::NoKind);
     match creator.change(create()?).await {
-        Err(error) if error.already_exists() && delete_lost(namespaces, new).await? => {
+        Err(error) if error.already_exists() => {
+            if !delete_lost(namespaces, new).await? {
+                return Err(OpError::LinkExists(error));
+            }
             creator.change(create()?).await?;
         }
         created => created?,

@@ -119,6 +119,9 @@ pub enum OpError {
         /// Its error.
         source: io::Error,
     },
+    /// The name or VNI of a new link is that of a link which is not ours.
+    #[error("a link of somebody else has this name or VNI")]
+    LinkExists(#[source] NetlinkError),
     /// A kind of link that is only observed, never created.
     #[error("such a link cannot be created")]
     NoKind,

@@ -11,14 +11,14 @@ use crate::frr::client::port::{RejectedCommand, Routing, RoutingError};
 use crate::frr::config::batch::CommandBatch;
 
 /// A batch and its answer.
-pub(super) type Answer = (CommandBatch, Result<Vec<RejectedCommand>, RoutingError>);
+pub(super) type PolicyAnswer = (CommandBatch, Result<Vec<RejectedCommand>, RoutingError>);
 
 /// Batches of policies in flight.
 #[derive(Default)]
 pub struct EarlyPolicies {
     begun: Vec<CommandBatch>,
-    in_flight: FuturesUnordered<BoxFuture<'static, Answer>>,
-    answers: Vec<Answer>,
+    in_flight: FuturesUnordered<BoxFuture<'static, PolicyAnswer>>,
+    answers: Vec<PolicyAnswer>,
 }
 
 impl EarlyPolicies {
@@ -46,7 +46,7 @@ impl EarlyPolicies {
     }
 
     /// Waits for the answers that are outstanding and gives all.
-    pub(super) async fn join(&mut self) -> Vec<Answer> {
+    pub(super) async fn join(&mut self) -> Vec<PolicyAnswer> {
         while let Some(answer) = self.in_flight.next().await {
             self.answers.push(answer);
         }

@@ -4,25 +4,15 @@
 use std::error::Error;
 use std::iter::successors;
 
-use crate::kernel::{KernelError, KernelOp, OpError};
+use crate::kernel::OpError;
 
 /// An error with its causes and remedies in one line.
 pub fn text(error: &(dyn Error + 'static)) -> String {
-    let of = |error: &(dyn Error + 'static)| {
-        error.downcast_ref().and_then(remedy).or_else(|| error.downcast_ref().and_then(obstacle).map(str::to_owned))
-    };
-    let with_remedy = |error: &(dyn Error + 'static)| match of(error) {
+    let with_remedy = |error: &(dyn Error + 'static)| match error.downcast_ref().and_then(remedy) {
         Some(remedy) => format!("{error}: {remedy}"),
         None => error.to_string(),
     };
     successors(Some(error), |error| (*error).source()).map(with_remedy).collect::<Vec<_>>().join(": ")
-}
-
-/// What a user can do about what is in the way of a link. What perouter created is not: it replaces that.
-fn obstacle(error: &KernelError) -> Option<&'static str> {
-    let KernelError::Op { op, source: OpError::Netlink(source) } = error else { return None };
-    let is_taken = matches!(**op, KernelOp::CreateLink(_)) && source.already_exists();
-    is_taken.then_some("a link of somebody else has this name or VNI, rename or delete it")
 }
 
 /// What a user can do about a failed op.
@@ -45,6 +35,8 @@ fn remedy(error: &OpError) -> Option<String> {
              hostSession.listenPort"
                 .to_owned(),
         ),
+        // What perouter created is not in the way: it replaces that.
+        OpError::LinkExists(_) => Some("rename or delete it".to_owned()),
         OpError::ForeignLink { name, .. } => Some(format!("delete it (ip link delete {name} in that namespace)")),
         OpError::Netlink(_)
         | OpError::NoLink { .. }
@@ -65,8 +57,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::kernel::model::{LinkKey, LinkKind, Netns};
-    use crate::kernel::op::NewLink;
+    use crate::kernel::model::{LinkKey, Netns};
     use crate::kernel::{KernelError, KernelOp, NetlinkError};
     use crate::names::{OwnedName, Role};
     use crate::reconcile::execute::Failure;
@@ -87,6 +78,10 @@ mod tests {
          CONFIG_NF_TABLES_INET), or have the host connect to 179 and remove hostSession.listenPort: EOPNOTSUPP: Operation not \
          supported on transport endpoint"
     )]
+    #[case::link_exists(
+        OpError::LinkExists(NetlinkError::Rejected { errno: Errno::EEXIST, text: None }),
+        "a link of somebody else has this name or VNI: rename or delete it: EEXIST: File exists"
+    )]
     #[case::without_remedy(
         OpError::Netlink(NetlinkError::Rejected { errno: Errno::EBUSY, text: Some("in use".to_owned()) }),
         "EBUSY: Device or resource busy: in use"
@@ -96,20 +91,5 @@ mod tests {
         let op = Box::new(KernelOp::SetUp(LinkKey { netns: Netns::Host, name }));
         let failure = Failure::Kernel(KernelError::Op { op, source });
         assert_eq!(text(&failure), format!("host: link set host-100 up: {expected}"));
-    }
-
-    #[test]
-    fn an_obstacle_to_a_new_link_is_named() {
-        let name = OwnedName::Vni(Role::Bridge, Vni::try_from(100).unwrap());
-        let key = LinkKey { netns: Netns::Router, name };
-        let new = NewLink { key, kind: LinkKind::Bridge, mtu: None, mac: None, addrgen_none: false, rp_filter: None };
-        let op = Box::new(KernelOp::CreateLink(new));
-        let source = OpError::Netlink(NetlinkError::Rejected { errno: Errno::EEXIST, text: None });
-        let failure = Failure::Kernel(KernelError::Op { op, source });
-        let text = text(&failure);
-        assert!(
-            text.ends_with(": a link of somebody else has this name or VNI, rename or delete it: EEXIST: File exists"),
-            "{text}"
-        );
     }
 }

@@ -104,7 +104,7 @@ impl Wanted {
                 }
             }
             let output = outputs.iter_mut().find(|output| output.daemon == daemon);
-            for output in output {
+            if let Some(output) = output {
                 output.text += &text;
             }
         }
