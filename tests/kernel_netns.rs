@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -261,11 +263,14 @@ fn in_netns_mode_a_deleted_namespace_is_released() {
     runtime().block_on(async {
         let kernel = node.kernel().await;
         converge(&kernel, &World { mode: VrfMode::Netns, ..three_vnis() }.state()).await;
-        // The kernel removes the veth pair with one end inside when it destroys the namespace.
-        let path = node.runtime.vrf_netns(&"v2".parse().unwrap());
-        node.host(&format!("ip link add canary type veth peer name inside netns {}", path.display()));
+        let namespace = File::open(node.runtime.vrf_netns(&"v2".parse().unwrap())).unwrap();
         kernel.observe(&BTreeSet::new()).await.unwrap();
         kernel.apply(&KernelOp::DeleteNetns("v2".parse().unwrap())).await.unwrap();
+        // The kernel removes the veth pair with one end inside when it destroys the namespace. Made after the deletion, which moves
+        // links of others to the host.
+        let path = format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd());
+        node.host(&format!("ip link add canary type veth peer name inside netns {path}"));
+        drop(namespace);
         for _ in 0..100 {
             if !node.host("ip -o link").contains("canary") {
                 return;
@@ -500,7 +505,11 @@ fn nic_state(node: &Node) -> String {
     // Duplicate address detection of a link-local address takes a moment.
     node.host("for i in $(seq 50); do ip -6 address show dev toswitch | grep -q tentative || break; sleep 0.1; done");
     let link = node.host("ip -o -d link show dev toswitch | sed 's/^[0-9]*: //; s/@if[0-9]*//; s/qdisc.*qlen/qlen/'");
-    let addresses = node.host("ip -o address show dev toswitch | sed 's/^[0-9]*: //'");
+    // The kernel generates link-local addresses when the NIC comes up: their order is not that of before.
+    let addresses = node.host(
+        "ip -o -4 address show dev toswitch | sed 's/^[0-9]*: //'; ip -o -6 address show dev toswitch scope global | sed 's/^[0-9]*: //'; \
+         ip -o -6 address show dev toswitch scope link | sed 's/^[0-9]*: //' | sort",
+    );
     let routes = node.host("for f in -4 -6; do ip $f route show table all | grep toswitch | sort; done");
     let settings = node.host("sysctl -a 2>/dev/null | grep '[.]toswitch[.]'");
     link + &addresses + &routes + &settings

@@ -100,16 +100,17 @@ impl<'a> Differ<'a> {
                 self.push(KernelOp::ClosePort(opened.clone()));
             }
         }
-        for filter in observed.source_filters.difference(&wanted.source_filters) {
-            if !self.is_removed(&filter.netns) {
-                self.push(KernelOp::DelSourceFilter(filter.clone()));
-            }
-        }
         if observed.links != wanted.links {
             let mut links: Vec<&LinkKey> = observed.links.keys().collect();
             links.sort_by_key(|key| removal_rank(&key.name));
             for key in links {
                 self.release_link(key);
+            }
+        }
+        // After the links that they filter.
+        for filter in observed.source_filters.difference(&wanted.source_filters) {
+            if !self.is_removed(&filter.netns) {
+                self.push(KernelOp::DelSourceFilter(filter.clone()));
             }
         }
         for vrf in observed.vrf_netns.difference(&wanted.vrf_netns) {

@@ -112,6 +112,8 @@ pub(super) fn kernel_without(state: &KernelState, going: &BTreeSet<Scope>, reaso
     let mut tables = BTreeSet::new();
     let torn_links = || reasons.observed.iter().filter(|(vrf, _)| is_torn(vrf)).flat_map(|(_, keys)| keys);
     after.listen_ports.retain(|port| !torn_links().any(|key| **key == port.on));
+    let torn_vnis: BTreeSet<_> = torn_links().filter_map(|key| key.name.vni()).collect();
+    after.source_filters.retain(|filter| !in_removed(&filter.netns) && !torn_vnis.contains(&filter.table.vni));
     for key in torn_links() {
         if let Some(LinkKind::Vrf { table }) = after.links.remove(*key).map(|link| link.kind) {
             tables.insert(table);
