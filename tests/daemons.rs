@@ -386,7 +386,8 @@ async fn a_router_namespace_that_was_unbound_is_bound_again() {
     let before = (supervisor.all_up().await, inode());
     let name = router.0.router_netns_name().to_str().unwrap();
     let begin = Instant::now();
-    shell(&format!("ip netns del {name}"));
+    // `ip netns del` unmounts, then deletes the file: perouter may have bound the namespace again in between.
+    shell(&format!("umount -l /run/netns/{name}"));
     while inode() != before.1 {
         assert!(begin.elapsed() < Duration::from_secs(5));
         sleep(Duration::from_millis(20)).await;
