@@ -66,8 +66,8 @@ fn run(input: &[u8]) {
     }
 }
 
-/// Whether FRR can have printed it: nothing but blanks and line ends is white, and nothing is indented below a line that opens
-/// nothing.
+/// Whether FRR can have printed it: nothing but blanks and line ends is white, words are one blank apart, and nothing is indented
+/// below a line that opens nothing.
 fn is_canonical(text: &str) -> bool {
     let opens_nothing = |line: &str| {
         let first = line.split(' ').next().unwrap_or_default();
@@ -79,7 +79,8 @@ fn is_canonical(text: &str) -> bool {
     let mut may_be_below = false;
     text.chars().all(|letter| matches!(letter, ' ' | '\n') || !letter.is_whitespace())
         && text.lines().all(|line| {
-            let fits = !line.starts_with(' ') || may_be_below;
+            let words = line.trim_start_matches(' ');
+            let fits = (words.len() == line.len() || may_be_below) && !words.contains("  ") && !words.ends_with(' ');
             may_be_below = line.starts_with(' ') || !opens_nothing(line);
             fits
         })
