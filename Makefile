@@ -30,6 +30,10 @@ demo-down: build ## remove the lab of `KEEP=1 make demo-metallb`
 test: setup ## all tests, level by level: both VRF modes, FRR 8.4 and 10.3, a cluster (as root)
 	@hack/test.sh
 
+.PHONY: test-all
+test-all: setup ## all tests in all combinations: also every lab scenario with FRR 10.3 and in vrf mode (hours, as root)
+	@hack/test.sh fast fuzz netns frr10-lab kubernetes vrf-all
+
 .PHONY: test-vrf
 test-vrf: setup ## the tests that need a kernel with VRF devices, in a guest (as root)
 	@hack/test.sh vrf

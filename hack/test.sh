@@ -3,10 +3,14 @@
 #   fast    format, clippy, layers, licences, Helm chart, the files that the Dockerfile copies, unit, golden, property
 #   fuzz    mutated inputs for every decoder, 40 s in all
 #   netns   kernel, FRR and lab in netns mode with the FRR of the machine
-#   frr10   FRR and lab in netns mode with FRR 10.3, in a root file system of Debian trixie
+#   frr10   FRR in netns mode with FRR 10.3, in a root file system of Debian trixie, and the lab scenarios in which it differs
+#   frr10-lab  all scenarios of the lab with FRR 10.3
 #   kubernetes  source, status, manifests and lab with etcd, kube-apiserver, MetalLB and FRR-K8s, all built once with Go
-#   vrf     kernel, FRR and lab in vrf mode with the FRR of the machine, in a guest whose kernel has VRF devices
-# Without a LEVEL, all. A level whose requirements are missing is left out with the reason; with CI=true this is an error.
+#   vrf     kernel, FRR and lab in vrf mode with the FRR of the machine, in a guest whose kernel has VRF devices, without the
+#           scenarios that do not depend on the mode
+#   vrf-all the same with all scenarios
+# Without a LEVEL, those of `make test`: each scenario runs in one combination at least. `make test-all` runs all. A level
+# whose requirements are missing is left out with the reason; with CI=true this is an error.
 # The guest of `vrf` has one CPU, so the other levels run while it is running, and the programs for `kubernetes` are built
 # at the same time.
 set -uo pipefail
@@ -99,6 +103,9 @@ netns() {
   level "netns, FRR $frr: bench" cargo test --bench lab -- N=1,10 ROUTES=1,1000 RUNS=1 IDLE=5
 }
 
+# Where FRR 10.3 has other commands or another behaviour than 8.4.
+frr10_scenarios=(lab::idempotence lab::injection lab::isolation lab::l3vni_add_delete lab::restart lab::service)
+
 frr10() {
   local root name
   if ! root=$(hack/frr10.sh); then
@@ -106,9 +113,11 @@ frr10() {
     return
   fi
   export PEROUTER_FRR10_ROOT=$root
-  for name in frr_roundtrip frr_semantics lab; do
+  for name in frr_roundtrip frr_semantics frr_attributes; do
     level "netns, FRR 10.3: $name" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR=10.3 cargo test --test "$name"
   done
+  level "netns, FRR 10.3: lab" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR=10.3 \
+    cargo test --test lab -- "${frr10_scenarios[@]}"
 }
 
 # builds_begin: builds etcd, kube-apiserver, MetalLB and FRR-K8s in the background, in otherwise idle time.
@@ -146,6 +155,9 @@ kubernetes() {
 }
 
 vrf_tests="kernel_netns vrf_mode lab"
+# The mode makes no difference to daemons, speakers, passwords and NICs.
+not_in_vrf=(--skip lab::daemon_crash --skip lab::faults --skip lab::password_rotation --skip lab::read_only_commands
+  --skip lab::speakers --skip lab::underlay_nic)
 
 # vrf_begin: starts the guests, one after the other.
 vrf_begin() {
@@ -167,7 +179,7 @@ vrf_begin() {
       # A guest has one CPU and starts processes slowly: it is about four times slower than the machine. It determines the
       # total time, so it has priority; the other levels mostly wait.
       record "$name" nice -n -10 env PEROUTER_VRF_MODE=vrf PEROUTER_LAB_SLOWNESS="${PEROUTER_LAB_SLOWNESS-4}" \
-        hack/vm/run.sh -t 3000 -- "$(cat "$log/$name.binary")" --test-threads=1
+        hack/vm/run.sh -t "$guest_timeout" -- "$(cat "$log/$name.binary")" --test-threads=1 "${not_in_vrf[@]}"
     done
   ) &
   guests=$!
@@ -188,6 +200,14 @@ vrf_end() {
 # requested LEVEL: whether it is to run.
 requested() { [[ " ${levels[*]} " == *" $1 "* ]]; }
 
+guest_timeout=3300
+if requested vrf-all; then
+  not_in_vrf=() guest_timeout=7200 levels=("${levels[@]/#vrf-all/vrf}")
+fi
+if requested frr10-lab; then
+  frr10_scenarios=(lab) levels=("${levels[@]/#frr10-lab/frr10}")
+fi
+
 begun=
 for name in "${levels[@]}"; do
   if [ "$name" != fast ] && [ "$name" != fuzz ] && [ -z "$begun" ]; then
@@ -198,7 +218,7 @@ for name in "${levels[@]}"; do
   case $name in
     fast | fuzz | netns | frr10 | kubernetes) $name ;;
     vrf) [ -z "$guests" ] || vrf_end ;;
-    *) echo "test.sh: unknown level $name: fast, fuzz, netns, frr10, kubernetes or vrf" >&2; exit 2 ;;
+    *) echo "test.sh: unknown level $name: fast, fuzz, netns, frr10, frr10-lab, kubernetes, vrf or vrf-all" >&2; exit 2 ;;
   esac
 done
 
