@@ -80,7 +80,9 @@ fn shown(node: &Node, device: &str) -> String {
     let link =
         node.host(&format!("ip -d -o link show dev {device} | sed 's/^[0-9]*: //; s/@[^:]*//; s/qdisc.*qlen/qlen/; s/forward_delay_timer *[0-9.]*//'"));
     let addresses = node.host(&format!("ip -o -4 address show dev {device} | sed 's/^[0-9]*: //'"));
-    let routes = node.host(&format!("for f in -4 -6; do ip $f route show table all | grep ' {device} ' | grep -v 'local fe80' | sort; done"));
+    let routes = node.host(&format!(
+        "for f in -4 -6; do ip $f route show table all | grep ' {device} ' | grep -v 'local fe80' | sort; done"
+    ));
     link + &addresses + &routes
 }
 

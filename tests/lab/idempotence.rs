@@ -8,6 +8,7 @@ use perouter::frr::client::vty::Vty;
 use perouter::frr::model::RouterConfig;
 use perouter::frr::release::Release;
 use perouter::frr::stanza::text::text;
+use perouter::kernel::model::NicFacts;
 use perouter::plan::{NodeFacts, plan};
 use perouter::runtime::Daemon;
 use perouter::snapshot::NodeIdentity;
@@ -48,7 +49,14 @@ fn the_running_configuration_equals_the_rendered_text() {
     let node = NodeIdentity { name: router.node.name().to_string(), index: router.index, labels: BTreeMap::new() };
     let snapshot = source::dir::read(&path, &path.join("secrets"), &node).unwrap();
     let release = Release::of(&router.version()).unwrap();
-    let facts = NodeFacts::unknown(router.status().unwrap().vrf_mode, release);
+    let addresses = router.node.check(&["ip", "-n", "perouter", "-o", "address", "show", "dev", "toswitch"]).unwrap();
+    let words: Vec<&str> = addresses.split_whitespace().collect();
+    let addresses = words.windows(2).filter(|pair| pair[0].starts_with("inet")).map(|pair| pair[1].parse().unwrap());
+    let nic = NicFacts { addresses: addresses.collect(), ..NicFacts::unused("toswitch".parse().unwrap(), 9500) };
+    let facts = NodeFacts {
+        nics: Some([(nic.name.clone(), nic)].into()),
+        ..NodeFacts::unknown(router.status().unwrap().vrf_mode, release)
+    };
     let planned = plan(&snapshot, &facts);
     assert_eq!(planned.rejected, []);
     assert_eq!(printed_by_all(router, release), rendered(&planned.frr, release));
