@@ -95,6 +95,8 @@ async fn delete_netns(namespaces: &Namespaces, vrf: &VrfName) -> Result<(), OpEr
         let namespace = namespaces.get(&Netns::Vrf(vrf.clone())).await?;
         foreign::move_out(&namespace, &namespaces.host).await?;
         accept(Errno::ENODEV, namespace.change(request::delete_our_links()).await)?;
+        // FRR may keep the namespace for a while, and a VXLAN device in it keeps its VNI.
+        foreign::delete_lost(&namespace).await?;
     }
     namespaces.close(vrf).await;
     Ok(netns::remove_vrf(&namespaces.runtime, vrf)?)

@@ -1,5 +1,5 @@
-//! Links of others in a namespace that is to be removed: the kernel deletes most of them with it. In: the namespace. Out: they
-//! are in the host's. Touches no link of ours.
+//! Links that are not known as ours in a namespace that is to be removed. In: the namespace. Out: those of others are in the
+//! host's, as the kernel deletes most of them with the namespace; those of ours that lost their mark are deleted.
 
 use std::os::fd::AsRawFd;
 
@@ -40,7 +40,23 @@ pub async fn move_out(from: &Namespace, host: &Namespace) -> Result<(), OpError>
     Ok(())
 }
 
+/// Deletes links of ours that lost their mark or name: they are known by their alias.
+pub async fn delete_lost(namespace: &Namespace) -> Result<(), OpError> {
+    for (index, _) in namespace.links().await?.into_iter().filter(|(_, link)| is_lost(link)) {
+        match namespace.change(request::delete_link(index)).await {
+            // It went with another one.
+            Err(NetlinkError::Rejected { errno: Errno::ENODEV, .. }) => {}
+            deleted => deleted?,
+        }
+    }
+    Ok(())
+}
+
+fn is_lost(link: &ObservedLink) -> bool {
+    link.owned.is_none() && link.alias.as_deref().is_some_and(names::is_alias)
+}
+
 /// The kernel has links of its own in every namespace; a link of ours may have lost its name or its mark.
 fn is_foreign(link: &ObservedLink) -> bool {
-    !link.marked && names::check_unreserved(&link.name).is_ok()
+    !link.marked && !is_lost(link) && names::check_unreserved(&link.name).is_ok()
 }

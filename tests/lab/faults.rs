@@ -164,13 +164,7 @@ fn what_others_change_in_red_is_repaired_and_blue_loses_nothing() {
     let Some(mut fixture) = Fixture::start("tamper", &[0]) else { return };
     fixture.router().await_ready(&[100, 200]);
     let blue = fixture.stream("blue");
-    let faults: [(&str, &[&str], u64); 5] = [
-        ("VXLAN device without group", &["ip link set vni100 group default"], 40),
-        ("VXLAN device renamed", &["ip link set vni100 down", "ip link set vni100 name other"], 15),
-        ("bridge renamed", &["ip link set br-pe-100 down", "ip link set br-pe-100 name other"], 15),
-        ("L3VNI down in FRR", &["ip link set vni100 protodown on"], 50),
-        ("FDB flushed", &["bridge fdb flush dev vni100"], 60),
-    ];
+    let faults: [(&str, &[&str], u64); 1] = [("VXLAN device without group", &["ip link set vni100 group default"], 40)];
     for (what, commands, limit) in faults {
         let red = fixture.stream("red");
         let begin = Instant::now();

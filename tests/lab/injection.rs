@@ -266,5 +266,8 @@ fn the_fabric_does_not_take_over_sessions_and_prefixes_of_the_node() {
         in_vrf_red[..8].iter().map(|prefix| prefix.trim_end_matches("/32").to_owned()).collect();
     assert_eq!(routes(Some("red")).intersection(&forbidden).collect::<Vec<_>>(), Vec::<&String>::new());
     assert_eq!(fixture.routers[0].established(&[None, Some("red"), Some("blue")]), sessions, "a session was reset");
+    // A leaf that claims our VTEP drops the packets to it itself.
+    let claim = ["vtysh", "-c", "configure terminal", "-c", "router bgp 64512", "-c", "address-family ipv4 unicast"];
+    fixture.node("leafkind").check(&[&claim[..], &["-c", "no network 100.65.0.1/32"]].concat()).unwrap();
     until("the page of red", SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
 }
