@@ -165,7 +165,7 @@ impl Suite {
     }
 }
 
-/// Such as an ICMPv6 error of a host about a packet that has an address of the host as its source: it reaches nobody.
+/// Such as an `ICMPv6` error of a host about a packet that has an address of the host as its source: it reaches nobody.
 fn is_sent_to_its_source(frame: &[u8]) -> bool {
     is_ipv6(frame) && frame.len() >= 54 && frame[22..38] == frame[38..54]
 }
