@@ -146,6 +146,7 @@ fn rejected_l3vnis() -> Vec<Case> {
         routed("host session without subnet", "hostSession: {}"),
         routed("filter without subnet", "fromHost: {}"),
         routed("filter to the host without subnet", "toHost: {}"),
+        routed("source filter without subnet", "hostReversePathFilter: Strict"),
         l3vni("no family", "localcidr: {}"),
         l3vni("the other family", "localcidr: {ipv4: 'fd00::/64', ipv6: 10.0.0.0/8}"),
         l3vni("subnets with host bits", "localcidr: {ipv4: 10.0.0.1/24, ipv6: 'fd00::1/64'}"),
