@@ -155,9 +155,9 @@ kubernetes() {
 }
 
 vrf_tests="kernel_netns vrf_mode lab"
-# The mode makes no difference to daemons, speakers, passwords and NICs.
+# The mode makes no difference to daemons, session options, speakers, passwords and NICs.
 not_in_vrf=(--skip lab::daemon_crash --skip lab::faults --skip lab::password_rotation --skip lab::read_only_commands
-  --skip lab::speakers --skip lab::underlay_nic)
+  --skip lab::session_options --skip lab::speakers --skip lab::underlay_nic)
 
 # vrf_begin: starts the guests, one after the other.
 vrf_begin() {
@@ -200,7 +200,7 @@ vrf_end() {
 # requested LEVEL: whether it is to run.
 requested() { [[ " ${levels[*]} " == *" $1 "* ]]; }
 
-guest_timeout=3300
+guest_timeout=3900
 if requested vrf-all; then
   not_in_vrf=() guest_timeout=7200 levels=("${levels[@]/#vrf-all/vrf}")
 fi
