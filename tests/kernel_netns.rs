@@ -98,7 +98,7 @@ fn encapsulated_packets_leave_through_the_router_namespace() {
 
 /// Of settings that the kernel reports and of those that are polled.
 #[test]
-fn drift_of_settings_that_isolation_rests_on_is_noticed_within_a_second() {
+fn drift_of_settings_that_isolation_rests_on_is_repaired_before_their_age() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
         let kernel = node.kernel().await;
@@ -117,14 +117,13 @@ fn drift_of_settings_that_isolation_rests_on_is_noticed_within_a_second() {
         ] {
             let start = std::time::Instant::now();
             node.vrf("v0", &format!("sysctl -qw net.ipv4.conf.{setting}={drifted}"));
-            let noticed = tokio::time::timeout(Duration::from_secs(2), kernel.changed()).await;
-            let after = start.elapsed();
-            assert!(noticed.is_ok() && after < Duration::from_secs(1), "{setting}: {after:?}");
-            let ops: Vec<String> = reconcile(&kernel, &wanted).await.iter().map(ToString::to_string).collect();
-            assert!(
-                ops.iter().any(|op| op.contains(&format!("sysctl net.ipv4.conf.{setting}="))),
-                "{setting}: {ops:?}"
-            );
+            // By an event or a poll: settings are read for their age after 30 s. Something else may be reported before.
+            let repair = format!("sysctl net.ipv4.conf.{setting}=");
+            while !reconcile(&kernel, &wanted).await.iter().any(|op| op.to_string().contains(&repair)) {
+                assert!(start.elapsed() < Duration::from_secs(5), "{setting}");
+                let _unless_nothing_is_reported = tokio::time::timeout(Duration::from_secs(2), kernel.changed()).await;
+            }
+            eprintln!("{setting}: repaired after {:?}", start.elapsed());
             converge(&kernel, &wanted).await;
             while tokio::time::timeout(Duration::from_millis(900), kernel.changed()).await.is_ok() {}
         }
