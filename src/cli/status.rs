@@ -59,8 +59,9 @@ fn text(status: &NodeStatus) -> String {
     if let (Some(vtep), false) = (status.vtep, status.vtep_advertisers.is_empty()) {
         let from = status.vtep_advertisers.iter().cloned().collect::<Vec<_>>().join(", ");
         let index = status.index;
-        let duplicate = format!("  the fabric has VTEP {vtep} from another router too (neighbor {from})");
-        out.extend([duplicate, format!(": does another node use index {index}?\n")]);
+        out.extend([format!(
+            "  the fabric has VTEP {vtep} from another router too (neighbor {from}): does another node use index {index}?\n"
+        )]);
     }
     out.extend(status.silent_daemons.iter().map(|daemon| format!("  {daemon} does not answer\n")));
     out.push('\n');

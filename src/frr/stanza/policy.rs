@@ -40,7 +40,7 @@ const NO_EXTENDED_COMMUNITIES: &str = "set extcommunity none";
 /// prefers it to the attribute `NEXT_HOP`.
 const NO_IPV6_NEXT_HOP: &str = "match ipv6 next-hop address ::";
 
-/// FRR forwards to the link-local address of two next hops (RFC 2545 section 3), which no filter knows, unless told to use the
+/// FRR forwards to the link-local address of two next hops (RFC 2545 section 3), which no filter knows, unless set to use the
 /// global one.
 const GLOBAL_NEXT_HOP: &str = "set ipv6 next-hop prefer-global";
 

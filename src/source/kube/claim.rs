@@ -1,7 +1,6 @@
 //! The claim of the node's index. In: the node's name and UID. Out: the index, once the API server has accepted our claim
 //! object or has one of ours already. It deletes only a claim that names this Node and is not of its UID, never one of another
-//! Node:
-//! a claim is deleted with its Node by garbage collection, but not one without an owner that exists.
+//! Node. Garbage collection deletes a claim with its Node, but not one whose owner never existed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
