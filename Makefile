@@ -43,12 +43,13 @@ test-kubernetes: setup ## the tests with a real etcd and kube-apiserver, built o
 	@hack/test.sh kubernetes
 
 .PHONY: test-frr10
-test-frr10: setup ## the tests of FRR and the lab with FRR 10.3 (as root)
+test-frr10: setup ## the tests of FRR and the lab with FRR 10.3 and 10.7 (as root)
 	@hack/test.sh frr10
 
-.PHONY: lab-frr10
-lab-frr10: setup ## build a root file system with FRR 10.3 for lab nodes, once, in a cache (as root)
-	@hack/frr10.sh
+.PHONY: lab-frr
+lab-frr: setup ## build root file systems with FRR 10.3 and 10.7 for lab nodes, once, in a cache (as root)
+	@hack/frr.sh 10.3
+	@hack/frr.sh 10.7
 
 .PHONY: fuzz
 fuzz: ## run the fuzz targets with libFuzzer, on stable Rust; SECONDS=600 in all or RUNS=1000000 inputs each, TARGET=yaml one

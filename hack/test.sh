@@ -107,12 +107,11 @@ netns() {
 frr10_scenarios=(lab::idempotence lab::injection lab::isolation lab::l3vni_add_delete lab::restart lab::service)
 
 frr10() {
-  local root name
-  if ! root=$(hack/frr10.sh); then
-    missing "netns, FRR 10.3" "the root file system with FRR 10.3 cannot be built (make lab-frr10)"
+  local name
+  if ! hack/frr.sh 10.3; then
+    missing "netns, FRR 10.3" "the root file system with FRR 10.3 cannot be built (hack/frr.sh 10.3)"
     return
   fi
-  export PEROUTER_FRR10_ROOT=$root
   for name in frr_roundtrip frr_semantics frr_attributes; do
     level "netns, FRR 10.3: $name" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR=10.3 cargo test --test "$name"
   done

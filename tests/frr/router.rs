@@ -17,10 +17,10 @@ use perouter_lab::image::RootFs;
 
 const FRR: &str = "/usr/lib/frr";
 
-/// The root file system with the FRR under test: the machine's, or with `PEROUTER_LAB_FRR=10.3` that of trixie.
+/// The root file system with the FRR under test: the machine's, or that of the release in `PEROUTER_LAB_FRR`.
 fn system() -> PathBuf {
     match frr::everywhere().unwrap() {
-        Some(RootFs::Trixie) => frr::trixie(),
+        Some(RootFs::Frr(release)) => frr::root_of(release),
         Some(RootFs::Host) | None => "/".into(),
     }
 }
@@ -30,7 +30,7 @@ pub fn can_run() -> bool {
     let reason = if !nix::unistd::geteuid().is_root() {
         "not root"
     } else if !frr::installed(&system()) {
-        "FRR is not installed: apt-get install frr, or make lab-frr10 for PEROUTER_LAB_FRR=10.3"
+        "FRR is not installed: apt-get install frr, or hack/frr.sh RELEASE for PEROUTER_LAB_FRR=RELEASE"
     } else {
         return true;
     };

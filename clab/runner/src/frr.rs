@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use perouter::frr::client::vty::framing::{FramingError, ReplyDecoder, encode_command};
 
-use crate::image::RootFs;
+use crate::image::{FrrRelease, RootFs};
 use crate::node::{Node, NodeError};
 
 /// The shell library with which FRR's own service script and container image start the daemons.
@@ -43,21 +43,22 @@ const REPORT: &str = r#"[ -z "$failed" ] || cat "$output"; rm "$output"; [ -z "$
 /// Variable with the FRR release of all FRR nodes and all cluster nodes; it overrides their images.
 pub const EVERYWHERE: &str = "PEROUTER_LAB_FRR";
 
-/// Where `make lab-frr10` creates the root file system of Debian trixie with FRR 10.3.
-pub fn trixie() -> PathBuf {
+/// Where `hack/frr.sh` creates the root file system with this release.
+pub fn root_of(release: FrrRelease) -> PathBuf {
     let cache = || std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let home = || std::env::var_os("HOME").map_or_else(|| "/root".into(), PathBuf::from).join(".cache");
-    let default = || cache().unwrap_or_else(home).join("perouter/frr10");
-    std::env::var_os("PEROUTER_FRR10_ROOT").map_or_else(default, PathBuf::from)
+    let default = || cache().unwrap_or_else(home).join("perouter");
+    std::env::var_os("PEROUTER_FRR_ROOTS").map_or_else(default, PathBuf::from).join(format!("frr-{}", release.number()))
 }
 
 /// The root that [`EVERYWHERE`] selects, if it is set; its value as the error if it is not supported.
 pub fn everywhere() -> Result<Option<RootFs>, String> {
-    match std::env::var(EVERYWHERE).unwrap_or_default().as_str() {
-        "" => Ok(None),
-        "8.4" => Ok(Some(RootFs::Host)),
-        "10.3" => Ok(Some(RootFs::Trixie)),
-        other => Err(other.to_owned()),
+    let value = std::env::var(EVERYWHERE).unwrap_or_default();
+    match FrrRelease::ALL.into_iter().find(|release| release.number() == value) {
+        Some(release) => Ok(Some(RootFs::Frr(release))),
+        None if value.is_empty() => Ok(None),
+        None if value == "8.4" => Ok(Some(RootFs::Host)),
+        None => Err(value),
     }
 }
 

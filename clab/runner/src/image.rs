@@ -19,8 +19,30 @@ pub struct Image {
 pub enum RootFs {
     /// That of the machine, with private directories mounted over it.
     Host,
-    /// That of Debian trixie, which has FRR 10.3, in the same way.
-    Trixie,
+    /// That of the Debian suite that has this release of FRR, in the same way.
+    Frr(FrrRelease),
+}
+
+/// A release of FRR that has a root file system of its own, built by `hack/frr.sh`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrrRelease {
+    /// 10.3, in Debian trixie.
+    V10_3,
+    /// 10.7, in Debian forky.
+    V10_7,
+}
+
+impl FrrRelease {
+    /// Every release, oldest first.
+    pub const ALL: [Self; 2] = [Self::V10_3, Self::V10_7];
+
+    /// Major and minor version: `10.3`.
+    pub fn number(self) -> &'static str {
+        match self {
+            Self::V10_3 => "10.3",
+            Self::V10_7 => "10.7",
+        }
+    }
 }
 
 /// The program that a node starts.
@@ -64,12 +86,17 @@ impl Image {
     }
 }
 
-/// FRR 10.3 is replaced by FRR 10.3, every other release by that of the machine.
+/// A release that has a root file system is replaced by itself, every other one by that of the machine.
 fn rootfs(name: &str, program: NodeProgram) -> RootFs {
     let name = name.split_once('@').map_or(name, |(before, _)| before);
     let tag = name.strip_prefix(without_tag(name)).unwrap_or_default().trim_start_matches(':');
-    let is_10_3 = tag == "10.3" || tag.starts_with("10.3.");
-    if program == NodeProgram::Frr && is_10_3 { RootFs::Trixie } else { RootFs::Host }
+    let is = |release: &FrrRelease| {
+        tag.strip_prefix(release.number()).is_some_and(|patch| patch.is_empty() || patch.starts_with('.'))
+    };
+    match FrrRelease::ALL.into_iter().find(is) {
+        Some(release) if program == NodeProgram::Frr => RootFs::Frr(release),
+        _ => RootFs::Host,
+    }
 }
 
 /// `quay.io/frrouting/frr:9.1.0@sha256:…` → `quay.io/frrouting/frr`; a port of the registry is not a tag.
@@ -101,10 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn frr_10_3_has_its_own_root() {
+    fn some_releases_of_frr_have_their_own_root() {
         let table = [
-            ("quay.io/frrouting/frr:10.3.1", RootFs::Trixie),
-            ("quay.io/frrouting/frr:10.3@sha256:00", RootFs::Trixie),
+            ("quay.io/frrouting/frr:10.3.1", RootFs::Frr(FrrRelease::V10_3)),
+            ("quay.io/frrouting/frr:10.3@sha256:00", RootFs::Frr(FrrRelease::V10_3)),
+            ("quay.io/frrouting/frr:10.7.1", RootFs::Frr(FrrRelease::V10_7)),
             ("quay.io/frrouting/frr:10.30", RootFs::Host),
             ("quay.io/frrouting/frr:9.1.0", RootFs::Host),
             ("nicolaka/netshoot:10.3", RootFs::Host),

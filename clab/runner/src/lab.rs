@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::frr;
 use crate::holder::{self, HolderError, NodeHolder};
-use crate::image::{NodeProgram, RootFs};
+use crate::image::{FrrRelease, NodeProgram, RootFs};
 use crate::node::{Node, NodeError};
 use crate::rootfs::NodeRoot;
 use crate::state::{self, LabRecord, StateError};
@@ -67,13 +67,18 @@ pub enum LabError {
         path: PathBuf,
     },
     /// The FRR release for all nodes is not supported.
-    #[error("PEROUTER_LAB_FRR={0} is not supported; use 8.4 or 10.3")]
+    #[error("PEROUTER_LAB_FRR={0} is not supported; use 8.4, 10.3 or 10.7")]
     Release(String),
     /// The root file system of an image is missing.
-    #[error("node `{node}` runs FRR 10.3, which is not in {}; create it with `make lab-frr10`", root.display())]
-    NoTrixie {
+    #[error(
+        "node `{node}` runs FRR {release}, which is not in {}; create it with `hack/frr.sh {release}`",
+        root.display(), release = release.number()
+    )]
+    NoFrrRoot {
         /// The node.
         node: NodeName,
+        /// The release.
+        release: FrrRelease,
         /// Where it should be.
         root: PathBuf,
     },
@@ -235,11 +240,13 @@ fn preflight(topology: &Topology, everywhere: Option<RootFs>) -> Result<(), LabE
         let rootfs = rootfs(spec, everywhere);
         let (node, root) = (name.clone(), folder_of(rootfs));
         match rootfs {
-            RootFs::Trixie if !frr::installed(&root) => return Err(LabError::NoTrixie { node, root }),
+            RootFs::Frr(release) if !frr::installed(&root) => {
+                return Err(LabError::NoFrrRoot { node, release, root });
+            }
             RootFs::Host if program(spec) == NodeProgram::Frr && !frr::installed(&root) => {
                 return Err(LabError::NoFrr(node));
             }
-            RootFs::Host | RootFs::Trixie => {}
+            RootFs::Host | RootFs::Frr(_) => {}
         }
     }
     Ok(())
@@ -256,7 +263,7 @@ fn rootfs(spec: &NodeSpec, everywhere: Option<RootFs>) -> RootFs {
 fn folder_of(rootfs: RootFs) -> PathBuf {
     match rootfs {
         RootFs::Host => "/".into(),
-        RootFs::Trixie => frr::trixie(),
+        RootFs::Frr(release) => frr::root_of(release),
     }
 }
 
