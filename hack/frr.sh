@@ -1,17 +1,22 @@
 #!/usr/bin/env bash
-# frr.sh RELEASE: builds a root file system of the Debian suite that has this release of FRR, for lab nodes with that image,
+# frr.sh [--find] RELEASE: builds a root file system of the Debian suite that has this release of FRR, for lab nodes with that image,
 # and prints its path: ${PEROUTER_FRR_ROOTS:-${XDG_CACHE_HOME:-$HOME/.cache}/perouter}/frr-RELEASE. 10.3 is in trixie,
 # 10.7 in forky. It is built once, in a temporary directory that is renamed at the end, so that what exists is complete. The
 # signature of the suite is checked with the keys of the package debian-archive-keyring. As root; needs debootstrap and a
-# Debian mirror (PEROUTER_DEBIAN_MIRROR).
+# Debian mirror (PEROUTER_DEBIAN_MIRROR). With --find it builds nothing, and prints nothing if there is none.
 set -euo pipefail
 
+find=
+if [ "${1-}" = --find ]; then
+  find=yes
+  shift
+fi
 release=${1-}
 # Packages beyond those that every node needs. User-Mode Linux of forky starts processes faster than that of Debian 12.
 case $release in
   10.3) suite=trixie extra='' ;;
   10.7) suite=forky extra=user-mode-linux ;;
-  *) echo "frr.sh: usage: frr.sh 10.3|10.7" >&2; exit 2 ;;
+  *) echo "frr.sh: usage: frr.sh [--find] 10.3|10.7" >&2; exit 2 ;;
 esac
 root=${PEROUTER_FRR_ROOTS:-${XDG_CACHE_HOME:-$HOME/.cache}/perouter}/frr-$release
 mirror=${PEROUTER_DEBIAN_MIRROR:-http://deb.debian.org/debian}
@@ -22,6 +27,7 @@ if [ "$(cat "$root/.perouter-recipe" 2>/dev/null)" = $recipe ]; then
   echo "$root"
   exit 0
 fi
+[ -z "$find" ] || exit 1
 [ "$(id -u)" = 0 ] || { echo "frr.sh: needs root" >&2; exit 1; }
 for need in debootstrap:debootstrap "$keyring:debian-archive-keyring"; do
   command -v "${need%%:*}" >/dev/null || [ -e "${need%%:*}" ] || {

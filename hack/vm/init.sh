@@ -1,12 +1,12 @@
 #!/bin/bash
 # Process 1 of the guest that run.sh starts. In: the kernel arguments perouter.modules and perouter.share, both directories of
-# the host. Out: SHARE/output and SHARE/status of SHARE/command. It must not write anywhere else on the host.
+# the host, and perouter.host, under which the process of the guest finds the host's root. Out: SHARE/output and SHARE/status of SHARE/command. It must not write anywhere else on the host.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb LANG=C.UTF-8
 argument() { sed -n "s/.*\b$1=\([^ ]*\).*/\1/p" /proc/cmdline; }
 
 if [ "${1-}" != in-overlay ]; then
   mount -n -t proc proc /proc
-  modules=$(argument perouter.modules) share=$(argument perouter.share)
+  modules=$(argument perouter.modules) share=$(argument perouter.share) host=$(argument perouter.host)
   mount -n -t tmpfs -o mode=755 none /mnt
   mkdir -p /mnt/upper /mnt/work /mnt/root /mnt/base/lib/modules
   mount -n -t hostfs -o "$modules" none /mnt/base/lib/modules
@@ -14,7 +14,7 @@ if [ "${1-}" != in-overlay ]; then
   mount -n -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
   mkdir -p "/mnt/root$share" /mnt/root/lib/modules
   mount -n -t hostfs -o "$modules" none /mnt/root/lib/modules
-  mount -n -t hostfs -o "$share" none "/mnt/root$share"
+  mount -n -t hostfs -o "$host$share" none "/mnt/root$share"
   umount -n /proc
   cd /mnt/root || exit 1
   mount -n --move . /
