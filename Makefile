@@ -27,12 +27,12 @@ demo-down: build ## remove the lab of `KEEP=1 make demo-metallb`
 	@$(BIN)/perouter-lab demo down
 
 .PHONY: test
-test: setup ## all tests, level by level: both VRF modes, FRR 8.4 and 10.3, a cluster (as root)
+test: setup ## all tests, level by level: both VRF modes, FRR 8.4, 10.3 and 10.7, a cluster (as root)
 	@hack/test.sh
 
 .PHONY: test-all
-test-all: setup ## all tests in all combinations: also every lab scenario with FRR 10.3 and in vrf mode (hours, as root)
-	@hack/test.sh fast fuzz netns frr10-lab kubernetes vrf-all
+test-all: setup ## all tests in all combinations: every lab scenario with every release in both VRF modes (hours, as root)
+	@hack/test.sh fast fuzz netns frr-10.3-all frr-10.7-all kubernetes vrf-all
 
 .PHONY: test-vrf
 test-vrf: setup ## the tests that need a kernel with VRF devices, in a guest (as root)
@@ -43,8 +43,8 @@ test-kubernetes: setup ## the tests with a real etcd and kube-apiserver, built o
 	@hack/test.sh kubernetes
 
 .PHONY: test-frr10
-test-frr10: setup ## the tests of FRR and the lab with FRR 10.3 and 10.7 (as root)
-	@hack/test.sh frr10
+test-frr10: setup ## the tests of FRR with FRR 10.3 and 10.7 (as root)
+	@hack/test.sh frr-10.3 frr-10.7
 
 .PHONY: lab-frr
 lab-frr: setup ## build root file systems with FRR 10.3 and 10.7 for lab nodes, once, in a cache (as root)

@@ -3,19 +3,20 @@
 #   fast    format, clippy, layers, licences, Helm chart, the files that the Dockerfile copies, unit, golden, property
 #   fuzz    mutated inputs for every decoder, 40 s in all
 #   netns   kernel, FRR and lab in netns mode with the FRR of the machine
-#   frr10   FRR in netns mode with FRR 10.3, in a root file system of Debian trixie, and the lab scenarios in which it differs
-#   frr10-lab  all scenarios of the lab with FRR 10.3
+#   frr-10.3, frr-10.7  FRR in netns mode with that release, in a root file system of the Debian suite that has it; with 10.7
+#           also the lab scenarios that show that it works at all
+#   frr-10.3-all, frr-10.7-all  the same with all scenarios of the lab
 #   kubernetes  source, status, manifests and lab with etcd, kube-apiserver, MetalLB and FRR-K8s, all built once with Go
-#   vrf     kernel, FRR and lab in vrf mode with the FRR of the machine, in a guest whose kernel has VRF devices, without the
-#           scenarios that do not depend on the mode
-#   vrf-all the same with all scenarios
+#   vrf     vrf mode, in a guest whose kernel has VRF devices: kernel and FRR with the FRR of the machine, and FRR and all
+#           scenarios of the lab with FRR 10.7, which is what runs in production
+#   vrf-all the same, and all scenarios of the lab with the other releases
 # Without a LEVEL, those of `make test`: each scenario runs in one combination at least. `make test-all` runs all. A level
 # whose requirements are missing is left out with the reason; with CI=true this is an error.
 # The guest of `vrf` has one CPU, so the other levels run while it is running, and the programs for `kubernetes` are built
 # at the same time.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-levels=("${@:-fast fuzz netns frr10 kubernetes vrf}")
+levels=("${@:-fast fuzz netns frr-10.3 frr-10.7 kubernetes vrf}")
 read -ra levels <<<"${levels[*]}"
 log=$(mktemp -d)
 guests= builds=
@@ -88,7 +89,8 @@ fuzz() {
   level "fuzz" env PEROUTER_FUZZ_SECONDS=40 cargo test --workspace --lib --bins mutated_inputs_are_processed -- --nocapture
 }
 
-frr=$(/usr/lib/frr/zebra --version | awk 'NR == 1 { print $3 }')
+# Major and minor version of the machine's FRR.
+frr=$(/usr/lib/frr/zebra --version | awk 'NR == 1 { split($3, part, "."); print part[1] "." part[2] }')
 
 netns() {
   local name
@@ -103,20 +105,27 @@ netns() {
   level "netns, FRR $frr: bench" cargo test --bench lab -- N=1,10 ROUTES=1,1000 RUNS=1 IDLE=5
 }
 
-# Where FRR 10.3 has other commands or another behaviour than 8.4.
-frr10_scenarios=(lab::idempotence lab::injection lab::isolation lab::l3vni_add_delete lab::restart lab::service)
+# Demo, add, edit, remove, restart, isolation.
+smoke=(lab::idempotence lab::isolation lab::l3vni_add_delete lab::l3vni_edits lab::restart lab::service)
 
-frr10() {
-  local name
-  if ! hack/frr.sh 10.3; then
-    missing "netns, FRR 10.3" "the root file system with FRR 10.3 cannot be built (hack/frr.sh 10.3)"
-    return
-  fi
+# has_frr RELEASE LEVEL: whether its root file system exists or can be built.
+has_frr() {
+  [ "$1" = "$frr" ] || hack/frr.sh "$1" >/dev/null || {
+    missing "$2" "the root file system with FRR $1 cannot be built (hack/frr.sh $1)"
+    return 1
+  }
+}
+
+# frr_tests RELEASE SCENARIO...: the tests of FRR and these scenarios of the lab in netns mode with a release.
+frr_tests() {
+  local release=$1 name
+  shift
+  has_frr "$release" "netns, FRR $release" || return
   for name in frr_roundtrip frr_semantics frr_attributes; do
-    level "netns, FRR 10.3: $name" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR=10.3 cargo test --test "$name"
+    level "netns, FRR $release: $name" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR="$release" cargo test --test "$name"
   done
-  level "netns, FRR 10.3: lab" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR=10.3 \
-    cargo test --test lab -- "${frr10_scenarios[@]}"
+  [ $# = 0 ] || level "netns, FRR $release: lab" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR="$release" \
+    cargo test --test lab -- "$@"
 }
 
 # builds_begin: builds etcd, kube-apiserver, MetalLB and FRR-K8s in the background, in otherwise idle time.
@@ -153,32 +162,34 @@ kubernetes() {
   done
 }
 
-vrf_tests="kernel_netns vrf_mode lab"
-# The mode makes no difference to daemons, session options, speakers, passwords and NICs.
-not_in_vrf=(--skip lab::daemon_crash --skip lab::faults --skip lab::password_rotation --skip lab::read_only_commands
-  --skip lab::session_options --skip lab::speakers --skip lab::underlay_nic)
+# RELEASE:TEST, in the order in which they run.
+guest_runs=("$frr:kernel_netns" "$frr:vrf_mode" 10.7:vrf_mode 10.7:lab)
+guest_timeout=4200
 
 # vrf_begin: starts the guests, one after the other.
 vrf_begin() {
-  local name
-  if ! command -v linux.uml >/dev/null; then
-    missing "vrf, FRR $frr" "User-Mode Linux is missing (apt-get install user-mode-linux)"
-    return
-  fi
-  for name in $vrf_tests; do
+  local run release name
+  # The guest's kernel is in the root file system of 10.7.
+  for release in 10.7 $(printf '%s\n' "${guest_runs[@]%%:*}" | sort -u); do
+    has_frr "$release" "vrf, FRR $release" || return
+  done
+  for name in $(printf '%s\n' "${guest_runs[@]#*:}" | sort -u); do
     if ! binary "$name" >"$log/$name.binary" || [ ! -s "$log/$name.binary" ]; then
-      level "vrf, FRR $frr: $name" cargo test --no-run --test "$name"
+      level "vrf: $name" cargo test --no-run --test "$name"
       return
     fi
   done
   # A process group of its own, so that all of it can be stopped.
   set -m
   (
-    for name in $vrf_tests; do
-      # A guest has one CPU and starts processes slowly: it is about four times slower than the machine. It determines the
-      # total time, so it has priority; the other levels mostly wait.
-      record "$name" nice -n -10 env PEROUTER_VRF_MODE=vrf PEROUTER_LAB_SLOWNESS="${PEROUTER_LAB_SLOWNESS-4}" \
-        hack/vm/run.sh -t "$guest_timeout" -- "$(cat "$log/$name.binary")" --test-threads=1 "${not_in_vrf[@]}"
+    for run in "${guest_runs[@]}"; do
+      release=${run%%:*} name=${run#*:}
+      [ "$release" != "$frr" ] || release=
+      # A guest has one CPU and starts processes slowly. It determines the total time, so it has priority; the other levels
+      # mostly wait.
+      record "$run" nice -n -10 env PEROUTER_VRF_MODE=vrf PEROUTER_LAB_FRR="$release" \
+        PEROUTER_LAB_SLOWNESS="${PEROUTER_LAB_SLOWNESS-4}" \
+        hack/vm/run.sh -t "$guest_timeout" -- "$(cat "$log/$name.binary")" --test-threads=1
     done
   ) &
   guests=$!
@@ -187,24 +198,20 @@ vrf_begin() {
 
 # vrf_end: waits for the guests and shows their results.
 vrf_end() {
-  local name took
+  local run took
   wait "$guests"
   guests=
-  for name in $vrf_tests; do
-    read -r _ took <"$log/$name.end"
-    level "vrf, FRR $frr: $name" replay "$name"
+  for run in "${guest_runs[@]}"; do
+    read -r _ took <"$log/$run.end"
+    level "vrf, FRR ${run%%:*}: ${run#*:}" replay "$run"
   done
 }
 
 # requested LEVEL: whether it is to run.
 requested() { [[ " ${levels[*]} " == *" $1 "* ]]; }
 
-guest_timeout=3900
 if requested vrf-all; then
-  not_in_vrf=() guest_timeout=7200 levels=("${levels[@]/#vrf-all/vrf}")
-fi
-if requested frr10-lab; then
-  frr10_scenarios=(lab) levels=("${levels[@]/#frr10-lab/frr10}")
+  guest_runs+=("$frr:lab" 10.3:vrf_mode 10.3:lab) levels=("${levels[@]/#vrf-all/vrf}")
 fi
 
 begun=
@@ -215,9 +222,15 @@ for name in "${levels[@]}"; do
     if requested kubernetes; then builds_begin; fi
   fi
   case $name in
-    fast | fuzz | netns | frr10 | kubernetes) $name ;;
+    fast | fuzz | netns | kubernetes) $name ;;
+    frr-10.3) frr_tests 10.3 ;;
+    frr-10.7) frr_tests 10.7 "${smoke[@]}" ;;
+    frr-10.3-all | frr-10.7-all)
+      release=${name%-all}
+      frr_tests "${release#frr-}" lab
+      ;;
     vrf) [ -z "$guests" ] || vrf_end ;;
-    *) echo "test.sh: unknown level $name: fast, fuzz, netns, frr10, frr10-lab, kubernetes, vrf or vrf-all" >&2; exit 2 ;;
+    *) echo "test.sh: unknown level $name: fast, fuzz, netns, frr-10.3[-all], frr-10.7[-all], kubernetes, vrf or vrf-all" >&2; exit 2 ;;
   esac
 done
 
