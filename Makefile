@@ -91,9 +91,8 @@ kubernetes-assets: setup ## build etcd, kube-apiserver, kubectl, MetalLB and oth
 	@hack/kubernetes/assets.sh metallb
 
 .PHONY: docker-build
-docker-build: ## build the container image with FRR (needs Docker)
-	@docker info >/dev/null 2>&1 || { echo "Docker is not available: 'make demo-metallb' runs without an image" >&2; exit 1; }
-	docker build -t $(IMAGE) .
+docker-build: ## build the container image with FRR; without a Docker engine or a registry also as root on Debian
+	@hack/dockerd.sh hack/docker-build.sh $(IMAGE)
 
 .PHONY: deploy
 deploy: ## apply deploy/ to the cluster of the current kubectl context
