@@ -32,7 +32,7 @@ test: setup ## all tests, level by level: both VRF modes, FRR 8.4, 10.3 and 10.7
 
 .PHONY: test-all
 test-all: setup ## all tests in all combinations: every lab scenario with every release in both VRF modes (hours, as root)
-	@hack/test.sh fast fuzz netns frr-10.3-all frr-10.7-all kubernetes vrf-all
+	@hack/test.sh fast fuzz netns frr-10.3-all frr-10.7-all kubernetes docker vrf-all
 
 .PHONY: test-vrf
 test-vrf: setup ## the tests that need a kernel with VRF devices, in a guest (as root)
@@ -41,6 +41,10 @@ test-vrf: setup ## the tests that need a kernel with VRF devices, in a guest (as
 .PHONY: test-kubernetes
 test-kubernetes: setup ## the tests with a real etcd and kube-apiserver, built once with Go (as root)
 	@hack/test.sh kubernetes
+
+.PHONY: test-docker
+test-docker: setup ## build the image and test it (as root without a Docker engine)
+	@hack/test.sh docker
 
 .PHONY: test-frr10
 test-frr10: setup ## the tests of FRR with FRR 10.3 and 10.7 (as root)

@@ -7,6 +7,7 @@
 #           also the lab scenarios that show that it works at all
 #   frr-10.3-all, frr-10.7-all  the same with all scenarios of the lab
 #   kubernetes  source, status, manifests and lab with etcd, kube-apiserver, MetalLB and FRR-K8s, all built once with Go
+#   docker  the image of the Dockerfile, built and run; with a private Docker engine where none answers
 #   vrf     vrf mode, in a guest whose kernel has VRF devices: kernel and FRR with the FRR of the machine, and FRR and all
 #           scenarios of the lab with FRR 10.7, which is what runs in production
 #   vrf-all the same, and all scenarios of the lab with the other releases
@@ -16,7 +17,7 @@
 # at the same time.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-levels=("${@:-fast fuzz netns frr-10.3 frr-10.7 kubernetes vrf}")
+levels=("${@:-fast fuzz netns frr-10.3 frr-10.7 kubernetes docker vrf}")
 read -ra levels <<<"${levels[*]}"
 log=$(mktemp -d)
 guests= builds=
@@ -96,7 +97,7 @@ netns() {
   local name
   for test in tests/*.rs; do
     name=$(basename "$test" .rs)
-    case $name in architecture | lab | vrf_mode | kubernetes_*) continue ;; esac
+    case $name in architecture | lab | vrf_mode | kubernetes_* | docker_*) continue ;; esac
     level "netns, FRR $frr: $name" env PEROUTER_VRF_MODE=netns cargo test --test "$name"
   done
   level "netns, FRR $frr: lab runner" cargo test -p perouter-lab --tests
@@ -162,6 +163,15 @@ kubernetes() {
   done
 }
 
+image() {
+  local test
+  level "docker: build" hack/dockerd.sh hack/docker-build.sh perouter:test || return
+  for test in tests/docker_*.rs; do
+    test=$(basename "$test" .rs)
+    level "docker: ${test#docker_}" env PEROUTER_IMAGE=perouter:test hack/dockerd.sh cargo test --test "$test" -- --nocapture
+  done
+}
+
 # RELEASE:TEST, in the order in which they run.
 guest_runs=("$frr:kernel_netns" "$frr:vrf_mode" 10.7:vrf_mode 10.7:lab)
 guest_timeout=4200
@@ -223,6 +233,7 @@ for name in "${levels[@]}"; do
   fi
   case $name in
     fast | fuzz | netns | kubernetes) $name ;;
+    docker) image ;;
     frr-10.3) frr_tests 10.3 ;;
     frr-10.7) frr_tests 10.7 "${smoke[@]}" ;;
     frr-10.3-all | frr-10.7-all)
@@ -230,7 +241,7 @@ for name in "${levels[@]}"; do
       frr_tests "${release#frr-}" lab
       ;;
     vrf) [ -z "$guests" ] || vrf_end ;;
-    *) echo "test.sh: unknown level $name: fast, fuzz, netns, frr-10.3[-all], frr-10.7[-all], kubernetes, vrf or vrf-all" >&2; exit 2 ;;
+    *) echo "test.sh: unknown level $name: fast, fuzz, netns, frr-10.3[-all], frr-10.7[-all], kubernetes, docker, vrf or vrf-all" >&2; exit 2 ;;
   esac
 done
 
