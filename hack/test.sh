@@ -122,7 +122,7 @@ frr_tests() {
   local release=$1 name
   shift
   has_frr "$release" "netns, FRR $release" || return
-  for name in frr_roundtrip frr_semantics frr_attributes; do
+  for name in frr_roundtrip frr_semantics frr_attributes frr_gobgp; do
     level "netns, FRR $release: $name" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR="$release" cargo test --test "$name"
   done
   [ $# = 0 ] || level "netns, FRR $release: lab" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR="$release" \

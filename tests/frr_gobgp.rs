@@ -1,4 +1,4 @@
-//! The Type-5 routes of perouter as another implementation reads them: GoBGP as a leaf. It decodes what the router advertises, and
+//! The Type-5 routes of perouter as another implementation reads them: `GoBGP` as a leaf. It decodes what the router advertises, and
 //! the router imports what it advertises.
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy's exception for tests covers `#[test]` functions alone
 
@@ -21,11 +21,11 @@ use provider_edge::{HOST, HOST_V6, LEAF_AS, LIMIT, NODE_AS, Outside, start};
 use serde_json::Value;
 use speaker::{AS_PATH, Attribute, IPV4_UNICAST, IPV6_UNICAST, NEXT_HOP, ORIGIN, WELL_KNOWN, mp_reach};
 
-/// gobgpd in the namespace of the leaf.
+/// `gobgpd` in the namespace of the leaf.
 struct GoBgp {
     process: Child,
     net: String,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Drop for GoBgp {
@@ -58,7 +58,7 @@ impl GoBgp {
             .stderr(Stdio::from(log))
             .spawn()
             .unwrap();
-        Self { process, net, _directory: directory }
+        Self { process, net, directory: directory }
     }
 
     fn run(&self, words: &str) -> Option<String> {
@@ -82,7 +82,9 @@ impl GoBgp {
             if let Some(path) = paths.clone().find(is_it) {
                 return path.clone();
             }
-            assert!(Instant::now() < end, "GoBGP has no Type-5 route for {prefix}: {rib:#}");
+            let state = || self.run("neighbor").unwrap_or_default();
+            let log = || std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+            assert!(Instant::now() < end, "GoBGP has no Type-5 route for {prefix}: {rib:#}\n{}\n{}", state(), log());
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -101,7 +103,7 @@ fn is_of_red(path: &Value, gateway: &str) {
     assert_eq!(nlri["label"], 100, "the VNI");
     assert_eq!(nlri["esi"], "single-homed");
     assert_eq!(nlri["etag"], 0);
-    assert_eq!(nlri["rd"]["admin"], "100.65.0.1");
+    assert_eq!(nlri["rd"]["admin"], "10.0.0.1", "the router ID");
     let communities = attribute(path, 16)["value"].as_array().unwrap();
     let targets: Vec<String> = communities
         .iter()
@@ -118,6 +120,8 @@ fn is_of_red(path: &Value, gateway: &str) {
 
 async fn routes_are_exchanged_with_gobgp() {
     let (mut pe, outside) = start(64515, LEAF_AS).await;
+    // Its API listens there.
+    outside.ip("link set lo up");
     let gobgp = GoBgp::start(&outside);
     let path: Vec<u8> = [2, 1].into_iter().chain(64515_u32.to_be_bytes()).collect();
     let base = [Attribute::new(WELL_KNOWN, ORIGIN, [0]), Attribute::new(WELL_KNOWN, AS_PATH, path)];

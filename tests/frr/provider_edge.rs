@@ -103,7 +103,8 @@ impl Outside {
         result.recv().unwrap()
     }
 
-    fn ip(&self, arguments: &'static str) {
+    /// Runs `ip` in it.
+    pub fn ip(&self, arguments: &'static str) {
         self.run(move || {
             let status = std::process::Command::new("ip").args(arguments.split(' ')).status().unwrap();
             assert!(status.success(), "ip {arguments}");
