@@ -39,7 +39,7 @@ pub async fn observe(
     api_servers: &BTreeSet<IpAddr>,
 ) -> Result<ObservedNics, KernelError> {
     let filter = EventFilter::Host(Arc::default());
-    let opened = Namespace::open(Netns::Host, host, filter, ChangeSignal::default());
+    let opened = Namespace::open(Netns::Host, host, filter, ChangeSignal::default(), Arc::default());
     let host = opened.map_err(|source| KernelError::Open { netns: Netns::Host, source })?;
     let contents = NodeContents::from([(Netns::Host, host.read(false, true).await?)]);
     let mut found = observe::observed_nics(&contents, asked, &Record::default());

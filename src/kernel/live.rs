@@ -63,7 +63,7 @@ const AGED: usize = 8;
 /// The interval of such observations.
 const NEXT_AGED: Duration = Duration::from_secs(20);
 
-/// The kernel reports no change of these settings, and drift is repaired within a second. A microsecond for each file.
+/// The kernel reports no change of these settings, and drift is repaired within a second. inotify reports most of them.
 const SETTINGS_POLL: Duration = Duration::from_millis(750);
 
 impl NetlinkKernel {
@@ -280,7 +280,12 @@ impl Kernel for NetlinkKernel {
                 () = self.changes.wait() => return,
                 () = tokio::time::sleep_until(next) => {
                     *next_poll() = Instant::now() + SETTINGS_POLL;
-                    if self.namespaces.poll_settings().await {
+                    if self.namespaces.poll_settings(false).await {
+                        return;
+                    }
+                }
+                () = self.namespaces.setting_written() => {
+                    if self.namespaces.poll_settings(true).await {
                         return;
                     }
                 }

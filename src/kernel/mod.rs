@@ -41,6 +41,7 @@ mod nic_setting;
 pub mod observe;
 pub mod op;
 mod port;
+mod setting_watch;
 mod settling;
 mod simulate;
 pub mod step;

@@ -21,6 +21,7 @@ use super::netlink::request::Request;
 use super::netlink::socket::{Route, Socket};
 use super::netns::{self, NetnsError};
 use super::nftables;
+use super::setting_watch::{SettingWatch, WatchedFile};
 use crate::types::{Family, MacAddr};
 
 /// What is older is read again even without a change: settings change without a message, and routes are not watched.
@@ -44,13 +45,20 @@ pub struct Namespace {
     contents: std::sync::Mutex<Option<(Instant, Arc<NetnsContents>)>>,
     // Most settings cause no message: they are read after we changed something, and for their age.
     sysctls: std::sync::Mutex<Option<(Instant, BTreeMap<Sysctl, u32>)>>,
-    // Files of the settings that are polled: to open one takes longer than to read it.
-    polled: std::sync::Mutex<Vec<(Sysctl, File)>>,
+    setting_watch: Arc<SettingWatch>,
+    // Files of the settings that are watched and polled: to open one takes longer than to read it.
+    polled: std::sync::Mutex<Vec<(Sysctl, WatchedFile)>>,
 }
 
 impl Namespace {
     /// Starts to watch the namespace.
-    pub fn open(netns: Netns, file: File, filter: EventFilter, changes: ChangeSignal) -> Result<Self, NetlinkError> {
+    pub fn open(
+        netns: Netns,
+        file: File,
+        filter: EventFilter,
+        changes: ChangeSignal,
+        setting_watch: Arc<SettingWatch>,
+    ) -> Result<Self, NetlinkError> {
         let inode = file.metadata().map_err(NetlinkError::Open)?.ino();
         let watch = Watch::start(&file, filter, changes.clone())?;
         Ok(Self {
@@ -64,6 +72,7 @@ impl Namespace {
             reading: Mutex::new(()),
             contents: std::sync::Mutex::new(None),
             sysctls: std::sync::Mutex::new(None),
+            setting_watch,
             polled: std::sync::Mutex::default(),
         })
     }
@@ -152,9 +161,9 @@ impl Namespace {
 
     /// Whether a setting on which isolation rests changed since it was read, which marks the namespace as stale.
     pub fn poll_settings(&self) -> bool {
-        let differs = |known: &BTreeMap<Sysctl, u32>, (sysctl, file): &(Sysctl, File)| {
+        let differs = |known: &BTreeMap<Sysctl, u32>, (sysctl, watched): &(Sysctl, WatchedFile)| {
             // Of a namespace that is gone nothing can be read.
-            value_of(file).is_some_and(|value| known.get(sysctl) != Some(&value))
+            value_of(&watched.file).is_some_and(|value| known.get(sysctl) != Some(&value))
         };
         let changed = self.known_sysctls().as_ref().is_some_and(|(_, known)| {
             let polled = self.polled.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,6 +173,11 @@ impl Namespace {
             self.mark_stale();
         }
         changed
+    }
+
+    /// Whether inotify reports writes to these settings, so that they are polled for other writers alone.
+    pub fn is_watched(&self) -> bool {
+        self.polled.lock().unwrap_or_else(PoisonError::into_inner).iter().all(|(_, watched)| watched.is_watched())
     }
 
     fn known_sysctls(&self) -> MutexGuard<'_, Option<(Instant, BTreeMap<Sysctl, u32>)>> {
@@ -279,7 +293,8 @@ impl Namespace {
             return Ok(());
         }
         let here = |sysctl: &Sysctl| self.netns == Netns::Router || !sysctl.is_of_vrf_devices();
-        *polled = netns::open_files(file, Sysctl::POLLED.into_iter().filter(here).map(path).collect())?;
+        let files = netns::open_files(file, Sysctl::POLLED.into_iter().filter(here).map(path).collect())?;
+        *polled = files.into_iter().map(|(sysctl, file)| (sysctl, self.setting_watch.watch(file))).collect();
         Ok(())
     }
 }

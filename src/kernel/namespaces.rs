@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Mutex;
 
@@ -16,6 +17,7 @@ use super::netlink::events::{ChangeSignal, EventFilter};
 use super::netlink::request;
 use super::netns;
 use super::op::KernelOp;
+use super::setting_watch::SettingWatch;
 use crate::runtime::Runtime;
 use crate::types::VrfName;
 
@@ -33,7 +35,13 @@ pub struct Namespaces {
     vrfs: Mutex<BTreeMap<VrfName, Arc<Namespace>>>,
     mounts: MountWatch,
     changes: ChangeSignal,
+    settings: Arc<SettingWatch>,
+    /// The first of the IP-VRFs whose settings are polled next.
+    next_polled: AtomicUsize,
 }
+
+/// IP-VRFs whose settings are polled at once, where inotify reports most changes of them: there may be hundreds.
+const POLLED_AT_ONCE: usize = 16;
 
 impl Namespaces {
     /// Opens the router namespace of `runtime`, which must exist, sets its `lo` up, and makes the existing namespaces of
@@ -44,8 +52,9 @@ impl Namespaces {
         filter: EventFilter,
         changes: ChangeSignal,
     ) -> Result<Self, KernelError> {
+        let settings = SettingWatch::start();
         let open = |netns: Netns, file, filter| {
-            Namespace::open(netns.clone(), file, filter, changes.clone())
+            Namespace::open(netns.clone(), file, filter, changes.clone(), settings.clone())
                 .map(Arc::new)
                 .map_err(|source| KernelError::Open { netns, source })
         };
@@ -58,7 +67,8 @@ impl Namespaces {
         }
         router.change(request::set_up("lo", true)).await.map_err(failed)?;
         let (vrfs, nic_moves, mounts) = (Mutex::default(), Mutex::default(), MountWatch::start());
-        Ok(Self { runtime, host, router, nic_moves, vrfs, mounts, changes })
+        let next_polled = AtomicUsize::new(0);
+        Ok(Self { runtime, host, router, nic_moves, vrfs, mounts, changes, settings, next_polled })
     }
 
     /// A namespace, opened if it is not yet, or if it was replaced.
@@ -81,7 +91,8 @@ impl Namespaces {
             return Ok(namespace.clone());
         }
         let file = netns::open(&self.runtime.vrf_netns(vrf))?;
-        let namespace = Namespace::open(Netns::Vrf(vrf.clone()), file, EventFilter::All, self.changes.clone())?;
+        let (changes, settings) = (self.changes.clone(), self.settings.clone());
+        let namespace = Namespace::open(Netns::Vrf(vrf.clone()), file, EventFilter::All, changes, settings)?;
         let namespace = Arc::new(namespace);
         vrfs.insert(vrf.clone(), namespace.clone());
         Ok(namespace)
@@ -137,11 +148,25 @@ impl Namespaces {
         }
     }
 
-    /// Whether a setting on which isolation rests changed in any namespace of ours since it was read.
-    pub async fn poll_settings(&self) -> bool {
+    /// Waits until a setting on which isolation rests was written in a namespace of ours, perhaps by ourselves.
+    pub async fn setting_written(&self) {
+        self.settings.written().await;
+    }
+
+    /// Whether a setting on which isolation rests changed in a namespace of ours since it was read.
+    ///
+    /// `all`: not only of the router, of those whose turn it is and of those that are not watched.
+    pub async fn poll_settings(&self, all: bool) -> bool {
         let vrfs = self.vrfs.lock().await;
+        let first = self.next_polled.fetch_add(POLLED_AT_ONCE, Ordering::Relaxed) % vrfs.len().max(1);
+        let has_turn = |index: usize| (index + vrfs.len() - first) % vrfs.len() < POLLED_AT_ONCE;
+        let selected = vrfs.values().enumerate().filter(|(index, vrf)| all || has_turn(*index) || !vrf.is_watched());
         // All of them: each marks itself as stale.
-        std::iter::once(&self.router).chain(vrfs.values()).filter(|namespace| namespace.poll_settings()).count() > 0
+        std::iter::once(&self.router)
+            .chain(selected.map(|(_, vrf)| vrf))
+            .filter(|namespace| namespace.poll_settings())
+            .count()
+            > 0
     }
 
     /// Closes the sockets that changes opened; watching goes on.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::cache::{Compared, PlanInput, Settled, Wanted};
 use super::early_policies::EarlyPolicies;
 use super::reconciler::{PassError, Reconciler};
-use super::schedule::{Schedule, State, policies_of_new_scopes, schedule};
+use super::schedule::{Schedule, State, early_policies, schedule};
 use super::silent::Silent;
 use crate::frr::client::port::Routing;
 use crate::frr::show::running_config::RunningConfig;
@@ -37,7 +37,7 @@ pub(super) struct Comparison {
 /// Whether a comparison may begin with what it knows to be necessary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Early {
-    /// Policies of new IP-VRFs are sent while the kernel is read.
+    /// Policies that need nothing else are sent while the kernel is read.
     Policies,
     /// Nothing is changed.
     Nothing,
@@ -70,7 +70,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let (accepted, wanted, observed, running) = if let Some(running) = current {
             let (accepted, wanted) = plan(kernel, wanted, input, &mut watch).await?;
             if early == Early::Policies {
-                for batch in policies_of_new_scopes(&running.config, &wanted.frr) {
+                for batch in early_policies(&running.config, &wanted.frr) {
                     policies.begin(routing, batch);
                 }
             }

@@ -259,10 +259,9 @@ async fn the_policies_of_a_new_vrf_are_sent_once_and_before_the_kernel_is_read()
     bench.kernel.fail_reads_of_links();
     assert!(bench.reconciler.pass(&snapshot(&BOTH)).await.is_err());
     let policies: Vec<String> = bench.frr().sent.drain(..).map(|(_, line)| line).collect();
-    assert!(
-        policies.len() == 2 && policies.iter().all(|line| line.starts_with("ip prefix-list pe-vrf-blue")),
-        "{policies:?}"
-    );
+    let of = |lists: &str| policies.iter().filter(|line| line.contains(&format!("ip prefix-list {lists}"))).count();
+    // Of the underlay: its host, its subnet together with red's, and the removal of red's.
+    assert_eq!((policies.len(), of("pe-vrf-blue"), of("pe-underlay")), (5, 2, 3), "{policies:?}");
 
     bench.kernel.heal();
     assert!(bench.pass(&BOTH).await.failures.is_empty());

@@ -112,6 +112,12 @@ pub fn shared_list(list: SharedList, family: Family) -> String {
     format!("pe-underlay-{list}-{}", short(family))
 }
 
+/// Whether this is the name of such a list.
+pub fn is_shared_list(name: &str) -> bool {
+    let lists = [SharedList::Subnets, SharedList::Hosts, SharedList::Routers];
+    lists.iter().any(|list| [Family::Ipv4, Family::Ipv6].iter().any(|family| shared_list(*list, *family) == name))
+}
+
 /// The number, from 1, of a line in a [`SharedList`]. Of IPv4: the address in the middle of the prefix, which no other prefix has that may be in the same list.
 pub fn line_number(prefix: &IpNet) -> u32 {
     match prefix {

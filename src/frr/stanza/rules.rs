@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use super::rule::{Group, Negation, Rule};
-use super::{bfd, bgp, evpn, policy, static_routes, zebra};
+use super::{bfd, bgp, evpn, policy, policy_names, static_routes, zebra};
 
 /// The rules of all stanzas. Within a group, lines are sent in this order. Every form here was measured on FRR 8.4.4, set and
 /// removed.
@@ -48,6 +48,13 @@ fn find(line: &str) -> Option<&'static RankedRule> {
 /// The identity of a line within its stanza: two lines with one identity replace each other. `None` without a rule.
 pub fn identity(line: &str) -> Option<String> {
     find(line).map(|entry| entry.rule.identity(line).join(" "))
+}
+
+/// The prefix list with lines of each IP-VRF of which this is a line.
+pub fn shared_list(line: &str) -> Option<&str> {
+    let mut words = line.split(' ').skip(1);
+    let list = (words.next()? == "prefix-list").then(|| words.next()).flatten()?;
+    policy_names::is_shared_list(list).then_some(list)
 }
 
 /// Whether FRR opens a stanza with this line.

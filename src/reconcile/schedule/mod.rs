@@ -15,7 +15,7 @@ use std::fmt;
 
 use crate::frr::client::port::Presence;
 use crate::frr::config::batch::{BatchStage, CommandBatch, merge};
-use crate::frr::config::diff::{diff, policies_of_new};
+use crate::frr::config::diff::{diff, policies_of_new, policies_of_underlay};
 use crate::frr::config::removal::Removal;
 use crate::frr::config::tree::Config;
 use crate::frr::release::Release;
@@ -100,19 +100,24 @@ pub fn schedule(wanted: State<'_>, observed: State<'_>, not_up: &BTreeSet<VrfNam
     let build = kernel::diff(&kernel_wanted, &after);
     let change = diff(&frr_after, wanted.frr);
     let mut order = Order::default();
-    order.begin_policies(policies_of_new_scopes(observed.frr, wanted.frr));
+    order.begin_policies(early_policies(observed.frr, wanted.frr));
     let lines = torn_down.iter().map(|scope| (scope, teardown::lines(observed.frr, scope, kept_netns)));
     order.teardown(&lines.collect::<Vec<_>>(), release);
-    let is_new = |scope: &Scope| !observed.frr.has(scope);
-    order.build(build, change.scopes.iter().map(|(scope, change)| (scope, change, is_new(scope))));
+    let is_early = |scope: &Scope| match scope {
+        Scope::Underlay => policies_of_underlay(observed.frr, wanted.frr).is_some(),
+        scope => !observed.frr.has(scope),
+    };
+    order.build(build, change.scopes.iter().map(|(scope, change)| (scope, change, is_early(scope))));
     Schedule { steps: order.steps, torn_down, unknown: change.unknown }
 }
 
 /// The policies that are sent before the kernel is changed, while it is read if possible: those of the scopes of which FRR
-/// runs nothing yet. Nothing refers to them before the rest of their scope is sent. The underlay has its turn before.
-pub(super) fn policies_of_new_scopes(observed: &Config, wanted: &Config) -> Vec<CommandBatch> {
+/// runs nothing yet, and of the underlay where nothing else of it changes. Nothing refers to them before the rest of their
+/// scope is sent.
+pub(super) fn early_policies(observed: &Config, wanted: &Config) -> Vec<CommandBatch> {
     let is_new = |scope: &&Scope| **scope != Scope::Underlay && !observed.has(scope);
-    merge(wanted.scopes().into_iter().filter(is_new).filter_map(|scope| policies_of_new(wanted, scope)))
+    let of_new = wanted.scopes().into_iter().filter(is_new).filter_map(|scope| policies_of_new(wanted, scope));
+    merge(policies_of_underlay(observed, wanted).into_iter().chain(of_new))
 }
 
 /// Puts steps in order.
@@ -147,18 +152,18 @@ impl Order {
         self.send(merge(lines.iter().flat_map(|(_, teardown)| teardown.after.iter().cloned())));
     }
 
-    /// The changes are those of a scope, with whether FRR had nothing of it: its policies have been begun already.
+    /// The changes are those of a scope, with whether its policies have been begun already.
     fn build<'a>(
         &mut self,
         steps: Vec<KernelStep>,
         changes: impl Iterator<Item = (&'a Scope, &'a Vec<CommandBatch>, bool)>,
     ) {
         let (mut underlay, mut others, mut policies) = (Vec::new(), Vec::new(), Vec::new());
-        for (scope, batches, is_new) in changes {
+        for (scope, batches, is_early) in changes {
             for batch in batches.iter().cloned() {
                 match (scope, batch.stage) {
+                    (_, BatchStage::Policies) if is_early => {}
                     (Scope::Underlay, _) => underlay.push(batch),
-                    (_, BatchStage::Policies) if is_new => {}
                     (_, BatchStage::Policies) => policies.push(batch),
                     (_, _) => others.push(batch),
                 }

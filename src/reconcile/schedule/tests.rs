@@ -137,10 +137,37 @@ fn a_deleted_vrf_leaves_the_others_alone(#[case] mode: VrfMode) {
     let policies = batches(&done, &[BatchStage::Policies]);
     let lines: Vec<&str> =
         policies.iter().flat_map(|batch| &batch.commands).map(|command| command.line.send()).collect();
-    assert_eq!(lines, ["ip prefix-list pe-underlay-subnets-v4 seq 3232304000 permit 192.169.11.0/24 le 32"]);
+    assert_eq!(
+        lines,
+        [
+            "ip prefix-list pe-underlay-subnets-v4 seq 3232304000 permit 192.169.11.0/24 le 32",
+            "no ip prefix-list pe-underlay-subnets-v4 seq 3232303872"
+        ]
+    );
     let teardown = batches(&done, &TEARDOWN).len();
     assert_eq!(teardown + policies.len(), done.steps.iter().filter_map(ScheduleStep::batch).count());
     assert_eq!(done.vrfs(), ["red".parse().unwrap()].into());
+}
+
+/// bgpd takes long over them: they are sent first, together, and answered while the links are created.
+#[test]
+fn the_lines_of_a_new_vrf_in_lists_of_the_underlay_are_sent_before_the_kernel_is_changed() {
+    let done = pass(VrfMode::Netns, &[l3vni("red", 100, 10)], &[l3vni("red", 100, 10), l3vni("blue", 200, 11)]);
+    let ScheduleStep::BeginPolicies(batch) = &done.steps[0] else { panic!("{:?}", done.steps[0]) };
+    let lines: Vec<&str> = batch.commands.iter().map(|command| command.line.send()).collect();
+    assert_eq!(
+        lines,
+        [
+            "ip prefix-list pe-underlay-hosts-v4 seq 3232303874 permit 192.169.11.2/32",
+            "ip prefix-list pe-underlay-subnets-v4 seq 3232303872 permit 192.169.10.0/23 le 32",
+            "no ip prefix-list pe-underlay-subnets-v4 seq 3232303744"
+        ]
+    );
+    let place = |is_it: fn(&ScheduleStep) -> bool| done.steps.iter().position(is_it).unwrap();
+    let answered = place(|step| matches!(step, ScheduleStep::AwaitPolicies));
+    assert!(place(|step| !step.kernel_ops().is_empty()) < answered);
+    let of_underlay = |step: &&ScheduleStep| matches!(step, ScheduleStep::Frr(batch) if batch.commands.iter().any(|command| command.scope == Scope::Underlay));
+    assert_eq!(done.steps.iter().find(of_underlay), None);
 }
 
 #[test]

@@ -66,6 +66,20 @@ pub fn policies_of_new(wanted: &Config, scope: &Scope) -> Option<CommandBatch> {
     batch(BatchStage::Policies, Daemon::Bgpd, scope, additions(&Tree::default(), &policies, &[]))
 }
 
+/// The policies of the underlay, where nothing else of it changes but what is left over: no line of an instance needs them, and
+/// no line of an instance has to be sent before. So it is where an IP-VRF is added or removed, whose lines are in lists of
+/// the underlay.
+pub fn policies_of_underlay(observed: &Config, wanted: &Config) -> Option<CommandBatch> {
+    let scope = &Scope::Underlay;
+    if !observed.has(scope) || observed.same(wanted, scope) {
+        return None;
+    }
+    let batches = edit(observed, wanted, scope);
+    let is_policy = |batch: &CommandBatch| matches!(batch.stage, BatchStage::Policies | BatchStage::Leftovers);
+    let are_alone = batches.iter().all(is_policy);
+    batches.into_iter().find(|batch| are_alone && batch.stage == BatchStage::Policies)
+}
+
 /// The edits of one scope.
 fn edit(observed: &Config, wanted: &Config, scope: &Scope) -> Vec<CommandBatch> {
     let empty = Tree::default();
@@ -91,14 +105,27 @@ fn edit(observed: &Config, wanted: &Config, scope: &Scope) -> Vec<CommandBatch> 
     let (old_bgp, bgp) = of(Daemon::Bgpd);
     let (old_policies, old_instance) = split(old_bgp);
     let (policies, instance) = split(bgp);
-    send(BatchStage::Policies, Daemon::Bgpd, additions(&old_policies, &policies, &[]));
+    let added = additions(&old_policies, &policies, &[]);
+    let (replaced, unused) = replaced_lines(&added, removals(&old_policies, &policies, &[]));
+    send(BatchStage::Policies, Daemon::Bgpd, [added, replaced].concat());
     let changes =
         delay_derived_targets(instance_changes(&old_instance, &instance), &old_instance, wanted.identity(scope));
     send(BatchStage::Instance, Daemon::Bgpd, changes);
-    send(BatchStage::Leftovers, Daemon::Bgpd, removals(&old_policies, &policies, &[]));
+    send(BatchStage::Leftovers, Daemon::Bgpd, unused);
     send(BatchStage::Leftovers, Daemon::Bfdd, removals(old_profiles, profiles, &[]));
     batches.extend(session_resets(old_bgp, bgp, scope));
     batches
+}
+
+/// The removed lines of lists to which lines are added, and all others. Prefixes of neighbouring subnets are one line, which a
+/// further subnet replaces: in one commit, in which none of them is missing.
+fn replaced_lines(added: &[LineChange], removed: Vec<LineChange>) -> (Vec<LineChange>, Vec<LineChange>) {
+    let extended: BTreeSet<&str> = added.iter().filter_map(|change| rules::shared_list(change.line.send())).collect();
+    let is_replaced = |change: &LineChange| {
+        let line = change.line.send();
+        rules::shared_list(line.strip_prefix("no ").unwrap_or(line)).is_some_and(|list| extended.contains(list))
+    };
+    removed.into_iter().partition(is_replaced)
 }
 
 /// Whether bgpd lacks the instance of an IP-VRF in an AS other than that of the default instance.
