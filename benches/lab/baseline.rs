@@ -8,13 +8,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use nix::sys::signal::{Signal, kill};
 use perouter::runtime::Daemon;
 use perouter::types::VrfMode;
 use perouter_lab::node::Node;
 
-use crate::process;
-use crate::testbed::{FrrShell, Moment, Testbed, session, vni, vrf, wait};
+use crate::testbed::{FrrShell, Moment, Testbed, session, vni, vrf};
 
 /// FRR's directory in the node.
 const DIR: &str = "/run/plain";
@@ -111,12 +109,13 @@ impl Baseline {
 
     /// Stops FRR and removes the devices.
     pub fn remove(self) -> anyhow::Result<()> {
+        let mut script = String::new();
         for daemon in DAEMONS.into_iter().rev() {
-            let pid = process::in_netns(daemon.name(), &self.node.file(NETNS))?;
-            kill(pid, Signal::SIGKILL)?;
-            wait("the exit of a daemon", || kill(pid, None).is_err())?;
+            // zebra may be in the namespace of an IP-VRF: it is found by its pid file.
+            let _ = writeln!(script, "pid=$(cat {DIR}/{daemon}.pid); kill -9 $pid");
+            let _ = writeln!(script, "while kill -0 $pid 2>/dev/null; do sleep 0.02; done");
         }
-        let mut script = format!("nsenter --net={NETNS} ip link set toswitch netns 1\n");
+        let _ = writeln!(script, "nsenter --net={NETNS} ip link set toswitch netns 1");
         for number in 1..=self.devices {
             let _ = writeln!(script, "ip link del host-{}", vni(number));
             if self.mode == VrfMode::Netns {
