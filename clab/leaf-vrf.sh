@@ -1,13 +1,14 @@
 #!/bin/sh
-# leaf-vrf.sh VRF VNI PORT ADDRESS4 ADDRESS6
-# Creates an IP-VRF on a leaf: VRF, VXLAN, bridge, the host's port with the gateway addresses, and FRR's stanzas.
+# leaf-vrf.sh VRF VNI PORT ADDRESS4 ADDRESS6 [FAMILY]
+# Creates an IP-VRF on a leaf: VRF, VXLAN, bridge, the host's port with the gateway addresses, and FRR's stanzas. FAMILY is
+# that of the VTEP, 4 by default or 6 (FRR 10.6 and later).
 # The VRF is a VRF device if the kernel supports it, else a network namespace that zebra (started with -n) uses as a VRF.
 # A packet without a route in the VRF is dropped silently, as on a switch, and never looked up in another table.
 # With a TOS other than 0 the kernel looks up the route of each VXLAN packet, so that packets are spread over the paths to
 # a VTEP; 2 is in the ECN bits, which the kernel copies from the inner packet.
 # FRR's default instance with advertise-all-vni must exist before this runs (FRR issue 22851).
 set -eu
-vrf=$1 vni=$2 port=$3 address4=$4 address6=$5
+vrf=$1 vni=$2 port=$3 address4=$4 address6=$5 family=${6-4}
 state=/run/leaf-vrf
 
 # until_true TENTHS COMMAND...
@@ -43,7 +44,7 @@ configure() {
 	vtysh -c 'configure terminal' \
 		-c "vrf $vrf" -c "vni $vni" -c 'exit-vrf' \
 		-c "router bgp $asn vrf $vrf" \
-		-c "bgp router-id $vtep" \
+		-c "bgp router-id $router_id" \
 		-c 'bgp bestpath as-path multipath-relax' \
 		-c 'address-family ipv4 unicast' -c 'redistribute connected' -c 'exit-address-family' \
 		-c 'address-family ipv6 unicast' -c 'redistribute connected' -c 'exit-address-family' \
@@ -83,9 +84,9 @@ build_netns() {
 	done
 	[ -e "/run/netns/$vrf" ]
 	# Created from here, so that its socket is in the leaf's own namespace, with the underlay.
-	ip link add "vni$vni" mtu 9450 netns "$vrf" type vxlan id "$vni" local "$vtep" dstport 4789 nolearning tos 2
+	ip link add "vni$vni" mtu $mtu netns "$vrf" type vxlan id "$vni" local "$vtep" dstport 4789 nolearning tos 2 $checksum
 	in_vrf ip -batch - <<-END
-		link add br$vni address $mac mtu 9450 type bridge stp_state 0 mcast_snooping 0
+		link add br$vni address $mac mtu $mtu type bridge stp_state 0 mcast_snooping 0
 		link set br$vni addrgenmode none
 		link set vni$vni master br$vni addrgenmode none
 		link set vni$vni type bridge_slave neigh_suppress on learning off
@@ -112,9 +113,9 @@ build_device() {
 		route add table $table blackhole ::/0 metric 4278198272
 		link add $vrf type vrf table $table
 		link set $vrf up
-		link add br$vni address $mac mtu 9450 type bridge stp_state 0 mcast_snooping 0
+		link add br$vni address $mac mtu $mtu type bridge stp_state 0 mcast_snooping 0
 		link set br$vni master $vrf addrgenmode none
-		link add vni$vni mtu 9450 type vxlan id $vni local $vtep dstport 4789 nolearning tos 2
+		link add vni$vni mtu $mtu type vxlan id $vni local $vtep dstport 4789 nolearning tos 2 $checksum
 		link set vni$vni master br$vni addrgenmode none
 		link set vni$vni type bridge_slave neigh_suppress on learning off
 		link set vni$vni up
@@ -163,11 +164,13 @@ fi
 # The default instance comes first.
 asn=${bgpd#*router bgp }
 asn=${asn%%[!0-9]*}
+router_id=${bgpd#* bgp router-id }
+router_id=${router_id%%[!0-9.]*}
 
 # zebra adds the address asynchronously.
 vtep_known() {
-	vtep=$(ip -4 -o address show dev lo scope global)
-	vtep=${vtep#* inet }
+	vtep=$(ip "-$family" -o address show dev lo scope global)
+	vtep=${vtep#* inet* }
 	vtep=${vtep%%/*}
 	[ -n "$vtep" ]
 }
@@ -176,8 +179,15 @@ if ! until_true 300 vtep_known; then
 	exit 1
 fi
 # The MAC of a VNI is advertised as the router MAC of its routes: derived from VTEP and VNI, it survives a restart.
-second=${vtep#*.} third=${vtep#*.*.}
-mac=$(printf '02:%02x:%02x:%02x:%02x:%02x' "${second%%.*}" "${third%.*}" "${vtep##*.}" $((vni / 256 % 256)) $((vni % 256)))
+case $family in
+4)
+	second=${vtep#*.} third=${vtep#*.*.} mtu=9450 checksum=
+	set -- "${second%%.*}" "${third%.*}" "${vtep##*.}"
+	;;
+# A switch sends a UDP checksum of zero, and must be understood (RFC 7348 section 5).
+6) mtu=9430 checksum=udp6zerocsumrx && set -- 6 0 "0x${vtep##*:}" ;;
+esac
+mac=$(printf '02:%02x:%02x:%02x:%02x:%02x' "$1" "$2" "$3" $((vni / 256 % 256)) $((vni % 256)))
 
 if ip link add vrfprobe type vrf table 9999 2>/dev/null; then
 	ip link del vrfprobe

@@ -59,7 +59,8 @@ fn plan_text(plan: &Plan) -> String {
         .collect();
     let fabric = |fabric: &FabricAddresses| {
         let owner = plan.owner(&Scope::Underlay).unwrap();
-        format!("{owner}: VTEP {}, router id {}", fabric.vtep, fabric.router_id)
+        let vteps = fabric.vteps.values().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+        format!("{owner}: VTEP {vteps}, router id {}", fabric.router_id)
     };
     let underlay = plan.fabric.as_ref().map(fabric);
     let value =
@@ -101,7 +102,7 @@ fn every_case_gives_the_expected_files() {
         };
         let facts = NodeFacts {
             nics: Some([(toswitch.name.clone(), toswitch)].into()),
-            ..NodeFacts::unknown(VrfMode::Netns, crate::frr::release::FRR_10_3)
+            ..NodeFacts::unknown(VrfMode::Netns, crate::frr::release::FRR_10_7)
         };
         let plan = plan(&snapshot, &facts);
         let outputs = [

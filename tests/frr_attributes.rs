@@ -18,6 +18,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
+use perouter::frr::release::FRR_10_7;
 use provider_edge::{HOST, HOST_V6, LEAF_AS, LIMIT, NODE_AS, ip, start};
 use speaker::{
     AS_PATH, Attribute, IPV4_UNICAST, IPV6_UNICAST, L2VPN_EVPN, LOCAL_PREF, NEXT_HOP, OPTIONAL, ORIGIN, RawSpeaker,
@@ -44,16 +45,28 @@ struct Case {
     attribute: Attribute,
     before_10: Fate,
     since_10: Fate,
+    since_10_7: Option<Fate>,
 }
 
 fn case(name: &'static str, flags: u8, type_: u8, value: impl Into<Vec<u8>>, fate: Fate) -> Case {
-    Case { name, attribute: Attribute::new(flags, type_, value), before_10: fate.clone(), since_10: fate }
+    Case {
+        name,
+        attribute: Attribute::new(flags, type_, value),
+        before_10: fate.clone(),
+        since_10: fate,
+        since_10_7: None,
+    }
 }
 
 impl Case {
     /// FRR 8.4 has no way to remove it.
     fn before_10(self, before_10: Fate) -> Self {
         Self { before_10, ..self }
+    }
+
+    /// FRR 10.7 treats it otherwise.
+    fn since_10_7(self, fate: Fate) -> Self {
+        Self { since_10_7: Some(fate), ..self }
     }
 }
 
@@ -84,7 +97,8 @@ fn of_external_host() -> Vec<Case> {
         community("no-peer", 0xffff_ff04, Passed),
         community("graceful-shutdown", 0xffff_0000, Passed),
         community("accept-own", 0xffff_0001, Passed),
-        community("llgr-stale", 0xffff_0006, Passed),
+        // RFC 9494 section 4.6: not to a leaf that did not negotiate long-lived graceful restart.
+        community("llgr-stale", 0xffff_0006, Passed).since_10_7(Filtered),
         community("no-llgr", 0xffff_0007, Passed),
         community("blackhole", 0xffff_029a, Filtered),
         case("ORIGINATOR_ID", OPTIONAL, 9, [8, 8, 8, 8], Removed),
@@ -176,7 +190,8 @@ fn fate(sent: &Attribute, route: Option<&Vec<Attribute>>, without: &[Attribute])
 
 async fn attributes_are_treated_as_decided(host_as: u32, leaf_as: u32, cases: Vec<Case>) {
     let (mut pe, outside) = start(host_as, leaf_as).await;
-    let is_10 = pe.release().since.0 >= 10;
+    let release = pe.release();
+    let is_10 = release.since.0 >= 10;
     let leaf = outside.speaker("192.168.11.2", "192.168.11.3", leaf_as, &[IPV4_UNICAST, L2VPN_EVPN]);
     let mut host = outside.speaker(HOST, "192.169.10.1", host_as, &[IPV4_UNICAST]);
     let prefix = |n: usize| -> IpNet { format!("172.30.0.{n}/32").parse().unwrap() };
@@ -198,7 +213,8 @@ async fn attributes_are_treated_as_decided(host_as: u32, leaf_as: u32, cases: Ve
     std::thread::sleep(Duration::from_millis(500));
     let mut wrong = String::new();
     for (n, case) in cases.iter().enumerate() {
-        let expected = if is_10 { &case.since_10 } else { &case.before_10 };
+        let of_10_7 = case.since_10_7.as_ref().filter(|_| release.name == FRR_10_7.name);
+        let expected = of_10_7.unwrap_or(if is_10 { &case.since_10 } else { &case.before_10 });
         let found = fate(&case.attribute, leaf.type5(prefix(n)).as_ref(), &without);
         println!("{:40} {found:?}", case.name);
         if found != *expected {

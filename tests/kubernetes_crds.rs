@@ -50,6 +50,7 @@ fn accepted() -> Vec<Case> {
     vec![
         underlay("least", ""),
         underlay("IPv6 VTEP", "vtepcidr: '2001:db8::/64'"),
+        underlay("VTEPs of both families", "vtepcidr: 100.65.0.0/24, vtepcidr6: '2001:db8::/64'"),
         underlay("null is absent", "routeridcidr: null"),
         underlay(
             "protected prefixes of both families",
@@ -70,6 +71,7 @@ fn accepted() -> Vec<Case> {
             "host with another port and address",
             "hostasn: 1, hostSession: {port: 180, sourceAddress: {ipv4: 10.9.0.7}}, toHost: {asOverride: true}",
         ),
+        l3vni("over IPv6", "underlayAddressFamily: IPv6"),
         l3vni("pool of sources", "hostSession: {listenPort: 180, sourceAddress: {ipv4: 10.9.0.0/24}}"),
         l3vni("nothing allowed", "fromHost: {allowedPrefixes: []}, toHost: {allowedPrefixes: []}"),
         l3vni(
@@ -91,6 +93,10 @@ fn rejected_underlays() -> Vec<Case> {
         underlay("VTEP pool is no prefix", "vtepcidr: 100.65.0.0"),
         underlay("VTEP pool has host bits", "vtepcidr: 100.65.0.1/24"),
         underlay("VTEP pool is multicast", "vtepcidr: 224.0.0.0/24"),
+        underlay("second VTEP pool is of IPv4", "vtepcidr: 100.65.0.0/24, vtepcidr6: 100.66.0.0/24"),
+        underlay("second VTEP pool has host bits", "vtepcidr: 100.65.0.0/24, vtepcidr6: '2001:db8::1/64'"),
+        underlay("second VTEP pool is multicast", "vtepcidr: 100.65.0.0/24, vtepcidr6: 'ff02::/64'"),
+        underlay("two IPv6 VTEP pools", "vtepcidr: '2001:db8::/64', vtepcidr6: '2001:db8:1::/64'"),
         underlay(
             "protected prefixes",
             "protectedPrefixes: [10.96.0.0/12, 10.96.0.1/12, x, '::/0', 0.0.0.0/0, 10.96.0.0/12]",
@@ -143,6 +149,7 @@ fn rejected_l3vnis() -> Vec<Case> {
         routed("VRF is reserved", "vrf: lo"),
         routed("VRF is a link of the router", "vrf: pe-100"),
         routed("numbers", "hostasn: 0, vxlanport: 0"),
+        routed("family in lower case", "underlayAddressFamily: ipv6"),
         routed("host session without subnet", "hostSession: {}"),
         routed("filter without subnet", "fromHost: {}"),
         routed("filter to the host without subnet", "toHost: {}"),

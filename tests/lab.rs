@@ -29,6 +29,7 @@ mod lab {
     mod host_vrf;
     mod idempotence;
     mod injection;
+    mod ipv6_vtep;
     mod isolation;
     mod l3vni_add_delete;
     mod l3vni_edits;

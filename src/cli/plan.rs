@@ -149,7 +149,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let frr = PlannedRelease::installed(dir.path()).await.unwrap();
         let note = format!(
-            "FRR is not installed: apt-get install frr (looked in {} for zebra); planned for FRR 10.3",
+            "FRR is not installed: apt-get install frr (looked in {} for zebra); planned for FRR 10.7",
             dir.path().display()
         );
         assert_eq!((frr.version, frr.note), (FrrVersion::newest_known(), Some(note)));

@@ -44,25 +44,27 @@ pub async fn execute(args: &StatusArgs) -> anyhow::Result<ExitCode> {
 
 fn text(status: &NodeStatus) -> String {
     let or_none = |value: Option<String>| value.unwrap_or_else(|| "<none>".to_owned());
+    let vteps = status.vteps().map(|vtep| vtep.to_string()).collect::<Vec<_>>().join(", ");
     let mut out = table::render(
         &["NODE", "INDEX", "VTEP", "ROUTER ID", "VRF MODE", "FRR", "READY"],
         [vec![
             status.node.clone(),
             status.index.to_string(),
-            or_none(status.vtep.map(|ip| ip.to_string())),
+            or_none((!vteps.is_empty()).then(|| vteps.clone())),
             or_none(status.router_id.map(|ip| ip.to_string())),
             status.vrf_mode.to_string(),
             status.frr_version.clone(),
             if status.ready { "True" } else { "False" }.to_owned(),
         ]],
     );
-    if let (Some(vtep), false) = (status.vtep, status.vtep_advertisers.is_empty()) {
+    if !vteps.is_empty() && !status.vtep_advertisers.is_empty() {
         let from = status.vtep_advertisers.iter().cloned().collect::<Vec<_>>().join(", ");
         let index = status.index;
         out.extend([format!(
-            "  the fabric has VTEP {vtep} from another router too (neighbor {from}): does another node use index {index}?\n"
+            "  the fabric has VTEP {vteps} from another router too (neighbor {from}): does another node use index {index}?\n"
         )]);
     }
+    out.extend(status.frr_warning.iter().map(|warning| format!("  {warning}\n")));
     out.extend(status.silent_daemons.iter().map(|daemon| format!("  {daemon} does not answer\n")));
     out.push('\n');
     let resources = status.resources.iter().map(|r| {
@@ -94,13 +96,14 @@ fn tail(status: &NodeStatus) -> String {
     if !status.vnis.is_empty() {
         let rows = status.vnis.iter().map(|(vni, state)| {
             let up = if state.is_ready() { "Up" } else { "Down" };
+            let vtep = state.vtep.map(|vtep| vtep.to_string()).unwrap_or_default();
             let mac = state.router_mac.map(|mac| mac.to_string()).unwrap_or_default();
             let rd = state.rd.clone().unwrap_or_default();
             let vni_type = state.vni_type.as_str().to_owned();
-            vec![state.vrf.clone(), vni.to_string(), vni_type, up.to_owned(), mac, rd, state.export.join(",")]
+            vec![state.vrf.clone(), vni.to_string(), vni_type, up.to_owned(), vtep, mac, rd, state.export.join(",")]
         });
         out.push('\n');
-        out += &table::render(&["VRF", "VNI", "TYPE", "STATE", "ROUTER MAC", "RD", "EXPORT RT"], rows);
+        out += &table::render(&["VRF", "VNI", "TYPE", "STATE", "VTEP", "ROUTER MAC", "RD", "EXPORT RT"], rows);
     }
     if !status.sessions.is_empty() {
         let rows = status.sessions.iter().map(|session| {

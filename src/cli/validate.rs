@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{options, output};
 use crate::frr::daemons::{self, Installation};
-use crate::frr::release::FRR_10_3;
+use crate::frr::release::FRR_10_7;
 use crate::kernel::{host_nics, netns};
 use crate::plan::{NodeFacts, Plan, plan};
 use crate::snapshot::{Kind, NodeIdentity, Rejection};
@@ -50,7 +50,7 @@ pub async fn execute(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     };
     let secrets = args.secrets_dir.clone().unwrap_or_else(|| args.dir.join("secrets"));
     let snapshot = source::dir::read(&args.dir, &secrets, &node)?;
-    let (mut release, mut nics) = (FRR_10_3, None);
+    let (mut release, mut nics) = (FRR_10_7, None);
     if args.this_node {
         release = Installation::read(Path::new(daemons::FRR_DIR)).await?.release;
         let asked = snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();

@@ -22,6 +22,7 @@ use crate::diagnose::SessionCause;
 use crate::diagnose::filtered::FilteredCount;
 use crate::diagnose::tcp_diagnosis::TcpDiagnosis;
 use crate::frr::client::port::Routing;
+use crate::frr::show::live::Live;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionPhase, SessionState};
 use crate::frr::show::vni::VniState;
 use crate::kernel::Kernel;
@@ -269,6 +270,14 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         self.tcp_diagnosis.causes(sessions, md5_sessions, &counts, self.outputs.mode, std::time::Instant::now())
     }
 
+    /// Logs once that perouter was not measured with this FRR.
+    fn warn_of_release(&self, live: &Live) {
+        let is_known = self.outputs.statuses.borrow().as_ref().is_some_and(|last| last.frr_warning == live.frr_warning);
+        if let (Some(warning), false) = (&live.frr_warning, is_known) {
+            tracing::warn!("{warning}");
+        }
+    }
+
     /// Logs once that another node seems to have the index of this one.
     fn warn_of_duplicate(&self, index: u32, advertisers: &BTreeSet<String>) {
         let is_known = self.outputs.statuses.borrow().as_ref().is_some_and(|last| !last.vtep_advertisers.is_empty());
@@ -313,6 +322,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             }
         };
         let (answers, live) = (live.is_some(), live.unwrap_or_default());
+        self.warn_of_release(&live);
         self.warn_of_duplicate(snapshot.node.index, &live.vtep_advertisers);
         let failures = texts(&report.failures);
         let status = fold(snapshot, &report.plan, self.outputs.mode, &failures, live, self.last_change.clone());

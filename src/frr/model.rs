@@ -89,6 +89,14 @@ pub enum Peer {
     Interface(IfName),
 }
 
+impl Peer {
+    /// Whether a session with it can carry unicast routes of a family. Next hops of IPv4 are those of RFC 8950 over IPv6. For IPv6
+    /// over IPv4 there is nothing like that: FRR takes an address of the NIC, and without one does not establish the session.
+    pub fn carries(&self, family: Family) -> bool {
+        family == Family::Ipv4 || !matches!(self, Self::Address(IpAddr::V4(_)))
+    }
+}
+
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -59,7 +59,8 @@ pub enum LinkKind {
     /// A bridge, always with STP off and multicast snooping off.
     Bridge,
     /// A VXLAN device (RFC 7348), learning off, DSCP 0. Its socket is always in the router namespace, wherever the device
-    /// is.
+    /// is. Over IPv6 it accepts a UDP checksum of zero, which a switch sends (section 5 there, RFC 6935) and the kernel
+    /// otherwise drops; it sends a checksum itself.
     Vxlan {
         /// Network identifier.
         vni: Vni,

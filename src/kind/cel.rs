@@ -57,6 +57,16 @@ const NOT_RESERVED: (&str, &str) = (
      link-local addresses",
 );
 
+const IPV6_PREFIX: (&str, &str) = (
+    "isCIDR(self) && cidr(self).ip().family() == 6",
+    "is not an IPv6 prefix: write ADDRESS/LENGTH, such as 2001:db8:10::/64",
+);
+
+const UNICAST: (&str, &str) = (
+    "!isIP(self) || ip(self).isGlobalUnicast()",
+    "is not a unicast address: do not use a loopback, multicast, unspecified or link-local address",
+);
+
 /// A prefix of either family.
 pub(crate) fn prefix(_: &mut SchemaGenerator) -> Schema {
     string(
@@ -94,6 +104,11 @@ pub(crate) fn pool(_: &mut SchemaGenerator) -> Schema {
             NOT_RESERVED,
         ],
     )
+}
+
+/// A pool of IPv6 addresses.
+pub(crate) fn pool_v6(_: &mut SchemaGenerator) -> Schema {
+    string(CIDR_TEXT, &[IPV6_PREFIX, NO_HOST_BITS, NOT_RESERVED])
 }
 
 /// A pool of router IDs.
@@ -134,10 +149,7 @@ pub(crate) fn subnet_v6(_: &mut SchemaGenerator) -> Schema {
     string(
         CIDR_TEXT,
         &[
-            (
-                "isCIDR(self) && cidr(self).ip().family() == 6",
-                "is not an IPv6 prefix: write ADDRESS/LENGTH, such as 2001:db8:10::/64",
-            ),
+            IPV6_PREFIX,
             NO_HOST_BITS,
             NOT_RESERVED,
             (
@@ -148,42 +160,26 @@ pub(crate) fn subnet_v6(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+fn pool_or_address(max_length: u32, family: (&str, &str)) -> Schema {
+    string(max_length, &[family, NO_HOST_BITS, NOT_RESERVED, UNICAST])
+}
+
 /// A pool of IPv4 addresses, or one address.
 pub(crate) fn pool_or_address_v4(_: &mut SchemaGenerator) -> Schema {
-    string(
-        18,
-        &[
-            (
-                "isIP(self) ? ip(self).family() == 4 : isCIDR(self) && cidr(self).ip().family() == 4",
-                "is neither an IPv4 prefix nor an IPv4 address: write one such as 10.9.0.0/24 or 10.9.0.7",
-            ),
-            NO_HOST_BITS,
-            NOT_RESERVED,
-            (
-                "!isIP(self) || ip(self).isGlobalUnicast()",
-                "is not a unicast address: do not use a loopback, multicast, unspecified or link-local address",
-            ),
-        ],
-    )
+    let family = (
+        "isIP(self) ? ip(self).family() == 4 : isCIDR(self) && cidr(self).ip().family() == 4",
+        "is neither an IPv4 prefix nor an IPv4 address: write one such as 10.9.0.0/24 or 10.9.0.7",
+    );
+    pool_or_address(18, family)
 }
 
 /// A pool of IPv6 addresses, or one address.
 pub(crate) fn pool_or_address_v6(_: &mut SchemaGenerator) -> Schema {
-    string(
-        CIDR_TEXT,
-        &[
-            (
-                "isIP(self) ? ip(self).family() == 6 : isCIDR(self) && cidr(self).ip().family() == 6",
-                "is neither an IPv6 prefix nor an IPv6 address: write one such as 2001:db8:9::/64 or 2001:db8:9::7",
-            ),
-            NO_HOST_BITS,
-            NOT_RESERVED,
-            (
-                "!isIP(self) || ip(self).isGlobalUnicast()",
-                "is not a unicast address: do not use a loopback, multicast, unspecified or link-local address",
-            ),
-        ],
-    )
+    let family = (
+        "isIP(self) ? ip(self).family() == 6 : isCIDR(self) && cidr(self).ip().family() == 6",
+        "is neither an IPv6 prefix nor an IPv6 address: write one such as 2001:db8:9::/64 or 2001:db8:9::7",
+    );
+    pool_or_address(CIDR_TEXT, family)
 }
 
 /// The address of a BGP neighbor.

@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::bgp::{PrefixRule, SecretKeyRef};
 use super::ipam;
 use super::object::{ObjectRef, Reason, Rejection, SecretKey};
+use super::vtep::Vteps;
 use crate::frr::model::PrefixListEntry;
 use crate::frr::release::Release;
 use crate::kernel::model::{HostNetwork, ObservedNics};
@@ -34,6 +35,8 @@ pub struct NodeContext<'a> {
     pub host_networks: &'a BTreeSet<HostNetwork>,
     /// Whether a version of the object is in force.
     pub standing: Standing,
+    /// The accepted object that connects the node to the fabric, and the VTEPs that it provides.
+    pub fabric: Option<(&'a ObjectRef, &'a Vteps)>,
 }
 
 /// Whether a version of an object is in force on the node.

@@ -2,7 +2,7 @@
 //! implements in its own folder. Nothing here may depend on one kind. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use ipnet::IpNet;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -15,6 +15,7 @@ use super::check::Check;
 use super::claim::Claim;
 use super::note::Note;
 use super::object::{Kind, ObjectRef};
+use super::vtep::Vteps;
 use crate::frr::model::{Neighbor, Peer, RouterConfig};
 use crate::frr::release::Release;
 use crate::kernel::model::{HostNetwork, KernelState, ObservedNics};
@@ -50,8 +51,8 @@ pub struct Fabric {
     pub object: ObjectRef,
     /// AS number of the default BGP instance.
     pub asn: Asn,
-    /// VTEP address of the node.
-    pub vtep: IpAddr,
+    /// The VTEPs of the node.
+    pub vteps: Vteps,
     /// BGP router id of the node.
     pub router_id: Ipv4Addr,
     /// BGP neighbors in the fabric.
@@ -62,8 +63,6 @@ pub struct Fabric {
     pub mode: VrfMode,
     /// The installed release of FRR.
     pub release: Release,
-    /// MTU in bytes of the overlay.
-    pub mtu: u32,
     /// The kernel can filter IPv6 sources.
     pub source_filters: bool,
 }

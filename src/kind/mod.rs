@@ -20,6 +20,7 @@ pub mod node_status;
 pub mod note;
 pub mod object;
 pub mod underlay;
+pub mod vtep;
 
 use std::sync::Arc;
 

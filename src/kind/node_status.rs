@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
         description = "established and configured BGP sessions"
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "VTEP IPv6", type_ = "string", json_path = ".status.vtep6", priority = 1),
     printcolumn(name = "Router ID", type_ = "string", json_path = ".status.routerID", priority = 1),
     printcolumn(
         name = "VNIs",
@@ -66,9 +67,12 @@ pub struct RouterState {
     pub conditions: Vec<RouterCondition>,
     /// Index of the node, from which its addresses are derived.
     pub index: u32,
-    /// VTEP address of the node. Absent without an Underlay.
+    /// VTEP address of the node, the IPv4 one where it has both. Absent without an Underlay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vtep: Option<String>,
+    /// IPv6 VTEP address of the node. Absent where `vtep` is the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vtep6: Option<String>,
     /// BGP router ID of the node. Absent without an Underlay.
     #[serde(default, rename = "routerID", skip_serializing_if = "Option::is_none")]
     pub router_id: Option<String>,
@@ -77,6 +81,9 @@ pub struct RouterState {
     /// Version of FRR. Empty while FRR does not respond.
     #[serde(default)]
     pub frr_version: String,
+    /// Why this version of FRR may behave differently than those with which perouter was measured. Absent for one of those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frr_warning: Option<String>,
     /// Number of BGP sessions.
     #[serde(default)]
     pub sessions: SessionCount,

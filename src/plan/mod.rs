@@ -19,7 +19,7 @@ use crate::kind::object::{Kind, ObjectRef, Reason, Rejection};
 use crate::kind::{Valid, notes};
 use crate::scope::Scope;
 use crate::snapshot::{Object, Snapshot};
-use crate::types::{Vni, VrfName};
+use crate::types::{Family, Vni, VrfName};
 use claims::{Claimant, Claims};
 
 pub use crate::kind::definition::NodeFacts;
@@ -44,8 +44,8 @@ pub struct Plan {
 /// The addresses by which the fabric identifies the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FabricAddresses {
-    /// VTEP address of the node.
-    pub vtep: IpAddr,
+    /// VTEP addresses of the node.
+    pub vteps: BTreeMap<Family, IpAddr>,
     /// BGP router ID of the node.
     pub router_id: Ipv4Addr,
 }
@@ -128,8 +128,9 @@ impl<'a> Planner<'a> {
         }
         let Snapshot { node, secrets, .. } = self.snapshot;
         let NodeFacts { release, nics, host_networks, .. } = self.facts;
-        let (nics, standing) = (nics.as_ref(), self.standing(object, found));
-        let node = NodeContext { index: node.index, secrets, release: *release, nics, host_networks, standing };
+        let (nics, standing, index) = (nics.as_ref(), self.standing(object, found), node.index);
+        let fabric = self.fabric.as_ref().map(|fabric| (&fabric.object, &fabric.vteps));
+        let node = NodeContext { index, secrets, release: *release, nics, host_networks, standing, fabric };
         let valid = found.spec.validate(object, node).map_err(|mut rejections| {
             for rejection in &mut rejections {
                 rejection.location = location.cloned();
@@ -159,7 +160,8 @@ impl<'a> Planner<'a> {
         }
         let accepted: Vec<_> = self.accepted.iter().map(|(object, valid)| (*object, valid)).collect();
         plan.notes = notes(&accepted, &fabric);
-        plan.fabric = Some(FabricAddresses { vtep: fabric.vtep, router_id: fabric.router_id });
+        let vteps = fabric.vteps.addresses();
+        plan.fabric = Some(FabricAddresses { vteps, router_id: fabric.router_id });
         plan
     }
 }

@@ -2,12 +2,14 @@ use std::sync::Arc;
 
 use super::last_accepted::{LastAccepted, plan_with_last_accepted};
 use super::*;
-use crate::kernel::model::NicFacts;
+use crate::frr::release::{FRR_10_7, RELEASES};
+use crate::kernel::model::{LinkKind, NicFacts};
 use crate::kind::Spec;
 use crate::kind::{L3VNISpec, LocalCidr, UnderlaySpec};
 use crate::snapshot::NodeIdentity;
 use crate::types::{IfName, VrfMode};
 use proptest::prelude::*;
+use rstest::rstest;
 
 pub(crate) fn facts() -> NodeFacts {
     let name: IfName = "toswitch".parse().unwrap();
@@ -330,11 +332,79 @@ fn a_session_with_a_password_has_one_port() {
 }
 
 #[test]
-fn an_ipv6_vtep_pool_is_rejected_with_the_remedy() {
-    let mut snapshot = snapshot(vec![]);
-    edit_underlay(&mut snapshot, |spec| spec.vtepcidr = "2001:db8::/64".into());
-    let plan = plan(&snapshot, &facts());
-    assert_eq!(reasons(&plan), [("underlay".into(), Reason::Unsupported, "spec.vtepcidr".into())]);
-    let message = &plan.rejected[0].message;
-    assert!(message.contains("frr#5885") && message.contains("use an IPv4 pool"), "{message}");
+fn an_ipv6_vtep_pool_is_rejected_with_the_remedy_before_frr_10_6() {
+    let pools: [fn(&mut UnderlaySpec); 2] =
+        [|spec| spec.vtepcidr = "2001:db8::/64".into(), |spec| spec.vtepcidr6 = Some("2001:db8::/64".into())];
+    for (edit, field) in pools.into_iter().zip(["spec.vtepcidr", "spec.vtepcidr6"]) {
+        let mut snapshot = snapshot(vec![]);
+        edit_underlay(&mut snapshot, edit);
+        for (release, is_rejected) in RELEASES.into_iter().zip([true, true, false]) {
+            let plan = plan(&snapshot, &NodeFacts { release, ..facts() });
+            let expected = is_rejected.then(|| ("underlay".into(), Reason::Unsupported, field.to_owned()));
+            assert_eq!(reasons(&plan), expected.into_iter().collect::<Vec<_>>(), "{}", release.name);
+            let has_remedy = |found: &Rejection| {
+                found.message.contains("frr#5885")
+                    && found.message.contains("install FRR 10.6 or later, or use an IPv4 pool")
+            };
+            assert!(plan.rejected.iter().all(has_remedy), "{:?}", plan.rejected);
+        }
+    }
+}
+
+/// The pools of the Underlay, `underlayAddressFamily`, and the VTEP address and MTU of the L3VNI or the end of the rejection.
+#[rstest]
+#[case("100.65.0.0/24", None, None, Ok(("100.65.0.2", 8950)))]
+#[case("100.65.0.0/24", None, Some("IPv4"), Ok(("100.65.0.2", 8950)))]
+#[case(
+    "100.65.0.0/24",
+    None,
+    Some("IPv6"),
+    Err("has no pool of IPv6 VTEPs: set its spec.vtepcidr6, or remove this field")
+)]
+#[case("2001:db8:65::/64", None, None, Ok(("2001:db8:65::2", 8930)))]
+#[case(
+    "2001:db8:65::/64",
+    None,
+    Some("IPv4"),
+    Err(
+        "has no pool of IPv4 VTEPs: write an IPv4 pool to its spec.vtepcidr and the IPv6 pool to spec.vtepcidr6, or remove this field"
+    )
+)]
+#[case("100.65.0.0/24", Some("2001:db8:65::/64"), None, Ok(("100.65.0.2", 8950)))]
+#[case("100.65.0.0/24", Some("2001:db8:65::/64"), Some("IPv6"), Ok(("2001:db8:65::2", 8930)))]
+fn an_l3vni_uses_the_vtep_of_its_family(
+    #[case] pool: &str,
+    #[case] pool6: Option<&str>,
+    #[case] family: Option<&str>,
+    #[case] expected: Result<(&str, u32), &str>,
+) {
+    let mut red = l3vni("red", 100, "192.169.10.0/24");
+    Arc::make_mut(&mut red.spec).underlay_address_family =
+        family.map(|family| serde_json::from_value(family.into()).unwrap());
+    let mut snapshot = snapshot(vec![red]);
+    edit_underlay(&mut snapshot, |spec| {
+        (spec.vtepcidr, spec.vtepcidr6) = (pool.to_owned(), pool6.map(str::to_owned));
+    });
+    let plan = plan(&snapshot, &NodeFacts { release: FRR_10_7, ..facts() });
+    let (address, mtu) = match expected {
+        Ok(vtep) => vtep,
+        Err(end) => {
+            assert_eq!(reasons(&plan), [("red".into(), Reason::DependencyFailed, "spec.underlayAddressFamily".into())]);
+            let message = &plan.rejected[0].message;
+            assert_eq!(*message, format!("Underlay openperouter-system/underlay {end}"));
+            return;
+        }
+    };
+    assert_eq!(plan.rejected, vec![]);
+    let vteps = plan.kernel.links.values().filter_map(|link| match link.kind {
+        LinkKind::Vxlan { local, .. } => Some(local.to_string()),
+        _ => None,
+    });
+    assert_eq!(vteps.collect::<Vec<_>>(), [address]);
+    assert!(plan.kernel.links.values().all(|link| link.mtu == Some(mtu)), "{:#?}", plan.kernel.links);
+    let pools: Vec<_> = [Some(pool), pool6].into_iter().flatten().collect();
+    assert_eq!(plan.kernel.loopback.len(), pools.len());
+    let underlay = plan.frr.underlay.unwrap();
+    assert_eq!(underlay.networks, plan.kernel.loopback);
+    assert!(pools.iter().all(|pool| underlay.protected_prefixes.contains(&pool.parse().unwrap())), "{underlay:#?}");
 }

@@ -2,6 +2,7 @@
 //! FRR. What a pass does is in [`super::pass`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -11,7 +12,7 @@ use super::cache::{Compared, PlanInput, Settled, Wanted};
 use super::down_vnis::DownVnis;
 use super::stale_open_sent::StaleOpenSent;
 use crate::frr::client::port::{Routing, RoutingError};
-use crate::frr::release::FrrVersion;
+use crate::frr::release::{FrrVersion, Release};
 use crate::frr::show::live::Live;
 use crate::frr::show::route::FilteredRoute;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
@@ -110,7 +111,8 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// # Errors
     /// Where zebra does not answer or FRR cannot be read.
     pub async fn live(&mut self) -> Result<Live, PassError> {
-        let frr_version = self.routing.version().await?.to_string();
+        let version = self.routing.version().await?;
+        let frr_warning = Release::of(&version).ok().and_then(|release| release.warning(&version));
         let mut silent: BTreeSet<Daemon> = self.routing.silent().into_keys().collect();
         let mut or_none = |error| match error {
             RoutingError::Vty { daemon, .. } if daemon != Daemon::Zebra => {
@@ -127,12 +129,19 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         }
         let vnis = vnis.or_else(|error| or_none(error).map(|()| BTreeMap::new()))?;
         let sessions = sessions.or_else(|error| or_none(error).map(|()| Vec::new()))?;
-        let vtep = self.wanted.last().and_then(|(_, wanted)| Some(wanted.plan.fabric.as_ref()?.vtep));
-        let vtep_advertisers = match vtep {
-            Some(vtep) => self.routing.vtep_advertisers(vtep).await.unwrap_or_default(),
-            None => BTreeSet::new(),
-        };
-        Ok(Live { frr_version, vnis, sessions, vtep_advertisers, silent })
+        let vtep_advertisers = self.vtep_advertisers().await;
+        Ok(Live { frr_version: version.to_string(), frr_warning, vnis, sessions, vtep_advertisers, silent })
+    }
+
+    /// The fabric neighbors that advertise a VTEP of this node.
+    async fn vtep_advertisers(&mut self) -> BTreeSet<String> {
+        let fabric = self.wanted.last().and_then(|(_, wanted)| wanted.plan.fabric.as_ref());
+        let vteps: Vec<IpAddr> = fabric.into_iter().flat_map(|fabric| fabric.vteps.values().copied()).collect();
+        let mut advertisers = BTreeSet::new();
+        for vtep in vteps {
+            advertisers.extend(self.routing.vtep_advertisers(vtep).await.unwrap_or_default());
+        }
+        advertisers
     }
 
     /// When a pass is due that rebuilds an IP-VRF whose L3VNI is down.

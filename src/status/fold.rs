@@ -20,14 +20,17 @@ pub fn fold(
     last_change: PassSummary,
 ) -> NodeStatus {
     let resources = resources(snapshot, plan, failures);
+    let mut vteps = plan.fabric.iter().flat_map(|fabric| fabric.vteps.values().copied());
     NodeStatus {
         node: snapshot.node.name.clone(),
         index: snapshot.node.index,
-        vtep: plan.fabric.as_ref().map(|fabric| fabric.vtep),
+        vtep: vteps.next(),
+        vtep6: vteps.next(),
         vtep_advertisers: live.vtep_advertisers,
         router_id: plan.fabric.as_ref().map(|fabric| fabric.router_id),
         vrf_mode: mode,
         frr_version: live.frr_version,
+        frr_warning: live.frr_warning,
         silent_daemons: live.silent.iter().map(ToString::to_string).collect(),
         observed_time: 0,
         ready: failures.is_empty() && resources.iter().all(|r| r.state != ObjectState::Failed),

@@ -21,10 +21,13 @@ pub struct NodeStatus {
     pub node: String,
     /// Node index.
     pub index: u32,
-    /// VTEP address; absent without an Underlay.
+    /// VTEP address, the IPv4 one where the node has both; absent without an Underlay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vtep: Option<IpAddr>,
-    /// Fabric neighbors that advertise this VTEP: another node has the index of this one.
+    /// The IPv6 VTEP address beside an IPv4 one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vtep6: Option<IpAddr>,
+    /// Fabric neighbors that advertise a VTEP of this node: another node has the index of this one.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub vtep_advertisers: BTreeSet<String>,
     /// BGP router id; absent without an Underlay.
@@ -34,6 +37,9 @@ pub struct NodeStatus {
     pub vrf_mode: VrfMode,
     /// Version of FRR as it prints it; empty while FRR does not answer.
     pub frr_version: String,
+    /// Why this version may behave differently than those with which perouter was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frr_warning: Option<String>,
     /// Seconds since the epoch.
     pub observed_time: u64,
     /// FRR's daemons that do not answer.
@@ -63,6 +69,11 @@ pub struct NodeStatus {
 }
 
 impl NodeStatus {
+    /// The VTEP addresses, that of IPv4 first.
+    pub fn vteps(&self) -> impl Iterator<Item = IpAddr> {
+        self.vtep.into_iter().chain(self.vtep6)
+    }
+
     /// The L3VNIs. Host sessions are in their VRFs; the VRF of an L2VNI is that of its bridge.
     pub fn l3vnis(&self) -> impl Iterator<Item = (Vni, &VniState)> {
         let l3vnis = self.vnis.iter().filter(|(_, state)| state.vni_type == VniType::L3);

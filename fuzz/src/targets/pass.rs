@@ -16,7 +16,7 @@ use perouter::frr::config::diff::diff;
 use perouter::frr::config::line::Line;
 use perouter::frr::config::render::render;
 use perouter::frr::config::tree::Config;
-use perouter::frr::release::{FRR_8_4, FRR_10_3, FrrVersion, Release};
+use perouter::frr::release::{FRR_8_4, FRR_10_3, FRR_10_7, FrrVersion, Release};
 use perouter::frr::show::running_config::{DaemonOutput, RunningConfigReader};
 use perouter::frr::stanza::rules;
 use perouter::frr::stanza::text::text;
@@ -43,7 +43,11 @@ fn run(input: &[u8]) {
     // As good as random, and the same for the same input.
     let pick = input.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
     let mode = if pick.is_multiple_of(2) { VrfMode::Netns } else { VrfMode::Vrf };
-    let release = if (pick / 2).is_multiple_of(2) { FRR_8_4 } else { FRR_10_3 };
+    let release = match pick / 2 % 4 {
+        0 | 2 => FRR_8_4,
+        1 => FRR_10_3,
+        _ => FRR_10_7,
+    };
     let result = check(&snapshot, &facts(&snapshot, mode, release), pick / 4);
     assert!(result.is_ok() || !is_valid(&snapshot), "{mode}, {}: {:?}", release.name, result.err());
 }

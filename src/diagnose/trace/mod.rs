@@ -298,6 +298,10 @@ fn from_fabric(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceSt
             )
         })
         .collect();
+    if let Some(mismatch) = other_family(best, facts) {
+        steps.push(mismatch);
+        return steps;
+    }
     steps.push(in_kernel(found, facts));
     if facts.hosts.is_empty() {
         return steps;
@@ -314,6 +318,18 @@ fn from_fabric(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceSt
     };
     steps.push(step(TracePoint::Host, ok, text));
     steps
+}
+
+/// A VTEP of another address family than ours: the VXLAN device of the VNI sends with its own family only.
+fn other_family(best: &[&Path], facts: &TraceFacts) -> Option<TraceStep> {
+    let own = facts.state.vtep?;
+    let other = best.iter().flat_map(|path| &path.next_hops).find(|vtep| vtep.is_ipv4() != own.is_ipv4())?;
+    let text = format!(
+        "VTEP {other} and that of this node for VNI {}, {own}, have different address families, so that no packet is \
+         forwarded between them: set spec.underlayAddressFamily to the family that all VTEPs of the VNI have",
+        facts.vni
+    );
+    Some(step(TracePoint::Fabric, false, text))
 }
 
 /// To which hosts it is advertised, and whether one rejects it as an AS-path loop (RFC 4271 section 9.1.2).

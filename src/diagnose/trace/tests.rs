@@ -142,6 +142,10 @@ type Change = fn(&mut TraceFacts);
     "FAIL host: advertised to 192.169.10.3, which rejects it as an AS-path loop, as AS 64517 is its own: set spec.toHost.asOverride (eBGP), or allowas-in on the host")]
 #[case::as_override(remote(), |facts: &mut TraceFacts| { facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64517".into(); facts.hosts[0].as_override = true; },
     "ok host: advertised to 192.169.10.3")]
+#[case::vtep_of_the_other_family(remote(), |facts: &mut TraceFacts| facts.state.vtep = "2001:db8:65::1".parse().ok(),
+    "FAIL fabric: VTEP 100.64.0.1 and that of this node for VNI 100, 2001:db8:65::1, have different address families, so that no packet is forwarded between them: set spec.underlayAddressFamily to the family that all VTEPs of the VNI have")]
+#[case::vtep_of_our_family(remote(), |facts: &mut TraceFacts| facts.state.vtep = "100.65.0.1".parse().ok(),
+    "ok host: advertised to 192.169.10.3")]
 #[case::host_is_down(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.hosts = vec![session("192.169.10.3", false)]; },
     "FAIL VRF: no route covers 172.30.0.10: session with 192.169.10.3 is Active: no answer")]
 #[case::no_host(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.hosts.clear(); },

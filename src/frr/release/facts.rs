@@ -26,8 +26,10 @@ pub struct Defaults {
 #[allow(clippy::struct_excessive_bools, reason = "each is a difference between releases")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Release {
-    /// The version on which all of this was measured.
+    /// Its name in messages.
     pub name: &'static str,
+    /// The version on which all of this was measured, of any patch level.
+    pub measured: (u32, u32),
     /// The first version that is treated as this release.
     pub since: (u32, u32),
     /// The daemons that run, in the order in which they start. With `mgmtd`, zebra drops `vni N` silently unless `mgmtd`

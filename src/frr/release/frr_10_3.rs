@@ -1,12 +1,13 @@
-//! FRR 10, measured on 10.3 (Debian 13) and, as far as perouter uses it, on 10.7.1. Pure data.
+//! FRR 10.3, measured on 10.3 (Debian 13); 10.0 to 10.5 are treated alike. Pure data.
 
 use super::facts::Release;
 use super::frr_8_4::{COMMUNITIES, DEFAULTS, FRR_8_4};
 use crate::runtime::Daemon;
 
-/// FRR 10.0 and later.
+/// FRR 10.0 to 10.5.
 pub const FRR_10_3: Release = Release {
     name: "10.3",
+    measured: (10, 3),
     since: (10, 0),
     daemons: &[Daemon::Mgmtd, Daemon::Zebra, Daemon::Bgpd, Daemon::Bfdd, Daemon::Staticd],
     without_config_file: &[Daemon::Mgmtd, Daemon::Staticd],

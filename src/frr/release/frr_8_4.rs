@@ -6,6 +6,7 @@ use crate::runtime::Daemon;
 /// FRR 8.4 and 9.
 pub const FRR_8_4: Release = Release {
     name: "8.4",
+    measured: (8, 4),
     since: (8, 4),
     daemons: &[Daemon::Zebra, Daemon::Bgpd, Daemon::Bfdd, Daemon::Staticd],
     without_config_file: &[],
@@ -40,8 +41,8 @@ pub const FRR_8_4: Release = Release {
     ),
     // Takes 0.0.0.0 for such a VTEP and advertises it as the next hop.
     ipv6_vtep: Err(
-        "IPv6 VTEPs are not supported: FRR has EVPN over them from 10.6 only (frr#5885); use an IPv4 pool, \
-         which sessions over IPv6 carry as well",
+        "IPv6 VTEPs are not supported by this FRR: it has EVPN over them from 10.6 (frr#5885); install FRR 10.6 or later, or \
+         use an IPv4 pool, which sessions over IPv6 carry as well",
     ),
 };
 

@@ -4,6 +4,7 @@
 
 mod facts;
 mod frr_10_3;
+mod frr_10_7;
 mod frr_8_4;
 
 use std::fmt;
@@ -13,9 +14,10 @@ use thiserror::Error;
 pub use self::facts::{Defaults, Release};
 pub use self::frr_8_4::FRR_8_4;
 pub use self::frr_10_3::FRR_10_3;
+pub use self::frr_10_7::FRR_10_7;
 
 /// The known releases, oldest first.
-const RELEASES: [Release; 2] = [FRR_8_4, FRR_10_3];
+pub const RELEASES: [Release; 3] = [FRR_8_4, FRR_10_3, FRR_10_7];
 
 /// A version of FRR.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +42,8 @@ impl FrrVersion {
 
     /// The newest release that perouter is tested with.
     pub fn newest_known() -> Self {
-        Self { major: 10, minor: 3, text: "10.3".to_owned() }
+        let Release { name, measured: (major, minor), .. } = FRR_10_7;
+        Self { major, minor, text: name.to_owned() }
     }
 }
 
@@ -67,6 +70,18 @@ impl Release {
         let known = RELEASES.into_iter().rev().find(|release| release.since <= (version.major, version.minor));
         known.ok_or_else(|| UnsupportedRelease { version: version.clone() })
     }
+
+    /// Why `version`, which is treated as this release, may behave differently; `None` for the version that was measured.
+    pub fn warning(self, version: &FrrVersion) -> Option<String> {
+        let measured = RELEASES.map(|release| release.name).join(", ");
+        ((version.major, version.minor) != self.measured).then(|| {
+            format!(
+                "perouter was not measured with FRR {version}, which it treats as {}: use one of {measured}, or expect \
+                 differences",
+                self.name
+            )
+        })
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +102,33 @@ mod tests {
         assert_eq!(version.is_some_and(|v| Release::of(&v).unwrap().daemons.contains(&Daemon::Mgmtd)), mgmtd);
     }
 
+    #[rstest]
+    #[case::measured("8.4.4", "8.4", false)]
+    #[case("8.5.6", "8.4", true)]
+    #[case("9.1", "8.4", true)]
+    #[case("10.0.1", "10.3", true)]
+    #[case::measured("10.3", "10.3", false)]
+    #[case("10.5.4", "10.3", true)]
+    #[case("10.6.1", "10.7", true)]
+    #[case::measured("10.7.1", "10.7", false)]
+    #[case("10.8-dev", "10.7", true)]
+    #[case("11.0", "10.7", true)]
+    fn a_version_is_treated_as_the_nearest_known_one_at_or_below(
+        #[case] text: &str,
+        #[case] name: &str,
+        #[case] is_warned_of: bool,
+    ) {
+        let version = FrrVersion::parse(&format!("zebra version {text}")).unwrap();
+        let release = Release::of(&version).unwrap();
+        let expected = is_warned_of.then(|| {
+            format!(
+                "perouter was not measured with FRR {text}, which it treats as {name}: use one of 8.4, 10.3, 10.7, or expect \
+                 differences"
+            )
+        });
+        assert_eq!((release.name, release.warning(&version)), (name, expected));
+    }
+
     #[test]
     fn a_version_before_the_first_release_is_an_error() {
         let version = FrrVersion::parse("zebra version 8.3.1").unwrap();
@@ -97,6 +139,7 @@ mod tests {
     #[rstest]
     #[case(FRR_8_4)]
     #[case(FRR_10_3)]
+    #[case(FRR_10_7)]
     fn a_daemon_prints_what_it_is_sent_as_its_owners(#[case] release: Release) {
         for daemon in release.daemons.iter().copied().filter(|daemon| *daemon != Daemon::Mgmtd) {
             assert_eq!(release.owner(release.configured_by(daemon)), daemon);
@@ -106,6 +149,7 @@ mod tests {
     #[rstest]
     #[case(FRR_8_4)]
     #[case(FRR_10_3)]
+    #[case(FRR_10_7)]
     fn every_daemon_starts_after_what_it_needs(#[case] release: Release) {
         for (index, daemon) in release.daemons.iter().enumerate() {
             let needed = release.needs(*daemon);

@@ -16,7 +16,9 @@ pub struct Live {
     pub vnis: BTreeMap<Vni, VniState>,
     /// Sessions.
     pub sessions: Vec<SessionState>,
-    /// Fabric neighbors that advertise our VTEP.
+    /// Why this version may behave differently than those with which perouter was measured.
+    pub frr_warning: Option<String>,
+    /// Fabric neighbors that advertise a VTEP of ours.
     pub vtep_advertisers: BTreeSet<String>,
     /// The daemons that do not answer.
     pub silent: BTreeSet<Daemon>,

@@ -147,7 +147,10 @@ pub(super) fn underlay(instance: &UnderlayInstance, policies: &UnderlayPolicies,
         name: unicast(*family),
         networks: of_family(&instance.networks, *family),
         aggregates: vec![],
-        neighbors: in_frr_order(&instance.neighbors).map(|entry| activation(entry, *family)).collect(),
+        neighbors: in_frr_order(&instance.neighbors)
+            .filter(|(peer, _)| peer.carries(*family))
+            .map(|entry| activation(entry, *family))
+            .collect(),
     };
     let neighbors = in_frr_order(&instance.neighbors).map(|(peer, neighbor)| {
         // FRR offers RFC 8950 by itself to interface peers only. Without it an IPv6 session cannot carry an IPv4 VTEP.

@@ -113,7 +113,7 @@ pub enum ObservedKind {
     Vrf(TableId),
     /// A bridge without STP and multicast snooping.
     Bridge,
-    /// A VXLAN device that does not learn and looks up the route of each packet.
+    /// A VXLAN device that does not learn, looks up the route of each packet, and over IPv6 accepts a UDP checksum of zero.
     Vxlan(Vni, IpAddr, u16),
     /// A veth end.
     Veth,
@@ -312,7 +312,7 @@ fn is_plain_bridge(data: &[InfoBridge]) -> bool {
 }
 
 fn vxlan_of(data: &[InfoVxlan]) -> Option<ObservedKind> {
-    let (mut vni, mut local, mut udp, mut learning, mut tos) = (None, None, None, true, 0);
+    let (mut vni, mut local, mut udp, mut learning, mut tos, mut zero_checksum) = (None, None, None, true, 0, false);
     for info in data {
         match info {
             InfoVxlan::Id(id) => vni = Vni::try_from(*id).ok(),
@@ -321,10 +321,12 @@ fn vxlan_of(data: &[InfoVxlan]) -> Option<ObservedKind> {
             InfoVxlan::Port(port) => udp = Some(*port),
             InfoVxlan::Learning(on) => learning = *on,
             InfoVxlan::Tos(value) => tos = *value,
+            InfoVxlan::UDPZeroCsumRX(on) => zero_checksum = *on,
             _ => {}
         }
     }
-    let ours = !learning && tos == ROUTE_EACH_PACKET;
+    let is_ipv6 = local.is_some_and(|local| local.is_ipv6());
+    let ours = !learning && tos == ROUTE_EACH_PACKET && zero_checksum == is_ipv6;
     if ours { Some(ObservedKind::Vxlan(vni?, local?, udp?)) } else { None }
 }
 

@@ -61,17 +61,18 @@ pub fn new_link(new: &NewLink, netns: Option<RawFd>, peer_netns: Option<RawFd>) 
             (InfoKind::Bridge, InfoData::Bridge(off))
         }
         LinkKind::Vxlan { vni, local, port } => {
-            let local = match local {
-                IpAddr::V4(local) => InfoVxlan::Local(*local),
-                IpAddr::V6(local) => InfoVxlan::Local6(*local),
+            let (local, zero_checksum) = match local {
+                IpAddr::V4(local) => (InfoVxlan::Local(*local), None),
+                IpAddr::V6(local) => (InfoVxlan::Local6(*local), Some(InfoVxlan::UDPZeroCsumRX(true))),
             };
-            let data = vec![
+            let mut data = vec![
                 InfoVxlan::Id(vni.get()),
                 local,
                 InfoVxlan::Port(*port),
                 InfoVxlan::Learning(false),
                 InfoVxlan::Tos(ROUTE_EACH_PACKET),
             ];
+            data.extend(zero_checksum);
             (InfoKind::Vxlan, InfoData::Vxlan(data))
         }
         LinkKind::Veth { peer } => {

@@ -82,7 +82,11 @@ impl fmt::Display for NewLink {
             LinkKind::Vrf { table } => write!(f, " type vrf table {table}"),
             LinkKind::Bridge => f.write_str(" type bridge stp_state 0 mcast_snooping 0"),
             LinkKind::Vxlan { vni, local, port } => {
-                write!(f, " type vxlan id {vni} local {local} dstport {port} nolearning tos {ROUTE_EACH_PACKET}")
+                let checksum = if local.is_ipv6() { " udp6zerocsumrx" } else { "" };
+                write!(
+                    f,
+                    " type vxlan id {vni} local {local} dstport {port} nolearning tos {ROUTE_EACH_PACKET}{checksum}"
+                )
             }
             LinkKind::Other => f.write_str(" type other"),
             LinkKind::Veth { peer } => write!(f, " type veth peer name {} netns {}", peer.name, peer.netns),

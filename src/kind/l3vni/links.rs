@@ -10,6 +10,7 @@ use crate::kernel::model::{
 use crate::kind::definition::Fabric;
 use crate::kind::forwarding::FORWARDING;
 use crate::kind::ipam;
+use crate::kind::vtep::Vtep;
 use crate::names::{OwnedName, Role, SourceTable};
 use crate::scope::Scope;
 use crate::types::{Family, TableId, VrfMode};
@@ -19,7 +20,8 @@ const MARKED: [Sysctl; 3] = [Sysctl::TcpFwmarkAccept, Sysctl::Ipv4FwmarkReflect,
 
 /// Adds the links of one L3VNI.
 pub(super) fn links(l3vni: &ValidL3vni, fabric: &Fabric, state: &mut KernelState) {
-    let Fabric { vtep, mode, mtu, .. } = *fabric;
+    let Vtep { address: vtep, mtu } = l3vni.vtep;
+    let mode = fabric.mode;
     let vni = l3vni.vni;
     let device = OwnedName::Vrf(l3vni.vrf.clone());
     let link = |kind| link(Scope::Vrf(l3vni.vrf.clone()), kind, mtu);

@@ -24,8 +24,8 @@ use crate::kernel::model::KernelState;
 use crate::scope::Scope;
 
 pub use spec::{
-    AggregateSpec, FromHost, HostSessionSpec, L3VNI, L3VNISpec, LocalCidr, ReversePathFilter, RouteTargets,
-    SourceAddress, ToFabric, ToHost,
+    AddressFamily, AggregateSpec, FromHost, HostSessionSpec, L3VNI, L3VNISpec, LocalCidr, ReversePathFilter,
+    RouteTargets, SourceAddress, ToFabric, ToHost,
 };
 pub use validate::ValidL3vni;
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::kind::bgp::{BfdSettings, EbgpMultiHop, GracefulRestartSettings, PrefixRule, SecretKeyRef};
 use crate::kind::cel;
 use crate::names;
+use crate::types::Family;
 
 /// An IP-VRF on the selected nodes and its BGP session with the host.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -30,6 +31,7 @@ use crate::names;
     printcolumn(name = "Host ASN", type_ = "integer", json_path = ".spec.hostasn", description = "empty: ASN"),
     printcolumn(name = "Local IPv4", type_ = "string", json_path = ".spec.localcidr.ipv4"),
     printcolumn(name = "Local IPv6", type_ = "string", json_path = ".spec.localcidr.ipv6"),
+    printcolumn(name = "Underlay", type_ = "string", json_path = ".spec.underlayAddressFamily", description = "address family of the VTEPs", priority = 1),
     printcolumn(name = "VXLAN port", type_ = "integer", json_path = ".spec.vxlanport", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = name_is_vrf()
@@ -58,6 +60,10 @@ pub struct L3VNISpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub hostasn: Option<u32>,
+    /// Address family of the VTEPs between which packets of this VNI are sent, the same on all nodes and leaves that have it.
+    /// Requires a pool of that family on the Underlay. Default: that of the pool; `IPv4` where there are both.
+    #[serde(default, rename = "underlayAddressFamily", skip_serializing_if = "Option::is_none")]
+    pub underlay_address_family: Option<AddressFamily>,
     /// UDP port of VXLAN, 1 to 65535. Default: 4789.
     #[serde(default = "default_vxlanport")]
     #[schemars(range(min = 1, max = 65535))]
@@ -84,6 +90,34 @@ pub struct L3VNISpec {
     /// Filters and attributes of routes advertised to the host.
     #[serde(default, rename = "toHost", skip_serializing_if = "Option::is_none")]
     pub to_host: Option<ToHost>,
+}
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AddressFamily {
+    /// IPv4.
+    IPv4,
+    /// IPv6, with FRR 10.6 or later.
+    IPv6,
+}
+
+impl AddressFamily {
+    /// As in an object.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::IPv4 => "IPv4",
+            Self::IPv6 => "IPv6",
+        }
+    }
+}
+
+impl From<AddressFamily> for Family {
+    fn from(family: AddressFamily) -> Self {
+        match family {
+            AddressFamily::IPv4 => Self::Ipv4,
+            AddressFamily::IPv6 => Self::Ipv6,
+        }
+    }
 }
 
 /// Which sources are accepted on a link (RFC 3704).

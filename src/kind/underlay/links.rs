@@ -1,8 +1,6 @@
 //! The kernel state of the router namespace. In: a valid Underlay and the VRF mode. Out: additions to [`KernelState`]. It must not
 //! add a link of a VRF. Pure.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 
 use super::validate::ValidUnderlay;
@@ -18,16 +16,6 @@ const VRF_DEVICES: [(Sysctl, u32); 4] = [
     (Sysctl::RawL3mdevAccept, 0),
 ];
 
-/// Bytes of the VXLAN, UDP, IP and Ethernet headers around a packet (RFC 7348 section 5).
-fn overhead(vtep: IpAddr) -> u32 {
-    if vtep.is_ipv4() { 50 } else { 70 }
-}
-
-/// MTU in bytes of the overlay over NICs with an MTU of `nic_mtu` bytes.
-pub(super) fn overlay_mtu(nic_mtu: u32, vtep: IpAddr) -> u32 {
-    nic_mtu.saturating_sub(overhead(vtep))
-}
-
 /// Adds the state of the router namespace itself.
 pub(super) fn links(underlay: &ValidUnderlay, mode: VrfMode, state: &mut KernelState) {
     state.sysctls.extend(FORWARDING.map(|(key, value)| ((Netns::Router, key), value)));
@@ -35,7 +23,7 @@ pub(super) fn links(underlay: &ValidUnderlay, mode: VrfMode, state: &mut KernelS
         state.sysctls.extend(VRF_DEVICES.map(|(key, value)| ((Netns::Router, key), value)));
         state.local_last.extend([Family::Ipv4, Family::Ipv6]);
     }
-    state.loopback.insert(IpNet::from(underlay.vtep));
+    state.loopback.extend(underlay.vteps.values().copied().map(IpNet::from));
     state.nic_aliases.extend(underlay.nic_aliases.clone());
     state.nics.extend(underlay.nics.iter().map(|nic| (nic.clone(), Netns::Router)));
 }

@@ -3,6 +3,7 @@
 
 mod links;
 mod nics;
+mod notes;
 mod routing;
 mod spec;
 mod validate;
@@ -18,6 +19,7 @@ use super::claim::{Claim, Claimed};
 use super::definition::{Fabric, KindSpec, KindValid, NodeFacts};
 use super::note::{Loss, Note};
 use super::object::{Kind, ObjectRef};
+use super::vtep::Vteps;
 use crate::frr::model::RouterConfig;
 use crate::kernel::model::KernelState;
 use crate::scope::Scope;
@@ -60,28 +62,28 @@ impl KindValid for ValidUnderlay {
     }
 
     fn claims(&self) -> Vec<Claim> {
-        let own = [Claim::new(Claimed::Fabric, ""), Claim::new(Claimed::Subnet(self.vtep_pool), "spec.vtepcidr")];
+        let fabric = Claim::new(Claimed::Fabric, "");
+        let pools = self.vtep_pools.iter().map(|(pool, field)| Claim::new(Claimed::Subnet(*pool), *field));
         let nics = self.nic_names.iter().map(|(name, field)| Claim::new(Claimed::Nic(name.clone()), field));
         let subnets = self.nic_addresses.iter().map(IpNet::trunc);
         let subnets = subnets.map(|subnet| Claim::new(Claimed::Reserved(subnet), "spec.nics, the subnet of a NIC"));
         let field = |i| format!("spec.protectedPrefixes[{i}]");
         let protected = self.protected_prefixes.iter().enumerate();
         let protected = protected.map(|(i, prefix)| Claim::new(Claimed::Reserved(*prefix), field(i)));
-        own.into_iter().chain(nics).chain(subnets).chain(protected).collect()
+        [fabric].into_iter().chain(pools).chain(nics).chain(subnets).chain(protected).collect()
     }
 
     fn fabric(&self, object: &ObjectRef, facts: &NodeFacts) -> Option<Fabric> {
         Some(Fabric {
             object: object.clone(),
             asn: self.asn,
-            vtep: self.vtep,
+            vteps: Vteps::new(&self.vteps, self.nic_mtu.unwrap_or(DEFAULT_NIC_MTU)),
             router_id: self.router_id,
             neighbors: self.neighbors.clone(),
             protected: routing::protected(self),
             mode: facts.mode,
             release: facts.release,
             source_filters: facts.source_filters,
-            mtu: links::overlay_mtu(self.nic_mtu.unwrap_or(DEFAULT_NIC_MTU), self.vtep),
         })
     }
 
@@ -97,7 +99,7 @@ impl KindValid for ValidUnderlay {
                 field: field.clone(),
                 message: message.clone(),
             };
-            underlay.nic_notes.iter().map(note).collect::<Vec<_>>()
+            underlay.nic_notes.iter().chain(&notes::not_advertised(underlay)).map(note).collect::<Vec<_>>()
         };
         accepted.iter().flat_map(of_one).collect()
     }

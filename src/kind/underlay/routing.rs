@@ -16,7 +16,7 @@ pub(super) fn instance(underlay: &ValidUnderlay) -> UnderlayInstance {
         asn: underlay.asn,
         router_id: underlay.router_id,
         neighbors: underlay.neighbors.clone(),
-        networks: [IpNet::from(underlay.vtep)].into(),
+        networks: underlay.vteps.values().copied().map(IpNet::from).collect(),
         own_prefixes: own_prefixes(underlay),
         protected_prefixes: widest(protected(underlay).into_keys()),
         graceful_restart: underlay.graceful_restart.clone(),
@@ -30,7 +30,7 @@ pub(super) fn protected(underlay: &ValidUnderlay) -> BTreeMap<IpNet, String> {
     let listed = listed.map(|(i, prefix)| (*prefix, format!("spec.protectedPrefixes[{i}]")));
     let peers = fabric_peers(underlay).map(|address| (IpNet::from(address), "spec.neighbors".to_owned()));
     let links = underlay.nic_addresses.iter().map(|address| (address.trunc(), "spec.nics".to_owned()));
-    let vteps = std::iter::once((underlay.vtep_pool, "spec.vtepcidr".to_owned()));
+    let vteps = underlay.vtep_pools.iter().map(|(pool, field)| (*pool, (*field).to_owned()));
     listed.chain(peers).chain(links).chain(vteps).collect()
 }
 
@@ -49,12 +49,13 @@ fn fabric_peers(underlay: &ValidUnderlay) -> impl Iterator<Item = IpAddr> {
     })
 }
 
-/// What the fabric may not advertise in the default instance: our VTEP, the subnets of our NICs, and in them our own addresses
+/// What the fabric may not advertise in the default instance: our VTEPs, the subnets of our NICs, and in them our own addresses
 /// and those of neighbors. Other single addresses in such a subnet may be loopbacks of the fabric.
 fn own_prefixes(underlay: &ValidUnderlay) -> BTreeMap<Family, Vec<PrefixListEntry>> {
     let links = &underlay.nic_addresses;
     let on_link = |address: &IpAddr| links.iter().any(|link| link.contains(address));
-    let addresses = links.iter().map(IpNet::addr).chain(fabric_peers(underlay).filter(on_link)).chain([underlay.vtep]);
+    let peers = fabric_peers(underlay).filter(on_link);
+    let addresses = links.iter().map(IpNet::addr).chain(peers).chain(underlay.vteps.values().copied());
     let addresses: BTreeSet<IpNet> = addresses.map(IpNet::from).collect();
     // The subnet of a single address is among the addresses.
     let subnets = links.iter().filter(|link| link.prefix_len() < link.max_prefix_len());

@@ -26,20 +26,27 @@ use crate::kind::cel;
     category = "openpe",
     printcolumn(name = "ASN", type_ = "integer", json_path = ".spec.asn"),
     printcolumn(name = "VTEP CIDR", type_ = "string", json_path = ".spec.vtepcidr"),
+    printcolumn(name = "VTEP CIDR IPv6", type_ = "string", json_path = ".spec.vtepcidr6", priority = 1),
     printcolumn(name = "NICs", type_ = "string", json_path = ".spec.nics"),
     printcolumn(name = "Router IDs", type_ = "string", json_path = ".spec.routeridcidr", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(validation = neighbors_unique(), validation = multihop_is_ebgp(), validation = minimum_ttl_is_multihop())]
+#[x_kube(validation = second_pool_is_of_the_other_family())]
 #[serde(deny_unknown_fields)]
 pub struct UnderlaySpec {
     /// AS number of the router in the fabric, 1 to 4294967295.
     #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub asn: u32,
-    /// Pool of VTEP addresses, a prefix such as `100.65.0.0/24`. The VTEP of node index n is host address n+1 of the pool. IPv6
-    /// is not supported yet.
+    /// Pool of VTEP addresses, a prefix such as `100.65.0.0/24`. The VTEP of node index n is host address n+1 of the pool. An
+    /// IPv6 pool requires FRR 10.6 or later.
     #[schemars(schema_with = "cel::pool")]
     pub vtepcidr: String,
+    /// Pool of IPv6 VTEP addresses besides an IPv4 pool in `vtepcidr`, a prefix such as `2001:db8:65::/64`, with FRR 10.6 or
+    /// later. The node has a VTEP of each family; an L3VNI uses that of its `underlayAddressFamily`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "cel::pool_v6")]
+    pub vtepcidr6: Option<String>,
     /// NICs that are connected to the fabric, 1 to 16, by their names or alternative names. They are moved into the network
     /// namespace of the router with their addresses and routes. A NIC that the node needs otherwise is rejected, see
     /// `nicOverrides`.
@@ -63,8 +70,8 @@ pub struct UnderlaySpec {
     pub routeridcidr: String,
     /// Prefixes that no VRF of the node may have from a host or the fabric, such as those of nodes, Pods and services, at most
     /// 64: routes to them and to parts of them are filtered, from the fabric with FRR 10, also those that
-    /// `fromHost.allowedPrefixes` of an L3VNI allows. The subnets of the NICs, `vtepcidr`, the addresses of `neighbors` and
-    /// `localcidr` of every L3VNI are always protected.
+    /// `fromHost.allowedPrefixes` of an L3VNI allows. The subnets of the NICs, `vtepcidr`, `vtepcidr6`, the addresses of
+    /// `neighbors` and `localcidr` of every L3VNI are always protected.
     #[serde(default, rename = "protectedPrefixes", skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "cel::protected_prefixes")]
     pub protected_prefixes: Vec<String>,
@@ -197,6 +204,12 @@ fn neighbors_unique() -> Rule {
     Rule::new(format!("!has(self.neighbors) || ({addresses} && {interfaces})"))
         .message("two neighbors have the same address or interface: remove one")
         .field_path(".neighbors")
+}
+
+fn second_pool_is_of_the_other_family() -> Rule {
+    Rule::new("!has(self.vtepcidr6) || !isCIDR(self.vtepcidr) || cidr(self.vtepcidr).ip().family() == 4")
+        .message("is a second IPv6 pool, as vtepcidr is one: write the IPv4 pool to vtepcidr, or remove this field")
+        .field_path(".vtepcidr6")
 }
 
 fn multihop_is_ebgp() -> Rule {

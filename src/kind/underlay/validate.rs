@@ -12,17 +12,17 @@ use crate::frr::model::{GracefulRestart, Neighbor, Peer, RemoteAs};
 use crate::kind::check::Check;
 use crate::kind::ipam;
 use crate::kind::object::Reason;
-use crate::types::{Asn, IfName};
+use crate::types::{Asn, Family, IfName};
 
 /// A valid Underlay of this node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValidUnderlay {
     /// AS number.
     pub asn: Asn,
-    /// Pool of VTEP addresses.
-    pub vtep_pool: IpNet,
-    /// VTEP address of this node.
-    pub vtep: IpAddr,
+    /// Pools of VTEP addresses, with their fields.
+    pub vtep_pools: BTreeMap<IpNet, &'static str>,
+    /// VTEP addresses of this node, one at least.
+    pub vteps: BTreeMap<Family, IpAddr>,
     /// Router ID of this node.
     pub router_id: Ipv4Addr,
     /// Fabric NICs, by their primary names.
@@ -49,11 +49,7 @@ pub struct ValidUnderlay {
 pub(super) fn validate(spec: &UnderlaySpec, check: &mut Check<'_>) -> Option<ValidUnderlay> {
     let index = check.node.index;
     let asn = check.value("spec.asn", Asn::try_from(spec.asn));
-    let vtep_pool = check.prefix("spec.vtepcidr", &spec.vtepcidr);
-    if let (Some(IpNet::V6(_)), Err(why)) = (vtep_pool, check.node.release.ipv6_vtep) {
-        check.reject(Reason::Unsupported, "spec.vtepcidr", why);
-    }
-    let vtep = vtep_pool.and_then(|pool| check.pool("spec.vtepcidr", ipam::vtep(&pool, index)));
+    let (vtep_pools, vteps) = vteps(spec, check);
     let wrong = |_| format!("{:?} is not an IPv4 prefix: write A.B.C.D/LENGTH", spec.routeridcidr);
     let id_pool = check.value("spec.routeridcidr", spec.routeridcidr.parse::<Ipv4Net>().map_err(wrong));
     let router_id = id_pool.and_then(|pool| check.pool("spec.routeridcidr", ipam::router_id(&pool.trunc(), index)));
@@ -74,8 +70,8 @@ pub(super) fn validate(spec: &UnderlaySpec, check: &mut Check<'_>) -> Option<Val
     let nic_addresses = addresses.filter(|address| !is_link_local(address)).copied().collect();
     Some(ValidUnderlay {
         asn: asn?,
-        vtep_pool: vtep_pool?,
-        vtep: vtep?,
+        vtep_pools,
+        vteps,
         router_id: router_id?,
         nics: nics.taken,
         nic_addresses,
@@ -87,6 +83,24 @@ pub(super) fn validate(spec: &UnderlaySpec, check: &mut Check<'_>) -> Option<Val
         protected_prefixes: protected.into_iter().flatten().collect(),
         graceful_restart: spec.graceful_restart.as_ref().map(Into::into),
     })
+}
+
+/// The pools of VTEP addresses with their fields, and the addresses of this node in them.
+fn vteps(spec: &UnderlaySpec, check: &mut Check<'_>) -> (BTreeMap<IpNet, &'static str>, BTreeMap<Family, IpAddr>) {
+    let (mut pools, mut vteps) = (BTreeMap::new(), BTreeMap::new());
+    let second = spec.vtepcidr6.iter().map(|text| ("spec.vtepcidr6", text));
+    for (field, text) in [("spec.vtepcidr", &spec.vtepcidr)].into_iter().chain(second) {
+        let Some(pool) = check.prefix(field, text) else { continue };
+        if let (IpNet::V6(_), Err(why)) = (pool, check.node.release.ipv6_vtep) {
+            check.reject(Reason::Unsupported, field, why);
+        }
+        let Some(vtep) = check.pool(field, ipam::vtep(&pool, check.node.index)) else { continue };
+        pools.insert(pool, field);
+        if vteps.insert(Family::of(&pool), vtep).is_some() {
+            check.reject(Reason::Invalid, field, "is a second pool of one family: remove it");
+        }
+    }
+    (pools, vteps)
 }
 
 /// Every link has that subnet (RFC 4291 section 2.5.6).

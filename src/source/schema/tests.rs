@@ -299,11 +299,13 @@ prop_compose! {
         targets in optional(proptest::collection::vec("[0-9]{1,6}:[0-9]{1,6}|no", 0..3)),
         allowed in optional(proptest::collection::vec((prefix(), optional(0..=128_u8), optional(0..=128_u8)), 0..3)),
         timers in (optional(0..=10_u16), optional(0..=10_u16), optional(any::<u16>()), any::<bool>()),
-        ttl in optional(any::<u8>()),
+        (ttl, is_ipv6) in (optional(any::<u8>()), any::<bool>()),
     ) -> L3VNISpec {
+        use crate::kind::l3vni::AddressFamily;
         use crate::kind::{EbgpMultiHop, FromHost, HostSessionSpec, LocalCidr, PrefixRule, RouteTargets};
         L3VNISpec {
             asn, vni, vrf, hostasn, vxlanport,
+            underlay_address_family: is_ipv6.then_some(AddressFamily::IPv6),
             localcidr: subnets.map(|(ipv4, ipv6)| LocalCidr { ipv4, ipv6 }),
             node_selector: None,
             route_targets: targets.map(|import| RouteTargets { import, export: Vec::new() }),
@@ -391,10 +393,10 @@ proptest! {
         routeridcidr in prop_oneof![Just("10.0.0.0/24".to_owned()), prefix()],
         nics in proptest::collection::vec("[a-z0-9.]{1,16}", 0..3),
         neighbors in proptest::collection::vec(any_neighbor(), 0..3),
-        protected_prefixes in proptest::collection::vec(prefix(), 0..3),
+        (vtepcidr6, protected_prefixes) in (optional(prefix()), proptest::collection::vec(prefix(), 0..3)),
     ) {
         let spec = UnderlaySpec {
-            asn, vtepcidr, nics, neighbors, routeridcidr, nic_overrides: vec![], protected_prefixes, graceful_restart: None,
+            asn, vtepcidr, vtepcidr6, nics, neighbors, routeridcidr, nic_overrides: vec![], protected_prefixes, graceful_restart: None,
             node_selector: None,
         };
         let object = json!({"metadata": {"name": "underlay"}, "spec": serde_json::to_value(&spec).unwrap()});

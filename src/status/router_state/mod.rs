@@ -28,9 +28,11 @@ pub fn router_state(status: &NodeStatus, before: Option<&RouterState>, now: &Tim
         conditions: conditions.into_iter().map(|parts| condition(parts, before, now)).collect(),
         index: status.index,
         vtep: status.vtep.map(|ip| ip.to_string()),
+        vtep6: status.vtep6.map(|ip| ip.to_string()),
         router_id: status.router_id.map(|ip| ip.to_string()),
         vrf_mode: status.vrf_mode.to_string(),
         frr_version: status.frr_version.clone(),
+        frr_warning: status.frr_warning.clone(),
         sessions: SessionCount {
             up: number(up),
             total: number(status.sessions.len()),

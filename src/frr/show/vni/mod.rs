@@ -2,6 +2,7 @@
 //! [`VniState`] for each VNI, with its type. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,9 @@ pub struct VniState {
     pub vrf: String,
     /// zebra: the state of an L3VNI is `Up`. An L2VNI has no state: it is up if zebra has its VXLAN device.
     pub up: bool,
+    /// zebra: the VTEP of this node for the VNI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vtep: Option<IpAddr>,
     /// zebra: MAC of the bridge of an L3VNI.
     pub router_mac: Option<MacAddr>,
     /// zebra: the bridge.
@@ -126,6 +130,7 @@ pub fn vnis(zebra: &str, bgpd: &str) -> Result<BTreeMap<Vni, VniState>, ShowErro
             vni_type,
             vrf: entry.vrf.0.unwrap_or_default(),
             up,
+            vtep: entry.vtep.0.and_then(|vtep| vtep.parse().ok()).filter(|vtep: &IpAddr| !vtep.is_unspecified()),
             router_mac: entry.router_mac.0.and_then(|mac| mac.parse().ok()),
             svi: entry.svi.0.filter(|name| name != "None"),
             ..VniState::default()
@@ -153,6 +158,7 @@ struct VniEntry {
     vrf: Word,
     state: Word,
     vxlan_interface: Word,
+    vtep: Word,
     router_mac: Word,
     svi: Word,
     in_kernel: Word,
@@ -168,6 +174,7 @@ enum VniField {
     Vrf,
     State,
     VxlanInterface,
+    Vtep,
     RouterMac,
     Svi,
     InKernel,
@@ -187,6 +194,9 @@ impl Fields for VniEntry {
         ("tenantVrf", VniField::Vrf),
         ("state", VniField::State),
         ("vxlanInterface", VniField::VxlanInterface),
+        // L3, L2.
+        ("localVtepIp", VniField::Vtep),
+        ("vtepIp", VniField::Vtep),
         ("routerMac", VniField::RouterMac),
         // L3, L2.
         ("sviIntf", VniField::Svi),
@@ -207,6 +217,7 @@ impl Fields for VniEntry {
             VniField::Vrf => self.vrf = object.next_value()?,
             VniField::State => self.state = object.next_value()?,
             VniField::VxlanInterface => self.vxlan_interface = object.next_value()?,
+            VniField::Vtep => self.vtep = object.next_value()?,
             VniField::RouterMac => self.router_mac = object.next_value()?,
             VniField::Svi => self.svi = object.next_value()?,
             VniField::InKernel => self.in_kernel = object.next_value()?,

@@ -216,7 +216,7 @@ async fn an_invalid_object_is_rejected_and_affects_no_other() {
         [
             "L3VNI default/bad: spec.asn: 0 is less than 1: use 1 to 4294967295",
             "L3VNI default/bad: spec.surprise: is not a field: remove it or use one of asn, fromHost, hostReversePathFilter, hostSession, hostasn, \
-             localcidr, nodeSelector, routeTargets, toFabric, toHost, vni, vrf, vxlanport",
+             localcidr, nodeSelector, routeTargets, toFabric, toHost, underlayAddressFamily, vni, vrf, vxlanport",
         ]
     );
     // The last valid version of an object stays in force.
