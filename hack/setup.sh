@@ -35,6 +35,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
 fi
 if ! command -v cargo >/dev/null; then
-  echo "cargo is missing: install Rust 1.89 or later (Debian's is older), for example with rustup" >&2
+  echo "cargo is missing: Rust 1.89 or later is needed, and Debian's is older. The official installer of https://rustup.rs:" >&2
+  echo "  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y && . \"\$HOME/.cargo/env\"" >&2
   exit 1
 fi
