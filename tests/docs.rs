@@ -98,7 +98,9 @@ fn commands_that_need_nothing_work() {
             for shown in block.shown() {
                 count += 1;
                 let problem = run(&shown, status);
-                problems.extend(problem.map(|problem| format!("{}:{}: {}: {problem}", path.display(), block.line, shown.command)));
+                problems.extend(
+                    problem.map(|problem| format!("{}:{}: {}: {problem}", path.display(), block.line, shown.command)),
+                );
             }
         }
     }
@@ -109,7 +111,8 @@ fn commands_that_need_nothing_work() {
 fn run(shown: &Shown, status: i32) -> Option<String> {
     let folder = Path::new(env!("CARGO_BIN_EXE_perouter")).parent().unwrap();
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
-    let output = Command::new("bash").args(["-c", &shown.command]).current_dir(root()).env("PATH", path).output().unwrap();
+    let output =
+        Command::new("bash").args(["-c", &shown.command]).current_dir(root()).env("PATH", path).output().unwrap();
     let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if output.status.code() != Some(status) {
         return Some(format!("{}: {error}", output.status));
@@ -146,7 +149,9 @@ fn every_metric_is_documented() {
     let page = read("docs/operations/monitoring.md");
     let rows = page.lines().filter(|line| line.starts_with("| `perouter_"));
     let spans = rows.flat_map(|row| row.split(" | ").next().unwrap().split('`').skip(1).step_by(2));
-    let bare = |name: &str| ["_total", "_seconds"].iter().fold(name.to_owned(), |name, end| name.trim_end_matches(end).to_owned());
+    let bare = |name: &str| {
+        ["_total", "_seconds"].iter().fold(name.to_owned(), |name, end| name.trim_end_matches(end).to_owned())
+    };
     let documented: BTreeSet<String> = spans.map(bare).collect();
     assert_eq!(documented, registered);
     let used = page.split("perouter_").skip(1).map(|rest| {
@@ -160,10 +165,12 @@ fn every_metric_is_documented() {
 #[test]
 fn every_reason_of_a_condition_is_documented() {
     let definition = definition(Definition::RouterNodeStatus).unwrap();
-    let reasons = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/conditions/items/properties/reason/enum";
+    let reasons =
+        "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/conditions/items/properties/reason/enum";
     let page = read("docs/operations/monitoring.md");
     let reasons = definition.pointer(reasons).unwrap().as_array().unwrap();
-    let missing = reasons.iter().filter_map(|reason| reason.as_str()).filter(|reason| !page.contains(&format!("`{reason}`")));
+    let missing =
+        reasons.iter().filter_map(|reason| reason.as_str()).filter(|reason| !page.contains(&format!("`{reason}`")));
     none(&missing.map(str::to_owned).collect::<Vec<_>>());
 }
 
@@ -175,7 +182,13 @@ fn every_reason_of_a_rejection_is_documented() {
     let list = source.split("impl Reason {").nth(1).unwrap().split("\n}\n").next().unwrap();
     let reasons: Vec<&str> = list.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert!(reasons.len() > 5, "{reasons:?}");
-    none(&reasons.into_iter().filter(|reason| !page.contains(&format!("| `{reason}`"))).map(str::to_owned).collect::<Vec<_>>());
+    none(
+        &reasons
+            .into_iter()
+            .filter(|reason| !page.contains(&format!("| `{reason}`")))
+            .map(str::to_owned)
+            .collect::<Vec<_>>(),
+    );
 }
 
 #[test]
@@ -183,7 +196,8 @@ fn every_environment_variable_is_documented() {
     let cli = Cli::command();
     let page = read("docs/operations/systemd.md");
     let arguments = cli.get_subcommands().flat_map(clap::Command::get_arguments);
-    let variables: BTreeSet<String> = arguments.filter_map(|argument| Some(argument.get_env()?.to_str()?.to_owned())).collect();
+    let variables: BTreeSet<String> =
+        arguments.filter_map(|argument| Some(argument.get_env()?.to_str()?.to_owned())).collect();
     assert!(variables.len() > 5, "{variables:?}");
     none(&variables.into_iter().filter(|name| !page.contains(name.as_str())).collect::<Vec<_>>());
 }

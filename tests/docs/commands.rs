@@ -90,11 +90,15 @@ fn of_commands(block: &Block, known: &Known) -> Option<String> {
     if block.noted("not run").is_some_and(|reason| reason.len() > 10) {
         return None;
     }
-    Some("write above it <!-- run -->, <!-- lab -->, <!-- level -->, <!-- test: NAME --> or <!-- not run: REASON -->".to_owned())
+    Some(
+        "write above it <!-- run -->, <!-- lab -->, <!-- level -->, <!-- test: NAME --> or <!-- not run: REASON -->"
+            .to_owned(),
+    )
 }
 
 fn of_configuration(block: &Block) -> Option<String> {
-    let accounted = block.noted("part of").is_some() || block.noted("not tested").is_some_and(|reason| reason.len() > 10);
+    let accounted =
+        block.noted("part of").is_some() || block.noted("not tested").is_some_and(|reason| reason.len() > 10);
     (!accounted).then(|| "write above it <!-- part of: FILE --> or <!-- not tested: REASON -->".to_owned())
 }
 
@@ -126,7 +130,8 @@ fn parts(command: &str) -> Vec<Vec<String>> {
 }
 
 fn wrong_command(words: &[String], known: &Known) -> Option<String> {
-    let is_setting = |word: &&String| word.split_once('=').is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_uppercase()));
+    let is_setting =
+        |word: &&String| word.split_once('=').is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_uppercase()));
     let words: Vec<&str> = words.iter().skip_while(is_setting).map(String::as_str).collect();
     // What a command runs elsewhere is a command too.
     let inner = match words.as_slice() {

@@ -41,7 +41,9 @@ fn yaml(root: &Path, block: &Block, file: Option<&str>) -> Option<String> {
     let is_ours = |document: &Value| document["apiVersion"].as_str().is_some_and(|version| version.starts_with(GROUP));
     let (ours, others): (Vec<Value>, Vec<Value>) = documents.into_iter().partition(is_ours);
     if !others.is_empty() && block.noted("not run").is_none_or(|reason| reason.len() <= 10) {
-        return Some("write above it <!-- part of: FILE -->, <!-- spec of KIND --> or <!-- not run: REASON -->".to_owned());
+        return Some(
+            "write above it <!-- part of: FILE -->, <!-- spec of KIND --> or <!-- not run: REASON -->".to_owned(),
+        );
     }
     if ours.is_empty() { None } else { rejection(&ours) }
 }
@@ -89,7 +91,8 @@ fn rejection(objects: &[Value]) -> Option<String> {
 }
 
 fn write_secrets(value: &Value, folder: &Path) {
-    if let (Some(name), Some(key)) = (value["passwordSecret"]["name"].as_str(), value["passwordSecret"]["key"].as_str()) {
+    if let (Some(name), Some(key)) = (value["passwordSecret"]["name"].as_str(), value["passwordSecret"]["key"].as_str())
+    {
         let secret = folder.join("secrets").join(name);
         fs::create_dir_all(&secret).unwrap();
         fs::write(secret.join(key), "secret").unwrap();

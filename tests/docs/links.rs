@@ -13,7 +13,8 @@ pub fn broken(root: &Path, pages: &BTreeMap<PathBuf, Page>) -> Vec<String> {
             if link.contains("://") || link.starts_with("mailto:") {
                 continue;
             }
-            let (file, anchor) = link.split_once('#').map_or((link.as_str(), None), |(file, anchor)| (file, Some(anchor)));
+            let (file, anchor) =
+                link.split_once('#').map_or((link.as_str(), None), |(file, anchor)| (file, Some(anchor)));
             let target = if file.is_empty() { path.clone() } else { resolve(path, file) };
             let place = format!("{}:{line}", path.display());
             if !root.join(&target).is_file() {
@@ -49,7 +50,12 @@ pub fn not_in_the_book(pages: &BTreeMap<PathBuf, Page>) -> Vec<String> {
     let listed: Vec<PathBuf> = pages[summary].links.iter().map(|(_, link)| resolve(summary, link)).collect();
     let mut problems = Vec::new();
     let mut seen = BTreeSet::new();
-    problems.extend(listed.iter().filter(|path| !seen.insert(*path)).map(|path| format!("twice in the summary: {}", path.display())));
+    problems.extend(
+        listed
+            .iter()
+            .filter(|path| !seen.insert(*path))
+            .map(|path| format!("twice in the summary: {}", path.display())),
+    );
     for (path, page) in pages.iter().filter(|(path, _)| path.starts_with("docs")) {
         if path != summary && !seen.contains(path) {
             problems.push(format!("not in docs/SUMMARY.md: {}", path.display()));

@@ -47,7 +47,8 @@ fn a_link_that_leads_nowhere_is_found() {
             "docs/a.md:3: there is no file docs",
         ]
     );
-    let pages = page("# A\n\n[z](#a) [y](#b)\n").into_iter().map(|(_, page)| (PathBuf::from("docs/README.md"), page)).collect();
+    let pages =
+        page("# A\n\n[z](#a) [y](#b)\n").into_iter().map(|(_, page)| (PathBuf::from("docs/README.md"), page)).collect();
     assert_eq!(links::broken(&root(), &pages), ["docs/README.md:3: docs/README.md has no heading #b"]);
 }
 
@@ -106,7 +107,10 @@ fn a_command_that_does_not_exist_is_found() {
         assert_eq!(found(bad), 1, "{bad}");
     }
     let spans = |text: &str| commands::wrong(&page(&format!("# A\n\n{text}\n")), &known).len();
-    assert_eq!(spans("`perouter routes VRF`, `perouter COMMAND --help`, `make test`, `perouter validate --this-node`"), 0);
+    assert_eq!(
+        spans("`perouter routes VRF`, `perouter COMMAND --help`, `make test`, `perouter validate --this-node`"),
+        0
+    );
     assert_eq!(spans("`perouter paln`, `perouter plan --colour`, `make coffee`"), 3);
 }
 
@@ -133,7 +137,11 @@ fn an_example_that_is_wrong_is_found() {
         ("", "yaml", "a: b: c"),
         ("<!-- part of: clab/kind.yaml -->", "yaml", "kind: Service"),
         ("<!-- part of: clab/leafA/frr.conf -->", "frr", " address-family ipv4 unicast\nrouter bgp 64520"),
-        ("", "yaml", "apiVersion: openpe.openperouter.github.io/v1alpha1\nkind: L3VNI\nmetadata: {name: red}\nspec: {asn: 1}"),
+        (
+            "",
+            "yaml",
+            "apiVersion: openpe.openperouter.github.io/v1alpha1\nkind: L3VNI\nmetadata: {name: red}\nspec: {asn: 1}",
+        ),
     ];
     for (note, language, text) in bad {
         assert_eq!(found(note, language, text).len(), 1, "{note} {text}");
@@ -147,7 +155,11 @@ fn a_page_that_the_book_lacks_is_found() {
     pages.insert("docs/b.md".into(), Page::read("# B\n"));
     assert_eq!(
         links::not_in_the_book(&pages),
-        ["twice in the summary: docs/b.md", "not in docs/SUMMARY.md: docs/a.md", "docs/a.md does not begin with its title"]
+        [
+            "twice in the summary: docs/b.md",
+            "not in docs/SUMMARY.md: docs/a.md",
+            "docs/a.md does not begin with its title"
+        ]
     );
     assert!(Path::new("docs").is_dir());
 }
