@@ -27,6 +27,9 @@ site=target/book
 rm -rf "$site"
 "$mdbook" build >&2
 
+# A page of a README.md is index.html, which mdBook does in links of the summary only.
+find "$site/docs" -name '*.html' -exec sed -i -E 's|(href="([^":]*/)?)README\.html|\1index.html|g' {} +
+
 # Links that leave the book: mdBook turns .md into .html there as well.
 for page in $(find "$site/docs" -name '*.html'); do
   folder=$(dirname "${page#"$site/"}")

@@ -140,7 +140,7 @@ fn the_readme_is_one_screen() {
     assert!(lines <= 120, "{lines} lines");
 }
 
-/// The metrics that are registered, with the suffixes of OpenMetrics.
+/// The metrics that are registered, without the suffixes of `OpenMetrics`.
 #[test]
 fn every_metric_is_documented() {
     let source = read("src/status/metrics/mod.rs");

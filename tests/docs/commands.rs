@@ -147,8 +147,8 @@ fn wrong_command(words: &[String], known: &Known) -> Option<String> {
         ["perouter" | "target/debug/perouter", rest @ ..] => unparsable(rest),
         ["perouter-lab" | "target/debug/perouter-lab", subcommand, ..] => wrong_lab_subcommand(subcommand, known),
         ["make", rest @ ..] => {
-            let targets = rest.iter().filter(|word| !word.contains('='));
-            targets.filter_map(|target| missing_target(target, known)).next()
+            let mut targets = rest.iter().filter(|word| !word.contains('='));
+            targets.find_map(|target| missing_target(target, known))
         }
         _ => None,
     };

@@ -47,8 +47,7 @@ fn a_link_that_leads_nowhere_is_found() {
             "docs/a.md:3: there is no file docs",
         ]
     );
-    let pages =
-        page("# A\n\n[z](#a) [y](#b)\n").into_iter().map(|(_, page)| (PathBuf::from("docs/README.md"), page)).collect();
+    let pages = [("docs/README.md".into(), Page::read("# A\n\n[z](#a) [y](#b)\n"))].into();
     assert_eq!(links::broken(&root(), &pages), ["docs/README.md:3: docs/README.md has no heading #b"]);
 }
 

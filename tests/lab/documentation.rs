@@ -12,7 +12,9 @@ use markdown::Page;
 
 fn pages(path: &Path, found: &mut Vec<PathBuf>) {
     if path.is_dir() {
-        fs::read_dir(path).unwrap().for_each(|entry| pages(&entry.unwrap().path(), found));
+        for entry in fs::read_dir(path).unwrap() {
+            pages(&entry.unwrap().path(), found);
+        }
     } else if path.extension().is_some_and(|extension| extension == "md") {
         found.push(path.to_owned());
     }
