@@ -83,8 +83,9 @@ deny: ## check licences, duplicates, sources and advisories of the dependencies 
 	@hack/deny.sh
 
 .PHONY: goldens
-goldens: ## rewrite golden files and CRDs from the code
+goldens: ## rewrite golden files, CRDs and docs/reference/ from the code
 	PEROUTER_UPDATE=1 cargo test --workspace --lib --bins
+	@$(MAKE) --no-print-directory docs-reference
 
 .PHONY: crds
 crds: ## rewrite crds/ from the API types
