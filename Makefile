@@ -69,25 +69,35 @@ bench-vrf: setup ## the changes of `make bench` in vrf mode, in a guest whose ke
 	@hack/bench.sh vrf $(if $(N),N=$(N),N=10,100) $(if $(RUNS),RUNS=$(RUNS))
 
 .PHONY: check
-check: ## fast checks without root: format, clippy, layers, licences, Helm chart, CRDs, unit, golden and property tests
+check: ## fast checks without root: format, clippy, layers, licences, Helm chart, CRDs, unit, golden and property tests, documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	hack/layers.sh
 	hack/licenses.sh
 	hack/helm.sh --check
 	cargo test --workspace --lib --bins
+	cargo test --test docs
 
 .PHONY: deny
 deny: ## check licences, duplicates, sources and advisories of the dependencies (needs cargo-deny)
 	@hack/deny.sh
 
 .PHONY: goldens
-goldens: ## rewrite golden files and CRDs from the code
+goldens: ## rewrite golden files, CRDs and docs/reference/ from the code
 	PEROUTER_UPDATE=1 cargo test --workspace --lib --bins
+	@$(MAKE) --no-print-directory docs-reference
 
 .PHONY: crds
 crds: ## rewrite crds/ from the API types
 	PEROUTER_UPDATE=1 cargo test --lib kind::crds
+
+.PHONY: docs-reference
+docs-reference: ## rewrite docs/reference/ from the API types and the command line
+	PEROUTER_UPDATE=1 cargo test --test docs the_reference_follows
+
+.PHONY: book
+book: ## build the documentation as HTML in target/book and check its links (installs mdBook with cargo if it is missing)
+	@hack/book.sh --install
 
 .PHONY: kubernetes-assets
 kubernetes-assets: setup ## build etcd, kube-apiserver, kubectl, MetalLB and others with Go, once, into ~/.cache/perouter

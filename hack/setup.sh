@@ -5,12 +5,13 @@ set -euo pipefail
 
 declare -A package=(
   [/usr/lib/frr/zebra]=frr [vtysh]=frr [ip]=iproute2 [ping]=iputils-ping [curl]=curl [tcpdump]=tcpdump
-  [cc]=gcc [nsenter]=util-linux [ps]=procps [linux.uml]=user-mode-linux [modprobe]=kmod [debootstrap]=debootstrap [openssl]=openssl
+  [cc]=gcc [/usr/include/stdio.h]=libc6-dev [/etc/ssl/certs/ca-certificates.crt]=ca-certificates
+  [nsenter]=util-linux [ps]=procps [linux.uml]=user-mode-linux [modprobe]=kmod [debootstrap]=debootstrap [openssl]=openssl
   [bird]=bird2 [gobgpd]=gobgpd [nft]=nftables [strace]=strace [/usr/lib/frr/frr-reload.py]=frr-pythontools
 )
 missing=()
 for tool in "${!package[@]}"; do
-  command -v "$tool" >/dev/null || missing+=("${package[$tool]}")
+  [[ $tool == /* && -e $tool ]] || command -v "$tool" >/dev/null || missing+=("${package[$tool]}")
 done
 if [ ${#missing[@]} -gt 0 ]; then
   mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
@@ -35,6 +36,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
 fi
 if ! command -v cargo >/dev/null; then
-  echo "cargo is missing: install Rust 1.89 or later (Debian's is older), for example with rustup" >&2
+  echo "cargo is missing: Rust 1.89 or later is needed, and Debian's is older. The official installer of https://rustup.rs:" >&2
+  echo "  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y && . \"\$HOME/.cargo/env\"" >&2
   exit 1
 fi

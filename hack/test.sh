@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # test.sh [LEVEL...]: runs the tests level by level and prints a table of the results. Exit status 0 only if all passed.
-#   fast    format, clippy, layers, licences, Helm chart, the files that the Dockerfile copies, unit, golden, property
+#   fast    format, clippy, layers, licences, Helm chart, documentation, the files that the Dockerfile copies, unit, golden, property
 #   fuzz    mutated inputs for every decoder, 40 s in all
 #   netns   kernel, FRR and lab in netns mode with the FRR of the machine
 #   frr-10.3, frr-10.7  FRR in netns mode with that release, in a root file system of the Debian suite that has it; with 10.7
@@ -81,6 +81,12 @@ fast() {
     table+=("$(printf '%-40s left out: %s' "dependencies" "no cargo-deny (cargo install --locked cargo-deny)")")
   fi
   level "Helm chart" hack/helm.sh --check
+  level "documentation" cargo test --quiet --test docs
+  if hack/book.sh --find >/dev/null; then
+    level "book" hack/book.sh
+  else
+    table+=("$(printf '%-40s left out: %s' "book" "no mdBook (make book installs it)")")
+  fi
   level "Dockerfile's files" hack/dockerfile-build.sh
   level "unit, golden, property" cargo test --workspace --lib --bins
 }
@@ -97,11 +103,12 @@ netns() {
   local name
   for test in tests/*.rs; do
     name=$(basename "$test" .rs)
-    case $name in architecture | lab | vrf_mode | kubernetes_* | docker_*) continue ;; esac
+    case $name in architecture | docs | lab | vrf_mode | kubernetes_* | docker_*) continue ;; esac
     level "netns, FRR $frr: $name" env PEROUTER_VRF_MODE=netns cargo test --test "$name"
   done
   level "netns, FRR $frr: lab runner" cargo test -p perouter-lab --tests
   level "netns, FRR $frr: lab" env PEROUTER_VRF_MODE=netns cargo test --test lab
+  level "netns, FRR $frr: demo" make demo-metallb
   # Not optimized: counts are compared with budgets, times are only shown.
   level "netns, FRR $frr: bench" cargo test --bench lab -- N=1,10 ROUTES=1,1000 RUNS=1 IDLE=5
 }

@@ -20,6 +20,7 @@ mod lab {
     mod aggregates;
     mod cleanup;
     mod daemon_crash;
+    mod documentation;
     mod ebgp_ibgp;
     mod fabric_sessions;
     mod failover;
