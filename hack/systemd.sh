@@ -70,10 +70,11 @@ power_on() {
 power_off() {
   [ -n "$boot" ] || return 0
   # SIGRTMIN+4 is poweroff.target.
-  kill -s "$((34 + 4))" "$(cat "$work/pid" 2>/dev/null)" 2>/dev/null || true
-  local end=$((SECONDS + 30))
-  while [ -e "/proc/$boot" ] && [ "$SECONDS" -lt "$end" ]; do sleep 0.2; done
-  kill -KILL "$(cat "$work/pid" 2>/dev/null)" 2>/dev/null || true
+  local end=$((SECONDS + 30)) init
+  init=$(cat "$work/pid" 2>/dev/null) || init=none
+  kill -s "$((34 + 4))" "$init" 2>/dev/null || true
+  while [ -e "/proc/$init" ] && [ "$SECONDS" -lt "$end" ]; do sleep 0.2; done
+  kill -KILL "$init" 2>/dev/null || true
   wait "$boot" 2>/dev/null || true
   boot='' && rm -f "$work/pid"
 }
@@ -82,7 +83,7 @@ property() { on_node systemctl show --value --property "$2" "$1"; }
 main_pid() { property "perouter-$1.service" MainPID; }
 frr_pids() { on_node sh -c "pgrep --full '^/usr/lib/frr/(mgmtd|zebra|bgpd|bfdd|staticd)' | sort"; }
 status() { on_node perouter status -o json; }
-established() { status | tr -d ' \n' | grep -q '"peer":"192.168.11.2".*"phase":"Established"'; }
+established() { status | tr -d ' \n' | grep -q '"peer":"192.168.11.2"[^}]*"state":"Established"'; }
 established_count() { on_node perouter status -o json | tr -d ' \n' | sed 's/.*"192.168.11.2"//' | grep -o '"established":[0-9]*' | head -n 1; }
 state() { [ "$(property "$1" "$2")" = "$3" ] || { echo "$1: $2 is $(property "$1" "$2")"; return 1; }; }
 before() {
@@ -93,9 +94,20 @@ before() {
 nic_is_home() { on_node ip -br address show toswitch | grep -q 192.168.11.3/24; }
 same() { [ "$1" = "$2" ] || { echo "before: $1"; echo "after: $2"; return 1; }; }
 
+echo "== quadlets"
+quadlet=${PEROUTER_QUADLET:-/usr/libexec/podman/quadlet}
+if [ -x "$quadlet" ]; then
+  generated=$(QUADLET_UNIT_DIRS=$PWD/deploy/podman "$quadlet" -dryrun 2>&1)
+  ok "both are generated" test "$(grep -c '^ExecStart=.*podman run --name perouter-' <<<"$generated")" = 2
+  ok "no key is unknown" fails grep -iE 'unsupported|error|warn' <<<"$generated"
+  ok "none is ordered after network-online" fails grep 'After=.*network-online' <<<"$generated"
+else
+  echo "left out: no $quadlet (podman 4.4 or later)"
+fi
+
 echo "== package"
 trap finish EXIT
-hack/deb.sh --profile dev --fast --strip --output "$work/" >/dev/null
+hack/deb.sh --no-build --profile dev --fast --strip --output "$work/" >/dev/null
 target/debug/perouter-lab deploy -t clab/bench.clab.yml --name $lab >/dev/null
 # The address is given by systemd-networkd at boot.
 ip netns exec "clab-$lab-node" ip address flush dev toswitch
