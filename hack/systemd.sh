@@ -59,12 +59,17 @@ until_ok() {
 }
 
 power_on() {
+  # A veth goes with the namespace that it is in, where a NIC returns to the host.
+  ip -n "clab-$lab-node" link show toswitch >/dev/null 2>&1 ||
+    ip -n "clab-$lab-leaf" link add node type veth peer name toswitch netns "clab-$lab-node"
+  ip -n "clab-$lab-leaf" link set node up
   mkdir -p "$work/root"
   nsenter --net="/run/netns/clab-$lab-node" unshare --mount --propagation private \
     bash hack/systemd/boot.sh "$root" "$work" >"$work/console" 2>&1 9>&- &
   boot=$!
   until_ok 20 test -s "$work/pid" || { cat "$work/console"; return 1; }
-  until_ok 60 on_node sh -c 'systemctl is-system-running | grep -E "running|degraded"' || { tail -n 30 "$work/console"; return 1; }
+  until_ok 60 on_node sh -c 'systemctl is-system-running | grep -E "running|degraded"' ||
+    { on_node systemctl --no-pager list-jobs; tail -n 30 "$work/console"; return 1; }
 }
 
 power_off() {
@@ -111,6 +116,9 @@ hack/deb.sh --no-build --profile dev --fast --strip --output "$work/" >/dev/null
 target/debug/perouter-lab deploy -t clab/bench.clab.yml --name $lab >/dev/null
 # The address is given by systemd-networkd at boot.
 ip netns exec "clab-$lab-node" ip address flush dev toswitch
+# Another NIC, for which network-online.target waits.
+ip netns exec "clab-$lab-node" ip link add eth0 type veth peer name eth0-peer
+ip netns exec "clab-$lab-node" ip link set eth0-peer up
 mkdir -p "$work/files"
 cp "$work"/*.deb "$work/files/perouter.deb"
 cp -r hack/systemd/node/. "$work/files/"
@@ -174,6 +182,7 @@ ok "the log has no denied call" on_node sh -c '! journalctl -q -u perouter-route
 echo "== reboot"
 power_off
 power_on
+ok "kubelet is active after a reboot" until_ok 20 state kubelet.service ActiveState active
 ok "the fabric session is established after a reboot" until_ok 40 established
 
 echo "== removal"

@@ -177,17 +177,29 @@ fn every_value_has_an_effect(helm: &Helm) {
     assert!(!result.contains("openperouter-system:controller"), "the name of an account that the chart does not have");
 }
 
+/// A copy of the chart with another category of L3VNIs.
+fn older_chart() -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let output = Command::new("cp").args(["-r", &format!("{CHART}/."), copy.path().to_str().unwrap()]).output().unwrap();
+    assert!(output.status.success());
+    let crd = copy.path().join("templates/crd-l3vnis.yaml");
+    let text = fs::read_to_string(&crd).unwrap();
+    let older = text.replacen("    - openpe\n", "    - older\n", 1);
+    assert_ne!(older, text);
+    fs::write(&crd, older).unwrap();
+    copy
+}
+
 /// Installed, upgraded with its CRDs, removed without them.
 fn release_follows_the_chart(admin: &Kubectl, helm: &Helm) {
-    let notes = helm.check(&["install", "perouter", CHART, "-n", NAMESPACE]);
+    let older = older_chart();
+    let notes = helm.check(&["install", "perouter", older.path().to_str().unwrap(), "-n", NAMESPACE]);
     assert!(notes.contains("get routernodestatuses") && !notes.contains("label namespace"), "{notes}");
     let crd = "l3vnis.openpe.openperouter.github.io";
-    // An older CRD.
-    let drop_columns = r#"[{"op": "remove", "path": "/spec/versions/0/additionalPrinterColumns"}]"#;
-    admin.check(&["patch", "crd", crd, "--type=json", "-p", drop_columns, "--field-manager=helm"]).unwrap();
+    let categories = || admin.check(&["get", "crd", crd, "-o", "jsonpath={.spec.names.categories}"]).unwrap();
+    assert_eq!(categories(), r#"["older"]"#);
     helm.check(&["upgrade", "perouter", CHART, "-n", NAMESPACE, "--set", "router.logLevel=debug"]);
-    let columns = admin.check(&["get", "crd", crd, "-o", "jsonpath={.spec.versions[0].additionalPrinterColumns}"]).unwrap();
-    assert_ne!(columns, "", "an upgrade of the chart upgrades the CRDs");
+    assert_eq!(categories(), r#"["openpe"]"#, "an upgrade of the chart upgrades the CRDs");
     helm.check(&["uninstall", "perouter", "-n", NAMESPACE]);
     let left = admin.check(&["-n", NAMESPACE, "get", "daemonsets,roles,validatingadmissionpolicies", "-o", "name"]).unwrap();
     assert_eq!(left, "");

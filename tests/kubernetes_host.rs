@@ -8,7 +8,7 @@
 mod kubernetes;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -164,7 +164,8 @@ fn the_objects_of_a_cluster_join_those_of_the_host() {
 
     create_pod(&admin, "first");
     host.project("ca.crt", &fs::read_to_string(plane.folder().join("ca.crt")).unwrap());
-    host.project("token", &token(&admin, "Pod", "first"));
+    let first = token(&admin, "Pod", "first");
+    host.project("token", &first);
     host.start_credentials(&admin, &plane.url());
     until(Duration::from_secs(20), "the objects of the cluster join", || host.objects() == ["cluster", "host"]);
     files_are_private(&host);
@@ -174,7 +175,7 @@ fn the_objects_of_a_cluster_join_those_of_the_host() {
         admin.run(&["get", "routernodestatus", NODE]).is_ok_and(|found| found.success())
     });
 
-    a_rotated_token_is_used(&host, &admin);
+    a_rotated_token_is_used(&host, &plane, &first);
     a_token_can_be_bound_to_the_node(&plane, &admin);
 }
 
@@ -189,13 +190,33 @@ fn files_are_private(host: &Host) {
     assert_eq!(left, ["ca.crt", "kubeconfig", "token"], "temporary files");
 }
 
+/// The arguments by which kubectl uses a token.
+fn with_token(plane: &ControlPlane, name: &str, token: &str) -> [String; 2] {
+    let admin = plane.kubectl();
+    let file = plane.folder().join(format!("{name}.token"));
+    fs::copy(admin.kubeconfig(), &file).unwrap();
+    let words = ["--kubeconfig".to_owned(), file.to_str().unwrap().to_owned()];
+    let config = |more: &[&str]| {
+        admin.check(&[&["config", &words[0], &words[1]], more].concat()).unwrap();
+    };
+    config(&["set-credentials", "bound", "--token", token]);
+    config(&["set-context", "--current", "--user=bound"]);
+    words
+}
+
 /// The token of a Pod ends with it.
-fn a_rotated_token_is_used(host: &Host, admin: &Kubectl) {
+fn a_rotated_token_is_used(host: &Host, plane: &ControlPlane, first: &str) {
+    let admin = &plane.kubectl();
     create_pod(admin, "second");
     admin.check(&["-n", NAMESPACE, "delete", "pod", "first", "--force", "--grace-period=0"]).unwrap();
     host.project("token", &token(admin, "Pod", "second"));
     let is_rotated = || fs::read(host.path("credentials/token")).unwrap() == fs::read(host.path("projected/token")).unwrap();
     until(Duration::from_secs(10), "the new token is on the host", is_rotated);
+    let [option, file] = with_token(plane, "first", first);
+    until(Duration::from_secs(60), "the old token is rejected", || {
+        let output = admin.run(&[&option, &file, "auth", "whoami"]).unwrap();
+        output.stderr.contains("Unauthorized") || output.stderr.contains("must be logged in")
+    });
     // A new watch, of a Secret that no object has named so far.
     let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "passwords", "namespace": NAMESPACE },
         "stringData": { "red": "s3cret" } });
@@ -210,16 +231,7 @@ fn a_rotated_token_is_used(host: &Host, admin: &Kubectl) {
 
 /// As docs/systemd.md has it for clusters where no Pod shall run for it.
 fn a_token_can_be_bound_to_the_node(plane: &ControlPlane, admin: &Kubectl) {
-    let as_node = |name: &str| {
-        let config = fs::read_to_string(admin.kubeconfig()).unwrap();
-        let file = plane.folder().join(format!("{name}.token"));
-        fs::write(&file, config).unwrap();
-        let bound = token(admin, "Node", name);
-        let words = ["config", "--kubeconfig", file.to_str().unwrap(), "set-credentials", "bound", "--token", &bound];
-        admin.check(&words).unwrap();
-        admin.check(&["config", "--kubeconfig", file.to_str().unwrap(), "set-context", "--current", "--user=bound"]).unwrap();
-        file
-    };
+    let as_node = |name: &str| with_token(plane, name, &token(admin, "Node", name));
     let other = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "worker-2" } });
     admin.apply(&other.to_string()).unwrap();
     let allowed = delete_status(admin, &as_node(NODE));
@@ -229,9 +241,8 @@ fn a_token_can_be_bound_to_the_node(plane: &ControlPlane, admin: &Kubectl) {
 }
 
 /// Deletes the status of the node, without doing so.
-fn delete_status(kubectl: &Kubectl, kubeconfig: &Path) -> String {
-    let words = ["delete", "routernodestatus", NODE, "--dry-run=server", "--wait=false"];
-    let words = [&["--kubeconfig", kubeconfig.to_str().unwrap()], &words[..]].concat();
-    let output = kubectl.run(&words).unwrap();
+fn delete_status(kubectl: &Kubectl, [option, file]: &[String; 2]) -> String {
+    let output =
+        kubectl.run(&[option, file, "delete", "routernodestatus", NODE, "--dry-run=server", "--wait=false"]).unwrap();
     output.stdout + &output.stderr
 }

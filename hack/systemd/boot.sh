@@ -29,7 +29,6 @@ unshare --mount --cgroup --pid --fork --uts --ipc --kill-child bash -c '
   mount -t tmpfs tmpfs dev/shm -o mode=1777
   ln -s /proc/self/fd dev/fd
   mount --bind "$2/files" files
-  mount --rbind . .
   pivot_root . mnt
   umount -l mnt
   mount --make-rshared /
