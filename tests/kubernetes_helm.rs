@@ -125,7 +125,9 @@ fn the_default_is_what_deploy_has(admin: &Kubectl, helm: &Helm) {
     for ((kind, name), of_deploy) in &deploy {
         let in_chart = match (kind.as_str(), name.as_str()) {
             ("Namespace", _) => continue,
-            ("ServiceAccount" | "DaemonSet" | "Role" | "RoleBinding", "router" | "controller") => format!("perouter-{name}"),
+            ("ServiceAccount" | "DaemonSet" | "Role" | "RoleBinding", "router" | "controller") => {
+                format!("perouter-{name}")
+            }
             _ => name.clone(),
         };
         let of_chart = chart.get(&(kind.clone(), in_chart.clone())).unwrap_or_else(|| panic!("no {kind} {in_chart}"));
@@ -164,11 +166,27 @@ fn normal(object: &Value) -> Value {
 /// Each scalar of the set `everything` that no default has is somewhere in the result.
 fn every_value_has_an_effect(helm: &Helm) {
     let result = helm.template(&["--values", "tests/helm/everything.yaml"]);
-    let names = ["registry.example.com/perouter@sha256:0123", "imagePullSecrets", "pe", "fabric-router", "team: network"];
-    let settings = ["value: vrf", "value: text", "value: debug", "port: 19477", "port: 19476", "c: d", "e: f", "g: h", "i: j"];
-    let pods = ["own-router", "own-controller", "OnDelete", "system-cluster-critical", "runtimeClassName: runc", "rack: a"];
-    let more = ["key: fabric", "effect: NoSchedule", "memory: 3Gi", "--frr-dir=/usr/lib/frr", "name: ONE", "initialDelaySeconds: 5"];
-    let others = ["https://api.example.com:6443", "[\"passwords\",\"more\"]", "interval: 15s", "alert: Mine", "grafana_folder: network"];
+    let names =
+        ["registry.example.com/perouter@sha256:0123", "imagePullSecrets", "pe", "fabric-router", "team: network"];
+    let settings =
+        ["value: vrf", "value: text", "value: debug", "port: 19477", "port: 19476", "c: d", "e: f", "g: h", "i: j"];
+    let pods =
+        ["own-router", "own-controller", "OnDelete", "system-cluster-critical", "runtimeClassName: runc", "rack: a"];
+    let more = [
+        "key: fabric",
+        "effect: NoSchedule",
+        "memory: 3Gi",
+        "--frr-dir=/usr/lib/frr",
+        "name: ONE",
+        "initialDelaySeconds: 5",
+    ];
+    let others = [
+        "https://api.example.com:6443",
+        "[\"passwords\",\"more\"]",
+        "interval: 15s",
+        "alert: Mine",
+        "grafana_folder: network",
+    ];
     let last = ["port: 443", "metadata.name: monitoring", "kind: SecurityContextConstraints", "$(NODE_IP):19476"];
     for wanted in [&names[..], &settings, &pods, &more, &others, &last].concat() {
         assert!(result.contains(wanted), "{wanted} is not in {result}");
@@ -180,7 +198,8 @@ fn every_value_has_an_effect(helm: &Helm) {
 /// A copy of the chart with another category of L3VNIs.
 fn older_chart() -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
-    let output = Command::new("cp").args(["-r", &format!("{CHART}/."), copy.path().to_str().unwrap()]).output().unwrap();
+    let output =
+        Command::new("cp").args(["-r", &format!("{CHART}/."), copy.path().to_str().unwrap()]).output().unwrap();
     assert!(output.status.success());
     let crd = copy.path().join("templates/crd-l3vnis.yaml");
     let text = fs::read_to_string(&crd).unwrap();
@@ -201,7 +220,8 @@ fn release_follows_the_chart(admin: &Kubectl, helm: &Helm) {
     helm.check(&["upgrade", "perouter", CHART, "-n", NAMESPACE, "--set", "router.logLevel=debug"]);
     assert_eq!(categories(), r#"["openpe"]"#, "an upgrade of the chart upgrades the CRDs");
     helm.check(&["uninstall", "perouter", "-n", NAMESPACE]);
-    let left = admin.check(&["-n", NAMESPACE, "get", "daemonsets,roles,validatingadmissionpolicies", "-o", "name"]).unwrap();
+    let left =
+        admin.check(&["-n", NAMESPACE, "get", "daemonsets,roles,validatingadmissionpolicies", "-o", "name"]).unwrap();
     assert_eq!(left, "");
     admin.check(&["get", "crd", crd]).unwrap();
 }

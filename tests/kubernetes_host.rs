@@ -56,9 +56,22 @@ impl Host {
 
     fn run(&mut self) {
         let mut command = self.perouter("run");
-        command.args(["--vrf-mode", "netns", "--source", "both", "--node-name", NODE, "--node-index-from-label", LABEL]);
+        command.args([
+            "--vrf-mode",
+            "netns",
+            "--source",
+            "both",
+            "--node-name",
+            NODE,
+            "--node-index-from-label",
+            LABEL,
+        ]);
         command.args(["--watch-namespace", NAMESPACE, "--node-label", &format!("{LABEL}=7")]);
-        command.arg("--config-dir").arg(self.path("config")).arg("--kubeconfig").arg(self.path("credentials/kubeconfig"));
+        command
+            .arg("--config-dir")
+            .arg(self.path("config"))
+            .arg("--kubeconfig")
+            .arg(self.path("credentials/kubeconfig"));
         self.running.push(command.spawn().unwrap());
     }
 
@@ -89,8 +102,10 @@ impl Host {
 
     /// Names of the objects that the status has.
     fn objects(&self) -> Vec<String> {
-        let status: Value =
-            fs::read_to_string(self.runtime.status()).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let status: Value = fs::read_to_string(self.runtime.status())
+            .ok()
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default();
         let resources = status["resources"].as_array().cloned().unwrap_or_default();
         let mut names: Vec<String> = resources.iter().map(|found| found["name"].as_str().unwrap().to_owned()).collect();
         names.dedup();
@@ -106,7 +121,8 @@ impl Drop for Host {
     fn drop(&mut self) {
         for child in &mut self.running {
             // By SIGTERM, as kubelet and systemd do.
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::SIGTERM);
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::SIGTERM);
             let _ = child.wait();
         }
         assert!(self.perouter("cleanup").status().unwrap().success());
@@ -137,7 +153,8 @@ fn create_pod(admin: &Kubectl, name: &str) {
 }
 
 fn token(admin: &Kubectl, kind: &str, name: &str) -> String {
-    let words = ["-n", NAMESPACE, "create", "token", "controller", "--bound-object-kind", kind, "--bound-object-name", name];
+    let words =
+        ["-n", NAMESPACE, "create", "token", "controller", "--bound-object-kind", kind, "--bound-object-name", name];
     admin.check(&words).unwrap().trim().to_owned()
 }
 
@@ -185,7 +202,8 @@ fn files_are_private(host: &Host) {
         let mode = fs::metadata(host.path("credentials").join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
-    let mut left: Vec<_> = fs::read_dir(host.path("credentials")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    let mut left: Vec<_> =
+        fs::read_dir(host.path("credentials")).unwrap().map(|file| file.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["ca.crt", "kubeconfig", "token"], "temporary files");
 }
@@ -210,7 +228,8 @@ fn a_rotated_token_is_used(host: &Host, plane: &ControlPlane, first: &str) {
     create_pod(admin, "second");
     admin.check(&["-n", NAMESPACE, "delete", "pod", "first", "--force", "--grace-period=0"]).unwrap();
     host.project("token", &token(admin, "Pod", "second"));
-    let is_rotated = || fs::read(host.path("credentials/token")).unwrap() == fs::read(host.path("projected/token")).unwrap();
+    let is_rotated =
+        || fs::read(host.path("credentials/token")).unwrap() == fs::read(host.path("projected/token")).unwrap();
     until(Duration::from_secs(10), "the new token is on the host", is_rotated);
     let [option, file] = with_token(plane, "first", first);
     until(Duration::from_secs(60), "the old token is rejected", || {

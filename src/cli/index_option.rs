@@ -25,21 +25,34 @@ const ADDRESS_POLL: Duration = Duration::from_millis(200);
 pub struct IndexOptions {
     /// Index of this node from 0, unique in the fabric: VTEP, router id and session addresses are derived from it. Must be
     /// known where objects come from a directory alone. With an API server: the index to claim [default: the lowest free one]
-    #[arg(long, env = "PEROUTER_NODE_INDEX", value_name = "N")]
-    node_index: Option<u32>,
+    #[arg(id = "node_index", long = "node-index", env = "PEROUTER_NODE_INDEX", value_name = "N")]
+    number: Option<u32>,
     /// The index is the number in this label: of --node-label, or else of the Node as it is when the process starts
-    #[arg(long, env = "PEROUTER_NODE_INDEX_FROM_LABEL", value_name = "KEY", conflicts_with = "node_index")]
-    node_index_from_label: Option<String>,
+    #[arg(
+        id = "node_index_from_label",
+        long = "node-index-from-label",
+        env = "PEROUTER_NODE_INDEX_FROM_LABEL",
+        value_name = "KEY",
+        conflicts_with = "node_index"
+    )]
+    label: Option<String>,
     /// The index is the host part of an address of this interface: 3 for 192.168.11.3/24. CIDR selects one of several
     /// addresses, and its length counts then. Waits for the address
     #[arg(
-        long, env = "PEROUTER_NODE_INDEX_FROM_INTERFACE", value_name = "NAME[,CIDR]",
+        id = "node_index_from_interface", long = "node-index-from-interface",
+        env = "PEROUTER_NODE_INDEX_FROM_INTERFACE", value_name = "NAME[,CIDR]",
         conflicts_with_all = ["node_index", "node_index_from_label"]
     )]
-    node_index_from_interface: Option<InterfaceChoice>,
+    interface: Option<InterfaceChoice>,
     /// Subtracted from the host part of the address, where the first node does not have 0
-    #[arg(long, env = "PEROUTER_NODE_INDEX_OFFSET", value_name = "N", default_value_t = 0)]
-    node_index_offset: u32,
+    #[arg(
+        id = "node_index_offset",
+        long = "node-index-offset",
+        env = "PEROUTER_NODE_INDEX_OFFSET",
+        value_name = "N",
+        default_value_t = 0
+    )]
+    offset: u32,
 }
 
 /// An interface, and which of its addresses.
@@ -106,7 +119,7 @@ impl IndexOptions {
     /// Where the index is not where the command line says.
     pub async fn choice(&self, labels: &[(String, String)], runtime: &Runtime) -> anyhow::Result<IndexChoice> {
         let labels = labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        match (self.node_index, &self.node_index_from_label, &self.node_index_from_interface) {
+        match (self.number, &self.label, &self.interface) {
             (Some(index), ..) => Ok(IndexChoice::Fixed(index)),
             (None, Some(key), _) => match of_label(key, &labels) {
                 Ok(index) => Ok(IndexChoice::Fixed(index)),
@@ -114,7 +127,7 @@ impl IndexOptions {
                 Err(error) => Err(error.into()),
             },
             (None, None, Some(interface)) => {
-                Ok(IndexChoice::Fixed(of_interface(interface, self.node_index_offset, runtime).await?))
+                Ok(IndexChoice::Fixed(of_interface(interface, self.offset, runtime).await?))
             }
             (None, None, None) => Ok(IndexChoice::Free),
         }
@@ -218,6 +231,17 @@ mod tests {
             within: within.map(|within| within.parse().unwrap()),
         });
         assert_eq!(text.parse().ok(), wanted);
+    }
+
+    #[rstest]
+    #[case::number(&["--node-index", "3"], true)]
+    #[case::label(&["--node-index-from-label", "a/b"], true)]
+    #[case::interface(&["--node-index-from-interface", "eth0,10.0.0.0/8", "--node-index-offset", "1"], true)]
+    #[case::two(&["--node-index", "3", "--node-index-from-label", "a/b"], false)]
+    #[case::two_more(&["--node-index-from-label", "a/b", "--node-index-from-interface", "eth0"], false)]
+    fn one_origin_can_be_chosen(#[case] args: &[&str], #[case] accepted: bool) {
+        let command = IndexOptions::augment_args(clap::Command::new("perouter").no_binary_name(true));
+        assert_eq!(command.try_get_matches_from(args).is_ok(), accepted);
     }
 
     #[tokio::test]

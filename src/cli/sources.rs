@@ -152,7 +152,10 @@ async fn later(api: &ApiOptions, stop: &CancellationToken) -> Option<Client> {
             (_, Err(error)) => {
                 let error = format!("{error:#}");
                 if logged.as_ref() != Some(&error) {
-                    tracing::warn!(error, "no credentials for the API server yet: the objects of the directory are in force");
+                    tracing::warn!(
+                        error,
+                        "no credentials for the API server yet: the objects of the directory are in force"
+                    );
                 }
                 logged = Some(error);
             }

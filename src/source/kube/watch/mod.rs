@@ -205,7 +205,12 @@ impl ClusterSource {
                 if index.is_none() {
                     if !self.label_is_wrong {
                         let node = &self.cluster.node;
-                        tracing::error!(node, label = key, value, "no index claimed: the label of the Node is no number");
+                        tracing::error!(
+                            node,
+                            label = key,
+                            value,
+                            "no index claimed: the label of the Node is no number"
+                        );
                     }
                     self.label_is_wrong = true;
                     return;
