@@ -1,5 +1,5 @@
 //! perouter on the host of a node of a cluster, with the manifests of `deploy/overlays/host` on a real API server: files are in force
-//! before there are credentials, the DaemonSet's script writes them, the objects of the API server join, a rotated token is
+//! before there are credentials, the `DaemonSet`'s script writes them, the objects of the API server join, a rotated token is
 //! used, and a token without any Pod works. Real FRR. Skipped, with the reason, without root or where the control plane is
 //! not built; an error where `CI=true`.
 
@@ -75,7 +75,7 @@ impl Host {
         self.running.push(command.spawn().unwrap());
     }
 
-    /// The script of the DaemonSet, as the API server has it.
+    /// The script of the `DaemonSet`, as the API server has it.
     fn start_credentials(&mut self, admin: &Kubectl, server: &str) {
         let words = ["-n", NAMESPACE, "get", "daemonset", "credentials", "-o", "json"];
         let object: Value = serde_json::from_str(&admin.check(&words).unwrap()).unwrap();
@@ -145,7 +145,7 @@ fn l3vni(name: &str, vni: u32, spec: &Value) -> String {
     object.to_string()
 }
 
-/// A Pod of the DaemonSet; there is no kubelet that runs it.
+/// A Pod of the `DaemonSet`; there is no kubelet that runs it.
 fn create_pod(admin: &Kubectl, name: &str) {
     let spec = json!({ "serviceAccountName": "controller", "nodeName": NODE, "containers": [{ "name": "a", "image": "perouter" }] });
     let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "namespace": NAMESPACE }, "spec": spec });
