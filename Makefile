@@ -32,7 +32,7 @@ test: setup ## all tests, level by level: both VRF modes, FRR 8.4, 10.3 and 10.7
 
 .PHONY: test-all
 test-all: setup ## all tests in all combinations: every lab scenario with every release in both VRF modes (hours, as root)
-	@hack/test.sh fast fuzz netns frr-10.3-all frr-10.7-all kubernetes docker vrf-all
+	@hack/test.sh fast fuzz netns frr-10.3-all frr-10.7-all kubernetes docker systemd vrf-all
 
 .PHONY: test-vrf
 test-vrf: setup ## the tests that need a kernel with VRF devices, in a guest (as root)
@@ -103,17 +103,30 @@ book: ## build the documentation as HTML in target/book and check its links (ins
 kubernetes-assets: setup ## build etcd, kube-apiserver, kubectl, MetalLB and others with Go, once, into ~/.cache/perouter
 	@hack/kubernetes/assets.sh control-plane
 	@hack/kubernetes/assets.sh metallb
+	@hack/kubernetes/assets.sh helm
 
 .PHONY: docker-build
 docker-build: ## build the container image with FRR; without a Docker engine or a registry also as root on Debian
 	@hack/dockerd.sh hack/docker-build.sh $(IMAGE)
+
+.PHONY: deb
+deb: ## build the Debian package with the units (target/debian)
+	@hack/deb.sh
+
+.PHONY: test-systemd
+test-systemd: setup build ## the package and its units under a real systemd (as root)
+	@hack/systemd.sh
+
+.PHONY: release-dry-run
+release-dry-run: ## what the release workflow does, without registry and signatures, in target/release-dry-run
+	@hack/release.sh dry-run
 
 .PHONY: deploy
 deploy: ## apply deploy/ to the cluster of the current kubectl context
 	kubectl apply --server-side -k deploy
 
 .PHONY: helm-chart
-helm-chart: ## rewrite the Helm chart from deploy/base and crds/
+helm-chart: ## rewrite what is generated of the Helm chart, from deploy/ and crds/
 	@hack/helm.sh
 
 .PHONY: kind-demo-metallb

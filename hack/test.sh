@@ -8,6 +8,7 @@
 #   frr-10.3-all, frr-10.7-all  the same with all scenarios of the lab
 #   kubernetes  source, status, manifests and lab with etcd, kube-apiserver, MetalLB and FRR-K8s, all built once with Go
 #   docker  the image of the Dockerfile, built and run; with a private Docker engine where none answers
+#   systemd the Debian package and its units under a real systemd: boot order, restarts, upgrade, reboot, removal
 #   vrf     vrf mode, in a guest whose kernel has VRF devices: kernel and FRR with the FRR of the machine, and FRR and all
 #           scenarios of the lab with FRR 10.7, which is what runs in production
 #   vrf-all the same, and all scenarios of the lab with the other releases
@@ -17,7 +18,7 @@
 # at the same time.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-levels=("${@:-fast fuzz netns frr-10.3 frr-10.7 kubernetes docker vrf}")
+levels=("${@:-fast fuzz netns frr-10.3 frr-10.7 kubernetes docker systemd vrf}")
 read -ra levels <<<"${levels[*]}"
 log=$(mktemp -d)
 guests= builds=
@@ -142,7 +143,7 @@ builds_begin() {
   # A process group of its own, so that all of it can be stopped.
   set -m
   (
-    for group in control-plane metallb; do
+    for group in control-plane metallb helm; do
       chrt --idle 0 hack/kubernetes/assets.sh "$group" || exit
     done
   ) >"$log/builds" 2>&1 &
@@ -157,7 +158,7 @@ kubernetes() {
     wait "$builds"
     builds=
   fi
-  for group in control-plane metallb; do
+  for group in control-plane metallb helm; do
     if ! hack/kubernetes/assets.sh --find "$group" >/dev/null 2>&1 && ! command -v go >/dev/null; then
       missing "kubernetes" "$(hack/kubernetes/assets.sh "$group" 2>&1 | tail -n 1)"
       return
@@ -177,6 +178,16 @@ image() {
     test=$(basename "$test" .rs)
     level "docker: ${test#docker_}" env PEROUTER_IMAGE=perouter:test hack/dockerd.sh cargo test --test "$test" -- --nocapture
   done
+}
+
+systemd() {
+  local reason
+  if ! reason=$(hack/systemd.sh --probe 2>&1); then
+    missing "systemd" "$(tail -n 1 <<<"$reason")"
+    return
+  fi
+  level "systemd: build" cargo build --workspace --bins
+  level "systemd: package and units" hack/systemd.sh
 }
 
 # RELEASE:TEST, in the order in which they run.
@@ -239,7 +250,7 @@ for name in "${levels[@]}"; do
     if requested kubernetes; then builds_begin; fi
   fi
   case $name in
-    fast | fuzz | netns | kubernetes) $name ;;
+    fast | fuzz | netns | kubernetes | systemd) $name ;;
     docker) image ;;
     frr-10.3) frr_tests 10.3 ;;
     frr-10.7) frr_tests 10.7 "${smoke[@]}" ;;
@@ -248,7 +259,7 @@ for name in "${levels[@]}"; do
       frr_tests "${release#frr-}" lab
       ;;
     vrf) [ -z "$guests" ] || vrf_end ;;
-    *) echo "test.sh: unknown level $name: fast, fuzz, netns, frr-10.3[-all], frr-10.7[-all], kubernetes, docker, vrf or vrf-all" >&2; exit 2 ;;
+    *) echo "test.sh: unknown level $name: fast, fuzz, netns, frr-10.3[-all], frr-10.7[-all], kubernetes, docker, systemd, vrf or vrf-all" >&2; exit 2 ;;
   esac
 done
 

@@ -31,11 +31,13 @@ fn on_a_real_api_server() {
     accounts_have_only_granted_rights(&plane);
     other_verbs_are_forbidden(&plane);
 
-    admin.apply(&fs::read_to_string("tests/kubernetes/pod-monitor-crd.yaml").unwrap()).unwrap();
+    admin.apply(&fs::read_to_string("tests/kubernetes/foreign-crds.yaml").unwrap()).unwrap();
     admin.check(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).unwrap();
     for overlay in fs::read_dir("deploy/overlays").unwrap() {
         applies_without_warning(&admin, overlay.unwrap().path().to_str().unwrap());
     }
+    pod_is_admitted(&admin, "credentials");
+    applies_without_warning(&admin, "deploy/overlays/pod-monitor");
     metrics_listen_on_the_address_of_the_node(&admin);
 }
 

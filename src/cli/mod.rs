@@ -3,8 +3,10 @@
 mod cleanup;
 mod crds;
 mod frr_client;
+mod index_option;
 mod lock;
 mod node_index;
+mod notify;
 mod options;
 pub mod output;
 mod plan;

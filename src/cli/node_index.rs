@@ -14,12 +14,17 @@ use crate::snapshot::Snapshot;
 
 const MODE: u32 = 0o644;
 
+/// The index by which the router of this node was configured; `None` where there is no router.
+pub fn recorded(runtime: &Runtime) -> Option<u32> {
+    read(&runtime.node_index())
+}
+
 /// Rejects another index than that of the router which this node has, unless that is wanted.
 pub fn check(runtime: &Runtime, wanted: Option<u32>, may_change: bool) -> anyhow::Result<()> {
-    match (read(&runtime.node_index()), wanted) {
+    match (recorded(runtime), wanted) {
         (Some(index), Some(wanted)) if index != wanted && !may_change => anyhow::bail!(
             "the router of this node has index {index}, and with index {wanted} its VTEP, its router id and all session \
-             addresses change: use --node-index {index}, or add --change-node-index"
+             addresses change: keep index {index}, or add --change-node-index"
         ),
         _ => Ok(()),
     }

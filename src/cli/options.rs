@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::index_option::IndexOptions;
 use super::output;
 use crate::frr::daemons;
 use crate::kernel::vrf_device;
 use crate::runtime::{self, Runtime};
 use crate::snapshot::NodeIdentity;
+use crate::source::kube::IndexChoice;
 use crate::types::VrfMode;
 
 /// Where objects are read from and for which node.
@@ -28,10 +30,8 @@ pub struct SourceOptions {
     /// Name of this node. With an API server: that of its Node, which must be set [default: host name]
     #[arg(long, env = "PEROUTER_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
-    /// Index of this node from 0, unique in the fabric: VTEP, router id and session addresses are derived from it. Must be
-    /// set where objects come from a directory alone. With an API server: the index to claim [default: the lowest free one]
-    #[arg(long, env = "PEROUTER_NODE_INDEX", value_name = "N")]
-    pub node_index: Option<u32>,
+    #[command(flatten)]
+    pub index: IndexOptions,
     /// Label of this node, for node selectors; can be repeated
     #[arg(long = "node-label", env = "PEROUTER_NODE_LABELS", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = label)]
     pub node_labels: Vec<(String, String)>,
@@ -44,9 +44,11 @@ pub fn label(text: &str) -> Result<(String, String), String> {
 }
 
 impl SourceOptions {
-    /// The identity of the node. Without an API server its index is known from the command line only.
-    pub fn node(&self) -> anyhow::Result<NodeIdentity> {
-        let index = self.node_index.context("no node index: set --node-index")?;
+    /// The identity of the node, where there is no API server that may have its index.
+    pub fn node(&self, index: &IndexChoice) -> anyhow::Result<NodeIdentity> {
+        let index = index.fixed().context(
+            "no node index: set --node-index, --node-index-from-interface, or --node-index-from-label with --node-label",
+        )?;
         let name = match self.named() {
             Some(name) => name,
             None => nix::unistd::gethostname()
@@ -80,8 +82,9 @@ pub struct ApiOptions {
     /// Where objects are read from. `both`: objects of the directory take precedence over those of the API server
     #[arg(long, env = "PEROUTER_SOURCE", value_name = "SOURCE", value_enum, default_value = "directory")]
     pub source: SourceChoice,
-    /// Kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the service account of the pod]
-    #[arg(long, value_name = "FILE")]
+    /// Kubeconfig file; a token file that it names is read again every minute. With the source `both` the file may appear
+    /// later [default: $KUBECONFIG, ~/.kube/config, or the service account of the pod]
+    #[arg(long, env = "PEROUTER_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Read objects of this namespace only [default: all namespaces]
     #[arg(long, env = "PEROUTER_WATCH_NAMESPACE", value_name = "NAMESPACE")]
@@ -138,6 +141,12 @@ const READ_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(100);
 const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl ApiOptions {
+    /// The kubeconfig file that does not exist yet. With `both` that is no error: the files of this node may be what connects it
+    /// to the cluster that writes it.
+    pub fn awaited_kubeconfig(&self) -> Option<&Path> {
+        self.kubeconfig.as_deref().filter(|path| self.source == SourceChoice::Both && !path.exists())
+    }
+
     /// A client, which connects at its first request.
     pub async fn client(&self) -> anyhow::Result<kube::Client> {
         let mut config = self.config().await?;
@@ -151,6 +160,7 @@ impl ApiOptions {
     pub async fn servers(&self) -> anyhow::Result<BTreeSet<IpAddr>> {
         let host = match self.source {
             SourceChoice::Directory => None,
+            SourceChoice::Both if self.awaited_kubeconfig().is_some() => None,
             SourceChoice::Kubernetes | SourceChoice::Both => self.config().await?.cluster_url.host().map(str::to_owned),
         };
         Ok(api_servers(host.as_deref()).await)

@@ -83,7 +83,9 @@ fn steps<S: serde::Serializer>(steps: &[ScheduleStep], serializer: S) -> Result<
 /// Prints the plan.
 pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
     let runtime = args.runtime.paths();
-    let snapshot = Arc::new(source::dir::read(&args.source.config_dir, &args.source.secrets(), &args.source.node()?)?);
+    let index = args.source.index.choice(&args.source.node_labels, &runtime).await?;
+    let node = args.source.node(&index)?;
+    let snapshot = Arc::new(source::dir::read(&args.source.config_dir, &args.source.secrets(), &node)?);
     let mode = args.vrf_mode.resolve()?;
     let (preview, frr) = if netns::is_netns(runtime.router_netns())? {
         let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::frr_client::routing;
 use super::lock::{self, LockRole, Locks};
 use super::node_index;
+use super::notify;
 use super::options::{ApiOptions, ModeChoice, RouterOptions, SourceOptions};
 use super::serve;
 use super::sources::{self, Sources};
@@ -23,6 +24,7 @@ use crate::frr::daemons::{self, Daemons, Installation};
 use crate::kernel::{Kernel, NetlinkKernel, file_limit, netns};
 use crate::reconcile::Reconciler;
 use crate::runtime::{Daemon, Runtime};
+use crate::source::kube::IndexChoice;
 use crate::status::kubernetes;
 use crate::status::metrics::Metrics;
 use crate::status::refresh::Refresh;
@@ -65,12 +67,13 @@ async fn mode_of_router(choice: ModeChoice, runtime: &Runtime) -> anyhow::Result
 /// Runs router and controller.
 pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
+    let ready = notify::when_ready();
     let mode = args.router.vrf_mode.resolve()?;
-    let _locks = lock(&args, &LockRole::BOTH).await?;
+    let Some((index, _locks)) = begin(&args, &LockRole::BOTH, &stop).await? else { return Ok(ExitCode::SUCCESS) };
     let runtime = args.router.runtime.paths();
     let endpoints = serve::controller(args.router.http_address, &stop).await?;
     let supervisor = start_router(&args.router, mode, &runtime, stop.clone()).await?;
-    control(&args, mode, &runtime, endpoints, stop.clone()).await?;
+    control(&args, (mode, &index), &runtime, endpoints, (stop.clone(), ready)).await?;
     stop.cancel();
     supervisor.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
@@ -79,17 +82,22 @@ pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
 /// Runs the router.
 pub async fn router(args: RouterOptions) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
+    let ready = notify::when_ready();
     let mode = args.vrf_mode.resolve()?;
     let _lock = lock::take(&args.runtime.paths(), &[LockRole::Router])?;
     serve::router(args.http_address, &args.runtime.paths(), &args.frr_dir, &stop).await?;
-    start_router(&args, mode, &args.runtime.paths(), stop).await?.await.context("supervisor")?;
+    let supervisor = start_router(&args, mode, &args.runtime.paths(), stop).await?;
+    ready.notify_one();
+    supervisor.await.context("supervisor")?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the controller.
 pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = on_signal()?;
-    let _lock = lock(&args, &[LockRole::Controller]).await?;
+    let ready = notify::when_ready();
+    let begun = begin(&args, &[LockRole::Controller], &stop).await?;
+    let Some((index, _lock)) = begun else { return Ok(ExitCode::SUCCESS) };
     let runtime = args.router.runtime.paths();
     let all = Installation::read(&args.router.frr_dir).await?.release.daemons;
     let endpoints = serve::controller(args.router.http_address, &stop).await?;
@@ -108,16 +116,21 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let mode = mode_of_router(args.router.vrf_mode, &runtime).await?;
-    control(&args, mode, &runtime, endpoints, stop).await?;
+    control(&args, (mode, &index), &runtime, endpoints, (stop, ready)).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Checks the command line and takes the locks, before anything is started.
-async fn lock(args: &RunArgs, roles: &[LockRole]) -> anyhow::Result<Locks> {
-    sources::check(&args.api, &args.source).await?;
-    let runtime = args.router.runtime.paths();
-    node_index::check(&runtime, args.source.node_index, args.change_node_index)?;
-    lock::take(&runtime, roles)
+/// Checks the command line, waits for the index and takes the locks, before anything is started. `None` where `stop` comes first.
+async fn begin(
+    args: &RunArgs,
+    roles: &[LockRole],
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<(IndexChoice, Locks)>> {
+    let (runtime, source) = (args.router.runtime.paths(), &args.source);
+    let Some(index) = source.index.wait(&source.node_labels, &runtime, stop).await? else { return Ok(None) };
+    sources::check(&args.api, source, &index).await?;
+    node_index::check(&runtime, index.fixed(), args.change_node_index)?;
+    Ok(Some((index, lock::take(&runtime, roles)?)))
 }
 
 async fn start_router(
@@ -141,13 +154,13 @@ async fn start_router(
 /// Source and controller until `stop`.
 async fn control(
     args: &RunArgs,
-    mode: VrfMode,
+    (mode, index): (VrfMode, &IndexChoice),
     runtime: &Runtime,
     (metrics, refresh): (Arc<Metrics>, Arc<Refresh>),
-    stop: CancellationToken,
+    (stop, ready): (CancellationToken, Arc<Notify>),
 ) -> anyhow::Result<()> {
     file_limit::raise();
-    let Sources { mut snapshots, tasks, cluster } = sources::start(&args.api, &args.source, &stop).await?;
+    let Sources { mut snapshots, tasks, cluster } = sources::start(&args.api, &args.source, index, &stop).await?;
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
         // Without a first snapshot there is nothing to reconcile.
@@ -164,7 +177,17 @@ async fn control(
     let statuses = watch::Sender::new(None);
     let publisher = cluster.map(|cluster| {
         let (statuses, stop) = (statuses.subscribe(), stop.clone());
-        tokio::spawn(kubernetes::publish(cluster.client, cluster.node, statuses, cluster.identities, stop))
+        tokio::spawn(async move {
+            if let Ok(cluster) = cluster.await {
+                kubernetes::publish(cluster.client, cluster.node, statuses, cluster.identities, stop).await;
+            }
+        })
+    });
+    let mut first = statuses.subscribe();
+    tokio::spawn(async move {
+        if first.changed().await.is_ok() {
+            ready.notify_one();
+        }
     });
     let recording = node_index::record(runtime, snapshots.clone());
     let (status, accepted) = (runtime.status(), runtime.accepted());

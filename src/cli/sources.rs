@@ -3,16 +3,21 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
+use std::time::Duration;
 
 use anyhow::Context;
 use kube::Client;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::options::{ApiOptions, SourceChoice, SourceOptions};
 use crate::snapshot::{ApiIdentities, Snapshot};
+use crate::source::kube::{Cluster, IndexChoice};
 use crate::source::{self, SourceError, merge::merge};
+
+/// How often a kubeconfig that does not exist yet is looked for.
+const CREDENTIALS_POLL: Duration = Duration::from_secs(1);
 
 /// Running sources.
 pub struct Sources {
@@ -20,8 +25,8 @@ pub struct Sources {
     pub snapshots: watch::Receiver<Snapshot>,
     /// The tasks of the sources.
     pub tasks: Vec<JoinHandle<Result<(), SourceError>>>,
-    /// The API server, if it is one of the sources.
-    pub cluster: Option<ApiServer>,
+    /// The API server, if it is one of the sources; as soon as there are credentials for it.
+    pub cluster: Option<oneshot::Receiver<ApiServer>>,
 }
 
 /// An API server, and the UIDs that it has for the node and the objects.
@@ -37,12 +42,14 @@ pub struct ApiServer {
 type Task = JoinHandle<Result<(), SourceError>>;
 
 /// Checks what the chosen sources need, before anything is started: the command line, and that the directory can be read.
-pub async fn check(api: &ApiOptions, options: &SourceOptions) -> anyhow::Result<()> {
+pub async fn check(api: &ApiOptions, options: &SourceOptions, index: &IndexChoice) -> anyhow::Result<()> {
     let node = if api.source == SourceChoice::Directory {
-        options.node()?
+        options.node(index)?
     } else {
-        api.client().await?;
-        options.identity(node_name(options)?, options.node_index.unwrap_or_default())
+        if api.awaited_kubeconfig().is_none() {
+            api.client().await?;
+        }
+        options.identity(node_name(options)?, index.fixed().unwrap_or_default())
     };
     if api.source != SourceChoice::Kubernetes {
         source::dir::read(&options.config_dir, &options.secrets(), &node)?;
@@ -55,22 +62,27 @@ fn node_name(options: &SourceOptions) -> anyhow::Result<String> {
 }
 
 /// Starts the sources that were chosen.
-pub async fn start(api: &ApiOptions, options: &SourceOptions, stop: &CancellationToken) -> anyhow::Result<Sources> {
+pub async fn start(
+    api: &ApiOptions,
+    options: &SourceOptions,
+    index: &IndexChoice,
+    stop: &CancellationToken,
+) -> anyhow::Result<Sources> {
     match api.source {
         SourceChoice::Directory => {
-            let (snapshots, task) = directory(options, options.node()?, stop)?;
+            let (snapshots, task) = directory(options, options.node(index)?, stop)?;
             Ok(Sources { snapshots, tasks: vec![task], cluster: None })
         }
         SourceChoice::Kubernetes => {
-            let (snapshots, task, cluster) = kubernetes(api, options, stop).await?;
+            let (snapshots, task, cluster) = kubernetes(api, options, index, stop).await?;
             Ok(Sources { snapshots, tasks: vec![task], cluster: Some(cluster) })
         }
         SourceChoice::Both => {
-            let (objects, of_api, cluster) = kubernetes(api, options, stop).await?;
-            let node = options.identity(cluster.node.clone(), options.node_index.unwrap_or_default());
+            let (objects, of_api, cluster) = kubernetes(api, options, index, stop).await?;
+            let node = options.identity(node_name(options)?, index.fixed().unwrap_or_default());
             let (files, of_directory) = directory(options, node, stop)?;
             let (sender, snapshots) = watch::channel(Snapshot::default());
-            let merging = tokio::spawn(both(files, objects, options.node_index, sender));
+            let merging = tokio::spawn(both(files, objects, index.fixed(), sender));
             Ok(Sources { snapshots, tasks: vec![of_api, of_directory, merging], cluster: Some(cluster) })
         }
     }
@@ -100,24 +112,59 @@ fn directory(
 async fn kubernetes(
     api: &ApiOptions,
     options: &SourceOptions,
+    index: &IndexChoice,
     stop: &CancellationToken,
-) -> anyhow::Result<(watch::Receiver<Snapshot>, Task, ApiServer)> {
+) -> anyhow::Result<(watch::Receiver<Snapshot>, Task, oneshot::Receiver<ApiServer>)> {
     let node = node_name(options)?;
-    let client = api.client().await?;
     let state_dir = &api.state.state_dir;
     let made = DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
     made.with_context(|| format!("cannot create {}: set --state-dir", state_dir.display()))?;
-    let cluster = source::kube::Cluster {
-        client: client.clone(),
-        namespace: api.watch_namespace.clone(),
-        node: node.clone(),
-        index: options.node_index,
-        disk_cache: api.state.snapshot(),
-    };
+    // Unusable credentials are an error at the start, absent ones of `both` are not.
+    let client = if api.awaited_kubeconfig().is_none() { Some(api.client().await?) } else { None };
+    let (api, index, stop) = (api.clone(), index.clone(), stop.clone());
     let (sender, snapshots) = watch::channel(Snapshot::default());
     let (identity_sender, identities) = watch::channel(ApiIdentities::default());
-    let task = tokio::spawn(source::kube::watch(cluster, sender, identity_sender, stop.clone()));
-    Ok((snapshots, task, ApiServer { client, node, identities }))
+    let (connected, cluster) = oneshot::channel();
+    let task = tokio::spawn(async move {
+        let client = match client {
+            Some(client) => client,
+            None => match later(&api, &stop).await {
+                Some(client) => client,
+                None => return Ok(()),
+            },
+        };
+        // Nobody publishes a status where the process is stopping.
+        let _ = connected.send(ApiServer { client: client.clone(), node: node.clone(), identities });
+        let disk_cache = api.state.snapshot();
+        let cluster = Cluster { client, namespace: api.watch_namespace, node, index, disk_cache };
+        source::kube::watch(cluster, sender, identity_sender, stop).await
+    });
+    Ok((snapshots, task, cluster))
+}
+
+/// A client, once there is a kubeconfig that has what it takes; `None` where `stop` comes first.
+async fn later(api: &ApiOptions, stop: &CancellationToken) -> Option<Client> {
+    let mut logged = None;
+    loop {
+        match (api.awaited_kubeconfig(), api.client().await) {
+            (None, Ok(client)) => return Some(client),
+            (_, Ok(_)) => {}
+            (_, Err(error)) => {
+                let error = format!("{error:#}");
+                if logged.as_ref() != Some(&error) {
+                    tracing::warn!(
+                        error,
+                        "no credentials for the API server yet: the objects of the directory are in force"
+                    );
+                }
+                logged = Some(error);
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            () = tokio::time::sleep(CREDENTIALS_POLL) => {}
+        }
+    }
 }
 
 /// Sends the merged snapshots of both sources, until one of them stops.

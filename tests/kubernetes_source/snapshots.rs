@@ -8,7 +8,7 @@ use std::time::Instant;
 use kube::Client;
 use perouter::kind::Kind;
 use perouter::snapshot::{ApiIdentities, NodeIdentity, Snapshot};
-use perouter::source::kube::{Cluster, watch as watch_cluster};
+use perouter::source::kube::{Cluster, IndexChoice, watch as watch_cluster};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -40,7 +40,7 @@ impl Source {
             client,
             namespace: Some(NAMESPACE.to_owned()),
             node: node.to_owned(),
-            index: None,
+            index: IndexChoice::Free,
             disk_cache: environment.disk_cache(node),
         };
         let (sender, snapshots) = watch::channel(Snapshot::default());

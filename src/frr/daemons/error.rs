@@ -41,6 +41,18 @@ pub enum DaemonError {
         /// The path of the router namespace.
         path: PathBuf,
     },
+    /// It cannot be said whether the daemon is one of this router.
+    #[error(
+        "read the network namespace of {daemon} (process {pid}), to adopt it: give perouter the capability CAP_SYS_PTRACE"
+    )]
+    UnreadableNetns {
+        /// Which.
+        daemon: Daemon,
+        /// Its process.
+        pid: u32,
+        /// Why not.
+        source: io::Error,
+    },
     /// A daemon did not start.
     #[error("start {daemon}")]
     Launch {

@@ -161,6 +161,9 @@ impl Launch {
             let program = self.frr_dir.join(daemon.name());
             let child = Command::new(&program)
                 .args(self.arguments(daemon))
+                // They are ready when they answer, and not what a service manager waits for.
+                .env_remove("NOTIFY_SOCKET")
+                .env_remove("WATCHDOG_USEC")
                 .current_dir("/")
                 .process_group(0)
                 .stdin(Stdio::null())

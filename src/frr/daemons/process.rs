@@ -129,8 +129,15 @@ impl Process {
     }
 
     /// Inode of its network namespace; `None` once it has exited.
-    pub fn netns(&self) -> Option<u64> {
-        fs::metadata(self.netns_path()).ok().map(|m| m.ino())
+    ///
+    /// # Errors
+    /// Without `CAP_SYS_PTRACE`, where it runs as another user.
+    pub fn netns(&self) -> io::Result<Option<u64>> {
+        match fs::metadata(self.netns_path()) {
+            Ok(found) => Ok(Some(found.ino())),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     /// What it does; `None` once it has exited.

@@ -64,7 +64,8 @@ impl Start {
         let Some(process) = Process::find(runtime, daemon)? else { return Ok(None) };
         let Incarnation { pid, start_time } = process.incarnation;
         let router = fs::metadata(runtime.router_netns()).ok().map(|m| m.ino());
-        let in_router = process.netns() == router;
+        let unreadable = |source| DaemonError::UnreadableNetns { daemon, pid, source };
+        let in_router = process.netns().map_err(unreadable)? == router;
         let mut in_order = true;
         if daemon == Daemon::Zebra {
             let running = mode_of(&process.arguments);

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::cluster_state::ClusterEvent;
-use super::index::{ClaimDecision, IndexPreference, decide};
+use super::index::{ClaimDecision, ClaimingNode, IndexPreference, decide};
 use crate::kind::{NodeIndex, NodeIndexSpec};
 
 const PAUSE: Duration = Duration::from_secs(1);
@@ -27,16 +27,19 @@ pub(crate) async fn maintain(
     api: Api<NodeIndex>,
     node: String,
     mut preference: IndexPreference,
-    mut uids: watch::Receiver<Option<String>>,
+    mut nodes: watch::Receiver<Option<ClaimingNode>>,
     events: mpsc::Sender<ClusterEvent>,
 ) {
     loop {
-        let uid = uids.borrow_and_update().clone();
-        if let Some(uid) = uid {
+        let claiming = nodes.borrow_and_update().clone();
+        if let Some(ClaimingNode { uid, index }) = claiming {
             let node = NodeIndexSpec { node_name: node.clone(), node_uid: uid };
+            if let Some(index) = index {
+                preference = IndexPreference::Fixed(index);
+            }
             let claimed = tokio::select! {
                 index = claim(&api, &node, preference) => index,
-                changed = uids.changed() => match changed {
+                changed = nodes.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return,
                 },
@@ -57,7 +60,7 @@ pub(crate) async fn maintain(
                 return;
             }
         }
-        if let Ok(Err(_)) = timeout(VERIFY, uids.changed()).await {
+        if let Ok(Err(_)) = timeout(VERIFY, nodes.changed()).await {
             return;
         }
     }

@@ -165,6 +165,11 @@ impl ClusterState {
         Some(self.node.objects()?.get(&self.node_name)?.uid.as_str())
     }
 
+    /// The value of a label of the own Node.
+    pub(crate) fn node_label(&self, key: &str) -> Option<&str> {
+        Some(self.node.objects()?.get(&self.node_name)?.labels.get(key)?.as_str())
+    }
+
     /// Whether the list of Nodes is complete and the own one is not in it.
     pub(crate) fn node_is_missing(&self) -> bool {
         self.node.objects().is_some_and(BTreeMap::is_empty)

@@ -5,6 +5,35 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::kind::NodeIndexSpec;
 
+/// Which index an administrator has chosen for the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IndexChoice {
+    /// None: the previous one, or else the lowest free one.
+    Free,
+    /// This one.
+    Fixed(u32),
+    /// The number in this label of the Node.
+    NodeLabel(String),
+}
+
+impl IndexChoice {
+    /// The index, where it is known without the API server.
+    pub fn fixed(&self) -> Option<u32> {
+        match self {
+            Self::Fixed(index) => Some(*index),
+            Self::Free | Self::NodeLabel(_) => None,
+        }
+    }
+}
+
+/// The Node whose index is claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClaimingNode {
+    pub(crate) uid: String,
+    /// That of its label, where that counts.
+    pub(crate) index: Option<u32>,
+}
+
 /// Which index the node prefers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IndexPreference {

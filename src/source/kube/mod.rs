@@ -38,6 +38,7 @@ use std::path::PathBuf;
 
 use kube::Client;
 
+pub use index::IndexChoice;
 pub use watch::watch;
 
 /// Which part of a cluster the source reads.
@@ -49,8 +50,8 @@ pub struct Cluster {
     pub namespace: Option<String>,
     /// Name of the own Node.
     pub node: String,
-    /// The index to claim; `None`: the previous one, or else the lowest free one.
-    pub index: Option<u32>,
+    /// The index to claim.
+    pub index: IndexChoice,
     /// The file that holds the last snapshot.
     pub disk_cache: PathBuf,
 }

@@ -120,3 +120,32 @@ fn ready_is_an_answering_frr_with_all_in_place() {
     metrics.blind_pass();
     assert_eq!(metrics.ready(), Err(NotReady::NoRouting));
 }
+
+/// The names of series that a text with queries has.
+fn queried(text: &str) -> std::collections::BTreeSet<&str> {
+    let is_part = |c: char| c.is_ascii_lowercase() || c == '_';
+    let names = text.match_indices("perouter_").map(|(at, _)| {
+        let rest = &text[at..];
+        &rest[..rest.find(|c| !is_part(c)).unwrap_or(rest.len())]
+    });
+    names.collect()
+}
+
+#[test]
+fn alerts_and_dashboard_query_only_series_that_exist() {
+    let metrics = Metrics::default();
+    metrics.status(&status(STATUS), true);
+    let timing = Timing::default();
+    metrics.pass(&PassSummary::default(), false, &timing, Duration::ZERO, Some(Duration::ZERO));
+    let series = metrics.encode().unwrap();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in ["deploy/components/prometheus-rule/prometheus-rule.yaml", "deploy/grafana/perouter.json"] {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        let names = queried(&text);
+        assert!(names.len() > 5, "{file}: {names:?}");
+        for name in names {
+            let exists = series.lines().any(|line| line.split(['{', ' ']).next() == Some(name));
+            assert!(exists, "{file}: no metric {name}");
+        }
+    }
+}

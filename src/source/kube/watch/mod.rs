@@ -15,7 +15,7 @@ use super::Cluster;
 use super::claim;
 use super::cluster_state::{ClusterEvent, ClusterState, SecretName, WatchTarget};
 use super::disk_cache;
-use super::index::IndexPreference;
+use super::index::{ClaimingNode, IndexChoice, IndexPreference};
 use super::watcher::follow;
 use crate::kind::Kind;
 use crate::snapshot::{ApiIdentities, Snapshot};
@@ -91,26 +91,28 @@ struct ClusterSource {
     state: ClusterState,
     events: mpsc::Receiver<ClusterEvent>,
     event_sender: mpsc::Sender<ClusterEvent>,
-    uids: watch::Sender<Option<String>>,
+    claiming: watch::Sender<Option<ClaimingNode>>,
     secret_watches: BTreeMap<SecretName, AbortHandle>,
     /// Aborted when the source is dropped.
     tasks: JoinSet<()>,
     last: Option<Snapshot>,
     node_is_missing: bool,
+    label_is_wrong: bool,
 }
 
 impl ClusterSource {
     fn start(cluster: Cluster, cached: Option<&Snapshot>) -> Result<Self, SourceError> {
         let (event_sender, events) = mpsc::channel(QUEUE);
-        let (uids, uid) = watch::channel(None);
+        let (claiming, claiming_node) = watch::channel(None);
         let mut state = ClusterState::new(&cluster.node, Schemas::new()?);
         if let Some(cached) = cached {
             state.restore(cached);
         }
-        let preference = match (cluster.index, cached) {
-            (Some(index), _) => IndexPreference::Fixed(index),
-            (None, Some(cached)) => IndexPreference::Previous(cached.node.index),
-            (None, None) => IndexPreference::LowestFree,
+        let preference = match (&cluster.index, cached) {
+            (IndexChoice::Fixed(index), _) => IndexPreference::Fixed(*index),
+            // A label counts as soon as the Node is known, and nothing is claimed before.
+            (_, Some(cached)) => IndexPreference::Previous(cached.node.index),
+            (_, None) => IndexPreference::LowestFree,
         };
         let mut tasks = JoinSet::new();
         let objects = Kind::ALL.iter().copied().map(WatchTarget::Objects);
@@ -118,18 +120,19 @@ impl ClusterSource {
             tasks.spawn(follow(cluster.clone(), target, event_sender.clone()));
         }
         let claims = Api::all(cluster.client.clone());
-        tasks.spawn(claim::maintain(claims, cluster.node.clone(), preference, uid, event_sender.clone()));
+        tasks.spawn(claim::maintain(claims, cluster.node.clone(), preference, claiming_node, event_sender.clone()));
         let secret_watches = BTreeMap::new();
         Ok(Self {
             cluster,
             state,
             events,
             event_sender,
-            uids,
+            claiming,
             secret_watches,
             tasks,
             last: None,
             node_is_missing: false,
+            label_is_wrong: false,
         })
     }
 
@@ -182,20 +185,40 @@ impl ClusterSource {
         Some(snapshot)
     }
 
-    /// Passes the UID of the Node to the claim; logs once if there is no Node.
+    /// Passes the UID of the Node to the claim, with the index of its label as it is then; logs once if there is no Node, or
+    /// no index in its label.
     fn publish_node(&mut self) {
         let missing = self.state.node_is_missing();
         if missing && !self.node_is_missing {
             tracing::error!(node = self.cluster.node, "Node does not exist: set --node-name to the name of this node");
         }
         self.node_is_missing = missing;
-        if let Some(uid) = self.state.node_uid() {
-            self.uids.send_if_modified(|last| {
-                let differs = last.as_deref() != Some(uid);
-                *last = Some(uid.to_owned());
-                differs
-            });
+        let Some(uid) = self.state.node_uid() else { return };
+        if self.claiming.borrow().as_ref().is_some_and(|last| last.uid == uid) {
+            return;
         }
+        let index = match &self.cluster.index {
+            IndexChoice::Free | IndexChoice::Fixed(_) => None,
+            IndexChoice::NodeLabel(key) => {
+                let value = self.state.node_label(key);
+                let index = value.and_then(|value| value.parse().ok());
+                if index.is_none() {
+                    if !self.label_is_wrong {
+                        let node = &self.cluster.node;
+                        tracing::error!(
+                            node,
+                            label = key,
+                            value,
+                            "no index claimed: the label of the Node is no number"
+                        );
+                    }
+                    self.label_is_wrong = true;
+                    return;
+                }
+                index
+            }
+        };
+        self.claiming.send_replace(Some(ClaimingNode { uid: uid.to_owned(), index }));
     }
 
     fn write_cache(&self, snapshot: &Snapshot) {

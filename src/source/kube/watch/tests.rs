@@ -28,11 +28,15 @@ impl ClusterCase {
     }
 
     fn start_in(api: FakeApi, dir: tempfile::TempDir) -> Self {
+        Self::start_with(api, dir, IndexChoice::Free)
+    }
+
+    fn start_with(api: FakeApi, dir: tempfile::TempDir, index: IndexChoice) -> Self {
         let cluster = Cluster {
             client: api.client(),
             namespace: None,
             node: "n1".into(),
-            index: None,
+            index,
             disk_cache: dir.path().join("snapshot.json"),
         };
         let (sender, snapshots) = watch::channel(Snapshot::default());
@@ -115,6 +119,25 @@ async fn lists_then_watches() {
     assert_eq!(changed.of_kind(Kind::L3VNI).nth(1).unwrap().1.generation, 2);
     case.api.delete("l3vnis", "default", "blue");
     case.until_vnis(&[101]).await;
+}
+
+#[tokio::test]
+async fn the_index_is_that_of_a_label_of_the_node_as_it_was_first() {
+    let label = |value: &str| json!({ "metadata": { "labels": { "example.com/index": value } } });
+    let by_label = IndexChoice::NodeLabel("example.com/index".into());
+    let mut case = ClusterCase::start_with(server(), tempfile::tempdir().unwrap(), by_label);
+    for wrong in [None, Some("seven")] {
+        if let Some(wrong) = wrong {
+            case.api.apply("nodes", "", "n1", label(wrong));
+        }
+        case.quiet(200).await;
+        assert!(case.api.names("nodeindexes").is_empty());
+    }
+    case.api.apply("nodes", "", "n1", label("7"));
+    assert_eq!(case.until_vnis(&[100]).await.node.index, 7);
+    case.api.apply("nodes", "", "n1", label("8"));
+    let known = case.until(|snapshot| snapshot.node.labels["example.com/index"] == "8").await;
+    assert_eq!((known.node.index, case.api.names("nodeindexes")), (7, vec!["7".to_owned()]));
 }
 
 #[tokio::test]

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# cross.sh [CARGO ARGUMENT...]: builds perouter for arm64 on another architecture, by default without optimization. Needs Debian's
+# gcc-aarch64-linux-gnu and the standard library of the target.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target=aarch64-unknown-linux-gnu
+command -v aarch64-linux-gnu-gcc >/dev/null || { echo "cross build: no aarch64-linux-gnu-gcc (apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross)" >&2; exit 3; }
+if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ] && ! rustup target add "$target"; then
+  echo "cross build: no standard library for $target" >&2
+  exit 3
+fi
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
+cargo build --locked --bin perouter --target "$target" "$@"
