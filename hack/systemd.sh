@@ -18,6 +18,8 @@ keep=
 [ "${1-}" != --keep ] || keep=yes
 lab=perouter-systemd
 work=$(mktemp -d /tmp/perouter-systemd.XXXXXX)
+# An overlay cannot have its changes on another one, as in a container.
+mount -t tmpfs tmpfs "$work"
 passed=0 failed=0 boot=
 
 finish() {
@@ -25,10 +27,8 @@ finish() {
   [ -z "$keep" ] || { echo "node: nsenter -a -t $(cat "$work/pid") bash; lab: perouter-lab destroy --name $lab"; exit "$rc"; }
   power_off
   target/debug/perouter-lab destroy -t clab/bench.clab.yml --name $lab >/dev/null 2>&1 || true
-  rmdir "$work/cgroup" 2>/dev/null || true
-  umount -R "$work/root" 2>/dev/null || true
-  umount -R "$work/cgroup" 2>/dev/null || true
-  rm -rf "$work"
+  umount --lazy "$work" || true
+  rmdir "$work" || true
   [ "$rc" != 0 ] || [ "$failed" = 0 ] || rc=1
   exit "$rc"
 }
@@ -61,7 +61,7 @@ until_ok() {
 power_on() {
   # A veth goes with the namespace that it is in, where a NIC returns to the host.
   ip -n "clab-$lab-node" link show toswitch >/dev/null 2>&1 ||
-    ip -n "clab-$lab-leaf" link add node type veth peer name toswitch netns "clab-$lab-node"
+    until_ok 10 ip -n "clab-$lab-leaf" link add node type veth peer name toswitch netns "clab-$lab-node"
   ip -n "clab-$lab-leaf" link set node up
   mkdir -p "$work/root"
   nsenter --net="/run/netns/clab-$lab-node" unshare --mount --propagation private \
