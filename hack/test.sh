@@ -9,9 +9,9 @@
 #   kubernetes  source, status, manifests and lab with etcd, kube-apiserver, MetalLB and FRR-K8s, all built once with Go
 #   docker  the image of the Dockerfile, built and run; with a private Docker engine where none answers
 #   systemd the Debian package and its units under a real systemd: boot order, restarts, upgrade, reboot, removal
-#   vrf     vrf mode, in a guest whose kernel has VRF devices: kernel and FRR with the FRR of the machine, and FRR and all
-#           scenarios of the lab with FRR 10.7, which is what runs in production
-#   vrf-all the same, and all scenarios of the lab with the other releases
+#   vrf     vrf mode, in a guest whose kernel has VRF devices: kernel, FRR and lab with the FRR of the machine, without the
+#           scenarios that do not depend on the mode
+#   vrf-all the same with all scenarios, and with the other releases
 # Without a LEVEL, those of `make test`: each scenario runs in one combination at least. `make test-all` runs all. A level
 # whose requirements are missing is left out with the reason; with CI=true this is an error.
 # The guest of `vrf` has one CPU, so the other levels run while it is running, and the programs for `kubernetes` are built
@@ -114,8 +114,8 @@ netns() {
   level "netns, FRR $frr: bench" cargo test --bench lab -- N=1,10 ROUTES=1,1000 RUNS=1 IDLE=5
 }
 
-# Demo, add, edit, remove, restart, isolation.
-smoke=(lab::idempotence lab::isolation lab::l3vni_add_delete lab::l3vni_edits lab::restart lab::service)
+# Demo, add, edit, remove, restart, isolation, and what only this release has.
+smoke=(lab::idempotence lab::ipv6_vtep lab::isolation lab::l3vni_add_delete lab::l3vni_edits lab::restart lab::service)
 
 # has_frr RELEASE LEVEL: whether its root file system exists or can be built.
 has_frr() {
@@ -190,8 +190,11 @@ systemd() {
   level "systemd: package and units" hack/systemd.sh
 }
 
+# The mode makes no difference to daemons, session options, speakers, passwords and NICs.
+not_in_vrf=(--skip lab::daemon_crash --skip lab::faults --skip lab::password_rotation --skip lab::read_only_commands
+  --skip lab::session_options --skip lab::speakers --skip lab::underlay_nic)
 # RELEASE:TEST, in the order in which they run.
-guest_runs=("$frr:kernel_netns" "$frr:vrf_mode" 10.7:vrf_mode 10.7:lab)
+guest_runs=("$frr:kernel_netns" "$frr:vrf_mode" "$frr:lab")
 guest_timeout=4200
 
 # vrf_begin: starts the guests, one after the other.
@@ -217,7 +220,7 @@ vrf_begin() {
       # mostly wait.
       record "$run" nice -n -10 env PEROUTER_VRF_MODE=vrf PEROUTER_LAB_FRR="$release" \
         PEROUTER_LAB_SLOWNESS="${PEROUTER_LAB_SLOWNESS-4}" \
-        hack/vm/run.sh -t "$guest_timeout" -- "$(cat "$log/$name.binary")" --test-threads=1
+        hack/vm/run.sh -t "$guest_timeout" -- "$(cat "$log/$name.binary")" --test-threads=1 "${not_in_vrf[@]}"
     done
   ) &
   guests=$!
@@ -239,7 +242,7 @@ vrf_end() {
 requested() { [[ " ${levels[*]} " == *" $1 "* ]]; }
 
 if requested vrf-all; then
-  guest_runs+=("$frr:lab" 10.3:vrf_mode 10.3:lab) levels=("${levels[@]/#vrf-all/vrf}")
+  not_in_vrf=() guest_runs+=(10.3:vrf_mode 10.3:lab 10.7:vrf_mode 10.7:lab) guest_timeout=7200 levels=("${levels[@]/#vrf-all/vrf}")
 fi
 
 begun=

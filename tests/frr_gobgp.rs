@@ -58,7 +58,7 @@ impl GoBgp {
             .stderr(Stdio::from(log))
             .spawn()
             .unwrap();
-        Self { process, net, directory: directory }
+        Self { process, net, directory }
     }
 
     fn run(&self, words: &str) -> Option<String> {

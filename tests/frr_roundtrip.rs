@@ -308,7 +308,9 @@ fn a_restarted_daemon_is_empty_and_is_configured_again() {
     let mut router = Router::start();
     let want = wanted(&mut router, &node_with(&["blue", "red"]));
     let vrfs = ["blue", "red"];
-    vrfs.iter().for_each(|vrf| router.add_vrf(vrf));
+    for vrf in &vrfs {
+        router.add_vrf(vrf);
+    }
     block_on(async {
         let mut routing = router.routing();
         await_active(&mut routing, &vrfs).await;

@@ -12,18 +12,18 @@ use super::fabric::{CURL_TIMED_OUT, fetch, type5_of};
 use super::fixture::{BLUE, Fixture, RED, SETTLE, Setup, until, until_true};
 use super::kernel_state::{host_next_hops, leaf_next_hops};
 use super::l3vni_edits::BlueMonitor;
+use super::router::Router;
 
 const RED6: &str = "2001:db8:172::10";
 const VTEPS: [&str; 2] = ["2001:db8:65::1", "2001:db8:65::2"];
 
 /// Whether the FRR of the lab has IPv6 VTEPs; else the reason is printed. Its matrix has another release, with which they run.
 fn has_ipv6_vteps() -> bool {
-    let version = match std::env::var("PEROUTER_LAB_FRR") {
-        Ok(release) => format!("zebra version {release}"),
-        Err(_) => {
-            let output = std::process::Command::new("/usr/lib/frr/zebra").arg("--version").output().unwrap();
-            String::from_utf8(output.stdout).unwrap()
-        }
+    let version = if let Ok(release) = std::env::var("PEROUTER_LAB_FRR") {
+        format!("zebra version {release}")
+    } else {
+        let output = std::process::Command::new("/usr/lib/frr/zebra").arg("--version").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
     };
     let release = Release::of(&FrrVersion::parse(&version).unwrap()).unwrap();
     if let Err(why) = release.ipv6_vtep {
@@ -37,7 +37,7 @@ fn start(name: &str, nodes: &[usize], setup: &Setup) -> Option<Fixture> {
         return None;
     }
     let mut fixture = Fixture::deploy(name, nodes, setup)?;
-    fixture.routers.iter_mut().for_each(|router| router.start());
+    fixture.routers.iter_mut().for_each(Router::start);
     fixture.start_hosts();
     Some(fixture)
 }
@@ -150,7 +150,7 @@ fn services_are_reachable_over_an_ipv6_only_underlay() {
     for (host, address) in [("hostA_red", RED), ("hostA_red", RED6), ("hostA_blue", BLUE)] {
         await_page(&fixture, host, address);
     }
-    fixture.routers.iter_mut().for_each(|router| router.terminate());
+    fixture.routers.iter_mut().for_each(Router::terminate);
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn vnis_over_both_families_are_on_one_node_beside_an_ipv4_only_leaf() {
     for (host, address) in [("hostA_red", RED), ("hostB_red", RED), ("hostA_blue", BLUE)] {
         await_page(&fixture, host, address);
     }
-    // The leaf without IPv6 has the routes of both, and forwards to the IPv4 VTEP.
+    // The leaf without IPv6 has the routes of both; those of the IPv6 VTEP are not valid, as it has no route to it.
     let seen = || type5_routes(&leaf_b).unwrap().into_iter().filter(|route| route.vtep == VTEPS[0]).count();
     until_true("routes of the IPv6 VTEP at leafB", || seen() > 0);
     assert!(leaf_next_hops(&leaf_b, "red", &format!("{RED}/32")).iter().eq(["100.65.0.1"]));
@@ -187,6 +187,14 @@ fn edit_of_the_family(fixture: &mut Fixture, leaf_a: &Node) {
     fixture.edit("red.yaml", "  hostasn: 64515\n", "  hostasn: 64515\n  underlayAddressFamily: IPv6\n");
     fixture.await_type5_from(&format!("{RED}/32"), 100, &[VTEPS[0].to_owned()]);
     fixture.router().await_ready(&[100, 200]);
+    // leafA has red over IPv4: it imports the routes, and nobody forwards.
+    until_true("the families in `perouter trace`", || {
+        let trace = fixture.router().perouter(&["trace", "192.168.20.2", "--vrf", "red"]).stdout;
+        trace.contains(
+            "VTEP 100.64.0.1 and that of this node for VNI 100, 2001:db8:65::1, have different address families",
+        )
+    });
+    assert_eq!(fetch(fixture.node("hostA_red"), RED, 2), Err(CURL_TIMED_OUT));
     fixture.edit("red.yaml", "  underlayAddressFamily: IPv6\n", "");
     fixture.await_type5_from(&format!("{RED}/32"), 100, &["100.65.0.1".to_owned()]);
     until_true("the IPv4 VTEP in the kernel of leafA", || {

@@ -21,8 +21,7 @@ const MARKED: [Sysctl; 3] = [Sysctl::TcpFwmarkAccept, Sysctl::Ipv4FwmarkReflect,
 /// Adds the links of one L3VNI.
 pub(super) fn links(l3vni: &ValidL3vni, fabric: &Fabric, state: &mut KernelState) {
     let Vtep { address: vtep, mtu } = l3vni.vtep;
-    let mode = fabric.mode;
-    let vni = l3vni.vni;
+    let (mode, vni) = (fabric.mode, l3vni.vni);
     let device = OwnedName::Vrf(l3vni.vrf.clone());
     let link = |kind| link(Scope::Vrf(l3vni.vrf.clone()), kind, mtu);
     let (netns, master) = match mode {

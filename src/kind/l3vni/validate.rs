@@ -87,8 +87,7 @@ pub(super) fn validate(spec: &L3VNISpec, check: &mut Check<'_>) -> Option<ValidL
     let from_host = check.rules("spec.fromHost.allowedPrefixes", from.and_then(|f| f.allowed_prefixes.as_ref()));
     let to = spec.to_host.as_ref().and_then(|t| t.allowed_prefixes.as_ref());
     let to_host = check.rules("spec.toHost.allowedPrefixes", to);
-    let mut aggregates = BTreeMap::new();
-    let mut communities = BTreeSet::new();
+    let (mut aggregates, mut communities) = (BTreeMap::new(), BTreeSet::new());
     if let Some(to) = &spec.to_fabric {
         for (i, aggregate) in to.aggregates.iter().enumerate() {
             let prefix = check.prefix(format_args!("spec.toFabric.aggregates[{i}].prefix"), &aggregate.prefix);
