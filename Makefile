@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := target/debug
 IMAGE ?= perouter:dev
-SOURCE ?= directory
+# `make docker-build demo-metallb` shows the image, in a cluster.
+SOURCE ?= $(if $(filter docker-build,$(MAKECMDGOALS)),kubernetes,directory)
 
 .PHONY: help
 help: ## list the targets
@@ -18,9 +19,9 @@ build: ## build perouter and the lab runner
 	cargo build --workspace --bins
 
 .PHONY: demo-metallb
-demo-metallb: setup build ## a MetalLB service over a real EVPN fabric; KEEP=1 keeps the lab, SOURCE=kubernetes uses an API server
+demo-metallb: setup build ## a MetalLB service over a real EVPN fabric; KEEP=1 keeps the lab, SOURCE=kubernetes uses an API server and the image of docker-build
 	@[ "$(SOURCE)" != kubernetes ] || $(MAKE) --no-print-directory kubernetes-assets
-	@$(BIN)/perouter-lab demo metallb --source $(SOURCE)
+	@$(BIN)/perouter-lab demo metallb --source $(SOURCE) $(if $(IMAGE),--image $(IMAGE))
 
 .PHONY: demo-down
 demo-down: build ## remove the lab of `KEEP=1 make demo-metallb`

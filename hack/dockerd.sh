@@ -36,6 +36,8 @@ end() {
     kill "$daemon" 2>/dev/null || true
     wait "$daemon" 2>/dev/null || true
   fi
+  # A namespace that the daemon leaves mounted where a container used the network of the machine.
+  umount "$run/exec/netns/default" 2>/dev/null || true
   rm -rf "$run"
 }
 trap end EXIT

@@ -7,7 +7,8 @@
 #           also the lab scenarios that show that it works at all
 #   frr-10.3-all, frr-10.7-all  the same with all scenarios of the lab
 #   kubernetes  source, status, manifests and lab with etcd, kube-apiserver, MetalLB and FRR-K8s, all built once with Go
-#   docker  the image of the Dockerfile, built and run; with a private Docker engine where none answers
+#   docker  the image of the Dockerfile, built and run, also as the Pods of a cluster; with a private Docker engine where
+#           none answers
 #   systemd the Debian package and its units under a real systemd: boot order, restarts, upgrade, reboot, removal
 #   vrf     vrf mode, in a guest whose kernel has VRF devices: kernel, FRR and lab with the FRR of the machine, without the
 #           scenarios that do not depend on the mode
@@ -151,8 +152,9 @@ builds_begin() {
   set +m
 }
 
-kubernetes() {
-  local test group
+# cluster_programs LEVEL: builds etcd, kube-apiserver, MetalLB and FRR-K8s, or notes why LEVEL is left out.
+cluster_programs() {
+  local group
   if [ -n "$builds" ]; then
     # A build that failed is repeated below, where its output is shown.
     wait "$builds"
@@ -160,11 +162,16 @@ kubernetes() {
   fi
   for group in control-plane metallb helm; do
     if ! hack/kubernetes/assets.sh --find "$group" >/dev/null 2>&1 && ! command -v go >/dev/null; then
-      missing "kubernetes" "$(hack/kubernetes/assets.sh "$group" 2>&1 | tail -n 1)"
-      return
+      missing "$1" "$(hack/kubernetes/assets.sh "$group" 2>&1 | tail -n 1)"
+      return 1
     fi
-    level "kubernetes: build $group" nice -n 19 hack/kubernetes/assets.sh "$group" || return
+    level "$1: build $group" nice -n 19 hack/kubernetes/assets.sh "$group" || return
   done
+}
+
+kubernetes() {
+  local test
+  cluster_programs kubernetes || return
   for test in tests/kubernetes_*.rs; do
     test=$(basename "$test" .rs)
     level "kubernetes: ${test#kubernetes_}" cargo test --test "$test" -- --nocapture
@@ -176,6 +183,7 @@ image() {
   level "docker: build" hack/dockerd.sh hack/docker-build.sh perouter:test || return
   for test in tests/docker_*.rs; do
     test=$(basename "$test" .rs)
+    [ "$test" != docker_kubernetes ] || cluster_programs "docker: kubernetes" || continue
     level "docker: ${test#docker_}" env PEROUTER_IMAGE=perouter:test hack/dockerd.sh cargo test --test "$test" -- --nocapture
   done
 }
@@ -250,7 +258,7 @@ for name in "${levels[@]}"; do
   if [ "$name" != fast ] && [ "$name" != fuzz ] && [ -z "$begun" ]; then
     begun=yes
     if requested vrf; then vrf_begin; fi
-    if requested kubernetes; then builds_begin; fi
+    if requested kubernetes || requested docker; then builds_begin; fi
   fi
   case $name in
     fast | fuzz | netns | kubernetes | systemd) $name ;;

@@ -194,7 +194,7 @@ fn every_reason_of_a_rejection_is_documented() {
 #[test]
 fn every_environment_variable_is_documented() {
     let cli = Cli::command();
-    let page = read("docs/operations/systemd.md");
+    let page = read("docs/systemd.md");
     let arguments = cli.get_subcommands().flat_map(clap::Command::get_arguments);
     let variables: BTreeSet<String> =
         arguments.filter_map(|argument| Some(argument.get_env()?.to_str()?.to_owned())).collect();

@@ -26,6 +26,7 @@ fn on_a_real_api_server() {
     for name in ["router", "controller"] {
         pod_is_admitted(&admin, name);
         is_a_node_daemon(&admin, name);
+        privileged_cannot_be_dropped(&admin, name);
     }
     a_warning_would_be_detected(&admin);
     accounts_have_only_granted_rights(&plane);
@@ -71,6 +72,16 @@ fn pod_is_admitted(admin: &Kubectl, daemon_set: &str) {
     let args = ["create", "--dry-run=server", "-f", "-"];
     let output = admin.run_with_input(&args, &pod(admin, daemon_set, NAMESPACE)).unwrap();
     assert!(output.success() && output.stderr.is_empty(), "{daemon_set}: {}", output.stderr);
+}
+
+/// The reason for `privileged` in the manifests: the API server ties the propagation of mounts to it.
+fn privileged_cannot_be_dropped(admin: &Kubectl, daemon_set: &str) {
+    let mut pod: Value = serde_json::from_str(&pod(admin, daemon_set, NAMESPACE)).unwrap();
+    let capabilities = json!({"add": ["SYS_ADMIN", "NET_ADMIN"]});
+    pod["spec"]["containers"][0]["securityContext"] = json!({ "capabilities": capabilities });
+    let output = admin.run_with_input(&["create", "--dry-run=server", "-f", "-"], &pod.to_string()).unwrap();
+    let reason = "Bidirectional mount propagation is available only to privileged containers";
+    assert!(!output.success() && output.stderr.contains(reason), "{daemon_set}: {}", output.stderr);
 }
 
 fn a_warning_would_be_detected(admin: &Kubectl) {

@@ -27,12 +27,12 @@ struct Instance {
 
 /// The watch of one setting, which ends when this is dropped: it keeps the inode alive.
 #[derive(Debug)]
-struct Mark {
+struct WatchGuard {
     watches: Watches,
     descriptor: WatchDescriptor,
 }
 
-impl Drop for Mark {
+impl Drop for WatchGuard {
     fn drop(&mut self) {
         // It fails where the kernel has ended the watch already.
         let _ = self.watches.remove(self.descriptor.clone());
@@ -44,7 +44,7 @@ impl Drop for Mark {
 pub struct WatchedFile {
     /// The file.
     pub file: File,
-    mark: Option<Mark>,
+    mark: Option<WatchGuard>,
 }
 
 impl WatchedFile {
@@ -75,7 +75,7 @@ impl SettingWatch {
             let mut watches = instance.watches.clone();
             let path = format!("/proc/self/fd/{}", file.as_raw_fd());
             let descriptor = watches.add(path, WatchMask::MODIFY).ok()?;
-            Some(Mark { watches, descriptor })
+            Some(WatchGuard { watches, descriptor })
         };
         WatchedFile { mark: self.instance.as_ref().and_then(add), file }
     }

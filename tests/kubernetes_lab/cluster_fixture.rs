@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use perouter::frr::show::session::SessionPhase;
 use perouter::status::model::{ObjectState, Resource};
-use perouter_lab::kubernetes::{Assets, KubernetesError, LabCluster, Programs};
+use perouter_lab::kubernetes::{Assets, ContainerImage, KubernetesError, LabCluster, Programs};
 use perouter_lab::node::Node;
 use serde_json::{Value, json};
 
@@ -26,17 +26,25 @@ pub fn path(file: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(file).to_str().unwrap().to_owned()
 }
 
-fn programs() -> Result<Programs, KubernetesError> {
+fn programs(images: BTreeMap<String, ContainerImage>) -> Result<Programs, KubernetesError> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     Assets::control_plane(root)?;
     let metallb = Some(Assets::metallb(root)?);
-    Ok(Programs { perouter: env!("CARGO_BIN_EXE_perouter").into(), lab: None, metallb })
+    Ok(Programs { perouter: env!("CARGO_BIN_EXE_perouter").into(), images, lab: None, metallb })
 }
 
 impl ClusterFixture {
-    /// Deploys the fabric, starts the cluster, installs perouter from `deploy/`. `None` without root or the programs.
+    /// Deploys the fabric, starts the cluster, installs perouter from `deploy/`, whose Pods are processes. `None` without root or
+    /// the programs.
     pub fn start(name: &str) -> Option<Self> {
-        let programs = match programs() {
+        let mut lab = Self::without_router(name, BTreeMap::new())?;
+        step("kubectl apply -k deploy/", || lab.cluster.install_router().unwrap());
+        Some(lab)
+    }
+
+    /// The same without installing perouter; Pods of these images are containers.
+    pub fn without_router(name: &str, images: BTreeMap<String, ContainerImage>) -> Option<Self> {
+        let programs = match programs(images) {
             Ok(programs) => programs,
             Err(reason) => {
                 eprintln!("left out: {reason}");
@@ -46,10 +54,9 @@ impl ClusterFixture {
         };
         let fixture = Fixture::deploy(name, &[0, 1], &Setup::example())?;
         let nodes: Vec<&Node> = NODES.iter().map(|node| fixture.node(node)).collect();
-        let mut cluster = step("control plane", || {
+        let cluster = step("control plane", || {
             LabCluster::start(Path::new(env!("CARGO_MANIFEST_DIR")), &nodes, programs).unwrap()
         });
-        step("kubectl apply -k deploy/", || cluster.install_router().unwrap());
         Some(Self { cluster, fixture })
     }
 

@@ -166,6 +166,9 @@ enum DemoCommand {
         /// Keep the lab running at the end
         #[arg(long, env = "KEEP", value_parser = clap::builder::FalseyValueParser::new())]
         keep: bool,
+        /// Image whose containers are the Pods of perouter with `--source kubernetes`; processes if it cannot be run
+        #[arg(long, value_name = "NAME")]
+        image: Option<String>,
         /// The program perouter [default: the one beside this program]
         #[arg(long, env = "PEROUTER", value_name = "PATH")]
         perouter: Option<PathBuf>,
@@ -328,19 +331,21 @@ fn host_bgp(action: &HostBgp) -> anyhow::Result<()> {
 }
 
 fn run_demo(command: DemoCommand) -> anyhow::Result<ExitCode> {
-    let (source, keep, perouter, root, name) = match command {
+    let (source, keep, image, perouter, root, name) = match command {
         DemoCommand::Down { name } => {
             let name = lab_name(&name)?;
             print_destroyed(&name, &demo::down(&name)?)?;
             return Ok(ExitCode::SUCCESS);
         }
-        DemoCommand::Metallb { source, keep, perouter, root, name } => (source, keep, perouter, root, name),
+        DemoCommand::Metallb { source, keep, image, perouter, root, name } => {
+            (source, keep, image, perouter, root, name)
+        }
     };
     let own_program = std::env::current_exe()?;
     let perouter = perouter.unwrap_or_else(|| own_program.with_file_name("perouter"));
     let root = std::fs::canonicalize(&root).with_context(|| format!("cannot access {}", root.display()))?;
     let name = name.as_deref().map(lab_name).transpose()?;
-    let demo = Demo { root, perouter, own_program, source, name, keep };
+    let demo = Demo { root, perouter, own_program, source, image, name, keep };
     let Err(error) = demo.run(&mut Console::new(demo.steps())) else { return Ok(ExitCode::SUCCESS) };
     let (logs, inspect, program) = (error.logs.display().to_string(), error.inspect.clone(), demo.own_command());
     eprintln!("\n{:#}", anyhow::Error::from(*error));

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::cgroups;
 use crate::frr;
 use crate::holder::{self, HolderError, NodeHolder};
 use crate::image::{FrrRelease, NodeProgram, RootFs};
@@ -221,6 +222,7 @@ pub fn destroy(name: &LabName) -> Result<Destroyed, LabError> {
     names.sort();
     names.dedup();
     holder::kill_all(&holders).map_err(|source| LabError::Destroy { lab: name.clone(), source })?;
+    cgroups::remove(&names);
     let namespaces = wiring::detach(&names)?;
     state::remove(name)?;
     Ok(Destroyed { nodes: holders.len(), namespaces })

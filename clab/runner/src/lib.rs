@@ -6,7 +6,7 @@
 //!          └ graph                 │ rootfs: its root file system   wiring: links   frr: daemons
 //!                                  └ state: /run/clab               inspect: tables
 //! host_side: BGP of a cluster node by MetalLB's manifests (metallb), and its services (web)
-//! speaker: BIRD or GoBGP instead of it            kubernetes: an API server, and Pods as processes
+//! speaker: BIRD or GoBGP instead of it            kubernetes: an API server, and Pods
 //! evpn: Type-5 routes of a node                   demo: all of it, step by step
 //! ```
 //! No module imports one that imports it, directly or through others.
@@ -25,6 +25,7 @@
 //!
 //! Deploying a lab needs root; without it the result is [`LabError::NotRoot`].
 
+mod cgroups;
 pub mod demo;
 pub mod evpn;
 pub mod frr;

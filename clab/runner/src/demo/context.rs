@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::error::StepError;
 use super::settings::Demo;
 use crate::frr::Instance;
-use crate::kubernetes::LabCluster;
+use crate::kubernetes::{ContainerImage, LabCluster};
 use crate::lab::Lab;
 use crate::metallb::Announcer;
 use crate::node::Background;
@@ -30,6 +30,8 @@ const PROBE: Duration = Duration::from_millis(100);
 pub(super) struct DemoContext {
     pub(super) lab: Lab,
     pub(super) routers: Vec<(&'static str, Background)>,
+    /// The image of perouter, if its Pods are containers.
+    pub(super) image: Option<ContainerImage>,
     /// Not stopped on drop: its processes are those of the lab.
     pub(super) cluster: Option<ManuallyDrop<LabCluster>>,
     /// The FRR instance of each node's host side, and its sessions.

@@ -3,6 +3,7 @@
 //! In: the demo's settings and the lab. Out: its steps, which show the output of kubectl. It must not configure anything
 //! except with manifests.
 
+use std::fmt::Write as _;
 use std::mem::ManuallyDrop;
 use std::net::IpAddr;
 use std::os::unix::fs::symlink;
@@ -12,14 +13,38 @@ use super::context::{BLUE, DemoContext, DemoStep, NODES, RED, await_nics};
 use super::error::StepError;
 use super::settings::Demo;
 use crate::frr::Instance;
-use crate::kubernetes::{Assets, Kubectl, KubernetesError, LabCluster, Programs};
+use crate::kubernetes::{Assets, ContainerImage, ContainerPod, Kubectl, KubernetesError, LabCluster, Programs};
 use crate::metallb::read_manifests;
 
-/// What differs from a real cluster.
-pub(super) const DIFFERENCES: &str = "real: etcd, kube-apiserver, kube-controller-manager, kubectl, perouter, MetalLB, FRR-K8s, FRR\n\
-    fake: scheduler, kubelet and kube-proxy, which use kubectl; containers are plain processes of the node, and one web \
-    server per node replaces the Pods of a service\n\
-    missing: admission webhooks, memberlist, metrics of FRR-K8s";
+/// The image that `deploy/` names.
+const DEPLOYED_IMAGE: &str = "perouter:dev";
+
+/// What differs from a real cluster; `pods` says what the Pods of perouter are.
+pub(super) fn differences(pods: &str) -> String {
+    format!(
+        "real: etcd, kube-apiserver, kube-controller-manager, kubectl, perouter, MetalLB, FRR-K8s, FRR\n\
+         fake: scheduler, kubelet and kube-proxy, which use kubectl; Pods of MetalLB are processes of the node, and one web \
+         server per node replaces the Pods of a service\n\
+         missing: admission webhooks, memberlist, metrics of FRR-K8s\n\
+         Pods of perouter: {pods}"
+    )
+}
+
+/// The image of perouter if there is one and it can be run, and what the Pods are, with the reason.
+pub(super) fn image(demo: &Demo) -> (Option<ContainerImage>, String) {
+    let Some(name) = &demo.image else { return (None, "processes of the node".to_owned()) };
+    match ContainerImage::export(&demo.root, name) {
+        Ok(image) => {
+            let mut lines = format!("containers of {name} ({}), as their manifest says", image.describe());
+            let missing = ContainerPod::missing_capabilities();
+            if !missing.is_empty() {
+                let _ = write!(lines, ", without {}, which this machine does not have", missing.join(" and "));
+            }
+            (Some(image), lines)
+        }
+        Err(reason) => (None, format!("processes of the node, because {reason}")),
+    }
+}
 
 /// Steps after the deployment of the fabric.
 pub(super) const STEPS: [DemoStep; 4] = [
@@ -59,6 +84,7 @@ pub(super) fn link(lab: &Path) -> PathBuf {
 fn start(demo: &Demo, context: &mut DemoContext) -> Result<String, StepError> {
     let programs = Programs {
         perouter: demo.perouter.clone(),
+        images: context.image.clone().map(|image| (DEPLOYED_IMAGE.to_owned(), image)).into_iter().collect(),
         lab: Some(demo.own_program.clone()),
         metallb: Some(Assets::metallb(&demo.root)?),
     };

@@ -27,14 +27,17 @@ impl Demo {
         console.headline(
             "perouter: a MetalLB service behind an EVPN fabric, each node a real FRR, each packet a real one",
         );
+        let mut image = None;
         if self.source == Source::Kubernetes {
-            console.lines(kubernetes::DIFFERENCES);
+            let (found, pods) = kubernetes::image(self);
+            image = found;
+            console.lines(&kubernetes::differences(&pods));
             console.lines(" ");
         }
         console.begin("the fabric: spine, three leaves, four hosts, two cluster nodes");
         let lab = deploy(self).map_err(|source| failed(console, lab_folder(self), "inspect", source))?;
         console.done(&fabric(&lab));
-        let mut context = DemoContext { lab, routers: Vec::new(), cluster: None, hosts: None };
+        let mut context = DemoContext { lab, routers: Vec::new(), image, cluster: None, hosts: None };
         for step in steps(self.source) {
             console.begin(step.title);
             let lines = (step.run)(self, &mut context).map_err(|source| {

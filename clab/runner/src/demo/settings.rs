@@ -17,6 +17,8 @@ pub struct Demo {
     pub own_program: PathBuf,
     /// Where perouter reads its objects from.
     pub source: Source,
+    /// Image whose containers are the Pods of perouter in a cluster; without it they are processes.
+    pub image: Option<String>,
     /// Name of the lab, instead of the topology's.
     pub name: Option<LabName>,
     /// Keep the lab running at the end.

@@ -1,6 +1,6 @@
 //! A cluster of lab nodes: a control plane on the first of them, and the components that a user would install.
 //!
-//! In: nodes of a lab, and programs in place of images. Out: a [`LabCluster`] whose Pods are plain processes. It must not
+//! In: nodes of a lab, images, and programs in place of images. Out: a [`LabCluster`] whose Pods are containers or processes. It must not
 //! apply anything but the manifests of `deploy/` and of `MetalLB`'s release: the caller applies a user's objects.
 
 use perouter::source::yaml::{self, YamlNode};
@@ -14,21 +14,23 @@ use super::assets::Assets;
 use super::control_plane::{ControlPlane, Options};
 use super::error::{KubernetesError, at};
 use super::kubectl::Kubectl;
-use super::kubelet::{Kubelet, Member, Programs, send_list};
+use super::kubelet::{Kubelet, Member, send_list};
 use super::placement::Placement;
 use super::pod::Pod;
+use super::programs::Programs;
 use super::proxy::Proxy;
 use crate::node::Node;
 use crate::wait;
 use crate::wiring;
 
 /// Controllers of kube-controller-manager that Pods, endpoints and clean-up need.
-const CONTROLLERS: [&str; 6] = [
+const CONTROLLERS: [&str; 7] = [
     "deployment-controller",
     "replicaset-controller",
     "daemonset-controller",
     "endpointslice-controller",
     "serviceaccount-controller",
+    "root-ca-certificate-publisher-controller",
     "garbage-collector-controller",
 ];
 

@@ -89,6 +89,11 @@ impl ControlPlane {
         format!("https://{}", self.api)
     }
 
+    /// The address of the API server.
+    pub fn address(&self) -> SocketAddr {
+        self.api
+    }
+
     /// Its folder: logs, certificates, kubeconfigs.
     pub fn folder(&self) -> &Path {
         self.files.path()
@@ -110,6 +115,23 @@ impl ControlPlane {
         self.kubectl_with_token(namespace, account, pod, &bound)
     }
 
+    /// A token as [`ControlPlane::kubectl_of_pod`] has it, valid for this number of seconds.
+    pub(super) fn token_of_pod(
+        &self,
+        namespace: &str,
+        account: &str,
+        pod: &str,
+        seconds: u64,
+    ) -> Result<String, KubernetesError> {
+        self.token(namespace, account, seconds, &["--bound-object-kind", "Pod", "--bound-object-name", pod])
+    }
+
+    fn token(&self, namespace: &str, account: &str, seconds: u64, bound: &[&str]) -> Result<String, KubernetesError> {
+        let duration = format!("{seconds}s");
+        let words = ["--namespace", namespace, "create", "token", account, "--duration", &duration];
+        Ok(self.kubectl().check(&[&words[..], bound].concat())?.trim().to_owned())
+    }
+
     fn kubectl_with_token(
         &self,
         namespace: &str,
@@ -117,10 +139,9 @@ impl ControlPlane {
         holder: &str,
         bound: &[&str],
     ) -> Result<Kubectl, KubernetesError> {
-        let words = ["--namespace", namespace, "create", "token", account, "--duration", "24h"];
-        let token = self.kubectl().check(&[&words[..], bound].concat())?;
+        let token = self.token(namespace, account, 24 * 60 * 60, bound)?;
         let file = self.file(&format!("{namespace}.{holder}.kubeconfig"));
-        self.write_kubeconfig(&file, token.trim())?;
+        self.write_kubeconfig(&file, &token)?;
         Ok(self.kubectl_with(file))
     }
 
@@ -170,6 +191,7 @@ impl ControlPlane {
         let words = [
             format!("--kubeconfig={}", self.file("admin.kubeconfig").display()),
             format!("--controllers={}", self.options.controllers.join(",")),
+            format!("--root-ca-file={}", self.file("ca.crt").display()),
             "--leader-elect=false".to_owned(),
             "--secure-port=0".to_owned(),
         ];

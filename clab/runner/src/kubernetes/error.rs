@@ -74,6 +74,62 @@ pub enum KubernetesError {
         /// The variable.
         variable: String,
     },
+    /// A field of a Pod has an effect and is not implemented for containers.
+    #[error("Pod {pod}: a field of its manifest is not implemented by the lab")]
+    NotImplemented {
+        /// The Pod.
+        pod: String,
+        /// The field.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A Pod with containers has a network of its own.
+    #[error("Pod {pod}: containers with a network of their own are not implemented by the lab")]
+    OwnNetwork {
+        /// The Pod.
+        pod: String,
+    },
+    /// There is no such image.
+    #[error("there is no image {image}")]
+    NoImage {
+        /// Its name in the manifest.
+        image: String,
+    },
+    /// An exported image cannot be read.
+    #[error("{}: not the description of an image", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A container mounts a volume that the Pod does not have.
+    #[error("container {container}: there is no volume {volume}")]
+    NoVolume {
+        /// The container.
+        container: String,
+        /// The volume.
+        volume: String,
+    },
+    /// A volume has another type.
+    #[error("volume {volume}: its type is not implemented by the lab")]
+    VolumeType {
+        /// The volume.
+        volume: String,
+    },
+    /// A projected volume contains a value that does not exist.
+    #[error("there is no value for {key}")]
+    NoValue {
+        /// The key or the field.
+        key: String,
+    },
+    /// A quantity has a form that is not supported.
+    #[error("`{text}` is not a supported quantity")]
+    Quantity {
+        /// The quantity.
+        text: String,
+    },
     /// A Pod is bound to a Node that is not in the lab.
     #[error("there is no node {name}")]
     NoNode {

@@ -1,26 +1,22 @@
-//! A fake scheduler and kubelet of a lab's cluster nodes: Pods are bound, their containers run as plain processes of the
-//! node, their status is reported.
+//! A fake scheduler and kubelet of a lab's cluster nodes: Pods are bound, their containers run, their status is reported.
 //!
-//! In: Pods as the API server lists them. Out: processes with the command line and the environment of the Pod and the token
-//! of its service account. It must not change a Pod beyond the table of `Programs::of`, and it runs no image: a container
-//! whose image is not in the table is not started, and reported as not ready.
+//! In: Pods as the API server lists them. Out: containers, or processes in place of containers whose image the lab does not
+//! have. It must not decide what runs in place of an image: `Programs` does. Probes are sent and containers restarted when it
+//! is called, so it has to be called often.
 
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use super::assets::Assets;
+use super::containers::{ContainerPod, PodManifest, Secrets, Surroundings};
 use super::control_plane::ControlPlane;
-use super::error::{KubernetesError, at};
+use super::error::KubernetesError;
 use super::kubectl::Kubectl;
-use super::pod::{Container, Pod};
-use crate::frr::{self, Instance};
-use crate::node::{Background, Node};
-
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+use super::pod::Pod;
+use super::process_pod::{self, PlacedPod, ProcessPod};
+use super::programs::Programs;
+use super::status::{self, PodCondition};
+use crate::node::Node;
 
 /// A cluster node: a node of the lab with an address that the others can reach.
 #[derive(Debug, Clone)]
@@ -31,82 +27,36 @@ pub struct Member {
     pub address: IpAddr,
 }
 
-/// Programs in place of images.
-#[derive(Debug, Clone)]
-pub struct Programs {
-    /// `perouter`.
-    pub perouter: PathBuf,
-    /// This program, if web servers are to be processes of it; otherwise they are threads and stop with the cluster.
-    pub lab: Option<PathBuf>,
-    /// `MetalLB` and FRR-K8s.
-    pub metallb: Option<Assets>,
-}
-
-/// What runs in place of a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Replacement {
-    /// A program that replaces the word that names it in the image.
-    Program {
-        word: &'static str,
-        path: PathBuf,
-        extra_arguments: &'static [&'static str],
-        removed_variables: &'static [&'static str],
-    },
-    /// FRR of the machine in the node's network namespace.
-    Frr,
-}
-
-impl Programs {
-    fn of(&self, container: &Container) -> Option<Replacement> {
-        let program = |word, path| Replacement::Program { word, path, extra_arguments: &[], removed_variables: &[] };
-        let metallb = |name: &str| self.metallb.as_ref().map(|assets| assets.program(name));
-        Some(match (container.repository(), &*container.name) {
-            ("perouter", _) => program("perouter", self.perouter.clone()),
-            ("quay.io/metallb/frr-k8s", _) => program("/frr-k8s", metallb("frr-k8s")?),
-            ("quay.io/metallb/controller", _) => Replacement::Program {
-                word: "/controller",
-                path: metallb("controller")?,
-                // The API server cannot reach a webhook of a Pod.
-                extra_arguments: &["--webhook-mode=disabled"],
-                removed_variables: &[],
-            },
-            ("quay.io/metallb/speaker", _) => Replacement::Program {
-                word: "/speaker",
-                path: metallb("speaker")?,
-                extra_arguments: &[],
-                // Without an address there is no memberlist, which only layer 2 needs.
-                removed_variables: &["METALLB_ML_BIND_ADDR", "METALLB_ML_SECRET_KEY_PATH"],
-            },
-            ("quay.io/frrouting/frr", "frr") => Replacement::Frr,
-            ("quay.io/frrouting/frr", "reloader") => {
-                program("/etc/frr_reloader/frr-reloader.sh", metallb("frr-reloader.sh")?)
-            }
-            _ => return None,
-        })
-    }
-}
-
 /// The fake scheduler and kubelet of all cluster nodes.
 #[derive(Debug)]
 pub struct Kubelet {
     members: Vec<Member>,
     programs: Programs,
     started: BTreeMap<(String, String), StartedPod>,
+    /// Nodes that are ready for containers.
+    prepared: BTreeSet<String>,
     addresses: u8,
 }
 
 #[derive(Debug)]
 struct StartedPod {
     pod: Pod,
+    member: Member,
     address: IpAddr,
-    processes: Vec<Background>,
-    frr: bool,
-    token: Option<PathBuf>,
+    body: PodBody,
+    /// The last status that the API server accepted.
+    reported: Option<Value>,
+}
+
+#[derive(Debug)]
+enum PodBody {
+    Processes(ProcessPod),
+    Containers(Box<ContainerPod>),
 }
 
 impl Kubelet {
     pub(super) fn new(members: Vec<Member>, programs: Programs) -> Self {
-        Self { members, programs, started: BTreeMap::new(), addresses: 0 }
+        Self { members, programs, started: BTreeMap::new(), prepared: BTreeSet::new(), addresses: 0 }
     }
 
     /// Registers the Nodes, as a kubelet does.
@@ -115,25 +65,45 @@ impl Kubelet {
         create(kubectl, &nodes)
     }
 
-    /// Binds and starts new Pods, stops deleted ones, and reports their status to the API server.
+    /// Binds and starts new Pods, stops deleted ones, keeps containers running, and reports what has changed to the API server.
     pub(super) fn sync(&mut self, plane: &ControlPlane, mut pods: Vec<Pod>) -> Result<(), KubernetesError> {
         self.stop_deleted(plane, &pods)?;
-        pods.retain(|pod| !pod.deleted && pod.phase == "Pending");
+        let is_new = |started: &BTreeMap<(String, String), StartedPod>, pod: &Pod| !started.contains_key(&key(pod));
+        pods.retain(|pod| !pod.deleted && pod.phase == "Pending" && is_new(&self.started, pod));
         self.bind(plane, &mut pods)?;
-        let mut statuses = Vec::new();
         for pod in pods.into_iter().filter(|pod| pod.node.is_some()) {
-            let key = (pod.namespace.clone(), pod.name.clone());
-            if !self.started.contains_key(&key) {
-                let started = self.start(plane, pod)?;
-                self.started.insert(key.clone(), started);
-            }
-            statuses.extend(self.started.get(&key).map(|started| self.status(started)));
+            let key = key(&pod);
+            let started = self.start(plane, pod)?;
+            self.started.insert(key, started);
         }
+        self.advance()?;
+        let changed = |started: &StartedPod| {
+            let status = started.status(&self.programs);
+            (started.reported.as_ref() != Some(&status)).then_some(status)
+        };
+        let statuses: BTreeMap<_, _> =
+            self.started.iter().filter_map(|(key, pod)| Some((key.clone(), changed(pod)?))).collect();
         if statuses.is_empty() {
             return Ok(());
         }
         let words = ["apply", "--server-side", "--force-conflicts", "--subresource=status", "-f", "-"];
-        send_list(&plane.kubectl(), &words, &statuses)
+        send_list(&plane.kubectl(), &words, &statuses.values().cloned().collect::<Vec<_>>())?;
+        for (key, status) in statuses {
+            if let Some(started) = self.started.get_mut(&key) {
+                started.reported = Some(status);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the probes of containers that are due and restarts what has exited, without the API server.
+    pub fn advance(&mut self) -> Result<(), KubernetesError> {
+        for started in self.started.values_mut() {
+            if let PodBody::Containers(pod) = &mut started.body {
+                pod.advance()?;
+            }
+        }
+        Ok(())
     }
 
     /// Kills the processes of a Pod and starts them again, as a kubelet does with a container that exited. The API server
@@ -141,33 +111,37 @@ impl Kubelet {
     pub fn restart(&mut self, workload: &str, node: &str) -> Result<(), KubernetesError> {
         let is_it =
             |started: &&mut StartedPod| started.pod.workload() == workload && started.pod.node.as_deref() == Some(node);
-        let member = member(&self.members, node)?.clone();
         let started = self.started.values_mut().find(is_it);
         let started =
             started.ok_or_else(|| KubernetesError::NoPod { workload: workload.to_owned(), node: node.to_owned() })?;
-        for process in &mut started.processes {
-            process.kill().map_err(at(process.log()))?;
+        let StartedPod { pod, member, address, body, .. } = started;
+        match body {
+            PodBody::Processes(processes) => processes.restart(placed(pod, member, *address), &self.programs),
+            PodBody::Containers(containers) => {
+                containers.kill()?;
+                containers.advance()
+            }
         }
-        started.processes.clear();
-        for container in started.pod.containers.clone() {
-            started.processes.extend(started.run(&member, &self.programs, &container)?);
+    }
+
+    /// An error if a process of a Pod has exited. Containers are restarted.
+    pub fn all_alive(&mut self) -> Result<(), KubernetesError> {
+        for started in self.started.values_mut() {
+            if let PodBody::Processes(processes) = &mut started.body {
+                processes.all_alive(&started.pod.name)?;
+            }
         }
         Ok(())
     }
 
-    /// An error if a process of a Pod has exited.
-    pub fn all_alive(&mut self) -> Result<(), KubernetesError> {
-        for started in self.started.values_mut() {
-            for process in &mut started.processes {
-                let Some(status) = process.exit_status().map_err(at(process.log()))? else { continue };
-                return Err(KubernetesError::PodExited {
-                    pod: started.pod.name.clone(),
-                    status: status.to_string(),
-                    log: process.log_tail(),
-                });
-            }
-        }
-        Ok(())
+    /// The containers of a Pod, by its workload and its node; none if it consists of processes.
+    pub fn containers(&self, workload: &str, node: &str) -> Option<&ContainerPod> {
+        let is_it =
+            |started: &&StartedPod| started.pod.workload() == workload && started.pod.node.as_deref() == Some(node);
+        self.started.values().find(is_it).and_then(|started| match &started.body {
+            PodBody::Containers(containers) => Some(&**containers),
+            PodBody::Processes(_) => None,
+        })
     }
 
     /// The running Pods, by namespace and name.
@@ -205,26 +179,39 @@ impl Kubelet {
 
     fn start(&mut self, plane: &ControlPlane, pod: Pod) -> Result<StartedPod, KubernetesError> {
         let member = member(&self.members, pod.node.as_deref().unwrap_or_default())?.clone();
-        let replacements: Vec<_> = pod.containers.iter().map(|container| self.programs.of(container)).collect();
-        let needs_token =
-            replacements.iter().flatten().any(|replacement| matches!(replacement, Replacement::Program { .. }));
-        let token = match pod.account.as_deref().filter(|_| needs_token) {
-            Some(account) => Some(plane.kubectl_of_pod(&pod.namespace, account, &pod.name)?.kubeconfig().to_owned()),
-            None => None,
-        };
         let address = if pod.host_network { member.address } else { self.next_address() };
-        let frr = replacements.contains(&Some(Replacement::Frr));
-        if frr {
-            start_frr(&member.node, &plane.kubectl(), &pod.namespace)?;
+        let place = placed(&pod, &member, address);
+        let images = pod.init_containers.iter().chain(&pod.containers).map(|container| &container.image);
+        let body = if images.into_iter().all(|image| self.programs.images.contains_key(image)) {
+            PodBody::Containers(Box::new(self.start_containers(plane, place)?))
+        } else {
+            let kubeconfig = match pod.account.as_deref().filter(|_| process_pod::needs_token(&pod, &self.programs)) {
+                Some(account) => {
+                    Some(plane.kubectl_of_pod(&pod.namespace, account, &pod.name)?.kubeconfig().to_owned())
+                }
+                None => None,
+            };
+            PodBody::Processes(ProcessPod::start(place, &self.programs, &plane.kubectl(), kubeconfig)?)
+        };
+        Ok(StartedPod { pod, member, address, body, reported: None })
+    }
+
+    fn start_containers(&mut self, plane: &ControlPlane, place: PlacedPod) -> Result<ContainerPod, KubernetesError> {
+        let PlacedPod { pod, node, node_address, address } = place;
+        if self.prepared.insert(node.name().to_string()) {
+            ContainerPod::prepare(node)?;
         }
-        let mut started = StartedPod { pod, address, processes: Vec::new(), frr, token };
-        let mut containers = started.pod.containers.clone();
-        // FRR-K8s retries only after a while if it does not find the reloader.
-        containers.sort_by_key(|container| container.name != "reloader");
-        for container in containers {
-            started.processes.extend(started.run(&member, &self.programs, &container)?);
-        }
-        Ok(started)
+        let manifest = PodManifest::read(&pod.name, &pod.spec)?;
+        let surroundings = Surroundings { node, address, api_server: plane.address(), images: &self.programs.images };
+        let of_container = |name: &str| {
+            let mut all = pod.init_containers.iter().chain(&pod.containers);
+            let container = all.find(|container| container.name == name);
+            let environment = container.map(|found| pod.environment(found, address, node_address));
+            Ok((environment.transpose()?.unwrap_or_default(), process_pod::log(node, pod, name)))
+        };
+        let name = format!("{}_{}", pod.namespace, pod.name);
+        let secrets = PodSecrets { plane, place };
+        ContainerPod::new(&name, manifest, &surroundings, &secrets, of_container)
     }
 
     fn next_address(&mut self) -> IpAddr {
@@ -237,15 +224,10 @@ impl Kubelet {
         let gone: Vec<_> =
             self.started.keys().filter(|key| listed(key).is_none_or(|pod| pod.deleted)).cloned().collect();
         for key in gone {
-            let Some(mut started) = self.started.remove(&key) else { continue };
-            for process in &mut started.processes {
-                process.terminate(STOP_TIMEOUT).map_err(at(process.log()))?;
-            }
-            if started.frr {
-                frr::stop(
-                    &member(&self.members, started.pod.node.as_deref().unwrap_or_default())?.node,
-                    Instance::Main,
-                )?;
+            match self.started.remove(&key).map(|started| started.body) {
+                Some(PodBody::Processes(processes)) => processes.stop()?,
+                Some(PodBody::Containers(containers)) => containers.stop()?,
+                None => {}
             }
         }
         for pod in pods.iter().filter(|pod| pod.deleted) {
@@ -254,75 +236,50 @@ impl Kubelet {
         }
         Ok(())
     }
-
-    fn status(&self, started: &StartedPod) -> Value {
-        let pod = &started.pod;
-        let host = member(&self.members, pod.node.as_deref().unwrap_or_default()).map(|member| member.address);
-        let is_single = pod.containers.len() == 1;
-        let container = |container: &Container| {
-            let ready = is_single || self.programs.of(container).is_some();
-            json!({
-                "name": container.name, "image": container.image, "imageID": "", "restartCount": 0,
-                "ready": ready, "started": ready, "state": {"running": {}},
-            })
-        };
-        let condition = |kind: &str| json!({"type": kind, "status": "True"});
-        let conditions = ["Initialized", "ContainersReady", "Ready"].map(condition);
-        json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"namespace": pod.namespace, "name": pod.name},
-            "status": {
-                "phase": "Running",
-                "hostIP": host.unwrap_or(started.address),
-                "podIP": started.address,
-                "podIPs": [{"ip": started.address}],
-                "conditions": conditions,
-                "containerStatuses": pod.containers.iter().map(container).collect::<Vec<_>>(),
-            },
-        })
-    }
 }
 
 impl StartedPod {
-    /// Starts a container, if a program replaces its image.
-    fn run(
-        &self,
-        member: &Member,
-        programs: &Programs,
-        container: &Container,
-    ) -> Result<Option<Background>, KubernetesError> {
-        let Some(Replacement::Program { word, path, extra_arguments, removed_variables }) = programs.of(container)
-        else {
-            return Ok(None);
+    fn status(&self, programs: &Programs) -> Value {
+        let (condition, all_count) = match &self.body {
+            PodBody::Processes(_) => (PodCondition::of_processes(&self.pod, programs), false),
+            PodBody::Containers(containers) => (PodCondition::of_containers(containers), true),
         };
-        let mut environment = self.pod.environment(container, self.address, member.address)?;
-        environment.retain(|name, _| !removed_variables.contains(&&**name));
-        // In a cluster these come from /var/run/secrets/kubernetes.io/serviceaccount.
-        environment.insert("METALLB_NAMESPACE".into(), self.pod.namespace.clone());
-        if let Some(token) = &self.token {
-            environment.insert("KUBECONFIG".into(), token.to_string_lossy().into_owned());
-        }
-        let mut words = vec!["env".to_owned()];
-        words.extend(environment.iter().map(|(name, value)| format!("{name}={value}")));
-        let program = |text: String| if text == word { path.to_string_lossy().into_owned() } else { text };
-        words.extend(container.command_line(word, &environment).into_iter().map(program));
-        words.extend(extra_arguments.iter().map(|&word| word.to_owned()));
-        let log = member.node.log_folder().join(format!("{}.{}.log", self.pod.workload(), container.name));
-        Ok(Some(member.node.spawn(&words, &log)?))
+        status::of(&self.pod, &condition, all_count, self.address, self.member.address)
     }
 }
 
-/// Starts FRR with the files of FRR-K8s's `ConfigMap`.
-fn start_frr(node: &Node, kubectl: &Kubectl, namespace: &str) -> Result<(), KubernetesError> {
-    let text = kubectl.check(&["--namespace", namespace, "get", "configmap", "frr-k8s-frr-startup", "-o", "json"])?;
-    let object: Value = serde_json::from_str(&text).map_err(KubernetesError::Json)?;
-    node.check(&["install", "-d", "-o", "frr", "-g", "frr", "/etc/frr", "/etc/frr_reloader"])?;
-    let files = object["data"].as_object().into_iter().flatten();
-    for (name, text) in files {
-        let path = node.file(Path::new("/etc/frr").join(name));
-        fs::write(&path, text.as_str().unwrap_or_default()).map_err(at(&path))?;
+/// What the volumes of a Pod need of the API server.
+struct PodSecrets<'a> {
+    plane: &'a ControlPlane,
+    place: PlacedPod<'a>,
+}
+
+impl Secrets for PodSecrets<'_> {
+    fn token(&self, seconds: u64) -> Result<String, KubernetesError> {
+        let pod = self.place.pod;
+        let account = pod.account.as_deref().unwrap_or_default();
+        self.plane.token_of_pod(&pod.namespace, account, &pod.name, seconds)
     }
-    Ok(frr::start(node, Instance::Main)?)
+
+    fn config_map(&self, name: &str) -> Result<BTreeMap<String, String>, KubernetesError> {
+        let words = ["--namespace", &self.place.pod.namespace, "get", "configmap", name, "-o", "json"];
+        let object: Value =
+            serde_json::from_str(&self.plane.kubectl().check(&words)?).map_err(KubernetesError::Json)?;
+        let data = object["data"].as_object().into_iter().flatten();
+        Ok(data.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect())
+    }
+
+    fn field(&self, path: &str) -> Option<String> {
+        self.place.pod.field(path, self.place.address, self.place.node_address)
+    }
+}
+
+fn key(pod: &Pod) -> (String, String) {
+    (pod.namespace.clone(), pod.name.clone())
+}
+
+fn placed<'a>(pod: &'a Pod, member: &'a Member, address: IpAddr) -> PlacedPod<'a> {
+    PlacedPod { pod, node: &member.node, node_address: member.address, address }
 }
 
 fn member<'a>(members: &'a [Member], name: &str) -> Result<&'a Member, KubernetesError> {

@@ -31,6 +31,10 @@ pub struct Pod {
     pub deleted: bool,
     /// `status.phase`.
     pub phase: String,
+    /// `spec` as the API server returns it.
+    pub spec: Value,
+    /// Its init containers.
+    pub init_containers: Vec<Container>,
     /// Its containers.
     pub containers: Vec<Container>,
 }
@@ -86,6 +90,8 @@ struct PodSpec {
     host_network: bool,
     #[serde(default)]
     affinity: Value,
+    #[serde(default)]
+    init_containers: Vec<Container>,
     containers: Vec<Container>,
 }
 
@@ -102,6 +108,7 @@ const REQUIRED_NODE: &str =
 impl Pod {
     /// Reads a Pod from the output of `kubectl get -o json`.
     pub fn read(object: &Value) -> Result<Self, KubernetesError> {
+        let raw = object["spec"].clone();
         let object: PodObject = serde::Deserialize::deserialize(object).map_err(KubernetesError::Pod)?;
         let (metadata, spec) = (object.metadata, object.spec);
         let mounted = spec.automount_service_account_token != Some(false);
@@ -114,6 +121,8 @@ impl Pod {
             account: spec.service_account_name.filter(|_| mounted),
             host_network: spec.host_network,
             phase: object.status.phase,
+            spec: raw,
+            init_containers: spec.init_containers,
             containers: spec.containers,
         })
     }
@@ -123,36 +132,50 @@ impl Pod {
         self.name.rsplit_once('-').map_or(&self.name, |(workload, _)| workload)
     }
 
-    /// The environment of a container; the caller provides the addresses of the Pod and of its node.
-    pub fn environment(
-        &self,
-        container: &Container,
-        own: IpAddr,
-        node: IpAddr,
-    ) -> Result<BTreeMap<String, String>, KubernetesError> {
-        let field = |path: &str| match path {
+    /// A field of the Pod by its path; the caller provides the addresses of the Pod and of its node.
+    pub fn field(&self, path: &str, own: IpAddr, node: IpAddr) -> Option<String> {
+        match path {
             "metadata.namespace" => Some(self.namespace.clone()),
             "metadata.name" => Some(self.name.clone()),
             "spec.nodeName" => self.node.clone(),
             "status.podIP" => Some(own.to_string()),
             "status.hostIP" => Some(node.to_string()),
             _ => None,
-        };
-        let read = |variable: &Variable| {
-            let from = || field(variable.value_from.as_ref()?.pointer("/fieldRef/fieldPath")?.as_str()?);
+        }
+    }
+
+    /// The environment of a container; the caller provides the addresses of the Pod and of its node. A variable may use those
+    /// before it.
+    pub fn environment(
+        &self,
+        container: &Container,
+        own: IpAddr,
+        node: IpAddr,
+    ) -> Result<BTreeMap<String, String>, KubernetesError> {
+        let mut all = BTreeMap::new();
+        for variable in &container.env {
             let value = match (&variable.value, &variable.value_from) {
-                (value, None) => Some(value.clone().unwrap_or_default()),
-                (_, Some(_)) => from(),
+                (value, None) => Some(expanded(value.as_deref().unwrap_or_default(), &all)),
+                (_, Some(from)) => {
+                    let path = from.pointer("/fieldRef/fieldPath").and_then(Value::as_str);
+                    path.and_then(|path| self.field(path, own, node))
+                }
             };
             let unknown = || KubernetesError::Variable {
                 pod: self.name.clone(),
                 container: container.name.clone(),
                 variable: variable.name.clone(),
             };
-            Ok((variable.name.clone(), value.ok_or_else(unknown)?))
-        };
-        container.env.iter().map(read).collect()
+            all.insert(variable.name.clone(), value.ok_or_else(unknown)?);
+        }
+        Ok(all)
     }
+}
+
+/// Replaces `$(NAME)` by the value of each variable.
+pub(super) fn expanded(text: &str, environment: &BTreeMap<String, String>) -> String {
+    let variables = environment.iter();
+    variables.fold(text.to_owned(), |text, (name, value)| text.replace(&format!("$({name})"), value))
 }
 
 impl Container {
@@ -165,10 +188,7 @@ impl Container {
     pub fn command_line(&self, entry_point: &str, environment: &BTreeMap<String, String>) -> Vec<String> {
         let entry_point = [entry_point.to_owned()];
         let command = if self.command.is_empty() { &entry_point[..] } else { &self.command };
-        let expanded = |word: &String| {
-            environment.iter().fold(word.clone(), |word, (name, value)| word.replace(&format!("$({name})"), value))
-        };
-        command.iter().chain(&self.args).map(expanded).collect()
+        command.iter().chain(&self.args).map(|word| expanded(word, environment)).collect()
     }
 }
 
@@ -226,6 +246,15 @@ status: {phase: Pending}
         let pod = pod(&POD.replace("{fieldRef: {fieldPath: status.hostIP}}", "{secretKeyRef: {name: a, key: b}}"));
         let error = pod.environment(&pod.containers[0], ADDRESS, ADDRESS).unwrap_err().to_string();
         assert_eq!(error, "Pod speaker-x1y2z: container speaker: the source of METALLB_HOST is not supported");
+    }
+
+    #[test]
+    fn a_variable_may_use_those_before_it() {
+        let from = "        - {name: METALLB_HOST, valueFrom: {fieldRef: {fieldPath: status.hostIP}}}\n";
+        let pod =
+            pod(&POD.replace(from, &format!("{from}        - {{name: URL, value: \"http://$(METALLB_HOST):1\"}}\n")));
+        let environment = pod.environment(&pod.containers[0], ADDRESS, ADDRESS).unwrap();
+        assert_eq!(environment["URL"], "http://172.20.20.3:1");
     }
 
     #[test]
