@@ -3,13 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test file")]
 
-use std::fs;
+#[path = "frr/scratch.rs"]
+mod scratch;
+
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use perouter::frr::daemons::{self, DaemonEvent, Daemons, FRR_DIR};
-use perouter::kernel::netns;
+use perouter::frr::daemons::{DaemonEvent, Daemons, FRR_DIR};
 use perouter::runtime::{Daemon, Runtime};
 use perouter::types::VrfMode;
 use tokio::sync::mpsc;
@@ -61,16 +62,13 @@ async fn until(condition: impl Fn() -> bool, sink: &Sink) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn daemon_logs_become_events_also_after_adoption() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("left out: FRR in namespaces needs root");
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test as root");
+    if !scratch::is_root() {
         return;
     }
     let sink = Sink::default();
     let writer = sink.clone();
     tracing_subscriber::fmt().json().with_writer(move || writer.clone()).init();
-    let name = format!("pdmn-log-{}", std::process::id());
-    let runtime = Runtime::new(format!("/run/{name}"), format!("/run/netns/{name}"));
+    let runtime = scratch::runtime("log");
 
     let (_events, stop, task) = supervise(&runtime).await;
     // A daemon may write this only after it has daemonized.
@@ -80,15 +78,13 @@ async fn daemon_logs_become_events_also_after_adoption() {
     task.await.unwrap();
 
     let (_events, stop, task) = supervise(&runtime).await;
-    let pid: i32 = fs::read_to_string(runtime.pid_file(Daemon::Bfdd)).unwrap().trim().parse().unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    let pid = nix::unistd::Pid::from_raw(scratch::pids(&runtime)[&Daemon::Bfdd].try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     until(|| sink.count("frr::zebra", "disconnected") > 0, &sink).await;
     until(|| sink.count("frr::bfdd", "starting: vty@0") > 0, &sink).await;
     assert_eq!(sink.count("frr::zebra", "starting: vty@0"), 1, "an event was repeated");
     stop.cancel();
     task.await.unwrap();
 
-    daemons::stop_all(&runtime).await.unwrap();
-    netns::remove_all(&runtime).unwrap();
-    fs::remove_dir_all(runtime.dir()).unwrap();
+    scratch::remove(&runtime).await;
 }

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test file")]
 
+#[path = "frr/scratch.rs"]
+mod scratch;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -26,23 +29,14 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// False without root: then the test is left out, which is an error with `CI=true`.
-fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("left out: FRR in namespaces needs root");
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test as root");
-    }
-    root
-}
+use scratch::is_root;
 
 /// The run directory, namespaces and FRR of one test, removed at the end.
 struct ScratchRouter(Runtime);
 
 impl ScratchRouter {
     fn new(test: &str) -> Self {
-        let name = format!("pdmn-{test}-{}", std::process::id());
-        Self(Runtime::new(PathBuf::from("/run").join(&name), PathBuf::from("/run/netns").join(&name)))
+        Self(scratch::runtime(test))
     }
 
     async fn daemons(&self) -> Daemons {
@@ -93,7 +87,7 @@ impl ScratchRouter {
     }
 
     fn pid(&self, daemon: Daemon) -> u32 {
-        fs::read_to_string(self.0.pid_file(daemon)).unwrap().trim().parse().unwrap()
+        scratch::pids(&self.0)[&daemon]
     }
 }
 
@@ -102,9 +96,7 @@ impl Drop for ScratchRouter {
         let runtime = self.0.clone();
         let stop = || {
             let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            tokio.block_on(daemons::stop_all(&runtime)).unwrap();
-            netns::remove_all(&runtime).unwrap();
-            fs::remove_dir_all(runtime.dir()).unwrap();
+            tokio.block_on(scratch::remove(&runtime));
         };
         thread::scope(|scope| scope.spawn(stop).join().unwrap());
     }

@@ -65,6 +65,13 @@ fn three_vnis_are_configured_and_observed_as_wanted() {
         assert!(node.vrf("v1", "ip -6 address show dev pe-101").contains("2001:db8:101::1/64 scope global nodad"));
         assert!(node.host("ip address show dev host-101").contains("state UP"));
         assert!(node.router("ip link show dev lo").contains("UP"));
+        let settings =
+            "for s in accept_redirects send_redirects route_localnet; do sysctl -n net.ipv4.conf.LINK.$s; done";
+        for link in ["br-pe-100", "pe-101"] {
+            let vrf = if link == "pe-101" { "v1" } else { "v0" };
+            assert_eq!(node.vrf(vrf, &settings.replace("LINK", link)), "0\n0\n0\n", "{link}");
+        }
+        assert_eq!(node.host(&settings.replace("LINK", "host-101")), "0\n0\n0\n");
         // A kernel port that is opened later observes the same.
         let other = node.kernel().await;
         assert_eq!(diff(&three_vnis().state(), &other.observe(&BTreeSet::new()).await.unwrap()), []);
@@ -96,6 +103,26 @@ fn encapsulated_packets_leave_through_the_router_namespace() {
     assert!(ping.contains(" 0% packet loss"), "{ping}");
 }
 
+#[test]
+fn the_fdb_of_a_vxlan_device_is_not_that_of_its_bridge() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        converge(&kernel, &three_vnis().state()).await;
+        let device = link_key(links_netns("v0"), Role::Vxlan, 100);
+        assert_eq!(kernel.fdb(&device).await.unwrap(), BTreeSet::new());
+        // As zebra installs the router MAC of a VTEP.
+        let mac = "02:00:64:41:00:09";
+        node.vrf("v0", &format!("bridge fdb add {mac} dev vni100 master dynamic extern_learn"));
+        assert_eq!(kernel.fdb(&device).await.unwrap(), BTreeSet::new());
+        node.vrf("v0", &format!("bridge fdb append {mac} dev vni100 dst 100.65.0.9 self dynamic extern_learn"));
+        assert_eq!(kernel.fdb(&device).await.unwrap(), [mac.parse().unwrap()].into());
+        node.vrf("v0", "bridge fdb flush dev vni100 self");
+        assert_eq!(kernel.fdb(&device).await.unwrap(), BTreeSet::new());
+        assert!(node.vrf("v0", "bridge fdb show dev vni100").contains(mac), "the bridge still has it");
+    });
+}
+
 /// Of settings that the kernel reports and of those that are polled.
 #[test]
 fn drift_of_settings_that_isolation_rests_on_is_repaired_before_their_age() {
@@ -114,9 +141,17 @@ fn drift_of_settings_that_isolation_rests_on_is_repaired_before_their_age() {
             ("all.forwarding", 0),
             ("pe-100.rp_filter", 0),
             ("br-pe-100.rp_filter", 1),
+            ("pe-100.route_localnet", 1),
+            ("br-pe-100.send_redirects", 1),
+            ("host-100.route_localnet", 1),
         ] {
             let start = std::time::Instant::now();
-            node.vrf("v0", &format!("sysctl -qw net.ipv4.conf.{setting}={drifted}"));
+            let line = format!("sysctl -qw net.ipv4.conf.{setting}={drifted}");
+            if setting.starts_with("host") {
+                node.host(&line)
+            } else {
+                node.vrf("v0", &line)
+            };
             // By an event or a poll: settings are read for their age after 30 s. Something else may be reported before.
             let repair = format!("sysctl net.ipv4.conf.{setting}=");
             while !reconcile(&kernel, &wanted).await.iter().any(|op| op.to_string().contains(&repair)) {
@@ -737,7 +772,12 @@ fn router_macs_are_set_and_changed_in_place() {
         world.specs.get_mut(&0).unwrap().mac = 5;
         let ops = reconcile(&kernel, &world.state()).await;
         let mac = MacAddr([2, 0, 0, 0, 0, 5]);
-        assert_eq!(ops, [KernelOp::SetMac { key: link_key(links_netns("v0"), Role::Bridge, 100), mac }]);
+        let former = three_vnis().state().links[&link_key(links_netns("v0"), Role::Bridge, 100)].mac;
+        let key = link_key(links_netns("v0"), Role::Bridge, 100);
+        assert_eq!(ops, [KernelOp::SetMac { key, mac, former }]);
+        // The bridge accepts both.
+        let shown = node.vrf("v0", "ip -br link show dev vni100; bridge fdb show br br-pe-100");
+        assert!(former.is_some_and(|former| shown.matches(&former.to_string()).count() >= 2), "{shown}");
     });
 }
 

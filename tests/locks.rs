@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test file")]
 
+#[path = "frr/scratch.rs"]
+mod scratch;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,15 +16,7 @@ use std::time::{Duration, Instant};
 use perouter::runtime::{Daemon, Runtime};
 use tempfile::TempDir;
 
-/// False without root: then the test is left out, which is an error with `CI=true`.
-fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("left out: FRR in namespaces needs root");
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test as root");
-    }
-    root
-}
+use scratch::is_root;
 
 /// A router without objects.
 struct Router {
@@ -32,9 +27,7 @@ struct Router {
 
 impl Router {
     fn new(test: &str) -> Self {
-        let name = format!("plck-{test}-{}", std::process::id());
-        let runtime = Runtime::new(PathBuf::from("/run").join(&name), PathBuf::from("/run/netns").join(&name));
-        Self { runtime, config: TempDir::new().unwrap(), running: vec![] }
+        Self { runtime: scratch::runtime(test), config: TempDir::new().unwrap(), running: vec![] }
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -69,9 +62,8 @@ impl Router {
         self.start(&["run", "--config-dir", &config, "--node-index", index]);
     }
 
-    fn pids(&self) -> BTreeMap<Daemon, String> {
-        let pid = |daemon| Some((daemon, fs::read_to_string(self.runtime.pid_file(daemon)).ok()?));
-        Daemon::ALL.into_iter().filter_map(pid).collect()
+    fn pids(&self) -> BTreeMap<Daemon, u32> {
+        scratch::pids(&self.runtime)
     }
 
     fn await_index(&self, index: &str) {
@@ -79,7 +71,7 @@ impl Router {
     }
 
     /// All that a rejected command could change: processes, and files with their contents.
-    fn state(&self) -> (BTreeMap<Daemon, String>, BTreeMap<PathBuf, Vec<u8>>) {
+    fn state(&self) -> (BTreeMap<Daemon, u32>, BTreeMap<PathBuf, Vec<u8>>) {
         let mut files = BTreeMap::new();
         collect(self.runtime.dir(), &mut files);
         (self.pids(), files)

@@ -2,32 +2,26 @@
 
 #![allow(clippy::unwrap_used, reason = "a test file")]
 
+#[path = "frr/scratch.rs"]
+mod scratch;
+
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use perouter::kernel::netns::{self, Creation};
 use perouter::runtime::Runtime;
 use perouter::types::VrfName;
 
-/// False without root: then the test is left out, which is an error with `CI=true`.
-fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("left out: network namespaces need root");
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test as root");
-    }
-    root
-}
+use scratch::is_root;
 
 /// The run directory and namespaces of one test, removed at the end.
 struct ScratchRuntime(Runtime);
 
 impl ScratchRuntime {
     fn new(test: &str) -> Self {
-        let name = format!("pdmn-{test}-{}", std::process::id());
-        Self(Runtime::new(PathBuf::from("/run").join(&name), PathBuf::from("/run/netns").join(&name)))
+        Self(scratch::runtime(test))
     }
 }
 

@@ -2,28 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test file")]
 
+#[path = "frr/scratch.rs"]
+mod scratch;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::stat::Mode;
-use nix::unistd::{User, geteuid, mkfifo};
-use perouter::frr::daemons::{self, Daemons, FRR_DIR, ready};
-use perouter::kernel::netns;
+use nix::unistd::{User, mkfifo};
+use perouter::frr::daemons::{Daemons, FRR_DIR, ready};
 use perouter::runtime::{Daemon, Runtime};
 use perouter::types::VrfMode;
 use tokio::time::timeout;
 
-/// False without root: then the test is left out, which is an error with `CI=true`.
-fn is_root() -> bool {
-    let root = geteuid().is_root();
-    if !root {
-        eprintln!("left out: FRR in namespaces needs root");
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test as root");
-    }
-    root
-}
+use scratch::is_root;
 
 /// A directory and a file of root, to which FRR's user has planted links.
 struct Victims {
@@ -67,8 +61,7 @@ async fn root_follows_no_link_that_frrs_user_plants() {
     if !is_root() {
         return;
     }
-    let name = format!("puntrusted-{}", std::process::id());
-    let runtime = Runtime::new(PathBuf::from("/run").join(&name), PathBuf::from("/run/netns").join(&name));
+    let runtime = scratch::runtime("untrusted");
     let of_root = tempfile::tempdir().unwrap();
     let victims = Victims { dir: of_root.path().join("dir"), file: of_root.path().join("file") };
     fs::create_dir_all(victims.dir.join("frr/zebra.1")).unwrap();
@@ -85,8 +78,6 @@ async fn root_follows_no_link_that_frrs_user_plants() {
         assert!(log.is_file(), "{daemon} logs");
     }
 
-    daemons::stop_all(&runtime).await.unwrap();
-    netns::remove_all(&runtime).unwrap();
-    fs::remove_dir_all(runtime.dir()).unwrap();
+    scratch::remove(&runtime).await;
     victims.assert_untouched();
 }

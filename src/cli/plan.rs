@@ -105,7 +105,7 @@ pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
     for rejection in &preview.plan.rejected {
         output::error_line(&rejection.to_string());
     }
-    for note in preview.plan.notes.iter().filter(|note| note.loss == Loss::Fabric) {
+    for note in preview.plan.notes.iter().filter(|note| note.loss != Loss::BetweenHosts) {
         eprintln!("note: {note}");
     }
     let Schedule { steps, .. } = &preview.schedule;

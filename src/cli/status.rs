@@ -57,13 +57,6 @@ fn text(status: &NodeStatus) -> String {
             if status.ready { "True" } else { "False" }.to_owned(),
         ]],
     );
-    if !vteps.is_empty() && !status.vtep_advertisers.is_empty() {
-        let from = status.vtep_advertisers.iter().cloned().collect::<Vec<_>>().join(", ");
-        let index = status.index;
-        out.extend([format!(
-            "  the fabric has VTEP {vteps} from another router too (neighbor {from}): does another node use index {index}?\n"
-        )]);
-    }
     out.extend(status.frr_warning.iter().map(|warning| format!("  {warning}\n")));
     out.extend(status.silent_daemons.iter().map(|daemon| format!("  {daemon} does not answer\n")));
     out.push('\n');

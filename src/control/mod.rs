@@ -278,14 +278,6 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         }
     }
 
-    /// Logs once that another node seems to have the index of this one.
-    fn warn_of_duplicate(&self, index: u32, advertisers: &BTreeSet<String>) {
-        let is_known = self.outputs.statuses.borrow().as_ref().is_some_and(|last| !last.vtep_advertisers.is_empty());
-        if !advertisers.is_empty() && !is_known {
-            tracing::warn!(index, ?advertisers, "the fabric has the VTEP of this node from another router too");
-        }
-    }
-
     /// How many routes the host sessions of the plan filter.
     async fn filtered(&mut self, plan: &Plan, sessions: &[SessionState]) -> Vec<FilteredCount> {
         let mut counts = Vec::new();
@@ -323,7 +315,6 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         };
         let (answers, live) = (live.is_some(), live.unwrap_or_default());
         self.warn_of_release(&live);
-        self.warn_of_duplicate(snapshot.node.index, &live.vtep_advertisers);
         let failures = texts(&report.failures);
         let status = fold(snapshot, &report.plan, self.outputs.mode, &failures, live, self.last_change.clone());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

@@ -19,7 +19,7 @@ use super::nftables;
 use super::nic;
 use super::op::{AddressDevice, KernelOp, NewLink};
 use crate::names::{self, OwnedName, PortTable, Role};
-use crate::types::{Family, IfName, VrfName};
+use crate::types::{Family, IfName, MacAddr, VrfName};
 
 /// Applies an op.
 pub async fn apply(namespaces: &Namespaces, op: &KernelOp) -> Result<(), OpError> {
@@ -31,6 +31,7 @@ pub async fn apply(namespaces: &Namespaces, op: &KernelOp) -> Result<(), OpError
         KernelOp::SetMaster { key, master } => set_master(namespaces, key, master.as_ref()).await,
         KernelOp::SetHostVrf { key, vrf } => set_host_vrf(namespaces, key, vrf.as_ref()).await,
         KernelOp::SetUp(key) => set_up(namespaces, key).await,
+        KernelOp::SetMac { key, mac, former } => set_router_mac(namespaces, key, *mac, *former).await,
         KernelOp::AddAddress { on, address } => set_address(namespaces, on, *address, true).await,
         KernelOp::DelAddress { on, address } => set_address(namespaces, on, *address, false).await,
         KernelOp::MoveNic { nic, .. } => nic::move_nic(namespaces, nic).await,
@@ -54,10 +55,10 @@ pub async fn apply(namespaces: &Namespaces, op: &KernelOp) -> Result<(), OpError
             Ok(accept(Errno::ESRCH, deleted)?)
         }
         KernelOp::SetMtu { .. }
-        | KernelOp::SetMac { .. }
         | KernelOp::SetDown(_)
         | KernelOp::SetAddrGen { .. }
         | KernelOp::SetRpFilter { .. }
+        | KernelOp::SetLinkSetting { .. }
         | KernelOp::SetPort { .. } => match attribute(op) {
             Some((key, request)) => Ok(namespaces.get(&key.netns).await?.change(request).await?),
             None => Ok(()),
@@ -71,10 +72,10 @@ fn attribute(op: &KernelOp) -> Option<(&LinkKey, Request)> {
     let name = key.name.to_string();
     let request = match op {
         KernelOp::SetMtu { mtu, .. } => request::set_mtu(&name, *mtu),
-        KernelOp::SetMac { mac, .. } => request::set_mac(&name, *mac),
         KernelOp::SetDown(_) => request::set_up(&name, false),
         KernelOp::SetAddrGen { none: true, .. } => request::set_addrgen(&name, AddrGenMode::NONE),
         KernelOp::SetRpFilter { filter, .. } => request::set_rp_filter(&name, *filter),
+        KernelOp::SetLinkSetting { setting, on, .. } => request::set_link_setting(&name, *setting, *on),
         KernelOp::SetAddrGen { none: false, .. } => request::set_addrgen(&name, AddrGenMode::EUI64),
         KernelOp::SetPort { port, .. } => request::set_port(&name, *port),
         _ => return None,
@@ -96,7 +97,7 @@ async fn delete_netns(namespaces: &Namespaces, vrf: &VrfName) -> Result<(), OpEr
         foreign::move_out(&namespace, &namespaces.host).await?;
         accept(Errno::ENODEV, namespace.change(request::delete_our_links()).await)?;
         // FRR may keep the namespace for a while, and a VXLAN device in it keeps its VNI.
-        foreign::delete_lost(&namespace).await?;
+        foreign::delete_lost(&namespace, |_| true).await?;
     }
     namespaces.close(vrf).await;
     Ok(netns::remove_vrf(&namespaces.runtime, vrf)?)
@@ -135,25 +136,19 @@ async fn create_link(namespaces: &Namespaces, new: &NewLink) -> Result<(), OpErr
 /// Deletes the links of ours that are in the way of one that is created: others have renamed them or removed their group, but
 /// they have kind and alias of what is created. Returns whether there were any.
 async fn delete_lost(namespaces: &Namespaces, new: &NewLink) -> Result<bool, OpError> {
+    let has_kind = |link: &ObservedLink| match (&new.kind, &link.kind) {
+        (LinkKind::Vxlan { vni, .. }, ObservedKind::Vxlan(other, ..)) => vni == other,
+        (LinkKind::Bridge, ObservedKind::Bridge) | (LinkKind::Veth { .. }, ObservedKind::Veth) => true,
+        _ => false,
+    };
     let peer = if let LinkKind::Veth { peer } = &new.kind { Some(&**peer) } else { None };
     let mut found = false;
     for key in [Some(&new.key), peer].into_iter().flatten() {
         let namespace = namespaces.get(&key.netns).await?;
-        for (index, link) in namespace.links().await? {
-            let same_kind = match (&new.kind, &link.kind) {
-                (LinkKind::Vxlan { vni, .. }, ObservedKind::Vxlan(other, ..)) => vni == other,
-                (LinkKind::Bridge, ObservedKind::Bridge) | (LinkKind::Veth { .. }, ObservedKind::Veth) => true,
-                _ => false,
-            };
-            if link.owned.is_none()
-                && same_kind
-                && link.alias.as_deref().is_some_and(|alias| names::is_alias_of(alias, &key.name))
-            {
-                tracing::warn!(link = link.name, netns = %key.netns, wanted = %key.name, "a link of perouter lost name or group");
-                accept(Errno::ENODEV, namespace.change(request::delete_link(index)).await)?;
-                found = true;
-            }
-        }
+        let is_in_the_way = |link: &ObservedLink| {
+            has_kind(link) && link.alias.as_deref().is_some_and(|alias| names::is_alias_of(alias, &key.name))
+        };
+        found |= foreign::delete_lost(&namespace, is_in_the_way).await?;
     }
     Ok(found)
 }
@@ -203,6 +198,22 @@ async fn set_up(namespaces: &Namespaces, key: &LinkKey) -> Result<(), OpError> {
         namespace.find(&OwnedName::Vni(Role::Bridge, vni).to_string()).await?;
     }
     Ok(())
+}
+
+/// A bridge delivers packets to its own MAC address and to those of its ports: that of the VXLAN device is the former router MAC
+/// before the bridge has another one, so that at no moment packets with either are dropped.
+async fn set_router_mac(
+    namespaces: &Namespaces,
+    key: &LinkKey,
+    mac: MacAddr,
+    former: Option<MacAddr>,
+) -> Result<(), OpError> {
+    let namespace = namespaces.get(&key.netns).await?;
+    if let (Some(former), Some(vni)) = (former, key.name.vni()) {
+        let vxlan = OwnedName::Vni(Role::Vxlan, vni).to_string();
+        accept(Errno::ENODEV, namespace.change(request::set_mac(&vxlan, former)).await)?;
+    }
+    Ok(namespace.change(request::set_mac(&key.name.to_string(), mac)).await?)
 }
 
 async fn set_address(namespaces: &Namespaces, on: &AddressDevice, address: IpNet, add: bool) -> Result<(), OpError> {

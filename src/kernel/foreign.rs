@@ -9,7 +9,7 @@ use super::error::OpError;
 use super::namespace::Namespace;
 use super::netlink::contents::ObservedLink;
 use super::netlink::error::NetlinkError;
-use super::netlink::request;
+use super::netlink::{accept, request};
 use crate::names;
 
 /// Moves all links of others to the host. One whose name is taken there gets a new one.
@@ -40,16 +40,17 @@ pub async fn move_out(from: &Namespace, host: &Namespace) -> Result<(), OpError>
     Ok(())
 }
 
-/// Deletes links of ours that lost their mark or name: they are known by their alias.
-pub async fn delete_lost(namespace: &Namespace) -> Result<(), OpError> {
-    for (index, _) in namespace.links().await?.into_iter().filter(|(_, link)| is_lost(link)) {
-        match namespace.change(request::delete_link(index)).await {
-            // It went with another one.
-            Err(NetlinkError::Rejected { errno: Errno::ENODEV, .. }) => {}
-            deleted => deleted?,
-        }
+/// Deletes links of ours that lost their mark or name, which are known by their alias: those that `is_meant` selects. Returns
+/// whether there were any.
+pub async fn delete_lost(namespace: &Namespace, is_meant: impl Fn(&ObservedLink) -> bool) -> Result<bool, OpError> {
+    let mut found = false;
+    for (index, link) in namespace.links().await?.into_iter().filter(|(_, link)| is_lost(link) && is_meant(link)) {
+        tracing::warn!(link = link.name, netns = %namespace.netns(), "a link of perouter lost its name or group: deleted");
+        // It may have gone with another one.
+        accept(Errno::ENODEV, namespace.change(request::delete_link(index)).await)?;
+        found = true;
     }
-    Ok(())
+    Ok(found)
 }
 
 fn is_lost(link: &ObservedLink) -> bool {

@@ -13,7 +13,7 @@
 //! nftables, tcp, vrf_device, nic_record                                    each on netlink or netns
 //! error                                                                    composes the errors of all above
 //! observe, settling                                                        pure: contents to state
-//! namespace -> host_nics                                                   what the host has
+//! polled_settings -> namespace -> host_nics                                what the host has
 //! namespaces -> nic, foreign -> apply                                      changes
 //! port -> lanes                                                            the trait, and the order of steps
 //! live, fake                                                               its implementations
@@ -40,6 +40,7 @@ pub mod nic_record;
 mod nic_setting;
 pub mod observe;
 pub mod op;
+mod polled_settings;
 mod port;
 mod setting_watch;
 mod settling;

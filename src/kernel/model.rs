@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-pub use super::sysctl::Sysctl;
+pub use super::sysctl::{LinkSetting, Sysctl};
 use crate::names::{OwnedName, Role, SourceTable};
 use crate::scope::Scope;
 use crate::types::{Family, IfName, MacAddr, TableId, Vni, VrfName};
@@ -143,6 +143,8 @@ pub struct Link {
     pub addrgen_none: bool,
     /// Filter of IPv4 sources; `None` for a VXLAN device, which receives no IP packets itself.
     pub rp_filter: Option<RpFilter>,
+    /// IPv4 settings that are on and must be off. Only observed, never wanted; empty for a VXLAN device.
+    pub unsafe_settings: BTreeSet<LinkSetting>,
     /// Addresses with their prefix length, without IPv6 link-local ones.
     pub addresses: BTreeSet<IpNet>,
     /// Port settings; `Some` for a VXLAN device only.
@@ -265,11 +267,14 @@ pub struct NicFacts {
     pub routes: RouteUse,
 }
 
-/// An address of a link of the host that is up and not ours: the host reaches the subnet of it over that link.
+/// A network that the host reaches over a link that is up and not ours: the subnet of an address of that link, or the
+/// destination of a static route.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostNetwork {
-    /// The address with the length of its subnet.
+    /// The address with the length of its subnet, or the destination.
     pub address: IpNet,
+    /// It is the destination of a static route.
+    pub is_route: bool,
     /// The link.
     pub link: String,
     /// The VRF device of the host that the link is in; `None`: no VRF.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,8 @@ use super::netlink::request::Request;
 use super::netlink::socket::{Route, Socket};
 use super::netns::{self, NetnsError};
 use super::nftables;
-use super::setting_watch::{SettingWatch, WatchedFile};
+use super::polled_settings::PolledSettings;
+use super::setting_watch::SettingWatch;
 use crate::types::{Family, MacAddr};
 
 /// What is older is read again even without a change: settings change without a message, and routes are not watched.
@@ -45,9 +46,7 @@ pub struct Namespace {
     contents: std::sync::Mutex<Option<(Instant, Arc<NetnsContents>)>>,
     // Most settings cause no message: they are read after we changed something, and for their age.
     sysctls: std::sync::Mutex<Option<(Instant, BTreeMap<Sysctl, u32>)>>,
-    setting_watch: Arc<SettingWatch>,
-    // Files of the settings that are watched and polled: to open one takes longer than to read it.
-    polled: std::sync::Mutex<Vec<(Sysctl, WatchedFile)>>,
+    polled: std::sync::Mutex<PolledSettings>,
 }
 
 impl Namespace {
@@ -72,8 +71,7 @@ impl Namespace {
             reading: Mutex::new(()),
             contents: std::sync::Mutex::new(None),
             sysctls: std::sync::Mutex::new(None),
-            setting_watch,
-            polled: std::sync::Mutex::default(),
+            polled: std::sync::Mutex::new(PolledSettings::new(setting_watch)),
         })
     }
 
@@ -159,25 +157,31 @@ impl Namespace {
         self.watch.mark_stale();
     }
 
-    /// Whether a setting on which isolation rests changed since it was read, which marks the namespace as stale.
-    pub fn poll_settings(&self) -> bool {
-        let differs = |known: &BTreeMap<Sysctl, u32>, (sysctl, watched): &(Sysctl, WatchedFile)| {
-            // Of a namespace that is gone nothing can be read.
-            value_of(&watched.file).is_some_and(|value| known.get(sysctl) != Some(&value))
-        };
-        let changed = self.known_sysctls().as_ref().is_some_and(|(_, known)| {
-            let polled = self.polled.lock().unwrap_or_else(PoisonError::into_inner);
-            polled.iter().any(|setting| differs(known, setting))
-        });
+    /// How many settings of links can be polled.
+    pub fn link_files(&self) -> usize {
+        self.polled().link_files()
+    }
+
+    /// Whether inotify reports writes to all these settings, so that they are polled for other writers alone.
+    pub fn is_watched(&self) -> bool {
+        self.polled().is_watched()
+    }
+
+    fn polled(&self) -> MutexGuard<'_, PolledSettings> {
+        self.polled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a setting on which isolation rests changed since it was read, which marks the namespace as stale. `own`: those
+    /// of the namespace itself are read. Of the settings of links only the next `link_files` are.
+    pub fn poll_settings(&self, own: bool, link_files: usize) -> bool {
+        let mut polled = self.polled();
+        let changed = own && self.known_sysctls().as_ref().is_some_and(|(_, known)| polled.differ(known))
+            || self.known_contents().as_ref().is_some_and(|(_, known)| polled.links_differ(known, link_files));
+        drop(polled);
         if changed {
             self.mark_stale();
         }
         changed
-    }
-
-    /// Whether inotify reports writes to these settings, so that they are polled for other writers alone.
-    pub fn is_watched(&self) -> bool {
-        self.polled.lock().unwrap_or_else(PoisonError::into_inner).iter().all(|(_, watched)| watched.is_watched())
     }
 
     fn known_sysctls(&self) -> MutexGuard<'_, Option<(Instant, BTreeMap<Sysctl, u32>)>> {
@@ -243,7 +247,11 @@ impl Namespace {
                 contents.local_last.extend(is_last.then_some(family));
             }
         }
+        if self.netns == Netns::Host {
+            contents.static_routes = socket.static_routes().await.map_err(failed("routes"))?;
+        }
         drop(socket);
+        self.polled().open_links(&file, &contents.links).map_err(|error| failed("settings")(error.into()))?;
         contents.sysctls = self.sysctls(&file).map_err(failed("settings"))?;
         if tables {
             // In the host's namespace others change tables all the time.
@@ -279,29 +287,10 @@ impl Namespace {
         let now = Instant::now();
         let path = |sysctl: Sysctl| (sysctl, Path::new("/proc/sys").join(sysctl.path()));
         let texts = netns::read_files(file, Sysctl::ALL.map(path).into())?;
-        self.open_polled(file, path)?;
+        self.polled().open(&self.netns, file)?;
         let value = |(sysctl, text): (Sysctl, String)| Some((sysctl, text.trim().parse().ok()?));
         let values: BTreeMap<_, _> = texts.into_iter().filter_map(value).collect();
         *self.known_sysctls() = Some((now, values.clone()));
         Ok(values)
     }
-
-    fn open_polled(&self, file: &File, path: impl Fn(Sysctl) -> (Sysctl, PathBuf)) -> Result<(), NetnsError> {
-        let mut polled = self.polled.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those of the host are its own.
-        if !polled.is_empty() || self.netns == Netns::Host {
-            return Ok(());
-        }
-        let here = |sysctl: &Sysctl| self.netns == Netns::Router || !sysctl.is_of_vrf_devices();
-        let files = netns::open_files(file, Sysctl::POLLED.into_iter().filter(here).map(path).collect())?;
-        *polled = files.into_iter().map(|(sysctl, file)| (sysctl, self.setting_watch.watch(file))).collect();
-        Ok(())
-    }
-}
-
-/// The number in a file below `/proc/sys`.
-fn value_of(file: &File) -> Option<u32> {
-    let mut text = [0; 16];
-    let length = file.read_at(&mut text, 0).ok()?;
-    std::str::from_utf8(text.get(..length)?).ok()?.trim().parse().ok()
 }

@@ -21,6 +21,9 @@ use super::setting_watch::SettingWatch;
 use crate::runtime::Runtime;
 use crate::types::VrfName;
 
+/// Settings of links that are read in one poll, a microsecond each: those of 100 IP-VRFs. With more each has its turn.
+const LINK_FILES: usize = 600;
+
 /// The namespaces of a router.
 #[derive(Debug)]
 pub struct Namespaces {
@@ -160,13 +163,15 @@ impl Namespaces {
         let vrfs = self.vrfs.lock().await;
         let first = self.next_polled.fetch_add(POLLED_AT_ONCE, Ordering::Relaxed) % vrfs.len().max(1);
         let has_turn = |index: usize| (index + vrfs.len() - first) % vrfs.len() < POLLED_AT_ONCE;
-        let selected = vrfs.values().enumerate().filter(|(index, vrf)| all || has_turn(*index) || !vrf.is_watched());
+        let is_selected = |index: usize, vrf: &Namespace| all || has_turn(index) || !vrf.is_watched();
+        let of_vrfs = vrfs.values().enumerate().map(|(index, vrf)| (is_selected(index, vrf), vrf));
+        let selected = || [(true, &self.host), (true, &self.router)].into_iter().chain(of_vrfs.clone());
+        let files = selected().map(|(_, namespace)| namespace.link_files()).sum::<usize>().max(LINK_FILES);
+        let share = |namespace: &Namespace| {
+            if all { usize::MAX } else { (namespace.link_files() * LINK_FILES).div_ceil(files) }
+        };
         // All of them: each marks itself as stale.
-        std::iter::once(&self.router)
-            .chain(selected.map(|(_, vrf)| vrf))
-            .filter(|namespace| namespace.poll_settings())
-            .count()
-            > 0
+        selected().filter(|(own, namespace)| namespace.poll_settings(*own, share(namespace))).count() > 0
     }
 
     /// Closes the sockets that changes opened; watching goes on.

@@ -10,12 +10,15 @@ use super::model::{
     FixedLink, HostNetwork, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, NicFacts, ObservedNics, RouteUse,
     SourceFilter, StackedDevice,
 };
-use super::netlink::contents::{AddrGenMode, NetnsContents, ObservedKind, ObservedLink, is_link_local};
+use super::netlink::contents::{AddrGenMode, NetnsContents, ObservedKind, ObservedLink, StaticRoute, is_link_local};
 use super::netlink::saved_message::SavedMessage;
 use super::nic_record::{MovePhase, NicRecord, Record};
 use crate::names::{self, OwnedName, Role};
 use crate::scope::Scope;
-use crate::types::IfName;
+use crate::types::{IfName, TableId};
+
+/// `RT_TABLE_MAIN`
+const MAIN_TABLE: TableId = TableId(254);
 
 /// The contents of all namespaces.
 pub type NodeContents = BTreeMap<Netns, Arc<NetnsContents>>;
@@ -81,7 +84,7 @@ pub fn observed_nics(node: &NodeContents, asked: &BTreeSet<IfName>, record: &Rec
     asked.iter().filter_map(find).collect()
 }
 
-/// The networks of the host. Loopback and link-local addresses are none.
+/// The networks of the host. Loopback and link-local addresses are none, nor are routes in tables of others.
 pub fn host_networks(host: &NetnsContents) -> BTreeSet<HostNetwork> {
     let vrf_of = |link: &ObservedLink| {
         let master = host.links.get(&link.master?)?;
@@ -90,10 +93,25 @@ pub fn host_networks(host: &NetnsContents) -> BTreeSet<HostNetwork> {
     let networks = |link: &ObservedLink| {
         let addresses = link.addresses.iter().map(|address| address.net);
         let counts = |net: &IpNet| !net.addr().is_loopback() && !is_link_local(net);
-        let network = |address| HostNetwork { address, link: link.name.clone(), vrf: vrf_of(link) };
+        let network = |address| HostNetwork { address, is_route: false, link: link.name.clone(), vrf: vrf_of(link) };
         addresses.filter(counts).map(network).collect::<Vec<_>>()
     };
-    host.links.values().filter(|link| link.owned.is_none() && link.up).flat_map(networks).collect()
+    let of_links = host.links.values().filter(|link| link.owned.is_none() && link.up).flat_map(networks);
+    of_links.chain(host.static_routes.iter().filter_map(|route| static_network(host, route))).collect()
+}
+
+/// The network of a static route in table `main` or that of a VRF. `None` also for a route over a link of ours.
+fn static_network(host: &NetnsContents, route: &StaticRoute) -> Option<HostNetwork> {
+    let vrf_with_table = |link: &&ObservedLink| link.kind == ObservedKind::Vrf(route.table);
+    let vrf = host.links.values().find(vrf_with_table).map(|link| link.name.clone());
+    let devices: Vec<&ObservedLink> = route.devices.iter().filter_map(|index| host.links.get(index)).collect();
+    let is_ours = devices.iter().any(|link| link.owned.is_some());
+    if is_ours || vrf.is_none() && route.table != MAIN_TABLE {
+        return None;
+    }
+    let names: Vec<&str> = devices.iter().map(|link| link.name.as_str()).collect();
+    let link = if names.is_empty() { "no link".to_owned() } else { names.join(", ") };
+    Some(HostNetwork { address: route.prefix, is_route: true, link, vrf })
 }
 
 /// `None`: the name is none that an object can have.
@@ -227,6 +245,7 @@ fn is_other_end(role: Role, end: &LinkKey) -> bool {
 
 fn link_of(kind: LinkKind, link: &ObservedLink, contents: &NetnsContents) -> Link {
     let quiet = matches!(kind, LinkKind::Bridge | LinkKind::Vxlan { .. });
+    let is_routed = !matches!(kind, LinkKind::Vxlan { .. } | LinkKind::Other);
     Link {
         // Derived when all links are known.
         scope: Scope::Underlay,
@@ -237,7 +256,8 @@ fn link_of(kind: LinkKind, link: &ObservedLink, contents: &NetnsContents) -> Lin
         up: link.up,
         // A kernel without IPv6 has no link-local addresses.
         addrgen_none: link.addrgen.map_or(quiet, |mode| mode == AddrGenMode::NONE),
-        rp_filter: link.rp_filter.filter(|_| !matches!(kind, LinkKind::Vxlan { .. } | LinkKind::Other)),
+        rp_filter: link.rp_filter.filter(|_| is_routed),
+        unsafe_settings: if is_routed { link.settings.clone() } else { BTreeSet::new() },
         addresses: link
             .addresses
             .iter()
@@ -260,7 +280,7 @@ fn host_vrf_of(link: &ObservedLink, contents: &NetnsContents) -> Option<IfName> 
 mod tests {
     use super::*;
     use crate::kernel::diff::generated::{World, world};
-    use crate::kernel::model::RpFilter;
+    use crate::kernel::model::{LinkSetting, RpFilter};
     use crate::kernel::netlink::contents::ObservedAddress;
     use crate::kernel::nic_setting::NicSettings;
     use crate::names::{LINK_GROUP, PortTable};
@@ -324,6 +344,10 @@ mod tests {
                 up: link.up,
                 addrgen: Some(if link.addrgen_none { AddrGenMode::NONE } else { AddrGenMode::EUI64 }),
                 rp_filter: link.rp_filter.or(Some(RpFilter::Off)),
+                settings: LinkSetting::ALL
+                    .into_iter()
+                    .filter(|_| matches!(link.kind, LinkKind::Vxlan { .. }))
+                    .collect(),
                 port: link.port,
                 immovable: false,
                 addresses: addresses.chain(noise).collect(),
@@ -363,8 +387,7 @@ mod tests {
             addresses: nets.iter().map(|net| ObservedAddress { net: net.parse().unwrap(), permanent: false }).collect(),
             ..ObservedLink::default()
         };
-        let vrf =
-            ObservedLink { kind: ObservedKind::Vrf(crate::types::TableId(7)), ..link("blue", true, None, None, &[]) };
+        let vrf = ObservedLink { kind: ObservedKind::Vrf(TableId(7)), ..link("blue", true, None, None, &[]) };
         let links = [
             link("lo", true, None, None, &["127.0.0.1/8", "::1/128", "10.9.9.1/32"]),
             link("mgmt0", true, None, None, &["172.18.0.3/16", "fe80::1/64", "fd00::3/64"]),
@@ -373,13 +396,35 @@ mod tests {
             link("host-100", true, Some(ours), None, &["192.169.10.3/24"]),
             vrf,
         ];
-        let links = (1..).zip(links).collect();
-        let networks = host_networks(&NetnsContents { links, ..NetnsContents::default() });
-        let shown: Vec<String> = networks
-            .iter()
-            .map(|network| format!("{} {} {}", network.address, network.link, network.vrf.as_deref().unwrap_or("-")))
-            .collect();
-        assert_eq!(shown, ["10.1.0.3/24 eth1 blue", "10.9.9.1/32 lo -", "172.18.0.3/16 mgmt0 -", "fd00::3/64 mgmt0 -"]);
+        let links: BTreeMap<u32, ObservedLink> = (1..).zip(links).collect();
+        let shown = |static_routes: BTreeSet<StaticRoute>| {
+            let contents = NetnsContents { links: links.clone(), static_routes, ..NetnsContents::default() };
+            let shown = |network: HostNetwork| {
+                let vrf = network.vrf.as_deref().unwrap_or("-");
+                let route = if network.is_route { " static" } else { "" };
+                format!("{} {} {vrf}{route}", network.address, network.link)
+            };
+            host_networks(&contents).into_iter().map(shown).collect::<Vec<_>>()
+        };
+        let of_links = ["10.1.0.3/24 eth1 blue", "10.9.9.1/32 lo -", "172.18.0.3/16 mgmt0 -", "fd00::3/64 mgmt0 -"];
+        assert_eq!(shown(BTreeSet::new()), of_links);
+        let index_of = |name: &str| *links.iter().find(|(_, link)| link.name == name).unwrap().0;
+        let route = |prefix: &str, table: u32, devices: &[&str]| StaticRoute {
+            prefix: prefix.parse().unwrap(),
+            table: TableId(table),
+            devices: devices.iter().map(|name| index_of(name)).collect(),
+        };
+        let routes = [
+            route("10.1.0.0/16", 254, &["mgmt0"]),
+            route("10.2.0.0/16", 254, &[]),
+            route("10.3.0.0/16", 7, &["eth1"]),
+            route("10.4.0.0/16", 77, &["mgmt0"]),
+            route("10.5.0.0/16", 254, &["host-100"]),
+        ];
+        let of_routes: BTreeSet<String> =
+            shown(routes.into()).into_iter().filter(|text| text.ends_with("static")).collect();
+        let expected = ["10.1.0.0/16 mgmt0 - static", "10.2.0.0/16 no link - static", "10.3.0.0/16 eth1 blue static"];
+        assert_eq!(of_routes, expected.map(str::to_owned).into());
     }
 
     #[test]

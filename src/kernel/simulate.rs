@@ -113,7 +113,7 @@ impl KernelState {
                 }
             }
             KernelOp::SetMtu { key, mtu } => self.set_mtu(key, *mtu)?,
-            KernelOp::SetMac { key, mac } => self.link_mut(key)?.mac = Some(*mac),
+            KernelOp::SetMac { key, mac, .. } => self.link_mut(key)?.mac = Some(*mac),
             KernelOp::SetUp(key) => self.link_mut(key)?.up = true,
             KernelOp::SetDown(key) => {
                 let link = self.link_mut(key)?;
@@ -122,6 +122,12 @@ impl KernelState {
             }
             KernelOp::SetAddrGen { key, none } => self.link_mut(key)?.addrgen_none = *none,
             KernelOp::SetRpFilter { key, filter } => self.link_mut(key)?.rp_filter = Some(*filter),
+            KernelOp::SetLinkSetting { key, setting, on: true } => {
+                self.link_mut(key)?.unsafe_settings.insert(*setting);
+            }
+            KernelOp::SetLinkSetting { key, setting, on: false } => {
+                self.link_mut(key)?.unsafe_settings.remove(setting);
+            }
             KernelOp::SetPort { key, port } => match &mut self.link_mut(key)?.port {
                 Some(now) => *now = *port,
                 None => return reject(Errno::EOPNOTSUPP, "the link is not a bridge port"),
@@ -311,6 +317,7 @@ impl Link {
             up: false,
             addrgen_none: new.addrgen_none,
             rp_filter: new.rp_filter,
+            unsafe_settings: BTreeSet::new(),
             addresses: BTreeSet::new(),
             port: None,
         }

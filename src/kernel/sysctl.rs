@@ -120,6 +120,42 @@ impl Sysctl {
     }
 }
 
+/// An IPv4 setting of one device on which VRF isolation rests: off for each link of ours. Where the one for all devices of the
+/// namespace is off, the kernel applies that of the device (accepted redirects excepted, on a device that forwards). Changes of
+/// them cause no message of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LinkSetting {
+    /// `accept_redirects`
+    AcceptRedirects,
+    /// `send_redirects`
+    SendRedirects,
+    /// `route_localnet`
+    RouteLocalnet,
+}
+
+impl LinkSetting {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::AcceptRedirects, Self::SendRedirects, Self::RouteLocalnet];
+
+    /// Its name below `net.ipv4.conf.<device>`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AcceptRedirects => "accept_redirects",
+            Self::SendRedirects => "send_redirects",
+            Self::RouteLocalnet => "route_localnet",
+        }
+    }
+
+    /// `IPV4_DEVCONF_*` (Linux `include/uapi/linux/ip.h`).
+    pub fn devconf(self) -> u16 {
+        match self {
+            Self::AcceptRedirects => 4,
+            Self::SendRedirects => 6,
+            Self::RouteLocalnet => 26,
+        }
+    }
+}
+
 impl fmt::Display for Sysctl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.path().replace('/', "."))

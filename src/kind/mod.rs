@@ -16,6 +16,7 @@ pub mod ipam;
 pub mod l3vni;
 mod list;
 pub mod node_index;
+pub mod node_owner;
 pub mod node_status;
 pub mod note;
 pub mod object;

@@ -16,6 +16,8 @@ pub enum Loss {
     BetweenHosts,
     /// None, but a part of VRF isolation.
     Isolation,
+    /// Routes of the node itself.
+    Node,
 }
 
 /// Routes that will be lost.

@@ -3,8 +3,9 @@ use std::sync::Arc;
 use super::last_accepted::{LastAccepted, plan_with_last_accepted};
 use super::*;
 use crate::frr::release::{FRR_10_7, RELEASES};
-use crate::kernel::model::{LinkKind, NicFacts};
+use crate::kernel::model::{HostNetwork, LinkKind, NicFacts};
 use crate::kind::Spec;
+use crate::kind::note::{Loss, Note};
 use crate::kind::{L3VNISpec, LocalCidr, UnderlaySpec};
 use crate::snapshot::NodeIdentity;
 use crate::types::{IfName, VrfMode};
@@ -106,21 +107,32 @@ fn a_subnet_in_use_on_the_node_or_protected_is_rejected_and_what_is_in_force_sta
             l3vni("pods", 200, "10.244.9.0/24"),
             l3vni("mgmt", 300, "172.18.0.0/24"),
             l3vni("good", 400, "192.169.10.0/24"),
+            l3vni("static", 500, "10.8.0.0/16"),
+            l3vni("summary", 600, "172.20.0.0/24"),
         ]);
         edit_underlay(&mut snapshot, |spec| spec.protected_prefixes = vec!["10.244.0.0/16".into()]);
         snapshot
     };
-    let mgmt = crate::kernel::model::HostNetwork {
-        address: "172.18.0.3/16".parse().unwrap(),
-        link: "mgmt0".to_owned(),
-        vrf: None,
-    };
+    let mgmt =
+        HostNetwork { address: "172.18.0.3/16".parse().unwrap(), is_route: false, link: "mgmt0".to_owned(), vrf: None };
+    let route = |prefix: &str| HostNetwork { address: prefix.parse().unwrap(), is_route: true, ..mgmt.clone() };
+    let host_networks = [route("10.8.3.0/24"), route("172.16.0.0/12"), mgmt.clone()].into();
     let name: IfName = "toswitch".parse().unwrap();
     let addresses = ["192.168.11.4/24", "fe80::1/64"].map(|address| address.parse().unwrap()).into();
     let nic = NicFacts { addresses, ..NicFacts::unused(name.clone(), 9000) };
-    let node = NodeFacts { nics: Some([(name, nic)].into()), host_networks: [mgmt].into(), ..facts() };
+    let node = NodeFacts { nics: Some([(name, nic)].into()), host_networks, ..facts() };
     let rejected = plan(&objects(), &node);
-    assert_eq!(vrfs(&rejected), ["good"]);
+    assert_eq!(vrfs(&rejected), ["good", "summary"]);
+    let notes: Vec<String> =
+        rejected.notes.iter().filter(|note| note.loss == Loss::Node).map(Note::to_string).collect();
+    assert_eq!(
+        notes,
+        [
+            "L3VNI openperouter-system/summary: spec.localcidr.ipv4: 172.20.0.0/24 is a part of 172.16.0.0/12, to which the node \
+          has a static route over mgmt0: what has these addresses there is lost for the node; use another subnet if somebody \
+          has them"
+        ]
+    );
     let texts: Vec<String> = rejected.rejected.iter().map(|r| r.message.clone()).collect();
     assert_eq!(
         texts,
@@ -131,13 +143,15 @@ fn a_subnet_in_use_on_the_node_or_protected_is_rejected_and_what_is_in_force_sta
              another subnet",
             "10.244.9.0/24 overlaps 10.244.0.0/16, spec.protectedPrefixes[0] of Underlay openperouter-system/underlay: use \
              another subnet",
+            "10.8.0.0/16 has 10.8.3.0/24 in it, to which the node has a static route over mgmt0: use another subnet, or remove \
+             the route",
         ]
     );
     // An address that the node gets later takes nothing down.
     let mut accepted = LastAccepted::default();
     let before =
         plan_with_last_accepted(&objects(), &NodeFacts { host_networks: [].into(), ..node.clone() }, &mut accepted);
-    assert_eq!(vrfs(&before), ["good", "mgmt"]);
+    assert_eq!(vrfs(&before), ["good", "mgmt", "static", "summary"]);
     let after = plan_with_last_accepted(&objects(), &node, &mut accepted);
     assert!(after.rejected.iter().any(|rejection| rejection.object.name == "mgmt"), "{:?}", after.rejected);
 }

@@ -2,7 +2,6 @@
 //! FRR. What a pass does is in [`super::pass`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -129,19 +128,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         }
         let vnis = vnis.or_else(|error| or_none(error).map(|()| BTreeMap::new()))?;
         let sessions = sessions.or_else(|error| or_none(error).map(|()| Vec::new()))?;
-        let vtep_advertisers = self.vtep_advertisers().await;
-        Ok(Live { frr_version: version.to_string(), frr_warning, vnis, sessions, vtep_advertisers, silent })
-    }
-
-    /// The fabric neighbors that advertise a VTEP of this node.
-    async fn vtep_advertisers(&mut self) -> BTreeSet<String> {
-        let fabric = self.wanted.last().and_then(|(_, wanted)| wanted.plan.fabric.as_ref());
-        let vteps: Vec<IpAddr> = fabric.into_iter().flat_map(|fabric| fabric.vteps.values().copied()).collect();
-        let mut advertisers = BTreeSet::new();
-        for vtep in vteps {
-            advertisers.extend(self.routing.vtep_advertisers(vtep).await.unwrap_or_default());
-        }
-        advertisers
+        Ok(Live { frr_version: version.to_string(), frr_warning, vnis, sessions, silent })
     }
 
     /// When a pass is due that rebuilds an IP-VRF whose L3VNI is down.

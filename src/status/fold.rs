@@ -26,7 +26,6 @@ pub fn fold(
         index: snapshot.node.index,
         vtep: vteps.next(),
         vtep6: vteps.next(),
-        vtep_advertisers: live.vtep_advertisers,
         router_id: plan.fabric.as_ref().map(|fabric| fabric.router_id),
         vrf_mode: mode,
         frr_version: live.frr_version,

@@ -1,6 +1,6 @@
 //! The status as data: what `perouter status` prints and `status.json` holds. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
@@ -27,9 +27,6 @@ pub struct NodeStatus {
     /// The IPv6 VTEP address beside an IPv4 one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vtep6: Option<IpAddr>,
-    /// Fabric neighbors that advertise a VTEP of this node: another node has the index of this one.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub vtep_advertisers: BTreeSet<String>,
     /// BGP router id; absent without an Underlay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub router_id: Option<Ipv4Addr>,

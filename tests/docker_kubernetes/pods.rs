@@ -13,8 +13,6 @@ use crate::cluster_fixture::ClusterFixture;
 pub const DEPLOYED: &str = "perouter:dev";
 /// The image of an earlier release.
 pub const PREVIOUS: &str = "perouter:previous";
-/// An image whose program exits at once.
-pub const BROKEN: &str = "perouter:broken";
 
 /// A lab without perouter in which [`DEPLOYED`] is the image under test, if one is named, with these images besides.
 pub fn cluster(name: &str, others: &[&str]) -> Option<ClusterFixture> {

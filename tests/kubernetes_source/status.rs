@@ -39,7 +39,6 @@ fn status(rejected: Option<&str>, session_is_up: bool) -> NodeStatus {
     };
     NodeStatus {
         silent_daemons: vec![],
-        vtep_advertisers: [].into(),
         notes: vec![],
         session_causes: [].into(),
         filtered: [].into(),

@@ -164,7 +164,13 @@ fn what_others_change_in_red_is_repaired_and_blue_loses_nothing() {
     let Some(mut fixture) = Fixture::start("tamper", &[0]) else { return };
     fixture.router().await_ready(&[100, 200]);
     let blue = fixture.stream("blue");
-    let faults: [(&str, &[&str], u64); 1] = [("VXLAN device without group", &["ip link set vni100 group default"], 40)];
+    let faults: [(&str, &[&str], u64); 5] = [
+        ("VXLAN device without group", &["ip link set vni100 group default"], 40),
+        ("VXLAN device renamed", &["ip link set vni100 down", "ip link set vni100 name other"], 15),
+        ("bridge renamed", &["ip link set br-pe-100 down", "ip link set br-pe-100 name other"], 15),
+        ("L3VNI down in FRR", &["ip link set vni100 protodown on"], 50),
+        ("FDB flushed", &["bridge fdb flush dev vni100"], 60),
+    ];
     for (what, commands, limit) in faults {
         let red = fixture.stream("red");
         let begin = Instant::now();
@@ -181,6 +187,10 @@ fn what_others_change_in_red_is_repaired_and_blue_loses_nothing() {
         let repaired = fixture.await_repaired(begin);
         assert!(repaired <= scaled(Duration::from_secs(limit)), "{what}: {repaired:?}");
         until_true("nothing left to do", || fixture.router().plan().code == Some(0));
+    }
+    if std::env::var_os("PEROUTER_LAB_HOLD").is_some() {
+        let log = fixture.router().log();
+        std::fs::copy(log, format!("/work/wt/a/target/tamper-log-{}", std::process::id())).unwrap();
     }
     blue.finish().assert_lossless("blue");
 }

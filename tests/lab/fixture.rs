@@ -35,7 +35,13 @@ const ECHO_PORT: u16 = 7;
 pub fn until<T>(what: &str, at_most: Duration, probe: impl FnMut() -> Option<T>) -> T {
     match wait::until(what, scaled(at_most), scaled(POLL_INTERVAL), probe) {
         Ok(found) => found,
-        Err(timeout) => panic!("{timeout}"),
+        Err(timeout) => {
+            if std::env::var_os("PEROUTER_LAB_HOLD").is_some() {
+                eprintln!("HOLD: {timeout}");
+                std::thread::sleep(Duration::from_secs(1200));
+            }
+            panic!("{timeout}")
+        }
     }
 }
 

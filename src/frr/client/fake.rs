@@ -1,7 +1,6 @@
 //! FRR in memory, for tests of what uses [`Routing`] and for a preview without a router. Its daemons are [`FakeDaemon`]s.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +37,6 @@ pub struct FakeRouting {
     pub silent: BTreeSet<Daemon>,
     /// Router MACs of remote VTEPs.
     pub router_macs: BTreeMap<Vni, BTreeSet<MacAddr>>,
-    /// Neighbors that advertise the VTEP.
-    pub vtep_advertisers: BTreeSet<String>,
     /// Restarts so far.
     pub restarts: u64,
     /// The sessions.
@@ -60,7 +57,6 @@ impl Default for FakeRouting {
             stale_vnis: BTreeMap::new(),
             silent: BTreeSet::new(),
             router_macs: BTreeMap::new(),
-            vtep_advertisers: BTreeSet::new(),
             restarts: 0,
             sessions: Vec::new(),
             rejects: BTreeMap::new(),
@@ -236,10 +232,6 @@ impl Routing for FakeRouting {
 
     async fn router_macs(&mut self, vni: Vni) -> Result<BTreeSet<MacAddr>, RoutingError> {
         Ok(self.router_macs.get(&vni).cloned().unwrap_or_default())
-    }
-
-    async fn vtep_advertisers(&mut self, _vtep: IpAddr) -> Result<BTreeSet<String>, RoutingError> {
-        Ok(self.vtep_advertisers.clone())
     }
 
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {

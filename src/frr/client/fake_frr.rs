@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -38,6 +37,8 @@ pub enum RoutingCall {
     WaitVrf(VrfName, Presence),
     /// [`Routing::wait_links`].
     WaitLinks(VrfName, BTreeSet<IfName>),
+    /// [`Routing::wait_router_macs`].
+    WaitRouterMacs(BTreeMap<Vni, MacAddr>),
     /// [`Routing::vnis`].
     Vnis,
     /// [`Routing::sessions`].
@@ -124,6 +125,9 @@ impl Routing for FakeFrr {
     ) -> Result<(), RoutingError> {
         now(self.called(&RoutingCall::WaitLinks(vrf.clone(), links.clone())).wait_links(vrf, links, limit))
     }
+    async fn wait_router_macs(&mut self, wanted: &BTreeMap<Vni, MacAddr>, limit: Duration) -> Result<(), RoutingError> {
+        now(self.called(&RoutingCall::WaitRouterMacs(wanted.clone())).wait_router_macs(wanted, limit))
+    }
     fn silent(&self) -> BTreeMap<Daemon, Arc<VtyError>> {
         self.routing().silent()
     }
@@ -132,9 +136,6 @@ impl Routing for FakeFrr {
     }
     async fn router_macs(&mut self, vni: Vni) -> Result<BTreeSet<MacAddr>, RoutingError> {
         now(self.routing().router_macs(vni))
-    }
-    async fn vtep_advertisers(&mut self, vtep: IpAddr) -> Result<BTreeSet<String>, RoutingError> {
-        now(self.routing().vtep_advertisers(vtep))
     }
     async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
         now(self.called(&RoutingCall::Vnis).vnis())

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -201,6 +200,16 @@ pub trait Routing: Send + 'static {
         limit: Duration,
     ) -> impl Future<Output = Result<(), RoutingError>> + Send;
 
+    /// Waits until bgpd has these router MACs and has advertised them, at most for `limit`. Without any, until it has
+    /// advertised what it has.
+    fn wait_router_macs(
+        &mut self,
+        _wanted: &BTreeMap<Vni, MacAddr>,
+        _limit: Duration,
+    ) -> impl Future<Output = Result<(), RoutingError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// The VNIs of both types as zebra and bgpd have them.
     fn vnis(&mut self) -> impl Future<Output = Result<BTreeMap<Vni, VniState>, RoutingError>> + Send;
 
@@ -214,14 +223,6 @@ pub trait Routing: Send + 'static {
 
     /// The router MACs that zebra has of remote VTEPs for an L3VNI, and that the FDB of its VXLAN device must have.
     fn router_macs(&mut self, _vni: Vni) -> impl Future<Output = Result<BTreeSet<MacAddr>, RoutingError>> + Send {
-        std::future::ready(Ok(BTreeSet::new()))
-    }
-
-    /// The fabric neighbors that advertise this VTEP.
-    fn vtep_advertisers(
-        &mut self,
-        _vtep: IpAddr,
-    ) -> impl Future<Output = Result<BTreeSet<String>, RoutingError>> + Send {
         std::future::ready(Ok(BTreeSet::new()))
     }
 

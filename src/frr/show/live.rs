@@ -18,8 +18,6 @@ pub struct Live {
     pub sessions: Vec<SessionState>,
     /// Why this version may behave differently than those with which perouter was measured.
     pub frr_warning: Option<String>,
-    /// Fabric neighbors that advertise a VTEP of ours.
-    pub vtep_advertisers: BTreeSet<String>,
     /// The daemons that do not answer.
     pub silent: BTreeSet<Daemon>,
 }

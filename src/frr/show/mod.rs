@@ -10,6 +10,5 @@ pub mod session;
 pub mod type5;
 pub mod vni;
 pub mod vrf;
-pub mod vtep;
 
 pub use json::ShowError;

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::kernel::model::{
-    BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, RpFilter, SourceFilter, Sysctl,
+    BridgePort, KernelState, Link, LinkKey, LinkKind, LinkSetting, ListenPort, Netns, RpFilter, SourceFilter, Sysctl,
 };
 use super::kernel::{KernelOp, op::AddressDevice};
 use super::names::{OwnedName, Role, SourceTable};
@@ -160,6 +160,7 @@ fn link(vrf: &VrfName, kind: LinkKind, mtu: Option<u32>) -> Link {
         up: true,
         addrgen_none: false,
         rp_filter: Some(RpFilter::Loose),
+        unsafe_settings: BTreeSet::new(),
         addresses: BTreeSet::new(),
         port: None,
     }
@@ -179,7 +180,7 @@ pub fn world(modes: &'static [VrfMode]) -> impl Strategy<Value = World> {
 
 /// Changes that others made to the links: numbers that select link and op.
 pub fn drift() -> impl Strategy<Value = Vec<(usize, u8)>> {
-    proptest::collection::vec((any::<usize>(), 0u8..11), 0..5)
+    proptest::collection::vec((any::<usize>(), 0u8..12), 0..5)
 }
 
 /// The op of one change; `None` where the state does not allow it.
@@ -193,7 +194,7 @@ pub fn drift_op(state: &KernelState, (choice, what): (usize, u8)) -> Option<Kern
     Some(match what {
         0 => KernelOp::DeleteLink { key, with: None },
         1 if !is_vrf => KernelOp::SetMtu { key, mtu: 1400 },
-        2 if link.mac.is_some() => KernelOp::SetMac { key, mac: MacAddr([2, 0, 0, 0, 9, 9]) },
+        2 if link.mac.is_some() => KernelOp::SetMac { key, mac: MacAddr([2, 0, 0, 0, 9, 9]), former: None },
         3 if link.master.is_some() => KernelOp::SetMaster { key, master: None },
         4 if link.up => KernelOp::SetDown(key),
         5 if veth && !link.addresses.contains(&address) => {
@@ -206,6 +207,9 @@ pub fn drift_op(state: &KernelState, (choice, what): (usize, u8)) -> Option<Kern
             KernelOp::SetPort { key, port: BridgePort { learning: !port.learning, ..port } }
         }
         10 if link.rp_filter.is_some() => KernelOp::SetRpFilter { key, filter: RpFilter::Off },
+        11 if link.rp_filter.is_some() => {
+            KernelOp::SetLinkSetting { key, setting: LinkSetting::RouteLocalnet, on: true }
+        }
         9 => KernelOp::ClosePort(state.listen_ports.first()?.clone()),
         _ => return None,
     })

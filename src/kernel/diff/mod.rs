@@ -315,6 +315,10 @@ impl<'a> Differ<'a> {
     }
 
     fn attributes(&mut self, key: &LinkKey, link: &Link) {
+        let on = self.now.links.get(key).map(|now| now.unsafe_settings.clone()).unwrap_or_default();
+        for setting in on.difference(&link.unsafe_settings) {
+            self.push(KernelOp::SetLinkSetting { key: key.clone(), setting: *setting, on: false });
+        }
         if let Some(port) = link.port
             && self.differs(key, |now| now.port != link.port)
         {
@@ -336,7 +340,8 @@ impl<'a> Differ<'a> {
         if let Some(mac) = link.mac
             && self.differs(key, |now| now.mac != link.mac)
         {
-            self.push(KernelOp::SetMac { key: key.clone(), mac });
+            let former = self.now.links.get(key).and_then(|now| now.mac);
+            self.push(KernelOp::SetMac { key: key.clone(), mac, former });
         }
     }
 

@@ -8,14 +8,14 @@ use ipnet::IpNet;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgeStpState, InetDevConf, InfoBridge, InfoBridgePort, InfoData, InfoKind,
     InfoPortData, InfoVrf, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Prop,
 };
 use netlink_packet_route::route::{RouteAttribute, RouteType};
 use netlink_packet_route::rule::RuleAttribute;
 
 use crate::kernel::model::{
-    BridgePort, LOCAL_RULE, LOCAL_TABLE, ROUTE_EACH_PACKET, RpFilter, Sysctl, UNREACHABLE_METRIC,
+    BridgePort, LOCAL_RULE, LOCAL_TABLE, LinkSetting, ROUTE_EACH_PACKET, RpFilter, Sysctl, UNREACHABLE_METRIC,
 };
 use crate::names::{self, LINK_GROUP, OwnedName, PortTable, SourceTable};
 use crate::types::{Family, MacAddr, TableId, Vni};
@@ -35,6 +35,19 @@ pub struct NetnsContents {
     pub source_filters: BTreeMap<SourceTable, bool>,
     /// Families in which table `local` is not looked up first; read in the router namespace only.
     pub local_last: BTreeSet<Family>,
+    /// Static routes; read in the host's namespace only.
+    pub static_routes: BTreeSet<StaticRoute>,
+}
+
+/// A route that the administrator of the namespace has set.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StaticRoute {
+    /// Its destination.
+    pub prefix: IpNet,
+    /// Its table.
+    pub table: TableId,
+    /// Ifindexes of its links; none of a route that discards packets.
+    pub devices: BTreeSet<u32>,
 }
 
 /// A link.
@@ -70,6 +83,8 @@ pub struct ObservedLink {
     pub addrgen: Option<AddrGenMode>,
     /// Filter of IPv4 sources; `None` where the link has no IPv4.
     pub rp_filter: Option<RpFilter>,
+    /// Settings that are on.
+    pub settings: BTreeSet<LinkSetting>,
     /// Settings of a bridge port.
     pub port: Option<BridgePort>,
     /// The kernel never moves it to another namespace (`NETIF_F_NETNS_LOCAL`).
@@ -194,7 +209,9 @@ impl ObservedLink {
                 LinkAttribute::NetnsImmutable(immutable) => link.immovable = *immutable,
                 LinkAttribute::AfSpecUnspec(families) => {
                     link.addrgen = addrgen_of(families);
-                    link.rp_filter = rp_filter_of(families);
+                    let conf = devconf_of(families);
+                    link.rp_filter = conf.map(|conf| RpFilter::of(conf.rp_filter));
+                    link.settings = conf.map(settings_of).unwrap_or_default();
                 }
                 LinkAttribute::LinkInfo(infos) => {
                     link.kind = kind_of(infos);
@@ -259,14 +276,23 @@ fn addrgen_of(families: &[AfSpecUnspec]) -> Option<AddrGenMode> {
     })
 }
 
-fn rp_filter_of(families: &[AfSpecUnspec]) -> Option<RpFilter> {
+fn devconf_of(families: &[AfSpecUnspec]) -> Option<&InetDevConf> {
     families.iter().find_map(|family| match family {
         AfSpecUnspec::Inet(inet) => inet.iter().find_map(|attribute| match attribute {
-            AfSpecInet::DevConf(conf) => Some(RpFilter::of(conf.rp_filter)),
+            AfSpecInet::DevConf(conf) => Some(conf),
             _ => None,
         }),
         _ => None,
     })
+}
+
+fn settings_of(conf: &InetDevConf) -> BTreeSet<LinkSetting> {
+    let value = |setting: &LinkSetting| match setting {
+        LinkSetting::AcceptRedirects => conf.accept_redirects,
+        LinkSetting::SendRedirects => conf.send_redirects,
+        LinkSetting::RouteLocalnet => conf.route_localnet,
+    };
+    LinkSetting::ALL.into_iter().filter(|setting| value(setting) != 0).collect()
 }
 
 fn kind_of(infos: &[LinkInfo]) -> ObservedKind {

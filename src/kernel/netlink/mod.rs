@@ -16,6 +16,7 @@ pub mod saved;
 pub mod saved_link;
 pub mod saved_message;
 pub mod socket;
+mod static_routes;
 
 pub use self::attribute::{attributes, emit_attributes};
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::neighbour::NeighbourAttribute;
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags};
 use nix::errno::Errno;
 
 use super::contents::{ObservedAddress, ObservedLink, is_local_last, unreachable_tables};
@@ -46,11 +46,13 @@ impl Socket<Route> {
         self.dump(request::get_links(), take).await
     }
 
-    /// The MAC addresses in the FDB of the link with this ifindex.
+    /// The MAC addresses to which the VXLAN device with this ifindex has a VTEP. The bridge has entries of its own for the device as
+    /// its port, which do not show that.
     pub async fn fdb(&mut self, index: u32) -> Result<BTreeSet<MacAddr>, NetlinkError> {
         let take = |macs: &mut BTreeSet<MacAddr>, message| {
             if let RouteNetlinkMessage::NewNeighbour(message) = message
                 && message.header.ifindex == index
+                && message.header.flags.contains(NeighbourFlags::Own)
             {
                 macs.extend(message.attributes.iter().find_map(mac_of));
             }

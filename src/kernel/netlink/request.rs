@@ -20,7 +20,9 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::attribute::emit_attributes;
 use super::contents::AddrGenMode;
-use crate::kernel::model::{BridgePort, LOCAL_TABLE, LinkKind, ROUTE_EACH_PACKET, RpFilter, UNREACHABLE_METRIC};
+use crate::kernel::model::{
+    BridgePort, LOCAL_TABLE, LinkKind, LinkSetting, ROUTE_EACH_PACKET, RpFilter, UNREACHABLE_METRIC,
+};
 use crate::kernel::op::NewLink;
 use crate::names::LINK_GROUP;
 use crate::types::{Family, MacAddr, TableId};
@@ -98,7 +100,8 @@ fn owned(mtu: Option<u32>, netns: Option<RawFd>) -> impl Iterator<Item = LinkAtt
 pub fn finish_link(name: &str, alias: &str, addrgen_none: bool, rp_filter: Option<RpFilter>) -> Request {
     let alias = LinkAttribute::IfAlias(alias.to_owned());
     let mode = addrgen_none.then(|| addrgen(AddrGenMode::NONE));
-    let families: Vec<_> = mode.into_iter().chain(rp_filter.map(sources)).collect();
+    let ipv4 = rp_filter.map(|filter| devconf([sources(filter)].into_iter().chain(LinkSetting::ALL.map(off))));
+    let families: Vec<_> = mode.into_iter().chain(ipv4).collect();
     let families = (!families.is_empty()).then_some(LinkAttribute::AfSpecUnspec(families));
     Request::set(link(name, [alias].into_iter().chain(families)))
 }
@@ -107,20 +110,33 @@ fn addrgen(mode: AddrGenMode) -> AfSpecUnspec {
     AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::from(mode.0))])
 }
 
-/// `rp_filter`. By hand: the packet crate sends no value of 0.
-fn sources(filter: RpFilter) -> AfSpecUnspec {
+/// IPv4 settings with their values. By hand: the packet crate sends no value of 0.
+fn devconf(settings: impl IntoIterator<Item = (u16, u32)>) -> AfSpecUnspec {
     const IFLA_INET_CONF: u16 = 1;
+    let value = |(setting, value): (u16, u32)| DefaultNla::new(setting, value.to_ne_bytes().to_vec());
+    let values: Vec<_> = settings.into_iter().map(value).collect();
+    let conf = DefaultNla::new(IFLA_INET_CONF | NLA_F_NESTED, emit_attributes(&values));
+    AfSpecUnspec::Inet(vec![AfSpecInet::Other(conf)])
+}
+
+fn sources(filter: RpFilter) -> (u16, u32) {
     const IPV4_DEVCONF_RP_FILTER: u16 = 8;
-    let value = DefaultNla::new(IPV4_DEVCONF_RP_FILTER, filter.value().to_ne_bytes().to_vec());
-    AfSpecUnspec::Inet(vec![AfSpecInet::Other(DefaultNla::new(
-        IFLA_INET_CONF | NLA_F_NESTED,
-        emit_attributes(&[value]),
-    ))])
+    (IPV4_DEVCONF_RP_FILTER, filter.value())
+}
+
+fn off(setting: LinkSetting) -> (u16, u32) {
+    (setting.devconf(), 0)
 }
 
 /// Sets the filter of IPv4 sources.
 pub fn set_rp_filter(name: &str, filter: RpFilter) -> Request {
-    Request::set(link(name, [LinkAttribute::AfSpecUnspec(vec![sources(filter)])]))
+    Request::set(link(name, [LinkAttribute::AfSpecUnspec(vec![devconf([sources(filter)])])]))
+}
+
+/// Sets an IPv4 setting.
+pub fn set_link_setting(name: &str, setting: LinkSetting, on: bool) -> Request {
+    let value = (setting.devconf(), u32::from(on));
+    Request::set(link(name, [LinkAttribute::AfSpecUnspec(vec![devconf([value])])]))
 }
 
 /// Sets the address generation mode.
@@ -350,6 +366,14 @@ pub fn get_main_routes(family: Family) -> RouteNetlinkMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = address_family(family);
     message.attributes.push(RouteAttribute::Table(RouteHeader::RT_TABLE_MAIN.into()));
+    RouteNetlinkMessage::GetRoute(message)
+}
+
+/// Reads the routes of a family and a protocol, of all tables. Needs strict checking.
+pub fn get_routes_of(family: Family, protocol: RouteProtocol) -> RouteNetlinkMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = address_family(family);
+    message.header.protocol = protocol;
     RouteNetlinkMessage::GetRoute(message)
 }
 

@@ -21,7 +21,10 @@ impl fmt::Display for KernelOp {
             Self::SetMaster { key, master: None } | Self::SetHostVrf { key, vrf: None } => set(f, key, "nomaster"),
             Self::SetHostVrf { key, vrf: Some(vrf) } => set(f, key, format_args!("master {vrf}")),
             Self::SetMtu { key, mtu } => set(f, key, format_args!("mtu {mtu}")),
-            Self::SetMac { key, mac } => set(f, key, format_args!("address {mac}")),
+            Self::SetMac { key, mac, former: None } => set(f, key, format_args!("address {mac}")),
+            Self::SetMac { key, mac, former: Some(former) } => {
+                set(f, key, format_args!("address {mac}, that of its VXLAN device {former}"))
+            }
             Self::RepairNic(nic) => write!(f, "router: link set {nic} up, with its name and addresses"),
             Self::SetUp(key) => set(f, key, "up"),
             Self::SetDown(key) => set(f, key, "down"),
@@ -30,6 +33,9 @@ impl fmt::Display for KernelOp {
             }
             Self::SetRpFilter { key: LinkKey { netns, name }, filter } => {
                 write!(f, "{netns}: sysctl net.ipv4.conf.{name}.rp_filter={}", filter.value())
+            }
+            Self::SetLinkSetting { key: LinkKey { netns, name }, setting, on } => {
+                write!(f, "{netns}: sysctl net.ipv4.conf.{name}.{}={}", setting.name(), u8::from(*on))
             }
             Self::SetPort { key, port } => set(
                 f,

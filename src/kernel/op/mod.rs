@@ -5,11 +5,12 @@ mod display;
 
 use ipnet::IpNet;
 
-use super::model::{BridgePort, LinkKey, LinkKind, ListenPort, Netns, RpFilter, SourceFilter, Sysctl};
+use super::model::{BridgePort, LinkKey, LinkKind, LinkSetting, ListenPort, Netns, RpFilter, SourceFilter, Sysctl};
 use crate::names::OwnedName;
 use crate::types::{Family, IfName, MacAddr, TableId, Vni, VrfName};
 
-/// A link as it is created. A veth pair is created by its PE end; both ends get MTU and `rp_filter`.
+/// A link as it is created. A veth pair is created by its PE end; both ends get MTU and `rp_filter`. Each
+/// [`LinkSetting`] of a link with `rp_filter` is off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewLink {
     /// Namespace and name.
@@ -72,12 +73,14 @@ pub enum KernelOp {
         /// Bytes.
         mtu: u32,
     },
-    /// Sets the MAC address.
+    /// Sets the router MAC of a bridge.
     SetMac {
-        /// The link.
+        /// The bridge.
         key: LinkKey,
         /// The address.
         mac: MacAddr,
+        /// The address before. The VXLAN device gets it, so that packets to it are accepted until the fabric has the new one.
+        former: Option<MacAddr>,
     },
     /// Sets the link up.
     SetUp(LinkKey),
@@ -96,6 +99,15 @@ pub enum KernelOp {
         key: LinkKey,
         /// The filter.
         filter: RpFilter,
+    },
+    /// Sets an IPv4 setting of a link.
+    SetLinkSetting {
+        /// The link.
+        key: LinkKey,
+        /// The setting.
+        setting: LinkSetting,
+        /// The value.
+        on: bool,
     },
     /// Sets the bridge port settings of a VXLAN device.
     SetPort {
@@ -224,6 +236,7 @@ impl KernelOp {
             | Self::SetDown(key)
             | Self::SetAddrGen { key, .. }
             | Self::SetRpFilter { key, .. }
+            | Self::SetLinkSetting { key, .. }
             | Self::SetPort { key, .. }
             | Self::AddAddress { on: AddressDevice::Link(key), .. }
             | Self::DelAddress { on: AddressDevice::Link(key), .. }

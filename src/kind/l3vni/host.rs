@@ -14,13 +14,14 @@ use crate::kind::ipam;
 use crate::kind::object::Reason;
 use crate::types::{Asn, Family, RouteTarget};
 
+/// Subnets with their addresses, and what subnets cost that static routes of the node cover.
 pub(crate) fn veth_addresses(
     check: &mut Check<'_>,
     spec: &L3VNISpec,
     index: u32,
-) -> BTreeMap<Family, (IpNet, ipam::VethAddresses)> {
-    let mut veth = BTreeMap::new();
-    let Some(local) = &spec.localcidr else { return veth };
+) -> (BTreeMap<Family, (IpNet, ipam::VethAddresses)>, BTreeMap<Family, String>) {
+    let (mut veth, mut covered) = (BTreeMap::new(), BTreeMap::new());
+    let Some(local) = &spec.localcidr else { return (veth, covered) };
     for (family, text) in [(Family::Ipv4, &local.ipv4), (Family::Ipv6, &local.ipv6)] {
         let Some(text) = text else { continue };
         let field = format!("spec.localcidr.{family}");
@@ -37,10 +38,12 @@ pub(crate) fn veth_addresses(
             if let Some(why) = session_subnet::in_use(&net, ends, host_vrf, check.node.host_networks) {
                 check.reject(Reason::Conflict, &field, why);
             }
+            let cost = session_subnet::part_of_route(&net, host_vrf, check.node.host_networks);
+            covered.extend(cost.map(|cost| (family, cost)));
         }
         veth.extend(ends.map(|ends| (family, (net, ends))));
     }
-    veth
+    (veth, covered)
 }
 
 /// The address of the host in each session, where it is not that of its veth end.

@@ -20,7 +20,7 @@ pub(super) fn notes(accepted: &[AcceptedL3vni<'_>], fabric: &Fabric) -> Vec<Note
     let of_one = |entry: &AcceptedL3vni<'_>| {
         let notes = as_loops(fabric, *entry).into_iter().chain(other_vnis(*entry, &exporters));
         let notes = notes.chain(link_local(*entry)).chain(never_accepted(fabric, *entry));
-        notes.chain(no_source_filter(fabric, *entry)).collect::<Vec<_>>()
+        notes.chain(no_source_filter(fabric, *entry)).chain(covered(*entry)).collect::<Vec<_>>()
     };
     accepted.iter().flat_map(of_one).collect()
 }
@@ -134,6 +134,16 @@ fn link_local((object, l3vni): AcceptedL3vni<'_>) -> Vec<Note> {
         session_subnet::note(subnet).map(|message| Note { loss: Loss::Fabric, object, field, message })
     };
     l3vni.veth.iter().filter_map(of_family).collect()
+}
+
+/// Subnets that static routes of the node cover.
+fn covered((object, l3vni): AcceptedL3vni<'_>) -> impl Iterator<Item = Note> + use<'_> {
+    l3vni.covered.iter().map(|(family, message)| Note {
+        loss: Loss::Node,
+        object: object.clone(),
+        field: format!("spec.localcidr.{family}"),
+        message: message.clone(),
+    })
 }
 
 /// Prefixes that `allowedPrefixes` names and that are filtered nevertheless.

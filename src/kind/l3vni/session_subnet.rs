@@ -53,8 +53,16 @@ pub(super) fn in_use(
 ) -> Option<String> {
     let beside = networks.iter().filter(|network| network.vrf.as_deref() == host_vrf);
     let is_address = |net: &IpNet| net.prefix_len() == net.max_prefix_len();
-    for HostNetwork { address, link, .. } in beside {
-        if is_address(address) {
+    for HostNetwork { address, is_route, link, .. } in beside {
+        if *is_route {
+            // The route of the longer prefix wins, of the same one that of the link.
+            if subnet.contains(address) {
+                return Some(format!(
+                    "{subnet} has {address} in it, to which the node has a static route over {link}: use another subnet, or \
+                     remove the route"
+                ));
+            }
+        } else if is_address(address) {
             if address.addr() == ends.pe.addr() {
                 return Some(format!(
                     "{subnet} has the address of the router {}, which the host has on {link}: use another subnet",
@@ -72,6 +80,25 @@ pub(super) fn in_use(
         }
     }
     None
+}
+
+/// What a subnet costs that is a part of the destination of a static route: that may be a summary of which nobody has this part.
+pub(super) fn part_of_route(
+    subnet: &IpNet,
+    host_vrf: Option<&str>,
+    networks: &BTreeSet<HostNetwork>,
+) -> Option<String> {
+    let is_around = |network: &&HostNetwork| {
+        network.is_route
+            && network.vrf.as_deref() == host_vrf
+            && network.address.contains(subnet)
+            && network.address != *subnet
+    };
+    let HostNetwork { address, link, .. } = networks.iter().filter(is_around).max_by_key(|n| n.address.prefix_len())?;
+    Some(format!(
+        "{subnet} is a part of {address}, to which the node has a static route over {link}: what has these addresses there is \
+         lost for the node; use another subnet if somebody has them"
+    ))
 }
 
 /// What a subnet that can be meant costs.
@@ -143,7 +170,32 @@ mod tests {
     ) {
         let subnet = net(subnet);
         let ends = ipam::veth(&subnet, 1).unwrap();
-        let network = HostNetwork { address: net(address), link: "mgmt0".to_owned(), vrf: None };
+        let network = HostNetwork { address: net(address), is_route: false, link: "mgmt0".to_owned(), vrf: None };
         assert_eq!(in_use(&subnet, &ends, host_vrf, &[network].into()).as_deref(), expected);
+    }
+
+    /// Whether the subnet is rejected, and whether it costs something.
+    #[rstest]
+    #[case::same("10.1.2.0/24", "10.1.2.0/24", None, [true, false])]
+    #[case::inside("10.1.2.0/24", "10.1.2.128/25", None, [true, false])]
+    #[case::one_address("10.1.2.0/24", "10.1.2.77/32", None, [true, false])]
+    #[case::around("10.1.2.0/24", "10.0.0.0/8", None, [false, true])]
+    #[case::beside("10.1.2.0/24", "10.1.3.0/24", None, [false, false])]
+    #[case::other_vrf("10.1.2.0/24", "10.1.2.0/24", Some("hostvrf"), [false, false])]
+    #[case::around_in_other_vrf("10.1.2.0/24", "10.0.0.0/8", Some("hostvrf"), [false, false])]
+    #[case::other_family("2001:db8::/64", "10.0.0.0/8", None, [false, false])]
+    fn a_static_route_of_the_host_is_compared(
+        #[case] subnet: &str,
+        #[case] destination: &str,
+        #[case] host_vrf: Option<&str>,
+        #[case] expected: [bool; 2],
+    ) {
+        let subnet = net(subnet);
+        let ends = ipam::veth(&subnet, 1).unwrap();
+        let route = HostNetwork { address: net(destination), is_route: true, link: "eth0".to_owned(), vrf: None };
+        let networks = [route].into();
+        let found = [in_use(&subnet, &ends, host_vrf, &networks), part_of_route(&subnet, host_vrf, &networks)];
+        assert_eq!(found.each_ref().map(Option::is_some), expected, "{found:?}");
+        assert!(found.iter().flatten().all(|text| text.contains("a static route over eth0")), "{found:?}");
     }
 }

@@ -32,6 +32,8 @@ pub struct ValidL3vni {
     pub asn: Asn,
     /// Subnets and addresses of the veth pair.
     pub veth: BTreeMap<Family, (IpNet, VethAddresses)>,
+    /// What subnets cost that static routes of the node cover.
+    pub covered: BTreeMap<Family, String>,
     /// VRF device of the host that the host end of the veth pair is put into.
     pub host_vrf: Option<IfName>,
     /// Filter of IPv4 sources on the host end of the veth pair.
@@ -79,7 +81,7 @@ pub(super) fn validate(spec: &L3VNISpec, check: &mut Check<'_>) -> Option<ValidL
     let unreserved = |name: &VrfName| names::check_unreserved(name.as_str()).map_err(|why| format!("{name} {why}"));
     check.value(field, vrf.as_ref().map_or(Ok(()), unreserved));
     let vtep = vtep(check, spec.underlay_address_family);
-    let veth = veth_addresses(check, spec, index);
+    let (veth, covered) = veth_addresses(check, spec, index);
     let source = source_addresses(check, spec, &veth, index);
     let session = host_session(check, spec);
     let (import, export) = route_targets(check, spec);
@@ -98,8 +100,7 @@ pub(super) fn validate(spec: &L3VNISpec, check: &mut Check<'_>) -> Option<ValidL
         }
     }
     let host = spec.host_session.as_ref();
-    let host_vrf = host.and_then(|h| h.vrf.as_ref());
-    let host_vrf = host_vrf.and_then(|name| check.value("spec.hostSession.vrf", name.parse::<IfName>()));
+    let host_vrf = host.and_then(|h| check.value("spec.hostSession.vrf", h.vrf.as_ref()?.parse::<IfName>()));
     Some(ValidL3vni {
         vrf: vrf?,
         vni: vni?,
@@ -107,6 +108,7 @@ pub(super) fn validate(spec: &L3VNISpec, check: &mut Check<'_>) -> Option<ValidL
         port: spec.vxlanport,
         asn: asn?,
         veth,
+        covered,
         host_vrf,
         host_rp_filter: match spec.host_reverse_path_filter {
             Some(ReversePathFilter::Strict) => RpFilter::Strict,

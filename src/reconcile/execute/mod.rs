@@ -23,6 +23,9 @@ use crate::types::VrfName;
 /// zebra takes a namespace up within 11 ms and lets go of it as fast; beyond this it has lost it.
 const VRF_LIMIT: Duration = Duration::from_secs(5);
 
+/// bgpd has another router MAC within milliseconds.
+const ROUTER_MAC_LIMIT: Duration = Duration::from_secs(3);
+
 /// Why a part of a scope is not in place.
 #[derive(Debug, Error)]
 pub enum Failure {
@@ -205,6 +208,12 @@ impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
                     self.note_wait(&scope, waited);
                 }
             }
+            ScheduleStep::AwaitRouterMacs(macs) => {
+                // What is not there at last is found by the end of the pass.
+                if let Err(error) = self.routing.wait_router_macs(macs, ROUTER_MAC_LIMIT).await {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "router MACs are not verified");
+                }
+            }
             // Of `run`.
             ScheduleStep::BeginPolicies(_) | ScheduleStep::AwaitPolicies | ScheduleStep::RequireDefaultInstance => {}
         }
@@ -267,7 +276,9 @@ impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
 fn phase(step: &ScheduleStep) -> PassPhase {
     match step {
         ScheduleStep::Kernel(_) => PassPhase::Kernel,
-        ScheduleStep::AwaitVrf { .. } | ScheduleStep::AwaitLinks { .. } => PassPhase::Await,
+        ScheduleStep::AwaitVrf { .. } | ScheduleStep::AwaitLinks { .. } | ScheduleStep::AwaitRouterMacs(_) => {
+            PassPhase::Await
+        }
         ScheduleStep::Frr(_)
         | ScheduleStep::BeginPolicies(_)
         | ScheduleStep::AwaitPolicies

@@ -73,6 +73,7 @@ fn step(call: &RoutingCall) -> Option<ScheduleStep> {
         RoutingCall::ApplyConcurrently(batch) => ScheduleStep::BeginPolicies(batch.clone()),
         RoutingCall::WaitVrf(vrf, presence) => ScheduleStep::AwaitVrf { vrf: vrf.clone(), presence: *presence },
         RoutingCall::WaitLinks(vrf, links) => ScheduleStep::AwaitLinks { vrf: vrf.clone(), links: links.clone() },
+        RoutingCall::WaitRouterMacs(macs) => ScheduleStep::AwaitRouterMacs(macs.clone()),
         RoutingCall::Running
         | RoutingCall::Vrfs
         | RoutingCall::Vnis

@@ -23,11 +23,14 @@ use crate::kernel::model::Netns;
 use crate::kernel::{self, KernelOp, Stage, Step as KernelStep};
 use crate::runtime::Daemon;
 use crate::scope::Scope;
-use crate::types::{IfName, VrfName};
+use crate::types::{IfName, MacAddr, Vni, VrfName};
 use teardown::{Reasons, members};
 
 pub use state::State;
 pub use step::ScheduleStep;
+
+/// Router MACs are changed in so many steps at most, each of which takes bgpd 150 ms.
+const MAC_GROUPS: usize = 32;
 
 /// What a reconcile pass does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -174,6 +177,7 @@ impl Order {
             underlay.into_iter().partition(|batch| batch.stage < BatchStage::Leftovers);
         let (first, last): (Vec<_>, Vec<_>) = others.into_iter().partition(|batch| batch.stage < BatchStage::Policies);
         let (ground, links): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.op.stage() < Stage::Build);
+        let (macs, links): (Vec<_>, Vec<_>) = links.into_iter().partition(|step| router_mac(&step.op).is_some());
         let netns = ground.iter().filter_map(|step| created_netns(&step.op)).cloned().collect::<Vec<_>>();
         self.kernel(ground);
         let has_underlay = !underlay.is_empty();
@@ -189,8 +193,23 @@ impl Order {
         }
         // What the underlay had for IP-VRFs is removed when they use it no more.
         self.send(merge(last.into_iter().chain(leftovers)));
+        self.router_macs(&macs);
         if has_underlay && self.steps.len() > barrier {
             self.steps.insert(barrier, ScheduleStep::RequireDefaultInstance);
+        }
+    }
+
+    /// zebra has an L3VNI whose router MAC changes down and up for bgpd at once. bgpd advertises its routes once if it processes
+    /// none in between, and withdraws them first otherwise: when all else is advertised, and one IP-VRF after the other, or
+    /// some of hundreds.
+    fn router_macs(&mut self, steps: &[KernelStep]) {
+        if !steps.is_empty() {
+            self.steps.push(ScheduleStep::AwaitRouterMacs(BTreeMap::new()));
+        }
+        for group in steps.chunks(steps.len().div_ceil(MAC_GROUPS).max(1)) {
+            self.kernel(group.to_vec());
+            let macs = group.iter().filter_map(|step| router_mac(&step.op)).collect();
+            self.steps.push(ScheduleStep::AwaitRouterMacs(macs));
         }
     }
 
@@ -214,6 +233,11 @@ fn addressed(addresses: &[KernelStep]) -> BTreeMap<VrfName, BTreeSet<IfName>> {
         }
     }
     links
+}
+
+/// The VNI whose router MAC an op changes, and the MAC.
+fn router_mac(op: &KernelOp) -> Option<(Vni, MacAddr)> {
+    if let KernelOp::SetMac { key, mac, .. } = op { Some((key.name.vni()?, *mac)) } else { None }
 }
 
 fn created_netns(op: &KernelOp) -> Option<&VrfName> {

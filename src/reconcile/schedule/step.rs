@@ -1,7 +1,7 @@
 //! One step of a reconcile pass as data. `Display` prints it as `perouter plan` does, with passwords masked. Decides and
 //! does nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::frr::client::port::Presence;
@@ -9,7 +9,7 @@ use crate::frr::config::batch::{CommandBatch, CommandMode};
 use crate::frr::config::command::Intent;
 use crate::kernel::Step as KernelStep;
 use crate::scope::Scope;
-use crate::types::{IfName, VrfName};
+use crate::types::{IfName, MacAddr, Vni, VrfName};
 
 /// One step. It begins when the one before has ended; a step that failed ends its scope, not the pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub enum ScheduleStep {
         /// Its links.
         links: BTreeSet<IfName>,
     },
+    /// Waits until bgpd has advertised these router MACs; without any, until it has advertised what it has.
+    AwaitRouterMacs(BTreeMap<Vni, MacAddr>),
     /// Ends the pass for all IP-VRFs if the default BGP instance with EVPN is not configured: without it the first VXLAN
     /// device crashes bgpd (frr#22851).
     RequireDefaultInstance,
@@ -51,9 +53,11 @@ impl ScheduleStep {
             Self::Frr(batch) | Self::BeginPolicies(batch) => {
                 batch.commands.iter().map(|command| &command.scope).collect()
             }
-            Self::AwaitPolicies | Self::AwaitVrf { .. } | Self::AwaitLinks { .. } | Self::RequireDefaultInstance => {
-                BTreeSet::new()
-            }
+            Self::AwaitPolicies
+            | Self::AwaitVrf { .. }
+            | Self::AwaitLinks { .. }
+            | Self::AwaitRouterMacs(_)
+            | Self::RequireDefaultInstance => BTreeSet::new(),
         }
     }
 
@@ -96,6 +100,11 @@ impl fmt::Display for ScheduleStep {
             Self::AwaitLinks { vrf, links } => {
                 let links: Vec<_> = links.iter().map(IfName::as_str).collect();
                 write!(f, "wait until zebra has {} in VRF {vrf}", links.join(", "))
+            }
+            Self::AwaitRouterMacs(macs) if macs.is_empty() => f.write_str("wait until bgpd has advertised all routes"),
+            Self::AwaitRouterMacs(macs) => {
+                let macs: Vec<_> = macs.iter().map(|(vni, mac)| format!("{mac} for VNI {vni}")).collect();
+                write!(f, "wait until bgpd has advertised {}", macs.join(", "))
             }
             Self::RequireDefaultInstance => f.write_str("stop here unless the default BGP instance is in place"),
         }

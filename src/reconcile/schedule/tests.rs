@@ -78,9 +78,16 @@ fn another_router_mac_is_set_in_place(#[case] mode: VrfMode) {
     let view = |kernel| State { kernel, frr: &frr };
     let schedule = schedule(view(&wanted), view(&kernel), &BTreeSet::new(), frr_8());
     assert_eq!((torn(&schedule), schedule.frr_lines()), (vec![], 0));
-    let ops: Vec<String> = schedule.kernel_ops().map(|step| step.op.to_string()).collect();
-    let set = |vni: &str| ops.iter().any(|op| op.ends_with(&format!("link set br-pe-{vni} address 02:00:64:41:00:01")));
-    assert!(ops.len() == 2 && set("100") && set("200"), "{ops:?}");
+    let text = schedule.to_string();
+    let at = |vni: &str, former: &str| {
+        let op = format!("link set br-pe-{vni} address 02:00:64:41:00:01, that of its VXLAN device {former}\n");
+        let wait = format!("wait until bgpd has advertised 02:00:64:41:00:01 for VNI {vni}\n");
+        (text.find(&op).unwrap(), text.find(&wait).unwrap())
+    };
+    let (red, blue) = (at("100", "02:64:64:41:00:01"), at("200", "02:c8:64:41:00:01"));
+    assert!(red.0 < red.1 && red.1 < blue.0 && blue.0 < blue.1, "one after the other: {text}");
+    assert!(text.starts_with("wait until bgpd has advertised all routes\n"), "{text}");
+    assert_eq!(schedule.kernel_ops().count(), 2);
 }
 
 /// The stages of a teardown.

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ConstantBuilder};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::cluster_state::ClusterEvent;
 use super::index::{ClaimDecision, ClaimingNode, IndexPreference, decide};
+use crate::kind::node_owner::owned_by_node;
 use crate::kind::{NodeIndex, NodeIndexSpec};
 
 const PAUSE: Duration = Duration::from_secs(1);
@@ -151,14 +151,6 @@ async fn delete(api: &Api<NodeIndex>, index: u32, uid: Option<String>) -> Result
 }
 
 fn object(node: &NodeIndexSpec, index: u32) -> NodeIndex {
-    let owner = OwnerReference {
-        api_version: "v1".to_owned(),
-        kind: "Node".to_owned(),
-        name: node.node_name.clone(),
-        uid: node.node_uid.clone(),
-        ..OwnerReference::default()
-    };
-    let metadata =
-        ObjectMeta { name: Some(index.to_string()), owner_references: Some(vec![owner]), ..ObjectMeta::default() };
+    let metadata = owned_by_node(index.to_string(), &node.node_name, &node.node_uid);
     NodeIndex { metadata, spec: node.clone() }
 }

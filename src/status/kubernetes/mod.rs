@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use self::events::{EventText, Recorder};
 use super::model::NodeStatus;
 use super::router_state::{EventBudget, SessionWatch, StatusEvent, object_events, router_state};
+use crate::kind::node_owner::{node_owner, owned_by_node};
 use crate::kind::{GROUP, RouterNodeStatus, RouterNodeStatusSpec, RouterState, VERSION};
 use crate::snapshot::ApiIdentities;
 
@@ -150,12 +151,9 @@ impl Publisher {
 
     /// The object on the API, or a new one.
     async fn find(&self, uid: &str) -> Result<Written, kube::Error> {
-        let owner_of = |object: &RouterNodeStatus| {
-            object.owner_references().iter().find(|owner| owner.kind == "Node").map(|owner| owner.uid.clone())
-        };
         let mut found = self.api.get_opt(&self.node).await?;
         if let Some(former) = &found
-            && owner_of(former).as_deref() != Some(uid)
+            && node_owner(&former.metadata) != Some(uid)
         {
             // Of a former Node of this name: garbage collection deletes it later, or never if its owner never existed.
             let preconditions = Some(Preconditions { uid: former.uid(), resource_version: None });
@@ -166,7 +164,7 @@ impl Publisher {
             Some(object) => object,
             None => self.api.create(&PostParams::default(), &object(&self.node, uid)).await?,
         };
-        let owner = owner_of(&object);
+        let owner = node_owner(&object.metadata).map(str::to_owned);
         let reference = object.object_ref(&());
         let state = object.status.map(|state| RouterState { observed_time: None, ..state });
         Ok(Written { reference, owner, state })
@@ -223,15 +221,7 @@ fn cut(mut note: String) -> String {
 }
 
 fn object(node: &str, uid: &str) -> RouterNodeStatus {
-    let owner = OwnerReference {
-        api_version: "v1".to_owned(),
-        kind: "Node".to_owned(),
-        name: node.to_owned(),
-        uid: uid.to_owned(),
-        ..OwnerReference::default()
-    };
-    let metadata =
-        ObjectMeta { name: Some(node.to_owned()), owner_references: Some(vec![owner]), ..ObjectMeta::default() };
+    let metadata = owned_by_node(node.to_owned(), node, uid);
     RouterNodeStatus { metadata, spec: RouterNodeStatusSpec {}, status: None }
 }
 

@@ -18,7 +18,6 @@ pub(crate) fn status(resources: Vec<Resource>, sessions: Vec<SessionState>) -> N
         frr_warning: None,
         observed_time: 7,
         silent_daemons: vec![],
-        vtep_advertisers: [].into(),
         ready: resources.iter().all(|resource| resource.state != ObjectState::Failed),
         resources,
         vnis: BTreeMap::new(),

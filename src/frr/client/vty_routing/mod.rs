@@ -27,6 +27,8 @@ use crate::memo::Memo;
 use crate::runtime::Daemon;
 use crate::types::{IfName, MacAddr, Vni, VrfMode, VrfName};
 
+/// bgpd holds a changed route for 50 ms in an IP-VRF and for 50 ms in the default instance.
+const ADVERTISED: Duration = Duration::from_millis(150);
 /// Up to so many L3VNIs are read one by one.
 const FEW: usize = 8;
 /// From so many IP-VRFs on, a commit takes bgpd so long that a [`BulkConnection`] pays.
@@ -304,6 +306,18 @@ impl Routing for VtyRouting {
             }
             sleep(POLL).await;
         }
+    }
+
+    async fn wait_router_macs(&mut self, wanted: &BTreeMap<Vni, MacAddr>, limit: Duration) -> Result<(), RoutingError> {
+        let (end, vnis) = (Instant::now() + limit, wanted.keys().copied().collect());
+        let has = |found: &BTreeMap<Vni, VniState>| {
+            wanted.iter().all(|(vni, mac)| found.get(vni).and_then(|state| state.advertised_mac) == Some(*mac))
+        };
+        while !wanted.is_empty() && !has(&self.vnis_of(&vnis).await?) && Instant::now() < end {
+            sleep(POLL).await;
+        }
+        sleep(ADVERTISED).await;
+        Ok(())
     }
 
     async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {

@@ -59,6 +59,9 @@ pub struct VniState {
     pub svi: Option<String>,
     /// bgpd has the VNI and originates routes for it.
     pub in_bgp: bool,
+    /// bgpd: the router MAC of the Type-5 routes of an L3VNI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertised_mac: Option<MacAddr>,
     /// bgpd: route distinguisher.
     pub rd: Option<String>,
     /// bgpd: import route targets.
@@ -143,6 +146,7 @@ pub fn vnis(zebra: &str, bgpd: &str) -> Result<BTreeMap<Vni, VniState>, ShowErro
             continue;
         }
         state.in_bgp = entry.in_kernel.0.as_deref() != Some("False");
+        state.advertised_mac = entry.advertised_mac.0.and_then(|mac| mac.parse().ok());
         state.rd = entry.rd.0;
         state.import = entry.import;
         state.export = entry.export;
@@ -160,6 +164,7 @@ struct VniEntry {
     vxlan_interface: Word,
     vtep: Word,
     router_mac: Word,
+    advertised_mac: Word,
     svi: Word,
     in_kernel: Word,
     rd: Word,
@@ -176,6 +181,7 @@ enum VniField {
     VxlanInterface,
     Vtep,
     RouterMac,
+    AdvertisedMac,
     Svi,
     InKernel,
     Rd,
@@ -198,6 +204,7 @@ impl Fields for VniEntry {
         ("localVtepIp", VniField::Vtep),
         ("vtepIp", VniField::Vtep),
         ("routerMac", VniField::RouterMac),
+        ("rmac", VniField::AdvertisedMac),
         // L3, L2.
         ("sviIntf", VniField::Svi),
         ("sviInterface", VniField::Svi),
@@ -219,6 +226,7 @@ impl Fields for VniEntry {
             VniField::VxlanInterface => self.vxlan_interface = object.next_value()?,
             VniField::Vtep => self.vtep = object.next_value()?,
             VniField::RouterMac => self.router_mac = object.next_value()?,
+            VniField::AdvertisedMac => self.advertised_mac = object.next_value()?,
             VniField::Svi => self.svi = object.next_value()?,
             VniField::InKernel => self.in_kernel = object.next_value()?,
             VniField::Rd => self.rd = object.next_value()?,

@@ -4,7 +4,7 @@ use rstest::rstest;
 
 const BGP_VNI: &str = r#"{"advertiseAllVnis":"Enabled","numVnis":1,"numL3Vnis":1,
   "100":{"vni":100,"type":"L3","inKernel":"True","originatorIp":"100.64.0.1","rd":"10.0.0.2:1",
-  "importRTs":["64514:100"],"exportRTs":["64514:100"]}}"#;
+  "sysMac":"02:00:00:00:00:02","rmac":"02:00:00:00:00:02","importRTs":["64514:100"],"exportRTs":["64514:100"]}}"#;
 
 #[rstest]
 #[case::frr_8("vrf")]
@@ -22,6 +22,7 @@ fn a_vni_is_ready_when_both_daemons_have_it(#[case] key: &str) {
         router_mac: "02:00:00:00:00:02".parse().ok(),
         svi: Some("br100".into()),
         in_bgp: true,
+        advertised_mac: "02:00:00:00:00:02".parse().ok(),
         rd: Some("10.0.0.2:1".into()),
         import: vec!["64514:100".into()],
         export: vec!["64514:100".into()],
@@ -62,6 +63,7 @@ fn an_l2vni_is_read_as_one(#[case] key: &str) {
         router_mac: None,
         svi: Some("br110".into()),
         in_bgp: true,
+        advertised_mac: None,
         rd: Some("10.0.0.2:2".into()),
         import: vec!["64514:110".into()],
         export: vec!["64514:110".into()],
