@@ -1,4 +1,4 @@
-//! The `MetalLB` example with both DaemonSets from the image.
+//! The `MetalLB` example with both `DaemonSets` from the image.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
