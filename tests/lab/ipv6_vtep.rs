@@ -162,7 +162,7 @@ fn vnis_over_both_families_are_on_one_node_beside_an_ipv4_only_leaf() {
     for (host, address) in [("hostA_red", RED), ("hostB_red", RED), ("hostA_blue", BLUE)] {
         await_page(&fixture, host, address);
     }
-    // The leaf without IPv6 has the routes of both, and forwards to the IPv4 VTEP.
+    // The leaf without IPv6 has the routes of both; those of the IPv6 VTEP are not valid, as it has no route to it.
     let seen = || type5_routes(&leaf_b).unwrap().into_iter().filter(|route| route.vtep == VTEPS[0]).count();
     until_true("routes of the IPv6 VTEP at leafB", || seen() > 0);
     assert!(leaf_next_hops(&leaf_b, "red", &format!("{RED}/32")).iter().eq(["100.65.0.1"]));
@@ -187,6 +187,14 @@ fn edit_of_the_family(fixture: &mut Fixture, leaf_a: &Node) {
     fixture.edit("red.yaml", "  hostasn: 64515\n", "  hostasn: 64515\n  underlayAddressFamily: IPv6\n");
     fixture.await_type5_from(&format!("{RED}/32"), 100, &[VTEPS[0].to_owned()]);
     fixture.router().await_ready(&[100, 200]);
+    // leafA has red over IPv4: it imports the routes, and nobody forwards.
+    until_true("the families in `perouter trace`", || {
+        let trace = fixture.router().perouter(&["trace", "192.168.20.2", "--vrf", "red"]).stdout;
+        trace.contains(
+            "VTEP 100.64.0.1 and that of this node for VNI 100, 2001:db8:65::1, have different address families",
+        )
+    });
+    assert_eq!(fetch(fixture.node("hostA_red"), RED, 2), Err(CURL_TIMED_OUT));
     fixture.edit("red.yaml", "  underlayAddressFamily: IPv6\n", "");
     fixture.await_type5_from(&format!("{RED}/32"), 100, &["100.65.0.1".to_owned()]);
     until_true("the IPv4 VTEP in the kernel of leafA", || {
