@@ -196,3 +196,24 @@ fn another_index_than_that_of_the_router_needs_a_flag() {
     router.stop();
     assert_eq!(router.pids(), before.0);
 }
+
+/// As in a Pod, whose volume it is.
+#[test]
+fn cleanup_empties_a_run_directory_that_is_a_mount() {
+    if !is_root() {
+        return;
+    }
+    let mut router = Router::new("mount");
+    fs::create_dir(router.runtime.dir()).unwrap();
+    let none = None::<&str>;
+    let owned_by_root = Some("mode=755");
+    nix::mount::mount(none, router.runtime.dir(), Some("tmpfs"), nix::mount::MsFlags::empty(), owned_by_root).unwrap();
+    router.run("0");
+    until("a status", || router.runtime.status().exists());
+    router.stop();
+    let cleanup = router.output(&["cleanup"]);
+    let left: Vec<_> = fs::read_dir(router.runtime.dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    nix::mount::umount(router.runtime.dir()).unwrap();
+    assert!(cleanup.status.success(), "{}", text(&cleanup));
+    assert_eq!(left, Vec::<PathBuf>::new());
+}

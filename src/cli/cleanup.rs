@@ -57,9 +57,18 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     kernel.move_out_foreign_links().await.map_err(|error| anyhow::anyhow!(remedy::text(&error)))?;
     drop(kernel);
     netns::remove_all(&runtime)?;
-    fs::remove_dir_all(runtime.dir()).with_context(|| format!("remove {}", runtime.dir().display()))?;
+    remove_run_dir(runtime.dir())?;
     forget(&args.state.snapshot())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// In a Pod the directory is a mount, which stays, empty.
+fn remove_run_dir(dir: &Path) -> anyhow::Result<()> {
+    let is_empty = || fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy && is_empty() => Ok(()),
+        result => result.with_context(|| format!("remove {}", dir.display())),
+    }
 }
 
 /// The directory stays: it may be a mount.
