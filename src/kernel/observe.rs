@@ -328,6 +328,7 @@ mod tests {
             let addresses = link.addresses.iter().map(|net| ObservedAddress { net: *net, permanent: true });
             let noise = ["fe80::1/64", "2001:db8:ffff::1/64"].map(|net| net.parse().unwrap());
             let noise = noise.map(|net| ObservedAddress { net, permanent: is_link_local(&net) });
+            let is_vxlan = matches!(link.kind, LinkKind::Vxlan { .. });
             let observed = ObservedLink {
                 name: key.name.to_string(),
                 owned: OwnedName::recognise(&key.name.to_string(), LINK_GROUP, matches!(kind, ObservedKind::Vrf(_))),
@@ -344,10 +345,7 @@ mod tests {
                 up: link.up,
                 addrgen: Some(if link.addrgen_none { AddrGenMode::NONE } else { AddrGenMode::EUI64 }),
                 rp_filter: link.rp_filter.or(Some(RpFilter::Off)),
-                settings: LinkSetting::ALL
-                    .into_iter()
-                    .filter(|_| matches!(link.kind, LinkKind::Vxlan { .. }))
-                    .collect(),
+                settings: is_vxlan.then_some(LinkSetting::ALL).into_iter().flatten().collect(),
                 port: link.port,
                 immovable: false,
                 addresses: addresses.chain(noise).collect(),
