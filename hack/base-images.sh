@@ -50,6 +50,8 @@ sed -n 's/^FROM \([^ ]*\).*/\1/p' Dockerfile | sort -u | while read -r image; do
     rust:*-slim-*)
       root "${image##*-slim-}"
       chroot "$work" sh -c "apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev ca-certificates >/dev/null && apt-get clean"
+      # The certificate authorities of the machine, for a registry behind a proxy of its own.
+      cp /etc/ssl/certs/ca-certificates.crt "$work/etc/ssl/certs/ca-certificates.crt"
       toolchain=$(rustc --print sysroot)
       mkdir -p "$work/usr/local/rustup" "$work/usr/local/cargo/bin"
       cp -a "$toolchain" "$work/usr/local/rustup/toolchain"

@@ -19,11 +19,12 @@ const VTEPS: [&str; 2] = ["2001:db8:65::1", "2001:db8:65::2"];
 
 /// Whether the FRR of the lab has IPv6 VTEPs; else the reason is printed. Its matrix has another release, with which they run.
 fn has_ipv6_vteps() -> bool {
-    let version = if let Ok(release) = std::env::var("PEROUTER_LAB_FRR") {
-        format!("zebra version {release}")
-    } else {
+    let release = std::env::var("PEROUTER_LAB_FRR").unwrap_or_default();
+    let version = if release.is_empty() {
         let output = std::process::Command::new("/usr/lib/frr/zebra").arg("--version").output().unwrap();
         String::from_utf8(output.stdout).unwrap()
+    } else {
+        format!("zebra version {release}")
     };
     let release = Release::of(&FrrVersion::parse(&version).unwrap()).unwrap();
     if let Err(why) = release.ipv6_vtep {
