@@ -108,7 +108,7 @@ pub(crate) async fn kubectl_shows_the_router(environment: &Environment, publishe
     until("no status", || rows().contains("8.4.4")).await;
     let table = rows();
     let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    let header = "NAME READY DEGRADED INDEX VTEP MODE FRR SESSIONS AGE ROUTER ID VNIS REASON MESSAGE";
+    let header = "NAME READY DEGRADED INDEX VTEP MODE FRR SESSIONS AGE VTEP IPV6 ROUTER ID VNIS REASON MESSAGE";
     assert_eq!(lines[0].join(" "), header);
     let (row, age) = (&lines[1], lines[1][8]);
     assert!(age.ends_with('s'), "{age}");
