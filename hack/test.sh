@@ -19,7 +19,7 @@
 # at the same time.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-levels=("${@:-fast fuzz netns frr-10.3 frr-10.7 kubernetes docker systemd vrf}")
+levels=("${@:-fast fuzz netns frr-10.3 frr-10.7 kubernetes systemd vrf}")
 read -ra levels <<<"${levels[*]}"
 log=$(mktemp -d)
 guests= builds=
