@@ -33,7 +33,7 @@ test: setup ## all tests, level by level: both VRF modes, FRR 8.4, 10.3 and 10.7
 
 .PHONY: test-all
 test-all: setup ## all tests in all combinations: every lab scenario with every release in both VRF modes (hours, as root)
-	@hack/test.sh fast fuzz netns frr-10.3-all frr-10.7-all kubernetes docker systemd vrf-all
+	@hack/test.sh fast fuzz metrics page netns frr-10.3-all frr-10.7-all kubernetes docker-all systemd debian-13 vrf-all
 
 .PHONY: test-vrf
 test-vrf: setup ## the tests that need a kernel with VRF devices, in a guest (as root)
@@ -43,9 +43,13 @@ test-vrf: setup ## the tests that need a kernel with VRF devices, in a guest (as
 test-kubernetes: setup ## the tests with a real etcd and kube-apiserver, built once with Go (as root)
 	@hack/test.sh kubernetes
 
+.PHONY: test-metrics
+test-metrics: ## lint of the metrics, alerts and dashboard with promtool, alerts fired by a real Prometheus (Debian's package, in a cache)
+	@hack/test.sh metrics
+
 .PHONY: test-docker
 test-docker: setup ## build the image and test it (as root without a Docker engine)
-	@hack/test.sh docker
+	@hack/test.sh docker-all
 
 .PHONY: test-frr10
 test-frr10: setup ## the tests of FRR with FRR 10.3 and 10.7 (as root)

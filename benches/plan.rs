@@ -85,7 +85,8 @@ struct Input {
 
 impl Input {
     fn new(count: u32) -> Self {
-        let nic = NicFacts::unused("toswitch".parse().unwrap(), 9000);
+        let addresses = ["192.168.11.3/24".parse().unwrap()].into();
+        let nic = NicFacts { addresses, ..NicFacts::unused("toswitch".parse().unwrap(), 9000) };
         let facts =
             NodeFacts { nics: Some([(nic.name.clone(), nic)].into()), ..NodeFacts::unknown(VrfMode::Netns, FRR_8_4) };
         let planned = |snapshot: &Snapshot| {

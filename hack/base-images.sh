@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# base-images.sh: creates the base images of the Dockerfile that no registry supplies, with the same tags: Debian's by
+# base-images.sh [DOCKERFILE]: creates the base images of the Dockerfile that no registry supplies, with the same tags: Debian's by
 # debootstrap, Rust's as that with a compiler and the Rust toolchain of the machine. Does nothing for an image that exists or
 # can be pulled. As root, with a Docker engine (hack/dockerd.sh).
 set -euo pipefail
 cd "$(dirname "$0")/.."
+dockerfile=${1:-Dockerfile}
 mirror=${PEROUTER_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
@@ -36,7 +37,7 @@ root() {
   fi
 }
 
-sed -n 's/^FROM \([^ ]*\).*/\1/p' Dockerfile | sort -u | while read -r image; do
+sed -n 's/^FROM \([^ ]*\).*/\1/p' "$dockerfile" | sort -u | while read -r image; do
   if docker image inspect "$image" >/dev/null 2>&1 || timeout 60 docker pull --quiet "$image" >/dev/null 2>&1; then
     continue
   fi

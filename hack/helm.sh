@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# helm.sh [--check]: writes what is generated of the Helm chart: templates from the manifests in deploy/base/ and
-# deploy/components/ with the edits in deploy/helm/edits/, the CRDs, alerts and dashboard, and the table of values in its README.
+# helm.sh [--check]: writes what is generated of the Helm chart: templates from the manifests in deploy/base/,
+# deploy/components/ and deploy/removal/ with the edits in deploy/helm/edits/, the CRDs, alerts and dashboard, and the table of values in its README.
 # --check writes nothing and fails if the chart differs from the result.
 #
 # A file of edits has lines of the manifest, each with what becomes of it, and below, after `|`, the text. In both, @ is the
@@ -108,13 +108,14 @@ readme() {
 write() {
   local to=$1 file component
   mkdir -p "$to/templates" "$to/files"
-  for component in router controller credentials; do
+  for component in router controller credentials cleanup; do
     file=deploy/base/$component.yaml
-    local edits=(deploy/helm/edits/{all,daemonset,node-daemon,"$component"})
-    if [ "$component" = credentials ]; then
-      file=deploy/components/host-credentials/credentials.yaml
-      edits=(deploy/helm/edits/{all,daemonset,credentials})
-    fi
+    local edits=(deploy/helm/edits/{all,daemonset,"$component"})
+    case $component in
+      credentials) file=deploy/components/host-credentials/credentials.yaml ;;
+      cleanup) file=deploy/removal/cleanup.yaml ;;
+      *) edits+=(deploy/helm/edits/node-daemon) ;;
+    esac
     template "$file" "$component" "${edits[@]}" >"$to/templates/$component.yaml"
   done
   for file in base/service-accounts base/rbac components/openshift/scc components/pod-monitor/pod-monitor; do
@@ -125,7 +126,7 @@ write() {
   for file in crds/*.yaml; do
     [ "$(basename "$file")" = kustomization.yaml ] || crd "$file" >"$to/templates/crd-${file##*_}"
   done
-  sed '1,/^  groups:/d; s/^  //' deploy/components/prometheus-rule/prometheus-rule.yaml >"$to/files/alerts.yaml"
+  sed '1,/^spec:/d; s/^  //' deploy/components/prometheus-rule/prometheus-rule.yaml >"$to/files/alerts.yaml"
   cp deploy/grafana/perouter.json "$to/files/dashboard.json"
   readme "$chart/README.md" "$chart/values.yaml" >"$to/README.new"
   mv "$to/README.new" "$to/README.md"

@@ -3,7 +3,7 @@
 #   version TAG                          fails unless Cargo.toml, Chart.yaml and CHANGELOG.md have the version of the tag
 #   notes TAG                            prints the section of CHANGELOG.md
 #   chart TAG IMAGE DIGEST DIRECTORY     packages the chart, which installs this image
-#   manifests TAG IMAGE DIGEST DIRECTORY writes deploy/ and each overlay as one file, with this image
+#   manifests TAG IMAGE DIGEST DIRECTORY writes deploy/, each overlay and the removal as one file, with this image
 #   dry-run [DIRECTORY]                  everything that needs neither registry nor signatures, for the version in Cargo.toml;
 #                                        what cannot be done here is named
 set -euo pipefail
@@ -37,7 +37,8 @@ chart() {
   copy=$(mktemp -d)
   cp -r deploy/helm/perouter "$copy/perouter"
   sed -i -e "s|^  repository: perouter$|  repository: $image|" -e "s|^  digest: \"\"$|  digest: \"$digest\"|" "$copy/perouter/values.yaml"
-  grep -q "repository: $image" "$copy/perouter/values.yaml" && grep -q "digest: \"$digest\"" "$copy/perouter/values.yaml"
+  grep -q "repository: $image" "$copy/perouter/values.yaml"
+  grep -q "digest: \"$digest\"" "$copy/perouter/values.yaml"
   # The same file for the same commit.
   find "$copy" -exec touch --no-dereference --date="@$(git log -1 --format=%ct)" {} +
   "$(program helm)" package "$copy/perouter" --version "$version" --app-version "$version" --destination "$to" >/dev/null
@@ -49,7 +50,7 @@ manifests() {
   kubectl=$(program kubectl)
   copy=$(mktemp -d)
   cp -r deploy crds "$copy"
-  for overlay in deploy deploy/overlays/*; do
+  for overlay in deploy deploy/overlays/* deploy/removal; do
     name=perouter-$version
     [ "$overlay" = deploy ] || name+=-$(basename "$overlay")
     mkdir -p "$copy/release"
@@ -65,25 +66,40 @@ END
   rm -rf "$copy"
 }
 
-# step TEXT COMMAND...: runs it, and notes whether it worked; status 3 means that it cannot be done here.
+# step TEXT COMMAND...: runs it, and notes whether it worked; status 3 means that it cannot be done here, and its last line says why.
 step() {
-  local text=$1 start=$SECONDS rc=0
+  local text=$1 start=$SECONDS rc
   shift
   echo "== $text" >&2
-  "$@" || rc=$?
+  # Not `"$@" || rc=$?`, which goes on after a command that fails.
+  set +e
+  (set -e && "$@") 2>&1 | tee "$output" >&2
+  rc=${PIPESTATUS[0]}
+  set -e
   case $rc in
-    0) done_steps+=("$(printf '%-44s %4ds' "$text" $((SECONDS - start)))") ;;
-    3) done_steps+=("$(printf '%-44s left out' "$text")") ;;
-    *) done_steps+=("$(printf '%-44s FAILED' "$text")") && failed=1 ;;
+    0) done_steps+=("$(printf '%-48s %5ds' "$text" $((SECONDS - start)))") ;;
+    3) done_steps+=("$(printf '%-48s left out: %s' "$text" "$(tail -n 1 "$output")")") ;;
+    *) done_steps+=("$(printf '%-48s FAILED' "$text")") && failed=1 ;;
   esac
 }
 
+# image DIRECTORY VERSION: builds the image and writes its SBOM.
 image() {
-  if ! docker info >/dev/null 2>&1; then
-    echo "Docker is not available" >&2
-    return 3
-  fi
-  docker build -t "perouter:$1" .
+  local status rc=0
+  hack/dockerd.sh true || return 3
+  status=$(mktemp)
+  hack/dockerd.sh bash -euo pipefail -c '
+    hack/docker-build.sh "$1"
+    docker run --rm --network none --entrypoint cat "$1" /var/lib/dpkg/status >"$2"' _ "perouter:$2" "$status" >&2 || rc=$?
+  [ $rc != 0 ] || sbom "$1" "$status" "$2-$(dpkg --print-architecture)" || rc=1
+  rm -f "$status"
+  return $rc
+}
+
+# notes VERSION FILE: the text of the GitHub release.
+notes() {
+  section "$1" >"$2"
+  [ -s "$2" ] || { echo "CHANGELOG.md has no section [$1]" >&2; return 1; }
 }
 
 well_formed() {
@@ -101,22 +117,29 @@ dry_run() {
   local to=${1:-target/release-dry-run} version digest
   version=$(cargo_version)
   digest=sha256:$(printf '%064d' 0)
-  done_steps=() failed=0
+  done_steps=() failed=0 output=$(mktemp)
+  trap 'rm -f "$output"' EXIT
   rm -rf "$to"
   mkdir -p "$to"
   step "version in Cargo.toml, Chart.yaml, CHANGELOG.md" version "v$version"
-  section "$version" >"$to/notes.md"
+  step "notes from CHANGELOG.md" notes "$version" "$to/notes.md"
   step "workflows (actionlint)" hack/actionlint.sh
   step "chart" chart "v$version" ghcr.io/openperouter/perouter "$digest" "$to"
   step "manifests" manifests "v$version" ghcr.io/openperouter/perouter "$digest" "$to"
   step "Debian package" hack/deb.sh --output "$to/"
   step "SBOM of the package" sbom "$to" /dev/null "$version"
   step "arm64 (compiled, not optimized)" hack/cross.sh
-  step "image of this architecture" image "$version"
+  step "image of this architecture, and its SBOM" image "$to" "$version"
   (cd "$to" && sha256sum -- * >SHA256SUMS)
   echo
   printf '%s\n' "${done_steps[@]}"
-  echo "left to the workflow: image for two architectures, push of image and chart, signatures, the release itself"
+  cat <<'END'
+left to the workflow:
+  image for arm64             it is built on a machine of that architecture; what differs by architecture, the binary, is compiled above
+  push of image and chart     needs the registry and its token; chart and manifests above have a digest of zeros
+  signatures, attestations    need the identity of the workflow (OIDC)
+  GitHub release              needs the tag
+END
   ls -l "$to"
   return "$failed"
 }

@@ -2,24 +2,29 @@
 # test.sh [LEVEL...]: runs the tests level by level and prints a table of the results. Exit status 0 only if all passed.
 #   fast    format, clippy, layers, licences, Helm chart, documentation, the files that the Dockerfile copies, unit, golden, property
 #   fuzz    mutated inputs for every decoder, 40 s in all
+#   metrics lint of the metrics, alerts and dashboard with promtool, and each alert fired by a real Prometheus; Debian's package is put
+#           into a cache
+#   page    the page of `perouter ui` in Debian's Chromium, driven by playwright-core of npm
 #   netns   kernel, FRR and lab in netns mode with the FRR of the machine
 #   frr-10.3, frr-10.7  FRR in netns mode with that release, in a root file system of the Debian suite that has it; with 10.7
 #           also the lab scenarios that show that it works at all
 #   frr-10.3-all, frr-10.7-all  the same with all scenarios of the lab
 #   kubernetes  source, status, manifests and lab with etcd, kube-apiserver, MetalLB and FRR-K8s, all built once with Go
-#   docker  the image of the Dockerfile, built and run, also as the Pods of a cluster; with a private Docker engine where
-#           none answers
+#   docker  the image of the Dockerfile, run, also as the Pods of a cluster, with a private Docker engine where none answers; its
+#           last stage with the build of the other levels
+#   docker-all  the same with the whole Dockerfile, and upgrades of routers with graceful restart
 #   systemd the Debian package and its units under a real systemd: boot order, restarts, upgrade, reboot, removal
-#   vrf     vrf mode, in a guest whose kernel has VRF devices: kernel, FRR and lab with the FRR of the machine, without the
-#           scenarios that do not depend on the mode
-#   vrf-all the same with all scenarios, and with the other releases
+#   debian-13  the packages and the compiler of the README on Debian 13
+#   vrf     vrf mode, in a guest whose kernel has VRF devices: kernel and FRR with the FRR of the machine, FRR and all
+#           scenarios of the lab with 10.7
+#   vrf-all the same, with all scenarios of the lab also with the other releases
 # Without a LEVEL, those of `make test`: each scenario runs in one combination at least. `make test-all` runs all. A level
 # whose requirements are missing is left out with the reason; with CI=true this is an error.
 # The guest of `vrf` has one CPU, so the other levels run while it is running, and the programs for `kubernetes` are built
 # at the same time.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-levels=("${@:-fast fuzz netns frr-10.3 frr-10.7 kubernetes systemd vrf}")
+levels=("${@:-fast fuzz metrics page netns frr-10.3 frr-10.7 kubernetes docker systemd vrf}")
 read -ra levels <<<"${levels[*]}"
 log=$(mktemp -d)
 guests= builds=
@@ -83,7 +88,7 @@ fast() {
     table+=("$(printf '%-40s left out: %s' "dependencies" "no cargo-deny (cargo install --locked cargo-deny)")")
   fi
   level "Helm chart" hack/helm.sh --check
-  level "documentation" cargo test --quiet --test docs
+  level "documentation" cargo test --quiet --test docs --test exit_status
   if hack/book.sh --find >/dev/null; then
     level "book" hack/book.sh
   else
@@ -98,6 +103,24 @@ fuzz() {
   level "fuzz" env PEROUTER_FUZZ_SECONDS=40 cargo test --workspace --lib --bins mutated_inputs_are_processed -- --nocapture
 }
 
+# with_programs LEVEL SCRIPT NAME TEST: a test that needs the programs that a script gets.
+with_programs() {
+  local reason
+  if ! reason=$("$2" 2>&1); then
+    missing "$1" "$(tail -n 1 <<<"$reason")"
+    return
+  fi
+  level "$3" cargo test --test "$4"
+}
+
+metrics() {
+  with_programs metrics hack/prometheus.sh "metrics, alerts, dashboard" prometheus
+}
+
+page() {
+  with_programs page hack/browser.sh page page
+}
+
 # Major and minor version of the machine's FRR.
 frr=$(/usr/lib/frr/zebra --version | awk 'NR == 1 { split($3, part, "."); print part[1] "." part[2] }')
 
@@ -105,7 +128,7 @@ netns() {
   local name
   for test in tests/*.rs; do
     name=$(basename "$test" .rs)
-    case $name in architecture | docs | lab | vrf_mode | kubernetes_* | docker_*) continue ;; esac
+    case $name in architecture | docs | lab | page | prometheus | vrf_mode | kubernetes_* | docker_*) continue ;; esac
     level "netns, FRR $frr: $name" env PEROUTER_VRF_MODE=netns cargo test --test "$name"
   done
   level "netns, FRR $frr: lab runner" cargo test -p perouter-lab --tests
@@ -115,8 +138,9 @@ netns() {
   level "netns, FRR $frr: bench" cargo test --bench lab -- N=1,10 ROUTES=1,1000 RUNS=1 IDLE=5
 }
 
-# Demo, add, edit, remove, restart, isolation, and what only this release has.
-smoke=(lab::idempotence lab::ipv6_vtep lab::isolation lab::l3vni_add_delete lab::l3vni_edits lab::restart lab::service)
+# Demo, add, edit, remove, restart, isolation, and what only this release has or two releases need.
+smoke=(lab::graceful_restart lab::idempotence lab::ipv6_vtep lab::isolation lab::l3vni_add_delete lab::l3vni_edits lab::restart
+  lab::router_upgrade lab::service)
 
 # has_frr RELEASE LEVEL: whether its root file system exists or can be built.
 has_frr() {
@@ -178,13 +202,25 @@ kubernetes() {
   done
 }
 
+# image [PROGRAM]: builds the image, with PROGRAM where it is named, and tests it.
 image() {
-  local test
-  level "docker: build" hack/dockerd.sh hack/docker-build.sh perouter:test || return
+  local test reason
+  if ! reason=$(hack/dockerd.sh true 2>&1); then
+    missing "docker" "$(tail -n 1 <<<"$reason")"
+    return
+  fi
+  [ $# = 0 ] || level "docker: build perouter" cargo build --bin perouter || return
+  level "docker: build" hack/dockerd.sh hack/docker-build.sh perouter:test "$@" || return
   for test in tests/docker_*.rs; do
     test=$(basename "$test" .rs)
-    [ "$test" != docker_kubernetes ] || cluster_programs "docker: kubernetes" || continue
-    level "docker: ${test#docker_}" env PEROUTER_IMAGE=perouter:test hack/dockerd.sh cargo test --test "$test" -- --nocapture
+    if [ "$test" = docker_kubernetes ]; then
+      cluster_programs "docker: kubernetes" || continue
+      # Of the leaves, for the upgrade with graceful restart.
+      has_frr 10.7 "docker: kubernetes" || continue
+    fi
+    # With PROGRAM, without the upgrades with graceful restart, which take five minutes.
+    level "docker: ${test#docker_}" env PEROUTER_IMAGE=perouter:test hack/dockerd.sh cargo test --test "$test" -- --nocapture \
+      ${1:+--skip router_upgrade}
   done
 }
 
@@ -198,12 +234,13 @@ systemd() {
   level "systemd: package and units" hack/systemd.sh
 }
 
-# The mode makes no difference to daemons, session options, speakers, passwords and NICs.
-not_in_vrf=(--skip lab::daemon_crash --skip lab::faults --skip lab::password_rotation --skip lab::read_only_commands
-  --skip lab::session_options --skip lab::speakers --skip lab::underlay_nic)
+debian_13() {
+  has_frr 10.3 debian-13 && level "debian-13: setup and build" hack/debian13.sh
+}
+
 # RELEASE:TEST, in the order in which they run.
-guest_runs=("$frr:kernel_netns" "$frr:vrf_mode" "$frr:lab")
-guest_timeout=4200
+guest_runs=("$frr:kernel_netns" "$frr:vrf_mode" 10.7:vrf_mode 10.7:lab)
+guest_timeout=7200
 
 # vrf_begin: starts the guests, one after the other.
 vrf_begin() {
@@ -228,7 +265,7 @@ vrf_begin() {
       # mostly wait.
       record "$run" nice -n -10 env PEROUTER_VRF_MODE=vrf PEROUTER_LAB_FRR="$release" \
         PEROUTER_LAB_SLOWNESS="${PEROUTER_LAB_SLOWNESS-4}" \
-        hack/vm/run.sh -t "$guest_timeout" -- "$(cat "$log/$name.binary")" --test-threads=1 "${not_in_vrf[@]}"
+        hack/vm/run.sh -t "$guest_timeout" -- "$(cat "$log/$name.binary")" --test-threads=1
     done
   ) &
   guests=$!
@@ -250,19 +287,21 @@ vrf_end() {
 requested() { [[ " ${levels[*]} " == *" $1 "* ]]; }
 
 if requested vrf-all; then
-  not_in_vrf=() guest_runs+=(10.3:vrf_mode 10.3:lab 10.7:vrf_mode 10.7:lab) guest_timeout=7200 levels=("${levels[@]/#vrf-all/vrf}")
+  guest_runs=("$frr:kernel_netns" {"$frr",10.3,10.7}:{vrf_mode,lab}) levels=("${levels[@]/#vrf-all/vrf}")
 fi
 
 begun=
 for name in "${levels[@]}"; do
-  if [ "$name" != fast ] && [ "$name" != fuzz ] && [ -z "$begun" ]; then
+  if [[ $name != @(fast|fuzz|metrics|page) ]] && [ -z "$begun" ]; then
     begun=yes
     if requested vrf; then vrf_begin; fi
-    if requested kubernetes || requested docker; then builds_begin; fi
+    if requested kubernetes || requested docker || requested docker-all; then builds_begin; fi
   fi
   case $name in
-    fast | fuzz | netns | kubernetes | systemd) $name ;;
-    docker) image ;;
+    fast | fuzz | metrics | page | netns | kubernetes | systemd) $name ;;
+    docker) image target/debug/perouter ;;
+    docker-all) image ;;
+    debian-13) debian_13 ;;
     frr-10.3) frr_tests 10.3 ;;
     frr-10.7) frr_tests 10.7 "${smoke[@]}" ;;
     frr-10.3-all | frr-10.7-all)
@@ -270,7 +309,7 @@ for name in "${levels[@]}"; do
       frr_tests "${release#frr-}" lab
       ;;
     vrf) [ -z "$guests" ] || vrf_end ;;
-    *) echo "test.sh: unknown level $name: fast, fuzz, netns, frr-10.3[-all], frr-10.7[-all], kubernetes, docker, systemd, vrf or vrf-all" >&2; exit 2 ;;
+    *) echo "test.sh: unknown level $name: fast, fuzz, metrics, page, netns, frr-10.3[-all], frr-10.7[-all], kubernetes, docker[-all], systemd, debian-13, vrf or vrf-all" >&2; exit 2 ;;
   esac
 done
 

@@ -39,9 +39,9 @@ pub fn replace(path: &Path, mode: u32, contents: &[u8]) -> Result<(), ReplaceErr
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(dir)
         .map_err(failed("create a file in", dir))?;
-    file.write_all(contents).and_then(|()| file.as_file().sync_all()).map_err(failed("write", file.path()))?;
+    file.write_all(contents).and_then(|()| sync(file.as_file(), file.path())).map_err(failed("write", file.path()))?;
     file.persist(path).map_err(|error| failed("replace", path)(error.error))?;
-    sync(dir)
+    sync_dir(dir)
 }
 
 /// Creates a directory, and those above it, durably.
@@ -55,18 +55,96 @@ fn create_dir(dir: &Path) -> Result<(), ReplaceError> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed("create", dir)(error)),
         _ => {}
     }
-    sync(parent)
+    sync_dir(parent)
 }
 
-fn sync(dir: &Path) -> Result<(), ReplaceError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync", dir))
+fn sync_dir(dir: &Path) -> Result<(), ReplaceError> {
+    File::open(dir).and_then(|open| sync(&open, dir)).map_err(failed("sync", dir))
+}
+
+/// Waits until the contents of the file, or the names in the directory, at `path` are on disk.
+#[cfg_attr(not(test), expect(unused_variables, reason = "tests record it"))]
+fn sync(file: &File, path: &Path) -> io::Result<()> {
+    let result = file.sync_all();
+    #[cfg(test)]
+    tests::record(path, &result);
+    result
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
     use std::fs;
 
     use super::*;
+
+    /// A file or directory that was synced, and what its directory had then: the contents of each file, the new one as
+    /// `NAME.new`; of each directory nothing.
+    pub(crate) type Synced = (String, BTreeMap<String, String>);
+
+    thread_local! {
+        static SYNCED: RefCell<Vec<Synced>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn record(path: &Path, result: &io::Result<()>) {
+        assert!(result.is_ok(), "{result:?}");
+        let dir = if path.is_dir() { path } else { path.parent().unwrap() };
+        let name = |path: &Path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let new = name.strip_suffix(".new").and_then(|name| name.rsplit_once('.'));
+            new.map_or(name.to_owned(), |(name, _)| format!("{name}.new"))
+        };
+        let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        let text = |path: &Path| if path.is_file() { fs::read_to_string(path).unwrap() } else { String::new() };
+        let found = entries.map(|path| (name(&path), text(&path))).collect();
+        SYNCED.with_borrow_mut(|synced| synced.push((name(path), found)));
+    }
+
+    /// What this thread syncs while `run` runs, in order.
+    pub(crate) fn synced(run: impl FnOnce()) -> Vec<Synced> {
+        SYNCED.take();
+        run();
+        SYNCED.take()
+    }
+
+    /// That `path` is replaced durably by `run`: its contents are synced under another name before it has them, and then its
+    /// directory.
+    pub(crate) fn assert_replaced_durably(path: &Path, run: impl FnOnce()) {
+        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let (file, dir, before) = (name(path), name(path.parent().unwrap()), fs::read_to_string(path).ok());
+        let synced = synced(run);
+        let [.., (first, with_new), (second, replaced)] = synced.as_slice() else { panic!("synced: {synced:?}") };
+        let new = format!("{file}.new");
+        assert_eq!((first, second), (&new, &dir));
+        let after = fs::read_to_string(path).unwrap();
+        assert_eq!((with_new.get(&new), with_new.get(&file)), (Some(&after), before.as_ref()));
+        assert_eq!((replaced.get(&new), replaced.get(&file)), (None, Some(&after)));
+    }
+
+    #[test]
+    fn contents_are_on_disk_before_they_have_the_name_and_then_the_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, path) = (dir.path().file_name().unwrap().to_str().unwrap(), dir.path().join("sub/of/state.json"));
+        let event = |name: &str, found: &[(&str, &str)]| {
+            (name.to_owned(), found.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect())
+        };
+        let first = synced(|| replace(&path, 0o600, b"one").unwrap());
+        let wanted: [Synced; 4] = [
+            event(root, &[("sub", "")]),
+            event("sub", &[("of", "")]),
+            event("state.json.new", &[("state.json.new", "one")]),
+            event("of", &[("state.json", "one")]),
+        ];
+        assert_eq!(first, wanted);
+        let second = synced(|| replace(&path, 0o600, b"two").unwrap());
+        let wanted: [Synced; 2] = [
+            event("state.json.new", &[("state.json", "one"), ("state.json.new", "two")]),
+            event("of", &[("state.json", "two")]),
+        ];
+        assert_eq!(second, wanted);
+        assert_replaced_durably(&path, || replace(&path, 0o600, b"three").unwrap());
+    }
 
     #[test]
     fn a_file_is_replaced_with_its_mode_and_nothing_else_is_left() {

@@ -26,6 +26,7 @@ pub mod source;
 pub mod status;
 pub mod timing;
 pub mod types;
+pub mod ui;
 pub mod untrusted_file;
 
 #[cfg(test)]

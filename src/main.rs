@@ -1,4 +1,4 @@
-//! Logging, allocator and exit status; everything else is in the library.
+//! Logging and allocator; everything else is in the library.
 
 use std::process::ExitCode;
 
@@ -30,11 +30,5 @@ async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    match cli.execute().await {
-        Ok(code) => code,
-        Err(error) => {
-            output::error_line(&format!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    cli.execute().await
 }

@@ -12,6 +12,15 @@ use crate::types::{IfName, Vni, VrfName};
 /// without it.
 pub const LINK_GROUP: u32 = 0x5045;
 
+/// The same of the links of an L2 segment, whose bridge is in the IP-VRF of another VNI: what a link belongs to is known without
+/// its master.
+pub const SEGMENT_GROUP: u32 = 0x5046;
+
+/// Whether a link group is one of ours.
+pub fn is_our_group(group: u32) -> bool {
+    matches!(group, LINK_GROUP | SEGMENT_GROUP)
+}
+
 /// The role of a link for its VNI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -23,10 +32,17 @@ pub enum Role {
     PeVeth,
     /// `host-<VNI>`, the veth end in the host's network namespace.
     HostVeth,
+    /// `br-hs-<VNI>`, the bridge of an L2 segment in the host's network namespace.
+    HostBridge,
 }
 
-const ROLES: [(Role, &str); 4] =
-    [(Role::Bridge, "br-pe-"), (Role::HostVeth, "host-"), (Role::PeVeth, "pe-"), (Role::Vxlan, "vni")];
+const ROLES: [(Role, &str); 5] = [
+    (Role::Bridge, "br-pe-"),
+    (Role::HostBridge, "br-hs-"),
+    (Role::HostVeth, "host-"),
+    (Role::PeVeth, "pe-"),
+    (Role::Vxlan, "vni"),
+];
 
 /// Links that the kernel creates in every namespace once their module is loaded, and names that mean several links.
 const OF_KERNEL: [&str; 13] = [
@@ -84,7 +100,7 @@ impl OwnedName {
 
     /// Recognises one of our links by its name, link group and whether it is a VRF device. `None`: not ours.
     pub fn recognise(name: &str, group: u32, is_vrf_device: bool) -> Option<Self> {
-        if group != LINK_GROUP {
+        if !is_our_group(group) {
             return None;
         }
         if is_vrf_device {
@@ -102,6 +118,11 @@ impl OwnedName {
         let text = self.to_string();
         // Every prefix is at most 6 bytes and a VNI at most 8 digits; a VRF name is an interface name.
         text.parse().unwrap_or_else(|_| unreachable!("{text} fits IFNAMSIZ"))
+    }
+
+    /// Whether it is the bridge of a segment on the host, of which others are ports.
+    pub fn is_host_bridge(&self) -> bool {
+        matches!(self, Self::Vni(Role::HostBridge, _))
     }
 
     /// The VNI whose link this is; `None` for a VRF device.
@@ -125,20 +146,29 @@ impl fmt::Display for OwnedName {
     }
 }
 
+/// The interface index of the VRF device of an IP-VRF: the same each time that it is created, so that a bgpd which was not notified
+/// of the deletion has the right VRF all the same. Above what the kernel assigns by itself in a namespace, which counts from 1.
+pub fn vrf_index(vrf: &VrfName) -> u32 {
+    const BASE: u32 = 1 << 30;
+    // FNV-1a.
+    let fold = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    BASE | (vrf.as_str().bytes().fold(0x811c_9dc5, fold) & (BASE - 1))
+}
+
 /// The alias that `ip link` shows: whose link this is, of which VNI or VRF, whatever kind of object describes it. For a host
-/// end it records which VRF device of the host we set as its master. Ownership is in the link group.
-pub fn alias(name: &OwnedName, host_vrf: Option<&IfName>) -> String {
+/// end it records which device of the host we set as its master. Ownership is in the link group.
+pub fn alias(name: &OwnedName, host_master: Option<&IfName>) -> String {
     let text = match name {
         OwnedName::Vni(_, vni) => format!("perouter VNI {vni}"),
         OwnedName::Vrf(vrf) => format!("perouter VRF {vrf}"),
     };
-    host_vrf.map_or_else(|| text.clone(), |vrf| format!("{text}{IN_HOST_VRF}{vrf}"))
+    host_master.map_or_else(|| text.clone(), |master| format!("{text}{IN_HOST_MASTER}{master}"))
 }
 
 /// Whether `text` is an alias of ours for this link.
 pub fn is_alias_of(text: &str, name: &OwnedName) -> bool {
     let rest = text.strip_prefix(&alias(name, None));
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(IN_HOST_VRF))
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(IN_HOST_MASTER))
 }
 
 /// Whether it is an alias of ours for any link.
@@ -146,12 +176,12 @@ pub fn is_alias(text: &str) -> bool {
     text.starts_with("perouter ")
 }
 
-/// The VRF device of the host that an alias of ours records.
-pub fn host_vrf_of(alias: &str) -> Option<IfName> {
-    alias.split_once(IN_HOST_VRF)?.1.parse().ok()
+/// The device of the host that an alias of ours records as the master of the link.
+pub fn host_master_of(alias: &str) -> Option<IfName> {
+    alias.split_once(IN_HOST_MASTER)?.1.parse().ok()
 }
 
-const IN_HOST_VRF: &str = ", put into ";
+const IN_HOST_MASTER: &str = ", put into ";
 
 /// The nftables table that opens a second BGP port of the router towards the host of one VNI. Its name has all parameters:
 /// `perouter-<VNI>-<port>`.
@@ -212,10 +242,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_name_of_ours_is_recognised(raw in 1u32..=0x00ff_ffff, role in 0usize..4) {
+        fn every_name_of_ours_is_recognised(raw in 1u32..=0x00ff_ffff, role in 0usize..5) {
             let name = OwnedName::Vni(ROLES[role].0, Vni::try_from(raw).unwrap());
-            prop_assert_eq!(OwnedName::recognise(name.if_name().as_str(), LINK_GROUP, false), Some(name));
+            for group in [LINK_GROUP, SEGMENT_GROUP] {
+                prop_assert_eq!(OwnedName::recognise(name.if_name().as_str(), group, false), Some(name.clone()));
+            }
         }
+    }
+
+    #[test]
+    fn the_index_of_a_vrf_device_depends_on_its_name_only() {
+        let index = |name: &str| vrf_index(&name.parse().unwrap());
+        assert_eq!(index("red"), 0x40f4_80dc, "constant: a new release of perouter must not give a VRF another id");
+        let indices: std::collections::BTreeSet<u32> = (0..1000).map(|n| index(&format!("tenant-{n}"))).collect();
+        assert_eq!(indices.len(), 1000);
+        assert!(indices.iter().all(|index| (1 << 30..1 << 31).contains(index)), "positive for the kernel");
     }
 
     #[test]
@@ -243,11 +284,11 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_records_the_vrf_of_the_host() {
+    fn an_alias_records_the_master_on_the_host() {
         let name = OwnedName::Vni(Role::HostVeth, Vni::try_from(100).unwrap());
         let vrf: IfName = "host.vrf".parse().unwrap();
-        assert_eq!(host_vrf_of(&alias(&name, Some(&vrf))), Some(vrf));
-        assert_eq!(host_vrf_of(&alias(&name, None)), None);
+        assert_eq!(host_master_of(&alias(&name, Some(&vrf))), Some(vrf));
+        assert_eq!(host_master_of(&alias(&name, None)), None);
         assert_eq!(alias(&name, None), "perouter VNI 100");
         let other = OwnedName::Vni(Role::HostVeth, Vni::try_from(1000).unwrap());
         assert!(is_alias_of(&alias(&name, None), &name) && is_alias(&alias(&name, None)));

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// What is shown instead of a password.
-const MASK: &str = "********";
+pub const MASK: &str = "********";
 
 /// The text in one line: control characters, line breaks and invisible characters that change the direction of text are
 /// written as in JSON, such as `\u001b`.

@@ -124,6 +124,27 @@ impl Runtime {
         self.frr_dir().join("zserv.api")
     }
 
+    /// Where bgpd connects to zebra: a link, not in FRR's directory.
+    pub fn bgpd_zserv(&self) -> PathBuf {
+        self.dir.join("bgpd-zserv.api")
+    }
+
+    /// The socket of the label manager for bgpd.
+    pub fn label_manager(&self) -> PathBuf {
+        self.dir.join("label-manager.api")
+    }
+
+    /// The files of the first client of a new zebra.
+    #[must_use]
+    pub fn first_client(&self) -> Self {
+        Self::new(self.dir.join("first-client"), &self.router_netns)
+    }
+
+    /// Exists while graceful restart is configured on the fabric sessions.
+    pub fn graceful_restart(&self) -> PathBuf {
+        self.dir.join("graceful-restart")
+    }
+
     /// The pid file of a daemon.
     pub fn pid_file(&self, daemon: Daemon) -> PathBuf {
         self.frr_dir().join(format!("{daemon}.pid"))

@@ -11,7 +11,7 @@ pub enum Scope {
     Underlay,
     /// One IP-VRF.
     Vrf(VrfName),
-    /// An L2 segment without VRF.
+    /// An L2 segment, with or without an IP-VRF around it.
     Segment(Vni),
     /// The passthrough session of the node with its host.
     Passthrough,

@@ -668,6 +668,60 @@ async fn a_second_supervisor_adopts_the_daemons_and_detects_their_exit() {
     second.end().await;
 }
 
+/// FRR was replaced by another version, without an exit: zebra is the first that is killed, so that no route is removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn daemons_of_another_frr_are_restarted_and_no_route_is_removed() {
+    if !is_root() {
+        return;
+    }
+    let router = ScratchRouter::new("upgrade");
+    let mut first = router.supervise().await;
+    let before = first.all_up().await;
+    first.end().await;
+    let netns = router.0.router_netns().display().to_string();
+    shell(&format!(
+        "nsenter --net={netns} ip link add ea type veth peer name eb
+         nsenter --net={netns} ip addr add 10.1.0.1/24 dev ea
+         nsenter --net={netns} ip link set ea up; nsenter --net={netns} ip link set eb up"
+    ));
+    router.vty(Daemon::Staticd, &["enable", "configure terminal", "ip route 10.2.0.0/24 10.1.0.2"]);
+    let routes = || shell(&format!("nsenter --net={netns} ip route show 10.2.0.0/24"));
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while routes().is_empty() {
+        assert!(Instant::now() < deadline, "zebra has not installed the static route");
+        sleep(Duration::from_millis(20)).await;
+    }
+    let monitor = monitor(&netns);
+    let script =
+        format!("#!/bin/sh\n[ \"$1\" != --version ] || exec echo zebra version 8.4.99\nexec {FRR_DIR}/zebra \"$@\"\n");
+    let dir = frr_with(Daemon::Zebra, &script);
+    let mut daemons = Daemons::new(router.0.clone(), VrfMode::Netns, dir.path()).await.unwrap();
+    daemons.ensure().await.unwrap();
+    for (daemon, (incarnation, _)) in before {
+        assert!(!is_running(incarnation), "{daemon}");
+        assert_ne!(router.pid(daemon), incarnation.pid);
+    }
+    assert_eq!(deletions(monitor), Vec::<String>::new());
+    assert_ne!(routes(), "");
+}
+
+/// Each image has its own user id for FRR, and the run directory outlives the container.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_directory_of_another_frr_user_is_replaced() {
+    if !is_root() {
+        return;
+    }
+    let router = ScratchRouter::new("user");
+    let dir = router.0.frr_dir();
+    fs::create_dir_all(&dir).unwrap();
+    std::os::unix::fs::chown(&dir, Some(12345), Some(12345)).unwrap();
+    fs::write(dir.join("zebra.vty"), "").unwrap();
+    let mut supervisor = router.supervise().await;
+    supervisor.all_up().await;
+    assert_ne!(fs::metadata(&dir).unwrap().uid(), 12345);
+    supervisor.end().await;
+}
+
 /// zebra was killed without a supervisor: its dependants are connected to a process that no longer exists.
 #[tokio::test(flavor = "multi_thread")]
 async fn dependants_of_an_earlier_zebra_are_not_adopted() {

@@ -21,7 +21,11 @@ mod lab {
 mod cluster_fixture;
 
 mod docker_kubernetes {
+    pub mod losses;
     pub mod pods;
+    pub mod rollout;
 
     mod example;
+    mod router_upgrade;
+    mod upgrade;
 }

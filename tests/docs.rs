@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a test file")]
 
 mod docs {
+    pub mod chart;
     pub mod commands;
     pub mod examples;
     pub mod links;
     pub mod markdown;
     pub mod reference;
+    pub mod workflows;
 
     mod tests;
 }
@@ -21,9 +23,11 @@ use std::process::Command;
 use clap::CommandFactory;
 use docs::commands::{self, Known};
 use docs::markdown::{Page, Shown};
-use docs::{examples, links, reference};
+use docs::{chart, examples, links, reference, workflows};
 use perouter::cli::Cli;
+use perouter::diagnose::finding::FindingKind;
 use perouter::kind::crds::{Definition, definition};
+use perouter::status::metrics::{METRICS, MetricInfo};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -75,6 +79,30 @@ fn every_page_is_in_the_book() {
 #[test]
 fn every_command_is_run_or_says_why_not() {
     none(&commands::unaccounted(&pages(), &Known::read(&root())));
+}
+
+#[test]
+fn every_value_of_the_chart_exists() {
+    let values = perouter::source::yaml::parse(&read("deploy/helm/perouter/values.yaml")).unwrap()[0].to_value();
+    let paths = pages().into_keys().chain(["deploy/helm/perouter/README.md".into()]);
+    let unknown = |path: PathBuf| {
+        let names = chart::unknown_values(&read(path.to_str().unwrap()), &values);
+        names.into_iter().map(move |name| format!("{}: the chart has no value {name}", path.display()))
+    };
+    none(&paths.flat_map(unknown).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_nightly_workflow_runs_all_levels() {
+    let in_makefile = workflows::levels_of_test_all(&read("Makefile"));
+    assert!(in_makefile.len() > 5, "{in_makefile:?}");
+    assert_eq!(workflows::levels_of_matrix(&read(".github/workflows/test.yaml")), in_makefile);
+}
+
+#[test]
+fn workflows_run_what_exists() {
+    let files = ["check", "test", "release"].map(|name| format!(".github/workflows/{name}.yaml"));
+    none(&workflows::missing(&root(), &read("Makefile"), &files));
 }
 
 #[test]
@@ -140,26 +168,17 @@ fn the_readme_is_one_screen() {
     assert!(lines <= 120, "{lines} lines");
 }
 
-/// The metrics that are registered, without the suffixes of `OpenMetrics`.
 #[test]
-fn every_metric_is_documented() {
-    let source = read("src/status/metrics/mod.rs");
-    let calls = source.split("registry.register").skip(1).filter_map(|rest| rest.split_once('"')?.1.split_once('"'));
-    let registered: BTreeSet<String> = calls.map(|(name, _)| format!("perouter_{name}")).collect();
+fn every_metric_is_documented_with_its_labels() {
     let page = read("docs/operations/monitoring.md");
-    let rows = page.lines().filter(|line| line.starts_with("| `perouter_"));
-    let spans = rows.flat_map(|row| row.split(" | ").next().unwrap().split('`').skip(1).step_by(2));
-    let bare = |name: &str| {
-        ["_total", "_seconds"].iter().fold(name.to_owned(), |name, end| name.trim_end_matches(end).to_owned())
-    };
-    let documented: BTreeSet<String> = spans.map(bare).collect();
-    assert_eq!(documented, registered);
-    let used = page.split("perouter_").skip(1).map(|rest| {
-        let end = rest.find(|letter: char| !letter.is_ascii_lowercase() && letter != '_').unwrap_or(rest.len());
-        bare(&format!("perouter_{}", &rest[..end]))
-    });
-    let unknown: Vec<String> = used.filter(|name| !registered.contains(name)).collect();
-    none(&unknown);
+    let spans = |cell: &str| cell.split('`').skip(1).step_by(2).map(ToOwned::to_owned).collect::<Vec<_>>();
+    let is_metric = |line: &&str| line.starts_with("| `perouter_") || line.starts_with("| `process_");
+    let rows = page.lines().filter(is_metric).map(|row| row.split(" | ").collect::<Vec<_>>());
+    let documented: Vec<_> = rows.map(|row| (spans(row[0]).concat(), spans(row[1]))).collect();
+    let labels = |info: &MetricInfo| info.labels.iter().map(ToString::to_string).collect();
+    let expected: Vec<(String, Vec<String>)> =
+        METRICS.iter().map(|info| (info.name.to_owned(), labels(info))).collect();
+    assert_eq!(documented, expected);
 }
 
 #[test]
@@ -171,6 +190,24 @@ fn every_reason_of_a_condition_is_documented() {
     let reasons = definition.pointer(reasons).unwrap().as_array().unwrap();
     let missing =
         reasons.iter().filter_map(|reason| reason.as_str()).filter(|reason| !page.contains(&format!("`{reason}`")));
+    none(&missing.map(str::to_owned).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_finding_is_documented() {
+    let page = read("docs/operations/checks.md");
+    let kinds = FindingKind::ALL.iter().map(|kind| format!("| `{kind}` |"));
+    none(&kinds.filter(|row| !page.contains(row)).collect::<Vec<_>>());
+}
+
+/// Each subcommand has its exit status on the page.
+#[test]
+fn every_exit_status_is_documented() {
+    let page = read("docs/operations/checks.md");
+    let table = page.split("## Exit status").nth(1).unwrap();
+    let cli = Cli::command();
+    let missing =
+        cli.get_subcommands().map(clap::Command::get_name).filter(|name| !table.contains(&format!("`{name}`")));
     none(&missing.map(str::to_owned).collect::<Vec<_>>());
 }
 

@@ -7,6 +7,7 @@ mod apply;
 #[path = "frr/router.rs"]
 mod router;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use perouter::frr::model::{
@@ -16,7 +17,8 @@ use perouter::frr::model::{
 use perouter::frr::client::port::{Presence, Routing};
 use perouter::frr::client::vty::Vty;
 use perouter::frr::client::vty_routing::VtyRouting;
-use perouter::frr::config::render::render;
+use perouter::frr::config::render::{render, without_replaced_aggregates};
+use perouter::frr::config::tree::Config;
 use perouter::frr::release::FRR_10_7;
 use perouter::frr::show::type5::type5_routes;
 use perouter::runtime::Daemon;
@@ -139,7 +141,7 @@ fn node(host: u32, inbound: Option<Vec<PrefixListEntry>>) -> RouterConfig {
         router_id: "10.0.0.1".parse().unwrap(),
         import: [].into(),
         export: [].into(),
-        sessions: [(Family::Ipv4, session)].into(),
+        sessions: [(Family::Ipv4, Arc::new(session))].into(),
         graceful_restart: None,
         networks: ["192.169.10.2/32".parse().unwrap()].into(),
         aggregates: [("172.30.0.0/24".parse().unwrap(), false)].into(),
@@ -152,6 +154,7 @@ fn node(host: u32, inbound: Option<Vec<PrefixListEntry>>) -> RouterConfig {
         networks: ["100.65.0.1/32".parse().unwrap()].into(),
         own_prefixes: [].into(),
         protected_prefixes: [].into(),
+        l2vnis: [].into(),
         graceful_restart: None,
     };
     RouterConfig { underlay: Some(underlay), vrfs: [("red".parse().unwrap(), red)].into() }
@@ -218,11 +221,9 @@ async fn established(routing: &mut VtyRouting) -> Vec<(String, u64)> {
     sessions.into_iter().map(|session| (session.peer, session.established)).collect()
 }
 
-#[allow(clippy::too_many_lines, reason = "each step needs what the steps before it left")]
-async fn scenario(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
-    let everything = Some(vec![permit("0.0.0.0/0", Some(32))]);
+/// Configures all three; the host is in AS 64515.
+async fn begin(pe: &mut Router, leaf: &mut Router, host: &mut Router, want: &Config) -> VtyRouting {
     let mut routing = pe.routing();
-    let want = render(&node(64515, everything.clone()), &pe.release()).unwrap();
     let underlay = want.without(&[perouter::scope::Scope::Vrf("red".parse().unwrap())].into());
     assert_eq!(apply::converge(&mut routing, &underlay).await.unwrap(), vec![]);
     configure(leaf, Daemon::Bgpd, LEAF).await;
@@ -232,10 +233,18 @@ async fn scenario(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
     );
     let mut leaf_routing = leaf.routing();
     add_red(leaf, &mut leaf_routing, "100.64.0.1").await;
-    assert_eq!(apply::converge(&mut routing, &want).await.unwrap(), vec![]);
+    assert_eq!(apply::converge(&mut routing, want).await.unwrap(), vec![]);
     configure(leaf, Daemon::Zebra, "vrf red\nvni 100\nexit-vrf").await;
     configure(leaf, Daemon::Bgpd, LEAF_RED).await;
     configure(host, Daemon::Bgpd, &HOST.replace("ASN", "64515")).await;
+    routing
+}
+
+#[allow(clippy::too_many_lines, reason = "each step needs what the steps before it left")]
+async fn scenario(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
+    let everything = Some(vec![permit("0.0.0.0/0", Some(32))]);
+    let want = render(&node(64515, everything.clone()), &pe.release()).unwrap();
+    let mut routing = begin(pe, leaf, host, &want).await;
 
     // The host's routes are in the fabric with the configured community, and so is the aggregate; those tagged no-advertise or
     // no-export are not.
@@ -282,7 +291,7 @@ async fn scenario(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
         let mut config = node(64514, None);
         config.underlay.as_mut().unwrap().protected_prefixes = ["100.65.0.0/24".parse().unwrap()].into();
         let session = config.vrfs.get_mut(&red).unwrap().sessions.get_mut(&Family::Ipv4).unwrap();
-        session.local_pref = local_pref;
+        Arc::make_mut(session).local_pref = local_pref;
         assert_eq!(apply::converge(&mut routing, &render(&config, &pe.release()).unwrap()).await.unwrap(), vec![]);
         let preferred = local_pref.unwrap_or(100);
         let end = Instant::now() + LIMIT;
@@ -296,8 +305,8 @@ async fn scenario(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
     }
 }
 
-#[test]
-fn routes_and_communities_are_advertised_as_configured() {
+/// Runs a scenario with a router, a leaf and a host.
+fn run(scenario: impl AsyncFnOnce(&mut Router, &mut Router, &mut Router)) {
     if !router::can_run() {
         return;
     }
@@ -305,4 +314,73 @@ fn routes_and_communities_are_advertised_as_configured() {
     wire(&mut pe, &mut leaf, &mut host);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(scenario(&mut pe, &mut leaf, &mut host));
+}
+
+#[test]
+fn routes_and_communities_are_advertised_as_configured() {
+    run(scenario);
+}
+
+/// The router with an aggregate.
+fn aggregating(summary_only: bool) -> RouterConfig {
+    let mut config = node(64515, Some(vec![permit("0.0.0.0/0", Some(32))]));
+    let red = config.vrfs.get_mut(&"red".parse().unwrap()).unwrap();
+    red.aggregates = [("172.30.0.0/24".parse().unwrap(), summary_only)].into();
+    config
+}
+
+/// A part of the aggregate that no community keeps on the node, with another origin.
+const PART: &str = "
+route-map incomplete permit 10
+set origin incomplete
+exit
+router bgp 64515
+address-family ipv4 unicast
+network 172.30.0.13/32 route-map incomplete
+exit-address-family
+exit";
+
+/// Replaces a line of the host's BGP instance.
+async fn at_host(host: &mut Router, lines: &str) {
+    configure(host, Daemon::Bgpd, &format!("router bgp 64515\naddress-family ipv4 unicast\n{lines}")).await;
+}
+
+async fn aggregates(pe: &mut Router, leaf: &mut Router, host: &mut Router) {
+    const TABLE: &str = "vrf red ipv4 unicast";
+    let (release, aggregate) = (pe.release(), "172.30.0.0/24");
+    let mut routing = begin(pe, leaf, host, &render(&aggregating(false), &release).unwrap()).await;
+    until_there(leaf, TABLE, aggregate, true).await;
+
+    // A part with another origin comes and is withdrawn, the options of the aggregate change, and the last part is withdrawn.
+    configure(host, Daemon::Bgpd, PART).await;
+    until_there(leaf, TABLE, "172.30.0.13/32", true).await;
+    at_host(host, "no network 172.30.0.13/32").await;
+    until_there(leaf, TABLE, "172.30.0.13/32", false).await;
+    let wanted = aggregating(true);
+    let tree = render(&wanted, &release).unwrap();
+    let running = routing.running().await.unwrap();
+    if let Some(first) = without_replaced_aggregates(&wanted, &tree, &running.config, &release).unwrap() {
+        assert_eq!(apply::converge(&mut routing, &first).await.unwrap(), vec![]);
+        routing.wait_router_macs(&[].into(), LIMIT).await.unwrap();
+    }
+    assert_eq!(apply::converge(&mut routing, &tree).await.unwrap(), vec![]);
+    until_there(leaf, TABLE, "172.30.0.10/32", false).await;
+    until_there(leaf, TABLE, aggregate, true).await;
+    at_host(host, "no network 172.30.0.10/32\nno network 172.30.0.11/32\nno network 172.30.0.12/32").await;
+    until_there(leaf, TABLE, aggregate, false).await;
+
+    // Replaced at once, it stays with some releases.
+    at_host(host, "network 172.30.0.10/32").await;
+    until_there(leaf, TABLE, aggregate, true).await;
+    assert_eq!(apply::converge(&mut routing, &render(&aggregating(false), &release).unwrap()).await.unwrap(), vec![]);
+    until_there(leaf, TABLE, "172.30.0.10/32", true).await;
+    at_host(host, "no network 172.30.0.10/32").await;
+    until_there(leaf, TABLE, "172.30.0.10/32", false).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(!path(leaf, TABLE, aggregate).await.is_null(), release.keeps_replaced_type5);
+}
+
+#[test]
+fn an_aggregate_is_withdrawn_with_its_last_part_whatever_was_changed_before() {
+    run(aggregates);
 }

@@ -8,14 +8,14 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use perouter::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
-use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, diff, netns};
+use perouter::kernel::model::{HostMaster, KernelState, LinkKey, LinkKind, Netns};
+use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, diff, evpn_entries, netns};
 use perouter::names::{LINK_GROUP, OwnedName, Role};
 use perouter::types::{Family, IfName, MacAddr, TableId, Vni, VrfMode};
 use perouter::{kernel, names, scope, types};
 use proptest::test_runner::{Config, TestRunner};
 
-use self::generated::{Session, Spec, World, drift, drift_op, in_view_of, world};
+use self::generated::{Segment, Session, Spec, World, drift, drift_op, in_view_of, world};
 use self::node::{
     Node, converge, converge_eventually, error_chain, has_nftables, has_source_filters, links_netns, mode,
     outcome_text, reconcile, runtime, second_port,
@@ -23,6 +23,8 @@ use self::node::{
 
 #[path = "../src/kernel/diff/generated.rs"]
 mod generated;
+#[path = "kernel/neighbors.rs"]
+mod neighbors;
 #[path = "kernel/nics.rs"]
 mod nics;
 #[path = "kernel/node.rs"]
@@ -36,7 +38,8 @@ fn three_vnis() -> World {
         (1, spec(Some(both))),
         (2, spec(None)),
     ]);
-    World { mode: mode(), vtep: "100.65.0.1/32".parse().unwrap(), shift: 0, specs, filters: has_source_filters() }
+    let vtep = "100.65.0.1/32".parse().unwrap();
+    World { mode: mode(), vtep, shift: 0, specs, segments: BTreeMap::new(), filters: has_source_filters() }
 }
 
 fn link_key(netns: Netns, role: Role, vni: u32) -> LinkKey {
@@ -120,6 +123,37 @@ fn the_fdb_of_a_vxlan_device_is_not_that_of_its_bridge() {
         node.vrf("v0", "bridge fdb flush dev vni100 self");
         assert_eq!(kernel.fdb(&device).await.unwrap(), BTreeSet::new());
         assert!(node.vrf("v0", "bridge fdb show dev vni100").contains(mac), "the bridge still has it");
+    });
+}
+
+/// Two VTEPs, each of whose entries the bridge has for no VLAN and, with VLAN filtering in the kernel, for VLAN 1.
+#[test]
+fn the_entries_of_all_vteps_lose_the_mark_of_zebra() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        converge(&kernel, &three_vnis().state()).await;
+        let vteps = [("02:00:64:41:00:08", "100.65.0.8"), ("02:00:64:41:00:09", "100.65.0.9")];
+        for (mac, vtep) in vteps {
+            node.vrf(
+                "v0",
+                &format!(
+                    "bridge fdb add {mac} dev vni100 master dynamic extern_learn
+                     bridge fdb append {mac} dev vni100 dst {vtep} self dynamic extern_learn
+                     ip neigh add {vtep} lladdr {mac} dev br-pe-100 nud noarp extern_learn"
+                ),
+            );
+        }
+        let entries = || node.vrf("v0", "bridge fdb show dev vni100; ip neigh show nud all dev br-pe-100");
+        assert!(entries().contains("extern_learn"), "{}", entries());
+        evpn_entries::keep(&node.runtime).await.unwrap();
+        assert!(!entries().contains("extern_learn"), "{}", entries());
+        for (mac, vtep) in vteps {
+            for kept in [format!("{mac} dst {vtep} "), format!("{vtep} lladdr {mac} NOARP")] {
+                assert!(entries().contains(&kept), "{kept}: {}", entries());
+            }
+        }
+        assert_eq!(evpn_entries::keep(&node.runtime).await.unwrap(), 0);
     });
 }
 
@@ -375,7 +409,7 @@ fn the_host_end_joins_a_vrf_of_the_host_or_its_absence_is_an_error() {
         let mut wanted = three_vnis().state();
         converge(&kernel, &wanted).await;
         let key = link_key(Netns::Host, Role::HostVeth, 101);
-        wanted.links.get_mut(&key).unwrap().host_vrf = Some("hostvrf".parse().unwrap());
+        wanted.links.get_mut(&key).unwrap().host_master = Some(HostMaster::Vrf("hostvrf".parse().unwrap()));
         let assert_rejected = async |words: &str| {
             let outcomes = kernel.apply_all(&diff(&wanted, &kernel.observe(&BTreeSet::new()).await.unwrap())).await;
             let errors: Vec<String> = outcomes.iter().filter(|outcome| !outcome.is_done()).map(outcome_text).collect();
@@ -400,6 +434,107 @@ fn the_host_end_joins_a_vrf_of_the_host_or_its_absence_is_an_error() {
         node.host("ip link set host-101 master hostvrf");
         converge(&kernel, &without).await;
         assert!(shown().contains("master hostvrf") && shown().contains("2001:db8:101::2/64"), "{}", shown());
+    });
+}
+
+#[test]
+fn a_segment_is_in_its_vrf_with_a_bridge_on_the_host() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let segment = |within, gateways| Segment { port: 4789, mtu: 1450, within, gateways, bridge: true };
+        let world = |within, gateways| World {
+            segments: BTreeMap::from([(0, segment(within, gateways)), (1, segment(None, false))]),
+            ..three_vnis()
+        };
+        converge(&kernel, &world(Some(0), true).state()).await;
+        let settings = |link: &str| {
+            let ipv4 = ["arp_accept", "arp_ignore"].map(|name| format!("net.ipv4.conf.{link}.{name}"));
+            let ipv6 = ["dad_transmits", "disable_ipv6"].map(|name| format!("net.ipv6.conf.{link}.{name}"));
+            format!("sysctl -n {} {}", ipv4.join(" "), ipv6.join(" "))
+        };
+        let gateway = || node.vrf("v0", "ip -6 address show dev br-pe-150");
+        let is_usable = |shown: &str, address: &str| {
+            shown
+                .lines()
+                .any(|line| line.contains(address) && !line.contains("tentative") && !line.contains("dadfailed"))
+        };
+        assert_eq!(node.vrf("v0", &settings("br-pe-150")), "2\n0\n0\n0\n");
+        let await_usable = async || {
+            for _ in 0..30 {
+                if ["2001:db8:150::1/64", "fe80::"].iter().all(|address| is_usable(&gateway(), address)) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            panic!("{}", gateway());
+        };
+        await_usable().await;
+        assert_eq!(node.router(&settings("br-pe-151")), "0\n8\n1\n1\n", "carries frames only");
+        assert_eq!(node.host(&settings("br-hs-150")), "0\n8\n1\n1\n");
+        let shown = node.host("ip -d link show dev host-150; ip -d link show dev br-hs-150");
+        for word in ["master br-hs-150", "group 20550", "mcast_snooping 0", "mtu 1450"] {
+            assert!(shown.contains(word), "{word} in {shown}");
+        }
+        // The gateways go and come while the bridge stays: the router asks for neighbors in a link-local address.
+        converge(&kernel, &world(Some(0), false).state()).await;
+        assert_eq!(gateway(), "");
+        converge(&kernel, &world(Some(0), true).state()).await;
+        await_usable().await;
+        // To another VRF and out of all.
+        for (within, gateways) in [(Some(1), true), (None, false), (Some(0), true)] {
+            converge(&kernel, &world(within, gateways).state()).await;
+        }
+        converge(&kernel, &three_vnis().state()).await;
+        assert_eq!(node.host("ip -o link | grep -c -e -15[01] || true"), "0\n");
+    });
+}
+
+/// A bridge of the host is not changed but for its ports.
+#[test]
+fn the_host_end_joins_a_bridge_of_the_host_or_its_absence_is_an_error() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let segment = Segment { port: 4789, mtu: 1450, within: Some(0), gateways: true, bridge: false };
+        let left = World { segments: BTreeMap::from([(0, segment)]), ..three_vnis() }.state();
+        let mut wanted = left.clone();
+        let key = link_key(Netns::Host, Role::HostVeth, 150);
+        wanted.links.get_mut(&key).unwrap().host_master = Some(HostMaster::Bridge("pods".parse().unwrap()));
+        let outcomes = kernel.apply_all(&diff(&wanted, &kernel.observe(&BTreeSet::new()).await.unwrap())).await;
+        let failed: Vec<String> = outcomes.iter().filter(|outcome| !outcome.is_done()).map(outcome_text).collect();
+        assert_eq!(failed.len(), 1, "all else is in place: {failed:?}");
+        assert!(
+            failed[0].starts_with("host: link set host-150 master pods: the host has no bridge pods"),
+            "{failed:?}"
+        );
+        node.host("ip link add pods type veth peer name other");
+        let outcomes = kernel.apply_all(&diff(&wanted, &kernel.observe(&BTreeSet::new()).await.unwrap())).await;
+        let failed: Vec<String> = outcomes.iter().filter(|outcome| !outcome.is_done()).map(outcome_text).collect();
+        assert!(failed[0].contains("pods is no Linux bridge"), "{failed:?}");
+        node.host("ip link del pods");
+        // Its appearance is a change.
+        while tokio::time::timeout(Duration::from_millis(300), kernel.changed()).await.is_ok() {}
+        node.host("ip link add pods type bridge mcast_snooping 0 ageing_time 12300; ip link set pods mtu 9000");
+        tokio::time::timeout(Duration::from_secs(5), kernel.changed()).await.expect("no change is reported");
+        let settings = || {
+            node.host(
+                "ip -d -o link show dev pods | grep -o -e 'mtu [0-9]*' -e 'ageing_time [0-9]*' -e 'group [a-z0-9]*'",
+            )
+        };
+        let before = settings();
+        converge(&kernel, &wanted).await;
+        let shown = || node.host("ip -d link show dev host-150");
+        assert!(shown().contains("master pods"), "{}", shown());
+        converge(&kernel, &left).await;
+        assert!(!shown().contains("master"), "{}", shown());
+        // What others have attached stays where it is.
+        node.host("ip link set host-150 master pods");
+        converge(&kernel, &left).await;
+        assert!(shown().contains("master pods"), "{}", shown());
+        converge(&kernel, &wanted).await;
+        converge(&kernel, &three_vnis().state()).await;
+        assert_eq!(settings(), before);
     });
 }
 

@@ -74,6 +74,7 @@ fn on_a_real_api_server() {
     }
     wrong_values_are_rejected(&helm);
     the_default_is_what_deploy_has(&admin, &helm);
+    the_removal_is_what_deploy_has(&admin, &helm);
     every_value_has_an_effect(&helm);
     release_follows_the_chart(&admin, &helm);
 }
@@ -111,7 +112,8 @@ fn wrong_values_are_rejected(helm: &Helm) {
 fn objects(admin: &Kubectl, documents: &str) -> BTreeMap<(String, String), Value> {
     let list = admin.check_with_input(&["apply", "--dry-run=client", "-o", "json", "-f", "-"], documents).unwrap();
     let list: Value = serde_json::from_str(&list).unwrap();
-    let list = list["items"].as_array().unwrap().clone();
+    // A single one is not in a list.
+    let list = list["items"].as_array().cloned().unwrap_or_else(|| vec![list]);
     list.into_iter().map(|object| ((text(&object["kind"]), text(&object["metadata"]["name"])), object)).collect()
 }
 
@@ -136,6 +138,17 @@ fn the_default_is_what_deploy_has(admin: &Kubectl, helm: &Helm) {
     assert_eq!(chart.len(), deploy.len() - 1, "all but the Namespace");
 }
 
+/// In place of the `DaemonSets` of router and controller.
+fn the_removal_is_what_deploy_has(admin: &Kubectl, helm: &Helm) {
+    let deploy = objects(admin, &admin.check(&["kustomize", "deploy/removal"]).unwrap());
+    let chart = objects(admin, &helm.template(&["--set", "cleanup.enabled=true"]));
+    let daemon_sets: Vec<_> = chart.keys().filter(|(kind, _)| kind == "DaemonSet").collect();
+    assert_eq!(daemon_sets, [&("DaemonSet".to_owned(), "perouter-cleanup".to_owned())]);
+    let of_deploy = &deploy[&("DaemonSet".to_owned(), "cleanup".to_owned())];
+    assert_eq!(normal(&chart[daemon_sets[0]]), normal(of_deploy));
+    assert_eq!(deploy.len(), 1);
+}
+
 /// An object without what the chart has of its own: names, labels, image, log level.
 fn normal(object: &Value) -> Value {
     let mut object = object.clone();
@@ -153,7 +166,9 @@ fn normal(object: &Value) -> Value {
     }
     if let Some(container) = object.pointer_mut("/spec/template/spec/containers/0") {
         assert_eq!(container["image"], "perouter:dev");
-        container["env"].as_array_mut().unwrap().retain(|variable| variable["name"] != "PEROUTER_LOG");
+        if let Some(variables) = container["env"].as_array_mut() {
+            variables.retain(|variable| variable["name"] != "PEROUTER_LOG");
+        }
     }
     // The chart knows the account of the controller, `deploy/` its name.
     if let Some(expression) = object.pointer_mut("/spec/matchConditions/0/expression") {
@@ -193,6 +208,12 @@ fn every_value_has_an_effect(helm: &Helm) {
     }
     assert!(!result.contains("PerouterRoutesFiltered") && result.contains("PerouterFabricDown"), "a disabled alert");
     assert!(!result.contains("openperouter-system:controller"), "the name of an account that the chart does not have");
+    let result = helm.template(&["--values", "tests/helm/cleanup.yaml"]);
+    let settings =
+        ["OnDelete", "system-cluster-critical", "runtimeClassName: runc", "rack: b", "key: fabric", "memory: 40Mi"];
+    for wanted in settings.iter().chain(&["a: of-cleanup", "b: of-cleanup", "c: of-cleanup", "d: of-cleanup"]) {
+        assert!(result.contains(wanted), "{wanted} is not in {result}");
+    }
 }
 
 /// A copy of the chart with another category of L3VNIs.
@@ -209,7 +230,7 @@ fn older_chart() -> tempfile::TempDir {
     copy
 }
 
-/// Installed, upgraded with its CRDs, removed without them.
+/// Installed, upgraded with its CRDs, removed without them; the objects stay.
 fn release_follows_the_chart(admin: &Kubectl, helm: &Helm) {
     let older = older_chart();
     let notes = helm.check(&["install", "perouter", older.path().to_str().unwrap(), "-n", NAMESPACE]);
@@ -217,11 +238,22 @@ fn release_follows_the_chart(admin: &Kubectl, helm: &Helm) {
     let crd = "l3vnis.openpe.openperouter.github.io";
     let categories = || admin.check(&["get", "crd", crd, "-o", "jsonpath={.spec.names.categories}"]).unwrap();
     assert_eq!(categories(), r#"["older"]"#);
-    helm.check(&["upgrade", "perouter", CHART, "-n", NAMESPACE, "--set", "router.logLevel=debug"]);
+    admin.check(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).unwrap();
+    admin.check(&["apply", "-f", "examples/metallb/openpe.yaml"]).unwrap();
+    let stored = || {
+        let list = admin.check(&["-n", NAMESPACE, "get", "underlays,l3vnis", "-o", "json"]).unwrap();
+        let list: Value = serde_json::from_str(&list).unwrap();
+        let identity = |object: &Value| (text(&object["metadata"]["uid"]), object["spec"].clone());
+        list["items"].as_array().unwrap().iter().map(identity).collect::<Vec<_>>()
+    };
+    let before = stored();
+    assert_eq!(before.len(), 3);
+    helm.check(&["upgrade", "perouter", CHART, "-n", NAMESPACE, "--reset-then-reuse-values"]);
     assert_eq!(categories(), r#"["openpe"]"#, "an upgrade of the chart upgrades the CRDs");
+    assert_eq!(stored(), before);
     helm.check(&["uninstall", "perouter", "-n", NAMESPACE]);
     let left =
         admin.check(&["-n", NAMESPACE, "get", "daemonsets,roles,validatingadmissionpolicies", "-o", "name"]).unwrap();
     assert_eq!(left, "");
-    admin.check(&["get", "crd", crd]).unwrap();
+    assert_eq!(stored(), before);
 }

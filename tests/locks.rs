@@ -13,6 +13,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nix::mount::MsFlags;
 use perouter::runtime::{Daemon, Runtime};
 use tempfile::TempDir;
 
@@ -197,23 +198,33 @@ fn another_index_than_that_of_the_router_needs_a_flag() {
     assert_eq!(router.pids(), before.0);
 }
 
-/// As in a Pod, whose volume it is.
+/// As in a Pod: a volume in a root that may be read-only.
 #[test]
 fn cleanup_empties_a_run_directory_that_is_a_mount() {
     if !is_root() {
         return;
     }
-    let mut router = Router::new("mount");
-    fs::create_dir(router.runtime.dir()).unwrap();
-    let none = None::<&str>;
-    let owned_by_root = Some("mode=755");
-    nix::mount::mount(none, router.runtime.dir(), Some("tmpfs"), nix::mount::MsFlags::empty(), owned_by_root).unwrap();
-    router.run("0");
-    until("a status", || router.runtime.status().exists());
-    router.stop();
-    let cleanup = router.output(&["cleanup"]);
-    let left: Vec<_> = fs::read_dir(router.runtime.dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    nix::mount::umount(router.runtime.dir()).unwrap();
-    assert!(cleanup.status.success(), "{}", text(&cleanup));
-    assert_eq!(left, Vec::<PathBuf>::new());
+    let tmpfs = |dir: &Path, flags| {
+        nix::mount::mount(None::<&str>, dir, Some("tmpfs"), flags, Some("mode=755")).unwrap();
+    };
+    for root_flags in [MsFlags::empty(), MsFlags::MS_RDONLY] {
+        let root = TempDir::new().unwrap();
+        tmpfs(root.path(), MsFlags::empty());
+        let dir = root.path().join("run");
+        fs::create_dir(&dir).unwrap();
+        tmpfs(&dir, MsFlags::empty());
+        tmpfs(root.path(), MsFlags::MS_REMOUNT | root_flags);
+        let mut router = Router::new("mount");
+        router.runtime = Runtime::new(&dir, router.runtime.router_netns());
+        router.run("0");
+        until("a status", || router.runtime.status().exists());
+        router.stop();
+        let cleanup = router.output(&["cleanup"]);
+        let left: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        drop(router);
+        nix::mount::umount(&dir).unwrap();
+        nix::mount::umount(root.path()).unwrap();
+        assert!(cleanup.status.success(), "{root_flags:?}: {}", text(&cleanup));
+        assert_eq!(left, Vec::<PathBuf>::new());
+    }
 }

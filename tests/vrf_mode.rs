@@ -42,7 +42,14 @@ fn red_and_blue() -> KernelState {
     let both = Session { ipv4: Some(2), ipv6: Some(2), listen: None };
     let spec = Spec { port: 4789, mtu: 1450, mac: 1, strict: false, session: Some(both) };
     let specs = BTreeMap::from([(0, spec.clone()), (1, spec)]);
-    let world = World { mode: VrfMode::Vrf, vtep: "100.65.0.1/32".parse().unwrap(), shift: 0, specs, filters: false };
+    let world = World {
+        mode: VrfMode::Vrf,
+        vtep: "100.65.0.1/32".parse().unwrap(),
+        shift: 0,
+        specs,
+        segments: BTreeMap::new(),
+        filters: false,
+    };
     let mut state = world.state();
     state.sysctls.insert((Netns::Router, Sysctl::VrfStrictMode), 1);
     state.sysctls.insert((Netns::Router, Sysctl::TcpL3mdevAccept), 0);

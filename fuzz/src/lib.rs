@@ -122,6 +122,15 @@ mod tests {
         assert_eq!(names, dirs);
     }
 
+    /// A longer one would be cut, and be no output of FRR any more.
+    #[test]
+    fn no_input_is_longer_than_its_target_allows() {
+        let longest = |target: &Target| target.seeds().unwrap().iter().map(Vec::len).max().unwrap();
+        let sizes = TARGETS.iter().map(|target| (target.name, longest(target), target.max_input));
+        let too_long: Vec<_> = sizes.filter(|(_, longest, most)| longest > most).collect();
+        assert!(too_long.is_empty(), "{too_long:?}");
+    }
+
     #[test]
     fn every_recorded_input_is_processed() {
         for target in &TARGETS {

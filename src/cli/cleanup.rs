@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
+use super::exit_status::ExitStatus;
 use super::lock::{self, LockRole};
 use super::options::{RuntimeOptions, StateOptions};
 use super::output;
@@ -44,7 +45,8 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     for (step, outcome) in steps.iter().zip(kernel.apply_all(&steps).await) {
         failed |= !outcome.is_done();
         match outcome {
-            Outcome::Done => output::out(&format!("{step}\n")),
+            // The rest is removed all the same.
+            Outcome::Done => failed |= output::out(&format!("{step}\n")).is_err(),
             Outcome::Skipped => {
                 output::error_line(&format!("error: {step}: skipped, because an operation that it depends on failed"));
             }
@@ -52,7 +54,8 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
         }
     }
     if failed {
-        anyhow::bail!("the router is not removed: fix the cause and run `perouter cleanup` again");
+        output::error_line("error: the router is not removed: fix the cause and run `perouter cleanup` again");
+        return Ok(ExitStatus::Problem.into());
     }
     kernel.move_out_foreign_links().await.map_err(|error| anyhow::anyhow!(remedy::text(&error)))?;
     drop(kernel);
@@ -62,11 +65,12 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// In a Pod the directory is a mount, which stays, empty.
+/// In a Pod the directory is a mount in a read-only root, which stays, empty.
 fn remove_run_dir(dir: &Path) -> anyhow::Result<()> {
     let is_empty = || fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+    let is_mount = |kind| matches!(kind, io::ErrorKind::ResourceBusy | io::ErrorKind::ReadOnlyFilesystem);
     match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy && is_empty() => Ok(()),
+        Err(error) if is_mount(error.kind()) && is_empty() => Ok(()),
         result => result.with_context(|| format!("remove {}", dir.display())),
     }
 }

@@ -22,7 +22,7 @@ pub struct CrdsArgs {
 pub fn execute(args: &CrdsArgs) -> anyhow::Result<ExitCode> {
     for (file, yaml) in crds()? {
         match &args.out_dir {
-            None => output::out(&format!("---\n{yaml}")),
+            None => output::out(&format!("---\n{yaml}"))?,
             Some(dir) => {
                 let path = dir.join(file);
                 std::fs::write(&path, yaml).with_context(|| format!("write {}", path.display()))?;

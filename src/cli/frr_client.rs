@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,12 +11,17 @@ use ipnet::IpNet;
 use crate::diagnose::filtered::Filtered;
 use crate::frr::client::port::Routing as _;
 use crate::frr::client::vty_routing::VtyRouting;
+use crate::frr::release::Release;
+use crate::frr::show::interface::{self, Interface};
+use crate::frr::show::mac::{self, MacState, NeighborState};
 use crate::frr::show::neighbor::{self, SessionReset};
 use crate::frr::show::route::{self, Match, Path, Type5};
 use crate::frr::show::session::{SessionKey, SessionState};
+use crate::frr::show::type2::{self, Type2};
+use crate::frr::show::type5::{self, Type5Route};
 use crate::frr::show::vni::{VniState, VniType};
 use crate::runtime::{Daemon, Runtime};
-use crate::types::{Family, Vni, VrfName};
+use crate::types::{Family, MacAddr, Vni, VrfName};
 
 /// bgpd is busy for 0.4 s at most while it receives 100 000 routes.
 const VTY_LIMIT: Duration = Duration::from_secs(10);
@@ -34,6 +40,7 @@ pub fn unknown_vrf(vrf: &str, known: &BTreeSet<&str>) -> anyhow::Error {
 /// The FRR of a running router.
 pub struct FrrQueries {
     vty: VtyRouting,
+    frr_dir: PathBuf,
     hint: String,
 }
 
@@ -42,11 +49,16 @@ impl FrrQueries {
     pub fn of(runtime: &Runtime) -> Self {
         let hint =
             format!("no answer from FRR in {} (is `perouter run` running on this node?)", runtime.frr_dir().display());
-        Self { vty: routing(runtime), hint }
+        Self { vty: routing(runtime), frr_dir: runtime.frr_dir(), hint }
     }
 
     async fn show(&mut self, daemon: Daemon, command: &str) -> anyhow::Result<String> {
         self.vty.show(daemon, command).await.with_context(|| self.hint.clone())
+    }
+
+    /// What a daemon prints.
+    pub async fn text(&mut self, daemon: Daemon, command: &str) -> anyhow::Result<String> {
+        self.show(daemon, command).await
     }
 
     /// All sessions, with their last reset.
@@ -74,6 +86,66 @@ impl FrrQueries {
         let mut filtered: Vec<_> = routes.iter().map(|route| Filtered::new(route, &own)).collect();
         filtered.sort();
         Ok(filtered)
+    }
+
+    /// The daemons that do not answer, with the error of each.
+    pub async fn silent(&mut self) -> BTreeMap<String, String> {
+        let without_release = [Daemon::Zebra, Daemon::Bgpd, Daemon::Bfdd, Daemon::Staticd];
+        let version = self.vty.version().await.ok();
+        let release = version.and_then(|version| Release::of(&version).ok());
+        let daemons = release.map_or(&without_release[..], |release| release.daemons);
+        let mut silent = BTreeMap::new();
+        for daemon in daemons {
+            if let Err(error) = self.vty.show(*daemon, "show version").await {
+                silent.insert(daemon.to_string(), format!("{:#}", anyhow::Error::from(error)));
+            }
+        }
+        silent
+    }
+
+    /// Whether FRR has been started here.
+    pub fn has_sockets(&self) -> bool {
+        self.frr_dir.join("zebra.vty").exists()
+    }
+
+    /// Links of all VRFs.
+    pub async fn interfaces(&mut self) -> anyhow::Result<BTreeMap<String, Interface>> {
+        Ok(interface::interfaces(&self.show(Daemon::Zebra, interface::SHOW_INTERFACES).await?)?)
+    }
+
+    /// Installed routes of the default instance, with their next hops.
+    pub async fn underlay(&mut self) -> anyhow::Result<BTreeMap<IpNet, Vec<String>>> {
+        let mut found = BTreeMap::new();
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let shown = self.show(Daemon::Zebra, route::show_underlay_rib(family)).await?;
+            found.extend(route::installed(&shown)?);
+        }
+        Ok(found)
+    }
+
+    /// VNIs of both types.
+    pub async fn vnis(&mut self) -> anyhow::Result<BTreeMap<Vni, VniState>> {
+        self.vty.vnis().await.with_context(|| self.hint.clone())
+    }
+
+    /// The MAC addresses of an L2VNI.
+    pub async fn macs(&mut self, vni: Vni) -> anyhow::Result<BTreeMap<MacAddr, MacState>> {
+        Ok(mac::macs(&self.show(Daemon::Zebra, &mac::show_macs(vni)).await?)?)
+    }
+
+    /// The IP addresses of an L2VNI.
+    pub async fn mac_neighbors(&mut self, vni: Vni) -> anyhow::Result<BTreeMap<IpAddr, NeighborState>> {
+        Ok(mac::neighbors(&self.show(Daemon::Zebra, &mac::show_neighbors(vni)).await?)?)
+    }
+
+    /// All Type-5 routes with their paths.
+    pub async fn all_type5(&mut self) -> anyhow::Result<Vec<Type5Route>> {
+        Ok(type5::all_type5(&self.show(Daemon::Bgpd, type5::SHOW_ALL_TYPE5).await?)?)
+    }
+
+    /// A prefix of a VRF.
+    pub async fn matched_prefix(&mut self, vrf: &VrfName, prefix: &IpNet) -> anyhow::Result<Option<Match>> {
+        Ok(route::matched(&self.show(Daemon::Bgpd, &route::show_match(vrf, &prefix.to_string())).await?)?)
     }
 
     /// The L3VNI of each VRF.
@@ -107,6 +179,19 @@ impl FrrQueries {
         address: Option<IpAddr>,
     ) -> anyhow::Result<BTreeMap<IpNet, Vec<String>>> {
         Ok(route::installed(&self.show(Daemon::Zebra, &route::show_rib(vrf, family, address)).await?)?)
+    }
+
+    /// Our MAC/IP routes of an L2VNI.
+    pub async fn type2(&mut self, state: &VniState) -> anyhow::Result<BTreeMap<IpAddr, Type2>> {
+        let Some(rd) = &state.rd else { return Ok(BTreeMap::new()) };
+        Ok(type2::type2(&self.show(Daemon::Bgpd, &route::show_type5(rd)).await?)?)
+    }
+
+    /// The L2VNIs in a VRF.
+    pub async fn l2vnis(&mut self, vrf: &VrfName) -> anyhow::Result<BTreeMap<Vni, VniState>> {
+        let mut vnis = self.vnis().await?;
+        vnis.retain(|_, state| state.vni_type == VniType::L2 && state.vrf == vrf.as_str());
+        Ok(vnis)
     }
 
     /// Our Type-5 routes of a VRF.

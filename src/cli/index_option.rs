@@ -112,6 +112,13 @@ fn of_label(key: &str, labels: &BTreeMap<&str, &str>) -> Result<u32, IndexError>
 }
 
 impl IndexOptions {
+    /// The index, where no option says where it is from.
+    pub fn set_default(&mut self, index: Option<u32>) {
+        if self.label.is_none() && self.interface.is_none() {
+            self.number = self.number.or(index);
+        }
+    }
+
     /// The index, by the labels of the command line and the interfaces of the host. An interface that the router has now counts
     /// with the index that the router was configured by.
     ///

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use nix::errno::Errno;
@@ -40,6 +41,9 @@ impl LockRole {
     }
 }
 
+/// Longer than [`has_controller`] has a lock.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Locks, held until they are dropped.
 #[derive(Debug)]
 pub struct Locks(#[expect(dead_code, reason = "held, not read")] Vec<Flock<File>>);
@@ -52,6 +56,7 @@ pub fn take(runtime: &Runtime, roles: &[LockRole]) -> anyhow::Result<Locks> {
 
 fn take_one(runtime: &Runtime, role: LockRole) -> anyhow::Result<Flock<File>> {
     let path = role.file(runtime);
+    let mut attempts = 3;
     loop {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(&path);
@@ -64,6 +69,11 @@ fn take_one(runtime: &Runtime, role: LockRole) -> anyhow::Result<Flock<File>> {
                 write!(lock, "{}", std::process::id())?;
                 return Ok(lock);
             }
+            // Another one looks whether there is a process.
+            Err((_, Errno::EWOULDBLOCK)) if attempts > 1 => {
+                attempts -= 1;
+                std::thread::sleep(LOOK);
+            }
             Err((mut file, Errno::EWOULDBLOCK)) => {
                 let mut pid = String::new();
                 file.read_to_string(&mut pid)?;
@@ -72,6 +82,22 @@ fn take_one(runtime: &Runtime, role: LockRole) -> anyhow::Result<Flock<File>> {
             }
             Err((_, errno)) => return Err(errno).with_context(|| format!("lock {}", path.display())),
         }
+    }
+}
+
+/// Whether a controller runs in a run directory.
+pub fn has_controller(runtime: &Runtime) -> anyhow::Result<bool> {
+    let path = runtime.controller_lock();
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error).with_context(|| format!("open {}", path.display())),
+    };
+    // Held for this moment only, and beside other readers.
+    match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        Ok(_) => Ok(false),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(true),
+        Err((_, errno)) => Err(errno).with_context(|| format!("lock {}", path.display())),
     }
 }
 
@@ -98,7 +124,9 @@ mod tests {
         assert_eq!(error, format!("process {pid} is the controller in {path}: stop it first"));
         let router = take(&runtime, &[LockRole::Router]).unwrap();
         assert!(take(&runtime, &[LockRole::Router]).unwrap_err().to_string().contains("is the router in"));
+        assert!(has_controller(&runtime).unwrap());
         drop((router, controller));
+        assert!(!has_controller(&runtime).unwrap());
         take(&runtime, &LockRole::BOTH).unwrap();
     }
 

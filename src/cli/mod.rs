@@ -1,28 +1,45 @@
 //! The command line: one file for each subcommand. In: arguments. Out: text on standard output, exit status.
 
+mod archive;
+mod bundle;
+mod check;
+mod check_nodes;
 mod cleanup;
 mod crds;
+mod diagnostic;
+mod exit_status;
+mod facts;
+mod finding_text;
 mod frr_client;
 mod index_option;
 mod lock;
+mod macs;
+mod man;
 mod node_index;
 mod notify;
 mod options;
 pub mod output;
 mod plan;
+mod plan_changes;
+mod redaction;
 mod routes;
 mod run;
 mod serve;
 mod sessions;
+mod show;
 mod sources;
 mod status;
+mod stop_signal;
 mod table;
+mod tone;
 mod trace;
+mod ui;
 mod validate;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use self::exit_status::ExitStatus;
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// EVPN provider-edge router for Kubernetes nodes.
@@ -40,8 +57,8 @@ use clap::{CommandFactory, Parser, Subcommand};
     perouter validate /etc/perouter              check the objects\n  \
     perouter plan --node-index 0                 show what would change on this node\n  \
     perouter run --node-index 0                  run the router\n  \
-    perouter status                              show whether everything is in place\n\n\
-    Exit status: 0, or 1 after an error; plan has more."
+    perouter check                               show what is wrong on this node\n\n\
+    Exit status: 0 nothing is wrong, 1 a problem was found, 2 wrong usage or an error; 3 `perouter plan` has changes."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -74,20 +91,30 @@ enum Command {
     Controller(run::RunArgs),
     /// Print the steps of the next reconcile pass without applying them
     Plan(plan::PlanArgs),
-    /// Validate a directory of objects
+    /// Validate objects in files and directories
     Validate(validate::ValidateArgs),
     /// Show the state of the router on this node
     Status(status::StatusArgs),
+    /// Check everything on this node: what is wrong, what shows it, and what to do
+    Check(check::CheckArgs),
     /// Show the BGP sessions, and why one is not established
     Sessions(sessions::SessionsArgs),
     /// Show the routes of a VRF: their origin, and whether kernel and fabric have them
     Routes(routes::RoutesArgs),
+    /// Show the MAC addresses of an L2VNI, their IP addresses, and where they are
+    Macs(macs::MacsArgs),
     /// Trace the path of an address through the router and show where it is incomplete
     Trace(trace::TraceArgs),
+    /// Write an archive for support: status, sessions, routes, configurations, logs, the kernel. Without passwords
+    Bundle(bundle::BundleArgs),
+    /// Serve a page with what is wrong on this node, on loopback
+    Ui(ui::UiArgs),
     /// Remove the router from this node: stop FRR, delete links and namespaces, return the NICs
     Cleanup(cleanup::CleanupArgs),
     /// Print the custom resource definitions
     Crds(crds::CrdsArgs),
+    /// Write the manual pages
+    Man(man::ManArgs),
     /// Print the completion script for a shell
     #[command(after_help = "Examples:\n  source <(perouter completions bash)")]
     Completions {
@@ -103,12 +130,19 @@ impl Cli {
         Self::try_parse_from(args).map_err(|error| {
             // Where the output is closed there is nobody to report that to.
             let _ = error.print();
-            ExitCode::from(usage_status(&error))
+            if error.use_stderr() { ExitStatus::CannotKnow.into() } else { ExitStatus::Ok.into() }
         })
     }
 
-    /// Runs the command and returns the exit status.
-    pub async fn execute(self) -> anyhow::Result<ExitCode> {
+    /// Runs the command and returns the exit status. An error was printed.
+    pub async fn execute(self) -> ExitCode {
+        self.run().await.unwrap_or_else(|error| {
+            output::error_line(&format!("error: {error:#}"));
+            ExitStatus::CannotKnow.into()
+        })
+    }
+
+    async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Run(args) => run::both(args).await,
             Command::Router(args) => run::router(args).await,
@@ -116,39 +150,29 @@ impl Cli {
             Command::Plan(args) => plan::execute(args).await,
             Command::Validate(args) => validate::execute(&args).await,
             Command::Status(args) => status::execute(&args).await,
+            Command::Check(args) => check::execute(&args).await,
             Command::Sessions(args) => sessions::execute(&args).await,
             Command::Routes(args) => routes::execute(&args).await,
+            Command::Macs(args) => macs::execute(&args).await,
             Command::Trace(args) => trace::execute(&args).await,
+            Command::Bundle(args) => bundle::execute(&args).await,
+            Command::Ui(args) => ui::execute(&args).await,
             Command::Cleanup(args) => cleanup::execute(args).await,
             Command::Crds(args) => crds::execute(&args),
+            Command::Man(args) => man::execute(&args, Self::command()),
             Command::Completions { shell } => {
-                clap_complete::generate(shell, &mut Self::command(), "perouter", &mut std::io::stdout());
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Self::command(), "perouter", &mut script);
+                output::out(&String::from_utf8_lossy(&script))?;
                 Ok(ExitCode::SUCCESS)
             }
         }
     }
 }
 
-/// Wrong usage has the status of every error: that of clap, 2, is that of changes in `perouter plan`.
-fn usage_status(error: &clap::Error) -> u8 {
-    u8::from(error.use_stderr())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rstest::rstest;
-
-    #[rstest]
-    #[case::no_change_of_a_plan("plan --wrong", 1)]
-    #[case::missing("routes", 1)]
-    #[case::no_command("", 1)]
-    #[case::help("plan --help", 0)]
-    #[case::version("--version", 0)]
-    fn wrong_usage_is_an_error_as_any_other(#[case] args: &str, #[case] status: u8) {
-        let args = std::iter::once("perouter").chain(args.split_whitespace());
-        assert_eq!(usage_status(&Cli::try_parse_from(args).unwrap_err()), status);
-    }
 
     #[test]
     fn every_help_has_an_example() {

@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use serde::Serialize;
 
 use super::index_option::IndexOptions;
-use super::output;
 use crate::frr::daemons;
 use crate::kernel::vrf_device;
 use crate::runtime::{self, Runtime};
@@ -141,6 +139,12 @@ const READ_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(100);
 const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl ApiOptions {
+    /// A client of the API server alone.
+    pub fn of_cluster(kubeconfig: Option<PathBuf>) -> Self {
+        let state = StateOptions { state_dir: runtime::DEFAULT_STATE_DIR.into() };
+        Self { source: SourceChoice::Kubernetes, kubeconfig, watch_namespace: None, state }
+    }
+
     /// The kubeconfig file that does not exist yet. With `both` that is no error: the files of this node may be what connects it
     /// to the cluster that writes it.
     pub fn awaited_kubeconfig(&self) -> Option<&Path> {
@@ -234,27 +238,4 @@ pub struct RouterOptions {
     /// Serve /healthz, /readyz and (controller) /metrics on this address, such as 127.0.0.1:9476 [default: disabled]
     #[arg(long, env = "PEROUTER_HTTP_ADDRESS", value_name = "ADDRESS:PORT")]
     pub http_address: Option<SocketAddr>,
-}
-
-/// The output format of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// Human-readable text
-    Table,
-    /// JSON
-    Json,
-    /// YAML
-    Yaml,
-}
-
-impl Output {
-    /// Prints a value; `text` renders the table.
-    pub fn print(self, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
-        match self {
-            Self::Table => output::out(&text()),
-            Self::Json => output::out(&(serde_json::to_string_pretty(value)? + "\n")),
-            Self::Yaml => output::out(&serde_saphyr::to_string(value)?),
-        }
-        Ok(())
-    }
 }

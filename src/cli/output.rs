@@ -3,11 +3,38 @@
 
 use std::io::{self, Write};
 
+use anyhow::Context;
+
+use super::tone;
 use crate::printable::{printable, printable_colored, printable_lines};
 
-/// Writes a text to standard output. An output that is closed, as by `head`, is no error.
-pub fn out(text: &str) {
-    let _ = io::stdout().write_all(printable_lines(text).as_bytes());
+/// Writes a text to standard output. An output that is closed, as by `head`, is no error; one that is full is.
+pub fn out(text: &str) -> anyhow::Result<()> {
+    write(&printable_lines(text)).map(drop)
+}
+
+/// The same for a text with marks of [`tone`], which become colours or nothing; `false` where the output is closed.
+pub fn show(text: &str, colored: bool) -> anyhow::Result<bool> {
+    let shown = text.split_inclusive(tone::is_mark).map(|part| match part.char_indices().next_back() {
+        Some((at, mark)) if tone::is_mark(mark) => format!("{}{mark}", printable_lines(&part[..at])),
+        _ => printable_lines(part).into_owned(),
+    });
+    let shown: String = shown.collect();
+    write(&if colored { tone::colored(&shown) } else { tone::plain(&shown) })
+}
+
+/// Clears the screen of a terminal; `false` where the output is closed.
+pub fn clear() -> anyhow::Result<bool> {
+    write("\u{1b}[H\u{1b}[2J")
+}
+
+fn write(text: &str) -> anyhow::Result<bool> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("write standard output"),
+    }
 }
 
 /// Writes a line to standard error.

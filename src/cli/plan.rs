@@ -8,24 +8,31 @@ use std::sync::Arc;
 use clap::Args;
 use serde::Serialize;
 
+use super::exit_status::ExitStatus;
 use super::frr_client::routing;
-use super::options::{ModeChoice, Output, RuntimeOptions, SourceOptions, api_servers};
+use super::options::{ModeChoice, RuntimeOptions, SourceOptions, api_servers};
 use super::output;
+use super::plan_changes::{ObjectChange, changes};
+use super::show::{ShowOptions, Shown};
 use crate::control::accepted_file;
+use crate::frr::client::port::Routing as _;
 use crate::frr::daemons::{self, Installation, InstallationError};
 use crate::frr::release::{FrrVersion, Release};
+use crate::frr::show::session::SessionState;
 use crate::kernel::{NetlinkKernel, host_nics, netns};
 use crate::kind::note::Loss;
-use crate::reconcile::schedule::{Schedule, ScheduleStep};
+use crate::reconcile::schedule::ScheduleStep;
 use crate::reconcile::{Preview, Reconciler};
+use crate::snapshot::{Rejection, Snapshot};
 use crate::source;
 
 /// Arguments of `perouter plan`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Reads the node and changes nothing. Passwords are masked. Without a router on this node, all\n\
-    steps of the first reconcile pass are printed, for the installed release of FRR.\n\n\
-    Exit status: 0 nothing to do, 2 there are changes, 1 an error.\n\nExamples:\n  \
+    steps of the first reconcile pass are printed, for the installed release of FRR.\n\
+    Changes are shown by object; `-o wide` has the steps in the order in which they run.\n\n\
+    Exit status: 0 nothing to do, 1 an object is rejected, 2 the objects or the node cannot be read, 3 there are changes.\n\nExamples:\n  \
     perouter plan --config-dir examples/metallb --node-index 0\n  \
     perouter plan --node-index 0 -o json | jq -r '.steps[].lines[]?'"
 )]
@@ -40,13 +47,9 @@ pub struct PlanArgs {
     /// Directory of the FRR daemons
     #[arg(long, env = "PEROUTER_FRR_DIR", value_name = "DIR", default_value = daemons::FRR_DIR)]
     frr_dir: PathBuf,
-    /// Output format
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
-    output: Output,
+    #[command(flatten)]
+    show: ShowOptions,
 }
-
-/// Exit status where there is something to do.
-const CHANGES: u8 = 2;
 
 /// What is printed.
 #[derive(Debug, Serialize)]
@@ -59,6 +62,11 @@ struct Printed<'a> {
     note: Option<String>,
     kernel_ops: usize,
     frr_lines: usize,
+    /// Objects that are not applied.
+    rejected: &'a [Rejection],
+    /// What of it belongs to which object.
+    objects: Vec<ObjectChange>,
+    /// In the order in which they run.
     #[serde(serialize_with = "steps")]
     steps: &'a [ScheduleStep],
 }
@@ -80,45 +88,103 @@ fn steps<S: serde::Serializer>(steps: &[ScheduleStep], serializer: S) -> Result<
     }))
 }
 
+/// What the pass would do, and what is there.
+struct Planned {
+    snapshot: Arc<Snapshot>,
+    preview: Preview,
+    frr: PlannedRelease,
+    sessions: Vec<SessionState>,
+}
+
 /// Prints the plan.
 pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
+    let Planned { snapshot, preview, frr, sessions } = read(&args).await?;
+    for rejection in &preview.plan.rejected {
+        output::error_line(&rejection.to_string());
+    }
+    for note in preview.plan.notes.iter().filter(|note| note.loss != Loss::BetweenHosts) {
+        output::error_line(&format!("note: {note}"));
+    }
+    if let Some(nothing) = no_object(&snapshot, &preview) {
+        output::error_line(&format!("note: {nothing}"));
+    }
+    let schedule = &preview.schedule;
+    let printed = Printed {
+        frr_version: frr.version.to_string(),
+        note: frr.note,
+        kernel_ops: schedule.kernel_ops().count(),
+        frr_lines: schedule.frr_lines(),
+        rejected: &preview.plan.rejected,
+        objects: changes(&preview.plan, schedule, &sessions),
+        steps: &schedule.steps,
+    };
+    let note = printed.note.as_ref().map(|note| format!("# {note}\n")).unwrap_or_default();
+    let by_object = || {
+        let groups: String = printed.objects.iter().map(|change| change.to_string() + "\n").collect();
+        format!("{groups}{} kernel operations, {} FRR lines\n", printed.kernel_ops, printed.frr_lines)
+    };
+    let text = args.show.render("PlanReport", &printed, |look| {
+        let steps = if look.is_wide { schedule.to_string() } else { by_object() };
+        format!("{note}{steps}")
+    })?;
+    let status = match (preview.plan.rejected.is_empty(), schedule.is_empty()) {
+        (false, _) => ExitStatus::Problem,
+        (true, false) => ExitStatus::Changes,
+        (true, true) => ExitStatus::Ok,
+    };
+    args.show.show(&Shown { text, status })
+}
+
+/// Why there is nothing to do for this node, if no object concerns it.
+fn no_object(snapshot: &Snapshot, preview: &Preview) -> Option<String> {
+    if !preview.plan.objects.is_empty() || !preview.plan.rejected.is_empty() {
+        return None;
+    }
+    let node = &snapshot.node;
+    let labels: Vec<String> = node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    Some(match (snapshot.objects.len(), labels.is_empty()) {
+        (0, _) => format!("there are no objects for node {}", node.name),
+        (_, true) => format!("no object selects this node, {}, which has no labels: set --node-label", node.name),
+        (_, false) => format!("no object selects this node, {}, with the labels {}", node.name, labels.join(", ")),
+    })
+}
+
+/// The plan as text, by object.
+pub async fn text_of(source: SourceOptions, runtime: RuntimeOptions, vrf_mode: ModeChoice) -> anyhow::Result<String> {
+    let args = PlanArgs { source, runtime, vrf_mode, frr_dir: daemons::FRR_DIR.into(), show: ShowOptions::default() };
+    let Planned { preview, sessions, .. } = read(&args).await?;
+    let mut text = String::new();
+    text.extend(preview.plan.rejected.iter().map(|rejection| format!("{rejection}\n")));
+    text.extend(changes(&preview.plan, &preview.schedule, &sessions).iter().map(|change| format!("{change}\n")));
+    Ok(text + &preview.schedule.to_string())
+}
+
+async fn read(args: &PlanArgs) -> anyhow::Result<Planned> {
     let runtime = args.runtime.paths();
     let index = args.source.index.choice(&args.source.node_labels, &runtime).await?;
     let node = args.source.node(&index)?;
     let snapshot = Arc::new(source::dir::read(&args.source.config_dir, &args.source.secrets(), &node)?);
     let mode = args.vrf_mode.resolve()?;
-    let (preview, frr) = if netns::is_netns(runtime.router_netns())? {
+    if netns::is_netns(runtime.router_netns())? {
         let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
         let kernel = kernel.observing_routes_to(api_servers(None).await);
         let mut reconciler = Reconciler::new(kernel, routing(&runtime), mode, accepted_file::read(&runtime.accepted()));
         let preview = reconciler.preview(&snapshot).await?;
-        (preview, PlannedRelease { version: reconciler.frr_version().await?, note: None })
-    } else {
-        let frr = PlannedRelease::installed(&args.frr_dir).await?;
-        let nics = snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();
-        let nics = host_nics::observe(netns::open_host()?, &nics, &api_servers(None).await).await;
-        // Planning needs no privileges, reading the host does.
-        let unread = |error| eprintln!("note: the NICs of this node are not checked: {:#}", anyhow::Error::from(error));
-        let nics = nics.map_err(unread).ok();
-        (Preview::without_router(&snapshot, mode, Release::of(&frr.version)?, nics)?, frr)
-    };
-    for rejection in &preview.plan.rejected {
-        output::error_line(&rejection.to_string());
+        let frr = PlannedRelease { version: reconciler.frr_version().await?, note: None };
+        let sessions = routing(&runtime).sessions().await?;
+        return Ok(Planned { snapshot, preview, frr, sessions });
     }
-    for note in preview.plan.notes.iter().filter(|note| note.loss != Loss::BetweenHosts) {
-        eprintln!("note: {note}");
-    }
-    let Schedule { steps, .. } = &preview.schedule;
-    let printed = Printed {
-        frr_version: frr.version.to_string(),
-        note: frr.note,
-        kernel_ops: preview.schedule.kernel_ops().count(),
-        frr_lines: preview.schedule.frr_lines(),
-        steps,
+    let frr = PlannedRelease::installed(&args.frr_dir).await?;
+    let nics = snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();
+    let nics = host_nics::observe(netns::open_host()?, &nics, &api_servers(None).await).await;
+    // Planning needs no privileges, reading the host does.
+    let unread = |error| {
+        let error = anyhow::Error::from(error);
+        output::error_line(&format!("note: the NICs of this node are not checked: {error:#}"));
     };
-    let note = printed.note.as_ref().map(|note| format!("# {note}\n")).unwrap_or_default();
-    args.output.print(&printed, || format!("{note}{}", preview.schedule))?;
-    Ok(if preview.schedule.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(CHANGES) })
+    let nics = nics.map_err(unread).ok();
+    let preview = Preview::without_router(&snapshot, mode, Release::of(&frr.version)?, nics)?;
+    Ok(Planned { snapshot, preview, frr, sessions: vec![] })
 }
 
 /// The release of FRR to plan for.
@@ -145,6 +211,7 @@ impl PlannedRelease {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reconcile::schedule::Schedule;
 
     #[tokio::test]
     async fn without_an_installed_frr_the_newest_release_is_planned_for_and_named() {
@@ -158,11 +225,40 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_no_object_selects_is_told_its_labels() {
+        let mut snapshot = Snapshot::default();
+        snapshot.node.name = "n1".into();
+        let preview = Preview { plan: Arc::default(), schedule: Schedule::default() };
+        assert_eq!(no_object(&snapshot, &preview).unwrap(), "there are no objects for node n1");
+        let (object, found) =
+            crate::plan::tests::snapshot(vec![crate::plan::tests::l3vni("red", 100, "192.169.10.0/24")])
+                .objects
+                .into_iter()
+                .next()
+                .unwrap();
+        snapshot.objects.insert(object, found);
+        let expected = "no object selects this node, n1, which has no labels: set --node-label";
+        assert_eq!(no_object(&snapshot, &preview).unwrap(), expected);
+        snapshot.node.labels.insert("rack".into(), "a".into());
+        let expected = "no object selects this node, n1, with the labels rack=a";
+        assert_eq!(no_object(&snapshot, &preview).unwrap(), expected);
+    }
+
+    #[test]
     fn json_has_the_lines_of_each_step() {
         let step = ScheduleStep::AwaitPolicies;
-        let printed = Printed { frr_version: "8.4.4".into(), note: None, kernel_ops: 0, frr_lines: 0, steps: &[step] };
+        let printed = Printed {
+            frr_version: "8.4.4".into(),
+            note: None,
+            kernel_ops: 0,
+            frr_lines: 0,
+            rejected: &[],
+            objects: vec![],
+            steps: &[step],
+        };
         let expected = serde_json::json!({
-            "frrVersion": "8.4.4", "kernelOps": 0, "frrLines": 0, "steps": [{"step": "wait for the policies"}],
+            "frrVersion": "8.4.4", "kernelOps": 0, "frrLines": 0, "rejected": [], "objects": [],
+            "steps": [{"step": "wait for the policies"}],
         });
         assert_eq!(serde_json::to_value(printed).unwrap(), expected);
     }

@@ -9,17 +9,22 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use serde::Serialize;
 
+use super::exit_status::ExitStatus;
 use super::frr_client::{FrrQueries, unknown_vrf};
-use super::options::{Output, RuntimeOptions};
-use super::table;
+use super::options::RuntimeOptions;
+use super::show::{Items, Look, ShowOptions, Shown};
 use crate::diagnose::filtered::{FilterReason, Filtered};
 use crate::frr::show::route::{Origin, Path, Type5};
+use crate::frr::show::type2::Type2;
+use crate::names::{OwnedName, Role};
 use crate::types::{Family, VrfName};
 
 /// Arguments of `perouter routes`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  perouter routes red\n  perouter routes red --from host\n  \
-    perouter routes red -o json | jq 'to_entries[] | select(.value.type5 == null).key'")]
+#[command(
+    after_help = "Exit status: 0 printed, 2 there is no such VRF, or FRR does not answer.\n\nExamples:\n  perouter routes red\n  perouter routes red --from host\n  \
+    perouter routes red -o json | jq '.items[] | select(.type5 == null).prefix'"
+)]
 pub struct RoutesArgs {
     #[command(flatten)]
     runtime: RuntimeOptions,
@@ -29,9 +34,8 @@ pub struct RoutesArgs {
     /// Show only prefixes whose best path has this origin
     #[arg(long, value_name = "ORIGIN", value_enum)]
     from: Option<OriginChoice>,
-    /// Output format
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
-    output: Output,
+    #[command(flatten)]
+    show: ShowOptions,
 }
 
 /// Origins as they are given on the command line.
@@ -43,6 +47,8 @@ enum OriginChoice {
     Fabric,
     /// The router itself: the host's session address, aggregates
     Router,
+    /// A workload of an L2 segment behind this node
+    Segment,
 }
 
 impl From<OriginChoice> for Origin {
@@ -51,6 +57,7 @@ impl From<OriginChoice> for Origin {
             OriginChoice::Host => Self::Host,
             OriginChoice::Fabric => Self::Fabric,
             OriginChoice::Router => Self::Router,
+            OriginChoice::Segment => Self::Segment,
         }
     }
 }
@@ -59,11 +66,15 @@ impl From<OriginChoice> for Origin {
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ListedRoute {
+    prefix: IpNet,
     paths: Vec<Path>,
     /// Where the kernel forwards to.
     kernel: Vec<String>,
     /// Our Type-5 route.
     type5: Option<Type5>,
+    /// Our MAC/IP route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    type2: Option<Type2>,
     /// Hosts from which it is filtered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     filtered: Vec<FilteredFrom>,
@@ -80,7 +91,8 @@ struct FilteredFrom {
 
 impl ListedRoute {
     fn origin(&self) -> Option<Origin> {
-        self.paths.iter().find(|path| path.best).map(|path| path.origin)
+        let best = self.paths.iter().find(|path| path.best).map(|path| path.origin);
+        best.or_else(|| self.type2.as_ref().map(|_| Origin::Segment))
     }
 }
 
@@ -97,31 +109,52 @@ pub async fn execute(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
         let mut kernel = frr.kernel(&args.vrf, family, None).await?;
         for (prefix, paths) in frr.paths(&args.vrf, family).await? {
             let route = ListedRoute {
+                prefix,
                 paths,
                 kernel: kernel.remove(&prefix).unwrap_or_default(),
                 type5: type5.remove(&prefix),
-                ..ListedRoute::default()
+                type2: None,
+                filtered: vec![],
             };
             routes.insert(prefix, route);
+        }
+    }
+    for (vni, state) in frr.l2vnis(&args.vrf).await? {
+        for (address, type2) in frr.type2(&state).await? {
+            let prefix = IpNet::from(address);
+            let route = routes.entry(prefix).or_insert_with(|| ListedRoute { prefix, ..ListedRoute::default() });
+            route.kernel.push(format!("dev {}", OwnedName::Vni(Role::Bridge, vni)));
+            route.type2 = Some(type2);
         }
     }
     for (session, _) in frr.sessions().await?.into_iter().filter(|(session, _)| session.vrf.as_ref() == Some(&args.vrf))
     {
         for Filtered { prefix, next_hop, reason } in frr.filtered(&session).await? {
             let from = FilteredFrom { peer: session.peer.clone(), next_hop, reason };
-            routes.entry(prefix).or_default().filtered.push(from);
+            let route = routes.entry(prefix).or_insert_with(|| ListedRoute { prefix, ..ListedRoute::default() });
+            route.filtered.push(from);
         }
     }
     let from = args.from.map(Origin::from);
     let of_host = |route: &ListedRoute| from == Some(Origin::Host) && !route.filtered.is_empty();
     routes.retain(|_, route| from.is_none_or(|from| route.origin() == Some(from)) || of_host(route));
-    args.output.print(&routes, || text(&routes))?;
-    Ok(ExitCode::SUCCESS)
+    let list = Items { items: routes.into_values().collect() };
+    let text = args.show.render("RouteList", &list, |look| text(&list.items, look))?;
+    args.show.show(&Shown { text, status: ExitStatus::Ok })
+}
+
+fn advertised(peers: &[String]) -> String {
+    match peers.len() {
+        0 => "not advertised".to_owned(),
+        1 => "advertised to 1 peer".to_owned(),
+        many => format!("advertised to {many} peers"),
+    }
 }
 
 /// One line per path; kernel and Type-5 route belong to the prefix and are on the line of its best path.
-fn text(routes: &BTreeMap<IpNet, ListedRoute>) -> String {
-    let rows = routes.iter().flat_map(|(prefix, route)| {
+fn text(routes: &[ListedRoute], look: Look) -> String {
+    let rows = routes.iter().flat_map(|route| {
+        let prefix = &route.prefix;
         let filtered = route.filtered.iter().map(move |from| {
             let next_hop = from.next_hop.map_or_else(|| from.peer.clone(), |next_hop| next_hop.to_string());
             let why = match from.reason {
@@ -129,28 +162,25 @@ fn text(routes: &BTreeMap<IpNet, ListedRoute>) -> String {
                 FilterReason::NextHop => "filtered: the next hop is not the host's",
             };
             let cells = ["", "host", &next_hop, "", "", why].map(str::to_owned);
-            std::iter::once(prefix.to_string()).chain(cells).collect()
+            let row: Vec<String> = std::iter::once(prefix.to_string()).chain(cells).collect();
+            row
         });
         let paths = route.paths.iter().map(move |path| {
             let (kernel, type5) = if path.best {
-                let type5 = route.type5.as_ref().map_or("no".to_owned(), |type5| match type5.advertised_to.len() {
-                    0 => "not advertised".to_owned(),
-                    1 => "advertised to 1 peer".to_owned(),
-                    many => format!("advertised to {many} peers"),
-                });
+                let type5 = route.type5.as_ref().map_or("no".to_owned(), |type5| advertised(&type5.advertised_to));
                 // Routes of the fabric are not advertised back to it; the router's own are not forwarded.
                 let kernel = if route.kernel.is_empty() { "no".to_owned() } else { route.kernel.join(", ") };
                 match path.origin {
                     Origin::Fabric => (kernel, String::new()),
                     Origin::Router => (String::new(), type5),
-                    Origin::Host => (kernel, type5),
+                    Origin::Host | Origin::Segment => (kernel, type5),
                 }
             } else {
                 (String::new(), String::new())
             };
             let hops: Vec<String> = path.next_hops.iter().map(ToString::to_string).collect();
             let best = if path.best { "*" } else { "" };
-            vec![
+            let mut row = vec![
                 prefix.to_string(),
                 best.to_owned(),
                 path.origin.as_str().to_owned(),
@@ -158,9 +188,25 @@ fn text(routes: &BTreeMap<IpNet, ListedRoute>) -> String {
                 path.as_path.clone(),
                 kernel,
                 type5,
-            ]
+            ];
+            if look.is_wide {
+                let of_best = route.type5.as_ref().filter(|_| path.best);
+                row.extend([
+                    path.peer.clone(),
+                    of_best.map(|type5| type5.rd.clone()).unwrap_or_default(),
+                    of_best.map(|type5| type5.route_targets.join(",")).unwrap_or_default(),
+                ]);
+            }
+            row
         });
-        paths.chain(filtered)
+        let segment = route.type2.iter().map(move |type2| {
+            let advertised = format!("Type-2 {}", advertised(&type2.advertised_to));
+            let mac = type2.mac.to_string();
+            let cells = ["*", "segment", &mac, "", &route.kernel.join(", "), &advertised].map(str::to_owned);
+            std::iter::once(prefix.to_string()).chain(cells).collect()
+        });
+        segment.chain(paths).chain(filtered)
     });
-    table::render(&["PREFIX", "BEST", "FROM", "NEXT HOP", "AS PATH", "KERNEL", "TYPE-5"], rows)
+    let headers = ["PREFIX", "BEST", "FROM", "NEXT HOP", "AS PATH", "KERNEL", "TYPE-5", "PEER", "RD", "RT"];
+    look.table(if look.is_wide { &headers } else { &headers[..7] }, rows)
 }

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::frr_client::routing;
@@ -16,8 +15,9 @@ use super::lock::{self, LockRole, Locks};
 use super::node_index;
 use super::notify;
 use super::options::{ApiOptions, ModeChoice, RouterOptions, SourceOptions};
-use super::serve;
+use super::serve::{self, Served};
 use super::sources::{self, Sources};
+use super::stop_signal::stop_signal;
 use crate::control::{Controller, Outputs, accepted_file};
 use crate::frr::client::restarts;
 use crate::frr::daemons::{self, Daemons, Installation};
@@ -26,8 +26,7 @@ use crate::reconcile::Reconciler;
 use crate::runtime::{Daemon, Runtime};
 use crate::source::kube::IndexChoice;
 use crate::status::kubernetes;
-use crate::status::metrics::Metrics;
-use crate::status::refresh::Refresh;
+use crate::status::metrics::Surroundings;
 use crate::types::VrfMode;
 
 const READY_POLL: Duration = Duration::from_millis(50);
@@ -156,11 +155,12 @@ async fn control(
     args: &RunArgs,
     (mode, index): (VrfMode, &IndexChoice),
     runtime: &Runtime,
-    (metrics, refresh): (Arc<Metrics>, Arc<Refresh>),
+    Served { metrics, refresh, statuses }: Served,
     (stop, ready): (CancellationToken, Arc<Notify>),
 ) -> anyhow::Result<()> {
     file_limit::raise();
-    let Sources { mut snapshots, tasks, cluster } = sources::start(&args.api, &args.source, index, &stop).await?;
+    let Sources { mut snapshots, tasks, cluster, health } =
+        sources::start(&args.api, &args.source, index, &stop).await?;
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
         // Without a first snapshot there is nothing to reconcile.
@@ -170,11 +170,11 @@ async fn control(
     let kernel = Arc::new(kernel.observing_routes_to(args.api.servers().await?));
     let drift = Arc::new(Notify::new());
     let daemons = Installation::read(&args.router.frr_dir).await?.release.daemons;
-    let _restarts = restarts::watch(runtime, daemons, &drift).await;
+    let restarts = restarts::watch(runtime, daemons, &drift).await;
+    metrics.surrounded_by(Surroundings { daemons: Arc::clone(&restarts.daemons), sources: health });
     let watcher = tokio::spawn(signal_drift(Arc::clone(&kernel), Arc::clone(&drift)));
     let accepted = accepted_file::read(&runtime.accepted());
     let reconciler = Reconciler::new(kernel, routing(runtime), mode, accepted);
-    let statuses = watch::Sender::new(None);
     let publisher = cluster.map(|cluster| {
         let (statuses, stop) = (statuses.subscribe(), stop.clone());
         tokio::spawn(async move {
@@ -190,8 +190,8 @@ async fn control(
         }
     });
     let recording = node_index::record(runtime, snapshots.clone());
-    let (status, accepted) = (runtime.status(), runtime.accepted());
-    let outputs = Outputs { status, accepted, mode, statuses, metrics, refresh };
+    let (status, accepted, graceful_restart) = (runtime.status(), runtime.accepted(), runtime.graceful_restart());
+    let outputs = Outputs { status, accepted, graceful_restart, mode, statuses, metrics, refresh };
     Controller::new(reconciler, outputs).run(snapshots, drift, stop).await;
     watcher.abort();
     recording.abort();
@@ -209,16 +209,5 @@ async fn signal_drift(kernel: Arc<NetlinkKernel>, drift: Arc<Notify>) {
 }
 
 fn on_signal() -> anyhow::Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let token = stop.clone();
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        tracing::info!("shutting down; FRR and forwarding stay as they are");
-        token.cancel();
-    });
-    Ok(stop)
+    stop_signal(|| tracing::info!("shutting down; FRR and forwarding stay as they are"))
 }

@@ -1,52 +1,149 @@
 //! `perouter sessions`: BGP sessions as FRR has them now, and why one is not established. In: FRR and the status file. Out:
 //! a table, JSON or YAML.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use clap::Args;
 use serde::Serialize;
 
+use super::exit_status::ExitStatus;
 use super::frr_client::{FrrQueries, unknown_vrf};
-use super::options::{Output, RuntimeOptions};
-use super::table;
-use crate::diagnose::cause::cause;
+use super::options::RuntimeOptions;
+use super::show::{Items, Look, ShowOptions, Shown, WatchOptions};
+use super::tone::Tone;
+use crate::diagnose::cause::{Cause, cause, last_error, short_age};
 use crate::diagnose::filtered::{FilterReason, Filtered};
-use crate::frr::show::session::{SessionPhase, SessionState};
+use crate::diagnose::finding::rfc3339;
+use crate::frr::show::family;
+use crate::frr::show::neighbor::{Negotiation, SessionReset};
+use crate::frr::show::session::{Prefixes, SessionPhase, SessionState};
 use crate::status::publish;
-use crate::types::VrfName;
+use crate::types::{Asn, VrfName};
 
 /// Arguments of `perouter sessions`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 all sessions are established, 1 some are not.\n\nExamples:\n  \
-    perouter sessions\n  perouter sessions red\n  perouter sessions -o json | jq '.[] | select(.cause)'")]
+#[command(
+    after_help = "`-o wide` has, for each address family, the numbers of prefixes received and sent, what both sides are capable\n\
+    of, and the last error with its age.\n\n\
+    Exit status: 0 all sessions are established, 1 some are not, 2 there is no such VRF, or FRR does not answer.\n\n\
+    Examples:\n  \
+    perouter sessions\n  perouter sessions red -o wide\n  perouter sessions -o json | jq '.items[] | select(.cause)'"
+)]
 pub struct SessionsArgs {
     #[command(flatten)]
     runtime: RuntimeOptions,
     /// Show only the sessions of this VRF; `default`: those with the fabric
     #[arg(value_name = "VRF")]
     vrf: Option<String>,
-    /// Output format
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
-    output: Output,
+    #[command(flatten)]
+    show: ShowOptions,
+    #[command(flatten)]
+    watch: WatchOptions,
 }
 
 /// A session with its cause.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ListedSession {
-    #[serde(flatten)]
-    state: SessionState,
+    vrf: Option<VrfName>,
+    peer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     hostname: Option<String>,
+    remote_as: Option<Asn>,
+    state: SessionPhase,
+    /// When it was established; only while it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    /// When it went down; absent while it is established, and before it was for the first time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    down_since: Option<String>,
+    /// How often it was established since the neighbor was configured.
+    established: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local_address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote_router_id: Option<String>,
+    /// Address families that either side offers, while it is established.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    families: BTreeMap<String, Negotiation>,
+    /// Other capabilities that either side has advertised.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    capabilities: BTreeMap<String, Negotiation>,
+    /// By address family.
+    prefixes: BTreeMap<String, Prefixes>,
+    /// Why it is not established.
+    #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
+    /// How the last session or attempt ended, also of one that is established now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<LastError>,
     /// Routes that are filtered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     filtered: Vec<Filtered>,
+    /// Seconds since it went up or down.
+    #[serde(skip)]
+    age: Option<u64>,
+}
+
+/// How a session or an attempt ended.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LastError {
+    kind: &'static str,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    #[serde(skip)]
+    age: Option<u64>,
+}
+
+impl ListedSession {
+    fn new(state: SessionState, reset: Option<SessionReset>, cause: Option<String>, now: u64) -> Self {
+        let error = reset.as_ref().and_then(|reset| last_error(&state, reset));
+        let is_down = state.phase != SessionPhase::Established && state.established > 0;
+        let reset = reset.unwrap_or_default();
+        let before = |age: u64| now.saturating_sub(age);
+        let last_error = error.map(|Cause { kind, text, .. }| LastError {
+            kind: kind.as_str(),
+            text,
+            time: reset.reset_age.map(before).map(rfc3339),
+            age: reset.reset_age,
+        });
+        let down_for = reset.reset_age.filter(|_| is_down);
+        Self {
+            vrf: state.vrf,
+            peer: state.peer,
+            hostname: reset.hostname,
+            remote_as: state.remote_as,
+            state: state.phase,
+            since: state.since.map(rfc3339),
+            down_since: down_for.map(before).map(rfc3339),
+            established: state.established,
+            local_address: reset.local_address,
+            remote_router_id: reset.remote_router_id,
+            families: reset.families,
+            capabilities: reset.capabilities,
+            prefixes: state.prefixes,
+            cause,
+            last_error,
+            filtered: vec![],
+            age: state.since.map(|since| now.saturating_sub(since)).or(down_for),
+        }
+    }
+
+    fn vrf_name(&self) -> &str {
+        self.vrf.as_ref().map_or("default", VrfName::as_str)
+    }
 }
 
 /// Prints the sessions.
 pub async fn execute(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
+    args.show.watch(&args.watch, async || read(args).await).await
+}
+
+async fn read(args: &SessionsArgs) -> anyhow::Result<Shown> {
     // TCP counters are meaningful only over time: the controller watches them.
     let status = publish::read(&args.runtime.paths().status())?;
     let tcp_causes = status.map(|status| status.session_causes).unwrap_or_default();
@@ -54,6 +151,7 @@ pub async fn execute(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
         let mine = tcp_causes.iter().find(|found| found.vrf == state.vrf && found.peer == state.peer);
         mine.map(|found| found.cause.clone())
     };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut frr = FrrQueries::of(&args.runtime.paths());
     let mut sessions = Vec::new();
     let all = frr.sessions().await?;
@@ -72,76 +170,186 @@ pub async fn execute(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
         }
         let filtered = frr.filtered(&state).await?;
         let cause = tcp_cause(&state).or_else(|| cause(&state, reset.as_ref()));
-        sessions.push(ListedSession { state, hostname: reset.and_then(|reset| reset.hostname), cause, filtered });
+        sessions.push(ListedSession { filtered, ..ListedSession::new(state, reset, cause, now) });
     }
-    args.output.print(&sessions, || text(&sessions))?;
-    let all_up = sessions.iter().all(|session| session.state.phase == SessionPhase::Established);
-    Ok(if all_up { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_up = |session: &ListedSession| session.state == SessionPhase::Established;
+    let status = ExitStatus::of_problem(!sessions.iter().all(is_up));
+    let list = Items { items: sessions };
+    let text = args.show.render("SessionList", &list, |look| text(&list.items, look))?;
+    Ok(Shown { text, status })
 }
 
-fn text(sessions: &[ListedSession]) -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let row = |session: &ListedSession| {
-        let ListedSession { state, hostname, .. } = session;
-        let up = state.since.map(|since| age(now.saturating_sub(Duration::from_secs(since)))).unwrap_or_default();
-        let sum = |count: fn(&crate::frr::show::session::Prefixes) -> u64| {
-            state.prefixes.values().map(count).sum::<u64>().to_string()
-        };
-        vec![
-            state.vrf_name().to_owned(),
-            state.peer.clone(),
-            hostname.clone().unwrap_or_default(),
-            state.remote_as.map(|asn| asn.to_string()).unwrap_or_default(),
-            state.phase.to_string(),
-            up,
-            state.established.to_string(),
-            sum(|prefixes| prefixes.received),
-            session.filtered.len().to_string(),
-            sum(|prefixes| prefixes.sent),
-        ]
+/// Families of routes that only the peer offers.
+fn not_carried(session: &ListedSession) -> String {
+    let text = |family| {
+        session.families.get(family).filter(|sides: &&Negotiation| sides.received && !sides.advertised)?;
+        let (vrf, peer, name) = (session.vrf_name(), &session.peer, family::name(family));
+        Some(format!("{vrf} {peer}: the peer offers {name}, which this session does not carry: see `perouter check`\n"))
     };
-    let head = ["VRF", "PEER", "HOST NAME", "AS", "STATE", "FOR", "ESTABLISHED", "RECEIVED", "FILTERED", "SENT"];
-    let mut out = table::render(&head, sessions.iter().map(row));
+    [family::IPV4, family::IPV6].into_iter().filter_map(text).collect()
+}
+
+const HEADERS: [&str; 15] = [
+    "VRF",
+    "PEER",
+    "HOST NAME",
+    "AS",
+    "STATE",
+    "FOR",
+    "ESTABLISHED",
+    "RECEIVED",
+    "FILTERED",
+    "SENT",
+    "FAMILIES",
+    "LOCAL ADDRESS",
+    "ROUTER ID",
+    "CAPABILITIES",
+    "LAST ERROR",
+];
+/// Those of the narrow table.
+const NARROW: usize = 11;
+
+fn row(session: &ListedSession, look: Look) -> Vec<String> {
+    let carried = session.families.iter().filter(|(_, sides)| sides.is_done()).map(|(family, _)| family.as_str());
+    let of_family = |family: &str| {
+        let name = family::short_name(family);
+        let Some(prefixes) = session.prefixes.get(family).filter(|_| look.is_wide) else { return name.to_owned() };
+        format!("{name} {}/{}", prefixes.received, prefixes.sent)
+    };
+    let families: Vec<String> = carried.map(of_family).collect();
+    let sum = |count: fn(&Prefixes) -> u64| session.prefixes.values().map(count).sum::<u64>().to_string();
+    let tone = Tone::of(session.state == SessionPhase::Established);
+    let mut row = vec![
+        session.vrf_name().to_owned(),
+        session.peer.clone(),
+        session.hostname.clone().unwrap_or_default(),
+        session.remote_as.map(|asn| asn.to_string()).unwrap_or_default(),
+        tone.mark(&session.state.to_string()),
+        session.age.map(short_age).unwrap_or_default(),
+        session.established.to_string(),
+        sum(|prefixes| prefixes.received),
+        session.filtered.len().to_string(),
+        sum(|prefixes| prefixes.sent),
+        families.join(","),
+    ];
+    if look.is_wide {
+        let capable = session.capabilities.iter().filter(|(_, sides)| sides.is_done()).map(|(name, _)| name.as_str());
+        let error = session.last_error.as_ref().map(|error| {
+            let ago = error.age.map(|age| format!(" {} ago", short_age(age))).unwrap_or_default();
+            format!("{}{ago}: {}", error.kind, error.text)
+        });
+        row.extend([
+            session.local_address.clone().unwrap_or_default(),
+            session.remote_router_id.clone().unwrap_or_default(),
+            capable.collect::<Vec<_>>().join(","),
+            error.unwrap_or_default(),
+        ]);
+    }
+    row
+}
+
+fn text(sessions: &[ListedSession], look: Look) -> String {
+    let headers = if look.is_wide { &HEADERS[..] } else { &HEADERS[..NARROW] };
+    let mut out = look.table(headers, sessions.iter().map(|session| row(session, look)));
     let cause = |session: &ListedSession| {
         let cause = session.cause.as_ref()?;
-        Some(format!("{} {}: {cause}\n", session.state.vrf_name(), session.state.peer))
+        Some(format!("{} {}: {cause}\n", session.vrf_name(), session.peer))
     };
     // Routes that `spec.fromHost` filters are so by intent.
     let third_party = |session: &ListedSession| {
         let of_session = session.filtered.iter().filter(|route| route.reason == FilterReason::NextHop);
-        let text = |route: &Filtered| format!("{} {} {route}\n", session.state.vrf_name(), session.state.peer);
+        let text = |route: &Filtered| format!("{} {} {route}\n", session.vrf_name(), session.peer);
         of_session.map(text).collect::<String>()
     };
-    let causes: String = sessions.iter().filter_map(cause).chain(sessions.iter().map(third_party)).collect();
+    let notes = sessions.iter().map(third_party).chain(sessions.iter().map(not_carried));
+    let causes: String = sessions.iter().filter_map(cause).chain(notes).collect();
     if !causes.is_empty() {
         out.push('\n');
     }
     out + &causes
 }
 
-/// `5s`, `3m12s`, `4h7m`, `12d3h`, as kubectl prints it.
-fn age(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m{}s", seconds % 60),
-        (0, ..) => format!("{hours}h{}m", minutes % 60),
-        _ => format!("{days}d{}h", hours % 24),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::tone::plain;
     use super::*;
-    use rstest::rstest;
 
-    #[rstest]
-    #[case(5, "5s")]
-    #[case(192, "3m12s")]
-    #[case(14_820, "4h7m")]
-    #[case(1_047_600, "12d3h")]
-    fn an_age_has_two_parts(#[case] seconds: u64, #[case] expected: &str) {
-        assert_eq!(age(Duration::from_secs(seconds)), expected);
+    fn session(phase: &str, since: Option<u64>) -> SessionState {
+        SessionState {
+            vrf: Some("red".parse().unwrap()),
+            peer: "192.169.10.3".to_owned(),
+            remote_as: Some(64515.try_into().unwrap()),
+            phase: phase.to_owned().into(),
+            since,
+            established: 1,
+            messages: 0,
+            prefixes: [(family::IPV4.to_owned(), Prefixes { received: 3, sent: 2 })].into(),
+        }
+    }
+
+    fn reset(families: &[(&str, bool, bool)]) -> SessionReset {
+        let sides = |advertised, received| Negotiation { advertised, received };
+        let families = families.iter().map(|(family, ours, theirs)| ((*family).to_owned(), sides(*ours, *theirs)));
+        SessionReset {
+            families: families.collect(),
+            capabilities: [("routeRefresh".to_owned(), sides(true, true))].into(),
+            reset_age: Some(70),
+            due_to: Some("BGP Notification received".into()),
+            notification: Some("Cease/Administrative Shutdown".into()),
+            ..SessionReset::default()
+        }
+    }
+
+    #[test]
+    fn a_family_that_only_the_peer_offers_is_named() {
+        let families = [(family::IPV4, true, true), (family::IPV6, false, true), (family::EVPN, false, true)];
+        let session = ListedSession::new(session("Established", None), Some(reset(&families)), None, 100);
+        let expected =
+            "red 192.169.10.3: the peer offers IPv6 unicast, which this session does not carry: see `perouter check`\n";
+        assert_eq!(not_carried(&session), expected);
+        assert!(text(&[session], Look::TABLE).ends_with(&format!("\n\n{expected}")));
+    }
+
+    #[test]
+    fn an_established_session_has_its_age_and_its_last_error() {
+        let families = [(family::IPV4, true, true)];
+        let found = ListedSession::new(
+            session("Established", Some(1_795_876_674)),
+            Some(reset(&families)),
+            None,
+            1_795_876_744,
+        );
+        let error = "shut-down 1m10s ago: the peer is shut down by its administrator: Cease/Administrative Shutdown \
+                     (received from 192.169.10.3)";
+        let shown = row(&found, Look::WIDE).iter().map(|cell| plain(cell)).collect::<Vec<_>>();
+        let expected = [
+            "red",
+            "192.169.10.3",
+            "",
+            "64515",
+            "Established",
+            "1m10s",
+            "1",
+            "3",
+            "0",
+            "2",
+            "ipv4 3/2",
+            "",
+            "",
+            "routeRefresh",
+            error,
+        ];
+        assert_eq!(shown, expected);
+        let json = serde_json::to_value(&found).unwrap();
+        assert_eq!((&json["since"], &json["downSince"]), (&"2026-11-28T14:37:54Z".into(), &serde_json::Value::Null));
+        assert_eq!(json["lastError"]["time"], "2026-11-28T14:37:54Z");
+    }
+
+    #[test]
+    fn a_session_that_is_down_has_since_when() {
+        let found = ListedSession::new(session("Active", None), Some(reset(&[])), Some("x".into()), 1_795_876_744);
+        let json = serde_json::to_value(&found).unwrap();
+        assert_eq!((json["downSince"].as_str(), found.age), (Some("2026-11-28T14:37:54Z"), Some(70)));
+        assert_eq!(text(&[found], Look::TABLE).lines().last(), Some("red 192.169.10.3: x"));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::options::{ApiOptions, SourceChoice, SourceOptions};
 use crate::snapshot::{ApiIdentities, Snapshot};
+use crate::source::health::SourceHealth;
 use crate::source::kube::{Cluster, IndexChoice};
 use crate::source::{self, SourceError, merge::merge};
 
-/// How often a kubeconfig that does not exist yet is looked for.
+/// Time between two polls for a kubeconfig that does not exist yet.
 const CREDENTIALS_POLL: Duration = Duration::from_secs(1);
 
 /// Running sources.
@@ -27,6 +29,8 @@ pub struct Sources {
     pub tasks: Vec<JoinHandle<Result<(), SourceError>>>,
     /// The API server, if it is one of the sources; as soon as there are credentials for it.
     pub cluster: Option<oneshot::Receiver<ApiServer>>,
+    /// Whether each of them can be read, by name.
+    pub health: Vec<(&'static str, Arc<SourceHealth>)>,
 }
 
 /// An API server, and the UIDs that it has for the node and the objects.
@@ -68,22 +72,25 @@ pub async fn start(
     index: &IndexChoice,
     stop: &CancellationToken,
 ) -> anyhow::Result<Sources> {
+    let of_files = ("directory", Arc::<SourceHealth>::default());
+    let of_cluster = ("kubernetes", Arc::<SourceHealth>::default());
     match api.source {
         SourceChoice::Directory => {
-            let (snapshots, task) = directory(options, options.node(index)?, stop)?;
-            Ok(Sources { snapshots, tasks: vec![task], cluster: None })
+            let (snapshots, task) = directory(options, options.node(index)?, &of_files.1, stop)?;
+            Ok(Sources { snapshots, tasks: vec![task], cluster: None, health: vec![of_files] })
         }
         SourceChoice::Kubernetes => {
-            let (snapshots, task, cluster) = kubernetes(api, options, index, stop).await?;
-            Ok(Sources { snapshots, tasks: vec![task], cluster: Some(cluster) })
+            let (snapshots, task, cluster) = kubernetes(api, options, index, &of_cluster.1, stop).await?;
+            Ok(Sources { snapshots, tasks: vec![task], cluster: Some(cluster), health: vec![of_cluster] })
         }
         SourceChoice::Both => {
-            let (objects, of_api, cluster) = kubernetes(api, options, index, stop).await?;
+            let (objects, of_api, cluster) = kubernetes(api, options, index, &of_cluster.1, stop).await?;
             let node = options.identity(node_name(options)?, index.fixed().unwrap_or_default());
-            let (files, of_directory) = directory(options, node, stop)?;
+            let (files, of_directory) = directory(options, node, &of_files.1, stop)?;
             let (sender, snapshots) = watch::channel(Snapshot::default());
             let merging = tokio::spawn(both(files, objects, index.fixed(), sender));
-            Ok(Sources { snapshots, tasks: vec![of_api, of_directory, merging], cluster: Some(cluster) })
+            let (tasks, health) = (vec![of_api, of_directory, merging], vec![of_files, of_cluster]);
+            Ok(Sources { snapshots, tasks, cluster: Some(cluster), health })
         }
     }
 }
@@ -99,13 +106,14 @@ pub async fn join(tasks: Vec<Task>) -> anyhow::Result<()> {
 fn directory(
     options: &SourceOptions,
     node: crate::snapshot::NodeIdentity,
+    health: &Arc<SourceHealth>,
     stop: &CancellationToken,
 ) -> anyhow::Result<(watch::Receiver<Snapshot>, Task)> {
     let directory = source::Directory { dir: options.config_dir.clone(), secrets: options.secrets() };
     let first = source::dir::read(&directory.dir, &directory.secrets, &node)?;
     let (sender, mut snapshots) = watch::channel(first);
     snapshots.mark_changed();
-    let task = tokio::spawn(source::watch(directory, node, sender, stop.clone()));
+    let task = tokio::spawn(source::watch(directory, node, sender, Arc::clone(health), stop.clone()));
     Ok((snapshots, task))
 }
 
@@ -113,6 +121,7 @@ async fn kubernetes(
     api: &ApiOptions,
     options: &SourceOptions,
     index: &IndexChoice,
+    health: &Arc<SourceHealth>,
     stop: &CancellationToken,
 ) -> anyhow::Result<(watch::Receiver<Snapshot>, Task, oneshot::Receiver<ApiServer>)> {
     let node = node_name(options)?;
@@ -121,7 +130,7 @@ async fn kubernetes(
     made.with_context(|| format!("cannot create {}: set --state-dir", state_dir.display()))?;
     // Unusable credentials are an error at the start, absent ones of `both` are not.
     let client = if api.awaited_kubeconfig().is_none() { Some(api.client().await?) } else { None };
-    let (api, index, stop) = (api.clone(), index.clone(), stop.clone());
+    let (api, index, health, stop) = (api.clone(), index.clone(), Arc::clone(health), stop.clone());
     let (sender, snapshots) = watch::channel(Snapshot::default());
     let (identity_sender, identities) = watch::channel(ApiIdentities::default());
     let (connected, cluster) = oneshot::channel();
@@ -136,7 +145,7 @@ async fn kubernetes(
         // Nobody publishes a status where the process is stopping.
         let _ = connected.send(ApiServer { client: client.clone(), node: node.clone(), identities });
         let disk_cache = api.state.snapshot();
-        let cluster = Cluster { client, namespace: api.watch_namespace, node, index, disk_cache };
+        let cluster = Cluster { client, namespace: api.watch_namespace, node, index, disk_cache, health };
         source::kube::watch(cluster, sender, identity_sender, stop).await
     });
     Ok((snapshots, task, cluster))

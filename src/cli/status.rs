@@ -1,14 +1,23 @@
 //! `perouter status`: the state of the router on this node. In: the status file and FRR. Out: a table, JSON or YAML.
 
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::Args;
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
+use super::exit_status::ExitStatus;
 use super::frr_client::routing;
-use super::options::{Output, RuntimeOptions};
-use super::table;
+use super::lock;
+use super::options::RuntimeOptions;
+use super::show::{Look, ShowOptions, Shown, WatchOptions};
+use super::tone::Tone;
+use crate::diagnose::cause::short_age;
+use crate::diagnose::finding::rfc3339;
 use crate::frr::client::port::Routing as _;
-use crate::frr::show::session::SessionState;
+use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::kind::note::Loss;
 use crate::status::model::{NodeStatus, ObjectState};
 use crate::status::publish;
@@ -16,37 +25,82 @@ use crate::types::VrfName;
 
 /// Arguments of `perouter status`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 every accepted object is in place, 1 otherwise, or no router.\n\nExamples:\n  \
-    perouter status\n  perouter status -o json | jq .sessions")]
+#[command(
+    after_help = "Exit status: 0 every object is in place, 1 one is not or is rejected, FRR does not answer, or no controller\n\
+    runs, 2 no controller has written a status.\n\nExamples:\n  \
+    perouter status\n  perouter status -o json | jq .sessions"
+)]
 pub struct StatusArgs {
     #[command(flatten)]
     runtime: RuntimeOptions,
-    /// Output format
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
-    output: Output,
+    #[command(flatten)]
+    show: ShowOptions,
+    #[command(flatten)]
+    watch: WatchOptions,
+}
+
+/// The status, and what is known of it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownStatus {
+    #[serde(serialize_with = "with_times", flatten)]
+    status: NodeStatus,
+    /// Sessions and VNIs are those that FRR has now, not those that the controller has read.
+    frr_answers: bool,
+    /// A controller runs on this node.
+    controller_runs: bool,
+}
+
+/// Times as RFC 3339 has them.
+fn with_times<S: Serializer>(status: &NodeStatus, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut value = serde_json::to_value(status).map_err(S::Error::custom)?;
+    let convert = |time: &mut Value| {
+        if let Some(seconds) = time.as_u64() {
+            *time = rfc3339(seconds).into();
+        }
+    };
+    convert(&mut value["observedTime"]);
+    for session in value["sessions"].as_array_mut().into_iter().flatten() {
+        convert(&mut session["since"]);
+    }
+    value.serialize(serializer)
 }
 
 /// Prints the status, with sessions and VNIs as FRR has them now: the controller updates the file when a session or a
 /// VNI goes up or down, and counts of prefixes at intervals only.
 pub async fn execute(args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let path = args.runtime.paths().status();
+    args.show.watch(&args.watch, async || read(args).await).await
+}
+
+async fn read(args: &StatusArgs) -> anyhow::Result<Shown> {
+    let runtime = args.runtime.paths();
+    let path = runtime.status();
     let Some(mut status) = publish::read(&path)? else {
         anyhow::bail!("no status at {}: is `perouter run` running on this node?", path.display());
     };
     let mut routing = routing(&args.runtime.paths());
     // Without an answer the last observation of the controller is printed.
-    if let (Ok(vnis), Ok(sessions)) = (routing.vnis().await, routing.sessions().await) {
+    let answer = (routing.vnis().await, routing.sessions().await);
+    let frr_answers = answer.0.is_ok() && answer.1.is_ok();
+    if let (Ok(vnis), Ok(sessions)) = answer {
         (status.vnis, status.sessions) = (vnis, sessions);
     }
-    args.output.print(&status, || text(&status))?;
-    Ok(if status.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let controller_runs = lock::has_controller(&runtime)?;
+    let is_rejected = status.resources.iter().any(|resource| resource.state == ObjectState::Rejected);
+    let has_problem = !status.ready || is_rejected || !frr_answers || !controller_runs;
+    let shown = ShownStatus { status, frr_answers, controller_runs };
+    let text = args.show.render("NodeStatus", &shown, |look| text(&shown, look))?;
+    Ok(Shown { text, status: ExitStatus::of_problem(has_problem) })
 }
 
-fn text(status: &NodeStatus) -> String {
+fn text(shown: &ShownStatus, look: Look) -> String {
+    let status = &shown.status;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let age = short_age(now.saturating_sub(status.observed_time));
     let or_none = |value: Option<String>| value.unwrap_or_else(|| "<none>".to_owned());
     let vteps = status.vteps().map(|vtep| vtep.to_string()).collect::<Vec<_>>().join(", ");
-    let mut out = table::render(
-        &["NODE", "INDEX", "VTEP", "ROUTER ID", "VRF MODE", "FRR", "READY"],
+    let mut out = look.table(
+        &["NODE", "INDEX", "VTEP", "ROUTER ID", "VRF MODE", "FRR", "READY", "OBSERVED"],
         [vec![
             status.node.clone(),
             status.index.to_string(),
@@ -54,18 +108,32 @@ fn text(status: &NodeStatus) -> String {
             or_none(status.router_id.map(|ip| ip.to_string())),
             status.vrf_mode.to_string(),
             status.frr_version.clone(),
-            if status.ready { "True" } else { "False" }.to_owned(),
+            Tone::of(status.ready).mark(if status.ready { "True" } else { "False" }),
+            age.clone(),
         ]],
     );
+    if !shown.controller_runs {
+        out.extend(["  no controller runs on this node: what it has observed is ", &age, " old\n"]);
+    }
+    if !shown.frr_answers {
+        out.extend(["  FRR does not answer: sessions and VNIs are those of ", &age, " ago\n"]);
+    }
     out.extend(status.frr_warning.iter().map(|warning| format!("  {warning}\n")));
     out.extend(status.silent_daemons.iter().map(|daemon| format!("  {daemon} does not answer\n")));
     out.push('\n');
     let resources = status.resources.iter().map(|r| {
         let in_force = if r.last_accepted_in_force { " (last accepted in force)" } else { "" };
-        let state = format!("{}{in_force}", r.state.as_str());
-        vec![r.kind.to_string(), r.namespace.clone(), r.name.clone(), state, r.reason.clone()]
+        let state = Tone::of(r.state == ObjectState::Ready).mark(&format!("{}{in_force}", r.state.as_str()));
+        let mut row = vec![r.kind.to_string(), r.namespace.clone(), r.name.clone(), state, r.reason.clone()];
+        if look.is_wide {
+            let at = r.location.as_ref().map(|at| format!("{}:{}", at.file, at.line)).unwrap_or_default();
+            let vrf = r.vrf.as_ref().map(ToString::to_string).unwrap_or_default();
+            row.extend([vrf, r.generation.map(|number| number.to_string()).unwrap_or_default(), at]);
+        }
+        row
     });
-    out += &table::render(&["KIND", "NAMESPACE", "NAME", "STATE", "REASON"], resources);
+    let headers = ["KIND", "NAMESPACE", "NAME", "STATE", "REASON", "VRF", "GENERATION", "FILE"];
+    out += &look.table(if look.is_wide { &headers } else { &headers[..5] }, resources);
     for resource in status.resources.iter().filter(|r| r.state != ObjectState::Ready) {
         let at = resource.location.as_ref().map(|at| format!("{}:{}: ", at.file, at.line)).unwrap_or_default();
         out.extend(resource.message.lines().map(|line| format!("  {at}{}: {line}\n", resource.object())));
@@ -73,7 +141,7 @@ fn text(status: &NodeStatus) -> String {
     // Most hosts need no routes of each other.
     let lost = status.notes.iter().filter(|note| note.loss != Loss::BetweenHosts);
     out.extend(lost.map(|note| format!("  note: {note}\n")));
-    out += &tail(status);
+    out += &tail(status, look);
     out
 }
 
@@ -84,19 +152,19 @@ fn filtered(status: &NodeStatus, session: &SessionState) -> u64 {
     mine.flat_map(|found| found.routes.values()).sum()
 }
 
-fn tail(status: &NodeStatus) -> String {
+fn tail(status: &NodeStatus, look: Look) -> String {
     let mut out = String::new();
     if !status.vnis.is_empty() {
         let rows = status.vnis.iter().map(|(vni, state)| {
-            let up = if state.is_ready() { "Up" } else { "Down" };
+            let up = Tone::of(state.is_ready()).mark(if state.is_ready() { "Up" } else { "Down" });
             let vtep = state.vtep.map(|vtep| vtep.to_string()).unwrap_or_default();
             let mac = state.router_mac.map(|mac| mac.to_string()).unwrap_or_default();
             let rd = state.rd.clone().unwrap_or_default();
             let vni_type = state.vni_type.as_str().to_owned();
-            vec![state.vrf.clone(), vni.to_string(), vni_type, up.to_owned(), vtep, mac, rd, state.export.join(",")]
+            vec![state.vrf.clone(), vni.to_string(), vni_type, up, vtep, mac, rd, state.export.join(",")]
         });
         out.push('\n');
-        out += &table::render(&["VRF", "VNI", "TYPE", "STATE", "VTEP", "ROUTER MAC", "RD", "EXPORT RT"], rows);
+        out += &look.table(&["VRF", "VNI", "TYPE", "STATE", "VTEP", "ROUTER MAC", "RD", "EXPORT RT"], rows);
     }
     if !status.sessions.is_empty() {
         let rows = status.sessions.iter().map(|session| {
@@ -104,14 +172,14 @@ fn tail(status: &NodeStatus) -> String {
                 session.vrf_name().to_owned(),
                 session.peer.clone(),
                 session.remote_as.map(|asn| asn.to_string()).unwrap_or_default(),
-                session.phase.to_string(),
+                Tone::of(session.phase == SessionPhase::Established).mark(&session.phase.to_string()),
                 session.prefixes.values().map(|p| p.received).sum::<u64>().to_string(),
                 filtered(status, session).to_string(),
                 session.prefixes.values().map(|p| p.sent).sum::<u64>().to_string(),
             ]
         });
         out.push('\n');
-        out += &table::render(&["VRF", "PEER", "AS", "STATE", "RECEIVED", "FILTERED", "SENT"], rows);
+        out += &look.table(&["VRF", "PEER", "AS", "STATE", "RECEIVED", "FILTERED", "SENT"], rows);
         out.extend(status.session_causes.iter().map(|found| {
             let vrf = found.vrf.as_ref().map_or("default", VrfName::as_str);
             format!("  {vrf} {}: {}\n", found.peer, found.cause)

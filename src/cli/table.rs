@@ -2,11 +2,13 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 
-/// Renders rows under headers.
+/// Renders rows under headers; without headers if there are none.
 pub fn render(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(headers.to_vec());
+    if !headers.is_empty() {
+        table.set_header(headers.to_vec());
+    }
     for row in rows {
         table.add_row(row);
     }
@@ -19,9 +21,18 @@ pub fn render(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::tone::{Tone, plain};
+
     #[test]
     fn columns_are_two_spaces_apart_and_lines_end_without_blanks() {
         let text = super::render(&["NAME", "VNI"], [vec!["red".into(), "100".into()], vec!["b".into(), "2".into()]]);
         assert_eq!(text, "NAME  VNI\nred   100\nb     2\n");
+        assert_eq!(super::render(&[], [vec!["red".into(), "100".into()]]), "red  100\n");
+    }
+
+    #[test]
+    fn marks_of_colors_have_no_width() {
+        let rows = ["up", "down"].map(|word| vec![Tone::of(word == "up").mark(word), "x".into()]);
+        assert_eq!(plain(&super::render(&["S", "N"], rows)), "S     N\nup    x\ndown  x\n");
     }
 }

@@ -1,83 +1,270 @@
-//! `perouter trace`: the path of an address through the router. In: FRR. Out: the steps, and where the path is incomplete.
+//! `perouter trace`: the path of an address through the router, in both directions. In: FRR, the kernel, the routes of the host. Out: the
+//! steps, and where the path is incomplete.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::Args;
+use ipnet::IpNet;
+use serde::Serialize;
 
+use super::exit_status::ExitStatus;
+use super::facts;
 use super::frr_client::{FrrQueries, unknown_vrf};
-use super::options::{Output, RuntimeOptions};
+use super::options::RuntimeOptions;
+use super::show::{Items, Look, ShowOptions, Shown};
+use super::tone::Tone;
 use crate::diagnose::cause::cause;
-use crate::diagnose::trace::{Trace, TraceFacts, TraceStep, TracedSession, follow};
+use crate::diagnose::facts::Facts;
+use crate::diagnose::trace::{Trace, TraceFacts, TraceStep, TracedSession, Workload, follow};
+use crate::diagnose::{Finding, check};
+use crate::frr::show::family::EVPN;
+use crate::frr::show::interface::Interface;
 use crate::frr::show::neighbor::SessionReset;
+use crate::frr::show::route::Origin;
 use crate::frr::show::session::SessionState;
-use crate::types::{Family, VrfName};
+use crate::frr::show::type5::Type5Route;
+use crate::frr::show::vni::{VniState, VniType};
+use crate::kernel::{host_routes, netns};
+use crate::types::{Family, Vni, VrfName};
 
 /// Arguments of `perouter trace`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 the path is complete in at least one VRF, 1 it is not.\n\nExamples:\n  \
-    perouter trace 172.30.0.10\n  perouter trace 172.30.0.10 --vrf red -o json")]
+#[command(
+    after_help = "The other direction is that to --from; without it, an address that the other side advertises serves as an example,\n\
+    which does not count for the exit status. `-o wide` has for each step the command that shows it.\n\n\
+    Exit status: 0 the path is complete in at least one VRF, 1 it is not, 2 there is no such VRF, or FRR does not answer.\n\n\
+    Examples:\n  \
+    perouter trace 172.30.0.10\n  perouter trace 172.30.0.10 --from 192.168.20.2 --vrf red\n  \
+    perouter trace 172.30.0.10 --vrf red -o json"
+)]
 pub struct TraceArgs {
     #[command(flatten)]
     runtime: RuntimeOptions,
     /// Address of a service of this cluster, or of a host in the fabric
     #[arg(value_name = "ADDRESS")]
     address: IpAddr,
+    /// Address of the other end: the path of the replies to it is traced too
+    #[arg(long, value_name = "ADDRESS")]
+    from: Option<IpAddr>,
     /// Trace in this VRF only
     #[arg(long, value_name = "VRF")]
     vrf: Option<VrfName>,
-    /// Output format
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
-    output: Output,
+    #[command(flatten)]
+    show: ShowOptions,
+}
+
+/// The path of packets to an address.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DirectedTrace {
+    to: IpAddr,
+    /// From where to where; absent where no route covers the address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    direction: Option<&'static str>,
+    /// The address is one that serves as an example.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    example: bool,
+    complete: bool,
+    #[serde(flatten)]
+    trace: Trace,
 }
 
 /// Prints the path.
 pub async fn execute(args: &TraceArgs) -> anyhow::Result<ExitCode> {
-    let mut frr = FrrQueries::of(&args.runtime.paths());
-    let sessions = frr.sessions().await?;
-    let of = |vrf: Option<&VrfName>| -> Vec<TracedSession> {
-        sessions.iter().filter(|(state, _)| state.vrf.as_ref() == vrf).map(session).collect()
-    };
-    let family = Family::of(&args.address.into());
+    let mut reader = TraceReader::new(args).await?;
     let mut traces = Vec::new();
     let mut known = Vec::new();
-    for (vrf, (vni, state)) in frr.l3vnis().await? {
+    let l3vnis = reader.vnis.iter().filter(|(_, state)| state.vni_type == VniType::L3);
+    let l3vnis: BTreeMap<VrfName, (Vni, VniState)> =
+        l3vnis.filter_map(|(vni, state)| Some((state.vrf.parse().ok()?, (*vni, state.clone())))).collect();
+    for (vrf, (vni, state)) in l3vnis {
         known.push(vrf.clone());
-        if args.vrf.as_ref().is_some_and(|wanted| *wanted != vrf) {
-            continue;
+        if args.vrf.as_ref().is_none_or(|wanted| *wanted == vrf) {
+            traces.push(reader.both(args, &vrf, (vni, &state)).await?);
         }
-        let matched = frr.matched(&vrf, args.address).await?;
-        let prefix = matched.as_ref().map(|found| found.prefix);
-        let mut kernel = frr.kernel(&vrf, family, Some(args.address)).await?;
-        let mut type5 = frr.type5(&state).await?;
-        let mut filtered = Vec::new();
-        for (session, _) in sessions.iter().filter(|(session, _)| session.vrf.as_ref() == Some(&vrf)) {
-            let routes = frr.filtered(session).await?;
-            let covering = routes.into_iter().filter(|route| route.prefix.contains(&args.address));
-            filtered.extend(covering.map(|route| (session.peer.clone(), route)));
-        }
-        let facts = TraceFacts {
-            kernel: prefix.and_then(|prefix| kernel.remove(&prefix)).unwrap_or_default(),
-            type5: prefix.and_then(|prefix| type5.remove(&prefix)),
-            hosts: of(Some(&vrf)),
-            fabric: of(None),
-            filtered,
-            vrf,
-            vni,
-            state,
-            matched,
-        };
-        traces.push(follow(args.address, &facts));
     }
     if traces.is_empty() {
         let Some(vrf) = &args.vrf else { anyhow::bail!("FRR has no VRF: see `perouter status`") };
         return Err(unknown_vrf(vrf.as_str(), &known.iter().map(VrfName::as_str).collect()));
     }
     // VRFs that have the address come first.
-    traces.sort_by_key(|trace| (trace.prefix.is_none(), trace.vrf.clone()));
-    let found = traces.iter().any(|trace| trace.prefix.is_some());
-    args.output.print(&traces, || traces.iter().map(|trace| text(trace, found)).collect::<Vec<_>>().join("\n"))?;
-    Ok(if traces.iter().any(Trace::is_complete) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    traces.sort_by_key(|of_vrf| of_vrf.first().map(|there| (there.trace.prefix.is_none(), there.trace.vrf.clone())));
+    let is_complete = |of_vrf: &Vec<DirectedTrace>| of_vrf.iter().all(|path| path.complete || path.example);
+    let status = ExitStatus::of_problem(!traces.iter().any(is_complete));
+    let list = Items { items: traces.into_iter().flatten().collect::<Vec<_>>() };
+    let found = list.items.iter().any(|path| path.to == args.address && path.trace.prefix.is_some());
+    let all = |look| list.items.iter().map(|path| text(path, found, look)).collect::<Vec<_>>().join("\n");
+    let text = args.show.render("TraceList", &list, all)?;
+    args.show.show(&Shown { text, status })
+}
+
+type Sessions = Vec<(SessionState, Option<SessionReset>)>;
+
+/// What all traces read.
+struct TraceReader {
+    frr: FrrQueries,
+    sessions: Sessions,
+    links: BTreeMap<String, Interface>,
+    underlay: BTreeMap<IpNet, Vec<String>>,
+    vnis: BTreeMap<Vni, VniState>,
+    /// Read when a VRF has no route for an address.
+    all: Option<AllFacts>,
+}
+
+/// The facts of all checks, and the Type-5 routes apart: they are many, and few count for an address.
+struct AllFacts {
+    facts: Facts,
+    type5: Vec<Type5Route>,
+}
+
+impl TraceReader {
+    async fn new(args: &TraceArgs) -> anyhow::Result<Self> {
+        let mut frr = FrrQueries::of(&args.runtime.paths());
+        let vnis = frr.vnis().await?;
+        let (sessions, links) = (frr.sessions().await?, frr.interfaces().await?);
+        let underlay = frr.underlay().await?;
+        Ok(Self { frr, sessions, links, underlay, vnis, all: None })
+    }
+
+    /// The path to the address, and that of the replies.
+    async fn both(
+        &mut self,
+        args: &TraceArgs,
+        vrf: &VrfName,
+        vni: (Vni, &VniState),
+    ) -> anyhow::Result<Vec<DirectedTrace>> {
+        let there = self.path(args, vrf, vni, args.address).await?;
+        let back = match args.from {
+            Some(from) => Some((from, false)),
+            None => self.example(vrf, &there).await?.map(|address| (address, true)),
+        };
+        let mut found = vec![there];
+        if let Some((address, example)) = back {
+            found.push(DirectedTrace { example, ..self.path(args, vrf, vni, address).await? });
+        }
+        Ok(found)
+    }
+
+    async fn path(
+        &mut self,
+        args: &TraceArgs,
+        vrf: &VrfName,
+        (vni, state): (Vni, &VniState),
+        to: IpAddr,
+    ) -> anyhow::Result<DirectedTrace> {
+        let trace = follow(to, &self.facts(args, vrf, (vni, state), to).await?);
+        let direction = trace.origin.map(|origin| match origin {
+            Origin::Fabric => "host-to-fabric",
+            Origin::Host | Origin::Router | Origin::Segment => "fabric-to-host",
+        });
+        Ok(DirectedTrace { to, direction, example: false, complete: trace.is_complete(), trace })
+    }
+
+    /// An address at the other side of the router.
+    async fn example(&mut self, vrf: &VrfName, there: &DirectedTrace) -> anyhow::Result<Option<IpAddr>> {
+        let Some(origin) = there.trace.origin else { return Ok(None) };
+        let wanted = if origin == Origin::Fabric { Origin::Host } else { Origin::Fabric };
+        let paths = self.frr.paths(vrf, Family::of(&there.to.into())).await?;
+        let of_other = paths.into_iter().filter(|(prefix, paths)| {
+            prefix.prefix_len() > 0 && paths.iter().any(|path| path.best && path.origin == wanted)
+        });
+        Ok(of_other.map(|(prefix, _)| facts::inside(&prefix)).next())
+    }
+
+    async fn facts(
+        &mut self,
+        args: &TraceArgs,
+        vrf: &VrfName,
+        (vni, state): (Vni, &VniState),
+        address: IpAddr,
+    ) -> anyhow::Result<TraceFacts> {
+        let of = |vrf: Option<&VrfName>| -> Vec<TracedSession> {
+            self.sessions.iter().filter(|(state, _)| state.vrf.as_ref() == vrf).map(session).collect()
+        };
+        let (hosts, fabric) = (of(Some(vrf)), of(None));
+        let matched = self.frr.matched(vrf, address).await?;
+        let prefix = matched.as_ref().map(|found| found.prefix);
+        let mut kernel = self.frr.kernel(vrf, Family::of(&address.into()), Some(address)).await?;
+        let mut type5 = self.frr.type5(state).await?;
+        let mut filtered = Vec::new();
+        for (session, _) in self.sessions.iter().filter(|(session, _)| session.vrf.as_ref() == Some(vrf)) {
+            let routes = self.frr.filtered(session).await?;
+            let covering = routes.into_iter().filter(|route| route.prefix.contains(&address));
+            filtered.extend(covering.map(|route| (session.peer.clone(), route)));
+        }
+        let best = matched.iter().flat_map(|found| &found.paths).filter(|path| path.best);
+        let of_fabric = best.clone().any(|path| path.origin == Origin::Fabric);
+        let vteps: BTreeSet<IpAddr> = best.clone().flat_map(|path| path.next_hops.iter().copied()).collect();
+        let workload = self.workload(address, vrf).await?;
+        let unused =
+            if best.count() > 0 || workload.is_some() { vec![] } else { self.not_in_use(args, vrf, address).await? };
+        Ok(TraceFacts {
+            vrf: vrf.clone(),
+            vni,
+            state: state.clone(),
+            kernel: prefix.and_then(|prefix| kernel.remove(&prefix)).unwrap_or_default(),
+            type5: prefix.and_then(|prefix| type5.remove(&prefix)),
+            matched,
+            hosts,
+            fabric,
+            filtered,
+            unused,
+            workload,
+            links: Some(self.links.clone()),
+            underlay: of_fabric.then(|| vteps.into_iter().map(|vtep| (vtep, self.to_vtep(vtep))).collect()),
+            host_links: if of_fabric { host_links(address, vni).await } else { None },
+        })
+    }
+
+    /// The workload of an L2 segment of the VRF that has the address.
+    async fn workload(&mut self, address: IpAddr, vrf: &VrfName) -> anyhow::Result<Option<Workload>> {
+        let is_segment = |state: &VniState| state.vni_type == VniType::L2 && state.vrf == vrf.as_str();
+        for (vni, state) in self.vnis.iter().filter(|(_, state)| is_segment(state)) {
+            if let Some(neighbor) = self.frr.mac_neighbors(*vni).await?.remove(&address) {
+                let type2 = self.frr.type2(state).await?.remove(&address).filter(|route| route.mac == neighbor.mac);
+                return Ok(Some(Workload { vni: *vni, neighbor, type2 }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Why routes of the fabric to the address are not in use in a VRF.
+    async fn not_in_use(&mut self, args: &TraceArgs, vrf: &VrfName, address: IpAddr) -> anyhow::Result<Vec<Finding>> {
+        let all = if let Some(all) = self.all.take() {
+            all
+        } else {
+            let mut facts = facts::read(&args.runtime.paths()).await?.facts;
+            let type5 = facts.type5.take().unwrap_or_default();
+            AllFacts { facts, type5 }
+        };
+        let AllFacts { facts, type5 } = self.all.insert(all);
+        let covering = type5.iter().filter(|route| route.prefix.contains(&address)).cloned().collect();
+        let mut facts = Facts { type5: Some(covering), ..facts.clone() };
+        facts.vnis.retain(|_, state| state.vrf == vrf.as_str());
+        let found = check::of_address(address, &facts);
+        Ok(found.into_iter().filter(Finding::is_problem).collect())
+    }
+
+    /// The next hops of the longest match of the underlay.
+    fn to_vtep(&self, vtep: IpAddr) -> Vec<String> {
+        let covering = self.underlay.iter().filter(|(prefix, _)| prefix.contains(&vtep));
+        covering.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, hops)| hops.clone()).unwrap_or_default()
+    }
+}
+
+/// The links over which the host reaches an address; `None` where its main table says nothing of them.
+async fn host_links(address: IpAddr, vni: Vni) -> Option<BTreeSet<String>> {
+    let read = async { anyhow::Ok(host_routes::read(netns::open_host()?, &BTreeSet::from([address])).await?) };
+    match read.await {
+        Ok(found) if found.in_vrf.contains(&format!("host-{vni}")) => None,
+        Ok(mut found) => found.links.remove(&address),
+        Err(error) => {
+            tracing::warn!("the routes of the host are not read: {error:#}");
+            None
+        }
+    }
 }
 
 fn session((state, reset): &(SessionState, Option<SessionReset>)) -> TracedSession {
@@ -86,6 +273,10 @@ fn session((state, reset): &(SessionState, Option<SessionReset>)) -> TracedSessi
         hostname: reset.as_ref().and_then(|reset| reset.hostname.clone()),
         families: state.families(),
         remote_as: state.remote_as,
+        evpn: state
+            .vrf
+            .is_none()
+            .then(|| reset.as_ref().and_then(|reset| reset.families.get(EVPN)).is_some_and(|f| f.is_done())),
         as_override: reset.as_ref().is_some_and(|reset| reset.as_override),
         state: state.phase.clone(),
         cause: cause(state, reset.as_ref()),
@@ -93,13 +284,73 @@ fn session((state, reset): &(SessionState, Option<SessionReset>)) -> TracedSessi
 }
 
 /// `elsewhere`: some VRF has the address; others without it are not an error.
-fn text(trace: &Trace, elsewhere: bool) -> String {
-    if elsewhere && trace.prefix.is_none() {
-        return format!("VRF {} (VNI {}): no route\n", trace.vrf, trace.vni);
+fn text(path: &DirectedTrace, elsewhere: bool, look: Look) -> String {
+    let DirectedTrace { to, direction, example, trace, .. } = path;
+    let (vrf, vni) = (&trace.vrf, trace.vni);
+    if elsewhere && trace.prefix.is_none() && !example {
+        return format!("VRF {vrf} (VNI {vni}): no route to {to}\n");
     }
-    let step = |step: &TraceStep| {
-        let mark = if step.ok { "ok  " } else { "FAIL" };
-        format!("  {mark}  {:<7} {}\n", step.at.to_string(), step.text)
+    let from_to = match direction {
+        Some("host-to-fabric") => ", from the host to the fabric",
+        Some(_) => ", from the fabric to the host",
+        None => "",
     };
-    format!("VRF {} (VNI {})\n", trace.vrf, trace.vni) + &trace.steps.iter().map(step).collect::<String>()
+    let example = if *example { ", as an example" } else { "" };
+    let steps: String = trace.steps.iter().map(|step| step_text(step, look)).collect();
+    format!("VRF {vrf} (VNI {vni}), to {to}{from_to}{example}\n{steps}")
+}
+
+fn step_text(step: &TraceStep, look: Look) -> String {
+    let mark = match (step.ok, step.warning) {
+        (true, false) => Tone::Good.mark("ok") + "  ",
+        (true, true) => Tone::Warning.mark("WARN"),
+        (false, _) => Tone::Bad.mark("FAIL"),
+    };
+    let mut out = format!("  {mark}  {:<7} {}\n", step.at.to_string(), step.text);
+    for branch in &step.branches {
+        out.extend(["                ", branch, "\n"]);
+    }
+    if look.is_wide && !step.evidence.is_empty() {
+        out.extend(["                # ", &step.evidence, "\n"]);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tone::plain;
+    use super::*;
+    use crate::diagnose::trace::TracePoint;
+
+    #[test]
+    fn a_path_has_its_direction_its_branches_and_what_shows_a_step() {
+        let step = TraceStep {
+            at: TracePoint::Kernel,
+            ok: true,
+            warning: false,
+            text: "10.0.0.0/8 over 2 next hops".into(),
+            branches: vec!["100.64.0.1 dev br-pe-100".into(), "100.64.0.2 dev br-pe-100".into()],
+            evidence: "zebra: show ip route vrf red 10.0.0.0".into(),
+        };
+        let trace = Trace {
+            vrf: "red".parse().unwrap(),
+            vni: 100.try_into().unwrap(),
+            prefix: "10.0.0.0/8".parse().ok(),
+            origin: Some(Origin::Fabric),
+            steps: vec![step],
+        };
+        let to = "10.0.0.1".parse().unwrap();
+        let path = DirectedTrace { to, direction: Some("host-to-fabric"), example: true, complete: true, trace };
+        let expected = "VRF red (VNI 100), to 10.0.0.1, from the host to the fabric, as an example\n  \
+                        ok    kernel  10.0.0.0/8 over 2 next hops\n                100.64.0.1 dev br-pe-100\n                \
+                        100.64.0.2 dev br-pe-100\n";
+        assert_eq!(plain(&text(&path, false, Look::TABLE)), expected);
+        let wide = text(&path, false, Look::WIDE);
+        assert_eq!(plain(&wide), format!("{expected}                # zebra: show ip route vrf red 10.0.0.0\n"));
+        let json = serde_json::to_value(&path).unwrap();
+        assert_eq!(
+            (&json["direction"], &json["vrf"], &json["to"]),
+            (&"host-to-fabric".into(), &"red".into(), &"10.0.0.1".into())
+        );
+    }
 }

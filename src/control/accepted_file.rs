@@ -48,6 +48,7 @@ pub fn write(path: &Path, accepted: &LastAccepted) -> Result<(), AcceptedFileErr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::atomic_file::tests::assert_replaced_durably;
     use crate::plan::last_accepted::plan_with_last_accepted;
     use crate::plan::tests::{facts, l3vni, snapshot};
 
@@ -59,7 +60,7 @@ mod tests {
         let mut accepted = LastAccepted::default();
         plan_with_last_accepted(&snapshot(vec![l3vni("red", 100, "192.169.10.0/24")]), &facts(), &mut accepted);
         assert_ne!(accepted, LastAccepted::default());
-        write(&path, &accepted).unwrap();
+        assert_replaced_durably(&path, || write(&path, &accepted).unwrap());
         assert_eq!(read(&path), accepted);
         fs::write(&path, "{").unwrap();
         assert_eq!(read(&path), LastAccepted::default());

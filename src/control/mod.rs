@@ -7,6 +7,9 @@
 //! grow while nothing changes.
 
 pub mod accepted_file;
+mod graceful_file;
+mod observed;
+mod session_reads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -18,22 +21,20 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::diagnose::SessionCause;
-use crate::diagnose::filtered::FilteredCount;
-use crate::diagnose::tcp_diagnosis::TcpDiagnosis;
+use self::session_reads::SessionReads;
+use crate::diagnose::facts::Facts;
+use crate::diagnose::{Finding, check, finding};
 use crate::frr::client::port::Routing;
 use crate::frr::show::live::Live;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionPhase, SessionState};
 use crate::frr::show::vni::VniState;
 use crate::kernel::Kernel;
-use crate::kernel::model::Netns;
-use crate::plan::Plan;
 use crate::plan::last_accepted::LastAccepted;
 use crate::reconcile::execute::Failure;
 use crate::reconcile::{PassError, Reconciler, Report, remedy};
 use crate::scope::Scope;
 use crate::snapshot::{Rejection, Snapshot};
-use crate::status::metrics::Metrics;
+use crate::status::metrics::{Metrics, Observed};
 use crate::status::model::PassSummary;
 use crate::status::refresh::Refresh;
 use crate::status::{NodeStatus, fold, publish};
@@ -72,6 +73,8 @@ pub struct Outputs {
     pub status: PathBuf,
     /// The file of the last accepted versions of objects.
     pub accepted: PathBuf,
+    /// The file that exists while graceful restart is configured.
+    pub graceful_restart: PathBuf,
     /// VRF mode, for the status.
     pub mode: VrfMode,
     /// The status for other publishers.
@@ -91,12 +94,14 @@ pub struct Controller<K, R> {
     /// As in its file.
     accepted: LastAccepted,
     last_change: PassSummary,
+    /// What the last controller found, until this one has a status: what is still wrong is so since then.
+    former: Vec<Finding>,
     /// The pauses of the failures to come.
     retries: ExponentialBackoff,
     /// The next pass verifies that FRR has what the last one sent. Once: a line that FRR never prints is no reason to send
     /// it time and again.
     verifies: bool,
-    tcp_diagnosis: TcpDiagnosis,
+    session_reads: SessionReads,
     /// Since when there are objects that are not all in place.
     pending: Option<Instant>,
     /// The sessions that were down at the last poll; `None` where FRR did not answer.
@@ -111,15 +116,18 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
     /// Of a reconciler.
     pub fn new(reconciler: Reconciler<K, R>, outputs: Outputs) -> Self {
         let accepted = reconciler.accepted().clone();
+        // A status of another version is none.
+        let former = publish::read(&outputs.status).ok().flatten().map(|status| status.findings).unwrap_or_default();
         Self {
             reconciler,
             outputs,
             last: None,
             accepted,
             last_change: PassSummary::default(),
+            former,
             retries: RETRY.build(),
             verifies: false,
-            tcp_diagnosis: TcpDiagnosis::default(),
+            session_reads: SessionReads::default(),
             pending: None,
             down: None,
             changed: Instant::now(),
@@ -231,6 +239,11 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             rebuilt: report.rebuilt.iter().cloned().collect(),
             duration_ms: u64::try_from(report.duration.as_millis()).unwrap_or(u64::MAX),
         };
+        if !report.failures.contains_key(&Scope::Underlay)
+            && let Err(error) = graceful_file::record(&self.outputs.graceful_restart, &report.plan)
+        {
+            tracing::error!(%error, "a restart of bgpd may not be graceful");
+        }
         let failed = !report.failures.is_empty();
         let waited = if failed { None } else { self.pending.take().map(|since| since.elapsed()) };
         self.outputs.metrics.pass(&summary, failed, &report.timing, report.duration, waited);
@@ -239,8 +252,12 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         if !quiet {
             let PassSummary { kernel_ops, frr_lines, duration_ms, .. } = summary;
             let (timing, vrfs) = (report.timing, report.plan.frr.vrfs.len());
-            tracing::info!(kernel_ops, frr_lines, duration_ms, vrfs, %timing, "reconcile pass");
+            let changed = few(&report.changed);
+            tracing::info!(kernel_ops, frr_lines, duration_ms, vrfs, changed, %timing, "reconcile pass");
             self.last_change = summary;
+        }
+        if let Some(last) = last_plan.filter(|last| *last != report.plan) {
+            self.session_reads.planned(&last, &report.plan);
         }
         let same = self.last.as_ref().is_some_and(|last| {
             last.plan == report.plan && last.failures.is_empty() && last.foreign_lines == report.foreign_lines
@@ -249,50 +266,12 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         failed || !quiet || !same
     }
 
-    /// What only the TCP counters of the kernel show of sessions.
-    async fn tcp_causes(
-        &mut self,
-        sessions: &[SessionState],
-        md5_sessions: &BTreeSet<SessionKey>,
-    ) -> Vec<SessionCause> {
-        let mut counts = BTreeMap::new();
-        for vrf in self.tcp_diagnosis.vrfs_to_read(sessions, md5_sessions) {
-            let netns = match (&vrf, self.outputs.mode) {
-                (Some(vrf), VrfMode::Netns) => Netns::Vrf(vrf.clone()),
-                _ => Netns::Router,
-            };
-            match self.reconciler.tcp_counts(&netns).await {
-                Ok(found) => drop(counts.insert(vrf, found)),
-                // Removed since FRR was read.
-                Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no TCP counters"),
-            }
-        }
-        self.tcp_diagnosis.causes(sessions, md5_sessions, &counts, self.outputs.mode, std::time::Instant::now())
-    }
-
     /// Logs once that perouter was not measured with this FRR.
     fn warn_of_release(&self, live: &Live) {
         let is_known = self.outputs.statuses.borrow().as_ref().is_some_and(|last| last.frr_warning == live.frr_warning);
         if let (Some(warning), false) = (&live.frr_warning, is_known) {
             tracing::warn!("{warning}");
         }
-    }
-
-    /// How many routes the host sessions of the plan filter.
-    async fn filtered(&mut self, plan: &Plan, sessions: &[SessionState]) -> Vec<FilteredCount> {
-        let mut counts = Vec::new();
-        for session in sessions {
-            let Some(vrf) = &session.vrf else { continue };
-            let mut hosts = plan.frr.vrfs.get(vrf).into_iter().flat_map(|ip_vrf| ip_vrf.sessions.values());
-            let Some(host) = hosts.find(|host| host.address.to_string() == session.peer) else { continue };
-            match self.reconciler.filtered(session).await {
-                Ok(routes) if routes.is_empty() => {}
-                Ok(routes) => counts.push(FilteredCount::new(vrf, &session.peer, &routes, &host.next_hops)),
-                // Removed since the sessions were read.
-                Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "filtered routes not read"),
-            }
-        }
-        counts
     }
 
     /// Reads all state and publishes the status.
@@ -306,29 +285,39 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
                 if let Err(error) = self.reconciler.clear_stale_open_sent(&live.sessions).await {
                     tracing::debug!(error = &error as &dyn std::error::Error, "FRR does not answer");
                 }
-                Some(live)
+                Ok(live)
             }
             Err(error) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "FRR does not answer");
-                None
+                Err(Live { silent: error.silent_daemon().into_iter().collect(), ..Live::default() })
             }
         };
-        let (answers, live) = (live.is_some(), live.unwrap_or_default());
+        let answers = live.is_ok();
+        let live = live.unwrap_or_else(|nothing| nothing);
         self.warn_of_release(&live);
         let failures = texts(&report.failures);
         let status = fold(snapshot, &report.plan, self.outputs.mode, &failures, live, self.last_change.clone());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let foreign_lines = report.foreign_lines.clone();
-        let md5_sessions = md5_sessions(&report.plan);
-        let plan = Arc::clone(&report.plan);
-        let session_causes = self.tcp_causes(&status.sessions, &md5_sessions).await;
-        let filtered = self.filtered(&plan, &status.sessions).await;
-        let status = NodeStatus { observed_time: now, foreign_lines, session_causes, filtered, ..status };
+        let (reconciler, reads) = (&mut self.reconciler, &mut self.session_reads);
+        let session_causes = reads.tcp_causes(reconciler, self.outputs.mode, &report.plan, &status.sessions).await;
+        let filtered = reads.filtered(reconciler, &report.plan, &status.sessions).await;
+        let mut status = NodeStatus { observed_time: now, foreign_lines, session_causes, filtered, ..status };
+        let observed = if answers {
+            observed::read(&mut self.reconciler, &status, &report.plan).await
+        } else {
+            Observed { plan: Arc::clone(&report.plan), ..Observed::default() }
+        };
+        status.findings = findings(&status, &observed, answers);
+        let last = self.outputs.statuses.borrow().as_ref().map(|last| last.findings.clone());
+        let before = last.unwrap_or_else(|| std::mem::take(&mut self.former));
+        finding::with_times(&mut status.findings, &before, now);
         let is_down = |session: &SessionState| session.phase != SessionPhase::Established;
-        let settled = !status.sessions.iter().any(is_down) && status.vnis.values().all(VniState::is_ready);
+        let settled =
+            status.ready && !status.sessions.iter().any(is_down) && status.vnis.values().all(VniState::is_ready);
         let longest = if settled && answers { STEADY } else { UNSETTLED };
         self.next_refresh = Instant::now() + self.changed.elapsed().clamp(SESSION_POLL, longest);
-        self.outputs.metrics.status(&status, answers);
+        self.outputs.metrics.status(&status, answers, observed);
         if let Err(error) = publish::write(&self.outputs.status, &status) {
             tracing::error!(error = &error as &dyn std::error::Error, "status not written");
         }
@@ -337,15 +326,13 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
     }
 }
 
-/// The sessions with a password.
-fn md5_sessions(plan: &Plan) -> BTreeSet<SessionKey> {
-    let underlay = plan.frr.underlay.iter().flat_map(|underlay| &underlay.neighbors);
-    let fabric = underlay.filter(|(_, neighbor)| neighbor.password.is_some()).map(|(peer, _)| (None, peer.to_string()));
-    let hosts = plan.frr.vrfs.iter().flat_map(|(vrf, ip_vrf)| {
-        let with_password = ip_vrf.sessions.values().filter(|session| session.neighbor.password.is_some());
-        with_password.map(|session| (Some(vrf.clone()), session.address.to_string()))
-    });
-    fabric.chain(hosts).collect()
+/// What is wrong. Without FRR nothing is known of what it does: it is what is wrong then.
+fn findings(status: &NodeStatus, observed: &Observed, answers: bool) -> Vec<Finding> {
+    if answers {
+        return check::findings(&Facts { neighbors: observed.neighbors.clone(), ..status.facts() });
+    }
+    let Facts { now, silent, objects, notes, .. } = status.facts();
+    check::findings(&Facts { now, silent, objects, notes, ..Facts::default() })
 }
 
 fn log_pass_error(error: &PassError) {
@@ -356,6 +343,16 @@ fn log_pass_error(error: &PassError) {
 fn texts(failures: &BTreeMap<Scope, Vec<Failure>>) -> BTreeMap<Scope, Vec<String>> {
     let text = |failure: &Failure| remedy::text(failure);
     failures.iter().map(|(scope, list)| (scope.clone(), list.iter().map(text).collect())).collect()
+}
+
+/// The first scopes, and how many there are besides.
+fn few(scopes: &BTreeSet<Scope>) -> String {
+    const NAMED: usize = 8;
+    let mut names: Vec<String> = scopes.iter().take(NAMED).map(ToString::to_string).collect();
+    if scopes.len() > NAMED {
+        names.push(format!("{} more", scopes.len() - NAMED));
+    }
+    names.join(", ")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use crate::frr::client::fake::FakeRouting;
 use crate::frr::client::fake_frr::{FakeFrr, RoutingCall};
+use crate::frr::show::vrf_binding::Unbound;
 use crate::kernel::NicFacts;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::KernelState;
@@ -11,6 +12,7 @@ use crate::kind::Spec;
 use crate::plan::last_accepted::LastAccepted;
 use crate::runtime::Daemon;
 use crate::snapshot::{Kind, NodeIdentity, Object, ObjectRef};
+use crate::status::model::ObjectState;
 
 fn snapshot() -> Snapshot {
     let object = |kind, name: &str, spec| {
@@ -39,6 +41,7 @@ fn session(phase: &str) -> SessionState {
         phase: phase.to_owned().into(),
         since: None,
         established: 1,
+        messages: 0,
         prefixes: BTreeMap::new(),
     }
 }
@@ -51,6 +54,7 @@ fn query(call: &RoutingCall) -> Option<&'static str> {
         RoutingCall::Vnis => Some("vnis"),
         RoutingCall::Sessions => Some("sessions"),
         RoutingCall::DownSessions => Some("down"),
+        RoutingCall::LocalNeighbors(_) => Some("neighbors"),
         RoutingCall::Apply(_)
         | RoutingCall::ApplyConcurrently(_)
         | RoutingCall::WaitVrf(..)
@@ -68,6 +72,7 @@ struct ControllerBench {
     snapshots: watch::Sender<Snapshot>,
     statuses: watch::Receiver<Option<NodeStatus>>,
     refresh: Arc<Refresh>,
+    drift: Arc<Notify>,
     stop: CancellationToken,
     running: tokio::task::JoinHandle<()>,
     _directory: tempfile::TempDir,
@@ -75,6 +80,11 @@ struct ControllerBench {
 
 impl ControllerBench {
     fn start(fake: FakeRouting) -> Self {
+        Self::start_after(fake, None)
+    }
+
+    /// After a controller that wrote this status last.
+    fn start_after(fake: FakeRouting, last: Option<&NodeStatus>) -> Self {
         let nic = NicFacts::unused("toswitch".parse().unwrap(), 1500);
         let kernel = Arc::new(FakeKernel::new(KernelState::default(), [("toswitch".parse().unwrap(), nic)].into()));
         let queries: Arc<Mutex<BTreeMap<&'static str, usize>>> = Arc::default();
@@ -86,11 +96,15 @@ impl ControllerBench {
         });
         let reconciler = Reconciler::new(Arc::clone(&kernel), frr.clone(), VrfMode::Netns, LastAccepted::default());
         let directory = tempfile::tempdir().unwrap();
+        if let Some(last) = last {
+            publish::write(&directory.path().join("status.json"), last).unwrap();
+        }
         let (sender, statuses) = watch::channel(None);
         let refresh = Arc::new(Refresh::default());
         let outputs = Outputs {
             status: directory.path().join("status.json"),
             accepted: directory.path().join("accepted.json"),
+            graceful_restart: directory.path().join("graceful-restart"),
             mode: VrfMode::Netns,
             statuses: sender,
             metrics: Arc::default(),
@@ -98,8 +112,10 @@ impl ControllerBench {
         };
         let (snapshots, receiver) = watch::channel(snapshot());
         let stop = CancellationToken::new();
-        let running = tokio::spawn(Controller::new(reconciler, outputs).run(receiver, Arc::default(), stop.clone()));
-        Self { kernel, frr, queries, snapshots, statuses, refresh, stop, running, _directory: directory }
+        let drift = Arc::new(Notify::new());
+        let running =
+            tokio::spawn(Controller::new(reconciler, outputs).run(receiver, Arc::clone(&drift), stop.clone()));
+        Self { kernel, frr, queries, snapshots, statuses, refresh, drift, stop, running, _directory: directory }
     }
 
     /// How often FRR was queried since the last call.
@@ -111,6 +127,24 @@ impl ControllerBench {
         self.stop.cancel();
         self.running.await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_problem_is_older_than_the_controller() {
+    let bench = ControllerBench::start(FakeRouting::default());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let mut status = bench.statuses.borrow().clone().unwrap();
+    bench.end().await;
+    assert!(!status.findings.is_empty());
+    status.findings.iter_mut().for_each(|finding| finding.since = Some(7));
+    let bench = ControllerBench::start_after(FakeRouting::default(), Some(&status));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let findings = bench.statuses.borrow().clone().unwrap().findings;
+    bench.end().await;
+    let places = |findings: &[Finding]| {
+        findings.iter().map(|found| (found.kind, found.place.clone(), found.since)).collect::<Vec<_>>()
+    };
+    assert_eq!(places(&findings), places(&status.findings));
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,6 +225,29 @@ async fn an_l3vni_that_goes_down_is_rebuilt_without_another_reason() {
     let rebuilt = |status: &Option<NodeStatus>| status.as_ref().map(|status| status.last_change.rebuilt.len());
     assert_eq!(rebuilt(&bench.statuses.borrow_and_update()), Some(1));
     assert!(!bench.kernel.take_applied().is_empty());
+    bench.end().await;
+}
+
+/// The pass that configures an instance has verified it, and then bgpd and zebra do not agree any more.
+#[tokio::test(start_paused = true)]
+async fn an_l3vni_whose_vrf_is_gone_in_bgpd_is_not_ready_a_second_after_a_daemon_was_restarted() {
+    let mut bench = ControllerBench::start(FakeRouting::default());
+    tokio::time::sleep(Duration::from_secs(65)).await;
+    let red = |bench: &mut ControllerBench| {
+        let status = bench.statuses.borrow_and_update().clone().unwrap();
+        let red = status.resources.into_iter().find(|resource| resource.name == "red").unwrap();
+        (status.ready, red.state, red.reason, red.message)
+    };
+    assert_eq!(red(&mut bench), (true, ObjectState::Ready, "Applied".into(), String::new()));
+    let stale = Unbound::OtherId { bgpd: 5, zebra: 9 };
+    bench.frr.routing().unbound.insert("red".parse().unwrap(), stale);
+    bench.drift.notify_one();
+    tokio::time::sleep(AFTER_DRIFT + Duration::from_millis(1)).await;
+    let message = "VNI 100, VRF red: bgpd has the VRF with id 5, zebra with id 9".to_owned();
+    assert_eq!(red(&mut bench), (false, ObjectState::Failed, "NotUp".into(), message));
+    bench.frr.routing().unbound.clear();
+    tokio::time::sleep(UNSETTLED).await;
+    assert!(red(&mut bench).0);
     bench.end().await;
 }
 

@@ -1,9 +1,18 @@
-//! From facts to findings: where the path of an address is incomplete, why a session is down. In: what FRR and the kernel
-//! report. Out: sentences with the remedy. Pure: reads nothing by itself and knows nothing of the status.
+//! From facts to findings: what is wrong, why a session is down, where the path of an address is incomplete. In: what FRR and the
+//! kernel report. Out: findings and sentences with the remedy. Pure: reads nothing by itself and knows nothing of the status.
 
 pub mod cause;
+pub mod check;
+pub mod cluster_checks;
+mod evpn_checks;
+pub mod facts;
 pub mod filtered;
+pub mod finding;
+mod host_checks;
+mod node_checks;
+mod session_checks;
 pub mod tcp_diagnosis;
 pub mod trace;
 
 pub use cause::SessionCause;
+pub use finding::Finding;

@@ -2,7 +2,8 @@
 //! rejected. In: sessions, and the TCP counters of their namespaces. Out: a sentence for each session concerned. Pure.
 //!
 //! The kernel counts per namespace. In `netns` mode that is the VRF. In `vrf` mode all VRFs share one: a wrong password is
-//! then reported for every session that is down and has one, and a second speaker is not reported.
+//! then reported for every session that is down and has one, a missing one for every session that is down and has none, and a second
+//! speaker is not reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -76,8 +77,10 @@ impl TcpDiagnosis {
                     None
                 } else if known.up {
                     second_speaker(session, known, mode, now)
+                } else if md5_sessions.contains(&key(session)) {
+                    wrong_password(session, known, mode)
                 } else {
-                    wrong_password(session, known, mode).filter(|_| md5_sessions.contains(&key(session)))
+                    no_password(session, known, mode)
                 }
             });
             causes.extend(cause.map(|cause| SessionCause {
@@ -126,6 +129,23 @@ fn wrong_password(session: &SessionState, known: &SessionCounts, mode: VrfMode) 
     })
 }
 
+/// The session has no password, and the peer has one. What this router sends to it is dropped there without a trace; what it sends
+/// itself is dropped and counted here.
+fn no_password(session: &SessionState, known: &SessionCounts, mode: VrfMode) -> Option<String> {
+    let count = known.last.md5_unexpected.saturating_sub(known.first.md5_unexpected);
+    let place = match mode {
+        VrfMode::Netns => format!("are received from {}", session.peer),
+        VrfMode::Vrf => "are received in the router namespace, which all VRFs share".to_owned(),
+    };
+    (count > 0).then(|| {
+        format!(
+            "segments with a TCP MD5 password {place}, and this session has none: set a passwordSecret for it, or remove the \
+             password at {}",
+            session.peer
+        )
+    })
+}
+
 fn second_speaker(session: &SessionState, known: &SessionCounts, mode: VrfMode, now: Instant) -> Option<String> {
     let count = known.last.passive_opens.saturating_sub(known.first.passive_opens);
     // The sessions with the fabric are not with a host.
@@ -152,6 +172,7 @@ mod tests {
             phase: phase.to_owned().into(),
             since: None,
             established,
+            messages: 0,
             prefixes: BTreeMap::new(),
         }
     }
@@ -165,7 +186,9 @@ mod tests {
             let sessions = [session(phase, *established)];
             let md5_sessions = if has_md5 { [key(&sessions[0])].into() } else { BTreeSet::new() };
             let wanted = diagnosis.vrfs_to_read(&sessions, &md5_sessions);
-            let counts = TcpCounts { md5_failures: *md5_failures, passive_opens: *passive_opens };
+            // Those of a side without a password are all unexpected.
+            let md5_unexpected = if has_md5 { 0 } else { *md5_failures };
+            let counts = TcpCounts { md5_failures: *md5_failures, md5_unexpected, passive_opens: *passive_opens };
             let counts = wanted.into_iter().map(|vrf| (vrf, counts)).collect();
             let now = start + Duration::from_secs(100 * n);
             cause = diagnosis.causes(&sessions, &md5_sessions, &counts, mode, now).pop().map(|found| found.cause);
@@ -176,7 +199,9 @@ mod tests {
     #[rstest]
     #[case::other_password(&[("Active", 0, 0, 0), ("Active", 0, 2, 0)], true, VrfMode::Netns, Some("are received from 192.0.2.2"))]
     #[case::shared(&[("Active", 0, 0, 0), ("Active", 0, 2, 0)], true, VrfMode::Vrf, Some("which all VRFs share"))]
-    #[case::no_password(&[("Active", 0, 0, 0), ("Active", 0, 2, 0)], false, VrfMode::Netns, None)]
+    #[case::no_password(&[("Active", 0, 0, 0), ("Active", 0, 2, 0)], false, VrfMode::Netns, Some("and this session has none"))]
+    #[case::no_password_shared(&[("Active", 0, 0, 0), ("Active", 0, 2, 0)], false, VrfMode::Vrf, Some("which all VRFs share"))]
+    #[case::no_answer(&[("Active", 0, 2, 0), ("Active", 0, 2, 0)], false, VrfMode::Netns, None)]
     #[case::former_ones(&[("Active", 0, 5, 0), ("Active", 0, 5, 0)], true, VrfMode::Netns, None)]
     #[case::up_again(&[("Active", 0, 0, 0), ("Active", 0, 2, 0), ("Established", 1, 2, 1)], true, VrfMode::Netns, None)]
     #[case::another(&[("Established", 1, 0, 1), ("Established", 1, 0, 4)], false, VrfMode::Netns, Some("another speaker"))]

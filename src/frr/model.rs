@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -68,6 +69,17 @@ pub struct UnderlayInstance {
     pub protected_prefixes: BTreeSet<IpNet>,
     /// Graceful restart.
     pub graceful_restart: Option<GracefulRestart>,
+    /// L2VNIs with route targets of their own. All others need no line: `advertise-all-vni` finds them.
+    pub l2vnis: BTreeMap<Vni, L2VniTargets>,
+}
+
+/// Route targets of an L2VNI. Never the derived one alone: FRR takes that for no configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct L2VniTargets {
+    /// Import route targets; empty: derived by FRR.
+    pub import: BTreeSet<RouteTarget>,
+    /// Export route targets; empty: derived by FRR.
+    pub export: BTreeSet<RouteTarget>,
 }
 
 /// The subnet of a host session. No host may advertise a part of it, since the hosts of all IP-VRFs are one node; the fabric
@@ -178,8 +190,8 @@ pub struct IpVrf {
     pub import: BTreeSet<RouteTarget>,
     /// Export route targets; empty: derived by FRR.
     pub export: BTreeSet<RouteTarget>,
-    /// Sessions with the host, one for each address family of `localcidr`.
-    pub sessions: BTreeMap<Family, HostSession>,
+    /// Sessions with the host, one for each address family of `localcidr`. Shared: a node of a tree has room for eleven.
+    pub sessions: BTreeMap<Family, Arc<HostSession>>,
     /// Static routes to the source addresses of host sessions, via the veth address of the host.
     pub routes: BTreeMap<IpNet, IpAddr>,
     /// Graceful restart on the host sessions.

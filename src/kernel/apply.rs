@@ -8,18 +8,18 @@ use nix::errno::Errno;
 
 use super::error::OpError;
 use super::foreign;
-use super::model::{LOCAL_RULE, LinkKey, LinkKind, ListenPort, Netns, SourceFilter, Sysctl};
+use super::model::{HostMaster, IpUse, LOCAL_RULE, LinkKey, LinkKind, ListenPort, Netns, SourceFilter, Sysctl};
 use super::namespaces::Namespaces;
 use super::netlink::contents::{AddrGenMode, ObservedKind, ObservedLink};
 use super::netlink::error::NetlinkError;
 use super::netlink::request::Request;
-use super::netlink::{accept, request};
+use super::netlink::{accept, request, rule};
 use super::netns::{self, NetnsError};
 use super::nftables;
 use super::nic;
 use super::op::{AddressDevice, KernelOp, NewLink};
-use crate::names::{self, OwnedName, PortTable, Role};
-use crate::types::{Family, IfName, MacAddr, VrfName};
+use crate::names::{self, LINK_GROUP, OwnedName, PortTable, Role, SEGMENT_GROUP};
+use crate::types::{Family, MacAddr, VrfName};
 
 /// Applies an op.
 pub async fn apply(namespaces: &Namespaces, op: &KernelOp) -> Result<(), OpError> {
@@ -29,7 +29,8 @@ pub async fn apply(namespaces: &Namespaces, op: &KernelOp) -> Result<(), OpError
         KernelOp::CreateLink(new) => create_link(namespaces, new).await,
         KernelOp::DeleteLink { key, .. } => delete_link(namespaces, key).await,
         KernelOp::SetMaster { key, master } => set_master(namespaces, key, master.as_ref()).await,
-        KernelOp::SetHostVrf { key, vrf } => set_host_vrf(namespaces, key, vrf.as_ref()).await,
+        KernelOp::SetHostMaster { key, master } => set_host_master(namespaces, key, master.as_ref()).await,
+        KernelOp::SetIpUse { key, ip } => set_ip_use(namespaces, key, *ip).await,
         KernelOp::SetUp(key) => set_up(namespaces, key).await,
         KernelOp::SetMac { key, mac, former } => set_router_mac(namespaces, key, *mac, *former).await,
         KernelOp::AddAddress { on, address } => set_address(namespaces, on, *address, true).await,
@@ -95,7 +96,9 @@ async fn delete_netns(namespaces: &Namespaces, vrf: &VrfName) -> Result<(), OpEr
     if netns::is_netns(&namespaces.runtime.vrf_netns(vrf))? {
         let namespace = namespaces.get(&Netns::Vrf(vrf.clone())).await?;
         foreign::move_out(&namespace, &namespaces.host).await?;
-        accept(Errno::ENODEV, namespace.change(request::delete_our_links()).await)?;
+        for group in [SEGMENT_GROUP, LINK_GROUP] {
+            accept(Errno::ENODEV, namespace.change(request::delete_our_links(group)).await)?;
+        }
         // FRR may keep the namespace for a while, and a VXLAN device in it keeps its VNI.
         foreign::delete_lost(&namespace, |_| true).await?;
     }
@@ -117,6 +120,11 @@ async fn create_link(namespaces: &Namespaces, new: &NewLink) -> Result<(), OpErr
     let [into_fd, peer_fd] = [&into, &peer].map(|file| file.as_ref().map(AsRawFd::as_raw_fd));
     let create = || request::new_link(new, into_fd, peer_fd).ok_or(OpError::NoKind);
     match creator.change(create()?).await {
+        // Another link has the index.
+        Err(error) if matches!(new.kind, LinkKind::Vrf { .. }) && error.is_taken() => {
+            let created = creator.change(create()?.without_index()).await;
+            created.map_err(|error| if error.already_exists() { OpError::LinkExists(error) } else { error.into() })?;
+        }
         Err(error) if error.already_exists() => {
             if !delete_lost(namespaces, new).await? {
                 return Err(OpError::LinkExists(error));
@@ -127,7 +135,7 @@ async fn create_link(namespaces: &Namespaces, new: &NewLink) -> Result<(), OpErr
     }
     namespace.change(request::finish_link(&new.key.name.to_string(), &alias, new.addrgen_none, new.rp_filter)).await?;
     if let LinkKind::Veth { peer } = &new.kind {
-        let finish = request::finish_link(&peer.name.to_string(), &alias, false, new.rp_filter);
+        let finish = request::finish_link(&peer.name.to_string(), &alias, new.addrgen_none, new.rp_filter);
         namespaces.get(&peer.netns).await?.change(finish).await?;
     }
     Ok(())
@@ -175,18 +183,59 @@ async fn set_master(namespaces: &Namespaces, key: &LinkKey, master: Option<&Owne
 }
 
 /// Sets master and alias in one message, so that at every moment the alias says whether we set the master.
-async fn set_host_vrf(namespaces: &Namespaces, key: &LinkKey, vrf: Option<&IfName>) -> Result<(), OpError> {
+async fn set_host_master(namespaces: &Namespaces, key: &LinkKey, master: Option<&HostMaster>) -> Result<(), OpError> {
     let namespace = namespaces.get(&key.netns).await?;
-    let index = match vrf {
-        None => 0,
-        Some(name) => match namespace.find(name.as_str()).await? {
-            Some((index, ObservedLink { kind: ObservedKind::Vrf(_), .. })) => index,
-            Some(_) => return Err(OpError::NotHostVrf(name.clone())),
-            None => return Err(OpError::NoHostVrf(name.clone())),
-        },
+    if let Some(HostMaster::Bridge(name)) = master {
+        // Its appearance is a reason for a pass, also while it is looked up.
+        namespaces.await_on_host(name);
+    }
+    let found = match master {
+        None => None,
+        Some(master) => namespace.find(master.name().as_str()).await?,
     };
-    let alias = names::alias(&key.name, vrf);
-    Ok(namespace.change(request::set_master_and_alias(&key.name.to_string(), index, alias)).await?)
+    let index = match (master, found) {
+        (None, _) => 0,
+        (Some(HostMaster::Vrf(_)), Some((index, ObservedLink { kind: ObservedKind::Vrf(_), .. }))) => index,
+        (Some(HostMaster::Vrf(name)), Some(_)) => return Err(OpError::NotHostVrf(name.clone())),
+        (Some(HostMaster::Vrf(name)), None) => return Err(OpError::NoHostVrf(name.clone())),
+        (Some(HostMaster::Bridge(_)), Some((index, link))) if link.info_kind == "bridge" => index,
+        (Some(HostMaster::Bridge(name)), Some(_)) => return Err(OpError::NotHostBridge(name.clone())),
+        (Some(HostMaster::Bridge(name)), None) => return Err(OpError::NoHostBridge(name.clone())),
+    };
+    let alias = names::alias(&key.name, master.map(HostMaster::name));
+    namespace.change(request::set_master_and_alias(&key.name.to_string(), index, alias)).await?;
+    if let Some(HostMaster::Bridge(name)) = master {
+        namespaces.found_on_host(name);
+    }
+    Ok(())
+}
+
+/// The IPv4 settings come last: by them it is observed.
+async fn set_ip_use(namespaces: &Namespaces, key: &LinkKey, ip: IpUse) -> Result<(), OpError> {
+    let namespace = namespaces.get(&key.netns).await?;
+    let (name, file) = (key.name.to_string(), namespace.file());
+    let write =
+        |setting: &str, value: &str| netns::write_sysctl(&file, &format!("net/ipv6/conf/{name}/{setting}"), value);
+    match ip {
+        IpUse::Routed => {}
+        IpUse::Bridged => present(write("disable_ipv6", "1"))?,
+        IpUse::Gateway => {
+            present(write("accept_dad", "0"))?;
+            // Where the namespace detects duplicates on all its links.
+            present(write("dad_transmits", "0"))?;
+            // Linux 5.18 has it without 2, the addresses of the own subnets alone.
+            if write("accept_untracked_na", "2").is_err() {
+                present(write("accept_untracked_na", "1"))?;
+            }
+            present(write("disable_ipv6", "0"))?;
+        }
+    }
+    Ok(namespace.change(request::set_arp(&name, ip)).await?)
+}
+
+/// A setting that the kernel may lack.
+fn present(result: Result<(), NetnsError>) -> Result<(), OpError> {
+    written_if(true, result)
 }
 
 async fn set_up(namespaces: &Namespaces, key: &LinkKey) -> Result<(), OpError> {
@@ -241,8 +290,8 @@ async fn set_address(namespaces: &Namespaces, on: &AddressDevice, address: IpNet
 /// In the other order there is a moment in which the router accepts no packet for itself.
 async fn move_local_rule(namespaces: &Namespaces, family: Family) -> Result<(), OpError> {
     let router = &namespaces.router;
-    accept(Errno::EEXIST, router.change(request::add_local_rule(family, LOCAL_RULE)).await)?;
-    Ok(accept(Errno::ENOENT, router.change(request::delete_local_rule(family, 0)).await)?)
+    accept(Errno::EEXIST, router.change(rule::add_local(family, LOCAL_RULE)).await)?;
+    Ok(accept(Errno::ENOENT, router.change(rule::delete_local(family, 0)).await)?)
 }
 
 /// Notes that namespaces may have tables of ours.
@@ -288,9 +337,17 @@ async fn set_sysctl(namespaces: &Namespaces, netns: &Netns, sysctl: Sysctl, valu
 
 /// What the result of writing a setting means for a router.
 fn written(sysctl: Sysctl, result: Result<(), NetnsError>) -> Result<(), OpError> {
+    written_if(sysctl.is_optional(), result)
+}
+
+fn written_if(is_optional: bool, result: Result<(), NetnsError>) -> Result<(), OpError> {
     match result {
         Err(NetnsError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            if sysctl.is_optional() { Ok(()) } else { Err(OpError::NoSetting) }
+            if is_optional {
+                Ok(())
+            } else {
+                Err(OpError::NoSetting)
+            }
         }
         other => Ok(other?),
     }

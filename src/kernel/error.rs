@@ -74,6 +74,12 @@ pub enum OpError {
     /// The host has a link of this name that is no VRF device.
     #[error("{0} is no VRF device")]
     NotHostVrf(IfName),
+    /// The bridge of the host does not exist.
+    #[error("the host has no bridge {0}")]
+    NoHostBridge(IfName),
+    /// The host has a link of this name that is no bridge.
+    #[error("{0} is no Linux bridge")]
+    NotHostBridge(IfName),
     /// A NIC does not exist.
     #[error("NIC {0} is in neither the host's nor the router's network namespace")]
     NoNic(IfName),

@@ -2,6 +2,7 @@
 //! Has no effect outside itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
@@ -32,6 +33,9 @@ const TCP: &str = "TCP counters";
 struct Inner {
     state: KernelState,
     fdb: BTreeMap<LinkKey, BTreeSet<MacAddr>>,
+    neighbors: BTreeMap<LinkKey, BTreeSet<(IpAddr, MacAddr)>>,
+    keeping: BTreeSet<LinkKey>,
+    repeated: Vec<IpAddr>,
     nics: ObservedNics,
     host_networks: BTreeSet<HostNetwork>,
     failures: Vec<(String, Errno)>,
@@ -84,6 +88,21 @@ impl FakeKernel {
     /// Sets the FDB of a VXLAN device.
     pub fn set_fdb(&self, device: LinkKey, macs: BTreeSet<MacAddr>) {
         self.inner().fdb.insert(device, macs);
+    }
+
+    /// Sets the neighbor entries of workloads behind a bridge.
+    pub fn set_neighbors(&self, bridge: LinkKey, entries: BTreeSet<(IpAddr, MacAddr)>) {
+        self.inner().neighbors.insert(bridge, entries);
+    }
+
+    /// The bridges whose neighbor entries are kept.
+    pub fn keeping_neighbors(&self) -> BTreeSet<LinkKey> {
+        self.inner().keeping.clone()
+    }
+
+    /// The neighbor entries that were reported once more since the last call.
+    pub fn take_repeated(&self) -> Vec<IpAddr> {
+        std::mem::take(&mut self.inner().repeated)
     }
 
     /// Sets the networks of the host.
@@ -167,13 +186,30 @@ impl Kernel for FakeKernel {
         Ok(Arc::new(state))
     }
 
-    async fn tcp_counts(&self, _netns: &Netns) -> Result<TcpCounts, KernelError> {
+    async fn tcp_counts(&self, namespaces: &BTreeSet<Netns>) -> Result<BTreeMap<Netns, TcpCounts>, KernelError> {
         self.inner().readable(TCP)?;
-        Ok(TcpCounts::default())
+        Ok(namespaces.iter().map(|netns| (netns.clone(), TcpCounts::default())).collect())
     }
 
     async fn fdb(&self, device: &LinkKey) -> Result<BTreeSet<MacAddr>, KernelError> {
         Ok(self.inner().fdb.get(device).cloned().unwrap_or_default())
+    }
+
+    async fn keep_neighbors(&self, bridges: &BTreeSet<LinkKey>) -> Result<(), KernelError> {
+        self.inner().keeping.clone_from(bridges);
+        Ok(())
+    }
+
+    async fn repeat_neighbors(
+        &self,
+        bridge: &LinkKey,
+        known: &BTreeSet<(IpAddr, MacAddr)>,
+    ) -> Result<usize, KernelError> {
+        let mut inner = self.inner();
+        let missing: Vec<_> =
+            inner.neighbors.get(bridge).into_iter().flatten().filter(|entry| !known.contains(entry)).copied().collect();
+        inner.repeated.extend(missing.iter().map(|(address, _)| *address));
+        Ok(missing.len())
     }
 
     async fn has_source_filters(&self) -> Result<bool, KernelError> {

@@ -59,5 +59,5 @@ fn is_lost(link: &ObservedLink) -> bool {
 
 /// The kernel has links of its own in every namespace; a link of ours may have lost its name or its mark.
 fn is_foreign(link: &ObservedLink) -> bool {
-    !link.marked && !is_lost(link) && names::check_unreserved(&link.name).is_ok()
+    !names::is_our_group(link.group) && !is_lost(link) && names::check_unreserved(&link.name).is_ok()
 }

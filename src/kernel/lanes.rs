@@ -8,6 +8,7 @@ use futures::stream::{self, StreamExt};
 use super::op::{Lane, Wave};
 use super::port::{Kernel, Outcome};
 use super::step::Step;
+use crate::scope::Scope;
 use crate::types::{Vni, VrfName};
 
 /// Applies all steps, as [`Kernel::apply_all`] says.
@@ -49,9 +50,12 @@ impl<'a> Run<'a> {
         let work = lanes.into_iter().map(|lane| this.run_lane(kernel, lane));
         let done: Vec<Vec<(usize, Outcome)>> = stream::iter(work).buffer_unordered(LANES).collect().await;
         for (index, outcome) in done.into_iter().flatten() {
-            if !outcome.is_done() && !self.steps[index].op.is_separate() {
-                self.failed_vnis.extend(self.steps[index].op.vni());
-                self.failed_vrfs.extend(self.steps[index].op.vrf().cloned());
+            let Step { scope, op } = &self.steps[index];
+            if !outcome.is_done() && !op.is_separate() {
+                self.failed_vnis.extend(op.vni());
+                // A segment depends on its IP-VRF, not the other way round.
+                let vrf = op.vrf().filter(|_| !matches!(scope, Scope::Segment(_)));
+                self.failed_vrfs.extend(vrf.cloned());
             }
             self.outcomes[index] = outcome;
         }

@@ -2,7 +2,7 @@
 //! namespace. Out: observed state and applied ops, by the modules below. Decides only which namespaces are read again for
 //! their age.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,7 +16,7 @@ use super::model::{HostNetwork, KernelState, LinkKey, Netns, ObservedNics};
 use super::namespace::Namespace;
 use super::namespaces::Namespaces;
 use super::netlink::contents::ObservedLink;
-use super::netlink::events::{ChangeSignal, EventFilter, WatchedLinks};
+use super::netlink::events::{ChangeSignal, WatchedLinks};
 use super::nic_record::{Record, RecordCache, RecordError};
 use super::observe::{self, NodeContents};
 use super::op::KernelOp;
@@ -45,6 +45,8 @@ pub struct NetlinkKernel {
     record: std::sync::Mutex<RecordCache>,
     has_source_filters: tokio::sync::OnceCell<bool>,
     last: std::sync::Mutex<Memo<Observation, Arc<KernelState>>>,
+    /// The namespaces in which neighbor entries are kept.
+    keeping_neighbors: tokio::sync::Mutex<BTreeSet<Netns>>,
 }
 
 /// What the state is derived from.
@@ -73,13 +75,13 @@ impl NetlinkKernel {
         raise_file_limit();
         let changes = ChangeSignal::default();
         let watched = Arc::new(RwLock::new(WatchedLinks::default()));
-        let filter = EventFilter::Host(watched.clone());
-        let namespaces = Namespaces::open(runtime, host, filter, changes.clone()).await?;
+        let namespaces = Namespaces::open(runtime, host, watched.clone(), changes.clone()).await?;
         let (turn, record, last) =
             (std::sync::Mutex::default(), std::sync::Mutex::default(), std::sync::Mutex::default());
         let has_source_filters = tokio::sync::OnceCell::new();
         let next_poll = std::sync::Mutex::new(Instant::now() + SETTINGS_POLL);
         let (api_servers, settling) = (BTreeSet::new(), std::sync::Mutex::default());
+        let keeping_neighbors = tokio::sync::Mutex::default();
         Ok(Self {
             namespaces,
             api_servers,
@@ -91,6 +93,7 @@ impl NetlinkKernel {
             record,
             has_source_filters,
             last,
+            keeping_neighbors,
         })
     }
 
@@ -152,9 +155,7 @@ impl NetlinkKernel {
         }
         let read = |(namespace, turn): (Arc<Namespace>, bool)| async move {
             let read = namespace.read(tables, turn).await?;
-            if matches!(namespace.netns(), Netns::Vrf(_)) {
-                namespace.rest().await;
-            }
+            namespace.rest().await;
             Ok::<_, KernelError>((namespace.netns().clone(), read))
         };
         let read: NodeContents =
@@ -178,10 +179,11 @@ impl NetlinkKernel {
     fn watch_links(&self, contents: &NodeContents, nics: &BTreeSet<IfName>, record: &Record) {
         let names: BTreeSet<String> = nics.iter().chain(record.nics.keys()).map(ToString::to_string).collect();
         let is_nic = |link: &ObservedLink| names.iter().any(|name| link.has_name(name));
-        let counts = |(_, link): &(&u32, &ObservedLink)| link.owned.is_some() || is_nic(link);
+        let counts = |(_, link): &(&u32, &Arc<ObservedLink>)| link.owned.is_some() || is_nic(link);
         let links = contents.get(&Netns::Host).into_iter().flat_map(|host| &host.links);
         let indexes = links.filter(counts).map(|(index, _)| *index).collect();
-        *self.watched.write().unwrap_or_else(PoisonError::into_inner) = WatchedLinks { names, indexes };
+        let mut watched = self.watched.write().unwrap_or_else(PoisonError::into_inner);
+        (watched.names, watched.indexes) = (names, indexes);
     }
 }
 
@@ -252,10 +254,18 @@ impl Kernel for NetlinkKernel {
         outcomes
     }
 
-    async fn tcp_counts(&self, netns: &Netns) -> Result<TcpCounts, KernelError> {
-        let failed = |source| KernelError::Read { what: "TCP counters", netns: netns.clone(), source };
-        let file = self.namespaces.get(netns).await.map_err(failed)?.file();
-        tcp::read(&file).map_err(|error| failed(error.into()))
+    async fn tcp_counts(&self, namespaces: &BTreeSet<Netns>) -> Result<BTreeMap<Netns, TcpCounts>, KernelError> {
+        let (mut found, mut files) = (Vec::new(), Vec::new());
+        for netns in namespaces {
+            // Others were removed since the caller saw them.
+            if let Ok(namespace) = self.namespaces.get(netns).await {
+                found.push(netns.clone());
+                files.push(namespace.file());
+            }
+        }
+        let failed = |source| KernelError::Read { what: "TCP counters", netns: Netns::Router, source };
+        let counts = tcp::read(&files).map_err(|error| failed(error.into()))?;
+        Ok(found.into_iter().zip(counts).collect())
     }
 
     async fn fdb(&self, device: &LinkKey) -> Result<BTreeSet<MacAddr>, KernelError> {
@@ -264,6 +274,51 @@ impl Kernel for NetlinkKernel {
         let macs = namespace.fdb(&device.name.to_string()).await.map_err(failed);
         namespace.rest().await;
         macs
+    }
+
+    async fn keep_neighbors(&self, bridges: &BTreeSet<LinkKey>) -> Result<(), KernelError> {
+        let mut wanted: BTreeMap<Netns, BTreeSet<String>> = BTreeMap::new();
+        for bridge in bridges {
+            wanted.entry(bridge.netns.clone()).or_default().insert(bridge.name.to_string());
+        }
+        let mut kept = self.keeping_neighbors.lock().await;
+        for netns in kept.difference(&wanted.keys().cloned().collect()) {
+            wanted.entry(netns.clone()).or_default();
+        }
+        let mut failure = None;
+        for (netns, names) in wanted {
+            let kept_here = match self.namespaces.get(&netns).await {
+                Ok(namespace) => {
+                    let done = namespace.keep_neighbors(&names).await;
+                    namespace.rest().await;
+                    done
+                }
+                // It is gone, and so are its entries.
+                Err(_) if names.is_empty() => Ok(()),
+                Err(error) => Err(error),
+            };
+            match kept_here {
+                Ok(()) if names.is_empty() => drop(kept.remove(&netns)),
+                Ok(()) => drop(kept.insert(netns)),
+                // The others are kept all the same.
+                Err(source) => {
+                    failure.get_or_insert(KernelError::Read { what: "neighbors", netns, source });
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn repeat_neighbors(
+        &self,
+        bridge: &LinkKey,
+        known: &BTreeSet<(IpAddr, MacAddr)>,
+    ) -> Result<usize, KernelError> {
+        let failed = |source| KernelError::Read { what: "neighbors", netns: bridge.netns.clone(), source };
+        let namespace = self.namespaces.get(&bridge.netns).await.map_err(failed)?;
+        let repeated = namespace.repeat_neighbors(&bridge.name.to_string(), known).await.map_err(failed);
+        namespace.rest().await;
+        repeated
     }
 
     async fn has_source_filters(&self) -> Result<bool, KernelError> {

@@ -6,14 +6,15 @@
 //!
 //! ```text
 //! sysctl -> model -> op -> step                                            data
-//! simulate -> diff                                                         pure
+//! simulate -> diff, neighbors                                              pure
 //! netns, mounts                                                            namespaces as files and threads
 //! file_limit                                                               the limit of open files
-//! netlink: error, attribute, socket, netfilter, contents, saved_message, request, read, saved, route_use, saved_link, events
-//! nftables, tcp, vrf_device, nic_record                                    each on netlink or netns
+//! netlink: error, attribute, socket, netfilter, contents, saved_message, request, read, segment_neighbor, saved, route_use, saved_link, events
+//! nftables, tcp, vrf_device, nic_record, evpn_entries                      each on netlink or netns
 //! error                                                                    composes the errors of all above
 //! observe, settling                                                        pure: contents to state
-//! polled_settings -> namespace -> host_nics                                what the host has
+//! neighbor_keeper                                                          on netlink
+//! polled_settings -> namespace -> host_nics, host_routes                   what the host has
 //! namespaces -> nic, foreign -> apply                                      changes
 //! port -> lanes                                                            the trait, and the order of steps
 //! live, fake                                                               its implementations
@@ -22,16 +23,21 @@
 mod apply;
 pub mod diff;
 pub mod error;
+pub mod evpn_entries;
 pub mod fake;
 pub mod file_limit;
 mod foreign;
 pub mod host_nics;
+pub mod host_routes;
+mod ip_use;
 pub mod lanes;
 mod live;
 pub mod model;
 mod mounts;
 mod namespace;
 mod namespaces;
+mod neighbor_keeper;
+pub mod neighbors;
 pub mod netlink;
 pub mod netns;
 pub mod nftables;

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+pub use super::ip_use::IpUse;
 pub use super::sysctl::{LinkSetting, Sysctl};
 use crate::names::{OwnedName, Role, SourceTable};
 use crate::scope::Scope;
@@ -120,6 +121,24 @@ pub struct BridgePort {
     pub learning: bool,
 }
 
+/// A device of the host that is made the master of a host end. It belongs to the host and is not changed itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostMaster {
+    /// A VRF device.
+    Vrf(IfName),
+    /// A bridge.
+    Bridge(IfName),
+}
+
+impl HostMaster {
+    /// Its name.
+    pub fn name(&self) -> &IfName {
+        match self {
+            Self::Vrf(name) | Self::Bridge(name) => name,
+        }
+    }
+}
+
 /// A link of ours. Fields that a kind does not use are `None` on both the wanted and the observed side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
@@ -128,26 +147,32 @@ pub struct Link {
     pub scope: Scope,
     /// Kind and immutable attributes.
     pub kind: LinkKind,
-    /// Master in the same namespace: the bridge of a VXLAN device; in `vrf` mode the VRF device of bridge and PE veth.
+    /// It belongs to an L2 segment, by its link group. It cannot change: the link is replaced.
+    pub segment: bool,
+    /// Master in the same namespace: the bridge of a VXLAN device; in `vrf` mode the VRF device of bridge and PE veth. Of a
+    /// segment also the bridges of both veth ends.
     pub master: Option<OwnedName>,
-    /// VRF device of the host that is master of the host end, if we set it. A master that others set is not observed, and so
+    /// Device of the host that is master of the host end, if we set it. A master that others set is not observed, and so
     /// left alone.
-    pub host_vrf: Option<IfName>,
+    pub host_master: Option<HostMaster>,
     /// MTU in bytes; `None` for a VRF device.
     pub mtu: Option<u32>,
-    /// MAC address; the router MAC for a bridge, `None` for other kinds.
+    /// MAC address; the router MAC or gateway MAC for the bridge of a VXLAN device, `None` for others.
     pub mac: Option<MacAddr>,
     /// `IFF_UP`.
     pub up: bool,
-    /// `addrgenmode none`: no IPv6 link-local address. True for bridge and VXLAN, false for others.
+    /// `addrgenmode none`: no IPv6 link-local address. True for VXLAN devices, for bridges but gateways, and for both veth ends
+    /// of a segment, false for others.
     pub addrgen_none: bool,
+    /// Its part in IP; [`IpUse::Routed`] for a VXLAN device.
+    pub ip: IpUse,
     /// Filter of IPv4 sources; `None` for a VXLAN device, which receives no IP packets itself.
     pub rp_filter: Option<RpFilter>,
     /// IPv4 settings that are on and must be off. Only observed, never wanted; empty for a VXLAN device.
     pub unsafe_settings: BTreeSet<LinkSetting>,
     /// Addresses with their prefix length, without IPv6 link-local ones.
     pub addresses: BTreeSet<IpNet>,
-    /// Port settings; `Some` for a VXLAN device only.
+    /// Port settings; `Some` for a VXLAN device and for the PE end of a segment.
     pub port: Option<BridgePort>,
 }
 
@@ -207,16 +232,23 @@ pub struct KernelState {
 }
 
 impl KernelState {
-    /// What a link belongs to according to its place: the IP-VRF of its namespace, or of the VRF device on top of its masters.
-    /// The host end of a veth pair belongs where its PE end does. Without an IP-VRF it is the segment of its VNI.
+    /// What a link belongs to: the segment of its VNI if it is of one, else according to its place. The host end of a veth pair
+    /// belongs where its PE end does. Without an IP-VRF it is the segment of its VNI.
     pub fn scope_by_place(&self, key: &LinkKey) -> Scope {
-        let inside = match self.links.get(key).map(|link| &link.kind) {
-            Some(LinkKind::Veth { peer }) if key.netns == Netns::Host => peer,
-            _ => key,
-        };
-        match (self.vrf_above(inside), &key.name) {
+        let is_segment = self.links.get(key).is_some_and(|link| link.segment);
+        match (self.vrf_by_place(key), &key.name) {
+            (_, OwnedName::Vni(_, vni)) if is_segment => Scope::Segment(*vni),
             (Some(vrf), _) | (None, OwnedName::Vrf(vrf)) => Scope::Vrf(vrf.clone()),
             (None, OwnedName::Vni(_, vni)) => Scope::Segment(*vni),
+        }
+    }
+
+    /// The IP-VRF that a link is in: that of its namespace, or of the VRF device on top of its masters.
+    pub fn vrf_by_place(&self, key: &LinkKey) -> Option<&VrfName> {
+        let (key, link) = self.links.get_key_value(key)?;
+        match &link.kind {
+            LinkKind::Veth { peer } if key.netns == Netns::Host => self.vrf_above(peer),
+            _ => self.vrf_above(key),
         }
     }
 

@@ -14,6 +14,8 @@ use tokio::sync::{MappedMutexGuard, Mutex};
 
 use super::error::{KernelError, OpError};
 use super::model::{Netns, RouteUse, Sysctl};
+use super::neighbor_keeper::NeighborKeeper;
+use super::neighbors;
 use super::netlink::contents::{NetnsContents, ObservedLink};
 use super::netlink::error::NetlinkError;
 use super::netlink::events::{ChangeSignal, EventFilter, Watch};
@@ -47,6 +49,8 @@ pub struct Namespace {
     // Most settings cause no message: they are read after we changed something, and for their age.
     sysctls: std::sync::Mutex<Option<(Instant, BTreeMap<Sysctl, u32>)>>,
     polled: std::sync::Mutex<PolledSettings>,
+    // While there are L2 segments.
+    neighbors: Mutex<Option<NeighborKeeper>>,
 }
 
 impl Namespace {
@@ -72,6 +76,7 @@ impl Namespace {
             contents: std::sync::Mutex::new(None),
             sysctls: std::sync::Mutex::new(None),
             polled: std::sync::Mutex::new(PolledSettings::new(setting_watch)),
+            neighbors: Mutex::new(None),
         })
     }
 
@@ -114,28 +119,77 @@ impl Namespace {
         self.socket().await?.link(name).await
     }
 
+    /// The ifindex of the link of ours with this name.
+    async fn find_owned(&self, name: &str) -> Result<Option<u32>, NetlinkError> {
+        Ok(self.find(name).await?.filter(|(_, link)| link.owned.is_some()).map(|(index, _)| index))
+    }
+
     /// Reads the link with this ifindex.
     pub async fn find_at(&self, index: u32) -> Result<Option<ObservedLink>, NetlinkError> {
         self.socket().await?.link_at(index).await
     }
 
     /// Reads all links, by ifindex.
-    pub async fn links(&self) -> Result<BTreeMap<u32, ObservedLink>, NetlinkError> {
+    pub async fn links(&self) -> Result<BTreeMap<u32, Arc<ObservedLink>>, NetlinkError> {
         self.socket().await?.links().await
     }
 
-    /// Reads the MAC addresses in the FDB of the link with this name; none where it does not exist.
+    /// Reads the MAC addresses in the FDB of the link of ours with this name; none where it does not exist.
     pub async fn fdb(&self, name: &str) -> Result<BTreeSet<MacAddr>, NetlinkError> {
-        let mut socket = self.socket().await?;
-        match socket.link(name).await? {
-            Some((index, _)) => socket.fdb(index).await,
+        match self.find_owned(name).await? {
+            Some(index) => self.socket().await?.fdb(index).await,
             None => Ok(BTreeSet::new()),
         }
+    }
+
+    /// Keeps the neighbor entries of these links of ours, and those of no others. A link that does not exist has none.
+    pub async fn keep_neighbors(&self, names: &BTreeSet<String>) -> Result<(), NetlinkError> {
+        let mut keeper = self.neighbors.lock().await;
+        if names.is_empty() {
+            *keeper = None;
+            return Ok(());
+        }
+        let mut bridges = BTreeSet::new();
+        if let Some(known) = self.known(false) {
+            let wanted = known.links.iter().filter(|(_, link)| link.owned.is_some() && names.contains(&link.name));
+            bridges.extend(wanted.map(|(index, _)| *index));
+        } else {
+            for name in names {
+                bridges.extend(self.find_owned(name).await?);
+            }
+        }
+        if bridges.is_empty() {
+            *keeper = None;
+        } else if !keeper.as_ref().is_some_and(|keeper| keeper.is_of(&bridges)) {
+            *keeper = Some(NeighborKeeper::start(&self.file, bridges)?);
+        }
+        Ok(())
+    }
+
+    /// Has the kernel report the neighbor entries of this link of ours once more that are of workloads of this node and not `known`. Returns
+    /// how many.
+    pub async fn repeat_neighbors(
+        &self,
+        name: &str,
+        known: &BTreeSet<(IpAddr, MacAddr)>,
+    ) -> Result<usize, NetlinkError> {
+        let Some(index) = self.find_owned(name).await? else { return Ok(0) };
+        let mut socket = self.socket().await?;
+        let mut repeated = 0;
+        for change in neighbors::unknown(&socket.neighbors(index).await?, known) {
+            repeated += usize::from(socket.change_neighbor(index, change).await?);
+        }
+        Ok(repeated)
     }
 
     /// What the routes over the link with this ifindex are needed for.
     pub async fn route_use(&self, index: u32, api_servers: &BTreeSet<IpAddr>) -> Result<RouteUse, NetlinkError> {
         self.socket().await?.route_use(index, api_servers).await
+    }
+
+    /// Ifindexes of the links over which an address is reached.
+    pub async fn links_to(&self, address: IpAddr) -> Result<BTreeSet<u32>, NetlinkError> {
+        self.socket().await?.links_to(address).await
     }
 
     /// The ifindex of the link with this name, which must exist.
@@ -146,9 +200,11 @@ impl Namespace {
         }
     }
 
-    /// Closes its socket until the next use.
+    /// Closes its socket until the next use. That of the host or the router, which are in use in each pass, stays open.
     pub async fn rest(&self) {
-        self.socket.lock().await.take();
+        if matches!(self.netns, Netns::Vrf(_)) {
+            self.socket.lock().await.take();
+        }
     }
 
     /// Marks what was read as stale.
@@ -198,6 +254,9 @@ impl Namespace {
         self.watch.close().await;
         if let Some(watch) = self.table_watch.into_inner() {
             watch.close().await;
+        }
+        if let Some(keeper) = self.neighbors.into_inner() {
+            keeper.close().await;
         }
     }
 

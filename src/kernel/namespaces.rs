@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
 
@@ -13,16 +13,17 @@ use super::model::Netns;
 use super::mounts::MountWatch;
 use super::namespace::Namespace;
 use super::netlink::error::NetlinkError;
-use super::netlink::events::{ChangeSignal, EventFilter};
+use super::netlink::events::{ChangeSignal, EventFilter, WatchedLinks};
 use super::netlink::request;
 use super::netns;
 use super::op::KernelOp;
 use super::setting_watch::SettingWatch;
 use crate::runtime::Runtime;
-use crate::types::VrfName;
+use crate::types::{IfName, VrfName};
 
-/// Settings of links that are read in one poll, a microsecond each: those of 100 IP-VRFs. With more each has its turn.
-const LINK_FILES: usize = 600;
+/// Settings of links that are read in one poll, two microseconds each: those of 33 IP-VRFs. With more each has its turn, where
+/// inotify has not reported the write before.
+const LINK_FILES: usize = 200;
 
 /// The namespaces of a router.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub struct Namespaces {
     settings: Arc<SettingWatch>,
     /// The first of the IP-VRFs whose settings are polled next.
     next_polled: AtomicUsize,
+    /// The links of the host whose changes count.
+    watched: Arc<RwLock<WatchedLinks>>,
 }
 
 /// IP-VRFs whose settings are polled at once, where inotify reports most changes of them: there may be hundreds.
@@ -48,11 +51,11 @@ const POLLED_AT_ONCE: usize = 16;
 
 impl Namespaces {
     /// Opens the router namespace of `runtime`, which must exist, sets its `lo` up, and makes the existing namespaces of
-    /// IP-VRFs visible to zebra. `host`: the namespace of the node, whose events `filter` selects.
+    /// IP-VRFs visible to zebra. `host`: the namespace of the node, of which the changes of `watched` links count.
     pub async fn open(
         runtime: Runtime,
         host: File,
-        filter: EventFilter,
+        watched: Arc<RwLock<WatchedLinks>>,
         changes: ChangeSignal,
     ) -> Result<Self, KernelError> {
         let settings = SettingWatch::start();
@@ -61,7 +64,7 @@ impl Namespaces {
                 .map(Arc::new)
                 .map_err(|source| KernelError::Open { netns, source })
         };
-        let host = open(Netns::Host, host, filter)?;
+        let host = open(Netns::Host, host, EventFilter::Host(watched.clone()))?;
         let failed = |source| KernelError::Open { netns: Netns::Router, source };
         let file = netns::open(runtime.router_netns()).map_err(|error| failed(error.into()))?;
         let router = open(Netns::Router, file, EventFilter::All)?;
@@ -71,7 +74,17 @@ impl Namespaces {
         router.change(request::set_up("lo", true)).await.map_err(failed)?;
         let (vrfs, nic_moves, mounts) = (Mutex::default(), Mutex::default(), MountWatch::start());
         let next_polled = AtomicUsize::new(0);
-        Ok(Self { runtime, host, router, nic_moves, vrfs, mounts, changes, settings, next_polled })
+        Ok(Self { runtime, host, router, nic_moves, vrfs, mounts, changes, settings, next_polled, watched })
+    }
+
+    /// The appearance of this link of the host counts from now on.
+    pub fn await_on_host(&self, name: &IfName) {
+        self.watched.write().unwrap_or_else(PoisonError::into_inner).awaited.insert(name.to_string());
+    }
+
+    /// It has been found.
+    pub fn found_on_host(&self, name: &IfName) {
+        self.watched.write().unwrap_or_else(PoisonError::into_inner).awaited.remove(name.as_str());
     }
 
     /// A namespace, opened if it is not yet, or if it was replaced.

@@ -7,7 +7,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::thread;
 
 use nix::errno::Errno;
@@ -196,17 +196,33 @@ pub fn write_sysctl(netns: &File, key: &str, value: &str) -> Result<(), NetnsErr
 
 /// Reads files below `/proc/thread-self` or `/proc/sys` as seen in `netns`. Those that do not exist are left out.
 pub fn read_files<K: Send>(netns: &File, paths: Vec<(K, PathBuf)>) -> Result<Vec<(K, String)>, NetnsError> {
-    in_netns(netns, || {
-        let mut texts = Vec::with_capacity(paths.len());
-        for (key, path) in paths {
-            match fs::read_to_string(&path) {
-                Ok(text) => texts.push((key, text)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(file_error("read", &path)(error)),
-            }
-        }
-        Ok(texts)
+    in_netns(netns, || read_here(paths))?
+}
+
+/// The same for each of the namespaces, one after the other on one thread.
+pub fn read_files_of_each<K: Send + Sync + Clone>(
+    namespaces: &[Arc<File>],
+    paths: &[(K, PathBuf)],
+) -> Result<Vec<Vec<(K, String)>>, NetnsError> {
+    on_thread(|| {
+        let enter = |netns: &Arc<File>| {
+            setns(netns, CloneFlags::CLONE_NEWNET).map_err(NetnsError::Enter)?;
+            read_here(paths.to_vec())
+        };
+        namespaces.iter().map(enter).collect()
     })?
+}
+
+fn read_here<K>(paths: Vec<(K, PathBuf)>) -> Result<Vec<(K, String)>, NetnsError> {
+    let mut texts = Vec::with_capacity(paths.len());
+    for (key, path) in paths {
+        match fs::read_to_string(&path) {
+            Ok(text) => texts.push((key, text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(file_error("read", &path)(error)),
+        }
+    }
+    Ok(texts)
 }
 
 /// Opens files as [`read_files`] reads them. A file below `/proc/sys/net` goes on to be that of `netns`, which it does not

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::model::{
-    FixedLink, HostNetwork, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, NicFacts, ObservedNics, RouteUse,
-    SourceFilter, StackedDevice,
+    FixedLink, HostMaster, HostNetwork, IpUse, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, NicFacts,
+    ObservedNics, RouteUse, SourceFilter, StackedDevice,
 };
 use super::netlink::contents::{AddrGenMode, NetnsContents, ObservedKind, ObservedLink, StaticRoute, is_link_local};
 use super::netlink::saved_message::SavedMessage;
 use super::nic_record::{MovePhase, NicRecord, Record};
-use crate::names::{self, OwnedName, Role};
+use crate::names::{self, OwnedName, Role, SEGMENT_GROUP};
 use crate::scope::Scope;
 use crate::types::{IfName, TableId};
 
@@ -36,7 +36,8 @@ pub fn state(node: &NodeContents, asked: &BTreeSet<IfName>, record: &Record) -> 
             if let Some(name) = &link.owned {
                 let key = LinkKey { netns: netns.clone(), name: name.clone() };
                 let kind = kind_of(&key, *index, link, &ends);
-                state.links.insert(key, link_of(kind, link, contents));
+                let link = link_of(&key, kind, link, contents);
+                state.links.insert(key, link);
             }
         }
         state.listen_ports.extend(contents.listen_ports.iter().map(|(table, whole)| ListenPort {
@@ -90,7 +91,7 @@ pub fn host_networks(host: &NetnsContents) -> BTreeSet<HostNetwork> {
         let master = host.links.get(&link.master?)?;
         matches!(master.kind, ObservedKind::Vrf(_)).then(|| master.name.clone())
     };
-    let networks = |link: &ObservedLink| {
+    let networks = |link: &Arc<ObservedLink>| {
         let addresses = link.addresses.iter().map(|address| address.net);
         let counts = |net: &IpNet| !net.addr().is_loopback() && !is_link_local(net);
         let network = |address| HostNetwork { address, is_route: false, link: link.name.clone(), vrf: vrf_of(link) };
@@ -102,9 +103,9 @@ pub fn host_networks(host: &NetnsContents) -> BTreeSet<HostNetwork> {
 
 /// The network of a static route in table `main` or that of a VRF. `None` also for a route over a link of ours.
 fn static_network(host: &NetnsContents, route: &StaticRoute) -> Option<HostNetwork> {
-    let vrf_with_table = |link: &&ObservedLink| link.kind == ObservedKind::Vrf(route.table);
+    let vrf_with_table = |link: &&Arc<ObservedLink>| link.kind == ObservedKind::Vrf(route.table);
     let vrf = host.links.values().find(vrf_with_table).map(|link| link.name.clone());
-    let devices: Vec<&ObservedLink> = route.devices.iter().filter_map(|index| host.links.get(index)).collect();
+    let devices: Vec<&Arc<ObservedLink>> = route.devices.iter().filter_map(|index| host.links.get(index)).collect();
     let is_ours = devices.iter().any(|link| link.owned.is_some());
     if is_ours || vrf.is_none() && route.table != MAIN_TABLE {
         return None;
@@ -127,7 +128,7 @@ fn nic_facts(
     // What is on the host only.
     let untaken = || Some(contents).filter(|_| !taken);
     let stacked = untaken().into_iter().flat_map(|host| host.links.values()).filter(|link| link.is_stacked_on(index));
-    let device = |link: &ObservedLink| StackedDevice { name: link.name.clone(), kind: link.info_kind.clone() };
+    let device = |link: &Arc<ObservedLink>| StackedDevice { name: link.name.clone(), kind: link.info_kind.clone() };
     let master = untaken().and_then(|host| Some(host.links.get(&link.master?)?.name.clone()));
     // In the router the addresses are without a lifetime.
     let had = record.nics.get(&name);
@@ -176,7 +177,7 @@ fn in_router<'a>(node: &'a NodeContents, name: &IfName, record: &Record) -> Opti
     let router = node.get(&Netns::Router)?;
     let renamed = || {
         let had = record.nics.get(name)?;
-        router.links.get(&had.router_index?).filter(|link| is_moved_nic(link, had))
+        router.links.get(&had.router_index?).map(|link| &**link).filter(|link| is_moved_nic(link, had))
     };
     router.by_name(name.as_str()).map(|(_, link)| link).or_else(renamed)
 }
@@ -219,7 +220,7 @@ fn veth_ends(node: &NodeContents) -> Ends {
 fn kind_of(key: &LinkKey, index: u32, link: &ObservedLink, ends: &Ends) -> LinkKind {
     match (&link.kind, &key.name) {
         (ObservedKind::Vrf(table), OwnedName::Vrf(_)) => LinkKind::Vrf { table: *table },
-        (ObservedKind::Bridge, OwnedName::Vni(Role::Bridge, _)) => LinkKind::Bridge,
+        (ObservedKind::Bridge, OwnedName::Vni(Role::Bridge | Role::HostBridge, _)) => LinkKind::Bridge,
         (ObservedKind::Vxlan(vni, local, port), OwnedName::Vni(Role::Vxlan, _)) => {
             LinkKind::Vxlan { vni: *vni, local: *local, port: *port }
         }
@@ -243,19 +244,24 @@ fn is_other_end(role: Role, end: &LinkKey) -> bool {
     }
 }
 
-fn link_of(kind: LinkKind, link: &ObservedLink, contents: &NetnsContents) -> Link {
-    let quiet = matches!(kind, LinkKind::Bridge | LinkKind::Vxlan { .. });
+fn link_of(key: &LinkKey, kind: LinkKind, link: &ObservedLink, contents: &NetnsContents) -> Link {
+    let role = |role| matches!(&key.name, OwnedName::Vni(of, _) if *of == role);
+    let segment = link.group == SEGMENT_GROUP;
+    let quiet = (segment || matches!(kind, LinkKind::Bridge | LinkKind::Vxlan { .. })) && link.ip != IpUse::Gateway;
     let is_routed = !matches!(kind, LinkKind::Vxlan { .. } | LinkKind::Other);
     Link {
         // Derived when all links are known.
         scope: Scope::Underlay,
+        segment,
         master: link.master.and_then(|index| contents.links.get(&index)?.owned.clone()),
-        host_vrf: host_vrf_of(link, contents),
+        host_master: host_master_of(link, contents),
         mtu: (!matches!(kind, LinkKind::Vrf { .. })).then_some(link.mtu),
-        mac: link.mac.filter(|_| kind == LinkKind::Bridge),
+        // That of a bridge on the host is the kernel's choice.
+        mac: link.mac.filter(|_| kind == LinkKind::Bridge && role(Role::Bridge)),
         up: link.up,
         // A kernel without IPv6 has no link-local addresses.
         addrgen_none: link.addrgen.map_or(quiet, |mode| mode == AddrGenMode::NONE),
+        ip: if is_routed { link.ip } else { IpUse::Routed },
         rp_filter: link.rp_filter.filter(|_| is_routed),
         unsafe_settings: if is_routed { link.settings.clone() } else { BTreeSet::new() },
         addresses: link
@@ -264,16 +270,16 @@ fn link_of(kind: LinkKind, link: &ObservedLink, contents: &NetnsContents) -> Lin
             .filter(|address| address.permanent && !is_link_local(&address.net))
             .map(|address| address.net)
             .collect(),
-        port: link.port.filter(|_| matches!(kind, LinkKind::Vxlan { .. })),
+        port: link.port.filter(|_| matches!(kind, LinkKind::Vxlan { .. }) || role(Role::PeVeth)),
         kind,
     }
 }
 
-/// The VRF device of the host that we set as master according to the alias, if it still is the master.
-fn host_vrf_of(link: &ObservedLink, contents: &NetnsContents) -> Option<IfName> {
-    let vrf = names::host_vrf_of(link.alias.as_deref()?)?;
-    let master = contents.links.get(&link.master?)?;
-    (master.name == vrf.as_str()).then_some(vrf)
+/// The device of the host that we set as master according to the alias, if it still is the master.
+fn host_master_of(link: &ObservedLink, contents: &NetnsContents) -> Option<HostMaster> {
+    let name = names::host_master_of(link.alias.as_deref()?)?;
+    let master = contents.links.get(&link.master?).filter(|master| master.name == name.as_str())?;
+    Some(if matches!(master.kind, ObservedKind::Vrf(_)) { HostMaster::Vrf(name) } else { HostMaster::Bridge(name) })
 }
 
 #[cfg(test)]
@@ -301,6 +307,48 @@ mod tests {
         }
     }
 
+    /// A link as it is observed in place, with the ifindexes of all links.
+    fn observed_as(key: &LinkKey, link: &Link, indexes: &BTreeMap<&LinkKey, u32>) -> ObservedLink {
+        let index_of = |name: &OwnedName| indexes[&LinkKey { netns: key.netns.clone(), name: name.clone() }];
+        let (kind, lower) = match &link.kind {
+            LinkKind::Vrf { table } => (ObservedKind::Vrf(*table), None),
+            LinkKind::Bridge => (ObservedKind::Bridge, None),
+            LinkKind::Vxlan { vni, local, port } => (ObservedKind::Vxlan(*vni, *local, *port), None),
+            LinkKind::Veth { peer } => (ObservedKind::Veth, Some(indexes[&**peer])),
+            LinkKind::Other => (ObservedKind::Other, None),
+        };
+        let addresses = link.addresses.iter().map(|net| ObservedAddress { net: *net, permanent: true });
+        let noise = ["fe80::1/64", "2001:db8:ffff::1/64"].map(|net| net.parse().unwrap());
+        let noise = noise.map(|net| ObservedAddress { net, permanent: is_link_local(&net) });
+        let is_vxlan = matches!(link.kind, LinkKind::Vxlan { .. });
+        ObservedLink {
+            name: key.name.to_string(),
+            owned: OwnedName::recognise(
+                &key.name.to_string(),
+                if link.segment { SEGMENT_GROUP } else { LINK_GROUP },
+                matches!(kind, ObservedKind::Vrf(_)),
+            ),
+            altnames: BTreeSet::new(),
+            info_kind: String::new(),
+            group: if link.segment { SEGMENT_GROUP } else { LINK_GROUP },
+            kind,
+            alias: None,
+            master: link.master.as_ref().map(index_of),
+            lower,
+            lower_netns: None,
+            mtu: link.mtu.unwrap_or(65_575),
+            mac: link.mac.or(Some(MacAddr([2; 6]))),
+            up: link.up,
+            addrgen: Some(if link.addrgen_none { AddrGenMode::NONE } else { AddrGenMode::EUI64 }),
+            rp_filter: link.rp_filter.or(Some(RpFilter::Off)),
+            ip: link.ip,
+            settings: is_vxlan.then_some(LinkSetting::ALL).into_iter().flatten().collect(),
+            port: link.port,
+            immovable: false,
+            addresses: addresses.chain(noise).collect(),
+        }
+    }
+
     /// The contents of the namespaces where `wanted` is in place, in `vrf` mode too, which not every kernel has.
     fn contents_of(wanted: &KernelState) -> NodeContents {
         let mut node: BTreeMap<Netns, NetnsContents> = BTreeMap::new();
@@ -317,42 +365,10 @@ mod tests {
             indexes.insert(key, *next);
         }
         for (key, link) in &wanted.links {
-            let index_of = |name: &OwnedName| indexes[&LinkKey { netns: key.netns.clone(), name: name.clone() }];
-            let (kind, lower) = match &link.kind {
-                LinkKind::Vrf { table } => (ObservedKind::Vrf(*table), None),
-                LinkKind::Bridge => (ObservedKind::Bridge, None),
-                LinkKind::Vxlan { vni, local, port } => (ObservedKind::Vxlan(*vni, *local, *port), None),
-                LinkKind::Veth { peer } => (ObservedKind::Veth, Some(indexes[&**peer])),
-                LinkKind::Other => (ObservedKind::Other, None),
-            };
-            let addresses = link.addresses.iter().map(|net| ObservedAddress { net: *net, permanent: true });
-            let noise = ["fe80::1/64", "2001:db8:ffff::1/64"].map(|net| net.parse().unwrap());
-            let noise = noise.map(|net| ObservedAddress { net, permanent: is_link_local(&net) });
-            let is_vxlan = matches!(link.kind, LinkKind::Vxlan { .. });
-            let observed = ObservedLink {
-                name: key.name.to_string(),
-                owned: OwnedName::recognise(&key.name.to_string(), LINK_GROUP, matches!(kind, ObservedKind::Vrf(_))),
-                altnames: BTreeSet::new(),
-                info_kind: String::new(),
-                marked: true,
-                kind,
-                alias: None,
-                master: link.master.as_ref().map(index_of),
-                lower,
-                lower_netns: None,
-                mtu: link.mtu.unwrap_or(65_575),
-                mac: link.mac.or(Some(MacAddr([2; 6]))),
-                up: link.up,
-                addrgen: Some(if link.addrgen_none { AddrGenMode::NONE } else { AddrGenMode::EUI64 }),
-                rp_filter: link.rp_filter.or(Some(RpFilter::Off)),
-                settings: is_vxlan.then_some(LinkSetting::ALL).into_iter().flatten().collect(),
-                port: link.port,
-                immovable: false,
-                addresses: addresses.chain(noise).collect(),
-            };
-            node.get_mut(&key.netns).unwrap().links.insert(indexes[key], observed);
+            let observed = observed_as(key, link, &indexes);
+            node.get_mut(&key.netns).unwrap().links.insert(indexes[key], Arc::new(observed));
         }
-        node.get_mut(&Netns::Router).unwrap().links.insert(1, lo(wanted));
+        node.get_mut(&Netns::Router).unwrap().links.insert(1, Arc::new(lo(wanted)));
         for opened in &wanted.listen_ports {
             let table = PortTable { vni: opened.on.name.vni().unwrap(), port: opened.port };
             node.get_mut(&opened.on.netns).unwrap().listen_ports.insert(table, opened.whole);
@@ -394,7 +410,7 @@ mod tests {
             link("host-100", true, Some(ours), None, &["192.169.10.3/24"]),
             vrf,
         ];
-        let links: BTreeMap<u32, ObservedLink> = (1..).zip(links).collect();
+        let links: BTreeMap<u32, Arc<ObservedLink>> = (1..).zip(links.into_iter().map(Arc::new)).collect();
         let shown = |static_routes: BTreeSet<StaticRoute>| {
             let contents = NetnsContents { links: links.clone(), static_routes, ..NetnsContents::default() };
             let shown = |network: HostNetwork| {
@@ -434,17 +450,19 @@ mod tests {
             let alias = Some(names::alias(&name, alias_vrf));
             let end = ObservedLink { name: "host-100".into(), owned: Some(name.clone()), alias, master, ..blank() };
             let links = [
-                (2, ObservedLink { name: vrf.to_string(), ..blank() }),
+                (2, ObservedLink { name: vrf.to_string(), kind: ObservedKind::Vrf(TableId(7)), ..blank() }),
                 (3, ObservedLink { name: "b".into(), ..blank() }),
             ];
-            let contents =
-                NetnsContents { links: links.into_iter().chain([(4, end)]).collect(), ..NetnsContents::default() };
+            let contents = NetnsContents {
+                links: links.into_iter().chain([(4, end)]).map(|(index, link)| (index, Arc::new(link))).collect(),
+                ..NetnsContents::default()
+            };
             let node = NodeContents::from([(Netns::Host, Arc::new(contents))]);
             let state = state(&node, &BTreeSet::new(), &Record::default());
-            state.links.into_values().map(|link| (link.master, link.host_vrf)).collect::<Vec<_>>()
+            state.links.into_values().map(|link| (link.master, link.host_master)).collect::<Vec<_>>()
         };
         assert_eq!(observed_in(Some(2), None), [(None, None)], "set by others");
-        assert_eq!(observed_in(Some(2), Some(&vrf)), [(None, Some(vrf.clone()))]);
+        assert_eq!(observed_in(Some(2), Some(&vrf)), [(None, Some(HostMaster::Vrf(vrf.clone())))]);
         assert_eq!(observed_in(Some(3), Some(&vrf)), [(None, None)], "changed by others");
         assert_eq!(observed_in(None, Some(&vrf)), [(None, None)], "the device was deleted");
     }
@@ -469,7 +487,7 @@ mod tests {
         };
         let view = |name: &str| {
             let link = ObservedLink { name: name.to_owned(), ..ObservedLink::default() };
-            Arc::new(NetnsContents { links: BTreeMap::from([(2, link)]), ..NetnsContents::default() })
+            Arc::new(NetnsContents { links: BTreeMap::from([(2, Arc::new(link))]), ..NetnsContents::default() })
         };
         let netns_of = |in_router: bool, phase: Option<MovePhase>, asked: bool| {
             let (host, router) = if in_router { ("eth0", "toswitch") } else { ("toswitch", "eth0") };

@@ -59,7 +59,7 @@ impl PolledSettings {
     }
 
     /// Opens the files of new links of ours, and closes those of links that are gone.
-    pub fn open_links(&mut self, file: &File, links: &BTreeMap<u32, ObservedLink>) -> Result<(), NetnsError> {
+    pub fn open_links(&mut self, file: &File, links: &BTreeMap<u32, Arc<ObservedLink>>) -> Result<(), NetnsError> {
         let is_routed = |link: &ObservedLink| {
             link.owned.as_ref().is_some_and(|name| !matches!(name, OwnedName::Vni(Role::Vxlan, _)))
         };

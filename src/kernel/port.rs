@@ -1,8 +1,9 @@
 //! The port: the kernel as the reconciler sees it. In: steps. Out: observed state, and the outcome of each step. Implemented
 //! over netlink in production and in memory for tests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::error::KernelError;
@@ -49,11 +50,25 @@ pub trait Kernel: Sync {
     /// the VNI of a failed IP-VRF, is skipped; the others go on. One outcome for each step, in their order.
     fn apply_all(&self, steps: &[Step]) -> impl Future<Output = Vec<Outcome>> + Send;
 
-    /// Reads the TCP counters of a namespace.
-    fn tcp_counts(&self, netns: &Netns) -> impl Future<Output = Result<TcpCounts, KernelError>> + Send;
+    /// Reads the TCP counters of namespaces. Those that are gone are left out.
+    fn tcp_counts(
+        &self,
+        namespaces: &BTreeSet<Netns>,
+    ) -> impl Future<Output = Result<BTreeMap<Netns, TcpCounts>, KernelError>> + Send;
 
     /// Reads the MAC addresses in the FDB of a VXLAN device; none where there is no such device.
     fn fdb(&self, device: &LinkKey) -> impl Future<Output = Result<BTreeSet<MacAddr>, KernelError>> + Send;
+
+    /// Keeps the neighbor entries of workloads behind these bridges ([`super::neighbors`]), and those of no other bridge. Repeated,
+    /// it changes nothing. A bridge that does not exist has none.
+    fn keep_neighbors(&self, bridges: &BTreeSet<LinkKey>) -> impl Future<Output = Result<(), KernelError>> + Send;
+
+    /// Has the kernel report those that are not `known` once more. Returns how many.
+    fn repeat_neighbors(
+        &self,
+        bridge: &LinkKey,
+        known: &BTreeSet<(IpAddr, MacAddr)>,
+    ) -> impl Future<Output = Result<usize, KernelError>> + Send;
 
     /// Whether the kernel can filter IPv6 sources ([`super::model::SourceFilter`]).
     fn has_source_filters(&self) -> impl Future<Output = Result<bool, KernelError>> + Send;
@@ -84,12 +99,27 @@ impl<K: Kernel + Send> Kernel for Arc<K> {
         (**self).apply_all(steps)
     }
 
-    fn tcp_counts(&self, netns: &Netns) -> impl Future<Output = Result<TcpCounts, KernelError>> + Send {
-        (**self).tcp_counts(netns)
+    fn tcp_counts(
+        &self,
+        namespaces: &BTreeSet<Netns>,
+    ) -> impl Future<Output = Result<BTreeMap<Netns, TcpCounts>, KernelError>> + Send {
+        (**self).tcp_counts(namespaces)
     }
 
     fn fdb(&self, device: &LinkKey) -> impl Future<Output = Result<BTreeSet<MacAddr>, KernelError>> + Send {
         (**self).fdb(device)
+    }
+
+    fn keep_neighbors(&self, bridges: &BTreeSet<LinkKey>) -> impl Future<Output = Result<(), KernelError>> + Send {
+        (**self).keep_neighbors(bridges)
+    }
+
+    fn repeat_neighbors(
+        &self,
+        bridge: &LinkKey,
+        known: &BTreeSet<(IpAddr, MacAddr)>,
+    ) -> impl Future<Output = Result<usize, KernelError>> + Send {
+        (**self).repeat_neighbors(bridge, known)
     }
 
     fn has_source_filters(&self) -> impl Future<Output = Result<bool, KernelError>> + Send {

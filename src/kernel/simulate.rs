@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 use nix::errno::Errno;
 
-use super::model::{BridgePort, KernelState, Link, LinkKey, LinkKind, Netns, Sysctl};
+use super::model::{BridgePort, HostMaster, IpUse, KernelState, Link, LinkKey, LinkKind, Netns, Sysctl};
 use super::op::{AddressDevice, KernelOp, NewLink};
 use crate::names::{OwnedName, Role};
 use crate::scope::Scope;
@@ -105,13 +105,16 @@ impl KernelState {
     fn set_link(&mut self, op: &KernelOp) -> Result<(), SimulatedError> {
         match op {
             KernelOp::SetMaster { key, master } => self.set_master(key, master.as_ref())?,
-            KernelOp::SetHostVrf { key, vrf } => {
+            KernelOp::SetHostMaster { key, master } => {
                 let link = self.link_mut(key)?;
-                link.host_vrf.clone_from(vrf);
-                if link.up {
+                link.master = None;
+                let is_vrf = matches!(master.as_ref().or(link.host_master.as_ref()), Some(HostMaster::Vrf(_)));
+                link.host_master.clone_from(master);
+                if link.up && is_vrf {
                     link.drop_ipv6();
                 }
             }
+            KernelOp::SetIpUse { key, ip } => self.link_mut(key)?.ip = *ip,
             KernelOp::SetMtu { key, mtu } => self.set_mtu(key, *mtu)?,
             KernelOp::SetMac { key, mac, .. } => self.link_mut(key)?.mac = Some(*mac),
             KernelOp::SetUp(key) => self.link_mut(key)?.up = true,
@@ -179,7 +182,7 @@ impl KernelState {
                 return reject(Errno::EEXIST, "the other end exists");
             }
             let kind = LinkKind::Veth { peer: Box::new(new.key.clone()) };
-            self.links.insert((**peer).clone(), Link { kind, addrgen_none: false, ..Link::as_created(new) });
+            self.links.insert((**peer).clone(), Link { kind, ..Link::as_created(new) });
         }
         self.links.insert(new.key.clone(), Link::as_created(new));
         Ok(())
@@ -194,7 +197,7 @@ impl KernelState {
         link.scope = scope;
         let attached = match (&link.kind, &key.name) {
             (LinkKind::Veth { peer }, _) if key.netns != Netns::Host => Some((**peer).clone()),
-            // The VXLAN device is the only port of its bridge.
+            // In an IP-VRF the VXLAN device is the only port of its bridge, and a segment has no other scope.
             (LinkKind::Bridge, OwnedName::Vni(_, vni)) => {
                 Some(LinkKey { netns: key.netns.clone(), name: OwnedName::Vni(Role::Vxlan, *vni) })
             }
@@ -268,7 +271,8 @@ impl KernelState {
         let link = self.link_mut(key)?;
         link.leave_master();
         link.master = master.cloned();
-        if bridge {
+        // The host end is a port of a bridge of which nothing is set.
+        if bridge && !matches!(key.name, OwnedName::Vni(Role::HostVeth, _)) {
             link.port = Some(NEW_PORT);
         } else if master.is_some() && link.up {
             // A VRF device cycles its new member down and up.
@@ -304,18 +308,21 @@ impl KernelState {
 impl Link {
     fn as_created(new: &NewLink) -> Self {
         let scope = match (&new.key.netns, &new.key.name) {
+            (_, OwnedName::Vni(_, vni)) if new.segment => Scope::Segment(*vni),
             (Netns::Vrf(vrf), _) | (_, OwnedName::Vrf(vrf)) => Scope::Vrf(vrf.clone()),
             (_, OwnedName::Vni(_, vni)) => Scope::Segment(*vni),
         };
         Self {
             scope,
             kind: new.kind.clone(),
+            segment: new.segment,
             master: None,
-            host_vrf: None,
+            host_master: None,
             mtu: new.mtu,
             mac: new.mac,
             up: false,
             addrgen_none: new.addrgen_none,
+            ip: IpUse::Routed,
             rp_filter: new.rp_filter,
             unsafe_settings: BTreeSet::new(),
             addresses: BTreeSet::new(),

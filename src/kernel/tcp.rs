@@ -1,7 +1,8 @@
-//! TCP counters of one network namespace. In: the texts of `/proc`. Out: [`TcpCounts`]. Changes nothing.
+//! TCP counters of network namespaces. In: the texts of `/proc`. Out: [`TcpCounts`]. Changes nothing.
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::netns::{self, NetnsError};
 
@@ -10,21 +11,28 @@ use super::netns::{self, NetnsError};
 pub struct TcpCounts {
     /// Segments dropped because of a missing, wrong or unexpected TCP MD5 signature (RFC 2385).
     pub md5_failures: u64,
+    /// Those of them that have a signature where none is expected: the peer has a password, and this side has none.
+    pub md5_unexpected: u64,
     /// Connections that peers opened.
     pub passive_opens: u64,
 }
 
-/// Reads the counters of a namespace.
-pub(crate) fn read(netns: &File) -> Result<TcpCounts, NetnsError> {
+/// Reads the counters of each of the namespaces.
+pub(crate) fn read(namespaces: &[Arc<File>]) -> Result<Vec<TcpCounts>, NetnsError> {
     // `/proc/net` is that of the process, not of the thread.
     let path = |name| ((), PathBuf::from("/proc/thread-self/net").join(name));
-    let texts = netns::read_files(netns, vec![path("netstat"), path("snmp")])?;
-    let text: String = texts.into_iter().map(|((), text)| text).collect();
+    let found = netns::read_files_of_each(namespaces, &[path("netstat"), path("snmp")])?;
+    let text = |texts: Vec<((), String)>| texts.into_iter().map(|((), text)| text).collect::<String>();
+    Ok(found.into_iter().map(|texts| counts(&text(texts))).collect())
+}
+
+fn counts(text: &str) -> TcpCounts {
     let md5 = ["TCPMD5NotFound", "TCPMD5Unexpected", "TCPMD5Failure"];
-    Ok(TcpCounts {
-        md5_failures: md5.iter().map(|name| counter(&text, "TcpExt:", name)).sum(),
-        passive_opens: counter(&text, "Tcp:", "PassiveOpens"),
-    })
+    TcpCounts {
+        md5_failures: md5.iter().map(|name| counter(text, "TcpExt:", name)).sum(),
+        md5_unexpected: counter(text, "TcpExt:", "TCPMD5Unexpected"),
+        passive_opens: counter(text, "Tcp:", "PassiveOpens"),
+    }
 }
 
 /// A counter of a group: one line has the names, the next one the values. 0 where the kernel does not have it.

@@ -54,6 +54,7 @@ fn probe() -> Option<NewLink> {
     Some(NewLink {
         key,
         kind: LinkKind::Vrf { table: TableId(1) },
+        segment: false,
         mtu: None,
         mac: None,
         addrgen_none: false,

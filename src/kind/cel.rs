@@ -14,12 +14,13 @@ use serde_json::{Value, json};
 use crate::names;
 
 /// Length of the longest text of an IPv6 prefix.
-const CIDR_TEXT: u32 = 43;
+pub(super) const CIDR_TEXT: u32 = 43;
 
 /// Length of the longest value of a label.
 const MAX_LABEL: u32 = 63;
 
-fn string(max_length: u32, rules: &[(&str, &str)]) -> Schema {
+/// A string of at most this length, with rules and their messages.
+pub(super) fn string(max_length: u32, rules: &[(&str, &str)]) -> Schema {
     let rules: Vec<Value> = rules.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect();
     json_schema!({
         "type": "string",
@@ -29,7 +30,8 @@ fn string(max_length: u32, rules: &[(&str, &str)]) -> Schema {
     })
 }
 
-fn list(kind: &str, max_items: u32, items: &Schema) -> Schema {
+/// A list of this Kubernetes list type.
+pub(super) fn list(kind: &str, max_items: u32, items: &Schema) -> Schema {
     json_schema!({ "type": "array", "x-kubernetes-list-type": kind, "maxItems": max_items, "items": items })
 }
 
@@ -50,7 +52,7 @@ const NO_HOST_BITS: (&str, &str) = (
 
 /// Addresses that are never those of a router or host: "this network" (RFC 1122 section 3.2.1.3), loopback, multicast with what
 /// is reserved above it (class E, broadcast), and their like in IPv6.
-const NOT_RESERVED: (&str, &str) = (
+pub(super) const NOT_RESERVED: (&str, &str) = (
     "!isCIDR(self) || !(['0.0.0.0/8', '127.0.0.0/8', '224.0.0.0/3', '::/127', 'fe80::/10', 'ff00::/8'].exists(r, \
      cidr(r).containsIP(cidr(self).masked().ip()) || cidr(self).containsIP(cidr(r).ip())))",
     "is not a unicast subnet: do not use or cover 0.0.0.0/8, loopback, multicast, class E (240.0.0.0/4), broadcast or IPv6 \

@@ -14,7 +14,7 @@ use super::vtep::Vteps;
 use crate::frr::model::PrefixListEntry;
 use crate::frr::release::Release;
 use crate::kernel::model::{HostNetwork, ObservedNics};
-use crate::types::Secret;
+use crate::types::{Secret, VrfName};
 
 /// The passwords of Secrets; `Err` is the message why one is not available. A message and not an error type, since snapshots are
 /// compared and stored on disk.
@@ -37,6 +37,8 @@ pub struct NodeContext<'a> {
     pub standing: Standing,
     /// The accepted object that connects the node to the fabric, and the VTEPs that it provides.
     pub fabric: Option<(&'a ObjectRef, &'a Vteps)>,
+    /// The IP-VRFs of accepted objects in which others may have a segment.
+    pub routing_domains: &'a BTreeMap<ObjectRef, VrfName>,
 }
 
 /// Whether a version of an object is in force on the node.

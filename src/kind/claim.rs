@@ -18,6 +18,10 @@ pub enum Claimed {
     Nic(IfName),
     /// A subnet, which must not overlap another.
     Subnet(IpNet),
+    /// The subnet of a gateway, which must not overlap another one of the same IP-VRF, nor a [`Claimed::Subnet`].
+    GatewaySubnet(VrfName, IpNet),
+    /// A bridge of the host.
+    HostBridge(IfName),
     /// A prefix in which no object may have a subnet. It may overlap others of its kind.
     Reserved(IpNet),
 }

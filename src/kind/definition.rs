@@ -77,6 +77,13 @@ pub enum Expectation {
         /// The VNI.
         vni: Vni,
     },
+    /// An L2VNI, with its bridge in this IP-VRF.
+    L2vni {
+        /// The IP-VRF; `None`: the router itself.
+        vrf: Option<VrfName>,
+        /// The VNI.
+        vni: Vni,
+    },
 }
 
 /// The spec of a kind, as users write it.
@@ -118,6 +125,11 @@ pub trait KindValid: Sized {
 
     /// The connection to the fabric; `None` if the object does not provide it.
     fn fabric(&self, _object: &ObjectRef, _facts: &NodeFacts) -> Option<Fabric> {
+        None
+    }
+
+    /// The IP-VRF in which objects of later kinds may have a segment; `None` if the object has none.
+    fn routing_domain(&self) -> Option<&VrfName> {
         None
     }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use thiserror::Error;
 
-use crate::types::MacAddr;
+use crate::types::{MacAddr, Vni};
 
 /// A pool that has no address for the index of the node.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -109,6 +109,12 @@ pub fn router_mac(vtep: IpAddr) -> MacAddr {
     MacAddr(mac)
 }
 
+/// The MAC address of the gateway of a segment, the same on all nodes: locally administered, and none of a VTEP.
+pub fn gateway_mac(vni: Vni) -> MacAddr {
+    let [_, a, b, c] = vni.get().to_be_bytes();
+    MacAddr([0x06, 0xf3, 0, a, b, c])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,5 +160,6 @@ mod tests {
         assert_ne!(mac("100.65.0.1"), mac("100.65.0.2"));
         assert_ne!(mac("fd00::1"), mac("fd00::2"));
         assert_ne!(mac("fd00::1"), mac("fd00::1:1"));
+        assert_eq!(gateway_mac(Vni::try_from(0x01_0203).unwrap()).to_string(), "06:f3:00:01:02:03");
     }
 }

@@ -8,6 +8,7 @@ macro_rules! for_each_kind {
         $apply! {
             Underlay => underlay::UnderlaySpec,
             L3VNI => l3vni::L3VNISpec,
+            L2VNI => l2vni::L2VNISpec,
         }
     };
 }

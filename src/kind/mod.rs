@@ -13,6 +13,7 @@ pub mod crds;
 pub mod definition;
 mod forwarding;
 pub mod ipam;
+pub mod l2vni;
 pub mod l3vni;
 mod list;
 pub mod node_index;
@@ -21,6 +22,7 @@ pub mod node_status;
 pub mod note;
 pub mod object;
 pub mod underlay;
+pub mod vni_fields;
 pub mod vtep;
 
 use std::sync::Arc;
@@ -37,21 +39,25 @@ use self::note::Note;
 use crate::frr::model::RouterConfig;
 use crate::kernel::model::KernelState;
 use crate::scope::Scope;
+use crate::types::VrfName;
 
 pub use bgp::{BfdSettings, EbgpMultiHop, GracefulRestartSettings, PrefixRule, SecretKeyRef};
+pub use l2vni::{L2VNI, L2VNISpec};
 pub use l3vni::{
-    AggregateSpec, FromHost, HostSessionSpec, L3VNI, L3VNISpec, LocalCidr, RouteTargets, SourceAddress, ToFabric,
-    ToHost,
+    AggregateSpec, FromHost, HostSessionSpec, L3VNI, L3VNISpec, LocalCidr, SourceAddress, ToFabric, ToHost,
 };
 pub use node_index::{NodeIndex, NodeIndexSpec};
 pub use node_status::{RouterNodeStatus, RouterNodeStatusSpec, RouterState};
 pub use object::{Kind, Location, ObjectRef, Reason, Rejection, SecretKey};
 pub use underlay::{NeighborSpec, NeighborType, Underlay, UnderlaySpec};
+pub use vni_fields::RouteTargets;
 
 /// API group of every kind.
 pub const GROUP: &str = "openpe.openperouter.github.io";
 /// The one served version.
 pub const VERSION: &str = "v1alpha1";
+/// Both, as objects have them.
+pub const API_VERSION: &str = "openpe.openperouter.github.io/v1alpha1";
 
 macro_rules! declare_dispatch {
     ($($kind:ident => $spec:path,)*) => {
@@ -163,6 +169,13 @@ macro_rules! declare_dispatch {
             pub fn fabric(&self, object: &ObjectRef, facts: &NodeFacts) -> Option<Fabric> {
                 match self {
                     $(Self::$kind(valid) => valid.fabric(object, facts),)*
+                }
+            }
+
+            /// The IP-VRF in which objects of later kinds may have a segment; `None` if the object has none.
+            pub fn routing_domain(&self) -> Option<&VrfName> {
+                match self {
+                    $(Self::$kind(valid) => valid.routing_domain(),)*
                 }
             }
 

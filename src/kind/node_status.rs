@@ -21,6 +21,11 @@ use serde::{Deserialize, Serialize};
     shortname = "rns",
     category = "openpe",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(
+        name = "Fabric",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"FabricConnected\")].status"
+    ),
     printcolumn(name = "Degraded", type_ = "string", json_path = ".status.conditions[?(@.type==\"Degraded\")].status"),
     printcolumn(name = "Index", type_ = "integer", json_path = ".status.index"),
     printcolumn(name = "VTEP", type_ = "string", json_path = ".status.vtep"),
@@ -31,6 +36,12 @@ use serde::{Deserialize, Serialize};
         type_ = "string",
         json_path = ".status.sessions.summary",
         description = "established and configured BGP sessions"
+    ),
+    printcolumn(
+        name = "Observed",
+        type_ = "date",
+        json_path = ".status.observedTime",
+        description = "how long ago the controller has written the status: it does every minute"
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "VTEP IPv6", type_ = "string", json_path = ".status.vtep6", priority = 1),
@@ -61,7 +72,7 @@ pub struct RouterNodeStatusSpec {}
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RouterState {
-    /// Conditions `Ready` and `Degraded`.
+    /// Conditions `Ready`, `FabricConnected` and `Degraded`.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<RouterCondition>,
@@ -98,7 +109,8 @@ pub struct RouterState {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub resources: Vec<ResourceState>,
-    /// When the status was last written. It is written only when it changes.
+    /// When the status was last written: when it changes, and every minute while the controller works. An older one is of a
+    /// controller that does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_time: Option<Time>,
 }
@@ -132,6 +144,12 @@ pub struct SessionDown {
     pub vrf: Option<String>,
     /// Address or interface of the peer.
     pub peer: String,
+    /// Why it is not established, as a word: `wrong-asn`, `no-answer` and so on. Absent while that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Why it is not established.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 /// The state of an object on this node.
@@ -149,7 +167,7 @@ pub struct ResourceState {
     pub observed_generation: Option<i64>,
     /// `Ready`, `Failed` or `Rejected`.
     pub state: String,
-    /// `Applied`, `ApplyFailed`, or the reason of the rejection.
+    /// `Applied`, `ApplyFailed`, `NotUp`, or the reason of the rejection.
     pub reason: String,
     /// What is wrong, and the remedy. Absent if nothing is wrong.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -180,9 +198,12 @@ pub struct RouterCondition {
 /// Type of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionType {
-    /// An Underlay is accepted, and every accepted object is applied.
+    /// An Underlay is accepted, every accepted object is applied, a session with the fabric carries L2VPN EVPN, and every VNI is
+    /// up.
     Ready,
-    /// An object is rejected or failed, or a session is down.
+    /// A session with the fabric carries L2VPN EVPN.
+    FabricConnected,
+    /// An object is rejected or failed, a session or a VNI is down, or another check finds a problem.
     Degraded,
 }
 
@@ -200,8 +221,18 @@ pub enum ConditionStatus {
 pub enum ConditionReason {
     /// Every accepted object is applied.
     Applied,
-    /// No object is rejected or failed, and no session is down.
+    /// Nothing is wrong.
     AsExpected,
+    /// A session with the fabric carries L2VPN EVPN.
+    EvpnSession,
+    /// No session with the fabric is established.
+    NoFabricSession,
+    /// No session with the fabric carries L2VPN EVPN.
+    NoEvpnSession,
+    /// A VNI is not up in FRR.
+    VniDown,
+    /// A check finds a problem that is none of the others: `perouter check` on the node shows all.
+    CheckFailed,
     /// No Underlay is accepted for this node.
     NoUnderlay,
     /// An accepted object could not be applied. It is retried.

@@ -8,6 +8,11 @@ use ipnet::IpNet;
 
 use crate::kind::claim::{Claim, Claimed};
 use crate::kind::object::{Location, ObjectRef, Reason, Rejection};
+use crate::types::VrfName;
+
+/// Conflicts of a claim that are reported, at most: where subnets of half of the objects contain those of the other half, all
+/// would be many more than there are objects.
+const MAX_CONFLICTS: usize = 8;
 
 /// An object with claims.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +28,8 @@ pub(super) struct Claims<'a> {
     claimed: BTreeMap<Claimed, (Claimant<'a>, String)>,
     /// Subnets by their first address. No two of them overlap.
     subnets: BTreeMap<IpAddr, IpNet>,
+    /// The same of the gateways of each IP-VRF.
+    gateways: BTreeMap<VrfName, BTreeMap<IpAddr, IpNet>>,
     /// Prefixes in which no object may have a subnet: few.
     reserved: BTreeSet<IpNet>,
 }
@@ -34,17 +41,20 @@ impl<'a> Claims<'a> {
             match &claimed {
                 Claimed::Subnet(subnet) => drop(self.subnets.insert(subnet.network(), *subnet)),
                 Claimed::Reserved(prefix) => drop(self.reserved.insert(*prefix)),
-                Claimed::Fabric | Claimed::Vni(_) | Claimed::Vrf(_) | Claimed::Nic(_) => {}
+                Claimed::GatewaySubnet(vrf, subnet) => {
+                    self.gateways.entry(vrf.clone()).or_default().insert(subnet.network(), *subnet);
+                }
+                Claimed::Fabric | Claimed::Vni(_) | Claimed::Vrf(_) | Claimed::Nic(_) | Claimed::HostBridge(_) => {}
             }
             self.claimed.insert(claimed, (claimant, field));
         }
     }
 
-    /// A rejection for each claim that conflicts with one of an accepted object.
+    /// A rejection for each accepted object with which a claim conflicts, for the first [`MAX_CONFLICTS`] of a claim.
     pub(super) fn conflicts(&self, claimant: Claimant<'_>, claims: &[Claim]) -> Vec<Rejection> {
         let mut found = Vec::new();
         for claim in claims {
-            for (claimed, (other, other_field)) in self.conflicting(&claim.claimed) {
+            for (claimed, (other, other_field)) in self.conflicting(&claim.claimed).take(MAX_CONFLICTS) {
                 found.push(Rejection {
                     object: claimant.object.clone(),
                     reason: Reason::Conflict,
@@ -58,13 +68,15 @@ impl<'a> Claims<'a> {
     }
 
     fn conflicting(&self, wanted: &Claimed) -> impl Iterator<Item = (&Claimed, &(Claimant<'a>, String))> {
+        let subnets = |subnet| overlapping(&self.subnets, subnet).take(MAX_CONFLICTS).map(Claimed::Subnet);
         let wanted = match wanted {
-            Claimed::Subnet(subnet) => {
-                let reserved = self.reserved.iter().filter(|prefix| overlap(prefix, subnet));
-                let subnets = self.overlapping(subnet).into_iter().map(Claimed::Subnet);
-                subnets.chain(reserved.copied().map(Claimed::Reserved)).collect()
+            Claimed::Subnet(subnet) => subnets(*subnet).chain(self.reserved(*subnet)).collect(),
+            Claimed::GatewaySubnet(vrf, subnet) => {
+                let gateways = self.gateways.get(vrf).into_iter().flat_map(|of_vrf| overlapping(of_vrf, *subnet));
+                let gateways = gateways.map(|other| Claimed::GatewaySubnet(vrf.clone(), other));
+                gateways.chain(subnets(*subnet)).chain(self.reserved(*subnet)).collect()
             }
-            Claimed::Reserved(prefix) => self.overlapping(prefix).into_iter().map(Claimed::Subnet).collect(),
+            Claimed::Reserved(prefix) => subnets(*prefix).collect(),
             // One may be in the namespace of the other. NICs of two Underlays are no conflict of their own.
             Claimed::Vrf(vrf) => {
                 let nic = vrf.as_str().parse().ok().map(Claimed::Nic);
@@ -76,13 +88,17 @@ impl<'a> Claims<'a> {
         wanted.into_iter().filter_map(|claimed| self.claimed.get_key_value(&claimed))
     }
 
-    /// The claimed subnets that contain `subnet` or are contained in it.
-    fn overlapping(&self, subnet: &IpNet) -> Vec<IpNet> {
-        let around = self.subnets.range(..subnet.network()).next_back();
-        let within = self.subnets.range(subnet.network()..=subnet.broadcast());
-        let candidates = around.into_iter().chain(within).map(|(_, claimed)| *claimed);
-        candidates.filter(|other| overlap(other, subnet)).collect()
+    fn reserved(&self, subnet: IpNet) -> impl Iterator<Item = Claimed> {
+        self.reserved.iter().filter(move |prefix| overlap(prefix, &subnet)).copied().map(Claimed::Reserved)
     }
+}
+
+/// Those of `subnets` that contain `subnet` or are contained in it.
+fn overlapping(subnets: &BTreeMap<IpAddr, IpNet>, subnet: IpNet) -> impl Iterator<Item = IpNet> {
+    let around = subnets.range(..subnet.network()).next_back();
+    let within = subnets.range(subnet.network()..=subnet.broadcast());
+    let candidates = around.into_iter().chain(within).map(|(_, claimed)| *claimed);
+    candidates.filter(move |other| overlap(other, &subnet))
 }
 
 /// Whether one of them contains the other.
@@ -104,12 +120,15 @@ fn message(wanted: &Claimed, claimed: &Claimed, field: &str, other: &str) -> Str
             format!("{vrf} is also the name of a NIC, {field} of {other}: use another name")
         }
         (Claimed::Vrf(vrf), _) => format!("VRF {vrf} belongs to {other}: use another name"),
+        (Claimed::HostBridge(name), _) => {
+            format!("bridge {name} belongs to {other}, and one bridge would join both segments: use another bridge")
+        }
         (Claimed::Nic(name), _) => format!("{name} is also the name of a VRF, of {other}: rename the VRF"),
         (
-            Claimed::Subnet(subnet) | Claimed::Reserved(subnet),
-            Claimed::Subnet(other_subnet) | Claimed::Reserved(other_subnet),
+            Claimed::Subnet(subnet) | Claimed::Reserved(subnet) | Claimed::GatewaySubnet(_, subnet),
+            Claimed::Subnet(other_subnet) | Claimed::Reserved(other_subnet) | Claimed::GatewaySubnet(_, other_subnet),
         ) => format!("{subnet} overlaps {other_subnet}, {field} of {other}: use another subnet"),
-        (Claimed::Subnet(subnet) | Claimed::Reserved(subnet), _) => {
+        (Claimed::Subnet(subnet) | Claimed::Reserved(subnet) | Claimed::GatewaySubnet(_, subnet), _) => {
             format!("{subnet} belongs to {other}: use another subnet")
         }
     }
@@ -158,6 +177,44 @@ mod tests {
         assert_eq!(count(subnet("10.1.0.0/24")), 1);
         assert_eq!(count(subnet("11.0.0.0/24")), 0);
         assert_eq!(count(reserved("10.0.0.0/9")), 0);
+    }
+
+    #[test]
+    fn gateway_subnets_are_disjoint_within_a_vrf_and_from_session_subnets() {
+        let (underlay, red, blue) = (object("underlay"), object("red"), object("blue"));
+        let gateway = |vrf: &str, text: &str| {
+            Claim::new(Claimed::GatewaySubnet(vrf.parse().unwrap(), text.parse().unwrap()), "spec.gatewayIPs[0]")
+        };
+        let mut claims = Claims::default();
+        let reserved = Claim::new(Claimed::Reserved("10.96.0.0/12".parse().unwrap()), "spec.protectedPrefixes[0]");
+        claims.add(Claimant { object: &underlay, location: None }, vec![reserved]);
+        claims.add(
+            Claimant { object: &red, location: None },
+            vec![subnet("192.168.0.0/24"), gateway("red", "10.1.0.0/24")],
+        );
+        let claimant = Claimant { object: &blue, location: None };
+        let count = |claim: Claim| claims.conflicts(claimant, &[claim]).len();
+        assert_eq!(count(gateway("red", "10.1.0.0/16")), 1);
+        assert_eq!(count(gateway("blue", "10.1.0.0/16")), 0, "of another VRF");
+        assert_eq!(count(gateway("blue", "192.168.0.0/16")), 1, "the hosts of all VRFs are one node");
+        assert_eq!(count(gateway("blue", "10.97.0.0/24")), 1, "protected");
+        assert_eq!(count(gateway("red", "10.2.0.0/24")), 0);
+        let message = &claims.conflicts(claimant, &[gateway("red", "10.1.0.0/16")])[0].message;
+        assert_eq!(
+            message,
+            "10.1.0.0/16 overlaps 10.1.0.0/24, spec.gatewayIPs[0] of L3VNI default/red: use another subnet"
+        );
+    }
+
+    #[test]
+    fn of_many_conflicts_of_a_claim_a_few_are_reported() {
+        let red = object("red");
+        let claimant = Claimant { object: &red, location: None };
+        let mut claims = Claims::default();
+        claims.add(claimant, (0..200).map(|n| subnet(&format!("10.0.{n}.0/24"))).collect());
+        let found = claims.conflicts(claimant, &[subnet("10.0.0.0/8"), subnet("10.0.0.0/16")]);
+        assert_eq!(found.len(), 2 * MAX_CONFLICTS);
+        assert!(found[0].message.contains(" overlaps 10.0.0.0/24"), "{found:?}");
     }
 
     #[test]

@@ -67,8 +67,24 @@ impl Plan {
 
     /// The L3VNIs that FRR must report, by IP-VRF.
     pub fn l3vnis(&self) -> BTreeMap<&VrfName, Vni> {
-        let expected = self.objects.values().flat_map(|planned| &planned.expects);
-        expected.map(|Expectation::L3vni { vrf, vni }| (vrf, *vni)).collect()
+        let l3vnis = self.expects().filter_map(|expected| match expected {
+            Expectation::L3vni { vrf, vni } => Some((vrf, *vni)),
+            Expectation::L2vni { .. } => None,
+        });
+        l3vnis.collect()
+    }
+
+    /// The L2VNIs that FRR must report, with the IP-VRFs of their bridges.
+    pub fn l2vnis(&self) -> BTreeMap<Vni, Option<&VrfName>> {
+        let l2vnis = self.expects().filter_map(|expected| match expected {
+            Expectation::L2vni { vrf, vni } => Some((*vni, vrf.as_ref())),
+            Expectation::L3vni { .. } => None,
+        });
+        l2vnis.collect()
+    }
+
+    fn expects(&self) -> impl Iterator<Item = &Expectation> {
+        self.objects.values().flat_map(|planned| &planned.expects)
     }
 }
 
@@ -92,6 +108,7 @@ struct Planner<'a> {
     facts: &'a NodeFacts,
     in_force: &'a BTreeMap<ObjectRef, Object>,
     fabric: Option<Fabric>,
+    routing_domains: BTreeMap<ObjectRef, VrfName>,
     accepted: Vec<(&'a ObjectRef, Valid)>,
     claims: Claims<'a>,
     rejected: Vec<Rejection>,
@@ -100,7 +117,8 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(snapshot: &'a Snapshot, facts: &'a NodeFacts, in_force: &'a BTreeMap<ObjectRef, Object>) -> Self {
         let rejected = snapshot.rejected.clone();
-        Self { snapshot, facts, in_force, fabric: None, accepted: Vec::new(), claims: Claims::default(), rejected }
+        let (accepted, claims, routing_domains) = (Vec::new(), Claims::default(), BTreeMap::new());
+        Self { snapshot, facts, in_force, fabric: None, routing_domains, accepted, claims, rejected }
     }
 
     fn standing(&self, object: &ObjectRef, found: &Object) -> Standing {
@@ -130,7 +148,9 @@ impl<'a> Planner<'a> {
         let NodeFacts { release, nics, host_networks, .. } = self.facts;
         let (nics, standing, index) = (nics.as_ref(), self.standing(object, found), node.index);
         let fabric = self.fabric.as_ref().map(|fabric| (&fabric.object, &fabric.vteps));
-        let node = NodeContext { index, secrets, release: *release, nics, host_networks, standing, fabric };
+        let routing_domains = &self.routing_domains;
+        let release = *release;
+        let node = NodeContext { index, secrets, release, nics, host_networks, standing, fabric, routing_domains };
         let valid = found.spec.validate(object, node).map_err(|mut rejections| {
             for rejection in &mut rejections {
                 rejection.location = location.cloned();
@@ -144,6 +164,7 @@ impl<'a> Planner<'a> {
         }
         self.claims.add(claimant, claims);
         self.fabric = self.fabric.take().or_else(|| valid.fabric(object, self.facts));
+        self.routing_domains.extend(valid.routing_domain().map(|vrf| (object.clone(), vrf.clone())));
         self.accepted.push((object, valid));
         Ok(())
     }

@@ -179,8 +179,8 @@ fn only_the_host_end_is_put_into_the_vrf_of_the_host() {
         Some(crate::kind::HostSessionSpec { vrf: Some("hostvrf".into()), ..Default::default() });
     let plan = plan(&snapshot(vec![red, l3vni("blue", 200, "192.169.11.0/24")]), &facts());
     let in_host_vrf =
-        plan.kernel.links.iter().filter_map(|(key, link)| Some((key.to_string(), link.host_vrf.as_ref()?)));
-    let in_host_vrf: Vec<_> = in_host_vrf.map(|(key, vrf)| (key, vrf.as_str())).collect();
+        plan.kernel.links.iter().filter_map(|(key, link)| Some((key.to_string(), link.host_master.as_ref()?)));
+    let in_host_vrf: Vec<_> = in_host_vrf.map(|(key, master)| (key, master.name().as_str())).collect();
     assert_eq!(in_host_vrf, [("host/host-100".to_owned(), "hostvrf")]);
 }
 

@@ -10,6 +10,8 @@ use super::reconciler::{PassError, Reconciler};
 use super::schedule::{Schedule, State, early_policies, schedule};
 use super::silent::Silent;
 use crate::frr::client::port::Routing;
+use crate::frr::config::render::without_replaced_aggregates;
+use crate::frr::release::Release;
 use crate::frr::show::running_config::RunningConfig;
 use crate::kernel::model::KernelState;
 use crate::kernel::{Kernel, KernelError};
@@ -95,8 +97,8 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let schedule = if let Some(settled) = settled.get(&compared) {
             Schedule { unknown: settled.unknown.clone(), ..Schedule::default() }
         } else {
-            let wanted = State { kernel: &wanted.plan.kernel, frr: &wanted.frr };
-            schedule(wanted, State { kernel: &compared.kernel, frr: &running.config }, not_up, release)
+            let observed = State { kernel: &compared.kernel, frr: &running.config };
+            schedule_in_turn(wanted, observed, not_up, release)?
         };
         silent.block(&schedule, wanted, &compared.kernel);
         if schedule.is_empty() && silent.is_empty() {
@@ -106,6 +108,22 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let (plan, accepted, timing) = (Arc::clone(&wanted.plan), accepted.clone(), watch.timing());
         Ok(Comparison { plan, accepted, running, schedule, silent, policies, timing })
     }
+}
+
+/// The schedule; aggregates that are replaced are removed before their successors are added, where the release needs it.
+fn schedule_in_turn(
+    wanted: &Wanted,
+    observed: State<'_>,
+    not_up: &BTreeSet<VrfName>,
+    release: Release,
+) -> Result<Schedule, PassError> {
+    let (kernel, frr) = (&wanted.plan.kernel, &wanted.frr);
+    let Some(first) = without_replaced_aggregates(&wanted.plan.frr, frr, observed.frr, &release)? else {
+        return Ok(schedule(State { kernel, frr }, observed, not_up, release));
+    };
+    let mut steps = schedule(State { kernel, frr: &first }, observed, not_up, release);
+    steps.then(&first, frr);
+    Ok(steps)
 }
 
 /// Reads what a plan must know of the NICs, adds it to `input`, and plans where the last plan is not of the same. Returns with

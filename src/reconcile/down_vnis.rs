@@ -50,8 +50,9 @@ impl DownVnis {
                 self.0.remove(vrf);
                 continue;
             }
-            let reconnects = state.is_some_and(VniState::is_only_in_bgp);
-            let grace = if reconnects { GRACE_OF_RECONNECT } else { GRACE };
+            // Or until bgpd is restarted by its supervisor.
+            let waits = |state: &VniState| state.is_only_in_bgp() || state.stale_instance().is_some();
+            let grace = if state.is_some_and(waits) { GRACE_OF_RECONNECT } else { GRACE };
             let new = Down { due: now + grace, pause: FIRST_PAUSE, in_vain: false };
             let down = self.0.entry(vrf.clone()).or_insert(new);
             down.in_vain = down.pause > FIRST_PAUSE;

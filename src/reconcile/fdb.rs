@@ -11,19 +11,13 @@ use crate::plan::Plan;
 use crate::scope::Scope;
 use crate::types::{Vni, VrfName};
 
-/// So many IP-VRFs are compared at once, at most, besides those that do not work: there may be hundreds.
-const AT_ONCE: usize = 8;
-
 impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// The IP-VRFs whose FDB lacks entries, of those whose turn it is and of those that did not work. One that cannot be read is
     /// none of them.
     pub(super) async fn incomplete_fdbs(&mut self, plan: &Plan) -> BTreeSet<VrfName> {
         let devices = devices(plan);
         let mut turn: BTreeSet<VrfName> = self.down_vnis.vrfs().cloned().collect();
-        let count = devices.len().min(AT_ONCE);
-        let first = std::mem::take(&mut self.next_fdb) % devices.len().max(1);
-        self.next_fdb = first + count;
-        turn.extend(devices.iter().cycle().skip(first).take(count).map(|(vrf, ..)| (*vrf).clone()));
+        turn.extend(self.fdb_turn.take(devices.iter()).map(|(vrf, ..)| (*vrf).clone()));
         let mut incomplete = BTreeSet::new();
         for (vrf, vni, device) in devices.into_iter().filter(|(vrf, ..)| turn.contains(*vrf)) {
             if self.is_incomplete(vni, device).await {

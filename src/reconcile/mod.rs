@@ -8,12 +8,16 @@ mod down_vnis;
 mod early_policies;
 pub mod execute;
 mod fdb;
+mod neighbor_turns;
+mod neighbors;
 mod pass;
 mod reconciler;
 pub mod remedy;
 pub mod schedule;
+pub mod session_drops;
 mod silent;
 mod stale_open_sent;
+mod turn;
 mod verify;
 
 pub use pass::{Preview, Report};

@@ -12,6 +12,7 @@ use super::down_vnis::is_up;
 use super::execute::{Executed, Executor, Failure};
 use super::reconciler::{PassError, Reconciler};
 use super::schedule::{Schedule, State, schedule};
+use super::silent::Silent;
 use super::verify::Verified;
 use crate::frr::client::port::Routing;
 use crate::frr::config::tree::{Config, Tree};
@@ -43,6 +44,8 @@ pub struct Report {
     pub kernel_ops: usize,
     /// FRR lines accepted.
     pub frr_lines: usize,
+    /// The scopes that were changed.
+    pub changed: BTreeSet<Scope>,
     /// IP-VRFs that were rebuilt because FRR did not bring them up.
     pub rebuilt: BTreeSet<VrfName>,
     /// Lines in FRR that are not ours.
@@ -84,14 +87,14 @@ impl Preview {
 }
 
 impl<K: Kernel, R: Routing> Reconciler<K, R> {
-    /// Makes the node what the snapshot asks for.
+    /// Makes the node what the snapshot defines.
     ///
     /// # Errors
     /// Only where kernel or FRR cannot be read; what fails later is in the report.
     pub async fn pass(&mut self, snapshot: &Arc<Snapshot>) -> Result<Report, PassError> {
         let start = Instant::now();
         let mut total = Executed::default();
-        let mut rebuilt = BTreeSet::new();
+        let (mut rebuilt, mut changed) = (BTreeSet::new(), BTreeSet::new());
         let mut not_up = self.due_rebuilds().await;
         rebuilt.extend(not_up.iter().cloned());
         let mut accepted = self.accepted.clone();
@@ -103,6 +106,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             total.timing.extend(&timing);
             let foreign_lines = foreign_lines(&running, &schedule);
             if schedule.is_empty() {
+                self.start_sessions(&silent).await;
                 if let Err(error) = self.routing.idle(plan.frr.vrfs.len()).await {
                     tracing::debug!(error = &error as &dyn std::error::Error, "not ready for the next change");
                 }
@@ -110,16 +114,18 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
                 total.fail_not_up(self.down_vnis.rebuilt_in_vain());
                 break (plan, foreign_lines);
             }
+            changed.extend(schedule.scopes().into_iter().cloned());
             let executor = Executor::new(&self.kernel, &mut self.routing, &schedule, silent.blocking());
             total.add(executor.run(policies).await);
+            self.start_sessions(&silent).await;
             let verified = if silent.is_empty() {
                 self.verify(&plan, &schedule, &mut total).await
             } else {
                 silent.report(&mut total);
-                Verified::NotUp(BTreeSet::new())
+                Verified::NotUp(BTreeMap::new())
             };
             not_up = match verified {
-                Verified::NotUp(vrfs) => vrfs,
+                Verified::NotUp(vrfs) => total.fail_unbound(vrfs),
                 Verified::Restarted if restarts < RESTARTS => {
                     restarts += 1;
                     not_up = BTreeSet::new();
@@ -139,10 +145,20 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             rebuilt.extend(not_up.iter().cloned());
             rebuilds += 1;
         };
+        self.keep_neighbors(&plan.kernel, &changed).await;
         self.accepted = accepted;
         let Executed { failures, kernel_ops, frr_lines, timing, .. } = total;
         let duration = start.elapsed();
-        Ok(Report { plan, failures, kernel_ops, frr_lines, rebuilt, foreign_lines, duration, timing })
+        Ok(Report { plan, failures, kernel_ops, frr_lines, changed, rebuilt, foreign_lines, duration, timing })
+    }
+
+    /// Without sessions nothing else of bgpd works, so that a line that was rejected does not delay them.
+    async fn start_sessions(&mut self, silent: &Silent) {
+        if silent.is_empty()
+            && let Err(error) = self.routing.start_sessions().await
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "sessions are not started yet");
+        }
     }
 
     /// The IP-VRFs that no pass has touched and whose L3VNI is down, for long enough and still.

@@ -9,10 +9,15 @@ use tokio::time::Instant;
 
 use super::cache::{Compared, PlanInput, Settled, Wanted};
 use super::down_vnis::DownVnis;
+use super::neighbor_turns::NeighborTurns;
 use super::stale_open_sent::StaleOpenSent;
+use super::turn::Turn;
 use crate::frr::client::port::{Routing, RoutingError};
 use crate::frr::release::{FrrVersion, Release};
+use crate::frr::show::bfd::BfdPeer;
+use crate::frr::show::interface::Interface;
 use crate::frr::show::live::Live;
+use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::route::FilteredRoute;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
 use crate::frr::stanza::text::RenderError;
@@ -38,6 +43,13 @@ pub enum PassError {
     Render(#[from] RenderError),
 }
 
+impl PassError {
+    /// The daemon that did not answer, if it is that.
+    pub fn silent_daemon(&self) -> Option<Daemon> {
+        if let Self::Routing(RoutingError::Vty { daemon, .. }) = self { Some(*daemon) } else { None }
+    }
+}
+
 /// The reconciler of one node.
 #[derive(Debug)]
 pub struct Reconciler<K, R> {
@@ -47,8 +59,9 @@ pub struct Reconciler<K, R> {
     pub(super) accepted: LastAccepted,
     stale_open_sent: StaleOpenSent,
     pub(super) down_vnis: DownVnis,
-    /// The first IP-VRF whose FDB is compared next.
-    pub(super) next_fdb: usize,
+    /// Of the IP-VRFs whose FDBs are compared.
+    pub(super) fdb_turn: Turn,
+    pub(super) neighbor_turns: NeighborTurns,
     pub(super) wanted: Memo<PlanInput, Wanted>,
     pub(super) settled: Memo<Compared, Settled>,
 }
@@ -58,7 +71,18 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     pub fn new(kernel: K, routing: R, mode: VrfMode, accepted: LastAccepted) -> Self {
         let (stale_open_sent, down_vnis) = (StaleOpenSent::default(), DownVnis::default());
         let (wanted, settled) = (Memo::default(), Memo::default());
-        Self { kernel, routing, mode, accepted, stale_open_sent, down_vnis, next_fdb: 0, wanted, settled }
+        Self {
+            kernel,
+            routing,
+            mode,
+            accepted,
+            stale_open_sent,
+            down_vnis,
+            fdb_turn: Turn::default(),
+            neighbor_turns: NeighborTurns::default(),
+            wanted,
+            settled,
+        }
     }
 
     /// What was accepted so far, to be handed to [`Reconciler::new`] after a restart.
@@ -144,11 +168,43 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         Ok(self.routing.filtered(session).await?)
     }
 
-    /// The TCP counters of the kernel in a namespace.
+    /// Details of sessions with the fabric, and of those of `wanted` in IP-VRFs.
+    ///
+    /// # Errors
+    /// Where FRR cannot be read.
+    pub async fn neighbors(
+        &mut self,
+        wanted: &BTreeSet<SessionKey>,
+    ) -> Result<BTreeMap<SessionKey, SessionReset>, PassError> {
+        Ok(self.routing.neighbors(wanted).await?)
+    }
+
+    /// BFD sessions of all VRFs.
+    ///
+    /// # Errors
+    /// Where FRR cannot be read.
+    pub async fn bfd_peers(&mut self) -> Result<Vec<BfdPeer>, PassError> {
+        Ok(self.routing.bfd_peers().await?)
+    }
+
+    /// The NICs of the underlay as zebra has them.
+    ///
+    /// # Errors
+    /// Where FRR cannot be read.
+    pub async fn nics(&mut self) -> Result<BTreeMap<String, Interface>, PassError> {
+        let mut links = self.routing.default_links().await?;
+        links.retain(|name, link| link.is_nic(name));
+        Ok(links)
+    }
+
+    /// The TCP counters of the kernel in namespaces, without those that are gone.
     ///
     /// # Errors
     /// Where the kernel cannot be read.
-    pub async fn tcp_counts(&mut self, netns: &Netns) -> Result<TcpCounts, KernelError> {
-        self.kernel.tcp_counts(netns).await
+    pub async fn tcp_counts(
+        &mut self,
+        namespaces: &BTreeSet<Netns>,
+    ) -> Result<BTreeMap<Netns, TcpCounts>, KernelError> {
+        self.kernel.tcp_counts(namespaces).await
     }
 }

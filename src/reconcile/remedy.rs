@@ -21,6 +21,11 @@ fn remedy(error: &OpError) -> Option<String> {
         OpError::NoHostVrf(vrf) => {
             Some(format!("create it (ip link add {vrf} type vrf table N), or remove spec.hostSession.vrf"))
         }
+        OpError::NoHostBridge(bridge) => Some(format!(
+            "create it (ip link add {bridge} type bridge), or name another one in spec.hostMaster.linuxBridge.name; the rest of \
+             the segment is in place, and the bridge gets its port when it appears"
+        )),
+        OpError::NotHostBridge(_) => Some("name a bridge of the host in spec.hostMaster.linuxBridge.name".to_owned()),
         OpError::NotHostVrf(_) => Some("name one of the host, or remove spec.hostSession.vrf".to_owned()),
         OpError::NicBound(_) => {
             // No macvlan: zebra before 10.0 crashes (frr#15370).

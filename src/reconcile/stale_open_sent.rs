@@ -63,6 +63,7 @@ mod tests {
             phase: state.to_owned().into(),
             since: None,
             established: 0,
+            messages: 0,
             prefixes: [].into(),
         }
     }

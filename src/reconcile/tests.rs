@@ -5,10 +5,12 @@ use std::sync::{Arc, MutexGuard};
 use super::*;
 
 use nix::errno::Errno;
+use rstest::rstest;
 
 use crate::frr::client::fake::FakeRouting;
 use crate::frr::client::fake_frr::{FakeFrr, RoutingCall};
 use crate::frr::client::port::RoutingError;
+use crate::frr::show::vrf_binding::Unbound;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::{KernelState, LinkKey};
 use crate::kernel::{KernelOp, NicFacts};
@@ -161,6 +163,28 @@ async fn a_vni_that_never_comes_up_is_a_failure_after_all_rebuilds() {
     bench.frr().missing_vnis.insert(100.try_into().unwrap(), usize::MAX);
     let report = bench.pass(&BOTH).await;
     assert_eq!(report.failures.keys().collect::<Vec<_>>(), [&vrf("red")]);
+}
+
+/// No rebuild gives a bgpd another VRF, and other VRFs would wait for it.
+#[tokio::test(start_paused = true)]
+async fn a_vrf_that_is_gone_in_bgpd_is_a_failure_at_once_and_no_reason_to_rebuild() {
+    let mut bench = ReconcilerBench::new();
+    bench.frr().unbound.insert("red".parse().unwrap(), Unbound::OtherId { bgpd: 5, zebra: 9 });
+    let report = bench.pass(&BOTH).await;
+    let texts: Vec<_> = report.failures[&vrf("red")].iter().map(|failure| remedy::text(failure)).collect();
+    let expected = "the BGP instance of VRF red is not bound to it: bgpd has the VRF with id 5, zebra with id 9";
+    assert_eq!((texts, report.failures.len()), (vec![expected.to_owned()], 1));
+    assert_eq!(report.rebuilt, BTreeSet::new());
+    assert!(report.duration < verify::UP_LIMIT, "{:?}", report.duration);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ip_vrf_without_an_instance_that_bgpd_lists_is_rebuilt() {
+    let mut bench = ReconcilerBench::new();
+    bench.frr().unbound.insert("red".parse().unwrap(), Unbound::NoInstance);
+    let report = bench.pass(&BOTH).await;
+    assert_eq!(report.failures.keys().collect::<Vec<_>>(), [&vrf("red")]);
+    assert_eq!(report.rebuilt.iter().map(VrfName::as_str).collect::<Vec<_>>(), ["red"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -425,4 +449,154 @@ async fn an_ip_vrf_whose_fdb_was_flushed_is_rebuilt() {
     bench.kernel.set_fdb(device, macs);
     bench.reconciler.live().await.unwrap();
     assert_eq!(bench.reconciler.next_rebuild(), None);
+}
+
+/// Red with the segment 110 in it, and what else its spec has.
+fn with_segment(more: &serde_json::Value) -> Arc<Snapshot> {
+    let mut snapshot = Arc::unwrap_or_clone(snapshot(&BOTH));
+    let mut spec = serde_json::json!({
+        "vni": 110,
+        "routingDomain": {"type": "L3VNI", "l3vni": {"name": "red"}},
+        "gatewayIPs": ["10.110.0.1/24"],
+    });
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let object = Object::new(Spec::from_json(Kind::L2VNI, spec).unwrap());
+    snapshot.objects.insert(ObjectRef::new(Kind::L2VNI, "default", "layer2"), object);
+    Arc::new(snapshot)
+}
+
+fn segment() -> Scope {
+    Scope::Segment(Vni::try_from(110).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_is_in_service_or_its_object_fails() {
+    let mut bench = ReconcilerBench::new();
+    let snapshot = with_segment(&serde_json::json!({}));
+    bench.frr().missing_vnis.insert(Vni::try_from(110).unwrap(), usize::MAX);
+    let report = bench.reconciler.pass(&snapshot).await.unwrap();
+    let texts: Vec<_> =
+        report.failures.iter().map(|(scope, failures)| (scope.clone(), remedy::text(&failures[0]))).collect();
+    assert_eq!(texts, [(segment(), "VNI 110: zebra does not list the L2VNI".to_owned())]);
+    assert!(report.rebuilt.is_empty(), "red is left alone: {:?}", report.rebuilt);
+    bench.frr().missing_vnis.clear();
+    let again = bench.reconciler.pass(&snapshot).await.unwrap();
+    assert_eq!((again.kernel_ops, again.frr_lines, again.failures.len()), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_that_fails_takes_nothing_along() {
+    let mut bench = ReconcilerBench::new();
+    bench.kernel.fail("link add br-pe-110", Errno::EEXIST);
+    let snapshot = with_segment(&serde_json::json!({}));
+    let report = bench.reconciler.pass(&snapshot).await.unwrap();
+    assert_eq!(report.failures.keys().collect::<Vec<_>>(), [&segment()]);
+    let state = bench.kernel.state();
+    assert!(state.links.values().filter(|link| !link.segment).all(|link| link.up), "red and blue are in place");
+    bench.kernel.heal();
+    assert!(bench.reconciler.pass(&snapshot).await.unwrap().failures.is_empty());
+    // The other way round: without its IP-VRF there is no segment.
+    let mut bench = ReconcilerBench::new();
+    bench.kernel.fail("netns add red", Errno::EPERM);
+    let report = bench.reconciler.pass(&snapshot).await.unwrap();
+    assert_eq!(report.failures.keys().collect::<Vec<_>>(), [&vrf("red"), &segment()]);
+    assert!(!bench.kernel.state().links.values().any(|link| link.segment));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bridge_of_the_host_that_is_missing_costs_its_port_alone() {
+    let bridge = serde_json::json!({"lifecycle": "External", "name": "pods"});
+    let snapshot = with_segment(&serde_json::json!({"hostMaster": {"type": "LinuxBridge", "linuxBridge": bridge}}));
+    let mut bench = ReconcilerBench::new();
+    bench.kernel.fail("host-110 master pods", Errno::ENODEV);
+    let report = bench.reconciler.pass(&snapshot).await.unwrap();
+    assert_eq!(report.failures.keys().collect::<Vec<_>>(), [&segment()]);
+    let state = bench.kernel.state();
+    let links: Vec<_> = state.links.values().filter(|link| link.segment).collect();
+    assert!(links.len() == 4 && links.iter().all(|link| link.up), "{links:?}");
+    bench.kernel.heal();
+    let again = bench.reconciler.pass(&snapshot).await.unwrap();
+    assert_eq!((again.kernel_ops, again.failures.len()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_kernel_keeps_the_neighbors_of_segments_and_zebra_has_them_all() {
+    let mut bench = ReconcilerBench::new();
+    let plain = snapshot(&BOTH);
+    let with_segment = with_segment(
+        &serde_json::json!({"hostMaster": {"type": "LinuxBridge", "linuxBridge": {"lifecycle": "Managed"}}}),
+    );
+    bench.reconciler.pass(&with_segment).await.unwrap();
+    let keeping = bench.kernel.keeping_neighbors();
+    assert_eq!(keeping.iter().map(ToString::to_string).collect::<Vec<_>>(), ["vrf:red/br-pe-110"]);
+    let (address, mac) = ("10.110.0.11".parse().unwrap(), MacAddr([10, 88, 0, 0, 0, 17]));
+    bench.kernel.set_neighbors(keeping.first().unwrap().clone(), [(address, mac)].into());
+    bench.reconciler.pass(&with_segment).await.unwrap();
+    assert_eq!(bench.kernel.take_repeated(), [address], "zebra does not have it");
+    bench.frr().neighbors.insert(Vni::try_from(110).unwrap(), [(address, mac)].into());
+    bench.reconciler.pass(&with_segment).await.unwrap();
+    assert_eq!(bench.kernel.take_repeated(), [] as [std::net::IpAddr; 0]);
+    bench.reconciler.pass(&plain).await.unwrap();
+    assert_eq!(bench.kernel.keeping_neighbors(), BTreeSet::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_gateway_has_neighbors_that_are_kept() {
+    let mut bench = ReconcilerBench::new();
+    bench.reconciler.pass(&with_segment(&serde_json::json!({"gatewayIPs": []}))).await.unwrap();
+    assert!(bench.kernel.state().links.values().any(|link| link.segment));
+    assert_eq!(bench.kernel.keeping_neighbors(), BTreeSet::new());
+}
+
+#[rstest]
+#[case(VrfMode::Netns, "vrf:red: sysctl net.ipv4.conf.all")]
+#[case(VrfMode::Vrf, "link add red")]
+#[tokio::test(start_paused = true)]
+async fn a_segment_is_not_built_in_an_ip_vrf_that_failed(#[case] mode: VrfMode, #[case] op: &str) {
+    let mut bench = ReconcilerBench::new();
+    bench.reconciler.mode = mode;
+    bench.kernel.fail(op, Errno::EPERM);
+    let snapshot = with_segment(&serde_json::json!({}));
+    let report = bench.reconciler.pass(&snapshot).await.unwrap();
+    assert_eq!(report.failures.keys().collect::<Vec<_>>(), [&vrf("red"), &segment()]);
+    assert!(!bench.kernel.state().links.values().any(|link| link.segment));
+    bench.kernel.heal();
+    assert!(bench.reconciler.pass(&snapshot).await.unwrap().failures.is_empty());
+    assert_eq!(bench.kernel.state().links.values().filter(|link| link.segment).count(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_that_cannot_be_read_fails_and_is_no_restart() {
+    let mut bench = ReconcilerBench::new();
+    bench.pass(&BOTH).await;
+    let frr = bench.reconciler.routing.clone();
+    bench.reconciler.routing = frr.clone().on_call(move |call| {
+        if *call == RoutingCall::Vnis {
+            frr.routing().silent.insert(Daemon::Bgpd);
+        }
+    });
+    let report = bench.reconciler.pass(&with_segment(&serde_json::json!({}))).await.unwrap();
+    assert_eq!(report.failures.keys().collect::<Vec<_>>(), [&segment()]);
+    assert!(matches!(*report.failures[&segment()], [execute::Failure::Routing(_)]), "{:?}", report.failures);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zebra_that_does_not_list_neighbors_is_waited_for_once_in_a_pass() {
+    let mut bench = ReconcilerBench::new();
+    let mut snapshot = Arc::unwrap_or_clone(with_segment(&serde_json::json!({})));
+    let more = with_segment(&serde_json::json!({"vni": 120, "gatewayIPs": ["10.120.0.1/24"]}));
+    let object = more.objects[&ObjectRef::new(Kind::L2VNI, "default", "layer2")].clone();
+    snapshot.objects.insert(ObjectRef::new(Kind::L2VNI, "default", "other"), object);
+    let (frr, queries) = (bench.reconciler.routing.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&queries);
+    bench.reconciler.routing = frr.clone().on_call(move |call| {
+        if matches!(call, RoutingCall::LocalNeighbors(_)) {
+            count.fetch_add(1, Ordering::Relaxed);
+            frr.routing().silent.insert(Daemon::Zebra);
+        }
+    });
+    let report = bench.reconciler.pass(&Arc::new(snapshot)).await.unwrap();
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    assert_eq!(bench.kernel.keeping_neighbors().len(), 2);
+    assert_eq!(queries.load(Ordering::Relaxed), 1);
 }

@@ -4,14 +4,68 @@
 
 use serde_json::Value;
 
-use super::messages::{self, MAX_VIOLATIONS, Violation, shortened};
+use super::messages::{self, MAX_VIOLATIONS, Violation, distance, shortened};
 use super::schema::Schemas;
-use super::yaml::{self, FieldLines, YamlNode};
+use super::yaml::{self, YamlNode};
 use crate::kind::{GROUP, Kind, ObjectRef, Reason, Spec, VERSION};
 use crate::printable::printable;
 
-/// CEL rules that are evaluated for the objects of a document, at most: less than a second. An L3VNI has about 40.
-const MAX_EVALUATIONS: usize = 50_000;
+/// Calls in the CEL rules that are evaluated for the objects of a file that is not large, at most: half a second. An L3VNI has about
+/// 130, and a larger file may have as many as its objects are written out.
+const MAX_CALLS: usize = 400_000;
+/// A smaller file may have this many for each byte, and [`MIN_CALLS`]. None that is written out has more, and with aliases many small
+/// ones would take as long as many large ones.
+const CALLS_PER_BYTE: usize = 4;
+const MIN_CALLS: usize = 400;
+
+/// A document takes as long as this many values beside those that it has. The smallest that a cluster accepts has seven values in
+/// 48 bytes, and so fits.
+const DOCUMENT_NODES: usize = 4;
+
+/// What reading the documents of a file may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// Values of YAML.
+    nodes: usize,
+    /// Calls in rules.
+    calls: usize,
+    /// Whether one of them was not enough.
+    exceeded: bool,
+}
+
+impl ReadLimits {
+    /// Those of a file with this many bytes: in proportion to them, so that a file of 1 MiB takes less than a second.
+    pub fn of_file(bytes: usize) -> Self {
+        let calls = bytes.saturating_mul(CALLS_PER_BYTE).saturating_add(MIN_CALLS);
+        Self { nodes: yaml::nodes_of_file(bytes), calls: calls.min(MAX_CALLS.max(bytes / 2)), exceeded: false }
+    }
+
+    /// Whether a document was rejected because they were not enough.
+    pub fn are_exceeded(self) -> bool {
+        self.exceeded || self.calls == 0
+    }
+
+    /// Whether no further document of the file can be read.
+    pub fn are_used_up(self) -> bool {
+        self.nodes == 0
+    }
+
+    /// What was used of `before`.
+    #[must_use]
+    pub fn used_of(self, before: Self) -> Self {
+        let (nodes, calls) = (before.nodes.saturating_sub(self.nodes), before.calls.saturating_sub(self.calls));
+        Self { nodes, calls, exceeded: false }
+    }
+
+    /// Uses what a document needed that was read before; `false` if it is more than is left.
+    pub fn use_again(&mut self, used: Self) -> bool {
+        let fits = used.nodes <= self.nodes && used.calls <= self.calls;
+        if fits {
+            (self.nodes, self.calls) = (self.nodes - used.nodes, self.calls - used.calls);
+        }
+        fits
+    }
+}
 
 /// An object of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,22 +93,44 @@ pub struct DocumentError {
     pub message: String,
 }
 
-/// Reads the text of one document.
-pub fn read(text: &str, schemas: &Schemas) -> Vec<Document> {
-    read_within(MAX_EVALUATIONS, text, schemas)
-}
-
-fn read_within(mut budget: usize, text: &str, schemas: &Schemas) -> Vec<Document> {
-    match yaml::parse(text) {
-        Ok(nodes) => limited(nodes.iter().flat_map(|node| objects(node, schemas, &mut budget)).collect()),
+/// Reads the text of one document within what is `left` for its file.
+pub fn read(text: &str, schemas: &Schemas, left: &mut ReadLimits) -> Vec<Document> {
+    let ReadLimits { nodes, calls, exceeded } = left;
+    *nodes = nodes.saturating_sub(DOCUMENT_NODES);
+    match yaml::parse_within(nodes, text) {
+        Ok(found) => limited(found.iter().flat_map(|node| objects(node, schemas, calls)).collect()),
         Err(error) => {
+            *exceeded |= error.message == yaml::TOO_MANY_FOR_FILE;
+            if let Some(line) = template_line(text) {
+                return vec![unreadable(line, "", TEMPLATE.to_owned())];
+            }
             let message = format!("not YAML: {}: check quotes, brackets and indentation here and above", error.message);
             vec![unreadable(error.line, "", message)]
         }
     }
 }
 
-/// The same with at most [`MAX_VIOLATIONS`] errors and a note: a list may have any number of items. An object without its errors
+/// Stands for the documents that are left when the limits of their file are used up.
+pub fn not_read() -> Document {
+    unreadable(1, "", "not read: this file has too many documents and values: split it".to_owned())
+}
+
+const TEMPLATE: &str = "has template expressions ({{ … }}) that are not rendered: validate what the template gives, such as that of \
+    `helm template`";
+
+/// The kinds of `OpenPERouter`.
+const OF_OPENPEROUTER: [&str; 6] = ["Underlay", "L2VNI", "L3VNI", "L3VPN", "L3Passthrough", "RawFRRConfig"];
+
+/// The first line with an expression of a template that is not in a comment.
+fn template_line(text: &str) -> Option<u64> {
+    let is_template = |line: &str| {
+        let code = line.split(" #").next().unwrap_or_default();
+        !code.trim_start().starts_with('#') && code.contains("{{") && code.contains("}}")
+    };
+    (1..).zip(text.lines()).find(|(_, line)| is_template(line)).map(|(number, _)| number)
+}
+
+/// Documents with at most [`MAX_VIOLATIONS`] errors and a note: a list may have any number of items. An object without its errors
 /// is still known to be invalid.
 fn limited(mut documents: Vec<Document>) -> Vec<Document> {
     let mut left = MAX_VIOLATIONS;
@@ -108,7 +184,14 @@ fn objects(node: &YamlNode, schemas: &Schemas, budget: &mut usize) -> Vec<Docume
         return vec![unreadable(line_of("apiVersion"), "apiVersion", message)];
     }
     let Some(ours) = Kind::named(kind) else {
-        let message = format!("{:?} is not a kind of {api_version}: use {}", shortened(kind), Kind::alternatives());
+        let near = Kind::ALL.iter().map(|known| (distance(kind, known.as_str()), known)).min();
+        let message = match near.filter(|(edits, _)| *edits <= 1) {
+            _ if OF_OPENPEROUTER.contains(&kind) => {
+                format!("{kind} is a kind of OpenPERouter, and none of {api_version}: remove it")
+            }
+            Some((_, known)) => format!("{:?} is not a kind of {api_version}: did you mean {known}?", shortened(kind)),
+            None => format!("{:?} is not a kind of {api_version}: use {}", shortened(kind), Kind::alternatives()),
+        };
         return vec![unreadable(line_of("kind"), "kind", message)];
     };
     vec![object(ours, node, schemas, budget)]
@@ -132,7 +215,7 @@ fn not_an_object(node: &YamlNode) -> Document {
 }
 
 fn object(kind: Kind, node: &YamlNode, schemas: &Schemas, budget: &mut usize) -> Document {
-    let (value, lines) = node.split();
+    let value = node.to_value();
     let name = value.pointer("/metadata/name").and_then(Value::as_str);
     let namespace = value.pointer("/metadata/namespace").and_then(Value::as_str);
     let object = ObjectRef { kind, namespace: shown(namespace.unwrap_or("default")), name: shown(name.unwrap_or("?")) };
@@ -146,12 +229,12 @@ fn object(kind: Kind, node: &YamlNode, schemas: &Schemas, budget: &mut usize) ->
         Ok(spec) if identified => Ok(spec),
         result => {
             let of_schema = result.err().into_iter().flatten().filter(|violation| !redundant(violation));
-            let mut errors: Vec<_> = metadata.into_iter().chain(of_schema).map(|v| located(v, &lines)).collect();
+            let mut errors: Vec<_> = metadata.into_iter().chain(of_schema).map(|v| located(v, node)).collect();
             errors.sort();
             Err(errors)
         }
     };
-    Document { object, identified, line: lines.line("metadata.name"), spec }
+    Document { object, identified, line: node.line_of("metadata.name"), spec }
 }
 
 /// A name that is invalid may be anything.
@@ -159,9 +242,9 @@ fn shown(name: &str) -> String {
     shortened(&printable(name))
 }
 
-fn located(violation: Violation, lines: &FieldLines) -> DocumentError {
+fn located(violation: Violation, node: &YamlNode) -> DocumentError {
     let Violation { field, message } = violation;
-    DocumentError { line: lines.line(&field), field, reason: Reason::Invalid, message }
+    DocumentError { line: node.line_of(&field), field, reason: Reason::Invalid, message }
 }
 
 /// What the API server requires of names: a DNS subdomain for the object, a DNS label for the namespace (RFC 1123).
@@ -210,6 +293,12 @@ mod tests {
     use std::time::Instant;
 
     const MIB: usize = 1 << 20;
+    const TOO_MUCH: &str = ": is in a file with more objects and lists";
+
+    /// The document of a file that has no other.
+    fn read_alone(text: &str) -> Vec<Document> {
+        read(text, &Schemas::new().unwrap(), &mut ReadLimits::of_file(text.len()))
+    }
 
     fn header(kind: &str, name: &str) -> String {
         format!("apiVersion: {GROUP}/{VERSION}\nkind: {kind}\nmetadata: {{name: {name}}}\n")
@@ -250,18 +339,66 @@ mod tests {
     #[case::nested(&"[".repeat(MIB))]
     fn the_work_and_the_errors_of_a_document_are_limited(#[case] text: &str) {
         let (schemas, start) = (Schemas::new().unwrap(), Instant::now());
-        let documents = read_within(1000, text, &schemas);
+        let mut left = ReadLimits { calls: 1000, ..ReadLimits::of_file(text.len()) };
+        let documents = read(text, &schemas, &mut left);
         let (errors, seconds) = (errors(&documents), start.elapsed().as_secs());
         assert!(!errors.is_empty() && errors.len() <= MAX_VIOLATIONS + 1, "{}", errors.len());
         assert!(errors.iter().all(|error| error.len() < 4000), "{errors:?}");
         assert!(seconds < 30, "{seconds} s");
     }
 
+    #[rstest]
+    #[case::flow("spec: {{ .Values.spec }}\n", ": has template expressions ({{ … }}) that are not rendered")]
+    #[case::block(
+        "{{- if .Values.red }}\nspec: {}\n{{- end }}\n",
+        ": has template expressions ({{ … }}) that are not rendered"
+    )]
+    #[case::none("# {{ x }}\nspec: [\n", ": not YAML: ")]
+    fn a_template_is_named(#[case] text: &str, #[case] words: &str) {
+        let found = errors(&read_alone(&format!("{}{text}", header("L3VNI", "a"))));
+        assert!(found.len() == 1 && found[0].starts_with(words), "{found:?}");
+    }
+
+    #[rstest]
+    #[case::case(
+        "L3Vni",
+        "kind: \"L3Vni\" is not a kind of openpe.openperouter.github.io/v1alpha1: did you mean L3VNI?"
+    )]
+    #[case::letter(
+        "Underlays",
+        "kind: \"Underlays\" is not a kind of openpe.openperouter.github.io/v1alpha1: did you mean Underlay?"
+    )]
+    #[case::of_openperouter(
+        "RawFRRConfig",
+        "kind: RawFRRConfig is a kind of OpenPERouter, and none of openpe.openperouter.github.io/v1alpha1: remove it"
+    )]
+    fn a_kind_that_is_nearly_one_is_named(#[case] kind: &str, #[case] message: &str) {
+        assert_eq!(errors(&read_alone(&header(kind, "a"))), [message]);
+    }
+
+    #[test]
+    fn a_field_of_openperouter_is_named() {
+        let found = errors(&read_alone(&format!(
+            "{}spec: {{asn: 1, vni: 1, localcidr: {{ipv4: 10.0.0.0/24}}, exportRTs: [x]}}\n",
+            header("L3VNI", "a")
+        )));
+        assert_eq!(found, ["spec.exportRTs: is not a field, but one of OpenPERouter: set spec.routeTargets.export"]);
+    }
+
     #[test]
     fn the_rules_of_a_list_that_is_too_long_are_not_evaluated() {
         let neighbors = repeated(20_000, |_| "{asn: 1, address: 10.0.0.1},".to_owned());
         let wanted = format!("spec.neighbors: has {} items: use at most 64", neighbors.matches('{').count());
-        assert_eq!(errors(&read(&underlay(&neighbors), &Schemas::new().unwrap())), [wanted]);
+        assert_eq!(errors(&read_alone(&underlay(&neighbors))), [wanted]);
+    }
+
+    /// A small document that repeats much by aliases costs as much as one that is written out.
+    #[test]
+    fn the_rules_of_a_document_are_in_proportion_to_its_text() {
+        let spec = "spec: {asn: 1, vni: 1, localcidr: {ipv4: 10.0.0.0/24}, fromHost: {allowedPrefixes: [&a {prefix: 1.0.0.0/8}";
+        let l3vni = |item: &str| format!("{}{spec}{}]}}}}\n", header("L3VNI", "a"), format!(",{item}").repeat(511));
+        assert_eq!(errors(&read_alone(&l3vni("{prefix: 1.0.0.0/8}"))), [""; 0]);
+        assert!(errors(&read_alone(&l3vni("*a")))[0].starts_with(TOO_MUCH));
     }
 
     #[test]
@@ -273,19 +410,47 @@ mod tests {
         };
         let text = format!("apiVersion: v1\nkind: List\nitems:\n{}{}{}", object(1), object(2), object(3));
         let schemas = Schemas::new().unwrap();
-        let all = read(&text, &schemas);
-        assert!(errors(&all).is_empty());
-        let mut cost = usize::MAX;
-        read_one_cost(&mut cost, &object(1), &schemas);
-        let documents = read_within(2 * (usize::MAX - cost), &text, &schemas);
+        let (before, mut left) = (ReadLimits::of_file(text.len()), ReadLimits::of_file(text.len()));
+        assert!(errors(&read(&text, &schemas, &mut left)).is_empty());
+        let calls = left.used_of(before).calls;
+        assert!(calls > 0 && calls.is_multiple_of(3), "{calls}");
+        let documents = read(&text, &schemas, &mut ReadLimits { calls: calls / 3 * 2, ..before });
         assert_eq!(documents.iter().map(|document| document.spec.is_ok()).collect::<Vec<_>>(), [true, true, false]);
         assert!(documents[2].identified && documents[2].object.name == "x3");
-        assert!(errors(&documents)[0].starts_with(": is in a document with more objects and lists"));
+        assert!(errors(&documents)[0].starts_with(TOO_MUCH));
     }
 
-    fn read_one_cost(budget: &mut usize, item: &str, schemas: &Schemas) {
-        let nodes = yaml::parse(item).unwrap();
-        objects(&nodes[0].items().unwrap()[0], schemas, budget);
+    #[test]
+    fn the_documents_of_a_file_share_its_limits() {
+        let text = |n: usize| {
+            format!("{}spec: {{asn: 1, vni: {n}, localcidr: {{ipv4: 10.0.{n}.0/24}}}}\n", header("L3VNI", "a"))
+        };
+        let (schemas, whole) = (Schemas::new().unwrap(), ReadLimits::of_file(1 << 20));
+        let mut left = whole;
+        assert!(errors(&read(&text(1), &schemas, &mut left)).is_empty());
+        let one = left.used_of(whole);
+        let mut left = ReadLimits { nodes: one.nodes * 3, calls: one.calls * 2 + 1, exceeded: false };
+        let valid = |left: &mut ReadLimits, n| read(&text(n), &schemas, left)[0].spec.is_ok();
+        assert!(valid(&mut left, 1) && left.use_again(one) && !left.are_exceeded());
+        assert!(!left.use_again(one) && !valid(&mut left, 3) && left.are_exceeded());
+        let mut left = ReadLimits { nodes: one.nodes * 2 - 1, ..whole };
+        assert!(valid(&mut left, 1) && !valid(&mut left, 2) && left.are_exceeded());
+    }
+
+    /// Of an object of each kind of list that is written out, there is room for all in a file that has nothing else.
+    #[rstest]
+    #[case::route_targets("routeTargets: {import: [{}]}", |n| format!("'1:{n}',"), 64)]
+    #[case::prefixes("localcidr: {ipv4: 10.0.0.0/24}, fromHost: {allowedPrefixes: [{}]}", |n| format!("{{prefix: {}.0.0.0/8}},", n % 200 + 1), 512)]
+    fn an_object_that_is_written_out_is_within_the_limits_of_its_file(
+        #[case] spec: &str,
+        #[case] item: fn(usize) -> String,
+        #[case] most: usize,
+    ) {
+        let items: String = (1..=most).map(item).collect();
+        let spec = spec.replace("{}", &items);
+        let text = format!("{}spec: {{asn: 1, vni: 1, {spec}}}\n", header("L3VNI", "a"));
+        let found = errors(&read_alone(&text));
+        assert!(found.iter().all(|error| !error.starts_with(TOO_MUCH)), "{found:?}");
     }
 
     /// A password in the place of its reference is not repeated.
@@ -298,7 +463,7 @@ mod tests {
     #[case("password: hunter2")]
     fn a_password_in_an_object_is_not_shown(#[case] field: &str) {
         let spec = format!("spec: {{asn: 1, vni: 1, localcidr: {{ipv4: 10.0.0.0/24}}, hostSession: {{{field}}}}}\n");
-        let errors = errors(&read(&format!("{}{spec}", header("L3VNI", "a")), &Schemas::new().unwrap()));
+        let errors = errors(&read_alone(&format!("{}{spec}", header("L3VNI", "a"))));
         assert!(!errors.is_empty() && errors.iter().all(|error| !error.contains("hunter2")), "{errors:?}");
     }
 }

@@ -3,7 +3,6 @@
 
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
-use kube::core::cel;
 use serde_json::Value;
 
 use super::yaml::join_path;
@@ -12,6 +11,9 @@ use super::yaml::join_path;
 pub(crate) const MAX_VIOLATIONS: usize = 50;
 /// Characters of a value that a message shows.
 const MAX_SHOWN: usize = 100;
+
+/// How the message of a field that does not exist begins.
+pub const NO_FIELD: &str = "is not a field";
 
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,10 +59,10 @@ pub(crate) fn more() -> Violation {
     Violation { field: String::new(), message }
 }
 
-/// The violation of an object whose document is too large to validate it.
+/// The violation of an object whose file is too large to validate it.
 pub(crate) fn too_much() -> Violation {
-    let message = "is in a document with more objects and lists than are validated at once: move it to a document of its own, \
-                   after a line with `---`";
+    let message = "is in a file with more objects and lists than are validated at once: move it to a file of its own, without \
+                   aliases";
     Violation { field: String::new(), message: message.to_owned() }
 }
 
@@ -167,14 +169,13 @@ fn wrong_type(wanted: &TypeKind, value: &Value, shown: &str) -> String {
 }
 
 /// The violation of a CEL rule. A message whose subject is the value gets the value in front.
-pub(crate) fn cel_rule(error: &cel::ValidationError, object: &Value) -> Violation {
-    let field = error.field_path.trim_start_matches('.').to_owned();
+pub(crate) fn cel_rule(field: String, message: String, object: &Value) -> Violation {
     let value = value_at(object, &field).filter(|value| !value.is_object() && !value.is_array());
     let message = match value {
-        Some(value) if error.message.starts_with("is ") || error.message.starts_with("has host bits") => {
-            format!("{} {}", shown(&field, value), error.message)
+        Some(value) if message.starts_with("is ") || message.starts_with("has host bits") => {
+            format!("{} {message}", shown(&field, value))
         }
-        _ => error.message.clone(),
+        _ => message,
     };
     Violation { field, message }
 }
@@ -192,6 +193,21 @@ pub(crate) fn duplicate_item(path: &str, index: usize, first: usize, key: &Value
     }
 }
 
+/// Fields of `OpenPERouter` whose name is not nearly that of the field that has their meaning here.
+const OF_OPENPEROUTER: [(&str, &str); 11] = [
+    ("interfaces", "list the names of the NICs in spec.nics"),
+    ("tunnelEndpoint", "set spec.vtepcidr"),
+    ("hostASN", "set spec.hostasn"),
+    ("hostType", "leave it out: without spec.hostasn the session is internal"),
+    ("localCIDR", "set spec.localcidr"),
+    ("exportRTs", "set spec.routeTargets.export"),
+    ("importRTs", "set spec.routeTargets.import"),
+    ("password", "set passwordSecret: {name, key}"),
+    ("properties", "set ebgpMultiHop in its place"),
+    ("listenRange", "name each neighbor by its address"),
+    ("addressFamilies", "leave it out: IPv4 unicast and L2VPN EVPN are activated"),
+];
+
 fn unknown_field(name: &str, node: &Value) -> String {
     let known: Vec<&str> = node
         .get("properties")
@@ -200,23 +216,25 @@ fn unknown_field(name: &str, node: &Value) -> String {
         .flatten()
         .map(|(name, _)| name.as_str())
         .collect();
-    // Names of fields are short, and the distance of a long text is expensive.
-    let short = name.len() <= 64;
+    let is_spelling = known.iter().any(|field| field.eq_ignore_ascii_case(name));
+    if let Some((_, remedy)) = OF_OPENPEROUTER.iter().find(|(other, _)| *other == name && !is_spelling) {
+        return format!("{NO_FIELD}, but one of OpenPERouter: {remedy}");
+    }
     let nearest = known
         .iter()
-        .filter(|_| short)
         .map(|other| (distance(name, other), *other))
         .min()
         .filter(|(edits, other)| *edits <= 2.max(other.len() / 4));
     match nearest {
-        Some((_, nearest)) => format!("is not a field: did you mean {nearest}?"),
-        None => format!("is not a field: remove it or use one of {}", known.join(", ")),
+        Some((_, nearest)) => format!("{NO_FIELD}: did you mean {nearest}?"),
+        None => format!("{NO_FIELD}: remove it or use one of {}", known.join(", ")),
     }
 }
 
 /// Edits between two names (Levenshtein), ignoring case.
-fn distance(a: &str, b: &str) -> usize {
-    strsim::levenshtein(&a.to_lowercase(), &b.to_lowercase())
+pub(crate) fn distance(a: &str, b: &str) -> usize {
+    // A name is short, and the distance of a long text is expensive.
+    if a.len() > 64 { usize::MAX } else { strsim::levenshtein(&a.to_lowercase(), &b.to_lowercase()) }
 }
 
 /// `/spec/neighbors/0/asn` as `spec.neighbors[0].asn`. No field name consists of digits.

@@ -7,11 +7,14 @@
 pub mod dir;
 pub mod document;
 mod file_reads;
+pub mod given;
+pub mod health;
 pub mod kube;
 pub mod merge;
 mod messages;
 pub mod schema;
 pub mod secret;
+pub mod survey;
 mod watch;
 mod write_tracker;
 pub mod yaml;
@@ -22,6 +25,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use dir::{Directory, read};
+pub use messages::NO_FIELD;
 pub use schema::{Schemas, Violation};
 pub use watch::watch;
 
@@ -33,6 +37,12 @@ pub enum SourceError {
     Missing {
         /// The directory.
         dir: PathBuf,
+    },
+    /// A named file does not exist.
+    #[error("{} does not exist, or is neither a file nor a directory", path.display())]
+    MissingFile {
+        /// The path.
+        path: PathBuf,
     },
     /// The path is not a directory.
     #[error("{} is not a directory: name the directory of the YAML files", dir.display())]

@@ -25,7 +25,7 @@ const MAX_HEADERS: usize = 16 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop`, which closes the connections.
-pub(super) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     let mut connections = Connections { tasks: JoinSet::new(), by_age: VecDeque::new(), router };
     loop {
         tokio::select! {

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{NodeStatus, ObjectState, PassSummary, Resource};
 use crate::frr::show::live::Live;
+use crate::frr::show::vni::{VniFault, VniState, VniType};
 use crate::plan::Plan;
 use crate::scope::Scope;
 use crate::snapshot::{ObjectRef, Rejection, Snapshot};
-use crate::types::VrfMode;
+use crate::types::{Vni, VrfMode, VrfName};
 
 /// Computes the status. `failures` are the texts of what is not in place.
 pub fn fold(
@@ -19,7 +20,19 @@ pub fn fold(
     live: Live,
     last_change: PassSummary,
 ) -> NodeStatus {
-    let resources = resources(snapshot, plan, failures);
+    let (l3vnis, l2vnis) =
+        if live.has_read_vnis() { (plan.l3vnis(), plan.l2vnis()) } else { (BTreeMap::new(), BTreeMap::new()) };
+    let faults = faults(&l3vnis, &l2vnis, &live.vnis);
+    let resources = resources(snapshot, plan, failures, &faults);
+    let mut vnis = live.vnis;
+    // What FRR does not list is down.
+    for (vrf, vni) in l3vnis {
+        vnis.entry(vni).or_insert_with(|| VniState { vrf: vrf.to_string(), ..VniState::default() });
+    }
+    for (vni, vrf) in l2vnis {
+        let vrf = vrf.map(ToString::to_string).unwrap_or_default();
+        vnis.entry(vni).or_insert_with(|| VniState { vni_type: VniType::L2, vrf, ..VniState::default() });
+    }
     let mut vteps = plan.fabric.iter().flat_map(|fabric| fabric.vteps.values().copied());
     NodeStatus {
         node: snapshot.node.name.clone(),
@@ -35,16 +48,40 @@ pub fn fold(
         ready: failures.is_empty() && resources.iter().all(|r| r.state != ObjectState::Failed),
         notes: plan.notes.clone(),
         resources,
-        vnis: live.vnis,
+        vnis,
         sessions: live.sessions,
         session_causes: Vec::new(),
+        findings: Vec::new(),
         filtered: Vec::new(),
         foreign_lines: Vec::new(),
         last_change,
     }
 }
 
-fn resources(snapshot: &Snapshot, plan: &Plan, failures: &BTreeMap<Scope, Vec<String>>) -> Vec<Resource> {
+/// What is wrong with VNIs, by their scope.
+fn faults(
+    l3vnis: &BTreeMap<&VrfName, Vni>,
+    l2vnis: &BTreeMap<Vni, Option<&VrfName>>,
+    vnis: &BTreeMap<Vni, VniState>,
+) -> BTreeMap<Scope, String> {
+    let fault = |(vrf, vni): (&&VrfName, &Vni)| {
+        let fault = vnis.get(vni).map_or(Some(VniFault::NotListed), |state| state.fault(vrf))?;
+        Some((Scope::Vrf((*vrf).clone()), format!("VNI {vni}, VRF {vrf}: {fault}")))
+    };
+    let fault_of_segment = |vni: &Vni, vrf: Option<&VrfName>| {
+        let fault = vnis.get(vni).map_or(Some(VniFault::SegmentNotListed), |state| state.fault_of_segment(vrf))?;
+        Some((Scope::Segment(*vni), format!("VNI {vni}: {fault}")))
+    };
+    let of_vrfs = l3vnis.iter().filter_map(fault);
+    of_vrfs.chain(l2vnis.iter().filter_map(|(vni, vrf)| fault_of_segment(vni, *vrf))).collect()
+}
+
+fn resources(
+    snapshot: &Snapshot,
+    plan: &Plan,
+    failures: &BTreeMap<Scope, Vec<String>>,
+    faults: &BTreeMap<Scope, String>,
+) -> Vec<Resource> {
     let mut rejected: BTreeMap<&ObjectRef, Vec<&Rejection>> = BTreeMap::new();
     for rejection in &plan.rejected {
         rejected.entry(&rejection.object).or_default().push(rejection);
@@ -55,13 +92,19 @@ fn resources(snapshot: &Snapshot, plan: &Plan, failures: &BTreeMap<Scope, Vec<St
         .map(|object| {
             let planned = plan.objects.get(object);
             let failed = planned.and_then(|planned| failures_of(&planned.scope, plan, failures));
+            let fault = planned.and_then(|planned| faults.get(&planned.scope));
             let generation = snapshot.objects.get(object).map(|found| found.generation);
-            resource(object, generation, rejected.get(object), failed, planned.is_some())
+            let vrf = planned.and_then(|planned| vrf_of(&planned.scope));
+            Resource { vrf, ..resource(object, generation, rejected.get(object), (failed, fault), planned.is_some()) }
         })
         .collect()
 }
 
-/// The failures of a scope that an object asked for. What is left of a segment that no object asks for is the node's, and
+fn vrf_of(scope: &Scope) -> Option<VrfName> {
+    if let Scope::Vrf(vrf) = scope { Some(vrf.clone()) } else { None }
+}
+
+/// The failures of a scope that an object owns. What is left of a segment that no object owns is the node's, and
 /// so the Underlay's.
 fn failures_of(scope: &Scope, plan: &Plan, failures: &BTreeMap<Scope, Vec<String>>) -> Option<Vec<String>> {
     let is_left = |failed: &Scope| matches!(failed, Scope::Segment(_)) && plan.owner(failed).is_none();
@@ -76,29 +119,143 @@ fn resource(
     object: &ObjectRef,
     generation: Option<i64>,
     rejections: Option<&Vec<&Rejection>>,
-    failed: Option<Vec<String>>,
+    (failed, fault): (Option<Vec<String>>, Option<&String>),
     in_force: bool,
 ) -> Resource {
-    let (state, reason, message) = match (rejections, failed) {
-        (Some(found), _) => {
+    let (state, reason, message) = match (rejections, failed, fault) {
+        (Some(found), ..) => {
             let reason = found.first().map(|r| r.reason.as_str().to_owned()).unwrap_or_default();
             let text = |r: &&Rejection| {
                 if r.field.is_empty() { r.message.clone() } else { format!("{}: {}", r.field, r.message) }
             };
             (ObjectState::Rejected, reason, found.iter().map(text).collect::<Vec<_>>().join("\n"))
         }
-        (None, Some(texts)) => (ObjectState::Failed, "ApplyFailed".to_owned(), texts.join("\n")),
-        (None, None) => (ObjectState::Ready, "Applied".to_owned(), String::new()),
+        (None, Some(texts), _) => (ObjectState::Failed, "ApplyFailed".to_owned(), texts.join("\n")),
+        (None, None, Some(fault)) => (ObjectState::Failed, "NotUp".to_owned(), fault.clone()),
+        (None, None, None) => (ObjectState::Ready, "Applied".to_owned(), String::new()),
     };
     Resource {
         kind: object.kind,
         namespace: object.namespace.clone(),
         name: object.name.clone(),
+        vrf: None,
         generation,
         state,
         reason,
         message,
         location: rejections.and_then(|found| found.iter().find_map(|r| r.location.clone())),
         last_accepted_in_force: rejections.is_some() && in_force,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frr::show::vrf_binding::Unbound;
+    use crate::kind::Spec;
+    use crate::plan::{NodeFacts, plan};
+    use crate::snapshot::{Kind, NodeIdentity, Object};
+    use rstest::rstest;
+
+    /// A node with VNI 100 in VRF red.
+    fn node() -> (Snapshot, Plan) {
+        let object = |kind, name: &str, spec| {
+            (ObjectRef::new(kind, "default", name), Object::new(Spec::from_json(kind, spec).unwrap()))
+        };
+        let underlay = serde_json::json!({"asn": 64514, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"]});
+        let red =
+            serde_json::json!({"asn": 64514, "vni": 100, "hostasn": 64515, "localcidr": {"ipv4": "192.169.10.0/24"}});
+        let snapshot = Snapshot {
+            node: NodeIdentity { name: "n".into(), index: 0, labels: BTreeMap::new() },
+            objects: [object(Kind::Underlay, "u", underlay), object(Kind::L3VNI, "red", red)].into(),
+            ..Snapshot::default()
+        };
+        let facts = NodeFacts::unknown(VrfMode::Vrf, crate::frr::release::FRR_10_7);
+        let plan = plan(&snapshot, &facts);
+        (snapshot, plan)
+    }
+
+    fn up() -> VniState {
+        let router_mac = "02:00:00:00:00:01".parse().ok();
+        VniState { vrf: "red".into(), up: true, router_mac, in_bgp: true, ..VniState::default() }
+    }
+
+    fn status(live: Live) -> NodeStatus {
+        let (snapshot, plan) = node();
+        fold(&snapshot, &plan, VrfMode::Vrf, &BTreeMap::new(), live, PassSummary::default())
+    }
+
+    fn live(vnis: impl IntoIterator<Item = VniState>) -> Live {
+        let vnis = vnis.into_iter().map(|state| (Vni::try_from(100).unwrap(), state)).collect();
+        Live { frr_version: "10.7.1".into(), vnis, ..Live::default() }
+    }
+
+    #[rstest]
+    #[case::up(Some(up()), "")]
+    #[case::not_listed(None, "VNI 100, VRF red: FRR does not list the L3VNI in the VRF")]
+    #[case::in_another_vrf(
+        Some(VniState { vrf: "blue".into(), ..up() }),
+        "VNI 100, VRF red: FRR does not list the L3VNI in the VRF"
+    )]
+    #[case::down(Some(VniState { up: false, ..up() }), "VNI 100, VRF red: zebra has the L3VNI down")]
+    #[case::not_in_bgp(Some(VniState { in_bgp: false, ..up() }), "VNI 100, VRF red: bgpd does not have the L3VNI")]
+    #[case::of_a_vrf_that_is_gone(
+        Some(VniState { unbound: Some(Unbound::OtherId { bgpd: 5, zebra: 9 }), ..up() }),
+        "VNI 100, VRF red: bgpd has the VRF with id 5, zebra with id 9"
+    )]
+    #[case::without_instance(
+        Some(VniState { unbound: Some(Unbound::NoInstance), ..up() }),
+        "VNI 100, VRF red: bgpd has no instance of the VRF"
+    )]
+    fn an_l3vni_is_ready_only_where_frr_lists_it_in_service(#[case] state: Option<VniState>, #[case] expected: &str) {
+        let status = status(live(state));
+        let red = status.resources.iter().find(|resource| resource.name == "red").unwrap();
+        let (wanted, reason) =
+            if expected.is_empty() { (ObjectState::Ready, "Applied") } else { (ObjectState::Failed, "NotUp") };
+        assert_eq!((red.state, red.reason.as_str(), red.message.as_str()), (wanted, reason, expected));
+        assert_eq!(status.ready, expected.is_empty());
+        let listed = &status.vnis[&Vni::try_from(100).unwrap()];
+        assert!(expected.is_empty() || !listed.is_ready() || !listed.is_l3_of(&"red".parse().unwrap()));
+    }
+
+    #[rstest]
+    #[case::up(Some(VniState { vni_type: VniType::L2, vrf: "red".into(), ..up() }), "")]
+    #[case::not_listed(None, "VNI 110: zebra does not list the L2VNI")]
+    #[case::as_an_l3vni(Some(up()), "VNI 110: zebra does not list the L2VNI")]
+    #[case::in_another_vrf(
+        Some(VniState { vni_type: VniType::L2, vrf: "default".into(), ..up() }),
+        "VNI 110: zebra has the bridge of the L2VNI in another VRF"
+    )]
+    #[case::not_in_bgp(
+        Some(VniState { vni_type: VniType::L2, vrf: "red".into(), in_bgp: false, ..up() }),
+        "VNI 110: bgpd does not have the L2VNI"
+    )]
+    fn an_l2vni_is_ready_only_where_frr_has_it_in_service(#[case] state: Option<VniState>, #[case] expected: &str) {
+        let (mut snapshot, _) = node();
+        let spec = serde_json::json!({"vni": 110, "routingDomain": {"type": "L3VNI", "l3vni": {"name": "red"}}});
+        let object = Object::new(Spec::from_json(Kind::L2VNI, spec).unwrap());
+        snapshot.objects.insert(ObjectRef::new(Kind::L2VNI, "default", "layer2"), object);
+        let plan = plan(&snapshot, &NodeFacts::unknown(VrfMode::Vrf, crate::frr::release::FRR_10_7));
+        let mut live = live([up()]);
+        live.vnis.extend(state.map(|state| (Vni::try_from(110).unwrap(), state)));
+        let status = fold(&snapshot, &plan, VrfMode::Vrf, &BTreeMap::new(), live, PassSummary::default());
+        let states = |name: &str| {
+            let found = status.resources.iter().find(|resource| resource.name == name).unwrap();
+            (found.state, found.message.as_str())
+        };
+        let wanted = if expected.is_empty() { ObjectState::Ready } else { ObjectState::Failed };
+        assert_eq!((states("layer2"), states("red")), ((wanted, expected), (ObjectState::Ready, "")));
+        assert!(status.vnis.contains_key(&Vni::try_from(110).unwrap()), "what FRR does not list is down");
+    }
+
+    #[test]
+    fn nothing_is_known_of_vnis_while_frr_does_not_answer() {
+        let silent = Live { frr_version: String::new(), ..live(None) };
+        let without_bgpd = Live { silent: [crate::runtime::Daemon::Bgpd].into(), ..live(None) };
+        for live in [silent, without_bgpd] {
+            let status = status(live);
+            assert!(status.resources.iter().all(|resource| resource.state == ObjectState::Ready), "{status:?}");
+            assert!(status.vnis.is_empty());
+        }
     }
 }

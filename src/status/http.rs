@@ -4,14 +4,14 @@
 //! |---|---|
 //! | `/healthz` | 200 while this process serves |
 //! | `/readyz` | 200, or 503 with the reason |
-//! | `/metrics` | OpenMetrics text, of a controller |
+//! | `/metrics` | metrics in the text format of Prometheus, of a controller |
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use axum::routing::get;
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
@@ -22,9 +22,10 @@ use tokio_util::sync::CancellationToken;
 use super::connections;
 use super::metrics::Metrics;
 use super::refresh::Refresh;
-use crate::printable::{printable, printable_lines};
+use crate::printable::printable;
 
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Prometheus text exposition format.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// An answer of the readiness is repeated for so long: a router asks FRR's daemons.
 const READINESS_AGE: Duration = Duration::from_secs(1);
@@ -93,19 +94,12 @@ fn router(endpoints: Endpoints) -> Router {
                 let (metrics, refresh) = (Arc::clone(&metrics), Arc::clone(&refresh));
                 async move {
                     refresh.ensure_fresh().await;
-                    encoded(&metrics)
+                    ([(header::CONTENT_TYPE, TEXT_FORMAT)], metrics.render()).into_response()
                 }
             };
             router.route("/metrics", get(answer))
         }
         None => router,
-    }
-}
-
-fn encoded(metrics: &Metrics) -> Response {
-    match metrics.encode() {
-        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], printable_lines(&text).into_owned()).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 
@@ -183,10 +177,7 @@ mod tests {
         let answer = get(with_metrics(), "GET /readyz").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
         let answer = get(with_metrics(), "GET /metrics").await;
-        assert!(
-            answer.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
-            "{answer}"
-        );
-        assert!(answer.contains("\nperouter_kernel_ops_total 0\n") && answer.ends_with("# EOF\n"), "{answer}");
+        assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{answer}");
+        assert!(answer.contains("\nperouter_kernel_ops_total 0\n") && answer.ends_with('\n'), "{answer}");
     }
 }

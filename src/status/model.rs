@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::diagnose::SessionCause;
+use crate::diagnose::facts::{CheckedObject, Facts, ObjectOutcome};
 use crate::diagnose::filtered::FilteredCount;
+use crate::diagnose::{Finding, SessionCause};
 use crate::frr::show::session::SessionState;
 use crate::frr::show::vni::{VniState, VniType};
 use crate::kind::note::Note;
@@ -49,13 +50,16 @@ pub struct NodeStatus {
     pub notes: Vec<Note>,
     /// Every object of this node.
     pub resources: Vec<Resource>,
-    /// VNIs of both types as FRR has them.
+    /// VNIs of both types as FRR has them. Those that it should have and does not list are down.
     pub vnis: BTreeMap<Vni, VniState>,
     /// BGP sessions.
     pub sessions: Vec<SessionState>,
     /// Causes that only the kernel shows: wrong passwords, second speakers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub session_causes: Vec<SessionCause>,
+    /// What is wrong as far as the controller reads it, the worst first. `perouter check` reads more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
     /// Host sessions that filter routes, and how many.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filtered: Vec<FilteredCount>,
@@ -69,6 +73,24 @@ impl NodeStatus {
     /// The VTEP addresses, that of IPv4 first.
     pub fn vteps(&self) -> impl Iterator<Item = IpAddr> {
         self.vtep.into_iter().chain(self.vtep6)
+    }
+
+    /// What the checks need of it.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            now: self.observed_time,
+            silent: self.silent_daemons.iter().map(|daemon| (daemon.clone(), String::new())).collect(),
+            frr_warning: self.frr_warning.clone(),
+            foreign_lines: self.foreign_lines.clone(),
+            objects: Some(self.resources.iter().map(Resource::checked).collect()),
+            notes: self.notes.clone(),
+            vteps: self.vteps().collect(),
+            router_id: self.router_id,
+            sessions: self.sessions.clone(),
+            tcp_causes: self.session_causes.clone(),
+            vnis: self.vnis.clone(),
+            ..Facts::default()
+        }
     }
 
     /// The L3VNIs. Host sessions are in their VRFs; the VRF of an L2VNI is that of its bridge.
@@ -110,12 +132,15 @@ pub struct Resource {
     pub namespace: String,
     /// Name.
     pub name: String,
+    /// The VRF that it is on this node; absent of an object that is none, or is not in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrf: Option<VrfName>,
     /// Generation that was judged; absent where the document could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
     /// State.
     pub state: ObjectState,
-    /// From a closed list: that of the rejection, `ApplyFailed`, or `Applied`.
+    /// From a closed list: that of the rejection, `ApplyFailed`, `NotUp`, or `Applied`.
     pub reason: String,
     /// What is wrong and what to do; empty if nothing is.
     pub message: String,
@@ -131,6 +156,21 @@ impl Resource {
     /// The object.
     pub fn object(&self) -> ObjectRef {
         ObjectRef { kind: self.kind, namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+
+    fn checked(&self) -> CheckedObject {
+        let outcome = match self.state {
+            ObjectState::Ready => ObjectOutcome::Ready,
+            ObjectState::Failed => ObjectOutcome::Failed,
+            ObjectState::Rejected => ObjectOutcome::Rejected,
+        };
+        CheckedObject {
+            object: self.object(),
+            vrf: self.vrf.clone(),
+            outcome,
+            message: self.message.clone(),
+            last_accepted_in_force: self.last_accepted_in_force,
+        }
     }
 }
 

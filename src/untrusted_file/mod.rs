@@ -70,7 +70,9 @@ pub fn read(path: &Path, symlinks: Symlinks, limit: u64) -> io::Result<Vec<u8>> 
 /// # Errors
 /// Those of `read(2)`; `FileTooLarge` for a file with more.
 pub fn read_open(file: &File, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let size = file.metadata()?.len().min(limit);
+    // One more, so that the read which finds the end needs no more space.
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         let message = format!("it has more than {limit} bytes");

@@ -1,7 +1,6 @@
 //! The `MetalLB` example with both `DaemonSets` from the image.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use perouter::frr::show::session::SessionPhase;
 use perouter_lab::kubernetes::LabCluster;
@@ -9,8 +8,7 @@ use serde_json::Value;
 
 use super::pods::{Confinement, cluster, confinement, process};
 use crate::cluster_fixture::{ClusterFixture, NAMESPACE, path, step};
-use crate::lab::fabric::{CURL_TIMED_OUT, fetch};
-use crate::lab::fixture::{BLUE, NODES, RED, SETTLE, until, until_true};
+use crate::lab::fixture::{NODES, Setup, until_true};
 
 /// Numbers of capabilities (capability.h).
 const CAPABILITIES: [(&str, u64); 13] = [
@@ -31,12 +29,12 @@ const CAPABILITIES: [(&str, u64); 13] = [
 
 #[test]
 fn the_example_works_with_pods_of_the_image() {
-    let Some(mut lab) = cluster("docker", &[]) else { return };
+    let Some(mut lab) = cluster("docker", &Setup::example(), &[]) else { return };
     step("kubectl apply -k deploy/", || lab.cluster.install_router().unwrap());
     processes_are_confined_as_their_manifest_says(&lab);
     step("MetalLB", || lab.cluster.install_metallb().unwrap());
     step("kubectl apply -f examples/metallb/", || apply(&mut lab));
-    step("traffic", || services_are_reachable_only_from_their_vrf(&lab));
+    step("traffic", || lab.services_are_reachable_only_from_their_vrf());
     step("Pods are ready", || await_ready_pods(&mut lab));
     step("a controller that exits is started again", || a_controller_that_exits_is_started_again(&mut lab));
 }
@@ -68,35 +66,10 @@ fn processes_are_confined_as_their_manifest_says(lab: &ClusterFixture) {
 }
 
 fn apply(lab: &mut ClusterFixture) {
-    lab.kubectl(&["apply", "-f", &path("examples/metallb")]);
-    lab.read_indexes();
-    let addresses: [IpAddr; 2] = [RED, BLUE].map(|address| address.parse().unwrap());
-    let all = |cluster: &mut LabCluster| addresses.iter().all(|address| cluster.serves(*address));
-    lab.cluster.sync_until("addresses of both services", all).unwrap();
-    for (address, vni) in [(RED, 100), (BLUE, 200)] {
-        lab.fixture.await_type5(&format!("{address}/32"), vni);
-    }
+    lab.apply_example();
     for router in &lab.fixture.routers {
         assert_eq!(router.version().to_string().split('.').next(), Some("10"), "FRR of the image");
         assert!(router.sessions().iter().any(|session| session.phase == SessionPhase::Established));
-    }
-}
-
-fn services_are_reachable_only_from_their_vrf(lab: &ClusterFixture) {
-    for (host, address, reachable) in [
-        ("hostA_red", RED, true),
-        ("hostB_red", RED, true),
-        ("hostA_blue", BLUE, true),
-        ("hostA_blue", RED, false),
-        ("hostB_red", BLUE, false),
-    ] {
-        if reachable {
-            let page =
-                until(&format!("{address} at {host}"), SETTLE, || fetch(lab.fixture.node(host), address, 3).ok());
-            assert!(page.contains(&format!(" at {address}\n")), "{page}");
-        } else {
-            assert_eq!(fetch(lab.fixture.node(host), address, 2), Err(CURL_TIMED_OUT), "{host} reaches {address}");
-        }
     }
 }
 

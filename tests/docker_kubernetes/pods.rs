@@ -8,14 +8,22 @@ use perouter_lab::kubernetes::{ContainerImage, ContainerPod};
 use perouter_lab::node::Node;
 
 use crate::cluster_fixture::ClusterFixture;
+use crate::lab::fixture::Setup;
 
 /// The image that `deploy/` names.
 pub const DEPLOYED: &str = "perouter:dev";
 /// The image of an earlier release.
 pub const PREVIOUS: &str = "perouter:previous";
+/// An image whose program exits at once.
+pub const BROKEN: &str = "perouter:broken";
+/// [`PREVIOUS`] with the FRR of Debian 13.
+pub const OLDER_FRR: &str = "perouter:older-frr";
+/// apt-get asks nothing about configuration files that the image does not have.
+const INSTALL_OLDER_FRR: &str = "RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y \
+    --no-install-recommends --allow-downgrades -o Dpkg::Options::=--force-confold 'frr=10.3*' && rm -rf /var/lib/apt/lists/*";
 
 /// A lab without perouter in which [`DEPLOYED`] is the image under test, if one is named, with these images besides.
-pub fn cluster(name: &str, others: &[&str]) -> Option<ClusterFixture> {
+pub fn cluster(name: &str, setup: &Setup, others: &[&str]) -> Option<ClusterFixture> {
     let Ok(image) = std::env::var("PEROUTER_IMAGE") else {
         let reason = "PEROUTER_IMAGE names no image: hack/test.sh docker builds one";
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test: {reason}");
@@ -25,15 +33,17 @@ pub fn cluster(name: &str, others: &[&str]) -> Option<ClusterFixture> {
     let export = |image: &str| ContainerImage::export(Path::new(env!("CARGO_MANIFEST_DIR")), image).unwrap();
     let mut images = BTreeMap::from([(DEPLOYED.to_owned(), export(&image))]);
     eprintln!("{}; the machine lacks {:?}", images[DEPLOYED].describe(), ContainerPod::missing_capabilities());
+    let previous = std::env::var("PEROUTER_PREVIOUS_IMAGE");
     for other in others {
-        let source = match *other {
-            PREVIOUS => std::env::var("PEROUTER_PREVIOUS_IMAGE")
-                .unwrap_or_else(|_| variant(&image, other, "LABEL variant=previous")),
+        let source = match (*other, &previous) {
+            (PREVIOUS, Ok(previous)) => previous.clone(),
+            (PREVIOUS, Err(_)) => variant(&image, other, "LABEL variant=previous"),
+            (OLDER_FRR, _) => variant(previous.as_ref().unwrap_or(&image), other, INSTALL_OLDER_FRR),
             _ => variant(&image, other, "RUN printf '#!/bin/sh\\nexit 1\\n' >/usr/bin/perouter"),
         };
         images.insert((*other).to_owned(), export(&source));
     }
-    ClusterFixture::without_router(name, images)
+    ClusterFixture::without_router(name, setup, images)
 }
 
 /// Builds an image that differs by one instruction.

@@ -60,6 +60,7 @@ fn base(kind: &str) -> Option<Value> {
             "neighbors": [{ "address": "192.168.11.2", "asn": 64512 }] })),
         "L3VNI" => Some(json!({ "asn": 64514, "vni": 100, "hostasn": 64515, "vrf": "red",
             "localcidr": { "ipv4": "192.169.10.0/24" } })),
+        "L2VNI" => Some(json!({ "vni": 110 })),
         _ => None,
     }
 }

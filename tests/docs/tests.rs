@@ -7,6 +7,7 @@ use super::commands::{self, Known};
 use super::examples;
 use super::links;
 use super::markdown::{Page, Shown, words};
+use super::workflows;
 
 fn page(text: &str) -> BTreeMap<PathBuf, Page> {
     [(PathBuf::from("docs/a.md"), Page::read(text))].into()
@@ -161,4 +162,31 @@ fn a_page_that_the_book_lacks_is_found() {
         ]
     );
     assert!(Path::new("docs").is_dir());
+}
+
+#[test]
+fn levels_are_those_of_makefile_and_matrix() {
+    let set = |levels: &[&str]| levels.iter().map(|&level| level.to_owned()).collect();
+    let makefile = "test: setup ## x\n\t@hack/test.sh\ntest-all: setup ## y\n\t@hack/test.sh fast docker-all\n";
+    assert_eq!(workflows::levels_of_test_all(makefile), set(&["docker-all", "fast"]));
+    let matrix =
+        "levels: [\"fast fuzz\", \"vrf\"]\n- {levels: \"docker-all\", options: \"--x\"}\nrun ${{ matrix.levels }}\n";
+    assert_eq!(workflows::levels_of_matrix(matrix), set(&["docker-all", "fast", "fuzz", "vrf"]));
+}
+
+#[test]
+fn a_target_and_a_script_that_a_workflow_names_and_that_do_not_exist_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "- run: make here\n- run: apt-get install make gcc && make gone\n- run: hack/gone.sh x\n";
+    std::fs::write(folder.path().join("a.yaml"), text).unwrap();
+    let found = workflows::missing(folder.path(), "\nhere: ## x\n", &["a.yaml".to_owned()]);
+    assert_eq!(found, ["a.yaml: the Makefile has no target gone", "a.yaml: there is no hack/gone.sh"]);
+}
+
+#[test]
+fn a_value_that_the_chart_does_not_have_is_found() {
+    let values = serde_json::json!({"a": {"b": 1}, "c": {}});
+    let text =
+        "x `--set a.b=1,a.d=2` y\n\n| value | default | meaning |\n|---|---|---|\n| `c`, `e` | `f` | g |\n\n| `h` |\n";
+    assert_eq!(super::chart::unknown_values(text, &values), ["a.d", "e"]);
 }

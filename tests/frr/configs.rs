@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use perouter::frr::model::{
-    Bfd, GracefulRestart, HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, RouterConfig, SessionSubnet,
-    UnderlayInstance,
+    Bfd, GracefulRestart, HostSession, IpVrf, L2VniTargets, Neighbor, Peer, PrefixListEntry, RemoteAs, RouterConfig,
+    SessionSubnet, UnderlayInstance,
 };
 use perouter::types::{Asn, Community, Family, RouteTarget, Secret, Vni, VrfName};
 use proptest::collection::{btree_map, btree_set, vec};
@@ -177,8 +178,8 @@ pub fn ip_vrf(base: u32) -> BoxedStrategy<IpVrf> {
                 routes.extend(r4.then(|| via("10.9.0.1/32", "192.169.10.2")));
                 routes.extend(r6.then(|| via("2001:db8:9::1/128", "2001:db8:10::2")));
                 let mut sessions = BTreeMap::new();
-                sessions.extend(s4.map(|session| (Family::Ipv4, session)));
-                sessions.extend(s6.map(|session| (Family::Ipv6, session)));
+                sessions.extend(s4.map(|session| (Family::Ipv4, Arc::new(session))));
+                sessions.extend(s6.map(|session| (Family::Ipv6, Arc::new(session))));
                 IpVrf {
                     vni: Vni::try_from(vni).unwrap(),
                     asn: asn(own),
@@ -198,6 +199,24 @@ pub fn ip_vrf(base: u32) -> BoxedStrategy<IpVrf> {
     .boxed()
 }
 
+/// The route targets of an L2VNI: as in a plan, never the derived one alone.
+fn l2vni(own: u32, vni: u32) -> impl Strategy<Value = L2VniTargets> {
+    let derived: RouteTarget = RouteTarget::derived(asn(own), Vni::try_from(vni).unwrap()).parse().unwrap();
+    let target = prop_oneof![1 => Just(derived.clone()), 3 => target()];
+    let targets = btree_set(target, 0..3)
+        .prop_map(move |set| if set.iter().all(|target| *target == derived) { BTreeSet::new() } else { set });
+    (targets.clone(), targets).prop_map(|(import, export)| L2VniTargets { import, export })
+}
+
+/// L2VNIs with route targets of their own.
+fn l2vnis(own: u32) -> impl Strategy<Value = BTreeMap<Vni, L2VniTargets>> {
+    (l2vni(own, 110), l2vni(own, 120)).prop_map(|(first, second)| {
+        let both = [(110, first), (120, second)].into_iter();
+        let configured = both.filter(|(_, targets)| *targets != L2VniTargets::default());
+        configured.map(|(vni, targets)| (Vni::try_from(vni).unwrap(), targets)).collect()
+    })
+}
+
 fn underlay() -> BoxedStrategy<UnderlayInstance> {
     let peers = vec![
         Peer::Address("192.168.11.2".parse().unwrap()),
@@ -215,8 +234,8 @@ fn underlay() -> BoxedStrategy<UnderlayInstance> {
         let own_prefixes = (any::<bool>(), any::<bool>()).prop_map(|(v4, v6)| {
             v4.then_some("192.168.11.0/24").into_iter().chain(v6.then_some("2001:db8:1::/64")).collect::<Vec<_>>()
         });
-        (neighbors, networks, (protected, own_prefixes), of(restart()), 1..4u8).prop_map(
-            move |(neighbors, networks, (protected_prefixes, links), graceful_restart, id)| {
+        (neighbors, networks, (protected, own_prefixes), of(restart()), (1..4u8, l2vnis(own))).prop_map(
+            move |(neighbors, networks, (protected_prefixes, links), graceful_restart, (id, l2vnis))| {
                 let mut own_prefixes: BTreeMap<Family, Vec<PrefixListEntry>> = BTreeMap::new();
                 for link in links.into_iter().map(|link| link.parse::<IpNet>().unwrap()) {
                     own_prefixes.entry(Family::of(&link)).or_default().push(PrefixListEntry::within_but_hosts(link));
@@ -229,6 +248,7 @@ fn underlay() -> BoxedStrategy<UnderlayInstance> {
                     own_prefixes,
                     protected_prefixes,
                     graceful_restart,
+                    l2vnis,
                 }
             },
         )

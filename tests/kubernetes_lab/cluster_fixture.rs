@@ -1,6 +1,7 @@
 //! A lab with a Kubernetes cluster. In: a name. Out: [`ClusterFixture`], which removes everything when it is dropped.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Instant;
 
@@ -10,10 +11,13 @@ use perouter_lab::kubernetes::{Assets, ContainerImage, KubernetesError, LabClust
 use perouter_lab::node::Node;
 use serde_json::{Value, json};
 
-use crate::lab::fixture::{Fixture, NODES, SETTLE, Setup, l3vni, until};
+use crate::lab::fabric::{CURL_TIMED_OUT, fetch};
+use crate::lab::fixture::{BLUE, Fixture, NODES, RED, SETTLE, Setup, l3vni, until};
 use crate::lab::router::Router;
 
 pub const NAMESPACE: &str = "openperouter-system";
+/// The containers of perouter, each in a workload of its name.
+const CONTAINERS: [&str; 3] = ["router", "controller", "cleanup"];
 
 /// A lab with a Kubernetes cluster in which perouter is installed.
 pub struct ClusterFixture {
@@ -37,13 +41,13 @@ impl ClusterFixture {
     /// Deploys the fabric, starts the cluster, installs perouter from `deploy/`, whose Pods are processes. `None` without root or
     /// the programs.
     pub fn start(name: &str) -> Option<Self> {
-        let mut lab = Self::without_router(name, BTreeMap::new())?;
+        let mut lab = Self::without_router(name, &Setup::example(), BTreeMap::new())?;
         step("kubectl apply -k deploy/", || lab.cluster.install_router().unwrap());
         Some(lab)
     }
 
     /// The same without installing perouter; Pods of these images are containers.
-    pub fn without_router(name: &str, images: BTreeMap<String, ContainerImage>) -> Option<Self> {
+    pub fn without_router(name: &str, setup: &Setup, images: BTreeMap<String, ContainerImage>) -> Option<Self> {
         let programs = match programs(images) {
             Ok(programs) => programs,
             Err(reason) => {
@@ -52,7 +56,7 @@ impl ClusterFixture {
                 return None;
             }
         };
-        let fixture = Fixture::deploy(name, &[0, 1], &Setup::example())?;
+        let fixture = Fixture::deploy(name, &[0, 1], setup)?;
         let nodes: Vec<&Node> = NODES.iter().map(|node| fixture.node(node)).collect();
         let cluster = step("control plane", || {
             LabCluster::start(Path::new(env!("CARGO_MANIFEST_DIR")), &nodes, programs).unwrap()
@@ -86,6 +90,47 @@ impl ClusterFixture {
         }
         routers.sort_by_key(|router| router.index);
         hosts.sort_by_key(|host| routers.iter().position(|router| router.node.name() == host.node().name()));
+    }
+
+    /// Applies the example of `MetalLB`, and waits for its services.
+    pub fn apply_example(&mut self) {
+        self.kubectl(&["apply", "-f", &path("examples/metallb")]);
+        self.read_indexes();
+        self.await_services();
+        self.await_routes();
+    }
+
+    /// Waits until both services have an address and endpoints.
+    pub fn await_services(&mut self) {
+        let addresses: [IpAddr; 2] = [RED, BLUE].map(|address| address.parse().unwrap());
+        let all = |cluster: &mut LabCluster| addresses.iter().all(|address| cluster.serves(*address));
+        self.cluster.sync_until("addresses of both services", all).unwrap();
+    }
+
+    /// Waits for the routes of both services on leafA.
+    pub fn await_routes(&self) {
+        for (address, vni) in [(RED, 100), (BLUE, 200)] {
+            self.fixture.await_type5(&format!("{address}/32"), vni);
+        }
+    }
+
+    pub fn services_are_reachable_only_from_their_vrf(&self) {
+        for (host, address, reachable) in [
+            ("hostA_red", RED, true),
+            ("hostB_red", RED, true),
+            ("hostA_blue", BLUE, true),
+            ("hostB_blue", BLUE, true),
+            ("hostA_blue", RED, false),
+            ("hostB_red", BLUE, false),
+        ] {
+            let node = self.fixture.node(host);
+            if reachable {
+                let page = until(&format!("{address} at {host}"), SETTLE, || fetch(node, address, 3).ok());
+                assert!(page.contains(&format!(" at {address}\n")), "{page}");
+            } else {
+                assert_eq!(fetch(node, address, 2), Err(CURL_TIMED_OUT), "{host} reaches {address}");
+            }
+        }
     }
 
     /// Waits until an L3VNI has this state in the status of every node.
@@ -164,11 +209,11 @@ impl Drop for ClusterFixture {
         if !std::thread::panicking() {
             return;
         }
-        for node in NODES {
-            let log = self.fixture.node(node).log_folder().join("controller.controller.log");
+        for (node, container) in NODES.iter().flat_map(|node| CONTAINERS.map(|container| (node, container))) {
+            let log = self.fixture.node(node).log_folder().join(format!("{container}.{container}.log"));
             let log = std::fs::read_to_string(log).unwrap_or_default();
             let from = log.lines().count().saturating_sub(40);
-            eprintln!("---- {node}: end of the log of the controller");
+            eprintln!("---- {node}: end of the log of {container}");
             log.lines().skip(from).for_each(|line| eprintln!("{line}"));
         }
         for words in [&["get", "pods,services,endpointslices", "-A"][..], &["get", "rns", "-o", "yaml"]] {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::Arc;
 use std::time::Instant;
 
 use kube::Client;
@@ -42,6 +43,7 @@ impl Source {
             node: node.to_owned(),
             index: IndexChoice::Free,
             disk_cache: environment.disk_cache(node),
+            health: Arc::default(),
         };
         let (sender, snapshots) = watch::channel(Snapshot::default());
         let (identity_sender, identities) = watch::channel(ApiIdentities::default());
@@ -122,24 +124,27 @@ pub(crate) async fn a_burst_is_one_snapshot_or_two(environment: &Environment) {
     source.until("deletion", |snapshot| snapshot.of_kind(Kind::L3VNI).count() == 0).await;
 }
 
-/// With the right to read this Secret only: the source lists and watches each by its name.
+/// With the right to read this Secret and this Node only: the source lists and watches each by its name.
 pub(crate) async fn a_changed_secret_is_read(environment: &Environment) {
-    let rights = |change: &str| {
-        environment
-            .admin
-            .check(&["-n", NAMESPACE, "patch", "role", "controller", "--type=json", "-p", change])
-            .unwrap();
+    let rights = |role: &str, change: &str| {
+        environment.admin.check(&["-n", NAMESPACE, "patch", role, "--type=json", "-p", change]).unwrap();
     };
     let may = |resource: &str| {
         let account = format!("--as=system:serviceaccount:{NAMESPACE}:controller");
         let output = environment.admin.run(&["-n", NAMESPACE, "auth", "can-i", "watch", resource, &account]).unwrap();
         output.stdout.trim() == "yes"
     };
-    rights(r#"[{"op": "add", "path": "/rules/1/resourceNames", "value": ["rotated"]}]"#);
-    until("the right is not narrowed", || may("secrets/rotated") && !may("secrets")).await;
+    let (secrets, nodes) = ("role/controller", "clusterrole/perouter-controller");
+    rights(secrets, r#"[{"op": "add", "path": "/rules/1/resourceNames", "value": ["rotated"]}]"#);
+    rights(nodes, r#"[{"op": "add", "path": "/rules/0/resourceNames", "value": ["n1"]}]"#);
+    until("the rights are not narrowed", || {
+        may("secrets/rotated") && !may("secrets") && may("nodes/n1") && !may("nodes")
+    })
+    .await;
     with_the_right_to_read_it(environment).await;
-    rights(r#"[{"op": "remove", "path": "/rules/1/resourceNames"}]"#);
-    until("the right is not widened", || may("secrets")).await;
+    rights(secrets, r#"[{"op": "remove", "path": "/rules/1/resourceNames"}]"#);
+    rights(nodes, r#"[{"op": "remove", "path": "/rules/0/resourceNames"}]"#);
+    until("the rights are not widened", || may("secrets") && may("nodes")).await;
 }
 
 async fn with_the_right_to_read_it(environment: &Environment) {

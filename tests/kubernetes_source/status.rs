@@ -21,6 +21,7 @@ fn status(rejected: Option<&str>, session_is_up: bool) -> NodeStatus {
         kind: Kind::L3VNI,
         namespace: NAMESPACE.into(),
         name: "v100".into(),
+        vrf: None,
         generation: Some(1),
         state: if rejected.is_some() { ObjectState::Rejected } else { ObjectState::Ready },
         reason: if rejected.is_some() { "PoolTooSmall" } else { "Applied" }.into(),
@@ -35,12 +36,14 @@ fn status(rejected: Option<&str>, session_is_up: bool) -> NodeStatus {
         phase: if session_is_up { SessionPhase::Established } else { SessionPhase::Down("Active".into()) },
         since: None,
         established: 1,
+        messages: 0,
         prefixes: BTreeMap::new(),
     };
     NodeStatus {
         silent_daemons: vec![],
         notes: vec![],
         session_causes: [].into(),
+        findings: [].into(),
         filtered: [].into(),
         node: "n1".into(),
         index: 0,
@@ -108,12 +111,13 @@ pub(crate) async fn kubectl_shows_the_router(environment: &Environment, publishe
     until("no status", || rows().contains("8.4.4")).await;
     let table = rows();
     let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    let header = "NAME READY DEGRADED INDEX VTEP MODE FRR SESSIONS AGE VTEP IPV6 ROUTER ID VNIS REASON MESSAGE";
+    let header =
+        "NAME READY FABRIC DEGRADED INDEX VTEP MODE FRR SESSIONS OBSERVED AGE VTEP IPV6 ROUTER ID VNIS REASON MESSAGE";
     assert_eq!(lines[0].join(" "), header);
-    let (row, age) = (&lines[1], lines[1][8]);
+    let (row, age) = (&lines[1], lines[1][10]);
     assert!(age.ends_with('s'), "{age}");
-    assert_eq!(row[..8], ["n1", "True", "True", "0", "100.65.0.1", "netns", "8.4.4", "1/1"]);
-    assert_eq!(row[9..].join(" "), format!("10.0.0.1 0 Rejected L3VNI {NAMESPACE}/v100"));
+    assert_eq!(row[..9], ["n1", "True", "True", "True", "0", "100.65.0.1", "netns", "8.4.4", "1/1"]);
+    assert_eq!(row[11..].join(" "), format!("10.0.0.1 0 Rejected L3VNI {NAMESPACE}/v100"));
     let narrow = environment.admin.check(&["get", "routernodestatuses"]).unwrap();
     assert_eq!(narrow.lines().next().unwrap().split_whitespace().last(), Some("AGE"));
     let resource = &written(environment)["resources"][0];

@@ -6,6 +6,7 @@ use perouter::runtime::Daemon;
 use perouter::types::VrfMode;
 
 use super::fixture::{BLUE, Fixture, RED, Setup, bfd_settings, scaled, until_true};
+use super::graceful_restart::graceful;
 use super::kernel_state::vrf_next_hops;
 
 /// Recovery time that is allowed for the control plane.
@@ -40,13 +41,6 @@ fn assert_recovers_from_crash(name: &str, daemon: Daemon, setup: &Setup) {
     fixture.stream("blue").finish();
     let plan = fixture.router().plan();
     assert_eq!(plan.code, Some(0), "{}{}", plan.stdout, plan.stderr);
-}
-
-fn graceful() -> Setup {
-    let example = Setup::example().with("underlay.yaml", "  gracefulRestart: {}\n");
-    example
-        .with("red.yaml", "  hostSession:\n    gracefulRestart: {}\n")
-        .with("blue.yaml", "  hostSession:\n    gracefulRestart: {}\n")
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use perouter::frr::release::FRR_10_7;
 use perouter::frr::show::session::SessionPhase;
 use perouter_lab::node::Node;
 
@@ -138,9 +139,10 @@ fn graceful_restart(fixture: &mut Fixture, node: &Node, leaf2: &Node, redundant:
         established_count(fixture, LEAF2).is_none().then(|| router_devices(node, REMOTE))
     });
     assert!(devices_after.iter().eq(devices), "the VTEP's route was removed with the session: {devices_after:?}");
-    // FRR restarts gracefully for IPv4 and IPv6 unicast only (frr#9749): Type-5 routes stay only if another leaf has
-    // them.
-    until_true("the effect on the Type-5 routes", || host_next_hops(node, "192.168.20.0/24").is_empty() != redundant);
+    // FRR before 10.6 restarts gracefully for IPv4 and IPv6 unicast only (frr#9749): Type-5 routes stay only if another leaf
+    // has them.
+    let stay = redundant || fixture.router().release().since >= FRR_10_7.since;
+    until_true("the effect on the Type-5 routes", || host_next_hops(node, "192.168.20.0/24").is_empty() != stay);
     leaf2.check(&["sh", "-c", &format!("{command} && vtysh -f /run/restart.conf")]).unwrap();
     until_true("the session with leaf2", || established_count(fixture, LEAF2).is_some());
     fixture.await_type5(&format!("{RED}/32"), 100);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use perouter::frr::release::FRR_10_3;
 use perouter::runtime::Daemon;
 use perouter::types::VrfMode;
 
@@ -16,6 +17,8 @@ use super::kernel_state::{in_router, in_vrf};
 const BOTH_CRASH: Duration = Duration::from_secs(4);
 /// The same where all daemons crash at once.
 const ALL_CRASH: Duration = Duration::from_secs(5);
+/// The longest outage where bgpd connects to a zebra that has no VNIs yet.
+const WITHOUT_VNIS: Duration = Duration::from_secs(2);
 
 const SESSIONS: [(&str, &str); 2] = [("red", "192.169.10.2"), ("blue", "192.169.11.2")];
 
@@ -25,10 +28,10 @@ impl Fixture {
         self.routers[0].node.check(words).unwrap();
     }
 
-    /// Runs a command in the namespace of red.
-    fn in_red(&self, command: &str) {
+    /// Runs a line of a shell in the namespace of red.
+    fn in_red(&self, line: &str) {
         let node = &self.routers[0].node;
-        let words = in_vrf(node, "red", &command.split(' ').collect::<Vec<_>>());
+        let words = in_vrf(node, "red", &["sh", "-c", line]);
         node.check(&words.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     }
 
@@ -115,8 +118,17 @@ fn zebra_may_crash_again_while_bgpd_connects_to_it() {
     });
     fixture.router().await_ready(&[100, 200]);
     fixture.await_services();
+    // bgpd of FRR 10 connects one second after it has lost zebra. Where zebra has crashed again in the meantime, the new one may
+    // have no VNI yet, and removes the routes to VTEPs until bgpd is made to send them again.
+    let connects_early = fixture.router().release().since >= FRR_10_3.since;
     for (stream, colour) in streams.into_iter().zip(["red", "blue"]) {
-        stream.finish().assert_lossless(colour);
+        let loss = stream.finish();
+        if connects_early {
+            println!("crash-again: {colour}: {loss}");
+            assert!(loss.longest_outage <= scaled(WITHOUT_VNIS), "{colour}: {loss}");
+        } else {
+            loss.assert_lossless(colour);
+        }
     }
     assert_eq!(fixture.router().established(&all), established);
     assert_eq!(fixture.router().daemon_pids()[&Daemon::Bgpd], pids[&Daemon::Bgpd]);
@@ -174,9 +186,8 @@ fn what_others_change_in_red_is_repaired_and_blue_loses_nothing() {
     for (what, commands, limit) in faults {
         let red = fixture.stream("red");
         let begin = Instant::now();
-        for command in commands {
-            fixture.in_red(command);
-        }
+        // At once: perouter sets a link up again, and zebra of FRR 10.7 exits in `vrf` mode where a link that is up is renamed.
+        fixture.in_red(&commands.join(" && "));
         // It works again, or still: what is repaired on its own is repaired by the next pass at the latest.
         let again = fixture.stream("red");
         again.await_replies(100);
@@ -187,10 +198,6 @@ fn what_others_change_in_red_is_repaired_and_blue_loses_nothing() {
         let repaired = fixture.await_repaired(begin);
         assert!(repaired <= scaled(Duration::from_secs(limit)), "{what}: {repaired:?}");
         until_true("nothing left to do", || fixture.router().plan().code == Some(0));
-    }
-    if std::env::var_os("PEROUTER_LAB_HOLD").is_some() {
-        let log = fixture.router().log();
-        std::fs::copy(log, format!("/work/wt/a/target/tamper-log-{}", std::process::id())).unwrap();
     }
     blue.finish().assert_lossless("blue");
 }

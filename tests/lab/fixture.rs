@@ -7,12 +7,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use perouter::frr::release::{FrrVersion, Release};
 use perouter_lab::HostSide;
 use perouter_lab::evpn::type5_routes;
+use perouter_lab::image::{Image, NodeProgram};
 use perouter_lab::lab::{self, Lab, ScopedLab};
 use perouter_lab::metallb::{Announcer, Labels, read_manifests};
 use perouter_lab::node::Node;
-use perouter_lab::topology::{LabName, read_topology};
+use perouter_lab::topology::{Bind, LabName, Topology, read_topology};
 use perouter_lab::wait;
 use perouter_lab::web::Server;
 use tempfile::TempDir;
@@ -82,14 +84,34 @@ fn is_root() -> bool {
     root
 }
 
+/// The FRR release of the lab.
+pub fn lab_release() -> Release {
+    let release = std::env::var("PEROUTER_LAB_FRR").unwrap_or_default();
+    if release.is_empty() { machine_release() } else { release_of(&format!("zebra version {release}")) }
+}
+
+/// The FRR release of the machine.
+pub fn machine_release() -> Release {
+    let output = std::process::Command::new("/usr/lib/frr/zebra").arg("--version").output().unwrap();
+    release_of(&String::from_utf8(output.stdout).unwrap())
+}
+
+fn release_of(text: &str) -> Release {
+    Release::of(&FrrVersion::parse(text).unwrap()).unwrap()
+}
+
 /// Topology, announcer and objects of a lab; the example's by default.
 pub struct Setup {
     /// The topology file in `clab/`.
     pub topology: &'static str,
+    /// The image of leaves and spine, if not that of the topology.
+    pub switch_image: Option<&'static str>,
     pub announcer: Announcer,
     pub objects: BTreeMap<&'static str, String>,
     /// Labels of the nodes, by index.
     pub labels: BTreeMap<usize, Labels>,
+    /// Directories of the machine, and where the nodes have them.
+    pub binds: Vec<(&'static str, &'static str)>,
 }
 
 impl Setup {
@@ -107,7 +129,14 @@ impl Setup {
         assert_eq!(documents.len(), files.len(), "the example has an Underlay and two L3VNIs");
         let announcer = read_manifests(&folder.join("metallb.yaml")).unwrap();
         let objects = files.into_iter().zip(documents).collect();
-        Self { topology: "metallb.clab.yml", announcer, objects, labels: BTreeMap::new() }
+        Self {
+            topology: "metallb.clab.yml",
+            switch_image: None,
+            announcer,
+            objects,
+            labels: BTreeMap::new(),
+            binds: vec![],
+        }
     }
 
     /// Adds a label to a node.
@@ -125,6 +154,13 @@ impl Setup {
         underlay.push_str(spec_lines);
         setup.topology = "dualhomed.clab.yml";
         setup
+    }
+
+    fn bind(&self, topology: &mut Topology) {
+        for (_, node) in topology.nodes.iter_mut().filter(|(name, _)| NODES.contains(&name.as_str())) {
+            let binds = self.binds.iter().map(|(source, target)| (source.into(), target.into()));
+            node.binds.extend(binds.map(|(source, target)| Bind { line: 0, source, target, read_only: false }));
+        }
     }
 
     /// Replaces a part of an object.
@@ -169,6 +205,12 @@ impl Fixture {
         lock.lock().unwrap();
         let mut topology = read_topology(&repository().join("clab").join(setup.topology)).unwrap();
         topology.lab = LabName::new(&format!("lt-{name}")).unwrap();
+        if let Some(name) = setup.switch_image {
+            let runs_frr = |image: &&mut Image| image.program == NodeProgram::Frr;
+            let switches = topology.nodes.values_mut().filter_map(|node| node.image.as_mut()).filter(runs_frr);
+            switches.for_each(|image| *image = Image::named(name).unwrap());
+        }
+        setup.bind(&mut topology);
         lab::destroy(&topology.lab).unwrap();
         let lab = Lab::deploy(&topology).unwrap().destroyed_on_drop();
         let folder = TempDir::with_prefix("lt-objects-").unwrap();
@@ -321,7 +363,8 @@ impl Drop for Fixture {
         }
         for router in &self.routers {
             let log = fs::read_to_string(router.log()).unwrap_or_default();
-            let from = log.lines().count().saturating_sub(60);
+            let shown = std::env::var("PEROUTER_LAB_LOG_LINES").map_or(60, |lines| lines.parse().unwrap());
+            let from = log.lines().count().saturating_sub(shown);
             eprintln!("---- {}: end of the log of perouter", router.node.name());
             log.lines().skip(from).for_each(|line| eprintln!("{line}"));
             if let Ok(output) = router.node.run(&[env!("CARGO_BIN_EXE_perouter"), "status"]) {

@@ -78,8 +78,12 @@ fn allowed_prefixes_and_max_prefixes_apply_to_an_internal_host_session() {
     let router = fixture.router();
     let sessions: serde_json::Value =
         serde_json::from_str(&router.perouter(&["sessions", "red", "-o", "json"]).stdout).unwrap();
-    let mut shown: Vec<&str> =
-        sessions[0]["filtered"].as_array().unwrap().iter().map(|route| route["prefix"].as_str().unwrap()).collect();
+    let mut shown: Vec<&str> = sessions["items"][0]["filtered"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|route| route["prefix"].as_str().unwrap())
+        .collect();
     shown.sort_unstable();
     // The services of the other session are advertised on this one, too.
     assert_eq!(shown, filtered, "{sessions:#}");
@@ -96,7 +100,7 @@ fn allowed_prefixes_and_max_prefixes_apply_to_an_internal_host_session() {
     let router = fixture.router();
     until_true("the cause 'too many prefixes' in `perouter sessions`", || {
         let sessions = router.perouter(&["sessions", "red"]);
-        let words = "the peer sends more prefixes than maxPrefixes; the session is tried again each minute: ";
+        let words = "the peer sends more prefixes than maxPrefixes; the session is tried again each minute";
         sessions.code == Some(1) && sessions.stdout.contains(words)
     });
     assert_eq!(router.established(&[Some("blue")]), blue, "the session of blue was reset");

@@ -1,6 +1,5 @@
 //! VTEPs with IPv6 addresses, which need FRR 10.6 or later on routers and leaves.
 
-use perouter::frr::release::{FrrVersion, Release};
 use perouter::frr::show::session::SessionPhase;
 use perouter::kind::ipam;
 use perouter::runtime::Daemon;
@@ -9,7 +8,7 @@ use perouter_lab::evpn::type5_routes;
 use perouter_lab::node::Node;
 
 use super::fabric::{CURL_TIMED_OUT, fetch, type5_of};
-use super::fixture::{BLUE, Fixture, RED, SETTLE, Setup, until, until_true};
+use super::fixture::{BLUE, Fixture, RED, SETTLE, Setup, lab_release, until, until_true};
 use super::kernel_state::{host_next_hops, leaf_next_hops};
 use super::l3vni_edits::BlueMonitor;
 use super::router::Router;
@@ -19,14 +18,7 @@ const VTEPS: [&str; 2] = ["2001:db8:65::1", "2001:db8:65::2"];
 
 /// Whether the FRR of the lab has IPv6 VTEPs; else the reason is printed. Its matrix has another release, with which they run.
 fn has_ipv6_vteps() -> bool {
-    let release = std::env::var("PEROUTER_LAB_FRR").unwrap_or_default();
-    let version = if release.is_empty() {
-        let output = std::process::Command::new("/usr/lib/frr/zebra").arg("--version").output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
-    } else {
-        format!("zebra version {release}")
-    };
-    let release = Release::of(&FrrVersion::parse(&version).unwrap()).unwrap();
+    let release = lab_release();
     if let Err(why) = release.ipv6_vtep {
         println!("left out: {why}; with PEROUTER_LAB_FRR=10.7 it runs");
     }

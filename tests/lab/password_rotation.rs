@@ -26,14 +26,14 @@ fn a_rotated_password_affects_only_its_own_session() {
     let Some(mut fixture) = Fixture::deploy("rotation", &[0], &Setup::example().with("red.yaml", secret)) else {
         return;
     };
-    write_secret(&fixture, "first");
+    write_secret(&fixture, "first-of-two");
     fixture.router().start();
     fixture.start_hosts();
-    configure_host(&fixture, "first");
+    configure_host(&fixture, "first-of-two");
     fixture.await_services();
     let blue = BlueMonitor::start(&mut fixture);
 
-    write_secret(&fixture, "second");
+    write_secret(&fixture, "second-of-two");
     fixture.await_type5_from(&format!("{RED}/32"), 100, &[]);
     let words = "another TCP MD5 password";
     until_true("the cause in `perouter sessions`", || {
@@ -43,16 +43,36 @@ fn a_rotated_password_affects_only_its_own_session() {
     assert!(router.perouter(&["status"]).stdout.contains(words));
     let json = router.perouter(&["sessions", "red", "-o", "json"]).stdout;
     let sessions: serde_json::Value = serde_json::from_str(&json).unwrap();
-    let cause = sessions[0]["cause"].as_str().unwrap();
+    let cause = sessions["items"][0]["cause"].as_str().unwrap();
     println!("cause: {cause}");
     assert!(cause.contains(words) && cause.contains("192.169.10.2"), "{cause}");
     assert!(!router.perouter(&["sessions", "blue"]).stdout.contains(words), "reported for blue, which is established");
 
-    configure_host(&fixture, "second");
+    configure_host(&fixture, "second-of-two");
     fixture.router().await_session("red", "192.169.10.2");
     fixture.await_type5(&format!("{RED}/32"), 100);
     until_true("no cause", || !fixture.router().perouter(&["status"]).stdout.contains(words));
     let shown = [fixture.router().perouter(&["status", "-o", "json"]).stdout, json];
-    assert!(shown.iter().all(|text| !text.contains("first") && !text.contains("second")), "{shown:#?}");
+    assert!(shown.iter().all(|text| !text.contains("first-of-two") && !text.contains("second-of-two")), "{shown:#?}");
+    assert_bundle_without(&fixture, &["first-of-two", "second-of-two"]);
     blue.assert_undisturbed(&mut fixture);
+}
+
+/// An archive for support has everything but the passwords.
+fn assert_bundle_without(fixture: &Fixture, passwords: &[&str]) {
+    let router = &fixture.routers[0];
+    // The node has a `/run` of its own.
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("bundle.tar.gz").display().to_string();
+    let written = router.perouter(&["bundle", &archive]);
+    assert!(written.success(), "{written:?}");
+    let names = router.node.check(&["tar", "-tzf", &archive]).unwrap();
+    for name in ["status.json", "frr/bgpd.conf", "frr/neighbors.json", "check.json", "kernel.txt", "log/bgpd.log"] {
+        assert!(names.lines().any(|line| line.ends_with(name)), "no {name} in\n{names}");
+    }
+    let text = router.node.check(&["tar", "-xOzf", &archive]).unwrap();
+    assert!(text.contains("password ********") && text.contains(": link add "), "{text}");
+    for password in passwords {
+        assert!(!text.contains(password), "{password} is in the archive");
+    }
 }

@@ -52,7 +52,7 @@ fn a_rejected_object_affects_no_other_and_the_status_explains_the_fix() {
         println!("{what}: {} {}: {}", rejected.object(), rejected.reason, rejected.message);
         router.await_ready(&[100, 200]);
         let shown = router.perouter(&["status"]);
-        assert!(shown.success(), "{what}: the accepted objects are configured: {shown:?}");
+        assert_eq!(shown.code, Some(1), "{what}: an object is rejected: {shown:?}");
         for word in words {
             assert!(shown.stdout.contains(word), "{what}: no `{word}` in\n{}", shown.stdout);
         }

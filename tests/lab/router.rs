@@ -33,6 +33,8 @@ pub fn bfd_up(peers: &str) -> usize {
 }
 
 const PEROUTER: &str = env!("CARGO_BIN_EXE_perouter");
+/// Tests look for what a pass did, and so does who reads the log of one that failed.
+const EACH_STEP: &str = "info,kube_runtime=error,perouter::reconcile=debug";
 const VTY_LIMIT: Duration = Duration::from_secs(30);
 
 /// The router of a node.
@@ -70,11 +72,18 @@ impl Router {
 
     /// Starts `perouter` with a subcommand, with or without the options that name the objects.
     pub fn spawn(&self, subcommand: &str, with_objects: bool) -> Background {
+        let mut words = vec!["env".to_owned(), format!("PEROUTER_LOG={EACH_STEP}")];
+        words.extend(self.command(subcommand, with_objects));
+        self.node.spawn(&words, &self.log()).unwrap()
+    }
+
+    /// The command line of a subcommand, with or without the options that name the objects.
+    pub fn command(&self, subcommand: &str, with_objects: bool) -> Vec<String> {
         let mut words = vec![PEROUTER.to_owned(), subcommand.to_owned()];
         if with_objects {
             words.extend(self.objects());
         }
-        self.node.spawn(&words, &self.log()).unwrap()
+        words
     }
 
     fn objects(&self) -> Vec<String> {
@@ -116,8 +125,7 @@ impl Router {
 
     /// `perouter plan` for this node.
     pub fn plan(&self) -> CommandOutput {
-        let objects = self.objects();
-        self.perouter(&std::iter::once("plan").chain(objects.iter().map(String::as_str)).collect::<Vec<_>>())
+        self.node.run_for(SETTLE, &self.command("plan", true)).unwrap()
     }
 
     /// The status; `None` if there is none yet.
@@ -153,6 +161,14 @@ impl Router {
         })
     }
 
+    /// Waits until an L2VNI has this state in the status.
+    pub fn await_l2vni(&self, name: &str, state: ObjectState) -> Resource {
+        self.await_status(&format!("L2VNI {name} {state:?}"), |status| {
+            let mine = |r: &&Resource| r.kind == Kind::L2VNI && r.name == name && r.state == state;
+            status.resources.iter().find(mine).cloned()
+        })
+    }
+
     fn query<T>(&self, query: impl AsyncFnOnce(&mut VtyRouting) -> T) -> T {
         let mut routing = VtyRouting::new(self.node.file("/run/perouter/frr"), VTY_LIMIT);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -163,10 +179,15 @@ impl Router {
         self.query(async |routing| routing.version().await.unwrap())
     }
 
+    /// The release that its FRR is treated as.
+    pub fn release(&self) -> Release {
+        Release::of(&self.version()).unwrap()
+    }
+
     /// Whether the namespace of a deleted VRF remains.
     pub fn keeps_netns(&self) -> bool {
         let mode = self.status().unwrap().vrf_mode;
-        mode == VrfMode::Netns && Release::of(&self.version()).unwrap().netns_stays
+        mode == VrfMode::Netns && self.release().netns_stays
     }
 
     pub fn vnis(&self) -> BTreeMap<Vni, VniState> {
@@ -186,6 +207,16 @@ impl Router {
 
     pub fn running(&self) -> RunningConfig {
         Arc::unwrap_or_clone(self.query(async |routing| routing.running().await.unwrap()))
+    }
+
+    /// What a daemon shows; `None` while it does not answer.
+    pub fn try_show(&self, daemon: Daemon, command: &str) -> Option<String> {
+        self.query(async |routing| routing.show(daemon, command).await.ok())
+    }
+
+    /// The running configuration of a daemon.
+    pub fn running_text(&self, daemon: Daemon) -> String {
+        self.try_show(daemon, "show running-config").unwrap()
     }
 
     /// The present BGP sessions; none while bgpd is down.

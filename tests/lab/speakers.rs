@@ -87,9 +87,7 @@ fn bird_with_graceful_restart_and_bfd() {
     until_true("the session going down", || !fixture.router().is_established("red", HOST));
     assert!(!is_withdrawn(&fixture), "the routes were withdrawn with a session that restarts gracefully");
     bird.start().unwrap();
-    until_true("the session after the restart", || {
-        fixture.router().await_session("red", HOST).established == before + 1
-    });
+    until_true("the session after the restart", || fixture.router().await_session("red", HOST).established > before);
     red.finish().assert_lossless("red, whose speaker restarts");
 
     // A silent failure. BFD detects it only once it has been up, which after the restart is later than the session.

@@ -26,7 +26,11 @@ pub struct Echo {
 
 impl Echo {
     pub fn start(node: &Node, address: SocketAddr) -> Self {
-        let socket = node.within_netns(move || UdpSocket::bind(address)).unwrap().unwrap();
+        Self::on(node.within_netns(move || UdpSocket::bind(address)).unwrap().unwrap())
+    }
+
+    /// The same on a socket of any namespace.
+    pub fn on(socket: UdpSocket) -> Self {
         socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -97,8 +101,17 @@ impl Stream {
     fn start_with(from: &Node, to: SocketAddr, interval: Duration, reply_timeout: Duration) -> Self {
         let any: SocketAddr = if to.is_ipv4() { "0.0.0.0:0".parse().unwrap() } else { "[::]:0".parse().unwrap() };
         let socket = from.within_netns(move || UdpSocket::bind(any)).unwrap().unwrap();
+        Self::on(socket, from.name().as_str(), to, (interval, reply_timeout))
+    }
+
+    /// A probe on a socket of any namespace, that of `from`.
+    pub fn probe_on(socket: UdpSocket, from: &str, to: SocketAddr, interval: Duration) -> Self {
+        Self::on(socket, from, to, (interval, scaled(PROBE_REPLY_TIMEOUT)))
+    }
+
+    fn on(socket: UdpSocket, from: &str, to: SocketAddr, timing: (Duration, Duration)) -> Self {
         // Not connected, so that an ICMP error only counts as a missing reply.
-        until(&format!("a reply of {to} to {}", from.name()), SETTLE, || {
+        until(&format!("a reply of {to} to {from}"), SETTLE, || {
             socket.send_to(&[0xff; 8], to).ok();
             socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
             socket.recv_from(&mut [0; 64]).ok()
@@ -107,7 +120,6 @@ impl Stream {
         socket.set_nonblocking(true).unwrap();
         let (stop, replies) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (stopped, counter) = (Arc::clone(&stop), Arc::clone(&replies));
-        let timing = (interval, reply_timeout);
         let thread = std::thread::spawn(move || send_requests(&socket, to, timing, &stopped, &counter));
         Self { stop, replies, thread }
     }

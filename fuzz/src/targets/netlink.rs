@@ -52,7 +52,7 @@ fn contents(messages: &[RouteNetlinkMessage]) -> NetnsContents {
     for message in messages {
         match message {
             RouteNetlinkMessage::NewLink(link) => {
-                links.insert(link.header.index, ObservedLink::new(link));
+                links.insert(link.header.index, Arc::new(ObservedLink::new(link)));
             }
             RouteNetlinkMessage::NewAddress(address) => addresses.extend(ObservedAddress::of(address)),
             _ => {}

@@ -21,8 +21,9 @@ pub fn of_yaml(text: &str, index: u32) -> Snapshot {
     let Some(schemas) = schemas() else { return snapshot };
     // For YAML a carriage return alone ends a line too.
     let lines = u64::try_from(text.split(['\n', '\r']).count()).unwrap_or(u64::MAX);
+    let mut left = document::ReadLimits::of_file(text.len());
     for (before, part) in yaml::split_documents(text) {
-        for document in document::read(part, schemas) {
+        for document in document::read(part, schemas, &mut left) {
             let at = |line: u64| assert!(line >= 1 && before + line <= lines, "line {before} + {line} of {lines}");
             at(document.line);
             match document.spec {

@@ -1,99 +1,26 @@
-//! The path of an address through the router: host session → VRF → kernel → Type-5 → fabric session, or back. In: what FRR
-//! shows of it. Out: steps, and where the path is incomplete. Pure.
+//! The path of an address through the router: host session → VRF → kernel → Type-5 → fabric session, or back; or
+//! L2 segment → Type-2 → fabric session. In: what FRR shows of it. Out: steps, and where the path is incomplete. Pure.
 
-use std::fmt;
+mod forwarding;
+mod segment;
+mod step;
+mod to_fabric;
+mod trace_facts;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::Serialize;
 
 use super::filtered::Filtered;
-use crate::frr::show::route::{Match, Origin, Path, Type5};
-use crate::frr::show::session::SessionPhase;
-use crate::frr::show::vni::VniState;
+use crate::frr::show::mac::WorkloadPlace;
+use crate::frr::show::route::{Match, Origin, Path, show_match, show_rib, show_type5};
 use crate::types::{Asn, Family, Vni, VrfName};
 
-/// A session and, where it is not established, why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TracedSession {
-    /// Address or interface.
-    pub peer: String,
-    /// Host name that it sent in its OPEN.
-    pub hostname: Option<String>,
-    /// Address families of unicast routes that it carries.
-    pub families: Vec<Family>,
-    /// AS number of the peer.
-    pub remote_as: Option<Asn>,
-    /// It gets our AS number in place of its own in AS paths.
-    pub as_override: bool,
-    /// State.
-    pub state: SessionPhase,
-    /// Why it is not established.
-    pub cause: Option<String>,
-}
+use to_fabric::{not_up, to_fabric, without_evpn};
 
-/// What is known of an address in one VRF.
-#[derive(Debug, Clone)]
-pub struct TraceFacts {
-    /// The VRF.
-    pub vrf: VrfName,
-    /// Its VNI.
-    pub vni: Vni,
-    /// The VNI in FRR.
-    pub state: VniState,
-    /// Longest match in bgpd.
-    pub matched: Option<Match>,
-    /// Where the kernel forwards to; empty if it has no such route.
-    pub kernel: Vec<String>,
-    /// Our Type-5 route for the matched prefix.
-    pub type5: Option<Type5>,
-    /// Host sessions of the VRF.
-    pub hosts: Vec<TracedSession>,
-    /// Fabric sessions.
-    pub fabric: Vec<TracedSession>,
-    /// Routes that cover the address and are filtered, each with the host that advertises it.
-    pub filtered: Vec<(String, Filtered)>,
-}
-
-/// A step of the path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TraceStep {
-    /// Where.
-    pub at: TracePoint,
-    /// The path goes on.
-    pub ok: bool,
-    /// What is there, or why the path is incomplete here and the remedy.
-    pub text: String,
-}
-
-/// Places of the path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TracePoint {
-    /// The host session, in either direction.
-    Host,
-    /// The VRF's table in bgpd.
-    Vrf,
-    /// The VRF's table in the kernel.
-    Kernel,
-    /// The Type-5 route.
-    Type5,
-    /// The fabric sessions, in either direction.
-    Fabric,
-}
-
-impl fmt::Display for TracePoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Host => "host",
-            Self::Vrf => "VRF",
-            Self::Kernel => "kernel",
-            Self::Type5 => "Type-5",
-            Self::Fabric => "fabric",
-        })
-    }
-}
+pub use step::{TracePoint, TraceStep};
+pub use trace_facts::{TraceFacts, TracedSession, Workload};
 
 /// The path in one VRF.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -120,17 +47,31 @@ impl Trace {
 
 /// Follows `address` through a VRF.
 pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
+    if let Some(workload) = &facts.workload
+        && matches!(workload.neighbor.place, WorkloadPlace::Local(_))
+    {
+        let (prefix, origin) = (Some(address.into()), Some(Origin::Segment));
+        return Trace { prefix, origin, steps: segment::from_segment(address, workload, facts), ..empty(facts) };
+    }
     let Some(found) = &facts.matched else {
         return Trace { steps: vec![nothing(address, facts)], ..empty(facts) };
     };
     let best: Vec<&Path> = found.paths.iter().filter(|path| path.best).collect();
     let origin = best.first().map(|path| path.origin);
     let mut steps = match origin {
-        None => vec![no_best(found)],
-        Some(Origin::Fabric) => from_fabric(found, &best, facts),
-        Some(Origin::Host | Origin::Router) => from_host(found, &best, facts),
+        None => vec![no_best(found, facts)],
+        Some(Origin::Fabric) => from_fabric((address, found), &best, facts),
+        Some(Origin::Host | Origin::Router | Origin::Segment) => from_host(found, &best, facts),
     };
-    let closer = |(_, route): &&(String, Filtered)| route.prefix.prefix_len() > found.prefix.prefix_len();
+    if origin.is_some() && steps.iter().all(|step| step.ok) {
+        steps.extend(forwarding::links(facts));
+    }
+    // Also where another node advertises the same.
+    let of_fabric = origin == Some(Origin::Fabric);
+    let closer = |(_, route): &&(String, Filtered)| {
+        let (filtered, used) = (route.prefix.prefix_len(), found.prefix.prefix_len());
+        filtered > used || filtered == used && of_fabric
+    };
     if let Some(filtered) = facts.filtered.iter().find(closer) {
         steps.insert(0, step(TracePoint::Host, true, filtered_by_us(filtered)));
     }
@@ -142,7 +83,7 @@ fn empty(facts: &TraceFacts) -> Trace {
 }
 
 fn step(at: TracePoint, ok: bool, text: impl Into<String>) -> TraceStep {
-    TraceStep { at, ok, text: text.into() }
+    TraceStep::new(at, ok, text)
 }
 
 fn filtered_by_us((peer, route): &(String, Filtered)) -> String {
@@ -154,7 +95,15 @@ fn nothing(address: IpAddr, facts: &TraceFacts) -> TraceStep {
     if let Some(filtered) = facts.filtered.first() {
         return step(TracePoint::Host, false, filtered_by_us(filtered));
     }
+    if let Some(unused) = unused(facts) {
+        return unused;
+    }
+    let fabric = without_evpn(&facts.fabric);
     let text = match (facts.hosts.is_empty(), down.is_empty()) {
+        _ if !fabric.is_empty() => {
+            let of_hosts = if down.is_empty() { String::new() } else { format!("; {down}") };
+            format!("no route covers {address}: no route of the fabric is received: {fabric}{of_hosts}")
+        }
         (true, _) => {
             format!("no route covers {address}: the VRF has no host session, and no Type-5 route of the fabric matches")
         }
@@ -167,13 +116,10 @@ fn nothing(address: IpAddr, facts: &TraceFacts) -> TraceStep {
     step(TracePoint::Vrf, false, text)
 }
 
-/// Sessions that are not established, with the cause of each.
-fn not_up(sessions: &[TracedSession]) -> String {
-    let down = sessions.iter().filter(|session| session.state != SessionPhase::Established);
-    let texts = down.map(|session| {
-        format!("session with {} is {}: {}", session.peer, session.state, session.cause.as_deref().unwrap_or("unknown"))
-    });
-    texts.collect::<Vec<_>>().join("; ")
+/// Why a Type-5 route that covers the address is not in use.
+fn unused(facts: &TraceFacts) -> Option<TraceStep> {
+    let found = facts.unused.first()?;
+    Some(step(TracePoint::Fabric, false, format!("{}: {}", found.what, found.remedy)))
 }
 
 fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
@@ -184,7 +130,10 @@ fn as_path(path: &Path) -> String {
     if path.as_path.is_empty() { "empty AS path".to_owned() } else { format!("AS path {}", path.as_path) }
 }
 
-fn no_best(found: &Match) -> TraceStep {
+fn no_best(found: &Match, facts: &TraceFacts) -> TraceStep {
+    if let Some(unused) = unused(facts) {
+        return unused;
+    }
     let peers = list(found.paths.iter().map(|path| path.peer.as_str()));
     step(
         TracePoint::Vrf,
@@ -201,7 +150,14 @@ fn in_kernel(found: &Match, facts: &TraceFacts) -> TraceStep {
             format!("{} is not in the kernel's table of VRF {}", found.prefix, facts.vrf),
         );
     }
-    step(TracePoint::Kernel, true, format!("{} via {}", found.prefix, facts.kernel.join(", ")))
+    let shown = show_rib(&facts.vrf, Family::of(&found.prefix), Some(found.prefix.addr()));
+    let shown = format!("zebra: {}", shown.trim_end_matches(" json"));
+    match facts.kernel.as_slice() {
+        [hop] => step(TracePoint::Kernel, true, format!("{} via {hop}", found.prefix)),
+        hops => step(TracePoint::Kernel, true, format!("{} over {} next hops", found.prefix, hops.len()))
+            .with_branches(hops.to_vec()),
+    }
+    .shown_by(shown)
 }
 
 fn from_host(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
@@ -216,7 +172,8 @@ fn from_host(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep
         ));
     } else {
         for path in best.iter().filter(|path| path.origin == Origin::Host) {
-            steps.push(step(TracePoint::Host, true, format!("{} advertises {prefix}, {}", path.peer, as_path(path))));
+            let text = format!("{} advertises {prefix}, {}", path.peer, as_path(path));
+            steps.push(step(TracePoint::Host, true, text).shown_by(in_bgpd(found, facts)));
         }
         steps.push(in_kernel(found, facts));
     }
@@ -257,36 +214,20 @@ fn from_host(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep
                 route.next_hop.map(|vtep| format!("next hop {vtep}")).unwrap_or_default(),
             ];
             let words: Vec<String> = words.into_iter().filter(|word| !word.is_empty()).collect();
-            steps.push(step(TracePoint::Type5, true, words.join(", ")));
-            steps.push(to_fabric(route, facts));
+            let shown = format!("bgpd: {}", show_type5(&route.rd).trim_end_matches(" json"));
+            steps.push(step(TracePoint::Type5, true, words.join(", ")).shown_by(shown));
+            steps.push(to_fabric(&route.advertised_to, facts));
         }
     }
     steps
 }
 
-fn to_fabric(route: &Type5, facts: &TraceFacts) -> TraceStep {
-    if !route.advertised_to.is_empty() {
-        let name = |peer: &String| {
-            let known =
-                facts.fabric.iter().find(|session| session.peer == *peer).and_then(|session| session.hostname.clone());
-            known.map_or_else(|| peer.clone(), |name| format!("{peer} ({name})"))
-        };
-        return step(
-            TracePoint::Fabric,
-            true,
-            format!("advertised to {}", route.advertised_to.iter().map(name).collect::<Vec<_>>().join(", ")),
-        );
-    }
-    let down = not_up(&facts.fabric);
-    let text = match (facts.fabric.is_empty(), down.is_empty()) {
-        (true, _) => "the Underlay has no neighbors".to_owned(),
-        (_, true) => "advertised to no peer although the sessions are established: check the AS numbers of the peers (a path that contains the AS of a peer is not advertised to it)".to_owned(),
-        (_, false) => down,
-    };
-    step(TracePoint::Fabric, false, text)
+/// The command that shows the paths of a prefix.
+fn in_bgpd(found: &Match, facts: &TraceFacts) -> String {
+    format!("bgpd: {}", show_match(&facts.vrf, &found.prefix.to_string()).trim_end_matches(" json"))
 }
 
-fn from_fabric(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
+fn from_fabric((address, found): (IpAddr, &Match), best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
     let mut steps: Vec<TraceStep> = best
         .iter()
         .map(|path| {
@@ -296,13 +237,16 @@ fn from_fabric(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceSt
                 true,
                 format!("{} has {} behind VTEP {vteps}, {}", path.peer, found.prefix, as_path(path)),
             )
+            .shown_by(in_bgpd(found, facts))
         })
         .collect();
+    steps.extend(facts.workload.iter().map(segment::to_remote));
     if let Some(mismatch) = other_family(best, facts) {
         steps.push(mismatch);
         return steps;
     }
     steps.push(in_kernel(found, facts));
+    steps.extend(forwarding::underlay(best, facts));
     if facts.hosts.is_empty() {
         return steps;
     }
@@ -316,7 +260,8 @@ fn from_fabric(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceSt
         (true, false) => (false, down),
         (true, true) => (false, "advertised to no host session: spec.toHost filters it".to_owned()),
     };
-    steps.push(step(TracePoint::Host, ok, text));
+    steps.push(step(TracePoint::Host, ok, text).shown_by(in_bgpd(found, facts)));
+    steps.extend(forwarding::of_host(address, facts).filter(|_| ok));
     steps
 }
 

@@ -1,6 +1,13 @@
 use super::*;
-use crate::frr::show::route::FilteredRoute;
+use crate::diagnose::finding::Finding;
+use crate::frr::show::interface::Interface;
+use crate::frr::show::mac::NeighborState;
+use crate::frr::show::route::{FilteredRoute, Type5};
+use crate::frr::show::session::SessionPhase;
+use crate::frr::show::type2::Type2;
+use crate::frr::show::vni::VniState;
 use rstest::rstest;
+use std::collections::BTreeMap;
 
 fn session(peer: &str, up: bool) -> TracedSession {
     TracedSession {
@@ -9,6 +16,7 @@ fn session(peer: &str, up: bool) -> TracedSession {
         families: vec![Family::Ipv4],
         remote_as: Some(if peer == "192.168.11.2" { 64512 } else { 64517 }.try_into().unwrap()),
         as_override: false,
+        evpn: (peer == "192.168.11.2").then_some(up),
         state: if up { SessionPhase::Established } else { SessionPhase::Down("Active".into()) },
         cause: (!up).then(|| "no answer".into()),
     }
@@ -18,7 +26,7 @@ fn path(origin: Origin, best: bool) -> Path {
     let peer = match origin {
         Origin::Host => "192.169.10.3",
         Origin::Fabric => "192.168.11.2",
-        Origin::Router => "",
+        Origin::Router | Origin::Segment => "",
     };
     let hop = if origin == Origin::Fabric { "100.64.0.1" } else { "192.169.10.3" };
     Path {
@@ -62,7 +70,19 @@ fn service() -> TraceFacts {
         hosts: vec![session("192.169.10.3", true)],
         fabric: vec![session("192.168.11.2", true)],
         filtered: vec![],
+        unused: vec![],
+        workload: None,
+        links: None,
+        underlay: None,
+        host_links: None,
     }
+}
+
+/// A finding about a route of the fabric.
+fn unused() -> Finding {
+    let kind = super::super::finding::FindingKind::VtepByDefaultRoute;
+    let (severity, area) = (super::super::finding::FindingSeverity::Error, super::super::finding::Area::Evpn);
+    Finding::new(severity, area, kind, "only the default route leads to VTEP 100.64.0.1").remedied_by("advertise it")
 }
 
 /// A host of the fabric.
@@ -138,6 +158,13 @@ type Change = fn(&mut TraceFacts);
     "FAIL host: 192.169.10.3 advertises 172.30.0.0/16, which spec.fromHost filters: see its allowedPrefixes, and protectedPrefixes of the Underlay")]
 #[case::third_party(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.filtered = vec![("192.169.10.3".into(), filtered("172.30.0.0/16", "192.169.10.2"))]; },
     "FAIL host: 192.169.10.3 advertises 172.30.0.0/16 with the next hop 192.169.10.2, which is no address of the host, so that it is filtered: set next-hop-self on the host")]
+#[case::by_default_route(remote(), |facts: &mut TraceFacts| { facts.matched = None; facts.unused = vec![unused()]; },
+    "FAIL fabric: only the default route leads to VTEP 100.64.0.1: advertise it")]
+#[case::without_evpn(service(), |facts: &mut TraceFacts| { facts.type5.as_mut().unwrap().advertised_to.clear(); facts.fabric[0].evpn = Some(false); },
+    "FAIL fabric: L2VPN EVPN is not negotiated with 192.168.11.2: activate this router in that address family at 192.168.11.2")]
+#[case::nothing_without_evpn(remote(), |facts: &mut TraceFacts| { facts.matched = None; facts.fabric[0].evpn = Some(false); },
+    "FAIL VRF: no route covers 172.30.0.10: no route of the fabric is received: L2VPN EVPN is not negotiated with 192.168.11.2: \
+     activate this router in that address family at 192.168.11.2")]
 #[case::as_loop(remote(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64517".into(),
     "FAIL host: advertised to 192.169.10.3, which rejects it as an AS-path loop, as AS 64517 is its own: set spec.toHost.asOverride (eBGP), or allowas-in on the host")]
 #[case::as_override(remote(), |facts: &mut TraceFacts| { facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64517".into(); facts.hosts[0].as_override = true; },
@@ -173,4 +200,138 @@ fn the_first_incomplete_step_has_the_remedy(#[case] facts: TraceFacts, #[case] c
     change(&mut facts);
     let lines = lines(&facts);
     assert_eq!(lines.last().map(String::as_str), Some(last), "{lines:?}");
+}
+
+fn links(nic: u32, vni: u32) -> BTreeMap<String, Interface> {
+    let link = |mtu, vrf: &str| Interface {
+        vrf: vrf.into(),
+        is_admin_up: true,
+        has_carrier: true,
+        mtu: Some(mtu),
+        ..Interface::default()
+    };
+    let links = [
+        ("eth1", link(nic, "default")),
+        ("eth2", link(1300, "default")),
+        ("vni100", link(vni, "red")),
+        ("pe-100", link(1500, "red")),
+    ];
+    links.map(|(name, link)| (name.to_owned(), link)).into()
+}
+
+fn routes(hops: &[&str]) -> BTreeMap<IpAddr, Vec<String>> {
+    let hops = hops.iter().map(|hop| (*hop).to_owned()).collect();
+    [("100.64.0.1".parse().unwrap(), hops)].into()
+}
+
+#[rstest]
+#[case::underlay(|facts: &mut TraceFacts| facts.underlay = Some(routes(&["192.168.11.2 dev eth1"])),
+    "ok route: VTEP 100.64.0.1 via 192.168.11.2 dev eth1")]
+#[case::two_leaves(|facts: &mut TraceFacts| facts.underlay = Some(routes(&["192.168.11.2 dev eth1", "192.168.12.2 dev eth2"])),
+    "ok route: VTEP 100.64.0.1 over 2 next hops [192.168.11.2 dev eth1 | 192.168.12.2 dev eth2]")]
+#[case::no_underlay(|facts: &mut TraceFacts| facts.underlay = Some(routes(&[])),
+    "FAIL route: no route leads to VTEP 100.64.0.1: have the leaf advertise it to this node")]
+#[case::branches(|facts: &mut TraceFacts| facts.kernel = vec!["100.64.0.1 dev br-pe-100".into(), "100.64.0.2 dev br-pe-100".into()],
+    "ok kernel: 192.168.20.0/24 over 2 next hops [100.64.0.1 dev br-pe-100 | 100.64.0.2 dev br-pe-100]")]
+#[case::host(|facts: &mut TraceFacts| facts.host_links = Some(["host-100".to_owned()].into()),
+    "ok host: the node sends packets to 192.168.20.2 over host-100")]
+#[case::host_by_another_link(|facts: &mut TraceFacts| facts.host_links = Some(["eth0".to_owned()].into()),
+    "WARN host: the node sends packets to 192.168.20.2 over eth0, not host-100, unless a rule by source leads there: have the speaker of \
+     the host install the routes of this session (FRR-K8s: toReceive)")]
+#[case::host_without_route(|facts: &mut TraceFacts| facts.host_links = Some([].into()),
+    "FAIL host: the node has no route to 192.168.20.2: have the speaker of the host accept and install the routes of this session \
+     (FRR-K8s: toReceive)")]
+#[case::large(|facts: &mut TraceFacts| { facts.links = Some(links(9000, 1500)); facts.underlay = Some(routes(&["192.168.11.2 dev eth1"])); },
+    "ok links: packets of 1500 bytes fit: eth1 9000 less 50 for VXLAN, vni100 1500, pe-100 1500")]
+#[case::small(|facts: &mut TraceFacts| { facts.links = Some(links(1500, 1450)); facts.underlay = Some(routes(&["192.168.11.2 dev eth1"])); },
+    "WARN links: packets of 1450 bytes fit: eth1 1500 less 50 for VXLAN, vni100 1450, pe-100 1500; the host sends up to 1500: raise the \
+     MTU of the NIC and of the switches")]
+#[case::every_nic(|facts: &mut TraceFacts| facts.links = Some(links(1500, 1500)),
+    "WARN links: packets of 1250 bytes fit: eth1 1500 less 50 for VXLAN, eth2 1300 less 50 for VXLAN, vni100 1500, pe-100 1500; the host \
+     sends up to 1500: raise the MTU of the NIC and of the switches")]
+#[case::link_down(|facts: &mut TraceFacts| { facts.links = Some(links(9000, 1500)); facts.links.as_mut().unwrap().get_mut("pe-100").unwrap().is_admin_up = false; },
+    "FAIL links: pe-100 is set down: perouter sets it up again in its next reconcile pass")]
+fn what_forwards_the_packets_is_shown(#[case] change: Change, #[case] expected: &str) {
+    let mut facts = remote();
+    change(&mut facts);
+    let trace = follow("192.168.20.2".parse().unwrap(), &facts);
+    let line = |step: &TraceStep| {
+        let mark = match (step.ok, step.warning) {
+            (true, false) => "ok",
+            (true, true) => "WARN",
+            (false, _) => "FAIL",
+        };
+        let branches =
+            if step.branches.is_empty() { String::new() } else { format!(" [{}]", step.branches.join(" | ")) };
+        format!("{mark} {}: {}{branches}", step.at, step.text)
+    };
+    let lines: Vec<String> = trace.steps.iter().map(line).collect();
+    assert!(lines.iter().any(|line| line == expected), "{lines:#?}");
+    assert_eq!(trace.is_complete(), !expected.starts_with("FAIL"), "{lines:#?}");
+    assert!(trace.steps.iter().all(|step| !step.evidence.is_empty()), "{trace:#?}");
+}
+
+/// A workload of an L2 segment behind this node.
+fn workload() -> Workload {
+    let mac = "0a:58:00:00:00:11".parse().unwrap();
+    let neighbor =
+        NeighborState { mac, place: WorkloadPlace::Local(None), active: true, sequence: 1, duplicate: false };
+    let type2 = Type2 {
+        mac,
+        sequence: 1,
+        rd: "10.0.0.2:4".into(),
+        route_targets: vec!["64514:110".into(), "64514:100".into()],
+        router_mac: Some("02:00:00:00:00:01".into()),
+        next_hop: "100.65.0.2".parse().ok(),
+        advertised_to: vec!["192.168.11.2".into()],
+    };
+    Workload { vni: 110.try_into().unwrap(), neighbor, type2: Some(type2) }
+}
+
+fn steps_of(workload: Workload) -> (bool, Option<Origin>, Vec<String>) {
+    let facts = TraceFacts { matched: None, workload: Some(workload), ..service() };
+    let trace = follow("10.110.0.11".parse().unwrap(), &facts);
+    let text = |step: &TraceStep| format!("{} {} {}", step.at, step.ok, step.text);
+    (trace.is_complete(), trace.origin, trace.steps.iter().map(text).collect())
+}
+
+#[test]
+fn a_workload_of_a_segment_is_followed_to_the_fabric() {
+    let wanted = [
+        "segment true 0a:58:00:00:00:11 has 10.110.0.11, behind this node in L2VNI 110",
+        "Type-2 true RD 10.0.0.2:4, RT 64514:110 64514:100, VNI 110, router MAC 02:00:00:00:00:01, next hop 100.65.0.2",
+        "fabric true advertised to 192.168.11.2 (leafkind)",
+    ];
+    assert_eq!(steps_of(workload()), (true, Some(Origin::Segment), wanted.map(String::from).to_vec()));
+}
+
+#[test]
+fn the_path_of_a_workload_ends_where_it_is_not_advertised() {
+    let with = |change: fn(&mut Workload)| {
+        let mut workload = workload();
+        change(&mut workload);
+        workload
+    };
+    for (workload, point, words) in [
+        (with(|w| w.neighbor.active = false), "segment false", "the workload is gone"),
+        (with(|w| w.neighbor.duplicate = true), "segment false", "several MAC addresses claim 10.110.0.11"),
+        (with(|w| w.type2 = None), "Type-2 false", "see `perouter macs 110`"),
+        (with(|w| w.type2.as_mut().unwrap().advertised_to.clear()), "fabric false", "check the AS numbers"),
+    ] {
+        let (complete, _, steps) = steps_of(workload);
+        let last = steps.last().unwrap();
+        assert!(!complete && last.starts_with(point) && last.contains(words), "{steps:?}");
+    }
+}
+
+#[test]
+fn a_workload_of_another_node_has_its_mac_and_how_often_it_moved() {
+    let mut workload = workload();
+    workload.neighbor.place = WorkloadPlace::Remote("100.64.0.1".parse().ok());
+    let trace = follow("192.168.20.2".parse().unwrap(), &TraceFacts { workload: Some(workload), ..remote() });
+    let segment: Vec<_> = trace.steps.iter().filter(|step| step.at == TracePoint::Segment).collect();
+    assert!(
+        matches!(segment[..], [step] if step.text == "0a:58:00:00:00:11 in L2VNI 110, moved 1 times"),
+        "{segment:?}"
+    );
 }

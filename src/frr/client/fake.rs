@@ -1,6 +1,7 @@
 //! FRR in memory, for tests of what uses [`Routing`] and for a preview without a router. Its daemons are [`FakeDaemon`]s.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ use crate::frr::config::tree::Config;
 use crate::frr::release::FrrVersion;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionPhase, SessionState};
-use crate::frr::show::vni::VniState;
+use crate::frr::show::vni::{VniState, VniType};
 use crate::frr::show::vrf::VrfState;
+use crate::frr::show::vrf_binding::Unbound;
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 use crate::types::{IfName, MacAddr, Vni, VrfName};
@@ -29,14 +31,20 @@ pub struct FakeRouting {
     pub daemons: BTreeMap<Daemon, FakeDaemon>,
     /// VRFs whose device or namespace zebra has.
     pub active: BTreeSet<VrfName>,
+    /// L2VNIs whose VXLAN devices zebra has, with the VRF of the bridge.
+    pub segments: BTreeMap<Vni, String>,
     /// VNIs that FRR does not bring up, and for how many reads.
     pub missing_vnis: BTreeMap<Vni, usize>,
     /// VNIs that bgpd has from an earlier zebra and the new one does not report, and for how many reads.
     pub stale_vnis: BTreeMap<Vni, usize>,
+    /// VRFs to which the instance of bgpd is not bound.
+    pub unbound: BTreeMap<VrfName, Unbound>,
     /// Daemons that do not answer.
     pub silent: BTreeSet<Daemon>,
     /// Router MACs of remote VTEPs.
     pub router_macs: BTreeMap<Vni, BTreeSet<MacAddr>>,
+    /// What [`Routing::local_neighbors`] returns.
+    pub neighbors: BTreeMap<Vni, BTreeSet<(IpAddr, MacAddr)>>,
     /// Restarts so far.
     pub restarts: u64,
     /// The sessions.
@@ -53,10 +61,13 @@ impl Default for FakeRouting {
             version: FrrVersion { major: 8, minor: 4, text: "8.4.4".to_owned() },
             daemons: BTreeMap::new(),
             active: BTreeSet::new(),
+            segments: BTreeMap::new(),
             missing_vnis: BTreeMap::new(),
             stale_vnis: BTreeMap::new(),
+            unbound: BTreeMap::new(),
             silent: BTreeSet::new(),
             router_macs: BTreeMap::new(),
+            neighbors: BTreeMap::new(),
             restarts: 0,
             sessions: Vec::new(),
             rejects: BTreeMap::new(),
@@ -202,7 +213,17 @@ impl Routing for FakeRouting {
         self.answers(Daemon::Zebra)?;
         self.answers(Daemon::Bgpd)?;
         let config = self.config().config;
-        let mut states = BTreeMap::new();
+        let in_bgp = config.has(&Scope::Underlay);
+        let segment = |(vni, vrf): (&Vni, &String)| {
+            let state = VniState { vni_type: VniType::L2, vrf: vrf.clone(), up: true, in_bgp, ..VniState::default() };
+            (*vni, state)
+        };
+        let mut states: BTreeMap<Vni, VniState> = self.segments.iter().map(segment).collect();
+        for (vni, reads) in &mut self.missing_vnis {
+            if *reads > 0 && states.remove(vni).is_some() {
+                *reads -= 1;
+            }
+        }
         for scope in config.scopes() {
             let (Scope::Vrf(name), Some(vni)) = (scope, config.identity(scope).vni) else { continue };
             let applies = |reads: &mut usize| {
@@ -223,11 +244,17 @@ impl Routing for FakeRouting {
                 router_mac: up.then_some(MacAddr([2, 0, 0, b, c, d])),
                 svi: up.then(|| format!("br-pe-{vni}")),
                 in_bgp: up && config.tree(scope, Daemon::Bgpd).is_some(),
+                unbound: self.unbound.get(name).copied().filter(|_| up),
                 ..VniState::default()
             };
             states.insert(vni, state);
         }
         Ok(states)
+    }
+
+    async fn local_neighbors(&mut self, vni: Vni) -> Result<Option<BTreeSet<(IpAddr, MacAddr)>>, RoutingError> {
+        self.answers(Daemon::Zebra)?;
+        Ok(Some(self.neighbors.get(&vni).cloned().unwrap_or_default()))
     }
 
     async fn router_macs(&mut self, vni: Vni) -> Result<BTreeSet<MacAddr>, RoutingError> {

@@ -88,7 +88,9 @@ impl FakeDaemon {
         }
         let context = self.context.clone();
         let at = context.iter().fold(&mut self.tree, |tree, header| tree.0.entry(header.clone()).or_default());
-        if HEADERS.iter().any(|header| text.starts_with(header)) {
+        // An L2VNI; elsewhere it is a line.
+        let is_l2vni = text.starts_with("vni ") && context.last().is_some_and(|header| header.send() == EVPN);
+        if is_l2vni || HEADERS.iter().any(|header| text.starts_with(header)) {
             at.0.entry(line.clone()).or_default();
             self.context.push(line.clone());
             return ReplyStatus::Success;
@@ -101,6 +103,7 @@ impl FakeDaemon {
 }
 
 const CONFIGURE: &str = "configure terminal";
+const EVPN: &str = "address-family l2vpn evpn";
 
 fn prune(tree: &mut Tree) {
     tree.0.values_mut().for_each(prune);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
 use crate::frr::show::vni::VniState;
 use crate::frr::show::vrf::VrfState;
 use crate::kernel::fake::FakeKernel;
+use crate::kernel::model::{Link, LinkKey, LinkKind};
 use crate::names::OwnedName;
 use crate::runtime::Daemon;
 use crate::types::{IfName, MacAddr, Vni, VrfName};
@@ -41,6 +43,8 @@ pub enum RoutingCall {
     WaitRouterMacs(BTreeMap<Vni, MacAddr>),
     /// [`Routing::vnis`].
     Vnis,
+    /// [`Routing::local_neighbors`].
+    LocalNeighbors(Vni),
     /// [`Routing::sessions`].
     Sessions,
     /// [`Routing::down_sessions`].
@@ -75,11 +79,17 @@ impl FakeFrr {
     /// Its state, with the VRFs that the kernel has now.
     pub fn routing(&self) -> MutexGuard<'_, FakeRouting> {
         let state = self.kernel.state();
+        let segment = |(key, link): (&LinkKey, &Link)| {
+            let vni = key.name.vni().filter(|_| link.segment && matches!(link.kind, LinkKind::Vxlan { .. }))?;
+            Some((vni, state.vrf_by_place(key).map_or_else(|| "default".to_owned(), ToString::to_string)))
+        };
+        let segments = state.links.iter().filter_map(segment).collect();
         let devices = state.links.into_keys().filter_map(|key| match key.name {
             OwnedName::Vrf(vrf) => Some(vrf),
             OwnedName::Vni(..) => None,
         });
         let mut routing = self.routing.lock().unwrap();
+        routing.segments = segments;
         routing.active = state.vrf_netns.into_iter().chain(devices).collect();
         routing
     }
@@ -134,6 +144,10 @@ impl Routing for FakeFrr {
     fn generation(&self) -> u64 {
         self.routing().generation()
     }
+    async fn local_neighbors(&mut self, vni: Vni) -> Result<Option<BTreeSet<(IpAddr, MacAddr)>>, RoutingError> {
+        now(self.called(&RoutingCall::LocalNeighbors(vni)).local_neighbors(vni))
+    }
+
     async fn router_macs(&mut self, vni: Vni) -> Result<BTreeSet<MacAddr>, RoutingError> {
         now(self.routing().router_macs(vni))
     }

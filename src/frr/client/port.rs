@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ use crate::frr::config::batch::CommandBatch;
 use crate::frr::config::command::VtyCommand;
 use crate::frr::release::{FrrVersion, Release, UnsupportedRelease};
 use crate::frr::show::ShowError;
+use crate::frr::show::bfd::BfdPeer;
+use crate::frr::show::interface::Interface;
+use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::route::FilteredRoute;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
@@ -175,6 +179,11 @@ pub trait Routing: Send + 'static {
         batch: CommandBatch,
     ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<Self>;
 
+    /// All is sent: starts the sessions of a bgpd that waits for that, as in a graceful restart.
+    fn start_sessions(&mut self) -> impl Future<Output = Result<(), RoutingError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// There is nothing to send for now: the time to clean up after a client that crashed, and to prepare for the next change
     /// at this number of IP-VRFs.
     fn idle(&mut self, _ip_vrfs: usize) -> impl Future<Output = Result<(), RoutingError>> + Send {
@@ -226,6 +235,14 @@ pub trait Routing: Send + 'static {
         std::future::ready(Ok(BTreeSet::new()))
     }
 
+    /// The neighbors of an L2VNI that zebra has as those of this node; `None` for a VNI that it does not have.
+    fn local_neighbors(
+        &mut self,
+        _vni: Vni,
+    ) -> impl Future<Output = Result<Option<BTreeSet<(IpAddr, MacAddr)>>, RoutingError>> + Send {
+        std::future::ready(Ok(None))
+    }
+
     /// BGP sessions of all VRFs.
     fn sessions(&mut self) -> impl Future<Output = Result<Vec<SessionState>, RoutingError>> + Send;
 
@@ -235,6 +252,24 @@ pub trait Routing: Send + 'static {
         _session: &SessionState,
     ) -> impl Future<Output = Result<Vec<FilteredRoute>, RoutingError>> + Send {
         std::future::ready(Ok(Vec::new()))
+    }
+
+    /// Details of sessions with the fabric, and of those of `wanted` in IP-VRFs.
+    fn neighbors(
+        &mut self,
+        _wanted: &BTreeSet<SessionKey>,
+    ) -> impl Future<Output = Result<BTreeMap<SessionKey, SessionReset>, RoutingError>> + Send {
+        std::future::ready(Ok(BTreeMap::new()))
+    }
+
+    /// BFD sessions of all VRFs.
+    fn bfd_peers(&mut self) -> impl Future<Output = Result<Vec<BfdPeer>, RoutingError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
+    /// The links of the default VRF as zebra has them.
+    fn default_links(&mut self) -> impl Future<Output = Result<BTreeMap<String, Interface>, RoutingError>> + Send {
+        std::future::ready(Ok(BTreeMap::new()))
     }
 
     /// Those that are not established: a question that may be asked often.

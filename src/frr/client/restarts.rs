@@ -1,10 +1,12 @@
 //! Signals when a daemon was restarted, by whomever: it has lost its configuration then. In: paths and daemons. Out: a signal,
-//! also for a daemon that stays unreachable.
+//! also for a daemon that stays unreachable, and for each daemon whether it runs and how often it was restarted.
 //! Keeps one idle vty connection to each daemon, which closes when the daemon exits: this works across containers too, where
 //! the processes of the other container are not visible.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -20,16 +22,58 @@ const RECONNECT: Duration = Duration::from_millis(50);
 /// A daemon that is unreachable for so long is signalled too: it is not restarted at once.
 const LOST: Duration = Duration::from_secs(1);
 
-/// Watches until the returned set is dropped. Returns when each daemon is connected or known to be unreachable: one that is
+/// What is known of a daemon by the connection to it.
+#[derive(Debug, Default)]
+pub struct WatchedDaemon {
+    is_connected: AtomicBool,
+    restarts: AtomicU64,
+}
+
+impl WatchedDaemon {
+    /// It runs. It may hang.
+    pub fn is_connected(&self) -> bool {
+        self.is_connected.load(Ordering::Relaxed)
+    }
+
+    /// How often it was restarted since it is watched.
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+}
+
+/// The daemons that are watched.
+#[derive(Debug, Default)]
+pub struct WatchedDaemons(BTreeMap<Daemon, Arc<WatchedDaemon>>);
+
+impl WatchedDaemons {
+    /// Each of them.
+    pub fn all(&self) -> impl Iterator<Item = (Daemon, &WatchedDaemon)> {
+        self.0.iter().map(|(daemon, watched)| (*daemon, watched.as_ref()))
+    }
+}
+
+/// The watch of daemons, until it is dropped.
+#[derive(Debug)]
+pub struct DaemonWatch {
+    _following: JoinSet<()>,
+    /// What is known of them.
+    pub daemons: Arc<WatchedDaemons>,
+}
+
+/// Watches until the result is dropped. Returns when each daemon is connected or known to be unreachable: one that is
 /// restarted from then on is signalled.
-pub async fn watch(runtime: &Runtime, daemons: &[Daemon], restarted: &Arc<Notify>) -> JoinSet<()> {
+pub async fn watch(runtime: &Runtime, daemons: &[Daemon], restarted: &Arc<Notify>) -> DaemonWatch {
     let mut following = JoinSet::new();
+    let mut watched = WatchedDaemons::default();
     for daemon in daemons {
         let socket = runtime.vty_socket(*daemon);
         let first = connect(&socket).await;
-        following.spawn(follow(socket, first, Arc::clone(restarted)));
+        let state = Arc::new(WatchedDaemon::default());
+        state.is_connected.store(first.is_some(), Ordering::Relaxed);
+        watched.0.insert(*daemon, Arc::clone(&state));
+        following.spawn(follow(socket, first, state, Arc::clone(restarted)));
     }
-    following
+    DaemonWatch { _following: following, daemons: Arc::new(watched) }
 }
 
 async fn connect(socket: &Path) -> Option<UnixStream> {
@@ -37,14 +81,16 @@ async fn connect(socket: &Path) -> Option<UnixStream> {
     UnixStream::connect(found.path()).await.ok()
 }
 
-async fn follow(socket: PathBuf, first: Option<UnixStream>, restarted: Arc<Notify>) {
+async fn follow(socket: PathBuf, first: Option<UnixStream>, state: Arc<WatchedDaemon>, restarted: Arc<Notify>) {
     let mut connected = first;
     loop {
+        let was_connected = connected.is_some();
         if let Some(mut connection) = connected.take() {
             let mut scratch = [0; 64];
             // FRR sends nothing on an idle connection.
             while connection.read(&mut scratch).await.is_ok_and(|bytes| bytes > 0) {}
         }
+        state.is_connected.store(false, Ordering::Relaxed);
         let lost = Instant::now();
         let mut signalled = false;
         let again = loop {
@@ -57,6 +103,9 @@ async fn follow(socket: PathBuf, first: Option<UnixStream>, restarted: Arc<Notif
                 signalled = true;
             }
         };
+        state.is_connected.store(true, Ordering::Relaxed);
+        // The first connection to a daemon that is started later is no restart.
+        state.restarts.fetch_add(was_connected.into(), Ordering::Relaxed);
         restarted.notify_one();
         connected = Some(again);
     }
@@ -78,15 +127,19 @@ mod tests {
         let socket = runtime.vty_socket(Daemon::Bgpd);
         let restarted = Arc::new(Notify::new());
         let first = UnixListener::bind(&socket).unwrap();
-        let _watch = watch(&runtime, &[Daemon::Bgpd], &restarted).await;
+        let watch = watch(&runtime, &[Daemon::Bgpd], &restarted).await;
+        let state = || watch.daemons.all().map(|(_, bgpd)| (bgpd.is_connected(), bgpd.restarts())).collect::<Vec<_>>();
+        assert_eq!(state(), [(true, 0)]);
         let (connection, _) = timeout(LIMIT, first.accept()).await.unwrap().unwrap();
         assert!(timeout(Duration::from_millis(100), restarted.notified()).await.is_err());
         drop((connection, first));
         std::fs::remove_file(&socket).unwrap();
         timeout(LIMIT, restarted.notified()).await.unwrap();
         assert!(timeout(Duration::from_millis(200), restarted.notified()).await.is_err(), "once");
+        assert_eq!(state(), [(false, 0)]);
         let _second = UnixListener::bind(&socket).unwrap();
         timeout(LIMIT, restarted.notified()).await.unwrap();
+        assert_eq!(state(), [(true, 1)]);
     }
 
     #[tokio::test]
@@ -95,8 +148,10 @@ mod tests {
         let runtime = Runtime::new(dir.path(), dir.path().join("netns"));
         std::fs::create_dir(runtime.frr_dir()).unwrap();
         let restarted = Arc::new(Notify::new());
-        let _watch = watch(&runtime, &[Daemon::Bgpd], &restarted).await;
+        let watch = watch(&runtime, &[Daemon::Bgpd], &restarted).await;
         let _listener = UnixListener::bind(runtime.vty_socket(Daemon::Bgpd)).unwrap();
         timeout(LIMIT, restarted.notified()).await.unwrap();
+        let states: Vec<_> = watch.daemons.all().map(|(_, bgpd)| (bgpd.is_connected(), bgpd.restarts())).collect();
+        assert_eq!(states, [(true, 0)], "it was not there before");
     }
 }

@@ -52,7 +52,7 @@ pub struct CommandBatch {
     /// In which mode.
     pub mode: CommandMode,
     /// FRR rejects these for a while ("Please unconfigure l3vni first", until bgpd has received the removal of the VNI from
-    /// zebra): repeat them.
+    /// zebra; "Only inactive VRFs can be deleted", until staticd has received that of the device): repeat them.
     pub retry: bool,
     /// The commands, in order.
     pub commands: Vec<VtyCommand>,
@@ -81,6 +81,6 @@ pub(crate) fn batch(
     changes: Vec<LineChange>,
 ) -> Option<CommandBatch> {
     let commands = lay_out(scope, changes);
-    let retry = stage == BatchStage::NoInstance;
+    let retry = matches!(stage, BatchStage::NoInstance | BatchStage::NoVrf);
     (!commands.is_empty()).then_some(CommandBatch { stage, daemon, mode: CommandMode::Configure, retry, commands })
 }

@@ -6,7 +6,7 @@ use super::command::LineChange;
 use super::line::Line;
 use super::tree::{ScopeIdentity, Tree};
 use crate::frr::stanza::rules;
-use crate::types::RouteTarget;
+use crate::types::{Asn, RouteTarget, Vni};
 
 /// The changes of BGP instances. With a neighbor that is removed, FRR removes all its lines in every address family.
 pub(crate) fn instance_changes(observed: &Tree, wanted: &Tree) -> Vec<LineChange> {
@@ -66,6 +66,40 @@ pub(crate) fn delay_derived_targets(
         let at = |line| LineChange { path: change.path.clone(), line };
         let removal = removal(&placeholder).map(at);
         out.splice(index..index, [Some(at(placeholder)), Some(change), removal].into_iter().flatten());
+    }
+    out
+}
+
+/// The same of L2VNIs. FRR removes the derived target of one with each other target that is added, also where it is configured: it
+/// is added after them, or once more. Others are there always: in the model it never is the only one.
+pub(crate) fn delay_derived_targets_of_l2vnis(
+    changes: Vec<LineChange>,
+    wanted: &Tree,
+    asn: Option<Asn>,
+) -> Vec<LineChange> {
+    let Some(asn) = asn else { return changes };
+    let mut out = changes;
+    let vni_of = |path: &[Line]| Vni::try_from(path.last()?.after("vni")?.parse::<u32>().ok()?).ok();
+    for keyword in ["route-target import", "route-target export"] {
+        let adds = |change: &LineChange| change.line.after(keyword).is_some();
+        let paths: BTreeSet<Vec<Line>> = out.iter().filter(|change| adds(change)).map(|c| c.path.clone()).collect();
+        for path in paths {
+            let Some(vni) = vni_of(&path) else { continue };
+            let line = Line::new(&format!("{keyword} {}", RouteTarget::derived(asn, vni)));
+            let stanza = path.iter().try_fold(wanted, |tree, header| tree.0.get(header));
+            if !stanza.is_some_and(|stanza| stanza.0.contains_key(&line)) {
+                continue;
+            }
+            let is_other = |change: &LineChange| change.path == path && adds(change) && change.line != line;
+            if let Some(last) = out.iter().rposition(is_other) {
+                out.insert(last + 1, LineChange { path: path.clone(), line: line.clone() });
+                let mut index = 0;
+                out.retain(|change| {
+                    index += 1;
+                    index == last + 2 || change.path != path || change.line != line
+                });
+            }
+        }
     }
     out
 }

@@ -57,7 +57,7 @@ pub(crate) fn lay_out(scope: &Scope, changes: Vec<LineChange>) -> Vec<VtyCommand
             out.push(command(&at, header.clone(), Intent::Enter));
             at.push(header);
         }
-        let opens = rules::opens(line.send());
+        let opens = rules::opens_in(at.last().map(Line::send), line.send());
         out.push(command(&at, line.clone(), Intent::Set));
         if opens {
             at.push(line);
@@ -74,6 +74,7 @@ fn leave(at: &mut Vec<Line>, depth: usize) -> Vec<(Vec<Line>, Line)> {
         let text = match at.pop().as_ref().and_then(|header| header.words().next()) {
             Some("address-family") => "exit-address-family",
             Some("vrf") => "exit-vrf",
+            Some("vni") => "exit-vni",
             _ => "exit",
         };
         out.push((at.clone(), Line::new(text)));

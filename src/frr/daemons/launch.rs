@@ -19,6 +19,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Group, User};
 use thiserror::Error;
 
+use super::graceful;
+use super::label_manager::LabelManager;
 use super::process::{Process, ProcessError};
 use crate::frr::release::Release;
 use crate::kernel::file_limit::{self, FILES};
@@ -32,6 +34,11 @@ use crate::untrusted_file::{self, Owner};
 const ADOPT_ROUTES: &str = "60";
 /// Bytes of the end of what a daemon wrote to stderr that an error quotes.
 const QUOTED: usize = 400;
+/// FRR's compiled-in directory of configuration files.
+const CONFIG_DIR: &str = "/etc/frr";
+/// What mgmtd reads at its start, from that directory: it warns of a file that is missing. A daemon's configuration
+/// comes from the controller.
+const READ_BY_MGMTD: [&str; 5] = ["zebra.conf", "ripd.conf", "ripngd.conf", "staticd.conf", "mgmtd.conf"];
 /// A daemon goes into the background when it is ready. One that has not done so by then hangs.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -107,6 +114,8 @@ fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> La
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
     pub runtime: Runtime,
+    /// Where pid file, vty socket and log are, if not there: of a daemon that others must not find.
+    pub apart: Option<Runtime>,
     pub mode: VrfMode,
     pub frr_dir: PathBuf,
     /// The installed release.
@@ -123,11 +132,52 @@ impl Launch {
             netns::share(&self.runtime.vrf_netns_dir())?;
             create_dir(&self.runtime.zebra_netns_dir(), 0o755, None)?;
         }
+        create_dir(self.files().dir(), 0o755, None)?;
         let owner = frr_owner()?;
         // Not for others: bfdd's control socket accepts commands from everyone who can reach it.
-        create_dir(&self.runtime.frr_dir(), 0o750, Some(owner))?;
+        create_dir(&self.files().frr_dir(), 0o750, Some(owner))?;
         // FRR's daemons open their logs as root: in a directory of their user a symlink would have them write anywhere.
-        create_dir(&self.runtime.log_dir(), 0o755, None)
+        create_dir(&self.files().log_dir(), 0o755, None)
+    }
+
+    fn files(&self) -> &Runtime {
+        self.apart.as_ref().unwrap_or(&self.runtime)
+    }
+
+    /// Starts the label manager for bgpd, where it is needed.
+    pub fn start_label_manager(&self) -> Result<Option<LabelManager>, LaunchError> {
+        if !self.release.restarts_gracefully() {
+            return Ok(None);
+        }
+        let path = self.runtime.label_manager();
+        LabelManager::start(&path, Some(frr_owner()?)).map(Some).map_err(file_error("listen at", &path))
+    }
+
+    /// Leads the next connection of bgpd nowhere: it tries again every second.
+    pub fn hold_bgpd(&self) {
+        if self.release.restarts_gracefully()
+            && let Err(error) = graceful::lead_nowhere(&self.runtime)
+        {
+            tracing::error!(%error, "bgpd connects to a zebra without L3VNIs: packets may be lost");
+        }
+    }
+
+    /// Leads the next connection of bgpd to zebra.
+    pub fn connect_bgpd(&self) {
+        if self.release.restarts_gracefully()
+            && let Err(error) = graceful::lead_to_zebra(&self.runtime)
+        {
+            tracing::error!(%error, "bgpd cannot connect to zebra");
+        }
+    }
+
+    /// Leads the next connection of bgpd to the label manager once it is connected to zebra.
+    pub async fn bgpd_is_connected(&self) {
+        if self.release.restarts_gracefully()
+            && let Err(error) = graceful::lead_to_label_manager(&self.runtime).await
+        {
+            tracing::warn!(%error, "bgpd uses the label manager of zebra: if it crashes, packets are lost");
+        }
     }
 
     /// Binds the router namespace to its path again if others have unbound it (`ip netns del`): the daemons keep it alive.
@@ -149,9 +199,12 @@ impl Launch {
     /// Starts a daemon and returns once it is ready. Blocks.
     pub fn start(&self, daemon: Daemon) -> Result<(), LaunchError> {
         self.prepare()?;
-        let log = self.runtime.log_file(daemon);
+        let log = self.files().log_file(daemon);
         untrusted_file::create_for(&log, 0o640, frr_owner()?).map_err(file_error("create", &log))?;
-        remove_planted(&self.runtime.pid_file(daemon))?;
+        remove_planted(&self.files().pid_file(daemon))?;
+        if daemon == Daemon::Bgpd && self.apart.is_none() {
+            self.connect_bgpd();
+        }
         file_limit::raise();
         let stderr: File = memfd_create("stderr", MFdFlags::MFD_CLOEXEC).map_err(LaunchError::Stderr)?.into();
         let stderr_of_child = stderr.try_clone().map_err(file_error("duplicate", Path::new("stderr")))?;
@@ -201,6 +254,10 @@ impl Launch {
             };
             mounted.map_err(failed("mount over", target))?;
         }
+        for name in READ_BY_MGMTD {
+            let path = Path::new(CONFIG_DIR).join(name);
+            File::create(&path).map_err(file_error("create", &path))?;
+        }
         setns(router, CloneFlags::CLONE_NEWNET).map_err(NetnsError::Enter)?;
         Ok(())
     }
@@ -210,8 +267,7 @@ impl Launch {
         let mut covers = vec![
             // Files of a crash, which are lost with the daemon.
             (Path::new("/var/tmp"), Cover::Empty),
-            // mgmtd reads the files of other daemons there.
-            (Path::new("/etc/frr"), Cover::Empty),
+            (Path::new(CONFIG_DIR), Cover::Empty),
             // mgmtd's sockets, which have no option.
             (Path::new("/run/frr"), Cover::Bind(self.runtime.frr_dir())),
         ];
@@ -224,7 +280,8 @@ impl Launch {
     }
 
     fn arguments(&self, daemon: Daemon) -> Vec<OsString> {
-        let log = self.runtime.log_file(daemon);
+        let files = self.files();
+        let log = files.log_file(daemon);
         let mut log_target = OsString::from("file:");
         log_target.push(&log);
         // No configuration file, and no vty over TCP.
@@ -233,20 +290,30 @@ impl Launch {
             arguments.extend(["-f", "/dev/null"].map(Into::into));
         }
         arguments.extend(["-P", "0", "-i"].map(Into::into));
-        arguments.push(self.runtime.pid_file(daemon).into());
-        arguments.extend(["--vty_socket".into(), self.runtime.frr_dir().into(), "--log".into(), log_target]);
+        arguments.push(files.pid_file(daemon).into());
+        arguments.extend(["--vty_socket".into(), files.frr_dir().into(), "--log".into(), log_target]);
         arguments.extend(["--log-level".into(), "informational".into()]);
         // FRR allocates tables for as many as it may open, and a container may have no limit.
         arguments.extend(["--limit-fds".into(), FILES.to_string().into()]);
-        if daemon != Daemon::Mgmtd {
-            arguments.extend(["-z".into(), self.runtime.zserv_socket().into()]);
+        match daemon {
+            Daemon::Mgmtd => {}
+            Daemon::Bgpd if self.release.restarts_gracefully() && self.apart.is_none() => {
+                arguments.extend(["-z".into(), self.runtime.bgpd_zserv().into()]);
+            }
+            _ => arguments.extend(["-z".into(), self.runtime.zserv_socket().into()]),
         }
         match daemon {
             Daemon::Zebra => {
                 // Without -r zebra removes its routes when it exits, without -K when it starts.
                 arguments.extend(["-r", "-K", ADOPT_ROUTES].map(Into::into));
             }
-            Daemon::Bgpd => arguments.extend(["-p", "179"].map(Into::into)),
+            Daemon::Bgpd => {
+                // One that is apart listens for nobody.
+                arguments.extend(["-p", if self.apart.is_none() { "179" } else { "0" }].map(Into::into));
+                if graceful::is_wanted(&self.runtime, self.release) {
+                    arguments.push(graceful::ARGUMENT.into());
+                }
+            }
             Daemon::Mgmtd | Daemon::Bfdd | Daemon::Staticd => {}
         }
         arguments.extend(self.release.vrf_mode_argument(daemon, self.mode).map(Into::into));
@@ -273,7 +340,7 @@ fn create_dir(path: &Path, mode: u32, owner: Option<Owner>) -> Result<(), Launch
 }
 
 /// FRR's user, and the group of those who may use its sockets.
-fn frr_owner() -> Result<Owner, LaunchError> {
+pub(crate) fn frr_owner() -> Result<Owner, LaunchError> {
     let user = User::from_name("frr").map_err(LaunchError::User)?.ok_or(LaunchError::NoUser("frr"))?;
     let group = Group::from_name("frrvty").map_err(LaunchError::User)?.map_or(user.gid, |group| group.gid);
     Ok(Owner { user: user.uid.as_raw(), group: group.as_raw() })
@@ -332,7 +399,7 @@ mod tests {
     #[case(VrfMode::Vrf, "FRRouting 10.3", "-r -K 60")]
     fn zebra_gets_the_arguments_of_its_release(#[case] mode: VrfMode, #[case] version: &str, #[case] end: &str) {
         let release = Release::of(&FrrVersion::parse(version).unwrap()).unwrap();
-        let launch = Launch { runtime: Runtime::default(), mode, frr_dir: "/usr/lib/frr".into(), release };
+        let launch = Launch { runtime: Runtime::default(), apart: None, mode, frr_dir: "/usr/lib/frr".into(), release };
         let arguments = launch.arguments(Daemon::Zebra);
         let words: Vec<_> = arguments.iter().map(|a| a.to_str().unwrap()).collect();
         let dir = "/run/perouter/frr";

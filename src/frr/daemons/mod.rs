@@ -4,12 +4,19 @@
 
 mod backoff;
 mod error;
+mod first_client;
+mod graceful;
 mod installation;
+mod label_manager;
 mod launch;
 pub mod log;
 mod order;
+mod other_release;
 pub mod process;
 mod readiness;
+mod restart_end;
+mod running;
+mod stale_vrfs;
 mod start;
 mod stop;
 mod supervisor;
@@ -21,8 +28,9 @@ pub use self::installation::{Installation, InstallationError};
 pub use self::launch::LaunchError;
 pub use self::process::{Incarnation, ProcessError};
 pub use self::readiness::ready;
+pub use self::running::DaemonEvent;
 pub use self::stop::stop_all;
-pub use self::supervisor::{DaemonEvent, Daemons};
+pub use self::supervisor::Daemons;
 
 /// Where FRR's packages put the daemons.
 pub const FRR_DIR: &str = "/usr/lib/frr";

@@ -2,6 +2,7 @@
 //! replies. Decides neither when a daemon is started nor what an exit means for others.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
@@ -10,11 +11,13 @@ use futures::future::BoxFuture;
 use tokio::time::{sleep, timeout};
 
 use super::error::DaemonError;
+use super::first_client;
+use super::graceful;
 use super::launch::{Launch, mode_of};
 use super::process::{Incarnation, Process};
 use super::readiness::replies;
 use super::zebra_reconnect::is_connected;
-use crate::kernel::netns;
+use crate::kernel::{evpn_entries, netns};
 use crate::runtime::Daemon;
 
 /// A daemon that does not reply on its vty socket for so long after its start hangs.
@@ -55,6 +58,9 @@ impl Start {
             Ok(None) => self.start().await.map(|process| (process, false)),
             Err(error) => Err(error),
         };
+        if self.daemon == Daemon::Bgpd && result.is_ok() {
+            self.launch.bgpd_is_connected().await;
+        }
         Started { daemon: self.daemon, needed: self.needed, result }
     }
 
@@ -112,16 +118,41 @@ impl Start {
                     process.kill().await?;
                 }
             }
+            self.keep_entries().await;
         }
         let launch = self.launch.clone();
         let started = tokio::task::spawn_blocking(move || launch.start(daemon)).await?;
         started.map_err(|source| DaemonError::Launch { daemon, source })?;
         let process = Process::find(&self.launch.runtime, daemon)?.ok_or(DaemonError::Exited(daemon))?;
-        match self.replies_in_time(&process).await {
-            Ok(()) => Ok(process),
+        if let Err(error) = self.replies_in_time(&process).await {
+            process.kill().await?;
+            return Err(error);
+        }
+        if daemon == Daemon::Zebra {
+            self.announce_restart().await;
+        }
+        Ok(process)
+    }
+
+    /// To a new zebra to which no bgpd is connected.
+    async fn announce_restart(&self) {
+        if self.running.contains(&Daemon::Bgpd) || !graceful::is_wanted(&self.launch.runtime, self.launch.release) {
+            return;
+        }
+        if let Err(error) = first_client::connect_and_exit(&self.launch).await {
+            tracing::warn!(error = &error as &dyn Error, "the new zebra may remove entries of remote VTEPs");
+        }
+    }
+
+    /// Before a zebra that would remove what the last one has installed for EVPN.
+    async fn keep_entries(&self) {
+        if !graceful::is_wanted(&self.launch.runtime, self.launch.release) {
+            return;
+        }
+        match evpn_entries::keep(&self.launch.runtime).await {
+            Ok(count) => tracing::info!(count, "entries of remote VTEPs are kept for the new zebra"),
             Err(error) => {
-                process.kill().await?;
-                Err(error)
+                tracing::warn!(error = &error as &dyn Error, "the new zebra may remove entries of remote VTEPs");
             }
         }
     }

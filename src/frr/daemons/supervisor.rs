@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, join_all, pending, select_all};
+use futures::future::{BoxFuture, join_all, pending};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
@@ -16,12 +16,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::error::DaemonError;
+use super::graceful;
 use super::installation::Installation;
+use super::label_manager::LabelManager;
 use super::launch::Launch;
 use super::log::Logs;
 use super::order::restarted_with;
-use super::process::{Incarnation, Process};
+use super::other_release;
+use super::process::Incarnation;
 use super::readiness::replies;
+use super::restart_end;
+use super::running::{DaemonEvent, RunningDaemon, first_exit, report};
+use super::stale_vrfs::{self, StaleVrfs};
 use super::start::{Start, Started, Starting};
 use super::watchdog::{Verdict, Watchdog};
 use super::zebra_reconnect::{self, ReconnectError, Reconnecting, VrfIds};
@@ -33,34 +39,8 @@ const LOG_INTERVAL: Duration = Duration::from_millis(500);
 /// Whether the daemons reply is asked this often.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Which daemons reply.
-type Probes = BoxFuture<'static, Vec<(Daemon, Incarnation, bool)>>;
-
-/// A change of a daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DaemonEvent {
-    /// It runs. Unless it was adopted it has no configuration.
-    Up {
-        /// Which.
-        daemon: Daemon,
-        /// Its incarnation.
-        incarnation: Incarnation,
-        /// It was running before this process.
-        adopted: bool,
-    },
-    /// It exited.
-    Down {
-        /// Which.
-        daemon: Daemon,
-    },
-}
-
-#[derive(Debug)]
-struct RunningDaemon {
-    process: Process,
-    adopted: bool,
-    since: Instant,
-}
+/// Which daemons reply, and which wait for a graceful restart that is not wanted any more.
+type Probes = BoxFuture<'static, Vec<(Daemon, Incarnation, bool, bool)>>;
 
 /// The daemons of one router.
 #[derive(Debug)]
@@ -77,6 +57,8 @@ pub struct Daemons {
     disconnected: Option<VrfIds>,
     watchdog: Watchdog,
     logs: Logs,
+    /// Of bgpd, where the release restarts gracefully.
+    label_manager: Option<LabelManager>,
 }
 
 impl Daemons {
@@ -85,7 +67,7 @@ impl Daemons {
         let frr_dir = frr_dir.into();
         let Installation { version, release } = Installation::read(&frr_dir).await?;
         let logs = Logs::at_end(&runtime, release.daemons);
-        let launch = Launch { runtime, mode, frr_dir, release };
+        let launch = Launch { runtime, apart: None, mode, frr_dir, release };
         Ok(Self {
             launch,
             version,
@@ -96,6 +78,7 @@ impl Daemons {
             disconnected: None,
             watchdog: Watchdog::default(),
             logs,
+            label_manager: None,
         })
     }
 
@@ -109,10 +92,12 @@ impl Daemons {
         self.launch.release.daemons
     }
 
-    /// Starts or adopts every daemon, and creates the router namespace if necessary. A daemon that does not start is left to
-    /// [`Daemons::supervise`], with those that need it.
+    /// Starts or adopts every daemon, and creates the router namespace if necessary. Daemons of another FRR version are
+    /// restarted. A daemon that does not start is left to [`Daemons::supervise`], with those that need it.
     pub async fn ensure(&mut self) -> Result<(), DaemonError> {
+        other_release::remove(&self.launch.runtime, &self.version).await?;
         self.launch.prepare().map_err(DaemonError::Prepare)?;
+        self.label_manager = self.launch.start_label_manager().map_err(DaemonError::Prepare)?;
         let mut starts = FuturesUnordered::new();
         let now = Instant::now();
         self.due = self.daemons().iter().map(|daemon| (*daemon, now)).collect();
@@ -128,13 +113,14 @@ impl Daemons {
     pub async fn supervise(mut self, events: mpsc::Sender<DaemonEvent>, stop: CancellationToken) {
         for daemon in self.daemons() {
             match self.running.get(daemon) {
-                Some(running) => report(&events, up(*daemon, running)).await,
+                Some(running) => report(&events, running.up(*daemon)).await,
                 None => drop(self.due.entry(*daemon).or_insert_with(Instant::now)),
             }
         }
-        let mut reconnecting = self.resume_reconnecting().await;
+        let (mut reconnecting, mut probes): (_, Probes) = (self.resume_reconnecting().await, pending().boxed());
         let mut starts: FuturesUnordered<Starting> = FuturesUnordered::new();
-        let mut probes: Probes = pending().boxed();
+        let mut restart_end = restart_end::watch(&self.launch.runtime, &self.running);
+        let mut stale_vrfs = stale_vrfs::found(self.launch.runtime.clone()).boxed();
         let [mut log_tick, mut probe_tick] = [LOG_INTERVAL, PROBE_INTERVAL].map(ticks);
         loop {
             starts.extend(self.begin_due(Instant::now()));
@@ -155,10 +141,10 @@ impl Daemons {
                 }
                 Some(started) = starts.next() => {
                     let daemon = started.daemon;
-                    if self.start_ended(started, &events).await && daemon == Daemon::Zebra
-                        && let Some(ids) = self.disconnected.clone()
-                    {
-                        reconnecting = zebra_reconnect::reconnect(self.launch.runtime.clone(), ids);
+                    match (self.start_ended(started, &events).await, daemon, &self.disconnected) {
+                        (true, Daemon::Zebra, Some(ids)) => reconnecting = self.reconnect(ids.clone()),
+                        (true, Daemon::Bgpd, _) => restart_end = restart_end::watch(&self.launch.runtime, &self.running),
+                        _ => {}
                     }
                 }
                 () = start => {}
@@ -169,6 +155,11 @@ impl Daemons {
                 replied = &mut probes => {
                     probes = pending().boxed();
                     self.judge(replied).await;
+                }
+                () = &mut restart_end => restart_end = pending().boxed(),
+                stale = &mut stale_vrfs => {
+                    stale_vrfs = stale_vrfs::found(self.launch.runtime.clone()).boxed();
+                    self.restart_stale(stale).await;
                 }
                 _ = probe_tick.tick() => {
                     self.keep_router_netns();
@@ -215,8 +206,7 @@ impl Daemons {
         let in_order = self.needed(daemon) == needed;
         match result {
             Ok((process, adopted)) if in_order => {
-                let Incarnation { pid, .. } = process.incarnation;
-                tracing::info!(%daemon, pid, adopted, "daemon is up");
+                tracing::info!(%daemon, pid = process.incarnation.pid, adopted, "daemon is up");
                 self.running.insert(daemon, RunningDaemon { process, adopted, since: Instant::now() });
                 return Ok(true);
             }
@@ -246,7 +236,7 @@ impl Daemons {
             false
         });
         if let Some(running) = self.running.get(&daemon).filter(|_| is_up) {
-            report(events, up(daemon, running)).await;
+            report(events, running.up(daemon)).await;
         }
         is_up
     }
@@ -295,8 +285,14 @@ impl Daemons {
         let ids = ids.inspect_err(|error| {
             tracing::warn!(error = error as &dyn Error, "bgpd has to be restarted with zebra");
         });
+        self.launch.hold_bgpd();
         // Without an instance there is nothing to keep.
         ids.ok().filter(|ids| !ids.is_empty())
+    }
+
+    fn reconnect(&self, ids: VrfIds) -> Reconnecting {
+        let launch = self.launch.clone();
+        zebra_reconnect::reconnect(launch.runtime.clone(), ids, move || launch.connect_bgpd())
     }
 
     /// A bgpd that was adopted may be about to reconnect to a zebra that was restarted a moment ago.
@@ -305,7 +301,7 @@ impl Daemons {
         match zebra_reconnect::vrf_ids(&self.launch.runtime).await {
             Ok(ids) if start(Daemon::Bgpd) < start(Daemon::Zebra) => {
                 self.disconnected = Some(ids.clone());
-                zebra_reconnect::reconnect(self.launch.runtime.clone(), ids)
+                self.reconnect(ids)
             }
             _ => pending().boxed(),
         }
@@ -314,9 +310,21 @@ impl Daemons {
     /// Kills a bgpd that cannot work with the new zebra, and those that are restarted with it.
     async fn reconnected(&mut self, result: Result<(), ReconnectError>) {
         self.disconnected = None;
-        let Err(error) = result else { return tracing::info!("bgpd is connected to the new zebra") };
+        let Err(error) = result else {
+            self.launch.bgpd_is_connected().await;
+            return tracing::info!("bgpd is connected to the new zebra");
+        };
         tracing::error!(error = &error as &dyn Error, "bgpd cannot work with the new zebra");
         self.kill(Daemon::Bgpd).await;
+    }
+
+    /// Kills a bgpd that has VRFs that are gone, unless its reconnection to zebra finds out.
+    async fn restart_stale(&self, vrfs: StaleVrfs) {
+        if self.disconnected.is_none() {
+            let error = ReconnectError::Stale(vrfs);
+            tracing::error!(error = &error as &dyn Error, "bgpd has to be restarted");
+            self.kill(Daemon::Bgpd).await;
+        }
     }
 
     /// Kills a daemon; its exit is handled as any other.
@@ -332,15 +340,25 @@ impl Daemons {
     fn probe(&self) -> Probes {
         let probe = |(daemon, running): (&Daemon, &RunningDaemon)| {
             let (runtime, daemon, incarnation) = (self.launch.runtime.clone(), *daemon, running.process.incarnation);
-            async move { (daemon, incarnation, replies(&runtime, daemon).await) }
+            let (release, arguments) = (self.launch.release, running.process.arguments.clone());
+            async move {
+                let replied = replies(&runtime, daemon).await;
+                let in_vain = daemon == Daemon::Bgpd && graceful::waits_in_vain(runtime, release, arguments).await;
+                (daemon, incarnation, replied, in_vain)
+            }
         };
         join_all(self.running.iter().map(probe)).boxed()
     }
 
     /// Kills the daemons that hang.
-    async fn judge(&mut self, replied: Vec<(Daemon, Incarnation, bool)>) {
-        for (daemon, incarnation, replied) in replied {
+    async fn judge(&mut self, replied: Vec<(Daemon, Incarnation, bool, bool)>) {
+        for (daemon, incarnation, replied, in_vain) in replied {
             let running = self.running.get(&daemon).filter(|running| running.process.incarnation == incarnation);
+            if in_vain && running.is_some() {
+                tracing::warn!(%daemon, "graceful restart is not configured any more: restarting without");
+                self.kill(daemon).await;
+                continue;
+            }
             let activity = running.and_then(|running| running.process.activity(daemon));
             match self.watchdog.judge(Instant::now(), daemon, incarnation, replied, activity) {
                 Verdict::Fine => {}
@@ -361,7 +379,7 @@ impl Daemons {
         }
     }
 
-    /// When the next daemon that is down, and whose dependency runs, is to be started.
+    /// When the next daemon that is down and whose dependency runs is to be started.
     fn next_start(&self) -> Option<Instant> {
         self.startable().filter_map(|daemon| self.due.get(&daemon).copied()).min()
     }
@@ -379,21 +397,4 @@ fn ticks(period: Duration) -> tokio::time::Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-async fn first_exit(running: &BTreeMap<Daemon, RunningDaemon>) -> Daemon {
-    if running.is_empty() {
-        return pending().await;
-    }
-    let exits = running.iter().map(|(daemon, r)| async move { r.process.exited().map(|()| *daemon).await }.boxed());
-    select_all(exits).await.0
-}
-
-fn up(daemon: Daemon, running: &RunningDaemon) -> DaemonEvent {
-    DaemonEvent::Up { daemon, incarnation: running.process.incarnation, adopted: running.adopted }
-}
-
-async fn report(events: &mpsc::Sender<DaemonEvent>, event: DaemonEvent) {
-    // During shutdown nobody receives events; the daemons are watched all the same.
-    let _ = events.send(event).await;
 }

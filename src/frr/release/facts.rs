@@ -59,6 +59,9 @@ pub struct Release {
     pub communities: &'static [(u32, &'static str)],
     /// Type-5 routes exist for routes that `aggregate-address … summary-only` suppresses, so that they have to be filtered.
     pub advertises_suppressed: bool,
+    /// A Type-5 route stays for ever when bgpd replaces the path of which it was made by another one at once: an aggregate with
+    /// other options or attributes.
+    pub keeps_replaced_type5: bool,
     /// The AS number of a VRF's instance is added to the AS path of its Type-5 routes where it differs from that of the
     /// default instance.
     pub vrf_asn_in_path: bool,
@@ -67,6 +70,9 @@ pub struct Release {
     /// A route map matches the prefix of a Type-5 route: before, `match ip address prefix-list` compares the key of the EVPN
     /// route with the list.
     pub matches_type5: bool,
+    /// Graceful restart covers L2VPN EVPN, and bgpd is started with `-K` for it: for how many seconds it waits for the
+    /// End-of-RIB of its peers at most (RFC 4724 section 4.1). `None`: not in this release.
+    pub selection_deferral: Option<u16>,
     /// Whether an underlay NIC may be a macvlan device, whose lower device is in another namespace; else why not and what to
     /// do.
     pub macvlan_nics: Result<(), &'static str>,
@@ -97,6 +103,11 @@ impl Release {
     /// The daemon whose configuration `printer` prints.
     pub fn owner(self, printer: Daemon) -> Daemon {
         if printer == self.zebra_config { Daemon::Zebra } else { printer }
+    }
+
+    /// Whether bgpd can be restarted without the loss of EVPN routes.
+    pub fn restarts_gracefully(self) -> bool {
+        self.selection_deferral.is_some()
     }
 
     /// The argument that selects the VRF mode, for the daemons that take one.

@@ -28,9 +28,12 @@ pub const FRR_10_3: Release = Release {
     communities: COMMUNITIES,
     // Some are left behind (frr#21992).
     advertises_suppressed: true,
+    keeps_replaced_type5: false,
     vrf_asn_in_path: true,
     discards_attributes: true,
     matches_type5: true,
+    // frr#9749
+    selection_deferral: None,
     // frr#15399, frr#15010
     macvlan_nics: Ok(()),
     // frr#19721 came with 10.6.

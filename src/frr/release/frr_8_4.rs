@@ -31,9 +31,12 @@ pub const FRR_8_4: Release = Release {
     communities: COMMUNITIES,
     // FRR pull request 15222, in 10.0.
     advertises_suppressed: true,
+    keeps_replaced_type5: false,
     vrf_asn_in_path: false,
     discards_attributes: false,
     matches_type5: false,
+    // frr#9749
+    selection_deferral: None,
     // zebra follows the pointer to the lower device, which it does not know, as the link comes up.
     macvlan_nics: Err(
         "zebra of FRR before 10.0 crashes when such a NIC regains its carrier (frr#15370): use FRR 10, or a physical, virtual \

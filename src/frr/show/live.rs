@@ -21,3 +21,10 @@ pub struct Live {
     /// The daemons that do not answer.
     pub silent: BTreeSet<Daemon>,
 }
+
+impl Live {
+    /// Whether the VNIs were read: what is not among them is not in FRR then.
+    pub fn has_read_vnis(&self) -> bool {
+        !self.frr_version.is_empty() && !self.silent.contains(&Daemon::Bgpd)
+    }
+}

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_json::Value;
 
+use super::json::{ShowError, json};
+
 /// An IP prefix route (RFC 9136) of one route distinguisher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Type5Route {
@@ -37,6 +39,17 @@ pub struct Type5Path {
     pub as_path: String,
 }
 
+/// bgpd: all Type-5 routes with all paths.
+pub const SHOW_ALL_TYPE5: &str = "show bgp l2vpn evpn route detail type prefix json";
+
+/// Reads [`SHOW_ALL_TYPE5`].
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn all_type5(text: &str) -> Result<Vec<Type5Route>, ShowError> {
+    Ok(type5_routes(&json(SHOW_ALL_TYPE5, text)?))
+}
+
 /// All Type-5 routes of a table, by route distinguisher. Other route types are ignored.
 pub fn type5_routes(table: &Value) -> Vec<Type5Route> {
     let of_rd = |(rd, routes): (&String, &Value)| -> Vec<Type5Route> {
@@ -51,21 +64,28 @@ fn route(rd: &str, entry: &Value) -> Option<Type5Route> {
     }
     let address: IpAddr = entry["ip"].as_str()?.parse().ok()?;
     let length = u8::try_from(entry["ipLen"].as_u64()?).ok()?;
-    let peers = entry["advertisedTo"].as_object().into_iter().flatten().filter(|(_, peer)| peer.is_object());
-    // A list of paths, or of lists of paths.
-    let paths = entry["paths"].as_array().into_iter().flatten().flat_map(|item| match item {
-        Value::Array(paths) => paths.as_slice(),
-        path => std::slice::from_ref(path),
-    });
     Some(Type5Route {
         prefix: IpNet::new(address, length).ok()?,
         rd: rd.to_owned(),
-        advertised_to: peers.map(|(peer, _)| peer.clone()).collect(),
-        paths: paths.map(path).collect(),
+        advertised_to: advertised_to(entry),
+        paths: paths(entry).map(path).collect(),
     })
 }
 
-fn path(entry: &Value) -> Type5Path {
+pub(super) fn advertised_to(entry: &Value) -> Vec<String> {
+    let peers = entry["advertisedTo"].as_object().into_iter().flatten().filter(|(_, peer)| peer.is_object());
+    peers.map(|(peer, _)| peer.clone()).collect()
+}
+
+/// A list of paths, or of lists of paths.
+pub(super) fn paths(entry: &Value) -> impl Iterator<Item = &Value> {
+    entry["paths"].as_array().into_iter().flatten().flat_map(|item| match item {
+        Value::Array(paths) => paths.as_slice(),
+        path => std::slice::from_ref(path),
+    })
+}
+
+pub(super) fn path(entry: &Value) -> Type5Path {
     let words = |key: &str| entry[key]["string"].as_str().unwrap_or_default().split_whitespace();
     let extended = |mark: &'static str| words("extendedCommunity").filter_map(move |word| word.strip_prefix(mark));
     // A string in FRR 8, a number in later releases.

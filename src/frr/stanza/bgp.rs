@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::Serialize;
@@ -19,33 +20,34 @@ pub(super) const TEMPLATE: &str = include_str!("bgp.tera");
 pub(super) const RULES: &[Rule] = &[
     Rule::stanza(Group::Instance, "router bgp *"),
     Rule::stanza(Group::Instance, "router bgp * vrf *"),
-    Rule::value(Group::InstanceSetting, "bgp router-id ="),
+    Rule::value(Group::InstanceSetting, "bgp router-id =").resetting(),
     Rule::line(Group::InstanceSetting, "no bgp ebgp-requires-policy"),
     Rule::line(Group::InstanceSetting, "no bgp default ipv4-unicast"),
     Rule::value(Group::InstanceSetting, "coalesce-time ="),
     Rule::value(Group::InstanceSetting, "bgp graceful-restart stalepath-time ="),
     Rule::value(Group::InstanceSetting, "bgp graceful-restart restart-time ="),
+    Rule::value(Group::InstanceSetting, "bgp graceful-restart select-defer-time ="),
     Rule::line(Group::InstanceSetting, "bgp graceful-restart"),
     Rule::line(Group::InstanceSetting, "bgp graceful-restart preserve-fw-state"),
     Rule::line(Group::InstanceSetting, "bgp bestpath as-path multipath-relax"),
     Rule::line(Group::InstanceSetting, "no bgp network import-check"),
-    Rule::value(Group::Neighbor, "neighbor * interface remote-as =").negated_by(Negation::No),
-    Rule::value(Group::Neighbor, "neighbor * remote-as =").negated_by(Negation::No),
+    Rule::value(Group::Neighbor, "neighbor * interface remote-as =").negated_by(Negation::No).resetting(),
+    Rule::value(Group::Neighbor, "neighbor * remote-as =").negated_by(Negation::No).resetting(),
     Rule::line(Group::Neighbor, "neighbor * bfd"),
     Rule::value(Group::Neighbor, "neighbor * bfd profile ="),
-    Rule::value(Group::Neighbor, "neighbor * password .."),
+    Rule::value(Group::Neighbor, "neighbor * password ..").resetting(),
     Rule::value(Group::Neighbor, "neighbor * port ="),
-    Rule::line(Group::Neighbor, "neighbor * passive"),
-    Rule::value(Group::Neighbor, "neighbor * ebgp-multihop ="),
+    Rule::line(Group::Neighbor, "neighbor * passive").resetting(),
+    Rule::value(Group::Neighbor, "neighbor * ebgp-multihop =").resetting(),
     Rule::value(Group::Neighbor, "neighbor * timers connect ="),
-    Rule::value(Group::Neighbor, "neighbor * timers = ="),
-    Rule::line(Group::Neighbor, "neighbor * capability extended-nexthop"),
+    Rule::value(Group::Neighbor, "neighbor * timers = =").resetting(),
+    Rule::line(Group::Neighbor, "neighbor * capability extended-nexthop").resetting(),
     Rule::value(Group::Neighbor, "neighbor * path-attribute discard .."),
     Rule::stanza(Group::AddressFamily, "address-family ipv4 unicast").negated_by(Negation::Empty),
     Rule::stanza(Group::AddressFamily, "address-family ipv6 unicast").negated_by(Negation::Empty),
     Rule::line(Group::Network, "network *"),
     Rule::value(Group::Network, "aggregate-address * .."),
-    Rule::line(Group::NeighborPolicy, "neighbor * route-reflector-client"),
+    Rule::line(Group::NeighborPolicy, "neighbor * route-reflector-client").resetting(),
     Rule::line(Group::NeighborPolicy, "neighbor * next-hop-self force"),
     Rule::line(Group::NeighborPolicy, "neighbor * as-override"),
     Rule::line(Group::NeighborPolicy, "neighbor * soft-reconfiguration inbound"),
@@ -57,7 +59,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule::value(Group::NeighborPolicy, "neighbor * prefix-list = out").negated_by(Negation::No),
     Rule::value(Group::NeighborPolicy, "neighbor * route-map = in").negated_by(Negation::No),
     Rule::value(Group::NeighborPolicy, "neighbor * route-map = out").negated_by(Negation::No),
-    Rule::line(Group::Activation, "neighbor * activate"),
+    Rule::line(Group::Activation, "neighbor * activate").resetting(),
 ];
 
 #[derive(Serialize)]
@@ -74,6 +76,7 @@ pub(super) struct BgpView {
 struct RestartView {
     restart_time: Option<u16>,
     stale_path_time: Option<u16>,
+    selection_deferral: Option<u16>,
 }
 
 /// Contains a password in the clear, and so has no `Debug`.
@@ -112,6 +115,8 @@ struct FamilyView {
 struct AggregateView {
     prefix: IpNet,
     summary_only: bool,
+    /// The origin does not follow that of the parts: with another one FRR replaces the path of the aggregate.
+    constant_origin: bool,
 }
 
 #[derive(Serialize, Default)]
@@ -134,7 +139,8 @@ struct ActivationView {
 }
 
 /// The default instance.
-pub(super) fn underlay(instance: &UnderlayInstance, policies: &UnderlayPolicies, defaults: Defaults) -> BgpView {
+pub(super) fn underlay(instance: &UnderlayInstance, policies: &UnderlayPolicies, release: &Release) -> BgpView {
+    let defaults = release.defaults;
     let vtep_families: BTreeSet<Family> = instance.networks.iter().map(Family::of).collect();
     let activation = |(peer, neighbor): (&Peer, &Neighbor), family| ActivationView {
         name: peer.to_string(),
@@ -162,7 +168,7 @@ pub(super) fn underlay(instance: &UnderlayInstance, policies: &UnderlayPolicies,
         asn: instance.asn,
         vrf: None,
         router_id: instance.router_id,
-        graceful_restart: instance.graceful_restart.as_ref().map(|times| restart(times, defaults)),
+        graceful_restart: instance.graceful_restart.as_ref().map(|times| restart(times, release)),
         neighbors: neighbors.collect(),
         families: vtep_families.iter().map(family).collect(),
     }
@@ -187,7 +193,7 @@ pub(super) fn vrf(
     release: &Release,
 ) -> BgpView {
     let defaults = release.defaults;
-    let neighbor = |(family, host): (&Family, &HostSession)| {
+    let neighbor = |(family, host): (&Family, &Arc<HostSession>)| {
         let profile = policy_names::host_bfd(name, *family);
         let discarded = release.discards_attributes.then(host_discards);
         NeighborView { discarded, ..session(&Peer::Address(host.address), &host.neighbor, profile, defaults) }
@@ -199,7 +205,11 @@ pub(super) fn vrf(
             name: unicast(family),
             networks: of_family(&vrf.networks, family),
             aggregates: aggregates
-                .map(|(prefix, summary_only)| AggregateView { prefix: *prefix, summary_only: *summary_only })
+                .map(|(prefix, summary_only)| AggregateView {
+                    prefix: *prefix,
+                    summary_only: *summary_only,
+                    constant_origin: release.keeps_replaced_type5,
+                })
                 .collect(),
             neighbors: host.map(|(session, policies)| host_activation(session, policies)).into_iter().collect(),
         }
@@ -208,7 +218,7 @@ pub(super) fn vrf(
         asn: vrf.asn,
         vrf: Some(name.to_string()),
         router_id: vrf.router_id,
-        graceful_restart: vrf.graceful_restart.as_ref().map(|times| restart(times, defaults)),
+        graceful_restart: vrf.graceful_restart.as_ref().map(|times| restart(times, release)),
         neighbors: vrf.sessions.iter().map(neighbor).collect(),
         families: [Family::Ipv4, Family::Ipv6].into_iter().filter(|f| has_family(vrf, *f)).map(family).collect(),
     }
@@ -268,10 +278,12 @@ fn host_discards() -> String {
     others.map(|attribute| attribute.to_string()).collect::<Vec<_>>().join(" ")
 }
 
-fn restart(times: &GracefulRestart, defaults: Defaults) -> RestartView {
+fn restart(times: &GracefulRestart, release: &Release) -> RestartView {
+    let defaults = release.defaults;
     RestartView {
         restart_time: times.restart_time.filter(|seconds| *seconds != defaults.restart_time),
         stale_path_time: times.stale_path_time.filter(|seconds| *seconds != defaults.stale_path_time),
+        selection_deferral: release.selection_deferral,
     }
 }
 

@@ -15,6 +15,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule::stanza(Group::AddressFamily, "address-family l2vpn evpn").negated_by(Negation::Empty),
     Rule::line(Group::Evpn, "advertise-all-vni"),
     Rule::value(Group::Evpn, "advertise * unicast .."),
+    // A stanza with the route targets of an L2VNI, only after `advertise-all-vni`. Below `vrf` it is a line, the L3VNI of the
+    // IP-VRF, and at the top level that of the default VRF.
+    Rule::line(Group::Evpn, "vni *"),
     Rule::line(Group::Evpn, "route-target import *"),
     Rule::line(Group::Evpn, "route-target export *"),
 ];
@@ -23,7 +26,16 @@ pub(super) const RULES: &[Rule] = &[
 pub(super) struct EvpnView {
     neighbors: Vec<EvpnNeighborView>,
     all_vni: bool,
+    vnis: Vec<L2VniView>,
     advertise: Vec<AdvertiseView>,
+    import: Vec<String>,
+    export: Vec<String>,
+}
+
+/// The route targets of an L2VNI.
+#[derive(Serialize)]
+struct L2VniView {
+    vni: u32,
     import: Vec<String>,
     export: Vec<String>,
 }
@@ -50,7 +62,12 @@ pub(super) fn underlay(instance: &UnderlayInstance, accepted: Option<&String>) -
         allowas_in: returns_our_as(neighbor),
         accepted: accepted.cloned(),
     });
-    EvpnView { neighbors: neighbors.collect(), all_vni: true, ..EvpnView::default() }
+    let vnis = instance.l2vnis.iter().map(|(vni, targets)| L2VniView {
+        vni: vni.get(),
+        import: targets.import.iter().map(ToString::to_string).collect(),
+        export: targets.export.iter().map(ToString::to_string).collect(),
+    });
+    EvpnView { neighbors: neighbors.collect(), all_vni: true, vnis: vnis.collect(), ..EvpnView::default() }
 }
 
 /// The instance of an IP-VRF, with its routes as Type-5 routes.

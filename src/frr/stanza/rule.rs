@@ -60,27 +60,34 @@ pub(super) struct Rule {
     pub group: Group,
     /// Opens a level of its own.
     pub opens: bool,
+    /// FRR resets the sessions that it concerns when it is added, changed or removed.
+    pub resets: bool,
 }
 
 impl Rule {
     /// A line that is all identity.
     pub const fn line(group: Group, pattern: &'static str) -> Self {
-        Self { pattern, negation: Negation::No, group, opens: false }
+        Self { pattern, negation: Negation::No, group, opens: false, resets: false }
     }
 
     /// A line with a value, which FRR does not accept in the negation.
     pub const fn value(group: Group, pattern: &'static str) -> Self {
-        Self { pattern, negation: Negation::NoValue, group, opens: false }
+        Self { pattern, negation: Negation::NoValue, group, opens: false, resets: false }
     }
 
     /// A line that opens a level.
     pub const fn stanza(group: Group, pattern: &'static str) -> Self {
-        Self { pattern, negation: Negation::No, group, opens: true }
+        Self { pattern, negation: Negation::No, group, opens: true, resets: false }
     }
 
     /// The same line with another negation.
     pub const fn negated_by(self, negation: Negation) -> Self {
         Self { negation, ..self }
+    }
+
+    /// The same line, which resets sessions.
+    pub const fn resetting(self) -> Self {
+        Self { resets: true, ..self }
     }
 
     /// The words of the identity of a line of this rule.

@@ -62,6 +62,14 @@ pub fn opens(line: &str) -> bool {
     find(line).is_some_and(|entry| entry.rule.opens)
 }
 
+/// Whether FRR opens a stanza with this line where it is in the stanza of `parent`.
+pub fn opens_in(parent: Option<&str>, line: &str) -> bool {
+    opens(line) || parent == Some(EVPN_FAMILY) && line.starts_with("vni ")
+}
+
+/// The stanza of L2VNIs.
+const EVPN_FAMILY: &str = "address-family l2vpn evpn";
+
 /// The line that removes a line; `None` where there is none: it disappears by itself, or has no rule.
 pub fn removal(line: &str) -> Option<String> {
     let rule = find(line)?.rule;
@@ -71,6 +79,13 @@ pub fn removal(line: &str) -> Option<String> {
         Negation::Default(default) => Some(default.to_owned()),
         Negation::Empty => None,
     }
+}
+
+/// Whether FRR resets sessions when this line, or the one that it removes, is in force: those of the neighbor that it names, or of
+/// its instance.
+pub fn resets_sessions(line: &str) -> bool {
+    let is_instance = |line: &str| line.starts_with("no router bgp ");
+    is_instance(line) || find(line).or_else(|| find(line.strip_prefix("no ")?)).is_some_and(|entry| entry.rule.resets)
 }
 
 fn negated(text: &str) -> String {
@@ -112,6 +127,7 @@ mod tests {
     #[case("advertise ipv4 unicast route-map x", "advertise ipv4 unicast", "no advertise ipv4 unicast")]
     #[case("detect-multiplier 5", "detect-multiplier", "detect-multiplier 3")]
     #[case("ip prefix-list p seq 5 permit 10.0.0.0/8 le 32", "ip prefix-list p seq 5", "no ip prefix-list p seq 5")]
+    #[case("vni 110", "vni 110", "no vni 110")]
     #[case("neighbor a route-map m in", "neighbor a route-map in", "no neighbor a route-map m in")]
     fn a_line_has_an_identity_and_a_removal(#[case] text: &str, #[case] words: &str, #[case] negation: &str) {
         assert_eq!((identity(text).as_deref(), removal(text).as_deref()), (Some(words), Some(negation)));
@@ -121,6 +137,14 @@ mod tests {
     fn a_line_that_is_not_rendered_has_no_rule() {
         let line = "neighbor 10.0.0.1 description mine";
         assert_eq!((identity(line), removal(line)), (None, None));
+    }
+
+    #[test]
+    fn a_vni_opens_a_stanza_in_evpn_only() {
+        assert!(opens_in(Some("address-family l2vpn evpn"), "vni 110"));
+        assert!(!opens_in(Some("vrf red"), "vni 100") && !opens_in(None, "vni 100"));
+        assert!(opens_in(None, "vrf red"));
+        assert!(rank("advertise-all-vni") < rank("vni 110"), "FRR needs EVPN for it");
     }
 
     #[test]

@@ -13,9 +13,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule::line(Group::ZebraSetting, "zebra work-queue *"),
     Rule::line(Group::ZebraSetting, "zebra zapi-packets *"),
     Rule::line(Group::ZebraSetting, "no zebra nexthop kernel enable"),
+    // The L3VNI in it has its rule in `evpn`.
     Rule::stanza(Group::Vrf, "vrf *"),
-    // Below `vrf`; at the top level it is the L3VNI of the default VRF.
-    Rule::line(Group::Vrf, "vni *"),
 ];
 
 #[derive(Serialize)]

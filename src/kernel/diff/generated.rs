@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::kernel::model::{
-    BridgePort, KernelState, Link, LinkKey, LinkKind, LinkSetting, ListenPort, Netns, RpFilter, SourceFilter, Sysctl,
+    BridgePort, IpUse, KernelState, Link, LinkKey, LinkKind, LinkSetting, ListenPort, Netns, RpFilter, SourceFilter,
+    Sysctl,
 };
 use super::kernel::{KernelOp, op::AddressDevice};
 use super::names::{OwnedName, Role, SourceTable};
@@ -23,6 +24,19 @@ pub struct Spec {
     /// Strict `rp_filter` on the host end.
     pub strict: bool,
     pub session: Option<Session>,
+}
+
+/// One L2VNI.
+#[derive(Debug, Clone)]
+pub struct Segment {
+    pub port: u16,
+    pub mtu: u32,
+    /// The VNI in whose VRF it is routed, if there is one.
+    pub within: Option<u8>,
+    /// Whether it has gateways there.
+    pub gateways: bool,
+    /// Whether it has a bridge on the host.
+    pub bridge: bool,
 }
 
 /// Addresses of its host session.
@@ -42,6 +56,7 @@ pub struct World {
     /// The VRF of a VNI: VNI + shift.
     pub shift: u8,
     pub specs: BTreeMap<u8, Spec>,
+    pub segments: BTreeMap<u8, Segment>,
     /// The kernel has what filters IPv6 sources.
     pub filters: bool,
 }
@@ -87,7 +102,72 @@ impl World {
             };
             self.links(&mut state, (vni, &vrf), spec, &netns, device.as_ref());
         }
+        for (raw, segment) in &self.segments {
+            self.segment(&mut state, Vni::try_from(150 + u32::from(*raw)).unwrap(), segment);
+        }
         state
+    }
+
+    fn segment(&self, state: &mut KernelState, vni: Vni, segment: &Segment) {
+        let within = segment.within.filter(|raw| self.specs.contains_key(raw));
+        let vrf = within.map(|raw| format!("v{}", (raw + self.shift) % VNIS).parse::<VrfName>().unwrap());
+        let (netns, device) = match (&vrf, self.mode) {
+            (Some(vrf), VrfMode::Netns) => (Netns::Vrf(vrf.clone()), None),
+            (Some(vrf), VrfMode::Vrf) => (Netns::Router, Some(OwnedName::Vrf(vrf.clone()))),
+            (None, _) => (Netns::Router, None),
+        };
+        let key = |netns: &Netns, role| LinkKey { netns: netns.clone(), name: OwnedName::Vni(role, vni) };
+        let link = |kind| Link {
+            scope: Scope::Segment(vni),
+            kind,
+            segment: true,
+            master: None,
+            host_master: None,
+            mtu: Some(segment.mtu),
+            mac: None,
+            up: true,
+            addrgen_none: true,
+            ip: IpUse::Bridged,
+            rp_filter: Some(RpFilter::Strict),
+            unsafe_settings: BTreeSet::new(),
+            addresses: BTreeSet::new(),
+            port: None,
+        };
+        let is_gateway = segment.gateways && vrf.is_some();
+        let raw = vni.get();
+        let gateways = [format!("10.{raw}.0.1/24"), format!("2001:db8:{raw}::1/64")];
+        let bridge = Link {
+            master: device,
+            mac: Some(MacAddr([0x06, 0xf3, 0, 0, 0, raw.to_be_bytes()[3]])),
+            addresses: gateways.iter().filter(|_| is_gateway).map(|text| text.parse().unwrap()).collect(),
+            addrgen_none: !is_gateway,
+            ip: if is_gateway { IpUse::Gateway } else { IpUse::Bridged },
+            ..link(LinkKind::Bridge)
+        };
+        let vxlan = Link {
+            master: Some(OwnedName::Vni(Role::Bridge, vni)),
+            port: Some(BridgePort { neigh_suppress: true, learning: false }),
+            ip: IpUse::Routed,
+            rp_filter: None,
+            ..link(LinkKind::Vxlan { vni, local: self.vtep.addr(), port: segment.port })
+        };
+        let (pe, host) = (key(&netns, Role::PeVeth), key(&Netns::Host, Role::HostVeth));
+        let pe_end = Link {
+            master: Some(OwnedName::Vni(Role::Bridge, vni)),
+            port: Some(BridgePort { neigh_suppress: false, learning: true }),
+            ..link(LinkKind::Veth { peer: Box::new(host.clone()) })
+        };
+        let master = segment.bridge.then_some(OwnedName::Vni(Role::HostBridge, vni));
+        let host_end = Link { master, ..link(LinkKind::Veth { peer: Box::new(pe.clone()) }) };
+        if segment.bridge {
+            state.links.insert(key(&Netns::Host, Role::HostBridge), link(LinkKind::Bridge));
+        }
+        state.links.extend([
+            (key(&netns, Role::Bridge), bridge),
+            (key(&netns, Role::Vxlan), vxlan),
+            (pe, pe_end),
+            (host, host_end),
+        ]);
     }
 
     fn links(
@@ -153,12 +233,14 @@ fn link(vrf: &VrfName, kind: LinkKind, mtu: Option<u32>) -> Link {
     Link {
         scope: Scope::Vrf(vrf.clone()),
         kind,
+        segment: false,
         master: None,
-        host_vrf: None,
+        host_master: None,
         mtu,
         mac: None,
         up: true,
         addrgen_none: false,
+        ip: IpUse::Routed,
         rp_filter: Some(RpFilter::Loose),
         unsafe_settings: BTreeSet::new(),
         addresses: BTreeSet::new(),
@@ -174,13 +256,30 @@ pub fn world(modes: &'static [VrfMode]) -> impl Strategy<Value = World> {
     let spec = (4789u16..4791, mtu, 1u8..3, any::<bool>(), proptest::option::weighted(0.8, session))
         .prop_map(|(port, mtu, mac, strict, session)| Spec { port, mtu, mac, strict, session });
     let vtep = proptest::sample::select(vec!["100.65.0.1/32", "100.65.0.2/32", "2001:db8:65::1/128"]);
-    (proptest::sample::select(modes), vtep, 0..VNIS, proptest::collection::btree_map(0..VNIS, spec, 0..4))
-        .prop_map(|(mode, vtep, shift, specs)| World { mode, vtep: vtep.parse().unwrap(), shift, specs, filters: true })
+    let specs = proptest::collection::btree_map(0..VNIS, spec, 0..4);
+    let segments = proptest::collection::btree_map(0..2u8, segment(), 0..3);
+    (proptest::sample::select(modes), vtep, 0..VNIS, specs, segments).prop_map(
+        |(mode, vtep, shift, specs, segments)| World {
+            mode,
+            vtep: vtep.parse().unwrap(),
+            shift,
+            specs,
+            segments,
+            filters: true,
+        },
+    )
+}
+
+fn segment() -> impl Strategy<Value = Segment> {
+    let mtu = prop_oneof![Just(1450u32), Just(1400)];
+    let within = proptest::option::of(0..VNIS);
+    (4789u16..4791, mtu, within, any::<bool>(), any::<bool>())
+        .prop_map(|(port, mtu, within, gateways, bridge)| Segment { port, mtu, within, gateways, bridge })
 }
 
 /// Changes that others made to the links: numbers that select link and op.
 pub fn drift() -> impl Strategy<Value = Vec<(usize, u8)>> {
-    proptest::collection::vec((any::<usize>(), 0u8..12), 0..5)
+    proptest::collection::vec((any::<usize>(), 0u8..13), 0..5)
 }
 
 /// The op of one change; `None` where the state does not allow it.
@@ -206,6 +305,7 @@ pub fn drift_op(state: &KernelState, (choice, what): (usize, u8)) -> Option<Kern
             let port = link.port?;
             KernelOp::SetPort { key, port: BridgePort { learning: !port.learning, ..port } }
         }
+        12 if link.segment => KernelOp::SetIpUse { key, ip: IpUse::Routed },
         10 if link.rp_filter.is_some() => KernelOp::SetRpFilter { key, filter: RpFilter::Off },
         11 if link.rp_filter.is_some() => {
             KernelOp::SetLinkSetting { key, setting: LinkSetting::RouteLocalnet, on: true }

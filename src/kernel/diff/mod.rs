@@ -2,13 +2,15 @@
 //! its scope. Sets only what differs: FRR flushes the neighbours of a link for every `RTM_NEWLINK` about it. Pure; can name
 //! only links that [`crate::names`] recognised as ours.
 
+mod scopes;
+
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::model::{KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, Sysctl};
+use super::model::{HostMaster, KernelState, Link, LinkKey, LinkKind, Netns, Sysctl};
 use super::op::{AddressDevice, KernelOp, NewLink};
 use super::step::Step;
 use crate::names::{OwnedName, Role};
@@ -38,59 +40,12 @@ struct Differ<'a> {
     steps: Vec<Step>,
 }
 
-impl<'a> Differ<'a> {
+impl Differ<'_> {
     /// An op that cannot work (a wanted state that names a master that is not wanted) stays in the list: the kernel rejects
     /// it and the error reaches the object that asked for it.
     fn push(&mut self, op: KernelOp) {
         let _rejected = self.now.to_mut().apply_unchecked(&op);
         self.steps.push(Step { scope: self.scope(&op), op });
-    }
-
-    /// What an op belongs to. A removal belongs to the IP-VRF that its link is in.
-    fn scope(&self, op: &KernelOp) -> Scope {
-        match op {
-            KernelOp::CreateNetns(vrf)
-            | KernelOp::DeleteNetns(vrf)
-            | KernelOp::SetSysctl { netns: Netns::Vrf(vrf), .. } => Scope::Vrf(vrf.clone()),
-            KernelOp::AddSourceFilter(filter) | KernelOp::DelSourceFilter(filter) => match &filter.netns {
-                Netns::Vrf(vrf) => Scope::Vrf(vrf.clone()),
-                Netns::Host | Netns::Router => self.scope_of_vni(filter.table.vni),
-            },
-            KernelOp::AddUnreachable(table, _) | KernelOp::DelUnreachable(table, _) => {
-                table.vni().map_or(Scope::Underlay, |vni| self.scope_of_vni(vni))
-            }
-            KernelOp::DeleteLink { key, .. } | KernelOp::ClosePort(ListenPort { on: key, .. }) => {
-                let [wanted, observed] = self.scopes_of_link(key);
-                observed.or(wanted).cloned().unwrap_or_else(|| self.scope_by_name(&key.name))
-            }
-            _ => op.link().map_or(Scope::Underlay, |key| {
-                let [wanted, observed] = self.scopes_of_link(key);
-                wanted.or(observed).cloned().unwrap_or_else(|| self.scope_by_name(&key.name))
-            }),
-        }
-    }
-
-    /// As wanted and as observed.
-    fn scopes_of_link(&self, key: &LinkKey) -> [Option<&Scope>; 2] {
-        let [wanted, observed] = [self.wanted, self.observed].map(|state| Some(&state.links.get(key)?.scope));
-        // A link that is observed outside of an IP-VRF may have lost its master.
-        [wanted, observed.filter(|scope| !matches!(scope, Scope::Segment(_)))]
-    }
-
-    fn scope_by_name(&self, name: &OwnedName) -> Scope {
-        match name {
-            OwnedName::Vrf(vrf) => Scope::Vrf(vrf.clone()),
-            OwnedName::Vni(_, vni) => self.scope_of_vni(*vni),
-        }
-    }
-
-    fn scope_of_vni(&self, vni: Vni) -> Scope {
-        let scopes = self.scopes.get_or_init(|| {
-            let (wanted, observed): (&'a KernelState, &'a KernelState) = (self.wanted, self.observed);
-            let in_vrf = observed.links.iter().filter(|(_, link)| matches!(link.scope, Scope::Vrf(_)));
-            in_vrf.chain(&wanted.links).filter_map(|(key, link)| Some((key.name.vni()?, &link.scope))).collect()
-        });
-        scopes.get(&vni).map_or(Scope::Segment(vni), |scope| (*scope).clone())
     }
 
     fn release(&mut self) {
@@ -149,6 +104,7 @@ impl<'a> Differ<'a> {
         let complete = peer.is_some() || !matches!(link.kind, LinkKind::Veth { .. });
         let stays = complete
             && self.has_kind(key, link)
+            && !self.changes_vrf(key, link)
             && ![Some(key), peer].into_iter().flatten().any(|end| self.loses_vrf(end));
         // Links are deleted with their namespace, and the host ends of veth pairs with them.
         if stays || self.deleted_with_netns(key) || peer.is_some_and(|peer| self.deleted_with_netns(peer)) {
@@ -163,7 +119,13 @@ impl<'a> Differ<'a> {
     }
 
     fn has_kind(&self, key: &LinkKey, link: &Link) -> bool {
-        self.wanted.links.get(key).is_some_and(|wanted| wanted.kind == link.kind)
+        self.wanted.links.get(key).is_some_and(|wanted| wanted.kind == link.kind && wanted.segment == link.segment)
+    }
+
+    /// Whether it is the bridge of a segment in another IP-VRF than wanted: it is replaced, so that it never routes in none.
+    fn changes_vrf(&self, key: &LinkKey, link: &Link) -> bool {
+        let is_bridge = link.segment && matches!(key.name, OwnedName::Vni(Role::Bridge, _));
+        is_bridge && self.wanted.links.get(key).is_some_and(|wanted| wanted.master != link.master)
     }
 
     /// Whether the VRF device above a link is deleted: what is left without its VRF would forward in table `main`.
@@ -277,13 +239,21 @@ impl<'a> Differ<'a> {
             }
         }
         for (key, link) in links {
+            // Before another master is set. A bridge that is missing must not leave it in the former one.
+            let former = self.now.links.get(*key).and_then(|now| now.host_master.as_ref());
+            let stays = former == link.host_master.as_ref() || matches!(link.host_master, Some(HostMaster::Vrf(_)));
+            if former.is_some() && !stays {
+                self.push(KernelOp::SetHostMaster { key: (*key).clone(), master: None });
+            }
+        }
+        for (key, link) in links {
             if self.differs(key, |now| now.master != link.master) {
                 self.push(KernelOp::SetMaster { key: (*key).clone(), master: link.master.clone() });
             }
         }
         for (key, link) in links {
-            if self.differs(key, |now| now.host_vrf != link.host_vrf) {
-                self.push(KernelOp::SetHostVrf { key: (*key).clone(), vrf: link.host_vrf.clone() });
+            if matches!(link.host_master, Some(HostMaster::Vrf(_))) {
+                self.host_master(key, link);
             }
         }
         for (key, link) in links {
@@ -293,7 +263,7 @@ impl<'a> Differ<'a> {
             self.stale_addresses(key, &link.addresses);
         }
         // A bridge has carrier once a port of it is up, and the kernel reports that up to a second late where the bridge
-        // itself is set up afterwards (before about Linux 6.8). A VXLAN device is the only port of its bridge.
+        // itself is set up afterwards (before about Linux 6.8). In an IP-VRF a VXLAN device is the only port of its bridge.
         let (ports, others): (Vec<_>, Vec<_>) =
             links.iter().partition(|(_, link)| matches!(link.kind, LinkKind::Vxlan { .. }));
         for (key, link) in others.into_iter().chain(ports) {
@@ -301,12 +271,25 @@ impl<'a> Differ<'a> {
                 self.push(if link.up { KernelOp::SetUp((*key).clone()) } else { KernelOp::SetDown((*key).clone()) });
             }
         }
+        // A bridge of the host may be missing: all else is in place without it.
+        for (key, link) in links {
+            if matches!(link.host_master, Some(HostMaster::Bridge(_))) {
+                self.host_master(key, link);
+            }
+        }
+    }
+
+    fn host_master(&mut self, key: &LinkKey, link: &Link) {
+        if self.differs(key, |now| now.host_master != link.host_master) {
+            self.push(KernelOp::SetHostMaster { key: key.clone(), master: link.host_master.clone() });
+        }
     }
 
     fn create(&mut self, key: &LinkKey, link: &Link) {
         self.push(KernelOp::CreateLink(NewLink {
             key: key.clone(),
             kind: link.kind.clone(),
+            segment: link.segment,
             mtu: link.mtu,
             mac: link.mac,
             addrgen_none: link.addrgen_none,
@@ -326,6 +309,9 @@ impl<'a> Differ<'a> {
         }
         if self.differs(key, |now| now.addrgen_none != link.addrgen_none) {
             self.push(KernelOp::SetAddrGen { key: key.clone(), none: link.addrgen_none });
+        }
+        if self.differs(key, |now| now.ip != link.ip) {
+            self.push(KernelOp::SetIpUse { key: key.clone(), ip: link.ip });
         }
         if let Some(filter) = link.rp_filter
             && self.differs(key, |now| now.rp_filter != link.rp_filter)
@@ -381,7 +367,8 @@ fn removal_rank(name: &OwnedName) -> (bool, Option<Vni>, u8) {
         OwnedName::Vni(Role::PeVeth, _) => 1,
         OwnedName::Vni(Role::Vxlan, _) => 2,
         OwnedName::Vni(Role::Bridge, _) => 3,
-        OwnedName::Vrf(_) => 4,
+        OwnedName::Vni(Role::HostBridge, _) => 4,
+        OwnedName::Vrf(_) => 5,
     };
     (name.vni().is_none(), name.vni(), rank)
 }
@@ -393,6 +380,7 @@ fn creation_rank(name: &OwnedName) -> u8 {
         OwnedName::Vni(Role::Bridge, _) => 2,
         OwnedName::Vni(Role::PeVeth, _) => 3,
         OwnedName::Vni(Role::HostVeth, _) => 4,
+        OwnedName::Vni(Role::HostBridge, _) => 5,
     }
 }
 

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::generated::{World, drift, drift_op, in_view_of, world};
 use super::*;
 use crate::kernel::fake::FakeKernel;
+use crate::kernel::model::IpUse;
 use crate::kernel::op::Stage;
 use crate::kernel::{Kernel, Outcome};
 use crate::types;
@@ -61,8 +62,10 @@ proptest! {
     #[test]
     fn one_more_vni_changes_no_other(a in world(BOTH), b in world(BOTH)) {
         let Some((raw, spec)) = b.specs.first_key_value() else { return Ok(()) };
-        let mut more = a.clone();
-        let before = { let mut a = a; a.specs.remove(raw); a };
+        let mut more = a;
+        // A segment in its VRF would be moved there.
+        more.segments.retain(|_, segment| segment.within != Some(*raw));
+        let before = { let mut before = more.clone(); before.specs.remove(raw); before };
         more.specs.insert(*raw, spec.clone());
         let added = Vni::try_from(100 + u32::from(*raw)).unwrap();
         let new_vrf: types::VrfName = format!("v{}", (raw + more.shift) % 6).parse().unwrap();
@@ -111,7 +114,9 @@ fn forwarding_in_main(state: &KernelState) -> Vec<String> {
     let ends = |table| [Family::Ipv4, Family::Ipv6].iter().all(|family| state.unreachable.contains(&(table, *family)));
     let receives = |key: &LinkKey| matches!(key.name, OwnedName::Vni(Role::Bridge | Role::PeVeth, _));
     let up = state.links.iter().filter(|(key, link)| key.netns == Netns::Router && receives(key) && link.up);
-    up.filter(|(_, link)| !table_of(link).is_some_and(ends)).map(|(key, _)| key.to_string()).collect()
+    // What carries frames only forwards no packet.
+    let routed = up.filter(|(_, link)| link.ip != IpUse::Bridged);
+    routed.filter(|(_, link)| !table_of(link).is_some_and(ends)).map(|(key, _)| key.to_string()).collect()
 }
 
 fn lines(wanted: &World, observed: Option<&World>) -> Vec<String> {
@@ -122,7 +127,14 @@ fn lines(wanted: &World, observed: Option<&World>) -> Vec<String> {
 fn red(mode: VrfMode) -> World {
     let session = super::generated::Session { ipv4: Some(2), ipv6: None, listen: None };
     let spec = super::generated::Spec { port: 4789, mtu: 1450, mac: 1, strict: false, session: Some(session) };
-    World { mode, vtep: "100.65.0.1/32".parse().unwrap(), shift: 0, specs: BTreeMap::from([(0, spec)]), filters: true }
+    World {
+        mode,
+        vtep: "100.65.0.1/32".parse().unwrap(),
+        shift: 0,
+        specs: BTreeMap::from([(0, spec)]),
+        segments: BTreeMap::new(),
+        filters: true,
+    }
 }
 
 #[test]
@@ -200,7 +212,7 @@ fn the_host_end_is_moved_into_the_vrf_of_the_host_and_out_of_it() {
         let mut world = plain.clone();
         world.specs.get_mut(&0).unwrap().session.as_mut().unwrap().ipv6 = Some(2);
         let mut state = world.state();
-        state.links.get_mut(&host).unwrap().host_vrf = vrf.map(|vrf| vrf.parse().unwrap());
+        state.links.get_mut(&host).unwrap().host_master = vrf.map(|vrf| HostMaster::Vrf(vrf.parse().unwrap()));
         state
     };
     let ops = |wanted: &KernelState, observed: &KernelState| {
@@ -217,6 +229,25 @@ fn the_host_end_is_moved_into_the_vrf_of_the_host_and_out_of_it() {
     let built = ops(&one, &KernelState::default());
     let at = |text: &str| built.iter().position(|line| line == text).unwrap();
     assert!(at("host: link set host-100 master one") < at("host: link set host-100 up"));
+}
+
+#[test]
+fn the_host_end_leaves_a_bridge_of_the_host_before_it_joins_another() {
+    let plain = red(VrfMode::Netns).state();
+    let host = LinkKey { netns: Netns::Host, name: OwnedName::Vni(Role::HostVeth, Vni::try_from(100).unwrap()) };
+    let within = |bridge: &str| {
+        let mut state = plain.clone();
+        state.links.get_mut(&host).unwrap().host_master = Some(HostMaster::Bridge(bridge.parse().unwrap()));
+        state
+    };
+    let ops = |wanted: &KernelState, observed: &KernelState| {
+        diff(wanted, observed).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let (one, two) = (within("one"), within("two"));
+    assert_eq!(ops(&one, &plain), ["host: link set host-100 master one"]);
+    assert_eq!(ops(&two, &one), ["host: link set host-100 nomaster", "host: link set host-100 master two"]);
+    assert_eq!(ops(&plain, &one), ["host: link set host-100 nomaster"]);
+    assert_eq!(ops(&one, &one), Vec::<String>::new());
 }
 
 #[test]

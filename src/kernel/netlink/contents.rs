@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use netlink_packet_route::RouteNetlinkMessage;
@@ -15,16 +16,16 @@ use netlink_packet_route::route::{RouteAttribute, RouteType};
 use netlink_packet_route::rule::RuleAttribute;
 
 use crate::kernel::model::{
-    BridgePort, LOCAL_RULE, LOCAL_TABLE, LinkSetting, ROUTE_EACH_PACKET, RpFilter, Sysctl, UNREACHABLE_METRIC,
+    BridgePort, IpUse, LOCAL_RULE, LOCAL_TABLE, LinkSetting, ROUTE_EACH_PACKET, RpFilter, Sysctl, UNREACHABLE_METRIC,
 };
-use crate::names::{self, LINK_GROUP, OwnedName, PortTable, SourceTable};
+use crate::names::{self, OwnedName, PortTable, SourceTable};
 use crate::types::{Family, MacAddr, TableId, Vni};
 
 /// The contents of a namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetnsContents {
-    /// All links by ifindex.
-    pub links: BTreeMap<u32, ObservedLink>,
+    /// All links by ifindex. Shared: a node of a tree has room for eleven, and a namespace has four.
+    pub links: BTreeMap<u32, Arc<ObservedLink>>,
     /// The settings that the kernel has.
     pub sysctls: BTreeMap<Sysctl, u32>,
     /// Tables with our unreachable default route; read in the router namespace only.
@@ -61,8 +62,8 @@ pub struct ObservedLink {
     pub altnames: BTreeSet<String>,
     /// `IFLA_INFO_KIND`; empty for hardware.
     pub info_kind: String,
-    /// It has our link group.
-    pub marked: bool,
+    /// Its link group.
+    pub group: u32,
     /// Its kind.
     pub kind: ObservedKind,
     /// Its alias, if it is ours.
@@ -85,6 +86,8 @@ pub struct ObservedLink {
     pub rp_filter: Option<RpFilter>,
     /// Settings that are on.
     pub settings: BTreeSet<LinkSetting>,
+    /// Its part in IP, by the same settings.
+    pub ip: IpUse,
     /// Settings of a bridge port.
     pub port: Option<BridgePort>,
     /// The kernel never moves it to another namespace (`NETIF_F_NETNS_LOCAL`).
@@ -139,11 +142,11 @@ pub enum ObservedKind {
 
 impl NetnsContents {
     /// Of links, and of addresses with the ifindexes of their links.
-    pub fn new(links: BTreeMap<u32, ObservedLink>, addresses: Vec<(u32, ObservedAddress)>) -> Self {
+    pub fn new(links: BTreeMap<u32, Arc<ObservedLink>>, addresses: Vec<(u32, ObservedAddress)>) -> Self {
         let mut contents = Self { links, ..Self::default() };
         for (index, address) in addresses {
             if let Some(link) = contents.links.get_mut(&index) {
-                link.addresses.insert(address);
+                Arc::make_mut(link).addresses.insert(address);
             }
         }
         contents
@@ -151,12 +154,12 @@ impl NetnsContents {
 
     /// The link with this name, with its ifindex.
     pub fn by_name(&self, name: &str) -> Option<(u32, &ObservedLink)> {
-        self.links.iter().find(|(_, link)| link.name == name).map(|(index, link)| (*index, link))
+        self.links.iter().find(|(_, link)| link.name == name).map(|(index, link)| (*index, &**link))
     }
 
     /// The link with this primary or alternative name, with its ifindex. The kernel has each name once.
     pub fn by_any_name(&self, name: &str) -> Option<(u32, &ObservedLink)> {
-        self.links.iter().find(|(_, link)| link.has_name(name)).map(|(index, link)| (*index, link))
+        self.links.iter().find(|(_, link)| link.has_name(name)).map(|(index, link)| (*index, &**link))
     }
 }
 
@@ -212,6 +215,7 @@ impl ObservedLink {
                     let conf = devconf_of(families);
                     link.rp_filter = conf.map(|conf| RpFilter::of(conf.rp_filter));
                     link.settings = conf.map(settings_of).unwrap_or_default();
+                    link.ip = conf.map(|conf| IpUse::of(conf.arp_accept, conf.arp_ignore)).unwrap_or_default();
                 }
                 LinkAttribute::LinkInfo(infos) => {
                     link.kind = kind_of(infos);
@@ -223,7 +227,7 @@ impl ObservedLink {
                 _ => {}
             }
         }
-        link.marked = group == LINK_GROUP;
+        link.group = group;
         link.owned = OwnedName::recognise(&link.name, group, matches!(link.kind, ObservedKind::Vrf(_)));
         link.alias = link.alias.filter(|alias| link.owned.is_some() || names::is_alias(alias));
         link

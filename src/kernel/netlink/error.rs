@@ -46,8 +46,18 @@ pub enum NetlinkError {
 }
 
 impl NetlinkError {
+    /// What is to be created exists, or another link has its index.
+    pub fn is_taken(&self) -> bool {
+        self.already_exists() || matches!(self, Self::Rejected { errno: Errno::EBUSY, .. })
+    }
+
     /// What is to be created exists.
     pub fn already_exists(&self) -> bool {
         matches!(self, Self::Rejected { errno: Errno::EEXIST, .. })
+    }
+
+    /// What is to be removed does not exist.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Rejected { errno: Errno::ENOENT, .. })
     }
 }

@@ -48,6 +48,8 @@ pub enum EventFilter {
 pub struct WatchedLinks {
     /// Underlay NICs.
     pub names: BTreeSet<String>,
+    /// Bridges that are missing.
+    pub awaited: BTreeSet<String>,
     /// Ifindexes of our links and of NICs: address messages have no name.
     pub indexes: BTreeSet<u32>,
 }
@@ -195,7 +197,7 @@ impl WatchedLinks {
                 // its ifindex.
                 matches!(observed.kind, ObservedKind::Vrf(_))
                     || observed.owned.is_some()
-                    || self.names.iter().any(|name| observed.has_name(name))
+                    || self.names.iter().chain(&self.awaited).any(|name| observed.has_name(name))
                     || self.indexes.contains(&link.header.index)
                     // What is stacked on a NIC decides whether it is taken.
                     || self.indexes.iter().any(|nic| observed.is_stacked_on(*nic))

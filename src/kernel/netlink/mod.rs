@@ -1,20 +1,23 @@
 //! Netlink: sockets of a network namespace, requests, dumps and events. In: values of [`super::model`]. Out: the kernel's
 //! answers as values. The only place with netlink messages; knows no objects and decides nothing.
 //!
-//! A file uses only those before it: `error`, `attribute`, `socket`, `netfilter`, `contents`, `saved_message`, `request`, `read`, `saved`,
-//! `route_use`, `saved_link`, `events`.
+//! A file uses only those before it: `error`, `attribute`, `socket`, `netfilter`, `contents`, `saved_message`, `request`, `rule`, `read`,
+//! `neighbor`, `segment_neighbor`, `saved`, `route_use`, `saved_link`, `events`.
 
 mod attribute;
 pub mod contents;
 pub mod error;
 pub mod events;
+pub mod neighbor;
 pub mod netfilter;
 pub mod read;
 pub mod request;
 pub mod route_use;
+pub mod rule;
 pub mod saved;
 pub mod saved_link;
 pub mod saved_message;
+pub mod segment_neighbor;
 pub mod socket;
 mod static_routes;
 

@@ -2,15 +2,18 @@
 //! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags};
+use netlink_packet_route::neighbour::NeighbourFlags;
 use nix::errno::Errno;
 
 use super::contents::{ObservedAddress, ObservedLink, is_local_last, unreachable_tables};
 use super::error::NetlinkError;
-use super::request;
+use super::neighbor::mac_of;
 use super::socket::{Route, Socket};
+use super::{request, rule};
 use crate::types::{Family, MacAddr, TableId};
 
 impl Socket<Route> {
@@ -37,10 +40,10 @@ impl Socket<Route> {
     }
 
     /// All links by ifindex, without addresses.
-    pub async fn links(&mut self) -> Result<BTreeMap<u32, ObservedLink>, NetlinkError> {
-        let take = |links: &mut BTreeMap<u32, ObservedLink>, message| {
+    pub async fn links(&mut self) -> Result<BTreeMap<u32, Arc<ObservedLink>>, NetlinkError> {
+        let take = |links: &mut BTreeMap<u32, Arc<ObservedLink>>, message| {
             if let RouteNetlinkMessage::NewLink(message) = message {
-                links.insert(message.header.index, ObservedLink::new(&message));
+                links.insert(message.header.index, Arc::new(ObservedLink::new(&message)));
             }
         };
         self.dump(request::get_links(), take).await
@@ -54,10 +57,10 @@ impl Socket<Route> {
                 && message.header.ifindex == index
                 && message.header.flags.contains(NeighbourFlags::Own)
             {
-                macs.extend(message.attributes.iter().find_map(mac_of));
+                macs.extend(mac_of(&message));
             }
         };
-        self.dump(request::get_fdb(), take).await
+        self.dump(request::get_neighbors(AddressFamily::Bridge), take).await
     }
 
     /// All addresses with the ifindexes of their links.
@@ -79,17 +82,9 @@ impl Socket<Route> {
     /// Whether table `local` is looked up after those of VRFs. A kernel without rules, or without IPv6, has no VRF devices of
     /// that family either.
     pub async fn is_local_last(&mut self, family: Family) -> Result<bool, NetlinkError> {
-        match self.dump(request::get_rules(family), Vec::push).await {
+        match self.dump(rule::get(family), Vec::push).await {
             Err(NetlinkError::Rejected { errno: Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP, .. }) => Ok(false),
             rules => Ok(is_local_last(&rules?)),
         }
-    }
-}
-
-fn mac_of(attribute: &NeighbourAttribute) -> Option<MacAddr> {
-    if let NeighbourAttribute::LinkLayerAddress(bytes) = attribute {
-        bytes.as_slice().try_into().ok().map(MacAddr)
-    } else {
-        None
     }
 }

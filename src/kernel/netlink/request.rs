@@ -1,4 +1,4 @@
-//! Netlink requests for links, addresses, routes and rules as data. In: ops and ifindexes. Out: messages. Sends nothing.
+//! Netlink requests for links, addresses and routes as data. In: ops and ifindexes. Out: messages. Sends nothing.
 
 use std::net::IpAddr;
 use std::os::fd::RawFd;
@@ -11,24 +11,21 @@ use netlink_packet_route::link::{
     InfoKind, InfoPortData, InfoPortKind, InfoVeth, InfoVrf, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags,
     LinkInfo, LinkMessage, Prop,
 };
-use netlink_packet_route::neighbour::NeighbourMessage;
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
-use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::attribute::emit_attributes;
 use super::contents::AddrGenMode;
-use crate::kernel::model::{
-    BridgePort, LOCAL_TABLE, LinkKind, LinkSetting, ROUTE_EACH_PACKET, RpFilter, UNREACHABLE_METRIC,
-};
+use crate::kernel::model::{BridgePort, IpUse, LinkKind, LinkSetting, ROUTE_EACH_PACKET, RpFilter, UNREACHABLE_METRIC};
 use crate::kernel::op::NewLink;
-use crate::names::LINK_GROUP;
+use crate::names::{LINK_GROUP, OwnedName, SEGMENT_GROUP, vrf_index};
 use crate::types::{Family, MacAddr, TableId};
 
 /// Creates, and does not replace.
-const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
+pub(super) const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
 /// A change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +37,15 @@ pub struct Request {
 }
 
 impl Request {
+    /// Creates the link with the next free index.
+    #[must_use]
+    pub fn without_index(mut self) -> Self {
+        if let RouteNetlinkMessage::NewLink(message) = &mut self.message {
+            message.header.index = 0;
+        }
+        self
+    }
+
     fn set(message: LinkMessage) -> Self {
         Self { message: RouteNetlinkMessage::NewLink(message), flags: 0 }
     }
@@ -79,21 +85,25 @@ pub fn new_link(new: &NewLink, netns: Option<RawFd>, peer_netns: Option<RawFd>) 
         }
         LinkKind::Veth { peer } => {
             // The other end must not be UP here: ENOTCONN.
-            let end = link(&peer.name.to_string(), owned(new.mtu, peer_netns));
+            let end = link(&peer.name.to_string(), owned(new, peer_netns));
             (InfoKind::Veth, InfoData::Veth(InfoVeth::Peer(end)))
         }
         LinkKind::Other => return None,
     };
     let mut message = link(&new.key.name.to_string(), new.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
-    message.attributes.extend(owned(new.mtu, netns));
+    if let OwnedName::Vrf(vrf) = &new.key.name {
+        message.header.index = vrf_index(vrf);
+    }
+    message.attributes.extend(owned(new, netns));
     message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)]));
     Some(Request { message: RouteNetlinkMessage::NewLink(message), flags: CREATE })
 }
 
 /// What every link of ours has from its first moment, above all the mark that it is ours.
-fn owned(mtu: Option<u32>, netns: Option<RawFd>) -> impl Iterator<Item = LinkAttribute> {
-    let mtu = mtu.map(LinkAttribute::Mtu);
-    [LinkAttribute::Group(LINK_GROUP)].into_iter().chain(mtu).chain(netns.map(LinkAttribute::NetNsFd))
+fn owned(new: &NewLink, netns: Option<RawFd>) -> impl Iterator<Item = LinkAttribute> + use<> {
+    let mtu = new.mtu.map(LinkAttribute::Mtu);
+    let group = if new.segment { SEGMENT_GROUP } else { LINK_GROUP };
+    [LinkAttribute::Group(group)].into_iter().chain(mtu).chain(netns.map(LinkAttribute::NetNsFd))
 }
 
 /// Completes a new link with what the kernel ignores or rejects in the creating message.
@@ -137,6 +147,15 @@ pub fn set_rp_filter(name: &str, filter: RpFilter) -> Request {
 pub fn set_link_setting(name: &str, setting: LinkSetting, on: bool) -> Request {
     let value = (setting.devconf(), u32::from(on));
     Request::set(link(name, [LinkAttribute::AfSpecUnspec(vec![devconf([value])])]))
+}
+
+/// Sets what a link does with ARP.
+pub fn set_arp(name: &str, ip: IpUse) -> Request {
+    const IPV4_DEVCONF_ARP_IGNORE: u16 = 19;
+    const IPV4_DEVCONF_ARP_ACCEPT: u16 = 21;
+    let [accept, ignore] = ip.arp();
+    let values = [(IPV4_DEVCONF_ARP_ACCEPT, accept), (IPV4_DEVCONF_ARP_IGNORE, ignore)];
+    Request::set(link(name, [LinkAttribute::AfSpecUnspec(vec![devconf(values)])]))
 }
 
 /// Sets the address generation mode.
@@ -219,10 +238,10 @@ pub fn delete_link(index: u32) -> Request {
     Request { message: RouteNetlinkMessage::DelLink(message), flags: 0 }
 }
 
-/// Deletes all links with our mark.
-pub fn delete_our_links() -> Request {
+/// Deletes all links with this mark of ours.
+pub fn delete_our_links(group: u32) -> Request {
     let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::Group(LINK_GROUP));
+    message.attributes.push(LinkAttribute::Group(group));
     Request { message: RouteNetlinkMessage::DelLink(message), flags: 0 }
 }
 
@@ -250,10 +269,18 @@ fn skip_stats() -> LinkAttribute {
     LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])
 }
 
-/// Reads the FDB of all links.
-pub fn get_fdb() -> RouteNetlinkMessage {
+/// Reads the neighbors of a family, or for that of bridges the FDB of all links.
+pub fn get_neighbors(family: AddressFamily) -> RouteNetlinkMessage {
     let mut message = NeighbourMessage::default();
-    message.header.family = AddressFamily::Bridge;
+    message.header.family = family;
+    RouteNetlinkMessage::GetNeighbour(message)
+}
+
+/// The same of one link or, for the family of bridges, of one bridge: its ifindex as the attribute by which the kernel filters.
+pub fn get_neighbors_of(family: AddressFamily, filter: NeighbourAttribute) -> RouteNetlinkMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family;
+    message.attributes.push(filter);
     RouteNetlinkMessage::GetNeighbour(message)
 }
 
@@ -310,36 +337,7 @@ fn unreachable(table: TableId, family: Family) -> RouteMessage {
     route
 }
 
-/// Adds the rule for table `local` with a preference.
-pub fn add_local_rule(family: Family, preference: u32) -> Request {
-    Request { message: RouteNetlinkMessage::NewRule(local_rule(family, preference)), flags: CREATE }
-}
-
-/// Removes the rule for table `local` with a preference.
-pub fn delete_local_rule(family: Family, preference: u32) -> Request {
-    Request { message: RouteNetlinkMessage::DelRule(local_rule(family, preference)), flags: 0 }
-}
-
-fn local_rule(family: Family, preference: u32) -> RuleMessage {
-    let mut rule = rules(family);
-    rule.header.table = LOCAL_TABLE;
-    rule.header.action = RuleAction::ToTable;
-    rule.attributes = vec![RuleAttribute::Priority(preference)];
-    rule
-}
-
-/// Reads the rules of a family.
-pub fn get_rules(family: Family) -> RouteNetlinkMessage {
-    RouteNetlinkMessage::GetRule(rules(family))
-}
-
-fn rules(family: Family) -> RuleMessage {
-    let mut rule = RuleMessage::default();
-    rule.header.family = address_family(family);
-    rule
-}
-
-fn address_family(family: Family) -> AddressFamily {
+pub(super) fn address_family(family: Family) -> AddressFamily {
     match family {
         Family::Ipv4 => AddressFamily::Inet,
         Family::Ipv6 => AddressFamily::Inet6,
@@ -404,7 +402,7 @@ mod tests {
 
     use super::*;
     use crate::kernel::model::{LinkKey, Netns};
-    use crate::names::{OwnedName, Role};
+    use crate::names::Role;
     use crate::types::Vni;
 
     fn vni() -> Vni {
@@ -415,6 +413,7 @@ mod tests {
         NewLink {
             key: LinkKey { netns: Netns::Router, name },
             kind,
+            segment: false,
             mtu,
             mac: None,
             addrgen_none: false,
@@ -449,6 +448,7 @@ mod tests {
         let name = OwnedName::Vrf("red".parse().unwrap());
         let message = link_of(new_link(&new(name, LinkKind::Vrf { table }, None), None, None));
         assert_eq!(message.header.flags.bits(), 0, "created down");
+        assert_eq!(message.header.index, vrf_index(&"red".parse().unwrap()), "the same after each rebuild");
         let request = bytes(&message);
         // IFLA_IFNAME 3, IFLA_GROUP 27, IFLA_LINKINFO 18 { IFLA_INFO_KIND 1, IFLA_INFO_DATA 2 { IFLA_VRF_TABLE 1 } }
         let data = attribute(1, &table.0.to_ne_bytes());

@@ -52,15 +52,22 @@ impl Socket<Route> {
         Ok(is_only_over(&defaults, index))
     }
 
-    async fn is_reached_over(&mut self, address: IpAddr, index: u32) -> Result<bool, NetlinkError> {
+    /// Ifindexes of the links over which the kernel reaches an address; none where no route covers it.
+    pub async fn links_to(&mut self, address: IpAddr) -> Result<BTreeSet<u32>, NetlinkError> {
+        let links = |message: &RouteNetlinkMessage| match message {
+            RouteNetlinkMessage::NewRoute(route) => devices(route),
+            _ => BTreeSet::new(),
+        };
         match self.get(request::get_route_to(address)).await {
-            Ok(messages) => Ok(messages.iter().any(
-                |message| matches!(message, RouteNetlinkMessage::NewRoute(route) if devices(route).contains(&index)),
-            )),
-            // No route covers it, or the host has no such family.
-            Err(NetlinkError::Rejected { errno, .. }) if is_unreachable(errno) => Ok(false),
+            Ok(messages) => Ok(messages.iter().flat_map(links).collect()),
+            // The host may have no such family.
+            Err(NetlinkError::Rejected { errno, .. }) if is_unreachable(errno) => Ok(BTreeSet::new()),
             Err(error) => Err(error),
         }
+    }
+
+    async fn is_reached_over(&mut self, address: IpAddr, index: u32) -> Result<bool, NetlinkError> {
+        Ok(self.links_to(address).await?.contains(&index))
     }
 }
 

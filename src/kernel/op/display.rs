@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::{AddressDevice, KernelOp, NewLink};
 use crate::kernel::model::{
-    LOCAL_RULE, LinkKey, LinkKind, ListenPort, ROUTE_EACH_PACKET, SourceFilter, UNREACHABLE_METRIC,
+    IpUse, LOCAL_RULE, LinkKey, LinkKind, ListenPort, ROUTE_EACH_PACKET, SourceFilter, UNREACHABLE_METRIC,
 };
 use crate::types::{Family, TableId};
 
@@ -18,8 +18,10 @@ impl fmt::Display for KernelOp {
             Self::CreateLink(new) => fmt::Display::fmt(new, f),
             Self::DeleteLink { key, .. } => write!(f, "{}: link delete {}", key.netns, key.name),
             Self::SetMaster { key, master: Some(master) } => set(f, key, format_args!("master {master}")),
-            Self::SetMaster { key, master: None } | Self::SetHostVrf { key, vrf: None } => set(f, key, "nomaster"),
-            Self::SetHostVrf { key, vrf: Some(vrf) } => set(f, key, format_args!("master {vrf}")),
+            Self::SetMaster { key, master: None } | Self::SetHostMaster { key, master: None } => {
+                set(f, key, "nomaster")
+            }
+            Self::SetHostMaster { key, master: Some(master) } => set(f, key, format_args!("master {}", master.name())),
             Self::SetMtu { key, mtu } => set(f, key, format_args!("mtu {mtu}")),
             Self::SetMac { key, mac, former: None } => set(f, key, format_args!("address {mac}")),
             Self::SetMac { key, mac, former: Some(former) } => {
@@ -34,6 +36,7 @@ impl fmt::Display for KernelOp {
             Self::SetRpFilter { key: LinkKey { netns, name }, filter } => {
                 write!(f, "{netns}: sysctl net.ipv4.conf.{name}.rp_filter={}", filter.value())
             }
+            Self::SetIpUse { key, ip } => ip_use(f, key, *ip),
             Self::SetLinkSetting { key: LinkKey { netns, name }, setting, on } => {
                 write!(f, "{netns}: sysctl net.ipv4.conf.{name}.{}={}", setting.name(), u8::from(*on))
             }
@@ -66,6 +69,16 @@ impl fmt::Display for KernelOp {
             Self::DelSourceFilter(filter) => filter.command(f, "delete"),
         }
     }
+}
+
+fn ip_use(f: &mut fmt::Formatter<'_>, LinkKey { netns, name }: &LinkKey, ip: IpUse) -> fmt::Result {
+    let [arp_accept, arp_ignore] = ip.arp();
+    write!(f, "{netns}: sysctl net.ipv4.conf.{name}.arp_accept={arp_accept} arp_ignore={arp_ignore}")?;
+    f.write_str(match ip {
+        IpUse::Routed => "",
+        IpUse::Gateway => " and net.ipv6 accept_untracked_na=2 dad_transmits=0",
+        IpUse::Bridged => " and net.ipv6 disable_ipv6=1",
+    })
 }
 
 impl fmt::Display for NewLink {

@@ -5,11 +5,13 @@ mod display;
 
 use ipnet::IpNet;
 
-use super::model::{BridgePort, LinkKey, LinkKind, LinkSetting, ListenPort, Netns, RpFilter, SourceFilter, Sysctl};
+use super::model::{
+    BridgePort, HostMaster, IpUse, LinkKey, LinkKind, LinkSetting, ListenPort, Netns, RpFilter, SourceFilter, Sysctl,
+};
 use crate::names::OwnedName;
 use crate::types::{Family, IfName, MacAddr, TableId, Vni, VrfName};
 
-/// A link as it is created. A veth pair is created by its PE end; both ends get MTU and `rp_filter`. Each
+/// A link as it is created. A veth pair is created by its PE end; both ends get MTU, `addrgen_none` and `rp_filter`. Each
 /// [`LinkSetting`] of a link with `rp_filter` is off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewLink {
@@ -17,6 +19,8 @@ pub struct NewLink {
     pub key: LinkKey,
     /// Kind and the attributes that cannot change.
     pub kind: LinkKind,
+    /// It belongs to an L2 segment.
+    pub segment: bool,
     /// MTU in bytes; the kernel's choice if `None`.
     pub mtu: Option<u32>,
     /// MAC address; the kernel's choice if `None`.
@@ -59,12 +63,12 @@ pub enum KernelOp {
         /// The master.
         master: Option<OwnedName>,
     },
-    /// Sets a VRF device of the host as master of the host end, or removes the host end from the one that we set.
-    SetHostVrf {
+    /// Sets a device of the host as master of the host end, or removes the host end from the one that we set.
+    SetHostMaster {
         /// The link.
         key: LinkKey,
         /// The device.
-        vrf: Option<IfName>,
+        master: Option<HostMaster>,
     },
     /// Sets the MTU.
     SetMtu {
@@ -99,6 +103,13 @@ pub enum KernelOp {
         key: LinkKey,
         /// The filter.
         filter: RpFilter,
+    },
+    /// Sets the part of a link in IP.
+    SetIpUse {
+        /// The link.
+        key: LinkKey,
+        /// Its part.
+        ip: IpUse,
     },
     /// Sets an IPv4 setting of a link.
     SetLinkSetting {
@@ -229,7 +240,8 @@ impl KernelOp {
             Self::CreateLink(NewLink { key, .. })
             | Self::DeleteLink { key, .. }
             | Self::SetMaster { key, .. }
-            | Self::SetHostVrf { key, .. }
+            | Self::SetHostMaster { key, .. }
+            | Self::SetIpUse { key, .. }
             | Self::SetMtu { key, .. }
             | Self::SetMac { key, .. }
             | Self::SetUp(key)
@@ -280,9 +292,9 @@ impl KernelOp {
     }
 
     /// Whether other ops, and the configuration of FRR, go on where it fails: an address of one family must not take the other
-    /// family along.
+    /// family along, and a segment works for the fabric without its bridge on the host.
     pub fn is_separate(&self) -> bool {
-        matches!(self, Self::AddAddress { .. })
+        matches!(self, Self::AddAddress { .. } | Self::SetHostMaster { master: Some(HostMaster::Bridge(_)), .. })
     }
 
     /// When it runs, see [`Wave`].
@@ -335,6 +347,7 @@ mod tests {
         let op = KernelOp::CreateLink(NewLink {
             key: LinkKey { netns: Netns::Router, name: OwnedName::Vni(Role::Vxlan, vni(100)) },
             kind: LinkKind::Vxlan { vni: vni(100), local: "100.65.0.1".parse().unwrap(), port: 4789 },
+            segment: false,
             mtu: None,
             mac: None,
             addrgen_none: false,

@@ -1,18 +1,18 @@
-//! The fields of an L3VNI about its host, as typed values: addresses, session, and route targets. In: a spec. Out: the values; the
+//! The fields of an L3VNI about its host, as typed values: addresses and session. In: a spec. Out: the values; the
 //! mistakes go to the [`Check`]. It must not know the fabric. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::session_subnet;
-use super::spec::{HostSessionSpec, L3VNISpec, RouteTargets};
+use super::spec::{HostSessionSpec, L3VNISpec};
 use crate::frr::model::{Neighbor, RemoteAs};
 use crate::kind::check::Check;
 use crate::kind::ipam;
 use crate::kind::object::Reason;
-use crate::types::{Asn, Family, RouteTarget};
+use crate::types::{Asn, Family};
 
 /// Subnets with their addresses, and what subnets cost that static routes of the node cover.
 pub(crate) fn veth_addresses(
@@ -121,16 +121,4 @@ pub(crate) fn host_session(check: &mut Check<'_>, spec: &L3VNISpec) -> Option<Ne
         bfd: host.bfd.as_ref().map(Into::into),
         passive: host.passive,
     })
-}
-
-pub(crate) fn route_targets(check: &mut Check<'_>, spec: &L3VNISpec) -> (BTreeSet<RouteTarget>, BTreeSet<RouteTarget>) {
-    let default = RouteTargets::default();
-    let targets = spec.route_targets.as_ref().unwrap_or(&default);
-    let [import, export] = [("import", &targets.import), ("export", &targets.export)].map(|(direction, list)| {
-        let parsed = list.iter().enumerate().filter_map(|(i, raw)| {
-            check.value(format_args!("spec.routeTargets.{direction}[{i}]"), raw.parse::<RouteTarget>())
-        });
-        parsed.collect()
-    });
-    (import, export)
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use super::validate::ValidL3vni;
 use crate::kernel::model::{
-    BridgePort, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, RpFilter, SourceFilter, Sysctl,
+    BridgePort, HostMaster, IpUse, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, RpFilter, SourceFilter,
+    Sysctl,
 };
 use crate::kind::definition::Fabric;
 use crate::kind::forwarding::FORWARDING;
@@ -72,7 +73,7 @@ pub(super) fn links(l3vni: &ValidL3vni, fabric: &Fabric, state: &mut KernelState
     let host = Link {
         addresses: l3vni.veth.values().map(|(_, addresses)| addresses.host).collect(),
         rp_filter: Some(l3vni.host_rp_filter),
-        host_vrf: l3vni.host_vrf.clone(),
+        host_master: l3vni.host_vrf.clone().map(HostMaster::Vrf),
         ..veth(&pe_key)
     };
     if fabric.source_filters && l3vni.veth.contains_key(&Family::Ipv6) {
@@ -96,12 +97,14 @@ fn link(scope: Scope, kind: LinkKind, mtu: u32) -> Link {
     Link {
         scope,
         kind,
+        segment: false,
         master: None,
-        host_vrf: None,
+        host_master: None,
         mtu: Some(mtu),
         mac: None,
         up: true,
         addrgen_none: false,
+        ip: IpUse::Routed,
         // A packet with a source of another VRF would be answered into that one by the host.
         rp_filter: Some(RpFilter::Loose),
         unsafe_settings: BTreeSet::new(),

@@ -22,10 +22,11 @@ use super::object::{Kind, ObjectRef};
 use crate::frr::model::RouterConfig;
 use crate::kernel::model::KernelState;
 use crate::scope::Scope;
+use crate::types::VrfName;
 
 pub use spec::{
-    AddressFamily, AggregateSpec, FromHost, HostSessionSpec, L3VNI, L3VNISpec, LocalCidr, ReversePathFilter,
-    RouteTargets, SourceAddress, ToFabric, ToHost,
+    AggregateSpec, FromHost, HostSessionSpec, L3VNI, L3VNISpec, LocalCidr, ReversePathFilter, SourceAddress, ToFabric,
+    ToHost,
 };
 pub use validate::ValidL3vni;
 
@@ -64,6 +65,10 @@ impl KindValid for ValidL3vni {
         let names =
             [Claim::new(Claimed::Vni(self.vni), "spec.vni"), Claim::new(Claimed::Vrf(self.vrf.clone()), "spec.vrf")];
         names.into_iter().chain(subnets).collect()
+    }
+
+    fn routing_domain(&self) -> Option<&VrfName> {
+        Some(&self.vrf)
     }
 
     fn links(&self, fabric: &Fabric, state: &mut KernelState) {

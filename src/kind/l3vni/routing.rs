@@ -2,6 +2,7 @@
 //! not contain FRR syntax. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -44,7 +45,7 @@ fn ip_vrf(l3vni: &ValidL3vni, fabric: &Fabric) -> IpVrf {
             local_pref: l3vni.local_pref,
             as_override: l3vni.as_override,
         };
-        sessions.insert(*family, session);
+        sessions.insert(*family, Arc::new(session));
     }
     IpVrf {
         vni: l3vni.vni,

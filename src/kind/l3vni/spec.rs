@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::kind::bgp::{BfdSettings, EbgpMultiHop, GracefulRestartSettings, PrefixRule, SecretKeyRef};
 use crate::kind::cel;
+use crate::kind::vni_fields::{AddressFamily, RouteTargets, default_vxlanport};
 use crate::names;
-use crate::types::Family;
 
 /// An IP-VRF on the selected nodes and its BGP session with the host.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -92,34 +92,6 @@ pub struct L3VNISpec {
     pub to_host: Option<ToHost>,
 }
 
-/// An address family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum AddressFamily {
-    /// IPv4.
-    IPv4,
-    /// IPv6, with FRR 10.6 or later.
-    IPv6,
-}
-
-impl AddressFamily {
-    /// As in an object.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::IPv4 => "IPv4",
-            Self::IPv6 => "IPv6",
-        }
-    }
-}
-
-impl From<AddressFamily> for Family {
-    fn from(family: AddressFamily) -> Self {
-        match family {
-            AddressFamily::IPv4 => Self::Ipv4,
-            AddressFamily::IPv6 => Self::Ipv6,
-        }
-    }
-}
-
 /// Which sources are accepted on a link (RFC 3704).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ReversePathFilter {
@@ -127,10 +99,6 @@ pub enum ReversePathFilter {
     Loose,
     /// Those to which the best route of the host leads through the veth pair. Not where replies leave the node another way.
     Strict,
-}
-
-fn default_vxlanport() -> u16 {
-    4789
 }
 
 /// Subnets of the veth pair between router and host.
@@ -146,20 +114,6 @@ pub struct LocalCidr {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "cel::subnet_v6")]
     pub ipv6: Option<String>,
-}
-
-/// Route targets, `ASN:NUMBER` or `IPV4:NUMBER`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RouteTargets {
-    /// Routes with one of these are imported into the VRF, `ASN:NUMBER` or `IPV4:NUMBER`, at most 64. Empty: the derived one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "cel::route_targets")]
-    pub import: Vec<String>,
-    /// Routes of the VRF are exported with these, `ASN:NUMBER` or `IPV4:NUMBER`, at most 64. Empty: the derived one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "cel::route_targets")]
-    pub export: Vec<String>,
 }
 
 /// Properties of the BGP session with the host.

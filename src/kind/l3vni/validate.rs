@@ -6,13 +6,13 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::host::{host_session, route_targets, source_addresses, veth_addresses};
-use super::spec::{AddressFamily, L3VNISpec, ReversePathFilter};
+use super::host::{host_session, source_addresses, veth_addresses};
+use super::spec::{L3VNISpec, ReversePathFilter};
 use crate::frr::model::{GracefulRestart, Neighbor, PrefixListEntry};
 use crate::kernel::model::RpFilter;
 use crate::kind::check::Check;
 use crate::kind::ipam::VethAddresses;
-use crate::kind::object::Reason;
+use crate::kind::vni_fields;
 use crate::kind::vtep::Vtep;
 use crate::names;
 use crate::types::{Asn, Community, Family, IfName, RouteTarget, Vni, VrfName};
@@ -80,11 +80,11 @@ pub(super) fn validate(spec: &L3VNISpec, check: &mut Check<'_>) -> Option<ValidL
     let field = if spec.vrf.is_some() { "spec.vrf" } else { "metadata.name" };
     let unreserved = |name: &VrfName| names::check_unreserved(name.as_str()).map_err(|why| format!("{name} {why}"));
     check.value(field, vrf.as_ref().map_or(Ok(()), unreserved));
-    let vtep = vtep(check, spec.underlay_address_family);
+    let vtep = vni_fields::vtep(check, spec.underlay_address_family);
     let (veth, covered) = veth_addresses(check, spec, index);
     let source = source_addresses(check, spec, &veth, index);
     let session = host_session(check, spec);
-    let (import, export) = route_targets(check, spec);
+    let (import, export) = vni_fields::route_targets(check, spec.route_targets.as_ref());
     let from = spec.from_host.as_ref();
     let from_host = check.rules("spec.fromHost.allowedPrefixes", from.and_then(|f| f.allowed_prefixes.as_ref()));
     let to = spec.to_host.as_ref().and_then(|t| t.allowed_prefixes.as_ref());
@@ -128,19 +128,4 @@ pub(super) fn validate(spec: &L3VNISpec, check: &mut Check<'_>) -> Option<ValidL
         aggregates,
         communities,
     })
-}
-
-/// The VTEP of this node for the VNI. An L3VNI is not validated without an Underlay.
-fn vtep(check: &mut Check<'_>, family: Option<AddressFamily>) -> Option<Vtep> {
-    let (underlay, vteps) = check.node.fabric?;
-    let vtep = vteps.select(family.map(Family::from));
-    if let (Some(family), None) = (family, vtep) {
-        let remedy = match family {
-            AddressFamily::IPv4 => "write an IPv4 pool to its spec.vtepcidr and the IPv6 pool to spec.vtepcidr6",
-            AddressFamily::IPv6 => "set its spec.vtepcidr6",
-        };
-        let text = format!("{underlay} has no pool of {} VTEPs: {remedy}, or remove this field", family.as_str());
-        check.reject(Reason::DependencyFailed, "spec.underlayAddressFamily", text);
-    }
-    vtep
 }

@@ -19,6 +19,7 @@ pub(super) fn instance(underlay: &ValidUnderlay) -> UnderlayInstance {
         networks: underlay.vteps.values().copied().map(IpNet::from).collect(),
         own_prefixes: own_prefixes(underlay),
         protected_prefixes: widest(protected(underlay).into_keys()),
+        l2vnis: BTreeMap::new(),
         graceful_restart: underlay.graceful_restart.clone(),
     }
 }

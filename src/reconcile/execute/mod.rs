@@ -14,11 +14,13 @@ use crate::frr::client::port::{RejectedCommand, Routing, RoutingError};
 use crate::frr::client::vty::VtyError;
 use crate::frr::config::batch::CommandBatch;
 use crate::frr::config::command::Intent;
-use crate::kernel::{Kernel, KernelError, Outcome, Step as KernelStep};
+use crate::frr::show::vni::VniFault;
+use crate::frr::show::vrf_binding::Unbound;
+use crate::kernel::{Kernel, KernelError, KernelOp, Outcome, Step as KernelStep};
 use crate::runtime::Daemon;
 use crate::scope::Scope;
 use crate::timing::{PassPhase, Stopwatch, Timing};
-use crate::types::VrfName;
+use crate::types::{Vni, VrfName};
 
 /// zebra takes a namespace up within 11 ms and lets go of it as fast; beyond this it has lost it.
 const VRF_LIMIT: Duration = Duration::from_secs(5);
@@ -52,6 +54,22 @@ pub enum Failure {
     /// FRR has the configuration but no L3VNI in service, after every attempt.
     #[error("FRR did not bring the L3VNI of VRF {0} up")]
     NotUp(VrfName),
+    /// FRR does not have the L2VNI in service, although all is in place.
+    #[error("VNI {vni}")]
+    SegmentNotUp {
+        /// The VNI.
+        vni: Vni,
+        /// Why not.
+        source: VniFault,
+    },
+    /// bgpd has a VRF that is gone: no rebuild of the IP-VRF helps, and who supervises bgpd restarts it.
+    #[error("the BGP instance of VRF {vrf} is not bound to it")]
+    Unbound {
+        /// The VRF.
+        vrf: VrfName,
+        /// Why not.
+        source: Unbound,
+    },
 }
 
 impl Failure {
@@ -92,6 +110,33 @@ impl Executed {
         for vrf in vrfs {
             self.fail(&Scope::Vrf(vrf.clone()), Failure::NotUp(vrf));
         }
+    }
+
+    /// L2VNIs that are not in service.
+    pub(super) fn fail_segments(&mut self, faults: BTreeMap<Vni, VniFault>) {
+        for (vni, source) in faults {
+            self.fail(&Scope::Segment(vni), Failure::SegmentNotUp { vni, source });
+        }
+    }
+
+    /// L2VNIs that cannot be read.
+    pub(super) fn fail_unread(&mut self, vnis: &BTreeSet<Vni>, error: RoutingError) {
+        let error = Arc::new(error);
+        for vni in vnis {
+            self.fail(&Scope::Segment(*vni), Failure::Routing(Arc::clone(&error)));
+        }
+    }
+
+    /// IP-VRFs that are not up, with why bgpd has a VRF that is gone where it does. Returns those that a rebuild may help.
+    pub(super) fn fail_unbound(&mut self, vrfs: BTreeMap<VrfName, Option<Unbound>>) -> BTreeSet<VrfName> {
+        let mut others = BTreeSet::new();
+        for (vrf, unbound) in vrfs {
+            match unbound {
+                Some(source) => self.fail(&Scope::Vrf(vrf.clone()), Failure::Unbound { vrf, source }),
+                None => drop(others.insert(vrf)),
+            }
+        }
+        others
     }
 
     /// A part of these scopes is unknown.
@@ -145,7 +190,7 @@ impl Executed {
         for command in &batch.commands {
             let is_rejected = left.next_if(|rejected| rejected.command == *command).is_some();
             if command.intent == Intent::Set && !is_rejected {
-                tracing::info!(scope = %command.scope, daemon = %batch.daemon, line = %command.line, "frr");
+                tracing::debug!(scope = %command.scope, daemon = %batch.daemon, line = %command.line, "frr");
                 self.frr_lines += 1;
             }
         }
@@ -201,11 +246,10 @@ impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
                     self.note_wait(&scope, waited);
                 }
             }
-            ScheduleStep::AwaitLinks { vrf, links } => {
-                let scope = Scope::Vrf(vrf.clone());
-                if !self.done.is_blocked(&scope) {
+            ScheduleStep::AwaitLinks { scope, vrf, links } => {
+                if !self.done.is_blocked(scope) {
                     let waited = self.routing.wait_links(vrf, links, VRF_LIMIT).await;
-                    self.note_wait(&scope, waited);
+                    self.note_wait(scope, waited);
                 }
             }
             ScheduleStep::AwaitRouterMacs(macs) => {
@@ -240,7 +284,19 @@ impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
         }
     }
 
+    /// A segment that is built in an IP-VRF is left for the next pass with it. Segments that are there are changed all the same.
+    fn block_segments(&mut self, steps: &[KernelStep]) {
+        let is_in_blocked = |KernelStep { scope, op }: &&KernelStep| {
+            let builds = matches!(op, KernelOp::CreateLink(_) | KernelOp::SetMaster { master: Some(_), .. });
+            let vrf = Some(op).filter(|_| builds && matches!(scope, Scope::Segment(_))).and_then(KernelOp::vrf);
+            vrf.is_some_and(|vrf| self.done.is_blocked(&Scope::Vrf(vrf.clone())))
+        };
+        let blocked: Vec<Scope> = steps.iter().filter(is_in_blocked).map(|step| step.scope.clone()).collect();
+        self.done.blocked.extend(blocked);
+    }
+
     async fn apply(&mut self, steps: &[KernelStep]) {
+        self.block_segments(steps);
         let is_left = |step: &&KernelStep| step.scope == Scope::Underlay || !self.done.is_blocked(&step.scope);
         let left: Vec<KernelStep> = steps.iter().filter(is_left).cloned().collect();
         if left.is_empty() {
@@ -249,7 +305,7 @@ impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
         for (KernelStep { scope, op }, outcome) in left.iter().zip(self.kernel.apply_all(&left).await) {
             match outcome {
                 Outcome::Done => {
-                    tracing::info!(%scope, %op, "kernel");
+                    tracing::debug!(%scope, %op, "kernel");
                     self.done.kernel_ops += 1;
                 }
                 Outcome::Failed(error) => self.done.fail(scope, Failure::Kernel(error)),

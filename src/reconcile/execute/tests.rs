@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use super::super::Reconciler;
@@ -55,11 +56,21 @@ impl Kernel for RecordingKernel {
     async fn apply_all(&self, steps: &[Step]) -> Vec<Outcome> {
         lanes::apply_all(self, steps).await
     }
-    async fn tcp_counts(&self, netns: &Netns) -> Result<TcpCounts, KernelError> {
-        self.fake.tcp_counts(netns).await
+    async fn tcp_counts(&self, namespaces: &BTreeSet<Netns>) -> Result<BTreeMap<Netns, TcpCounts>, KernelError> {
+        self.fake.tcp_counts(namespaces).await
     }
     async fn fdb(&self, device: &LinkKey) -> Result<BTreeSet<MacAddr>, KernelError> {
         self.fake.fdb(device).await
+    }
+    async fn keep_neighbors(&self, bridges: &BTreeSet<LinkKey>) -> Result<(), KernelError> {
+        self.fake.keep_neighbors(bridges).await
+    }
+    async fn repeat_neighbors(
+        &self,
+        bridge: &LinkKey,
+        known: &BTreeSet<(IpAddr, MacAddr)>,
+    ) -> Result<usize, KernelError> {
+        self.fake.repeat_neighbors(bridge, known).await
     }
     async fn changed(&self) {
         self.fake.changed().await;
@@ -72,11 +83,15 @@ fn step(call: &RoutingCall) -> Option<ScheduleStep> {
         RoutingCall::Apply(batch) => ScheduleStep::Frr(batch.clone()),
         RoutingCall::ApplyConcurrently(batch) => ScheduleStep::BeginPolicies(batch.clone()),
         RoutingCall::WaitVrf(vrf, presence) => ScheduleStep::AwaitVrf { vrf: vrf.clone(), presence: *presence },
-        RoutingCall::WaitLinks(vrf, links) => ScheduleStep::AwaitLinks { vrf: vrf.clone(), links: links.clone() },
+        RoutingCall::WaitLinks(vrf, links) => {
+            let (scope, vrf, links) = (Scope::Vrf(vrf.clone()), vrf.clone(), links.clone());
+            ScheduleStep::AwaitLinks { scope, vrf, links }
+        }
         RoutingCall::WaitRouterMacs(macs) => ScheduleStep::AwaitRouterMacs(macs.clone()),
         RoutingCall::Running
         | RoutingCall::Vrfs
         | RoutingCall::Vnis
+        | RoutingCall::LocalNeighbors(_)
         | RoutingCall::Sessions
         | RoutingCall::DownSessions => return None,
     })

@@ -19,7 +19,7 @@ use crate::frr::config::diff::{diff, policies_of_new, policies_of_underlay};
 use crate::frr::config::removal::Removal;
 use crate::frr::config::tree::Config;
 use crate::frr::release::Release;
-use crate::kernel::model::Netns;
+use crate::kernel::model::{KernelState, Netns};
 use crate::kernel::{self, KernelOp, Stage, Step as KernelStep};
 use crate::runtime::Daemon;
 use crate::scope::Scope;
@@ -49,6 +49,14 @@ impl Schedule {
         self.steps.is_empty()
     }
 
+    /// Adds the edits from `before`, which FRR runs after this schedule, to `wanted`. bgpd processes what it has first.
+    pub fn then(&mut self, before: &Config, wanted: &Config) {
+        let mut order = Order { steps: std::mem::take(&mut self.steps) };
+        order.steps.push(ScheduleStep::AwaitRouterMacs(BTreeMap::new()));
+        order.send(merge(diff(before, wanted).scopes.into_values().flatten()));
+        self.steps = order.steps;
+    }
+
     /// The kernel operations, in order.
     pub fn kernel_ops(&self) -> impl Iterator<Item = &KernelStep> {
         self.steps.iter().flat_map(ScheduleStep::kernel_ops)
@@ -68,6 +76,12 @@ impl Schedule {
     pub fn vrfs(&self) -> BTreeSet<VrfName> {
         let vrf = |scope: &Scope| if let Scope::Vrf(vrf) = scope { Some(vrf.clone()) } else { None };
         self.scopes().into_iter().filter_map(vrf).collect()
+    }
+
+    /// The segments that change.
+    pub fn segments(&self) -> BTreeSet<Vni> {
+        let vni = |scope: &Scope| if let Scope::Segment(vni) = scope { Some(*vni) } else { None };
+        self.scopes().into_iter().filter_map(vni).collect()
     }
 }
 
@@ -110,7 +124,7 @@ pub fn schedule(wanted: State<'_>, observed: State<'_>, not_up: &BTreeSet<VrfNam
         Scope::Underlay => policies_of_underlay(observed.frr, wanted.frr).is_some(),
         scope => !observed.frr.has(scope),
     };
-    order.build(build, change.scopes.iter().map(|(scope, change)| (scope, change, is_early(scope))));
+    order.build(&kernel_wanted, build, change.scopes.iter().map(|(scope, change)| (scope, change, is_early(scope))));
     Schedule { steps: order.steps, torn_down, unknown: change.unknown }
 }
 
@@ -158,6 +172,7 @@ impl Order {
     /// The changes are those of a scope, with whether its policies have been begun already.
     fn build<'a>(
         &mut self,
+        wanted: &KernelState,
         steps: Vec<KernelStep>,
         changes: impl Iterator<Item = (&'a Scope, &'a Vec<CommandBatch>, bool)>,
     ) {
@@ -177,7 +192,7 @@ impl Order {
             underlay.into_iter().partition(|batch| batch.stage < BatchStage::Leftovers);
         let (first, last): (Vec<_>, Vec<_>) = others.into_iter().partition(|batch| batch.stage < BatchStage::Policies);
         let (ground, links): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.op.stage() < Stage::Build);
-        let (macs, links): (Vec<_>, Vec<_>) = links.into_iter().partition(|step| router_mac(&step.op).is_some());
+        let (macs, links): (Vec<_>, Vec<_>) = links.into_iter().partition(|step| router_mac(step).is_some());
         let netns = ground.iter().filter_map(|step| created_netns(&step.op)).cloned().collect::<Vec<_>>();
         self.kernel(ground);
         let has_underlay = !underlay.is_empty();
@@ -186,7 +201,7 @@ impl Order {
         for vrf in netns {
             self.steps.push(ScheduleStep::AwaitVrf { vrf, presence: Presence::Active });
         }
-        self.links(links);
+        self.links(wanted, links);
         self.send(merge(first));
         if self.steps.iter().any(|step| matches!(step, ScheduleStep::BeginPolicies(_))) {
             self.steps.push(ScheduleStep::AwaitPolicies);
@@ -208,36 +223,40 @@ impl Order {
         }
         for group in steps.chunks(steps.len().div_ceil(MAC_GROUPS).max(1)) {
             self.kernel(group.to_vec());
-            let macs = group.iter().filter_map(|step| router_mac(&step.op)).collect();
+            let macs = group.iter().filter_map(router_mac).collect();
             self.steps.push(ScheduleStep::AwaitRouterMacs(macs));
         }
     }
 
-    fn links(&mut self, steps: Vec<KernelStep>) {
+    fn links(&mut self, wanted: &KernelState, steps: Vec<KernelStep>) {
         let is_address = |step: &KernelStep| step.op.stage() == Stage::Address;
         let (addresses, links): (Vec<_>, Vec<_>) = steps.into_iter().partition(is_address);
         self.kernel(links);
-        for (vrf, links) in addressed(&addresses) {
-            self.steps.push(ScheduleStep::AwaitLinks { vrf, links });
+        for ((scope, vrf), links) in addressed(wanted, &addresses) {
+            self.steps.push(ScheduleStep::AwaitLinks { scope, vrf, links });
         }
         self.kernel(addresses);
     }
 }
 
-/// The links of IP-VRFs that get an address. zebra does not look into the host's namespace.
-fn addressed(addresses: &[KernelStep]) -> BTreeMap<VrfName, BTreeSet<IfName>> {
-    let mut links: BTreeMap<VrfName, BTreeSet<IfName>> = BTreeMap::new();
+/// The links in IP-VRFs that get an address, by scope. zebra does not read the host's namespace.
+fn addressed(wanted: &KernelState, addresses: &[KernelStep]) -> BTreeMap<(Scope, VrfName), BTreeSet<IfName>> {
+    let mut links: BTreeMap<(Scope, VrfName), BTreeSet<IfName>> = BTreeMap::new();
     for KernelStep { scope, op } in addresses {
-        if let (Some(key), Scope::Vrf(vrf)) = (op.link().filter(|key| key.netns != Netns::Host), scope) {
-            links.entry(vrf.clone()).or_default().insert(key.name.if_name());
+        let key = op.link().filter(|key| key.netns != Netns::Host);
+        if let Some((key, vrf)) = key.and_then(|key| Some((key, wanted.vrf_by_place(key)?))) {
+            links.entry((scope.clone(), vrf.clone())).or_default().insert(key.name.if_name());
         }
     }
     links
 }
 
-/// The VNI whose router MAC an op changes, and the MAC.
-fn router_mac(op: &KernelOp) -> Option<(Vni, MacAddr)> {
-    if let KernelOp::SetMac { key, mac, .. } = op { Some((key.name.vni()?, *mac)) } else { None }
+/// The VNI whose router MAC a step changes, and the MAC. The gateway MAC of a segment is none.
+fn router_mac(KernelStep { scope, op }: &KernelStep) -> Option<(Vni, MacAddr)> {
+    match (scope, op) {
+        (Scope::Vrf(_), KernelOp::SetMac { key, mac, .. }) => Some((key.name.vni()?, *mac)),
+        _ => None,
+    }
 }
 
 fn created_netns(op: &KernelOp) -> Option<&VrfName> {

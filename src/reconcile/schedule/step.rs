@@ -33,6 +33,8 @@ pub enum ScheduleStep {
     /// Waits until zebra has links: it reads links and addresses from two sockets in two threads, and drops an address
     /// whose link it does not know.
     AwaitLinks {
+        /// What waits, and fails if they do not appear.
+        scope: Scope,
         /// The VRF.
         vrf: VrfName,
         /// Its links.
@@ -97,7 +99,7 @@ impl fmt::Display for ScheduleStep {
             Self::AwaitPolicies => f.write_str("wait for the policies"),
             Self::AwaitVrf { vrf, presence: Presence::Active } => write!(f, "wait until zebra has VRF {vrf}"),
             Self::AwaitVrf { vrf, presence: Presence::Gone } => write!(f, "wait until zebra has no VRF {vrf}"),
-            Self::AwaitLinks { vrf, links } => {
+            Self::AwaitLinks { vrf, links, .. } => {
                 let links: Vec<_> = links.iter().map(IfName::as_str).collect();
                 write!(f, "wait until zebra has {} in VRF {vrf}", links.join(", "))
             }

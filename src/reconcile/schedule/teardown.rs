@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::state::State;
 use crate::frr::config::removal::{Removal, removal};
 use crate::frr::config::tree::Config;
-use crate::kernel::model::{KernelState, LinkKey, LinkKind, Netns};
+use crate::kernel::model::{KernelState, Link, LinkKey, LinkKind, Netns};
 use crate::names::{OwnedName, Role};
 use crate::scope::Scope;
 use crate::types::VrfName;
@@ -41,8 +41,26 @@ pub(super) struct Reasons<'a> {
     pub(super) wanted: &'a Members<'a>,
 }
 
-/// The scopes that are torn down, IP-VRFs before the default instance: FRR rejects the removal of the default instance
-/// while there are others.
+/// The segments that are in one of these IP-VRFs, or have to be moved to another: they are torn down, but for their bridge on the
+/// host, which has ports of others.
+fn segments(wanted: State<'_>, observed: State<'_>, torn_down: &[Scope]) -> BTreeSet<Scope> {
+    let inside = |(key, link): &(&LinkKey, &Link)| link.segment && key.netns != Netns::Host;
+    let vrf = |state: &KernelState, key: &LinkKey| state.vrf_by_place(key).cloned();
+    let wanted_in: BTreeMap<&Scope, Option<VrfName>> =
+        wanted.kernel.links.iter().filter(inside).map(|(key, link)| (&link.scope, vrf(wanted.kernel, key))).collect();
+    let goes = |(key, link): &(&LinkKey, &Link)| {
+        let now = vrf(observed.kernel, key);
+        // In the router namespace a port that has lost its bridge is in no IP-VRF: it is put back.
+        let decides = key.netns != Netns::Router || matches!(key.name, OwnedName::Vni(Role::Bridge, _));
+        let is_moved = decides && wanted_in.get(&link.scope).is_some_and(|vrf| *vrf != now);
+        is_moved || now.is_some_and(|vrf| torn_down.contains(&Scope::Vrf(vrf)))
+    };
+    let links = observed.kernel.links.iter().filter(inside).filter(goes);
+    links.map(|(_, link)| link.scope.clone()).collect()
+}
+
+/// The scopes that are torn down, segments before IP-VRFs, these before the default instance: FRR rejects the removal of the
+/// default instance while there are others.
 pub(super) fn torn_down(wanted: State<'_>, observed: State<'_>, reasons: Reasons<'_>) -> Vec<Scope> {
     let mut known: BTreeSet<&VrfName> = reasons.observed.keys().copied().collect();
     known.extend(observed.frr.scopes().into_iter().filter_map(|scope| match scope {
@@ -61,8 +79,9 @@ pub(super) fn torn_down(wanted: State<'_>, observed: State<'_>, reasons: Reasons
             || reasons.observed.get(vrf).is_some_and(|keys| is_rebuilt(keys, wanted.kernel, observed.kernel))
             || reasons.wanted.get(vrf).is_some_and(|keys| lacks_device(keys, observed, &scope))
     };
-    let vrfs = known.into_iter().filter(is_torn_down).cloned().map(Scope::Vrf);
-    vrfs.chain(all.then_some(Scope::Underlay)).collect()
+    let vrfs: Vec<Scope> = known.into_iter().filter(is_torn_down).cloned().map(Scope::Vrf).collect();
+    let segments = segments(wanted, observed, &vrfs);
+    segments.into_iter().chain(vrfs).chain(all.then_some(Scope::Underlay)).collect()
 }
 
 /// The default instance is torn down when it is not wanted any more, or with another AS number.
@@ -112,13 +131,16 @@ pub(super) fn kernel_without(state: &KernelState, going: &BTreeSet<Scope>, reaso
     let mut tables = BTreeSet::new();
     let torn_links = || reasons.observed.iter().filter(|(vrf, _)| is_torn(vrf)).flat_map(|(_, keys)| keys);
     after.listen_ports.retain(|port| !torn_links().any(|key| **key == port.on));
-    let torn_vnis: BTreeSet<_> = torn_links().filter_map(|key| key.name.vni()).collect();
+    let of_segments = going.iter().filter_map(|scope| if let Scope::Segment(vni) = scope { Some(*vni) } else { None });
+    let torn_vnis: BTreeSet<_> = torn_links().filter_map(|key| key.name.vni()).chain(of_segments).collect();
     after.source_filters.retain(|filter| !in_removed(&filter.netns) && !torn_vnis.contains(&filter.table.vni));
     for key in torn_links() {
         if let Some(LinkKind::Vrf { table }) = after.links.remove(*key).map(|link| link.kind) {
             tables.insert(table);
         }
     }
+    // The bridge on the host stays if it is wanted, and is removed with all that is not.
+    after.links.retain(|key, link| key.name.is_host_bridge() || !link.segment || !going.contains(&link.scope));
     after.unreachable.retain(|(table, _)| !tables.contains(table));
     after
 }

@@ -19,10 +19,11 @@ fn state(mode: VrfMode, objects: &[(String, Value)]) -> (KernelState, Config) {
         (ObjectRef::new(kind, "default", name), Object::new(kind::Spec::from_json(kind, spec).unwrap()))
     };
     let underlay = serde_json::json!({"asn": 64514, "vtepcidr": "100.65.0.0/24", "nics": ["toswitch"]});
-    let l3vnis = objects.iter().map(|(name, spec)| object(Kind::L3VNI, name, spec.clone()));
+    let kind = |spec: &Value| if spec.get("routingDomain").is_some() { Kind::L2VNI } else { Kind::L3VNI };
+    let vnis = objects.iter().map(|(name, spec)| object(kind(spec), name, spec.clone()));
     let snapshot = Snapshot {
         node: NodeIdentity { name: "n".into(), index: 0, labels: BTreeMap::new() },
-        objects: l3vnis.chain([object(Kind::Underlay, "u", underlay)]).collect(),
+        objects: vnis.chain([object(Kind::Underlay, "u", underlay)]).collect(),
         ..Snapshot::default()
     };
     let plan = plan(&snapshot, &NodeFacts::unknown(mode, frr_8()));
@@ -62,6 +63,26 @@ fn later_ops(schedule: &Schedule) -> Vec<&KernelOp> {
 /// The batches of these stages.
 fn batches<'a>(schedule: &'a Schedule, stages: &[BatchStage]) -> Vec<&'a CommandBatch> {
     schedule.steps.iter().filter_map(ScheduleStep::batch).filter(|batch| stages.contains(&batch.stage)).collect()
+}
+
+#[rstest]
+#[case("vni110", false)]
+#[case("pe-110", false)]
+#[case("br-pe-110", true)]
+fn a_segment_is_torn_down_where_its_bridge_has_lost_its_ip_vrf(#[case] name: &str, #[case] is_torn: bool) {
+    let domain = serde_json::json!({"type": "L3VNI", "l3vni": {"name": "red"}});
+    let segment = serde_json::json!({"vni": 110, "routingDomain": domain, "gatewayIPs": ["10.110.0.1/24"]});
+    let (wanted, frr) = state(VrfMode::Vrf, &[l3vni("red", 100, 10), ("layer2".to_owned(), segment)]);
+    let mut observed = wanted.clone();
+    for (key, link) in &mut observed.links {
+        if key.name.to_string() == name {
+            link.master = None;
+        }
+    }
+    assert_ne!(observed, wanted);
+    let view = |kernel| State { kernel, frr: &frr };
+    let schedule = schedule(view(&wanted), view(&observed), &BTreeSet::new(), frr_8());
+    assert_eq!(torn(&schedule).len(), usize::from(is_torn), "{:?}", torn(&schedule));
 }
 
 /// As of routers that derived the router MAC from VTEP and VNI.
@@ -289,4 +310,26 @@ fn port_ops(schedule: &Schedule) -> Vec<String> {
             )
         })
         .collect()
+}
+
+/// bgpd processes that an aggregate is gone before it gets the next one of the same prefix.
+#[test]
+fn what_comes_in_turn_is_sent_when_bgpd_has_processed_what_was_before() {
+    let aggregate = |alone: bool| {
+        let (name, mut spec) = l3vni("red", 100, 10);
+        spec["toFabric"] = serde_json::json!({"aggregates": [{"prefix": "172.30.0.0/24", "summaryOnly": alone}]});
+        (name, spec)
+    };
+    let [have, first, last] = [vec![aggregate(false)], vec![l3vni("red", 100, 10)], vec![aggregate(true)]]
+        .map(|red| state(VrfMode::Vrf, &red));
+    let view = |state: &'static (KernelState, Config)| State { kernel: &state.0, frr: &state.1 };
+    let [have, first, last] = [have, first, last].map(|state| view(Box::leak(Box::new(state))));
+    let mut schedule = schedule(first, have, &BTreeSet::new(), frr_8());
+    schedule.then(first.frr, last.frr);
+    let text = schedule.to_string();
+    let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("no `{part}` in\n{text}"));
+    let removed = at("no aggregate-address 172.30.0.0/24\n");
+    let waits = at("wait until bgpd has advertised all routes\n");
+    let added = at(" aggregate-address 172.30.0.0/24 summary-only\n");
+    assert!(removed < waits && waits < added, "{text}");
 }

@@ -15,10 +15,10 @@ const MAX_FILE: u64 = 16 << 20;
 
 /// What changes with the content of a regular file: device, inode, size, and the times, in seconds and nanoseconds, of the
 /// last changes of the content and of the inode.
-pub(super) type FileStamp = (u64, u64, u64, [i64; 4]);
+pub(crate) type FileStamp = (u64, u64, u64, [i64; 4]);
 
 /// The files of a directory that may define objects, in the order of their names.
-pub(super) fn list(dir: &Path) -> Result<BTreeSet<PathBuf>, SourceError> {
+pub(crate) fn list(dir: &Path) -> Result<BTreeSet<PathBuf>, SourceError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => SourceError::Missing { dir: dir.to_owned() },
         io::ErrorKind::NotADirectory => SourceError::NotADirectory { dir: dir.to_owned() },
@@ -40,7 +40,7 @@ pub(super) fn list(dir: &Path) -> Result<BTreeSet<PathBuf>, SourceError> {
 
 /// What is read of a file.
 #[derive(Debug)]
-pub(super) enum FileRead {
+pub(crate) enum FileRead {
     /// It has the stamp that is known.
     Unchanged,
     /// It does not exist, or is not a regular file.
@@ -53,7 +53,7 @@ pub(super) enum FileRead {
 
 impl FileRead {
     /// Reads the file at `path`, unless it has the stamp `known`.
-    pub(super) fn of(path: &Path, known: Option<&FileStamp>) -> Self {
+    pub(crate) fn of(path: &Path, known: Option<&FileStamp>) -> Self {
         let stamp = stamp(path);
         if stamp.is_some() && stamp.as_ref() == known {
             return Self::Unchanged;

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use self::file_read::{FileRead, FileStamp, list};
+use self::file_read::FileStamp;
 use super::SourceError;
-use super::document::{self, Document, DocumentError};
+use super::document::{self, Document, DocumentError, ReadLimits};
 use super::file_reads::FileReads;
 use super::schema::Schemas;
 use super::secret;
@@ -21,6 +21,11 @@ use super::yaml;
 use crate::kind::{SecretKey, Spec};
 use crate::printable::printable;
 use crate::snapshot::{Kind, Location, NodeIdentity, Object, ObjectRef, Reason, Rejection, Snapshot};
+
+pub(crate) use self::file_read::{FileRead, list};
+
+/// Rejections of a file that are reported, at most: a small file can have 80,000.
+const MAX_REJECTIONS: usize = 500;
 
 /// A directory of objects and the one of its secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +80,8 @@ struct FileContent {
     /// The text of documents that do not say which object they are.
     unidentified: BTreeSet<String>,
     rejected: Vec<Rejection>,
-    /// The parsed documents by their text, so that only changed ones are parsed again.
-    parsed: BTreeMap<String, Arc<[Document]>>,
+    /// The parsed documents by their text, so that only changed ones are parsed again, and what each of them took.
+    parsed: BTreeMap<String, (Arc<[Document]>, ReadLimits)>,
     /// The file before it was read; `None` where it has to be read again even if it does not change.
     stamp: Option<FileStamp>,
 }
@@ -138,6 +143,21 @@ impl DirectoryReader {
         Ok(snapshot)
     }
 
+    /// The snapshot of texts in the place of files, each with why it cannot be read where that is so.
+    pub(crate) fn read_texts(&mut self, files: &BTreeMap<PathBuf, Result<String, String>>) -> Snapshot {
+        for (path, text) in files {
+            let read = match text {
+                Ok(text) => FileRead::Text(None, text.clone()),
+                Err(error) => FileRead::Failed(error.clone()),
+            };
+            let content = self.file_content(path, None, WriteState::Settled, read);
+            self.files.extend(content.map(|content| (path.clone(), content)));
+        }
+        let mut snapshot = self.assemble();
+        self.read_secrets(&mut snapshot, &WriteTracker::default(), Instant::now());
+        snapshot
+    }
+
     /// The last snapshot with a rejection that says why the directory cannot be read.
     pub(crate) fn last_with_error(&self, error: &SourceError) -> Option<Snapshot> {
         let mut snapshot = self.last.clone()?;
@@ -172,14 +192,26 @@ impl DirectoryReader {
             }
         };
         let mut file = FileContent { stamp, ..FileContent::default() };
+        let mut left = ReadLimits::of_file(text.len());
         for (offset, part) in yaml::split_documents(&text) {
+            if left.are_used_up() {
+                file.add(&document::not_read(), part, &shown, offset);
+                break;
+            }
             let parsed = file.parsed.get(part).or_else(|| before?.parsed.get(part)).cloned();
-            let documents = parsed.unwrap_or_else(|| document::read(part, &self.schemas).into());
+            let (documents, used) = parsed.filter(|(_, used)| left.use_again(*used)).unwrap_or_else(|| {
+                let before = left;
+                (document::read(part, &self.schemas, &mut left).into(), left.used_of(before))
+            });
             for document in &*documents {
                 file.add(document, part, &shown, offset);
             }
-            file.parsed.insert(part.to_owned(), documents);
+            // What was rejected for want of the rest may be valid next time.
+            if !left.are_exceeded() {
+                file.parsed.insert(part.to_owned(), (documents, used));
+            }
         }
+        file.limit_rejections(&shown);
         match before {
             Some(before) if state == WriteState::Recent && file.may_lack_objects_of(before) => {
                 return Some(Arc::clone(before));
@@ -259,10 +291,11 @@ impl FileContent {
         let at = |line: u64| Location { file: file.to_owned(), line: offset + line };
         match &document.spec {
             Ok(spec) => match self.objects.entry(document.object.clone()) {
-                Entry::Occupied(first) => {
+                Entry::Occupied(first) if self.rejected.len() <= MAX_REJECTIONS => {
                     let other = format!("{file}:{}", first.get().line);
                     self.rejected.push(conflict(&document.object, at(document.line), &other));
                 }
+                Entry::Occupied(_) => {}
                 Entry::Vacant(vacant) => {
                     vacant.insert(FileObject { spec: spec.clone(), line: offset + document.line });
                 }
@@ -274,8 +307,20 @@ impl FileContent {
                     // With or without its marker it is the same document.
                     self.unidentified.insert(part.strip_prefix("---").unwrap_or(part).trim().to_owned());
                 }
-                self.rejected.extend(errors.iter().map(|error| rejection(&document.object, error, at(error.line))));
+                let left = MAX_REJECTIONS.saturating_sub(self.rejected.len()).saturating_add(1);
+                let errors = errors.iter().take(left);
+                self.rejected.extend(errors.map(|error| rejection(&document.object, error, at(error.line))));
             }
+        }
+    }
+
+    /// Puts a note in the place of those after the first [`MAX_REJECTIONS`], which are not known.
+    fn limit_rejections(&mut self, file: &str) {
+        if self.rejected.len() > MAX_REJECTIONS {
+            self.rejected.truncate(MAX_REJECTIONS);
+            let message =
+                format!("the file has more than {MAX_REJECTIONS} mistakes: fix these first, the others are not listed");
+            self.rejected.push(unreadable(Some(Location { file: file.to_owned(), line: 1 }), message));
         }
     }
 

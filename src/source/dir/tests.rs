@@ -291,3 +291,49 @@ fn a_file_that_was_not_settled_is_read_again() {
     case.now += Duration::from_secs(1);
     assert_eq!(read(&mut case), 1);
 }
+
+/// A small file can have as many mistakes as it has lines.
+#[test]
+fn the_mistakes_of_a_file_are_listed_up_to_a_limit_and_its_valid_objects_count() {
+    let mut case = DirectoryCase::new();
+    let mistakes = "---\na: 1\n".repeat(2000);
+    case.write("a.yaml", &format!("{mistakes}---\n{}", l3vni("red", "100")));
+    assert_eq!(case.l3vnis(), ["red/100@1"]);
+    let found = case.rejections();
+    assert_eq!(found.len(), MAX_REJECTIONS + 1);
+    let note = "the file has more than 500 mistakes: fix these first, the others are not listed";
+    assert_eq!(found.iter().filter(|rejection| rejection.ends_with(note)).count(), 1);
+}
+
+/// What was rejected as too much is read again when there is room for it.
+#[test]
+fn an_object_that_was_too_much_for_its_file_is_read_again() {
+    let mut case = DirectoryCase::new();
+    let large = |name: &str| {
+        let prefixes = format!("&a {{prefix: 1.0.0.0/8}}{}", ",*a".repeat(200));
+        let spec = format!("localcidr: {{ipv4: 10.0.0.0/24}}, fromHost: {{allowedPrefixes: [{prefixes}]}}");
+        l3vni(name, &format!("100, {spec}"))
+    };
+    let comment = "# this makes the file larger, so that more may be read of it\n".repeat(20);
+    case.write("a.yaml", &format!("{}{}", large("blue"), large("red")));
+    let names = |case: &mut DirectoryCase| case.l3vnis().len();
+    assert_eq!(names(&mut case), 1);
+    case.write("a.yaml", &format!("{}{}{comment}", large("blue"), large("red")));
+    assert_eq!(names(&mut case), 2);
+}
+
+/// They would take longer than as many values in a few documents.
+#[test]
+fn documents_after_the_limits_of_a_file_are_not_read() {
+    let mut case = DirectoryCase::new();
+    case.write("a.yaml", &three());
+    assert_eq!(case.l3vnis().len(), 3);
+    let many = (0..150_000).map(|n| format!("a: {n}")).collect::<Vec<_>>().join("\n---\n") + "\n---\n";
+    case.write("a.yaml", &(l3vni("red", "101") + &many + &l3vni("blue", "201")));
+    // What may be defined there stays in force.
+    assert_eq!(case.l3vnis(), ["blue/200@1", "green/300@1", "red/101@2"]);
+    let rejections = case.rejections();
+    assert!(rejections.len() <= MAX_REJECTIONS + 1, "{}", rejections.len());
+    let read = case.reader.files.values().map(|file| file.parsed.len()).sum::<usize>();
+    assert!(read < 100_000, "{read}");
+}

@@ -179,6 +179,7 @@ fn cached_rejection(rejection: &Rejection) -> CachedRejection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::atomic_file::tests::assert_replaced_durably;
     use std::os::unix::fs::PermissionsExt;
 
     fn snapshot() -> Snapshot {
@@ -197,11 +198,22 @@ mod tests {
         let path = dir.path().join("snapshot.json");
         assert_eq!(read(&path, "n1").unwrap(), None);
         let snapshot = snapshot();
-        write(&path, &snapshot).unwrap();
+        write(&path, &Snapshot { node: snapshot.node.clone(), ..Snapshot::default() }).unwrap();
         write(&path, &snapshot).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(read(&path, "n1").unwrap(), Some(snapshot));
         assert_eq!(read(&path, "n2").unwrap(), None);
+    }
+
+    /// A node that loses its power after a change starts with that change, or with what was before, also without API server.
+    #[test]
+    fn the_snapshot_is_on_disk_when_it_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("perouter/snapshot.json");
+        let snapshot = snapshot();
+        assert_replaced_durably(&path, || write(&path, &snapshot).unwrap());
+        let other = Snapshot { node: snapshot.node.clone(), ..Snapshot::default() };
+        assert_replaced_durably(&path, || write(&path, &other).unwrap());
     }
 
     #[test]

@@ -35,8 +35,11 @@ mod watch;
 mod watcher;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kube::Client;
+
+use super::health::SourceHealth;
 
 pub use index::IndexChoice;
 pub use watch::watch;
@@ -54,6 +57,8 @@ pub struct Cluster {
     pub index: IndexChoice,
     /// The file that holds the last snapshot.
     pub disk_cache: PathBuf,
+    /// Whether the API server can be read.
+    pub health: Arc<SourceHealth>,
 }
 
 impl std::fmt::Debug for Cluster {

@@ -3,6 +3,7 @@
 //! must not interpret objects, nor end while its receiver exists.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -35,6 +36,7 @@ const QUIET: Duration = Duration::from_secs(60);
 pub(crate) async fn follow(cluster: Cluster, target: WatchTarget, events: mpsc::Sender<ClusterEvent>) {
     let (api, config) = request(&cluster, &target);
     let mut outage = Outage::default();
+    let (health, part) = (Arc::clone(&cluster.health), format!("{target:?}"));
     loop {
         let mut stream = pin!(watcher(api.clone(), config.clone()));
         while let Some(event) = stream.next().await {
@@ -42,12 +44,14 @@ pub(crate) async fn follow(cluster: Cluster, target: WatchTarget, events: mpsc::
                 Ok(event) => {
                     if !matches!(event, watcher::Event::Init) {
                         outage.end(&target);
+                        health.delivered(&part);
                     }
                     if events.send(ClusterEvent::Watch(target.clone(), Box::new(event))).await.is_err() {
                         return;
                     }
                 }
                 Err(error) => {
+                    health.failed(&part);
                     let pause = outage.record_failure(&target, &error);
                     if events.send(ClusterEvent::WatchFailed(target.clone(), error.to_string())).await.is_err() {
                         return;

@@ -17,7 +17,7 @@ fn snapshot(index: u32, labels: &[(&str, &str)], l3vnis: Vec<(ObjectRef, Object)
 fn summary(snapshot: &Snapshot) -> Vec<String> {
     let accepted = snapshot.objects.iter().map(|(key, object)| match &object.spec {
         Spec::L3VNI(spec) => format!("{} {}", key.name, spec.vni),
-        Spec::Underlay(_) => panic!("no L3VNI: {key}"),
+        Spec::Underlay(_) | Spec::L2VNI(_) => panic!("no L3VNI: {key}"),
     });
     accepted.chain(snapshot.rejected.iter().map(|r| format!("{} {}", r.reason, r.object.name))).collect()
 }

@@ -2,13 +2,16 @@
 //! and without unknown fields, as kubectl's strict validation. In: JSON. Out: a typed spec, or every violation. It must not look
 //! at other objects.
 
+mod rules;
+
 use std::collections::BTreeMap;
 
 use jsonschema::{ValidationError, Validator};
-use kube::core::cel::{self, CompiledSchema, ErrorKind, compile_schema};
+use kube::core::cel::{CompilationError, apply_defaults};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+use self::rules::{BrokenRule, CelRules, Evaluator};
 pub use super::messages::Violation;
 use super::messages::{self, MAX_VIOLATIONS};
 use super::yaml::join_path;
@@ -29,13 +32,21 @@ pub enum SchemaError {
         /// The cause.
         source: Box<ValidationError<'static>>,
     },
+    /// A rule is not CEL.
+    #[error("a rule of {kind} does not compile")]
+    Rule {
+        /// Its kind.
+        kind: Kind,
+        /// The cause.
+        source: CompilationError,
+    },
 }
 
 /// The compiled schemas of every kind.
 #[derive(Debug)]
 pub struct Schemas {
     by_kind: BTreeMap<Kind, Schema>,
-    cel: cel::Validator,
+    evaluator: Evaluator,
 }
 
 #[derive(Debug)]
@@ -45,14 +56,14 @@ struct Schema {
     /// The same with unknown fields forbidden.
     strict: Value,
     structure: Validator,
-    rules: CompiledSchema,
+    rules: CelRules,
 }
 
 impl Schemas {
     /// Compiles the schemas of every kind.
     pub fn new() -> Result<Self, SchemaError> {
         let compiled = Kind::ALL.iter().map(|kind| Ok((*kind, Schema::new(*kind)?)));
-        Ok(Self { by_kind: compiled.collect::<Result<_, SchemaError>>()?, cel: cel::Validator::new() })
+        Ok(Self { by_kind: compiled.collect::<Result<_, SchemaError>>()?, evaluator: Evaluator::new() })
     }
 
     /// The spec of `object` with its defaults, or its violations, sorted by field: all of them, or the first
@@ -62,8 +73,7 @@ impl Schemas {
         self.validate_within(&mut { usize::MAX }, kind, object)
     }
 
-    /// The same where the rules of this object, [`evaluations`] of them, are evaluated only if they are within `budget`, which
-    /// they reduce.
+    /// The same where the rules of this object are evaluated only if what it takes is within `budget`, which it reduces.
     pub(crate) fn validate_within(
         &self,
         budget: &mut usize,
@@ -76,13 +86,14 @@ impl Schemas {
         };
         let mut object = object.clone();
         prune_nulls(&mut object);
-        let object = cel::apply_defaults(&schema.openapi, &object);
+        let mut object = apply_defaults(&schema.openapi, &object);
         let (mut violations, too_large) = schema.structural(&object);
         if !too_large {
-            let left = budget.checked_sub(evaluations(&schema.openapi, &object));
+            prune(&schema.openapi, &mut object);
+            let left = budget.checked_sub(schema.rules.cost(&object));
             *budget = left.unwrap_or_default();
             violations.extend(match left {
-                Some(_) => schema.broken_rules(&self.cel, &object, &violations),
+                Some(_) => schema.broken_rules(&self.evaluator, &object, &violations),
                 None => vec![messages::too_much()],
             });
         }
@@ -107,7 +118,8 @@ impl Schema {
         forbid_unknown(&mut strict);
         let structure = jsonschema::validator_for(&strict)
             .map_err(|source| SchemaError::Structure { kind, source: Box::new(source) })?;
-        Ok(Self { rules: compile_schema(&openapi), openapi, strict, structure })
+        let rules = CelRules::compile(&openapi).map_err(|source| SchemaError::Rule { kind, source })?;
+        Ok(Self { openapi, strict, structure, rules })
     }
 
     /// The violations of the structural schema, few more than are reported, and whether one of them is about a size.
@@ -129,33 +141,15 @@ impl Schema {
 
     /// The CEL rules that `object` violates. Where there are structural violations, a rule that cannot be evaluated or that
     /// concerns such a field adds nothing.
-    fn broken_rules(&self, cel: &cel::Validator, object: &Value, structural: &[Violation]) -> Vec<Violation> {
-        let Err(errors) = cel.validate_compiled(&self.rules, object, None) else { return Vec::new() };
+    fn broken_rules(&self, evaluator: &Evaluator, object: &Value, structural: &[Violation]) -> Vec<Violation> {
         let reported = |path: &str| structural.iter().any(|violation| violation.field == path);
-        errors
-            .into_iter()
-            .filter(|error| structural.is_empty() || error.kind == ErrorKind::ValidationFailure)
-            .map(|error| messages::cel_rule(&error, object))
+        let broken = evaluator.broken(&self.rules, object).into_iter();
+        broken
+            .filter(|rule| structural.is_empty() || rule.is_evaluated)
+            .map(|BrokenRule { field, message, .. }| messages::cel_rule(field, message, object))
             .filter(|violation| !reported(&violation.field))
             .collect()
     }
-}
-
-/// How many CEL rules are evaluated for a value.
-fn evaluations(schema: &Value, value: &Value) -> usize {
-    let own = schema.get("x-kubernetes-validations").and_then(Value::as_array).map_or(0, Vec::len);
-    let inside: usize = match value {
-        Value::Object(fields) => {
-            let properties = schema.get("properties").and_then(Value::as_object);
-            let known = properties.into_iter().flatten();
-            known.filter_map(|(name, schema)| Some(evaluations(schema, fields.get(name)?))).sum()
-        }
-        Value::Array(items) => {
-            schema.get("items").map_or(0, |schema| items.iter().map(|item| evaluations(schema, item)).sum())
-        }
-        _ => 0,
-    };
-    own + inside
 }
 
 fn parse_spec(kind: Kind, object: &Value) -> Result<Spec, Vec<Violation>> {
@@ -172,6 +166,40 @@ fn prune_nulls(value: &mut Value) {
             fields.values_mut().for_each(prune_nulls);
         }
         Value::Array(items) => items.iter_mut().for_each(prune_nulls),
+        _ => {}
+    }
+}
+
+/// Removes what no rule may name, as the API server does: fields that the schema does not have, and all metadata but the name.
+fn prune(schema: &Value, object: &mut Value) {
+    let metadata = object.get("metadata").filter(|metadata| metadata.is_object());
+    let metadata = metadata.map(|metadata| metadata.get("name").map_or(json!({}), |name| json!({"name": name})));
+    prune_unknown(schema, object);
+    if let (Some(metadata), Some(fields)) = (metadata, object.as_object_mut()) {
+        fields.insert("metadata".to_owned(), metadata);
+    }
+}
+
+/// A mapping without a list of its fields keeps all.
+fn prune_unknown(schema: &Value, value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            let Some(Value::Object(properties)) = schema.get("properties") else { return };
+            fields.retain(|name, value| {
+                let known = properties.get(name);
+                if let Some(schema) = known {
+                    prune_unknown(schema, value);
+                }
+                known.is_some()
+            });
+        }
+        Value::Array(items) => {
+            if let Some(schema) = schema.get("items") {
+                for item in items {
+                    prune_unknown(schema, item);
+                }
+            }
+        }
         _ => {}
     }
 }

@@ -3,6 +3,8 @@ use rstest::rstest;
 
 use std::sync::Arc;
 
+use kube::core::cel::{self, compile_schema};
+
 use super::*;
 use crate::kind::{L3VNISpec, UnderlaySpec};
 
@@ -301,7 +303,7 @@ prop_compose! {
         timers in (optional(0..=10_u16), optional(0..=10_u16), optional(any::<u16>()), any::<bool>()),
         (ttl, is_ipv6) in (optional(any::<u8>()), any::<bool>()),
     ) -> L3VNISpec {
-        use crate::kind::l3vni::AddressFamily;
+        use crate::kind::vni_fields::AddressFamily;
         use crate::kind::{EbgpMultiHop, FromHost, HostSessionSpec, LocalCidr, PrefixRule, RouteTargets};
         L3VNISpec {
             asn, vni, vrf, hostasn, vxlanport,
@@ -380,6 +382,7 @@ proptest! {
     #[test]
     fn an_l3vni_that_passes_reads_back_the_same(spec in any_l3vni()) {
         let object = json!({"metadata": {"name": "red"}, "spec": serde_json::to_value(&spec).unwrap()});
+        rules::tests::as_kube(Kind::L3VNI, &object)?;
         match SCHEMAS.with(|schemas| schemas.validate(Kind::L3VNI, &object)) {
             Ok(read) => prop_assert_eq!(read, Spec::L3VNI(Arc::new(spec))),
             Err(violations) => are_ours(&violations)?,
@@ -400,6 +403,7 @@ proptest! {
             node_selector: None,
         };
         let object = json!({"metadata": {"name": "underlay"}, "spec": serde_json::to_value(&spec).unwrap()});
+        rules::tests::as_kube(Kind::Underlay, &object)?;
         match SCHEMAS.with(|schemas| schemas.validate(Kind::Underlay, &object)) {
             Ok(read) => prop_assert_eq!(read, Spec::Underlay(Arc::new(spec))),
             Err(violations) => are_ours(&violations)?,

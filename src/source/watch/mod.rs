@@ -7,6 +7,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::SourceError;
 use super::dir::{Directory, DirectoryReader};
 use super::file_reads::FileReads;
+use super::health::SourceHealth;
 use super::write_tracker::{FileEvent, WriteTracker};
 use crate::snapshot::{NodeIdentity, Snapshot};
 
@@ -27,8 +29,13 @@ pub(crate) const COALESCE: Duration = Duration::from_millis(10);
 const LONGEST_BURST: Duration = Duration::from_millis(500);
 /// How often the identity of the watched directories is compared.
 const TICK: Duration = Duration::from_secs(2);
-/// Every file is read again after this many ticks, also unchanged ones.
-const RESYNC_TICKS: u32 = 15;
+/// The directory is compared with what is known of its files after this many ticks.
+const COMPARE_TICKS: u32 = 15;
+/// Every file is read again after this many ticks, also unchanged ones: of a write whose event was lost, size and times may be
+/// as before.
+const READ_TICKS: u32 = 150;
+/// The directory fails as a whole: a file that cannot be read is a rejection.
+const ALL_FILES: &str = "";
 
 /// Sends the snapshot of `directory`, and every later one that differs from the last, until `shutdown`.
 ///
@@ -38,6 +45,7 @@ pub async fn watch(
     directory: Directory,
     node: NodeIdentity,
     sender: watch::Sender<Snapshot>,
+    health: Arc<SourceHealth>,
     shutdown: CancellationToken,
 ) -> Result<(), SourceError> {
     let (event_sender, mut events) = mpsc::unbounded_channel();
@@ -48,6 +56,7 @@ pub async fn watch(
     let first;
     (reader, first) = read(reader, &writes, Instant::now()).await?;
     sender.send_replace(first?);
+    health.delivered(ALL_FILES);
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ticks = 0;
@@ -65,10 +74,11 @@ pub async fn watch(
             _ = tick.tick() => {
                 ticks += 1;
                 let replaced = watches.refresh();
-                if !replaced && ticks % RESYNC_TICKS != 0 {
+                if replaced || ticks % READ_TICKS == 0 {
+                    writes.request_full_read();
+                } else if ticks % COMPARE_TICKS != 0 {
                     continue;
                 }
-                writes.request_full_read();
             }
         }
         watches.refresh();
@@ -76,6 +86,10 @@ pub async fn watch(
         let next;
         (reader, next) = read(reader, &writes, now).await?;
         writes.finish_read(now);
+        match &next {
+            Ok(_) => health.delivered(ALL_FILES),
+            Err(_) => health.failed(ALL_FILES),
+        }
         publish(&sender, &reader, next);
     }
 }

@@ -22,7 +22,7 @@ impl RunningWatch {
         let directory = Directory::new(dir.path().join(sub));
         let (sender, mut snapshots) = watch::channel(Snapshot::default());
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(watch(directory, NodeIdentity::default(), sender, shutdown.clone()));
+        let task = tokio::spawn(watch(directory, NodeIdentity::default(), sender, Arc::default(), shutdown.clone()));
         timeout(DEADLINE, snapshots.changed()).await.unwrap().unwrap();
         Self { dir, snapshots, shutdown, task }
     }
@@ -247,7 +247,7 @@ async fn a_missing_directory_at_the_start_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let (sender, _receiver) = watch::channel(Snapshot::default());
     let directory = Directory::new(dir.path().join("nowhere"));
-    let ended = watch(directory, NodeIdentity::default(), sender, CancellationToken::new());
+    let ended = watch(directory, NodeIdentity::default(), sender, Arc::default(), CancellationToken::new());
     let error = timeout(DEADLINE, ended).await.unwrap().unwrap_err();
     assert!(matches!(error, SourceError::Missing { .. }), "{error}");
 }

@@ -12,11 +12,21 @@ use super::scalar;
 
 /// Lists and mappings inside each other.
 const MAX_DEPTH: usize = 64;
-/// Values of all documents, those that aliases repeat included.
+/// Values of a text, those that aliases repeat included, at most.
 const MAX_NODES: usize = 250_000;
+/// More values than are left for the file.
+pub(crate) const TOO_MANY_FOR_FILE: &str =
+    "with the repeated ones, more values than are read of a file of this size: split the file or remove aliases";
 
-pub(super) fn documents(text: &str) -> Result<Vec<YamlNode>, SyntaxError> {
-    let mut builder = Builder::default();
+/// `left`: the values that texts may have together, which these reduce.
+pub(super) fn documents(text: &str, left: &mut usize) -> Result<Vec<YamlNode>, SyntaxError> {
+    let mut builder = Builder { max: MAX_NODES.min(*left), ..Builder::default() };
+    let result = parse(text, &mut builder);
+    *left = left.saturating_sub(builder.nodes);
+    result.map(|()| builder.documents)
+}
+
+fn parse(text: &str, builder: &mut Builder) -> Result<(), SyntaxError> {
     for next in Parser::new_from_str(text) {
         match next {
             Ok((event, span)) => builder.event(event, &span)?,
@@ -25,7 +35,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<YamlNode>, SyntaxError> {
             }
         }
     }
-    Ok(builder.documents)
+    Ok(())
 }
 
 #[derive(Default)]
@@ -36,6 +46,8 @@ struct Builder {
     /// Complete nodes with an anchor, and how many nodes each contains.
     anchors: BTreeMap<usize, (YamlNode, usize)>,
     nodes: usize,
+    /// Nodes, at most.
+    max: usize,
 }
 
 struct Open {
@@ -113,10 +125,14 @@ impl Builder {
     }
 
     fn count(&mut self, at: u64, nodes: usize) -> Result<(), SyntaxError> {
-        self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes > MAX_NODES {
-            return Err(error(at, format!("more than {MAX_NODES} values: split the file or remove aliases")));
+        let counted = self.nodes.saturating_add(nodes);
+        if counted > self.max {
+            return Err(match self.max {
+                MAX_NODES => error(at, format!("more than {MAX_NODES} values: split the file or remove aliases")),
+                _ => error(at, TOO_MANY_FOR_FILE),
+            });
         }
+        self.nodes = counted;
         Ok(())
     }
 
@@ -227,10 +243,11 @@ impl OpenMap {
 
 /// Accepts the one tag that makes a string of every scalar.
 fn string_tag(tag: &Tag, at: u64) -> Result<(), SyntaxError> {
-    if tag.core_suffix() == Some("str") {
-        Ok(())
-    } else {
-        Err(error(at, format!("the tag {} is not supported: remove it", tag.original())))
+    match tag.core_suffix() {
+        Some("str") => Ok(()),
+        Some(_) => Err(error(at, format!("the tag {} is not supported: remove it", tag.original()))),
+        // It may be a password without quotes.
+        None => Err(error(at, "a tag that begins with ! is not supported: remove it, or put the value in quotes")),
     }
 }
 

@@ -10,7 +10,8 @@ mod build;
 mod node;
 mod scalar;
 
-pub(crate) use self::node::{FieldLines, join_path};
+pub(crate) use self::build::TOO_MANY_FOR_FILE;
+pub(crate) use self::node::join_path;
 pub use self::node::{SyntaxError, YamlField, YamlNode};
 
 /// Splits a file at its document markers into the text of each document, with the number of lines before it.
@@ -33,12 +34,33 @@ pub fn split_documents(text: &str) -> Vec<(u64, &str)> {
     documents
 }
 
-/// Parses the text of one document or of a whole file. Documents without a value, such as a comment, are skipped.
+/// Values of the smallest file, those that aliases repeat included.
+const MIN_NODES: usize = 1000;
+/// Values without aliases are fewer than the bytes. More are allowed with aliases, but no more than this for each byte: many small
+/// files would take as long as many large ones.
+const MAX_NODES_PER_BYTE: usize = 4;
+/// Values of a file that is not large, at most: half a second. An object has one for eight bytes or more.
+const MAX_NODES: usize = 250_000;
+
+/// The values that a file of this size may have in all its documents.
+pub fn nodes_of_file(bytes: usize) -> usize {
+    bytes.saturating_mul(MAX_NODES_PER_BYTE).saturating_add(MIN_NODES).min(MAX_NODES.max(bytes / 4))
+}
+
+/// Parses the text of a whole file. Documents without a value, such as a comment, are skipped.
 ///
 /// # Errors
 /// If the text is not YAML.
 pub fn parse(text: &str) -> Result<Vec<YamlNode>, SyntaxError> {
-    let mut documents = build::documents(text)?;
+    parse_within(&mut nodes_of_file(text.len()), text)
+}
+
+/// Parses the text of one document, where the documents of a file together may have this many values.
+///
+/// # Errors
+/// If the text is not YAML, or has more values than are left.
+pub fn parse_within(left: &mut usize, text: &str) -> Result<Vec<YamlNode>, SyntaxError> {
+    let mut documents = build::documents(text, left)?;
     documents.retain(|node| !node.is_null());
     Ok(documents)
 }
@@ -50,7 +72,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn values(text: &str) -> Vec<Value> {
-        parse(text).unwrap().iter().map(|node| node.split().0).collect()
+        parse(text).unwrap().iter().map(YamlNode::to_value).collect()
     }
 
     #[rstest]
@@ -83,6 +105,7 @@ mod tests {
     #[case("~: a\n", 1, "null is not a key")]
     #[case("[a]: b\n", 1, "a key must be a scalar")]
     #[case("a: !!int '1'\n", 1, "the tag !!int is not supported: remove it")]
+    #[case("a: !hunter2\n", 1, "a tag that begins with ! is not supported: remove it, or put the value in quotes")]
     #[case("a: .inf\n", 1, "JSON has no such number")]
     #[case("a: 1\nb: [\n", 2, "unclosed bracket '['")]
     fn a_syntax_error_has_its_line(#[case] text: &str, #[case] line: u64, #[case] message: &str) {
@@ -99,7 +122,7 @@ mod tests {
     #[case("nothing", 1)]
     fn a_missing_field_has_the_line_of_its_parent(#[case] path: &str, #[case] line: u64) {
         let text = "a: 1\nb:\n  - x: 1\n    w: {k: [1]}\n  - z\nc: {q: 1}\nlabels:\n  a.b/c: d\n";
-        assert_eq!(parse(text).unwrap()[0].split().1.line(path), line);
+        assert_eq!(parse(text).unwrap()[0].line_of(path), line);
     }
 
     #[test]
@@ -133,8 +156,9 @@ mod tests {
             let before = char::from(name as u8 - 1);
             text + &format!("{name}: &{name} [*{before}, *{before}, *{before}, *{before}]\n")
         });
+        assert_eq!(parse(&bomb).unwrap_err().message, TOO_MANY_FOR_FILE);
         let message = "more than 250000 values: split the file or remove aliases";
-        assert_eq!(parse(&bomb).unwrap_err().message, message);
+        assert_eq!(parse(&format!("{bomb}#{}", " ".repeat(1 << 20))).unwrap_err().message, message);
     }
 
     proptest::proptest! {

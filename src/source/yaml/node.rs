@@ -1,6 +1,4 @@
-//! A YAML value with line numbers. In: what the parser finds. Out: plain values, and the line of each field by its path. Pure.
-
-use std::collections::BTreeMap;
+//! A YAML value with line numbers. In: what the parser finds. Out: plain values, and the line of a field by its path. Pure.
 
 use serde_json::{Map, Value};
 
@@ -28,29 +26,6 @@ pub struct YamlField {
     pub line: u64,
     /// The value.
     pub value: YamlNode,
-}
-
-/// Line of each field by its path, such as `spec.neighbors[0].asn`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct FieldLines {
-    start: u64,
-    fields: BTreeMap<String, u64>,
-}
-
-impl FieldLines {
-    /// The line of `path`, or of its nearest ancestor in the text.
-    pub(crate) fn line(&self, path: &str) -> u64 {
-        let mut path = path;
-        loop {
-            if let Some(line) = self.fields.get(path) {
-                return *line;
-            }
-            match path.rfind(['.', '[']) {
-                Some(at) => path = path.get(..at).unwrap_or_default(),
-                None => return self.start,
-            }
-        }
-    }
 }
 
 /// A syntax error.
@@ -105,48 +80,60 @@ impl YamlNode {
 
     /// The plain value, without lines.
     pub fn to_value(&self) -> Value {
-        self.split().0
-    }
-
-    /// The plain value and the lines of its fields.
-    pub(crate) fn split(&self) -> (Value, FieldLines) {
-        let mut lines = FieldLines { start: self.line, fields: BTreeMap::new() };
-        let value = self.collect("", &mut lines.fields);
-        (value, lines)
-    }
-
-    fn collect(&self, path: &str, lines: &mut BTreeMap<String, u64>) -> Value {
         match &self.content {
             Content::Scalar(value) => value.clone(),
-            Content::List(items) => {
-                let items = items.iter().enumerate().map(|(i, item)| {
-                    let path = format!("{path}[{i}]");
-                    let value = item.collect(&path, lines);
-                    lines.insert(path, item.line);
-                    value
-                });
-                Value::Array(items.collect())
-            }
+            Content::List(items) => Value::Array(items.iter().map(Self::to_value).collect()),
             Content::Map(fields) => {
-                let mut map = Map::new();
-                for YamlField { key, line, value } in fields {
-                    let path = join_path(path, key);
-                    map.insert(key.clone(), value.collect(&path, lines));
-                    lines.insert(path, *line);
-                }
-                Value::Object(map)
+                let fields = fields.iter().map(|field| (field.key.clone(), field.value.to_value()));
+                Value::Object(fields.collect::<Map<_, _>>())
             }
+        }
+    }
+
+    /// The line of the field at `path`, such as `spec.neighbors[0].asn`, or of its nearest ancestor in the text. Looked for when it
+    /// is needed: the paths of all fields are many times as long as the text.
+    pub(crate) fn line_of(&self, path: &str) -> u64 {
+        let (mut node, mut line, mut path) = (self, self.line, path);
+        while !path.is_empty()
+            && let Some((value, at, rest)) = node.step(path)
+        {
+            (node, line, path) = (value, at, rest);
+        }
+        line
+    }
+
+    /// The value with which a path begins, the line of its key or item, and the rest of the path.
+    fn step<'a>(&self, path: &'a str) -> Option<(&Self, u64, &'a str)> {
+        match &self.content {
+            Content::Scalar(_) => None,
+            Content::List(items) => {
+                let (index, rest) = path.strip_prefix('[')?.split_once(']')?;
+                let item = items.get(index.parse::<usize>().ok()?)?;
+                Some((item, item.line, rest))
+            }
+            Content::Map(fields) => fields.iter().find_map(|YamlField { key, line, value }| {
+                let rest = if is_bracketed(key) {
+                    path.strip_prefix('[')?.strip_prefix(key.as_str())?.strip_prefix(']')?
+                } else {
+                    path.strip_prefix('.').unwrap_or(path).strip_prefix(key.as_str())?
+                };
+                (rest.is_empty() || rest.starts_with(['.', '['])).then_some((value, *line, rest))
+            }),
         }
     }
 }
 
 /// The path of a field as Kubernetes writes it: a key that contains a dot is in brackets.
 pub(crate) fn join_path(parent: &str, key: &str) -> String {
-    if key.contains(['.', '/', '[']) {
+    if is_bracketed(key) {
         format!("{parent}[{key}]")
     } else if parent.is_empty() {
         key.to_owned()
     } else {
         format!("{parent}.{key}")
     }
+}
+
+fn is_bracketed(key: &str) -> bool {
+    key.contains(['.', '/', '['])
 }

@@ -67,8 +67,9 @@ fn float(text: &str) -> Option<Value> {
         && (!whole.is_empty() || !fraction.is_empty())
         && exponent.is_none_or(|exponent| !exponent.is_empty() && is_digits(exponent));
     let value = text.parse::<f64>().ok().filter(|value| is_float && value.is_finite())?;
-    // JSON has no whole numbers of another type.
-    let as_integer = format!("{value:.0}").parse::<i64>().ok().filter(|_| value.fract() == 0.0);
+    // JSON has no whole numbers of another type. The digits of a large one take long.
+    let is_whole = value.fract() == 0.0 && value.abs() <= 1e19;
+    let as_integer = is_whole.then(|| format!("{value:.0}").parse::<i64>().ok()).flatten();
     as_integer.map(Number::from).or_else(|| Number::from_f64(value)).map(Value::Number)
 }
 

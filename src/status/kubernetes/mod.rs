@@ -1,8 +1,9 @@
 //! Writes the status of the node to the API: `RouterNodeStatus`, and events. In: statuses, and the UIDs of the node and its
-//! objects. Out: one write per change, at most one per second. Nothing waits for it, and nothing reads what it writes to
+//! objects. Out: one write per change, at most one per second, and one per minute while the status is observed. Nothing waits for it, and nothing reads what it writes to
 //! configure anything.
 
 mod events;
+mod list;
 
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use crate::kind::node_owner::{node_owner, owned_by_node};
 use crate::kind::{GROUP, RouterNodeStatus, RouterNodeStatusSpec, RouterState, VERSION};
 use crate::snapshot::ApiIdentities;
 
+pub use list::list;
+
 /// Between two writes.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Between attempts that fail.
@@ -35,6 +38,8 @@ const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// An object that somebody else deleted or changed is repaired after this time.
 const RECHECK: Duration = Duration::from_secs(300);
+/// Seconds of observation after which an unchanged status is written again: an older one is that of a controller that does not work.
+const HEARTBEAT: u64 = 60;
 /// The API server rejects longer notes.
 const LONGEST_NOTE: usize = 1000;
 
@@ -96,6 +101,8 @@ struct Written {
     reference: ObjectReference,
     owner: Option<String>,
     state: Option<RouterState>,
+    /// When it was observed, in seconds since the epoch.
+    observed: u64,
 }
 
 struct Publisher {
@@ -136,9 +143,10 @@ impl Publisher {
         let state = router_state(status, written.state.as_ref(), &now);
         let mut events = object_events(written.state.as_ref(), status);
         let differs = written.state.as_ref() != Some(&state);
-        if differs {
+        let is_due = status.observed_time >= written.observed.saturating_add(HEARTBEAT);
+        if differs || is_due {
             self.write(&state, now).await?;
-            written.state = Some(state);
+            (written.state, written.observed) = (Some(state), status.observed_time);
         }
         events.extend(self.sessions.events(status));
         let reference = written.reference.clone();
@@ -146,7 +154,7 @@ impl Publisher {
         for event in events {
             self.send_event(event, &reference, known).await;
         }
-        Ok(differs)
+        Ok(differs || is_due)
     }
 
     /// The object on the API, or a new one.
@@ -166,8 +174,10 @@ impl Publisher {
         };
         let owner = node_owner(&object.metadata).map(str::to_owned);
         let reference = object.object_ref(&());
+        let observed = object.status.as_ref().and_then(|state| state.observed_time.as_ref());
+        let observed = observed.and_then(|time| u64::try_from(time.0.as_second()).ok()).unwrap_or_default();
         let state = object.status.map(|state| RouterState { observed_time: None, ..state });
-        Ok(Written { reference, owner, state })
+        Ok(Written { reference, owner, state, observed })
     }
 
     async fn write(&self, state: &RouterState, now: Time) -> Result<(), kube::Error> {

@@ -92,7 +92,7 @@ async fn the_object_belongs_to_the_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_written_without_a_change() {
+async fn without_a_change_only_the_heartbeat_is_written() {
     let case = Case::start();
     case.known("uid-n1");
     case.publish(good()).await;
@@ -103,7 +103,9 @@ async fn nothing_is_written_without_a_change() {
         let same = NodeStatus { observed_time: second, ..status(good().resources, sessions) };
         case.publish(same).await;
     }
-    // Checked, but not written.
+    assert_eq!(case.writes(), writes + 1, "one heartbeat in 100 s of observation");
+    let writes = case.writes();
+    // Without another observation: checked, but not written.
     case.seconds(400).await;
     assert_eq!(case.writes(), writes);
     assert!(case.api.count("GET routernodestatuses") >= 2);

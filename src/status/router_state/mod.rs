@@ -6,12 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::model::{NodeStatus, ObjectState, Resource};
+use crate::diagnose::check;
+use crate::diagnose::finding::{Area, Finding, FindingKind, Place};
 use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::kind::node_status::{
     ConditionReason, ConditionStatus, ConditionType, ResourceState, RouterCondition, RouterState, SessionCount,
     SessionDown, VniCount,
 };
 use crate::snapshot::ObjectRef;
+use crate::types::VrfName;
 
 /// Further sessions are counted, not named.
 const MOST_NAMED: usize = 64;
@@ -20,10 +23,11 @@ const MOST_IN_MESSAGE: usize = 5;
 
 /// The status object of a node. `before` is the one that was last written, `now` the transition time of conditions that changed.
 pub fn router_state(status: &NodeStatus, before: Option<&RouterState>, now: &Time) -> RouterState {
-    let down: BTreeSet<SessionDown> = status.sessions.iter().filter(|s| !is_up(s)).map(session_down).collect();
+    let down: BTreeSet<SessionDown> =
+        status.sessions.iter().filter(|s| !is_up(s)).map(|session| session_down(session, &status.findings)).collect();
     let up = status.sessions.len() - down.len();
     let ready = status.l3vnis().filter(|(_, state)| state.is_ready()).count();
-    let conditions = [ready_condition(status), degraded_condition(status, &down)];
+    let conditions = [ready_condition(status), degraded_condition(status, &down), fabric_condition(status)];
     RouterState {
         conditions: conditions.into_iter().map(|parts| condition(parts, before, now)).collect(),
         index: status.index,
@@ -53,8 +57,16 @@ fn is_up(session: &SessionState) -> bool {
     session.phase == SessionPhase::Established
 }
 
-fn session_down(session: &SessionState) -> SessionDown {
-    SessionDown { vrf: session.vrf.as_ref().map(ToString::to_string), peer: session.peer.clone() }
+/// With the cause, as the checks found it.
+fn session_down(session: &SessionState, findings: &[Finding]) -> SessionDown {
+    let place = Place::session(session.vrf.as_ref(), &session.peer);
+    let cause = findings.iter().find(|finding| finding.place == place);
+    SessionDown {
+        vrf: session.vrf.as_ref().map(ToString::to_string),
+        peer: session.peer.clone(),
+        reason: cause.map(|cause| cause.kind.as_str().to_owned()),
+        message: cause.map(|cause| format!("{}: {}", cause.what, cause.remedy)).unwrap_or_default(),
+    }
 }
 
 fn resource_state(resource: &Resource) -> ResourceState {
@@ -76,12 +88,49 @@ fn ready_condition(status: &NodeStatus) -> ConditionParts {
     let (value, reason, message) = if status.vtep.is_none() {
         let message = "no Underlay is accepted for this node".to_owned();
         (ConditionStatus::False, ConditionReason::NoUnderlay, message)
-    } else if status.ready {
-        (ConditionStatus::True, ConditionReason::Applied, String::new())
-    } else {
+    } else if !status.ready {
         (ConditionStatus::False, ConditionReason::ApplyFailed, objects(status, ObjectState::Failed))
+    } else if let Some((reason, message)) = fabric_problem(status) {
+        (ConditionStatus::False, reason, message)
+    } else if let Some(message) = vnis_down(status) {
+        (ConditionStatus::False, ConditionReason::VniDown, message)
+    } else {
+        (ConditionStatus::True, ConditionReason::Applied, String::new())
     };
     (ConditionType::Ready, value, reason, message)
+}
+
+/// Why no route is exchanged with the fabric.
+fn fabric_problem(status: &NodeStatus) -> Option<(ConditionReason, String)> {
+    let found = check::without_fabric(&status.findings)?;
+    let reason = if found.kind == FindingKind::NoEvpnSession {
+        ConditionReason::NoEvpnSession
+    } else {
+        ConditionReason::NoFabricSession
+    };
+    let of_sessions = status.findings.iter().filter(|f| f.area == Area::Fabric && f.place.peer.is_some());
+    let causes = few(of_sessions.map(|finding| finding.what.clone()));
+    Some((reason, if causes.is_empty() { found.what.clone() } else { causes }))
+}
+
+fn vnis_down(status: &NodeStatus) -> Option<String> {
+    let down = status.findings.iter().filter(|finding| finding.kind == FindingKind::VniDown);
+    let names = few(down.map(|finding| finding.place.to_string()));
+    (!names.is_empty()).then_some(names)
+}
+
+fn fabric_condition(status: &NodeStatus) -> ConditionParts {
+    let (value, reason, message) = if status.vtep.is_none() {
+        let message = "no Underlay is accepted for this node".to_owned();
+        (ConditionStatus::False, ConditionReason::NoUnderlay, message)
+    } else if status.frr_version.is_empty() {
+        (ConditionStatus::False, ConditionReason::RouterUnreachable, "FRR does not answer".to_owned())
+    } else if let Some((reason, message)) = fabric_problem(status) {
+        (ConditionStatus::False, reason, message)
+    } else {
+        (ConditionStatus::True, ConditionReason::EvpnSession, String::new())
+    };
+    (ConditionType::FabricConnected, value, reason, message)
 }
 
 fn degraded_condition(status: &NodeStatus, down: &BTreeSet<SessionDown>) -> ConditionParts {
@@ -97,6 +146,12 @@ fn degraded_condition(status: &NodeStatus, down: &BTreeSet<SessionDown>) -> Cond
         (ConditionStatus::True, ConditionReason::Rejected, objects(status, ObjectState::Rejected))
     } else if !down.is_empty() {
         (ConditionStatus::True, ConditionReason::SessionsDown, few(down.iter().map(session_name)))
+    } else if let Some(message) = vnis_down(status) {
+        (ConditionStatus::True, ConditionReason::VniDown, message)
+    } else if let Some(problem) = status.findings.iter().find(|finding| finding.is_problem()) {
+        let problems = status.findings.iter().filter(|finding| finding.is_problem()).count();
+        let more = if problems > 1 { format!(" and {} more", problems - 1) } else { String::new() };
+        (ConditionStatus::True, ConditionReason::CheckFailed, format!("{}{more}", problem.what))
     } else {
         (ConditionStatus::False, ConditionReason::AsExpected, String::new())
     };
@@ -217,7 +272,7 @@ impl SessionWatch {
             return Vec::new();
         }
         let now: BTreeMap<SessionDown, (bool, u64)> =
-            status.sessions.iter().map(|s| (session_down(s), (is_up(s), s.established))).collect();
+            status.sessions.iter().map(|s| (session_down(s, &[]), (is_up(s), s.established))).collect();
         let mut events = Vec::new();
         for (session, (up, established)) in &now {
             let before = self.last.get(session);
@@ -226,7 +281,8 @@ impl SessionWatch {
             let mut report = |reason, note| events.push(StatusEvent { object: None, reason, note });
             if before.is_some_and(|(was_up, _)| *was_up) && !up {
                 self.lost.insert(session.clone());
-                report(EventReason::SessionLost, format!("BGP session with {name} is not established any more"));
+                let cause = cause_of(session, status).map(|cause| format!(": {cause}")).unwrap_or_default();
+                report(EventReason::SessionLost, format!("BGP session with {name} is not established any more{cause}"));
             } else if *up && self.lost.remove(session) {
                 report(EventReason::SessionUp, format!("BGP session with {name} is established again"));
             } else if *up && flapped {
@@ -237,6 +293,15 @@ impl SessionWatch {
         self.last = now;
         events
     }
+}
+
+/// What the checks say of a session.
+fn cause_of<'a>(session: &SessionDown, status: &'a NodeStatus) -> Option<&'a str> {
+    let is_it = |finding: &&Finding| {
+        finding.place.peer.as_ref() == Some(&session.peer)
+            && finding.place.vrf.as_ref().map(VrfName::as_str) == session.vrf.as_deref()
+    };
+    status.findings.iter().find(is_it).map(|finding| finding.what.as_str())
 }
 
 /// How many events a node may send: a burst of 25, then one every ten seconds.

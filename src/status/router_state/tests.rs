@@ -1,4 +1,5 @@
 use super::*;
+use crate::diagnose::finding::FindingSeverity;
 use crate::snapshot::Kind;
 use crate::status::model::PassSummary;
 use crate::types::VrfMode;
@@ -23,6 +24,7 @@ pub(crate) fn status(resources: Vec<Resource>, sessions: Vec<SessionState>) -> N
         vnis: BTreeMap::new(),
         sessions,
         session_causes: Vec::new(),
+        findings: Vec::new(),
         filtered: Vec::new(),
         foreign_lines: Vec::new(),
         last_change: PassSummary::default(),
@@ -39,6 +41,7 @@ pub(crate) fn resource(name: &str, state: ObjectState, message: &str) -> Resourc
         kind: Kind::L3VNI,
         namespace: "default".into(),
         name: name.into(),
+        vrf: None,
         generation: Some(2),
         state,
         reason: reason.into(),
@@ -56,6 +59,7 @@ pub(crate) fn session(peer: &str, up: bool, established: u64) -> SessionState {
         phase: if up { SessionPhase::Established } else { SessionPhase::Down("Active".into()) },
         since: up.then_some(established * 1000),
         established,
+        messages: 0,
         prefixes: BTreeMap::new(),
     }
 }
@@ -70,21 +74,49 @@ fn conditions(state: &RouterState) -> Vec<String> {
 }
 
 #[rstest]
-#[case::good(status(vec![resource("red", ObjectState::Ready, "")], vec![session("a", true, 1)]), ["Ready=True Applied", "Degraded=False AsExpected"])]
+#[case::good(status(vec![resource("red", ObjectState::Ready, "")], vec![session("a", true, 1)]), ["Ready=True Applied", "Degraded=False AsExpected", "FabricConnected=True EvpnSession"])]
 #[case::no_underlay(NodeStatus { vtep: None, ..status(vec![], vec![]) },
-    ["Ready=False NoUnderlay no Underlay is accepted for this node", "Degraded=False AsExpected"])]
+    ["Ready=False NoUnderlay no Underlay is accepted for this node", "Degraded=False AsExpected", "FabricConnected=False NoUnderlay no Underlay is accepted for this node"])]
 #[case::failed(status(vec![resource("red", ObjectState::Failed, "no")], vec![]),
-    ["Ready=False ApplyFailed L3VNI default/red", "Degraded=True ApplyFailed L3VNI default/red"])]
+    ["Ready=False ApplyFailed L3VNI default/red", "Degraded=True ApplyFailed L3VNI default/red", "FabricConnected=True EvpnSession"])]
 #[case::rejected(status(vec![resource("red", ObjectState::Rejected, "no")], vec![session("a", false, 0)]),
-    ["Ready=True Applied", "Degraded=True Rejected L3VNI default/red"])]
+    ["Ready=True Applied", "Degraded=True Rejected L3VNI default/red", "FabricConnected=True EvpnSession"])]
 #[case::session_down(status(vec![], vec![session("a", false, 0), session("b", true, 1)]),
-    ["Ready=True Applied", "Degraded=True SessionsDown a"])]
+    ["Ready=True Applied", "Degraded=True SessionsDown a", "FabricConnected=True EvpnSession"])]
 #[case::no_frr(NodeStatus { frr_version: String::new(), ..status(vec![], vec![]) },
-    ["Ready=True Applied", "Degraded=True RouterUnreachable FRR does not answer"])]
+    ["Ready=True Applied", "Degraded=True RouterUnreachable FRR does not answer", "FabricConnected=False RouterUnreachable FRR does not answer"])]
 #[case::silent_daemon(NodeStatus { silent_daemons: vec!["staticd".into()], ..status(vec![], vec![]) },
-    ["Ready=True Applied", "Degraded=True RouterUnreachable FRR does not answer: staticd"])]
-fn conditions_show_the_worst_state(#[case] status: NodeStatus, #[case] wanted: [&str; 2]) {
+    ["Ready=True Applied", "Degraded=True RouterUnreachable FRR does not answer: staticd", "FabricConnected=True EvpnSession"])]
+#[case::no_evpn(found(FindingKind::NoEvpnSession, Area::Fabric),
+    ["Ready=False NoEvpnSession x", "Degraded=True CheckFailed x", "FabricConnected=False NoEvpnSession x"])]
+#[case::vni_down(found(FindingKind::VniDown, Area::Evpn),
+    ["Ready=False VniDown VNI 100", "Degraded=True VniDown VNI 100", "FabricConnected=True EvpnSession"])]
+#[case::another_check(found(FindingKind::SecondSpeaker, Area::Host),
+    ["Ready=True Applied", "Degraded=True CheckFailed x", "FabricConnected=True EvpnSession"])]
+fn conditions_show_the_worst_state(#[case] status: NodeStatus, #[case] wanted: [&str; 3]) {
     assert_eq!(conditions(&router_state(&status, None, &at(0))), wanted);
+}
+
+/// A status in which a check finds this.
+fn found(kind: FindingKind, area: Area) -> NodeStatus {
+    let place = Place { vni: 100.try_into().ok(), ..Place::default() };
+    let findings = vec![Finding::new(FindingSeverity::Error, area, kind, "x").at(place)];
+    NodeStatus { findings, ..status(vec![], vec![]) }
+}
+
+#[test]
+fn a_session_that_is_down_has_its_cause() {
+    let place = Place::session(None, "a");
+    let cause =
+        Finding::new(FindingSeverity::Error, Area::Fabric, FindingKind::WrongAsn, "what").at(place).remedied_by("do");
+    let mut watch = SessionWatch::default();
+    watch.events(&status(vec![], vec![session("a", true, 1)]));
+    let down = NodeStatus { findings: vec![cause], ..status(vec![], vec![session("a", false, 1)]) };
+    let expected =
+        SessionDown { vrf: None, peer: "a".into(), reason: Some("wrong-asn".into()), message: "what: do".into() };
+    assert_eq!(router_state(&down, None, &at(0)).sessions_down, [expected]);
+    let notes: Vec<String> = watch.events(&down).into_iter().map(|event| event.note).collect();
+    assert_eq!(notes, ["BGP session with a is not established any more: what"]);
 }
 
 #[test]
@@ -99,7 +131,7 @@ fn a_condition_has_the_time_of_its_last_change() {
     let good = router_state(&status(vec![], vec![]), None, &at(1));
     let bad = router_state(&status(vec![], vec![session("a", false, 0)]), Some(&good), &at(2));
     let times: Vec<i64> = bad.conditions.iter().map(|c| c.last_transition_time.0.as_second()).collect();
-    assert_eq!(times, [1, 2]);
+    assert_eq!(times, [1, 2, 1]);
     assert_eq!(bad.sessions.summary, "0/1");
 }
 

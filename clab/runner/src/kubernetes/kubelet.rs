@@ -4,6 +4,7 @@
 //! have. It must not decide what runs in place of an image: `Programs` does. Probes are sent and containers restarted when it
 //! is called, so it has to be called often.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -44,8 +45,10 @@ struct StartedPod {
     member: Member,
     address: IpAddr,
     body: PodBody,
-    /// The last status that the API server accepted.
+    /// The last status that the API server accepted, without times.
     reported: Option<Value>,
+    /// Since when its readiness is what it is.
+    since: Timestamp,
 }
 
 #[derive(Debug)]
@@ -87,7 +90,16 @@ impl Kubelet {
             return Ok(());
         }
         let words = ["apply", "--server-side", "--force-conflicts", "--subresource=status", "-f", "-"];
-        send_list(&plane.kubectl(), &words, &statuses.values().cloned().collect::<Vec<_>>())?;
+        let now = Timestamp::now();
+        let mut timed = Vec::new();
+        for (key, status) in &statuses {
+            let Some(started) = self.started.get_mut(key) else { continue };
+            if started.reported.as_ref().is_none_or(|last| status::is_ready(last) != status::is_ready(status)) {
+                started.since = now;
+            }
+            timed.push(status::with_time(status.clone(), &started.since.to_string()));
+        }
+        send_list(&plane.kubectl(), &words, &timed)?;
         for (key, status) in statuses {
             if let Some(started) = self.started.get_mut(&key) {
                 started.reported = Some(status);
@@ -193,7 +205,7 @@ impl Kubelet {
             };
             PodBody::Processes(ProcessPod::start(place, &self.programs, &plane.kubectl(), kubeconfig)?)
         };
-        Ok(StartedPod { pod, member, address, body, reported: None })
+        Ok(StartedPod { pod, member, address, body, reported: None, since: Timestamp::now() })
     }
 
     fn start_containers(&mut self, plane: &ControlPlane, place: PlacedPod) -> Result<ContainerPod, KubernetesError> {

@@ -37,6 +37,20 @@ impl PodCondition {
     }
 }
 
+/// Whether a status says that the Pod is ready.
+pub(super) fn is_ready(status: &Value) -> bool {
+    let conditions = status["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
+/// A status whose conditions have been so since this time: `minReadySeconds` of a workload counts from there.
+pub(super) fn with_time(mut status: Value, since: &str) -> Value {
+    for condition in status["status"]["conditions"].as_array_mut().into_iter().flatten() {
+        condition["lastTransitionTime"] = since.into();
+    }
+    status
+}
+
 /// The status of a Pod. A Pod of processes is ready although a process is missing that the lab does not have.
 pub(super) fn of(pod: &Pod, condition: &PodCondition, all_count: bool, own: IpAddr, host: IpAddr) -> Value {
     let ready = !all_count || condition.is_ready();

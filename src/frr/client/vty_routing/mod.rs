@@ -2,22 +2,31 @@
 //! values. Connections are kept open; a broken one is dropped and opened again by the next call.
 
 mod exchange;
+mod neighbors;
+mod session_start;
+mod vni_reads;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use self::exchange::{BULK, POLL, RETRY_FOR, collects, does_not_exist, opens_stanza, past_stanza, run_lines};
-use super::bulk_commit::{BulkConnection, COLLECT, COMMIT, CONFIGURE, END, end_abandoned_collection};
+use self::exchange::{BULK, BatchExchange, POLL, RETRY_FOR, collects, enclosing};
+use self::session_start::{Exchange, SessionStart};
+use self::vni_reads::unreadable;
+use super::bulk_commit::{BulkConnection, end_abandoned_collection};
 use super::port::{Presence, RejectedCommand, Routing, RoutingError};
-use super::vty::{Reply, Vty, VtyError};
+use super::vty::{Vty, VtyError};
 use crate::frr::config::batch::{BatchStage, CommandBatch, CommandMode};
 use crate::frr::config::command::VtyCommand;
 use crate::frr::release::{FrrVersion, Release};
-use crate::frr::show::ShowError;
+use crate::frr::show::bfd::BfdPeer;
+use crate::frr::show::interface::Interface;
+use crate::frr::show::mac;
+use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::route::{self, FilteredRoute};
 use crate::frr::show::running_config::{DaemonOutput, RunningConfig, RunningConfigReader};
 use crate::frr::show::session::{self, SessionCounters, SessionKey, SessionPhase, SessionState};
@@ -29,8 +38,6 @@ use crate::types::{IfName, MacAddr, Vni, VrfMode, VrfName};
 
 /// bgpd holds a changed route for 50 ms in an IP-VRF and for 50 ms in the default instance.
 const ADVERTISED: Duration = Duration::from_millis(150);
-/// Up to so many L3VNIs are read one by one.
-const FEW: usize = 8;
 /// From so many IP-VRFs on, a commit takes bgpd so long that a [`BulkConnection`] pays.
 const MANY: usize = 50;
 
@@ -44,6 +51,10 @@ pub struct VtyRouting {
     bulk: BulkConnection,
     /// No other client has left a collection at the bgpd to which the connection is open.
     is_clean: bool,
+    /// Of the bgpd to which the connection is open.
+    session_start: SessionStart,
+    /// Of a copy for one batch: the sessions of bgpd wait.
+    of_held: bool,
     /// The release of the zebra to which the connection is open.
     release: Option<Release>,
     /// Connections opened so far: one more for each daemon that was restarted.
@@ -64,6 +75,8 @@ impl VtyRouting {
             open: BTreeMap::new(),
             bulk: BulkConnection::default(),
             is_clean: false,
+            session_start: SessionStart::Unknown,
+            of_held: false,
             release: None,
             opened: 0,
             silent: BTreeMap::new(),
@@ -93,6 +106,7 @@ impl VtyRouting {
             Daemon::Bgpd => {
                 self.bulk.take();
                 self.is_clean = false;
+                self.session_start = SessionStart::Unknown;
             }
             _ => {}
         }
@@ -136,6 +150,19 @@ impl VtyRouting {
         Ok(release)
     }
 
+    /// Asks a bgpd of which it is not known whether its sessions wait.
+    async fn read_session_start(&mut self, release: Release) -> Result<(), RoutingError> {
+        // To ask opens the connection, and an answer is of what the connection is open to.
+        if release.restarts_gracefully() && self.session_start == SessionStart::Unknown {
+            self.session_start = session_start::read(self).await?;
+        }
+        Ok(())
+    }
+
+    fn is_held(&self) -> bool {
+        self.of_held || self.session_start == SessionStart::Held
+    }
+
     /// Sends commands to one daemon. Fails on a connection that the daemon has closed: a daemon that was restarted has lost its
     /// configuration.
     async fn send(
@@ -146,51 +173,32 @@ impl VtyRouting {
         let release = self.known_release().await?;
         let daemon = release.configured_by(batch.daemon);
         let collected = batch.mode == CommandMode::Configure && collects(release, daemon, batch.stage, commands.len());
-        let (before, after): (&[&'static str], &[&str]) = match batch.mode {
-            CommandMode::Exec => (&[], &[]),
-            CommandMode::Configure if collected => (&[CONFIGURE, COLLECT], &[COMMIT, END]),
-            CommandMode::Configure => (&[CONFIGURE], &[END]),
+        let is_held = daemon == Daemon::Bgpd && self.is_held();
+        let exchange = BatchExchange {
+            daemon,
+            enclosing: enclosing(batch.mode, collected, is_held),
+            collected,
+            line_by_line: release.line_by_line == Some(daemon),
+            limit: self.limit,
         };
-        let lost = |source| RoutingError::Vty { daemon, source };
-        let mut vty = self.take(daemon).await.map_err(lost)?;
-        let line_by_line = release.line_by_line == Some(daemon);
-        let mut rejected = Vec::new();
-        let (mut before, mut rest) = (before, commands);
-        loop {
-            // Collected lines are checked when all are sent.
-            let header = if collected { None } else { rest.iter().position(opens_stanza) };
-            let (part, later) = rest.split_at(header.map_or(rest.len(), |header| header + 1));
-            let mut lines = before.to_vec();
-            lines.extend(part.iter().map(|command| command.line.send()));
-            if later.is_empty() {
-                lines.extend(after);
-            }
-            let replies = run_lines(&mut vty, &lines, line_by_line, self.limit).await;
-            let mut replies = replies.map_err(lost)?.into_iter();
-            for (command, reply) in before.iter().zip(replies.by_ref()) {
-                if !reply.status.is_ok() {
-                    return Err(RoutingError::Mode { daemon, command, text: reply.text.trim().to_owned() });
-                }
-            }
-            let rejection = |(command, reply): (&VtyCommand, Reply)| {
-                let fine = reply.status.is_ok() || does_not_exist(&reply);
-                (!fine).then(|| RejectedCommand {
-                    daemon,
-                    command: command.clone(),
-                    status: reply.status,
-                    text: reply.text,
-                })
-            };
-            let new: Vec<RejectedCommand> = part.iter().zip(replies).filter_map(rejection).collect();
-            let is_closed = new.last().is_some_and(|rejected| opens_stanza(&rejected.command));
-            rejected.extend(new);
-            if later.is_empty() {
-                break;
-            }
-            (before, rest) = (&[], if is_closed { past_stanza(later) } else { later });
-        }
+        let mut vty = self.take(daemon).await.map_err(|source| RoutingError::Vty { daemon, source })?;
+        let rejected = exchange.run(&mut vty, commands).await?;
         self.open.insert(daemon, vty);
         Ok(rejected)
+    }
+}
+
+impl Exchange for VtyRouting {
+    async fn ask(&mut self, daemon: Daemon, command: &str) -> Result<String, RoutingError> {
+        self.show(daemon, command).await
+    }
+
+    async fn send_to_bgpd(&mut self, lines: &[&str]) -> Result<(), RoutingError> {
+        let lost = |source| RoutingError::Vty { daemon: Daemon::Bgpd, source };
+        let mut vty = self.take(Daemon::Bgpd).await.map_err(lost)?;
+        vty.run_all(lines, self.limit).await.map_err(lost)?;
+        self.open.insert(Daemon::Bgpd, vty);
+        Ok(())
     }
 }
 
@@ -214,7 +222,19 @@ impl Routing for VtyRouting {
                 Err(error) => return Err(error),
             }
         }
+        if !self.silent.contains_key(&Daemon::Bgpd) {
+            self.read_session_start(release).await?;
+        }
         Ok(self.reader.read(&prints))
+    }
+
+    async fn start_sessions(&mut self) -> Result<(), RoutingError> {
+        let release = self.known_release().await?;
+        self.read_session_start(release).await?;
+        if self.session_start == SessionStart::Held {
+            self.session_start = session_start::start(self).await?;
+        }
+        Ok(())
     }
 
     fn silent(&self) -> BTreeMap<Daemon, Arc<VtyError>> {
@@ -240,7 +260,8 @@ impl Routing for VtyRouting {
         &mut self,
         batch: CommandBatch,
     ) -> impl Future<Output = Result<Vec<RejectedCommand>, RoutingError>> + Send + use<> {
-        let mut other = Self { release: self.release, ..Self::new(&self.directory, self.limit) };
+        let (release, of_held) = (self.release, self.is_held());
+        let mut other = Self { of_held, release, ..Self::new(&self.directory, self.limit) };
         let is_small = batch.stage == BatchStage::Policies && batch.commands.len() < BULK;
         let collecting = if is_small { self.bulk.take() } else { None };
         let back = collecting.is_some().then(|| self.bulk.clone());
@@ -321,21 +342,16 @@ impl Routing for VtyRouting {
     }
 
     async fn vnis(&mut self) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
-        let zebra = self.show(Daemon::Zebra, vni::SHOW_ZEBRA_VNI).await?;
-        let bgpd = self.show(Daemon::Bgpd, vni::SHOW_BGP_VNI).await?;
-        vni::vnis(&zebra, &bgpd).map_err(unreadable)
+        vni_reads::all(self).await
     }
 
     async fn vnis_of(&mut self, wanted: &BTreeSet<Vni>) -> Result<BTreeMap<Vni, VniState>, RoutingError> {
-        if wanted.len() > FEW {
-            return self.vnis().await;
-        }
-        let (mut zebra, mut bgpd) = (Vec::new(), Vec::new());
-        for vni in wanted {
-            zebra.push(self.show(Daemon::Zebra, &vni::show_zebra_vni(*vni)).await?);
-            bgpd.push(self.show(Daemon::Bgpd, &vni::show_bgp_vni(*vni)).await?);
-        }
-        vni::vnis(&vni::listed(&zebra), &vni::listed(&bgpd)).map_err(unreadable)
+        vni_reads::of(self, wanted).await
+    }
+
+    async fn local_neighbors(&mut self, vni: Vni) -> Result<Option<BTreeSet<(IpAddr, MacAddr)>>, RoutingError> {
+        let shown = self.show(Daemon::Zebra, &mac::show_neighbors(vni)).await?;
+        mac::local_neighbors(&shown).map_err(|source| RoutingError::Unreadable { daemon: Daemon::Zebra, source })
     }
 
     async fn router_macs(&mut self, vni: Vni) -> Result<BTreeSet<MacAddr>, RoutingError> {
@@ -343,8 +359,7 @@ impl Routing for VtyRouting {
     }
 
     async fn sessions(&mut self) -> Result<Vec<SessionState>, RoutingError> {
-        let summary = self.show(Daemon::Bgpd, session::SHOW_SESSIONS).await?;
-        session::sessions(&summary).map_err(unreadable)
+        session::sessions(&self.show(Daemon::Bgpd, session::SHOW_SESSIONS).await?).map_err(unreadable)
     }
 
     async fn filtered(&mut self, session: &SessionState) -> Result<Vec<FilteredRoute>, RoutingError> {
@@ -357,6 +372,21 @@ impl Routing for VtyRouting {
         Ok(found)
     }
 
+    async fn neighbors(
+        &mut self,
+        wanted: &BTreeSet<SessionKey>,
+    ) -> Result<BTreeMap<SessionKey, SessionReset>, RoutingError> {
+        neighbors::read(self, wanted).await
+    }
+
+    async fn bfd_peers(&mut self) -> Result<Vec<BfdPeer>, RoutingError> {
+        neighbors::bfd_peers(self).await
+    }
+
+    async fn default_links(&mut self) -> Result<BTreeMap<String, Interface>, RoutingError> {
+        neighbors::default_links(self).await
+    }
+
     async fn down_sessions(&mut self) -> Result<Arc<BTreeMap<SessionKey, SessionCounters>>, RoutingError> {
         let summary = self.show(Daemon::Bgpd, session::SHOW_DOWN_SESSIONS).await?;
         if let Some(down) = self.down.get(&summary) {
@@ -366,11 +396,6 @@ impl Routing for VtyRouting {
         self.down.set(summary, Arc::clone(&down));
         Ok(down)
     }
-}
-
-fn unreadable(source: ShowError) -> RoutingError {
-    let daemon = if source.command == vni::SHOW_ZEBRA_VNI { Daemon::Zebra } else { Daemon::Bgpd };
-    RoutingError::Unreadable { daemon, source }
 }
 
 #[cfg(test)]

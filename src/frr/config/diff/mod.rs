@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::batch::{BatchStage, CommandBatch, CommandMode, batch};
-use super::changes::{additions, delay_derived_targets, emptied, instance_changes, removals};
+use super::changes::{
+    additions, delay_derived_targets, delay_derived_targets_of_l2vnis, emptied, instance_changes, removals,
+};
 use super::command::{Intent, LineChange, VtyCommand};
 use super::line::Line;
 use super::tree::{Config, Tree};
@@ -110,6 +112,7 @@ fn edit(observed: &Config, wanted: &Config, scope: &Scope) -> Vec<CommandBatch> 
     send(BatchStage::Policies, Daemon::Bgpd, [added, replaced].concat());
     let changes =
         delay_derived_targets(instance_changes(&old_instance, &instance), &old_instance, wanted.identity(scope));
+    let changes = delay_derived_targets_of_l2vnis(changes, &instance, wanted.identity(scope).asn);
     send(BatchStage::Instance, Daemon::Bgpd, changes);
     send(BatchStage::Leftovers, Daemon::Bgpd, unused);
     send(BatchStage::Leftovers, Daemon::Bfdd, removals(old_profiles, profiles, &[]));

@@ -8,11 +8,13 @@
 //!   the last zebra, bgpd would put the routes of one VRF into another.
 //! * bgpd sends again what it imports from EVPN, but not what it receives in a VRF itself (frr#22362, frr#23271). zebra would
 //!   remove these routes when it sweeps those that no client has claimed.
+//! * It does not send again either what it imports into L2VNIs: MAC addresses, neighbors and VTEPs. The entries stay in the kernel, and
+//!   nobody would remove one whose route is withdrawn.
 //! * bgpd does not register again the next hops that zebra should track. One that is down would stay down for ever.
+//! * bgpd keeps a VRF that was deleted while there was no zebra, and ignores its successor if that has another id.
 //! * bfdd tears down the sessions of its clients when it connects to the new zebra, also those of the configuration. With BFD,
 //!   bgpd cannot stay.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -25,24 +27,32 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
+use super::stale_vrfs::{self, StaleVrfs};
 use crate::frr::client::vty::{Vty, VtyError};
-use crate::frr::show::vni::SHOW_ZEBRA_VNI;
+use crate::frr::show::ShowError;
+use crate::frr::show::vni::{self, SHOW_BGP_VNI, SHOW_ZEBRA_VNI, VniState, VniType};
 use crate::frr::show::vrf::SHOW_VRF;
+pub(crate) use crate::frr::show::vrf_binding::VrfIds;
+use crate::frr::show::vrf_binding::vrf_ids as zebra_ids;
 use crate::runtime::{Daemon, Runtime};
-use crate::types::VrfMode;
+use crate::types::{Vni, VrfMode};
 
 /// Time limit of a vty exchange.
 const LIMIT: Duration = Duration::from_secs(3);
 /// bgpd of FRR 8.4 tries to connect to zebra every 10 s.
 const RECONNECT_LIMIT: Duration = Duration::from_secs(25);
 const POLL: Duration = Duration::from_millis(50);
+/// For zebra to be configured before bgpd connects.
+const HOLD: Duration = Duration::from_secs(5);
+/// zebra: L3VNIs, up or not, also before bgpd has enabled EVPN.
+const SHOW_CONFIGURED: &str = "show vrf vni json";
 /// For bgpd to process what zebra sends first: VRFs, links, addresses, VNIs.
 const SETTLE: Duration = Duration::from_millis(500);
 /// A route map that permits all. When an instance begins or ceases to use it, bgpd sends zebra all routes of the instance.
 const PERMIT_ALL: &str = "pe-resend";
 
-/// VRFs and the numbers by which FRR's daemons refer to them.
-pub(crate) type VrfIds = BTreeMap<String, u64>;
+/// A route target that no route has: AS number 0 is reserved (RFC 7607).
+const NOBODYS: &str = "0:4294967295";
 
 /// Completes when bgpd is connected to the new zebra and has sent it all routes.
 pub(crate) type Reconnecting = BoxFuture<'static, Result<(), ReconnectError>>;
@@ -54,8 +64,11 @@ pub(crate) enum ReconnectError {
     #[error(transparent)]
     Vty(#[from] VtyError),
     /// A daemon printed something other than JSON.
-    #[error("read the VRFs of bgpd and the sessions of bfdd")]
+    #[error("read the sessions of bfdd")]
     Unreadable(#[from] serde_json::Error),
+    /// The same.
+    #[error(transparent)]
+    Show(#[from] ShowError),
     /// The links by which zebra finds namespaces.
     #[error("change {path}")]
     Arrange {
@@ -78,6 +91,9 @@ pub(crate) enum ReconnectError {
         /// As the new zebra has them.
         zebra: VrfIds,
     },
+    /// What is configured in them has no effect.
+    #[error("bgpd has VRFs that are gone: {}", stale(.0))]
+    Stale(StaleVrfs),
     /// bgpd did not connect in time.
     #[error("bgpd did not connect to the new zebra within {} s", RECONNECT_LIMIT.as_secs())]
     NotConnected,
@@ -85,6 +101,19 @@ pub(crate) enum ReconnectError {
 
 fn numbered(ids: &VrfIds) -> String {
     ids.iter().map(|(name, id)| format!("{name} {id}")).collect::<Vec<_>>().join(", ")
+}
+
+fn stale(vrfs: &StaleVrfs) -> String {
+    vrfs.iter().map(|(vrf, unbound)| format!("{vrf}: {unbound}")).collect::<Vec<_>>().join(", ")
+}
+
+impl From<stale_vrfs::ReadError> for ReconnectError {
+    fn from(error: stale_vrfs::ReadError) -> Self {
+        match error {
+            stale_vrfs::ReadError::Vty(error) => Self::Vty(error),
+            stale_vrfs::ReadError::Show(error) => Self::Show(error),
+        }
+    }
 }
 
 /// Checks whether bgpd can run without zebra until there is a new one, and prepares for that. Returns its VRFs.
@@ -106,17 +135,15 @@ pub(crate) async fn keep_bgpd(
     Ok(ids)
 }
 
-/// Completes the reconnection of bgpd to the new zebra.
-pub(crate) fn reconnect(runtime: Runtime, ids: VrfIds) -> Reconnecting {
-    complete(runtime, ids).boxed()
+/// Completes the reconnection of bgpd to the new zebra. `connect` permits it.
+pub(crate) fn reconnect(runtime: Runtime, ids: VrfIds, connect: impl Fn() + Send + Sync + 'static) -> Reconnecting {
+    complete(runtime, ids, connect).boxed()
 }
 
-/// The numbers of bgpd's VRFs.
+/// The numbers of bgpd's VRFs. An instance without one gets it from the new zebra.
 async fn bgpd_ids(runtime: &Runtime) -> Result<VrfIds, ReconnectError> {
-    let mut bgpd = Vty::connect(&runtime.vty_socket(Daemon::Bgpd), LIMIT).await?;
-    let text = bgpd.run("show bgp vrfs json", LIMIT).await?.text;
-    let Value::Object(vrfs) = serde_json::from_str::<Value>(&text)?["vrfs"].take() else { return Ok(VrfIds::new()) };
-    Ok(vrfs.into_iter().filter_map(|(name, vrf)| Some((name, vrf["vrfId"].as_u64()?))).collect())
+    let instances = stale_vrfs::bgpd_instances(runtime).await?;
+    Ok(instances.into_iter().filter_map(|(name, id)| Some((name, id?))).collect())
 }
 
 /// The numbers of bgpd's VRFs, if it can run without zebra for a while.
@@ -193,10 +220,10 @@ fn in_order(found: &[String], ids: &VrfIds) -> Vec<String> {
 
 /// Waits until bgpd is connected, and has it send all routes. Repeated where a daemon does not answer: one that is busy answers
 /// later, and an exit is noticed by others.
-async fn complete(runtime: Runtime, ids: VrfIds) -> Result<(), ReconnectError> {
+async fn complete(runtime: Runtime, ids: VrfIds, connect: impl Fn() + Send + Sync) -> Result<(), ReconnectError> {
     let deadline = Instant::now() + RECONNECT_LIMIT;
     loop {
-        match attempt(&runtime, &ids, deadline).await {
+        match attempt(&runtime, &ids, &connect, deadline).await {
             Err(ReconnectError::Vty(error)) if Instant::now() < deadline => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "connecting bgpd to the new zebra");
                 sleep(POLL).await;
@@ -207,10 +234,26 @@ async fn complete(runtime: Runtime, ids: VrfIds) -> Result<(), ReconnectError> {
 }
 
 /// Sends nothing if the numbers of VRFs differ.
-async fn attempt(runtime: &Runtime, ids: &VrfIds, deadline: Instant) -> Result<(), ReconnectError> {
+async fn attempt(
+    runtime: &Runtime,
+    ids: &VrfIds,
+    connect: &(impl Fn() + Sync),
+    deadline: Instant,
+) -> Result<(), ReconnectError> {
     let mut zebra = Vty::connect(&runtime.vty_socket(Daemon::Zebra), LIMIT).await?;
     let found = zebra_ids(&zebra.run(SHOW_VRF, LIMIT).await?.text);
     same(ids, found)?;
+    let mut bgpd = Vty::connect(&runtime.vty_socket(Daemon::Bgpd), LIMIT).await?;
+    // Its routes to VTEPs would be removed by a zebra without L3VNIs.
+    let hold = Instant::now() + HOLD;
+    while Instant::now() < hold {
+        let of_zebra = zebra.run(SHOW_CONFIGURED, LIMIT).await?.text;
+        if configures(&of_zebra, &bgpd.run(SHOW_BGP_VNI, LIMIT).await?.text)? {
+            break;
+        }
+        sleep(POLL).await;
+    }
+    connect();
     while !is_client(&zebra.run(SHOW_CLIENTS, LIMIT).await?.text, Daemon::Bgpd) {
         if Instant::now() >= deadline {
             return Err(ReconnectError::NotConnected);
@@ -219,19 +262,46 @@ async fn attempt(runtime: &Runtime, ids: &VrfIds, deadline: Instant) -> Result<(
     }
     sleep(SETTLE).await;
     // Not before zebra has the VNIs: without them it cannot install a route to a VTEP.
-    let up = |text: &str| !text.contains("\"Down\"");
-    while !up(&zebra.run(SHOW_ZEBRA_VNI, LIMIT).await?.text) && Instant::now() < deadline {
+    while Instant::now() < deadline {
+        let of_zebra = zebra.run(SHOW_ZEBRA_VNI, LIMIT).await?.text;
+        if all_up(&of_zebra, &bgpd.run(SHOW_BGP_VNI, LIMIT).await?.text)? {
+            break;
+        }
         sleep(POLL).await;
     }
-    let mut bgpd = Vty::connect(&runtime.vty_socket(Daemon::Bgpd), LIMIT).await?;
     let instances = bgpd.run("show running-config", LIMIT).await?.text;
-    let commands = resend(&instances);
+    let vnis = vni::vnis("", &bgpd.run(SHOW_BGP_VNI, LIMIT).await?.text)?;
+    let segments = vnis.into_iter().filter(|(_, state)| state.vni_type == VniType::L2).map(|(vni, _)| vni);
+    let commands = resend(&instances, &segments.collect::<Vec<_>>());
     bgpd.run_all(&commands.iter().map(String::as_str).collect::<Vec<_>>(), RECONNECT_LIMIT).await?;
-    Ok(())
+    // One that was rebuilt meanwhile.
+    let gone = stale_vrfs::confirmed(runtime).await?;
+    if gone.is_empty() { Ok(()) } else { Err(ReconnectError::Stale(gone)) }
 }
 
-/// Commands that make every instance send zebra all its routes.
-fn resend(running_config: &str) -> Vec<String> {
+/// Whether all L3VNIs that bgpd has are configured in zebra: `{"vrfs": [{"vrf": "red", "vni": 100, …}]}`.
+fn configures(zebra: &str, bgpd: &str) -> Result<bool, ShowError> {
+    let found: Value = serde_json::from_str(zebra).unwrap_or_default();
+    let vrfs = found["vrfs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let has = |vni: &Vni| vrfs.iter().any(|vrf| vrf["vni"].as_u64() == Some(vni.get().into()));
+    let of_bgpd = vni::vnis("", bgpd)?;
+    Ok(of_bgpd.iter().filter(|(_, state)| state.vni_type == VniType::L3).all(|(vni, _)| has(vni)))
+}
+
+/// Whether zebra has all L3VNIs up that it or bgpd lists.
+fn all_up(zebra: &str, bgpd: &str) -> Result<bool, ShowError> {
+    let is_l3 = |(_, state): &(&Vni, &VniState)| state.vni_type == VniType::L3;
+    let (of_zebra, of_bgpd) = (vni::vnis(zebra, "")?, vni::vnis("", bgpd)?);
+    // One that is not configured yet is an L2VNI for zebra.
+    let listed = of_bgpd
+        .iter()
+        .filter(is_l3)
+        .all(|(vni, _)| of_zebra.get(vni).is_some_and(|state| state.vni_type == VniType::L3));
+    Ok(listed && of_zebra.iter().filter(is_l3).all(|(_, state)| state.up))
+}
+
+/// Commands that make every instance send zebra all its routes, and what it has received for these L2VNIs.
+fn resend(running_config: &str, segments: &[Vni]) -> Vec<String> {
     let mut commands: Vec<String> =
         ["configure terminal".into(), format!("route-map {PERMIT_ALL} permit 65535")].into();
     commands.push("exit".into());
@@ -241,9 +311,25 @@ fn resend(running_config: &str) -> Vec<String> {
             commands.push(format!("address-family {family} unicast"));
             commands.extend([format!("table-map {PERMIT_ALL}"), format!("no table-map {PERMIT_ALL}"), "exit".into()]);
         }
+        if !header.contains(" vrf ") {
+            commands.extend(segments.iter().flat_map(|vni| resend_segment(running_config, *vni)));
+        }
         commands.push("exit".into());
     }
     commands.extend(iter::once(format!("no route-map {PERMIT_ALL}")).chain(iter::once("end".into())));
+    commands
+}
+
+/// Commands in the default instance that make bgpd import the routes of an L2VNI once more. What it advertises stays as it is.
+fn resend_segment(running_config: &str, vni: Vni) -> Vec<String> {
+    let header = format!("  vni {vni}");
+    let mut commands = vec!["address-family l2vpn evpn".to_owned(), format!("vni {vni}")];
+    commands.extend([format!("route-target import {NOBODYS}"), format!("no route-target import {NOBODYS}")]);
+    commands.push("exit-vni".into());
+    if !running_config.lines().any(|line| line == header) {
+        commands.push(format!("no vni {vni}"));
+    }
+    commands.push("exit-address-family".into());
     commands
 }
 
@@ -267,15 +353,6 @@ fn is_client(table: &str, daemon: Daemon) -> bool {
         Daemon::Mgmtd | Daemon::Zebra => return false,
     };
     table.lines().any(|line| line.split_whitespace().next() == Some(protocol))
-}
-
-/// Reads `vrf red id 5 table 1001` and `vrf red id 1 netns /run/netns/red`.
-fn zebra_ids(text: &str) -> VrfIds {
-    let one = |line: &str| match line.split_whitespace().collect::<Vec<_>>()[..] {
-        ["vrf", name, "id", id, ..] => Some((name.to_owned(), id.parse().ok()?)),
-        _ => None,
-    };
-    text.lines().filter_map(one).collect()
 }
 
 #[cfg(test)]

@@ -42,10 +42,26 @@ fn a_missing_number_cannot_be_assigned() {
     assert!(matches!(error, ReconnectError::OtherIds { .. }), "{error}");
 }
 
-#[test]
-fn the_numbers_of_zebra_are_read() {
-    let text = "netns-based vrfs\nvrf blue id 2 netns /run/x (configured)\nvrf red id 10 table 1\nvrf gone inactive\n";
-    assert_eq!(zebra_ids(text), ids(&[("blue", 2), ("red", 10)]));
+#[rstest]
+#[case::configured(r#"{"vrfs":[{"vrf":"red","vni":100,"vxlanIntf":"None","state":"Down"}]}"#, true)]
+#[case::another(r#"{"vrfs":[{"vrf":"blue","vni":200,"state":"Up"}]}"#, false)]
+#[case::none("{}", false)]
+#[case::no_json("", false)]
+fn bgpd_connects_when_zebra_is_configured_with_its_l3vnis(#[case] zebra: &str, #[case] expected: bool) {
+    let bgpd = r#"{"numVnis":1,"100":{"vni":100,"type":"L3","inKernel":"True"}}"#;
+    assert_eq!(configures(zebra, bgpd).unwrap(), expected);
+    assert!(configures(zebra, "{}").unwrap(), "it has none");
+}
+
+#[rstest]
+#[case::all_up(r#"[{"vni":100,"type":"L3","state":"Up"}]"#, true)]
+#[case::down(r#"[{"vni":100,"type":"L3","state":"Down"}]"#, false)]
+#[case::not_listed("[]", false)]
+#[case::of_a_zebra_without_configuration("[{\"vni\":100,\"type\":\"L2\",\"vxlanInterface\":\"vni100\"}]", false)]
+fn zebra_has_the_l3vnis_when_it_lists_all_of_bgpd_as_up(#[case] zebra: &str, #[case] expected: bool) {
+    let bgpd = r#"{"numVnis":1,"100":{"vni":100,"type":"L3","inKernel":"True"}}"#;
+    assert_eq!(all_up(zebra, bgpd).unwrap(), expected);
+    assert!(all_up("[]", "{}").unwrap(), "without any");
 }
 
 #[test]
@@ -57,9 +73,40 @@ fn clients_are_found_by_their_protocol() {
 
 #[test]
 fn every_instance_sends_zebra_its_routes() {
-    let commands = resend("!\nrouter bgp 1\n bgp router-id 1.1.1.1\nexit\nrouter bgp 1 vrf red\nexit\n");
+    let commands = resend("!\nrouter bgp 1\n bgp router-id 1.1.1.1\nexit\nrouter bgp 1 vrf red\nexit\n", &[]);
     let headers: Vec<_> = commands.iter().filter(|line| line.starts_with("router bgp")).collect();
     assert_eq!(headers, ["router bgp 1", "router bgp 1 vrf red"]);
     let maps = |word: &str| commands.iter().filter(|line| line.starts_with(word)).count();
     assert_eq!((maps("table-map"), maps("no table-map"), maps("no route-map")), (4, 4, 1));
+}
+
+#[test]
+fn the_routes_of_l2vnis_are_imported_once_more_in_the_default_instance() {
+    let running =
+        "router bgp 1 vrf red\nexit\nrouter bgp 1\n address-family l2vpn evpn\n  vni 110\n  exit-vni\n exit\nexit\n";
+    let [configured, other] = [110, 120].map(|vni| Vni::try_from(vni).unwrap());
+    let commands = resend(running, &[configured, other]);
+    let of_segments = |vni| {
+        [
+            "address-family l2vpn evpn".to_owned(),
+            format!("vni {vni}"),
+            format!("route-target import {NOBODYS}"),
+            format!("no route-target import {NOBODYS}"),
+            "exit-vni".to_owned(),
+        ]
+    };
+    let end = ["exit-address-family", "exit", "no route-map pe-resend", "end"].map(String::from);
+    let between = "exit-address-family".to_owned();
+    // What was not configured before is not configured afterwards.
+    let wanted: Vec<String> = of_segments(110)
+        .into_iter()
+        .chain([between])
+        .chain(of_segments(120))
+        .chain(["no vni 120".to_owned()])
+        .chain(end)
+        .collect();
+    let first = commands.iter().position(|line| *line == "address-family l2vpn evpn").unwrap();
+    assert_eq!(commands[first..], wanted);
+    let header = commands[..first].iter().rfind(|line| line.starts_with("router bgp")).unwrap();
+    assert_eq!(header, "router bgp 1");
 }

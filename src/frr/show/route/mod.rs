@@ -49,6 +49,8 @@ pub enum Origin {
     Fabric,
     /// The router itself: the host's session address, aggregates.
     Router,
+    /// A workload of an L2 segment behind this node.
+    Segment,
 }
 
 impl Origin {
@@ -58,6 +60,7 @@ impl Origin {
             Self::Host => "host",
             Self::Fabric => "fabric",
             Self::Router => "router",
+            Self::Segment => "segment",
         }
     }
 }
@@ -171,6 +174,14 @@ pub fn show_rib(vrf: &VrfName, family: Family, address: Option<IpAddr>) -> Strin
     };
     let address = address.map(|address| format!("{address} ")).unwrap_or_default();
     format!("{command} {vrf} {address}json")
+}
+
+/// zebra: routes of the default instance.
+pub fn show_underlay_rib(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "show ip route json",
+        Family::Ipv6 => "show ipv6 route json",
+    }
 }
 
 /// Reads [`show_rib`]: the next hops of the routes that zebra has installed in the kernel, as `ADDRESS dev LINK`.

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
 
+use super::family;
 use super::json::{Fields, JsonObject, JsonTable, Number, ShowError, Word, read};
 use crate::types::{Asn, Family, VrfName};
 
@@ -73,6 +74,9 @@ pub struct SessionState {
     pub since: Option<u64>,
     /// How often it was established since the neighbor was configured: more than one is a flap.
     pub established: u64,
+    /// BGP messages received from the peer so far. Between two reads without one, its routes are the same.
+    #[serde(skip)]
+    pub messages: u64,
     /// By address family, as FRR names them (`ipv4Unicast`, `l2VpnEvpn`).
     pub prefixes: BTreeMap<String, Prefixes>,
 }
@@ -80,8 +84,13 @@ pub struct SessionState {
 impl SessionState {
     /// Address families of unicast routes that it carries.
     pub fn families(&self) -> Vec<Family> {
-        let known = [("ipv4Unicast", Family::Ipv4), ("ipv6Unicast", Family::Ipv6)].into_iter();
+        let known = [(family::IPV4, Family::Ipv4), (family::IPV6, Family::Ipv6)].into_iter();
         known.filter_map(|(name, family)| self.prefixes.contains_key(name).then_some(family)).collect()
+    }
+
+    /// Which session it is.
+    pub fn key(&self) -> SessionKey {
+        (self.vrf.clone(), self.peer.clone())
     }
 
     /// Its VRF, `default` for the default instance as in FRR.
@@ -137,6 +146,7 @@ struct PeerEntry {
     since: Number,
     established: Number,
     dropped: Number,
+    messages: Number,
     received: Number,
     sent: Number,
 }
@@ -148,6 +158,7 @@ enum PeerField {
     Since,
     Established,
     Dropped,
+    Messages,
     Received,
     Sent,
 }
@@ -161,6 +172,7 @@ impl Fields for PeerEntry {
         ("peerUptimeEstablishedEpoch", PeerField::Since),
         ("connectionsEstablished", PeerField::Established),
         ("connectionsDropped", PeerField::Dropped),
+        ("msgRcvd", PeerField::Messages),
         ("pfxRcd", PeerField::Received),
         ("pfxSnt", PeerField::Sent),
     ];
@@ -172,6 +184,7 @@ impl Fields for PeerEntry {
             PeerField::Since => self.since = object.next_value()?,
             PeerField::Established => self.established = object.next_value()?,
             PeerField::Dropped => self.dropped = object.next_value()?,
+            PeerField::Messages => self.messages = object.next_value()?,
             PeerField::Received => self.received = object.next_value()?,
             PeerField::Sent => self.sent = object.next_value()?,
         }
@@ -231,6 +244,7 @@ fn session((vrf, peer): &SessionKey, entry: PeerEntry) -> SessionState {
         since: entry.since.0.filter(|_| phase == SessionPhase::Established),
         phase,
         established: entry.established.0.unwrap_or_default(),
+        messages: entry.messages.0.unwrap_or_default(),
         prefixes: BTreeMap::new(),
     }
 }

@@ -49,6 +49,7 @@ fn sessions_of_all_vrfs_and_families_are_merged_by_peer() {
         phase: SessionPhase::Established,
         since: Some(1_795_178_488),
         established: 1,
+        messages: 0,
         prefixes: [
             ("ipv4Unicast".to_owned(), Prefixes { received: 1, sent: 2 }),
             ("l2VpnEvpn".to_owned(), Prefixes { received: 7, sent: 2 }),
@@ -62,6 +63,7 @@ fn sessions_of_all_vrfs_and_families_are_merged_by_peer() {
         phase: SessionPhase::Down("Active".into()),
         since: None,
         established: 0,
+        messages: 0,
         prefixes: [("ipv4Unicast".to_owned(), Prefixes::default())].into(),
     };
     assert_eq!(sessions(&summary).unwrap(), [fabric, host]);

@@ -6,8 +6,10 @@ use std::net::IpAddr;
 
 use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::json::{Fields, JsonObject, List, Number, ShowError, Word, read};
+use super::vrf_binding::{Instances, Unbound, VrfIds, unbound};
 use crate::types::{MacAddr, Vni, VrfName};
 
 /// zebra: VNIs with their state.
@@ -68,12 +70,80 @@ pub struct VniState {
     pub import: Vec<String>,
     /// bgpd: export route targets.
     pub export: Vec<String>,
+    /// Why bgpd's instance of its VRF is not bound to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unbound: Option<Unbound>,
+    /// zebra: MAC addresses of an L2VNI, local and remote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macs: Option<u64>,
+    /// zebra: neighbors (IP addresses with their MAC address) of an L2VNI, local and remote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub neighbors: Option<u64>,
+    /// zebra: the VTEPs to which an L2VNI floods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remote_vteps: Vec<IpAddr>,
+}
+
+/// Why a VNI is not in service in its VRF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum VniFault {
+    /// Neither daemon lists it, or not in this VRF.
+    #[error("FRR does not list the L3VNI in the VRF")]
+    NotListed,
+    /// zebra has it down.
+    #[error("zebra has the L3VNI down")]
+    Down,
+    /// bgpd does not have it.
+    #[error("bgpd does not have the L3VNI")]
+    NotInBgp,
+    /// zebra does not list it, or not as an L2VNI.
+    #[error("zebra does not list the L2VNI")]
+    SegmentNotListed,
+    /// zebra has the bridge in another VRF.
+    #[error("zebra has the bridge of the L2VNI in another VRF")]
+    SegmentElsewhere,
+    /// zebra does not have the VXLAN device.
+    #[error("zebra does not have the VXLAN device of the L2VNI")]
+    SegmentDown,
+    /// bgpd does not have the L2VNI, and sends no multicast route for it.
+    #[error("bgpd does not have the L2VNI")]
+    SegmentNotInBgp,
+    /// What bgpd has of it is of another VRF, or of none.
+    #[error(transparent)]
+    Unbound(Unbound),
 }
 
 impl VniState {
     /// Its routes are exchanged: zebra has it up, an L3VNI with a router MAC, and bgpd has it.
     pub fn is_ready(&self) -> bool {
-        self.up && self.in_bgp && (self.vni_type == VniType::L2 || self.router_mac.is_some())
+        self.up && self.in_bgp && self.unbound.is_none() && (self.vni_type == VniType::L2 || self.router_mac.is_some())
+    }
+
+    /// bgpd's instance has a VRF that is gone.
+    pub fn stale_instance(&self) -> Option<Unbound> {
+        self.unbound.filter(|unbound| matches!(unbound, Unbound::OtherId { .. }))
+    }
+
+    /// Why it is not in service as the L3VNI of a VRF; `None` where it is.
+    pub fn fault(&self, vrf: &VrfName) -> Option<VniFault> {
+        match self.unbound {
+            _ if !self.is_l3_of(vrf) => Some(VniFault::NotListed),
+            Some(unbound) => Some(VniFault::Unbound(unbound)),
+            None if !self.up || self.router_mac.is_none() => Some(VniFault::Down),
+            None if !self.in_bgp => Some(VniFault::NotInBgp),
+            None => None,
+        }
+    }
+
+    /// Why it is not in service as an L2VNI with its bridge in this VRF; `None` where it is.
+    pub fn fault_of_segment(&self, vrf: Option<&VrfName>) -> Option<VniFault> {
+        match () {
+            () if self.vni_type != VniType::L2 || self.vrf.is_empty() => Some(VniFault::SegmentNotListed),
+            () if self.vrf != vrf.map_or(DEFAULT_VRF, VrfName::as_str) => Some(VniFault::SegmentElsewhere),
+            () if !self.up => Some(VniFault::SegmentDown),
+            () if !self.in_bgp => Some(VniFault::SegmentNotInBgp),
+            () => None,
+        }
     }
 
     /// Whether it is the L3VNI of a VRF.
@@ -86,6 +156,9 @@ impl VniState {
         self.in_bgp && self.vrf.is_empty()
     }
 }
+
+/// As FRR names the VRF of a link without one.
+const DEFAULT_VRF: &str = "default";
 
 /// zebra: one VNI.
 pub fn show_zebra_vni(vni: Vni) -> String {
@@ -136,6 +209,9 @@ pub fn vnis(zebra: &str, bgpd: &str) -> Result<BTreeMap<Vni, VniState>, ShowErro
             vtep: entry.vtep.0.and_then(|vtep| vtep.parse().ok()).filter(|vtep: &IpAddr| !vtep.is_unspecified()),
             router_mac: entry.router_mac.0.and_then(|mac| mac.parse().ok()),
             svi: entry.svi.0.filter(|name| name != "None"),
+            macs: entry.macs.0,
+            neighbors: entry.neighbors.0,
+            remote_vteps: entry.remote_vteps.iter().filter_map(|vtep| vtep.parse().ok()).collect(),
             ..VniState::default()
         };
         states.insert(vni, state);
@@ -154,6 +230,13 @@ pub fn vnis(zebra: &str, bgpd: &str) -> Result<BTreeMap<Vni, VniState>, ShowErro
     Ok(states)
 }
 
+/// Records of each L3VNI that zebra has up whether bgpd's instance of its VRF is bound to it.
+pub fn bind(states: &mut BTreeMap<Vni, VniState>, zebra: &VrfIds, bgpd: &Instances) {
+    for state in states.values_mut().filter(|state| state.vni_type == VniType::L3 && state.up) {
+        state.unbound = unbound(&state.vrf, zebra, bgpd);
+    }
+}
+
 /// A VNI as zebra or bgpd prints it.
 #[derive(Default)]
 struct VniEntry {
@@ -166,6 +249,9 @@ struct VniEntry {
     router_mac: Word,
     advertised_mac: Word,
     svi: Word,
+    macs: Number,
+    neighbors: Number,
+    remote_vteps: Vec<String>,
     in_kernel: Word,
     rd: Word,
     import: Vec<String>,
@@ -183,6 +269,9 @@ enum VniField {
     RouterMac,
     AdvertisedMac,
     Svi,
+    Macs,
+    Neighbors,
+    RemoteVteps,
     InKernel,
     Rd,
     Import,
@@ -208,6 +297,10 @@ impl Fields for VniEntry {
         // L3, L2.
         ("sviIntf", VniField::Svi),
         ("sviInterface", VniField::Svi),
+        ("numMacs", VniField::Macs),
+        ("numArpNd", VniField::Neighbors),
+        // A list, despite its name.
+        ("numRemoteVteps", VniField::RemoteVteps),
         ("inKernel", VniField::InKernel),
         ("rd", VniField::Rd),
         // FRR 8.4, FRR 10.
@@ -228,6 +321,9 @@ impl Fields for VniEntry {
             VniField::RouterMac => self.router_mac = object.next_value()?,
             VniField::AdvertisedMac => self.advertised_mac = object.next_value()?,
             VniField::Svi => self.svi = object.next_value()?,
+            VniField::Macs => self.macs = object.next_value()?,
+            VniField::Neighbors => self.neighbors = object.next_value()?,
+            VniField::RemoteVteps => self.remote_vteps = words(object.next_value()?),
             VniField::InKernel => self.in_kernel = object.next_value()?,
             VniField::Rd => self.rd = object.next_value()?,
             VniField::Import => self.import = words(object.next_value()?),

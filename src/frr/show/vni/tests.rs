@@ -26,6 +26,8 @@ fn a_vni_is_ready_when_both_daemons_have_it(#[case] key: &str) {
         rd: Some("10.0.0.2:1".into()),
         import: vec!["64514:100".into()],
         export: vec!["64514:100".into()],
+        unbound: None,
+        ..VniState::default()
     };
     assert!(expected.is_ready());
     assert_eq!(vnis(&zebra, BGP_VNI).unwrap(), [(Vni::try_from(100).unwrap(), expected)].into());
@@ -67,12 +69,25 @@ fn an_l2vni_is_read_as_one(#[case] key: &str) {
         rd: Some("10.0.0.2:2".into()),
         import: vec!["64514:110".into()],
         export: vec!["64514:110".into()],
+        unbound: None,
+        macs: Some(2),
+        neighbors: Some(2),
+        remote_vteps: vec!["100.64.0.2".parse().unwrap()],
     };
     let states = vnis(&zebra, bgpd).unwrap();
     let ready: Vec<_> = states.iter().map(|(vni, state)| (vni.get(), state.vni_type, state.is_ready())).collect();
     assert_eq!(ready, [(100, VniType::L3, true), (110, VniType::L2, true), (111, VniType::L2, false)]);
     assert_eq!(states[&Vni::try_from(110).unwrap()], expected);
-    assert!(!expected.is_l3_of(&"red".parse().unwrap()));
+    let (red, blue) = ("red".parse().unwrap(), "blue".parse().unwrap());
+    assert!(!expected.is_l3_of(&red));
+    assert_eq!(expected.fault_of_segment(Some(&red)), None);
+    assert_eq!(expected.fault_of_segment(Some(&blue)), Some(VniFault::SegmentElsewhere));
+    assert_eq!(expected.fault_of_segment(None), Some(VniFault::SegmentElsewhere));
+    let unknown = &states[&Vni::try_from(111).unwrap()];
+    assert_eq!(unknown.fault_of_segment(Some(&red)), Some(VniFault::SegmentDown));
+    assert_eq!(VniState::default().fault_of_segment(None), Some(VniFault::SegmentNotListed));
+    let not_in_bgp = VniState { in_bgp: false, ..expected };
+    assert_eq!(not_in_bgp.fault_of_segment(Some(&red)), Some(VniFault::SegmentNotInBgp));
 }
 
 #[test]

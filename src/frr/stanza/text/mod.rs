@@ -3,6 +3,7 @@
 //! FRR does not print it and frr#22953 resets sessions on it. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::OnceLock;
 
 use serde::Serialize;
@@ -145,7 +146,7 @@ impl<'a> ScopeRenderer<'a> {
 fn underlay(instance: &UnderlayInstance, shared: &SharedPolicies, release: &Release) -> ScopeView {
     let policies = policy::underlay(instance, shared, release);
     ScopeView {
-        bgp: bgp::underlay(instance, &policies, release.defaults),
+        bgp: bgp::underlay(instance, &policies, release),
         evpn: evpn::underlay(instance, policies.evpn.as_ref()),
         prefix_lists: policies.prefix_lists,
         route_maps: policies.route_maps,
@@ -157,8 +158,9 @@ fn underlay(instance: &UnderlayInstance, shared: &SharedPolicies, release: &Rele
 
 fn vrf(name: &VrfName, vrf: &IpVrf, shared: &SharedPolicies, release: &Release) -> ScopeView {
     let scope = Scope::Vrf(name.clone());
-    let host =
-        |(family, session): (&Family, &HostSession)| Some((*family, policy::host(&scope, *family, session, shared)?));
+    let host = |(family, session): (&Family, &Arc<HostSession>)| {
+        Some((*family, policy::host(&scope, *family, session, shared)?))
+    };
     let hosts: BTreeMap<Family, _> = vrf.sessions.iter().filter_map(host).collect();
     let fabric = policy::fabric(&scope, vrf, evpn::advertised(vrf), release);
     let bgp = bgp::vrf(name, vrf, &hosts, release);

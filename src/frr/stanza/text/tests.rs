@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -8,7 +9,7 @@ use crate::frr::model::{
     Bfd, GracefulRestart, HostSession, IpVrf, Neighbor, Peer, PrefixListEntry, RemoteAs, SessionSubnet,
     UnderlayInstance,
 };
-use crate::frr::release::FRR_8_4;
+use crate::frr::release::{FRR_8_4, FRR_10_3, FRR_10_7};
 use crate::types::{Asn, Family, Secret, Vni};
 use rstest::rstest;
 
@@ -59,7 +60,7 @@ fn vrf(vni: u32, sessions: Vec<(Family, HostSession)>) -> IpVrf {
         router_id: "10.0.0.1".parse().unwrap(),
         import: [].into(),
         export: [].into(),
-        sessions: sessions.into_iter().collect(),
+        sessions: sessions.into_iter().map(|(family, session)| (family, Arc::new(session))).collect(),
         graceful_restart: None,
         networks: [].into(),
         aggregates: [].into(),
@@ -78,6 +79,7 @@ fn underlay(neighbors: Vec<(Peer, Neighbor)>, networks: &[&str]) -> UnderlayInst
         protected_prefixes: ["100.65.0.0/24", "192.168.11.0/24", "fd00:96::/112"]
             .map(|net| net.parse().unwrap())
             .into(),
+        l2vnis: [].into(),
         graceful_restart: None,
     }
 }
@@ -184,10 +186,20 @@ fn communities_are_printed_as_frr_prints_them() {
 fn an_empty_list_is_rendered_as_one_that_denies() {
     let mut config = demo();
     let red = config.vrfs.get_mut(&"red".parse().unwrap()).unwrap();
-    red.sessions.get_mut(&Family::Ipv4).unwrap().inbound = Some(vec![]);
+    Arc::make_mut(red.sessions.get_mut(&Family::Ipv4).unwrap()).inbound = Some(vec![]);
     config.underlay.as_mut().unwrap().protected_prefixes.clear();
     let text = text(&config, &FRR_8_4).unwrap();
     assert!(text[&(Scope::Vrf("red".parse().unwrap()), Daemon::Bgpd)].contains(" seq 5 deny any\n"));
+}
+
+/// Where FRR must not replace the path of an aggregate, its attributes do not follow those of its parts.
+#[rstest]
+#[case::frr_10_3(FRR_10_3, "  aggregate-address 172.30.0.0/24 summary-only\n")]
+#[case::frr_10_7(FRR_10_7, "  aggregate-address 172.30.0.0/24 summary-only origin igp\n")]
+fn the_origin_of_an_aggregate_is_constant_where_it_has_to_be(#[case] release: Release, #[case] line: &str) {
+    let text = text(&everything(), &release).unwrap();
+    let text = &text[&(Scope::Vrf("red".parse().unwrap()), Daemon::Bgpd)];
+    assert!(text.contains(line), "{text}");
 }
 
 /// A line of a list with lines of all IP-VRFs has the same number whatever other IP-VRFs there are, so that it is added and

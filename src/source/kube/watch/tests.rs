@@ -4,6 +4,7 @@ use crate::kind::NodeIndexSpec;
 use crate::source::kube::claim::claim;
 use crate::source::kube::fake::FakeApi;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Long against [`COALESCE`], short against the time limits of a test run.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -38,6 +39,7 @@ impl ClusterCase {
             node: "n1".into(),
             index,
             disk_cache: dir.path().join("snapshot.json"),
+            health: Arc::default(),
         };
         let (sender, snapshots) = watch::channel(Snapshot::default());
         let stop = CancellationToken::new();

@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_manifests_of_deploy_are_implemented() {
-        for name in ["base/router", "base/controller"] {
+        for name in ["base/router", "base/controller", "removal/cleanup"] {
             let path = format!("{}/../../deploy/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
             let text = std::fs::read_to_string(path).unwrap();
             let daemon_set = perouter::source::yaml::parse(&text).unwrap()[0].to_value();

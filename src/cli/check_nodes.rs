@@ -1,0 +1,128 @@
+//! `perouter check --all-nodes`: what the API server has of each node. In: every `RouterNodeStatus`. Out: a table of the nodes and what is
+//! wrong on each.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::exit_status::ExitStatus;
+use super::finding_text::entry;
+use super::options::ApiOptions;
+use super::show::{Look, ShowOptions, Shown};
+use super::tone::Tone;
+use crate::diagnose::cause::short_age;
+use crate::diagnose::cluster_checks::{NodeReport, findings};
+use crate::diagnose::finding::{Finding, rfc3339};
+use crate::status::kubernetes;
+
+/// An API server that answers does so in less.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+struct ClusterReport {
+    time: String,
+    nodes: Vec<CheckedNode>,
+}
+
+/// A node.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CheckedNode {
+    node: String,
+    index: Option<u32>,
+    vtep: Option<String>,
+    sessions: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed_time: Option<String>,
+    findings: Vec<Finding>,
+    #[serde(skip)]
+    age: Option<u64>,
+}
+
+/// Reads all nodes and checks them.
+pub async fn read(api: &ApiOptions, show: &ShowOptions) -> anyhow::Result<Shown> {
+    let client = api.client().await?;
+    let reports =
+        tokio::time::timeout(LIMIT, kubernetes::list(client)).await.context("the API server does not answer")?;
+    let reports = reports.context("read every RouterNodeStatus")?;
+    anyhow::ensure!(!reports.is_empty(), "the API server has no RouterNodeStatus: does a controller run on a node?");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let report = report(&reports, now);
+    let has_problem = report.nodes.iter().flat_map(|node| &node.findings).any(Finding::is_problem);
+    let text = show.render("ClusterCheckReport", &report, |look| text(&report, look, now))?;
+    Ok(Shown { text, status: ExitStatus::of_problem(has_problem) })
+}
+
+fn report(reports: &[NodeReport], now: u64) -> ClusterReport {
+    let mut found: BTreeMap<String, Vec<Finding>> = findings(reports, now);
+    let node = |report: &NodeReport| {
+        let state = report.state.as_ref();
+        let observed = state.and_then(|state| state.observed_time.as_ref());
+        let observed = observed.and_then(|time| u64::try_from(time.0.as_second()).ok());
+        CheckedNode {
+            node: report.node.clone(),
+            index: state.map(|state| state.index),
+            vtep: state.and_then(|state| state.vtep.clone()),
+            sessions: state.map(|state| state.sessions.summary.clone()),
+            observed_time: observed.map(rfc3339),
+            findings: found.remove(&report.node).unwrap_or_default(),
+            age: observed.map(|observed| now.saturating_sub(observed)),
+        }
+    };
+    ClusterReport { time: rfc3339(now), nodes: reports.iter().map(node).collect() }
+}
+
+fn text(report: &ClusterReport, look: Look, now: u64) -> String {
+    let rows = report.nodes.iter().map(|node| {
+        let tone = Tone::of(!node.findings.iter().any(Finding::is_problem));
+        vec![
+            node.node.clone(),
+            tone.mark(if tone == Tone::Good { "ok" } else { "fail" }),
+            node.index.map(|index| index.to_string()).unwrap_or_default(),
+            node.vtep.clone().unwrap_or_default(),
+            node.sessions.clone().unwrap_or_default(),
+            node.age.map(short_age).unwrap_or_default(),
+        ]
+    });
+    let mut out = look.table(&["NODE", "STATE", "INDEX", "VTEP", "SESSIONS", "OBSERVED"], rows);
+    for node in report.nodes.iter().filter(|node| !node.findings.is_empty()) {
+        out.extend(["\nnode ", &node.node, "\n"]);
+        out += node.findings.iter().map(|finding| entry(finding, now)).collect::<String>().trim_start_matches('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tone::plain;
+    use super::*;
+    use crate::kind::node_status::{RouterState, SessionCount};
+
+    #[test]
+    fn each_node_is_a_line_and_its_findings_follow() {
+        let state = |index: u32| RouterState {
+            index,
+            vtep: Some("100.65.0.1".into()),
+            sessions: SessionCount { up: 1, total: 1, summary: "1/1".into() },
+            ..RouterState::default()
+        };
+        let reports = [("a", Some(state(0))), ("b", Some(state(0))), ("c", None)]
+            .map(|(node, state)| NodeReport { node: node.into(), state });
+        let report = report(&reports, 1_795_876_674);
+        let shown = plain(&text(&report, Look::TABLE, 1_795_876_674));
+        assert!(
+            shown.starts_with(
+                "NODE  STATE  INDEX  VTEP        SESSIONS  OBSERVED\na     fail   0      100.65.0.1  1/1\n"
+            ),
+            "{shown}"
+        );
+        for words in ["\nnode a\nFAIL  duplicate-vtep  VTEP 100.65.0.1\n", "\nnode c\nFAIL  controller-stopped\n"] {
+            assert!(shown.contains(words), "no {words:?} in {shown}");
+        }
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!((&json["time"], json["nodes"].as_array().unwrap().len()), (&"2026-11-28T14:37:54Z".into(), 3));
+    }
+}

@@ -1,0 +1,255 @@
+//! What is said of a line of a file, in several forms. In: rejections, notes and warnings. Out: text with the line and a caret, SARIF, or
+//! an annotation of a workflow of GitHub.
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::kind::note::Note;
+use crate::snapshot::{Location, ObjectRef, Rejection};
+use crate::source::NO_FIELD;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiagnosticLevel {
+    /// The object is rejected.
+    Error,
+    /// It may not be meant.
+    Warning,
+    /// Routes are lost.
+    Note,
+}
+
+impl DiagnosticLevel {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+}
+
+/// What is said of a line.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Diagnostic {
+    level: DiagnosticLevel,
+    /// From the closed list of rejections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object: Option<ObjectRef>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    field: String,
+    message: String,
+    /// File and line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
+}
+
+/// The result of a validation.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Validation {
+    /// Objects, the rejected ones included.
+    pub objects: usize,
+    /// Objects that are rejected.
+    pub rejected: usize,
+    /// Everything that is said.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Diagnostic {
+    /// Without an object; `file` with the line.
+    pub fn new(level: DiagnosticLevel, file: Option<(&str, u64)>, field: &str, message: String) -> Self {
+        let location = file.map(|(file, line)| Location { file: file.to_owned(), line });
+        Self { level, reason: None, object: None, field: field.to_owned(), message, location }
+    }
+
+    /// Of a rejection.
+    pub fn rejection(rejection: &Rejection) -> Self {
+        let Rejection { object, reason, location, field, message } = rejection.clone();
+        let (level, reason) = (DiagnosticLevel::Error, Some(reason.as_str()));
+        Self { level, reason, object: Some(object), field, message, location }
+    }
+
+    /// Of a note.
+    pub fn note(note: &Note, location: Option<Location>) -> Self {
+        let Note { object, field, message, .. } = note.clone();
+        Self { level: DiagnosticLevel::Note, reason: None, object: Some(object), field, message, location }
+    }
+
+    /// It is of a field that does not exist: its value may be anything, such as a password.
+    pub fn is_of_unknown_field(&self) -> bool {
+        self.message.starts_with(NO_FIELD)
+    }
+
+    /// `object: field: message`
+    fn sentence(&self) -> String {
+        let object = self.object.as_ref().map(|object| format!("{object}: ")).unwrap_or_default();
+        let field = if self.field.is_empty() { String::new() } else { format!("{}: ", self.field) };
+        format!("{object}{field}{}", self.message)
+    }
+}
+
+/// The diagnostic with its line, if `text` is that of its file.
+pub fn snippet(diagnostic: &Diagnostic, text: Option<&str>) -> String {
+    let level = match diagnostic.level {
+        DiagnosticLevel::Error => Level::ERROR,
+        DiagnosticLevel::Warning => Level::WARNING,
+        DiagnosticLevel::Note => Level::NOTE,
+    };
+    let title = level.primary_title(diagnostic.sentence());
+    let Some(at) = &diagnostic.location else {
+        return format!("{}: {}", diagnostic.level.as_str(), diagnostic.sentence());
+    };
+    let index = usize::try_from(at.line).unwrap_or_default();
+    let Some(line) = text.and_then(|text| text.lines().nth(index.checked_sub(1)?)).filter(|line| !line.is_empty())
+    else {
+        return format!("{}: {}\n  --> {at}", diagnostic.level.as_str(), diagnostic.sentence());
+    };
+    let line = if diagnostic.is_of_unknown_field() {
+        key_alone(line, &diagnostic.field)
+    } else {
+        shown(line, &diagnostic.field)
+    };
+    let annotation = AnnotationKind::Primary.span(span(&line, &diagnostic.field));
+    let group = title.element(Snippet::source(&line).line_start(index).path(&at.file).annotation(annotation));
+    Renderer::plain().render(&[group])
+}
+
+/// The key of a field, indented as its line.
+fn key_alone(line: &str, field: &str) -> String {
+    let indent = line.len() - line.trim_start().len();
+    let key = field.rsplit('.').next().unwrap_or_default();
+    format!("{}{key}: …", line.get(..indent).unwrap_or_default())
+}
+
+/// The line, without what may be a password.
+fn shown(line: &str, field: &str) -> String {
+    let names_a_secret = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        text.contains("passw") || text.contains("secret") || text.contains("stringdata")
+    };
+    match line.split_once(':') {
+        Some((key, _)) if names_a_secret(line) || names_a_secret(field) => format!("{key}: …"),
+        None if names_a_secret(line) || names_a_secret(field) => "…".to_owned(),
+        _ => line.to_owned(),
+    }
+}
+
+/// The value of a field in a line; its key where the value is below it; else the line.
+fn span(line: &str, field: &str) -> std::ops::Range<usize> {
+    let begin = line.len() - line.trim_start().len();
+    let all = begin..line.trim_end().len().max(begin + 1).min(line.len());
+    let Some(name) = field.rsplit('.').next().and_then(|last| last.split('[').next()).filter(|name| !name.is_empty())
+    else {
+        return all;
+    };
+    let quoted = [format!("{name}:"), format!("\"{name}\":"), format!("'{name}':")];
+    let Some((at, key)) = quoted.iter().find_map(|key| Some((line.find(key.as_str())?, key))) else { return all };
+    let after = at + key.len();
+    let rest = line.get(after..).unwrap_or_default();
+    let begin = after + rest.len() - rest.trim_start().len();
+    let value = line.get(begin..).unwrap_or_default();
+    let closing =
+        |c: char| if value.starts_with(['{', '[']) { c == '}' || c == ']' } else { matches!(c, ',' | '}' | ']' | '#') };
+    let end = value.find(closing).map_or(value.len(), |end| if value.starts_with(['{', '[']) { end + 1 } else { end });
+    let length = value.get(..end).unwrap_or(value).trim_end().len();
+    if length == 0 { at..after - 1 } else { begin..begin + length }
+}
+
+/// SARIF 2.1.0, one run.
+pub fn sarif(validation: &Validation) -> Value {
+    let result = |diagnostic: &Diagnostic| {
+        let rule = diagnostic.reason.unwrap_or(diagnostic.level.as_str());
+        let mut result = json!({
+            "ruleId": rule, "level": diagnostic.level.as_str(), "message": { "text": diagnostic.sentence() },
+        });
+        if let Some(at) = &diagnostic.location {
+            result["locations"] = json!([{ "physicalLocation": {
+                "artifactLocation": { "uri": at.file }, "region": { "startLine": at.line.max(1) } } }]);
+        }
+        result
+    };
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": { "name": "perouter", "version": env!("CARGO_PKG_VERSION") } },
+            "results": validation.diagnostics.iter().map(result).collect::<Vec<_>>(),
+        }],
+    })
+}
+
+/// A workflow command of GitHub, with its line end.
+pub fn github(diagnostic: &Diagnostic) -> String {
+    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+    let level = match diagnostic.level {
+        DiagnosticLevel::Error => "error",
+        DiagnosticLevel::Warning => "warning",
+        DiagnosticLevel::Note => "notice",
+    };
+    let at = diagnostic.location.as_ref().map(|at| format!(" file={},line={}", property(&at.file), at.line));
+    format!("::{level}{}::{}\n", at.unwrap_or_default(), data(&diagnostic.sentence()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn diagnostic(line: u64, field: &str) -> Diagnostic {
+        Diagnostic::new(DiagnosticLevel::Error, Some(("a,b.yaml", line)), field, "0 is less than 1:\n100%".to_owned())
+    }
+
+    #[rstest]
+    #[case("  vni: 0", "spec.vni", "0")]
+    #[case("  vni: 0 # none", "spec.vni", "0")]
+    #[case("spec: {asn: 1, vni: 0}", "spec.vni", "0")]
+    #[case("- {address: 10.0.0.1, asn: x}", "spec.neighbors[0].asn", "x")]
+    #[case("  nics: [a, b]", "spec.nics", "[a, b]")]
+    #[case("  nics: [a, b]", "spec.nics[1]", "[a, b]")]
+    #[case("  localcidr:", "spec.localcidr", "localcidr")]
+    #[case(r#"{"vni": 0}"#, "spec.vni", "0")]
+    #[case("  - 10.0.0.0/8", "spec.x[0]", "- 10.0.0.0/8")]
+    #[case("kind: L3Vni", "", "kind: L3Vni")]
+    fn the_caret_is_below_the_value(#[case] line: &str, #[case] field: &str, #[case] expected: &str) {
+        assert_eq!(&line[span(line, field)], expected);
+    }
+
+    #[test]
+    fn a_line_is_shown_with_a_caret_and_never_a_password() {
+        let shown = snippet(&diagnostic(2, "spec.vni"), Some("spec:\n  vni: 0\n"));
+        assert!(shown.starts_with("error: spec.vni: 0 is less than 1:"), "{shown}");
+        assert!(
+            shown.contains("a,b.yaml:2:8") && shown.contains("2 |   vni: 0\n") && shown.ends_with("       ^"),
+            "{shown}"
+        );
+        let hidden = snippet(&diagnostic(1, "spec.password"), Some("password: hunter2\n"));
+        assert!(hidden.contains("1 | password: …") && !hidden.contains("hunter2"), "{hidden}");
+        let without = snippet(&diagnostic(9, "spec.vni"), Some("spec:\n"));
+        assert!(without.ends_with("\n  --> a,b.yaml:9"), "{without}");
+    }
+
+    #[test]
+    fn machines_have_their_forms() {
+        assert_eq!(
+            github(&diagnostic(2, "spec.vni")),
+            "::error file=a%2Cb.yaml,line=2::spec.vni: 0 is less than 1:%0A100%25\n"
+        );
+        let diagnostics =
+            vec![diagnostic(2, "spec.vni"), Diagnostic::new(DiagnosticLevel::Warning, None, "", "x".into())];
+        let report = sarif(&Validation { objects: 1, rejected: 1, diagnostics });
+        let results = &report["runs"][0]["results"];
+        assert_eq!(
+            (&report["version"], &results[0]["level"], &results[1]["level"]),
+            (&"2.1.0".into(), &"error".into(), &"warning".into())
+        );
+        assert_eq!(results[0]["locations"][0]["physicalLocation"]["region"]["startLine"], 2);
+        assert_eq!(results[1]["locations"], Value::Null);
+    }
+}

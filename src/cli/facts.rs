@@ -1,0 +1,149 @@
+//! The facts of all checks, as they are now. In: the paths of the router. Out: [`Facts`]. What cannot be read is left out: its checks
+//! say nothing, or that. Changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use ipnet::IpNet;
+
+use super::frr_client::FrrQueries;
+use super::lock;
+use crate::diagnose::Finding;
+use crate::diagnose::facts::{ControllerState, Facts, HostRoute};
+use crate::frr::show::route::Origin;
+use crate::frr::show::session::SessionPhase;
+use crate::kernel::{host_routes, netns};
+use crate::runtime::Runtime;
+use crate::status::{NodeStatus, publish};
+use crate::types::{Family, VrfName};
+
+/// A status that is older is not written any more: the controller writes it every 30 s at least.
+const STALE: u64 = 120;
+/// Prefixes of a VRF whose return route is looked up.
+const SAMPLES: usize = 3;
+
+/// What was read.
+pub struct FactsRead {
+    /// The facts.
+    pub facts: Facts,
+    /// The node, as its controller calls it.
+    pub node: Option<String>,
+    /// The findings that the controller has written.
+    pub before: Vec<Finding>,
+    /// FRR or a controller is or was there.
+    pub has_router: bool,
+}
+
+/// Reads them.
+pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
+    let status = publish::read(&runtime.status())?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let node = status.as_ref().map(|status| status.node.clone());
+    let before = status.as_ref().map(|status| status.findings.clone()).unwrap_or_default();
+    let mut facts = status.as_ref().map(NodeStatus::facts).unwrap_or_default();
+    facts.controller = controller(runtime, status.as_ref(), now)?;
+    facts.now = now;
+    let mut frr = FrrQueries::of(runtime);
+    facts.silent = frr.silent().await;
+    let has_router = status.is_some() || frr.has_sockets();
+    // What the controller saw of a FRR that does not answer is no fact of now.
+    (facts.vnis, facts.sessions) = (BTreeMap::new(), Vec::new());
+    if !facts.silent.contains_key("zebra") {
+        facts.links = Some(frr.interfaces().await?);
+        facts.underlay = Some(frr.underlay().await?.into_keys().collect());
+    }
+    if !facts.silent.contains_key("zebra") && !facts.silent.contains_key("bgpd") {
+        of_bgpd(&mut frr, &mut facts).await?;
+        // Without it the rest is still true.
+        match host(&mut frr, &facts).await {
+            Ok(routes) => facts.host = routes,
+            Err(error) => tracing::warn!("the routes of the host are not checked: {error:#}"),
+        }
+    }
+    Ok(FactsRead { facts, node, before, has_router })
+}
+
+fn controller(runtime: &Runtime, status: Option<&NodeStatus>, now: u64) -> anyhow::Result<ControllerState> {
+    let age = status.map(|status| now.saturating_sub(status.observed_time)).unwrap_or_default();
+    Ok(match () {
+        () if !lock::has_controller(runtime)? => ControllerState::Stopped,
+        () if age > STALE => ControllerState::Stale(age),
+        () => ControllerState::Running,
+    })
+}
+
+async fn of_bgpd(frr: &mut FrrQueries, facts: &mut Facts) -> anyhow::Result<()> {
+    facts.vnis = frr.vnis().await?;
+    for (session, reset) in frr.sessions().await? {
+        let filtered = frr.filtered(&session).await?;
+        facts.filtered.extend(filtered.into_iter().map(|route| (session.key(), route)));
+        facts.neighbors.extend(reset.map(|reset| (session.key(), reset)));
+        facts.sessions.push(session);
+    }
+    let routes = frr.all_type5().await?;
+    let received: BTreeSet<u32> = routes.iter().flat_map(|route| &route.paths).filter_map(|path| path.vni).collect();
+    for (vrf, (vni, _)) in frr.l3vnis().await? {
+        if !received.contains(&vni.get()) {
+            continue;
+        }
+        let imported: &mut BTreeSet<(IpNet, IpAddr)> = facts.imported.entry(vrf.clone()).or_default();
+        for family in [Family::Ipv4, Family::Ipv6] {
+            for (prefix, paths) in frr.paths(&vrf, family).await? {
+                let of_fabric = paths.into_iter().filter(|path| path.origin == Origin::Fabric && path.valid);
+                imported.extend(of_fabric.flat_map(|path| path.next_hops).map(|vtep| (prefix, vtep)));
+            }
+        }
+    }
+    facts.type5 = Some(routes);
+    Ok(())
+}
+
+/// How the host reaches some of the prefixes that are advertised to it.
+async fn host(frr: &mut FrrQueries, facts: &Facts) -> anyhow::Result<Vec<HostRoute>> {
+    let mut routes = Vec::new();
+    for (vrf, imported) in &facts.imported {
+        let prefixes: BTreeSet<IpNet> =
+            imported.iter().map(|(prefix, _)| *prefix).filter(|prefix| prefix.prefix_len() > 0).collect();
+        for prefix in prefixes.into_iter().take(SAMPLES) {
+            routes.extend(advertised(frr, facts, vrf, prefix).await?);
+        }
+    }
+    let addresses: BTreeSet<IpAddr> = routes.iter().map(|route| inside(&route.prefix)).collect();
+    if addresses.is_empty() {
+        return Ok(routes);
+    }
+    let found = host_routes::read(netns::open_host()?, &addresses).await?;
+    routes.retain(|route| !found.in_vrf.contains(&route.wanted));
+    for route in &mut routes {
+        let links = found.links.get(&inside(&route.prefix)).into_iter().flatten();
+        // Of several paths the one to the VRF counts.
+        route.link = links.clone().find(|link| **link == route.wanted).or_else(|| links.clone().next()).cloned();
+    }
+    Ok(routes)
+}
+
+/// The prefix as it is advertised to a session of the host, if it is.
+async fn advertised(
+    frr: &mut FrrQueries,
+    facts: &Facts,
+    vrf: &VrfName,
+    prefix: IpNet,
+) -> anyhow::Result<Option<HostRoute>> {
+    let Some(found) = frr.matched_prefix(vrf, &prefix).await? else { return Ok(None) };
+    let is_up = |peer: &&String| {
+        let mut sessions = facts.sessions.iter();
+        sessions.any(|s| s.vrf.as_ref() == Some(vrf) && s.peer == **peer && s.phase == SessionPhase::Established)
+    };
+    let best = found.paths.iter().find(|path| path.best && path.origin == Origin::Fabric);
+    let (Some(peer), Some(best), Some(vni)) = (found.advertised_to.iter().find(is_up), best, facts.vni_of(vrf)) else {
+        return Ok(None);
+    };
+    let (vrf, as_path, wanted) = (vrf.clone(), best.as_path.clone(), format!("host-{vni}"));
+    Ok(Some(HostRoute { vrf, peer: peer.clone(), prefix, as_path, link: None, wanted }))
+}
+
+/// An address of a prefix.
+pub fn inside(prefix: &IpNet) -> IpAddr {
+    prefix.hosts().next().unwrap_or_else(|| prefix.addr())
+}

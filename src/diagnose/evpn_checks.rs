@@ -1,0 +1,293 @@
+//! Checks of what the fabric advertises: VTEPs that no route leads to, Type-5 routes that are not imported, and addresses of this
+//! node that another one has. In: [`Facts`]. Out: [`Finding`]s, one for each VTEP or VNI. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::facts::Facts;
+use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
+use super::node_checks::count;
+use crate::frr::show::type5::{Type5Path, Type5Route};
+use crate::types::{Vni, VrfName};
+
+/// Further prefixes are counted.
+const NAMED: usize = 3;
+
+/// All of them.
+pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
+    let Some(routes) = &facts.type5 else { return vec![] };
+    let mut found = other_family(routes, facts);
+    found.extend(unreachable(routes, facts));
+    found.extend(not_imported(routes, facts));
+    found.extend(duplicates(routes, facts));
+    found
+}
+
+/// Paths that another node advertises.
+fn received<'a>(routes: &'a [Type5Route], facts: &Facts) -> Vec<(&'a Type5Route, &'a Type5Path, IpAddr)> {
+    let of_route = |route: &'a Type5Route| route.paths.iter().map(move |path| (route, path));
+    let paths = routes.iter().flat_map(of_route);
+    // A path that this node originates has its own VTEP, and no AS path but that of its host.
+    paths
+        .filter_map(|(route, path)| Some((route, path, path.next_hop?)))
+        .filter(|(.., vtep)| !facts.vteps.contains(vtep))
+        .collect()
+}
+
+/// Those with a VNI of this node.
+fn ours<'a>(routes: &'a [Type5Route], facts: &Facts) -> Vec<(&'a Type5Route, &'a Type5Path, IpAddr, Vni, VrfName)> {
+    let of_vni = |(route, path, vtep): (&'a Type5Route, &'a Type5Path, IpAddr)| {
+        let vni = Vni::try_from(path.vni?).ok()?;
+        Some((route, path, vtep, vni, facts.vnis.get(&vni)?.vrf.parse().ok()?))
+    };
+    received(routes, facts).into_iter().filter_map(of_vni).collect()
+}
+
+fn few(prefixes: &BTreeSet<IpNet>) -> String {
+    let named: Vec<String> = prefixes.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = prefixes.len().saturating_sub(NAMED);
+    named.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
+}
+
+/// Whether a VTEP has another address family than that of this node for the VNI: the VXLAN device sends with its own only.
+fn is_other_family(vtep: IpAddr, vni: Vni, facts: &Facts) -> bool {
+    facts.vnis.get(&vni).and_then(|state| state.vtep).is_some_and(|own| own.is_ipv4() != vtep.is_ipv4())
+}
+
+fn other_family(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
+    let all = ours(routes, facts);
+    let mut behind: BTreeMap<(Vni, VrfName, IpAddr), (BTreeSet<IpNet>, bool)> = BTreeMap::new();
+    for (route, _, vtep, vni, vrf) in all.iter().filter(|(_, _, vtep, vni, _)| is_other_family(*vtep, *vni, facts)) {
+        let has_other = all.iter().any(|(other, _, vtep, of, _)| {
+            other.prefix == route.prefix && of == vni && !is_other_family(*vtep, *vni, facts)
+        });
+        let (prefixes, is_only) = behind.entry((*vni, vrf.clone(), *vtep)).or_default();
+        prefixes.insert(route.prefix);
+        *is_only |= !has_other;
+    }
+    let finding = |((vni, vrf, vtep), (prefixes, is_only)): (_, (BTreeSet<IpNet>, bool))| {
+        let own = facts.vnis.get(&vni).and_then(|state| state.vtep);
+        let own = own.map(|own| own.to_string()).unwrap_or_default();
+        let what = format!("VTEP {vtep} and that of this node for VNI {vni}, {own}, have different address families");
+        let severity = if is_only { FindingSeverity::Error } else { FindingSeverity::Warning };
+        let object = facts.object_of(Some(&vrf)).cloned();
+        Finding::new(severity, Area::Evpn, FindingKind::VtepFamily, what)
+            .at(Place { vrf: Some(vrf), vni: Some(vni), vtep: Some(vtep), ..Place::default() })
+            .shown_by(format!("{} behind it: {}", count(prefixes.len(), "prefix", "prefixes"), few(&prefixes)))
+            .remedied_by("set spec.underlayAddressFamily to the family that all VTEPs of the VNI have")
+            .of(object.as_ref(), "spec.underlayAddressFamily")
+    };
+    behind.into_iter().map(finding).collect()
+}
+
+fn unreachable(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
+    let Some(underlay) = &facts.underlay else { return vec![] };
+    let mut behind: BTreeMap<IpAddr, BTreeSet<IpNet>> = BTreeMap::new();
+    for (route, _, vtep, vni, vrf) in ours(routes, facts) {
+        // A release that resolves it has the route in the VRF.
+        if is_other_family(vtep, vni, facts)
+            || facts.imported.get(&vrf).is_some_and(|imported| imported.contains(&(route.prefix, vtep)))
+        {
+            continue;
+        }
+        behind.entry(vtep).or_default().insert(route.prefix);
+    }
+    let finding = |(vtep, prefixes): (IpAddr, BTreeSet<IpNet>)| {
+        let best = underlay.iter().filter(|prefix| prefix.contains(&vtep)).map(IpNet::prefix_len).max();
+        let behind = format!("{} behind it: {}", count(prefixes.len(), "prefix", "prefixes"), few(&prefixes));
+        let (kind, what, remedy) = match best {
+            None => (
+                FindingKind::VtepUnreachable,
+                format!("no route leads to VTEP {vtep}"),
+                "have its leaf advertise the VTEP in the underlay, in the unicast family of the address, up to this node",
+            ),
+            Some(0) => (
+                FindingKind::VtepByDefaultRoute,
+                format!("only the default route leads to VTEP {vtep}, by which FRR does not resolve a next hop"),
+                "have the leaf of this node advertise the VTEPs, or a prefix of all of them, besides the default route",
+            ),
+            Some(_) => return None,
+        };
+        let place = Place { vtep: Some(vtep), ..Place::default() };
+        let finding = Finding::new(FindingSeverity::Error, Area::Evpn, kind, what).at(place).shown_by(behind);
+        Some(finding.remedied_by(remedy).of(facts.object_of(None), "spec.neighbors"))
+    };
+    behind.into_iter().filter_map(finding).collect()
+}
+
+/// Whether FRR resolves a next hop; not by the default route.
+fn is_reached(vtep: IpAddr, facts: &Facts) -> bool {
+    let covers = |prefix: &IpNet| prefix.prefix_len() > 0 && prefix.contains(&vtep);
+    facts.underlay.as_ref().is_none_or(|underlay| underlay.iter().any(covers))
+}
+
+fn not_imported(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
+    let mut missing: BTreeMap<(Vni, VrfName, IpAddr, Vec<String>), BTreeSet<IpNet>> = BTreeMap::new();
+    for (route, path, vtep, vni, vrf) in ours(routes, facts) {
+        let Some(imported) = facts.imported.get(&vrf) else { continue };
+        // What has no next hop is not imported either.
+        if is_reached(vtep, facts) && !is_other_family(vtep, vni, facts) && !imported.contains(&(route.prefix, vtep)) {
+            let key = (vni, vrf, vtep, path.route_targets.clone());
+            missing.entry(key).or_default().insert(route.prefix);
+        }
+    }
+    // By a route that is imported it would be, had it the target.
+    let has_path = |vrf: &VrfName, vtep: IpAddr, targets: &[String]| {
+        ours(routes, facts).iter().any(|(route, path, other, _, of)| {
+            of == vrf
+                && *other == vtep
+                && path.route_targets == targets
+                && facts.imported.get(vrf).is_some_and(|imported| imported.contains(&(route.prefix, vtep)))
+        })
+    };
+    let finding = |((vni, vrf, vtep, targets), prefixes): ((Vni, VrfName, IpAddr, Vec<String>), BTreeSet<IpNet>)| {
+        if has_path(&vrf, vtep, &targets) {
+            return None;
+        }
+        let import = facts.vnis.get(&vni).map(|state| state.import.join(" ")).unwrap_or_default();
+        let what = format!(
+            "VTEP {vtep} advertises {} with VNI {vni}, which VRF {vrf} does not import: they have the route target {}, and it imports \
+             {import}",
+            few(&prefixes),
+            if targets.is_empty() { "none".to_owned() } else { targets.join(" ") },
+        );
+        let place = Place { vrf: Some(vrf.clone()), vni: Some(vni), vtep: Some(vtep), ..Place::default() };
+        let finding = Finding::new(FindingSeverity::Warning, Area::Evpn, FindingKind::NotImported, what)
+            .at(place)
+            .shown_by(format!("{} in the EVPN table and not in VRF {vrf}", few(&prefixes)))
+            .remedied_by("import that target, or have the leaf export one that is imported")
+            .of(facts.object_of(Some(&vrf)), "spec.routeTargets.import");
+        Some(finding)
+    };
+    missing.into_iter().filter_map(finding).collect()
+}
+
+fn duplicates(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
+    let Some(router_id) = facts.router_id else { return vec![] };
+    let is_own_rd =
+        |rd: &str| rd.rsplit_once(':').is_some_and(|(administrator, _)| administrator == router_id.to_string());
+    let mut found = Vec::new();
+    // The route distinguisher of another node has its router id in it.
+    let other = received(routes, facts).into_iter().find(|(route, ..)| is_own_rd(&route.rd));
+    if let Some((route, path, vtep)) = other {
+        let what = format!("another node has the router id {router_id} of this node");
+        let duplicate = Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::DuplicateRouterId, what)
+            .at(Place { vtep: Some(vtep), ..Place::default() })
+            .shown_by(format!("VTEP {vtep} advertises {} with RD {}, AS path {}", route.prefix, route.rd, path.as_path))
+            .remedied_by("give each node an index of its own, or this Underlay another routeridcidr")
+            .of(facts.object_of(None), "spec.routeridcidr");
+        found.push(duplicate);
+    }
+    let own_vtep = |path: &&Type5Path| path.next_hop.is_some_and(|vtep| facts.vteps.contains(&vtep));
+    let foreign = routes.iter().filter(|route| !is_own_rd(&route.rd));
+    let mut foreign = foreign.filter_map(|route| Some((route, route.paths.iter().find(own_vtep)?)));
+    if let Some((route, path)) = foreign.next()
+        && let Some(vtep) = path.next_hop
+    {
+        let what = format!("another node has the VTEP address {vtep} of this node");
+        let duplicate = Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::DuplicateVtep, what)
+            .at(Place { vtep: Some(vtep), ..Place::default() })
+            .shown_by(format!("{} with RD {} and this next hop, AS path {}", route.prefix, route.rd, path.as_path))
+            .remedied_by("give each node an index of its own, or this Underlay another vtepcidr")
+            .of(facts.object_of(None), "spec.vtepcidr");
+        found.push(duplicate);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frr::show::vni::VniState;
+    use rstest::rstest;
+
+    fn path(vtep: &str, target: &str) -> Type5Path {
+        Type5Path {
+            vni: Some(100),
+            route_targets: vec![target.into()],
+            next_hop: vtep.parse().ok(),
+            as_path: "64512 64520".into(),
+            ..Type5Path::default()
+        }
+    }
+
+    fn route(prefix: &str, rd: &str, path: Type5Path) -> Type5Route {
+        Type5Route { prefix: prefix.parse().unwrap(), rd: rd.into(), advertised_to: vec![], paths: vec![path] }
+    }
+
+    fn good() -> Facts {
+        let vni = VniState { vrf: "red".into(), import: vec!["64514:100".into()], ..VniState::default() };
+        let prefix = "192.168.20.0/24";
+        Facts {
+            vteps: ["100.65.0.1".parse().unwrap()].into(),
+            router_id: "10.0.0.1".parse().ok(),
+            vnis: [(100.try_into().unwrap(), vni)].into(),
+            underlay: Some(["100.64.0.1/32", "0.0.0.0/0"].map(|prefix| prefix.parse().unwrap()).into()),
+            type5: Some(vec![
+                route(prefix, "100.64.0.1:2", path("100.64.0.1", "64520:100")),
+                route(
+                    "172.30.0.10/32",
+                    "10.0.0.1:3",
+                    Type5Path { as_path: "64515".into(), ..path("100.65.0.1", "64514:100") },
+                ),
+            ]),
+            imported: [("red".parse().unwrap(), [(prefix.parse().unwrap(), "100.64.0.1".parse().unwrap())].into())]
+                .into(),
+            ..Facts::default()
+        }
+    }
+
+    type Change = fn(&mut Facts);
+
+    fn add(facts: &mut Facts, added: Type5Route) {
+        facts.type5.as_mut().unwrap().push(added);
+    }
+
+    #[rstest]
+    #[case::not_advertised(|facts: &mut Facts| { facts.underlay = Some([].into()); facts.imported.values_mut().next().unwrap().clear(); }, FindingKind::VtepUnreachable,
+        "no route leads to VTEP 100.64.0.1")]
+    #[case::default_route(|facts: &mut Facts| { facts.underlay = Some(["0.0.0.0/0".parse().unwrap()].into()); facts.imported.values_mut().next().unwrap().clear(); }, FindingKind::VtepByDefaultRoute,
+        "only the default route leads to VTEP 100.64.0.1")]
+    #[case::not_imported(|facts: &mut Facts| { facts.imported.values_mut().next().unwrap().clear(); }, FindingKind::NotImported,
+        "VTEP 100.64.0.1 advertises 192.168.20.0/24 with VNI 100, which VRF red does not import: they have the route target \
+         64520:100, and it imports 64514:100")]
+    #[case::router_id(|facts: &mut Facts| add(facts, route("10.9.0.0/16", "10.0.0.1:7", Type5Path { vni: Some(7), ..path("100.65.0.9", "64514:7") })),
+        FindingKind::DuplicateRouterId, "another node has the router id 10.0.0.1 of this node")]
+    #[case::family(|facts: &mut Facts| facts.vnis.values_mut().next().unwrap().vtep = "2001:db8:65::1".parse().ok(), FindingKind::VtepFamily,
+        "VTEP 100.64.0.1 and that of this node for VNI 100, 2001:db8:65::1, have different address families")]
+    #[case::vtep(|facts: &mut Facts| add(facts, route("10.9.0.0/16", "10.0.0.2:7", path("100.65.0.1", "64514:100"))),
+        FindingKind::DuplicateVtep, "another node has the VTEP address 100.65.0.1 of this node")]
+    fn each_fault_is_found_and_nothing_else(#[case] change: Change, #[case] kind: FindingKind, #[case] words: &str) {
+        let mut facts = good();
+        assert_eq!(findings(&facts), []);
+        change(&mut facts);
+        let found = findings(&facts);
+        assert_eq!(found.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [kind]);
+        assert!(found[0].what.starts_with(words), "{}", found[0].what);
+        assert!(!found[0].evidence.is_empty() && !found[0].remedy.is_empty());
+    }
+
+    #[test]
+    fn routes_of_vnis_that_this_node_does_not_have_are_no_concern() {
+        let mut facts = good();
+        add(
+            &mut facts,
+            route("10.9.0.0/16", "100.64.0.9:2", Type5Path { vni: Some(900), ..path("100.64.0.9", "1:900") }),
+        );
+        assert_eq!(findings(&facts), []);
+    }
+
+    #[test]
+    fn a_next_hop_that_this_release_resolves_by_the_default_route_is_no_fault() {
+        let facts = Facts { underlay: Some(["0.0.0.0/0".parse().unwrap()].into()), ..good() };
+        assert_eq!(findings(&facts), []);
+    }
+
+    #[test]
+    fn what_was_not_read_is_no_fault() {
+        let facts = Facts { underlay: None, imported: BTreeMap::new(), ..good() };
+        assert_eq!(findings(&facts), []);
+    }
+}

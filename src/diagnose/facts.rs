@@ -1,0 +1,145 @@
+//! What the checks read. In: what the controller wrote last, and what FRR, the kernel and the host show now. Out: [`Facts`]. What was
+//! not read is `None`: a check that needs it says nothing. Pure data.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+
+use super::cause::SessionCause;
+use super::filtered::Filtered;
+use crate::frr::show::family::EVPN;
+use crate::frr::show::interface::Interface;
+use crate::frr::show::neighbor::SessionReset;
+use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
+use crate::frr::show::type5::Type5Route;
+use crate::frr::show::vni::VniState;
+use crate::kind::note::Note;
+use crate::kind::object::{Kind, ObjectRef};
+use crate::types::{Vni, VrfName};
+
+/// What became of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ObjectOutcome {
+    /// It is in place.
+    Ready,
+    /// It is accepted, and a part of it is not in place.
+    Failed,
+    /// It is not accepted.
+    Rejected,
+}
+
+/// An object of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedObject {
+    /// The object.
+    pub object: ObjectRef,
+    /// The VRF that it is, if it is one.
+    pub vrf: Option<VrfName>,
+    /// What became of it.
+    pub outcome: ObjectOutcome,
+    /// What is wrong, one mistake per line.
+    pub message: String,
+    /// The last accepted version is in force.
+    pub last_accepted_in_force: bool,
+}
+
+/// Whether the controller works.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ControllerState {
+    /// It runs, and its status is fresh.
+    #[default]
+    Running,
+    /// No controller runs on the node.
+    Stopped,
+    /// It runs, and its status is this many seconds old.
+    Stale(u64),
+}
+
+/// What is known of the router of a node.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Seconds since the epoch.
+    pub now: u64,
+    /// The controller.
+    pub controller: ControllerState,
+    /// FRR's daemons that do not answer, each with the error.
+    pub silent: BTreeMap<String, String>,
+    /// Why this version of FRR may behave differently.
+    pub frr_warning: Option<String>,
+    /// Lines in FRR that are not ours.
+    pub foreign_lines: Vec<String>,
+    /// The objects of this node; `None` where no controller has written a status.
+    pub objects: Option<Vec<CheckedObject>>,
+    /// What accepted objects lose.
+    pub notes: Vec<Note>,
+    /// VTEP addresses of this node.
+    pub vteps: BTreeSet<IpAddr>,
+    /// Router id of this node.
+    pub router_id: Option<Ipv4Addr>,
+    /// Sessions.
+    pub sessions: Vec<SessionState>,
+    /// Details of sessions: of those with the fabric, and of those that are not established at least.
+    pub neighbors: BTreeMap<SessionKey, SessionReset>,
+    /// What the kernel shows of sessions.
+    pub tcp_causes: Vec<SessionCause>,
+    /// VNIs of both types.
+    pub vnis: BTreeMap<Vni, VniState>,
+    /// Routes that host sessions filter.
+    pub filtered: Vec<(SessionKey, Filtered)>,
+    /// Links of the router by name, those of its VRFs included.
+    pub links: Option<BTreeMap<String, Interface>>,
+    /// Prefixes to which the default instance has an installed route.
+    pub underlay: Option<BTreeSet<IpNet>>,
+    /// Type-5 routes in bgpd with all their paths.
+    pub type5: Option<Vec<Type5Route>>,
+    /// By VRF, prefixes and VTEPs of the valid paths from the fabric; of the VRFs that were read.
+    pub imported: BTreeMap<VrfName, BTreeSet<(IpNet, IpAddr)>>,
+    /// Prefixes that are advertised to the host and that it has no route to, by VRF, as [`super::host`] finds them.
+    pub host: Vec<HostRoute>,
+}
+
+/// What the host does with a prefix that is advertised to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostRoute {
+    /// VRF.
+    pub vrf: VrfName,
+    /// The session on which it is advertised.
+    pub peer: String,
+    /// The prefix.
+    pub prefix: IpNet,
+    /// AS path of the best path.
+    pub as_path: String,
+    /// The link over which the host reaches it; `None` where no route covers it.
+    pub link: Option<String>,
+    /// The link of the host that leads to the VRF.
+    pub wanted: String,
+}
+
+impl Facts {
+    /// The object to which a session or link belongs: the L3VNI of a VRF, or the Underlay.
+    pub fn object_of(&self, vrf: Option<&VrfName>) -> Option<&ObjectRef> {
+        let objects = self.objects.iter().flatten();
+        let is_it = |checked: &&CheckedObject| match vrf {
+            Some(vrf) => checked.vrf.as_ref() == Some(vrf),
+            None => checked.object.kind == Kind::Underlay && checked.outcome != ObjectOutcome::Rejected,
+        };
+        objects.clone().find(is_it).map(|checked| &checked.object)
+    }
+
+    /// The L3VNI of a VRF.
+    pub fn vni_of(&self, vrf: &VrfName) -> Option<Vni> {
+        self.vnis.iter().find_map(|(vni, state)| state.is_l3_of(vrf).then_some(*vni))
+    }
+
+    /// The sessions with the fabric.
+    pub fn fabric_sessions(&self) -> impl Iterator<Item = &SessionState> {
+        self.sessions.iter().filter(|session| session.vrf.is_none())
+    }
+
+    /// Whether a session carries L2VPN EVPN.
+    pub fn carries_evpn(&self, session: &SessionState) -> bool {
+        let negotiated = |reset: &SessionReset| reset.families.get(EVPN).is_some_and(|family| family.is_done());
+        session.phase == SessionPhase::Established && self.neighbors.get(&session.key()).is_some_and(negotiated)
+    }
+}

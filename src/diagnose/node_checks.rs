@@ -1,0 +1,274 @@
+//! Checks of the node: daemons, the controller, objects, VNIs, links. In: [`Facts`]. Out: [`Finding`]s. Pure.
+
+use super::cause::short_age;
+use super::facts::{CheckedObject, ControllerState, Facts, ObjectOutcome};
+use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
+use crate::frr::show::interface::Interface;
+use crate::frr::show::vni::{VniState, VniType};
+use crate::kind::note::Loss;
+use crate::types::Vni;
+
+/// Packets of this size are what most hosts send.
+const COMMON_MTU: u32 = 1500;
+
+/// All of them.
+pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
+    let mut found = router(facts);
+    found.extend(objects(facts));
+    found.extend(links(facts));
+    found.extend(
+        facts.vnis.iter().filter(|(_, state)| !state.is_ready()).map(|(vni, state)| vni_down(*vni, state, facts)),
+    );
+    found
+}
+
+fn router(facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (daemon, error) in &facts.silent {
+        let place = Place { daemon: Some(daemon.clone()), ..Place::default() };
+        let silent = Finding::new(
+            FindingSeverity::Error,
+            Area::Router,
+            FindingKind::FrrSilent,
+            format!("{daemon} does not answer"),
+        )
+        .at(place)
+        .shown_by(error.clone())
+        .remedied_by("start `perouter run` or `perouter router` on this node; its log has why a daemon exits");
+        found.push(silent);
+    }
+    let (what, evidence) = match facts.controller {
+        ControllerState::Running => (None, String::new()),
+        ControllerState::Stopped => (Some("no controller runs on this node"), "nobody has its lock".to_owned()),
+        ControllerState::Stale(age) => {
+            (Some("the controller does not write its status"), format!("the status is {} old", short_age(age)))
+        }
+    };
+    if let Some(what) = what {
+        let stopped = Finding::new(FindingSeverity::Error, Area::Router, FindingKind::ControllerStopped, what)
+            .shown_by(evidence)
+            .remedied_by("start `perouter run` or `perouter controller`: until then no change of an object is applied");
+        found.push(stopped);
+    }
+    if let Some(warning) = &facts.frr_warning {
+        let unmeasured = Finding::new(FindingSeverity::Info, Area::Router, FindingKind::FrrUnmeasured, warning.clone());
+        found.push(unmeasured.remedied_by("use a version of FRR that is measured"));
+    }
+    if !facts.foreign_lines.is_empty() {
+        let what = format!("{} in FRR not from perouter", count(facts.foreign_lines.len(), "line", "lines"));
+        let lines = Finding::new(FindingSeverity::Info, Area::Router, FindingKind::ForeignLines, what)
+            .shown_by(facts.foreign_lines.iter().take(3).cloned().collect::<Vec<_>>().join("; "))
+            .remedied_by("remove them, if nobody needs them: they are left alone");
+        found.push(lines);
+    }
+    found
+}
+
+/// `1 line`, `2 lines`.
+pub(super) fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+fn objects(facts: &Facts) -> Vec<Finding> {
+    let mut found: Vec<Finding> = facts.objects.iter().flatten().filter_map(object).collect();
+    // Those between hosts are most often meant.
+    let lost = facts.notes.iter().filter(|note| note.loss != Loss::BetweenHosts);
+    found.extend(lost.map(|note| {
+        let severity = if note.loss == Loss::Fabric { FindingSeverity::Warning } else { FindingSeverity::Info };
+        Finding::new(severity, Area::Objects, FindingKind::ObjectLosesRoutes, note.message.clone())
+            .remedied_by(format!("change {}", note.field))
+            .of(Some(&note.object), &note.field)
+    }));
+    if facts.vteps.is_empty() && facts.objects.is_some() {
+        let what = "no Underlay is accepted for this node";
+        let none = Finding::new(FindingSeverity::Error, Area::Objects, FindingKind::NoUnderlay, what);
+        found
+            .push(none.remedied_by("create one whose nodeSelector matches this node, or fix the one that is rejected"));
+    }
+    found
+}
+
+fn object(checked: &CheckedObject) -> Option<Finding> {
+    let mut lines = checked.message.lines();
+    let first = lines.next().unwrap_or_default();
+    // `spec.field: message`
+    let (field, message) = match first.split_once(": ") {
+        Some((field, message)) if field.starts_with("spec") && !field.contains(' ') => (field, message),
+        _ => ("", first),
+    };
+    let more = lines.collect::<Vec<_>>().join("; ");
+    let finding = match checked.outcome {
+        ObjectOutcome::Ready => return None,
+        ObjectOutcome::Failed => Finding::new(
+            FindingSeverity::Error,
+            Area::Objects,
+            FindingKind::ObjectFailed,
+            format!("not in place: {message}"),
+        )
+        .remedied_by("it is tried again; the log of the controller has each attempt"),
+        ObjectOutcome::Rejected => {
+            let in_force = if checked.last_accepted_in_force { "; its last accepted version is in force" } else { "" };
+            // The message of a rejection ends with the remedy.
+            let (message, remedy) = match message.rsplit_once(": ") {
+                Some((message, remedy)) if !remedy.contains(['`', '"']) => (message, remedy),
+                _ => (message, "change the object as the message says"),
+            };
+            Finding::new(
+                FindingSeverity::Error,
+                Area::Objects,
+                FindingKind::ObjectRejected,
+                format!("rejected: {message}{in_force}"),
+            )
+            .remedied_by(remedy)
+        }
+    };
+    let place = Place { vrf: checked.vrf.clone(), ..Place::default() };
+    Some(finding.at(place).shown_by(more).of(Some(&checked.object), field))
+}
+
+fn vni_down(vni: Vni, state: &VniState, facts: &Facts) -> Finding {
+    let vrf = state.vrf.parse().ok();
+    let is_l3 = state.vni_type == VniType::L3;
+    let missing = [
+        (!state.up, "zebra has it down"),
+        (state.up && is_l3 && state.router_mac.is_none(), "zebra has no router MAC"),
+        (!state.in_bgp, "bgpd does not have it"),
+    ];
+    let missing = missing.into_iter().filter(|(is, _)| *is).map(|(_, what)| what.to_owned());
+    let missing: Vec<String> = missing.chain(state.unbound.map(|unbound| unbound.to_string())).collect();
+    let object = facts.object_of(vrf.as_ref()).filter(|_| is_l3 && vrf.is_some());
+    Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::VniDown, format!("VNI {vni} is not up"))
+        .at(Place { vrf: vrf.clone(), vni: Some(vni), ..Place::default() })
+        .shown_by(missing.join(", "))
+        .remedied_by(if is_l3 {
+            "it is rebuilt by itself; if it stays, look for a VXLAN device of somebody else with this VNI"
+        } else {
+            "look for a VXLAN device of somebody else with this VNI"
+        })
+        .of(object, "spec.vni")
+}
+
+fn links(facts: &Facts) -> Vec<Finding> {
+    let Some(links) = &facts.links else { return vec![] };
+    let nics: Vec<(&String, &Interface)> = links.iter().filter(|(name, link)| link.is_nic(name)).collect();
+    let mut found = Vec::new();
+    let is_only = !nics.iter().any(|(_, link)| link.is_up());
+    for (name, link) in nics.iter().filter(|(_, link)| !link.is_up()) {
+        let why = if link.is_admin_up { "no carrier" } else { "set down" };
+        let severity = if is_only { FindingSeverity::Error } else { FindingSeverity::Warning };
+        let down = Finding::new(severity, Area::Links, FindingKind::LinkDown, format!("NIC {name} is down: {why}"))
+            .at(Place { link: Some((*name).clone()), ..Place::default() })
+            .remedied_by("check cable and switch port")
+            .of(facts.object_of(None), "spec.nics");
+        found.push(down);
+    }
+    let overhead = if facts.vteps.iter().all(std::net::IpAddr::is_ipv6) { 70 } else { 50 };
+    let small = nics.iter().filter(|(_, link)| link.mtu.is_some_and(|mtu| mtu < COMMON_MTU + overhead));
+    if let Some((name, mtu)) = small.filter_map(|(name, link)| Some((*name, link.mtu?))).min_by_key(|(_, mtu)| *mtu) {
+        let what = format!(
+            "NIC {name} has MTU {mtu}: of a packet from the fabric only {} bytes fit, and hosts there send {COMMON_MTU}",
+            mtu.saturating_sub(overhead)
+        );
+        let small = Finding::new(FindingSeverity::Warning, Area::Links, FindingKind::MtuSmall, what)
+            .at(Place { link: Some(name.clone()), ..Place::default() })
+            .shown_by(format!("VXLAN adds {overhead} bytes"))
+            .remedied_by(format!("set MTU {} or more on the NIC and on all switches", COMMON_MTU + overhead))
+            .of(facts.object_of(None), "spec.nics");
+        found.push(small);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::note::Note;
+    use crate::kind::object::{Kind, ObjectRef};
+    use rstest::rstest;
+
+    fn underlay() -> ObjectRef {
+        ObjectRef::new(Kind::Underlay, "ns", "u")
+    }
+
+    fn good() -> Facts {
+        let object = |object, vrf: Option<&str>| CheckedObject {
+            object,
+            vrf: vrf.map(|vrf| vrf.parse().unwrap()),
+            outcome: ObjectOutcome::Ready,
+            message: String::new(),
+            last_accepted_in_force: false,
+        };
+        let red = object(ObjectRef::new(Kind::L3VNI, "ns", "red"), Some("red"));
+        let vni = VniState {
+            vrf: "red".into(),
+            up: true,
+            in_bgp: true,
+            router_mac: "02:00:00:00:00:01".parse().ok(),
+            ..VniState::default()
+        };
+        let nic = Interface { is_admin_up: true, has_carrier: true, mtu: Some(9000), ..Interface::default() };
+        Facts {
+            objects: Some(vec![object(underlay(), None), red]),
+            vteps: ["100.65.0.1".parse().unwrap()].into(),
+            vnis: [(100.try_into().unwrap(), vni)].into(),
+            links: Some([("eth1".to_owned(), nic)].into()),
+            ..Facts::default()
+        }
+    }
+
+    type Change = fn(&mut Facts);
+
+    fn vni(facts: &mut Facts) -> &mut VniState {
+        facts.vnis.values_mut().next().unwrap()
+    }
+
+    fn nic(facts: &mut Facts) -> &mut Interface {
+        facts.links.as_mut().unwrap().values_mut().next().unwrap()
+    }
+
+    fn fail(facts: &mut Facts, outcome: ObjectOutcome, message: &str) {
+        let object = &mut facts.objects.as_mut().unwrap()[1];
+        (object.outcome, object.message) = (outcome, message.to_owned());
+    }
+
+    #[rstest]
+    #[case::silent(|facts: &mut Facts| { facts.silent.insert("bgpd".into(), "no socket".into()); },
+        "error router frr-silent bgpd: bgpd does not answer [no socket]")]
+    #[case::stopped(|facts: &mut Facts| facts.controller = ControllerState::Stopped,
+        "error router controller-stopped : no controller runs on this node [nobody has its lock]")]
+    #[case::stale(|facts: &mut Facts| facts.controller = ControllerState::Stale(130),
+        "error router controller-stopped : the controller does not write its status [the status is 2m10s old]")]
+    #[case::foreign(|facts: &mut Facts| facts.foreign_lines = vec!["x".into()],
+        "info router foreign-lines : 1 line in FRR not from perouter [x]")]
+    #[case::rejected(|facts: &mut Facts| fail(facts, ObjectOutcome::Rejected, "spec.vni: VNI 100 is used\nspec.vrf: x"),
+        "error objects object-rejected VRF red: rejected: VNI 100 is used [spec.vrf: x] L3VNI ns/red spec.vni")]
+    #[case::failed(|facts: &mut Facts| fail(facts, ObjectOutcome::Failed, "ip link add vni100: File exists"),
+        "error objects object-failed VRF red: not in place: ip link add vni100: File exists [] L3VNI ns/red")]
+    #[case::no_underlay(|facts: &mut Facts| facts.vteps.clear(),
+        "error objects no-underlay : no Underlay is accepted for this node []")]
+    #[case::note(|facts: &mut Facts| facts.notes.push(Note { loss: Loss::Fabric, object: underlay(), field: "spec.x".into(), message: "lost".into() }),
+        "warning objects object-loses-routes : lost [] Underlay ns/u spec.x")]
+    #[case::vni_in_zebra(|facts: &mut Facts| vni(facts).up = false,
+        "error evpn vni-down VRF red, VNI 100: VNI 100 is not up [zebra has it down] L3VNI ns/red spec.vni")]
+    #[case::vni_in_bgpd(|facts: &mut Facts| vni(facts).in_bgp = false,
+        "error evpn vni-down VRF red, VNI 100: VNI 100 is not up [bgpd does not have it] L3VNI ns/red spec.vni")]
+    #[case::no_carrier(|facts: &mut Facts| nic(facts).has_carrier = false,
+        "error links link-down link eth1: NIC eth1 is down: no carrier [] Underlay ns/u spec.nics")]
+    #[case::small_mtu(|facts: &mut Facts| nic(facts).mtu = Some(1500),
+        "warning links mtu-small link eth1: NIC eth1 has MTU 1500: of a packet from the fabric only 1450 bytes fit, and hosts there \
+         send 1500 [VXLAN adds 50 bytes] Underlay ns/u spec.nics")]
+    fn each_fault_is_found_and_nothing_else(#[case] change: Change, #[case] expected: &str) {
+        let mut facts = good();
+        assert_eq!(findings(&facts), []);
+        change(&mut facts);
+        let found = findings(&facts);
+        let shown = |finding: &Finding| {
+            let Finding { severity, area, kind, place, what, evidence, object, field, .. } = finding;
+            let object = object.as_ref().map(|object| format!(" {object}")).unwrap_or_default();
+            let field = field.as_ref().map(|field| format!(" {field}")).unwrap_or_default();
+            format!("{} {} {kind} {place}: {what} [{evidence}]{object}{field}", severity.as_str(), area.as_str())
+        };
+        assert_eq!(found.iter().map(shown).collect::<Vec<_>>(), [expected]);
+        assert!(found.iter().all(|finding| !finding.remedy.is_empty()));
+    }
+}

@@ -1,0 +1,266 @@
+//! Checks of BGP sessions: why one is down, and which address families one that is established lacks. In: [`Facts`]. Out:
+//! [`Finding`]s with the remedy at the right side. Pure.
+
+use super::cause::{Cause, explain};
+use super::facts::Facts;
+use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
+use crate::frr::show::family::{self, EVPN};
+use crate::frr::show::interface::Interface;
+use crate::frr::show::neighbor::{Negotiation, SessionReset};
+use crate::frr::show::session::{SessionPhase, SessionState};
+use crate::types::VrfName;
+
+/// All of them.
+pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
+    let mut found: Vec<Finding> = facts.sessions.iter().flat_map(|session| of_session(session, facts)).collect();
+    found.extend(without_fabric(facts));
+    found
+}
+
+fn of_session(session: &SessionState, facts: &Facts) -> Vec<Finding> {
+    if session.phase == SessionPhase::Established {
+        return second_speaker(session, facts).into_iter().chain(families(session, facts)).collect();
+    }
+    down(session, facts).into_iter().collect()
+}
+
+fn place(session: &SessionState) -> Place {
+    Place::session(session.vrf.as_ref(), &session.peer)
+}
+
+fn area(session: &SessionState) -> Area {
+    if session.vrf.is_some() { Area::Host } else { Area::Fabric }
+}
+
+/// One of several sessions with the fabric may be down.
+fn severity(session: &SessionState, facts: &Facts) -> FindingSeverity {
+    let has_other = session.vrf.is_none() && facts.fabric_sessions().any(|other| facts.carries_evpn(other));
+    if has_other { FindingSeverity::Warning } else { FindingSeverity::Error }
+}
+
+fn down(session: &SessionState, facts: &Facts) -> Option<Finding> {
+    let reset = facts.neighbors.get(&session.key());
+    let mut cause = explain(session, reset)?;
+    let tcp = facts.tcp_causes.iter().find(|found| found.vrf == session.vrf && found.peer == session.peer);
+    // What FRR knows of a connection is closer than counters of a namespace that several sessions may share.
+    let is_silent = matches!(
+        cause.kind,
+        FindingKind::NoAnswer
+            | FindingKind::Establishing
+            | FindingKind::HoldTimeExpired
+            | FindingKind::SessionDown
+            | FindingKind::ConnectionClosed
+            | FindingKind::NoRouteToPeer
+    );
+    let tcp = tcp.filter(|_| is_silent);
+    if tcp.is_some() {
+        let text = "the TCP MD5 passwords differ, or one side has none".to_owned();
+        cause = Cause { kind: FindingKind::WrongPassword, of_peer: false, text };
+    } else if let Some(text) = without_address(session, &cause, facts) {
+        cause = Cause { kind: FindingKind::NicWithoutAddress, of_peer: false, text };
+    }
+    let (remedy, field) = remedy(session, &cause, reset);
+    let what = format!("session with {} is down: {}", session.peer, cause.text);
+    let since = reset.filter(|_| session.established > 0).and_then(|reset| reset.reset_age);
+    let finding = Finding::new(severity(session, facts), area(session), cause.kind, what)
+        .at(place(session))
+        .remedied_by(remedy)
+        .shown_by(tcp.map_or_else(|| evidence(reset), |tcp| tcp.cause.clone()))
+        .of(facts.object_of(session.vrf.as_ref()), &field);
+    Some(Finding { since: since.map(|age| facts.now.saturating_sub(age)), ..finding })
+}
+
+/// In FRR's words.
+fn evidence(reset: Option<&SessionReset>) -> String {
+    let Some(reset) = reset else { return String::new() };
+    let words = [("last reset", &reset.due_to), ("last NOTIFICATION", &reset.notification)];
+    let words = words.into_iter().filter_map(|(what, text)| text.as_ref().map(|text| format!("{what}: {text}")));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// The NICs have no address in the subnet of a neighbor that does not answer.
+fn without_address(session: &SessionState, cause: &Cause, facts: &Facts) -> Option<String> {
+    use FindingKind::{Establishing, HoldTimeExpired, NoAnswer, NoRouteToPeer};
+    let peer: std::net::IpAddr = session.peer.parse().ok()?;
+    let links = facts.links.as_ref().filter(|_| session.vrf.is_none())?;
+    let is_connected = links.values().flat_map(|link| &link.addresses).any(|net| net.contains(&peer))
+        || facts.underlay.iter().flatten().any(|prefix| prefix.contains(&peer));
+    let is_likely = matches!(cause.kind, NoAnswer | NoRouteToPeer | Establishing | HoldTimeExpired);
+    let is_link_local = matches!(peer, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local());
+    if is_connected || !is_likely || is_link_local {
+        return None;
+    }
+    let shown = |(name, link): (&String, &Interface)| {
+        let addresses: Vec<String> = link.addresses.iter().map(ToString::to_string).collect();
+        let addresses = if addresses.is_empty() { "no address".to_owned() } else { addresses.join(" ") };
+        format!("{name} has {addresses}")
+    };
+    let nics: Vec<String> = links.iter().filter(|(name, link)| link.is_nic(name)).map(shown).collect();
+    Some(format!("no NIC has an address in the subnet of {peer}: {}", nics.join(", ")))
+}
+
+/// What to do, and the field that it may concern.
+fn remedy(session: &SessionState, cause: &Cause, reset: Option<&SessionReset>) -> (String, String) {
+    use FindingKind as K;
+    let (peer, is_host) = (&session.peer, session.vrf.is_some());
+    let local = reset.and_then(|reset| reset.local_address.clone()).unwrap_or_else(|| "this router".to_owned());
+    let local_as = reset.and_then(|reset| reset.local_as).map(|asn| format!(", AS {asn}")).unwrap_or_default();
+    let of_neighbor = |field: &str| {
+        if is_host { format!("spec.hostSession.{field}") } else { format!("spec.neighbors[{peer}].{field}") }
+    };
+    let asn_of_peer = if is_host { "spec.hostasn".to_owned() } else { of_neighbor("asn") };
+    let text = |remedy: &str, field: String| (remedy.to_owned(), field);
+    match cause.kind {
+        K::WrongAsn if cause.of_peer => (
+            format!("set the AS number of the neighbor {local} at {peer} to that of this router, or change spec.asn"),
+            "spec.asn".to_owned(),
+        ),
+        K::WrongAsn => (format!("set {asn_of_peer} to the AS number of {peer}"), asn_of_peer),
+        K::WrongPassword => text("set the same password at both ends, or none at both", of_neighbor("passwordSecret")),
+        K::SameRouterId => text(
+            "give one of them another router id; two nodes with one index have the same",
+            if is_host { String::new() } else { "spec.routeridcidr".to_owned() },
+        ),
+        K::NicWithoutAddress => text(
+            "give the NIC an address in the subnet of the neighbor before perouter takes it, or correct the address of the neighbor",
+            of_neighbor("address"),
+        ),
+        K::NoAnswer | K::ConnectionClosed | K::NeighborRemoved => (
+            format!("configure the neighbor {local}{local_as} at {peer}, for both the address and the password"),
+            of_neighbor(if is_host { "passwordSecret" } else { "address" }),
+        ),
+        K::ShutDown if cause.of_peer => (format!("enable the neighbor {local} at {peer}"), String::new()),
+        K::TooManyPrefixes if cause.of_peer => text(
+            "raise the limit at the peer, or send fewer",
+            if is_host { "spec.toHost.allowedPrefixes".to_owned() } else { String::new() },
+        ),
+        K::TooManyPrefixes => {
+            text("raise maxPrefixes, or have the host advertise fewer", "spec.fromHost.maxPrefixes".to_owned())
+        }
+        K::NoRouteToPeer | K::LinkDown => {
+            text("check the link and its address", if is_host { String::new() } else { "spec.nics".to_owned() })
+        }
+        K::BfdDown => text("enable BFD at the peer, or remove it here", of_neighbor("bfd")),
+        K::FamilyNotNegotiated => text("activate the address families of this router at the peer", String::new()),
+        _ => (format!("see the log of {peer}"), String::new()),
+    }
+}
+
+fn second_speaker(session: &SessionState, facts: &Facts) -> Option<Finding> {
+    let tcp = facts.tcp_causes.iter().find(|found| found.vrf == session.vrf && found.peer == session.peer)?;
+    let object = facts.object_of(session.vrf.as_ref());
+    let finding = Finding::new(FindingSeverity::Warning, Area::Host, FindingKind::SecondSpeaker, tcp.cause.clone())
+        .at(place(session))
+        .remedied_by("run one speaker for both, or give the other one an L3VNI of its own")
+        .of(object, "spec.hostSession");
+    Some(finding)
+}
+
+/// Families of an established session that one side alone offers.
+fn families(session: &SessionState, facts: &Facts) -> Vec<Finding> {
+    let Some(reset) = facts.neighbors.get(&session.key()) else { return vec![] };
+    let one_sided = reset.families.iter().filter(|(_, sides)| !sides.is_done());
+    one_sided.filter_map(|(family, sides)| one_sided_family(session, reset, (family.as_str(), *sides), facts)).collect()
+}
+
+fn one_sided_family(
+    session: &SessionState,
+    reset: &SessionReset,
+    (family, sides): (&str, Negotiation),
+    facts: &Facts,
+) -> Option<Finding> {
+    let (name, peer) = (family::name(family), &session.peer);
+    let local = reset.local_address.as_deref().unwrap_or("this router");
+    let object = facts.object_of(session.vrf.as_ref());
+    if let Some(vrf) = session.vrf.as_ref() {
+        return of_host((vrf, session), (family, sides), facts);
+    }
+    // A family that the fabric offers and we have no use for, or IPv4 over a session that another one carries.
+    let is_needed = family == EVPN || !other_carries(session, family, facts);
+    (sides.advertised && is_needed).then(|| {
+        let severity = if family == EVPN { severity(session, facts) } else { FindingSeverity::Error };
+        let what = format!("{name} is not negotiated with {peer}: the peer does not offer it");
+        Finding::new(severity, Area::Fabric, FindingKind::FamilyNotNegotiated, what)
+            .at(place(session))
+            .shown_by(format!("capability {name}: advertised to {peer}, not received"))
+            .remedied_by(format!("activate the neighbor {local} in the address family {name} at {peer}"))
+            .of(object, &format!("spec.neighbors[{peer}]"))
+    })
+}
+
+fn other_carries(session: &SessionState, family: &str, facts: &Facts) -> bool {
+    let carries = |other: &SessionState| {
+        let reset = facts.neighbors.get(&other.key());
+        other.peer != session.peer
+            && other.phase == SessionPhase::Established
+            && reset.and_then(|reset| reset.families.get(family)).is_some_and(|sides| sides.is_done())
+    };
+    facts.fabric_sessions().any(carries)
+}
+
+fn of_host(
+    (vrf, session): (&VrfName, &SessionState),
+    (family, sides): (&str, Negotiation),
+    facts: &Facts,
+) -> Option<Finding> {
+    let name = family::name(family);
+    let (peer, object) = (&session.peer, facts.object_of(Some(vrf)));
+    if sides.advertised {
+        let what = format!("{name} is not negotiated with {peer}: the host does not offer it");
+        let finding = Finding::new(FindingSeverity::Error, Area::Host, FindingKind::FamilyNotNegotiated, what)
+            .at(place(session))
+            .shown_by(format!("capability {name}: advertised to {peer}, not received"))
+            .remedied_by(format!("activate {name} for the neighbor in the speaker of the host"))
+            .of(object, "spec.hostSession");
+        return Some(finding);
+    }
+    let is_v6 = match family {
+        family::IPV4 => false,
+        family::IPV6 => true,
+        _ => return None,
+    };
+    let is_other = |other: &&SessionState| other.vrf.as_ref() == Some(vrf) && other.peer.contains(':') == is_v6;
+    let other = facts.sessions.iter().find(is_other).map(|other| other.peer.clone());
+    let (remedy, field) = if let Some(other) = other {
+        (format!("advertise its routes on the session with {other}"), "spec.hostSession")
+    } else {
+        let field = if is_v6 { "spec.localcidr.ipv6" } else { "spec.localcidr.ipv4" };
+        (format!("set {field}, and add the session to the host"), field)
+    };
+    let what =
+        format!("{peer} offers {name}, which this session does not carry: its routes of that family are not accepted");
+    let finding = Finding::new(FindingSeverity::Warning, Area::Host, FindingKind::FamilyNotCarried, what)
+        .at(place(session))
+        .shown_by(format!("capability {name}: received from {peer}, not advertised"))
+        .remedied_by(remedy)
+        .of(object, field);
+    Some(finding)
+}
+
+/// No session with the fabric is of use.
+fn without_fabric(facts: &Facts) -> Option<Finding> {
+    let sessions: Vec<&SessionState> = facts.fabric_sessions().collect();
+    if facts.vteps.is_empty() || facts.silent.contains_key("bgpd") || sessions.iter().any(|s| facts.carries_evpn(s)) {
+        return None;
+    }
+    let is_up = |session: &&SessionState| session.phase == SessionPhase::Established;
+    let object = facts.object_of(None);
+    let (kind, what) = match (sessions.is_empty(), sessions.iter().any(is_up)) {
+        (true, _) => (FindingKind::NoFabricSession, "this node has no session with the fabric"),
+        (_, false) => (FindingKind::NoFabricSession, "no session with the fabric is established"),
+        (_, true) => (FindingKind::NoEvpnSession, "no session with the fabric carries L2VPN EVPN"),
+    };
+    // Where the details were not read, nothing is known of families.
+    if kind == FindingKind::NoEvpnSession
+        && sessions.iter().all(|session| !facts.neighbors.contains_key(&session.key()))
+    {
+        return None;
+    }
+    let finding = Finding::new(FindingSeverity::Error, Area::Fabric, kind, what)
+        .remedied_by("see the findings of each session")
+        .of(object, "spec.neighbors");
+    Some(finding)
+}
+
+#[cfg(test)]
+mod tests;

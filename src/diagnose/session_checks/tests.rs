@@ -1,0 +1,157 @@
+use std::collections::BTreeMap;
+
+use super::super::cause::SessionCause;
+use super::super::facts::{CheckedObject, ObjectOutcome};
+use super::*;
+use crate::frr::show::session::SessionKey;
+use crate::kind::object::{Kind, ObjectRef};
+use rstest::rstest;
+
+const LEAF: &str = "192.168.11.2";
+const HOST: &str = "192.169.10.2";
+
+fn state(vrf: Option<&str>, peer: &str) -> SessionState {
+    SessionState {
+        vrf: vrf.map(|vrf| vrf.parse().unwrap()),
+        peer: peer.into(),
+        remote_as: Some(if vrf.is_some() { 64515 } else { 64512 }.try_into().unwrap()),
+        phase: SessionPhase::Established,
+        since: None,
+        established: 1,
+        messages: 0,
+        prefixes: BTreeMap::new(),
+    }
+}
+
+fn both(families: &[&str]) -> BTreeMap<String, Negotiation> {
+    let sides = Negotiation { advertised: true, received: true };
+    families.iter().map(|family| ((*family).to_owned(), sides)).collect()
+}
+
+fn reset(local: &str, families: &[&str]) -> SessionReset {
+    SessionReset {
+        families: both(families),
+        local_address: Some(local.into()),
+        local_as: Some(64514),
+        ..SessionReset::default()
+    }
+}
+
+fn good() -> Facts {
+    let object = |kind, name: &str, vrf: Option<&str>| CheckedObject {
+        object: ObjectRef::new(kind, "ns", name),
+        vrf: vrf.map(|vrf| vrf.parse().unwrap()),
+        outcome: ObjectOutcome::Ready,
+        message: String::new(),
+        last_accepted_in_force: false,
+    };
+    let (leaf, host) = (state(None, LEAF), state(Some("red"), HOST));
+    let neighbors = [
+        (leaf.key(), reset("192.168.11.3", &["ipv4Unicast", EVPN])),
+        (host.key(), reset("192.169.10.1", &["ipv4Unicast"])),
+    ];
+    Facts {
+        now: 1000,
+        objects: Some(vec![object(Kind::Underlay, "u", None), object(Kind::L3VNI, "red", Some("red"))]),
+        vteps: ["100.65.0.1".parse().unwrap()].into(),
+        sessions: vec![leaf, host],
+        neighbors: neighbors.into(),
+        links: Some(nic("192.168.11.3/24")),
+        ..Facts::default()
+    }
+}
+
+fn nic(address: &str) -> BTreeMap<String, Interface> {
+    let addresses = address.parse().into_iter().collect();
+    [("eth1".to_owned(), Interface { addresses, ..Interface::default() })].into()
+}
+
+fn key(n: usize) -> SessionKey {
+    good().sessions[n].key()
+}
+
+fn take_down(facts: &mut Facts, n: usize, phase: &str, due_to: &str, notification: Option<&str>) {
+    facts.sessions[n].phase = phase.to_owned().into();
+    let reset = facts.neighbors.get_mut(&key(n)).unwrap();
+    (reset.due_to, reset.notification) = (Some(due_to.into()), notification.map(str::to_owned));
+    (reset.reset_age, reset.families) = (Some(60), BTreeMap::new());
+}
+
+fn offers(facts: &mut Facts, n: usize, family: &str, advertised: bool, received: bool) {
+    let families = &mut facts.neighbors.get_mut(&key(n)).unwrap().families;
+    families.insert(family.into(), Negotiation { advertised, received });
+}
+
+type FactsChange = fn(&mut Facts);
+
+#[rstest]
+#[case::asn_at_the_leaf(|facts: &mut Facts| take_down(facts, 0, "Idle", "BGP Notification received", Some("OPEN Message Error/Bad Peer AS")),
+    &["error wrong-asn Underlay spec.asn: set the AS number of the neighbor 192.168.11.3 at 192.168.11.2", "error no-fabric-session"])]
+#[case::asn_here(|facts: &mut Facts| take_down(facts, 0, "Idle", "BGP Notification send", Some("OPEN Message Error/Bad Peer AS")),
+    &["error wrong-asn Underlay spec.neighbors[192.168.11.2].asn: set spec.neighbors[192.168.11.2].asn", "error no-fabric-session"])]
+#[case::asn_of_the_host(|facts: &mut Facts| take_down(facts, 1, "Idle", "BGP Notification send", Some("OPEN Message Error/Bad Peer AS")),
+    &["error wrong-asn L3VNI spec.hostasn: set spec.hostasn to the AS number of 192.169.10.2"])]
+#[case::no_answer(|facts: &mut Facts| { take_down(facts, 1, "Active", "Waiting for peer OPEN", None); facts.sessions[1].established = 0; },
+    &["error no-answer L3VNI spec.hostSession.passwordSecret: configure the neighbor 192.169.10.1, AS 64514 at 192.169.10.2"])]
+#[case::password(|facts: &mut Facts| { take_down(facts, 1, "Active", "Waiting for peer OPEN", None);
+        facts.tcp_causes.push(SessionCause { vrf: "red".parse().ok(), peer: HOST.into(), cause: "another password".into() }); },
+    &["error wrong-password L3VNI spec.hostSession.passwordSecret: set the same password at both ends"])]
+#[case::no_address(|facts: &mut Facts| { take_down(facts, 0, "Idle", "No path to specified Neighbor", None); facts.sessions[0].established = 0;
+        facts.links = Some(nic("10.0.0.1/24")); },
+    &["error nic-without-address Underlay spec.neighbors[192.168.11.2].address: give the NIC an address", "error no-fabric-session"])]
+#[case::no_evpn(|facts: &mut Facts| offers(facts, 0, EVPN, true, false),
+    &["error family-not-negotiated Underlay spec.neighbors[192.168.11.2]: activate the neighbor 192.168.11.3 in the address family L2VPN EVPN at 192.168.11.2",
+      "error no-evpn-session"])]
+#[case::no_unicast(|facts: &mut Facts| offers(facts, 0, "ipv4Unicast", true, false),
+    &["error family-not-negotiated Underlay spec.neighbors[192.168.11.2]: activate the neighbor 192.168.11.3 in the address family IPv4 unicast"])]
+#[case::a_family_of_the_leaf_alone(|facts: &mut Facts| offers(facts, 0, "ipv6Unicast", false, true), &[])]
+#[case::ipv6_of_the_host(|facts: &mut Facts| offers(facts, 1, "ipv6Unicast", false, true),
+    &["warning family-not-carried L3VNI spec.localcidr.ipv6: set spec.localcidr.ipv6"])]
+#[case::no_ipv4_of_the_host(|facts: &mut Facts| offers(facts, 1, "ipv4Unicast", true, false),
+    &["error family-not-negotiated L3VNI spec.hostSession: activate IPv4 unicast"])]
+#[case::second_speaker(|facts: &mut Facts| facts.tcp_causes.push(SessionCause { vrf: "red".parse().ok(), peer: HOST.into(), cause: "another speaker".into() }),
+    &["warning second-speaker L3VNI spec.hostSession: run one speaker"])]
+fn each_fault_is_found_at_the_right_side_and_nothing_else(#[case] change: FactsChange, #[case] expected: &[&str]) {
+    let mut facts = good();
+    assert_eq!(findings(&facts), []);
+    change(&mut facts);
+    let shown = |finding: &Finding| {
+        let object = finding.object.as_ref().map(|object| format!(" {}", object.kind)).unwrap_or_default();
+        let field = finding.field.as_deref().unwrap_or_default();
+        format!("{} {}{object} {field}: {}", finding.severity.as_str(), finding.kind, finding.remedy)
+    };
+    let found: Vec<String> = findings(&facts).iter().map(shown).collect();
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, words) in found.iter().zip(expected) {
+        assert!(found.starts_with(words), "{found}\n{words}");
+    }
+}
+
+/// One of two leaves is down: a warning, and since when.
+#[test]
+fn a_session_besides_one_with_evpn_is_a_warning() {
+    let mut facts = good();
+    let other = state(None, "192.168.12.2");
+    facts.neighbors.insert(other.key(), reset("192.168.12.3", &["ipv4Unicast", EVPN]));
+    facts.sessions.push(other);
+    take_down(&mut facts, 0, "Active", "BGP Notification received", Some("Cease/Administrative Shutdown"));
+    let found = findings(&facts);
+    let shown: Vec<_> = found.iter().map(|finding| (finding.severity, finding.kind, finding.since)).collect();
+    assert_eq!(shown, [(FindingSeverity::Warning, FindingKind::ShutDown, Some(940))]);
+}
+
+/// IPv4 over a session with an IPv6 leaf is no need where another one has it.
+#[test]
+fn a_family_that_another_leaf_carries_is_not_missing() {
+    let mut facts = good();
+    let other = state(None, "2001:db8:11::2");
+    facts.neighbors.insert(other.key(), reset("2001:db8:11::3", &["ipv6Unicast", EVPN]));
+    facts
+        .neighbors
+        .get_mut(&other.key())
+        .unwrap()
+        .families
+        .insert("ipv4Unicast".into(), Negotiation { advertised: true, received: false });
+    facts.sessions.push(other);
+    assert_eq!(findings(&facts), []);
+}

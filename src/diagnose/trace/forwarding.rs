@@ -1,0 +1,98 @@
+//! What forwards the packets of a path: the host's routes, the route to a VTEP, links and their MTUs. In: [`TraceFacts`]. Out: steps.
+//! What was not read gives none. Pure.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::step::{TracePoint, TraceStep};
+use super::trace_facts::TraceFacts;
+use crate::frr::show::interface::Interface;
+use crate::frr::show::route::Path;
+
+/// What VXLAN adds to an IP packet over IPv4 and over IPv6: Ethernet, VXLAN, UDP and IP headers (RFC 7348 section 5).
+const OVERHEAD: (u32, u32) = (50, 70);
+
+/// How the host reaches the address: replies of the node have to enter the VRF.
+pub(super) fn of_host(address: IpAddr, facts: &TraceFacts) -> Option<TraceStep> {
+    let links = facts.host_links.as_ref()?;
+    let wanted = format!("host-{}", facts.vni);
+    let shown = format!("ip route get {address}");
+    let step = if links.contains(&wanted) {
+        TraceStep::new(TracePoint::Host, true, format!("the node sends packets to {address} over {wanted}"))
+    } else if links.is_empty() {
+        let text = format!(
+            "the node has no route to {address}: have the speaker of the host accept and install the routes of this session \
+             (FRR-K8s: toReceive)"
+        );
+        TraceStep::new(TracePoint::Host, false, text)
+    } else {
+        let links = links.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let text = format!(
+            "the node sends packets to {address} over {links}, not {wanted}, unless a rule by source leads there: have the \
+             speaker of the host install the routes of this session (FRR-K8s: toReceive)"
+        );
+        TraceStep::warning(TracePoint::Host, text)
+    };
+    Some(step.shown_by(shown))
+}
+
+/// The route to each VTEP of the best paths.
+pub(super) fn underlay(best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
+    let Some(routes) = &facts.underlay else { return vec![] };
+    let vteps: BTreeSet<IpAddr> = best.iter().flat_map(|path| &path.next_hops).copied().collect();
+    let step = |vtep: IpAddr| {
+        let family = if vtep.is_ipv4() { "ip" } else { "ipv6" };
+        let step = match routes.get(&vtep).map(Vec::as_slice) {
+            None | Some([]) => {
+                let text = format!("no route leads to VTEP {vtep}: have the leaf advertise it to this node");
+                TraceStep::new(TracePoint::Underlay, false, text)
+            }
+            Some([hop]) => TraceStep::new(TracePoint::Underlay, true, format!("VTEP {vtep} via {hop}")),
+            Some(hops) => {
+                TraceStep::new(TracePoint::Underlay, true, format!("VTEP {vtep} over {} next hops", hops.len()))
+                    .with_branches(hops.to_vec())
+            }
+        };
+        step.shown_by(format!("zebra: show {family} route {vtep}"))
+    };
+    vteps.into_iter().map(step).collect()
+}
+
+/// The links between NIC and host, and the size of packets that they forward.
+pub(super) fn links(facts: &TraceFacts) -> Option<TraceStep> {
+    let links = facts.links.as_ref()?;
+    let vni = facts.vni;
+    let of_vrf: Vec<(&String, &Interface)> = [format!("vni{vni}"), format!("br-pe-{vni}"), format!("pe-{vni}")]
+        .iter()
+        .filter_map(|name| links.get_key_value(name))
+        .collect();
+    if let Some((name, _)) = of_vrf.iter().find(|(_, link)| !link.is_admin_up) {
+        let text = format!("{name} is set down: perouter sets it up again in its next reconcile pass");
+        return Some(TraceStep::new(TracePoint::Links, false, text).shown_by(format!("zebra: show interface {name}")));
+    }
+    let used: BTreeSet<&str> = facts
+        .underlay
+        .iter()
+        .flat_map(|routes| routes.values())
+        .flatten()
+        .filter_map(|hop| hop.split("dev ").nth(1))
+        .collect();
+    let is_used = |name: &str| used.is_empty() || used.contains(name);
+    let nics: Vec<_> = links.iter().filter(|(name, link)| link.is_nic(name) && is_used(name)).collect();
+    let overhead = if facts.state.vtep.is_some_and(|vtep| vtep.is_ipv6()) { OVERHEAD.1 } else { OVERHEAD.0 };
+    let inner = nics.iter().filter_map(|(_, nic)| nic.mtu).map(|mtu| mtu.saturating_sub(overhead));
+    let smallest = inner.chain(of_vrf.iter().filter_map(|(_, link)| link.mtu)).min()?;
+    let shown = nics.iter().map(|(name, nic)| (*name, *nic, format!(" less {overhead} for VXLAN")));
+    let shown = shown.chain(of_vrf.iter().map(|(name, link)| (*name, *link, String::new())));
+    let shown: Vec<String> =
+        shown.filter_map(|(name, link, less)| Some(format!("{name} {}{less}", link.mtu?))).collect();
+    let of_host = of_vrf.last().and_then(|(_, link)| link.mtu).unwrap_or(smallest);
+    let text = format!("packets of {smallest} bytes fit: {}", shown.join(", "));
+    let step = if smallest < of_host {
+        let text = format!("{text}; the host sends up to {of_host}: raise the MTU of the NIC and of the switches");
+        TraceStep::warning(TracePoint::Links, text)
+    } else {
+        TraceStep::new(TracePoint::Links, true, text)
+    };
+    Some(step.shown_by("zebra: show interface brief"))
+}

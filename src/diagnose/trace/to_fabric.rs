@@ -1,0 +1,52 @@
+//! The end that all paths to the fabric have: the sessions with it. In: facts. Out: a step, or why there is none. Pure.
+
+use super::step::{TracePoint, TraceStep};
+use super::trace_facts::{TraceFacts, TracedSession};
+use crate::frr::show::session::SessionPhase;
+
+/// Why no session with the fabric carries L2VPN EVPN; empty where one does, or where that is not known.
+pub(super) fn without_evpn(sessions: &[TracedSession]) -> String {
+    if sessions.is_empty() || sessions.iter().any(|session| session.evpn != Some(false)) {
+        return String::new();
+    }
+    let is_up = |session: &&TracedSession| session.state == SessionPhase::Established;
+    let one_sided = sessions.iter().filter(is_up).map(|session| {
+        let peer = &session.peer;
+        format!("L2VPN EVPN is not negotiated with {peer}: activate this router in that address family at {peer}")
+    });
+    one_sided.chain(Some(not_up(sessions)).filter(|down| !down.is_empty())).collect::<Vec<_>>().join("; ")
+}
+
+/// Sessions that are not established, with the cause of each.
+pub(super) fn not_up(sessions: &[TracedSession]) -> String {
+    let down = sessions.iter().filter(|session| session.state != SessionPhase::Established);
+    let texts = down.map(|session| {
+        format!("session with {} is {}: {}", session.peer, session.state, session.cause.as_deref().unwrap_or("unknown"))
+    });
+    texts.collect::<Vec<_>>().join("; ")
+}
+
+/// To which peers a route is advertised, or why to none.
+pub(super) fn to_fabric(peers: &[String], facts: &TraceFacts) -> TraceStep {
+    if !peers.is_empty() {
+        let name = |peer: &String| {
+            let known =
+                facts.fabric.iter().find(|session| session.peer == *peer).and_then(|session| session.hostname.clone());
+            known.map_or_else(|| peer.clone(), |name| format!("{peer} ({name})"))
+        };
+        return TraceStep::new(
+            TracePoint::Fabric,
+            true,
+            format!("advertised to {}", peers.iter().map(name).collect::<Vec<_>>().join(", ")),
+        );
+    }
+    let down = not_up(&facts.fabric);
+    let without_evpn = without_evpn(&facts.fabric);
+    let text = match (facts.fabric.is_empty(), down.is_empty()) {
+        (true, _) => "the Underlay has no neighbors".to_owned(),
+        _ if !without_evpn.is_empty() => without_evpn,
+        (_, true) => "advertised to no peer although the sessions are established: check the AS numbers of the peers (a path that contains the AS of a peer is not advertised to it)".to_owned(),
+        (_, false) => down,
+    };
+    TraceStep::new(TracePoint::Fabric, false, text)
+}

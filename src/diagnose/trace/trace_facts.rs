@@ -1,0 +1,82 @@
+//! What is known of an address in one VRF. Pure data.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::diagnose::filtered::Filtered;
+use crate::diagnose::finding::Finding;
+use crate::frr::show::interface::Interface;
+use crate::frr::show::mac::NeighborState;
+use crate::frr::show::route::{Match, Type5};
+use crate::frr::show::session::SessionPhase;
+use crate::frr::show::type2::Type2;
+use crate::frr::show::vni::VniState;
+use crate::types::{Asn, Family, Vni, VrfName};
+
+/// A session and, where it is not established, why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TracedSession {
+    /// Address or interface.
+    pub peer: String,
+    /// Host name that it sent in its OPEN.
+    pub hostname: Option<String>,
+    /// Address families of unicast routes that it carries.
+    pub families: Vec<Family>,
+    /// AS number of the peer.
+    pub remote_as: Option<Asn>,
+    /// It gets our AS number in place of its own in AS paths.
+    pub as_override: bool,
+    /// State.
+    pub state: SessionPhase,
+    /// It carries L2VPN EVPN; `None` of a host session.
+    pub evpn: Option<bool>,
+    /// Why it is not established.
+    pub cause: Option<String>,
+}
+
+/// What is known of an address in one VRF.
+#[derive(Debug, Clone)]
+pub struct TraceFacts {
+    /// The VRF.
+    pub vrf: VrfName,
+    /// Its VNI.
+    pub vni: Vni,
+    /// The VNI in FRR.
+    pub state: VniState,
+    /// Longest match in bgpd.
+    pub matched: Option<Match>,
+    /// Where the kernel forwards to; empty if it has no such route.
+    pub kernel: Vec<String>,
+    /// Our Type-5 route for the matched prefix.
+    pub type5: Option<Type5>,
+    /// Host sessions of the VRF.
+    pub hosts: Vec<TracedSession>,
+    /// Fabric sessions.
+    pub fabric: Vec<TracedSession>,
+    /// Routes that cover the address and are filtered, each with the host that advertises it.
+    pub filtered: Vec<(String, Filtered)>,
+    /// Why routes of the fabric that cover the address are not in use.
+    pub unused: Vec<Finding>,
+    /// The workload of an L2 segment of the VRF that has the address.
+    pub workload: Option<Workload>,
+    /// Links of the router; `None` where they were not read.
+    pub links: Option<BTreeMap<String, Interface>>,
+    /// Next hops of the underlay to each VTEP, as `ADDRESS dev LINK`; `None` where they were not read.
+    pub underlay: Option<BTreeMap<IpAddr, Vec<String>>>,
+    /// The links over which the host sends packets to the address; `None` where that was not read or says nothing.
+    pub host_links: Option<BTreeSet<String>>,
+}
+
+/// A workload of an L2 segment.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    /// The L2VNI.
+    pub vni: Vni,
+    /// Its MAC address, and where it is.
+    pub neighbor: NeighborState,
+    /// Our MAC/IP route.
+    pub type2: Option<Type2>,
+}

@@ -1,0 +1,67 @@
+//! Links as zebra has them. In: the JSON of [`SHOW_INTERFACES`]. Out: [`Interface`]s by name. Pure.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use serde_json::Value;
+
+use super::json::{ShowError, json, word};
+
+/// zebra: links of all VRFs.
+pub const SHOW_INTERFACES: &str = "show interface vrf all json";
+
+/// zebra: links of the default VRF. What it costs does not depend on the number of VRFs.
+pub const SHOW_DEFAULT_INTERFACES: &str = "show interface vrf default json";
+
+/// A link of the router.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// Its VRF, `default` for that of the underlay.
+    pub vrf: String,
+    /// It is set up.
+    pub is_admin_up: bool,
+    /// It has a carrier.
+    pub has_carrier: bool,
+    /// MTU.
+    pub mtu: Option<u32>,
+    /// Addresses.
+    pub addresses: Vec<IpNet>,
+    /// zebra: the kind of device, `Other` for a NIC or a veth.
+    pub zebra_type: String,
+}
+
+impl Interface {
+    /// It forwards.
+    pub fn is_up(&self) -> bool {
+        self.is_admin_up && self.has_carrier
+    }
+
+    /// A NIC of the underlay: a link of the default VRF that perouter has not made.
+    pub fn is_nic(&self, name: &str) -> bool {
+        let is_ours = ["vni", "br-pe-", "pe-"].iter().any(|prefix| {
+            name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit()))
+        });
+        (self.vrf.is_empty() || self.vrf == "default") && name != "lo" && !is_ours && self.zebra_type != "VRF"
+    }
+}
+
+/// Reads [`SHOW_INTERFACES`].
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn interfaces(text: &str) -> Result<BTreeMap<String, Interface>, ShowError> {
+    let shown = json(SHOW_INTERFACES, text)?;
+    let of_link = |(name, entry): (&String, &Value)| {
+        let addresses = entry["ipAddresses"].as_array().into_iter().flatten();
+        let interface = Interface {
+            vrf: word(entry, "vrfName").unwrap_or_default(),
+            is_admin_up: entry["administrativeStatus"] == "up",
+            has_carrier: entry["operationalStatus"] == "up",
+            mtu: entry["mtu"].as_u64().and_then(|mtu| mtu.try_into().ok()),
+            addresses: addresses.filter_map(|address| address["address"].as_str()?.parse().ok()).collect(),
+            zebra_type: word(entry, "interfaceType").unwrap_or_default(),
+        };
+        entry.is_object().then(|| (name.clone(), interface))
+    };
+    Ok(shown.as_object().into_iter().flatten().filter_map(of_link).collect())
+}

@@ -1,0 +1,185 @@
+//! The MAC addresses and neighbors of an L2VNI as zebra has them. In: the JSON of [`show_macs`] and [`show_neighbors`]. Out: one value
+//! for each MAC address or IP address. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::json::{ShowError, json, word};
+use crate::types::{MacAddr, Vni};
+
+/// zebra: the MAC addresses of an L2VNI.
+pub fn show_macs(vni: Vni) -> String {
+    format!("show evpn mac vni {vni} json")
+}
+
+/// zebra: the neighbors of an L2VNI.
+pub fn show_neighbors(vni: Vni) -> String {
+    format!("show evpn arp-cache vni {vni} json")
+}
+
+/// Where a workload is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum WorkloadPlace {
+    /// Behind a port of this node; its name, where zebra prints it.
+    Local(Option<String>),
+    /// Behind this VTEP. A zebra that was restarted does not know it before bgpd has sent it.
+    Remote(Option<IpAddr>),
+}
+
+/// A MAC address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MacState {
+    /// Where it is.
+    pub place: WorkloadPlace,
+    /// Its mobility sequence number (RFC 7432 section 15): that of the node where it is.
+    pub sequence: u64,
+    /// It moves so often that zebra takes it for a duplicate.
+    pub duplicate: bool,
+}
+
+/// A neighbor: the IP address of a workload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NeighborState {
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// Where it is. zebra prints no port.
+    pub place: WorkloadPlace,
+    /// zebra advertises it, or forwards to it.
+    pub active: bool,
+    /// Its mobility sequence number.
+    pub sequence: u64,
+    /// Several MAC addresses claim it.
+    pub duplicate: bool,
+}
+
+/// Reads [`show_macs`]: `{"numMacs": 1, "macs": {MAC: {"type": "local", "intf": PORT, "localSequence": 0, …}}}`. Empty for a VNI
+/// that zebra does not know.
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn macs(text: &str) -> Result<BTreeMap<MacAddr, MacState>, ShowError> {
+    let table = json("show evpn mac vni VNI json", text)?;
+    let mac = |(mac, entry): (&String, &Value)| {
+        let place = place(entry)?;
+        Some((mac.parse().ok()?, MacState { sequence: sequence(entry, &place), duplicate: is_duplicate(entry), place }))
+    };
+    Ok(table["macs"].as_object().into_iter().flatten().filter_map(mac).collect())
+}
+
+/// Reads [`show_neighbors`]: `{"numArpNd": 1, ADDRESS: {"type": "local", "state": "active", "mac": MAC, …}}`.
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn neighbors(text: &str) -> Result<BTreeMap<IpAddr, NeighborState>, ShowError> {
+    let table = json("show evpn arp-cache vni VNI json", text)?;
+    let neighbor = |(address, entry): (&String, &Value)| {
+        let (place, mac) = (place(entry)?, entry["mac"].as_str()?.parse().ok()?);
+        let active = entry["state"].as_str() == Some("active");
+        let (sequence, duplicate) = (sequence(entry, &place), is_duplicate(entry));
+        Some((address.parse().ok()?, NeighborState { mac, place, active, sequence, duplicate }))
+    };
+    Ok(table.as_object().into_iter().flatten().filter_map(neighbor).collect())
+}
+
+/// Reads [`show_neighbors`]: those of this node's workloads with their MAC addresses, advertised or not; `None` for a VNI that zebra
+/// does not have.
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn local_neighbors(text: &str) -> Result<Option<BTreeSet<(IpAddr, MacAddr)>>, ShowError> {
+    // Of one without neighbors it prints nothing.
+    if text.trim() == "{}" {
+        return Ok(None);
+    }
+    let is_local = |(_, state): &(IpAddr, NeighborState)| matches!(state.place, WorkloadPlace::Local(_));
+    Ok(Some(neighbors(text)?.into_iter().filter(is_local).map(|(address, state)| (address, state.mac)).collect()))
+}
+
+fn place(entry: &Value) -> Option<WorkloadPlace> {
+    match entry["type"].as_str()? {
+        "local" => Some(WorkloadPlace::Local(word(entry, "intf"))),
+        "remote" => Some(WorkloadPlace::Remote(entry["remoteVtep"].as_str().and_then(|vtep| vtep.parse().ok()))),
+        _ => None,
+    }
+}
+
+fn sequence(entry: &Value, place: &WorkloadPlace) -> u64 {
+    let key = match place {
+        WorkloadPlace::Local(_) => "localSequence",
+        WorkloadPlace::Remote(_) => "remoteSequence",
+    };
+    entry[key].as_u64().unwrap_or_default()
+}
+
+fn is_duplicate(entry: &Value) -> bool {
+    entry["isDuplicate"].as_bool() == Some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::json::tests::with_unknown_keys;
+    use super::*;
+
+    /// FRR 8.4.4; 10.7.1 prints the same, on fewer lines.
+    const MACS: &str = r#"{"numMacs":3,"macs":{
+        "0a:58:00:00:00:11":{"type":"local","intf":"pe-110","localSequence":1,"remoteSequence":0,"detectionCount":1,
+            "isDuplicate":false},
+        "0a:58:00:00:00:12":{"type":"remote","remoteVtep":"100.65.0.2","localSequence":0,"remoteSequence":3,
+            "detectionCount":0,"isDuplicate":true},
+        "0a:58:00:00:00:13":{"type":"auto"}}}"#;
+    /// FRR 10.7.1 after its restart: the VTEP is empty until bgpd has sent it.
+    const NEIGHBORS: &str = r#"{"numArpNd":4,
+        "10.110.0.11":{"type":"local","state":"active","mac":"0a:58:00:00:00:11","localSequence":1,"remoteSequence":0,
+            "detectionCount":0,"isDuplicate":false},
+        "fd00:110::11":{"type":"local","state":"inactive","mac":"0a:58:00:00:00:11","localSequence":0,
+            "remoteSequence":0,"detectionCount":0,"isDuplicate":false},
+        "10.110.0.12":{"type":"remote","state":"active","mac":"0a:58:00:00:00:12","remoteVtep":"100.65.0.2",
+            "localSequence":0,"remoteSequence":3,"detectionCount":0,"isDuplicate":false},
+        "fd00:110::12":{"type":"remote","state":"active","mac":"0a:58:00:00:00:12","remoteVtep":"","localSequence":0,
+            "remoteSequence":0,"detectionCount":0,"isDuplicate":false}}"#;
+
+    fn mac(last: u8) -> MacAddr {
+        MacAddr([0x0a, 0x58, 0, 0, 0, last])
+    }
+
+    #[test]
+    fn macs_have_a_place_and_the_sequence_number_of_that_place() {
+        let local = MacState { place: WorkloadPlace::Local(Some("pe-110".into())), sequence: 1, duplicate: false };
+        let remote = MacState { place: WorkloadPlace::Remote("100.65.0.2".parse().ok()), sequence: 3, duplicate: true };
+        let wanted = BTreeMap::from([(mac(0x11), local), (mac(0x12), remote)]);
+        assert_eq!(macs(MACS).unwrap(), wanted);
+        assert_eq!(macs(&with_unknown_keys(MACS)).unwrap(), wanted);
+        for nothing in ["{}", "", "% Can't find VNI 999"] {
+            assert_eq!(macs(nothing).unwrap(), BTreeMap::new(), "{nothing}");
+        }
+        assert!(macs("{").is_err());
+    }
+
+    #[test]
+    fn neighbors_have_a_mac_address_and_a_place() {
+        let neighbor =
+            |last, place, active, sequence| NeighborState { mac: mac(last), place, active, sequence, duplicate: false };
+        let wanted = BTreeMap::from([
+            ("10.110.0.11".parse().unwrap(), neighbor(0x11, WorkloadPlace::Local(None), true, 1)),
+            ("fd00:110::11".parse().unwrap(), neighbor(0x11, WorkloadPlace::Local(None), false, 0)),
+            ("10.110.0.12".parse().unwrap(), neighbor(0x12, WorkloadPlace::Remote("100.65.0.2".parse().ok()), true, 3)),
+            ("fd00:110::12".parse().unwrap(), neighbor(0x12, WorkloadPlace::Remote(None), true, 0)),
+        ]);
+        assert_eq!(neighbors(NEIGHBORS).unwrap(), wanted);
+        assert_eq!(neighbors(&with_unknown_keys(NEIGHBORS)).unwrap(), wanted);
+    }
+
+    #[test]
+    fn neighbors_of_this_node_are_known_also_where_they_are_not_advertised() {
+        let known = ["10.110.0.11", "fd00:110::11"].map(|address| (address.parse().unwrap(), mac(0x11)));
+        assert_eq!(local_neighbors(NEIGHBORS).unwrap(), Some(known.into()));
+        assert_eq!(local_neighbors("").unwrap(), Some(BTreeSet::new()), "a VNI without neighbors");
+        assert_eq!(local_neighbors("{}\n").unwrap(), None, "no such VNI");
+    }
+}

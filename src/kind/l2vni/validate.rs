@@ -1,0 +1,156 @@
+//! The fields of an L2VNI as typed values. In: a spec that is valid by its schema, and the IP-VRFs of accepted objects. Out: the
+//! values, or every violation of the rules that need more than the schema. It must not know other objects. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::spec::{L2VNISpec, Lifecycle};
+use crate::kind::check::Check;
+use crate::kind::object::{Kind, ObjectRef, Reason};
+use crate::kind::vni_fields;
+use crate::kind::vtep::Vtep;
+use crate::names;
+use crate::types::{Family, IfName, RouteTarget, Vni, VrfName};
+
+/// A valid L2VNI of this node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValidL2vni {
+    /// VNI.
+    pub vni: Vni,
+    /// The VTEP of this node.
+    pub vtep: Vtep,
+    /// UDP port of VXLAN.
+    pub port: u16,
+    /// MTU of all links in bytes.
+    pub mtu: u32,
+    /// The IP-VRF; `None`: the segment is not routed.
+    pub vrf: Option<VrfName>,
+    /// The addresses of the router. Only with an IP-VRF.
+    pub gateways: BTreeMap<Family, IpNet>,
+    /// The bridge of the host; `None`: the host end is left for others.
+    pub host_bridge: Option<HostBridge>,
+    /// Import route targets.
+    pub import: BTreeSet<RouteTarget>,
+    /// Export route targets.
+    pub export: BTreeSet<RouteTarget>,
+}
+
+/// A bridge on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostBridge {
+    /// `br-hs-<VNI>`.
+    Managed,
+    /// One of the host.
+    External(IfName),
+}
+
+/// Converts the fields of an L2VNI to typed values.
+pub(super) fn validate(spec: &L2VNISpec, check: &mut Check<'_>) -> Option<ValidL2vni> {
+    let vni = check.value("spec.vni", Vni::try_from(spec.vni));
+    let vtep = vni_fields::vtep(check, spec.underlay_address_family);
+    let (import, export) = vni_fields::route_targets(check, spec.route_targets.as_ref());
+    let vrf = routing_domain(spec, check);
+    let gateways = gateways(spec, check);
+    let host_bridge = host_bridge(spec, check);
+    let mtu = vtep.and_then(|vtep| mtu(spec.mtu, vtep, check));
+    Some(ValidL2vni {
+        vni: vni?,
+        vtep: vtep?,
+        port: spec.vxlanport,
+        mtu: mtu?,
+        vrf: vrf.ok()?,
+        gateways,
+        host_bridge: host_bridge.ok()?,
+        import,
+        export,
+    })
+}
+
+/// A field is rejected; the [`Check`] has the reason.
+struct RejectedField;
+
+/// `None`: without an IP-VRF.
+fn routing_domain(spec: &L2VNISpec, check: &mut Check<'_>) -> Result<Option<VrfName>, RejectedField> {
+    let Some(domain) = &spec.routing_domain else {
+        if !spec.gateway_ips.is_empty() {
+            let text =
+                "requires routingDomain, the IP-VRF of the gateways: set spec.routingDomain or remove this field";
+            check.reject(Reason::Invalid, "spec.gatewayIPs", text);
+        }
+        return Ok(None);
+    };
+    let Some(reference) = &domain.l3vni else {
+        check.reject(Reason::Invalid, "spec.routingDomain.l3vni", "is missing: set l3vni.name");
+        return Err(RejectedField);
+    };
+    let object = ObjectRef::new(Kind::L3VNI, &check.object.namespace, &reference.name);
+    if let Some(vrf) = check.node.routing_domains.get(&object) {
+        return Ok(Some(vrf.clone()));
+    }
+    let text = format!(
+        "{object} is not accepted for this node: create it, fix it if it is rejected, or select the same nodes with nodeSelector"
+    );
+    check.reject(Reason::DependencyFailed, "spec.routingDomain.l3vni.name", text);
+    Err(RejectedField)
+}
+
+fn gateways(spec: &L2VNISpec, check: &mut Check<'_>) -> BTreeMap<Family, IpNet> {
+    let mut found = BTreeMap::new();
+    for (i, text) in spec.gateway_ips.iter().enumerate() {
+        let field = format!("spec.gatewayIPs[{i}]");
+        let Ok(gateway) = text.parse::<IpNet>() else {
+            let text = format_args!("{text:?} is not an address with a prefix length: write ADDRESS/LENGTH");
+            check.reject(Reason::Invalid, field, text);
+            continue;
+        };
+        let family = Family::of(&gateway);
+        if !is_host(&gateway) {
+            let text = format_args!(
+                "{gateway} is the address of the network or its broadcast address: use one of a host in it"
+            );
+            check.reject(Reason::Invalid, field, text);
+        } else if found.insert(family, gateway).is_some() {
+            let text = format_args!("is the second gateway of {family}: an L2VNI has at most one of each family");
+            check.reject(Reason::Invalid, field, text);
+        }
+    }
+    found
+}
+
+/// Whether it is an address that one of several hosts of its subnet can have.
+fn is_host(gateway: &IpNet) -> bool {
+    let is_broadcast = matches!(gateway.addr(), IpAddr::V4(address) if IpAddr::V4(address) == gateway.broadcast());
+    gateway.max_prefix_len() - gateway.prefix_len() >= 2 && gateway.addr() != gateway.network() && !is_broadcast
+}
+
+/// `None`: without a bridge.
+fn host_bridge(spec: &L2VNISpec, check: &mut Check<'_>) -> Result<Option<HostBridge>, RejectedField> {
+    let Some(bridge) = spec.host_master.as_ref().map(|master| &master.linux_bridge) else { return Ok(None) };
+    match bridge.as_ref().map(|bridge| (bridge.lifecycle, &bridge.name)) {
+        Some((Lifecycle::Managed, None)) => Ok(Some(HostBridge::Managed)),
+        Some((Lifecycle::External, Some(name))) => {
+            let field = "spec.hostMaster.linuxBridge.name";
+            let unreserved = names::check_unreserved(name).map_err(|why| format!("{name} {why}"));
+            check.value(field, unreserved).ok_or(RejectedField)?;
+            let name = check.value(field, name.parse::<IfName>()).ok_or(RejectedField)?;
+            Ok(Some(HostBridge::External(name)))
+        }
+        Some(_) | None => {
+            let text = "set lifecycle to Managed without a name, or to External with the name of a bridge of the host";
+            check.reject(Reason::Invalid, "spec.hostMaster.linuxBridge", text);
+            Err(RejectedField)
+        }
+    }
+}
+
+fn mtu(wanted: Option<u32>, vtep: Vtep, check: &mut Check<'_>) -> Option<u32> {
+    let Some(mtu) = wanted.filter(|mtu| *mtu > vtep.mtu) else { return Some(wanted.unwrap_or(vtep.mtu)) };
+    let text = format_args!(
+        "{mtu} is more than the NICs of the node carry with VXLAN, {}: use at most that, or raise the MTU of the NICs",
+        vtep.mtu
+    );
+    check.reject(Reason::Invalid, "spec.mtu", text);
+    None
+}

@@ -1,0 +1,106 @@
+// The view Checks: the state of each part of the router, then what is wrong, the worst first. In: a report. Out: elements.
+
+import { element } from "./dom.js";
+import { matches, remaining } from "./filter.js";
+
+const STATES = {
+  ok: { sign: "✓", word: "ok" },
+  warning: { sign: "!", word: "warning" },
+  fail: { sign: "✗", word: "fail" },
+  unknown: { sign: "?", word: "unknown" },
+};
+const MARKS = {
+  error: { state: "fail", word: "✗ FAIL" },
+  warning: { state: "warning", word: "! WARN" },
+  info: { state: "info", word: "info" },
+};
+const PLACES = [["vrf", "VRF"], ["vni", "VNI"], ["peer", "peer"], ["vtep", "VTEP"], ["prefix", "prefix"], ["link", "link"], ["daemon", "daemon"]];
+
+/** `3s`, `5m 2s`, `4h 10m`, `2d 3h`. */
+export function age(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const parts = [["d", Math.floor(whole / 86400)], ["h", Math.floor(whole / 3600) % 24], ["m", Math.floor(whole / 60) % 60], ["s", whole % 60]];
+  const first = parts.findIndex(([, count]) => count > 0);
+  if (first < 0) return "0s";
+  return parts.slice(first, first + 2).filter(([, count]) => count > 0).map(([unit, count]) => `${count}${unit}`).join(" ");
+}
+
+/** One sentence on the whole router. */
+export function verdict(report) {
+  const count = (severity) => report.findings.filter((finding) => finding.severity === severity).length;
+  const [errors, warnings] = [count("error"), count("warning")];
+  const several = (number, one) => `${number} ${one}${number === 1 ? "" : "s"}`;
+  if (errors > 0) {
+    const more = warnings > 0 ? `, ${several(warnings, "warning")}` : "";
+    return { state: "fail", sign: "✗", text: `${several(errors, "problem")}${more}` };
+  }
+  if (report.areas.some((area) => area.state === "unknown")) return { state: "unknown", sign: "?", text: "not everything could be read" };
+  if (warnings > 0) return { state: "warning", sign: "!", text: several(warnings, "warning") };
+  return { state: "ok", sign: "✓", text: "nothing is wrong" };
+}
+
+function areaCard({ area, state, checked }) {
+  const { sign, word } = STATES[state] ?? STATES.unknown;
+  return element("div", { class: `area ${state}` }, element("b", {}, area), element("span", { class: "state" }, `${sign} ${word}`), element("p", {}, checked));
+}
+
+function findingCard(finding, now) {
+  const { state, word } = MARKS[finding.severity] ?? MARKS.info;
+  const where = PLACES.filter(([key]) => finding.where[key] !== undefined).map(([key, name]) => `${name} ${finding.where[key]}`);
+  const since = finding.since ? Date.parse(finding.since) / 1000 : null;
+  const object = finding.object ? `${finding.object.kind} ${finding.object.namespace}/${finding.object.name} ${finding.field ?? ""}`.trim() : null;
+  const row = (name, value, tag = "span", kind = "") =>
+    value ? [element("dt", {}, name), element("dd", { class: kind }, element(tag, tag === "code" ? { class: "evidence" } : {}, value))] : [];
+  return element(
+    "article",
+    { class: `finding ${state}` },
+    element("h3", {}, element("span", { class: "mark" }, word), finding.what),
+    element("p", { class: "where" }, [...where, finding.kind].join(" · ")),
+    element(
+      "dl",
+      {},
+      row("shown by", finding.evidence, "code"),
+      row("remedy", finding.remedy, "span", "remedy"),
+      row("object", object),
+      row("since", since !== null && since < now ? `${age(now - since)} ago (${finding.since})` : null),
+    ),
+  );
+}
+
+function sessionRow(session, now) {
+  const isUp = session.state === "Established";
+  const state = isUp ? "ok" : "fail";
+  const families = Object.entries(session.prefixes).map(([family, count]) => `${family} ${count.received} in, ${count.sent} out`);
+  return element(
+    "tr",
+    { class: state },
+    element("td", {}, element("span", { class: "word" }, `${isUp ? "✓" : "✗"} ${session.state}`)),
+    element("td", {}, session.vrf ?? "fabric"),
+    element("td", {}, element("span", { class: "address" }, session.peer)),
+    element("td", { class: "number" }, session.remoteAs === null ? "" : String(session.remoteAs)),
+    element("td", {}, session.since ? age(now - session.since) : ""),
+    element("td", {}, families.join("; ")),
+  );
+}
+
+/** The view. */
+export function checks(report, choice) {
+  const now = Date.parse(report.time) / 1000;
+  const found = remaining(report.findings, choice);
+  const sessions = report.sessions.filter(
+    (session) =>
+      (!choice.onlyBroken || session.state !== "Established") &&
+      (choice.vrf === "" || session.vrf === choice.vrf) &&
+      matches(session, choice.text),
+  );
+  const hidden = report.findings.length - found.length;
+  const nothing = report.findings.length === 0 ? "Nothing is wrong." : "Nothing that is wrong matches the filter.";
+  const headers = ["state", "VRF", "peer", "AS", "up for", "prefixes"].map((name) => element("th", { scope: "col" }, name));
+  return [
+    element("section", { class: "areas", "aria-label": "state of each area" }, report.areas.map(areaCard)),
+    element("h2", {}, hidden > 0 ? `What is wrong (${hidden} hidden by the filter)` : "What is wrong"),
+    found.length > 0 ? found.map((finding) => findingCard(finding, now)) : element("p", { class: "nothing" }, nothing),
+    element("h2", {}, `Sessions (${sessions.length} of ${report.sessions.length})`),
+    element("div", { class: "scroll" }, element("table", {}, element("thead", {}, element("tr", {}, headers)), element("tbody", {}, sessions.map((session) => sessionRow(session, now))))),
+  ].flat();
+}

@@ -1,0 +1,207 @@
+//! Broken fabrics: one fault after the other in one fabric, and what `perouter check`, `trace` and the conditions say of each. After
+//! each repair the check must be clean again: a finding that stays, or one too many, is wrong too.
+
+use std::time::Instant;
+
+use perouter::diagnose::finding::{Finding, FindingSeverity};
+use perouter::frr::release::FRR_10_3;
+use perouter::status::router_state::router_state;
+use perouter_lab::node::CommandOutput;
+use serde_json::Value;
+
+use super::broken_fabrics_faults::{Fault, Step, fabric_faults, host_faults};
+use super::fixture::{Fixture, RED, SETTLE, Setup, until, until_true};
+use super::kernel_state::in_router;
+
+impl Fixture {
+    fn take(&self, step: &Step) {
+        match step {
+            Step::Leaf(name, lines) => {
+                let lines = ["configure terminal"].iter().chain(lines.iter());
+                let words: Vec<&str> = std::iter::once("vtysh").chain(lines.flat_map(|line| ["-c", *line])).collect();
+                self.node(name).check(&words).unwrap();
+            }
+            Step::Host(lines) => {
+                let lines: Vec<&str> = ["configure terminal"].iter().chain(lines.iter()).copied().collect();
+                self.hosts[0].vtysh(&lines).unwrap();
+            }
+            Step::Node(words) => drop(self.routers[0].node.check(words).unwrap()),
+            Step::Router(words) => {
+                drop(self.routers[0].node.check(&[&in_router()[..], *words].concat()).unwrap());
+            }
+            Step::Edit(file, from, to) => self.edit(file, from, to),
+            Step::Write(file, text) => self.write(file, &text()),
+            Step::Remove(file) => self.remove(file),
+        }
+    }
+
+    fn take_all(&self, steps: &[Step]) {
+        for step in steps {
+            self.take(step);
+        }
+    }
+
+    fn checked(&self) -> (CommandOutput, Vec<Finding>) {
+        let output = self.routers[0].perouter(&["check", "-o", "json"]);
+        let report: Value = serde_json::from_str(&output.stdout).unwrap_or_default();
+        let findings = serde_json::from_value(report["findings"].clone()).unwrap_or_default();
+        (output, findings)
+    }
+
+    fn await_clean(&self, after: &str) {
+        let mut last = String::new();
+        until(&format!("a clean check after `{after}`"), SETTLE, || {
+            let (output, findings) = self.checked();
+            let problems: Vec<&Finding> = findings.iter().filter(|finding| finding.is_problem()).collect();
+            let shown = format!("{problems:#?}");
+            if shown != last {
+                eprintln!("after `{after}`: {shown}");
+                last = shown;
+            }
+            (output.code == Some(0)).then_some(())
+        });
+    }
+
+    /// Whether a condition of the status has this reason.
+    fn has_condition(&self, (name, reason): (&str, &str)) -> bool {
+        let now = k8s_time();
+        let Some(status) = self.routers[0].status() else { return false };
+        let state = serde_json::to_value(router_state(&status, None, &now)).unwrap();
+        let conditions = state["conditions"].as_array().unwrap();
+        conditions.iter().any(|condition| condition["type"] == name && condition["reason"] == reason)
+    }
+
+    fn assert_found(&self, Fault { what, breaks, repair, expected }: &Fault) {
+        let begin = Instant::now();
+        self.take_all(breaks);
+        let mut last = String::new();
+        let matching = until(&format!("{} of `{what}`", expected.kind), SETTLE, || {
+            let (_, findings) = self.checked();
+            let shown = format!("{findings:#?}");
+            if shown != last {
+                eprintln!("{what}: {shown}");
+                last = shown;
+            }
+            findings.into_iter().find(|finding| {
+                let json = serde_json::to_string(finding).unwrap();
+                finding.kind.as_str() == expected.kind && expected.words.iter().all(|word| json.contains(word))
+            })
+        });
+        let seen = begin.elapsed();
+        assert!(!matching.remedy.is_empty(), "{what}: no remedy");
+        let code = if matching.severity == FindingSeverity::Info { None } else { self.checked().0.code };
+        assert!(code.is_none_or(|code| code == 1), "{what}: check exits with {code:?}");
+        if let Some(condition) = expected.condition {
+            until_true(&format!("{condition:?} of `{what}`"), || self.has_condition(condition));
+        }
+        if let Some((address, words)) = expected.trace {
+            until_true(&format!("`{words}` in a trace of `{what}`"), || {
+                let trace = self.routers[0].perouter(&["trace", address, "--vrf", "red"]);
+                if trace.stdout != last {
+                    eprintln!("{what}: {}", trace.stdout);
+                    last.clone_from(&trace.stdout);
+                }
+                trace.code == Some(1) && trace.stdout.contains(words)
+            });
+        }
+        for command in ["check", "sessions"] {
+            println!("# perouter {command}\n{}", self.routers[0].perouter(&[command]).stdout);
+        }
+        self.take_all(repair);
+        self.await_clean(what);
+        println!("{what}: {} after {seen:.1?}, clean after {:.1?}: {}", matching.kind, begin.elapsed(), matching.what);
+    }
+}
+
+fn k8s_time() -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
+    k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH)
+}
+
+/// A fabric in which nothing is wrong, with sessions that are tried again at once.
+fn deployed(name: &str) -> Option<Fixture> {
+    let setup = Setup::example().replacing("underlay.yaml", "asn: 64512", "asn: 64512\n      connectTimeSeconds: 1");
+    let mut fixture = Fixture::deploy(name, &[0], &setup)?;
+    let secret = fixture.path("secrets/host/red");
+    std::fs::create_dir_all(secret.parent().unwrap()).unwrap();
+    std::fs::write(&secret, "of-the-router\n").unwrap();
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fixture.router().start();
+    fixture.start_hosts();
+    fixture.await_services();
+    fixture.await_clean("nothing");
+    Some(fixture)
+}
+
+#[test]
+fn each_fault_of_the_fabric_is_found_and_named() {
+    let Some(fixture) = deployed("broken-fabric") else { return };
+    // FRR 10 resolves next hops by the default route.
+    let resolves = fixture.routers[0].release().since >= FRR_10_3.since;
+    for fault in fabric_faults() {
+        if resolves && fault.expected.kind == "vtep-by-default-route" {
+            fixture.take_all(&fault.breaks);
+            std::thread::sleep(std::time::Duration::from_secs(3));
+            fixture.await_clean(fault.what);
+            fixture.take_all(&fault.repair);
+            continue;
+        }
+        fixture.assert_found(&fault);
+    }
+}
+
+#[test]
+fn each_fault_of_host_and_objects_is_found_and_named() {
+    let Some(fixture) = deployed("broken-host") else { return };
+    for fault in host_faults() {
+        fixture.assert_found(&fault);
+    }
+}
+
+/// What happens to the processes of the node: the check says so in place of an empty table.
+#[test]
+fn without_controller_or_frr_every_command_says_so() {
+    let Some(mut fixture) = deployed("broken-node") else { return };
+    let before = fixture.routers[0].perouter(&["check"]);
+    assert!(before.success() && before.stdout.contains("nothing is wrong"), "{before:?}");
+    let pids = fixture.router().daemon_pids();
+    fixture.router().kill();
+    let (output, findings) = fixture.checked();
+    let kinds: Vec<&str> = findings.iter().filter(|finding| finding.is_problem()).map(|f| f.kind.as_str()).collect();
+    assert_eq!((output.code, kinds), (Some(1), vec!["controller-stopped"]), "{findings:#?}");
+    // Nobody starts them again.
+    let mut words = vec!["kill".to_owned(), "-9".to_owned()];
+    words.extend(pids.values().map(u32::to_string));
+    fixture.routers[0].node.check(&words).unwrap();
+    until_true("FRR not answering", || {
+        let (output, findings) = fixture.checked();
+        let silent = findings.iter().filter(|finding| finding.kind.as_str() == "frr-silent").count();
+        output.code == Some(1) && silent >= 4
+    });
+    for words in [&["sessions"][..], &["routes", "red"], &["trace", RED], &["sessions", "-o", "json"]] {
+        let output = fixture.routers[0].perouter(words);
+        assert_eq!(output.code, Some(2), "{words:?}: {output:?}");
+        assert!(output.stdout.is_empty() && output.stderr.contains("no answer from FRR"), "{words:?}: {output:?}");
+    }
+    fixture.router().start();
+    fixture.await_clean("a restart of the node's processes");
+    // What somebody enters by hand is shown, and no problem.
+    let words = [
+        "vtysh",
+        "--vty_socket",
+        "/run/perouter/frr",
+        "-c",
+        "configure terminal",
+        "-c",
+        "ip prefix-list MINE permit any",
+    ];
+    fixture.routers[0].node.check(&words).unwrap();
+    until_true("the foreign line", || {
+        let (output, findings) = fixture.checked();
+        output.code == Some(0) && findings.iter().any(|finding| finding.kind.as_str() == "foreign-lines")
+    });
+    fixture.router().terminate();
+    assert!(fixture.routers[0].perouter(&["cleanup"]).success());
+    let gone = fixture.routers[0].perouter(&["check"]);
+    assert_eq!(gone.code, Some(2), "{gone:?}");
+    assert!(gone.stderr.contains("is `perouter run` running on this node?"), "{gone:?}");
+}

@@ -1,0 +1,246 @@
+//! Workloads of a segment that are silent, that move, and whose router restarts: the fabric reaches them without that they send
+//! anything, and where they are.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use perouter::runtime::Daemon;
+use perouter_lab::node::Node;
+use serde_json::Value;
+
+use super::fabric::ping;
+use super::fixture::{Fixture, NODES, SETTLE, Setup, scaled, until, until_true};
+use super::kernel_state::in_vrf;
+use super::l2vni::{l2vni, pod, routed, with_l2vni};
+use super::pod::Pod;
+
+const ADDRESSES: [&str; 2] = ["10.110.0.11", "2001:db8:110::11"];
+const MAC: &str = "0a:58:00:00:00:11";
+const GATEWAY_MAC: &str = "06:f3:00:00:00:6e";
+/// From the first packet of a workload that moved to the first reply of a host of the fabric.
+const MOVE: Duration = Duration::from_secs(1);
+const VNIS: [u32; 3] = [100, 110, 200];
+
+fn layer2() -> Setup {
+    with_l2vni(Setup::example(), "layer2.yaml", l2vni("layer2", 110, &routed("red", 110)))
+}
+
+fn in_red(node: &Node, line: &str) -> String {
+    let words = in_vrf(node, "red", &["sh", "-c", line]);
+    node.check(&words.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
+}
+
+/// A Pod with the MAC address that moves with it, on a node.
+fn attach(node: &Node) -> Pod {
+    let pod = pod(node, "a1", 110, 11);
+    pod.check(&["ip", "link", "set", "eth0", "address", MAC]);
+    pod
+}
+
+/// It is known with both addresses from now on, and is silent.
+fn speak(pod: &Pod) {
+    for gateway in ["10.110.0.1", "2001:db8:110::1"] {
+        pod.await_ping(gateway);
+    }
+}
+
+/// The MAC/IP routes of the Pod that leafA has from a VTEP, of two.
+fn at_leaf(fixture: &Fixture, vtep: &str) -> usize {
+    let words = ["vtysh", "-c", "show bgp l2vpn evpn route type macip json"];
+    let text = fixture.node("leafA").check(&words).unwrap();
+    let table: Value = serde_json::from_str(&text).unwrap_or_default();
+    let of_rd = table.as_object().into_iter().flatten().filter_map(|(_, routes)| routes.as_object());
+    let prefixes = of_rd.flatten().filter(|(_, route)| route["paths"].to_string().contains(&format!("\"{vtep}\"")));
+    prefixes.filter(|(prefix, _)| ADDRESSES.iter().any(|address| prefix.contains(&format!("[{address}]")))).count()
+}
+
+/// Waits until zebra of a node has both addresses of the Pod as `place`; returns how long that took.
+#[track_caller]
+fn await_in_zebra(fixture: &Fixture, node: usize, place: &str, sequence: u64) -> Duration {
+    let start = Instant::now();
+    until(&format!("{MAC} {place} on node {node} with sequence {sequence}"), SETTLE, || {
+        let shown = fixture.routers[node].perouter(&["macs", "110", "-o", "json"]);
+        let table: Value = serde_json::from_str(&shown.stdout).ok()?;
+        // A list of MAC addresses, or an object with them as its keys.
+        let listed = table["items"].as_array().and_then(|items| items.iter().find(|item| item["mac"] == MAC));
+        let entry = listed.unwrap_or(&table[MAC]);
+        let of = |value: &Value| value["place"].get(place).is_some() && value["sequence"] == sequence;
+        let is_there = |address: &str| {
+            let state = &entry["addresses"][address];
+            of(state) && state["active"] == true
+        };
+        (of(entry) && ADDRESSES.into_iter().all(is_there)).then_some(())
+    });
+    start.elapsed()
+}
+
+#[test]
+fn a_silent_pod_stays_in_the_fabric_and_one_that_is_gone_leaves_it() {
+    let Some(fixture) = Fixture::start_with("l2vni-silent", &[0], &layer2()) else { return };
+    fixture.routers[0].await_ready(&VNIS);
+    let node = fixture.node(NODES[0]).clone();
+    let vtep = fixture.routers[0].vtep();
+    let silent = attach(&node);
+    speak(&silent);
+    until_true("its routes on leafA", || at_leaf(&fixture, &vtep) == 2);
+    let listed = fixture.routers[0].perouter(&["macs", "110"]);
+    let line = listed.stdout.lines().find(|line| line.starts_with(MAC)).unwrap_or_default();
+    let words: Vec<_> = line.split_whitespace().collect();
+    // A link-local address may be among them.
+    assert!(
+        matches!(words[..], [MAC, "local", "pe-110", addresses, "0"] if addresses.starts_with(&ADDRESSES.join(","))),
+        "{line}"
+    );
+    // What takes a minute, and five for MAC addresses, takes seconds.
+    in_red(
+        &node,
+        "for f in ipv4 ipv6; do cd /proc/sys/net/$f/neigh/br-pe-110; echo 2000 > base_reachable_time_ms; echo 1 > \
+         delay_first_probe_time; echo 200 > retrans_time_ms; echo 500 > interval_probe_time_ms; done; \
+         ip link set br-pe-110 type bridge ageing_time 600",
+    );
+    let quiet = Instant::now();
+    while quiet.elapsed() < Duration::from_secs(15) {
+        assert_eq!(at_leaf(&fixture, &vtep), 2, "after {:?} of silence", quiet.elapsed());
+        sleep(Duration::from_millis(200));
+    }
+    assert_eq!(ping(fixture.node("hostA_red"), ADDRESSES[0]), 3, "a host of the fabric reaches it");
+    let trace = fixture.routers[0].perouter(&["trace", ADDRESSES[0], "--vrf", "red"]);
+    let words =
+        [&format!("segment {MAC} has 10.110.0.11, behind this node in L2VNI 110"), "RT 64514:110", "advertised to"];
+    for word in words {
+        assert!(trace.stdout.contains(word), "no `{word}` in {}{}", trace.stdout, trace.stderr);
+    }
+    let routes = fixture.routers[0].perouter(&["routes", "red", "--from", "segment"]);
+    assert!(routes.stdout.contains(MAC) && routes.stdout.contains("Type-2 advertised to 1 peer"), "{}", routes.stdout);
+    let gone = Instant::now();
+    node.check(&["ip", "link", "delete", "a1"]).unwrap();
+    until_true("no routes on leafA", || at_leaf(&fixture, &vtep) == 0);
+    println!("gone: withdrawn after {:?} with these timers", gone.elapsed());
+}
+
+#[test]
+fn a_silent_pod_is_advertised_again_after_restarts_and_a_rebuild() {
+    let Some(mut fixture) = Fixture::start_with("l2vni-restarts", &[0, 1], &layer2()) else { return };
+    fixture.routers.iter().for_each(|router| router.await_ready(&VNIS));
+    let node = fixture.node(NODES[0]).clone();
+    let vtep = fixture.routers[0].vtep();
+    let silent = attach(&node);
+    speak(&silent);
+    until_true("its routes on leafA", || at_leaf(&fixture, &vtep) == 2);
+    await_in_zebra(&fixture, 1, "remote", 0);
+    for daemon in [Daemon::Zebra, Daemon::Bgpd] {
+        let pids = fixture.routers[0].daemon_pids();
+        let killed = Instant::now();
+        fixture.routers[0].kill_daemon(daemon);
+        until_true("a new daemon", || {
+            fixture.routers[0].daemon_pids().get(&daemon).is_some_and(|pid| pids.get(&daemon) != Some(pid))
+        });
+        await_in_zebra(&fixture, 0, "local", 0);
+        println!("{daemon} killed: zebra has the silent Pod after {:?}", killed.elapsed());
+        fixture.routers[0].await_ready(&VNIS);
+        until_true("its routes on leafA", || at_leaf(&fixture, &vtep) == 2);
+        println!("{daemon} killed: leafA has it after {:?}", killed.elapsed());
+        assert_eq!(ping(fixture.node("hostA_red"), ADDRESSES[0]), 3, "{daemon}");
+    }
+    // The other node: what it knows of the Pod is of bgpd.
+    let zebra = fixture.routers[1].daemon_pids().get(&Daemon::Zebra).copied();
+    fixture.routers[1].kill_daemon(Daemon::Zebra);
+    until_true("a new zebra", || {
+        fixture.routers[1].daemon_pids().get(&Daemon::Zebra).is_some_and(|pid| Some(*pid) != zebra)
+    });
+    let took = await_in_zebra(&fixture, 1, "remote", 0);
+    println!("zebra of the other node killed: it has the Pod again {took:?} later");
+
+    // perouter does not run while the Pod is attached.
+    fixture.routers[0].kill();
+    in_red(&node, "ip neigh flush dev br-pe-110 nud reachable nud stale nud delay nud probe");
+    speak(&silent);
+    fixture.routers[0].remove_status();
+    fixture.routers[0].start();
+    fixture.routers[0].await_ready(&VNIS);
+    let entries = in_red(&node, "ip neigh show dev br-pe-110");
+    let kept = entries.lines().filter(|line| ADDRESSES.iter().any(|address| line.starts_with(address)));
+    assert!(kept.clone().count() == 2 && kept.clone().all(|line| line.contains("managed")), "{entries}");
+
+    // The VXLAN device is replaced.
+    let changed = Instant::now();
+    for router in 0..2 {
+        fixture.routers[router].remove_status();
+    }
+    fixture.write("layer2.yaml", &l2vni("layer2", 110, &format!("{}  vxlanport: 4790\n", routed("red", 110))));
+    fixture.routers.iter().for_each(|router| router.await_ready(&VNIS));
+    until_true("another VXLAN device", || in_red(&node, "ip -d link show vni110").contains("dstport 4790"));
+    until_true("its routes on leafA", || at_leaf(&fixture, &vtep) == 2);
+    println!("VXLAN device replaced: leafA has the silent Pod {:?} after the change", changed.elapsed());
+    await_in_zebra(&fixture, 0, "local", 0);
+    assert_eq!(ping(fixture.node("hostA_red"), ADDRESSES[0]), 3, "after the rebuild");
+}
+
+/// Waits until the host of the fabric replies to a packet of the Pod.
+#[track_caller]
+fn first_reply(pod: &Pod, host: &str, since: Instant) -> Duration {
+    let words = ["ip", "netns", "exec", &pod.name, "ping", "-n", "-c", "1", "-W", "0.1", host];
+    loop {
+        if pod.node.run(&words).unwrap().success() {
+            return since.elapsed();
+        }
+        assert!(since.elapsed() < SETTLE, "no reply of {host}");
+    }
+}
+
+#[test]
+fn a_pod_that_moves_is_reached_on_its_new_node_within_a_second() {
+    let Some(fixture) = Fixture::start_with("l2vni-move", &[0, 1], &layer2()) else { return };
+    fixture.routers.iter().for_each(|router| router.await_ready(&VNIS));
+    let nodes = NODES.map(|name| fixture.node(name).clone());
+    let pod = attach(&nodes[0]);
+    speak(&pod);
+    until_true("its routes on leafA", || at_leaf(&fixture, &fixture.routers[0].vtep()) == 2);
+    await_in_zebra(&fixture, 1, "remote", 0);
+    assert_eq!(ping(fixture.node("hostA_red"), ADDRESSES[0]), 3);
+    for (sequence, announces) in [(1, false), (2, true), (3, false)] {
+        let (old, new) = (usize::from(sequence % 2 == 0), usize::from(sequence % 2 == 1));
+        nodes[old].check(&["ip", "link", "delete", "a1"]).unwrap();
+        nodes[old].check(&["ip", "netns", "delete", "a1"]).unwrap();
+        let start = Instant::now();
+        let pod = moved(&nodes[new], announces);
+        let took = first_reply(&pod, "192.168.20.2", start);
+        println!("move {sequence}, announced: {announces}: reached {took:?} after it was attached");
+        assert!(took <= scaled(MOVE), "{took:?}");
+        let (here, there) =
+            (await_in_zebra(&fixture, new, "local", sequence), await_in_zebra(&fixture, old, "remote", sequence));
+        println!("  the new node has both addresses after {here:?} more, the old one after {there:?} more");
+        until_true("its routes on leafA", || {
+            at_leaf(&fixture, &fixture.routers[new].vtep()) == 2 && at_leaf(&fixture, &fixture.routers[old].vtep()) == 0
+        });
+        // The old node has forgotten it, and it does not flap.
+        sleep(Duration::from_secs(2));
+        let entries = in_red(&nodes[old], "ip neigh show dev br-pe-110; bridge fdb show br br-pe-110");
+        let of_pod = entries.lines().filter(|line| line.contains(MAC));
+        assert!(of_pod.clone().count() >= 4 && of_pod.clone().all(|line| line.contains("extern_learn")), "{entries}");
+        await_in_zebra(&fixture, new, "local", sequence);
+        await_in_zebra(&fixture, old, "remote", sequence);
+        assert_eq!(ping(fixture.node("hostA_red"), ADDRESSES[0]), 3, "move {sequence}");
+    }
+}
+
+/// The Pod as live migration makes it appear: it has its neighbors, and asks for none.
+fn moved(node: &Node, announces: bool) -> Pod {
+    let text = |value: bool| if value { "1" } else { "0" };
+    node.check(&["ip", "netns", "add", "a1"]).unwrap();
+    node.check(&["ip", "link", "add", "a1", "mtu", "1450", "type", "veth", "peer", "name", "eth0", "netns", "a1"])
+        .unwrap();
+    node.check(&["ip", "link", "set", "a1", "master", "br-hs-110", "up"]).unwrap();
+    let pod = Pod { node: node.clone(), name: "a1".to_owned() };
+    pod.check(&["ip", "link", "set", "eth0", "mtu", "1450", "address", MAC]);
+    pod.check(&["sysctl", "-q", "-w", &format!("net.ipv4.conf.eth0.arp_notify={}", text(announces))]);
+    pod.check(&["sysctl", "-q", "-w", &format!("net.ipv6.conf.eth0.ndisc_notify={}", text(announces))]);
+    pod.check(&["ip", "address", "add", "10.110.0.11/24", "dev", "eth0"]);
+    pod.check(&["ip", "address", "add", "2001:db8:110::11/64", "dev", "eth0", "nodad"]);
+    pod.check(&["ip", "link", "set", "eth0", "up"]);
+    for (family, gateway) in [("-4", "10.110.0.1"), ("-6", "2001:db8:110::1")] {
+        pod.check(&["ip", "neighbor", "replace", gateway, "lladdr", GATEWAY_MAC, "dev", "eth0", "nud", "permanent"]);
+        pod.check(&["ip", family, "route", "add", "default", "via", gateway]);
+    }
+    pod
+}
