@@ -42,10 +42,21 @@ level() {
   if [ "$rc" != 0 ]; then
     status=1
     [ "$failed" -gt 0 ] || failed=1
+    { printf '\n-- %s\n' "$name"; causes <"$log/out"; } >>"$log/failures"
   fi
   total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed)) total_ignored=$((total_ignored + ignored))
   table+=("$(printf '%-40s %7d %7d %7d %6ds' "$name" "$passed" "$failed" "$ignored" "${took:-$((SECONDS - start))}")")
   return "$rc"
+}
+
+# causes: the failed tests of an output, each with its message; without one, the last lines.
+causes() {
+  awk '/^test .* FAILED$/ { print; found = 1 }
+    /^thread .* panicked at / { left = 12; found = 1 }
+    /^stack backtrace:/ { left = 0 }
+    left > 0 { print substr($0, 1, 1000); left-- }
+    { last[NR % 20] = $0 }
+    END { if (!found) for (i = NR > 20 ? NR - 19 : 1; i <= NR; i++) print substr(last[i % 20], 1, 1000) }'
 }
 
 # record NAME COMMAND...: runs it without output, for `replay`.
@@ -313,6 +324,10 @@ for name in "${levels[@]}"; do
   esac
 done
 
+if [ -s "$log/failures" ]; then
+  printf '\n== failures\n'
+  cat "$log/failures"
+fi
 printf '\n%-40s %7s %7s %7s %7s\n' level passed failed skipped time
 printf '%s\n' "${table[@]}"
 echo

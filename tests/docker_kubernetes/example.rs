@@ -69,7 +69,11 @@ fn apply(lab: &mut ClusterFixture) {
     lab.apply_example();
     for router in &lab.fixture.routers {
         assert_eq!(router.version().to_string().split('.').next(), Some("10"), "FRR of the image");
-        assert!(router.sessions().iter().any(|session| session.phase == SessionPhase::Established));
+        // The routes may be those of the other node yet.
+        until_true("all sessions of the node", || {
+            let sessions = router.sessions();
+            !sessions.is_empty() && sessions.iter().all(|session| session.phase == SessionPhase::Established)
+        });
     }
 }
 

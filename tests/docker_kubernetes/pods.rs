@@ -8,7 +8,7 @@ use perouter_lab::kubernetes::{ContainerImage, ContainerPod};
 use perouter_lab::node::Node;
 
 use crate::cluster_fixture::ClusterFixture;
-use crate::lab::fixture::Setup;
+use crate::lab::fixture::{SETTLE, Setup, until};
 
 /// The image that `deploy/` names.
 pub const DEPLOYED: &str = "perouter:dev";
@@ -70,11 +70,12 @@ pub struct Confinement {
     pub own: BTreeMap<&'static str, bool>,
 }
 
-/// The process of a node with this command line, by its id in the node.
+/// The process of a node with this command line, by its id in the node. Children of it have the same until they start their program.
 pub fn process(node: &Node, command_line: &str) -> String {
-    let pids = node.check(&["pgrep", "--full", &format!("^{command_line}")]).unwrap();
-    let [pid] = pids.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{command_line} runs as {pids:?}") };
-    pid.to_owned()
+    until(&format!("a process {command_line}"), SETTLE, || {
+        let pid = node.run(&["pgrep", "--oldest", "--full", &format!("^{command_line}")]).unwrap().stdout;
+        (!pid.is_empty()).then(|| pid.trim().to_owned())
+    })
 }
 
 /// How a process of a node is confined.

@@ -10,6 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use nix::errno::Errno;
+use nix::libc::{MSG_DONTWAIT, RTMGRP_LINK};
 use nix::net::if_::if_nameindex;
 use nix::sys::socket::{
     AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, recvfrom, sendto, setsockopt, socket, sockopt,
@@ -22,7 +28,7 @@ use super::packet::vni_of;
 /// The start of the payload of each frame of a test; then the origin.
 pub const MARK: &[u8; 11] = b"perouter-lk";
 
-/// How often the names of links are read.
+/// How often changes of the names of links are read.
 const NAMES: Duration = Duration::from_millis(20);
 
 /// Sends frames out of one interface.
@@ -129,37 +135,93 @@ fn capture(netns: &Path, name: &str, stop: &Arc<AtomicBool>, seen: &Arc<Mutex<Se
     let file = File::open(netns).ok()?;
     let opened = in_netns(&file, || {
         let flags = SockFlag::SOCK_CLOEXEC;
+        let names = LinkNames::new();
         let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll).unwrap();
         setsockopt(&socket, sockopt::RcvBufForce, &(64 << 20)).unwrap();
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(20)).unwrap();
-        socket
+        (socket, names)
     });
     // Not a namespace yet, or one that is just deleted.
-    let socket = opened.ok()?;
+    let (socket, names) = opened.ok()?;
     let (name, stop, seen) = (name.to_owned(), Arc::clone(stop), Arc::clone(seen));
     Some(std::thread::spawn(move || {
         // Names are those of the namespace.
-        in_netns(&file, || receive(&socket, &name, &stop, &seen)).unwrap();
+        in_netns(&file, || receive(&socket, names, &name, &stop, &seen)).unwrap();
     }))
 }
 
-fn receive(socket: &OwnedFd, netns: &str, stop: &AtomicBool, seen: &Mutex<Seen>) {
-    let (mut names, mut read) = (BTreeMap::new(), None);
+/// The names of the links that a namespace has or had: a frame may be read after its link was deleted.
+struct LinkNames {
+    events: netlink_sys::Socket,
+    names: BTreeMap<u32, String>,
+    read: Instant,
+}
+
+impl LinkNames {
+    /// Those of the namespace of this thread.
+    fn new() -> Self {
+        let mut events = netlink_sys::Socket::new(NETLINK_ROUTE).unwrap();
+        events.bind(&netlink_sys::SocketAddr::new(0, RTMGRP_LINK.unsigned_abs())).unwrap();
+        let mut links = Self { events, names: BTreeMap::new(), read: Instant::now() };
+        links.read_all();
+        links
+    }
+
+    fn read_all(&mut self) {
+        let links = if_nameindex().unwrap();
+        self.names.extend(links.iter().map(|link| (link.index(), link.name().to_string_lossy().into_owned())));
+    }
+
+    /// The name of the link with this index. A link has a name before it has a frame.
+    fn of(&mut self, index: u32) -> String {
+        if !self.names.contains_key(&index) {
+            self.read_events();
+        }
+        self.names.get(&index).cloned().unwrap_or_else(|| format!("unknown link {index}"))
+    }
+
+    fn read_events(&mut self) {
+        self.read = Instant::now();
+        let mut buffer = Vec::with_capacity(64 << 10);
+        loop {
+            buffer.clear();
+            match self.events.recv(&mut buffer, MSG_DONTWAIT) {
+                Ok(_) => self.names.extend(named_link(&buffer)),
+                Err(error) if error.raw_os_error() == Some(Errno::EAGAIN as i32) => return,
+                // Events were lost.
+                Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => self.read_all(),
+                Err(error) => panic!("events of links: {error}"),
+            }
+        }
+    }
+}
+
+/// The index and name of a link that is new or changed.
+fn named_link(event: &[u8]) -> Option<(u32, String)> {
+    let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(LinkMessage { header, attributes, .. })) =
+        NetlinkMessage::deserialize(event).unwrap().payload
+    else {
+        return None;
+    };
+    let name = attributes.into_iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name),
+        _ => None,
+    })?;
+    Some((header.index, name))
+}
+
+fn receive(socket: &OwnedFd, mut names: LinkNames, netns: &str, stop: &AtomicBool, seen: &Mutex<Seen>) {
     let mut buffer = vec![0; 10_000];
     while !stop.load(Ordering::Relaxed) {
-        // A frame may be read after its link was deleted.
-        if read.is_none_or(|at: Instant| at.elapsed() > NAMES) {
-            read = Some(Instant::now());
-            let links = if_nameindex().unwrap();
-            names.extend(links.iter().map(|link| (link.index(), link.name().to_string_lossy().into_owned())));
+        if names.read.elapsed() > NAMES {
+            names.read_events();
         }
         let Ok((length, Some(from))) = recvfrom::<LinkAddr>(socket.as_raw_fd(), &mut buffer) else { continue };
         let frame = &buffer[..length];
         let Some(at) = frame.windows(MARK.len()).position(|window| window == MARK) else { continue };
-        let index = u32::try_from(from.ifindex()).unwrap();
-        let name = names.get(&index).cloned().unwrap_or_else(|| format!("unknown link {index}"));
+        let interface = names.of(u32::try_from(from.ifindex()).unwrap());
         let origin = frame.get(at + MARK.len()).copied().unwrap_or(b'?');
-        let place = Place { netns: netns.to_owned(), interface: name, vni: vni_of(frame), origin };
+        let place = Place { netns: netns.to_owned(), interface, vni: vni_of(frame), origin };
         let mut seen = seen.lock().unwrap();
         let entry = seen.entry(place).or_insert_with(|| (0, frame.to_vec()));
         entry.0 += 1;
