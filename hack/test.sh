@@ -29,24 +29,48 @@ read -ra levels <<<"${levels[*]}"
 log=$(mktemp -d)
 guests= builds=
 trap 'for group in $guests $builds; do kill -- "-$group" 2>/dev/null; done; rm -rf "$log"' EXIT
-status=0 total_passed=0 total_failed=0 total_ignored=0 table=()
+status=0 total_passed=0 total_failed=0 total_ignored=0 repeated=0 table=()
 
-# level NAME COMMAND...: runs it, shows its output, adds up its `test result:` lines in the table.
+# level NAME COMMAND...: runs it, shows its output, adds up its `test result:` lines in the table. With `repeat` set, up to three
+# failed tests run once more.
 level() {
-  local name=$1 start=$SECONDS passed failed ignored
+  local name=$1 start=$SECONDS passed failed ignored again
   shift
   printf '\n== %s: %s\n' "$name" "$*"
   "$@" 2>&1 | tee "$log/out"
   local rc=${PIPESTATUS[0]}
   read -r passed failed ignored < <(awk '/^test result:/ { p += $4; f += $6; i += $8 } END { print p + 0, f + 0, i + 0 }' "$log/out")
   if [ "$rc" != 0 ]; then
-    status=1
     [ "$failed" -gt 0 ] || failed=1
     { printf '\n-- %s\n' "$name"; causes <"$log/out"; } >>"$log/failures"
+    read -ra again < <(failed_tests <"$log/out" | tr '\n' ' ')
+    [ -n "${repeat-}" ] && [ "${#again[@]}" -gt 0 ] && [ "${#again[@]}" -le 3 ] || again=()
+    [ "${#again[@]}" -gt 0 ] || status=1 total_failed=$((total_failed + failed))
   fi
-  total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed)) total_ignored=$((total_ignored + ignored))
+  total_passed=$((total_passed + passed)) total_ignored=$((total_ignored + ignored))
   table+=("$(printf '%-40s %7d %7d %7d %6ds' "$name" "$passed" "$failed" "$ignored" "${took:-$((SECONDS - start))}")")
+  if [ "$rc" != 0 ] && [ "${#again[@]}" -gt 0 ]; then
+    repeated=$((repeated + ${#again[@]}))
+    if [ "$1" = replay ]; then
+      repeat='' took='' level "$name, repeated" "${command[@]}" --exact "${again[@]}"
+    else
+      [[ " $* " == *" -- "* ]] || set -- "$@" --
+      repeat='' level "$name, repeated" "$@" --exact "${again[@]}"
+    fi
+    return
+  fi
   return "$rc"
+}
+
+# scenarios NAME COMMAND...: a level of tests that depend on the time that daemons and the machine take. One that fails runs once
+# more, and the table says so.
+scenarios() {
+  repeat=yes level "$@"
+}
+
+# failed_tests: the names in the last list of failures of an output.
+failed_tests() {
+  awk '/^failures:$/ { names = "" } /^    [a-z_0-9:]+$/ { names = names $1 "\n" } END { printf "%s", names }'
 }
 
 # causes: the failed tests of an output, each with its message; without one, the last lines.
@@ -143,7 +167,7 @@ netns() {
     level "netns, FRR $frr: $name" env PEROUTER_VRF_MODE=netns cargo test --test "$name"
   done
   level "netns, FRR $frr: lab runner" cargo test -p perouter-lab --tests
-  level "netns, FRR $frr: lab" env PEROUTER_VRF_MODE=netns cargo test --test lab
+  scenarios "netns, FRR $frr: lab" env PEROUTER_VRF_MODE=netns cargo test --test lab
   level "netns, FRR $frr: demo" make demo-metallb
   # Not optimized: counts are compared with budgets, times are only shown.
   level "netns, FRR $frr: bench" cargo test --bench lab -- N=1,10 ROUTES=1,1000 RUNS=1 IDLE=5
@@ -169,7 +193,7 @@ frr_tests() {
   for name in frr_roundtrip frr_semantics frr_attributes frr_gobgp; do
     level "netns, FRR $release: $name" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR="$release" cargo test --test "$name"
   done
-  [ $# = 0 ] || level "netns, FRR $release: lab" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR="$release" \
+  [ $# = 0 ] || scenarios "netns, FRR $release: lab" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR="$release" \
     cargo test --test lab -- "$@"
 }
 
@@ -209,7 +233,7 @@ kubernetes() {
   cluster_programs kubernetes || return
   for test in tests/kubernetes_*.rs; do
     test=$(basename "$test" .rs)
-    level "kubernetes: ${test#kubernetes_}" cargo test --test "$test" -- --nocapture
+    scenarios "kubernetes: ${test#kubernetes_}" cargo test --test "$test" -- --nocapture
   done
 }
 
@@ -230,7 +254,7 @@ image() {
       has_frr 10.7 "docker: kubernetes" || continue
     fi
     # With PROGRAM, without the upgrades with graceful restart, which take five minutes.
-    level "docker: ${test#docker_}" env PEROUTER_IMAGE=perouter:test hack/dockerd.sh cargo test --test "$test" -- --nocapture \
+    scenarios "docker: ${test#docker_}" env PEROUTER_IMAGE=perouter:test hack/dockerd.sh cargo test --test "$test" -- --nocapture \
       ${1:+--skip router_upgrade}
   done
 }
@@ -253,6 +277,15 @@ debian_13() {
 guest_runs=("$frr:kernel_netns" "$frr:vrf_mode" 10.7:vrf_mode 10.7:lab)
 guest_timeout=7200
 
+# guest_command RELEASE:TEST: sets `command`. A guest has one CPU and starts processes slowly. It determines the total time, so it
+# has priority; the other levels mostly wait.
+guest_command() {
+  local release=${1%%:*} name=${1#*:}
+  [ "$release" != "$frr" ] || release=
+  command=(nice -n -10 env PEROUTER_VRF_MODE=vrf PEROUTER_LAB_FRR="$release" PEROUTER_LAB_SLOWNESS="${PEROUTER_LAB_SLOWNESS-4}"
+    hack/vm/run.sh -t "$guest_timeout" -- "$(cat "$log/$name.binary")" --test-threads=1)
+}
+
 # vrf_begin: starts the guests, one after the other.
 vrf_begin() {
   local run release name
@@ -270,13 +303,8 @@ vrf_begin() {
   set -m
   (
     for run in "${guest_runs[@]}"; do
-      release=${run%%:*} name=${run#*:}
-      [ "$release" != "$frr" ] || release=
-      # A guest has one CPU and starts processes slowly. It determines the total time, so it has priority; the other levels
-      # mostly wait.
-      record "$run" nice -n -10 env PEROUTER_VRF_MODE=vrf PEROUTER_LAB_FRR="$release" \
-        PEROUTER_LAB_SLOWNESS="${PEROUTER_LAB_SLOWNESS-4}" \
-        hack/vm/run.sh -t "$guest_timeout" -- "$(cat "$log/$name.binary")" --test-threads=1
+      guest_command "$run"
+      record "$run" "${command[@]}"
     done
   ) &
   guests=$!
@@ -290,7 +318,8 @@ vrf_end() {
   guests=
   for run in "${guest_runs[@]}"; do
     read -r _ took <"$log/$run.end"
-    level "vrf, FRR ${run%%:*}: ${run#*:}" replay "$run"
+    guest_command "$run"
+    scenarios "vrf, FRR ${run%%:*}: ${run#*:}" replay "$run"
   done
 }
 
@@ -332,4 +361,5 @@ printf '\n%-40s %7s %7s %7s %7s\n' level passed failed skipped time
 printf '%s\n' "${table[@]}"
 echo
 echo "$total_passed passed, $total_failed failed, $total_ignored skipped"
+[ "$repeated" = 0 ] || echo "$repeated failed once and ran again: see the failures above"
 exit $status
