@@ -37,11 +37,11 @@ pub struct FactsRead {
 
 /// Reads them.
 pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
-    let status = publish::read(&runtime.status())?;
+    let mut status = publish::read(&runtime.status())?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let node = status.as_ref().map(|status| status.node.clone());
     let before = status.as_ref().map(|status| status.findings.clone()).unwrap_or_default();
-    let mut facts = status.as_ref().map(NodeStatus::facts).unwrap_or_default();
+    let mut facts = status.as_mut().map(|status| status.with_facts(std::mem::take)).unwrap_or_default();
     facts.controller = controller(runtime, status.as_ref(), now)?;
     facts.now = now;
     let mut frr = FrrQueries::of(runtime);

@@ -308,7 +308,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         } else {
             Observed { plan: Arc::clone(&report.plan), ..Observed::default() }
         };
-        status.findings = findings(&status, &observed, answers);
+        status.findings = findings(&mut status, &observed, answers);
         let last = self.outputs.statuses.borrow().as_ref().map(|last| last.findings.clone());
         let before = last.unwrap_or_else(|| std::mem::take(&mut self.former));
         finding::with_times(&mut status.findings, &before, now);
@@ -327,12 +327,15 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
 }
 
 /// What is wrong. Without FRR nothing is known of what it does: it is what is wrong then.
-fn findings(status: &NodeStatus, observed: &Observed, answers: bool) -> Vec<Finding> {
-    if answers {
-        return check::findings(&Facts { neighbors: observed.neighbors.clone(), ..status.facts() });
-    }
-    let Facts { now, silent, objects, notes, .. } = status.facts();
-    check::findings(&Facts { now, silent, objects, notes, ..Facts::default() })
+fn findings(status: &mut NodeStatus, observed: &Observed, answers: bool) -> Vec<Finding> {
+    status.with_facts(|facts| {
+        if answers {
+            facts.neighbors.clone_from(&observed.neighbors);
+            return check::findings(facts);
+        }
+        let Facts { now, silent, objects, notes, .. } = facts.clone();
+        check::findings(&Facts { now, silent, objects, notes, ..Facts::default() })
+    })
 }
 
 fn log_pass_error(error: &PassError) {

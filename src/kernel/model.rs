@@ -232,6 +232,13 @@ pub struct KernelState {
 }
 
 impl KernelState {
+    /// The same with the nodes of its trees filled: where entries are added in order, each node stays half empty.
+    #[must_use]
+    pub fn compact(self) -> Self {
+        let (links, sysctls) = (self.links.into_iter().collect(), self.sysctls.into_iter().collect());
+        Self { links, sysctls, ..self }
+    }
+
     /// What a link belongs to: the segment of its VNI if it is of one, else according to its place. The host end of a veth pair
     /// belongs where its PE end does. Without an IP-VRF it is the segment of its VNI.
     pub fn scope_by_place(&self, key: &LinkKey) -> Scope {

@@ -47,7 +47,7 @@ pub struct Namespace {
     reading: Mutex<()>,
     contents: std::sync::Mutex<Option<(Instant, Arc<NetnsContents>)>>,
     // Most settings cause no message: they are read after we changed something, and for their age.
-    sysctls: std::sync::Mutex<Option<(Instant, BTreeMap<Sysctl, u32>)>>,
+    sysctls: std::sync::Mutex<Option<(Instant, Arc<BTreeMap<Sysctl, u32>>)>>,
     polled: std::sync::Mutex<PolledSettings>,
     // While there are L2 segments.
     neighbors: Mutex<Option<NeighborKeeper>>,
@@ -240,7 +240,7 @@ impl Namespace {
         changed
     }
 
-    fn known_sysctls(&self) -> MutexGuard<'_, Option<(Instant, BTreeMap<Sysctl, u32>)>> {
+    fn known_sysctls(&self) -> MutexGuard<'_, Option<(Instant, Arc<BTreeMap<Sysctl, u32>>)>> {
         self.sysctls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -335,21 +335,21 @@ impl Namespace {
         Ok(())
     }
 
-    fn sysctls(&self, file: &File) -> Result<BTreeMap<Sysctl, u32>, NetlinkError> {
+    fn sysctls(&self, file: &File) -> Result<Arc<BTreeMap<Sysctl, u32>>, NetlinkError> {
         let stale = self.watch.take_stale_settings();
         if let Some((at, known)) = &*self.known_sysctls()
             && at.elapsed() < MAX_AGE
             && !stale
         {
-            return Ok(known.clone());
+            return Ok(Arc::clone(known));
         }
         let now = Instant::now();
         let path = |sysctl: Sysctl| (sysctl, Path::new("/proc/sys").join(sysctl.path()));
         let texts = netns::read_files(file, Sysctl::ALL.map(path).into())?;
         self.polled().open(&self.netns, file)?;
         let value = |(sysctl, text): (Sysctl, String)| Some((sysctl, text.trim().parse().ok()?));
-        let values: BTreeMap<_, _> = texts.into_iter().filter_map(value).collect();
-        *self.known_sysctls() = Some((now, values.clone()));
+        let values: Arc<BTreeMap<_, _>> = Arc::new(texts.into_iter().filter_map(value).collect());
+        *self.known_sysctls() = Some((now, Arc::clone(&values)));
         Ok(values)
     }
 }

@@ -21,8 +21,8 @@ use super::setting_watch::SettingWatch;
 use crate::runtime::Runtime;
 use crate::types::{IfName, VrfName};
 
-/// Settings of links that are read in one poll, two microseconds each: those of 33 IP-VRFs. With more each has its turn, where
-/// inotify has not reported the write before.
+/// Settings of links that are read in one poll, about two microseconds each: those of 33 IP-VRFs. With more each has its turn,
+/// where inotify has not reported the write before.
 const LINK_FILES: usize = 200;
 
 /// The namespaces of a router.
@@ -42,6 +42,8 @@ pub struct Namespaces {
     settings: Arc<SettingWatch>,
     /// The first of the IP-VRFs whose settings are polled next.
     next_polled: AtomicUsize,
+    /// The first of those whose links are polled next.
+    next_links: AtomicUsize,
     /// The links of the host whose changes count.
     watched: Arc<RwLock<WatchedLinks>>,
 }
@@ -73,8 +75,8 @@ impl Namespaces {
         }
         router.change(request::set_up("lo", true)).await.map_err(failed)?;
         let (vrfs, nic_moves, mounts) = (Mutex::default(), Mutex::default(), MountWatch::start());
-        let next_polled = AtomicUsize::new(0);
-        Ok(Self { runtime, host, router, nic_moves, vrfs, mounts, changes, settings, next_polled, watched })
+        let (next_polled, next_links) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Ok(Self { runtime, host, router, nic_moves, vrfs, mounts, changes, settings, next_polled, next_links, watched })
     }
 
     /// The appearance of this link of the host counts from now on.
@@ -174,23 +176,57 @@ impl Namespaces {
     /// `all`: not only of the router, of those whose turn it is and of those that are not watched.
     pub async fn poll_settings(&self, all: bool) -> bool {
         let vrfs = self.vrfs.lock().await;
-        let first = self.next_polled.fetch_add(POLLED_AT_ONCE, Ordering::Relaxed) % vrfs.len().max(1);
-        let has_turn = |index: usize| (index + vrfs.len() - first) % vrfs.len() < POLLED_AT_ONCE;
-        let is_selected = |index: usize, vrf: &Namespace| all || has_turn(index) || !vrf.is_watched();
-        let of_vrfs = vrfs.values().enumerate().map(|(index, vrf)| (is_selected(index, vrf), vrf));
-        let selected = || [(true, &self.host), (true, &self.router)].into_iter().chain(of_vrfs.clone());
-        let files = selected().map(|(_, namespace)| namespace.link_files()).sum::<usize>().max(LINK_FILES);
-        let share = |namespace: &Namespace| {
-            if all { usize::MAX } else { (namespace.link_files() * LINK_FILES).div_ceil(files) }
+        let fixed = [&self.host, &self.router];
+        let files = |namespaces: &mut dyn Iterator<Item = &Arc<Namespace>>| -> usize {
+            namespaces.map(|namespace| namespace.link_files()).sum()
         };
+        let (of_fixed, of_vrfs) = (files(&mut fixed.into_iter()), files(&mut vrfs.values()));
+        let share = |files: usize| (files * LINK_FILES).div_ceil((of_fixed + of_vrfs).max(LINK_FILES));
+        let at_once = (share(of_vrfs) * vrfs.len()).checked_div(of_vrfs).unwrap_or_default();
+        let (has_turn, have_turn) =
+            (turn(&self.next_polled, POLLED_AT_ONCE, vrfs.len()), turn(&self.next_links, at_once, vrfs.len()));
+        let of_fixed = fixed.into_iter().map(|namespace| (namespace, true, share(namespace.link_files())));
+        let of_vrfs = vrfs.values().enumerate().map(|(index, vrf)| {
+            let links = if have_turn(index) { usize::MAX } else { 0 };
+            (vrf, has_turn(index) || !vrf.is_watched(), links)
+        });
+        let polled = of_fixed.chain(of_vrfs).filter(|(namespace, own, links)| {
+            namespace.poll_settings(all || *own, if all { usize::MAX } else { *links })
+        });
         // All of them: each marks itself as stale.
-        selected().filter(|(own, namespace)| namespace.poll_settings(*own, share(namespace))).count() > 0
+        polled.count() > 0
     }
 
     /// Closes the sockets that changes opened; watching goes on.
     pub async fn rest(&self) {
         for namespace in self.vrfs.lock().await.values() {
             namespace.rest().await;
+        }
+    }
+}
+
+/// Whether an index below `count` is one of the next `at_once`, which are counted on.
+fn turn(next: &AtomicUsize, at_once: usize, count: usize) -> impl Fn(usize) -> bool + use<> {
+    let first = next.fetch_add(at_once, Ordering::Relaxed) % count.max(1);
+    move |index| (index + count - first) % count < at_once
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_have_their_turn_and_no_more_at_once() {
+        for (count, at_once) in [(0, 16), (1, 16), (16, 16), (17, 16), (400, 33), (3, 0)] {
+            let next = AtomicUsize::new(0);
+            let mut polled = vec![0; count];
+            for _ in 0..count.div_ceil(at_once.max(1)) {
+                let has_turn = turn(&next, at_once, count);
+                let now: Vec<usize> = (0..count).filter(|index| has_turn(*index)).collect();
+                assert_eq!(now.len(), at_once.min(count));
+                now.into_iter().for_each(|index| polled[index] += 1);
+            }
+            assert!(polled.into_iter().all(|times| times > 0 || at_once == 0), "{at_once} of {count}");
         }
     }
 }

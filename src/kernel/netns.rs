@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -17,6 +17,9 @@ use thiserror::Error;
 
 use crate::runtime::Runtime;
 use crate::types::VrfName;
+
+/// More than a file below `/proc` that is read has.
+const ROOM: usize = 8192;
 
 /// Why a namespace could not be created, entered or removed.
 #[derive(Debug, Error)]
@@ -215,14 +218,23 @@ pub fn read_files_of_each<K: Send + Sync + Clone>(
 
 fn read_here<K>(paths: Vec<(K, PathBuf)>) -> Result<Vec<(K, String)>, NetnsError> {
     let mut texts = Vec::with_capacity(paths.len());
+    let mut buffer = Vec::with_capacity(ROOM);
     for (key, path) in paths {
-        match fs::read_to_string(&path) {
+        match File::open(&path).and_then(|file| read_whole(file, &mut buffer)) {
             Ok(text) => texts.push((key, text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(file_error("read", &path)(error)),
         }
     }
     Ok(texts)
+}
+
+/// Reads a file of `/proc` with two system calls: it has no size, so that `fs::read_to_string` reads it in many pieces.
+fn read_whole(file: File, buffer: &mut Vec<u8>) -> io::Result<String> {
+    buffer.clear();
+    // Without the size of the file, which `Read::take` does not ask for.
+    file.take(u64::MAX).read_to_end(buffer)?;
+    String::from_utf8(buffer.clone()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Opens files as [`read_files`] reads them. A file below `/proc/sys/net` goes on to be that of `netns`, which it does not

@@ -62,7 +62,7 @@ pub fn state(node: &NodeContents, asked: &BTreeSet<IfName>, record: &Record) -> 
     for (link, scope) in state.links.values_mut().zip(scopes) {
         link.scope = scope;
     }
-    state
+    state.compact()
 }
 
 /// The NICs among `asked` that exist, those of the router first, without what their routes are needed for.
@@ -377,7 +377,7 @@ mod tests {
             node.get_mut(netns).unwrap().source_filters.insert(table.clone(), *whole);
         }
         for ((netns, sysctl), value) in &wanted.sysctls {
-            node.get_mut(netns).unwrap().sysctls.insert(*sysctl, *value);
+            Arc::make_mut(&mut node.get_mut(netns).unwrap().sysctls).insert(*sysctl, *value);
         }
         node.into_iter().map(|(netns, contents)| (netns, Arc::new(contents))).collect()
     }

@@ -183,6 +183,10 @@ impl<'a> Planner<'a> {
         plan.notes = notes(&accepted, &fabric);
         let vteps = fabric.vteps.addresses();
         plan.fabric = Some(FabricAddresses { vteps, router_id: fabric.router_id });
+        // As `KernelState::compact`: a plan is kept until the next one.
+        plan.kernel = plan.kernel.compact();
+        plan.frr.vrfs = plan.frr.vrfs.into_iter().collect();
+        plan.objects = plan.objects.into_iter().collect();
         plan
     }
 }

@@ -75,9 +75,10 @@ impl NodeStatus {
         self.vtep.into_iter().chain(self.vtep6)
     }
 
-    /// What the checks need of it.
-    pub fn facts(&self) -> Facts {
-        Facts {
+    /// Calls `check` with what the checks need of it. Sessions and VNIs, of which there may be hundreds, are not copied: they are
+    /// moved there and back.
+    pub fn with_facts<T>(&mut self, check: impl FnOnce(&mut Facts) -> T) -> T {
+        let mut facts = Facts {
             now: self.observed_time,
             silent: self.silent_daemons.iter().map(|daemon| (daemon.clone(), String::new())).collect(),
             frr_warning: self.frr_warning.clone(),
@@ -86,11 +87,14 @@ impl NodeStatus {
             notes: self.notes.clone(),
             vteps: self.vteps().collect(),
             router_id: self.router_id,
-            sessions: self.sessions.clone(),
+            sessions: std::mem::take(&mut self.sessions),
             tcp_causes: self.session_causes.clone(),
-            vnis: self.vnis.clone(),
+            vnis: std::mem::take(&mut self.vnis),
             ..Facts::default()
-        }
+        };
+        let result = check(&mut facts);
+        (self.sessions, self.vnis) = (facts.sessions, facts.vnis);
+        result
     }
 
     /// The L3VNIs. Host sessions are in their VRFs; the VRF of an L2VNI is that of its bridge.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::frr::client::vty::{Vty, VtyError};
 use crate::frr::show::ShowError;
@@ -16,8 +16,10 @@ use crate::frr::show::vrf::SHOW_VRF;
 use crate::frr::show::vrf_binding::{Instances, SHOW_INSTANCES, Unbound, VrfIds, instances, unbound, vrf_ids};
 use crate::runtime::{Daemon, Runtime};
 
-/// Between two reads: with hundreds of IP-VRFs one takes bgpd milliseconds.
+/// Between two reads of zebra.
 const INTERVAL: Duration = Duration::from_secs(4);
+/// The longest time between two reads of bgpd: with hundreds of IP-VRFs one takes milliseconds, of bgpd and of this process.
+const LONGEST: Duration = Duration::from_secs(60);
 /// bgpd processes a VRF that is replaced within milliseconds, and later where it is busy.
 const CONFIRM: Duration = Duration::from_secs(1);
 /// Time limit of a vty exchange.
@@ -37,17 +39,58 @@ pub(crate) enum ReadError {
     Show(#[from] ShowError),
 }
 
+/// When bgpd is read. An id of bgpd can only become stale when zebra has other VRFs than before, and perhaps a while later.
+#[derive(Debug, Default)]
+struct Pace {
+    /// What zebra printed last.
+    vrfs: String,
+    next: Option<Instant>,
+    pause: Duration,
+}
+
+impl Pace {
+    /// Whether bgpd is to be read now: when zebra prints something else, and then at intervals that grow.
+    fn is_due(&mut self, now: Instant, vrfs: String) -> bool {
+        if self.vrfs != vrfs {
+            *self = Self { vrfs, next: None, pause: INTERVAL };
+        }
+        if self.next.is_some_and(|next| now < next) {
+            return false;
+        }
+        self.next = Some(now + self.pause);
+        self.pause = (2 * self.pause).clamp(INTERVAL, LONGEST);
+        true
+    }
+}
+
 /// Completes when there are some that stay.
 pub(crate) async fn found(runtime: Runtime) -> StaleVrfs {
+    let (mut pace, mut zebra) = (Pace::default(), None);
     loop {
         sleep(INTERVAL).await;
-        // A daemon that does not answer is restarted by others.
-        if let Ok(stale) = confirmed(&runtime).await
+        let Ok(vrfs) = vrfs(&runtime, &mut zebra).await else {
+            // A daemon that does not answer is restarted by others.
+            pace = Pace::default();
+            continue;
+        };
+        if pace.is_due(Instant::now(), vrfs)
+            && let Ok(stale) = confirmed(&runtime).await
             && !stale.is_empty()
         {
             return stale;
         }
     }
+}
+
+/// What zebra prints of its VRFs. The connection is kept for the next time: one to a zebra that was restarted fails.
+async fn vrfs(runtime: &Runtime, zebra: &mut Option<Vty>) -> Result<String, VtyError> {
+    let mut vty = match zebra.take() {
+        Some(vty) => vty,
+        None => Vty::connect(&runtime.vty_socket(Daemon::Zebra), LIMIT).await?,
+    };
+    let reply = vty.run(SHOW_VRF, LIMIT).await?;
+    *zebra = Some(vty);
+    Ok(reply.text)
 }
 
 /// Those that are the same a while later.
@@ -68,8 +111,7 @@ pub(crate) async fn bgpd_instances(runtime: &Runtime) -> Result<Instances, ReadE
 }
 
 async fn read(runtime: &Runtime) -> Result<StaleVrfs, ReadError> {
-    let mut zebra = Vty::connect(&runtime.vty_socket(Daemon::Zebra), LIMIT).await?;
-    let ids = vrf_ids(&zebra.run(SHOW_VRF, LIMIT).await?.text);
+    let ids = vrf_ids(&vrfs(runtime, &mut None).await?);
     Ok(stale(&ids, &bgpd_instances(runtime).await?))
 }
 
@@ -82,6 +124,17 @@ fn stale(zebra: &VrfIds, bgpd: &Instances) -> StaleVrfs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bgpd_is_read_when_zebra_has_other_vrfs_and_then_less_and_less() {
+        let (mut pace, begin) = (Pace::default(), Instant::now());
+        let mut read = |from: u64, vrfs: &str| -> Vec<u64> {
+            let is_due = |second: &u64| pace.is_due(begin + Duration::from_secs(*second), vrfs.to_owned());
+            (from..from + 240).step_by(4).filter(is_due).collect()
+        };
+        assert_eq!(read(0, "vrf red id 5"), [0, 4, 12, 28, 60, 120, 180]);
+        assert_eq!(read(240, "vrf red id 9"), [240, 244, 252, 268, 300, 360, 420]);
+    }
 
     #[test]
     fn only_a_vrf_that_both_have_with_different_ids_is_stale() {

@@ -26,8 +26,8 @@ use crate::types::{Family, MacAddr, TableId, Vni};
 pub struct NetnsContents {
     /// All links by ifindex. Shared: a node of a tree has room for eleven, and a namespace has four.
     pub links: BTreeMap<u32, Arc<ObservedLink>>,
-    /// The settings that the kernel has.
-    pub sysctls: BTreeMap<Sysctl, u32>,
+    /// The settings that the kernel has. Shared with what is known of them.
+    pub sysctls: Arc<BTreeMap<Sysctl, u32>>,
     /// Tables with our unreachable default route; read in the router namespace only.
     pub unreachable: BTreeSet<(TableId, Family)>,
     /// Tables that open a second BGP port, and whether the rules of each are complete.

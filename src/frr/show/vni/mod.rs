@@ -227,7 +227,8 @@ pub fn vnis(zebra: &str, bgpd: &str) -> Result<BTreeMap<Vni, VniState>, ShowErro
         state.import = entry.import;
         state.export = entry.export;
     }
-    Ok(states)
+    // A status is kept until the next one, and entries that are added one by one leave the nodes of a tree half empty.
+    Ok(states.into_iter().collect())
 }
 
 /// Records of each L3VNI that zebra has up whether bgpd's instance of its VRF is bound to it.
