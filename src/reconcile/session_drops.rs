@@ -105,6 +105,8 @@ mod tests {
     #[rstest]
     #[case::password(&[RED], "neighbor 10.0.0.1 password hunter2", &["red 10.0.0.1: neighbor 10.0.0.1 password ********"])]
     #[case::no_password(&[RED], "no neighbor 10.0.0.1 password", &["red 10.0.0.1: no neighbor 10.0.0.1 password"])]
+    #[case::source(&[RED], "neighbor 10.0.0.1 update-source 100.65.0.1", &["red 10.0.0.1: neighbor 10.0.0.1 update-source 100.65.0.1"])]
+    #[case::no_source(&[RED], "no neighbor 10.0.0.2 update-source", &["red 10.0.0.2: no neighbor 10.0.0.2 update-source"])]
     #[case::removed(&[RED], "no neighbor 10.0.0.2 remote-as 65000", &["red 10.0.0.2: no neighbor 10.0.0.2 remote-as 65000"])]
     #[case::family(&[RED, "address-family ipv6 unicast"], "neighbor 10.0.0.1 activate", &["red 10.0.0.1: neighbor 10.0.0.1 activate"])]
     #[case::policy(&[RED, "address-family ipv4 unicast"], "neighbor 10.0.0.1 route-map x in", &[])]

@@ -175,15 +175,8 @@ fn a_default_route_alone_carries_the_traffic() {
 const HOST_A_RED: &str = "192.168.20.2";
 
 /// zebra as an earlier version of perouter left it.
-const WITHOUT_THE_SETTING: [&str; 7] = [
-    "vtysh",
-    "--vty_socket",
-    "/run/perouter/frr",
-    "-c",
-    "configure terminal",
-    "-c",
-    "no ip nht resolve-via-default",
-];
+const WITHOUT_THE_SETTING: [&str; 7] =
+    ["vtysh", "--vty_socket", "/run/perouter/frr", "-c", "configure terminal", "-c", "no ip nht resolve-via-default"];
 
 #[test]
 fn each_fault_of_host_and_objects_is_found_and_named() {

@@ -128,6 +128,13 @@ mod tests {
     #[case("detect-multiplier 5", "detect-multiplier", "detect-multiplier 3")]
     #[case("ip prefix-list p seq 5 permit 10.0.0.0/8 le 32", "ip prefix-list p seq 5", "no ip prefix-list p seq 5")]
     #[case("vni 110", "vni 110", "no vni 110")]
+    #[case(
+        "neighbor 10.0.0.1 update-source 100.65.0.1",
+        "neighbor 10.0.0.1 update-source",
+        "no neighbor 10.0.0.1 update-source"
+    )]
+    #[case("ip nht resolve-via-default", "ip nht resolve-via-default", "no ip nht resolve-via-default")]
+    #[case("no ip nht resolve-via-default", "no ip nht resolve-via-default", "ip nht resolve-via-default")]
     #[case("neighbor a route-map m in", "neighbor a route-map in", "no neighbor a route-map m in")]
     fn a_line_has_an_identity_and_a_removal(#[case] text: &str, #[case] words: &str, #[case] negation: &str) {
         assert_eq!((identity(text).as_deref(), removal(text).as_deref()), (Some(words), Some(negation)));
