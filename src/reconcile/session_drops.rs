@@ -107,6 +107,8 @@ mod tests {
     #[case::no_password(&[RED], "no neighbor 10.0.0.1 password", &["red 10.0.0.1: no neighbor 10.0.0.1 password"])]
     #[case::source(&[RED], "neighbor 10.0.0.1 update-source 100.65.0.1", &["red 10.0.0.1: neighbor 10.0.0.1 update-source 100.65.0.1"])]
     #[case::no_source(&[RED], "no neighbor 10.0.0.2 update-source", &["red 10.0.0.2: no neighbor 10.0.0.2 update-source"])]
+    #[case::no_timers(&[RED], "no neighbor 10.0.0.1 timers", &["red 10.0.0.1: no neighbor 10.0.0.1 timers"])]
+    #[case::no_connect_time(&[RED], "no neighbor 10.0.0.1 timers connect", &[])]
     #[case::removed(&[RED], "no neighbor 10.0.0.2 remote-as 65000", &["red 10.0.0.2: no neighbor 10.0.0.2 remote-as 65000"])]
     #[case::family(&[RED, "address-family ipv6 unicast"], "neighbor 10.0.0.1 activate", &["red 10.0.0.1: neighbor 10.0.0.1 activate"])]
     #[case::policy(&[RED, "address-family ipv4 unicast"], "neighbor 10.0.0.1 route-map x in", &[])]

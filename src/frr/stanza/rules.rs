@@ -85,7 +85,22 @@ pub fn removal(line: &str) -> Option<String> {
 /// its instance.
 pub fn resets_sessions(line: &str) -> bool {
     let is_instance = |line: &str| line.starts_with("no router bgp ");
-    is_instance(line) || find(line).or_else(|| find(line.strip_prefix("no ")?)).is_some_and(|entry| entry.rule.resets)
+    let entry = find(line).or_else(|| {
+        let removed = line.strip_prefix("no ")?;
+        find(removed).or_else(|| find_removed(removed))
+    });
+    is_instance(line) || entry.is_some_and(|entry| entry.rule.resets)
+}
+
+/// The rule of a line without its value, as it is removed.
+fn find_removed(removed: &str) -> Option<&'static RankedRule> {
+    let words: Vec<&str> = removed.split(' ').collect();
+    ENTRIES.get(*words.first()?)?.iter().find(|entry| {
+        let identity = entry.pattern.iter().filter(|part| !matches!(**part, "=" | ".."));
+        entry.rule.negation == Negation::NoValue
+            && identity.clone().count() == words.len()
+            && identity.zip(&words).all(|(part, word)| *part == "*" || part == word)
+    })
 }
 
 fn negated(text: &str) -> String {

@@ -142,7 +142,9 @@ pub enum NeighborType {
     Internal,
 }
 
-/// The address of the router on a session.
+/// Address of the router on the session. `VTEP`: that of the family of `address`, for EVPN between loopbacks. Such a session
+/// carries L2VPN EVPN alone, since it needs the routes that IPv4 or IPv6 unicast would bring. `NIC`: that of the NIC towards
+/// the peer. Default: `VTEP` with `ebgpMultiHop` where the node has a VTEP of that family, else `NIC`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum UpdateSource {
     /// The VTEP of the family of the peer's address.
@@ -199,9 +201,7 @@ pub struct NeighborSpec {
     /// Allows an eBGP peer that is not on a connected subnet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ebgp_multi_hop: Option<EbgpMultiHop>,
-    /// Address of the router on the session. `VTEP`: that of the family of `address`, for EVPN between loopbacks. Such a session
-    /// carries L2VPN EVPN alone, since it needs the routes that IPv4 or IPv6 unicast would bring. `NIC`: that of the NIC towards
-    /// the peer. Default: `VTEP` with `ebgpMultiHop` where the node has a VTEP of that family, else `NIC`.
+    /// The address of the router on the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_source: Option<UpdateSource>,
     /// BFD for the session (RFC 5880). Absent: no BFD.

@@ -121,7 +121,7 @@ const TWICE: &str = "spec.neighbors: two neighbors have the same address or inte
 #[case::ttl_of_one_hop(neighbor("asn: 64515, address: 192.0.2.1, bfd: {minimumTTL: 250}"), &["spec.neighbors: bfd.minimumTTL applies to multihop sessions only: set ebgpMultiHop as well or remove it"])]
 #[case::source_of_no_vtep(neighbor("asn: 1, address: '2001:db8::1', updateSource: VTEP"), &[SOURCE_FAMILY])]
 #[case::source_of_an_interface(neighbor("asn: 1, interface: eth1, updateSource: VTEP"), &[
-    "spec.neighbors[0].updateSource: is not allowed with interface: an unnumbered session is between the link-local addresses of the link; set address, that of the peer's loopback, in place of interface, or remove this field",
+    "spec.neighbors[0].updateSource: \"VTEP\" is not allowed with interface: an unnumbered session is between the link-local addresses of the link; set address, that of the peer's loopback, in place of interface, or remove this field",
 ])]
 #[case::source_of_a_name(neighbor("asn: 1, address: 192.0.2.1, updateSource: lo"), &["spec.neighbors[0].updateSource: \"lo\" is not allowed: use \"VTEP\", \"NIC\""])]
 #[case::bfd_ranges(neighbor("asn: 64515, address: 192.0.2.1, bfd: {receiveInterval: 5, transmitInterval: 60001, detectMultiplier: 1}"), &[
