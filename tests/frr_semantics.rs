@@ -114,6 +114,7 @@ fn neighbor(remote: u32) -> Neighbor {
         multihop: None,
         bfd: None,
         passive: false,
+        update_source: None,
     }
 }
 

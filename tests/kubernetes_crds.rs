@@ -133,6 +133,8 @@ fn rejected_underlays() -> Vec<Case> {
         neighbor("unnumbered and far", "asn: 1, interface: eth1, ebgpMultiHop: {}"),
         neighbor("internal and far", "type: internal, address: 192.0.2.1, ebgpMultiHop: {}"),
         neighbor("own AS and far", "asn: 64514, address: 192.0.2.1, ebgpMultiHop: {}"),
+        neighbor("source without a VTEP", "asn: 1, address: '2001:db8::1', updateSource: VTEP"),
+        neighbor("unnumbered from the VTEP", "asn: 1, interface: eth1, updateSource: VTEP"),
         neighbor("minimum TTL of one hop", "asn: 1, address: 192.0.2.1, bfd: {minimumTTL: 250}"),
         neighbor("Secret is no name", "asn: 1, address: 192.0.2.1, passwordSecret: {name: A_b, key: x}"),
         neighbor("key is no key", "asn: 1, address: 192.0.2.1, passwordSecret: {name: a, key: ../x}"),

@@ -83,7 +83,6 @@ fn other_family(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
 }
 
 fn unreachable(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
-    let Some(underlay) = &facts.underlay else { return vec![] };
     let mut behind: BTreeMap<IpAddr, BTreeSet<IpNet>> = BTreeMap::new();
     for (route, _, vtep, vni, vrf) in ours(routes, facts) {
         // A release that resolves it has the route in the VRF.
@@ -95,32 +94,23 @@ fn unreachable(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
         behind.entry(vtep).or_default().insert(route.prefix);
     }
     let finding = |(vtep, prefixes): (IpAddr, BTreeSet<IpNet>)| {
-        let best = underlay.iter().filter(|prefix| prefix.contains(&vtep)).map(IpNet::prefix_len).max();
         let behind = format!("{} behind it: {}", count(prefixes.len(), "prefix", "prefixes"), few(&prefixes));
-        let (kind, what, remedy) = match best {
-            None => (
-                FindingKind::VtepUnreachable,
-                format!("no route leads to VTEP {vtep}"),
-                "have its leaf advertise the VTEP in the underlay, in the unicast family of the address, up to this node",
-            ),
-            Some(0) => (
-                FindingKind::VtepByDefaultRoute,
-                format!("only the default route leads to VTEP {vtep}, by which FRR does not resolve a next hop"),
-                "have the leaf of this node advertise the VTEPs, or a prefix of all of them, besides the default route",
-            ),
-            Some(_) => return None,
-        };
-        let place = Place { vtep: Some(vtep), ..Place::default() };
-        let finding = Finding::new(FindingSeverity::Error, Area::Evpn, kind, what).at(place).shown_by(behind);
-        Some(finding.remedied_by(remedy).of(facts.object_of(None), "spec.neighbors"))
+        let what = format!("no route leads to VTEP {vtep}");
+        Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::VtepUnreachable, what)
+            .at(Place { vtep: Some(vtep), ..Place::default() })
+            .shown_by(behind)
+            .remedied_by(
+                "have its leaf advertise the VTEP in the underlay, in the unicast family of the address, up to this node, or the \
+                 leaf of this node a default route",
+            )
+            .of(facts.object_of(None), "spec.neighbors")
     };
-    behind.into_iter().filter_map(finding).collect()
+    behind.into_iter().filter(|(vtep, _)| !is_reached(*vtep, facts)).map(finding).collect()
 }
 
-/// Whether FRR resolves a next hop; not by the default route.
+/// Whether FRR resolves a next hop, by the default route as well.
 fn is_reached(vtep: IpAddr, facts: &Facts) -> bool {
-    let covers = |prefix: &IpNet| prefix.prefix_len() > 0 && prefix.contains(&vtep);
-    facts.underlay.as_ref().is_none_or(|underlay| underlay.iter().any(covers))
+    facts.underlay.as_ref().is_none_or(|underlay| underlay.iter().any(|prefix| prefix.contains(&vtep)))
 }
 
 fn not_imported(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
@@ -248,8 +238,10 @@ mod tests {
     #[rstest]
     #[case::not_advertised(|facts: &mut Facts| { facts.underlay = Some([].into()); facts.imported.values_mut().next().unwrap().clear(); }, FindingKind::VtepUnreachable,
         "no route leads to VTEP 100.64.0.1")]
-    #[case::default_route(|facts: &mut Facts| { facts.underlay = Some(["0.0.0.0/0".parse().unwrap()].into()); facts.imported.values_mut().next().unwrap().clear(); }, FindingKind::VtepByDefaultRoute,
-        "only the default route leads to VTEP 100.64.0.1")]
+    #[case::default_route_of_the_other_family(|facts: &mut Facts| { facts.underlay = Some(["::/0".parse().unwrap()].into()); facts.imported.values_mut().next().unwrap().clear(); }, FindingKind::VtepUnreachable,
+        "no route leads to VTEP 100.64.0.1")]
+    #[case::not_imported_behind_a_default_route(|facts: &mut Facts| { facts.underlay = Some(["0.0.0.0/0".parse().unwrap()].into()); facts.imported.values_mut().next().unwrap().clear(); }, FindingKind::NotImported,
+        "VTEP 100.64.0.1 advertises 192.168.20.0/24 with VNI 100, which VRF red does not import")]
     #[case::not_imported(|facts: &mut Facts| { facts.imported.values_mut().next().unwrap().clear(); }, FindingKind::NotImported,
         "VTEP 100.64.0.1 advertises 192.168.20.0/24 with VNI 100, which VRF red does not import: they have the route target \
          64520:100, and it imports 64514:100")]
@@ -267,6 +259,12 @@ mod tests {
         assert_eq!(found.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [kind]);
         assert!(found[0].what.starts_with(words), "{}", found[0].what);
         assert!(!found[0].evidence.is_empty() && !found[0].remedy.is_empty());
+    }
+
+    #[test]
+    fn a_default_route_leads_to_every_vtep() {
+        let underlay = Some(["0.0.0.0/0".parse().unwrap()].into());
+        assert_eq!(findings(&Facts { underlay, ..good() }), []);
     }
 
     #[test]

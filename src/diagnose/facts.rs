@@ -137,6 +137,11 @@ impl Facts {
         self.sessions.iter().filter(|session| session.vrf.is_none())
     }
 
+    /// Whether a session starts from a VTEP of this node: between loopbacks, for L2VPN EVPN alone.
+    pub fn is_from_vtep(&self, session: &SessionState) -> bool {
+        session.vrf.is_none() && self.neighbors.get(&session.key()).is_some_and(|reset| reset.update_source.is_some())
+    }
+
     /// Whether a session carries L2VPN EVPN.
     pub fn carries_evpn(&self, session: &SessionState) -> bool {
         let negotiated = |reset: &SessionReset| reset.families.get(EVPN).is_some_and(|family| family.is_done());

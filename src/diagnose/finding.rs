@@ -169,8 +169,6 @@ finding_kinds! {
     VniDown = "vni-down",
     /// No route leads to a VTEP.
     VtepUnreachable = "vtep-unreachable",
-    /// Only the default route leads to a VTEP.
-    VtepByDefaultRoute = "vtep-by-default-route",
     /// A VTEP has the other address family.
     VtepFamily = "vtep-family",
     /// Another node has our VTEP address.

@@ -150,6 +150,16 @@ pub struct Neighbor {
     pub bfd: Option<Bfd>,
     /// Only the peer opens the TCP connection.
     pub passive: bool,
+    /// The VTEP of this router from which the session starts; `None` is the address of the link towards the peer.
+    pub update_source: Option<IpAddr>,
+}
+
+impl Neighbor {
+    /// Whether the session carries unicast routes. Between loopbacks it needs them: a route to a loopback over a session with that
+    /// loopback would lead to itself, and be removed and added time and again.
+    pub fn has_unicast(&self) -> bool {
+        self.update_source.is_none()
+    }
 }
 
 /// BFD timers; `None` is FRR's default.

@@ -49,7 +49,7 @@ pub use l3vni::{
 pub use node_index::{NodeIndex, NodeIndexSpec};
 pub use node_status::{RouterNodeStatus, RouterNodeStatusSpec, RouterState};
 pub use object::{Kind, Location, ObjectRef, Reason, Rejection, SecretKey};
-pub use underlay::{NeighborSpec, NeighborType, Underlay, UnderlaySpec};
+pub use underlay::{NeighborSpec, NeighborType, Underlay, UnderlaySpec, UpdateSource};
 pub use vni_fields::RouteTargets;
 
 /// API group of every kind.

@@ -352,7 +352,7 @@ fn an_ipv6_vtep_pool_is_rejected_with_the_remedy_before_frr_10_6() {
     for (edit, field) in pools.into_iter().zip(["spec.vtepcidr", "spec.vtepcidr6"]) {
         let mut snapshot = snapshot(vec![]);
         edit_underlay(&mut snapshot, edit);
-        for (release, is_rejected) in RELEASES.into_iter().zip([true, true, false]) {
+        for (release, is_rejected) in RELEASES.into_iter().zip([true, true, true, false]) {
             let plan = plan(&snapshot, &NodeFacts { release, ..facts() });
             let expected = is_rejected.then(|| ("underlay".into(), Reason::Unsupported, field.to_owned()));
             assert_eq!(reasons(&plan), expected.into_iter().collect::<Vec<_>>(), "{}", release.name);

@@ -249,6 +249,7 @@ async fn frr_8_has_the_settings_without_which_it_loses_router_macs_and_nexthops(
     let zebra = bench.frr().daemons[&Daemon::Zebra].config().to_string();
     assert!(zebra.contains("zebra work-queue 0") && zebra.contains("zebra zapi-packets 1"), "frr#12391: {zebra}");
     assert!(zebra.contains("no zebra nexthop kernel enable"), "frr#12239: {zebra}");
+    assert!(zebra.contains("ip nht resolve-via-default") && zebra.contains("ipv6 nht resolve-via-default"), "{zebra}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -203,9 +203,12 @@ const OF_OPENPEROUTER: [(&str, &str); 11] = [
     ("exportRTs", "set spec.routeTargets.export"),
     ("importRTs", "set spec.routeTargets.import"),
     ("password", "set passwordSecret: {name, key}"),
-    ("properties", "set ebgpMultiHop in its place"),
+    ("properties", "set ebgpMultiHop in its place, and `updateSource: NIC` where the peer has the address of the NIC as its neighbor"),
     ("listenRange", "name each neighbor by its address"),
-    ("addressFamilies", "leave it out: IPv4 unicast and L2VPN EVPN are activated"),
+    (
+        "addressFamilies",
+        "leave it out: IPv4 unicast and L2VPN EVPN are activated, L2VPN EVPN alone with `updateSource: VTEP`",
+    ),
 ];
 
 fn unknown_field(name: &str, node: &Value) -> String {

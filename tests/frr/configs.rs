@@ -75,6 +75,7 @@ fn neighbor(own: u32) -> BoxedStrategy<Neighbor> {
             multihop,
             bfd,
             passive,
+            update_source: None,
         })
         .boxed()
 }
@@ -199,6 +200,20 @@ pub fn ip_vrf(base: u32) -> BoxedStrategy<IpVrf> {
     .boxed()
 }
 
+/// A neighbor, and whether its session starts from a VTEP.
+fn fabric_neighbor(own: u32) -> impl Strategy<Value = (Neighbor, bool)> {
+    (neighbor(own), weighted(0.3, Just(())).prop_map(|source| source.is_some()))
+}
+
+fn with_source((peer, (neighbor, is_from_vtep)): (Peer, (Neighbor, bool))) -> (Peer, Neighbor) {
+    let update_source = match &peer {
+        Peer::Address(IpAddr::V4(_)) if is_from_vtep => "100.65.0.1".parse().ok(),
+        Peer::Address(IpAddr::V6(_)) if is_from_vtep => "2001:db8:65::1".parse().ok(),
+        _ => None,
+    };
+    (peer, Neighbor { update_source, ..neighbor })
+}
+
 /// The route targets of an L2VNI: as in a plan, never the derived one alone.
 fn l2vni(own: u32, vni: u32) -> impl Strategy<Value = L2VniTargets> {
     let derived: RouteTarget = RouteTarget::derived(asn(own), Vni::try_from(vni).unwrap()).parse().unwrap();
@@ -228,7 +243,8 @@ fn underlay() -> BoxedStrategy<UnderlayInstance> {
         ["100.65.0.1/32", "100.65.0.2/32", "2001:db8:65::1/128"].map(|n| n.parse().unwrap()).into();
     let own = prop_oneof![9 => Just(OWN_AS), 1 => Just(64600u32)];
     own.prop_flat_map(move |own| {
-        let neighbors = btree_map(prop::sample::select(peers.clone()), neighbor(own), 0..4);
+        let neighbors = btree_map(prop::sample::select(peers.clone()), fabric_neighbor(own), 0..4)
+            .prop_map(|found| found.into_iter().map(with_source).collect());
         let networks = btree_set(prop::sample::select(vteps.iter().copied().collect::<Vec<_>>()), 1..3);
         let protected = btree_set(both((24, 64)), 0..5);
         let own_prefixes = (any::<bool>(), any::<bool>()).prop_map(|(v4, v6)| {

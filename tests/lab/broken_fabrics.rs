@@ -4,14 +4,13 @@
 use std::time::Instant;
 
 use perouter::diagnose::finding::{Finding, FindingSeverity};
-use perouter::frr::release::FRR_10_3;
 use perouter::status::router_state::router_state;
 use perouter_lab::node::CommandOutput;
 use serde_json::Value;
 
-use super::broken_fabrics_faults::{Fault, Step, fabric_faults, host_faults};
+use super::broken_fabrics_faults::{DEFAULT_ROUTE_ALONE, Fault, Step, VTEPS_AGAIN, fabric_faults, host_faults};
 use super::fixture::{Fixture, RED, SETTLE, Setup, until, until_true};
-use super::kernel_state::in_router;
+use super::kernel_state::{in_router, router_devices, vrf_next_hops};
 
 impl Fixture {
     fn take(&self, step: &Step) {
@@ -135,19 +134,49 @@ fn deployed(name: &str) -> Option<Fixture> {
 #[test]
 fn each_fault_of_the_fabric_is_found_and_named() {
     let Some(fixture) = deployed("broken-fabric") else { return };
-    // FRR 10 resolves next hops by the default route.
-    let resolves = fixture.routers[0].release().since >= FRR_10_3.since;
     for fault in fabric_faults() {
-        if resolves && fault.expected.kind == "vtep-by-default-route" {
-            fixture.take_all(&fault.breaks);
-            std::thread::sleep(std::time::Duration::from_secs(3));
-            fixture.await_clean(fault.what);
-            fixture.take_all(&fault.repair);
-            continue;
-        }
         fixture.assert_found(&fault);
     }
 }
+
+/// A leaf that advertises nothing but a default route: next hops of Type-5 routes resolve by it, also after an upgrade from a
+/// version that had not configured that.
+#[test]
+fn a_default_route_alone_carries_the_traffic() {
+    let Some(mut fixture) = deployed("default-route") else { return };
+    let stream = fixture.stream("red");
+    fixture.take(&DEFAULT_ROUTE_ALONE);
+    until_true("nothing but the default route", || {
+        router_devices(&fixture.routers[0].node, "100.64.0.1").is_empty()
+            && !router_devices(&fixture.routers[0].node, "default").is_empty()
+    });
+    stream.await_replies(100);
+    println!("gap: a default route in place of the VTEPs: {}", stream.finish());
+    fixture.await_clean("a default route in place of the VTEPs");
+    let trace = fixture.routers[0].perouter(&["trace", HOST_A_RED, "--vrf", "red"]);
+    let words = "ok    underlay  VTEP 100.64.0.1 via 192.168.11.2";
+    assert!(trace.success() && trace.stdout.contains(words), "{}", trace.stdout);
+
+    let sessions = [None, Some("red"), Some("blue")];
+    let before = fixture.routers[0].established(&sessions);
+    fixture.router().kill();
+    fixture.take(&Step::Node(&WITHOUT_THE_SETTING));
+    until_true("next hops that do not resolve", || {
+        vrf_next_hops(&fixture.routers[0].node, "red", "192.168.20.0/24").is_empty()
+    });
+    fixture.router().start();
+    fixture.stream("red").finish().assert_lossless("next hops by the default route, after an upgrade");
+    assert_eq!(fixture.routers[0].established(&sessions), before, "the setting resets a session");
+    fixture.await_clean("an upgrade");
+    fixture.take(&VTEPS_AGAIN);
+    fixture.stream("red").finish();
+}
+
+const HOST_A_RED: &str = "192.168.20.2";
+
+/// zebra as an earlier version of perouter left it.
+const WITHOUT_THE_SETTING: [&str; 7] =
+    ["vtysh", "--vty_socket", "/run/perouter/frr", "-c", "configure terminal", "-c", "no ip nht resolve-via-default"];
 
 #[test]
 fn each_fault_of_host_and_objects_is_found_and_named() {

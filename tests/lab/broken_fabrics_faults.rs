@@ -149,54 +149,49 @@ fn fabric_session_faults() -> Vec<Fault> {
     ]
 }
 
+/// No fault: the leaf advertises a default route in place of the VTEPs.
+pub const DEFAULT_ROUTE_ALONE: Step = Step::Leaf(
+    "leafkind",
+    &[
+        "ip prefix-list DEFAULT permit 0.0.0.0/0",
+        "router bgp 64512",
+        "address-family ipv4 unicast",
+        "neighbor nodes default-originate",
+        "neighbor nodes prefix-list DEFAULT out",
+    ],
+);
+pub const VTEPS_AGAIN: Step = Step::Leaf(
+    "leafkind",
+    &[
+        "router bgp 64512",
+        "address-family ipv4 unicast",
+        "no neighbor nodes default-originate",
+        "no neighbor nodes prefix-list DEFAULT out",
+    ],
+);
+
 /// Faults of what the fabric advertises.
 fn route_faults() -> Vec<Fault> {
     use Step::Leaf;
-    vec![
-        fault(
-            "the leaf advertises a default route in place of the VTEPs",
-            vec![Leaf(
-                "leafkind",
-                &[
-                    "ip prefix-list DEFAULT permit 0.0.0.0/0",
-                    "router bgp 64512",
-                    "address-family ipv4 unicast",
-                    "neighbor nodes default-originate",
-                    "neighbor nodes prefix-list DEFAULT out",
-                ],
-            )],
-            vec![Leaf(
-                "leafkind",
-                &[
-                    "router bgp 64512",
-                    "address-family ipv4 unicast",
-                    "no neighbor nodes default-originate",
-                    "no neighbor nodes prefix-list DEFAULT out",
-                ],
-            )],
-            found("vtep-by-default-route", &["only the default route leads to VTEP 100.64.0.1"])
-                .traced("192.168.20.2", "FAIL  fabric  only the default route leads to VTEP 100.64.0.1"),
-        ),
-        fault(
-            "the VTEP of leafA is not advertised",
-            vec![Leaf(
-                "leafkind",
-                &[
-                    "ip prefix-list NOT seq 5 deny 100.64.0.1/32",
-                    "ip prefix-list NOT seq 10 permit 0.0.0.0/0 le 32",
-                    "router bgp 64512",
-                    "address-family ipv4 unicast",
-                    "neighbor nodes prefix-list NOT out",
-                ],
-            )],
-            vec![Leaf(
-                "leafkind",
-                &["router bgp 64512", "address-family ipv4 unicast", "no neighbor nodes prefix-list NOT out"],
-            )],
-            found("vtep-unreachable", &["no route leads to VTEP 100.64.0.1", "192.168.20.0/24"])
-                .traced("192.168.20.2", "FAIL  fabric  no route leads to VTEP 100.64.0.1"),
-        ),
-    ]
+    vec![fault(
+        "the VTEP of leafA is not advertised",
+        vec![Leaf(
+            "leafkind",
+            &[
+                "ip prefix-list NOT seq 5 deny 100.64.0.1/32",
+                "ip prefix-list NOT seq 10 permit 0.0.0.0/0 le 32",
+                "router bgp 64512",
+                "address-family ipv4 unicast",
+                "neighbor nodes prefix-list NOT out",
+            ],
+        )],
+        vec![Leaf(
+            "leafkind",
+            &["router bgp 64512", "address-family ipv4 unicast", "no neighbor nodes prefix-list NOT out"],
+        )],
+        found("vtep-unreachable", &["no route leads to VTEP 100.64.0.1", "192.168.20.0/24"])
+            .traced("192.168.20.2", "FAIL  fabric  no route leads to VTEP 100.64.0.1"),
+    )]
 }
 
 /// Faults of targets and links.

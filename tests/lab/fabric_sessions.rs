@@ -1,4 +1,4 @@
-//! Fabric sessions configured by address: one leaf over IPv4, one over a link with IPv6 only.
+//! Fabric sessions configured by address: one leaf over IPv4, one over a link with IPv6 only; EVPN with the spine between loopbacks.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use perouter::frr::show::session::SessionPhase;
 use perouter_lab::node::Node;
 
 use super::fabric::md5_failures;
-use super::fixture::{Fixture, RED, SETTLE, Setup, scaled, until, until_true};
+use super::fixture::{Fixture, RED, SETTLE, Setup, bfd_interval, bfd_settings, scaled, until, until_true};
 use super::kernel_state::{host_next_hops, in_router, router_devices};
 
 /// The VTEP of leafA.
@@ -41,8 +41,8 @@ fn await_devices(node: &Node, wanted: &[&str]) {
     });
 }
 
-fn put_secret(fixture: &Fixture, password: &str) {
-    let file = fixture.path("secrets/fabric-bgp/leaf1");
+fn put_secret(fixture: &Fixture, key: &str, password: &str) {
+    let file = fixture.path(&format!("secrets/fabric-bgp/{key}"));
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     let temporary = file.with_file_name(".new");
     fs::write(&temporary, format!("{password}\n")).unwrap();
@@ -70,7 +70,7 @@ fn fabric_sessions_work_over_ipv4_and_ipv6_only_links_with_password_and_graceful
     let [leaf1, leaf2] = ["leaf1", "leaf2"].map(|name| fixture.node(name).clone());
     node.check(&["ip", "address", "add", "192.168.11.3/24", "dev", "eth1"]).unwrap();
     node.check(&["ip", "address", "add", "2001:db8:12::3/64", "dev", "eth2", "nodad"]).unwrap();
-    put_secret(&fixture, "the-first");
+    put_secret(&fixture, "leaf1", "the-first");
     configure(&leaf1, 64512, &["neighbor 192.168.11.3 password not-the-first"]);
     fixture.router().start();
     fixture.start_hosts();
@@ -113,7 +113,7 @@ fn password_change(fixture: &mut Fixture, node: &Node, leaf1: &Node) {
     fixture.router().await_ready(&[100, 200]);
 
     let stream = fixture.stream("red");
-    put_secret(fixture, "the-second");
+    put_secret(fixture, "leaf1", "the-second");
     until_true("the session with the old password going down", || established_count(fixture, LEAF1).is_none());
     configure(leaf1, 64512, &["neighbor 192.168.11.3 password the-second"]);
     until_true("the session with the new password", || established_count(fixture, LEAF1).is_some());
@@ -161,4 +161,76 @@ fn kill_bgpd(leaf: &Node) -> String {
     let script = "vtysh -c 'show running-config no-header' >/run/restart.conf; pid=$(cat /run/frr/bgpd.pid); \
                   tr '\\0' ' ' </proc/$pid/cmdline; kill -9 $pid";
     leaf.check(&["sh", "-c", script]).unwrap().trim().to_owned()
+}
+
+const SPINE: &str = "100.64.0.254";
+
+/// The spine accepts EVPN sessions from the VTEPs of the nodes alone, and the leaf has IPv4 only for them.
+fn configure_loopbacks(fixture: &Fixture) {
+    let profile = [
+        "configure terminal".to_owned(),
+        "bfd".to_owned(),
+        "profile nodes".to_owned(),
+        format!("receive-interval {0}\ntransmit-interval {0}", bfd_interval()),
+    ];
+    let words = profile.iter().flat_map(|lines| lines.lines()).flat_map(|line| ["-c", line]);
+    fixture.node("spine").check(&std::iter::once("vtysh").chain(words).collect::<Vec<_>>()).unwrap();
+    let lines = [
+        "neighbor nodes peer-group",
+        "neighbor nodes remote-as 64514",
+        "neighbor nodes password of-the-spine",
+        "neighbor nodes ebgp-multihop 4",
+        "neighbor nodes update-source lo",
+        "neighbor nodes bfd",
+        "neighbor nodes bfd profile nodes",
+        "bgp listen range 100.65.0.0/24 peer-group nodes",
+        "address-family l2vpn evpn",
+        "neighbor nodes activate",
+        "neighbor nodes attribute-unchanged next-hop",
+    ];
+    configure(fixture.node("spine"), 64612, &lines);
+    configure(fixture.node("leafkind"), 64512, &["address-family l2vpn evpn", "no neighbor nodes activate"]);
+}
+
+#[test]
+fn evpn_between_loopbacks_carries_the_traffic() {
+    let bfd = bfd_settings();
+    let spine = format!(
+        "asn: 64512\n    - address: {SPINE}\n      asn: 64612\n      ebgpMultiHop: {{ttl: 4}}\n      connectTimeSeconds: 1\n      \
+         passwordSecret: {{name: fabric-bgp, key: spine}}\n      {bfd}"
+    );
+    let setup = Setup::example().replacing("underlay.yaml", "asn: 64512", &spine);
+    let Some(mut fixture) = Fixture::deploy("loopbacks", &[0], &setup) else { return };
+    put_secret(&fixture, "spine", "of-the-spine");
+    configure_loopbacks(&fixture);
+    fixture.router().start();
+    fixture.start_hosts();
+    fixture.await_services();
+    for colour in ["red", "blue"] {
+        fixture.stream(colour).finish().assert_lossless(&format!("{colour} by EVPN between loopbacks"));
+    }
+    until_true("BFD with the spine", || fixture.routers[0].bfd_up() == 1);
+    let check = fixture.router().perouter(&["check", "--all"]);
+    assert!(check.success() && check.stdout.contains("family-not-negotiated"), "{}", check.stdout);
+    source_is_edited(&mut fixture);
+}
+
+/// From the NIC, which the spine does not accept, and back: no other session is reset.
+fn source_is_edited(fixture: &mut Fixture) {
+    let others = |fixture: &mut Fixture| {
+        let sessions = fixture.router().sessions().into_iter().filter(|session| session.peer != SPINE);
+        sessions.map(|session| (session.vrf.clone(), session.peer.clone(), session.established)).collect::<Vec<_>>()
+    };
+    let before = others(fixture);
+    fixture.edit("underlay.yaml", "ebgpMultiHop: {ttl: 4}", "ebgpMultiHop: {ttl: 4}\n      updateSource: NIC");
+    until_true("a session from the NIC, which the spine rejects", || established_count(fixture, SPINE).is_none());
+    until_true("the finding", || {
+        let check = fixture.router().perouter(&["check"]);
+        check.code == Some(1) && check.stdout.contains("no-evpn-session")
+    });
+    fixture.edit("underlay.yaml", "updateSource: NIC", "updateSource: VTEP");
+    until_true("a session from the VTEP", || established_count(fixture, SPINE).is_some());
+    fixture.await_services();
+    fixture.stream("red").finish().assert_lossless("red by EVPN between loopbacks again");
+    assert_eq!(others(fixture), before, "an edit of one updateSource affected another session");
 }

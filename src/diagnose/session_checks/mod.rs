@@ -82,7 +82,8 @@ fn evidence(reset: Option<&SessionReset>) -> String {
 fn without_address(session: &SessionState, cause: &Cause, facts: &Facts) -> Option<String> {
     use FindingKind::{Establishing, HoldTimeExpired, NoAnswer, NoRouteToPeer};
     let peer: std::net::IpAddr = session.peer.parse().ok()?;
-    let links = facts.links.as_ref().filter(|_| session.vrf.is_none())?;
+    // Between loopbacks a route is needed, and no subnet.
+    let links = facts.links.as_ref().filter(|_| session.vrf.is_none() && !facts.is_from_vtep(session))?;
     let is_connected = links.values().flat_map(|link| &link.addresses).any(|net| net.contains(&peer))
         || facts.underlay.iter().flatten().any(|prefix| prefix.contains(&peer));
     let is_likely = matches!(cause.kind, NoAnswer | NoRouteToPeer | Establishing | HoldTimeExpired);
@@ -103,7 +104,9 @@ fn without_address(session: &SessionState, cause: &Cause, facts: &Facts) -> Opti
 fn remedy(session: &SessionState, cause: &Cause, reset: Option<&SessionReset>) -> (String, String) {
     use FindingKind as K;
     let (peer, is_host) = (&session.peer, session.vrf.is_some());
-    let local = reset.and_then(|reset| reset.local_address.clone()).unwrap_or_else(|| "this router".to_owned());
+    let source = reset.and_then(|reset| reset.update_source.clone()).filter(|_| !is_host);
+    let local = reset.and_then(|reset| reset.local_address.clone()).or_else(|| source.clone());
+    let local = local.unwrap_or_else(|| "this router".to_owned());
     let local_as = reset.and_then(|reset| reset.local_as).map(|asn| format!(", AS {asn}")).unwrap_or_default();
     let of_neighbor = |field: &str| {
         if is_host { format!("spec.hostSession.{field}") } else { format!("spec.neighbors[{peer}].{field}") }
@@ -125,6 +128,13 @@ fn remedy(session: &SessionState, cause: &Cause, reset: Option<&SessionReset>) -
             "give the NIC an address in the subnet of the neighbor before perouter takes it, or correct the address of the neighbor",
             of_neighbor("address"),
         ),
+        K::NoAnswer if source.is_some() => (
+            format!(
+                "configure the neighbor {local}{local_as} at {peer}, for both the address and the password, with multihop and a route \
+                 to {local}; if it has another address of this router, set updateSource"
+            ),
+            of_neighbor("updateSource"),
+        ),
         K::NoAnswer | K::ConnectionClosed | K::NeighborRemoved => (
             format!("configure the neighbor {local}{local_as} at {peer}, for both the address and the password"),
             of_neighbor(if is_host { "passwordSecret" } else { "address" }),
@@ -137,6 +147,10 @@ fn remedy(session: &SessionState, cause: &Cause, reset: Option<&SessionReset>) -
         K::TooManyPrefixes => {
             text("raise maxPrefixes, or have the host advertise fewer", "spec.fromHost.maxPrefixes".to_owned())
         }
+        K::NoRouteToPeer if source.is_some() => (
+            format!("have the leaf of this node advertise {peer}, or a default route, in its unicast family"),
+            of_neighbor("address"),
+        ),
         K::NoRouteToPeer | K::LinkDown => {
             text("check the link and its address", if is_host { String::new() } else { "spec.nics".to_owned() })
         }
@@ -178,7 +192,11 @@ fn one_sided_family(
     // A family that the fabric offers and we have no use for, or IPv4 over a session that another one carries.
     let is_needed = family == EVPN || !other_carries(session, family, facts);
     (sides.advertised && is_needed).then(|| {
-        let severity = if family == EVPN { severity(session, facts) } else { FindingSeverity::Error };
+        let severity = match family {
+            EVPN if by_loopbacks(facts) => FindingSeverity::Info,
+            EVPN => severity(session, facts),
+            _ => FindingSeverity::Error,
+        };
         let what = format!("{name} is not negotiated with {peer}: the peer does not offer it");
         Finding::new(severity, Area::Fabric, FindingKind::FamilyNotNegotiated, what)
             .at(place(session))
@@ -186,6 +204,11 @@ fn one_sided_family(
             .remedied_by(format!("activate the neighbor {local} in the address family {name} at {peer}"))
             .of(object, &format!("spec.neighbors[{peer}]"))
     })
+}
+
+/// EVPN is between loopbacks: the sessions with the leaves need not carry it.
+fn by_loopbacks(facts: &Facts) -> bool {
+    facts.fabric_sessions().any(|session| facts.is_from_vtep(session) && facts.carries_evpn(session))
 }
 
 fn other_carries(session: &SessionState, family: &str, facts: &Facts) -> bool {

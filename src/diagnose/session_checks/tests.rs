@@ -115,12 +115,16 @@ fn each_fault_is_found_at_the_right_side_and_nothing_else(#[case] change: FactsC
     let mut facts = good();
     assert_eq!(findings(&facts), []);
     change(&mut facts);
+    assert_found(&facts, expected);
+}
+
+fn assert_found(facts: &Facts, expected: &[&str]) {
     let shown = |finding: &Finding| {
         let object = finding.object.as_ref().map(|object| format!(" {}", object.kind)).unwrap_or_default();
         let field = finding.field.as_deref().unwrap_or_default();
         format!("{} {}{object} {field}: {}", finding.severity.as_str(), finding.kind, finding.remedy)
     };
-    let found: Vec<String> = findings(&facts).iter().map(shown).collect();
+    let found: Vec<String> = findings(facts).iter().map(shown).collect();
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for (found, words) in found.iter().zip(expected) {
         assert!(found.starts_with(words), "{found}\n{words}");
@@ -138,6 +142,45 @@ fn a_session_besides_one_with_evpn_is_a_warning() {
     let found = findings(&facts);
     let shown: Vec<_> = found.iter().map(|finding| (finding.severity, finding.kind, finding.since)).collect();
     assert_eq!(shown, [(FindingSeverity::Warning, FindingKind::ShutDown, Some(940))]);
+}
+
+const SPINE: &str = "100.64.0.254";
+
+/// EVPN with the spine between loopbacks, beside the leaf.
+fn loopbacks() -> Facts {
+    let mut facts = good();
+    let spine = state(None, SPINE);
+    let reset = SessionReset { update_source: Some("100.65.0.1".into()), ..reset("100.65.0.1", &[EVPN]) };
+    facts.neighbors.insert(spine.key(), reset);
+    facts.sessions.push(spine);
+    facts
+}
+
+fn spine_is_down(facts: &mut Facts, due_to: &str) {
+    take_down(facts, 0, "Established", "", None);
+    facts.neighbors.get_mut(&key(0)).unwrap().families = both(&["ipv4Unicast"]);
+    let reset = facts.neighbors.get_mut(&(None, SPINE.into())).unwrap();
+    (reset.due_to, reset.families, reset.local_address) = (Some(due_to.into()), BTreeMap::new(), None);
+    (facts.sessions[2].phase, facts.sessions[2].established) = ("Active".to_owned().into(), 0);
+}
+
+#[rstest]
+#[case::leaf_without_evpn(|facts: &mut Facts| offers(facts, 0, EVPN, true, false),
+    &["info family-not-negotiated Underlay spec.neighbors[192.168.11.2]"])]
+#[case::spine_without_evpn(|facts: &mut Facts| facts.neighbors.get_mut(&(None, SPINE.into())).unwrap().families =
+        [(EVPN.to_owned(), Negotiation { advertised: true, received: false })].into(),
+    &["warning family-not-negotiated Underlay spec.neighbors[100.64.0.254]"])]
+#[case::no_answer(|facts: &mut Facts| spine_is_down(facts, "Waiting for peer OPEN"),
+    &["error no-answer Underlay spec.neighbors[100.64.0.254].updateSource: configure the neighbor 100.65.0.1, AS 64514 at 100.64.0.254, \
+       for both the address and the password, with multihop and a route to 100.65.0.1", "error no-evpn-session"])]
+#[case::no_route(|facts: &mut Facts| spine_is_down(facts, "Waiting for NHT"),
+    &["error no-route-to-peer Underlay spec.neighbors[100.64.0.254].address: have the leaf of this node advertise 100.64.0.254",
+      "error no-evpn-session"])]
+fn a_session_between_loopbacks_needs_a_route_and_no_subnet(#[case] change: FactsChange, #[case] expected: &[&str]) {
+    let mut facts = loopbacks();
+    assert_eq!(findings(&facts), []);
+    change(&mut facts);
+    assert_found(&facts, expected);
 }
 
 /// IPv4 over a session with an IPv6 leaf is no need where another one has it.

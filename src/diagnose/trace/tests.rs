@@ -80,9 +80,9 @@ fn service() -> TraceFacts {
 
 /// A finding about a route of the fabric.
 fn unused() -> Finding {
-    let kind = super::super::finding::FindingKind::VtepByDefaultRoute;
+    let kind = super::super::finding::FindingKind::VtepUnreachable;
     let (severity, area) = (super::super::finding::FindingSeverity::Error, super::super::finding::Area::Evpn);
-    Finding::new(severity, area, kind, "only the default route leads to VTEP 100.64.0.1").remedied_by("advertise it")
+    Finding::new(severity, area, kind, "no route leads to VTEP 100.64.0.1").remedied_by("advertise it")
 }
 
 /// A host of the fabric.
@@ -158,8 +158,8 @@ type Change = fn(&mut TraceFacts);
     "FAIL host: 192.169.10.3 advertises 172.30.0.0/16, which spec.fromHost filters: see its allowedPrefixes, and protectedPrefixes of the Underlay")]
 #[case::third_party(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.filtered = vec![("192.169.10.3".into(), filtered("172.30.0.0/16", "192.169.10.2"))]; },
     "FAIL host: 192.169.10.3 advertises 172.30.0.0/16 with the next hop 192.169.10.2, which is no address of the host, so that it is filtered: set next-hop-self on the host")]
-#[case::by_default_route(remote(), |facts: &mut TraceFacts| { facts.matched = None; facts.unused = vec![unused()]; },
-    "FAIL fabric: only the default route leads to VTEP 100.64.0.1: advertise it")]
+#[case::unreachable_vtep(remote(), |facts: &mut TraceFacts| { facts.matched = None; facts.unused = vec![unused()]; },
+    "FAIL fabric: no route leads to VTEP 100.64.0.1: advertise it")]
 #[case::without_evpn(service(), |facts: &mut TraceFacts| { facts.type5.as_mut().unwrap().advertised_to.clear(); facts.fabric[0].evpn = Some(false); },
     "FAIL fabric: L2VPN EVPN is not negotiated with 192.168.11.2: activate this router in that address family at 192.168.11.2")]
 #[case::nothing_without_evpn(remote(), |facts: &mut TraceFacts| { facts.matched = None; facts.fabric[0].evpn = Some(false); },

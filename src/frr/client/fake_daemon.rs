@@ -9,7 +9,7 @@ use crate::frr::config::tree::Tree;
 /// Stanza headers by their first words.
 const HEADERS: [&str; 6] = ["router bgp ", "address-family ", "vrf ", "profile ", "route-map ", "bfd"];
 /// Commands that set one value, by the words before it. `*` is any word.
-const SINGLE: [&str; 27] = [
+const SINGLE: [&str; 28] = [
     "bgp router-id",
     "bgp graceful-restart stalepath-time",
     "bgp graceful-restart restart-time",
@@ -19,6 +19,7 @@ const SINGLE: [&str; 27] = [
     "neighbor * password",
     "neighbor * port",
     "neighbor * ebgp-multihop",
+    "neighbor * update-source",
     "neighbor * timers connect",
     "neighbor * maximum-prefix",
     "aggregate-address *",

@@ -51,7 +51,7 @@ pub struct Release {
     pub static_routes: Daemon,
     /// A daemon that takes one line at a time and commits each by itself: lines sent before it has replied are lost.
     pub line_by_line: Option<Daemon>,
-    /// Global settings of zebra that a working EVPN needs.
+    /// Global settings of zebra that a working EVPN needs, and that are not the default of this release.
     pub zebra_settings: &'static [&'static str],
     /// What is not printed.
     pub defaults: Defaults,

@@ -1,9 +1,9 @@
-//! FRR 8.4, measured on 8.4.4 (Debian 12); FRR 9 is treated alike. Pure data.
+//! FRR 8.4, measured on 8.4.4 (Debian 12); up to 9.0 is treated alike. Pure data.
 
 use super::facts::{Defaults, Release};
 use crate::runtime::Daemon;
 
-/// FRR 8.4 and 9.
+/// FRR 8.4 to 9.0.
 pub const FRR_8_4: Release = Release {
     name: "8.4",
     measured: (8, 4),
@@ -26,6 +26,10 @@ pub const FRR_8_4: Release = Release {
         // When a NIC loses its carrier the kernel removes its nexthop from their groups, and zebra does not add it back
         // (frr#12239, fixed in 9.0 by frr#13413). Matters in `vrf` mode.
         "no zebra nexthop kernel enable",
+        // In the default VRF alone: next hops of Type-5 routes, VTEPs, resolve by a default route of the leaf too. The default
+        // since 9.1.
+        "ip nht resolve-via-default",
+        "ipv6 nht resolve-via-default",
     ],
     defaults: DEFAULTS,
     communities: COMMUNITIES,

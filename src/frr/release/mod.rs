@@ -6,6 +6,7 @@ mod facts;
 mod frr_10_3;
 mod frr_10_7;
 mod frr_8_4;
+mod frr_9_1;
 
 use std::fmt;
 
@@ -13,11 +14,12 @@ use thiserror::Error;
 
 pub use self::facts::{Defaults, Release};
 pub use self::frr_8_4::FRR_8_4;
+pub use self::frr_9_1::FRR_9_1;
 pub use self::frr_10_3::FRR_10_3;
 pub use self::frr_10_7::FRR_10_7;
 
 /// The known releases, oldest first.
-pub const RELEASES: [Release; 3] = [FRR_8_4, FRR_10_3, FRR_10_7];
+pub const RELEASES: [Release; 4] = [FRR_8_4, FRR_9_1, FRR_10_3, FRR_10_7];
 
 /// A version of FRR.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +75,9 @@ impl Release {
 
     /// Why `version`, which is treated as this release, may behave differently; `None` for the version that was measured.
     pub fn warning(self, version: &FrrVersion) -> Option<String> {
-        let measured = RELEASES.map(|release| release.name).join(", ");
+        let mut measured = RELEASES.map(|release| release.name).to_vec();
+        measured.dedup();
+        let measured = measured.join(", ");
         ((version.major, version.minor) != self.measured).then(|| {
             format!(
                 "perouter was not measured with FRR {version}, which it treats as {}: use one of {measured}, or expect \
@@ -134,6 +138,22 @@ mod tests {
         let version = FrrVersion::parse("zebra version 8.3.1").unwrap();
         let error = Release::of(&version).unwrap_err().to_string();
         assert_eq!(error, "FRR 8.3.1 is not supported: install FRR 8.4 or later");
+    }
+
+    #[rstest]
+    #[case(FRR_8_4)]
+    #[case(FRR_10_3)]
+    #[case(FRR_10_7)]
+    fn next_hops_resolve_by_the_default_route_where_that_is_no_default(#[case] release: Release) {
+        let lines = ["ip nht resolve-via-default", "ipv6 nht resolve-via-default"];
+        let is_set = lines.map(|line| release.zebra_settings.contains(&line));
+        assert_eq!(is_set, [release == FRR_8_4; 2]);
+    }
+
+    #[test]
+    fn frr_9_has_another_default_from_9_1() {
+        let lines = |text: &str| Release::of(&FrrVersion::parse(text).unwrap()).unwrap().zebra_settings.len();
+        assert_eq!(["zebra version 9.0.2", "zebra version 9.1"].map(lines), [5, 3]);
     }
 
     #[rstest]

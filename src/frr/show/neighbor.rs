@@ -43,6 +43,8 @@ pub struct SessionReset {
     pub capabilities: BTreeMap<String, Negotiation>,
     /// Our address on the connection; only while there is one.
     pub local_address: Option<String>,
+    /// The address from which the session starts, where it is configured.
+    pub update_source: Option<String>,
     /// BGP router id of the peer.
     pub remote_router_id: Option<String>,
     /// Seconds since the session went down, or since the neighbor was configured.
@@ -125,6 +127,7 @@ fn reset(entry: &Value) -> SessionReset {
         families: offered.map(negotiation).collect(),
         capabilities: words.filter_map(capability).collect(),
         local_address: word(entry, "hostLocal"),
+        update_source: word(entry, "updateSource"),
         remote_router_id: word(entry, "remoteRouterId"),
         reset_age: entry["lastResetTimerMsecs"].as_u64().map(|age| age / 1000),
         hostname: word(entry, "hostname"),

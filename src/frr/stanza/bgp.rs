@@ -39,6 +39,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule::value(Group::Neighbor, "neighbor * port ="),
     Rule::line(Group::Neighbor, "neighbor * passive").resetting(),
     Rule::value(Group::Neighbor, "neighbor * ebgp-multihop =").resetting(),
+    Rule::value(Group::Neighbor, "neighbor * update-source =").resetting(),
     Rule::value(Group::Neighbor, "neighbor * timers connect ="),
     Rule::value(Group::Neighbor, "neighbor * timers = =").resetting(),
     Rule::line(Group::Neighbor, "neighbor * capability extended-nexthop").resetting(),
@@ -90,6 +91,7 @@ struct NeighborView {
     port: Option<u16>,
     passive: bool,
     multihop: Option<u8>,
+    update_source: Option<IpAddr>,
     timers: Option<TimersView>,
     connect: Option<u16>,
     extended_nexthop: bool,
@@ -154,13 +156,15 @@ pub(super) fn underlay(instance: &UnderlayInstance, policies: &UnderlayPolicies,
         networks: of_family(&instance.networks, *family),
         aggregates: vec![],
         neighbors: in_frr_order(&instance.neighbors)
-            .filter(|(peer, _)| peer.carries(*family))
+            .filter(|(peer, neighbor)| neighbor.has_unicast() && peer.carries(*family))
             .map(|entry| activation(entry, *family))
             .collect(),
     };
     let neighbors = in_frr_order(&instance.neighbors).map(|(peer, neighbor)| {
         // FRR offers RFC 8950 by itself to interface peers only. Without it an IPv6 session cannot carry an IPv4 VTEP.
-        let extended_nexthop = matches!(peer, Peer::Address(IpAddr::V6(_))) && vtep_families.contains(&Family::Ipv4);
+        let extended_nexthop = matches!(peer, Peer::Address(IpAddr::V6(_)))
+            && vtep_families.contains(&Family::Ipv4)
+            && neighbor.has_unicast();
         let profile = policy_names::fabric_bfd(peer);
         NeighborView { extended_nexthop, ..session(peer, neighbor, profile, defaults) }
     });
@@ -260,6 +264,7 @@ fn session(peer: &Peer, neighbor: &Neighbor, profile: String, defaults: Defaults
         passive: neighbor.passive,
         // FRR rejects it on interface peers and ignores it on iBGP peers.
         multihop: neighbor.multihop.filter(|ttl| *ttl != defaults.ebgp_ttl && !direct),
+        update_source: neighbor.update_source,
         timers: neighbor.timers.map(|(keepalive, hold)| TimersView { keepalive, hold }),
         connect: neighbor.connect,
         extended_nexthop: false,

@@ -85,7 +85,22 @@ pub fn removal(line: &str) -> Option<String> {
 /// its instance.
 pub fn resets_sessions(line: &str) -> bool {
     let is_instance = |line: &str| line.starts_with("no router bgp ");
-    is_instance(line) || find(line).or_else(|| find(line.strip_prefix("no ")?)).is_some_and(|entry| entry.rule.resets)
+    let entry = find(line).or_else(|| {
+        let removed = line.strip_prefix("no ")?;
+        find(removed).or_else(|| find_removed(removed))
+    });
+    is_instance(line) || entry.is_some_and(|entry| entry.rule.resets)
+}
+
+/// The rule of a line without its value, as it is removed.
+fn find_removed(removed: &str) -> Option<&'static RankedRule> {
+    let words: Vec<&str> = removed.split(' ').collect();
+    ENTRIES.get(*words.first()?)?.iter().find(|entry| {
+        let identity = entry.pattern.iter().filter(|part| !matches!(**part, "=" | ".."));
+        entry.rule.negation == Negation::NoValue
+            && identity.clone().count() == words.len()
+            && identity.zip(&words).all(|(part, word)| *part == "*" || part == word)
+    })
 }
 
 fn negated(text: &str) -> String {
@@ -128,6 +143,13 @@ mod tests {
     #[case("detect-multiplier 5", "detect-multiplier", "detect-multiplier 3")]
     #[case("ip prefix-list p seq 5 permit 10.0.0.0/8 le 32", "ip prefix-list p seq 5", "no ip prefix-list p seq 5")]
     #[case("vni 110", "vni 110", "no vni 110")]
+    #[case(
+        "neighbor 10.0.0.1 update-source 100.65.0.1",
+        "neighbor 10.0.0.1 update-source",
+        "no neighbor 10.0.0.1 update-source"
+    )]
+    #[case("ip nht resolve-via-default", "ip nht resolve-via-default", "no ip nht resolve-via-default")]
+    #[case("no ip nht resolve-via-default", "no ip nht resolve-via-default", "ip nht resolve-via-default")]
     #[case("neighbor a route-map m in", "neighbor a route-map in", "no neighbor a route-map m in")]
     fn a_line_has_an_identity_and_a_removal(#[case] text: &str, #[case] words: &str, #[case] negation: &str) {
         assert_eq!((identity(text).as_deref(), removal(text).as_deref()), (Some(words), Some(negation)));

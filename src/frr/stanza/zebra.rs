@@ -13,6 +13,11 @@ pub(super) const RULES: &[Rule] = &[
     Rule::line(Group::ZebraSetting, "zebra work-queue *"),
     Rule::line(Group::ZebraSetting, "zebra zapi-packets *"),
     Rule::line(Group::ZebraSetting, "no zebra nexthop kernel enable"),
+    Rule::line(Group::ZebraSetting, "ip nht resolve-via-default"),
+    Rule::line(Group::ZebraSetting, "ipv6 nht resolve-via-default"),
+    // Printed where it was disabled by hand and is the default.
+    Rule::line(Group::ZebraSetting, "no ip nht resolve-via-default"),
+    Rule::line(Group::ZebraSetting, "no ipv6 nht resolve-via-default"),
     // The L3VNI in it has its rule in `evpn`.
     Rule::stanza(Group::Vrf, "vrf *"),
 ];

@@ -120,5 +120,6 @@ pub(crate) fn host_session(check: &mut Check<'_>, spec: &L3VNISpec) -> Option<Ne
         multihop: host.multihop.as_ref().map(|m| m.ttl),
         bfd: host.bfd.as_ref().map(Into::into),
         passive: host.passive,
+        update_source: None,
     })
 }

@@ -24,7 +24,7 @@ use crate::frr::model::RouterConfig;
 use crate::kernel::model::KernelState;
 use crate::scope::Scope;
 
-pub use spec::{NeighborSpec, NeighborType, NicOverride, Underlay, UnderlaySpec};
+pub use spec::{NeighborSpec, NeighborType, NicOverride, Underlay, UnderlaySpec, UpdateSource};
 pub use validate::ValidUnderlay;
 
 /// MTU in bytes of a NIC that does not exist (yet).

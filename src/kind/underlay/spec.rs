@@ -32,7 +32,7 @@ use crate::kind::cel;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(validation = neighbors_unique(), validation = multihop_is_ebgp(), validation = minimum_ttl_is_multihop())]
-#[x_kube(validation = second_pool_is_of_the_other_family())]
+#[x_kube(validation = second_pool_is_of_the_other_family(), validation = source_has_the_family_of_the_neighbor())]
 #[serde(deny_unknown_fields)]
 pub struct UnderlaySpec {
     /// AS number of the router in the fabric, 1 to 4294967295.
@@ -142,11 +142,24 @@ pub enum NeighborType {
     Internal,
 }
 
+/// Address of the router on the session. `VTEP`: that of the family of `address`, for EVPN between loopbacks. Such a session
+/// carries L2VPN EVPN alone, since it needs the routes that IPv4 or IPv6 unicast would bring. `NIC`: that of the NIC towards
+/// the peer. Default: `VTEP` with `ebgpMultiHop` where the node has a VTEP of that family, else `NIC`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UpdateSource {
+    /// The VTEP of the family of the peer's address.
+    #[serde(rename = "VTEP")]
+    Vtep,
+    /// That of the NIC towards the peer.
+    #[serde(rename = "NIC")]
+    Nic,
+}
+
 /// A BGP neighbor in the fabric. Set exactly one of `asn` and `type`, and exactly one of `address` and `interface`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = asn_or_type(), validation = address_or_interface())]
 #[x_kube(validation = cel::timers_together(), validation = cel::timers_order(), validation = cel::timers_zero())]
-#[x_kube(validation = unnumbered_is_one_hop(), validation = internal_is_no_ebgp())]
+#[x_kube(validation = unnumbered_is_one_hop(), validation = internal_is_no_ebgp(), validation = unnumbered_has_no_source())]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NeighborSpec {
     /// AS number of the peer, 1 to 4294967295.
@@ -188,6 +201,9 @@ pub struct NeighborSpec {
     /// Allows an eBGP peer that is not on a connected subnet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ebgp_multi_hop: Option<EbgpMultiHop>,
+    /// The address of the router on the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_source: Option<UpdateSource>,
     /// BFD for the session (RFC 5880). Absent: no BFD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bfd: Option<BfdSettings>,
@@ -210,6 +226,19 @@ fn second_pool_is_of_the_other_family() -> Rule {
     Rule::new("!has(self.vtepcidr6) || !isCIDR(self.vtepcidr) || cidr(self.vtepcidr).ip().family() == 4")
         .message("is a second IPv6 pool, as vtepcidr is one: write the IPv4 pool to vtepcidr, or remove this field")
         .field_path(".vtepcidr6")
+}
+
+fn source_has_the_family_of_the_neighbor() -> Rule {
+    Rule::new(
+        "!has(self.neighbors) || has(self.vtepcidr6) || !isCIDR(self.vtepcidr) || self.neighbors.all(n, \
+         !has(n.updateSource) || n.updateSource != 'VTEP' || !has(n.address) || !isIP(n.address) || \
+         ip(n.address).family() == cidr(self.vtepcidr).ip().family())",
+    )
+    .message(
+        "`updateSource: VTEP` needs a VTEP of the address family of the neighbor: add a pool of that family, set the address of the \
+         peer in the family of vtepcidr, or set `updateSource: NIC`",
+    )
+    .field_path(".neighbors")
 }
 
 fn multihop_is_ebgp() -> Rule {
@@ -243,6 +272,15 @@ fn unnumbered_is_one_hop() -> Rule {
     Rule::new("!has(self.interface) || !has(self.ebgpMultiHop)")
         .message("is not allowed with interface: an unnumbered session has one hop; set address instead")
         .field_path(".ebgpMultiHop")
+}
+
+fn unnumbered_has_no_source() -> Rule {
+    Rule::new("!has(self.interface) || !has(self.updateSource) || self.updateSource != 'VTEP'")
+        .message(
+            "is not allowed with interface: an unnumbered session is between the link-local addresses of the link; set address, that \
+             of the peer's loopback, in place of interface, or remove this field",
+        )
+        .field_path(".updateSource")
 }
 
 fn internal_is_no_ebgp() -> Rule {

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::nics;
-use super::spec::{NeighborSpec, NeighborType, UnderlaySpec};
+use super::spec::{NeighborSpec, NeighborType, UnderlaySpec, UpdateSource};
 use crate::frr::model::{GracefulRestart, Neighbor, Peer, RemoteAs};
 use crate::kind::check::Check;
 use crate::kind::ipam;
@@ -59,7 +59,7 @@ pub(super) fn validate(spec: &UnderlaySpec, check: &mut Check<'_>) -> Option<Val
     let mut neighbors = BTreeMap::new();
     for (i, neighbor) in spec.neighbors.iter().enumerate() {
         let field = format!("spec.neighbors[{i}]");
-        let Some((peer, value)) = fabric_neighbor(check, &field, neighbor, asn) else { continue };
+        let Some((peer, value)) = fabric_neighbor(check, &field, neighbor, (asn, &vteps)) else { continue };
         if neighbors.insert(peer.clone(), value).is_some() {
             check.reject(Reason::Invalid, &field, format_args!("{peer} is already a neighbor: remove one of the two"));
         }
@@ -112,7 +112,7 @@ fn fabric_neighbor(
     check: &mut Check<'_>,
     field: &str,
     spec: &NeighborSpec,
-    own: Option<Asn>,
+    (own, vteps): (Option<Asn>, &BTreeMap<Family, IpAddr>),
 ) -> Option<(Peer, Neighbor)> {
     let peer = match (&spec.address, &spec.interface) {
         (Some(ip), None) => {
@@ -147,6 +147,7 @@ fn fabric_neighbor(
     }
     let timers = check.timers(&format!("{field}."), spec.keepalive_time_seconds, spec.hold_time_seconds);
     let password = check.secret(&format!("{field}.passwordSecret"), spec.password_secret.as_ref());
+    let peer = peer?;
     let neighbor = Neighbor {
         remote_as: remote_as?,
         external,
@@ -157,6 +158,31 @@ fn fabric_neighbor(
         multihop: spec.ebgp_multi_hop.as_ref().map(|m| m.ttl),
         bfd: spec.bfd.as_ref().map(Into::into),
         passive: spec.passive,
+        update_source: update_source(check, field, spec, (&peer, vteps)),
     };
-    Some((peer?, neighbor))
+    Some((peer, neighbor))
+}
+
+/// The address of the router on a session, where it is a VTEP.
+fn update_source(
+    check: &mut Check<'_>,
+    field: &str,
+    spec: &NeighborSpec,
+    (peer, vteps): (&Peer, &BTreeMap<Family, IpAddr>),
+) -> Option<IpAddr> {
+    let is_asked_for = spec.update_source == Some(UpdateSource::Vtep);
+    if !is_asked_for && (spec.update_source.is_some() || spec.ebgp_multi_hop.is_none()) {
+        return None;
+    }
+    let vtep = match peer {
+        Peer::Address(address) => vteps.get(&Family::of(&(*address).into())).copied(),
+        Peer::Interface(_) => None,
+    };
+    // Without any, the pool is what has to be corrected.
+    if is_asked_for && vtep.is_none() && !vteps.is_empty() {
+        let text = "needs a VTEP of the address family of the neighbor, and a neighbor with an address: add a pool of that family, \
+                    or set NIC";
+        check.reject(Reason::Invalid, format_args!("{field}.updateSource"), text);
+    }
+    vtep
 }

@@ -54,6 +54,15 @@ fn object(kind: &str, spec: &str) -> Validated {
 #[case::multihop_of_unknown_as(neighbor(
     "type: external, address: 192.0.2.1, ebgpMultiHop: {}, bfd: {minimumTTL: 250}"
 ))]
+#[case::loopbacks(neighbor("asn: 1, address: 192.0.2.1, ebgpMultiHop: {}, updateSource: VTEP"))]
+#[case::from_the_nic(neighbor("asn: 1, address: '2001:db8::1', ebgpMultiHop: {}, updateSource: NIC"))]
+#[case::other_family(neighbor("asn: 1, address: '2001:db8::1', ebgpMultiHop: {}"))]
+#[case::reflector(neighbor("type: internal, address: 192.0.2.1, updateSource: VTEP"))]
+#[case::unnumbered_source(neighbor("type: external, interface: eth1, updateSource: NIC"))]
+#[case::loopbacks_of_both(underlay(
+    ", vtepcidr6: '2001:db8:65::/64'",
+    "{asn: 1, address: '2001:db8::1', updateSource: VTEP}, {asn: 1, address: 192.0.2.1, updateSource: VTEP}"
+))]
 #[case::ttl_of_ibgp(neighbor("asn: 64514, address: 192.0.2.1, bfd: {minimumTTL: 250}"))]
 #[case::ttl_of_internal(neighbor("type: internal, address: 192.0.2.1, bfd: {minimumTTL: 250}"))]
 #[case::largest(object("L3VNI", "asn: 4294967295, vni: 16777215, vxlanport: 65535"))]
@@ -81,6 +90,7 @@ const WHERE: &str = "spec.neighbors[0]: set exactly one of address and interface
 const PEER: &str =
     "is not a valid peer address: use a unicast address; for an IPv6 link-local peer set `interface` instead";
 const ZERO: &str = "is not allowed with this holdTimeSeconds: set both to 0 (no keepalives) or neither";
+const SOURCE_FAMILY: &str = "spec.neighbors: `updateSource: VTEP` needs a VTEP of the address family of the neighbor: add a pool of that family, set the address of the peer in the family of vtepcidr, or set `updateSource: NIC`";
 const TWICE: &str = "spec.neighbors: two neighbors have the same address or interface: remove one";
 
 #[rstest]
@@ -109,13 +119,18 @@ const TWICE: &str = "spec.neighbors: two neighbors have the same address or inte
 #[case::internal_far(neighbor("type: internal, address: 192.0.2.1, ebgpMultiHop: {}"), &["spec.neighbors[0].ebgpMultiHop: is not allowed with `type: internal`: iBGP needs no multihop; remove it"])]
 #[case::own_as_far(neighbor("asn: 64514, address: 192.0.2.1, ebgpMultiHop: {}"), &["spec.neighbors: ebgpMultiHop applies to eBGP only: remove it from neighbors whose asn is that of the Underlay"])]
 #[case::ttl_of_one_hop(neighbor("asn: 64515, address: 192.0.2.1, bfd: {minimumTTL: 250}"), &["spec.neighbors: bfd.minimumTTL applies to multihop sessions only: set ebgpMultiHop as well or remove it"])]
+#[case::source_of_no_vtep(neighbor("asn: 1, address: '2001:db8::1', updateSource: VTEP"), &[SOURCE_FAMILY])]
+#[case::source_of_an_interface(neighbor("asn: 1, interface: eth1, updateSource: VTEP"), &[
+    "spec.neighbors[0].updateSource: \"VTEP\" is not allowed with interface: an unnumbered session is between the link-local addresses of the link; set address, that of the peer's loopback, in place of interface, or remove this field",
+])]
+#[case::source_of_a_name(neighbor("asn: 1, address: 192.0.2.1, updateSource: lo"), &["spec.neighbors[0].updateSource: \"lo\" is not allowed: use \"VTEP\", \"NIC\""])]
 #[case::bfd_ranges(neighbor("asn: 64515, address: 192.0.2.1, bfd: {receiveInterval: 5, transmitInterval: 60001, detectMultiplier: 1}"), &[
     "spec.neighbors[0].bfd.detectMultiplier: 1 is less than 2: use 2 to 255",
     "spec.neighbors[0].bfd.receiveInterval: 5 is less than 10: use 10 to 60000",
     "spec.neighbors[0].bfd.transmitInterval: 60001 is greater than 60000: use 10 to 60000",
 ])]
 #[case::unknown_fields(neighbor("asn: 1, address: 192.0.2.1, pasive: true, foo: bar"), &[
-    "spec.neighbors[0].foo: is not a field: remove it or use one of address, asn, bfd, connectTimeSeconds, ebgpMultiHop, holdTimeSeconds, interface, keepaliveTimeSeconds, passive, passwordSecret, port, type",
+    "spec.neighbors[0].foo: is not a field: remove it or use one of address, asn, bfd, connectTimeSeconds, ebgpMultiHop, holdTimeSeconds, interface, keepaliveTimeSeconds, passive, passwordSecret, port, type, updateSource",
     "spec.neighbors[0].pasive: is not a field: did you mean passive?",
 ])]
 #[case::secret_names(neighbor("asn: 1, address: 192.0.2.1, passwordSecret: {name: A_b, key: ../x}"), &[
@@ -340,8 +355,9 @@ prop_compose! {
         ttl in optional(any::<u8>()),
         bfd in optional((optional(0..=70_000_u32), optional(any::<u8>()), optional(any::<u8>()), any::<bool>())),
         secret in optional(("[a-z.]{1,4}", "[a-zA-Z._]{1,4}")),
+        source in optional(any::<bool>()),
     ) -> crate::kind::NeighborSpec {
-        use crate::kind::{BfdSettings, EbgpMultiHop, NeighborSpec, NeighborType, SecretKeyRef};
+        use crate::kind::{BfdSettings, EbgpMultiHop, NeighborSpec, NeighborType, SecretKeyRef, UpdateSource};
         NeighborSpec {
             asn,
             type_: external.map(|external| if external { NeighborType::External } else { NeighborType::Internal }),
@@ -353,6 +369,7 @@ prop_compose! {
             connect_time_seconds: None,
             password_secret: secret.map(|(name, key)| SecretKeyRef { name, key }),
             ebgp_multi_hop: ttl.map(|ttl| EbgpMultiHop { ttl }),
+            update_source: source.map(|vtep| if vtep { UpdateSource::Vtep } else { UpdateSource::Nic }),
             bfd: bfd.map(|(receive_interval, detect_multiplier, minimum_ttl, passive)| BfdSettings {
                 receive_interval, transmit_interval: receive_interval, detect_multiplier, passive, minimum_ttl,
             }),

@@ -263,6 +263,8 @@ pub(crate) fn scope_of(line: &str) -> Option<Scope> {
         ["router", "bgp", _]
         | ["zebra", "work-queue" | "zapi-packets", _]
         | ["no", "zebra", "nexthop", "kernel", "enable"]
+        | ["ip" | "ipv6", "nht", "resolve-via-default"]
+        | ["no", "ip" | "ipv6", "nht", "resolve-via-default"]
         // The L3VNI of the default VRF, which has none: an IP-VRF cannot have a VNI that is configured here.
         | ["vni", _] => Some(Scope::Underlay),
         ["router", "bgp", _, "vrf", vrf] | ["vrf", vrf] => vrf.parse().ok().map(Scope::Vrf),

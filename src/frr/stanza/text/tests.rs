@@ -24,6 +24,7 @@ fn neighbor(remote_as: RemoteAs, external: bool) -> Neighbor {
         multihop: None,
         bfd: None,
         passive: false,
+        update_source: None,
     }
 }
 
@@ -121,7 +122,14 @@ fn everything() -> RouterConfig {
     let unnumbered = (Peer::Interface("eth1".parse().unwrap()), neighbor(RemoteAs::External, true));
     let v6 = (Peer::Address("2001:db8::2".parse().unwrap()), neighbor(RemoteAs::Internal, false));
     let (address, _) = leaf();
-    let peers = vec![(address, full.clone()), unnumbered, v6];
+    let loopbacks = Neighbor {
+        multihop: Some(4),
+        timers: Some((3, 9)),
+        update_source: "100.65.0.1".parse().ok(),
+        ..neighbor(RemoteAs::External, true)
+    };
+    let spine = (Peer::Address("100.64.0.254".parse().unwrap()), loopbacks);
+    let peers = vec![(address, full.clone()), unnumbered, v6, spine];
     let mut fabric = underlay(peers, &["100.65.0.1/32", "2001:db8:65::1/128"]);
     let restart = GracefulRestart { restart_time: Some(90), stale_path_time: Some(200) };
     fabric.graceful_restart = Some(restart.clone());
