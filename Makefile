@@ -23,8 +23,12 @@ demo-metallb: setup build ## a MetalLB service over a real EVPN fabric; KEEP=1 k
 	@[ "$(SOURCE)" != kubernetes ] || $(MAKE) --no-print-directory kubernetes-assets
 	@$(BIN)/perouter-lab demo metallb --source $(SOURCE) $(if $(IMAGE),--image $(IMAGE))
 
+.PHONY: demo-layer2
+demo-layer2: setup build ## Pods of two nodes on one segment, and one of them moves; KEEP=1 keeps the lab
+	@$(BIN)/perouter-lab demo layer2
+
 .PHONY: demo-down
-demo-down: build ## remove the lab of `KEEP=1 make demo-metallb`
+demo-down: build ## remove the lab that KEEP=1 has kept
 	@$(BIN)/perouter-lab demo down
 
 .PHONY: test

@@ -169,6 +169,7 @@ netns() {
   level "netns, FRR $frr: lab runner" cargo test -p perouter-lab --tests
   scenarios "netns, FRR $frr: lab" env PEROUTER_VRF_MODE=netns cargo test --test lab
   level "netns, FRR $frr: demo" make demo-metallb
+  level "netns, FRR $frr: demo of a segment" make demo-layer2
   # Not optimized: counts are compared with budgets, times are only shown.
   level "netns, FRR $frr: bench" cargo test --bench lab -- N=1,10 ROUTES=1,1000 RUNS=1 IDLE=5
 }

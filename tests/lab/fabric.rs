@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use perouter_lab::evpn::{FabricRoute, type5_routes};
 use perouter_lab::node::Node;
+use perouter_lab::ping;
 
 /// Exit code of curl on timeout. Any other means that there was a response, if only a TCP reset.
 pub const CURL_TIMED_OUT: i32 = 28;
@@ -52,8 +53,7 @@ pub fn served_by(from: &Node, address: &str, connections: usize) -> BTreeMap<Str
 
 /// Number of replies to three pings within two seconds.
 pub fn ping(from: &Node, address: &str) -> usize {
-    let output = from.run(&["ping", "-n", "-c", "3", "-i", "0.2", "-w", "2", address]).unwrap();
-    output.stdout.lines().filter(|line| line.contains("bytes from")).count()
+    ping::replies(from, &[], &[], 2, address).unwrap().len()
 }
 
 /// The addresses that reply to ping. All are pinged at the same time.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use perouter::runtime::Daemon;
 use perouter_lab::node::Node;
+use perouter_lab::workload::WorkloadSpec;
 use serde_json::Value;
 
 use super::fabric::ping;
@@ -193,17 +194,16 @@ fn a_pod_that_moves_is_reached_on_its_new_node_within_a_second() {
     let Some(fixture) = Fixture::start_with("l2vni-move", &[0, 1], &layer2()) else { return };
     fixture.routers.iter().for_each(|router| router.await_ready(&VNIS));
     let nodes = NODES.map(|name| fixture.node(name).clone());
-    let pod = attach(&nodes[0]);
+    let mut pod = attach(&nodes[0]);
     speak(&pod);
     until_true("its routes on leafA", || at_leaf(&fixture, &fixture.routers[0].vtep()) == 2);
     await_in_zebra(&fixture, 1, "remote", 0);
     assert_eq!(ping(fixture.node("hostA_red"), ADDRESSES[0]), 3);
     for (sequence, announces) in [(1, false), (2, true), (3, false)] {
         let (old, new) = (usize::from(sequence % 2 == 0), usize::from(sequence % 2 == 1));
-        nodes[old].check(&["ip", "link", "delete", "a1"]).unwrap();
-        nodes[old].check(&["ip", "netns", "delete", "a1"]).unwrap();
+        pod.remove();
         let start = Instant::now();
-        let pod = moved(&nodes[new], announces);
+        pod = moved(&nodes[new], announces);
         let took = first_reply(&pod, "192.168.20.2", start);
         println!("move {sequence}, announced: {announces}: reached {took:?} after it was attached");
         assert!(took <= scaled(MOVE), "{took:?}");
@@ -226,18 +226,16 @@ fn a_pod_that_moves_is_reached_on_its_new_node_within_a_second() {
 
 /// The Pod as live migration makes it appear: it has its neighbors, and asks for none.
 fn moved(node: &Node, announces: bool) -> Pod {
-    let text = |value: bool| if value { "1" } else { "0" };
-    node.check(&["ip", "netns", "add", "a1"]).unwrap();
-    node.check(&["ip", "link", "add", "a1", "mtu", "1450", "type", "veth", "peer", "name", "eth0", "netns", "a1"])
-        .unwrap();
-    node.check(&["ip", "link", "set", "a1", "master", "br-hs-110", "up"]).unwrap();
-    let pod = Pod { node: node.clone(), name: "a1".to_owned() };
-    pod.check(&["ip", "link", "set", "eth0", "mtu", "1450", "address", MAC]);
-    pod.check(&["sysctl", "-q", "-w", &format!("net.ipv4.conf.eth0.arp_notify={}", text(announces))]);
-    pod.check(&["sysctl", "-q", "-w", &format!("net.ipv6.conf.eth0.ndisc_notify={}", text(announces))]);
-    pod.check(&["ip", "address", "add", "10.110.0.11/24", "dev", "eth0"]);
-    pod.check(&["ip", "address", "add", "2001:db8:110::11/64", "dev", "eth0", "nodad"]);
-    pod.check(&["ip", "link", "set", "eth0", "up"]);
+    let addresses = ["10.110.0.11/24", "2001:db8:110::11/64"];
+    let spec = WorkloadSpec {
+        name: "a1",
+        bridge: "br-hs-110",
+        mac: Some(MAC),
+        addresses: &addresses,
+        announces,
+        ..WorkloadSpec::default()
+    };
+    let pod = Pod::of(node, &spec);
     for (family, gateway) in [("-4", "10.110.0.1"), ("-6", "2001:db8:110::1")] {
         pod.check(&["ip", "neighbor", "replace", gateway, "lladdr", GATEWAY_MAC, "dev", "eth0", "nud", "permanent"]);
         pod.check(&["ip", family, "route", "add", "default", "via", gateway]);

@@ -7,7 +7,7 @@
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use perouter_lab::demo::{self, Console, Demo, Source};
+use perouter_lab::demo::{self, Console, Demo, Source, Subject};
 use perouter_lab::host_side::HostSide;
 use perouter_lab::lab::{self, Lab};
 use perouter_lab::metallb::{self, Announcer};
@@ -163,21 +163,17 @@ enum DemoCommand {
         /// Where perouter reads its objects from
         #[arg(long, value_enum, default_value_t = Source::Directory)]
         source: Source,
-        /// Keep the lab running at the end
-        #[arg(long, env = "KEEP", value_parser = clap::builder::FalseyValueParser::new())]
-        keep: bool,
         /// Image whose containers are the Pods of perouter with `--source kubernetes`; processes if it cannot be run
         #[arg(long, value_name = "NAME")]
         image: Option<String>,
-        /// The program perouter [default: the one beside this program]
-        #[arg(long, env = "PEROUTER", value_name = "PATH")]
-        perouter: Option<PathBuf>,
-        /// Root of the repository, with clab/ and examples/ in it
-        #[arg(long, value_name = "DIR", default_value = ".")]
-        root: PathBuf,
-        /// Name of the lab, instead of the topology's
-        #[arg(long)]
-        name: Option<String>,
+        #[command(flatten)]
+        options: DemoOptions,
+    },
+    /// Pods of two nodes are on one segment, which a fabric host reaches, and one of them moves to the other node
+    #[command(after_help = "Example:\n  KEEP=1 perouter-lab demo layer2")]
+    Layer2 {
+        #[command(flatten)]
+        options: DemoOptions,
     },
     /// Destroy the lab of the demo
     #[command(after_help = "Example:\n  perouter-lab demo down")]
@@ -186,6 +182,23 @@ enum DemoCommand {
         #[arg(long, default_value = "kind")]
         name: String,
     },
+}
+
+/// What all demos have.
+#[derive(Debug, Args)]
+struct DemoOptions {
+    /// Keep the lab running at the end
+    #[arg(long, env = "KEEP", value_parser = clap::builder::FalseyValueParser::new())]
+    keep: bool,
+    /// The program perouter [default: the one beside this program]
+    #[arg(long, env = "PEROUTER", value_name = "PATH")]
+    perouter: Option<PathBuf>,
+    /// Root of the repository, with clab/ and examples/ in it
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    root: PathBuf,
+    /// Name of the lab, instead of the topology's
+    #[arg(long)]
+    name: Option<String>,
 }
 
 /// A lab, by its topology or by its name.
@@ -331,21 +344,21 @@ fn host_bgp(action: &HostBgp) -> anyhow::Result<()> {
 }
 
 fn run_demo(command: DemoCommand) -> anyhow::Result<ExitCode> {
-    let (source, keep, image, perouter, root, name) = match command {
+    let (subject, options) = match command {
         DemoCommand::Down { name } => {
             let name = lab_name(&name)?;
             print_destroyed(&name, &demo::down(&name)?)?;
             return Ok(ExitCode::SUCCESS);
         }
-        DemoCommand::Metallb { source, keep, image, perouter, root, name } => {
-            (source, keep, image, perouter, root, name)
-        }
+        DemoCommand::Metallb { source, image, options } => (Subject::Metallb { source, image }, options),
+        DemoCommand::Layer2 { options } => (Subject::Layer2, options),
     };
+    let DemoOptions { keep, perouter, root, name } = options;
     let own_program = std::env::current_exe()?;
     let perouter = perouter.unwrap_or_else(|| own_program.with_file_name("perouter"));
     let root = std::fs::canonicalize(&root).with_context(|| format!("cannot access {}", root.display()))?;
     let name = name.as_deref().map(lab_name).transpose()?;
-    let demo = Demo { root, perouter, own_program, source, image, name, keep };
+    let demo = Demo { root, perouter, own_program, subject, name, keep };
     let Err(error) = demo.run(&mut Console::new(demo.steps())) else { return Ok(ExitCode::SUCCESS) };
     let (logs, inspect, program) = (error.logs.display().to_string(), error.inspect.clone(), demo.own_command());
     eprintln!("\n{:#}", anyhow::Error::from(*error));

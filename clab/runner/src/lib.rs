@@ -7,6 +7,7 @@
 //!                                  └ state: /run/clab               inspect: tables
 //! host_side: BGP of a cluster node by MetalLB's manifests (metallb), and its services (web)
 //! speaker: BIRD or GoBGP instead of it            kubernetes: an API server, and Pods
+//! workload: namespaces on a bridge of a node      ping, traffic: what reaches what, and what is lost
 //! evpn: Type-5 routes of a node                   demo: all of it, step by step
 //! ```
 //! No module imports one that imports it, directly or through others.
@@ -39,13 +40,16 @@ pub mod lab;
 pub mod metallb;
 pub mod namespace;
 pub mod node;
+pub mod ping;
 pub mod rootfs;
 pub mod speaker;
 pub mod state;
 pub mod topology;
+pub mod traffic;
 pub mod wait;
 pub mod web;
 pub mod wiring;
+pub mod workload;
 
 pub use host_side::HostSide;
 pub use lab::{Lab, LabError, ScopedLab};

@@ -57,7 +57,7 @@ impl Console {
     pub fn done(&mut self, result: &str) {
         self.finish(GREEN, "✓");
         for line in result.lines() {
-            self.line(&format!("        {line}"));
+            self.line(format!("        {line}").trim_end());
         }
         self.line("");
     }
@@ -92,7 +92,8 @@ impl Console {
     }
 
     fn mark(&self, mark: &str) -> String {
-        format!("{mark} [{}/{}]", self.number, self.of)
+        let width = self.of.to_string().len();
+        format!("{mark} [{:>width$}/{}]", self.number, self.of)
     }
 
     fn paint(&self, colour: &str, text: &str) -> String {

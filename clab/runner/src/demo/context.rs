@@ -14,6 +14,7 @@ use crate::lab::Lab;
 use crate::metallb::Announcer;
 use crate::node::Background;
 use crate::wait;
+use crate::workload::Workload;
 
 /// Cluster nodes in the order of their index.
 pub(super) const NODES: [&str; 2] = ["pe-kind-control-plane", "pe-kind-worker"];
@@ -36,6 +37,8 @@ pub(super) struct DemoContext {
     pub(super) cluster: Option<ManuallyDrop<LabCluster>>,
     /// The FRR instance of each node's host side, and its sessions.
     pub(super) hosts: Option<(Instance, Announcer)>,
+    /// The Pods on the segment, in the order of their names.
+    pub(super) pods: Vec<Workload>,
 }
 
 /// A step after the deployment.

@@ -2,10 +2,9 @@
 //!
 //! In: the demo's settings and the lab. Out: its steps. It must not check sessions, routes or traffic.
 
-use std::fmt::Write as _;
-
-use super::context::{DemoContext, DemoStep, NODES, await_nics};
+use super::context::{DemoContext, DemoStep, NODES};
 use super::error::StepError;
+use super::routers;
 use super::settings::Demo;
 use crate::host_side::{HOST, HostSide};
 use crate::metallb::{Service, read_manifests};
@@ -25,19 +24,7 @@ pub(super) const STEPS: [DemoStep; 2] = [
 ];
 
 fn start_routers(demo: &Demo, context: &mut DemoContext) -> Result<String, StepError> {
-    let config = demo.root.join("examples/metallb");
-    let mut lines = String::new();
-    for (index, name) in NODES.into_iter().enumerate() {
-        let node = context.lab.node(name)?;
-        let log = node.log_folder().join("perouter.log");
-        let (program, config, index) = (demo.perouter.to_string_lossy(), config.to_string_lossy(), index.to_string());
-        let words = [&*program, "run", "--config-dir", &config, "--node-name", name, "--node-index", &index];
-        let router = node.spawn(&words, &log)?;
-        let _ = writeln!(lines, "{name}: {}", words.join(" ").replace(&*program, "perouter"));
-        context.routers.push((name, router));
-    }
-    await_nics(context)?;
-    Ok(lines)
+    routers::start(demo, context, "metallb")
 }
 
 fn start_hosts(demo: &Demo, context: &mut DemoContext) -> Result<String, StepError> {

@@ -12,6 +12,7 @@ use crate::metallb::ManifestError;
 use crate::node::NodeError;
 use crate::topology::TopologyError;
 use crate::wait::TimedOut;
+use crate::workload::SocketError;
 
 /// A step failed; the lab is left as it is.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +90,28 @@ pub enum StepError {
     /// The state of a process could not be read.
     #[error("cannot supervise a process")]
     Supervise(#[source] io::Error),
+    /// A socket of a Pod could not be opened.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The probe could not be started.
+    #[error("cannot send requests from {host}")]
+    Probe {
+        /// Its host.
+        host: &'static str,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A ping should have no reply.
+    #[error("{address} should not be reachable from {from}, but {replies} of 3 pings are answered")]
+    Reached {
+        /// Who pings.
+        from: &'static str,
+        /// The address.
+        address: &'static str,
+        /// Number of replies.
+        replies: usize,
+    },
     /// A request should have timed out.
     #[error("http://{address}/ from {host} should time out, but curl exited with {code}: {output}")]
     NotIsolated {

@@ -31,8 +31,8 @@ pub(super) fn differences(pods: &str) -> String {
 }
 
 /// The image of perouter if there is one and it can be run, and what the Pods are, with the reason.
-pub(super) fn image(demo: &Demo) -> (Option<ContainerImage>, String) {
-    let Some(name) = &demo.image else { return (None, "processes of the node".to_owned()) };
+pub(super) fn image(demo: &Demo, name: Option<&str>) -> (Option<ContainerImage>, String) {
+    let Some(name) = name else { return (None, "processes of the node".to_owned()) };
     match ContainerImage::export(&demo.root, name) {
         Ok(image) => {
             let mut lines = format!("containers of {name} ({}), as their manifest says", image.describe());

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use super::console::Console;
 use super::context::{DemoContext, DemoStep, NODES, RED};
 use super::error::{DemoError, StepError};
-use super::settings::{Demo, Source};
-use super::{checks, directory, kubernetes};
+use super::settings::{Demo, Source, Subject};
+use super::{checks, directory, kubernetes, layer2};
 use crate::lab::{self, Destroyed, Lab};
 use crate::node::Node;
 use crate::state;
@@ -19,17 +19,15 @@ use crate::topology::{LabName, Topology, read_topology};
 impl Demo {
     /// How many steps it has: the deployment, the steps after it and, unless the lab is kept, its removal.
     pub fn steps(&self) -> usize {
-        steps(self.source).len() + if self.keep { 1 } else { 2 }
+        steps(&self.subject).len() + if self.keep { 1 } else { 2 }
     }
 
     /// Shows the demo. The lab of an earlier run is destroyed first; after an error the lab is kept for inspection.
     pub fn run(&self, console: &mut Console) -> Result<(), Box<DemoError>> {
-        console.headline(
-            "perouter: a MetalLB service behind an EVPN fabric, each node a real FRR, each packet a real one",
-        );
+        console.headline(headline(&self.subject));
         let mut image = None;
-        if self.source == Source::Kubernetes {
-            let (found, pods) = kubernetes::image(self);
+        if let Subject::Metallb { source: Source::Kubernetes, image: name } = &self.subject {
+            let (found, pods) = kubernetes::image(self, name.as_deref());
             image = found;
             console.lines(&kubernetes::differences(&pods));
             console.lines(" ");
@@ -37,8 +35,8 @@ impl Demo {
         console.begin("the fabric: spine, three leaves, four hosts, two cluster nodes");
         let lab = deploy(self).map_err(|source| failed(console, lab_folder(self), "inspect", source))?;
         console.done(&fabric(&lab));
-        let mut context = DemoContext { lab, routers: Vec::new(), image, cluster: None, hosts: None };
-        for step in steps(self.source) {
+        let mut context = DemoContext { lab, routers: Vec::new(), image, cluster: None, hosts: None, pods: Vec::new() };
+        for step in steps(&self.subject) {
             console.begin(step.title);
             let lines = (step.run)(self, &mut context).map_err(|source| {
                 let inspect = format!("exec --name {} {}", context.lab.name(), step.inspect);
@@ -75,11 +73,25 @@ pub fn down(name: &LabName) -> Result<Destroyed, StepError> {
     Ok(destroyed)
 }
 
+fn headline(subject: &Subject) -> &'static str {
+    match subject {
+        Subject::Metallb { .. } => {
+            "perouter: a MetalLB service behind an EVPN fabric, each node a real FRR, each packet a real one"
+        }
+        Subject::Layer2 => {
+            "perouter: Pods of two nodes on one segment, and one of them moves; each node a real FRR, each packet a real one"
+        }
+    }
+}
+
 /// Steps after the deployment.
-fn steps(source: Source) -> Vec<DemoStep> {
-    match source {
-        Source::Directory => [&directory::STEPS[..], &checks::STEPS].concat(),
-        Source::Kubernetes => [&kubernetes::STEPS[..], &checks::STEPS, &[kubernetes::STATUS]].concat(),
+fn steps(subject: &Subject) -> Vec<DemoStep> {
+    match subject {
+        Subject::Metallb { source: Source::Directory, .. } => [&directory::STEPS[..], &checks::STEPS].concat(),
+        Subject::Metallb { source: Source::Kubernetes, .. } => {
+            [&kubernetes::STEPS[..], &checks::STEPS, &[kubernetes::STATUS]].concat()
+        }
+        Subject::Layer2 => layer2::STEPS.to_vec(),
     }
 }
 
@@ -122,6 +134,14 @@ fn seconds(console: &Console) -> String {
 
 /// Commands to try in a lab that is kept.
 fn suggestions(demo: &Demo, context: &DemoContext) -> String {
+    let lines = match demo.subject {
+        Subject::Metallb { .. } => suggestions_metallb(demo, context),
+        Subject::Layer2 => layer2::suggestions(demo, context),
+    };
+    format!("{lines}\n{}", demo.down_command())
+}
+
+fn suggestions_metallb(demo: &Demo, context: &DemoContext) -> String {
     let lab = &context.lab;
     let (name, program) = (lab.name(), demo.own_command());
     let red = lab.node("hostA_red").map_or("", Node::long_name);
@@ -144,5 +164,5 @@ fn suggestions(demo: &Demo, context: &DemoContext) -> String {
             )
         }
     };
-    format!("{routes}\n{source}\n{}", demo.down_command())
+    format!("{routes}\n{source}")
 }

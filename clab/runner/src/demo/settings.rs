@@ -15,14 +15,26 @@ pub struct Demo {
     pub perouter: PathBuf,
     /// This program: the web servers are processes of it.
     pub own_program: PathBuf,
-    /// Where perouter reads its objects from.
-    pub source: Source,
-    /// Image whose containers are the Pods of perouter in a cluster; without it they are processes.
-    pub image: Option<String>,
+    /// What it shows.
+    pub subject: Subject,
     /// Name of the lab, instead of the topology's.
     pub name: Option<LabName>,
     /// Keep the lab running at the end.
     pub keep: bool,
+}
+
+/// What a demo shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A service of `MetalLB` in an L3VNI.
+    Metallb {
+        /// Where perouter reads its objects from.
+        source: Source,
+        /// Image whose containers are the Pods of perouter in a cluster; without it they are processes.
+        image: Option<String>,
+    },
+    /// Pods on the segment of an L2VNI.
+    Layer2,
 }
 
 /// Where perouter reads its objects from.
@@ -40,6 +52,11 @@ impl Demo {
         let here = std::env::current_dir().unwrap_or_default();
         let program = self.own_program.strip_prefix(here).unwrap_or(&self.own_program);
         program.display().to_string()
+    }
+
+    /// The program `perouter` as a node has it: nodes have the machine's files, and / as their working directory.
+    pub fn perouter_command(&self) -> String {
+        self.perouter.display().to_string()
     }
 
     /// The command that destroys the lab, as the user can type it.
