@@ -72,6 +72,9 @@ fn a_nic_in_use_is_taken_once_it_is_free_by_any_of_its_names() {
     assert!(nic.contains(&format!(" mtu {} ", overlay + 50)), "{overlay}: {nic}");
     let plan = fixture.router().plan();
     assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "0 kernel operations, 0 FRR lines\n"), "{}", plan.stderr);
+    let log = std::fs::read_to_string(fixture.router().log()).unwrap();
+    let moves: Vec<_> = log.lines().filter(|line| line.contains("link set enp1s0f0np0 netns router")).collect();
+    assert!(moves.len() == 1 && moves[0].contains(" INFO "), "a NIC that is taken is logged, once: {moves:#?}");
     fixture.router().terminate();
     assert!(fixture.router().perouter(&["cleanup"]).success());
     ip(&node, "link show toswitch");

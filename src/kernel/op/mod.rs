@@ -291,6 +291,11 @@ impl KernelOp {
         }
     }
 
+    /// Whether it takes, repairs or returns a NIC of the node, which may carry all that the node sends.
+    pub fn is_of_nic(&self) -> bool {
+        matches!(self, Self::MoveNic { .. } | Self::RepairNic(_) | Self::ReturnNic(_))
+    }
+
     /// Whether other ops, and the configuration of FRR, go on where it fails: an address of one family must not take the other
     /// family along, and a segment works for the fabric without its bridge on the host.
     pub fn is_separate(&self) -> bool {

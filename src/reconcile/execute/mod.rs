@@ -305,7 +305,11 @@ impl<'a, K: Kernel, R: Routing> Executor<'a, K, R> {
         for (KernelStep { scope, op }, outcome) in left.iter().zip(self.kernel.apply_all(&left).await) {
             match outcome {
                 Outcome::Done => {
-                    tracing::debug!(%scope, %op, "kernel");
+                    if op.is_of_nic() {
+                        tracing::info!(%scope, %op, "kernel");
+                    } else {
+                        tracing::debug!(%scope, %op, "kernel");
+                    }
                     self.done.kernel_ops += 1;
                 }
                 Outcome::Failed(error) => self.done.fail(scope, Failure::Kernel(error)),
