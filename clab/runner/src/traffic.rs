@@ -55,13 +55,24 @@ pub struct LossStats {
     pub sent: usize,
     /// Requests without a reply.
     pub lost: usize,
-    /// The longest time from the first of consecutive lost requests to the next one with a reply.
+    /// The longest of the outages.
     pub longest_outage: Duration,
+    /// All of them, in order.
+    pub outages: Vec<Outage>,
+}
+
+/// Consecutive lost requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outage {
+    /// From the first request of the stream to the first lost one.
+    pub begins: Duration,
+    /// From the first lost request to the next one with a reply.
+    pub lasts: Duration,
 }
 
 impl std::fmt::Display for LossStats {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { sent, lost, longest_outage } = self;
+        let Self { sent, lost, longest_outage, .. } = self;
         write!(f, "{lost} of {sent} requests lost, longest outage {longest_outage:.0?}")
     }
 }
@@ -142,22 +153,29 @@ fn send_requests(
 }
 
 fn losses(sent: &[Instant], replied: &[bool]) -> LossStats {
-    let mut longest_outage = Duration::ZERO;
+    let mut outages = Vec::new();
     let mut down_since = None;
+    let first = sent.first().copied();
+    let outage = |since: Instant, until: Instant| Outage {
+        begins: first.map_or(Duration::ZERO, |first| since.duration_since(first)),
+        lasts: until.duration_since(since),
+    };
     for (at, replied) in sent.iter().zip(replied) {
         match (*replied, down_since) {
             (false, None) => down_since = Some(*at),
             (true, Some(since)) => {
-                longest_outage = longest_outage.max(at.duration_since(since));
+                outages.push(outage(since, *at));
                 down_since = None;
             }
             _ => {}
         }
     }
     if let (Some(since), Some(last)) = (down_since, sent.last()) {
-        longest_outage = longest_outage.max(last.duration_since(since));
+        outages.push(outage(since, *last));
     }
-    LossStats { sent: sent.len(), lost: replied.iter().filter(|replied| !**replied).count(), longest_outage }
+    let lost = replied.iter().filter(|replied| !**replied).count();
+    let longest_outage = outages.iter().map(|outage| outage.lasts).max().unwrap_or_default();
+    LossStats { sent: sent.len(), lost, longest_outage, outages }
 }
 
 /// Reads the replies that have arrived.
@@ -184,16 +202,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_outage_is_from_the_first_lost_request_to_the_next_reply() {
+    fn an_outage_is_from_the_first_lost_request_to_the_next_reply() {
         let start = Instant::now();
         let sent: Vec<Instant> = (0..8).map(|number| start + Duration::from_millis(number)).collect();
         let of = |replied: [bool; 8]| {
-            let LossStats { sent, lost, longest_outage } = losses(&sent, &replied);
-            (sent, lost, longest_outage.as_millis())
+            let LossStats { sent, lost, longest_outage, outages } = losses(&sent, &replied);
+            let outages = outages.iter().map(|outage| (outage.begins.as_millis(), outage.lasts.as_millis()));
+            (sent, lost, longest_outage.as_millis(), outages.collect::<Vec<_>>())
         };
-        assert_eq!(of([true; 8]), (8, 0, 0));
-        assert_eq!(of([true, false, true, false, false, false, true, true]), (8, 4, 3));
-        assert_eq!(of([true, true, true, true, true, false, false, false]), (8, 3, 2));
+        assert_eq!(of([true; 8]), (8, 0, 0, vec![]));
+        assert_eq!(of([true, false, true, false, false, false, true, true]), (8, 4, 3, vec![(1, 1), (3, 3)]));
+        assert_eq!(of([true, true, true, true, true, false, false, false]), (8, 3, 2, vec![(5, 2)]));
     }
 
     #[test]

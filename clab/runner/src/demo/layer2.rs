@@ -165,7 +165,7 @@ pub(super) fn suggestions(demo: &Demo, context: &DemoContext) -> String {
     format!(
         "{program} exec --name {name} pe-kind-worker -- ip netns exec second ping {first}\n\
          {program} exec --name {name} pe-kind-worker -- {router} macs {VNI}\n\
-         {program} exec --name {name} pe-kind-worker -- {router} trace {first} --vrf red\n\
+         {program} exec --name {name} pe-kind-worker -- {router} routes red --from segment\n\
          {program} exec --name {name} hostA_red -- ping {first}",
         first = PODS[0].address,
     )

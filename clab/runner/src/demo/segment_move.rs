@@ -9,7 +9,7 @@ use super::context::{DemoContext, NODES, await_state};
 use super::error::StepError;
 use super::segment::{DemoPod, PODS, attach};
 use super::settings::Demo;
-use crate::traffic::{self, Echo, LossStats, Stream, Timing};
+use crate::traffic::{self, Echo, LossStats, Outage, Stream, Timing};
 use crate::wait;
 use crate::workload::Workload;
 
@@ -25,17 +25,18 @@ const STEADY: Duration = Duration::from_secs(1);
 pub(super) fn move_first(_: &Demo, context: &mut DemoContext) -> Result<String, StepError> {
     let old = context.pods[0].clone();
     let [from, to] = [old.node().clone(), context.lab.node(NODES[1])?.clone()];
-    let echo = echo(&old)?;
+    // Until the end: an echo takes a while to stop.
+    let _old_echo = echo(&old)?;
     let stream = probe(context)?;
     let sending = Instant::now();
     std::thread::sleep(STEADY);
     let start = Instant::now();
     old.remove()?;
-    drop(echo);
     let removed = start.elapsed();
-    let before = stream.replies();
     let new = attach(&to, &PODS[0])?;
-    let _echo = self::echo(&new)?;
+    // Later ones are of its new node: nothing replies there yet.
+    let before = stream.replies();
+    let _new_echo = echo(&new)?;
     let attached = start.elapsed();
     context.pods[0] = new;
     let reply = wait::until("the first reply of the Pod on its new node", TIMEOUT, TIMING.interval, || {
@@ -44,7 +45,8 @@ pub(super) fn move_first(_: &Demo, context: &mut DemoContext) -> Result<String, 
     let reply = reply.map_err(|waited| StepError::NotReached { waited, last: "no reply".to_owned() })?;
     std::thread::sleep(STEADY);
     let took = sending.elapsed();
-    let LossStats { sent, lost, longest_outage } = stream.finish();
+    let stats = stream.finish();
+    let (sent, lost) = (stats.sent, stats.lost);
     let interval = took / u32::try_from(sent).unwrap_or(u32::MAX).max(1);
     let DemoPod { name, address, mac } = PODS[0];
     Ok(format!(
@@ -52,15 +54,32 @@ pub(super) fn move_first(_: &Demo, context: &mut DemoContext) -> Result<String, 
          {}  {name} is removed from {}\n\
          {}  {name} is on {}, with {address} and {mac} as before\n\
          {}  the first reply from there, {} ms after it was attached\n\
-         {lost} of {sent} requests without a reply; the longest time without one: {} ms\n",
+         {lost} of {sent} requests without a reply: {}\n",
         milliseconds(removed),
         from.name(),
         milliseconds(attached),
         to.name(),
         milliseconds(reply),
         reply.saturating_sub(attached).as_millis(),
-        longest_outage.as_millis(),
+        outages(&stats, start.duration_since(sending)),
     ))
+}
+
+/// When there was no reply, with the time from the beginning of the move.
+fn outages(stats: &LossStats, move_begins: Duration) -> String {
+    let text = |outage: &Outage| {
+        let begins = outage.begins.saturating_sub(move_begins).as_millis();
+        format!("{} ms from {begins} ms on", outage.lasts.as_millis())
+    };
+    match &stats.outages[..] {
+        [] => "none".to_owned(),
+        [one] => text(one),
+        few if few.len() <= 4 => {
+            let times: Vec<_> = few.iter().map(text).collect();
+            format!("{}\n(a later time: until the fabric has no route of the old node any more)", times.join(", "))
+        }
+        many => format!("{} outages, the longest {} ms", many.len(), stats.longest_outage.as_millis()),
+    }
 }
 
 /// Sends the requests of the probe back.
