@@ -203,7 +203,10 @@ const OF_OPENPEROUTER: [(&str, &str); 11] = [
     ("exportRTs", "set spec.routeTargets.export"),
     ("importRTs", "set spec.routeTargets.import"),
     ("password", "set passwordSecret: {name, key}"),
-    ("properties", "set ebgpMultiHop in its place, and `updateSource: NIC` where the peer has the address of the NIC as its neighbor"),
+    (
+        "properties",
+        "set ebgpMultiHop in its place, and `updateSource: NIC` where the peer has the address of the NIC as its neighbor",
+    ),
     ("listenRange", "name each neighbor by its address"),
     (
         "addressFamilies",
