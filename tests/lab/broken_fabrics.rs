@@ -154,7 +154,7 @@ fn a_default_route_alone_carries_the_traffic() {
     println!("gap: a default route in place of the VTEPs: {}", stream.finish());
     fixture.await_clean("a default route in place of the VTEPs");
     let trace = fixture.routers[0].perouter(&["trace", HOST_A_RED, "--vrf", "red"]);
-    let words = "ok    underlay  VTEP 100.64.0.1 via 192.168.11.2";
+    let words = "ok    route   VTEP 100.64.0.1 via 192.168.11.2";
     assert!(trace.success() && trace.stdout.contains(words), "{}", trace.stdout);
 
     let sessions = [None, Some("red"), Some("blue")];
@@ -165,7 +165,9 @@ fn a_default_route_alone_carries_the_traffic() {
         vrf_next_hops(&fixture.routers[0].node, "red", "192.168.20.0/24").is_empty()
     });
     fixture.router().start();
-    fixture.stream("red").finish().assert_lossless("next hops by the default route, after an upgrade");
+    let stream = fixture.stream("red");
+    stream.await_replies(100);
+    stream.finish().assert_lossless("next hops by the default route, after an upgrade");
     assert_eq!(fixture.routers[0].established(&sessions), before, "the setting resets a session");
     fixture.await_clean("an upgrade");
     fixture.take(&VTEPS_AGAIN);

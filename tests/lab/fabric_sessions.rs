@@ -207,7 +207,9 @@ fn evpn_between_loopbacks_carries_the_traffic() {
     fixture.start_hosts();
     fixture.await_services();
     for colour in ["red", "blue"] {
-        fixture.stream(colour).finish().assert_lossless(&format!("{colour} by EVPN between loopbacks"));
+        let stream = fixture.stream(colour);
+        stream.await_replies(100);
+        stream.finish().assert_lossless(&format!("{colour} by EVPN between loopbacks"));
     }
     until_true("BFD with the spine", || fixture.routers[0].bfd_up() == 1);
     let check = fixture.router().perouter(&["check", "--all"]);
@@ -231,6 +233,8 @@ fn source_is_edited(fixture: &mut Fixture) {
     fixture.edit("underlay.yaml", "updateSource: NIC", "updateSource: VTEP");
     until_true("a session from the VTEP", || established_count(fixture, SPINE).is_some());
     fixture.await_services();
-    fixture.stream("red").finish().assert_lossless("red by EVPN between loopbacks again");
+    let stream = fixture.stream("red");
+    stream.await_replies(100);
+    stream.finish().assert_lossless("red by EVPN between loopbacks again");
     assert_eq!(others(fixture), before, "an edit of one updateSource affected another session");
 }
