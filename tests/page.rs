@@ -59,7 +59,7 @@ fn report(is_broken: bool) -> String {
     } else {
         STATUS.to_owned()
     };
-    let status: NodeStatus = serde_saphyr::from_str(&text).unwrap();
+    let mut status: NodeStatus = serde_saphyr::from_str(&text).unwrap();
     let nic = |mtu| Interface {
         vrf: "default".into(),
         is_admin_up: true,
@@ -85,7 +85,7 @@ fn report(is_broken: bool) -> String {
         neighbors.insert(("blue".parse().ok(), "192.169.11.2".to_owned()), host);
     }
     let links = Some([("toswitch".to_owned(), nic(if is_broken { 1500 } else { 9000 }))].into());
-    let facts = Facts { now: NOW, neighbors, links, ..status.facts() };
+    let facts = Facts { now: NOW, neighbors, links, ..status.with_facts(std::mem::take) };
     let mut found = check::findings(&facts);
     with_times(&mut found, &[], NOW);
     for finding in &mut found {

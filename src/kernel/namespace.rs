@@ -30,6 +30,9 @@ use crate::types::{Family, MacAddr};
 /// What is older is read again even without a change: settings change without a message, and routes are not watched.
 const MAX_AGE: Duration = Duration::from_secs(30);
 
+/// Settings, and when they were read.
+type KnownSysctls = (Instant, Arc<BTreeMap<Sysctl, u32>>);
+
 /// A namespace that we work in.
 #[derive(Debug)]
 pub struct Namespace {
@@ -47,7 +50,7 @@ pub struct Namespace {
     reading: Mutex<()>,
     contents: std::sync::Mutex<Option<(Instant, Arc<NetnsContents>)>>,
     // Most settings cause no message: they are read after we changed something, and for their age.
-    sysctls: std::sync::Mutex<Option<(Instant, Arc<BTreeMap<Sysctl, u32>>)>>,
+    sysctls: std::sync::Mutex<Option<KnownSysctls>>,
     polled: std::sync::Mutex<PolledSettings>,
     // While there are L2 segments.
     neighbors: Mutex<Option<NeighborKeeper>>,
@@ -240,7 +243,7 @@ impl Namespace {
         changed
     }
 
-    fn known_sysctls(&self) -> MutexGuard<'_, Option<(Instant, Arc<BTreeMap<Sysctl, u32>>)>> {
+    fn known_sysctls(&self) -> MutexGuard<'_, Option<KnownSysctls>> {
         self.sysctls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

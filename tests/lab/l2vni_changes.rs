@@ -9,6 +9,7 @@ use perouter_lab::node::Node;
 use super::fixture::{Fixture, NODES, RED, SETTLE, Setup, echo, until, until_true};
 use super::kernel_state::links;
 use super::l2vni::{l2vni, pod, routed, with_l2vni};
+use super::pod::Pod;
 use super::router::Router;
 use super::traffic::Stream;
 
@@ -35,6 +36,15 @@ fn lossless(fixture: &mut Fixture, what: &str, change: impl FnOnce(&mut Fixture)
     std::thread::sleep(Duration::from_secs(1));
     stream.await_replies(200);
     stream.finish().assert_lossless(what);
+}
+
+/// The same under a probe between two Pods of the segment, too.
+fn lossless_inside(fixture: &mut Fixture, pod: &Pod, what: &str, change: impl FnOnce(&mut Fixture)) {
+    let inside = pod.probe("10.110.0.12:7".parse().unwrap(), MILLISECOND);
+    inside.await_replies(200);
+    lossless(fixture, what, change);
+    inside.await_replies(200);
+    inside.finish().assert_lossless(&format!("{what}: between Pods of the segment"));
 }
 
 /// The change to this segment, and to these VNIs.
@@ -65,11 +75,7 @@ fn changes_of_a_segment_lose_no_packet_of_its_vrf() {
     let (a1, a2) = (pod(fixture.node(NODES[0]), "a1", 110, 11), pod(fixture.node(NODES[1]), "a2", 110, 12));
     a1.await_ping("10.110.0.12");
     let _echo = a2.echo(7);
-    let inside = a1.probe("10.110.0.12:7".parse().unwrap(), MILLISECOND);
-    inside.await_replies(200);
-
-    // perouter is restarted.
-    lossless(&mut fixture, "a restart of perouter", |fixture| {
+    lossless_inside(&mut fixture, &a1, "a restart of perouter", |fixture| {
         for router in &mut fixture.routers {
             router.terminate();
             router.remove_status();
@@ -79,13 +85,16 @@ fn changes_of_a_segment_lose_no_packet_of_its_vrf() {
     });
     // In place.
     let targets = "  routeTargets: {import: ['64514:110', '65000:1'], export: ['64514:110', '65000:1']}\n";
-    lossless(&mut fixture, "other route targets", with(three, l2vni("layer2", 110, &format!("{routed}{targets}"))));
     let gateways = routed.replace(", 2001:db8:110::1/64", "");
-    lossless(&mut fixture, "a gateway less", with(three, l2vni("layer2", 110, &gateways)));
-    lossless(&mut fixture, "a gateway more", with(three, l2vni("layer2", 110, &routed)));
+    for (what, spec) in [
+        ("other route targets", format!("{routed}{targets}")),
+        ("a gateway less", gateways),
+        ("a gateway more", routed.clone()),
+        ("another MTU", format!("{routed}  mtu: 1400\n")),
+    ] {
+        lossless_inside(&mut fixture, &a1, what, with(three, l2vni("layer2", 110, &spec)));
+    }
     a1.await_ping("2001:db8:110::1");
-    lossless(&mut fixture, "another MTU", with(three, l2vni("layer2", 110, &format!("{routed}  mtu: 1400\n"))));
-    inside.finish().assert_lossless("between Pods of the segment meanwhile");
     // Rebuilt.
     lossless(
         &mut fixture,
