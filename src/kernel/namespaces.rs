@@ -224,7 +224,9 @@ mod tests {
                 let has_turn = turn(&next, at_once, count);
                 let now: Vec<usize> = (0..count).filter(|index| has_turn(*index)).collect();
                 assert_eq!(now.len(), at_once.min(count));
-                now.into_iter().for_each(|index| polled[index] += 1);
+                for index in now {
+                    polled[index] += 1;
+                }
             }
             assert!(polled.into_iter().all(|times| times > 0 || at_once == 0), "{at_once} of {count}");
         }

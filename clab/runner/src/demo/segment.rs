@@ -131,9 +131,9 @@ pub(super) fn tables(demo: &Demo, context: &mut DemoContext, place: Place) -> Re
     }
     lines += &shown(demo, context, NODES[place.node], &["routes", "red", "--from", "segment"])?;
     lines += "leafA, routes of VRF red:\n";
-    for (pod, vtep) in PODS.iter().zip(at_leaf(context)?) {
-        lines += &format!("    {}/32 via VTEP {vtep} ({})\n", pod.address, pod.name);
-    }
+    let at_leaf = at_leaf(context)?;
+    let via = |(pod, vtep): (&DemoPod, String)| format!("    {}/32 via VTEP {vtep} ({})\n", pod.address, pod.name);
+    lines.extend(PODS.iter().zip(at_leaf).map(via));
     Ok(lines)
 }
 
@@ -145,8 +145,8 @@ fn in_zebra(demo: &Demo, context: &DemoContext, index: usize, node: &str, place:
     let text = perouter(demo, context, node, &["macs", VNI, "-o", "json"]).map_err(|error| error.to_string())?;
     let list: Value = serde_json::from_str(&text).unwrap_or_default();
     for (pod, (at, sequence)) in PODS.iter().zip([(place.node, place.sequence), (1, 0)]) {
-        let items = list["items"].as_array().into_iter().flatten();
-        let entry = items.cloned().find(|item| item["mac"] == pod.mac).unwrap_or_default();
+        let mut items = list["items"].as_array().into_iter().flatten();
+        let entry = items.find(|item| item["mac"] == pod.mac).cloned().unwrap_or_default();
         let kind = if at == index { "local" } else { "remote" };
         let known = entry["addresses"].get(pod.address).is_some();
         if entry["place"].get(kind).is_none() || entry["sequence"] != sequence || !known {
@@ -191,7 +191,9 @@ mod tests {
             format!("\"bridge\": \"{BRIDGE}\""),
             format!("\"routes\": [{{\"dst\": \"{DESTINATION}\", \"gw\": \"{GATEWAY}\"}}]"),
         ];
-        parts.iter().for_each(|part| assert!(workload.contains(part), "{part}"));
+        for part in &parts {
+            assert!(workload.contains(part), "{part}");
+        }
         for part in [format!("vni: {VNI}\n"), format!("- {GATEWAY}/24\n"), "vtepcidr: 100.65.0.0/24\n".to_owned()] {
             assert!(objects.contains(&part), "{part}");
         }
