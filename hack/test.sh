@@ -164,7 +164,7 @@ netns() {
   for test in tests/*.rs; do
     name=$(basename "$test" .rs)
     case $name in architecture | docs | lab | page | prometheus | vrf_mode | kubernetes_* | docker_*) continue ;; esac
-    level "netns, FRR $frr: $name" env PEROUTER_VRF_MODE=netns cargo test --test "$name"
+    scenarios "netns, FRR $frr: $name" env PEROUTER_VRF_MODE=netns cargo test --test "$name"
   done
   level "netns, FRR $frr: lab runner" cargo test -p perouter-lab --tests
   scenarios "netns, FRR $frr: lab" env PEROUTER_VRF_MODE=netns cargo test --test lab
@@ -192,7 +192,7 @@ frr_tests() {
   shift
   has_frr "$release" "netns, FRR $release" || return
   for name in frr_roundtrip frr_semantics frr_attributes frr_gobgp; do
-    level "netns, FRR $release: $name" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR="$release" cargo test --test "$name"
+    scenarios "netns, FRR $release: $name" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR="$release" cargo test --test "$name"
   done
   [ $# = 0 ] || scenarios "netns, FRR $release: lab" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR="$release" \
     cargo test --test lab -- "$@"
