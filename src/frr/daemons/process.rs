@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 use thiserror::Error;
 use tokio::io::Interest;
@@ -109,7 +110,8 @@ impl Process {
         // Opened before the checks: what they find is then true of the process that this descriptor refers to.
         let pidfd = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
             Ok(pidfd) => pidfd,
-            Err(rustix::io::Errno::SRCH) => return Ok(None),
+            // Also where the pid file of an earlier container has the number of a thread: EINVAL, and ENOENT since Linux 6.15.
+            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(watch(errno.into())),
         };
         let proc = PathBuf::from(format!("/proc/{number}"));
@@ -173,7 +175,7 @@ impl Process {
 
     fn signal(&self, signal: Signal) -> Result<(), ProcessError> {
         match pidfd_send_signal(self.pidfd.as_fd(), signal) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(errno) => Err(ProcessError::Signal { pid: self.incarnation.pid, source: errno.into() }),
         }
     }
@@ -271,6 +273,21 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::write(&path, "1".repeat(1 << 20)).unwrap();
         assert!(is_none());
+    }
+
+    /// As in a new container, where the numbers of the last one are those of other processes and threads.
+    #[test]
+    fn a_pid_file_with_the_number_of_a_thread_names_no_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = Runtime::new(dir.path(), "/run/netns/none");
+        fs::create_dir(runtime.frr_dir()).unwrap();
+        let found = std::thread::spawn(move || {
+            let thread = nix::unistd::gettid();
+            assert_ne!(thread, nix::unistd::getpid());
+            fs::write(runtime.pid_file(Daemon::Bgpd), thread.to_string()).unwrap();
+            Process::find(&runtime, Daemon::Bgpd).map(|process| process.is_some())
+        });
+        assert!(!found.join().unwrap().unwrap());
     }
 
     const TAIL: &str = "1 5 5 0 -1 4194624 1 0 0 0 1 2 3 4 20 0 7 0 987 1 1";
