@@ -17,9 +17,9 @@ use crate::lab::fixture::{Setup, scaled};
 const LEAF_IMAGE: &str = "quay.io/frrouting/frr:10.7.1";
 /// So long after its start FRR has the restart bit in its OPEN, and nobody waits for its End-of-RIB (RFC 4724 section 4.1).
 const STARTED: Duration = Duration::from_secs(120);
-/// Outage of most restarts: 13 of 16 lost nothing.
+/// Outage of most restarts: 33 of 40 lost nothing.
 const GRACEFUL: Duration = Duration::from_millis(500);
-/// Outage of any: 3 to 4 s in the others, on a machine with other work.
+/// Outage of any: 2 to 4 s in the others, on a machine with other work.
 const LONGEST: Duration = Duration::from_secs(15);
 
 /// The example with graceful restart on all sessions.
