@@ -66,6 +66,16 @@ fn known() -> BTreeSet<(std::net::IpAddr, MacAddr)> {
     ADDRESSES.map(|address| (address.parse().unwrap(), MAC.parse().unwrap())).into()
 }
 
+/// The kernel of a node whose workload has spoken, with its entries kept.
+async fn kept_segment(node: &Node) -> NetlinkKernel {
+    let kernel = node.kernel().await;
+    segment(node, &kernel).await;
+    kernel.keep_neighbors(&[bridge()].into()).await.unwrap();
+    speak(node);
+    until(node, Duration::from_secs(2), "kept", all_managed).await;
+    kernel
+}
+
 #[test]
 fn the_entries_of_a_silent_workload_stay_and_those_of_one_that_is_gone_go() {
     let Some(node) = Node::new() else { return };
@@ -100,11 +110,7 @@ fn the_entries_of_a_silent_workload_stay_and_those_of_one_that_is_gone_go() {
 fn no_entries_are_kept_of_other_bridges() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
-        let kernel = node.kernel().await;
-        segment(&node, &kernel).await;
-        kernel.keep_neighbors(&[bridge()].into()).await.unwrap();
-        speak(&node);
-        until(&node, Duration::from_secs(2), "kept", all_managed).await;
+        let kernel = kept_segment(&node).await;
         kernel.keep_neighbors(&BTreeSet::new()).await.unwrap();
         node.vrf("v0", "ip neigh flush dev br-pe-110");
         speak(&node);
@@ -122,11 +128,7 @@ fn no_entries_are_kept_of_other_bridges() {
 fn entries_that_are_not_known_are_reported_once_more() {
     let Some(node) = Node::new() else { return };
     runtime().block_on(async {
-        let kernel = node.kernel().await;
-        segment(&node, &kernel).await;
-        kernel.keep_neighbors(&[bridge()].into()).await.unwrap();
-        speak(&node);
-        until(&node, Duration::from_secs(2), "kept", all_managed).await;
+        let kernel = kept_segment(&node).await;
         // Of another node: zebra installed it.
         node.vrf("v0", "ip neigh add 10.110.0.12 lladdr 0a:58:00:00:00:12 dev br-pe-110 nud noarp extern_learn");
         let monitored = || {

@@ -1,6 +1,6 @@
 //! Ping from a node or from a workload of one.
 //!
-//! In: who pings what. Out: its replies. It must not wait longer than it is told.
+//! In: who pings what. Out: its replies. It must not wait longer than its time limit.
 
 use crate::node::{Node, NodeError};
 
