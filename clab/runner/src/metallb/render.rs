@@ -9,11 +9,15 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::announcer::{Announcer, PeerSession};
 
+/// Seconds between a change of a route map and its processing. After it has read its configuration, bgpd rejects sessions until
+/// that time has passed: with the default of 5 s, a host side would be up 4 s later.
+const ROUTE_MAP_DELAY: u32 = 1;
+
 /// The configuration of the FRR of a node's host side; lines are in the order in which FRR prints them.
 pub fn frr_conf(announcer: &Announcer, node: &str) -> String {
     let mut text = format!(
         "frr defaults traditional\nhostname {node}\nlog file /var/log/frr/host-frr.log informational\n\
-         service integrated-vtysh-config\n!\n"
+         bgp route-map delay-timer {ROUTE_MAP_DELAY}\nservice integrated-vtysh-config\n!\n"
     );
     for (address, session) in &announcer.sessions {
         filters(&mut text, *address, session);
