@@ -256,7 +256,7 @@ image() {
     fi
     # With PROGRAM, without the upgrades with graceful restart, which take five minutes.
     scenarios "docker: ${test#docker_}" env PEROUTER_IMAGE=perouter:test hack/dockerd.sh cargo test --test "$test" -- --nocapture \
-      ${1:+--skip router_upgrade}
+      --test-threads=1 ${1:+--skip router_upgrade}
   done
 }
 

@@ -199,9 +199,9 @@ impl Fixture {
         if !is_root() {
             return None;
         }
-        // Two labs at the same time would disturb each other's timing. A file lock also works between processes and is
-        // released when the process exits.
-        let lock = File::create(std::env::temp_dir().join("perouter-lab-tests.lock")).unwrap();
+        // Labs of the same name use the same namespaces. A file lock also works between processes and is released when the
+        // process exits.
+        let lock = File::create(std::env::temp_dir().join(format!("perouter-lab-{name}.lock"))).unwrap();
         lock.lock().unwrap();
         let mut topology = read_topology(&repository().join("clab").join(setup.topology)).unwrap();
         topology.lab = LabName::new(&format!("lt-{name}")).unwrap();

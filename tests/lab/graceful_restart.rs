@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use perouter::runtime::Daemon;
 
-use super::fixture::{Fixture, RED, Setup, echo, lab_release, scaled, until_true};
+use super::fixture::{Fixture, RED, Setup, echo, lab_release, scaled, until, until_true};
 use super::router::Router;
 use super::traffic::{LossStats, Stream};
 
@@ -18,9 +18,10 @@ const STARTED: Duration = Duration::from_secs(120);
 /// Outage that is allowed with graceful restart: nothing is lost on a machine that does nothing else (`docs/frr.md`), 10 ms were
 /// lost beside other tests.
 const BUSY: Duration = Duration::from_millis(100);
-/// Outage that is allowed where a session has no graceful restart for EVPN: mostly below 2 s, 4 s where it is reset because bgpd has
-/// sent nothing, 5 s were lost beside other tests. The keepalive for which bgpd would wait is sent after 60 s.
+/// Outage that is allowed where a session has no graceful restart for EVPN: mostly below 2 s, 5 s were lost beside other tests.
 const WITHOUT: Duration = Duration::from_secs(15);
+/// Until the host has received all routes again. The keepalive for which bgpd would wait is sent after 60 s.
+const RENEWED: Duration = Duration::from_secs(10);
 /// Between two crashes, so that the second is none of a crash loop.
 const BETWEEN: Duration = Duration::from_secs(5);
 /// Measured once with 20: `docs/frr.md`.
@@ -78,6 +79,11 @@ impl Fixture {
         }
         self.await_services();
         self.router().await_ready(&[100, 200]);
+        // Another restart would remove those that are stale (RFC 4724 section 4.2).
+        until(&format!("{what}: routes of the host that are not stale"), RENEWED, || {
+            let routes = self.hosts[0].vtysh(&["show bgp ipv4 unicast json"]).unwrap();
+            (!routes.contains("\"stale\":true")).then_some(())
+        });
         // What is removed late would be lost here.
         sleep(BETWEEN);
         probe.await_replies(100);

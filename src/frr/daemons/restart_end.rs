@@ -5,7 +5,7 @@
 //! those of that instance; a session of another one whose updates are queued already waits for its next keepalive, 60 s by
 //! default (`bgp_generate_updgrp_packets`, `bgp_process_gr_deferral_complete`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
@@ -25,8 +25,10 @@ const POLL: Duration = Duration::from_millis(10);
 /// Between two polls of a bgpd that waits for longer than a restart takes.
 const SLOW_POLL: Duration = Duration::from_secs(1);
 const RESTART: Duration = Duration::from_secs(30);
-/// After a restart that is complete, bgpd sends within milliseconds what does not wait.
-const SENT: Duration = Duration::from_millis(300);
+/// After a message bgpd sends within milliseconds what waited.
+const SENT: Duration = Duration::from_millis(100);
+/// A session may be established between the restart's end and the first attempt.
+const ATTEMPTS: usize = 3;
 /// Time limit of a vty exchange.
 const LIMIT: Duration = Duration::from_secs(3);
 
@@ -59,19 +61,22 @@ async fn finished(runtime: Runtime) {
 
 /// The sessions that may wait send at once.
 async fn refresh(bgpd: &mut Vty) -> Result<(), VtyError> {
-    let before = bgpd.run(SHOW_SESSIONS, LIMIT).await?.text;
-    run(bgpd, &refreshes(&before)).await?;
-    sleep(SENT).await;
-    let now = bgpd.run(SHOW_SESSIONS, LIMIT).await?.text;
-    let waiting = waiting(&before, &now);
-    if waiting.is_empty() {
-        return Ok(());
+    let found = bgpd.run(SHOW_SESSIONS, LIMIT).await?.text;
+    run(bgpd, &refreshes(&found)).await?;
+    let mut waiting = waiting(&found);
+    for _ in 0..ATTEMPTS {
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let peers: Vec<SessionKey> = waiting.iter().map(SessionState::key).collect();
+        tracing::info!(?peers, "bgpd has sent nothing since its restart: requesting a route refresh");
+        let running = bgpd.run("show running-config", LIMIT).await?.text;
+        run(bgpd, &requests(&waiting, &running)).await?;
+        sleep(SENT).await;
+        waiting = self::waiting(&bgpd.run(SHOW_SESSIONS, LIMIT).await?.text);
     }
-    let running = bgpd.run("show running-config", LIMIT).await?.text;
-    let resets = resets(&waiting, &running);
-    run(bgpd, &resets).await?;
-    if !resets.is_empty() {
-        tracing::warn!(?resets, "bgpd has sent nothing to these peers after its restart");
+    if !waiting.is_empty() {
+        tracing::warn!("bgpd has still sent nothing to some of them, and may wait for their next keepalive");
     }
     Ok(())
 }
@@ -80,30 +85,45 @@ async fn run(bgpd: &mut Vty, commands: &[String]) -> Result<(), VtyError> {
     bgpd.run_all(&commands.iter().map(String::as_str).collect::<Vec<_>>(), LIMIT).await.map(drop)
 }
 
-/// Requests to the peers of the fabric: after each message that it sends, bgpd builds the updates that wait.
+/// Requests to the peers of the fabric: after each message that it sends to a peer, bgpd builds the updates that wait.
 fn refreshes(found: &str) -> Vec<String> {
     let sessions = established(found).into_iter().filter(|session| session.vrf.is_none());
     sessions.map(|session| format!("clear bgp {} soft in", session.peer)).collect()
 }
 
-/// Sessions of hosts that have sent nothing in all the time: at least the address of the host is always sent.
-fn waiting(before: &str, now: &str) -> Vec<SessionKey> {
-    let of = |found: &str| {
-        let sent = |session: &SessionState| session.prefixes.values().any(|prefixes| prefixes.sent > 0);
-        let waits = |session: &SessionState| session.vrf.is_some() && !session.prefixes.is_empty() && !sent(session);
-        established(found).iter().filter(|session| waits(session)).map(SessionState::key).collect::<BTreeSet<_>>()
-    };
-    of(before).intersection(&of(now)).cloned().collect()
+/// Sessions of hosts that are established and have sent nothing: at least the address of the host is always sent.
+fn waiting(found: &str) -> Vec<SessionState> {
+    let sent = |session: &SessionState| session.prefixes.values().any(|prefixes| prefixes.sent > 0);
+    let waits = |session: &SessionState| session.vrf.is_some() && !session.prefixes.is_empty() && !sent(session);
+    established(found).into_iter().filter(waits).collect()
 }
 
-/// Their resets: bgpd has no request for them, as it keeps what it received of them. A peer with graceful restart keeps its routes for
-/// longer than a keepalive.
-fn resets(waiting: &[SessionKey], running: &str) -> Vec<String> {
-    let reset = |(vrf, peer): &SessionKey| {
-        let vrf = vrf.as_ref().filter(|vrf| !restarts_gracefully(vrf.as_str(), running))?;
-        Some(format!("clear bgp vrf {vrf} {peer}"))
+/// Lines that request the routes of peers again, as [`refreshes`] does of the fabric: without `soft-reconfiguration inbound` bgpd
+/// sends a route refresh, and with it again the configuration is as before (`peer_change_reset_in`).
+fn requests(waiting: &[SessionState], running: &str) -> Vec<String> {
+    let lines = |session: &SessionState| {
+        let line = format!("neighbor {} soft-reconfiguration inbound", session.peer);
+        let (instance, family) = family_of(session.vrf.as_ref()?.as_str(), &line, running)?;
+        Some(["configure terminal", instance, family, &format!("no {line}"), &line, "end"].map(str::to_owned))
     };
-    waiting.iter().filter_map(reset).collect()
+    waiting.iter().filter_map(lines).flatten().collect()
+}
+
+/// The lines that lead to a line of an address family in the instance of a VRF.
+fn family_of<'a>(vrf: &str, wanted: &str, running: &'a str) -> Option<(&'a str, &'a str)> {
+    let is_instance =
+        |line: &str| line.starts_with("router bgp ") && line.split_once(" vrf ").is_some_and(|(_, name)| name == vrf);
+    let mut lines = running.lines().map(str::trim).skip_while(|line| !is_instance(line));
+    let (instance, mut family) = (lines.next()?, None);
+    for line in lines.take_while(|line| *line != "exit") {
+        if line.starts_with("address-family ") {
+            family = Some(line);
+        }
+        if line == wanted {
+            return Some((instance, family?));
+        }
+    }
+    None
 }
 
 fn established(found: &str) -> Vec<SessionState> {
@@ -112,21 +132,12 @@ fn established(found: &str) -> Vec<SessionState> {
     found
 }
 
-/// Whether the instance of a VRF has graceful restart in the running configuration.
-fn restarts_gracefully(vrf: &str, running: &str) -> bool {
-    let is_instance = |line: &&str| {
-        line.strip_prefix("router bgp ").and_then(|rest| rest.split_once(" vrf ")).is_some_and(|(_, name)| name == vrf)
-    };
-    let lines = running.lines().map(str::trim_end).skip_while(|line| !is_instance(line));
-    lines.take_while(|line| *line != "exit").any(|line| line == " bgp graceful-restart")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn peers_of_the_fabric_get_a_route_refresh_and_hosts_that_received_nothing_are_reset() {
+    fn peers_of_the_fabric_and_hosts_that_received_nothing_get_a_route_refresh() {
         let peer = |state: &str, sent: u32| format!(r#"{{"state":"{state}","remoteAs":1,"pfxRcd":1,"pfxSnt":{sent}}}"#);
         let instance =
             |name: &str, family: &str, peers: &str| format!(r#""{name}":{{"{family}":{{"peers":{{{peers}}}}}}}"#);
@@ -135,16 +146,23 @@ mod tests {
             instance("red", "ipv4Unicast", &format!(r#""192.0.2.2":{}"#, peer("Established", 0))),
             instance("blue", "ipv4Unicast", &format!(r#""192.0.2.3":{}"#, peer("Established", 2))),
             instance("green", "ipv4Unicast", &format!(r#""192.0.2.4":{}"#, peer("Active", 0))),
-            instance("grace", "ipv4Unicast", &format!(r#""192.0.2.5":{}"#, peer("Established", 0))),
         ];
         let found = format!("{{{}}}", text.join(","));
-        let running = "router bgp 1\n bgp graceful-restart\nexit\n!\nrouter bgp 1 vrf red\n bgp router-id 1.1.1.1\nexit\n!\n\
-            router bgp 1 vrf grace\n bgp graceful-restart\n bgp graceful-restart preserve-fw-state\nexit\n";
+        let running = "router bgp 1\n bgp graceful-restart\nexit\n!\nrouter bgp 2 vrf redder\nexit\n!\nrouter bgp 3 vrf red\n \
+            bgp router-id 1.1.1.1\n !\n address-family ipv4 unicast\n  neighbor 192.0.2.2 activate\n  neighbor 192.0.2.2 \
+            soft-reconfiguration inbound\n exit-address-family\nexit\n!\n";
         assert_eq!(refreshes(&found), ["clear bgp 192.0.2.1 soft in"]);
-        let before = found.replace(r#""pfxSnt":2"#, r#""pfxSnt":0"#);
-        assert_eq!(resets(&waiting(&before, &found), running), ["clear bgp vrf red 192.0.2.2"]);
-        // One that has been established in the meantime is about to send.
-        let down = found.replace("Established", "Active");
-        assert_eq!(waiting(&down, &found), []);
+        let lines = [
+            "configure terminal",
+            "router bgp 3 vrf red",
+            "address-family ipv4 unicast",
+            "no neighbor 192.0.2.2 soft-reconfiguration inbound",
+            "neighbor 192.0.2.2 soft-reconfiguration inbound",
+            "end",
+        ];
+        let waiting = waiting(&found);
+        assert_eq!(requests(&waiting, running), lines);
+        // A session without that line has been reconfigured in the meantime.
+        assert_eq!(requests(&waiting, &running.replace("soft-reconfiguration", "route-map")), Vec::<String>::new());
     }
 }
