@@ -218,6 +218,7 @@ mod tests {
             sessions: vec![session],
             links: Some([("eth1".to_owned(), link)].into()),
             vnis: [(100.try_into().unwrap(), vni)].into(),
+            vteps: ["100.65.0.1".parse().unwrap()].into(),
             ..Facts::default()
         };
         let states = States::new(&facts, &check::findings(&facts));

@@ -16,10 +16,11 @@ function nameOf({ subject, where, kind, object }) {
 
 const key = ({ subject, where, kind, object }) => JSON.stringify([subject, where, kind, object]);
 
-function side(state, subject, isAfter) {
+/** What is after a change: the state, or that it is gone. */
+function after({ subject, after: state }) {
   if (state) return badge(state.state, state.text);
-  const gone = subject === "finding" ? (isAfter ? badge("ok", "no longer found") : "–") : isAfter ? badge(subject === "prefix" ? "warning" : "unknown", "gone") : "–";
-  return gone;
+  if (subject === "finding") return badge("ok", "no longer found");
+  return badge(subject === "prefix" ? "warning" : "unknown", "gone");
 }
 
 /** How bad the change is: what is after it counts. */
@@ -34,7 +35,7 @@ function changeRow(change) {
     "li",
     { class: `change ${state}` },
     element("span", { class: "name" }, nameOf(change)),
-    element("span", { class: "sides" }, side(change.before, change.subject, false), element("span", { class: "arrow" }, "→"), side(change.after, change.subject, true)),
+    element("span", { class: "sides" }, change.before ? [badge(change.before.state, change.before.text), element("span", { class: "arrow" }, "→")] : element("small", { class: "dim" }, "new "), after(change)),
   );
 }
 
