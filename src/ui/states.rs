@@ -223,7 +223,7 @@ mod tests {
         };
         let states = States::new(&facts, &check::findings(&facts));
         let expected = [
-            "Finding : fail no session with the fabric is established",
+            "Finding : fail this node has no session with the fabric",
             "Finding VRF red, VNI 100: fail VNI 100 is not up",
             "Finding link eth1: fail NIC eth1 is down: no carrier",
             "Finding link eth1: warning NIC eth1 has MTU 1500: of a packet from the fabric only 1450 bytes fit, and hosts there send 1500",

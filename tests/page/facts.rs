@@ -12,7 +12,7 @@ use perouter::diagnose::trace::{DirectedTrace, TraceFacts, TraceQuery, TracedSes
 use perouter::frr::show::interface::Interface;
 use perouter::frr::show::neighbor::{Negotiation, SessionReset};
 use perouter::frr::show::route::{Match, Origin, Path, Type5};
-use perouter::frr::show::session::SessionPhase;
+use perouter::frr::show::session::{SessionKey, SessionPhase};
 use perouter::frr::show::type5::{Type5Path, Type5Route};
 use perouter::frr::show::vni::VniState;
 use perouter::status::NodeStatus;
@@ -29,6 +29,8 @@ pub enum Fault {
     Sessions,
     /// Route target, VTEP and next hops of routes.
     Routes,
+    /// bgpd does not answer.
+    Silent,
 }
 
 const STATUS: &str = "
@@ -73,6 +75,34 @@ pub fn facts(fault: Fault) -> Facts {
         STATUS.to_owned()
     };
     let mut status: NodeStatus = serde_saphyr::from_str(&text).unwrap();
+    let blue: VrfName = "blue".parse().unwrap();
+    let type5 = if is_down { own_type5(false) } else { [own_type5(true), received_type5(fault)].concat() };
+    let third_party = Filtered {
+        prefix: "172.30.0.17/32".parse().unwrap(),
+        next_hop: "192.169.11.3".parse().ok(),
+        reason: FilterReason::NextHop,
+    };
+    let filtered =
+        if fault == Fault::Routes { vec![((Some(blue), "192.169.11.2".to_owned()), third_party)] } else { vec![] };
+    let underlay = ["100.64.0.1/32", "100.65.0.2/32", "192.168.11.0/24"].map(|prefix| prefix.parse().unwrap());
+    if fault == Fault::Silent {
+        (status.sessions, status.vnis) = (vec![], BTreeMap::new());
+        let silent = [("bgpd".to_owned(), "no socket".to_owned())].into();
+        return Facts { now: NOW, silent, links: Some(links(9000)), ..status.with_facts(std::mem::take) };
+    }
+    Facts {
+        now: NOW,
+        neighbors: neighbors(is_down),
+        links: Some(links(if is_down { 1500 } else { 9000 })),
+        underlay: Some(underlay.into()),
+        imported: imported(fault),
+        type5: Some(type5),
+        filtered,
+        ..status.with_facts(std::mem::take)
+    }
+}
+
+fn neighbors(is_down: bool) -> BTreeMap<SessionKey, SessionReset> {
     let sides = |received| Negotiation { advertised: true, received };
     let fabric = SessionReset {
         families: [("ipv4Unicast".to_owned(), sides(true)), ("l2VpnEvpn".to_owned(), sides(!is_down))].into(),
@@ -87,29 +117,10 @@ pub fn facts(fault: Fault) -> Facts {
         ..SessionReset::default()
     };
     let mut neighbors = BTreeMap::from([((None, "192.168.11.2".to_owned()), fabric)]);
-    let blue: VrfName = "blue".parse().unwrap();
     if is_down {
-        neighbors.insert((Some(blue.clone()), "192.169.11.2".to_owned()), host);
+        neighbors.insert(("blue".parse().ok(), "192.169.11.2".to_owned()), host);
     }
-    let type5 = if is_down { own_type5(false) } else { [own_type5(true), received_type5(fault)].concat() };
-    let third_party = Filtered {
-        prefix: "172.30.0.17/32".parse().unwrap(),
-        next_hop: "192.169.11.3".parse().ok(),
-        reason: FilterReason::NextHop,
-    };
-    let filtered =
-        if fault == Fault::Routes { vec![((Some(blue), "192.169.11.2".to_owned()), third_party)] } else { vec![] };
-    let underlay = ["100.64.0.1/32", "100.65.0.2/32", "192.168.11.0/24"].map(|prefix| prefix.parse().unwrap());
-    Facts {
-        now: NOW,
-        neighbors,
-        links: Some(links(if is_down { 1500 } else { 9000 })),
-        underlay: Some(underlay.into()),
-        imported: imported(fault),
-        type5: Some(type5),
-        filtered,
-        ..status.with_facts(std::mem::take)
-    }
+    neighbors
 }
 
 fn links(mtu: u32) -> BTreeMap<String, Interface> {

@@ -3,7 +3,7 @@
 
 import { element } from "./dom.js";
 import { matches } from "./filter.js";
-import { badge, between, causes, headline, isUp, l3vnis, ofSession, sessionState, several, signOf, stateOf, table, worst } from "./state.js";
+import { badge, between, causes, headline, isUnread, isUp, l3vnis, ofSession, sessionState, several, signOf, stateOf, table, worst } from "./state.js";
 
 /** Lanes that are drawn; those with faults come first. */
 const MOST_LANES = 40;
@@ -96,7 +96,8 @@ function vtepTable(report, lanes, choice) {
     });
     return { vtep, state: stateOf(found), cells: [element("span", { class: "address" }, vtep), ...cells, causes(found)] };
   });
-  const shown = rows.filter((row) => matches(row.vtep, choice.text) && (!choice.onlyBroken || row.state !== "ok"));
+  const has = (vtep) => vrfs.some((vrf) => report.type5[vrf].received[vtep] !== undefined);
+  const shown = rows.filter((row) => has(row.vtep) && matches(row.vtep, choice.text) && (!choice.onlyBroken || row.state !== "ok"));
   if (shown.length === 0) return [];
   // Nothing is wrong with any: no column for that.
   const hasCauses = shown.some(({ cells }) => cells.at(-1).length > 0);
@@ -119,17 +120,17 @@ export function fabric(report, choice) {
   const rank = (one) => ["fail", "warning", "unknown", "info", "ok"].indexOf(one.state);
   const ordered = lanes.toSorted((a, b) => rank(a) - rank(b));
   const drawn = ordered.slice(0, MOST_LANES);
-  const areas = ["fabric", "host", "evpn"];
   const rest = report.findings.filter(({ area, where }) => area === "fabric" && where.peer === undefined);
-  const none = element("p", { class: "nothing" }, report.sessions.some((session) => session.vrf === null) ? "no session with the fabric matches the filter" : "no session with the fabric is configured");
+  const isFiltered = report.sessions.some((session) => session.vrf === null);
+  const none = element("p", { class: "nothing" }, isFiltered ? "no session with the fabric matches the filter" : isUnread(report, ["fabric"]) ? "? bgpd does not answer" : "no session with the fabric is configured");
   return [
-    headline(report.findings.filter(({ area }) => areas.includes(area)), "every session is established, every route of the fabric is imported"),
+    headline(report, ["fabric", "host", "evpn"]),
     element(
       "section",
       { class: "fabric", "aria-label": "sessions of this node" },
       element("div", { class: "side leaves" }, element("h2", {}, "leaves"), leaves.length > 0 ? leaves.map((session) => leafRow(report, session)) : none, causes(rest)),
       nodeBox(report),
-      element("div", { class: "side lanes" }, element("h2", {}, "VRFs and their host sessions"), drawn.map((one) => laneRow(report, one)), ordered.length > drawn.length ? element("p", { class: "nothing" }, `${several(ordered.length - drawn.length, "more VRF")}: choose one, or filter`) : null),
+      element("div", { class: "side lanes" }, element("h2", {}, "VRFs and their host sessions"), drawn.length === 0 ? element("p", { class: "nothing" }, isUnread(report, ["evpn"]) ? "? bgpd does not answer" : "no VRF matches the filter") : null, drawn.map((one) => laneRow(report, one)), ordered.length > drawn.length ? element("p", { class: "nothing" }, `${several(ordered.length - drawn.length, "more VRF")}: choose one, or filter`) : null),
     ),
     ...vtepTable(report, drawn, choice),
   ];

@@ -4,7 +4,7 @@
 import { command, ip, perouter } from "./command.js";
 import { element } from "./dom.js";
 import { matches } from "./filter.js";
-import { between, causes, headline, isUp, l3vnis, ofSession, sessionState, signOf, stateOf, worst, STATES } from "./state.js";
+import { between, causes, headline, isUnread, isUp, l3vnis, ofSession, sessionState, signOf, stateOf, worst, STATES } from "./state.js";
 
 const MOST_LANES = 40;
 
@@ -38,8 +38,7 @@ function nicHop(report, [name, link]) {
 function underlayHop(report) {
   const sessions = report.sessions.filter((session) => session.vrf === null);
   const found = report.findings.filter(({ area, where }) => area === "fabric" || where.vtep !== undefined);
-  const silent = report.areas.some(({ area, state }) => area === "fabric" && state === "unknown");
-  const state = silent ? "unknown" : worst([stateOf(found), ...sessions.map((session) => sessionState(report, session))]);
+  const state = isUnread(report, ["fabric"]) ? "unknown" : worst([stateOf(found), ...sessions.map((session) => sessionState(report, session))]);
   const up = sessions.filter(isUp).length;
   return hop("underlay", state, report.vteps.map((vtep) => `VTEP ${vtep}`).join(", ") || "no VTEP", [`${up} of ${sessions.length} fabric sessions established`, report.routerId ? `router id ${report.routerId}` : null], [perouter(report, "sessions", "default", "-o", "wide")]);
 }
@@ -93,7 +92,7 @@ export function node(report, choice) {
   const unread = hop("NIC", "unknown", "not read", ["zebra does not answer"], []);
   const shared = report.findings.filter(({ area, where }) => ["links", "fabric"].includes(area) && where.vrf === undefined);
   return [
-    headline(report.findings.filter(({ area }) => area !== "evpn"), "every hop is up"),
+    headline(report, ["router", "objects", "links", "fabric", "host"]),
     ...causes(silent),
     element(
       "section",
@@ -106,6 +105,7 @@ export function node(report, choice) {
         element("div", { class: "beside" }, causes(shared)),
       ),
       drawn.map(({ row }) => row),
+      drawn.length === 0 ? element("p", { class: "nothing" }, isUnread(report, ["evpn"]) ? "? bgpd does not answer" : "no VRF matches the filter") : null,
       hidden > 0 ? element("p", { class: "nothing" }, `${hidden} more VRFs: choose one, or filter`) : null,
     ),
   ];

@@ -74,12 +74,15 @@ export function causes(findings) {
     );
 }
 
-/** One sentence on what a view shows: the worst that is found, or that all is well. */
-export function headline(findings, good) {
-  const wrong = findings.filter((finding) => finding.severity !== "info");
-  const state = stateOf(wrong);
-  const more = wrong.length > 1 ? ` (and ${wrong.length - 1} more)` : "";
-  return element("p", { class: `headline ${state}` }, `${signOf(state)} ${wrong.length > 0 ? wrong[0].what + more : good}`);
+/** Whether what shows one of these areas could not be read: that nothing is found says nothing then. */
+export const isUnread = (report, areas) => report.areas.some(({ area, state }) => areas.includes(area) && state === "unknown");
+
+/** One sentence on the areas of a view: the worst that is found, that something was not read, or that all is well. */
+export function headline(report, areas) {
+  const wrong = report.findings.filter(({ area, severity }) => areas.includes(area) && severity !== "info");
+  const unread = report.areas.filter(({ area, state }) => areas.includes(area) && state === "unknown").map(({ area }) => area);
+  const [state, text] = wrong.length > 0 ? [stateOf(wrong), wrong[0].what + (wrong.length > 1 ? ` (and ${wrong.length - 1} more)` : "")] : unread.length > 0 ? ["unknown", `not read: ${unread.join(", ")}`] : ["ok", "the checks find nothing wrong"];
+  return element("p", { class: `headline ${state}` }, `${signOf(state)} ${text}`);
 }
 
 /** A table whose rows become cards on a small screen. `rows` are lists of cells: a text, an element or a list of them. */

@@ -4,7 +4,7 @@
 import { command, perouter } from "./command.js";
 import { element } from "./dom.js";
 import { matches } from "./filter.js";
-import { badge, causes, headline, isUp, l3vnis, several, signOf, stateOf, table, worst } from "./state.js";
+import { badge, causes, headline, isUnread, isUp, l3vnis, several, signOf, stateOf, table, worst } from "./state.js";
 
 /** Rows of a table; what is wrong comes first. */
 const MOST_ROWS = 200;
@@ -48,19 +48,20 @@ const best = (route) => route.paths.find((path) => path.best);
 
 function ofHost(route) {
   const path = best(route);
+  if (!path && route.type2) return { state: "ok", text: `MAC/IP route sent to ${route.type2.advertisedTo.join(", ") || "no session"}` };
   const filtered = (route.filtered ?? []).map((from) => ({ state: from.reason === "next-hop" ? "warning" : "info", text: `${FILTERED[from.reason]} (${from.peer})` }));
-  if (!path && !route.type2) return { state: worst(filtered.map(({ state }) => state)), text: filtered.map(({ text }) => text).join("; ") || "no path can be used" };
-  if (path?.origin === "host" && route.kernel.length === 0) return { state: "fail", text: "not in the kernel" };
-  if (!route.type5) return { state: "fail", text: "no Type-5 route: spec.toFabric or a summary-only aggregate filters it" };
+  if (!path) return { state: filtered.length > 0 ? worst(filtered.map(({ state }) => state)) : "fail", text: filtered.map(({ text }) => text).join("; ") || "no path can be used: its next hop is unreachable" };
+  if (path.origin === "host" && route.kernel.length === 0) return { state: "fail", text: "not in the kernel" };
+  // What the host's session needs of itself may stay here.
+  if (!route.type5) return { state: path.origin === "router" ? "info" : "warning", text: "no Type-5 route: Path says why" };
   if (route.type5.advertisedTo.length === 0) return { state: "fail", text: "Type-5 route advertised to no session" };
   return { state: "ok", text: `Type-5 route sent to ${route.type5.advertisedTo.join(", ")}` };
 }
 
 function ofFabric(route) {
-  const path = best(route);
-  if (!path) return { state: "fail", text: "not imported: no route leads to its VTEP" };
+  if (!best(route)) return { state: "fail", text: "no path can be used: its next hop is unreachable" };
   if (route.kernel.length === 0) return { state: "fail", text: "not in the kernel" };
-  return { state: "ok", text: `imported, forwarded via ${route.kernel.join(", ")}` };
+  return { state: "ok", text: `forwarded via ${route.kernel.join(", ")}` };
 }
 
 const isOfFabric = (route) => (best(route) ?? route.paths[0])?.origin === "fabric";
@@ -85,15 +86,13 @@ function detail(report, vni, routes, choice) {
   if (routes.problem) return [title("prefixes"), element("p", { class: "cause fail" }, element("b", {}, `✗ ${routes.problem}`)), shown];
   const { items, metadata } = routes.list;
   const hop = (path) => path.nextHops.join(", ");
+  const all = (route) => (best(route) ? route.paths.filter((path) => path.best) : route.paths);
   const hostCells = (route) => {
     const path = best(route);
     const origin = path?.origin ?? (route.type2 ? "segment" : "host");
     return [origin, path ? (path.peer || hop(path)) : (route.filtered ?? []).map(({ peer }) => peer).join(", "), route.kernel.join(", ") || "–"];
   };
-  const fabricCells = (route) => {
-    const path = best(route) ?? route.paths[0];
-    return [hop(path), path.asPath];
-  };
+  const fabricCells = (route) => [all(route).map(hop).join(", "), [...new Set(all(route).map((path) => path.asPath))].join("; ")];
   const left = metadata.remainingItemCount;
   return [
     title("from the host to the fabric"),
@@ -122,8 +121,8 @@ export function vrf(report, choice, { routes, select }) {
   const shown = vnis.find((vni) => vni.vrf === shownVrf(report, choice));
   const headers = ["VRF", "host sessions", "accepted from hosts", "filtered", "Type-5 sent", "Type-5 imported"];
   return [
-    headline(report.findings.filter(({ area }) => area === "evpn" || area === "host"), "every service is advertised, every route of the fabric is imported"),
-    wanted.length > 0 ? element("div", { class: "scroll" }, table(headers, wanted.map(({ row }) => row))) : element("p", { class: "nothing" }, vnis.length === 0 ? "this router has no VRF" : "no VRF matches the filter"),
+    headline(report, ["host", "evpn"]),
+    wanted.length > 0 ? element("div", { class: "scroll" }, table(headers, wanted.map(({ row }) => row))) : element("p", { class: "nothing" }, vnis.length === 0 ? (isUnread(report, ["evpn"]) ? "? bgpd does not answer" : "this router has no VRF") : "no VRF matches the filter"),
     ...(shown ? detail(report, shown, routes, choice) : []),
   ];
 }
