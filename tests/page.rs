@@ -83,8 +83,13 @@ fn browser() -> Option<(PathBuf, PathBuf)> {
 async fn a_person_sees_what_is_wrong() {
     let Some((chromium, playwright)) = browser() else { return };
     let stop = CancellationToken::new();
-    let routers: [&[Fault]; 4] =
-        [&[Fault::None], &[Fault::Sessions], &[Fault::Routes], &[Fault::None, Fault::Sessions, Fault::Routes]];
+    let routers: [&[Fault]; 5] = [
+        &[Fault::None],
+        &[Fault::Sessions],
+        &[Fault::Routes],
+        &[Fault::Silent],
+        &[Fault::None, Fault::Sessions, Fault::Routes],
+    ];
     let mut addresses = Vec::new();
     for faults in routers {
         addresses.push(format!("http://{}/", serve(faults, &stop).await));

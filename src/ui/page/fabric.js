@@ -44,21 +44,22 @@ function leafRow(report, session) {
 function lane(report, vni) {
   const sessions = report.sessions.filter((session) => session.vrf === vni.vrf);
   const found = report.findings.filter(({ where }) => where.vrf === vni.vrf);
-  const own = found.filter(({ where }) => where.peer === undefined);
-  const state = worst([stateOf(found), ...sessions.map((session) => sessionState(report, session))]);
-  return { vni, sessions, found, own, state };
+  const { originated, sent, received } = report.type5[vni.vrf] ?? { originated: 0, sent: 0, received: {} };
+  const sum = (key) => Object.values(received).reduce((all, vtep) => all + vtep[key], 0);
+  const counts = { originated, sent, routes: sum("routes"), imported: sum("imported") };
+  // Where routes are missing, why is found here or elsewhere.
+  const isWhole = counts.sent === counts.originated && counts.imported === counts.routes;
+  const own = worst([stateOf(found.filter(({ where }) => where.peer === undefined)), isWhole ? "ok" : "warning"]);
+  const state = worst([own, stateOf(found), ...sessions.map((session) => sessionState(report, session))]);
+  return { vni, sessions, found, counts, own, state };
 }
 
-function laneRow(report, { vni, sessions, found, own }) {
-  const counts = report.type5[vni.vrf];
-  const received = Object.values(counts?.received ?? {});
-  const sum = (key) => received.reduce((all, vtep) => all + vtep[key], 0);
+function laneRow(report, { vni, sessions, found, counts, own: state }) {
   const line = (isGood, text) => element("small", isGood ? {} : { class: "word fail" }, isGood ? text : `✗ ${text}`);
-  const isSent = counts === undefined || counts.sent === counts.originated;
-  const isImported = sum("imported") === sum("routes");
-  const texts = counts ? [line(isSent, `${counts.sent} of ${counts.originated} Type-5 sent`), line(isImported, `${sum("imported")} of ${sum("routes")} Type-5 imported`)] : [];
-  // Why it is so is found elsewhere, or it is found here.
-  const state = worst([stateOf(own), isSent && isImported ? "ok" : "warning"]);
+  const texts = [
+    line(counts.sent === counts.originated, `${counts.sent} of ${counts.originated} Type-5 sent`),
+    line(counts.imported === counts.routes, `${counts.imported} of ${counts.routes} Type-5 imported`),
+  ];
   const box = element("div", { class: `box vrf ${state}` }, element("b", {}, `${signOf(state)} ${vni.vrf}`), element("small", {}, `VNI ${vni.number}`), texts);
   const hosts = sessions.map((session) => element("div", { class: "pair" }, edge(report, session), peerBox(report, session, session.hostname ?? "host speaker")));
   const none = element("div", { class: "pair" }, element("small", { class: "dim" }, "no host session"));
