@@ -139,24 +139,27 @@ async fn read_while_open(served: Arc<PageState>) {
         }
         let begin = Instant::now();
         let read = (served.source.report)().await;
-        let number = served.note(&read);
-        served.reports.send_replace(Some((read.map(|reading| reading.report), number)));
+        served.reports.send_replace(Some(served.note(read)));
         sleep(pause_after(begin.elapsed(), PAUSE)).await;
     }
 }
 
 impl PageState {
-    /// Takes note of what changed.
-    fn note(&self, read: &Result<Reading, String>) -> u64 {
+    /// Takes note of what changed: the report or the problem, and the number of changes so far.
+    fn note(&self, read: Result<Reading, String>) -> (Result<String, String>, u64) {
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        match read {
-            Ok(reading) => history.note(reading.time, Ok(reading.states.clone())),
+        let read = match read {
+            Ok(Reading { report, states, time }) => {
+                history.note(time, Ok(states));
+                Ok(report)
+            }
             Err(problem) => {
                 let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                history.note(now.as_secs(), Err(problem));
+                history.note(now.as_secs(), Err(&problem));
+                Err(problem)
             }
-        }
-        history.number()
+        };
+        (read, history.number())
     }
 
     fn changes(&self) -> Response {
