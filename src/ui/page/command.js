@@ -30,8 +30,10 @@ async function copy(line, code, button) {
 }
 
 /** The command with a button that copies it. */
-export function command(words) {
-  const line = commandLine(words);
+export const command = (words) => copied(commandLine(words));
+
+/** A line as it is, with a button that copies it. */
+export function copied(line) {
   const code = element("code", {}, line);
   const button = element("button", { type: "button", "data-key": line, "aria-label": `copy ${line}` }, "copy");
   button.addEventListener("click", () => copy(line, code, button));

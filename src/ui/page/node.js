@@ -4,7 +4,7 @@
 import { command, ip, perouter } from "./command.js";
 import { element } from "./dom.js";
 import { matches } from "./filter.js";
-import { between, causes, headline, isUnread, isUp, l3vnis, ofSession, sessionState, signOf, stateOf, worst, STATES } from "./state.js";
+import { between, causes, headline, isUnread, isUp, l3vnis, ofSession, sessionState, several, signOf, stateOf, worst, STATES } from "./state.js";
 
 const MOST_LANES = 40;
 
@@ -65,7 +65,7 @@ function vethHop(report, vni, sessions) {
 function speakerHop(report, vni, session) {
   const since = session.since ?? session.downSince;
   const counts = Object.values(session.prefixes).reduce((all, count) => [all[0] + count.received, all[1] + count.sent], [0, 0]);
-  const lines = [session.remoteAs === null ? null : `AS ${session.remoteAs}`, `${session.state}${since ? ` for ${between(since, report.time)}` : ""}`, isUp(session) ? `${counts[0]} prefixes in, ${counts[1]} out` : null];
+  const lines = [session.remoteAs === null ? null : `AS ${session.remoteAs}`, `${session.state}${since ? ` for ${between(since, report.time)}` : ""}`, isUp(session) ? `${several(counts[0], "prefix", "prefixes")} in, ${counts[1]} out` : null];
   return hop("host speaker", sessionState(report, session), session.peer, lines, [perouter(report, "sessions", vni.vrf, "-o", "wide")]);
 }
 

@@ -1,7 +1,7 @@
 // The view Path: the way of packets to an address, and of the replies, as `perouter trace -o json` has them. In: what a person asks.
 // Out: elements. It asks only when a person does: a path costs FRR time.
 
-import { command, perouter } from "./command.js";
+import { command, copied, perouter } from "./command.js";
 import { element } from "./dom.js";
 import { STATES, badge, signOf } from "./state.js";
 
@@ -10,11 +10,11 @@ const DIRECTIONS = { "host-to-fabric": "from the host to the fabric", "fabric-to
 
 const stepState = (step) => (!step.ok ? "fail" : step.warning ? "warning" : "ok");
 
-/** `bgpd: show …` as a command of the node. */
+/** What shows a step: `bgpd: show …` as a command of the node, or a command of the node. */
 function shownBy(report, evidence) {
   const [daemon, ...rest] = evidence.split(": ");
   const isDaemon = ["bgpd", "zebra"].includes(daemon) && rest.length > 0;
-  return isDaemon ? command(["vtysh", "--vty_socket", report.target.vtyDir, "-c", rest.join(": ")]) : element("code", { class: "evidence" }, evidence);
+  return isDaemon ? command(["vtysh", "--vty_socket", report.target.vtyDir, "-c", rest.join(": ")]) : copied(evidence);
 }
 
 function stepItem(report, step) {
