@@ -16,7 +16,7 @@ use crate::frr::show::session::SessionPhase;
 use crate::kernel::{host_routes, netns};
 use crate::runtime::Runtime;
 use crate::status::{NodeStatus, publish};
-use crate::types::{Family, VrfName};
+use crate::types::{Family, VrfMode, VrfName};
 
 /// A status that is older is not written any more: the controller writes it every 30 s at least.
 const STALE: u64 = 120;
@@ -29,6 +29,8 @@ pub struct FactsRead {
     pub facts: Facts,
     /// The node, as its controller calls it.
     pub node: Option<String>,
+    /// How it isolates VRFs.
+    pub vrf_mode: Option<VrfMode>,
     /// The findings that the controller has written.
     pub before: Vec<Finding>,
     /// FRR or a controller is or was there.
@@ -40,6 +42,7 @@ pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
     let mut status = publish::read(&runtime.status())?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let node = status.as_ref().map(|status| status.node.clone());
+    let vrf_mode = status.as_ref().map(|status| status.vrf_mode);
     let before = status.as_ref().map(|status| status.findings.clone()).unwrap_or_default();
     let mut facts = status.as_mut().map(|status| status.with_facts(std::mem::take)).unwrap_or_default();
     facts.controller = controller(runtime, status.as_ref(), now)?;
@@ -61,7 +64,7 @@ pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
             Err(error) => tracing::warn!("the routes of the host are not checked: {error:#}"),
         }
     }
-    Ok(FactsRead { facts, node, before, has_router })
+    Ok(FactsRead { facts, node, vrf_mode, before, has_router })
 }
 
 fn controller(runtime: &Runtime, status: Option<&NodeStatus>, now: u64) -> anyhow::Result<ControllerState> {

@@ -2,21 +2,20 @@
 //! or YAML.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
-use serde::Serialize;
 
 use super::exit_status::ExitStatus;
 use super::frr_client::{FrrQueries, unknown_vrf};
 use super::options::RuntimeOptions;
 use super::show::{Items, Look, ShowOptions, Shown};
 use crate::diagnose::filtered::{FilterReason, Filtered};
-use crate::frr::show::route::{Origin, Path, Type5};
-use crate::frr::show::type2::Type2;
+use crate::diagnose::listed_route::{FilteredFrom, ListedRoute};
+use crate::frr::show::route::Origin;
 use crate::names::{OwnedName, Role};
+use crate::runtime::Runtime;
 use crate::types::{Family, VrfName};
 
 /// Arguments of `perouter routes`.
@@ -62,52 +61,29 @@ impl From<OriginChoice> for Origin {
     }
 }
 
-/// A prefix.
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ListedRoute {
-    prefix: IpNet,
-    paths: Vec<Path>,
-    /// Where the kernel forwards to.
-    kernel: Vec<String>,
-    /// Our Type-5 route.
-    type5: Option<Type5>,
-    /// Our MAC/IP route.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    type2: Option<Type2>,
-    /// Hosts from which it is filtered.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    filtered: Vec<FilteredFrom>,
-}
-
-/// A host whose route is filtered.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct FilteredFrom {
-    peer: String,
-    next_hop: Option<IpAddr>,
-    reason: FilterReason,
-}
-
-impl ListedRoute {
-    fn origin(&self) -> Option<Origin> {
-        let best = self.paths.iter().find(|path| path.best).map(|path| path.origin);
-        best.or_else(|| self.type2.as_ref().map(|_| Origin::Segment))
-    }
-}
-
 /// Prints the routes.
 pub async fn execute(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
-    let mut frr = FrrQueries::of(&args.runtime.paths());
+    let mut routes = read(&args.runtime.paths(), &args.vrf).await?;
+    let from = args.from.map(Origin::from);
+    let of_host = |route: &ListedRoute| from == Some(Origin::Host) && !route.filtered.is_empty();
+    routes.retain(|route| from.is_none_or(|from| route.origin() == Some(from)) || of_host(route));
+    let list = Items { items: routes };
+    let text = args.show.render("RouteList", &list, |look| text(&list.items, look))?;
+    args.show.show(&Shown { text, status: ExitStatus::Ok })
+}
+
+/// The routes of a VRF, by prefix.
+pub async fn read(runtime: &Runtime, vrf: &VrfName) -> anyhow::Result<Vec<ListedRoute>> {
+    let mut frr = FrrQueries::of(runtime);
     let vnis = frr.l3vnis().await?;
-    let Some((_, state)) = vnis.get(&args.vrf) else {
-        return Err(unknown_vrf(args.vrf.as_str(), &vnis.keys().map(VrfName::as_str).collect()));
+    let Some((_, state)) = vnis.get(vrf) else {
+        return Err(unknown_vrf(vrf.as_str(), &vnis.keys().map(VrfName::as_str).collect()));
     };
     let mut type5 = frr.type5(state).await?;
     let mut routes: BTreeMap<IpNet, ListedRoute> = BTreeMap::new();
     for family in [Family::Ipv4, Family::Ipv6] {
-        let mut kernel = frr.kernel(&args.vrf, family, None).await?;
-        for (prefix, paths) in frr.paths(&args.vrf, family).await? {
+        let mut kernel = frr.kernel(vrf, family, None).await?;
+        for (prefix, paths) in frr.paths(vrf, family).await? {
             let route = ListedRoute {
                 prefix,
                 paths,
@@ -119,7 +95,7 @@ pub async fn execute(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
             routes.insert(prefix, route);
         }
     }
-    for (vni, state) in frr.l2vnis(&args.vrf).await? {
+    for (vni, state) in frr.l2vnis(vrf).await? {
         for (address, type2) in frr.type2(&state).await? {
             let prefix = IpNet::from(address);
             let route = routes.entry(prefix).or_insert_with(|| ListedRoute { prefix, ..ListedRoute::default() });
@@ -127,20 +103,14 @@ pub async fn execute(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
             route.type2 = Some(type2);
         }
     }
-    for (session, _) in frr.sessions().await?.into_iter().filter(|(session, _)| session.vrf.as_ref() == Some(&args.vrf))
-    {
+    for (session, _) in frr.sessions().await?.into_iter().filter(|(session, _)| session.vrf.as_ref() == Some(vrf)) {
         for Filtered { prefix, next_hop, reason } in frr.filtered(&session).await? {
             let from = FilteredFrom { peer: session.peer.clone(), next_hop, reason };
             let route = routes.entry(prefix).or_insert_with(|| ListedRoute { prefix, ..ListedRoute::default() });
             route.filtered.push(from);
         }
     }
-    let from = args.from.map(Origin::from);
-    let of_host = |route: &ListedRoute| from == Some(Origin::Host) && !route.filtered.is_empty();
-    routes.retain(|_, route| from.is_none_or(|from| route.origin() == Some(from)) || of_host(route));
-    let list = Items { items: routes.into_values().collect() };
-    let text = args.show.render("RouteList", &list, |look| text(&list.items, look))?;
-    args.show.show(&Shown { text, status: ExitStatus::Ok })
+    Ok(routes.into_values().collect())
 }
 
 fn advertised(peers: &[String]) -> String {

@@ -1,26 +1,25 @@
 //! `perouter sessions`: BGP sessions as FRR has them now, and why one is not established. In: FRR and the status file. Out:
 //! a table, JSON or YAML.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Args;
-use serde::Serialize;
 
 use super::exit_status::ExitStatus;
 use super::frr_client::{FrrQueries, unknown_vrf};
 use super::options::RuntimeOptions;
 use super::show::{Items, Look, ShowOptions, Shown, WatchOptions};
 use super::tone::Tone;
-use crate::diagnose::cause::{Cause, cause, last_error, short_age};
+use crate::diagnose::cause::{cause, short_age};
 use crate::diagnose::filtered::{FilterReason, Filtered};
-use crate::diagnose::finding::rfc3339;
+use crate::diagnose::listed_session::ListedSession;
 use crate::frr::show::family;
-use crate::frr::show::neighbor::{Negotiation, SessionReset};
+use crate::frr::show::neighbor::Negotiation;
 use crate::frr::show::session::{Prefixes, SessionPhase, SessionState};
 use crate::status::publish;
-use crate::types::{Asn, VrfName};
+use crate::types::VrfName;
 
 /// Arguments of `perouter sessions`.
 #[derive(Debug, Args)]
@@ -41,101 +40,6 @@ pub struct SessionsArgs {
     show: ShowOptions,
     #[command(flatten)]
     watch: WatchOptions,
-}
-
-/// A session with its cause.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ListedSession {
-    vrf: Option<VrfName>,
-    peer: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hostname: Option<String>,
-    remote_as: Option<Asn>,
-    state: SessionPhase,
-    /// When it was established; only while it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    since: Option<String>,
-    /// When it went down; absent while it is established, and before it was for the first time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    down_since: Option<String>,
-    /// How often it was established since the neighbor was configured.
-    established: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    local_address: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote_router_id: Option<String>,
-    /// Address families that either side offers, while it is established.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    families: BTreeMap<String, Negotiation>,
-    /// Other capabilities that either side has advertised.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    capabilities: BTreeMap<String, Negotiation>,
-    /// By address family.
-    prefixes: BTreeMap<String, Prefixes>,
-    /// Why it is not established.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cause: Option<String>,
-    /// How the last session or attempt ended, also of one that is established now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_error: Option<LastError>,
-    /// Routes that are filtered.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    filtered: Vec<Filtered>,
-    /// Seconds since it went up or down.
-    #[serde(skip)]
-    age: Option<u64>,
-}
-
-/// How a session or an attempt ended.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct LastError {
-    kind: &'static str,
-    text: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<String>,
-    #[serde(skip)]
-    age: Option<u64>,
-}
-
-impl ListedSession {
-    fn new(state: SessionState, reset: Option<SessionReset>, cause: Option<String>, now: u64) -> Self {
-        let error = reset.as_ref().and_then(|reset| last_error(&state, reset));
-        let is_down = state.phase != SessionPhase::Established && state.established > 0;
-        let reset = reset.unwrap_or_default();
-        let before = |age: u64| now.saturating_sub(age);
-        let last_error = error.map(|Cause { kind, text, .. }| LastError {
-            kind: kind.as_str(),
-            text,
-            time: reset.reset_age.map(before).map(rfc3339),
-            age: reset.reset_age,
-        });
-        let down_for = reset.reset_age.filter(|_| is_down);
-        Self {
-            vrf: state.vrf,
-            peer: state.peer,
-            hostname: reset.hostname,
-            remote_as: state.remote_as,
-            state: state.phase,
-            since: state.since.map(rfc3339),
-            down_since: down_for.map(before).map(rfc3339),
-            established: state.established,
-            local_address: reset.local_address,
-            remote_router_id: reset.remote_router_id,
-            families: reset.families,
-            capabilities: reset.capabilities,
-            prefixes: state.prefixes,
-            cause,
-            last_error,
-            filtered: vec![],
-            age: state.since.map(|since| now.saturating_sub(since)).or(down_for),
-        }
-    }
-
-    fn vrf_name(&self) -> &str {
-        self.vrf.as_ref().map_or("default", VrfName::as_str)
-    }
 }
 
 /// Prints the sessions.
@@ -273,6 +177,7 @@ fn text(sessions: &[ListedSession], look: Look) -> String {
 mod tests {
     use super::super::tone::plain;
     use super::*;
+    use crate::frr::show::neighbor::SessionReset;
 
     fn session(phase: &str, since: Option<u64>) -> SessionState {
         SessionState {

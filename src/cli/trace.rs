@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use clap::Args;
 use ipnet::IpNet;
-use serde::Serialize;
 
 use super::exit_status::ExitStatus;
 use super::facts;
@@ -17,7 +16,7 @@ use super::show::{Items, Look, ShowOptions, Shown};
 use super::tone::Tone;
 use crate::diagnose::cause::cause;
 use crate::diagnose::facts::Facts;
-use crate::diagnose::trace::{Trace, TraceFacts, TraceStep, TracedSession, Workload, follow};
+use crate::diagnose::trace::{DirectedTrace, TraceFacts, TraceQuery, TraceStep, TracedSession, Workload, follow};
 use crate::diagnose::{Finding, check};
 use crate::frr::show::family::EVPN;
 use crate::frr::show::interface::Interface;
@@ -27,6 +26,7 @@ use crate::frr::show::session::SessionState;
 use crate::frr::show::type5::Type5Route;
 use crate::frr::show::vni::{VniState, VniType};
 use crate::kernel::{host_routes, netns};
+use crate::runtime::Runtime;
 use crate::types::{Family, Vni, VrfName};
 
 /// Arguments of `perouter trace`.
@@ -55,42 +55,10 @@ pub struct TraceArgs {
     show: ShowOptions,
 }
 
-/// The path of packets to an address.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DirectedTrace {
-    to: IpAddr,
-    /// From where to where; absent where no route covers the address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    direction: Option<&'static str>,
-    /// The address is one that serves as an example.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    example: bool,
-    complete: bool,
-    #[serde(flatten)]
-    trace: Trace,
-}
-
 /// Prints the path.
 pub async fn execute(args: &TraceArgs) -> anyhow::Result<ExitCode> {
-    let mut reader = TraceReader::new(args).await?;
-    let mut traces = Vec::new();
-    let mut known = Vec::new();
-    let l3vnis = reader.vnis.iter().filter(|(_, state)| state.vni_type == VniType::L3);
-    let l3vnis: BTreeMap<VrfName, (Vni, VniState)> =
-        l3vnis.filter_map(|(vni, state)| Some((state.vrf.parse().ok()?, (*vni, state.clone())))).collect();
-    for (vrf, (vni, state)) in l3vnis {
-        known.push(vrf.clone());
-        if args.vrf.as_ref().is_none_or(|wanted| *wanted == vrf) {
-            traces.push(reader.both(args, &vrf, (vni, &state)).await?);
-        }
-    }
-    if traces.is_empty() {
-        let Some(vrf) = &args.vrf else { anyhow::bail!("FRR has no VRF: see `perouter status`") };
-        return Err(unknown_vrf(vrf.as_str(), &known.iter().map(VrfName::as_str).collect()));
-    }
-    // VRFs that have the address come first.
-    traces.sort_by_key(|of_vrf| of_vrf.first().map(|there| (there.trace.prefix.is_none(), there.trace.vrf.clone())));
+    let query = TraceQuery { to: args.address, from: args.from, vrf: args.vrf.clone() };
+    let traces = read(&args.runtime.paths(), &query).await?;
     let is_complete = |of_vrf: &Vec<DirectedTrace>| of_vrf.iter().all(|path| path.complete || path.example);
     let status = ExitStatus::of_problem(!traces.iter().any(is_complete));
     let list = Items { items: traces.into_iter().flatten().collect::<Vec<_>>() };
@@ -100,10 +68,35 @@ pub async fn execute(args: &TraceArgs) -> anyhow::Result<ExitCode> {
     args.show.show(&Shown { text, status })
 }
 
+/// The paths in each VRF, or the one that is asked for: that to the address, then that of the replies. VRFs that have the address
+/// come first.
+pub async fn read(runtime: &Runtime, query: &TraceQuery) -> anyhow::Result<Vec<Vec<DirectedTrace>>> {
+    let mut reader = TraceReader::new(runtime, query.clone()).await?;
+    let mut traces = Vec::new();
+    let mut known = Vec::new();
+    let l3vnis = reader.vnis.iter().filter(|(_, state)| state.vni_type == VniType::L3);
+    let l3vnis: BTreeMap<VrfName, (Vni, VniState)> =
+        l3vnis.filter_map(|(vni, state)| Some((state.vrf.parse().ok()?, (*vni, state.clone())))).collect();
+    for (vrf, (vni, state)) in l3vnis {
+        known.push(vrf.clone());
+        if query.vrf.as_ref().is_none_or(|wanted| *wanted == vrf) {
+            traces.push(reader.both(&vrf, (vni, &state)).await?);
+        }
+    }
+    if traces.is_empty() {
+        let Some(vrf) = &query.vrf else { anyhow::bail!("FRR has no VRF: see `perouter status`") };
+        return Err(unknown_vrf(vrf.as_str(), &known.iter().map(VrfName::as_str).collect()));
+    }
+    traces.sort_by_key(|of_vrf| of_vrf.first().map(|there| (there.trace.prefix.is_none(), there.trace.vrf.clone())));
+    Ok(traces)
+}
+
 type Sessions = Vec<(SessionState, Option<SessionReset>)>;
 
 /// What all traces read.
 struct TraceReader {
+    runtime: Runtime,
+    query: TraceQuery,
     frr: FrrQueries,
     sessions: Sessions,
     links: BTreeMap<String, Interface>,
@@ -120,46 +113,35 @@ struct AllFacts {
 }
 
 impl TraceReader {
-    async fn new(args: &TraceArgs) -> anyhow::Result<Self> {
-        let mut frr = FrrQueries::of(&args.runtime.paths());
+    async fn new(runtime: &Runtime, query: TraceQuery) -> anyhow::Result<Self> {
+        let mut frr = FrrQueries::of(runtime);
         let vnis = frr.vnis().await?;
         let (sessions, links) = (frr.sessions().await?, frr.interfaces().await?);
         let underlay = frr.underlay().await?;
-        Ok(Self { frr, sessions, links, underlay, vnis, all: None })
+        Ok(Self { runtime: runtime.clone(), query, frr, sessions, links, underlay, vnis, all: None })
     }
 
     /// The path to the address, and that of the replies.
-    async fn both(
-        &mut self,
-        args: &TraceArgs,
-        vrf: &VrfName,
-        vni: (Vni, &VniState),
-    ) -> anyhow::Result<Vec<DirectedTrace>> {
-        let there = self.path(args, vrf, vni, args.address).await?;
-        let back = match args.from {
+    async fn both(&mut self, vrf: &VrfName, vni: (Vni, &VniState)) -> anyhow::Result<Vec<DirectedTrace>> {
+        let there = self.path(vrf, vni, self.query.to).await?;
+        let back = match self.query.from {
             Some(from) => Some((from, false)),
             None => self.example(vrf, &there).await?.map(|address| (address, true)),
         };
         let mut found = vec![there];
         if let Some((address, example)) = back {
-            found.push(DirectedTrace { example, ..self.path(args, vrf, vni, address).await? });
+            found.push(DirectedTrace { example, ..self.path(vrf, vni, address).await? });
         }
         Ok(found)
     }
 
     async fn path(
         &mut self,
-        args: &TraceArgs,
         vrf: &VrfName,
         (vni, state): (Vni, &VniState),
         to: IpAddr,
     ) -> anyhow::Result<DirectedTrace> {
-        let trace = follow(to, &self.facts(args, vrf, (vni, state), to).await?);
-        let direction = trace.origin.map(|origin| match origin {
-            Origin::Fabric => "host-to-fabric",
-            Origin::Host | Origin::Router | Origin::Segment => "fabric-to-host",
-        });
-        Ok(DirectedTrace { to, direction, example: false, complete: trace.is_complete(), trace })
+        Ok(DirectedTrace::new(to, follow(to, &self.facts(vrf, (vni, state), to).await?)))
     }
 
     /// An address at the other side of the router.
@@ -175,7 +157,6 @@ impl TraceReader {
 
     async fn facts(
         &mut self,
-        args: &TraceArgs,
         vrf: &VrfName,
         (vni, state): (Vni, &VniState),
         address: IpAddr,
@@ -199,7 +180,7 @@ impl TraceReader {
         let vteps: BTreeSet<IpAddr> = best.clone().flat_map(|path| path.next_hops.iter().copied()).collect();
         let workload = self.workload(address, vrf).await?;
         let unused =
-            if best.count() > 0 || workload.is_some() { vec![] } else { self.not_in_use(args, vrf, address).await? };
+            if best.count() > 0 || workload.is_some() { vec![] } else { self.not_in_use(vrf, address).await? };
         Ok(TraceFacts {
             vrf: vrf.clone(),
             vni,
@@ -231,11 +212,11 @@ impl TraceReader {
     }
 
     /// Why routes of the fabric to the address are not in use in a VRF.
-    async fn not_in_use(&mut self, args: &TraceArgs, vrf: &VrfName, address: IpAddr) -> anyhow::Result<Vec<Finding>> {
+    async fn not_in_use(&mut self, vrf: &VrfName, address: IpAddr) -> anyhow::Result<Vec<Finding>> {
         let all = if let Some(all) = self.all.take() {
             all
         } else {
-            let mut facts = facts::read(&args.runtime.paths()).await?.facts;
+            let mut facts = facts::read(&self.runtime).await?.facts;
             let type5 = facts.type5.take().unwrap_or_default();
             AllFacts { facts, type5 }
         };
@@ -320,7 +301,7 @@ fn step_text(step: &TraceStep, look: Look) -> String {
 mod tests {
     use super::super::tone::plain;
     use super::*;
-    use crate::diagnose::trace::TracePoint;
+    use crate::diagnose::trace::{Trace, TracePoint};
 
     #[test]
     fn a_path_has_its_direction_its_branches_and_what_shows_a_step() {

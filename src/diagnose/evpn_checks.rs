@@ -37,7 +37,10 @@ fn received<'a>(routes: &'a [Type5Route], facts: &Facts) -> Vec<(&'a Type5Route,
 }
 
 /// Those with a VNI of this node.
-fn ours<'a>(routes: &'a [Type5Route], facts: &Facts) -> Vec<(&'a Type5Route, &'a Type5Path, IpAddr, Vni, VrfName)> {
+pub(super) fn ours<'a>(
+    routes: &'a [Type5Route],
+    facts: &Facts,
+) -> Vec<(&'a Type5Route, &'a Type5Path, IpAddr, Vni, VrfName)> {
     let of_vni = |(route, path, vtep): (&'a Type5Route, &'a Type5Path, IpAddr)| {
         let vni = Vni::try_from(path.vni?).ok()?;
         Some((route, path, vtep, vni, facts.vnis.get(&vni)?.vrf.parse().ok()?))

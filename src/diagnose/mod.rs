@@ -9,10 +9,13 @@ pub mod facts;
 pub mod filtered;
 pub mod finding;
 mod host_checks;
+pub mod listed_route;
+pub mod listed_session;
 mod node_checks;
 mod session_checks;
 pub mod tcp_diagnosis;
 pub mod trace;
+pub mod type5_use;
 
 pub use cause::SessionCause;
 pub use finding::Finding;

@@ -1,21 +1,28 @@
-//! The page of `perouter ui`. In: a listener, and what reads the router. Out: files that are part of the program, and reports as a
-//! stream of events. It changes nothing, serves no file of the disk, and does not know how the router is read.
+//! The page of `perouter ui`. In: a listener, and what reads the router. Out: files that are part of the program, reports as a
+//! stream of events, and answers to what a person asks. It changes nothing, serves no file of the disk, and does not know how the
+//! router is read.
 //!
 //! | path | response |
 //! |---|---|
 //! | `/` and the names in [`FILES`] | the page |
-//! | `/events` | server-sent events: `report` with a JSON document, `problem` where the router cannot be read |
+//! | `/events` | server-sent events: `report` with a JSON document, `problem` where the router cannot be read; the id is the number of changes so far |
+//! | `/changes` | what changed while the page was served |
+//! | `/routes?vrf=` | the routes of a VRF, as `perouter routes` has them |
+//! | `/trace?to=&from=&vrf=` | the path of an address, as `perouter trace` has it |
 
+mod history;
+mod query;
 pub mod report;
+pub mod states;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -25,14 +32,22 @@ use futures::future::BoxFuture;
 use futures::stream::unfold;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::history::History;
+use self::query::{QueryError, trace_query, vrf_query};
+use self::states::States;
+use crate::diagnose::trace::TraceQuery;
 use crate::status::connections;
+use crate::types::VrfName;
 
 /// Time between the end of a read and the next one, while somebody has the page open, at least.
 const PAUSE: Duration = Duration::from_secs(3);
+
+/// An answer to a person takes no longer. One is computed at a time: the next one waits within its own time.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -43,8 +58,15 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
     ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
     ("/app.js", SCRIPT, include_str!("page/app.js")),
+    ("/changes.js", SCRIPT, include_str!("page/changes.js")),
     ("/checks.js", SCRIPT, include_str!("page/checks.js")),
+    ("/command.js", SCRIPT, include_str!("page/command.js")),
+    ("/fabric.js", SCRIPT, include_str!("page/fabric.js")),
     ("/filter.js", SCRIPT, include_str!("page/filter.js")),
+    ("/node.js", SCRIPT, include_str!("page/node.js")),
+    ("/path.js", SCRIPT, include_str!("page/path.js")),
+    ("/state.js", SCRIPT, include_str!("page/state.js")),
+    ("/vrf.js", SCRIPT, include_str!("page/vrf.js")),
     ("/address.js", SCRIPT, include_str!("page/address.js")),
     ("/dom.js", SCRIPT, include_str!("page/dom.js")),
 ];
@@ -53,17 +75,51 @@ const FILES: &[(&str, &str, &str)] = &[
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'";
 
-/// Reads the router: a report as JSON, or why it cannot be read.
-pub type ReadReport = Arc<dyn Fn() -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
+/// A read of the router.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// The report, as JSON.
+    pub report: String,
+    /// Its states.
+    pub states: States,
+    /// When, in seconds since the epoch.
+    pub time: u64,
+}
 
-/// The last read.
-type LastReport = Option<Result<String, String>>;
+/// Reads the router, or says why it cannot be read.
+pub type ReadReport = Arc<dyn Fn() -> BoxFuture<'static, Result<Reading, String>> + Send + Sync>;
+
+/// Answers a question of a person with a JSON document, or says why it cannot.
+pub type ReadAnswer<Q> = Arc<dyn Fn(Q) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
+
+/// What the page shows.
+#[derive(Clone)]
+pub struct PageSource {
+    /// The router, read every few seconds.
+    pub report: ReadReport,
+    /// The routes of a VRF.
+    pub routes: ReadAnswer<VrfName>,
+    /// The path of an address.
+    pub trace: ReadAnswer<TraceQuery>,
+}
+
+/// The last read: a report or a problem, and the number of changes so far.
+type LastReport = Option<(Result<String, String>, u64)>;
+
+/// What all requests share.
+struct PageState {
+    reports: watch::Sender<LastReport>,
+    history: Mutex<History>,
+    source: PageSource,
+    turn: Semaphore,
+}
 
 /// Serves until `stop`. The router is read only while somebody has the page open.
-pub async fn serve(listener: TcpListener, read: ReadReport, stop: CancellationToken) {
-    let reports = Arc::new(watch::Sender::new(None));
-    let reading = tokio::spawn(read_while_open(read, Arc::clone(&reports)));
-    connections::serve(listener, router(reports), stop).await;
+pub async fn serve(listener: TcpListener, source: PageSource, stop: CancellationToken) {
+    let (reports, history, turn) = (watch::Sender::new(None), Mutex::default(), Semaphore::new(1));
+    let served = Arc::new(PageState { reports, history, source, turn });
+    let reading = tokio::spawn(read_while_open(Arc::clone(&served)));
+    connections::serve(listener, router(&served), stop).await;
     reading.abort();
 }
 
@@ -73,26 +129,87 @@ pub fn pause_after(took: Duration, least: Duration) -> Duration {
     least.max(took.saturating_mul(10))
 }
 
-async fn read_while_open(read: ReadReport, reports: Arc<watch::Sender<LastReport>>) {
+async fn read_while_open(served: Arc<PageState>) {
     loop {
-        if reports.receiver_count() == 0 {
+        if served.reports.receiver_count() == 0 {
             // What was read before is old when the page is opened again.
-            reports.send_replace(None);
+            served.reports.send_replace(None);
             sleep(Duration::from_millis(100)).await;
             continue;
         }
         let begin = Instant::now();
-        reports.send_replace(Some(read().await));
+        let read = (served.source.report)().await;
+        served.reports.send_replace(Some(served.note(read)));
         sleep(pause_after(begin.elapsed(), PAUSE)).await;
     }
 }
 
-fn router(reports: Arc<watch::Sender<LastReport>>) -> Router {
-    let events = move || {
-        let reports = reports.subscribe();
-        async { Sse::new(stream(reports)).keep_alive(KeepAlive::default()) }
-    };
-    let mut router = Router::new().route("/events", get(events));
+impl PageState {
+    /// Takes note of what changed: the report or the problem, and the number of changes so far.
+    fn note(&self, read: Result<Reading, String>) -> (Result<String, String>, u64) {
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = match read {
+            Ok(Reading { report, states, time }) => {
+                history.note(time, Ok(states));
+                Ok(report)
+            }
+            Err(problem) => {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                history.note(now.as_secs(), Err(&problem));
+                Err(problem)
+            }
+        };
+        (read, history.number())
+    }
+
+    fn changes(&self) -> Response {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        serde_json::to_string(&history.list()).map_or_else(
+            |error| problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+            |document| json_response(StatusCode::OK, document),
+        )
+    }
+
+    /// Answers a question, when those before it are answered.
+    async fn answer<Q>(&self, answer: &ReadAnswer<Q>, question: Result<Q, QueryError>) -> Response {
+        let question = match question {
+            Ok(question) => question,
+            Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
+        };
+        let answered = timeout(ANSWER_LIMIT, async {
+            let _turn = self.turn.acquire().await;
+            answer(question).await
+        });
+        match answered.await {
+            Ok(Ok(document)) => json_response(StatusCode::OK, document),
+            Ok(Err(error)) => problem(StatusCode::UNPROCESSABLE_ENTITY, &error),
+            Err(_) => {
+                let text = format!("no answer within {} s", ANSWER_LIMIT.as_secs());
+                problem(StatusCode::GATEWAY_TIMEOUT, &text)
+            }
+        }
+    }
+}
+
+fn json_response(status: StatusCode, document: String) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], document).into_response()
+}
+
+fn problem(status: StatusCode, text: &str) -> Response {
+    json_response(status, json!({"problem": text}).to_string())
+}
+
+fn router(served: &Arc<PageState>) -> Router {
+    let of = || Arc::clone(served);
+    let (events, changes, routes, trace) = (of(), of(), of(), of());
+    let mut router = Router::new()
+        .route(
+            "/events",
+            get(async move || Sse::new(stream(events.reports.subscribe())).keep_alive(KeepAlive::default())),
+        )
+        .route("/changes", get(async move || changes.changes()))
+        .route("/routes", get(async move |uri: Uri| routes.answer(&routes.source.routes, vrf_query(uri.query())).await))
+        .route("/trace", get(async move |uri: Uri| trace.answer(&trace.source.trace, trace_query(uri.query())).await));
     for (path, media_type, content) in FILES {
         router = router.route(path, get(async move || ([(header::CONTENT_TYPE, *media_type)], *content)));
     }
@@ -106,12 +223,14 @@ fn stream(reports: watch::Receiver<LastReport>) -> impl Stream<Item = Result<Eve
             if !is_first || reports.borrow_and_update().is_none() {
                 reports.changed().await.ok()?;
             }
-            let event = match reports.borrow_and_update().as_ref() {
-                Some(Ok(report)) => Event::default().event("report").data(report),
-                Some(Err(problem)) => Event::default().event("problem").data(json!({"problem": problem}).to_string()),
+            let (event, number) = match reports.borrow_and_update().as_ref() {
+                Some((Ok(report), number)) => (Event::default().event("report").data(report), *number),
+                Some((Err(problem), number)) => {
+                    (Event::default().event("problem").data(json!({"problem": problem}).to_string()), *number)
+                }
                 None => continue,
             };
-            return Some((Ok(event), (reports, false)));
+            return Some((Ok(event.id(number.to_string())), (reports, false)));
         }
     })
 }
@@ -120,6 +239,9 @@ fn stream(reports: watch::Receiver<LastReport>) -> impl Stream<Item = Result<Eve
 async fn protected(request: Request, next: Next) -> Response {
     if !is_for_us(request.headers()) {
         return (StatusCode::FORBIDDEN, "name the address of this server\n").into_response();
+    }
+    if is_from_elsewhere(&request) {
+        return (StatusCode::FORBIDDEN, "open the page of this server\n").into_response();
     }
     let mut response = next.run(request).await;
     let headers: [(HeaderName, &'static str); 4] = [
@@ -144,6 +266,12 @@ fn is_for_us(headers: &HeaderMap) -> bool {
     };
     let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
     name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+}
+
+/// A page of another site may have a browser ask for what costs time here, although it cannot read the answer; it may lead to the page.
+fn is_from_elsewhere(request: &Request) -> bool {
+    let site = request.headers().get("sec-fetch-site").and_then(|site| site.to_str().ok());
+    matches!(site, Some("cross-site" | "same-site")) && request.uri().path() != "/"
 }
 
 #[cfg(test)]

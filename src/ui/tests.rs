@@ -7,9 +7,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::diagnose::check::AreaState;
+use crate::diagnose::finding::Place;
+use crate::ui::states::{PartState, StateKey, Subject};
+
 struct PageServer {
     address: SocketAddr,
     reads: Arc<AtomicUsize>,
+    /// Answers that are being computed, and the most at one time.
+    busy: Arc<(AtomicUsize, AtomicUsize)>,
     stop: CancellationToken,
 }
 
@@ -24,12 +30,43 @@ async fn served(answer: Result<&'static str, &'static str>) -> PageServer {
     let (address, stop, reads) =
         (listener.local_addr().unwrap(), CancellationToken::new(), Arc::<AtomicUsize>::default());
     let count = Arc::clone(&reads);
-    let read: ReadReport = Arc::new(move || {
-        count.fetch_add(1, Ordering::Relaxed);
-        Box::pin(async move { answer.map(ToOwned::to_owned).map_err(ToOwned::to_owned) })
+    let report: ReadReport = Arc::new(move || {
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            let key = StateKey::new(Subject::Link, Place { link: Some(format!("eth{number}")), ..Place::default() });
+            let known = [(key, PartState::new(AreaState::Ok, "up"))].into();
+            let states = States { known, ..States::default() };
+            answer.map(|report| Reading { report: report.to_owned(), states, time: 7 }).map_err(ToOwned::to_owned)
+        })
     });
-    tokio::spawn(serve(listener, read, stop.clone()));
-    PageServer { address, reads, stop }
+    let busy = Arc::<(AtomicUsize, AtomicUsize)>::default();
+    let (of_routes, of_trace) = (Arc::clone(&busy), Arc::clone(&busy));
+    let source = PageSource {
+        report,
+        routes: Arc::new(move |vrf| {
+            let busy = Arc::clone(&of_routes);
+            Box::pin(async move {
+                occupy(&busy).await;
+                answer.map(|_| format!("{{\"vrf\":\"{vrf}\"}}")).map_err(|error| format!("{vrf}: {error}"))
+            })
+        }),
+        trace: Arc::new(move |query| {
+            let busy = Arc::clone(&of_trace);
+            Box::pin(async move {
+                occupy(&busy).await;
+                Ok(format!("\"{} {:?} {:?}\"", query.to, query.from, query.vrf.map(|vrf| vrf.to_string())))
+            })
+        }),
+    };
+    tokio::spawn(serve(listener, source, stop.clone()));
+    PageServer { address, reads, busy, stop }
+}
+
+async fn occupy(busy: &(AtomicUsize, AtomicUsize)) {
+    let now = busy.0.fetch_add(1, Ordering::SeqCst) + 1;
+    busy.1.fetch_max(now, Ordering::SeqCst);
+    sleep(Duration::from_millis(20)).await;
+    busy.0.fetch_sub(1, Ordering::SeqCst);
 }
 
 async fn request(served: &PageServer, line: &str, host: &str) -> TcpStream {
@@ -119,4 +156,73 @@ async fn reports_arrive_as_events() {
     let mut stream = request(&silent, "GET /events", "localhost").await;
     let text = until(&mut stream, "answer").await;
     assert!(text.contains("event: problem\ndata: {\"problem\":\"FRR\\ndoes not answer\"}\n"), "{text}");
+}
+
+#[rstest::rstest]
+#[case::routes("routes?vrf=red", "200", r#"{"vrf":"red"}"#)]
+#[case::path(
+    "trace?to=172.30.0.10&from=2001%3Adb8%3A%3A1&vrf=red",
+    "200",
+    r#""172.30.0.10 Some(2001:db8::1) Some("red")""#
+)]
+#[case::without_an_address("trace?vrf=red", "400", r#"{"problem":"to is missing"}"#)]
+#[case::no_address("trace?to=%3Cb%3E", "400", r#"{"problem":"invalid value '<b>' for to: invalid IP address syntax"}"#)]
+#[case::without_a_vrf("routes", "400", r#"{"problem":"vrf is missing"}"#)]
+#[tokio::test]
+async fn questions(#[case] path: &str, #[case] status: &str, #[case] body: &str) {
+    let served = served(Ok("{}")).await;
+    let answer = answer(&served, &format!("GET /{path}"), "localhost").await;
+    assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
+    assert!(answer.contains("content-type: application/json"), "{answer}");
+    assert!(answer.ends_with(body), "{answer}");
+    assert_eq!(served.reads.load(Ordering::Relaxed), 0, "nobody follows the events");
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_has_the_reason() {
+    let served = served(Err("FRR does not answer")).await;
+    let answer = answer(&served, "GET /routes?vrf=red", "localhost").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 422 ") && answer.ends_with(r#"{"problem":"red: FRR does not answer"}"#),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn one_question_is_answered_at_a_time() {
+    let served = served(Ok("{}")).await;
+    let ask = |_| answer(&served, "GET /trace?to=172.30.0.10", "localhost");
+    let answers = futures::future::join_all((0..5).map(ask)).await;
+    assert!(answers.iter().all(|answer| answer.starts_with("HTTP/1.1 200 OK")), "{answers:?}");
+    assert_eq!(served.busy.1.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn another_site_gets_no_answer() {
+    let served = served(Ok("{}")).await;
+    for (path, site, status) in [
+        ("trace?to=172.30.0.10", "cross-site", "403"),
+        ("events", "same-site", "403"),
+        ("trace?to=172.30.0.10", "same-origin", "200"),
+        ("", "cross-site", "200"),
+        ("changes", "none", "200"),
+    ] {
+        let answer = answer(&served, &format!("GET /{path}"), &format!("localhost\r\nSec-Fetch-Site: {site}")).await;
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{path} {site}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn changes_are_kept_while_the_page_is_served() {
+    let served = served(Ok("{}")).await;
+    let none = answer(&served, "GET /changes", "localhost").await;
+    assert!(none.ends_with(r#""items":[]}"#), "{none}");
+    // Each read of this router has another link.
+    let mut stream = request(&served, "GET /events", "localhost").await;
+    until(&mut stream, "id: 2\n").await;
+    let answer = answer(&served, "GET /changes", "localhost").await;
+    let body: serde_json::Value = serde_json::from_str(answer.rsplit("\r\n\r\n").next().unwrap()).unwrap();
+    let change = &body["items"][1]["changes"];
+    assert_eq!((&change[0]["where"]["link"], &change[0]["after"]), (&"eth0".into(), &serde_json::Value::Null));
+    assert_eq!((&change[1]["where"]["link"], &change[1]["after"]["text"]), (&"eth1".into(), &"up".into()));
 }

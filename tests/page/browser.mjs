@@ -1,31 +1,39 @@
-// The page in Chromium. In: paths of playwright-core and Chromium, the addresses of a good and a broken router, and where screenshots
-// go. Out: exit status 0 if a person sees what is wrong; else what they do not see.
+// The page in Chromium. In: paths of playwright-core and Chromium, where screenshots go, and the addresses of routers: a good one, one
+// with broken sessions, one with broken routes, one whose bgpd does not answer, one that has faults one after the other. Out: exit status 0 if a person sees what
+// is wrong; else what they do not see.
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-const [playwright, chromium, good, broken, folder] = process.argv.slice(2);
+const [playwright, chromium, folder, good, broken, brokenRoutes, silent, changing] = process.argv.slice(2);
 const { chromium: engine } = createRequire(import.meta.url)(playwright);
 // Chromium has no sandbox of its own as root.
 const browser = await engine.launch({ executablePath: chromium, args: ["--no-sandbox"] });
 
-async function open(url, colorScheme, width = 1200, height = 860) {
+/** Opens a view, by default Checks, and waits until it shows `ready`. */
+async function open(url, colorScheme, { view = "", ready = ".area", width = 1200, height = 860 } = {}) {
   const context = await browser.newContext({ colorScheme, viewport: { width, height } });
   const page = await context.newPage();
   const problems = [];
-  page.on("console", (message) => problems.push(message.text()));
+  // A request that is answered with an error is part of some views.
+  page.on("console", (message) => message.text().includes("status of 422") || message.text().includes("status of 400") || problems.push(message.text()));
   page.on("pageerror", (error) => problems.push(error.message));
   page.on("request", (request) => {
     if (!request.url().startsWith(url)) problems.push(`a request to ${request.url()}`);
   });
-  await page.goto(url);
-  await page.waitForSelector(".area");
+  await page.goto(`${url}#/${view}`);
+  await page.waitForSelector(ready);
   return { page, problems, close: () => context.close() };
 }
 
 const texts = (page, selector) => page.locator(selector).allInnerTexts();
-const shot = (page, name) => page.screenshot({ path: join(folder, name) });
+
+/** The screenshots that the book has. */
+const KEPT = new Set(
+  ["checks-good", "checks-broken-light", "checks-broken-dark", "checks-broken-phone", "fabric-good", "fabric-broken-light", "fabric-broken-dark", "fabric-broken-phone", "node-broken-light", "node-broken-phone", "vrf-broken-light", "path-broken-light", "changes-broken-light"].map((name) => `${name}.png`),
+);
+const shot = async (page, name) => KEPT.has(name) && page.screenshot({ path: join(folder, name) });
 
 /** The contrast of two colours as WCAG 2 has it. */
 const contrast = (page, selector) =>
@@ -41,7 +49,194 @@ const contrast = (page, selector) =>
     return (a + 0.05) / (b + 0.05);
   });
 
+/** The page is no wider than a phone. */
+async function fits(page) {
+  const width = await page.evaluate(() => document.documentElement.scrollWidth);
+  assert.ok(width <= 390, `the page is ${width} wide on a phone`);
+}
+
+/** A view of a router that is well says so, with nothing marked as a fault. */
+async function wellIn(view, ready) {
+  const { page, problems, close } = await open(good, "light", { view, ready });
+  assert.equal(await page.locator(".headline").first().innerText(), "✓ the checks find nothing wrong");
+  assert.equal(await page.locator("main :is(.fail, .warning, .cause)").count(), 0);
+  await shot(page, `${view}-good.png`);
+  assert.deepEqual(problems, []);
+  await close();
+}
+
+/** What is marked as a fault is read without colour: each has a sign. */
+async function hasSigns(page, selector) {
+  for (const text of await texts(page, selector)) assert.match(text, /[✗!?]/, text);
+}
+
+async function readable(page, scheme, selectors) {
+  for (const selector of selectors) {
+    const ratio = await contrast(page, selector);
+    assert.ok(ratio >= 4.5, `${scheme}: ${selector} has a contrast of ${ratio.toFixed(2)}`);
+  }
+}
+
+async function onPhone(url, view, ready) {
+  const { page, problems, close } = await open(url, "light", { view, ready, width: 390, height: 844 });
+  await fits(page);
+  await shot(page, `${view}-broken-phone.png`);
+  assert.deepEqual(problems, []);
+  await close();
+}
+
+async function fabric() {
+  await wellIn("fabric", ".edge");
+  for (const scheme of ["light", "dark"]) {
+    const { page, problems, close } = await open(broken, scheme, { view: "fabric", ready: ".edge" });
+    assert.match(await page.locator(".headline").innerText(), /^✗ L2VPN EVPN is not negotiated with 192.168.11.2/);
+    assert.match(await page.locator(".leaves .edge").innerText(), /✗ Established 2h 3m, family not negotiated/);
+    assert.match(await page.locator(".leaves .cause").first().innerText(), /activate the neighbor 192.168.11.3/);
+    const lanes = await texts(page, ".lanes .link");
+    assert.equal(lanes.length, 2);
+    assert.ok(lanes.every((text) => text.includes("✗ Active")), lanes.join("\n"));
+    assert.match(lanes.find((text) => text.includes("VNI 100")), /✓ Established/);
+    await hasSigns(page, ".edge:not(.short):is(.fail, .warning)");
+    await readable(page, scheme, [".headline", ".edge.fail .label", ".edge.ok .label", ".edge.ok small", ".cause b", ".cause span", ".box small", "#views a"]);
+    await shot(page, `fabric-broken-${scheme}.png`);
+    assert.equal(await page.locator("main img").count(), 0);
+    await page.keyboard.press("v");
+    assert.deepEqual(await texts(page, ".lanes .box.vrf b"), ["! blue"]);
+    assert.deepEqual(problems, []);
+    await close();
+  }
+  const { page, close } = await open(brokenRoutes, "light", { view: "fabric", ready: "tbody tr" });
+  const vteps = await texts(page, "tbody tr.fail, tbody tr.warning");
+  assert.ok(vteps.some((text) => /100\.64\.0\.1\b.*✗ 0 of 2.*does not import/s.test(text)), vteps.join("\n"));
+  assert.ok(vteps.some((text) => /100\.64\.0\.9.*no route leads to VTEP/s.test(text)), vteps.join("\n"));
+  await page.keyboard.press("b");
+  assert.equal((await texts(page, "tbody tr")).length, 2);
+  await close();
+  await onPhone(broken, "fabric", ".edge");
+}
+
+async function node() {
+  await wellIn("node", ".hop");
+  for (const scheme of ["light", "dark"]) {
+    const { page, problems, close } = await open(broken, scheme, { view: "node", ready: ".hop" });
+    const hops = await texts(page, ".hop");
+    const of = (words) => hops.find((text) => words.every((word) => text.includes(word)));
+    assert.match(of(["NIC", "toswitch"]), /! warning[\s\S]*MTU 1500[\s\S]*192.168.11.3\/24[\s\S]*ip -n perouter -s -d link show toswitch/);
+    assert.match(of(["underlay"]), /✗ fail[\s\S]*VTEP 100.65.0.1[\s\S]*perouter sessions default -o wide/);
+    assert.match(of(["pe-200 ⇄ host-200"]), /✓ ok[\s\S]*192.169.11.1\/24[\s\S]*ip -s addr show host-200/);
+    assert.match(of(["host speaker", "192.169.11.2"]), /✗ fail[\s\S]*Active for 1h 6m[\s\S]*perouter sessions blue -o wide/);
+    assert.match(await page.locator(".lane", { hasText: "blue" }).locator(".cause").innerText(), /enable the neighbor/);
+    await readable(page, scheme, [".hop.fail .word", ".hop.ok .word", ".hop .place", ".hop small", ".command code", ".command button"]);
+    await shot(page, `node-broken-${scheme}.png`);
+    assert.deepEqual(problems, []);
+    await close();
+  }
+  const { page, problems, close } = await open(broken, "light", { view: "node", ready: ".hop" });
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.locator(".hop", { hasText: "toswitch" }).getByRole("button").click();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), "ip -n perouter -s -d link show toswitch");
+  await page.keyboard.press("/");
+  await page.keyboard.type("192.169.11.2");
+  assert.deepEqual(await texts(page, ".lane .hops > .hop:first-child > b"), ["blue"]);
+  // A name of a peer is one word of a command.
+  assert.equal(await page.evaluate(async () => (await import("./command.js")).commandLine(["ip", "a b", "x';reboot"])), "ip 'a b' 'x'\\'';reboot'");
+  assert.deepEqual(problems, []);
+  await close();
+  await onPhone(broken, "node", ".hop");
+}
+
+async function vrf() {
+  const { page: ok, close: closeOk } = await open(good, "light", { view: "vrf", ready: "h2 + .scroll" });
+  assert.deepEqual(await texts(ok, "tbody tr :is(.fail, .warning)"), []);
+  assert.match(await ok.locator("main").innerText(), /172.30.0.16\/32[\s\S]*✓ Type-5 route sent to 192.168.11.2/);
+  await closeOk();
+  await wellIn("vrf", "h2 + .scroll");
+  for (const scheme of ["light", "dark"]) {
+    const { page, problems, close } = await open(brokenRoutes, scheme, { view: "vrf", ready: "h2 + .scroll" });
+    const [blue, red] = await texts(page, "table:not(h2 ~ * table) tbody tr");
+    assert.match(blue, /blue[\s\S]*! 1[\s\S]*✓ 2 of 2[\s\S]*✗ 0 of 2/);
+    assert.match(red, /red[\s\S]*✗ 2 of 3/);
+    const shown = await page.locator("main").innerText();
+    assert.match(shown, /172.30.0.17\/32[\s\S]*! filtered: its next hop is not the host's/);
+    assert.match(shown, /which VRF blue does not import: they have the route target 64520:299, and it imports 64514:200/);
+    await readable(page, scheme, ["tr.fail .word", "tr.warning .word", ".badge.fail", ".badge.ok", ".cause b", "td", "th"]);
+    await shot(page, `vrf-broken-${scheme}.png`);
+    await page.getByRole("button", { name: "red", exact: true }).click();
+    await page.waitForSelector("text=10.90.0.0/16");
+    assert.match(await page.locator("tr", { hasText: "10.90.0.0/16" }).innerText(), /✗ no path can be used: its next hop is unreachable/);
+    await page.keyboard.press("b");
+    assert.ok((await texts(page, "h2 ~ .scroll tbody tr .word")).every((text) => !text.includes("✓")));
+    assert.deepEqual(problems, []);
+    await close();
+  }
+  await onPhone(brokenRoutes, "vrf", "h2 + .scroll");
+}
+
+/** What could not be read is not shown as well. */
+async function unread() {
+  const { page, problems, close } = await open(silent, "light");
+  for (const [key, words] of [["2", "? bgpd does not answer"], ["3", "underlay\n? unknown"], ["4", "? bgpd does not answer"]]) {
+    await page.keyboard.press(key);
+    const text = await page.locator("main").innerText();
+    assert.match(await page.locator(".headline").innerText(), /^(✗ bgpd does not answer|\? not read)/);
+    assert.ok(text.includes(words), text);
+  }
+  assert.equal(await page.locator("#views .ok").count(), 0);
+  assert.deepEqual(problems, []);
+  await close();
+}
+
+async function path() {
+  for (const [url, name, scheme] of [[good, "good", "light"], [broken, "broken-light", "light"], [broken, "broken-dark", "dark"]]) {
+    const { page, problems, close } = await open(url, scheme, { view: "path", ready: ".ask" });
+    await page.waitForSelector("#verdict:not(:empty)");
+    await page.keyboard.press("/");
+    await page.keyboard.type("172.30.0.10");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector(".path");
+    const lines = await texts(page, ".path .headline");
+    const expected = name === "good" ? ["✓ complete", "✓ complete"] : ["✗ stops at fabric", "✗ stops at VRF"];
+    assert.deepEqual(lines, expected);
+    if (name !== "good") {
+      assert.match(await page.locator(".path .step.fail").first().innerText(), /✗ fabric[\s\S]*L2VPN EVPN/);
+      await readable(page, scheme, [".path .headline", ".step.fail .word", ".step.ok .word", ".step p", ".chain .badge.ok", ".path h3 small"]);
+    }
+    await shot(page, `path-${name}.png`);
+    // What cannot be asked is answered in the words of the command line.
+    await page.locator("[name=from]").fill("1.2.3");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("text=invalid value '1.2.3' for from: invalid IP address syntax");
+    await page.locator("[name=from]").fill("");
+    await page.locator("#vrf").selectOption("blue");
+    await page.waitForSelector("text=VRF blue not found; VRFs of this router: red");
+    assert.deepEqual(problems, []);
+    await close();
+  }
+}
+
+async function changes({ page, problems, close }) {
+  await page.waitForSelector(".point >> nth=2", { timeout: 20_000 });
+  const points = await texts(page, ".point");
+  assert.match(points.at(-1), /first read/);
+  assert.match(points.at(-2), /session blue 192.169.11.2[\s\S]*✓ established[\s\S]*✗ down/);
+  assert.match(points[0], /session blue 192.169.11.2[\s\S]*✗ down[\s\S]*✓ established/);
+  // Between the first and the last point the session is the same, the routes are not.
+  const different = await texts(page, ".difference .change");
+  assert.ok(!different.some((text) => text.includes("session blue")), different.join("\n"));
+  assert.ok(different.some((text) => /VTEP|not-imported/.test(text)), different.join("\n"));
+  await readable(page, "light", [".headline", ".change .name", ".badge.fail", ".badge.ok", ".point h3 small"]);
+  await shot(page, "changes-broken-light.png");
+  await page.locator("[name=to]").selectOption({ index: 1 });
+  assert.ok((await texts(page, ".difference .change")).some((text) => /session blue[\s\S]*✗ down/.test(text)));
+  await page.locator("[name=to]").selectOption({ index: 0 });
+  assert.match(await page.locator(".headline").innerText(), /✓ the same at both points/);
+  assert.deepEqual(problems, []);
+  await close();
+}
+
 try {
+  // It changes every three seconds.
+  const slow = await open(changing, "light", { view: "changes", ready: "#views" });
   {
     const { page, problems, close } = await open(good, "light");
     assert.equal(await page.locator("#verdict").innerText(), "nothing is wrong");
@@ -98,12 +293,17 @@ try {
     await close();
   }
   {
-    const { page, close } = await open(broken, "light", 390, 844);
-    const width = await page.evaluate(() => document.documentElement.scrollWidth);
-    assert.ok(width <= 390, `the page is ${width} wide on a phone`);
+    const { page, close } = await open(broken, "light", { width: 390, height: 844 });
+    await fits(page);
     await shot(page, "checks-broken-phone.png");
     await close();
   }
+  await fabric();
+  await node();
+  await vrf();
+  await unread();
+  await path();
+  await changes(slow);
 } finally {
   await browser.close();
 }

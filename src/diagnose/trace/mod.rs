@@ -6,44 +6,20 @@ mod segment;
 mod step;
 mod to_fabric;
 mod trace_facts;
+mod traced;
 
 use std::net::IpAddr;
-
-use ipnet::IpNet;
-use serde::Serialize;
 
 use super::filtered::Filtered;
 use crate::frr::show::mac::WorkloadPlace;
 use crate::frr::show::route::{Match, Origin, Path, show_match, show_rib, show_type5};
-use crate::types::{Asn, Family, Vni, VrfName};
+use crate::types::{Asn, Family};
 
 use to_fabric::{not_up, to_fabric, without_evpn};
 
 pub use step::{TracePoint, TraceStep};
 pub use trace_facts::{TraceFacts, TracedSession, Workload};
-
-/// The path in one VRF.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Trace {
-    /// The VRF.
-    pub vrf: VrfName,
-    /// Its VNI.
-    pub vni: Vni,
-    /// The prefix that covers the address; absent where the VRF has none.
-    pub prefix: Option<IpNet>,
-    /// From where the best path is.
-    pub origin: Option<Origin>,
-    /// All steps, the last of which may be where the path is incomplete.
-    pub steps: Vec<TraceStep>,
-}
-
-impl Trace {
-    /// The path reaches its end.
-    pub fn is_complete(&self) -> bool {
-        self.prefix.is_some() && self.steps.iter().all(|step| step.ok)
-    }
-}
+pub use traced::{DirectedTrace, Trace, TraceQuery};
 
 /// Follows `address` through a VRF.
 pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::json::{ShowError, json, word};
@@ -14,19 +15,23 @@ pub const SHOW_INTERFACES: &str = "show interface vrf all json";
 pub const SHOW_DEFAULT_INTERFACES: &str = "show interface vrf default json";
 
 /// A link of the router.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Interface {
     /// Its VRF, `default` for that of the underlay.
     pub vrf: String,
     /// It is set up.
+    #[serde(rename = "adminUp")]
     pub is_admin_up: bool,
     /// It has a carrier.
+    #[serde(rename = "carrier")]
     pub has_carrier: bool,
     /// MTU.
     pub mtu: Option<u32>,
     /// Addresses.
     pub addresses: Vec<IpNet>,
     /// zebra: the kind of device, `Other` for a NIC or a veth.
+    #[serde(rename = "type")]
     pub zebra_type: String,
 }
 

@@ -1,15 +1,42 @@
 // The page: reports arrive as events, the person chooses what to see. It changes nothing on the router.
 
-import { age, checks, verdict } from "./checks.js";
+import { changes } from "./changes.js";
+import { checks, verdict } from "./checks.js";
 import { element } from "./dom.js";
+import { fabric } from "./fabric.js";
+import { node } from "./node.js";
+import { pathView } from "./path.js";
+import { age, l3vnis, signOf, worst } from "./state.js";
+import { shownVrf, vrf } from "./vrf.js";
 
 /** A report that is older is shown as old; one arrives every few seconds. */
 const OLD_SECONDS = 20;
+
+/** Each view with the areas of the checks whose state its tab shows. */
+const VIEWS = {
+  checks: { name: "Checks", areas: ["router", "objects", "links", "fabric", "host", "evpn"] },
+  fabric: { name: "Fabric", areas: ["fabric", "host", "evpn"] },
+  node: { name: "Node", areas: ["router", "objects", "links", "fabric", "host"] },
+  vrf: { name: "VRF", areas: ["host", "evpn"] },
+  path: { name: "Path", areas: [] },
+  changes: { name: "Changes", areas: [] },
+};
 
 const at = (id) => document.getElementById(id);
 let report = null;
 let received = null;
 let problem = null;
+/** What the last event has as the number of changes, and the changes that were fetched. */
+let changeNumber = null;
+let changeList = null;
+let range = { from: null, to: null };
+/** The routes of one VRF, and whether they are being read. */
+let routes = null;
+let reading = null;
+const path = pathView(() => report);
+
+/** `#/fabric`: no name of an element, to which a browser would go. */
+const view = () => (Object.hasOwn(VIEWS, location.hash.slice(2)) ? location.hash.slice(2) : "checks");
 
 function choice() {
   return { text: at("filter").value, vrf: at("vrf").value, onlyBroken: at("broken").checked };
@@ -17,13 +44,93 @@ function choice() {
 
 function showVrfs() {
   const chosen = at("vrf").value;
-  const names = [...new Set(report.sessions.map((session) => session.vrf).concat(report.findings.map((finding) => finding.where.vrf)))].filter(Boolean).sort();
+  const all = [...report.sessions.map((session) => session.vrf), ...report.findings.map((finding) => finding.where.vrf), ...l3vnis(report).map((vni) => vni.vrf)];
+  const names = [...new Set(all)].filter(Boolean).sort();
+  if (names.join() === [...at("vrf").options].slice(1).map((option) => option.value).join() && at("vrf").options.length > 0) return;
   const options = [element("option", { value: "" }, "all"), ...names.map((name) => element("option", { value: name }, name))];
   at("vrf").replaceChildren(...options);
   at("vrf").value = names.includes(chosen) ? chosen : "";
 }
 
+function showTabs() {
+  const tabs = Object.entries(VIEWS).map(([id, { name, areas }], index) => {
+    const state = report === null || areas.length === 0 ? null : worst(report.areas.filter(({ area }) => areas.includes(area)).map(({ state }) => state));
+    const sign = state === null ? null : element("span", { class: `word ${state}` }, `${signOf(state)} `);
+    const current = id === view() ? "page" : null;
+    return element("a", { href: `#/${id}`, "aria-current": current, "data-key": `tab ${id}` }, sign, name, " ", element("kbd", {}, String(index + 1)));
+  });
+  replace(at("views"), tabs);
+}
+
+/** New elements in place of the old ones; the focus stays where it was. */
+function replace(place, elements) {
+  const key = place.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+  place.replaceChildren(...elements.filter((one) => one !== null && one !== undefined));
+  if (key !== undefined) place.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+}
+
+function selectVrf(name) {
+  at("vrf").value = name;
+  show();
+  readMore();
+}
+
+/** Reads the routes of the VRF that is shown, one request at a time. */
+async function readRoutes(name) {
+  if (name === null || reading !== null) return;
+  reading = name;
+  let read;
+  try {
+    const response = await fetch(`routes?${new URLSearchParams({ vrf: name })}`);
+    const document = await response.json();
+    read = response.ok ? { vrf: name, list: document } : { vrf: name, problem: document.problem };
+  } catch {
+    read = { vrf: name, problem: "no connection to `perouter ui`" };
+  }
+  [routes, reading] = [read, null];
+  if (view() !== "vrf") return;
+  show();
+  // Another one was chosen meanwhile.
+  if (shownVrf(report, choice()) !== name) readRoutes(shownVrf(report, choice()));
+}
+
+async function readChanges(number) {
+  try {
+    const response = await fetch("changes");
+    [changeList, changeNumber] = [await response.json(), number];
+  } catch {
+    return;
+  }
+  if (view() === "changes") show();
+}
+
+function shown() {
+  switch (view()) {
+    case "fabric":
+      return fabric(report, choice());
+    case "node":
+      return node(report, choice());
+    case "vrf":
+      return vrf(report, choice(), { routes, select: selectVrf });
+    case "path":
+      path.inVrf(choice().vrf);
+      return path.elements;
+    case "changes":
+      return changes(changeList, choice(), {
+        range,
+        choose: (chosen) => {
+          range = chosen;
+          show();
+        },
+      });
+    default:
+      return checks(report, choice());
+  }
+}
+
 function show() {
+  showTabs();
+  for (const id of ["filter", "broken"]) at(id).closest("label").hidden = view() === "path";
   if (report === null) return;
   const { state, sign, text } = verdict(report);
   at("node").textContent = report.node ?? "";
@@ -32,7 +139,16 @@ function show() {
   at("verdict").dataset.sign = sign;
   // A text that stays is not read aloud again.
   if (at("verdict").textContent !== text) at("verdict").textContent = text;
-  at("view").replaceChildren(...checks(report, choice()));
+  const elements = shown();
+  const same = elements.length === at("view").children.length && elements.every((one, index) => one === at("view").children[index]);
+  if (!same) replace(at("view"), elements);
+}
+
+/** A person who selects text, or has a list open, is not disturbed by a new report. */
+function isBusy() {
+  const selection = getSelection();
+  const selects = !selection.isCollapsed && at("view").contains(selection.anchorNode);
+  return selects || (document.activeElement instanceof HTMLSelectElement && at("view").contains(document.activeElement));
 }
 
 function showAge() {
@@ -43,18 +159,29 @@ function showAge() {
   at("age").textContent = problem === null ? read : `${problem}; ${read}`;
 }
 
+/** What is read beside the report, where the view needs it. */
+function readMore() {
+  if (report !== null && view() === "vrf") readRoutes(shownVrf(report, choice()));
+}
+
 function follow() {
   const events = new EventSource("events");
+  const noteChanges = (event) => {
+    if (event.lastEventId !== String(changeNumber)) readChanges(event.lastEventId);
+  };
   events.addEventListener("report", (event) => {
     report = JSON.parse(event.data);
     [received, problem] = [Date.now(), null];
     showVrfs();
-    show();
+    if (!isBusy()) show();
     showAge();
+    readMore();
+    noteChanges(event);
   });
   events.addEventListener("problem", (event) => {
     problem = JSON.parse(event.data).problem;
     showAge();
+    noteChanges(event);
   });
   events.addEventListener("error", () => {
     problem = "no connection to `perouter ui`";
@@ -65,26 +192,43 @@ function follow() {
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const field = event.target instanceof HTMLInputElement && event.target.type === "search";
+  const tab = Object.keys(VIEWS)[Number(event.key) - 1];
   if (event.key === "Escape" && field) {
-    at("filter").value = "";
-    at("filter").blur();
+    event.target.value = "";
+    event.target.blur();
     show();
-  } else if (!field && event.key === "/") {
+  } else if (field) {
+    return;
+  } else if (event.key === "/") {
     event.preventDefault();
-    at("filter").focus();
-  } else if (!field && event.key === "b") {
+    if (view() === "path") path.focus();
+    else at("filter").focus();
+  } else if (event.key === "b" && view() !== "path") {
     at("broken").checked = !at("broken").checked;
     show();
-  } else if (!field && event.key === "v" && event.target !== at("vrf")) {
+  } else if (event.key === "v" && event.target !== at("vrf")) {
     // The next VRF.
     const select = at("vrf");
     select.selectedIndex = (select.selectedIndex + 1) % Math.max(1, select.options.length);
     show();
+    readMore();
+  } else if (tab !== undefined) {
+    location.hash = `/${tab}`;
   }
 }
 
-for (const id of ["filter", "vrf", "broken"]) at(id).addEventListener("input", show);
+for (const id of ["filter", "vrf", "broken"]) {
+  at(id).addEventListener("input", () => {
+    show();
+    readMore();
+  });
+}
+addEventListener("hashchange", () => {
+  show();
+  readMore();
+});
 document.addEventListener("keydown", onKey);
 setInterval(showAge, 1000);
+show();
 showAge();
 follow();

@@ -2,13 +2,8 @@
 
 import { element } from "./dom.js";
 import { matches, remaining } from "./filter.js";
+import { STATES, age, between, sessionState, several, signOf, table } from "./state.js";
 
-const STATES = {
-  ok: { sign: "✓", word: "ok" },
-  warning: { sign: "!", word: "warning" },
-  fail: { sign: "✗", word: "fail" },
-  unknown: { sign: "?", word: "unknown" },
-};
 const MARKS = {
   error: { state: "fail", word: "✗ FAIL" },
   warning: { state: "warning", word: "! WARN" },
@@ -16,20 +11,10 @@ const MARKS = {
 };
 const PLACES = [["vrf", "VRF"], ["vni", "VNI"], ["peer", "peer"], ["vtep", "VTEP"], ["prefix", "prefix"], ["link", "link"], ["daemon", "daemon"]];
 
-/** `3s`, `5m 2s`, `4h 10m`, `2d 3h`. */
-export function age(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
-  const parts = [["d", Math.floor(whole / 86400)], ["h", Math.floor(whole / 3600) % 24], ["m", Math.floor(whole / 60) % 60], ["s", whole % 60]];
-  const first = parts.findIndex(([, count]) => count > 0);
-  if (first < 0) return "0s";
-  return parts.slice(first, first + 2).filter(([, count]) => count > 0).map(([unit, count]) => `${count}${unit}`).join(" ");
-}
-
 /** One sentence on the whole router. */
 export function verdict(report) {
   const count = (severity) => report.findings.filter((finding) => finding.severity === severity).length;
   const [errors, warnings] = [count("error"), count("warning")];
-  const several = (number, one) => `${number} ${one}${number === 1 ? "" : "s"}`;
   if (errors > 0) {
     const more = warnings > 0 ? `, ${several(warnings, "warning")}` : "";
     return { state: "fail", sign: "✗", text: `${several(errors, "problem")}${more}` };
@@ -67,20 +52,19 @@ function findingCard(finding, now) {
   );
 }
 
-function sessionRow(session, now) {
-  const isUp = session.state === "Established";
-  const state = isUp ? "ok" : "fail";
+function sessionRow(report, session) {
+  const state = sessionState(report, session);
   const families = Object.entries(session.prefixes).map(([family, count]) => `${family} ${count.received} in, ${count.sent} out`);
-  return element(
-    "tr",
-    { class: state },
-    element("td", {}, element("span", { class: "word" }, `${isUp ? "✓" : "✗"} ${session.state}`)),
-    element("td", {}, session.vrf ?? "fabric"),
-    element("td", {}, element("span", { class: "address" }, session.peer)),
-    element("td", { class: "number" }, session.remoteAs === null ? "" : String(session.remoteAs)),
-    element("td", {}, session.since ? age(now - session.since) : ""),
-    element("td", {}, families.join("; ")),
-  );
+  const since = session.since ?? session.downSince;
+  const cells = [
+    element("span", { class: "word" }, `${signOf(state)} ${session.state}`),
+    session.vrf ?? "fabric",
+    element("span", { class: "address" }, session.peer),
+    session.remoteAs === null ? "" : String(session.remoteAs),
+    since ? between(since, report.time) : "",
+    families.join("; "),
+  ];
+  return { state, cells };
 }
 
 /** The view. */
@@ -89,18 +73,18 @@ export function checks(report, choice) {
   const found = remaining(report.findings, choice);
   const sessions = report.sessions.filter(
     (session) =>
-      (!choice.onlyBroken || session.state !== "Established") &&
+      (!choice.onlyBroken || sessionState(report, session) !== "ok") &&
       (choice.vrf === "" || session.vrf === choice.vrf) &&
       matches(session, choice.text),
   );
   const hidden = report.findings.length - found.length;
   const nothing = report.findings.length === 0 ? "Nothing is wrong." : "Nothing that is wrong matches the filter.";
-  const headers = ["state", "VRF", "peer", "AS", "up for", "prefixes"].map((name) => element("th", { scope: "col" }, name));
+  const headers = ["state", "VRF", "peer", "AS", "for", "prefixes"];
   return [
     element("section", { class: "areas", "aria-label": "state of each area" }, report.areas.map(areaCard)),
     element("h2", {}, hidden > 0 ? `What is wrong (${hidden} hidden by the filter)` : "What is wrong"),
     found.length > 0 ? found.map((finding) => findingCard(finding, now)) : element("p", { class: "nothing" }, nothing),
     element("h2", {}, `Sessions (${sessions.length} of ${report.sessions.length})`),
-    element("div", { class: "scroll" }, element("table", {}, element("thead", {}, element("tr", {}, headers)), element("tbody", {}, sessions.map((session) => sessionRow(session, now))))),
+    element("div", { class: "scroll" }, table(headers, sessions.map((session) => sessionRow(report, session)))),
   ].flat();
 }
