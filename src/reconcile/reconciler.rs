@@ -20,6 +20,7 @@ use crate::frr::show::live::Live;
 use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::route::FilteredRoute;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
+use crate::frr::show::vni::LocalCounts;
 use crate::frr::stanza::text::RenderError;
 use crate::kernel::model::Netns;
 use crate::kernel::tcp::TcpCounts;
@@ -27,7 +28,7 @@ use crate::kernel::{Kernel, KernelError};
 use crate::memo::Memo;
 use crate::plan::last_accepted::LastAccepted;
 use crate::runtime::Daemon;
-use crate::types::VrfMode;
+use crate::types::{Vni, VrfMode};
 
 /// A pass that could not start: nothing was changed, but policies that nothing refers to yet may be there.
 #[derive(Debug, Error)]
@@ -166,6 +167,14 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// Where FRR cannot be read.
     pub async fn filtered(&mut self, session: &SessionState) -> Result<Vec<FilteredRoute>, PassError> {
         Ok(self.routing.filtered(session).await?)
+    }
+
+    /// How many MAC addresses and neighbors of an L2VNI are of workloads of this node.
+    ///
+    /// # Errors
+    /// Where zebra cannot be read.
+    pub async fn local_counts(&mut self, vni: Vni) -> Result<LocalCounts, PassError> {
+        Ok(self.routing.local_counts(vni).await?)
     }
 
     /// Details of sessions with the fabric, and of those of `wanted` in IP-VRFs.
