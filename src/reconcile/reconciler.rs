@@ -2,6 +2,7 @@
 //! FRR. What a pass does is in [`super::pass`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -28,7 +29,7 @@ use crate::kernel::{Kernel, KernelError};
 use crate::memo::Memo;
 use crate::plan::last_accepted::LastAccepted;
 use crate::runtime::Daemon;
-use crate::types::{Vni, VrfMode};
+use crate::types::{MacAddr, Vni, VrfMode};
 
 /// A pass that could not start: nothing was changed, but policies that nothing refers to yet may be there.
 #[derive(Debug, Error)]
@@ -63,6 +64,8 @@ pub struct Reconciler<K, R> {
     /// Of the IP-VRFs whose FDBs are compared.
     pub(super) fdb_turn: Turn,
     pub(super) neighbor_turns: NeighborTurns,
+    /// The neighbors of this node's workloads on bridges that were torn down and are not there again.
+    pub(super) torn_down_neighbors: BTreeMap<Vni, BTreeSet<(IpAddr, MacAddr)>>,
     pub(super) wanted: Memo<PlanInput, Wanted>,
     pub(super) settled: Memo<Compared, Settled>,
 }
@@ -81,6 +84,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             down_vnis,
             fdb_turn: Turn::default(),
             neighbor_turns: NeighborTurns::default(),
+            torn_down_neighbors: BTreeMap::new(),
             wanted,
             settled,
         }
