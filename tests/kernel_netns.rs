@@ -476,6 +476,9 @@ fn a_segment_is_in_its_vrf_with_a_bridge_on_the_host() {
         for word in ["master br-hs-150", "group 20550", "mcast_snooping 0", "mtu 1450"] {
             assert!(shown.contains(word), "{word} in {shown}");
         }
+        ipv6_settings_are_repaired(&node, &kernel, &world(Some(0), true).state()).await;
+        assert_eq!(node.vrf("v0", &settings("br-pe-150")), "2\n0\n0\n0\n");
+        await_usable().await;
         // The gateways go and come while the bridge stays: the router asks for neighbors in a link-local address.
         converge(&kernel, &world(Some(0), false).state()).await;
         assert_eq!(gateway(), "");
@@ -488,6 +491,34 @@ fn a_segment_is_in_its_vrf_with_a_bridge_on_the_host() {
         converge(&kernel, &three_vnis().state()).await;
         assert_eq!(node.host("ip -o link | grep -c -e -15[01] || true"), "0\n");
     });
+}
+
+/// What others set otherwise is set again.
+async fn ipv6_settings_are_repaired(node: &Node, kernel: &NetlinkKernel, wanted: &KernelState) {
+    let untracked = "sysctl -n net.ipv6.conf.br-pe-150.accept_untracked_na";
+    let accepted = node.vrf("v0", untracked);
+    let drift = [
+        (true, "br-pe-150", "accept_untracked_na", 0),
+        (true, "br-pe-150", "accept_dad", 1),
+        (true, "br-pe-150", "dad_transmits", 1),
+        (true, "pe-150", "disable_ipv6", 0),
+        (false, "host-150", "disable_ipv6", 0),
+        (false, "br-hs-150", "disable_ipv6", 0),
+    ];
+    for (number, (in_vrf, link, setting, value)) in drift.into_iter().enumerate() {
+        let name = format!("net.ipv6.conf.{link}.{setting}");
+        // A change that the kernel reports has the links read again.
+        let length = 70 + number;
+        let change = format!("sysctl -q -w {name}={value}; ip link set {link} txqueuelen {length}; sysctl -n {name}");
+        let shown = if in_vrf { node.vrf("v0", &change) } else { node.host(&change) };
+        assert_eq!(shown, format!("{value}\n"), "{name}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let steps = diff(wanted, &kernel.observe(&BTreeSet::new()).await.unwrap());
+        let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
+        assert!(steps.len() == 1 && steps[0].contains(&format!("{link}.arp_accept")), "{name}: {steps:?}");
+        converge(kernel, wanted).await;
+    }
+    assert_eq!((node.vrf("v0", untracked), accepted.trim()), (accepted.clone(), "2"));
 }
 
 /// A bridge of the host is not changed but for its ports.

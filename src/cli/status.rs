@@ -18,10 +18,11 @@ use crate::diagnose::cause::short_age;
 use crate::diagnose::finding::rfc3339;
 use crate::frr::client::port::Routing as _;
 use crate::frr::show::session::{SessionPhase, SessionState};
+use crate::frr::show::vni::{PlaceCounts, VniState, VniType};
 use crate::kind::note::Loss;
 use crate::status::model::{NodeStatus, ObjectState};
 use crate::status::publish;
-use crate::types::VrfName;
+use crate::types::{Vni, VrfName};
 
 /// Arguments of `perouter status`.
 #[derive(Debug, Args)]
@@ -82,7 +83,10 @@ async fn read(args: &StatusArgs) -> anyhow::Result<Shown> {
     // Without an answer the last observation of the controller is printed.
     let answer = (routing.vnis().await, routing.sessions().await);
     let frr_answers = answer.0.is_ok() && answer.1.is_ok();
-    if let (Ok(vnis), Ok(sessions)) = answer {
+    if let (Ok(mut vnis), Ok(sessions)) = answer {
+        for (vni, state) in vnis.iter_mut().filter(|(_, state)| state.vni_type == VniType::L2) {
+            state.local = routing.local_counts(*vni).await.ok();
+        }
         (status.vnis, status.sessions) = (vnis, sessions);
     }
     let controller_runs = lock::has_controller(&runtime)?;
@@ -152,6 +156,26 @@ fn filtered(status: &NodeStatus, session: &SessionState) -> u64 {
     mine.flat_map(|found| found.routes.values()).sum()
 }
 
+/// What is attached to the L2VNIs: here, and behind other VTEPs.
+fn segments(status: &NodeStatus, look: Look) -> String {
+    let row = |(vni, state): (Vni, &VniState)| {
+        let places = |counts: Option<PlaceCounts>| {
+            let shown = counts.map(|counts| [counts.local, counts.remote].map(|count| count.to_string()));
+            shown.unwrap_or_default()
+        };
+        let ([local, remote], [local_neighbors, remote_neighbors]) =
+            (places(state.mac_counts()), places(state.neighbor_counts()));
+        let vteps = state.remote_vteps.len().to_string();
+        vec![vni.to_string(), local, remote, local_neighbors, remote_neighbors, vteps]
+    };
+    let rows: Vec<_> = status.l2vnis().map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let headers = ["L2VNI", "MACS HERE", "REMOTE", "NEIGHBORS HERE", "REMOTE", "REMOTE VTEPS"];
+    format!("\n{}", look.table(&headers, rows))
+}
+
 fn tail(status: &NodeStatus, look: Look) -> String {
     let mut out = String::new();
     if !status.vnis.is_empty() {
@@ -166,6 +190,7 @@ fn tail(status: &NodeStatus, look: Look) -> String {
         out.push('\n');
         out += &look.table(&["VRF", "VNI", "TYPE", "STATE", "VTEP", "ROUTER MAC", "RD", "EXPORT RT"], rows);
     }
+    out += &segments(status, look);
     if !status.sessions.is_empty() {
         let rows = status.sessions.iter().map(|session| {
             vec![

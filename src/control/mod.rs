@@ -9,6 +9,7 @@
 pub mod accepted_file;
 mod graceful_file;
 mod observed;
+mod segment_reads;
 mod session_reads;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use self::segment_reads::SegmentReads;
 use self::session_reads::SessionReads;
 use crate::diagnose::facts::Facts;
 use crate::diagnose::{Finding, check, finding};
@@ -101,6 +103,7 @@ pub struct Controller<K, R> {
     /// The next pass verifies that FRR has what the last one sent. Once: a line that FRR never prints is no reason to send
     /// it time and again.
     verifies: bool,
+    segment_reads: SegmentReads,
     session_reads: SessionReads,
     /// Since when there are objects that are not all in place.
     pending: Option<Instant>,
@@ -127,6 +130,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             former,
             retries: RETRY.build(),
             verifies: false,
+            segment_reads: SegmentReads::default(),
             session_reads: SessionReads::default(),
             pending: None,
             down: None,
@@ -296,12 +300,13 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let live = live.unwrap_or_else(|nothing| nothing);
         self.warn_of_release(&live);
         let failures = texts(&report.failures);
-        let status = fold(snapshot, &report.plan, self.outputs.mode, &failures, live, self.last_change.clone());
+        let mut status = fold(snapshot, &report.plan, self.outputs.mode, &failures, live, self.last_change.clone());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let foreign_lines = report.foreign_lines.clone();
         let (reconciler, reads) = (&mut self.reconciler, &mut self.session_reads);
         let session_causes = reads.tcp_causes(reconciler, self.outputs.mode, &report.plan, &status.sessions).await;
         let filtered = reads.filtered(reconciler, &report.plan, &status.sessions).await;
+        self.segment_reads.add(&mut self.reconciler, &mut status.vnis).await;
         let mut status = NodeStatus { observed_time: now, foreign_lines, session_causes, filtered, ..status };
         let observed = if answers {
             observed::read(&mut self.reconciler, &status, &report.plan).await

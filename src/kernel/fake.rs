@@ -95,6 +95,11 @@ impl FakeKernel {
         self.inner().neighbors.insert(bridge, entries);
     }
 
+    /// The neighbor entries of workloads behind a bridge.
+    pub fn neighbors(&self, bridge: &LinkKey) -> BTreeSet<(IpAddr, MacAddr)> {
+        self.inner().neighbors.get(bridge).cloned().unwrap_or_default()
+    }
+
     /// The bridges whose neighbor entries are kept.
     pub fn keeping_neighbors(&self) -> BTreeSet<LinkKey> {
         self.inner().keeping.clone()
@@ -210,6 +215,18 @@ impl Kernel for FakeKernel {
             inner.neighbors.get(bridge).into_iter().flatten().filter(|entry| !known.contains(entry)).copied().collect();
         inner.repeated.extend(missing.iter().map(|(address, _)| *address));
         Ok(missing.len())
+    }
+
+    async fn restore_neighbors(
+        &self,
+        bridge: &LinkKey,
+        entries: &BTreeSet<(IpAddr, MacAddr)>,
+    ) -> Result<Option<usize>, KernelError> {
+        if !self.state().links.contains_key(bridge) {
+            return Ok(None);
+        }
+        self.inner().neighbors.entry(bridge.clone()).or_default().extend(entries);
+        Ok(Some(entries.len()))
     }
 
     async fn has_source_filters(&self) -> Result<bool, KernelError> {

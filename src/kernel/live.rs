@@ -321,6 +321,18 @@ impl Kernel for NetlinkKernel {
         repeated
     }
 
+    async fn restore_neighbors(
+        &self,
+        bridge: &LinkKey,
+        entries: &BTreeSet<(IpAddr, MacAddr)>,
+    ) -> Result<Option<usize>, KernelError> {
+        let failed = |source| KernelError::Read { what: "neighbors", netns: bridge.netns.clone(), source };
+        let namespace = self.namespaces.get(&bridge.netns).await.map_err(failed)?;
+        let restored = namespace.restore_neighbors(&bridge.name.to_string(), entries).await.map_err(failed);
+        namespace.rest().await;
+        restored
+    }
+
     async fn has_source_filters(&self) -> Result<bool, KernelError> {
         let failed = |source| KernelError::Read { what: "support of nftables", netns: Netns::Router, source };
         let probe = || async { nftables::has_source_filters(&self.namespaces.router.file()).await };

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-pub use super::ip_use::IpUse;
+pub use super::ip_use::{IpUse, Ipv6Settings};
 pub use super::sysctl::{LinkSetting, Sysctl};
 use crate::names::{OwnedName, Role, SourceTable};
 use crate::scope::Scope;

@@ -185,6 +185,23 @@ impl Namespace {
         Ok(repeated)
     }
 
+    /// Has the kernel find out whether these workloads are behind this link of ours, of those that it has no neighbor entry of.
+    /// Returns how many; `None` without such a link.
+    pub async fn restore_neighbors(
+        &self,
+        name: &str,
+        entries: &BTreeSet<(IpAddr, MacAddr)>,
+    ) -> Result<Option<usize>, NetlinkError> {
+        let Some(index) = self.find_owned(name).await? else { return Ok(None) };
+        let mut socket = self.socket().await?;
+        let mut restored = 0;
+        for (address, mac) in entries {
+            let restore = neighbors::NeighborChange::Restore(*address, *mac);
+            restored += usize::from(socket.change_neighbor(index, restore).await?);
+        }
+        Ok(Some(restored))
+    }
+
     /// What the routes over the link with this ifindex are needed for.
     pub async fn route_use(&self, index: u32, api_servers: &BTreeSet<IpAddr>) -> Result<RouteUse, NetlinkError> {
         self.socket().await?.route_use(index, api_servers).await

@@ -8,6 +8,8 @@
 //! * The kernel does not let a workload change an entry that zebra has installed for another node (`NUD_NOARP`). Where the bridge
 //!   learns the MAC address of one on a port of this node, the workload has moved here, and so have the addresses it had.
 //! * What zebra does not list is reported once more.
+//! * A bridge that is replaced takes its entries along. The kernel is sent those of workloads of this node for the new one, and
+//!   asks each of them at once: its answer has the bridge learn its MAC address.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -55,6 +57,8 @@ pub enum NeighborChange {
     Repeat(IpAddr, MacAddr),
     /// It is a workload of this node now.
     Adopt(IpAddr, MacAddr),
+    /// It was a workload of this node on a bridge that this one replaces: find out whether it is there.
+    Restore(IpAddr, MacAddr),
     /// Remove it.
     Forget(IpAddr),
 }
@@ -71,6 +75,7 @@ impl NeighborChange {
             Self::Adopt(_, mac) => {
                 now.is_none_or(|entry| entry.standing == EntryStanding::Remote && entry.mac == Some(mac))
             }
+            Self::Restore(..) => now.is_none(),
             Self::Forget(_) => now.is_some_and(|entry| matches!(entry.standing, EntryStanding::Failed { .. })),
         }
     }
@@ -78,9 +83,11 @@ impl NeighborChange {
     /// The address of the entry.
     pub fn address(self) -> IpAddr {
         match self {
-            Self::Keep(address, ..) | Self::Repeat(address, _) | Self::Adopt(address, _) | Self::Forget(address) => {
-                address
-            }
+            Self::Keep(address, ..)
+            | Self::Repeat(address, _)
+            | Self::Adopt(address, _)
+            | Self::Restore(address, _)
+            | Self::Forget(address) => address,
         }
     }
 }
@@ -229,20 +236,21 @@ mod tests {
         let address = "10.110.0.11".parse().unwrap();
         let of = |mac, standing| entry("10.110.0.11", mac, standing);
         let failed = EntryStanding::Failed { managed: true };
-        // Of the changes: keep, repeat, adopt, forget.
+        // Of the changes: keep, repeat, adopt, restore, forget.
         let cases = [
-            (Some(of(MAC, local(false))), [true, true, false, false]),
-            (Some(of(OTHER, local(false))), [false, false, false, false]),
-            (Some(of(MAC, EntryStanding::Remote)), [false, false, true, false]),
-            (Some(of(OTHER, EntryStanding::Remote)), [false, false, false, false]),
-            (Some(of(MAC, failed)), [false, false, false, true]),
-            (Some(of(MAC, EntryStanding::Other)), [false, false, false, false]),
-            (None, [false, false, true, false]),
+            (Some(of(MAC, local(false))), [true, true, false, false, false]),
+            (Some(of(OTHER, local(false))), [false, false, false, false, false]),
+            (Some(of(MAC, EntryStanding::Remote)), [false, false, true, false, false]),
+            (Some(of(OTHER, EntryStanding::Remote)), [false, false, false, false, false]),
+            (Some(of(MAC, failed)), [false, false, false, false, true]),
+            (Some(of(MAC, EntryStanding::Other)), [false, false, false, false, false]),
+            (None, [false, false, true, true, false]),
         ];
         let changes = [
             NeighborChange::Keep(address, MAC, REACHABLE),
             NeighborChange::Repeat(address, MAC),
             NeighborChange::Adopt(address, MAC),
+            NeighborChange::Restore(address, MAC),
             NeighborChange::Forget(address),
         ];
         for (now, expected) in cases {

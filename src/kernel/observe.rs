@@ -342,6 +342,7 @@ mod tests {
             addrgen: Some(if link.addrgen_none { AddrGenMode::NONE } else { AddrGenMode::EUI64 }),
             rp_filter: link.rp_filter.or(Some(RpFilter::Off)),
             ip: link.ip,
+            drops_untracked: false,
             settings: is_vxlan.then_some(LinkSetting::ALL).into_iter().flatten().collect(),
             port: link.port,
             immovable: false,

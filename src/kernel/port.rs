@@ -70,6 +70,14 @@ pub trait Kernel: Sync {
         known: &BTreeSet<(IpAddr, MacAddr)>,
     ) -> impl Future<Output = Result<usize, KernelError>> + Send;
 
+    /// Has the kernel find out whether these workloads, which were behind a bridge that this one replaces, are behind it. Returns of
+    /// how many it had no entry; `None` where there is no such bridge.
+    fn restore_neighbors(
+        &self,
+        bridge: &LinkKey,
+        entries: &BTreeSet<(IpAddr, MacAddr)>,
+    ) -> impl Future<Output = Result<Option<usize>, KernelError>> + Send;
+
     /// Whether the kernel can filter IPv6 sources ([`super::model::SourceFilter`]).
     fn has_source_filters(&self) -> impl Future<Output = Result<bool, KernelError>> + Send;
 
@@ -120,6 +128,14 @@ impl<K: Kernel + Send> Kernel for Arc<K> {
         known: &BTreeSet<(IpAddr, MacAddr)>,
     ) -> impl Future<Output = Result<usize, KernelError>> + Send {
         (**self).repeat_neighbors(bridge, known)
+    }
+
+    fn restore_neighbors(
+        &self,
+        bridge: &LinkKey,
+        entries: &BTreeSet<(IpAddr, MacAddr)>,
+    ) -> impl Future<Output = Result<Option<usize>, KernelError>> + Send {
+        (**self).restore_neighbors(bridge, entries)
     }
 
     fn has_source_filters(&self) -> impl Future<Output = Result<bool, KernelError>> + Send {

@@ -101,6 +101,10 @@ pub struct RouterState {
     /// Number of L3VNIs.
     #[serde(default)]
     pub vnis: VniCount,
+    /// What is attached to the L2VNIs. A change of these numbers alone is written within a minute.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub l2vnis: Vec<SegmentState>,
     /// BGP sessions that are not established, the first 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
@@ -113,6 +117,18 @@ pub struct RouterState {
     /// controller that does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_time: Option<Time>,
+}
+
+impl RouterState {
+    /// Whether it is written at once in place of `before`: numbers of what is attached to L2VNIs alone are not, as they change with
+    /// each Pod.
+    pub fn is_news(&self, before: &Self) -> bool {
+        let attached = |state: &SegmentState| state.vni;
+        if !self.l2vnis.iter().map(attached).eq(before.l2vnis.iter().map(attached)) {
+            return true;
+        }
+        RouterState { l2vnis: before.l2vnis.clone(), ..self.clone() } != *before
+    }
 }
 
 /// Number of BGP sessions.
@@ -134,6 +150,31 @@ pub struct VniCount {
     pub ready: u32,
     /// Number of configured L3VNIs.
     pub total: u32,
+}
+
+/// What is attached to an L2VNI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SegmentState {
+    /// VXLAN network identifier.
+    pub vni: u32,
+    /// MAC addresses. Absent until they are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macs: Option<AttachedCount>,
+    /// IP addresses whose MAC address is known. Absent until they are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub neighbors: Option<AttachedCount>,
+    /// Number of VTEPs to which broadcast is sent.
+    pub remote_vteps: u32,
+}
+
+/// A number by place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AttachedCount {
+    /// Number on this node.
+    pub local: u64,
+    /// Number behind other VTEPs.
+    pub remote: u64,
 }
 
 /// A BGP session that is not established.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::reconciler::Reconciler;
+use super::schedule::Schedule;
 use crate::frr::client::port::{Routing, RoutingError};
 use crate::kernel::Kernel;
 use crate::kernel::model::{IpUse, KernelState, LinkKey, LinkKind};
@@ -20,6 +21,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         if let Err(error) = self.kernel.keep_neighbors(&bridges.values().map(|key| (*key).clone()).collect()).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "the neighbors of segments are not kept yet");
         }
+        self.restore_neighbors(&bridges).await;
         let is_changed = |(vni, bridge): &(&Vni, &&LinkKey)| {
             let vrf = wanted.vrf_by_place(bridge).map(|vrf| Scope::Vrf(vrf.clone()));
             [Some(Scope::Underlay), Some(Scope::Segment(**vni)), vrf]
@@ -34,6 +36,40 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
                 // Each of the others would wait for the same zebra.
                 tracing::debug!(%vni, error = &error as &dyn std::error::Error, "zebra does not list its neighbors");
                 return;
+            }
+        }
+    }
+
+    /// Takes note of the neighbors of this node's workloads in the segments that the schedule tears down: a workload that is silent
+    /// is not known on the new bridge otherwise. A segment that zebra does not have has none.
+    pub(super) async fn note_neighbors(&mut self, schedule: &Schedule) {
+        for scope in &schedule.torn_down {
+            let Scope::Segment(vni) = scope else { continue };
+            match self.routing.local_neighbors(*vni).await {
+                Ok(found) => self.torn_down_neighbors.entry(*vni).or_default().extend(found.into_iter().flatten()),
+                Err(error) => {
+                    // Each of the others would wait for the same zebra.
+                    tracing::debug!(%vni, error = &error as &dyn std::error::Error, "zebra does not list its neighbors");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Those of a segment that is not wanted any more are forgotten.
+    async fn restore_neighbors(&mut self, bridges: &BTreeMap<Vni, &LinkKey>) {
+        for (vni, entries) in std::mem::take(&mut self.torn_down_neighbors) {
+            let Some(bridge) = bridges.get(&vni).filter(|_| !entries.is_empty()) else { continue };
+            match self.kernel.restore_neighbors(bridge, &entries).await {
+                Ok(None) => drop(self.torn_down_neighbors.insert(vni, entries)),
+                Ok(Some(0)) => {}
+                Ok(Some(neighbors)) => {
+                    tracing::info!(%vni, neighbors, "the kernel asks the workloads of a segment that was rebuilt");
+                }
+                Err(error) => {
+                    tracing::debug!(%vni, error = &error as &dyn std::error::Error, "neighbors are not restored");
+                    self.torn_down_neighbors.insert(vni, entries);
+                }
             }
         }
     }

@@ -107,14 +107,13 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             let foreign_lines = foreign_lines(&running, &schedule);
             if schedule.is_empty() {
                 self.start_sessions(&silent).await;
-                if let Err(error) = self.routing.idle(plan.frr.vrfs.len()).await {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "not ready for the next change");
-                }
+                self.idle(&plan).await;
                 silent.report(&mut total);
                 total.fail_not_up(self.down_vnis.rebuilt_in_vain());
                 break (plan, foreign_lines);
             }
             changed.extend(schedule.scopes().into_iter().cloned());
+            self.note_neighbors(&schedule).await;
             let executor = Executor::new(&self.kernel, &mut self.routing, &schedule, silent.blocking());
             total.add(executor.run(policies).await);
             self.start_sessions(&silent).await;
@@ -150,6 +149,12 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let Executed { failures, kernel_ops, frr_lines, timing, .. } = total;
         let duration = start.elapsed();
         Ok(Report { plan, failures, kernel_ops, frr_lines, changed, rebuilt, foreign_lines, duration, timing })
+    }
+
+    async fn idle(&mut self, plan: &Plan) {
+        if let Err(error) = self.routing.idle(plan.frr.vrfs.len()).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "not ready for the next change");
+        }
     }
 
     /// Without sessions nothing else of bgpd works, so that a line that was rejected does not delay them.

@@ -2,6 +2,7 @@
 //! FRR. What a pass does is in [`super::pass`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -20,6 +21,7 @@ use crate::frr::show::live::Live;
 use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::route::FilteredRoute;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
+use crate::frr::show::vni::LocalCounts;
 use crate::frr::stanza::text::RenderError;
 use crate::kernel::model::Netns;
 use crate::kernel::tcp::TcpCounts;
@@ -27,7 +29,7 @@ use crate::kernel::{Kernel, KernelError};
 use crate::memo::Memo;
 use crate::plan::last_accepted::LastAccepted;
 use crate::runtime::Daemon;
-use crate::types::VrfMode;
+use crate::types::{MacAddr, Vni, VrfMode};
 
 /// A pass that could not start: nothing was changed, but policies that nothing refers to yet may be there.
 #[derive(Debug, Error)]
@@ -62,6 +64,8 @@ pub struct Reconciler<K, R> {
     /// Of the IP-VRFs whose FDBs are compared.
     pub(super) fdb_turn: Turn,
     pub(super) neighbor_turns: NeighborTurns,
+    /// The neighbors of this node's workloads on bridges that were torn down and are not there again.
+    pub(super) torn_down_neighbors: BTreeMap<Vni, BTreeSet<(IpAddr, MacAddr)>>,
     pub(super) wanted: Memo<PlanInput, Wanted>,
     pub(super) settled: Memo<Compared, Settled>,
 }
@@ -80,6 +84,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             down_vnis,
             fdb_turn: Turn::default(),
             neighbor_turns: NeighborTurns::default(),
+            torn_down_neighbors: BTreeMap::new(),
             wanted,
             settled,
         }
@@ -166,6 +171,14 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// Where FRR cannot be read.
     pub async fn filtered(&mut self, session: &SessionState) -> Result<Vec<FilteredRoute>, PassError> {
         Ok(self.routing.filtered(session).await?)
+    }
+
+    /// How many MAC addresses and neighbors of an L2VNI are of workloads of this node.
+    ///
+    /// # Errors
+    /// Where zebra cannot be read.
+    pub async fn local_counts(&mut self, vni: Vni) -> Result<LocalCounts, PassError> {
+        Ok(self.routing.local_counts(vni).await?)
     }
 
     /// Details of sessions with the fabric, and of those of `wanted` in IP-VRFs.

@@ -542,6 +542,33 @@ async fn the_kernel_keeps_the_neighbors_of_segments_and_zebra_has_them_all() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_silent_workload_is_known_on_the_bridge_that_replaces_its_own() {
+    let mut bench = ReconcilerBench::new();
+    let managed = serde_json::json!({"type": "LinuxBridge", "linuxBridge": {"lifecycle": "Managed"}});
+    let within = |l3vni: &str| {
+        let domain = serde_json::json!({"type": "L3VNI", "l3vni": {"name": l3vni}});
+        with_segment(&serde_json::json!({"hostMaster": managed, "routingDomain": domain}))
+    };
+    bench.reconciler.pass(&within("red")).await.unwrap();
+    let entries = BTreeSet::from([("10.110.0.11".parse().unwrap(), MacAddr([10, 88, 0, 0, 0, 17]))]);
+    bench.frr().neighbors.insert(Vni::try_from(110).unwrap(), entries.clone());
+    let bridge = |bench: &ReconcilerBench| bench.kernel.keeping_neighbors().pop_first().unwrap();
+    // The links of the new one cannot be created at first.
+    bench.kernel.fail("link add br-pe-110", Errno::EPERM);
+    bench.reconciler.pass(&within("blue")).await.unwrap();
+    assert_eq!(bench.kernel.neighbors(&bridge(&bench)), BTreeSet::new());
+    bench.kernel.heal();
+    bench.reconciler.pass(&within("blue")).await.unwrap();
+    assert_eq!(bridge(&bench).to_string(), "vrf:blue/br-pe-110");
+    assert_eq!(bench.kernel.neighbors(&bridge(&bench)), entries);
+    // One that was removed is a new segment when it comes back.
+    bench.reconciler.pass(&snapshot(&BOTH)).await.unwrap();
+    bench.reconciler.pass(&within("red")).await.unwrap();
+    assert_eq!(bridge(&bench).to_string(), "vrf:red/br-pe-110");
+    assert_eq!(bench.kernel.neighbors(&bridge(&bench)), BTreeSet::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_a_gateway_has_neighbors_that_are_kept() {
     let mut bench = ReconcilerBench::new();
     bench.reconciler.pass(&with_segment(&serde_json::json!({"gatewayIPs": []}))).await.unwrap();

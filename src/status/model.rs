@@ -97,6 +97,12 @@ impl NodeStatus {
         result
     }
 
+    /// The L2VNIs.
+    pub fn l2vnis(&self) -> impl Iterator<Item = (Vni, &VniState)> {
+        let l2vnis = self.vnis.iter().filter(|(_, state)| state.vni_type == VniType::L2);
+        l2vnis.map(|(vni, state)| (*vni, state))
+    }
+
     /// The L3VNIs. Host sessions are in their VRFs; the VRF of an L2VNI is that of its bridge.
     pub fn l3vnis(&self) -> impl Iterator<Item = (Vni, &VniState)> {
         let l3vnis = self.vnis.iter().filter(|(_, state)| state.vni_type == VniType::L3);

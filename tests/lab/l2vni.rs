@@ -107,8 +107,29 @@ fn pods_of_a_vrf_reach_each_other_over_two_nodes_and_no_others() {
         until(&format!("{address} at hostA_red"), SETTLE, || (ping(host, address) == 3).then_some(()));
     }
 
+    attached(&fixture);
     isolated(&fixture, &a1, &c1);
     not_routed(&d1);
+}
+
+/// Each node counts the Pod of its own apart from that of the other, also where the segment has no gateways.
+fn attached(fixture: &Fixture) {
+    for router in &fixture.routers {
+        router.await_status("what is attached to L2VNIs 110 and 130", |status| {
+            let state = |vni: u32| status.vnis.get(&vni.try_into().unwrap());
+            let counts = [state(110)?.mac_counts()?, state(110)?.neighbor_counts()?, state(130)?.mac_counts()?];
+            counts.iter().all(|counts| counts.local >= 1 && counts.remote >= 1).then_some(())
+        });
+        let shown = router.perouter(&["status"]).stdout;
+        let row: Vec<&str> = shown
+            .lines()
+            .skip_while(|line| !line.starts_with("L2VNI  MACS"))
+            .nth(1)
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        assert!(row[0] == "110" && row[1..5].iter().all(|count| *count != "0") && row[5] == "1", "{shown}");
+    }
 }
 
 /// A Pod of red and one of blue reach nothing of each other, nor of the underlay.
@@ -174,7 +195,8 @@ fn the_fabric_gets_mac_and_multicast_routes() {
     assert_eq!(node.check(&words).unwrap().trim(), "2");
     fixture.router().await_status("the counts of VNI 110", |status| {
         let state = status.vnis.get(&110.try_into().unwrap())?;
-        (state.macs >= Some(1) && state.neighbors >= Some(1)).then_some(())
+        let counts = [state.mac_counts()?, state.neighbor_counts()?];
+        counts.iter().all(|counts| counts.local >= 1 && counts.remote == 0).then_some(())
     });
 
     // Other route targets, edited in place: the segment keeps its links.

@@ -1,6 +1,7 @@
 //! Workloads of a segment that are silent, that move, and whose router restarts: the fabric reaches them without that they send
 //! anything, and where they are.
 
+use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -14,12 +15,16 @@ use super::fixture::{Fixture, NODES, SETTLE, Setup, scaled, until, until_true};
 use super::kernel_state::in_vrf;
 use super::l2vni::{l2vni, pod, routed, with_l2vni};
 use super::pod::Pod;
+use super::router::Router;
+use super::traffic::{LossStats, Stream};
 
 const ADDRESSES: [&str; 2] = ["10.110.0.11", "2001:db8:110::11"];
 const MAC: &str = "0a:58:00:00:00:11";
 const GATEWAY_MAC: &str = "06:f3:00:00:00:6e";
 /// From the first packet of a workload that moved to the first reply of a host of the fabric.
 const MOVE: Duration = Duration::from_secs(1);
+/// Outage of a silent workload while the IP-VRF of its segment is rebuilt: 0.4 s were measured.
+const REBUILT: Duration = Duration::from_secs(3);
 const VNIS: [u32; 3] = [100, 110, 200];
 
 fn layer2() -> Setup {
@@ -175,6 +180,66 @@ fn a_silent_pod_is_advertised_again_after_restarts_and_a_rebuild() {
     println!("VXLAN device replaced: leafA has the silent Pod {:?} after the change", changed.elapsed());
     await_in_zebra(&fixture, 0, "local", 0);
     assert_eq!(ping(fixture.node("hostA_red"), ADDRESSES[0]), 3, "after the rebuild");
+    let _echo = silent.echo(7);
+    edit_its_l3vni(&mut fixture);
+    flap_the_nic(&mut fixture, &vtep);
+}
+
+/// Runs a change under a probe from a host of the fabric to the Pod, which sends nothing but replies; prints and returns what is lost.
+fn probed(fixture: &mut Fixture, what: &str, change: impl FnOnce(&mut Fixture)) -> LossStats {
+    let pod = SocketAddr::new(ADDRESSES[0].parse().unwrap(), 7);
+    let stream = Stream::probe(fixture.node("hostA_red"), pod, Duration::from_millis(1));
+    stream.await_replies(200);
+    change(fixture);
+    // bgpd withdraws within a second what it withdraws.
+    sleep(Duration::from_secs(1));
+    stream.await_replies(200);
+    let losses = stream.finish();
+    println!("{what}: from a host of the fabric to the silent Pod: {losses}");
+    losses
+}
+
+/// Edits in place, and one with which the IP-VRF and its segments are rebuilt: each leaves nothing broken.
+fn edit_its_l3vni(fixture: &mut Fixture) {
+    let asn = "  asn: 64514\n";
+    let limit = format!("{asn}  fromHost: {{maxPrefixes: 1000}}\n");
+    // What leafA exports has its AS number.
+    let targets = "  routeTargets: {import: ['64514:100', '64520:100'], export: ['64514:100', '65000:7']}\n";
+    let targets = format!("{limit}{targets}");
+    let edit = |fixture: &mut Fixture, what: &str, from: &str, to: &str, running: &str| {
+        probed(fixture, what, |fixture| {
+            fixture.edit("red.yaml", from, to);
+            until_true(running, || {
+                let show = |router: &Router| router.try_show(Daemon::Bgpd, "show running-config");
+                fixture.routers.iter().all(|router| show(router).is_some_and(|shown| shown.contains(running)))
+            });
+            fixture.routers.iter().for_each(|router| router.await_ready(&VNIS));
+        })
+    };
+    let what = "a limit of prefixes in its L3VNI";
+    edit(fixture, what, asn, &limit, "maximum-prefix 1000").assert_lossless(what);
+    edit(fixture, "route targets of its L3VNI", &limit, &targets, "65000:7");
+    let losses = edit(fixture, "its L3VNI rebuilt", &targets, "  asn: 64513\n", "router bgp 64513 vrf red");
+    assert!(losses.longest_outage <= scaled(REBUILT), "the Pod had to speak: {losses}");
+    await_in_zebra(fixture, 0, "local", 0);
+    await_in_zebra(fixture, 1, "remote", 0);
+}
+
+/// The leaf unplugs the NIC of the node for a second.
+fn flap_the_nic(fixture: &mut Fixture, vtep: &str) {
+    let leaf = fixture.node("leafkind").clone();
+    let down = Duration::from_secs(1);
+    let losses = probed(fixture, "the NIC without carrier for a second", |fixture| {
+        leaf.check(&["ip", "link", "set", "node0", "down"]).unwrap();
+        sleep(down);
+        leaf.check(&["ip", "link", "set", "node0", "up"]).unwrap();
+        until_true("its routes on leafA", || at_leaf(fixture, vtep) == 2);
+    });
+    assert!(losses.longest_outage >= down, "the NIC was not unplugged: {losses}");
+    fixture.routers.iter().for_each(|router| router.await_ready(&VNIS));
+    await_in_zebra(fixture, 0, "local", 0);
+    await_in_zebra(fixture, 1, "remote", 0);
+    assert_eq!(ping(fixture.node("hostA_red"), ADDRESSES[0]), 3, "after the flap");
 }
 
 /// Waits until the host of the fabric replies to a packet of the Pod.

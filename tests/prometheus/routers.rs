@@ -71,6 +71,8 @@ resources:
 vnis:
   100: {vrf: red, up: true, routerMac: '02:00:00:00:00:01', svi: br, inBgp: true, rd: '1:1', import: [], export: []}
   200: {vrf: blue, up: true, routerMac: '02:00:00:00:00:01', svi: br, inBgp: true, rd: '1:2', import: [], export: []}
+  110: {type: L2, vrf: red, up: true, routerMac: null, svi: br, inBgp: true, rd: '1:3', import: [], export: [],
+        macs: 5, neighbors: 4, local: {macs: 2, neighbors: 2}, remoteVteps: [100.65.0.2]}
 sessions:
 - {vrf: null, peer: 192.168.11.2, remoteAs: 64512, state: Established, since: 1, established: 1, prefixes: {l2VpnEvpn: {received: 7, sent: 3}}}
 - {vrf: red, peer: 192.169.10.2, remoteAs: 64515, state: Established, since: 1, established: 1, prefixes: {ipv4Unicast: {received: 50, sent: 9}}}

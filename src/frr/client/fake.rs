@@ -15,7 +15,7 @@ use crate::frr::config::tree::Config;
 use crate::frr::release::FrrVersion;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionPhase, SessionState};
-use crate::frr::show::vni::{VniState, VniType};
+use crate::frr::show::vni::{LocalCounts, VniState, VniType};
 use crate::frr::show::vrf::VrfState;
 use crate::frr::show::vrf_binding::Unbound;
 use crate::runtime::Daemon;
@@ -255,6 +255,11 @@ impl Routing for FakeRouting {
     async fn local_neighbors(&mut self, vni: Vni) -> Result<Option<BTreeSet<(IpAddr, MacAddr)>>, RoutingError> {
         self.answers(Daemon::Zebra)?;
         Ok(Some(self.neighbors.get(&vni).cloned().unwrap_or_default()))
+    }
+
+    async fn local_counts(&mut self, vni: Vni) -> Result<LocalCounts, RoutingError> {
+        self.answers(Daemon::Zebra)?;
+        Ok(LocalCounts { macs: 0, neighbors: self.neighbors.get(&vni).map_or(0, BTreeSet::len) as u64 })
     }
 
     async fn router_macs(&mut self, vni: Vni) -> Result<BTreeSet<MacAddr>, RoutingError> {

@@ -16,7 +16,7 @@ use crate::frr::config::batch::CommandBatch;
 use crate::frr::release::FrrVersion;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
-use crate::frr::show::vni::VniState;
+use crate::frr::show::vni::{LocalCounts, VniState};
 use crate::frr::show::vrf::VrfState;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::{Link, LinkKey, LinkKind};
@@ -147,7 +147,9 @@ impl Routing for FakeFrr {
     async fn local_neighbors(&mut self, vni: Vni) -> Result<Option<BTreeSet<(IpAddr, MacAddr)>>, RoutingError> {
         now(self.called(&RoutingCall::LocalNeighbors(vni)).local_neighbors(vni))
     }
-
+    async fn local_counts(&mut self, vni: Vni) -> Result<LocalCounts, RoutingError> {
+        now(self.routing().local_counts(vni))
+    }
     async fn router_macs(&mut self, vni: Vni) -> Result<BTreeSet<MacAddr>, RoutingError> {
         now(self.routing().router_macs(vni))
     }

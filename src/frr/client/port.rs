@@ -21,7 +21,7 @@ use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::route::FilteredRoute;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
-use crate::frr::show::vni::VniState;
+use crate::frr::show::vni::{LocalCounts, VniState};
 use crate::frr::show::vrf::VrfState;
 use crate::printable::{masked, printable};
 use crate::runtime::Daemon;
@@ -241,6 +241,11 @@ pub trait Routing: Send + 'static {
         _vni: Vni,
     ) -> impl Future<Output = Result<Option<BTreeSet<(IpAddr, MacAddr)>>, RoutingError>> + Send {
         std::future::ready(Ok(None))
+    }
+
+    /// How many MAC addresses and neighbors of an L2VNI zebra has as those of this node, at a cost that grows with all of them.
+    fn local_counts(&mut self, _vni: Vni) -> impl Future<Output = Result<LocalCounts, RoutingError>> + Send {
+        std::future::ready(Ok(LocalCounts::default()))
     }
 
     /// BGP sessions of all VRFs.

@@ -1,13 +1,14 @@
 //! The MAC addresses and neighbors of an L2VNI as zebra has them. In: the JSON of [`show_macs`] and [`show_neighbors`]. Out: one value
-//! for each MAC address or IP address. Pure.
+//! for each MAC address or IP address, or how many of them are at this node. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::Serialize;
+use serde::de::MapAccess;
 use serde_json::Value;
 
-use super::json::{ShowError, json, word};
+use super::json::{Fields, JsonObject, List, ShowError, Word, json, read, word};
 use crate::types::{MacAddr, Vni};
 
 /// zebra: the MAC addresses of an L2VNI.
@@ -58,13 +59,18 @@ pub struct NeighborState {
     pub duplicate: bool,
 }
 
+/// Command of the errors of what reads [`show_macs`].
+const SHOW_MACS: &str = "show evpn mac vni VNI json";
+/// Command of the errors of what reads [`show_neighbors`].
+const SHOW_NEIGHBORS: &str = "show evpn arp-cache vni VNI json";
+
 /// Reads [`show_macs`]: `{"numMacs": 1, "macs": {MAC: {"type": "local", "intf": PORT, "localSequence": 0, …}}}`. Empty for a VNI
 /// that zebra does not know.
 ///
 /// # Errors
 /// If the text is not JSON.
 pub fn macs(text: &str) -> Result<BTreeMap<MacAddr, MacState>, ShowError> {
-    let table = json("show evpn mac vni VNI json", text)?;
+    let table = json(SHOW_MACS, text)?;
     let mac = |(mac, entry): (&String, &Value)| {
         let place = place(entry)?;
         Some((mac.parse().ok()?, MacState { sequence: sequence(entry, &place), duplicate: is_duplicate(entry), place }))
@@ -77,7 +83,7 @@ pub fn macs(text: &str) -> Result<BTreeMap<MacAddr, MacState>, ShowError> {
 /// # Errors
 /// If the text is not JSON.
 pub fn neighbors(text: &str) -> Result<BTreeMap<IpAddr, NeighborState>, ShowError> {
-    let table = json("show evpn arp-cache vni VNI json", text)?;
+    let table = json(SHOW_NEIGHBORS, text)?;
     let neighbor = |(address, entry): (&String, &Value)| {
         let (place, mac) = (place(entry)?, entry["mac"].as_str()?.parse().ok()?);
         let active = entry["state"].as_str() == Some("active");
@@ -99,6 +105,61 @@ pub fn local_neighbors(text: &str) -> Result<Option<BTreeSet<(IpAddr, MacAddr)>>
     }
     let is_local = |(_, state): &(IpAddr, NeighborState)| matches!(state.place, WorkloadPlace::Local(_));
     Ok(Some(neighbors(text)?.into_iter().filter(is_local).map(|(address, state)| (address, state.mac)).collect()))
+}
+
+/// Reads [`show_macs`]: how many are behind ports of this node. It keeps none of them.
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn local_mac_count(text: &str) -> Result<u64, ShowError> {
+    let table = read::<JsonObject<MacTable>>(SHOW_MACS, text)?.and_then(|table| table.0).unwrap_or_default();
+    Ok(local_count(&table.macs))
+}
+
+/// Reads [`show_neighbors`]: how many are of workloads of this node. It keeps none of them.
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn local_neighbor_count(text: &str) -> Result<u64, ShowError> {
+    let List(entries) = read(SHOW_NEIGHBORS, text)?.unwrap_or(List(Vec::new()));
+    Ok(local_count(&entries))
+}
+
+fn local_count(entries: &[JsonObject<PlacedEntry>]) -> u64 {
+    let is_local = |entry: &&JsonObject<PlacedEntry>| entry.0.as_ref().is_some_and(|entry| entry.is_local);
+    entries.iter().filter(is_local).count() as u64
+}
+
+/// What is read of the table of MAC addresses to count them.
+#[derive(Default)]
+struct MacTable {
+    macs: Vec<JsonObject<PlacedEntry>>,
+}
+
+impl Fields for MacTable {
+    type Field = ();
+    const KEYS: &'static [(&'static str, ())] = &[("macs", ())];
+
+    fn set<'de, A: MapAccess<'de>>(&mut self, (): (), object: &mut A) -> Result<(), A::Error> {
+        List(self.macs) = object.next_value()?;
+        Ok(())
+    }
+}
+
+/// What is read of a MAC address or a neighbor to count it.
+#[derive(Default)]
+struct PlacedEntry {
+    is_local: bool,
+}
+
+impl Fields for PlacedEntry {
+    type Field = ();
+    const KEYS: &'static [(&'static str, ())] = &[("type", ())];
+
+    fn set<'de, A: MapAccess<'de>>(&mut self, (): (), object: &mut A) -> Result<(), A::Error> {
+        self.is_local = object.next_value::<Word>()?.0.as_deref() == Some("local");
+        Ok(())
+    }
 }
 
 fn place(entry: &Value) -> Option<WorkloadPlace> {
@@ -159,6 +220,21 @@ mod tests {
             assert_eq!(macs(nothing).unwrap(), BTreeMap::new(), "{nothing}");
         }
         assert!(macs("{").is_err());
+    }
+
+    #[test]
+    fn those_of_this_node_are_counted() {
+        for text in [MACS.to_owned(), with_unknown_keys(MACS)] {
+            assert_eq!(local_mac_count(&text).unwrap(), 1);
+        }
+        for text in [NEIGHBORS.to_owned(), with_unknown_keys(NEIGHBORS)] {
+            assert_eq!(local_neighbor_count(&text).unwrap(), 2, "advertised or not");
+        }
+        for nothing in ["{}", "", "% Can't find VNI 999", r#"{"numMacs":0,"macs":{}}"#, r#"{"numArpNd":0}"#] {
+            let counts = [local_mac_count(nothing).unwrap(), local_neighbor_count(nothing).unwrap()];
+            assert_eq!(counts, [0, 0], "{nothing}");
+        }
+        assert!(local_mac_count("{").is_err() && local_neighbor_count("{").is_err());
     }
 
     #[test]

@@ -9,14 +9,15 @@ use ipnet::IpNet;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgeStpState, InetDevConf, InfoBridge, InfoBridgePort, InfoData, InfoKind,
-    InfoPortData, InfoVrf, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Prop,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgeStpState, Inet6DevConf, InetDevConf, InfoBridge, InfoBridgePort,
+    InfoData, InfoKind, InfoPortData, InfoVrf, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Prop,
 };
 use netlink_packet_route::route::{RouteAttribute, RouteType};
 use netlink_packet_route::rule::RuleAttribute;
 
 use crate::kernel::model::{
-    BridgePort, IpUse, LOCAL_RULE, LOCAL_TABLE, LinkSetting, ROUTE_EACH_PACKET, RpFilter, Sysctl, UNREACHABLE_METRIC,
+    BridgePort, IpUse, Ipv6Settings, LOCAL_RULE, LOCAL_TABLE, LinkSetting, ROUTE_EACH_PACKET, RpFilter, Sysctl,
+    UNREACHABLE_METRIC,
 };
 use crate::names::{self, OwnedName, PortTable, SourceTable};
 use crate::types::{Family, MacAddr, TableId, Vni};
@@ -86,8 +87,10 @@ pub struct ObservedLink {
     pub rp_filter: Option<RpFilter>,
     /// Settings that are on.
     pub settings: BTreeSet<LinkSetting>,
-    /// Its part in IP, by the same settings.
+    /// Its part in IP, by the same settings and those of IPv6.
     pub ip: IpUse,
+    /// `accept_untracked_na` is 0, as it is before Linux 5.18, which has no such setting.
+    pub drops_untracked: bool,
     /// Settings of a bridge port.
     pub port: Option<BridgePort>,
     /// The kernel never moves it to another namespace (`NETIF_F_NETNS_LOCAL`).
@@ -215,7 +218,10 @@ impl ObservedLink {
                     let conf = devconf_of(families);
                     link.rp_filter = conf.map(|conf| RpFilter::of(conf.rp_filter));
                     link.settings = conf.map(settings_of).unwrap_or_default();
-                    link.ip = conf.map(|conf| IpUse::of(conf.arp_accept, conf.arp_ignore)).unwrap_or_default();
+                    let ipv6 = devconf6_of(families);
+                    let of_ipv6 = ipv6.map(ipv6_settings_of);
+                    link.ip = conf.map(|conf| IpUse::of(conf.arp_accept, conf.arp_ignore, of_ipv6)).unwrap_or_default();
+                    link.drops_untracked = ipv6.is_some_and(|conf| conf.accept_untracked_na == 0);
                 }
                 LinkAttribute::LinkInfo(infos) => {
                     link.kind = kind_of(infos);
@@ -288,6 +294,21 @@ fn devconf_of(families: &[AfSpecUnspec]) -> Option<&InetDevConf> {
         }),
         _ => None,
     })
+}
+
+fn devconf6_of(families: &[AfSpecUnspec]) -> Option<&Inet6DevConf> {
+    families.iter().find_map(|family| match family {
+        AfSpecUnspec::Inet6(inet6) => inet6.iter().find_map(|attribute| match attribute {
+            AfSpecInet6::DevConf(conf) => Some(conf),
+            _ => None,
+        }),
+        _ => None,
+    })
+}
+
+fn ipv6_settings_of(conf: &Inet6DevConf) -> Ipv6Settings {
+    let detects_duplicates = conf.accept_dad != 0 || conf.dad_transmits != 0;
+    Ipv6Settings { disabled: conf.disable_ipv6 != 0, detects_duplicates }
 }
 
 fn settings_of(conf: &InetDevConf) -> BTreeSet<LinkSetting> {

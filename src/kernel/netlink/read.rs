@@ -2,10 +2,12 @@
 //! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
 
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::neighbour::NeighbourFlags;
 use nix::errno::Errno;
 
@@ -14,7 +16,20 @@ use super::error::NetlinkError;
 use super::neighbor::mac_of;
 use super::socket::{Route, Socket};
 use super::{request, rule};
+use crate::kernel::model::IpUse;
 use crate::types::{Family, MacAddr, TableId};
+
+/// A link of the running kernel.
+fn observed(message: &LinkMessage) -> ObservedLink {
+    /// The kernel has it, in each namespace.
+    static HAS_UNTRACKED_NA: LazyLock<bool> =
+        LazyLock::new(|| Path::new("/proc/sys/net/ipv6/conf/default/accept_untracked_na").exists());
+    let link = ObservedLink::new(message);
+    match link.ip {
+        IpUse::Gateway if link.drops_untracked && *HAS_UNTRACKED_NA => ObservedLink { ip: IpUse::Routed, ..link },
+        _ => link,
+    }
+}
 
 impl Socket<Route> {
     /// The link with this name, with its ifindex.
@@ -33,7 +48,7 @@ impl Socket<Route> {
             other => other?,
         };
         let link = messages.iter().find_map(|message| match message {
-            RouteNetlinkMessage::NewLink(link) => Some((link.header.index, ObservedLink::new(link))),
+            RouteNetlinkMessage::NewLink(link) => Some((link.header.index, observed(link))),
             _ => None,
         });
         link.map(Some).ok_or(NetlinkError::Incomplete("link"))
@@ -43,7 +58,7 @@ impl Socket<Route> {
     pub async fn links(&mut self) -> Result<BTreeMap<u32, Arc<ObservedLink>>, NetlinkError> {
         let take = |links: &mut BTreeMap<u32, Arc<ObservedLink>>, message| {
             if let RouteNetlinkMessage::NewLink(message) = message {
-                links.insert(message.header.index, Arc::new(ObservedLink::new(&message)));
+                links.insert(message.header.index, Arc::new(observed(&message)));
             }
         };
         self.dump(request::get_links(), take).await

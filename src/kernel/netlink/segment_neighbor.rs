@@ -94,6 +94,10 @@ pub fn requests(index: u32, change: NeighborChange) -> Vec<Request> {
             stale.attributes.push(NeighbourAttribute::Protocol(RouteProtocol::Static));
             [replace(stale, NLM_F_CREATE)].into()
         }
+        // The kernel asks it at once.
+        NeighborChange::Restore(address, mac) => {
+            [replace(entry(index, address, mac, NeighbourState::Probe), NLM_F_CREATE)].into()
+        }
         NeighborChange::Forget(address) => {
             let message = RouteNetlinkMessage::DelNeighbour(message(index, address, NeighbourState::None));
             [Request { message, flags: 0 }].into()

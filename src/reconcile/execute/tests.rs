@@ -39,6 +39,13 @@ impl Kernel for RecordingKernel {
     async fn observe_nics(&self, nics: &BTreeSet<IfName>) -> Result<ObservedNics, KernelError> {
         self.fake.observe_nics(nics).await
     }
+    async fn restore_neighbors(
+        &self,
+        bridge: &LinkKey,
+        entries: &BTreeSet<(IpAddr, MacAddr)>,
+    ) -> Result<Option<usize>, KernelError> {
+        self.fake.restore_neighbors(bridge, entries).await
+    }
     async fn has_source_filters(&self) -> Result<bool, KernelError> {
         self.fake.has_source_filters().await
     }

@@ -142,7 +142,7 @@ impl Publisher {
         let now = Time(Timestamp::now());
         let state = router_state(status, written.state.as_ref(), &now);
         let mut events = object_events(written.state.as_ref(), status);
-        let differs = written.state.as_ref() != Some(&state);
+        let differs = written.state.as_ref().is_none_or(|before| state.is_news(before));
         let is_due = status.observed_time >= written.observed.saturating_add(HEARTBEAT);
         if differs || is_due {
             self.write(&state, now).await?;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::frr::show::vni::{LocalCounts, VniState, VniType};
 use crate::snapshot::{Kind, ObjectRef};
 use crate::source::kube::fake::FakeApi;
 use crate::status::model::ObjectState;
@@ -111,6 +112,28 @@ async fn without_a_change_only_the_heartbeat_is_written() {
     assert!(case.api.count("GET routernodestatuses") >= 2);
     case.publish(status(vec![], vec![])).await;
     assert_eq!(case.writes(), writes + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_attached_to_a_segment_is_written_with_the_heartbeat() {
+    let case = Case::start();
+    case.known("uid-n1");
+    let with_macs = |vni: u32, macs| {
+        let local = Some(LocalCounts { macs, neighbors: 0 });
+        let state = VniState { vni_type: VniType::L2, macs: Some(macs + 1), local, ..VniState::default() };
+        NodeStatus { observed_time: 1000 + macs, vnis: [(vni.try_into().unwrap(), state)].into(), ..good() }
+    };
+    case.publish(with_macs(110, 0)).await;
+    let writes = case.writes();
+    let macs = || case.object()["status"]["l2vnis"][0]["macs"].clone();
+    for second in 0..60 {
+        case.publish(with_macs(110, second)).await;
+    }
+    assert_eq!((case.writes(), macs()), (writes, serde_json::json!({"local": 0, "remote": 1})));
+    case.publish(with_macs(110, 60)).await;
+    assert_eq!((case.writes(), macs()), (writes + 1, serde_json::json!({"local": 60, "remote": 1})));
+    case.publish(with_macs(120, 60)).await;
+    assert_eq!((case.writes(), case.object()["status"]["l2vnis"][0]["vni"].clone()), (writes + 2, 120.into()));
 }
 
 #[tokio::test(start_paused = true)]

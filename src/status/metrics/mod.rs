@@ -8,6 +8,7 @@ mod counts;
 mod exposition;
 mod observed;
 mod process;
+mod segments;
 mod sessions;
 mod table;
 
@@ -138,6 +139,7 @@ impl Metrics {
             let observed = locked(&self.observed);
             node(status, &mut text);
             sessions::render(status, observed.as_ref(), &mut text);
+            segments::render(status, &mut text);
             nics(observed.as_ref(), &mut text);
         }
         process::render(&mut text);

@@ -73,6 +73,14 @@ metrics! {
         "1 for a BFD session that is up";
     VNI_UP: Gauge "perouter_vni_up" ["vni", "vrf"]
         "1 for an L3VNI that is up in zebra and bgpd";
+    SEGMENT_UP: Gauge "perouter_segment_up" ["vni", "vrf"]
+        "1 for an L2VNI that is up in zebra and bgpd";
+    SEGMENT_MACS: Gauge "perouter_segment_macs" ["vni", "vrf", "place"]
+        "MAC addresses of an L2VNI by place: local, or remote behind another VTEP";
+    SEGMENT_NEIGHBORS: Gauge "perouter_segment_neighbors" ["vni", "vrf", "place"]
+        "Neighbors of an L2VNI, IP addresses with their MAC address, by place";
+    SEGMENT_VTEPS: Gauge "perouter_segment_remote_vteps" ["vni", "vrf"]
+        "VTEPs to which an L2VNI floods";
     NIC_CARRIER: Gauge "perouter_nic_carrier" ["nic"]
         "1 for a NIC of the underlay that is set up and has a carrier";
     NIC_MTU: Gauge "perouter_nic_mtu_bytes" ["nic"]

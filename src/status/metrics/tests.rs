@@ -29,7 +29,9 @@ resources:
 vnis:
   100: {vrf: red, up: true, routerMac: '02:00:00:00:00:01', svi: br, inBgp: true, rd: '1:1', import: [], export: []}
   200: {vrf: blue, up: false, routerMac: null, svi: null, inBgp: false, rd: null, import: [], export: []}
-  110: {type: L2, vrf: red, up: true, routerMac: null, svi: br, inBgp: true, rd: '1:2', import: [], export: []}
+  110: {type: L2, vrf: red, up: true, routerMac: null, svi: br, inBgp: true, rd: '1:2', import: [], export: [],
+        macs: 5, neighbors: 3, local: {macs: 2, neighbors: 4}, remoteVteps: [100.65.0.2, 100.65.0.3]}
+  120: {type: L2, vrf: default, up: false, routerMac: null, svi: null, inBgp: false, rd: null, import: [], export: [], macs: 1}
 sessions:
 - {vrf: null, peer: 192.0.2.1, remoteAs: 64512, state: Established, since: 1, established: 2, prefixes: {l2VpnEvpn: {received: 7, sent: 3}}}
 - {vrf: red, peer: 192.169.10.3, remoteAs: 64515, state: Active, since: null, established: 0, prefixes: {ipv4Unicast: {received: 0, sent: 0}}}
@@ -116,6 +118,14 @@ fn a_status_becomes_series_and_what_is_gone_leaves_none() {
         r#"perouter_bfd_session_up{vrf="default",peer="fe80::1",interface="eth2"} 0"#.to_owned(),
         r#"perouter_vni_up{vni="100",vrf="red"} 1"#.to_owned(),
         r#"perouter_vni_up{vni="200",vrf="blue"} 0"#.to_owned(),
+        r#"perouter_segment_up{vni="110",vrf="red"} 1"#.to_owned(),
+        r#"perouter_segment_up{vni="120",vrf="default"} 0"#.to_owned(),
+        r#"perouter_segment_macs{vni="110",vrf="red",place="local"} 2"#.to_owned(),
+        r#"perouter_segment_macs{vni="110",vrf="red",place="remote"} 3"#.to_owned(),
+        r#"perouter_segment_neighbors{vni="110",vrf="red",place="local"} 4"#.to_owned(),
+        r#"perouter_segment_neighbors{vni="110",vrf="red",place="remote"} 0"#.to_owned(),
+        r#"perouter_segment_remote_vteps{vni="110",vrf="red"} 2"#.to_owned(),
+        r#"perouter_segment_remote_vteps{vni="120",vrf="default"} 0"#.to_owned(),
         r#"perouter_nic_carrier{nic="toother"} 0"#.to_owned(),
         r#"perouter_nic_carrier{nic="toswitch"} 1"#.to_owned(),
         r#"perouter_nic_mtu_bytes{nic="toother"} 9000"#.to_owned(),

@@ -9,12 +9,13 @@ use super::model::{NodeStatus, ObjectState, Resource};
 use crate::diagnose::check;
 use crate::diagnose::finding::{Area, Finding, FindingKind, Place};
 use crate::frr::show::session::{SessionPhase, SessionState};
+use crate::frr::show::vni::{PlaceCounts, VniState};
 use crate::kind::node_status::{
-    ConditionReason, ConditionStatus, ConditionType, ResourceState, RouterCondition, RouterState, SessionCount,
-    SessionDown, VniCount,
+    AttachedCount, ConditionReason, ConditionStatus, ConditionType, ResourceState, RouterCondition, RouterState,
+    SegmentState, SessionCount, SessionDown, VniCount,
 };
 use crate::snapshot::ObjectRef;
-use crate::types::VrfName;
+use crate::types::{Vni, VrfName};
 
 /// Further sessions are counted, not named.
 const MOST_NAMED: usize = 64;
@@ -43,6 +44,7 @@ pub fn router_state(status: &NodeStatus, before: Option<&RouterState>, now: &Tim
             summary: format!("{up}/{}", status.sessions.len()),
         },
         vnis: VniCount { ready: number(ready), total: number(status.l3vnis().count()) },
+        l2vnis: status.l2vnis().map(segment_state).collect(),
         sessions_down: down.into_iter().take(MOST_NAMED).collect(),
         resources: status.resources.iter().map(resource_state).collect(),
         observed_time: None,
@@ -51,6 +53,16 @@ pub fn router_state(status: &NodeStatus, before: Option<&RouterState>, now: &Tim
 
 fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn segment_state((vni, state): (Vni, &VniState)) -> SegmentState {
+    let attached = |PlaceCounts { local, remote }| AttachedCount { local, remote };
+    SegmentState {
+        vni: vni.get(),
+        macs: state.mac_counts().map(attached),
+        neighbors: state.neighbor_counts().map(attached),
+        remote_vteps: number(state.remote_vteps.len()),
+    }
 }
 
 fn is_up(session: &SessionState) -> bool {

@@ -25,12 +25,11 @@ use crate::frr::config::command::VtyCommand;
 use crate::frr::release::{FrrVersion, Release};
 use crate::frr::show::bfd::BfdPeer;
 use crate::frr::show::interface::Interface;
-use crate::frr::show::mac;
 use crate::frr::show::neighbor::SessionReset;
-use crate::frr::show::route::{self, FilteredRoute};
+use crate::frr::show::route::FilteredRoute;
 use crate::frr::show::running_config::{DaemonOutput, RunningConfig, RunningConfigReader};
-use crate::frr::show::session::{self, SessionCounters, SessionKey, SessionPhase, SessionState};
-use crate::frr::show::vni::{self, VniState};
+use crate::frr::show::session::{self, SessionCounters, SessionKey, SessionState};
+use crate::frr::show::vni::{self, LocalCounts, VniState};
 use crate::frr::show::vrf::{self, VrfState};
 use crate::memo::Memo;
 use crate::runtime::Daemon;
@@ -350,8 +349,11 @@ impl Routing for VtyRouting {
     }
 
     async fn local_neighbors(&mut self, vni: Vni) -> Result<Option<BTreeSet<(IpAddr, MacAddr)>>, RoutingError> {
-        let shown = self.show(Daemon::Zebra, &mac::show_neighbors(vni)).await?;
-        mac::local_neighbors(&shown).map_err(|source| RoutingError::Unreadable { daemon: Daemon::Zebra, source })
+        vni_reads::local_neighbors(self, vni).await
+    }
+
+    async fn local_counts(&mut self, vni: Vni) -> Result<LocalCounts, RoutingError> {
+        vni_reads::local_counts(self, vni).await
     }
 
     async fn router_macs(&mut self, vni: Vni) -> Result<BTreeSet<MacAddr>, RoutingError> {
@@ -363,13 +365,7 @@ impl Routing for VtyRouting {
     }
 
     async fn filtered(&mut self, session: &SessionState) -> Result<Vec<FilteredRoute>, RoutingError> {
-        let mut found = Vec::new();
-        let (Some(vrf), SessionPhase::Established) = (&session.vrf, &session.phase) else { return Ok(found) };
-        for family in session.families() {
-            let text = self.show(Daemon::Bgpd, &route::show_filtered(vrf, family, &session.peer)).await?;
-            found.extend(route::filtered(&text).map_err(unreadable)?);
-        }
-        Ok(found)
+        neighbors::filtered(self, session).await
     }
 
     async fn neighbors(

@@ -1,5 +1,5 @@
 //! Details of sessions, and what they depend on. In: which ones. Out: those of the fabric in one exchange, others one by one: bgpd
-//! prints a lot for each. BFD sessions, and the links of the default VRF.
+//! prints a lot for each. The routes that a session filters, BFD sessions, and the links of the default VRF.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,8 @@ use crate::frr::show::ShowError;
 use crate::frr::show::bfd::{self, BfdPeer};
 use crate::frr::show::interface::{self, Interface};
 use crate::frr::show::neighbor::{self, SessionReset};
-use crate::frr::show::session::SessionKey;
+use crate::frr::show::route::{self, FilteredRoute};
+use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
 use crate::runtime::Daemon;
 
 /// Those with the fabric, and those of `wanted` in IP-VRFs.
@@ -24,6 +25,20 @@ pub(super) async fn read(
         let shown = frr.ask(Daemon::Bgpd, &neighbor::show_neighbor(vrf, peer)).await?;
         let reset = neighbor::neighbor_reset(peer, &shown).map_err(unreadable(Daemon::Bgpd))?;
         found.extend(reset.map(|reset| ((Some(vrf.clone()), peer.clone()), reset)));
+    }
+    Ok(found)
+}
+
+/// The routes of a host session that are filtered.
+pub(super) async fn filtered(
+    frr: &mut impl Exchange,
+    session: &SessionState,
+) -> Result<Vec<FilteredRoute>, RoutingError> {
+    let mut found = Vec::new();
+    let (Some(vrf), SessionPhase::Established) = (&session.vrf, &session.phase) else { return Ok(found) };
+    for family in session.families() {
+        let shown = frr.ask(Daemon::Bgpd, &route::show_filtered(vrf, family, &session.peer)).await?;
+        found.extend(route::filtered(&shown).map_err(unreadable(Daemon::Bgpd))?);
     }
     Ok(found)
 }

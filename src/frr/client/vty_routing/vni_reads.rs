@@ -1,16 +1,18 @@
 //! VNIs as zebra and bgpd have them, with whether bgpd's instances have zebra's VRFs. In: exchanges with both. Out: one
-//! [`VniState`] for each VNI.
+//! [`VniState`] for each VNI, and what of an L2VNI is of this node.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::session_start::Exchange;
 use crate::frr::client::port::RoutingError;
 use crate::frr::show::ShowError;
-use crate::frr::show::vni::{self, VniState, VniType};
+use crate::frr::show::mac;
+use crate::frr::show::vni::{self, LocalCounts, VniState, VniType};
 use crate::frr::show::vrf::SHOW_VRF;
 use crate::frr::show::vrf_binding::{self, SHOW_INSTANCES};
 use crate::runtime::Daemon;
-use crate::types::Vni;
+use crate::types::{MacAddr, Vni};
 
 /// Up to so many VNIs are read one by one.
 const FEW: usize = 8;
@@ -50,6 +52,28 @@ async fn bound(
         vni::bind(&mut states, &ids, &vrf_binding::instances(&instances).map_err(unreadable)?);
     }
     Ok(states)
+}
+
+/// The neighbors of an L2VNI that are workloads of this node; `None` for a VNI that zebra does not have.
+pub(super) async fn local_neighbors(
+    daemons: &mut impl Exchange,
+    vni: Vni,
+) -> Result<Option<BTreeSet<(IpAddr, MacAddr)>>, RoutingError> {
+    mac::local_neighbors(&daemons.ask(Daemon::Zebra, &mac::show_neighbors(vni)).await?).map_err(of_zebra)
+}
+
+/// How many MAC addresses and neighbors of an L2VNI are of workloads of this node.
+pub(super) async fn local_counts(daemons: &mut impl Exchange, vni: Vni) -> Result<LocalCounts, RoutingError> {
+    let macs = daemons.ask(Daemon::Zebra, &mac::show_macs(vni)).await?;
+    let neighbors = daemons.ask(Daemon::Zebra, &mac::show_neighbors(vni)).await?;
+    Ok(LocalCounts {
+        macs: mac::local_mac_count(&macs).map_err(of_zebra)?,
+        neighbors: mac::local_neighbor_count(&neighbors).map_err(of_zebra)?,
+    })
+}
+
+fn of_zebra(source: ShowError) -> RoutingError {
+    RoutingError::Unreadable { daemon: Daemon::Zebra, source }
 }
 
 /// The error of a daemon whose output cannot be read.

@@ -79,9 +79,37 @@ pub struct VniState {
     /// zebra: neighbors (IP addresses with their MAC address) of an L2VNI, local and remote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub neighbors: Option<u64>,
+    /// zebra: how many of both are of workloads of this node, as they were last read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<LocalCounts>,
     /// zebra: the VTEPs to which an L2VNI floods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remote_vteps: Vec<IpAddr>,
+}
+
+/// What of an L2VNI is of workloads of this node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalCounts {
+    /// MAC addresses.
+    pub macs: u64,
+    /// Neighbors.
+    pub neighbors: u64,
+}
+
+/// How many there are at each place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlaceCounts {
+    /// Of workloads of this node.
+    pub local: u64,
+    /// Of workloads behind other VTEPs.
+    pub remote: u64,
+}
+
+impl PlaceCounts {
+    /// `local` was read after `all`, and may count what was not there before.
+    fn of(all: Option<u64>, local: u64) -> Option<Self> {
+        Some(Self { local, remote: all?.saturating_sub(local) })
+    }
 }
 
 /// Why a VNI is not in service in its VRF.
@@ -117,6 +145,16 @@ impl VniState {
     /// Its routes are exchanged: zebra has it up, an L3VNI with a router MAC, and bgpd has it.
     pub fn is_ready(&self) -> bool {
         self.up && self.in_bgp && self.unbound.is_none() && (self.vni_type == VniType::L2 || self.router_mac.is_some())
+    }
+
+    /// The MAC addresses of an L2VNI, once they were read.
+    pub fn mac_counts(&self) -> Option<PlaceCounts> {
+        PlaceCounts::of(self.macs, self.local?.macs)
+    }
+
+    /// The neighbors of an L2VNI, once they were read.
+    pub fn neighbor_counts(&self) -> Option<PlaceCounts> {
+        PlaceCounts::of(self.neighbors, self.local?.neighbors)
     }
 
     /// bgpd's instance has a VRF that is gone.

@@ -72,6 +72,7 @@ fn an_l2vni_is_read_as_one(#[case] key: &str) {
         unbound: None,
         macs: Some(2),
         neighbors: Some(2),
+        local: None,
         remote_vteps: vec!["100.64.0.2".parse().unwrap()],
     };
     let states = vnis(&zebra, bgpd).unwrap();
