@@ -42,11 +42,6 @@ impl EventLosses {
         assert!(longest <= limit, "longer than {limit:?}: {self:?}");
     }
 
-    /// How long each node was away.
-    pub fn outages(&self) -> impl Iterator<Item = Duration> {
-        self.by_node.iter().map(|losses| losses.longest_outage)
-    }
-
     /// One node is affected, the other is not.
     #[track_caller]
     pub fn assert_one_node(&self) {

@@ -17,10 +17,8 @@ use crate::lab::fixture::{Setup, scaled};
 const LEAF_IMAGE: &str = "quay.io/frrouting/frr:10.7.1";
 /// So long after its start FRR has the restart bit in its OPEN, and nobody waits for its End-of-RIB (RFC 4724 section 4.1).
 const STARTED: Duration = Duration::from_secs(120);
-/// Outage of most restarts: 33 of 40 lost nothing.
-const GRACEFUL: Duration = Duration::from_millis(500);
-/// Outage of any: 2 to 4 s in the others, on a machine with other work.
-const LONGEST: Duration = Duration::from_secs(15);
+/// Outage that is allowed: nothing was lost in 24 of 24 restarts, and each loses some seconds without graceful restart.
+const LONGEST: Duration = Duration::from_millis(500);
 
 /// The example with graceful restart on all sessions.
 fn graceful() -> Setup {
@@ -63,16 +61,9 @@ fn routers_with_graceful_restart_are_upgraded() {
     let older = table.measure(&mut lab, "FRR 10.7 to 10.3", |lab| roll_out_image(lab, "router", OLDER_FRR));
     assert_eq!(frr_releases(&lab), ["10.3", "10.3"]);
     eprintln!("routers with graceful restart\n{}", table.lines.join("\n"));
-    let all = [newer, upgraded, rolled_back, older];
-    for losses in &all {
+    for losses in [newer, upgraded, rolled_back, older] {
         losses.assert_outage_of_at_most(scaled(LONGEST));
     }
-    // Without graceful restart each of them loses some seconds.
-    let mut outages: Vec<Duration> = all.iter().flat_map(EventLosses::outages).collect();
-    outages.sort_unstable();
-    let limit = scaled(GRACEFUL);
-    let longer = outages.iter().filter(|outage| **outage > limit).count();
-    assert!(longer <= outages.len() / 2, "{outages:?}, of which half may be longer than {limit:?}");
 }
 
 fn router_with_older_frr(object: &mut Value) {

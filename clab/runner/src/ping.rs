@@ -4,7 +4,8 @@
 
 use crate::node::{Node, NodeError};
 
-/// The replies to three pings, each as ping prints it.
+/// The first three replies to pings, each as ping prints it. Until it has that many, ping sends more requests, and a neighbor that is
+/// resolved late may reply to all of them.
 ///
 /// `within`: words before the command, such as `ip netns exec NAME`. `options`: of ping. All of them together have this many
 /// seconds.
@@ -18,5 +19,5 @@ pub fn replies(
     let limit = seconds.to_string();
     let words = ["ping", "-n", "-c", "3", "-i", "0.2", "-w", &limit];
     let output = node.run(&[within, &words[..], options, &[address]].concat())?;
-    Ok(output.stdout.lines().filter(|line| line.contains("bytes from")).map(ToOwned::to_owned).collect())
+    Ok(output.stdout.lines().filter(|line| line.contains("bytes from")).take(3).map(ToOwned::to_owned).collect())
 }
