@@ -38,7 +38,21 @@ fn objects_are_applied(lab: &mut ClusterFixture) {
         }
     }
     lab.await_column("status.sessions.summary", "3/3");
+    nothing_is_planned(lab);
     eprint!("{}", lab.kubectl(&["get", "rns", "-o", "wide"]));
+}
+
+/// What the API server has is what the nodes have.
+fn nothing_is_planned(lab: &ClusterFixture) {
+    let kubectl = lab.cluster.kubectl();
+    let options = ["--source", "kubernetes", "--watch-namespace", NAMESPACE];
+    for router in &lab.fixture.routers {
+        let node = ["--node-name", router.node.name().as_str(), "--kubeconfig", kubectl.kubeconfig().to_str().unwrap()];
+        let words = [&[env!("CARGO_BIN_EXE_perouter"), "plan"], &options[..], &node].concat();
+        let output = router.node.run(&words).unwrap();
+        assert!(output.success(), "{}{}", output.stdout, output.stderr);
+        assert_eq!(output.stdout, "0 kernel operations, 0 FRR lines\n");
+    }
 }
 
 /// The Pods of the lab are processes, in which `kubectl exec` runs nothing: how the plugin calls it is in `tests/kubectl_plugin.rs`.
