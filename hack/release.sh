@@ -3,7 +3,7 @@
 #   version TAG                          fails unless Cargo.toml, Chart.yaml and CHANGELOG.md have the version of the tag
 #   notes TAG                            prints the section of CHANGELOG.md
 #   chart TAG IMAGE DIGEST DIRECTORY     packages the chart, which installs this image
-#   manifests TAG IMAGE DIGEST DIRECTORY writes deploy/, each overlay and the removal as one file, with this image
+#   manifests TAG IMAGE DIGEST DIRECTORY writes deploy/, each overlay and the removal as one file, with this image, and kubectl-perouter
 #   dry-run [DIRECTORY]                  everything that needs neither registry nor signatures, for the version in Cargo.toml;
 #                                        what cannot be done here is named
 set -euo pipefail
@@ -63,6 +63,7 @@ END
     "$kubectl" kustomize "$copy/release" >"$to/$name.yaml"
     grep -q "image: $image@$digest" "$to/$name.yaml"
   done
+  cp deploy/kubectl/kubectl-perouter "$to"
   rm -rf "$copy"
 }
 

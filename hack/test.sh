@@ -123,7 +123,7 @@ fast() {
     table+=("$(printf '%-40s left out: %s' "dependencies" "no cargo-deny (cargo install --locked cargo-deny)")")
   fi
   level "Helm chart" hack/helm.sh --check
-  level "documentation" cargo test --quiet --test docs --test exit_status
+  level "documentation" cargo test --quiet --test docs --test exit_status --test kubectl_plugin
   if hack/book.sh --find >/dev/null; then
     level "book" hack/book.sh
   else

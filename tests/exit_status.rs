@@ -148,6 +148,26 @@ fn a_plan_shows_whether_there_is_something_to_do() {
     assert!(changes(&["-o", "wide"]).contains("\nstop here unless the default BGP instance is in place\n"));
 }
 
+/// Without its objects there is no plan.
+#[test]
+fn a_cluster_that_cannot_be_read_has_no_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    let of_cluster = |error: &str| {
+        let output = plan_of(
+            folder.path(),
+            &["--source", "kubernetes", "--node-name", "n1", "--kubeconfig", kubeconfig.to_str().unwrap()],
+        );
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(error), "{output:?}");
+    };
+    of_cluster("read kubeconfig");
+    let nobody = "{clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}], contexts: [{name: c, context: {cluster: c, user: u}}], \
+        users: [{name: u}], current-context: c}";
+    std::fs::write(&kubeconfig, nobody).unwrap();
+    of_cluster("Underlay cannot be read from the API server");
+}
+
 /// `run` and `controller` check what they need before they start anything. There is no FRR that they could start.
 #[test]
 fn nothing_is_started_without_index_or_directory() {

@@ -29,6 +29,7 @@ async fn on_a_real_api_server() {
     let Some(mut environment) = Environment::new() else { return };
     step("admission policies", admission::a_controller_writes_the_objects_of_its_node(&environment)).await;
     step("both sources on the examples", snapshots::examples_are_the_same_from_both_sources(&environment)).await;
+    step("one read", snapshots::one_read_claims_nothing(&environment)).await;
     step("200 objects in one call", snapshots::a_burst_is_one_snapshot_or_two(&environment)).await;
     step("changed Secret", snapshots::a_changed_secret_is_read(&environment)).await;
 

@@ -14,7 +14,7 @@ use super::exit_status::ExitStatus;
 use super::facts;
 use super::frr_client::FrrQueries;
 use super::node_index;
-use super::options::{ModeChoice, RuntimeOptions, SourceOptions};
+use super::options::{ApiOptions, ModeChoice, RuntimeOptions, SourceOptions};
 use super::output;
 use super::plan;
 use super::redaction::Redaction;
@@ -44,6 +44,8 @@ pub struct BundleArgs {
     #[command(flatten)]
     runtime: RuntimeOptions,
     #[command(flatten)]
+    api: ApiOptions,
+    #[command(flatten)]
     source: SourceOptions,
     /// The archive; `-`: standard output [default: perouter-bundle-NODE-TIME.tar.gz]
     #[arg(value_name = "FILE")]
@@ -63,7 +65,10 @@ pub async fn execute(args: &BundleArgs) -> anyhow::Result<ExitCode> {
     parts.push(("kernel.txt".to_owned(), kernel(&runtime).await));
     let mut source = args.source.clone();
     source.index.set_default(node_index::recorded(&runtime));
-    parts.push(("plan.txt".to_owned(), plan::text_of(source, args.runtime.clone(), ModeChoice::Auto).await));
+    parts.push((
+        "plan.txt".to_owned(),
+        plan::text_of((args.api.clone(), source), args.runtime.clone(), ModeChoice::Auto).await,
+    ));
     let mut redaction = Redaction::default();
     for text in parts.iter().filter_map(|(_, text)| text.as_ref().ok()) {
         redaction.learn(text);

@@ -1,5 +1,5 @@
-//! `perouter plan`: what the next reconcile pass would do, step by step. In: the objects of a directory and the node. Out:
-//! the steps of the schedule that the controller would execute. Changes nothing.
+//! `perouter plan`: what the next reconcile pass would do, step by step. In: the objects of a directory, of an API server or of
+//! both, and the node. Out: the steps of the schedule that the controller would execute. Changes nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,10 +10,11 @@ use serde::Serialize;
 
 use super::exit_status::ExitStatus;
 use super::frr_client::routing;
-use super::options::{ModeChoice, RuntimeOptions, SourceOptions, api_servers};
+use super::options::{ApiOptions, ModeChoice, RuntimeOptions, SourceOptions};
 use super::output;
 use super::plan_changes::{ObjectChange, changes};
 use super::show::{ShowOptions, Shown};
+use super::sources;
 use crate::control::accepted_file;
 use crate::frr::client::port::Routing as _;
 use crate::frr::daemons::{self, Installation, InstallationError};
@@ -24,19 +25,21 @@ use crate::kind::note::Loss;
 use crate::reconcile::schedule::ScheduleStep;
 use crate::reconcile::{Preview, Reconciler};
 use crate::snapshot::{Rejection, Snapshot};
-use crate::source;
 
 /// Arguments of `perouter plan`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Reads the node and changes nothing. Passwords are masked. Without a router on this node, all\n\
-    steps of the first reconcile pass are printed, for the installed release of FRR.\n\
+    after_help = "Reads the node and the objects once and changes nothing: no node index is claimed. Passwords are masked.\n\
+    Without a router on this node, all steps of the first reconcile pass are printed, for the installed release of FRR.\n\
     Changes are shown by object; `-o wide` has the steps in the order in which they run.\n\n\
     Exit status: 0 nothing to do, 1 an object is rejected, 2 the objects or the node cannot be read, 3 there are changes.\n\nExamples:\n  \
     perouter plan --config-dir examples/metallb --node-index 0\n  \
+    perouter plan --source kubernetes --node-name worker-1\n  \
     perouter plan --node-index 0 -o json | jq -r '.steps[].lines[]?'"
 )]
 pub struct PlanArgs {
+    #[command(flatten)]
+    api: ApiOptions,
     #[command(flatten)]
     source: SourceOptions,
     #[command(flatten)]
@@ -150,8 +153,13 @@ fn no_object(snapshot: &Snapshot, preview: &Preview) -> Option<String> {
 }
 
 /// The plan as text, by object.
-pub async fn text_of(source: SourceOptions, runtime: RuntimeOptions, vrf_mode: ModeChoice) -> anyhow::Result<String> {
-    let args = PlanArgs { source, runtime, vrf_mode, frr_dir: daemons::FRR_DIR.into(), show: ShowOptions::default() };
+pub async fn text_of(
+    (api, source): (ApiOptions, SourceOptions),
+    runtime: RuntimeOptions,
+    vrf_mode: ModeChoice,
+) -> anyhow::Result<String> {
+    let args =
+        PlanArgs { api, source, runtime, vrf_mode, frr_dir: daemons::FRR_DIR.into(), show: ShowOptions::default() };
     let Planned { preview, sessions, .. } = read(&args).await?;
     let mut text = String::new();
     text.extend(preview.plan.rejected.iter().map(|rejection| format!("{rejection}\n")));
@@ -162,12 +170,12 @@ pub async fn text_of(source: SourceOptions, runtime: RuntimeOptions, vrf_mode: M
 async fn read(args: &PlanArgs) -> anyhow::Result<Planned> {
     let runtime = args.runtime.paths();
     let index = args.source.index.choice(&args.source.node_labels, &runtime).await?;
-    let node = args.source.node(&index)?;
-    let snapshot = Arc::new(source::dir::read(&args.source.config_dir, &args.source.secrets(), &node)?);
+    let snapshot = Arc::new(sources::read(&args.api, &args.source, &index).await?);
+    let servers = args.api.servers().await?;
     let mode = args.vrf_mode.resolve()?;
     if netns::is_netns(runtime.router_netns())? {
         let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
-        let kernel = kernel.observing_routes_to(api_servers(None).await);
+        let kernel = kernel.observing_routes_to(servers);
         let mut reconciler = Reconciler::new(kernel, routing(&runtime), mode, accepted_file::read(&runtime.accepted()));
         let preview = reconciler.preview(&snapshot).await?;
         let frr = PlannedRelease { version: reconciler.frr_version().await?, note: None };
@@ -176,7 +184,7 @@ async fn read(args: &PlanArgs) -> anyhow::Result<Planned> {
     }
     let frr = PlannedRelease::installed(&args.frr_dir).await?;
     let nics = snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();
-    let nics = host_nics::observe(netns::open_host()?, &nics, &api_servers(None).await).await;
+    let nics = host_nics::observe(netns::open_host()?, &nics, &servers).await;
     // Planning needs no privileges, reading the host does.
     let unread = |error| {
         let error = anyhow::Error::from(error);

@@ -61,6 +61,32 @@ pub async fn check(api: &ApiOptions, options: &SourceOptions, index: &IndexChoic
     Ok(())
 }
 
+/// Reads the chosen sources once. Nothing is written: an index that the node has not claimed is the one that it would claim now.
+pub async fn read(api: &ApiOptions, options: &SourceOptions, index: &IndexChoice) -> anyhow::Result<Snapshot> {
+    let files = |node| source::dir::read(&options.config_dir, &options.secrets(), &node);
+    if api.source == SourceChoice::Directory {
+        return Ok(files(options.node(index)?)?);
+    }
+    let name = node_name(options)?;
+    let objects = match api.awaited_kubeconfig() {
+        Some(_) => None,
+        None => {
+            let (client, node, index) = (api.client().await?, name.clone(), index.clone());
+            let (namespace, disk_cache) = (api.watch_namespace.clone(), api.state.snapshot());
+            let cluster = Cluster { client, namespace, node, index, disk_cache, health: Arc::default() };
+            Some(source::kube::read(&cluster).await?)
+        }
+    };
+    match (api.source, objects) {
+        (SourceChoice::Kubernetes, Some(objects)) => Ok(objects),
+        (_, objects) => {
+            let files = files(options.identity(name, index.fixed().unwrap_or_default()))?;
+            merge(&files, objects.as_ref(), index.fixed())
+                .context("no node index until there is a kubeconfig: set --node-index")
+        }
+    }
+}
+
 fn node_name(options: &SourceOptions) -> anyhow::Result<String> {
     options.named().context("no Node name: set --node-name")
 }

@@ -53,9 +53,8 @@ impl<'a> QueryFields<'a> {
 
     /// The first value of a name; an empty one is none.
     fn value<T: FromStr<Err: ToString>>(&self, name: &'static str) -> Result<Option<T>, QueryError> {
-        let mut fields = self.0.split('&').filter_map(|field| field.split_once('='));
-        let Some((_, raw)) = fields.find(|(key, _)| *key == name) else { return Ok(None) };
-        let value = decoded(raw);
+        let mut fields = form_urlencoded::parse(self.0.as_bytes());
+        let Some((_, value)) = fields.find(|(key, _)| key == name) else { return Ok(None) };
         let value = value.trim();
         if value.is_empty() {
             return Ok(None);
@@ -63,27 +62,6 @@ impl<'a> QueryFields<'a> {
         let invalid = |error: T::Err| QueryError::Invalid { name, value: value.to_owned(), reason: error.to_string() };
         value.parse().map(Some).map_err(invalid)
     }
-}
-
-/// Without percent encoding (WHATWG URL, application/x-www-form-urlencoded).
-fn decoded(raw: &str) -> String {
-    let mut bytes = Vec::with_capacity(raw.len());
-    let mut rest = raw.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = tail.get(..2).filter(|hex| hex.iter().all(u8::is_ascii_hexdigit));
-        let hex = hex.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        match (first, hex) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-                continue;
-            }
-            (b'+', _) => bytes.push(b' '),
-            (other, _) => bytes.push(*other),
-        }
-        rest = tail;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -104,6 +82,7 @@ mod tests {
     #[rstest]
     #[case::none("", "to is missing")]
     #[case::empty("to=&from=1.2.3.4", "to is missing")]
+    #[case::no_value("to", "to is missing")]
     #[case::no_address("to=a%20b", "invalid value 'a b' for to: invalid IP address syntax")]
     #[case::from("to=1.2.3.4&from=1.2.3", "invalid value '1.2.3' for from: invalid IP address syntax")]
     #[case::broken_encoding("to=%zz%", "invalid value '%zz%' for to: invalid IP address syntax")]

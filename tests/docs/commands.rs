@@ -145,6 +145,7 @@ fn wrong_command(words: &[String], known: &Known) -> Option<String> {
     }
     let problem = match words.as_slice() {
         ["perouter" | "target/debug/perouter", rest @ ..] => unparsable(rest),
+        ["kubectl", "perouter", rest @ ..] => unparsable(&without_plugin_options(rest)),
         ["perouter-lab" | "target/debug/perouter-lab", subcommand, ..] => wrong_lab_subcommand(subcommand, known),
         ["make", rest @ ..] => {
             let mut targets = rest.iter().filter(|word| !word.contains('='));
@@ -153,6 +154,20 @@ fn wrong_command(words: &[String], known: &Known) -> Option<String> {
         _ => None,
     };
     problem.or_else(|| words.iter().find_map(|word| missing_path(word, known)))
+}
+
+/// Without what `kubectl perouter` takes for itself.
+fn without_plugin_options<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    let mut words = arguments.iter().copied();
+    let mut left = Vec::new();
+    while let Some(word) = words.next() {
+        match word {
+            "--node" | "--namespace" | "-n" | "--context" | "--kubeconfig" => drop(words.next()),
+            "--all-nodes" => {}
+            other => left.push(other),
+        }
+    }
+    left
 }
 
 fn unparsable(arguments: &[&str]) -> Option<String> {

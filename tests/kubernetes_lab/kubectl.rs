@@ -14,6 +14,7 @@ use crate::lab::fixture::{BLUE, NODES, RED, SETTLE, until, until_true};
 fn the_router_applies_changes_made_with_kubectl() {
     let Some(mut lab) = ClusterFixture::start("kubernetes") else { return };
     step("apply", || objects_are_applied(&mut lab));
+    step("plugin", || the_plugin_finds_the_pods(&lab));
     step("edit", || an_edit_reaches_the_leaf(&lab));
     step("conflict", || the_older_of_two_conflicting_objects_wins(&lab));
     step("Secret", || a_rotated_secret_affects_only_its_session(&lab));
@@ -37,7 +38,36 @@ fn objects_are_applied(lab: &mut ClusterFixture) {
         }
     }
     lab.await_column("status.sessions.summary", "3/3");
+    nothing_is_planned(lab);
     eprint!("{}", lab.kubectl(&["get", "rns", "-o", "wide"]));
+}
+
+/// What the API server has is what the nodes have.
+fn nothing_is_planned(lab: &ClusterFixture) {
+    let kubectl = lab.cluster.kubectl();
+    let options = ["--source", "kubernetes", "--watch-namespace", NAMESPACE];
+    for router in &lab.fixture.routers {
+        let node = ["--node-name", router.node.name().as_str(), "--kubeconfig", kubectl.kubeconfig().to_str().unwrap()];
+        let words = [&[env!("CARGO_BIN_EXE_perouter"), "plan"], &options[..], &node].concat();
+        let output = router.node.run(&words).unwrap();
+        assert!(output.success(), "{}{}", output.stdout, output.stderr);
+        assert_eq!(output.stdout, "0 kernel operations, 0 FRR lines\n");
+    }
+}
+
+/// The Pods of the lab are processes, in which `kubectl exec` runs nothing: how the plugin calls it is in `tests/kubectl_plugin.rs`.
+fn the_plugin_finds_the_pods(lab: &ClusterFixture) {
+    let kubectl = lab.cluster.kubectl();
+    let folder = kubectl.program().parent().unwrap();
+    let search = std::env::var("PATH").unwrap();
+    let search = format!("PATH={}:{}:{search}", folder.display(), path("deploy/kubectl"));
+    let kubeconfig = kubectl.kubeconfig().to_str().unwrap();
+    let words = ["env", &search, "kubectl", "perouter", "--kubeconfig", kubeconfig, "status"];
+    let output = lab.fixture.node(NODES[0]).run(&words).unwrap();
+    let mut nodes = NODES;
+    nodes.sort_unstable();
+    let expected = format!("kubectl perouter: set --node or --all-nodes; nodes: {}\n", nodes.join(" "));
+    assert_eq!((output.stdout.as_str(), output.stderr), ("", expected));
 }
 
 fn an_edit_reaches_the_leaf(lab: &ClusterFixture) {

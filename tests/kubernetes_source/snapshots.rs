@@ -37,14 +37,7 @@ impl Source {
     }
 
     pub(crate) fn start_with(environment: &Environment, node: &str, client: Client) -> Self {
-        let cluster = Cluster {
-            client,
-            namespace: Some(NAMESPACE.to_owned()),
-            node: node.to_owned(),
-            index: IndexChoice::Free,
-            disk_cache: environment.disk_cache(node),
-            health: Arc::default(),
-        };
+        let cluster = cluster(environment, node, client);
         let (sender, snapshots) = watch::channel(Snapshot::default());
         let (identity_sender, identities) = watch::channel(ApiIdentities::default());
         let stop = CancellationToken::new();
@@ -58,6 +51,32 @@ impl Source {
         let found = timeout(LIMIT, self.snapshots.wait_for(known)).await.map(|found| found.unwrap().clone());
         found.unwrap_or_else(|_| panic!("{what}: last snapshot {:#?}", self.snapshots.borrow()))
     }
+}
+
+fn cluster(environment: &Environment, node: &str, client: Client) -> Cluster {
+    Cluster {
+        client,
+        namespace: Some(NAMESPACE.to_owned()),
+        node: node.to_owned(),
+        index: IndexChoice::Free,
+        disk_cache: environment.disk_cache(node),
+        health: Arc::default(),
+    }
+}
+
+/// What `perouter plan` reads of a node that no controller has run on: with the rights of a controller, and without a claim.
+pub(crate) async fn one_read_claims_nothing(environment: &Environment) {
+    environment.apply(&[node("n9")]);
+    let cluster = cluster(environment, "n9", environment.controller_of("n9").await);
+    let before = environment.get(&["nodeindexes"])["items"].clone();
+    let read = perouter::source::kube::read(&cluster).await.unwrap();
+    let is_claimed =
+        |index: u32| before.as_array().unwrap().iter().any(|claim| claim["metadata"]["name"] == index.to_string());
+    let lowest = (0..).find(|index| !is_claimed(*index)).unwrap();
+    assert_eq!((read.node.name.as_str(), read.node.index, read.node.labels["rack"].as_str()), ("n9", lowest, "a"));
+    assert_eq!(environment.get(&["nodeindexes"])["items"], before);
+    assert!(!cluster.disk_cache.exists());
+    environment.admin.check(&["delete", "node", "n9"]).unwrap();
 }
 
 pub(crate) async fn examples_are_the_same_from_both_sources(environment: &Environment) {
@@ -97,7 +116,9 @@ pub(crate) async fn examples_are_the_same_from_both_sources(environment: &Enviro
             snapshot.objects.values_mut().for_each(|object| object.created = None);
             snapshot == wanted
         };
-        source.until(&format!("{file}, wanted {wanted:#?}"), same).await;
+        let watched = source.until(&format!("{file}, wanted {wanted:#?}"), same).await;
+        let cluster = cluster(environment, "n1", environment.controller_of("n1").await);
+        assert_eq!(perouter::source::kube::read(&cluster).await.unwrap(), watched, "one read of {file}");
         environment.admin.check(&["delete", "-f", file]).unwrap();
         source.until(file, |snapshot| snapshot.objects.is_empty()).await;
     }

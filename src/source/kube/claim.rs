@@ -76,9 +76,7 @@ pub(crate) async fn claim(api: &Api<NodeIndex>, node: &NodeIndexSpec, mut prefer
             Ok(ClaimAttempt::Lost) => continue,
             // The index of the node stays the same.
             Ok(ClaimAttempt::Deleted(index)) => {
-                if preference == IndexPreference::LowestFree {
-                    preference = IndexPreference::Previous(index);
-                }
+                preference = preference.after_stale(index);
                 continue;
             }
             Ok(ClaimAttempt::WaitFor { index, holder }) => {
@@ -114,14 +112,7 @@ async fn attempt(
     node: &NodeIndexSpec,
     preference: IndexPreference,
 ) -> Result<ClaimAttempt, kube::Error> {
-    let claims = api.list(&ListParams::default()).await?;
-    let mut uids = BTreeMap::new();
-    let mut specs = BTreeMap::new();
-    for object in claims.items {
-        let Some(index) = object.metadata.name.and_then(|name| name.parse::<u32>().ok()) else { continue };
-        uids.insert(index, object.metadata.uid);
-        specs.insert(index, object.spec);
-    }
+    let (specs, mut uids) = list(api).await?;
     match decide(&specs, node, preference) {
         ClaimDecision::DeleteStale(index) => delete(api, index, uids.remove(&index).flatten()).await,
         ClaimDecision::Claimed(index) => Ok(ClaimAttempt::Claimed(index)),
@@ -134,6 +125,53 @@ async fn attempt(
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(ClaimAttempt::Lost),
             Err(error) => Err(error),
         },
+    }
+}
+
+/// All claims by their index, and their UIDs.
+async fn list(
+    api: &Api<NodeIndex>,
+) -> Result<(BTreeMap<u32, NodeIndexSpec>, BTreeMap<u32, Option<String>>), kube::Error> {
+    let mut uids = BTreeMap::new();
+    let mut specs = BTreeMap::new();
+    for object in api.list(&ListParams::default()).await?.items {
+        let Some(index) = object.metadata.name.and_then(|name| name.parse::<u32>().ok()) else { continue };
+        uids.insert(index, object.metadata.uid);
+        specs.insert(index, object.spec);
+    }
+    Ok((specs, uids))
+}
+
+/// Another Node that has claimed an index.
+pub(crate) struct IndexHolder {
+    pub(crate) index: u32,
+    pub(crate) node: String,
+}
+
+/// The index that [`claim`] would return now, or who has it. It makes no claim.
+pub(crate) async fn expected(
+    api: &Api<NodeIndex>,
+    node: &NodeIndexSpec,
+    preference: IndexPreference,
+) -> Result<Result<u32, IndexHolder>, kube::Error> {
+    let (mut claims, _) = list(api).await?;
+    Ok(expected_of(&mut claims, node, preference))
+}
+
+fn expected_of(
+    claims: &mut BTreeMap<u32, NodeIndexSpec>,
+    node: &NodeIndexSpec,
+    mut preference: IndexPreference,
+) -> Result<u32, IndexHolder> {
+    loop {
+        match decide(claims, node, preference) {
+            ClaimDecision::Claimed(index) | ClaimDecision::Create(index) => return Ok(index),
+            ClaimDecision::WaitFor { index, node } => return Err(IndexHolder { index, node }),
+            ClaimDecision::DeleteStale(index) => {
+                claims.remove(&index);
+                preference = preference.after_stale(index);
+            }
+        }
     }
 }
 

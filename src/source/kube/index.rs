@@ -45,6 +45,22 @@ pub(crate) enum IndexPreference {
     Fixed(u32),
 }
 
+impl IndexPreference {
+    /// That of a choice and of the index that the node had. A label counts as soon as the Node is known.
+    pub(crate) fn new(choice: &IndexChoice, previous: Option<u32>) -> Self {
+        match (choice, previous) {
+            (IndexChoice::Fixed(index), _) => Self::Fixed(*index),
+            (_, Some(previous)) => Self::Previous(previous),
+            (_, None) => Self::LowestFree,
+        }
+    }
+
+    /// The same once a stale claim of this node is deleted: its index stays the same.
+    pub(crate) fn after_stale(self, index: u32) -> Self {
+        if self == Self::LowestFree { Self::Previous(index) } else { self }
+    }
+}
+
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ClaimDecision {

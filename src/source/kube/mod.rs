@@ -30,6 +30,7 @@ pub mod disk_cache;
 pub(crate) mod fake;
 mod index;
 mod object;
+mod read;
 mod store;
 mod watch;
 mod watcher;
@@ -42,6 +43,7 @@ use kube::Client;
 use super::health::SourceHealth;
 
 pub use index::IndexChoice;
+pub use read::{ClusterReadError, read};
 pub use watch::watch;
 
 /// Which part of a cluster the source reads.

@@ -107,7 +107,8 @@ fn is_expired(error: &watcher::Error) -> bool {
     }
 }
 
-fn request(cluster: &Cluster, target: &WatchTarget) -> (Api<DynamicObject>, watcher::Config) {
+/// How a target is listed and watched.
+pub(crate) fn request(cluster: &Cluster, target: &WatchTarget) -> (Api<DynamicObject>, watcher::Config) {
     let client = cluster.client.clone();
     let core =
         |kind: &str, plural: &str| ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", kind), plural);

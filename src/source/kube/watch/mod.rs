@@ -108,12 +108,7 @@ impl ClusterSource {
         if let Some(cached) = cached {
             state.restore(cached);
         }
-        let preference = match (&cluster.index, cached) {
-            (IndexChoice::Fixed(index), _) => IndexPreference::Fixed(*index),
-            // A label counts as soon as the Node is known, and nothing is claimed before.
-            (_, Some(cached)) => IndexPreference::Previous(cached.node.index),
-            (_, None) => IndexPreference::LowestFree,
-        };
+        let preference = IndexPreference::new(&cluster.index, cached.map(|cached| cached.node.index));
         let mut tasks = JoinSet::new();
         let objects = Kind::ALL.iter().copied().map(WatchTarget::Objects);
         for target in objects.chain([WatchTarget::Node]) {
