@@ -35,19 +35,22 @@ const KEPT = new Set(
 );
 const shot = async (page, name) => KEPT.has(name) && page.screenshot({ path: join(folder, name) });
 
-/** The contrast of two colours as WCAG 2 has it. */
-const contrast = (page, selector) =>
-  page.locator(selector).first().evaluate((found) => {
+/** The contrast of two colours as WCAG 2 has it. The element is found and measured at once: a new read replaces it. */
+async function contrast(page, selector) {
+  await page.waitForSelector(selector);
+  return page.evaluate((wanted) => {
     const rgb = (color) => color.match(/[\d.]+/g).map(Number);
     const light = (color) => {
       const [r, g, b] = rgb(color).map((part) => (part / 255 <= 0.03928 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
       return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
+    const found = document.querySelector(wanted);
     let back = found;
     while (back && rgb(getComputedStyle(back).backgroundColor)[3] === 0) back = back.parentElement;
     const [a, b] = [light(getComputedStyle(found).color), light(getComputedStyle(back).backgroundColor)].sort((x, y) => y - x);
     return (a + 0.05) / (b + 0.05);
-  });
+  }, selector);
+}
 
 /** The page is no wider than a phone. */
 async function fits(page) {
