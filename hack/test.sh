@@ -20,8 +20,8 @@
 #   vrf-all the same, with all scenarios of the lab also with the other releases
 # Without a LEVEL, those of `make test`: each scenario runs in one combination at least. `make test-all` runs all. A level
 # whose requirements are missing is left out with the reason; with CI=true this is an error.
-# The guest of `vrf` has one CPU, so the other levels run while it is running, and the programs for `kubernetes` are built
-# at the same time.
+# The guest of `vrf` has one CPU, so the other levels run while it is running; the programs for `kubernetes` are built from the
+# beginning, in otherwise idle time.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 levels=("${@:-fast fuzz metrics page netns frr-10.3 frr-10.7 kubernetes docker systemd vrf}")
@@ -163,7 +163,7 @@ netns() {
   local name
   for test in tests/*.rs; do
     name=$(basename "$test" .rs)
-    case $name in architecture | docs | lab | page | prometheus | vrf_mode | kubernetes_* | docker_*) continue ;; esac
+    case $name in architecture | docs | exit_status | kubectl_plugin | lab | page | prometheus | vrf_mode | kubernetes_* | docker_*) continue ;; esac
     scenarios "netns, FRR $frr: $name" env PEROUTER_VRF_MODE=netns cargo test --test "$name"
   done
   level "netns, FRR $frr: lab runner" cargo test -p perouter-lab --tests
@@ -331,12 +331,12 @@ if requested vrf-all; then
   guest_runs=("$frr:kernel_netns" {"$frr",10.3,10.7}:{vrf_mode,lab}) levels=("${levels[@]/#vrf-all/vrf}")
 fi
 
+if requested kubernetes || requested docker || requested docker-all; then builds_begin; fi
 begun=
 for name in "${levels[@]}"; do
   if [[ $name != @(fast|fuzz|metrics|page) ]] && [ -z "$begun" ]; then
     begun=yes
     if requested vrf; then vrf_begin; fi
-    if requested kubernetes || requested docker || requested docker-all; then builds_begin; fi
   fi
   case $name in
     fast | fuzz | metrics | page | netns | kubernetes | systemd) $name ;;
