@@ -8,7 +8,7 @@ use perouter_lab::image::FrrRelease;
 use perouter_lab::kubernetes::LabCluster;
 use serde_json::{Value, json};
 
-use super::losses::{EventLosses, LossTable};
+use super::losses::LossTable;
 use super::pods::{self, DEPLOYED, OLDER_FRR, PREVIOUS};
 use super::rollout::{install_previous, roll_out_image};
 use crate::cluster_fixture::{ClusterFixture, step};
