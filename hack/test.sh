@@ -167,7 +167,7 @@ netns() {
     scenarios "netns, FRR $frr: $name" env PEROUTER_VRF_MODE=netns cargo test --test "$name"
   done
   level "netns, FRR $frr: lab runner" cargo test -p perouter-lab --tests
-  scenarios "netns, FRR $frr: lab" env PEROUTER_VRF_MODE=netns cargo test --test lab
+  scenarios "netns, FRR $frr: lab" env PEROUTER_VRF_MODE=netns cargo test --test lab -- --test-threads=2
   level "netns, FRR $frr: demo" make demo-metallb
   level "netns, FRR $frr: demo of a segment" make demo-layer2
   # Not optimized: counts are compared with budgets, times are only shown.
@@ -195,7 +195,7 @@ frr_tests() {
     scenarios "netns, FRR $release: $name" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR="$release" cargo test --test "$name"
   done
   [ $# = 0 ] || scenarios "netns, FRR $release: lab" env PEROUTER_VRF_MODE=netns PEROUTER_LAB_FRR="$release" \
-    cargo test --test lab -- "$@"
+    cargo test --test lab -- --test-threads=2 "$@"
 }
 
 # builds_begin: builds etcd, kube-apiserver, MetalLB and FRR-K8s in the background, in otherwise idle time.

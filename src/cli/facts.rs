@@ -56,7 +56,7 @@ pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
         facts.links = Some(frr.interfaces().await?);
         facts.underlay = Some(frr.underlay().await?.into_keys().collect());
     }
-    if !facts.silent.contains_key("zebra") && !facts.silent.contains_key("bgpd") {
+    if !facts.is_routing_silent() {
         of_bgpd(&mut frr, &mut facts).await?;
         // Without it the rest is still true.
         match host(&mut frr, &facts).await {

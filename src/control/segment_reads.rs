@@ -30,7 +30,8 @@ struct SegmentRead {
     number: u64,
     /// What zebra counted.
     all: [u64; 2],
-    local: LocalCounts,
+    /// `None` where it could not be read.
+    local: Option<LocalCounts>,
 }
 
 impl SegmentReads {
@@ -41,17 +42,21 @@ impl SegmentReads {
         vnis: &mut BTreeMap<Vni, VniState>,
     ) {
         for (vni, all) in self.due(vnis) {
-            match reconciler.local_counts(vni).await {
-                Ok(local) => self.note(vni, all, local),
+            let local = match reconciler.local_counts(vni).await {
+                Ok(local) => Some(local),
                 Err(error) => {
-                    // Each of the others would wait for the same zebra.
                     tracing::debug!(%vni, error = &error as &dyn std::error::Error, "MAC addresses not counted");
-                    break;
+                    None
                 }
+            };
+            self.note(vni, all, local);
+            if local.is_none() {
+                // Each of the others would wait for the same zebra.
+                break;
             }
         }
         for (vni, state) in vnis {
-            state.local = self.segments.get(vni).map(|read| read.local);
+            state.local = self.segments.get(vni).and_then(|read| read.local);
         }
     }
 
@@ -75,7 +80,8 @@ impl SegmentReads {
         due.into_iter().take(AT_ONCE).enumerate().take_while(fits).map(|(_, segment)| segment).collect()
     }
 
-    fn note(&mut self, vni: Vni, all: [u64; 2], local: LocalCounts) {
+    /// One that could not be read has its turn again after the others.
+    fn note(&mut self, vni: Vni, all: [u64; 2], local: Option<LocalCounts>) {
         self.segments.insert(vni, SegmentRead { number: self.next, all, local });
         self.next += 1;
     }
@@ -104,7 +110,7 @@ mod tests {
     fn read(reads: &mut SegmentReads, vnis: &BTreeMap<Vni, VniState>) -> Vec<u32> {
         let due = reads.due(vnis);
         for (vni, all) in &due {
-            reads.note(*vni, *all, LocalCounts::default());
+            reads.note(*vni, *all, Some(LocalCounts::default()));
         }
         due.into_iter().map(|(vni, _)| vni.get()).collect()
     }

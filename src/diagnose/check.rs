@@ -58,7 +58,8 @@ pub fn areas(facts: &Facts, findings: &[Finding]) -> BTreeMap<Area, AreaState> {
         Area::Router => None,
         Area::Objects => facts.objects.is_none().then_some(()),
         Area::Links => facts.links.is_none().then_some(()),
-        Area::Fabric | Area::Host | Area::Evpn => facts.silent.contains_key("bgpd").then_some(()),
+        // Sessions, VNIs and routes are read of both or of none.
+        Area::Fabric | Area::Host | Area::Evpn => facts.is_routing_silent().then_some(()),
     };
     let state = |area: Area| {
         let worst = findings.iter().filter(|finding| finding.area == area).map(|finding| finding.severity).min();
@@ -138,9 +139,10 @@ mod tests {
         assert_eq!(without_fabric(&found).map(|finding| finding.kind), Some(FindingKind::NoFabricSession));
     }
 
-    #[test]
-    fn without_frr_nothing_is_known_of_sessions() {
-        let facts = Facts { silent: [("bgpd".to_owned(), "x".to_owned())].into(), ..Facts::default() };
+    #[rstest::rstest]
+    fn without_frr_nothing_is_known_of_sessions(#[values("zebra", "bgpd")] silent: &str) {
+        let vteps = [std::net::IpAddr::from([100, 65, 0, 1])].into();
+        let facts = Facts { silent: [(silent.to_owned(), "x".to_owned())].into(), vteps, ..Facts::default() };
         let found = findings(&facts);
         let states: Vec<AreaState> = areas(&facts, &found).into_values().collect();
         assert_eq!(states, [Fail, Unknown, Unknown, Unknown, Unknown, Unknown]);

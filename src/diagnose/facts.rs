@@ -132,6 +132,11 @@ impl Facts {
         self.vnis.iter().find_map(|(vni, state)| state.is_l3_of(vrf).then_some(*vni))
     }
 
+    /// Whether sessions, VNIs and routes are not read: they are where both zebra and bgpd answer.
+    pub fn is_routing_silent(&self) -> bool {
+        self.silent.contains_key("zebra") || self.silent.contains_key("bgpd")
+    }
+
     /// The sessions with the fabric.
     pub fn fabric_sessions(&self) -> impl Iterator<Item = &SessionState> {
         self.sessions.iter().filter(|session| session.vrf.is_none())

@@ -194,12 +194,14 @@ impl Namespace {
     ) -> Result<Option<usize>, NetlinkError> {
         let Some(index) = self.find_owned(name).await? else { return Ok(None) };
         let mut socket = self.socket().await?;
-        let mut restored = 0;
+        let (mut restored, mut failed) = (0, None);
         for (address, mac) in entries {
-            let restore = neighbors::NeighborChange::Restore(*address, *mac);
-            restored += usize::from(socket.change_neighbor(index, restore).await?);
+            match socket.change_neighbor(index, neighbors::NeighborChange::Restore(*address, *mac)).await {
+                Ok(was_due) => restored += usize::from(was_due),
+                Err(error) => failed = Some(error),
+            }
         }
-        Ok(Some(restored))
+        failed.map_or(Ok(Some(restored)), Err)
     }
 
     /// What the routes over the link with this ifindex are needed for.

@@ -9,7 +9,7 @@
 //!   learns the MAC address of one on a port of this node, the workload has moved here, and so have the addresses it had.
 //! * What zebra does not list is reported once more.
 //! * A bridge that is replaced takes its entries along. The kernel is sent those of workloads of this node for the new one, and
-//!   asks each of them at once: its answer has the bridge learn its MAC address.
+//!   probes each of them at once: its reply has the bridge learn its MAC address.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

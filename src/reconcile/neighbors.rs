@@ -2,6 +2,10 @@
 //! ports. Out: changes of neighbor entries. A failure is no failure of a segment: the next pass tries again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::reconciler::Reconciler;
 use super::schedule::Schedule;
@@ -10,7 +14,23 @@ use crate::kernel::Kernel;
 use crate::kernel::model::{IpUse, KernelState, LinkKey, LinkKind};
 use crate::names::{OwnedName, Role};
 use crate::scope::Scope;
-use crate::types::Vni;
+use crate::types::{MacAddr, Vni};
+
+/// What was noted longer ago is not restored: a workload may have moved.
+const RESTORABLE: Duration = Duration::from_secs(60);
+
+/// The neighbors of this node's workloads on a bridge that was torn down.
+#[derive(Debug)]
+pub(super) struct TornDownNeighbors {
+    entries: BTreeSet<(IpAddr, MacAddr)>,
+    at: Instant,
+}
+
+impl Default for TornDownNeighbors {
+    fn default() -> Self {
+        Self { entries: BTreeSet::new(), at: Instant::now() }
+    }
+}
 
 impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// Has the kernel keep the neighbors of the segments, and report those once more that zebra does not have.
@@ -21,7 +41,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         if let Err(error) = self.kernel.keep_neighbors(&bridges.values().map(|key| (*key).clone()).collect()).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "the neighbors of segments are not kept yet");
         }
-        self.restore_neighbors(&bridges).await;
+        self.restore_neighbors(wanted, &bridges).await;
         let is_changed = |(vni, bridge): &(&Vni, &&LinkKey)| {
             let vrf = wanted.vrf_by_place(bridge).map(|vrf| Scope::Vrf(vrf.clone()));
             [Some(Scope::Underlay), Some(Scope::Segment(**vni)), vrf]
@@ -46,7 +66,11 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         for scope in &schedule.torn_down {
             let Scope::Segment(vni) = scope else { continue };
             match self.routing.local_neighbors(*vni).await {
-                Ok(found) => self.torn_down_neighbors.entry(*vni).or_default().extend(found.into_iter().flatten()),
+                Ok(found) => {
+                    let noted = self.torn_down_neighbors.entry(*vni).or_default();
+                    noted.entries.extend(found.into_iter().flatten());
+                    noted.at = Instant::now();
+                }
                 Err(error) => {
                     // Each of the others would wait for the same zebra.
                     tracing::debug!(%vni, error = &error as &dyn std::error::Error, "zebra does not list its neighbors");
@@ -56,19 +80,24 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         }
     }
 
-    /// Those of a segment that is not wanted any more are forgotten.
-    async fn restore_neighbors(&mut self, bridges: &BTreeMap<Vni, &LinkKey>) {
-        for (vni, entries) in std::mem::take(&mut self.torn_down_neighbors) {
-            let Some(bridge) = bridges.get(&vni).filter(|_| !entries.is_empty()) else { continue };
-            match self.kernel.restore_neighbors(bridge, &entries).await {
-                Ok(None) => drop(self.torn_down_neighbors.insert(vni, entries)),
+    /// Those of a segment that is not wanted any more are forgotten, and so are those outside of the subnets that it has now.
+    async fn restore_neighbors(&mut self, wanted: &KernelState, bridges: &BTreeMap<Vni, &LinkKey>) {
+        for (vni, mut noted) in std::mem::take(&mut self.torn_down_neighbors) {
+            let Some(bridge) = bridges.get(&vni) else { continue };
+            let subnets = &wanted.links[*bridge].addresses;
+            noted.entries.retain(|(address, _)| subnets.iter().any(|subnet| subnet.contains(address)));
+            if noted.entries.is_empty() || noted.at.elapsed() > RESTORABLE {
+                continue;
+            }
+            match self.kernel.restore_neighbors(bridge, &noted.entries).await {
+                Ok(None) => drop(self.torn_down_neighbors.insert(vni, noted)),
                 Ok(Some(0)) => {}
                 Ok(Some(neighbors)) => {
-                    tracing::info!(%vni, neighbors, "the kernel asks the workloads of a segment that was rebuilt");
+                    tracing::info!(%vni, neighbors, "the kernel probes the workloads of a segment that was rebuilt");
                 }
                 Err(error) => {
                     tracing::debug!(%vni, error = &error as &dyn std::error::Error, "neighbors are not restored");
-                    self.torn_down_neighbors.insert(vni, entries);
+                    self.torn_down_neighbors.insert(vni, noted);
                 }
             }
         }

@@ -2,7 +2,6 @@
 //! FRR. What a pass does is in [`super::pass`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -11,6 +10,7 @@ use tokio::time::Instant;
 use super::cache::{Compared, PlanInput, Settled, Wanted};
 use super::down_vnis::DownVnis;
 use super::neighbor_turns::NeighborTurns;
+use super::neighbors::TornDownNeighbors;
 use super::stale_open_sent::StaleOpenSent;
 use super::turn::Turn;
 use crate::frr::client::port::{Routing, RoutingError};
@@ -29,7 +29,7 @@ use crate::kernel::{Kernel, KernelError};
 use crate::memo::Memo;
 use crate::plan::last_accepted::LastAccepted;
 use crate::runtime::Daemon;
-use crate::types::{MacAddr, Vni, VrfMode};
+use crate::types::{Vni, VrfMode};
 
 /// A pass that could not start: nothing was changed, but policies that nothing refers to yet may be there.
 #[derive(Debug, Error)]
@@ -65,7 +65,7 @@ pub struct Reconciler<K, R> {
     pub(super) fdb_turn: Turn,
     pub(super) neighbor_turns: NeighborTurns,
     /// The neighbors of this node's workloads on bridges that were torn down and are not there again.
-    pub(super) torn_down_neighbors: BTreeMap<Vni, BTreeSet<(IpAddr, MacAddr)>>,
+    pub(super) torn_down_neighbors: BTreeMap<Vni, TornDownNeighbors>,
     pub(super) wanted: Memo<PlanInput, Wanted>,
     pub(super) settled: Memo<Compared, Settled>,
 }

@@ -98,9 +98,8 @@ impl States {
         known.extend(of_sessions(facts));
         known.extend(of_vnis(facts));
         known.extend(of_routes(facts));
-        let without_frr = facts.silent.contains_key("bgpd") || facts.silent.contains_key("zebra");
         let of_bgpd = [Subject::Finding, Subject::Session, Subject::Vni, Subject::Vtep, Subject::Prefix];
-        let mut unread: BTreeSet<Subject> = of_bgpd.into_iter().filter(|_| without_frr).collect();
+        let mut unread: BTreeSet<Subject> = of_bgpd.into_iter().filter(|_| facts.is_routing_silent()).collect();
         unread.extend(facts.links.is_none().then_some(Subject::Link));
         unread.extend(facts.objects.is_none().then_some(Subject::Object));
         Self { known, unread }

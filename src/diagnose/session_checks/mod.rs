@@ -263,7 +263,7 @@ fn of_host(
 /// No session with the fabric is of use.
 fn without_fabric(facts: &Facts) -> Option<Finding> {
     let sessions: Vec<&SessionState> = facts.fabric_sessions().collect();
-    if facts.vteps.is_empty() || facts.silent.contains_key("bgpd") || sessions.iter().any(|s| facts.carries_evpn(s)) {
+    if facts.vteps.is_empty() || facts.is_routing_silent() || sessions.iter().any(|s| facts.carries_evpn(s)) {
         return None;
     }
     let is_up = |session: &&SessionState| session.phase == SessionPhase::Established;

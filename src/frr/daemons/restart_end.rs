@@ -1,5 +1,5 @@
-//! The end of a graceful restart of bgpd. In: its vty socket. Out: sessions that it left without updates send them. Configures
-//! nothing.
+//! The end of a graceful restart of bgpd. In: its vty socket. Out: sessions that it left without updates send them, and the
+//! configuration is as before.
 //!
 //! While an instance still waits for End-of-RIB, bgpd builds no update for any peer. When the last instance is complete it builds
 //! those of that instance; a session of another one whose updates are queued already waits for its next keepalive, 60 s by
@@ -15,9 +15,10 @@ use tokio::time::{Instant, sleep};
 
 use super::graceful;
 use super::running::RunningDaemon;
-use crate::frr::client::vty::{Vty, VtyError};
+use crate::frr::client::vty::{Reply, Vty, VtyError};
+use crate::frr::show::neighbor::{Negotiation, neighbor_reset, show_neighbor};
 use crate::frr::show::restart::{SHOW_ROUTER, is_in_progress};
-use crate::frr::show::session::{SHOW_SESSIONS, SessionKey, SessionPhase, SessionState, sessions};
+use crate::frr::show::session::{SHOW_SESSIONS, SessionPhase, SessionState, sessions};
 use crate::runtime::{Daemon, Runtime};
 
 /// A peer loses packets for as long as that.
@@ -25,10 +26,6 @@ const POLL: Duration = Duration::from_millis(10);
 /// Between two polls of a bgpd that waits for longer than a restart takes.
 const SLOW_POLL: Duration = Duration::from_secs(1);
 const RESTART: Duration = Duration::from_secs(30);
-/// After a message bgpd sends within milliseconds what waited.
-const SENT: Duration = Duration::from_millis(100);
-/// A session may be established between the restart's end and the first attempt.
-const ATTEMPTS: usize = 3;
 /// Time limit of a vty exchange.
 const LIMIT: Duration = Duration::from_secs(3);
 
@@ -64,25 +61,38 @@ async fn refresh(bgpd: &mut Vty) -> Result<(), VtyError> {
     let found = bgpd.run(SHOW_SESSIONS, LIMIT).await?.text;
     run(bgpd, &refreshes(&found)).await?;
     let mut waiting = waiting(&found);
-    for _ in 0..ATTEMPTS {
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        let peers: Vec<SessionKey> = waiting.iter().map(SessionState::key).collect();
-        tracing::info!(?peers, "bgpd has sent nothing since its restart: requesting a route refresh");
-        let running = bgpd.run("show running-config", LIMIT).await?.text;
-        run(bgpd, &requests(&waiting, &running)).await?;
-        sleep(SENT).await;
-        waiting = self::waiting(&bgpd.run(SHOW_SESSIONS, LIMIT).await?.text);
+    if waiting.is_empty() {
+        return Ok(());
     }
-    if !waiting.is_empty() {
-        tracing::warn!("bgpd has still sent nothing to some of them, and may wait for their next keepalive");
+    let shows: Vec<String> = waiting.iter().filter_map(show_details).collect();
+    let details = run(bgpd, &shows).await?;
+    let mut details = details.iter().map(|reply| reply.text.as_str());
+    waiting.retain(|session| details.next().is_some_and(|text| can_refresh(&session.peer, text)));
+    let running = bgpd.run("show running-config", LIMIT).await?.text;
+    let requests = requests(&waiting, &running);
+    for reply in run(bgpd, &requests).await?.iter().filter(|reply| !reply.status.is_ok()) {
+        tracing::warn!(reply = reply.text, "bgpd rejects a line that requests routes again");
+    }
+    if !requests.is_empty() {
+        let peers: Vec<String> = waiting.iter().map(|session| session.peer.clone()).collect();
+        let peers = peers.join(" ");
+        tracing::info!(peers, "bgpd had sent nothing after its restart: requested a route refresh");
     }
     Ok(())
 }
 
-async fn run(bgpd: &mut Vty, commands: &[String]) -> Result<(), VtyError> {
-    bgpd.run_all(&commands.iter().map(String::as_str).collect::<Vec<_>>(), LIMIT).await.map(drop)
+async fn run(bgpd: &mut Vty, commands: &[String]) -> Result<Vec<Reply>, VtyError> {
+    bgpd.run_all(&commands.iter().map(String::as_str).collect::<Vec<_>>(), LIMIT).await
+}
+
+fn show_details(session: &SessionState) -> Option<String> {
+    Some(show_neighbor(session.vrf.as_ref()?, &session.peer))
+}
+
+/// A session with a peer that knows no route refresh would be closed instead. It waits for its keepalive.
+fn can_refresh(peer: &str, details: &str) -> bool {
+    let found = neighbor_reset(peer, details).ok().flatten();
+    found.is_some_and(|found| found.capabilities.get("routeRefresh").copied().is_some_and(Negotiation::is_done))
 }
 
 /// Requests to the peers of the fabric: after each message that it sends to a peer, bgpd builds the updates that wait.
@@ -91,7 +101,7 @@ fn refreshes(found: &str) -> Vec<String> {
     sessions.map(|session| format!("clear bgp {} soft in", session.peer)).collect()
 }
 
-/// Sessions of hosts that are established and have sent nothing: at least the address of the host is always sent.
+/// Sessions of hosts that are established and have sent nothing.
 fn waiting(found: &str) -> Vec<SessionState> {
     let sent = |session: &SessionState| session.prefixes.values().any(|prefixes| prefixes.sent > 0);
     let waits = |session: &SessionState| session.vrf.is_some() && !session.prefixes.is_empty() && !sent(session);
@@ -99,7 +109,8 @@ fn waiting(found: &str) -> Vec<SessionState> {
 }
 
 /// Lines that request the routes of peers again, as [`refreshes`] does of the fabric: without `soft-reconfiguration inbound` bgpd
-/// sends a route refresh, and with it again the configuration is as before (`peer_change_reset_in`).
+/// sends a route refresh, and with it again the configuration is as before (`peer_change_reset_in`). A peer to which
+/// a prefix list lets nothing pass gets the request in vain.
 fn requests(waiting: &[SessionState], running: &str) -> Vec<String> {
     let lines = |session: &SessionState| {
         let line = format!("neighbor {} soft-reconfiguration inbound", session.peer);
@@ -164,5 +175,17 @@ mod tests {
         assert_eq!(requests(&waiting, running), lines);
         // A session without that line has been reconfigured in the meantime.
         assert_eq!(requests(&waiting, &running.replace("soft-reconfiguration", "route-map")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_peer_that_knows_no_route_refresh_gets_no_request() {
+        let details = |capability: &str| {
+            format!(
+                r#"{{"vrfId":1,"vrfName":"red","192.0.2.2":{{"neighborCapabilities":{{"routeRefresh":"{capability}"}}}}}}"#
+            )
+        };
+        assert!(can_refresh("192.0.2.2", &details("advertisedAndReceived")));
+        assert!(!can_refresh("192.0.2.2", &details("advertised")));
+        assert!(!can_refresh("192.0.2.2", "{}"));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -94,9 +94,10 @@ pub fn requests(index: u32, change: NeighborChange) -> Vec<Request> {
             stale.attributes.push(NeighbourAttribute::Protocol(RouteProtocol::Static));
             [replace(stale, NLM_F_CREATE)].into()
         }
-        // The kernel asks it at once.
+        // The kernel probes it at once. An entry that zebra has installed meanwhile stays.
         NeighborChange::Restore(address, mac) => {
-            [replace(entry(index, address, mac, NeighbourState::Probe), NLM_F_CREATE)].into()
+            let message = RouteNetlinkMessage::NewNeighbour(entry(index, address, mac, NeighbourState::Probe));
+            [Request { message, flags: NLM_F_CREATE | NLM_F_EXCL }].into()
         }
         NeighborChange::Forget(address) => {
             let message = RouteNetlinkMessage::DelNeighbour(message(index, address, NeighbourState::None));
@@ -173,6 +174,8 @@ impl Socket<Route> {
             match self.change(request.message, request.flags).await {
                 // It is gone meanwhile.
                 Err(error) if error.is_absent() => {}
+                // It is there meanwhile.
+                Err(error) if error.already_exists() => return Ok(false),
                 result => result?,
             }
         }

@@ -310,7 +310,8 @@ enum VniField {
     Svi,
     Macs,
     Neighbors,
-    RemoteVteps,
+    VtepAddresses,
+    Vteps,
     InKernel,
     Rd,
     Import,
@@ -338,8 +339,9 @@ impl Fields for VniEntry {
         ("sviInterface", VniField::Svi),
         ("numMacs", VniField::Macs),
         ("numArpNd", VniField::Neighbors),
-        // A list, despite its name.
-        ("numRemoteVteps", VniField::RemoteVteps),
+        // FRR 8.4: a list, despite its name. FRR 10.7: a number, and a list of objects.
+        ("numRemoteVteps", VniField::VtepAddresses),
+        ("remoteVteps", VniField::Vteps),
         ("inKernel", VniField::InKernel),
         ("rd", VniField::Rd),
         // FRR 8.4, FRR 10.
@@ -362,12 +364,33 @@ impl Fields for VniEntry {
             VniField::Svi => self.svi = object.next_value()?,
             VniField::Macs => self.macs = object.next_value()?,
             VniField::Neighbors => self.neighbors = object.next_value()?,
-            VniField::RemoteVteps => self.remote_vteps = words(object.next_value()?),
+            VniField::VtepAddresses => self.remote_vteps.extend(words(object.next_value()?)),
+            VniField::Vteps => {
+                let List(vteps) = object.next_value::<List<JsonObject<RemoteVtep>>>()?;
+                self.remote_vteps.extend(vteps.into_iter().filter_map(|vtep| vtep.0?.ip.0));
+            }
             VniField::InKernel => self.in_kernel = object.next_value()?,
             VniField::Rd => self.rd = object.next_value()?,
             VniField::Import => self.import = words(object.next_value()?),
             VniField::Export => self.export = words(object.next_value()?),
         }
+        Ok(())
+    }
+}
+
+/// A VTEP of another node to which an L2VNI floods.
+#[derive(Default)]
+struct RemoteVtep {
+    ip: Word,
+}
+
+impl Fields for RemoteVtep {
+    type Field = ();
+
+    const KEYS: &'static [(&'static str, ())] = &[("ip", ())];
+
+    fn set<'de, A: MapAccess<'de>>(&mut self, (): (), object: &mut A) -> Result<(), A::Error> {
+        self.ip = object.next_value()?;
         Ok(())
     }
 }

@@ -43,13 +43,13 @@ fn a_vni_that_zebra_lost_is_not_ready() {
 
 /// Captured: an L2VNI whose bridge is in VRF red, beside the L3VNI of that VRF.
 #[rstest]
-#[case::frr_8("vrf")]
-#[case::frr_10("tenantVrf")]
-fn an_l2vni_is_read_as_one(#[case] key: &str) {
+#[case::frr_8("vrf", r#""numRemoteVteps":["100.64.0.2"]"#)]
+#[case::frr_10("tenantVrf", r#""numRemoteVteps":1,"remoteVteps":[{"ip":"100.64.0.2","flood":"HER"}]"#)]
+fn an_l2vni_is_read_as_one(#[case] key: &str, #[case] vteps: &str) {
     let zebra = format!(
         r#"[{{"vni":110,"type":"L2","{key}":"red","vxlanInterface":"vni110","vxlanIfindex":9,"sviInterface":"br110",
         "sviIfindex":8,"vtepIp":"100.64.0.1","mcastGroup":"0.0.0.0","advertiseGatewayMacip":"No",
-        "advertiseSviMacip":"No","numMacs":2,"numArpNd":2,"numRemoteVteps":["100.64.0.2"]}},
+        "advertiseSviMacip":"No","numMacs":2,"numArpNd":2,{vteps}}},
         {{"vni":111,"type":"L2","{key}":"red","vxlanInterface":"unknown"}},
         {{"vni":100,"type":"L3","sviIntf":"br100","state":"Up","{key}":"red","routerMac":"02:00:00:00:00:02"}}]"#
     );
