@@ -89,7 +89,7 @@ async function readRoutes(name) {
   }
   [routes, reading] = [read, null];
   if (view() !== "vrf") return;
-  show();
+  if (!isBusy()) show();
   // Another one was chosen meanwhile.
   if (shownVrf(report, choice()) !== name) readRoutes(shownVrf(report, choice()));
 }
@@ -101,7 +101,7 @@ async function readChanges(number) {
   } catch {
     return;
   }
-  if (view() === "changes") show();
+  if (view() === "changes" && !isBusy()) show();
 }
 
 function shown() {
@@ -144,7 +144,7 @@ function show() {
   if (!same) replace(at("view"), elements);
 }
 
-/** A person who selects text, or has a list open, is not disturbed by a new report. */
+/** A person who selects text, or has a list open, is not disturbed by what was read. */
 function isBusy() {
   const selection = getSelection();
   const selects = !selection.isCollapsed && at("view").contains(selection.anchorNode);
