@@ -29,6 +29,13 @@ async function open(url, colorScheme, { view = "", ready = ".area", width = 1200
 
 const texts = (page, selector) => page.locator(selector).allInnerTexts();
 
+/** The texts of elements of which there is at least one: of none, everything would be true. */
+async function someTexts(page, selector) {
+  const found = await texts(page, selector);
+  assert.ok(found.length > 0, `no ${selector}`);
+  return found;
+}
+
 /** The screenshots that the book has. */
 const KEPT = new Set(
   ["checks-good", "checks-broken-light", "checks-broken-dark", "checks-broken-phone", "fabric-good", "fabric-broken-light", "fabric-broken-dark", "fabric-broken-phone", "node-broken-light", "node-broken-phone", "vrf-broken-light", "path-broken-light", "changes-broken-light"].map((name) => `${name}.png`),
@@ -70,7 +77,7 @@ async function wellIn(view, ready) {
 
 /** What is marked as a fault is read without colour: each has a sign. */
 async function hasSigns(page, selector) {
-  for (const text of await texts(page, selector)) assert.match(text, /[✗!?]/, text);
+  for (const text of await someTexts(page, selector)) assert.match(text, /[✗!?]/, text);
 }
 
 async function readable(page, scheme, selectors) {
@@ -168,7 +175,7 @@ async function vrf() {
     await page.waitForSelector("text=10.90.0.0/16");
     assert.match(await page.locator("tr", { hasText: "10.90.0.0/16" }).innerText(), /✗ no path can be used: its next hop is unreachable/);
     await page.keyboard.press("b");
-    assert.ok((await texts(page, "h2 ~ .scroll tbody tr .word")).every((text) => !text.includes("✓")));
+    assert.ok((await someTexts(page, "h2 ~ .scroll tbody tr .word")).every((text) => !text.includes("✓")));
     assert.deepEqual(problems, []);
     await close();
   }
@@ -178,8 +185,10 @@ async function vrf() {
 /** What could not be read is not shown as well. */
 async function unread() {
   const { page, problems, close } = await open(silent, "light");
-  for (const [key, words] of [["2", "? bgpd does not answer"], ["3", "underlay\n? unknown"], ["4", "? bgpd does not answer"]]) {
+  for (const [key, name, words] of [["2", "Fabric", "? bgpd does not answer"], ["3", "Node", "underlay\n? unknown"], ["4", "VRF", "? bgpd does not answer"]]) {
     await page.keyboard.press(key);
+    // The view is drawn with its tab.
+    await page.locator("#views a[aria-current=page]", { hasText: name }).waitFor();
     const text = await page.locator("main").innerText();
     assert.match(await page.locator(".headline").innerText(), /^(✗ bgpd does not answer|\? not read)/);
     assert.ok(text.includes(words), text);
@@ -274,14 +283,14 @@ try {
     assert.ok((await page.locator("main").innerText()).includes("<img src=x onerror=alert(1)>"));
     assert.equal(await page.locator("main img").count(), 0);
     await page.keyboard.press("b");
-    const errors = await texts(page, ".finding");
+    const errors = await someTexts(page, ".finding");
     assert.ok(errors.length < all && errors.every((text) => text.includes("✗ FAIL")), "b: only broken");
-    assert.ok((await texts(page, "tbody .word")).every((word) => word.startsWith("✗")));
+    assert.ok((await someTexts(page, "tbody .word")).every((word) => word.startsWith("✗")));
     await page.keyboard.press("b");
     assert.equal((await texts(page, ".finding")).length, all);
     await page.keyboard.press("v");
     assert.equal(await page.locator("#vrf").inputValue(), "blue");
-    assert.ok((await texts(page, "tbody tr")).every((text) => text.includes("blue")));
+    assert.ok((await someTexts(page, "tbody tr")).every((text) => text.includes("blue")));
     await page.keyboard.press("v");
     assert.equal(await page.locator("#vrf").inputValue(), "red");
     await page.keyboard.press("v");
