@@ -180,6 +180,37 @@ async function vrf() {
     await close();
   }
   await onPhone(brokenRoutes, "vrf", "h2 + .scroll");
+  await firstRoutes();
+}
+
+/** Of a VRF with many routes the page has the first ones only, and a filter says so. Text that is selected stays when they arrive. */
+async function firstRoutes() {
+  const { page, problems, close } = await open(good, "light");
+  let arrive;
+  const selected = new Promise((resolve) => (arrive = resolve));
+  await page.route("**/routes?*", async (route) => {
+    const response = await route.fetch();
+    const json = await response.json();
+    json.metadata.remainingItemCount = 2000;
+    await selected;
+    await route.fulfill({ response, json });
+  });
+  await page.keyboard.press("4");
+  await page.waitForSelector("text=being read");
+  const select = () => getSelection().selectAllChildren(document.querySelector("main .headline"));
+  await page.evaluate(select);
+  const answered = page.waitForResponse("**/routes?*");
+  arrive();
+  await (await answered).finished();
+  await page.waitForTimeout(100);
+  assert.match(await page.evaluate(() => getSelection().toString()), /nothing wrong/);
+  await page.evaluate(() => getSelection().removeAllRanges());
+  await page.waitForSelector("text=Only prefixes of the first 3 of 2003 are shown and filtered");
+  await page.keyboard.press("/");
+  await page.keyboard.type("203.0.113.1");
+  assert.deepEqual(await texts(page, "h2 + .nothing"), Array(2).fill("none of the first 3 of 2003 matches the filter"));
+  assert.deepEqual(problems, []);
+  await close();
 }
 
 /** What could not be read is not shown as well. */
