@@ -9,6 +9,8 @@
 //! | `/changes` | what changed while the page was served |
 //! | `/routes?vrf=` | the routes of a VRF, as `perouter routes` has them |
 //! | `/trace?to=&from=&vrf=` | the path of an address, as `perouter trace` has it |
+//!
+//! The last two use FRR's time, and need the header `X-Perouter: page`.
 
 mod history;
 mod query;
@@ -49,6 +51,12 @@ const PAUSE: Duration = Duration::from_secs(3);
 /// An answer to a person takes no longer. One is computed at a time: the next one waits within its own time.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
+/// Header of requests of the page and its value: a browser sends it to another site only where that site allows it.
+const PAGE_HEADER: (&str, &str) = ("x-perouter", "page");
+
+/// Paths that need [`PAGE_HEADER`].
+const COSTLY: [&str; 2] = ["/routes", "/trace"];
+
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
@@ -65,6 +73,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/filter.js", SCRIPT, include_str!("page/filter.js")),
     ("/node.js", SCRIPT, include_str!("page/node.js")),
     ("/path.js", SCRIPT, include_str!("page/path.js")),
+    ("/request.js", SCRIPT, include_str!("page/request.js")),
     ("/state.js", SCRIPT, include_str!("page/state.js")),
     ("/vrf.js", SCRIPT, include_str!("page/vrf.js")),
     ("/address.js", SCRIPT, include_str!("page/address.js")),
@@ -243,6 +252,9 @@ async fn protected(request: Request, next: Next) -> Response {
     if is_from_elsewhere(&request) {
         return (StatusCode::FORBIDDEN, "open the page of this server\n").into_response();
     }
+    if COSTLY.contains(&request.uri().path()) && !is_of_page(request.headers()) {
+        return (StatusCode::FORBIDDEN, "this request needs the header X-Perouter: page\n").into_response();
+    }
     let mut response = next.run(request).await;
     let headers: [(HeaderName, &'static str); 4] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -268,10 +280,17 @@ fn is_for_us(headers: &HeaderMap) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }
 
-/// A page of another site may have a browser ask for what costs time here, although it cannot read the answer; it may lead to the page.
+/// A page of another site may have a browser send requests that cost time here, although it cannot read the response; it may link to the
+/// page. Browsers send this header to HTTPS and localhost only.
 fn is_from_elsewhere(request: &Request) -> bool {
     let site = request.headers().get("sec-fetch-site").and_then(|site| site.to_str().ok());
     matches!(site, Some("cross-site" | "same-site")) && request.uri().path() != "/"
+}
+
+/// Whether a script of this page sent it: for another site a browser sends a preflight first, which gets no permission here.
+fn is_of_page(headers: &HeaderMap) -> bool {
+    let (name, value) = PAGE_HEADER;
+    headers.get(name).is_some_and(|given| given == value)
 }
 
 #[cfg(test)]

@@ -76,7 +76,12 @@ async fn request(served: &PageServer, line: &str, host: &str) -> TcpStream {
     stream
 }
 
+/// The response to a script of the page.
 async fn answer(served: &PageServer, line: &str, host: &str) -> String {
+    response(served, line, &format!("{host}\r\nX-Perouter: page")).await
+}
+
+async fn response(served: &PageServer, line: &str, host: &str) -> String {
     let mut text = String::new();
     request(served, line, host).await.read_to_string(&mut text).await.unwrap();
     text
@@ -210,6 +215,22 @@ async fn another_site_gets_no_answer() {
         let answer = answer(&served, &format!("GET /{path}"), &format!("localhost\r\nSec-Fetch-Site: {site}")).await;
         assert_eq!(answer.split(' ').nth(1), Some(status), "{path} {site}: {answer}");
     }
+}
+
+#[rstest::rstest]
+#[case::routes("GET /routes?vrf=red", "", "403")]
+#[case::path("GET /trace?to=172.30.0.10", "", "403")]
+#[case::another_value("GET /routes?vrf=red", "\r\nX-Perouter: 1", "403")]
+#[case::preflight("OPTIONS /routes?vrf=red", "\r\nOrigin: http://perouter.example", "403")]
+#[case::of_the_page("GET /routes?vrf=red", "\r\nX-Perouter: page", "200")]
+#[case::what_costs_nothing("GET /changes", "", "200")]
+#[tokio::test]
+async fn what_costs_time_is_for_the_page(#[case] line: &str, #[case] headers: &str, #[case] status: &str) {
+    let served = served(Ok("{}")).await;
+    let response = response(&served, line, &format!("10.0.0.1{headers}")).await;
+    assert_eq!(response.split(' ').nth(1), Some(status), "{response}");
+    assert!(!response.contains("access-control-allow"), "{response}");
+    assert_eq!(served.busy.1.load(Ordering::SeqCst), usize::from(line.contains("routes") && status == "200"));
 }
 
 #[tokio::test]

@@ -231,7 +231,7 @@ async function unread() {
 
 async function path() {
   for (const [url, name, scheme] of [[good, "good", "light"], [broken, "broken-light", "light"], [broken, "broken-dark", "dark"]]) {
-    const { page, problems, close } = await open(url, scheme, { view: "path", ready: ".ask" });
+    const { page, problems, close } = await open(url, scheme, { view: "path", ready: ".query" });
     await page.waitForSelector("#verdict:not(:empty)");
     await page.keyboard.press("/");
     await page.keyboard.type("172.30.0.10");
@@ -245,7 +245,7 @@ async function path() {
       await readable(page, scheme, [".path .headline", ".step.fail .word", ".step.ok .word", ".step p", ".chain .badge.ok", ".path h3 small"]);
     }
     await shot(page, `path-${name}.png`);
-    // What cannot be asked is answered in the words of the command line.
+    // A mistake in a query is answered in the words of the command line.
     await page.locator("[name=from]").fill("1.2.3");
     await page.keyboard.press("Enter");
     await page.waitForSelector("text=invalid value '1.2.3' for from: invalid IP address syntax");

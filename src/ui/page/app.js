@@ -6,6 +6,7 @@ import { element } from "./dom.js";
 import { fabric } from "./fabric.js";
 import { node } from "./node.js";
 import { pathView } from "./path.js";
+import { request } from "./request.js";
 import { age, l3vnis, signOf, worst } from "./state.js";
 import { shownVrf, vrf } from "./vrf.js";
 
@@ -79,15 +80,8 @@ function selectVrf(name) {
 async function readRoutes(name) {
   if (name === null || reading !== null) return;
   reading = name;
-  let read;
-  try {
-    const response = await fetch(`routes?${new URLSearchParams({ vrf: name })}`);
-    const document = await response.json();
-    read = response.ok ? { vrf: name, list: document } : { vrf: name, problem: document.problem };
-  } catch {
-    read = { vrf: name, problem: "no connection to `perouter ui`" };
-  }
-  [routes, reading] = [read, null];
+  const { document: list, problem } = await request("routes", { vrf: name });
+  [routes, reading] = [{ vrf: name, list, problem }, null];
   if (view() !== "vrf") return;
   if (!isBusy()) show();
   // Another one was chosen meanwhile.
