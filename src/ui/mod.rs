@@ -121,7 +121,7 @@ type LastReport = Option<(Result<String, String>, u64)>;
 struct PageState {
     reports: watch::Sender<LastReport>,
     history: Mutex<History>,
-    routes: Mutex<RouteCache<Answer>>,
+    routes: Mutex<RouteCache<JsonAnswer>>,
     source: PageSource,
     turn: Semaphore,
 }
@@ -204,7 +204,7 @@ impl PageState {
     }
 
     /// Answers a request, when those before it are answered.
-    async fn in_turn<Q>(&self, query: Result<Q, QueryError>, answer: impl AsyncFnOnce(Q) -> Answer) -> Response {
+    async fn in_turn<Q>(&self, query: Result<Q, QueryError>, answer: impl AsyncFnOnce(Q) -> JsonAnswer) -> Response {
         let query = match query {
             Ok(query) => query,
             Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
@@ -215,9 +215,9 @@ impl PageState {
 }
 
 /// A status, and a JSON document.
-type Answer = (StatusCode, String);
+type JsonAnswer = (StatusCode, String);
 
-async fn within_limit(read: BoxFuture<'static, Result<String, String>>) -> Answer {
+async fn within_limit(read: BoxFuture<'static, Result<String, String>>) -> JsonAnswer {
     match timeout(ANSWER_LIMIT, read).await {
         Ok(Ok(document)) => (StatusCode::OK, document),
         Ok(Err(error)) => (StatusCode::UNPROCESSABLE_ENTITY, problem_document(&error)),
@@ -225,11 +225,11 @@ async fn within_limit(read: BoxFuture<'static, Result<String, String>>) -> Answe
     }
 }
 
-fn too_late() -> Answer {
+fn too_late() -> JsonAnswer {
     (StatusCode::GATEWAY_TIMEOUT, problem_document(&format!("no answer within {} s", ANSWER_LIMIT.as_secs())))
 }
 
-fn json_response((status, document): Answer) -> Response {
+fn json_response((status, document): JsonAnswer) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], document).into_response()
 }
 
