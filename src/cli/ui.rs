@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 
 use super::options::RuntimeOptions;
@@ -15,6 +16,7 @@ use super::stop_signal::stop_signal;
 use super::{facts, routes, trace};
 use crate::diagnose::check::findings;
 use crate::diagnose::finding::with_times;
+use crate::diagnose::listed_route::ListedRoute;
 use crate::diagnose::trace::TraceQuery;
 use crate::frr::show::route::Origin;
 use crate::runtime::{self, Runtime};
@@ -104,14 +106,55 @@ fn options(given: &RuntimeOptions) -> Vec<String> {
     others.flat_map(|(name, path, _)| [name.to_owned(), path.display().to_string()]).collect()
 }
 
-/// Those of hosts come first, the routes of the fabric may be many.
 async fn route_list(runtime: &Runtime, vrf: &VrfName) -> anyhow::Result<String> {
     let mut found = routes::read(runtime, vrf).await?;
-    found.sort_by_key(|route| (route.origin() == Some(Origin::Fabric), route.prefix));
+    found.sort_by_key(rank);
     Ok(serde_json::to_string(&ListDocument::new("RouteList", found, MOST_ROUTES))?)
+}
+
+/// The order of routes of which only the first are shown: those that are not forwarded, then those of hosts, as the routes of the fabric
+/// may be many.
+fn rank(route: &ListedRoute) -> (bool, bool, IpNet) {
+    // A MAC/IP route needs neither a path nor an entry of the kernel.
+    let is_used = route.origin().is_some() && (!route.kernel.is_empty() || route.type2.is_some());
+    (is_used, route.origin() == Some(Origin::Fabric), route.prefix)
 }
 
 async fn trace_list(runtime: &Runtime, query: &TraceQuery) -> anyhow::Result<String> {
     let found = trace::read(runtime, query).await?;
     Ok(serde_json::to_string(&ListDocument::new("TraceList", found.into_iter().flatten().collect(), usize::MAX))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frr::show::route::Path;
+
+    #[test]
+    fn routes_that_are_not_forwarded_are_the_first() {
+        let route = |prefix: &str, origin, best, kernel: &[&str]| ListedRoute {
+            prefix: prefix.parse().unwrap(),
+            paths: vec![Path {
+                origin,
+                peer: String::new(),
+                next_hops: vec![],
+                as_path: String::new(),
+                best,
+                valid: best,
+                communities: vec![],
+            }],
+            kernel: kernel.iter().map(ToString::to_string).collect(),
+            ..ListedRoute::default()
+        };
+        let mut routes = vec![
+            route("10.0.0.0/24", Origin::Fabric, true, &["100.64.0.1"]),
+            route("10.0.1.0/24", Origin::Host, true, &["192.169.10.2"]),
+            route("10.0.2.0/24", Origin::Fabric, true, &[]),
+            route("10.0.3.0/24", Origin::Fabric, false, &[]),
+            route("10.0.4.0/24", Origin::Host, false, &[]),
+        ];
+        routes.sort_by_key(rank);
+        let order: Vec<_> = routes.iter().map(|route| route.prefix.to_string()).collect();
+        assert_eq!(order, ["10.0.3.0/24", "10.0.4.0/24", "10.0.2.0/24", "10.0.1.0/24", "10.0.0.0/24"]);
+    }
 }

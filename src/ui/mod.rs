@@ -1,5 +1,5 @@
 //! The page of `perouter ui`. In: a listener, and what reads the router. Out: files that are part of the program, reports as a
-//! stream of events, and answers to what a person asks. It changes nothing, serves no file of the disk, and does not know how the
+//! stream of events, and answers to requests. It changes nothing, serves no file of the disk, and does not know how the
 //! router is read.
 //!
 //! | path | response |
@@ -9,10 +9,13 @@
 //! | `/changes` | what changed while the page was served |
 //! | `/routes?vrf=` | the routes of a VRF, as `perouter routes` has them |
 //! | `/trace?to=&from=&vrf=` | the path of an address, as `perouter trace` has it |
+//!
+//! The last two use FRR's time, and need the header `X-Perouter: page`.
 
 mod history;
 mod query;
 pub mod report;
+mod route_cache;
 pub mod states;
 
 use std::convert::Infallible;
@@ -38,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::history::History;
 use self::query::{QueryError, trace_query, vrf_query};
+use self::route_cache::RouteCache;
 use self::states::States;
 use crate::diagnose::trace::TraceQuery;
 use crate::status::connections;
@@ -46,8 +50,14 @@ use crate::types::VrfName;
 /// Time between the end of a read and the next one, while somebody has the page open, at least.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// An answer to a person takes no longer. One is computed at a time: the next one waits within its own time.
+/// An answer takes no longer, nor does the wait for it to begin: one is computed at a time.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// Header of requests of the page and its value: a browser sends it to another site only where that site allows it.
+const PAGE_HEADER: (&str, &str) = ("x-perouter", "page");
+
+/// Paths that need [`PAGE_HEADER`].
+const COSTLY: [&str; 2] = ["/routes", "/trace"];
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -65,6 +75,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/filter.js", SCRIPT, include_str!("page/filter.js")),
     ("/node.js", SCRIPT, include_str!("page/node.js")),
     ("/path.js", SCRIPT, include_str!("page/path.js")),
+    ("/request.js", SCRIPT, include_str!("page/request.js")),
     ("/state.js", SCRIPT, include_str!("page/state.js")),
     ("/vrf.js", SCRIPT, include_str!("page/vrf.js")),
     ("/address.js", SCRIPT, include_str!("page/address.js")),
@@ -89,7 +100,7 @@ pub struct Reading {
 /// Reads the router, or says why it cannot be read.
 pub type ReadReport = Arc<dyn Fn() -> BoxFuture<'static, Result<Reading, String>> + Send + Sync>;
 
-/// Answers a question of a person with a JSON document, or says why it cannot.
+/// Answers a request of the page with a JSON document, or says why it cannot.
 pub type ReadAnswer<Q> = Arc<dyn Fn(Q) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
 
 /// What the page shows.
@@ -110,6 +121,7 @@ type LastReport = Option<(Result<String, String>, u64)>;
 struct PageState {
     reports: watch::Sender<LastReport>,
     history: Mutex<History>,
+    routes: Mutex<RouteCache<JsonAnswer>>,
     source: PageSource,
     turn: Semaphore,
 }
@@ -117,7 +129,9 @@ struct PageState {
 /// Serves until `stop`. The router is read only while somebody has the page open.
 pub async fn serve(listener: TcpListener, source: PageSource, stop: CancellationToken) {
     let (reports, history, turn) = (watch::Sender::new(None), Mutex::default(), Semaphore::new(1));
-    let served = Arc::new(PageState { reports, history, source, turn });
+    // Shorter than the pause of reports: where FRR is fast each report has new routes beside it.
+    let routes = Mutex::new(RouteCache::new(|took| pause_after(took, PAUSE / 2)));
+    let served = Arc::new(PageState { reports, history, routes, source, turn });
     let reading = tokio::spawn(read_while_open(Arc::clone(&served)));
     connections::serve(listener, router(&served), stop).await;
     reading.abort();
@@ -166,37 +180,65 @@ impl PageState {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         serde_json::to_string(&history.list()).map_or_else(
             |error| problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-            |document| json_response(StatusCode::OK, document),
+            |document| json_response((StatusCode::OK, document)),
         )
     }
 
-    /// Answers a question, when those before it are answered.
-    async fn answer<Q>(&self, answer: &ReadAnswer<Q>, question: Result<Q, QueryError>) -> Response {
-        let question = match question {
-            Ok(question) => question,
+    /// The routes of a VRF: those of the last read, where it is too early for another one.
+    async fn routes(&self, query: Result<VrfName, QueryError>) -> Response {
+        let cache = || self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.in_turn(query, async |vrf: VrfName| {
+            if let Some(answer) = cache().get(&vrf, Instant::now()) {
+                return answer;
+            }
+            let begin = Instant::now();
+            let answer = within_limit((self.source.routes)(vrf.clone())).await;
+            cache().insert(vrf, answer.clone(), begin, Instant::now());
+            answer
+        })
+        .await
+    }
+
+    async fn trace(&self, query: Result<TraceQuery, QueryError>) -> Response {
+        self.in_turn(query, async |query| within_limit((self.source.trace)(query)).await).await
+    }
+
+    /// Answers a request, when those before it are answered.
+    async fn in_turn<Q>(&self, query: Result<Q, QueryError>, answer: impl AsyncFnOnce(Q) -> JsonAnswer) -> Response {
+        let query = match query {
+            Ok(query) => query,
             Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
         };
-        let answered = timeout(ANSWER_LIMIT, async {
-            let _turn = self.turn.acquire().await;
-            answer(question).await
-        });
-        match answered.await {
-            Ok(Ok(document)) => json_response(StatusCode::OK, document),
-            Ok(Err(error)) => problem(StatusCode::UNPROCESSABLE_ENTITY, &error),
-            Err(_) => {
-                let text = format!("no answer within {} s", ANSWER_LIMIT.as_secs());
-                problem(StatusCode::GATEWAY_TIMEOUT, &text)
-            }
-        }
+        let Ok(_turn) = timeout(ANSWER_LIMIT, self.turn.acquire()).await else { return json_response(too_late()) };
+        json_response(answer(query).await)
     }
 }
 
-fn json_response(status: StatusCode, document: String) -> Response {
+/// A status, and a JSON document.
+type JsonAnswer = (StatusCode, String);
+
+async fn within_limit(read: BoxFuture<'static, Result<String, String>>) -> JsonAnswer {
+    match timeout(ANSWER_LIMIT, read).await {
+        Ok(Ok(document)) => (StatusCode::OK, document),
+        Ok(Err(error)) => (StatusCode::UNPROCESSABLE_ENTITY, problem_document(&error)),
+        Err(_) => too_late(),
+    }
+}
+
+fn too_late() -> JsonAnswer {
+    (StatusCode::GATEWAY_TIMEOUT, problem_document(&format!("no answer within {} s", ANSWER_LIMIT.as_secs())))
+}
+
+fn json_response((status, document): JsonAnswer) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], document).into_response()
 }
 
+fn problem_document(text: &str) -> String {
+    json!({"problem": text}).to_string()
+}
+
 fn problem(status: StatusCode, text: &str) -> Response {
-    json_response(status, json!({"problem": text}).to_string())
+    json_response((status, problem_document(text)))
 }
 
 fn router(served: &Arc<PageState>) -> Router {
@@ -208,8 +250,8 @@ fn router(served: &Arc<PageState>) -> Router {
             get(async move || Sse::new(stream(events.reports.subscribe())).keep_alive(KeepAlive::default())),
         )
         .route("/changes", get(async move || changes.changes()))
-        .route("/routes", get(async move |uri: Uri| routes.answer(&routes.source.routes, vrf_query(uri.query())).await))
-        .route("/trace", get(async move |uri: Uri| trace.answer(&trace.source.trace, trace_query(uri.query())).await));
+        .route("/routes", get(async move |uri: Uri| routes.routes(vrf_query(uri.query())).await))
+        .route("/trace", get(async move |uri: Uri| trace.trace(trace_query(uri.query())).await));
     for (path, media_type, content) in FILES {
         router = router.route(path, get(async move || ([(header::CONTENT_TYPE, *media_type)], *content)));
     }
@@ -243,6 +285,9 @@ async fn protected(request: Request, next: Next) -> Response {
     if is_from_elsewhere(&request) {
         return (StatusCode::FORBIDDEN, "open the page of this server\n").into_response();
     }
+    if COSTLY.contains(&request.uri().path()) && !is_of_page(request.headers()) {
+        return (StatusCode::FORBIDDEN, "this request needs the header X-Perouter: page\n").into_response();
+    }
     let mut response = next.run(request).await;
     let headers: [(HeaderName, &'static str); 4] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -268,10 +313,17 @@ fn is_for_us(headers: &HeaderMap) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }
 
-/// A page of another site may have a browser ask for what costs time here, although it cannot read the answer; it may lead to the page.
+/// A page of another site may have a browser send requests that cost time here, although it cannot read the response; it may link to the
+/// page. Browsers send this header to HTTPS and localhost only.
 fn is_from_elsewhere(request: &Request) -> bool {
     let site = request.headers().get("sec-fetch-site").and_then(|site| site.to_str().ok());
     matches!(site, Some("cross-site" | "same-site")) && request.uri().path() != "/"
+}
+
+/// Whether a script of this page sent it: for another site a browser sends a preflight first, which gets no permission here.
+fn is_of_page(headers: &HeaderMap) -> bool {
+    let (name, value) = PAGE_HEADER;
+    headers.get(name).is_some_and(|given| given == value)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The questions that a page asks. In: the query of a URL. Out: typed values, or what is wrong in it. Pure.
+//! The requests of the page. In: the query of a URL. Out: typed values, or what is wrong in it. Pure.
 
 use std::str::FromStr;
 
@@ -10,7 +10,7 @@ use crate::types::VrfName;
 /// The longest query: addresses and names are short.
 const LONGEST: usize = 512;
 
-/// Why a question cannot be answered.
+/// Why a request cannot be answered.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum QueryError {
     /// A part that is needed is not there.
@@ -26,7 +26,7 @@ pub enum QueryError {
         /// Why.
         reason: String,
     },
-    /// The query is longer than any question.
+    /// The query is longer than any of the page.
     #[error("the query is longer than {LONGEST} bytes")]
     TooLong,
 }

@@ -1,6 +1,7 @@
 //! The state of each part of a router, for the timeline of the page. In: facts and findings. Out: states by what they are of, without
 //! counts and times, so that two reads of a router in which nothing happened are equal. Pure.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -91,8 +92,7 @@ pub struct States {
 impl States {
     /// Of facts with these findings.
     pub fn new(facts: &Facts, findings: &[Finding]) -> Self {
-        let mut known = BTreeMap::new();
-        known.extend(findings.iter().filter_map(of_finding));
+        let mut known = of_findings(findings);
         known.extend(of_objects(facts));
         known.extend(of_links(facts));
         known.extend(of_sessions(facts));
@@ -107,6 +107,28 @@ impl States {
 }
 
 type StateEntry = (StateKey, PartState);
+
+/// Several findings may be of one key, such as one for each set of route targets that is not imported: they are one state, the worst,
+/// with all texts.
+fn of_findings(findings: &[Finding]) -> BTreeMap<StateKey, PartState> {
+    let mut found: Vec<_> = findings.iter().filter_map(of_finding).collect();
+    // By text, not by the order of the findings: the texts of two reads in which nothing happened are equal.
+    found.sort_by(|(_, a), (_, b)| b.state.cmp(&a.state).then_with(|| a.text.cmp(&b.text)));
+    let mut joined: BTreeMap<StateKey, PartState> = BTreeMap::new();
+    for (key, state) in found {
+        match joined.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(state);
+            }
+            Entry::Occupied(mut entry) => {
+                let text = &mut entry.get_mut().text;
+                text.push_str("; ");
+                text.push_str(&state.text);
+            }
+        }
+    }
+    joined
+}
 
 /// Those by intent are not changes of state.
 fn of_finding(finding: &Finding) -> Option<StateEntry> {
@@ -188,6 +210,7 @@ fn of_routes(facts: &Facts) -> BTreeMap<StateKey, PartState> {
 mod tests {
     use super::*;
     use crate::diagnose::check;
+    use crate::diagnose::finding::Area;
     use crate::frr::show::interface::Interface;
     use crate::frr::show::session::SessionState;
     use crate::frr::show::vni::VniState;
@@ -236,6 +259,22 @@ mod tests {
         assert_eq!(states.unread, [Subject::Object].into());
         let later = Facts { now: 7, ..facts.clone() };
         assert_eq!(States::new(&later, &check::findings(&later)), states);
+    }
+
+    #[test]
+    fn findings_of_one_key_are_one_state() {
+        let place = Place { vrf: "red".parse().ok(), ..Place::default() };
+        let finding = |severity, what: &str| {
+            Finding::new(severity, Area::Evpn, FindingKind::NotImported, what.to_owned()).at(place.clone())
+        };
+        let findings = [
+            finding(FindingSeverity::Warning, "64520:2 is not imported"),
+            finding(FindingSeverity::Warning, "64520:1 is not imported"),
+            finding(FindingSeverity::Error, "64520:3 is not imported"),
+        ];
+        let states = States::new(&Facts::default(), &findings);
+        let text = "64520:3 is not imported; 64520:1 is not imported; 64520:2 is not imported";
+        assert_eq!(texts(&states), [format!("Finding VRF red: fail {text}")]);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use crate::ui::states::{PartState, StateKey, Subject};
 struct PageServer {
     address: SocketAddr,
     reads: Arc<AtomicUsize>,
-    /// Answers that are being computed, and the most at one time.
-    busy: Arc<(AtomicUsize, AtomicUsize)>,
+    /// Answers that are being computed, the most at one time, and all of them.
+    busy: Arc<[AtomicUsize; 3]>,
     stop: CancellationToken,
 }
 
@@ -39,7 +39,7 @@ async fn served(answer: Result<&'static str, &'static str>) -> PageServer {
             answer.map(|report| Reading { report: report.to_owned(), states, time: 7 }).map_err(ToOwned::to_owned)
         })
     });
-    let busy = Arc::<(AtomicUsize, AtomicUsize)>::default();
+    let busy = Arc::<[AtomicUsize; 3]>::default();
     let (of_routes, of_trace) = (Arc::clone(&busy), Arc::clone(&busy));
     let source = PageSource {
         report,
@@ -62,11 +62,11 @@ async fn served(answer: Result<&'static str, &'static str>) -> PageServer {
     PageServer { address, reads, busy, stop }
 }
 
-async fn occupy(busy: &(AtomicUsize, AtomicUsize)) {
-    let now = busy.0.fetch_add(1, Ordering::SeqCst) + 1;
-    busy.1.fetch_max(now, Ordering::SeqCst);
+async fn occupy([now, most, all]: &[AtomicUsize; 3]) {
+    all.fetch_add(1, Ordering::SeqCst);
+    most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
     sleep(Duration::from_millis(20)).await;
-    busy.0.fetch_sub(1, Ordering::SeqCst);
+    now.fetch_sub(1, Ordering::SeqCst);
 }
 
 async fn request(served: &PageServer, line: &str, host: &str) -> TcpStream {
@@ -76,7 +76,12 @@ async fn request(served: &PageServer, line: &str, host: &str) -> TcpStream {
     stream
 }
 
+/// The response to a script of the page.
 async fn answer(served: &PageServer, line: &str, host: &str) -> String {
+    response(served, line, &format!("{host}\r\nX-Perouter: page")).await
+}
+
+async fn response(served: &PageServer, line: &str, host: &str) -> String {
     let mut text = String::new();
     request(served, line, host).await.read_to_string(&mut text).await.unwrap();
     text
@@ -169,7 +174,7 @@ async fn reports_arrive_as_events() {
 #[case::no_address("trace?to=%3Cb%3E", "400", r#"{"problem":"invalid value '<b>' for to: invalid IP address syntax"}"#)]
 #[case::without_a_vrf("routes", "400", r#"{"problem":"vrf is missing"}"#)]
 #[tokio::test]
-async fn questions(#[case] path: &str, #[case] status: &str, #[case] body: &str) {
+async fn queries(#[case] path: &str, #[case] status: &str, #[case] body: &str) {
     let served = served(Ok("{}")).await;
     let answer = answer(&served, &format!("GET /{path}"), "localhost").await;
     assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
@@ -189,12 +194,23 @@ async fn what_cannot_be_answered_has_the_reason() {
 }
 
 #[tokio::test]
-async fn one_question_is_answered_at_a_time() {
+async fn one_request_is_answered_at_a_time() {
     let served = served(Ok("{}")).await;
-    let ask = |_| answer(&served, "GET /trace?to=172.30.0.10", "localhost");
-    let answers = futures::future::join_all((0..5).map(ask)).await;
+    let trace = |_| answer(&served, "GET /trace?to=172.30.0.10", "localhost");
+    let answers = futures::future::join_all((0..5).map(trace)).await;
     assert!(answers.iter().all(|answer| answer.starts_with("HTTP/1.1 200 OK")), "{answers:?}");
-    assert_eq!(served.busy.1.load(Ordering::SeqCst), 1);
+    assert_eq!(served.busy[1].load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn routes_are_not_read_again_at_once() {
+    let served = served(Ok("{}")).await;
+    for line in ["GET /routes?vrf=red", "GET /routes?vrf=red", "GET /routes?vrf=blue"] {
+        let answer = answer(&served, line, "localhost").await;
+        let vrf = line.rsplit('=').next().unwrap();
+        assert!(answer.ends_with(&format!("{{\"vrf\":\"{vrf}\"}}")), "{answer}");
+    }
+    assert_eq!(served.busy[2].load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
@@ -210,6 +226,22 @@ async fn another_site_gets_no_answer() {
         let answer = answer(&served, &format!("GET /{path}"), &format!("localhost\r\nSec-Fetch-Site: {site}")).await;
         assert_eq!(answer.split(' ').nth(1), Some(status), "{path} {site}: {answer}");
     }
+}
+
+#[rstest::rstest]
+#[case::routes("GET /routes?vrf=red", "", "403")]
+#[case::path("GET /trace?to=172.30.0.10", "", "403")]
+#[case::another_value("GET /routes?vrf=red", "\r\nX-Perouter: 1", "403")]
+#[case::preflight("OPTIONS /routes?vrf=red", "\r\nOrigin: http://perouter.example", "403")]
+#[case::of_the_page("GET /routes?vrf=red", "\r\nX-Perouter: page", "200")]
+#[case::what_costs_nothing("GET /changes", "", "200")]
+#[tokio::test]
+async fn what_costs_time_is_for_the_page(#[case] line: &str, #[case] headers: &str, #[case] status: &str) {
+    let served = served(Ok("{}")).await;
+    let response = response(&served, line, &format!("10.0.0.1{headers}")).await;
+    assert_eq!(response.split(' ').nth(1), Some(status), "{response}");
+    assert!(!response.contains("access-control-allow"), "{response}");
+    assert_eq!(served.busy[1].load(Ordering::SeqCst), usize::from(line.contains("routes") && status == "200"));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ import { element } from "./dom.js";
 import { fabric } from "./fabric.js";
 import { node } from "./node.js";
 import { pathView } from "./path.js";
+import { request } from "./request.js";
 import { age, l3vnis, signOf, worst } from "./state.js";
 import { shownVrf, vrf } from "./vrf.js";
 
@@ -79,17 +80,10 @@ function selectVrf(name) {
 async function readRoutes(name) {
   if (name === null || reading !== null) return;
   reading = name;
-  let read;
-  try {
-    const response = await fetch(`routes?${new URLSearchParams({ vrf: name })}`);
-    const document = await response.json();
-    read = response.ok ? { vrf: name, list: document } : { vrf: name, problem: document.problem };
-  } catch {
-    read = { vrf: name, problem: "no connection to `perouter ui`" };
-  }
-  [routes, reading] = [read, null];
+  const { document: list, problem } = await request("routes", { vrf: name });
+  [routes, reading] = [{ vrf: name, list, problem }, null];
   if (view() !== "vrf") return;
-  show();
+  if (!isBusy()) show();
   // Another one was chosen meanwhile.
   if (shownVrf(report, choice()) !== name) readRoutes(shownVrf(report, choice()));
 }
@@ -101,7 +95,7 @@ async function readChanges(number) {
   } catch {
     return;
   }
-  if (view() === "changes") show();
+  if (view() === "changes" && !isBusy()) show();
 }
 
 function shown() {
@@ -144,7 +138,7 @@ function show() {
   if (!same) replace(at("view"), elements);
 }
 
-/** A person who selects text, or has a list open, is not disturbed by a new report. */
+/** A person who selects text, or has a list open, is not disturbed by what was read. */
 function isBusy() {
   const selection = getSelection();
   const selects = !selection.isCollapsed && at("view").contains(selection.anchorNode);

@@ -1,4 +1,4 @@
-// The view Node: the way of a packet through this node, NIC → underlay → VRF → veth → speaker of the host, each with its state and a
+// The view Node: the path of a packet through this node, NIC → underlay → VRF → veth → speaker of the host, each with its state and a
 // command that shows it. In: a report. Out: elements.
 
 import { command, ip, perouter } from "./command.js";
@@ -11,7 +11,7 @@ const MOST_LANES = 40;
 const linkState = (link) => (link === undefined ? "unknown" : link.adminUp && link.carrier ? "ok" : "fail");
 const linkText = (link) => (link === undefined ? "not read" : !link.adminUp ? "set down" : !link.carrier ? "no carrier" : `up, MTU ${link.mtu}`);
 
-/** A hop; what is wrong with it is shown beside the way. */
+/** A hop; what is wrong with it is shown beside the hops. */
 function hop(place, state, name, lines, commands) {
   return element(
     "div",
@@ -96,7 +96,7 @@ export function node(report, choice) {
     ...causes(silent),
     element(
       "section",
-      { class: "way", "aria-label": "from the NIC to the host" },
+      { class: "packet-path", "aria-label": "from the NIC to the host" },
       element(
         "div",
         { class: "hops shared" },

@@ -1,8 +1,9 @@
-// The view Path: the way of packets to an address, and of the replies, as `perouter trace -o json` has them. In: what a person asks.
-// Out: elements. It asks only when a person does: a path costs FRR time.
+// The view Path: the path of packets to an address, and of the replies, as `perouter trace -o json` has them. In: what a person types.
+// Out: elements. A path is traced only when a person wants it: it uses FRR's time.
 
 import { command, copied, perouter } from "./command.js";
 import { element } from "./dom.js";
+import { request } from "./request.js";
 import { STATES, badge, signOf } from "./state.js";
 
 const NAMES = { host: "host", segment: "segment", vrf: "VRF", kernel: "kernel", type2: "Type-2", type5: "Type-5", fabric: "fabric", underlay: "underlay", links: "links" };
@@ -50,15 +51,15 @@ function pathCard(report, path) {
 }
 
 /** Paths by VRF; where one VRF has the address, those without it are named only. */
-function answer(report, { items }, asked) {
-  const isFound = items.some((path) => path.to === asked.to && path.prefix);
-  const others = items.filter((path) => isFound && !path.prefix && !path.example && path.to === asked.to);
+function answer(report, { items }, query) {
+  const isFound = items.some((path) => path.to === query.to && path.prefix);
+  const others = items.filter((path) => isFound && !path.prefix && !path.example && path.to === query.to);
   const without = new Set(others.map((path) => path.vrf));
   const shown = items.filter((path) => !without.has(path.vrf));
-  const words = ["trace", asked.to, ...(asked.from ? ["--from", asked.from] : []), ...(asked.vrf ? ["--vrf", asked.vrf] : [])];
+  const words = ["trace", query.to, ...(query.from ? ["--from", query.from] : []), ...(query.vrf ? ["--vrf", query.vrf] : [])];
   return [
     element("div", { class: "paths" }, shown.map((path) => pathCard(report, path))),
-    without.size > 0 ? element("p", { class: "nothing" }, `no route to ${asked.to} in VRF ${[...without].join(", ")}`) : null,
+    without.size > 0 ? element("p", { class: "nothing" }, `no route to ${query.to} in VRF ${[...without].join(", ")}`) : null,
     command(perouter(report, ...words)),
   ];
 }
@@ -72,38 +73,32 @@ export function pathView(report) {
   const to = field("to", "to", "172.30.0.10");
   const from = field("from", "from", "an example");
   const result = element("div", { class: "result", "aria-live": "polite" }, element("p", { class: "nothing" }, "An address of a service or of a host in the fabric: both directions are traced."));
-  const form = element("form", { class: "ask" }, to.label, from.label, element("button", { type: "submit" }, "Trace"));
+  const form = element("form", { class: "query" }, to.label, from.label, element("button", { type: "submit" }, "Trace"));
   let vrf = "";
   let last = 0;
 
-  async function ask() {
-    const asked = { to: to.input.value.trim(), from: from.input.value.trim(), vrf };
+  async function trace() {
+    const query = { to: to.input.value.trim(), from: from.input.value.trim(), vrf };
     const number = ++last;
     result.replaceChildren(element("p", { class: "nothing" }, "being traced"));
-    let shown;
-    try {
-      const response = await fetch(`trace?${new URLSearchParams(asked)}`);
-      const document = await response.json();
-      shown = response.ok ? answer(report(), document, asked) : [element("p", { class: "cause fail" }, element("b", {}, `✗ ${document.problem}`))];
-    } catch {
-      shown = [element("p", { class: "cause fail" }, element("b", {}, "✗ no connection to `perouter ui`"))];
-    }
-    // A later question has a later answer.
+    const { document, problem } = await request("trace", query);
+    const shown = document ? answer(report(), document, query) : [element("p", { class: "cause fail" }, element("b", {}, `✗ ${problem}`))];
+    // A later request has a later answer.
     if (number === last) result.replaceChildren(...shown.filter(Boolean));
   }
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (report() !== null) ask();
+    if (report() !== null) trace();
   });
   return {
     elements: [form, result],
     focus: () => to.input.focus(),
-    /** Another VRF is chosen: the same question is asked for it. */
+    /** Another VRF is chosen: the same path is traced in it. */
     inVrf(name) {
       if (name === vrf) return;
       vrf = name;
-      if (last > 0) ask();
+      if (last > 0) trace();
     },
   };
 }

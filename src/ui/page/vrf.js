@@ -66,12 +66,13 @@ function ofFabric(route) {
 
 const isOfFabric = (route) => (best(route) ?? route.paths[0])?.origin === "fabric";
 
-function routeTable(headers, routes, judge, from, choice) {
+/** `firstOf` says of how many routes of the VRF these are the first; empty where they are all. */
+function routeTable(headers, routes, judge, from, choice, firstOf) {
   const all = routes.map((route) => ({ route, ...judge(route) }));
   const wanted = all.filter(({ route, state }) => matches(route, choice.text) && (!choice.onlyBroken || !["ok", "info"].includes(state)));
   const rank = ({ state }) => ["fail", "warning", "unknown", "info", "ok"].indexOf(state);
   const ordered = wanted.toSorted((a, b) => rank(a) - rank(b));
-  if (ordered.length === 0) return element("p", { class: "nothing" }, all.length === 0 ? "no prefix in the VRF" : "none matches the filter");
+  if (ordered.length === 0) return element("p", { class: "nothing" }, all.length === 0 ? `no prefix ${firstOf || "in the VRF"}` : `none ${firstOf ? `${firstOf} ` : ""}matches the filter`);
   const row = ({ route, state, text }) => ({ state, cells: [element("span", { class: "address" }, route.prefix), ...from(route), element("span", { class: "word" }, `${signOf(state)} ${text}`)] });
   const more = ordered.length - MOST_ROWS;
   const rows = table(headers, ordered.slice(0, MOST_ROWS).map(row));
@@ -93,14 +94,16 @@ function detail(report, vni, routes, choice) {
     return [origin, path ? (path.peer || hop(path)) : (route.filtered ?? []).map(({ peer }) => peer).join(", "), route.kernel.join(", ") || "–"];
   };
   const fabricCells = (route) => [all(route).map(hop).join(", "), [...new Set(all(route).map((path) => path.asPath))].join("; ")];
-  const left = metadata.remainingItemCount;
+  const left = metadata.remainingItemCount ?? 0;
+  // The server sends those first that are not forwarded.
+  const firstOf = left > 0 ? `of the first ${items.length} of ${items.length + left}` : "";
   return [
     title("from the host to the fabric"),
-    routeTable(["prefix", "origin", "from", "kernel", "state"], items.filter((route) => !isOfFabric(route)), ofHost, hostCells, choice),
+    routeTable(["prefix", "origin", "from", "kernel", "state"], items.filter((route) => !isOfFabric(route)), ofHost, hostCells, choice, firstOf),
     title("from the fabric to the host"),
     ...causes(unused),
-    routeTable(["prefix", "VTEP", "AS path", "state"], items.filter(isOfFabric), ofFabric, fabricCells, choice),
-    left ? element("p", { class: "nothing" }, `${several(left, "more prefix", "more prefixes")}, which the command lists`) : null,
+    routeTable(["prefix", "VTEP", "AS path", "state"], items.filter(isOfFabric), ofFabric, fabricCells, choice, firstOf),
+    firstOf ? element("p", { class: "nothing" }, `Only prefixes ${firstOf} are shown and filtered; the command lists all.`) : null,
     shown,
   ];
 }
