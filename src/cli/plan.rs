@@ -170,7 +170,11 @@ pub async fn text_of(
 async fn read(args: &PlanArgs) -> anyhow::Result<Planned> {
     let runtime = args.runtime.paths();
     let index = args.source.index.choice(&args.source.node_labels, &runtime).await?;
-    let snapshot = Arc::new(sources::read(&args.api, &args.source, &index).await?);
+    let (snapshot, notes) = sources::read(&args.api, &args.source, &index).await?;
+    for note in notes {
+        output::error_line(&format!("note: {:#}", anyhow::Error::from(note)));
+    }
+    let snapshot = Arc::new(snapshot);
     let servers = args.api.servers().await?;
     if netns::is_netns(runtime.router_netns())? {
         let mode = mode_of_router(args.vrf_mode, &runtime).await?;
