@@ -22,17 +22,43 @@ case " $* " in
 *" get pods "*) cat "$FOLDER/pods" ;;
 *" exec "*)
   for word; do
-    [ ! -e "$FOLDER/status-$word" ] || { echo "output of $word"; exit "$(cat "$FOLDER/status-$word")"; }
+    [ ! -e "$FOLDER/status-$word" ] || {
+      echo "output of $word"
+      status=$(cat "$FOLDER/status-$word")
+      [ "$status" = 0 ] || echo "command terminated with exit code $status" >&2
+      exit "$status"
+    }
   done
-  echo "there is no such Pod" >&2
+  echo "error: unable to upgrade connection" >&2
   exit 1
   ;;
 esac
 "#;
 
-/// Node, component, name, state. The controller of n2 does not run.
-const PODS: &str = "n2 router router-b {\"startedAt\":null}\nn2 controller controller-b \n\
-    n1 router router-a {\"startedAt\":null}\nn1 controller controller-a {\"startedAt\":null}\n";
+/// What kubectl prints of a Pod: its node, component and name, the command of its container, and the state of that.
+fn pod(node: &str, component: &str, name: &str, command: &str, state: &str) -> String {
+    format!("pod {node} {component} {name}\ncontainer {component} {command}\nstatus {component} {state}\n")
+}
+
+const COMMAND: &str = r#"["setpriv","--no-new-privs","perouter"]"#;
+const RUNNING: &str = r#"{"startedAt":"2026-01-01T00:00:00Z"}"#;
+
+/// The controller of n2 does not run. The controllers of another program are none of perouter.
+fn pods() -> String {
+    let others = pod("n1", "controller", "a-controller", r#"["sh","-c","sleep 1 \n"]"#, RUNNING)
+        + &pod("n2", "controller", "another", "", RUNNING)
+        + &pod("n3", "router", "another", r#"["perouter-exporter"]"#, RUNNING)
+        + "pod n2 controller sidecar\ncontainer proxy [\"perouter\"]\nstatus proxy {\"startedAt\":null}\n";
+    [
+        pod("n2", "router", "router-b", COMMAND, RUNNING),
+        pod("n2", "controller", "controller-b", COMMAND, ""),
+        others,
+        pod("n1", "router", "router-a", COMMAND, RUNNING),
+        pod("n1", "controller", "controller-a", COMMAND, RUNNING),
+    ]
+    .concat()
+}
+
 const GET: &str = "get pods --selector 'app.kubernetes.io/component in (controller,router)' --output 'jsonpath=";
 
 struct Plugin {
@@ -106,54 +132,67 @@ const NAMESPACE: &str = "--namespace openperouter-system";
 
 #[test]
 fn a_subcommand_runs_in_a_pod_of_the_node_and_its_exit_status_is_passed_on() {
-    let plugin = Plugin::new(PODS);
+    let plugin = Plugin::new(&pods());
     for status in [0, 1, 2, 3] {
         plugin.exits("controller-a", status);
         let called = plugin.exec(&["sessions", "--node", "n1", "-o", "json"], status);
-        assert_eq!(called, format!("{NAMESPACE} exec controller-a -- perouter sessions -o json"));
+        assert_eq!(
+            called,
+            format!("{NAMESPACE} exec controller-a --container controller -- perouter sessions -o json")
+        );
     }
     plugin.exits("router-b", 1);
     let called = plugin.exec(&["--node=n2", "routes", "red"], 1);
-    assert_eq!(called, format!("{NAMESPACE} exec router-b -- perouter routes red"), "the controller does not run");
+    assert_eq!(
+        called,
+        format!("{NAMESPACE} exec router-b --container router -- perouter routes red"),
+        "the controller does not run"
+    );
 }
 
 #[test]
 fn options_of_kubectl_are_taken_out_and_words_stay_words() {
-    let plugin = Plugin::new(PODS);
+    let plugin = Plugin::new(&pods());
     let words =
         ["--context", "a b", "trace", "10.0.0.1", "-n", "ns", "--kubeconfig=/k", "--node", "n1", "--", "--node"];
     let ran = plugin.run(&words);
     let options = "--context 'a b' --kubeconfig /k --namespace ns";
     assert!(ran.calls[0].starts_with(&format!("{options} {GET}")), "{ran:?}");
-    assert_eq!(ran.calls[1], format!("{options} exec controller-a -- perouter trace 10.0.0.1 -- --node"));
+    assert_eq!(
+        ran.calls[1],
+        format!("{options} exec controller-a --container controller -- perouter trace 10.0.0.1 -- --node")
+    );
     assert_eq!((ran.status, ran.calls.len()), (0, 2));
 }
 
 #[test]
 fn without_a_node_the_nodes_are_named() {
-    let plugin = Plugin::new(PODS);
+    let plugin = Plugin::new(&pods());
     plugin.fails(&["status"], "set --node or --all-nodes; nodes: n1 n2");
     plugin.fails(&["status", "--node", "n3"], "no Pod of perouter runs on node n3; nodes: n1 n2");
     plugin.fails(&["status", "--node", "n1", "--all-nodes"], "--node and --all-nodes exclude each other");
     plugin.fails(&["status", "--node"], "--node needs a value");
     // What does not depend on the node runs on any.
     for words in [&["crds"][..], &["sessions", "--help"], &["--version"]] {
-        assert_eq!(plugin.exec(words, 0), format!("{NAMESPACE} exec controller-a -- perouter {}", words.join(" ")));
+        assert_eq!(
+            plugin.exec(words, 0),
+            format!("{NAMESPACE} exec controller-a --container controller -- perouter {}", words.join(" "))
+        );
     }
     assert_eq!(
         plugin.exec(&["validate", "-"], 0),
-        format!("{NAMESPACE} exec --stdin controller-a -- perouter validate -")
+        format!("{NAMESPACE} exec --stdin controller-a --container controller -- perouter validate -")
     );
     // The only node need not be named.
-    let one = Plugin::new("n1 router router-a {\"startedAt\":null}\n");
-    assert_eq!(one.exec(&["status"], 0), format!("{NAMESPACE} exec router-a -- perouter status"));
-    let none = Plugin::new("n1 router router-a \n");
+    let one = Plugin::new(&pod("n1", "router", "router-a", COMMAND, RUNNING));
+    assert_eq!(one.exec(&["status"], 0), format!("{NAMESPACE} exec router-a --container router -- perouter status"));
+    let none = Plugin::new(&pod("n1", "router", "router-a", COMMAND, ""));
     none.fails(&["status"], "no Pod of perouter runs in namespace openperouter-system: set --namespace");
 }
 
 #[test]
 fn what_runs_or_removes_a_router_is_not_run() {
-    let plugin = Plugin::new(PODS);
+    let plugin = Plugin::new(&pods());
     for command in ["run", "router", "controller", "cleanup"] {
         let message = format!("{command} is not for kubectl: it runs or removes the router of a node");
         plugin.fails(&[command, "--node", "n1"], &message);
@@ -167,7 +206,7 @@ fn what_runs_or_removes_a_router_is_not_run() {
 
 #[test]
 fn all_nodes_have_a_header_each_and_the_most_severe_exit_status_counts() {
-    let plugin = Plugin::new(PODS);
+    let plugin = Plugin::new(&pods());
     for (first, second, status) in [(0, 0, 0), (0, 3, 3), (1, 3, 1), (3, 1, 1), (2, 1, 2), (1, 2, 2), (126, 0, 126)] {
         plugin.exits("controller-a", first);
         plugin.exits("router-b", second);
@@ -178,10 +217,23 @@ fn all_nodes_have_a_header_each_and_the_most_severe_exit_status_counts() {
 }
 
 #[test]
+fn a_node_on_which_kubectl_runs_nothing_has_not_answered() {
+    let plugin = Plugin::new(&pods());
+    fs::remove_file(plugin.path("status-controller-a")).unwrap();
+    let ran = plugin.run(&["check", "--node", "n1"]);
+    let error = "error: unable to upgrade connection\nkubectl perouter: perouter was not run on node n1\n";
+    assert_eq!((ran.status, ran.out.as_str(), ran.error.as_str()), (2, "", error));
+    for status in [0, 1, 3] {
+        plugin.exits("router-b", status);
+        assert_eq!(plugin.run(&["check", "--all-nodes"]).status, 2, "{status}");
+    }
+}
+
+#[test]
 fn an_archive_is_written_here() {
-    let plugin = Plugin::new(PODS);
+    let plugin = Plugin::new(&pods());
     let called = plugin.exec(&["bundle", "x.tar.gz", "--node", "n1"], 0);
-    assert_eq!(called, format!("{NAMESPACE} exec controller-a -- perouter bundle -"));
+    assert_eq!(called, format!("{NAMESPACE} exec controller-a --container controller -- perouter bundle -"));
     assert_eq!(fs::read_to_string(plugin.path("x.tar.gz")).unwrap(), "output of controller-a\n");
     assert_eq!(fs::metadata(plugin.path("x.tar.gz")).unwrap().permissions().mode() & 0o777, 0o600);
     let ran = plugin.run(&["bundle", "--all-nodes"]);
@@ -194,6 +246,9 @@ fn an_archive_is_written_here() {
     assert_eq!(plugin.run(&["bundle", "y.tar.gz", "--node", "n1"]).status, 2);
     let left = fs::read_dir(plugin.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(!left.into_iter().any(|name| name.to_string_lossy().starts_with("y.tar.gz")));
+    fs::create_dir(plugin.path("folder")).unwrap();
+    let message = "folder is a directory: set FILE to the name of the archive";
+    plugin.fails(&["bundle", "folder", "--node", "n1"], message);
     plugin
         .fails(&["bundle", "x.tar.gz", "--all-nodes"], "bundle --all-nodes takes no FILE: it writes one for each node");
 }

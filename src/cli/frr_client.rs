@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use ipnet::IpNet;
 
+use super::options::ModeChoice;
 use crate::diagnose::filtered::Filtered;
 use crate::frr::client::port::Routing as _;
 use crate::frr::client::vty_routing::VtyRouting;
@@ -21,7 +22,7 @@ use crate::frr::show::type2::{self, Type2};
 use crate::frr::show::type5::{self, Type5Route};
 use crate::frr::show::vni::{VniState, VniType};
 use crate::runtime::{Daemon, Runtime};
-use crate::types::{Family, MacAddr, Vni, VrfName};
+use crate::types::{Family, MacAddr, Vni, VrfMode, VrfName};
 
 /// bgpd is busy for 0.4 s at most while it receives 100 000 routes.
 const VTY_LIMIT: Duration = Duration::from_secs(10);
@@ -29,6 +30,22 @@ const VTY_LIMIT: Duration = Duration::from_secs(10);
 /// The vty sockets of a router's daemons.
 pub fn routing(runtime: &Runtime) -> VtyRouting {
     VtyRouting::new(runtime.frr_dir(), VTY_LIMIT)
+}
+
+/// The mode of a running router, which the choice must not contradict.
+pub async fn mode_of_router(choice: ModeChoice, runtime: &Runtime) -> anyhow::Result<VrfMode> {
+    let Some(running) = routing(runtime).mode().await? else { return choice.resolve() };
+    let fits = match choice {
+        ModeChoice::Auto => true,
+        ModeChoice::Netns => running == VrfMode::Netns,
+        ModeChoice::Vrf => running == VrfMode::Vrf,
+    };
+    if !fits {
+        anyhow::bail!(
+            "the router runs in {running} mode: use the same --vrf-mode for router and controller, or omit it"
+        );
+    }
+    Ok(running)
 }
 
 /// The error that a VRF is none of those of this router.
@@ -198,5 +215,47 @@ impl FrrQueries {
     pub async fn type5(&mut self, state: &VniState) -> anyhow::Result<BTreeMap<IpNet, Type5>> {
         let Some(rd) = &state.rd else { return Ok(BTreeMap::new()) };
         Ok(route::type5(&self.show(Daemon::Bgpd, &route::show_type5(rd)).await?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    /// A zebra that prints this to each command.
+    async fn zebra(listener: UnixListener, text: &str) {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 1024];
+            while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                for _ in buffer[..count].iter().filter(|byte| **byte == 0) {
+                    stream.write_all(text.as_bytes()).await.unwrap();
+                    stream.write_all(&[0; 4]).await.unwrap();
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_mode_of_a_running_router_counts_whatever_this_kernel_has() {
+        for (text, mode, other) in [
+            (" VRF    Namespaces\n", VrfMode::Netns, ModeChoice::Vrf),
+            (" VRF    l3mdev Available\n", VrfMode::Vrf, ModeChoice::Netns),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let runtime = Runtime::new(dir.path(), dir.path().join("netns"));
+            std::fs::create_dir(runtime.frr_dir()).unwrap();
+            let listener = UnixListener::bind(runtime.frr_dir().join("zebra.vty")).unwrap();
+            let serving = tokio::spawn(zebra(listener, text));
+            assert_eq!(mode_of_router(ModeChoice::Auto, &runtime).await.unwrap(), mode);
+            let error = mode_of_router(other, &runtime).await.unwrap_err().to_string();
+            let expected = format!(
+                "the router runs in {mode} mode: use the same --vrf-mode for router and controller, or omit it"
+            );
+            assert_eq!(error, expected);
+            serving.abort();
+        }
     }
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::exit_status::ExitStatus;
-use super::frr_client::routing;
+use super::frr_client::{mode_of_router, routing};
 use super::options::{ApiOptions, ModeChoice, RuntimeOptions, SourceOptions};
 use super::output;
 use super::plan_changes::{ObjectChange, changes};
@@ -170,10 +170,14 @@ pub async fn text_of(
 async fn read(args: &PlanArgs) -> anyhow::Result<Planned> {
     let runtime = args.runtime.paths();
     let index = args.source.index.choice(&args.source.node_labels, &runtime).await?;
-    let snapshot = Arc::new(sources::read(&args.api, &args.source, &index).await?);
+    let (snapshot, notes) = sources::read(&args.api, &args.source, &index).await?;
+    for note in notes {
+        output::error_line(&format!("note: {:#}", anyhow::Error::from(note)));
+    }
+    let snapshot = Arc::new(snapshot);
     let servers = args.api.servers().await?;
-    let mode = args.vrf_mode.resolve()?;
     if netns::is_netns(runtime.router_netns())? {
+        let mode = mode_of_router(args.vrf_mode, &runtime).await?;
         let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
         let kernel = kernel.observing_routes_to(servers);
         let mut reconciler = Reconciler::new(kernel, routing(&runtime), mode, accepted_file::read(&runtime.accepted()));
@@ -182,6 +186,7 @@ async fn read(args: &PlanArgs) -> anyhow::Result<Planned> {
         let sessions = routing(&runtime).sessions().await?;
         return Ok(Planned { snapshot, preview, frr, sessions });
     }
+    let mode = args.vrf_mode.resolve()?;
     let frr = PlannedRelease::installed(&args.frr_dir).await?;
     let nics = snapshot.nics().filter_map(|nic| nic.parse().ok()).collect();
     let nics = host_nics::observe(netns::open_host()?, &nics, &servers).await;

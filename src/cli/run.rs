@@ -10,11 +10,11 @@ use clap::Args;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::frr_client::routing;
+use super::frr_client::{mode_of_router, routing};
 use super::lock::{self, LockRole, Locks};
 use super::node_index;
 use super::notify;
-use super::options::{ApiOptions, ModeChoice, RouterOptions, SourceOptions};
+use super::options::{ApiOptions, RouterOptions, SourceOptions};
 use super::serve::{self, Served};
 use super::sources::{self, Sources};
 use super::stop_signal::stop_signal;
@@ -45,22 +45,6 @@ pub struct RunArgs {
     /// Give a router that exists another node index: its VTEP, its router id and its session addresses change
     #[arg(long)]
     change_node_index: bool,
-}
-
-/// The mode of a running router, which the choice must not contradict.
-async fn mode_of_router(choice: ModeChoice, runtime: &Runtime) -> anyhow::Result<VrfMode> {
-    let Some(running) = routing(runtime).mode().await? else { return choice.resolve() };
-    let fits = match choice {
-        ModeChoice::Auto => true,
-        ModeChoice::Netns => running == VrfMode::Netns,
-        ModeChoice::Vrf => running == VrfMode::Vrf,
-    };
-    if !fits {
-        anyhow::bail!(
-            "the router runs in {running} mode: use the same --vrf-mode for router and controller, or omit it"
-        );
-    }
-    Ok(running)
 }
 
 /// Runs router and controller.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::options::{ApiOptions, SourceChoice, SourceOptions};
 use crate::snapshot::{ApiIdentities, Snapshot};
 use crate::source::health::SourceHealth;
-use crate::source::kube::{Cluster, IndexChoice};
+use crate::source::kube::{Cluster, ClusterRead, ClusterReadNote, IndexChoice};
 use crate::source::{self, SourceError, merge::merge};
 
 /// Time between two polls for a kubeconfig that does not exist yet.
@@ -62,29 +62,36 @@ pub async fn check(api: &ApiOptions, options: &SourceOptions, index: &IndexChoic
 }
 
 /// Reads the chosen sources once. Nothing is written: an index that the node has not claimed is the one that it would claim now.
-pub async fn read(api: &ApiOptions, options: &SourceOptions, index: &IndexChoice) -> anyhow::Result<Snapshot> {
+/// With it come the notes on what of the API server was read.
+pub async fn read(
+    api: &ApiOptions,
+    options: &SourceOptions,
+    index: &IndexChoice,
+) -> anyhow::Result<(Snapshot, Vec<ClusterReadNote>)> {
     let files = |node| source::dir::read(&options.config_dir, &options.secrets(), &node);
     if api.source == SourceChoice::Directory {
-        return Ok(files(options.node(index)?)?);
+        return Ok((files(options.node(index)?)?, vec![]));
     }
     let name = node_name(options)?;
-    let objects = match api.awaited_kubeconfig() {
-        Some(_) => None,
+    let (objects, notes) = match api.awaited_kubeconfig() {
+        Some(_) => (None, vec![]),
         None => {
             let (client, node, index) = (api.client().await?, name.clone(), index.clone());
             let (namespace, disk_cache) = (api.watch_namespace.clone(), api.state.snapshot());
             let cluster = Cluster { client, namespace, node, index, disk_cache, health: Arc::default() };
-            Some(source::kube::read(&cluster).await?)
+            let ClusterRead { snapshot, notes } = source::kube::read(&cluster).await?;
+            (Some(snapshot), notes)
         }
     };
-    match (api.source, objects) {
-        (SourceChoice::Kubernetes, Some(objects)) => Ok(objects),
+    let snapshot = match (api.source, objects) {
+        (SourceChoice::Kubernetes, Some(objects)) => objects,
         (_, objects) => {
             let files = files(options.identity(name, index.fixed().unwrap_or_default()))?;
             merge(&files, objects.as_ref(), index.fixed())
-                .context("no node index until there is a kubeconfig: set --node-index")
+                .context("no node index until there is a kubeconfig: set --node-index")?
         }
-    }
+    };
+    Ok((snapshot, notes))
 }
 
 fn node_name(options: &SourceOptions) -> anyhow::Result<String> {

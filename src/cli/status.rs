@@ -1,5 +1,6 @@
 //! `perouter status`: the state of the router on this node. In: the status file and FRR. Out: a table, JSON or YAML.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -84,9 +85,7 @@ async fn read(args: &StatusArgs) -> anyhow::Result<Shown> {
     let answer = (routing.vnis().await, routing.sessions().await);
     let frr_answers = answer.0.is_ok() && answer.1.is_ok();
     if let (Ok(mut vnis), Ok(sessions)) = answer {
-        for (vni, state) in vnis.iter_mut().filter(|(_, state)| state.vni_type == VniType::L2) {
-            state.local = routing.local_counts(*vni).await.ok();
-        }
+        keep_local_counts(&mut vnis, &status.vnis);
         (status.vnis, status.sessions) = (vnis, sessions);
     }
     let controller_runs = lock::has_controller(&runtime)?;
@@ -95,6 +94,14 @@ async fn read(args: &StatusArgs) -> anyhow::Result<Shown> {
     let shown = ShownStatus { status, frr_answers, controller_runs };
     let text = args.show.render("NodeStatus", &shown, |look| text(&shown, look))?;
     Ok(Shown { text, status: ExitStatus::of_problem(has_problem) })
+}
+
+/// The counts of this node are those of the controller, which counts a few L2VNIs at a time: zebra lists all MAC addresses and
+/// neighbors of each for them.
+fn keep_local_counts(vnis: &mut BTreeMap<Vni, VniState>, observed: &BTreeMap<Vni, VniState>) {
+    for (vni, state) in vnis.iter_mut().filter(|(_, state)| state.vni_type == VniType::L2) {
+        state.local = observed.get(vni).and_then(|observed| observed.local);
+    }
 }
 
 fn text(shown: &ShownStatus, look: Look) -> String {
@@ -215,4 +222,24 @@ fn tail(status: &NodeStatus, look: Look) -> String {
         out.extend(status.foreign_lines.iter().map(|line| format!("  {line}\n")));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frr::show::vni::LocalCounts;
+
+    #[test]
+    fn the_counts_of_this_node_are_those_of_the_controller() {
+        let vni = |number: u32| Vni::try_from(number).unwrap();
+        let state = |vni_type, local| VniState { vni_type, local, ..VniState::default() };
+        let counts = Some(LocalCounts { macs: 2, neighbors: 1 });
+        let observed = BTreeMap::from([(vni(100), state(VniType::L3, counts)), (vni(110), state(VniType::L2, counts))]);
+        let mut vnis: BTreeMap<Vni, VniState> = [(100, VniType::L3), (110, VniType::L2), (120, VniType::L2)]
+            .map(|(number, of)| (vni(number), state(of, None)))
+            .into();
+        keep_local_counts(&mut vnis, &observed);
+        let kept: Vec<Option<LocalCounts>> = vnis.values().map(|state| state.local).collect();
+        assert_eq!(kept, [None, counts, None], "an L2VNI that the controller has not counted yet has none");
+    }
 }

@@ -69,7 +69,7 @@ pub(crate) async fn one_read_claims_nothing(environment: &Environment) {
     environment.apply(&[node("n9")]);
     let cluster = cluster(environment, "n9", environment.controller_of("n9").await);
     let before = environment.get(&["nodeindexes"])["items"].clone();
-    let read = perouter::source::kube::read(&cluster).await.unwrap();
+    let read = perouter::source::kube::read(&cluster).await.unwrap().snapshot;
     let is_claimed =
         |index: u32| before.as_array().unwrap().iter().any(|claim| claim["metadata"]["name"] == index.to_string());
     let lowest = (0..).find(|index| !is_claimed(*index)).unwrap();
@@ -118,7 +118,7 @@ pub(crate) async fn examples_are_the_same_from_both_sources(environment: &Enviro
         };
         let watched = source.until(&format!("{file}, wanted {wanted:#?}"), same).await;
         let cluster = cluster(environment, "n1", environment.controller_of("n1").await);
-        assert_eq!(perouter::source::kube::read(&cluster).await.unwrap(), watched, "one read of {file}");
+        assert_eq!(perouter::source::kube::read(&cluster).await.unwrap().snapshot, watched, "one read of {file}");
         environment.admin.check(&["delete", "-f", file]).unwrap();
         source.until(file, |snapshot| snapshot.objects.is_empty()).await;
     }

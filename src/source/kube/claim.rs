@@ -2,7 +2,7 @@
 //! object or has one of ours already. It deletes only a claim that names this Node and is not of its UID, never one of another
 //! Node. Garbage collection deletes a claim with its Node, but not one whose owner never existed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ConstantBuilder};
@@ -140,6 +140,12 @@ async fn list(
         specs.insert(index, object.spec);
     }
     Ok((specs, uids))
+}
+
+/// The indexes that a node has claimed.
+pub(crate) async fn own(api: &Api<NodeIndex>, node: &NodeIndexSpec) -> Result<BTreeSet<u32>, kube::Error> {
+    let (claims, _) = list(api).await?;
+    Ok(claims.into_iter().filter(|(_, claim)| claim == node).map(|(index, _)| index).collect())
 }
 
 /// Another Node that has claimed an index.

@@ -43,7 +43,7 @@ use kube::Client;
 use super::health::SourceHealth;
 
 pub use index::IndexChoice;
-pub use read::{ClusterReadError, read};
+pub use read::{ClusterRead, ClusterReadError, ClusterReadNote, read};
 pub use watch::watch;
 
 /// Which part of a cluster the source reads.
