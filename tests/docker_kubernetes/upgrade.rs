@@ -18,7 +18,7 @@ use crate::cluster_fixture::{ClusterFixture, NAMESPACE, path, step};
 use crate::lab::fixture::{NODES, Setup, scaled, until_true};
 
 /// Outage that is allowed while a router without graceful restart is replaced: 2.8 to 3.7 s on a machine with other work.
-const RESTART: Duration = Duration::from_secs(10);
+const RESTART: Duration = Duration::from_secs(20);
 /// A field that the definitions of the previous release do not have.
 const NEW_FIELD: &str = "routeTargets";
 
