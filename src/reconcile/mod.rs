@@ -17,6 +17,7 @@ pub mod schedule;
 pub mod session_drops;
 mod silent;
 mod stale_open_sent;
+mod torn_down_neighbors;
 mod turn;
 mod verify;
 

@@ -2,10 +2,6 @@
 //! ports. Out: changes of neighbor entries. A failure is no failure of a segment: the next pass tries again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::reconciler::Reconciler;
 use super::schedule::Schedule;
@@ -14,23 +10,7 @@ use crate::kernel::Kernel;
 use crate::kernel::model::{IpUse, KernelState, LinkKey, LinkKind};
 use crate::names::{OwnedName, Role};
 use crate::scope::Scope;
-use crate::types::{MacAddr, Vni};
-
-/// What was noted longer ago is not restored: a workload may have moved.
-const RESTORABLE: Duration = Duration::from_secs(60);
-
-/// The neighbors of this node's workloads on a bridge that was torn down.
-#[derive(Debug)]
-pub(super) struct TornDownNeighbors {
-    entries: BTreeSet<(IpAddr, MacAddr)>,
-    at: Instant,
-}
-
-impl Default for TornDownNeighbors {
-    fn default() -> Self {
-        Self { entries: BTreeSet::new(), at: Instant::now() }
-    }
-}
+use crate::types::Vni;
 
 impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// Has the kernel keep the neighbors of the segments, and report those once more that zebra does not have.
@@ -67,9 +47,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             let Scope::Segment(vni) = scope else { continue };
             match self.routing.local_neighbors(*vni).await {
                 Ok(found) => {
-                    let noted = self.torn_down_neighbors.entry(*vni).or_default();
-                    noted.entries.extend(found.into_iter().flatten());
-                    noted.at = Instant::now();
+                    self.torn_down_neighbors.entry(*vni).or_default().note(found.into_iter().flatten());
                 }
                 Err(error) => {
                     // Each of the others would wait for the same zebra.
@@ -86,7 +64,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             let Some(bridge) = bridges.get(&vni) else { continue };
             let subnets = &wanted.links[*bridge].addresses;
             noted.entries.retain(|(address, _)| subnets.iter().any(|subnet| subnet.contains(address)));
-            if noted.entries.is_empty() || noted.at.elapsed() > RESTORABLE {
+            if noted.entries.is_empty() || noted.is_old() {
                 continue;
             }
             match self.kernel.restore_neighbors(bridge, &noted.entries).await {

@@ -1,14 +1,16 @@
 //! VNIs as zebra and bgpd have them. In: the JSON of [`SHOW_ZEBRA_VNI`] and [`SHOW_BGP_VNI`], or of single VNIs. Out: one
 //! [`VniState`] for each VNI, with its type. Pure.
 
+mod entry;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::json::{Fields, JsonObject, List, Number, ShowError, Word, read};
+use self::entry::vni_entries;
+use super::json::ShowError;
 use super::vrf_binding::{Instances, Unbound, VrfIds, unbound};
 use crate::types::{MacAddr, Vni, VrfName};
 
@@ -274,140 +276,6 @@ pub fn bind(states: &mut BTreeMap<Vni, VniState>, zebra: &VrfIds, bgpd: &Instanc
     for state in states.values_mut().filter(|state| state.vni_type == VniType::L3 && state.up) {
         state.unbound = unbound(&state.vrf, zebra, bgpd);
     }
-}
-
-/// A VNI as zebra or bgpd prints it.
-#[derive(Default)]
-struct VniEntry {
-    vni_type: Word,
-    vni: Number,
-    vrf: Word,
-    state: Word,
-    vxlan_interface: Word,
-    vtep: Word,
-    router_mac: Word,
-    advertised_mac: Word,
-    svi: Word,
-    macs: Number,
-    neighbors: Number,
-    remote_vteps: Vec<String>,
-    in_kernel: Word,
-    rd: Word,
-    import: Vec<String>,
-    export: Vec<String>,
-}
-
-#[derive(Clone, Copy)]
-enum VniField {
-    Type,
-    Vni,
-    Vrf,
-    State,
-    VxlanInterface,
-    Vtep,
-    RouterMac,
-    AdvertisedMac,
-    Svi,
-    Macs,
-    Neighbors,
-    VtepAddresses,
-    Vteps,
-    InKernel,
-    Rd,
-    Import,
-    Export,
-}
-
-impl Fields for VniEntry {
-    type Field = VniField;
-
-    const KEYS: &'static [(&'static str, VniField)] = &[
-        ("type", VniField::Type),
-        ("vni", VniField::Vni),
-        // FRR 8.4, FRR 10.
-        ("vrf", VniField::Vrf),
-        ("tenantVrf", VniField::Vrf),
-        ("state", VniField::State),
-        ("vxlanInterface", VniField::VxlanInterface),
-        // L3, L2.
-        ("localVtepIp", VniField::Vtep),
-        ("vtepIp", VniField::Vtep),
-        ("routerMac", VniField::RouterMac),
-        ("rmac", VniField::AdvertisedMac),
-        // L3, L2.
-        ("sviIntf", VniField::Svi),
-        ("sviInterface", VniField::Svi),
-        ("numMacs", VniField::Macs),
-        ("numArpNd", VniField::Neighbors),
-        // FRR 8.4: a list, despite its name. FRR 10.7: a number, and a list of objects.
-        ("numRemoteVteps", VniField::VtepAddresses),
-        ("remoteVteps", VniField::Vteps),
-        ("inKernel", VniField::InKernel),
-        ("rd", VniField::Rd),
-        // FRR 8.4, FRR 10.
-        ("importRTs", VniField::Import),
-        ("importRts", VniField::Import),
-        ("exportRTs", VniField::Export),
-        ("exportRts", VniField::Export),
-    ];
-
-    fn set<'de, A: MapAccess<'de>>(&mut self, field: VniField, object: &mut A) -> Result<(), A::Error> {
-        match field {
-            VniField::Type => self.vni_type = object.next_value()?,
-            VniField::Vni => self.vni = object.next_value()?,
-            VniField::Vrf => self.vrf = object.next_value()?,
-            VniField::State => self.state = object.next_value()?,
-            VniField::VxlanInterface => self.vxlan_interface = object.next_value()?,
-            VniField::Vtep => self.vtep = object.next_value()?,
-            VniField::RouterMac => self.router_mac = object.next_value()?,
-            VniField::AdvertisedMac => self.advertised_mac = object.next_value()?,
-            VniField::Svi => self.svi = object.next_value()?,
-            VniField::Macs => self.macs = object.next_value()?,
-            VniField::Neighbors => self.neighbors = object.next_value()?,
-            VniField::VtepAddresses => self.remote_vteps.extend(words(object.next_value()?)),
-            VniField::Vteps => {
-                let List(vteps) = object.next_value::<List<JsonObject<RemoteVtep>>>()?;
-                self.remote_vteps.extend(vteps.into_iter().filter_map(|vtep| vtep.0?.ip.0));
-            }
-            VniField::InKernel => self.in_kernel = object.next_value()?,
-            VniField::Rd => self.rd = object.next_value()?,
-            VniField::Import => self.import = words(object.next_value()?),
-            VniField::Export => self.export = words(object.next_value()?),
-        }
-        Ok(())
-    }
-}
-
-/// A VTEP of another node to which an L2VNI floods.
-#[derive(Default)]
-struct RemoteVtep {
-    ip: Word,
-}
-
-impl Fields for RemoteVtep {
-    type Field = ();
-
-    const KEYS: &'static [(&'static str, ())] = &[("ip", ())];
-
-    fn set<'de, A: MapAccess<'de>>(&mut self, (): (), object: &mut A) -> Result<(), A::Error> {
-        self.ip = object.next_value()?;
-        Ok(())
-    }
-}
-
-fn words(list: List<Word>) -> Vec<String> {
-    list.0.into_iter().filter_map(|word| word.0).collect()
-}
-
-/// The VNIs of a list, or of the values of an object, with their types.
-fn vni_entries(command: &'static str, text: &str) -> Result<Vec<(Vni, VniType, VniEntry)>, ShowError> {
-    let Some(List(entries)) = read::<List<JsonObject<VniEntry>>>(command, text)? else { return Ok(vec![]) };
-    let with_type = |entry: VniEntry| {
-        let vni_type = VniType::named(entry.vni_type.0.as_deref()?)?;
-        let vni = u32::try_from(entry.vni.0?).ok().and_then(|raw| Vni::try_from(raw).ok())?;
-        Some((vni, vni_type, entry))
-    };
-    Ok(entries.into_iter().filter_map(|entry| entry.0.and_then(with_type)).collect())
 }
 
 #[cfg(test)]
