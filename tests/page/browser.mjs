@@ -205,10 +205,10 @@ async function firstRoutes() {
   await page.waitForTimeout(100);
   assert.match(await page.evaluate(() => getSelection().toString()), /nothing wrong/);
   await page.evaluate(() => getSelection().removeAllRanges());
-  await page.waitForSelector("text=Only prefixes of the first 3 of 2003 are shown and filtered");
+  await page.waitForSelector("text=Only prefixes of the first 4 of 2004 are shown and filtered");
   await page.keyboard.press("/");
   await page.keyboard.type("203.0.113.1");
-  assert.deepEqual(await texts(page, "h2 + .nothing"), Array(2).fill("none of the first 3 of 2003 matches the filter"));
+  assert.deepEqual(await texts(page, "h2 + .nothing"), Array(2).fill("none of the first 4 of 2004 matches the filter"));
   assert.deepEqual(problems, []);
   await close();
 }
