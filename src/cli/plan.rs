@@ -44,7 +44,7 @@ pub struct PlanArgs {
     source: SourceOptions,
     #[command(flatten)]
     runtime: RuntimeOptions,
-    /// VRF mode to plan for
+    /// VRF mode to plan for; a running router has its own, which this must not contradict
     #[arg(long, env = "PEROUTER_VRF_MODE", value_name = "MODE", value_enum, default_value = "auto")]
     vrf_mode: ModeChoice,
     /// Directory of the FRR daemons
