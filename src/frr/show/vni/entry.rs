@@ -1,10 +1,34 @@
 //! The entry of a VNI in what zebra and bgpd print, whatever its release calls the fields. In: JSON. Out: [`VniEntry`]s. Pure.
 
 use serde::de::MapAccess;
+use serde::{Deserialize, Serialize};
 
-use super::VniType;
 use crate::frr::show::json::{Fields, JsonObject, List, Number, ShowError, Word, read};
 use crate::types::Vni;
+
+/// The type of a VNI, as FRR names it. A VXLAN device is that of an L2VNI until `vrf X` / `vni N` makes it one of an L3VNI.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VniType {
+    /// A bridge domain: MAC/IP and multicast routes (RFC 7432).
+    L2,
+    /// An IP-VRF: Type-5 routes (RFC 9136).
+    #[default]
+    L3,
+}
+
+impl VniType {
+    /// As in FRR, and in the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::L2 => "L2",
+            Self::L3 => "L3",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::L2, Self::L3].into_iter().find(|vni_type| vni_type.as_str() == name)
+    }
+}
 
 /// A VNI as zebra or bgpd prints it.
 #[derive(Default)]

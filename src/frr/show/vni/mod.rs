@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use self::entry::VniType;
 use self::entry::vni_entries;
 use super::json::ShowError;
 use super::vrf_binding::{Instances, Unbound, VrfIds, unbound};
@@ -18,30 +19,6 @@ use crate::types::{MacAddr, Vni, VrfName};
 pub const SHOW_ZEBRA_VNI: &str = "show evpn vni detail json";
 /// bgpd: VNIs with route distinguisher and targets.
 pub const SHOW_BGP_VNI: &str = "show bgp l2vpn evpn vni json";
-
-/// The type of a VNI, as FRR names it. A VXLAN device is that of an L2VNI until `vrf X` / `vni N` makes it one of an L3VNI.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum VniType {
-    /// A bridge domain: MAC/IP and multicast routes (RFC 7432).
-    L2,
-    /// An IP-VRF: Type-5 routes (RFC 9136).
-    #[default]
-    L3,
-}
-
-impl VniType {
-    /// As in FRR, and in the status.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::L2 => "L2",
-            Self::L3 => "L3",
-        }
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        [Self::L2, Self::L3].into_iter().find(|vni_type| vni_type.as_str() == name)
-    }
-}
 
 /// A VNI as zebra and bgpd have it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
