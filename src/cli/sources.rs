@@ -73,15 +73,14 @@ pub async fn read(
         return Ok((files(options.node(index)?)?, vec![]));
     }
     let name = node_name(options)?;
-    let (objects, notes) = match api.awaited_kubeconfig() {
-        Some(_) => (None, vec![]),
-        None => {
-            let (client, node, index) = (api.client().await?, name.clone(), index.clone());
-            let (namespace, disk_cache) = (api.watch_namespace.clone(), api.state.snapshot());
-            let cluster = Cluster { client, namespace, node, index, disk_cache, health: Arc::default() };
-            let ClusterRead { snapshot, notes } = source::kube::read(&cluster).await?;
-            (Some(snapshot), notes)
-        }
+    let (objects, notes) = if api.awaited_kubeconfig().is_some() {
+        (None, vec![])
+    } else {
+        let (client, node, index) = (api.client().await?, name.clone(), index.clone());
+        let (namespace, disk_cache) = (api.watch_namespace.clone(), api.state.snapshot());
+        let cluster = Cluster { client, namespace, node, index, disk_cache, health: Arc::default() };
+        let ClusterRead { snapshot, notes } = source::kube::read(&cluster).await?;
+        (Some(snapshot), notes)
     };
     let snapshot = match (api.source, objects) {
         (SourceChoice::Kubernetes, Some(objects)) => objects,
