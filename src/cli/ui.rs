@@ -146,7 +146,7 @@ mod tests {
             kernel: kernel.iter().map(ToString::to_string).collect(),
             ..ListedRoute::default()
         };
-        let mut routes = vec![
+        let mut routes = [
             route("10.0.0.0/24", Origin::Fabric, true, &["100.64.0.1"]),
             route("10.0.1.0/24", Origin::Host, true, &["192.169.10.2"]),
             route("10.0.2.0/24", Origin::Fabric, true, &[]),

@@ -71,8 +71,8 @@ pub(crate) async fn one_read_claims_nothing(environment: &Environment) {
     let before = environment.get(&["nodeindexes"])["items"].clone();
     let read = perouter::source::kube::read(&cluster).await.unwrap().snapshot;
     let is_claimed =
-        |index: u32| before.as_array().unwrap().iter().any(|claim| claim["metadata"]["name"] == index.to_string());
-    let lowest = (0..).find(|index| !is_claimed(*index)).unwrap();
+        |index: u32| before.as_array().unwrap().iter().any(|claim| claim["metadata"]["name"] == *index.to_string());
+    let lowest = (0..1000).find(|index| !is_claimed(*index)).unwrap();
     assert_eq!((read.node.name.as_str(), read.node.index, read.node.labels["rack"].as_str()), ("n9", lowest, "a"));
     assert_eq!(environment.get(&["nodeindexes"])["items"], before);
     assert!(!cluster.disk_cache.exists());

@@ -1,6 +1,6 @@
 //! Read-only subcommands: plan, validate, status, sessions, routes, trace.
 
-use super::fixture::{Fixture, RED, Setup, l3vni, until_true};
+use super::fixture::{Fixture, RED, SETTLE, Setup, l3vni, until, until_true};
 use super::kernel_state::links;
 use super::router::Router;
 
@@ -96,7 +96,11 @@ fn sessions_routes_and_trace_show_routes_and_the_cause_of_a_failure() {
     assert_eq!(service["type5"]["routeTargets"], serde_json::json!(["64514:100"]));
     let wide = router.perouter(&["sessions", "-o", "wide", "--no-headers"]);
     assert_prints(&wide, &["evpn ", "ipv4 ", "routeRefresh"]);
-    let service = router.perouter(&["trace", RED]);
+    // The leaf sends the routes of the fabric a second after its session is established.
+    let service = until("a trace in both directions", SETTLE, || {
+        let traced = router.perouter(&["trace", RED]);
+        traced.stdout.contains(", from the host to the fabric").then_some(traced)
+    });
     assert!(service.success(), "{service:?}");
     assert_prints(
         &service,
