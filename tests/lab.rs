@@ -2,8 +2,8 @@
 //! them the tests are left out, which is an error with `CI=true`.
 //!
 //! Each test deploys its own lab. Mostly a lab waits for timers of FRR, so as many run at the same time as there are threads.
-//! `PEROUTER_VRF_MODE` and `PEROUTER_FRR_DIR` are passed on to the routers. `PEROUTER_LAB_SLOWNESS` is the factor by which this machine is slower than a normal
-//! one; time limits are multiplied by it.
+//! `PEROUTER_VRF_MODE` and `PEROUTER_FRR_DIR` are passed on to the routers. `PEROUTER_LAB_SLOWNESS` is the factor by which
+//! this machine is slower than a normal one; time limits are multiplied by it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test file")]
 

@@ -1,5 +1,7 @@
 //! Read-only subcommands: plan, validate, status, sessions, routes, trace.
 
+use perouter_lab::CommandOutput;
+
 use super::fixture::{Fixture, RED, SETTLE, Setup, l3vni, until, until_true};
 use super::kernel_state::links;
 use super::router::Router;
@@ -56,7 +58,7 @@ fn plan_validate_and_status_report_and_change_nothing() {
 }
 
 #[track_caller]
-fn assert_prints(output: &perouter_lab::CommandOutput, words: &[&str]) {
+fn assert_prints(output: &CommandOutput, words: &[&str]) {
     for words in words {
         assert!(output.stdout.contains(words), "no `{words}` in\n{}{}", output.stdout, output.stderr);
     }
@@ -73,6 +75,14 @@ fn assert_unknown_vrf(router: &Router) {
         let message = format!("VRF green not found; VRFs of this router: {known}\n");
         assert!(unknown.stderr.contains(&message), "{args:?}: {}", unknown.stderr);
     }
+}
+
+/// The trace of the service with both directions: the leaf sends the routes of the fabric a second after its session is established.
+fn traced_both_ways(router: &Router) -> CommandOutput {
+    until("a trace in both directions", SETTLE, || {
+        let traced = router.perouter(&["trace", RED]);
+        traced.stdout.contains(", from the host to the fabric").then_some(traced)
+    })
 }
 
 #[test]
@@ -96,11 +106,7 @@ fn sessions_routes_and_trace_show_routes_and_the_cause_of_a_failure() {
     assert_eq!(service["type5"]["routeTargets"], serde_json::json!(["64514:100"]));
     let wide = router.perouter(&["sessions", "-o", "wide", "--no-headers"]);
     assert_prints(&wide, &["evpn ", "ipv4 ", "routeRefresh"]);
-    // The leaf sends the routes of the fabric a second after its session is established.
-    let service = until("a trace in both directions", SETTLE, || {
-        let traced = router.perouter(&["trace", RED]);
-        traced.stdout.contains(", from the host to the fabric").then_some(traced)
-    });
+    let service = traced_both_ways(router);
     assert!(service.success(), "{service:?}");
     assert_prints(
         &service,
