@@ -42,16 +42,11 @@ impl SegmentReads {
         vnis: &mut BTreeMap<Vni, VniState>,
     ) {
         for (vni, all) in self.due(vnis) {
-            let local = match reconciler.local_counts(vni).await {
-                Ok(local) => Some(local),
-                Err(error) => {
-                    tracing::debug!(%vni, error = &error as &dyn std::error::Error, "MAC addresses not counted");
-                    None
-                }
-            };
-            self.note(vni, all, local);
-            if local.is_none() {
+            let read = reconciler.local_counts(vni).await;
+            self.note(vni, all, read.as_ref().ok().copied());
+            if let Err(error) = read {
                 // Each of the others would wait for the same zebra.
+                tracing::debug!(%vni, error = &error as &dyn std::error::Error, "MAC addresses not counted");
                 break;
             }
         }

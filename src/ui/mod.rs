@@ -20,7 +20,7 @@ pub mod states;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -161,7 +161,7 @@ async fn read_while_open(served: Arc<PageState>) {
 impl PageState {
     /// Takes note of what changed: the report or the problem, and the number of changes so far.
     fn note(&self, read: Result<Reading, String>) -> (Result<String, String>, u64) {
-        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut history = self.history();
         let read = match read {
             Ok(Reading { report, states, time }) => {
                 history.note(time, Ok(states));
@@ -176,9 +176,12 @@ impl PageState {
         (read, history.number())
     }
 
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn changes(&self) -> Response {
-        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        serde_json::to_string(&history.list()).map_or_else(
+        serde_json::to_string(&self.history().list()).map_or_else(
             |error| problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
             |document| json_response((StatusCode::OK, document)),
         )
@@ -268,7 +271,7 @@ fn stream(reports: watch::Receiver<LastReport>) -> impl Stream<Item = Result<Eve
             let (event, number) = match reports.borrow_and_update().as_ref() {
                 Some((Ok(report), number)) => (Event::default().event("report").data(report), *number),
                 Some((Err(problem), number)) => {
-                    (Event::default().event("problem").data(json!({"problem": problem}).to_string()), *number)
+                    (Event::default().event("problem").data(problem_document(problem)), *number)
                 }
                 None => continue,
             };
