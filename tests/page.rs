@@ -48,6 +48,7 @@ async fn serve(faults: &'static [Fault], stop: &CancellationToken) -> SocketAddr
             let fault = usize::try_from(number).ok().and_then(|number| faults.get(number)).copied().unwrap_or(last);
             Box::pin(async move { Ok(reading(fault, NOW + 3 * number)) })
         }),
+        pause: ui::ROUTER_PAUSE,
         routes: Arc::new(move |vrf| {
             let list = ListDocument::new("RouteList", routes(last, &vrf), 1000);
             Box::pin(async move { Ok(serde_json::to_string(&list).unwrap()) })

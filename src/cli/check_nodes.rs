@@ -2,9 +2,8 @@
 //! wrong on each.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use anyhow::Context;
 use serde::Serialize;
 
 use super::exit_status::ExitStatus;
@@ -15,10 +14,10 @@ use super::tone::Tone;
 use crate::diagnose::cause::short_age;
 use crate::diagnose::cluster_checks::{NodeReport, findings};
 use crate::diagnose::finding::{Finding, rfc3339};
-use crate::status::kubernetes;
+use crate::status::kubernetes::{self, ListFrom};
 
-/// An API server that answers does so in less.
-const LIMIT: Duration = Duration::from_secs(20);
+/// Said where no node has written a status.
+pub const NO_NODE: &str = "the API server has no RouterNodeStatus: does a controller run on a node?";
 
 /// What is printed.
 #[derive(Debug, Serialize)]
@@ -44,11 +43,8 @@ struct CheckedNode {
 
 /// Reads all nodes and checks them.
 pub async fn read(api: &ApiOptions, show: &ShowOptions) -> anyhow::Result<Shown> {
-    let client = api.client().await?;
-    let reports =
-        tokio::time::timeout(LIMIT, kubernetes::list(client)).await.context("the API server does not answer")?;
-    let reports = reports.context("read every RouterNodeStatus")?;
-    anyhow::ensure!(!reports.is_empty(), "the API server has no RouterNodeStatus: does a controller run on a node?");
+    let reports = kubernetes::list(api.client().await?, ListFrom::Store).await?;
+    anyhow::ensure!(!reports.is_empty(), NO_NODE);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let report = report(&reports, now);
     let has_problem = report.nodes.iter().flat_map(|node| &node.findings).any(Finding::is_problem);

@@ -34,6 +34,7 @@ mod table;
 mod tone;
 mod trace;
 mod ui;
+mod ui_nodes;
 mod validate;
 
 use std::ffi::OsString;
@@ -107,7 +108,7 @@ enum Command {
     Trace(trace::TraceArgs),
     /// Write an archive for support: status, sessions, routes, configurations, logs, the kernel. Without passwords
     Bundle(bundle::BundleArgs),
-    /// Serve a page with what is wrong on this node, on loopback
+    /// Serve a page with what is wrong on this node, or on all nodes of a cluster, on loopback
     Ui(ui::UiArgs),
     /// Remove the router from this node: stop FRR, delete links and namespaces, return the NICs
     Cleanup(cleanup::CleanupArgs),

@@ -86,6 +86,7 @@ fn resources(
     for rejection in &plan.rejected {
         rejected.entry(&rejection.object).or_default().push(rejection);
     }
+    let l3vnis = plan.l3vnis();
     let objects: BTreeSet<&ObjectRef> = rejected.keys().copied().chain(plan.objects.keys()).collect();
     objects
         .into_iter()
@@ -94,14 +95,20 @@ fn resources(
             let failed = planned.and_then(|planned| failures_of(&planned.scope, plan, failures));
             let fault = planned.and_then(|planned| faults.get(&planned.scope));
             let generation = snapshot.objects.get(object).map(|found| found.generation);
-            let vrf = planned.and_then(|planned| vrf_of(&planned.scope));
-            Resource { vrf, ..resource(object, generation, rejected.get(object), (failed, fault), planned.is_some()) }
+            let (vrf, vni) = planned.map(|planned| place_of(&planned.scope, &l3vnis)).unwrap_or_default();
+            let found = resource(object, generation, rejected.get(object), (failed, fault), planned.is_some());
+            Resource { vrf, vni, ..found }
         })
         .collect()
 }
 
-fn vrf_of(scope: &Scope) -> Option<VrfName> {
-    if let Scope::Vrf(vrf) = scope { Some(vrf.clone()) } else { None }
+/// The VRF and the VNI that a scope is.
+fn place_of(scope: &Scope, l3vnis: &BTreeMap<&VrfName, Vni>) -> (Option<VrfName>, Option<Vni>) {
+    match scope {
+        Scope::Vrf(vrf) => (Some(vrf.clone()), l3vnis.get(vrf).copied()),
+        Scope::Segment(vni) => (None, Some(*vni)),
+        Scope::Underlay | Scope::Passthrough | Scope::Raw(_) => (None, None),
+    }
 }
 
 /// The failures of a scope that an object owns. What is left of a segment that no object owns is the node's, and
@@ -139,6 +146,7 @@ fn resource(
         namespace: object.namespace.clone(),
         name: object.name.clone(),
         vrf: None,
+        vni: None,
         generation,
         state,
         reason,

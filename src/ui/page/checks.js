@@ -24,12 +24,14 @@ export function verdict(report) {
   return { state: "ok", sign: "✓", text: "nothing is wrong" };
 }
 
-function areaCard({ area, state, checked }) {
+/** An area and its state. */
+export function areaCard({ area, state, checked }) {
   const { sign, word } = STATES[state] ?? STATES.unknown;
   return element("div", { class: `area ${state}` }, element("b", {}, area), element("span", { class: "state" }, `${sign} ${word}`), element("p", {}, checked));
 }
 
-function findingCard(finding, now) {
+/** A finding with all that is known of it. */
+export function findingCard(finding, now) {
   const { state, word } = MARKS[finding.severity] ?? MARKS.info;
   const where = PLACES.filter(([key]) => finding.where[key] !== undefined).map(([key, name]) => `${name} ${finding.where[key]}`);
   const since = finding.since ? Date.parse(finding.since) / 1000 : null;
@@ -40,7 +42,7 @@ function findingCard(finding, now) {
     "article",
     { class: `finding ${state}` },
     element("h3", {}, element("span", { class: "mark" }, word), finding.what),
-    element("p", { class: "where" }, [...where, finding.kind].join(" · ")),
+    element("p", { class: "where" }, [finding.node ? `node ${finding.node}` : null, ...where, finding.kind].filter(Boolean).join(" · ")),
     element(
       "dl",
       {},
