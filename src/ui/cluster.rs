@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::report::AreaReport;
 use super::states::{PartState, StateKey, States, Subject, of_findings};
 use crate::diagnose::Finding;
-use crate::diagnose::check::AreaState;
+use crate::diagnose::check::{AreaState, counted};
 use crate::diagnose::cluster_checks::{NodeReport, findings};
 use crate::diagnose::finding::{Area, FindingSeverity, Place, rfc3339};
 use crate::kind::API_VERSION;
@@ -122,7 +122,7 @@ fn checked<'a>(area: Area, known: impl Iterator<Item = &'a RouterState>, count: 
     let known: Vec<&RouterState> = known.collect();
     let resources = || known.iter().flat_map(|state| &state.resources);
     match area {
-        Area::Router => format!("{count} controllers write their status"),
+        Area::Router => format!("{} reported", counted(count, "node")),
         Area::Objects => {
             let ready = resources().filter(|resource| resource.state == "Ready").count();
             format!("{ready} of {} in place, over all nodes", resources().count())
@@ -133,7 +133,7 @@ fn checked<'a>(area: Area, known: impl Iterator<Item = &'a RouterState>, count: 
         }
         Area::Links | Area::Host => {
             let down = known.iter().flat_map(|state| &state.sessions_down).filter(|down| down.vrf.is_some()).count();
-            format!("{down} sessions down")
+            format!("{} down", counted(down, "session"))
         }
         Area::Evpn => {
             let ready: u32 = known.iter().map(|state| state.vnis.ready).sum();
@@ -261,10 +261,10 @@ mod tests {
             format!("{}: {}, {}", area["area"].as_str().unwrap(), area["state"].as_str().unwrap(), area["checked"].as_str().unwrap())
         }).collect();
         let expected = [
-            "router: fail, 2 controllers write their status, 2 of 4 nodes not known",
+            "router: fail, 2 nodes reported, 2 of 4 nodes not known",
             "objects: unknown, 2 of 2 in place, over all nodes, 2 of 4 nodes not known",
             "fabric: unknown, 2 of 2 nodes connected, 2 of 4 nodes not known",
-            "host: fail, 1 sessions down, 2 of 4 nodes not known",
+            "host: fail, 1 session down, 2 of 4 nodes not known",
             "evpn: unknown, 2 of 2 L3VNIs up, over all nodes, 2 of 4 nodes not known",
         ];
         assert_eq!(areas, expected);

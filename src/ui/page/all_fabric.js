@@ -6,36 +6,22 @@ import { causes, headline, several } from "./state.js";
 
 /** Nodes that are drawn; those with faults come first. */
 const MOST_NODES = 60;
-/** Sessions of a node that are drawn; all are in the view Node. */
-const MOST_SESSIONS = 6;
+/** What is wrong on a node, beside it; all is in the view Node. */
+const MOST_CAUSES = 3;
 
 const edge = (found) => element("div", { class: `edge ${found.state}` }, element("span", { class: "label" }, element("b", {}, sign(found))));
 
-function peers(one, vrf) {
-  if (!one.isKnown) return [];
-  const down = (one.status.sessionsDown ?? []).filter((session) => vrf === "" || (session.vrf ?? vrf) === vrf);
-  const box = ({ vrf: of, peer, reason }) =>
-    element("div", { class: "box fail" }, element("b", {}, `✗ ${peer}`), element("small", {}, of ? `VRF ${of}` : "fabric"), element("small", {}, (reason ?? "down").replaceAll("-", " ")));
-  const more = down.length - MOST_SESSIONS;
-  return [...down.slice(0, MOST_SESSIONS).map(box), more > 0 ? element("small", { class: "dim" }, several(more, "more session")) : null];
-}
-
 function row(report, one, vrf) {
-  const lines = nodeLines(one).map((line) => element("small", {}, line));
-  const down = peers(one, vrf).filter(Boolean);
-  const none = element("div", { class: "box ok" }, element("small", {}, one.isKnown ? "no session is down" : "not known"));
+  const found = ofNode(report, one).filter(({ severity, where }) => severity !== "info" && (vrf === "" || (where.vrf ?? vrf) === vrf));
+  const more = found.length - MOST_CAUSES;
+  const good = element("p", { class: `cause ${one.isKnown ? "ok" : "unknown"}` }, one.isKnown ? "✓ its status has nothing wrong" : "? not known");
   return element(
     "div",
-    { class: "link", "data-node": one.node },
-    element(
-      "div",
-      { class: "pair" },
-      edge(fabricState(one)),
-      element("div", { class: `box host ${one.state}` }, element("b", {}, sign({ state: one.state, text: one.node })), lines),
-      edge(sessionState(one)),
-      element("div", { class: "peers" }, down.length > 0 ? down : none),
-    ),
-    causes(ofNode(report, one)),
+    { class: "pair", "data-node": one.node },
+    edge(fabricState(one)),
+    element("div", { class: `box host ${one.state}` }, element("b", {}, sign({ state: one.state, text: one.node })), nodeLines(one).map((line) => element("small", {}, line))),
+    edge(sessionState(one)),
+    element("div", { class: "found" }, found.length > 0 ? causes(found.slice(0, MOST_CAUSES)) : good, more > 0 ? element("small", { class: "dim" }, `${more} more: choose the node`) : null),
   );
 }
 

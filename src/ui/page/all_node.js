@@ -16,7 +16,7 @@ function objects(one, choice) {
   const rows = one.status.resources.filter(wanted).map((resource) => {
     const found = resourceState(one, resource);
     const place = [resource.vrf && resource.vrf !== resource.name ? `VRF ${resource.vrf}` : null, resource.vni ? `VNI ${resource.vni}` : null].filter(Boolean).join(", ");
-    return { ...found, cells: [resource.kind, `${resource.namespace}/${resource.name}`, place, badge(found.state, found.text), resource.message ?? ""] };
+    return { ...found, cells: [resource.kind, `${resource.namespace}/${resource.name}`, place, badge(found.state, found.text), [resource.message ?? "", resource.held ? element("small", {}, " The last accepted version is in force.") : null].filter(Boolean)] };
   });
   const shown = rows.filter(({ state }) => !choice.onlyBroken || state !== "ok");
   if (shown.length === 0) return element("p", { class: "nothing" }, "no object matches the filter");

@@ -46,29 +46,31 @@ export function unknown(one) {
   return one.status === undefined ? "no status yet" : `status ${age(one.ageSeconds)} old`;
 }
 
+/** Reasons why a node is not connected, in few words. */
+const NOT_CONNECTED = { NoFabricSession: "no session", NoEvpnSession: "no L2VPN EVPN", NoUnderlay: "no Underlay", RouterUnreachable: "FRR is silent" };
+
 /** The state of the way to the fabric, and its words. */
 export function fabricState(one) {
   const why = unknown(one);
   if (why !== null) return { state: "unknown", text: why };
   const connected = condition(one, "FabricConnected");
-  if (connected?.status !== "True") return { state: "fail", text: connected?.reason ?? "not connected" };
+  if (connected?.status !== "True") return { state: "fail", text: NOT_CONNECTED[connected?.reason] ?? "not connected" };
   const down = (one.status.sessionsDown ?? []).filter(({ vrf }) => vrf === undefined).length;
   return down > 0 ? { state: "warning", text: `connected, ${down} down` } : { state: "ok", text: "connected" };
 }
 
 /** The state of all sessions of a node, and their number. */
 export function sessionState(one) {
-  if (!one.isKnown) return { state: "unknown", text: "sessions not known" };
+  if (!one.isKnown) return { state: "unknown", text: "sessions" };
   const { up, total } = one.status.sessions;
   return { state: up < total ? "fail" : "ok", text: `${up} of ${total} sessions` };
 }
 
 /** The state of an object on a node, and its words. */
 export function resourceState(one, resource) {
-  if (!one.isKnown) return { state: "unknown", text: resource.state };
+  if (!one.isKnown) return { state: "unknown", text: `was ${resource.state.toLowerCase()}` };
   if (resource.state === "Ready") return { state: "ok", text: "ready" };
-  const text = resource.held ? `${resource.reason}, last accepted version in force` : resource.reason;
-  return { state: "fail", text };
+  return { state: "fail", text: resource.reason };
 }
 
 /** The sessions of a VRF that are down on a node. */
@@ -86,7 +88,9 @@ export const together = (states) => worst(states.map(({ state }) => state));
 /** The conditions, addresses and versions of a node in some lines. */
 export function nodeLines({ status, ageSeconds }) {
   if (status === undefined) return ["no status yet"];
-  return [`index ${status.index}`, status.vtep ? `VTEP ${status.vtep}` : "no VTEP", status.vtep6 ? `VTEP ${status.vtep6}` : null, status.frrVersion ? `FRR ${status.frrVersion}, ${status.vrfMode}` : "FRR does not answer", ageSeconds === undefined ? null : `status ${age(ageSeconds)} old`].filter(Boolean);
+  const addresses = [status.vtep, status.vtep6].filter(Boolean);
+  const routing = status.frrVersion ? `FRR ${status.frrVersion}, mode ${status.vrfMode}` : "FRR does not answer";
+  return [`index ${status.index}, ${addresses.length > 0 ? `VTEP ${addresses.join(", ")}` : "no VTEP"}`, routing, ageSeconds === undefined ? null : `status ${age(ageSeconds)} old`].filter(Boolean);
 }
 
 export const sign = ({ state, text }) => `${signOf(state)} ${text}`;
