@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test file")]
 
 mod lab {
+    mod alerts;
     mod capture;
     mod crafted;
     mod fabric;

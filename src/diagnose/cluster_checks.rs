@@ -44,6 +44,7 @@ pub fn findings(reports: &[NodeReport], now: u64) -> BTreeMap<String, Vec<Findin
             }
         };
         found.extend(duplicates(report, reports));
+        found.extend(report.state.iter().filter_map(|state| state.frr_warning.as_deref()).map(unmeasured));
         found.sort_by(|a, b| (a.severity, a.area, a.kind, &a.place).cmp(&(b.severity, b.area, b.kind, &b.place)));
         (report.node.clone(), found)
     };
@@ -113,6 +114,11 @@ fn resource(resource: &ResourceState) -> Option<Finding> {
         .shown_by(format!("{} {}/{}, reason {}", resource.kind, resource.namespace, resource.name, resource.reason))
         .remedied_by("change the object as the message says");
     Some(finding.of(object.as_ref(), ""))
+}
+
+fn unmeasured(warning: &str) -> Finding {
+    Finding::new(FindingSeverity::Info, Area::Router, FindingKind::FrrUnmeasured, warning)
+        .remedied_by("use a version of FRR that is measured")
 }
 
 /// What two nodes have that must be unique. Their own routes do not show it: FRR drops a route whose next hop is its own address.

@@ -30,7 +30,8 @@ pub fn fold(
         vnis.entry(vni).or_insert_with(|| VniState { vrf: vrf.to_string(), ..VniState::default() });
     }
     for (vni, vrf) in l2vnis {
-        let vrf = vrf.map(ToString::to_string).unwrap_or_default();
+        // As FRR has the VRF of a bridge without a routing domain.
+        let vrf = vrf.map_or_else(|| "default".to_owned(), ToString::to_string);
         vnis.entry(vni).or_insert_with(|| VniState { vni_type: VniType::L2, vrf, ..VniState::default() });
     }
     let mut vteps = plan.fabric.iter().flat_map(|fabric| fabric.vteps.values().copied());

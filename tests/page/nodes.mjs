@@ -48,6 +48,9 @@ async function checks({ page, texts }) {
   assert.match(await page.locator(".area").nth(2).innerText(), /✗ FAIL[\s\S]*2 of 3 nodes connected, 1 of 4 nodes not known/);
   const findings = await texts(page, ".finding");
   assert.ok(findings.some((text) => /node worker-3 · peer 192.168.11.2 · wrong-asn/.test(text)), findings.join("\n"));
+  // What is by intent or of no effect now is apart from what is wrong.
+  assert.match(await page.locator("main").innerText(), /By intent, or of no effect now[\s\S]*– info[\s\S]*perouter was not measured with FRR 10.6.0/);
+  assert.match(await page.locator("#verdict").innerText(), /^7 problems$/);
   assert.equal((await texts(page, "tbody tr")).length, 4);
   await page.locator("#one-node").selectOption("worker-2");
   assert.ok((await texts(page, ".finding")).every((text) => text.includes("node worker-2")));

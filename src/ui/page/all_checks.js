@@ -1,10 +1,9 @@
 // The view Checks of all nodes: the state of each area, what is wrong on which node, and the nodes. In: a page of a cluster. Out:
 // elements.
 
-import { areaCard, findingCard } from "./checks.js";
+import { areaCard, foundSections } from "./checks.js";
 import { fabricState, sessionState, unknown, wantedNodes } from "./cluster.js";
 import { element } from "./dom.js";
-import { remaining } from "./filter.js";
 import { age, badge, signOf, table } from "./state.js";
 
 /** Findings that are shown; the worst come first. */
@@ -30,17 +29,10 @@ function nodeRow(one) {
 
 /** The view. */
 export function allChecks(report, choice) {
-  const now = Date.parse(report.time) / 1000;
-  const found = remaining(report.findings, choice);
-  const hidden = report.findings.length - found.length;
   const nodes = wantedNodes(report, choice);
-  const nothing = report.findings.length === 0 ? "Nothing is wrong." : "Nothing that is wrong matches the filter.";
-  const left = found.length - MOST;
   return [
     element("section", { class: "areas of-cluster", "aria-label": "state of each area" }, report.areas.map(areaCard)),
-    element("h2", {}, hidden > 0 ? `What is wrong (${hidden} hidden by the filter)` : "What is wrong"),
-    found.length > 0 ? found.slice(0, MOST).map((finding) => findingCard(finding, now)) : element("p", { class: "nothing" }, nothing),
-    left > 0 ? element("p", { class: "nothing" }, `${left} more: choose a node, or filter`) : [],
+    foundSections(report, choice, MOST),
     element("h2", {}, `Nodes (${nodes.length} of ${report.nodes.length})`),
     element("div", { class: "scroll" }, table(["node", "index", "VTEP", "fabric", "sessions", "objects in place", "L3VNIs", "status"], nodes.map(nodeRow))),
   ].flat();

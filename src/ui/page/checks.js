@@ -7,7 +7,7 @@ import { STATES, age, between, sessionState, several, signOf, table } from "./st
 const MARKS = {
   error: { state: "fail", word: "✗ FAIL" },
   warning: { state: "warning", word: "! WARN" },
-  info: { state: "info", word: "info" },
+  info: { state: "info", word: "– info" },
 };
 const PLACES = [["vrf", "VRF"], ["vni", "VNI"], ["peer", "peer"], ["vtep", "VTEP"], ["prefix", "prefix"], ["link", "link"], ["daemon", "daemon"]];
 
@@ -31,7 +31,7 @@ export function areaCard({ area, state, checked }) {
 }
 
 /** A finding with all that is known of it. */
-export function findingCard(finding, now) {
+function findingCard(finding, now) {
   const { state, word } = MARKS[finding.severity] ?? MARKS.info;
   const where = PLACES.filter(([key]) => finding.where[key] !== undefined).map(([key, name]) => `${name} ${finding.where[key]}`);
   const since = finding.since ? Date.parse(finding.since) / 1000 : null;
@@ -54,6 +54,25 @@ export function findingCard(finding, now) {
   );
 }
 
+/** What is wrong, the worst first and no more than `most`, then what is by intent or of no effect now. */
+export function foundSections(report, choice, most = Infinity) {
+  const now = Date.parse(report.time) / 1000;
+  const found = remaining(report.findings, choice);
+  const isInfo = ({ severity }) => severity === "info";
+  const [wrong, intended] = [found.filter((finding) => !isInfo(finding)), found.filter(isInfo)];
+  const all = report.findings.filter((finding) => !isInfo(finding)).length;
+  const hidden = all - wrong.length;
+  const nothing = all === 0 ? "Nothing is wrong." : "Nothing that is wrong matches the filter.";
+  const cards = (findings) => findings.slice(0, most).map((finding) => findingCard(finding, now));
+  const more = (findings) => (findings.length > most ? [element("p", { class: "nothing" }, `${findings.length - most} more: filter`)] : []);
+  return [
+    element("h2", {}, hidden > 0 ? `What is wrong (${hidden} hidden by the filter)` : "What is wrong"),
+    ...(wrong.length > 0 ? cards(wrong) : [element("p", { class: "nothing" }, nothing)]),
+    ...more(wrong),
+    ...(intended.length > 0 ? [element("h2", {}, "By intent, or of no effect now"), ...cards(intended), ...more(intended)] : []),
+  ];
+}
+
 function sessionRow(report, session) {
   const state = sessionState(report, session);
   const families = Object.entries(session.prefixes).map(([family, count]) => `${family} ${count.received} in, ${count.sent} out`);
@@ -71,21 +90,16 @@ function sessionRow(report, session) {
 
 /** The view. */
 export function checks(report, choice) {
-  const now = Date.parse(report.time) / 1000;
-  const found = remaining(report.findings, choice);
   const sessions = report.sessions.filter(
     (session) =>
       (!choice.onlyBroken || sessionState(report, session) !== "ok") &&
       (choice.vrf === "" || session.vrf === choice.vrf) &&
       matches(session, choice.text),
   );
-  const hidden = report.findings.length - found.length;
-  const nothing = report.findings.length === 0 ? "Nothing is wrong." : "Nothing that is wrong matches the filter.";
   const headers = ["state", "VRF", "peer", "AS", "for", "prefixes"];
   return [
     element("section", { class: "areas", "aria-label": "state of each area" }, report.areas.map(areaCard)),
-    element("h2", {}, hidden > 0 ? `What is wrong (${hidden} hidden by the filter)` : "What is wrong"),
-    found.length > 0 ? found.map((finding) => findingCard(finding, now)) : element("p", { class: "nothing" }, nothing),
+    foundSections(report, choice),
     element("h2", {}, `Sessions (${sessions.length} of ${report.sessions.length})`),
     element("div", { class: "scroll" }, table(headers, sessions.map((session) => sessionRow(report, session)))),
   ].flat();
