@@ -97,17 +97,25 @@ fn the_book_has_the_alerts_of_each_finding() {
     let (rules, page) = (read(RULES), read("docs/operations/alerts.md"));
     let alerts = names(&rules, "alert: ");
     let rule = rules.split("- alert: PerouterCheckFailed").nth(1).unwrap();
-    let covered: BTreeSet<&str> = rule.split("finding!~\"").nth(1).unwrap().split('"').next().unwrap().split('|').collect();
+    let covered: BTreeSet<&str> =
+        rule.split("finding!~\"").nth(1).unwrap().split('"').next().unwrap().split('|').collect();
     let section = page.split("## Findings and alerts").nth(1).unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | "));
     let rows: Vec<(&str, &str)> = rows.collect();
-    assert_eq!(rows.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), FindingKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>());
+    assert_eq!(
+        rows.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
+        FindingKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>()
+    );
     for (kind, named) in rows {
-        let named: Vec<&str> = named.split(", ").filter(|name| *name != "none").map(|name| &name[1..name.find(']').unwrap()]).collect();
+        let named: Vec<&str> =
+            named.split(", ").filter(|name| *name != "none").map(|name| &name[1..name.find(']').unwrap()]).collect();
         assert!(named.iter().all(|name| alerts.contains(name)), "{kind}: {named:?}");
         let is_in_general = named.contains(&"PerouterCheckFailed");
         // Of this one it depends on whether any session carries L2VPN EVPN.
-        assert!(kind == "family-not-negotiated" || covered.contains(kind) != is_in_general || named.is_empty(), "{kind}: {named:?}");
+        assert!(
+            kind == "family-not-negotiated" || covered.contains(kind) != is_in_general || named.is_empty(),
+            "{kind}: {named:?}"
+        );
         assert!(!covered.contains(kind) || !named.is_empty(), "{kind} has no alert at all");
     }
 }

@@ -126,7 +126,12 @@ mod tests {
             ),
             "{shown}"
         );
-        for words in ["\nd     ok     info      1  ", "\nnode d\ninfo  frr-unmeasured\n", "\nnode a\nFAIL  duplicate-vtep  VTEP 100.65.0.1\n", "\nnode c\nFAIL  controller-stopped\n"] {
+        for words in [
+            "\nd     ok     info      1  ",
+            "\nnode d\ninfo  frr-unmeasured\n",
+            "\nnode a\nFAIL  duplicate-vtep  VTEP 100.65.0.1\n",
+            "\nnode c\nFAIL  controller-stopped\n",
+        ] {
             assert!(shown.contains(words), "no {words:?} in {shown}");
         }
         let json = serde_json::to_value(&report).unwrap();

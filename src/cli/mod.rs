@@ -5,6 +5,7 @@ mod bundle;
 mod check;
 mod check_nodes;
 mod cleanup;
+mod completions;
 mod crds;
 mod diagnostic;
 mod exit_status;
@@ -117,7 +118,10 @@ enum Command {
     /// Write the manual pages
     Man(man::ManArgs),
     /// Print the completion script for a shell
-    #[command(after_help = "Examples:\n  source <(perouter completions bash)")]
+    #[command(
+        after_help = "The script runs perouter for the candidates: VRFs and L2VNIs are those of this node, for a user who may read\n\
+        the status of the controller.\n\nExamples:\n  source <(perouter completions bash)"
+    )]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -125,6 +129,18 @@ enum Command {
 }
 
 impl Cli {
+    /// Answers the completion script of a shell; `None` where this is another run.
+    pub fn complete() -> Option<ExitCode> {
+        match completions::answer(Self::command) {
+            Ok(false) => None,
+            Ok(true) => Some(ExitStatus::Ok.into()),
+            Err(error) => {
+                let _ = error.print();
+                Some(ExitStatus::CannotKnow.into())
+            }
+        }
+    }
+
     /// Reads arguments, the first of which is the name of the program. `Err`: the exit status, after help, version or an error
     /// was printed.
     pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
@@ -162,9 +178,7 @@ impl Cli {
             Command::Crds(args) => crds::execute(&args),
             Command::Man(args) => man::execute(&args, Self::command()),
             Command::Completions { shell } => {
-                let mut script = Vec::new();
-                clap_complete::generate(shell, &mut Self::command(), "perouter", &mut script);
-                output::out(&String::from_utf8_lossy(&script))?;
+                output::out(&completions::script(shell)?)?;
                 Ok(ExitCode::SUCCESS)
             }
         }

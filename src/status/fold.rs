@@ -255,6 +255,22 @@ mod tests {
         let wanted = if expected.is_empty() { ObjectState::Ready } else { ObjectState::Failed };
         assert_eq!((states("layer2"), states("red")), ((wanted, expected), (ObjectState::Ready, "")));
         assert!(status.vnis.contains_key(&Vni::try_from(110).unwrap()), "what FRR does not list is down");
+        let place = |name: &str| {
+            let found = status.resources.iter().find(|resource| resource.name == name).unwrap();
+            (found.vrf.as_ref().map(VrfName::as_str), found.vni.map(Vni::get))
+        };
+        assert_eq!((place("layer2"), place("red")), ((None, Some(110)), (Some("red"), Some(100))));
+    }
+
+    #[test]
+    fn an_l2vni_that_frr_lacks_has_the_vrf_that_frr_would_show() {
+        let (mut snapshot, _) = node();
+        let object = Object::new(Spec::from_json(Kind::L2VNI, serde_json::json!({"vni": 120})).unwrap());
+        snapshot.objects.insert(ObjectRef::new(Kind::L2VNI, "default", "layer2"), object);
+        let plan = plan(&snapshot, &NodeFacts::unknown(VrfMode::Vrf, crate::frr::release::FRR_10_7));
+        let status = fold(&snapshot, &plan, VrfMode::Vrf, &BTreeMap::new(), live([up()]), PassSummary::default());
+        let missing = &status.vnis[&Vni::try_from(120).unwrap()];
+        assert_eq!((missing.vrf.as_str(), missing.vni_type, missing.is_ready()), ("default", VniType::L2, false));
     }
 
     #[test]

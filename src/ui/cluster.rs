@@ -169,7 +169,8 @@ fn node_state(report: &NodeReport, now: u64) -> PartState {
         Some(_) if !report.is_known(now) => PartState::new(AreaState::Unknown, "the status is not written any more"),
         Some(state) => {
             let (sessions, vnis) = (&state.sessions, state.vnis);
-            let counts = format!("{} of {} sessions, {} of {} L3VNIs", sessions.up, sessions.total, vnis.ready, vnis.total);
+            let counts =
+                format!("{} of {} sessions, {} of {} L3VNIs", sessions.up, sessions.total, vnis.ready, vnis.total);
             if is_true(state, ConditionType::FabricConnected) {
                 PartState::new(AreaState::Ok, format!("connected to the fabric, {counts}"))
             } else {
@@ -250,16 +251,37 @@ mod tests {
         });
         let reports = [node("a", 20, true), broken, node("c", 500, true), NodeReport { node: "d".into(), state: None }];
         let (page, _) = page(&reports);
-        let nodes: Vec<_> = page["nodes"].as_array().unwrap().iter().map(|node| (&node["state"], &node["isKnown"])).collect();
-        let expected = [json!("ok"), json!(true), json!("fail"), json!(true), json!("unknown"), json!(false), json!("unknown"), json!(false)];
+        let nodes: Vec<_> =
+            page["nodes"].as_array().unwrap().iter().map(|node| (&node["state"], &node["isKnown"])).collect();
+        let expected = [
+            json!("ok"),
+            json!(true),
+            json!("fail"),
+            json!(true),
+            json!("unknown"),
+            json!(false),
+            json!("unknown"),
+            json!(false),
+        ];
         assert_eq!(nodes.into_iter().flat_map(|(a, b)| [a.clone(), b.clone()]).collect::<Vec<_>>(), expected);
         assert_eq!((&page["nodes"][2]["ageSeconds"], &page["nodes"][3]["status"]), (&json!(500), &Value::Null));
-        let findings: Vec<_> = page["findings"].as_array().unwrap().iter().map(|f| (f["node"].as_str(), f["kind"].as_str())).collect();
+        let findings: Vec<_> =
+            page["findings"].as_array().unwrap().iter().map(|f| (f["node"].as_str(), f["kind"].as_str())).collect();
         let expected = [("c", "controller-stopped"), ("d", "controller-stopped"), ("b", "shut-down")];
         assert_eq!(findings, expected.map(|(node, kind)| (Some(node), Some(kind))));
-        let areas: Vec<_> = page["areas"].as_array().unwrap().iter().map(|area| {
-            format!("{}: {}, {}", area["area"].as_str().unwrap(), area["state"].as_str().unwrap(), area["checked"].as_str().unwrap())
-        }).collect();
+        let areas: Vec<_> = page["areas"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|area| {
+                format!(
+                    "{}: {}, {}",
+                    area["area"].as_str().unwrap(),
+                    area["state"].as_str().unwrap(),
+                    area["checked"].as_str().unwrap()
+                )
+            })
+            .collect();
         let expected = [
             "router: fail, 2 nodes reported, 2 of 4 nodes not known",
             "objects: unknown, 2 of 2 in place, over all nodes, 2 of 4 nodes not known",
@@ -269,7 +291,10 @@ mod tests {
         ];
         assert_eq!(areas, expected);
         assert_eq!((&page["kind"], &page["target"]["options"][1]), (&json!("ClusterPage"), &json!("lab")));
-        assert_eq!((&page["time"], &page["nodes"][0]["status"]["vtep"]), (&json!("2026-11-28T14:37:54Z"), &json!("100.65.0.1")));
+        assert_eq!(
+            (&page["time"], &page["nodes"][0]["status"]["vtep"]),
+            (&json!("2026-11-28T14:37:54Z"), &json!("100.65.0.1"))
+        );
     }
 
     #[test]
@@ -278,9 +303,13 @@ mod tests {
         let later: Vec<NodeReport> = [node("a", 50, true), node("b", 430, false)].into();
         let (_, states) = page(&reports);
         assert_eq!(states, page(&later).1);
-        let texts: Vec<String> = states.known.iter().map(|(key, state)| {
-            format!("{} {:?}: {}", key.node.as_deref().unwrap_or_default(), key.subject, state.text)
-        }).collect();
+        let texts: Vec<String> = states
+            .known
+            .iter()
+            .map(|(key, state)| {
+                format!("{} {:?}: {}", key.node.as_deref().unwrap_or_default(), key.subject, state.text)
+            })
+            .collect();
         let expected = [
             "a Node: connected to the fabric, 1 of 2 sessions, 1 of 1 L3VNIs",
             "a Object: in place",
@@ -296,7 +325,8 @@ mod tests {
 
     #[test]
     fn five_hundred_nodes_are_a_document_of_bounded_size() {
-        let reports: Vec<NodeReport> = (0..500).map(|n| NodeReport { node: format!("worker-{n}"), ..node("a", 20, true) }).collect();
+        let reports: Vec<NodeReport> =
+            (0..500).map(|n| NodeReport { node: format!("worker-{n}"), ..node("a", 20, true) }).collect();
         let (text, _) = cluster_page(&reports, NOW, &[]).unwrap();
         assert!(text.len() < 2_000_000, "{}", text.len());
     }

@@ -113,24 +113,37 @@ pub(crate) async fn the_page_of_all_nodes_is_read_from_the_api_server(environmen
 
     let mut page = Page::open(&file);
     let problem = page.await_event("problem", |_| true)["problem"].as_str().unwrap().to_owned();
-    assert!(problem.starts_with("a right is missing: bind a ClusterRole that may `list` `routernodestatuses`"), "{problem}");
+    assert!(
+        problem.starts_with("a right is missing: bind a ClusterRole that may `list` `routernodestatuses`"),
+        "{problem}"
+    );
     assert!(problem.contains("forbidden"), "{problem}");
     assert_eq!(page.terminal(), format!("error: {problem}\n"));
 
     let role = ["create", "clusterrole", "perouter-viewer", "--verb=list"];
-    environment.admin.check(&[&role[..], &["--resource=routernodestatuses.openpe.openperouter.github.io"]].concat()).unwrap();
+    environment
+        .admin
+        .check(&[&role[..], &["--resource=routernodestatuses.openpe.openperouter.github.io"]].concat())
+        .unwrap();
     let account = format!("--serviceaccount={NAMESPACE}:viewer");
     let binding = ["create", "clusterrolebinding", "perouter-viewer", "--clusterrole=perouter-viewer", &account];
     environment.admin.check(&binding).unwrap();
     let shown = page.await_event("report", |_| true);
-    assert_eq!((&named(&shown, "p1")["state"], &named(&shown, "p2")["isKnown"]), (&json!("ok"), &json!(true)), "{shown}");
+    assert_eq!(
+        (&named(&shown, "p1")["state"], &named(&shown, "p2")["isKnown"]),
+        (&json!("ok"), &json!(true)),
+        "{shown}"
+    );
     assert!(page.terminal().ends_with("the nodes are read again\n"), "{}", page.terminal());
 
     let down = json!({ "vrf": "red", "peer": "192.169.10.2", "reason": "shut-down", "message": "the peer is shut down: enable it" });
     report(environment, "p1", 5, &[down]);
     report(environment, "p2", 900, &[]);
-    let shown = page.await_event("report", |shown| named(shown, "p1")["state"] == "fail" && named(shown, "p2")["state"] == "unknown");
-    let kinds: Vec<&str> = shown["findings"].as_array().unwrap().iter().filter_map(|finding| finding["kind"].as_str()).collect();
+    let shown = page.await_event("report", |shown| {
+        named(shown, "p1")["state"] == "fail" && named(shown, "p2")["state"] == "unknown"
+    });
+    let kinds: Vec<&str> =
+        shown["findings"].as_array().unwrap().iter().filter_map(|finding| finding["kind"].as_str()).collect();
     assert!(kinds.contains(&"shut-down") && kinds.contains(&"controller-stopped"), "{kinds:?}");
     drop(page);
 

@@ -40,7 +40,8 @@ impl Alerts {
 
     /// Those that fire on the metrics that a node serves now; `None` where it serves none.
     pub fn firing(&self, node: &Node) -> Option<BTreeSet<String>> {
-        let output = node.run(&["curl", "--silent", "--noproxy", "*", &format!("http://{METRICS_ADDRESS}/metrics")]).ok()?;
+        let output =
+            node.run(&["curl", "--silent", "--noproxy", "*", &format!("http://{METRICS_ADDRESS}/metrics")]).ok()?;
         let now = UNIX_EPOCH.elapsed().unwrap().as_secs();
         (!output.stdout.is_empty()).then(|| self.evaluate(&output.stdout, now))
     }

@@ -102,7 +102,9 @@ fn family_faults() -> Vec<Fault> {
             "the leaf has no IPv4 unicast for the node",
             leaf(&["router bgp 64512", "address-family ipv4 unicast", "no neighbor nodes activate"]),
             leaf(&["router bgp 64512", "address-family ipv4 unicast", "neighbor nodes activate"]),
-            found("family-not-negotiated", &["IPv4 unicast", LEAF]).with("Degraded", "CheckFailed").alerting(CHECK_FAILED),
+            found("family-not-negotiated", &["IPv4 unicast", LEAF])
+                .with("Degraded", "CheckFailed")
+                .alerting(CHECK_FAILED),
         ),
         fault(
             "the leaf is shut down",
@@ -140,7 +142,8 @@ fn fabric_session_faults() -> Vec<Fault> {
             "the leaf has no neighbor for the node",
             leaf(&["router bgp 64512", "no neighbor 192.168.11.3 peer-group nodes"]),
             leaf(&["router bgp 64512", "neighbor 192.168.11.3 peer-group nodes"]),
-            found("no-answer", &[LEAF, "spec.neighbors[192.168.11.2]"]).with(NO_SESSION.0, NO_SESSION.1)
+            found("no-answer", &[LEAF, "spec.neighbors[192.168.11.2]"])
+                .with(NO_SESSION.0, NO_SESSION.1)
                 .alerting(FABRIC_DOWN),
         ),
         fault(
@@ -163,8 +166,11 @@ fn fabric_session_faults() -> Vec<Fault> {
             "the port of the leaf is down",
             vec![Step::Leaf("leafkind", &["interface node0", "shutdown"])],
             vec![Step::Leaf("leafkind", &["interface node0", "no shutdown"])],
-            found("link-down", &["NIC toswitch is down: no carrier", "spec.nics"])
-                .alerting(&["PerouterFabricDown", "PerouterNicDown", "PerouterSessionDown"]),
+            found("link-down", &["NIC toswitch is down: no carrier", "spec.nics"]).alerting(&[
+                "PerouterFabricDown",
+                "PerouterNicDown",
+                "PerouterSessionDown",
+            ]),
         ),
     ]
 }
@@ -248,7 +254,8 @@ fn host_session_faults() -> Vec<Fault> {
             "the host has shut down its session",
             vec![Host(&["router bgp 64515", "neighbor 192.169.10.1 shutdown"])],
             vec![Host(&["router bgp 64515", "no neighbor 192.169.10.1 shutdown"])],
-            found("shut-down", &["\"vrf\":\"red\"", HOST]).with(SESSIONS_DOWN.0, SESSIONS_DOWN.1)
+            found("shut-down", &["\"vrf\":\"red\"", HOST])
+                .with(SESSIONS_DOWN.0, SESSIONS_DOWN.1)
                 .alerting(SESSION_DOWN),
         ),
         fault(
@@ -374,7 +381,8 @@ fn host_filter_faults() -> Vec<Fault> {
                 ]),
                 Edit("red.yaml", "\n  fromHost: {maxPrefixes: 1}", ""),
             ],
-            found("too-many-prefixes", &["maxPrefixes", HOST]).with(SESSIONS_DOWN.0, SESSIONS_DOWN.1)
+            found("too-many-prefixes", &["maxPrefixes", HOST])
+                .with(SESSIONS_DOWN.0, SESSIONS_DOWN.1)
                 .alerting(SESSION_DOWN),
         ),
     ]
@@ -399,7 +407,9 @@ fn object_faults() -> Vec<Fault> {
             "a VNI is used twice",
             vec![Write("yellow.yaml", || l3vni("yellow", 100, "192.169.14.0/24"))],
             vec![Remove("yellow.yaml")],
-            found("object-rejected", &["\"name\":\"yellow\"", "\"field\":\"spec.vni\""]).with("Degraded", "Rejected").alerting(REJECTED),
+            found("object-rejected", &["\"name\":\"yellow\"", "\"field\":\"spec.vni\""])
+                .with("Degraded", "Rejected")
+                .alerting(REJECTED),
         ),
         fault(
             "localcidr is in a network of the node",

@@ -38,7 +38,9 @@ fn reports() -> Vec<NodeReport> {
 
 fn reading(number: u64, recovers: bool) -> Result<Reading, String> {
     if number == 0 {
-        return Err("a right is missing: bind a ClusterRole that may `list` `routernodestatuses` to the user".to_owned());
+        return Err(
+            "a right is missing: bind a ClusterRole that may `list` `routernodestatuses` to the user".to_owned()
+        );
     }
     let mut reports = reports();
     if recovers && number > 1 {

@@ -87,7 +87,10 @@ mod tests {
         assert_eq!(names, ["a", "b"]);
         api.forbid("routernodestatuses");
         let error = read().await.unwrap_err();
-        assert!(matches!(error, ListError::Right(_)) && error.to_string().contains("`list` `routernodestatuses`"), "{error}");
+        assert!(
+            matches!(error, ListError::Right(_)) && error.to_string().contains("`list` `routernodestatuses`"),
+            "{error}"
+        );
     }
 
     #[rstest::rstest]

@@ -32,7 +32,7 @@ function cell(one, resource) {
   const down = one.isKnown ? downIn(one, resource.vrf) : [];
   if (found.state === "ok" && down.length > 0) return { state: "fail", text: `${several(down.length, "session")} down` };
   const segment = one.status.l2vnis?.find(({ vni }) => resource.kind === "L2VNI" && vni === resource.vni);
-  const count = segment?.macs ? `, ${segment.macs.local} MAC` : "";
+  const count = segment?.macs ? `, ${several(segment.macs.local, "MAC")}` : "";
   return { ...found, text: `${found.text}${found.state === "ok" ? count : ""}` };
 }
 
