@@ -22,6 +22,7 @@ mod lab {
     mod aggregates;
     mod broken_fabrics;
     mod broken_fabrics_faults;
+    mod broken_fabrics_host_faults;
     mod cleanup;
     mod daemon_crash;
     mod documentation;

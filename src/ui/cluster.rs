@@ -325,8 +325,11 @@ mod tests {
 
     #[test]
     fn five_hundred_nodes_are_a_document_of_bounded_size() {
-        let reports: Vec<NodeReport> =
-            (0..500).map(|n| NodeReport { node: format!("worker-{n}"), ..node("a", 20, true) }).collect();
+        let of_index = |index| {
+            let state = node("a", 20, true).state.map(|state| RouterState { index, vtep: None, ..state });
+            NodeReport { node: format!("worker-{index}"), state }
+        };
+        let reports: Vec<NodeReport> = (0..500).map(of_index).collect();
         let (text, _) = cluster_page(&reports, NOW, &[]).unwrap();
         assert!(text.len() < 2_000_000, "{}", text.len());
     }

@@ -9,7 +9,8 @@ use perouter_lab::node::CommandOutput;
 use serde_json::Value;
 
 use super::alerts::Alerts;
-use super::broken_fabrics_faults::{DEFAULT_ROUTE_ALONE, Fault, Step, VTEPS_AGAIN, fabric_faults, host_faults};
+use super::broken_fabrics_faults::{DEFAULT_ROUTE_ALONE, Fault, Step, VTEPS_AGAIN, fabric_faults};
+use super::broken_fabrics_host_faults::host_faults;
 use super::fixture::{Fixture, RED, SETTLE, Setup, until, until_true};
 use super::kernel_state::{in_router, router_devices, vrf_next_hops};
 
