@@ -10,6 +10,7 @@ use clap_complete::{CompleteEnv, Shell};
 
 use crate::runtime::{self, Runtime};
 use crate::status::{NodeStatus, publish};
+use crate::types::Vni;
 
 /// The scripts set it to the shell.
 const VARIABLE: &str = "PEROUTER_COMPLETE";
@@ -37,30 +38,28 @@ pub fn answer(factory: impl Fn() -> Command) -> Result<bool, clap::Error> {
 
 /// The VRFs of this node.
 pub fn vrfs() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
-        let status = status();
-        let l3vnis = status.iter().flat_map(NodeStatus::l3vnis);
-        l3vnis
-            .map(|(vni, state)| CompletionCandidate::new(&state.vrf).help(Some(format!("VNI {vni}").into())))
-            .collect()
-    })
+    ArgValueCandidates::new(l3vnis)
 }
 
 /// The VRFs of this node, and `default`: the sessions with the fabric.
 pub fn vrfs_of_sessions() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
-        let status = status();
-        let l3vnis = status.iter().flat_map(NodeStatus::l3vnis).map(|(_, state)| state.vrf.clone());
-        l3vnis.chain(["default".to_owned()]).map(CompletionCandidate::new).collect()
+    ArgValueCandidates::new(|| -> Vec<CompletionCandidate> {
+        l3vnis().into_iter().chain([CompletionCandidate::new("default")]).collect()
     })
 }
 
 /// The L2VNIs of this node.
 pub fn l2vnis() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
+    ArgValueCandidates::new(|| -> Vec<CompletionCandidate> {
         let status = status();
         status.iter().flat_map(NodeStatus::l2vnis).map(|(vni, _)| CompletionCandidate::new(vni.to_string())).collect()
     })
+}
+
+fn l3vnis() -> Vec<CompletionCandidate> {
+    let status = status();
+    let candidate = |vrf: &str, vni: Vni| CompletionCandidate::new(vrf).help(Some(format!("VNI {vni}").into()));
+    status.iter().flat_map(NodeStatus::l3vnis).map(|(vni, state)| candidate(&state.vrf, vni)).collect()
 }
 
 /// The last status in the run directory of the command line, if this user may read it.

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use perouter_lab::node::Node;
 use serde_json::json;
@@ -42,12 +42,12 @@ impl Alerts {
     pub fn firing(&self, node: &Node) -> Option<BTreeSet<String>> {
         let output =
             node.run(&["curl", "--silent", "--noproxy", "*", &format!("http://{METRICS_ADDRESS}/metrics")]).ok()?;
-        let now = UNIX_EPOCH.elapsed().unwrap().as_secs();
+        let now = UNIX_EPOCH.elapsed().unwrap();
         (!output.stdout.is_empty()).then(|| self.evaluate(&output.stdout, now))
     }
 
-    /// Those that fire on these metrics, which are of `now` in seconds since the epoch.
-    fn evaluate(&self, metrics: &str, now: u64) -> BTreeSet<String> {
+    /// Those that fire on these metrics, which are of `now` since the epoch.
+    fn evaluate(&self, metrics: &str, now: Duration) -> BTreeSet<String> {
         let samples = metrics.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
         let series: Vec<_> =
             samples.map(|(series, value)| json!({ "series": series, "values": values(series, value, now) })).collect();
@@ -69,18 +69,18 @@ impl Alerts {
             .filter_map(|rest| rest.split('"').next())
             .map(ToOwned::to_owned)
             .collect();
-        assert!(output.status.success() == found.is_empty(), "{text}");
+        assert_eq!(output.status.success(), found.is_empty(), "{text}");
         found
     }
 }
 
 /// The samples of a series over half an hour in which nothing changes: of a point in time its age stays the same.
-fn values(series: &str, value: &str, now: u64) -> String {
+fn values(series: &str, value: &str, now: Duration) -> String {
     let name = series.split('{').next().unwrap_or_default();
     if !name.ends_with("_timestamp_seconds") {
         return format!("{value}x40");
     }
-    let age = now as f64 - value.parse::<f64>().unwrap();
+    let age = now.as_secs_f64() - value.parse::<f64>().unwrap();
     format!("{}+60x40", -age)
 }
 
@@ -95,7 +95,9 @@ fn alerts_fire_on_the_metrics_of_a_router() {
             1_795_876_674 - age
         )
     };
-    let firing = |age, up| alerts.evaluate(&metrics(age, up), 1_795_876_674).into_iter().collect::<Vec<_>>();
+    let firing = |age, up| {
+        alerts.evaluate(&metrics(age, up), Duration::from_secs(1_795_876_674)).into_iter().collect::<Vec<_>>()
+    };
     assert_eq!(firing(2, 1), [""; 0]);
     assert_eq!(firing(2, 0), ["PerouterSessionDown"]);
     assert_eq!(firing(400, 1), ["PerouterStatusStale"]);
