@@ -29,7 +29,7 @@ async function fabric({ page, texts, shot, readable, hasSigns }) {
   // What an old status says is not shown as the state of now.
   assert.match(fourth, /\? status 1h 10m old[\s\S]*\? worker-4[\s\S]*\? sessions[\s\S]*the controller does not write its status/);
   assert.match(first, /✓ connected[\s\S]*✓ worker-1[\s\S]*✓ 4 of 4 sessions[\s\S]*✓ its status has nothing wrong/);
-  await hasSigns(page, "[data-node] .edge");
+  await hasSigns(page, "[data-node] .edge:is(.fail, .warning, .unknown)");
   await readable(page, "light", [".edge.fail .label", ".edge.ok .label", ".edge.unknown .label", ".found .cause b", ".found .cause.ok", ".box small"]);
   await shot(page, "nodes-broken-light.png");
   await page.keyboard.press("b");
