@@ -111,7 +111,7 @@ fn the_book_has_the_alerts_of_each_finding() {
             named.split(", ").filter(|name| *name != "none").map(|name| &name[1..name.find(']').unwrap()]).collect();
         assert!(named.iter().all(|name| alerts.contains(name)), "{kind}: {named:?}");
         let is_in_general = named.contains(&"PerouterCheckFailed");
-        // Of this one it depends on whether any session carries L2VPN EVPN.
+        // Of this one it depends on whether a session is down, and whether any carries L2VPN EVPN.
         let is_both = kind == "family-not-negotiated";
         assert_eq!(covered.contains(kind) && is_in_general, is_both, "{kind}: {named:?}");
         assert!(!covered.contains(kind) || !named.is_empty(), "{kind} has no alert at all");

@@ -313,8 +313,8 @@ mod tests {
         let expected = [
             "a Node: connected to the fabric, 1 of 2 sessions, 1 of 1 L3VNIs",
             "a Object: in place",
-            "b Finding: the controller does not write its status",
             "b Finding: not connected to the fabric",
+            "b Finding: the controller does not write its status",
             "b Node: the status is not written any more",
             "b Object: in place",
         ];

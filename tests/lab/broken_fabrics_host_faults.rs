@@ -82,7 +82,7 @@ fn host_family_faults() -> Vec<Fault> {
                 "neighbor 192.169.10.1 route-map peerred-in in",
                 "neighbor 192.169.10.1 route-map peerred-out out",
             ])],
-            found("family-not-negotiated", &["\"vrf\":\"red\"", HOST]),
+            found("family-not-negotiated", &["\"vrf\":\"red\"", HOST]).alerting(SESSION_DOWN),
         ),
         fault(
             "the host offers IPv6 on its IPv4 session",

@@ -37,8 +37,8 @@ impl From<kube::Error> for ListError {
     fn from(error: kube::Error) -> Self {
         match &error {
             kube::Error::Api(status) if status.code == 401 => Self::Credentials(error),
-            kube::Error::Api(status) if status.is_forbidden() => Self::Right(error),
-            kube::Error::Api(status) if status.is_not_found() => Self::Definition(error),
+            kube::Error::Api(status) if status.code == 403 => Self::Right(error),
+            kube::Error::Api(status) if status.code == 404 => Self::Definition(error),
             _ => Self::Other(error),
         }
     }
