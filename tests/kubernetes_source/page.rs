@@ -74,7 +74,9 @@ fn report(environment: &Environment, name: &str, age: i64, down: &[Value]) {
     let observed = Timestamp::from_second(Timestamp::now().as_second() - age).unwrap().to_string();
     let connected = json!({ "type": "FabricConnected", "status": "True", "reason": "EvpnSession", "message": "",
         "lastTransitionTime": observed });
-    let status = json!({ "index": 7, "vtep": "100.65.0.8", "vrfMode": "netns", "frrVersion": "10.7.1", "observedTime": observed,
+    // Two nodes with one VTEP would be a finding.
+    let index = u32::from(name.as_bytes()[1] - b'0');
+    let status = json!({ "index": index, "vtep": format!("100.65.0.{index}"), "vrfMode": "netns", "frrVersion": "10.7.1", "observedTime": observed,
         "conditions": [connected], "sessions": { "up": 1, "total": 1, "summary": "1/1" }, "vnis": { "ready": 0, "total": 0 },
         "sessionsDown": down });
     let patch = json!({ "status": status }).to_string();
