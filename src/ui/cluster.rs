@@ -110,10 +110,11 @@ fn area_report(area: Area, reports: &[NodeReport], found: &Found, now: u64) -> A
         Some(FindingSeverity::Info) | None => AreaState::Ok,
     };
     let known = reports.iter().filter(|report| report.is_known(now)).filter_map(|report| report.state.as_ref());
-    let mut checked = checked(area, known, reports.len() - unknown);
-    if unknown > 0 {
-        checked += &format!(", {unknown} of {} nodes not known", reports.len());
-    }
+    let of_known = checked(area, known, reports.len() - unknown);
+    let checked = match unknown {
+        0 => of_known,
+        _ => format!("{of_known}, {unknown} of {} nodes not known", reports.len()),
+    };
     AreaReport { area, state, checked }
 }
 
