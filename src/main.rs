@@ -9,9 +9,14 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+fn main() -> ExitCode {
+    // It changes the environment: there may be no other thread yet.
+    Cli::complete().unwrap_or_else(run)
+}
+
 // More threads would wait for the same kernel lock (RTNL).
 #[tokio::main(worker_threads = 2)]
-async fn main() -> ExitCode {
+async fn run() -> ExitCode {
     let filter = EnvFilter::try_from_env("PEROUTER_LOG").unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=error"));
     // The client logs the body of a reply that it cannot parse, which may be a Secret; `source` reports the failure.
     let filter = match "kube_client::client=off".parse() {

@@ -342,3 +342,37 @@ fn an_output_that_is_closed_is_no_panic() {
         assert_no_panic(&arguments.join(" "), &output);
     }
 }
+
+const STATUS: &str = r#"{"node": "n", "index": 0, "vrfMode": "vrf", "frrVersion": "10.7.1", "observedTime": 1, "ready": true, "resources": [],
+    "vnis": {"100": {"vrf": "red", "up": true, "routerMac": null, "svi": "", "inBgp": true, "rd": "1:1", "import": [], "export": []},
+        "110": {"type": "L2", "vrf": "red", "up": true, "routerMac": null, "svi": "", "inBgp": true, "rd": "1:2", "import": [], "export": []}},
+    "sessions": [], "foreignLines": [], "lastChange": {"kernelOps": 0, "frrLines": 0, "rebuilt": [], "durationMs": 0}}"#;
+
+/// With the script in bash, as a person presses Tab.
+#[test]
+fn a_shell_completes_the_vrfs_and_l2vnis_of_the_node() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("status.json"), STATUS).unwrap();
+    let bin = Path::new(env!("CARGO_BIN_EXE_perouter")).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let complete = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let script = format!(
+            "source <(perouter completions bash); COMP_WORDS=({}); COMP_CWORD={}; COMP_TYPE=9; \
+            _clap_complete_perouter perouter \"${{COMP_WORDS[-1]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
+            words.len() - 1
+        );
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &script]).env("PATH", &path).env("PEROUTER_RUN_DIR", folder.path());
+        let output = bash.output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{line}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(complete("perouter routes r"), ["red"]);
+    assert_eq!(complete("perouter sessions de"), ["default"]);
+    assert_eq!(complete("perouter macs 1"), ["110"]);
+    assert_eq!(complete("perouter trace 172.30.0.10 --vrf "), ["red"]);
+    assert_eq!(complete("perouter sess"), ["sessions"]);
+    assert_eq!(complete("perouter routes --run-dir /nonexistent r"), [""; 0]);
+}

@@ -16,18 +16,20 @@ mod kubernetes_source {
 
     pub(crate) mod indexes;
     pub(crate) mod outage;
+    pub(crate) mod page;
     pub(crate) mod snapshots;
     pub(crate) mod status;
 }
 
 use kubernetes_source::environment::{Environment, step};
 use kubernetes_source::status::Publisher;
-use kubernetes_source::{admission, indexes, outage, snapshots, status};
+use kubernetes_source::{admission, indexes, outage, page, snapshots, status};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_real_api_server() {
     let Some(mut environment) = Environment::new() else { return };
     step("admission policies", admission::a_controller_writes_the_objects_of_its_node(&environment)).await;
+    step("page of all nodes", page::the_page_of_all_nodes_is_read_from_the_api_server(&environment)).await;
     step("both sources on the examples", snapshots::examples_are_the_same_from_both_sources(&environment)).await;
     step("one read", snapshots::one_read_claims_nothing(&environment)).await;
     step("200 objects in one call", snapshots::a_burst_is_one_snapshot_or_two(&environment)).await;

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test file")]
 
 mod lab {
+    mod alerts;
     mod capture;
     mod crafted;
     mod fabric;
@@ -21,6 +22,7 @@ mod lab {
     mod aggregates;
     mod broken_fabrics;
     mod broken_fabrics_faults;
+    mod broken_fabrics_host_faults;
     mod cleanup;
     mod daemon_crash;
     mod documentation;

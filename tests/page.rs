@@ -6,6 +6,7 @@
 
 mod page {
     pub mod facts;
+    pub mod nodes;
 }
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use page::facts::{Fault, NOW, facts, routes, trace};
+use page::nodes::serve_nodes;
 use perouter::diagnose::check;
 use perouter::diagnose::finding::with_times;
 use perouter::ui::report::{CommandTarget, ListDocument, RouterReport};
@@ -48,6 +50,7 @@ async fn serve(faults: &'static [Fault], stop: &CancellationToken) -> SocketAddr
             let fault = usize::try_from(number).ok().and_then(|number| faults.get(number)).copied().unwrap_or(last);
             Box::pin(async move { Ok(reading(fault, NOW + 3 * number)) })
         }),
+        pause: ui::ROUTER_PAUSE,
         routes: Arc::new(move |vrf| {
             let list = ListDocument::new("RouteList", routes(last, &vrf), 1000);
             Box::pin(async move { Ok(serde_json::to_string(&list).unwrap()) })
@@ -93,6 +96,9 @@ async fn a_person_sees_what_is_wrong() {
     let mut addresses = Vec::new();
     for faults in routers {
         addresses.push(format!("http://{}/", serve(faults, &stop).await));
+    }
+    for recovers in [false, true] {
+        addresses.push(format!("http://{}/", serve_nodes(recovers, &stop).await));
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let temporary = tempfile::tempdir().unwrap();

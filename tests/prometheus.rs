@@ -14,6 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use perouter::diagnose::finding::FindingKind;
 use perouter::status::metrics::{METRICS, MetricType};
 use prometheus::routers::{Router, State};
 use prometheus::server::{Prometheus, programs, promtool};
@@ -87,6 +88,33 @@ fn each_alert_has_a_test_its_texts_and_a_section_in_the_book() {
         for part in ["severity: ", "summary: ", "description: ", &runbook] {
             assert!(rule.contains(part), "{name} has no {part}");
         }
+    }
+}
+
+/// A finding that another alert is for does not fire `PerouterCheckFailed`, and the other way round.
+#[test]
+fn the_book_has_the_alerts_of_each_finding() {
+    let (rules, page) = (read(RULES), read("docs/operations/alerts.md"));
+    let alerts = names(&rules, "alert: ");
+    let rule = rules.split("- alert: PerouterCheckFailed").nth(1).unwrap();
+    let covered: BTreeSet<&str> =
+        rule.split("finding!~\"").nth(1).unwrap().split('"').next().unwrap().split('|').collect();
+    let section = page.split("## Findings and alerts").nth(1).unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | "));
+    let rows: Vec<(&str, &str)> = rows.collect();
+    assert_eq!(
+        rows.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
+        FindingKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>()
+    );
+    for (kind, named) in rows {
+        let named: Vec<&str> =
+            named.split(", ").filter(|name| *name != "none").map(|name| &name[1..name.find(']').unwrap()]).collect();
+        assert!(named.iter().all(|name| alerts.contains(name)), "{kind}: {named:?}");
+        let is_in_general = named.contains(&"PerouterCheckFailed");
+        // Of this one it depends on whether a session is down, and whether any carries L2VPN EVPN.
+        let is_both = kind == "family-not-negotiated";
+        assert_eq!(covered.contains(kind) && is_in_general, is_both, "{kind}: {named:?}");
+        assert!(!covered.contains(kind) || !named.is_empty(), "{kind} has no alert at all");
     }
 }
 

@@ -2,9 +2,8 @@
 //! wrong on each.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use anyhow::Context;
 use serde::Serialize;
 
 use super::exit_status::ExitStatus;
@@ -14,11 +13,11 @@ use super::show::{Look, ShowOptions, Shown};
 use super::tone::Tone;
 use crate::diagnose::cause::short_age;
 use crate::diagnose::cluster_checks::{NodeReport, findings};
-use crate::diagnose::finding::{Finding, rfc3339};
-use crate::status::kubernetes;
+use crate::diagnose::finding::{Finding, FindingSeverity, rfc3339};
+use crate::status::kubernetes::{self, ListFrom};
 
-/// An API server that answers does so in less.
-const LIMIT: Duration = Duration::from_secs(20);
+/// Said where no node has written a status.
+pub const NO_NODE: &str = "the API server has no RouterNodeStatus: does a controller run on a node?";
 
 /// What is printed.
 #[derive(Debug, Serialize)]
@@ -37,6 +36,9 @@ struct CheckedNode {
     sessions: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     observed_time: Option<String>,
+    /// The worst of the findings; absent without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    severity: Option<FindingSeverity>,
     findings: Vec<Finding>,
     #[serde(skip)]
     age: Option<u64>,
@@ -44,11 +46,8 @@ struct CheckedNode {
 
 /// Reads all nodes and checks them.
 pub async fn read(api: &ApiOptions, show: &ShowOptions) -> anyhow::Result<Shown> {
-    let client = api.client().await?;
-    let reports =
-        tokio::time::timeout(LIMIT, kubernetes::list(client)).await.context("the API server does not answer")?;
-    let reports = reports.context("read every RouterNodeStatus")?;
-    anyhow::ensure!(!reports.is_empty(), "the API server has no RouterNodeStatus: does a controller run on a node?");
+    let reports = kubernetes::list(api.client().await?, ListFrom::Store).await?;
+    anyhow::ensure!(!reports.is_empty(), NO_NODE);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let report = report(&reports, now);
     let has_problem = report.nodes.iter().flat_map(|node| &node.findings).any(Finding::is_problem);
@@ -62,14 +61,16 @@ fn report(reports: &[NodeReport], now: u64) -> ClusterReport {
         let state = report.state.as_ref();
         let observed = state.and_then(|state| state.observed_time.as_ref());
         let observed = observed.and_then(|time| u64::try_from(time.0.as_second()).ok());
+        let findings = found.remove(&report.node).unwrap_or_default();
         CheckedNode {
             node: report.node.clone(),
             index: state.map(|state| state.index),
             vtep: state.and_then(|state| state.vtep.clone()),
             sessions: state.map(|state| state.sessions.summary.clone()),
             observed_time: observed.map(rfc3339),
-            findings: found.remove(&report.node).unwrap_or_default(),
-            age: observed.map(|observed| now.saturating_sub(observed)),
+            severity: findings.iter().map(|finding| finding.severity).min(),
+            findings,
+            age: report.age(now),
         }
     };
     ClusterReport { time: rfc3339(now), nodes: reports.iter().map(node).collect() }
@@ -77,17 +78,22 @@ fn report(reports: &[NodeReport], now: u64) -> ClusterReport {
 
 fn text(report: &ClusterReport, look: Look, now: u64) -> String {
     let rows = report.nodes.iter().map(|node| {
-        let tone = Tone::of(!node.findings.iter().any(Finding::is_problem));
+        let (tone, state) = match node.severity {
+            Some(FindingSeverity::Error) => (Tone::Bad, "fail"),
+            Some(FindingSeverity::Warning) => (Tone::Warning, "warning"),
+            Some(FindingSeverity::Info) | None => (Tone::Good, "ok"),
+        };
         vec![
             node.node.clone(),
-            tone.mark(if tone == Tone::Good { "ok" } else { "fail" }),
+            tone.mark(state),
+            node.severity.map(FindingSeverity::as_str).unwrap_or_default().to_owned(),
             node.index.map(|index| index.to_string()).unwrap_or_default(),
             node.vtep.clone().unwrap_or_default(),
             node.sessions.clone().unwrap_or_default(),
             node.age.map(short_age).unwrap_or_default(),
         ]
     });
-    let mut out = look.table(&["NODE", "STATE", "INDEX", "VTEP", "SESSIONS", "OBSERVED"], rows);
+    let mut out = look.table(&["NODE", "STATE", "SEVERITY", "INDEX", "VTEP", "SESSIONS", "OBSERVED"], rows);
     for node in report.nodes.iter().filter(|node| !node.findings.is_empty()) {
         out.extend(["\nnode ", &node.node, "\n"]);
         out += node.findings.iter().map(|finding| entry(finding, now)).collect::<String>().trim_start_matches('\n');
@@ -109,20 +115,27 @@ mod tests {
             sessions: SessionCount { up: 1, total: 1, summary: "1/1".into() },
             ..RouterState::default()
         };
-        let reports = [("a", Some(state(0))), ("b", Some(state(0))), ("c", None)]
+        let unmeasured = RouterState { frr_warning: Some("not measured".into()), vtep: None, ..state(1) };
+        let reports = [("a", Some(state(0))), ("b", Some(state(0))), ("c", None), ("d", Some(unmeasured))]
             .map(|(node, state)| NodeReport { node: node.into(), state });
         let report = report(&reports, 1_795_876_674);
         let shown = plain(&text(&report, Look::TABLE, 1_795_876_674));
         assert!(
             shown.starts_with(
-                "NODE  STATE  INDEX  VTEP        SESSIONS  OBSERVED\na     fail   0      100.65.0.1  1/1\n"
+                "NODE  STATE  SEVERITY  INDEX  VTEP        SESSIONS  OBSERVED\na     fail   error     0      100.65.0.1  1/1\n"
             ),
             "{shown}"
         );
-        for words in ["\nnode a\nFAIL  duplicate-vtep  VTEP 100.65.0.1\n", "\nnode c\nFAIL  controller-stopped\n"] {
+        for words in [
+            "\nd     ok     info      1  ",
+            "\nnode d\ninfo  frr-unmeasured\n",
+            "\nnode a\nFAIL  duplicate-vtep  VTEP 100.65.0.1\n",
+            "\nnode c\nFAIL  controller-stopped\n",
+        ] {
             assert!(shown.contains(words), "no {words:?} in {shown}");
         }
         let json = serde_json::to_value(&report).unwrap();
-        assert_eq!((&json["time"], json["nodes"].as_array().unwrap().len()), (&"2026-11-28T14:37:54Z".into(), 3));
+        assert_eq!((&json["time"], json["nodes"].as_array().unwrap().len()), (&"2026-11-28T14:37:54Z".into(), 4));
+        assert_eq!((&json["nodes"][0]["severity"], &json["nodes"][3]["severity"]), (&"error".into(), &"info".into()));
     }
 }

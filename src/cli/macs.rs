@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
+use super::completions;
 use super::exit_status::ExitStatus;
 use super::frr_client::FrrQueries;
 use super::options::RuntimeOptions;
@@ -25,7 +26,7 @@ pub struct MacsArgs {
     #[command(flatten)]
     runtime: RuntimeOptions,
     /// The L2VNI
-    #[arg(value_name = "VNI", value_parser = vni)]
+    #[arg(value_name = "VNI", value_parser = vni, add = completions::l2vnis())]
     vni: Vni,
     #[command(flatten)]
     show: ShowOptions,

@@ -5,6 +5,7 @@ mod bundle;
 mod check;
 mod check_nodes;
 mod cleanup;
+mod completions;
 mod crds;
 mod diagnostic;
 mod exit_status;
@@ -34,6 +35,7 @@ mod table;
 mod tone;
 mod trace;
 mod ui;
+mod ui_nodes;
 mod validate;
 
 use std::ffi::OsString;
@@ -107,7 +109,7 @@ enum Command {
     Trace(trace::TraceArgs),
     /// Write an archive for support: status, sessions, routes, configurations, logs, the kernel. Without passwords
     Bundle(bundle::BundleArgs),
-    /// Serve a page with what is wrong on this node, on loopback
+    /// Serve a page with what is wrong on this node, or on all nodes of a cluster, on loopback
     Ui(ui::UiArgs),
     /// Remove the router from this node: stop FRR, delete links and namespaces, return the NICs
     Cleanup(cleanup::CleanupArgs),
@@ -116,7 +118,10 @@ enum Command {
     /// Write the manual pages
     Man(man::ManArgs),
     /// Print the completion script for a shell
-    #[command(after_help = "Examples:\n  source <(perouter completions bash)")]
+    #[command(
+        after_help = "The script runs perouter for the candidates: VRFs and L2VNIs are those of this node, for a user who may read\n\
+        the status of the controller.\n\nExamples:\n  source <(perouter completions bash)"
+    )]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -124,6 +129,18 @@ enum Command {
 }
 
 impl Cli {
+    /// Answers the completion script of a shell; `None` where this is another run.
+    pub fn complete() -> Option<ExitCode> {
+        match completions::answer(Self::command) {
+            Ok(false) => None,
+            Ok(true) => Some(ExitStatus::Ok.into()),
+            Err(error) => {
+                let _ = error.print();
+                Some(ExitStatus::CannotKnow.into())
+            }
+        }
+    }
+
     /// Reads arguments, the first of which is the name of the program. `Err`: the exit status, after help, version or an error
     /// was printed.
     pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
@@ -161,9 +178,7 @@ impl Cli {
             Command::Crds(args) => crds::execute(&args),
             Command::Man(args) => man::execute(&args, Self::command()),
             Command::Completions { shell } => {
-                let mut script = Vec::new();
-                clap_complete::generate(shell, &mut Self::command(), "perouter", &mut script);
-                output::out(&String::from_utf8_lossy(&script))?;
+                output::out(&completions::script(shell)?)?;
                 Ok(ExitCode::SUCCESS)
             }
         }

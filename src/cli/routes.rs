@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
+use super::completions;
 use super::exit_status::ExitStatus;
 use super::frr_client::{FrrQueries, unknown_vrf};
 use super::options::RuntimeOptions;
@@ -28,7 +29,7 @@ pub struct RoutesArgs {
     #[command(flatten)]
     runtime: RuntimeOptions,
     /// The VRF
-    #[arg(value_name = "VRF")]
+    #[arg(value_name = "VRF", add = completions::vrfs())]
     vrf: VrfName,
     /// Show only prefixes whose best path has this origin
     #[arg(long, value_name = "ORIGIN", value_enum)]

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 
+use super::completions;
 use super::exit_status::ExitStatus;
 use super::frr_client::{FrrQueries, unknown_vrf};
 use super::options::RuntimeOptions;
@@ -34,7 +35,7 @@ pub struct SessionsArgs {
     #[command(flatten)]
     runtime: RuntimeOptions,
     /// Show only the sessions of this VRF; `default`: those with the fabric
-    #[arg(value_name = "VRF")]
+    #[arg(value_name = "VRF", add = completions::vrfs_of_sessions())]
     vrf: Option<String>,
     #[command(flatten)]
     show: ShowOptions,

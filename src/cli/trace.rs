@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 use ipnet::IpNet;
 
+use super::completions;
 use super::exit_status::ExitStatus;
 use super::facts;
 use super::frr_client::{FrrQueries, unknown_vrf};
@@ -49,7 +50,7 @@ pub struct TraceArgs {
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
     /// Trace in this VRF only
-    #[arg(long, value_name = "VRF")]
+    #[arg(long, value_name = "VRF", add = completions::vrfs())]
     vrf: Option<VrfName>,
     #[command(flatten)]
     show: ShowOptions,

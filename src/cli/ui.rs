@@ -1,19 +1,20 @@
-//! `perouter ui`: a page with the state of this node and what is wrong on it. In: an address. Out: the page over HTTP, until a
-//! signal. It changes nothing on the node.
+//! `perouter ui`: a page with the state of this node, or of all nodes of a cluster, and what is wrong. In: an address. Out: the page over
+//! HTTP, until a signal. It changes nothing.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 
 use super::options::RuntimeOptions;
 use super::output;
 use super::stop_signal::stop_signal;
-use super::{facts, routes, trace};
+use super::{facts, routes, trace, ui_nodes};
 use crate::diagnose::check::findings;
 use crate::diagnose::finding::with_times;
 use crate::diagnose::listed_route::ListedRoute;
@@ -23,7 +24,7 @@ use crate::runtime::{self, Runtime};
 use crate::types::{VrfMode, VrfName};
 use crate::ui::report::{CommandTarget, ListDocument, RouterReport};
 use crate::ui::states::States;
-use crate::ui::{self, PageSource, Reading};
+use crate::ui::{self, PageSource, ROUTER_PAUSE, Reading};
 
 /// Routes of a VRF that a page shows, at most.
 const MOST_ROUTES: usize = 1000;
@@ -33,28 +34,57 @@ const MOST_ROUTES: usize = 1000;
 #[command(
     after_help = "Anybody who can open the address can read the state of the router: it is loopback unless another one is\n\
     given. From elsewhere: ssh -L 9478:127.0.0.1:9478 NODE\n\n\
-    Examples:\n  perouter ui\n  perouter ui --address '[::1]:8080'"
+    Examples:\n  perouter ui\n  perouter ui --address '[::1]:8080'\n  perouter ui --source kubernetes"
 )]
 pub struct UiArgs {
     #[command(flatten)]
     runtime: RuntimeOptions,
+    /// What is shown
+    #[arg(long, value_name = "SOURCE", value_enum, default_value = "router")]
+    source: UiSource,
+    /// Kubeconfig file of the API server, for --source kubernetes [default: $KUBECONFIG, ~/.kube/config, or the service account of
+    /// the pod]
+    #[arg(long, env = "PEROUTER_KUBECONFIG", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
     /// Address on which the page is served
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9478")]
     address: SocketAddr,
 }
 
+/// What the page shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum UiSource {
+    /// The router of this node
+    Router,
+    /// All nodes, by what their controllers write to the API server: from anywhere, with a kubeconfig whose user may list
+    /// `RouterNodeStatus`
+    Kubernetes,
+}
+
 /// Serves the page.
 pub async fn execute(args: &UiArgs) -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind(args.address).await.with_context(|| format!("listen on {}", args.address))?;
-    let runtime = Arc::new(args.runtime.paths());
-    let source = PageSource {
+    let source = match args.source {
+        UiSource::Router => router_source(&args.runtime),
+        UiSource::Kubernetes => ui_nodes::source(args.kubeconfig.clone()).await?,
+    };
+    let stop = stop_signal(|| {})?;
+    output::out(&format!("http://{}/\n", listener.local_addr()?))?;
+    ui::serve(listener, source, stop).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn router_source(given: &RuntimeOptions) -> PageSource {
+    let runtime = Arc::new(given.paths());
+    PageSource {
         report: {
-            let (runtime, options) = (Arc::clone(&runtime), Arc::new(options(&args.runtime)));
+            let (runtime, options) = (Arc::clone(&runtime), Arc::new(options(given)));
             Arc::new(move || {
                 let (runtime, options) = (Arc::clone(&runtime), Arc::clone(&options));
                 Box::pin(async move { report(&runtime, &options).await.map_err(in_words) })
             })
         },
+        pause: ROUTER_PAUSE,
         routes: {
             let runtime = Arc::clone(&runtime);
             Arc::new(move |vrf| {
@@ -66,11 +96,7 @@ pub async fn execute(args: &UiArgs) -> anyhow::Result<ExitCode> {
             let runtime = Arc::clone(&runtime);
             Box::pin(async move { trace_list(&runtime, &query).await.map_err(in_words) })
         }),
-    };
-    let stop = stop_signal(|| {})?;
-    output::out(&format!("http://{}/\n", listener.local_addr()?))?;
-    ui::serve(listener, source, stop).await;
-    Ok(ExitCode::SUCCESS)
+    }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]

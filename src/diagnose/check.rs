@@ -113,7 +113,8 @@ fn established(facts: &Facts, is_fabric: bool) -> String {
     format!("{up} of {} established", counted(all().count(), "session"))
 }
 
-fn counted(number: usize, one: &str) -> String {
+/// `1 session`, `2 sessions`.
+pub fn counted(number: usize, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 

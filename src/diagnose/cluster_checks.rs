@@ -20,14 +20,31 @@ pub struct NodeReport {
     pub state: Option<RouterState>,
 }
 
+impl NodeReport {
+    /// Seconds since its status was written; `None` where there is none.
+    pub fn age(&self, now: u64) -> Option<u64> {
+        let observed = self.state.as_ref()?.observed_time.as_ref()?;
+        Some(now.saturating_sub(u64::try_from(observed.0.as_second()).ok()?))
+    }
+
+    /// Whether its controller writes its status: what an older one says may have changed.
+    pub fn is_known(&self, now: u64) -> bool {
+        self.state.is_some() && self.age(now).is_none_or(|age| age <= STALE)
+    }
+}
+
 /// The findings of each node, the worst first.
 pub fn findings(reports: &[NodeReport], now: u64) -> BTreeMap<String, Vec<Finding>> {
     let of_node = |report: &NodeReport| {
         let mut found = match &report.state {
             None => vec![controller("the controller has not written a status yet", String::new())],
-            Some(state) => of_state(state, now),
+            Some(state) => {
+                let stale = report.age(now).filter(|_| !report.is_known(now));
+                of_state(state, stale)
+            }
         };
         found.extend(duplicates(report, reports));
+        found.extend(report.state.iter().filter_map(|state| state.frr_warning.as_deref()).map(unmeasured));
         found.sort_by(|a, b| (a.severity, a.area, a.kind, &a.place).cmp(&(b.severity, b.area, b.kind, &b.place)));
         (report.node.clone(), found)
     };
@@ -40,10 +57,9 @@ fn controller(what: &str, evidence: String) -> Finding {
         .remedied_by("see the log of the controller on the node: until it runs no change of an object is applied")
 }
 
-fn of_state(state: &RouterState, now: u64) -> Vec<Finding> {
+fn of_state(state: &RouterState, stale: Option<u64>) -> Vec<Finding> {
     let mut found = Vec::new();
-    let observed = state.observed_time.as_ref().and_then(|time| u64::try_from(time.0.as_second()).ok());
-    if let Some(age) = observed.map(|time| now.saturating_sub(time)).filter(|age| *age > STALE) {
+    if let Some(age) = stale {
         found.push(controller("the controller does not write its status", format!("it is {} old", short_age(age))));
     }
     found.extend(state.sessions_down.iter().map(session_down));
@@ -98,6 +114,11 @@ fn resource(resource: &ResourceState) -> Option<Finding> {
         .shown_by(format!("{} {}/{}, reason {}", resource.kind, resource.namespace, resource.name, resource.reason))
         .remedied_by("change the object as the message says");
     Some(finding.of(object.as_ref(), ""))
+}
+
+fn unmeasured(warning: &str) -> Finding {
+    Finding::new(FindingSeverity::Info, Area::Router, FindingKind::FrrUnmeasured, warning)
+        .remedied_by("use a version of FRR that is measured")
 }
 
 /// What two nodes have that must be unique. Their own routes do not show it: FRR drops a route whose next hop is its own address.

@@ -203,6 +203,12 @@ pub struct ResourceState {
     pub namespace: String,
     /// Name of the object.
     pub name: String,
+    /// VRF that the object is on this node. Absent where it is none, or is not in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrf: Option<String>,
+    /// VNI that the object is on this node. Absent where it is none, or is not in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vni: Option<u32>,
     /// `metadata.generation` of the object that was observed. Absent if the object could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,

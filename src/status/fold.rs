@@ -30,7 +30,8 @@ pub fn fold(
         vnis.entry(vni).or_insert_with(|| VniState { vrf: vrf.to_string(), ..VniState::default() });
     }
     for (vni, vrf) in l2vnis {
-        let vrf = vrf.map(ToString::to_string).unwrap_or_default();
+        // As FRR has the VRF of a bridge without a routing domain.
+        let vrf = vrf.map_or_else(|| "default".to_owned(), ToString::to_string);
         vnis.entry(vni).or_insert_with(|| VniState { vni_type: VniType::L2, vrf, ..VniState::default() });
     }
     let mut vteps = plan.fabric.iter().flat_map(|fabric| fabric.vteps.values().copied());
@@ -86,6 +87,7 @@ fn resources(
     for rejection in &plan.rejected {
         rejected.entry(&rejection.object).or_default().push(rejection);
     }
+    let l3vnis = plan.l3vnis();
     let objects: BTreeSet<&ObjectRef> = rejected.keys().copied().chain(plan.objects.keys()).collect();
     objects
         .into_iter()
@@ -94,14 +96,20 @@ fn resources(
             let failed = planned.and_then(|planned| failures_of(&planned.scope, plan, failures));
             let fault = planned.and_then(|planned| faults.get(&planned.scope));
             let generation = snapshot.objects.get(object).map(|found| found.generation);
-            let vrf = planned.and_then(|planned| vrf_of(&planned.scope));
-            Resource { vrf, ..resource(object, generation, rejected.get(object), (failed, fault), planned.is_some()) }
+            let (vrf, vni) = planned.map(|planned| place_of(&planned.scope, &l3vnis)).unwrap_or_default();
+            let found = resource(object, generation, rejected.get(object), (failed, fault), planned.is_some());
+            Resource { vrf, vni, ..found }
         })
         .collect()
 }
 
-fn vrf_of(scope: &Scope) -> Option<VrfName> {
-    if let Scope::Vrf(vrf) = scope { Some(vrf.clone()) } else { None }
+/// The VRF and the VNI that a scope is.
+fn place_of(scope: &Scope, l3vnis: &BTreeMap<&VrfName, Vni>) -> (Option<VrfName>, Option<Vni>) {
+    match scope {
+        Scope::Vrf(vrf) => (Some(vrf.clone()), l3vnis.get(vrf).copied()),
+        Scope::Segment(vni) => (None, Some(*vni)),
+        Scope::Underlay | Scope::Passthrough | Scope::Raw(_) => (None, None),
+    }
 }
 
 /// The failures of a scope that an object owns. What is left of a segment that no object owns is the node's, and
@@ -139,6 +147,7 @@ fn resource(
         namespace: object.namespace.clone(),
         name: object.name.clone(),
         vrf: None,
+        vni: None,
         generation,
         state,
         reason,
@@ -246,6 +255,22 @@ mod tests {
         let wanted = if expected.is_empty() { ObjectState::Ready } else { ObjectState::Failed };
         assert_eq!((states("layer2"), states("red")), ((wanted, expected), (ObjectState::Ready, "")));
         assert!(status.vnis.contains_key(&Vni::try_from(110).unwrap()), "what FRR does not list is down");
+        let place = |name: &str| {
+            let found = status.resources.iter().find(|resource| resource.name == name).unwrap();
+            (found.vrf.as_ref().map(VrfName::as_str), found.vni.map(Vni::get))
+        };
+        assert_eq!((place("layer2"), place("red")), ((None, Some(110)), (Some("red"), Some(100))));
+    }
+
+    #[test]
+    fn an_l2vni_that_frr_lacks_has_the_vrf_that_frr_would_show() {
+        let (mut snapshot, _) = node();
+        let object = Object::new(Spec::from_json(Kind::L2VNI, serde_json::json!({"vni": 120})).unwrap());
+        snapshot.objects.insert(ObjectRef::new(Kind::L2VNI, "default", "layer2"), object);
+        let plan = plan(&snapshot, &NodeFacts::unknown(VrfMode::Vrf, crate::frr::release::FRR_10_7));
+        let status = fold(&snapshot, &plan, VrfMode::Vrf, &BTreeMap::new(), live([up()]), PassSummary::default());
+        let missing = &status.vnis[&Vni::try_from(120).unwrap()];
+        assert_eq!((missing.vrf.as_str(), missing.vni_type, missing.is_ready()), ("default", VniType::L2, false));
     }
 
     #[test]

@@ -145,6 +145,9 @@ pub struct Resource {
     /// The VRF that it is on this node; absent of an object that is none, or is not in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vrf: Option<VrfName>,
+    /// The VNI that it is on this node; absent where it is none, or is not in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vni: Option<Vni>,
     /// Generation that was judged; absent where the document could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,

@@ -104,8 +104,16 @@ impl History {
 }
 
 /// What a read has that could not read the router.
-const ALL: [Subject; 7] =
-    [Subject::Finding, Subject::Object, Subject::Link, Subject::Session, Subject::Vni, Subject::Vtep, Subject::Prefix];
+const ALL: [Subject; 8] = [
+    Subject::Node,
+    Subject::Finding,
+    Subject::Object,
+    Subject::Link,
+    Subject::Session,
+    Subject::Vni,
+    Subject::Vtep,
+    Subject::Prefix,
+];
 
 /// What was there and was not read is not gone.
 fn keep_unread(

@@ -1,4 +1,4 @@
-//! The page of `perouter ui`. In: a listener, and what reads the router. Out: files that are part of the program, reports as a
+//! The page of `perouter ui`. In: a listener, and what reads the router, or all nodes of a cluster. Out: files that are part of the program, reports as a
 //! stream of events, and answers to requests. It changes nothing, serves no file of the disk, and does not know how the
 //! router is read.
 //!
@@ -12,6 +12,7 @@
 //!
 //! The last two use FRR's time, and need the header `X-Perouter: page`.
 
+pub mod cluster;
 mod history;
 mod query;
 pub mod report;
@@ -47,8 +48,11 @@ use crate::diagnose::trace::TraceQuery;
 use crate::status::connections;
 use crate::types::VrfName;
 
-/// Time between the end of a read and the next one, while somebody has the page open, at least.
-const PAUSE: Duration = Duration::from_secs(3);
+/// [`PageSource::pause`] of a router.
+pub const ROUTER_PAUSE: Duration = Duration::from_secs(3);
+
+/// [`PageSource::pause`] of a cluster: a list of every `RouterNodeStatus`, which the API server has in memory.
+pub const CLUSTER_PAUSE: Duration = Duration::from_secs(10);
 
 /// An answer takes no longer, nor does the wait for it to begin: one is computed at a time.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -68,8 +72,14 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
     ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
     ("/app.js", SCRIPT, include_str!("page/app.js")),
+    ("/all_checks.js", SCRIPT, include_str!("page/all_checks.js")),
+    ("/all_fabric.js", SCRIPT, include_str!("page/all_fabric.js")),
+    ("/all_node.js", SCRIPT, include_str!("page/all_node.js")),
+    ("/all_path.js", SCRIPT, include_str!("page/all_path.js")),
+    ("/all_vrf.js", SCRIPT, include_str!("page/all_vrf.js")),
     ("/changes.js", SCRIPT, include_str!("page/changes.js")),
     ("/checks.js", SCRIPT, include_str!("page/checks.js")),
+    ("/cluster.js", SCRIPT, include_str!("page/cluster.js")),
     ("/command.js", SCRIPT, include_str!("page/command.js")),
     ("/fabric.js", SCRIPT, include_str!("page/fabric.js")),
     ("/filter.js", SCRIPT, include_str!("page/filter.js")),
@@ -106,8 +116,10 @@ pub type ReadAnswer<Q> = Arc<dyn Fn(Q) -> BoxFuture<'static, Result<String, Stri
 /// What the page shows.
 #[derive(Clone)]
 pub struct PageSource {
-    /// The router, read every few seconds.
+    /// The router, or all nodes of a cluster.
     pub report: ReadReport,
+    /// Time between the end of a read and the next one, while somebody has the page open, at least.
+    pub pause: Duration,
     /// The routes of a VRF.
     pub routes: ReadAnswer<VrfName>,
     /// The path of an address.
@@ -130,7 +142,7 @@ struct PageState {
 pub async fn serve(listener: TcpListener, source: PageSource, stop: CancellationToken) {
     let (reports, history, turn) = (watch::Sender::new(None), Mutex::default(), Semaphore::new(1));
     // Shorter than the pause of reports: where FRR is fast each report has new routes beside it.
-    let routes = Mutex::new(RouteCache::new(|took| pause_after(took, PAUSE / 2)));
+    let routes = Mutex::new(RouteCache::new(|took| pause_after(took, ROUTER_PAUSE / 2)));
     let served = Arc::new(PageState { reports, history, routes, source, turn });
     let reading = tokio::spawn(read_while_open(Arc::clone(&served)));
     connections::serve(listener, router(&served), stop).await;
@@ -154,7 +166,7 @@ async fn read_while_open(served: Arc<PageState>) {
         let begin = Instant::now();
         let read = (served.source.report)().await;
         served.reports.send_replace(Some(served.note(read)));
-        sleep(pause_after(begin.elapsed(), PAUSE)).await;
+        sleep(pause_after(begin.elapsed(), served.source.pause)).await;
     }
 }
 

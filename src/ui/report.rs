@@ -52,11 +52,15 @@ pub struct CommandTarget {
     pub vrf_netns_dir: Option<String>,
 }
 
+/// An area of the checks.
 #[derive(Debug, Serialize)]
-struct AreaReport {
-    area: Area,
-    state: AreaState,
-    checked: String,
+pub(super) struct AreaReport {
+    /// Which one.
+    pub(super) area: Area,
+    /// Its state.
+    pub(super) state: AreaState,
+    /// What was checked.
+    pub(super) checked: String,
 }
 
 impl<'a> RouterReport<'a> {

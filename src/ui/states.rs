@@ -18,8 +18,10 @@ use crate::kind::object::ObjectRef;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subject {
-    /// The router as a whole: whether it can be read.
+    /// The router as a whole, or the API server: whether it can be read.
     Router,
+    /// A node of a cluster.
+    Node,
     /// A problem that the checks find.
     Finding,
     /// An object of this node.
@@ -40,6 +42,9 @@ pub enum Subject {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StateKey {
+    /// The node, where the page shows several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// What it is.
     pub subject: Subject,
     /// Where.
@@ -56,7 +61,7 @@ pub struct StateKey {
 impl StateKey {
     /// Something at a place.
     pub fn new(subject: Subject, place: Place) -> Self {
-        Self { subject, place, kind: None, object: None }
+        Self { node: None, subject, place, kind: None, object: None }
     }
 }
 
@@ -110,7 +115,7 @@ type StateEntry = (StateKey, PartState);
 
 /// Several findings may be of one key, such as one for each set of route targets that is not imported: they are one state, the worst,
 /// with all texts.
-fn of_findings(findings: &[Finding]) -> BTreeMap<StateKey, PartState> {
+pub(super) fn of_findings(findings: &[Finding]) -> BTreeMap<StateKey, PartState> {
     let mut found: Vec<_> = findings.iter().filter_map(of_finding).collect();
     // By text, not by the order of the findings: the texts of two reads in which nothing happened are equal.
     found.sort_by(|(_, a), (_, b)| b.state.cmp(&a.state).then_with(|| a.text.cmp(&b.text)));

@@ -43,6 +43,7 @@ async fn served(answer: Result<&'static str, &'static str>) -> PageServer {
     let (of_routes, of_trace) = (Arc::clone(&busy), Arc::clone(&busy));
     let source = PageSource {
         report,
+        pause: ROUTER_PAUSE,
         routes: Arc::new(move |vrf| {
             let busy = Arc::clone(&of_routes);
             Box::pin(async move {

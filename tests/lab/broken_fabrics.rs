@@ -8,7 +8,9 @@ use perouter::status::router_state::router_state;
 use perouter_lab::node::CommandOutput;
 use serde_json::Value;
 
-use super::broken_fabrics_faults::{DEFAULT_ROUTE_ALONE, Fault, Step, VTEPS_AGAIN, fabric_faults, host_faults};
+use super::alerts::Alerts;
+use super::broken_fabrics_faults::{DEFAULT_ROUTE_ALONE, Fault, Step, VTEPS_AGAIN, fabric_faults};
+use super::broken_fabrics_host_faults::host_faults;
 use super::fixture::{Fixture, RED, SETTLE, Setup, until, until_true};
 use super::kernel_state::{in_router, router_devices, vrf_next_hops};
 
@@ -70,7 +72,20 @@ impl Fixture {
         conditions.iter().any(|condition| condition["type"] == name && condition["reason"] == reason)
     }
 
-    fn assert_found(&self, Fault { what, breaks, repair, expected }: &Fault) {
+    /// Waits until these alerts fire on the metrics of the router, and no others.
+    fn await_alerts(&self, alerts: &Alerts, what: &str, expected: &[&str]) {
+        let mut last = None;
+        until(&format!("the alerts {expected:?} of `{what}`"), SETTLE, || {
+            let firing = alerts.firing(&self.routers[0].node);
+            if firing != last {
+                eprintln!("{what}: {firing:?}");
+                last.clone_from(&firing);
+            }
+            firing?.iter().map(String::as_str).eq(expected.iter().copied()).then_some(())
+        });
+    }
+
+    fn assert_found(&self, Fault { what, breaks, repair, expected }: &Fault, alerts: Option<&Alerts>) {
         let begin = Instant::now();
         self.take_all(breaks);
         let mut last = String::new();
@@ -103,11 +118,17 @@ impl Fixture {
                 trace.code == Some(1) && trace.stdout.contains(words)
             });
         }
+        if let Some(alerts) = alerts {
+            self.await_alerts(alerts, what, expected.alerts);
+        }
         for command in ["check", "sessions"] {
             println!("# perouter {command}\n{}", self.routers[0].perouter(&[command]).stdout);
         }
         self.take_all(repair);
         self.await_clean(what);
+        if let Some(alerts) = alerts {
+            self.await_alerts(alerts, &format!("after {what}"), &[]);
+        }
         println!("{what}: {} after {seen:.1?}, clean after {:.1?}: {}", matching.kind, begin.elapsed(), matching.what);
     }
 }
@@ -134,9 +155,28 @@ fn deployed(name: &str) -> Option<Fixture> {
 #[test]
 fn each_fault_of_the_fabric_is_found_and_named() {
     let Some(fixture) = deployed("broken-fabric") else { return };
+    let alerts = Alerts::found();
     for fault in fabric_faults() {
-        fixture.assert_found(&fault);
+        fixture.assert_found(&fault, alerts.as_ref());
     }
+}
+
+/// The table of `docs/operations/faults.md`: each fault, its finding and its alerts.
+#[test]
+fn the_book_has_what_is_found_of_each_fault() {
+    let row = |Fault { what, expected, .. }: &Fault| {
+        let link = |alert: &&str| format!("[{alert}](alerts.md#{})", alert.to_lowercase());
+        let alerts: Vec<String> = expected.alerts.iter().map(link).collect();
+        let alerts = if alerts.is_empty() { "none".to_owned() } else { alerts.join(", ") };
+        let condition = expected.condition.map(|(name, reason)| format!("{name}: {reason}")).unwrap_or_default();
+        format!("| {what} | `{}` | {condition} | {alerts} |", expected.kind)
+    };
+    let rows: Vec<String> = fabric_faults().iter().chain(&host_faults()).map(row).collect();
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations/faults.md");
+    let book = std::fs::read_to_string(&path).unwrap();
+    let is_row = |line: &&str| line.starts_with("| ") && line.contains(" | `");
+    let shown: Vec<&str> = book.lines().filter(is_row).collect();
+    assert_eq!(shown, rows, "the table of {} is:\n{}", path.display(), rows.join("\n"));
 }
 
 /// A leaf that advertises nothing but a default route: next hops of Type-5 routes resolve by it, also after an upgrade from a
@@ -183,8 +223,9 @@ const WITHOUT_THE_SETTING: [&str; 7] =
 #[test]
 fn each_fault_of_host_and_objects_is_found_and_named() {
     let Some(fixture) = deployed("broken-host") else { return };
+    let alerts = Alerts::found();
     for fault in host_faults() {
-        fixture.assert_found(&fault);
+        fixture.assert_found(&fault, alerts.as_ref());
     }
 }
 

@@ -32,6 +32,8 @@ pub fn bfd_up(peers: &str) -> usize {
     peers.iter().filter(|peer| peer["status"] == "up").count()
 }
 
+/// Where `perouter run` serves its metrics.
+pub const METRICS_ADDRESS: &str = "127.0.0.1:9476";
 const PEROUTER: &str = env!("CARGO_BIN_EXE_perouter");
 /// Tests look for what a pass did, and so does who reads the log of one that failed.
 const EACH_STEP: &str = "info,kube_runtime=error,perouter::reconcile=debug";
@@ -73,6 +75,7 @@ impl Router {
     /// Starts `perouter` with a subcommand, with or without the options that name the objects.
     pub fn spawn(&self, subcommand: &str, with_objects: bool) -> Background {
         let mut words = vec!["env".to_owned(), format!("PEROUTER_LOG={EACH_STEP}")];
+        words.extend((subcommand == "run").then(|| format!("PEROUTER_HTTP_ADDRESS={METRICS_ADDRESS}")));
         words.extend(self.command(subcommand, with_objects));
         self.node.spawn(&words, &self.log()).unwrap()
     }

@@ -1,12 +1,14 @@
 // The page in Chromium. In: paths of playwright-core and Chromium, where screenshots go, and the addresses of routers: a good one, one
-// with broken sessions, one with broken routes, one whose bgpd does not answer, one that has faults one after the other. Out: exit status 0 if a person sees what
+// with broken sessions, one with broken routes, one whose bgpd does not answer, one that has faults one after the other, and all
+// nodes of a cluster, the second time with one that recovers. Out: exit status 0 if a person sees what
 // is wrong; else what they do not see.
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { allNodes } from "./nodes.mjs";
 
-const [playwright, chromium, folder, good, broken, brokenRoutes, silent, changing] = process.argv.slice(2);
+const [playwright, chromium, folder, good, broken, brokenRoutes, silent, changing, cluster, recovering] = process.argv.slice(2);
 const { chromium: engine } = createRequire(import.meta.url)(playwright);
 // Chromium has no sandbox of its own as root.
 const browser = await engine.launch({ executablePath: chromium, args: ["--no-sandbox"] });
@@ -38,7 +40,7 @@ async function someTexts(page, selector) {
 
 /** The screenshots that the book has. */
 const KEPT = new Set(
-  ["checks-good", "checks-broken-light", "checks-broken-dark", "checks-broken-phone", "fabric-good", "fabric-broken-light", "fabric-broken-dark", "fabric-broken-phone", "node-broken-light", "node-broken-phone", "vrf-broken-light", "path-broken-light", "changes-broken-light"].map((name) => `${name}.png`),
+  ["checks-good", "checks-broken-light", "checks-broken-dark", "checks-broken-phone", "fabric-good", "fabric-broken-light", "fabric-broken-dark", "fabric-broken-phone", "node-broken-light", "node-broken-phone", "vrf-broken-light", "path-broken-light", "changes-broken-light", "nodes-broken-light"].map((name) => `${name}.png`),
 );
 const shot = async (page, name) => KEPT.has(name) && page.screenshot({ path: join(folder, name) });
 
@@ -346,6 +348,7 @@ try {
   await vrf();
   await unread();
   await path();
+  await allNodes({ open, texts, shot, readable, fits, hasSigns }, cluster, recovering);
   await changes(slow);
 } finally {
   await browser.close();

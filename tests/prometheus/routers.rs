@@ -161,10 +161,11 @@ fn status(state: State) -> NodeStatus {
         State::Broken => text
             .replace("state: Ready, reason: Applied", "state: Rejected, reason: Conflict")
             .replace("blue, up: true", "blue, up: false")
+            .replace("110: {type: L2, vrf: red, up: true", "110: {type: L2, vrf: red, up: false")
             .replace("64512, state: Established", "64512, state: Active")
             .replace("received: 50", "received: 95")
             .replace("foreignLines", "filtered: [{vrf: red, peer: 192.169.10.2, routes: {prefix: 2}}]\nfindings: [{severity: error, \
-                area: fabric, kind: wrong-password, where: {peer: 192.168.11.2}, what: x, remedy: y, since: '2026-11-28T14:37:54Z'}]\nforeignLines"),
+                area: fabric, kind: no-underlay, where: {}, what: x, remedy: y, since: '2026-11-28T14:37:54Z'}]\nforeignLines"),
     }
     };
     let mut status: NodeStatus = serde_saphyr::from_str(&edit(STATUS)).unwrap();

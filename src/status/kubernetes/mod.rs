@@ -25,7 +25,7 @@ use crate::kind::node_owner::{node_owner, owned_by_node};
 use crate::kind::{GROUP, RouterNodeStatus, RouterNodeStatusSpec, RouterState, VERSION};
 use crate::snapshot::ApiIdentities;
 
-pub use list::list;
+pub use list::{ListError, ListFrom, list};
 
 /// Between two writes.
 const INTERVAL: Duration = Duration::from_secs(1);

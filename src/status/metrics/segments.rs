@@ -1,4 +1,4 @@
-//! The metrics of L2VNIs. In: a status. Out: samples. What FRR does not list, or was not counted yet, has no series.
+//! The metrics of L2VNIs. In: a status. Out: samples. What was not counted yet has no series.
 
 use super::exposition::{Exposition, Metric};
 use super::table;

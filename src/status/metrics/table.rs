@@ -40,7 +40,7 @@ metrics! {
     VRFS_REBUILT: Counter "perouter_vrfs_rebuilt_total" []
         "IP-VRFs rebuilt because FRR did not bring them up";
     STATUS_TIME: Gauge "perouter_status_timestamp_seconds" []
-        "When FRR was read for what follows";
+        "When the controller last read FRR: all that the metrics show of sessions, VNIs and findings is of then";
     SOURCE_UP: Gauge "perouter_source_up" ["source"]
         "1 while the source of objects can be read";
     SOURCE_SUCCESS: Gauge "perouter_source_last_success_timestamp_seconds" ["source"]
@@ -72,9 +72,9 @@ metrics! {
     BFD_UP: Gauge "perouter_bfd_session_up" ["vrf", "peer", "interface"]
         "1 for a BFD session that is up";
     VNI_UP: Gauge "perouter_vni_up" ["vni", "vrf"]
-        "1 for an L3VNI that is up in zebra and bgpd";
+        "1 for an L3VNI that is up in zebra and bgpd, 0 for one that is not, or that FRR lacks";
     SEGMENT_UP: Gauge "perouter_segment_up" ["vni", "vrf"]
-        "1 for an L2VNI that is up in zebra and bgpd";
+        "1 for an L2VNI that is up in zebra and bgpd, 0 for one that is not, or that FRR lacks";
     SEGMENT_MACS: Gauge "perouter_segment_macs" ["vni", "vrf", "place"]
         "MAC addresses of an L2VNI by place: local, or remote behind another VTEP";
     SEGMENT_NEIGHBORS: Gauge "perouter_segment_neighbors" ["vni", "vrf", "place"]

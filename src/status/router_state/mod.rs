@@ -86,6 +86,8 @@ fn resource_state(resource: &Resource) -> ResourceState {
         kind: resource.kind.as_str().to_owned(),
         namespace: resource.namespace.clone(),
         name: resource.name.clone(),
+        vrf: resource.vrf.as_ref().map(ToString::to_string),
+        vni: resource.vni.map(Vni::get),
         observed_generation: resource.generation,
         state: resource.state.as_str().to_owned(),
         reason: resource.reason.clone(),

@@ -42,6 +42,7 @@ pub(crate) fn resource(name: &str, state: ObjectState, message: &str) -> Resourc
         namespace: "default".into(),
         name: name.into(),
         vrf: None,
+        vni: None,
         generation: Some(2),
         state,
         reason: reason.into(),

@@ -1,17 +1,23 @@
-// The page: reports arrive as events, the person chooses what to see. It changes nothing on the router.
+// The page: reports of a router, or of all nodes of a cluster, arrive as events, the person chooses what to see. It changes nothing.
 
+import { allChecks } from "./all_checks.js";
+import { allFabric } from "./all_fabric.js";
+import { allNode } from "./all_node.js";
+import { allPathView } from "./all_path.js";
+import { allVrf } from "./all_vrf.js";
 import { changes } from "./changes.js";
 import { checks, verdict } from "./checks.js";
+import { isCluster, vrfNames } from "./cluster.js";
 import { element } from "./dom.js";
 import { fabric } from "./fabric.js";
 import { node } from "./node.js";
 import { pathView } from "./path.js";
 import { request } from "./request.js";
-import { age, l3vnis, signOf, worst } from "./state.js";
+import { age, l3vnis, several, signOf, worst } from "./state.js";
 import { shownVrf, vrf } from "./vrf.js";
 
-/** A report that is older is shown as old; one arrives every few seconds. */
-const OLD_SECONDS = 20;
+/** A report that is older is shown as old: one of a router arrives every few seconds, one of a cluster every ten. */
+const OLD_SECONDS = { router: 20, cluster: 40 };
 
 /** Each view with the areas of the checks whose state its tab shows. */
 const VIEWS = {
@@ -35,22 +41,33 @@ let range = { from: null, to: null };
 let routes = null;
 let reading = null;
 const path = pathView(() => report);
+const allPath = allPathView();
 
 /** `#/fabric`: no name of an element, to which a browser would go. */
 const view = () => (Object.hasOwn(VIEWS, location.hash.slice(2)) ? location.hash.slice(2) : "checks");
 
 function choice() {
-  return { text: at("filter").value, vrf: at("vrf").value, onlyBroken: at("broken").checked };
+  return { text: at("filter").value, node: at("one-node").value, vrf: at("vrf").value, onlyBroken: at("broken").checked };
 }
 
-function showVrfs() {
-  const chosen = at("vrf").value;
-  const all = [...report.sessions.map((session) => session.vrf), ...report.findings.map((finding) => finding.where.vrf), ...l3vnis(report).map((vni) => vni.vrf)];
-  const names = [...new Set(all)].filter(Boolean).sort();
-  if (names.join() === [...at("vrf").options].slice(1).map((option) => option.value).join() && at("vrf").options.length > 0) return;
+/** The names that a person can choose; the choice stays where it is one of them. */
+function offer(select, names) {
+  const chosen = select.value;
+  if (names.join() === [...select.options].slice(1).map((option) => option.value).join() && select.options.length > 0) return;
   const options = [element("option", { value: "" }, "all"), ...names.map((name) => element("option", { value: name }, name))];
-  at("vrf").replaceChildren(...options);
-  at("vrf").value = names.includes(chosen) ? chosen : "";
+  select.replaceChildren(...options);
+  select.value = names.includes(chosen) ? chosen : "";
+}
+
+function routerVrfs() {
+  const all = [...report.sessions.map((session) => session.vrf), ...report.findings.map((finding) => finding.where.vrf), ...l3vnis(report).map((vni) => vni.vrf)];
+  return [...new Set(all)].filter(Boolean).sort();
+}
+
+function showChoices() {
+  offer(at("vrf"), isCluster(report) ? vrfNames(report) : routerVrfs());
+  offer(at("one-node"), isCluster(report) ? report.nodes.map(({ node }) => node) : []);
+  at("of-node").hidden = !isCluster(report);
 }
 
 function showTabs() {
@@ -98,6 +115,33 @@ async function readChanges(number) {
   if (view() === "changes" && !isBusy()) show();
 }
 
+function shownChanges() {
+  return changes(changeList, choice(), {
+    range,
+    choose: (chosen) => {
+      range = chosen;
+      show();
+    },
+  });
+}
+
+function shownOfCluster() {
+  switch (view()) {
+    case "fabric":
+      return allFabric(report, choice());
+    case "node":
+      return allNode(report, choice());
+    case "vrf":
+      return allVrf(report, choice());
+    case "path":
+      return allPath.shown(report, choice());
+    case "changes":
+      return shownChanges();
+    default:
+      return allChecks(report, choice());
+  }
+}
+
 function shown() {
   switch (view()) {
     case "fabric":
@@ -110,13 +154,7 @@ function shown() {
       path.inVrf(choice().vrf);
       return path.elements;
     case "changes":
-      return changes(changeList, choice(), {
-        range,
-        choose: (chosen) => {
-          range = chosen;
-          show();
-        },
-      });
+      return shownChanges();
     default:
       return checks(report, choice());
   }
@@ -125,15 +163,19 @@ function shown() {
 function show() {
   showTabs();
   for (const id of ["filter", "broken"]) at(id).closest("label").hidden = view() === "path";
-  if (report === null) return;
+  if (report === null) {
+    replace(at("view"), problem === null ? [] : [element("p", { class: "cause fail" }, element("b", {}, `✗ ${problem}`))]);
+    return;
+  }
   const { state, sign, text } = verdict(report);
-  at("node").textContent = report.node ?? "";
-  document.title = `${sign} ${report.node ?? ""} perouter`;
+  const name = isCluster(report) ? several(report.nodes.length, "node") : (report.node ?? "");
+  at("node").textContent = name;
+  document.title = `${sign} ${name} perouter`;
   at("verdict").className = state;
   at("verdict").dataset.sign = sign;
   // A text that stays is not read aloud again.
   if (at("verdict").textContent !== text) at("verdict").textContent = text;
-  const elements = shown();
+  const elements = isCluster(report) ? shownOfCluster() : shown();
   const same = elements.length === at("view").children.length && elements.every((one, index) => one === at("view").children[index]);
   if (!same) replace(at("view"), elements);
 }
@@ -147,7 +189,7 @@ function isBusy() {
 
 function showAge() {
   const seconds = received === null ? null : (Date.now() - received) / 1000;
-  const isOld = problem !== null || seconds === null || seconds > OLD_SECONDS;
+  const isOld = problem !== null || seconds === null || seconds > OLD_SECONDS[isCluster(report) ? "cluster" : "router"];
   at("age").className = isOld ? "old" : "";
   const read = seconds === null ? "nothing read yet" : `read ${age(seconds)} ago`;
   at("age").textContent = problem === null ? read : `${problem}; ${read}`;
@@ -155,7 +197,7 @@ function showAge() {
 
 /** What is read beside the report, where the view needs it. */
 function readMore() {
-  if (report !== null && view() === "vrf") readRoutes(shownVrf(report, choice()));
+  if (report !== null && !isCluster(report) && view() === "vrf") readRoutes(shownVrf(report, choice()));
 }
 
 function follow() {
@@ -166,7 +208,7 @@ function follow() {
   events.addEventListener("report", (event) => {
     report = JSON.parse(event.data);
     [received, problem] = [Date.now(), null];
-    showVrfs();
+    showChoices();
     if (!isBusy()) show();
     showAge();
     readMore();
@@ -174,6 +216,7 @@ function follow() {
   });
   events.addEventListener("problem", (event) => {
     problem = JSON.parse(event.data).problem;
+    if (report === null) show();
     showAge();
     noteChanges(event);
   });
@@ -182,6 +225,9 @@ function follow() {
     showAge();
   });
 }
+
+/** The lists of which a key chooses the next one. */
+const CHOICES = { v: "vrf", n: "one-node" };
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -195,14 +241,14 @@ function onKey(event) {
     return;
   } else if (event.key === "/") {
     event.preventDefault();
-    if (view() === "path") path.focus();
+    if (view() === "path") (isCluster(report) ? allPath : path).focus();
     else at("filter").focus();
   } else if (event.key === "b" && view() !== "path") {
     at("broken").checked = !at("broken").checked;
     show();
-  } else if (event.key === "v" && event.target !== at("vrf")) {
-    // The next VRF.
-    const select = at("vrf");
+  } else if (Object.hasOwn(CHOICES, event.key) && event.target !== at(CHOICES[event.key])) {
+    // The next VRF or node.
+    const select = at(CHOICES[event.key]);
     select.selectedIndex = (select.selectedIndex + 1) % Math.max(1, select.options.length);
     show();
     readMore();
@@ -211,7 +257,7 @@ function onKey(event) {
   }
 }
 
-for (const id of ["filter", "vrf", "broken"]) {
+for (const id of ["filter", "one-node", "vrf", "broken"]) {
   at(id).addEventListener("input", () => {
     show();
     readMore();

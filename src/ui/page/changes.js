@@ -4,17 +4,17 @@ import { element } from "./dom.js";
 import { matches } from "./filter.js";
 import { badge, between, several } from "./state.js";
 
-const SUBJECTS = { router: "router", finding: "problem", object: "object", link: "link", session: "session", vni: "VNI", vtep: "VTEP", prefix: "service" };
+const SUBJECTS = { router: "router", node: "state", finding: "problem", object: "object", link: "link", session: "session", vni: "VNI", vtep: "VTEP", prefix: "service" };
 const BAD = ["fail", "warning", "unknown"];
 
-/** `session red 192.169.10.2`. */
-function nameOf({ subject, where, kind, object }) {
+/** `session red 192.169.10.2`, where there are several nodes that of the node first. */
+function nameOf({ node, subject, where, kind, object }) {
   const place = [where.vrf, where.vni === undefined ? null : `VNI ${where.vni}`, where.peer, where.vtep, where.prefix, where.link, where.daemon];
   const of = object && (subject === "object" || place.every((part) => part == null)) ? `${object.kind} ${object.namespace}/${object.name}` : null;
-  return [kind ?? SUBJECTS[subject] ?? subject, ...place, of].filter((part) => part != null).join(" ");
+  return [node, kind ?? SUBJECTS[subject] ?? subject, ...place, of].filter((part) => part != null).join(" ");
 }
 
-const key = ({ subject, where, kind, object }) => JSON.stringify([subject, where, kind, object]);
+const key = ({ node, subject, where, kind, object }) => JSON.stringify([node, subject, where, kind, object]);
 
 /** What is after a change: the state, or that it is gone. */
 function after({ subject, after: state }) {
@@ -42,6 +42,7 @@ function changeRow(change) {
 function wantedOf(changes, choice) {
   return changes.filter(
     (change) =>
+      (choice.node === "" || (change.node ?? choice.node) === choice.node) &&
       (!choice.onlyBroken || BAD.includes(changeState(change))) &&
       (choice.vrf === "" || (change.where.vrf ?? choice.vrf) === choice.vrf) &&
       matches(change, choice.text),

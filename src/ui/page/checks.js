@@ -7,7 +7,7 @@ import { STATES, age, between, sessionState, several, signOf, table } from "./st
 const MARKS = {
   error: { state: "fail", word: "✗ FAIL" },
   warning: { state: "warning", word: "! WARN" },
-  info: { state: "info", word: "info" },
+  info: { state: "info", word: "– info" },
 };
 const PLACES = [["vrf", "VRF"], ["vni", "VNI"], ["peer", "peer"], ["vtep", "VTEP"], ["prefix", "prefix"], ["link", "link"], ["daemon", "daemon"]];
 
@@ -24,11 +24,13 @@ export function verdict(report) {
   return { state: "ok", sign: "✓", text: "nothing is wrong" };
 }
 
-function areaCard({ area, state, checked }) {
+/** An area and its state. */
+export function areaCard({ area, state, checked }) {
   const { sign, word } = STATES[state] ?? STATES.unknown;
   return element("div", { class: `area ${state}` }, element("b", {}, area), element("span", { class: "state" }, `${sign} ${word}`), element("p", {}, checked));
 }
 
+/** A finding with all that is known of it. */
 function findingCard(finding, now) {
   const { state, word } = MARKS[finding.severity] ?? MARKS.info;
   const where = PLACES.filter(([key]) => finding.where[key] !== undefined).map(([key, name]) => `${name} ${finding.where[key]}`);
@@ -40,7 +42,7 @@ function findingCard(finding, now) {
     "article",
     { class: `finding ${state}` },
     element("h3", {}, element("span", { class: "mark" }, word), finding.what),
-    element("p", { class: "where" }, [...where, finding.kind].join(" · ")),
+    element("p", { class: "where" }, [finding.node ? `node ${finding.node}` : null, ...where, finding.kind].filter(Boolean).join(" · ")),
     element(
       "dl",
       {},
@@ -50,6 +52,25 @@ function findingCard(finding, now) {
       row("since", since !== null && since < now ? `${age(now - since)} ago (${finding.since})` : null),
     ),
   );
+}
+
+/** What is wrong, the worst first and no more than `most`, then what is by intent or of no effect now. */
+export function foundSections(report, choice, most = Infinity) {
+  const now = Date.parse(report.time) / 1000;
+  const found = remaining(report.findings, choice);
+  const isInfo = ({ severity }) => severity === "info";
+  const [wrong, intended] = [found.filter((finding) => !isInfo(finding)), found.filter(isInfo)];
+  const all = report.findings.filter((finding) => !isInfo(finding)).length;
+  const hidden = all - wrong.length;
+  const nothing = all === 0 ? "Nothing is wrong." : "Nothing that is wrong matches the filter.";
+  const cards = (findings) => findings.slice(0, most).map((finding) => findingCard(finding, now));
+  const more = (findings) => (findings.length > most ? [element("p", { class: "nothing" }, `${findings.length - most} more: filter`)] : []);
+  return [
+    element("h2", {}, hidden > 0 ? `What is wrong (${hidden} hidden by the filter)` : "What is wrong"),
+    ...(wrong.length > 0 ? cards(wrong) : [element("p", { class: "nothing" }, nothing)]),
+    ...more(wrong),
+    ...(intended.length > 0 ? [element("h2", {}, "By intent, or of no effect now"), ...cards(intended), ...more(intended)] : []),
+  ];
 }
 
 function sessionRow(report, session) {
@@ -69,21 +90,16 @@ function sessionRow(report, session) {
 
 /** The view. */
 export function checks(report, choice) {
-  const now = Date.parse(report.time) / 1000;
-  const found = remaining(report.findings, choice);
   const sessions = report.sessions.filter(
     (session) =>
       (!choice.onlyBroken || sessionState(report, session) !== "ok") &&
       (choice.vrf === "" || session.vrf === choice.vrf) &&
       matches(session, choice.text),
   );
-  const hidden = report.findings.length - found.length;
-  const nothing = report.findings.length === 0 ? "Nothing is wrong." : "Nothing that is wrong matches the filter.";
   const headers = ["state", "VRF", "peer", "AS", "for", "prefixes"];
   return [
     element("section", { class: "areas", "aria-label": "state of each area" }, report.areas.map(areaCard)),
-    element("h2", {}, hidden > 0 ? `What is wrong (${hidden} hidden by the filter)` : "What is wrong"),
-    found.length > 0 ? found.map((finding) => findingCard(finding, now)) : element("p", { class: "nothing" }, nothing),
+    foundSections(report, choice),
     element("h2", {}, `Sessions (${sessions.length} of ${report.sessions.length})`),
     element("div", { class: "scroll" }, table(headers, sessions.map((session) => sessionRow(report, session)))),
   ].flat();

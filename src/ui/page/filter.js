@@ -20,9 +20,10 @@ export function matches(value, text) {
 }
 
 /** The findings that remain. Those without a VRF concern all of them. */
-export function remaining(findings, { text, vrf, onlyBroken }) {
+export function remaining(findings, { text, node, vrf, onlyBroken }) {
   return findings.filter(
     (finding) =>
+      (node === "" || (finding.node ?? node) === node) &&
       (!onlyBroken || finding.severity === "error") &&
       (vrf === "" || (finding.where.vrf ?? vrf) === vrf) &&
       matches(finding, text),

@@ -60,15 +60,18 @@ export const l3vnis = (report) =>
 /** A sign and a word in the colour of a state. */
 export const badge = (state, text) => element("span", { class: `badge ${state}` }, `${signOf(state)} ${text}`);
 
-/** What is wrong and what to do, for the place where it is. */
-export function causes(findings) {
+/** What is wrong; on which node, where there are several. */
+const named = (finding) => (finding.node ? `${finding.node}: ${finding.what}` : finding.what);
+
+/** What is wrong and what to do, for the place where it is; `withNode` where that is not a node. */
+export function causes(findings, withNode = false) {
   return findings
     .filter((finding) => finding.severity !== "info")
     .map((finding) =>
       element(
         "p",
         { class: `cause ${OF_SEVERITY[finding.severity]}` },
-        element("b", {}, `${signOf(OF_SEVERITY[finding.severity])} ${finding.what}`),
+        element("b", {}, `${signOf(OF_SEVERITY[finding.severity])} ${withNode ? named(finding) : finding.what}`),
         element("span", {}, ` ${finding.remedy}`),
       ),
     );
@@ -81,7 +84,7 @@ export const isUnread = (report, areas) => report.areas.some(({ area, state }) =
 export function headline(report, areas) {
   const wrong = report.findings.filter(({ area, severity }) => areas.includes(area) && severity !== "info");
   const unread = report.areas.filter(({ area, state }) => areas.includes(area) && state === "unknown").map(({ area }) => area);
-  const [state, text] = wrong.length > 0 ? [stateOf(wrong), wrong[0].what + (wrong.length > 1 ? ` (and ${wrong.length - 1} more)` : "")] : unread.length > 0 ? ["unknown", `not read: ${unread.join(", ")}`] : ["ok", "the checks find nothing wrong"];
+  const [state, text] = wrong.length > 0 ? [stateOf(wrong), named(wrong[0]) + (wrong.length > 1 ? ` (and ${wrong.length - 1} more)` : "")] : unread.length > 0 ? ["unknown", `not read: ${unread.join(", ")}`] : ["ok", "the checks find nothing wrong"];
   return element("p", { class: `headline ${state}` }, `${signOf(state)} ${text}`);
 }
 
