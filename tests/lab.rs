@@ -22,6 +22,7 @@ mod lab {
     mod broken_fabrics;
     mod broken_fabrics_faults;
     mod cleanup;
+    mod cni;
     mod daemon_crash;
     mod documentation;
     mod ebgp_ibgp;
@@ -44,6 +45,7 @@ mod lab {
     mod leaks;
     mod metallb_advanced;
     mod monitoring;
+    mod open_vswitch;
     mod password_rotation;
     mod read_only_commands;
     mod rejection;
