@@ -92,6 +92,7 @@ fn ovs_remedy(error: &OvsError) -> Option<String> {
 mod tests {
     use nix::errno::Errno;
     use rstest::rstest;
+    use std::sync::Arc;
 
     use super::*;
     use crate::kernel::model::{LinkKey, Netns};
@@ -118,6 +119,20 @@ mod tests {
     #[case::link_exists(
         OpError::LinkExists(NetlinkError::Rejected { errno: Errno::EEXIST, text: None }),
         "a link of somebody else has this name or VNI: rename or delete it: EEXIST: File exists"
+    )]
+    #[case::no_open_vswitch(
+        OpError::Ovs(OvsError::Shared(Arc::new(OvsError::Unreachable {
+            path: "/run/openvswitch/db.sock".into(),
+            source: std::io::Error::from_raw_os_error(2),
+        }))),
+        "the database of Open vSwitch is not reachable at /run/openvswitch/db.sock: start Open vSwitch (openvswitch-switch), set \
+         --ovs-socket to its socket, or change spec.hostMaster; the rest of the segment is in place, and the bridge gets its port \
+         when Open vSwitch appears: No such file or directory (os error 2)"
+    )]
+    #[case::foreign_port(
+        OpError::Ovs(OvsError::ForeignPort { port: "host-100".parse().unwrap(), bridge: "others".to_owned() }),
+        "Open vSwitch has a port host-100 in bridge others that is not from perouter: remove it (ovs-vsctl del-port others \
+         host-100), or change spec.hostMaster; the rest of the segment is in place"
     )]
     #[case::without_remedy(
         OpError::Netlink(NetlinkError::Rejected { errno: Errno::EBUSY, text: Some("in use".to_owned()) }),

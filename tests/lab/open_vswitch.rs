@@ -43,7 +43,8 @@ impl OpenVswitch {
 
     fn start_switch(&mut self) {
         let socket = format!("unix:{SOCKET}");
-        let words = ["ovs-vswitchd", &socket, "--unixctl=/run/openvswitch/vs.ctl", "--disable-system", "-vconsole:warn"];
+        let words =
+            ["ovs-vswitchd", &socket, "--unixctl=/run/openvswitch/vs.ctl", "--disable-system", "-vconsole:warn"];
         self.switch = Some(self.node.spawn(&words, &self.node.log_folder().join("vswitchd.log")).unwrap());
     }
 
@@ -113,7 +114,8 @@ impl Drop for OpenVswitch {
 
 /// Whether Open vSwitch is installed; without it the tests are left out.
 fn is_installed() -> bool {
-    let found = ["/usr/sbin/ovsdb-server", "/usr/sbin/ovs-vswitchd"].iter().all(|path| std::path::Path::new(path).exists());
+    let found =
+        ["/usr/sbin/ovsdb-server", "/usr/sbin/ovs-vswitchd"].iter().all(|path| std::path::Path::new(path).exists());
     if !found {
         eprintln!("left out: no Open vSwitch (openvswitch-switch)");
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test with Open vSwitch");
@@ -245,7 +247,10 @@ fn an_external_bridge_of_open_vswitch_is_waited_for_and_only_gets_and_loses_a_po
     ovs.add_bridge("others");
     ovs.vsctl(&["add-port", "others", "host-110"]);
     ovs.add_bridge("pods");
-    await_reason(&mut fixture, "Open vSwitch has a port host-110 in bridge others that is not from perouter: remove it");
+    await_reason(
+        &mut fixture,
+        "Open vSwitch has a port host-110 in bridge others that is not from perouter: remove it",
+    );
     assert_eq!(ovs.vsctl(&["port-to-br", "host-110"]), "others");
     let before = ovs.bridge("pods");
     ovs.vsctl(&["del-port", "host-110"]);
