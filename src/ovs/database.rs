@@ -140,10 +140,11 @@ impl Database {
         self.switches.values().all(|switch| switch.cur_cfg >= switch.next_cfg)
     }
 
-    /// The `datapath_type` of a new bridge: that of the kernel, or of user space where ovs-vswitchd runs without the former.
-    pub fn datapath_type(&self) -> &'static str {
-        let types = self.switches.values().next().map(|switch| &switch.datapath_types);
-        if types.is_some_and(|types| !types.is_empty() && !types.contains("system")) { "netdev" } else { "system" }
+    /// The `datapath_type` of a new bridge: that of the kernel, or of user space where ovs-vswitchd runs without the former. `None`
+    /// where ovs-vswitchd has not run yet.
+    pub fn datapath_type(&self) -> Option<&'static str> {
+        let types = self.switches.values().map(|switch| &switch.datapath_types).find(|types| !types.is_empty())?;
+        Some(if types.contains("system") { "system" } else { "netdev" })
     }
 }
 

@@ -22,8 +22,7 @@ pub struct Transaction {
 /// Where somebody else has made a bridge of this name.
 pub fn set_bridge(database: &Database, bridge: &IfName, vni: Vni, mtu: u32) -> Result<Transaction, OvsError> {
     let name = bridge.as_str();
-    let operations = match database.bridge(name) {
-        Some((_, found)) if found.owner != Some(vni) => return Err(OvsError::ForeignBridge(bridge.clone())),
+    let operations = match own_bridge(database, bridge, vni)? {
         Some(_) => match database.interface(name) {
             Some((_, own)) if own.mtu_request == Some(i64::from(mtu)) => vec![],
             _ => vec![json!({
@@ -42,7 +41,7 @@ pub fn set_bridge(database: &Database, bridge: &IfName, vni: Vni, mtu: u32) -> R
             json!({
                 "op": "insert", "table": "Bridge", "uuid-name": "bridge",
                 "row": {
-                    "name": name, "ports": ["named-uuid", "port"], "datapath_type": database.datapath_type(),
+                    "name": name, "ports": ["named-uuid", "port"], "datapath_type": database.datapath_type().unwrap_or_default(),
                     "external_ids": owned_by(vni),
                 },
             }),
@@ -50,6 +49,19 @@ pub fn set_bridge(database: &Database, bridge: &IfName, vni: Vni, mtu: u32) -> R
         ],
     };
     Ok(Transaction { operations, attached: None })
+}
+
+/// The bridge of a VNI; `None` where it can be made.
+///
+/// # Errors
+/// Where somebody else has made a bridge of this name, or ovs-vswitchd has never run, so that it is not known which kind it can make.
+pub fn own_bridge<'a>(database: &'a Database, bridge: &IfName, vni: Vni) -> Result<Option<&'a RowId>, OvsError> {
+    match database.bridge(bridge.as_str()) {
+        Some((_, found)) if found.owner != Some(vni) => Err(OvsError::ForeignBridge(bridge.clone())),
+        Some((id, _)) => Ok(Some(id)),
+        None if database.datapath_type().is_none() => Err(OvsError::NotApplied),
+        None => Ok(None),
+    }
 }
 
 /// Removes the bridge of a VNI with all its ports.
@@ -187,10 +199,13 @@ mod tests {
     #[test]
     fn a_new_bridge_is_of_user_space_where_the_kernel_has_none() {
         let mut database = database(&json!([]));
-        assert_eq!((database.datapath_type(), database.is_current()), ("system", false));
+        assert_eq!((database.datapath_type(), database.is_current()), (Some("system"), false));
+        let never_run = json!({"new": {"next_cfg": 0, "cur_cfg": 0, "datapath_types": ["set", []]}});
+        database.update(&json!({"Open_vSwitch": {"o": never_run}})).unwrap();
+        assert!(matches!(set_bridge(&database, &name("br-hs-110"), vni(), 1450), Err(OvsError::NotApplied)));
         let switch = json!({"new": {"next_cfg": 3, "cur_cfg": 3, "datapath_types": "netdev"}});
         database.update(&json!({"Open_vSwitch": {"o": switch}})).unwrap();
-        assert_eq!((database.datapath_type(), database.is_current()), ("netdev", true));
+        assert_eq!((database.datapath_type(), database.is_current()), (Some("netdev"), true));
         let made = set_bridge(&database, &name("br-hs-110"), vni(), 1450).unwrap();
         assert_eq!(made.operations[2]["row"]["datapath_type"], "netdev");
     }

@@ -78,7 +78,7 @@ proptest! {
         prop_assert!(steps.iter().map(|step| step.op.stage()).is_sorted());
         let mut state = observed;
         for step in &steps {
-            prop_assert_eq!(Some(&step.scope), step.op.vni().map(Scope::Segment).as_ref());
+            prop_assert_eq!(Some(step.scope.clone()), step.op.vni().map(Scope::Segment));
             prop_assert_eq!(state.apply(&step.op), Ok(()), "{}", step);
         }
         prop_assert_eq!(diff(&wanted, &state), vec![]);
