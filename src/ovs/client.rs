@@ -41,13 +41,13 @@ enum View {
 }
 
 /// A transaction and who waits for its results.
-type Request = (Vec<Value>, oneshot::Sender<Result<Value, OvsError>>);
+type PendingTransaction = (Vec<Value>, oneshot::Sender<Result<Value, OvsError>>);
 
 /// The client. Dropped, it disconnects.
 #[derive(Debug)]
 pub struct OvsClient {
     view: watch::Receiver<View>,
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<PendingTransaction>,
     task: JoinHandle<()>,
     /// ovs-vswitchd let a change wait for too long: others are not waited for until it has applied all.
     is_overdue: AtomicBool,
@@ -69,7 +69,7 @@ impl OvsClient {
     ) -> Self {
         let (view, known) = watch::channel(View::Starting);
         let (requests, received) = mpsc::channel(16);
-        let mut task = Task { socket, view, requests: received, counts, changed, counted: None };
+        let mut task = ClientTask { socket, view, requests: received, counts, changed, counted: None };
         let task = tokio::spawn(async move { task.run().await });
         Self { view: known, requests, task, is_overdue: AtomicBool::new(false) }
     }
@@ -146,17 +146,17 @@ fn next_cfg(results: &Value) -> Result<i64, OvsError> {
     row.and_then(|row| row["next_cfg"].as_i64()).ok_or(OvsError::Unexpected("result of a transaction"))
 }
 
-struct Task<T, C, F> {
+struct ClientTask<T, C, F> {
     socket: PathBuf,
     view: watch::Sender<View>,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<PendingTransaction>,
     counts: C,
     changed: F,
     /// What counted last.
     counted: Option<T>,
 }
 
-impl<T: PartialEq, C: Fn(&Database) -> T, F: Fn()> Task<T, C, F> {
+impl<T: PartialEq, C: Fn(&Database) -> T, F: Fn()> ClientTask<T, C, F> {
     async fn run(&mut self) {
         let mut pause = FIRST_PAUSE;
         let mut lost: Option<Instant> = None;

@@ -37,7 +37,7 @@ pub struct Port {
 
 /// An interface of a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interface {
+pub struct OvsInterface {
     /// Its name.
     pub name: String,
     /// Its number in the switch, which ovs-vswitchd assigns: -1 where it failed, `None` where it did nothing yet.
@@ -48,7 +48,7 @@ pub struct Interface {
     pub mtu_request: Option<i64>,
 }
 
-impl Interface {
+impl OvsInterface {
     /// Whether it is in the switch.
     pub fn is_attached(&self) -> bool {
         self.number.is_some_and(|number| number >= 0)
@@ -68,7 +68,7 @@ struct Switch {
 pub struct Database {
     bridges: BTreeMap<RowId, Bridge>,
     ports: BTreeMap<RowId, Port>,
-    interfaces: BTreeMap<RowId, Interface>,
+    interfaces: BTreeMap<RowId, OvsInterface>,
     switches: BTreeMap<RowId, Switch>,
 }
 
@@ -126,7 +126,7 @@ impl Database {
     }
 
     /// The interface of this name.
-    pub fn interface(&self, name: &str) -> Option<(&RowId, &Interface)> {
+    pub fn interface(&self, name: &str) -> Option<(&RowId, &OvsInterface)> {
         self.interfaces.iter().find(|(_, interface)| interface.name == name)
     }
 
@@ -169,8 +169,8 @@ fn port(row: &Value) -> Result<Port, OvsError> {
     Ok(Port { name: string(&row["name"])?, interfaces: value::ids(&row["interfaces"])?, owner: owner(row)? })
 }
 
-fn interface(row: &Value) -> Result<Interface, OvsError> {
-    Ok(Interface {
+fn interface(row: &Value) -> Result<OvsInterface, OvsError> {
+    Ok(OvsInterface {
         name: string(&row["name"])?,
         number: optional_integer(&row["ofport"])?,
         error: strings(&row["error"])?.into_iter().next(),

@@ -41,7 +41,7 @@ pub fn set_bridge(database: &Database, bridge: &IfName, vni: Vni, mtu: u32) -> R
             json!({
                 "op": "insert", "table": "Bridge", "uuid-name": "bridge",
                 "row": {
-                    "name": name, "ports": ["named-uuid", "port"], "datapath_type": database.datapath_type().unwrap_or_default(),
+                    "name": name, "ports": ["named-uuid", "port"], "datapath_type": database.datapath_type(),
                     "external_ids": owned_by(vni),
                 },
             }),
