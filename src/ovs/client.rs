@@ -164,12 +164,12 @@ impl<T: PartialEq, C: Fn(&Database) -> T, F: Fn()> ClientTask<T, C, F> {
             let mut watch = SocketWatch::start(&self.socket);
             let Err(error) = self.session(&mut lost).await else { return };
             let since = *lost.get_or_insert_with(Instant::now);
-            let (grace, is_listening) = (GRACE.saturating_sub(since.elapsed()), error.is_stale_socket());
+            let (grace, is_stale) = (GRACE.saturating_sub(since.elapsed()), error.is_stale_socket());
             let is_present = matches!(*self.view.borrow(), View::Present(_));
             if !is_present || grace.is_zero() {
                 self.absent(error);
             }
-            let mut limit = if is_listening { pause } else { LONGEST_PAUSE };
+            let mut limit = if is_stale { pause } else { LONGEST_PAUSE };
             if is_present && !grace.is_zero() {
                 limit = limit.min(grace);
             }
@@ -211,7 +211,7 @@ impl<T: PartialEq, C: Fn(&Database) -> T, F: Fn()> ClientTask<T, C, F> {
     async fn session(&mut self, lost: &mut Option<Instant>) -> Result<(), OvsError> {
         let mut connection = Connection::open(&self.socket).await?;
         let params = json!(["Open_vSwitch", "perouter", Database::monitored()]);
-        let monitor = connection.request("monitor", params).await?;
+        let monitor = connection.request("monitor", &params).await?;
         let mut database = Arc::new(Database::default());
         let mut waiting: BTreeMap<u64, oneshot::Sender<Result<Value, OvsError>>> = BTreeMap::new();
         loop {
@@ -219,8 +219,8 @@ impl<T: PartialEq, C: Fn(&Database) -> T, F: Fn()> ClientTask<T, C, F> {
                 message = connection.next_message() => message?,
                 request = self.requests.recv() => {
                     let Some((operations, reply)) = request else { return Ok(()) };
-                    let params = std::iter::once(json!("Open_vSwitch")).chain(operations).collect();
-                    waiting.insert(connection.request("transact", params).await?, reply);
+                    let params: Value = std::iter::once(json!("Open_vSwitch")).chain(operations).collect();
+                    waiting.insert(connection.request("transact", &params).await?, reply);
                     continue;
                 }
             };

@@ -46,7 +46,7 @@ impl Connection {
     }
 
     /// Sends a request. Returns its number.
-    pub async fn request(&mut self, method: &str, params: Value) -> Result<u64, OvsError> {
+    pub async fn request(&mut self, method: &str, params: &Value) -> Result<u64, OvsError> {
         self.requests += 1;
         self.send(&json!({"method": method, "params": params, "id": self.requests})).await?;
         Ok(self.requests)
@@ -72,7 +72,7 @@ impl Connection {
                     return Ok(message);
                 }
             }
-            if self.framing.len() > LONGEST {
+            if self.framing.waiting() > LONGEST {
                 return Err(OvsError::Unexpected("message, which is too long"));
             }
             match self.stream.read(&mut bytes).await.map_err(OvsError::Connection)? {

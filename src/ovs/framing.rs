@@ -18,7 +18,7 @@ impl Framing {
     }
 
     /// How many bytes are waiting for the rest of their message.
-    pub fn len(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.bytes.len()
     }
 
@@ -80,7 +80,7 @@ mod tests {
                     break;
                 }
             }
-            prop_assert_eq!((found, framing.len()), (messages, 0));
+            prop_assert_eq!((found, framing.waiting()), (messages, 0));
         }
     }
 }

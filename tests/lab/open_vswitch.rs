@@ -178,13 +178,26 @@ fn a_managed_bridge_of_open_vswitch_carries_the_segment_and_survives_restarts() 
     let segment_mtu = mtu(&node, "host-110");
     assert_eq!(mtu(&node, "br-hs-110"), segment_mtu);
     ovs.await_ping("a1", &["-M", "do", "-s", &(segment_mtu - 28).to_string()], "10.110.0.1");
+    restarts(&mut fixture, &mut ovs);
+    ovs.vsctl(&["del-port", "host-110"]);
+    until_true("the port again", || ovs.vsctl(&["list-ports", "br-hs-110"]).contains("host-110"));
+    ovs.await_ping("a1", &[], "10.110.0.1");
+    edits(&mut fixture, &ovs);
+    fixture.remove("layer2.yaml");
+    until_true("no bridge", || ovs.vsctl(&["list-br"]).is_empty());
+    until_true("no port", || !node.run(&["ip", "link", "show", "host-110"]).unwrap().success());
+}
+
+/// Neither a restart of perouter nor one of Open vSwitch changes anything in the database.
+fn restarts(fixture: &mut Fixture, ovs: &mut OpenVswitch) {
+    let node = ovs.node.clone();
     let rows = || ovs_rows(&node);
     let before = rows();
     fixture.router().terminate();
     fixture.router().remove_status();
     fixture.router().start();
     fixture.router().await_l2vni("layer2", ObjectState::Ready);
-    nothing_left(&mut fixture);
+    nothing_left(fixture);
     assert_eq!(rows(), before, "a restart of perouter");
     ovs.stop_switch();
     ovs.start_switch();
@@ -192,13 +205,14 @@ fn a_managed_bridge_of_open_vswitch_carries_the_segment_and_survives_restarts() 
     ovs.stop_database();
     ovs.start_database();
     ovs.await_ping("a1", &[], "192.168.20.2");
-    ready_by_event(&mut fixture, "a restart of ovsdb-server");
-    nothing_left(&mut fixture);
+    ready_by_event(fixture, "a restart of ovsdb-server");
+    nothing_left(fixture);
     assert_eq!(rows(), before, "restarts of Open vSwitch");
-    ovs.vsctl(&["del-port", "host-110"]);
-    until_true("the port again", || ovs.vsctl(&["list-ports", "br-hs-110"]).contains("host-110"));
-    ovs.await_ping("a1", &[], "10.110.0.1");
-    // Another MTU, a bridge of Linux instead, and back.
+}
+
+/// Another MTU, a bridge of Linux instead, and back.
+fn edits(fixture: &mut Fixture, ovs: &OpenVswitch) {
+    let node = ovs.node.clone();
     fixture.write("layer2.yaml", &format!("{}  mtu: 1400\n", segment(MANAGED)));
     until_true("the other MTU", || mtu(&node, "br-hs-110") == 1400 && mtu(&node, "host-110") == 1400);
     fixture.write("layer2.yaml", &l2vni("layer2", 110, &routed("red", 110)));
@@ -209,12 +223,9 @@ fn a_managed_bridge_of_open_vswitch_carries_the_segment_and_survives_restarts() 
     fixture.router().await_l2vni("layer2", ObjectState::Ready);
     fixture.write("layer2.yaml", &segment(MANAGED));
     until_true("the bridge again", || ovs.vsctl(&["list-br"]) == "br-hs-110");
-    ready_by_event(&mut fixture, "OVSBridge again");
+    ready_by_event(fixture, "OVSBridge again");
     ovs.vsctl(&["add-port", "br-hs-110", "a1"]);
     ovs.await_ping("a1", &[], "10.110.0.1");
-    fixture.remove("layer2.yaml");
-    until_true("no bridge", || ovs.vsctl(&["list-br"]).is_empty());
-    until_true("no port", || !node.run(&["ip", "link", "show", "host-110"]).unwrap().success());
 }
 
 /// The ids of the bridge and the port of the segment.
