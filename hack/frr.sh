@@ -22,7 +22,7 @@ root=${PEROUTER_FRR_ROOTS:-${XDG_CACHE_HOME:-$HOME/.cache}/perouter}/frr-$releas
 mirror=${PEROUTER_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 # A root file system that was built by another recipe is built again.
-recipe=3
+recipe=4
 if [ "$(cat "$root/.perouter-recipe" 2>/dev/null)" = $recipe ]; then
   echo "$root"
   exit 0
@@ -65,7 +65,7 @@ trap 'rm -rf "$staging"' EXIT
     mount -t proc proc /proc
     export DEBIAN_FRONTEND=noninteractive
     apt-get install -y --no-install-recommends frr iproute2 iputils-ping procps kmod curl tcpdump util-linux nftables \
-      bird2 gobgpd $extra &&
+      bird2 gobgpd openvswitch-switch containernetworking-plugins $extra &&
     apt-get clean" >>"$root.log" 2>&1 </dev/null || { tail -n 20 "$root.log"; exit 1; }
   version=$(chroot "$staging" /usr/lib/frr/zebra --version | awk 'NR == 1 { print $3 }')
   case $version in

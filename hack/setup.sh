@@ -8,6 +8,7 @@ declare -A package=(
   [cc]=gcc [/usr/include/stdio.h]=libc6-dev [/etc/ssl/certs/ca-certificates.crt]=ca-certificates
   [nsenter]=util-linux [ps]=procps [linux.uml]=user-mode-linux [modprobe]=kmod [debootstrap]=debootstrap [openssl]=openssl
   [bird]=bird2 [gobgpd]=gobgpd [nft]=nftables [strace]=strace [/usr/lib/frr/frr-reload.py]=frr-pythontools
+  [ovs-vswitchd]=openvswitch-switch [/usr/lib/cni/bridge]=containernetworking-plugins
 )
 missing=()
 for tool in "${!package[@]}"; do
@@ -21,7 +22,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
   echo "installing ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
-  # The packages bird2 and gobgpd would start a BGP speaker on this machine.
+  # The packages bird2 and gobgpd would start a BGP speaker on this machine, openvswitch-switch a switch.
   policy=/usr/sbin/policy-rc.d
   if [ ! -e $policy ]; then
     trap 'rm -f $policy' EXIT
@@ -31,8 +32,11 @@ if [ ${#missing[@]} -gt 0 ]; then
   apt-get update -qq
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   # Not at the next boot either: the tests start their own.
-  if [[ " ${missing[*]} " =~ \ (bird2|gobgpd)\  ]] && command -v systemctl >/dev/null; then
-    systemctl disable --quiet bird gobgpd 2>/dev/null || true
+  if command -v systemctl >/dev/null; then
+    declare -A units=([bird2]=bird [gobgpd]=gobgpd [openvswitch-switch]=openvswitch-switch)
+    for name in "${missing[@]}"; do
+      [ -z "${units[$name]:-}" ] || systemctl disable --quiet "${units[$name]}" 2>/dev/null || true
+    done
   fi
 fi
 if ! command -v cargo >/dev/null; then

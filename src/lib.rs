@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod kind;
 pub mod memo;
 pub mod names;
+pub mod ovs;
 pub mod plan;
 pub mod printable;
 pub mod reconcile;

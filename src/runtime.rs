@@ -15,6 +15,8 @@ pub const DEFAULT_STATE_DIR: &str = "/var/lib/perouter";
 pub const SNAPSHOT: &str = "snapshot.json";
 /// The router namespace of a node, where `ip netns` finds it.
 pub const DEFAULT_ROUTER_NETNS: &str = "/run/netns/perouter";
+/// The socket of the database of Open vSwitch, as its packages have it.
+pub const DEFAULT_OVS_SOCKET: &str = "/run/openvswitch/db.sock";
 
 /// A daemon that we run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +60,7 @@ impl fmt::Display for Daemon {
 pub struct Runtime {
     dir: PathBuf,
     router_netns: PathBuf,
+    ovs_socket: PathBuf,
 }
 
 impl Default for Runtime {
@@ -70,7 +73,18 @@ impl Runtime {
     /// The paths below a run directory, and that of a router namespace. Both are absolute: FRR's daemons have another working
     /// directory.
     pub fn new(dir: impl Into<PathBuf>, router_netns: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), router_netns: router_netns.into() }
+        Self { dir: dir.into(), router_netns: router_netns.into(), ovs_socket: DEFAULT_OVS_SOCKET.into() }
+    }
+
+    /// The same with another socket of the database of Open vSwitch.
+    #[must_use]
+    pub fn with_ovs_socket(self, ovs_socket: impl Into<PathBuf>) -> Self {
+        Self { ovs_socket: ovs_socket.into(), ..self }
+    }
+
+    /// The socket of the database of Open vSwitch on the host.
+    pub fn ovs_socket(&self) -> &Path {
+        &self.ovs_socket
     }
 
     /// The run directory.

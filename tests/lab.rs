@@ -24,6 +24,7 @@ mod lab {
     mod broken_fabrics_faults;
     mod broken_fabrics_host_faults;
     mod cleanup;
+    mod cni;
     mod daemon_crash;
     mod documentation;
     mod ebgp_ibgp;
@@ -46,6 +47,7 @@ mod lab {
     mod leaks;
     mod metallb_advanced;
     mod monitoring;
+    mod open_vswitch;
     mod password_rotation;
     mod read_only_commands;
     mod rejection;

@@ -191,12 +191,15 @@ pub struct RuntimeOptions {
     /// Path of the router network namespace
     #[arg(long, env = "PEROUTER_NETNS", value_name = "PATH", default_value = runtime::DEFAULT_ROUTER_NETNS)]
     pub netns: PathBuf,
+    /// Socket of the database of Open vSwitch, for L2VNIs with an OVS bridge; it need not exist
+    #[arg(long, env = "PEROUTER_OVS_SOCKET", value_name = "PATH", default_value = runtime::DEFAULT_OVS_SOCKET)]
+    pub ovs_socket: PathBuf,
 }
 
 impl RuntimeOptions {
     /// The paths.
     pub fn paths(&self) -> Runtime {
-        Runtime::new(&self.run_dir, &self.netns)
+        Runtime::new(&self.run_dir, &self.netns).with_ovs_socket(&self.ovs_socket)
     }
 }
 

@@ -18,12 +18,15 @@ use super::netns::{self, NetnsError};
 use super::nftables;
 use super::nic;
 use super::op::{AddressDevice, KernelOp, NewLink};
+use super::ovs_ports;
 use crate::names::{self, LINK_GROUP, OwnedName, PortTable, Role, SEGMENT_GROUP};
+use crate::ovs::OvsClient;
 use crate::types::{Family, MacAddr, VrfName};
 
 /// Applies an op.
-pub async fn apply(namespaces: &Namespaces, op: &KernelOp) -> Result<(), OpError> {
+pub async fn apply(namespaces: &Namespaces, ovs: &OvsClient, op: &KernelOp) -> Result<(), OpError> {
     match op {
+        KernelOp::Ovs(op) => Ok(ovs.transact(|database| ovs_ports::transaction(database, op)).await?),
         KernelOp::CreateNetns(vrf) => create_netns(namespaces, vrf).await,
         KernelOp::DeleteNetns(vrf) => delete_netns(namespaces, vrf).await,
         KernelOp::CreateLink(new) => create_link(namespaces, new).await,

@@ -12,6 +12,7 @@ use super::netlink::error::NetlinkError;
 use super::netns::NetnsError;
 use super::nic_record::RecordError;
 use super::op::KernelOp;
+use crate::ovs::OvsError;
 use crate::types::IfName;
 
 /// Why kernel state could not be read or changed.
@@ -128,6 +129,9 @@ pub enum OpError {
     /// The name or VNI of a new link is that of a link which is not ours.
     #[error("a link of somebody else has this name or VNI")]
     LinkExists(#[source] NetlinkError),
+    /// Open vSwitch.
+    #[error(transparent)]
+    Ovs(#[from] OvsError),
     /// A kind of link that is only observed, never created.
     #[error("such a link cannot be created")]
     NoKind,

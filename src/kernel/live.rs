@@ -20,12 +20,14 @@ use super::netlink::events::{ChangeSignal, WatchedLinks};
 use super::nic_record::{Record, RecordCache, RecordError};
 use super::observe::{self, NodeContents};
 use super::op::KernelOp;
+use super::ovs_state::OvsState;
 use super::port::{Kernel, Outcome};
 use super::settling::Settling;
 use super::step::Step;
 use super::tcp::{self, TcpCounts};
-use super::{apply, foreign, host_nics, lanes, nftables, nic};
+use super::{apply, foreign, host_nics, lanes, nftables, nic, ovs_ports};
 use crate::memo::Memo;
+use crate::ovs::OvsClient;
 use crate::runtime::Runtime;
 use crate::types::{IfName, MacAddr};
 
@@ -33,6 +35,7 @@ use crate::types::{IfName, MacAddr};
 #[derive(Debug)]
 pub struct NetlinkKernel {
     namespaces: Namespaces,
+    ovs: OvsClient,
     /// Addresses that the node must reach over the host's routes.
     api_servers: BTreeSet<IpAddr>,
     settling: std::sync::Mutex<Settling>,
@@ -53,6 +56,7 @@ pub struct NetlinkKernel {
 #[derive(Debug, PartialEq, Eq)]
 struct Observation {
     contents: NodeContents,
+    ovs: OvsState,
     nics: BTreeSet<IfName>,
     record: Arc<Record>,
 }
@@ -75,6 +79,8 @@ impl NetlinkKernel {
         raise_file_limit();
         let changes = ChangeSignal::default();
         let watched = Arc::new(RwLock::new(WatchedLinks::default()));
+        let signal = changes.clone();
+        let ovs = OvsClient::start(runtime.ovs_socket().to_owned(), ovs_ports::counted, move || signal.signal());
         let namespaces = Namespaces::open(runtime, host, watched.clone(), changes.clone()).await?;
         let (turn, record, last) =
             (std::sync::Mutex::default(), std::sync::Mutex::default(), std::sync::Mutex::default());
@@ -84,6 +90,7 @@ impl NetlinkKernel {
         let keeping_neighbors = tokio::sync::Mutex::default();
         Ok(Self {
             namespaces,
+            ovs,
             api_servers,
             settling,
             changes,
@@ -232,18 +239,20 @@ impl Kernel for NetlinkKernel {
 
     async fn observe(&self, nics: &BTreeSet<IfName>) -> Result<Arc<KernelState>, KernelError> {
         let (record, nics) = (self.record().await?, nics.clone());
-        let observation = Observation { contents: self.contents().await?, nics, record };
+        // What cannot be read there is no reason not to reconcile the rest.
+        let ovs = self.ovs.database().await.map(|database| ovs_ports::state(&database)).unwrap_or_default();
+        let observation = Observation { contents: self.contents().await?, ovs, nics, record };
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = last.get_or_compute(observation, |Observation { contents, nics, record }| {
+        let state = last.get_or_compute(observation, |Observation { contents, ovs, nics, record }| {
             self.watch_links(contents, nics, record);
-            Arc::new(observe::state(contents, nics, record))
+            Arc::new(KernelState { ovs: ovs.clone(), ..observe::state(contents, nics, record) })
         });
         Ok(Arc::clone(state))
     }
 
     async fn apply(&self, op: &KernelOp) -> Result<(), KernelError> {
         let failed = |source: OpError| KernelError::Op { op: Box::new(op.clone()), source };
-        let done = apply::apply(&self.namespaces, op).await.map_err(failed);
+        let done = apply::apply(&self.namespaces, &self.ovs, op).await.map_err(failed);
         self.namespaces.mark_stale(op).await;
         done
     }

@@ -5,14 +5,14 @@
 //! A file uses only files of lines above its own:
 //!
 //! ```text
-//! sysctl -> model -> op -> step                                            data
+//! sysctl, ovs_state -> model -> op -> step                                 data
 //! simulate -> diff, neighbors                                              pure
 //! netns, mounts                                                            namespaces as files and threads
 //! file_limit                                                               the limit of open files
 //! netlink: error, attribute, socket, netfilter, contents, saved_message, request, read, segment_neighbor, saved, route_use, saved_link, events
 //! nftables, tcp, vrf_device, nic_record, evpn_entries                      each on netlink or netns
 //! error                                                                    composes the errors of all above
-//! observe, settling                                                        pure: contents to state
+//! observe, settling, ovs_ports                                             pure: contents to state
 //! neighbor_keeper                                                          on netlink
 //! polled_settings -> namespace -> host_nics, host_routes                   what the host has
 //! namespaces -> nic, foreign -> apply                                      changes
@@ -46,6 +46,8 @@ pub mod nic_record;
 mod nic_setting;
 pub mod observe;
 pub mod op;
+mod ovs_ports;
+pub mod ovs_state;
 mod polled_settings;
 mod port;
 mod settling;

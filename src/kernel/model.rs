@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 pub use super::ip_use::{IpUse, Ipv6Settings};
+use super::ovs_state::OvsState;
 pub use super::sysctl::{LinkSetting, Sysctl};
 use crate::names::{OwnedName, Role, SourceTable};
 use crate::scope::Scope;
@@ -227,6 +228,8 @@ pub struct KernelState {
     pub listen_ports: BTreeSet<ListenPort>,
     /// Filters of IPv6 sources.
     pub source_filters: BTreeSet<SourceFilter>,
+    /// Bridges and ports in Open vSwitch of the host.
+    pub ovs: OvsState,
     /// Settings by namespace. Observed: those that the kernel has.
     pub sysctls: BTreeMap<(Netns, Sysctl), u32>,
 }

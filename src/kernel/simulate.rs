@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use nix::errno::Errno;
 
 use super::model::{BridgePort, HostMaster, IpUse, KernelState, Link, LinkKey, LinkKind, Netns, Sysctl};
-use super::op::{AddressDevice, KernelOp, NewLink};
+use super::op::{AddressDevice, KernelOp, NewLink, OvsOp};
+use super::ovs_state::{OvsBridge, OvsPort, OvsState, bridge_name};
 use crate::names::{OwnedName, Role};
 use crate::scope::Scope;
 
@@ -97,6 +98,7 @@ impl KernelState {
             KernelOp::DelSourceFilter(filter) => {
                 remove(&mut self.source_filters, filter, Errno::ENOENT, "there is no such filter")
             }
+            KernelOp::Ovs(op) => self.ovs.apply(op),
             _ => self.set_link(op),
         }
     }
@@ -302,6 +304,24 @@ impl KernelState {
         {
             bridge.mtu = None;
         }
+    }
+}
+
+impl OvsState {
+    fn apply(&mut self, op: &OvsOp) -> Result<(), SimulatedError> {
+        match op {
+            OvsOp::SetBridge { vni, mtu } => drop(self.bridges.insert(*vni, OvsBridge { mtu: Some(*mtu) })),
+            OvsOp::DeleteBridge(vni) => {
+                self.bridges.remove(vni);
+                let gone = bridge_name(*vni);
+                self.ports.retain(|_, port| port.bridge != gone);
+            }
+            OvsOp::AddPort { vni, bridge } => {
+                drop(self.ports.insert(*vni, OvsPort { bridge: bridge.clone(), attached: true }));
+            }
+            OvsOp::DeletePort { vni, .. } => drop(self.ports.remove(vni)),
+        }
+        Ok(())
     }
 }
 

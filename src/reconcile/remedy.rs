@@ -5,6 +5,7 @@ use std::error::Error;
 use std::iter::successors;
 
 use crate::kernel::OpError;
+use crate::ovs::OvsError;
 
 /// An error with its causes and remedies in one line.
 pub fn text(error: &(dyn Error + 'static)) -> String {
@@ -26,6 +27,7 @@ fn remedy(error: &OpError) -> Option<String> {
              the segment is in place, and the bridge gets its port when it appears"
         )),
         OpError::NotHostBridge(_) => Some("name a bridge of the host in spec.hostMaster.linuxBridge.name".to_owned()),
+        OpError::Ovs(error) => ovs_remedy(error),
         OpError::NotHostVrf(_) => Some("name one of the host, or remove spec.hostSession.vrf".to_owned()),
         OpError::NicBound(_) => {
             // No macvlan: zebra before 10.0 crashes (frr#15370).
@@ -56,10 +58,41 @@ fn remedy(error: &OpError) -> Option<String> {
     }
 }
 
+/// What a user can do about a failure of Open vSwitch.
+fn ovs_remedy(error: &OvsError) -> Option<String> {
+    let rest = "the rest of the segment is in place";
+    match error {
+        OvsError::Shared(error) => ovs_remedy(error),
+        OvsError::Unreachable { .. } => Some(format!(
+            "start Open vSwitch (openvswitch-switch), set --ovs-socket to its socket, or change spec.hostMaster; {rest}, and the \
+             bridge gets its port when Open vSwitch appears"
+        )),
+        OvsError::NoBridge(bridge) => Some(format!(
+            "create it (ovs-vsctl add-br {bridge}), or name another one in spec.hostMaster.ovsBridge.name; {rest}, and the bridge \
+             gets its port when it appears"
+        )),
+        OvsError::ForeignBridge(bridge) => Some(format!(
+            "remove it (ovs-vsctl del-br {bridge}), or set spec.hostMaster.ovsBridge.lifecycle to External with the name of a bridge"
+        )),
+        OvsError::ForeignPort { port, bridge } => {
+            Some(format!("remove it (ovs-vsctl del-port {bridge} {port}), or change spec.hostMaster; {rest}"))
+        }
+        OvsError::NotApplied => Some(format!("start ovs-vswitchd, or see its log; {rest}")),
+        OvsError::NotAttached { .. } => Some("see the log of ovs-vswitchd".to_owned()),
+        OvsError::NoAnswer => Some("see the log of ovsdb-server".to_owned()),
+        OvsError::Connection(_)
+        | OvsError::Closed
+        | OvsError::Json(_)
+        | OvsError::Unexpected(_)
+        | OvsError::Rejected { .. } => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use nix::errno::Errno;
     use rstest::rstest;
+    use std::sync::Arc;
 
     use super::*;
     use crate::kernel::model::{LinkKey, Netns};
@@ -86,6 +119,20 @@ mod tests {
     #[case::link_exists(
         OpError::LinkExists(NetlinkError::Rejected { errno: Errno::EEXIST, text: None }),
         "a link of somebody else has this name or VNI: rename or delete it: EEXIST: File exists"
+    )]
+    #[case::no_open_vswitch(
+        OpError::Ovs(OvsError::Shared(Arc::new(OvsError::Unreachable {
+            path: "/run/openvswitch/db.sock".into(),
+            source: std::io::Error::from_raw_os_error(2),
+        }))),
+        "the database of Open vSwitch is not reachable at /run/openvswitch/db.sock: start Open vSwitch (openvswitch-switch), set \
+         --ovs-socket to its socket, or change spec.hostMaster; the rest of the segment is in place, and the bridge gets its port \
+         when Open vSwitch appears: No such file or directory (os error 2)"
+    )]
+    #[case::foreign_port(
+        OpError::Ovs(OvsError::ForeignPort { port: "host-100".parse().unwrap(), bridge: "others".to_owned() }),
+        "Open vSwitch has a port host-100 in bridge others that is not from perouter: remove it (ovs-vsctl del-port others \
+         host-100), or change spec.hostMaster; the rest of the segment is in place"
     )]
     #[case::without_remedy(
         OpError::Netlink(NetlinkError::Rejected { errno: Errno::EBUSY, text: Some("in use".to_owned()) }),

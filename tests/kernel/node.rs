@@ -35,7 +35,8 @@ impl Node {
         let (host, router) = (bound.join("host"), bound.join("router"));
         netns::create(&host).unwrap();
         netns::create(&router).unwrap();
-        let node = Self { runtime: Runtime::new(dir.path().join("state"), router), host, dir };
+        let runtime = Runtime::new(dir.path().join("state"), router).with_ovs_socket(dir.path().join("ovs/db.sock"));
+        let node = Self { runtime, host, dir };
         node.host("ip link set lo up");
         Some(node)
     }

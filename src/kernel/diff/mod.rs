@@ -2,6 +2,7 @@
 //! its scope. Sets only what differs: FRR flushes the neighbours of a link for every `RTM_NEWLINK` about it. Pure; can name
 //! only links that [`crate::names`] recognised as ours.
 
+mod ovs;
 mod scopes;
 
 use std::borrow::Cow;
@@ -55,6 +56,7 @@ impl Differ<'_> {
                 self.push(KernelOp::ClosePort(opened.clone()));
             }
         }
+        self.release_ovs_ports();
         if observed.links != wanted.links {
             let mut links: Vec<&LinkKey> = observed.links.keys().collect();
             links.sort_by_key(|key| removal_rank(&key.name));
@@ -62,6 +64,7 @@ impl Differ<'_> {
                 self.release_link(key);
             }
         }
+        self.release_ovs_bridges();
         // After the links that they filter.
         for filter in observed.source_filters.difference(&wanted.source_filters) {
             if !self.is_removed(&filter.netns) {
@@ -217,6 +220,9 @@ impl Differ<'_> {
             // FRR 8.4 loses links of a namespace that appear in another order (bridge, then VXLAN).
             links.sort_by_key(|(key, _)| creation_rank(&key.name));
             self.links(links);
+        }
+        for vni in wanted.ovs.ports.keys() {
+            self.build_ovs(*vni);
         }
         for opened in &self.wanted.listen_ports {
             if !self.now.listen_ports.contains(opened) {

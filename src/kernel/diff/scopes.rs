@@ -21,6 +21,7 @@ impl<'a> Differ<'a> {
                     (scope, _) => scope,
                 }
             }
+            KernelOp::Ovs(op) => Scope::Segment(op.vni()),
             KernelOp::AddUnreachable(table, _) | KernelOp::DelUnreachable(table, _) => {
                 table.vni().map_or(Scope::Underlay, |vni| self.scope_of_vni(vni))
             }

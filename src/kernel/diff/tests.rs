@@ -7,6 +7,7 @@ use super::*;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::IpUse;
 use crate::kernel::op::Stage;
+use crate::kernel::ovs_state::{OvsBridge, OvsPort, OvsState, bridge_name};
 use crate::kernel::{Kernel, Outcome};
 use crate::types;
 use crate::types::{Family, VrfMode};
@@ -21,6 +22,21 @@ fn drifted(world: &World, drifts: &[(usize, u8)]) -> KernelState {
         }
     }
     state
+}
+
+/// What a plan wants of Open vSwitch: of each VNI nothing, a bridge of ours with this MTU, or a bridge of the host.
+fn open_vswitch() -> impl Strategy<Value = OvsState> {
+    let bridge = prop_oneof![Just(None), Just(Some(Some(1400u32))), Just(Some(Some(1450))), Just(Some(None))];
+    proptest::collection::vec(bridge, 3).prop_map(|bridges| {
+        let mut state = OvsState::default();
+        for (raw, mtu) in (100u32..).zip(bridges).filter_map(|(raw, bridge)| Some((raw, bridge?))) {
+            let vni = Vni::try_from(raw).unwrap();
+            let bridge = if mtu.is_some() { bridge_name(vni) } else { format!("pods{raw}").parse().unwrap() };
+            state.bridges.extend(mtu.map(|mtu| (vni, OvsBridge { mtu: Some(mtu) })));
+            state.ports.insert(vni, OvsPort { bridge, attached: true });
+        }
+        state
+    })
 }
 
 fn run(kernel: &FakeKernel, steps: &[Step]) -> Vec<Outcome> {
@@ -51,6 +67,22 @@ proptest! {
         let outcomes = run(&kernel, &diff(&wanted, &observed));
         prop_assert!(outcomes.iter().all(Outcome::is_done), "{:?}", outcomes);
         prop_assert_eq!(in_view_of(&wanted, kernel.state()), wanted);
+    }
+
+    #[test]
+    fn open_vswitch_is_led_from_any_state_to_any_other(a in open_vswitch(), attached in any::<bool>(), b in open_vswitch()) {
+        let of = |ovs: OvsState| KernelState { ovs, ..KernelState::default() };
+        let (mut observed, wanted) = (of(a), of(b));
+        observed.ovs.ports.values_mut().for_each(|port| port.attached = attached);
+        let steps = diff(&wanted, &observed);
+        prop_assert!(steps.iter().map(|step| step.op.stage()).is_sorted());
+        let mut state = observed;
+        for step in &steps {
+            prop_assert_eq!(Some(step.scope.clone()), step.op.vni().map(Scope::Segment));
+            prop_assert_eq!(state.apply(&step.op), Ok(()), "{}", step);
+        }
+        prop_assert_eq!(diff(&wanted, &state), vec![]);
+        prop_assert_eq!(state, wanted);
     }
 
     #[test]

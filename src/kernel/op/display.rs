@@ -67,6 +67,7 @@ impl fmt::Display for KernelOp {
             Self::ClosePort(opened) => opened.command(f, "delete"),
             Self::AddSourceFilter(filter) => filter.command(f, "add"),
             Self::DelSourceFilter(filter) => filter.command(f, "delete"),
+            Self::Ovs(op) => fmt::Display::fmt(op, f),
         }
     }
 }

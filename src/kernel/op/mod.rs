@@ -2,6 +2,7 @@
 //! like an `ip` command line and knows its VNI, its IP-VRF and its stage. Pure.
 
 mod display;
+mod ovs;
 
 use ipnet::IpNet;
 
@@ -10,6 +11,8 @@ use super::model::{
 };
 use crate::names::OwnedName;
 use crate::types::{Family, IfName, MacAddr, TableId, Vni, VrfName};
+
+pub use ovs::OvsOp;
 
 /// A link as it is created. A veth pair is created by its PE end; both ends get MTU, `addrgen_none` and `rp_filter`. Each
 /// [`LinkSetting`] of a link with `rp_filter` is off.
@@ -175,6 +178,8 @@ pub enum KernelOp {
     AddSourceFilter(SourceFilter),
     /// Removes a filter of IPv6 sources.
     DelSourceFilter(SourceFilter),
+    /// Changes Open vSwitch of the host.
+    Ovs(OvsOp),
 }
 
 /// The part of a pass in which an op runs. A diff has them in this order; FRR is configured in between.
@@ -216,6 +221,7 @@ impl KernelOp {
             | Self::AddUnreachable(table, _)
             | Self::DelUnreachable(table, _) => table.vni(),
             Self::AddSourceFilter(filter) | Self::DelSourceFilter(filter) => Some(filter.table.vni),
+            Self::Ovs(op) => Some(op.vni()),
             _ => self.link()?.name.vni(),
         }
     }
@@ -266,7 +272,8 @@ impl KernelOp {
             | Self::AddUnreachable(..)
             | Self::DelUnreachable(..)
             | Self::AddSourceFilter(_)
-            | Self::DelSourceFilter(_) => None,
+            | Self::DelSourceFilter(_)
+            | Self::Ovs(_) => None,
         }
     }
 
@@ -287,6 +294,7 @@ impl KernelOp {
             | Self::RepairNic(_)
             | Self::AddAddress { on: AddressDevice::Loopback, .. } => Stage::Ground,
             Self::AddAddress { on: AddressDevice::Link(_), .. } => Stage::Address,
+            Self::Ovs(op) => op.stage(),
             _ => Stage::Build,
         }
     }
@@ -299,7 +307,8 @@ impl KernelOp {
     /// Whether other ops, and the configuration of FRR, go on where it fails: an address of one family must not take the other
     /// family along, and a segment works for the fabric without its bridge on the host.
     pub fn is_separate(&self) -> bool {
-        matches!(self, Self::AddAddress { .. } | Self::SetHostMaster { master: Some(HostMaster::Bridge(_)), .. })
+        let on_host = matches!(self, Self::Ovs(_) | Self::SetHostMaster { master: Some(HostMaster::Bridge(_)), .. });
+        on_host || matches!(self, Self::AddAddress { .. })
     }
 
     /// When it runs, see [`Wave`].
@@ -322,6 +331,7 @@ impl KernelOp {
                 table.vni().map_or(Lane::Global, Lane::Vni)
             }
             Self::AddSourceFilter(filter) | Self::DelSourceFilter(filter) => Lane::Vni(filter.table.vni),
+            Self::Ovs(op) => Lane::Vni(op.vni()),
             _ => match (self.link().and_then(|key| key.name.vni()), self.vrf()) {
                 (Some(vni), _) => Lane::Vni(vni),
                 (None, Some(vrf)) => Lane::Vrf(vrf.clone()),

@@ -3,15 +3,17 @@
 
 use std::collections::BTreeSet;
 
+use super::spec::HostMasterType;
 use super::validate::{HostBridge, ValidL2vni};
 use crate::kernel::model::{
     BridgePort, HostMaster, IpUse, KernelState, Link, LinkKey, LinkKind, Netns, RpFilter, SourceFilter,
 };
+use crate::kernel::ovs_state::{OvsBridge, OvsPort, OvsState, bridge_name};
 use crate::kind::definition::Fabric;
 use crate::kind::ipam;
 use crate::names::{OwnedName, Role, SourceTable};
 use crate::scope::Scope;
-use crate::types::{Family, VrfMode};
+use crate::types::{Family, IfName, VrfMode};
 
 /// Adds the links of one L2VNI.
 pub(super) fn links(l2vni: &ValidL2vni, fabric: &Fabric, state: &mut KernelState) {
@@ -49,14 +51,19 @@ pub(super) fn links(l2vni: &ValidL2vni, fabric: &Fabric, state: &mut KernelState
         port: Some(BridgePort { neigh_suppress: false, learning: true }),
         ..veth(&host_key)
     };
-    let (master, host_master) = match &l2vni.host_bridge {
-        Some(HostBridge::Managed) => (Some(OwnedName::Vni(Role::HostBridge, vni)), None),
-        Some(HostBridge::External(name)) => (None, Some(HostMaster::Bridge(name.clone()))),
-        None => (None, None),
-    };
-    let host = Link { master, host_master, ..veth(&pe_key) };
-    if l2vni.host_bridge == Some(HostBridge::Managed) {
-        state.links.insert(key(&Netns::Host, Role::HostBridge), link(LinkKind::Bridge));
+    let mut host = veth(&pe_key);
+    match &l2vni.host_bridge {
+        Some(HostBridge { type_: HostMasterType::LinuxBridge, external: None }) => {
+            host.master = Some(OwnedName::Vni(Role::HostBridge, vni));
+            state.links.insert(key(&Netns::Host, Role::HostBridge), link(LinkKind::Bridge));
+        }
+        Some(HostBridge { type_: HostMasterType::LinuxBridge, external: Some(name) }) => {
+            host.host_master = Some(HostMaster::Bridge(name.clone()));
+        }
+        Some(HostBridge { type_: HostMasterType::OVSBridge, external }) => {
+            ovs_port(l2vni, external.as_ref(), &mut state.ovs);
+        }
+        None => {}
     }
     if fabric.source_filters && l2vni.gateways.contains_key(&Family::Ipv6) {
         let table = SourceTable { vni, device: filtered };
@@ -68,6 +75,15 @@ pub(super) fn links(l2vni: &ValidL2vni, fabric: &Fabric, state: &mut KernelState
         (pe_key, pe),
         (host_key, host),
     ]);
+}
+
+/// Adds the port of Open vSwitch that the host end is, and its bridge unless that is `external`.
+fn ovs_port(l2vni: &ValidL2vni, external: Option<&IfName>, state: &mut OvsState) {
+    let bridge = external.cloned().unwrap_or_else(|| {
+        state.bridges.insert(l2vni.vni, OvsBridge { mtu: Some(l2vni.mtu) });
+        bridge_name(l2vni.vni)
+    });
+    state.ports.insert(l2vni.vni, OvsPort { bridge, attached: true });
 }
 
 /// A link that carries frames only.

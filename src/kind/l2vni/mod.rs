@@ -23,8 +23,8 @@ use crate::kernel::model::KernelState;
 use crate::scope::Scope;
 
 pub use spec::{
-    HostMasterSpec, HostMasterType, L2VNI, L2VNISpec, L3VNIReference, Lifecycle, LinuxBridgeSpec, RoutingDomain,
-    RoutingDomainType,
+    HostMasterSpec, HostMasterType, L2VNI, L2VNISpec, L3VNIReference, Lifecycle, LinuxBridgeSpec, OVSBridgeSpec,
+    RoutingDomain, RoutingDomainType,
 };
 pub use validate::{HostBridge, ValidL2vni};
 
@@ -52,12 +52,10 @@ impl KindValid for ValidL2vni {
     }
 
     fn claims(&self) -> Vec<Claim> {
-        let bridge = match &self.host_bridge {
-            Some(HostBridge::External(name)) => {
-                Some(Claim::new(Claimed::HostBridge(name.clone()), "spec.hostMaster.linuxBridge.name"))
-            }
-            Some(HostBridge::Managed) | None => None,
-        };
+        let bridge = self
+            .host_bridge
+            .as_ref()
+            .and_then(|bridge| Some(Claim::new(Claimed::HostBridge(bridge.external.clone()?), bridge.name_field())));
         let subnets = self.gateways.values().filter_map(|gateway| {
             Some(Claim::new(Claimed::GatewaySubnet(self.vrf.clone()?, gateway.trunc()), "spec.gatewayIPs"))
         });

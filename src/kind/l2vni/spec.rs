@@ -46,6 +46,20 @@ use crate::kind::vni_fields::{AddressFamily, RouteTargets, default_vxlanport};
         priority = 1
     ),
     printcolumn(
+        name = "OVS bridge",
+        type_ = "string",
+        json_path = ".spec.hostMaster.ovsBridge.lifecycle",
+        description = "who makes the bridge in Open vSwitch",
+        priority = 1
+    ),
+    printcolumn(
+        name = "OVS bridge name",
+        type_ = "string",
+        json_path = ".spec.hostMaster.ovsBridge.name",
+        description = "empty: br-hs-<VNI> where it is managed",
+        priority = 1
+    ),
+    printcolumn(
         name = "Underlay",
         type_ = "string",
         json_path = ".spec.underlayAddressFamily",
@@ -126,7 +140,12 @@ pub struct L3VNIReference {
 
 /// What the host end of a segment is a port of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = has_linux_bridge())]
+#[x_kube(
+    validation = has_linux_bridge(),
+    validation = has_ovs_bridge(),
+    validation = no_linux_bridge(),
+    validation = no_ovs_bridge()
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HostMasterSpec {
     /// Its type.
@@ -135,6 +154,9 @@ pub struct HostMasterSpec {
     /// The bridge. Required with type `LinuxBridge`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linux_bridge: Option<LinuxBridgeSpec>,
+    /// The bridge in Open vSwitch. Required with type `OVSBridge`.
+    #[serde(default, rename = "ovsBridge", skip_serializing_if = "Option::is_none")]
+    pub ovs_bridge: Option<OVSBridgeSpec>,
 }
 
 /// Type of what the host end of a segment is a port of.
@@ -142,6 +164,8 @@ pub struct HostMasterSpec {
 pub enum HostMasterType {
     /// A bridge of Linux.
     LinuxBridge,
+    /// A bridge of Open vSwitch.
+    OVSBridge,
 }
 
 /// A Linux bridge on the host.
@@ -152,6 +176,20 @@ pub struct LinuxBridgeSpec {
     /// Who makes the bridge.
     pub lifecycle: Lifecycle,
     /// Name of an `External` bridge. While the host has no bridge of this name, the segment waits for it and is `Failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::host_bridge")]
+    pub name: Option<String>,
+}
+
+/// A bridge of Open vSwitch on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = external_has_name(), validation = managed_has_no_name())]
+#[serde(deny_unknown_fields)]
+pub struct OVSBridgeSpec {
+    /// Who makes the bridge.
+    pub lifecycle: Lifecycle,
+    /// Name of an `External` bridge. While Open vSwitch does not run or has no bridge of this name, the segment waits for it and is
+    /// `Failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::host_bridge")]
     pub name: Option<String>,
@@ -182,6 +220,26 @@ fn has_linux_bridge() -> Rule {
     Rule::new("self.type != 'LinuxBridge' || has(self.linuxBridge)")
         .message("is missing: set linuxBridge.lifecycle to Managed, or to External with the name of a bridge")
         .field_path(".linuxBridge")
+}
+
+fn has_ovs_bridge() -> Rule {
+    Rule::new("self.type != 'OVSBridge' || has(self.ovsBridge)")
+        .message(
+            "is missing: set ovsBridge.lifecycle to Managed, or to External with the name of a bridge of Open vSwitch",
+        )
+        .field_path(".ovsBridge")
+}
+
+fn no_linux_bridge() -> Rule {
+    Rule::new("self.type == 'LinuxBridge' || !has(self.linuxBridge)")
+        .message("is not allowed with type OVSBridge: remove it, or set type to LinuxBridge")
+        .field_path(".linuxBridge")
+}
+
+fn no_ovs_bridge() -> Rule {
+    Rule::new("self.type == 'OVSBridge' || !has(self.ovsBridge)")
+        .message("is not allowed with type LinuxBridge: remove it, or set type to OVSBridge")
+        .field_path(".ovsBridge")
 }
 
 fn external_has_name() -> Rule {

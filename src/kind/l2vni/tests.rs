@@ -8,6 +8,7 @@ use crate::frr::config::tree::Config;
 use crate::frr::release::{FRR_8_4, FRR_10_7};
 use crate::kernel::KernelOp;
 use crate::kernel::model::{KernelState, LinkKind};
+use crate::kernel::ovs_state::OvsState;
 use crate::kind::Spec;
 use crate::plan::last_accepted::{LastAccepted, plan_with_last_accepted};
 use crate::plan::{NodeFacts, Plan, plan};
@@ -89,6 +90,18 @@ fn step(before: &Plan, after: &Plan) -> Schedule {
     within("red", 110, json!({"gatewayIPs": ["10.110.0.255/24"]})),
     "spec.gatewayIPs[0]: 10.110.0.255/24 is the address of the network or its broadcast address: use one of a host in it"
 )]
+#[case::reserved_bridge(
+    json!({
+        "vni": 110,
+        "hostMaster": {"type": "OVSBridge", "ovsBridge": {"lifecycle": "External", "name": "br-hs-120"}},
+    }),
+    "spec.hostMaster.ovsBridge.name: br-hs-120 is the name of a link of perouter (vni, pe-, host-, br-pe- or br-hs- before a number): \
+     use another one"
+)]
+#[case::no_bridge_of_its_type(
+    json!({"vni": 110, "hostMaster": {"type": "OVSBridge", "linuxBridge": {"lifecycle": "Managed"}}}),
+    "spec.hostMaster.ovsBridge: set lifecycle to Managed without a name, or to External with the name of a bridge of the host"
+)]
 #[case::no_pool(
     json!({"vni": 110, "underlayAddressFamily": "IPv6"}),
     "spec.underlayAddressFamily: Underlay default/u has no pool of IPv6 VTEPs: set its spec.vtepcidr6, or remove this field"
@@ -112,6 +125,14 @@ fn two_segments_share_neither_a_bridge_nor_a_subnet_of_a_vrf() {
         both("red", "blue", &bridge),
         [
             "L2VNI default/b: spec.hostMaster.linuxBridge.name: bridge pods belongs to L2VNI default/a, and one bridge would join \
+          both segments: use another bridge"
+        ]
+    );
+    let ovs = json!({"hostMaster": {"type": "OVSBridge", "ovsBridge": {"lifecycle": "External", "name": "pods"}}});
+    assert_eq!(
+        both("red", "blue", &ovs),
+        [
+            "L2VNI default/b: spec.hostMaster.ovsBridge.name: bridge pods belongs to L2VNI default/a, and one bridge would join \
           both segments: use another bridge"
         ]
     );
@@ -150,6 +171,10 @@ fn a_segment_without_its_l3vni_is_removed_and_comes_back() {
 #[rstest]
 #[case::gateway(json!({"gatewayIPs": ["10.110.0.1/24", "2001:db8::1/64"]}))]
 #[case::bridge(json!({"hostMaster": {"type": "LinuxBridge", "linuxBridge": {"lifecycle": "External", "name": "pods"}}}))]
+#[case::ovs_bridge(json!({"hostMaster": {"type": "OVSBridge", "ovsBridge": {"lifecycle": "Managed"}}}))]
+#[case::ovs_bridge_of_the_host(
+    json!({"hostMaster": {"type": "OVSBridge", "ovsBridge": {"lifecycle": "External", "name": "pods"}}})
+)]
 #[case::no_bridge(json!({"hostMaster": null}))]
 #[case::port(json!({"vxlanport": 4790}))]
 #[case::mtu(json!({"mtu": 1400}))]
@@ -212,7 +237,8 @@ fn a_rebuilt_vrf_rebuilds_its_segments_without_their_host_bridge(
 
 #[test]
 fn the_first_pass_and_the_last_are_whole() {
-    let l2vnis = [("s", within("red", 110, json!({}))), ("alone", json!({"vni": 120}))];
+    let ovs = json!({"type": "OVSBridge", "ovsBridge": {"lifecycle": "Managed"}});
+    let l2vnis = [("s", within("red", 110, json!({}))), ("alone", json!({"vni": 120, "hostMaster": ovs}))];
     for mode in [VrfMode::Vrf, VrfMode::Netns] {
         let plan = planned(&l2vnis, mode);
         let mut kernel = KernelState::default();
@@ -238,6 +264,7 @@ fn the_first_pass_and_the_last_are_whole() {
             kernel.apply(&step.op).unwrap();
         }
         assert!(kernel.links.is_empty(), "{:#?}", kernel.links);
+        assert_eq!(kernel.ovs, OvsState::default());
         let vxlans = plan.kernel.links.values().filter(|link| matches!(link.kind, LinkKind::Vxlan { .. }));
         assert_eq!(vxlans.count(), 4);
     }

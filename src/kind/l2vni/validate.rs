@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::spec::{L2VNISpec, Lifecycle};
+use super::spec::{HostMasterType, L2VNISpec, Lifecycle};
 use crate::kind::check::Check;
 use crate::kind::object::{Kind, ObjectRef, Reason};
 use crate::kind::vni_fields;
@@ -39,11 +39,21 @@ pub struct ValidL2vni {
 
 /// A bridge on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostBridge {
-    /// `br-hs-<VNI>`.
-    Managed,
-    /// One of the host.
-    External(IfName),
+pub struct HostBridge {
+    /// What kind of bridge.
+    pub type_: HostMasterType,
+    /// The bridge of the host; `None`: `br-hs-<VNI>` of the router.
+    pub external: Option<IfName>,
+}
+
+impl HostBridge {
+    /// The field that names it.
+    pub fn name_field(&self) -> &'static str {
+        match self.type_ {
+            HostMasterType::LinuxBridge => "spec.hostMaster.linuxBridge.name",
+            HostMasterType::OVSBridge => "spec.hostMaster.ovsBridge.name",
+        }
+    }
 }
 
 /// Converts the fields of an L2VNI to typed values.
@@ -127,19 +137,29 @@ fn is_host(gateway: &IpNet) -> bool {
 
 /// `None`: without a bridge.
 fn host_bridge(spec: &L2VNISpec, check: &mut Check<'_>) -> Result<Option<HostBridge>, RejectedField> {
-    let Some(bridge) = spec.host_master.as_ref().map(|master| &master.linux_bridge) else { return Ok(None) };
-    match bridge.as_ref().map(|bridge| (bridge.lifecycle, &bridge.name)) {
-        Some((Lifecycle::Managed, None)) => Ok(Some(HostBridge::Managed)),
+    let Some(master) = &spec.host_master else { return Ok(None) };
+    let (type_, object) = (master.type_, "spec.hostMaster");
+    let (object, bridge) = match type_ {
+        HostMasterType::LinuxBridge => (
+            format!("{object}.linuxBridge"),
+            master.linux_bridge.as_ref().map(|bridge| (bridge.lifecycle, &bridge.name)),
+        ),
+        HostMasterType::OVSBridge => {
+            (format!("{object}.ovsBridge"), master.ovs_bridge.as_ref().map(|bridge| (bridge.lifecycle, &bridge.name)))
+        }
+    };
+    match bridge {
+        Some((Lifecycle::Managed, None)) => Ok(Some(HostBridge { type_, external: None })),
         Some((Lifecycle::External, Some(name))) => {
-            let field = "spec.hostMaster.linuxBridge.name";
+            let field = &format!("{object}.name");
             let unreserved = names::check_unreserved(name).map_err(|why| format!("{name} {why}"));
             check.value(field, unreserved).ok_or(RejectedField)?;
             let name = check.value(field, name.parse::<IfName>()).ok_or(RejectedField)?;
-            Ok(Some(HostBridge::External(name)))
+            Ok(Some(HostBridge { type_, external: Some(name) }))
         }
         Some(_) | None => {
             let text = "set lifecycle to Managed without a name, or to External with the name of a bridge of the host";
-            check.reject(Reason::Invalid, "spec.hostMaster.linuxBridge", text);
+            check.reject(Reason::Invalid, object, text);
             Err(RejectedField)
         }
     }

@@ -1,0 +1,80 @@
+//! Why Open vSwitch could not be read or changed. The variants carry facts; the remedies are known above.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::types::IfName;
+
+/// Why Open vSwitch could not be read or changed.
+#[derive(Debug, Error)]
+pub enum OvsError {
+    /// The same error again.
+    #[error(transparent)]
+    Shared(Arc<OvsError>),
+    /// Nothing accepts connections at the socket.
+    #[error("the database of Open vSwitch is not reachable at {path}")]
+    Unreachable {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The connection failed.
+    #[error("the connection to the database of Open vSwitch failed")]
+    Connection(#[source] io::Error),
+    /// The connection was closed.
+    #[error("the database of Open vSwitch has closed the connection")]
+    Closed,
+    /// An answer is overdue.
+    #[error("the database of Open vSwitch does not answer")]
+    NoAnswer,
+    /// A message is no JSON.
+    #[error("the database of Open vSwitch sent no JSON")]
+    Json(#[from] serde_json::Error),
+    /// A message has another shape than RFC 7047 says.
+    #[error("the database of Open vSwitch sent an unexpected {0}")]
+    Unexpected(&'static str),
+    /// A transaction was rejected.
+    #[error("the database of Open vSwitch rejected the transaction: {error}: {details}")]
+    Rejected {
+        /// The `error` of section 4.1.3.
+        error: String,
+        /// Its `details`.
+        details: String,
+    },
+    /// There is no bridge of this name.
+    #[error("Open vSwitch has no bridge {0}")]
+    NoBridge(IfName),
+    /// Somebody else has made a bridge of this name.
+    #[error("Open vSwitch has a bridge {0} that is not from perouter")]
+    ForeignBridge(IfName),
+    /// Somebody else has made a port of this name.
+    #[error("Open vSwitch has a port {port} in bridge {bridge} that is not from perouter")]
+    ForeignPort {
+        /// The port.
+        port: IfName,
+        /// The bridge that has it.
+        bridge: String,
+    },
+    /// The database has the change, and the switch does not apply it.
+    #[error("ovs-vswitchd does not apply the change")]
+    NotApplied,
+    /// The switch has applied the change and failed at the port.
+    #[error("ovs-vswitchd cannot attach {port}: {}", reason.as_deref().unwrap_or("it gives no reason"))]
+    NotAttached {
+        /// The port.
+        port: IfName,
+        /// Why, in the words of ovs-vswitchd.
+        reason: Option<String>,
+    },
+}
+
+impl OvsError {
+    /// Whether the socket is there and nobody listens on it.
+    pub fn is_stale_socket(&self) -> bool {
+        matches!(self, Self::Unreachable { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused)
+    }
+}
