@@ -56,7 +56,8 @@ pub(super) fn links(l2vni: &ValidL2vni, fabric: &Fabric, state: &mut KernelState
     };
     let host = Link { master, host_master, ..veth(&pe_key) };
     if l2vni.host_bridge == Some(HostBridge::Managed) {
-        state.links.insert(key(&Netns::Host, Role::HostBridge), link(LinkKind::Bridge));
+        let mac = Some(ipam::host_bridge_mac(l2vni.vtep.address));
+        state.links.insert(key(&Netns::Host, Role::HostBridge), Link { mac, ..link(LinkKind::Bridge) });
     }
     if fabric.source_filters && l2vni.gateways.contains_key(&Family::Ipv6) {
         let table = SourceTable { vni, device: filtered };
