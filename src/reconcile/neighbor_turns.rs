@@ -117,7 +117,7 @@ mod tests {
         turns.turn(&all, 1, vnis([]));
         turns.turn(&all, 1, vnis([]));
         turns.0.missed(vnis([4, 5]));
-        assert_eq!(turns.turn(&all, 1, vnis([])), vnis([4, 5].into_iter().chain(9..=16)));
-        assert_eq!(turns.turn(&all, 1, vnis([])), vnis(17..=24), "once");
+        assert_eq!(turns.turn(&all, 1, vnis([])), vnis([4, 5].into_iter().chain(25..=32)));
+        assert_eq!(turns.turn(&all, 1, vnis([])), vnis(33..=40), "once");
     }
 }
