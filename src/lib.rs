@@ -28,6 +28,7 @@ pub mod timing;
 pub mod types;
 pub mod ui;
 pub mod untrusted_file;
+mod write_watch;
 
 #[cfg(test)]
 mod golden_tests;

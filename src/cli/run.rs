@@ -176,7 +176,9 @@ async fn control(
     let recording = node_index::record(runtime, snapshots.clone());
     let (status, accepted, graceful_restart) = (runtime.status(), runtime.accepted(), runtime.graceful_restart());
     let outputs = Outputs { status, accepted, graceful_restart, mode, statuses, metrics, refresh };
-    Controller::new(reconciler, outputs).run(snapshots, drift, stop).await;
+    // A task of its own: a worker that receives a reply would have to wake the thread of `main`.
+    let controller = tokio::spawn(Controller::new(reconciler, outputs).run(snapshots, drift, stop));
+    controller.await.context("controller")?;
     watcher.abort();
     recording.abort();
     if let Some(publisher) = publisher {

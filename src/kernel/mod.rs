@@ -48,7 +48,6 @@ pub mod observe;
 pub mod op;
 mod polled_settings;
 mod port;
-mod setting_watch;
 mod settling;
 mod simulate;
 pub mod step;

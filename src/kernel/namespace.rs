@@ -24,8 +24,8 @@ use super::netlink::socket::{Route, Socket};
 use super::netns::{self, NetnsError};
 use super::nftables;
 use super::polled_settings::PolledSettings;
-use super::setting_watch::SettingWatch;
 use crate::types::{Family, MacAddr};
+use crate::write_watch::WriteWatch;
 
 /// What is older is read again even without a change: settings change without a message, and routes are not watched.
 const MAX_AGE: Duration = Duration::from_secs(30);
@@ -63,7 +63,7 @@ impl Namespace {
         file: File,
         filter: EventFilter,
         changes: ChangeSignal,
-        setting_watch: Arc<SettingWatch>,
+        write_watch: Arc<WriteWatch>,
     ) -> Result<Self, NetlinkError> {
         let inode = file.metadata().map_err(NetlinkError::Open)?.ino();
         let watch = Watch::start(&file, filter, changes.clone())?;
@@ -78,7 +78,7 @@ impl Namespace {
             reading: Mutex::new(()),
             contents: std::sync::Mutex::new(None),
             sysctls: std::sync::Mutex::new(None),
-            polled: std::sync::Mutex::new(PolledSettings::new(setting_watch)),
+            polled: std::sync::Mutex::new(PolledSettings::new(write_watch)),
             neighbors: Mutex::new(None),
         })
     }

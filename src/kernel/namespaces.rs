@@ -17,9 +17,9 @@ use super::netlink::events::{ChangeSignal, EventFilter, WatchedLinks};
 use super::netlink::request;
 use super::netns;
 use super::op::KernelOp;
-use super::setting_watch::SettingWatch;
 use crate::runtime::Runtime;
 use crate::types::{IfName, VrfName};
+use crate::write_watch::WriteWatch;
 
 /// Settings of links that are read in one poll, about two microseconds each: those of 33 IP-VRFs. With more each has its turn,
 /// where inotify has not reported the write before.
@@ -39,7 +39,7 @@ pub struct Namespaces {
     vrfs: Mutex<BTreeMap<VrfName, Arc<Namespace>>>,
     mounts: MountWatch,
     changes: ChangeSignal,
-    settings: Arc<SettingWatch>,
+    settings: Arc<WriteWatch>,
     /// The first of the IP-VRFs whose settings are polled next.
     next_polled: AtomicUsize,
     /// The first of those whose links are polled next.
@@ -60,7 +60,7 @@ impl Namespaces {
         watched: Arc<RwLock<WatchedLinks>>,
         changes: ChangeSignal,
     ) -> Result<Self, KernelError> {
-        let settings = SettingWatch::start();
+        let settings = WriteWatch::start();
         let open = |netns: Netns, file, filter| {
             Namespace::open(netns.clone(), file, filter, changes.clone(), settings.clone())
                 .map(Arc::new)

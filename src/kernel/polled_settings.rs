@@ -10,8 +10,8 @@ use std::sync::Arc;
 use super::model::{LinkSetting, Netns, Sysctl};
 use super::netlink::contents::{NetnsContents, ObservedLink};
 use super::netns::{self, NetnsError};
-use super::setting_watch::{SettingWatch, WatchedFile};
 use crate::names::{OwnedName, Role};
+use crate::write_watch::{WatchedFile, WriteWatch};
 
 /// Those of a link that are polled. Where a device forwards, redirects are accepted only if the setting for all devices is on
 /// too, which is polled in the router.
@@ -28,7 +28,7 @@ struct LinkFile {
 /// The open files of one namespace.
 #[derive(Debug, Default)]
 pub struct PolledSettings {
-    watch: Arc<SettingWatch>,
+    watch: Arc<WriteWatch>,
     of_namespace: Vec<(Sysctl, WatchedFile)>,
     of_links: Vec<LinkFile>,
     /// The first of `of_links` that is read next.
@@ -37,7 +37,7 @@ pub struct PolledSettings {
 
 impl PolledSettings {
     /// None yet.
-    pub fn new(watch: Arc<SettingWatch>) -> Self {
+    pub fn new(watch: Arc<WriteWatch>) -> Self {
         Self { watch, ..Self::default() }
     }
 

@@ -3,6 +3,7 @@
 //! what files contain.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -19,10 +20,27 @@ const MAX_HUNG: usize = 16;
 #[error("reading it takes longer than {} s", LIMIT.as_secs())]
 pub(crate) struct ReadHangs;
 
-/// The reads that did not return in time.
+/// What reads, and the reads that did not return in time.
 #[derive(Debug, Default)]
 pub(crate) struct FileReads {
+    /// Waits for the next reads: some are every two seconds, and to start a thread takes longer than they do.
+    reader: Option<Reader>,
     hung: BTreeMap<PathBuf, JoinHandle<()>>,
+}
+
+/// A thread that reads, until this is dropped.
+#[derive(Debug)]
+struct Reader {
+    work: mpsc::Sender<Box<dyn FnOnce() + Send>>,
+    thread: JoinHandle<()>,
+}
+
+impl Reader {
+    fn start() -> io::Result<Self> {
+        let (work, received) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+        let run = move || received.into_iter().for_each(|work| work());
+        Ok(Self { work, thread: thread::Builder::new().name("read".to_owned()).spawn(run)? })
+    }
 }
 
 impl FileReads {
@@ -60,12 +78,12 @@ impl FileReads {
                 pending.into_iter().partition(|path| self.hung.contains_key(path));
             values.extend(hung.into_iter().map(|path| (path, Err(ReadHangs))));
             pending = readable;
-            let (thread, received) = start(pending.iter().cloned().collect(), Arc::clone(&read));
+            let received = self.begin(pending.iter().cloned().collect(), Arc::clone(&read));
             // One thread for all, until one of them hangs.
             while let Some(path) = pending.pop_front() {
                 let Ok(value) = received.recv_timeout(limit) else {
                     values.push((path.clone(), Err(ReadHangs)));
-                    self.hung.extend(thread.map(|thread| (path, thread)));
+                    self.hung.extend(self.reader.take().map(|reader| (path, reader.thread)));
                     break;
                 };
                 values.push((path, Ok(value)));
@@ -75,19 +93,25 @@ impl FileReads {
         values.sort_by(|(a, _), (b, _)| a.cmp(b));
         values
     }
-}
 
-/// Without a thread nothing is received.
-fn start<T: Send + 'static>(
-    paths: Vec<PathBuf>,
-    read: Arc<impl Fn(&Path) -> T + Send + Sync + 'static>,
-) -> (Option<JoinHandle<()>>, mpsc::Receiver<T>) {
-    let (sender, received) = mpsc::channel();
-    let work = move || {
-        // Nobody receives any more where a read took too long.
-        let _ = paths.iter().try_for_each(|path| sender.send(read(path)));
-    };
-    (thread::Builder::new().name("read".to_owned()).spawn(work).ok(), received)
+    /// Begins reads. Without a thread nothing is received.
+    fn begin<T: Send + 'static>(
+        &mut self,
+        paths: Vec<PathBuf>,
+        read: Arc<impl Fn(&Path) -> T + Send + Sync + 'static>,
+    ) -> mpsc::Receiver<T> {
+        let (sender, received) = mpsc::channel();
+        let work = move || {
+            // Nobody receives any more where a read took too long.
+            let _ = paths.iter().try_for_each(|path| sender.send(read(path)));
+        };
+        // A panic ends the thread.
+        let is_running = |reader: &Reader| !reader.thread.is_finished();
+        let reader = self.reader.take().filter(is_running).or_else(|| Reader::start().ok());
+        // Work that is not taken is dropped, and its sender with it.
+        self.reader = reader.filter(|reader| reader.work.send(Box::new(work)).is_ok());
+        received
+    }
 }
 
 #[cfg(test)]

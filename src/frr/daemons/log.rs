@@ -2,17 +2,55 @@
 //! targets `frr::<daemon>`. Files and not pipes, since a pipe would break when this process exits and the daemons stay.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
 
 use crate::printable::{masked, printable};
 use crate::runtime::{Daemon, Runtime};
 use crate::untrusted_file;
+use crate::write_watch::{WatchedFile, WriteWatch};
 
 /// A file that is larger is truncated.
 const MAX_FILE: u64 = 4 << 20;
 /// So much of a file is read at once, at most.
 const MAX_READ: u64 = 256 << 10;
+/// What is written within so long is read at once.
+const COALESCE: Duration = Duration::from_millis(200);
+/// The files are read this often where inotify does not report writes.
+const POLL: Duration = Duration::from_millis(500);
+/// And this often where it does: the directory may have been replaced.
+const SLOW_POLL: Duration = Duration::from_secs(10);
+
+/// When the daemons write.
+#[derive(Debug)]
+pub(crate) struct LogWrites {
+    watch: Arc<WriteWatch>,
+    directory: Option<WatchedFile>,
+}
+
+impl LogWrites {
+    /// Of this router, whose directory of logs exists. Must be called within a tokio runtime.
+    pub fn start(runtime: &Runtime) -> Self {
+        let watch = WriteWatch::start();
+        let directory = File::open(runtime.log_dir()).ok().map(|directory| watch.watch(directory));
+        Self { watch, directory }
+    }
+
+    /// Waits until the files are to be read.
+    pub async fn next(&self) {
+        if !self.directory.as_ref().is_some_and(WatchedFile::is_watched) {
+            return sleep(POLL).await;
+        }
+        if timeout(SLOW_POLL, self.watch.written()).await.is_ok() {
+            sleep(COALESCE).await;
+        }
+    }
+}
 
 /// The log files of all daemons, and how far each was read.
 #[derive(Debug, Default)]

@@ -1,10 +1,12 @@
 //! Whether daemons reply on their vty sockets. In: paths. Out: yes or no.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::frr::client::vty::Vty;
+use crate::frr::client::vty::{Vty, VtyError};
 use crate::runtime::{Daemon, Runtime};
 
 /// A daemon that works replies at once.
@@ -17,7 +19,29 @@ pub async fn ready(runtime: &Runtime, daemons: &[Daemon]) -> bool {
 
 /// Whether a daemon replies.
 pub(crate) async fn replies(runtime: &Runtime, daemon: Daemon) -> bool {
-    let socket = runtime.vty_socket(daemon);
-    let echo = async { Vty::connect(&socket, LIMIT).await?.run("echo perouter", LIMIT).await };
-    matches!(timeout(LIMIT, echo).await, Ok(Ok(reply)) if reply.text.starts_with("perouter"))
+    EchoConnection::default().replies(runtime, daemon).await
+}
+
+/// The connection on which a daemon is asked again and again. It is made with the first question, and after one without a reply.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EchoConnection(Arc<Mutex<Option<Vty>>>);
+
+impl EchoConnection {
+    /// Whether the daemon replies.
+    pub async fn replies(&self, runtime: &Runtime, daemon: Daemon) -> bool {
+        let mut kept = self.0.lock().await;
+        let connected = kept.take();
+        let echo = async {
+            let mut vty = match connected {
+                Some(vty) => vty,
+                None => Vty::connect(&runtime.vty_socket(daemon), LIMIT).await?,
+            };
+            let reply = vty.run("echo perouter", LIMIT).await?;
+            Ok::<_, VtyError>((vty, reply))
+        };
+        let echoed = timeout(LIMIT, echo).await.ok().and_then(Result::ok);
+        let echoed = echoed.filter(|(_, reply)| reply.text.starts_with("perouter"));
+        *kept = echoed.map(|(vty, _)| vty);
+        kept.is_some()
+    }
 }

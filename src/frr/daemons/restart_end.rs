@@ -16,6 +16,8 @@ use tokio::time::{Instant, sleep};
 use super::graceful;
 use super::running::RunningDaemon;
 use crate::frr::client::vty::{Reply, Vty, VtyError};
+use crate::frr::config::line::Line;
+use crate::frr::config::tree::Tree;
 use crate::frr::show::neighbor::{Negotiation, neighbor_reset, show_neighbor};
 use crate::frr::show::restart::{SHOW_ROUTER, is_in_progress};
 use crate::frr::show::session::{SHOW_SESSIONS, SessionPhase, SessionState, sessions};
@@ -112,29 +114,25 @@ fn waiting(found: &str) -> Vec<SessionState> {
 /// sends a route refresh, and with it again the configuration is as before (`peer_change_reset_in`). A peer to which
 /// a prefix list lets nothing pass gets the request in vain.
 fn requests(waiting: &[SessionState], running: &str) -> Vec<String> {
+    let running = Tree::parse(running);
     let lines = |session: &SessionState| {
         let line = format!("neighbor {} soft-reconfiguration inbound", session.peer);
-        let (instance, family) = family_of(session.vrf.as_ref()?.as_str(), &line, running)?;
+        let (instance, family) = family_of(session.vrf.as_ref()?.as_str(), &Line::new(&line), &running)?;
+        let (instance, family) = (instance.send(), family.send());
         Some(["configure terminal", instance, family, &format!("no {line}"), &line, "end"].map(str::to_owned))
     };
     waiting.iter().filter_map(lines).flatten().collect()
 }
 
 /// The lines that lead to a line of an address family in the instance of a VRF.
-fn family_of<'a>(vrf: &str, wanted: &str, running: &'a str) -> Option<(&'a str, &'a str)> {
-    let is_instance =
-        |line: &str| line.starts_with("router bgp ") && line.split_once(" vrf ").is_some_and(|(_, name)| name == vrf);
-    let mut lines = running.lines().map(str::trim).skip_while(|line| !is_instance(line));
-    let (instance, mut family) = (lines.next()?, None);
-    for line in lines.take_while(|line| *line != "exit") {
-        if line.starts_with("address-family ") {
-            family = Some(line);
-        }
-        if line == wanted {
-            return Some((instance, family?));
-        }
-    }
-    None
+fn family_of<'a>(vrf: &str, wanted: &Line, running: &'a Tree) -> Option<(&'a Line, &'a Line)> {
+    let is_instance = |line: &Line| {
+        line.after("router bgp").and_then(|rest| rest.split_once(" vrf ")).is_some_and(|(_, name)| name == vrf)
+    };
+    let (instance, of_instance) = running.0.iter().find(|(line, _)| is_instance(line))?;
+    let has_line = |(line, below): &(&Line, &Tree)| line.after("address-family").is_some() && below.0.contains_key(wanted);
+    let (family, _) = of_instance.0.iter().find(has_line)?;
+    Some((instance, family))
 }
 
 fn established(found: &str) -> Vec<SessionState> {

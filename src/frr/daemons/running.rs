@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::process::{Incarnation, Process};
+use super::readiness::EchoConnection;
 use crate::runtime::Daemon;
 
 /// A change of a daemon.
@@ -37,6 +38,8 @@ pub(crate) struct RunningDaemon {
     pub adopted: bool,
     /// Since when this process knows it.
     pub since: Instant,
+    /// The connection on which it is asked whether it replies.
+    pub echo: EchoConnection,
 }
 
 impl RunningDaemon {

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, join_all, pending};
+use futures::future::{BoxFuture, join_all, pending, ready};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
@@ -20,11 +20,11 @@ use super::graceful;
 use super::installation::Installation;
 use super::label_manager::LabelManager;
 use super::launch::Launch;
-use super::log::Logs;
+use super::log::{LogWrites, Logs};
 use super::order::restarted_with;
 use super::other_release;
 use super::process::Incarnation;
-use super::readiness::replies;
+use super::readiness::EchoConnection;
 use super::restart_end;
 use super::running::{DaemonEvent, RunningDaemon, first_exit, report};
 use super::stale_vrfs::{self, StaleVrfs};
@@ -35,7 +35,6 @@ use crate::frr::release::FrrVersion;
 use crate::runtime::{Daemon, Runtime};
 use crate::types::VrfMode;
 
-const LOG_INTERVAL: Duration = Duration::from_millis(500);
 /// Whether the daemons reply is asked this often.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -121,7 +120,10 @@ impl Daemons {
         let mut starts: FuturesUnordered<Starting> = FuturesUnordered::new();
         let mut restart_end = restart_end::watch(&self.launch.runtime, &self.running);
         let mut stale_vrfs = stale_vrfs::found(self.launch.runtime.clone()).boxed();
-        let [mut log_tick, mut probe_tick] = [LOG_INTERVAL, PROBE_INTERVAL].map(ticks);
+        let log_writes = LogWrites::start(&self.launch.runtime);
+        let mut log_written = ready(()).boxed();
+        let mut probe_tick = interval(PROBE_INTERVAL);
+        probe_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             starts.extend(self.begin_due(Instant::now()));
             let next_start = self.next_start();
@@ -165,7 +167,10 @@ impl Daemons {
                     self.keep_router_netns();
                     probes = self.probe();
                 }
-                _ = log_tick.tick() => self.forward_logs().await,
+                () = &mut log_written => {
+                    self.forward_logs().await;
+                    log_written = log_writes.next().boxed();
+                }
             }
         }
         self.forward_logs().await;
@@ -207,7 +212,8 @@ impl Daemons {
         match result {
             Ok((process, adopted)) if in_order => {
                 tracing::info!(%daemon, pid = process.incarnation.pid, adopted, "daemon is up");
-                self.running.insert(daemon, RunningDaemon { process, adopted, since: Instant::now() });
+                let echo = EchoConnection::default();
+                self.running.insert(daemon, RunningDaemon { process, adopted, since: Instant::now(), echo });
                 return Ok(true);
             }
             Ok((process, _)) => {
@@ -340,9 +346,10 @@ impl Daemons {
     fn probe(&self) -> Probes {
         let probe = |(daemon, running): (&Daemon, &RunningDaemon)| {
             let (runtime, daemon, incarnation) = (self.launch.runtime.clone(), *daemon, running.process.incarnation);
+            let echo = running.echo.clone();
             let (release, arguments) = (self.launch.release, running.process.arguments.clone());
             async move {
-                let replied = replies(&runtime, daemon).await;
+                let replied = echo.replies(&runtime, daemon).await;
                 let in_vain = daemon == Daemon::Bgpd && graceful::waits_in_vain(runtime, release, arguments).await;
                 (daemon, incarnation, replied, in_vain)
             }
@@ -359,7 +366,7 @@ impl Daemons {
                 self.kill(daemon).await;
                 continue;
             }
-            let activity = running.and_then(|running| running.process.activity(daemon));
+            let activity = running.filter(|_| !replied).and_then(|running| running.process.activity(daemon));
             match self.watchdog.judge(Instant::now(), daemon, incarnation, replied, activity) {
                 Verdict::Fine => {}
                 Verdict::Patience(reason) => tracing::warn!(%daemon, reason, "daemon does not reply"),
@@ -391,10 +398,4 @@ impl Daemons {
             is_down && needed.is_none_or(|needed| self.running.contains_key(&needed))
         })
     }
-}
-
-fn ticks(period: Duration) -> tokio::time::Interval {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }

@@ -1,8 +1,9 @@
-//! Writes to settings below `/proc/sys` that cause no message of the kernel, as inotify reports them. In: open files of the
-//! settings. Out: a signal that one of them was written. Reads no values.
+//! Writes to open files, and to those in open directories, as inotify reports them. In: the open files. Out: a signal that one
+//! of them was written. Reads nothing.
 //!
-//! An open file keeps its directory entry, so that everybody who opens the same path in the same namespace has the same inode.
-//! This holds for one mount of proc: a write from another PID namespace, with a proc of its own, is not reported.
+//! Of settings below `/proc/sys`: an open file keeps its directory entry, so that everybody who opens the same path in the same
+//! namespace has the same inode. This holds for one mount of proc: a write from another PID namespace, with a proc of its own, is
+//! not reported.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -12,9 +13,9 @@ use futures::{FutureExt, StreamExt};
 use inotify::{EventMask, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
 use tokio::sync::Mutex;
 
-/// The inotify instance of all watched settings; the default watches nothing.
+/// An inotify instance; the default watches nothing.
 #[derive(Debug, Default)]
-pub struct SettingWatch {
+pub struct WriteWatch {
     /// None also where the limit of instances is reached.
     instance: Option<Instance>,
 }
@@ -25,7 +26,7 @@ struct Instance {
     events: Mutex<EventStream<[u8; 4096]>>,
 }
 
-/// The watch of one setting, which ends when this is dropped: it keeps the inode alive.
+/// The watch of one file, which ends when this is dropped: it keeps the inode alive.
 #[derive(Debug)]
 struct WatchGuard {
     watches: Watches,
@@ -39,7 +40,7 @@ impl Drop for WatchGuard {
     }
 }
 
-/// An open setting and its watch, if it has one.
+/// An open file or directory and its watch, if it has one.
 #[derive(Debug)]
 pub struct WatchedFile {
     /// The file.
@@ -54,7 +55,7 @@ impl WatchedFile {
     }
 }
 
-impl SettingWatch {
+impl WriteWatch {
     /// Must be called within a tokio runtime.
     pub fn start() -> Arc<Self> {
         let start = || {
@@ -64,12 +65,12 @@ impl SettingWatch {
         };
         let instance = start();
         if let Err(error) = &instance {
-            tracing::warn!(%error, "no inotify: settings of all namespaces are polled");
+            tracing::warn!(%error, "no inotify: what it would report is polled");
         }
         Arc::new(Self { instance: instance.ok() })
     }
 
-    /// Watches an open setting, as far as inotify and its limits allow.
+    /// Watches an open file or directory, as far as inotify and its limits allow.
     pub fn watch(&self, file: File) -> WatchedFile {
         let add = |instance: &Instance| {
             let mut watches = instance.watches.clone();
@@ -80,7 +81,7 @@ impl SettingWatch {
         WatchedFile { mark: self.instance.as_ref().and_then(add), file }
     }
 
-    /// Waits until a watched setting was written, perhaps by ourselves. All that was written until then is one signal.
+    /// Waits until a watched file was written, perhaps by ourselves. All that was written until then is one signal.
     pub async fn written(&self) {
         let Some(instance) = &self.instance else { return std::future::pending().await };
         let mut events = instance.events.lock().await;
@@ -105,7 +106,7 @@ mod tests {
     #[tokio::test]
     async fn a_write_is_reported_and_the_watch_ends_with_its_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let watch = SettingWatch::start();
+        let watch = WriteWatch::start();
         let watched = watch.watch(file.reopen().unwrap());
         assert!(watched.is_watched());
         let write = || file.as_file().write_all(b"1").unwrap();
