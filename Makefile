@@ -69,9 +69,9 @@ fuzz: ## run the fuzz targets with libFuzzer, on stable Rust; SECONDS=600 in all
 	@FUZZ_SECONDS=$(or $(SECONDS),600) RUNS=$(RUNS) TARGET=$(TARGET) hack/fuzz.sh
 
 .PHONY: bench
-bench: setup ## measure against `ip -batch`, FRR alone and frr-reload.py, with budgets; N=10,100 ROUTES=1,1000 RUNS=5 IDLE=60 JSON=FILE ONLY=changes,steady,routes (as root)
+bench: setup ## measure against `ip -batch`, FRR alone and frr-reload.py, with budgets; N=10,100 ROUTES=1,1000 MACS=1000 RUNS=5 IDLE=60 JSON=FILE ONLY=changes,steady,segments,routes,macs (as root)
 	cargo bench --bench plan
-	@hack/bench.sh native $(foreach name,N ROUTES RUNS IDLE JSON ONLY,$(if $($(name)),$(name)=$($(name))))
+	@hack/bench.sh native $(foreach name,N ROUTES MACS RUNS IDLE JSON ONLY,$(if $($(name)),$(name)=$($(name))))
 
 .PHONY: bench-vrf
 bench-vrf: setup ## the changes of `make bench` in vrf mode, in a guest whose kernel has VRF devices; N=10,100 RUNS=5 (as root)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bench.sh native|vrf [N=…] [ROUTES=…] [RUNS=…] [IDLE=…] [JSON=…] [ONLY=…]: `make bench` and `make bench-vrf`. `vrf` measures
+# bench.sh native|vrf [N=…] [ROUTES=…] [MACS=…] [RUNS=…] [IDLE=…] [JSON=…] [ONLY=…]: `make bench` and `make bench-vrf`. `vrf` measures
 # changes only, in a guest whose kernel has VRF devices. The guest is an emulated machine with one CPU: only its ratios
 # are compared with budgets, its times are not meaningful.
 set -euo pipefail

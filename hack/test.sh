@@ -171,7 +171,7 @@ netns() {
   level "netns, FRR $frr: demo" make demo-metallb
   level "netns, FRR $frr: demo of a segment" make demo-layer2
   # Not optimized: counts are compared with budgets, times are only shown.
-  level "netns, FRR $frr: bench" cargo test --bench lab -- N=1,10 ROUTES=1,1000 RUNS=1 IDLE=5
+  level "netns, FRR $frr: bench" cargo test --bench lab -- N=1,10 ROUTES=1,1000 MACS=100 RUNS=1 IDLE=5
 }
 
 # Demo, add, edit, remove, restart, isolation, and what only this release has or two releases need.

@@ -8,10 +8,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use nix::unistd::Pid;
 use perouter::runtime::Daemon;
 use perouter::types::VrfMode;
 use perouter_lab::node::Node;
 
+use crate::process;
+use crate::segment::Segment;
 use crate::testbed::{FrrShell, Moment, Testbed, session, vni, vrf};
 
 /// FRR's directory in the node.
@@ -54,6 +57,18 @@ pub struct Baseline {
     node: Node,
     mode: VrfMode,
     devices: usize,
+    segments: Vec<Segment>,
+}
+
+/// What a router without perouter has.
+#[derive(Debug, Default)]
+pub struct Devices {
+    /// L3VNIs that are in its configuration.
+    pub l3vnis: usize,
+    /// Further L3VNIs, not in the configuration yet, whose devices are created before the measurement.
+    pub later: usize,
+    /// L2VNIs, for which FRR needs no configuration.
+    pub segments: Vec<Segment>,
 }
 
 /// How long the build took.
@@ -66,17 +81,15 @@ pub struct Built {
 }
 
 impl Baseline {
-    /// Creates the devices of the L3VNIs, then starts FRR with the files. `later`: number of further L3VNIs that are
-    /// not in the configuration yet and whose devices are created before the measurement.
+    /// Creates the devices, then starts FRR with the files.
     pub fn start(
         testbed: &mut Testbed,
         mode: VrfMode,
         configuration: &Configuration,
-        l3vnis: usize,
-        later: usize,
+        devices: Devices,
     ) -> anyhow::Result<(Self, Built)> {
-        let node = testbed.node()?.clone();
-        let baseline = Self { node, mode, devices: l3vnis + later };
+        let Devices { l3vnis, later, segments } = devices;
+        let baseline = Self { node: testbed.node()?.clone(), mode, devices: l3vnis + later, segments };
         baseline.prepare(configuration)?;
         if later > 0 {
             baseline.write_batches(l3vnis + 1, baseline.devices)?;
@@ -94,6 +107,38 @@ impl Baseline {
         Ok((baseline, Built { start, devices_ms }))
     }
 
+    /// Creates the devices of one more L2VNI; returns when it began.
+    pub fn add_segment(&mut self, segment: Segment) -> anyhow::Result<Moment> {
+        let batches = segment.batches(self.mode, VTEP, NETNS);
+        for (name, text) in [("outside", batches.outside), ("host", batches.host), ("inside", batches.inside)] {
+            fs::write(self.file(&format!("{name}.batch")), text)?;
+        }
+        let inside = match self.mode {
+            VrfMode::Netns => format!("ip -n {}", vrf(segment.number)),
+            VrfMode::Vrf => format!("nsenter --net={NETNS} ip"),
+        };
+        let enter = format!("nsenter --net={NETNS} ip -batch {DIR}/outside.batch && ip -batch {DIR}/host.batch");
+        self.segments.push(segment);
+        let start = Moment::now();
+        self.run(&format!("{enter} && {inside} -batch {DIR}/inside.batch"))?;
+        Ok(start)
+    }
+
+    /// Deletes the devices of an L2VNI; returns when it began.
+    pub fn remove_segment(&mut self, segment: Segment) -> anyhow::Result<Moment> {
+        self.segments.retain(|known| known.number != segment.number);
+        let (vni, bridge) = (segment.vni(), segment.host_bridge());
+        let inside = match self.mode {
+            VrfMode::Netns => format!("ip -n {}", vrf(segment.number)),
+            VrfMode::Vrf => format!("nsenter --net={NETNS} ip"),
+        };
+        let start = Moment::now();
+        self.run(&format!(
+            "ip link del host-{vni} && {inside} link del vni{vni} && {inside} link del br-pe-{vni} && ip link del {bridge}"
+        ))?;
+        Ok(start)
+    }
+
     /// Applies a configuration with frr-reload.py; returns when it began and its milliseconds.
     pub fn reload(&self, configuration: &Configuration) -> anyhow::Result<(Moment, f64)> {
         fs::write(self.file("reload.conf"), &configuration.integrated)?;
@@ -107,6 +152,11 @@ impl Baseline {
         Ok((start, elapsed))
     }
 
+    /// The process id of a daemon.
+    pub fn daemon(&self, name: &str) -> anyhow::Result<Pid> {
+        process::in_netns(name, &self.node.file(NETNS))
+    }
+
     /// Stops FRR and removes the devices.
     pub fn remove(self) -> anyhow::Result<()> {
         let mut script = String::new();
@@ -116,6 +166,9 @@ impl Baseline {
             let _ = writeln!(script, "while kill -0 $pid 2>/dev/null; do sleep 0.02; done");
         }
         let _ = writeln!(script, "nsenter --net={NETNS} ip link set toswitch netns 1");
+        for segment in &self.segments {
+            let _ = writeln!(script, "ip link del host-{}; ip link del {}", segment.vni(), segment.host_bridge());
+        }
         for number in 1..=self.devices {
             let _ = writeln!(script, "ip link del host-{}", vni(number));
             if self.mode == VrfMode::Netns {
@@ -174,7 +227,13 @@ impl Baseline {
                 "link add host-{vni} type veth peer name pe-{vni} netns {peer}\nlink set host-{vni} up\naddress add \
                  {host_side}/28 dev host-{vni}"
             );
-            let inside = inside_batch(vni, &router_side.to_string(), (self.mode == VrfMode::Vrf).then_some(&vrf));
+            let mut inside = inside_batch(vni, &router_side.to_string(), (self.mode == VrfMode::Vrf).then_some(&vrf));
+            if let Some(segment) = self.segments.iter().find(|segment| segment.number == number) {
+                let batches = segment.batches(self.mode, VTEP, NETNS);
+                outside.push_str(&batches.outside);
+                host.push_str(&batches.host);
+                inside.push_str(&batches.inside);
+            }
             if self.mode == VrfMode::Netns {
                 fs::write(self.file(&format!("{vrf}.batch")), inside)?;
             } else {

@@ -2,12 +2,12 @@
 
 use perouter::types::VrfMode;
 
-use crate::baseline::{Baseline, Configuration};
+use crate::baseline::{Baseline, Configuration, Devices};
 use crate::perouter_run::{Perouter, SOCKETS};
 use crate::report::{Budget, L3VNIS, Report};
 use crate::series::{Series, repeat};
 use crate::steal_time::StealTime;
-use crate::testbed::{Moment, TYPE5_EACH, Testbed};
+use crate::testbed::{Moment, TYPE5_EACH, Testbed, settle};
 
 /// How often one L3VNI is added, edited and deleted in each run: times vary, as bgpd holds its queues for 50 ms and may
 /// be busy with printing its state.
@@ -142,7 +142,8 @@ fn without_perouter(
 ) -> anyhow::Result<()> {
     let (all, one_more) = (size * TYPE5_EACH, (size + 1) * TYPE5_EACH);
     settle();
-    let (baseline, built) = Baseline::start(testbed, mode, small, size, 1)?;
+    let (baseline, built) =
+        Baseline::start(testbed, mode, small, Devices { l3vnis: size, later: 1, ..Devices::default() })?;
     found.baseline_cold.push(testbed.await_type5(all, &built.start)?);
     found.baseline_devices.push(built.devices_ms);
     settle();
@@ -155,11 +156,6 @@ fn without_perouter(
     found.reload_delete_leaf.push(testbed.await_type5(all, &start)?);
     baseline.remove()?;
     testbed.await_no_type5()
-}
-
-/// Waits until the work that follows a change is finished.
-fn settle() {
-    std::thread::sleep(std::time::Duration::from_millis(700));
 }
 
 impl ChangeValues {

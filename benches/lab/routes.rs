@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use perouter::types::VrfMode;
 
-use crate::baseline::{Baseline, Configuration};
+use crate::baseline::{Baseline, Configuration, Devices};
 use crate::perouter_run::{Perouter, SOCKETS};
 use crate::process::{cpu_ms, percent, rss_mb};
 use crate::report::{Budget, Report};
@@ -93,7 +93,8 @@ pub fn measure(
         }
         perouter.remove()?;
         testbed.await_no_type5()?;
-        let (baseline, built) = Baseline::start(testbed, mode, &configuration, L3VNIS, 0)?;
+        let devices = Devices { l3vnis: L3VNIS, ..Devices::default() };
+        let (baseline, built) = Baseline::start(testbed, mode, &configuration, devices)?;
         testbed.await_type5(BASE, &built.start)?;
         std::thread::sleep(ROUTE_MAP_DELAY);
         for (count, [_, without]) in counts.iter().zip(&mut found) {

@@ -68,7 +68,8 @@ fn await_quiet(perouter: &Perouter) -> anyhow::Result<()> {
     })
 }
 
-fn quiet_passes(
+/// What a pass costs that finds nothing to do.
+pub fn quiet_passes(
     testbed: &Testbed,
     perouter: &Perouter,
     report: &mut Report,
@@ -154,7 +155,7 @@ fn restarts(
         let start = perouter.restart()?;
         perouter.await_ready()?;
         ready.push(start.ms());
-        let (found, all) = (testbed.leaf().type5(), size * TYPE5_EACH);
+        let (found, all) = (testbed.leaf().routes(), size * TYPE5_EACH);
         anyhow::ensure!(found == all, "after a restart the leaf has {found} of {all} Type-5 routes");
         changes.push(perouter.metric(LINES)? + perouter.metric(OPS)?);
         memory.sample(perouter)?;
@@ -169,7 +170,7 @@ fn processes(perouter: &Perouter) -> anyhow::Result<[(&'static str, Pid); 3]> {
 }
 
 /// CPU time while idle. The periods overlap: each begins a quarter of its length after the previous one.
-fn idle(perouter: &Perouter, report: &mut Report, size: usize, runs: usize, seconds: u64) -> anyhow::Result<()> {
+pub fn idle(perouter: &Perouter, report: &mut Report, size: usize, runs: usize, seconds: u64) -> anyhow::Result<()> {
     const QUARTERS: u32 = 4;
     let period = Duration::from_secs(seconds);
     let pids = processes(perouter)?;
@@ -199,10 +200,11 @@ fn idle(perouter: &Perouter, report: &mut Report, size: usize, runs: usize, seco
 
 /// Resident memory of perouter and the daemons, after changes and after restarts.
 #[derive(Default)]
-struct Memory(BTreeMap<&'static str, Series>);
+pub struct Memory(BTreeMap<&'static str, Series>);
 
 impl Memory {
-    fn sample(&mut self, perouter: &Perouter) -> anyhow::Result<()> {
+    /// Measures once.
+    pub fn sample(&mut self, perouter: &Perouter) -> anyhow::Result<()> {
         // Time for the verification of the last change.
         std::thread::sleep(Duration::from_secs(1));
         for (name, pid) in processes(perouter)? {
@@ -211,7 +213,8 @@ impl Memory {
         Ok(())
     }
 
-    fn report(&self, report: &mut Report, size: usize) {
+    /// Reports all that was measured.
+    pub fn report(&self, report: &mut Report, size: usize) {
         for (name, used) in &self.0 {
             let row = report.row(size, &format!("RSS of {name}"), "MB", used);
             if *name == "perouter" {

@@ -16,6 +16,8 @@ use perouter_lab::topology::{LabName, read_topology};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::segment::Segment;
+
 /// Type-5 routes of an L3VNI: the address of the session, and the route that the host advertises.
 pub const TYPE5_EACH: usize = 2;
 /// Limit of every wait, also on a slow machine.
@@ -81,8 +83,16 @@ impl FrrShell {
         serde_json::from_str(&text).unwrap_or_default()
     }
 
-    /// Number of Type-5 routes received from all neighbors.
-    pub fn type5(&mut self) -> usize {
+    /// Number of Type-3 routes of L2VNIs, by their route targets.
+    fn type3_of_segments(&mut self) -> usize {
+        let table = self.json(Daemon::Bgpd, "show bgp l2vpn evpn route type multicast json");
+        let of_rd = table.as_object().into_iter().flatten().filter_map(|(_, routes)| routes.as_object());
+        let first = format!("RT:{AS_OF_NODE}:5");
+        of_rd.flatten().filter(|(_, route)| route["paths"].to_string().contains(&first)).count()
+    }
+
+    /// Number of routes that it accepted of all neighbors.
+    pub fn routes(&mut self) -> usize {
         let summary = self.json(Daemon::Bgpd, "show bgp l2vpn evpn summary json");
         let peers = summary["peers"].as_object().into_iter().flatten();
         let count = |(_, peer): (_, &serde_json::Value)| peer["pfxRcd"].as_u64().unwrap_or_default();
@@ -127,6 +137,35 @@ impl Testbed {
             fs::write(self.path(number), l3vni(number, false))?;
         }
         Ok(())
+    }
+
+    /// Writes an L2VNI atomically.
+    pub fn write_segment(&self, segment: Segment) -> anyhow::Result<()> {
+        let temporary = self.objects.path().join(".segment.new");
+        fs::write(&temporary, segment.manifest())?;
+        Ok(fs::rename(temporary, self.path_of(segment))?)
+    }
+
+    /// Removes an L2VNI.
+    pub fn remove_segment(&self, segment: Segment) -> anyhow::Result<()> {
+        Ok(fs::remove_file(self.path_of(segment))?)
+    }
+
+    fn path_of(&self, segment: Segment) -> PathBuf {
+        self.objects.path().join(format!("s{}.yaml", segment.number))
+    }
+
+    /// Whether the leaf accepts Type-3 routes: those of L2VNIs are to be counted, those that FRR originates for an L3VNI for a moment
+    /// are not. Neighbors must not have a session yet.
+    pub fn accept_type3(&self, accept: bool) -> anyhow::Result<()> {
+        let lines: &[&str] = if accept {
+            &["no route-map wanted deny 5"]
+        } else {
+            &["route-map wanted deny 5", "match evpn route-type multicast"]
+        };
+        let mut words = vec!["vtysh", "-c", "configure terminal"];
+        words.extend(lines.iter().flat_map(|line| ["-c", line]));
+        self.lab.node("leaf")?.check(&words).map(drop).map_err(Into::into)
     }
 
     /// Writes one L3VNI atomically; `filtered` tags its routes so that the leaf filters them.
@@ -200,20 +239,40 @@ impl Testbed {
         self.await_type5(0, &Moment::now()).map(drop)
     }
 
-    /// Waits until the leaf has exactly this number of Type-5 routes; returns the milliseconds since `start`.
+    /// Waits until the leaf has exactly this number of routes, all of them Type-5 unless it accepts others; returns the milliseconds
+    /// since `start`.
     pub fn await_type5(&mut self, wanted: usize, start: &Moment) -> anyhow::Result<f64> {
+        self.await_routes(wanted, start, |_| true)
+    }
+
+    /// The same where as many of them as there are L2VNIs are the Type-3 routes of those.
+    pub fn await_segments(&mut self, l3vnis: usize, l2vnis: usize, start: &Moment) -> anyhow::Result<f64> {
+        self.await_routes(l3vnis * TYPE5_EACH + l2vnis, start, |leaf| leaf.type3_of_segments() == l2vnis)
+    }
+
+    fn await_routes(
+        &mut self,
+        wanted: usize,
+        start: &Moment,
+        mut verify: impl FnMut(&mut FrrShell) -> bool,
+    ) -> anyhow::Result<f64> {
         loop {
-            let found = self.leaf.type5();
+            let found = self.leaf.routes();
             let elapsed = start.ms();
-            if found == wanted {
+            if found == wanted && verify(&mut self.leaf) {
                 return Ok(elapsed);
             }
             if start.instant.elapsed() > TIMEOUT {
-                bail!("the leaf has {found} Type-5 routes instead of {wanted} after {TIMEOUT:?}");
+                bail!("the leaf has {found} routes, and should have {wanted}, after {TIMEOUT:?}");
             }
             std::thread::sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// Waits until the work that follows a change is finished.
+pub fn settle() {
+    std::thread::sleep(Duration::from_millis(700));
 }
 
 /// Polls until a condition is true.

@@ -14,6 +14,8 @@ use crate::types::Vni;
 const AT_ONCE: usize = 16;
 /// MAC addresses and neighbors that zebra lists each time, at most, unless a single L2VNI has more.
 const ENTRIES: u64 = 20_000;
+/// One whose counts changed is read as if so many others had been read since: it is read early, and others do not wait for ever.
+const PRECEDENCE: u64 = 32;
 
 /// The counts of all L2VNIs, each as it was last read.
 #[derive(Debug, Default)]
@@ -55,17 +57,16 @@ impl SegmentReads {
         }
     }
 
-    /// The L2VNIs to read now: those of which zebra counts others than when they were read, then those that were read first, as a
-    /// workload that moves changes no count of all.
+    /// The L2VNIs to read now: those that were never read, then those that were read first, as a workload that moves changes no count
+    /// of all. Those of which zebra counts others than when they were read have precedence.
     fn due(&mut self, vnis: &BTreeMap<Vni, VniState>) -> Vec<(Vni, [u64; 2])> {
         let counted: BTreeMap<Vni, [u64; 2]> =
             vnis.iter().filter_map(|(vni, state)| Some((*vni, all(state)?))).collect();
         self.segments.retain(|vni, _| counted.contains_key(vni));
-        let last = |vni: &Vni| self.segments.get(vni);
         let mut due: Vec<(Vni, [u64; 2])> = counted.into_iter().collect();
         due.sort_by_key(|(vni, all)| {
-            let is_current = last(vni).is_some_and(|read| read.all == *all);
-            (is_current, last(vni).map(|read| read.number))
+            let last = self.segments.get(vni)?;
+            Some(if last.all == *all { last.number + PRECEDENCE } else { last.number })
         });
         let mut entries = 0;
         let fits = |(at, (_, all)): &(usize, (Vni, [u64; 2]))| {
@@ -124,6 +125,21 @@ mod tests {
         let l3vni = BTreeMap::from([(vni(100), VniState::default())]);
         assert_eq!(read(&mut reads, &l3vni), [0; 0]);
         assert!(reads.segments.is_empty(), "what is gone is forgotten");
+    }
+
+    #[test]
+    fn one_that_does_not_change_is_read_however_many_others_do() {
+        for (changing, macs) in [(16, 1), (48, 1), (2, ENTRIES)] {
+            let mut reads = SegmentReads::default();
+            let (quiet, mut last) = (1000, 0);
+            for round in 0..200 {
+                let changed = (1..=changing).map(|raw| (raw, macs + round % 2));
+                if read(&mut reads, &segments(changed.chain([(quiet, 1)]))).contains(&quiet) {
+                    last = round;
+                }
+                assert!(round - last <= PRECEDENCE + 2, "{changing} that change: not read since {last}");
+            }
+        }
     }
 
     #[test]

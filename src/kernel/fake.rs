@@ -217,6 +217,10 @@ impl Kernel for FakeKernel {
         Ok(missing.len())
     }
 
+    async fn local_neighbors(&self, bridge: &LinkKey) -> Result<BTreeSet<(IpAddr, MacAddr)>, KernelError> {
+        Ok(self.neighbors(bridge))
+    }
+
     async fn restore_neighbors(
         &self,
         bridge: &LinkKey,

@@ -330,6 +330,14 @@ impl Kernel for NetlinkKernel {
         repeated
     }
 
+    async fn local_neighbors(&self, bridge: &LinkKey) -> Result<BTreeSet<(IpAddr, MacAddr)>, KernelError> {
+        let failed = |source| KernelError::Read { what: "neighbors", netns: bridge.netns.clone(), source };
+        let namespace = self.namespaces.get(&bridge.netns).await.map_err(failed)?;
+        let found = namespace.local_neighbors(&bridge.name.to_string()).await.map_err(failed);
+        namespace.rest().await;
+        found
+    }
+
     async fn restore_neighbors(
         &self,
         bridge: &LinkKey,

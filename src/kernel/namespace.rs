@@ -185,6 +185,14 @@ impl Namespace {
         Ok(repeated)
     }
 
+    /// The neighbors of workloads of this node behind this link of ours; none where it does not exist.
+    pub async fn local_neighbors(&self, name: &str) -> Result<BTreeSet<(IpAddr, MacAddr)>, NetlinkError> {
+        let Some(index) = self.find_owned(name).await? else { return Ok(BTreeSet::new()) };
+        let mut socket = self.socket().await?;
+        let learned = socket.learned(index).await?.into_iter().collect();
+        Ok(neighbors::local_neighbors(&socket.neighbors(index).await?, &learned).collect())
+    }
+
     /// Has the kernel find out whether these workloads are behind this link of ours, of those that it has no neighbor entry of.
     /// Returns how many; `None` without such a link.
     pub async fn restore_neighbors(

@@ -1,12 +1,15 @@
 //! Keeps the neighbor entries of L2 segments in one namespace, by the rules of [`super::neighbors`]. In: the ifindexes of their
-//! bridges, and neighbor and FDB messages. Out: changes of neighbor entries. Sends nothing while nothing changes.
+//! bridges, and neighbor and FDB messages. Out: changes of neighbor entries, and for a moment routes to workloads that have moved
+//! here. Sends nothing while nothing changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use nix::libc::RTMGRP_NEIGH;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::neighbors::{NeighborChange, SegmentEntries};
 use super::netlink::error::NetlinkError;
@@ -15,6 +18,9 @@ use super::netlink::socket::{Route, Socket};
 
 /// Pause after an error of a socket.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long a workload that has moved here has a route of its own: the node that it left withdraws its route within 0.2 s, and later
+/// where it is busy.
+const ROUTED: Duration = Duration::from_secs(3);
 
 /// Keeps the entries of a namespace until dropped. The namespace lives as long.
 #[derive(Debug)]
@@ -51,26 +57,22 @@ impl Drop for NeighborKeeper {
     }
 }
 
-async fn keep(events: Socket<Route>, mut socket: Socket<Route>, bridges: BTreeSet<u32>) {
+async fn keep(events: Socket<Route>, socket: Socket<Route>, bridges: BTreeSet<u32>) {
+    let mut keeper = Keeper { socket, routed: VecDeque::new() };
     let mut segments = None;
     loop {
-        let Some(known) = &mut segments else {
-            match read(&mut socket, &bridges).await {
-                Ok(read) => segments = Some(read),
-                Err(error) => pause(&error).await,
-            }
-            continue;
+        let done = match &mut segments {
+            None => keeper.read(&bridges).await.map(|read| segments = Some(read)),
+            Some(known) => tokio::select! {
+                event = events.event() => match event {
+                    Ok(message) => keeper.change(known, message.iter().filter_map(report)).await,
+                    Err(error) => Err(error),
+                },
+                () = keeper.next_expiry() => keeper.expire().await,
+            },
         };
-        match events.event().await {
-            Ok(message) => {
-                for (bridge, change) in message.iter().filter_map(report).flat_map(|found| changes(known, found)) {
-                    if let Err(error) = apply(&mut socket, bridge, change).await {
-                        pause(&error).await;
-                        segments = None;
-                        break;
-                    }
-                }
-            }
+        match done {
+            Ok(()) => {}
             // Messages are lost.
             Err(NetlinkError::Overrun) => segments = None,
             Err(error) => {
@@ -86,24 +88,89 @@ async fn pause(error: &NetlinkError) {
     tokio::time::sleep(RETRY).await;
 }
 
-/// Reads all, and changes what has to be changed.
-async fn read(
-    socket: &mut Socket<Route>,
-    bridges: &BTreeSet<u32>,
-) -> Result<BTreeMap<u32, SegmentEntries>, NetlinkError> {
-    let mut segments: BTreeMap<u32, SegmentEntries> =
-        bridges.iter().map(|bridge| (*bridge, SegmentEntries::default())).collect();
-    for bridge in bridges {
-        let entries = socket.neighbors(*bridge).await?.into_iter().map(NeighborReport::Entry);
-        let learned = socket.learned(*bridge).await?.into_iter().map(NeighborReport::Learned);
-        let found: Vec<_> = entries.chain(learned).collect();
-        for report in found {
-            for (bridge, change) in changes(&mut segments, (*bridge, report)) {
-                apply(socket, bridge, change).await?;
+/// What changes entries and routes.
+struct Keeper {
+    socket: Socket<Route>,
+    /// The bridges and addresses that have a route, and until when.
+    routed: VecDeque<(Instant, u32, IpAddr)>,
+}
+
+impl Keeper {
+    /// Reads all, and changes what has to be changed.
+    async fn read(&mut self, bridges: &BTreeSet<u32>) -> Result<BTreeMap<u32, SegmentEntries>, NetlinkError> {
+        let mut segments: BTreeMap<u32, SegmentEntries> =
+            bridges.iter().map(|bridge| (*bridge, SegmentEntries::default())).collect();
+        for bridge in bridges {
+            // A keeper before this one may not have come to that.
+            if !self.routed.iter().any(|(_, routed, _)| routed == bridge) {
+                self.socket.delete_workload_routes(*bridge, None).await?;
+            }
+            let entries = self.socket.neighbors(*bridge).await?.into_iter().map(NeighborReport::Entry);
+            let learned = self.socket.learned(*bridge).await?.into_iter().map(NeighborReport::Learned);
+            let found: Vec<_> = entries.chain(learned).map(|report| (*bridge, report)).collect();
+            self.change(&mut segments, found).await?;
+        }
+        Ok(segments)
+    }
+
+    /// Changes what reports require.
+    async fn change(
+        &mut self,
+        segments: &mut BTreeMap<u32, SegmentEntries>,
+        reports: impl IntoIterator<Item = (u32, NeighborReport)>,
+    ) -> Result<(), NetlinkError> {
+        for report in reports {
+            for (bridge, change) in changes(segments, report) {
+                self.apply(bridge, change).await?;
             }
         }
+        Ok(())
     }
-    Ok(segments)
+
+    /// Makes a change. One that the kernel rejects is that of an entry or a bridge that is gone: the others are changed all the same.
+    async fn apply(&mut self, bridge: u32, change: NeighborChange) -> Result<(), NetlinkError> {
+        let done = match (self.socket.change_neighbor(bridge, change).await, change) {
+            (Ok(true), NeighborChange::Adopt(address, _)) => {
+                self.routed.push_back((Instant::now() + ROUTED, bridge, address));
+                self.socket.add_workload_route(bridge, address).await
+            }
+            (done, _) => done.map(drop),
+        };
+        accept_rejected(done, &change)
+    }
+
+    /// When the first route is to be removed; never without one.
+    async fn next_expiry(&self) {
+        match self.routed.front() {
+            Some((until, ..)) => tokio::time::sleep_until(*until).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Removes the first route, unless its workload has one for longer.
+    async fn expire(&mut self) -> Result<(), NetlinkError> {
+        let Some((_, bridge, address)) = self.routed.pop_front() else { return Ok(()) };
+        if self.routed.iter().any(|(_, of, other)| (*of, *other) == (bridge, address)) {
+            return Ok(());
+        }
+        let removed = self.socket.delete_workload_routes(bridge, Some(address)).await;
+        accept_rejected(removed, &address)
+    }
+}
+
+/// What the kernel rejects is of an entry, a route or a bridge that is gone.
+fn accept_rejected(done: Result<(), NetlinkError>, what: &impl std::fmt::Debug) -> Result<(), NetlinkError> {
+    match done {
+        Err(error @ NetlinkError::Rejected { .. }) => {
+            tracing::debug!(
+                ?what,
+                error = &error as &dyn std::error::Error,
+                "a neighbor entry or its route is not changed"
+            );
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 /// What a report about a bridge changes.
@@ -121,15 +188,4 @@ fn changes(
         NeighborReport::Learned(mac) => segment.learned(mac),
     };
     changes.into_iter().map(|change| (bridge, change)).collect()
-}
-
-/// Makes a change. One that the kernel rejects is that of an entry or a bridge that is gone: the others are changed all the same.
-async fn apply(socket: &mut Socket<Route>, bridge: u32, change: NeighborChange) -> Result<(), NetlinkError> {
-    match socket.change_neighbor(bridge, change).await {
-        Err(error @ NetlinkError::Rejected { .. }) => {
-            tracing::debug!(?change, error = &error as &dyn std::error::Error, "a neighbor entry is not changed");
-            Ok(())
-        }
-        done => done.map(drop),
-    }
 }

@@ -143,15 +143,18 @@ impl SegmentEntries {
 
 /// The entries of this node's workloads that are not `known`, to be reported once more.
 pub fn unknown(entries: &[Entry], known: &BTreeSet<(IpAddr, MacAddr)>) -> Vec<NeighborChange> {
-    let missing = |entry: &Entry| match (entry.standing, entry.mac) {
-        (EntryStanding::Local { .. }, Some(mac))
-            if is_advertised(entry.address) && !known.contains(&(entry.address, mac)) =>
-        {
-            Some(NeighborChange::Repeat(entry.address, mac))
-        }
+    let no_macs = BTreeSet::new();
+    let missing = local_neighbors(entries, &no_macs).filter(|entry| !known.contains(entry));
+    missing.map(|(address, mac)| NeighborChange::Repeat(address, mac)).collect()
+}
+
+/// The neighbors of this node's workloads, those too that have just moved here: the bridge has `learned` their MAC address.
+pub fn local_neighbors(entries: &[Entry], learned: &BTreeSet<MacAddr>) -> impl Iterator<Item = (IpAddr, MacAddr)> {
+    entries.iter().filter(|entry| is_advertised(entry.address)).filter_map(|entry| match (entry.standing, entry.mac) {
+        (EntryStanding::Local { .. }, Some(mac)) => Some((entry.address, mac)),
+        (EntryStanding::Remote, Some(mac)) if learned.contains(&mac) => Some((entry.address, mac)),
         _ => None,
-    };
-    entries.iter().filter_map(missing).collect()
+    })
 }
 
 /// No route leads to a link-local address, so that it need not be kept.
@@ -272,5 +275,10 @@ mod tests {
         assert_eq!(unknown(&entries, &BTreeSet::new()), [repeat(first), repeat(second)]);
         assert_eq!(unknown(&entries, &[(first, OTHER), (second, MAC)].into()), [repeat(first)]);
         assert_eq!(unknown(&entries, &[(first, MAC), (second, MAC)].into()), []);
+        let local_entries =
+            |learned: &[MacAddr]| local_neighbors(&entries, &learned.iter().copied().collect()).collect::<Vec<_>>();
+        assert_eq!(local_entries(&[MAC]), [(first, MAC), (second, MAC)]);
+        let moved = "10.110.0.12".parse().unwrap();
+        assert_eq!(local_entries(&[OTHER]), [(first, MAC), (second, MAC), (moved, OTHER)]);
     }
 }

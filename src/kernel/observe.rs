@@ -256,8 +256,7 @@ fn link_of(key: &LinkKey, kind: LinkKind, link: &ObservedLink, contents: &NetnsC
         master: link.master.and_then(|index| contents.links.get(&index)?.owned.clone()),
         host_master: host_master_of(link, contents),
         mtu: (!matches!(kind, LinkKind::Vrf { .. })).then_some(link.mtu),
-        // That of a bridge on the host is the kernel's choice.
-        mac: link.mac.filter(|_| kind == LinkKind::Bridge && role(Role::Bridge)),
+        mac: link.mac.filter(|_| kind == LinkKind::Bridge),
         up: link.up,
         // A kernel without IPv6 has no link-local addresses.
         addrgen_none: link.addrgen.map_or(quiet, |mode| mode == AddrGenMode::NONE),

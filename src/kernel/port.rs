@@ -70,6 +70,12 @@ pub trait Kernel: Sync {
         known: &BTreeSet<(IpAddr, MacAddr)>,
     ) -> impl Future<Output = Result<usize, KernelError>> + Send;
 
+    /// The neighbors of workloads of this node behind a bridge; none where it does not exist.
+    fn local_neighbors(
+        &self,
+        bridge: &LinkKey,
+    ) -> impl Future<Output = Result<BTreeSet<(IpAddr, MacAddr)>, KernelError>> + Send;
+
     /// Has the kernel find out whether these workloads, which were behind a bridge that this one replaces, are behind it. Returns of
     /// how many it had no entry; `None` where there is no such bridge.
     fn restore_neighbors(
@@ -128,6 +134,13 @@ impl<K: Kernel + Send> Kernel for Arc<K> {
         known: &BTreeSet<(IpAddr, MacAddr)>,
     ) -> impl Future<Output = Result<usize, KernelError>> + Send {
         (**self).repeat_neighbors(bridge, known)
+    }
+
+    fn local_neighbors(
+        &self,
+        bridge: &LinkKey,
+    ) -> impl Future<Output = Result<BTreeSet<(IpAddr, MacAddr)>, KernelError>> + Send {
+        (**self).local_neighbors(bridge)
     }
 
     fn restore_neighbors(

@@ -115,6 +115,13 @@ pub fn gateway_mac(vni: Vni) -> MacAddr {
     MacAddr([0x06, 0xf3, 0, a, b, c])
 }
 
+/// The MAC address of the bridges of the host for segments, another one on each node: locally administered, none of a router and
+/// none of a gateway. Without one a bridge has the least MAC address of its ports, another one as Pods come and go.
+pub fn host_bridge_mac(vtep: IpAddr) -> MacAddr {
+    let MacAddr([_, a, b, c, d, e]) = router_mac(vtep);
+    MacAddr([0x0e, a, b, c, d, e])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,5 +168,6 @@ mod tests {
         assert_ne!(mac("fd00::1"), mac("fd00::2"));
         assert_ne!(mac("fd00::1"), mac("fd00::1:1"));
         assert_eq!(gateway_mac(Vni::try_from(0x01_0203).unwrap()).to_string(), "06:f3:00:01:02:03");
+        assert_eq!(host_bridge_mac("100.65.0.1".parse().unwrap()).to_string(), "0e:00:64:41:00:01");
     }
 }

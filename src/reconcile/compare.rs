@@ -28,6 +28,8 @@ pub(super) struct Comparison {
     /// What is accepted with that plan.
     pub(super) accepted: LastAccepted,
     pub(super) running: Arc<RunningConfig>,
+    /// The kernel as it was observed.
+    pub(super) observed: Arc<KernelState>,
     pub(super) schedule: Schedule,
     /// The daemons that do not answer: they are taken for configured as wanted.
     pub(super) silent: Silent,
@@ -100,13 +102,14 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             let observed = State { kernel: &compared.kernel, frr: &running.config };
             schedule_in_turn(wanted, observed, not_up, release)?
         };
-        silent.block(&schedule, wanted, &compared.kernel);
+        let observed = Arc::clone(&compared.kernel);
+        silent.block(&schedule, wanted, &observed);
         if schedule.is_empty() && silent.is_empty() {
             self.settled.set(compared, Settled { is_current: true, unknown: schedule.unknown.clone() });
         }
         watch.mark(PassPhase::Diff);
         let (plan, accepted, timing) = (Arc::clone(&wanted.plan), accepted.clone(), watch.timing());
-        Ok(Comparison { plan, accepted, running, schedule, silent, policies, timing })
+        Ok(Comparison { plan, accepted, running, observed, schedule, silent, policies, timing })
     }
 }
 

@@ -2,15 +2,23 @@
 //! Reads nothing.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::turn::Turn;
 use crate::types::Vni;
+
+/// Between two turns, however many passes there are: zebra lists thousands of neighbors, and does nothing else meanwhile.
+const INTERVAL: Duration = Duration::from_secs(10);
 
 /// What is kept of the comparisons with zebra.
 #[derive(Debug, Default)]
 pub(super) struct NeighborTurns {
     /// Of those that did not change.
     turn: Turn,
+    /// When that was.
+    last_turn: Option<Instant>,
     /// The number of the zebra of the last pass: another one knows nothing.
     generation: Option<u64>,
     /// Those that the last pass changed. zebra may have taken notice of it only after the comparison.
@@ -20,14 +28,29 @@ pub(super) struct NeighborTurns {
 impl NeighborTurns {
     /// The segments of `all` that are compared after a pass: those that it changed, which are compared after the pass that follows
     /// too, and some whose turn it is. With another zebra all of them count as changed.
-    pub(super) fn turn(&mut self, all: &BTreeSet<Vni>, generation: u64, mut changed: BTreeSet<Vni>) -> BTreeSet<Vni> {
+    pub(super) fn turn(
+        &mut self,
+        now: Instant,
+        all: &BTreeSet<Vni>,
+        generation: u64,
+        mut changed: BTreeSet<Vni>,
+    ) -> BTreeSet<Vni> {
         if self.generation != Some(generation) {
             changed.clone_from(all);
         }
-        let mut compared: BTreeSet<Vni> = self.turn.take(all.iter()).copied().collect();
+        let mut compared = BTreeSet::new();
+        if self.last_turn.is_none_or(|last| now.duration_since(last) >= INTERVAL) {
+            compared.extend(self.turn.take(all.iter()).copied());
+            self.last_turn = Some(now);
+        }
         compared.extend(all.iter().filter(|vni| changed.contains(vni) || self.changed.contains(vni)));
         (self.generation, self.changed) = (Some(generation), changed);
         compared
+    }
+
+    /// These were not compared although it was their turn: they are compared after the next pass.
+    pub(super) fn missed(&mut self, segments: impl IntoIterator<Item = Vni>) {
+        self.changed.extend(segments);
     }
 }
 
@@ -39,9 +62,20 @@ mod tests {
         raw.into_iter().map(|raw| Vni::try_from(raw).unwrap()).collect()
     }
 
+    /// Turns at the interval between them.
+    #[derive(Default)]
+    struct Regular(NeighborTurns, u32);
+
+    impl Regular {
+        fn turn(&mut self, all: &BTreeSet<Vni>, generation: u64, changed: BTreeSet<Vni>) -> BTreeSet<Vni> {
+            self.1 += 1;
+            self.0.turn(Instant::now() + INTERVAL * self.1, all, generation, changed)
+        }
+    }
+
     #[test]
     fn what_changed_is_compared_after_two_passes_and_all_with_another_zebra_and_in_turn() {
-        let mut turns = NeighborTurns::default();
+        let mut turns = Regular::default();
         let all = vnis(1..=20);
         assert_eq!(turns.turn(&all, 1, vnis([])), all, "the first pass");
         assert_eq!(turns.turn(&all, 1, vnis([])), all, "the pass that follows");
@@ -53,5 +87,37 @@ mod tests {
         assert_eq!(turns.turn(&all, 2, vnis([])), all, "another zebra");
         assert_eq!(turns.turn(&vnis([7]), 2, vnis([])), vnis([7]));
         assert_eq!(turns.turn(&vnis([]), 2, vnis([7])), vnis([]));
+    }
+
+    #[test]
+    fn one_that_does_not_change_has_its_turn_however_many_others_do() {
+        let (mut turns, all) = (Regular::default(), vnis(1..=40));
+        let changing = || vnis((1..=40).filter(|raw| raw % 2 == 0));
+        turns.turn(&all, 1, changing());
+        turns.turn(&all, 1, changing());
+        let compared: BTreeSet<Vni> = (0..5).flat_map(|_| turns.turn(&all, 1, changing())).collect();
+        assert_eq!(compared, all);
+    }
+
+    #[test]
+    fn many_passes_are_one_turn() {
+        let (mut turns, all, now) = (NeighborTurns::default(), vnis(1..=40), Instant::now());
+        turns.turn(now, &all, 1, vnis([]));
+        turns.turn(now, &all, 1, vnis([]));
+        for pass in 0..100 {
+            assert_eq!(turns.turn(now + INTERVAL / 200 * pass, &all, 1, vnis([])), vnis([]), "pass {pass}");
+        }
+        assert_eq!(turns.turn(now + INTERVAL, &all, 1, vnis([])), vnis(9..=16));
+    }
+
+    #[test]
+    fn one_that_was_missed_is_compared_after_the_next_pass() {
+        let (mut turns, all) = (Regular::default(), vnis(1..=40));
+        turns.turn(&all, 1, vnis([]));
+        turns.turn(&all, 1, vnis([]));
+        turns.turn(&all, 1, vnis([]));
+        turns.0.missed(vnis([4, 5]));
+        assert_eq!(turns.turn(&all, 1, vnis([])), vnis([4, 5].into_iter().chain(25..=32)));
+        assert_eq!(turns.turn(&all, 1, vnis([])), vnis(33..=40), "once");
     }
 }

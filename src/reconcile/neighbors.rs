@@ -1,7 +1,9 @@
 //! The neighbors of L2 segments: the kernel keeps those of this node's workloads, and zebra has them all. In: the plan and the two
 //! ports. Out: changes of neighbor entries. A failure is no failure of a segment: the next pass tries again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use tokio::time::Instant;
 
 use super::reconciler::Reconciler;
 use super::schedule::Schedule;
@@ -17,7 +19,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     ///
     /// `changed`: by the pass.
     pub(super) async fn keep_neighbors(&mut self, wanted: &KernelState, changed: &BTreeSet<Scope>) {
-        let bridges = bridges(wanted);
+        let bridges = gateway_bridges(wanted);
         if let Err(error) = self.kernel.keep_neighbors(&bridges.values().map(|key| (*key).clone()).collect()).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "the neighbors of segments are not kept yet");
         }
@@ -30,31 +32,51 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
                 .any(|scope| changed.contains(scope))
         };
         let changed = bridges.iter().filter(is_changed).map(|(vni, _)| *vni).collect();
-        let compared = self.neighbor_turns.turn(&bridges.keys().copied().collect(), self.routing.generation(), changed);
-        for (vni, bridge) in bridges.iter().filter(|(vni, _)| compared.contains(vni)) {
-            if let Err(error) = self.repeat_neighbors(*vni, bridge).await {
-                // Each of the others would wait for the same zebra.
+        let (all, generation) = (bridges.keys().copied().collect(), self.routing.generation());
+        let compared = self.neighbor_turns.turn(Instant::now(), &all, generation, changed);
+        let mut due: VecDeque<(Vni, &LinkKey)> =
+            bridges.into_iter().filter(|(vni, _)| compared.contains(vni)).collect();
+        while let Some((vni, bridge)) = due.front().copied() {
+            if let Err(error) = self.repeat_neighbors(vni, bridge).await {
                 tracing::debug!(%vni, error = &error as &dyn std::error::Error, "zebra does not list its neighbors");
-                return;
+                // Each of the others would wait for the same zebra.
+                if matches!(error, RoutingError::Vty { .. }) {
+                    break;
+                }
             }
+            due.pop_front();
         }
+        self.neighbor_turns.missed(due.into_iter().map(|(vni, _)| vni));
     }
 
-    /// Takes note of the neighbors of this node's workloads in the segments that the schedule tears down: a workload that is silent
-    /// is not known on the new bridge otherwise. A segment that zebra does not have has none.
-    pub(super) async fn note_neighbors(&mut self, schedule: &Schedule) {
+    /// Takes note of the neighbors of this node's workloads in the segments that the schedule tears down, as the kernel and zebra have
+    /// them: a workload that is silent is not known on the new bridge otherwise. The kernel has those that a new zebra does not have
+    /// yet, zebra those of a bridge that somebody has deleted.
+    pub(super) async fn note_neighbors(&mut self, schedule: &Schedule, observed: &KernelState) {
+        let bridges: BTreeMap<Vni, &LinkKey> = bridges(observed).collect();
+        let mut zebra_answers = true;
         for scope in &schedule.torn_down {
             let Scope::Segment(vni) = scope else { continue };
-            match self.routing.local_neighbors(*vni).await {
-                Ok(found) => {
-                    self.torn_down_neighbors.entry(*vni).or_default().note(found.into_iter().flatten());
-                }
-                Err(error) => {
-                    // Each of the others would wait for the same zebra.
-                    tracing::debug!(%vni, error = &error as &dyn std::error::Error, "zebra does not list its neighbors");
-                    return;
+            let mut found = BTreeSet::new();
+            if let Some(bridge) = bridges.get(vni) {
+                match self.kernel.local_neighbors(bridge).await {
+                    Ok(entries) => found.extend(entries),
+                    Err(error) => {
+                        tracing::debug!(%vni, error = &error as &dyn std::error::Error, "neighbors are not noted");
+                    }
                 }
             }
+            // Each of the others would wait for the same zebra.
+            if zebra_answers {
+                match self.routing.local_neighbors(*vni).await {
+                    Ok(entries) => found.extend(entries.into_iter().flatten()),
+                    Err(error) => {
+                        tracing::debug!(%vni, error = &error as &dyn std::error::Error, "zebra does not list its neighbors");
+                        zebra_answers = false;
+                    }
+                }
+            }
+            self.torn_down_neighbors.entry(*vni).or_default().note(found);
         }
     }
 
@@ -98,12 +120,14 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
 }
 
 /// The bridges of the segments that are gateways: others have no neighbors.
-fn bridges(state: &KernelState) -> BTreeMap<Vni, &LinkKey> {
-    let of_segment = state.links.iter().filter_map(|(key, link)| match (&link.scope, &key.name, &link.kind) {
-        (Scope::Segment(vni), OwnedName::Vni(Role::Bridge, _), LinkKind::Bridge) if link.ip == IpUse::Gateway => {
-            Some((*vni, key))
-        }
+fn gateway_bridges(state: &KernelState) -> BTreeMap<Vni, &LinkKey> {
+    bridges(state).filter(|(_, key)| state.links[*key].ip == IpUse::Gateway).collect()
+}
+
+/// The bridges of all segments in the router.
+fn bridges(state: &KernelState) -> impl Iterator<Item = (Vni, &LinkKey)> {
+    state.links.iter().filter_map(|(key, link)| match (&link.scope, &key.name, &link.kind) {
+        (Scope::Segment(vni), OwnedName::Vni(Role::Bridge, _), LinkKind::Bridge) => Some((*vni, key)),
         _ => None,
-    });
-    of_segment.collect()
+    })
 }

@@ -101,7 +101,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let (mut rebuilds, mut restarts) = (0, 0);
         let (plan, foreign_lines) = loop {
             let comparison = self.compare(snapshot, accepted, &not_up, Early::Policies).await?;
-            let Comparison { plan, running, schedule, silent, policies, timing, .. } = comparison;
+            let Comparison { plan, running, observed, schedule, silent, policies, timing, .. } = comparison;
             accepted = comparison.accepted;
             total.timing.extend(&timing);
             let foreign_lines = foreign_lines(&running, &schedule);
@@ -113,7 +113,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
                 break (plan, foreign_lines);
             }
             changed.extend(schedule.scopes().into_iter().cloned());
-            self.note_neighbors(&schedule).await;
+            self.note_neighbors(&schedule, &observed).await;
             let executor = Executor::new(&self.kernel, &mut self.routing, &schedule, silent.blocking());
             total.add(executor.run(policies).await);
             self.start_sessions(&silent).await;

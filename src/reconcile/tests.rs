@@ -553,6 +553,11 @@ async fn a_silent_workload_is_known_on_the_bridge_that_replaces_its_own() {
     let entries = BTreeSet::from([("10.110.0.11".parse().unwrap(), MacAddr([10, 88, 0, 0, 0, 17]))]);
     bench.frr().neighbors.insert(Vni::try_from(110).unwrap(), entries.clone());
     let bridge = |bench: &ReconcilerBench| bench.kernel.keeping_neighbors().pop_first().unwrap();
+    // zebra, which was restarted, does not have all that the kernel has.
+    let bridge_in_red = bridge(&bench);
+    let of_kernel = ("10.110.0.12".parse().unwrap(), MacAddr([10, 88, 0, 0, 0, 18]));
+    bench.kernel.set_neighbors(bridge_in_red.clone(), [of_kernel].into());
+    let entries: BTreeSet<_> = entries.into_iter().chain([of_kernel]).collect();
     // The links of the new one cannot be created at first.
     bench.kernel.fail("link add br-pe-110", Errno::EPERM);
     bench.reconciler.pass(&within("blue")).await.unwrap();
@@ -562,6 +567,7 @@ async fn a_silent_workload_is_known_on_the_bridge_that_replaces_its_own() {
     assert_eq!(bridge(&bench).to_string(), "vrf:blue/br-pe-110");
     assert_eq!(bench.kernel.neighbors(&bridge(&bench)), entries);
     // One that was removed is a new segment when it comes back.
+    bench.kernel.set_neighbors(bridge_in_red, BTreeSet::new());
     bench.reconciler.pass(&snapshot(&BOTH)).await.unwrap();
     bench.reconciler.pass(&within("red")).await.unwrap();
     assert_eq!(bridge(&bench).to_string(), "vrf:red/br-pe-110");

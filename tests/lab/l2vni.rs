@@ -108,8 +108,25 @@ fn pods_of_a_vrf_reach_each_other_over_two_nodes_and_no_others() {
     }
 
     attached(&fixture);
+    bridges_keep_their_mac_address(&fixture);
     isolated(&fixture, &a1, &c1);
     not_routed(&d1);
+}
+
+/// A bridge of the host has another MAC address on each node, and keeps it whatever port it gets.
+fn bridges_keep_their_mac_address(fixture: &Fixture) {
+    let address = |node: &Node| node.check(&["cat", "/sys/class/net/br-hs-110/address"]).unwrap().trim().to_owned();
+    let expected = ["0e:00:64:41:00:01", "0e:00:64:41:00:02"];
+    for (name, expected) in NODES.into_iter().zip(expected) {
+        let node = fixture.node(name);
+        assert_eq!(address(node), expected, "{name}");
+        let least = "02:00:00:00:00:00";
+        node.check(&["ip", "link", "add", "least", "address", least, "type", "veth", "peer", "name", "least0"])
+            .unwrap();
+        node.check(&["ip", "link", "set", "least", "master", "br-hs-110", "up"]).unwrap();
+        assert_eq!(address(node), expected, "{name} with a port that has {least}");
+        node.check(&["ip", "link", "delete", "least"]).unwrap();
+    }
 }
 
 /// Each node counts the Pod of its own apart from that of the other, also where the segment has no gateways.

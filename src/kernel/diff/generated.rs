@@ -160,7 +160,8 @@ impl World {
         let master = segment.bridge.then_some(OwnedName::Vni(Role::HostBridge, vni));
         let host_end = Link { master, ..link(LinkKind::Veth { peer: Box::new(pe.clone()) }) };
         if segment.bridge {
-            state.links.insert(key(&Netns::Host, Role::HostBridge), link(LinkKind::Bridge));
+            let mac = Some(MacAddr([0x0e, 0, 0, 0, 0, 1]));
+            state.links.insert(key(&Netns::Host, Role::HostBridge), Link { mac, ..link(LinkKind::Bridge) });
         }
         state.links.extend([
             (key(&netns, Role::Bridge), bridge),

@@ -2,7 +2,7 @@
 //! answers as values. The only place with netlink messages; knows no objects and decides nothing.
 //!
 //! A file uses only those before it: `error`, `attribute`, `socket`, `netfilter`, `contents`, `saved_message`, `request`, `rule`, `read`,
-//! `neighbor`, `segment_neighbor`, `saved`, `route_use`, `saved_link`, `events`.
+//! `neighbor`, `segment_neighbor`, `workload_route`, `saved`, `route_use`, `saved_link`, `events`.
 
 mod attribute;
 pub mod contents;
@@ -20,6 +20,7 @@ pub mod saved_message;
 pub mod segment_neighbor;
 pub mod socket;
 mod static_routes;
+mod workload_route;
 
 pub use self::attribute::{attributes, emit_attributes};
 

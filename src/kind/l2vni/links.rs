@@ -55,7 +55,8 @@ pub(super) fn links(l2vni: &ValidL2vni, fabric: &Fabric, state: &mut KernelState
     match &l2vni.host_bridge {
         Some(HostBridge { type_: HostMasterType::LinuxBridge, external: None }) => {
             host.master = Some(OwnedName::Vni(Role::HostBridge, vni));
-            state.links.insert(key(&Netns::Host, Role::HostBridge), link(LinkKind::Bridge));
+            let mac = Some(ipam::host_bridge_mac(l2vni.vtep.address));
+            state.links.insert(key(&Netns::Host, Role::HostBridge), Link { mac, ..link(LinkKind::Bridge) });
         }
         Some(HostBridge { type_: HostMasterType::LinuxBridge, external: Some(name) }) => {
             host.host_master = Some(HostMaster::Bridge(name.clone()));

@@ -39,6 +39,9 @@ impl Kernel for RecordingKernel {
     async fn observe_nics(&self, nics: &BTreeSet<IfName>) -> Result<ObservedNics, KernelError> {
         self.fake.observe_nics(nics).await
     }
+    async fn local_neighbors(&self, bridge: &LinkKey) -> Result<BTreeSet<(IpAddr, MacAddr)>, KernelError> {
+        self.fake.local_neighbors(bridge).await
+    }
     async fn restore_neighbors(
         &self,
         bridge: &LinkKey,

@@ -73,11 +73,7 @@ fn outages(stats: &LossStats, move_begins: Duration) -> String {
     };
     match &stats.outages[..] {
         [] => "none".to_owned(),
-        [one] => text(one),
-        few if few.len() <= 4 => {
-            let times: Vec<_> = few.iter().map(text).collect();
-            format!("{}\n(a later time: until the fabric has no route of the old node any more)", times.join(", "))
-        }
+        few if few.len() <= 4 => few.iter().map(text).collect::<Vec<_>>().join(", "),
         many => format!("{} outages, the longest {} ms", many.len(), stats.longest_outage.as_millis()),
     }
 }
