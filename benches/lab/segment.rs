@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use perouter::types::VrfMode;
+use perouter::types::{MacAddr, VrfMode};
 
 use crate::testbed::vrf;
 
@@ -50,9 +50,9 @@ impl Segment {
     }
 
     /// The MAC address of its gateway.
-    pub fn gateway_mac(self) -> [u8; 6] {
-        let [_, _, .., a, b, c] = self.vni().to_be_bytes();
-        [0x06, 0xf3, 0, a, b, c]
+    pub fn gateway_mac(self) -> MacAddr {
+        let [.., first, second, third] = self.vni().to_be_bytes();
+        MacAddr([0x06, 0xf3, 0, first, second, third])
     }
 
     /// Its object.
@@ -69,7 +69,7 @@ impl Segment {
     /// The devices of its object. `vtep`: the local address; `router`: the namespace of the router.
     pub fn batches(self, mode: VrfMode, vtep: &str, router: &str) -> Batches {
         let (vni, vrf, bridge) = (self.vni(), vrf(self.number), self.host_bridge());
-        let [a, b, c, d, e, f] = self.gateway_mac();
+        let gateway_mac = self.gateway_mac();
         let (netns, peer) = match mode {
             VrfMode::Netns => (format!(" netns {vrf}"), vrf.as_str()),
             VrfMode::Vrf => (String::new(), router),
@@ -85,7 +85,7 @@ impl Segment {
                  host-{vni} master {bridge} addrgenmode none up\n"
             ),
             inside: format!(
-                "link add br-pe-{vni} address {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} type bridge stp_state 0 \
+                "link add br-pe-{vni} address {gateway_mac} type bridge stp_state 0 \
                  mcast_snooping 0\n{master}link set vni{vni} mtu 1450 addrgenmode none\nlink set vni{vni} master \
                  br-pe-{vni}\nlink set vni{vni} type bridge_slave neigh_suppress on learning off\nlink set pe-{vni} \
                  addrgenmode none master br-pe-{vni}\naddress add {}/{} dev br-pe-{vni}\nlink set br-pe-{vni} up\nlink \

@@ -98,7 +98,10 @@ impl KernelState {
             KernelOp::DelSourceFilter(filter) => {
                 remove(&mut self.source_filters, filter, Errno::ENOENT, "there is no such filter")
             }
-            KernelOp::Ovs(op) => self.ovs.apply(op),
+            KernelOp::Ovs(op) => {
+                self.ovs.apply(op);
+                Ok(())
+            }
             _ => self.set_link(op),
         }
     }
@@ -308,20 +311,23 @@ impl KernelState {
 }
 
 impl OvsState {
-    fn apply(&mut self, op: &OvsOp) -> Result<(), SimulatedError> {
+    fn apply(&mut self, op: &OvsOp) {
         match op {
-            OvsOp::SetBridge { vni, mtu } => drop(self.bridges.insert(*vni, OvsBridge { mtu: Some(*mtu) })),
+            OvsOp::SetBridge { vni, mtu } => {
+                self.bridges.insert(*vni, OvsBridge { mtu: Some(*mtu) });
+            }
             OvsOp::DeleteBridge(vni) => {
                 self.bridges.remove(vni);
                 let gone = bridge_name(*vni);
                 self.ports.retain(|_, port| port.bridge != gone);
             }
             OvsOp::AddPort { vni, bridge } => {
-                drop(self.ports.insert(*vni, OvsPort { bridge: bridge.clone(), attached: true }));
+                self.ports.insert(*vni, OvsPort { bridge: bridge.clone(), attached: true });
             }
-            OvsOp::DeletePort { vni, .. } => drop(self.ports.remove(vni)),
+            OvsOp::DeletePort { vni, .. } => {
+                self.ports.remove(vni);
+            }
         }
-        Ok(())
     }
 }
 

@@ -118,8 +118,9 @@ pub fn gateway_mac(vni: Vni) -> MacAddr {
 /// The MAC address of the bridges of the host for segments, another one on each node: locally administered, none of a router and
 /// none of a gateway. Without one a bridge has the least MAC address of its ports, another one as Pods come and go.
 pub fn host_bridge_mac(vtep: IpAddr) -> MacAddr {
-    let MacAddr([_, a, b, c, d, e]) = router_mac(vtep);
-    MacAddr([0x0e, a, b, c, d, e])
+    let MacAddr(mut bytes) = router_mac(vtep);
+    bytes[0] = 0x0e;
+    MacAddr(bytes)
 }
 
 #[cfg(test)]

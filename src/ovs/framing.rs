@@ -41,14 +41,13 @@ impl Framing {
             (true, _) if self.escaped => self.escaped = false,
             (true, b'\\') => self.escaped = true,
             (true, b'"') => self.in_string = false,
-            (true, _) => {}
             (false, b'"') => self.in_string = true,
             (false, b'{' | b'[') => self.depth += 1,
             (false, b'}' | b']') => {
                 self.depth = self.depth.saturating_sub(1);
                 return self.depth == 0;
             }
-            (false, _) => {}
+            _ => {}
         }
         false
     }

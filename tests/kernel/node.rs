@@ -36,7 +36,7 @@ impl Node {
         netns::create(&host).unwrap();
         netns::create(&router).unwrap();
         let runtime = Runtime::new(dir.path().join("state"), router).with_ovs_socket(dir.path().join("ovs/db.sock"));
-        let node = Self { runtime, host, dir };
+        let node = Self { dir, runtime, host };
         node.host("ip link set lo up");
         Some(node)
     }

@@ -54,7 +54,7 @@ impl Page {
 
     /// The next event of this type whose document is as wanted.
     fn await_event(&mut self, event: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let (begin, mut buffer) = (Instant::now(), [0; 65536]);
+        let (begin, mut buffer) = (Instant::now(), vec![0; 65536]);
         loop {
             let count = self.events.read(&mut buffer).unwrap_or_default();
             self.received += &String::from_utf8_lossy(&buffer[..count]);

@@ -11,7 +11,7 @@ use super::fixture::{Fixture, NODES, Setup, until_true};
 use super::l2vni::with_l2vni;
 
 const PLUGINS: &str = "/usr/lib/cni";
-/// The name that Multus gives to the first interface of a NetworkAttachmentDefinition.
+/// The name that Multus gives to the first interface of a `NetworkAttachmentDefinition`.
 const INTERFACE: &str = "net1";
 
 fn example(file: &str) -> String {

@@ -21,19 +21,19 @@ use super::facts::NOW;
 const NODES: &str = include_str!("nodes.yaml");
 
 #[derive(Deserialize)]
-struct Node {
+struct TestReport {
     node: String,
     age: u64,
     status: RouterState,
 }
 
 fn reports() -> Vec<NodeReport> {
-    let nodes: Vec<Node> = serde_saphyr::from_str(NODES).unwrap();
-    let report = |Node { node, age, status }: Node| {
+    let reports: Vec<TestReport> = serde_saphyr::from_str(NODES).unwrap();
+    let report = |TestReport { node, age, status }: TestReport| {
         let observed = Timestamp::from_second(i64::try_from(NOW - age).unwrap()).unwrap();
         NodeReport { node, state: Some(RouterState { observed_time: Some(Time(observed)), ..status }) }
     };
-    nodes.into_iter().map(report).collect()
+    reports.into_iter().map(report).collect()
 }
 
 fn reading(number: u64, recovers: bool) -> Result<Reading, String> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::printable::{masked, printable};
 use crate::runtime::{Daemon, Runtime};
@@ -28,21 +29,20 @@ const SLOW_POLL: Duration = Duration::from_secs(10);
 
 /// When the daemons write.
 #[derive(Debug)]
-pub(crate) struct LogWrites {
+struct LogWrites {
     watch: Arc<WriteWatch>,
     directory: Option<WatchedFile>,
 }
 
 impl LogWrites {
-    /// Of this router, whose directory of logs exists. Must be called within a tokio runtime.
-    pub fn start(runtime: &Runtime) -> Self {
+    fn start(runtime: &Runtime) -> Self {
         let watch = WriteWatch::start();
         let directory = File::open(runtime.log_dir()).ok().map(|directory| watch.watch(directory));
         Self { watch, directory }
     }
 
     /// Waits until the files are to be read.
-    pub async fn next(&self) {
+    async fn next(&self) {
         if !self.directory.as_ref().is_some_and(WatchedFile::is_watched) {
             return sleep(POLL).await;
         }
@@ -69,8 +69,31 @@ impl Logs {
         Self(daemons.iter().map(|daemon| (*daemon, tail(runtime.log_file(*daemon)))).collect())
     }
 
+    /// Forwards what the daemons of this router write until `stop`. Its directory of logs exists. Must be called within a tokio
+    /// runtime.
+    pub async fn forward_until(mut self, runtime: Runtime, stop: CancellationToken) {
+        let writes = LogWrites::start(&runtime);
+        while !stop.is_cancelled() {
+            self = self.forwarded().await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = writes.next() => {}
+            }
+        }
+        self.forwarded().await;
+    }
+
+    /// On a thread for that: a file system may be slow.
+    async fn forwarded(mut self) -> Self {
+        let forwarded = tokio::task::spawn_blocking(move || {
+            self.forward();
+            self
+        });
+        forwarded.await.unwrap_or_default()
+    }
+
     /// Forwards what was written since.
-    pub fn forward(&mut self) {
+    fn forward(&mut self) {
         for (daemon, tail) in &mut self.0 {
             match tail.advance() {
                 // A peer supplies parts of it, and with `log commands` FRR writes passwords.

@@ -130,7 +130,8 @@ fn family_of<'a>(vrf: &str, wanted: &Line, running: &'a Tree) -> Option<(&'a Lin
         line.after("router bgp").and_then(|rest| rest.split_once(" vrf ")).is_some_and(|(_, name)| name == vrf)
     };
     let (instance, of_instance) = running.0.iter().find(|(line, _)| is_instance(line))?;
-    let has_line = |(line, below): &(&Line, &Tree)| line.after("address-family").is_some() && below.0.contains_key(wanted);
+    let has_line =
+        |(line, below): &(&Line, &Tree)| line.after("address-family").is_some() && below.0.contains_key(wanted);
     let (family, _) = of_instance.0.iter().find(has_line)?;
     Some((instance, family))
 }

@@ -7,11 +7,11 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, join_all, pending, ready};
+use futures::future::{BoxFuture, join_all, pending};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
@@ -20,7 +20,7 @@ use super::graceful;
 use super::installation::Installation;
 use super::label_manager::LabelManager;
 use super::launch::Launch;
-use super::log::{LogWrites, Logs};
+use super::log::Logs;
 use super::order::restarted_with;
 use super::other_release;
 use super::process::Incarnation;
@@ -110,20 +110,14 @@ impl Daemons {
     /// Keeps the daemons running until `stop`, which leaves them running. The first events are those of the daemons that run
     /// already.
     pub async fn supervise(mut self, events: mpsc::Sender<DaemonEvent>, stop: CancellationToken) {
-        for daemon in self.daemons() {
-            match self.running.get(daemon) {
-                Some(running) => report(&events, running.up(*daemon)).await,
-                None => drop(self.due.entry(*daemon).or_insert_with(Instant::now)),
-            }
-        }
+        self.begin(&events).await;
         let (mut reconnecting, mut probes): (_, Probes) = (self.resume_reconnecting().await, pending().boxed());
         let mut starts: FuturesUnordered<Starting> = FuturesUnordered::new();
         let mut restart_end = restart_end::watch(&self.launch.runtime, &self.running);
         let mut stale_vrfs = stale_vrfs::found(self.launch.runtime.clone()).boxed();
-        let log_writes = LogWrites::start(&self.launch.runtime);
-        let mut log_written = ready(()).boxed();
-        let mut probe_tick = interval(PROBE_INTERVAL);
-        probe_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let logs = std::mem::take(&mut self.logs).forward_until(self.launch.runtime.clone(), stop.clone());
+        let logs = tokio::spawn(logs);
+        let mut probe_tick = ticks(PROBE_INTERVAL);
         loop {
             starts.extend(self.begin_due(Instant::now()));
             let next_start = self.next_start();
@@ -167,23 +161,19 @@ impl Daemons {
                     self.keep_router_netns();
                     probes = self.probe();
                 }
-                () = &mut log_written => {
-                    self.forward_logs().await;
-                    log_written = log_writes.next().boxed();
-                }
             }
         }
-        self.forward_logs().await;
+        let _ = logs.await;
     }
 
-    /// On a thread for that: a file system may be slow.
-    async fn forward_logs(&mut self) {
-        let mut logs = std::mem::take(&mut self.logs);
-        let forwarded = tokio::task::spawn_blocking(move || {
-            logs.forward();
-            logs
-        });
-        self.logs = forwarded.await.unwrap_or_default();
+    /// Reports the daemons that run. The others are due.
+    async fn begin(&mut self, events: &mpsc::Sender<DaemonEvent>) {
+        for daemon in self.daemons() {
+            match self.running.get(daemon) {
+                Some(running) => report(events, running.up(*daemon)).await,
+                None => drop(self.due.entry(*daemon).or_insert_with(Instant::now)),
+            }
+        }
     }
 
     /// Begins the starts that are due.
@@ -398,4 +388,10 @@ impl Daemons {
             is_down && needed.is_none_or(|needed| self.running.contains_key(&needed))
         })
     }
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
