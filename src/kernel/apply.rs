@@ -35,7 +35,7 @@ pub async fn apply(namespaces: &Namespaces, ovs: &OvsClient, op: &KernelOp) -> R
         KernelOp::SetHostMaster { key, master } => set_host_master(namespaces, key, master.as_ref()).await,
         KernelOp::SetIpUse { key, ip } => set_ip_use(namespaces, key, *ip).await,
         KernelOp::SetUp(key) => set_up(namespaces, key).await,
-        KernelOp::SetMac { key, mac, former } => set_router_mac(namespaces, key, *mac, *former).await,
+        KernelOp::SetMac { key, mac, former } => set_bridge_mac(namespaces, key, *mac, *former).await,
         KernelOp::AddAddress { on, address } => set_address(namespaces, on, *address, true).await,
         KernelOp::DelAddress { on, address } => set_address(namespaces, on, *address, false).await,
         KernelOp::MoveNic { nic, .. } => nic::move_nic(namespaces, nic).await,
@@ -253,16 +253,16 @@ async fn set_up(namespaces: &Namespaces, key: &LinkKey) -> Result<(), OpError> {
 }
 
 /// A bridge delivers packets to its own MAC address and to those of its ports: that of the VXLAN device is the former router MAC
-/// before the bridge has another one, so that at no moment packets with either are dropped.
-async fn set_router_mac(
+/// before the bridge has another one, so that at no moment packets with either are dropped. A bridge of the host has no such port.
+async fn set_bridge_mac(
     namespaces: &Namespaces,
     key: &LinkKey,
     mac: MacAddr,
     former: Option<MacAddr>,
 ) -> Result<(), OpError> {
     let namespace = namespaces.get(&key.netns).await?;
-    if let (Some(former), Some(vni)) = (former, key.name.vni()) {
-        let vxlan = OwnedName::Vni(Role::Vxlan, vni).to_string();
+    if let (Some(former), OwnedName::Vni(Role::Bridge, vni)) = (former, &key.name) {
+        let vxlan = OwnedName::Vni(Role::Vxlan, *vni).to_string();
         accept(Errno::ENODEV, namespace.change(request::set_mac(&vxlan, former)).await)?;
     }
     Ok(namespace.change(request::set_mac(&key.name.to_string(), mac)).await?)

@@ -148,10 +148,6 @@ impl Namespace {
     /// Keeps the neighbor entries of these links of ours, and those of no others. A link that does not exist has none.
     pub async fn keep_neighbors(&self, names: &BTreeSet<String>) -> Result<(), NetlinkError> {
         let mut keeper = self.neighbors.lock().await;
-        if names.is_empty() {
-            *keeper = None;
-            return Ok(());
-        }
         let mut bridges = BTreeSet::new();
         if let Some(known) = self.known(false) {
             let wanted = known.links.iter().filter(|(_, link)| link.owned.is_some() && names.contains(&link.name));
@@ -161,9 +157,14 @@ impl Namespace {
                 bridges.extend(self.find_owned(name).await?);
             }
         }
-        if bridges.is_empty() {
-            *keeper = None;
-        } else if !keeper.as_ref().is_some_and(|keeper| keeper.is_of(&bridges)) {
+        if keeper.as_ref().is_some_and(|keeper| keeper.is_of(&bridges)) {
+            return Ok(());
+        }
+        // Its routes are removed before another one reads which there are.
+        if let Some(former) = keeper.take() {
+            former.close().await;
+        }
+        if !bridges.is_empty() {
             *keeper = Some(NeighborKeeper::start(&self.file, bridges)?);
         }
         Ok(())

@@ -7,14 +7,18 @@ use std::fs::File;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use nix::libc::RTMGRP_NEIGH;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::neighbors::{NeighborChange, SegmentEntries};
 use super::netlink::error::NetlinkError;
 use super::netlink::segment_neighbor::{NeighborReport, report};
 use super::netlink::socket::{Route, Socket};
+use super::netlink::workload_route::WorkloadRoute;
+use crate::types::TableId;
 
 /// Pause after an error of a socket.
 const RETRY: Duration = Duration::from_secs(1);
@@ -22,11 +26,12 @@ const RETRY: Duration = Duration::from_secs(1);
 /// where it is busy.
 const ROUTED: Duration = Duration::from_secs(3);
 
-/// Keeps the entries of a namespace until dropped. The namespace lives as long.
+/// Keeps the entries of a namespace until dropped, and removes its routes then. The namespace lives as long.
 #[derive(Debug)]
 pub struct NeighborKeeper {
     bridges: BTreeSet<u32>,
     task: JoinHandle<()>,
+    stop: DropGuard,
 }
 
 impl NeighborKeeper {
@@ -34,9 +39,12 @@ impl NeighborKeeper {
     pub fn start(netns: &File, bridges: BTreeSet<u32>) -> Result<Self, NetlinkError> {
         // Before the first read: no message is lost.
         let events = Socket::subscribe(netns, RTMGRP_NEIGH.unsigned_abs())?;
-        let requests = Socket::open(netns)?;
-        let task = tokio::spawn(keep(events, requests, bridges.clone()));
-        Ok(Self { bridges, task })
+        let socket = Socket::open(netns)?;
+        let netns = netns.try_clone().map_err(NetlinkError::Io)?;
+        let keeper = Keeper { netns, socket, subnets: BTreeMap::new(), routed: VecDeque::new() };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(keep(keeper, events, bridges.clone(), stop.clone()));
+        Ok(Self { bridges, task, stop: stop.drop_guard() })
     }
 
     /// Whether it works, for these bridges.
@@ -44,43 +52,17 @@ impl NeighborKeeper {
         self.bridges == *bridges && !self.task.is_finished()
     }
 
-    /// Stops and waits until its sockets are closed.
-    pub async fn close(mut self) {
-        self.task.abort();
-        let _aborted = (&mut self.task).await;
+    /// Stops and waits until its routes are removed and its sockets are closed.
+    pub async fn close(self) {
+        drop(self.stop);
+        let _ended = self.task.await;
     }
 }
 
-impl Drop for NeighborKeeper {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn keep(events: Socket<Route>, socket: Socket<Route>, bridges: BTreeSet<u32>) {
-    let mut keeper = Keeper { socket, routed: VecDeque::new() };
-    let mut segments = None;
-    loop {
-        let done = match &mut segments {
-            None => keeper.read(&bridges).await.map(|read| segments = Some(read)),
-            Some(known) => tokio::select! {
-                event = events.event() => match event {
-                    Ok(message) => keeper.change(known, message.iter().filter_map(report)).await,
-                    Err(error) => Err(error),
-                },
-                () = keeper.next_expiry() => keeper.expire().await,
-            },
-        };
-        match done {
-            Ok(()) => {}
-            // Messages are lost.
-            Err(NetlinkError::Overrun) => segments = None,
-            Err(error) => {
-                pause(&error).await;
-                segments = None;
-            }
-        }
-    }
+async fn keep(mut keeper: Keeper, events: Socket<Route>, bridges: BTreeSet<u32>, stop: CancellationToken) {
+    // What is cut off is a request, of which the kernel has done all or nothing.
+    let _ = stop.run_until_cancelled(keeper.run(&events, &bridges)).await;
+    keeper.end().await;
 }
 
 async fn pause(error: &NetlinkError) {
@@ -90,21 +72,71 @@ async fn pause(error: &NetlinkError) {
 
 /// What changes entries and routes.
 struct Keeper {
+    netns: File,
     socket: Socket<Route>,
-    /// The bridges and addresses that have a route, and until when.
-    routed: VecDeque<(Instant, u32, IpAddr)>,
+    /// Those of the bridges that had a route, as they were last read.
+    subnets: BTreeMap<u32, Vec<(IpNet, TableId)>>,
+    /// The routes, and until when.
+    routed: VecDeque<(Instant, WorkloadRoute)>,
 }
 
 impl Keeper {
+    async fn run(&mut self, events: &Socket<Route>, bridges: &BTreeSet<u32>) {
+        let mut segments = None;
+        loop {
+            let done = match &mut segments {
+                None => self.read(bridges).await.map(|read| segments = Some(read)),
+                Some(known) => tokio::select! {
+                    event = events.event() => match event {
+                        Ok(message) => self.change(known, message.iter().filter_map(report)).await,
+                        Err(error) => Err(error),
+                    },
+                    () = self.next_expiry() => self.expire().await,
+                },
+            };
+            match done {
+                Ok(()) => {}
+                // Messages are lost.
+                Err(NetlinkError::Overrun) => segments = None,
+                Err(error) => {
+                    pause(&error).await;
+                    segments = None;
+                    self.renew_socket();
+                }
+            }
+        }
+    }
+
+    /// Opens another socket where the present one is of no use any more. Without one the next request fails, and this is repeated.
+    fn renew_socket(&mut self) {
+        if !self.socket.is_idle()
+            && let Ok(socket) = Socket::open(&self.netns)
+        {
+            self.socket = socket;
+        }
+    }
+
+    /// Removes all routes. Those that remain are removed by the next keeper.
+    async fn end(mut self) {
+        self.renew_socket();
+        for (_, route) in std::mem::take(&mut self.routed) {
+            if let Err(error) = self.socket.delete_workload_route(route).await {
+                tracing::debug!(?route, error = &error as &dyn std::error::Error, "a route to a workload remains");
+            }
+        }
+    }
+
     /// Reads all, and changes what has to be changed.
     async fn read(&mut self, bridges: &BTreeSet<u32>) -> Result<BTreeMap<u32, SegmentEntries>, NetlinkError> {
         let mut segments: BTreeMap<u32, SegmentEntries> =
             bridges.iter().map(|bridge| (*bridge, SegmentEntries::default())).collect();
-        for bridge in bridges {
-            // A keeper before this one may not have come to that.
-            if !self.routed.iter().any(|(_, routed, _)| routed == bridge) {
-                self.socket.delete_workload_routes(*bridge, None).await?;
+        // A process before this one may not have come to that.
+        for route in self.socket.workload_routes().await? {
+            if !self.routed.iter().any(|(_, routed)| *routed == route) {
+                accept_rejected(self.socket.delete_workload_route(route).await, &route)?;
             }
+        }
+        for bridge in bridges {
             let entries = self.socket.neighbors(*bridge).await?.into_iter().map(NeighborReport::Entry);
             let learned = self.socket.learned(*bridge).await?.into_iter().map(NeighborReport::Learned);
             let found: Vec<_> = entries.chain(learned).map(|report| (*bridge, report)).collect();
@@ -130,13 +162,32 @@ impl Keeper {
     /// Makes a change. One that the kernel rejects is that of an entry or a bridge that is gone: the others are changed all the same.
     async fn apply(&mut self, bridge: u32, change: NeighborChange) -> Result<(), NetlinkError> {
         let done = match (self.socket.change_neighbor(bridge, change).await, change) {
-            (Ok(true), NeighborChange::Adopt(address, _)) => {
-                self.routed.push_back((Instant::now() + ROUTED, bridge, address));
-                self.socket.add_workload_route(bridge, address).await
-            }
+            (Ok(true), NeighborChange::Adopt(address, _)) => self.add_routes(bridge, address).await,
             (done, _) => done.map(drop),
         };
         accept_rejected(done, &change)
+    }
+
+    /// Routes an address to a bridge, in the table of its subnet; nowhere where the bridge has no such subnet.
+    async fn add_routes(&mut self, bridge: u32, address: IpAddr) -> Result<(), NetlinkError> {
+        if matches!(address, IpAddr::V6(address) if address.is_unicast_link_local()) {
+            return Ok(());
+        }
+        let tables = |subnets: &[(IpNet, TableId)]| -> Vec<TableId> {
+            subnets.iter().filter(|(subnet, _)| subnet.contains(&address)).map(|(_, table)| *table).collect()
+        };
+        let mut found = self.subnets.get(&bridge).map(|subnets| tables(subnets)).unwrap_or_default();
+        if found.is_empty() {
+            let subnets = self.socket.connected_subnets(bridge).await?;
+            found = tables(&subnets);
+            self.subnets.insert(bridge, subnets);
+        }
+        for table in found {
+            let route = WorkloadRoute { bridge, table, address };
+            self.routed.push_back((Instant::now() + ROUTED, route));
+            self.socket.add_workload_route(route).await?;
+        }
+        Ok(())
     }
 
     /// When the first route is to be removed; never without one.
@@ -149,12 +200,12 @@ impl Keeper {
 
     /// Removes the first route, unless its workload has one for longer.
     async fn expire(&mut self) -> Result<(), NetlinkError> {
-        let Some((_, bridge, address)) = self.routed.pop_front() else { return Ok(()) };
-        if self.routed.iter().any(|(_, of, other)| (*of, *other) == (bridge, address)) {
-            return Ok(());
+        let Some((_, route)) = self.routed.front().copied() else { return Ok(()) };
+        if !self.routed.iter().skip(1).any(|(_, other)| *other == route) {
+            accept_rejected(self.socket.delete_workload_route(route).await, &route)?;
         }
-        let removed = self.socket.delete_workload_routes(bridge, Some(address)).await;
-        accept_rejected(removed, &address)
+        self.routed.pop_front();
+        Ok(())
     }
 }
 

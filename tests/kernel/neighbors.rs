@@ -175,36 +175,37 @@ fn a_workload_that_moves_here_is_known_with_its_first_frame() {
         };
         let took = until(&node, Duration::from_secs(1), "here", is_here).await;
         println!("known here after {} ms", took.as_millis());
-        until_routes(&node, "those of both addresses", |routes| {
-            routes.len() == 2
-                && ADDRESSES.iter().all(|address| {
-                    routes.iter().any(|route| route.contains(address) && route.contains("dev br-pe-110"))
-                })
+        // zebra has a host route to the other node until that one withdraws it.
+        let is_selected = |lines: &[String], address: &str| {
+            lines.iter().filter(|line| line.contains(address) && line.contains("dev br-pe-110")).count() == 2
+        };
+        let both = format!("{OUR_ROUTES}; ip route get {}; ip route get {}", ADDRESSES[0], ADDRESSES[1]);
+        until_routes(&node, &both, "those of both addresses", |lines| {
+            ADDRESSES.iter().all(|address| is_selected(lines, address))
         })
         .await;
-        // zebra has a host route to the other node until that one withdraws it.
-        for address in ADDRESSES {
-            node.vrf("v0", &format!("ip route get {address} | grep -q 'dev br-pe-110'"));
-        }
-        until_routes(&node, "none after a while", <[String]>::is_empty).await;
+        until_routes(&node, OUR_ROUTES, "none after a while", <[String]>::is_empty).await;
         // One that a keeper has left behind.
         kernel.keep_neighbors(&BTreeSet::new()).await.unwrap();
         node.vrf("v0", "ip route add 10.110.0.11/32 dev br-pe-110 proto 243 metric 1");
         kernel.keep_neighbors(&[bridge()].into()).await.unwrap();
-        until_routes(&node, "none of a former keeper", <[String]>::is_empty).await;
+        until_routes(&node, OUR_ROUTES, "none of a former keeper", <[String]>::is_empty).await;
     });
 }
 
-/// Waits until the routes to workloads that have moved here are so.
-async fn until_routes(node: &Node, what: &str, reached: impl Fn(&[String]) -> bool) {
+/// Shows the routes to workloads that have moved here.
+const OUR_ROUTES: &str = "ip -4 route show table all proto 243; ip -6 route show table all proto 243";
+
+/// Waits until the routes that `command` shows are so.
+async fn until_routes(node: &Node, command: &str, what: &str, reached: impl Fn(&[String]) -> bool) {
     let begin = Instant::now();
     loop {
-        let shown = node.vrf("v0", "ip -4 route show table all proto 243; ip -6 route show table all proto 243");
+        let shown = node.vrf("v0", command);
         let routes: Vec<_> = shown.lines().map(str::to_owned).collect();
         if reached(&routes) {
             return;
         }
-        assert!(begin.elapsed() < Duration::from_secs(6), "{what}: {routes:?}");
+        assert!(begin.elapsed() < Duration::from_secs(20), "{what}: {routes:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -229,7 +229,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(1));
         }
         drop(echo);
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(100));
         let stats = stream.finish();
         assert!(stats.lost > 0 && stats.lost < stats.sent && stats.longest_outage > Duration::ZERO, "{stats}");
     }

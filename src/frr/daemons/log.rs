@@ -20,6 +20,8 @@ use crate::write_watch::{WatchedFile, WriteWatch};
 const MAX_FILE: u64 = 4 << 20;
 /// So much of a file is read at once, at most.
 const MAX_READ: u64 = 256 << 10;
+/// So often in a row: a file of [`MAX_FILE`].
+const READS: u64 = MAX_FILE / MAX_READ;
 /// What is written within so long is read at once.
 const COALESCE: Duration = Duration::from_millis(200);
 /// The files are read this often where inotify does not report writes.
@@ -60,12 +62,14 @@ pub(crate) struct Logs(BTreeMap<Daemon, Tail>);
 struct Tail {
     path: PathBuf,
     position: u64,
+    /// The last read had more to read than [`MAX_READ`].
+    is_behind: bool,
 }
 
 impl Logs {
     /// Begins at the end of the files: earlier lines were forwarded by an earlier process.
     pub fn at_end(runtime: &Runtime, daemons: &[Daemon]) -> Self {
-        let tail = |path: PathBuf| Tail { position: path.metadata().map_or(0, |m| m.len()), path };
+        let tail = |path: PathBuf| Tail { position: path.metadata().map_or(0, |m| m.len()), path, is_behind: false };
         Self(daemons.iter().map(|daemon| (*daemon, tail(runtime.log_file(*daemon)))).collect())
     }
 
@@ -95,11 +99,18 @@ impl Logs {
     /// Forwards what was written since.
     fn forward(&mut self) {
         for (daemon, tail) in &mut self.0 {
-            match tail.advance() {
-                // A peer supplies parts of it, and with `log commands` FRR writes passwords.
-                Ok(text) => masked(&text).lines().for_each(|line| emit(*daemon, &parse(&printable(line)))),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => tail.position = 0,
-                Err(error) => tracing::warn!(%daemon, path = %tail.path.display(), %error, "log file cannot be read"),
+            for _ in 0..READS {
+                match tail.advance() {
+                    // A peer supplies parts of it, and with `log commands` FRR writes passwords.
+                    Ok(text) => masked(&text).lines().for_each(|line| emit(*daemon, &parse(&printable(line)))),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => tail.position = 0,
+                    Err(error) => {
+                        tracing::warn!(%daemon, path = %tail.path.display(), %error, "log file cannot be read");
+                    }
+                }
+                if !tail.is_behind {
+                    break;
+                }
             }
         }
     }
@@ -108,6 +119,7 @@ impl Logs {
 impl Tail {
     /// The complete lines since the last time.
     fn advance(&mut self) -> io::Result<String> {
+        self.is_behind = false;
         let mut file = untrusted_file::open_to_write(&self.path)?;
         let length = file.metadata()?.len();
         if length == self.position && length <= MAX_FILE {
@@ -119,6 +131,7 @@ impl Tail {
         file.seek(SeekFrom::Start(self.position))?;
         let mut bytes = Vec::new();
         (&file).take(MAX_READ).read_to_end(&mut bytes)?;
+        self.is_behind = bytes.len() as u64 == MAX_READ;
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
         let endless = whole == 0 && bytes.len() as u64 == MAX_READ;
         if !endless {
@@ -244,7 +257,7 @@ mod tests {
         let (victim, log) = (dir.path().join("victim"), dir.path().join("zebra.log"));
         std::fs::File::create(&victim).unwrap().set_len(5 * MAX_FILE).unwrap();
         std::os::unix::fs::symlink(&victim, &log).unwrap();
-        let mut tail = Tail { path: log.clone(), position: 0 };
+        let mut tail = Tail { path: log.clone(), position: 0, is_behind: false };
         assert_eq!(tail.advance().unwrap_err().to_string(), "it is not a regular file");
         assert_eq!(victim.metadata().unwrap().len(), 5 * MAX_FILE);
         std::fs::remove_file(&log).unwrap();
@@ -255,7 +268,7 @@ mod tests {
     #[test]
     fn complete_lines_are_read_once_and_a_large_file_is_truncated() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        let mut tail = Tail { path: file.path().to_owned(), position: 0 };
+        let mut tail = Tail { path: file.path().to_owned(), position: 0, is_behind: false };
         let mut append = OpenOptions::new().append(true).open(file.path()).unwrap();
         append.write_all(b"one\ntwo\nthr").unwrap();
         assert_eq!(tail.advance().unwrap(), "one\ntwo\n");
@@ -268,5 +281,16 @@ mod tests {
         assert_eq!(file.as_file().metadata().unwrap().len(), 0);
         append.write_all(b"four\n").unwrap();
         assert_eq!(tail.advance().unwrap(), "four\n");
+    }
+
+    #[test]
+    fn a_burst_is_read_to_its_end() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let length = 3 * usize::try_from(MAX_READ).unwrap();
+        file.write_all("a line\n".repeat(length / 7 + 1).as_bytes()).unwrap();
+        let tail = Tail { path: file.path().to_owned(), position: 0, is_behind: false };
+        let mut logs = Logs([(Daemon::Bgpd, tail)].into());
+        logs.forward();
+        assert!(logs.0[&Daemon::Bgpd].position >= length as u64);
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use crate::frr::client::vty::{Vty, VtyError};
 use crate::runtime::{Daemon, Runtime};
+use crate::untrusted_file::FoundSocket;
 
 /// A daemon that works replies at once.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -22,19 +23,21 @@ pub(crate) async fn replies(runtime: &Runtime, daemon: Daemon) -> bool {
     EchoConnection::default().replies(runtime, daemon).await
 }
 
-/// The connection on which a daemon is asked again and again. It is made with the first question, and after one without a reply.
+/// The connection on which a daemon is polled. It is made by the first poll, and by one after a poll without a reply.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EchoConnection(Arc<Mutex<Option<Vty>>>);
 
 impl EchoConnection {
     /// Whether the daemon replies.
     pub async fn replies(&self, runtime: &Runtime, daemon: Daemon) -> bool {
+        let socket = runtime.vty_socket(daemon);
         let mut kept = self.0.lock().await;
-        let connected = kept.take();
+        // Nobody else can connect to a daemon whose socket was removed.
+        let connected = kept.take().filter(|_| FoundSocket::find(&socket).is_ok());
         let echo = async {
             let mut vty = match connected {
                 Some(vty) => vty,
-                None => Vty::connect(&runtime.vty_socket(daemon), LIMIT).await?,
+                None => Vty::connect(&socket, LIMIT).await?,
             };
             let reply = vty.run("echo perouter", LIMIT).await?;
             Ok::<_, VtyError>((vty, reply))

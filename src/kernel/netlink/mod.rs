@@ -20,7 +20,7 @@ pub mod saved_message;
 pub mod segment_neighbor;
 pub mod socket;
 mod static_routes;
-mod workload_route;
+pub mod workload_route;
 
 pub use self::attribute::{attributes, emit_attributes};
 

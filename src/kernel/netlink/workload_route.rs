@@ -1,4 +1,4 @@
-//! Routes to workloads that have just moved to a bridge of this node. In: the ifindex of the bridge, and addresses. Out: requests.
+//! Routes to workloads that have just moved to a bridge of this node. In: routes. Out: requests, and the routes that there are.
 //!
 //! A node that a workload comes to has a host route of zebra to the node that it left, until that one has withdrawn its route, and
 //! packets go back and forth between the two: bgpd does not import into a VRF what its own node originates (frr#16161), so
@@ -12,9 +12,10 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
+use nix::errno::Errno;
 
 use super::error::NetlinkError;
-use super::request::{self, Request};
+use super::request;
 use super::socket::{Route, Socket};
 use crate::types::{Family, TableId};
 
@@ -23,41 +24,52 @@ const PROTOCOL: RouteProtocol = RouteProtocol::Other(0xf3);
 /// Better than that of zebra's routes, 20.
 const METRIC: u32 = 1;
 
+/// A route to a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkloadRoute {
+    /// The ifindex of its bridge.
+    pub bridge: u32,
+    /// That of the subnet that the workload is in.
+    pub table: TableId,
+    /// The workload.
+    pub address: IpAddr,
+}
+
 impl Socket<Route> {
-    /// Routes an address to the bridge with this ifindex, in the table of its subnet; nothing where the bridge has no such subnet.
-    pub async fn add_workload_route(&mut self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
-        let family = Family::of(&address.into());
-        let take = |tables: &mut Vec<TableId>, message| tables.extend(connected(&message, address));
-        let tables = self.dump::<Vec<_>>(request::get_routes_over(family, index), take).await?;
-        for table in tables {
-            let Request { message, flags } = add(index, table, address);
-            match self.change(message, flags).await {
-                Err(error) if error.already_exists() => {}
-                result => result?,
-            }
+    /// The subnets that the bridge with this ifindex has an address in, with their tables.
+    pub async fn connected_subnets(&mut self, bridge: u32) -> Result<Vec<(IpNet, TableId)>, NetlinkError> {
+        let mut subnets = Vec::new();
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let take = |found: &mut Vec<_>, message| found.extend(connected(&message));
+            subnets.extend(self.dump::<Vec<_>>(request::get_routes_over(family, bridge), take).await?);
         }
-        Ok(())
+        Ok(subnets)
     }
 
-    /// Removes the routes of [`Self::add_workload_route`] to one address, or to all.
-    pub async fn delete_workload_routes(&mut self, index: u32, address: Option<IpAddr>) -> Result<(), NetlinkError> {
-        for family in [Family::Ipv4, Family::Ipv6] {
-            let take = |routes: &mut Vec<RouteMessage>, message| match message {
-                RouteNetlinkMessage::NewRoute(route) if route.header.protocol == PROTOCOL => routes.push(route),
-                _ => {}
-            };
-            let routes = self.dump::<Vec<_>>(request::get_routes_over(family, index), take).await?;
-            for route in routes {
-                let is_meant = address.is_none_or(|address| prefix(&route) == Some(IpNet::from(address)));
-                if is_meant {
-                    match self.change(RouteNetlinkMessage::DelRoute(route), 0).await {
-                        Err(error) if error.is_absent() => {}
-                        result => result?,
-                    }
-                }
-            }
+    /// Adds a route, unless it is there.
+    pub async fn add_workload_route(&mut self, route: WorkloadRoute) -> Result<(), NetlinkError> {
+        match self.change(RouteNetlinkMessage::NewRoute(message(route)), NLM_F_CREATE | NLM_F_EXCL).await {
+            Err(error) if error.already_exists() => Ok(()),
+            result => result,
         }
-        Ok(())
+    }
+
+    /// Removes a route, if it is there.
+    pub async fn delete_workload_route(&mut self, route: WorkloadRoute) -> Result<(), NetlinkError> {
+        match self.change(RouteNetlinkMessage::DelRoute(message(route)), 0).await {
+            Err(NetlinkError::Rejected { errno: Errno::ESRCH, .. }) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// The routes of [`Self::add_workload_route`] in this namespace.
+    pub async fn workload_routes(&mut self) -> Result<Vec<WorkloadRoute>, NetlinkError> {
+        let mut routes = Vec::new();
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let take = |found: &mut Vec<_>, message| found.extend(workload_route(&message));
+            routes.extend(self.dump::<Vec<_>>(request::get_routes_of(family, PROTOCOL), take).await?);
+        }
+        Ok(routes)
     }
 }
 
@@ -70,18 +82,32 @@ fn prefix(route: &RouteMessage) -> Option<IpNet> {
     IpNet::new(address, route.header.destination_prefix_length).ok()
 }
 
-/// The table of a route to a subnet with this address in it.
-fn connected(message: &RouteNetlinkMessage, address: IpAddr) -> Option<TableId> {
-    let RouteNetlinkMessage::NewRoute(route) = message else { return None };
-    let table = route.attributes.iter().find_map(|attribute| match attribute {
+fn table(route: &RouteMessage) -> Option<TableId> {
+    route.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Table(table) => Some(TableId(*table)),
         _ => None,
-    })?;
-    let is_connected = route.header.protocol == RouteProtocol::Kernel && route.header.kind == RouteType::Unicast;
-    (is_connected && prefix(route)?.contains(&address)).then_some(table)
+    })
 }
 
-fn add(index: u32, table: TableId, address: IpAddr) -> Request {
+/// The subnet and the table of a route that the kernel made of an address.
+fn connected(message: &RouteNetlinkMessage) -> Option<(IpNet, TableId)> {
+    let RouteNetlinkMessage::NewRoute(route) = message else { return None };
+    let is_connected = route.header.protocol == RouteProtocol::Kernel && route.header.kind == RouteType::Unicast;
+    is_connected.then(|| Some((prefix(route)?, table(route)?)))?
+}
+
+fn workload_route(message: &RouteNetlinkMessage) -> Option<WorkloadRoute> {
+    let RouteNetlinkMessage::NewRoute(route) = message else { return None };
+    let bridge = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    })?;
+    // A kernel without strict checking sends all.
+    let is_ours = route.header.protocol == PROTOCOL;
+    is_ours.then(|| Some(WorkloadRoute { bridge, table: table(route)?, address: prefix(route)?.addr() }))?
+}
+
+fn message(WorkloadRoute { bridge, table, address }: WorkloadRoute) -> RouteMessage {
     let mut route = RouteMessage::default();
     let (family, destination, scope) = match address {
         IpAddr::V4(address) => (Family::Ipv4, RouteAddress::Inet(address), RouteScope::Link),
@@ -95,11 +121,11 @@ fn add(index: u32, table: TableId, address: IpAddr) -> Request {
     route.header.kind = RouteType::Unicast;
     route.attributes = vec![
         RouteAttribute::Destination(destination),
-        RouteAttribute::Oif(index),
+        RouteAttribute::Oif(bridge),
         RouteAttribute::Table(table.0),
         RouteAttribute::Priority(METRIC),
     ];
-    Request { message: RouteNetlinkMessage::NewRoute(route), flags: NLM_F_CREATE | NLM_F_EXCL }
+    route
 }
 
 #[cfg(test)]
@@ -107,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_that_of_the_subnet_of_the_address() {
+    fn a_subnet_is_that_of_a_route_that_the_kernel_made() {
         let mut route = RouteMessage::default();
         route.header.kind = RouteType::Unicast;
         route.header.protocol = RouteProtocol::Kernel;
@@ -116,16 +142,20 @@ mod tests {
             RouteAttribute::Destination(RouteAddress::Inet("10.110.0.0".parse().unwrap())),
             RouteAttribute::Table(1100),
         ];
-        let table = |route: &RouteMessage, address: &str| {
-            connected(&RouteNetlinkMessage::NewRoute(route.clone()), address.parse().unwrap())
-        };
-        assert_eq!(table(&route, "10.110.0.11"), Some(TableId(1100)));
-        assert_eq!(table(&route, "10.111.0.11"), None);
-        assert_eq!(table(&route, "2001:db8::11"), None);
+        let subnet = |route: &RouteMessage| connected(&RouteNetlinkMessage::NewRoute(route.clone()));
+        assert_eq!(subnet(&route), Some(("10.110.0.0/24".parse().unwrap(), TableId(1100))));
         let mut other = route.clone();
         other.header.protocol = RouteProtocol::Bgp;
-        assert_eq!(table(&other, "10.110.0.11"), None);
+        assert_eq!(subnet(&other), None);
         route.header.kind = RouteType::Local;
-        assert_eq!(table(&route, "10.110.0.11"), None);
+        assert_eq!(subnet(&route), None);
+    }
+
+    #[test]
+    fn a_route_of_ours_is_read_as_it_was_made() {
+        for address in ["10.110.0.11", "2001:db8:110::11"] {
+            let route = WorkloadRoute { bridge: 7, table: TableId(1100), address: address.parse().unwrap() };
+            assert_eq!(workload_route(&RouteNetlinkMessage::NewRoute(message(route))), Some(route));
+        }
     }
 }
