@@ -340,7 +340,10 @@ mod tests {
         let (answers, changes) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
         serve(&socket, &answers);
         let counted = changes.clone();
-        let client = OvsClient::start(socket, |_| (), move || drop(counted.fetch_add(1, Ordering::Relaxed)));
+        let count = move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        };
+        let client = OvsClient::start(socket, |_| (), count);
         assert_eq!(observe(&client).await.0, None);
         answers.store(false, Ordering::Relaxed);
         let (first, second) = tokio::join!(change(&client), change(&client));
