@@ -89,6 +89,11 @@ pub enum OvsError {
 }
 
 impl OvsError {
+    /// Whether the socket is there and this process may not open it.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Unreachable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     /// Whether another attempt may succeed without an event at the socket: nobody listens on it, or the server hangs.
     pub fn may_pass(&self) -> bool {
         match self {

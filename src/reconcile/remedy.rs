@@ -2,7 +2,6 @@
 //! object. The one place that knows both the facts of the kernel and the fields. Pure.
 
 use std::error::Error;
-use std::io::ErrorKind;
 use std::iter::successors;
 
 use crate::kernel::OpError;
@@ -64,7 +63,7 @@ fn ovs_remedy(error: &OvsError) -> Option<String> {
     let rest = "the rest of the segment is in place";
     match error {
         OvsError::Shared(error) => ovs_remedy(error),
-        OvsError::Unreachable { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+        OvsError::Unreachable { .. } if error.is_denied() => {
             Some(format!("run perouter as a user that may open it, as root; {rest}"))
         }
         OvsError::DeletedDirectory { .. } => Some(format!(
