@@ -40,6 +40,8 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     netns::create(runtime.router_netns())?;
     let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
     let observed = kernel.observe(&BTreeSet::new()).await?;
+    // Its ports and bridges of the router were not observed then, and remain.
+    let unknown_ovs = kernel.unknown_ovs().await;
     let steps = kernel::diff(&KernelState::default(), &observed);
     let mut failed = false;
     for (step, outcome) in steps.iter().zip(kernel.apply_all(&steps).await) {
@@ -52,6 +54,15 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
             }
             Outcome::Failed(error) => output::error_line(&format!("error: {:#}", anyhow::Error::from(error))),
         }
+    }
+    if let Some(error) = unknown_ovs {
+        failed = true;
+        output::error_line(&format!(
+            "error: what the router has in Open vSwitch is not removed: {:#}: run `perouter cleanup` again when Open vSwitch runs, \
+             or delete {} if it never will",
+            anyhow::Error::from(error),
+            runtime.ovs_socket().display()
+        ));
     }
     if failed {
         output::error_line("error: the router is not removed: fix the cause and run `perouter cleanup` again");

@@ -27,7 +27,7 @@ use super::step::Step;
 use super::tcp::{self, TcpCounts};
 use super::{apply, foreign, host_nics, lanes, nftables, nic, ovs_ports};
 use crate::memo::Memo;
-use crate::ovs::OvsClient;
+use crate::ovs::{OvsClient, OvsError};
 use crate::runtime::Runtime;
 use crate::types::{IfName, MacAddr};
 
@@ -80,7 +80,7 @@ impl NetlinkKernel {
         let changes = ChangeSignal::default();
         let watched = Arc::new(RwLock::new(WatchedLinks::default()));
         let signal = changes.clone();
-        let ovs = OvsClient::start(runtime.ovs_socket().to_owned(), ovs_ports::counted, move || signal.signal());
+        let ovs = OvsClient::start(runtime.ovs_socket().to_owned(), ovs_ports::relevant, move || signal.signal());
         let namespaces = Namespaces::open(runtime, host, watched.clone(), changes.clone()).await?;
         let (turn, record, last) =
             (std::sync::Mutex::default(), std::sync::Mutex::default(), std::sync::Mutex::default());
@@ -122,6 +122,12 @@ impl NetlinkKernel {
     /// Where one cannot be moved: the namespace must not be removed.
     pub async fn move_out_foreign_links(&self) -> Result<(), OpError> {
         foreign::move_out(&self.namespaces.router, &self.namespaces.host).await
+    }
+
+    /// Why what the router has in Open vSwitch is not known, where the socket of Open vSwitch exists.
+    pub async fn unknown_ovs(&self) -> Option<OvsError> {
+        let has_none = matches!(self.namespaces.runtime.ovs_socket().try_exists(), Ok(false));
+        if has_none { None } else { self.ovs.database().await.err() }
     }
 
     async fn record(&self) -> Result<Arc<Record>, KernelError> {

@@ -1,5 +1,5 @@
 //! Between the database of Open vSwitch and the state of the router. In: the database, and an op. Out: what of it is ours, what of
-//! it counts, and the transaction of an op. Pure.
+//! it is relevant, and the transaction of an op. Pure.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,9 @@ use crate::names;
 use crate::ovs::transaction::{self, Transaction};
 use crate::ovs::{Database, OvsError};
 
-/// What of the database counts: where it changes, a reconcile pass is due.
+/// What of the database is relevant: where it changes, a reconcile pass is due.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Counted {
+pub struct Relevant {
     ours: OvsState,
     /// One of them may be waited for.
     bridges: BTreeSet<String>,
@@ -21,8 +21,8 @@ pub struct Counted {
     in_the_way: BTreeSet<String>,
 }
 
-/// What of the database counts.
-pub fn counted(database: &Database) -> Counted {
+/// What of the database is relevant.
+pub fn relevant(database: &Database) -> Relevant {
     let (mut bridges, mut in_the_way) = (BTreeSet::new(), BTreeSet::new());
     for (_, bridge) in database.bridges() {
         bridges.insert(bridge.name.clone());
@@ -30,7 +30,7 @@ pub fn counted(database: &Database) -> Counted {
         in_the_way.extend(foreign.map(|port| port.name.clone()).filter(|name| names::check_unreserved(name).is_err()));
     }
     let can_make_bridges = database.datapath_type().is_some();
-    Counted { ours: state(database), bridges, can_make_bridges, in_the_way }
+    Relevant { ours: state(database), bridges, can_make_bridges, in_the_way }
 }
 
 /// What of the database is ours.
@@ -61,8 +61,9 @@ pub fn transaction(database: &Database, op: &OvsOp) -> Result<Transaction, OvsEr
         OvsOp::SetBridge { vni, mtu } => transaction::set_bridge(database, &bridge_name(*vni), *vni, *mtu),
         OvsOp::DeleteBridge(vni) => Ok(transaction::delete_bridge(database, &bridge_name(*vni), *vni)),
         OvsOp::AddPort { vni, bridge } => {
-            if *bridge == bridge_name(*vni) {
-                transaction::own_bridge(database, bridge, *vni)?;
+            // To make it by hand would make one of somebody else.
+            if *bridge == bridge_name(*vni) && transaction::own_bridge(database, bridge, *vni)?.is_none() {
+                return Err(OvsError::NotApplied);
             }
             transaction::add_port(database, bridge, &port_name(*vni), *vni)
         }
@@ -93,6 +94,10 @@ mod tests {
             assert!(!transaction(&ours, &op).unwrap().operations.is_empty(), "{op}");
             assert!(matches!(transaction(&foreign, &op), Err(OvsError::ForeignBridge(_))), "{op}");
         }
+        let mut without = with(json!([]));
+        without.update(&json!({"Bridge": {"b": {"old": {}}}})).unwrap();
+        let added = transaction(&without, &OvsOp::AddPort { vni, bridge: bridge_name(vni) });
+        assert!(matches!(added, Err(OvsError::NotApplied)), "nobody else shall make the bridge: {added:?}");
         let owned = OvsState { bridges: [(vni, OvsBridge { mtu: None })].into(), ..OvsState::default() };
         assert_eq!((state(&ours), state(&foreign)), (owned, OvsState::default()));
     }

@@ -98,10 +98,7 @@ impl KernelState {
             KernelOp::DelSourceFilter(filter) => {
                 remove(&mut self.source_filters, filter, Errno::ENOENT, "there is no such filter")
             }
-            KernelOp::Ovs(op) => {
-                self.ovs.apply(op);
-                Ok(())
-            }
+            KernelOp::Ovs(op) => self.ovs.apply(op),
             _ => self.set_link(op),
         }
     }
@@ -311,23 +308,36 @@ impl KernelState {
 }
 
 impl OvsState {
-    fn apply(&mut self, op: &OvsOp) {
+    fn apply(&mut self, op: &OvsOp) -> Result<(), SimulatedError> {
         match op {
             OvsOp::SetBridge { vni, mtu } => {
                 self.bridges.insert(*vni, OvsBridge { mtu: Some(*mtu) });
             }
             OvsOp::DeleteBridge(vni) => {
-                self.bridges.remove(vni);
-                let gone = bridge_name(*vni);
-                self.ports.retain(|_, port| port.bridge != gone);
+                if self.ports.get(vni).is_some_and(|port| port.bridge == bridge_name(*vni)) {
+                    return reject(Errno::EBUSY, "the bridge has a port of ours");
+                }
+                if self.bridges.remove(vni).is_none() {
+                    return reject(Errno::ENOENT, "Open vSwitch has no such bridge of ours");
+                }
             }
             OvsOp::AddPort { vni, bridge } => {
+                if *bridge == bridge_name(*vni) && !self.bridges.contains_key(vni) {
+                    return reject(Errno::ENOENT, "Open vSwitch has no such bridge of ours");
+                }
+                if self.ports.get(vni).is_some_and(|port| port.bridge != *bridge) {
+                    return reject(Errno::EEXIST, "the port is in another bridge");
+                }
                 self.ports.insert(*vni, OvsPort { bridge: bridge.clone(), attached: true });
             }
-            OvsOp::DeletePort { vni, .. } => {
+            OvsOp::DeletePort { vni, bridge } => {
+                if self.ports.get(vni).is_none_or(|port| port.bridge != *bridge) {
+                    return reject(Errno::ENOENT, "the bridge has no such port of ours");
+                }
                 self.ports.remove(vni);
             }
         }
+        Ok(())
     }
 }
 

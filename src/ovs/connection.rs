@@ -1,7 +1,8 @@
 //! A connection to the database: JSON-RPC (RFC 7047 section 4) on a Unix socket. In: requests. Out: messages, in the order in which they
 //! arrive. Decides nothing.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 use super::error::OvsError;
 use super::framing::Framing;
 
-/// A message is longer than any database of a node.
+/// Longest message that is accepted, in bytes: longer than any database of a node.
 const LONGEST: usize = 256 << 20;
 
 /// How long the server may not read.
@@ -40,7 +41,10 @@ pub struct Connection {
 impl Connection {
     /// Connects.
     pub async fn open(socket: &Path) -> Result<Self, OvsError> {
-        let failed = |source| OvsError::Unreachable { path: socket.to_owned(), source };
+        let failed = |source| match deleted_directory(socket) {
+            Some(path) => OvsError::DeletedDirectory { path, source },
+            None => OvsError::Unreachable { path: socket.to_owned(), source },
+        };
         let stream = UnixStream::connect(socket).await.map_err(failed)?;
         Ok(Self { stream, framing: Framing::default(), requests: 0 })
     }
@@ -83,6 +87,13 @@ impl Connection {
     }
 }
 
+/// The directory of a socket, where it was deleted and is seen by a mount only: what is made in its place is not seen.
+fn deleted_directory(socket: &Path) -> Option<PathBuf> {
+    let directory = socket.parent()?;
+    let is_deleted = std::fs::metadata(directory).is_ok_and(|found| found.nlink() == 0);
+    is_deleted.then(|| directory.to_owned())
+}
+
 /// `None`: a notification of which nothing depends.
 fn read(message: Value) -> Result<Option<Message>, OvsError> {
     match message["method"].as_str() {
@@ -110,5 +121,28 @@ pub fn rejected(error: &Value) -> OvsError {
             details: text(fields.get("details").unwrap_or(&Value::Null)),
         },
         None => OvsError::Rejected { error: text(error), details: "no details".to_owned() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_directory_that_was_deleted_on_the_node_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("openvswitch");
+        std::fs::create_dir(&directory).unwrap();
+        // As a mount it shows what was deleted.
+        let open = std::fs::File::open(&directory).unwrap();
+        let seen = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()));
+        let socket = seen.join("db.sock");
+        let error = Connection::open(&socket).await.unwrap_err();
+        assert!(matches!(error, OvsError::Unreachable { path, .. } if path == socket));
+        std::fs::remove_dir(&directory).unwrap();
+        let error = Connection::open(&socket).await.unwrap_err();
+        assert!(matches!(error, OvsError::DeletedDirectory { path, .. } if path == seen));
     }
 }

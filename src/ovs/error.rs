@@ -22,6 +22,14 @@ pub enum OvsError {
         /// Why.
         source: io::Error,
     },
+    /// The directory of the socket was deleted on the node, and a mount shows it on.
+    #[error("the directory {path} of the database of Open vSwitch was deleted on the node")]
+    DeletedDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Why the socket in it cannot be opened.
+        source: io::Error,
+    },
     /// The connection failed.
     #[error("the connection to the database of Open vSwitch failed")]
     Connection(#[source] io::Error),
@@ -59,6 +67,14 @@ pub enum OvsError {
         /// The bridge that has it.
         bridge: String,
     },
+    /// A port of ours is in another bridge, from which it could not be removed.
+    #[error("Open vSwitch still has the port {port} of perouter in bridge {bridge}")]
+    PortElsewhere {
+        /// The port.
+        port: IfName,
+        /// The bridge that has it.
+        bridge: String,
+    },
     /// The database has the change, and the switch does not apply it.
     #[error("ovs-vswitchd does not apply the change")]
     NotApplied,
@@ -73,8 +89,17 @@ pub enum OvsError {
 }
 
 impl OvsError {
-    /// Whether the socket is there and nobody listens on it.
-    pub fn is_stale_socket(&self) -> bool {
-        matches!(self, Self::Unreachable { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused)
+    /// Whether the socket is there and this process may not open it.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Unreachable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+
+    /// Whether another attempt may succeed without an event at the socket: nobody listens on it, or the server hangs.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => source.kind() == io::ErrorKind::ConnectionRefused,
+            Self::NoAnswer => true,
+            _ => false,
+        }
     }
 }

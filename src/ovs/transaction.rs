@@ -74,13 +74,17 @@ pub fn delete_bridge(database: &Database, bridge: &IfName, vni: Vni) -> Transact
 /// Adds an interface of the host as a port of a bridge.
 ///
 /// # Errors
-/// Where there is no such bridge, or somebody else has made a port of this name.
+/// Where there is no such bridge, somebody else has made a port of this name, or ours is in another bridge.
 pub fn add_port(database: &Database, bridge: &IfName, port: &IfName, vni: Vni) -> Result<Transaction, OvsError> {
     let (id, _) = database.bridge(bridge.as_str()).ok_or_else(|| OvsError::NoBridge(bridge.clone()))?;
     let attached = Some(port.clone());
     if let Some((_, found, of)) = database.port(port.as_str()) {
-        if found.owner != Some(vni) || of.name != bridge.as_str() {
-            return Err(OvsError::ForeignPort { port: port.clone(), bridge: of.name.clone() });
+        let (port, of) = (port.clone(), of.name.clone());
+        if found.owner != Some(vni) {
+            return Err(OvsError::ForeignPort { port, bridge: of });
+        }
+        if of != bridge.as_str() {
+            return Err(OvsError::PortElsewhere { port, bridge: of });
         }
         return Ok(Transaction { operations: vec![], attached });
     }
@@ -186,6 +190,15 @@ mod tests {
         });
         assert_eq!(deleted.operations, [expected]);
         assert_eq!(delete_port(&database, &name("other"), &name("host-110"), vni()), Transaction::default());
+    }
+
+    #[test]
+    fn a_port_of_ours_in_another_bridge_is_named_as_ours() {
+        let mut database = database(&json!([["perouter-vni", "110"]]));
+        let other = json!({"new": {"name": "other", "ports": ["set", []], "external_ids": ["map", []]}});
+        database.update(&json!({"Bridge": {"c": other}})).unwrap();
+        let added = add_port(&database, &name("other"), &name("host-110"), vni()).unwrap_err().to_string();
+        assert_eq!(added, "Open vSwitch still has the port host-110 of perouter in bridge pods");
     }
 
     #[test]

@@ -63,6 +63,12 @@ fn ovs_remedy(error: &OvsError) -> Option<String> {
     let rest = "the rest of the segment is in place";
     match error {
         OvsError::Shared(error) => ovs_remedy(error),
+        OvsError::Unreachable { .. } if error.is_denied() => {
+            Some(format!("run perouter as a user that may open it, as root; {rest}"))
+        }
+        OvsError::DeletedDirectory { .. } => Some(format!(
+            "restart the Pod of the controller, whose mount shows the deleted directory instead of the new one; {rest}"
+        )),
         OvsError::Unreachable { .. } => Some(format!(
             "start Open vSwitch (openvswitch-switch), set --ovs-socket to its socket, or change spec.hostMaster; {rest}, and the \
              bridge gets its port when Open vSwitch appears"
@@ -76,6 +82,9 @@ fn ovs_remedy(error: &OvsError) -> Option<String> {
         )),
         OvsError::ForeignPort { port, bridge } => {
             Some(format!("remove it (ovs-vsctl del-port {bridge} {port}), or change spec.hostMaster; {rest}"))
+        }
+        OvsError::PortElsewhere { port, bridge } => {
+            Some(format!("remove it if it remains (ovs-vsctl del-port {bridge} {port}); {rest}"))
         }
         OvsError::NotApplied => Some(format!("start ovs-vswitchd, or see its log; {rest}")),
         OvsError::NotAttached { .. } => Some("see the log of ovs-vswitchd".to_owned()),
@@ -128,6 +137,28 @@ mod tests {
         "the database of Open vSwitch is not reachable at /run/openvswitch/db.sock: start Open vSwitch (openvswitch-switch), set \
          --ovs-socket to its socket, or change spec.hostMaster; the rest of the segment is in place, and the bridge gets its port \
          when Open vSwitch appears: No such file or directory (os error 2)"
+    )]
+    #[case::no_permission(
+        OpError::Ovs(OvsError::Unreachable {
+            path: "/run/openvswitch/db.sock".into(),
+            source: std::io::Error::from_raw_os_error(13),
+        }),
+        "the database of Open vSwitch is not reachable at /run/openvswitch/db.sock: run perouter as a user that may open it, as \
+         root; the rest of the segment is in place: Permission denied (os error 13)"
+    )]
+    #[case::deleted_directory(
+        OpError::Ovs(OvsError::DeletedDirectory {
+            path: "/run/openvswitch".into(),
+            source: std::io::Error::from_raw_os_error(2),
+        }),
+        "the directory /run/openvswitch of the database of Open vSwitch was deleted on the node: restart the Pod of the \
+         controller, whose mount shows the deleted directory instead of the new one; the rest of the segment is in place: No such \
+         file or directory (os error 2)"
+    )]
+    #[case::port_elsewhere(
+        OpError::Ovs(OvsError::PortElsewhere { port: "host-100".parse().unwrap(), bridge: "pods".to_owned() }),
+        "Open vSwitch still has the port host-100 of perouter in bridge pods: remove it if it remains (ovs-vsctl del-port pods \
+         host-100); the rest of the segment is in place"
     )]
     #[case::foreign_port(
         OpError::Ovs(OvsError::ForeignPort { port: "host-100".parse().unwrap(), bridge: "others".to_owned() }),

@@ -76,6 +76,10 @@ proptest! {
         observed.ovs.ports.values_mut().for_each(|port| port.attached = attached);
         let steps = diff(&wanted, &observed);
         prop_assert!(steps.iter().map(|step| step.op.stage()).is_sorted());
+        let kernel = FakeKernel::new(observed.clone(), BTreeMap::new());
+        let outcomes = run(&kernel, &steps);
+        prop_assert!(outcomes.iter().all(Outcome::is_done), "{:?}", outcomes);
+        prop_assert_eq!(&kernel.state(), &wanted);
         let mut state = observed;
         for step in &steps {
             prop_assert_eq!(Some(step.scope.clone()), step.op.vni().map(Scope::Segment));
