@@ -66,7 +66,8 @@ impl Segment {
         )
     }
 
-    /// The devices of its object. `vtep`: the local address; `router`: the namespace of the router.
+    /// The devices of its object. `vtep`: the local address; `router`: the namespace of the router. The kernel sets a link up before it
+    /// sets `addrgenmode` of the same message, and a link-local address would be one more route.
     pub fn batches(self, mode: VrfMode, vtep: &str, router: &str) -> Batches {
         let (vni, vrf, bridge) = (self.vni(), vrf(self.number), self.host_bridge());
         let gateway_mac = self.gateway_mac();
@@ -80,9 +81,9 @@ impl Segment {
                 "link add vni{vni}{netns} type vxlan id {vni} local {vtep} dstport 4789 nolearning tos 0x2\n"
             ),
             host: format!(
-                "link add {bridge} type bridge stp_state 0 mcast_snooping 0\nlink set {bridge} mtu 1450 addrgenmode none \
-                 up\nlink add host-{vni} mtu 1450 type veth peer name pe-{vni} mtu 1450 netns {peer}\nlink set \
-                 host-{vni} master {bridge} addrgenmode none up\n"
+                "link add {bridge} type bridge stp_state 0 mcast_snooping 0\nlink set {bridge} mtu 1450 addrgenmode \
+                 none\nlink set {bridge} up\nlink add host-{vni} mtu 1450 type veth peer name pe-{vni} mtu 1450 netns \
+                 {peer}\nlink set host-{vni} master {bridge} addrgenmode none\nlink set host-{vni} up\n"
             ),
             inside: format!(
                 "link add br-pe-{vni} address {gateway_mac} type bridge stp_state 0 \
