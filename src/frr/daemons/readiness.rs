@@ -22,7 +22,7 @@ pub(crate) async fn replies(runtime: &Runtime, daemon: Daemon) -> bool {
     EchoConnection::default().replies(runtime, daemon).await
 }
 
-/// The connection on which a daemon is asked again and again. It is made with the first question, and after one without a reply.
+/// The connection on which a daemon is polled. It is made with the first poll, and after one without a reply.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EchoConnection(Arc<Mutex<Option<Vty>>>);
 

@@ -38,7 +38,7 @@ pub(crate) struct RunningDaemon {
     pub adopted: bool,
     /// Since when this process knows it.
     pub since: Instant,
-    /// The connection on which it is asked whether it replies.
+    /// The connection on which it is polled for whether it replies.
     pub echo: EchoConnection,
 }
 
