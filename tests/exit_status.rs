@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test file")]
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io::pipe;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -80,6 +82,22 @@ fn every_subcommand_keeps_the_contract() {
         // Nothing is printed as if there were nothing.
         assert!(*status == 0 || !output.stderr.is_empty() || *command == "plan", "{command}: {output:?}");
     }
+}
+
+/// An option that would be of no effect.
+#[test]
+fn the_page_of_a_router_has_no_kubeconfig() {
+    let ui = |words: &[&str]| {
+        let all = ["ui", "--address", "192.0.2.1:9478"].iter().chain(words).map(|word| (*word).to_owned());
+        perouter(&all.collect::<Vec<_>>())
+    };
+    let named = ui(&["--kubeconfig", "/nonexistent"]).output().unwrap();
+    let error = String::from_utf8_lossy(&named.stderr);
+    assert!(named.status.code() == Some(2) && error.contains("--kubeconfig is for --source kubernetes"), "{named:?}");
+    // The environment may have it for other commands.
+    let in_environment = ui(&[]).env("PEROUTER_KUBECONFIG", "/nonexistent").output().unwrap();
+    let error = String::from_utf8_lossy(&in_environment.stderr);
+    assert!(error.contains("listen on"), "{in_environment:?}");
 }
 
 /// The commands that show something share their options.
@@ -375,4 +393,12 @@ fn a_shell_completes_the_vrfs_and_l2vnis_of_the_node() {
     assert_eq!(complete("perouter trace 172.30.0.10 --vrf "), ["red"]);
     assert_eq!(complete("perouter sess"), ["sessions"]);
     assert_eq!(complete("perouter routes --run-dir /nonexistent r"), [""; 0]);
+    assert_eq!(complete("perouter routes --run-dir=/nonexistent r"), [""; 0]);
+    // A word that is not UTF-8.
+    let mut answer = perouter(&[]);
+    answer.args(["--", "perouter", "trace"]).arg(OsStr::from_bytes(b"\xe9")).args(["--vrf", ""]);
+    answer.env("PEROUTER_RUN_DIR", folder.path()).env("PEROUTER_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "4");
+    let output = answer.output().unwrap();
+    assert_no_panic("completion", &output);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "red", "{output:?}");
 }

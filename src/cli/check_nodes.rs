@@ -16,7 +16,7 @@ use crate::diagnose::cluster_checks::{NodeReport, findings};
 use crate::diagnose::finding::{Finding, FindingSeverity, rfc3339};
 use crate::status::kubernetes::{self, ListFrom};
 
-/// Said where no node has written a status.
+/// Printed where no node has written a status.
 pub const NO_NODE: &str = "the API server has no RouterNodeStatus: does a controller run on a node?";
 
 /// What is printed.

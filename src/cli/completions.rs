@@ -1,5 +1,5 @@
 //! Completion in shells. In: the script of a shell, or the words of a command line that it completes. Out: the script, or candidates. VRFs
-//! and L2VNIs are those of the last status of the controller: FRR is not asked at each press of a key.
+//! and L2VNIs are those of the last status of the controller: FRR is not polled at each press of a key.
 
 use std::path::PathBuf;
 
@@ -62,13 +62,39 @@ fn l3vnis() -> Vec<CompletionCandidate> {
     status.iter().flat_map(NodeStatus::l3vnis).map(|(vni, state)| candidate(&state.vrf, vni)).collect()
 }
 
+/// The run directory that the words of a command line name, which may be incomplete.
+fn run_dir(words: &[String]) -> Option<String> {
+    words.iter().enumerate().find_map(|(at, word)| match word.strip_prefix("--run-dir") {
+        // bash makes a word of the equals sign.
+        Some("") => words[at + 1..].iter().find(|word| *word != "=").cloned(),
+        Some(rest) => rest.strip_prefix('=').map(ToOwned::to_owned),
+        None => None,
+    })
+}
+
 /// The last status in the run directory of the command line, if this user may read it.
 fn status() -> Option<NodeStatus> {
-    let words: Vec<String> = std::env::args().collect();
-    let named = words.windows(2).find(|pair| pair[0] == "--run-dir").map(|pair| pair[1].clone());
-    let dir = named
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let dir = run_dir(&words)
         .or_else(|| std::env::var("PEROUTER_RUN_DIR").ok())
         .map_or_else(|| runtime::DEFAULT_DIR.into(), PathBuf::from);
     let runtime = Runtime::new(&dir, runtime::DEFAULT_ROUTER_NETNS);
     publish::read(&runtime.status()).ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case::none("perouter routes r", None)]
+    #[case::two_words("perouter routes --run-dir /a r", Some("/a"))]
+    #[case::one_word("perouter routes --run-dir=/a r", Some("/a"))]
+    #[case::three_words("perouter routes --run-dir = /a r", Some("/a"))]
+    #[case::incomplete("perouter routes --run-dir", None)]
+    #[case::another_option("perouter routes --run-directory=/a", None)]
+    fn a_command_line_names_the_run_directory(#[case] line: &str, #[case] expected: Option<&str>) {
+        let words: Vec<String> = line.split(' ').map(ToOwned::to_owned).collect();
+        assert_eq!(run_dir(&words).as_deref(), expected);
+    }
 }

@@ -29,6 +29,9 @@ use crate::ui::{self, PageSource, ROUTER_PAUSE, Reading};
 /// Routes of a VRF that a page shows, at most.
 const MOST_ROUTES: usize = 1000;
 
+/// It may be set for other commands, and is then of no effect on the page of a router.
+const KUBECONFIG: &str = "PEROUTER_KUBECONFIG";
+
 /// Arguments of `perouter ui`.
 #[derive(Debug, Args)]
 #[command(
@@ -44,7 +47,7 @@ pub struct UiArgs {
     source: UiSource,
     /// Kubeconfig file of the API server, for --source kubernetes [default: $KUBECONFIG, ~/.kube/config, or the service account of
     /// the pod]
-    #[arg(long, env = "PEROUTER_KUBECONFIG", value_name = "FILE")]
+    #[arg(long, env = KUBECONFIG, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// Address on which the page is served
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9478")]
@@ -63,6 +66,12 @@ enum UiSource {
 
 /// Serves the page.
 pub async fn execute(args: &UiArgs) -> anyhow::Result<ExitCode> {
+    let in_environment = std::env::var_os(KUBECONFIG);
+    let named = args.kubeconfig.as_ref().filter(|file| in_environment.as_deref() != Some(file.as_os_str()));
+    anyhow::ensure!(
+        args.source == UiSource::Kubernetes || named.is_none(),
+        "--kubeconfig is for --source kubernetes: the router of this node is read without an API server"
+    );
     let listener = TcpListener::bind(args.address).await.with_context(|| format!("listen on {}", args.address))?;
     let source = match args.source {
         UiSource::Router => router_source(&args.runtime),

@@ -30,8 +30,9 @@ pub async fn source(kubeconfig: Option<PathBuf>) -> anyhow::Result<PageSource> {
     let options = file.map(|file| vec!["--kubeconfig".to_owned(), file]).unwrap_or_default();
     let client = ApiOptions::of_cluster(kubeconfig).client().await?;
     let reader = Arc::new(NodesReader { client, options, problem: Mutex::default() });
-    // A problem shows in the terminal before anybody opens the page.
-    let _ = reader.read().await;
+    // A problem shows in the terminal before anybody opens the page, whose address does not wait for the API server.
+    let first = Arc::clone(&reader);
+    tokio::spawn(async move { first.read().await });
     Ok(PageSource {
         report: Arc::new(move || {
             let reader = Arc::clone(&reader);
@@ -81,6 +82,25 @@ fn news(before: Option<&str>, problem: Option<&str>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn the_page_does_not_wait_for_the_api_server() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = silent.local_addr().unwrap();
+        let kubeconfig = format!(
+            "{{apiVersion: v1, kind: Config, current-context: c, clusters: [{{name: c, cluster: {{server: 'http://{address}'}}}}], \
+            contexts: [{{name: c, context: {{cluster: c, user: u}}}}], users: [{{name: u, user: {{}}}}]}}"
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("kubeconfig");
+        std::fs::write(&file, kubeconfig).unwrap();
+        let opened = tokio::time::timeout(Duration::from_secs(10), source(Some(file))).await;
+        assert!(opened.expect("it does not wait").is_ok());
+        // It is read all the same.
+        tokio::time::timeout(Duration::from_secs(10), silent.accept()).await.unwrap().unwrap();
+    }
 
     #[test]
     fn a_problem_is_written_once() {

@@ -14,7 +14,7 @@ use crate::types::Vni;
 const AT_ONCE: usize = 16;
 /// MAC addresses and neighbors that zebra lists each time, at most, unless a single L2VNI has more.
 const ENTRIES: u64 = 20_000;
-/// One whose counts changed is read as if so many others had been read since: it is read early, and others do not wait for ever.
+/// One whose counts changed is read as if so many others had been read since: it is read early, and others do not wait forever.
 const PRECEDENCE: u64 = 32;
 
 /// The counts of all L2VNIs, each as it was last read.

@@ -38,13 +38,14 @@ pub fn findings(reports: &[NodeReport], now: u64) -> BTreeMap<String, Vec<Findin
     let of_node = |report: &NodeReport| {
         let mut found = match &report.state {
             None => vec![controller("the controller has not written a status yet", String::new())],
-            Some(state) => {
-                let stale = report.age(now).filter(|_| !report.is_known(now));
-                of_state(state, stale)
+            // What an old status says may have changed.
+            Some(_) if !report.is_known(now) => {
+                let age = report.age(now).map(short_age).unwrap_or_default();
+                vec![controller("the controller does not write its status", format!("it is {age} old"))]
             }
+            Some(state) => of_state(state),
         };
         found.extend(duplicates(report, reports));
-        found.extend(report.state.iter().filter_map(|state| state.frr_warning.as_deref()).map(unmeasured));
         found.sort_by(|a, b| (a.severity, a.area, a.kind, &a.place).cmp(&(b.severity, b.area, b.kind, &b.place)));
         (report.node.clone(), found)
     };
@@ -57,14 +58,16 @@ fn controller(what: &str, evidence: String) -> Finding {
         .remedied_by("see the log of the controller on the node: until it runs no change of an object is applied")
 }
 
-fn of_state(state: &RouterState, stale: Option<u64>) -> Vec<Finding> {
-    let mut found = Vec::new();
-    if let Some(age) = stale {
-        found.push(controller("the controller does not write its status", format!("it is {} old", short_age(age))));
-    }
-    found.extend(state.sessions_down.iter().map(session_down));
+fn of_state(state: &RouterState) -> Vec<Finding> {
+    let mut found: Vec<Finding> = state.sessions_down.iter().map(session_down).collect();
     found.extend(state.resources.iter().filter_map(resource));
-    // What has no finding of its own.
+    found.extend(of_conditions(state, !found.is_empty()));
+    found.extend(state.frr_warning.as_deref().map(unmeasured));
+    found
+}
+
+/// What is wrong by the conditions, and has no finding of its own: `is_found` where there is another finding.
+fn of_conditions(state: &RouterState, is_found: bool) -> Option<Finding> {
     let has = |wanted: ConditionType, status: ConditionStatus| {
         state.conditions.iter().find(|condition| condition.type_ == wanted && condition.status == status)
     };
@@ -74,19 +77,20 @@ fn of_state(state: &RouterState, stale: Option<u64>) -> Vec<Finding> {
             .shown_by("the conditions of its RouterNodeStatus")
             .remedied_by("run `perouter check` on the node")
     };
-    let error = FindingSeverity::Error;
+    let (error, warning) = (FindingSeverity::Error, FindingSeverity::Warning);
     if let Some(condition) = has(ConditionType::FabricConnected, ConditionStatus::False) {
         let (area, kind) = (Area::Fabric, FindingKind::NoFabricSession);
-        found.push(of_condition(error, area, kind, "not connected to the fabric", &condition.message));
-    } else if !found.is_empty() {
-        return found;
-    } else if let Some(condition) = has(ConditionType::Ready, ConditionStatus::False) {
-        found.push(of_condition(error, Area::Objects, FindingKind::ObjectFailed, "not ready", &condition.message));
-    } else if let Some(condition) = has(ConditionType::Degraded, ConditionStatus::True) {
-        let (severity, kind) = (FindingSeverity::Warning, FindingKind::ObjectFailed);
-        found.push(of_condition(severity, Area::Objects, kind, "degraded", &condition.message));
+        return Some(of_condition(error, area, kind, "not connected to the fabric", &condition.message));
     }
-    found
+    if is_found {
+        return None;
+    }
+    let (area, kind) = (Area::Objects, FindingKind::ObjectFailed);
+    if let Some(condition) = has(ConditionType::Ready, ConditionStatus::False) {
+        return Some(of_condition(error, area, kind, "not ready", &condition.message));
+    }
+    let condition = has(ConditionType::Degraded, ConditionStatus::True)?;
+    Some(of_condition(warning, area, kind, "degraded", &condition.message))
 }
 
 fn session_down(session: &SessionDown) -> Finding {
@@ -209,8 +213,7 @@ mod tests {
 
     #[test]
     fn what_a_status_says_is_found() {
-        let (mut old, mut broken) = (node("old", 0), node("broken", 1));
-        old.state.as_mut().unwrap().observed_time = Some(time(500));
+        let mut broken = node("broken", 1);
         let state = broken.state.as_mut().unwrap();
         state.sessions_down.push(SessionDown {
             vrf: Some("red".into()),
@@ -225,6 +228,10 @@ mod tests {
             message: "x".into(),
             last_transition_time: time(9),
         });
+        // What an old status says is not found now.
+        let state =
+            RouterState { index: 0, vtep: None, router_id: None, observed_time: Some(time(500)), ..state.clone() };
+        let old = NodeReport { node: "old".into(), state: Some(state) };
         let new = NodeReport { node: "new".into(), state: None };
         let expected = [
             "broken no-fabric-session : not connected to the fabric: x",

@@ -203,7 +203,8 @@ pub struct ResourceState {
     pub namespace: String,
     /// Name of the object.
     pub name: String,
-    /// VRF that the object is on this node. Absent where it is none, or is not in force.
+    /// VRF that the object is on this node, or in which its segment is routed. Absent where there is none, or the object is not in
+    /// force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vrf: Option<String>,
     /// VNI that the object is on this node. Absent where it is none, or is not in force.

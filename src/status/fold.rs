@@ -87,7 +87,7 @@ fn resources(
     for rejection in &plan.rejected {
         rejected.entry(&rejection.object).or_default().push(rejection);
     }
-    let l3vnis = plan.l3vnis();
+    let (l3vnis, l2vnis) = (plan.l3vnis(), plan.l2vnis());
     let objects: BTreeSet<&ObjectRef> = rejected.keys().copied().chain(plan.objects.keys()).collect();
     objects
         .into_iter()
@@ -96,18 +96,22 @@ fn resources(
             let failed = planned.and_then(|planned| failures_of(&planned.scope, plan, failures));
             let fault = planned.and_then(|planned| faults.get(&planned.scope));
             let generation = snapshot.objects.get(object).map(|found| found.generation);
-            let (vrf, vni) = planned.map(|planned| place_of(&planned.scope, &l3vnis)).unwrap_or_default();
+            let (vrf, vni) = planned.map(|planned| place_of(&planned.scope, &l3vnis, &l2vnis)).unwrap_or_default();
             let found = resource(object, generation, rejected.get(object), (failed, fault), planned.is_some());
             Resource { vrf, vni, ..found }
         })
         .collect()
 }
 
-/// The VRF and the VNI that a scope is.
-fn place_of(scope: &Scope, l3vnis: &BTreeMap<&VrfName, Vni>) -> (Option<VrfName>, Option<Vni>) {
+/// The VRF that a scope is, or in which its segment is routed, and its VNI.
+fn place_of(
+    scope: &Scope,
+    l3vnis: &BTreeMap<&VrfName, Vni>,
+    l2vnis: &BTreeMap<Vni, Option<&VrfName>>,
+) -> (Option<VrfName>, Option<Vni>) {
     match scope {
         Scope::Vrf(vrf) => (Some(vrf.clone()), l3vnis.get(vrf).copied()),
-        Scope::Segment(vni) => (None, Some(*vni)),
+        Scope::Segment(vni) => (l2vnis.get(vni).copied().flatten().cloned(), Some(*vni)),
         Scope::Underlay | Scope::Passthrough | Scope::Raw(_) => (None, None),
     }
 }
@@ -259,7 +263,7 @@ mod tests {
             let found = status.resources.iter().find(|resource| resource.name == name).unwrap();
             (found.vrf.as_ref().map(VrfName::as_str), found.vni.map(Vni::get))
         };
-        assert_eq!((place("layer2"), place("red")), ((None, Some(110)), (Some("red"), Some(100))));
+        assert_eq!((place("layer2"), place("red")), ((Some("red"), Some(110)), (Some("red"), Some(100))));
     }
 
     #[test]

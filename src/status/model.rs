@@ -142,7 +142,7 @@ pub struct Resource {
     pub namespace: String,
     /// Name.
     pub name: String,
-    /// The VRF that it is on this node; absent of an object that is none, or is not in force.
+    /// The VRF that it is on this node, or in which its segment is routed; absent of an object that has none, or is not in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vrf: Option<VrfName>,
     /// The VNI that it is on this node; absent where it is none, or is not in force.
@@ -179,7 +179,7 @@ impl Resource {
         };
         CheckedObject {
             object: self.object(),
-            vrf: self.vrf.clone(),
+            vrf: self.vrf.clone().filter(|_| self.kind == Kind::L3VNI),
             outcome,
             message: self.message.clone(),
             last_accepted_in_force: self.last_accepted_in_force,

@@ -1,7 +1,7 @@
 //! What the page shows of all nodes of a cluster. In: the `RouterNodeStatus` of each. Out: one JSON document with the status and the
-//! findings of each node, and their states for the timeline. Pure. It says nothing that `perouter check --all-nodes` does not say.
+//! findings of each node, and their states for the timeline. Pure. Its findings are those of `perouter check --all-nodes`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -28,7 +28,21 @@ struct ClusterPage<'a> {
     target: ClusterTarget<'a>,
     areas: Vec<AreaReport>,
     findings: Vec<NodeFinding<'a>>,
+    /// The objects that are ready on a node, each once: nodes have mostly the same ones.
+    objects: Vec<ReadyObject<'a>>,
     nodes: Vec<ReportedNode<'a>>,
+}
+
+/// What the page shows of an object that is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct ReadyObject<'a> {
+    kind: &'a str,
+    namespace: &'a str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vrf: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vni: Option<u32>,
 }
 
 /// What a command needs that a person copies from the page.
@@ -55,7 +69,16 @@ struct ReportedNode<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     age_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<&'a RouterState>,
+    status: Option<ReportedStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct ReportedStatus {
+    /// Of the objects those that are not ready.
+    #[serde(flatten)]
+    state: RouterState,
+    /// Positions in [`ClusterPage::objects`].
+    ready: Vec<usize>,
 }
 
 /// The document of the page, and the states for the timeline. `now` is in seconds since the epoch; `options` are those of
@@ -74,6 +97,7 @@ pub fn cluster_page(
         .flat_map(|(node, findings)| findings.iter().map(move |finding| NodeFinding { node, finding }))
         .collect();
     listed.sort_by_key(|listed| (listed.finding.severity, listed.finding.area));
+    let objects = ready_objects(reports);
     let page = ClusterPage {
         api_version: API_VERSION,
         kind: "ClusterPage",
@@ -81,14 +105,39 @@ pub fn cluster_page(
         target: ClusterTarget { options },
         areas: AREAS.into_iter().map(|area| area_report(area, reports, &found, now)).collect(),
         findings: listed,
-        nodes: reports.iter().map(|report| reported(report, &found, now)).collect(),
+        nodes: reports.iter().map(|report| reported(report, &found, &objects, now)).collect(),
+        objects,
     };
     Ok((serde_json::to_string(&page)?, states(reports, &found, now)))
 }
 
 type Found = BTreeMap<String, Vec<Finding>>;
 
-fn reported<'a>(report: &'a NodeReport, found: &Found, now: u64) -> ReportedNode<'a> {
+impl<'a> ReadyObject<'a> {
+    /// `None` of one that is not ready.
+    fn new(resource: &'a ResourceState) -> Option<Self> {
+        let ResourceState { kind, namespace, name, vrf, vni, .. } = resource;
+        (resource.state == "Ready").then_some(Self { kind, namespace, name, vrf: vrf.as_deref(), vni: *vni })
+    }
+}
+
+fn ready_objects(reports: &[NodeReport]) -> Vec<ReadyObject<'_>> {
+    let states = reports.iter().filter_map(|report| report.state.as_ref());
+    let found: BTreeSet<_> = states.flat_map(|state| &state.resources).filter_map(ReadyObject::new).collect();
+    found.into_iter().collect()
+}
+
+/// `objects` are all that are ready, in order.
+fn reported_status(state: &RouterState, objects: &[ReadyObject]) -> ReportedStatus {
+    let ready = state.resources.iter().filter_map(ReadyObject::new);
+    let others = state.resources.iter().filter(|resource| ReadyObject::new(resource).is_none());
+    ReportedStatus {
+        ready: ready.filter_map(|object| objects.binary_search(&object).ok()).collect(),
+        state: RouterState { resources: others.cloned().collect(), ..state.clone() },
+    }
+}
+
+fn reported<'a>(report: &'a NodeReport, found: &Found, objects: &[ReadyObject], now: u64) -> ReportedNode<'a> {
     let is_known = report.is_known(now);
     let worst = found.get(&report.node).into_iter().flatten().map(|finding| finding.severity).min();
     let state = match worst {
@@ -97,7 +146,8 @@ fn reported<'a>(report: &'a NodeReport, found: &Found, now: u64) -> ReportedNode
         Some(FindingSeverity::Warning) => AreaState::Warning,
         Some(FindingSeverity::Info) | None => AreaState::Ok,
     };
-    ReportedNode { node: &report.node, state, is_known, age_seconds: report.age(now), status: report.state.as_ref() }
+    let status = report.state.as_ref().map(|state| reported_status(state, objects));
+    ReportedNode { node: &report.node, state, is_known, age_seconds: report.age(now), status }
 }
 
 fn area_report(area: Area, reports: &[NodeReport], found: &Found, now: u64) -> AreaReport {
@@ -155,7 +205,11 @@ fn states(reports: &[NodeReport], found: &Found, now: u64) -> States {
         let on_node = |key: StateKey| StateKey { node: Some(report.node.clone()), ..key };
         let node = StateKey::new(Subject::Node, Place::default());
         states.known.insert(on_node(node), node_state(report, now));
-        let resources = report.state.iter().flat_map(|state| &state.resources);
+        if !report.is_known(now) {
+            states.unread_nodes.insert(report.node.clone());
+        }
+        let known = report.state.iter().filter(|_| report.is_known(now));
+        let resources = known.flat_map(|state| &state.resources);
         states.known.extend(resources.filter_map(object_state).map(|(key, state)| (on_node(key), state)));
         let findings = found.get(&report.node).map(Vec::as_slice).unwrap_or_default();
         states.known.extend(of_findings(findings).into_iter().map(|(key, state)| (on_node(key), state)));
@@ -314,24 +368,51 @@ mod tests {
         let expected = [
             "a Node: connected to the fabric, 1 of 2 sessions, 1 of 1 L3VNIs",
             "a Object: in place",
-            "b Finding: not connected to the fabric",
             "b Finding: the controller does not write its status",
             "b Node: the status is not written any more",
-            "b Object: in place",
         ];
         let mut sorted = texts;
         sorted.sort();
         assert_eq!(sorted, expected);
+        assert_eq!(states.unread_nodes, ["b".to_owned()].into());
+    }
+
+    #[test]
+    fn objects_that_are_ready_are_in_the_document_once() {
+        let mut second = node("b", 20, true);
+        let failed = ResourceState {
+            state: "Failed".into(),
+            reason: "NotUp".into(),
+            ..second.state.as_ref().unwrap().resources[0].clone()
+        };
+        let blue = ResourceState { name: "blue".into(), vrf: None, vni: None, state: "Ready".into(), ..failed.clone() };
+        second.state.as_mut().unwrap().resources = vec![failed, blue];
+        let (page, _) = page(&[node("a", 20, true), second, node("c", 20, true)]);
+        let red = json!({"kind": "L3VNI", "namespace": "n", "name": "red", "vrf": "red", "vni": 100});
+        assert_eq!(page["objects"], json!([{"kind": "L3VNI", "namespace": "n", "name": "blue"}, red]));
+        let status = |index: usize| &page["nodes"][index]["status"];
+        assert_eq!(
+            (&status(0)["ready"], &status(1)["ready"], &status(2)["ready"]),
+            (&json!([1]), &json!([0]), &json!([1]))
+        );
+        assert_eq!((&status(0)["resources"], &status(1)["resources"][0]["reason"]), (&Value::Null, &json!("NotUp")));
     }
 
     #[test]
     fn five_hundred_nodes_are_a_document_of_bounded_size() {
+        let object = |vni: u32, state: &RouterState| ResourceState {
+            name: format!("vrf-{vni}"),
+            vni: Some(vni),
+            ..state.resources[0].clone()
+        };
         let of_index = |index| {
-            let state = node("a", 20, true).state.map(|state| RouterState { index, vtep: None, ..state });
+            let state = node("a", 20, true).state.unwrap();
+            let resources = (100..150).map(|vni| object(vni, &state)).collect();
+            let state = Some(RouterState { index, vtep: None, resources, ..state });
             NodeReport { node: format!("worker-{index}"), state }
         };
         let reports: Vec<NodeReport> = (0..500).map(of_index).collect();
         let (text, _) = cluster_page(&reports, NOW, &[]).unwrap();
-        assert!(text.len() < 2_000_000, "{}", text.len());
+        assert!(text.len() < 400_000, "{}", text.len());
     }
 }

@@ -67,15 +67,17 @@ impl History {
 
     /// Takes note of a read, or why nothing could be read.
     pub fn note(&mut self, time: u64, read: Result<States, &str>) {
-        let (known, unread, router) = match read {
-            Ok(States { known, unread }) => (known, unread, PartState::new(AreaState::Ok, "can be read")),
-            Err(problem) => (BTreeMap::new(), ALL.into(), PartState::new(AreaState::Fail, problem)),
+        let (mut read, router) = match read {
+            Ok(states) => (states, PartState::new(AreaState::Ok, "can be read")),
+            Err(problem) => {
+                (States { unread: ALL.into(), ..States::default() }, PartState::new(AreaState::Fail, problem))
+            }
         };
-        let mut states = known;
-        states.insert(StateKey::new(Subject::Router, Place::default()), router);
+        read.known.insert(StateKey::new(Subject::Router, Place::default()), router);
         if let Some((_, before)) = &self.last {
-            keep_unread(&mut states, before, &unread);
+            keep_unread(&mut read, before);
         }
+        let states = read.known;
         let before = self.last.take();
         let changes = before.as_ref().map(|(_, before)| changes(before, &states)).unwrap_or_default();
         if before.is_none() || !changes.is_empty() {
@@ -116,13 +118,13 @@ const ALL: [Subject; 8] = [
 ];
 
 /// What was there and was not read is not gone.
-fn keep_unread(
-    states: &mut BTreeMap<StateKey, PartState>,
-    before: &BTreeMap<StateKey, PartState>,
-    unread: &BTreeSet<Subject>,
-) {
-    for key in before.keys().filter(|key| unread.contains(&key.subject)) {
-        states.entry(key.clone()).or_insert_with(|| PartState::new(AreaState::Unknown, "not read"));
+fn keep_unread(read: &mut States, before: &BTreeMap<StateKey, PartState>) {
+    let States { known, unread, unread_nodes } = read;
+    let is_unread = |key: &&StateKey| {
+        unread.contains(&key.subject) || key.node.as_ref().is_some_and(|node| unread_nodes.contains(node))
+    };
+    for key in before.keys().filter(is_unread) {
+        known.entry(key.clone()).or_insert_with(|| PartState::new(AreaState::Unknown, "not read"));
     }
 }
 
@@ -147,7 +149,7 @@ mod tests {
 
     fn states(entries: &[(&str, &str)]) -> States {
         let known = entries.iter().map(|(peer, text)| (key(peer), PartState::new(AreaState::Ok, *text))).collect();
-        States { known, unread: BTreeSet::new() }
+        States { known, ..States::default() }
     }
 
     fn texts(history: &History) -> Vec<String> {
@@ -202,6 +204,21 @@ mod tests {
             "3: a up>not read",
         ];
         assert_eq!(texts(&history), expected);
+    }
+
+    #[test]
+    fn what_a_stale_node_had_is_not_gone() {
+        let on = |node: &str, states: States| States {
+            known: states.known.into_iter().map(|(key, s)| (StateKey { node: Some(node.into()), ..key }, s)).collect(),
+            ..states
+        };
+        let mut history = History::default();
+        history.note(NOW, Ok(on("n", states(&[("a", "up")]))));
+        let stale = States { unread_nodes: ["n".to_owned()].into(), ..States::default() };
+        history.note(NOW + 3, Ok(stale.clone()));
+        history.note(NOW + 6, Ok(stale));
+        history.note(NOW + 9, Ok(States { unread_nodes: ["m".to_owned()].into(), ..States::default() }));
+        assert_eq!(texts(&history), ["0: ", "1: a up>not read", "2: a not read>-"]);
     }
 
     #[test]

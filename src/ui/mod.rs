@@ -1,11 +1,11 @@
-//! The page of `perouter ui`. In: a listener, and what reads the router, or all nodes of a cluster. Out: files that are part of the program, reports as a
-//! stream of events, and answers to requests. It changes nothing, serves no file of the disk, and does not know how the
-//! router is read.
+//! The page of `perouter ui`. In: a listener, and what reads the router, or all nodes of a cluster. Out: files that are part of the
+//! program, reports as a stream of events, and answers to requests. It changes nothing, serves no file of the disk, and does not know
+//! how the router is read.
 //!
 //! | path | response |
 //! |---|---|
 //! | `/` and the names in [`FILES`] | the page |
-//! | `/events` | server-sent events: `report` with a JSON document, `problem` where the router cannot be read; the id is the number of changes so far |
+//! | `/events` | server-sent events: `report` with a JSON document and the pause before the next read, `problem` where the router cannot be read; the id is the number of changes so far |
 //! | `/changes` | what changed while the page was served |
 //! | `/routes?vrf=` | the routes of a VRF, as `perouter routes` has them |
 //! | `/trace?to=&from=&vrf=` | the path of an address, as `perouter trace` has it |
@@ -107,10 +107,10 @@ pub struct Reading {
     pub time: u64,
 }
 
-/// Reads the router, or says why it cannot be read.
+/// Reads the router: a report, or why it cannot be read.
 pub type ReadReport = Arc<dyn Fn() -> BoxFuture<'static, Result<Reading, String>> + Send + Sync>;
 
-/// Answers a request of the page with a JSON document, or says why it cannot.
+/// Answers a request of the page: a JSON document, or why there is none.
 pub type ReadAnswer<Q> = Arc<dyn Fn(Q) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
 
 /// What the page shows.
@@ -165,19 +165,20 @@ async fn read_while_open(served: Arc<PageState>) {
         }
         let begin = Instant::now();
         let read = (served.source.report)().await;
-        served.reports.send_replace(Some(served.note(read)));
-        sleep(pause_after(begin.elapsed(), served.source.pause)).await;
+        let pause = pause_after(begin.elapsed(), served.source.pause);
+        served.reports.send_replace(Some(served.note(read, pause)));
+        sleep(pause).await;
     }
 }
 
 impl PageState {
     /// Takes note of what changed: the report or the problem, and the number of changes so far.
-    fn note(&self, read: Result<Reading, String>) -> (Result<String, String>, u64) {
+    fn note(&self, read: Result<Reading, String>, pause: Duration) -> (Result<String, String>, u64) {
         let mut history = self.history();
         let read = match read {
             Ok(Reading { report, states, time }) => {
                 history.note(time, Ok(states));
-                Ok(report)
+                Ok(format!("{{\"pauseSeconds\":{},\"report\":{report}}}", pause.as_secs_f64()))
             }
             Err(problem) => {
                 let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

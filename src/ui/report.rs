@@ -1,5 +1,5 @@
 //! What the page shows of a router. In: facts, and what the checks find in them. Out: one JSON document, with the shapes of
-//! `perouter status`, `sessions` and `check`. Pure. It says nothing that these do not say.
+//! `perouter status`, `sessions` and `check`. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};

@@ -92,6 +92,8 @@ pub struct States {
     pub known: BTreeMap<StateKey, PartState>,
     /// What could not be read: that one of these is missing does not mean that it is gone.
     pub unread: BTreeSet<Subject>,
+    /// Nodes of which nothing else is known now.
+    pub unread_nodes: BTreeSet<String>,
 }
 
 impl States {
@@ -107,7 +109,7 @@ impl States {
         let mut unread: BTreeSet<Subject> = of_bgpd.into_iter().filter(|_| facts.is_routing_silent()).collect();
         unread.extend(facts.links.is_none().then_some(Subject::Link));
         unread.extend(facts.objects.is_none().then_some(Subject::Object));
-        Self { known, unread }
+        Self { known, unread, unread_nodes: BTreeSet::new() }
     }
 }
 

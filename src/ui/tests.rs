@@ -157,7 +157,7 @@ async fn reports_arrive_as_events() {
     let mut stream = request(&good, "GET /events", "localhost").await;
     let text = until(&mut stream, "\"n\"").await;
     assert!(text.contains("content-type: text/event-stream"), "{text}");
-    assert!(text.contains("event: report\ndata: {\"node\":\"n\"}\n"), "{text}");
+    assert!(text.contains("event: report\ndata: {\"pauseSeconds\":3,\"report\":{\"node\":\"n\"}}\n"), "{text}");
     let silent = served(Err("FRR\ndoes not answer")).await;
     let mut stream = request(&silent, "GET /events", "localhost").await;
     let text = until(&mut stream, "answer").await;

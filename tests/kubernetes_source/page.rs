@@ -60,7 +60,13 @@ impl Page {
             self.received += &String::from_utf8_lossy(&buffer[..count]);
             let data = format!("event: {event}\ndata: ");
             let documents = self.received.split(&data).skip(1).filter_map(|part| part.lines().next());
-            let found = documents.filter_map(|text| serde_json::from_str(text).ok()).find(|document| wanted(document));
+            let parsed = documents.filter_map(|text| serde_json::from_str::<Value>(text).ok());
+            // A report is beside the pause before the next read.
+            let mut parsed = parsed.map(|mut document| match document.get_mut("report").map(Value::take) {
+                Some(report) => report,
+                None => document,
+            });
+            let found = parsed.find(|document| wanted(document));
             if let Some(found) = found {
                 self.received.clear();
                 return found;

@@ -1,4 +1,4 @@
-//! The statuses of all nodes. In: a client. Out: what each `RouterNodeStatus` says, or why they cannot be read and what to do.
+//! The statuses of all nodes. In: a client. Out: the content of each `RouterNodeStatus`, or why they cannot be read and what to do.
 
 use std::time::Duration;
 

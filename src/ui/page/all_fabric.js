@@ -2,7 +2,7 @@
 
 import { fabricState, nodeLines, ofNode, sessionState, sign, wantedNodes } from "./cluster.js";
 import { element } from "./dom.js";
-import { causes, headline, several } from "./state.js";
+import { causes, headline, isWrong, several } from "./state.js";
 
 /** Nodes that are drawn; those with faults come first. */
 const MOST_NODES = 60;
@@ -12,7 +12,7 @@ const MOST_CAUSES = 3;
 const edge = (found) => element("div", { class: `edge ${found.state}` }, element("span", { class: "label" }, element("b", {}, sign(found))));
 
 function row(report, one, vrf) {
-  const found = ofNode(report, one).filter(({ severity, where }) => severity !== "info" && (vrf === "" || (where.vrf ?? vrf) === vrf));
+  const found = ofNode(report, one).filter((finding) => isWrong(finding) && (vrf === "" || (finding.where.vrf ?? vrf) === vrf));
   const more = found.length - MOST_CAUSES;
   const good = element("p", { class: `cause ${one.isKnown ? "ok" : "unknown"}` }, one.isKnown ? "✓ its status has nothing wrong" : "? not known");
   return element(

@@ -4,7 +4,7 @@
 import { condition, downIn, fabricState, nodeLines, ofNode, onNode, resourceState, sessionState, shownNode, sign, together, unknown } from "./cluster.js";
 import { element } from "./dom.js";
 import { matches } from "./filter.js";
-import { badge, causes, several, signOf, stateOf, STATES, table } from "./state.js";
+import { badge, causes, headlineOf, several, signOf, STATES, table } from "./state.js";
 
 function hop(place, { state, text }, lines) {
   const word = element("span", { class: "word" }, `${signOf(state)} ${STATES[state].word}`);
@@ -19,7 +19,7 @@ function objects(one, choice) {
     return { ...found, cells: [resource.kind, `${resource.namespace}/${resource.name}`, place, badge(found.state, found.text), [resource.message ?? "", resource.held ? element("small", {}, " The last accepted version is in force.") : null].filter(Boolean)] };
   });
   const shown = rows.filter(({ state }) => !choice.onlyBroken || state !== "ok");
-  if (shown.length === 0) return element("p", { class: "nothing" }, "no object matches the filter");
+  if (shown.length === 0) return element("p", { class: "nothing" }, one.status.resources.length === 0 ? "no object is for this node" : "no object matches the filter");
   return element("div", { class: "scroll" }, table(["kind", "object", "is", "state", "what is wrong"], shown));
 }
 
@@ -35,7 +35,8 @@ function ready(one) {
   const why = unknown(one);
   if (why !== null) return { state: "unknown", text: why };
   const found = condition(one, "Ready");
-  return found?.status === "True" ? { state: "ok", text: "ready" } : { state: "fail", text: `not ready: ${found?.reason ?? "not known"}` };
+  if (found === undefined) return { state: "unknown", text: "not known" };
+  return found.status === "True" ? { state: "ok", text: "ready" } : { state: "fail", text: `not ready: ${found.reason}` };
 }
 
 /** The view. */
@@ -43,9 +44,7 @@ export function allNode(report, choice) {
   const one = shownNode(report, choice);
   const commands = [["check"], ["sessions", ...(choice.vrf ? [choice.vrf] : []), "-o", "wide"], ["status"], ["plan"], ["bundle"]].map((words) => onNode(report, one.node, ...words));
   const found = ofNode(report, one);
-  const wrong = found.filter(({ severity }) => severity !== "info");
-  const line = wrong.length > 0 ? wrong[0].what + (wrong.length > 1 ? ` (and ${wrong.length - 1} more)` : "") : "its status has nothing wrong";
-  const head = element("p", { class: `headline ${stateOf(wrong)}` }, `${signOf(stateOf(wrong))} ${one.node}: ${line}`);
+  const head = headlineOf(found, ["ok", `${one.node}: its status has nothing wrong`]);
   if (one.status === undefined) return [head, ...causes(found), element("h2", {}, "on the node"), ...commands];
   const { resources, vnis } = one.status;
   const inPlace = resources.map((resource) => resourceState(one, resource));

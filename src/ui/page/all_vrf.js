@@ -29,7 +29,8 @@ function services(report) {
 
 function cell(one, resource) {
   const found = resourceState(one, resource);
-  const down = one.isKnown ? downIn(one, resource.vrf) : [];
+  // The sessions of a VRF are of its L3VNI, not of the segments that are routed in it.
+  const down = one.isKnown && resource.kind === "L3VNI" ? downIn(one, resource.vrf) : [];
   if (found.state === "ok" && down.length > 0) return { state: "fail", text: `${several(down.length, "session")} down` };
   const segment = one.status.l2vnis?.find(({ vni }) => resource.kind === "L2VNI" && vni === resource.vni);
   const count = segment?.macs ? `, ${several(segment.macs.local, "MAC")}` : "";
@@ -40,7 +41,7 @@ function row(service, nodes) {
   const all = [...service.cells.values()];
   const state = together(all);
   const good = all.filter((one) => one.state === "ok").length;
-  const name = [element("span", { class: "word" }, `${signOf(state)} ${service.vrf ?? service.name}`), element("small", {}, ` ${[service.kind, service.vni ? `VNI ${service.vni}` : null].filter(Boolean).join(" ")}`)];
+  const name = [element("span", { class: "word" }, `${signOf(state)} ${service.kind === "L3VNI" ? (service.vrf ?? service.name) : service.name}`), element("small", {}, ` ${[service.kind, service.vni ? `VNI ${service.vni}` : null, service.kind === "L2VNI" && service.vrf ? `in ${service.vrf}` : null].filter(Boolean).join(" ")}`)];
   const of = ({ node }) => {
     const found = service.cells.get(node);
     return found ? badge(found.state, found.text) : element("span", { class: "dim" }, "–");

@@ -7,7 +7,7 @@ import { allPathView } from "./all_path.js";
 import { allVrf } from "./all_vrf.js";
 import { changes } from "./changes.js";
 import { checks, verdict } from "./checks.js";
-import { isCluster, vrfNames } from "./cluster.js";
+import { expanded, isCluster, vrfNames } from "./cluster.js";
 import { element } from "./dom.js";
 import { fabric } from "./fabric.js";
 import { node } from "./node.js";
@@ -16,8 +16,8 @@ import { request } from "./request.js";
 import { age, l3vnis, several, signOf, worst } from "./state.js";
 import { shownVrf, vrf } from "./vrf.js";
 
-/** A report that is older is shown as old: one of a router arrives every few seconds, one of a cluster every ten. */
-const OLD_SECONDS = { router: 20, cluster: 40 };
+/** A report is shown as old this long after the next read begins: a read takes less. */
+const READ_SECONDS = 25;
 
 /** Each view with the areas of the checks whose state its tab shows. */
 const VIEWS = {
@@ -32,6 +32,8 @@ const VIEWS = {
 const at = (id) => document.getElementById(id);
 let report = null;
 let received = null;
+/** The pause of the server before the next read. */
+let pause = null;
 let problem = null;
 /** What the last event has as the number of changes, and the changes that were fetched. */
 let changeNumber = null;
@@ -189,7 +191,7 @@ function isBusy() {
 
 function showAge() {
   const seconds = received === null ? null : (Date.now() - received) / 1000;
-  const isOld = problem !== null || seconds === null || seconds > OLD_SECONDS[isCluster(report) ? "cluster" : "router"];
+  const isOld = problem !== null || seconds === null || seconds > pause + READ_SECONDS;
   at("age").className = isOld ? "old" : "";
   const read = seconds === null ? "nothing read yet" : `read ${age(seconds)} ago`;
   at("age").textContent = problem === null ? read : `${problem}; ${read}`;
@@ -206,8 +208,9 @@ function follow() {
     if (event.lastEventId !== String(changeNumber)) readChanges(event.lastEventId);
   };
   events.addEventListener("report", (event) => {
-    report = JSON.parse(event.data);
-    [received, problem] = [Date.now(), null];
+    const read = JSON.parse(event.data);
+    report = isCluster(read.report) ? expanded(read.report) : read.report;
+    [received, pause, problem] = [Date.now(), read.pauseSeconds, null];
     showChoices();
     if (!isBusy()) show();
     showAge();

@@ -2,7 +2,7 @@
 
 import { element } from "./dom.js";
 import { matches } from "./filter.js";
-import { badge, between, several } from "./state.js";
+import { badge, between, several, worstFirst } from "./state.js";
 
 const SUBJECTS = { router: "router", node: "state", finding: "problem", object: "object", link: "link", session: "session", vni: "VNI", vtep: "VTEP", prefix: "service" };
 const BAD = ["fail", "warning", "unknown"];
@@ -96,12 +96,11 @@ export function changes(list, choice, { range, choose }) {
   const bad = different.filter((change) => BAD.includes(changeState(change))).length;
   const state = different.some((change) => changeState(change) === "fail") ? "fail" : bad > 0 ? "warning" : "ok";
   const text = different.length === 0 ? "the same at both points" : `${several(different.length, "difference")}${bad > 0 ? `, ${bad} to the worse` : ""}`;
-  const rank = (change) => ["fail", "warning", "unknown", "info", "ok"].indexOf(changeState(change));
   const cards = points.toReversed().map((point) => pointCard(point, choice)).filter(Boolean);
   return [
     element("p", { class: `headline ${state}` }, `${state === "ok" ? "✓" : state === "fail" ? "✗" : "!"} ${text}`),
     element("section", { class: "compare" }, chooser("from", "between", points, from, (number) => choose({ from: number, to })), chooser("to", "and", points, to, (number) => choose({ from, to: number }))),
-    different.length > 0 ? element("ul", { class: "difference" }, different.toSorted((a, b) => rank(a) - rank(b)).map(changeRow)) : null,
+    different.length > 0 ? element("ul", { class: "difference" }, worstFirst(different, changeState).map(changeRow)) : null,
     element("h2", {}, "Timeline, the latest first (UTC)"),
     element("ol", { class: "timeline" }, cards),
   ];

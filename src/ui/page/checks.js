@@ -2,7 +2,7 @@
 
 import { element } from "./dom.js";
 import { matches, remaining } from "./filter.js";
-import { STATES, age, between, sessionState, several, signOf, table } from "./state.js";
+import { STATES, age, between, isWrong, sessionState, several, signOf, table } from "./state.js";
 
 const MARKS = {
   error: { state: "fail", word: "✗ FAIL" },
@@ -58,9 +58,8 @@ function findingCard(finding, now) {
 export function foundSections(report, choice, most = Infinity) {
   const now = Date.parse(report.time) / 1000;
   const found = remaining(report.findings, choice);
-  const isInfo = ({ severity }) => severity === "info";
-  const [wrong, intended] = [found.filter((finding) => !isInfo(finding)), found.filter(isInfo)];
-  const all = report.findings.filter((finding) => !isInfo(finding)).length;
+  const [wrong, intended] = [found.filter(isWrong), found.filter((finding) => !isWrong(finding))];
+  const all = report.findings.filter(isWrong).length;
   const hidden = all - wrong.length;
   const nothing = all === 0 ? "Nothing is wrong." : "Nothing that is wrong matches the filter.";
   const cards = (findings) => findings.slice(0, most).map((finding) => findingCard(finding, now));

@@ -3,16 +3,17 @@
 import { command } from "./command.js";
 import { element } from "./dom.js";
 import { matches } from "./filter.js";
-import { age, signOf, worst } from "./state.js";
+import { age, isWrong, signOf, worst, worstFirst } from "./state.js";
 
 /** Whether a report is of all nodes of a cluster. */
 export const isCluster = (report) => report?.kind === "ClusterPage";
 
-const ORDER = ["fail", "warning", "unknown", "info", "ok"];
-const rank = ({ state }) => ORDER.indexOf(state);
-
-/** Those with faults first, else in their order. */
-export const worstFirst = (items) => items.toSorted((a, b) => rank(a) - rank(b));
+/** A page of a cluster in which each node has all of its objects: the document has those that are ready once, and their positions. */
+export function expanded(report) {
+  const object = (position) => ({ ...report.objects[position], state: "Ready" });
+  const withAll = (status) => ({ ...status, resources: [...(status.resources ?? []), ...status.ready.map(object)] });
+  return { ...report, nodes: report.nodes.map((one) => (one.status ? { ...one, status: withAll(one.status) } : one)) };
+}
 
 /** The findings of a node. */
 export const ofNode = (report, { node }) => report.findings.filter((finding) => finding.node === node);
@@ -28,7 +29,7 @@ export function wantedNodes(report, choice) {
   const inVrf = (found, vrf) => choice.vrf === "" || (found.where.vrf ?? vrf) === vrf;
   const shown = report.nodes.filter((one) => {
     const found = ofNode(report, one).filter((finding) => inVrf(finding, choice.vrf));
-    const isBroken = found.some(({ severity }) => severity !== "info") || !one.isKnown;
+    const isBroken = found.some(isWrong) || !one.isKnown;
     return (choice.node === "" || one.node === choice.node) && (!choice.onlyBroken || isBroken) && matches([one, found], choice.text);
   });
   return worstFirst(shown);
@@ -38,7 +39,7 @@ export function wantedNodes(report, choice) {
 export const shownNode = (report, choice) => report.nodes.find(({ node }) => node === choice.node) ?? worstFirst(report.nodes)[0] ?? null;
 
 /** A condition of the status of a node. */
-export const condition = ({ status }, type) => status?.conditions.find((one) => one.type === type);
+export const condition = ({ status }, type) => status?.conditions?.find((one) => one.type === type);
 
 /** Why nothing of a node is known now, or `null`. */
 export function unknown(one) {
@@ -54,7 +55,8 @@ export function fabricState(one) {
   const why = unknown(one);
   if (why !== null) return { state: "unknown", text: why };
   const connected = condition(one, "FabricConnected");
-  if (connected?.status !== "True") return { state: "fail", text: NOT_CONNECTED[connected?.reason] ?? "not connected" };
+  if (connected === undefined) return { state: "unknown", text: "not known" };
+  if (connected.status !== "True") return { state: "fail", text: NOT_CONNECTED[connected.reason] ?? "not connected" };
   const down = (one.status.sessionsDown ?? []).filter(({ vrf }) => vrf === undefined).length;
   return down > 0 ? { state: "warning", text: `connected, ${down} down` } : { state: "ok", text: "connected" };
 }

@@ -3,7 +3,7 @@
 
 import { element } from "./dom.js";
 import { matches } from "./filter.js";
-import { badge, between, causes, headline, isUnread, isUp, l3vnis, ofSession, sessionState, several, signOf, stateOf, table, worst } from "./state.js";
+import { badge, between, causes, headline, isUnread, isUp, isWrong, l3vnis, ofSession, sessionState, several, signOf, stateOf, table, worst, worstFirst } from "./state.js";
 
 /** Lanes that are drawn; those with faults come first. */
 const MOST_LANES = 40;
@@ -11,7 +11,7 @@ const FAMILIES = { l2VpnEvpn: "EVPN", ipv4Unicast: "IPv4", ipv6Unicast: "IPv6" }
 
 function edge(report, session) {
   const state = sessionState(report, session);
-  const found = ofSession(report, session).filter((finding) => finding.severity !== "info");
+  const found = ofSession(report, session).filter(isWrong);
   const since = session.since ?? session.downSince;
   const time = since ? ` ${between(since, report.time)}` : "";
   const fault = isUp(session) && found.length > 0 ? `, ${found[0].kind.replaceAll("-", " ")}` : "";
@@ -118,8 +118,7 @@ export function fabric(report, choice) {
     .map((vni) => lane(report, vni))
     .filter((one) => wanted([one.vni, one.sessions, one.found], one.state));
   // Those with faults first, in the order of their names.
-  const rank = (one) => ["fail", "warning", "unknown", "info", "ok"].indexOf(one.state);
-  const ordered = lanes.toSorted((a, b) => rank(a) - rank(b));
+  const ordered = worstFirst(lanes);
   const drawn = ordered.slice(0, MOST_LANES);
   const rest = report.findings.filter(({ area, where }) => area === "fabric" && where.peer === undefined);
   const isFiltered = report.sessions.some((session) => session.vrf === null);

@@ -1,6 +1,7 @@
 // What is shown. In: findings or sessions, and what the person has chosen. Out: those that remain.
 
 import { covers, parseAddress } from "./address.js";
+import { isWrong } from "./state.js";
 
 /** Every text in a value. */
 function texts(value) {
@@ -24,7 +25,7 @@ export function remaining(findings, { text, node, vrf, onlyBroken }) {
   return findings.filter(
     (finding) =>
       (node === "" || (finding.node ?? node) === node) &&
-      (!onlyBroken || finding.severity === "error") &&
+      (!onlyBroken || isWrong(finding)) &&
       (vrf === "" || (finding.where.vrf ?? vrf) === vrf) &&
       matches(finding, text),
   );

@@ -20,6 +20,14 @@ export function worst(states) {
   return ORDER[Math.max(0, ...states.map((state) => ORDER.indexOf(state)))];
 }
 
+/** Those with faults first, else in their order. */
+export function worstFirst(items, stateIn = ({ state }) => state) {
+  return items.toSorted((a, b) => ORDER.indexOf(stateIn(b)) - ORDER.indexOf(stateIn(a)));
+}
+
+/** Whether a finding is a fault or a warning: what is by intent, or has no effect now, is neither. */
+export const isWrong = ({ severity }) => severity !== "info";
+
 /** The state that findings make of what they are about. By intent is no fault. */
 export function stateOf(findings) {
   return worst(findings.map((finding) => OF_SEVERITY[finding.severity] ?? "unknown").filter((state) => state !== "info"));
@@ -66,7 +74,7 @@ const named = (finding) => (finding.node ? `${finding.node}: ${finding.what}` : 
 /** What is wrong and what to do, for the place where it is; `withNode` where that is not a node. */
 export function causes(findings, withNode = false) {
   return findings
-    .filter((finding) => finding.severity !== "info")
+    .filter(isWrong)
     .map((finding) =>
       element(
         "p",
@@ -80,12 +88,19 @@ export function causes(findings, withNode = false) {
 /** Whether what shows one of these areas could not be read: that nothing is found says nothing then. */
 export const isUnread = (report, areas) => report.areas.some(({ area, state }) => areas.includes(area) && state === "unknown");
 
+/** One sentence on findings: the worst of those that are wrong, or `otherwise`, a state and a text. */
+export function headlineOf(findings, otherwise) {
+  const wrong = findings.filter(isWrong);
+  const more = wrong.length > 1 ? ` (and ${wrong.length - 1} more)` : "";
+  const [state, text] = wrong.length > 0 ? [stateOf(wrong), named(wrong[0]) + more] : otherwise;
+  return element("p", { class: `headline ${state}` }, `${signOf(state)} ${text}`);
+}
+
 /** One sentence on the areas of a view: the worst that is found, that something was not read, or that all is well. */
 export function headline(report, areas) {
-  const wrong = report.findings.filter(({ area, severity }) => areas.includes(area) && severity !== "info");
+  const found = report.findings.filter(({ area }) => areas.includes(area));
   const unread = report.areas.filter(({ area, state }) => areas.includes(area) && state === "unknown").map(({ area }) => area);
-  const [state, text] = wrong.length > 0 ? [stateOf(wrong), named(wrong[0]) + (wrong.length > 1 ? ` (and ${wrong.length - 1} more)` : "")] : unread.length > 0 ? ["unknown", `not read: ${unread.join(", ")}`] : ["ok", "the checks find nothing wrong"];
-  return element("p", { class: `headline ${state}` }, `${signOf(state)} ${text}`);
+  return headlineOf(found, unread.length > 0 ? ["unknown", `not read: ${unread.join(", ")}`] : ["ok", "the checks find nothing wrong"]);
 }
 
 /** A table whose rows become cards on a small screen. `rows` are lists of cells: a text, an element or a list of them. */

@@ -4,7 +4,7 @@
 import { command, perouter } from "./command.js";
 import { element } from "./dom.js";
 import { matches } from "./filter.js";
-import { badge, causes, headline, isUnread, isUp, l3vnis, several, signOf, stateOf, table, worst } from "./state.js";
+import { badge, causes, headline, isUnread, isUp, l3vnis, several, signOf, stateOf, table, worst, worstFirst } from "./state.js";
 
 /** Rows of a table; what is wrong comes first. */
 const MOST_ROWS = 200;
@@ -70,8 +70,7 @@ const isOfFabric = (route) => (best(route) ?? route.paths[0])?.origin === "fabri
 function routeTable(headers, routes, judge, from, choice, firstOf) {
   const all = routes.map((route) => ({ route, ...judge(route) }));
   const wanted = all.filter(({ route, state }) => matches(route, choice.text) && (!choice.onlyBroken || !["ok", "info"].includes(state)));
-  const rank = ({ state }) => ["fail", "warning", "unknown", "info", "ok"].indexOf(state);
-  const ordered = wanted.toSorted((a, b) => rank(a) - rank(b));
+  const ordered = worstFirst(wanted);
   if (ordered.length === 0) return element("p", { class: "nothing" }, all.length === 0 ? `no prefix ${firstOf || "in the VRF"}` : `none ${firstOf ? `${firstOf} ` : ""}matches the filter`);
   const row = ({ route, state, text }) => ({ state, cells: [element("span", { class: "address" }, route.prefix), ...from(route), element("span", { class: "word" }, `${signOf(state)} ${text}`)] });
   const more = ordered.length - MOST_ROWS;
@@ -111,8 +110,7 @@ function detail(report, vni, routes, choice) {
 /** The VRF whose prefixes are shown: the one that is chosen, or the first with a fault, or the first. */
 export function shownVrf(report, choice) {
   const all = l3vnis(report).map((vni) => summary(report, vni, () => {}));
-  const rank = ({ state }) => ["fail", "warning", "unknown", "info", "ok"].indexOf(state);
-  const first = all.toSorted((a, b) => rank(a) - rank(b))[0];
+  const first = worstFirst(all)[0];
   return choice.vrf || first?.vni.vrf || null;
 }
 
