@@ -113,10 +113,7 @@ impl Baseline {
         for (name, text) in [("outside", batches.outside), ("host", batches.host), ("inside", batches.inside)] {
             fs::write(self.file(&format!("{name}.batch")), text)?;
         }
-        let inside = match self.mode {
-            VrfMode::Netns => format!("ip -n {}", vrf(segment.number)),
-            VrfMode::Vrf => format!("nsenter --net={NETNS} ip"),
-        };
+        let inside = self.ip_inside(segment);
         let enter = format!("nsenter --net={NETNS} ip -batch {DIR}/outside.batch && ip -batch {DIR}/host.batch");
         self.segments.push(segment);
         let start = Moment::now();
@@ -124,14 +121,19 @@ impl Baseline {
         Ok(start)
     }
 
+    /// `ip` in the namespace of the IP-VRF of an L2VNI.
+    fn ip_inside(&self, segment: Segment) -> String {
+        match self.mode {
+            VrfMode::Netns => format!("ip -n {}", vrf(segment.number)),
+            VrfMode::Vrf => format!("nsenter --net={NETNS} ip"),
+        }
+    }
+
     /// Deletes the devices of an L2VNI; returns when it began.
     pub fn remove_segment(&mut self, segment: Segment) -> anyhow::Result<Moment> {
         self.segments.retain(|known| known.number != segment.number);
         let (vni, bridge) = (segment.vni(), segment.host_bridge());
-        let inside = match self.mode {
-            VrfMode::Netns => format!("ip -n {}", vrf(segment.number)),
-            VrfMode::Vrf => format!("nsenter --net={NETNS} ip"),
-        };
+        let inside = self.ip_inside(segment);
         let start = Moment::now();
         self.run(&format!(
             "ip link del host-{vni} && {inside} link del vni{vni} && {inside} link del br-pe-{vni} && ip link del {bridge}"

@@ -48,8 +48,11 @@ impl Crowd {
     pub fn attach(node: &Node, segment: Segment) -> anyhow::Result<Self> {
         let bridge = segment.host_bridge();
         node.check(&["ip", "link", "add", PORT, "type", "veth", "peer", "name", END])?;
-        node.check(&["ip", "link", "set", END, "addrgenmode", "none", "up"])?;
-        node.check(&["ip", "link", "set", PORT, "addrgenmode", "none", "master", &bridge, "up"])?;
+        // The kernel sets a link up before it sets `addrgenmode` of the same message, and a link-local address would be one more route.
+        node.check(&["ip", "link", "set", END, "addrgenmode", "none"])?;
+        node.check(&["ip", "link", "set", END, "up"])?;
+        node.check(&["ip", "link", "set", PORT, "addrgenmode", "none", "master", &bridge])?;
+        node.check(&["ip", "link", "set", PORT, "up"])?;
         let (socket, link) = node.within_netns(open)??;
         let (socket, stop) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
         let answering = {

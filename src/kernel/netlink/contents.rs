@@ -15,6 +15,7 @@ use netlink_packet_route::link::{
 use netlink_packet_route::route::{RouteAttribute, RouteType};
 use netlink_packet_route::rule::RuleAttribute;
 
+use super::route;
 use crate::kernel::model::{
     BridgePort, IpUse, Ipv6Settings, LOCAL_RULE, LOCAL_TABLE, LinkSetting, ROUTE_EACH_PACKET, RpFilter, Sysctl,
     UNREACHABLE_METRIC,
@@ -169,14 +170,11 @@ impl NetnsContents {
 /// Tables among `routes` that have our unreachable default route.
 pub fn unreachable_tables(family: Family, routes: &[RouteNetlinkMessage]) -> BTreeSet<(TableId, Family)> {
     let table_of = |message: &RouteNetlinkMessage| {
-        let RouteNetlinkMessage::NewRoute(route) = message else { return None };
-        let ours = route.header.kind == RouteType::Unreachable
-            && route.header.destination_prefix_length == 0
-            && route.attributes.contains(&RouteAttribute::Priority(UNREACHABLE_METRIC));
-        let table = route.attributes.iter().find_map(|attribute| match attribute {
-            RouteAttribute::Table(table) => Some(TableId(*table)),
-            _ => None,
-        })?;
+        let RouteNetlinkMessage::NewRoute(message) = message else { return None };
+        let ours = message.header.kind == RouteType::Unreachable
+            && message.header.destination_prefix_length == 0
+            && message.attributes.contains(&RouteAttribute::Priority(UNREACHABLE_METRIC));
+        let table = route::table(message);
         (ours && table.vni().is_some()).then_some((table, family))
     };
     routes.iter().filter_map(table_of).collect()

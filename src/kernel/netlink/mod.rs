@@ -1,7 +1,7 @@
 //! Netlink: sockets of a network namespace, requests, dumps and events. In: values of [`super::model`]. Out: the kernel's
 //! answers as values. The only place with netlink messages; knows no objects and decides nothing.
 //!
-//! A file uses only those before it: `error`, `attribute`, `socket`, `netfilter`, `contents`, `saved_message`, `request`, `rule`, `read`,
+//! A file uses only those before it: `error`, `attribute`, `socket`, `netfilter`, `route`, `contents`, `saved_message`, `request`, `rule`, `read`,
 //! `neighbor`, `segment_neighbor`, `workload_route`, `saved`, `route_use`, `saved_link`, `events`.
 
 mod attribute;
@@ -12,6 +12,7 @@ pub mod neighbor;
 pub mod netfilter;
 pub mod read;
 pub mod request;
+mod route;
 pub mod route_use;
 pub mod rule;
 pub mod saved;

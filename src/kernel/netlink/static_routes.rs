@@ -2,18 +2,17 @@
 //! the namespace. Out: [`StaticRoute`]s. Routes of the kernel and of routing daemons are none. Judges nothing.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
-use ipnet::IpNet;
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol};
+use netlink_packet_route::route::{RouteMessage, RouteProtocol};
 
 use super::contents::StaticRoute;
 use super::error::NetlinkError;
 use super::request;
+use super::route::{prefix, table};
 use super::saved::devices;
 use super::socket::{Route, Socket};
-use crate::types::{Family, TableId};
+use crate::types::Family;
 
 /// `ip route add`, network configuration, DHCP client.
 const PROTOCOLS: [RouteProtocol; 3] = [RouteProtocol::Boot, RouteProtocol::Static, RouteProtocol::Dhcp];
@@ -40,23 +39,15 @@ impl Socket<Route> {
 
 /// `None` for a default route.
 fn static_route(route: &RouteMessage) -> Option<StaticRoute> {
-    let address = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Destination(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
-        RouteAttribute::Destination(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
-        _ => None,
-    })?;
-    let table = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Table(table) => Some(*table),
-        _ => None,
-    });
-    let prefix = IpNet::new(address, route.header.destination_prefix_length).ok()?;
-    let table = TableId(table.unwrap_or_else(|| route.header.table.into()));
-    Some(StaticRoute { prefix, table, devices: devices(route) })
+    Some(StaticRoute { prefix: prefix(route)?, table: table(route), devices: devices(route) })
 }
 
 #[cfg(test)]
 mod tests {
+    use netlink_packet_route::route::{RouteAddress, RouteAttribute};
+
     use super::*;
+    use crate::types::TableId;
 
     #[test]
     fn a_static_route_has_its_prefix_table_and_devices() {

@@ -16,6 +16,7 @@ use nix::errno::Errno;
 
 use super::error::NetlinkError;
 use super::request;
+use super::route::{prefix, table};
 use super::socket::{Route, Socket};
 use crate::types::{Family, TableId};
 
@@ -73,27 +74,11 @@ impl Socket<Route> {
     }
 }
 
-fn prefix(route: &RouteMessage) -> Option<IpNet> {
-    let address = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Destination(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
-        RouteAttribute::Destination(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
-        _ => None,
-    })?;
-    IpNet::new(address, route.header.destination_prefix_length).ok()
-}
-
-fn table(route: &RouteMessage) -> Option<TableId> {
-    route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Table(table) => Some(TableId(*table)),
-        _ => None,
-    })
-}
-
 /// The subnet and the table of a route that the kernel made of an address.
 fn connected(message: &RouteNetlinkMessage) -> Option<(IpNet, TableId)> {
     let RouteNetlinkMessage::NewRoute(route) = message else { return None };
     let is_connected = route.header.protocol == RouteProtocol::Kernel && route.header.kind == RouteType::Unicast;
-    is_connected.then(|| Some((prefix(route)?, table(route)?)))?
+    is_connected.then(|| Some((prefix(route)?, table(route))))?
 }
 
 fn workload_route(message: &RouteNetlinkMessage) -> Option<WorkloadRoute> {
@@ -104,7 +89,7 @@ fn workload_route(message: &RouteNetlinkMessage) -> Option<WorkloadRoute> {
     })?;
     // A kernel without strict checking sends all.
     let is_ours = route.header.protocol == PROTOCOL;
-    is_ours.then(|| Some(WorkloadRoute { bridge, table: table(route)?, address: prefix(route)?.addr() }))?
+    is_ours.then(|| Some(WorkloadRoute { bridge, table: table(route), address: prefix(route)?.addr() }))?
 }
 
 fn message(WorkloadRoute { bridge, table, address }: WorkloadRoute) -> RouteMessage {
