@@ -7,7 +7,7 @@ mod markdown;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::fixture::{Fixture, SETTLE};
+use super::fixture::{Fixture, SETTLE, until_true};
 use markdown::Page;
 
 fn pages(path: &Path, found: &mut Vec<PathBuf>) {
@@ -24,6 +24,9 @@ fn pages(path: &Path, found: &mut Vec<PathBuf>) {
 fn the_commands_of_the_documentation_work_on_a_node() {
     let Some(mut fixture) = Fixture::start("docs", &[0]) else { return };
     fixture.router().await_ready(&[100, 200]);
+    until_true("the routes of the fabric", || {
+        fixture.routers[0].perouter(&["trace", "192.168.20.2", "--vrf", "red"]).code == Some(0)
+    });
     let node = &fixture.router().node;
     let programs = Path::new(env!("CARGO_BIN_EXE_perouter")).parent().unwrap();
     let path = format!("PATH={}:{}", programs.display(), std::env::var("PATH").unwrap());

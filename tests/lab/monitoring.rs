@@ -100,10 +100,10 @@ fn the_page_has_what_perouter_check_finds() {
     let words = ["vtysh", "-c", "configure terminal", "-c", "router bgp 64512", "-c", "address-family l2vpn evpn"];
     fixture.node("leafkind").check(&[&words[..], &["-c", "no neighbor nodes activate"]].concat()).unwrap();
     let report = until("the finding on the page", SETTLE, || {
-        let events = get(&router.node, "http://127.0.0.1:9478/events", &["--max-time", "3"])?;
+        let events = get(&router.node, "http://127.0.0.1:9478/events", &["--max-time", "10"])?;
         let data =
             events.lines().skip_while(|line| *line != "event: report").nth(1)?.strip_prefix("data: ")?.to_owned();
-        let report: Value = serde_json::from_str(&data).unwrap();
+        let report = serde_json::from_str::<Value>(&data).unwrap()["report"].take();
         let findings = report["findings"].as_array()?;
         findings.iter().any(|finding| finding["kind"] == "family-not-negotiated").then_some(report)
     });
