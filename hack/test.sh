@@ -166,7 +166,7 @@ netns() {
     case $name in architecture | docs | exit_status | kubectl_plugin | lab | page | prometheus | vrf_mode | kubernetes_* | docker_*) continue ;; esac
     scenarios "netns, FRR $frr: $name" env PEROUTER_VRF_MODE=netns cargo test --test "$name"
   done
-  level "netns, FRR $frr: lab runner" cargo test -p perouter-lab --tests
+  level "netns, FRR $frr: lab runner" cargo test --workspace --test runner
   scenarios "netns, FRR $frr: lab" env PEROUTER_VRF_MODE=netns cargo test --test lab -- --test-threads=2
   level "netns, FRR $frr: demo" make demo-metallb
   level "netns, FRR $frr: demo of a segment" make demo-layer2
