@@ -309,7 +309,9 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         self.segment_reads.add(&mut self.reconciler, &mut status.vnis).await;
         let mut status = NodeStatus { observed_time: now, foreign_lines, session_causes, filtered, ..status };
         let observed = if answers {
-            observed::read(&mut self.reconciler, &status, &report.plan).await
+            let observed = observed::read(&mut self.reconciler, &status, &report.plan).await;
+            self.reconciler.repeat_addresses(&observed.nics).await;
+            observed
         } else {
             Observed { plan: Arc::clone(&report.plan), ..Observed::default() }
         };

@@ -35,6 +35,7 @@ struct Inner {
     fdb: BTreeMap<LinkKey, BTreeSet<MacAddr>>,
     neighbors: BTreeMap<LinkKey, BTreeSet<(IpAddr, MacAddr)>>,
     keeping: BTreeSet<LinkKey>,
+    nic_addresses: BTreeMap<IfName, BTreeSet<IpAddr>>,
     repeated: Vec<IpAddr>,
     nics: ObservedNics,
     host_networks: BTreeSet<HostNetwork>,
@@ -98,6 +99,11 @@ impl FakeKernel {
     /// The neighbor entries of workloads behind a bridge.
     pub fn neighbors(&self, bridge: &LinkKey) -> BTreeSet<(IpAddr, MacAddr)> {
         self.inner().neighbors.get(bridge).cloned().unwrap_or_default()
+    }
+
+    /// Gives a NIC in the router namespace these addresses.
+    pub fn set_nic_addresses(&self, nic: IfName, addresses: BTreeSet<IpAddr>) {
+        self.inner().nic_addresses.insert(nic, addresses);
     }
 
     /// The bridges whose neighbor entries are kept.
@@ -231,6 +237,16 @@ impl Kernel for FakeKernel {
         }
         self.inner().neighbors.entry(bridge.clone()).or_default().extend(entries);
         Ok(Some(entries.len()))
+    }
+
+    async fn repeat_addresses(&self, known: &BTreeMap<IfName, BTreeSet<IpAddr>>) -> Result<usize, KernelError> {
+        let mut inner = self.inner();
+        let of_nic = |(nic, known): (&IfName, &BTreeSet<IpAddr>)| -> BTreeSet<IpAddr> {
+            inner.nic_addresses.get(nic).map_or_else(BTreeSet::new, |addresses| addresses - known)
+        };
+        let missing: Vec<IpAddr> = known.iter().flat_map(of_nic).collect();
+        inner.repeated.extend(&missing);
+        Ok(missing.len())
     }
 
     async fn has_source_filters(&self) -> Result<bool, KernelError> {

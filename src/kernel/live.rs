@@ -356,6 +356,15 @@ impl Kernel for NetlinkKernel {
         restored
     }
 
+    async fn repeat_addresses(&self, known: &BTreeMap<IfName, BTreeSet<IpAddr>>) -> Result<usize, KernelError> {
+        let failed = |source| KernelError::Read { what: "addresses", netns: Netns::Router, source };
+        let mut repeated = 0;
+        for (nic, known) in known {
+            repeated += self.namespaces.router.repeat_addresses(nic.as_str(), known).await.map_err(failed)?;
+        }
+        Ok(repeated)
+    }
+
     async fn has_source_filters(&self) -> Result<bool, KernelError> {
         let failed = |source| KernelError::Read { what: "support of nftables", netns: Netns::Router, source };
         let probe = || async { nftables::has_source_filters(&self.namespaces.router.file()).await };

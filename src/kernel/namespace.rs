@@ -213,6 +213,18 @@ impl Namespace {
         failed.map_or(Ok(Some(restored)), Err)
     }
 
+    /// Has the kernel report those addresses of the link with this name once more that are not `known`. Returns how many; none where
+    /// it does not exist.
+    pub async fn repeat_addresses(&self, name: &str, known: &BTreeSet<IpAddr>) -> Result<usize, NetlinkError> {
+        if self.known(false).is_some_and(|contents| contents.has_no_address_but(name, known)) {
+            return Ok(0);
+        }
+        match self.find(name).await? {
+            Some((index, _)) => self.socket().await?.repeat_addresses(index, known).await,
+            None => Ok(0),
+        }
+    }
+
     /// What the routes over the link with this ifindex are needed for.
     pub async fn route_use(&self, index: u32, api_servers: &BTreeSet<IpAddr>) -> Result<RouteUse, NetlinkError> {
         self.socket().await?.route_use(index, api_servers).await

@@ -84,6 +84,12 @@ pub trait Kernel: Sync {
         entries: &BTreeSet<(IpAddr, MacAddr)>,
     ) -> impl Future<Output = Result<Option<usize>, KernelError>> + Send;
 
+    /// Has the kernel report the addresses of NICs in the router namespace once more that are not `known`. Returns how many.
+    fn repeat_addresses(
+        &self,
+        known: &BTreeMap<IfName, BTreeSet<IpAddr>>,
+    ) -> impl Future<Output = Result<usize, KernelError>> + Send;
+
     /// Whether the kernel can filter IPv6 sources ([`super::model::SourceFilter`]).
     fn has_source_filters(&self) -> impl Future<Output = Result<bool, KernelError>> + Send;
 
@@ -149,6 +155,13 @@ impl<K: Kernel + Send> Kernel for Arc<K> {
         entries: &BTreeSet<(IpAddr, MacAddr)>,
     ) -> impl Future<Output = Result<Option<usize>, KernelError>> + Send {
         (**self).restore_neighbors(bridge, entries)
+    }
+
+    fn repeat_addresses(
+        &self,
+        known: &BTreeMap<IfName, BTreeSet<IpAddr>>,
+    ) -> impl Future<Output = Result<usize, KernelError>> + Send {
+        (**self).repeat_addresses(known)
     }
 
     fn has_source_filters(&self) -> impl Future<Output = Result<bool, KernelError>> + Send {

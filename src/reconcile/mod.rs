@@ -10,6 +10,7 @@ pub mod execute;
 mod fdb;
 mod neighbor_turns;
 mod neighbors;
+mod nic_addresses;
 mod pass;
 mod reconciler;
 pub mod remedy;

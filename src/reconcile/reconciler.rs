@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::cache::{Compared, PlanInput, Settled, Wanted};
 use super::down_vnis::DownVnis;
 use super::neighbor_turns::NeighborTurns;
+use super::nic_addresses::{NicAddresses, RepeatedAddresses};
 use super::stale_open_sent::StaleOpenSent;
 use super::torn_down_neighbors::TornDownNeighbors;
 use super::turn::Turn;
@@ -64,6 +65,7 @@ pub struct Reconciler<K, R> {
     /// Of the IP-VRFs whose FDBs are compared.
     pub(super) fdb_turn: Turn,
     pub(super) neighbor_turns: NeighborTurns,
+    pub(super) repeated_addresses: RepeatedAddresses,
     /// The neighbors of this node's workloads on bridges that were torn down and are not there again.
     pub(super) torn_down_neighbors: BTreeMap<Vni, TornDownNeighbors>,
     pub(super) wanted: Memo<PlanInput, Wanted>,
@@ -84,6 +86,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             down_vnis,
             fdb_turn: Turn::default(),
             neighbor_turns: NeighborTurns::default(),
+            repeated_addresses: RepeatedAddresses::default(),
             torn_down_neighbors: BTreeMap::new(),
             wanted,
             settled,
@@ -208,6 +211,31 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let mut links = self.routing.default_links().await?;
         links.retain(|name, link| link.is_nic(name));
         Ok(links)
+    }
+
+    /// Has the kernel report the addresses once more that zebra lacks. `nics`: as [`Self::nics`] reads them.
+    pub async fn repeat_addresses(&mut self, nics: &BTreeMap<String, Interface>) {
+        let of_nic = |(name, nic): (&String, &Interface)| {
+            Some((name.parse().ok()?, nic.addresses.iter().map(|net| net.addr()).collect()))
+        };
+        let known: NicAddresses = nics.iter().filter(|(_, nic)| nic.is_up()).filter_map(of_nic).collect();
+        if self.repeated_addresses.is_futile(&known) {
+            return;
+        }
+        match self.kernel.repeat_addresses(&known).await {
+            Ok(repeated) => {
+                if repeated > 0 {
+                    tracing::info!(
+                        addresses = repeated,
+                        "zebra lacks addresses of NICs: the kernel reports them again"
+                    );
+                }
+                self.repeated_addresses.note(known, repeated);
+            }
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the addresses of NICs are not compared");
+            }
+        }
     }
 
     /// The TCP counters of the kernel in namespaces, without those that are gone.

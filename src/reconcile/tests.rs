@@ -10,6 +10,7 @@ use rstest::rstest;
 use crate::frr::client::fake::FakeRouting;
 use crate::frr::client::fake_frr::{FakeFrr, RoutingCall};
 use crate::frr::client::port::RoutingError;
+use crate::frr::show::interface::Interface;
 use crate::frr::show::vrf_binding::Unbound;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::{KernelState, LinkKey};
@@ -539,6 +540,28 @@ async fn the_kernel_keeps_the_neighbors_of_segments_and_zebra_has_them_all() {
     assert_eq!(bench.kernel.take_repeated(), [] as [std::net::IpAddr; 0]);
     bench.reconciler.pass(&plain).await.unwrap();
     assert_eq!(bench.kernel.keeping_neighbors(), BTreeSet::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_of_nics_that_zebra_lacks_are_reported_a_few_times() {
+    let mut bench = ReconcilerBench::new();
+    let address: std::net::IpAddr = "192.168.11.3".parse().unwrap();
+    bench.kernel.set_nic_addresses("toswitch".parse().unwrap(), [address].into());
+    let zebra = |has_carrier, addresses: &[&str]| {
+        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        let nic = Interface { is_admin_up: true, has_carrier, addresses, ..Interface::default() };
+        BTreeMap::from([("toswitch".to_owned(), nic)])
+    };
+    for _ in 0..10 {
+        bench.reconciler.repeat_addresses(&zebra(true, &[])).await;
+    }
+    assert_eq!(bench.kernel.take_repeated(), [address; 5]);
+    for nics in [zebra(true, &["192.168.11.3/24"]), zebra(false, &[]), BTreeMap::new()] {
+        bench.reconciler.repeat_addresses(&nics).await;
+    }
+    assert_eq!(bench.kernel.take_repeated(), [] as [std::net::IpAddr; 0]);
+    bench.reconciler.repeat_addresses(&zebra(true, &["192.0.2.9/24"])).await;
+    assert_eq!(bench.kernel.take_repeated(), [address], "zebra has changed");
 }
 
 #[tokio::test(start_paused = true)]

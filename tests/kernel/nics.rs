@@ -46,6 +46,40 @@ fn an_alternative_name_is_observed_and_returns() {
 }
 
 #[test]
+fn addresses_of_a_nic_that_are_not_known_are_reported_once_more() {
+    let Some(node) = with_nic() else { return };
+    node.host("ip address add 192.168.13.3/24 dev toswitch; ip address add 2001:db8:11::3/64 dev toswitch nodad");
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        converge(&kernel, &wanted("toswitch")).await;
+        let before = shown_addresses(&node);
+        node.router("timeout 1 ip monitor address dev toswitch > /run/nic-monitor 2>&1 & sleep 0.3");
+        let known = |addresses: &[&str]| {
+            BTreeMap::from([(name("toswitch"), addresses.iter().map(|address| address.parse().unwrap()).collect())])
+        };
+        let all = known(&["192.168.11.3", "192.168.13.3", "2001:db8:11::3"]);
+        assert_eq!(kernel.repeat_addresses(&all).await.unwrap(), 0);
+        assert_eq!(kernel.repeat_addresses(&known(&["192.168.11.3"])).await.unwrap(), 2);
+        assert_eq!(kernel.repeat_addresses(&BTreeMap::from([(name("absent"), BTreeSet::new())])).await.unwrap(), 0);
+        tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+        let reported = std::fs::read_to_string("/run/nic-monitor").unwrap();
+        for (address, is_reported) in [("192.168.11.3", false), ("192.168.13.3", true), ("2001:db8:11::3", true)] {
+            assert_eq!(reported.contains(address), is_reported, "{address}: {reported}");
+        }
+        assert!(!reported.contains("Deleted"), "{reported}");
+        assert_eq!(shown_addresses(&node), before, "they stay as they are");
+    });
+}
+
+/// The addresses of the NIC in the router namespace, without their lifetimes.
+fn shown_addresses(node: &Node) -> Vec<String> {
+    let shown = node.router("ip -o address show dev toswitch");
+    let mut lines: Vec<String> = shown.lines().filter(|line| !line.contains("fe80")).map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
 fn what_uses_a_nic_is_observed() {
     let Some(node) = with_nic() else { return };
     node.host("ip link add flannel.1 type vxlan id 1 dev toswitch dstport 8472; ip link add br0 type bridge");

@@ -42,6 +42,14 @@ pub struct NetnsContents {
     pub static_routes: BTreeSet<StaticRoute>,
 }
 
+impl NetnsContents {
+    /// Whether a link has no address besides these and those that the kernel generates.
+    pub fn has_no_address_but(&self, link: &str, known: &BTreeSet<IpAddr>) -> bool {
+        let addresses = self.links.values().filter(|observed| observed.name == link).flat_map(|link| &link.addresses);
+        addresses.map(|address| address.net).all(|net| is_link_local(&net) || known.contains(&net.addr()))
+    }
+}
+
 /// A route that the administrator of the namespace has set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StaticRoute {

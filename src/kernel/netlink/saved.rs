@@ -2,6 +2,7 @@
 //! [`SavedMessage`] contains. Out: saved messages, and requests that set them again. Does not decide when.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{
@@ -58,6 +59,28 @@ impl Socket<Route> {
             }
         };
         self.dump(request::get_addresses(), take).await
+    }
+
+    /// Has the kernel report those addresses of the link with this ifindex once more that are not `known`. Returns how many.
+    ///
+    /// An address that replaces itself stays as it is (`inet_rtm_newaddr`, `inet6_addr_modify`).
+    pub async fn repeat_addresses(&mut self, index: u32, known: &BTreeSet<IpAddr>) -> Result<usize, NetlinkError> {
+        let take = |addresses: &mut Vec<AddressMessage>, message| {
+            if let RouteNetlinkMessage::NewAddress(message) = message
+                && message.header.index == index
+                && net_of(&message).is_some_and(|net| !is_link_local(&net) && !known.contains(&net.addr()))
+            {
+                addresses.push(message);
+            }
+        };
+        let addresses: Vec<AddressMessage> = self.dump(request::get_addresses(), take).await?;
+        let target = Target { old_index: index, index, in_router: true, is_same_device: true };
+        let count = addresses.len();
+        for address in addresses {
+            let message = RouteNetlinkMessage::NewAddress(readdress(address, target));
+            self.change(message, NLM_F_REPLACE).await?;
+        }
+        Ok(count)
     }
 
     /// The routes of a family by the link with this ifindex, except for those that the kernel adds itself.

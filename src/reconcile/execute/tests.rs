@@ -49,6 +49,9 @@ impl Kernel for RecordingKernel {
     ) -> Result<Option<usize>, KernelError> {
         self.fake.restore_neighbors(bridge, entries).await
     }
+    async fn repeat_addresses(&self, known: &BTreeMap<IfName, BTreeSet<IpAddr>>) -> Result<usize, KernelError> {
+        self.fake.repeat_addresses(known).await
+    }
     async fn has_source_filters(&self) -> Result<bool, KernelError> {
         self.fake.has_source_filters().await
     }
