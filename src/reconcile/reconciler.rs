@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -216,7 +217,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// Has the kernel report the addresses once more that zebra lacks. `nics`: as [`Self::nics`] reads them.
     pub async fn repeat_addresses(&mut self, nics: &BTreeMap<String, Interface>) {
         let of_nic = |(name, nic): (&String, &Interface)| {
-            Some((name.parse().ok()?, nic.addresses.iter().map(|net| net.addr()).collect()))
+            Some((name.parse().ok()?, nic.addresses.iter().map(IpNet::addr).collect()))
         };
         let known: NicAddresses = nics.iter().filter(|(_, nic)| nic.is_up()).filter_map(of_nic).collect();
         if self.repeated_addresses.is_futile(&known) {
