@@ -20,8 +20,8 @@
 #   vrf-all the same, with all scenarios of the lab also with the other releases
 # Without a LEVEL, those of `make test`: each scenario runs in one combination at least. `make test-all` runs all. A level
 # whose requirements are missing is left out with the reason; with CI=true this is an error.
-# The guest of `vrf` has one CPU, so the other levels run while it is running; the programs for `kubernetes` are built from the
-# beginning, in otherwise idle time.
+# The guest of `vrf` has one CPU and mostly waits, so it starts first and the other levels run while it is running; the programs for
+# `kubernetes` are built from the beginning, in otherwise idle time.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 levels=("${@:-fast fuzz metrics page netns frr-10.3 frr-10.7 kubernetes docker systemd vrf}")
@@ -332,12 +332,8 @@ if requested vrf-all; then
 fi
 
 if requested kubernetes || requested docker || requested docker-all; then builds_begin; fi
-begun=
+if requested vrf; then vrf_begin; fi
 for name in "${levels[@]}"; do
-  if [[ $name != @(fast|fuzz|metrics|page) ]] && [ -z "$begun" ]; then
-    begun=yes
-    if requested vrf; then vrf_begin; fi
-  fi
   case $name in
     fast | fuzz | metrics | page | netns | kubernetes | systemd) $name ;;
     docker) image target/debug/perouter ;;
