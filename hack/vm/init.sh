@@ -33,7 +33,7 @@ mount -n -t tmpfs -o mode=755 none /run
 mkdir -p /run/netns /run/lock
 ln -sfn /proc/self/fd /dev/fd
 mount -n -t cgroup2 none /sys/fs/cgroup
-for module in vrf vxlan bridge veth dummy sch_netem nf_tables; do modprobe -q $module; done
+for module in vrf vxlan bridge veth dummy sch_netem nf_tables openvswitch tun; do modprobe -q $module; done
 ip link set lo up
 hostname "perouter-vm"
 share=$(argument perouter.share)

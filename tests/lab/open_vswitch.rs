@@ -1,6 +1,6 @@
 //! Segments whose host end is a port of Open vSwitch: what is waited for, what carries traffic, what of others is left alone. The
-//! switch runs in user space (`datapath_type=netdev`), in the namespaces of the node: the kernel needs no module, and its datapath is
-//! not tested.
+//! datapath is that of the kernel where it has the module, as in the guest of `vrf` mode, else one in user space
+//! (`datapath_type=netdev`), in the namespaces of the node.
 
 use std::time::{Duration, Instant};
 
@@ -44,8 +44,10 @@ impl OpenVswitch {
 
     fn start_switch(&mut self) {
         let socket = format!("unix:{SOCKET}");
-        let words =
-            ["ovs-vswitchd", &socket, "--unixctl=/run/openvswitch/vs.ctl", "--disable-system", "-vconsole:warn"];
+        let mut words = vec!["ovs-vswitchd", &socket, "--unixctl=/run/openvswitch/vs.ctl", "-vconsole:warn"];
+        if !has_kernel_datapath() {
+            words.push("--disable-system");
+        }
         self.switch = Some(self.node.spawn(&words, &self.node.log_folder().join("vswitchd.log")).unwrap());
     }
 
@@ -71,7 +73,8 @@ impl OpenVswitch {
 
     /// A bridge of the host.
     fn add_bridge(&self, name: &str) {
-        self.vsctl(&["add-br", name, "--", "set", "bridge", name, "datapath_type=netdev"]);
+        let datapath = format!("datapath_type={}", datapath());
+        self.vsctl(&["add-br", name, "--", "set", "bridge", name, &datapath]);
     }
 
     /// All of a bridge but its ports.
@@ -124,6 +127,15 @@ fn is_installed() -> bool {
     found
 }
 
+/// Whether the kernel has the module of the datapath, loaded by who started the machine.
+fn has_kernel_datapath() -> bool {
+    std::path::Path::new("/sys/module/openvswitch").exists()
+}
+
+fn datapath() -> &'static str {
+    if has_kernel_datapath() { "system" } else { "netdev" }
+}
+
 const MANAGED: &str = "{type: OVSBridge, ovsBridge: {lifecycle: Managed}}";
 
 fn segment(host_master: &str) -> String {
@@ -172,6 +184,7 @@ fn a_managed_bridge_of_open_vswitch_carries_the_segment_and_survives_restarts() 
     await_reason(&mut fixture, "ovs-vswitchd does not apply the change: start ovs-vswitchd");
     ovs.start_switch();
     ready_by_event(&mut fixture, "ovs-vswitchd starts");
+    assert_eq!(ovs.vsctl(&["get", "bridge", "br-hs-110", "datapath_type"]), datapath());
     ovs.attach("a1", "br-hs-110");
     ovs.await_ping("a1", &[], "10.110.0.1");
     ovs.await_ping("a1", &[], "192.168.20.2");
