@@ -64,7 +64,8 @@ fn three_vnis_are_configured_and_observed_as_wanted() {
             assert!(shown.contains(word), "{word} in {shown}");
         }
         assert!(shown.contains("alias perouter VNI 100"), "{shown}");
-        assert!(node.vrf("v0", "ip -d link show dev br-pe-100").contains("stp_state 0"));
+        let bridge = node.vrf("v0", "ip -d link show dev br-pe-100");
+        assert!(bridge.contains("stp_state 0") && bridge.contains("forward_delay 0 "), "{bridge}");
         assert!(node.vrf("v1", "ip -6 address show dev pe-101").contains("2001:db8:101::1/64 scope global nodad"));
         assert!(node.host("ip address show dev host-101").contains("state UP"));
         assert!(node.router("ip link show dev lo").contains("UP"));
