@@ -4,7 +4,7 @@ use perouter::types::VrfMode;
 
 use crate::baseline::{Baseline, Configuration, Devices};
 use crate::perouter_run::{Perouter, SOCKETS};
-use crate::report::{Budget, L3VNIS, Report};
+use crate::report::{Budget, Report, VNIS};
 use crate::series::{Series, repeat};
 use crate::steal_time::StealTime;
 use crate::testbed::{Moment, TYPE5_EACH, Testbed, settle};
@@ -184,7 +184,7 @@ impl ChangeValues {
         }
         let row = report.row(size, "FRR apply of one L3VNI added", "ms", &self.add.parts[FRR_APPLY]);
         row.against("frr-reload.py", &self.reload_add);
-        if size == L3VNIS {
+        if size == VNIS {
             row.budget(Budget::Ratio(1.0 / 50.0));
         }
         report.row(size, "  until the leaf", "ms", &self.add.total).against("frr-reload.py", &self.reload_add_leaf);

@@ -44,7 +44,7 @@ pub fn measure(
     counts: &[usize],
     runs: usize,
 ) -> anyhow::Result<()> {
-    report.set_setting(&format!("{mode}, MAC/IPs"));
+    report.set_setting(&format!("{mode}, MAC/IPs"), 1);
     testbed.start_host(1, &[])?;
     testbed.accept_type3(true)?;
     for count in counts {
@@ -58,7 +58,7 @@ pub fn measure(
     }
     testbed.accept_type3(false)?;
     testbed.stop_host()?;
-    report.set_setting(&mode.to_string());
+    report.set_setting(&mode.to_string(), 1);
     Ok(())
 }
 

@@ -93,7 +93,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let options = Options::read()?;
     let mode = if vrf_device::supported().context("VRF devices")? { VrfMode::Vrf } else { VrfMode::Netns };
     let mut report = Report::new(options.emulated);
-    report.set_setting(&mode.to_string());
+    report.set_setting(&mode.to_string(), 1);
     let most = |numbers: &[usize]| numbers.iter().max().copied().unwrap_or_default();
     let _limits = neighbors::Limits::raise(2 * most(&options.sizes) + most(&options.macs) + 100)?;
     let mut testbed = Testbed::deploy("bench")?;

@@ -24,7 +24,8 @@ const HTTP: &str = "127.0.0.1:9476";
 pub const ROUTER_NETNS: &str = "/run/netns/perouter";
 /// The directory of the vty sockets of its FRR.
 pub const SOCKETS: &str = "/run/perouter/frr";
-const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// Of a thousand links, each of which the kernel removes in a grace period of RCU.
+const STOP_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// `perouter run`.
 pub struct Perouter {

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use crate::series::{Series, Summary};
 
-/// Budgets of time and memory apply up to this number of L3VNIs.
-pub const L3VNIS: usize = 400;
+/// Budgets of time and memory apply up to this number of VNIs.
+pub const VNIS: usize = 400;
 
 /// A limit for a median.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -41,6 +41,8 @@ pub struct Row {
     /// Whether the budget is met; true without a budget.
     pub met: bool,
     #[serde(skip)]
+    vnis: usize,
+    #[serde(skip)]
     emulated: bool,
 }
 
@@ -64,6 +66,8 @@ pub struct Report {
     #[serde(skip)]
     setting: String,
     #[serde(skip)]
+    vnis_each: usize,
+    #[serde(skip)]
     emulated: bool,
 }
 
@@ -74,9 +78,10 @@ impl Report {
         Self { emulated, ..Self::default() }
     }
 
-    /// Sets the setting of the rows that follow.
-    pub fn set_setting(&mut self, setting: &str) {
+    /// Sets the setting of the rows that follow, and how many VNIs they have for each of their size.
+    pub fn set_setting(&mut self, setting: &str, vnis_each: usize) {
         setting.clone_into(&mut self.setting);
+        self.vnis_each = vnis_each;
     }
 
     /// Adds a line.
@@ -90,6 +95,7 @@ impl Report {
             against: None,
             budget: None,
             met: true,
+            vnis: size * self.vnis_each,
             emulated: self.emulated,
         });
         let last = self.rows.len() - 1;
@@ -141,9 +147,9 @@ impl Row {
         self
     }
 
-    /// Adds a budget that applies up to [`L3VNIS`].
+    /// Adds a budget that applies up to [`VNIS`].
     pub fn budget_of_size(&mut self, budget: Budget) -> &mut Self {
-        if self.size <= L3VNIS { self.budget(budget) } else { self }
+        if self.vnis <= VNIS { self.budget(budget) } else { self }
     }
 
     fn cells(&self) -> [String; 8] {

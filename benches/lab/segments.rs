@@ -39,7 +39,7 @@ pub fn measure(
     runs: usize,
     idle_seconds: u64,
 ) -> anyhow::Result<()> {
-    report.set_setting(&format!("{mode}, L2VNIs"));
+    report.set_setting(&format!("{mode}, L2VNIs"), 2);
     // The L2VNI that is added is in the routing domain of an L3VNI that is there.
     testbed.start_host(size + 1, &[])?;
     testbed.accept_type3(true)?;
@@ -74,7 +74,7 @@ pub fn measure(
     testbed.accept_type3(false)?;
     found.report(report, size);
     memory.report(report, size);
-    report.set_setting(&mode.to_string());
+    report.set_setting(&mode.to_string(), 1);
     Ok(())
 }
 
