@@ -65,13 +65,9 @@ pub fn new_link(new: &NewLink, netns: Option<RawFd>, peer_netns: Option<RawFd>) 
     let (kind, data) = match &new.kind {
         LinkKind::Vrf { table } => (InfoKind::Vrf, InfoData::Vrf(vec![InfoVrf::TableId(table.0)])),
         LinkKind::Bridge => {
-            // Without STP the delay has no effect, but the kernel reports each port once more at its end (`br_make_forwarding`): all
-            // namespaces would be read again.
-            let off = vec![
-                InfoBridge::ForwardDelay(0),
-                InfoBridge::StpState(BridgeStpState::Disabled),
-                InfoBridge::MulticastSnooping(false),
-            ];
+            use InfoBridge::{ForwardDelay, MulticastSnooping, StpState};
+            // Without STP the delay has one effect: at its end the kernel reports the port once more (`br_make_forwarding`).
+            let off = vec![ForwardDelay(0), StpState(BridgeStpState::Disabled), MulticastSnooping(false)];
             (InfoKind::Bridge, InfoData::Bridge(off))
         }
         LinkKind::Vxlan { vni, local, port } => {
