@@ -113,6 +113,7 @@ kubernetes-assets: setup ## build etcd, kube-apiserver, kubectl, MetalLB and oth
 	@hack/kubernetes/assets.sh control-plane
 	@hack/kubernetes/assets.sh metallb
 	@hack/kubernetes/assets.sh helm
+	@hack/kubernetes/assets.sh multus
 
 .PHONY: docker-build
 docker-build: ## build the container image with FRR; without a Docker engine or a registry also as root on Debian

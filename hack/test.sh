@@ -9,7 +9,7 @@
 #   frr-10.3, frr-10.7  FRR in netns mode with that release, in a root file system of the Debian suite that has it; with 10.7
 #           also the lab scenarios that show that it works at all
 #   frr-10.3-all, frr-10.7-all  the same with all scenarios of the lab
-#   kubernetes  source, status, manifests and lab with etcd, kube-apiserver, MetalLB and FRR-K8s, all built once with Go
+#   kubernetes  source, status, manifests and lab with etcd, kube-apiserver, MetalLB, FRR-K8s and Multus, built once with Go
 #   docker  the image of the Dockerfile, run, also as the Pods of a cluster, with a private Docker engine where none answers; its
 #           last stage with the build of the other levels
 #   docker-all  the same with the whole Dockerfile, and upgrades of routers with graceful restart
@@ -198,13 +198,13 @@ frr_tests() {
     cargo test --test lab -- --test-threads=2 "$@"
 }
 
-# builds_begin: builds etcd, kube-apiserver, MetalLB and FRR-K8s in the background, in otherwise idle time.
+# builds_begin: builds etcd, kube-apiserver, MetalLB, FRR-K8s and Multus in the background, in otherwise idle time.
 builds_begin() {
   command -v go >/dev/null || return
   # A process group of its own, so that all of it can be stopped.
   set -m
   (
-    for group in control-plane metallb helm; do
+    for group in control-plane metallb helm multus; do
       chrt --idle 0 hack/kubernetes/assets.sh "$group" || exit
     done
   ) >"$log/builds" 2>&1 &
@@ -212,7 +212,7 @@ builds_begin() {
   set +m
 }
 
-# cluster_programs LEVEL: builds etcd, kube-apiserver, MetalLB and FRR-K8s, or notes why LEVEL is left out.
+# cluster_programs LEVEL: builds etcd, kube-apiserver, MetalLB, FRR-K8s and Multus, or notes why LEVEL is left out.
 cluster_programs() {
   local group
   if [ -n "$builds" ]; then
@@ -220,7 +220,7 @@ cluster_programs() {
     wait "$builds"
     builds=
   fi
-  for group in control-plane metallb helm; do
+  for group in control-plane metallb helm multus; do
     if ! hack/kubernetes/assets.sh --find "$group" >/dev/null 2>&1 && ! command -v go >/dev/null; then
       missing "$1" "$(hack/kubernetes/assets.sh "$group" 2>&1 | tail -n 1)"
       return 1

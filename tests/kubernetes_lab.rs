@@ -1,5 +1,5 @@
-//! The router in a cluster, end to end: real etcd and kube-apiserver, the unmodified manifests of `deploy/` and
-//! `examples/metallb/`, two nodes, real FRR and traffic. Without root or the programs the tests are left out with the
+//! The router in a cluster, end to end: real etcd and kube-apiserver, the unmodified manifests of `deploy/`,
+//! `examples/metallb/` and `examples/layer2/`, two nodes, real FRR and traffic. Without root or the programs the tests are left out with the
 //! reason, which is an error with `CI=true`.
 //!
 //! The steps of a test share one lab, as starting an API server and a fabric takes longer than most steps.
@@ -13,6 +13,7 @@ mod lab {
     pub mod fixture;
     pub mod kernel_state;
     pub mod router;
+    pub mod sandbox;
     pub mod traffic;
 }
 
@@ -22,4 +23,5 @@ mod kubernetes_lab {
     mod api_server_outage;
     mod kubectl;
     mod metallb;
+    mod multus;
 }

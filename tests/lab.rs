@@ -17,6 +17,7 @@ mod lab {
     mod packet;
     mod pod;
     mod router;
+    mod sandbox;
     mod traffic;
 
     mod aggregates;

@@ -5,6 +5,7 @@
 #   control-plane  etcd, kube-apiserver, kube-controller-manager, kubectl; KUBEBUILDER_ASSETS is used if it has all of them
 #   metallb        controller and speaker of MetalLB, frr-k8s with its reloader, and the manifest that installs them
 #   helm           helm
+#   multus         Multus, the CNI plugin, and the manifest that installs it
 #
 # Versions are pinned in GROUP/go.mod beside this file, every module by its hash in GROUP/go.sum.
 set -euo pipefail
@@ -15,7 +16,7 @@ if [ "${1:-}" = --find ]; then
   build=0
   shift
 fi
-group=${1:?usage: assets.sh [--find] control-plane|metallb|helm}
+group=${1:?usage: assets.sh [--find] control-plane|metallb|helm|multus}
 
 # version MODULE: prints its version in go.mod.
 version() { awk -v module="$1" '$1 == module && $2 ~ /^v/ { print $2; exit }' "$here/$group/go.mod"; }
@@ -50,8 +51,14 @@ helm)
   key=helm-$(version helm.sh/helm/v4)
   programs=(helm=helm.sh/helm/v4/cmd/helm)
   ;;
+multus)
+  module=gopkg.in/k8snetworkplumbingwg/multus-cni.v4
+  key=multus-$(version $module)
+  programs=(multus=$module/cmd/multus)
+  texts=(multus-daemonset.yml=$module/deployments/multus-daemonset.yml)
+  ;;
 *)
-  echo "assets.sh: unknown group '$group': control-plane, metallb or helm" >&2
+  echo "assets.sh: unknown group '$group': control-plane, metallb, helm or multus" >&2
   exit 2
   ;;
 esac

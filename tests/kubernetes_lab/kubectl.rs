@@ -43,7 +43,7 @@ fn objects_are_applied(lab: &mut ClusterFixture) {
 }
 
 /// What the API server has is what the nodes have.
-fn nothing_is_planned(lab: &ClusterFixture) {
+pub fn nothing_is_planned(lab: &ClusterFixture) {
     let kubectl = lab.cluster.kubectl();
     let options = ["--source", "kubernetes", "--watch-namespace", NAMESPACE];
     for router in &lab.fixture.routers {

@@ -31,9 +31,19 @@ impl Assets {
         Self::find(root, "metallb")
     }
 
+    /// Multus and the manifest that installs it.
+    pub fn multus(root: &Path) -> Result<Self, KubernetesError> {
+        Self::find(root, "multus")
+    }
+
     /// helm.
     pub fn helm(root: &Path) -> Result<Self, KubernetesError> {
         Self::find(root, "helm")
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The path of a program of the group.
