@@ -22,12 +22,14 @@ mod lab {
 
     mod aggregates;
     mod broken_fabrics;
+    mod broken_fabrics_duplicates;
     mod broken_fabrics_faults;
     mod broken_fabrics_host_faults;
     mod cleanup;
     mod cni;
     mod daemon_crash;
     mod documentation;
+    mod duplicate_node_index;
     mod ebgp_ibgp;
     mod fabric_sessions;
     mod failover;
@@ -42,6 +44,7 @@ mod lab {
     mod isolation;
     mod l2vni;
     mod l2vni_changes;
+    mod l2vni_ipv6_underlay;
     mod l2vni_neighbors;
     mod l3vni_add_delete;
     mod l3vni_edits;

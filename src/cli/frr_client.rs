@@ -16,7 +16,7 @@ use crate::frr::release::Release;
 use crate::frr::show::interface::{self, Interface};
 use crate::frr::show::mac::{self, MacState, NeighborState};
 use crate::frr::show::neighbor::{self, SessionReset};
-use crate::frr::show::route::{self, Match, Path, Type5};
+use crate::frr::show::route::{self, FilteredRoute, Match, Path, Type5};
 use crate::frr::show::session::{SessionKey, SessionState};
 use crate::frr::show::type2::{self, Type2};
 use crate::frr::show::type5::{self, Type5Route};
@@ -136,6 +136,16 @@ impl FrrQueries {
         for family in [Family::Ipv4, Family::Ipv6] {
             let shown = self.show(Daemon::Zebra, route::show_underlay_rib(family)).await?;
             found.extend(route::installed(&shown)?);
+        }
+        Ok(found)
+    }
+
+    /// The prefixes of this router that a session with the fabric advertises to it: they are filtered.
+    pub async fn own_prefixes(&mut self, session: &SessionState) -> anyhow::Result<Vec<FilteredRoute>> {
+        let mut found = Vec::new();
+        for family in session.families() {
+            let shown = self.show(Daemon::Bgpd, &route::show_filtered(None, family, &session.peer)).await?;
+            found.extend(route::filtered(&shown)?);
         }
         Ok(found)
     }

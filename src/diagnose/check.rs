@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::facts::{ControllerState, Facts};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity};
-use super::{evpn_checks, host_checks, node_checks, session_checks};
+use super::{evpn_checks, host_checks, node_checks, session_checks, vtep_checks};
 use crate::frr::show::session::SessionPhase;
 
 /// The state of an area.
@@ -41,6 +41,7 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     let mut found = node_checks::findings(facts);
     found.extend(session_checks::findings(facts));
     found.extend(evpn_checks::findings(facts));
+    found.extend(vtep_checks::findings(facts));
     found.extend(host_checks::findings(facts));
     found.sort_by(|a, b| (a.severity, a.area, a.kind, &a.place).cmp(&(b.severity, b.area, b.kind, &b.place)));
     found

@@ -1,5 +1,5 @@
-//! Checks of what the fabric advertises: VTEPs that no route leads to, Type-5 routes that are not imported, and addresses of this
-//! node that another one has. In: [`Facts`]. Out: [`Finding`]s, one for each VTEP or VNI. Pure.
+//! Checks of the EVPN routes of the fabric: VTEPs that no route leads to, Type-5 routes that are not imported, and a router id of
+//! this node that another one has. In: [`Facts`]. Out: [`Finding`]s, one for each VTEP or VNI. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let mut found = other_family(routes, facts);
     found.extend(unreachable(routes, facts));
     found.extend(not_imported(routes, facts));
-    found.extend(duplicates(routes, facts));
+    found.extend(duplicate_router_id(routes, facts));
     found
 }
 
@@ -157,37 +157,19 @@ fn not_imported(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
     missing.into_iter().filter_map(finding).collect()
 }
 
-fn duplicates(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
-    let Some(router_id) = facts.router_id else { return vec![] };
+/// A route that another node advertises with a route distinguisher of this one: it has the router id in it.
+fn duplicate_router_id(routes: &[Type5Route], facts: &Facts) -> Option<Finding> {
+    let router_id = facts.router_id?;
     let is_own_rd =
         |rd: &str| rd.rsplit_once(':').is_some_and(|(administrator, _)| administrator == router_id.to_string());
-    let mut found = Vec::new();
-    // The route distinguisher of another node has its router id in it.
-    let other = received(routes, facts).into_iter().find(|(route, ..)| is_own_rd(&route.rd));
-    if let Some((route, path, vtep)) = other {
-        let what = format!("another node has the router id {router_id} of this node");
-        let duplicate = Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::DuplicateRouterId, what)
-            .at(Place { vtep: Some(vtep), ..Place::default() })
-            .shown_by(format!("VTEP {vtep} advertises {} with RD {}, AS path {}", route.prefix, route.rd, path.as_path))
-            .remedied_by("give each node an index of its own, or this Underlay another routeridcidr")
-            .of(facts.object_of(None), "spec.routeridcidr");
-        found.push(duplicate);
-    }
-    let own_vtep = |path: &&Type5Path| path.next_hop.is_some_and(|vtep| facts.vteps.contains(&vtep));
-    let foreign = routes.iter().filter(|route| !is_own_rd(&route.rd));
-    let mut foreign = foreign.filter_map(|route| Some((route, route.paths.iter().find(own_vtep)?)));
-    if let Some((route, path)) = foreign.next()
-        && let Some(vtep) = path.next_hop
-    {
-        let what = format!("another node has the VTEP address {vtep} of this node");
-        let duplicate = Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::DuplicateVtep, what)
-            .at(Place { vtep: Some(vtep), ..Place::default() })
-            .shown_by(format!("{} with RD {} and this next hop, AS path {}", route.prefix, route.rd, path.as_path))
-            .remedied_by("give each node an index of its own, or this Underlay another vtepcidr")
-            .of(facts.object_of(None), "spec.vtepcidr");
-        found.push(duplicate);
-    }
-    found
+    let (route, path, vtep) = received(routes, facts).into_iter().find(|(route, ..)| is_own_rd(&route.rd))?;
+    let what = format!("another node has the router id {router_id} of this node");
+    let finding = Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::DuplicateRouterId, what)
+        .at(Place { vtep: Some(vtep), ..Place::default() })
+        .shown_by(format!("VTEP {vtep} advertises {} with RD {}, AS path {}", route.prefix, route.rd, path.as_path))
+        .remedied_by("give each node an index of its own, or this Underlay another routeridcidr")
+        .of(facts.object_of(None), "spec.routeridcidr");
+    Some(finding)
 }
 
 #[cfg(test)]
@@ -252,8 +234,6 @@ mod tests {
         FindingKind::DuplicateRouterId, "another node has the router id 10.0.0.1 of this node")]
     #[case::family(|facts: &mut Facts| facts.vnis.values_mut().next().unwrap().vtep = "2001:db8:65::1".parse().ok(), FindingKind::VtepFamily,
         "VTEP 100.64.0.1 and that of this node for VNI 100, 2001:db8:65::1, have different address families")]
-    #[case::vtep(|facts: &mut Facts| add(facts, route("10.9.0.0/16", "10.0.0.2:7", path("100.65.0.1", "64514:100"))),
-        FindingKind::DuplicateVtep, "another node has the VTEP address 100.65.0.1 of this node")]
     fn each_fault_is_found_and_nothing_else(#[case] change: Change, #[case] kind: FindingKind, #[case] words: &str) {
         let mut facts = good();
         assert_eq!(findings(&facts), []);

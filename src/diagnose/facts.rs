@@ -11,6 +11,7 @@ use super::filtered::Filtered;
 use crate::frr::show::family::EVPN;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::neighbor::SessionReset;
+use crate::frr::show::route::FilteredRoute;
 use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
 use crate::frr::show::type5::Type5Route;
 use crate::frr::show::vni::VniState;
@@ -91,6 +92,9 @@ pub struct Facts {
     pub links: Option<BTreeMap<String, Interface>>,
     /// Prefixes to which the default instance has an installed route.
     pub underlay: Option<BTreeSet<IpNet>>,
+    /// Prefixes of this node that the fabric advertises to it in the underlay, each with the session: its own routes that come back,
+    /// and those of others.
+    pub own_prefixes: Vec<(String, FilteredRoute)>,
     /// Type-5 routes in bgpd with all their paths.
     pub type5: Option<Vec<Type5Route>>,
     /// By VRF, prefixes and VTEPs of the valid paths from the fabric; of the VRFs that were read.

@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn route(prefix: &str) -> FilteredRoute {
-        FilteredRoute { prefix: prefix.parse().unwrap(), next_hop: None }
+        FilteredRoute { prefix: prefix.parse().unwrap(), next_hop: None, as_path: String::new() }
     }
 
     /// The VRFs to read; each is read.
@@ -230,6 +230,7 @@ mod tests {
         let route = |next_hop: Option<&str>| FilteredRoute {
             prefix: "10.244.7.0/26".parse().unwrap(),
             next_hop: next_hop.map(|address| address.parse().unwrap()),
+            as_path: "64515".into(),
         };
         let routes = [Some("192.169.10.3"), Some("10.9.9.1"), Some("192.169.10.2"), None].map(route);
         let reasons = routes.clone().map(|route| FilterReason::of(&route, &own).as_str());

@@ -171,7 +171,7 @@ finding_kinds! {
     VtepUnreachable = "vtep-unreachable",
     /// A VTEP has the other address family.
     VtepFamily = "vtep-family",
-    /// Another node has our VTEP address.
+    /// Somebody else advertises our VTEP address.
     DuplicateVtep = "duplicate-vtep",
     /// Another node has our router id.
     DuplicateRouterId = "duplicate-router-id",

@@ -16,6 +16,7 @@ mod session_checks;
 pub mod tcp_diagnosis;
 pub mod trace;
 pub mod type5_use;
+mod vtep_checks;
 
 pub use cause::SessionCause;
 pub use finding::Finding;

@@ -9,10 +9,22 @@ use perouter_lab::node::CommandOutput;
 use serde_json::Value;
 
 use super::alerts::Alerts;
+use super::broken_fabrics_duplicates::duplicate_faults;
 use super::broken_fabrics_faults::{DEFAULT_ROUTE_ALONE, Fault, Step, VTEPS_AGAIN, fabric_faults};
 use super::broken_fabrics_host_faults::host_faults;
 use super::fixture::{Fixture, RED, SETTLE, Setup, until, until_true};
 use super::kernel_state::{in_router, router_devices, vrf_next_hops};
+use super::router::Router;
+
+impl Router {
+    /// `perouter check`, and its findings.
+    pub fn checked(&self) -> (CommandOutput, Vec<Finding>) {
+        let output = self.perouter(&["check", "-o", "json"]);
+        let report: Value = serde_json::from_str(&output.stdout).unwrap_or_default();
+        let findings = serde_json::from_value(report["findings"].clone()).unwrap_or_default();
+        (output, findings)
+    }
+}
 
 impl Fixture {
     fn take(&self, step: &Step) {
@@ -43,10 +55,7 @@ impl Fixture {
     }
 
     fn checked(&self) -> (CommandOutput, Vec<Finding>) {
-        let output = self.routers[0].perouter(&["check", "-o", "json"]);
-        let report: Value = serde_json::from_str(&output.stdout).unwrap_or_default();
-        let findings = serde_json::from_value(report["findings"].clone()).unwrap_or_default();
-        (output, findings)
+        self.routers[0].checked()
     }
 
     fn await_clean(&self, after: &str) {
@@ -156,8 +165,8 @@ fn deployed(name: &str) -> Option<Fixture> {
 fn each_fault_of_the_fabric_is_found_and_named() {
     let Some(fixture) = deployed("broken-fabric") else { return };
     let alerts = Alerts::found();
-    for fault in fabric_faults() {
-        fixture.assert_found(&fault, alerts.as_ref());
+    for fault in fabric_faults().iter().chain(&duplicate_faults()) {
+        fixture.assert_found(fault, alerts.as_ref());
     }
 }
 
@@ -171,7 +180,7 @@ fn the_book_has_what_is_found_of_each_fault() {
         let condition = expected.condition.map(|(name, reason)| format!("{name}: {reason}")).unwrap_or_default();
         format!("| {what} | `{}` | {condition} | {alerts} |", expected.kind)
     };
-    let rows: Vec<String> = fabric_faults().iter().chain(&host_faults()).map(row).collect();
+    let rows: Vec<String> = fabric_faults().iter().chain(&duplicate_faults()).chain(&host_faults()).map(row).collect();
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations/faults.md");
     let book = std::fs::read_to_string(&path).unwrap();
     let is_row = |line: &&str| line.starts_with("| ") && line.contains(" | `");

@@ -14,7 +14,7 @@ use super::l3vni_edits::BlueMonitor;
 use super::router::Router;
 
 const RED6: &str = "2001:db8:172::10";
-const VTEPS: [&str; 2] = ["2001:db8:65::1", "2001:db8:65::2"];
+pub const VTEPS: [&str; 2] = ["2001:db8:65::1", "2001:db8:65::2"];
 
 /// Whether the FRR of the lab has IPv6 VTEPs; else the reason is printed. Its matrix has another release, with which they run.
 fn has_ipv6_vteps() -> bool {
@@ -25,7 +25,7 @@ fn has_ipv6_vteps() -> bool {
     release.ipv6_vtep.is_ok()
 }
 
-fn start(name: &str, nodes: &[usize], setup: &Setup) -> Option<Fixture> {
+pub fn start(name: &str, nodes: &[usize], setup: &Setup) -> Option<Fixture> {
     if !has_ipv6_vteps() {
         return None;
     }
@@ -36,7 +36,7 @@ fn start(name: &str, nodes: &[usize], setup: &Setup) -> Option<Fixture> {
 }
 
 /// The example over an underlay without IPv4, with an IPv6 service besides.
-fn ipv6_only() -> Setup {
+pub fn ipv6_only() -> Setup {
     let subnet = "ipv4: 192.169.10.0/24";
     let mut setup = Setup::example()
         .replacing("underlay.yaml", "100.65.0.0/24", "2001:db8:65::/64")

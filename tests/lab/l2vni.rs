@@ -164,7 +164,7 @@ fn isolated(fixture: &Fixture, a1: &Pod, c1: &Pod) {
 }
 
 /// MTU of the NIC in the router of a node.
-fn node_nic_mtu(node: &Node) -> u64 {
+pub fn node_nic_mtu(node: &Node) -> u64 {
     let text = node.check(&[&in_router()[..], &["ip", "-j", "link", "show", "toswitch"]].concat()).unwrap();
     serde_json::from_str::<Vec<serde_json::Value>>(&text).unwrap()[0]["mtu"].as_u64().unwrap()
 }

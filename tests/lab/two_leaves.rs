@@ -3,6 +3,8 @@
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
+use perouter::diagnose::finding::FindingKind;
+use perouter::runtime::Daemon;
 use perouter_lab::node::Node;
 
 use super::fixture::{Fixture, RED, Setup, bfd_settings, echo, scaled, until_true};
@@ -57,6 +59,16 @@ fn traffic_is_spread_over_two_nics_and_one_is_sufficient() {
     await_devices(&node, REMOTE, &["eth1", "eth2"]);
     until_true("both paths on leafA", || underlay_paths(&leaf_a, "100.65.0.1") == 2);
     fixture.stream("red").finish();
+    // Each leaf returns the route of this node.
+    for nic in ["eth1", "eth2"] {
+        let command = format!("show bgp ipv4 unicast neighbors {nic} filtered-routes json");
+        until_true(&format!("its own VTEP on {nic}"), || {
+            let shown = fixture.routers[0].try_show(Daemon::Bgpd, &command).unwrap_or_default();
+            shown.contains("\"100.65.0.1\\/32\"") || shown.contains("\"100.65.0.1/32\"")
+        });
+    }
+    let (_, findings) = fixture.routers[0].checked();
+    assert!(findings.iter().all(|finding| finding.kind != FindingKind::DuplicateVtep), "{findings:#?}");
 
     let before = ["eth1", "eth2"].map(|nic| router_packets(&node, nic));
     let replies = request_from_many_ports(fixture.node("hostA_red"));

@@ -134,7 +134,11 @@ fn a_host_of_the_fabric_is_followed_to_the_host() {
 
 /// A filtered route of 192.169.10.3.
 fn filtered(prefix: &str, next_hop: &str) -> Filtered {
-    let route = FilteredRoute { prefix: prefix.parse().unwrap(), next_hop: Some(next_hop.parse().unwrap()) };
+    let route = FilteredRoute {
+        prefix: prefix.parse().unwrap(),
+        next_hop: Some(next_hop.parse().unwrap()),
+        as_path: String::new(),
+    };
     Filtered::new(&route, &["192.169.10.3".parse().unwrap()].into())
 }
 

@@ -131,6 +131,8 @@ struct ActivationView {
     /// A host: its routes win over the same routes of other nodes, which an iBGP fabric advertises with equal paths, so that
     /// a node uses and advertises its own.
     host: bool,
+    /// What the peer advertises and is filtered can be shown.
+    keeps_filtered: bool,
     as_override: bool,
     max_prefixes: Option<u32>,
     allowas_in: bool,
@@ -144,8 +146,13 @@ struct ActivationView {
 pub(super) fn underlay(instance: &UnderlayInstance, policies: &UnderlayPolicies, release: &Release) -> BgpView {
     let defaults = release.defaults;
     let vtep_families: BTreeSet<Family> = instance.networks.iter().map(Family::of).collect();
+    // A path to our VTEP shows that somebody else has the address, and is filtered. At the end of a graceful restart each neighbor gets
+    // a route refresh (`restart_end`): with this line none for unicast routes, and the leaves carry nothing else where there are
+    // sessions between loopbacks.
+    let keeps_filtered = instance.graceful_restart.is_none() || instance.neighbors.values().all(Neighbor::has_unicast);
     let activation = |(peer, neighbor): (&Peer, &Neighbor), family| ActivationView {
         name: peer.to_string(),
+        keeps_filtered,
         allowas_in: returns_our_as(neighbor),
         accepted: policies.accepted.get(&family).cloned(),
         outbound: policies.advertised.get(&family).cloned(),
@@ -239,6 +246,7 @@ fn host_activation(host: &HostSession, policies: &HostPolicies) -> ActivationVie
         name: host.address.to_string(),
         internal_host: !host.neighbor.external,
         host: true,
+        keeps_filtered: true,
         as_override: host.as_override,
         max_prefixes: host.max_prefixes,
         allowas_in: false,

@@ -37,7 +37,7 @@ pub(super) async fn filtered(
     let mut found = Vec::new();
     let (Some(vrf), SessionPhase::Established) = (&session.vrf, &session.phase) else { return Ok(found) };
     for family in session.families() {
-        let shown = frr.ask(Daemon::Bgpd, &route::show_filtered(vrf, family, &session.peer)).await?;
+        let shown = frr.ask(Daemon::Bgpd, &route::show_filtered(Some(vrf), family, &session.peer)).await?;
         found.extend(route::filtered(&shown).map_err(unreadable(Daemon::Bgpd))?);
     }
     Ok(found)

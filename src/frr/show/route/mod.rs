@@ -19,11 +19,14 @@ pub struct FilteredRoute {
     pub prefix: IpNet,
     /// Its next hop; of two that of global scope.
     pub next_hop: Option<IpAddr>,
+    /// AS numbers as FRR prints them, the nearest first.
+    pub as_path: String,
 }
 
-/// bgpd: the routes of a host session that its filter rejects, in one family.
-pub fn show_filtered(vrf: &VrfName, family: Family, peer: &str) -> String {
-    format!("show bgp vrf {vrf} {family} unicast neighbors {peer} filtered-routes json")
+/// bgpd: the routes of a session that its filter rejects, in one family. `None` is the default instance.
+pub fn show_filtered(vrf: Option<&VrfName>, family: Family, peer: &str) -> String {
+    let instance = vrf.map(|vrf| format!("vrf {vrf} ")).unwrap_or_default();
+    format!("show bgp {instance}{family} unicast neighbors {peer} filtered-routes json")
 }
 
 /// Reads [`show_filtered`]. FRR lists filtered routes as `receivedRoutes`.
@@ -34,7 +37,8 @@ pub fn filtered(text: &str) -> Result<Vec<FilteredRoute>, ShowError> {
     let routes = json("show bgp vrf VRF neighbors PEER filtered-routes json", text)?;
     let route = |(prefix, entry): (&String, &Value)| {
         let next_hop = ["nextHop", "nextHopGlobal"].iter().find_map(|key| entry[key].as_str()?.parse().ok());
-        entry.is_object().then_some(FilteredRoute { prefix: prefix.parse().ok()?, next_hop })
+        let as_path = entry["path"].as_str().unwrap_or_default().to_owned();
+        entry.is_object().then_some(FilteredRoute { prefix: prefix.parse().ok()?, next_hop, as_path })
     };
     Ok(routes["receivedRoutes"].as_object().into_iter().flatten().filter_map(route).collect())
 }

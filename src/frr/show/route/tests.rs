@@ -92,13 +92,14 @@ fn type_5_routes_are_read_with_their_communities() {
     assert_eq!(type5(TYPE5).unwrap(), [("172.30.0.16/32".parse().unwrap(), expected)].into());
 }
 
-const FILTERED: &str = r#"{"localAS":64514,"receivedRoutes":{"0.0.0.0\/0":{"network":"0.0.0.0\/0","nextHop":"192.169.10.2"},"2001:db8::\/32":{"nextHopGlobal":"2001:db8:10::2"},"2001:db8:1::\/48":{}},"totalPrefixCounter":2}"#;
+const FILTERED: &str = r#"{"localAS":64514,"receivedRoutes":{"0.0.0.0\/0":{"network":"0.0.0.0\/0","nextHop":"192.169.10.2","path":"64515 64516"},"2001:db8::\/32":{"nextHopGlobal":"2001:db8:10::2"},"2001:db8:1::\/48":{}},"totalPrefixCounter":2}"#;
 
 #[test]
 fn filtered_prefixes_are_listed_as_received() {
     let route = |prefix: &str, next_hop: Option<&str>| FilteredRoute {
         prefix: prefix.parse().unwrap(),
         next_hop: next_hop.map(|address| address.parse().unwrap()),
+        as_path: if prefix == "0.0.0.0/0" { "64515 64516".into() } else { String::new() },
     };
     let expected = [
         route("0.0.0.0/0", Some("192.169.10.2")),
