@@ -20,8 +20,8 @@
 #   vrf-all the same, with all scenarios of the lab also with the other releases
 # Without a LEVEL, those of `make test`: each scenario runs in one combination at least. `make test-all` runs all. A level
 # whose requirements are missing is left out with the reason; with CI=true this is an error.
-# The guest of `vrf` has one CPU and mostly waits, so it starts first and the other levels run while it is running; the programs for
-# `kubernetes` are built from the beginning, in otherwise idle time.
+# The guest of `vrf` has one CPU and takes longest, so it starts first, and the other levels run meanwhile; the programs for `kubernetes` are
+# built from the beginning, in otherwise idle time.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 levels=("${@:-fast fuzz metrics page netns frr-10.3 frr-10.7 kubernetes docker systemd vrf}")

@@ -78,7 +78,7 @@ impl Report {
         Self { emulated, ..Self::default() }
     }
 
-    /// Sets the setting of the rows that follow, and how many VNIs they have for each of their size.
+    /// Sets the setting of the rows that follow, and the number of VNIs for each N.
     pub fn set_setting(&mut self, setting: &str, vnis_each: usize) {
         setting.clone_into(&mut self.setting);
         self.vnis_each = vnis_each;

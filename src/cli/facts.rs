@@ -81,9 +81,9 @@ async fn of_bgpd(frr: &mut FrrQueries, facts: &mut Facts) -> anyhow::Result<()> 
     for (session, reset) in frr.sessions().await? {
         let filtered = frr.filtered(&session).await?;
         facts.filtered.extend(filtered.into_iter().map(|route| (session.key(), route)));
-        if session.vrf.is_none() && session.phase == SessionPhase::Established {
-            let own = frr.own_prefixes(&session).await?;
-            facts.own_prefixes.extend(own.into_iter().map(|route| (session.peer.clone(), route)));
+        if session.vrf.is_none() {
+            let routes = frr.filtered_routes(&session).await?;
+            facts.fabric_filtered.extend(routes.into_iter().map(|route| (session.peer.clone(), route)));
         }
         facts.neighbors.extend(reset.map(|reset| (session.key(), reset)));
         facts.sessions.push(session);

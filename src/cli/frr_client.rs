@@ -92,10 +92,9 @@ impl FrrQueries {
 
     /// Routes that the filter of a host session rejects; none of a session that is not established, or with the fabric.
     pub async fn filtered(&mut self, session: &SessionState) -> anyhow::Result<Vec<Filtered>> {
-        let routes = self.vty.filtered(session).await.with_context(|| self.hint.clone())?;
-        let (Some(vrf), Ok(peer), false) = (&session.vrf, session.peer.parse::<IpAddr>(), routes.is_empty()) else {
-            return Ok(vec![]);
-        };
+        let Some(vrf) = &session.vrf else { return Ok(vec![]) };
+        let routes = self.filtered_routes(session).await?;
+        let (Ok(peer), false) = (session.peer.parse::<IpAddr>(), routes.is_empty()) else { return Ok(vec![]) };
         // A host that is not on the veth subnet is reached by a static route to its veth address.
         let via = self.kernel(vrf, Family::of(&peer.into()), Some(peer)).await?;
         let via = via.values().flatten().filter_map(|hop| hop.split(' ').next()?.parse().ok());
@@ -140,14 +139,9 @@ impl FrrQueries {
         Ok(found)
     }
 
-    /// The prefixes of this router that a session with the fabric advertises to it: they are filtered.
-    pub async fn own_prefixes(&mut self, session: &SessionState) -> anyhow::Result<Vec<FilteredRoute>> {
-        let mut found = Vec::new();
-        for family in session.families() {
-            let shown = self.show(Daemon::Bgpd, &route::show_filtered(None, family, &session.peer)).await?;
-            found.extend(route::filtered(&shown)?);
-        }
-        Ok(found)
+    /// The routes that the filter of a session rejects.
+    pub async fn filtered_routes(&mut self, session: &SessionState) -> anyhow::Result<Vec<FilteredRoute>> {
+        self.vty.filtered(session).await.with_context(|| self.hint.clone())
     }
 
     /// VNIs of both types.

@@ -310,7 +310,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let mut status = NodeStatus { observed_time: now, foreign_lines, session_causes, filtered, ..status };
         let observed = if answers {
             let observed = observed::read(&mut self.reconciler, &status, &report.plan).await;
-            self.reconciler.repeat_addresses(&observed.nics).await;
+            self.reconciler.repeat_addresses(&report.plan, &observed.nics).await;
             observed
         } else {
             Observed { plan: Arc::clone(&report.plan), ..Observed::default() }

@@ -92,9 +92,8 @@ pub struct Facts {
     pub links: Option<BTreeMap<String, Interface>>,
     /// Prefixes to which the default instance has an installed route.
     pub underlay: Option<BTreeSet<IpNet>>,
-    /// Prefixes of this node that the fabric advertises to it in the underlay, each with the session: its own routes that come back,
-    /// and those of others.
-    pub own_prefixes: Vec<(String, FilteredRoute)>,
+    /// Routes that the filter of a fabric session rejects, each with the peer: to VTEPs, NICs and neighbors of this node.
+    pub fabric_filtered: Vec<(String, FilteredRoute)>,
     /// Type-5 routes in bgpd with all their paths.
     pub type5: Option<Vec<Type5Route>>,
     /// By VRF, prefixes and VTEPs of the valid paths from the fabric; of the VRFs that were read.

@@ -22,7 +22,7 @@ enum Advertiser {
 /// All of them.
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let mut shown: BTreeMap<(IpAddr, Advertiser), Vec<String>> = BTreeMap::new();
-    for (peer, route) in &facts.own_prefixes {
+    for (peer, route) in &facts.fabric_filtered {
         let vtep = facts.vteps.iter().find(|vtep| IpNet::from(**vtep) == route.prefix);
         if let Some((vtep, advertiser)) = vtep.zip(advertiser(peer, route, facts)) {
             shown.entry((*vtep, advertiser)).or_default().push(evidence(peer, route));
@@ -48,7 +48,7 @@ fn advertiser(peer: &str, route: &FilteredRoute, facts: &Facts) -> Option<Advert
         // By iBGP, a route reflector returns it as well.
         [] => None,
         [.., origin] if *origin == own_as => None,
-        // As a leaf prints our AS number that it replaces with its own (`as-override`).
+        // `as-override` of the leaf replaces our AS number with its own.
         [first, .., origin] if first == origin => None,
         [.., origin] => Some(Advertiser::As(*origin)),
     }
@@ -64,9 +64,9 @@ fn is_own(hop: IpAddr, facts: &Facts) -> bool {
     facts.vteps.contains(&hop) || nic_addresses(facts).any(|address| address.addr() == hop)
 }
 
-/// Whether it is an address of somebody in the subnet of the session who is no neighbor: a leaf advertises a route to the other nodes
-/// of a subnet with the next hop of the node from which it has the route (RFC 4271 section 5.1.3). Over an interface, or in another
-/// address family, the next hop is an address of the leaf that no session has.
+/// Whether it is an address in the subnet of the session that no neighbor has: a leaf keeps the next hop of the node in the subnet that
+/// advertises the route to it (RFC 4271 section 5.1.3). Over an interface, or in another address family, the next hop is an address of the
+/// leaf that no session has.
 fn is_on_link(peer: &str, hop: IpAddr, facts: &Facts) -> bool {
     let Ok(peer) = peer.parse::<IpAddr>() else { return false };
     let is_neighbor = || facts.fabric_sessions().any(|session| session.peer.parse() == Ok(hop));
@@ -81,15 +81,13 @@ fn evidence(peer: &str, FilteredRoute { prefix, next_hop, as_path }: &FilteredRo
 fn finding(vtep: IpAddr, advertiser: Advertiser, evidence: &[String], facts: &Facts) -> Finding {
     let has_ipv4 = facts.vteps.iter().any(IpAddr::is_ipv4);
     let pool = if vtep.is_ipv6() && has_ipv4 { "vtepcidr6" } else { "vtepcidr" };
-    let who = match advertiser {
-        Advertiser::As(asn) => format!("AS {asn} advertises"),
-        Advertiser::OnLink(address) => format!("another node, {address}, has"),
+    let (who, first) = match advertiser {
+        Advertiser::As(asn) => (format!("AS {asn}"), format!("have AS {asn} withdraw it")),
+        Advertiser::OnLink(address) => {
+            (format!("another router, {address},"), "give each node an index of its own".to_owned())
+        }
     };
-    let first = match advertiser {
-        Advertiser::As(asn) => format!("have AS {asn} withdraw it"),
-        Advertiser::OnLink(_) => "give each node an index of its own".to_owned(),
-    };
-    let what = format!("{who} the VTEP address {vtep} of this node");
+    let what = format!("{who} advertises the VTEP address {vtep} of this node");
     Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::DuplicateVtep, what)
         .at(Place { vtep: Some(vtep), ..Place::default() })
         .shown_by(evidence.join("; "))
@@ -152,7 +150,7 @@ mod tests {
             links: Some([("eth1".to_owned(), nic)].into()),
             neighbors: sessions.iter().map(|session| (session.key(), reset.clone())).collect(),
             sessions: sessions.to_vec(),
-            own_prefixes: received.chain([of_link]).collect(),
+            fabric_filtered: received.chain([of_link]).collect(),
             ..Facts::default()
         }
     }
@@ -162,10 +160,10 @@ mod tests {
     #[case::of_a_leaf(VTEP, (LEAF, "64512 64612 64520", LEAF), "AS 64520 advertises", "have AS 64520 withdraw it", "vtepcidr")]
     #[case::by_an_interface(VTEP, ("eth1", "64512 64520", "fe80::2"), "AS 64520 advertises", "have AS 64520 withdraw it", "vtepcidr")]
     #[case::by_ibgp(VTEP, (REFLECTOR, "64520", "10.9.0.4"), "AS 64520 advertises", "have AS 64520 withdraw it", "vtepcidr")]
-    #[case::of_a_node(VTEP, (LEAF, "64512 64514", "192.168.11.4"), "another node, 192.168.11.4, has", INDEX, "vtepcidr")]
-    #[case::with_as_override(VTEP, (LEAF, "64512 64512", "192.168.11.4"), "another node, 192.168.11.4, has", INDEX, "vtepcidr")]
-    #[case::of_a_node_by_ibgp(VTEP, (LEAF, "", "192.168.11.4"), "another node, 192.168.11.4, has", INDEX, "vtepcidr")]
-    #[case::ipv6(VTEP6, (LEAF6, "64512 64514", "2001:db8:11::4"), "another node, 2001:db8:11::4, has", INDEX, "vtepcidr6")]
+    #[case::of_a_node(VTEP, (LEAF, "64512 64514", "192.168.11.4"), "another router, 192.168.11.4, advertises", INDEX, "vtepcidr")]
+    #[case::with_as_override(VTEP, (LEAF, "64512 64512", "192.168.11.4"), "another router, 192.168.11.4, advertises", INDEX, "vtepcidr")]
+    #[case::of_a_node_by_ibgp(VTEP, (LEAF, "", "192.168.11.4"), "another router, 192.168.11.4, advertises", INDEX, "vtepcidr")]
+    #[case::ipv6(VTEP6, (LEAF6, "64512 64514", "2001:db8:11::4"), "another router, 2001:db8:11::4, advertises", INDEX, "vtepcidr6")]
     fn what_another_router_advertises_is_found(
         #[case] vtep: &str,
         #[case] received: Received,
@@ -198,7 +196,7 @@ mod tests {
     #[case::by_ibgp_through_another_as((REFLECTOR, "64520 64514", "10.9.0.1"))]
     #[case::by_a_leaf_with_a_static_route_to_it((LEAF, "64512", "192.168.11.3"))]
     #[case::with_an_as_set((LEAF, "64512 {64513,64514}", LEAF))]
-    #[case::by_a_session_that_has_gone(("192.168.11.9", "64520", "192.168.11.9"))]
+    #[case::by_a_session_that_is_removed(("192.168.11.9", "64520", "192.168.11.9"))]
     fn what_may_be_the_route_of_this_node_is_no_finding(#[case] received: Received) {
         assert_eq!(findings(&facts(VTEP, &[received])), []);
     }

@@ -357,12 +357,15 @@ impl Kernel for NetlinkKernel {
     }
 
     async fn repeat_addresses(&self, known: &BTreeMap<IfName, BTreeSet<IpAddr>>) -> Result<usize, KernelError> {
-        let failed = |source| KernelError::Read { what: "addresses", netns: Netns::Router, source };
-        let mut repeated = 0;
+        let (mut repeated, mut failure) = (0, None);
         for (nic, known) in known {
-            repeated += self.namespaces.router.repeat_addresses(nic.as_str(), known).await.map_err(failed)?;
+            match self.namespaces.router.repeat_addresses(nic.as_str(), known).await {
+                Ok(count) => repeated += count,
+                // Those of the others are reported all the same.
+                Err(source) => failure = Some(KernelError::Read { what: "addresses", netns: Netns::Router, source }),
+            }
         }
-        Ok(repeated)
+        failure.map_or(Ok(repeated), Err)
     }
 
     async fn has_source_filters(&self) -> Result<bool, KernelError> {

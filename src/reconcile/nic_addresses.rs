@@ -1,15 +1,15 @@
 //! When the kernel reports addresses of NICs once more that zebra lacks. In: what zebra has, and what was reported. Out: whether more
 //! reports are futile. Reads nothing.
 //!
-//! zebra of FRR 8 reads links and addresses from two sockets in two threads. A NIC that is renamed is a new link for it, and it drops an
-//! address that it reads before the link.
+//! zebra before FRR 9.1 reads links in one thread and addresses in another. A NIC that is renamed is a new link for it, and an address that
+//! it processes first is removed with the old link.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::types::IfName;
 
-/// How often the kernel reports what zebra does not take.
+/// How often the kernel reports addresses that zebra does not add.
 const ATTEMPTS: u32 = 5;
 
 /// Addresses by NIC.

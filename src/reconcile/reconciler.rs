@@ -29,9 +29,10 @@ use crate::kernel::model::Netns;
 use crate::kernel::tcp::TcpCounts;
 use crate::kernel::{Kernel, KernelError};
 use crate::memo::Memo;
+use crate::plan::Plan;
 use crate::plan::last_accepted::LastAccepted;
 use crate::runtime::Daemon;
-use crate::types::{Vni, VrfMode};
+use crate::types::{IfName, Vni, VrfMode};
 
 /// A pass that could not start: nothing was changed, but policies that nothing refers to yet may be there.
 #[derive(Debug, Error)]
@@ -214,29 +215,28 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         Ok(links)
     }
 
-    /// Has the kernel report the addresses once more that zebra lacks. `nics`: as [`Self::nics`] reads them.
-    pub async fn repeat_addresses(&mut self, nics: &BTreeMap<String, Interface>) {
-        let of_nic = |(name, nic): (&String, &Interface)| {
-            Some((name.parse().ok()?, nic.addresses.iter().map(IpNet::addr).collect()))
+    /// Has the kernel report the addresses of the NICs of a plan once more that zebra lacks. `nics`: as [`Self::nics`] reads them.
+    pub async fn repeat_addresses(&mut self, plan: &Plan, nics: &BTreeMap<String, Interface>) {
+        let of_nic = |nic: &IfName| {
+            let known = nics.get(nic.as_str()).filter(|known| known.is_up())?;
+            Some((nic.clone(), known.addresses.iter().map(IpNet::addr).collect()))
         };
-        let known: NicAddresses = nics.iter().filter(|(_, nic)| nic.is_up()).filter_map(of_nic).collect();
+        let known: NicAddresses = plan.kernel.nics.keys().filter_map(of_nic).collect();
         if self.repeated_addresses.is_futile(&known) {
             return;
         }
-        match self.kernel.repeat_addresses(&known).await {
-            Ok(repeated) => {
-                if repeated > 0 {
-                    tracing::info!(
-                        addresses = repeated,
-                        "zebra lacks addresses of NICs: the kernel reports them again"
-                    );
-                }
-                self.repeated_addresses.note(known, repeated);
+        let repeated = match self.kernel.repeat_addresses(&known).await {
+            Ok(0) => 0,
+            Ok(addresses) => {
+                tracing::info!(addresses, "zebra lacks addresses of NICs: the kernel reports them again");
+                addresses
             }
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "the addresses of NICs are not compared");
+                tracing::debug!(error = &error as &dyn std::error::Error, "addresses of NICs are not reported again");
+                1
             }
-        }
+        };
+        self.repeated_addresses.note(known, repeated);
     }
 
     /// The TCP counters of the kernel in namespaces, without those that are gone.

@@ -545,6 +545,7 @@ async fn the_kernel_keeps_the_neighbors_of_segments_and_zebra_has_them_all() {
 #[tokio::test(start_paused = true)]
 async fn addresses_of_nics_that_zebra_lacks_are_reported_a_few_times() {
     let mut bench = ReconcilerBench::new();
+    let plan = bench.reconciler.pass(&snapshot(&BOTH)).await.unwrap().plan;
     let address: std::net::IpAddr = "192.168.11.3".parse().unwrap();
     bench.kernel.set_nic_addresses("toswitch".parse().unwrap(), [address].into());
     let zebra = |has_carrier, addresses: &[&str]| {
@@ -553,14 +554,14 @@ async fn addresses_of_nics_that_zebra_lacks_are_reported_a_few_times() {
         BTreeMap::from([("toswitch".to_owned(), nic)])
     };
     for _ in 0..10 {
-        bench.reconciler.repeat_addresses(&zebra(true, &[])).await;
+        bench.reconciler.repeat_addresses(&plan, &zebra(true, &[])).await;
     }
     assert_eq!(bench.kernel.take_repeated(), [address; 5]);
     for nics in [zebra(true, &["192.168.11.3/24"]), zebra(false, &[]), BTreeMap::new()] {
-        bench.reconciler.repeat_addresses(&nics).await;
+        bench.reconciler.repeat_addresses(&plan, &nics).await;
     }
     assert_eq!(bench.kernel.take_repeated(), [] as [std::net::IpAddr; 0]);
-    bench.reconciler.repeat_addresses(&zebra(true, &["192.0.2.9/24"])).await;
+    bench.reconciler.repeat_addresses(&plan, &zebra(true, &["192.0.2.9/24"])).await;
     assert_eq!(bench.kernel.take_repeated(), [address], "zebra has changed");
 }
 

@@ -21,8 +21,9 @@ impl Router {
     pub fn checked(&self) -> (CommandOutput, Vec<Finding>) {
         let output = self.perouter(&["check", "-o", "json"]);
         let report: Value = serde_json::from_str(&output.stdout).unwrap_or_default();
-        let findings = serde_json::from_value(report["findings"].clone()).unwrap_or_default();
-        (output, findings)
+        let findings = serde_json::from_value(report["findings"].clone());
+        assert_eq!(findings.is_ok(), matches!(output.code, Some(0 | 1)), "{output:?}");
+        (output, findings.unwrap_or_default())
     }
 }
 

@@ -20,9 +20,9 @@ fn duplicates(router: &Router) -> Vec<Finding> {
     findings.into_iter().filter(|finding| finding.kind == FindingKind::DuplicateVtep).collect()
 }
 
-/// The address with which a node sends its packets to a VTEP, in each finding.
+/// The address of the other node in each finding, or the whole finding where it names none.
 fn others(router: &Router) -> Vec<String> {
-    let prefix = "another node, ";
+    let prefix = "another router, ";
     let other = |finding: &Finding| finding.what.strip_prefix(prefix)?.split(',').next().map(str::to_owned);
     duplicates(router).iter().map(|finding| other(finding).unwrap_or_else(|| finding.what.clone())).collect()
 }

@@ -67,7 +67,8 @@ fn traffic_is_spread_over_two_nics_and_one_is_sufficient() {
             shown.contains("\"100.65.0.1\\/32\"") || shown.contains("\"100.65.0.1/32\"")
         });
     }
-    let (_, findings) = fixture.routers[0].checked();
+    let (output, findings) = fixture.routers[0].checked();
+    assert!(matches!(output.code, Some(0 | 1)), "{output:?}");
     assert!(findings.iter().all(|finding| finding.kind != FindingKind::DuplicateVtep), "{findings:#?}");
 
     let before = ["eth1", "eth2"].map(|nic| router_packets(&node, nic));

@@ -147,9 +147,8 @@ pub(super) fn underlay(instance: &UnderlayInstance, policies: &UnderlayPolicies,
     let defaults = release.defaults;
     let vtep_families: BTreeSet<Family> = instance.networks.iter().map(Family::of).collect();
     // A path to our VTEP shows that somebody else has the address, and is filtered. At the end of a graceful restart each neighbor gets
-    // a route refresh (`restart_end`): with this line none for unicast routes, and the leaves carry nothing else where there are
-    // sessions between loopbacks.
-    let keeps_filtered = instance.graceful_restart.is_none() || instance.neighbors.values().all(Neighbor::has_unicast);
+    // a route refresh (`restart_end`), which this line replaces by a local evaluation.
+    let keeps_filtered = instance.graceful_restart.is_none();
     let activation = |(peer, neighbor): (&Peer, &Neighbor), family| ActivationView {
         name: peer.to_string(),
         keeps_filtered,

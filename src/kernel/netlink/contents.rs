@@ -43,10 +43,11 @@ pub struct NetnsContents {
 }
 
 impl NetnsContents {
-    /// Whether a link has no address besides these and those that the kernel generates.
+    /// Whether all configured addresses of a link are known.
     pub fn has_no_address_but(&self, link: &str, known: &BTreeSet<IpAddr>) -> bool {
-        let addresses = self.links.values().filter(|observed| observed.name == link).flat_map(|link| &link.addresses);
-        addresses.map(|address| address.net).all(|net| is_link_local(&net) || known.contains(&net.addr()))
+        let mut addresses =
+            self.links.values().filter(|observed| observed.name == link).flat_map(|link| &link.addresses);
+        !addresses.any(|address| address.is_missing_in(known))
     }
 }
 
@@ -129,6 +130,11 @@ pub struct ObservedAddress {
 }
 
 impl ObservedAddress {
+    /// Whether it is configured, and not known.
+    pub fn is_missing_in(&self, known: &BTreeSet<IpAddr>) -> bool {
+        self.permanent && !is_link_local(&self.net) && !known.contains(&self.net.addr())
+    }
+
     /// Of one message, with the ifindex of its link.
     pub fn of(message: &AddressMessage) -> Option<(u32, Self)> {
         let permanent = message.header.flags.contains(AddressHeaderFlags::Permanent);

@@ -13,7 +13,7 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::contents::{is_link_local, net_of};
+use super::contents::{ObservedAddress, is_link_local, net_of};
 use super::error::NetlinkError;
 use super::request::{self, Request};
 use super::saved_message::{MalformedMessage, SavedMessage};
@@ -61,24 +61,25 @@ impl Socket<Route> {
         self.dump(request::get_addresses(), take).await
     }
 
-    /// Has the kernel report those addresses of the link with this ifindex once more that are not `known`. Returns how many.
+    /// Has the kernel report those addresses of the link with this ifindex once more that are not `known`, without those that it
+    /// does not use yet, or for a limited time only. Returns how many.
     ///
-    /// An address that replaces itself stays as it is (`inet_rtm_newaddr`, `inet6_addr_modify`).
+    /// An address that replaces itself stays as it is (`inet_rtm_newaddr`, `inet6_addr_modify`). One that somebody removes meanwhile is added
+    /// again.
     pub async fn repeat_addresses(&mut self, index: u32, known: &BTreeSet<IpAddr>) -> Result<usize, NetlinkError> {
         let take = |addresses: &mut Vec<AddressMessage>, message| {
             if let RouteNetlinkMessage::NewAddress(message) = message
                 && message.header.index == index
-                && net_of(&message).is_some_and(|net| !is_link_local(&net) && !known.contains(&net.addr()))
+                && ObservedAddress::of(&message).is_some_and(|(_, address)| address.is_missing_in(known))
+                && !message.header.flags.intersects(AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed)
             {
                 addresses.push(message);
             }
         };
         let addresses: Vec<AddressMessage> = self.dump(request::get_addresses(), take).await?;
-        let target = Target { old_index: index, index, in_router: true, is_same_device: true };
         let count = addresses.len();
         for address in addresses {
-            let message = RouteNetlinkMessage::NewAddress(readdress(address, target));
-            self.change(message, NLM_F_REPLACE).await?;
+            self.change(RouteNetlinkMessage::NewAddress(address), NLM_F_REPLACE).await?;
         }
         Ok(count)
     }

@@ -29,15 +29,17 @@ pub(super) async fn read(
     Ok(found)
 }
 
-/// The routes of a host session that are filtered.
+/// The routes of a session that are filtered.
 pub(super) async fn filtered(
     frr: &mut impl Exchange,
     session: &SessionState,
 ) -> Result<Vec<FilteredRoute>, RoutingError> {
     let mut found = Vec::new();
-    let (Some(vrf), SessionPhase::Established) = (&session.vrf, &session.phase) else { return Ok(found) };
+    if session.phase != SessionPhase::Established {
+        return Ok(found);
+    }
     for family in session.families() {
-        let shown = frr.ask(Daemon::Bgpd, &route::show_filtered(Some(vrf), family, &session.peer)).await?;
+        let shown = frr.ask(Daemon::Bgpd, &route::show_filtered(session.vrf.as_ref(), family, &session.peer)).await?;
         found.extend(route::filtered(&shown).map_err(unreadable(Daemon::Bgpd))?);
     }
     Ok(found)
