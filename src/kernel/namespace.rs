@@ -213,11 +213,13 @@ impl Namespace {
         failed.map_or(Ok(Some(restored)), Err)
     }
 
-    /// Has the kernel report those addresses of the link with this name once more that are not `known`. Returns how many; none where
-    /// it does not exist.
+    /// Has the kernel report those addresses of a link once more that are not `known`. Returns how many.
     pub async fn repeat_addresses(&self, name: &str, known: &BTreeSet<IpAddr>) -> Result<usize, NetlinkError> {
-        if self.known(false).is_some_and(|contents| contents.has_no_address_but(name, known)) {
-            return Ok(0);
+        if let Some(contents) = self.known(false) {
+            let links = contents.links.values().filter(|link| link.name == name);
+            if !links.flat_map(|link| &link.addresses).any(|address| address.is_missing_in(known)) {
+                return Ok(0);
+            }
         }
         match self.find(name).await? {
             Some((index, _)) => self.socket().await?.repeat_addresses(index, known).await,

@@ -42,15 +42,6 @@ pub struct NetnsContents {
     pub static_routes: BTreeSet<StaticRoute>,
 }
 
-impl NetnsContents {
-    /// Whether all configured addresses of a link are known.
-    pub fn has_no_address_but(&self, link: &str, known: &BTreeSet<IpAddr>) -> bool {
-        let mut addresses =
-            self.links.values().filter(|observed| observed.name == link).flat_map(|link| &link.addresses);
-        !addresses.any(|address| address.is_missing_in(known))
-    }
-}
-
 /// A route that the administrator of the namespace has set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StaticRoute {
