@@ -99,22 +99,23 @@ impl Fixture {
         let begin = Instant::now();
         self.take_all(breaks);
         let mut last = String::new();
-        let matching = until(&format!("{} of `{what}`", expected.kind), SETTLE, || {
-            let (_, findings) = self.checked();
+        let (code, matching) = until(&format!("{} of `{what}`", expected.kind), SETTLE, || {
+            let (output, findings) = self.checked();
             let shown = format!("{findings:#?}");
             if shown != last {
                 eprintln!("{what}: {shown}");
                 last = shown;
             }
-            findings.into_iter().find(|finding| {
+            let matching = findings.into_iter().find(|finding| {
                 let json = serde_json::to_string(finding).unwrap();
                 finding.kind.as_str() == expected.kind && expected.words.iter().all(|word| json.contains(word))
-            })
+            })?;
+            Some((output.code, matching))
         });
         let seen = begin.elapsed();
         assert!(!matching.remedy.is_empty(), "{what}: no remedy");
-        let code = if matching.severity == FindingSeverity::Info { None } else { self.checked().0.code };
-        assert!(code.is_none_or(|code| code == 1), "{what}: check exits with {code:?}");
+        let is_info = matching.severity == FindingSeverity::Info;
+        assert!(is_info || code == Some(1), "{what}: check exits with {code:?}");
         if let Some(condition) = expected.condition {
             until_true(&format!("{condition:?} of `{what}`"), || self.has_condition(condition));
         }
