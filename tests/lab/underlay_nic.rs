@@ -1,5 +1,6 @@
 //! The NIC of an `Underlay` under traffic: wrong names, what is in the way, and damage by hand.
 
+use perouter::diagnose::finding::FindingKind;
 use perouter::status::model::{ObjectState, Resource};
 use perouter_lab::node::Node;
 
@@ -103,6 +104,10 @@ fn a_nic_that_is_damaged_in_the_router_is_repaired() {
             status.stdout.matches("Established").count() == 3
         });
     }
+    until_true("a check without a finding about a NIC", || {
+        let (output, findings) = fixture.router().checked();
+        matches!(output.code, Some(0 | 1)) && findings.iter().all(|finding| finding.kind != FindingKind::LinkDown)
+    });
     let log = std::fs::read_to_string(fixture.router().log()).unwrap();
     assert!(log.contains("link set toswitch up, with its name and addresses"), "the repair is reported");
 }

@@ -66,7 +66,29 @@ pub fn interfaces(text: &str) -> Result<BTreeMap<String, Interface>, ShowError> 
             addresses: addresses.filter_map(|address| address["address"].as_str()?.parse().ok()).collect(),
             zebra_type: word(entry, "interfaceType").unwrap_or_default(),
         };
-        entry.is_object().then(|| (name.clone(), interface))
+        // zebra keeps the former name of a link that was renamed, without a link.
+        (entry.is_object() && entry["pseudoInterface"] != true).then(|| (name.clone(), interface))
     };
     Ok(shown.as_object().into_iter().flatten().filter_map(of_link).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_former_name_of_a_link_is_none() {
+        let text = r#"{"renamed":{"administrativeStatus":"down","vrfName":"default","pseudoInterface":true},
+            "toswitch":{"administrativeStatus":"up","operationalStatus":"up","vrfName":"default","pseudoInterface":false,"index":2,
+            "mtu":1500,"interfaceType":"Other","ipAddresses":[{"address":"192.168.11.3/24"}]}}"#;
+        let expected = Interface {
+            vrf: "default".into(),
+            is_admin_up: true,
+            has_carrier: true,
+            mtu: Some(1500),
+            addresses: vec!["192.168.11.3/24".parse().unwrap()],
+            zebra_type: "Other".into(),
+        };
+        assert_eq!(interfaces(text).unwrap(), [("toswitch".to_owned(), expected)].into());
+    }
 }
