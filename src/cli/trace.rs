@@ -124,14 +124,15 @@ impl TraceReader {
 
     /// The path to the address, and that of the replies.
     async fn both(&mut self, vrf: &VrfName, vni: (Vni, &VniState)) -> anyhow::Result<Vec<DirectedTrace>> {
-        let there = self.path(vrf, vni, self.query.to).await?;
+        let there = self.path(vrf, vni, self.query.to, false).await?;
+        let from_workload = there.trace.origin == Some(Origin::Segment);
         let back = match self.query.from {
             Some(from) => Some((from, false)),
             None => self.example(vrf, &there).await?.map(|address| (address, true)),
         };
         let mut found = vec![there];
         if let Some((address, example)) = back {
-            found.push(DirectedTrace { example, ..self.path(vrf, vni, address).await? });
+            found.push(DirectedTrace { example, ..self.path(vrf, vni, address, from_workload).await? });
         }
         Ok(found)
     }
@@ -141,8 +142,10 @@ impl TraceReader {
         vrf: &VrfName,
         (vni, state): (Vni, &VniState),
         to: IpAddr,
+        from_workload: bool,
     ) -> anyhow::Result<DirectedTrace> {
-        Ok(DirectedTrace::new(to, follow(to, &self.facts(vrf, (vni, state), to).await?)))
+        let facts = TraceFacts { from_workload, ..self.facts(vrf, (vni, state), to).await? };
+        Ok(DirectedTrace::new(to, follow(to, &facts)))
     }
 
     /// An address at the other side of the router.
@@ -194,6 +197,7 @@ impl TraceReader {
             filtered,
             unused,
             workload,
+            from_workload: false,
             links: Some(self.links.clone()),
             underlay: of_fabric.then(|| vteps.into_iter().map(|vtep| (vtep, self.to_vtep(vtep))).collect()),
             host_links: if of_fabric { host_links(address, vni).await } else { None },

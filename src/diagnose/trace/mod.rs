@@ -223,11 +223,12 @@ fn from_fabric((address, found): (IpAddr, &Match), best: &[&Path], facts: &Trace
     }
     steps.push(in_kernel(found, facts));
     steps.extend(forwarding::underlay(best, facts));
-    if facts.hosts.is_empty() {
+    let down = not_up(&facts.hosts);
+    // Workloads reach each other and the fabric without a host session.
+    if facts.hosts.is_empty() || facts.from_workload || facts.workload.is_some() && !down.is_empty() {
         return steps;
     }
     let family = Family::of(&found.prefix);
-    let down = not_up(&facts.hosts);
     let (ok, text) = match (found.advertised_to.is_empty(), down.is_empty()) {
         (false, _) => advertised(found, best, facts),
         (true, _) if !facts.hosts.iter().any(|session| session.families.contains(&family)) => {

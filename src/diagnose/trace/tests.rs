@@ -72,6 +72,7 @@ fn service() -> TraceFacts {
         filtered: vec![],
         unused: vec![],
         workload: None,
+        from_workload: false,
         links: None,
         underlay: None,
         host_links: None,
@@ -338,4 +339,19 @@ fn a_workload_of_another_node_has_its_mac_and_how_often_it_moved() {
         matches!(segment[..], [step] if step.text == "0a:58:00:00:00:11 in L2VNI 110, moved 1 times"),
         "{segment:?}"
     );
+}
+
+#[rstest]
+#[case::from_a_workload(None, true)]
+#[case::to_a_workload(Some(workload()), false)]
+fn a_workload_needs_no_host_session(#[case] workload: Option<Workload>, #[case] from_workload: bool) {
+    let facts = |workload, from_workload| {
+        let mut facts = TraceFacts { workload, from_workload, hosts: vec![session("192.169.10.3", false)], ..remote() };
+        facts.matched.as_mut().unwrap().advertised_to.clear();
+        facts
+    };
+    let address = "192.168.20.2".parse().unwrap();
+    let trace = follow(address, &facts(workload, from_workload));
+    assert!(trace.is_complete() && trace.steps.iter().all(|step| step.at != TracePoint::Host), "{trace:?}");
+    assert!(!follow(address, &facts(None, false)).is_complete(), "a host needs its session");
 }

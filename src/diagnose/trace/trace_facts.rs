@@ -62,6 +62,8 @@ pub struct TraceFacts {
     pub unused: Vec<Finding>,
     /// The workload of an L2 segment of the VRF that has the address.
     pub workload: Option<Workload>,
+    /// The packets come from a workload of this node, which needs no host session.
+    pub from_workload: bool,
     /// Links of the router; `None` where they were not read.
     pub links: Option<BTreeMap<String, Interface>>,
     /// Next hops of the underlay to each VTEP, as `ADDRESS dev LINK`; `None` where they were not read.
