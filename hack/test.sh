@@ -198,13 +198,16 @@ frr_tests() {
     cargo test --test lab -- --test-threads=2 "$@"
 }
 
+# What assets.sh builds for a cluster.
+cluster_groups=(control-plane metallb helm multus)
+
 # builds_begin: builds etcd, kube-apiserver, MetalLB, FRR-K8s and Multus in the background, in otherwise idle time.
 builds_begin() {
   command -v go >/dev/null || return
   # A process group of its own, so that all of it can be stopped.
   set -m
   (
-    for group in control-plane metallb helm multus; do
+    for group in "${cluster_groups[@]}"; do
       chrt --idle 0 hack/kubernetes/assets.sh "$group" || exit
     done
   ) >"$log/builds" 2>&1 &
@@ -220,7 +223,7 @@ cluster_programs() {
     wait "$builds"
     builds=
   fi
-  for group in control-plane metallb helm multus; do
+  for group in "${cluster_groups[@]}"; do
     if ! hack/kubernetes/assets.sh --find "$group" >/dev/null 2>&1 && ! command -v go >/dev/null; then
       missing "$1" "$(hack/kubernetes/assets.sh "$group" 2>&1 | tail -n 1)"
       return 1

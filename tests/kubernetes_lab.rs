@@ -1,6 +1,6 @@
 //! The router in a cluster, end to end: real etcd and kube-apiserver, the unmodified manifests of `deploy/`,
-//! `examples/metallb/` and `examples/layer2/`, two nodes, real FRR and traffic. Without root or the programs the tests are left out with the
-//! reason, which is an error with `CI=true`.
+//! `examples/metallb/` and `examples/layer2/`, two nodes, real FRR and traffic. Without root or the programs the tests are
+//! left out with the reason, which is an error with `CI=true`.
 //!
 //! The steps of a test share one lab, as starting an API server and a fabric takes longer than most steps.
 

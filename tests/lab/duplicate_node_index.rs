@@ -8,6 +8,7 @@ use perouter::runtime::Daemon;
 use perouter::status::router_state::router_state;
 use serde_json::Value;
 
+use super::fabric_sessions::configure;
 use super::fixture::{Fixture, NODES, Setup, until_true};
 use super::router::Router;
 
@@ -36,9 +37,7 @@ fn received(router: &Router, vtep: &str) -> String {
 }
 
 fn leaf(fixture: &Fixture, lines: &[&str]) {
-    let lines = ["configure terminal", "router bgp 64512"].iter().chain(lines);
-    let words: Vec<&str> = std::iter::once("vtysh").chain(lines.flat_map(|line| ["-c", *line])).collect();
-    fixture.node("leafkind").check(&words).unwrap();
+    configure(fixture.node("leafkind"), 64512, lines);
 }
 
 fn deployed(name: &str, indexes: [u32; 2]) -> Option<Fixture> {

@@ -28,7 +28,7 @@ const UNDERLAY: &str = "  neighbors:
   gracefulRestart: {}
 ";
 
-fn configure(leaf: &Node, asn: u32, lines: &[&str]) {
+pub fn configure(leaf: &Node, asn: u32, lines: &[&str]) {
     let router = format!("router bgp {asn}");
     let lines = ["configure terminal", &router].into_iter().chain(lines.iter().copied());
     let words: Vec<&str> = std::iter::once("vtysh").chain(lines.flat_map(|line| ["-c", line])).collect();
