@@ -158,6 +158,7 @@ async fn of_frr(frr: &mut FrrQueries) -> Vec<Part> {
 
 async fn checked(runtime: &Runtime) -> anyhow::Result<String> {
     let read = facts::read(runtime).await?;
+    read.warn();
     Ok(serde_json::to_string_pretty(&findings(&read.facts))? + "\n")
 }
 

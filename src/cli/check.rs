@@ -66,6 +66,7 @@ pub async fn execute(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 async fn read(args: &CheckArgs) -> anyhow::Result<Shown> {
     let runtime = args.runtime.paths();
     let read = facts::read(&runtime).await?;
+    read.warn();
     if !read.has_router {
         anyhow::bail!("there is no router in {}: is `perouter run` running on this node?", runtime.dir().display());
     }

@@ -13,7 +13,7 @@ use crate::diagnose::Finding;
 use crate::diagnose::facts::{ControllerState, Facts, HostRoute};
 use crate::frr::show::route::Origin;
 use crate::frr::show::session::SessionPhase;
-use crate::kernel::{host_routes, netns};
+use crate::kernel::{host_routes, netns, segment_ports};
 use crate::runtime::Runtime;
 use crate::status::{NodeStatus, publish};
 use crate::types::{Family, VrfMode, VrfName};
@@ -35,6 +35,15 @@ pub struct FactsRead {
     pub before: Vec<Finding>,
     /// FRR or a controller is or was there.
     pub has_router: bool,
+    /// What could not be read, and is not checked.
+    pub warnings: Vec<String>,
+}
+
+impl FactsRead {
+    /// Logs what is not checked.
+    pub fn warn(&self) {
+        self.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    }
 }
 
 /// Reads them.
@@ -50,21 +59,29 @@ pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
     let mut frr = FrrQueries::of(runtime);
     facts.silent = frr.silent().await;
     let has_router = status.is_some() || frr.has_sockets();
+    let mut warnings = Vec::new();
     // What the controller saw of a FRR that does not answer is no fact of now.
     (facts.vnis, facts.sessions) = (BTreeMap::new(), Vec::new());
     if !facts.silent.contains_key("zebra") {
         facts.links = Some(frr.interfaces().await?);
         facts.underlay = Some(frr.underlay().await?.into_keys().collect());
+        facts.duplicates = frr.duplicates().await?;
+    }
+    match segment_ports::read(netns::open_host()?).await {
+        Ok(ports) => facts.segment_ports = ports,
+        Err(error) => {
+            warnings.push(format!("the bridges of the host are not checked: {:#}", anyhow::Error::from(error)))
+        }
     }
     if !facts.is_routing_silent() {
         of_bgpd(&mut frr, &mut facts).await?;
         // Without it the rest is still true.
         match host(&mut frr, &facts).await {
             Ok(routes) => facts.host = routes,
-            Err(error) => tracing::warn!("the routes of the host are not checked: {error:#}"),
+            Err(error) => warnings.push(format!("the routes of the host are not checked: {error:#}")),
         }
     }
-    Ok(FactsRead { facts, node, vrf_mode, before, has_router })
+    Ok(FactsRead { facts, node, vrf_mode, before, has_router, warnings })
 }
 
 fn controller(runtime: &Runtime, status: Option<&NodeStatus>, now: u64) -> anyhow::Result<ControllerState> {

@@ -9,6 +9,7 @@ use anyhow::Context;
 use ipnet::IpNet;
 
 use super::options::ModeChoice;
+use crate::diagnose::facts::DuplicateAddress;
 use crate::diagnose::filtered::Filtered;
 use crate::frr::client::port::Routing as _;
 use crate::frr::client::vty_routing::VtyRouting;
@@ -157,6 +158,19 @@ impl FrrQueries {
     /// The IP addresses of an L2VNI.
     pub async fn mac_neighbors(&mut self, vni: Vni) -> anyhow::Result<BTreeMap<IpAddr, NeighborState>> {
         Ok(mac::neighbors(&self.show(Daemon::Zebra, &mac::show_neighbors(vni)).await?)?)
+    }
+
+    /// The addresses of L2VNIs that zebra takes for duplicates.
+    pub async fn duplicates(&mut self) -> anyhow::Result<BTreeSet<DuplicateAddress>> {
+        let macs = mac::duplicate_macs(&self.show(Daemon::Zebra, mac::SHOW_DUPLICATE_MACS).await?)?;
+        let shown = self.show(Daemon::Zebra, mac::SHOW_DUPLICATE_NEIGHBORS).await?;
+        let neighbors = mac::duplicate_neighbors(&shown)?;
+        let macs = macs.into_iter().flat_map(|(vni, macs)| macs.into_keys().map(move |mac| (vni, None, mac)));
+        let of_vni = |(vni, neighbors): (Vni, BTreeMap<IpAddr, NeighborState>)| {
+            neighbors.into_iter().map(move |(ip, neighbor)| (vni, Some(ip), neighbor.mac))
+        };
+        let all = macs.chain(neighbors.into_iter().flat_map(of_vni));
+        Ok(all.map(|(vni, ip, mac)| DuplicateAddress { vni, ip, mac }).collect())
     }
 
     /// All Type-5 routes with their paths.

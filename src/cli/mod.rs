@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand. In: arguments. Out: text on standard output, exit status.
 
 mod archive;
+mod background_checks;
 mod bundle;
 mod check;
 mod check_nodes;

@@ -10,6 +10,7 @@ use clap::Args;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::background_checks;
 use super::frr_client::{mode_of_router, routing};
 use super::lock::{self, LockRole, Locks};
 use super::node_index;
@@ -45,6 +46,9 @@ pub struct RunArgs {
     /// Give a router that exists another node index: its VTEP, its router id and its session addresses change
     #[arg(long)]
     change_node_index: bool,
+    /// Seconds between checks of the routes of fabric and host, for status, metrics and alerts; 0: `perouter check` alone has them
+    #[arg(long, env = "PEROUTER_CHECK_INTERVAL", value_name = "SECONDS", default_value_t = 30)]
+    check_interval: u32,
 }
 
 /// Runs router and controller.
@@ -176,8 +180,10 @@ async fn control(
     let recording = node_index::record(runtime, snapshots.clone());
     let (status, accepted, graceful_restart) = (runtime.status(), runtime.accepted(), runtime.graceful_restart());
     let outputs = Outputs { status, accepted, graceful_restart, mode, statuses, metrics, refresh };
+    let interval = Duration::from_secs(args.check_interval.into());
+    let checks = background_checks::start(runtime, interval, stop.clone());
     // A task of its own: a worker that receives a reply would have to wake the thread of `main`.
-    let controller = tokio::spawn(Controller::new(reconciler, outputs).run(snapshots, drift, stop));
+    let controller = tokio::spawn(Controller::new(reconciler, outputs, checks).run(snapshots, drift, stop));
     controller.await.context("controller")?;
     watcher.abort();
     recording.abort();

@@ -71,7 +71,13 @@ pub async fn execute(args: &TraceArgs) -> anyhow::Result<ExitCode> {
 
 /// The paths in each VRF, or the one that is asked for: that to the address, then that of the replies. VRFs that have the address
 /// come first.
+///
+/// # Errors
+/// Of an address that no route leads to, of a VRF that does not exist, or where FRR does not answer.
 pub async fn read(runtime: &Runtime, query: &TraceQuery) -> anyhow::Result<Vec<Vec<DirectedTrace>>> {
+    for address in [Some(query.to), query.from].into_iter().flatten() {
+        check_address(address)?;
+    }
     let mut reader = TraceReader::new(runtime, query.clone()).await?;
     let mut traces = Vec::new();
     let mut known = Vec::new();
@@ -90,6 +96,23 @@ pub async fn read(runtime: &Runtime, query: &TraceQuery) -> anyhow::Result<Vec<V
     }
     traces.sort_by_key(|of_vrf| of_vrf.first().map(|there| (there.trace.prefix.is_none(), there.trace.vrf.clone())));
     Ok(traces)
+}
+
+/// No route leads to addresses of one link, of groups, and of a host itself.
+fn check_address(address: IpAddr) -> anyhow::Result<()> {
+    let is_link_local = match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    if is_link_local {
+        anyhow::bail!(
+            "{address} is a link-local address, which no route leads to: trace a routed address, or see `perouter macs VNI`"
+        );
+    }
+    if address.is_multicast() || address.is_unspecified() || address.is_loopback() {
+        anyhow::bail!("{address} is not the address of a host in a VRF: trace a unicast address");
+    }
+    Ok(())
 }
 
 type Sessions = Vec<(SessionState, Option<SessionReset>)>;
@@ -197,6 +220,7 @@ impl TraceReader {
             filtered,
             unused,
             workload,
+            gateways: self.gateways(vrf),
             from_workload: false,
             links: Some(self.links.clone()),
             underlay: of_fabric.then(|| vteps.into_iter().map(|vtep| (vtep, self.to_vtep(vtep))).collect()),
@@ -216,12 +240,22 @@ impl TraceReader {
         Ok(None)
     }
 
+    /// The addresses of the bridges of the L2 segments of the VRF.
+    fn gateways(&self, vrf: &VrfName) -> BTreeMap<Vni, Vec<IpNet>> {
+        let is_segment = |state: &VniState| state.vni_type == VniType::L2 && state.vrf == vrf.as_str();
+        let segments = self.vnis.iter().filter(|(_, state)| is_segment(state));
+        let addresses = |state: &VniState| self.links.get(state.svi.as_ref()?).map(|bridge| bridge.addresses.clone());
+        segments.filter_map(|(vni, state)| Some((*vni, addresses(state)?))).collect()
+    }
+
     /// Why routes of the fabric to the address are not in use in a VRF.
     async fn not_in_use(&mut self, vrf: &VrfName, address: IpAddr) -> anyhow::Result<Vec<Finding>> {
         let all = if let Some(all) = self.all.take() {
             all
         } else {
-            let mut facts = facts::read(&self.runtime).await?.facts;
+            let read = facts::read(&self.runtime).await?;
+            read.warn();
+            let mut facts = read.facts;
             let type5 = facts.type5.take().unwrap_or_default();
             AllFacts { facts, type5 }
         };
@@ -307,6 +341,23 @@ mod tests {
     use super::super::tone::plain;
     use super::*;
     use crate::diagnose::trace::{Trace, TracePoint};
+
+    #[test]
+    fn an_address_that_is_not_routed_is_an_error() {
+        for address in ["10.0.0.1", "2001:db8::1"] {
+            check_address(address.parse().unwrap()).unwrap();
+        }
+        for (address, words) in [
+            ("fe80::1", "link-local"),
+            ("169.254.1.1", "link-local"),
+            ("ff02::1", "unicast address"),
+            ("127.0.0.1", "unicast address"),
+            ("::", "unicast address"),
+        ] {
+            let error = check_address(address.parse().unwrap()).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
 
     #[test]
     fn a_path_has_its_direction_its_branches_and_what_shows_a_step() {

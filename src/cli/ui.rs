@@ -115,6 +115,7 @@ fn in_words(error: anyhow::Error) -> String {
 
 async fn report(runtime: &Runtime, options: &[String]) -> anyhow::Result<Reading> {
     let read = facts::read(runtime).await?;
+    read.warn();
     anyhow::ensure!(
         read.has_router,
         "there is no router in {}: is `perouter run` running on this node?",

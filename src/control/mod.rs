@@ -92,6 +92,8 @@ pub struct Outputs {
 pub struct Controller<K, R> {
     reconciler: Reconciler<K, R>,
     outputs: Outputs,
+    /// What the checks of routes have found, which others run.
+    checks: watch::Receiver<Vec<Finding>>,
     last: Option<Report>,
     /// As in its file.
     accepted: LastAccepted,
@@ -116,14 +118,15 @@ pub struct Controller<K, R> {
 }
 
 impl<K: Kernel, R: Routing> Controller<K, R> {
-    /// Of a reconciler.
-    pub fn new(reconciler: Reconciler<K, R>, outputs: Outputs) -> Self {
+    /// Of a reconciler, with the findings of checks that it does not run itself.
+    pub fn new(reconciler: Reconciler<K, R>, outputs: Outputs, checks: watch::Receiver<Vec<Finding>>) -> Self {
         let accepted = reconciler.accepted().clone();
         // A status of another version is none.
         let former = publish::read(&outputs.status).ok().flatten().map(|status| status.findings).unwrap_or_default();
         Self {
             reconciler,
             outputs,
+            checks,
             last: None,
             accepted,
             last_change: PassSummary::default(),
@@ -146,6 +149,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         self.pending = Some(next_pass);
         let mut next_poll = next_pass + SESSION_POLL;
         let refresh = Arc::clone(&self.outputs.refresh);
+        let mut checks = self.checks.clone();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -176,6 +180,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
                     self.publish(&snapshot).await;
                     next_pass = self.reconciler.next_rebuild().map_or(next_pass, |rebuild| next_pass.min(rebuild));
                 }
+                Ok(()) = checks.changed() => self.next_refresh = Instant::now(),
                 () = refresh.requested() => self.publish(&snapshot).await,
             }
         }
@@ -316,6 +321,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             Observed { plan: Arc::clone(&report.plan), ..Observed::default() }
         };
         status.findings = findings(&mut status, &observed, answers);
+        status.findings.extend(self.checks.borrow().iter().filter(|_| answers).cloned());
         let last = self.outputs.statuses.borrow().as_ref().map(|last| last.findings.clone());
         let before = last.unwrap_or_else(|| std::mem::take(&mut self.former));
         finding::with_times(&mut status.findings, &before, now);

@@ -2,6 +2,7 @@ use super::*;
 
 use std::sync::Mutex;
 
+use crate::diagnose::finding::{Area, FindingKind, FindingSeverity};
 use crate::frr::client::fake::FakeRouting;
 use crate::frr::client::fake_frr::{FakeFrr, RoutingCall};
 use crate::frr::show::vrf_binding::Unbound;
@@ -73,6 +74,7 @@ struct ControllerBench {
     statuses: watch::Receiver<Option<NodeStatus>>,
     refresh: Arc<Refresh>,
     drift: Arc<Notify>,
+    checks: watch::Sender<Vec<Finding>>,
     stop: CancellationToken,
     running: tokio::task::JoinHandle<()>,
     _directory: tempfile::TempDir,
@@ -113,9 +115,10 @@ impl ControllerBench {
         let (snapshots, receiver) = watch::channel(snapshot());
         let stop = CancellationToken::new();
         let drift = Arc::new(Notify::new());
+        let (checks, found) = watch::channel(Vec::new());
         let running =
-            tokio::spawn(Controller::new(reconciler, outputs).run(receiver, Arc::clone(&drift), stop.clone()));
-        Self { kernel, frr, queries, snapshots, statuses, refresh, drift, stop, running, _directory: directory }
+            tokio::spawn(Controller::new(reconciler, outputs, found).run(receiver, Arc::clone(&drift), stop.clone()));
+        Self { kernel, frr, queries, snapshots, statuses, refresh, drift, checks, stop, running, _directory: directory }
     }
 
     /// How often FRR was queried since the last call.
@@ -145,6 +148,32 @@ async fn a_problem_is_older_than_the_controller() {
         findings.iter().map(|found| (found.kind, found.place.clone(), found.since)).collect::<Vec<_>>()
     };
     assert_eq!(places(&findings), places(&status.findings));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_checks_of_routes_find_is_in_the_status_at_once_while_frr_answers() {
+    let fake = FakeRouting { sessions: vec![session("Established")], ..FakeRouting::default() };
+    let mut bench = ControllerBench::start(fake);
+    tokio::time::sleep(Duration::from_secs(65)).await;
+    let found = Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::VtepUnreachable, "no route");
+    let has = |bench: &mut ControllerBench| {
+        let status = bench.statuses.borrow_and_update().clone().unwrap();
+        status.findings.iter().any(|finding| finding.kind == FindingKind::VtepUnreachable && finding.since.is_some())
+    };
+    assert!(!has(&mut bench));
+    bench.checks.send_replace(vec![found]);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(has(&mut bench));
+    bench.frr.routing().silent.insert(Daemon::Zebra);
+    tokio::time::sleep(STEADY).await;
+    assert!(!has(&mut bench), "of FRR that does not answer nothing is known");
+    bench.frr.routing().silent.clear();
+    tokio::time::sleep(STEADY).await;
+    assert!(has(&mut bench));
+    bench.checks.send_replace(Vec::new());
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(!has(&mut bench));
+    bench.end().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::facts::{ControllerState, Facts};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity};
-use super::{evpn_checks, host_checks, node_checks, session_checks, vtep_checks};
+use super::{evpn_checks, host_checks, node_checks, segment_checks, session_checks, vtep_checks};
 use crate::frr::show::session::SessionPhase;
 
 /// The state of an area.
@@ -43,7 +43,18 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     found.extend(evpn_checks::findings(facts));
     found.extend(vtep_checks::findings(facts));
     found.extend(host_checks::findings(facts));
+    found.extend(segment_checks::findings(facts));
     found.sort_by(|a, b| (a.severity, a.area, a.kind, &a.place).cmp(&(b.severity, b.area, b.kind, &b.place)));
+    found
+}
+
+/// Those of the tables of FRR and of the host, which the controller does not read by itself: routes, VTEPs, links, segments.
+pub fn of_tables(facts: &Facts) -> Vec<Finding> {
+    let mut found = node_checks::links(facts);
+    found.extend(evpn_checks::findings(facts));
+    found.extend(vtep_checks::findings(facts));
+    found.extend(host_checks::return_routes(facts));
+    found.extend(segment_checks::findings(facts));
     found
 }
 

@@ -15,9 +15,10 @@ use crate::frr::show::route::FilteredRoute;
 use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
 use crate::frr::show::type5::Type5Route;
 use crate::frr::show::vni::VniState;
+use crate::kernel::segment_ports::SegmentPort;
 use crate::kind::note::Note;
 use crate::kind::object::{Kind, ObjectRef};
-use crate::types::{Vni, VrfName};
+use crate::types::{MacAddr, Vni, VrfName};
 
 /// What became of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct CheckedObject {
     pub object: ObjectRef,
     /// The VRF that it is, if it is one.
     pub vrf: Option<VrfName>,
+    /// Its VNI, if it has one.
+    pub vni: Option<Vni>,
     /// What became of it.
     pub outcome: ObjectOutcome,
     /// What is wrong, one mistake per line.
@@ -100,6 +103,21 @@ pub struct Facts {
     pub imported: BTreeMap<VrfName, BTreeSet<(IpNet, IpAddr)>>,
     /// Prefixes that are advertised to the host and that it has no route to, by VRF, as [`super::host`] finds them.
     pub host: Vec<HostRoute>,
+    /// The host ends of L2 segments that are ports of a bridge.
+    pub segment_ports: Vec<SegmentPort>,
+    /// Addresses of L2 segments that several workloads have.
+    pub duplicates: BTreeSet<DuplicateAddress>,
+}
+
+/// An address that several workloads of an L2 segment have, as zebra detects it (RFC 7432 section 15.1).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DuplicateAddress {
+    /// The L2VNI.
+    pub vni: Vni,
+    /// The IP address, with the last MAC address that claimed it; `None` where the MAC address itself is at several places.
+    pub ip: Option<IpAddr>,
+    /// The MAC address.
+    pub mac: MacAddr,
 }
 
 /// What the host does with a prefix that is advertised to it.
@@ -128,6 +146,12 @@ impl Facts {
             None => checked.object.kind == Kind::Underlay && checked.outcome != ObjectOutcome::Rejected,
         };
         objects.clone().find(is_it).map(|checked| &checked.object)
+    }
+
+    /// The object with this VNI.
+    pub fn object_with(&self, vni: Vni) -> Option<&ObjectRef> {
+        let is_it = |checked: &&CheckedObject| checked.vni == Some(vni) && checked.outcome != ObjectOutcome::Rejected;
+        self.objects.iter().flatten().find(is_it).map(|checked| &checked.object)
     }
 
     /// The L3VNI of a VRF.

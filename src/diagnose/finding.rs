@@ -167,6 +167,14 @@ finding_kinds! {
     NoReturnRoute = "no-return-route",
     /// A VNI is not up.
     VniDown = "vni-down",
+    /// zebra was restarted, and bgpd is not connected to it yet.
+    ZebraRestarted = "zebra-restarted",
+    /// The bridge of a segment on the host is down.
+    BridgeDown = "bridge-down",
+    /// A port of the bridge of a segment has a larger MTU than the segment.
+    PortMtu = "port-mtu",
+    /// Several workloads of a segment have one address.
+    DuplicateAddress = "duplicate-address",
     /// No route leads to a VTEP.
     VtepUnreachable = "vtep-unreachable",
     /// A VTEP has the other address family.
@@ -308,6 +316,18 @@ impl Finding {
     /// Somebody has to do something.
     pub fn is_problem(&self) -> bool {
         self.severity != FindingSeverity::Info
+    }
+
+    /// The node does less than its objects say. Some warnings may be as the network is meant to be: a NIC with 1500 bytes, a route with
+    /// another target, a policy by source that leads to the VRF.
+    pub fn degrades(&self) -> bool {
+        use FindingKind::{DuplicateAddress, MtuSmall, NoReturnRoute, NotImported, PortMtu};
+        let may_be_meant = matches!(self.kind, DuplicateAddress | MtuSmall | NoReturnRoute | NotImported | PortMtu);
+        match self.severity {
+            FindingSeverity::Error => true,
+            FindingSeverity::Warning => !may_be_meant,
+            FindingSeverity::Info => false,
+        }
     }
 }
 

@@ -57,7 +57,7 @@ fn filtered(facts: &Facts) -> Vec<Finding> {
 }
 
 /// The host has no route to prefixes that are advertised to it, or another one.
-fn return_routes(facts: &Facts) -> Vec<Finding> {
+pub(super) fn return_routes(facts: &Facts) -> Vec<Finding> {
     let mut by_session: BTreeMap<(&str, &str, bool), Vec<&HostRoute>> = BTreeMap::new();
     for route in &facts.host {
         if route.link.as_ref() != Some(&route.wanted) {

@@ -12,6 +12,7 @@ mod host_checks;
 pub mod listed_route;
 pub mod listed_session;
 mod node_checks;
+mod segment_checks;
 mod session_checks;
 pub mod tcp_diagnosis;
 pub mod trace;

@@ -16,9 +16,9 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let mut found = router(facts);
     found.extend(objects(facts));
     found.extend(links(facts));
-    found.extend(
-        facts.vnis.iter().filter(|(_, state)| !state.is_ready()).map(|(vni, state)| vni_down(*vni, state, facts)),
-    );
+    let down = facts.vnis.iter().filter(|(_, state)| !state.is_ready() && !state.is_only_in_bgp());
+    found.extend(down.map(|(vni, state)| vni_down(*vni, state, facts)));
+    found.extend(zebra_restarted(facts));
     found
 }
 
@@ -126,6 +126,20 @@ fn object(checked: &CheckedObject) -> Option<Finding> {
     Some(finding.at(place).shown_by(more).of(Some(&checked.object), field))
 }
 
+/// bgpd keeps its VNIs and routes while zebra restarts, and the kernel forwards.
+fn zebra_restarted(facts: &Facts) -> Option<Finding> {
+    let waiting = facts.vnis.values().filter(|state| state.is_only_in_bgp()).count();
+    (waiting > 0).then(|| {
+        let what = "zebra was restarted, and bgpd is not connected to it yet";
+        Finding::new(FindingSeverity::Warning, Area::Router, FindingKind::ZebraRestarted, what)
+            .at(Place { daemon: Some("bgpd".to_owned()), ..Place::default() })
+            .shown_by(format!("{} in bgpd and not in zebra", count(waiting, "VNI is", "VNIs are")))
+            .remedied_by(
+                "wait: bgpd connects within 10 s, and the kernel forwards until then; if it stays, see the log of the router",
+            )
+    })
+}
+
 fn vni_down(vni: Vni, state: &VniState, facts: &Facts) -> Finding {
     let vrf = state.vrf.parse().ok();
     let is_l3 = state.vni_type == VniType::L3;
@@ -136,7 +150,7 @@ fn vni_down(vni: Vni, state: &VniState, facts: &Facts) -> Finding {
     ];
     let missing = missing.into_iter().filter(|(is, _)| *is).map(|(_, what)| what.to_owned());
     let missing: Vec<String> = missing.chain(state.unbound.map(|unbound| unbound.to_string())).collect();
-    let object = facts.object_of(vrf.as_ref()).filter(|_| is_l3 && vrf.is_some());
+    let object = if is_l3 { facts.object_of(vrf.as_ref()).filter(|_| vrf.is_some()) } else { facts.object_with(vni) };
     Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::VniDown, format!("VNI {vni} is not up"))
         .at(Place { vrf: vrf.clone(), vni: Some(vni), ..Place::default() })
         .shown_by(missing.join(", "))
@@ -148,7 +162,8 @@ fn vni_down(vni: Vni, state: &VniState, facts: &Facts) -> Finding {
         .of(object, "spec.vni")
 }
 
-fn links(facts: &Facts) -> Vec<Finding> {
+/// NICs that are down or have a small MTU.
+pub(super) fn links(facts: &Facts) -> Vec<Finding> {
     let Some(links) = &facts.links else { return vec![] };
     let nics: Vec<(&String, &Interface)> = links.iter().filter(|(name, link)| link.is_nic(name)).collect();
     let mut found = Vec::new();
@@ -194,6 +209,7 @@ mod tests {
         let object = |object, vrf: Option<&str>| CheckedObject {
             object,
             vrf: vrf.map(|vrf| vrf.parse().unwrap()),
+            vni: None,
             outcome: ObjectOutcome::Ready,
             message: String::new(),
             last_accepted_in_force: false,
@@ -252,6 +268,9 @@ mod tests {
         "error evpn vni-down VRF red, VNI 100: VNI 100 is not up [zebra has it down] L3VNI ns/red spec.vni")]
     #[case::vni_in_bgpd(|facts: &mut Facts| vni(facts).in_bgp = false,
         "error evpn vni-down VRF red, VNI 100: VNI 100 is not up [bgpd does not have it] L3VNI ns/red spec.vni")]
+    #[case::zebra_restarted(|facts: &mut Facts| *vni(facts) = VniState { in_bgp: true, ..VniState::default() },
+        "warning router zebra-restarted bgpd: zebra was restarted, and bgpd is not connected to it yet \
+         [1 VNI is in bgpd and not in zebra]")]
     #[case::no_carrier(|facts: &mut Facts| nic(facts).has_carrier = false,
         "error links link-down link eth1: NIC eth1 is down: no carrier [] Underlay ns/u spec.nics")]
     #[case::small_mtu(|facts: &mut Facts| nic(facts).mtu = Some(1500),

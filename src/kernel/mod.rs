@@ -14,7 +14,7 @@
 //! error                                                                    composes the errors of all above
 //! observe, settling, ovs_ports                                             pure: contents to state
 //! neighbor_keeper                                                          on netlink
-//! polled_settings -> namespace -> host_nics, host_routes                   what the host has
+//! polled_settings -> namespace -> host_nics, host_routes, segment_ports   what the host has
 //! namespaces -> nic, foreign -> apply                                      changes
 //! port -> lanes                                                            the trait, and the order of steps
 //! live, fake                                                               its implementations
@@ -50,6 +50,7 @@ mod ovs_ports;
 pub mod ovs_state;
 mod polled_settings;
 mod port;
+pub mod segment_ports;
 mod settling;
 mod simulate;
 pub mod step;

@@ -41,15 +41,15 @@ pub struct NodeContext<'a> {
     pub routing_domains: &'a BTreeMap<ObjectRef, VrfName>,
 }
 
-/// Whether a version of an object is in force on the node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether a version of an object is in force on the node, the one that has the strongest claim first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// None is: there is nothing to keep.
-    New,
-    /// Another one is, and stays if this one is rejected.
-    Edited,
     /// This one is: it is not to be rejected because of what the node has.
     InForce,
+    /// Another one is, and stays if this one is rejected.
+    Edited,
+    /// None is: there is nothing to keep.
+    New,
 }
 
 /// The rejections of one object, collected while its fields are converted.

@@ -129,8 +129,21 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The objects that apply to this node, the one that wins a conflict first: by age, then by name. Objects of files have no time
+    /// of creation and come before those of the API server, which may not be reachable without them. Among them, one that is in force
+    /// comes before one that is edited or new.
+    fn selected(&self, kind: Kind) -> Vec<(&'a ObjectRef, &'a Object)> {
+        let labels = &self.snapshot.node.labels;
+        let is_selected = |found: &Object| found.spec.selector().is_none_or(|selector| selects(selector, labels));
+        let mut selected: Vec<_> = self.snapshot.of_kind(kind).filter(|(_, found)| is_selected(found)).collect();
+        let standing =
+            |object: &ObjectRef, found: &Object| found.created.is_none().then(|| self.standing(object, found));
+        selected.sort_by_cached_key(|(object, found)| (found.created, standing(object, found), *object));
+        selected
+    }
+
     fn accept_all(&mut self, kind: Kind) {
-        for (object, found) in selected(self.snapshot, kind) {
+        for (object, found) in self.selected(kind) {
             let result = self.accept(object, found);
             self.rejected.extend(result.err().into_iter().flatten());
         }
@@ -189,16 +202,6 @@ impl<'a> Planner<'a> {
         plan.objects = plan.objects.into_iter().collect();
         plan
     }
-}
-
-/// The objects that apply to this node, the one that wins a conflict first: by age, then by name. Objects of files have no time
-/// of creation and come before those of the API server, which may not be reachable without them.
-fn selected(snapshot: &Snapshot, kind: Kind) -> Vec<(&ObjectRef, &Object)> {
-    let labels = &snapshot.node.labels;
-    let mut selected: Vec<_> =
-        snapshot.of_kind(kind).filter(|(_, found)| found.spec.selector().is_none_or(|s| selects(s, labels))).collect();
-    selected.sort_by_key(|(object, found)| (found.created, *object));
-    selected
 }
 
 /// Whether a label selector matches, by the rules of Kubernetes.

@@ -88,6 +88,32 @@ fn the_older_object_wins_each_conflict() {
     );
 }
 
+/// Files have no age: what a new one claims stays with the object that is in force, in its edited version too.
+#[rstest]
+#[case::unchanged(100)]
+#[case::edited(101)]
+fn of_files_the_object_in_force_wins(#[case] vni: u32) {
+    let mut accepted = LastAccepted::default();
+    plan_with_last_accepted(&snapshot(vec![l3vni("red", 100, "192.169.10.0/24")]), &facts(), &mut accepted);
+    let both = snapshot(vec![l3vni("aaa", vni, "192.169.11.0/24"), l3vni("red", vni, "192.169.10.0/24")]);
+    assert_eq!(vrfs(&plan(&both, &facts())), ["aaa"], "by name where none is in force");
+    let found = plan_with_last_accepted(&both, &facts(), &mut accepted);
+    assert_eq!(vrfs(&found), ["red"]);
+    assert_eq!(reasons(&found), [("aaa".into(), Reason::Conflict, "spec.vni".into())]);
+}
+
+#[test]
+fn what_is_in_force_keeps_its_vni_when_another_file_claims_it() {
+    let (red, blue) = (l3vni("red", 100, "192.169.10.0/24"), l3vni("blue", 200, "192.169.11.0/24"));
+    let mut accepted = LastAccepted::default();
+    plan_with_last_accepted(&snapshot(vec![red.clone(), blue]), &facts(), &mut accepted);
+    let edited = snapshot(vec![red, l3vni("blue", 100, "192.169.11.0/24")]);
+    let found = plan_with_last_accepted(&edited, &facts(), &mut accepted);
+    let vnis: BTreeMap<&str, u32> = found.l3vnis().into_iter().map(|(vrf, vni)| (vrf.as_str(), vni.get())).collect();
+    assert_eq!(vnis, [("blue", 200), ("red", 100)].into(), "blue in its last accepted version");
+    assert_eq!(reasons(&found), [("blue".into(), Reason::Conflict, "spec.vni".into())]);
+}
+
 #[test]
 fn everything_wrong_with_an_object_is_rejected_and_the_valid_one_is_planned() {
     let mut bad = l3vni("bad", 0, "192.169.10.1/24");

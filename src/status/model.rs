@@ -180,6 +180,7 @@ impl Resource {
         CheckedObject {
             object: self.object(),
             vrf: self.vrf.clone().filter(|_| self.kind == Kind::L3VNI),
+            vni: self.vni,
             outcome,
             message: self.message.clone(),
             last_accepted_in_force: self.last_accepted_in_force,

@@ -74,7 +74,7 @@ impl Fixture {
     }
 
     /// Whether a condition of the status has this reason.
-    fn has_condition(&self, (name, reason): (&str, &str)) -> bool {
+    pub fn has_condition(&self, (name, reason): (&str, &str)) -> bool {
         let now = k8s_time();
         let Some(status) = self.routers[0].status() else { return false };
         let state = serde_json::to_value(router_state(&status, None, &now)).unwrap();
@@ -156,6 +156,7 @@ fn deployed(name: &str) -> Option<Fixture> {
     std::fs::create_dir_all(secret.parent().unwrap()).unwrap();
     std::fs::write(&secret, "of-the-router\n").unwrap();
     std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fixture.router().check_interval = Some(1);
     fixture.router().start();
     fixture.start_hosts();
     fixture.await_services();

@@ -1,7 +1,7 @@
 //! Faults of a fabric in which somebody else has an address of the node, as a table: how each is made and repaired, and what must be
 //! found. It runs nothing.
 
-use super::broken_fabrics_faults::{Fault, Step, fault, found};
+use super::broken_fabrics_faults::{CHECK_FAILED, Fault, Step, fault, found};
 
 /// The addresses of the node with index 0 are 100.65.0.1 and 10.0.0.1.
 pub fn duplicate_faults() -> Vec<Fault> {
@@ -35,7 +35,9 @@ pub fn duplicate_faults() -> Vec<Fault> {
                     "have AS 64512 withdraw it",
                     "\"field\":\"spec.vtepcidr\"",
                 ],
-            ),
+            )
+            .with("Degraded", "CheckFailed")
+            .alerting(CHECK_FAILED),
         ),
         fault(
             "leafA has the router id of the node",
@@ -49,7 +51,9 @@ pub fn duplicate_faults() -> Vec<Fault> {
                     "VTEP 100.64.0.1 advertises 192.168.20.0/24 with RD 10.0.0.1:77",
                     "\"field\":\"spec.routeridcidr\"",
                 ],
-            ),
+            )
+            .with("Degraded", "CheckFailed")
+            .alerting(CHECK_FAILED),
         ),
     ]
 }

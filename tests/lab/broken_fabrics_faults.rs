@@ -65,7 +65,7 @@ impl Expected {
 const NO_SESSION: (&str, &str) = ("FabricConnected", "NoFabricSession");
 
 const FABRIC_DOWN: &[&str] = &["PerouterFabricDown", "PerouterSessionDown"];
-const CHECK_FAILED: &[&str] = &["PerouterCheckFailed"];
+pub const CHECK_FAILED: &[&str] = &["PerouterCheckFailed"];
 
 fn leaf(lines: &'static [&'static str]) -> Vec<Step> {
     vec![Step::Leaf("leafkind", lines)]
@@ -209,6 +209,8 @@ fn route_faults() -> Vec<Fault> {
             &["router bgp 64512", "address-family ipv4 unicast", "no neighbor nodes prefix-list NOT out"],
         )],
         found("vtep-unreachable", &["no route leads to VTEP 100.64.0.1", "192.168.20.0/24"])
+            .with("Degraded", "CheckFailed")
+            .alerting(CHECK_FAILED)
             .traced("192.168.20.2", "FAIL  fabric  no route leads to VTEP 100.64.0.1"),
     )]
 }

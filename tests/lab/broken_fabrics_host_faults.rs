@@ -1,6 +1,6 @@
 //! Faults of a host and of objects, as a table: how each is made and repaired, and what must be found. It runs nothing.
 
-use super::broken_fabrics_faults::{Fault, Step, fault, found};
+use super::broken_fabrics_faults::{CHECK_FAILED, Fault, Step, fault, found};
 use super::fixture::l3vni;
 
 const HOST: &str = "192.169.10.2";
@@ -100,7 +100,9 @@ fn host_family_faults() -> Vec<Fault> {
             "the host accepts no route",
             vec![Host(&["route-map peerred-in deny 5"])],
             vec![Host(&["no route-map peerred-in deny 5"])],
-            found("no-return-route", &["\"vrf\":\"red\"", "has no route to it", "toReceive"]),
+            found("no-return-route", &["\"vrf\":\"red\"", "has no route to it", "toReceive"])
+                .with("Degraded", "CheckFailed")
+                .alerting(CHECK_FAILED),
         ),
     ]
 }

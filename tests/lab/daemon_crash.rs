@@ -1,7 +1,9 @@
 //! A crash of an FRR daemon.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use perouter::diagnose::finding::FindingKind;
 use perouter::runtime::Daemon;
 use perouter::types::VrfMode;
 
@@ -70,8 +72,17 @@ fn assert_hitless_zebra_crash(name: &str, setup: &Setup) {
         let log = fixture.router().log();
         let reconnects =
             || std::fs::read_to_string(&log).unwrap().matches("bgpd is connected to the new zebra").count();
-        until_true("bgpd connected to the new zebra", || reconnects() == crashes);
+        let mut seen = BTreeSet::new();
+        until_true("bgpd connected to the new zebra", || {
+            let (_, findings) = fixture.router().checked();
+            seen.extend(findings.iter().map(|finding| finding.kind));
+            reconnects() == crashes
+        });
         let reconnected = killed.elapsed();
+        assert!(!seen.contains(&FindingKind::VniDown), "{seen:?}");
+        // FRR 10 connects within a second.
+        let is_slow = reconnected > Duration::from_secs(5);
+        assert!(seen.contains(&FindingKind::ZebraRestarted) || !is_slow, "{seen:?}");
         println!("{name}: bgpd is connected to the new zebra {reconnected:.1?} after zebra was killed");
         assert!(reconnected <= scaled(RECONNECT_LIMIT), "{reconnected:?}");
         fixture.router().await_ready(&[100, 200]);

@@ -45,12 +45,15 @@ pub struct Router {
     pub index: u32,
     config: PathBuf,
     labels: Labels,
+    /// Seconds between checks of routes; `None`: as `perouter` has it.
+    pub check_interval: Option<u32>,
     process: Option<Background>,
 }
 
 impl Router {
     pub fn new(node: &Node, index: u32, config: &Path) -> Self {
-        Self { node: node.clone(), index, config: config.to_owned(), labels: Labels::new(), process: None }
+        let (config, labels) = (config.to_owned(), Labels::new());
+        Self { node: node.clone(), index, config, labels, check_interval: None, process: None }
     }
 
     /// With labels of its node.
@@ -76,6 +79,7 @@ impl Router {
     pub fn spawn(&self, subcommand: &str, with_objects: bool) -> Background {
         let mut words = vec!["env".to_owned(), format!("PEROUTER_LOG={EACH_STEP}")];
         words.extend((subcommand == "run").then(|| format!("PEROUTER_HTTP_ADDRESS={METRICS_ADDRESS}")));
+        words.extend(self.check_interval.map(|seconds| format!("PEROUTER_CHECK_INTERVAL={seconds}")));
         words.extend(self.command(subcommand, with_objects));
         self.node.spawn(&words, &self.log()).unwrap()
     }

@@ -1,6 +1,8 @@
 //! Checks of BGP sessions: why one is down, and which address families one that is established lacks. In: [`Facts`]. Out:
 //! [`Finding`]s with the remedy at the right side. Pure.
 
+use std::net::IpAddr;
+
 use super::cause::{Cause, explain};
 use super::facts::Facts;
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
@@ -9,6 +11,9 @@ use crate::frr::show::interface::Interface;
 use crate::frr::show::neighbor::{Negotiation, SessionReset};
 use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::types::VrfName;
+
+/// Seconds in which a session is established where nothing is wrong.
+const ESTABLISHES: u64 = 60;
 
 /// All of them.
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
@@ -59,10 +64,17 @@ fn down(session: &SessionState, facts: &Facts) -> Option<Finding> {
     } else if let Some(text) = without_address(session, &cause, facts) {
         cause = Cause { kind: FindingKind::NicWithoutAddress, of_peer: false, text };
     }
-    let (remedy, field) = remedy(session, &cause, reset);
+    let (remedy, field) = remedy(session, &cause, facts);
     let what = format!("session with {} is down: {}", session.peer, cause.text);
     let since = reset.filter(|_| session.established > 0).and_then(|reset| reset.reset_age);
-    let finding = Finding::new(severity(session, facts), area(session), cause.kind, what)
+    let severity = match cause.kind {
+        // A session that has just gone down, or whose neighbor is new.
+        FindingKind::Establishing if reset.and_then(|reset| reset.reset_age).is_some_and(|age| age < ESTABLISHES) => {
+            FindingSeverity::Warning
+        }
+        _ => severity(session, facts),
+    };
+    let finding = Finding::new(severity, area(session), cause.kind, what)
         .at(place(session))
         .remedied_by(remedy)
         .shown_by(tcp.map_or_else(|| evidence(reset), |tcp| tcp.cause.clone()))
@@ -81,13 +93,13 @@ fn evidence(reset: Option<&SessionReset>) -> String {
 /// The NICs have no address in the subnet of a neighbor that does not answer.
 fn without_address(session: &SessionState, cause: &Cause, facts: &Facts) -> Option<String> {
     use FindingKind::{Establishing, HoldTimeExpired, NoAnswer, NoRouteToPeer};
-    let peer: std::net::IpAddr = session.peer.parse().ok()?;
+    let peer: IpAddr = session.peer.parse().ok()?;
     // Between loopbacks a route is needed, and no subnet.
     let links = facts.links.as_ref().filter(|_| session.vrf.is_none() && !facts.is_from_vtep(session))?;
     let is_connected = links.values().flat_map(|link| &link.addresses).any(|net| net.contains(&peer))
         || facts.underlay.iter().flatten().any(|prefix| prefix.contains(&peer));
     let is_likely = matches!(cause.kind, NoAnswer | NoRouteToPeer | Establishing | HoldTimeExpired);
-    let is_link_local = matches!(peer, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let is_link_local = matches!(peer, IpAddr::V6(v6) if v6.is_unicast_link_local());
     if is_connected || !is_likely || is_link_local {
         return None;
     }
@@ -100,13 +112,23 @@ fn without_address(session: &SessionState, cause: &Cause, facts: &Facts) -> Opti
     Some(format!("no NIC has an address in the subnet of {peer}: {}", nics.join(", ")))
 }
 
+/// The address of this router in the subnet of a peer.
+fn address_towards(session: &SessionState, facts: &Facts) -> Option<String> {
+    let peer: IpAddr = session.peer.parse().ok()?;
+    let addresses = facts.links.iter().flatten().flat_map(|(_, link)| &link.addresses);
+    addresses.clone().find(|net| net.contains(&peer)).map(|net| net.addr().to_string())
+}
+
 /// What to do, and the field that it may concern.
-fn remedy(session: &SessionState, cause: &Cause, reset: Option<&SessionReset>) -> (String, String) {
+fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, String) {
     use FindingKind as K;
     let (peer, is_host) = (&session.peer, session.vrf.is_some());
+    let reset = facts.neighbors.get(&session.key());
     let source = reset.and_then(|reset| reset.update_source.clone()).filter(|_| !is_host);
     let local = reset.and_then(|reset| reset.local_address.clone()).or_else(|| source.clone());
-    let local = local.unwrap_or_else(|| "this router".to_owned());
+    let local = local.or_else(|| address_towards(session, facts)).unwrap_or_else(|| "this router".to_owned());
+    let has_password = reset.is_some_and(|reset| reset.has_password);
+    let password = if has_password { "with the same password" } else { "without a password" };
     let local_as = reset.and_then(|reset| reset.local_as).map(|asn| format!(", AS {asn}")).unwrap_or_default();
     let of_neighbor = |field: &str| {
         if is_host { format!("spec.hostSession.{field}") } else { format!("spec.neighbors[{peer}].{field}") }
@@ -130,14 +152,19 @@ fn remedy(session: &SessionState, cause: &Cause, reset: Option<&SessionReset>) -
         ),
         K::NoAnswer if source.is_some() => (
             format!(
-                "configure the neighbor {local}{local_as} at {peer}, for both the address and the password, with multihop and a route \
-                 to {local}; if it has another address of this router, set updateSource"
+                "configure the neighbor {local}{local_as}, {password}, at {peer}, with multihop and a route to {local}; if {peer} has \
+                 another address of this router, set updateSource"
             ),
             of_neighbor("updateSource"),
         ),
         K::NoAnswer | K::ConnectionClosed | K::NeighborRemoved => (
-            format!("configure the neighbor {local}{local_as} at {peer}, for both the address and the password"),
-            of_neighbor(if is_host { "passwordSecret" } else { "address" }),
+            format!("configure the neighbor {local}{local_as}, {password}, at {peer}"),
+            match (has_password, is_host) {
+                (true, _) => of_neighbor("passwordSecret"),
+                (false, true) if peer.contains(':') => "spec.localcidr.ipv6".to_owned(),
+                (false, true) => "spec.localcidr.ipv4".to_owned(),
+                (false, false) => of_neighbor("address"),
+            },
         ),
         K::ShutDown if cause.of_peer => (format!("enable the neighbor {local} at {peer}"), String::new()),
         K::TooManyPrefixes if cause.of_peer => text(
@@ -156,6 +183,7 @@ fn remedy(session: &SessionState, cause: &Cause, reset: Option<&SessionReset>) -
         }
         K::BfdDown => text("enable BFD at the peer, or remove it here", of_neighbor("bfd")),
         K::FamilyNotNegotiated => text("activate the address families of this router at the peer", String::new()),
+        K::Establishing => (format!("wait; if it stays, see the log of {peer}"), String::new()),
         _ => (format!("see the log of {peer}"), String::new()),
     }
 }

@@ -41,6 +41,7 @@ fn good() -> Facts {
     let object = |kind, name: &str, vrf: Option<&str>| CheckedObject {
         object: ObjectRef::new(kind, "ns", name),
         vrf: vrf.map(|vrf| vrf.parse().unwrap()),
+        vni: None,
         outcome: ObjectOutcome::Ready,
         message: String::new(),
         last_accepted_in_force: false,
@@ -62,8 +63,12 @@ fn good() -> Facts {
 }
 
 fn nic(address: &str) -> BTreeMap<String, Interface> {
+    link("eth1", address)
+}
+
+fn link(name: &str, address: &str) -> BTreeMap<String, Interface> {
     let addresses = address.parse().into_iter().collect();
-    [("eth1".to_owned(), Interface { addresses, ..Interface::default() })].into()
+    [(name.to_owned(), Interface { addresses, ..Interface::default() })].into()
 }
 
 fn key(n: usize) -> SessionKey {
@@ -92,7 +97,16 @@ type FactsChange = fn(&mut Facts);
 #[case::asn_of_the_host(|facts: &mut Facts| take_down(facts, 1, "Idle", "BGP Notification send", Some("OPEN Message Error/Bad Peer AS")),
     &["error wrong-asn L3VNI spec.hostasn: set spec.hostasn to the AS number of 192.169.10.2"])]
 #[case::no_answer(|facts: &mut Facts| { take_down(facts, 1, "Active", "Waiting for peer OPEN", None); facts.sessions[1].established = 0; },
-    &["error no-answer L3VNI spec.hostSession.passwordSecret: configure the neighbor 192.169.10.1, AS 64514 at 192.169.10.2"])]
+    &["error no-answer L3VNI spec.localcidr.ipv4: configure the neighbor 192.169.10.1, AS 64514, without a password, at 192.169.10.2"])]
+#[case::no_answer_without_a_connection(|facts: &mut Facts| { take_down(facts, 1, "Active", "Waiting for peer OPEN", None); facts.sessions[1].established = 0;
+        let reset = facts.neighbors.get_mut(&key(1)).unwrap();
+        (reset.local_address, reset.has_password) = (None, true);
+        facts.links.as_mut().unwrap().extend(link("pe-100", "192.169.10.1/24")); },
+    &["error no-answer L3VNI spec.hostSession.passwordSecret: configure the neighbor 192.169.10.1, AS 64514, with the same password, at 192.169.10.2"])]
+#[case::just_down(|facts: &mut Facts| { take_down(facts, 1, "OpenSent", "", None); facts.neighbors.get_mut(&key(1)).unwrap().reset_age = Some(5); },
+    &["warning establishing L3VNI : wait"])]
+#[case::down_for_long(|facts: &mut Facts| take_down(facts, 1, "OpenSent", "", None),
+    &["error establishing L3VNI : wait"])]
 #[case::password(|facts: &mut Facts| { take_down(facts, 1, "Active", "Waiting for peer OPEN", None);
         facts.tcp_causes.push(SessionCause { vrf: "red".parse().ok(), peer: HOST.into(), cause: "another password".into() }); },
     &["error wrong-password L3VNI spec.hostSession.passwordSecret: set the same password at both ends"])]
@@ -171,8 +185,8 @@ fn spine_is_down(facts: &mut Facts, due_to: &str) {
         [(EVPN.to_owned(), Negotiation { advertised: true, received: false })].into(),
     &["warning family-not-negotiated Underlay spec.neighbors[100.64.0.254]"])]
 #[case::no_answer(|facts: &mut Facts| spine_is_down(facts, "Waiting for peer OPEN"),
-    &["error no-answer Underlay spec.neighbors[100.64.0.254].updateSource: configure the neighbor 100.65.0.1, AS 64514 at 100.64.0.254, \
-       for both the address and the password, with multihop and a route to 100.65.0.1", "error no-evpn-session"])]
+    &["error no-answer Underlay spec.neighbors[100.64.0.254].updateSource: configure the neighbor 100.65.0.1, AS 64514, \
+       without a password, at 100.64.0.254, with multihop and a route to 100.65.0.1", "error no-evpn-session"])]
 #[case::no_route(|facts: &mut Facts| spine_is_down(facts, "Waiting for NHT"),
     &["error no-route-to-peer Underlay spec.neighbors[100.64.0.254].address: have the leaf of this node advertise 100.64.0.254",
       "error no-evpn-session"])]

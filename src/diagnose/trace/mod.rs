@@ -29,6 +29,10 @@ pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
         let (prefix, origin) = (Some(address.into()), Some(Origin::Segment));
         return Trace { prefix, origin, steps: segment::from_segment(address, workload, facts), ..empty(facts) };
     }
+    if let Some(subnet) = segment::of_subnet(address, facts).filter(|_| facts.workload.is_none()) {
+        let steps = vec![segment::without_workload(address, subnet)];
+        return Trace { prefix: Some(subnet.1.trunc()), origin: Some(Origin::Segment), steps, ..empty(facts) };
+    }
     let Some(found) = &facts.matched else {
         return Trace { steps: vec![nothing(address, facts)], ..empty(facts) };
     };

@@ -1,11 +1,14 @@
-//! The path of a workload of an L2 segment. In: facts. Out: steps. Pure.
+//! The path of a workload of an L2 segment, and addresses of its subnets without one. In: facts. Out: steps. Pure.
 
 use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use super::step::{TracePoint, TraceStep};
 use super::to_fabric::to_fabric;
 use super::trace_facts::{TraceFacts, Workload};
 use crate::frr::show::mac::{NeighborState, WorkloadPlace};
+use crate::types::Vni;
 
 /// Of a workload behind this node.
 pub(super) fn from_segment(address: IpAddr, workload: &Workload, facts: &TraceFacts) -> Vec<TraceStep> {
@@ -37,6 +40,31 @@ pub(super) fn from_segment(address: IpAddr, workload: &Workload, facts: &TraceFa
     ];
     let words: Vec<String> = words.into_iter().filter(|word| !word.is_empty()).collect();
     vec![here, TraceStep::new(TracePoint::Type2, true, words.join(", ")), to_fabric(&route.advertised_to, facts)]
+}
+
+/// The segment in whose subnet an address is, with that subnet, where no route of the fabric is more specific: the kernel resolves
+/// the address in the segment.
+pub(super) fn of_subnet(address: IpAddr, facts: &TraceFacts) -> Option<(Vni, IpNet)> {
+    let all = facts.gateways.iter().flat_map(|(vni, gateways)| gateways.iter().map(move |gateway| (*vni, *gateway)));
+    let (vni, gateway) =
+        all.filter(|(_, gateway)| gateway.contains(&address)).max_by_key(|(_, net)| net.prefix_len())?;
+    let is_longer = |prefix: IpNet| prefix.prefix_len() > gateway.prefix_len();
+    let routed = facts.matched.as_ref().is_some_and(|found| is_longer(found.prefix) && address != gateway.addr());
+    (!routed).then_some((vni, gateway))
+}
+
+/// Of the gateway, or of an address that no workload has.
+pub(super) fn without_workload(address: IpAddr, (vni, gateway): (Vni, IpNet)) -> TraceStep {
+    if address == gateway.addr() {
+        let text = format!("{address} is the gateway of L2VNI {vni}: each node answers its own workloads");
+        return TraceStep::new(TracePoint::Segment, true, text);
+    }
+    let text = format!(
+        "no workload with {address} is known in L2VNI {vni} ({}), here or behind another VTEP: none has sent a packet with it; see \
+         `perouter macs {vni}`",
+        gateway.trunc()
+    );
+    TraceStep::new(TracePoint::Segment, false, text)
 }
 
 /// Of a workload of another node, in a segment that this node has too.

@@ -72,6 +72,7 @@ fn service() -> TraceFacts {
         filtered: vec![],
         unused: vec![],
         workload: None,
+        gateways: BTreeMap::new(),
         from_workload: false,
         links: None,
         underlay: None,
@@ -131,6 +132,25 @@ fn a_host_of_the_fabric_is_followed_to_the_host() {
             "ok host: advertised to 192.169.10.3",
         ]
     );
+}
+
+#[rstest]
+#[case::gateway("172.30.1.1/24", "172.30.0.10/24", &["ok segment: 172.30.0.10 is the gateway of L2VNI 110: each node answers its own workloads"])]
+#[case::unknown("172.30.1.1/24", "172.30.0.1/24",
+    &["FAIL segment: no workload with 172.30.0.10 is known in L2VNI 110 (172.30.0.0/24), here or behind another VTEP: none has sent a \
+       packet with it; see `perouter macs 110`"])]
+fn an_address_of_a_segment_without_a_workload(#[case] other: &str, #[case] gateway: &str, #[case] expected: &[&str]) {
+    let gateways =
+        [(110, gateway), (120, other)].map(|(vni, net)| (vni.try_into().unwrap(), vec![net.parse().unwrap()]));
+    let facts = TraceFacts { matched: None, gateways: gateways.into(), hosts: vec![], ..service() };
+    assert_eq!(lines(&facts), expected);
+}
+
+/// The route of a host is more specific than the subnet of the segment.
+#[test]
+fn a_route_to_a_host_within_the_subnet_of_a_segment_is_followed() {
+    let gateways = [(110.try_into().unwrap(), vec!["172.30.0.1/24".parse().unwrap()])].into();
+    assert_eq!(lines(&TraceFacts { gateways, ..service() }), lines(&service()));
 }
 
 /// A filtered route of 192.169.10.3.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::diagnose::filtered::Filtered;
@@ -62,6 +63,8 @@ pub struct TraceFacts {
     pub unused: Vec<Finding>,
     /// The workload of an L2 segment of the VRF that has the address.
     pub workload: Option<Workload>,
+    /// The addresses of this node as the gateway of L2 segments of the VRF, by L2VNI.
+    pub gateways: BTreeMap<Vni, Vec<IpNet>>,
     /// The packets come from a workload of this node, which needs no host session.
     pub from_workload: bool,
     /// Links of the router; `None` where they were not read.

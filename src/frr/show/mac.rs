@@ -21,6 +21,12 @@ pub fn show_neighbors(vni: Vni) -> String {
     format!("show evpn arp-cache vni {vni} json")
 }
 
+/// zebra: the MAC addresses of all L2VNIs that it takes for duplicates.
+pub const SHOW_DUPLICATE_MACS: &str = "show evpn mac vni all duplicate json";
+
+/// zebra: the IP addresses of all L2VNIs that it takes for duplicates.
+pub const SHOW_DUPLICATE_NEIGHBORS: &str = "show evpn arp-cache vni all duplicate json";
+
 /// Where a workload is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -70,12 +76,36 @@ const SHOW_NEIGHBORS: &str = "show evpn arp-cache vni VNI json";
 /// # Errors
 /// If the text is not JSON.
 pub fn macs(text: &str) -> Result<BTreeMap<MacAddr, MacState>, ShowError> {
-    let table = json(SHOW_MACS, text)?;
+    Ok(macs_of(&json(SHOW_MACS, text)?))
+}
+
+/// Reads [`SHOW_DUPLICATE_MACS`]: what [`macs`] reads, by VNI. VNIs without any may be absent.
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn duplicate_macs(text: &str) -> Result<BTreeMap<Vni, BTreeMap<MacAddr, MacState>>, ShowError> {
+    Ok(by_vni(&json(SHOW_DUPLICATE_MACS, text)?, macs_of))
+}
+
+/// Reads [`SHOW_DUPLICATE_NEIGHBORS`]: what [`neighbors`] reads, by VNI.
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn duplicate_neighbors(text: &str) -> Result<BTreeMap<Vni, BTreeMap<IpAddr, NeighborState>>, ShowError> {
+    Ok(by_vni(&json(SHOW_DUPLICATE_NEIGHBORS, text)?, neighbors_of))
+}
+
+fn by_vni<T>(tables: &Value, of_table: fn(&Value) -> T) -> BTreeMap<Vni, T> {
+    let of_vni = |(vni, table): (&String, &Value)| Some((vni.parse::<u32>().ok()?.try_into().ok()?, of_table(table)));
+    tables.as_object().into_iter().flatten().filter_map(of_vni).collect()
+}
+
+fn macs_of(table: &Value) -> BTreeMap<MacAddr, MacState> {
     let mac = |(mac, entry): (&String, &Value)| {
         let place = place(entry)?;
         Some((mac.parse().ok()?, MacState { sequence: sequence(entry, &place), duplicate: is_duplicate(entry), place }))
     };
-    Ok(table["macs"].as_object().into_iter().flatten().filter_map(mac).collect())
+    table["macs"].as_object().into_iter().flatten().filter_map(mac).collect()
 }
 
 /// Reads [`show_neighbors`]: `{"numArpNd": 1, ADDRESS: {"type": "local", "state": "active", "mac": MAC, …}}`.
@@ -83,14 +113,17 @@ pub fn macs(text: &str) -> Result<BTreeMap<MacAddr, MacState>, ShowError> {
 /// # Errors
 /// If the text is not JSON.
 pub fn neighbors(text: &str) -> Result<BTreeMap<IpAddr, NeighborState>, ShowError> {
-    let table = json(SHOW_NEIGHBORS, text)?;
+    Ok(neighbors_of(&json(SHOW_NEIGHBORS, text)?))
+}
+
+fn neighbors_of(table: &Value) -> BTreeMap<IpAddr, NeighborState> {
     let neighbor = |(address, entry): (&String, &Value)| {
         let (place, mac) = (place(entry)?, entry["mac"].as_str()?.parse().ok()?);
         let active = entry["state"].as_str() == Some("active");
         let (sequence, duplicate) = (sequence(entry, &place), is_duplicate(entry));
         Some((address.parse().ok()?, NeighborState { mac, place, active, sequence, duplicate }))
     };
-    Ok(table.as_object().into_iter().flatten().filter_map(neighbor).collect())
+    table.as_object().into_iter().flatten().filter_map(neighbor).collect()
 }
 
 /// Reads [`show_neighbors`]: those of this node's workloads with their MAC addresses, advertised or not; `None` for a VNI that zebra
@@ -236,6 +269,17 @@ mod tests {
             assert_eq!(macs(nothing).unwrap(), BTreeMap::new(), "{nothing}");
         }
         assert!(macs("{").is_err());
+    }
+
+    #[test]
+    fn duplicates_are_by_vni() {
+        let by_vni = |table: &str| format!(r#"{{"110":{table},"120":{{"numMacs":0,"numArpNd":0}}}}"#);
+        let (first, second) = (Vni::try_from(110).unwrap(), Vni::try_from(120).unwrap());
+        let found = duplicate_macs(&by_vni(MACS)).unwrap();
+        assert_eq!(found, [(first, macs(MACS).unwrap()), (second, BTreeMap::new())].into());
+        let found = duplicate_neighbors(&by_vni(NEIGHBORS)).unwrap();
+        assert_eq!(found, [(first, neighbors(NEIGHBORS).unwrap()), (second, BTreeMap::new())].into());
+        assert!(duplicate_macs("{}").unwrap().is_empty() && duplicate_neighbors("").unwrap().is_empty());
     }
 
     #[test]

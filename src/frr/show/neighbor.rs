@@ -53,6 +53,8 @@ pub struct SessionReset {
     pub hostname: Option<String>,
     /// Our AS number towards it.
     pub local_as: Option<u64>,
+    /// A TCP MD5 password is configured (RFC 2385).
+    pub has_password: bool,
     /// Its own AS number is replaced with ours in AS paths that are sent to it.
     pub as_override: bool,
     /// The reason as FRR prints it.
@@ -123,14 +125,17 @@ fn reset(entry: &Value) -> SessionReset {
         };
         (negotiation != Negotiation::default()).then(|| (name.clone(), negotiation))
     };
+    // FRR's placeholder.
+    let known = |key: &str| word(entry, key).filter(|word| word != "Unknown");
     SessionReset {
         families: offered.map(negotiation).collect(),
         capabilities: words.filter_map(capability).collect(),
-        local_address: word(entry, "hostLocal"),
+        local_address: known("hostLocal"),
         update_source: word(entry, "updateSource"),
         remote_router_id: word(entry, "remoteRouterId"),
         reset_age: entry["lastResetTimerMsecs"].as_u64().map(|age| age / 1000),
-        hostname: word(entry, "hostname"),
+        hostname: known("hostname"),
+        has_password: entry["authenticationEnabled"] == 1,
         local_as: entry.get("localAs").and_then(Value::as_u64),
         as_override: families(entry).any(|family| family.get("overrideASNsInOutboundUpdates").is_some()),
         due_to: word(entry, "lastResetDueTo"),
@@ -177,7 +182,8 @@ mod tests {
     use crate::frr::show::json::tests::with_unknown_keys;
 
     const NEIGHBORS: &str = r#"{"red":{"vrfId":2,"192.169.10.3":{"hostname":"h","localAs":64514,"lastResetDueTo":"BGP Notification received",
-            "lastNotificationReason":"Cease/Administrative Shutdown"}},"default":{"vrfId":0,"192.168.11.2":{"localAs":64514}}}"#;
+            "lastNotificationReason":"Cease/Administrative Shutdown"}},"default":{"vrfId":0,"192.168.11.2":{"localAs":64514,"hostname":"Unknown",
+            "hostLocal":"Unknown","authenticationEnabled":1}}}"#;
 
     #[test]
     fn resets_are_by_vrf_and_peer() {
@@ -190,7 +196,8 @@ mod tests {
             ..SessionReset::default()
         };
         assert_eq!(found[&(Some("red".parse().unwrap()), "192.169.10.3".into())], expected);
-        assert_eq!(found[&(None, "192.168.11.2".into())].due_to, None);
+        let of_fabric = SessionReset { has_password: true, local_as: Some(64514), ..SessionReset::default() };
+        assert_eq!(found[&(None, "192.168.11.2".into())], of_fabric, "without FRR's placeholders");
         assert_eq!(found.len(), 2);
     }
 

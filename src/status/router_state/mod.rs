@@ -162,8 +162,8 @@ fn degraded_condition(status: &NodeStatus, down: &BTreeSet<SessionDown>) -> Cond
         (ConditionStatus::True, ConditionReason::SessionsDown, few(down.iter().map(session_name)))
     } else if let Some(message) = vnis_down(status) {
         (ConditionStatus::True, ConditionReason::VniDown, message)
-    } else if let Some(problem) = status.findings.iter().find(|finding| finding.is_problem()) {
-        let problems = status.findings.iter().filter(|finding| finding.is_problem()).count();
+    } else if let Some(problem) = status.findings.iter().find(|finding| finding.degrades()) {
+        let problems = status.findings.iter().filter(|finding| finding.degrades()).count();
         let more = if problems > 1 { format!(" and {} more", problems - 1) } else { String::new() };
         (ConditionStatus::True, ConditionReason::CheckFailed, format!("{}{more}", problem.what))
     } else {

@@ -94,6 +94,10 @@ fn conditions(state: &RouterState) -> Vec<String> {
     ["Ready=False VniDown VNI 100", "Degraded=True VniDown VNI 100", "FabricConnected=True EvpnSession"])]
 #[case::another_check(found(FindingKind::SecondSpeaker, Area::Host),
     ["Ready=True Applied", "Degraded=True CheckFailed x", "FabricConnected=True EvpnSession"])]
+#[case::a_warning_of_the_network(warning(FindingKind::MtuSmall, Area::Links),
+    ["Ready=True Applied", "Degraded=False AsExpected", "FabricConnected=True EvpnSession"])]
+#[case::another_warning(warning(FindingKind::SecondSpeaker, Area::Host),
+    ["Ready=True Applied", "Degraded=True CheckFailed x", "FabricConnected=True EvpnSession"])]
 fn conditions_show_the_worst_state(#[case] status: NodeStatus, #[case] wanted: [&str; 3]) {
     assert_eq!(conditions(&router_state(&status, None, &at(0))), wanted);
 }
@@ -103,6 +107,12 @@ fn found(kind: FindingKind, area: Area) -> NodeStatus {
     let place = Place { vni: 100.try_into().ok(), ..Place::default() };
     let findings = vec![Finding::new(FindingSeverity::Error, area, kind, "x").at(place)];
     NodeStatus { findings, ..status(vec![], vec![]) }
+}
+
+fn warning(kind: FindingKind, area: Area) -> NodeStatus {
+    let mut status = found(kind, area);
+    status.findings[0].severity = FindingSeverity::Warning;
+    status
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! Faults of an L2 segment: what `perouter check`, `trace` and the conditions say of each.
+
+use perouter::diagnose::finding::{Finding, FindingKind};
+use perouter_lab::node::Node;
+
+use super::fixture::{Fixture, NODES, SETTLE, Setup, until, until_true};
+use super::l2vni::{l2vni, routed, with_l2vni};
+use super::pod::Pod;
+
+/// The problems of a node by kind.
+fn problems(fixture: &Fixture, node: usize) -> Vec<FindingKind> {
+    let (_, findings) = fixture.routers[node].checked();
+    findings.iter().filter(|finding| finding.is_problem()).map(|finding| finding.kind).collect()
+}
+
+fn await_found(fixture: &Fixture, kind: FindingKind) -> Finding {
+    until(&format!("the finding {kind}"), SETTLE, || {
+        let (output, findings) = fixture.routers[0].checked();
+        let found = findings.into_iter().find(|finding| finding.kind == kind)?;
+        assert_eq!(output.code, Some(1), "{found:?}");
+        Some(found)
+    })
+}
+
+fn await_clean(fixture: &Fixture) {
+    until_true("a clean check", || problems(fixture, 0).is_empty());
+}
+
+fn set_link(node: &Node, words: &[&str]) {
+    node.check(&[&["ip", "link", "set"][..], words].concat()).unwrap();
+}
+
+#[test]
+fn faults_of_a_segment_are_found_and_named() {
+    let external =
+        l2vni("layer2", 110, &routed("red", 110)).replace("{lifecycle: Managed}", "{lifecycle: External, name: pods}");
+    let setup = with_l2vni(Setup::example(), "layer2.yaml", external);
+    let Some(mut fixture) = Fixture::deploy("broken-segments", &[0, 1], &setup) else { return };
+    for name in NODES {
+        fixture.node(name).check(&["ip", "link", "add", "pods", "type", "bridge"]).unwrap();
+        set_link(fixture.node(name), &["pods", "up"]);
+    }
+    for router in &mut fixture.routers {
+        router.check_interval = Some(1);
+        router.start();
+    }
+    fixture.start_hosts();
+    fixture.await_services();
+    for router in &fixture.routers {
+        router.await_ready(&[100, 110, 200]);
+    }
+    let [one, two] = NODES.map(|name| fixture.node(name).clone());
+    let a1 = Pod::attach(&one, "a1", "pods", &["10.110.0.11/24"], &["10.110.0.1"]);
+    let a2 = Pod::attach(&two, "a2", "pods", &["10.110.0.12/24"], &["10.110.0.1"]);
+    a1.await_ping("10.110.0.12");
+    await_clean(&fixture);
+
+    set_link(&one, &["pods", "down"]);
+    let found = await_found(&fixture, FindingKind::BridgeDown);
+    assert_eq!(found.what, "bridge pods of L2VNI 110 is down: its workloads reach nothing");
+    assert_eq!(found.object.map(|object| object.name), Some("layer2".to_owned()));
+    until_true("the condition", || fixture.has_condition(("Degraded", "CheckFailed")));
+    set_link(&one, &["pods", "up"]);
+    await_clean(&fixture);
+    until_true("the condition", || fixture.has_condition(("Degraded", "AsExpected")));
+
+    set_link(&one, &["a1", "mtu", "9600"]);
+    let found = await_found(&fixture, FindingKind::PortMtu);
+    assert_eq!(found.evidence, "ports of pods: a1 9600");
+    set_link(&one, &["a1", "mtu", "1500"]);
+    await_clean(&fixture);
+
+    traced(&fixture);
+    duplicate(&fixture, [&a1, &a2]);
+}
+
+/// Addresses of the segment that no workload has.
+fn traced(fixture: &Fixture) {
+    for (address, code, words) in [
+        ("10.110.0.1", 0, "10.110.0.1 is the gateway of L2VNI 110"),
+        ("10.110.0.99", 1, "no workload with 10.110.0.99 is known in L2VNI 110 (10.110.0.0/24)"),
+        ("2001:db8:110::1", 0, "2001:db8:110::1 is the gateway of L2VNI 110"),
+        ("10.110.0.11", 0, "10.110.0.11, behind this node in L2VNI 110"),
+        ("10.110.0.12", 0, "behind VTEP 100.65.0.2"),
+        ("fe80::1", 2, "fe80::1 is a link-local address"),
+    ] {
+        let trace = fixture.routers[0].perouter(&["trace", address, "--vrf", "red"]);
+        let all = format!("{}{}", trace.stdout, trace.stderr);
+        assert!(trace.code == Some(code) && all.contains(words), "{address}: {:?} {all}", trace.code);
+    }
+}
+
+/// Both Pods have one address, and one after the other announces it.
+fn duplicate(fixture: &Fixture, pods: [&Pod; 2]) {
+    for pod in pods {
+        pod.check(&["ip", "address", "add", "10.110.0.50/24", "dev", "eth0"]);
+    }
+    let found = until("the finding duplicate-address", SETTLE, || {
+        for pod in pods {
+            pod.ping_with(&["-I", "10.110.0.50", "-c", "1", "-W", "1"], "10.110.0.1");
+        }
+        let (_, findings) = fixture.routers[0].checked();
+        findings.into_iter().find(|finding| finding.kind == FindingKind::DuplicateAddress)
+    });
+    assert!(found.what.contains("10.110.0.50 in L2VNI 110"), "{found:?}");
+    println!("{}: {}; {}", found.place, found.what, found.remedy);
+    pods[1].check(&["ip", "address", "del", "10.110.0.50/24", "dev", "eth0"]);
+    fixture.routers[0]
+        .node
+        .check(&["vtysh", "--vty_socket", "/run/perouter/frr", "-c", "clear evpn dup-addr vni 110 ip 10.110.0.50"])
+        .unwrap();
+    await_clean(fixture);
+}
