@@ -2,6 +2,7 @@
 
 use perouter::diagnose::finding::{Finding, FindingKind};
 use perouter_lab::node::Node;
+use perouter_lab::workload::WorkloadSpec;
 
 use super::fixture::{Fixture, NODES, SETTLE, Setup, until, until_true};
 use super::l2vni::{l2vni, routed, with_l2vni};
@@ -53,6 +54,7 @@ fn faults_of_a_segment_are_found_and_named() {
     let a1 = Pod::attach(&one, "a1", "pods", &["10.110.0.11/24"], &["10.110.0.1"]);
     let a2 = Pod::attach(&two, "a2", "pods", &["10.110.0.12/24"], &["10.110.0.1"]);
     a1.await_ping("10.110.0.12");
+    a2.await_ping("10.110.0.1");
     await_clean(&fixture);
 
     set_link(&one, &["pods", "down"]);
@@ -70,15 +72,17 @@ fn faults_of_a_segment_are_found_and_named() {
     set_link(&one, &["a1", "mtu", "1500"]);
     await_clean(&fixture);
 
+    // Its address was withdrawn while the bridge was down.
+    a1.await_ping("10.110.0.1");
     traced(&fixture);
-    duplicate(&fixture, [&a1, &a2]);
+    duplicate(&fixture);
 }
 
 /// Addresses of the segment that no workload has.
 fn traced(fixture: &Fixture) {
     for (address, code, words) in [
         ("10.110.0.1", 0, "10.110.0.1 is the gateway of L2VNI 110"),
-        ("10.110.0.99", 1, "no workload with 10.110.0.99 is known in L2VNI 110 (10.110.0.0/24)"),
+        ("10.110.0.99", 1, "no node knows a workload with 10.110.0.99 in L2VNI 110 (10.110.0.0/24)"),
         ("2001:db8:110::1", 0, "2001:db8:110::1 is the gateway of L2VNI 110"),
         ("10.110.0.11", 0, "10.110.0.11, behind this node in L2VNI 110"),
         ("10.110.0.12", 0, "behind VTEP 100.65.0.2"),
@@ -90,24 +94,24 @@ fn traced(fixture: &Fixture) {
     }
 }
 
-/// Both Pods have one address, and one after the other announces it.
-fn duplicate(fixture: &Fixture, pods: [&Pod; 2]) {
-    for pod in pods {
-        pod.check(&["ip", "address", "add", "10.110.0.50/24", "dev", "eth0"]);
-    }
+/// Two Pods on different nodes have one MAC address and one IP address, and send in turn.
+fn duplicate(fixture: &Fixture) {
+    let [one, two] = NODES.map(|name| fixture.node(name));
+    let (mac, addresses) = (Some("0a:58:00:00:00:50"), &["10.110.0.50/24"][..]);
+    let spec = |name| WorkloadSpec { name, bridge: "pods", mac, addresses, ..WorkloadSpec::default() };
+    let pods = [Pod::of(one, &spec("d1")), Pod::of(two, &spec("d2"))];
     let found = until("the finding duplicate-address", SETTLE, || {
-        for pod in pods {
-            pod.ping_with(&["-I", "10.110.0.50", "-c", "1", "-W", "1"], "10.110.0.1");
+        for pod in &pods {
+            pod.ping_with(&["-c", "1", "-W", "1"], "10.110.0.1");
         }
         let (_, findings) = fixture.routers[0].checked();
         findings.into_iter().find(|finding| finding.kind == FindingKind::DuplicateAddress)
     });
-    assert!(found.what.contains("10.110.0.50 in L2VNI 110"), "{found:?}");
     println!("{}: {}; {}", found.place, found.what, found.remedy);
-    pods[1].check(&["ip", "address", "del", "10.110.0.50/24", "dev", "eth0"]);
-    fixture.routers[0]
-        .node
-        .check(&["vtysh", "--vty_socket", "/run/perouter/frr", "-c", "clear evpn dup-addr vni 110 ip 10.110.0.50"])
-        .unwrap();
+    assert!(found.what.contains("0a:58:00:00:00:50") && found.place.vni == 110.try_into().ok(), "{found:?}");
+    let [_, second] = pods;
+    second.remove();
+    let forget = "clear evpn dup-addr vni 110";
+    fixture.routers[0].node.check(&["vtysh", "--vty_socket", "/run/perouter/frr", "-c", forget]).unwrap();
     await_clean(fixture);
 }

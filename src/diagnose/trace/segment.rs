@@ -60,7 +60,7 @@ pub(super) fn without_workload(address: IpAddr, (vni, gateway): (Vni, IpNet)) ->
         return TraceStep::new(TracePoint::Segment, true, text);
     }
     let text = format!(
-        "no workload with {address} is known in L2VNI {vni} ({}), here or behind another VTEP: none has sent a packet with it; see \
+        "no node knows a workload with {address} in L2VNI {vni} ({}): a workload is known from its first packet to the gateway on; see \
          `perouter macs {vni}`",
         gateway.trunc()
     );

@@ -137,8 +137,8 @@ fn a_host_of_the_fabric_is_followed_to_the_host() {
 #[rstest]
 #[case::gateway("172.30.1.1/24", "172.30.0.10/24", &["ok segment: 172.30.0.10 is the gateway of L2VNI 110: each node answers its own workloads"])]
 #[case::unknown("172.30.1.1/24", "172.30.0.1/24",
-    &["FAIL segment: no workload with 172.30.0.10 is known in L2VNI 110 (172.30.0.0/24), here or behind another VTEP: none has sent a \
-       packet with it; see `perouter macs 110`"])]
+    &["FAIL segment: no node knows a workload with 172.30.0.10 in L2VNI 110 (172.30.0.0/24): a workload is known from its first packet \
+       to the gateway on; see `perouter macs 110`"])]
 fn an_address_of_a_segment_without_a_workload(#[case] other: &str, #[case] gateway: &str, #[case] expected: &[&str]) {
     let gateways =
         [(110, gateway), (120, other)].map(|(vni, net)| (vni.try_into().unwrap(), vec![net.parse().unwrap()]));
