@@ -107,6 +107,8 @@ type FactsChange = fn(&mut Facts);
     &["warning establishing L3VNI : wait"])]
 #[case::down_for_long(|facts: &mut Facts| take_down(facts, 1, "OpenSent", "", None),
     &["error establishing L3VNI : wait"])]
+#[case::no_neighbors(|facts: &mut Facts| facts.sessions.retain(|session| session.vrf.is_some()),
+    &["error no-fabric-session Underlay spec.neighbors: add its leaf to the neighbors"])]
 #[case::password(|facts: &mut Facts| { take_down(facts, 1, "Active", "Waiting for peer OPEN", None);
         facts.tcp_causes.push(SessionCause { vrf: "red".parse().ok(), peer: HOST.into(), cause: "another password".into() }); },
     &["error wrong-password L3VNI spec.hostSession.passwordSecret: set the same password at both ends"])]
