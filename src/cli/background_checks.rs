@@ -16,7 +16,7 @@ use crate::status::{NodeStatus, publish};
 /// Between the reads that must have the same finding: routes may be on their way.
 const CONFIRM: Duration = Duration::from_secs(3);
 /// FRR does nothing else while it prints its tables: the reads take at most this part of the time.
-const PART: u32 = 200;
+const PART: u32 = 20;
 /// A router with more sessions, or with more prefixes of all its sessions, is checked by `perouter check` alone: its tables would cost
 /// the controller more memory than all else.
 const MOST_SESSIONS: usize = 100;

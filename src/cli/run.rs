@@ -47,7 +47,7 @@ pub struct RunArgs {
     #[arg(long)]
     change_node_index: bool,
     /// Seconds between checks of the routes of fabric and host, for status, metrics and alerts; 0: `perouter check` alone has them
-    #[arg(long, env = "PEROUTER_CHECK_INTERVAL", value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, env = "PEROUTER_CHECK_INTERVAL", value_name = "SECONDS", default_value_t = 60)]
     check_interval: u32,
 }
 
