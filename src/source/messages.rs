@@ -265,7 +265,7 @@ fn path_of_pointer(pointer: &str) -> String {
 }
 
 /// The value at a path such as `spec.neighbors[0].asn`.
-fn value_at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+pub(crate) fn value_at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     path.split(['.', '[']).try_fold(object, |value, part| match part.strip_suffix(']') {
         Some(index) => value.get(index.parse::<usize>().ok()?),
         None => value.get(part),

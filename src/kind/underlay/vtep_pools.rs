@@ -77,6 +77,7 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
+    use crate::frr::release::FRR_10_7;
     use crate::kernel::model::NicFacts;
     use crate::kind::UnderlaySpec;
     use crate::kind::object::Reason;
@@ -126,6 +127,7 @@ mod tests {
         #[case] expected: Option<(&str, &str, u32)>,
     ) {
         let facts = addresses.map_or_else(|| NodeFacts { nics: None, ..facts() }, |addresses| node(&addresses));
+        let facts = NodeFacts { release: FRR_10_7, ..facts };
         let plan = plan(&objects(pools, leaf), &facts);
         let found: Vec<_> = plan.rejected.iter().map(|r| (r.reason, r.field.as_str(), r.message.as_str())).collect();
         let Some((field, part, index)) = expected else { return assert_eq!(found, []) };

@@ -205,8 +205,8 @@ fn a_key_that_occurs_twice_is_reported_with_both_lines(#[case] name: &str, #[cas
 #[rstest]
 #[case::by_name(
     "a.json",
-    "[\n{\"a\": 1,}]\n",
-    "a.json:2: document: not JSON: trailing comma: check quotes, commas and brackets here and above"
+    "[\n{\"a\": 1 \"b\": 2}]\n",
+    "a.json:2: document: not JSON: expected `,` or `}`: check quotes, commas and brackets here and above"
 )]
 #[case::by_brace(
     "a.yaml",

@@ -139,10 +139,13 @@ impl Schema {
     /// such a field or that compares the value of one adds nothing.
     fn broken_rules(&self, evaluator: &Evaluator, object: &Value, structural: &[Violation]) -> Vec<Violation> {
         let reported = |path: &str| structural.iter().any(|violation| violation.field == path);
+        // An item beyond the limit of its list is no part of the object.
+        let fields = structural.iter().map(|violation| violation.field.as_str());
+        let wrong: Vec<&str> = fields.filter(|field| messages::value_at(object, field).is_some()).collect();
         let broken = evaluator.broken(&self.rules, object).into_iter();
         broken
             .filter(|rule| structural.is_empty() || rule.is_evaluated)
-            .filter(|rule| !structural.iter().any(|violation| rule.compares(&violation.field)))
+            .filter(|rule| !wrong.iter().any(|field| rule.compares(field)))
             .map(|BrokenRule { field, message, .. }| messages::cel_rule(field, message, object))
             .filter(|violation| !reported(&violation.field))
             .collect()
