@@ -1,6 +1,8 @@
 //! What is said of a line of a file, in several forms. In: rejections, notes and warnings. Out: text with the line and a caret, SARIF, or
 //! an annotation of a workflow of GitHub.
 
+use std::ops::Range;
+
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -110,21 +112,30 @@ pub fn snippet(diagnostic: &Diagnostic, text: Option<&str>) -> String {
     else {
         return format!("{}: {}\n  --> {at}", diagnostic.level.as_str(), diagnostic.sentence());
     };
-    let line = if diagnostic.is_of_unknown_field() {
+    let (line, span) = if diagnostic.is_of_unknown_field() {
         key_alone(line, &diagnostic.field)
     } else {
-        shown(line, &diagnostic.field)
+        let line = shown(line, &diagnostic.field);
+        let span = span(&line, &diagnostic.field);
+        (line, span)
     };
-    let annotation = AnnotationKind::Primary.span(span(&line, &diagnostic.field));
+    let annotation = AnnotationKind::Primary.span(span);
     let group = title.element(Snippet::source(&line).line_start(index).path(&at.file).annotation(annotation));
     Renderer::plain().render(&[group])
 }
 
-/// The key of a field, indented as its line.
-fn key_alone(line: &str, field: &str) -> String {
+/// The key of a field, indented as its line, and where it is.
+fn key_alone(line: &str, field: &str) -> (String, Range<usize>) {
     let indent = line.len() - line.trim_start().len();
-    let key = field.rsplit('.').next().unwrap_or_default();
-    format!("{}{key}: …", line.get(..indent).unwrap_or_default())
+    let key = last_key(field);
+    (format!("{}{key}: …", line.get(..indent).unwrap_or_default()), indent..indent + key.len())
+}
+
+/// The last key of a path. One with a dot is in brackets, where an index is a number.
+fn last_key(field: &str) -> &str {
+    let in_brackets = field.strip_suffix(']').and_then(|field| field.rsplit_once('[')).map(|(_, key)| key);
+    let is_key = |key: &&str| !key.bytes().all(|b| b.is_ascii_digit());
+    in_brackets.filter(is_key).unwrap_or_else(|| field.rsplit('.').next().unwrap_or_default())
 }
 
 /// The line, without what may be a password.
@@ -140,8 +151,8 @@ fn shown(line: &str, field: &str) -> String {
     }
 }
 
-/// The value of a field in a line; its key where the value is below it; else the line.
-fn span(line: &str, field: &str) -> std::ops::Range<usize> {
+/// The value of a field in a line, of an item of a list that item; its key where the value is below it; else the line.
+fn span(line: &str, field: &str) -> Range<usize> {
     let begin = line.len() - line.trim_start().len();
     let all = begin..line.trim_end().len().max(begin + 1).min(line.len());
     let Some(name) = field.rsplit('.').next().and_then(|last| last.split('[').next()).filter(|name| !name.is_empty())
@@ -158,7 +169,22 @@ fn span(line: &str, field: &str) -> std::ops::Range<usize> {
         |c: char| if value.starts_with(['{', '[']) { c == '}' || c == ']' } else { matches!(c, ',' | '}' | ']' | '#') };
     let end = value.find(closing).map_or(value.len(), |end| if value.starts_with(['{', '[']) { end + 1 } else { end });
     let length = value.get(..end).unwrap_or(value).trim_end().len();
-    if length == 0 { at..after - 1 } else { begin..begin + length }
+    if length == 0 {
+        return at..after - 1;
+    }
+    let index = field.strip_suffix(']').and_then(|field| field.rsplit_once('[')?.1.parse().ok());
+    let item = index.and_then(|index| item_of_list(line.get(begin..begin + length)?, index));
+    item.map_or(begin..begin + length, |item| begin + item.start..begin + item.end)
+}
+
+/// Where an item is in a list in brackets of plain values.
+fn item_of_list(list: &str, index: usize) -> Option<Range<usize>> {
+    let inside = list.strip_prefix('[')?.strip_suffix(']').filter(|inside| !inside.contains(['[', '{']))?;
+    let item = inside.split(',').nth(index)?;
+    let text = item.trim();
+    let begin = 1 + inside.split(',').take(index).map(|before| before.len() + 1).sum::<usize>();
+    let begin = begin + item.len() - item.trim_start().len();
+    (!text.is_empty()).then(|| begin..begin + text.len())
 }
 
 /// SARIF 2.1.0, one run.
@@ -212,7 +238,10 @@ mod tests {
     #[case("spec: {asn: 1, vni: 0}", "spec.vni", "0")]
     #[case("- {address: 10.0.0.1, asn: x}", "spec.neighbors[0].asn", "x")]
     #[case("  nics: [a, b]", "spec.nics", "[a, b]")]
-    #[case("  nics: [a, b]", "spec.nics[1]", "[a, b]")]
+    #[case("  nics: [a, b]", "spec.nics[1]", "b")]
+    #[case("  gatewayIPs: [ '10.0.0.1/24' , 10.0.1.1/24, 10.0.2.1/24 ]", "spec.gatewayIPs[2]", "10.0.2.1/24")]
+    #[case("  nics: [a, b]", "spec.nics[2]", "[a, b]")]
+    #[case("  neighbors: [{asn: 1, port: 2}, {asn: 3}]", "spec.neighbors[1]", "[{asn: 1, port: 2}")]
     #[case("  localcidr:", "spec.localcidr", "localcidr")]
     #[case(r#"{"vni": 0}"#, "spec.vni", "0")]
     #[case("  - 10.0.0.0/8", "spec.x[0]", "- 10.0.0.0/8")]
@@ -233,6 +262,25 @@ mod tests {
         assert!(hidden.contains("1 | password: …") && !hidden.contains("hunter2"), "{hidden}");
         let without = snippet(&diagnostic(9, "spec.vni"), Some("spec:\n"));
         assert!(without.ends_with("\n  --> a,b.yaml:9"), "{without}");
+    }
+
+    #[rstest]
+    #[case("  - vpn: hunter2", "spec.vpn", "vpn")]
+    #[case("{\"spec\": {\"vpn\": 1}}", "spec.vpn", "vpn")]
+    #[case("    a.b/c: 1", "spec.labels[a.b/c]", "a.b/c")]
+    #[case("    vpn: 1", "spec.neighbors[3].vpn", "vpn")]
+    fn the_caret_of_an_unknown_field_is_below_its_name(
+        #[case] line: &str,
+        #[case] field: &str,
+        #[case] expected: &str,
+    ) {
+        let (shown, span) = key_alone(line, field);
+        assert_eq!(&shown[span], expected);
+        let unknown = Diagnostic { message: format!("{NO_FIELD}: did you mean vrf?"), ..diagnostic(1, field) };
+        let text = snippet(&unknown, Some(line));
+        let (key, caret) = (text.lines().rev().nth(1).unwrap(), text.lines().last().unwrap());
+        assert_eq!(key.find(expected), caret.find('^'), "{text}");
+        assert_eq!(caret.matches('^').count(), expected.len(), "{text}");
     }
 
     #[test]

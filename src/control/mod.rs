@@ -95,6 +95,8 @@ pub struct Controller<K, R> {
     /// What the checks of routes have found, which others run.
     checks: watch::Receiver<Vec<Finding>>,
     last: Option<Report>,
+    /// Why the last pass was not started.
+    pass_error: Option<String>,
     /// As in its file.
     accepted: LastAccepted,
     last_change: PassSummary,
@@ -128,6 +130,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             outputs,
             checks,
             last: None,
+            pass_error: None,
             accepted,
             last_change: PassSummary::default(),
             former,
@@ -199,9 +202,12 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
     /// One pass. Returns when the next one is due without any other reason.
     async fn pass(&mut self, snapshot: &Arc<Snapshot>) -> Duration {
         let (failed, has_news) = match self.reconciler.pass(snapshot).await {
-            Ok(report) => (!report.failures.is_empty(), self.note(report)),
+            Ok(report) => {
+                self.pass_error = None;
+                (!report.failures.is_empty(), self.note(report))
+            }
             Err(error) => {
-                log_pass_error(&error);
+                self.log_pass_error(&error);
                 self.outputs.metrics.blind_pass();
                 (true, true)
             }
@@ -220,6 +226,17 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         if self.verifies { VERIFY } else { IDLE }
     }
 
+    /// Once as long as it stays the same.
+    fn log_pass_error(&mut self, error: &PassError) {
+        let text = remedy::text(error);
+        if self.pass_error.as_ref() == Some(&text) {
+            tracing::debug!(error = text, "reconcile pass still not started");
+        } else {
+            tracing::error!(error = text, "reconcile pass not started, will be tried again");
+            self.pass_error = Some(text);
+        }
+    }
+
     fn save_accepted(&mut self) {
         if self.accepted == *self.reconciler.accepted() {
             return;
@@ -232,11 +249,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
 
     /// Takes note of a pass. Returns whether it did or found something else than the last one.
     fn note(&mut self, report: Report) -> bool {
-        for (scope, failures) in &report.failures {
-            for failure in failures {
-                tracing::error!(%scope, error = remedy::text(failure), "not in place, will be tried again");
-            }
-        }
+        log_failures(&report.failures, self.last.as_ref().map(|last| &last.failures));
         let last_plan = self.last.as_ref().map(|last| Arc::clone(&last.plan));
         let known: BTreeSet<&Rejection> = last_plan.iter().flat_map(|plan| &plan.rejected).collect();
         for rejection in report.plan.rejected.iter().filter(|rejection| !known.contains(rejection)) {
@@ -351,14 +364,23 @@ fn findings(status: &mut NodeStatus, observed: &Observed, answers: bool) -> Vec<
     })
 }
 
-fn log_pass_error(error: &PassError) {
-    tracing::error!(error = error as &dyn std::error::Error, "reconcile pass not started, will be tried again");
+/// Logs what is not in place: once as long as it stays the same.
+fn log_failures(failures: &BTreeMap<Scope, Vec<Failure>>, last: Option<&BTreeMap<Scope, Vec<Failure>>>) {
+    for (scope, list) in failures {
+        let known = last.and_then(|last| last.get(scope)).map(remedy::texts).unwrap_or_default();
+        for error in remedy::texts(list) {
+            if known.contains(&error) {
+                tracing::debug!(%scope, error, "still not in place");
+            } else {
+                tracing::error!(%scope, error, "not in place, will be tried again");
+            }
+        }
+    }
 }
 
 /// Each failure as users see it.
 fn texts(failures: &BTreeMap<Scope, Vec<Failure>>) -> BTreeMap<Scope, Vec<String>> {
-    let text = |failure: &Failure| remedy::text(failure);
-    failures.iter().map(|(scope, list)| (scope.clone(), list.iter().map(text).collect())).collect()
+    failures.iter().map(|(scope, list)| (scope.clone(), remedy::texts(list))).collect()
 }
 
 /// The first scopes, and how many there are besides.

@@ -82,8 +82,11 @@ fn objects(facts: &Facts) -> Vec<Finding> {
     if facts.vteps.is_empty() && facts.objects.is_some() {
         let what = "no Underlay is accepted for this node";
         let none = Finding::new(FindingSeverity::Error, Area::Objects, FindingKind::NoUnderlay, what);
-        found
-            .push(none.remedied_by("create one whose nodeSelector matches this node, or fix the one that is rejected"));
+        found.push(
+            none.remedied_by(
+                "create an Underlay whose nodeSelector matches this node, or fix the one that is rejected",
+            ),
+        );
     }
     found
 }
@@ -105,7 +108,7 @@ fn object(checked: &CheckedObject) -> Option<Finding> {
             FindingKind::ObjectFailed,
             format!("not in place: {message}"),
         )
-        .remedied_by("it is tried again; the log of the controller has each attempt"),
+        .remedied_by("correct what the message names: it is tried again at least every 30 s"),
         ObjectOutcome::Rejected => {
             let in_force = if checked.last_accepted_in_force { "; its last accepted version is in force" } else { "" };
             // The message of a rejection ends with the remedy.

@@ -126,9 +126,10 @@ impl<'a> Check<'a> {
                 None
             }
             None => {
+                let SecretKey { namespace, name, key } = key;
                 let text = format!(
-                    "Secret {}/{} does not exist or has no key {}: create it",
-                    key.namespace, key.name, key.key
+                    "Secret {namespace}/{name} does not exist or has no key {key}: create Secret {name} in namespace \
+                     {namespace} with the password in its key {key}"
                 );
                 self.reject(Reason::SecretMissing, field, text);
                 None

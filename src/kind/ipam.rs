@@ -61,6 +61,22 @@ pub fn vtep(pool: &IpNet, index: u32) -> Result<IpAddr, PoolTooSmall> {
     pick(pool, index, 0)
 }
 
+/// Nodes of a cluster, at most: Kubernetes supports no more.
+const NODES: u32 = 5000;
+
+/// The least index of a node whose VTEP in `pool` is an address of `subnet`; `None` if no node that may exist has one there. `own`:
+/// an index that does exist.
+pub fn first_vtep_in(subnet: &IpNet, pool: &IpNet, own: u32) -> Option<u32> {
+    if subnet.max_prefix_len() != pool.max_prefix_len() {
+        return None;
+    }
+    let (first, last) = hosts(pool);
+    let (low, high) = (number(subnet.network()), number(subnet.broadcast()));
+    let offset = low.saturating_sub(first);
+    let exists = first + offset <= last.min(high) && offset <= u128::from(own.max(NODES - 1));
+    u32::try_from(offset).ok().filter(|_| exists && high >= first)
+}
+
 /// The address of the host of node `index` in its sessions: host address `index + 1` of `pool`.
 pub fn source(pool: &IpNet, index: u32) -> Result<IpAddr, PoolTooSmall> {
     pick(pool, index, 0)
@@ -147,6 +163,32 @@ mod tests {
     fn vtep_is_host_address_index_plus_one(#[case] pool: &str, #[case] index: u32, #[case] want: Result<&str, &str>) {
         let got = vtep(&net(pool), index).map(|ip| ip.to_string()).map_err(|e| e.to_string());
         assert_eq!(got.as_deref().map_err(String::as_str), want);
+    }
+
+    #[rstest]
+    #[case::same("100.65.0.0/24", "100.65.0.0/24", 0, Some(0))]
+    #[case::inside("100.65.0.128/25", "100.65.0.0/24", 0, Some(127))]
+    #[case::around("100.64.0.0/10", "100.65.0.0/24", 0, Some(0))]
+    #[case::beside("100.65.1.0/24", "100.65.0.0/24", 0, None)]
+    #[case::network_address("100.65.0.0/32", "100.65.0.0/24", 0, None)]
+    #[case::broadcast_address("100.65.0.255/32", "100.65.0.0/24", 0, None)]
+    #[case::first_address("100.65.0.1/32", "100.65.0.0/24", 0, Some(0))]
+    #[case::last_address("100.65.0.254/32", "100.65.0.0/24", 0, Some(253))]
+    #[case::link_in_a_large_pool("10.255.0.0/31", "10.0.0.0/8", 0, None)]
+    #[case::begin_of_a_large_pool("10.0.0.6/31", "10.0.0.0/8", 0, Some(5))]
+    #[case::last_node("10.0.19.136/32", "10.0.0.0/8", 0, Some(4999))]
+    #[case::after_the_last_node("10.0.19.137/32", "10.0.0.0/8", 0, None)]
+    #[case::larger_index("10.0.19.137/32", "10.0.0.0/8", 5000, Some(5000))]
+    #[case::ipv6("2001:db8:65::/120", "2001:db8:65::/64", 0, Some(0))]
+    #[case::ipv6_beyond("2001:db8:65::1:0/120", "2001:db8:65::/64", 0, None)]
+    #[case::other_family("::/0", "10.0.0.0/8", 0, None)]
+    fn a_subnet_may_have_the_vtep_of_a_node(
+        #[case] subnet: &str,
+        #[case] pool: &str,
+        #[case] own: u32,
+        #[case] want: Option<u32>,
+    ) {
+        assert_eq!(first_vtep_in(&net(subnet), &net(pool), own), want);
     }
 
     #[rstest]

@@ -94,6 +94,27 @@ impl OvsError {
         matches!(self, Self::Unreachable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
 
+    /// Whether there is no database to use, which is so for every change.
+    pub fn is_absent(&self) -> bool {
+        match self {
+            Self::Shared(error) => error.is_absent(),
+            Self::Unreachable { .. }
+            | Self::DeletedDirectory { .. }
+            | Self::Connection(_)
+            | Self::Closed
+            | Self::NoAnswer
+            | Self::Json(_) => true,
+            Self::Unexpected(_)
+            | Self::Rejected { .. }
+            | Self::NoBridge(_)
+            | Self::ForeignBridge(_)
+            | Self::ForeignPort { .. }
+            | Self::PortElsewhere { .. }
+            | Self::NotApplied
+            | Self::NotAttached { .. } => false,
+        }
+    }
+
     /// Whether another attempt may succeed without an event at the socket: nobody listens on it, or the server hangs.
     pub fn may_pass(&self) -> bool {
         match self {

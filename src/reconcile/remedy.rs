@@ -7,8 +7,22 @@ use std::iter::successors;
 use crate::kernel::OpError;
 use crate::ovs::OvsError;
 
-/// An error with its causes and remedies in one line.
+/// The failures of a scope, each text once.
+pub fn texts<'a, E: Error + 'static>(failures: impl IntoIterator<Item = &'a E>) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    for text in failures.into_iter().map(|failure| text(failure)) {
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    texts
+}
+
+/// An error with its causes and remedies in one line. Where Open vSwitch is absent, what it was to do says nothing.
 pub fn text(error: &(dyn Error + 'static)) -> String {
+    let of_absent =
+        |error: &&(dyn Error + 'static)| matches!(error.downcast_ref(), Some(OpError::Ovs(ovs)) if ovs.is_absent());
+    let error = successors(Some(error), |error| (*error).source()).find(of_absent).unwrap_or(error);
     let with_remedy = |error: &(dyn Error + 'static)| match error.downcast_ref().and_then(remedy) {
         Some(remedy) => format!("{error}: {remedy}"),
         None => error.to_string(),
@@ -69,10 +83,17 @@ fn ovs_remedy(error: &OvsError) -> Option<String> {
         OvsError::DeletedDirectory { .. } => Some(format!(
             "restart the Pod of the controller, whose mount shows the deleted directory instead of the new one; {rest}"
         )),
-        OvsError::Unreachable { .. } => Some(format!(
-            "start Open vSwitch (openvswitch-switch), set --ovs-socket to its socket, or change spec.hostMaster; {rest}, and the \
-             bridge gets its port when Open vSwitch appears"
-        )),
+        // The socket is there.
+        OvsError::Unreachable { .. } if error.may_pass() => {
+            Some(format!("start Open vSwitch (openvswitch-switch); {rest}"))
+        }
+        OvsError::Unreachable { path, .. } => {
+            let dir = path.parent().unwrap_or(path).display();
+            Some(format!(
+                "install or start Open vSwitch (openvswitch-switch), mount {dir} of the node into the Pod of the controller, or set \
+                 --ovs-socket; {rest}"
+            ))
+        }
         OvsError::NoBridge(bridge) => Some(format!(
             "create it (ovs-vsctl add-br {bridge}), or name another one in spec.hostMaster.ovsBridge.name; {rest}, and the bridge \
              gets its port when it appears"
@@ -134,9 +155,17 @@ mod tests {
             path: "/run/openvswitch/db.sock".into(),
             source: std::io::Error::from_raw_os_error(2),
         }))),
-        "the database of Open vSwitch is not reachable at /run/openvswitch/db.sock: start Open vSwitch (openvswitch-switch), set \
-         --ovs-socket to its socket, or change spec.hostMaster; the rest of the segment is in place, and the bridge gets its port \
-         when Open vSwitch appears: No such file or directory (os error 2)"
+        "the database of Open vSwitch is not reachable at /run/openvswitch/db.sock: install or start Open vSwitch \
+         (openvswitch-switch), mount /run/openvswitch of the node into the Pod of the controller, or set --ovs-socket; the rest of \
+         the segment is in place: No such file or directory (os error 2)"
+    )]
+    #[case::nobody_listens(
+        OpError::Ovs(OvsError::Unreachable {
+            path: "/run/openvswitch/db.sock".into(),
+            source: std::io::Error::from_raw_os_error(111),
+        }),
+        "the database of Open vSwitch is not reachable at /run/openvswitch/db.sock: start Open vSwitch (openvswitch-switch); the \
+         rest of the segment is in place: Connection refused (os error 111)"
     )]
     #[case::no_permission(
         OpError::Ovs(OvsError::Unreachable {
@@ -170,9 +199,33 @@ mod tests {
         "EBUSY: Device or resource busy: in use"
     )]
     fn a_failure_names_its_remedy(#[case] source: OpError, #[case] expected: &str) {
-        let name = OwnedName::Vni(Role::HostVeth, Vni::try_from(100).unwrap());
+        let op = if matches!(&source, OpError::Ovs(error) if error.is_absent()) {
+            ""
+        } else {
+            "host: link set host-100 up: "
+        };
+        assert_eq!(text(&failure(100, source)), format!("{op}{expected}"));
+    }
+
+    fn failure(vni: u32, source: OpError) -> Failure {
+        let name = OwnedName::Vni(Role::HostVeth, Vni::try_from(vni).unwrap());
         let op = Box::new(KernelOp::SetUp(LinkKey { netns: Netns::Host, name }));
-        let failure = Failure::Kernel(KernelError::Op { op, source });
-        assert_eq!(text(&failure), format!("host: link set host-100 up: {expected}"));
+        Failure::Kernel(KernelError::Op { op, source })
+    }
+
+    #[test]
+    fn the_absence_of_open_vswitch_is_said_once() {
+        let absent = || {
+            let error =
+                OvsError::Unreachable { path: "/run/db.sock".into(), source: std::io::Error::from_raw_os_error(2) };
+            OpError::Ovs(OvsError::Shared(Arc::new(error)))
+        };
+        let no_bridge = OpError::Ovs(OvsError::NoBridge("pods".parse().unwrap()));
+        let found = texts(&[failure(100, absent()), failure(101, absent()), failure(101, no_bridge)]);
+        let begins = [
+            "the database of Open vSwitch is not reachable at /run/db.sock: ",
+            "host: link set host-101 up: Open vSwitch has",
+        ];
+        assert!(found.len() == 2 && found.iter().zip(begins).all(|(text, begin)| text.starts_with(begin)), "{found:?}");
     }
 }

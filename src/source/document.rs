@@ -2,11 +2,14 @@
 //! is wrong with it, and lines counted within the document. Objects of other API groups are ignored. It must not know other
 //! documents or files.
 
+use std::path::Path;
+
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::messages::{self, MAX_VIOLATIONS, Violation, distance, shortened};
 use super::schema::Schemas;
-use super::yaml::{self, YamlNode};
+use super::yaml::{self, SyntaxError, YamlNode};
 use crate::kind::{GROUP, Kind, ObjectRef, Reason, Spec, VERSION};
 use crate::printable::printable;
 
@@ -67,6 +70,25 @@ impl ReadLimits {
     }
 }
 
+/// How a file is written, for messages: JSON is read as the YAML that it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notation {
+    /// YAML.
+    Yaml,
+    /// JSON.
+    Json,
+}
+
+impl Notation {
+    /// That of a file: JSON by its name, or by a brace and a key in quotes with which it begins.
+    pub fn of(path: &Path, text: &str) -> Self {
+        let begins_with_key =
+            || text.trim_start().strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with('"'));
+        let is_json = path.extension().is_some_and(|extension| extension == "json") || begins_with_key();
+        if is_json { Self::Json } else { Self::Yaml }
+    }
+}
+
 /// An object of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
@@ -91,10 +113,12 @@ pub struct DocumentError {
     pub reason: Reason,
     /// What is wrong, and the remedy.
     pub message: String,
+    /// Line of the first of two fields of one name, which the message of the second does not say.
+    pub first: Option<u64>,
 }
 
 /// Reads the text of one document within what is `left` for its file.
-pub fn read(text: &str, schemas: &Schemas, left: &mut ReadLimits) -> Vec<Document> {
+pub fn read(text: &str, notation: Notation, schemas: &Schemas, left: &mut ReadLimits) -> Vec<Document> {
     let ReadLimits { nodes, calls, exceeded } = left;
     *nodes = nodes.saturating_sub(DOCUMENT_NODES);
     match yaml::parse_within(nodes, text) {
@@ -104,10 +128,27 @@ pub fn read(text: &str, schemas: &Schemas, left: &mut ReadLimits) -> Vec<Documen
             if let Some(line) = template_line(text) {
                 return vec![unreadable(line, "", TEMPLATE.to_owned())];
             }
-            let message = format!("not YAML: {}: check quotes, brackets and indentation here and above", error.message);
-            vec![unreadable(error.line, "", message)]
+            vec![syntax_error(text, notation, error)]
         }
     }
+}
+
+/// Stands for a document that is not YAML, or not JSON.
+fn syntax_error(text: &str, notation: Notation, error: SyntaxError) -> Document {
+    let SyntaxError { line, message, first } = error;
+    let is_json = first.is_none() && notation == Notation::Json;
+    let of_json = is_json.then(|| serde_json::from_str::<IgnoredAny>(text).err()).flatten();
+    let (line, message) = match (first, of_json) {
+        (Some(_), _) => (line, shortened(&message)),
+        (None, Some(error)) => {
+            let what = error.to_string();
+            let what = what.split(" at line ").next().unwrap_or(&what);
+            let message = format!("not JSON: {what}: check quotes, commas and brackets here and above");
+            (u64::try_from(error.line()).unwrap_or_default().max(1), message)
+        }
+        (None, None) => (line, format!("not YAML: {message}: check quotes, brackets and indentation here and above")),
+    };
+    unreadable_error(DocumentError { line, field: String::new(), reason: Reason::Unreadable, message, first })
 }
 
 /// Stands for the documents that are left when the limits of their file are used up.
@@ -141,7 +182,7 @@ fn limited(mut documents: Vec<Document>) -> Vec<Document> {
             errors.truncate(left);
             errors.extend((left > 0).then(|| {
                 let Violation { field, message } = messages::more();
-                DocumentError { line: document.line, field, reason: Reason::Invalid, message }
+                DocumentError { line: document.line, field, reason: Reason::Invalid, message, first: None }
             }));
         }
         left = left.saturating_sub(had);
@@ -152,9 +193,12 @@ fn limited(mut documents: Vec<Document>) -> Vec<Document> {
 
 /// A document that does not say which object it is.
 fn unreadable(line: u64, field: &str, message: String) -> Document {
-    let error = DocumentError { line, field: field.to_owned(), reason: Reason::Unreadable, message };
+    unreadable_error(DocumentError { line, field: field.to_owned(), reason: Reason::Unreadable, message, first: None })
+}
+
+fn unreadable_error(error: DocumentError) -> Document {
     let object = ObjectRef { kind: Kind::Document, namespace: "?".to_owned(), name: "?".to_owned() };
-    Document { object, identified: false, line, spec: Err(vec![error]) }
+    Document { object, identified: false, line: error.line, spec: Err(vec![error]) }
 }
 
 fn objects(node: &YamlNode, schemas: &Schemas, budget: &mut usize) -> Vec<Document> {
@@ -244,7 +288,7 @@ fn shown(name: &str) -> String {
 
 fn located(violation: Violation, node: &YamlNode) -> DocumentError {
     let Violation { field, message } = violation;
-    DocumentError { line: node.line_of(&field), field, reason: Reason::Invalid, message }
+    DocumentError { line: node.line_of(&field), field, reason: Reason::Invalid, message, first: None }
 }
 
 /// What the API server requires of names: a DNS subdomain for the object, a DNS label for the namespace (RFC 1123).
@@ -297,7 +341,7 @@ mod tests {
 
     /// The document of a file that has no other.
     fn read_alone(text: &str) -> Vec<Document> {
-        read(text, &Schemas::new().unwrap(), &mut ReadLimits::of_file(text.len()))
+        read(text, Notation::Yaml, &Schemas::new().unwrap(), &mut ReadLimits::of_file(text.len()))
     }
 
     fn header(kind: &str, name: &str) -> String {
@@ -340,7 +384,7 @@ mod tests {
     fn the_work_and_the_errors_of_a_document_are_limited(#[case] text: &str) {
         let (schemas, start) = (Schemas::new().unwrap(), Instant::now());
         let mut left = ReadLimits { calls: 1000, ..ReadLimits::of_file(text.len()) };
-        let documents = read(text, &schemas, &mut left);
+        let documents = read(text, Notation::Yaml, &schemas, &mut left);
         let (errors, seconds) = (errors(&documents), start.elapsed().as_secs());
         assert!(!errors.is_empty() && errors.len() <= MAX_VIOLATIONS + 1, "{}", errors.len());
         assert!(errors.iter().all(|error| error.len() < 4000), "{errors:?}");
@@ -386,10 +430,12 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_of_a_list_that_is_too_long_are_not_evaluated() {
+    fn of_a_list_that_is_too_long_the_first_items_are_validated() {
         let neighbors = repeated(20_000, |_| "{asn: 1, address: 10.0.0.1},".to_owned());
-        let wanted = format!("spec.neighbors: has {} items: use at most 64", neighbors.matches('{').count());
-        assert_eq!(errors(&read_alone(&underlay(&neighbors))), [wanted]);
+        let too_long =
+            format!("spec.neighbors[64]: the list has {} items: use at most 64", neighbors.matches('{').count());
+        let twice = "spec.neighbors: two neighbors have the same address or interface: remove one";
+        assert_eq!(errors(&read_alone(&underlay(&neighbors))), [twice, &too_long]);
     }
 
     /// A small document that repeats much by aliases costs as much as one that is written out.
@@ -411,10 +457,10 @@ mod tests {
         let text = format!("apiVersion: v1\nkind: List\nitems:\n{}{}{}", object(1), object(2), object(3));
         let schemas = Schemas::new().unwrap();
         let (before, mut left) = (ReadLimits::of_file(text.len()), ReadLimits::of_file(text.len()));
-        assert!(errors(&read(&text, &schemas, &mut left)).is_empty());
+        assert!(errors(&read(&text, Notation::Yaml, &schemas, &mut left)).is_empty());
         let calls = left.used_of(before).calls;
         assert!(calls > 0 && calls.is_multiple_of(3), "{calls}");
-        let documents = read(&text, &schemas, &mut ReadLimits { calls: calls / 3 * 2, ..before });
+        let documents = read(&text, Notation::Yaml, &schemas, &mut ReadLimits { calls: calls / 3 * 2, ..before });
         assert_eq!(documents.iter().map(|document| document.spec.is_ok()).collect::<Vec<_>>(), [true, true, false]);
         assert!(documents[2].identified && documents[2].object.name == "x3");
         assert!(errors(&documents)[0].starts_with(TOO_MUCH));
@@ -427,10 +473,10 @@ mod tests {
         };
         let (schemas, whole) = (Schemas::new().unwrap(), ReadLimits::of_file(1 << 20));
         let mut left = whole;
-        assert!(errors(&read(&text(1), &schemas, &mut left)).is_empty());
+        assert!(errors(&read(&text(1), Notation::Yaml, &schemas, &mut left)).is_empty());
         let one = left.used_of(whole);
         let mut left = ReadLimits { nodes: one.nodes * 3, calls: one.calls * 2 + 1, exceeded: false };
-        let valid = |left: &mut ReadLimits, n| read(&text(n), &schemas, left)[0].spec.is_ok();
+        let valid = |left: &mut ReadLimits, n| read(&text(n), Notation::Yaml, &schemas, left)[0].spec.is_ok();
         assert!(valid(&mut left, 1) && left.use_again(one) && !left.are_exceeded());
         assert!(!left.use_again(one) && !valid(&mut left, 3) && left.are_exceeded());
         let mut left = ReadLimits { nodes: one.nodes * 2 - 1, ..whole };

@@ -41,16 +41,17 @@ pub(crate) fn structural(error: &ValidationError<'_>, schema: &Value) -> Vec<Vio
             let message = format!("is missing: {}", property.map_or_else(|| "set it".to_owned(), how_to_set));
             vec![Violation { field: join_path(&field, name), message }]
         }
+        // The first item that is too many.
+        ValidationErrorKind::MaxItems { limit } => {
+            let items = error.instance().as_array().map_or(0, Vec::len);
+            let message = format!("the list has {items} items: use at most {limit}");
+            vec![Violation { field: format!("{field}[{limit}]"), message }]
+        }
         kind => {
             let value = shown(&field, error.instance());
             vec![Violation { message: invalid_value(kind, error, &value, node), field }]
         }
     }
-}
-
-/// Whether a list or mapping is longer than allowed.
-pub(crate) fn is_about_size(error: &ValidationError<'_>) -> bool {
-    matches!(error.kind(), ValidationErrorKind::MaxItems { .. } | ValidationErrorKind::MaxProperties { .. })
 }
 
 /// What stands for the violations after the first [`MAX_VIOLATIONS`].
@@ -122,9 +123,6 @@ fn invalid_value(kind: &ValidationErrorKind, error: &ValidationError<'_>, shown:
             format!("{shown} has {length} characters: use at most {limit}")
         }
         ValidationErrorKind::MinLength { .. } => "is empty: set a value or remove the field".to_owned(),
-        ValidationErrorKind::MaxItems { limit } => {
-            format!("has {} items: use at most {limit}", value.as_array().map_or(0, Vec::len))
-        }
         ValidationErrorKind::MinItems { limit } => {
             format!("has {} items: use at least {limit}", value.as_array().map_or(0, Vec::len))
         }
@@ -132,12 +130,27 @@ fn invalid_value(kind: &ValidationErrorKind, error: &ValidationError<'_>, shown:
             format!("has {} entries: use at most {limit}", value.as_object().map_or(0, serde_json::Map::len))
         }
         ValidationErrorKind::Enum { options } => {
-            let options: Vec<String> = options.as_array().into_iter().flatten().map(Value::to_string).collect();
+            let options: Vec<&Value> = options.as_array().into_iter().flatten().collect();
+            if let Some(nearest) = nearest_option(value, &options) {
+                return format!("{shown} is not allowed: did you mean {nearest}?");
+            }
+            let options: Vec<String> = options.into_iter().map(Value::to_string).collect();
             format!("{shown} is not allowed: use {}", options.join(", "))
         }
         ValidationErrorKind::Type { kind } => wrong_type(kind, value, shown),
         _ => shortened(&error.to_string()),
     }
+}
+
+/// The one of the options that a value nearly is.
+fn nearest_option<'a>(value: &Value, options: &[&'a Value]) -> Option<&'a str> {
+    let text = value.as_str()?;
+    let mut by_edits: Vec<_> =
+        options.iter().filter_map(|option| option.as_str()).map(|o| (distance(text, o), o)).collect();
+    by_edits.sort_unstable();
+    let (edits, nearest) = *by_edits.first()?;
+    let is_alone = by_edits.get(1).is_none_or(|(next, _)| *next > edits);
+    (is_alone && edits <= 2 && 2 * edits < nearest.len()).then_some(nearest)
 }
 
 fn range(node: &Value) -> String {
@@ -252,7 +265,7 @@ fn path_of_pointer(pointer: &str) -> String {
 }
 
 /// The value at a path such as `spec.neighbors[0].asn`.
-fn value_at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+pub(crate) fn value_at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     path.split(['.', '[']).try_fold(object, |value, part| match part.strip_suffix(']') {
         Some(index) => value.get(index.parse::<usize>().ok()?),
         None => value.get(part),

@@ -205,7 +205,9 @@ fn a_segment_goes_and_comes_with_its_l3vni() {
     let rejected = fixture.router().await_l2vni("layer2", ObjectState::Rejected);
     assert_eq!(rejected.reason, "DependencyFailed");
     assert!(
-        rejected.message.contains("L3VNI openperouter-system/red is not accepted for this node: create it"),
+        rejected
+            .message
+            .contains("L3VNI openperouter-system/red is not accepted for this node: create L3VNI red in namespace"),
         "{rejected:?}"
     );
     until_true("no link of the segment", || !links(&node).values().flatten().any(|link| link.ends_with("110")));

@@ -23,7 +23,7 @@ pub fn of_yaml(text: &str, index: u32) -> Snapshot {
     let lines = u64::try_from(text.split(['\n', '\r']).count()).unwrap_or(u64::MAX);
     let mut left = document::ReadLimits::of_file(text.len());
     for (before, part) in yaml::split_documents(text) {
-        for document in document::read(part, schemas, &mut left) {
+        for document in document::read(part, document::Notation::Yaml, schemas, &mut left) {
             let at = |line: u64| assert!(line >= 1 && before + line <= lines, "line {before} + {line} of {lines}");
             at(document.line);
             match document.spec {

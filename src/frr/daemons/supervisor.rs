@@ -310,7 +310,7 @@ impl Daemons {
             self.launch.bgpd_is_connected().await;
             return tracing::info!("bgpd is connected to the new zebra");
         };
-        tracing::error!(error = &error as &dyn Error, "bgpd cannot work with the new zebra");
+        tracing::error!(error = &error as &dyn Error, "bgpd is restarted too: its sessions return by themselves");
         self.kill(Daemon::Bgpd).await;
     }
 
@@ -318,7 +318,7 @@ impl Daemons {
     async fn restart_stale(&self, vrfs: StaleVrfs) {
         if self.disconnected.is_none() {
             let error = ReconnectError::Stale(vrfs);
-            tracing::error!(error = &error as &dyn Error, "bgpd has to be restarted");
+            tracing::error!(error = &error as &dyn Error, "bgpd is restarted: its sessions return by themselves");
             self.kill(Daemon::Bgpd).await;
         }
     }

@@ -74,8 +74,8 @@ fn step(before: &Plan, after: &Plan) -> Schedule {
 #[rstest]
 #[case::unknown_vrf(
     json!({"vni": 110, "routingDomain": {"type": "L3VNI", "l3vni": {"name": "green"}}}),
-    "spec.routingDomain.l3vni.name: L3VNI default/green is not accepted for this node: create it, fix it if it is rejected, or \
-     select the same nodes with nodeSelector"
+    "spec.routingDomain.l3vni.name: L3VNI default/green is not accepted for this node: create L3VNI green in namespace \
+     default, fix it if it is rejected, or select the same nodes with its nodeSelector"
 )]
 #[case::vni_of_an_l3vni(json!({"vni": 100}), "spec.vni: VNI 100 belongs to L3VNI default/red: use another VNI")]
 #[case::session_subnet(

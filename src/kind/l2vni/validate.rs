@@ -99,8 +99,10 @@ fn routing_domain(spec: &L2VNISpec, check: &mut Check<'_>) -> Result<Option<VrfN
     if let Some(vrf) = check.node.routing_domains.get(&object) {
         return Ok(Some(vrf.clone()));
     }
+    let ObjectRef { kind, namespace, name } = &object;
     let text = format!(
-        "{object} is not accepted for this node: create it, fix it if it is rejected, or select the same nodes with nodeSelector"
+        "{object} is not accepted for this node: create {kind} {name} in namespace {namespace}, fix it if it is rejected, or \
+         select the same nodes with its nodeSelector"
     );
     check.reject(Reason::DependencyFailed, "spec.routingDomain.l3vni.name", text);
     Err(RejectedField)

@@ -7,6 +7,7 @@ mod notes;
 mod routing;
 mod spec;
 mod validate;
+mod vtep_pools;
 
 use ipnet::IpNet;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -99,7 +100,7 @@ impl KindValid for ValidUnderlay {
                 field: field.clone(),
                 message: message.clone(),
             };
-            underlay.nic_notes.iter().chain(&notes::not_advertised(underlay)).map(note).collect::<Vec<_>>()
+            underlay.node_notes.iter().chain(&notes::not_advertised(underlay)).map(note).collect::<Vec<_>>()
         };
         accepted.iter().flat_map(of_one).collect()
     }

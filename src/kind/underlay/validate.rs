@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::nics;
 use super::spec::{NeighborSpec, NeighborType, UnderlaySpec, UpdateSource};
+use super::{nics, vtep_pools};
 use crate::frr::model::{GracefulRestart, Neighbor, Peer, RemoteAs};
 use crate::kind::check::Check;
 use crate::kind::ipam;
@@ -35,8 +35,8 @@ pub struct ValidUnderlay {
     pub nic_names: BTreeMap<IfName, String>,
     /// The least MTU in bytes of those that exist.
     pub nic_mtu: Option<u32>,
-    /// Fields, and what is to be known about their NICs.
-    pub nic_notes: Vec<(String, String)>,
+    /// Fields, and what is to be known about them on this node.
+    pub node_notes: Vec<(String, String)>,
     /// BGP neighbors.
     pub neighbors: BTreeMap<Peer, Neighbor>,
     /// Prefixes that no IP-VRF may have from a host or the fabric, in the order of the field.
@@ -65,6 +65,8 @@ pub(super) fn validate(spec: &UnderlaySpec, check: &mut Check<'_>) -> Option<Val
         }
     }
     let nics = nics::select(spec, &neighbors, check);
+    let mut node_notes = nics.notes;
+    node_notes.extend(vtep_pools::examine(spec, &vtep_pools, check));
     let of_taken = check.node.nics.into_iter().flatten().filter(|(_, nic)| nics.taken.contains(&nic.name));
     let addresses = of_taken.flat_map(|(_, nic)| &nic.addresses);
     let nic_addresses = addresses.filter(|address| !is_link_local(address)).copied().collect();
@@ -78,7 +80,7 @@ pub(super) fn validate(spec: &UnderlaySpec, check: &mut Check<'_>) -> Option<Val
         nic_aliases: nics.aliases,
         nic_names: nics.names,
         nic_mtu: nics.mtu,
-        nic_notes: nics.notes,
+        node_notes,
         neighbors,
         protected_prefixes: protected.into_iter().flatten().collect(),
         graceful_restart: spec.graceful_restart.as_ref().map(Into::into),

@@ -2,6 +2,7 @@
 //! a [`Snapshot`]. An object that becomes invalid stays in force as it was: an API server would have rejected the change. It
 //! must not write or watch files: watching is in `watch`.
 
+mod file_content;
 mod file_read;
 
 use std::collections::btree_map::Entry;
@@ -10,22 +11,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use self::file_read::FileStamp;
+use self::file_content::{FileContent, conflict, is_blank, shown, unreadable};
 use super::SourceError;
-use super::document::{self, Document, DocumentError, ReadLimits};
+use super::document::{self, Notation, ReadLimits};
 use super::file_reads::FileReads;
 use super::schema::Schemas;
 use super::secret;
 use super::write_tracker::{WriteState, WriteTracker};
 use super::yaml;
 use crate::kind::{SecretKey, Spec};
-use crate::printable::printable;
-use crate::snapshot::{Kind, Location, NodeIdentity, Object, ObjectRef, Reason, Rejection, Snapshot};
+use crate::snapshot::{Location, NodeIdentity, Object, ObjectRef, Snapshot};
 
 pub(crate) use self::file_read::{FileRead, list};
-
-/// Rejections of a file that are reported, at most: a small file can have 80,000.
-const MAX_REJECTIONS: usize = 500;
 
 /// A directory of objects and the one of its secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,29 +64,6 @@ pub(crate) struct DirectoryReader {
     files: BTreeMap<PathBuf, Arc<FileContent>>,
     generations: BTreeMap<ObjectRef, (Spec, i64)>,
     last: Option<Snapshot>,
-}
-
-/// What a file contributes: its objects, and the last valid version of those that are invalid now.
-#[derive(Debug, Clone, Default)]
-struct FileContent {
-    objects: BTreeMap<ObjectRef, FileObject>,
-    /// Those of `objects` that are retained from an earlier content of the file.
-    retained: BTreeSet<ObjectRef>,
-    /// Objects that the file names with an invalid spec.
-    invalid: BTreeSet<ObjectRef>,
-    /// The text of documents that do not say which object they are.
-    unidentified: BTreeSet<String>,
-    rejected: Vec<Rejection>,
-    /// The parsed documents by their text, so that only changed ones are parsed again, and what each of them took.
-    parsed: BTreeMap<String, (Arc<[Document]>, ReadLimits)>,
-    /// The file before it was read; `None` where it has to be read again even if it does not change.
-    stamp: Option<FileStamp>,
-}
-
-#[derive(Debug, Clone)]
-struct FileObject {
-    spec: Spec,
-    line: u64,
 }
 
 impl DirectoryReader {
@@ -191,6 +165,13 @@ impl DirectoryReader {
                 }));
             }
         };
+        if let Some(before) = before.filter(|before| !before.objects.is_empty())
+            && state == WriteState::Settled
+            && is_blank(&text)
+        {
+            return Some(Arc::new(before.emptied(&shown, stamp)));
+        }
+        let notation = Notation::of(path, &text);
         let mut file = FileContent { stamp, ..FileContent::default() };
         let mut left = ReadLimits::of_file(text.len());
         for (offset, part) in yaml::split_documents(&text) {
@@ -201,7 +182,7 @@ impl DirectoryReader {
             let parsed = file.parsed.get(part).or_else(|| before?.parsed.get(part)).cloned();
             let (documents, used) = parsed.filter(|(_, used)| left.use_again(*used)).unwrap_or_else(|| {
                 let before = left;
-                (document::read(part, &self.schemas, &mut left).into(), left.used_of(before))
+                (document::read(part, notation, &self.schemas, &mut left).into(), left.used_of(before))
             });
             for document in &*documents {
                 file.add(document, part, &shown, offset);
@@ -223,16 +204,18 @@ impl DirectoryReader {
         Some(Arc::new(file))
     }
 
-    /// Combines the files. The first file to name an object defines it.
+    /// Combines the files. The first file to name an object defines it, and one that is empty by now only what no other does.
     fn assemble(&mut self) -> Snapshot {
         let mut snapshot = Snapshot { node: self.node.clone(), ..Snapshot::default() };
         let mut definitions: BTreeMap<&ObjectRef, (&Path, u64)> = BTreeMap::new();
         let mut generations = BTreeMap::new();
-        for (path, file) in &self.files {
+        let (emptied, written): (Vec<_>, Vec<_>) = self.files.iter().partition(|(_, file)| file.is_emptied);
+        for (path, file) in written.into_iter().chain(emptied) {
             snapshot.rejected.extend(file.rejected.iter().cloned());
             for (key, found) in &file.objects {
                 let location = Location { file: shown(path), line: found.line };
                 match definitions.entry(key) {
+                    Entry::Occupied(_) if file.is_emptied => {}
                     Entry::Occupied(first) => {
                         let (file, line) = first.get();
                         snapshot.rejected.push(conflict(key, location, &format!("{}:{line}", shown(file))));
@@ -282,112 +265,6 @@ impl DirectoryReader {
             };
             snapshot.secrets.insert(key, secret);
         }
-    }
-}
-
-impl FileContent {
-    /// Adds a document, whose text is `part` and begins after line `offset` of `file`.
-    fn add(&mut self, document: &Document, part: &str, file: &str, offset: u64) {
-        let at = |line: u64| Location { file: file.to_owned(), line: offset + line };
-        match &document.spec {
-            Ok(spec) => match self.objects.entry(document.object.clone()) {
-                Entry::Occupied(first) if self.rejected.len() <= MAX_REJECTIONS => {
-                    let other = format!("{file}:{}", first.get().line);
-                    self.rejected.push(conflict(&document.object, at(document.line), &other));
-                }
-                Entry::Occupied(_) => {}
-                Entry::Vacant(vacant) => {
-                    vacant.insert(FileObject { spec: spec.clone(), line: offset + document.line });
-                }
-            },
-            Err(errors) => {
-                if document.identified {
-                    self.invalid.insert(document.object.clone());
-                } else {
-                    // With or without its marker it is the same document.
-                    self.unidentified.insert(part.strip_prefix("---").unwrap_or(part).trim().to_owned());
-                }
-                let left = MAX_REJECTIONS.saturating_sub(self.rejected.len()).saturating_add(1);
-                let errors = errors.iter().take(left);
-                self.rejected.extend(errors.map(|error| rejection(&document.object, error, at(error.line))));
-            }
-        }
-    }
-
-    /// Puts a note in the place of those after the first [`MAX_REJECTIONS`], which are not known.
-    fn limit_rejections(&mut self, file: &str) {
-        if self.rejected.len() > MAX_REJECTIONS {
-            self.rejected.truncate(MAX_REJECTIONS);
-            let message =
-                format!("the file has more than {MAX_REJECTIONS} mistakes: fix these first, the others are not listed");
-            self.rejected.push(unreadable(Some(Location { file: file.to_owned(), line: 1 }), message));
-        }
-    }
-
-    /// Whether an object of `before` is missing, or may be one of the unidentified documents.
-    fn may_lack_objects_of(&self, before: &Self) -> bool {
-        !self.unidentified.is_subset(&before.unidentified)
-            || before.objects.keys().any(|key| !self.objects.contains_key(key) && !self.invalid.contains(key))
-    }
-
-    /// Retains the versions in `before` of objects that are invalid now. A new unidentified document may be any of the missing
-    /// objects, so all of them are retained, for as long as there is one.
-    fn retain_invalid(&mut self, before: &Self) {
-        let new_unidentified = !self.unidentified.is_subset(&before.unidentified);
-        for (key, found) in &before.objects {
-            let may_be_unidentified =
-                new_unidentified || !self.unidentified.is_empty() && before.retained.contains(key);
-            if (may_be_unidentified || self.invalid.contains(key)) && !self.objects.contains_key(key) {
-                self.objects.insert(key.clone(), found.clone());
-                self.retained.insert(key.clone());
-            }
-        }
-        for key in &self.retained {
-            let concerns = |rejection: &&mut Rejection| {
-                if self.invalid.contains(key) {
-                    rejection.object == *key
-                } else {
-                    !self.invalid.contains(&rejection.object) && rejection.reason != Reason::Conflict
-                }
-            };
-            if let Some(rejection) = self.rejected.iter_mut().find(concerns) {
-                rejection.message = format!("{}; the last valid version of {key} stays in force", rejection.message);
-            }
-        }
-    }
-}
-
-fn rejection(object: &ObjectRef, error: &DocumentError, location: Location) -> Rejection {
-    Rejection {
-        object: object.clone(),
-        reason: error.reason,
-        location: Some(location),
-        field: printable(&error.field).into_owned(),
-        message: printable(&error.message).into_owned(),
-    }
-}
-
-/// The name of a file may have any characters.
-fn shown(path: &Path) -> String {
-    printable(&path.display().to_string()).into_owned()
-}
-
-/// The rejection of a file or directory as a whole.
-fn unreadable(location: Option<Location>, message: String) -> Rejection {
-    let object = ObjectRef { kind: Kind::Document, namespace: "?".to_owned(), name: "?".to_owned() };
-    Rejection { object, reason: Reason::Unreadable, location, field: String::new(), message }
-}
-
-fn conflict(key: &ObjectRef, at: Location, other: &str) -> Rejection {
-    Rejection {
-        object: key.clone(),
-        reason: Reason::Conflict,
-        location: Some(at),
-        field: "metadata.name".to_owned(),
-        message: format!(
-            "{} is already defined at {other}, which takes precedence: rename or remove one of the two",
-            key.name
-        ),
     }
 }
 

@@ -1,5 +1,7 @@
+use super::file_content::MAX_REJECTIONS;
 use super::*;
 use crate::kind::L3VNISpec;
+use crate::snapshot::Kind;
 use crate::source::write_tracker::FileEvent;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -141,16 +143,92 @@ fn a_new_file_is_not_rejected_while_it_is_written() {
     assert_eq!(case.rejections().len(), 1);
 }
 
-#[test]
-fn emptying_a_file_takes_effect_when_it_stays_empty() {
+/// As a redirection of a command that failed leaves it.
+#[rstest]
+#[case::zero_bytes("")]
+#[case::blanks("\u{feff}\n \t\r\n")]
+#[case::comments("# red\n---\n  # blue\n...\n")]
+fn the_objects_of_a_file_that_becomes_empty_stay_in_force(#[case] empty: &str) {
+    let message = "a.yaml:1: document: the file is empty, and the objects that it had stay in force: delete the file to remove \
+                   them, or write them again";
     let mut case = DirectoryCase::new();
     case.write("a.yaml", &three());
     case.read();
-    case.write("a.yaml", "");
+    case.write("a.yaml", empty);
     case.record("a.yaml", FileEvent::Written);
-    assert_eq!(case.l3vnis().len(), 3);
+    assert!(case.rejections().is_empty(), "it is being written");
     case.now += crate::source::write_tracker::SETTLE;
-    assert!(case.l3vnis().is_empty());
+    for _ in 0..2 {
+        assert_eq!(case.l3vnis(), ["blue/200@1", "green/300@1", "red/100@1"]);
+        assert_eq!(case.rejections(), [message]);
+        case.write("a.yaml", &format!("{empty}# again\n"));
+    }
+    // Another file may have them.
+    case.write("b.yaml", &l3vni("red", "101"));
+    assert_eq!(case.l3vnis(), ["blue/200@1", "green/300@1", "red/101@2"]);
+    assert_eq!(case.rejections(), [message]);
+    fs::remove_file(case.dir.path().join("a.yaml")).unwrap();
+    assert_eq!(case.l3vnis(), ["red/101@2"]);
+    assert!(case.rejections().is_empty());
+}
+
+#[test]
+fn a_file_that_was_empty_may_have_other_objects() {
+    let mut case = DirectoryCase::new();
+    case.write("a.yaml", "");
+    assert!(case.l3vnis().is_empty() && case.rejections().is_empty(), "nothing is known of it");
+    for text in [three(), String::new(), l3vni("red", "101")] {
+        case.write("a.yaml", &text);
+        case.read();
+    }
+    assert_eq!(case.l3vnis(), ["red/101@2"]);
+    assert!(case.rejections().is_empty());
+}
+
+#[rstest]
+#[case::yaml(
+    "a.yaml",
+    "spec:\n  vni: 1\n  vrf: a\n  vni: 2\n",
+    "a.yaml:5: document: the key vni occurs twice in one mapping, here and in line 3: delete one of the two"
+)]
+#[case::json(
+    "a.yaml",
+    "{\"vni\": 1,\n\"vni\": 2}\n",
+    "a.yaml:3: document: the key vni occurs twice in one mapping, here and in line 2: delete one of the two"
+)]
+fn a_key_that_occurs_twice_is_reported_with_both_lines(#[case] name: &str, #[case] text: &str, #[case] message: &str) {
+    let mut case = DirectoryCase::new();
+    case.write(name, &format!("---\n{text}"));
+    assert_eq!(case.rejections(), [message]);
+}
+
+#[rstest]
+#[case::by_name(
+    "a.json",
+    "[\n{\"a\": 1 \"b\": 2}]\n",
+    "a.json:2: document: not JSON: expected `,` or `}`: check quotes, commas and brackets here and above"
+)]
+#[case::by_brace(
+    "a.yaml",
+    "{\"a\":\n [1}\n",
+    "a.yaml:2: document: not JSON: expected `,` or `]`: check quotes, commas and brackets here and above"
+)]
+#[case::unquoted(
+    "a.json",
+    "{a: [1}\n",
+    "a.json:1: document: not JSON: key must be a string: check quotes, commas and brackets here and above"
+)]
+#[case::incomplete(
+    "a.json",
+    "{\"a\": 1\n",
+    "a.json:2: document: not JSON: EOF while parsing an object: check quotes, commas and brackets here and above"
+)]
+#[case::flow_style("a.yaml", "{a: [1}\n", "a.yaml:1: document: not YAML: ")]
+fn a_file_that_is_not_json_is_called_so(#[case] name: &str, #[case] text: &str, #[case] message: &str) {
+    let mut case = DirectoryCase::new();
+    case.write(name, text);
+    let found = case.rejections();
+    assert!(found.len() == 1 && found[0].starts_with(message), "{found:?}");
 }
 
 #[test]

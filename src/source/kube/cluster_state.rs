@@ -61,7 +61,7 @@ type SecretData = BTreeMap<String, Result<Secret, PasswordError>>;
 enum SecretError {
     #[error("Secret {secret} cannot be read: {cause}")]
     Unreadable { secret: String, cause: String },
-    #[error("Secret {secret} does not exist: create it with the key {key}")]
+    #[error("Secret {secret} does not exist: create Secret {secret} with the key {key}")]
     Missing { secret: String, key: String },
     #[error("Secret {secret} has no key {key}: add it with the password as its value")]
     KeyMissing { secret: String, key: String },

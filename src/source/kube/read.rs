@@ -218,7 +218,7 @@ mod tests {
         assert!(notes.is_empty(), "{notes:?}");
         assert_eq!((snapshot.node.name.as_str(), snapshot.node.index), ("n1", 1), "the lowest free index");
         assert_eq!(snapshot.objects.keys().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["red"]);
-        let missing = "Secret default/bgp does not exist: create it with the key red".to_owned();
+        let missing = "Secret default/bgp does not exist: create Secret default/bgp with the key red".to_owned();
         assert_eq!(
             snapshot.secrets.values().cloned().map(|secret| secret.map(|_| ())).collect::<Vec<_>>(),
             [Err(missing)]

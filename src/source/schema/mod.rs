@@ -67,8 +67,8 @@ impl Schemas {
     }
 
     /// The spec of `object` with its defaults, or its violations, sorted by field: all of them, or the first
-    /// [`MAX_VIOLATIONS`] and a note. The CEL rules of an object with a list that is too long are not evaluated, as by the API
-    /// server: they are made for lists within the limits.
+    /// [`MAX_VIOLATIONS`] and a note. Of a list that is too long, the CEL rules see the items within its limit: they are made for
+    /// no more.
     pub fn validate(&self, kind: Kind, object: &Value) -> Result<Spec, Vec<Violation>> {
         self.validate_within(&mut { usize::MAX }, kind, object)
     }
@@ -87,16 +87,17 @@ impl Schemas {
         let mut object = object.clone();
         prune_nulls(&mut object);
         let mut object = apply_defaults(&schema.openapi, &object);
-        let (mut violations, too_large) = schema.structural(&object);
-        if !too_large {
-            prune(&schema.openapi, &mut object);
-            let left = budget.checked_sub(schema.rules.cost(&object));
-            *budget = left.unwrap_or_default();
-            violations.extend(match left {
-                Some(_) => schema.broken_rules(&self.evaluator, &object, &violations),
-                None => vec![messages::too_much()],
-            });
-        }
+        let mut violations = schema.structural(&object);
+        limit_sizes(&schema.openapi, &mut object);
+        duplicate_items(&schema.openapi, &object, "", &mut violations);
+        leading_zeros(&schema.openapi, &object, "", &mut violations);
+        prune(&schema.openapi, &mut object);
+        let left = budget.checked_sub(schema.rules.cost(&object));
+        *budget = left.unwrap_or_default();
+        violations.extend(match left {
+            Some(_) => schema.broken_rules(&self.evaluator, &object, &violations),
+            None => vec![messages::too_much()],
+        });
         violations.sort();
         violations.dedup();
         if violations.len() > MAX_VIOLATIONS {
@@ -122,30 +123,29 @@ impl Schema {
         Ok(Self { openapi, strict, structure, rules })
     }
 
-    /// The violations of the structural schema, few more than are reported, and whether one of them is about a size.
-    fn structural(&self, object: &Value) -> (Vec<Violation>, bool) {
-        let (mut violations, mut too_large) = (Vec::new(), false);
+    /// The violations of the structural schema, few more than are reported.
+    fn structural(&self, object: &Value) -> Vec<Violation> {
+        let mut violations = Vec::new();
         for error in self.structure.iter_errors(object) {
-            too_large |= messages::is_about_size(&error);
-            // The rest is examined for sizes only.
-            if violations.len() <= MAX_VIOLATIONS {
-                violations.extend(messages::structural(&error, &self.strict));
+            violations.extend(messages::structural(&error, &self.strict));
+            if violations.len() > MAX_VIOLATIONS {
+                break;
             }
         }
-        if !too_large {
-            duplicate_items(&self.openapi, object, "", &mut violations);
-            leading_zeros(&self.openapi, object, "", &mut violations);
-        }
-        (violations, too_large)
+        violations
     }
 
-    /// The CEL rules that `object` violates. Where there are structural violations, a rule that cannot be evaluated or that
-    /// concerns such a field adds nothing.
+    /// The CEL rules that `object` violates. Where there are structural violations, a rule that cannot be evaluated, that concerns
+    /// such a field or that compares the value of one adds nothing.
     fn broken_rules(&self, evaluator: &Evaluator, object: &Value, structural: &[Violation]) -> Vec<Violation> {
         let reported = |path: &str| structural.iter().any(|violation| violation.field == path);
+        // An item beyond the limit of its list is no part of the object.
+        let fields = structural.iter().map(|violation| violation.field.as_str());
+        let wrong: Vec<&str> = fields.filter(|field| messages::value_at(object, field).is_some()).collect();
         let broken = evaluator.broken(&self.rules, object).into_iter();
         broken
             .filter(|rule| structural.is_empty() || rule.is_evaluated)
+            .filter(|rule| !wrong.iter().any(|field| rule.compares(field)))
             .map(|BrokenRule { field, message, .. }| messages::cel_rule(field, message, object))
             .filter(|violation| !reported(&violation.field))
             .collect()
@@ -198,6 +198,32 @@ fn prune_unknown(schema: &Value, value: &mut Value) {
                 for item in items {
                     prune_unknown(schema, item);
                 }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Cuts lists and mappings off at the limits of the schema.
+fn limit_sizes(schema: &Value, value: &mut Value) {
+    let limit =
+        |keyword: &str| schema.get(keyword).and_then(Value::as_u64).and_then(|limit| usize::try_from(limit).ok());
+    match value {
+        Value::Object(fields) => {
+            if let Some(most) = limit("maxProperties").filter(|most| *most < fields.len()) {
+                *fields = std::mem::take(fields).into_iter().take(most).collect();
+            }
+            let properties = schema.get("properties").and_then(Value::as_object);
+            for (name, schema) in properties.into_iter().flatten() {
+                if let Some(value) = fields.get_mut(name) {
+                    limit_sizes(schema, value);
+                }
+            }
+        }
+        Value::Array(items) => {
+            items.truncate(limit("maxItems").unwrap_or(usize::MAX));
+            if let Some(schema) = schema.get("items") {
+                items.iter_mut().for_each(|item| limit_sizes(schema, item));
             }
         }
         _ => {}

@@ -71,6 +71,32 @@ pub(super) struct BrokenRule {
     pub message: String,
     /// Whether it could be evaluated.
     pub is_evaluated: bool,
+    /// Path of the value that has the rule.
+    of: String,
+    /// The rule.
+    text: String,
+}
+
+impl BrokenRule {
+    /// Whether the rule compares the value of the field at `path`, and does not only ask whether there is one.
+    pub fn compares(&self, path: &str) -> bool {
+        let inside = path.strip_prefix(&self.of).filter(|rest| self.of.is_empty() || rest.starts_with(['.', '[']));
+        let Some(inside) = inside else { return false };
+        let mut names = inside.split('.').map(|part| part.split('[').next().unwrap_or(part));
+        let values = without_presence(&self.text);
+        let is_name = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+        let has_name = |name: &str| {
+            values.match_indices(name).any(|(at, _)| values[..at].ends_with('.') && is_name(&values[at + name.len()..]))
+        };
+        names.all(|name| name.is_empty() || has_name(name))
+    }
+}
+
+/// A rule without its `has(…)`.
+fn without_presence(rule: &str) -> String {
+    let mut parts = rule.split("has(");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once(')').map_or(part, |(_, rest)| rest))
 }
 
 impl CelRules {
@@ -135,7 +161,8 @@ fn evaluate(rule: &CompilationResult, variables: &Context<'_>, path: &str) -> Op
         Err(error) => (format!("rule evaluation: {:?}: {error}", rule.rule.rule), false),
     };
     let below = rule.rule.field_path.as_deref().unwrap_or_default();
-    Some(BrokenRule { field: format!("{path}{below}").trim_start_matches('.').to_owned(), message, is_evaluated })
+    let field = format!("{path}{below}").trim_start_matches('.').to_owned();
+    Some(BrokenRule { field, message, is_evaluated, of: path.to_owned(), text: rule.rule.rule.clone() })
 }
 
 /// No field that a rule names needs to be escaped, and no value has a format.

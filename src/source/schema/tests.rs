@@ -106,7 +106,7 @@ const TWICE: &str = "spec.neighbors: two neighbors have the same address or inte
 #[case::as_too_large(neighbor("asn: 4294967296, address: 192.0.2.1"), &["spec.neighbors[0].asn: 4294967296 is greater than 4294967295: use 1 to 4294967295"])]
 #[case::quoted_as(neighbor("asn: '64512', address: 192.0.2.1"), &["spec.neighbors[0].asn: \"64512\" is not a whole number: remove the quotes"])]
 #[case::as_word(neighbor("asn: x, address: 192.0.2.1"), &["spec.neighbors[0].asn: \"x\" is not a whole number: write digits only"])]
-#[case::type_case(neighbor("type: Internal, address: 192.0.2.1"), &["spec.neighbors[0].type: \"Internal\" is not allowed: use \"external\", \"internal\""])]
+#[case::type_case(neighbor("type: Internal, address: 192.0.2.1"), &["spec.neighbors[0].type: \"Internal\" is not allowed: did you mean internal?"])]
 #[case::hold_alone(neighbor("asn: 1, address: 192.0.2.1, holdTimeSeconds: 9"), &["spec.neighbors[0]: holdTimeSeconds and keepaliveTimeSeconds depend on each other: set both or neither"])]
 #[case::short_hold(neighbor("asn: 1, address: 192.0.2.1, holdTimeSeconds: 2, keepaliveTimeSeconds: 1"), &["spec.neighbors[0].holdTimeSeconds: 2 is not a hold time: use 0 (no keepalives) or 3 to 65535 seconds (RFC 4271 section 4.2)"])]
 #[case::long_keepalive(neighbor("asn: 1, address: 192.0.2.1, holdTimeSeconds: 9, keepaliveTimeSeconds: 10"), &["spec.neighbors[0].keepaliveTimeSeconds: 10 is greater than holdTimeSeconds: use at most a third of it (RFC 4271 section 10)"])]
@@ -145,7 +145,7 @@ const TWICE: &str = "spec.neighbors: two neighbors have the same address or inte
 #[case::selector(underlay(", nodeSelector: {matchExpressions: [{key: a, operator: In}, {key: b, operator: Exists, values: [c]}, {key: d, operator: exists}]}", ""), &[
     "spec.nodeSelector.matchExpressions[0]: In and NotIn require values, Exists and DoesNotExist must not have any",
     "spec.nodeSelector.matchExpressions[1]: In and NotIn require values, Exists and DoesNotExist must not have any",
-    "spec.nodeSelector.matchExpressions[2].operator: \"exists\" is not allowed: use \"In\", \"NotIn\", \"Exists\", \"DoesNotExist\"",
+    "spec.nodeSelector.matchExpressions[2].operator: \"exists\" is not allowed: did you mean Exists?",
 ])]
 #[case::router_id_v6(underlay(", routeridcidr: '2001:db8::/64'", ""), &["spec.routeridcidr: \"2001:db8::/64\" is not an IPv4 prefix: write ADDRESS/LENGTH, such as 10.0.0.0/24; router IDs have 32 bits (RFC 6286)"])]
 #[case::restart_time(underlay(", gracefulRestart: {restartTimeSeconds: 0, stalePathTimeSeconds: 4096}", ""), &[
@@ -257,6 +257,59 @@ const COMMUNITY: &str = "is not a community: write ASN:NUMBER with at most 65535
 ])]
 fn an_l3vni_is_rejected(#[case] validated: Validated, #[case] wanted: &[&str]) {
     assert_eq!(validated.unwrap_err(), wanted.iter().map(|text| in_full(text)).collect::<Vec<_>>());
+}
+
+const GATEWAY_FORM: &str =
+    "is not an address with a prefix length: write ADDRESS/LENGTH, such as 192.0.2.1/24 or 2001:db8::1/64";
+
+#[rstest]
+#[case::misspelt_type(object("L2VNI", "vni: 1, hostMaster: {type: Linuxbridge, linuxBridge: {lifecycle: Managed}}"), &[
+    "spec.hostMaster.type: \"Linuxbridge\" is not allowed: did you mean LinuxBridge?",
+])]
+#[case::misspelt_lifecycle(object("L2VNI", "vni: 1, hostMaster: {type: LinuxBridge, linuxBridge: {lifecycle: external}}"), &[
+    "spec.hostMaster.linuxBridge.lifecycle: \"external\" is not allowed: did you mean External?",
+])]
+#[case::type_that_is_near_none(object("L2VNI", "vni: 1, hostMaster: {type: Bridge, linuxBridge: {lifecycle: Managed}}"), &[
+    "spec.hostMaster.type: \"Bridge\" is not allowed: use \"LinuxBridge\", \"OVSBridge\"",
+])]
+#[case::family_between_two(object("L2VNI", "vni: 1, underlayAddressFamily: IPv5"), &[
+    "spec.underlayAddressFamily: \"IPv5\" is not allowed: use \"IPv4\", \"IPv6\"",
+])]
+#[case::missing_bridge(object("L2VNI", "vni: 1, hostMaster: {type: OVSBridge, linuxBridge: {lifecycle: Managed}}"), &[
+    "spec.hostMaster.linuxBridge: is not allowed with type OVSBridge: remove it, or set type to LinuxBridge",
+    "spec.hostMaster.ovsBridge: is missing: set ovsBridge.lifecycle to Managed, or to External with the name of a bridge of Open vSwitch",
+])]
+#[case::three_gateways(object("L2VNI", "vni: 0, gatewayIPs: [10.0.0.1/24, 10.0.1.1, 10.0.2.1/24], mtu: 1"), &[
+    "spec.gatewayIPs: requires routingDomain, the IP-VRF of the gateways: set routingDomain or remove this field",
+    &format!("spec.gatewayIPs[1]: \"10.0.1.1\" {GATEWAY_FORM}"),
+    "spec.gatewayIPs[2]: the list has 3 items: use at most 2",
+    "spec.mtu: 1 is less than 1280: use 1280 to 65485",
+    "spec.vni: 0 is less than 1: use 1 to 16777215",
+])]
+fn an_l2vni_is_rejected(#[case] validated: Validated, #[case] wanted: &[&str]) {
+    assert_eq!(validated.unwrap_err(), wanted);
+}
+
+/// Whether a rule is broken as well by a value that is wrong in itself.
+#[rstest]
+#[case::compared(neighbor("asn: 64514, type: Internal, address: 192.0.2.1"), &[EITHER, "spec.neighbors[0].type: \"Internal\" is not allowed: did you mean internal?"])]
+#[case::below_the_rule(underlay("", "{asn: 64514, address: 192.0.2.1, updateSource: VTep}, {asn: 1, address: '2001:db8::1', updateSource: VTEP}"), &[
+    "spec.neighbors[0].updateSource: \"VTep\" is not allowed: did you mean VTEP?",
+])]
+#[case::beside_the_rule(underlay("", "{asn: 0, address: 192.0.2.1}, {asn: 2, address: 192.0.2.1}"), &[
+    TWICE, "spec.neighbors[0].asn: 0 is less than 1: use 1 to 4294967295",
+])]
+fn a_rule_that_compares_a_wrong_value_adds_nothing(#[case] validated: Validated, #[case] wanted: &[&str]) {
+    assert_eq!(validated.unwrap_err(), wanted);
+}
+
+#[test]
+fn a_mapping_that_is_too_large_hides_nothing_else() {
+    let labels: String = (0..65).map(|n| format!("l{n}: x,")).collect();
+    let found = underlay(&format!(", nodeSelector: {{matchLabels: {{{labels}}}}}, routeridcidr: x"), "").unwrap_err();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0], "spec.nodeSelector.matchLabels: has 65 entries: use at most 64");
+    assert!(found[1].starts_with("spec.routeridcidr: \"x\" is not an IPv4 prefix"), "{found:?}");
 }
 
 #[test]

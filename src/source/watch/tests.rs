@@ -160,7 +160,10 @@ async fn a_broken_file_is_rejected_until_it_is_fixed() {
     fs::write(running.path("red.yaml"), l3vni("red", 101)).unwrap();
     assert!(running.until(&["red/101"]).await.rejected.is_empty());
     fs::write(running.path("red.yaml"), "").unwrap();
-    running.until(&[]).await;
+    let snapshot = running.until_that(|snapshot| !snapshot.rejected.is_empty()).await;
+    assert_eq!(shown(&snapshot), ["red/101"]);
+    fs::remove_file(running.path("red.yaml")).unwrap();
+    assert!(running.until(&[]).await.rejected.is_empty());
     running.stop().await;
 }
 

@@ -31,7 +31,7 @@ fn parse(text: &str, builder: &mut Builder) -> Result<(), SyntaxError> {
         match next {
             Ok((event, span)) => builder.event(event, &span)?,
             Err(error) => {
-                return Err(SyntaxError { line: line(error.marker().line()), message: error.info().clone() });
+                return Err(self::error(line(error.marker().line()), error.info().clone()));
             }
         }
     }
@@ -71,7 +71,8 @@ struct OpenMap {
     index: BTreeMap<String, (usize, bool)>,
     /// The key whose value is next.
     key: Option<(FieldKey, u64)>,
-    merged: bool,
+    /// Line of the merge key.
+    merged: Option<u64>,
 }
 
 enum FieldKey {
@@ -84,7 +85,12 @@ fn line(from_parser: usize) -> u64 {
 }
 
 fn error(line: u64, message: impl Into<String>) -> SyntaxError {
-    SyntaxError { line, message: message.into() }
+    SyntaxError { line, message: message.into(), first: None }
+}
+
+/// Which of the two values counts is nobody's to guess.
+fn duplicate(key: &str, first: u64, line: u64) -> SyntaxError {
+    SyntaxError { first: Some(first), ..error(line, format!("the key {key} occurs twice in one mapping")) }
 }
 
 impl Builder {
@@ -167,8 +173,8 @@ impl Builder {
 
     fn merge_key(&mut self, at: u64) -> Result<(), SyntaxError> {
         let Some(map) = self.map_without_key() else { return Ok(()) };
-        if std::mem::replace(&mut map.merged, true) {
-            return Err(error(at, "duplicate mapping key: <<"));
+        if let Some(first) = map.merged.replace(at) {
+            return Err(duplicate("<<", first, at));
         }
         map.key = Some((FieldKey::Merge, at));
         Ok(())
@@ -203,7 +209,10 @@ impl OpenMap {
                     *merged = field;
                 }
             }
-            Some((_, false)) => return Err(error(field.line, format!("duplicate mapping key: {}", field.key))),
+            Some((at, false)) => {
+                let first = self.fields.get(at).map_or(field.line, |first| first.line);
+                return Err(duplicate(&field.key, first, field.line));
+            }
             None => {
                 self.index.insert(field.key.clone(), (self.fields.len(), false));
                 self.fields.push(field);

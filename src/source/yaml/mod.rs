@@ -93,7 +93,6 @@ mod tests {
     }
 
     #[rstest]
-    #[case("a: 1\na: 2\n", 2, "duplicate mapping key: a")]
     #[case("a: [1, 2\nb: 3\n", 2, "illegal placement of ':' indicator")]
     #[case("a:\n\t- x\n", 2, "tabs disallowed within this context (block indentation)")]
     #[case("spec:\n    vni: 1\n   vrf: x\n", 3, "while parsing a block mapping, did not find expected key")]
@@ -101,7 +100,6 @@ mod tests {
     #[case("a: &b [*b]\n", 1, "an anchor contains an alias of itself")]
     #[case("x: 1\na: {q: 1, <<: {q: 2}}\n", 2, "<< after q: write << first")]
     #[case("a: {<<: 1}\n", 1, "the value of << is neither a mapping nor a list of mappings")]
-    #[case("1: a\n'1': b\n", 2, "duplicate mapping key: 1")]
     #[case("~: a\n", 1, "null is not a key")]
     #[case("[a]: b\n", 1, "a key must be a scalar")]
     #[case("a: !!int '1'\n", 1, "the tag !!int is not supported: remove it")]
@@ -109,7 +107,22 @@ mod tests {
     #[case("a: .inf\n", 1, "JSON has no such number")]
     #[case("a: 1\nb: [\n", 2, "unclosed bracket '['")]
     fn a_syntax_error_has_its_line(#[case] text: &str, #[case] line: u64, #[case] message: &str) {
-        assert_eq!(parse(text).unwrap_err(), SyntaxError { line, message: message.to_owned() });
+        assert_eq!(parse(text).unwrap_err(), SyntaxError { line, message: message.to_owned(), first: None });
+    }
+
+    #[rstest]
+    #[case("a: 1\na: 2\n", 1, 2, "a")]
+    #[case("1: a\n'1': b\n", 1, 2, "1")]
+    #[case("x: 1\na:\n  q: 1\n  r: 2\n  q: 3\n", 3, 5, "q")]
+    #[case("x: &x {q: 1}\na:\n  <<: *x\n  <<: *x\n", 3, 4, "<<")]
+    fn a_key_that_occurs_twice_has_both_lines(
+        #[case] text: &str,
+        #[case] first: u64,
+        #[case] line: u64,
+        #[case] key: &str,
+    ) {
+        let message = format!("the key {key} occurs twice in one mapping");
+        assert_eq!(parse(text).unwrap_err(), SyntaxError { line, message, first: Some(first) });
     }
 
     #[rstest]
@@ -151,7 +164,7 @@ mod tests {
     fn nesting_and_aliases_have_limits() {
         let nested = format!("{}1{}", "[".repeat(65), "]".repeat(65));
         let message = "lists and mappings are nested deeper than 64 levels";
-        assert_eq!(parse(&nested).unwrap_err(), SyntaxError { line: 1, message: message.to_owned() });
+        assert_eq!(parse(&nested).unwrap_err(), SyntaxError { line: 1, message: message.to_owned(), first: None });
         let bomb: String = ('b'..='z').fold("a: &a [x, x, x, x]\n".to_owned(), |text, name| {
             let before = char::from(name as u8 - 1);
             text + &format!("{name}: &{name} [*{before}, *{before}, *{before}, *{before}]\n")

@@ -36,6 +36,8 @@ pub struct SyntaxError {
     pub line: u64,
     /// The parser's message, without the line.
     pub message: String,
+    /// Line of the first of two keys, where the second is the error.
+    pub first: Option<u64>,
 }
 
 impl YamlNode {

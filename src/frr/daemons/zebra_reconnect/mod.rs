@@ -84,7 +84,11 @@ pub(crate) enum ReconnectError {
     #[error("bfdd has sessions, which go down with zebra")]
     Bfd,
     /// Routes would get into the wrong VRF.
-    #[error("the new zebra numbers VRFs differently: {} instead of {}", numbered(zebra), numbered(bgpd))]
+    #[error(
+        "after its restart zebra has other ids for the VRFs ({}) than bgpd ({}), which would install routes in the wrong VRF",
+        numbered(zebra),
+        numbered(bgpd)
+    )]
     OtherIds {
         /// As bgpd has them.
         bgpd: VrfIds,

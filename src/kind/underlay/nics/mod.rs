@@ -77,7 +77,9 @@ pub(super) fn select(spec: &UnderlaySpec, neighbors: &BTreeMap<Peer, Neighbor>, 
                 }
             }
             None if check.node.standing == Standing::Edited => {
-                let text = format!("this node has no NIC {name}: correct the name, or wait until the NIC is there");
+                let text = format!(
+                    "this node has no NIC {name}: correct the name (ip link shows those of the node), or plug the NIC in"
+                );
                 check.reject(Reason::NicNotReady, &field, text);
             }
             // Whoever has one NIC of two has a router.
@@ -194,13 +196,24 @@ impl Rules<'_> {
         let servers = &nic.routes.api_servers;
         let server = (!servers.is_empty()).then(|| format!("is the way to the API server {}", list(servers)));
         add(Reason::NicInUse, server, use_other, NicOverride::ApiServerRoute);
-        let missing = list(&self.waiting_for);
-        let no_address = (!self.covers(nic) && !self.waiting_for.is_empty())
-            .then(|| format!("has no address in a subnet with neighbor {missing} yet, and is taken when it has one"));
-        add(Reason::NicNotReady, no_address, "configure one on the host", NicOverride::NoAddress);
-        let settling = nic.settling.then(|| "got an address a moment ago, and is taken in some seconds".to_owned());
-        add(Reason::NicNotReady, settling, "wait until the host has configured it", NicOverride::NoAddress);
+        let has_none = !self.covers(nic) && !self.waiting_for.is_empty();
+        let no_address = has_none.then(|| self.without_address(nic));
+        let remedy = format!(
+            "add one on the host (ip address add ADDRESS/LENGTH dev {}), after which the NIC is taken without a restart, correct \
+             spec.neighbors",
+            nic.name
+        );
+        add(Reason::NicNotReady, no_address, &remedy, NicOverride::NoAddress);
+        let settling =
+            nic.settling.then(|| "got an address a moment ago, and the host may still configure it".to_owned());
+        let remedy = "wait some seconds, after which the NIC is taken";
+        add(Reason::NicNotReady, settling, remedy, NicOverride::NoAddress);
         found
+    }
+
+    fn without_address(&self, nic: &NicFacts) -> String {
+        let has = if nic.addresses.is_empty() { "none".to_owned() } else { list(&nic.addresses) };
+        format!("has no address in a subnet with neighbor {} (its addresses: {has})", list(&self.waiting_for))
     }
 
     /// Whether a NIC connects to a neighbor.

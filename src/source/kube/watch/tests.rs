@@ -256,7 +256,7 @@ async fn secrets_are_watched_while_they_are_named() {
     let api = server();
     api.apply("l3vnis", "default", "red", with_password("bgp"));
     let mut case = ClusterCase::start(api);
-    let missing = "Secret default/bgp does not exist: create it with the key password";
+    let missing = "Secret default/bgp does not exist: create Secret default/bgp with the key password";
     assert_eq!(password(&case.until_vnis(&[100]).await), Some(Err(missing.into())));
     case.api.apply("secrets", "default", "bgp", secret("first"));
     case.until(|snapshot| password(snapshot) == Some(Ok("first".into()))).await;
