@@ -23,6 +23,8 @@ use self::node::{
 
 #[path = "../src/kernel/diff/generated.rs"]
 mod generated;
+#[path = "kernel/host_ports.rs"]
+mod host_ports;
 #[path = "kernel/neighbors.rs"]
 mod neighbors;
 #[path = "kernel/nics.rs"]

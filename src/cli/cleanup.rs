@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
@@ -15,7 +16,7 @@ use super::options::{RuntimeOptions, StateOptions};
 use super::output;
 use crate::frr::daemons;
 use crate::kernel::model::KernelState;
-use crate::kernel::{self, Kernel, NetlinkKernel, Outcome, netns};
+use crate::kernel::{self, Kernel, NetlinkKernel, Outcome, host_ports, netns};
 use crate::reconcile::remedy;
 
 /// Arguments of `perouter cleanup`.
@@ -42,6 +43,9 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     let observed = kernel.observe(&BTreeSet::new()).await?;
     // Its ports and bridges of the router were not observed then, and remain.
     let unknown_ovs = kernel.unknown_ovs().await;
+    // With those a bridge would stay until they have left it.
+    let mut observed = Arc::unwrap_or_clone(observed);
+    let host_ports = std::mem::take(&mut observed.host_ports);
     let steps = kernel::diff(&KernelState::default(), &observed);
     let mut failed = false;
     for (step, outcome) in steps.iter().zip(kernel.apply_all(&steps).await) {
@@ -54,6 +58,11 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
             }
             Outcome::Failed(error) => output::error_line(&format!("error: {:#}", anyhow::Error::from(error))),
         }
+    }
+    for (vni, ports) in host_ports.iter() {
+        let ports = host_ports::names(ports);
+        failed |= output::out(&format!("links of others that were ports of br-hs-{vni} and have no bridge: {ports}\n"))
+            .is_err();
     }
     if let Some(error) = unknown_ovs {
         failed = true;

@@ -73,6 +73,8 @@ pub struct Facts {
     pub frr_warning: Option<String>,
     /// Lines in FRR that are not ours.
     pub foreign_lines: Vec<String>,
+    /// The ports of others of the managed bridges of segments that this node does not have, by their VNI.
+    pub kept_ports: BTreeMap<Vni, BTreeSet<String>>,
     /// The objects of this node; `None` where no controller has written a status.
     pub objects: Option<Vec<CheckedObject>>,
     /// What accepted objects lose.

@@ -115,6 +115,8 @@ finding_kinds! {
     ObjectLosesRoutes = "object-loses-routes",
     /// A link is down or has no carrier.
     LinkDown = "link-down",
+    /// A managed bridge has ports of others, and no segment.
+    BridgeWithoutSegment = "bridge-without-segment",
     /// No NIC has an address in the subnet of a neighbor.
     NicWithoutAddress = "nic-without-address",
     /// The underlay is too small for packets of 1500 bytes.

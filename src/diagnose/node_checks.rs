@@ -1,5 +1,7 @@
 //! Checks of the node: daemons, the controller, objects, VNIs, links. In: [`Facts`]. Out: [`Finding`]s. Pure.
 
+use std::collections::BTreeSet;
+
 use super::cause::short_age;
 use super::facts::{CheckedObject, ControllerState, Facts, ObjectOutcome};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
@@ -7,6 +9,9 @@ use crate::frr::show::interface::Interface;
 use crate::frr::show::vni::{VniState, VniType};
 use crate::kind::note::Loss;
 use crate::types::Vni;
+
+/// So many ports of a bridge are named.
+const NAMED_PORTS: usize = 8;
 
 /// Packets of this size are what most hosts send.
 const COMMON_MTU: u32 = 1500;
@@ -16,6 +21,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let mut found = router(facts);
     found.extend(objects(facts));
     found.extend(links(facts));
+    found.extend(facts.kept_ports.iter().map(|(vni, ports)| bridge_without_segment(*vni, ports)));
     let down = facts.vnis.iter().filter(|(_, state)| !state.is_ready() && !state.is_only_in_bgp());
     found.extend(down.map(|(vni, state)| vni_down(*vni, state, facts)));
     found.extend(zebra_restarted(facts));
@@ -165,6 +171,26 @@ fn vni_down(vni: Vni, state: &VniState, facts: &Facts) -> Finding {
         .of(object, "spec.vni")
 }
 
+/// The bridge would be deleted without these ports.
+fn bridge_without_segment(vni: Vni, ports: &BTreeSet<String>) -> Finding {
+    let bridge = format!("br-hs-{vni}");
+    let what = format!(
+        "bridge {bridge} has {} of others, and no segment: what is attached to it reaches nothing else",
+        count(ports.len(), "port", "ports")
+    );
+    let mut named: Vec<&str> = ports.iter().take(NAMED_PORTS).map(String::as_str).collect();
+    if ports.len() > NAMED_PORTS {
+        named.push("...");
+    }
+    Finding::new(FindingSeverity::Warning, Area::Links, FindingKind::BridgeWithoutSegment, what)
+        .at(Place { vni: Some(vni), link: Some(bridge.clone()), ..Place::default() })
+        .shown_by(named.join(", "))
+        .remedied_by(format!(
+            "attach the workloads to the bridge of their segment, or delete them: the bridge is deleted with its last port; or add an \
+             L2VNI with VNI {vni} and a managed Linux bridge again, which has {bridge} as it is"
+        ))
+}
+
 /// NICs that are down or have a small MTU.
 pub(super) fn links(facts: &Facts) -> Vec<Finding> {
     let Some(links) = &facts.links else { return vec![] };
@@ -274,6 +300,9 @@ mod tests {
     #[case::zebra_restarted(|facts: &mut Facts| *vni(facts) = VniState { in_bgp: true, ..VniState::default() },
         "warning router zebra-restarted bgpd: zebra was restarted, and bgpd is not connected to it yet \
          [1 VNI is in bgpd and not in zebra]")]
+    #[case::kept_bridge(|facts: &mut Facts| drop(facts.kept_ports.insert(110.try_into().unwrap(), ["a1".into(), "a2".into()].into())),
+        "warning links bridge-without-segment VNI 110, link br-hs-110: bridge br-hs-110 has 2 ports of others, and no segment: what is \
+         attached to it reaches nothing else [a1, a2]")]
     #[case::no_carrier(|facts: &mut Facts| nic(facts).has_carrier = false,
         "error links link-down link eth1: NIC eth1 is down: no carrier [] Underlay ns/u spec.nics")]
     #[case::small_mtu(|facts: &mut Facts| nic(facts).mtu = Some(1500),

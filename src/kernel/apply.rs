@@ -34,6 +34,7 @@ pub async fn apply(namespaces: &Namespaces, ovs: &OvsClient, op: &KernelOp) -> R
         KernelOp::SetMaster { key, master } => set_master(namespaces, key, master.as_ref()).await,
         KernelOp::SetHostMaster { key, master } => set_host_master(namespaces, key, master.as_ref()).await,
         KernelOp::SetIpUse { key, ip } => set_ip_use(namespaces, key, *ip).await,
+        KernelOp::AttachPorts { bridge, ports } => foreign::attach(&namespaces.host, bridge, ports).await,
         KernelOp::SetUp(key) => set_up(namespaces, key).await,
         KernelOp::SetMac { key, mac, former } => set_bridge_mac(namespaces, key, *mac, *former).await,
         KernelOp::AddAddress { on, address } => set_address(namespaces, on, *address, true).await,

@@ -37,6 +37,7 @@ struct Inner {
     keeping: BTreeSet<LinkKey>,
     nic_addresses: BTreeMap<IfName, BTreeSet<IpAddr>>,
     repeated: Vec<IpAddr>,
+    restored: Vec<(LinkKey, BTreeSet<(IpAddr, MacAddr)>)>,
     nics: ObservedNics,
     host_networks: BTreeSet<HostNetwork>,
     failures: Vec<(String, Errno)>,
@@ -114,6 +115,11 @@ impl FakeKernel {
     /// The neighbor entries that were reported once more since the last call.
     pub fn take_repeated(&self) -> Vec<IpAddr> {
         std::mem::take(&mut self.inner().repeated)
+    }
+
+    /// The neighbor entries that were restored or probed since the last call, by bridge.
+    pub fn take_restored(&self) -> Vec<(LinkKey, BTreeSet<(IpAddr, MacAddr)>)> {
+        std::mem::take(&mut self.inner().restored)
     }
 
     /// Sets the networks of the host.
@@ -235,7 +241,9 @@ impl Kernel for FakeKernel {
         if !self.state().links.contains_key(bridge) {
             return Ok(None);
         }
-        self.inner().neighbors.entry(bridge.clone()).or_default().extend(entries);
+        let mut inner = self.inner();
+        inner.neighbors.entry(bridge.clone()).or_default().extend(entries);
+        inner.restored.push((bridge.clone(), entries.clone()));
         Ok(Some(entries.len()))
     }
 

@@ -1,11 +1,15 @@
-//! Links that are not known as ours in a namespace that is to be removed. In: the namespace. Out: those of others are in the
-//! host's, as the kernel deletes most of them with the namespace; those of ours that lost their mark are deleted.
+//! Links that are not known as ours. In: a namespace that is to be removed. Out: those of others are in the host's, as the kernel
+//! deletes most of them with the namespace; those of ours that lost their mark are deleted. In: a bridge that was made again. Out:
+//! those that were its ports are so again.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 
 use super::error::OpError;
+use super::host_ports::{self, HostPort};
+use super::model::LinkKey;
 use super::namespace::Namespace;
 use super::netlink::contents::ObservedLink;
 use super::netlink::error::NetlinkError;
@@ -36,6 +40,31 @@ pub async fn move_out(from: &Namespace, host: &Namespace) -> Result<(), OpError>
             Err(NetlinkError::Rejected { errno: Errno::ENODEV, .. }) => {}
             moved => moved?,
         }
+    }
+    Ok(())
+}
+
+/// Attaches links of others to a bridge that they were ports of. One that is gone, that another link has replaced or that has a master
+/// is left alone.
+pub async fn attach(host: &Namespace, bridge: &LinkKey, ports: &BTreeSet<HostPort>) -> Result<(), OpError> {
+    let master = host.index_of(&bridge.name.to_string()).await?;
+    let mut attached = Vec::new();
+    for port in ports {
+        let found = host.find_at(port.index).await?;
+        if found.is_none_or(|link| link.name != port.name || link.master.is_some()) {
+            continue;
+        }
+        match host.change(request::set_master_at(port.index, master)).await {
+            Ok(()) => attached.push(port),
+            Err(error @ NetlinkError::Rejected { .. }) => {
+                tracing::warn!(port = port.name, bridge = %bridge.name, %error, "a port is not attached again");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if !attached.is_empty() {
+        let ports = host_ports::names(attached);
+        tracing::info!(bridge = %bridge.name, ports, "the bridge was made again: its ports are attached to it");
     }
     Ok(())
 }

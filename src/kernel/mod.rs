@@ -5,8 +5,8 @@
 //! A file uses only files of lines above its own:
 //!
 //! ```text
-//! sysctl, ovs_state -> model -> op -> step                                 data
-//! simulate -> diff, neighbors                                              pure
+//! sysctl, ovs_state, host_ports -> model -> op -> step                     data
+//! simulate -> diff, neighbors -> known_workloads                           pure
 //! netns, mounts                                                            namespaces as files and threads
 //! file_limit                                                               the limit of open files
 //! netlink: error, attribute, socket, netfilter, contents, saved_message, request, read, segment_neighbor, saved, route_use, saved_link, events
@@ -28,8 +28,10 @@ pub mod fake;
 pub mod file_limit;
 mod foreign;
 pub mod host_nics;
+pub mod host_ports;
 pub mod host_routes;
 mod ip_use;
+mod known_workloads;
 pub mod lanes;
 mod live;
 pub mod model;

@@ -1,5 +1,5 @@
 //! Kernel state of the router, wanted and observed: one type for both, comparable by value. Masters and peers are names;
-//! an ifindex exists only below [`super::apply`]. Pure.
+//! an ifindex exists only below [`super::apply`], and of links of others that may be attached again. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+pub use super::host_ports::{HostPort, HostPorts};
 pub use super::ip_use::{IpUse, Ipv6Settings};
 use super::ovs_state::OvsState;
 pub use super::sysctl::{LinkSetting, Sysctl};
@@ -230,6 +231,8 @@ pub struct KernelState {
     pub source_filters: BTreeSet<SourceFilter>,
     /// Bridges and ports in Open vSwitch of the host.
     pub ovs: OvsState,
+    /// Observed: the ports of others that managed bridges have. Wanted: those that a bridge gets which is created.
+    pub host_ports: HostPorts,
     /// Settings by namespace. Observed: those that the kernel has.
     pub sysctls: BTreeMap<(Netns, Sysctl), u32>,
 }

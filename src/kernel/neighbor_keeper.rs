@@ -2,9 +2,10 @@
 //! bridges, and neighbor and FDB messages. Out: changes of neighbor entries, and for a moment routes to workloads that have moved
 //! here. Sends nothing while nothing changes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -13,12 +14,16 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::known_workloads::KnownWorkloads;
 use super::neighbors::{NeighborChange, SegmentEntries};
 use super::netlink::error::NetlinkError;
 use super::netlink::segment_neighbor::{NeighborReport, report};
 use super::netlink::socket::{Route, Socket};
 use super::netlink::workload_route::WorkloadRoute;
 use crate::types::TableId;
+
+/// What a namespace knows, also while no keeper runs.
+pub type SharedWorkloads = Arc<Mutex<KnownWorkloads>>;
 
 /// Pause after an error of a socket.
 const RETRY: Duration = Duration::from_secs(1);
@@ -29,26 +34,27 @@ const ROUTED: Duration = Duration::from_secs(3);
 /// Keeps the entries of a namespace until dropped, and removes its routes then. The namespace lives as long.
 #[derive(Debug)]
 pub struct NeighborKeeper {
-    bridges: BTreeSet<u32>,
+    bridges: BTreeMap<u32, String>,
     task: JoinHandle<()>,
     stop: DropGuard,
 }
 
 impl NeighborKeeper {
-    /// Starts with what the kernel has now. Needs the tokio runtime.
-    pub fn start(netns: &File, bridges: BTreeSet<u32>) -> Result<Self, NetlinkError> {
+    /// Starts with what the kernel has now, and takes note of what it has. Needs the tokio runtime.
+    pub fn start(netns: &File, bridges: BTreeMap<u32, String>, known: SharedWorkloads) -> Result<Self, NetlinkError> {
         // Before the first read: no message is lost.
         let events = Socket::subscribe(netns, RTMGRP_NEIGH.unsigned_abs())?;
         let socket = Socket::open(netns)?;
         let netns = netns.try_clone().map_err(NetlinkError::Io)?;
-        let keeper = Keeper { netns, socket, subnets: BTreeMap::new(), routed: VecDeque::new() };
+        let (subnets, routed) = (BTreeMap::new(), VecDeque::new());
+        let keeper = Keeper { netns, socket, bridges: bridges.clone(), known, subnets, routed };
         let stop = CancellationToken::new();
-        let task = tokio::spawn(keep(keeper, events, bridges.clone(), stop.clone()));
+        let task = tokio::spawn(keep(keeper, events, stop.clone()));
         Ok(Self { bridges, task, stop: stop.drop_guard() })
     }
 
     /// Whether it works, for these bridges.
-    pub fn is_of(&self, bridges: &BTreeSet<u32>) -> bool {
+    pub fn is_of(&self, bridges: &BTreeMap<u32, String>) -> bool {
         self.bridges == *bridges && !self.task.is_finished()
     }
 
@@ -59,9 +65,9 @@ impl NeighborKeeper {
     }
 }
 
-async fn keep(mut keeper: Keeper, events: Socket<Route>, bridges: BTreeSet<u32>, stop: CancellationToken) {
+async fn keep(mut keeper: Keeper, events: Socket<Route>, stop: CancellationToken) {
     // What is cut off is a request, of which the kernel has done all or nothing.
-    let _ = stop.run_until_cancelled(keeper.run(&events, &bridges)).await;
+    let _ = stop.run_until_cancelled(keeper.run(&events)).await;
     keeper.end().await;
 }
 
@@ -74,6 +80,9 @@ async fn pause(error: &NetlinkError) {
 struct Keeper {
     netns: File,
     socket: Socket<Route>,
+    /// By ifindex.
+    bridges: BTreeMap<u32, String>,
+    known: SharedWorkloads,
     /// Those of the bridges that had a route, as they were last read.
     subnets: BTreeMap<u32, Vec<(IpNet, TableId)>>,
     /// The routes, and until when.
@@ -81,11 +90,11 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn run(&mut self, events: &Socket<Route>, bridges: &BTreeSet<u32>) {
+    async fn run(&mut self, events: &Socket<Route>) {
         let mut segments = None;
         loop {
             let done = match &mut segments {
-                None => self.read(bridges).await.map(|read| segments = Some(read)),
+                None => self.read().await.map(|read| segments = Some(read)),
                 Some(known) => tokio::select! {
                     event = events.event() => match event {
                         Ok(message) => self.change(known, message.iter().filter_map(report)).await,
@@ -127,7 +136,8 @@ impl Keeper {
     }
 
     /// Reads all, and changes what has to be changed.
-    async fn read(&mut self, bridges: &BTreeSet<u32>) -> Result<BTreeMap<u32, SegmentEntries>, NetlinkError> {
+    async fn read(&mut self) -> Result<BTreeMap<u32, SegmentEntries>, NetlinkError> {
+        let bridges: Vec<u32> = self.bridges.keys().copied().collect();
         let mut segments: BTreeMap<u32, SegmentEntries> =
             bridges.iter().map(|bridge| (*bridge, SegmentEntries::default())).collect();
         // A process before this one may not have come to that.
@@ -137,9 +147,11 @@ impl Keeper {
             }
         }
         for bridge in bridges {
-            let entries = self.socket.neighbors(*bridge).await?.into_iter().map(NeighborReport::Entry);
-            let learned = self.socket.learned(*bridge).await?.into_iter().map(NeighborReport::Learned);
-            let found: Vec<_> = entries.chain(learned).map(|report| (*bridge, report)).collect();
+            let entries = self.socket.neighbors(bridge).await?;
+            self.known().read(&self.bridges[&bridge], &entries, Instant::now());
+            let entries = entries.into_iter().map(NeighborReport::Entry);
+            let learned = self.socket.learned(bridge).await?.into_iter().map(NeighborReport::Learned);
+            let found: Vec<_> = entries.chain(learned).map(|report| (bridge, report)).collect();
             self.change(&mut segments, found).await?;
         }
         Ok(segments)
@@ -152,11 +164,26 @@ impl Keeper {
         reports: impl IntoIterator<Item = (u32, NeighborReport)>,
     ) -> Result<(), NetlinkError> {
         for report in reports {
+            self.note(&report);
             for (bridge, change) in changes(segments, report) {
                 self.apply(bridge, change).await?;
             }
         }
         Ok(())
+    }
+
+    fn known(&self) -> MutexGuard<'_, KnownWorkloads> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of the workloads that a report is about.
+    fn note(&self, (bridge, report): &(u32, NeighborReport)) {
+        let Some(name) = self.bridges.get(bridge) else { return };
+        match report {
+            NeighborReport::Entry(entry) => self.known().reported(name, entry, Instant::now()),
+            NeighborReport::Removed(address) => self.known().removed(name, *address, Instant::now()),
+            NeighborReport::Learned(_) => {}
+        }
     }
 
     /// Makes a change. One that the kernel rejects is that of an entry or a bridge that is gone: the others are changed all the same.

@@ -9,7 +9,8 @@
 //!   learns the MAC address of one on a port of this node, the workload has moved here, and so have the addresses it had.
 //! * What zebra does not list is reported once more.
 //! * A bridge that is replaced takes its entries along. The kernel is sent those of workloads of this node for the new one, and
-//!   probes each of them at once: its reply has the bridge learn its MAC address.
+//!   probes each of them at once: its reply has the bridge learn its MAC address. So does a bridge whose port is replaced: what it
+//!   had learned on it is lost, and with it the MAC/IP routes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -59,6 +60,8 @@ pub enum NeighborChange {
     Adopt(IpAddr, MacAddr),
     /// It was a workload of this node on a bridge that this one replaces: find out whether it is there.
     Restore(IpAddr, MacAddr),
+    /// The same where the bridge is the former one, and a port of it or its VXLAN device is replaced.
+    Probe(IpAddr, MacAddr),
     /// Remove it.
     Forget(IpAddr),
 }
@@ -70,7 +73,7 @@ impl NeighborChange {
             now.is_some_and(|entry| matches!(entry.standing, EntryStanding::Local { .. }) && entry.mac == Some(mac))
         };
         match self {
-            Self::Keep(_, mac, _) | Self::Repeat(_, mac) => is_local(mac),
+            Self::Keep(_, mac, _) | Self::Repeat(_, mac) | Self::Probe(_, mac) => is_local(mac),
             // One that zebra has just removed is known all the same.
             Self::Adopt(_, mac) => {
                 now.is_none_or(|entry| entry.standing == EntryStanding::Remote && entry.mac == Some(mac))
@@ -87,6 +90,7 @@ impl NeighborChange {
             | Self::Repeat(address, _)
             | Self::Adopt(address, _)
             | Self::Restore(address, _)
+            | Self::Probe(address, _)
             | Self::Forget(address) => address,
         }
     }
@@ -158,7 +162,7 @@ pub fn local_neighbors(entries: &[Entry], learned: &BTreeSet<MacAddr>) -> impl I
 }
 
 /// No route leads to a link-local address, so that it need not be kept.
-fn is_advertised(address: IpAddr) -> bool {
+pub fn is_advertised(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !address.is_link_local(),
         IpAddr::V6(address) => !address.is_unicast_link_local(),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::model::{
-    FixedLink, HostMaster, HostNetwork, IpUse, KernelState, Link, LinkKey, LinkKind, ListenPort, Netns, NicFacts,
-    ObservedNics, RouteUse, SourceFilter, StackedDevice,
+    FixedLink, HostMaster, HostNetwork, HostPort, HostPorts, IpUse, KernelState, Link, LinkKey, LinkKind, ListenPort,
+    Netns, NicFacts, ObservedNics, RouteUse, SourceFilter, StackedDevice,
 };
 use super::netlink::contents::{AddrGenMode, NetnsContents, ObservedKind, ObservedLink, StaticRoute, is_link_local};
 use super::netlink::saved_message::SavedMessage;
@@ -62,7 +62,24 @@ pub fn state(node: &NodeContents, asked: &BTreeSet<IfName>, record: &Record) -> 
     for (link, scope) in state.links.values_mut().zip(scopes) {
         link.scope = scope;
     }
+    state.host_ports = node.get(&Netns::Host).map(|host| host_ports(host)).unwrap_or_default();
     state.compact()
+}
+
+/// The ports of others that managed bridges have. A link that lost our mark is none of others.
+fn host_ports(host: &NetnsContents) -> HostPorts {
+    let is_bridge = |link: &&Arc<ObservedLink>| link.owned.as_ref().is_some_and(OwnedName::is_host_bridge);
+    let mut ports = HostPorts::default();
+    if !host.links.values().any(|link| is_bridge(&link)) {
+        return ports;
+    }
+    for (index, link) in host.links.iter().filter(|(_, link)| link.owned.is_none() && link.alias.is_none()) {
+        let bridge = link.master.and_then(|master| host.links.get(&master)).filter(is_bridge);
+        if let Some(bridge) = bridge.and_then(|bridge| bridge.owned.as_ref()) {
+            ports.attach(bridge, [HostPort { name: link.name.clone(), index: *index }]);
+        }
+    }
+    ports
 }
 
 /// The NICs among `asked` that exist, those of the router first, without what their routes are needed for.

@@ -116,6 +116,10 @@ impl KernelState {
                     link.drop_ipv6();
                 }
             }
+            KernelOp::AttachPorts { bridge, ports } => {
+                self.link_mut(bridge)?;
+                self.host_ports.attach(&bridge.name, ports.iter().cloned());
+            }
             KernelOp::SetIpUse { key, ip } => self.link_mut(key)?.ip = *ip,
             KernelOp::SetMtu { key, mtu } => self.set_mtu(key, *mtu)?,
             KernelOp::SetMac { key, mac, .. } => self.link_mut(key)?.mac = Some(*mac),
@@ -221,6 +225,7 @@ impl KernelState {
         let Some(gone) = self.links.remove(key) else {
             return reject(Errno::ENODEV, "there is no such link");
         };
+        self.host_ports.remove(&key.name);
         if matches!(gone.kind, LinkKind::Bridge | LinkKind::Vrf { .. } | LinkKind::Other) {
             let first = LinkKey { netns: key.netns.clone(), name: OwnedName::FIRST };
             let mut left = Vec::new();

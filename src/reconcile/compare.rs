@@ -69,7 +69,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let current = current.map(|(compared, _)| Arc::clone(&compared.running));
         let facts = NodeFacts::unknown(self.mode, release);
         let input = PlanInput { snapshot: Arc::clone(snapshot), facts, accepted };
-        let Self { kernel, routing, wanted, .. } = self;
+        let Self { kernel, routing, wanted, known_ports, .. } = self;
         let mut policies = EarlyPolicies::default();
         let (accepted, wanted, observed, running) = if let Some(running) = current {
             let (accepted, wanted) = plan(kernel, wanted, input, &mut watch).await?;
@@ -96,11 +96,12 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         let running = silent.assume_wanted(running, wanted);
         wanted.frr.share(&running.config);
         let compared = Compared { wanted: wanted.version, kernel: observed, running: Arc::clone(&running) };
+        let to_have = known_ports.wanted(&wanted.plan.kernel, &compared.kernel);
         let schedule = if let Some(settled) = settled.get(&compared) {
             Schedule { unknown: settled.unknown.clone(), ..Schedule::default() }
         } else {
             let observed = State { kernel: &compared.kernel, frr: &running.config };
-            schedule_in_turn(wanted, observed, not_up, release)?
+            schedule_in_turn(wanted, &to_have, observed, not_up, release)?
         };
         let observed = Arc::clone(&compared.kernel);
         silent.block(&schedule, wanted, &observed);
@@ -113,14 +114,15 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     }
 }
 
-/// The schedule; aggregates that are replaced are removed before their successors are added, where the release needs it.
+/// The schedule, to what the `kernel` shall have; aggregates that are replaced are removed before their successors are added, where the release needs it.
 fn schedule_in_turn(
     wanted: &Wanted,
+    kernel: &KernelState,
     observed: State<'_>,
     not_up: &BTreeSet<VrfName>,
     release: Release,
 ) -> Result<Schedule, PassError> {
-    let (kernel, frr) = (&wanted.plan.kernel, &wanted.frr);
+    let frr = &wanted.frr;
     let Some(first) = without_replaced_aggregates(&wanted.plan.frr, frr, observed.frr, &release)? else {
         return Ok(schedule(State { kernel, frr }, observed, not_up, release));
     };

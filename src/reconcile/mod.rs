@@ -8,6 +8,7 @@ mod down_vnis;
 mod early_policies;
 pub mod execute;
 mod fdb;
+mod known_ports;
 mod neighbor_turns;
 mod neighbors;
 mod nic_addresses;

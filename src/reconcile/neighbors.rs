@@ -52,20 +52,24 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// Takes note of the neighbors of this node's workloads in the segments that the schedule tears down, as the kernel and zebra have
     /// them: a workload that is silent is not known on the new bridge otherwise. The kernel has those that a new zebra does not have
     /// yet, zebra those of a bridge that somebody has deleted.
-    pub(super) async fn note_neighbors(&mut self, schedule: &Schedule, observed: &KernelState) {
-        let bridges: BTreeMap<Vni, &LinkKey> = bridges(observed).collect();
-        let mut zebra_answers = true;
-        for scope in &schedule.torn_down {
-            let Scope::Segment(vni) = scope else { continue };
-            let mut found = BTreeSet::new();
-            if let Some(bridge) = bridges.get(vni) {
-                match self.kernel.local_neighbors(bridge).await {
-                    Ok(entries) => found.extend(entries),
-                    Err(error) => {
-                        tracing::debug!(%vni, error = &error as &dyn std::error::Error, "neighbors are not noted");
-                    }
-                }
+    ///
+    /// The same of segments that get a link again which others have deleted or set down: the kernel has removed the entries of a bridge
+    /// with it, and what a bridge has learned on a port. Of these zebra has nothing.
+    pub(super) async fn note_neighbors(&mut self, schedule: &Schedule, observed: &KernelState, wanted: &KernelState) {
+        let (present, gateways): (BTreeMap<Vni, &LinkKey>, _) = (bridges(observed).collect(), gateway_bridges(wanted));
+        let torn_down = |scope: &Scope| if let Scope::Segment(vni) = scope { Some(*vni) } else { None };
+        let torn_down: BTreeSet<Vni> = schedule.torn_down.iter().filter_map(torn_down).collect();
+        for vni in &schedule.restored_segments() - &torn_down {
+            if let Some(bridge) = gateways.get(&vni) {
+                self.note_of_kernel(vni, bridge).await;
             }
+        }
+        let mut zebra_answers = true;
+        for vni in &torn_down {
+            if let Some(bridge) = present.get(vni).or_else(|| gateways.get(vni)) {
+                self.note_of_kernel(*vni, bridge).await;
+            }
+            let mut found = BTreeSet::new();
             // Each of the others would wait for the same zebra.
             if zebra_answers {
                 match self.routing.local_neighbors(*vni).await {
@@ -77,6 +81,15 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
                 }
             }
             self.torn_down_neighbors.entry(*vni).or_default().note(found);
+        }
+    }
+
+    async fn note_of_kernel(&mut self, vni: Vni, bridge: &LinkKey) {
+        match self.kernel.local_neighbors(bridge).await {
+            Ok(entries) => self.torn_down_neighbors.entry(vni).or_default().note(entries),
+            Err(error) => {
+                tracing::debug!(%vni, error = &error as &dyn std::error::Error, "neighbors are not noted");
+            }
         }
     }
 
@@ -93,7 +106,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
                 Ok(None) => drop(self.torn_down_neighbors.insert(vni, noted)),
                 Ok(Some(0)) => {}
                 Ok(Some(neighbors)) => {
-                    tracing::info!(%vni, neighbors, "the kernel probes the workloads of a segment that was rebuilt");
+                    tracing::info!(%vni, neighbors, "the kernel probes the workloads of a segment that was rebuilt or repaired");
                 }
                 Err(error) => {
                     tracing::debug!(%vni, error = &error as &dyn std::error::Error, "neighbors are not restored");

@@ -10,6 +10,7 @@ use super::cache::{PlanInput, Wanted};
 use super::compare::{Comparison, Early};
 use super::down_vnis::is_up;
 use super::execute::{Executed, Executor, Failure};
+use super::known_ports;
 use super::reconciler::{PassError, Reconciler};
 use super::schedule::{Schedule, State, schedule};
 use super::silent::Silent;
@@ -20,7 +21,7 @@ use crate::frr::release::Release;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::stanza::text::RenderError;
 use crate::kernel::Kernel;
-use crate::kernel::model::{KernelState, ObservedNics};
+use crate::kernel::model::{HostPorts, KernelState, ObservedNics};
 use crate::plan::last_accepted::LastAccepted;
 use crate::plan::{NodeFacts, Plan};
 use crate::runtime::Daemon;
@@ -50,6 +51,8 @@ pub struct Report {
     pub rebuilt: BTreeSet<VrfName>,
     /// Lines in FRR that are not ours.
     pub foreign_lines: Vec<String>,
+    /// The ports of others of the managed bridges that are not wanted and stay for that reason.
+    pub kept_ports: HostPorts,
     /// Time that it took.
     pub duration: Duration,
     /// Where that went.
@@ -99,7 +102,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         rebuilt.extend(not_up.iter().cloned());
         let mut accepted = self.accepted.clone();
         let (mut rebuilds, mut restarts) = (0, 0);
-        let (plan, foreign_lines) = loop {
+        let (plan, observed, foreign_lines) = loop {
             let comparison = self.compare(snapshot, accepted, &not_up, Early::Policies).await?;
             let Comparison { plan, running, observed, schedule, silent, policies, timing, .. } = comparison;
             accepted = comparison.accepted;
@@ -110,10 +113,10 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
                 self.idle(&plan).await;
                 silent.report(&mut total);
                 total.fail_not_up(self.down_vnis.rebuilt_in_vain());
-                break (plan, foreign_lines);
+                break (plan, observed, foreign_lines);
             }
             changed.extend(schedule.scopes().into_iter().cloned());
-            self.note_neighbors(&schedule, &observed).await;
+            self.note_neighbors(&schedule, &observed, &plan.kernel).await;
             let executor = Executor::new(&self.kernel, &mut self.routing, &schedule, silent.blocking());
             total.add(executor.run(policies).await);
             self.start_sessions(&silent).await;
@@ -133,12 +136,12 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
                 Verified::Restarted => schedule.vrfs(),
             };
             if not_up.is_empty() {
-                break (plan, foreign_lines);
+                break (plan, observed, foreign_lines);
             }
             if rebuilds == REBUILDS {
                 self.down_vnis.rebuilt(Instant::now(), &not_up, true);
                 total.fail_not_up(not_up);
-                break (plan, foreign_lines);
+                break (plan, observed, foreign_lines);
             }
             tracing::warn!(vrfs = ?not_up, "FRR did not bring the L3VNI up: rebuilding");
             rebuilt.extend(not_up.iter().cloned());
@@ -146,9 +149,21 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         };
         self.keep_neighbors(&plan.kernel, &changed).await;
         self.accepted = accepted;
+        let kept_ports = known_ports::kept(&observed, &plan.kernel);
         let Executed { failures, kernel_ops, frr_lines, timing, .. } = total;
         let duration = start.elapsed();
-        Ok(Report { plan, failures, kernel_ops, frr_lines, changed, rebuilt, foreign_lines, duration, timing })
+        Ok(Report {
+            plan,
+            failures,
+            kernel_ops,
+            frr_lines,
+            changed,
+            rebuilt,
+            foreign_lines,
+            kept_ports,
+            duration,
+            timing,
+        })
     }
 
     async fn idle(&mut self, plan: &Plan) {

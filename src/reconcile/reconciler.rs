@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::cache::{Compared, PlanInput, Settled, Wanted};
 use super::down_vnis::DownVnis;
+use super::known_ports::KnownPorts;
 use super::neighbor_turns::NeighborTurns;
 use super::nic_addresses::{NicAddresses, RepeatedAddresses};
 use super::stale_open_sent::StaleOpenSent;
@@ -70,6 +71,7 @@ pub struct Reconciler<K, R> {
     pub(super) repeated_addresses: RepeatedAddresses,
     /// The neighbors of this node's workloads on bridges that were torn down and are not there again.
     pub(super) torn_down_neighbors: BTreeMap<Vni, TornDownNeighbors>,
+    pub(super) known_ports: KnownPorts,
     pub(super) wanted: Memo<PlanInput, Wanted>,
     pub(super) settled: Memo<Compared, Settled>,
 }
@@ -90,6 +92,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             neighbor_turns: NeighborTurns::default(),
             repeated_addresses: RepeatedAddresses::default(),
             torn_down_neighbors: BTreeMap::new(),
+            known_ports: KnownPorts::default(),
             wanted,
             settled,
         }

@@ -13,9 +13,10 @@ use crate::frr::client::port::RoutingError;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::vrf_binding::Unbound;
 use crate::kernel::fake::FakeKernel;
-use crate::kernel::model::{KernelState, LinkKey};
+use crate::kernel::model::{HostPort, HostPorts, KernelState, LinkKey, Netns};
 use crate::kernel::{KernelOp, NicFacts};
 use crate::kind::Spec;
+use crate::names::{OwnedName, Role};
 use crate::plan::last_accepted::LastAccepted;
 use crate::runtime::Daemon;
 use crate::scope::Scope;
@@ -657,4 +658,95 @@ async fn a_zebra_that_does_not_list_neighbors_is_waited_for_once_in_a_pass() {
     assert!(report.failures.is_empty(), "{:?}", report.failures);
     assert_eq!(bench.kernel.keeping_neighbors().len(), 2);
     assert_eq!(queries.load(Ordering::Relaxed), 1);
+}
+
+fn managed() -> Arc<Snapshot> {
+    with_segment(&serde_json::json!({"hostMaster": {"type": "LinuxBridge", "linuxBridge": {"lifecycle": "Managed"}}}))
+}
+
+fn host_bridge() -> LinkKey {
+    LinkKey { netns: Netns::Host, name: OwnedName::Vni(Role::HostBridge, Vni::try_from(110).unwrap()) }
+}
+
+/// Somebody deletes the managed bridge, with all that are ports of it.
+fn delete_host_bridge(bench: &ReconcilerBench) {
+    bench.kernel.tamper(|state| state.apply(&KernelOp::DeleteLink { key: host_bridge(), with: None }).unwrap());
+}
+
+fn port(index: u32) -> HostPort {
+    HostPort { name: format!("veth{index}"), index }
+}
+
+fn attached(bench: &ReconcilerBench) -> Vec<KernelOp> {
+    bench.kernel.take_applied().into_iter().filter(|op| matches!(op, KernelOp::AttachPorts { .. })).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_managed_bridge_that_somebody_deletes_gets_its_ports_back() {
+    let mut bench = ReconcilerBench::new();
+    bench.reconciler.pass(&managed()).await.unwrap();
+    bench.kernel.tamper(|state| state.host_ports.attach(&host_bridge().name, [port(7), port(8)]));
+    bench.reconciler.pass(&managed()).await.unwrap();
+    // One has left it since.
+    bench.kernel.tamper(|state| {
+        state.host_ports = HostPorts::default();
+        state.host_ports.attach(&host_bridge().name, [port(8)]);
+    });
+    bench.reconciler.pass(&managed()).await.unwrap();
+    assert_eq!(attached(&bench), []);
+    delete_host_bridge(&bench);
+    bench.kernel.fail("link add br-hs-110", Errno::EPERM);
+    bench.reconciler.pass(&managed()).await.unwrap();
+    assert_eq!(attached(&bench), []);
+    bench.kernel.heal();
+    bench.reconciler.pass(&managed()).await.unwrap();
+    assert_eq!(attached(&bench), [KernelOp::AttachPorts { bridge: host_bridge(), ports: [port(8)].into() }]);
+    let again = bench.reconciler.pass(&managed()).await.unwrap();
+    assert_eq!((again.kernel_ops, again.failures.len(), again.kept_ports.is_empty()), (0, 0, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_managed_bridge_without_its_segment_is_kept_and_reported_while_it_has_ports_of_others() {
+    let mut bench = ReconcilerBench::new();
+    bench.reconciler.pass(&managed()).await.unwrap();
+    bench.kernel.tamper(|state| state.host_ports.attach(&host_bridge().name, [port(7)]));
+    for _ in 0..2 {
+        let kept = bench.pass(&BOTH).await.kept_ports;
+        assert_eq!(kept.iter().collect::<Vec<_>>(), [(Vni::try_from(110).unwrap(), &[port(7)].into())]);
+    }
+    assert_eq!(bench.pass(&BOTH).await.kernel_ops, 0);
+    let segments = |bench: &ReconcilerBench| {
+        let state = bench.kernel.state();
+        state.links.iter().filter(|(_, link)| link.segment).map(|(key, _)| key.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(segments(&bench), [host_bridge()]);
+    // Somebody deletes it: its ports are known no more.
+    delete_host_bridge(&bench);
+    assert!(bench.pass(&BOTH).await.kept_ports.is_empty());
+    bench.reconciler.pass(&managed()).await.unwrap();
+    assert_eq!(attached(&bench), []);
+    assert_eq!(segments(&bench).len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_workloads_are_probed_after_somebody_deleted_a_link_of_their_segment() {
+    let mut bench = ReconcilerBench::new();
+    bench.reconciler.pass(&managed()).await.unwrap();
+    let bridge = bench.kernel.keeping_neighbors().pop_first().unwrap();
+    let entries = BTreeSet::from([("10.110.0.11".parse().unwrap(), MacAddr([10, 88, 0, 0, 0, 17]))]);
+    bench.kernel.set_neighbors(bridge.clone(), entries.clone());
+    bench.reconciler.pass(&managed()).await.unwrap();
+    assert_eq!(bench.kernel.take_restored(), [], "nothing was repaired");
+    for role in [Role::Bridge, Role::PeVeth, Role::HostVeth, Role::Vxlan] {
+        let netns = if role == Role::HostVeth { Netns::Host } else { bridge.netns.clone() };
+        let key = LinkKey { netns, name: OwnedName::Vni(role, Vni::try_from(110).unwrap()) };
+        bench.kernel.tamper(|state| state.apply(&KernelOp::DeleteLink { key, with: None }).unwrap());
+        let report = bench.reconciler.pass(&managed()).await.unwrap();
+        assert!(report.failures.is_empty() && report.kernel_ops > 0, "{role:?}: {:?}", report.failures);
+        let restored = bench.kernel.take_restored();
+        assert_eq!(restored, [(bridge.clone(), entries.clone())], "{role:?}");
+    }
+    bench.kernel.tamper(|state| state.links.get_mut(&bridge).unwrap().up = false);
+    bench.reconciler.pass(&managed()).await.unwrap();
+    assert_eq!(bench.kernel.take_restored(), [(bridge, entries)]);
 }

@@ -29,8 +29,11 @@ impl Default for TornDownNeighbors {
 impl TornDownNeighbors {
     /// Adds neighbors of a bridge that is torn down now.
     pub fn note(&mut self, found: impl IntoIterator<Item = (IpAddr, MacAddr)>) {
+        let before = self.entries.len();
         self.entries.extend(found);
-        self.at = Instant::now();
+        if self.entries.len() > before {
+            self.at = Instant::now();
+        }
     }
 
     /// Whether they are no longer restored.

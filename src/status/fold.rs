@@ -55,6 +55,7 @@ pub fn fold(
         findings: Vec::new(),
         filtered: Vec::new(),
         foreign_lines: Vec::new(),
+        kept_ports: BTreeMap::new(),
         last_change,
     }
 }

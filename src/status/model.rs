@@ -1,6 +1,6 @@
 //! The status as data: what `perouter status` prints and `status.json` holds. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,9 @@ pub struct NodeStatus {
     pub filtered: Vec<FilteredCount>,
     /// Lines in FRR that are not ours: reported, left alone.
     pub foreign_lines: Vec<String>,
+    /// The ports of others of the managed bridges of segments that this node does not have, by their VNI: each stays for its ports.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept_ports: BTreeMap<Vni, BTreeSet<String>>,
     /// The last reconcile pass that changed something.
     pub last_change: PassSummary,
 }
@@ -83,6 +86,7 @@ impl NodeStatus {
             silent: self.silent_daemons.iter().map(|daemon| (daemon.clone(), String::new())).collect(),
             frr_warning: self.frr_warning.clone(),
             foreign_lines: self.foreign_lines.clone(),
+            kept_ports: self.kept_ports.clone(),
             objects: Some(self.resources.iter().map(Resource::checked).collect()),
             notes: self.notes.clone(),
             vteps: self.vteps().collect(),

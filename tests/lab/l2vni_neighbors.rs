@@ -29,6 +29,8 @@ const AGAIN: Duration = Duration::from_millis(30);
 const REBUILT: Duration = Duration::from_secs(3);
 /// By how much the outage outlasts that of the NIC: the sessions with the fabric are closed with it, and connect again. 2 s were measured.
 const FLAPPED: Duration = Duration::from_secs(4);
+/// Outage of a silent workload from when the link that somebody has deleted is there again.
+const REPAIRED: Duration = Duration::from_secs(1);
 const VNIS: [u32; 3] = [100, 110, 200];
 
 fn layer2() -> Setup {
@@ -245,6 +247,56 @@ fn flap_the_nic(fixture: &mut Fixture, vtep: &str) {
     await_in_zebra(fixture, 0, "local", 0);
     await_in_zebra(fixture, 1, "remote", 0);
     assert_eq!(ping(fixture.node("hostA_red"), ADDRESSES[0]), 3, "after the flap");
+}
+
+/// Somebody deletes one link of the segment after the other. The Pod sends nothing until it is asked.
+#[test]
+fn a_silent_pod_is_reached_within_a_second_of_the_repair_of_its_segment() {
+    let Some(fixture) = Fixture::start_with("l2vni-deletions", &[0, 1], &layer2()) else { return };
+    fixture.routers.iter().for_each(|router| router.await_ready(&VNIS));
+    let nodes = NODES.map(|name| fixture.node(name).clone());
+    let silent = attach(&nodes[0]);
+    speak(&silent);
+    until_true("its routes on leafA", || at_leaf(&fixture, &fixture.routers[0].vtep()) == 2);
+    let _echo = silent.echo(7);
+    let ifindex = |in_host: bool, link: &str| {
+        let show = format!("cat /sys/class/net/{link}/ifindex 2>/dev/null || true");
+        if in_host { nodes[0].check(&["sh", "-c", &show]).unwrap() } else { in_red(&nodes[0], &show) }
+    };
+    for (link, in_host, how) in [
+        ("br-pe-110", false, "ip link delete br-pe-110"),
+        ("vni110", false, "ip link delete vni110"),
+        ("pe-110", false, "ip link delete pe-110"),
+        ("host-110", true, "ip link delete host-110"),
+        ("br-hs-110", true, "ip link delete br-hs-110"),
+        ("br-pe-110", false, "ip link set br-pe-110 down"),
+        ("pe-110", false, "ip link set pe-110 nomaster"),
+    ] {
+        let pod = SocketAddr::new(ADDRESSES[0].parse().unwrap(), 7);
+        let stream = Stream::probe(fixture.node("hostA_red"), pod, Duration::from_millis(1));
+        stream.await_replies(200);
+        let before = ifindex(in_host, link);
+        let start = Instant::now();
+        if in_host {
+            drop(nodes[0].check(&["sh", "-c", how]).unwrap())
+        } else {
+            drop(in_red(&nodes[0], how))
+        }
+        let repaired =
+            || if how.contains("delete") { !["", &before].contains(&ifindex(in_host, link).as_str()) } else { true };
+        until_true("the link again", repaired);
+        let again = start.elapsed();
+        // Also if it is silent until then: a packet that is lost says nothing of those that follow.
+        sleep(Duration::from_secs(1));
+        stream.await_replies(500);
+        let losses = stream.finish();
+        println!("{how}: the link is there again after {again:?}; from a host of the fabric: {losses}");
+        assert!(losses.longest_outage <= again + scaled(REPAIRED), "{how}: {losses}");
+        fixture.routers[0].await_ready(&VNIS);
+        await_in_zebra(&fixture, 0, "local", 0);
+        await_in_zebra(&fixture, 1, "remote", 0);
+        until_true("its routes on leafA", || at_leaf(&fixture, &fixture.routers[0].vtep()) == 2);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! its scope. Sets only what differs: FRR flushes the neighbours of a link for every `RTM_NEWLINK` about it. Pure; can name
 //! only links that [`crate::names`] recognised as ours.
 
+mod host_ports;
 mod ovs;
 mod scopes;
 
@@ -110,7 +111,11 @@ impl Differ<'_> {
             && !self.changes_vrf(key, link)
             && ![Some(key), peer].into_iter().flatten().any(|end| self.loses_vrf(end));
         // Links are deleted with their namespace, and the host ends of veth pairs with them.
-        if stays || self.deleted_with_netns(key) || peer.is_some_and(|peer| self.deleted_with_netns(peer)) {
+        if stays
+            || self.is_kept_for_ports(key)
+            || self.deleted_with_netns(key)
+            || peer.is_some_and(|peer| self.deleted_with_netns(peer))
+        {
             return;
         }
         let is_pe = matches!(key.name, OwnedName::Vni(Role::PeVeth, _));
@@ -301,6 +306,7 @@ impl Differ<'_> {
             addrgen_none: link.addrgen_none,
             rp_filter: link.rp_filter,
         }));
+        self.attach_ports(key);
     }
 
     fn attributes(&mut self, key: &LinkKey, link: &Link) {

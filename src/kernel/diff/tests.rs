@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::generated::{World, drift, drift_op, in_view_of, world};
+use super::generated::{Segment, World, drift, drift_op, in_view_of, world};
 use super::*;
 use crate::kernel::fake::FakeKernel;
-use crate::kernel::model::IpUse;
+use crate::kernel::model::{HostPort, HostPorts, IpUse};
 use crate::kernel::op::Stage;
 use crate::kernel::ovs_state::{OvsBridge, OvsPort, OvsState, bridge_name};
 use crate::kernel::{Kernel, Outcome};
@@ -414,4 +414,106 @@ fn a_removal_belongs_to_the_vrf_that_the_link_is_in_else_to_the_one_that_wants_i
         all("segment 100"),
         "not wanted"
     );
+}
+
+fn port(index: u32) -> HostPort {
+    HostPort { name: format!("veth{index}"), index }
+}
+
+fn host_bridge(raw: u32) -> LinkKey {
+    LinkKey { netns: Netns::Host, name: OwnedName::Vni(Role::HostBridge, Vni::try_from(raw).unwrap()) }
+}
+
+/// Two ports of others on each managed bridge.
+fn with_ports(mut state: KernelState) -> KernelState {
+    let bridges: Vec<LinkKey> = state.links.keys().filter(|key| key.name.is_host_bridge()).cloned().collect();
+    for key in bridges {
+        state.host_ports.attach(&key.name, [port(7), port(8)]);
+    }
+    state
+}
+
+fn applied(mut state: KernelState, steps: &[Step]) -> KernelState {
+    for step in steps {
+        assert_eq!(state.apply(&step.op), Ok(()), "{step}");
+    }
+    state
+}
+
+proptest! {
+    #[test]
+    fn a_bridge_with_ports_of_others_is_not_deleted_and_keeps_them(a in world(BOTH), drifts in drift(), b in world(BOTH)) {
+        let (observed, wanted) = (with_ports(drifted(&a, &drifts)), b.state());
+        let mut state = applied(observed.clone(), &diff(&wanted, &observed));
+        prop_assert_eq!(diff(&wanted, &state), vec![], "no step is repeated");
+        prop_assert_eq!(&state.host_ports, &observed.host_ports);
+        let is_kept = |key: &LinkKey| key.name.is_host_bridge() && !wanted.links.contains_key(key);
+        for key in observed.links.keys().filter(|key| is_kept(key)) {
+            prop_assert_eq!(state.links.get(key), observed.links.get(key));
+        }
+        // The last port leaves.
+        state.host_ports = HostPorts::default();
+        let state = applied(state.clone(), &diff(&wanted, &state));
+        prop_assert_eq!(in_view_of(&wanted, state), wanted);
+    }
+}
+
+/// Red with a segment that has a managed bridge.
+fn red_with_segment() -> World {
+    let segment = Segment { port: 4789, mtu: 1450, within: Some(0), gateways: true, bridge: true };
+    World { segments: BTreeMap::from([(0, segment)]), ..red(VrfMode::Netns) }
+}
+
+#[test]
+fn a_bridge_loses_the_port_of_its_segment_alone_and_has_it_again() {
+    let (with, without) = (red_with_segment().state(), red(VrfMode::Netns).state());
+    let observed = with_ports(with.clone());
+    let steps = diff(&without, &observed);
+    let lines: Vec<String> = steps.iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["host: link delete host-150", "vrf:v0: link delete vni150", "vrf:v0: link delete br-pe-150"]);
+    let kept = applied(observed, &steps);
+    assert_eq!(diff(&without, &kept), []);
+    let again = diff(&with, &kept);
+    assert!(again.iter().all(|step| step.op.link() != Some(&host_bridge(150))), "{again:?}");
+    assert!(again.iter().any(|step| step.to_string() == "host: link set host-150 master br-hs-150"), "{again:?}");
+    // It goes with its last port.
+    let left = KernelState { host_ports: HostPorts::default(), ..kept };
+    let steps = diff(&without, &left);
+    assert_eq!(steps.iter().map(ToString::to_string).collect::<Vec<_>>(), ["host: link delete br-hs-150"]);
+    assert_eq!(steps[0].scope, Scope::Segment(Vni::try_from(150).unwrap()));
+}
+
+#[test]
+fn the_host_end_leaves_a_bridge_that_is_kept_for_another_one() {
+    let with = red_with_segment().state();
+    let observed = with_ports(with.clone());
+    let host = LinkKey { netns: Netns::Host, name: OwnedName::Vni(Role::HostVeth, Vni::try_from(150).unwrap()) };
+    let mut wanted = with;
+    wanted.links.remove(&host_bridge(150));
+    let end = wanted.links.get_mut(&host).unwrap();
+    (end.master, end.host_master) = (None, Some(HostMaster::Bridge("pods".parse().unwrap())));
+    let lines: Vec<String> = diff(&wanted, &observed).iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["host: link set host-150 nomaster", "host: link set host-150 master pods"]);
+    // In Open vSwitch, which may not run.
+    wanted.links.get_mut(&host).unwrap().host_master = None;
+    let lines: Vec<String> = diff(&wanted, &observed).iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["host: link set host-150 nomaster"]);
+}
+
+#[test]
+fn a_bridge_that_is_made_again_gets_its_ports_back() {
+    let with = red_with_segment().state();
+    let wanted = with_ports(with.clone());
+    let mut deleted = with.clone();
+    deleted.apply(&KernelOp::DeleteLink { key: host_bridge(150), with: None }).unwrap();
+    let lines: Vec<String> = diff(&wanted, &deleted).iter().map(ToString::to_string).collect();
+    let at =
+        |text: &str| lines.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {lines:?}"));
+    assert!(at("link add br-hs-150") < at("host: link set veth7, veth8 master br-hs-150"), "{lines:?}");
+    assert_eq!(diff(&wanted, &with), [], "only one that is made again");
+    // Somebody has made it what it must not be: it is replaced.
+    let mut replaced = with_ports(with);
+    replaced.links.get_mut(&host_bridge(150)).unwrap().kind = LinkKind::Other;
+    let state = applied(replaced.clone(), &diff(&wanted, &replaced));
+    assert_eq!((&state.host_ports, &state.links), (&wanted.host_ports, &wanted.links));
 }

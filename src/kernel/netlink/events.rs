@@ -52,6 +52,8 @@ pub struct WatchedLinks {
     pub awaited: BTreeSet<String>,
     /// Ifindexes of our links and of NICs: address messages have no name.
     pub indexes: BTreeSet<u32>,
+    /// Ifindexes of managed bridges, of which links of others are ports.
+    pub bridges: BTreeSet<u32>,
 }
 
 /// Watches one namespace until dropped. The namespace lives as long.
@@ -199,6 +201,8 @@ impl WatchedLinks {
                     || observed.owned.is_some()
                     || self.names.iter().chain(&self.awaited).any(|name| observed.has_name(name))
                     || self.indexes.contains(&link.header.index)
+                    // It becomes a port, or was one (the message of the family of bridges).
+                    || observed.master.is_some_and(|master| self.bridges.contains(&master))
                     // What is stacked on a NIC decides whether it is taken.
                     || self.indexes.iter().any(|nic| observed.is_stacked_on(*nic))
             }

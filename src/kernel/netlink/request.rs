@@ -11,7 +11,7 @@ use netlink_packet_route::link::{
     InfoKind, InfoPortData, InfoPortKind, InfoVeth, InfoVrf, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags,
     LinkInfo, LinkMessage, Prop,
 };
-use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage};
+use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -186,6 +186,14 @@ pub fn set_master(name: &str, master: u32) -> Request {
     Request::set(link(name, [LinkAttribute::Controller(master)]))
 }
 
+/// The same of the link with this ifindex.
+pub fn set_master_at(index: u32, master: u32) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.push(LinkAttribute::Controller(master));
+    Request::set(message)
+}
+
 /// Sets master and alias in one message.
 pub fn set_master_and_alias(name: &str, master: u32, alias: String) -> Request {
     Request::set(link(name, [LinkAttribute::IfAlias(alias), LinkAttribute::Controller(master)]))
@@ -275,14 +283,6 @@ fn skip_stats() -> LinkAttribute {
 pub fn get_neighbors(family: AddressFamily) -> RouteNetlinkMessage {
     let mut message = NeighbourMessage::default();
     message.header.family = family;
-    RouteNetlinkMessage::GetNeighbour(message)
-}
-
-/// The same of one link or, for the family of bridges, of one bridge: its ifindex as the attribute by which the kernel filters.
-pub fn get_neighbors_of(family: AddressFamily, filter: NeighbourAttribute) -> RouteNetlinkMessage {
-    let mut message = NeighbourMessage::default();
-    message.header.family = family;
-    message.attributes.push(filter);
     RouteNetlinkMessage::GetNeighbour(message)
 }
 

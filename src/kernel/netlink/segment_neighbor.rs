@@ -12,7 +12,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::error::NetlinkError;
 use super::neighbor::mac_of;
-use super::request::{self, Request};
+use super::request::Request;
 use super::socket::{Route, Socket};
 use crate::kernel::neighbors::{Entry, EntryStanding, NeighborChange};
 use crate::types::MacAddr;
@@ -99,6 +99,10 @@ pub fn requests(index: u32, change: NeighborChange) -> Vec<Request> {
             let message = RouteNetlinkMessage::NewNeighbour(entry(index, address, mac, NeighbourState::Probe));
             [Request { message, flags: NLM_F_CREATE | NLM_F_EXCL }].into()
         }
+        NeighborChange::Probe(address, mac) => {
+            let probed = entry(index, address, mac, NeighbourState::Probe);
+            [replace(probed, 0), kept(address, mac, NeighbourState::Probe)].into()
+        }
         NeighborChange::Forget(address) => {
             let message = RouteNetlinkMessage::DelNeighbour(message(index, address, NeighbourState::None));
             [Request { message, flags: 0 }].into()
@@ -136,6 +140,14 @@ fn message(index: u32, address: IpAddr, state: NeighbourState) -> NeighbourMessa
     message
 }
 
+/// Reads the entries of one link or, for the family of bridges, of one bridge: its ifindex as the attribute by which the kernel filters.
+fn get_neighbors_of(family: AddressFamily, filter: NeighbourAttribute) -> RouteNetlinkMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family;
+    message.attributes.push(filter);
+    RouteNetlinkMessage::GetNeighbour(message)
+}
+
 impl Socket<Route> {
     /// The neighbor entries of the bridge with this ifindex.
     pub async fn neighbors(&mut self, index: u32) -> Result<Vec<Entry>, NetlinkError> {
@@ -145,7 +157,7 @@ impl Socket<Route> {
                 Some((of, NeighborReport::Entry(entry))) if of == index => entries.push(entry),
                 _ => {}
             };
-            let request = request::get_neighbors_of(family, NeighbourAttribute::IfIndex(index));
+            let request = get_neighbors_of(family, NeighbourAttribute::IfIndex(index));
             entries.extend(self.dump(request, take).await?);
         }
         Ok(entries)
@@ -188,7 +200,7 @@ impl Socket<Route> {
             Some((of, NeighborReport::Learned(mac))) if of == index => macs.push(mac),
             _ => {}
         };
-        let request = request::get_neighbors_of(AddressFamily::Bridge, NeighbourAttribute::Controller(index));
+        let request = get_neighbors_of(AddressFamily::Bridge, NeighbourAttribute::Controller(index));
         self.dump(request, take).await
     }
 }

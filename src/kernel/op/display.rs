@@ -5,6 +5,7 @@ use std::fmt;
 use ipnet::IpNet;
 
 use super::{AddressDevice, KernelOp, NewLink};
+use crate::kernel::host_ports;
 use crate::kernel::model::{
     IpUse, LOCAL_RULE, LinkKey, LinkKind, ListenPort, ROUTE_EACH_PACKET, SourceFilter, UNREACHABLE_METRIC,
 };
@@ -22,6 +23,9 @@ impl fmt::Display for KernelOp {
                 set(f, key, "nomaster")
             }
             Self::SetHostMaster { key, master: Some(master) } => set(f, key, format_args!("master {}", master.name())),
+            Self::AttachPorts { bridge: LinkKey { netns, name }, ports } => {
+                write!(f, "{netns}: link set {} master {name}", host_ports::names(ports))
+            }
             Self::SetMtu { key, mtu } => set(f, key, format_args!("mtu {mtu}")),
             Self::SetMac { key, mac, former: None } => set(f, key, format_args!("address {mac}")),
             Self::SetMac { key, mac, former: Some(former) } => {

@@ -4,10 +4,13 @@
 mod display;
 mod ovs;
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 
 use super::model::{
-    BridgePort, HostMaster, IpUse, LinkKey, LinkKind, LinkSetting, ListenPort, Netns, RpFilter, SourceFilter, Sysctl,
+    BridgePort, HostMaster, HostPort, IpUse, LinkKey, LinkKind, LinkSetting, ListenPort, Netns, RpFilter, SourceFilter,
+    Sysctl,
 };
 use crate::names::OwnedName;
 use crate::types::{Family, IfName, MacAddr, TableId, Vni, VrfName};
@@ -72,6 +75,13 @@ pub enum KernelOp {
         key: LinkKey,
         /// The device.
         master: Option<HostMaster>,
+    },
+    /// Attaches links of others to a managed bridge of the host that was made again: those that still exist and have no master.
+    AttachPorts {
+        /// The bridge.
+        bridge: LinkKey,
+        /// The links.
+        ports: BTreeSet<HostPort>,
     },
     /// Sets the MTU.
     SetMtu {
@@ -247,6 +257,7 @@ impl KernelOp {
             | Self::DeleteLink { key, .. }
             | Self::SetMaster { key, .. }
             | Self::SetHostMaster { key, .. }
+            | Self::AttachPorts { bridge: key, .. }
             | Self::SetIpUse { key, .. }
             | Self::SetMtu { key, .. }
             | Self::SetMac { key, .. }
@@ -307,7 +318,10 @@ impl KernelOp {
     /// Whether other ops, and the configuration of FRR, go on where it fails: an address of one family must not take the other
     /// family along, and a segment works for the fabric without its bridge on the host.
     pub fn is_separate(&self) -> bool {
-        let on_host = matches!(self, Self::Ovs(_) | Self::SetHostMaster { master: Some(HostMaster::Bridge(_)), .. });
+        let on_host = matches!(
+            self,
+            Self::Ovs(_) | Self::AttachPorts { .. } | Self::SetHostMaster { master: Some(HostMaster::Bridge(_)), .. }
+        );
         on_host || matches!(self, Self::AddAddress { .. })
     }
 

@@ -83,6 +83,17 @@ impl Schedule {
         let vni = |scope: &Scope| if let Scope::Segment(vni) = scope { Some(*vni) } else { None };
         self.scopes().into_iter().filter_map(vni).collect()
     }
+
+    /// The segments that get a link in the router, or have one set up or attached again.
+    pub fn restored_segments(&self) -> BTreeSet<Vni> {
+        let is_restored = |step: &&KernelStep| match &step.op {
+            KernelOp::CreateLink(new) => !new.key.name.is_host_bridge(),
+            KernelOp::SetUp(key) | KernelOp::SetMaster { key, master: Some(_) } => !key.name.is_host_bridge(),
+            _ => false,
+        };
+        let vni = |step: &KernelStep| if let Scope::Segment(vni) = step.scope { Some(vni) } else { None };
+        self.kernel_ops().filter(is_restored).filter_map(vni).collect()
+    }
 }
 
 /// As `perouter plan` prints it.

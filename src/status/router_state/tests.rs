@@ -27,6 +27,7 @@ pub(crate) fn status(resources: Vec<Resource>, sessions: Vec<SessionState>) -> N
         findings: Vec::new(),
         filtered: Vec::new(),
         foreign_lines: Vec::new(),
+        kept_ports: BTreeMap::new(),
         last_change: PassSummary::default(),
     }
 }

@@ -1,6 +1,8 @@
 //! A network namespace that we work in: its socket, its watch and what was last read of it. In: a way to open it. Out: its
 //! contents, read again only after a change, and changes sent to the kernel. Decides on no change.
 
+mod segments;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::IpAddr;
@@ -12,18 +14,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{MappedMutexGuard, Mutex};
 
-use super::error::{KernelError, OpError};
-use super::model::{Netns, RouteUse, Sysctl};
-use super::neighbor_keeper::NeighborKeeper;
-use super::neighbors;
-use super::netlink::contents::{NetnsContents, ObservedLink};
-use super::netlink::error::NetlinkError;
-use super::netlink::events::{ChangeSignal, EventFilter, Watch};
-use super::netlink::request::Request;
-use super::netlink::socket::{Route, Socket};
-use super::netns::{self, NetnsError};
-use super::nftables;
-use super::polled_settings::PolledSettings;
+use self::segments::Segments;
+use crate::kernel::error::{KernelError, OpError};
+use crate::kernel::model::{Netns, RouteUse, Sysctl};
+use crate::kernel::netlink::contents::{NetnsContents, ObservedLink};
+use crate::kernel::netlink::error::NetlinkError;
+use crate::kernel::netlink::events::{ChangeSignal, EventFilter, Watch};
+use crate::kernel::netlink::request::Request;
+use crate::kernel::netlink::socket::{Route, Socket};
+use crate::kernel::netns::{self, NetnsError};
+use crate::kernel::nftables;
+use crate::kernel::polled_settings::PolledSettings;
 use crate::types::{Family, MacAddr};
 use crate::write_watch::WriteWatch;
 
@@ -53,7 +54,7 @@ pub struct Namespace {
     sysctls: std::sync::Mutex<Option<KnownSysctls>>,
     polled: std::sync::Mutex<PolledSettings>,
     // While there are L2 segments.
-    neighbors: Mutex<Option<NeighborKeeper>>,
+    segments: Mutex<Option<Box<Segments>>>,
 }
 
 impl Namespace {
@@ -79,7 +80,7 @@ impl Namespace {
             contents: std::sync::Mutex::new(None),
             sysctls: std::sync::Mutex::new(None),
             polled: std::sync::Mutex::new(PolledSettings::new(write_watch)),
-            neighbors: Mutex::new(None),
+            segments: Mutex::new(None),
         })
     }
 
@@ -143,74 +144,6 @@ impl Namespace {
             Some(index) => self.socket().await?.fdb(index).await,
             None => Ok(BTreeSet::new()),
         }
-    }
-
-    /// Keeps the neighbor entries of these links of ours, and those of no others. A link that does not exist has none.
-    pub async fn keep_neighbors(&self, names: &BTreeSet<String>) -> Result<(), NetlinkError> {
-        let mut keeper = self.neighbors.lock().await;
-        let mut bridges = BTreeSet::new();
-        if let Some(known) = self.known(false) {
-            let wanted = known.links.iter().filter(|(_, link)| link.owned.is_some() && names.contains(&link.name));
-            bridges.extend(wanted.map(|(index, _)| *index));
-        } else {
-            for name in names {
-                bridges.extend(self.find_owned(name).await?);
-            }
-        }
-        if keeper.as_ref().is_some_and(|keeper| keeper.is_of(&bridges)) {
-            return Ok(());
-        }
-        // Its routes are removed before another one reads which there are.
-        if let Some(former) = keeper.take() {
-            former.close().await;
-        }
-        if !bridges.is_empty() {
-            *keeper = Some(NeighborKeeper::start(&self.file, bridges)?);
-        }
-        Ok(())
-    }
-
-    /// Has the kernel report the neighbor entries of this link of ours once more that are of workloads of this node and not `known`. Returns
-    /// how many.
-    pub async fn repeat_neighbors(
-        &self,
-        name: &str,
-        known: &BTreeSet<(IpAddr, MacAddr)>,
-    ) -> Result<usize, NetlinkError> {
-        let Some(index) = self.find_owned(name).await? else { return Ok(0) };
-        let mut socket = self.socket().await?;
-        let mut repeated = 0;
-        for change in neighbors::unknown(&socket.neighbors(index).await?, known) {
-            repeated += usize::from(socket.change_neighbor(index, change).await?);
-        }
-        Ok(repeated)
-    }
-
-    /// The neighbors of workloads of this node behind this link of ours; none where it does not exist.
-    pub async fn local_neighbors(&self, name: &str) -> Result<BTreeSet<(IpAddr, MacAddr)>, NetlinkError> {
-        let Some(index) = self.find_owned(name).await? else { return Ok(BTreeSet::new()) };
-        let mut socket = self.socket().await?;
-        let learned = socket.learned(index).await?.into_iter().collect();
-        Ok(neighbors::local_neighbors(&socket.neighbors(index).await?, &learned).collect())
-    }
-
-    /// Has the kernel find out whether these workloads are behind this link of ours, of those that it has no neighbor entry of.
-    /// Returns how many; `None` without such a link.
-    pub async fn restore_neighbors(
-        &self,
-        name: &str,
-        entries: &BTreeSet<(IpAddr, MacAddr)>,
-    ) -> Result<Option<usize>, NetlinkError> {
-        let Some(index) = self.find_owned(name).await? else { return Ok(None) };
-        let mut socket = self.socket().await?;
-        let (mut restored, mut failed) = (0, None);
-        for (address, mac) in entries {
-            match socket.change_neighbor(index, neighbors::NeighborChange::Restore(*address, *mac)).await {
-                Ok(was_due) => restored += usize::from(was_due),
-                Err(error) => failed = Some(error),
-            }
-        }
-        failed.map_or(Ok(Some(restored)), Err)
     }
 
     /// Has the kernel report those addresses of a link once more that are not `known`. Returns how many.
@@ -300,8 +233,8 @@ impl Namespace {
         if let Some(watch) = self.table_watch.into_inner() {
             watch.close().await;
         }
-        if let Some(keeper) = self.neighbors.into_inner() {
-            keeper.close().await;
+        if let Some(mut segments) = self.segments.into_inner() {
+            segments.close().await;
         }
     }
 

@@ -1,0 +1,121 @@
+//! The neighbors of the L2 segments of a namespace. In: the names of their bridges. Out: entries that are kept, repeated, restored, and
+//! what was known of those of a bridge that is gone. Decides on no bridge.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::PoisonError;
+
+use tokio::time::Instant;
+
+use super::Namespace;
+use crate::kernel::neighbor_keeper::{NeighborKeeper, SharedWorkloads};
+use crate::kernel::neighbors::{self, NeighborChange};
+use crate::kernel::netlink::error::NetlinkError;
+use crate::types::MacAddr;
+
+/// What is kept of the segments of a namespace.
+#[derive(Debug, Default)]
+pub(super) struct Segments {
+    known: SharedWorkloads,
+    keeper: Option<NeighborKeeper>,
+}
+
+impl Segments {
+    /// Stops and waits until all is closed.
+    pub(super) async fn close(&mut self) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.close().await;
+        }
+    }
+
+    fn set_bridges(&self, names: &BTreeSet<String>) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).set_bridges(names);
+    }
+
+    fn known(&self, bridge: &str) -> BTreeMap<IpAddr, MacAddr> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).of(bridge, Instant::now())
+    }
+}
+
+impl Namespace {
+    /// Keeps the neighbor entries of these links of ours, and those of no others. A link that does not exist has none.
+    pub async fn keep_neighbors(&self, names: &BTreeSet<String>) -> Result<(), NetlinkError> {
+        let mut kept = self.segments.lock().await;
+        let mut bridges = BTreeMap::new();
+        if let Some(known) = self.known(false) {
+            let wanted = known.links.iter().filter(|(_, link)| link.owned.is_some() && names.contains(&link.name));
+            bridges.extend(wanted.map(|(index, link)| (*index, link.name.clone())));
+        } else {
+            for name in names {
+                bridges.extend(self.find_owned(name).await?.map(|index| (index, name.clone())));
+            }
+        }
+        if names.is_empty() {
+            if let Some(mut segments) = kept.take() {
+                segments.close().await;
+            }
+            return Ok(());
+        }
+        let segments = kept.get_or_insert_default();
+        segments.set_bridges(names);
+        if segments.keeper.as_ref().is_some_and(|keeper| keeper.is_of(&bridges)) {
+            return Ok(());
+        }
+        // Its routes are removed before another one reads which there are.
+        segments.close().await;
+        if !bridges.is_empty() {
+            segments.keeper = Some(NeighborKeeper::start(&self.file, bridges, segments.known.clone())?);
+        }
+        Ok(())
+    }
+
+    /// Has the kernel report the neighbor entries of this link of ours once more that are of workloads of this node and not `known`. Returns
+    /// how many.
+    pub async fn repeat_neighbors(
+        &self,
+        name: &str,
+        known: &BTreeSet<(IpAddr, MacAddr)>,
+    ) -> Result<usize, NetlinkError> {
+        let Some(index) = self.find_owned(name).await? else { return Ok(0) };
+        let mut socket = self.socket().await?;
+        let mut repeated = 0;
+        for change in neighbors::unknown(&socket.neighbors(index).await?, known) {
+            repeated += usize::from(socket.change_neighbor(index, change).await?);
+        }
+        Ok(repeated)
+    }
+
+    /// The neighbors of workloads of this node behind this link of ours, with those that were behind it a moment ago and are in no entry,
+    /// as those of a link that others have deleted.
+    pub async fn local_neighbors(&self, name: &str) -> Result<BTreeSet<(IpAddr, MacAddr)>, NetlinkError> {
+        let mut known = self.segments.lock().await.as_ref().map(|segments| segments.known(name)).unwrap_or_default();
+        let Some(index) = self.find_owned(name).await? else { return Ok(known.into_iter().collect()) };
+        let mut socket = self.socket().await?;
+        let learned = socket.learned(index).await?.into_iter().collect();
+        let entries = socket.neighbors(index).await?;
+        let listed: BTreeSet<IpAddr> = entries.iter().map(|entry| entry.address).collect();
+        known.retain(|address, _| !listed.contains(address));
+        Ok(neighbors::local_neighbors(&entries, &learned).chain(known).collect())
+    }
+
+    /// Has the kernel find out whether these workloads are behind this link of ours, at once. Returns how many; `None` without such a
+    /// link.
+    pub async fn restore_neighbors(
+        &self,
+        name: &str,
+        entries: &BTreeSet<(IpAddr, MacAddr)>,
+    ) -> Result<Option<usize>, NetlinkError> {
+        let Some(index) = self.find_owned(name).await? else { return Ok(None) };
+        let mut socket = self.socket().await?;
+        let (mut restored, mut failed) = (0, None);
+        for (address, mac) in entries {
+            for change in [NeighborChange::Probe(*address, *mac), NeighborChange::Restore(*address, *mac)] {
+                match socket.change_neighbor(index, change).await {
+                    Ok(was_due) => restored += usize::from(was_due),
+                    Err(error) => failed = Some(error),
+                }
+            }
+        }
+        failed.map_or(Ok(Some(restored)), Err)
+    }
+}
