@@ -308,9 +308,8 @@ fn without_fabric(facts: &Facts) -> Option<Finding> {
         return None;
     }
     let remedy = if sessions.is_empty() { "add its leaf to the neighbors" } else { "see the findings of each session" };
-    let finding = Finding::new(FindingSeverity::Error, Area::Fabric, kind, what)
-        .remedied_by(remedy)
-        .of(object, "spec.neighbors");
+    let finding =
+        Finding::new(FindingSeverity::Error, Area::Fabric, kind, what).remedied_by(remedy).of(object, "spec.neighbors");
     Some(finding)
 }
 
