@@ -260,7 +260,7 @@ fn a_silent_pod_is_reached_within_a_second_of_the_repair_of_its_segment() {
     until_true("its routes on leafA", || at_leaf(&fixture, &fixture.routers[0].vtep()) == 2);
     let _echo = silent.echo(7);
     let ifindex = |in_host: bool, link: &str| {
-        let show = format!("cat /sys/class/net/{link}/ifindex 2>/dev/null || true");
+        let show = format!("ip -o link show dev {link} 2>/dev/null | cut -d: -f1");
         if in_host { nodes[0].check(&["sh", "-c", &show]).unwrap() } else { in_red(&nodes[0], &show) }
     };
     for (link, in_host, how) in [
