@@ -17,16 +17,16 @@ const LIMIT: usize = 4096;
 
 /// The workloads behind each bridge, by its name.
 #[derive(Debug, Default)]
-pub struct KnownWorkloads(BTreeMap<String, BTreeMap<IpAddr, Workload>>);
+pub struct KnownWorkloads(BTreeMap<String, BTreeMap<IpAddr, RememberedWorkload>>);
 
 #[derive(Debug, Clone, Copy)]
-struct Workload {
+struct RememberedWorkload {
     mac: MacAddr,
     /// Since when there is no entry of it.
     gone: Option<Instant>,
 }
 
-impl Workload {
+impl RememberedWorkload {
     fn is_remembered(&self, now: Instant) -> bool {
         self.gone.is_none_or(|gone| now.duration_since(gone) < REMEMBERED)
     }
@@ -53,7 +53,7 @@ impl KnownWorkloads {
                     }
                 }
                 if of_bridge.len() < LIMIT || of_bridge.contains_key(&entry.address) {
-                    of_bridge.insert(entry.address, Workload { mac, gone: None });
+                    of_bridge.insert(entry.address, RememberedWorkload { mac, gone: None });
                 }
             }
             // It is not there any more, or behind another node.

@@ -27,7 +27,6 @@ use super::step::Step;
 use super::tcp::{self, TcpCounts};
 use super::{apply, foreign, host_nics, lanes, nftables, nic, ovs_ports};
 use crate::memo::Memo;
-use crate::names::OwnedName;
 use crate::ovs::{OvsClient, OvsError};
 use crate::runtime::Runtime;
 use crate::types::{IfName, MacAddr};
@@ -194,10 +193,9 @@ impl NetlinkKernel {
         let names: BTreeSet<String> = nics.iter().chain(record.nics.keys()).map(ToString::to_string).collect();
         let is_nic = |link: &ObservedLink| names.iter().any(|name| link.has_name(name));
         let counts = |(_, link): &(&u32, &Arc<ObservedLink>)| link.owned.is_some() || is_nic(link);
-        let is_bridge = |link: &ObservedLink| link.owned.as_ref().is_some_and(OwnedName::is_host_bridge);
         let links = contents.get(&Netns::Host).into_iter().flat_map(|host| &host.links);
-        let bridges = links.clone().filter(|(_, link)| is_bridge(link)).map(|(index, _)| *index).collect();
         let indexes = links.filter(counts).map(|(index, _)| *index).collect();
+        let bridges = contents.get(&Netns::Host).map(|host| observe::host_bridges(host)).unwrap_or_default();
         let mut watched = self.watched.write().unwrap_or_else(PoisonError::into_inner);
         (watched.names, watched.indexes, watched.bridges) = (names, indexes, bridges);
     }

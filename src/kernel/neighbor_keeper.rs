@@ -2,7 +2,7 @@
 //! bridges, and neighbor and FDB messages. Out: changes of neighbor entries, and for a moment routes to workloads that have moved
 //! here. Sends nothing while nothing changes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ use super::netlink::error::NetlinkError;
 use super::netlink::segment_neighbor::{NeighborReport, report};
 use super::netlink::socket::{Route, Socket};
 use super::netlink::workload_route::WorkloadRoute;
-use crate::types::TableId;
+use crate::types::{MacAddr, TableId};
 
 /// What a namespace knows, also while no keeper runs.
 pub type SharedWorkloads = Arc<Mutex<KnownWorkloads>>;
@@ -62,6 +62,34 @@ impl NeighborKeeper {
     pub async fn close(self) {
         drop(self.stop);
         let _ended = self.task.await;
+    }
+}
+
+/// What is kept of the segments of a namespace.
+#[derive(Debug, Default)]
+pub struct KeptSegments {
+    /// Their workloads.
+    pub known: SharedWorkloads,
+    /// Of those whose bridges exist.
+    pub keeper: Option<NeighborKeeper>,
+}
+
+impl KeptSegments {
+    /// Stops and waits until all is closed.
+    pub async fn close(&mut self) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.close().await;
+        }
+    }
+
+    /// Knows the workloads of these bridges from now on, and of no others.
+    pub fn set_bridges(&self, names: &BTreeSet<String>) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).set_bridges(names);
+    }
+
+    /// The workloads behind a bridge, with those that were a moment ago.
+    pub fn workloads(&self, bridge: &str) -> BTreeMap<IpAddr, MacAddr> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).of(bridge, Instant::now())
     }
 }
 

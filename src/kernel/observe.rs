@@ -66,15 +66,20 @@ pub fn state(node: &NodeContents, asked: &BTreeSet<IfName>, record: &Record) -> 
     state.compact()
 }
 
+/// The ifindexes of managed bridges.
+pub fn host_bridges(host: &NetnsContents) -> BTreeSet<u32> {
+    let is_bridge = |link: &ObservedLink| link.owned.as_ref().is_some_and(OwnedName::is_host_bridge);
+    host.links.iter().filter(|(_, link)| is_bridge(link)).map(|(index, _)| *index).collect()
+}
+
 /// The ports of others that managed bridges have. A link that lost our mark is none of others.
 fn host_ports(host: &NetnsContents) -> HostPorts {
-    let is_bridge = |link: &&Arc<ObservedLink>| link.owned.as_ref().is_some_and(OwnedName::is_host_bridge);
-    let mut ports = HostPorts::default();
-    if !host.links.values().any(|link| is_bridge(&link)) {
+    let (bridges, mut ports) = (host_bridges(host), HostPorts::default());
+    if bridges.is_empty() {
         return ports;
     }
     for (index, link) in host.links.iter().filter(|(_, link)| link.owned.is_none() && link.alias.is_none()) {
-        let bridge = link.master.and_then(|master| host.links.get(&master)).filter(is_bridge);
+        let bridge = link.master.filter(|master| bridges.contains(master)).and_then(|master| host.links.get(&master));
         if let Some(bridge) = bridge.and_then(|bridge| bridge.owned.as_ref()) {
             ports.attach(bridge, [HostPort { name: link.name.clone(), index: *index }]);
         }

@@ -66,9 +66,9 @@ fn a_managed_bridge_goes_with_its_last_port_of_others() {
         assert!(shown.contains("a1@") && shown.contains("a2@") && !shown.contains("host-150"), "{shown}");
         quiet(&kernel).await;
         // The segment comes back and goes.
-        let bridge_before = node.host("cat /sys/class/net/br-hs-150/ifindex");
+        let bridge_before = node.host("ip -o link show br-hs-150 | cut -d: -f1");
         reconcile(&kernel, &segment()).await;
-        assert_eq!(node.host("cat /sys/class/net/br-hs-150/ifindex"), bridge_before);
+        assert_eq!(node.host("ip -o link show br-hs-150 | cut -d: -f1"), bridge_before);
         assert!(node.host("ip -o link show master br-hs-150").contains("host-150"));
         reconcile(&kernel, &without).await;
         quiet(&kernel).await;

@@ -108,8 +108,8 @@ fn a_managed_bridge_that_somebody_deletes_has_its_ports_again() {
     for pod in [&a1, &a2] {
         pod.await_ping("10.110.0.1");
     }
-    let probe = a1.probe("10.110.0.12:7".parse().unwrap(), Duration::from_millis(1));
     let _echo = a2.echo(7);
+    let probe = a1.probe("10.110.0.12:7".parse().unwrap(), Duration::from_millis(1));
     probe.await_replies(200);
     let deleted = Instant::now();
     node.check(&["ip", "link", "delete", "br-hs-110"]).unwrap();

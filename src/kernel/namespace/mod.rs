@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{MappedMutexGuard, Mutex};
 
-use self::segments::Segments;
 use crate::kernel::error::{KernelError, OpError};
 use crate::kernel::model::{Netns, RouteUse, Sysctl};
+use crate::kernel::neighbor_keeper::KeptSegments;
 use crate::kernel::netlink::contents::{NetnsContents, ObservedLink};
 use crate::kernel::netlink::error::NetlinkError;
 use crate::kernel::netlink::events::{ChangeSignal, EventFilter, Watch};
@@ -54,7 +54,7 @@ pub struct Namespace {
     sysctls: std::sync::Mutex<Option<KnownSysctls>>,
     polled: std::sync::Mutex<PolledSettings>,
     // While there are L2 segments.
-    segments: Mutex<Option<Box<Segments>>>,
+    segments: Mutex<Option<Box<KeptSegments>>>,
 }
 
 impl Namespace {

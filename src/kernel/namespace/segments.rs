@@ -3,39 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::PoisonError;
-
-use tokio::time::Instant;
 
 use super::Namespace;
-use crate::kernel::neighbor_keeper::{NeighborKeeper, SharedWorkloads};
+use crate::kernel::neighbor_keeper::NeighborKeeper;
 use crate::kernel::neighbors::{self, NeighborChange};
 use crate::kernel::netlink::error::NetlinkError;
 use crate::types::MacAddr;
-
-/// What is kept of the segments of a namespace.
-#[derive(Debug, Default)]
-pub(super) struct Segments {
-    known: SharedWorkloads,
-    keeper: Option<NeighborKeeper>,
-}
-
-impl Segments {
-    /// Stops and waits until all is closed.
-    pub(super) async fn close(&mut self) {
-        if let Some(keeper) = self.keeper.take() {
-            keeper.close().await;
-        }
-    }
-
-    fn set_bridges(&self, names: &BTreeSet<String>) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).set_bridges(names);
-    }
-
-    fn known(&self, bridge: &str) -> BTreeMap<IpAddr, MacAddr> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).of(bridge, Instant::now())
-    }
-}
 
 impl Namespace {
     /// Keeps the neighbor entries of these links of ours, and those of no others. A link that does not exist has none.
@@ -88,7 +61,8 @@ impl Namespace {
     /// The neighbors of workloads of this node behind this link of ours, with those that were behind it a moment ago and are in no entry,
     /// as those of a link that others have deleted.
     pub async fn local_neighbors(&self, name: &str) -> Result<BTreeSet<(IpAddr, MacAddr)>, NetlinkError> {
-        let mut known = self.segments.lock().await.as_ref().map(|segments| segments.known(name)).unwrap_or_default();
+        let mut known =
+            self.segments.lock().await.as_ref().map(|segments| segments.workloads(name)).unwrap_or_default();
         let Some(index) = self.find_owned(name).await? else { return Ok(known.into_iter().collect()) };
         let mut socket = self.socket().await?;
         let learned = socket.learned(index).await?.into_iter().collect();
