@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use perouter::kernel::model::{HostMaster, KernelState, LinkKey, LinkKind, Netns};
 use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, diff, evpn_entries, netns};
-use perouter::names::{LINK_GROUP, OwnedName, Role};
+use perouter::names::{LINK_GROUP, OwnedName, Role, SEGMENT_GROUP};
 use perouter::types::{Family, IfName, MacAddr, TableId, Vni, VrfMode};
 use perouter::{kernel, names, scope, types};
 use proptest::test_runner::{Config, TestRunner};
@@ -326,6 +326,43 @@ fn an_empty_wanted_state_removes_everything() {
         // Immediately afterwards the kernel may still be cleaning up the old namespaces.
         converge(&kernel, &three_vnis().state()).await;
     });
+}
+
+/// Without links of others, then beside some that have the link groups of ours.
+#[test]
+fn links_that_go_together_with_the_router_are_ours_alone() {
+    let Some(node) = Node::new() else { return };
+    let segment =
+        |within: Option<u8>| Segment { port: 4789, mtu: 1450, within, gateways: within.is_some(), bridge: true };
+    let segments = BTreeMap::from([(0, segment(Some(0))), (1, segment(None))]);
+    let wanted = World { segments, ..three_vnis() }.state();
+    let shown = || [node.host("ip -o link"), node.router("ip -o link")];
+    node.router("ip link set lo up");
+    let before = shown();
+    for groups in [&[][..], &[SEGMENT_GROUP, LINK_GROUP]] {
+        runtime().block_on(async {
+            converge(&node.kernel().await, &wanted).await;
+            for group in groups {
+                let pair = |name: &str| format!("ip link add {name}{group} group {group} type veth peer");
+                node.host(&pair("host"));
+                node.router(&pair("router"));
+                node.vrf("v0", &pair("vrf"));
+            }
+            reconcile(&node.kernel().await.removing_router(), &KernelState::default()).await;
+        });
+        netns::unshare_dir(&node.runtime.vrf_netns_dir()).unwrap();
+        let [host, router] = shown();
+        if groups.is_empty() {
+            assert_eq!([&host, &router], before.each_ref());
+        }
+        assert!(!host.contains("alias perouter") && !router.contains("alias perouter"), "{host}{router}");
+        let in_vrf = if mode() == VrfMode::Netns { &host } else { &router };
+        for group in groups {
+            for (links, name) in [(&host, "host"), (&router, "router"), (in_vrf, "vrf")] {
+                assert!(links.contains(&format!("{name}{group}@")), "{name}{group} in {links}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -48,6 +48,7 @@ mod lab {
     mod l2vni_ipv6_underlay;
     mod l2vni_neighbors;
     mod l2vni_ports;
+    mod l2vni_route_reflector;
     mod l3vni_add_delete;
     mod l3vni_edits;
     mod leaks;

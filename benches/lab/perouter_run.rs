@@ -24,7 +24,7 @@ const HTTP: &str = "127.0.0.1:9476";
 pub const ROUTER_NETNS: &str = "/run/netns/perouter";
 /// The directory of the vty sockets of its FRR.
 pub const SOCKETS: &str = "/run/perouter/frr";
-/// Of a thousand links, each of which the kernel removes in a grace period of RCU.
+/// Of FRR with a thousand VNIs, and of thousands of links.
 const STOP_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// `perouter run`.
@@ -141,11 +141,12 @@ impl Perouter {
         Ok(start)
     }
 
-    /// Stops it and removes the router.
-    pub fn remove(mut self) -> anyhow::Result<()> {
+    /// Stops it and removes the router; returns the milliseconds of `perouter cleanup`.
+    pub fn remove(mut self) -> anyhow::Result<f64> {
         self.process.terminate(STOP_TIMEOUT)?;
+        let start = Moment::now();
         self.node.check_for(STOP_TIMEOUT, &[&PEROUTER, "cleanup"])?;
-        Ok(())
+        Ok(start.ms())
     }
 }
 

@@ -22,6 +22,7 @@ struct SegmentValues {
     add: [Series; 2],
     remove: [Series; 2],
     pass: Series,
+    cleanup: Series,
 }
 
 impl SegmentValues {
@@ -65,7 +66,7 @@ pub fn measure(
             steady::idle(&perouter, report, size, runs, idle_seconds)?;
         }
         let configuration = Configuration::of(testbed.node()?, &mut perouter.frr()?, SOCKETS)?;
-        perouter.remove()?;
+        found.cleanup.push(perouter.remove()?);
         testbed.await_no_type5()?;
         without_perouter(testbed, &mut found, mode, size, &configuration)?;
         eprintln!("N={size} L2VNIs: run {run} of {runs}");
@@ -147,5 +148,6 @@ impl SegmentValues {
         let row =
             report.row(size, "one L2VNI removed: file removed until the leaf has none of it", "ms", &self.remove[0]);
         row.against(BATCH, &self.remove[1]).budget_of_size(Budget::AtMost(250.0));
+        report.row(size, "`perouter cleanup`: FRR is stopped, nothing is left of the router", "ms", &self.cleanup);
     }
 }

@@ -39,7 +39,7 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     daemons::stop_all(&runtime).await?;
     // Also where the namespace was lost: the NICs are restored all the same.
     netns::create(runtime.router_netns())?;
-    let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
+    let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?.removing_router();
     let observed = kernel.observe(&BTreeSet::new()).await?;
     // Its ports and bridges of the router were not observed then, and remain.
     let unknown_ovs = kernel.unknown_ovs().await;

@@ -19,6 +19,7 @@ use super::nftables;
 use super::nic;
 use super::op::{AddressDevice, KernelOp, NewLink};
 use super::ovs_ports;
+use super::teardown;
 use crate::names::{self, LINK_GROUP, OwnedName, PortTable, Role, SEGMENT_GROUP};
 use crate::ovs::OvsClient;
 use crate::types::{Family, MacAddr, VrfName};
@@ -95,13 +96,18 @@ async fn create_netns(namespaces: &Namespaces, vrf: &VrfName) -> Result<(), OpEr
 }
 
 /// The kernel cleans up a namespace in the background, for up to seconds, during which the name of a host end and the VNI of
-/// a VXLAN device are still taken. So the links are deleted first: all at once, as each deletion waits for RCU.
+/// a VXLAN device are still taken. So the links are deleted first: all at once, as each deletion waits for RCU. Where the router
+/// namespace is removed too, which has the VNIs, only links with an end on the host are, and the namespace goes with that one: each
+/// that the kernel cleans up would have the next one wait for RTNL.
 async fn delete_netns(namespaces: &Namespaces, vrf: &VrfName) -> Result<(), OpError> {
     if netns::is_netns(&namespaces.runtime.vrf_netns(vrf))? {
         let namespace = namespaces.get(&Netns::Vrf(vrf.clone())).await?;
-        foreign::move_out(&namespace, &namespaces.host).await?;
+        let staying = foreign::move_out(&namespace, &namespaces.host).await?;
+        if namespaces.router_goes && !staying.iter().any(|link| link.kind == ObservedKind::Veth) {
+            return Ok(());
+        }
         for group in [SEGMENT_GROUP, LINK_GROUP] {
-            accept(Errno::ENODEV, namespace.change(request::delete_our_links(group)).await)?;
+            teardown::delete_group(&namespace, group).await?;
         }
         // FRR may keep the namespace for a while, and a VXLAN device in it keeps its VNI.
         foreign::delete_lost(&namespace, |_| true).await?;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 
@@ -16,13 +17,18 @@ use super::netlink::error::NetlinkError;
 use super::netlink::{accept, request};
 use crate::names;
 
-/// Moves all links of others to the host. One whose name is taken there gets a new one.
+/// Moves all links of others to the host. One whose name is taken there gets a new one. Returns the links that stay.
 ///
 /// # Errors
 /// Where one cannot be moved; then the namespace must not be removed.
-pub async fn move_out(from: &Namespace, host: &Namespace) -> Result<(), OpError> {
+pub async fn move_out(from: &Namespace, host: &Namespace) -> Result<Vec<Arc<ObservedLink>>, OpError> {
     let netns = host.file();
-    for (index, link) in from.links().await?.into_iter().filter(|(_, link)| is_foreign(link)) {
+    let mut staying = Vec::new();
+    for (index, link) in from.links().await? {
+        if !is_foreign(&link) {
+            staying.push(link);
+            continue;
+        }
         let stays = || OpError::ForeignLink { name: link.name.clone(), netns: from.netns().clone() };
         if link.immovable {
             return Err(stays());
@@ -41,7 +47,7 @@ pub async fn move_out(from: &Namespace, host: &Namespace) -> Result<(), OpError>
             moved => moved?,
         }
     }
-    Ok(())
+    Ok(staying)
 }
 
 /// Attaches links of others to a bridge that they were ports of. One that is gone, that another link has replaced or that has a master
@@ -88,5 +94,5 @@ fn is_lost(link: &ObservedLink) -> bool {
 
 /// The kernel has links of its own in every namespace; a link of ours may have lost its name or its mark.
 fn is_foreign(link: &ObservedLink) -> bool {
-    !names::is_our_group(link.group) && !is_lost(link) && names::check_unreserved(&link.name).is_ok()
+    link.owned.is_none() && !is_lost(link) && names::check_unreserved(&link.name).is_ok()
 }

@@ -9,7 +9,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::error::{KernelError, OpError};
 use super::model::{HostNetwork, KernelState, LinkKey, Netns, ObservedNics};
@@ -25,7 +24,7 @@ use super::port::{Kernel, Outcome};
 use super::settling::Settling;
 use super::step::Step;
 use super::tcp::{self, TcpCounts};
-use super::{apply, foreign, host_nics, lanes, nftables, nic, ovs_ports};
+use super::{apply, file_limit, foreign, host_nics, lanes, nftables, nic, ovs_ports, teardown};
 use crate::memo::Memo;
 use crate::ovs::{OvsClient, OvsError};
 use crate::runtime::Runtime;
@@ -76,7 +75,7 @@ impl NetlinkKernel {
     /// Opens the router namespace of `runtime`, which must exist, sets its `lo` up, and makes the existing namespaces of
     /// IP-VRFs visible to zebra. `host`: the namespace of the node, see [`super::netns::open_host`].
     pub async fn open(runtime: Runtime, host: File) -> Result<Self, KernelError> {
-        raise_file_limit();
+        file_limit::raise();
         let changes = ChangeSignal::default();
         let watched = Arc::new(RwLock::new(WatchedLinks::default()));
         let signal = changes.clone();
@@ -111,6 +110,14 @@ impl NetlinkKernel {
         self
     }
 
+    /// For the removal of the router from this node, while FRR does not run: links are deleted together, and what is in a
+    /// namespace goes with it.
+    #[must_use]
+    pub fn removing_router(mut self) -> Self {
+        self.namespaces.router_goes = true;
+        self
+    }
+
     /// Returns every moved NIC to the host, for the removal of the router from this node. Goes on after an error.
     pub async fn return_all_nics(&self) -> Vec<KernelError> {
         nic::return_all(&self.namespaces).await
@@ -121,7 +128,7 @@ impl NetlinkKernel {
     /// # Errors
     /// Where one cannot be moved: the namespace must not be removed.
     pub async fn move_out_foreign_links(&self) -> Result<(), OpError> {
-        foreign::move_out(&self.namespaces.router, &self.namespaces.host).await
+        foreign::move_out(&self.namespaces.router, &self.namespaces.host).await.map(drop)
     }
 
     /// Why what the router has in Open vSwitch is not known, where the socket of Open vSwitch exists.
@@ -201,17 +208,6 @@ impl NetlinkKernel {
     }
 }
 
-/// A socket and the polled settings of each of hundreds of namespaces are more open files than the usual soft limit of 1024.
-fn raise_file_limit() {
-    const ENOUGH: u64 = 65_536;
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard.min(ENOUGH)
-        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard.min(ENOUGH), hard)
-    {
-        tracing::debug!(error = &error as &dyn std::error::Error, "the limit of open files remains");
-    }
-}
-
 /// Whether `index` of `count` is among the [`AGED`] from `first` on, modulo `count`.
 fn has_turn(index: usize, count: usize, first: usize) -> bool {
     (index + count - first % count) % count < AGED
@@ -265,6 +261,9 @@ impl Kernel for NetlinkKernel {
     }
 
     async fn apply_all(&self, steps: &[Step]) -> Vec<Outcome> {
+        if self.namespaces.router_goes {
+            teardown::delete_together([&self.namespaces.host, &self.namespaces.router]).await;
+        }
         let outcomes = lanes::apply_all(self, steps).await;
         self.namespaces.rest().await;
         outcomes

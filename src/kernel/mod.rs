@@ -15,7 +15,7 @@
 //! observe, settling, ovs_ports                                             pure: contents to state
 //! neighbor_keeper                                                          on netlink
 //! polled_settings -> namespace -> host_nics, host_routes, segment_ports   what the host has
-//! namespaces -> nic, foreign -> apply                                      changes
+//! namespaces -> nic, foreign, teardown -> apply                            changes
 //! port -> lanes                                                            the trait, and the order of steps
 //! live, fake                                                               its implementations
 //! ```
@@ -58,6 +58,7 @@ mod simulate;
 pub mod step;
 mod sysctl;
 pub mod tcp;
+mod teardown;
 pub mod vrf_device;
 
 pub use self::diff::diff;

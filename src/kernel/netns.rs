@@ -167,10 +167,11 @@ pub fn share(dir: &Path) -> Result<(), NetnsError> {
 
 /// Reverts [`share`] and removes the directory with all that is bound below it. Succeeds where there is nothing.
 pub fn unshare_dir(dir: &Path) -> Result<(), NetnsError> {
+    // With all mounts below it.
+    unmount(dir)?;
     for name in entries(dir)? {
         remove(&dir.join(name))?;
     }
-    unmount(dir)?;
     remove_dir(dir)
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use perouter::kernel::model::{KernelState, Netns, NicFacts, StackedDevice};
 use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, diff};
+use perouter::names::LINK_GROUP;
 use perouter::types::{Family, IfName};
 
 use crate::node::{Node, converge, error_chain, links_netns, reconcile, runtime};
@@ -259,6 +260,7 @@ fn links_of_others_are_moved_out_of_a_namespace_before_it_is_removed() {
         converge(&kernel, &wanted).await;
         let pair = |name: &str| format!("ip link add {name} type veth peer name {name}p");
         node.vrf("v0", &pair("mon"));
+        node.vrf("v0", &format!("ip link add grouped group {LINK_GROUP} type veth peer name groupedp"));
         node.host(&pair("taken"));
         node.vrf("v0", &pair("taken"));
         if matches!(links_netns("v0"), Netns::Vrf(_)) {
@@ -268,7 +270,7 @@ fn links_of_others_are_moved_out_of_a_namespace_before_it_is_removed() {
             kernel.move_out_foreign_links().await.unwrap();
         }
         let host = node.host("ip -o link | cut -d: -f2");
-        for (name, count) in [("mon", 2), ("taken", 2), ("foreign", 2), ("elsewhere", 0)] {
+        for (name, count) in [("mon", 2), ("taken", 2), ("foreign", 2), ("grouped", 2), ("elsewhere", 0)] {
             assert_eq!(host.matches(&format!(" {name}")).count(), count, "{name} in {host}");
         }
         node.router("ip link add spare type veth peer name sparep; ip link add fixed type bridge");

@@ -18,7 +18,7 @@ fn setup() -> Setup {
 }
 
 /// Moves leafkind into the AS of the nodes, as their route reflector.
-fn make_route_reflector(fixture: &Fixture) {
+pub fn make_route_reflector(fixture: &Fixture) {
     let leaf = fixture.node("leafkind");
     let neighbors = [
         "bgp router-id 100.64.0.3",

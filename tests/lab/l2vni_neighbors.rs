@@ -18,7 +18,7 @@ use super::pod::Pod;
 use super::router::Router;
 use super::traffic::{LossStats, Stream};
 
-const ADDRESSES: [&str; 2] = ["10.110.0.11", "2001:db8:110::11"];
+pub const ADDRESSES: [&str; 2] = ["10.110.0.11", "2001:db8:110::11"];
 const MAC: &str = "0a:58:00:00:00:11";
 const GATEWAY_MAC: &str = "06:f3:00:00:00:6e";
 /// From the first packet of a workload that moved to the first reply of a host of the fabric.
@@ -31,7 +31,7 @@ const REBUILT: Duration = Duration::from_secs(3);
 const FLAPPED: Duration = Duration::from_secs(4);
 /// Outage of a silent workload from when the link that somebody has deleted is there again.
 const REPAIRED: Duration = Duration::from_secs(1);
-const VNIS: [u32; 3] = [100, 110, 200];
+pub const VNIS: [u32; 3] = [100, 110, 200];
 
 fn layer2() -> Setup {
     with_l2vni(Setup::example(), "layer2.yaml", l2vni("layer2", 110, &routed("red", 110)))
@@ -43,21 +43,21 @@ fn in_red(node: &Node, line: &str) -> String {
 }
 
 /// A Pod with the MAC address that moves with it, on a node.
-fn attach(node: &Node) -> Pod {
+pub fn attach(node: &Node) -> Pod {
     let pod = pod(node, "a1", 110, 11);
     pod.check(&["ip", "link", "set", "eth0", "address", MAC]);
     pod
 }
 
 /// It is known with both addresses from now on, and is silent.
-fn speak(pod: &Pod) {
+pub fn speak(pod: &Pod) {
     for gateway in ["10.110.0.1", "2001:db8:110::1"] {
         pod.await_ping(gateway);
     }
 }
 
 /// The MAC/IP routes of the Pod that leafA has from a VTEP, of two.
-fn at_leaf(fixture: &Fixture, vtep: &str) -> usize {
+pub fn at_leaf(fixture: &Fixture, vtep: &str) -> usize {
     let words = ["vtysh", "-c", "show bgp l2vpn evpn route type macip json"];
     let text = fixture.node("leafA").check(&words).unwrap();
     let table: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -68,7 +68,7 @@ fn at_leaf(fixture: &Fixture, vtep: &str) -> usize {
 
 /// Waits until zebra of a node has both addresses of the Pod as `place`; returns how long that took.
 #[track_caller]
-fn await_in_zebra(fixture: &Fixture, node: usize, place: &str, sequence: u64) -> Duration {
+pub fn await_in_zebra(fixture: &Fixture, node: usize, place: &str, sequence: u64) -> Duration {
     let start = Instant::now();
     until(&format!("{MAC} {place} on node {node} with sequence {sequence}"), SETTLE, || {
         let shown = fixture.routers[node].perouter(&["macs", "110", "-o", "json"]);
@@ -357,7 +357,7 @@ fn a_pod_that_moves_while_perouter_is_down_on_a_node_is_on_its_new_node_alone() 
 
 /// The Pod is on its new node alone, and stays there.
 #[track_caller]
-fn assert_moved(fixture: &Fixture, nodes: &[Node; 2], (old, new): (usize, usize), sequence: u64) {
+pub fn assert_moved(fixture: &Fixture, nodes: &[Node; 2], (old, new): (usize, usize), sequence: u64) {
     let (here, there) =
         (await_in_zebra(fixture, new, "local", sequence), await_in_zebra(fixture, old, "remote", sequence));
     println!("  the new node has both addresses after {here:?} more, the old one after {there:?} more");
@@ -421,7 +421,7 @@ fn a_pod_that_moves_is_reached_on_its_new_node_within_a_second() {
 }
 
 /// The Pod as live migration makes it appear: it has its neighbors, and asks for none.
-fn moved(node: &Node, announces: bool) -> Pod {
+pub fn moved(node: &Node, announces: bool) -> Pod {
     let addresses = ["10.110.0.11/24", "2001:db8:110::11/64"];
     let spec = WorkloadSpec {
         name: "a1",
