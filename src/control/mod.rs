@@ -368,16 +368,20 @@ fn findings(status: &mut NodeStatus, observed: &Observed, answers: bool) -> Vec<
 
 /// Logs what is not in place: once as long as it stays the same.
 fn log_failures(failures: &BTreeMap<Scope, Vec<Failure>>, last: Option<&BTreeMap<Scope, Vec<Failure>>>) {
-    for (scope, list) in failures {
-        let known = last.and_then(|last| last.get(scope)).map(remedy::texts).unwrap_or_default();
-        for error in remedy::texts(list) {
-            if known.contains(&error) {
-                tracing::debug!(%scope, error, "still not in place");
-            } else {
-                tracing::error!(%scope, error, "not in place, will be tried again");
-            }
-        }
+    let (found, known) = (texts(failures), last.map(texts).unwrap_or_default());
+    for (scope, error) in new_texts(&found, &known) {
+        tracing::error!(%scope, error, "not in place, will be tried again");
     }
+}
+
+/// What was not known before.
+fn new_texts<'a>(
+    found: &'a BTreeMap<Scope, Vec<String>>,
+    known: &BTreeMap<Scope, Vec<String>>,
+) -> Vec<(&'a Scope, &'a String)> {
+    let of_scope = |(scope, texts): (&'a Scope, &'a Vec<String>)| texts.iter().map(move |text| (scope, text));
+    let is_new = |(scope, text): &(&Scope, &String)| !known.get(*scope).is_some_and(|known| known.contains(text));
+    found.iter().flat_map(of_scope).filter(is_new).collect()
 }
 
 /// Each failure as users see it.

@@ -293,3 +293,19 @@ async fn a_daemon_that_does_not_answer_is_in_the_status() {
     assert_eq!(silent(&mut bench), [""; 0]);
     bench.end().await;
 }
+
+#[test]
+fn a_failure_is_new_once() {
+    let texts = |red: &[&str], underlay: &[&str]| {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        BTreeMap::from([(Scope::Vrf("red".parse().unwrap()), owned(red)), (Scope::Underlay, owned(underlay))])
+    };
+    let new = |found: &BTreeMap<Scope, Vec<String>>, known: &BTreeMap<Scope, Vec<String>>| {
+        new_texts(found, known).into_iter().map(|(scope, text)| format!("{scope} {text}")).collect::<Vec<_>>()
+    };
+    let (first, second) = (texts(&["a", "b"], &[]), texts(&["b", "c"], &["a"]));
+    assert_eq!(new(&first, &BTreeMap::new()).len(), 2);
+    assert_eq!(new(&first, &first), Vec::<String>::new());
+    let found = new(&second, &first);
+    assert!(found.len() == 2 && found.iter().any(|text| text.ends_with("red c")), "{found:?}");
+}

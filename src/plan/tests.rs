@@ -227,6 +227,7 @@ fn without_an_underlay_every_l3vni_is_rejected() {
     none.objects.retain(|object, _| object.kind != Kind::Underlay);
     let plan = plan(&none, &facts());
     assert_eq!(reasons(&plan), [("red".into(), Reason::DependencyFailed, String::new())]);
+    assert!(plan.rejected[0].message.contains("create an Underlay whose nodeSelector matches this node"));
     assert_eq!(plan.kernel, KernelState::default());
 }
 
