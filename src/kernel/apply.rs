@@ -96,16 +96,12 @@ async fn create_netns(namespaces: &Namespaces, vrf: &VrfName) -> Result<(), OpEr
 }
 
 /// The kernel cleans up a namespace in the background, for up to seconds, during which the name of a host end and the VNI of
-/// a VXLAN device are still taken. So the links are deleted first: all at once, as each deletion waits for RCU. Where the router
-/// namespace is removed too, which has the VNIs, only links with an end on the host are, and the namespace goes with that one: each
-/// that the kernel cleans up would have the next one wait for RTNL.
+/// a VXLAN device are still taken, and whoever changes a link on the node waits. So the links are deleted first: all at once, as each
+/// deletion waits for RCU.
 async fn delete_netns(namespaces: &Namespaces, vrf: &VrfName) -> Result<(), OpError> {
     if netns::is_netns(&namespaces.runtime.vrf_netns(vrf))? {
         let namespace = namespaces.get(&Netns::Vrf(vrf.clone())).await?;
-        let staying = foreign::move_out(&namespace, &namespaces.host).await?;
-        if namespaces.router_goes && !staying.iter().any(|link| link.kind == ObservedKind::Veth) {
-            return Ok(());
-        }
+        foreign::move_out(&namespace, &namespaces.host).await?;
         for group in [SEGMENT_GROUP, LINK_GROUP] {
             teardown::delete_group(&namespace, group).await?;
         }

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 
 use nix::errno::Errno;
 
@@ -17,18 +16,13 @@ use super::netlink::error::NetlinkError;
 use super::netlink::{accept, request};
 use crate::names;
 
-/// Moves all links of others to the host. One whose name is taken there gets a new one. Returns the links that stay.
+/// Moves all links of others to the host. One whose name is taken there gets a new one.
 ///
 /// # Errors
 /// Where one cannot be moved; then the namespace must not be removed.
-pub async fn move_out(from: &Namespace, host: &Namespace) -> Result<Vec<Arc<ObservedLink>>, OpError> {
+pub async fn move_out(from: &Namespace, host: &Namespace) -> Result<(), OpError> {
     let netns = host.file();
-    let mut staying = Vec::new();
-    for (index, link) in from.links().await? {
-        if !is_foreign(&link) {
-            staying.push(link);
-            continue;
-        }
+    for (index, link) in from.links().await?.into_iter().filter(|(_, link)| is_foreign(link)) {
         let stays = || OpError::ForeignLink { name: link.name.clone(), netns: from.netns().clone() };
         if link.immovable {
             return Err(stays());
@@ -47,7 +41,7 @@ pub async fn move_out(from: &Namespace, host: &Namespace) -> Result<Vec<Arc<Obse
             moved => moved?,
         }
     }
-    Ok(staying)
+    Ok(())
 }
 
 /// Attaches links of others to a bridge that they were ports of. One that is gone, that another link has replaced or that has a master

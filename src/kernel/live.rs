@@ -110,8 +110,7 @@ impl NetlinkKernel {
         self
     }
 
-    /// For the removal of the router from this node, while FRR does not run: links are deleted together, and what is in a
-    /// namespace goes with it.
+    /// For the removal of the router from this node, while FRR does not run: links of one namespace are deleted together.
     #[must_use]
     pub fn removing_router(mut self) -> Self {
         self.namespaces.router_goes = true;
@@ -128,7 +127,7 @@ impl NetlinkKernel {
     /// # Errors
     /// Where one cannot be moved: the namespace must not be removed.
     pub async fn move_out_foreign_links(&self) -> Result<(), OpError> {
-        foreign::move_out(&self.namespaces.router, &self.namespaces.host).await.map(drop)
+        foreign::move_out(&self.namespaces.router, &self.namespaces.host).await
     }
 
     /// Why what the router has in Open vSwitch is not known, where the socket of Open vSwitch exists.
