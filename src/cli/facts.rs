@@ -70,7 +70,8 @@ pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
     match segment_ports::read(netns::open_host()?).await {
         Ok(ports) => facts.segment_ports = ports,
         Err(error) => {
-            warnings.push(format!("the bridges of the host are not checked: {:#}", anyhow::Error::from(error)))
+            let error = anyhow::Error::from(error);
+            warnings.push(format!("the bridges of the host are not checked: {error:#}"));
         }
     }
     if !facts.is_routing_silent() {

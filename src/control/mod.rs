@@ -282,7 +282,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             self.session_reads.planned(&last, &report.plan);
         }
         let same = self.last.as_ref().is_some_and(|last| {
-            let same_findings = last.foreign_lines == report.foreign_lines && last.kept_ports == report.kept_ports;
+            let same_findings = last.left_alone == report.left_alone;
             last.plan == report.plan && last.failures.is_empty() && same_findings
         });
         self.last = Some(report);
@@ -321,7 +321,8 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let failures = texts(&report.failures);
         let mut status = fold(snapshot, &report.plan, self.outputs.mode, &failures, live, self.last_change.clone());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let (foreign_lines, kept_ports) = (report.foreign_lines.clone(), report.kept_ports.names());
+        let (foreign_lines, kept_ports) =
+            (report.left_alone.foreign_lines.clone(), report.left_alone.kept_ports.names());
         let (reconciler, reads) = (&mut self.reconciler, &mut self.session_reads);
         let session_causes = reads.tcp_causes(reconciler, self.outputs.mode, &report.plan, &status.sessions).await;
         let filtered = reads.filtered(reconciler, &report.plan, &status.sessions).await;
@@ -361,8 +362,8 @@ fn findings(status: &mut NodeStatus, observed: &Observed, answers: bool) -> Vec<
             facts.neighbors.clone_from(&observed.neighbors);
             return check::findings(facts);
         }
-        let Facts { now, silent, objects, notes, kept_ports, .. } = facts.clone();
-        check::findings(&Facts { now, silent, objects, notes, kept_ports, ..Facts::default() })
+        let Facts { now, silent, kept_ports, objects, notes, .. } = facts.clone();
+        check::findings(&Facts { now, silent, kept_ports, objects, notes, ..Facts::default() })
     })
 }
 

@@ -49,14 +49,28 @@ pub struct Report {
     pub changed: BTreeSet<Scope>,
     /// IP-VRFs that were rebuilt because FRR did not bring them up.
     pub rebuilt: BTreeSet<VrfName>,
-    /// Lines in FRR that are not ours.
-    pub foreign_lines: Vec<String>,
-    /// The ports of others of the managed bridges that are not wanted and stay for that reason.
-    pub kept_ports: HostPorts,
+    /// What is left as it is.
+    pub left_alone: LeftAlone,
     /// Time that it took.
     pub duration: Duration,
     /// Where that went.
     pub timing: Timing,
+}
+
+/// What is of others, and left as it is.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct LeftAlone {
+    /// Lines in FRR that are not ours.
+    pub foreign_lines: Vec<String>,
+    /// The ports of others of the managed bridges that are not wanted and stay for that reason.
+    pub kept_ports: HostPorts,
+}
+
+impl LeftAlone {
+    fn of(Comparison { plan, running, observed, schedule, .. }: &Comparison) -> Self {
+        let kept_ports = known_ports::kept(observed, &plan.kernel);
+        Self { foreign_lines: foreign_lines(running, schedule), kept_ports }
+    }
 }
 
 /// What a pass would do.
@@ -102,18 +116,18 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         rebuilt.extend(not_up.iter().cloned());
         let mut accepted = self.accepted.clone();
         let (mut rebuilds, mut restarts) = (0, 0);
-        let (plan, observed, foreign_lines) = loop {
+        let (plan, left_alone) = loop {
             let comparison = self.compare(snapshot, accepted, &not_up, Early::Policies).await?;
-            let Comparison { plan, running, observed, schedule, silent, policies, timing, .. } = comparison;
+            let left_alone = LeftAlone::of(&comparison);
+            let Comparison { plan, observed, schedule, silent, policies, timing, .. } = comparison;
             accepted = comparison.accepted;
             total.timing.extend(&timing);
-            let foreign_lines = foreign_lines(&running, &schedule);
             if schedule.is_empty() {
                 self.start_sessions(&silent).await;
                 self.idle(&plan).await;
                 silent.report(&mut total);
                 total.fail_not_up(self.down_vnis.rebuilt_in_vain());
-                break (plan, observed, foreign_lines);
+                break (plan, left_alone);
             }
             changed.extend(schedule.scopes().into_iter().cloned());
             self.note_neighbors(&schedule, &observed, &plan.kernel).await;
@@ -136,12 +150,12 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
                 Verified::Restarted => schedule.vrfs(),
             };
             if not_up.is_empty() {
-                break (plan, observed, foreign_lines);
+                break (plan, left_alone);
             }
             if rebuilds == REBUILDS {
                 self.down_vnis.rebuilt(Instant::now(), &not_up, true);
                 total.fail_not_up(not_up);
-                break (plan, observed, foreign_lines);
+                break (plan, left_alone);
             }
             tracing::warn!(vrfs = ?not_up, "FRR did not bring the L3VNI up: rebuilding");
             rebuilt.extend(not_up.iter().cloned());
@@ -149,21 +163,9 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         };
         self.keep_neighbors(&plan.kernel, &changed).await;
         self.accepted = accepted;
-        let kept_ports = known_ports::kept(&observed, &plan.kernel);
         let Executed { failures, kernel_ops, frr_lines, timing, .. } = total;
         let duration = start.elapsed();
-        Ok(Report {
-            plan,
-            failures,
-            kernel_ops,
-            frr_lines,
-            changed,
-            rebuilt,
-            foreign_lines,
-            kept_ports,
-            duration,
-            timing,
-        })
+        Ok(Report { plan, failures, kernel_ops, frr_lines, changed, rebuilt, left_alone, duration, timing })
     }
 
     async fn idle(&mut self, plan: &Plan) {

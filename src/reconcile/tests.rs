@@ -702,7 +702,7 @@ async fn a_managed_bridge_that_somebody_deletes_gets_its_ports_back() {
     bench.reconciler.pass(&managed()).await.unwrap();
     assert_eq!(attached(&bench), [KernelOp::AttachPorts { bridge: host_bridge(), ports: [port(8)].into() }]);
     let again = bench.reconciler.pass(&managed()).await.unwrap();
-    assert_eq!((again.kernel_ops, again.failures.len(), again.kept_ports.is_empty()), (0, 0, true));
+    assert_eq!((again.kernel_ops, again.failures.len(), again.left_alone.kept_ports.is_empty()), (0, 0, true));
 }
 
 #[tokio::test(start_paused = true)]
@@ -711,7 +711,7 @@ async fn a_managed_bridge_without_its_segment_is_kept_and_reported_while_it_has_
     bench.reconciler.pass(&managed()).await.unwrap();
     bench.kernel.tamper(|state| state.host_ports.attach(&host_bridge().name, [port(7)]));
     for _ in 0..2 {
-        let kept = bench.pass(&BOTH).await.kept_ports;
+        let kept = bench.pass(&BOTH).await.left_alone.kept_ports;
         assert_eq!(kept.iter().collect::<Vec<_>>(), [(Vni::try_from(110).unwrap(), &[port(7)].into())]);
     }
     assert_eq!(bench.pass(&BOTH).await.kernel_ops, 0);
@@ -722,7 +722,7 @@ async fn a_managed_bridge_without_its_segment_is_kept_and_reported_while_it_has_
     assert_eq!(segments(&bench), [host_bridge()]);
     // Somebody deletes it: its ports are known no more.
     delete_host_bridge(&bench);
-    assert!(bench.pass(&BOTH).await.kept_ports.is_empty());
+    assert!(bench.pass(&BOTH).await.left_alone.kept_ports.is_empty());
     bench.reconciler.pass(&managed()).await.unwrap();
     assert_eq!(attached(&bench), []);
     assert_eq!(segments(&bench).len(), 5);

@@ -64,13 +64,15 @@ fn with(vnis: &'static [u32], text: String) -> impl FnOnce(&mut Fixture) {
     }
 }
 
+/// Leaves with FRR 8 drop the router MAC of a node with its last IPv6 route, whatever IPv4 routes it has: the host session has one.
+fn with_ipv6_session() -> Setup {
+    let local = "ipv4: 192.169.10.0/24";
+    Setup::example().replacing("red.yaml", local, &format!("{local}\n    ipv6: 2001:db8:10::/64"))
+}
+
 #[test]
 fn changes_of_a_segment_lose_no_packet_of_its_vrf() {
-    // Leaves with FRR 8 drop the router MAC of a node with its last IPv6 route, whatever IPv4 routes it has: the host session has
-    // one.
-    let local = "ipv4: 192.169.10.0/24";
-    let setup = Setup::example().replacing("red.yaml", local, &format!("{local}\n    ipv6: 2001:db8:10::/64"));
-    let Some(mut fixture) = Fixture::start_with("l2vni-changes", &[0, 1], &setup) else { return };
+    let Some(mut fixture) = Fixture::start_with("l2vni-changes", &[0, 1], &with_ipv6_session()) else { return };
     for router in &fixture.routers {
         router.await_ready(&[100, 200]);
     }

@@ -35,7 +35,9 @@ fn pods_reach_each_other_and_the_fabric_behind_a_route_reflector() {
     speak(&silent);
     speak(&other);
     for (from, to) in [(&silent, ["10.110.0.12", "2001:db8:110::12"]), (&other, ADDRESSES)] {
-        to.into_iter().for_each(|address| from.await_ping(address));
+        for address in to {
+            from.await_ping(address);
+        }
     }
     // A host behind a leaf that has the L3VNI alone.
     for (pod, address) in [(&silent, ADDRESSES[0]), (&other, "10.110.0.12")] {

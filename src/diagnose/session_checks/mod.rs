@@ -127,8 +127,6 @@ fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, Stri
     let source = reset.and_then(|reset| reset.update_source.clone()).filter(|_| !is_host);
     let local = reset.and_then(|reset| reset.local_address.clone()).or_else(|| source.clone());
     let local = local.or_else(|| address_towards(session, facts)).unwrap_or_else(|| "this router".to_owned());
-    let has_password = reset.is_some_and(|reset| reset.has_password);
-    let password = if has_password { "with the same password" } else { "without a password" };
     let local_as = reset.and_then(|reset| reset.local_as).map(|asn| format!(", AS {asn}")).unwrap_or_default();
     let of_neighbor = |field: &str| {
         if is_host { format!("spec.hostSession.{field}") } else { format!("spec.neighbors[{peer}].{field}") }
@@ -150,22 +148,10 @@ fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, Stri
             "give the NIC an address in the subnet of the neighbor before perouter takes it, or correct the address of the neighbor",
             of_neighbor("address"),
         ),
-        K::NoAnswer if source.is_some() => (
-            format!(
-                "configure the neighbor {local}{local_as}, {password}, at {peer}, with multihop and a route to {local}; if {peer} has \
-                 another address of this router, set updateSource"
-            ),
-            of_neighbor("updateSource"),
-        ),
-        K::NoAnswer | K::ConnectionClosed | K::NeighborRemoved => (
-            format!("configure the neighbor {local}{local_as}, {password}, at {peer}"),
-            match (has_password, is_host) {
-                (true, _) => of_neighbor("passwordSecret"),
-                (false, true) if peer.contains(':') => "spec.localcidr.ipv6".to_owned(),
-                (false, true) => "spec.localcidr.ipv4".to_owned(),
-                (false, false) => of_neighbor("address"),
-            },
-        ),
+        K::NoAnswer | K::ConnectionClosed | K::NeighborRemoved => {
+            let is_remote = cause.kind == K::NoAnswer && source.is_some();
+            without_neighbor(session, &format!("{local}{local_as}"), reset, is_remote)
+        }
         K::ShutDown if cause.of_peer => (format!("enable the neighbor {local} at {peer}"), String::new()),
         K::TooManyPrefixes if cause.of_peer => text(
             "raise the limit at the peer, or send fewer",
@@ -186,6 +172,34 @@ fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, Stri
         K::Establishing => (format!("wait; if it stays, see the log of {peer}"), String::new()),
         _ => (format!("see the log of {peer}"), String::new()),
     }
+}
+
+/// Of a peer that has no neighbor like `local`, this router with its AS number. `is_remote`: the session is between loopbacks.
+fn without_neighbor(
+    session: &SessionState,
+    local: &str,
+    reset: Option<&SessionReset>,
+    is_remote: bool,
+) -> (String, String) {
+    let (peer, is_host) = (&session.peer, session.vrf.is_some());
+    let has_password = reset.is_some_and(|reset| reset.has_password);
+    let password = if has_password { "with the same password" } else { "without a password" };
+    let configure = format!("configure the neighbor {local}, {password}, at {peer}");
+    if is_remote {
+        let address = local.split(',').next().unwrap_or_default();
+        let remedy = format!(
+            "{configure}, with multihop and a route to {address}; if {peer} has another address of this router, set updateSource"
+        );
+        return (remedy, format!("spec.neighbors[{peer}].updateSource"));
+    }
+    let field = match (has_password, is_host) {
+        (true, true) => "spec.hostSession.passwordSecret".to_owned(),
+        (true, false) => format!("spec.neighbors[{peer}].passwordSecret"),
+        (false, true) if peer.contains(':') => "spec.localcidr.ipv6".to_owned(),
+        (false, true) => "spec.localcidr.ipv4".to_owned(),
+        (false, false) => format!("spec.neighbors[{peer}].address"),
+    };
+    (configure, field)
 }
 
 fn second_speaker(session: &SessionState, facts: &Facts) -> Option<Finding> {

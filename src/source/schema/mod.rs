@@ -223,7 +223,9 @@ fn limit_sizes(schema: &Value, value: &mut Value) {
         Value::Array(items) => {
             items.truncate(limit("maxItems").unwrap_or(usize::MAX));
             if let Some(schema) = schema.get("items") {
-                items.iter_mut().for_each(|item| limit_sizes(schema, item));
+                for item in items.iter_mut() {
+                    limit_sizes(schema, item);
+                }
             }
         }
         _ => {}

@@ -305,7 +305,8 @@ fn a_rule_that_compares_a_wrong_value_adds_nothing(#[case] validated: Validated,
 
 #[test]
 fn a_mapping_that_is_too_large_hides_nothing_else() {
-    let labels: String = (0..65).map(|n| format!("l{n}: x,")).collect();
+    let labels: Vec<String> = (0..65).map(|n| format!("l{n}: x")).collect();
+    let labels = labels.join(", ");
     let found = underlay(&format!(", nodeSelector: {{matchLabels: {{{labels}}}}}, routeridcidr: x"), "").unwrap_err();
     assert_eq!(found.len(), 2, "{found:?}");
     assert_eq!(found[0], "spec.nodeSelector.matchLabels: has 65 entries: use at most 64");
