@@ -41,6 +41,7 @@ fn status(rejected: Option<&str>, session_is_up: bool) -> NodeStatus {
         prefixes: BTreeMap::new(),
     };
     NodeStatus {
+        kept_ports: BTreeMap::new(),
         silent_daemons: vec![],
         notes: vec![],
         session_causes: [].into(),
