@@ -348,7 +348,9 @@ fn links_that_go_together_with_the_router_are_ours_alone() {
                 node.router(&pair("router"));
                 node.vrf("v0", &pair("vrf"));
             }
-            reconcile(&node.kernel().await.removing_router(), &KernelState::default()).await;
+            let kernel = node.kernel().await;
+            kernel.delete_router_links().await;
+            reconcile(&kernel, &KernelState::default()).await;
         });
         netns::unshare_dir(&node.runtime.vrf_netns_dir()).unwrap();
         let [host, router] = shown();

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::facts;
 use crate::diagnose::finding::{FindingKind, Place};
 use crate::diagnose::{Finding, check};
+use crate::frr::show::session::SessionState;
 use crate::runtime::Runtime;
-use crate::status::{NodeStatus, publish};
+use crate::status::publish;
 
 /// Between the reads that must have the same finding: routes may be on their way.
 const CONFIRM: Duration = Duration::from_secs(3);
@@ -26,74 +27,147 @@ const MOST_PREFIXES: u64 = 5_000;
 pub fn start(runtime: &Runtime, interval: Duration, stop: CancellationToken) -> watch::Receiver<Vec<Finding>> {
     let (sender, receiver) = watch::channel(Vec::new());
     if !interval.is_zero() {
-        let runtime = runtime.clone();
+        let checks = BackgroundChecks { runtime: runtime.clone(), interval, sender, logged: String::new() };
         tokio::spawn(async move {
-            stop.run_until_cancelled(repeat(&runtime, interval, sender)).await;
+            stop.run_until_cancelled(checks.repeat()).await;
         });
     }
     receiver
 }
 
-async fn repeat(runtime: &Runtime, interval: Duration, sender: watch::Sender<Vec<Finding>>) {
-    let mut was_large = false;
-    let mut pause = interval;
-    loop {
-        tokio::time::sleep(pause).await;
-        let status = publish::read(&runtime.status()).ok().flatten();
-        let is_large = status.as_ref().is_some_and(is_large);
-        if is_large && !was_large {
-            tracing::info!(
-                most_sessions = MOST_SESSIONS,
-                most_prefixes = MOST_PREFIXES,
-                "this router is too large for checks of routes in the background: `perouter check` has them"
-            );
+struct BackgroundChecks {
+    runtime: Runtime,
+    interval: Duration,
+    sender: watch::Sender<Vec<Finding>>,
+    /// Why nothing is checked, as it was logged last.
+    logged: String,
+}
+
+impl BackgroundChecks {
+    async fn repeat(mut self) {
+        let mut pause = self.interval;
+        loop {
+            tokio::time::sleep(pause).await;
+            let begin = Instant::now();
+            let mut waited = Duration::ZERO;
+            let found = match self.read().await {
+                Some(found) if has_news(&found, &self.sender.borrow()) => {
+                    tokio::time::sleep(CONFIRM).await;
+                    waited = CONFIRM;
+                    self.read().await.map(|again| confirmed(found, &again))
+                }
+                found => found,
+            };
+            // What could not be read is not known to be well.
+            if let Some(found) = found {
+                self.sender.send_if_modified(|sent| {
+                    let is_other = *sent != found;
+                    *sent = found;
+                    is_other
+                });
+            }
+            pause = self.interval.max(begin.elapsed().saturating_sub(waited) * PART);
         }
-        was_large = is_large;
-        let begin = Instant::now();
-        let found = if is_large || status.is_none() { Vec::new() } else { read(runtime).await };
-        pause = interval.max(begin.elapsed() * PART);
-        let known = keys(&sender.borrow());
-        let found = if found.iter().all(|finding| known.contains(&key(finding))) {
-            found
-        } else {
-            tokio::time::sleep(CONFIRM).await;
-            let again = keys(&read(runtime).await);
-            found.into_iter().filter(|finding| again.contains(&key(finding))).collect()
-        };
-        sender.send_if_modified(|sent| {
-            let is_other = *sent != found;
-            *sent = found;
-            is_other
-        });
+    }
+
+    /// `None` where it cannot be read. Why is logged once; that FRR does not answer is a finding of the controller.
+    async fn read(&mut self) -> Option<Vec<Finding>> {
+        let status = publish::read(&self.runtime.status()).ok().flatten()?;
+        if is_large(&status.sessions) {
+            self.log_once(format!(
+                "this router has more than {MOST_SESSIONS} sessions or {MOST_PREFIXES} prefixes: only `perouter check` examines its \
+                 routes"
+            ));
+            return Some(Vec::new());
+        }
+        match facts::read(&self.runtime).await {
+            Ok(read) if read.facts.is_routing_silent() => None,
+            Ok(read) => {
+                self.log_once(read.warnings.join("; "));
+                Some(check::of_tables(&read.facts))
+            }
+            Err(error) => {
+                self.log_once(format!("routes are not checked: {error:#}"));
+                None
+            }
+        }
+    }
+
+    fn log_once(&mut self, text: String) {
+        if self.logged != text {
+            if !text.is_empty() {
+                tracing::warn!("{text}");
+            }
+            self.logged = text;
+        }
     }
 }
 
-fn is_large(status: &NodeStatus) -> bool {
-    let prefixes = |session: &crate::frr::show::session::SessionState| -> u64 {
-        session.prefixes.values().map(|counts| counts.received).sum()
-    };
-    status.sessions.len() > MOST_SESSIONS || status.sessions.iter().map(prefixes).sum::<u64>() > MOST_PREFIXES
+fn is_large(sessions: &[SessionState]) -> bool {
+    let prefixes = sessions.iter().flat_map(|session| session.prefixes.values()).map(|counts| counts.received);
+    sessions.len() > MOST_SESSIONS || prefixes.sum::<u64>() > MOST_PREFIXES
 }
 
-/// None where FRR does not answer: the controller says that.
-async fn read(runtime: &Runtime) -> Vec<Finding> {
-    match facts::read(runtime).await {
-        Ok(read) if !read.facts.is_routing_silent() => {
-            read.warnings.iter().for_each(|warning| tracing::debug!("{warning}"));
-            check::of_tables(&read.facts)
-        }
-        Ok(_) => Vec::new(),
-        Err(error) => {
-            tracing::debug!("routes are not checked: {error:#}");
-            Vec::new()
-        }
-    }
+type Key<'a> = (FindingKind, &'a Place, &'a str);
+
+fn key(finding: &Finding) -> Key<'_> {
+    (finding.kind, &finding.place, &finding.what)
 }
 
-fn key(finding: &Finding) -> (FindingKind, Place) {
-    (finding.kind, finding.place.clone())
-}
-
-fn keys(findings: &[Finding]) -> BTreeSet<(FindingKind, Place)> {
+fn keys(findings: &[Finding]) -> BTreeSet<Key<'_>> {
     findings.iter().map(key).collect()
+}
+
+/// Whether something is found that was not before.
+fn has_news(found: &[Finding], before: &[Finding]) -> bool {
+    let known = keys(before);
+    found.iter().any(|finding| !known.contains(&key(finding)))
+}
+
+/// What both reads have, as the last one has it.
+fn confirmed(found: Vec<Finding>, again: &[Finding]) -> Vec<Finding> {
+    let again = keys(again);
+    found.into_iter().filter(|finding| again.contains(&key(finding))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnose::finding::{Area, FindingSeverity};
+    use crate::frr::show::session::{Prefixes, SessionPhase};
+
+    fn finding(vtep: &str) -> Finding {
+        let place = Place { vtep: vtep.parse().ok(), ..Place::default() };
+        Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::VtepUnreachable, "no route").at(place)
+    }
+
+    fn session(received: u64) -> SessionState {
+        SessionState {
+            vrf: None,
+            peer: "192.168.11.2".into(),
+            remote_as: None,
+            phase: SessionPhase::Established,
+            since: None,
+            established: 1,
+            messages: 0,
+            prefixes: [("l2VpnEvpn".to_owned(), Prefixes { received, sent: 0 })].into(),
+        }
+    }
+
+    #[test]
+    fn what_both_reads_have_counts() {
+        let [first, second, third] = ["100.64.0.1", "100.64.0.2", "100.64.0.3"].map(finding);
+        let found = vec![first.clone(), second.clone()];
+        assert_eq!(confirmed(found.clone(), &[second.clone(), third]), std::slice::from_ref(&second));
+        assert!(has_news(&found, std::slice::from_ref(&first)));
+        assert!(!has_news(std::slice::from_ref(&second), &found));
+        assert!(!has_news(&[], &found));
+    }
+
+    #[test]
+    fn a_router_is_large_by_its_sessions_or_by_its_prefixes() {
+        assert!(!is_large(&vec![session(50); MOST_SESSIONS]));
+        assert!(is_large(&vec![session(0); MOST_SESSIONS + 1]));
+        assert!(is_large(&[session(MOST_PREFIXES), session(1)]));
+    }
 }

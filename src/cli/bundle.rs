@@ -13,7 +13,6 @@ use super::archive;
 use super::exit_status::ExitStatus;
 use super::facts;
 use super::frr_client::FrrQueries;
-use super::node_index;
 use super::options::{ApiOptions, ModeChoice, RuntimeOptions, SourceOptions};
 use super::output;
 use super::plan;
@@ -63,12 +62,8 @@ pub async fn execute(args: &BundleArgs) -> anyhow::Result<ExitCode> {
     parts.extend(of_frr(&mut frr).await);
     parts.push(("check.json".to_owned(), checked(&runtime).await));
     parts.push(("kernel.txt".to_owned(), kernel(&runtime).await));
-    let mut source = args.source.clone();
-    source.index.set_default(node_index::recorded(&runtime));
-    parts.push((
-        "plan.txt".to_owned(),
-        plan::text_of((args.api.clone(), source), args.runtime.clone(), ModeChoice::Auto).await,
-    ));
+    let plan = plan::text_of((args.api.clone(), args.source.clone()), args.runtime.clone(), ModeChoice::Auto).await;
+    parts.push(("plan.txt".to_owned(), plan));
     let mut redaction = Redaction::default();
     for text in parts.iter().filter_map(|(_, text)| text.as_ref().ok()) {
         redaction.learn(text);

@@ -17,6 +17,7 @@ use super::output;
 use crate::frr::daemons;
 use crate::kernel::model::KernelState;
 use crate::kernel::{self, Kernel, NetlinkKernel, Outcome, host_ports, netns};
+use crate::names::{OwnedName, Role};
 use crate::reconcile::remedy;
 
 /// Arguments of `perouter cleanup`.
@@ -39,7 +40,7 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     daemons::stop_all(&runtime).await?;
     // Also where the namespace was lost: the NICs are restored all the same.
     netns::create(runtime.router_netns())?;
-    let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?.removing_router();
+    let kernel = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
     let observed = kernel.observe(&BTreeSet::new()).await?;
     // Its ports and bridges of the router were not observed then, and remain.
     let unknown_ovs = kernel.unknown_ovs().await;
@@ -48,6 +49,8 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     let host_ports = std::mem::take(&mut observed.host_ports);
     let steps = kernel::diff(&KernelState::default(), &observed);
     let mut failed = false;
+    // Each of the steps would wait for RCU; those of links that are gone are done.
+    kernel.delete_router_links().await;
     for (step, outcome) in steps.iter().zip(kernel.apply_all(&steps).await) {
         failed |= !outcome.is_done();
         match outcome {
@@ -59,10 +62,10 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
             Outcome::Failed(error) => output::error_line(&format!("error: {:#}", anyhow::Error::from(error))),
         }
     }
-    for (vni, ports) in host_ports.iter() {
+    for (vni, ports) in host_ports.iter().filter(|_| !failed) {
         let ports = host_ports::names(ports);
-        failed |= output::out(&format!("links of others that were ports of br-hs-{vni} and have no bridge: {ports}\n"))
-            .is_err();
+        let bridge = OwnedName::Vni(Role::HostBridge, vni);
+        failed |= output::out(&format!("links of others that were ports of {bridge} and have no bridge: {ports}\n")).is_err();
     }
     if let Some(error) = unknown_ovs {
         failed = true;

@@ -13,7 +13,8 @@ use crate::diagnose::Finding;
 use crate::diagnose::facts::{ControllerState, Facts, HostRoute};
 use crate::frr::show::route::Origin;
 use crate::frr::show::session::SessionPhase;
-use crate::kernel::{host_routes, netns, segment_ports};
+use crate::kernel::segment_ports::{self, SegmentPort};
+use crate::kernel::{host_routes, netns};
 use crate::runtime::Runtime;
 use crate::status::{NodeStatus, publish};
 use crate::types::{Family, VrfMode, VrfName};
@@ -65,14 +66,14 @@ pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
     if !facts.silent.contains_key("zebra") {
         facts.links = Some(frr.interfaces().await?);
         facts.underlay = Some(frr.underlay().await?.into_keys().collect());
-        facts.duplicates = frr.duplicates().await?;
-    }
-    match segment_ports::read(netns::open_host()?).await {
-        Ok(ports) => facts.segment_ports = ports,
-        Err(error) => {
-            let error = anyhow::Error::from(error);
-            warnings.push(format!("the bridges of the host are not checked: {error:#}"));
+        match frr.duplicates().await {
+            Ok(duplicates) => facts.duplicates = duplicates,
+            Err(error) => warnings.push(format!("duplicate addresses of segments are not checked: {error:#}")),
         }
+    }
+    match segment_ports().await {
+        Ok(ports) => facts.segment_ports = ports,
+        Err(error) => warnings.push(format!("the bridges of the host are not checked: {error:#}")),
     }
     if !facts.is_routing_silent() {
         of_bgpd(&mut frr, &mut facts).await?;
@@ -122,6 +123,11 @@ async fn of_bgpd(frr: &mut FrrQueries, facts: &mut Facts) -> anyhow::Result<()> 
     }
     facts.type5 = Some(routes);
     Ok(())
+}
+
+/// The host ends of segments.
+async fn segment_ports() -> anyhow::Result<Vec<SegmentPort>> {
+    Ok(segment_ports::read(netns::open_host()?).await?)
 }
 
 /// How the host reaches some of the prefixes that are advertised to it.

@@ -9,7 +9,7 @@ use anyhow::Context;
 use ipnet::IpNet;
 
 use super::options::ModeChoice;
-use crate::diagnose::facts::DuplicateAddress;
+use crate::diagnose::facts::DuplicateAddresses;
 use crate::diagnose::filtered::Filtered;
 use crate::frr::client::port::Routing as _;
 use crate::frr::client::vty_routing::VtyRouting;
@@ -160,17 +160,21 @@ impl FrrQueries {
         Ok(mac::neighbors(&self.show(Daemon::Zebra, &mac::show_neighbors(vni)).await?)?)
     }
 
-    /// The addresses of L2VNIs that zebra takes for duplicates.
-    pub async fn duplicates(&mut self) -> anyhow::Result<BTreeSet<DuplicateAddress>> {
+    /// The addresses that zebra takes for duplicates, by L2VNI.
+    pub async fn duplicates(&mut self) -> anyhow::Result<BTreeMap<Vni, DuplicateAddresses>> {
         let macs = mac::duplicate_macs(&self.show(Daemon::Zebra, mac::SHOW_DUPLICATE_MACS).await?)?;
         let shown = self.show(Daemon::Zebra, mac::SHOW_DUPLICATE_NEIGHBORS).await?;
-        let neighbors = mac::duplicate_neighbors(&shown)?;
-        let macs = macs.into_iter().flat_map(|(vni, macs)| macs.into_keys().map(move |mac| (vni, None, mac)));
-        let of_vni = |(vni, neighbors): (Vni, BTreeMap<IpAddr, NeighborState>)| {
-            neighbors.into_iter().map(move |(ip, neighbor)| (vni, Some(ip), neighbor.mac))
-        };
-        let all = macs.chain(neighbors.into_iter().flat_map(of_vni));
-        Ok(all.map(|(vni, ip, mac)| DuplicateAddress { vni, ip, mac }).collect())
+        let mut found: BTreeMap<Vni, DuplicateAddresses> = BTreeMap::new();
+        for (vni, macs) in macs {
+            found.entry(vni).or_default().macs.extend(macs.into_keys());
+        }
+        for (vni, neighbors) in mac::duplicate_neighbors(&shown)? {
+            let duplicates = found.entry(vni).or_default();
+            let others = neighbors.into_iter().filter(|(_, neighbor)| !duplicates.macs.contains(&neighbor.mac));
+            duplicates.ips.extend(others.map(|(ip, _)| ip));
+        }
+        found.retain(|_, duplicates| *duplicates != DuplicateAddresses::default());
+        Ok(found)
     }
 
     /// All Type-5 routes with their paths.

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::exit_status::ExitStatus;
 use super::frr_client::{mode_of_router, routing};
+use super::node_index;
 use super::options::{ApiOptions, ModeChoice, RuntimeOptions, SourceOptions};
 use super::output;
 use super::plan_changes::{ObjectChange, changes};
@@ -169,7 +170,9 @@ pub async fn text_of(
 
 async fn read(args: &PlanArgs) -> anyhow::Result<Planned> {
     let runtime = args.runtime.paths();
-    let index = args.source.index.choice(&args.source.node_labels, &runtime).await?;
+    let mut index = args.source.index.clone();
+    index.set_default(node_index::recorded(&runtime));
+    let index = index.choice(&args.source.node_labels, &runtime).await?;
     let (snapshot, notes) = sources::read(&args.api, &args.source, &index).await?;
     for note in notes {
         output::error_line(&format!("note: {:#}", anyhow::Error::from(note)));

@@ -16,6 +16,7 @@ use super::options::RuntimeOptions;
 use super::show::{Look, ShowOptions, Shown, WatchOptions};
 use super::tone::Tone;
 use crate::diagnose::cause::short_age;
+use crate::diagnose::check;
 use crate::diagnose::finding::rfc3339;
 use crate::frr::client::port::Routing as _;
 use crate::frr::show::session::{SessionPhase, SessionState};
@@ -216,6 +217,10 @@ fn tail(status: &NodeStatus, look: Look) -> String {
             let vrf = found.vrf.as_ref().map_or("default", VrfName::as_str);
             format!("  {vrf} {}: {}\n", found.peer, found.cause)
         }));
+    }
+    let problems = status.findings.iter().filter(|finding| finding.is_problem()).count();
+    if problems > 0 {
+        out += &format!("\n{}: see `perouter check`\n", check::counted(problems, "problem"));
     }
     if !status.foreign_lines.is_empty() {
         out += "\nLines in FRR that are not from perouter, left alone:\n";

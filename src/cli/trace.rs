@@ -21,6 +21,7 @@ use crate::diagnose::trace::{DirectedTrace, TraceFacts, TraceQuery, TraceStep, T
 use crate::diagnose::{Finding, check};
 use crate::frr::show::family::EVPN;
 use crate::frr::show::interface::Interface;
+use crate::frr::show::mac::WorkloadPlace;
 use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::route::Origin;
 use crate::frr::show::session::SessionState;
@@ -100,11 +101,8 @@ pub async fn read(runtime: &Runtime, query: &TraceQuery) -> anyhow::Result<Vec<V
 
 /// No route leads to addresses of one link, of groups, and of a host itself.
 fn check_address(address: IpAddr) -> anyhow::Result<()> {
-    let is_link_local = match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    };
-    if is_link_local {
+    // An IPv4 one may be that of a session, as localcidr has it.
+    if matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
         anyhow::bail!(
             "{address} is a link-local address, which no route leads to: trace a routed address, or see `perouter macs VNI`"
         );
@@ -147,7 +145,12 @@ impl TraceReader {
 
     /// The path to the address, and that of the replies.
     async fn both(&mut self, vrf: &VrfName, vni: (Vni, &VniState)) -> anyhow::Result<Vec<DirectedTrace>> {
-        let there = self.path(vrf, vni, self.query.to, false).await?;
+        let from = match self.query.from {
+            Some(from) => self.workload(from, vrf).await?,
+            None => None,
+        };
+        let is_here = |workload: Workload| matches!(workload.neighbor.place, WorkloadPlace::Local(_));
+        let there = self.path(vrf, vni, self.query.to, from.is_some_and(is_here)).await?;
         let from_workload = there.trace.origin == Some(Origin::Segment);
         let back = match self.query.from {
             Some(from) => Some((from, false)),
@@ -173,7 +176,7 @@ impl TraceReader {
 
     /// An address at the other side of the router.
     async fn example(&mut self, vrf: &VrfName, there: &DirectedTrace) -> anyhow::Result<Option<IpAddr>> {
-        let Some(origin) = there.trace.origin else { return Ok(None) };
+        let Some(origin) = there.trace.origin.filter(|_| there.complete) else { return Ok(None) };
         let wanted = if origin == Origin::Fabric { Origin::Host } else { Origin::Fabric };
         let paths = self.frr.paths(vrf, Family::of(&there.to.into())).await?;
         let of_other = paths.into_iter().filter(|(prefix, paths)| {
@@ -344,12 +347,11 @@ mod tests {
 
     #[test]
     fn an_address_that_is_not_routed_is_an_error() {
-        for address in ["10.0.0.1", "2001:db8::1"] {
+        for address in ["10.0.0.1", "169.254.1.1", "2001:db8::1"] {
             check_address(address.parse().unwrap()).unwrap();
         }
         for (address, words) in [
             ("fe80::1", "link-local"),
-            ("169.254.1.1", "link-local"),
             ("ff02::1", "unicast address"),
             ("127.0.0.1", "unicast address"),
             ("::", "unicast address"),

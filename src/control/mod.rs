@@ -338,6 +338,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         };
         status.findings = findings(&mut status, &observed, answers);
         status.findings.extend(self.checks.borrow().iter().filter(|_| answers).cloned());
+        check::sort(&mut status.findings);
         let last = self.outputs.statuses.borrow().as_ref().map(|last| last.findings.clone());
         let before = last.unwrap_or_else(|| std::mem::take(&mut self.former));
         finding::with_times(&mut status.findings, &before, now);

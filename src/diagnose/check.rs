@@ -44,8 +44,13 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     found.extend(vtep_checks::findings(facts));
     found.extend(host_checks::findings(facts));
     found.extend(segment_checks::findings(facts));
-    found.sort_by(|a, b| (a.severity, a.area, a.kind, &a.place).cmp(&(b.severity, b.area, b.kind, &b.place)));
+    sort(&mut found);
     found
+}
+
+/// The worst first.
+pub fn sort(findings: &mut [Finding]) {
+    findings.sort_by(|a, b| (a.severity, a.area, a.kind, &a.place).cmp(&(b.severity, b.area, b.kind, &b.place)));
 }
 
 /// Those of the tables of FRR and of the host, which the controller does not read by itself: routes, VTEPs, links, segments.

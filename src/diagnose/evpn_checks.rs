@@ -86,18 +86,19 @@ fn other_family(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
 }
 
 fn unreachable(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
-    let mut behind: BTreeMap<IpAddr, BTreeSet<IpNet>> = BTreeMap::new();
+    let mut behind: BTreeMap<IpAddr, (BTreeSet<IpNet>, bool)> = BTreeMap::new();
     for (route, _, vtep, vni, vrf) in ours(routes, facts) {
-        // A release that resolves it has the route in the VRF.
-        if is_other_family(vtep, vni, facts)
-            || facts.imported.get(&vrf).is_some_and(|imported| imported.contains(&(route.prefix, vtep)))
-        {
-            continue;
+        // Also where bgpd has it as reachable: after a restart of zebra it does not track its next hops.
+        if !is_other_family(vtep, vni, facts) && !is_reached(vtep, facts) {
+            let imported = facts.imported.get(&vrf).is_some_and(|imported| imported.contains(&(route.prefix, vtep)));
+            let (prefixes, is_used) = behind.entry(vtep).or_default();
+            prefixes.insert(route.prefix);
+            *is_used |= imported;
         }
-        behind.entry(vtep).or_default().insert(route.prefix);
     }
-    let finding = |(vtep, prefixes): (IpAddr, BTreeSet<IpNet>)| {
-        let behind = format!("{} behind it: {}", count(prefixes.len(), "prefix", "prefixes"), few(&prefixes));
+    let finding = |(vtep, (prefixes, is_used)): (IpAddr, (BTreeSet<IpNet>, bool))| {
+        let in_use = if is_used { ", and bgpd uses it: it does not track next hops after a restart of zebra" } else { "" };
+        let behind = format!("{} behind it: {}{in_use}", count(prefixes.len(), "prefix", "prefixes"), few(&prefixes));
         let what = format!("no route leads to VTEP {vtep}");
         Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::VtepUnreachable, what)
             .at(Place { vtep: Some(vtep), ..Place::default() })
@@ -108,7 +109,7 @@ fn unreachable(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
             )
             .of(facts.object_of(None), "spec.neighbors")
     };
-    behind.into_iter().filter(|(vtep, _)| !is_reached(*vtep, facts)).map(finding).collect()
+    behind.into_iter().map(finding).collect()
 }
 
 /// Whether FRR resolves a next hop, by the default route as well.

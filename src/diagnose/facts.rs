@@ -17,7 +17,7 @@ use crate::frr::show::type5::Type5Route;
 use crate::frr::show::vni::VniState;
 use crate::kernel::segment_ports::SegmentPort;
 use crate::kind::note::Note;
-use crate::kind::object::{Kind, ObjectRef};
+use crate::kind::object::{Kind, Location, ObjectRef};
 use crate::types::{MacAddr, Vni, VrfName};
 
 /// What became of an object.
@@ -44,6 +44,8 @@ pub struct CheckedObject {
     pub outcome: ObjectOutcome,
     /// What is wrong, one mistake per line.
     pub message: String,
+    /// File and line of the first mistake.
+    pub location: Option<Location>,
     /// The last accepted version is in force.
     pub last_accepted_in_force: bool,
 }
@@ -107,19 +109,17 @@ pub struct Facts {
     pub host: Vec<HostRoute>,
     /// The host ends of L2 segments that are ports of a bridge.
     pub segment_ports: Vec<SegmentPort>,
-    /// Addresses of L2 segments that several workloads have.
-    pub duplicates: BTreeSet<DuplicateAddress>,
+    /// Addresses that several workloads have, by L2VNI; no L2VNI without any.
+    pub duplicates: BTreeMap<Vni, DuplicateAddresses>,
 }
 
-/// An address that several workloads of an L2 segment have, as zebra detects it (RFC 7432 section 15.1).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DuplicateAddress {
-    /// The L2VNI.
-    pub vni: Vni,
-    /// The IP address, with the last MAC address that claimed it; `None` where the MAC address itself is at several places.
-    pub ip: Option<IpAddr>,
-    /// The MAC address.
-    pub mac: MacAddr,
+/// The addresses of an L2 segment that several workloads have, as zebra detects it (RFC 7432 section 15.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DuplicateAddresses {
+    /// MAC addresses at several places. zebra takes their IP addresses for duplicates as well.
+    pub macs: BTreeSet<MacAddr>,
+    /// Other IP addresses, which several MAC addresses claim.
+    pub ips: BTreeSet<IpAddr>,
 }
 
 /// What the host does with a prefix that is advertised to it.

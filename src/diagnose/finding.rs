@@ -335,10 +335,10 @@ impl Finding {
 
 /// Gives each finding the time since which it is there: its own, that of the same one before, or `now`.
 pub fn with_times(findings: &mut [Finding], before: &[Finding], now: u64) {
-    let known: BTreeMap<(FindingKind, &Place), u64> =
-        before.iter().filter_map(|finding| Some(((finding.kind, &finding.place), finding.since?))).collect();
+    let key = |finding: &Finding| (finding.kind, finding.place.clone(), finding.object.clone());
+    let known: BTreeMap<_, u64> = before.iter().filter_map(|finding| Some((key(finding), finding.since?))).collect();
     for finding in findings {
-        let same = known.get(&(finding.kind, &finding.place)).copied();
+        let same = known.get(&key(finding)).copied();
         finding.since = finding.since.or(same).or(Some(now));
     }
 }
@@ -381,6 +381,18 @@ mod tests {
         let mut now = [finding("a", None), finding("b", None), finding("c", Some(5))];
         with_times(&mut now, &[finding("a", Some(7)), finding("c", Some(1))], 9);
         assert_eq!(now.map(|finding| finding.since), [Some(7), Some(9), Some(5)]);
+    }
+
+    #[test]
+    fn findings_of_two_objects_have_times_of_their_own() {
+        let of = |name: &str, since| {
+            let object = ObjectRef::new(crate::kind::object::Kind::L3VNI, "ns", name);
+            Finding { since, ..Finding::new(FindingSeverity::Error, Area::Objects, FindingKind::ObjectRejected, "x") }
+                .of(Some(&object), "")
+        };
+        let mut now = [of("red", None), of("blue", None)];
+        with_times(&mut now, &[of("red", Some(7))], 9);
+        assert_eq!(now.map(|finding| finding.since), [Some(7), Some(9)]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
 use crate::frr::show::interface::Interface;
 use crate::frr::show::vni::{VniState, VniType};
 use crate::kind::note::Loss;
+use crate::names::{OwnedName, Role};
 use crate::types::Vni;
 
 /// So many ports of a bridge are named.
@@ -22,9 +23,14 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     found.extend(objects(facts));
     found.extend(links(facts));
     found.extend(facts.kept_ports.iter().map(|(vni, ports)| bridge_without_segment(*vni, ports)));
-    let down = facts.vnis.iter().filter(|(_, state)| !state.is_ready() && !state.is_only_in_bgp());
+    if let Some(restarted) = zebra_restarted(facts) {
+        // What it does not list yet is no failure of an object.
+        found.retain(|finding| finding.kind != FindingKind::ObjectFailed);
+        found.push(restarted);
+        return found;
+    }
+    let down = facts.vnis.iter().filter(|(_, state)| !state.is_ready());
     found.extend(down.map(|(vni, state)| vni_down(*vni, state, facts)));
-    found.extend(zebra_restarted(facts));
     found
 }
 
@@ -105,7 +111,8 @@ fn object(checked: &CheckedObject) -> Option<Finding> {
         Some((field, message)) if field.starts_with("spec") && !field.contains(' ') => (field, message),
         _ => ("", first),
     };
-    let more = lines.collect::<Vec<_>>().join("; ");
+    let at = checked.location.iter().map(|at| format!("at {at}"));
+    let more = at.chain(lines.map(str::to_owned)).collect::<Vec<_>>().join("; ");
     let finding = match checked.outcome {
         ObjectOutcome::Ready => return None,
         ObjectOutcome::Failed => Finding::new(
@@ -137,8 +144,9 @@ fn object(checked: &CheckedObject) -> Option<Finding> {
 
 /// bgpd keeps its VNIs and routes while zebra restarts, and the kernel forwards.
 fn zebra_restarted(facts: &Facts) -> Option<Finding> {
-    let waiting = facts.vnis.values().filter(|state| state.is_only_in_bgp()).count();
-    (waiting > 0).then(|| {
+    // It reports no VNI at all.
+    let waiting = facts.vnis.len();
+    (waiting > 0 && facts.vnis.values().all(VniState::is_only_in_bgp)).then(|| {
         let what = "zebra was restarted, and bgpd is not connected to it yet";
         Finding::new(FindingSeverity::Warning, Area::Router, FindingKind::ZebraRestarted, what)
             .at(Place { daemon: Some("bgpd".to_owned()), ..Place::default() })
@@ -173,7 +181,7 @@ fn vni_down(vni: Vni, state: &VniState, facts: &Facts) -> Finding {
 
 /// The bridge would be deleted without these ports.
 fn bridge_without_segment(vni: Vni, ports: &BTreeSet<String>) -> Finding {
-    let bridge = format!("br-hs-{vni}");
+    let bridge = OwnedName::Vni(Role::HostBridge, vni).to_string();
     let what = format!(
         "bridge {bridge} has {} of others, and no segment: what is attached to it reaches nothing else",
         count(ports.len(), "port", "ports")
@@ -241,6 +249,7 @@ mod tests {
             vni: None,
             outcome: ObjectOutcome::Ready,
             message: String::new(),
+            location: None,
             last_accepted_in_force: false,
         };
         let red = object(ObjectRef::new(Kind::L3VNI, "ns", "red"), Some("red"));
@@ -303,6 +312,8 @@ mod tests {
     #[case::kept_bridge(|facts: &mut Facts| drop(facts.kept_ports.insert(110.try_into().unwrap(), ["a1".into(), "a2".into()].into())),
         "warning links bridge-without-segment VNI 110, link br-hs-110: bridge br-hs-110 has 2 ports of others, and no segment: what is \
          attached to it reaches nothing else [a1, a2]")]
+    #[case::one_is_left_in_bgpd(|facts: &mut Facts| drop(facts.vnis.insert(200.try_into().unwrap(), VniState { in_bgp: true, ..VniState::default() })),
+        "error evpn vni-down VNI 200: VNI 200 is not up [zebra has it down, zebra has no router MAC]")]
     #[case::no_carrier(|facts: &mut Facts| nic(facts).has_carrier = false,
         "error links link-down link eth1: NIC eth1 is down: no carrier [] Underlay ns/u spec.nics")]
     #[case::small_mtu(|facts: &mut Facts| nic(facts).mtu = Some(1500),

@@ -1,12 +1,13 @@
 //! Checks of L2 segments: the bridge on the host, the MTU of its ports, addresses that several workloads have. In: [`Facts`]. Out:
 //! [`Finding`]s. Pure.
 
-use super::facts::{DuplicateAddress, Facts};
+use super::facts::{DuplicateAddresses, Facts};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
 use super::node_checks::count;
 use crate::kernel::segment_ports::SegmentPort;
+use crate::types::Vni;
 
-/// Further ports are counted.
+/// Further ports and addresses are counted.
 const NAMED: usize = 3;
 
 /// All of them.
@@ -16,7 +17,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
         found.extend(bridge_down(port, facts));
         found.extend(port_mtu(port, facts));
     }
-    found.extend(facts.duplicates.iter().map(|duplicate| duplicate_address(duplicate, facts)));
+    found.extend(facts.duplicates.iter().map(|(vni, duplicates)| duplicate_address(*vni, duplicates, facts)));
     found
 }
 
@@ -38,15 +39,13 @@ fn bridge_down(port: &SegmentPort, facts: &Facts) -> Option<Finding> {
 /// A bridge drops what is larger than the MTU of the port over which it would leave.
 fn port_mtu(port: &SegmentPort, facts: &Facts) -> Option<Finding> {
     let SegmentPort { vni, bridge, mtu, larger, .. } = port;
-    let named: Vec<String> = larger.iter().take(NAMED).map(|(name, mtu)| format!("{name} {mtu}")).collect();
     (!larger.is_empty()).then(|| {
-        let more = larger.len().saturating_sub(NAMED);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let named: Vec<String> = larger.iter().map(|(name, mtu)| format!("{name} {mtu}")).collect();
         let ports = count(larger.len(), "port has", "ports have");
         let what = format!("{ports} a larger MTU than L2VNI {vni}, which carries packets of {mtu} bytes: larger ones are lost");
         Finding::new(FindingSeverity::Warning, Area::Links, FindingKind::PortMtu, what)
             .at(place(port))
-            .shown_by(format!("ports of {bridge}: {}{more}", named.join(", ")))
+            .shown_by(format!("ports of {bridge}: {}", few(&named)))
             .remedied_by(format!(
                 "set mtu {mtu} for the workloads (`mtu` of a NetworkAttachmentDefinition), or raise it on the NIC and in the fabric"
             ))
@@ -54,27 +53,34 @@ fn port_mtu(port: &SegmentPort, facts: &Facts) -> Option<Finding> {
     })
 }
 
-fn duplicate_address(duplicate: &DuplicateAddress, facts: &Facts) -> Finding {
-    let DuplicateAddress { vni, ip, mac } = duplicate;
-    let what = match ip {
-        Some(ip) => format!("several MAC addresses claim {ip} in L2VNI {vni}, the last of them {mac}"),
-        None => format!("several workloads have the MAC address {mac} in L2VNI {vni}"),
-    };
-    let prefix = ip.map(Into::into);
+fn duplicate_address(vni: Vni, DuplicateAddresses { macs, ips }: &DuplicateAddresses, facts: &Facts) -> Finding {
+    let macs: Vec<String> = macs.iter().map(ToString::to_string).collect();
+    let ips: Vec<String> = ips.iter().map(ToString::to_string).collect();
+    let kinds = [(macs, "MAC address", "MAC addresses"), (ips, "IP address", "IP addresses")];
+    let found: Vec<_> = kinds.into_iter().filter(|(all, ..)| !all.is_empty()).collect();
+    let counts: Vec<String> = found.iter().map(|(all, one, many)| count(all.len(), one, many)).collect();
+    let named: Vec<String> = found.iter().map(|(all, ..)| few(all)).collect();
+    let what = format!("workloads of L2VNI {vni} behind several VTEPs have the same {}", counts.join(" and "));
     Finding::new(FindingSeverity::Warning, Area::Evpn, FindingKind::DuplicateAddress, what)
-        .at(Place { vni: Some(*vni), prefix, ..Place::default() })
-        .shown_by("zebra: moves in 180 s, 5 or more, between VTEPs")
+        .at(Place { vni: Some(vni), ..Place::default() })
+        .shown_by(format!("five moves within 180 s: {}", named.join("; ")))
         .remedied_by(format!(
-            "find both with `perouter macs {vni}` on each node, give one of them another address, and have zebra forget it: `clear evpn \
+            "find them with `perouter macs {vni}` on each node, give one of them another address, and have zebra forget it: `clear evpn \
              dup-addr vni {vni}` in vtysh"
         ))
-        .of(facts.object_with(*vni), "")
+        .of(facts.object_with(vni), "")
+}
+
+/// The first of them, and how many there are besides.
+fn few(all: &[String]) -> String {
+    let more = all.len().saturating_sub(NAMED);
+    let named = all.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{named} and {more} more") } else { named }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Vni;
 
     fn port() -> SegmentPort {
         let (bridge, larger) = ("br0".to_owned(), [].into());
@@ -112,22 +118,15 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_several_workloads_is_found() {
-        let (vni, mac) = (Vni::try_from(110).unwrap(), "02:00:00:00:00:01".parse().unwrap());
-        let of = |ip: Option<&str>| DuplicateAddress { vni, ip: ip.map(|ip| ip.parse().unwrap()), mac };
-        let facts = Facts { duplicates: [of(None), of(Some("10.110.0.12"))].into(), ..Facts::default() };
-        let evidence = "[zebra: moves in 180 s, 5 or more, between VTEPs]";
+    fn addresses_of_several_workloads_are_one_finding() {
+        let vni = Vni::try_from(110).unwrap();
+        let macs: std::collections::BTreeSet<_> = (1..=4).map(|last| crate::types::MacAddr([2, 0, 0, 0, 0, last])).collect();
+        let both = DuplicateAddresses { macs: macs.clone(), ips: ["10.110.0.12".parse().unwrap()].into() };
+        let facts = Facts { duplicates: [(vni, both)].into(), ..Facts::default() };
         assert_eq!(
             shown(&facts),
-            [
-                format!(
-                    "warning duplicate-address VNI 110: several workloads have the MAC address 02:00:00:00:00:01 in L2VNI 110 {evidence}"
-                ),
-                format!(
-                    "warning duplicate-address VNI 110, 10.110.0.12/32: several MAC addresses claim 10.110.0.12 in L2VNI 110, the last \
-                     of them 02:00:00:00:00:01 {evidence}"
-                )
-            ]
+            ["warning duplicate-address VNI 110: workloads of L2VNI 110 behind several VTEPs have the same 4 MAC addresses and 1 IP \
+              address [five moves within 180 s: 02:00:00:00:00:01, 02:00:00:00:00:02, 02:00:00:00:00:03 and 1 more; 10.110.0.12]"]
         );
     }
 }

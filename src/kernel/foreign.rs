@@ -1,5 +1,5 @@
 //! Links that are not known as ours. In: a namespace that is to be removed. Out: those of others are in the host's, as the kernel
-//! deletes most of them with the namespace; those of ours that lost their mark are deleted. In: a bridge that was made again. Out:
+//! deletes most of them with the namespace; those of ours that lost their mark are deleted. In: a bridge that was recreated. Out:
 //! those that were its ports are so again.
 
 use std::collections::BTreeSet;
@@ -64,7 +64,7 @@ pub async fn attach(host: &Namespace, bridge: &LinkKey, ports: &BTreeSet<HostPor
     }
     if !attached.is_empty() {
         let ports = host_ports::names(attached);
-        tracing::info!(bridge = %bridge.name, ports, "the bridge was made again: its ports are attached to it");
+        tracing::info!(bridge = %bridge.name, ports, "the bridge was recreated: its ports are attached to it");
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! The ports that links of others are of the managed bridges of L2 segments on the host: such a bridge is not deleted, and one that
-//! is made again gets them back. In: observations. Out: [`HostPorts`]. Pure.
+//! is recreated gets them back. In: observations. Out: [`HostPorts`]. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 

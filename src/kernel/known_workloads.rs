@@ -56,7 +56,7 @@ impl KnownWorkloads {
                     of_bridge.insert(entry.address, RememberedWorkload { mac, gone: None });
                 }
             }
-            // It is not there any more, or behind another node.
+            // It is gone, or behind another node.
             (EntryStanding::Failed { .. } | EntryStanding::Remote, _) => drop(of_bridge.remove(&entry.address)),
             _ => {}
         }

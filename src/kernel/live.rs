@@ -110,11 +110,10 @@ impl NetlinkKernel {
         self
     }
 
-    /// For the removal of the router from this node, while FRR does not run: links of one namespace are deleted together.
-    #[must_use]
-    pub fn removing_router(mut self) -> Self {
-        self.namespaces.router_goes = true;
-        self
+    /// Deletes the links of the router, for its removal from this node while FRR does not run: those of one namespace together, where
+    /// no link of others has their link group. The others remain for [`Kernel::apply_all`].
+    pub async fn delete_router_links(&self) {
+        teardown::delete_together([&self.namespaces.host, &self.namespaces.router]).await;
     }
 
     /// Returns every moved NIC to the host, for the removal of the router from this node. Goes on after an error.
@@ -260,9 +259,6 @@ impl Kernel for NetlinkKernel {
     }
 
     async fn apply_all(&self, steps: &[Step]) -> Vec<Outcome> {
-        if self.namespaces.router_goes {
-            teardown::delete_together([&self.namespaces.host, &self.namespaces.router]).await;
-        }
         let outcomes = lanes::apply_all(self, steps).await;
         self.namespaces.rest().await;
         outcomes

@@ -34,8 +34,6 @@ pub struct Namespaces {
     pub host: Arc<Namespace>,
     /// The router namespace.
     pub router: Arc<Namespace>,
-    /// Whether the router namespace is about to be removed, and FRR is gone.
-    pub router_goes: bool,
     /// Held while NICs move: their record is one file.
     pub nic_moves: Mutex<()>,
     vrfs: Mutex<BTreeMap<VrfName, Arc<Namespace>>>,
@@ -78,21 +76,7 @@ impl Namespaces {
         router.change(request::set_up("lo", true)).await.map_err(failed)?;
         let (vrfs, nic_moves, mounts) = (Mutex::default(), Mutex::default(), MountWatch::start());
         let (next_polled, next_links) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let router_goes = false;
-        Ok(Self {
-            runtime,
-            host,
-            router,
-            router_goes,
-            nic_moves,
-            vrfs,
-            mounts,
-            changes,
-            settings,
-            next_polled,
-            next_links,
-            watched,
-        })
+        Ok(Self { runtime, host, router, nic_moves, vrfs, mounts, changes, settings, next_polled, next_links, watched })
     }
 
     /// The appearance of this link of the host counts from now on.

@@ -82,9 +82,13 @@ impl KeptSegments {
         }
     }
 
-    /// Knows the workloads of these bridges from now on, and of no others.
-    pub fn set_bridges(&self, names: &BTreeSet<String>) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).set_bridges(names);
+    /// Knows the workloads of these bridges from now on, and of no others. Those of bridges that are not `present` have no entry.
+    pub fn set_bridges(&self, names: &BTreeSet<String>, present: &BTreeSet<String>) {
+        let (mut known, now) = (self.known.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+        known.set_bridges(names);
+        for name in names - present {
+            known.read(&name, &[], now);
+        }
     }
 
     /// The workloads behind a bridge, with those that were a moment ago.

@@ -10,7 +10,7 @@ use super::model::Netns;
 use super::namespace::Namespace;
 use super::netlink::contents::ObservedLink;
 use super::netlink::events::{ChangeSignal, EventFilter};
-use crate::names::{OwnedName, Role};
+use crate::names::{OwnedName, Role, SEGMENT_GROUP};
 use crate::types::Vni;
 
 /// The host end of an L2 segment, as a port of a bridge.
@@ -45,7 +45,9 @@ pub async fn read(host: File) -> Result<Vec<SegmentPort>, KernelError> {
 /// Those of a bridge of Open vSwitch have no place here: the kernel does not show its ports.
 fn of_links(links: &BTreeMap<u32, Arc<ObservedLink>>) -> Vec<SegmentPort> {
     let port = |(index, link): (&u32, &Arc<ObservedLink>)| {
-        let Some(OwnedName::Vni(Role::HostVeth, vni)) = &link.owned else { return None };
+        let Some(OwnedName::Vni(Role::HostVeth, vni)) = &link.owned.as_ref().filter(|_| link.group == SEGMENT_GROUP) else {
+            return None;
+        };
         let bridge = links.get(&link.master?).filter(|master| master.info_kind == "bridge")?;
         let others = links.iter().filter(|(other, _)| *other != index).map(|(_, other)| other);
         let larger = others.filter(|other| other.master == link.master && other.mtu > link.mtu);
@@ -58,6 +60,7 @@ fn of_links(links: &BTreeMap<u32, Arc<ObservedLink>>) -> Vec<SegmentPort> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::LINK_GROUP;
 
     #[test]
     fn the_bridge_of_a_segment_has_its_state_and_its_larger_ports() {
@@ -66,6 +69,7 @@ mod tests {
             |name: &str, master, mtu| ObservedLink { name: name.to_owned(), master, mtu, ..ObservedLink::default() };
         let host = |vni, master| ObservedLink {
             owned: Some(OwnedName::Vni(Role::HostVeth, Vni::try_from(vni).unwrap())),
+            group: SEGMENT_GROUP,
             ..link(&format!("host-{vni}"), master, 1450)
         };
         let bridge =
@@ -78,7 +82,8 @@ mod tests {
             (5, link("veth3", Some(6), 9000)),
             (6, bridge("ovs-system", "openvswitch", true)),
             (7, host(120, Some(6))),
-            (8, host(100, None)),
+            (8, host(130, None)),
+            (9, ObservedLink { group: LINK_GROUP, ..host(100, Some(1)) }),
         ];
         let links = links.into_iter().map(|(index, link)| (index, Arc::new(link))).collect();
         let larger = [("veth1".to_owned(), 9000)].into();

@@ -152,7 +152,8 @@ impl<'a> Planner<'a> {
     fn accept(&mut self, object: &'a ObjectRef, found: &'a Object) -> Result<(), Vec<Rejection>> {
         let location = found.location.as_ref();
         if object.kind.needs_fabric() && self.fabric.is_none() {
-            let message = "no Underlay is accepted for this node: create an Underlay whose nodeSelector matches this node, or fix the one that is rejected";
+            let message = "no Underlay is accepted for this node: create an Underlay whose nodeSelector matches this node, or fix the \
+                           one that is rejected";
             let (object, location) = (object.clone(), location.cloned());
             let (reason, field) = (Reason::DependencyFailed, String::new());
             return Err(vec![Rejection { object, reason, location, field, message: message.to_owned() }]);

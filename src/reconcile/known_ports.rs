@@ -1,5 +1,5 @@
 //! The ports of others of managed bridges, as they were observed last: who deletes such a bridge takes them along, and they are known
-//! to nobody else. In: observations and plans. Out: the ports that a bridge gets which is made again. Changes nothing. Pure.
+//! to nobody else. In: observations and plans. Out: the ports that a bridge gets which is recreated. Changes nothing. Pure.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::types::Vni;
 pub(super) struct KnownPorts(HostPorts);
 
 impl KnownPorts {
-    /// What is wanted, with the ports of the bridges that are made again. They are those of the last observation in which there was
+    /// What is wanted, with the ports of the bridges that are recreated. They are those of the last observation in which there was
     /// the bridge.
     pub(super) fn wanted<'a>(&mut self, wanted: &'a KernelState, observed: &KernelState) -> Cow<'a, KernelState> {
         self.observe(wanted, observed);

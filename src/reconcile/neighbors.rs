@@ -93,10 +93,16 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
         }
     }
 
-    /// Those of a segment that is not wanted any more are forgotten, and so are those outside of the subnets that it has now.
+    /// Those of a segment that is removed are kept for the one that may replace it soon: the Pods are still on its bridge. Those outside of
+    /// the subnets that it has then are forgotten.
     async fn restore_neighbors(&mut self, wanted: &KernelState, bridges: &BTreeMap<Vni, &LinkKey>) {
         for (vni, mut noted) in std::mem::take(&mut self.torn_down_neighbors) {
-            let Some(bridge) = bridges.get(&vni) else { continue };
+            let Some(bridge) = bridges.get(&vni) else {
+                if !noted.is_old() {
+                    self.torn_down_neighbors.insert(vni, noted);
+                }
+                continue;
+            };
             let subnets = &wanted.links[*bridge].addresses;
             noted.entries.retain(|(address, _)| subnets.iter().any(|subnet| subnet.contains(address)));
             if noted.entries.is_empty() || noted.is_old() {

@@ -18,7 +18,7 @@ pub fn texts<'a, E: Error + 'static>(failures: impl IntoIterator<Item = &'a E>) 
     texts
 }
 
-/// An error with its causes and remedies in one line. Where Open vSwitch is absent, what it was to do says nothing.
+/// An error with its causes and remedies in one line. Where Open vSwitch is absent, the operation is omitted.
 pub fn text(error: &(dyn Error + 'static)) -> String {
     let of_absent =
         |error: &&(dyn Error + 'static)| matches!(error.downcast_ref(), Some(OpError::Ovs(ovs)) if ovs.is_absent());
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_absence_of_open_vswitch_is_said_once() {
+    fn the_absence_of_open_vswitch_is_reported_once() {
         let absent = || {
             let error =
                 OvsError::Unreachable { path: "/run/db.sock".into(), source: std::io::Error::from_raw_os_error(2) };

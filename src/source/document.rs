@@ -113,7 +113,7 @@ pub struct DocumentError {
     pub reason: Reason,
     /// What is wrong, and the remedy.
     pub message: String,
-    /// Line of the first of two fields of one name, which the message of the second does not say.
+    /// Line of the first of two fields of one name, which the message of the second does not have.
     pub first: Option<u64>,
 }
 

@@ -187,6 +187,7 @@ impl Resource {
             vni: self.vni,
             outcome,
             message: self.message.clone(),
+            location: self.location.clone(),
             last_accepted_in_force: self.last_accepted_in_force,
         }
     }

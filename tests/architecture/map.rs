@@ -13,7 +13,7 @@ use super::tree::Tree;
 const FILE_LINES: usize = 400;
 
 /// The most lines of the document.
-const DOCUMENT_LINES: usize = 480;
+const DOCUMENT_LINES: usize = 490;
 
 /// Modules of the tree that the code map does not have, and the reverse. It has each module of the top level and each
 /// folder; it may have more.

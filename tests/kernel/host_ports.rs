@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use perouter::kernel::model::{HostPort, HostPorts, KernelState, LinkKey, Netns};
 use perouter::kernel::{Kernel, NetlinkKernel, diff};
@@ -12,6 +12,9 @@ use perouter::names::Role;
 use crate::generated::{Segment, World};
 use crate::node::{Node, converge, reconcile, runtime};
 use crate::{link_key, three_vnis};
+
+/// For what takes milliseconds on an idle machine.
+const LIMIT: Duration = Duration::from_secs(20);
 
 fn bridge() -> LinkKey {
     link_key(Netns::Host, Role::HostBridge, 150)
@@ -32,11 +35,14 @@ fn names(ports: &BTreeSet<HostPort>) -> Vec<&str> {
 
 /// What perouter changed itself has been noticed.
 async fn quiet(kernel: &NetlinkKernel) {
-    while tokio::time::timeout(Duration::from_millis(900), kernel.changed()).await.is_ok() {}
+    let begin = Instant::now();
+    while tokio::time::timeout(Duration::from_millis(900), kernel.changed()).await.is_ok() {
+        assert!(begin.elapsed() < LIMIT, "changes without an end");
+    }
 }
 
 async fn signal(kernel: &NetlinkKernel, what: &str) {
-    let changed = tokio::time::timeout(Duration::from_millis(500), kernel.changed()).await;
+    let changed = tokio::time::timeout(LIMIT, kernel.changed()).await;
     changed.unwrap_or_else(|_| panic!("no signal: {what}"));
 }
 
@@ -94,9 +100,15 @@ fn only_the_same_link_without_a_master_becomes_a_port_again() {
         for name in ["same", "gone", "elsewhere", "renamed", "replaced"] {
             attach(&node, name);
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let known = ports(&kernel).await;
-        assert_eq!(known.len(), 5, "{known:?}");
+        let begin = Instant::now();
+        let known = loop {
+            let known = ports(&kernel).await;
+            if known.len() == 5 {
+                break known;
+            }
+            assert!(begin.elapsed() < LIMIT, "{known:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
         node.host("ip link del br-hs-150; ip link del gone; ip link set elsewhere master others");
         node.host("ip link set renamed name other; ip link del replaced; ip link add replaced type veth peer name new");
         let mut host_ports = HostPorts::default();

@@ -66,7 +66,7 @@ fn pods_stay_attached_where_their_segment_goes_and_comes() {
     let quiet = fixture.router().plan();
     assert_eq!((quiet.code, log_lines(fixture.router())), (Some(0), lines), "nothing is repeated: {quiet:?}");
     assert!(attached(), "{:?}", links(&node));
-    // It comes back, without a hand on the Pod.
+    // It comes back, and the Pod is in it again.
     fixture.write("layer2.yaml", &layer2());
     fixture.router().await_ready(&VNIS);
     a1.await_ping("10.110.0.1");

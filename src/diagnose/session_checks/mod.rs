@@ -15,6 +15,9 @@ use crate::types::VrfName;
 /// Seconds in which a session is established where nothing is wrong.
 const ESTABLISHES: u64 = 60;
 
+/// In place of an address that is not known.
+const THIS_ROUTER: &str = "this router";
+
 /// All of them.
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let mut found: Vec<Finding> = facts.sessions.iter().flat_map(|session| of_session(session, facts)).collect();
@@ -126,7 +129,7 @@ fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, Stri
     let reset = facts.neighbors.get(&session.key());
     let source = reset.and_then(|reset| reset.update_source.clone()).filter(|_| !is_host);
     let local = reset.and_then(|reset| reset.local_address.clone()).or_else(|| source.clone());
-    let local = local.or_else(|| address_towards(session, facts)).unwrap_or_else(|| "this router".to_owned());
+    let local = local.or_else(|| address_towards(session, facts)).unwrap_or_else(|| THIS_ROUTER.to_owned());
     let local_as = reset.and_then(|reset| reset.local_as).map(|asn| format!(", AS {asn}")).unwrap_or_default();
     let of_neighbor = |field: &str| {
         if is_host { format!("spec.hostSession.{field}") } else { format!("spec.neighbors[{peer}].{field}") }
@@ -150,7 +153,7 @@ fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, Stri
         ),
         K::NoAnswer | K::ConnectionClosed | K::NeighborRemoved => {
             let is_remote = cause.kind == K::NoAnswer && source.is_some();
-            without_neighbor(session, &format!("{local}{local_as}"), reset, is_remote)
+            without_neighbor(session, (&local, &local_as), reset, is_remote)
         }
         K::ShutDown if cause.of_peer => (format!("enable the neighbor {local} at {peer}"), String::new()),
         K::TooManyPrefixes if cause.of_peer => text(
@@ -174,21 +177,22 @@ fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, Stri
     }
 }
 
-/// Of a peer that has no neighbor like `local`, this router with its AS number. `is_remote`: the session is between loopbacks.
+/// Of a peer that has no neighbor with the address of this router, `local`, and its AS number, if that is known. `is_remote`: the session
+/// is between loopbacks.
 fn without_neighbor(
     session: &SessionState,
-    local: &str,
+    (local, local_as): (&str, &str),
     reset: Option<&SessionReset>,
     is_remote: bool,
 ) -> (String, String) {
     let (peer, is_host) = (&session.peer, session.vrf.is_some());
     let has_password = reset.is_some_and(|reset| reset.has_password);
     let password = if has_password { "with the same password" } else { "without a password" };
-    let configure = format!("configure the neighbor {local}, {password}, at {peer}");
+    let neighbor = if local == THIS_ROUTER { local.to_owned() } else { format!("the neighbor {local}") };
+    let configure = format!("configure {neighbor}{local_as}, {password}, at {peer}");
     if is_remote {
-        let address = local.split(',').next().unwrap_or_default();
         let remedy = format!(
-            "{configure}, with multihop and a route to {address}; if {peer} has another address of this router, set updateSource"
+            "{configure}, with multihop and a route to {local}; if {peer} has another address of this router, set updateSource"
         );
         return (remedy, format!("spec.neighbors[{peer}].updateSource"));
     }

@@ -44,6 +44,7 @@ fn good() -> Facts {
         vni: None,
         outcome: ObjectOutcome::Ready,
         message: String::new(),
+        location: None,
         last_accepted_in_force: false,
     };
     let (leaf, host) = (state(None, LEAF), state(Some("red"), HOST));

@@ -29,7 +29,9 @@ pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
         let (prefix, origin) = (Some(address.into()), Some(Origin::Segment));
         return Trace { prefix, origin, steps: segment::from_segment(address, workload, facts), ..empty(facts) };
     }
-    if let Some(subnet) = segment::of_subnet(address, facts).filter(|_| facts.workload.is_none()) {
+    // A route that is filtered or not imported is the better reason.
+    let has_reason = !facts.filtered.is_empty() || !facts.unused.is_empty();
+    if let Some(subnet) = segment::of_subnet(address, facts).filter(|_| facts.workload.is_none() && !has_reason) {
         let steps = vec![segment::without_workload(address, subnet)];
         return Trace { prefix: Some(subnet.1.trunc()), origin: Some(Origin::Segment), steps, ..empty(facts) };
     }

@@ -6,7 +6,7 @@ use crate::kernel::model::LinkKey;
 use crate::kernel::op::KernelOp;
 
 impl Differ<'_> {
-    /// Whether it is a bridge that is not wanted and has ports of others: they would lose it without a word. It is deleted when the last
+    /// Whether it is a bridge that is not wanted and has ports of others: they would be left without one. It is deleted when the last
     /// of them has left it. One that is replaced gets them back.
     pub(super) fn is_kept_for_ports(&self, key: &LinkKey) -> bool {
         self.observed.host_ports.of(&key.name).is_some() && !self.wanted.links.contains_key(key)

@@ -30,7 +30,8 @@ impl Namespace {
             return Ok(());
         }
         let segments = kept.get_or_insert_default();
-        segments.set_bridges(names);
+        let present = bridges.values().cloned().collect();
+        segments.set_bridges(names, &present);
         if segments.keeper.as_ref().is_some_and(|keeper| keeper.is_of(&bridges)) {
             return Ok(());
         }

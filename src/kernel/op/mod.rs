@@ -76,7 +76,7 @@ pub enum KernelOp {
         /// The device.
         master: Option<HostMaster>,
     },
-    /// Attaches links of others to a managed bridge of the host that was made again: those that still exist and have no master.
+    /// Attaches links of others to a managed bridge of the host that was recreated: those that still exist and have no master.
     AttachPorts {
         /// The bridge.
         bridge: LinkKey,

@@ -1,71 +1,64 @@
-//! Which pools VTEPs may be taken from. In: pools, neighbors, and what the node has of the NICs. Out: why a pool cannot be used: a VTEP
-//! would be the address of a neighbor, or in the subnet of a NIC, where a leaf or another host may have it. A pool may have the
-//! subnets of links beyond the addresses that nodes take from its begin, as 10.0.0.0/8 may. Pure.
+//! Which pools VTEPs may be taken from. In: pools, neighbors, and what the node has of the NICs. Out: why a pool cannot be used: the
+//! VTEP of this node would be the address of a neighbor. Or what is to be known about it: the VTEP is in the subnet of a NIC, where a
+//! leaf or another host may have it. A pool may have the subnets of links beyond the addresses that nodes take from its begin, as
+//! 10.0.0.0/8 may. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::spec::UnderlaySpec;
-use crate::kind::check::{Check, Standing};
+use crate::kind::check::Check;
 use crate::kind::ipam;
 use crate::kind::object::Reason;
 use crate::types::IfName;
 
-/// Rejects pools of which this node would take such a VTEP, with their fields. Returns what is to be known about those of an object in
-/// force, which no upgrade and no address that the node gets later takes down, and where the node is not at hand about those of which
-/// another node would.
+/// Rejects pools of which this node would take the address of a neighbor, with their fields. Returns what is to be known about the
+/// others: of this node the subnets of its NICs, and where the node is not at hand the neighbors of which another node would take the
+/// address.
 pub(super) fn examine(
     spec: &UnderlaySpec,
     pools: &BTreeMap<IpNet, &'static str>,
     check: &mut Check<'_>,
 ) -> Vec<(String, String)> {
-    let mut notes = Vec::new();
+    let (mut notes, own) = (Vec::new(), check.node.index);
     for (pool, field) in pools {
-        let found = with_nic(spec, pool, check).into_iter().chain(with_neighbors(spec, pool, check.node.index));
-        let (own, others): (Vec<_>, Vec<_>) = found.partition(|(index, _)| *index == check.node.index);
-        let is_in_force = check.node.standing == Standing::InForce;
-        match (own.into_iter().next(), others.into_iter().next()) {
-            (Some((_, why)), _) if !is_in_force => check.reject(Reason::Conflict, field, why),
-            (Some((_, why)), _) => notes.push(((*field).to_owned(), why)),
-            (None, Some((_, why))) if check.node.nics.is_none() => notes.push(((*field).to_owned(), why)),
-            (None, _) => {}
+        let (of_this_node, of_others): (Vec<_>, Vec<_>) =
+            with_neighbors(spec, pool, own).into_iter().partition(|(index, _)| *index == own);
+        let noted = with_nic(spec, pool, check).or_else(|| {
+            let other = of_others.into_iter().next().filter(|_| check.node.nics.is_none());
+            other.map(|(_, why)| why)
+        });
+        match of_this_node.into_iter().next() {
+            Some((_, why)) => check.reject(Reason::Conflict, field, why),
+            None => notes.extend(noted.map(|why| ((*field).to_owned(), why))),
         }
     }
     notes
 }
 
-/// The index of a node whose VTEP is in `subnet`, this node first.
-fn index_in(subnet: &IpNet, pool: &IpNet, own: u32) -> Option<u32> {
-    let is_own = ipam::vtep(pool, own).is_ok_and(|vtep| subnet.contains(&vtep));
-    if is_own { Some(own) } else { ipam::first_vtep_in(subnet, pool, own) }
-}
-
-/// Why a pool cannot be used beside the subnets of the NICs, and the index of the node that cannot.
-fn with_nic(spec: &UnderlaySpec, pool: &IpNet, check: &Check<'_>) -> Option<(u32, String)> {
-    let observed = check.node.nics?;
+/// Why the VTEP of this node may be that of somebody else: it is in the subnet of a NIC.
+fn with_nic(spec: &UnderlaySpec, pool: &IpNet, check: &Check<'_>) -> Option<String> {
+    let (observed, vtep) = (check.node.nics?, ipam::vtep(pool, check.node.index).ok()?);
     let named = spec.nics.iter().enumerate();
     let mut found = named.filter_map(|(place, name)| Some((place, observed.get(&name.parse::<IfName>().ok()?)?)));
     found.find_map(|(place, nic)| {
-        let subnets: BTreeSet<IpNet> = nic.addresses.iter().map(IpNet::trunc).collect();
-        let with_index = |subnet: IpNet| Some((subnet, index_in(&subnet, pool, check.node.index)?));
-        let (subnet, index) = subnets.into_iter().find_map(with_index)?;
+        let subnet = nic.addresses.iter().find(|address| address.contains(&vtep))?.trunc();
         let (name, remedy) = (&nic.name, remedy(pool));
-        let why = format!(
-            "{pool} overlaps {subnet}, the subnet of NIC {name} (spec.nics[{place}]), so that a leaf or another host may have the \
-             VTEP of the node with index {index}: {remedy}"
-        );
-        Some((index, why))
+        Some(format!(
+            "the VTEP {vtep} is in {subnet}, the subnet of NIC {name} (spec.nics[{place}]), where a leaf or another host may have it: \
+             {remedy}"
+        ))
     })
 }
 
-/// The same beside each neighbor.
+/// The neighbors whose address a node would take, each with the index of that node, this one first, and the reason.
 fn with_neighbors(spec: &UnderlaySpec, pool: &IpNet, own: u32) -> Vec<(u32, String)> {
     let addresses = spec.neighbors.iter().map(|neighbor| neighbor.address.as_ref()?.parse::<IpAddr>().ok());
     let of_neighbor = |(place, address): (usize, Option<IpAddr>)| {
         let address = address?;
-        let (index, remedy) = (index_in(&address.into(), pool, own)?, remedy(pool));
+        let (index, remedy) = (ipam::first_vtep_in(&address.into(), pool, own)?, remedy(pool));
         let why = format!(
             "{pool} has {address}, the address of spec.neighbors[{place}], which would be the VTEP of the node with index {index}: \
              {remedy}"
@@ -91,8 +84,6 @@ mod tests {
     use crate::frr::release::FRR_10_7;
     use crate::kernel::model::NicFacts;
     use crate::kind::UnderlaySpec;
-    use crate::kind::object::Reason;
-    use crate::plan::last_accepted::{LastAccepted, plan_with_last_accepted};
     use crate::plan::tests::{edit_underlay, facts, snapshot};
     use crate::plan::{NodeFacts, plan};
     use crate::snapshot::Snapshot;
@@ -118,35 +109,34 @@ mod tests {
         NodeFacts { nics: Some([(name, nic)].into()), ..facts() }
     }
 
-    /// The pools, the neighbor, the addresses of the NIC of the node with index 1, and of the rejection the field and a part.
+    /// What is found of the pools of the node with index 1: the field, whether it is rejected, and a part of the message.
     #[rstest]
     #[case::free(["100.65.0.0/24", ""], "192.168.11.2", &["192.168.11.4/24", "fe80::1/64"], None)]
-    #[case::subnet_of_the_nic(["192.168.11.0/24", ""], "192.168.11.3", &["192.168.11.4/24"], Some(("vtepcidr", NIC)))]
-    #[case::the_leaf(["192.168.12.0/24", ""], "192.168.12.2", &["192.168.11.4/24"], Some(("vtepcidr", LEAF)))]
+    #[case::the_leaf(["192.168.12.0/24", ""], "192.168.12.2", &["192.168.11.4/24"], Some(("vtepcidr", true, LEAF)))]
     #[case::of_another_node(["192.168.12.0/24", ""], "192.168.12.9", &["192.168.11.4/24"], None)]
-    #[case::part_of_the_subnet(["192.168.11.128/25", ""], "192.168.11.2", &["192.168.11.4/24"], Some(("vtepcidr", NIC)))]
+    #[case::ipv6_neighbor(["2001:db8:11::/64", ""], "2001:db8:11::2", &["192.168.11.4/24"], Some(("vtepcidr", true, LEAF)))]
+    #[case::subnet_of_the_nic(["192.168.11.0/24", ""], "192.168.11.9", &["10.0.0.1/24", "192.168.11.4/24"], Some(("vtepcidr", false, NIC)))]
+    #[case::part_of_the_subnet(["192.168.11.128/25", ""], "192.168.11.2", &["192.168.11.4/24"], Some(("vtepcidr", false, NIC)))]
     #[case::larger(["192.168.0.0/16", ""], "192.168.11.2", &["192.168.11.4/24"], None)]
     #[case::both_families(
-        ["100.65.0.0/24", "2001:db8:11::/64"], "2001:db8:11::2", &["2001:db8:11::4/64"], Some(("vtepcidr6", NIC)),
+        ["100.65.0.0/24", "2001:db8:11::/64"], "2001:db8:11::9", &["2001:db8:11::4/64"], Some(("vtepcidr6", false, NIC)),
     )]
-    #[case::ipv6_neighbor(["2001:db8:11::/64", ""], "2001:db8:11::2", &["192.168.11.4/24"], Some(("vtepcidr", LEAF)))]
-    fn this_node_has_no_vtep_that_others_may_have(
+    fn a_vtep_that_others_may_have_is_found(
         #[case] pools: [&str; 2],
         #[case] leaf: &str,
         #[case] addresses: &[&str],
-        #[case] expected: Option<(&str, &str)>,
+        #[case] expected: Option<(&str, bool, &str)>,
     ) {
         let facts = NodeFacts { release: FRR_10_7, ..node(addresses) };
         let plan = plan(&objects(pools, leaf), &facts);
         // A NIC without an address in the subnet of the neighbor is another rejection.
-        let of_pools = plan.rejected.iter().filter(|r| r.field.starts_with("spec.vtepcidr"));
-        let found: Vec<_> = of_pools.map(|r| (r.reason, r.field.as_str(), r.message.as_str())).collect();
-        let has_note = plan.notes.iter().any(|note| note.field.starts_with("spec.vtepcidr"));
-        let Some((field, part)) = expected else { return assert_eq!((found, has_note), (vec![], false)) };
+        let rejected = plan.rejected.iter().map(|r| (r.field.as_str(), true, r.message.as_str()));
+        let noted = plan.notes.iter().map(|note| (note.field.as_str(), false, note.message.as_str()));
+        let found: Vec<_> = rejected.chain(noted).filter(|(field, ..)| field.starts_with("spec.vtepcidr")).collect();
+        let Some((field, is_rejected, part)) = expected else { return assert_eq!(found, []) };
         assert_eq!(found.len(), 1, "{found:?}");
-        let (reason, found_field, message) = found[0];
-        assert_eq!((reason, found_field), (Reason::Conflict, format!("spec.{field}").as_str()));
-        assert!(message.contains(part) && message.contains("the node with index 1: use"), "{message}");
+        assert_eq!((found[0].0, found[0].1), (format!("spec.{field}").as_str(), is_rejected), "{found:?}");
+        assert!(found[0].2.contains(part), "{found:?}");
     }
 
     #[rstest]
@@ -165,25 +155,5 @@ mod tests {
         let notes: Vec<&str> = notes.map(|note| note.message.as_str()).collect();
         assert_eq!(notes.len(), usize::from(index.is_some()), "{notes:?}");
         assert!(index.is_none_or(|index| notes[0].contains(&format!("the node with index {index}: use"))), "{notes:?}");
-    }
-
-    #[test]
-    fn what_is_in_force_stays() {
-        let (mut accepted, objects) = (LastAccepted::default(), objects(["192.168.11.0/24", ""], "192.168.11.2"));
-        let rejected = plan_with_last_accepted(&objects, &node(&["192.168.11.4/24"]), &mut accepted);
-        assert_eq!(
-            rejected.rejected.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            [
-                "Underlay openperouter-system/underlay: spec.vtepcidr: 192.168.11.0/24 overlaps 192.168.11.0/24, the subnet of NIC \
-                 toswitch (spec.nics[0]), so that a leaf or another host may have the VTEP of the node with index 1: use a pool \
-                 of addresses that nothing else in the fabric has, such as 100.65.0.0/24"
-            ]
-        );
-        let other = self::objects(["192.168.11.0/24", ""], "192.168.12.2");
-        let before = plan_with_last_accepted(&other, &node(&["192.168.12.4/24"]), &mut accepted);
-        assert_eq!(before.rejected, []);
-        let after = plan_with_last_accepted(&other, &node(&["192.168.12.4/24", "192.168.11.4/24"]), &mut accepted);
-        assert_eq!((after.rejected.as_slice(), after.kernel), ([].as_slice(), before.kernel));
-        assert!(after.notes.iter().any(|note| note.field == "spec.vtepcidr"), "{:?}", after.notes);
     }
 }

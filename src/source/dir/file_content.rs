@@ -115,7 +115,7 @@ impl FileContent {
     /// likely than that somebody who wants none left the file.
     pub(super) fn emptied(&self, file: &str, stamp: Option<FileStamp>) -> Self {
         let at = Location { file: file.to_owned(), line: 1 };
-        let message = "the file is empty, and the objects that it had stay in force: delete the file to remove them, or write them again";
+        let message = "the file is empty, and the objects that it had stay in force until perouter restarts: write them again, or delete the file to remove them";
         Self { rejected: vec![unreadable(Some(at), message.to_owned())], is_emptied: true, stamp, ..self.clone() }
     }
 }

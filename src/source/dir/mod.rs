@@ -204,7 +204,7 @@ impl DirectoryReader {
         Some(Arc::new(file))
     }
 
-    /// Combines the files. The first file to name an object defines it, and one that is empty by now only what no other does.
+    /// Combines the files. The first file to name an object defines it, and one that was emptied only what no other does.
     fn assemble(&mut self) -> Snapshot {
         let mut snapshot = Snapshot { node: self.node.clone(), ..Snapshot::default() };
         let mut definitions: BTreeMap<&ObjectRef, (&Path, u64)> = BTreeMap::new();

@@ -149,8 +149,8 @@ fn a_new_file_is_not_rejected_while_it_is_written() {
 #[case::blanks("\u{feff}\n \t\r\n")]
 #[case::comments("# red\n---\n  # blue\n...\n")]
 fn the_objects_of_a_file_that_becomes_empty_stay_in_force(#[case] empty: &str) {
-    let message = "a.yaml:1: document: the file is empty, and the objects that it had stay in force: delete the file to remove \
-                   them, or write them again";
+    let message = "a.yaml:1: document: the file is empty, and the objects that it had stay in force until perouter restarts: \
+                   write them again, or delete the file to remove them";
     let mut case = DirectoryCase::new();
     case.write("a.yaml", &three());
     case.read();

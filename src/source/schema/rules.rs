@@ -78,7 +78,7 @@ pub(super) struct BrokenRule {
 }
 
 impl BrokenRule {
-    /// Whether the rule compares the value of the field at `path`, and does not only ask whether there is one.
+    /// Whether the rule compares the value of the field at `path`, and does not only test whether there is one.
     pub fn compares(&self, path: &str) -> bool {
         let inside = path.strip_prefix(&self.of).filter(|rest| self.of.is_empty() || rest.starts_with(['.', '[']));
         let Some(inside) = inside else { return false };
