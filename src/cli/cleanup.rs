@@ -62,10 +62,12 @@ pub async fn execute(args: CleanupArgs) -> anyhow::Result<ExitCode> {
             Outcome::Failed(error) => output::error_line(&format!("error: {:#}", anyhow::Error::from(error))),
         }
     }
-    for (vni, ports) in host_ports.iter().filter(|_| !failed) {
+    let are_deleted = !failed;
+    for (vni, ports) in host_ports.iter().filter(|_| are_deleted) {
         let ports = host_ports::names(ports);
         let bridge = OwnedName::Vni(Role::HostBridge, vni);
-        failed |= output::out(&format!("links of others that were ports of {bridge} and have no bridge: {ports}\n")).is_err();
+        failed |=
+            output::out(&format!("links of others that were ports of {bridge} and have no bridge: {ports}\n")).is_err();
     }
     if let Some(error) = unknown_ovs {
         failed = true;

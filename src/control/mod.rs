@@ -24,8 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::segment_reads::SegmentReads;
 use self::session_reads::SessionReads;
-use crate::diagnose::facts::Facts;
-use crate::diagnose::{Finding, check, finding};
+use crate::diagnose::{Finding, finding};
 use crate::frr::client::port::Routing;
 use crate::frr::show::live::Live;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionPhase, SessionState};
@@ -336,9 +335,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         } else {
             Observed { plan: Arc::clone(&report.plan), ..Observed::default() }
         };
-        status.findings = findings(&mut status, &observed, answers);
-        status.findings.extend(self.checks.borrow().iter().filter(|_| answers).cloned());
-        check::sort(&mut status.findings);
+        status.findings = observed::findings(&mut status, &observed, answers.then(|| self.checks.borrow().clone()));
         let last = self.outputs.statuses.borrow().as_ref().map(|last| last.findings.clone());
         let before = last.unwrap_or_else(|| std::mem::take(&mut self.former));
         finding::with_times(&mut status.findings, &before, now);
@@ -354,18 +351,6 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         self.outputs.statuses.send_replace(Some(status));
         self.outputs.refresh.done();
     }
-}
-
-/// What is wrong. Without FRR nothing is known of what it does: it is what is wrong then.
-fn findings(status: &mut NodeStatus, observed: &Observed, answers: bool) -> Vec<Finding> {
-    status.with_facts(|facts| {
-        if answers {
-            facts.neighbors.clone_from(&observed.neighbors);
-            return check::findings(facts);
-        }
-        let Facts { now, silent, kept_ports, objects, notes, .. } = facts.clone();
-        check::findings(&Facts { now, silent, kept_ports, objects, notes, ..Facts::default() })
-    })
 }
 
 /// Logs what is not in place: once as long as it stays the same.

@@ -1,9 +1,11 @@
 //! What the controller reads each time that it reads FRR, besides sessions and VNIs, for checks and metrics. In: the status and the
-//! plan. Out: [`Observed`], without what could not be read. Changes nothing. What costs more is read by `perouter check` alone.
+//! plan. Out: [`Observed`], without what could not be read. Changes nothing. What costs more is read by others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::diagnose::facts::Facts;
+use crate::diagnose::{Finding, check};
 use crate::frr::client::port::Routing;
 use crate::frr::model::RouterConfig;
 use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
@@ -30,6 +32,22 @@ pub(super) async fn read<K: Kernel, R: Routing>(
     // Without BFD there is nothing to read.
     let bfd = if has_bfd(&plan.frr) { or_none("no BFD sessions", reconciler.bfd_peers().await) } else { Vec::new() };
     Observed { plan: Arc::clone(plan), neighbors, bfd, nics }
+}
+
+/// What is wrong, with what the checks of routes have found. Without FRR, which has none of them, nothing is known of what it does: it is
+/// what is wrong then.
+pub(super) fn findings(status: &mut NodeStatus, observed: &Observed, of_routes: Option<Vec<Finding>>) -> Vec<Finding> {
+    let mut found = status.with_facts(|facts| {
+        if of_routes.is_some() {
+            facts.neighbors.clone_from(&observed.neighbors);
+            return check::findings(facts);
+        }
+        let Facts { now, silent, kept_ports, objects, notes, .. } = facts.clone();
+        check::findings(&Facts { now, silent, kept_ports, objects, notes, ..Facts::default() })
+    });
+    found.extend(of_routes.into_iter().flatten());
+    check::sort(&mut found);
+    found
 }
 
 fn has_bfd(config: &RouterConfig) -> bool {

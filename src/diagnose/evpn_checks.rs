@@ -97,7 +97,8 @@ fn unreachable(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
         }
     }
     let finding = |(vtep, (prefixes, is_used)): (IpAddr, (BTreeSet<IpNet>, bool))| {
-        let in_use = if is_used { ", and bgpd uses it: it does not track next hops after a restart of zebra" } else { "" };
+        let in_use =
+            if is_used { ", and bgpd uses it: it does not track next hops after a restart of zebra" } else { "" };
         let behind = format!("{} behind it: {}{in_use}", count(prefixes.len(), "prefix", "prefixes"), few(&prefixes));
         let what = format!("no route leads to VTEP {vtep}");
         Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::VtepUnreachable, what)

@@ -313,7 +313,7 @@ mod tests {
         "warning links bridge-without-segment VNI 110, link br-hs-110: bridge br-hs-110 has 2 ports of others, and no segment: what is \
          attached to it reaches nothing else [a1, a2]")]
     #[case::one_is_left_in_bgpd(|facts: &mut Facts| drop(facts.vnis.insert(200.try_into().unwrap(), VniState { in_bgp: true, ..VniState::default() })),
-        "error evpn vni-down VNI 200: VNI 200 is not up [zebra has it down, zebra has no router MAC]")]
+        "error evpn vni-down VNI 200: VNI 200 is not up [zebra has it down]")]
     #[case::no_carrier(|facts: &mut Facts| nic(facts).has_carrier = false,
         "error links link-down link eth1: NIC eth1 is down: no carrier [] Underlay ns/u spec.nics")]
     #[case::small_mtu(|facts: &mut Facts| nic(facts).mtu = Some(1500),

@@ -120,13 +120,16 @@ mod tests {
     #[test]
     fn addresses_of_several_workloads_are_one_finding() {
         let vni = Vni::try_from(110).unwrap();
-        let macs: std::collections::BTreeSet<_> = (1..=4).map(|last| crate::types::MacAddr([2, 0, 0, 0, 0, last])).collect();
+        let macs: std::collections::BTreeSet<_> =
+            (1..=4).map(|last| crate::types::MacAddr([2, 0, 0, 0, 0, last])).collect();
         let both = DuplicateAddresses { macs: macs.clone(), ips: ["10.110.0.12".parse().unwrap()].into() };
         let facts = Facts { duplicates: [(vni, both)].into(), ..Facts::default() };
         assert_eq!(
             shown(&facts),
-            ["warning duplicate-address VNI 110: workloads of L2VNI 110 behind several VTEPs have the same 4 MAC addresses and 1 IP \
-              address [five moves within 180 s: 02:00:00:00:00:01, 02:00:00:00:00:02, 02:00:00:00:00:03 and 1 more; 10.110.0.12]"]
+            [
+                "warning duplicate-address VNI 110: workloads of L2VNI 110 behind several VTEPs have the same 4 MAC addresses and 1 IP \
+              address [five moves within 180 s: 02:00:00:00:00:01, 02:00:00:00:00:02, 02:00:00:00:00:03 and 1 more; 10.110.0.12]"
+            ]
         );
     }
 }

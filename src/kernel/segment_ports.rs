@@ -45,7 +45,8 @@ pub async fn read(host: File) -> Result<Vec<SegmentPort>, KernelError> {
 /// Those of a bridge of Open vSwitch have no place here: the kernel does not show its ports.
 fn of_links(links: &BTreeMap<u32, Arc<ObservedLink>>) -> Vec<SegmentPort> {
     let port = |(index, link): (&u32, &Arc<ObservedLink>)| {
-        let Some(OwnedName::Vni(Role::HostVeth, vni)) = &link.owned.as_ref().filter(|_| link.group == SEGMENT_GROUP) else {
+        let Some(OwnedName::Vni(Role::HostVeth, vni)) = &link.owned.as_ref().filter(|_| link.group == SEGMENT_GROUP)
+        else {
             return None;
         };
         let bridge = links.get(&link.master?).filter(|master| master.info_kind == "bridge")?;
