@@ -220,7 +220,7 @@ fn tail(status: &NodeStatus, look: Look) -> String {
     }
     let problems = status.findings.iter().filter(|finding| finding.is_problem()).count();
     if problems > 0 {
-        out += &format!("\n{}: see `perouter check`\n", check::counted(problems, "problem"));
+        out.extend(["\n", &check::counted(problems, "problem"), ": see `perouter check`\n"]);
     }
     if !status.foreign_lines.is_empty() {
         out += "\nLines in FRR that are not from perouter, left alone:\n";
