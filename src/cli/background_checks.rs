@@ -108,13 +108,13 @@ fn is_large(sessions: &[SessionState]) -> bool {
     sessions.len() > MOST_SESSIONS || prefixes.sum::<u64>() > MOST_PREFIXES
 }
 
-type Key<'a> = (FindingKind, &'a Place, &'a str);
+type FindingKey<'a> = (FindingKind, &'a Place, &'a str);
 
-fn key(finding: &Finding) -> Key<'_> {
+fn key(finding: &Finding) -> FindingKey<'_> {
     (finding.kind, &finding.place, &finding.what)
 }
 
-fn keys(findings: &[Finding]) -> BTreeSet<Key<'_>> {
+fn keys(findings: &[Finding]) -> BTreeSet<FindingKey<'_>> {
     findings.iter().map(key).collect()
 }
 
