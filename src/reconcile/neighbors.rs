@@ -53,6 +53,8 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// them: a workload that is silent is not known on the new bridge otherwise. The kernel has those that a new zebra does not have
     /// yet, zebra those of a bridge that somebody has deleted.
     ///
+    /// The same of segments that are removed: the Pods stay on their bridge, and the segment may come back.
+    ///
     /// The same of segments that get a link again which others have deleted or set down: the kernel has removed the entries of a bridge
     /// with it, and what a bridge has learned on a port. Of these zebra has nothing.
     pub(super) async fn note_neighbors(&mut self, schedule: &Schedule, observed: &KernelState, wanted: &KernelState) {
@@ -63,6 +65,10 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             if let Some(bridge) = gateways.get(&vni) {
                 self.note_of_kernel(vni, bridge).await;
             }
+        }
+        let staying: BTreeSet<Vni> = bridges(wanted).map(|(vni, _)| vni).collect();
+        for (vni, bridge) in present.iter().filter(|(vni, _)| !staying.contains(vni)) {
+            self.note_of_kernel(*vni, bridge).await;
         }
         let mut zebra_answers = true;
         for vni in &torn_down {

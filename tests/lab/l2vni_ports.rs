@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use perouter::status::model::ObjectState;
 use perouter_lab::node::Node;
 
+use super::fabric::ping;
 use super::fixture::{Fixture, NODES, SETTLE, Setup, scaled, until, until_true};
 use super::kernel_state::links;
 use super::l2vni::{l2vni, pod, routed, with_l2vni};
@@ -69,6 +70,7 @@ fn pods_stay_attached_where_their_segment_goes_and_comes() {
     // It comes back, and the Pod is in it again.
     fixture.write("layer2.yaml", &layer2());
     fixture.router().await_ready(&VNIS);
+    until_true("the silent Pod reached by the fabric", || ping(fixture.node("hostA_red"), "10.110.0.11") == 3);
     a1.await_ping("10.110.0.1");
     until_true("no finding", || finding(fixture.router()).is_none());
 
