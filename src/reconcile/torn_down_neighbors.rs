@@ -36,7 +36,7 @@ impl TornDownNeighbors {
         }
     }
 
-    /// Whether they are no longer restored.
+    /// Whether they are too old to be restored.
     pub fn is_old(&self) -> bool {
         self.at.elapsed() > RESTORABLE
     }

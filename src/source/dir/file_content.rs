@@ -111,11 +111,12 @@ impl FileContent {
         }
     }
 
-    /// The same objects, of a file that is empty: that nobody wrote any, as a redirection of a command that failed, is more
-    /// likely than that somebody who wants none left the file.
+    /// The same objects, of a file that is empty: a command whose redirection failed leaves such a file, and whoever wants none of the
+    /// objects deletes it.
     pub(super) fn emptied(&self, file: &str, stamp: Option<FileStamp>) -> Self {
         let at = Location { file: file.to_owned(), line: 1 };
-        let message = "the file is empty, and the objects that it had stay in force until perouter restarts: write them again, or delete the file to remove them";
+        let message = "the file is empty, and the objects that it had stay in force until perouter restarts: write them again, or \
+                       delete the file to remove them";
         Self { rejected: vec![unreadable(Some(at), message.to_owned())], is_emptied: true, stamp, ..self.clone() }
     }
 }
