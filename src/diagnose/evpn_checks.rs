@@ -8,12 +8,9 @@ use ipnet::IpNet;
 
 use super::facts::Facts;
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
-use super::node_checks::count;
+use super::node_checks::{count, few};
 use crate::frr::show::type5::{Type5Path, Type5Route};
 use crate::types::{Vni, VrfName};
-
-/// Further prefixes are counted.
-const NAMED: usize = 3;
 
 /// All of them.
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
@@ -48,12 +45,6 @@ pub(super) fn ours<'a>(
     received(routes, facts).into_iter().filter_map(of_vni).collect()
 }
 
-fn few(prefixes: &BTreeSet<IpNet>) -> String {
-    let named: Vec<String> = prefixes.iter().take(NAMED).map(ToString::to_string).collect();
-    let more = prefixes.len().saturating_sub(NAMED);
-    named.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
-}
-
 /// Whether a VTEP has another address family than that of this node for the VNI: the VXLAN device sends with its own only.
 fn is_other_family(vtep: IpAddr, vni: Vni, facts: &Facts) -> bool {
     facts.vnis.get(&vni).and_then(|state| state.vtep).is_some_and(|own| own.is_ipv4() != vtep.is_ipv4())
@@ -78,7 +69,11 @@ fn other_family(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
         let object = facts.object_of(Some(&vrf)).cloned();
         Finding::new(severity, Area::Evpn, FindingKind::VtepFamily, what)
             .at(Place { vrf: Some(vrf), vni: Some(vni), vtep: Some(vtep), ..Place::default() })
-            .shown_by(format!("{} behind it: {}", count(prefixes.len(), "prefix", "prefixes"), few(&prefixes)))
+            .shown_by(format!(
+                "{} behind it: {}",
+                count(prefixes.len(), "prefix", "prefixes"),
+                few(prefixes.iter().map(ToString::to_string))
+            ))
             .remedied_by("set spec.underlayAddressFamily to the family that all VTEPs of the VNI have")
             .of(object.as_ref(), "spec.underlayAddressFamily")
     };
@@ -99,7 +94,11 @@ fn unreachable(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
     let finding = |(vtep, (prefixes, is_used)): (IpAddr, (BTreeSet<IpNet>, bool))| {
         let in_use =
             if is_used { ", and bgpd uses it: it does not track next hops after a restart of zebra" } else { "" };
-        let behind = format!("{} behind it: {}{in_use}", count(prefixes.len(), "prefix", "prefixes"), few(&prefixes));
+        let behind = format!(
+            "{} behind it: {}{in_use}",
+            count(prefixes.len(), "prefix", "prefixes"),
+            few(prefixes.iter().map(ToString::to_string))
+        );
         let what = format!("no route leads to VTEP {vtep}");
         Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::VtepUnreachable, what)
             .at(Place { vtep: Some(vtep), ..Place::default() })
@@ -145,13 +144,16 @@ fn not_imported(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
         let what = format!(
             "VTEP {vtep} advertises {} with VNI {vni}, which VRF {vrf} does not import: they have the route target {}, and it imports \
              {import}",
-            few(&prefixes),
+            few(prefixes.iter().map(ToString::to_string)),
             if targets.is_empty() { "none".to_owned() } else { targets.join(" ") },
         );
         let place = Place { vrf: Some(vrf.clone()), vni: Some(vni), vtep: Some(vtep), ..Place::default() };
         let finding = Finding::new(FindingSeverity::Warning, Area::Evpn, FindingKind::NotImported, what)
             .at(place)
-            .shown_by(format!("{} in the EVPN table and not in VRF {vrf}", few(&prefixes)))
+            .shown_by(format!(
+                "{} in the EVPN table and not in VRF {vrf}",
+                few(prefixes.iter().map(ToString::to_string))
+            ))
             .remedied_by("import that target, or have the leaf export one that is imported")
             .of(facts.object_of(Some(&vrf)), "spec.routeTargets.import");
         Some(finding)

@@ -11,6 +11,9 @@ use crate::kind::note::Loss;
 use crate::names::{OwnedName, Role};
 use crate::types::Vni;
 
+/// Of prefixes, ports and addresses, further ones are counted.
+const NAMED: usize = 3;
+
 /// So many ports of a bridge are named.
 const NAMED_PORTS: usize = 8;
 
@@ -79,6 +82,13 @@ fn router(facts: &Facts) -> Vec<Finding> {
 /// `1 line`, `2 lines`.
 pub(super) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// The first of them, and how many there are besides.
+pub(super) fn few(all: impl ExactSizeIterator<Item = String>) -> String {
+    let more = all.len().saturating_sub(NAMED);
+    let named = all.take(NAMED).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{named} and {more} more") } else { named }
 }
 
 fn objects(facts: &Facts) -> Vec<Finding> {

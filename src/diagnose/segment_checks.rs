@@ -3,12 +3,9 @@
 
 use super::facts::{DuplicateAddresses, Facts};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
-use super::node_checks::count;
+use super::node_checks::{count, few};
 use crate::kernel::segment_ports::SegmentPort;
 use crate::types::Vni;
-
-/// Further ports and addresses are counted.
-const NAMED: usize = 3;
 
 /// All of them.
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
@@ -40,12 +37,12 @@ fn bridge_down(port: &SegmentPort, facts: &Facts) -> Option<Finding> {
 fn port_mtu(port: &SegmentPort, facts: &Facts) -> Option<Finding> {
     let SegmentPort { vni, bridge, mtu, larger, .. } = port;
     (!larger.is_empty()).then(|| {
-        let named: Vec<String> = larger.iter().map(|(name, mtu)| format!("{name} {mtu}")).collect();
+        let named = larger.iter().map(|(name, mtu)| format!("{name} {mtu}"));
         let ports = count(larger.len(), "port has", "ports have");
         let what = format!("{ports} a larger MTU than L2VNI {vni}, which carries packets of {mtu} bytes: larger ones are lost");
         Finding::new(FindingSeverity::Warning, Area::Links, FindingKind::PortMtu, what)
             .at(place(port))
-            .shown_by(format!("ports of {bridge}: {}", few(&named)))
+            .shown_by(format!("ports of {bridge}: {}", few(named)))
             .remedied_by(format!(
                 "set mtu {mtu} for the workloads (`mtu` of a NetworkAttachmentDefinition), or raise it on the NIC and in the fabric"
             ))
@@ -59,7 +56,7 @@ fn duplicate_address(vni: Vni, DuplicateAddresses { macs, ips }: &DuplicateAddre
     let kinds = [(macs, "MAC address", "MAC addresses"), (ips, "IP address", "IP addresses")];
     let found: Vec<_> = kinds.into_iter().filter(|(all, ..)| !all.is_empty()).collect();
     let counts: Vec<String> = found.iter().map(|(all, one, many)| count(all.len(), one, many)).collect();
-    let named: Vec<String> = found.iter().map(|(all, ..)| few(all)).collect();
+    let named: Vec<String> = found.into_iter().map(|(all, ..)| few(all.into_iter())).collect();
     let what = format!("workloads of L2VNI {vni} behind several VTEPs have the same {}", counts.join(" and "));
     Finding::new(FindingSeverity::Warning, Area::Evpn, FindingKind::DuplicateAddress, what)
         .at(Place { vni: Some(vni), ..Place::default() })
@@ -69,13 +66,6 @@ fn duplicate_address(vni: Vni, DuplicateAddresses { macs, ips }: &DuplicateAddre
              dup-addr vni {vni}` in vtysh"
         ))
         .of(facts.object_with(vni), "")
-}
-
-/// The first of them, and how many there are besides.
-fn few(all: &[String]) -> String {
-    let more = all.len().saturating_sub(NAMED);
-    let named = all.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if more > 0 { format!("{named} and {more} more") } else { named }
 }
 
 #[cfg(test)]

@@ -86,15 +86,21 @@ pub fn await_in_zebra(fixture: &Fixture, node: usize, place: &str, sequence: u64
     start.elapsed()
 }
 
+/// A Pod of a node that has spoken once, with its routes on leafA.
+fn advertised(fixture: &Fixture, node: &Node, vtep: &str) -> Pod {
+    let silent = attach(node);
+    speak(&silent);
+    until_true("its routes on leafA", || at_leaf(fixture, vtep) == 2);
+    silent
+}
+
 #[test]
 fn a_silent_pod_stays_in_the_fabric_and_one_that_is_gone_leaves_it() {
     let Some(fixture) = Fixture::start_with("l2vni-silent", &[0], &layer2()) else { return };
     fixture.routers[0].await_ready(&VNIS);
     let node = fixture.node(NODES[0]).clone();
     let vtep = fixture.routers[0].vtep();
-    let silent = attach(&node);
-    speak(&silent);
-    until_true("its routes on leafA", || at_leaf(&fixture, &vtep) == 2);
+    advertised(&fixture, &node, &vtep);
     let listed = fixture.routers[0].perouter(&["macs", "110"]);
     let line = listed.stdout.lines().find(|line| line.starts_with(MAC)).unwrap_or_default();
     let words: Vec<_> = line.split_whitespace().collect();
@@ -136,9 +142,7 @@ fn a_silent_pod_is_advertised_again_after_restarts_and_a_rebuild() {
     fixture.routers.iter().for_each(|router| router.await_ready(&VNIS));
     let node = fixture.node(NODES[0]).clone();
     let vtep = fixture.routers[0].vtep();
-    let silent = attach(&node);
-    speak(&silent);
-    until_true("its routes on leafA", || at_leaf(&fixture, &vtep) == 2);
+    let silent = advertised(&fixture, &node, &vtep);
     await_in_zebra(&fixture, 1, "remote", 0);
     for daemon in [Daemon::Zebra, Daemon::Bgpd] {
         let pids = fixture.routers[0].daemon_pids();
@@ -277,9 +281,7 @@ fn a_silent_pod_is_reached_within_a_second_of_the_repair_of_its_segment() {
     fixture.routers.iter().for_each(|router| router.await_ready(&VNIS));
     let node = fixture.node(NODES[0]).clone();
     let vtep = fixture.routers[0].vtep();
-    let silent = attach(&node);
-    speak(&silent);
-    until_true("its routes on leafA", || at_leaf(&fixture, &vtep) == 2);
+    let silent = advertised(&fixture, &node, &vtep);
     let _echo = silent.echo(7);
     for deletion in DELETIONS {
         // Nobody sends to it. bgpd withdraws what it withdraws, and a host of the fabric reaches it a second later.
