@@ -126,7 +126,7 @@ async fn of_bgpd(frr: &mut FrrQueries, facts: &mut Facts) -> anyhow::Result<()> 
 }
 
 /// The host ends of segments.
-async fn segment_ports() -> anyhow::Result<Vec<SegmentPort>> {
+pub(super) async fn segment_ports() -> anyhow::Result<Vec<SegmentPort>> {
     Ok(segment_ports::read(netns::open_host()?).await?)
 }
 

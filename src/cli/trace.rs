@@ -27,6 +27,7 @@ use crate::frr::show::route::Origin;
 use crate::frr::show::session::SessionState;
 use crate::frr::show::type5::Type5Route;
 use crate::frr::show::vni::{VniState, VniType};
+use crate::kernel::segment_ports::SegmentPort;
 use crate::kernel::{host_routes, netns};
 use crate::runtime::Runtime;
 use crate::types::{Family, Vni, VrfName};
@@ -124,6 +125,7 @@ struct TraceReader {
     links: BTreeMap<String, Interface>,
     underlay: BTreeMap<IpNet, Vec<String>>,
     vnis: BTreeMap<Vni, VniState>,
+    segment_ports: Vec<SegmentPort>,
     /// Read when a VRF has no route for an address.
     all: Option<AllFacts>,
 }
@@ -140,7 +142,9 @@ impl TraceReader {
         let vnis = frr.vnis().await?;
         let (sessions, links) = (frr.sessions().await?, frr.interfaces().await?);
         let underlay = frr.underlay().await?;
-        Ok(Self { runtime: runtime.clone(), query, frr, sessions, links, underlay, vnis, all: None })
+        let has_segments = vnis.values().any(|state| state.vni_type == VniType::L2);
+        let segment_ports = if has_segments { segment_ports().await } else { vec![] };
+        Ok(Self { runtime: runtime.clone(), query, frr, sessions, links, underlay, vnis, segment_ports, all: None })
     }
 
     /// The path to the address, and that of the replies.
@@ -224,6 +228,7 @@ impl TraceReader {
             unused,
             workload,
             gateways: self.gateways(vrf),
+            segment_ports: self.segment_ports.clone(),
             from_workload: false,
             links: Some(self.links.clone()),
             underlay: of_fabric.then(|| vteps.into_iter().map(|vtep| (vtep, self.to_vtep(vtep))).collect()),
@@ -275,6 +280,14 @@ impl TraceReader {
         let covering = self.underlay.iter().filter(|(prefix, _)| prefix.contains(&vtep));
         covering.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, hops)| hops.clone()).unwrap_or_default()
     }
+}
+
+/// The bridges of the host; none where they cannot be read.
+async fn segment_ports() -> Vec<SegmentPort> {
+    facts::segment_ports().await.unwrap_or_else(|error| {
+        tracing::warn!("the bridges of the host are not read: {error:#}");
+        vec![]
+    })
 }
 
 /// The links over which the host reaches an address; `None` where its main table says nothing of them.

@@ -206,7 +206,8 @@ pub struct IpVrf {
     pub routes: BTreeMap<IpNet, IpAddr>,
     /// Graceful restart on the host sessions.
     pub graceful_restart: Option<GracefulRestart>,
-    /// Prefixes that this node itself advertises as Type-5 routes: the host's session address, so that replies find this node.
+    /// Prefixes that this node itself advertises, to the host and as Type-5 routes: the host's session address, so that replies find
+    /// this node, and the gateway subnets of segments.
     pub networks: BTreeSet<IpNet>,
     /// Aggregates; true is `summary-only`.
     pub aggregates: BTreeMap<IpNet, bool>,

@@ -3,8 +3,8 @@
 use perouter_lab::node::Node;
 
 use super::fabric::{ping, reachable};
-use super::fixture::{Fixture, NODES, SETTLE, Setup, until, until_true};
-use super::kernel_state::{in_router, in_vrf};
+use super::fixture::{Fixture, NODES, RED, SETTLE, Setup, until, until_true};
+use super::kernel_state::{host_next_hops, in_router, in_vrf};
 use super::pod::{Pod, mtu};
 
 /// The manifest of an L2VNI with a managed bridge and these further lines of its spec.
@@ -107,10 +107,41 @@ fn pods_of_a_vrf_reach_each_other_over_two_nodes_and_no_others() {
         until(&format!("{address} at hostA_red"), SETTLE, || (ping(host, address) == 3).then_some(()));
     }
 
+    services(&fixture, &[&a1, &a2]);
+    never_heard(&fixture, &b2);
     attached(&fixture);
     bridges_keep_their_mac_address(&fixture);
     isolated(&fixture, &a1, &c1);
     not_routed(&d1);
+}
+
+/// A Pod reaches the services of its VRF, also where the host of its own node serves them, and that host reaches the Pod.
+fn services(fixture: &Fixture, pods: &[&Pod]) {
+    for pod in pods {
+        let node = pod.node.name();
+        let curl = ["curl", "--silent", "--noproxy", "*", "--max-time", "3", &format!("http://{RED}/")];
+        let page = until(&format!("the page of red at {}", pod.name), SETTLE, || pod.run(&curl));
+        assert!(page.contains(&format!("served by {node}\n")), "{page}");
+    }
+    for (host, pod) in [(0, "10.110.0.11"), (0, "10.110.0.12"), (1, "10.110.0.12")] {
+        let host = fixture.hosts[host].node();
+        until_true("the subnet at the host", || host_next_hops(host, "10.110.0.0/24").iter().eq(["192.169.10.1"]));
+        until(&format!("{pod} at {}", host.name()), SETTLE, || (ping(host, pod) > 0).then_some(()));
+    }
+}
+
+/// A Pod that has never sent a packet with its address is reached from behind a leaf without the L2VNI, and from another segment of
+/// another node.
+fn never_heard(fixture: &Fixture, b2: &Pod) {
+    let silent = pod(fixture.node(NODES[0]), "silent", 110, 77);
+    let leaf = fixture.node("leafA");
+    let routes = || leaf.check(&["vtysh", "-c", "show bgp l2vpn evpn route type macip json"]).unwrap();
+    assert!(!routes().contains("10.110.0.77"), "{}", routes());
+    let host = fixture.node("hostA_red");
+    until("the silent Pod at hostA_red", SETTLE, || (ping(host, "10.110.0.77") > 0).then_some(()));
+    until_true("its MAC/IP route on leafA", || routes().contains("10.110.0.77"));
+    b2.await_ping("2001:db8:110::77");
+    silent.remove();
 }
 
 /// A bridge of the host has another MAC address on each node, and keeps it whatever port it gets.

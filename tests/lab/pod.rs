@@ -48,6 +48,12 @@ impl Pod {
         self.workload.check(words).unwrap()
     }
 
+    /// The standard output of a command in its namespace; `None` where its exit code is not 0.
+    pub fn run(&self, words: &[&str]) -> Option<String> {
+        let output = self.workload.run(words).unwrap();
+        output.success().then_some(output.stdout)
+    }
+
     /// Number of replies to three pings within three seconds, with these options.
     pub fn ping_with(&self, options: &[&str], address: &str) -> usize {
         self.workload.ping(options, address).unwrap().len()

@@ -339,6 +339,7 @@ fn trace_facts(fault: Fault, to_service: bool) -> TraceFacts {
         unused: vec![],
         workload: None,
         gateways: BTreeMap::new(),
+        segment_ports: vec![],
         from_workload: false,
         links: facts.links,
         underlay: Some([("100.64.0.1".parse().unwrap(), vec!["192.168.11.2 dev toswitch".into()])].into()),

@@ -2,6 +2,7 @@
 //! L2 segment → Type-2 → fabric session. In: what FRR shows of it. Out: steps, and where the path is incomplete. Pure.
 
 mod forwarding;
+mod router_address;
 mod segment;
 mod step;
 mod to_fabric;
@@ -32,8 +33,11 @@ pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
     // A route that is filtered or not imported is the better reason.
     let has_reason = !facts.filtered.is_empty() || !facts.unused.is_empty();
     if let Some(subnet) = segment::of_subnet(address, facts).filter(|_| facts.workload.is_none() && !has_reason) {
-        let steps = vec![segment::without_workload(address, subnet)];
+        let steps = vec![segment::without_workload(address, subnet, facts)];
         return Trace { prefix: Some(subnet.1.trunc()), origin: Some(Origin::Segment), steps, ..empty(facts) };
+    }
+    if let Some((prefix, step)) = router_address::of_router(address, facts).filter(|_| !has_reason) {
+        return Trace { prefix, origin: prefix.map(|_| Origin::Router), steps: vec![step], ..empty(facts) };
     }
     let Some(found) = &facts.matched else {
         return Trace { steps: vec![nothing(address, facts)], ..empty(facts) };
@@ -150,7 +154,7 @@ fn from_host(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep
         steps.push(step(
             TracePoint::Vrf,
             true,
-            format!("{prefix} is the router's own: the host end of the session, or an aggregate"),
+            format!("{prefix} is the router's own: the host end of the session, the subnet of a segment, or an aggregate"),
         ));
     } else {
         for path in best.iter().filter(|path| path.origin == Origin::Host) {

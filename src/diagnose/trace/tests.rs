@@ -6,6 +6,7 @@ use crate::frr::show::route::{FilteredRoute, Type5};
 use crate::frr::show::session::SessionPhase;
 use crate::frr::show::type2::Type2;
 use crate::frr::show::vni::VniState;
+use crate::kernel::segment_ports::SegmentPort;
 use rstest::rstest;
 use std::collections::BTreeMap;
 
@@ -73,6 +74,7 @@ fn service() -> TraceFacts {
         unused: vec![],
         workload: None,
         gateways: BTreeMap::new(),
+        segment_ports: vec![],
         from_workload: false,
         links: None,
         underlay: None,
@@ -137,8 +139,8 @@ fn a_host_of_the_fabric_is_followed_to_the_host() {
 #[rstest]
 #[case::gateway("172.30.1.1/24", "172.30.0.10/24", &["ok segment: 172.30.0.10 is the gateway of L2VNI 110: each node answers its own workloads"])]
 #[case::unknown("172.30.1.1/24", "172.30.0.1/24",
-    &["FAIL segment: no node knows a workload with 172.30.0.10 in L2VNI 110 (172.30.0.0/24): a workload is known from its first packet \
-       to the gateway on; see `perouter macs 110`"])]
+    &["FAIL segment: no node knows a workload with 172.30.0.10 in L2VNI 110 (172.30.0.0/24): a workload is known from the first \
+       packet that it sends to the gateway or answers; see `perouter macs 110`"])]
 fn an_address_of_a_segment_without_a_workload(#[case] other: &str, #[case] gateway: &str, #[case] expected: &[&str]) {
     let gateways =
         [(110, gateway), (120, other)].map(|(vni, net)| (vni.try_into().unwrap(), vec![net.parse().unwrap()]));
@@ -374,4 +376,81 @@ fn a_workload_needs_no_host_session(#[case] workload: Option<Workload>, #[case] 
     let trace = follow(address, &facts(workload, from_workload));
     assert!(trace.is_complete() && trace.steps.iter().all(|step| step.at != TracePoint::Host), "{trace:?}");
     assert!(!follow(address, &facts(None, false)).is_complete(), "a host needs its session");
+}
+
+/// A link of the router.
+fn link(addresses: &[&str], is_admin_up: bool) -> Interface {
+    let addresses = addresses.iter().map(|net| net.parse().unwrap()).collect();
+    let (vrf, zebra_type) = ("red".to_owned(), "Other".to_owned());
+    Interface { vrf, is_admin_up, has_carrier: is_admin_up, mtu: Some(1450), addresses, zebra_type }
+}
+
+/// The only step towards an address.
+fn only_step(address: &str, facts: &TraceFacts) -> (bool, String) {
+    let trace = follow(address.parse().unwrap(), facts);
+    let [step] = trace.steps.as_slice() else { panic!("{:#?}", trace.steps) };
+    assert_eq!(trace.is_complete(), step.ok);
+    (step.ok, step.text.clone())
+}
+
+#[rstest]
+#[case("192.169.10.1", true, "192.169.10.1 is the router's own address on pe-100, the same on all nodes: only the host of this node \
+    reaches it")]
+#[case("2001:db8:10::1", true, "2001:db8:10::1 is the router's own address on pe-100, the same on all nodes: only the host of this node \
+    reaches it")]
+#[case("192.169.10.0", false, "192.169.10.0 is the address of network 192.169.10.0/24: no host has it")]
+#[case("192.169.10.255", false, "192.169.10.255 is the broadcast address of 192.169.10.0/24: no host has it")]
+#[case("192.169.10.77", false, "no host of a node has 192.169.10.77, which is in spec.localcidr (192.169.10.0/24): a host has the \
+    address of its node index")]
+#[case("10.110.0.255", false, "10.110.0.255 is the broadcast address of 10.110.0.0/24: no host has it")]
+#[case("100.65.0.2", false, "100.65.0.2 is the VTEP of this node, an address of the underlay: no VRF has a route to it")]
+fn addresses_of_the_router_and_of_networks(#[case] address: &str, #[case] ok: bool, #[case] text: &str) {
+    let pe = link(&["fe80::1/64", "192.169.10.1/24", "2001:db8:10::1/64"], true);
+    let state = VniState { vtep: "100.65.0.2".parse().ok(), ..service().state };
+    // A default route of the fabric covers them all.
+    let found = Match { prefix: "0.0.0.0/0".parse().unwrap(), ..remote().matched.unwrap() };
+    let facts = TraceFacts {
+        state,
+        matched: Some(found),
+        links: Some([("pe-100".to_owned(), pe)].into()),
+        gateways: [(110.try_into().unwrap(), vec!["10.110.0.1/24".parse().unwrap()])].into(),
+        ..service()
+    };
+    assert_eq!(only_step(address, &facts), (ok, text.to_owned()));
+}
+
+#[test]
+fn the_host_of_another_node_is_followed_by_its_own_route() {
+    let pe = link(&["192.168.20.1/24"], true);
+    let found = Match { prefix: "192.168.20.2/32".parse().unwrap(), ..remote().matched.unwrap() };
+    let facts = TraceFacts { matched: Some(found), links: Some([("pe-100".to_owned(), pe)].into()), ..remote() };
+    assert!(follow("192.168.20.2".parse().unwrap(), &facts).steps.len() > 1);
+}
+
+/// Of a workload, of the gateway, and of an address that nobody is known to have.
+#[test]
+fn the_path_ends_at_a_link_of_the_segment_that_is_down() {
+    let port = SegmentPort {
+        vni: 110.try_into().unwrap(),
+        mtu: 1450,
+        bridge: "pods".into(),
+        is_bridge_up: false,
+        larger: BTreeMap::new(),
+    };
+    let segment = TraceFacts {
+        matched: None,
+        gateways: [(110.try_into().unwrap(), vec!["10.110.0.1/24".parse().unwrap()])].into(),
+        ..service()
+    };
+    let host = TraceFacts { segment_ports: vec![port], ..segment.clone() };
+    let router = TraceFacts { links: Some([("br-pe-110".to_owned(), link(&[], false))].into()), ..segment };
+    let of_host = "bridge pods of L2VNI 110 is down: set it up on the host, `ip link set pods up`; its workloads reach nothing";
+    let of_router = "br-pe-110 of L2VNI 110 is set down: perouter sets it up again in its next reconcile pass";
+    for (facts, text) in [(host, of_host), (router, of_router)] {
+        for address in ["10.110.0.1", "10.110.0.99"] {
+            assert_eq!(only_step(address, &facts), (false, text.to_owned()));
+        }
+        let with_workload = TraceFacts { workload: Some(workload()), ..facts };
+        assert_eq!(only_step("10.110.0.11", &with_workload), (false, text.to_owned()));
+    }
 }

@@ -14,6 +14,7 @@ use crate::frr::show::route::{Match, Type5};
 use crate::frr::show::session::SessionPhase;
 use crate::frr::show::type2::Type2;
 use crate::frr::show::vni::VniState;
+use crate::kernel::segment_ports::SegmentPort;
 use crate::types::{Asn, Family, Vni, VrfName};
 
 /// A session and, where it is not established, why.
@@ -65,6 +66,8 @@ pub struct TraceFacts {
     pub workload: Option<Workload>,
     /// The addresses of this node as the gateway of L2 segments of the VRF, by L2VNI.
     pub gateways: BTreeMap<Vni, Vec<IpNet>>,
+    /// The host ends of L2 segments on bridges of the host; empty where they were not read.
+    pub segment_ports: Vec<SegmentPort>,
     /// The packets come from a workload of this node, which needs no host session.
     pub from_workload: bool,
     /// Links of the router; `None` where they were not read.

@@ -112,6 +112,24 @@ fn an_l2vni_is_rejected_with_the_remedy(#[case] spec: Value, #[case] expected: &
     assert_eq!(rejected, [format!("L2VNI default/s: {expected}")]);
 }
 
+/// The host and the fabric have routes to its workloads; a segment without gateways has none.
+#[rstest]
+#[case(within("red", 110, json!({})), &["10.110.0.0/24", "192.169.10.2/32"])]
+#[case(
+    within("red", 110, json!({"gatewayIPs": ["10.110.0.1/24", "2001:db8:110::1/64"]})),
+    &["10.110.0.0/24", "192.169.10.2/32", "2001:db8:110::/64"]
+)]
+#[case(within("red", 110, json!({"gatewayIPs": []})), &["192.169.10.2/32"])]
+#[case(json!({"vni": 110}), &["192.169.10.2/32"])]
+fn the_vrf_advertises_the_gateway_subnets(#[case] spec: Value, #[case] expected: &[&str]) {
+    let plan = planned(&[("s", spec)], VrfMode::Netns);
+    let networks = |vrf: &str| -> Vec<String> {
+        plan.frr.vrfs[&vrf.parse().unwrap()].networks.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(networks("red"), expected);
+    assert_eq!(networks("blue"), ["192.169.11.2/32"]);
+}
+
 #[test]
 fn two_segments_share_neither_a_bridge_nor_a_subnet_of_a_vrf() {
     let bridge =

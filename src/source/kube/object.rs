@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::kind::{GROUP, Kind, ObjectRef, Reason, Rejection, Spec, VERSION};
 use crate::printable::printable;
 use crate::snapshot::{Object, Snapshot};
+use crate::source::messages::with_last_valid;
 use crate::source::schema::{Schemas, Violation};
 
 /// An object of the API server, validated.
@@ -92,12 +93,12 @@ impl ApiObject {
 
 /// `in_force`: the last valid version is.
 fn rejection(key: &ObjectRef, violation: &Violation, in_force: bool) -> Rejection {
-    let suffix = if in_force { format!("; the last valid version of {key} stays in force") } else { String::new() };
+    let message = printable(&violation.message);
     Rejection {
         object: key.clone(),
         reason: Reason::Invalid,
         location: None,
         field: printable(&violation.field).into_owned(),
-        message: format!("{}{suffix}", printable(&violation.message)),
+        message: if in_force { with_last_valid(&message, key) } else { message.into_owned() },
     }
 }
