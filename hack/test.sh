@@ -292,11 +292,16 @@ guest_command() {
 
 # vrf_begin: starts the guests, one after the other.
 vrf_begin() {
-  local run release name
+  local run release name reason
   # The guest's kernel is in the root file system of 10.7.
   for release in 10.7 $(printf '%s\n' "${guest_runs[@]%%:*}" | sort -u); do
     has_frr "$release" "vrf, FRR $release" || return
   done
+  # Alerts are fired by it.
+  if ! reason=$(hack/prometheus.sh 2>&1); then
+    missing "vrf" "$(tail -n 1 <<<"$reason")"
+    return
+  fi
   for name in $(printf '%s\n' "${guest_runs[@]#*:}" | sort -u); do
     if ! binary "$name" >"$log/$name.binary" || [ ! -s "$log/$name.binary" ]; then
       level "vrf: $name" cargo test --no-run --test "$name"

@@ -632,12 +632,13 @@ async fn a_segment_that_cannot_be_read_fails_and_is_no_restart() {
     let mut bench = ReconcilerBench::new();
     bench.pass(&BOTH).await;
     let frr = bench.reconciler.routing.clone();
+    // Without gateways it has no line in FRR.
     bench.reconciler.routing = frr.clone().on_call(move |call| {
         if *call == RoutingCall::Vnis {
             frr.routing().silent.insert(Daemon::Bgpd);
         }
     });
-    let report = bench.reconciler.pass(&with_segment(&serde_json::json!({}))).await.unwrap();
+    let report = bench.reconciler.pass(&with_segment(&serde_json::json!({"gatewayIPs": []}))).await.unwrap();
     assert_eq!(report.failures.keys().collect::<Vec<_>>(), [&segment()]);
     assert!(matches!(*report.failures[&segment()], [execute::Failure::Routing(_)]), "{:?}", report.failures);
 }

@@ -22,7 +22,7 @@ fn aggregate(prefix: &str, summary_only: bool) -> String {
 /// Red advertises only its pool in the first rack and only its addresses in the second; blue advertises both in both
 /// racks.
 fn setup() -> Setup {
-    let mut setup = Setup::example().labeled(0, ZONE, "rack-1").labeled(1, ZONE, "rack-2");
+    let mut setup = Setup::example().with_leaf_b().labeled(0, ZONE, "rack-1").labeled(1, ZONE, "rack-2");
     let second = setup.objects["red.yaml"].replace("name: red", "name: red-rack-2");
     setup.objects.insert("red-rack-2.yaml", second);
     setup

@@ -14,7 +14,7 @@ use perouter_lab::image::{Image, NodeProgram};
 use perouter_lab::lab::{self, Lab, ScopedLab};
 use perouter_lab::metallb::{Announcer, Labels, read_manifests};
 use perouter_lab::node::Node;
-use perouter_lab::topology::{Bind, LabName, Topology, read_topology};
+use perouter_lab::topology::{Bind, LabName, NodeName, Topology, read_topology};
 use perouter_lab::wait;
 use perouter_lab::web::Server;
 use tempfile::TempDir;
@@ -112,6 +112,8 @@ pub struct Setup {
     pub labels: BTreeMap<usize, Labels>,
     /// Directories of the machine, and where the nodes have them.
     pub binds: Vec<(&'static str, &'static str)>,
+    /// Whether leafB and its hosts are there. Few tests need them, and a leaf takes long to start in the guest.
+    has_leaf_b: bool,
 }
 
 impl Setup {
@@ -136,7 +138,13 @@ impl Setup {
             objects,
             labels: BTreeMap::new(),
             binds: vec![],
+            has_leaf_b: false,
         }
+    }
+
+    /// With leafB and its hosts.
+    pub fn with_leaf_b(self) -> Self {
+        Self { has_leaf_b: true, ..self }
     }
 
     /// Adds a label to a node.
@@ -154,6 +162,15 @@ impl Setup {
         underlay.push_str(spec_lines);
         setup.topology = "dualhomed.clab.yml";
         setup
+    }
+
+    fn leave_out_leaf_b(&self, topology: &mut Topology) {
+        if self.has_leaf_b {
+            return;
+        }
+        let is_there = |node: &NodeName| !["leafB", "hostB_red", "hostB_blue"].contains(&node.as_str());
+        topology.nodes.retain(|name, _| is_there(name));
+        topology.links.retain(|link| link.ends.iter().all(|end| is_there(&end.node)));
     }
 
     fn bind(&self, topology: &mut Topology) {
@@ -210,6 +227,7 @@ impl Fixture {
             let switches = topology.nodes.values_mut().filter_map(|node| node.image.as_mut()).filter(runs_frr);
             switches.for_each(|image| *image = Image::named(name).unwrap());
         }
+        setup.leave_out_leaf_b(&mut topology);
         setup.bind(&mut topology);
         lab::destroy(&topology.lab).unwrap();
         let lab = Lab::deploy(&topology).unwrap().destroyed_on_drop();

@@ -57,7 +57,7 @@ fn assert_red_is_served(fixture: &Fixture) {
 /// The example without the field, which is added later.
 fn setup() -> Setup {
     let v4 = "ipv4: 192.169.10.0/24";
-    Setup::of_example("host-vrf").replacing("red.yaml", FIELD, "").replacing(
+    Setup::of_example("host-vrf").with_leaf_b().replacing("red.yaml", FIELD, "").replacing(
         "red.yaml",
         v4,
         &format!("{v4}\n    ipv6: 2001:db8:10::/64"),

@@ -20,10 +20,15 @@ use super::router::Router;
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
-fn a_restarted_router_adopts_everything_and_changes_nothing() {
+fn the_running_configuration_is_the_rendered_one_and_a_restarted_router_adopts_it() {
     let Some(mut fixture) = Fixture::start("second", &[0]) else { return };
-    let router = fixture.router();
-    router.await_ready(&[100, 200]);
+    fixture.router().await_ready(&[100, 200]);
+    runs_what_is_rendered(&mut fixture);
+    adopts_everything(fixture.router());
+}
+
+/// It changes nothing.
+fn adopts_everything(router: &mut Router) {
     let pids = router.daemon_pids();
     router.terminate();
     let plan = router.plan();
@@ -41,9 +46,7 @@ fn a_restarted_router_adopts_everything_and_changes_nothing() {
     assert!(!log.contains(" kernel ") && !log.contains(" ERROR "), "{log}");
 }
 
-#[test]
-fn the_running_configuration_equals_the_rendered_text() {
-    let Some(mut fixture) = Fixture::start("running", &[0]) else { return };
+fn runs_what_is_rendered(fixture: &mut Fixture) {
     let path = fixture.path(".");
     let router = fixture.router();
     let node = NodeIdentity { name: router.node.name().to_string(), index: router.index, labels: BTreeMap::new() };

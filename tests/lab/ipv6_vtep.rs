@@ -55,6 +55,7 @@ pub fn ipv6_only() -> Setup {
 fn both_families() -> Setup {
     let neighbor = "    - address: 192.168.11.2\n      asn: 64512\n";
     let mut setup = Setup::example()
+        .with_leaf_b()
         .with(
             "underlay.yaml",
             &format!("{}  vtepcidr6: 2001:db8:65::/64\n", neighbor.replace("192.168.11.2", "2001:db8:11::2")),

@@ -6,7 +6,7 @@ use perouter_lab::node::Node;
 
 use super::capture::{Captures, MARK};
 use super::fabric::{fetch, ping, reachable};
-use super::fixture::{BLUE, Fixture, RED, SETTLE, until, until_true};
+use super::fixture::{BLUE, Fixture, RED, SETTLE, Setup, until, until_true};
 use super::kernel_state::{in_router, in_vrf};
 use super::packet::{VXLAN_PORT, echo_request, ip_frame, vxlan};
 
@@ -38,8 +38,10 @@ impl Capture {
 }
 
 #[test]
-fn red_and_blue_are_isolated_and_no_packet_leaves_unencapsulated() {
-    let Some(mut fixture) = Fixture::start("isolation", &[0]) else { return };
+fn red_and_blue_are_isolated_with_forged_sources_too_and_no_packet_leaves_unencapsulated() {
+    let setup = Setup::example().with_leaf_b();
+    let Some(mut fixture) = Fixture::start_with("isolation", &[0], &setup) else { return };
+    forged_sources(&mut fixture);
     let node = fixture.router().node.clone();
     let (red, blue) = (fixture.node("hostA_red"), fixture.node("hostA_blue"));
     for (host, address) in [(red, RED), (blue, BLUE)] {
@@ -94,19 +96,17 @@ fn forged(fixture: &Fixture, source: &str, requests: usize) -> [usize; 2] {
     [at("host-100"), at("host-200")]
 }
 
-/// The host answers a packet by its own routing table.
-#[test]
-fn a_packet_of_red_with_a_source_of_blue_is_not_answered_into_blue() {
-    let Some(mut fixture) = Fixture::start("forged", &[0]) else { return };
+/// The host answers a packet by its own routing table: a packet of red with a source of blue is not answered into blue.
+fn forged_sources(fixture: &mut Fixture) {
     fixture.router().await_ready(&[100, 200]);
     let sources = ["192.169.11.1", "192.168.21.2", "192.168.11.2", "203.0.113.9"];
     for source in sources {
-        let [received, into_blue] = forged(&fixture, source, 100);
+        let [received, into_blue] = forged(fixture, source, 100);
         println!("source {source}: {received} of 100 requests at the host, {into_blue} packets into blue");
         assert_eq!([received, into_blue], [0, 0], "{source}");
     }
     // A source of red: requests and replies.
-    assert_eq!(forged(&fixture, "192.168.20.2", 100), [200, 0]);
+    assert_eq!(forged(fixture, "192.168.20.2", 100), [200, 0]);
     // Without the filter.
     fixture.router().kill();
     let node = fixture.router().node.clone();
@@ -115,10 +115,10 @@ fn a_packet_of_red_with_a_source_of_blue_is_not_answered_into_blue() {
         // Only `vrf` mode has a VRF device.
         node.run(&in_vrf(&node, "red", &["sysctl", "-qw", &setting])).unwrap();
     }
-    assert_eq!(forged(&fixture, "192.169.11.1", 100), [100, 100], "the captures do not detect it");
+    assert_eq!(forged(fixture, "192.169.11.1", 100), [100, 100], "the captures do not detect it");
     // perouter sets it again.
     fixture.router().remove_status();
     fixture.router().start();
     fixture.router().await_ready(&[100, 200]);
-    assert_eq!(forged(&fixture, "192.169.11.1", 100), [0, 0]);
+    assert_eq!(forged(fixture, "192.169.11.1", 100), [0, 0]);
 }

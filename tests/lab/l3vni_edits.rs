@@ -44,9 +44,16 @@ fn await_red(fixture: &Fixture) {
 }
 
 #[test]
-fn an_edit_of_the_vni_affects_no_other_l3vni() {
-    let Some(mut fixture) = Fixture::start("edit-vni", &[0]) else { return };
-    let blue = BlueMonitor::start(&mut fixture);
+fn an_edit_of_an_l3vni_affects_no_other_l3vni() {
+    let Some(mut fixture) = Fixture::start("edits", &[0]) else { return };
+    for edit in [edit_the_vni, edit_the_vrf, edit_localcidr, edit_hostasn] {
+        let blue = BlueMonitor::start(&mut fixture);
+        edit(&mut fixture);
+        blue.assert_undisturbed(&mut fixture);
+    }
+}
+
+fn edit_the_vni(fixture: &mut Fixture) {
     fixture.edit("red.yaml", "vni: 100", "vni: 101");
     fixture.await_type5(&red_service(), 101);
     let route = &type5_of(fixture.node("leafA"), &red_service())[0];
@@ -57,34 +64,26 @@ fn an_edit_of_the_vni_affects_no_other_l3vni() {
     assert_eq!(names.iter().find(of_old_vni), None, "{names:?}");
     fixture.edit("red.yaml", "vni: 101", "vni: 100");
     fixture.await_type5(&red_service(), 100);
-    await_red(&fixture);
+    await_red(fixture);
     fixture.router().await_ready(&[100, 200]);
-    blue.assert_undisturbed(&mut fixture);
 }
 
-#[test]
-fn an_edit_of_the_vrf_affects_no_other_l3vni() {
-    let Some(mut fixture) = Fixture::start("edit-vrf", &[0]) else { return };
-    let blue = BlueMonitor::start(&mut fixture);
+fn edit_the_vrf(fixture: &mut Fixture) {
     fixture.edit("red.yaml", "vni: 100", "vni: 100\n  vrf: crimson");
     fixture.router().await_session("crimson", "192.169.10.2");
     fixture.router().await_ready(&[100, 200]);
     fixture.await_type5(&red_service(), 100);
-    await_red(&fixture);
+    await_red(fixture);
     let node = fixture.router().node.clone();
     assert!(vrf_exists(&node, "crimson") && !vrf_exists(&node, "red"));
     fixture.edit("red.yaml", "\n  vrf: crimson", "");
     fixture.router().await_session("red", "192.169.10.2");
     fixture.router().await_ready(&[100, 200]);
     assert!(vrf_exists(&node, "red") && !vrf_exists(&node, "crimson"));
-    await_red(&fixture);
-    blue.assert_undisturbed(&mut fixture);
+    await_red(fixture);
 }
 
-#[test]
-fn an_edit_of_localcidr_affects_no_other_l3vni() {
-    let Some(mut fixture) = Fixture::start("edit-cidr", &[0]) else { return };
-    let blue = BlueMonitor::start(&mut fixture);
+fn edit_localcidr(fixture: &mut Fixture) {
     let node = fixture.router().node.clone();
     let has_address = |address: &str| {
         let shown = node.run(&["ip", "-4", "-br", "address", "show", "host-100"]).unwrap().stdout;
@@ -106,19 +105,15 @@ fn an_edit_of_localcidr_affects_no_other_l3vni() {
     fixture.hosts[0].vtysh(&[&configure[..], &session].concat()).unwrap();
     fixture.router().await_session("red", "192.169.13.2");
     fixture.await_type5(&red_service(), 100);
-    await_red(&fixture);
+    await_red(fixture);
     fixture.edit("red.yaml", "192.169.13.0/24", "192.169.10.0/24");
     until_true("the old address on the host", || has_address("192.169.10.2/24"));
     fixture.router().await_session("red", "192.169.10.2");
     fixture.await_type5(&red_service(), 100);
-    await_red(&fixture);
-    blue.assert_undisturbed(&mut fixture);
+    await_red(fixture);
 }
 
-#[test]
-fn an_edit_of_hostasn_affects_no_other_l3vni() {
-    let Some(mut fixture) = Fixture::start("edit-hostasn", &[0]) else { return };
-    let blue = BlueMonitor::start(&mut fixture);
+fn edit_hostasn(fixture: &mut Fixture) {
     fixture.edit("red.yaml", "hostasn: 64515", "hostasn: 64516");
     fixture.await_type5_from(&red_service(), 100, &[]);
     let configure = ["configure terminal", "router bgp 64515"];
@@ -127,15 +122,14 @@ fn an_edit_of_hostasn_affects_no_other_l3vni() {
     fixture.await_type5(&red_service(), 100);
     let route = &type5_of(fixture.node("leafA"), &red_service())[0];
     assert!(route.as_path.ends_with(" 64514 64516"), "{route:?}");
-    await_red(&fixture);
+    await_red(fixture);
     fixture.edit("red.yaml", "hostasn: 64516", "hostasn: 64515");
     host.vtysh(&[&configure[..], &["no neighbor 192.169.10.1 local-as"]].concat()).unwrap();
     until("red with its own AS number", SETTLE, || {
         let routes = type5_of(fixture.node("leafA"), &red_service());
         routes.first()?.as_path.ends_with(" 64514 64515").then_some(())
     });
-    await_red(&fixture);
-    blue.assert_undisturbed(&mut fixture);
+    await_red(fixture);
     let resource = fixture.router().await_l3vni("red", ObjectState::Ready);
     assert_eq!(resource.message, "");
 }

@@ -232,6 +232,7 @@ impl Rounds {
 fn dual_stack() -> Setup {
     let ipv6 = |subnet: &str, prefix: &str| format!("ipv4: {subnet}\n    ipv6: {prefix}");
     Setup::example()
+        .with_leaf_b()
         .replacing("red.yaml", "ipv4: 192.169.10.0/24", &ipv6("192.169.10.0/24", "2001:db8:10::/64"))
         .replacing("blue.yaml", "ipv4: 192.169.11.0/24", &ipv6("192.169.11.0/24", "2001:db8:11::/64"))
 }

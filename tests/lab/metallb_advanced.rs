@@ -58,7 +58,8 @@ fn assert_spread(fixture: &Fixture, host: &str, address: &str, over: &[&str]) {
 
 #[test]
 fn metallb_decides_which_node_advertises_which_route() {
-    let setup = Setup::of_example("metallb-advanced").labeled(0, ZONE, "rack-1").labeled(1, ZONE, "rack-2");
+    let setup =
+        Setup::of_example("metallb-advanced").with_leaf_b().labeled(0, ZONE, "rack-1").labeled(1, ZONE, "rack-2");
     let Some(mut fixture) = Fixture::deploy("advanced", &[0, 1], &setup) else { return };
     for router in &mut fixture.routers {
         router.start();

@@ -12,8 +12,7 @@ use super::traffic::Stream;
 
 const ALL: [Option<&str>; 3] = [None, Some("red"), Some("blue")];
 
-fn assert_hitless(name: &str, stop: impl FnOnce(&mut super::router::Router)) {
-    let Some(mut fixture) = Fixture::start(name, &[0]) else { return };
+fn assert_hitless(fixture: &mut Fixture, stop: impl FnOnce(&mut super::router::Router)) {
     fixture.router().await_ready(&[100, 200]);
     let (established, pids) = (fixture.router().established(&ALL), fixture.router().daemon_pids());
     assert_eq!(established.len(), 3, "{established:?}");
@@ -37,13 +36,12 @@ fn assert_hitless(name: &str, stop: impl FnOnce(&mut super::router::Router)) {
 }
 
 #[test]
-fn sigterm_keeps_forwarding_and_sessions_and_a_restart_adopts_them() {
-    assert_hitless("sigterm", super::router::Router::terminate);
-}
-
-#[test]
-fn sigkill_keeps_forwarding_and_sessions_and_a_restart_adopts_them() {
-    assert_hitless("sigkill", super::router::Router::kill);
+fn sigterm_and_sigkill_keep_forwarding_and_sessions_and_a_restart_adopts_them() {
+    let Some(mut fixture) = Fixture::start("restart", &[0]) else { return };
+    assert_hitless(&mut fixture, super::router::Router::terminate);
+    fixture.hosts[0].announce("blue").unwrap();
+    fixture.await_services();
+    assert_hitless(&mut fixture, super::router::Router::kill);
 }
 
 /// The router MAC of each Type-5 route of the node at a leaf.

@@ -42,7 +42,7 @@ fn learned(host: &HostSide) -> Vec<String> {
 #[test]
 fn a_vrf_imports_the_shared_services_and_nothing_else() {
     let targets = format!("  routeTargets:\n    import: [\"{SERVICES}\"]\n");
-    let mut setup = Setup::example().with("red.yaml", &targets);
+    let mut setup = Setup::example().with_leaf_b().with("red.yaml", &targets);
     let blue = setup.objects.remove("blue.yaml").unwrap();
     let Some(mut fixture) = Fixture::deploy("services", &[0], &setup) else { return };
     configure_services(fixture.node("leafB"));

@@ -4,12 +4,20 @@ use perouter::kind::ipam;
 use perouter_lab::evpn::FabricRoute;
 
 use super::fabric::{CURL_TIMED_OUT, fetch, type5_of};
-use super::fixture::{BLUE, Fixture, NODES, RED, until, until_true};
+use super::fixture::{BLUE, Fixture, NODES, RED, Setup, until, until_true};
 use super::kernel_state::{host_next_hops, leaf_next_hops};
 
 #[test]
-fn services_of_both_vnis_are_reachable_from_both_leaves() {
-    let Some(fixture) = Fixture::start("service", &[0, 1]) else { return };
+fn services_are_reachable_from_both_leaves_over_two_next_hops_until_they_are_withdrawn() {
+    let setup = Setup::example().with_leaf_b();
+    let Some(fixture) = Fixture::start_with("service", &[0, 1], &setup) else { return };
+    reachable_from_both_leaves(&fixture);
+    fabric_routes_have_no_evpn_communities(&fixture);
+    two_next_hops(&fixture);
+    withdrawn_and_advertised_again(&fixture);
+}
+
+fn reachable_from_both_leaves(fixture: &Fixture) {
     for (address, vni, own, other) in [(RED, 100, "red", "blue"), (BLUE, 200, "blue", "red")] {
         let routes = type5_of(fixture.node("leafA"), &format!("{address}/32"));
         let mut seen: Vec<FabricRoute> = routes;
@@ -41,24 +49,20 @@ fn services_of_both_vnis_are_reachable_from_both_leaves() {
     }
 }
 
-#[test]
-fn a_withdrawn_service_is_removed_from_the_fabric_until_it_is_advertised_again() {
-    let Some(fixture) = Fixture::start("withdraw", &[0]) else { return };
+fn withdrawn_and_advertised_again(fixture: &Fixture) {
     let leaf = fixture.node("leafA");
     let prefix = format!("{RED}/32");
-    fixture.hosts[0].withdraw("red").unwrap();
+    fixture.hosts.iter().for_each(|host| host.withdraw("red").unwrap());
     fixture.await_type5_from(&prefix, 100, &[]);
     until_true("no kernel route of a withdrawn service", || leaf_next_hops(leaf, "red", &prefix).is_empty());
     assert_eq!(fetch(fixture.node("hostA_red"), RED, 2), Err(CURL_TIMED_OUT));
     fixture.await_type5(&format!("{BLUE}/32"), 200);
-    fixture.hosts[0].announce("red").unwrap();
+    fixture.hosts.iter().for_each(|host| host.announce("red").unwrap());
     fixture.await_type5(&prefix, 100);
     until("the page of red", super::fixture::SETTLE, || fetch(fixture.node("hostA_red"), RED, 3).ok());
 }
 
-#[test]
-fn a_service_on_two_nodes_has_two_next_hops() {
-    let Some(fixture) = Fixture::start("ecmp", &[0, 1]) else { return };
+fn two_next_hops(fixture: &Fixture) {
     let leaf = fixture.node("leafA");
     let prefix = format!("{RED}/32");
     let await_next_hops = |wanted: &[&str]| {
@@ -75,9 +79,7 @@ fn a_service_on_two_nodes_has_two_next_hops() {
     await_next_hops(&["100.65.0.1", "100.65.0.2"]);
 }
 
-#[test]
-fn fabric_routes_reach_the_host_without_evpn_communities() {
-    let Some(fixture) = Fixture::start("tohost", &[0]) else { return };
+fn fabric_routes_have_no_evpn_communities(fixture: &Fixture) {
     let host = &fixture.hosts[0];
     for (prefix, next_hop) in [("192.168.20.0/24", "192.169.10.1"), ("192.168.21.0/24", "192.169.11.1")] {
         let route = until(&format!("{prefix} at the host"), super::fixture::SETTLE, || {

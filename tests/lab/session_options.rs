@@ -15,7 +15,8 @@ const RED6: &str = "2001:db8:172::10";
 #[test]
 fn a_dual_stack_vrf_carries_an_ipv6_service() {
     let v4 = "ipv4: 192.169.10.0/24";
-    let mut setup = Setup::example().replacing("red.yaml", v4, &format!("{v4}\n    ipv6: 2001:db8:10::/64"));
+    let mut setup =
+        Setup::example().with_leaf_b().replacing("red.yaml", v4, &format!("{v4}\n    ipv6: 2001:db8:10::/64"));
     let mut session = setup.announcer.sessions[&"192.169.10.1".parse().unwrap()].clone();
     session.name = "peerred6".into();
     session.announced = vec![format!("{RED6}/128").parse::<ipnet::IpNet>().unwrap().into()];
@@ -80,9 +81,8 @@ fn bfd_comes_up_on_the_host_session() {
 #[test]
 fn route_targets_decide_what_is_exported_and_imported() {
     let targets = "  routeTargets:\n    import: [\"64520:100\"]\n    export: [\"64514:999\", \"64514:100\"]\n";
-    let Some(fixture) = Fixture::start_with("targets", &[0], &Setup::example().with("red.yaml", targets)) else {
-        return;
-    };
+    let setup = Setup::example().with_leaf_b().with("red.yaml", targets);
+    let Some(fixture) = Fixture::start_with("targets", &[0], &setup) else { return };
     let mut sent = type5_of(fixture.node("leafA"), &format!("{RED}/32"))[0].route_targets.clone();
     sent.sort();
     assert_eq!(sent, ["64514:100", "64514:999"]);
@@ -95,7 +95,7 @@ fn route_targets_decide_what_is_exported_and_imported() {
 
 #[test]
 fn the_host_session_is_internal_without_hostasn() {
-    let mut setup = Setup::example();
+    let mut setup = Setup::example().with_leaf_b();
     for file in ["red.yaml", "blue.yaml"] {
         setup = setup.replacing(file, "hostasn: 64515", "# hostasn: as asn");
     }

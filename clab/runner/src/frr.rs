@@ -26,19 +26,20 @@ pub enum Instance {
 }
 
 /// /run/frr is created first: a pathspace would create it as root's, and no other daemon could use it.
-/// `all_start` returns the status of `vtysh -b`, so that a line that FRR rejects is an error here.
+/// Few processes are started: that is slow in an emulated machine. `all_start` returns the status of `vtysh -b`, so that a line that FRR rejects is an error here.
 const PRELUDE: &str = r#"
 log_success_msg() { :; }
 log_warning_msg() { echo "$*"; }
 log_failure_msg() { echo "$*"; failed=yes; }
-install -d -o frr -g frr /run/frr /var/log/frr
-[ ! -d /var/lib/frr ] || chown frr:frr /var/lib/frr
+folders="/run/frr /var/log/frr"
+[ ! -d /var/lib/frr ] || folders="$folders /var/lib/frr"
+install -d -o frr -g frr $folders
 . /usr/lib/frr/frrcommon.sh
-output=$(mktemp)
+output=/run/frr-service${FRR_PATHSPACE:+-$FRR_PATHSPACE}.log
 "#;
 const START: &str = r#"all_start >"$output" 2>&1 </dev/null || failed=yes"#;
 const STOP: &str = r#"all_stop >"$output" 2>&1 </dev/null || failed=yes"#;
-const REPORT: &str = r#"[ -z "$failed" ] || cat "$output"; rm "$output"; [ -z "$failed" ]"#;
+const REPORT: &str = r#"[ -z "$failed" ] || { cat "$output"; exit 1; }"#;
 
 /// Variable with the FRR release of all FRR nodes and all cluster nodes; it overrides their images.
 pub const EVERYWHERE: &str = "PEROUTER_LAB_FRR";

@@ -154,7 +154,9 @@ fn from_host(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep
         steps.push(step(
             TracePoint::Vrf,
             true,
-            format!("{prefix} is the router's own: the host end of the session, the subnet of a segment, or an aggregate"),
+            format!(
+                "{prefix} is the router's own: the host end of the session, the subnet of a segment, or an aggregate"
+            ),
         ));
     } else {
         for path in best.iter().filter(|path| path.origin == Origin::Host) {

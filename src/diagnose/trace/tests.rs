@@ -394,16 +394,32 @@ fn only_step(address: &str, facts: &TraceFacts) -> (bool, String) {
 }
 
 #[rstest]
-#[case("192.169.10.1", true, "192.169.10.1 is the router's own address on pe-100, the same on all nodes: only the host of this node \
-    reaches it")]
-#[case("2001:db8:10::1", true, "2001:db8:10::1 is the router's own address on pe-100, the same on all nodes: only the host of this node \
-    reaches it")]
+#[case(
+    "192.169.10.1",
+    true,
+    "192.169.10.1 is the router's own address on pe-100, the same on all nodes: only the host of this node \
+    reaches it"
+)]
+#[case(
+    "2001:db8:10::1",
+    true,
+    "2001:db8:10::1 is the router's own address on pe-100, the same on all nodes: only the host of this node \
+    reaches it"
+)]
 #[case("192.169.10.0", false, "192.169.10.0 is the address of network 192.169.10.0/24: no host has it")]
 #[case("192.169.10.255", false, "192.169.10.255 is the broadcast address of 192.169.10.0/24: no host has it")]
-#[case("192.169.10.77", false, "no host of a node has 192.169.10.77, which is in spec.localcidr (192.169.10.0/24): a host has the \
-    address of its node index")]
+#[case(
+    "192.169.10.77",
+    false,
+    "no host of a node has 192.169.10.77, which is in spec.localcidr (192.169.10.0/24): a host has the \
+    address of its node index"
+)]
 #[case("10.110.0.255", false, "10.110.0.255 is the broadcast address of 10.110.0.0/24: no host has it")]
-#[case("100.65.0.2", false, "100.65.0.2 is the VTEP of this node, an address of the underlay: no VRF has a route to it")]
+#[case(
+    "100.65.0.2",
+    false,
+    "100.65.0.2 is the VTEP of this node, an address of the underlay: no VRF has a route to it"
+)]
 fn addresses_of_the_router_and_of_networks(#[case] address: &str, #[case] ok: bool, #[case] text: &str) {
     let pe = link(&["fe80::1/64", "192.169.10.1/24", "2001:db8:10::1/64"], true);
     let state = VniState { vtep: "100.65.0.2".parse().ok(), ..service().state };
@@ -444,7 +460,8 @@ fn the_path_ends_at_a_link_of_the_segment_that_is_down() {
     };
     let host = TraceFacts { segment_ports: vec![port], ..segment.clone() };
     let router = TraceFacts { links: Some([("br-pe-110".to_owned(), link(&[], false))].into()), ..segment };
-    let of_host = "bridge pods of L2VNI 110 is down: set it up on the host, `ip link set pods up`; its workloads reach nothing";
+    let of_host =
+        "bridge pods of L2VNI 110 is down: set it up on the host, `ip link set pods up`; its workloads reach nothing";
     let of_router = "br-pe-110 of L2VNI 110 is set down: perouter sets it up again in its next reconcile pass";
     for (facts, text) in [(host, of_host), (router, of_router)] {
         for address in ["10.110.0.1", "10.110.0.99"] {

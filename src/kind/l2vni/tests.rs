@@ -3,9 +3,11 @@ use std::collections::BTreeSet;
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::frr::config::command::Intent;
 use crate::frr::config::render::render;
 use crate::frr::config::tree::Config;
 use crate::frr::release::{FRR_8_4, FRR_10_7};
+use crate::frr::stanza::rules::resets_sessions;
 use crate::kernel::KernelOp;
 use crate::kernel::model::{KernelState, LinkKind};
 use crate::kernel::ovs_state::OvsState;
@@ -203,26 +205,43 @@ fn an_edit_touches_its_segment_alone(#[case] edit: Value, #[values(VrfMode::Vrf,
     let other = ("other", within("red", 120, json!({})));
     let [before, after] =
         [json!({}), edit].map(|more| planned(&[("s", within("red", 110, more)), other.clone()], mode));
-    let segment = Scope::Segment(110.try_into().unwrap());
-    let there = [step(&before, &after), step(&after, &before)];
-    // Route targets are lines of the default instance.
-    let scopes: BTreeSet<&Scope> = there.iter().flat_map(Schedule::scopes).collect();
-    let is_frr = before.frr != after.frr;
-    assert_eq!(scopes, [if is_frr { &Scope::Underlay } else { &segment }].into(), "{}", there[0]);
-    let lines = there.iter().map(Schedule::frr_lines).sum::<usize>();
-    // The stanza and its line, and the removal of both at once.
-    assert_eq!(lines, if is_frr { 3 } else { 0 }, "{}", there[0]);
+    for schedule in [step(&before, &after), step(&after, &before)] {
+        assert_alone(&schedule);
+    }
     assert_eq!(step(&after, &after), Schedule::default());
+}
+
+/// The kernel operations are those of the segment. The lines of FRR are its route targets in the default instance, and its gateway
+/// subnets in the IP-VRF, where they reset no session.
+fn assert_alone(schedule: &Schedule) {
+    let segment = Scope::Segment(110.try_into().unwrap());
+    assert_eq!(schedule.kernel_ops().find(|step| step.scope != segment), None, "{schedule}");
+    assert_eq!(schedule.torn_down.iter().find(|scope| **scope != segment), None, "{schedule}");
+    let commands = schedule.steps.iter().filter_map(|step| step.batch()).flat_map(|batch| &batch.commands);
+    for line in commands.filter(|command| command.intent == Intent::Set).map(|command| command.line.send()) {
+        let what = line.strip_prefix("no ").unwrap_or(line);
+        let of_segment = [
+            "network 10.110.0.0/24",
+            "network 2001:db8::/64",
+            "address-family ipv6 unicast",
+            "advertise ipv6 unicast",
+            "vni 110",
+        ];
+        assert!(of_segment.contains(&what) || what.starts_with("route-target import "), "{line}: {schedule}");
+        assert!(!resets_sessions(line), "{line}");
+    }
 }
 
 #[rstest]
 fn a_segment_is_added_and_removed_alone(#[values(VrfMode::Vrf, VrfMode::Netns)] mode: VrfMode) {
     let (without, with) = (planned(&[], mode), planned(&[("s", within("red", 110, json!({})))], mode));
-    let segment = Scope::Segment(110.try_into().unwrap());
     for schedule in [step(&without, &with), step(&with, &without)] {
-        assert_eq!(schedule.scopes(), [&segment].into(), "{schedule}");
-        assert_eq!(schedule.frr_lines(), 0);
+        assert_alone(&schedule);
+        // The subnet.
+        assert_eq!(schedule.frr_lines(), 1, "{schedule}");
     }
+    let alone = planned(&[("s", json!({"vni": 110}))], mode);
+    assert_eq!([step(&without, &alone), step(&alone, &without)].map(|schedule| schedule.frr_lines()), [0, 0]);
     // zebra has the device in its bridge, both up, before the VXLAN device is.
     let ops: Vec<String> = step(&without, &with).kernel_ops().map(ToString::to_string).collect();
     let at = |text: &str| ops.iter().position(|op| op.ends_with(text)).unwrap();
