@@ -7,7 +7,7 @@
 #   page    the page of `perouter ui` in Debian's Chromium, driven by playwright-core of npm
 #   netns   kernel, FRR and lab in netns mode with the FRR of the machine
 #   frr-10.3, frr-10.7  FRR in netns mode with that release, in a root file system of the Debian suite that has it; with 10.7
-#           also the lab scenarios that show that it works at all
+#           also the lab scenarios that show that it works at all, and those whose VRF mode makes no difference
 #   frr-10.3-all, frr-10.7-all  the same with all scenarios of the lab
 #   kubernetes  source, status, manifests and lab with etcd, kube-apiserver, MetalLB, FRR-K8s and Multus, built once with Go
 #   docker  the image of the Dockerfile, run, also as the Pods of a cluster, with a private Docker engine where none answers; its
@@ -15,9 +15,9 @@
 #   docker-all  the same with the whole Dockerfile, and upgrades of routers with graceful restart
 #   systemd the Debian package and its units under a real systemd: boot order, restarts, upgrade, reboot, removal
 #   debian-13  the packages and the compiler of the README on Debian 13
-#   vrf     vrf mode, in a guest whose kernel has VRF devices: kernel and FRR with the FRR of the machine, FRR and all
-#           scenarios of the lab with 10.7
-#   vrf-all the same, with all scenarios of the lab also with the other releases
+#   vrf     vrf mode, in a guest whose kernel has VRF devices: kernel and FRR with the FRR of the machine, FRR with 10.7, and with it
+#           the scenarios of the lab whose VRF mode makes a difference
+#   vrf-all the same with all scenarios of the lab and all releases
 # Without a LEVEL, those of `make test`: each scenario runs in one combination at least. `make test-all` runs all. A level
 # whose requirements are missing is left out with the reason; with CI=true this is an error.
 # The guest of `vrf` has one CPU and takes longest, so it starts first, and the other levels run meanwhile; the programs for `kubernetes` are
@@ -174,9 +174,14 @@ netns() {
   level "netns, FRR $frr: bench" cargo test --bench lab -- N=1,10 ROUTES=1,1000 MACS=100 RUNS=1 IDLE=5
 }
 
-# Demo, add, edit, remove, restart, isolation, and what only this release has or two releases need.
-smoke=(lab::graceful_restart lab::idempotence lab::ipv6_vtep lab::isolation lab::l3vni_add_delete lab::l3vni_edits lab::restart
-  lab::router_upgrade lab::service)
+# Demo, add, edit, remove, restart, isolation, and what two releases need.
+smoke=(lab::idempotence lab::isolation lab::l3vni_add_delete lab::l3vni_edits lab::restart lab::router_upgrade lab::service)
+
+# Scenarios of sessions, policies of bgpd, commands and findings: how the kernel separates VRFs makes no difference. With 10.7 they run
+# in netns mode, natively; in the guest, which takes three times as long, only `vrf-all` runs them.
+modeless=(lab::aggregates lab::broken_fabrics lab::documentation lab::ebgp_ibgp lab::filters lab::from_host lab::injection
+  lab::metallb_advanced lab::monitoring lab::password_rotation lab::read_only_commands lab::rejection lab::route_targets
+  lab::session_options lab::two_processes)
 
 # has_frr RELEASE LEVEL: whether its root file system exists or can be built.
 has_frr() {
@@ -279,6 +284,7 @@ debian_13() {
 
 # RELEASE:TEST, in the order in which they run.
 guest_runs=("$frr:kernel_netns" "$frr:vrf_mode" 10.7:vrf_mode 10.7:lab)
+guest_skips=("${modeless[@]/#/--skip=}")
 guest_timeout=7200
 
 # guest_command RELEASE:TEST: sets `command`. A guest has one CPU and starts processes slowly. It determines the total time, so it
@@ -288,6 +294,7 @@ guest_command() {
   [ "$release" != "$frr" ] || release=
   command=(nice -n -10 env PEROUTER_VRF_MODE=vrf PEROUTER_LAB_FRR="$release" PEROUTER_LAB_SLOWNESS="${PEROUTER_LAB_SLOWNESS-4}"
     hack/vm/run.sh -t "$guest_timeout" -- "$(cat "$log/$name.binary")" --test-threads=1)
+  [ "$name" != lab ] || command+=("${guest_skips[@]}")
 }
 
 # vrf_begin: starts the guests, one after the other.
@@ -336,7 +343,7 @@ vrf_end() {
 requested() { [[ " ${levels[*]} " == *" $1 "* ]]; }
 
 if requested vrf-all; then
-  guest_runs=("$frr:kernel_netns" {"$frr",10.3,10.7}:{vrf_mode,lab}) levels=("${levels[@]/#vrf-all/vrf}")
+  guest_runs=("$frr:kernel_netns" {"$frr",10.3,10.7}:{vrf_mode,lab}) guest_skips=() levels=("${levels[@]/#vrf-all/vrf}")
 fi
 
 if requested kubernetes || requested docker || requested docker-all; then builds_begin; fi
@@ -348,7 +355,7 @@ for name in "${levels[@]}"; do
     docker-all) image ;;
     debian-13) debian_13 ;;
     frr-10.3) frr_tests 10.3 ;;
-    frr-10.7) frr_tests 10.7 "${smoke[@]}" ;;
+    frr-10.7) frr_tests 10.7 "${smoke[@]}" "${modeless[@]}" ;;
     frr-10.3-all | frr-10.7-all)
       release=${name%-all}
       frr_tests "${release#frr-}" lab

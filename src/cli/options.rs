@@ -177,7 +177,11 @@ impl ApiOptions {
                 let file = kube::config::Kubeconfig::read_from(path)?;
                 Ok(kube::Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default()).await?)
             }
-            None => kube::Config::infer().await.context("no API server configured: set --kubeconfig"),
+            None => kube::Config::infer().await.map_err(|error| {
+                // Its causes repeat each other.
+                let cause = std::error::Error::source(&error).unwrap_or(&error);
+                anyhow::anyhow!("no API server is configured: {cause}: set --kubeconfig or KUBECONFIG")
+            }),
         }
     }
 }
