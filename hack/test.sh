@@ -174,14 +174,15 @@ netns() {
   level "netns, FRR $frr: bench" cargo test --bench lab -- N=1,10 ROUTES=1,1000 MACS=100 RUNS=1 IDLE=5
 }
 
-# Demo, add, edit, remove, restart, isolation, and what two releases need.
-smoke=(lab::idempotence lab::isolation lab::l3vni_add_delete lab::l3vni_edits lab::restart lab::router_upgrade lab::service)
+# Demo, add, edit, remove, restart, isolation, and what only this release has or two releases need.
+smoke=(lab::graceful_restart lab::idempotence lab::ipv6_vtep lab::isolation lab::l3vni_add_delete lab::l3vni_edits lab::restart
+  lab::router_upgrade lab::service)
 
-# Scenarios of sessions, policies of bgpd, commands and findings: how the kernel separates VRFs makes no difference. With 10.7 they run
-# in netns mode, natively; in the guest, which takes three times as long, only `vrf-all` runs them.
-modeless=(lab::aggregates lab::broken_fabrics lab::documentation lab::ebgp_ibgp lab::filters lab::from_host lab::injection
-  lab::metallb_advanced lab::monitoring lab::password_rotation lab::read_only_commands lab::rejection lab::route_targets
-  lab::session_options lab::two_processes)
+# Scenarios of policies of bgpd, commands and findings, which do not depend on how the kernel separates VRFs. With 10.7 they run in
+# netns mode, natively; in the guest, which takes three times as long, only `vrf-all` runs them.
+modeless=(lab::broken_fabrics::a_default_route lab::broken_fabrics::each_fault_of_the_fabric lab::broken_fabrics::without_controller
+  lab::documentation lab::ebgp_ibgp lab::filters lab::from_host lab::metallb_advanced lab::monitoring lab::read_only_commands
+  lab::rejection lab::route_targets lab::two_processes)
 
 # has_frr RELEASE LEVEL: whether its root file system exists or can be built.
 has_frr() {
@@ -304,10 +305,9 @@ vrf_begin() {
   for release in 10.7 $(printf '%s\n' "${guest_runs[@]%%:*}" | sort -u); do
     has_frr "$release" "vrf, FRR $release" || return
   done
-  # Alerts are fired by it.
+  # It fires alerts in the lab, where its absence is an error only with CI=true.
   if ! reason=$(hack/prometheus.sh 2>&1); then
-    missing "vrf" "$(tail -n 1 <<<"$reason")"
-    return
+    echo "test.sh: alerts are not fired in the guest: $(tail -n 1 <<<"$reason")" >&2
   fi
   for name in $(printf '%s\n' "${guest_runs[@]#*:}" | sort -u); do
     if ! binary "$name" >"$log/$name.binary" || [ ! -s "$log/$name.binary" ]; then

@@ -67,7 +67,7 @@ pub struct Devices {
     pub l3vnis: usize,
     /// Further L3VNIs, not in the configuration yet, whose devices are created before the measurement.
     pub later: usize,
-    /// L2VNIs, for which FRR needs no configuration.
+    /// L2VNIs.
     pub segments: Vec<Segment>,
 }
 

@@ -17,8 +17,8 @@ use crate::testbed::{TYPE5_EACH, Testbed, settle};
 
 /// The segment: its subnet has room for all workloads.
 const SEGMENT: Segment = Segment { number: 1, prefix_length: 16 };
-/// The routes without workloads: those of an L3VNI, and one Type-3.
-const BASE: usize = TYPE5_EACH + 1;
+/// The routes without workloads: those of an L3VNI, one Type-3, and the subnet of the segment.
+const BASE: usize = TYPE5_EACH + 2;
 /// Type-2 routes of a workload: of its MAC address, and of that with its IP address.
 const TYPE2_EACH: usize = 2;
 /// The kernel verifies each workload about every 30 s.
@@ -72,7 +72,7 @@ fn with_perouter(
     testbed.write_objects(1)?;
     testbed.write_segment(SEGMENT)?;
     let (perouter, start) = Perouter::start(testbed)?;
-    testbed.await_segments(1, 1, &start)?;
+    testbed.await_segments(1, 1, 1, &start)?;
     perouter.await_ready()?;
     let configuration = Configuration::of(testbed.node()?, &mut perouter.frr()?, SOCKETS)?;
     let crowd = Crowd::attach(testbed.node()?, SEGMENT)?;
@@ -115,7 +115,7 @@ fn without_perouter(
     settle();
     let devices = Devices { l3vnis: 1, segments: vec![SEGMENT], ..Devices::default() };
     let (baseline, built) = Baseline::start(testbed, mode, configuration, devices)?;
-    testbed.await_segments(1, 1, &built.start)?;
+    testbed.await_segments(1, 1, 1, &built.start)?;
     let crowd = Crowd::attach(testbed.node()?, SEGMENT)?;
     settle();
     let start = crowd.speak(count)?;

@@ -1,5 +1,5 @@
 //! N L2VNIs beside as many L3VNIs: cold start, one L2VNI added and removed, passes with nothing to do, memory; beside FRR alone, which
-//! needs no configuration for an L2VNI, only its devices.
+//! gets the devices of the L2VNI that is added, without its subnet.
 
 use perouter::types::VrfMode;
 
@@ -52,7 +52,7 @@ pub fn measure(
             testbed.write_segment(Segment::new(number))?;
         }
         let (perouter, start) = Perouter::start(testbed)?;
-        found.cold[0].push(testbed.await_segments(size + 1, size, &start)?);
+        found.cold[0].push(testbed.await_segments(size + 1, size, size, &start)?);
         perouter.await_ready()?;
         repeat(
             &mut found,
@@ -89,13 +89,13 @@ fn add_and_remove(
     settle();
     let (steal, start) = (StealTime::from_now()?, Moment::now());
     testbed.write_segment(segment)?;
-    let took = testbed.await_segments(size + 1, size + 1, &start)?;
+    let took = testbed.await_segments(size + 1, size + 1, size + 1, &start)?;
     found.add[0].push_with_steal(steal.share()?, took);
     found.pass.push(perouter.pass_after(&start)?.ms);
     settle();
     let (steal, start) = (StealTime::from_now()?, Moment::now());
     testbed.remove_segment(segment)?;
-    let took = testbed.await_segments(size + 1, size, &start)?;
+    let took = testbed.await_segments(size + 1, size, size, &start)?;
     found.remove[0].push_with_steal(steal.share()?, took);
     Ok(())
 }
@@ -111,7 +111,7 @@ fn without_perouter(
     let segments = (1..=size).map(Segment::new).collect();
     let devices = Devices { l3vnis: size + 1, later: 0, segments };
     let (mut baseline, built) = Baseline::start(testbed, mode, configuration, devices)?;
-    found.cold[1].push(testbed.await_segments(size + 1, size, &built.start)?);
+    found.cold[1].push(testbed.await_segments(size + 1, size, size, &built.start)?);
     let segment = Segment::new(size + 1);
     repeat(
         found,
@@ -120,11 +120,12 @@ fn without_perouter(
         |found, _| {
             settle();
             let (steal, start) = (StealTime::from_now()?, baseline.add_segment(segment)?);
-            let took = testbed.await_segments(size + 1, size + 1, &start)?;
+            // Its subnet is not in the configuration.
+            let took = testbed.await_segments(size + 1, size + 1, size, &start)?;
             found.add[1].push_with_steal(steal.share()?, took);
             settle();
             let (steal, start) = (StealTime::from_now()?, baseline.remove_segment(segment)?);
-            let took = testbed.await_segments(size + 1, size, &start)?;
+            let took = testbed.await_segments(size + 1, size, size, &start)?;
             found.remove[1].push_with_steal(steal.share()?, took);
             Ok(())
         },

@@ -245,9 +245,15 @@ impl Testbed {
         self.await_routes(wanted, start, |_| true)
     }
 
-    /// The same where as many of them as there are L2VNIs are the Type-3 routes of those.
-    pub fn await_segments(&mut self, l3vnis: usize, l2vnis: usize, start: &Moment) -> anyhow::Result<f64> {
-        self.await_routes(l3vnis * TYPE5_EACH + l2vnis, start, |leaf| leaf.type3_of_segments() == l2vnis)
+    /// The same where each L2VNI has a Type-3 route, and where they are `routed` the Type-5 route of its gateway subnet.
+    pub fn await_segments(
+        &mut self,
+        l3vnis: usize,
+        l2vnis: usize,
+        routed: usize,
+        start: &Moment,
+    ) -> anyhow::Result<f64> {
+        self.await_routes(l3vnis * TYPE5_EACH + l2vnis + routed, start, |leaf| leaf.type3_of_segments() == l2vnis)
     }
 
     fn await_routes(

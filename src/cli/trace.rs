@@ -29,6 +29,7 @@ use crate::frr::show::type5::Type5Route;
 use crate::frr::show::vni::{VniState, VniType};
 use crate::kernel::segment_ports::SegmentPort;
 use crate::kernel::{host_routes, netns};
+use crate::names::{OwnedName, Role};
 use crate::runtime::Runtime;
 use crate::types::{Family, Vni, VrfName};
 
@@ -80,6 +81,9 @@ pub async fn read(runtime: &Runtime, query: &TraceQuery) -> anyhow::Result<Vec<V
     for address in [Some(query.to), query.from].into_iter().flatten() {
         check_address(address)?;
     }
+    if let Some(from) = query.from.filter(|from| from.is_ipv4() != query.to.is_ipv4()) {
+        anyhow::bail!("{from} and {} have different address families: no packet goes from one to the other", query.to);
+    }
     let mut reader = TraceReader::new(runtime, query.clone()).await?;
     let mut traces = Vec::new();
     let mut known = Vec::new();
@@ -108,7 +112,9 @@ fn check_address(address: IpAddr) -> anyhow::Result<()> {
             "{address} is a link-local address, which no route leads to: trace a routed address, or see `perouter macs VNI`"
         );
     }
-    if address.is_multicast() || address.is_unspecified() || address.is_loopback() {
+    let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    let is_mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+    if address.is_multicast() || address.is_unspecified() || address.is_loopback() || is_broadcast || is_mapped {
         anyhow::bail!("{address} is not the address of a host in a VRF: trace a unicast address");
     }
     Ok(())
@@ -209,12 +215,20 @@ impl TraceReader {
             let covering = routes.into_iter().filter(|route| route.prefix.contains(&address));
             filtered.extend(covering.map(|route| (session.peer.clone(), route)));
         }
+        let gateways = self.gateways(vrf);
         let best = matched.iter().flat_map(|found| &found.paths).filter(|path| path.best);
+        // More specific than the subnet of a segment, which the router itself advertises.
+        let subnet = prefix.filter(|prefix| gateways.values().flatten().any(|gateway| gateway.trunc() == *prefix));
         let of_fabric = best.clone().any(|path| path.origin == Origin::Fabric);
         let vteps: BTreeSet<IpAddr> = best.clone().flat_map(|path| path.next_hops.iter().copied()).collect();
         let workload = self.workload(address, vrf).await?;
-        let unused =
-            if best.count() > 0 || workload.is_some() { vec![] } else { self.not_in_use(vrf, address).await? };
+        let is_routed = best.count() > 0 && subnet.is_none();
+        let unused = if is_routed || workload.is_some() {
+            vec![]
+        } else {
+            let longer_than = subnet.map(|subnet| subnet.prefix_len());
+            self.not_in_use(vrf, address, longer_than).await?
+        };
         Ok(TraceFacts {
             vrf: vrf.clone(),
             vni,
@@ -227,8 +241,9 @@ impl TraceReader {
             filtered,
             unused,
             workload,
-            gateways: self.gateways(vrf),
+            gateways,
             segment_ports: self.segment_ports.clone(),
+            in_underlay: self.covering(address).map(|(prefix, _)| *prefix).filter(|prefix| prefix.prefix_len() > 0),
             from_workload: false,
             links: Some(self.links.clone()),
             underlay: of_fabric.then(|| vteps.into_iter().map(|vtep| (vtep, self.to_vtep(vtep))).collect()),
@@ -250,14 +265,22 @@ impl TraceReader {
 
     /// The addresses of the bridges of the L2 segments of the VRF.
     fn gateways(&self, vrf: &VrfName) -> BTreeMap<Vni, Vec<IpNet>> {
-        let is_segment = |state: &VniState| state.vni_type == VniType::L2 && state.vrf == vrf.as_str();
-        let segments = self.vnis.iter().filter(|(_, state)| is_segment(state));
-        let addresses = |state: &VniState| self.links.get(state.svi.as_ref()?).map(|bridge| bridge.addresses.clone());
-        segments.filter_map(|(vni, state)| Some((*vni, addresses(state)?))).collect()
+        let segments = self.vnis.iter().filter(|(_, state)| state.vni_type == VniType::L2);
+        // zebra has the VRF of a segment only while its bridge is up.
+        let addresses = |vni: Vni| {
+            let bridge = self.links.get(&OwnedName::Vni(Role::Bridge, vni).to_string())?;
+            (bridge.vrf == vrf.as_str()).then(|| bridge.addresses.clone())
+        };
+        segments.filter_map(|(vni, _)| Some((*vni, addresses(*vni)?))).collect()
     }
 
     /// Why routes of the fabric to the address are not in use in a VRF.
-    async fn not_in_use(&mut self, vrf: &VrfName, address: IpAddr) -> anyhow::Result<Vec<Finding>> {
+    async fn not_in_use(
+        &mut self,
+        vrf: &VrfName,
+        address: IpAddr,
+        longer_than: Option<u8>,
+    ) -> anyhow::Result<Vec<Finding>> {
         let all = if let Some(all) = self.all.take() {
             all
         } else {
@@ -268,7 +291,10 @@ impl TraceReader {
             AllFacts { facts, type5 }
         };
         let AllFacts { facts, type5 } = self.all.insert(all);
-        let covering = type5.iter().filter(|route| route.prefix.contains(&address)).cloned().collect();
+        let covers = |route: &&Type5Route| {
+            route.prefix.contains(&address) && longer_than.is_none_or(|length| route.prefix.prefix_len() > length)
+        };
+        let covering = type5.iter().filter(covers).cloned().collect();
         let mut facts = Facts { type5: Some(covering), ..facts.clone() };
         facts.vnis.retain(|_, state| state.vrf == vrf.as_str());
         let found = check::of_address(address, &facts);
@@ -277,8 +303,12 @@ impl TraceReader {
 
     /// The next hops of the longest match of the underlay.
     fn to_vtep(&self, vtep: IpAddr) -> Vec<String> {
-        let covering = self.underlay.iter().filter(|(prefix, _)| prefix.contains(&vtep));
-        covering.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, hops)| hops.clone()).unwrap_or_default()
+        self.covering(vtep).map(|(_, hops)| hops.clone()).unwrap_or_default()
+    }
+
+    fn covering(&self, address: IpAddr) -> Option<(&IpNet, &Vec<String>)> {
+        let covering = self.underlay.iter().filter(|(prefix, _)| prefix.contains(&address));
+        covering.max_by_key(|(prefix, _)| prefix.prefix_len())
     }
 }
 
@@ -368,6 +398,8 @@ mod tests {
             ("ff02::1", "unicast address"),
             ("127.0.0.1", "unicast address"),
             ("::", "unicast address"),
+            ("255.255.255.255", "unicast address"),
+            ("::ffff:10.0.0.1", "unicast address"),
         ] {
             let error = check_address(address.parse().unwrap()).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");

@@ -14,7 +14,7 @@ use super::vtep::Vteps;
 use crate::frr::model::PrefixListEntry;
 use crate::frr::release::Release;
 use crate::kernel::model::{HostNetwork, ObservedNics};
-use crate::types::{Secret, VrfName};
+use crate::types::{Family, IfName, Secret, VrfName};
 
 /// The passwords of Secrets; `Err` is the message why one is not available. A message and not an error type, since snapshots are
 /// compared and stored on disk.
@@ -38,7 +38,18 @@ pub struct NodeContext<'a> {
     /// The accepted object that connects the node to the fabric, and the VTEPs that it provides.
     pub fabric: Option<(&'a ObjectRef, &'a Vteps)>,
     /// The IP-VRFs of accepted objects in which others may have a segment.
-    pub routing_domains: &'a BTreeMap<ObjectRef, VrfName>,
+    pub routing_domains: &'a BTreeMap<ObjectRef, RoutingDomain>,
+}
+
+/// An IP-VRF in which other objects may have a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoutingDomain {
+    /// Its name.
+    pub vrf: VrfName,
+    /// VRF device of the host in which the host installs its routes; `None`: the main table.
+    pub host_vrf: Option<IfName>,
+    /// Address families of its host sessions.
+    pub sessions: BTreeSet<Family>,
 }
 
 /// Whether a version of an object is in force on the node, the one that has the strongest claim first.

@@ -31,7 +31,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
 
-use self::check::{Check, NodeContext};
+use self::check::{Check, NodeContext, RoutingDomain};
 use self::claim::Claim;
 use self::definition::{Expectation, Fabric, KindSpec, KindValid, NodeFacts};
 use self::list::for_each_kind;
@@ -39,7 +39,6 @@ use self::note::Note;
 use crate::frr::model::RouterConfig;
 use crate::kernel::model::KernelState;
 use crate::scope::Scope;
-use crate::types::VrfName;
 
 pub use bgp::{BfdSettings, EbgpMultiHop, GracefulRestartSettings, PrefixRule, SecretKeyRef};
 pub use l2vni::{L2VNI, L2VNISpec};
@@ -173,7 +172,7 @@ macro_rules! declare_dispatch {
             }
 
             /// The IP-VRF in which objects of later kinds may have a segment; `None` if the object has none.
-            pub fn routing_domain(&self) -> Option<&VrfName> {
+            pub fn routing_domain(&self) -> Option<RoutingDomain> {
                 match self {
                     $(Self::$kind(valid) => valid.routing_domain(),)*
                 }

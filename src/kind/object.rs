@@ -134,6 +134,14 @@ pub struct Rejection {
     pub message: String,
 }
 
+impl Rejection {
+    /// Adds to the message that a version of the object stays in force, such as `last accepted version`.
+    pub fn add_version_in_force(&mut self, version: &str) {
+        let link = if self.message.ends_with('?') { " The" } else { "; the" };
+        self.message = format!("{}{link} {version} stays in force", self.message);
+    }
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(at) = &self.location {

@@ -9,33 +9,41 @@ use serde_json::Value;
 
 use super::{NodeFacts, Plan, plan_beside};
 use crate::kind::Spec;
-use crate::kind::object::{Location, ObjectRef, Rejection};
+use crate::kind::object::{Kind, Location, ObjectRef, Rejection};
 use crate::snapshot::{Object, Snapshot};
 
 /// The last accepted version of every object that still exists.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LastAccepted(BTreeMap<ObjectRef, Object>);
 
-/// Plans the snapshot, with the objects that the plan rejects replaced by their last accepted versions. (Objects that the source
-/// rejects are replaced by the source: only it knows which objects a broken file had.) The rejections are those of the snapshot
-/// as it is, and say which objects stay in force.
+/// Plans the snapshot, with the objects that the plan rejects replaced by their last accepted versions, and those that the source
+/// rejects without a version of its own, as after a restart. The rejections are those of the snapshot as it is, and say which objects
+/// stay in force.
 pub fn plan_with_last_accepted(snapshot: &Snapshot, facts: &NodeFacts, accepted: &mut LastAccepted) -> Plan {
     let first = plan_beside(snapshot, facts, &accepted.0);
     let by_source: BTreeSet<&Rejection> = snapshot.rejected.iter().collect();
+    let of_source: BTreeSet<&ObjectRef> = by_source.iter().map(|rejection| &rejection.object).collect();
     let by_plan = first.rejected.iter().filter(|rejection| !by_source.contains(rejection));
-    let Some(substituted) = accepted.substitute(snapshot, by_plan) else {
+    let replaced: BTreeSet<&ObjectRef> = by_plan.map(|rejection| &rejection.object).collect();
+    let unreadable = accepted.unreadable(snapshot);
+    let Some(substituted) = accepted.substitute(snapshot, replaced.into_iter().chain(unreadable.iter())) else {
         accepted.record(snapshot, &first);
         return first;
     };
     let mut result = plan_beside(&substituted, facts, &accepted.0);
     accepted.record(&substituted, &result);
-    let in_force =
-        |rejection: &Rejection| result.objects.contains_key(&rejection.object) && !by_source.contains(rejection);
+    let in_force = |rejection: &Rejection| {
+        let is_replaced = !by_source.contains(rejection) || unreadable.contains(&rejection.object);
+        is_replaced && result.objects.contains_key(&rejection.object)
+    };
     let mut rejected = first.rejected;
-    // An object that depends on a replaced one is no longer rejected.
-    rejected.retain(|rejection| !in_force(rejection) || accepted.differs(snapshot, &rejection.object));
+    // An object that depends on a replaced one is no longer rejected. Of one that the source rejects, the plan has a former version.
+    rejected.retain(|rejection| {
+        let is_present = by_source.contains(rejection) || !of_source.contains(&rejection.object);
+        is_present && (!in_force(rejection) || accepted.differs(snapshot, &rejection.object))
+    });
     for rejection in rejected.iter_mut().filter(|rejection| in_force(rejection)) {
-        rejection.message.push_str("; the last accepted version stays in force");
+        rejection.add_version_in_force("last accepted version");
     }
     result.rejected = rejected;
     result
@@ -79,10 +87,24 @@ impl LastAccepted {
         saved.into_iter().map(read).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The snapshot with each rejected object replaced by its last accepted version; `None` if there is nothing to replace.
-    fn substitute<'a>(&self, snapshot: &Snapshot, rejected: impl Iterator<Item = &'a Rejection>) -> Option<Snapshot> {
-        let rejected: BTreeSet<&ObjectRef> = rejected.map(|rejection| &rejection.object).collect();
-        let known: Vec<_> = rejected.into_iter().filter_map(|object| self.0.get_key_value(object)).collect();
+    /// The objects of which the source has no valid version, though they are there: those that it rejects, and all of a file with a
+    /// document that cannot be read, which may be any of them.
+    fn unreadable(&self, snapshot: &Snapshot) -> BTreeSet<ObjectRef> {
+        let is_rejected = |object: &ObjectRef, found: &Object| {
+            let file = found.location.as_ref().map(|location| &location.file);
+            snapshot.rejected.iter().any(|rejection| {
+                let is_in_file =
+                    || file.is_some() && rejection.location.as_ref().map(|location| &location.file) == file;
+                rejection.object == *object || rejection.object.kind == Kind::Document && is_in_file()
+            })
+        };
+        let missing = self.0.iter().filter(|(object, _)| !snapshot.objects.contains_key(*object));
+        missing.filter(|(object, found)| is_rejected(object, found)).map(|(object, _)| object.clone()).collect()
+    }
+
+    /// The snapshot with each of these objects replaced by its last accepted version; `None` if there is nothing to replace.
+    fn substitute<'a>(&self, snapshot: &Snapshot, objects: impl Iterator<Item = &'a ObjectRef>) -> Option<Snapshot> {
+        let known: Vec<_> = objects.filter_map(|object| self.0.get_key_value(object)).collect();
         if known.is_empty() {
             return None;
         }

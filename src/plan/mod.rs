@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::frr::model::RouterConfig;
 use crate::kernel::model::KernelState;
-use crate::kind::check::{NodeContext, Standing};
+use crate::kind::check::{NodeContext, RoutingDomain, Standing};
 use crate::kind::definition::{Expectation, Fabric};
 use crate::kind::note::Note;
 use crate::kind::object::{Kind, ObjectRef, Reason, Rejection};
@@ -108,7 +108,7 @@ struct Planner<'a> {
     facts: &'a NodeFacts,
     in_force: &'a BTreeMap<ObjectRef, Object>,
     fabric: Option<Fabric>,
-    routing_domains: BTreeMap<ObjectRef, VrfName>,
+    routing_domains: BTreeMap<ObjectRef, RoutingDomain>,
     accepted: Vec<(&'a ObjectRef, Valid)>,
     claims: Claims<'a>,
     rejected: Vec<Rejection>,
@@ -178,7 +178,7 @@ impl<'a> Planner<'a> {
         }
         self.claims.add(claimant, claims);
         self.fabric = self.fabric.take().or_else(|| valid.fabric(object, self.facts));
-        self.routing_domains.extend(valid.routing_domain().map(|vrf| (object.clone(), vrf.clone())));
+        self.routing_domains.extend(valid.routing_domain().map(|domain| (object.clone(), domain)));
         self.accepted.push((object, valid));
         Ok(())
     }

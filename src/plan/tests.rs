@@ -7,7 +7,7 @@ use crate::kernel::model::{HostNetwork, LinkKind, NicFacts};
 use crate::kind::Spec;
 use crate::kind::note::{Loss, Note};
 use crate::kind::{L3VNISpec, LocalCidr, UnderlaySpec};
-use crate::snapshot::NodeIdentity;
+use crate::snapshot::{Location, NodeIdentity};
 use crate::types::{IfName, VrfMode};
 use proptest::prelude::*;
 use rstest::rstest;
@@ -284,6 +284,60 @@ fn the_last_accepted_version_stays_in_force_until_the_object_is_deleted() {
         plan_with_last_accepted(&snapshot(vec![]), &facts(), &mut only_underlay);
         only_underlay
     });
+}
+
+/// A rejection of the source.
+fn unreadable(object: ObjectRef, file: &str) -> Rejection {
+    let location = Some(Location { file: file.to_owned(), line: 9 });
+    let (field, message) = ("spec.vni".to_owned(), "is not a field: did you mean vni?".to_owned());
+    Rejection { object, reason: Reason::Invalid, location, field, message }
+}
+
+/// After a restart the source knows no valid version of an object whose file has a mistake.
+#[rstest]
+#[case::of_the_object(Kind::L3VNI, "red", "a.yaml", &["blue", "red"])]
+#[case::of_a_document_of_its_file(Kind::Document, "?", "a.yaml", &["blue", "red"])]
+#[case::of_another_file(Kind::Document, "?", "b.yaml", &["blue"])]
+#[case::of_another_object(Kind::L3VNI, "other", "a.yaml", &["blue"])]
+fn an_object_that_the_source_cannot_read_any_more_stays_in_force(
+    #[case] kind: Kind,
+    #[case] name: &str,
+    #[case] file: &str,
+    #[case] expected: &[&str],
+) {
+    let (red, blue) = (l3vni("red", 100, "192.169.10.0/24"), l3vni("blue", 200, "192.169.11.0/24"));
+    let mut both = snapshot(vec![red, blue.clone()]);
+    let in_a = Location { file: "a.yaml".to_owned(), line: 1 };
+    for (_, found) in both.objects.iter_mut().filter(|(object, _)| object.name == "red") {
+        found.location = Some(in_a.clone());
+    }
+    let mut accepted = LastAccepted::default();
+    plan_with_last_accepted(&both, &facts(), &mut accepted);
+    let mut accepted = LastAccepted::from_json(&accepted.to_json().unwrap()).unwrap();
+    let namespace = both.objects.keys().next().unwrap().namespace.clone();
+    let mut mistake = snapshot(vec![blue]);
+    mistake.rejected.push(unreadable(ObjectRef::new(kind, namespace, name), file));
+    for _ in 0..2 {
+        let found = plan_with_last_accepted(&mistake, &facts(), &mut accepted);
+        assert_eq!(vrfs(&found), expected);
+        let message = &found.rejected[0].message;
+        let stays = message.ends_with("did you mean vni? The last accepted version stays in force");
+        assert_eq!((found.rejected.len(), stays), (1, name == "red"), "{message}");
+    }
+}
+
+/// The source has the version before as the last valid one, which is in no file any more.
+#[test]
+fn a_version_that_is_replaced_is_not_reported_once_more() {
+    let mut accepted = LastAccepted::default();
+    let (red, blue) = (l3vni("red", 100, "192.169.10.0/24"), l3vni("blue", 200, "192.169.11.0/24"));
+    plan_with_last_accepted(&snapshot(vec![red.clone(), blue]), &facts(), &mut accepted);
+    let mut mistake = snapshot(vec![red, l3vni("blue", 100, "192.169.11.0/24")]);
+    let blue = mistake.objects.keys().find(|object| object.name == "blue").unwrap().clone();
+    mistake.rejected.push(unreadable(blue, "a.yaml"));
+    let found = plan_with_last_accepted(&mistake, &facts(), &mut accepted);
+    assert_eq!(reasons(&found), [("blue".into(), Reason::Invalid, "spec.vni".into())]);
+    assert_eq!(vrfs(&found), ["blue", "red"]);
 }
 
 #[test]

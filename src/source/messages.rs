@@ -6,7 +6,6 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value;
 
 use super::yaml::join_path;
-use crate::kind::object::ObjectRef;
 
 /// Violations of an object that are reported, at most.
 pub(crate) const MAX_VIOLATIONS: usize = 50;
@@ -15,12 +14,6 @@ const MAX_SHOWN: usize = 100;
 
 /// How the message of a field that does not exist begins.
 pub const NO_FIELD: &str = "is not a field";
-
-/// The message of an object that is invalid now, while its last valid version stays in force.
-pub(crate) fn with_last_valid(message: &str, object: &ObjectRef) -> String {
-    let kept = format!("last valid version of {object} stays in force");
-    if message.ends_with('?') { format!("{message} The {kept}") } else { format!("{message}; the {kept}") }
-}
 
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -29,7 +29,7 @@ const CAPABILITIES: [(&str, u64); 13] = [
 
 #[test]
 fn the_example_works_with_pods_of_the_image() {
-    let Some(mut lab) = cluster("docker", &Setup::example(), &[]) else { return };
+    let Some(mut lab) = cluster("docker", &Setup::example().with_leaf_b(), &[]) else { return };
     step("kubectl apply -k deploy/", || lab.cluster.install_router().unwrap());
     processes_are_confined_as_their_manifest_says(&lab);
     step("MetalLB", || lab.cluster.install_metallb().unwrap());

@@ -41,7 +41,7 @@ impl ClusterFixture {
     /// Deploys the fabric, starts the cluster, installs perouter from `deploy/`, whose Pods are processes. `None` without root or
     /// the programs.
     pub fn start(name: &str) -> Option<Self> {
-        let mut lab = Self::without_router(name, &Setup::example(), BTreeMap::new())?;
+        let mut lab = Self::without_router(name, &Setup::example().with_leaf_b(), BTreeMap::new())?;
         step("kubectl apply -k deploy/", || lab.cluster.install_router().unwrap());
         Some(lab)
     }

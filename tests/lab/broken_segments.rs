@@ -62,6 +62,8 @@ fn faults_of_a_segment_are_found_and_named() {
     assert_eq!(found.what, "bridge pods of L2VNI 110 is down: its workloads reach nothing");
     assert_eq!(found.object.map(|object| object.name), Some("layer2".to_owned()));
     until_true("the condition", || fixture.has_condition(("Degraded", "CheckFailed")));
+    let trace = fixture.routers[0].perouter(&["trace", "10.110.0.11", "--vrf", "red"]);
+    assert!(trace.code == Some(1) && trace.stdout.contains("bridge pods of L2VNI 110 is down"), "{trace:?}");
     set_link(&one, &["pods", "up"]);
     await_clean(&fixture);
     until_true("the condition", || fixture.has_condition(("Degraded", "AsExpected")));
@@ -82,11 +84,18 @@ fn faults_of_a_segment_are_found_and_named() {
 fn traced(fixture: &Fixture) {
     for (address, code, words) in [
         ("10.110.0.1", 0, "10.110.0.1 is the gateway of L2VNI 110"),
-        ("10.110.0.99", 1, "no node knows a workload with 10.110.0.99 in L2VNI 110 (10.110.0.0/24)"),
+        ("10.110.0.99", 0, "no node knows a workload with 10.110.0.99 in L2VNI 110 (10.110.0.0/24)"),
         ("2001:db8:110::1", 0, "2001:db8:110::1 is the gateway of L2VNI 110"),
         ("10.110.0.11", 0, "10.110.0.11, behind this node in L2VNI 110"),
         ("10.110.0.12", 0, "behind VTEP 100.65.0.2"),
         ("fe80::1", 2, "fe80::1 is a link-local address"),
+        ("192.169.10.1", 0, "192.169.10.1 is the router's own address on pe-100"),
+        ("192.169.10.2", 0, "192.169.10.2/32 is the router's own: the host of this node in its session"),
+        ("192.169.10.3", 0, "behind VTEP 100.65.0.2"),
+        ("192.169.10.77", 1, "no node advertises a host with 192.169.10.77"),
+        ("192.169.10.255", 1, "192.169.10.255 is the broadcast address of 192.169.10.0/24"),
+        ("100.65.0.1", 1, "100.65.0.1 is the VTEP of this node"),
+        ("100.64.0.1", 1, "100.64.0.1 is in 100.64.0.1/32 of the underlay"),
     ] {
         let trace = fixture.routers[0].perouter(&["trace", address, "--vrf", "red"]);
         let all = format!("{}{}", trace.stdout, trace.stderr);

@@ -60,6 +60,18 @@ pub fn vrf_exists(node: &Node, vrf: &str) -> bool {
         || links.get(ROUTER_NETNS).is_some_and(|links| links.contains(vrf))
 }
 
+/// Has a leaf drop what it has for a prefix in a VRF, except where a longer one matches.
+pub fn blackhole_at_leaf(leaf: &Node, vrf: &str, prefix: &str) {
+    let family = if prefix.contains(':') { "-6" } else { "-4" };
+    let route = ["ip", family, "route", "add", "blackhole", prefix, "metric", "1"];
+    if exists(leaf, &format!("/run/netns/{vrf}")) {
+        let netns = format!("--net=/run/leaf-vrf/{vrf}");
+        leaf.check(&[&["nsenter", &netns][..], &route].concat()).unwrap();
+    } else {
+        leaf.check(&[&route[..], &["vrf", vrf]].concat()).unwrap();
+    }
+}
+
 /// Next hops of a route in the kernel table of a leaf's VRF.
 pub fn leaf_next_hops(leaf: &Node, vrf: &str, prefix: &str) -> BTreeSet<String> {
     let family = if prefix.contains(':') { "-6" } else { "-4" };

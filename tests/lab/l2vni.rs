@@ -1,8 +1,10 @@
 //! Segments over two nodes, with Pods on the bridges of the hosts: what reaches what.
 
+use std::time::Duration;
+
 use perouter_lab::node::Node;
 
-use super::fabric::{ping, reachable};
+use super::fabric::{ping, reachable, type5_of};
 use super::fixture::{Fixture, NODES, RED, SETTLE, Setup, until, until_true};
 use super::kernel_state::{host_next_hops, in_router, in_vrf};
 use super::pod::{Pod, mtu};
@@ -108,7 +110,7 @@ fn pods_of_a_vrf_reach_each_other_over_two_nodes_and_no_others() {
     }
 
     services(&fixture, &[&a1, &a2]);
-    never_heard(&fixture, &b2);
+    never_sent(&fixture, &b2);
     attached(&fixture);
     bridges_keep_their_mac_address(&fixture);
     isolated(&fixture, &a1, &c1);
@@ -132,11 +134,18 @@ fn services(fixture: &Fixture, pods: &[&Pod]) {
 
 /// A Pod that has never sent a packet with its address is reached from behind a leaf without the L2VNI, and from another segment of
 /// another node.
-fn never_heard(fixture: &Fixture, b2: &Pod) {
+fn never_sent(fixture: &Fixture, b2: &Pod) {
     let silent = pod(fixture.node(NODES[0]), "silent", 110, 77);
     let leaf = fixture.node("leafA");
     let routes = || leaf.check(&["vtysh", "-c", "show bgp l2vpn evpn route type macip json"]).unwrap();
-    assert!(!routes().contains("10.110.0.77"), "{}", routes());
+    // What it sends when its link comes up has no such address.
+    std::thread::sleep(Duration::from_secs(2));
+    for known in
+        fixture.routers.iter().map(|router| router.perouter(&["macs", "110", "-o", "json"]).stdout).chain([routes()])
+    {
+        assert!(known.contains("10.110.0.11"), "{known}");
+        assert!(!known.contains("10.110.0.77") && !known.contains("2001:db8:110::77"), "{known}");
+    }
     let host = fixture.node("hostA_red");
     until("the silent Pod at hostA_red", SETTLE, || (ping(host, "10.110.0.77") > 0).then_some(()));
     until_true("its MAC/IP route on leafA", || routes().contains("10.110.0.77"));
@@ -247,6 +256,14 @@ fn the_fabric_gets_mac_and_multicast_routes() {
         counts.iter().all(|counts| counts.local >= 1 && counts.remote == 0).then_some(())
     });
 
+    // The subnet is a route of the IP-VRF.
+    fixture.await_type5("10.110.0.0/24", 100);
+    let subnet = &type5_of(fixture.node("leafA"), "10.110.0.0/24")[0];
+    assert_eq!(
+        (&subnet.route_targets[..], subnet.router_mac.as_str()),
+        (&["64514:100".to_owned()][..], "02:00:64:41:00:01")
+    );
+
     // Other route targets, edited in place: the segment keeps its links.
     let before = node.check(&["ip", "-j", "link", "show", "br-hs-110"]).unwrap();
     let targets = "  routeTargets: {import: ['64514:110', '65000:1'], export: ['65000:1']}\n";
@@ -268,6 +285,12 @@ fn the_fabric_gets_mac_and_multicast_routes() {
     fixture.routers[0].await_ready(&[100, 110, 200]);
     let plan = fixture.routers[0].plan();
     assert!(plan.stdout.contains("0 kernel operations, 0 FRR lines"), "{}{}", plan.stdout, plan.stderr);
+    // The subnet is withdrawn with the segment, from the fabric and from the host.
+    let host = fixture.hosts[0].node();
+    until_true("the subnet at the host", || !host_next_hops(host, "10.110.0.0/24").is_empty());
+    fixture.remove("layer2.yaml");
+    fixture.await_type5_from("10.110.0.0/24", 100, &[]);
+    until_true("no subnet at the host", || host_next_hops(host, "10.110.0.0/24").is_empty());
 }
 
 fn leaf_detail(fixture: &Fixture) -> String {

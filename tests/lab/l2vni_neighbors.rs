@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::fabric::ping;
 use super::fixture::{Fixture, NODES, SETTLE, Setup, scaled, until, until_true};
-use super::kernel_state::in_vrf;
+use super::kernel_state::{blackhole_at_leaf, in_vrf};
 use super::l2vni::{l2vni, pod, routed, with_l2vni};
 use super::pod::Pod;
 use super::router::Router;
@@ -94,10 +94,19 @@ fn advertised(fixture: &Fixture, node: &Node, vtep: &str) -> Pod {
     silent
 }
 
+/// A lab whose leafA finds workloads by their MAC/IP routes alone: by the subnet of the gateway, a packet finds a workload without one.
+fn start(name: &str, nodes: &[usize]) -> Option<Fixture> {
+    let fixture = Fixture::start_with(name, nodes, &layer2())?;
+    fixture.routers.iter().for_each(|router| router.await_ready(&VNIS));
+    for subnet in ["10.110.0.0/24", "2001:db8:110::/64"] {
+        blackhole_at_leaf(fixture.node("leafA"), "red", subnet);
+    }
+    Some(fixture)
+}
+
 #[test]
 fn a_silent_pod_stays_in_the_fabric_and_one_that_is_gone_leaves_it() {
-    let Some(fixture) = Fixture::start_with("l2vni-silent", &[0], &layer2()) else { return };
-    fixture.routers[0].await_ready(&VNIS);
+    let Some(fixture) = start("l2vni-silent", &[0]) else { return };
     let node = fixture.node(NODES[0]).clone();
     let vtep = fixture.routers[0].vtep();
     advertised(&fixture, &node, &vtep);
@@ -138,8 +147,7 @@ fn a_silent_pod_stays_in_the_fabric_and_one_that_is_gone_leaves_it() {
 
 #[test]
 fn a_silent_pod_is_advertised_again_after_restarts_and_a_rebuild() {
-    let Some(mut fixture) = Fixture::start_with("l2vni-restarts", &[0, 1], &layer2()) else { return };
-    fixture.routers.iter().for_each(|router| router.await_ready(&VNIS));
+    let Some(mut fixture) = start("l2vni-restarts", &[0, 1]) else { return };
     let node = fixture.node(NODES[0]).clone();
     let vtep = fixture.routers[0].vtep();
     let silent = advertised(&fixture, &node, &vtep);
@@ -277,8 +285,7 @@ fn repaired(node: &Node, (link, on_host, how): (&str, bool, &str)) -> Duration {
 
 #[test]
 fn a_silent_pod_is_reached_within_a_second_of_the_repair_of_its_segment() {
-    let Some(fixture) = Fixture::start_with("l2vni-deletions", &[0, 1], &layer2()) else { return };
-    fixture.routers.iter().for_each(|router| router.await_ready(&VNIS));
+    let Some(fixture) = start("l2vni-deletions", &[0, 1]) else { return };
     let node = fixture.node(NODES[0]).clone();
     let vtep = fixture.routers[0].vtep();
     let silent = advertised(&fixture, &node, &vtep);
@@ -317,8 +324,7 @@ fn a_silent_pod_is_reached_within_a_second_of_the_repair_of_its_segment() {
 
 #[test]
 fn a_pod_that_moves_while_perouter_is_down_on_a_node_is_on_its_new_node_alone() {
-    let Some(mut fixture) = Fixture::start_with("l2vni-move-down", &[0, 1], &layer2()) else { return };
-    fixture.routers.iter().for_each(|router| router.await_ready(&VNIS));
+    let Some(mut fixture) = start("l2vni-move-down", &[0, 1]) else { return };
     let nodes = NODES.map(|name| fixture.node(name).clone());
     let mut pod = attach(&nodes[0]);
     speak(&pod);
@@ -343,7 +349,7 @@ fn a_pod_that_moves_while_perouter_is_down_on_a_node_is_on_its_new_node_alone() 
         fixture.routers[down].start();
         fixture.routers[down].await_ready(&VNIS);
         if down == new {
-            // Nobody knows its IP addresses any more, until it asks for its gateway.
+            // It has no MAC/IP route any more, until it sends a request for its gateway.
             for gateway in ["10.110.0.1", "2001:db8:110::1"] {
                 pod.check(&["ip", "neighbor", "delete", gateway, "dev", "eth0"]);
             }
@@ -391,8 +397,7 @@ fn first_reply(pod: &Pod, host: &str, since: Instant) -> Duration {
 
 #[test]
 fn a_pod_that_moves_is_reached_on_its_new_node_within_a_second() {
-    let Some(fixture) = Fixture::start_with("l2vni-move", &[0, 1], &layer2()) else { return };
-    fixture.routers.iter().for_each(|router| router.await_ready(&VNIS));
+    let Some(fixture) = start("l2vni-move", &[0, 1]) else { return };
     let nodes = NODES.map(|name| fixture.node(name).clone());
     let mut pod = attach(&nodes[0]);
     speak(&pod);

@@ -340,6 +340,7 @@ fn trace_facts(fault: Fault, to_service: bool) -> TraceFacts {
         workload: None,
         gateways: BTreeMap::new(),
         segment_ports: vec![],
+        in_underlay: None,
         from_workload: false,
         links: facts.links,
         underlay: Some([("100.64.0.1".parse().unwrap(), vec!["192.168.11.2 dev toswitch".into()])].into()),

@@ -58,6 +58,12 @@ pub(super) fn underlay(best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
     vteps.into_iter().map(step).collect()
 }
 
+/// A link of the router that somebody has set down.
+pub(super) fn set_down(name: &str) -> TraceStep {
+    let text = format!("{name} is set down: perouter sets it up again in its next reconcile pass");
+    TraceStep::new(TracePoint::Links, false, text).shown_by(format!("zebra: show interface {name}"))
+}
+
 /// The links between NIC and host, and the size of packets that they forward.
 pub(super) fn links(facts: &TraceFacts) -> Option<TraceStep> {
     let links = facts.links.as_ref()?;
@@ -67,8 +73,7 @@ pub(super) fn links(facts: &TraceFacts) -> Option<TraceStep> {
         .filter_map(|name| links.get_key_value(name))
         .collect();
     if let Some((name, _)) = of_vrf.iter().find(|(_, link)| !link.is_admin_up) {
-        let text = format!("{name} is set down: perouter sets it up again in its next reconcile pass");
-        return Some(TraceStep::new(TracePoint::Links, false, text).shown_by(format!("zebra: show interface {name}")));
+        return Some(set_down(name));
     }
     let used: BTreeSet<&str> = facts
         .underlay

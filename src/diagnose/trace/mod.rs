@@ -11,12 +11,14 @@ mod traced;
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::filtered::Filtered;
 use crate::frr::show::mac::WorkloadPlace;
-use crate::frr::show::route::{Match, Origin, Path, show_match, show_rib, show_type5};
-use crate::types::{Asn, Family};
+use crate::frr::show::route::{Match, Origin, Path, Type5, show_match, show_rib, show_type5};
+use crate::types::{Asn, Family, Vni};
 
-use to_fabric::{not_up, to_fabric, without_evpn};
+use to_fabric::{not_up, route_words, to_fabric, without_evpn};
 
 pub use step::{TracePoint, TraceStep};
 pub use trace_facts::{TraceFacts, TracedSession, Workload};
@@ -30,14 +32,12 @@ pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
         let (prefix, origin) = (Some(address.into()), Some(Origin::Segment));
         return Trace { prefix, origin, steps: segment::from_segment(address, workload, facts), ..empty(facts) };
     }
-    // A route that is filtered or not imported is the better reason.
-    let has_reason = !facts.filtered.is_empty() || !facts.unused.is_empty();
-    if let Some(subnet) = segment::of_subnet(address, facts).filter(|_| facts.workload.is_none() && !has_reason) {
-        let steps = vec![segment::without_workload(address, subnet, facts)];
-        return Trace { prefix: Some(subnet.1.trunc()), origin: Some(Origin::Segment), steps, ..empty(facts) };
+    if let Some(step) = of_segment(address, facts) {
+        return step;
     }
-    if let Some((prefix, step)) = router_address::of_router(address, facts).filter(|_| !has_reason) {
-        return Trace { prefix, origin: prefix.map(|_| Origin::Router), steps: vec![step], ..empty(facts) };
+    let of_router = router_address::of_router(address, facts);
+    if let Some((prefix, step)) = of_router.filter(|(prefix, _)| !has_better_reason(*prefix, facts)) {
+        return Trace { prefix, steps: vec![step], ..empty(facts) };
     }
     let Some(found) = &facts.matched else {
         return Trace { steps: vec![nothing(address, facts)], ..empty(facts) };
@@ -62,6 +62,23 @@ pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
         steps.insert(0, step(TracePoint::Host, true, filtered_by_us(filtered)));
     }
     Trace { prefix: Some(found.prefix), origin, steps, ..empty(facts) }
+}
+
+/// An address in the subnet of a segment of this node to which no route is more specific.
+fn of_segment(address: IpAddr, facts: &TraceFacts) -> Option<Trace> {
+    let subnet @ (_, gateway) = segment::of_subnet(address, facts)?;
+    let (prefix, steps) = match &facts.workload {
+        Some(workload) => (address.into(), segment::within_segment(address, workload, facts)),
+        None if address != gateway.addr() && has_better_reason(Some(gateway), facts) => return None,
+        None => (gateway.trunc(), vec![segment::without_workload(address, subnet, facts)]),
+    };
+    Some(Trace { prefix: Some(prefix), origin: Some(Origin::Segment), steps, ..empty(facts) })
+}
+
+/// Whether a more specific route is filtered or not imported.
+fn has_better_reason(subnet: Option<IpNet>, facts: &TraceFacts) -> bool {
+    let longer = |prefix: &IpNet| subnet.is_none_or(|subnet| prefix.prefix_len() > subnet.prefix_len());
+    !facts.unused.is_empty() || facts.filtered.iter().any(|(_, route)| longer(&route.prefix))
 }
 
 fn empty(facts: &TraceFacts) -> Trace {
@@ -151,13 +168,7 @@ fn from_host(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep
     let mut steps = Vec::new();
     let of_router = best.iter().all(|path| path.origin == Origin::Router);
     if of_router {
-        steps.push(step(
-            TracePoint::Vrf,
-            true,
-            format!(
-                "{prefix} is the router's own: the host end of the session, the subnet of a segment, or an aggregate"
-            ),
-        ));
+        steps.push(step(TracePoint::Vrf, true, own_prefix(prefix, facts)));
     } else {
         for path in best.iter().filter(|path| path.origin == Origin::Host) {
             let text = format!("{} advertises {prefix}, {}", path.peer, as_path(path));
@@ -194,20 +205,25 @@ fn from_host(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep
             return steps;
         }
         (Some(route), None) => {
-            let words = [
-                format!("RD {}", route.rd),
-                format!("RT {}", route.route_targets.join(" ")),
-                format!("VNI {}", facts.vni),
-                route.router_mac.as_ref().map(|mac| format!("router MAC {mac}")).unwrap_or_default(),
-                route.next_hop.map(|vtep| format!("next hop {vtep}")).unwrap_or_default(),
-            ];
-            let words: Vec<String> = words.into_iter().filter(|word| !word.is_empty()).collect();
+            let Type5 { rd, route_targets, router_mac, next_hop, .. } = route;
+            let words = route_words(rd, route_targets, facts.vni, router_mac.as_deref(), *next_hop);
             let shown = format!("bgpd: {}", show_type5(&route.rd).trim_end_matches(" json"));
-            steps.push(step(TracePoint::Type5, true, words.join(", ")).shown_by(shown));
+            steps.push(step(TracePoint::Type5, true, words).shown_by(shown));
             steps.push(to_fabric(&route.advertised_to, facts));
         }
     }
     steps
+}
+
+/// What a prefix is that the router itself advertises.
+fn own_prefix(prefix: IpNet, facts: &TraceFacts) -> String {
+    let of_segment = |(_, gateways): &(&Vni, &Vec<IpNet>)| gateways.iter().any(|gateway| gateway.trunc() == prefix);
+    let what = match facts.gateways.iter().find(of_segment) {
+        Some((vni, _)) => format!("the subnet of L2VNI {vni}"),
+        None if prefix.prefix_len() == prefix.max_prefix_len() => "the host of this node in its session".to_owned(),
+        None => "an aggregate".to_owned(),
+    };
+    format!("{prefix} is the router's own: {what}")
 }
 
 /// The command that shows the paths of a prefix.

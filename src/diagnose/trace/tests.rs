@@ -75,6 +75,7 @@ fn service() -> TraceFacts {
         workload: None,
         gateways: BTreeMap::new(),
         segment_ports: vec![],
+        in_underlay: None,
         from_workload: false,
         links: None,
         underlay: None,
@@ -137,10 +138,10 @@ fn a_host_of_the_fabric_is_followed_to_the_host() {
 }
 
 #[rstest]
-#[case::gateway("172.30.1.1/24", "172.30.0.10/24", &["ok segment: 172.30.0.10 is the gateway of L2VNI 110: each node answers its own workloads"])]
+#[case::gateway("172.30.1.1/24", "172.30.0.10/24", &["ok segment: 172.30.0.10 is the gateway of L2VNI 110, on each node that has the segment"])]
 #[case::unknown("172.30.1.1/24", "172.30.0.1/24",
-    &["FAIL segment: no node knows a workload with 172.30.0.10 in L2VNI 110 (172.30.0.0/24): a workload is known from the first \
-       packet that it sends to the gateway or answers; see `perouter macs 110`"])]
+    &["ok segment: no node knows a workload with 172.30.0.10 in L2VNI 110 (172.30.0.0/24): with the first packet to it the node sends a \
+       request for it to all nodes of the segment; see `perouter macs 110`"])]
 fn an_address_of_a_segment_without_a_workload(#[case] other: &str, #[case] gateway: &str, #[case] expected: &[&str]) {
     let gateways =
         [(110, gateway), (120, other)].map(|(vni, net)| (vni.try_into().unwrap(), vec![net.parse().unwrap()]));
@@ -397,42 +398,77 @@ fn only_step(address: &str, facts: &TraceFacts) -> (bool, String) {
 #[case(
     "192.169.10.1",
     true,
-    "192.169.10.1 is the router's own address on pe-100, the same on all nodes: only the host of this node \
-    reaches it"
+    "192.169.10.1 is the router's own address on pe-100, the same on all nodes: this node alone reaches it"
 )]
 #[case(
     "2001:db8:10::1",
     true,
-    "2001:db8:10::1 is the router's own address on pe-100, the same on all nodes: only the host of this node \
-    reaches it"
+    "2001:db8:10::1 is the router's own address on pe-100, the same on all nodes: this node alone reaches it"
 )]
+#[case("192.169.10.3", true, "192.169.10.3 is the address of the host of this node in its session")]
 #[case("192.169.10.0", false, "192.169.10.0 is the address of network 192.169.10.0/24: no host has it")]
 #[case("192.169.10.255", false, "192.169.10.255 is the broadcast address of 192.169.10.0/24: no host has it")]
 #[case(
     "192.169.10.77",
     false,
-    "no host of a node has 192.169.10.77, which is in spec.localcidr (192.169.10.0/24): a host has the \
-    address of its node index"
+    "no node advertises a host with 192.169.10.77, which is in spec.localcidr (192.169.10.0/24)"
 )]
 #[case("10.110.0.255", false, "10.110.0.255 is the broadcast address of 10.110.0.0/24: no host has it")]
-#[case(
-    "100.65.0.2",
-    false,
-    "100.65.0.2 is the VTEP of this node, an address of the underlay: no VRF has a route to it"
-)]
 fn addresses_of_the_router_and_of_networks(#[case] address: &str, #[case] ok: bool, #[case] text: &str) {
-    let pe = link(&["fe80::1/64", "192.169.10.1/24", "2001:db8:10::1/64"], true);
-    let state = VniState { vtep: "100.65.0.2".parse().ok(), ..service().state };
-    // A default route of the fabric covers them all.
+    // A default route of the fabric covers them all, and one that is filtered is no better reason.
     let found = Match { prefix: "0.0.0.0/0".parse().unwrap(), ..remote().matched.unwrap() };
-    let facts = TraceFacts {
-        state,
-        matched: Some(found),
+    let other = ("192.169.10.3".to_owned(), filtered("0.0.0.0/0", "192.169.10.3"));
+    let facts = TraceFacts { matched: Some(found), filtered: vec![other], ..with_links() };
+    assert_eq!(only_step(address, &facts), (ok, text.to_owned()));
+}
+
+/// Red with its link to the host, and a segment.
+fn with_links() -> TraceFacts {
+    let pe = link(&["fe80::1/64", "192.169.10.1/24", "2001:db8:10::1/64"], true);
+    TraceFacts {
+        state: VniState { vtep: "100.65.0.2".parse().ok(), ..service().state },
+        matched: None,
         links: Some([("pe-100".to_owned(), pe)].into()),
         gateways: [(110.try_into().unwrap(), vec!["10.110.0.1/24".parse().unwrap()])].into(),
         ..service()
+    }
+}
+
+#[rstest]
+#[case("100.65.0.2", "100.65.0.2 is the VTEP of this node, an address of the underlay: no VRF has a route to it")]
+#[case("100.64.0.1", "100.64.0.1 is in 100.64.0.1/32 of the underlay: no VRF has a route to it")]
+fn addresses_of_the_underlay(#[case] address: &str, #[case] text: &str) {
+    let facts = TraceFacts { in_underlay: "100.64.0.1/32".parse().ok(), ..with_links() };
+    assert_eq!(only_step(address, &facts), (false, text.to_owned()));
+    let routed = TraceFacts { matched: remote().matched, ..facts };
+    assert!(follow(address.parse().unwrap(), &routed).steps[0].ok, "a route of the VRF covers it");
+}
+
+/// The host of another node, and a workload of another node.
+#[rstest]
+#[case("192.169.10.2", "192.169.10.2 is in spec.localcidr (192.169.10.0/24), and no route of the fabric is received: ")]
+#[case(
+    "10.110.0.12",
+    "this node has no workload with 10.110.0.12 in L2VNI 110 (10.110.0.0/24), and no route of the fabric is received: "
+)]
+fn without_the_fabric_its_session_is_the_reason(#[case] address: &str, #[case] text: &str) {
+    let facts = TraceFacts { fabric: vec![session("192.168.11.2", false)], ..with_links() };
+    let expected = format!("{text}session with 192.168.11.2 is Active: no answer");
+    assert_eq!(only_step(address, &facts), (false, expected));
+}
+
+#[test]
+fn a_workload_of_another_node_without_an_imported_route_is_reached_in_the_segment() {
+    let mut workload = workload();
+    workload.neighbor.place = WorkloadPlace::Remote("100.65.0.9".parse().ok());
+    let subnet = Match {
+        prefix: "10.110.0.0/24".parse().unwrap(),
+        paths: vec![path(Origin::Router, true)],
+        advertised_to: vec![],
     };
-    assert_eq!(only_step(address, &facts), (ok, text.to_owned()));
+    let facts = TraceFacts { workload: Some(workload), matched: Some(subnet), ..with_links() };
+    let text = "0a:58:00:00:00:11 has 10.110.0.11, behind VTEP 100.65.0.9 in L2VNI 110";
+    assert_eq!(only_step("10.110.0.11", &facts), (true, text.to_owned()));
 }
 
 #[test]
@@ -460,10 +496,12 @@ fn the_path_ends_at_a_link_of_the_segment_that_is_down() {
     };
     let host = TraceFacts { segment_ports: vec![port], ..segment.clone() };
     let router = TraceFacts { links: Some([("br-pe-110".to_owned(), link(&[], false))].into()), ..segment };
-    let of_host =
-        "bridge pods of L2VNI 110 is down: set it up on the host, `ip link set pods up`; its workloads reach nothing";
-    let of_router = "br-pe-110 of L2VNI 110 is set down: perouter sets it up again in its next reconcile pass";
-    for (facts, text) in [(host, of_host), (router, of_router)] {
+    let no_carrier = Interface { has_carrier: false, ..link(&[], true) };
+    let veth = TraceFacts { links: Some([("pe-110".to_owned(), no_carrier)].into()), ..router.clone() };
+    let of_host = "bridge pods of L2VNI 110 is down, so that its workloads reach nothing: set it up on the host, `ip link set pods up`";
+    let of_router = "br-pe-110 is set down: perouter sets it up again in its next reconcile pass";
+    let of_veth = "host-110 is set down: perouter sets it up again in its next reconcile pass";
+    for (facts, text) in [(host, of_host), (router, of_router), (veth, of_veth)] {
         for address in ["10.110.0.1", "10.110.0.99"] {
             assert_eq!(only_step(address, &facts), (false, text.to_owned()));
         }

@@ -1,8 +1,11 @@
 //! The end that all paths to the fabric have: the sessions with it. In: facts. Out: a step, or why there is none. Pure.
 
+use std::net::IpAddr;
+
 use super::step::{TracePoint, TraceStep};
 use super::trace_facts::{TraceFacts, TracedSession};
 use crate::frr::show::session::SessionPhase;
+use crate::types::Vni;
 
 /// Why no session with the fabric carries L2VPN EVPN; empty where one does, or where that is not known.
 pub(super) fn without_evpn(sessions: &[TracedSession]) -> String {
@@ -24,6 +27,20 @@ pub(super) fn not_up(sessions: &[TracedSession]) -> String {
         format!("session with {} is {}: {}", session.peer, session.state, session.cause.as_deref().unwrap_or("unknown"))
     });
     texts.collect::<Vec<_>>().join("; ")
+}
+
+/// What an EVPN route of this node has.
+pub(super) fn route_words(
+    rd: &str,
+    targets: &[String],
+    vni: Vni,
+    router_mac: Option<&str>,
+    next_hop: Option<IpAddr>,
+) -> String {
+    let all = [format!("RD {rd}"), format!("RT {}", targets.join(" ")), format!("VNI {vni}")];
+    let router_mac = router_mac.map(|mac| format!("router MAC {mac}"));
+    let next_hop = next_hop.map(|vtep| format!("next hop {vtep}"));
+    all.into_iter().chain(router_mac).chain(next_hop).collect::<Vec<_>>().join(", ")
 }
 
 /// To which peers a route is advertised, or why to none.

@@ -70,6 +70,8 @@ pub struct TraceFacts {
     pub segment_ports: Vec<SegmentPort>,
     /// The packets come from a workload of this node, which needs no host session.
     pub from_workload: bool,
+    /// The longest prefix of the underlay that covers the address, without a default route.
+    pub in_underlay: Option<IpNet>,
     /// Links of the router; `None` where they were not read.
     pub links: Option<BTreeMap<String, Interface>>,
     /// Next hops of the underlay to each VTEP, as `ADDRESS dev LINK`; `None` where they were not read.

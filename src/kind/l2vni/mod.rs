@@ -17,7 +17,8 @@ use kube::CustomResourceExt;
 use super::check::Check;
 use super::claim::{Claim, Claimed};
 use super::definition::{Expectation, Fabric, KindSpec, KindValid};
-use super::object::Kind;
+use super::note::{Loss, Note};
+use super::object::{Kind, ObjectRef};
 use crate::frr::model::RouterConfig;
 use crate::kernel::model::KernelState;
 use crate::scope::Scope;
@@ -68,6 +69,20 @@ impl KindValid for ValidL2vni {
 
     fn routing(&self, fabric: &Fabric, config: &mut RouterConfig) {
         routing::routing(self, fabric, config);
+    }
+
+    fn notes(accepted: &[(&ObjectRef, &Self)], _fabric: &Fabric) -> Vec<Note> {
+        let of_one = |(object, l2vni): &(&ObjectRef, &Self)| -> Vec<Note> {
+            let (object, field) = ((*object).clone(), "spec.gatewayIPs".to_owned());
+            let note = |message: &String| Note {
+                loss: Loss::Fabric,
+                object: object.clone(),
+                field: field.clone(),
+                message: message.clone(),
+            };
+            l2vni.not_advertised.values().map(note).collect()
+        };
+        accepted.iter().flat_map(of_one).collect()
     }
 
     fn expects(&self) -> Vec<Expectation> {

@@ -3,19 +3,18 @@
 
 use std::collections::BTreeSet;
 
-use ipnet::IpNet;
-
 use super::validate::ValidL2vni;
 use crate::frr::model::{L2VniTargets, RouterConfig};
 use crate::kind::definition::Fabric;
 use crate::types::RouteTarget;
 
 /// Adds the gateway subnets to what the IP-VRF advertises, to its host and as Type-5 routes, so that both have a route to
-/// workloads without a MAC/IP route: those of the node itself, which bgpd does not import, and those that nobody knows yet, for which
+/// workloads without a MAC/IP route: those of the node itself, which bgpd does not import, and those that have sent nothing, for which
 /// the gateway sends a request. Adds the route targets where they are not those that FRR derives.
 pub(super) fn routing(l2vni: &ValidL2vni, fabric: &Fabric, config: &mut RouterConfig) {
     if let Some(ip_vrf) = l2vni.vrf.as_ref().and_then(|vrf| config.vrfs.get_mut(vrf)) {
-        ip_vrf.networks.extend(l2vni.gateways.values().map(IpNet::trunc));
+        let advertised = l2vni.gateways.iter().filter(|(family, _)| !l2vni.not_advertised.contains_key(family));
+        ip_vrf.networks.extend(advertised.map(|(_, gateway)| gateway.trunc()));
     }
     let derived = RouteTarget::derived(fabric.asn, l2vni.vni);
     // FRR does not keep the derived one as configuration where it is the only one.

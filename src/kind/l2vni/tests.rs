@@ -9,7 +9,7 @@ use crate::frr::config::tree::Config;
 use crate::frr::release::{FRR_8_4, FRR_10_7};
 use crate::frr::stanza::rules::resets_sessions;
 use crate::kernel::KernelOp;
-use crate::kernel::model::{KernelState, LinkKind};
+use crate::kernel::model::{HostNetwork, KernelState, LinkKind};
 use crate::kernel::ovs_state::OvsState;
 use crate::kind::Spec;
 use crate::plan::last_accepted::{LastAccepted, plan_with_last_accepted};
@@ -187,27 +187,78 @@ fn a_segment_without_its_l3vni_is_removed_and_comes_back() {
     assert_eq!((rejected, plan.objects.contains_key(&segment)), (vec!["red"], true));
 }
 
+/// The subnet is not advertised where the host would send a part of its own network into the VRF, and the object is accepted.
+#[rstest]
+#[case::network(
+    "10.110.0.7/16",
+    false,
+    None,
+    Some("10.110.0.0/24 is a part of 10.110.0.0/16, a network of the node on mgmt0")
+)]
+#[case::route(
+    "10.0.0.0/8",
+    true,
+    None,
+    Some("10.110.0.0/24 is a part of 10.0.0.0/8, to which the node has a static route over mgmt0")
+)]
+#[case::default_route("0.0.0.0/0", true, None, None)]
+#[case::the_same("10.110.0.7/24", false, None, None)]
+#[case::a_part("10.110.0.7/28", false, None, None)]
+#[case::of_another_vrf("10.110.0.7/16", false, Some("other"), None)]
+fn a_gateway_subnet_within_a_network_of_the_node(
+    #[case] address: &str,
+    #[case] is_route: bool,
+    #[case] vrf: Option<&str>,
+    #[case] note: Option<&str>,
+) {
+    let (address, vrf) = (address.parse().unwrap(), vrf.map(str::to_owned));
+    let network = HostNetwork { address, is_route, link: "mgmt0".to_owned(), vrf };
+    let node = NodeFacts { host_networks: [network].into(), ..facts(VrfMode::Netns) };
+    let plan = plan(&snapshot(&[("s", within("red", 110, json!({})))]), &node);
+    assert_eq!(plan.rejected, vec![]);
+    let subnet = "10.110.0.0/24".parse().unwrap();
+    assert_eq!(plan.frr.vrfs[&"red".parse().unwrap()].networks.contains(&subnet), note.is_none());
+    let notes: Vec<&str> = plan
+        .notes
+        .iter()
+        .filter(|found| found.field == "spec.gatewayIPs")
+        .map(|found| found.message.as_str())
+        .collect();
+    assert_eq!(notes.len(), usize::from(note.is_some()), "{notes:?}");
+    assert!(notes.iter().all(|text| text.starts_with(note.unwrap_or_default())), "{notes:?}");
+}
+
 /// The scopes in which something changes, in both modes.
 #[rstest]
-#[case::gateway(json!({"gatewayIPs": ["10.110.0.1/24", "2001:db8::1/64"]}))]
-#[case::bridge(json!({"hostMaster": {"type": "LinuxBridge", "linuxBridge": {"lifecycle": "External", "name": "pods"}}}))]
-#[case::ovs_bridge(json!({"hostMaster": {"type": "OVSBridge", "ovsBridge": {"lifecycle": "Managed"}}}))]
-#[case::ovs_bridge_of_the_host(
-    json!({"hostMaster": {"type": "OVSBridge", "ovsBridge": {"lifecycle": "External", "name": "pods"}}})
+#[case::gateway(json!({"gatewayIPs": ["10.110.0.1/24", "2001:db8::1/64"]}), [3, 2])]
+#[case::bridge(
+    json!({"hostMaster": {"type": "LinuxBridge", "linuxBridge": {"lifecycle": "External", "name": "pods"}}}),
+    [0, 0]
 )]
-#[case::no_bridge(json!({"hostMaster": null}))]
-#[case::port(json!({"vxlanport": 4790}))]
-#[case::mtu(json!({"mtu": 1400}))]
-#[case::other_vrf(json!({"routingDomain": {"type": "L3VNI", "l3vni": {"name": "blue"}}}))]
-#[case::no_vrf(json!({"routingDomain": null, "gatewayIPs": []}))]
-#[case::targets(json!({"routeTargets": {"import": ["65000:1"]}}))]
-fn an_edit_touches_its_segment_alone(#[case] edit: Value, #[values(VrfMode::Vrf, VrfMode::Netns)] mode: VrfMode) {
+#[case::ovs_bridge(json!({"hostMaster": {"type": "OVSBridge", "ovsBridge": {"lifecycle": "Managed"}}}), [0, 0])]
+#[case::ovs_bridge_of_the_host(
+    json!({"hostMaster": {"type": "OVSBridge", "ovsBridge": {"lifecycle": "External", "name": "pods"}}}),
+    [0, 0]
+)]
+#[case::no_bridge(json!({"hostMaster": null}), [0, 0])]
+#[case::port(json!({"vxlanport": 4790}), [0, 0])]
+#[case::mtu(json!({"mtu": 1400}), [0, 0])]
+// The subnet moves from one IP-VRF to the other.
+#[case::other_vrf(json!({"routingDomain": {"type": "L3VNI", "l3vni": {"name": "blue"}}}), [2, 2])]
+#[case::no_vrf(json!({"routingDomain": null, "gatewayIPs": []}), [1, 1])]
+// The stanza and its line, and the removal of both at once.
+#[case::targets(json!({"routeTargets": {"import": ["65000:1"]}}), [2, 1])]
+fn an_edit_touches_its_segment_alone(
+    #[case] edit: Value,
+    #[case] lines: [usize; 2],
+    #[values(VrfMode::Vrf, VrfMode::Netns)] mode: VrfMode,
+) {
     let other = ("other", within("red", 120, json!({})));
     let [before, after] =
         [json!({}), edit].map(|more| planned(&[("s", within("red", 110, more)), other.clone()], mode));
-    for schedule in [step(&before, &after), step(&after, &before)] {
-        assert_alone(&schedule);
-    }
+    let there = [step(&before, &after), step(&after, &before)];
+    there.iter().for_each(assert_alone);
+    assert_eq!(there.each_ref().map(Schedule::frr_lines), lines, "{} {}", there[0], there[1]);
     assert_eq!(step(&after, &after), Schedule::default());
 }
 

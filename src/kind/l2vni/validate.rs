@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::spec::{HostMasterType, L2VNISpec, Lifecycle};
-use crate::kind::check::Check;
+use crate::kernel::model::HostNetwork;
+use crate::kind::check::{Check, RoutingDomain};
 use crate::kind::object::{Kind, ObjectRef, Reason};
 use crate::kind::vni_fields;
 use crate::kind::vtep::Vtep;
@@ -29,6 +30,8 @@ pub struct ValidL2vni {
     pub vrf: Option<VrfName>,
     /// The addresses of the router. Only with an IP-VRF.
     pub gateways: BTreeMap<Family, IpNet>,
+    /// Why the IP-VRF does not advertise the subnet of a gateway.
+    pub not_advertised: BTreeMap<Family, String>,
     /// The bridge of the host; `None`: the host end is left for others.
     pub host_bridge: Option<HostBridge>,
     /// Import route targets.
@@ -61,17 +64,21 @@ pub(super) fn validate(spec: &L2VNISpec, check: &mut Check<'_>) -> Option<ValidL
     let vni = check.value("spec.vni", Vni::try_from(spec.vni));
     let vtep = vni_fields::vtep(check, spec.underlay_address_family);
     let (import, export) = vni_fields::route_targets(check, spec.route_targets.as_ref());
-    let vrf = routing_domain(spec, check);
+    let domain = routing_domain(spec, check);
     let gateways = gateways(spec, check);
     let host_bridge = host_bridge(spec, check);
     let mtu = vtep.and_then(|vtep| mtu(spec.mtu, vtep, check));
+    let domain = domain.ok()?;
+    let networks = check.node.host_networks;
+    let not_advertised = domain.map(|domain| parts_of_networks(&gateways, domain, networks)).unwrap_or_default();
     Some(ValidL2vni {
         vni: vni?,
         vtep: vtep?,
         port: spec.vxlanport,
         mtu: mtu?,
-        vrf: vrf.ok()?,
+        vrf: domain.map(|domain| domain.vrf.clone()),
         gateways,
+        not_advertised,
         host_bridge: host_bridge.ok()?,
         import,
         export,
@@ -82,7 +89,7 @@ pub(super) fn validate(spec: &L2VNISpec, check: &mut Check<'_>) -> Option<ValidL
 struct RejectedField;
 
 /// `None`: without an IP-VRF.
-fn routing_domain(spec: &L2VNISpec, check: &mut Check<'_>) -> Result<Option<VrfName>, RejectedField> {
+fn routing_domain<'a>(spec: &L2VNISpec, check: &mut Check<'a>) -> Result<Option<&'a RoutingDomain>, RejectedField> {
     let Some(domain) = &spec.routing_domain else {
         if !spec.gateway_ips.is_empty() {
             let text =
@@ -96,8 +103,8 @@ fn routing_domain(spec: &L2VNISpec, check: &mut Check<'_>) -> Result<Option<VrfN
         return Err(RejectedField);
     };
     let object = ObjectRef::new(Kind::L3VNI, &check.object.namespace, &reference.name);
-    if let Some(vrf) = check.node.routing_domains.get(&object) {
-        return Ok(Some(vrf.clone()));
+    if let Some(domain) = check.node.routing_domains.get(&object) {
+        return Ok(Some(domain));
     }
     let ObjectRef { kind, namespace, name } = &object;
     let text = format!(
@@ -135,6 +142,34 @@ fn gateways(spec: &L2VNISpec, check: &mut Check<'_>) -> BTreeMap<Family, IpNet> 
 fn is_host(gateway: &IpNet) -> bool {
     let is_broadcast = matches!(gateway.addr(), IpAddr::V4(address) if IpAddr::V4(address) == gateway.broadcast());
     gateway.max_prefix_len() - gateway.prefix_len() >= 2 && gateway.addr() != gateway.network() && !is_broadcast
+}
+
+/// The subnets that are a part of a network of the node, or of the destination of a static route: the host would send what it has
+/// for that part into the IP-VRF.
+fn parts_of_networks(
+    gateways: &BTreeMap<Family, IpNet>,
+    domain: &RoutingDomain,
+    networks: &BTreeSet<HostNetwork>,
+) -> BTreeMap<Family, String> {
+    let part = |(family, gateway): (&Family, &IpNet)| {
+        let subnet = gateway.trunc();
+        let is_around = |network: &&HostNetwork| {
+            let prefix = network.address.trunc();
+            network.vrf.as_deref() == domain.host_vrf.as_ref().map(IfName::as_str)
+                && (1..subnet.prefix_len()).contains(&prefix.prefix_len())
+                && prefix.contains(&subnet)
+        };
+        let around = networks.iter().filter(is_around).max_by_key(|network| network.address.prefix_len())?;
+        let HostNetwork { address, is_route, link, .. } = around;
+        let what = if *is_route { "to which the node has a static route over" } else { "a network of the node on" };
+        let text = format!(
+            "{subnet} is a part of {}, {what} {link}, so that neither the host nor the fabric gets a route to the subnet: use \
+             another subnet if Pods need services of their own node, or are to be found before they have sent a packet",
+            address.trunc()
+        );
+        Some((*family, text))
+    };
+    gateways.iter().filter(|(family, _)| domain.sessions.contains(*family)).filter_map(part).collect()
 }
 
 /// `None`: without a bridge.

@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::CustomResourceExt;
 
 use super::bgp::SecretKeyRef;
-use super::check::Check;
+use super::check::{Check, RoutingDomain};
 use super::claim::{Claim, Claimed};
 use super::definition::{Expectation, Fabric, KindSpec, KindValid};
 use super::note::Note;
@@ -22,7 +22,6 @@ use super::object::{Kind, ObjectRef};
 use crate::frr::model::RouterConfig;
 use crate::kernel::model::KernelState;
 use crate::scope::Scope;
-use crate::types::VrfName;
 
 pub use spec::{
     AggregateSpec, FromHost, HostSessionSpec, L3VNI, L3VNISpec, LocalCidr, ReversePathFilter, SourceAddress, ToFabric,
@@ -67,8 +66,9 @@ impl KindValid for ValidL3vni {
         names.into_iter().chain(subnets).collect()
     }
 
-    fn routing_domain(&self) -> Option<&VrfName> {
-        Some(&self.vrf)
+    fn routing_domain(&self) -> Option<RoutingDomain> {
+        let (vrf, host_vrf) = (self.vrf.clone(), self.host_vrf.clone());
+        Some(RoutingDomain { vrf, host_vrf, sessions: self.veth.keys().copied().collect() })
     }
 
     fn links(&self, fabric: &Fabric, state: &mut KernelState) {

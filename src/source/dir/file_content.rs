@@ -11,7 +11,6 @@ use crate::kind::Spec;
 use crate::printable::printable;
 use crate::snapshot::{Kind, Location, ObjectRef, Reason, Rejection};
 use crate::source::document::{Document, DocumentError, ReadLimits};
-use crate::source::messages::with_last_valid;
 
 /// Rejections of a file that are reported, at most: a small file can have 80,000.
 pub(super) const MAX_REJECTIONS: usize = 500;
@@ -107,7 +106,7 @@ impl FileContent {
                 }
             };
             if let Some(rejection) = self.rejected.iter_mut().find(concerns) {
-                rejection.message = with_last_valid(&rejection.message, key);
+                rejection.add_version_in_force(&format!("last valid version of {key}"));
             }
         }
     }

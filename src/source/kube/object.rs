@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use crate::kind::{GROUP, Kind, ObjectRef, Reason, Rejection, Spec, VERSION};
 use crate::printable::printable;
 use crate::snapshot::{Object, Snapshot};
-use crate::source::messages::with_last_valid;
 use crate::source::schema::{Schemas, Violation};
 
 /// An object of the API server, validated.
@@ -93,12 +92,15 @@ impl ApiObject {
 
 /// `in_force`: the last valid version is.
 fn rejection(key: &ObjectRef, violation: &Violation, in_force: bool) -> Rejection {
-    let message = printable(&violation.message);
-    Rejection {
+    let mut rejection = Rejection {
         object: key.clone(),
         reason: Reason::Invalid,
         location: None,
         field: printable(&violation.field).into_owned(),
-        message: if in_force { with_last_valid(&message, key) } else { message.into_owned() },
+        message: printable(&violation.message).into_owned(),
+    };
+    if in_force {
+        rejection.add_version_in_force(&format!("last valid version of {key}"));
     }
+    rejection
 }

@@ -31,8 +31,9 @@ pub(super) const GATEWAY: &str = "192.170.1.1";
 /// The segment.
 pub(super) const VNI: &str = "110";
 const BRIDGE: &str = "br-hs-110";
-/// What the Pods reach by their gateway.
-const DESTINATION: &str = "192.168.0.0/16";
+/// What the Pods reach by their gateway: hosts of the fabric, the hosts of the nodes, services.
+const ROUTES: [(&str, &str); 3] =
+    [("192.168.0.0/16", GATEWAY), ("192.169.0.0/16", GATEWAY), ("172.30.0.0/24", GATEWAY)];
 
 /// Attaches a Pod to the segment on a node.
 pub(super) fn attach(node: &Node, pod: &DemoPod) -> Result<Workload, NodeError> {
@@ -42,7 +43,7 @@ pub(super) fn attach(node: &Node, pod: &DemoPod) -> Result<Workload, NodeError> 
         bridge: BRIDGE,
         mac: Some(pod.mac),
         addresses: &[&address],
-        routes: &[(DESTINATION, GATEWAY)],
+        routes: &ROUTES,
         // As the CNI plugin does it.
         announces: true,
     };
@@ -187,11 +188,8 @@ mod tests {
             let bytes = pod.address.split('.').map(|byte| format!(":{:02x}", byte.parse::<u8>().unwrap()));
             assert_eq!(pod.mac, format!("0a:58{}", bytes.collect::<String>()));
         }
-        let parts = [
-            format!("\"bridge\": \"{BRIDGE}\""),
-            format!("\"routes\": [{{\"dst\": \"{DESTINATION}\", \"gw\": \"{GATEWAY}\"}}]"),
-        ];
-        for part in &parts {
+        let routes = ROUTES.map(|(to, gateway)| format!("{{\"dst\": \"{to}\", \"gw\": \"{gateway}\"}}"));
+        for part in routes.iter().chain([&format!("\"bridge\": \"{BRIDGE}\"")]) {
             assert!(workload.contains(part), "{part}");
         }
         for part in [format!("vni: {VNI}\n"), format!("- {GATEWAY}/24\n"), "vtepcidr: 100.65.0.0/24\n".to_owned()] {

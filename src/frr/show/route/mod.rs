@@ -51,7 +51,7 @@ pub enum Origin {
     Host,
     /// A Type-5 route of the fabric.
     Fabric,
-    /// The router itself: the host's session address, aggregates.
+    /// The router itself: the host's session address, subnets of L2VNIs, aggregates.
     Router,
     /// A workload of an L2 segment behind this node.
     Segment,
