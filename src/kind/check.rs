@@ -38,12 +38,12 @@ pub struct NodeContext<'a> {
     /// The accepted object that connects the node to the fabric, and the VTEPs that it provides.
     pub fabric: Option<(&'a ObjectRef, &'a Vteps)>,
     /// The IP-VRFs of accepted objects in which others may have a segment.
-    pub routing_domains: &'a BTreeMap<ObjectRef, RoutingDomain>,
+    pub routing_domains: &'a BTreeMap<ObjectRef, HostedVrf>,
 }
 
 /// An IP-VRF in which other objects may have a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoutingDomain {
+pub struct HostedVrf {
     /// Its name.
     pub vrf: VrfName,
     /// VRF device of the host in which the host installs its routes; `None`: the main table.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::bgp::SecretKeyRef;
-use super::check::{Check, RoutingDomain};
+use super::check::{Check, HostedVrf};
 use super::claim::Claim;
 use super::note::Note;
 use super::object::{Kind, ObjectRef};
@@ -129,7 +129,7 @@ pub trait KindValid: Sized {
     }
 
     /// The IP-VRF in which objects of later kinds may have a segment; `None` if the object has none.
-    fn routing_domain(&self) -> Option<RoutingDomain> {
+    fn routing_domain(&self) -> Option<HostedVrf> {
         None
     }
 

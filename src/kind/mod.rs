@@ -31,7 +31,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
 
-use self::check::{Check, NodeContext, RoutingDomain};
+use self::check::{Check, HostedVrf, NodeContext};
 use self::claim::Claim;
 use self::definition::{Expectation, Fabric, KindSpec, KindValid, NodeFacts};
 use self::list::for_each_kind;
@@ -172,7 +172,7 @@ macro_rules! declare_dispatch {
             }
 
             /// The IP-VRF in which objects of later kinds may have a segment; `None` if the object has none.
-            pub fn routing_domain(&self) -> Option<RoutingDomain> {
+            pub fn routing_domain(&self) -> Option<HostedVrf> {
                 match self {
                     $(Self::$kind(valid) => valid.routing_domain(),)*
                 }

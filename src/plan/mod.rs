@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::frr::model::RouterConfig;
 use crate::kernel::model::KernelState;
-use crate::kind::check::{NodeContext, RoutingDomain, Standing};
+use crate::kind::check::{HostedVrf, NodeContext, Standing};
 use crate::kind::definition::{Expectation, Fabric};
 use crate::kind::note::Note;
 use crate::kind::object::{Kind, ObjectRef, Reason, Rejection};
@@ -108,7 +108,7 @@ struct Planner<'a> {
     facts: &'a NodeFacts,
     in_force: &'a BTreeMap<ObjectRef, Object>,
     fabric: Option<Fabric>,
-    routing_domains: BTreeMap<ObjectRef, RoutingDomain>,
+    routing_domains: BTreeMap<ObjectRef, HostedVrf>,
     accepted: Vec<(&'a ObjectRef, Valid)>,
     claims: Claims<'a>,
     rejected: Vec<Rejection>,

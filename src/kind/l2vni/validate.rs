@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::spec::{HostMasterType, L2VNISpec, Lifecycle};
 use crate::kernel::model::HostNetwork;
-use crate::kind::check::{Check, RoutingDomain};
+use crate::kind::check::{Check, HostedVrf};
 use crate::kind::object::{Kind, ObjectRef, Reason};
 use crate::kind::vni_fields;
 use crate::kind::vtep::Vtep;
@@ -89,7 +89,7 @@ pub(super) fn validate(spec: &L2VNISpec, check: &mut Check<'_>) -> Option<ValidL
 struct RejectedField;
 
 /// `None`: without an IP-VRF.
-fn routing_domain<'a>(spec: &L2VNISpec, check: &mut Check<'a>) -> Result<Option<&'a RoutingDomain>, RejectedField> {
+fn routing_domain<'a>(spec: &L2VNISpec, check: &mut Check<'a>) -> Result<Option<&'a HostedVrf>, RejectedField> {
     let Some(domain) = &spec.routing_domain else {
         if !spec.gateway_ips.is_empty() {
             let text =
@@ -148,7 +148,7 @@ fn is_host(gateway: &IpNet) -> bool {
 /// for that part into the IP-VRF.
 fn parts_of_networks(
     gateways: &BTreeMap<Family, IpNet>,
-    domain: &RoutingDomain,
+    domain: &HostedVrf,
     networks: &BTreeSet<HostNetwork>,
 ) -> BTreeMap<Family, String> {
     let part = |(family, gateway): (&Family, &IpNet)| {

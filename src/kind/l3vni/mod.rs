@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::CustomResourceExt;
 
 use super::bgp::SecretKeyRef;
-use super::check::{Check, RoutingDomain};
+use super::check::{Check, HostedVrf};
 use super::claim::{Claim, Claimed};
 use super::definition::{Expectation, Fabric, KindSpec, KindValid};
 use super::note::Note;
@@ -66,9 +66,9 @@ impl KindValid for ValidL3vni {
         names.into_iter().chain(subnets).collect()
     }
 
-    fn routing_domain(&self) -> Option<RoutingDomain> {
+    fn routing_domain(&self) -> Option<HostedVrf> {
         let (vrf, host_vrf) = (self.vrf.clone(), self.host_vrf.clone());
-        Some(RoutingDomain { vrf, host_vrf, sessions: self.veth.keys().copied().collect() })
+        Some(HostedVrf { vrf, host_vrf, sessions: self.veth.keys().copied().collect() })
     }
 
     fn links(&self, fabric: &Fabric, state: &mut KernelState) {
