@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use perouter::frr::release::FRR_10_3;
 use perouter::runtime::Daemon;
 use perouter_lab::node::Node;
 use perouter_lab::workload::WorkloadSpec;
 use serde_json::Value;
 
 use super::fabric::ping;
-use super::fixture::{Fixture, NODES, SETTLE, Setup, scaled, until, until_true};
+use super::fixture::{Fixture, NODES, SETTLE, Setup, lab_release, scaled, until, until_true};
 use super::kernel_state::{blackhole_at_leaf, in_vrf};
 use super::l2vni::{l2vni, pod, routed, with_l2vni};
 use super::pod::Pod;
@@ -272,6 +273,17 @@ const DELETIONS: [(&str, bool, &str); 7] = [
     ("pe-110", false, "ip link set pe-110 nomaster"),
 ];
 
+/// Whether zebra may process that a bridge learns a MAC address before it processes that the bridge is up, and ignore it; then the reason
+/// is printed. The matrix has another release, which keeps the order.
+fn loses_what_a_bridge_learns() -> bool {
+    let release = lab_release();
+    let loses = release.since < FRR_10_3.since;
+    if loses {
+        println!("left out: a bridge that is set down, with FRR {}; with PEROUTER_LAB_FRR=10.7 it runs", release.name);
+    }
+    loses
+}
+
 /// Does it, and waits until the link is there again; returns how long that took.
 fn repaired(node: &Node, (link, on_host, how): (&str, bool, &str)) -> Duration {
     let run = |line: &str| if on_host { node.check(&["sh", "-c", line]).unwrap() } else { in_red(node, line) };
@@ -291,6 +303,9 @@ fn a_silent_pod_is_reached_within_a_second_of_the_repair_of_its_segment() {
     let silent = advertised(&fixture, &node, &vtep);
     let _echo = silent.echo(7);
     for deletion in DELETIONS {
+        if deletion.2.ends_with(" down") && loses_what_a_bridge_learns() {
+            continue;
+        }
         // Nobody sends to it. bgpd withdraws what it withdraws, and a host of the fabric reaches it a second later.
         let again = repaired(&node, deletion);
         sleep(scaled(REPAIRED));
