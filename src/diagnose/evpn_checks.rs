@@ -121,6 +121,10 @@ fn not_imported(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
     let mut missing: BTreeMap<(Vni, VrfName, IpAddr, Vec<String>), BTreeSet<IpNet>> = BTreeMap::new();
     for (route, path, vtep, vni, vrf) in ours(routes, facts) {
         let Some(imported) = facts.imported.get(&vrf) else { continue };
+        // A VNI that is not up imports nothing, and is a finding itself.
+        if facts.vnis.get(&vni).is_some_and(|state| !state.is_ready()) {
+            continue;
+        }
         // What has no next hop is not imported either.
         if is_reached(vtep, facts) && !is_other_family(vtep, vni, facts) && !imported.contains(&(route.prefix, vtep)) {
             let key = (vni, vrf, vtep, path.route_targets.clone());
@@ -197,7 +201,8 @@ mod tests {
     }
 
     fn good() -> Facts {
-        let vni = VniState { vrf: "red".into(), import: vec!["64514:100".into()], ..VniState::default() };
+        let (import, router_mac) = (vec!["64514:100".into()], "02:00:00:00:00:01".parse().ok());
+        let vni = VniState { vrf: "red".into(), import, up: true, in_bgp: true, router_mac, ..VniState::default() };
         let prefix = "192.168.20.0/24";
         Facts {
             vteps: ["100.65.0.1".parse().unwrap()].into(),
@@ -246,6 +251,14 @@ mod tests {
         assert_eq!(found.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [kind]);
         assert!(found[0].what.starts_with(words), "{}", found[0].what);
         assert!(!found[0].evidence.is_empty() && !found[0].remedy.is_empty());
+    }
+
+    #[test]
+    fn a_vni_that_is_not_up_imports_nothing() {
+        let mut facts = good();
+        facts.imported.values_mut().next().unwrap().clear();
+        facts.vnis.values_mut().next().unwrap().up = false;
+        assert_eq!(findings(&facts), []);
     }
 
     #[test]
