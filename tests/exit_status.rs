@@ -186,6 +186,23 @@ fn a_cluster_that_cannot_be_read_has_no_plan() {
     of_cluster("Underlay cannot be read from the API server");
 }
 
+/// The reason in a Pod is its service account, and elsewhere the kubeconfig.
+#[test]
+fn without_an_api_server_the_reason_is_that_of_the_place() {
+    let words = ["plan", "--source", "kubernetes", "--node-name", "n1", "--vrf-mode", "netns"].map(str::to_owned);
+    let error = |in_pod: Option<&str>| {
+        let mut command = perouter(&words);
+        command.env_remove("KUBECONFIG").env("HOME", "/dev/null/x").env_remove("KUBERNETES_SERVICE_HOST");
+        command.envs(in_pod.map(|host| ("KUBERNETES_SERVICE_HOST", host)));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let (on_host, in_pod) = (error(None), error(Some("192.0.2.1")));
+    assert!(on_host.contains("kubeconfig") && !on_host.contains("service account"), "{on_host}");
+    assert!(in_pod.contains("give the Pod a service account"), "{in_pod}");
+}
+
 /// `run` and `controller` check what they need before they start anything. There is no FRR that they could start.
 #[test]
 fn nothing_is_started_without_index_or_directory() {

@@ -13,8 +13,11 @@ use crate::diagnose::Finding;
 use crate::diagnose::facts::{ControllerState, Facts, HostRoute};
 use crate::frr::show::route::Origin;
 use crate::frr::show::session::SessionPhase;
+use crate::frr::show::vni::VniType;
+use crate::kernel::netlink::contents::is_link_local;
 use crate::kernel::segment_ports::{self, SegmentPort};
 use crate::kernel::{host_routes, netns};
+use crate::names::{OwnedName, Role};
 use crate::runtime::Runtime;
 use crate::status::{NodeStatus, publish};
 use crate::types::{Family, VrfMode, VrfName};
@@ -50,13 +53,12 @@ impl FactsRead {
 /// Reads them.
 pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
     let mut status = publish::read(&runtime.status())?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let node = status.as_ref().map(|status| status.node.clone());
     let vrf_mode = status.as_ref().map(|status| status.vrf_mode);
     let before = status.as_ref().map(|status| status.findings.clone()).unwrap_or_default();
     let mut facts = status.as_mut().map(|status| status.with_facts(std::mem::take)).unwrap_or_default();
-    facts.controller = controller(runtime, status.as_ref(), now)?;
-    facts.now = now;
+    facts.controller = controller(runtime, status.as_ref())?;
+    facts.now = now();
     let mut frr = FrrQueries::of(runtime);
     facts.silent = frr.silent().await;
     let has_router = status.is_some() || frr.has_sockets();
@@ -86,8 +88,14 @@ pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
     Ok(FactsRead { facts, node, vrf_mode, before, has_router, warnings })
 }
 
-fn controller(runtime: &Runtime, status: Option<&NodeStatus>, now: u64) -> anyhow::Result<ControllerState> {
-    let age = status.map(|status| now.saturating_sub(status.observed_time)).unwrap_or_default();
+/// Seconds since the epoch.
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Whether the controller works that wrote this status.
+pub(super) fn controller(runtime: &Runtime, status: Option<&NodeStatus>) -> anyhow::Result<ControllerState> {
+    let age = status.map(|status| now().saturating_sub(status.observed_time)).unwrap_or_default();
     Ok(match () {
         () if !lock::has_controller(runtime)? => ControllerState::Stopped,
         () if age > STALE => ControllerState::Stale(age),
@@ -133,11 +141,9 @@ pub(super) async fn segment_ports() -> anyhow::Result<Vec<SegmentPort>> {
 /// How the host reaches some of the prefixes that are advertised to it.
 async fn host(frr: &mut FrrQueries, facts: &Facts) -> anyhow::Result<Vec<HostRoute>> {
     let mut routes = Vec::new();
-    for (vrf, imported) in &facts.imported {
-        let prefixes: BTreeSet<IpNet> =
-            imported.iter().map(|(prefix, _)| *prefix).filter(|prefix| prefix.prefix_len() > 0).collect();
-        for prefix in prefixes.into_iter().take(SAMPLES) {
-            routes.extend(advertised(frr, facts, vrf, prefix).await?);
+    for (vrf, prefixes) in samples(facts) {
+        for prefix in prefixes {
+            routes.extend(advertised(frr, facts, &vrf, prefix).await?);
         }
     }
     let addresses: BTreeSet<IpAddr> = routes.iter().map(|route| inside(&route.prefix)).collect();
@@ -154,6 +160,27 @@ async fn host(frr: &mut FrrQueries, facts: &Facts) -> anyhow::Result<Vec<HostRou
     Ok(routes)
 }
 
+/// Some prefixes of each VRF: of the fabric, and the subnets of its segments.
+fn samples(facts: &Facts) -> BTreeMap<VrfName, BTreeSet<IpNet>> {
+    let of_fabric = facts.imported.iter().map(|(vrf, imported)| {
+        let prefixes: BTreeSet<IpNet> =
+            imported.iter().map(|(prefix, _)| *prefix).filter(|prefix| prefix.prefix_len() > 0).collect();
+        (vrf.clone(), prefixes.into_iter().take(SAMPLES).collect::<BTreeSet<_>>())
+    });
+    let mut samples: BTreeMap<VrfName, BTreeSet<IpNet>> = of_fabric.collect();
+    for vni in facts.vnis.iter().filter(|(_, state)| state.vni_type == VniType::L2).map(|(vni, _)| *vni) {
+        let bridge = facts.links.as_ref().and_then(|links| links.get(&OwnedName::Vni(Role::Bridge, vni).to_string()));
+        let Some((bridge, Ok(vrf))) = bridge.map(|bridge| (bridge, bridge.vrf.parse())) else { continue };
+        // A bridge that is down is in no VRF.
+        if facts.vni_of(&vrf).is_none() {
+            continue;
+        }
+        let gateways = bridge.addresses.iter().filter(|net| !is_link_local(net));
+        samples.entry(vrf).or_default().extend(gateways.map(IpNet::trunc));
+    }
+    samples
+}
+
 /// The prefix as it is advertised to a session of the host, if it is.
 async fn advertised(
     frr: &mut FrrQueries,
@@ -166,11 +193,11 @@ async fn advertised(
         let mut sessions = facts.sessions.iter();
         sessions.any(|s| s.vrf.as_ref() == Some(vrf) && s.peer == **peer && s.phase == SessionPhase::Established)
     };
-    let best = found.paths.iter().find(|path| path.best && path.origin == Origin::Fabric);
+    let best = found.paths.iter().find(|path| path.best && matches!(path.origin, Origin::Fabric | Origin::Router));
     let (Some(peer), Some(best), Some(vni)) = (found.advertised_to.iter().find(is_up), best, facts.vni_of(vrf)) else {
         return Ok(None);
     };
-    let (vrf, as_path, wanted) = (vrf.clone(), best.as_path.clone(), format!("host-{vni}"));
+    let (vrf, as_path, wanted) = (vrf.clone(), best.as_path.clone(), OwnedName::Vni(Role::HostVeth, vni).to_string());
     Ok(Some(HostRoute { vrf, peer: peer.clone(), prefix, as_path, link: None, wanted }))
 }
 

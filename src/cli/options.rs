@@ -178,10 +178,27 @@ impl ApiOptions {
                 Ok(kube::Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default()).await?)
             }
             None => kube::Config::infer().await.map_err(|error| {
-                // Its causes repeat each other.
-                let cause = std::error::Error::source(&error).unwrap_or(&error);
-                anyhow::anyhow!("no API server is configured: {cause}: set --kubeconfig or KUBECONFIG")
+                let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").and_then(|_| kube::Config::incluster().err());
+                no_api_server(&error, in_pod.as_ref())
             }),
+        }
+    }
+}
+
+/// `in_pod`: why the service account of this Pod is of no use.
+fn no_api_server(
+    error: &kube::config::InferConfigError,
+    in_pod: Option<&kube::config::InClusterError>,
+) -> anyhow::Error {
+    match in_pod {
+        Some(error) => anyhow::anyhow!(
+            "no API server is configured: {error}: give the Pod a service account with automountServiceAccountToken, or set \
+             --kubeconfig or KUBECONFIG"
+        ),
+        None => {
+            // Its causes repeat each other.
+            let cause = std::error::Error::source(error).unwrap_or(error);
+            anyhow::anyhow!("no API server is configured: {cause}: set --kubeconfig or KUBECONFIG")
         }
     }
 }

@@ -139,11 +139,14 @@ fn text(routes: &[ListedRoute], look: Look) -> String {
         let paths = route.paths.iter().map(move |path| {
             let (kernel, type5) = if path.best {
                 let type5 = route.type5.as_ref().map_or("no".to_owned(), |type5| advertised(&type5.advertised_to));
-                // Routes of the fabric are not advertised back to it; the router's own are not forwarded.
-                let kernel = if route.kernel.is_empty() { "no".to_owned() } else { route.kernel.join(", ") };
+                let is_connected = path.origin == Origin::Router;
+                // The address of the host in its session is within a subnet that the kernel has.
+                let without = if is_connected { "" } else { "no" };
+                let kernel = if route.kernel.is_empty() { without.to_owned() } else { route.kernel.join(", ") };
                 match path.origin {
+                    // They are not advertised back to it.
                     Origin::Fabric => (kernel, String::new()),
-                    Origin::Router => (String::new(), type5),
+                    Origin::Router => (kernel, type5),
                     Origin::Host | Origin::Segment => (kernel, type5),
                 }
             } else {

@@ -16,8 +16,8 @@ use super::options::RuntimeOptions;
 use super::show::{Items, Look, ShowOptions, Shown};
 use super::tone::Tone;
 use crate::diagnose::cause::cause;
-use crate::diagnose::facts::Facts;
-use crate::diagnose::trace::{DirectedTrace, TraceFacts, TraceQuery, TraceStep, TracedSession, Workload, follow};
+use crate::diagnose::facts::{ControllerState, Facts};
+use crate::diagnose::trace::{DirectedTrace, TraceFacts, TraceQuery, TraceStep, TracedSession, Workload};
 use crate::diagnose::{Finding, check};
 use crate::frr::show::family::EVPN;
 use crate::frr::show::interface::Interface;
@@ -31,6 +31,7 @@ use crate::kernel::segment_ports::SegmentPort;
 use crate::kernel::{host_routes, netns};
 use crate::names::{OwnedName, Role};
 use crate::runtime::Runtime;
+use crate::status::publish;
 use crate::types::{Family, Vni, VrfName};
 
 /// Arguments of `perouter trace`.
@@ -132,6 +133,7 @@ struct TraceReader {
     underlay: BTreeMap<IpNet, Vec<String>>,
     vnis: BTreeMap<Vni, VniState>,
     segment_ports: Vec<SegmentPort>,
+    controller: ControllerState,
     /// Read when a VRF has no route for an address.
     all: Option<AllFacts>,
 }
@@ -150,7 +152,9 @@ impl TraceReader {
         let underlay = frr.underlay().await?;
         let has_segments = vnis.values().any(|state| state.vni_type == VniType::L2);
         let segment_ports = if has_segments { segment_ports().await } else { vec![] };
-        Ok(Self { runtime: runtime.clone(), query, frr, sessions, links, underlay, vnis, segment_ports, all: None })
+        let controller = facts::controller(runtime, publish::read(&runtime.status())?.as_ref())?;
+        let runtime = runtime.clone();
+        Ok(Self { runtime, query, frr, sessions, links, underlay, vnis, segment_ports, controller, all: None })
     }
 
     /// The path to the address, and that of the replies.
@@ -181,7 +185,7 @@ impl TraceReader {
         from_workload: bool,
     ) -> anyhow::Result<DirectedTrace> {
         let facts = TraceFacts { from_workload, ..self.facts(vrf, (vni, state), to).await? };
-        Ok(DirectedTrace::new(to, follow(to, &facts)))
+        Ok(DirectedTrace::of(to, &facts))
     }
 
     /// An address at the other side of the router.
@@ -222,6 +226,7 @@ impl TraceReader {
         let of_fabric = best.clone().any(|path| path.origin == Origin::Fabric);
         let vteps: BTreeSet<IpAddr> = best.clone().flat_map(|path| path.next_hops.iter().copied()).collect();
         let workload = self.workload(address, vrf).await?;
+        let is_local = workload.as_ref().is_some_and(|found| matches!(found.neighbor.place, WorkloadPlace::Local(_)));
         let is_routed = best.count() > 0 && subnet.is_none();
         let unused = if is_routed || workload.is_some() {
             vec![]
@@ -233,6 +238,7 @@ impl TraceReader {
             vrf: vrf.clone(),
             vni,
             state: state.clone(),
+            controller: self.controller,
             kernel: prefix.and_then(|prefix| kernel.remove(&prefix)).unwrap_or_default(),
             type5: prefix.and_then(|prefix| type5.remove(&prefix)),
             matched,
@@ -247,7 +253,7 @@ impl TraceReader {
             from_workload: false,
             links: Some(self.links.clone()),
             underlay: of_fabric.then(|| vteps.into_iter().map(|vtep| (vtep, self.to_vtep(vtep))).collect()),
-            host_links: if of_fabric { host_links(address, vni).await } else { None },
+            host_links: if of_fabric || is_local { host_links(address, vni).await } else { None },
         })
     }
 
@@ -324,7 +330,7 @@ async fn segment_ports() -> Vec<SegmentPort> {
 async fn host_links(address: IpAddr, vni: Vni) -> Option<BTreeSet<String>> {
     let read = async { anyhow::Ok(host_routes::read(netns::open_host()?, &BTreeSet::from([address])).await?) };
     match read.await {
-        Ok(found) if found.in_vrf.contains(&format!("host-{vni}")) => None,
+        Ok(found) if found.in_vrf.contains(&OwnedName::Vni(Role::HostVeth, vni).to_string()) => None,
         Ok(mut found) => found.links.remove(&address),
         Err(error) => {
             tracing::warn!("the routes of the host are not read: {error:#}");
@@ -356,11 +362,7 @@ fn text(path: &DirectedTrace, elsewhere: bool, look: Look) -> String {
     if elsewhere && trace.prefix.is_none() && !example {
         return format!("VRF {vrf} (VNI {vni}): no route to {to}\n");
     }
-    let from_to = match direction {
-        Some("host-to-fabric") => ", from the host to the fabric",
-        Some(_) => ", from the fabric to the host",
-        None => "",
-    };
+    let from_to = direction.map(|direction| format!(", {}", direction.words())).unwrap_or_default();
     let example = if *example { ", as an example" } else { "" };
     let steps: String = trace.steps.iter().map(|step| step_text(step, look)).collect();
     format!("VRF {vrf} (VNI {vni}), to {to}{from_to}{example}\n{steps}")
@@ -386,7 +388,7 @@ fn step_text(step: &TraceStep, look: Look) -> String {
 mod tests {
     use super::super::tone::plain;
     use super::*;
-    use crate::diagnose::trace::{Trace, TracePoint};
+    use crate::diagnose::trace::{PathDirection, Trace, TracePoint};
 
     #[test]
     fn an_address_that_is_not_routed_is_an_error() {
@@ -424,7 +426,8 @@ mod tests {
             steps: vec![step],
         };
         let to = "10.0.0.1".parse().unwrap();
-        let path = DirectedTrace { to, direction: Some("host-to-fabric"), example: true, complete: true, trace };
+        let path =
+            DirectedTrace { to, direction: Some(PathDirection::HostToFabric), example: true, complete: true, trace };
         let expected = "VRF red (VNI 100), to 10.0.0.1, from the host to the fabric, as an example\n  \
                         ok    kernel  10.0.0.0/8 over 2 next hops\n                100.64.0.1 dev br-pe-100\n                \
                         100.64.0.2 dev br-pe-100\n";

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::facts::{ControllerState, Facts};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity};
-use super::{evpn_checks, host_checks, node_checks, segment_checks, session_checks, vtep_checks};
+use super::{evpn_checks, host_checks, link_checks, node_checks, segment_checks, session_checks, vtep_checks};
 use crate::frr::show::session::SessionPhase;
 
 /// The state of an area.
@@ -40,10 +40,8 @@ impl AreaState {
 pub fn findings(facts: &Facts) -> Vec<Finding> {
     let mut found = node_checks::findings(facts);
     found.extend(session_checks::findings(facts));
-    found.extend(evpn_checks::findings(facts));
-    found.extend(vtep_checks::findings(facts));
-    found.extend(host_checks::findings(facts));
-    found.extend(segment_checks::findings(facts));
+    found.extend(host_checks::filtered(facts));
+    found.extend(of_tables(facts));
     sort(&mut found);
     found
 }
@@ -55,7 +53,7 @@ pub fn sort(findings: &mut [Finding]) {
 
 /// Those of the tables of FRR and of the host, which the controller does not read by itself: routes, VTEPs, links, segments.
 pub fn of_tables(facts: &Facts) -> Vec<Finding> {
-    let mut found = node_checks::links(facts);
+    let mut found = link_checks::findings(facts);
     found.extend(evpn_checks::findings(facts));
     found.extend(vtep_checks::findings(facts));
     found.extend(host_checks::return_routes(facts));

@@ -9,14 +9,8 @@ use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
 use super::node_checks::count;
 use crate::frr::show::session::SessionKey;
 
-/// All of them.
-pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
-    let mut found = filtered(facts);
-    found.extend(return_routes(facts));
-    found
-}
-
-fn filtered(facts: &Facts) -> Vec<Finding> {
+/// Routes of the host that are filtered.
+pub(super) fn filtered(facts: &Facts) -> Vec<Finding> {
     let mut by_session: BTreeMap<(&SessionKey, FilterReason), Vec<&Filtered>> = BTreeMap::new();
     for (session, route) in &facts.filtered {
         by_session.entry((session, route.reason)).or_default().push(route);
@@ -148,7 +142,7 @@ mod tests {
         #[case] link: Option<&str>,
         #[case] expected: Option<(FindingKind, &str)>,
     ) {
-        let found = findings(&facts(route(as_path, link)));
+        let found = return_routes(&facts(route(as_path, link)));
         assert_eq!(found.first().map(|finding| (finding.kind, finding.what.as_str())), expected);
     }
 
@@ -159,12 +153,12 @@ mod tests {
             let next_hop = "192.169.10.9".parse().ok();
             (key.clone(), Filtered { prefix: prefix.parse().unwrap(), next_hop, reason })
         };
-        let filtered = vec![
+        let routes = vec![
             route("10.0.0.0/8", FilterReason::Prefix),
             route("11.0.0.0/8", FilterReason::Prefix),
             route("12.0.0.0/8", FilterReason::NextHop),
         ];
-        let found = findings(&Facts { filtered, ..Facts::default() });
+        let found = filtered(&Facts { filtered: routes, ..Facts::default() });
         let kinds: Vec<_> = found.iter().map(|finding| (finding.kind, finding.severity)).collect();
         let expected = [
             (FindingKind::PrefixFiltered, FindingSeverity::Info),

@@ -9,6 +9,7 @@ pub mod facts;
 pub mod filtered;
 pub mod finding;
 mod host_checks;
+mod link_checks;
 pub mod listed_route;
 pub mod listed_session;
 mod node_checks;

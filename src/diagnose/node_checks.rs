@@ -1,11 +1,11 @@
-//! Checks of the node: daemons, the controller, objects, VNIs, links. In: [`Facts`]. Out: [`Finding`]s. Pure.
+//! Checks of the node: daemons, the controller, objects, VNIs. In: [`Facts`]. Out: [`Finding`]s. Pure.
 
 use std::collections::BTreeSet;
 
 use super::cause::short_age;
 use super::facts::{CheckedObject, ControllerState, Facts, ObjectOutcome};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
-use crate::frr::show::interface::Interface;
+use super::link_checks;
 use crate::frr::show::vni::{VniState, VniType};
 use crate::kind::note::Loss;
 use crate::names::{OwnedName, Role};
@@ -17,14 +17,10 @@ const NAMED: usize = 3;
 /// So many ports of a bridge are named.
 const NAMED_PORTS: usize = 8;
 
-/// Packets of this size are what most hosts send.
-const COMMON_MTU: u32 = 1500;
-
 /// All of them.
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let mut found = router(facts);
     found.extend(objects(facts));
-    found.extend(links(facts));
     found.extend(facts.kept_ports.iter().map(|(vni, ports)| bridge_without_segment(*vni, ports)));
     if let Some(restarted) = zebra_restarted(facts) {
         // What it does not list yet is no failure of an object.
@@ -32,8 +28,10 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
         found.push(restarted);
         return found;
     }
-    let down = facts.vnis.iter().filter(|(_, state)| !state.is_ready());
-    found.extend(down.map(|(vni, state)| vni_down(*vni, state, facts)));
+    // A link that is down is a finding itself.
+    let is_down =
+        |(vni, state): &(&Vni, &VniState)| !state.is_ready() && link_checks::down(**vni, state, facts).is_empty();
+    found.extend(facts.vnis.iter().filter(is_down).map(|(vni, state)| vni_down(*vni, state, facts)));
     found
 }
 
@@ -209,38 +207,6 @@ fn bridge_without_segment(vni: Vni, ports: &BTreeSet<String>) -> Finding {
         ))
 }
 
-/// NICs that are down or have a small MTU.
-pub(super) fn links(facts: &Facts) -> Vec<Finding> {
-    let Some(links) = &facts.links else { return vec![] };
-    let nics: Vec<(&String, &Interface)> = links.iter().filter(|(name, link)| link.is_nic(name)).collect();
-    let mut found = Vec::new();
-    let is_only = !nics.iter().any(|(_, link)| link.is_up());
-    for (name, link) in nics.iter().filter(|(_, link)| !link.is_up()) {
-        let why = if link.is_admin_up { "no carrier" } else { "set down" };
-        let severity = if is_only { FindingSeverity::Error } else { FindingSeverity::Warning };
-        let down = Finding::new(severity, Area::Links, FindingKind::LinkDown, format!("NIC {name} is down: {why}"))
-            .at(Place { link: Some((*name).clone()), ..Place::default() })
-            .remedied_by("check cable and switch port")
-            .of(facts.object_of(None), "spec.nics");
-        found.push(down);
-    }
-    let overhead = if facts.vteps.iter().all(std::net::IpAddr::is_ipv6) { 70 } else { 50 };
-    let small = nics.iter().filter(|(_, link)| link.mtu.is_some_and(|mtu| mtu < COMMON_MTU + overhead));
-    if let Some((name, mtu)) = small.filter_map(|(name, link)| Some((*name, link.mtu?))).min_by_key(|(_, mtu)| *mtu) {
-        let what = format!(
-            "NIC {name} has MTU {mtu}: of a packet from the fabric only {} bytes fit, and hosts there send {COMMON_MTU}",
-            mtu.saturating_sub(overhead)
-        );
-        let small = Finding::new(FindingSeverity::Warning, Area::Links, FindingKind::MtuSmall, what)
-            .at(Place { link: Some(name.clone()), ..Place::default() })
-            .shown_by(format!("VXLAN adds {overhead} bytes"))
-            .remedied_by(format!("set MTU {} or more on the NIC and on all switches", COMMON_MTU + overhead))
-            .of(facts.object_of(None), "spec.nics");
-        found.push(small);
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,12 +236,10 @@ mod tests {
             router_mac: "02:00:00:00:00:01".parse().ok(),
             ..VniState::default()
         };
-        let nic = Interface { is_admin_up: true, has_carrier: true, mtu: Some(9000), ..Interface::default() };
         Facts {
             objects: Some(vec![object(underlay(), None), red]),
             vteps: ["100.65.0.1".parse().unwrap()].into(),
             vnis: [(100.try_into().unwrap(), vni)].into(),
-            links: Some([("eth1".to_owned(), nic)].into()),
             ..Facts::default()
         }
     }
@@ -284,10 +248,6 @@ mod tests {
 
     fn vni(facts: &mut Facts) -> &mut VniState {
         facts.vnis.values_mut().next().unwrap()
-    }
-
-    fn nic(facts: &mut Facts) -> &mut Interface {
-        facts.links.as_mut().unwrap().values_mut().next().unwrap()
     }
 
     fn fail(facts: &mut Facts, outcome: ObjectOutcome, message: &str) {
@@ -324,11 +284,6 @@ mod tests {
          attached to it reaches nothing else [a1, a2]")]
     #[case::one_is_left_in_bgpd(|facts: &mut Facts| drop(facts.vnis.insert(200.try_into().unwrap(), VniState { in_bgp: true, ..VniState::default() })),
         "error evpn vni-down VNI 200: VNI 200 is not up [zebra has it down]")]
-    #[case::no_carrier(|facts: &mut Facts| nic(facts).has_carrier = false,
-        "error links link-down link eth1: NIC eth1 is down: no carrier [] Underlay ns/u spec.nics")]
-    #[case::small_mtu(|facts: &mut Facts| nic(facts).mtu = Some(1500),
-        "warning links mtu-small link eth1: NIC eth1 has MTU 1500: of a packet from the fabric only 1450 bytes fit, and hosts there \
-         send 1500 [VXLAN adds 50 bytes] Underlay ns/u spec.nics")]
     fn each_fault_is_found_and_nothing_else(#[case] change: Change, #[case] expected: &str) {
         let mut facts = good();
         assert_eq!(findings(&facts), []);

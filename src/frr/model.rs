@@ -263,6 +263,17 @@ impl PrefixListEntry {
         Self::exactly(default_route(family))
     }
 
+    /// Whether it matches a prefix, as FRR compares them: without `ge` and `le` the prefix itself, else prefixes within it whose length
+    /// is at least `ge` and at most `le`.
+    pub fn matches(&self, prefix: &IpNet) -> bool {
+        let length = self.prefix.prefix_len();
+        let greatest = match (self.ge, self.le) {
+            (None, None) => length,
+            (_, le) => le.unwrap_or(self.prefix.max_prefix_len()),
+        };
+        self.prefix.contains(prefix) && (self.ge.unwrap_or(length)..=greatest).contains(&prefix.prefix_len())
+    }
+
     /// Matches a prefix alone.
     pub fn exactly(prefix: IpNet) -> Self {
         Self { permit: true, prefix, ge: None, le: None }

@@ -326,6 +326,16 @@ pub struct HostNetwork {
     pub vrf: Option<String>,
 }
 
+impl HostNetwork {
+    /// Whether a subnet is a part of it, with the host's routes in `host_vrf`. A default route is around everything, and does not count.
+    pub fn is_around(&self, subnet: &IpNet, host_vrf: Option<&str>) -> bool {
+        let network = self.address.trunc();
+        self.vrf.as_deref() == host_vrf
+            && (1..subnet.prefix_len()).contains(&network.prefix_len())
+            && network.contains(subnet)
+    }
+}
+
 impl NicFacts {
     /// A NIC on the host that nothing uses.
     pub fn unused(name: IfName, mtu: u32) -> Self {

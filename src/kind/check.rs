@@ -50,6 +50,16 @@ pub struct HostedVrf {
     pub host_vrf: Option<IfName>,
     /// Address families of its host sessions.
     pub sessions: BTreeSet<Family>,
+    /// Prefixes advertised to the host; `None`: all.
+    pub to_host: Option<Vec<PrefixListEntry>>,
+}
+
+impl HostedVrf {
+    /// Whether its host sessions do not advertise a prefix.
+    pub fn filters(&self, prefix: &IpNet) -> bool {
+        self.sessions.contains(&Family::of(prefix))
+            && self.to_host.as_ref().is_some_and(|rules| !rules.iter().any(|rule| rule.matches(prefix)))
+    }
 }
 
 /// Whether a version of an object is in force on the node, the one that has the strongest claim first.

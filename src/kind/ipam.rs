@@ -30,6 +30,12 @@ fn hosts(net: &IpNet) -> (u128, u128) {
     }
 }
 
+/// Whether it is the address of an IPv4 network itself, or its broadcast address: no host has it.
+pub fn is_reserved(address: IpAddr, subnet: &IpNet) -> bool {
+    let has_both = subnet.addr().is_ipv4() && subnet.prefix_len() < 31;
+    has_both && (address == subnet.network() || address == subnet.broadcast())
+}
+
 fn number(ip: IpAddr) -> u128 {
     match ip {
         IpAddr::V4(ip) => u128::from(u32::from(ip)),

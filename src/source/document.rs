@@ -146,6 +146,7 @@ fn syntax_error(text: &str, notation: Notation, error: SyntaxError) -> Document 
             let message = format!("not JSON: {what}: check quotes, commas and brackets here and above");
             (u64::try_from(error.line()).unwrap_or_default().max(1), message)
         }
+        (None, None) if message.contains("found a tab") => (line, format!("not YAML: {message}: indent with spaces")),
         (None, None) => (line, format!("not YAML: {message}: check quotes, brackets and indentation here and above")),
     };
     unreadable_error(DocumentError { line, field: String::new(), reason: Reason::Unreadable, message, first })

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use perouter::diagnose::facts::Facts;
 use perouter::diagnose::filtered::{FilterReason, Filtered};
 use perouter::diagnose::listed_route::{FilteredFrom, ListedRoute};
-use perouter::diagnose::trace::{DirectedTrace, TraceFacts, TraceQuery, TracedSession, follow};
+use perouter::diagnose::trace::{DirectedTrace, TraceFacts, TraceQuery, TracedSession};
 use perouter::frr::show::interface::Interface;
 use perouter::frr::show::neighbor::{Negotiation, SessionReset};
 use perouter::frr::show::route::{Match, Origin, Path, Type5};
@@ -286,11 +286,8 @@ pub fn routes(fault: Fault, vrf: &VrfName) -> Vec<ListedRoute> {
 /// The path to an address in the VRF red, and that of the replies.
 pub fn trace(fault: Fault, query: &TraceQuery) -> Vec<DirectedTrace> {
     let back = query.from.unwrap_or_else(|| "192.168.20.2".parse().unwrap());
-    let there = DirectedTrace::new(query.to, follow(query.to, &trace_facts(fault, true)));
-    let back = DirectedTrace {
-        example: query.from.is_none(),
-        ..DirectedTrace::new(back, follow(back, &trace_facts(fault, false)))
-    };
+    let there = DirectedTrace::of(query.to, &trace_facts(fault, true));
+    let back = DirectedTrace { example: query.from.is_none(), ..DirectedTrace::of(back, &trace_facts(fault, false)) };
     vec![there, back]
 }
 
@@ -330,6 +327,7 @@ fn trace_facts(fault: Fault, to_service: bool) -> TraceFacts {
         vrf: "red".parse().unwrap(),
         vni,
         state,
+        controller: facts.controller,
         matched,
         kernel: vec![kernel.into()],
         type5: to_service.then_some(own),

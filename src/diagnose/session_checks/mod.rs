@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::cause::{Cause, explain};
 use super::facts::Facts;
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
+use super::link_checks::{self, SessionLink};
 use crate::frr::show::family::{self, EVPN};
 use crate::frr::show::interface::Interface;
 use crate::frr::show::neighbor::{Negotiation, SessionReset};
@@ -64,8 +65,8 @@ fn down(session: &SessionState, facts: &Facts) -> Option<Finding> {
     if tcp.is_some() {
         let text = "the TCP MD5 passwords differ, or one side has none".to_owned();
         cause = Cause { kind: FindingKind::WrongPassword, of_peer: false, text };
-    } else if let Some(text) = without_address(session, &cause, facts) {
-        cause = Cause { kind: FindingKind::NicWithoutAddress, of_peer: false, text };
+    } else if let Some((kind, text)) = without_link(session, &cause, facts) {
+        cause = Cause { kind, of_peer: false, text };
     }
     let (remedy, field) = remedy(session, &cause, facts);
     let what = format!("session with {} is down: {}", session.peer, cause.text);
@@ -93,17 +94,31 @@ fn evidence(reset: Option<&SessionReset>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// The NICs have no address in the subnet of a neighbor that does not answer.
-fn without_address(session: &SessionState, cause: &Cause, facts: &Facts) -> Option<String> {
-    use FindingKind::{Establishing, HoldTimeExpired, NoAnswer, NoRouteToPeer};
-    let peer: IpAddr = session.peer.parse().ok()?;
+/// No link leads to a peer that does not answer.
+fn without_link(session: &SessionState, cause: &Cause, facts: &Facts) -> Option<(FindingKind, String)> {
+    use FindingKind::{BfdDown, Establishing, HoldTimeExpired, LinkDown, NicWithoutAddress, NoAnswer, NoRouteToPeer};
+    let is_likely = [NoAnswer, NoRouteToPeer, Establishing, HoldTimeExpired, LinkDown, BfdDown].contains(&cause.kind);
+    let peer: IpAddr = session.peer.parse().ok().filter(|_| is_likely)?;
+    if let Some(vrf) = &session.vrf {
+        return Some(match link_checks::of_host_session(vrf, peer, facts)? {
+            SessionLink::Down(text) => (LinkDown, text),
+            SessionLink::WithoutAddress(text) => (NicWithoutAddress, text),
+        });
+    }
+    if let Some(text) = link_checks::nic_down(peer, facts) {
+        return Some((LinkDown, text));
+    }
+    without_address(session, peer, facts).filter(|_| cause.kind != LinkDown).map(|text| (NicWithoutAddress, text))
+}
+
+/// The NICs have no address in the subnet of a neighbor.
+fn without_address(session: &SessionState, peer: IpAddr, facts: &Facts) -> Option<String> {
     // Between loopbacks a route is needed, and no subnet.
     let links = facts.links.as_ref().filter(|_| session.vrf.is_none() && !facts.is_from_vtep(session))?;
     let is_connected = links.values().flat_map(|link| &link.addresses).any(|net| net.contains(&peer))
         || facts.underlay.iter().flatten().any(|prefix| prefix.contains(&peer));
-    let is_likely = matches!(cause.kind, NoAnswer | NoRouteToPeer | Establishing | HoldTimeExpired);
     let is_link_local = matches!(peer, IpAddr::V6(v6) if v6.is_unicast_link_local());
-    if is_connected || !is_likely || is_link_local {
+    if is_connected || is_link_local {
         return None;
     }
     let shown = |(name, link): (&String, &Interface)| {
@@ -147,6 +162,7 @@ fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, Stri
             "give one of them another router id; two nodes with one index have the same",
             if is_host { String::new() } else { "spec.routeridcidr".to_owned() },
         ),
+        K::LinkDown | K::NicWithoutAddress if is_host => text(link_checks::repair(facts.controller), String::new()),
         K::NicWithoutAddress => text(
             "give the NIC an address in the subnet of the neighbor before perouter takes it, or correct the address of the neighbor",
             of_neighbor("address"),

@@ -6,8 +6,11 @@ use std::net::IpAddr;
 
 use super::step::{TracePoint, TraceStep};
 use super::trace_facts::TraceFacts;
+use crate::diagnose::link_checks::{DownLink, down_links, repair};
 use crate::frr::show::interface::Interface;
 use crate::frr::show::route::Path;
+use crate::names::{OwnedName, Role};
+use crate::types::Vni;
 
 /// What VXLAN adds to an IP packet over IPv4 and over IPv6: Ethernet, VXLAN, UDP and IP headers (RFC 7348 section 5).
 const OVERHEAD: (u32, u32) = (50, 70);
@@ -15,7 +18,7 @@ const OVERHEAD: (u32, u32) = (50, 70);
 /// How the host reaches the address: replies of the node have to enter the VRF.
 pub(super) fn of_host(address: IpAddr, facts: &TraceFacts) -> Option<TraceStep> {
     let links = facts.host_links.as_ref()?;
-    let wanted = format!("host-{}", facts.vni);
+    let wanted = OwnedName::Vni(Role::HostVeth, facts.vni).to_string();
     let shown = format!("ip route get {address}");
     let step = if links.contains(&wanted) {
         TraceStep::new(TracePoint::Host, true, format!("the node sends packets to {address} over {wanted}"))
@@ -36,12 +39,17 @@ pub(super) fn of_host(address: IpAddr, facts: &TraceFacts) -> Option<TraceStep> 
     Some(step.shown_by(shown))
 }
 
+/// The command that shows the route to an address of the underlay.
+pub(super) fn in_underlay(address: IpAddr) -> String {
+    let family = if address.is_ipv4() { "ip" } else { "ipv6" };
+    format!("zebra: show {family} route {address}")
+}
+
 /// The route to each VTEP of the best paths.
 pub(super) fn underlay(best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
     let Some(routes) = &facts.underlay else { return vec![] };
     let vteps: BTreeSet<IpAddr> = best.iter().flat_map(|path| &path.next_hops).copied().collect();
     let step = |vtep: IpAddr| {
-        let family = if vtep.is_ipv4() { "ip" } else { "ipv6" };
         let step = match routes.get(&vtep).map(Vec::as_slice) {
             None | Some([]) => {
                 let text = format!("no route leads to VTEP {vtep}: have the leaf advertise it to this node");
@@ -53,28 +61,28 @@ pub(super) fn underlay(best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
                     .with_branches(hops.to_vec())
             }
         };
-        step.shown_by(format!("zebra: show {family} route {vtep}"))
+        step.shown_by(in_underlay(vtep))
     };
     vteps.into_iter().map(step).collect()
 }
 
-/// A link of the router that somebody has set down.
-pub(super) fn set_down(name: &str) -> TraceStep {
-    let text = format!("{name} is set down: perouter sets it up again in its next reconcile pass");
-    TraceStep::new(TracePoint::Links, false, text).shown_by(format!("zebra: show interface {name}"))
+/// The first link of a VNI that is down.
+pub(super) fn link_down(vni: Vni, facts: &TraceFacts) -> Option<TraceStep> {
+    let down = down_links(vni, facts.vrf.as_str(), facts.links.as_ref()?);
+    let DownLink { what, evidence, .. } = down.into_iter().next()?;
+    let text = format!("{what}: {}", repair(facts.controller));
+    Some(TraceStep::new(TracePoint::Links, false, text).shown_by(evidence))
 }
 
 /// The links between NIC and host, and the size of packets that they forward.
 pub(super) fn links(facts: &TraceFacts) -> Option<TraceStep> {
     let links = facts.links.as_ref()?;
     let vni = facts.vni;
-    let of_vrf: Vec<(&String, &Interface)> = [format!("vni{vni}"), format!("br-pe-{vni}"), format!("pe-{vni}")]
-        .iter()
-        .filter_map(|name| links.get_key_value(name))
-        .collect();
-    if let Some((name, _)) = of_vrf.iter().find(|(_, link)| !link.is_admin_up) {
-        return Some(set_down(name));
+    if let Some(down) = link_down(vni, facts) {
+        return Some(down);
     }
+    let own = [Role::Vxlan, Role::Bridge, Role::PeVeth].map(|role| OwnedName::Vni(role, vni).to_string());
+    let of_vrf: Vec<(&String, &Interface)> = own.iter().filter_map(|name| links.get_key_value(name)).collect();
     let used: BTreeSet<&str> = facts
         .underlay
         .iter()

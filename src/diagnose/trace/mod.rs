@@ -15,14 +15,15 @@ use ipnet::IpNet;
 
 use super::filtered::Filtered;
 use crate::frr::show::mac::WorkloadPlace;
-use crate::frr::show::route::{Match, Origin, Path, Type5, show_match, show_rib, show_type5};
+use crate::frr::show::route::{Match, Origin, Path, Type5, show_filtered, show_match, show_rib, show_type5};
+use crate::frr::show::type5::SHOW_ALL_TYPE5;
 use crate::types::{Asn, Family, Vni};
 
 use to_fabric::{not_up, route_words, to_fabric, without_evpn};
 
 pub use step::{TracePoint, TraceStep};
 pub use trace_facts::{TraceFacts, TracedSession, Workload};
-pub use traced::{DirectedTrace, Trace, TraceQuery};
+pub use traced::{DirectedTrace, PathDirection, Trace, TraceQuery};
 
 /// Follows `address` through a VRF.
 pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
@@ -59,7 +60,7 @@ pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
         filtered > used || filtered == used && of_fabric
     };
     if let Some(filtered) = facts.filtered.iter().find(closer) {
-        steps.insert(0, step(TracePoint::Host, true, filtered_by_us(filtered)));
+        steps.insert(0, filtered_by_us(true, filtered, facts));
     }
     Trace { prefix: Some(found.prefix), origin, steps, ..empty(facts) }
 }
@@ -89,14 +90,15 @@ fn step(at: TracePoint, ok: bool, text: impl Into<String>) -> TraceStep {
     TraceStep::new(at, ok, text)
 }
 
-fn filtered_by_us((peer, route): &(String, Filtered)) -> String {
-    format!("{peer} {route}")
+fn filtered_by_us(ok: bool, (peer, route): &(String, Filtered), facts: &TraceFacts) -> TraceStep {
+    let shown = show_filtered(Some(&facts.vrf), Family::of(&route.prefix), peer);
+    step(TracePoint::Host, ok, format!("{peer} {route}")).shown_in("bgpd", &shown)
 }
 
 fn nothing(address: IpAddr, facts: &TraceFacts) -> TraceStep {
     let down = not_up(&facts.hosts);
     if let Some(filtered) = facts.filtered.first() {
-        return step(TracePoint::Host, false, filtered_by_us(filtered));
+        return filtered_by_us(false, filtered, facts);
     }
     if let Some(unused) = unused(facts) {
         return unused;
@@ -116,13 +118,13 @@ fn nothing(address: IpAddr, facts: &TraceFacts) -> TraceStep {
         ),
         (_, false) => format!("no route covers {address}: {down}"),
     };
-    step(TracePoint::Vrf, false, text)
+    step(TracePoint::Vrf, false, text).shown_in("bgpd", &show_match(&facts.vrf, &address.to_string()))
 }
 
 /// Why a Type-5 route that covers the address is not in use.
 fn unused(facts: &TraceFacts) -> Option<TraceStep> {
     let found = facts.unused.first()?;
-    Some(step(TracePoint::Fabric, false, format!("{}: {}", found.what, found.remedy)))
+    Some(step(TracePoint::Fabric, false, format!("{}: {}", found.what, found.remedy)).shown_in("bgpd", SHOW_ALL_TYPE5))
 }
 
 fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
@@ -138,29 +140,23 @@ fn no_best(found: &Match, facts: &TraceFacts) -> TraceStep {
         return unused;
     }
     let peers = list(found.paths.iter().map(|path| path.peer.as_str()));
-    step(
-        TracePoint::Vrf,
-        false,
-        format!("no path for {} can be used: the next hop received from {peers} is unreachable", found.prefix),
-    )
+    let text = format!("no path for {} can be used: the next hop received from {peers} is unreachable", found.prefix);
+    in_bgpd(step(TracePoint::Vrf, false, text), found, facts)
 }
 
 fn in_kernel(found: &Match, facts: &TraceFacts) -> TraceStep {
-    if facts.kernel.is_empty() {
-        return step(
-            TracePoint::Kernel,
-            false,
-            format!("{} is not in the kernel's table of VRF {}", found.prefix, facts.vrf),
-        );
-    }
     let shown = show_rib(&facts.vrf, Family::of(&found.prefix), Some(found.prefix.addr()));
-    let shown = format!("zebra: {}", shown.trim_end_matches(" json"));
     match facts.kernel.as_slice() {
+        [] => {
+            let text =
+                format!("{} is not in the kernel's table of VRF {}: see the log of zebra", found.prefix, facts.vrf);
+            step(TracePoint::Kernel, false, text)
+        }
         [hop] => step(TracePoint::Kernel, true, format!("{} via {hop}", found.prefix)),
         hops => step(TracePoint::Kernel, true, format!("{} over {} next hops", found.prefix, hops.len()))
             .with_branches(hops.to_vec()),
     }
-    .shown_by(shown)
+    .shown_in("zebra", &shown)
 }
 
 fn from_host(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
@@ -168,20 +164,18 @@ fn from_host(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep
     let mut steps = Vec::new();
     let of_router = best.iter().all(|path| path.origin == Origin::Router);
     if of_router {
-        steps.push(step(TracePoint::Vrf, true, own_prefix(prefix, facts)));
+        steps.push(in_bgpd(step(TracePoint::Vrf, true, own_prefix(prefix, facts)), found, facts));
     } else {
         for path in best.iter().filter(|path| path.origin == Origin::Host) {
             let text = format!("{} advertises {prefix}, {}", path.peer, as_path(path));
-            steps.push(step(TracePoint::Host, true, text).shown_by(in_bgpd(found, facts)));
+            steps.push(in_bgpd(step(TracePoint::Host, true, text), found, facts));
         }
         steps.push(in_kernel(found, facts));
     }
     if !facts.state.is_ready() {
-        steps.push(step(
-            TracePoint::Type5,
-            false,
-            format!("VNI {} is not up in FRR: see `perouter status`", facts.vni),
-        ));
+        let text = format!("VNI {} is not up in FRR: see `perouter check`", facts.vni);
+        let not_up = || step(TracePoint::Type5, false, text).shown_in("zebra", &format!("show evpn vni {}", facts.vni));
+        steps.push(forwarding::link_down(facts.vni, facts).unwrap_or_else(not_up));
         return steps;
     }
     let blocking = ["no-advertise", "no-export", "local-AS"];
@@ -189,27 +183,18 @@ fn from_host(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep
         best.iter().flat_map(|path| &path.communities).find(|community| blocking.contains(&community.as_str()));
     match (&facts.type5, blocked) {
         (_, Some(community)) => {
-            steps.push(step(
-                TracePoint::Type5,
-                false,
-                format!("none: the host advertises {prefix} with the community {community}"),
-            ));
-            return steps;
+            let text = format!("none: the host advertises {prefix} with the community {community}");
+            steps.push(in_bgpd(step(TracePoint::Type5, false, text), found, facts));
         }
         (None, None) => {
-            steps.push(step(
-                TracePoint::Type5,
-                false,
-                format!("none for {prefix}: spec.toFabric or a summary-only aggregate filters it"),
-            ));
-            return steps;
+            let text = format!("none for {prefix}: spec.toFabric or a summary-only aggregate filters it");
+            steps.push(step(TracePoint::Type5, false, text).shown_in("bgpd", SHOW_ALL_TYPE5));
         }
         (Some(route), None) => {
             let Type5 { rd, route_targets, router_mac, next_hop, .. } = route;
             let words = route_words(rd, route_targets, facts.vni, router_mac.as_deref(), *next_hop);
-            let shown = format!("bgpd: {}", show_type5(&route.rd).trim_end_matches(" json"));
-            steps.push(step(TracePoint::Type5, true, words).shown_by(shown));
-            steps.push(to_fabric(&route.advertised_to, facts));
+            steps.push(step(TracePoint::Type5, true, words).shown_in("bgpd", &show_type5(&route.rd)));
+            steps.push(to_fabric(&route.rd, &route.advertised_to, facts));
         }
     }
     steps
@@ -226,9 +211,9 @@ fn own_prefix(prefix: IpNet, facts: &TraceFacts) -> String {
     format!("{prefix} is the router's own: {what}")
 }
 
-/// The command that shows the paths of a prefix.
-fn in_bgpd(found: &Match, facts: &TraceFacts) -> String {
-    format!("bgpd: {}", show_match(&facts.vrf, &found.prefix.to_string()).trim_end_matches(" json"))
+/// With the command that shows the paths of a prefix.
+fn in_bgpd(step: TraceStep, found: &Match, facts: &TraceFacts) -> TraceStep {
+    step.shown_in("bgpd", &show_match(&facts.vrf, &found.prefix.to_string()))
 }
 
 fn from_fabric((address, found): (IpAddr, &Match), best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
@@ -236,17 +221,13 @@ fn from_fabric((address, found): (IpAddr, &Match), best: &[&Path], facts: &Trace
         .iter()
         .map(|path| {
             let vteps = path.next_hops.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            step(
-                TracePoint::Fabric,
-                true,
-                format!("{} has {} behind VTEP {vteps}, {}", path.peer, found.prefix, as_path(path)),
-            )
-            .shown_by(in_bgpd(found, facts))
+            let text = format!("{} has {} behind VTEP {vteps}, {}", path.peer, found.prefix, as_path(path));
+            in_bgpd(step(TracePoint::Fabric, true, text), found, facts)
         })
         .collect();
-    steps.extend(facts.workload.iter().map(segment::to_remote));
+    steps.extend(facts.workload.iter().map(|workload| segment::to_remote(address, workload)));
     if let Some(mismatch) = other_family(best, facts) {
-        steps.push(mismatch);
+        steps.push(in_bgpd(mismatch, found, facts));
         return steps;
     }
     steps.push(in_kernel(found, facts));
@@ -265,7 +246,7 @@ fn from_fabric((address, found): (IpAddr, &Match), best: &[&Path], facts: &Trace
         (true, false) => (false, down),
         (true, true) => (false, "advertised to no host session: spec.toHost filters it".to_owned()),
     };
-    steps.push(step(TracePoint::Host, ok, text).shown_by(in_bgpd(found, facts)));
+    steps.push(in_bgpd(step(TracePoint::Host, ok, text), found, facts));
     steps.extend(forwarding::of_host(address, facts).filter(|_| ok));
     steps
 }

@@ -4,10 +4,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::forwarding::set_down;
+use super::forwarding::{in_underlay, link_down};
 use super::step::{TracePoint, TraceStep};
 use super::to_fabric::without_evpn;
 use super::trace_facts::TraceFacts;
+use crate::kind::ipam::is_reserved;
+use crate::names::{OwnedName, Role};
 
 /// What is in a session subnet without a route of its own, with that subnet; or an address of the underlay that no route covers.
 pub(super) fn of_router(address: IpAddr, facts: &TraceFacts) -> Option<(Option<IpNet>, TraceStep)> {
@@ -23,11 +25,11 @@ pub(super) fn of_router(address: IpAddr, facts: &TraceFacts) -> Option<(Option<I
         format!("in {} of the underlay", facts.in_underlay?)
     };
     let text = format!("{address} is {what}: no VRF has a route to it");
-    Some((None, TraceStep::new(TracePoint::Vrf, false, text)))
+    Some((None, TraceStep::new(TracePoint::Vrf, false, text).shown_by(in_underlay(address))))
 }
 
 fn of_session(address: IpAddr, facts: &TraceFacts) -> Option<(Option<IpNet>, TraceStep)> {
-    let name = format!("pe-{}", facts.vni);
+    let name = OwnedName::Vni(Role::PeVeth, facts.vni).to_string();
     let link = facts.links.as_ref()?.get(&name)?;
     let router = link.addresses.iter().find(|own| own.contains(&address) && !is_link_local(own.addr()))?;
     let subnet = router.trunc();
@@ -37,8 +39,8 @@ fn of_session(address: IpAddr, facts: &TraceFacts) -> Option<(Option<IpNet>, Tra
     }
     let is_router = router.addr() == address;
     let fabric = without_evpn(&facts.fabric);
-    let step = if !link.is_admin_up {
-        set_down(&name)
+    let step = if let Some(down) = link_down(facts.vni, facts) {
+        down
     } else if is_router {
         let text = format!(
             "{address} is the router's own address on {name}, the same on all nodes: this node alone reaches it"
@@ -47,7 +49,7 @@ fn of_session(address: IpAddr, facts: &TraceFacts) -> Option<(Option<IpNet>, Tra
     } else if facts.hosts.iter().any(|session| session.peer == address.to_string()) {
         let text = format!("{address} is the address of the host of this node in its session");
         TraceStep::new(TracePoint::Host, true, text)
-    } else if is_reserved(address, subnet) {
+    } else if is_reserved(address, &subnet) {
         TraceStep::new(TracePoint::Vrf, false, reserved(address, subnet))
     } else if fabric.is_empty() {
         let text = format!("no node advertises a host with {address}, which is in spec.localcidr ({subnet})");
@@ -62,12 +64,6 @@ fn of_session(address: IpAddr, facts: &TraceFacts) -> Option<(Option<IpNet>, Tra
 
 fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
-}
-
-/// Whether it is the address of an IPv4 network itself, or its broadcast address.
-pub(super) fn is_reserved(address: IpAddr, subnet: IpNet) -> bool {
-    let has_both = subnet.addr().is_ipv4() && subnet.prefix_len() < 31;
-    has_both && (address == subnet.network() || address == subnet.broadcast())
 }
 
 /// Why no path leads to such an address.

@@ -38,6 +38,12 @@ impl TraceStep {
         Self { evidence: evidence.into(), ..self }
     }
 
+    /// By a query of [`crate::frr::show`] to a daemon, as a person types it in vtysh.
+    #[must_use]
+    pub(super) fn shown_in(self, daemon: &str, query: &str) -> Self {
+        self.shown_by(format!("{daemon}: {}", query.trim_end_matches(" json")))
+    }
+
     #[must_use]
     pub(super) fn with_branches(self, branches: Vec<String>) -> Self {
         Self { branches, ..self }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::diagnose::facts::ControllerState;
 use crate::diagnose::finding::Finding;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::mac::NeighborState;
@@ -61,6 +62,7 @@ fn service() -> TraceFacts {
         vrf: "red".parse().unwrap(),
         vni: 100.try_into().unwrap(),
         state,
+        controller: ControllerState::Running,
         matched: Some(Match {
             prefix: "172.30.0.10/32".parse().unwrap(),
             paths: vec![path(Origin::Host, true), path(Origin::Fabric, false)],
@@ -103,6 +105,7 @@ fn remote() -> TraceFacts {
 fn lines(facts: &TraceFacts) -> Vec<String> {
     let trace = follow("172.30.0.10".parse().unwrap(), facts);
     assert_eq!(trace.is_complete(), trace.prefix.is_some() && trace.steps.iter().all(|step| step.ok));
+    assert!(trace.steps.iter().all(|step| !step.evidence.is_empty()), "{:#?}", trace.steps);
     // The path ends once.
     assert!(trace.steps.iter().rev().skip(1).all(|step| step.ok || step.at == TracePoint::Kernel), "{:?}", trace.steps);
     trace
@@ -208,7 +211,7 @@ type Change = fn(&mut TraceFacts);
 #[case::unreachable(service(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().paths = vec![path(Origin::Host, false)],
     "FAIL VRF: no path for 172.30.0.10/32 can be used: the next hop received from 192.169.10.3 is unreachable")]
 #[case::vni_down(service(), |facts: &mut TraceFacts| facts.state.up = false,
-    "FAIL Type-5: VNI 100 is not up in FRR: see `perouter status`")]
+    "FAIL Type-5: VNI 100 is not up in FRR: see `perouter check`")]
 #[case::community(service(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().paths[0].communities = vec!["1:2".into(), "no-export".into()],
     "FAIL Type-5: none: the host advertises 172.30.0.10/32 with the community no-export")]
 #[case::kept(service(), |facts: &mut TraceFacts| facts.type5 = None,
@@ -218,7 +221,7 @@ type Change = fn(&mut TraceFacts);
 #[case::advertised_to_nobody(service(), |facts: &mut TraceFacts| facts.type5.as_mut().unwrap().advertised_to.clear(),
     "FAIL fabric: advertised to no peer although the sessions are established: check the AS numbers of the peers (a path that contains the AS of a peer is not advertised to it)")]
 #[case::not_in_the_kernel(remote(), |facts: &mut TraceFacts| { facts.kernel.clear(); facts.hosts.clear(); },
-    "FAIL kernel: 192.168.20.0/24 is not in the kernel's table of VRF red")]
+    "FAIL kernel: 192.168.20.0/24 is not in the kernel's table of VRF red: see the log of zebra")]
 #[case::filtered_to_the_host(remote(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().advertised_to.clear(),
     "FAIL host: advertised to no host session: spec.toHost filters it")]
 #[case::other_family(remote(), |facts: &mut TraceFacts| { let found = facts.matched.as_mut().unwrap(); found.advertised_to.clear(); found.prefix = "2001:db8::/64".parse().unwrap(); },
@@ -278,7 +281,11 @@ fn routes(hops: &[&str]) -> BTreeMap<IpAddr, Vec<String>> {
     "WARN links: packets of 1250 bytes fit: eth1 1500 less 50 for VXLAN, eth2 1300 less 50 for VXLAN, vni100 1500, pe-100 1500; the host \
      sends up to 1500: raise the MTU of the NIC and of the switches")]
 #[case::link_down(|facts: &mut TraceFacts| { facts.links = Some(links(9000, 1500)); facts.links.as_mut().unwrap().get_mut("pe-100").unwrap().is_admin_up = false; },
-    "FAIL links: pe-100 is set down: perouter sets it up again in its next reconcile pass")]
+    "FAIL links: pe-100 is set down: perouter repairs it in its next reconcile pass")]
+#[case::link_down_without_a_controller(|facts: &mut TraceFacts| { facts.controller = ControllerState::Stopped; facts.links = Some(links(9000, 1500)); facts.links.as_mut().unwrap().get_mut("vni100").unwrap().is_admin_up = false; },
+    "FAIL links: vni100 is set down: start `perouter run` or `perouter controller`, which repairs it")]
+#[case::host_end_down(|facts: &mut TraceFacts| { facts.links = Some(links(9000, 1500)); facts.links.as_mut().unwrap().get_mut("pe-100").unwrap().has_carrier = false; },
+    "FAIL links: host-100 is set down: perouter repairs it in its next reconcile pass")]
 fn what_forwards_the_packets_is_shown(#[case] change: Change, #[case] expected: &str) {
     let mut facts = remote();
     change(&mut facts);
@@ -353,15 +360,59 @@ fn the_path_of_a_workload_ends_where_it_is_not_advertised() {
 }
 
 #[test]
+fn a_workload_behind_an_ip_vrf_that_is_not_up_is_reached_in_its_segment_only() {
+    let mut facts = TraceFacts { matched: None, workload: Some(workload()), ..service() };
+    facts.state.up = false;
+    let trace = follow("10.110.0.11".parse().unwrap(), &facts);
+    let type2 = trace.steps.iter().find(|step| step.at == TracePoint::Type2).unwrap();
+    let words = "without the route target and the router MAC of VNI 100, which is not up: only workloads in L2VNI 110 reach the \
+                 address; see `perouter check`";
+    assert_eq!((type2.ok, type2.text.as_str()), (false, words));
+    assert!(!trace.is_complete() && trace.steps.iter().all(|step| !step.evidence.is_empty()), "{trace:?}");
+}
+
+/// What comes from the fabric needs no route of the host.
+#[rstest]
+#[case::filtered(|facts: &mut TraceFacts| facts.matched.as_mut().unwrap().advertised_to.clear(),
+    "WARN the host of this node has no route to 10.110.0.0/24: spec.toHost filters it; allow it there if the host needs one")]
+#[case::not_installed(|facts: &mut TraceFacts| facts.host_links = Some([].into()),
+    "WARN the node has no route to 10.110.0.11: have the speaker of the host accept and install the routes of this session (FRR-K8s: \
+     toReceive)")]
+#[case::installed(|facts: &mut TraceFacts| facts.host_links = Some(["host-100".to_owned()].into()),
+    "ok the node sends packets to 10.110.0.11 over host-100")]
+#[case::not_read(|_: &mut TraceFacts| (), "none")]
+#[case::session_down(|facts: &mut TraceFacts| { facts.hosts = vec![session("192.169.10.3", false)]; facts.matched.as_mut().unwrap().advertised_to.clear(); }, "none")]
+fn the_route_of_the_host_to_a_workload_is_a_step(#[case] change: Change, #[case] expected: &str) {
+    let subnet = Match {
+        prefix: "10.110.0.0/24".parse().unwrap(),
+        paths: vec![path(Origin::Router, true)],
+        advertised_to: vec!["192.169.10.3".into()],
+    };
+    let mut facts = TraceFacts { matched: Some(subnet), workload: Some(workload()), ..service() };
+    change(&mut facts);
+    let trace = follow("10.110.0.11".parse().unwrap(), &facts);
+    assert!(trace.is_complete(), "{trace:?}");
+    let of_host = trace.steps.iter().find(|step| step.at == TracePoint::Host);
+    let text = |step: &TraceStep| format!("{} {}", if step.warning { "WARN" } else { "ok" }, step.text);
+    assert_eq!(of_host.map_or("none".to_owned(), text), expected);
+}
+
+#[rstest]
+#[case::service(service(), PathDirection::FabricToHost)]
+#[case::fabric(remote(), PathDirection::HostToFabric)]
+#[case::from_a_workload(TraceFacts { from_workload: true, ..remote() }, PathDirection::WorkloadToFabric)]
+#[case::workload(TraceFacts { workload: Some(workload()), ..service() }, PathDirection::FabricToWorkload)]
+fn a_path_has_a_direction(#[case] facts: TraceFacts, #[case] expected: PathDirection) {
+    assert_eq!(DirectedTrace::of("172.30.0.10".parse().unwrap(), &facts).direction, Some(expected));
+}
+
+#[test]
 fn a_workload_of_another_node_has_its_mac_and_how_often_it_moved() {
     let mut workload = workload();
     workload.neighbor.place = WorkloadPlace::Remote("100.64.0.1".parse().ok());
     let trace = follow("192.168.20.2".parse().unwrap(), &TraceFacts { workload: Some(workload), ..remote() });
     let segment: Vec<_> = trace.steps.iter().filter(|step| step.at == TracePoint::Segment).collect();
-    assert!(
-        matches!(segment[..], [step] if step.text == "0a:58:00:00:00:11 in L2VNI 110, moved 1 times"),
-        "{segment:?}"
-    );
+    assert!(matches!(segment[..], [step] if step.text == "0a:58:00:00:00:11 in L2VNI 110, moved once"), "{segment:?}");
 }
 
 #[rstest]
@@ -499,8 +550,8 @@ fn the_path_ends_at_a_link_of_the_segment_that_is_down() {
     let no_carrier = Interface { has_carrier: false, ..link(&[], true) };
     let veth = TraceFacts { links: Some([("pe-110".to_owned(), no_carrier)].into()), ..router.clone() };
     let of_host = "bridge pods of L2VNI 110 is down, so that its workloads reach nothing: set it up on the host, `ip link set pods up`";
-    let of_router = "br-pe-110 is set down: perouter sets it up again in its next reconcile pass";
-    let of_veth = "host-110 is set down: perouter sets it up again in its next reconcile pass";
+    let of_router = "br-pe-110 is set down: perouter repairs it in its next reconcile pass";
+    let of_veth = "host-110 is set down: perouter repairs it in its next reconcile pass";
     for (facts, text) in [(host, of_host), (router, of_router), (veth, of_veth)] {
         for address in ["10.110.0.1", "10.110.0.99"] {
             assert_eq!(only_step(address, &facts), (false, text.to_owned()));

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::step::{TracePoint, TraceStep};
 use super::trace_facts::{TraceFacts, TracedSession};
+use crate::frr::show::route::show_type5;
 use crate::frr::show::session::SessionPhase;
 use crate::types::Vni;
 
@@ -43,8 +44,8 @@ pub(super) fn route_words(
     all.into_iter().chain(router_mac).chain(next_hop).collect::<Vec<_>>().join(", ")
 }
 
-/// To which peers a route is advertised, or why to none.
-pub(super) fn to_fabric(peers: &[String], facts: &TraceFacts) -> TraceStep {
+/// To which peers a route with this route distinguisher is advertised, or why to none.
+pub(super) fn to_fabric(rd: &str, peers: &[String], facts: &TraceFacts) -> TraceStep {
     if !peers.is_empty() {
         let name = |peer: &String| {
             let known =
@@ -55,7 +56,8 @@ pub(super) fn to_fabric(peers: &[String], facts: &TraceFacts) -> TraceStep {
             TracePoint::Fabric,
             true,
             format!("advertised to {}", peers.iter().map(name).collect::<Vec<_>>().join(", ")),
-        );
+        )
+        .shown_in("bgpd", &show_type5(rd));
     }
     let down = not_up(&facts.fabric);
     let without_evpn = without_evpn(&facts.fabric);
@@ -65,5 +67,5 @@ pub(super) fn to_fabric(peers: &[String], facts: &TraceFacts) -> TraceStep {
         (_, true) => "advertised to no peer although the sessions are established: check the AS numbers of the peers (a path that contains the AS of a peer is not advertised to it)".to_owned(),
         (_, false) => down,
     };
-    TraceStep::new(TracePoint::Fabric, false, text)
+    TraceStep::new(TracePoint::Fabric, false, text).shown_in("bgpd", "show bgp l2vpn evpn summary")
 }

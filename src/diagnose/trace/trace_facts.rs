@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 
+use crate::diagnose::facts::ControllerState;
 use crate::diagnose::filtered::Filtered;
 use crate::diagnose::finding::Finding;
 use crate::frr::show::interface::Interface;
@@ -48,6 +49,8 @@ pub struct TraceFacts {
     pub vni: Vni,
     /// The VNI in FRR.
     pub state: VniState,
+    /// Whether the controller works, which repairs links.
+    pub controller: ControllerState,
     /// Longest match in bgpd.
     pub matched: Option<Match>,
     /// Where the kernel forwards to; empty if it has no such route.

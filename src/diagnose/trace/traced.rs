@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use super::follow;
 use super::step::TraceStep;
+use super::trace_facts::TraceFacts;
+use crate::frr::show::mac::WorkloadPlace;
 use crate::frr::show::route::Origin;
 use crate::types::{Vni, VrfName};
 
@@ -43,6 +46,51 @@ impl Trace {
     }
 }
 
+/// From where to where packets go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathDirection {
+    /// From the host of this node.
+    HostToFabric,
+    /// To the host of this node.
+    FabricToHost,
+    /// From a workload of an L2 segment behind this node.
+    WorkloadToFabric,
+    /// To a workload of an L2 segment behind this node.
+    FabricToWorkload,
+    /// To the gateway of an L2 segment, or to a workload of another node that only the segment leads to.
+    WithinSegment,
+}
+
+impl PathDirection {
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HostToFabric => "host-to-fabric",
+            Self::FabricToHost => "fabric-to-host",
+            Self::WorkloadToFabric => "workload-to-fabric",
+            Self::FabricToWorkload => "fabric-to-workload",
+            Self::WithinSegment => "within-segment",
+        }
+    }
+
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::HostToFabric => "from the host to the fabric",
+            Self::FabricToHost => "from the fabric to the host",
+            Self::WorkloadToFabric => "from a workload to the fabric",
+            Self::FabricToWorkload => "from the fabric to a workload",
+            Self::WithinSegment => "within the segment",
+        }
+    }
+}
+
+impl Serialize for PathDirection {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 /// The path of packets to an address.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,7 +99,7 @@ pub struct DirectedTrace {
     pub to: IpAddr,
     /// From where to where; absent where no route covers the address.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub direction: Option<&'static str>,
+    pub direction: Option<PathDirection>,
     /// The address is one that serves as an example.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub example: bool,
@@ -63,11 +111,16 @@ pub struct DirectedTrace {
 }
 
 impl DirectedTrace {
-    /// A path that was followed to an address.
-    pub fn new(to: IpAddr, trace: Trace) -> Self {
-        let direction = trace.origin.map(|origin| match origin {
-            Origin::Fabric => "host-to-fabric",
-            Origin::Host | Origin::Router | Origin::Segment => "fabric-to-host",
+    /// Follows an address.
+    pub fn of(to: IpAddr, facts: &TraceFacts) -> Self {
+        let trace = follow(to, facts);
+        let place = facts.workload.as_ref().map(|workload| &workload.neighbor.place);
+        let direction = trace.origin.map(|origin| match (origin, place) {
+            (Origin::Fabric, _) if facts.from_workload => PathDirection::WorkloadToFabric,
+            (Origin::Fabric, _) => PathDirection::HostToFabric,
+            (Origin::Host | Origin::Router, _) => PathDirection::FabricToHost,
+            (Origin::Segment, Some(WorkloadPlace::Local(_))) => PathDirection::FabricToWorkload,
+            (Origin::Segment, _) => PathDirection::WithinSegment,
         });
         Self { to, direction, example: false, complete: trace.is_complete(), trace }
     }

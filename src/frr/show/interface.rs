@@ -46,7 +46,12 @@ impl Interface {
         let is_ours = ["vni", "br-pe-", "pe-"].iter().any(|prefix| {
             name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit()))
         });
-        (self.vrf.is_empty() || self.vrf == "default") && name != "lo" && !is_ours && self.zebra_type != "VRF"
+        (self.vrf.is_empty() || self.vrf == "default") && name != "lo" && !is_ours && !self.is_vrf_device()
+    }
+
+    /// It is a VRF device.
+    pub fn is_vrf_device(&self) -> bool {
+        self.zebra_type == "VRF"
     }
 }
 

@@ -72,15 +72,18 @@ impl KindValid for ValidL2vni {
     }
 
     fn notes(accepted: &[(&ObjectRef, &Self)], _fabric: &Fabric) -> Vec<Note> {
+        let note = |loss, object: &ObjectRef, field: &str, message: &String| Note {
+            loss,
+            object: object.clone(),
+            field: field.to_owned(),
+            message: message.clone(),
+        };
         let of_one = |(object, l2vni): &(&ObjectRef, &Self)| -> Vec<Note> {
-            let (object, field) = ((*object).clone(), "spec.gatewayIPs".to_owned());
-            let note = |message: &String| Note {
-                loss: Loss::Fabric,
-                object: object.clone(),
-                field: field.clone(),
-                message: message.clone(),
-            };
-            l2vni.not_advertised.values().map(note).collect()
+            let lost = l2vni.not_advertised.values();
+            let lost = lost.map(|message| note(Loss::Fabric, object, "spec.gatewayIPs", message));
+            let filtered = l2vni.not_to_host.iter();
+            let filtered = filtered.map(|(l3vni, text)| note(Loss::Node, l3vni, "spec.toHost.allowedPrefixes", text));
+            lost.chain(filtered).collect()
         };
         accepted.iter().flat_map(of_one).collect()
     }

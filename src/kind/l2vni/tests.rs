@@ -132,6 +132,35 @@ fn the_vrf_advertises_the_gateway_subnets(#[case] spec: Value, #[case] expected:
     assert_eq!(networks("blue"), ["192.169.11.2/32"]);
 }
 
+/// The host has no route to a subnet that the L3VNI does not advertise to it.
+#[rstest]
+#[case::all(json!(null), &[])]
+#[case::exact(json!([{"prefix": "10.110.0.0/24"}]), &[])]
+#[case::within(json!([{"prefix": "10.0.0.0/8", "le": 24}]), &[])]
+#[case::default_route(json!([{"prefix": "0.0.0.0/0"}]), &["10.110.0.0/24"])]
+#[case::shorter_ones(json!([{"prefix": "10.0.0.0/8", "le": 16}]), &["10.110.0.0/24"])]
+fn a_subnet_that_is_filtered_to_the_host_is_named(#[case] allowed: Value, #[case] filtered: &[&str]) {
+    let mut snapshot = snapshot(&[("s", within("red", 110, json!({})))]);
+    let mut spec = json!({"asn": 64514, "vni": 100, "localcidr": {"ipv4": "192.169.10.0/24"}});
+    if allowed.is_array() {
+        spec["toHost"] = json!({"allowedPrefixes": allowed});
+    }
+    snapshot.objects.extend([object(Kind::L3VNI, "red", spec)]);
+    let plan = plan(&snapshot, &facts(VrfMode::Netns));
+    assert_eq!(plan.rejected, vec![]);
+    let of_filter = plan.notes.iter().filter(|note| note.field == "spec.toHost.allowedPrefixes");
+    let notes: Vec<String> = of_filter.map(|note| format!("{:?} {note}", note.loss)).collect();
+    let expected = |subnet: &&str| {
+        format!(
+            "Node L3VNI default/red: spec.toHost.allowedPrefixes: leaves out {subnet}, so that the host has no route to the workloads \
+             of L2VNI default/s, nor do Pods that reach the VRF over the host: add it if they need one"
+        )
+    };
+    assert_eq!(notes, filtered.iter().map(expected).collect::<Vec<_>>());
+    let advertised = &plan.frr.vrfs[&"red".parse().unwrap()].networks;
+    assert!(advertised.contains(&"10.110.0.0/24".parse().unwrap()), "it is advertised to the fabric");
+}
+
 #[test]
 fn two_segments_share_neither_a_bridge_nor_a_subnet_of_a_vrf() {
     let bridge =

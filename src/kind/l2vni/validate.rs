@@ -2,13 +2,13 @@
 //! values, or every violation of the rules that need more than the schema. It must not know other objects. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::spec::{HostMasterType, L2VNISpec, Lifecycle};
 use crate::kernel::model::HostNetwork;
 use crate::kind::check::{Check, HostedVrf};
+use crate::kind::ipam;
 use crate::kind::object::{Kind, ObjectRef, Reason};
 use crate::kind::vni_fields;
 use crate::kind::vtep::Vtep;
@@ -32,6 +32,8 @@ pub struct ValidL2vni {
     pub gateways: BTreeMap<Family, IpNet>,
     /// Why the IP-VRF does not advertise the subnet of a gateway.
     pub not_advertised: BTreeMap<Family, String>,
+    /// What the subnets lose to which the host has no route, since the object of the IP-VRF filters them.
+    pub not_to_host: Option<(ObjectRef, String)>,
     /// The bridge of the host; `None`: the host end is left for others.
     pub host_bridge: Option<HostBridge>,
     /// Import route targets.
@@ -70,13 +72,17 @@ pub(super) fn validate(spec: &L2VNISpec, check: &mut Check<'_>) -> Option<ValidL
     let mtu = vtep.and_then(|vtep| mtu(spec.mtu, vtep, check));
     let domain = domain.ok()?;
     let networks = check.node.host_networks;
-    let not_advertised = domain.map(|domain| parts_of_networks(&gateways, domain, networks)).unwrap_or_default();
+    let not_advertised = domain.map(|(_, domain)| parts_of_networks(&gateways, domain, networks)).unwrap_or_default();
+    let advertised =
+        || gateways.iter().filter(|(family, _)| !not_advertised.contains_key(family)).map(|(_, net)| net.trunc());
+    let not_to_host = domain.and_then(|domain| filtered_to_host(advertised(), domain, check.object));
     Some(ValidL2vni {
         vni: vni?,
         vtep: vtep?,
         port: spec.vxlanport,
         mtu: mtu?,
-        vrf: domain.map(|domain| domain.vrf.clone()),
+        vrf: domain.map(|(_, domain)| domain.vrf.clone()),
+        not_to_host,
         gateways,
         not_advertised,
         host_bridge: host_bridge.ok()?,
@@ -88,8 +94,10 @@ pub(super) fn validate(spec: &L2VNISpec, check: &mut Check<'_>) -> Option<ValidL
 /// A field is rejected; the [`Check`] has the reason.
 struct RejectedField;
 
-/// `None`: without an IP-VRF.
-fn routing_domain<'a>(spec: &L2VNISpec, check: &mut Check<'a>) -> Result<Option<&'a HostedVrf>, RejectedField> {
+/// The object of the IP-VRF, and that; `None`: without one.
+type Domain<'a> = Option<(&'a ObjectRef, &'a HostedVrf)>;
+
+fn routing_domain<'a>(spec: &L2VNISpec, check: &mut Check<'a>) -> Result<Domain<'a>, RejectedField> {
     let Some(domain) = &spec.routing_domain else {
         if !spec.gateway_ips.is_empty() {
             let text =
@@ -103,7 +111,7 @@ fn routing_domain<'a>(spec: &L2VNISpec, check: &mut Check<'a>) -> Result<Option<
         return Err(RejectedField);
     };
     let object = ObjectRef::new(Kind::L3VNI, &check.object.namespace, &reference.name);
-    if let Some(domain) = check.node.routing_domains.get(&object) {
+    if let Some(domain) = check.node.routing_domains.get_key_value(&object) {
         return Ok(Some(domain));
     }
     let ObjectRef { kind, namespace, name } = &object;
@@ -140,8 +148,8 @@ fn gateways(spec: &L2VNISpec, check: &mut Check<'_>) -> BTreeMap<Family, IpNet> 
 
 /// Whether it is an address that one of several hosts of its subnet can have.
 fn is_host(gateway: &IpNet) -> bool {
-    let is_broadcast = matches!(gateway.addr(), IpAddr::V4(address) if IpAddr::V4(address) == gateway.broadcast());
-    gateway.max_prefix_len() - gateway.prefix_len() >= 2 && gateway.addr() != gateway.network() && !is_broadcast
+    let (address, has_room) = (gateway.addr(), gateway.max_prefix_len() - gateway.prefix_len() >= 2);
+    has_room && address != gateway.network() && !ipam::is_reserved(address, gateway)
 }
 
 /// The subnets that are a part of a network of the node, or of the destination of a static route: the host would send what it has
@@ -153,12 +161,8 @@ fn parts_of_networks(
 ) -> BTreeMap<Family, String> {
     let part = |(family, gateway): (&Family, &IpNet)| {
         let subnet = gateway.trunc();
-        let is_around = |network: &&HostNetwork| {
-            let prefix = network.address.trunc();
-            network.vrf.as_deref() == domain.host_vrf.as_ref().map(IfName::as_str)
-                && (1..subnet.prefix_len()).contains(&prefix.prefix_len())
-                && prefix.contains(&subnet)
-        };
+        let host_vrf = domain.host_vrf.as_ref().map(IfName::as_str);
+        let is_around = |network: &&HostNetwork| network.is_around(&subnet, host_vrf);
         let around = networks.iter().filter(is_around).max_by_key(|network| network.address.prefix_len())?;
         let HostNetwork { address, is_route, link, .. } = around;
         let what = if *is_route { "to which the node has a static route over" } else { "a network of the node on" };
@@ -170,6 +174,21 @@ fn parts_of_networks(
         Some((*family, text))
     };
     gateways.iter().filter(|(family, _)| domain.sessions.contains(*family)).filter_map(part).collect()
+}
+
+/// The subnets that the IP-VRF does not advertise to its host.
+fn filtered_to_host(
+    subnets: impl Iterator<Item = IpNet>,
+    (object, domain): (&ObjectRef, &HostedVrf),
+    l2vni: &ObjectRef,
+) -> Option<(ObjectRef, String)> {
+    let filtered: Vec<String> = subnets.filter(|subnet| domain.filters(subnet)).map(|net| net.to_string()).collect();
+    let text = format!(
+        "leaves out {}, so that the host has no route to the workloads of {l2vni}, nor do Pods that reach the VRF over the host: add it \
+         if they need one",
+        filtered.join(" and ")
+    );
+    (!filtered.is_empty()).then(|| (object.clone(), text))
 }
 
 /// `None`: without a bridge.

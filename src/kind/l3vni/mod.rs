@@ -67,8 +67,8 @@ impl KindValid for ValidL3vni {
     }
 
     fn routing_domain(&self) -> Option<HostedVrf> {
-        let (vrf, host_vrf) = (self.vrf.clone(), self.host_vrf.clone());
-        Some(HostedVrf { vrf, host_vrf, sessions: self.veth.keys().copied().collect() })
+        let (vrf, host_vrf, to_host) = (self.vrf.clone(), self.host_vrf.clone(), self.to_host.clone());
+        Some(HostedVrf { vrf, host_vrf, sessions: self.veth.keys().copied().collect(), to_host })
     }
 
     fn links(&self, fabric: &Fabric, state: &mut KernelState) {

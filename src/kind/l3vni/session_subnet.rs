@@ -88,12 +88,7 @@ pub(super) fn part_of_route(
     host_vrf: Option<&str>,
     networks: &BTreeSet<HostNetwork>,
 ) -> Option<String> {
-    let is_around = |network: &&HostNetwork| {
-        network.is_route
-            && network.vrf.as_deref() == host_vrf
-            && network.address.contains(subnet)
-            && network.address != *subnet
-    };
+    let is_around = |network: &&HostNetwork| network.is_route && network.is_around(subnet, host_vrf);
     let HostNetwork { address, link, .. } = networks.iter().filter(is_around).max_by_key(|n| n.address.prefix_len())?;
     Some(format!(
         "{subnet} is a part of {address}, to which the node has a static route over {link}: what has these addresses there is \

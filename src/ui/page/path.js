@@ -7,7 +7,13 @@ import { request } from "./request.js";
 import { STATES, badge, signOf } from "./state.js";
 
 const NAMES = { host: "host", segment: "segment", vrf: "VRF", kernel: "kernel", type2: "Type-2", type5: "Type-5", fabric: "fabric", underlay: "underlay", links: "links" };
-const DIRECTIONS = { "host-to-fabric": "from the host to the fabric", "fabric-to-host": "from the fabric to the host" };
+const DIRECTIONS = {
+  "host-to-fabric": "from the host to the fabric",
+  "fabric-to-host": "from the fabric to the host",
+  "workload-to-fabric": "from a workload to the fabric",
+  "fabric-to-workload": "from the fabric to a workload",
+  "within-segment": "within the segment",
+};
 
 const stepState = (step) => (!step.ok ? "fail" : step.warning ? "warning" : "ok");
 
