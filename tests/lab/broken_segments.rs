@@ -5,6 +5,7 @@ use perouter_lab::node::Node;
 use perouter_lab::workload::WorkloadSpec;
 
 use super::fixture::{Fixture, NODES, SETTLE, Setup, until, until_true};
+use super::kernel_state::in_vrf;
 use super::l2vni::{l2vni, routed, with_l2vni};
 use super::pod::Pod;
 
@@ -77,7 +78,95 @@ fn faults_of_a_segment_are_found_and_named() {
     // Its address was withdrawn while the bridge was down.
     a1.await_ping("10.110.0.1");
     traced(&fixture);
+    without_route_of_the_host(&fixture);
+    links_without_controller(&mut fixture);
     duplicate(&fixture);
+}
+
+/// The host has no route to the workloads of its node: it rejects the subnet, or toHost filters it.
+fn without_route_of_the_host(fixture: &Fixture) {
+    let traced = |words: &str| {
+        until(words, SETTLE, || {
+            let trace = fixture.routers[0].perouter(&["trace", "10.110.0.11", "--vrf", "red"]);
+            (trace.code == Some(0) && trace.stdout.contains(words)).then_some(())
+        });
+    };
+    traced("the node sends packets to 10.110.0.11 over host-100");
+    let host = |lines: &[&str]| drop(fixture.hosts[0].vtysh(&[&["configure terminal"], lines].concat()).unwrap());
+    host(&[
+        "ip prefix-list segment permit 10.110.0.0/24",
+        "route-map peerred-in deny 5",
+        "match ip address prefix-list segment",
+    ]);
+    let found = await_found(fixture, FindingKind::NoReturnRoute);
+    assert!(found.what.starts_with("replies of the node to 10.110.0.0/24 do not enter VRF red"), "{found:?}");
+    traced("WARN  host    the node has no route to 10.110.0.11");
+    host(&["no route-map peerred-in deny 5", "no ip prefix-list segment"]);
+    await_clean(fixture);
+
+    let filter = "\n  toHost: {allowedPrefixes: [{prefix: 192.168.0.0/16, le: 32}]}";
+    fixture.edit("red.yaml", "  hostasn: 64515", &format!("  hostasn: 64515{filter}"));
+    traced("WARN  host    the host of this node has no route to 10.110.0.0/24: spec.toHost filters it");
+    let found = until("the note", SETTLE, || {
+        let (_, findings) = fixture.routers[0].checked();
+        findings.into_iter().find(|finding| finding.kind == FindingKind::ObjectLosesRoutes)
+    });
+    assert!(found.what.starts_with("leaves out 10.110.0.0/24") && !found.is_problem(), "{found:?}");
+    fixture.edit("red.yaml", filter, "");
+    traced("the node sends packets to 10.110.0.11 over host-100");
+    await_clean(fixture);
+}
+
+/// Nobody repairs the links of a router without its controller: each is a finding of its own, and the reason of what depends on it.
+fn links_without_controller(fixture: &mut Fixture) {
+    fixture.routers[0].kill();
+    until_true("a check without a controller", || problems(fixture, 0) == [FindingKind::ControllerStopped]);
+    let node = fixture.routers[0].node.clone();
+    let set = |link: &str, state: &str| {
+        let words = ["ip", "link", "set", link, state];
+        let words =
+            if link.starts_with("host-") { words.map(str::to_owned).into() } else { in_vrf(&node, "red", &words) };
+        node.check(&words.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    };
+    for (link, address) in [
+        ("host-100", "172.30.0.10"),
+        ("pe-100", "172.30.0.10"),
+        ("br-pe-100", "172.30.0.10"),
+        ("vni110", "10.110.0.11"),
+        ("br-pe-110", "10.110.0.11"),
+        ("pe-110", "10.110.0.11"),
+        ("host-110", "10.110.0.11"),
+    ] {
+        set(link, "down");
+        let what = format!("{link} is set down");
+        let found = until(&format!("the finding of {link}"), SETTLE, || {
+            let (_, findings) = fixture.routers[0].checked();
+            let is_link = |finding: &Finding| {
+                finding.kind == FindingKind::LinkDown && finding.place.link.as_deref() == Some(link)
+            };
+            findings.iter().any(is_link).then_some(findings)
+        });
+        let of_link = found.iter().find(|finding| finding.place.link.as_deref() == Some(link)).unwrap();
+        assert!(of_link.what.starts_with(&what) && of_link.remedy.contains("`perouter controller`"), "{of_link:?}");
+        assert!(found.iter().all(|finding| finding.kind != FindingKind::VniDown), "{found:#?}");
+        until(&format!("the path over {link}"), SETTLE, || {
+            let trace = fixture.routers[0].perouter(&["trace", address, "--vrf", "red", "-o", "wide"]);
+            (trace.code == Some(1) && trace.stdout.contains(&what)).then_some(())
+        });
+        if matches!(link, "host-100" | "pe-100") {
+            until("the session", SETTLE, || {
+                let (_, findings) = fixture.routers[0].checked();
+                let mut of_session = findings.iter().filter(|finding| finding.place.peer.is_some());
+                of_session
+                    .find(|finding| finding.kind == FindingKind::LinkDown && finding.what.contains(&what))
+                    .map(drop)
+            });
+        }
+        set(link, "up");
+        until_true(&format!("{link} again"), || problems(fixture, 0) == [FindingKind::ControllerStopped]);
+    }
+    fixture.routers[0].start();
+    await_clean(fixture);
 }
 
 /// Addresses of the segment that no workload has.

@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use super::filtered::Filtered;
 use crate::frr::show::mac::WorkloadPlace;
 use crate::frr::show::route::{Match, Origin, Path, Type5, show_filtered, show_match, show_rib, show_type5};
+use crate::frr::show::session::SessionPhase;
 use crate::frr::show::type5::SHOW_ALL_TYPE5;
 use crate::types::{Asn, Family, Vni};
 
@@ -96,7 +97,7 @@ fn filtered_by_us(ok: bool, (peer, route): &(String, Filtered), facts: &TraceFac
 }
 
 fn nothing(address: IpAddr, facts: &TraceFacts) -> TraceStep {
-    let down = not_up(&facts.hosts);
+    let down = hosts_down(facts);
     if let Some(filtered) = facts.filtered.first() {
         return filtered_by_us(false, filtered, facts);
     }
@@ -119,6 +120,19 @@ fn nothing(address: IpAddr, facts: &TraceFacts) -> TraceStep {
         (_, false) => format!("no route covers {address}: {down}"),
     };
     step(TracePoint::Vrf, false, text).shown_in("bgpd", &show_match(&facts.vrf, &address.to_string()))
+}
+
+/// The host sessions that are not established, with the cause: a link that is down, or what FRR knows.
+fn hosts_down(facts: &TraceFacts) -> String {
+    let down = not_up(&facts.hosts);
+    match forwarding::link_down(facts.vni, facts).filter(|_| !down.is_empty()) {
+        Some(link) => {
+            let is_down = |host: &&TracedSession| host.state != SessionPhase::Established;
+            let peers = list(facts.hosts.iter().filter(is_down).map(|session| session.peer.as_str()));
+            format!("session with {peers} is down: {}", link.text)
+        }
+        None => down,
+    }
 }
 
 /// Why a Type-5 route that covers the address is not in use.
@@ -232,7 +246,7 @@ fn from_fabric((address, found): (IpAddr, &Match), best: &[&Path], facts: &Trace
     }
     steps.push(in_kernel(found, facts));
     steps.extend(forwarding::underlay(best, facts));
-    let down = not_up(&facts.hosts);
+    let down = hosts_down(facts);
     // Workloads reach each other and the fabric without a host session.
     if facts.hosts.is_empty() || facts.from_workload || facts.workload.is_some() && !down.is_empty() {
         return steps;

@@ -206,6 +206,10 @@ type Change = fn(&mut TraceFacts);
     "ok host: advertised to 192.169.10.3")]
 #[case::host_is_down(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.hosts = vec![session("192.169.10.3", false)]; },
     "FAIL VRF: no route covers 172.30.0.10: session with 192.169.10.3 is Active: no answer")]
+#[case::host_link_is_down(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.hosts = vec![session("192.169.10.3", false)];
+    facts.links = Some(links(9000, 1500)); facts.links.as_mut().unwrap().get_mut("pe-100").unwrap().has_carrier = false; },
+    "FAIL VRF: no route covers 172.30.0.10: session with 192.169.10.3 is down: host-100 is set down: perouter repairs it in its next \
+     reconcile pass")]
 #[case::no_host(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.hosts.clear(); },
     "FAIL VRF: no route covers 172.30.0.10: the VRF has no host session, and no Type-5 route of the fabric matches")]
 #[case::unreachable(service(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().paths = vec![path(Origin::Host, false)],
