@@ -190,17 +190,15 @@ fn no_api_server(
     error: &kube::config::InferConfigError,
     in_pod: Option<&kube::config::InClusterError>,
 ) -> anyhow::Error {
-    match in_pod {
-        Some(error) => anyhow::anyhow!(
+    if let Some(error) = in_pod {
+        return anyhow::anyhow!(
             "no API server is configured: {error}: give the Pod a service account with automountServiceAccountToken, or set \
              --kubeconfig or KUBECONFIG"
-        ),
-        None => {
-            // Its causes repeat each other.
-            let cause = std::error::Error::source(error).unwrap_or(error);
-            anyhow::anyhow!("no API server is configured: {cause}: set --kubeconfig or KUBECONFIG")
-        }
+        );
     }
+    // Its causes repeat each other.
+    let cause = std::error::Error::source(error).unwrap_or(error);
+    anyhow::anyhow!("no API server is configured: {cause}: set --kubeconfig or KUBECONFIG")
 }
 
 /// The paths of the router.

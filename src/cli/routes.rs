@@ -146,8 +146,7 @@ fn text(routes: &[ListedRoute], look: Look) -> String {
                 match path.origin {
                     // They are not advertised back to it.
                     Origin::Fabric => (kernel, String::new()),
-                    Origin::Router => (kernel, type5),
-                    Origin::Host | Origin::Segment => (kernel, type5),
+                    Origin::Host | Origin::Router | Origin::Segment => (kernel, type5),
                 }
             } else {
                 (String::new(), String::new())

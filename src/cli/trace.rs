@@ -17,7 +17,9 @@ use super::show::{Items, Look, ShowOptions, Shown};
 use super::tone::Tone;
 use crate::diagnose::cause::cause;
 use crate::diagnose::facts::{ControllerState, Facts};
-use crate::diagnose::trace::{DirectedTrace, TraceFacts, TraceQuery, TraceStep, TracedSession, Workload};
+use crate::diagnose::trace::{
+    DirectedTrace, TraceFacts, TraceQuery, TraceStep, TracedSession, Workload, follow_directed,
+};
 use crate::diagnose::{Finding, check};
 use crate::frr::show::family::EVPN;
 use crate::frr::show::interface::Interface;
@@ -185,7 +187,7 @@ impl TraceReader {
         from_workload: bool,
     ) -> anyhow::Result<DirectedTrace> {
         let facts = TraceFacts { from_workload, ..self.facts(vrf, (vni, state), to).await? };
-        Ok(DirectedTrace::of(to, &facts))
+        Ok(follow_directed(to, &facts))
     }
 
     /// An address at the other side of the router.

@@ -27,6 +27,7 @@ pub mod evpn_entries;
 pub mod fake;
 pub mod file_limit;
 mod foreign;
+mod host_network;
 pub mod host_nics;
 pub mod host_ports;
 pub mod host_routes;

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use perouter::diagnose::facts::Facts;
 use perouter::diagnose::filtered::{FilterReason, Filtered};
 use perouter::diagnose::listed_route::{FilteredFrom, ListedRoute};
-use perouter::diagnose::trace::{DirectedTrace, TraceFacts, TraceQuery, TracedSession};
+use perouter::diagnose::trace::{DirectedTrace, TraceFacts, TraceQuery, TracedSession, follow_directed};
 use perouter::frr::show::interface::Interface;
 use perouter::frr::show::neighbor::{Negotiation, SessionReset};
 use perouter::frr::show::route::{Match, Origin, Path, Type5};
@@ -286,8 +286,8 @@ pub fn routes(fault: Fault, vrf: &VrfName) -> Vec<ListedRoute> {
 /// The path to an address in the VRF red, and that of the replies.
 pub fn trace(fault: Fault, query: &TraceQuery) -> Vec<DirectedTrace> {
     let back = query.from.unwrap_or_else(|| "192.168.20.2".parse().unwrap());
-    let there = DirectedTrace::of(query.to, &trace_facts(fault, true));
-    let back = DirectedTrace { example: query.from.is_none(), ..DirectedTrace::of(back, &trace_facts(fault, false)) };
+    let there = follow_directed(query.to, &trace_facts(fault, true));
+    let back = DirectedTrace { example: query.from.is_none(), ..follow_directed(back, &trace_facts(fault, false)) };
     vec![there, back]
 }
 

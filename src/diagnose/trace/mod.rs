@@ -26,6 +26,20 @@ pub use step::{TracePoint, TraceStep};
 pub use trace_facts::{TraceFacts, TracedSession, Workload};
 pub use traced::{DirectedTrace, PathDirection, Trace, TraceQuery};
 
+/// Follows `address` through a VRF, from where packets come to where they go.
+pub fn follow_directed(address: IpAddr, facts: &TraceFacts) -> DirectedTrace {
+    let trace = follow(address, facts);
+    let place = facts.workload.as_ref().map(|workload| &workload.neighbor.place);
+    let direction = trace.origin.map(|origin| match (origin, place) {
+        (Origin::Fabric, _) if facts.from_workload => PathDirection::WorkloadToFabric,
+        (Origin::Fabric, _) => PathDirection::HostToFabric,
+        (Origin::Host | Origin::Router, _) => PathDirection::FabricToHost,
+        (Origin::Segment, Some(WorkloadPlace::Local(_))) => PathDirection::FabricToWorkload,
+        (Origin::Segment, _) => PathDirection::WithinSegment,
+    });
+    DirectedTrace { to: address, direction, example: false, complete: trace.is_complete(), trace }
+}
+
 /// Follows `address` through a VRF.
 pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
     if let Some(workload) = &facts.workload

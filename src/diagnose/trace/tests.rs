@@ -407,7 +407,7 @@ fn the_route_of_the_host_to_a_workload_is_a_step(#[case] change: Change, #[case]
 #[case::from_a_workload(TraceFacts { from_workload: true, ..remote() }, PathDirection::WorkloadToFabric)]
 #[case::workload(TraceFacts { workload: Some(workload()), ..service() }, PathDirection::FabricToWorkload)]
 fn a_path_has_a_direction(#[case] facts: TraceFacts, #[case] expected: PathDirection) {
-    assert_eq!(DirectedTrace::of("172.30.0.10".parse().unwrap(), &facts).direction, Some(expected));
+    assert_eq!(follow_directed("172.30.0.10".parse().unwrap(), &facts).direction, Some(expected));
 }
 
 #[test]

@@ -5,10 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
-use super::follow;
 use super::step::TraceStep;
-use super::trace_facts::TraceFacts;
-use crate::frr::show::mac::WorkloadPlace;
 use crate::frr::show::route::Origin;
 use crate::types::{Vni, VrfName};
 
@@ -108,20 +105,4 @@ pub struct DirectedTrace {
     /// Its steps.
     #[serde(flatten)]
     pub trace: Trace,
-}
-
-impl DirectedTrace {
-    /// Follows an address.
-    pub fn of(to: IpAddr, facts: &TraceFacts) -> Self {
-        let trace = follow(to, facts);
-        let place = facts.workload.as_ref().map(|workload| &workload.neighbor.place);
-        let direction = trace.origin.map(|origin| match (origin, place) {
-            (Origin::Fabric, _) if facts.from_workload => PathDirection::WorkloadToFabric,
-            (Origin::Fabric, _) => PathDirection::HostToFabric,
-            (Origin::Host | Origin::Router, _) => PathDirection::FabricToHost,
-            (Origin::Segment, Some(WorkloadPlace::Local(_))) => PathDirection::FabricToWorkload,
-            (Origin::Segment, _) => PathDirection::WithinSegment,
-        });
-        Self { to, direction, example: false, complete: trace.is_complete(), trace }
-    }
 }
