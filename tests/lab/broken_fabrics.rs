@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::alerts::Alerts;
 use super::broken_fabrics_duplicates::duplicate_faults;
-use super::broken_fabrics_faults::{DEFAULT_ROUTE_ALONE, Fault, Step, VTEPS_AGAIN, fabric_faults};
+use super::broken_fabrics_faults::{DEFAULT_ROUTE_ALONE, Fault, HOST_A, Step, Trace, VTEPS_AGAIN, fabric_faults};
 use super::broken_fabrics_host_faults::host_faults;
 use super::fixture::{Fixture, RED, SETTLE, Setup, until, until_true};
 use super::kernel_state::{in_router, router_devices, vrf_next_hops};
@@ -95,6 +95,23 @@ impl Fixture {
         });
     }
 
+    /// What a trace says; where it has nothing to say, the path and that of the replies are complete.
+    fn assert_traced(&self, what: &str, Trace { address, exit, words }: &Trace) {
+        let mut last = String::new();
+        let expected: &[&str] = if words.is_empty() { &["to the fabric", "to the host"] } else { words };
+        until_true(&format!("{expected:?} in a trace of `{what}`"), || {
+            let trace = self.routers[0].perouter(&["trace", address, "--vrf", "red"]);
+            if trace.stdout != last {
+                eprintln!("{what}: {}", trace.stdout);
+                last.clone_from(&trace.stdout);
+            }
+            let fails = trace.stdout.contains("  FAIL  ");
+            trace.code == Some(*exit)
+                && fails == (*exit == 1)
+                && expected.iter().all(|word| trace.stdout.contains(word))
+        });
+    }
+
     fn assert_found(&self, Fault { what, breaks, repair, expected }: &Fault, alerts: Option<&Alerts>) {
         let begin = Instant::now();
         self.take_all(breaks);
@@ -119,16 +136,7 @@ impl Fixture {
         if let Some(condition) = expected.condition {
             until_true(&format!("{condition:?} of `{what}`"), || self.has_condition(condition));
         }
-        if let Some((address, words)) = expected.trace {
-            until_true(&format!("`{words}` in a trace of `{what}`"), || {
-                let trace = self.routers[0].perouter(&["trace", address, "--vrf", "red"]);
-                if trace.stdout != last {
-                    eprintln!("{what}: {}", trace.stdout);
-                    last.clone_from(&trace.stdout);
-                }
-                trace.code == Some(1) && trace.stdout.contains(words)
-            });
-        }
+        self.assert_traced(what, &expected.trace);
         if let Some(alerts) = alerts {
             self.await_alerts(alerts, what, expected.alerts);
         }
@@ -173,7 +181,14 @@ fn each_fault_of_the_fabric_is_found_and_named() {
     }
 }
 
-/// The table of `docs/operations/faults.md`: each fault, its finding and its alerts.
+/// A trace as the table has it.
+fn trace_cell(Trace { address, words, .. }: &Trace) -> String {
+    let shown: Vec<String> = words.iter().map(|part| part.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let shown = if shown.is_empty() { "complete".to_owned() } else { format!("`{}`", shown.join(" … ")) };
+    format!("{address}: {shown}")
+}
+
+/// The table of `docs/operations/faults.md`: each fault, its finding, its trace, its condition and its alerts.
 #[test]
 fn the_book_has_what_is_found_of_each_fault() {
     let row = |Fault { what, expected, .. }: &Fault| {
@@ -181,7 +196,7 @@ fn the_book_has_what_is_found_of_each_fault() {
         let alerts: Vec<String> = expected.alerts.iter().map(link).collect();
         let alerts = if alerts.is_empty() { "none".to_owned() } else { alerts.join(", ") };
         let condition = expected.condition.map(|(name, reason)| format!("{name}: {reason}")).unwrap_or_default();
-        format!("| {what} | `{}` | {condition} | {alerts} |", expected.kind)
+        format!("| {what} | `{}` | {} | {condition} | {alerts} |", expected.kind, trace_cell(&expected.trace))
     };
     let rows: Vec<String> = fabric_faults().iter().chain(&duplicate_faults()).chain(&host_faults()).map(row).collect();
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations/faults.md");
@@ -205,7 +220,7 @@ fn a_default_route_alone_carries_the_traffic() {
     stream.await_replies(100);
     println!("gap: a default route in place of the VTEPs: {}", stream.finish());
     fixture.await_clean("a default route in place of the VTEPs");
-    let trace = fixture.routers[0].perouter(&["trace", HOST_A_RED, "--vrf", "red"]);
+    let trace = fixture.routers[0].perouter(&["trace", HOST_A, "--vrf", "red"]);
     let words = "ok    route   VTEP 100.64.0.1 via 192.168.11.2";
     assert!(trace.success() && trace.stdout.contains(words), "{}", trace.stdout);
 
@@ -225,8 +240,6 @@ fn a_default_route_alone_carries_the_traffic() {
     fixture.take(&VTEPS_AGAIN);
     fixture.stream("red").finish();
 }
-
-const HOST_A_RED: &str = "192.168.20.2";
 
 /// zebra as an earlier version of perouter left it.
 const WITHOUT_THE_SETTING: [&str; 7] =

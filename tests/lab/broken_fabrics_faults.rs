@@ -9,11 +9,22 @@ pub struct Expected {
     pub words: &'static [&'static str],
     /// A condition and its reason, where the controller sees the fault.
     pub condition: Option<(&'static str, &'static str)>,
-    /// An address, and the words of its trace.
-    pub trace: Option<(&'static str, &'static str)>,
+    pub trace: Trace,
     /// The alerts of `deploy/` that fire, and no others.
     pub alerts: &'static [&'static str],
 }
+
+/// What `perouter trace ADDRESS --vrf red` must say of a fault.
+pub struct Trace {
+    pub address: &'static str,
+    pub exit: i32,
+    /// Parts of what it prints; of none both paths must be complete.
+    pub words: &'static [&'static str],
+}
+
+/// A service behind the host, and a host behind leafA.
+pub const SERVICE: &str = "172.30.0.10";
+pub const HOST_A: &str = "192.168.20.2";
 
 /// A part of the lab that is broken and repaired.
 pub enum Step {
@@ -44,8 +55,10 @@ pub fn fault(what: &'static str, breaks: Vec<Step>, repair: Vec<Step>, expected:
     Fault { what, breaks, repair, expected }
 }
 
+/// The finding of a fault. Unless said otherwise, the service is traced and both paths are complete.
 pub fn found(kind: &'static str, words: &'static [&'static str]) -> Expected {
-    Expected { kind, words, condition: None, trace: None, alerts: &[] }
+    let trace = Trace { address: SERVICE, exit: 0, words: &[] };
+    Expected { kind, words, condition: None, trace, alerts: &[] }
 }
 
 impl Expected {
@@ -57,8 +70,14 @@ impl Expected {
         Self { alerts, ..self }
     }
 
-    pub fn traced(self, address: &'static str, words: &'static str) -> Self {
-        Self { trace: Some((address, words)), ..self }
+    /// The path is incomplete, and the trace says so.
+    pub fn stopped(self, address: &'static str, words: &'static [&'static str]) -> Self {
+        Self { trace: Trace { address, exit: 1, words }, ..self }
+    }
+
+    /// The path is complete, and the trace shows this.
+    pub fn traced(self, address: &'static str, words: &'static [&'static str]) -> Self {
+        Self { trace: Trace { address, exit: 0, words }, ..self }
     }
 }
 
@@ -89,7 +108,7 @@ fn family_faults() -> Vec<Fault> {
             )
             .with("Ready", "NoEvpnSession")
             .alerting(&["PerouterEvpnNotNegotiated"])
-            .traced("172.30.0.10", "FAIL  fabric  L2VPN EVPN is not negotiated with 192.168.11.2"),
+            .stopped(SERVICE, &["FAIL  fabric  L2VPN EVPN is not negotiated with 192.168.11.2"]),
         ),
         fault(
             "the leaf has no IPv4 unicast for the node",
@@ -97,7 +116,8 @@ fn family_faults() -> Vec<Fault> {
             leaf(&["router bgp 64512", "address-family ipv4 unicast", "neighbor nodes activate"]),
             found("family-not-negotiated", &["IPv4 unicast", LEAF])
                 .with("Degraded", "CheckFailed")
-                .alerting(CHECK_FAILED),
+                .alerting(CHECK_FAILED)
+                .stopped(HOST_A, &["FAIL  fabric  no route leads to VTEP 100.64.0.1"]),
         ),
         fault(
             "the leaf is shut down",
@@ -106,7 +126,10 @@ fn family_faults() -> Vec<Fault> {
             found("shut-down", &[LEAF, "administrator", "enable the neighbor"])
                 .with(NO_SESSION.0, NO_SESSION.1)
                 .alerting(FABRIC_DOWN)
-                .traced("172.30.0.10", "the peer is shut down by its administrator"),
+                .stopped(
+                    SERVICE,
+                    &["FAIL  fabric  session with 192.168.11.2 is", "the peer is shut down by its administrator"],
+                ),
         ),
     ]
 }
@@ -121,7 +144,11 @@ fn fabric_session_faults() -> Vec<Fault> {
             leaf(&["router bgp 64512", "neighbor nodes remote-as 64514"]),
             found("wrong-asn", &["\"field\":\"spec.asn\"", "expects another AS number than 64514"])
                 .with(NO_SESSION.0, NO_SESSION.1)
-                .alerting(FABRIC_DOWN),
+                .alerting(FABRIC_DOWN)
+                .stopped(
+                    SERVICE,
+                    &["FAIL  fabric  session with 192.168.11.2 is", "the peer expects another AS number than 64514"],
+                ),
         ),
         fault(
             "the Underlay has another AS number of the leaf",
@@ -129,7 +156,11 @@ fn fabric_session_faults() -> Vec<Fault> {
             vec![Edit("underlay.yaml", "asn: 64999", "asn: 64512")],
             found("wrong-asn", &["spec.neighbors[192.168.11.2].asn", "another AS number than 64999"])
                 .with(NO_SESSION.0, NO_SESSION.1)
-                .alerting(FABRIC_DOWN),
+                .alerting(FABRIC_DOWN)
+                .stopped(
+                    SERVICE,
+                    &["FAIL  fabric  session with 192.168.11.2 is", "the peer has another AS number than 64999"],
+                ),
         ),
         fault(
             "the leaf has no neighbor for the node",
@@ -137,7 +168,8 @@ fn fabric_session_faults() -> Vec<Fault> {
             leaf(&["router bgp 64512", "neighbor 192.168.11.3 peer-group nodes"]),
             found("no-answer", &[LEAF, "spec.neighbors[192.168.11.2]"])
                 .with(NO_SESSION.0, NO_SESSION.1)
-                .alerting(FABRIC_DOWN),
+                .alerting(FABRIC_DOWN)
+                .stopped(SERVICE, &["FAIL  fabric  session with 192.168.11.2 is", "192.168.11.2 does not answer"]),
         ),
         fault(
             "the leaf has a password",
@@ -145,7 +177,8 @@ fn fabric_session_faults() -> Vec<Fault> {
             leaf(&["router bgp 64512", "no neighbor 192.168.11.3 password"]),
             found("wrong-password", &[LEAF, "passwordSecret", "and this session has none"])
                 .with(NO_SESSION.0, NO_SESSION.1)
-                .alerting(FABRIC_DOWN),
+                .alerting(FABRIC_DOWN)
+                .stopped(SERVICE, &["FAIL  fabric  session with 192.168.11.2 is"]),
         ),
         fault(
             "the NIC has no address in the subnet of the leaf",
@@ -153,17 +186,16 @@ fn fabric_session_faults() -> Vec<Fault> {
             vec![Edit("underlay.yaml", "address: 192.168.99.2", "address: 192.168.11.2")],
             found("nic-without-address", &["spec.neighbors[192.168.99.2].address", "toswitch has 192.168.11.3/24"])
                 .with(NO_SESSION.0, NO_SESSION.1)
-                .alerting(FABRIC_DOWN),
+                .alerting(FABRIC_DOWN)
+                .stopped(SERVICE, &["FAIL  fabric  session with 192.168.99.2 is"]),
         ),
         fault(
             "the port of the leaf is down",
             vec![Step::Leaf("leafkind", &["interface node0", "shutdown"])],
             vec![Step::Leaf("leafkind", &["interface node0", "no shutdown"])],
-            found("link-down", &["NIC toswitch is down: no carrier", "spec.nics"]).alerting(&[
-                "PerouterFabricDown",
-                "PerouterNicDown",
-                "PerouterSessionDown",
-            ]),
+            found("link-down", &["NIC toswitch is down: no carrier", "spec.nics"])
+                .alerting(&["PerouterFabricDown", "PerouterNicDown", "PerouterSessionDown"])
+                .stopped(SERVICE, &["FAIL  fabric  session with 192.168.11.2 is"]),
         ),
     ]
 }
@@ -211,7 +243,7 @@ fn route_faults() -> Vec<Fault> {
         found("vtep-unreachable", &["no route leads to VTEP 100.64.0.1", "192.168.20.0/24"])
             .with("Degraded", "CheckFailed")
             .alerting(CHECK_FAILED)
-            .traced("192.168.20.2", "FAIL  fabric  no route leads to VTEP 100.64.0.1"),
+            .stopped(HOST_A, &["FAIL  fabric  no route leads to VTEP 100.64.0.1"]),
     )]
 }
 
@@ -229,14 +261,17 @@ fn target_faults() -> Vec<Fault> {
                 "leafA",
                 &["router bgp 64520 vrf red", "address-family l2vpn evpn", "no route-target export 64520:999"],
             )],
-            found("not-imported", &["64520:999", "192.168.20.0/24", "spec.routeTargets.import", "64514:100"])
-                .traced("192.168.20.2", "which VRF red does not import"),
+            found("not-imported", &["64520:999", "192.168.20.0/24", "spec.routeTargets.import", "64514:100"]).stopped(
+                HOST_A,
+                &["FAIL  fabric  VTEP 100.64.0.1 advertises 192.168.20.0/24", "which VRF red does not import"],
+            ),
         ),
         fault(
             "the NIC has a small MTU",
             vec![Router(&["ip", "link", "set", "toswitch", "mtu", "1500"])],
             vec![Router(&["ip", "link", "set", "toswitch", "mtu", "9500"])],
-            found("mtu-small", &["NIC toswitch has MTU 1500", "1450", "set MTU 1550"]),
+            found("mtu-small", &["NIC toswitch has MTU 1500", "1450", "set MTU 1550"])
+                .traced(SERVICE, &["packets of 1450 bytes fit: toswitch 1500"]),
         ),
     ]
 }

@@ -1,6 +1,6 @@
 //! Faults of a host and of objects, as a table: how each is made and repaired, and what must be found. It runs nothing.
 
-use super::broken_fabrics_faults::{CHECK_FAILED, Fault, Step, fault, found};
+use super::broken_fabrics_faults::{CHECK_FAILED, Fault, HOST_A, SERVICE, Step, fault, found};
 use super::fixture::l3vni;
 
 const HOST: &str = "192.169.10.2";
@@ -19,7 +19,11 @@ fn host_session_faults() -> Vec<Fault> {
             vec![Host(&["router bgp 64515", "no neighbor 192.169.10.1 shutdown"])],
             found("shut-down", &["\"vrf\":\"red\"", HOST])
                 .with(SESSIONS_DOWN.0, SESSIONS_DOWN.1)
-                .alerting(SESSION_DOWN),
+                .alerting(SESSION_DOWN)
+                .stopped(
+                    SERVICE,
+                    &["FAIL  VRF     no route covers 172.30.0.10", "the peer is shut down by its administrator"],
+                ),
         ),
         fault(
             "the host expects another AS number",
@@ -27,7 +31,11 @@ fn host_session_faults() -> Vec<Fault> {
             vec![Host(&["router bgp 64515", "neighbor 192.169.10.1 remote-as 64514"])],
             found("wrong-asn", &["\"vrf\":\"red\"", "spec.asn", "expects another AS number than 64514"])
                 .with(SESSIONS_DOWN.0, SESSIONS_DOWN.1)
-                .alerting(SESSION_DOWN),
+                .alerting(SESSION_DOWN)
+                .stopped(
+                    SERVICE,
+                    &["FAIL  VRF     no route covers 172.30.0.10", "the peer expects another AS number than 64514"],
+                ),
         ),
         fault(
             "hostasn is not that of the host",
@@ -35,7 +43,11 @@ fn host_session_faults() -> Vec<Fault> {
             vec![Edit("red.yaml", "hostasn: 64998", "hostasn: 64515")],
             found("wrong-asn", &["\"name\":\"red\"", "spec.hostasn", "another AS number than 64998"])
                 .with(SESSIONS_DOWN.0, SESSIONS_DOWN.1)
-                .alerting(SESSION_DOWN),
+                .alerting(SESSION_DOWN)
+                .stopped(
+                    SERVICE,
+                    &["FAIL  VRF     no route covers 172.30.0.10", "the peer has another AS number than 64998"],
+                ),
         ),
         fault(
             "the host has another password",
@@ -53,7 +65,8 @@ fn host_session_faults() -> Vec<Fault> {
             ],
             found("wrong-password", &["spec.hostSession.passwordSecret", HOST, "the TCP MD5 passwords differ"])
                 .with(SESSIONS_DOWN.0, SESSIONS_DOWN.1)
-                .alerting(SESSION_DOWN),
+                .alerting(SESSION_DOWN)
+                .stopped(SERVICE, &["FAIL  VRF     no route covers 172.30.0.10", "session with 192.169.10.2 is"]),
         ),
     ]
 }
@@ -82,7 +95,9 @@ fn host_family_faults() -> Vec<Fault> {
                 "neighbor 192.169.10.1 route-map peerred-in in",
                 "neighbor 192.169.10.1 route-map peerred-out out",
             ])],
-            found("family-not-negotiated", &["\"vrf\":\"red\"", HOST]).alerting(SESSION_DOWN),
+            found("family-not-negotiated", &["\"vrf\":\"red\"", HOST])
+                .alerting(SESSION_DOWN)
+                .stopped(SERVICE, &["FAIL  VRF     no route covers 172.30.0.10", "no address family in common"]),
         ),
         fault(
             "the host offers IPv6 on its IPv4 session",
@@ -94,7 +109,12 @@ fn host_family_faults() -> Vec<Fault> {
             "the host advertises the next hop of another node",
             vec![Host(&["route-map peerred-out permit 10", "set ip next-hop 192.169.10.77"])],
             vec![Host(&["route-map peerred-out permit 10", "no set ip next-hop"])],
-            found("third-party-next-hop", &["172.30.0.10/32", "192.169.10.77", "next-hop-self"]).alerting(FILTERED),
+            found("third-party-next-hop", &["172.30.0.10/32", "192.169.10.77", "next-hop-self"])
+                .alerting(FILTERED)
+                .stopped(
+                    SERVICE,
+                    &["FAIL  host    192.169.10.2 advertises 172.30.0.10/32 with the next hop 192.169.10.77"],
+                ),
         ),
         fault(
             "the host accepts no route",
@@ -102,7 +122,8 @@ fn host_family_faults() -> Vec<Fault> {
             vec![Host(&["no route-map peerred-in deny 5"])],
             found("no-return-route", &["\"vrf\":\"red\"", "has no route to it", "toReceive"])
                 .with("Degraded", "CheckFailed")
-                .alerting(CHECK_FAILED),
+                .alerting(CHECK_FAILED)
+                .stopped(HOST_A, &["FAIL  host    the node has no route to 192.168.20.2"]),
         ),
     ]
 }
@@ -119,9 +140,9 @@ fn host_filter_faults() -> Vec<Fault> {
                 "  hostasn: 64515\n  fromHost: {allowedPrefixes: [{prefix: 10.0.0.0/8}]}",
             )],
             vec![Edit("red.yaml", "\n  fromHost: {allowedPrefixes: [{prefix: 10.0.0.0/8}]}", "")],
-            found("prefix-filtered", &["172.30.0.10/32", "spec.fromHost.allowedPrefixes"]).alerting(FILTERED).traced(
-                "172.30.0.10",
-                "FAIL  host    192.169.10.2 advertises 172.30.0.10/32, which spec.fromHost filters",
+            found("prefix-filtered", &["172.30.0.10/32", "spec.fromHost.allowedPrefixes"]).alerting(FILTERED).stopped(
+                SERVICE,
+                &["FAIL  host    192.169.10.2 advertises 172.30.0.10/32, which spec.fromHost filters"],
             ),
         ),
         fault(
@@ -148,7 +169,11 @@ fn host_filter_faults() -> Vec<Fault> {
             ],
             found("too-many-prefixes", &["maxPrefixes", HOST])
                 .with(SESSIONS_DOWN.0, SESSIONS_DOWN.1)
-                .alerting(SESSION_DOWN),
+                .alerting(SESSION_DOWN)
+                .stopped(
+                    SERVICE,
+                    &["FAIL  VRF     no route covers 172.30.0.10", "the peer sends more prefixes than maxPrefixes"],
+                ),
         ),
     ]
 }
