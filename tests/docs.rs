@@ -72,6 +72,14 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
+fn every_screenshot_is_shown() {
+    let found = fs::read_dir(root().join("docs/ui")).unwrap();
+    let screenshots: Vec<PathBuf> = found.map(|entry| Path::new("docs/ui").join(entry.unwrap().file_name())).collect();
+    assert!(screenshots.len() >= 12, "{screenshots:?}");
+    none(&links::not_shown(&pages(), &screenshots));
+}
+
+#[test]
 fn every_page_is_in_the_book() {
     none(&links::not_in_the_book(&pages()));
 }

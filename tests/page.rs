@@ -86,10 +86,11 @@ fn browser() -> Option<(PathBuf, PathBuf)> {
 async fn a_person_sees_what_is_wrong() {
     let Some((chromium, playwright)) = browser() else { return };
     let stop = CancellationToken::new();
-    let routers: [&[Fault]; 5] = [
+    let routers: [&[Fault]; 6] = [
         &[Fault::None],
         &[Fault::Sessions],
         &[Fault::Routes],
+        &[Fault::Hostile],
         &[Fault::Silent],
         &[Fault::None, Fault::Sessions, Fault::Routes],
     ];

@@ -44,6 +44,14 @@ fn resolve(from: &Path, link: &str) -> PathBuf {
     target
 }
 
+/// Screenshots in `docs/ui/` that no page has a link to.
+pub fn not_shown(pages: &BTreeMap<PathBuf, Page>, screenshots: &[PathBuf]) -> Vec<String> {
+    let links = pages.iter().flat_map(|(path, page)| page.links.iter().map(|(_, link)| resolve(path, link)));
+    let shown: BTreeSet<PathBuf> = links.collect();
+    let unused = screenshots.iter().filter(|path| !shown.contains(*path));
+    unused.map(|path| format!("no page shows {}", path.display())).collect()
+}
+
 /// Pages in `docs/` that `docs/SUMMARY.md` does not name, those that it names twice, and pages without a title.
 pub fn not_in_the_book(pages: &BTreeMap<PathBuf, Page>) -> Vec<String> {
     let summary = Path::new("docs/SUMMARY.md");

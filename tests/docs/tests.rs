@@ -53,6 +53,13 @@ fn a_link_that_leads_nowhere_is_found() {
 }
 
 #[test]
+fn a_screenshot_that_no_page_shows_is_found() {
+    let pages = page("# A\n\n![b](ui/b.png)\n");
+    let screenshots = ["docs/ui/b.png", "docs/ui/c.png"].map(PathBuf::from);
+    assert_eq!(links::not_shown(&pages, &screenshots), ["no page shows docs/ui/c.png"]);
+}
+
+#[test]
 fn a_command_that_nothing_runs_is_found() {
     let known = Known::read(&root());
     let found = |note: &str, command: &str| {

@@ -25,8 +25,10 @@ pub const NOW: u64 = 1_795_876_674;
 pub enum Fault {
     /// Nothing.
     None,
-    /// The leaf offers no L2VPN EVPN, a host is shut down, the MTU is small, and a peer has a name that looks like HTML.
+    /// The leaf offers no L2VPN EVPN, a host is shut down, and the MTU is small.
     Sessions,
+    /// The same, and a peer has a name that looks like HTML.
+    Hostile,
     /// Route target, VTEP and next hops of routes.
     Routes,
     /// bgpd does not answer.
@@ -58,19 +60,24 @@ lastChange: {kernelOps: 0, frrLines: 0, rebuilt: [], durationMs: 0}
 ";
 
 /// A peer supplies this.
-const HOSTILE: &str = "- {vrf: red, peer: '<img src=x onerror=alert(1)>', remoteAs: 64515, state: Active, since: null, established: 0, prefixes: {}}";
+const HOSTILE: &str = "- {vrf: red, peer: '<img src=x onerror=alert(1)>', remoteAs: 64515, state: Active, since: null, established: 0, prefixes: {}}\n";
+
+fn are_sessions_down(fault: Fault) -> bool {
+    matches!(fault, Fault::Sessions | Fault::Hostile)
+}
 
 /// What is known of the router.
 pub fn facts(fault: Fault) -> Facts {
-    let is_down = fault == Fault::Sessions;
+    let is_down = are_sessions_down(fault);
     let text = if is_down {
+        let shown = if fault == Fault::Hostile { HOSTILE } else { "" };
         STATUS
             .replace(
                 "blue, peer: 192.169.11.2, remoteAs: 64515, state: Established, since: 1795869246",
                 "blue, peer: 192.169.11.2, remoteAs: 64515, state: Active, since: null",
             )
             .replace(", l2VpnEvpn: {received: 5, sent: 4}", "")
-            .replace("foreignLines", &format!("{HOSTILE}\nforeignLines"))
+            .replace("foreignLines", &format!("{shown}foreignLines"))
     } else {
         STATUS.to_owned()
     };
@@ -204,7 +211,7 @@ fn vni_of((vni, _): (u32, &str)) -> u32 {
 
 fn imported(fault: Fault) -> BTreeMap<VrfName, BTreeSet<(IpNet, IpAddr)>> {
     let mut found = BTreeMap::from(["red", "blue"].map(|vrf| (vrf.parse().unwrap(), [].into())));
-    if fault != Fault::Sessions {
+    if !are_sessions_down(fault) {
         for (prefix, vtep, (vni, _), _) in received(fault).into_iter().filter(|(.., is_imported)| *is_imported) {
             let vrf: VrfName = if vni == 100 { "red" } else { "blue" }.parse().unwrap();
             let paths: &mut BTreeSet<_> = found.get_mut(&vrf).unwrap();

@@ -32,7 +32,7 @@ async function fabric({ page, texts, shot, readable, hasSigns }) {
   assert.match(fifth, /\? not known[\s\S]*✓ worker-5[\s\S]*no VTEP/);
   await hasSigns(page, "[data-node] .edge:is(.fail, .warning, .unknown)");
   await readable(page, "light", [".edge.fail .label", ".edge.ok .label", ".edge.unknown .label", ".found .cause b", ".found .cause.ok", ".box small"]);
-  await shot(page, "nodes-broken-light.png");
+  await shot(page, "nodes-broken-light");
   await page.keyboard.press("b");
   assert.equal((await texts(page, "[data-node]")).length, 3);
   await page.keyboard.press("b");

@@ -29,6 +29,9 @@ export function changeState({ subject, after }) {
   return subject === "finding" ? "ok" : subject === "prefix" ? "warning" : "unknown";
 }
 
+/** A change in one line: what a problem says, or what is in which state now. */
+const headOf = (change) => (change.subject === "finding" ? change.after.text : `${nameOf(change)} ${change.after?.text ?? "gone"}`);
+
 function changeRow(change) {
   const state = changeState(change);
   return element(
@@ -72,7 +75,7 @@ function pointCard(point, choice) {
     "li",
     { class: "point" },
     element("h3", {}, element("time", { datetime: point.time }, clock(point.time)), element("small", {}, point.time.slice(0, 10)), gap ? element("small", {}, gap) : null),
-    isFirst ? element("p", { class: "dim" }, "first read") : element("ul", {}, changes.map(changeRow)),
+    isFirst ? element("p", { class: "dim" }, "first read") : element("ul", {}, worstFirst(changes, changeState).map(changeRow)),
     left > 0 ? element("p", { class: "dim" }, `${several(left, "more change")}`) : null,
   );
 }
@@ -95,12 +98,16 @@ export function changes(list, choice, { range, choose }) {
   const different = wantedOf(difference(points.filter((point) => point.number > Math.min(from, to) && point.number <= Math.max(from, to))), choice);
   const bad = different.filter((change) => BAD.includes(changeState(change))).length;
   const state = different.some((change) => changeState(change) === "fail") ? "fail" : bad > 0 ? "warning" : "ok";
-  const text = different.length === 0 ? "the same at both points" : `${several(different.length, "difference")}${bad > 0 ? `, ${bad} to the worse` : ""}`;
+  const same = points.length === 1 ? `nothing changed since ${clock(points[0].time)} UTC` : "the same at both points";
+  // A problem says more than the states that it changed.
+  const ordered = worstFirst(different.toSorted((a, b) => Number(b.subject === "finding") - Number(a.subject === "finding")), changeState);
+  const worst = bad === 0 ? "" : `: ${headOf(ordered[0])}`;
+  const text = different.length === 0 ? same : `${several(different.length, "difference")}${bad > 0 ? `, ${bad} to the worse` : ""}${worst}`;
   const cards = points.toReversed().map((point) => pointCard(point, choice)).filter(Boolean);
   return [
     element("p", { class: `headline ${state}` }, `${state === "ok" ? "✓" : state === "fail" ? "✗" : "!"} ${text}`),
-    element("section", { class: "compare" }, chooser("from", "between", points, from, (number) => choose({ from: number, to })), chooser("to", "and", points, to, (number) => choose({ from, to: number }))),
-    different.length > 0 ? element("ul", { class: "difference" }, worstFirst(different, changeState).map(changeRow)) : null,
+    points.length === 1 ? null : element("section", { class: "compare" }, chooser("from", "between", points, from, (number) => choose({ from: number, to })), chooser("to", "and", points, to, (number) => choose({ from, to: number }))),
+    different.length > 0 ? element("ul", { class: "difference" }, ordered.map(changeRow)) : null,
     element("h2", {}, "Timeline, the latest first (UTC)"),
     element("ol", { class: "timeline" }, cards),
   ];

@@ -2,7 +2,7 @@
 
 import { element } from "./dom.js";
 import { matches, remaining } from "./filter.js";
-import { STATES, age, between, isWrong, sessionState, several, signOf, table } from "./state.js";
+import { FAMILIES, STATES, age, between, isWrong, sessionState, several, signOf, table } from "./state.js";
 
 const MARKS = {
   error: { state: "fail", word: "✗ FAIL" },
@@ -27,7 +27,7 @@ export function verdict(report) {
 /** An area and its state. */
 export function areaCard({ area, state, checked }) {
   const { sign, word } = STATES[state] ?? STATES.unknown;
-  return element("div", { class: `area ${state}` }, element("b", {}, area), element("span", { class: "state" }, `${sign} ${word}`), element("p", {}, checked));
+  return element("div", { class: `area ${state}` }, element("b", {}, area), element("span", { class: "state" }, `${sign} ${word}`), element("p", {}, checked.replaceAll("Type-5", "Type\u20115")));
 }
 
 /** A finding with all that is known of it. */
@@ -74,7 +74,7 @@ export function foundSections(report, choice, most = Infinity) {
 
 function sessionRow(report, session) {
   const state = sessionState(report, session);
-  const families = Object.entries(session.prefixes).map(([family, count]) => `${family} ${count.received} in, ${count.sent} out`);
+  const families = Object.entries(session.prefixes).map(([family, count]) => `${FAMILIES[family] ?? family} ${count.received} in, ${count.sent} out`);
   const since = session.since ?? session.downSince;
   const cells = [
     element("span", { class: "word" }, `${signOf(state)} ${session.state}`),

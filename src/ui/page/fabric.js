@@ -3,11 +3,10 @@
 
 import { element } from "./dom.js";
 import { matches } from "./filter.js";
-import { badge, between, causes, headline, isUnread, isUp, isWrong, l3vnis, ofSession, sessionState, several, signOf, stateOf, table, worst, worstFirst } from "./state.js";
+import { FAMILIES, badge, between, causes, headline, isUnread, isUp, isWrong, l3vnis, ofSession, sessionState, several, signOf, stateOf, table, worst, worstFirst } from "./state.js";
 
 /** Lanes that are drawn; those with faults come first. */
 const MOST_LANES = 40;
-const FAMILIES = { l2VpnEvpn: "EVPN", ipv4Unicast: "IPv4", ipv6Unicast: "IPv6" };
 
 function edge(report, session) {
   const state = sessionState(report, session);

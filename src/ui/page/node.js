@@ -1,4 +1,4 @@
-// The view Node: the path of a packet through this node, NIC → underlay → VRF → veth → speaker of the host, each with its state and a
+// The view Node: the path of a packet through this node, leaf → NIC → underlay → VRF → veth → speaker of the host, each with its state and a
 // command that shows it. In: a report. Out: elements.
 
 import { command, ip, perouter } from "./command.js";
@@ -11,14 +11,15 @@ const MOST_LANES = 40;
 const linkState = (link) => (link === undefined ? "unknown" : link.adminUp && link.carrier ? "ok" : "fail");
 const linkText = (link) => (link === undefined ? "not read" : !link.adminUp ? "set down" : !link.carrier ? "no carrier" : `up, MTU ${link.mtu}`);
 
-/** A hop; what is wrong with it is shown beside the hops. */
-function hop(place, state, name, lines, commands) {
+/** A hop, with `why` it is broken in short; the whole is below the hops. */
+function hop(place, state, name, lines, commands, why = null) {
   return element(
     "div",
     { class: `hop ${state}` },
     element("div", { class: "head" }, element("span", { class: "place" }, place), element("span", { class: "word" }, `${signOf(state)} ${STATES[state].word}`)),
     element("b", {}, name),
     lines.filter(Boolean).map((line) => element("small", {}, line)),
+    why ? element("small", { class: "word" }, why) : null,
     commands.map(command),
   );
 }
@@ -27,6 +28,17 @@ function hop(place, state, name, lines, commands) {
 export function nics(report) {
   const ours = /^(vni|br-pe-|pe-)\d+$/;
   return Object.entries(report.links ?? {}).filter(([name, link]) => (link.vrf === "" || link.vrf === "default") && name !== "lo" && link.type !== "VRF" && !ours.test(name));
+}
+
+/** The neighbor of a session with the fabric: its address, or the interface of one without. */
+function leafHop(report, session) {
+  const missing = ofSession(report, session).filter(({ kind }) => kind === "family-not-negotiated").length;
+  const since = session.since ?? session.downSince;
+  const state = `${session.state}${since ? ` for ${between(since, report.time)}` : ""}`;
+  const name = session.hostname ?? "leaf";
+  const lines = [[session.peer, session.remoteAs === null ? null : `AS ${session.remoteAs}`].filter(Boolean).join(", "), state];
+  const by = /[.:]/.test(session.peer) ? "to" : "dev";
+  return hop("leaf", sessionState(report, session), name, lines, [ip(report, null, "neigh", "show", by, session.peer)], missing > 0 ? "address family not negotiated" : null);
 }
 
 function nicHop(report, [name, link]) {
@@ -48,7 +60,7 @@ function vrfHop(report, vni) {
   const links = [`vni${vni.number}`, `br-pe-${vni.number}`];
   const down = links.filter((name) => report.links && linkState(report.links[name]) !== "ok");
   const state = worst([stateOf(found), down.length > 0 ? "fail" : "ok", report.links ? "ok" : "unknown"]);
-  const lines = [`VNI ${vni.number} ${vni.up ? "up" : "down"}`, vni.rd ? `RD ${vni.rd}` : null, `import ${vni.import.join(" ") || "none"}`, `export ${vni.export.join(" ") || "none"}`, ...down.map((name) => `${name}: ${linkText(report.links[name])}`)];
+  const lines = [`VNI ${vni.number} ${vni.up ? "up" : "down"}`, vni.rd ? `RD ${vni.rd}` : null, `import ${vni.import.join(" ") || "none"}, export ${vni.export.join(" ") || "none"}`, ...down.map((name) => `${name}: ${linkText(report.links[name])}`)];
   return hop("VRF", state, vni.vrf, lines, [perouter(report, "routes", vni.vrf)]);
 }
 
@@ -90,6 +102,8 @@ export function node(report, choice) {
   const hidden = ordered.length - drawn.length;
   const silent = report.findings.filter(({ area }) => area === "router" || area === "objects");
   const unread = hop("NIC", "unknown", "not read", ["zebra does not answer"], []);
+  const leaves = report.sessions.filter((session) => session.vrf === null);
+  const noLeaf = isUnread(report, ["fabric"]) ? hop("leaf", "unknown", "not read", ["bgpd does not answer"], []) : hop("leaf", "ok", "none", ["no session with the fabric is configured"], []);
   const shared = report.findings.filter(({ area, where }) => ["links", "fabric"].includes(area) && where.vrf === undefined);
   return [
     headline(report, ["router", "objects", "links", "fabric", "host"]),
@@ -99,10 +113,15 @@ export function node(report, choice) {
       { class: "packet-path", "aria-label": "from the NIC to the host" },
       element(
         "div",
-        { class: "hops shared" },
-        element("div", { class: "stack" }, report.links ? nics(report).map((nic) => nicHop(report, nic)) : unread),
-        underlayHop(report),
-        element("div", { class: "beside" }, causes(shared)),
+        {},
+        element(
+          "div",
+          { class: "hops shared" },
+          element("div", { class: "stack" }, leaves.length > 0 ? leaves.map((session) => leafHop(report, session)) : noLeaf),
+          element("div", { class: "stack" }, report.links ? nics(report).map((nic) => nicHop(report, nic)) : unread),
+          underlayHop(report),
+        ),
+        causes(shared),
       ),
       drawn.map(({ row }) => row),
       drawn.length === 0 ? element("p", { class: "nothing" }, isUnread(report, ["evpn"]) ? "? bgpd does not answer" : "no VRF matches the filter") : null,

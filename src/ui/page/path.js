@@ -44,13 +44,15 @@ function chain(path) {
 
 function pathCard(report, path) {
   const stop = path.steps.find((step) => !step.ok);
+  // Behind other steps the reason is far below, on a phone on another screen.
+  const why = stop === path.steps[0] ? "" : `: ${stop?.text}`;
   const state = path.complete ? "ok" : "fail";
   const example = path.example ? ", as an example" : "";
   return element(
     "article",
     { class: `path ${state}` },
     element("h3", {}, `to ${path.to}`, element("small", {}, `VRF ${path.vrf}, VNI ${path.vni}${path.direction ? `, ${DIRECTIONS[path.direction]}` : ""}${example}`)),
-    element("p", { class: `headline ${state}` }, stop ? `${STATES.fail.sign} stops at ${NAMES[stop.at] ?? stop.at}` : `${STATES.ok.sign} complete`),
+    element("p", { class: `headline ${state}` }, stop ? `${STATES.fail.sign} stops at ${NAMES[stop.at] ?? stop.at}${why}` : `${STATES.ok.sign} complete`),
     chain(path),
     element("ol", { class: "steps" }, path.steps.map((step) => stepItem(report, step))),
   );

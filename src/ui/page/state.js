@@ -10,6 +10,9 @@ export const STATES = {
   unknown: { sign: "?", word: "unknown" },
   info: { sign: "–", word: "by intent" },
 };
+/** Address families, in short. */
+export const FAMILIES = { l2VpnEvpn: "EVPN", ipv4Unicast: "IPv4", ipv6Unicast: "IPv6" };
+
 const ORDER = ["ok", "info", "unknown", "warning", "fail"];
 const OF_SEVERITY = { error: "fail", warning: "warning", info: "info" };
 

@@ -20,9 +20,15 @@ function numbers(report, vni) {
   return { sessions, accepted, filtered, originated: counts.originated, sent: counts.sent, received: of("routes"), imported: of("imported") };
 }
 
+/** Whether a finding is on a VRF, or on a VTEP whose routes it receives. */
+function concerns(report, vni, { where }) {
+  const isReceived = where.vtep !== undefined && report.type5[vni.vrf]?.received[where.vtep] !== undefined;
+  return where.vrf === vni.vrf || (where.vrf === undefined && isReceived);
+}
+
 function summary(report, vni, select) {
   const { sessions, accepted, filtered, originated, sent, received, imported } = numbers(report, vni);
-  const found = report.findings.filter(({ where }) => where.vrf === vni.vrf);
+  const found = report.findings.filter((finding) => concerns(report, vni, finding));
   const up = sessions.filter(isUp).length;
   const states = {
     session: up === sessions.length ? "ok" : "fail",
@@ -81,7 +87,7 @@ function routeTable(headers, routes, judge, from, choice, firstOf) {
 function detail(report, vni, routes, choice) {
   const title = (text) => element("h2", {}, `VRF ${vni.vrf}: ${text}`);
   const shown = command(perouter(report, "routes", vni.vrf));
-  const unused = report.findings.filter(({ kind, where }) => ["not-imported", "vtep-unreachable", "vtep-family"].includes(kind) && (where.vrf === undefined ? report.type5[vni.vrf]?.received[where.vtep] !== undefined : where.vrf === vni.vrf));
+  const unused = report.findings.filter((finding) => ["not-imported", "vtep-unreachable", "vtep-family"].includes(finding.kind) && concerns(report, vni, finding));
   if (routes?.vrf !== vni.vrf) return [title("prefixes"), element("p", { class: "nothing" }, "being read"), shown];
   if (routes.problem) return [title("prefixes"), element("p", { class: "cause fail" }, element("b", {}, `✗ ${routes.problem}`)), shown];
   const { items, metadata } = routes.list;
@@ -107,10 +113,10 @@ function detail(report, vni, routes, choice) {
   ];
 }
 
-/** The VRF whose prefixes are shown: the one that is chosen, or the first with a fault, or the first. */
+/** The VRF whose prefixes are shown: the one that is chosen, or that with the worst finding, or with another fault, or the first. */
 export function shownVrf(report, choice) {
   const all = l3vnis(report).map((vni) => summary(report, vni, () => {}));
-  const first = worstFirst(all)[0];
+  const first = worstFirst(worstFirst(all), ({ found }) => stateOf(found))[0];
   return choice.vrf || first?.vni.vrf || null;
 }
 
