@@ -180,6 +180,13 @@ fn fabric_session_faults() -> Vec<Fault> {
                 .alerting(FABRIC_DOWN)
                 .stopped(SERVICE, &["FAIL  fabric  session with 192.168.11.2 is"]),
         ),
+    ]
+}
+
+/// Faults of the link to the leaf.
+fn fabric_link_faults() -> Vec<Fault> {
+    use Step::Edit;
+    vec![
         fault(
             "the NIC has no address in the subnet of the leaf",
             vec![Edit("underlay.yaml", "address: 192.168.11.2", "address: 192.168.99.2")],
@@ -278,5 +285,8 @@ fn target_faults() -> Vec<Fault> {
 
 /// All of the fabric's side.
 pub fn fabric_faults() -> Vec<Fault> {
-    [family_faults(), fabric_session_faults(), route_faults(), target_faults()].into_iter().flatten().collect()
+    [family_faults(), fabric_session_faults(), fabric_link_faults(), route_faults(), target_faults()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

@@ -99,9 +99,9 @@ export function headlineOf(findings, otherwise) {
   return element("p", { class: `headline ${state}` }, `${signOf(state)} ${text}`);
 }
 
-/** One sentence on the areas of a view: the worst that is found, that something was not read, or that all is well. */
-export function headline(report, areas) {
-  const found = report.findings.filter(({ area }) => areas.includes(area));
+/** One sentence on the areas of a view: the worst that is found and wanted, that something was not read, or that all is well. */
+export function headline(report, areas, isWanted = () => true) {
+  const found = report.findings.filter((finding) => areas.includes(finding.area) && isWanted(finding));
   const unread = report.areas.filter(({ area, state }) => areas.includes(area) && state === "unknown").map(({ area }) => area);
   return headlineOf(found, unread.length > 0 ? ["unknown", `not read: ${unread.join(", ")}`] : ["ok", "the checks find nothing wrong"]);
 }
