@@ -11,8 +11,9 @@ use super::frr_client::FrrQueries;
 use super::lock;
 use crate::diagnose::Finding;
 use crate::diagnose::facts::{ControllerState, Facts, HostRoute};
+use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::route::Origin;
-use crate::frr::show::session::SessionPhase;
+use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::frr::show::vni::VniType;
 use crate::kernel::netlink::contents::is_link_local;
 use crate::kernel::segment_ports::{self, SegmentPort};
@@ -88,6 +89,30 @@ pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
     Ok(FactsRead { facts, node, vrf_mode, before, has_router, warnings })
 }
 
+/// What the causes of these sessions need. Links and routes are read only where one is down.
+pub(super) async fn of_sessions(
+    runtime: &Runtime,
+    frr: &mut FrrQueries,
+    sessions: &[(SessionState, Option<SessionReset>)],
+) -> anyhow::Result<Facts> {
+    let status = publish::read(&runtime.status())?;
+    let controller = controller(runtime, status.as_ref())?;
+    // TCP counters are meaningful only over time: the controller watches them.
+    let tcp_causes = status.map(|status| status.session_causes).unwrap_or_default();
+    let of_neighbor = |(state, reset): &(SessionState, Option<SessionReset>)| Some((state.key(), reset.clone()?));
+    let (neighbors, states) = (sessions.iter().filter_map(of_neighbor).collect(), sessions.iter());
+    let sessions: Vec<SessionState> = states.map(|(state, _)| state.clone()).collect();
+    let is_down = sessions.iter().any(|session| session.phase != SessionPhase::Established);
+    let mut facts = Facts { now: now(), controller, tcp_causes, neighbors, sessions, ..Facts::default() };
+    if is_down {
+        // zebra may not answer.
+        facts.links = frr.interfaces().await.ok();
+        facts.underlay = frr.underlay().await.ok().map(|routes| routes.into_keys().collect());
+        facts.vnis = frr.vnis().await.unwrap_or_default();
+    }
+    Ok(facts)
+}
+
 /// Seconds since the epoch.
 fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
@@ -116,9 +141,11 @@ async fn of_bgpd(frr: &mut FrrQueries, facts: &mut Facts) -> anyhow::Result<()> 
         facts.sessions.push(session);
     }
     let routes = frr.all_type5().await?;
-    let received: BTreeSet<u32> = routes.iter().flat_map(|route| &route.paths).filter_map(|path| path.vni).collect();
-    for (vrf, (vni, _)) in frr.l3vnis().await? {
-        if !received.contains(&vni.get()) {
+    let paths = || routes.iter().flat_map(|route| &route.paths);
+    let received: BTreeSet<u32> = paths().filter_map(|path| path.vni).collect();
+    let targets: BTreeSet<&str> = paths().flat_map(|path| &path.route_targets).map(|target| assigned(target)).collect();
+    for (vrf, (vni, state)) in frr.l3vnis().await? {
+        if !received.contains(&vni.get()) && !state.import.iter().any(|target| targets.contains(assigned(target))) {
             continue;
         }
         let imported: &mut BTreeSet<(IpNet, IpAddr)> = facts.imported.entry(vrf.clone()).or_default();
@@ -131,6 +158,11 @@ async fn of_bgpd(frr: &mut FrrQueries, facts: &mut Facts) -> anyhow::Result<()> 
     }
     facts.type5 = Some(routes);
     Ok(())
+}
+
+/// The number of a route target after its administrator, which an import may leave open.
+fn assigned(target: &str) -> &str {
+    target.rsplit_once(':').map_or(target, |(_, number)| number)
 }
 
 /// The host ends of segments.

@@ -11,7 +11,7 @@ use super::completions;
 use super::exit_status::ExitStatus;
 use super::frr_client::FrrQueries;
 use super::options::RuntimeOptions;
-use super::show::{Items, Look, ShowOptions, Shown};
+use super::show::{Items, Look, ShowOptions, Shown, WatchOptions};
 use crate::frr::show::mac::{MacState, NeighborState, WorkloadPlace};
 use crate::frr::show::vni::VniType;
 use crate::types::{MacAddr, Vni};
@@ -30,6 +30,8 @@ pub struct MacsArgs {
     vni: Vni,
     #[command(flatten)]
     show: ShowOptions,
+    #[command(flatten)]
+    watch: WatchOptions,
 }
 
 fn vni(text: &str) -> anyhow::Result<Vni> {
@@ -50,6 +52,10 @@ struct ListedMac {
 
 /// Prints them.
 pub async fn execute(args: &MacsArgs) -> anyhow::Result<ExitCode> {
+    args.show.watch(&args.watch, async || shown(args).await).await
+}
+
+async fn shown(args: &MacsArgs) -> anyhow::Result<Shown> {
     let mut frr = FrrQueries::of(&args.runtime.paths());
     let vnis = frr.vnis().await?;
     if vnis.get(&args.vni).is_none_or(|state| state.vni_type != VniType::L2) {
@@ -60,7 +66,7 @@ pub async fn execute(args: &MacsArgs) -> anyhow::Result<ExitCode> {
     }
     let list = Items { items: list(frr.macs(args.vni).await?, frr.mac_neighbors(args.vni).await?) };
     let text = args.show.render("MacList", &list, |look| text(&list.items, look))?;
-    args.show.show(&Shown { text, status: ExitStatus::Ok })
+    Ok(Shown { text, status: ExitStatus::Ok })
 }
 
 fn list(macs: BTreeMap<MacAddr, MacState>, neighbors: BTreeMap<IpAddr, NeighborState>) -> Vec<ListedMac> {

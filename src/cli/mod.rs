@@ -35,6 +35,7 @@ mod stop_signal;
 mod table;
 mod tone;
 mod trace;
+mod trace_text;
 mod ui;
 mod ui_nodes;
 mod validate;

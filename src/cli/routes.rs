@@ -11,7 +11,7 @@ use super::completions;
 use super::exit_status::ExitStatus;
 use super::frr_client::{FrrQueries, unknown_vrf};
 use super::options::RuntimeOptions;
-use super::show::{Items, Look, ShowOptions, Shown};
+use super::show::{Items, Look, ShowOptions, Shown, WatchOptions};
 use crate::diagnose::filtered::{FilterReason, Filtered};
 use crate::diagnose::listed_route::{FilteredFrom, ListedRoute};
 use crate::frr::show::route::Origin;
@@ -36,6 +36,8 @@ pub struct RoutesArgs {
     from: Option<OriginChoice>,
     #[command(flatten)]
     show: ShowOptions,
+    #[command(flatten)]
+    watch: WatchOptions,
 }
 
 /// Origins as they are given on the command line.
@@ -64,13 +66,17 @@ impl From<OriginChoice> for Origin {
 
 /// Prints the routes.
 pub async fn execute(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
+    args.show.watch(&args.watch, async || shown(args).await).await
+}
+
+async fn shown(args: &RoutesArgs) -> anyhow::Result<Shown> {
     let mut routes = read(&args.runtime.paths(), &args.vrf).await?;
     let from = args.from.map(Origin::from);
     let of_host = |route: &ListedRoute| from == Some(Origin::Host) && !route.filtered.is_empty();
     routes.retain(|route| from.is_none_or(|from| route.origin() == Some(from)) || of_host(route));
     let list = Items { items: routes };
     let text = args.show.render("RouteList", &list, |look| text(&list.items, look))?;
-    args.show.show(&Shown { text, status: ExitStatus::Ok })
+    Ok(Shown { text, status: ExitStatus::Ok })
 }
 
 /// The routes of a VRF, by prefix.

@@ -3,23 +3,23 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 use clap::Args;
 
 use super::completions;
 use super::exit_status::ExitStatus;
+use super::facts;
 use super::frr_client::{FrrQueries, unknown_vrf};
 use super::options::RuntimeOptions;
 use super::show::{Items, Look, ShowOptions, Shown, WatchOptions};
 use super::tone::Tone;
-use crate::diagnose::cause::{cause, short_age};
+use crate::diagnose::cause::short_age;
 use crate::diagnose::filtered::{FilterReason, Filtered};
 use crate::diagnose::listed_session::ListedSession;
+use crate::diagnose::session_checks;
 use crate::frr::show::family;
 use crate::frr::show::neighbor::Negotiation;
-use crate::frr::show::session::{Prefixes, SessionPhase, SessionState};
-use crate::status::publish;
+use crate::frr::show::session::{Prefixes, SessionPhase};
 use crate::types::VrfName;
 
 /// Arguments of `perouter sessions`.
@@ -49,17 +49,11 @@ pub async fn execute(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn read(args: &SessionsArgs) -> anyhow::Result<Shown> {
-    // TCP counters are meaningful only over time: the controller watches them.
-    let status = publish::read(&args.runtime.paths().status())?;
-    let tcp_causes = status.map(|status| status.session_causes).unwrap_or_default();
-    let tcp_cause = |state: &SessionState| {
-        let mine = tcp_causes.iter().find(|found| found.vrf == state.vrf && found.peer == state.peer);
-        mine.map(|found| found.cause.clone())
-    };
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let mut frr = FrrQueries::of(&args.runtime.paths());
+    let runtime = args.runtime.paths();
+    let mut frr = FrrQueries::of(&runtime);
     let mut sessions = Vec::new();
     let all = frr.sessions().await?;
+    let facts = facts::of_sessions(&runtime, &mut frr, &all).await?;
     if let Some(vrf) = &args.vrf {
         // One without a session is no mistake.
         let l3vnis = frr.l3vnis().await?;
@@ -74,8 +68,8 @@ async fn read(args: &SessionsArgs) -> anyhow::Result<Shown> {
             continue;
         }
         let filtered = frr.filtered(&state).await?;
-        let cause = tcp_cause(&state).or_else(|| cause(&state, reset.as_ref()));
-        sessions.push(ListedSession { filtered, ..ListedSession::new(state, reset, cause, now) });
+        let cause = session_checks::cause(&state, &facts);
+        sessions.push(ListedSession { filtered, ..ListedSession::new(state, reset, cause, facts.now) });
     }
     let is_up = |session: &ListedSession| session.state == SessionPhase::Established;
     let status = ExitStatus::of_problem(!sessions.iter().all(is_up));
@@ -179,6 +173,7 @@ mod tests {
     use super::super::tone::plain;
     use super::*;
     use crate::frr::show::neighbor::SessionReset;
+    use crate::frr::show::session::SessionState;
 
     fn session(phase: &str, since: Option<u64>) -> SessionState {
         SessionState {

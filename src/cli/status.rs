@@ -21,16 +21,20 @@ use crate::diagnose::finding::rfc3339;
 use crate::frr::client::port::Routing as _;
 use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::frr::show::vni::{PlaceCounts, VniState, VniType};
+use crate::kind::node_status::{ConditionReason, ConditionStatus, ConditionType};
 use crate::kind::note::Loss;
 use crate::status::model::{NodeStatus, ObjectState};
 use crate::status::publish;
+use crate::status::router_state::conditions;
 use crate::types::{Vni, VrfName};
 
 /// Arguments of `perouter status`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit status: 0 every object is in place, 1 one is not or is rejected, FRR does not answer, or no controller\n\
-    runs, 2 no controller has written a status.\n\nExamples:\n  \
+    after_help = "READY is that of `RouterNodeStatus`: every object is in place, a session with the fabric carries L2VPN EVPN, and all VNIs\n\
+    are up.\n\n\
+    Exit status: 0 the router is ready, 1 it is not, an object is rejected, FRR does not answer, or no controller runs,\n\
+    2 no controller has written a status.\n\nExamples:\n  \
     perouter status\n  perouter status -o json | jq .sessions"
 )]
 pub struct StatusArgs {
@@ -48,10 +52,31 @@ pub struct StatusArgs {
 struct ShownStatus {
     #[serde(serialize_with = "with_times", flatten)]
     status: NodeStatus,
+    /// Whether the router works, as in `RouterNodeStatus`.
+    ready: bool,
+    /// The conditions of `RouterNodeStatus`, without their times.
+    conditions: Vec<ShownCondition>,
     /// Sessions and VNIs are those that FRR has now, not those that the controller has read.
     frr_answers: bool,
     /// A controller runs on this node.
     controller_runs: bool,
+}
+
+/// A condition.
+#[derive(Debug, Serialize)]
+struct ShownCondition {
+    #[serde(rename = "type")]
+    condition: ConditionType,
+    status: ConditionStatus,
+    reason: ConditionReason,
+    message: String,
+}
+
+impl ShownCondition {
+    fn all(status: &NodeStatus) -> Vec<Self> {
+        let condition = |(condition, status, reason, message)| Self { condition, status, reason, message };
+        conditions(status).into_iter().map(condition).collect()
+    }
 }
 
 /// Times as RFC 3339 has them.
@@ -63,6 +88,8 @@ fn with_times<S: Serializer>(status: &NodeStatus, serializer: S) -> Result<S::Ok
         }
     };
     convert(&mut value["observedTime"]);
+    // Of the objects alone: the conditions have the rest.
+    value.as_object_mut().map(|fields| fields.remove("ready"));
     for session in value["sessions"].as_array_mut().into_iter().flatten() {
         convert(&mut session["since"]);
     }
@@ -91,8 +118,12 @@ async fn read(args: &StatusArgs) -> anyhow::Result<Shown> {
     }
     let controller_runs = lock::has_controller(&runtime)?;
     let is_rejected = status.resources.iter().any(|resource| resource.state == ObjectState::Rejected);
-    let has_problem = !status.ready || is_rejected || !frr_answers || !controller_runs;
-    let shown = ShownStatus { status, frr_answers, controller_runs };
+    let conditions = ShownCondition::all(&status);
+    let is_true =
+        |found: &ShownCondition| found.condition == ConditionType::Ready && found.status == ConditionStatus::True;
+    let ready = frr_answers && conditions.iter().any(is_true);
+    let has_problem = !ready || is_rejected || !controller_runs;
+    let shown = ShownStatus { status, ready, conditions, frr_answers, controller_runs };
     let text = args.show.render("NodeStatus", &shown, |look| text(&shown, look))?;
     Ok(Shown { text, status: ExitStatus::of_problem(has_problem) })
 }
@@ -120,10 +151,13 @@ fn text(shown: &ShownStatus, look: Look) -> String {
             or_none(status.router_id.map(|ip| ip.to_string())),
             status.vrf_mode.to_string(),
             status.frr_version.clone(),
-            Tone::of(status.ready).mark(if status.ready { "True" } else { "False" }),
+            Tone::of(shown.ready).mark(if shown.ready { "True" } else { "False" }),
             age.clone(),
         ]],
     );
+    let not_ready = shown.conditions.iter().find(|found| found.condition == ConditionType::Ready && !shown.ready);
+    let not_ready = not_ready.filter(|found| found.status != ConditionStatus::True);
+    out.extend(not_ready.map(|found| format!("  not ready: {}: {}\n", found.reason.as_str(), found.message)));
     if !shown.controller_runs {
         out.extend(["  no controller runs on this node: what it has observed is ", &age, " old\n"]);
     }

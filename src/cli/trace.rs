@@ -13,14 +13,13 @@ use super::exit_status::ExitStatus;
 use super::facts;
 use super::frr_client::{FrrQueries, unknown_vrf};
 use super::options::RuntimeOptions;
-use super::show::{Items, Look, ShowOptions, Shown};
-use super::tone::Tone;
-use crate::diagnose::cause::cause;
-use crate::diagnose::facts::{ControllerState, Facts};
+use super::show::{Items, ShowOptions, Shown, WatchOptions};
+use super::trace_text::{isolated, texts};
+use crate::diagnose::facts::Facts;
 use crate::diagnose::trace::{
-    DirectedTrace, TraceFacts, TraceQuery, TraceStep, TracedSession, Workload, follow_directed,
+    DirectedTrace, TraceFacts, TracePoint, TraceQuery, TraceStep, TracedSession, Workload, follow_directed,
 };
-use crate::diagnose::{Finding, check};
+use crate::diagnose::{Finding, check, session_checks};
 use crate::frr::show::family::EVPN;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::mac::WorkloadPlace;
@@ -33,7 +32,6 @@ use crate::kernel::segment_ports::SegmentPort;
 use crate::kernel::{host_routes, netns};
 use crate::names::{OwnedName, Role};
 use crate::runtime::Runtime;
-use crate::status::publish;
 use crate::types::{Family, Vni, VrfName};
 
 /// Arguments of `perouter trace`.
@@ -60,19 +58,24 @@ pub struct TraceArgs {
     vrf: Option<VrfName>,
     #[command(flatten)]
     show: ShowOptions,
+    #[command(flatten)]
+    watch: WatchOptions,
 }
 
 /// Prints the path.
 pub async fn execute(args: &TraceArgs) -> anyhow::Result<ExitCode> {
+    args.show.watch(&args.watch, async || shown(args).await).await
+}
+
+async fn shown(args: &TraceArgs) -> anyhow::Result<Shown> {
     let query = TraceQuery { to: args.address, from: args.from, vrf: args.vrf.clone() };
     let traces = read(&args.runtime.paths(), &query).await?;
     let is_complete = |of_vrf: &Vec<DirectedTrace>| of_vrf.iter().all(|path| path.complete || path.example);
     let status = ExitStatus::of_problem(!traces.iter().any(is_complete));
-    let list = Items { items: traces.into_iter().flatten().collect::<Vec<_>>() };
-    let found = list.items.iter().any(|path| path.to == args.address && path.trace.prefix.is_some());
-    let all = |look| list.items.iter().map(|path| text(path, found, look)).collect::<Vec<_>>().join("\n");
-    let text = args.show.render("TraceList", &list, all)?;
-    args.show.show(&Shown { text, status })
+    let all = |look| texts(&traces, look) + &isolated(&traces, args.address, args.from);
+    let list = || Items { items: traces.iter().flatten().collect::<Vec<_>>() };
+    let text = args.show.render("TraceList", &list(), all)?;
+    Ok(Shown { text, status })
 }
 
 /// The paths in each VRF, or the one that is asked for: that to the address, then that of the replies. VRFs that have the address
@@ -135,7 +138,10 @@ struct TraceReader {
     underlay: BTreeMap<IpNet, Vec<String>>,
     vnis: BTreeMap<Vni, VniState>,
     segment_ports: Vec<SegmentPort>,
-    controller: ControllerState,
+    /// What the causes of the sessions need, and whether a controller works.
+    of_sessions: Facts,
+    /// All Type-5 routes, once they are needed.
+    type5: Vec<Type5Route>,
     /// Read when a VRF has no route for an address.
     all: Option<AllFacts>,
 }
@@ -154,9 +160,9 @@ impl TraceReader {
         let underlay = frr.underlay().await?;
         let has_segments = vnis.values().any(|state| state.vni_type == VniType::L2);
         let segment_ports = if has_segments { segment_ports().await } else { vec![] };
-        let controller = facts::controller(runtime, publish::read(&runtime.status())?.as_ref())?;
-        let runtime = runtime.clone();
-        Ok(Self { runtime, query, frr, sessions, links, underlay, vnis, segment_ports, controller, all: None })
+        let of_sessions = facts::of_sessions(runtime, &mut frr, &sessions).await?;
+        let (runtime, type5) = (runtime.clone(), vec![]);
+        Ok(Self { runtime, query, frr, sessions, of_sessions, links, underlay, vnis, segment_ports, type5, all: None })
     }
 
     /// The path to the address, and that of the replies.
@@ -172,7 +178,11 @@ impl TraceReader {
             Some(from) => Some((from, false)),
             None => self.example(vrf, &there).await?.map(|address| (address, true)),
         };
+        let is_example_missing = self.query.from.is_none() && back.is_none();
         let mut found = vec![there];
+        if is_example_missing && !self.has_fabric_route(vrf).await? {
+            found[0].trace.steps.push(without_fabric_route(vrf));
+        }
         if let Some((address, example)) = back {
             found.push(DirectedTrace { example, ..self.path(vrf, vni, address, from_workload).await? });
         }
@@ -201,6 +211,16 @@ impl TraceReader {
         Ok(of_other.map(|(prefix, _)| facts::inside(&prefix)).next())
     }
 
+    async fn has_fabric_route(&mut self, vrf: &VrfName) -> anyhow::Result<bool> {
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let paths = self.frr.paths(vrf, family).await?;
+            if paths.values().flatten().any(|path| path.best && path.origin == Origin::Fabric) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     async fn facts(
         &mut self,
         vrf: &VrfName,
@@ -208,7 +228,8 @@ impl TraceReader {
         address: IpAddr,
     ) -> anyhow::Result<TraceFacts> {
         let of = |vrf: Option<&VrfName>| -> Vec<TracedSession> {
-            self.sessions.iter().filter(|(state, _)| state.vrf.as_ref() == vrf).map(session).collect()
+            let of_vrf = self.sessions.iter().filter(|(state, _)| state.vrf.as_ref() == vrf);
+            of_vrf.map(|found| session(found, &self.of_sessions)).collect()
         };
         let (hosts, fabric) = (of(Some(vrf)), of(None));
         let matched = self.frr.matched(vrf, address).await?;
@@ -240,7 +261,7 @@ impl TraceReader {
             vrf: vrf.clone(),
             vni,
             state: state.clone(),
-            controller: self.controller,
+            controller: self.of_sessions.controller,
             kernel: prefix.and_then(|prefix| kernel.remove(&prefix)).unwrap_or_default(),
             type5: prefix.and_then(|prefix| type5.remove(&prefix)),
             matched,
@@ -254,6 +275,8 @@ impl TraceReader {
             in_underlay: self.covering(address).map(|(prefix, _)| *prefix).filter(|prefix| prefix.prefix_len() > 0),
             from_workload: false,
             links: Some(self.links.clone()),
+            default_routed: vteps.iter().filter(|vtep| self.is_default_routed(**vtep)).copied().collect(),
+            sent_vnis: if of_fabric { self.sent_vnis(prefix).await? } else { BTreeMap::new() },
             underlay: of_fabric.then(|| vteps.into_iter().map(|vtep| (vtep, self.to_vtep(vtep))).collect()),
             host_links: if of_fabric || is_local { host_links(address, vni).await } else { None },
         })
@@ -303,10 +326,25 @@ impl TraceReader {
             route.prefix.contains(&address) && longer_than.is_none_or(|length| route.prefix.prefix_len() > length)
         };
         let covering = type5.iter().filter(covers).cloned().collect();
-        let mut facts = Facts { type5: Some(covering), ..facts.clone() };
-        facts.vnis.retain(|_, state| state.vrf == vrf.as_str());
-        let found = check::of_address(address, &facts);
+        let facts = Facts { type5: Some(covering), ..facts.clone() };
+        let found = check::of_address(address, vrf, &facts);
         Ok(found.into_iter().filter(Finding::is_problem).collect())
+    }
+
+    fn is_default_routed(&self, vtep: IpAddr) -> bool {
+        self.covering(vtep).is_some_and(|(prefix, _)| prefix.prefix_len() == 0)
+    }
+
+    /// The VNIs with which each VTEP advertises a prefix.
+    async fn sent_vnis(&mut self, prefix: Option<IpNet>) -> anyhow::Result<BTreeMap<IpAddr, BTreeSet<u32>>> {
+        if self.type5.is_empty() {
+            self.type5 = self.frr.all_type5().await?;
+        }
+        let mut sent: BTreeMap<IpAddr, BTreeSet<u32>> = BTreeMap::new();
+        for path in self.type5.iter().filter(|route| Some(route.prefix) == prefix).flat_map(|route| &route.paths) {
+            path.next_hop.map(|vtep| sent.entry(vtep).or_default().extend(path.vni));
+        }
+        Ok(sent)
     }
 
     /// The next hops of the longest match of the underlay.
@@ -341,7 +379,7 @@ async fn host_links(address: IpAddr, vni: Vni) -> Option<BTreeSet<String>> {
     }
 }
 
-fn session((state, reset): &(SessionState, Option<SessionReset>)) -> TracedSession {
+fn session((state, reset): &(SessionState, Option<SessionReset>), facts: &Facts) -> TracedSession {
     TracedSession {
         peer: state.peer.clone(),
         hostname: reset.as_ref().and_then(|reset| reset.hostname.clone()),
@@ -351,46 +389,21 @@ fn session((state, reset): &(SessionState, Option<SessionReset>)) -> TracedSessi
             .vrf
             .is_none()
             .then(|| reset.as_ref().and_then(|reset| reset.families.get(EVPN)).is_some_and(|f| f.is_done())),
+        is_from_vtep: facts.is_from_vtep(state),
         as_override: reset.as_ref().is_some_and(|reset| reset.as_override),
         state: state.phase.clone(),
-        cause: cause(state, reset.as_ref()),
+        cause: session_checks::cause_with_remedy(state, facts),
     }
 }
 
-/// `elsewhere`: some VRF has the address; others without it are not an error.
-fn text(path: &DirectedTrace, elsewhere: bool, look: Look) -> String {
-    let DirectedTrace { to, direction, example, trace, .. } = path;
-    let (vrf, vni) = (&trace.vrf, trace.vni);
-    if elsewhere && trace.prefix.is_none() && !example {
-        return format!("VRF {vrf} (VNI {vni}): no route to {to}\n");
-    }
-    let from_to = direction.map(|direction| format!(", {}", direction.words())).unwrap_or_default();
-    let example = if *example { ", as an example" } else { "" };
-    let steps: String = trace.steps.iter().map(|step| step_text(step, look)).collect();
-    format!("VRF {vrf} (VNI {vni}), to {to}{from_to}{example}\n{steps}")
-}
-
-fn step_text(step: &TraceStep, look: Look) -> String {
-    let mark = match (step.ok, step.warning) {
-        (true, false) => Tone::Good.mark("ok") + "  ",
-        (true, true) => Tone::Warning.mark("WARN"),
-        (false, _) => Tone::Bad.mark("FAIL"),
-    };
-    let mut out = format!("  {mark}  {:<7} {}\n", step.at.to_string(), step.text);
-    for branch in &step.branches {
-        out.extend(["                ", branch, "\n"]);
-    }
-    if look.is_wide && !step.evidence.is_empty() {
-        out.extend(["                # ", &step.evidence, "\n"]);
-    }
-    out
+fn without_fabric_route(vrf: &VrfName) -> TraceStep {
+    let text = format!("VRF {vrf} has no route of the fabric: nobody there gets a reply; see `perouter check`");
+    TraceStep::warning(TracePoint::Vrf, text).shown_by(format!("bgpd: show bgp vrf {vrf} ipv4 unicast"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tone::plain;
     use super::*;
-    use crate::diagnose::trace::{PathDirection, Trace, TracePoint};
 
     #[test]
     fn an_address_that_is_not_routed_is_an_error() {
@@ -408,38 +421,5 @@ mod tests {
             let error = check_address(address.parse().unwrap()).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
-    }
-
-    #[test]
-    fn a_path_has_its_direction_its_branches_and_what_shows_a_step() {
-        let step = TraceStep {
-            at: TracePoint::Kernel,
-            ok: true,
-            warning: false,
-            text: "10.0.0.0/8 over 2 next hops".into(),
-            branches: vec!["100.64.0.1 dev br-pe-100".into(), "100.64.0.2 dev br-pe-100".into()],
-            evidence: "zebra: show ip route vrf red 10.0.0.0".into(),
-        };
-        let trace = Trace {
-            vrf: "red".parse().unwrap(),
-            vni: 100.try_into().unwrap(),
-            prefix: "10.0.0.0/8".parse().ok(),
-            origin: Some(Origin::Fabric),
-            steps: vec![step],
-        };
-        let to = "10.0.0.1".parse().unwrap();
-        let path =
-            DirectedTrace { to, direction: Some(PathDirection::HostToFabric), example: true, complete: true, trace };
-        let expected = "VRF red (VNI 100), to 10.0.0.1, from the host to the fabric, as an example\n  \
-                        ok    kernel  10.0.0.0/8 over 2 next hops\n                100.64.0.1 dev br-pe-100\n                \
-                        100.64.0.2 dev br-pe-100\n";
-        assert_eq!(plain(&text(&path, false, Look::TABLE)), expected);
-        let wide = text(&path, false, Look::WIDE);
-        assert_eq!(plain(&wide), format!("{expected}                # zebra: show ip route vrf red 10.0.0.0\n"));
-        let json = serde_json::to_value(&path).unwrap();
-        assert_eq!(
-            (&json["direction"], &json["vrf"], &json["to"]),
-            (&"host-to-fabric".into(), &"red".into(), &"10.0.0.1".into())
-        );
     }
 }

@@ -31,7 +31,7 @@ const STALE: u64 = 300;
 
 /// NOTIFICATIONs (RFC 4271 section 4.5, RFC 4486) with a remedy in the configuration, in FRR's words: what it means when
 /// the peer sent it, and when we did.
-const NOTIFICATIONS: [(&str, FindingKind, &str, &str); 9] = [
+const NOTIFICATIONS: [(&str, FindingKind, &str, &str); 10] = [
     (
         "Bad Peer AS",
         FindingKind::WrongAsn,
@@ -52,6 +52,13 @@ const NOTIFICATIONS: [(&str, FindingKind, &str, &str); 9] = [
     ),
     (
         "Peer Unconfigured",
+        FindingKind::NeighborRemoved,
+        "the peer has no neighbor for this router any more",
+        "the neighbor was removed from this router",
+    ),
+    // FRR before 10.
+    (
+        "Peer De-configured",
         FindingKind::NeighborRemoved,
         "the peer has no neighbor for this router any more",
         "the neighbor was removed from this router",
@@ -95,10 +102,10 @@ pub struct Cause {
 }
 
 /// Why it is not established, with the age of the last reset; `None` while it is.
-pub fn cause(session: &SessionState, reset: Option<&SessionReset>) -> Option<String> {
+pub fn explain_with_age(session: &SessionState, reset: Option<&SessionReset>) -> Option<Cause> {
     let age = reset.and_then(|reset| reset.reset_age);
     let ago = age.map(|age| format!(" {} ago", short_age(age))).unwrap_or_default();
-    explain_at(session, reset, &ago).map(|cause| cause.text)
+    explain_at(session, reset, &ago)
 }
 
 /// Why it is not established; `None` while it is. The text is the same as long as the cause is.
@@ -113,6 +120,9 @@ fn explain_at(session: &SessionState, reset: Option<&SessionReset>, ago: &str) -
         return Some(Cause::new(FindingKind::SessionDown, format!("FRR does not know the neighbor {peer}")));
     };
     let end = last_reset(session, reset);
+    if state == "Idle (Admin)" {
+        return Some(Cause::new(FindingKind::ShutDown, "the session is shut down on this router"));
+    }
     let is_waiting = matches!(state.as_str(), "Active" | "Connect");
     let is_stale = reset.notification.is_some() && reset.reset_age.is_some_and(|age| age > STALE);
     let no_answer = |text: String| Cause::new(FindingKind::NoAnswer, text);
@@ -270,6 +280,14 @@ mod tests {
          Cease/Maximum Number of Prefixes Reached (sent to 192.0.2.1)"
     )]
     #[case("Idle (PfxCt)", "Reached received prefix count", None, 1, TOO_MANY_PREFIXES)]
+    #[case(
+        "Idle",
+        "BGP Notification received",
+        Some("Cease/Peer De-configured"),
+        1,
+        "the peer has no neighbor for this router any more: Cease/Peer De-configured (received from 192.0.2.1)"
+    )]
+    #[case("Idle (Admin)", "Admin. shutdown", None, 1, "the session is shut down on this router")]
     #[case("Idle", "Interface down", None, 1, "the link is down")]
     #[case("OpenSent", "", None, 0, "the session with 192.0.2.1 is being established")]
     fn the_cause_has_the_remedy(
@@ -280,8 +298,9 @@ mod tests {
         #[case] words: &str,
     ) {
         let reset = reset(due_to, notification, None);
-        assert_eq!(cause(&session(state, established), Some(&reset)).as_deref(), Some(words));
-        assert_eq!(cause(&session("Established", established), Some(&reset)), None);
+        let text = |state: &str| explain_with_age(&session(state, established), Some(&reset)).map(|cause| cause.text);
+        assert_eq!(text(state).as_deref(), Some(words));
+        assert_eq!(text("Established"), None);
     }
 
     fn reset(due_to: &str, notification: Option<&str>, reset_age: Option<u64>) -> SessionReset {

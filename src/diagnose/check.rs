@@ -7,8 +7,13 @@ use serde::Serialize;
 
 use super::facts::{ControllerState, Facts};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity};
-use super::{evpn_checks, host_checks, link_checks, node_checks, segment_checks, session_checks, vtep_checks};
+use super::{
+    evpn_checks, fabric_route_checks, host_checks, link_checks, node_checks, segment_checks, session_checks,
+    vtep_checks,
+};
 use crate::frr::show::session::SessionPhase;
+use crate::frr::show::type5::Type5Route;
+use crate::types::VrfName;
 
 /// The state of an area.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -55,16 +60,23 @@ pub fn sort(findings: &mut [Finding]) {
 pub fn of_tables(facts: &Facts) -> Vec<Finding> {
     let mut found = link_checks::findings(facts);
     found.extend(evpn_checks::findings(facts));
+    found.extend(fabric_route_checks::findings(facts));
     found.extend(vtep_checks::findings(facts));
     found.extend(host_checks::return_routes(facts));
     found.extend(segment_checks::findings(facts));
     found
 }
 
-/// Why routes of the fabric that cover an address are not in use.
-pub fn of_address(address: IpAddr, facts: &Facts) -> Vec<Finding> {
-    let covering = facts.type5.iter().flatten().filter(|route| route.prefix.contains(&address)).cloned().collect();
-    evpn_checks::findings(&Facts { type5: Some(covering), ..facts.clone() })
+/// Why routes of the fabric that cover an address are not in use in a VRF.
+pub fn of_address(address: IpAddr, vrf: &VrfName, facts: &Facts) -> Vec<Finding> {
+    let covering: Vec<Type5Route> =
+        facts.type5.iter().flatten().filter(|route| route.prefix.contains(&address)).cloned().collect();
+    let unknown = fabric_route_checks::of_unknown_vni(&covering, facts);
+    let mut of_vrf = Facts { type5: Some(covering), ..facts.clone() };
+    of_vrf.vnis.retain(|_, state| state.vrf == vrf.as_str());
+    let mut found = evpn_checks::findings(&of_vrf);
+    found.extend(unknown);
+    found
 }
 
 /// The state of each area. Without FRR nothing is known of what it does.
@@ -112,6 +124,7 @@ pub fn checked(area: Area, facts: &Facts) -> String {
             let nics = facts.links.iter().flatten().filter(|(name, link)| link.is_nic(name));
             nics.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
         }
+        Area::Fabric | Area::Host | Area::Evpn if facts.is_routing_silent() => "not read".to_owned(),
         Area::Fabric => established(facts, true),
         Area::Host => established(facts, false),
         Area::Evpn => {

@@ -23,7 +23,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
 }
 
 /// Paths that another node advertises.
-fn received<'a>(routes: &'a [Type5Route], facts: &Facts) -> Vec<(&'a Type5Route, &'a Type5Path, IpAddr)> {
+pub(super) fn received<'a>(routes: &'a [Type5Route], facts: &Facts) -> Vec<(&'a Type5Route, &'a Type5Path, IpAddr)> {
     let of_route = |route: &'a Type5Route| route.paths.iter().map(move |path| (route, path));
     let paths = routes.iter().flat_map(of_route);
     // A path that this node originates has its own VTEP, and no AS path but that of its host.

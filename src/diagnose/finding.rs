@@ -185,6 +185,14 @@ finding_kinds! {
     DuplicateVtep = "duplicate-vtep",
     /// Another node has our router id.
     DuplicateRouterId = "duplicate-router-id",
+    /// No route of the fabric is received, or none of a VNI.
+    NoFabricRoutes = "no-fabric-routes",
+    /// A VRF imports routes of another VNI, along which FRR cannot send.
+    VniMismatch = "vni-mismatch",
+    /// A leaf sets its own address as the next hop of EVPN routes of others.
+    NextHopChanged = "next-hop-changed",
+    /// A port of the bridge of a segment is down.
+    PortDown = "port-down",
     /// A Type-5 route of one of our VNIs is received and not imported.
     NotImported = "not-imported",
 }

@@ -1,13 +1,19 @@
 //! Checks of what a host advertises and what it does with the fabric's routes. In: [`Facts`]. Out: [`Finding`]s, one for each
 //! session. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
 
 use super::facts::{Facts, HostRoute};
 use super::filtered::{FilterReason, Filtered};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
-use super::node_checks::count;
-use crate::frr::show::session::SessionKey;
+use super::node_checks::{count, few};
+use crate::frr::show::family;
+use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
+
+/// Seconds in which routes are advertised on a session that has just been established.
+const SETTLES: u64 = 30;
 
 /// Routes of the host that are filtered.
 pub(super) fn filtered(facts: &Facts) -> Vec<Finding> {
@@ -50,8 +56,44 @@ pub(super) fn filtered(facts: &Facts) -> Vec<Finding> {
     by_session.into_iter().filter_map(finding).collect()
 }
 
-/// The host has no route to prefixes that are advertised to it, or another one.
+/// Nothing is advertised to a host although the VRF has routes of the fabric.
+fn nothing_advertised(facts: &Facts) -> Vec<Finding> {
+    let of_session = |session: &SessionState| {
+        let vrf = session.vrf.as_ref().filter(|_| session.phase == SessionPhase::Established)?;
+        let is_new = session.since.is_some_and(|since| facts.now.saturating_sub(since) < SETTLES);
+        let prefixes = facts.imported.get(vrf).filter(|_| !is_new)?;
+        let is_carried = |family: &str, prefix: &IpNet| {
+            let counts = session.prefixes.get(family).filter(|counts| counts.sent == 0);
+            counts.is_some() && prefix.addr().is_ipv4() == (family == family::IPV4)
+        };
+        let families = [family::IPV4, family::IPV6];
+        let family =
+            families.into_iter().find(|family| prefixes.iter().any(|(prefix, _)| is_carried(family, prefix)))?;
+        let of_family: BTreeSet<String> =
+            prefixes.iter().filter(|(prefix, _)| is_carried(family, prefix)).map(|(net, _)| net.to_string()).collect();
+        let what = format!(
+            "no {} route is advertised to {}: spec.toHost filters all of VRF {vrf}, so that replies of the node find none",
+            family::name(family),
+            session.peer
+        );
+        let finding = Finding::new(FindingSeverity::Warning, Area::Host, FindingKind::NoReturnRoute, what)
+            .at(Place::session(Some(vrf), &session.peer))
+            .shown_by(format!("in VRF {vrf}: {}", few(of_family.into_iter())))
+            .remedied_by("allow the prefixes of clients in spec.toHost.allowedPrefixes, or a default route")
+            .of(facts.object_of(Some(vrf)), "spec.toHost.allowedPrefixes");
+        Some(finding)
+    };
+    facts.sessions.iter().filter_map(of_session).collect()
+}
+
+/// The host has no route to prefixes that are advertised to it, or another one, or nothing is advertised to it.
 pub(super) fn return_routes(facts: &Facts) -> Vec<Finding> {
+    let mut found = nothing_advertised(facts);
+    found.extend(missing_routes(facts));
+    found
+}
+
+fn missing_routes(facts: &Facts) -> Vec<Finding> {
     let mut by_session: BTreeMap<(&str, &str, bool), Vec<&HostRoute>> = BTreeMap::new();
     for route in &facts.host {
         if route.link.as_ref() != Some(&route.wanted) {
@@ -104,7 +146,7 @@ fn loops(facts: &Facts, route: &HostRoute) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frr::show::session::{SessionPhase, SessionState};
+    use crate::frr::show::session::Prefixes;
     use rstest::rstest;
 
     fn facts(route: HostRoute) -> Facts {
@@ -144,6 +186,32 @@ mod tests {
     ) {
         let found = return_routes(&facts(route(as_path, link)));
         assert_eq!(found.first().map(|finding| (finding.kind, finding.what.as_str())), expected);
+    }
+
+    #[rstest]
+    #[case::nothing(0, None, 1)]
+    #[case::some(1, None, 0)]
+    #[case::established_a_moment_ago(0, Some(95), 0)]
+    #[case::established_a_minute_ago(0, Some(40), 1)]
+    fn a_host_to_which_nothing_is_advertised_has_no_return_route(
+        #[case] sent: u64,
+        #[case] since: Option<u64>,
+        #[case] expected: usize,
+    ) {
+        let mut facts = facts(route("64512", Some("host-100")));
+        facts.now = 100;
+        facts.sessions[0].since = since;
+        facts.sessions[0].prefixes = [(family::IPV4.to_owned(), Prefixes { received: 1, sent })].into();
+        let imported =
+            ["192.168.20.0/24", "2001:db8::/64"].map(|net| (net.parse().unwrap(), "100.64.0.1".parse().unwrap()));
+        facts.imported = [("red".parse().unwrap(), imported.into())].into();
+        let found = return_routes(&facts);
+        assert_eq!(found.len(), expected, "{found:#?}");
+        for finding in found {
+            let what = "no IPv4 unicast route is advertised to 192.169.10.2: spec.toHost filters all of VRF red, so that replies of the \
+                        node find none";
+            assert_eq!((finding.what.as_str(), finding.evidence.as_str()), (what, "in VRF red: 192.168.20.0/24"));
+        }
     }
 
     #[test]

@@ -14,12 +14,37 @@ use crate::types::{Vni, VrfName};
 /// Packets of this size are what most hosts send.
 const COMMON_MTU: u32 = 1500;
 
+/// The link that has the VTEPs.
+const LOOPBACK: &str = "lo";
+
 /// All of them.
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let mut found = nics(facts);
+    found.extend(without_vtep(facts));
     let of_vnis = facts.vnis.iter().flat_map(|(vni, state)| of_vni(*vni, state, facts));
     found.extend(of_vnis);
     found
+}
+
+/// The source of all VXLAN packets is no address of this node any more.
+fn without_vtep(facts: &Facts) -> Option<Finding> {
+    let lo = facts.links.as_ref()?.get(LOOPBACK)?;
+    let vtep = facts.vteps.iter().find(|vtep| lo.addresses.iter().all(|net| net.addr() != **vtep))?;
+    let what = format!("{LOOPBACK} of the router does not have VTEP {vtep}: nothing is received from the fabric");
+    let missing = Finding::new(link_severity(facts), Area::Links, FindingKind::LinkDown, what)
+        .at(Place { vtep: Some(*vtep), link: Some(LOOPBACK.to_owned()), ..Place::default() })
+        .shown_by(format!("zebra: show interface {LOOPBACK}"))
+        .remedied_by(repair(facts.controller))
+        .of(facts.object_of(None), "spec.vtepcidr");
+    Some(missing)
+}
+
+/// A controller that runs repairs a link at once.
+fn link_severity(facts: &Facts) -> FindingSeverity {
+    match facts.controller {
+        ControllerState::Running => FindingSeverity::Warning,
+        ControllerState::Stopped | ControllerState::Stale(_) => FindingSeverity::Error,
+    }
 }
 
 /// A link of a VNI that does not forward.
@@ -81,11 +106,7 @@ fn of_vni(vni: Vni, state: &VniState, facts: &Facts) -> Vec<Finding> {
         VniType::L3 => vrf.as_ref().and_then(|vrf| facts.object_of(Some(vrf))),
         VniType::L2 => facts.object_with(vni),
     };
-    // A controller that runs sets it up again at once.
-    let severity = match facts.controller {
-        ControllerState::Running => FindingSeverity::Warning,
-        ControllerState::Stopped | ControllerState::Stale(_) => FindingSeverity::Error,
-    };
+    let severity = link_severity(facts);
     let finding = |DownLink { name, what, evidence }: DownLink| {
         Finding::new(
             severity,
@@ -131,8 +152,11 @@ pub(super) fn nic_down(peer: IpAddr, facts: &Facts) -> Option<String> {
     (!link.is_up()).then(|| format!("NIC {name} is down: {}", why_down(link)))
 }
 
+/// Why a NIC is down that somebody has set down.
+pub(super) const NIC_SET_DOWN: &str = "set down";
+
 fn why_down(link: &Interface) -> &'static str {
-    if link.is_admin_up { "no carrier" } else { "set down" }
+    if link.is_admin_up { "no carrier" } else { NIC_SET_DOWN }
 }
 
 /// NICs that are down or have a small MTU.
@@ -202,7 +226,10 @@ mod tests {
         let veth = Interface { addresses: vec!["192.169.10.1/24".parse().unwrap()], ..link("red", 1500) };
         let nic = Interface { addresses: vec!["192.168.11.3/24".parse().unwrap()], ..link("default", 9000) };
         let device = Interface { zebra_type: "VRF".into(), ..link("red", 65_575) };
-        links.extend([("pe-100", veth), ("eth1", nic), ("red", device)].map(|(name, link)| (name.to_owned(), link)));
+        let lo = Interface { addresses: vec!["100.65.0.1/32".parse().unwrap()], ..link("default", 65_536) };
+        links.extend(
+            [("lo", lo), ("pe-100", veth), ("eth1", nic), ("red", device)].map(|(name, link)| (name.to_owned(), link)),
+        );
         Facts {
             objects: Some(objects.into()),
             vteps: ["100.65.0.1".parse().unwrap()].into(),
@@ -227,6 +254,9 @@ mod tests {
         "error link-down link eth1: NIC eth1 is down: no carrier [] Underlay ns/u spec.nics; check cable and switch port")]
     #[case::set_down(|facts: &mut Facts| edit(facts, "eth1", set_down),
         "error link-down link eth1: NIC eth1 is down: set down [] Underlay ns/u spec.nics; perouter repairs it in its next reconcile pass")]
+    #[case::without_vtep(|facts: &mut Facts| edit(facts, "lo", |lo| lo.addresses.clear()),
+        "warning link-down VTEP 100.65.0.1, link lo: lo of the router does not have VTEP 100.65.0.1: nothing is received from the fabric \
+         [zebra: show interface lo] Underlay ns/u spec.vtepcidr; perouter repairs it in its next reconcile pass")]
     #[case::small_mtu(|facts: &mut Facts| edit(facts, "eth1", |nic| nic.mtu = Some(1500)),
         "warning mtu-small link eth1: NIC eth1 has MTU 1500: of a packet from the fabric only 1450 bytes fit, and hosts there \
          send 1500 [VXLAN adds 50 bytes] Underlay ns/u spec.nics; set MTU 1550 or more on the NIC and on all switches")]

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::cause::{Cause, cause, last_error};
+use super::cause::{Cause, last_error};
 use super::facts::Facts;
 use super::filtered::Filtered;
 use super::finding::rfc3339;
+use super::session_checks;
 use crate::frr::show::neighbor::{Negotiation, SessionReset};
 use crate::frr::show::session::{Prefixes, SessionPhase, SessionState};
 use crate::types::{Asn, VrfName};
@@ -119,8 +120,7 @@ impl ListedSession {
     pub fn all(facts: &Facts) -> Vec<Self> {
         let listed = |state: &SessionState| {
             let (key, reset) = (state.key(), facts.neighbors.get(&state.key()));
-            let tcp = facts.tcp_causes.iter().find(|found| found.vrf == state.vrf && found.peer == state.peer);
-            let cause = tcp.map(|found| found.cause.clone()).or_else(|| cause(state, reset));
+            let cause = session_checks::cause(state, facts);
             let of_session = facts.filtered.iter().filter(|(of, _)| *of == key);
             let filtered = of_session.map(|(_, route)| route.clone()).collect();
             Self { filtered, ..Self::new(state.clone(), reset.cloned(), cause, facts.now) }

@@ -47,7 +47,12 @@ fn router(facts: &Facts) -> Vec<Finding> {
         )
         .at(place)
         .shown_by(error.clone())
-        .remedied_by("start `perouter run` or `perouter router` on this node; its log has why a daemon exits");
+        .remedied_by(match facts.controller {
+            ControllerState::Stopped => {
+                "start `perouter run` or `perouter router` on this node; its log has why a daemon exits"
+            }
+            _ => "see the log of the router on this node, which restarts its daemons: it has why one exits or hangs",
+        });
         found.push(silent);
     }
     let (what, evidence) = match facts.controller {
@@ -60,7 +65,8 @@ fn router(facts: &Facts) -> Vec<Finding> {
     if let Some(what) = what {
         let stopped = Finding::new(FindingSeverity::Error, Area::Router, FindingKind::ControllerStopped, what)
             .shown_by(evidence)
-            .remedied_by("start `perouter run` or `perouter controller`: until then no change of an object is applied");
+            .remedied_by("start `perouter run` or `perouter controller`: until then no change of an object is applied, and no drift \
+                     repaired; `perouter plan` has what differs");
         found.push(stopped);
     }
     if let Some(warning) = &facts.frr_warning {

@@ -3,8 +3,10 @@
 
 use super::facts::{DuplicateAddresses, Facts};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
+use super::link_checks;
 use super::node_checks::{count, few};
 use crate::kernel::segment_ports::SegmentPort;
+use crate::names::{OwnedName, Role};
 use crate::types::Vni;
 
 /// All of them.
@@ -13,6 +15,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     for port in &facts.segment_ports {
         found.extend(bridge_down(port, facts));
         found.extend(port_mtu(port, facts));
+        found.extend(ports_down(port, facts));
     }
     found.extend(facts.duplicates.iter().map(|(vni, duplicates)| duplicate_address(*vni, duplicates, facts)));
     found
@@ -31,6 +34,32 @@ fn bridge_down(port: &SegmentPort, facts: &Facts) -> Option<Finding> {
             .remedied_by(format!("set it up on the host: `ip link set {bridge} up`"))
             .of(facts.object_with(*vni), "spec.hostMaster")
     })
+}
+
+/// Ports of workloads that somebody has set down, and the host end of the segment that is no port any more.
+fn ports_down(port: &SegmentPort, facts: &Facts) -> Vec<Finding> {
+    let SegmentPort { vni, bridge, down, .. } = port;
+    let finding = |what: String| {
+        Finding::new(FindingSeverity::Warning, Area::Links, FindingKind::PortDown, what)
+            .at(place(port))
+            .of(facts.object_with(*vni), "spec.hostMaster")
+    };
+    let mut found = Vec::new();
+    if !down.is_empty() {
+        let ports = count(down.len(), "port of", "ports of");
+        let what = format!("{ports} {bridge} in L2VNI {vni} {} down", if down.len() == 1 { "is" } else { "are" });
+        let named = few(down.iter().cloned());
+        let remedy = format!("set it up on the host, `ip link set PORT up`, or delete it with its workload: {named}");
+        found.push(finding(what).shown_by(format!("ports that are set down: {named}")).remedied_by(remedy));
+    }
+    if !port.is_attached {
+        let host = OwnedName::Vni(Role::HostVeth, *vni);
+        let what =
+            format!("{host} is no port of bridge {bridge}: the workloads of L2VNI {vni} reach nothing beyond it");
+        let shown = format!("ip link show {host}");
+        found.push(finding(what).shown_by(shown).remedied_by(link_checks::repair(facts.controller)));
+    }
+    found
 }
 
 /// A bridge drops what is larger than the MTU of the port over which it would leave.
@@ -73,8 +102,15 @@ mod tests {
     use super::*;
 
     fn port() -> SegmentPort {
-        let (bridge, larger) = ("br0".to_owned(), [].into());
-        SegmentPort { vni: Vni::try_from(110).unwrap(), mtu: 1450, bridge, is_bridge_up: true, larger }
+        SegmentPort {
+            vni: Vni::try_from(110).unwrap(),
+            mtu: 1450,
+            bridge: "br0".to_owned(),
+            is_bridge_up: true,
+            is_attached: true,
+            larger: [].into(),
+            down: [].into(),
+        }
     }
 
     fn shown(facts: &Facts) -> Vec<String> {
@@ -91,6 +127,21 @@ mod tests {
         assert_eq!(
             shown(&facts),
             ["error bridge-down VNI 110, link br0: bridge br0 of L2VNI 110 is down: its workloads reach nothing []"]
+        );
+    }
+
+    #[test]
+    fn ports_that_are_down_or_missing_are_found() {
+        let down = ["a", "b"].map(str::to_owned).into();
+        let facts =
+            Facts { segment_ports: vec![SegmentPort { down, is_attached: false, ..port() }], ..Facts::default() };
+        assert_eq!(
+            shown(&facts),
+            [
+                "warning port-down VNI 110, link br0: 2 ports of br0 in L2VNI 110 are down [ports that are set down: a, b]",
+                "warning port-down VNI 110, link br0: host-110 is no port of bridge br0: the workloads of L2VNI 110 reach nothing \
+                 beyond it [ip link show host-110]"
+            ]
         );
     }
 

@@ -1,7 +1,7 @@
 //! The bridges of the host that have the host ends of L2 segments as ports. In: links. Out: one [`SegmentPort`] for each.
 //! Judges nothing and changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::model::Netns;
 use super::namespace::Namespace;
 use super::netlink::contents::ObservedLink;
 use super::netlink::events::{ChangeSignal, EventFilter};
-use crate::names::{OwnedName, Role, SEGMENT_GROUP};
+use crate::names::{self, OwnedName, Role, SEGMENT_GROUP};
 use crate::types::Vni;
 
 /// The host end of an L2 segment, as a port of a bridge.
@@ -24,8 +24,12 @@ pub struct SegmentPort {
     pub bridge: String,
     /// The bridge is set up.
     pub is_bridge_up: bool,
+    /// The host end is a port of it, as perouter has configured.
+    pub is_attached: bool,
     /// Other ports of the bridge with a larger MTU, in bytes.
     pub larger: BTreeMap<String, u32>,
+    /// Other ports of the bridge that are set down.
+    pub down: BTreeSet<String>,
 }
 
 /// Reads them. Needs the tokio runtime.
@@ -49,11 +53,31 @@ fn of_links(links: &BTreeMap<u32, Arc<ObservedLink>>) -> Vec<SegmentPort> {
         else {
             return None;
         };
-        let bridge = links.get(&link.master?).filter(|master| master.info_kind == "bridge")?;
-        let others = links.iter().filter(|(other, _)| *other != index).map(|(_, other)| other);
-        let larger = others.filter(|other| other.master == link.master && other.mtu > link.mtu);
-        let larger = larger.map(|other| (other.name.clone(), other.mtu)).collect();
-        Some(SegmentPort { vni: *vni, mtu: link.mtu, bridge: bridge.name.clone(), is_bridge_up: bridge.up, larger })
+        // The alias has the bridge that the port was put into.
+        let wanted = link.alias.as_deref().and_then(names::host_master_of);
+        let of_alias =
+            || links.iter().find(|(_, bridge)| wanted.as_ref().is_some_and(|name| bridge.name == name.as_str()));
+        let master = link.master.map_or_else(|| of_alias().map(|(index, _)| *index), Some)?;
+        let bridge = links.get(&master).filter(|master| master.info_kind == "bridge")?;
+        let others = || {
+            links
+                .iter()
+                .filter(|(other, found)| *other != index && found.master == Some(master))
+                .map(|(_, other)| other)
+        };
+        let larger =
+            others().filter(|other| other.mtu > link.mtu).map(|other| (other.name.clone(), other.mtu)).collect();
+        let down = others().filter(|other| !other.up).map(|other| other.name.clone()).collect();
+        let (is_attached, is_bridge_up) = (link.master.is_some(), bridge.up);
+        Some(SegmentPort {
+            vni: *vni,
+            mtu: link.mtu,
+            bridge: bridge.name.clone(),
+            is_bridge_up,
+            is_attached,
+            larger,
+            down,
+        })
     };
     links.iter().filter_map(port).collect()
 }
@@ -75,20 +99,33 @@ mod tests {
         };
         let bridge =
             |name: &str, kind: &str, up| ObservedLink { info_kind: kind.to_owned(), up, ..link(name, None, 1500) };
+        let out = ObservedLink { alias: Some("perouter VNI 140, put into br0".to_owned()), ..host(140, None) };
         let links = [
+            (10, out),
             (1, bridge("br0", "bridge", false)),
             (2, host(110, Some(1))),
             (3, link("veth1", Some(1), 9000)),
-            (4, link("veth2", Some(1), 1450)),
+            (4, ObservedLink { up: true, ..link("veth2", Some(1), 1450) }),
             (5, link("veth3", Some(6), 9000)),
             (6, bridge("ovs-system", "openvswitch", true)),
             (7, host(120, Some(6))),
             (8, host(130, None)),
-            (9, ObservedLink { group: LINK_GROUP, ..host(100, Some(1)) }),
+            (9, ObservedLink { group: LINK_GROUP, up: true, ..host(100, Some(1)) }),
         ];
         let links = links.into_iter().map(|(index, link)| (index, Arc::new(link))).collect();
-        let larger = [("veth1".to_owned(), 9000)].into();
-        let expected = SegmentPort { vni, mtu: 1450, bridge: "br0".to_owned(), is_bridge_up: false, larger };
-        assert_eq!(of_links(&links), [expected]);
+        let expected = SegmentPort {
+            vni,
+            mtu: 1450,
+            bridge: "br0".to_owned(),
+            is_bridge_up: false,
+            is_attached: true,
+            larger: [("veth1".to_owned(), 9000)].into(),
+            down: ["veth1".to_owned()].into(),
+        };
+        let found = of_links(&links);
+        assert_eq!(found[0], expected);
+        let attached: Vec<_> =
+            found.iter().map(|port| (port.vni.get(), port.bridge.as_str(), port.is_attached)).collect();
+        assert_eq!(attached, [(110, "br0", true), (140, "br0", false)]);
     }
 }

@@ -292,3 +292,23 @@ pub enum ConditionReason {
     /// FRR does not respond.
     RouterUnreachable,
 }
+
+impl ConditionReason {
+    /// As the condition has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "Applied",
+            Self::AsExpected => "AsExpected",
+            Self::EvpnSession => "EvpnSession",
+            Self::NoFabricSession => "NoFabricSession",
+            Self::NoEvpnSession => "NoEvpnSession",
+            Self::VniDown => "VniDown",
+            Self::CheckFailed => "CheckFailed",
+            Self::NoUnderlay => "NoUnderlay",
+            Self::ApplyFailed => "ApplyFailed",
+            Self::Rejected => "Rejected",
+            Self::SessionsDown => "SessionsDown",
+            Self::RouterUnreachable => "RouterUnreachable",
+        }
+    }
+}

@@ -307,6 +307,7 @@ fn trace_facts(fault: Fault, to_service: bool) -> TraceFacts {
         families: vec![Family::Ipv4],
         remote_as: Some(if evpn.is_some() { 64512 } else { 64515 }.try_into().unwrap()),
         as_override: false,
+        is_from_vtep: false,
         evpn,
         state: SessionPhase::Established,
         cause: None,
@@ -349,6 +350,8 @@ fn trace_facts(fault: Fault, to_service: bool) -> TraceFacts {
         from_workload: false,
         links: facts.links,
         underlay: Some([("100.64.0.1".parse().unwrap(), vec!["192.168.11.2 dev toswitch".into()])].into()),
+        default_routed: BTreeSet::new(),
+        sent_vnis: BTreeMap::new(),
         host_links: Some(["host-100".to_owned()].into()),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::cause::{Cause, explain};
+use super::cause::{Cause, SessionCause, explain, explain_with_age};
 use super::facts::Facts;
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
 use super::link_checks::{self, SessionLink};
@@ -47,27 +47,45 @@ fn severity(session: &SessionState, facts: &Facts) -> FindingSeverity {
     if has_other { FindingSeverity::Warning } else { FindingSeverity::Error }
 }
 
+/// Why a session is not established, with the age of its last reset, or what the kernel shows of one that is. In one sentence;
+/// `None`: nothing is wrong.
+pub fn cause(session: &SessionState, facts: &Facts) -> Option<String> {
+    if session.phase == SessionPhase::Established {
+        return tcp_cause(session, facts).map(|tcp| tcp.cause.clone());
+    }
+    let cause = explain_with_age(session, facts.neighbors.get(&session.key()))?;
+    Some(in_kernel(session, cause, facts).text)
+}
+
+/// Why a session is not established, and what to do; `None` while it is.
+pub fn cause_with_remedy(session: &SessionState, facts: &Facts) -> Option<String> {
+    let cause = explain_with_age(session, facts.neighbors.get(&session.key()))?;
+    let cause = in_kernel(session, cause, facts);
+    let (remedy, _) = remedy(session, &cause, facts);
+    Some(format!("{}: {remedy}", cause.text))
+}
+
+fn tcp_cause<'a>(session: &SessionState, facts: &'a Facts) -> Option<&'a SessionCause> {
+    facts.tcp_causes.iter().find(|found| found.vrf == session.vrf && found.peer == session.peer)
+}
+
+/// The cause that TCP or a link shows in place of the one that FRR has. What FRR knows of a connection is closer than counters of a
+/// namespace that several sessions may share.
+fn in_kernel(session: &SessionState, cause: Cause, facts: &Facts) -> Cause {
+    use FindingKind::{ConnectionClosed, Establishing, HoldTimeExpired, NoAnswer, NoRouteToPeer, SessionDown};
+    let silent = [NoAnswer, Establishing, HoldTimeExpired, SessionDown, ConnectionClosed, NoRouteToPeer];
+    if silent.contains(&cause.kind) && tcp_cause(session, facts).is_some() {
+        let text = "the TCP MD5 passwords differ, or one side has none".to_owned();
+        return Cause { kind: FindingKind::WrongPassword, of_peer: false, text };
+    }
+    let link = without_link(session, &cause, facts);
+    link.map_or(cause, |(kind, text)| Cause { kind, of_peer: false, text })
+}
+
 fn down(session: &SessionState, facts: &Facts) -> Option<Finding> {
     let reset = facts.neighbors.get(&session.key());
-    let mut cause = explain(session, reset)?;
-    let tcp = facts.tcp_causes.iter().find(|found| found.vrf == session.vrf && found.peer == session.peer);
-    // What FRR knows of a connection is closer than counters of a namespace that several sessions may share.
-    let is_silent = matches!(
-        cause.kind,
-        FindingKind::NoAnswer
-            | FindingKind::Establishing
-            | FindingKind::HoldTimeExpired
-            | FindingKind::SessionDown
-            | FindingKind::ConnectionClosed
-            | FindingKind::NoRouteToPeer
-    );
-    let tcp = tcp.filter(|_| is_silent);
-    if tcp.is_some() {
-        let text = "the TCP MD5 passwords differ, or one side has none".to_owned();
-        cause = Cause { kind: FindingKind::WrongPassword, of_peer: false, text };
-    } else if let Some((kind, text)) = without_link(session, &cause, facts) {
-        cause = Cause { kind, of_peer: false, text };
-    }
+    let cause = in_kernel(session, explain(session, reset)?, facts);
+    let tcp = tcp_cause(session, facts).filter(|_| cause.kind == FindingKind::WrongPassword);
     let (remedy, field) = remedy(session, &cause, facts);
     let what = format!("session with {} is down: {}", session.peer, cause.text);
     let since = reset.filter(|_| session.established > 0).and_then(|reset| reset.reset_age);
@@ -172,6 +190,9 @@ fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, Stri
             without_neighbor(session, (&local, &local_as), reset, is_remote)
         }
         K::ShutDown if cause.of_peer => (format!("enable the neighbor {local} at {peer}"), String::new()),
+        K::ShutDown => {
+            (format!("remove the line `neighbor {peer} shutdown` from bgpd: it is not from perouter"), String::new())
+        }
         K::TooManyPrefixes if cause.of_peer => text(
             "raise the limit at the peer, or send fewer",
             if is_host { "spec.toHost.allowedPrefixes".to_owned() } else { String::new() },
@@ -183,7 +204,11 @@ fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, Stri
             format!("have the leaf of this node advertise {peer}, or a default route, in its unicast family"),
             of_neighbor("address"),
         ),
-        K::NoRouteToPeer | K::LinkDown => {
+        K::LinkDown if cause.text.ends_with(link_checks::NIC_SET_DOWN) => {
+            text(link_checks::repair(facts.controller), "spec.nics".to_owned())
+        }
+        K::LinkDown => text("check cable and switch port", "spec.nics".to_owned()),
+        K::NoRouteToPeer => {
             text("check the link and its address", if is_host { String::new() } else { "spec.nics".to_owned() })
         }
         K::BfdDown => text("enable BFD at the peer, or remove it here", of_neighbor("bfd")),
@@ -223,7 +248,7 @@ fn without_neighbor(
 }
 
 fn second_speaker(session: &SessionState, facts: &Facts) -> Option<Finding> {
-    let tcp = facts.tcp_causes.iter().find(|found| found.vrf == session.vrf && found.peer == session.peer)?;
+    let tcp = tcp_cause(session, facts)?;
     let object = facts.object_of(session.vrf.as_ref());
     let finding = Finding::new(FindingSeverity::Warning, Area::Host, FindingKind::SecondSpeaker, tcp.cause.clone())
         .at(place(session))

@@ -50,15 +50,16 @@ pub(super) fn underlay(best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
     let Some(routes) = &facts.underlay else { return vec![] };
     let vteps: BTreeSet<IpAddr> = best.iter().flat_map(|path| &path.next_hops).copied().collect();
     let step = |vtep: IpAddr| {
+        let by_default = if facts.default_routed.contains(&vtep) { ", by the default route" } else { "" };
         let step = match routes.get(&vtep).map(Vec::as_slice) {
             None | Some([]) => {
                 let text = format!("no route leads to VTEP {vtep}: have the leaf advertise it to this node");
                 TraceStep::new(TracePoint::Underlay, false, text)
             }
-            Some([hop]) => TraceStep::new(TracePoint::Underlay, true, format!("VTEP {vtep} via {hop}")),
+            Some([hop]) => TraceStep::new(TracePoint::Underlay, true, format!("VTEP {vtep} via {hop}{by_default}")),
             Some(hops) => {
-                TraceStep::new(TracePoint::Underlay, true, format!("VTEP {vtep} over {} next hops", hops.len()))
-                    .with_branches(hops.to_vec())
+                let text = format!("VTEP {vtep} over {} next hops{by_default}", hops.len());
+                TraceStep::new(TracePoint::Underlay, true, text).with_branches(hops.to_vec())
             }
         };
         step.shown_by(in_underlay(vtep))

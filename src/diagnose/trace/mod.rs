@@ -14,9 +14,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::filtered::Filtered;
+use crate::diagnose::fabric_route_checks::{forwards_with, is_of_another, is_other};
 use crate::frr::show::mac::WorkloadPlace;
 use crate::frr::show::route::{Match, Origin, Path, Type5, show_filtered, show_match, show_rib, show_type5};
-use crate::frr::show::session::SessionPhase;
 use crate::frr::show::type5::SHOW_ALL_TYPE5;
 use crate::types::{Asn, Family, Vni};
 
@@ -34,6 +34,7 @@ pub fn follow_directed(address: IpAddr, facts: &TraceFacts) -> DirectedTrace {
         (Origin::Fabric, _) if facts.from_workload => PathDirection::WorkloadToFabric,
         (Origin::Fabric, _) => PathDirection::HostToFabric,
         (Origin::Host | Origin::Router, _) => PathDirection::FabricToHost,
+        (Origin::Segment, Some(WorkloadPlace::Local(_))) if facts.from_workload => PathDirection::WithinNode,
         (Origin::Segment, Some(WorkloadPlace::Local(_))) => PathDirection::FabricToWorkload,
         (Origin::Segment, _) => PathDirection::WithinSegment,
     });
@@ -75,7 +76,7 @@ pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
         filtered > used || filtered == used && of_fabric
     };
     if let Some(filtered) = facts.filtered.iter().find(closer) {
-        steps.insert(0, filtered_by_us(true, filtered, facts));
+        steps.insert(0, TraceStep { ok: true, warning: true, ..filtered_by_us(filtered, facts) });
     }
     Trace { prefix: Some(found.prefix), origin, steps, ..empty(facts) }
 }
@@ -105,15 +106,15 @@ fn step(at: TracePoint, ok: bool, text: impl Into<String>) -> TraceStep {
     TraceStep::new(at, ok, text)
 }
 
-fn filtered_by_us(ok: bool, (peer, route): &(String, Filtered), facts: &TraceFacts) -> TraceStep {
+fn filtered_by_us((peer, route): &(String, Filtered), facts: &TraceFacts) -> TraceStep {
     let shown = show_filtered(Some(&facts.vrf), Family::of(&route.prefix), peer);
-    step(TracePoint::Host, ok, format!("{peer} {route}")).shown_in("bgpd", &shown)
+    step(TracePoint::Host, false, format!("{peer} {route}")).shown_in("bgpd", &shown)
 }
 
 fn nothing(address: IpAddr, facts: &TraceFacts) -> TraceStep {
-    let down = hosts_down(facts);
+    let down = not_up(&facts.hosts);
     if let Some(filtered) = facts.filtered.first() {
-        return filtered_by_us(false, filtered, facts);
+        return filtered_by_us(filtered, facts);
     }
     if let Some(unused) = unused(facts) {
         return unused;
@@ -134,19 +135,6 @@ fn nothing(address: IpAddr, facts: &TraceFacts) -> TraceStep {
         (_, false) => format!("no route covers {address}: {down}"),
     };
     step(TracePoint::Vrf, false, text).shown_in("bgpd", &show_match(&facts.vrf, &address.to_string()))
-}
-
-/// The host sessions that are not established, with the cause: a link that is down, or what FRR knows.
-fn hosts_down(facts: &TraceFacts) -> String {
-    let down = not_up(&facts.hosts);
-    match forwarding::link_down(facts.vni, facts).filter(|_| !down.is_empty()) {
-        Some(link) => {
-            let is_down = |host: &&TracedSession| host.state != SessionPhase::Established;
-            let peers = list(facts.hosts.iter().filter(is_down).map(|session| session.peer.as_str()));
-            format!("session with {peers} is down: {}", link.text)
-        }
-        None => down,
-    }
 }
 
 /// Why a Type-5 route that covers the address is not in use.
@@ -254,29 +242,53 @@ fn from_fabric((address, found): (IpAddr, &Match), best: &[&Path], facts: &Trace
         })
         .collect();
     steps.extend(facts.workload.iter().map(|workload| segment::to_remote(address, workload)));
-    if let Some(mismatch) = other_family(best, facts) {
-        steps.push(in_bgpd(mismatch, found, facts));
+    let unusable = [other_family(best, facts), changed_next_hop(best, facts), other_vni(best, facts)];
+    if let Some(unusable) = unusable.into_iter().flatten().next() {
+        steps.push(in_bgpd(unusable, found, facts));
         return steps;
     }
     steps.push(in_kernel(found, facts));
     steps.extend(forwarding::underlay(best, facts));
-    let down = hosts_down(facts);
+    let down = not_up(&facts.hosts);
     // Workloads reach each other and the fabric without a host session.
     if facts.hosts.is_empty() || facts.from_workload || facts.workload.is_some() && !down.is_empty() {
         return steps;
     }
     let family = Family::of(&found.prefix);
-    let (ok, text) = match (found.advertised_to.is_empty(), down.is_empty()) {
+    let failed = |text: String| step(TracePoint::Host, false, text);
+    let to_host = match (found.advertised_to.is_empty(), down.is_empty()) {
         (false, _) => advertised(found, best, facts),
         (true, _) if !facts.hosts.iter().any(|session| session.families.contains(&family)) => {
-            (false, format!("no host session carries {family}: spec.localcidr.{family} is not set"))
+            failed(format!("no host session carries {family}: spec.localcidr.{family} is not set"))
         }
-        (true, false) => (false, down),
-        (true, true) => (false, "advertised to no host session: spec.toHost filters it".to_owned()),
+        (true, false) => failed(down),
+        (true, true) => failed("advertised to no host session: spec.toHost filters it".to_owned()),
     };
-    steps.push(in_bgpd(step(TracePoint::Host, ok, text), found, facts));
-    steps.extend(forwarding::of_host(address, facts).filter(|_| ok));
+    let is_accepted = to_host.ok && !to_host.warning;
+    steps.push(in_bgpd(to_host, found, facts));
+    steps.extend(forwarding::of_host(address, facts).filter(|_| is_accepted));
     steps
+}
+
+/// A leaf that sets its own address as the next hop of a route of another router.
+fn changed_next_hop(best: &[&Path], facts: &TraceFacts) -> Option<TraceStep> {
+    let is_peer =
+        |vtep: &&IpAddr| facts.fabric.iter().any(|session| !session.is_from_vtep && session.peer == vtep.to_string());
+    let of_another = best.iter().filter(|path| is_of_another(&path.as_path));
+    let peer = of_another.flat_map(|path| &path.next_hops).find(is_peer)?;
+    let text = format!(
+        "{peer} sets its own address as the next hop of a route of another router: have it keep the next hop in L2VPN EVPN (FRR: \
+         `attribute-unchanged next-hop`)"
+    );
+    Some(step(TracePoint::Fabric, false, text))
+}
+
+/// A route of another VNI, which the VRF imports.
+fn other_vni(best: &[&Path], facts: &TraceFacts) -> Option<TraceStep> {
+    let mut sent = best.iter().flat_map(|path| &path.next_hops).filter_map(|vtep| facts.sent_vnis.get(vtep));
+    let sent = sent.find(|sent| is_other(sent, facts.vni))?;
+    let remedy = "have the leaf export the route target of its own VNI, or do not import this one";
+    Some(step(TracePoint::Fabric, false, format!("{}: {remedy}", forwards_with(facts.vni, sent))))
 }
 
 /// A VTEP of another address family than ours: the VXLAN device of the VNI sends with its own family only.
@@ -291,24 +303,26 @@ fn other_family(best: &[&Path], facts: &TraceFacts) -> Option<TraceStep> {
     Some(step(TracePoint::Fabric, false, text))
 }
 
-/// To which hosts it is advertised, and whether one rejects it as an AS-path loop (RFC 4271 section 9.1.2).
-fn advertised(found: &Match, best: &[&Path], facts: &TraceFacts) -> (bool, String) {
+/// To which hosts it is advertised, and whether one rejects it as an AS-path loop (RFC 4271 section 9.1.2). That is normal for what the
+/// host of another node advertises, and means that a client in the fabric gets no reply where another router has put the AS number
+/// into the path.
+fn advertised(found: &Match, best: &[&Path], facts: &TraceFacts) -> TraceStep {
     let to = list(found.advertised_to.iter().map(String::as_str));
-    let in_path = |asn: Asn| {
-        let asn = asn.to_string();
-        best.iter().all(|path| path.as_path.split(|c: char| !c.is_ascii_digit()).any(|word| word == asn))
+    let asns = |path: &Path| -> Vec<String> {
+        path.as_path.split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
     };
+    let in_path = |asn: Asn| best.iter().all(|path| asns(path).contains(&asn.to_string()));
     let looping = facts.hosts.iter().filter(|host| found.advertised_to.contains(&host.peer) && !host.as_override);
-    match looping.filter_map(|host| host.remote_as).find(|asn| in_path(*asn)) {
-        Some(asn) => {
-            let remedy = "set spec.toHost.asOverride (eBGP), or allowas-in on the host";
-            (
-                false,
-                format!("advertised to {to}, which rejects it as an AS-path loop, as AS {asn} is its own: {remedy}"),
-            )
-        }
-        None => (true, format!("advertised to {to}")),
+    let Some(asn) = looping.filter_map(|host| host.remote_as).find(|asn| in_path(*asn)) else {
+        return step(TracePoint::Host, true, format!("advertised to {to}"));
+    };
+    let text = format!("advertised to {to}, which rejects it as an AS-path loop, as AS {asn} is its own");
+    let remedy = "set spec.toHost.asOverride (eBGP), or allowas-in on the host";
+    if best.iter().all(|path| asns(path).last() == Some(&asn.to_string())) {
+        let text = format!("{text}: normal for a service of another node; if hosts need each other's routes, {remedy}");
+        return TraceStep::warning(TracePoint::Host, text);
     }
+    step(TracePoint::Host, false, format!("{text}: {remedy}"))
 }
 
 #[cfg(test)]

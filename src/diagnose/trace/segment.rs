@@ -9,6 +9,7 @@ use super::router_address::reserved;
 use super::step::{TracePoint, TraceStep};
 use super::to_fabric::{route_words, to_fabric, without_evpn};
 use super::trace_facts::{TraceFacts, TracedSession, Workload};
+use crate::diagnose::link_checks::repair;
 use crate::frr::show::mac::{NeighborState, WorkloadPlace};
 use crate::frr::show::route::{show_match, show_type5};
 use crate::frr::show::session::SessionPhase;
@@ -17,11 +18,22 @@ use crate::kind::ipam::is_reserved;
 use crate::names::{OwnedName, Role};
 use crate::types::{Family, Vni};
 
+/// So many ports are named.
+const MOST_NAMED: usize = 8;
+
 /// The first link of a segment that is down: of the router, or the bridge of the host. What is known of its workloads is stale then.
 pub(super) fn segment_down(vni: Vni, facts: &TraceFacts) -> Option<TraceStep> {
     let of_host = || {
-        let port = facts.segment_ports.iter().find(|port| port.vni == vni && !port.is_bridge_up)?;
+        let port = facts.segment_ports.iter().find(|port| port.vni == vni)?;
         let bridge = &port.bridge;
+        if !port.is_attached {
+            let host = OwnedName::Vni(Role::HostVeth, vni);
+            let text = format!("{host} is no port of bridge {bridge}: {}", repair(facts.controller));
+            return Some(TraceStep::new(TracePoint::Segment, false, text).shown_by(format!("ip link show {host}")));
+        }
+        if port.is_bridge_up {
+            return None;
+        }
         let text = format!(
             "bridge {bridge} of L2VNI {vni} is down, so that its workloads reach nothing: set it up on the host, `ip link set {bridge} \
              up`"
@@ -56,6 +68,11 @@ pub(super) fn from_segment(address: IpAddr, workload: &Workload, facts: &TraceFa
     }
     let here = format!("{mac} has {address}, behind this node in L2VNI {vni}");
     let here = TraceStep::new(TracePoint::Segment, true, here).shown_by(in_zebra(vni, address));
+    let here = with_ports_down(here, vni, facts);
+    // From one workload of this node to another.
+    if facts.from_workload {
+        return vec![here];
+    }
     let Some(route) = &workload.type2 else {
         let text = format!("none for {address} with {mac}: see `perouter macs {vni}`");
         return vec![here, TraceStep::new(TracePoint::Type2, false, text).shown_by(in_zebra(vni, address))];
@@ -81,6 +98,17 @@ fn of_host(address: IpAddr, facts: &TraceFacts) -> Option<TraceStep> {
         return Some(TraceStep::warning(TracePoint::Host, text).shown_in("bgpd", &shown));
     }
     forwarding::of_host(address, facts).map(|step| TraceStep { warning: step.warning || !step.ok, ok: true, ..step })
+}
+
+/// It may be behind a port that is down: zebra keeps what it knows of a workload until the kernel has asked for it in vain.
+fn with_ports_down(step: TraceStep, vni: Vni, facts: &TraceFacts) -> TraceStep {
+    let Some(port) = facts.segment_ports.iter().find(|port| port.vni == vni && !port.down.is_empty()) else {
+        return step;
+    };
+    let down: Vec<&str> = port.down.iter().map(String::as_str).take(MOST_NAMED).collect();
+    let text =
+        format!("{}, unless it is behind a port of {} that is set down: {}", step.text, port.bridge, down.join(", "));
+    TraceStep { text, warning: true, ..step }
 }
 
 fn advertised(vni: Vni, route: &Type2) -> TraceStep {
@@ -127,7 +155,7 @@ pub(super) fn without_workload(address: IpAddr, (vni, gateway): (Vni, IpNet), fa
     let fabric = without_evpn(&facts.fabric);
     if !fabric.is_empty() {
         let text = format!(
-            "this node has no workload with {address} in L2VNI {vni} ({subnet}), and no route of the fabric is received: {fabric}"
+            "this node knows no workload with {address} in L2VNI {vni} ({subnet}), and no route of the fabric is received: {fabric}"
         );
         return TraceStep::new(TracePoint::Segment, false, text).shown_by(shown);
     }

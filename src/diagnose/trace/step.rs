@@ -29,12 +29,14 @@ impl TraceStep {
         Self { at, ok, warning: false, text: text.into(), branches: vec![], evidence: String::new() }
     }
 
-    pub(super) fn warning(at: TracePoint, text: impl Into<String>) -> Self {
+    /// A step with a warning.
+    pub fn warning(at: TracePoint, text: impl Into<String>) -> Self {
         Self { warning: true, ..Self::new(at, true, text) }
     }
 
     #[must_use]
-    pub(super) fn shown_by(self, evidence: impl Into<String>) -> Self {
+    /// With what shows it.
+    pub fn shown_by(self, evidence: impl Into<String>) -> Self {
         Self { evidence: evidence.into(), ..self }
     }
 

@@ -9,7 +9,7 @@ use crate::frr::show::type2::Type2;
 use crate::frr::show::vni::VniState;
 use crate::kernel::segment_ports::SegmentPort;
 use rstest::rstest;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn session(peer: &str, up: bool) -> TracedSession {
     TracedSession {
@@ -18,6 +18,7 @@ fn session(peer: &str, up: bool) -> TracedSession {
         families: vec![Family::Ipv4],
         remote_as: Some(if peer == "192.168.11.2" { 64512 } else { 64517 }.try_into().unwrap()),
         as_override: false,
+        is_from_vtep: false,
         evpn: (peer == "192.168.11.2").then_some(up),
         state: if up { SessionPhase::Established } else { SessionPhase::Down("Active".into()) },
         cause: (!up).then(|| "no answer".into()),
@@ -81,6 +82,8 @@ fn service() -> TraceFacts {
         from_workload: false,
         links: None,
         underlay: None,
+        default_routed: BTreeSet::new(),
+        sent_vnis: BTreeMap::new(),
         host_links: None,
     }
 }
@@ -196,7 +199,17 @@ type Change = fn(&mut TraceFacts);
 #[case::nothing_without_evpn(remote(), |facts: &mut TraceFacts| { facts.matched = None; facts.fabric[0].evpn = Some(false); },
     "FAIL VRF: no route covers 172.30.0.10: no route of the fabric is received: L2VPN EVPN is not negotiated with 192.168.11.2: \
      activate this router in that address family at 192.168.11.2")]
-#[case::as_loop(remote(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64517".into(),
+#[case::service_of_another_node(remote(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64517".into(),
+    "ok host: advertised to 192.169.10.3, which rejects it as an AS-path loop, as AS 64517 is its own: normal for a service of another \
+     node; if hosts need each other's routes, set spec.toHost.asOverride (eBGP), or allowas-in on the host")]
+#[case::next_hop_of_the_leaf(remote(), |facts: &mut TraceFacts| { let path = &mut facts.matched.as_mut().unwrap().paths[0];
+    (path.as_path, path.next_hops) = ("64512 64520".into(), vec!["192.168.11.2".parse().unwrap()]); },
+    "FAIL fabric: 192.168.11.2 sets its own address as the next hop of a route of another router: have it keep the next hop in L2VPN \
+     EVPN (FRR: `attribute-unchanged next-hop`)")]
+#[case::other_vni(remote(), |facts: &mut TraceFacts| facts.sent_vnis = [("100.64.0.1".parse().unwrap(), [200].into())].into(),
+    "FAIL fabric: it has VNI 200, and FRR sends with VNI 100 of the VRF (frr#14259), so that no packet arrives: have the leaf export the \
+     route target of its own VNI, or do not import this one")]
+#[case::as_loop(remote(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64517 64520".into(),
     "FAIL host: advertised to 192.169.10.3, which rejects it as an AS-path loop, as AS 64517 is its own: set spec.toHost.asOverride (eBGP), or allowas-in on the host")]
 #[case::as_override(remote(), |facts: &mut TraceFacts| { facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64517".into(); facts.hosts[0].as_override = true; },
     "ok host: advertised to 192.169.10.3")]
@@ -206,10 +219,6 @@ type Change = fn(&mut TraceFacts);
     "ok host: advertised to 192.169.10.3")]
 #[case::host_is_down(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.hosts = vec![session("192.169.10.3", false)]; },
     "FAIL VRF: no route covers 172.30.0.10: session with 192.169.10.3 is Active: no answer")]
-#[case::host_link_is_down(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.hosts = vec![session("192.169.10.3", false)];
-    facts.links = Some(links(9000, 1500)); facts.links.as_mut().unwrap().get_mut("pe-100").unwrap().has_carrier = false; },
-    "FAIL VRF: no route covers 172.30.0.10: session with 192.169.10.3 is down: host-100 is set down: perouter repairs it in its next \
-     reconcile pass")]
 #[case::no_host(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.hosts.clear(); },
     "FAIL VRF: no route covers 172.30.0.10: the VRF has no host session, and no Type-5 route of the fabric matches")]
 #[case::unreachable(service(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().paths = vec![path(Origin::Host, false)],
@@ -262,6 +271,8 @@ fn routes(hops: &[&str]) -> BTreeMap<IpAddr, Vec<String>> {
 #[rstest]
 #[case::underlay(|facts: &mut TraceFacts| facts.underlay = Some(routes(&["192.168.11.2 dev eth1"])),
     "ok route: VTEP 100.64.0.1 via 192.168.11.2 dev eth1")]
+#[case::default_route(|facts: &mut TraceFacts| { facts.underlay = Some(routes(&["192.168.11.2 dev eth1"])); facts.default_routed = ["100.64.0.1".parse().unwrap()].into(); },
+    "ok route: VTEP 100.64.0.1 via 192.168.11.2 dev eth1, by the default route")]
 #[case::two_leaves(|facts: &mut TraceFacts| facts.underlay = Some(routes(&["192.168.11.2 dev eth1", "192.168.12.2 dev eth2"])),
     "ok route: VTEP 100.64.0.1 over 2 next hops [192.168.11.2 dev eth1 | 192.168.12.2 dev eth2]")]
 #[case::no_underlay(|facts: &mut TraceFacts| facts.underlay = Some(routes(&[])),
@@ -405,6 +416,7 @@ fn the_route_of_the_host_to_a_workload_is_a_step(#[case] change: Change, #[case]
 #[case::service(service(), PathDirection::FabricToHost)]
 #[case::fabric(remote(), PathDirection::HostToFabric)]
 #[case::from_a_workload(TraceFacts { from_workload: true, ..remote() }, PathDirection::WorkloadToFabric)]
+#[case::between_workloads(TraceFacts { from_workload: true, workload: Some(workload()), ..service() }, PathDirection::WithinNode)]
 #[case::workload(TraceFacts { workload: Some(workload()), ..service() }, PathDirection::FabricToWorkload)]
 fn a_path_has_a_direction(#[case] facts: TraceFacts, #[case] expected: PathDirection) {
     assert_eq!(follow_directed("172.30.0.10".parse().unwrap(), &facts).direction, Some(expected));
@@ -504,7 +516,7 @@ fn addresses_of_the_underlay(#[case] address: &str, #[case] text: &str) {
 #[case("192.169.10.2", "192.169.10.2 is in spec.localcidr (192.169.10.0/24), and no route of the fabric is received: ")]
 #[case(
     "10.110.0.12",
-    "this node has no workload with 10.110.0.12 in L2VNI 110 (10.110.0.0/24), and no route of the fabric is received: "
+    "this node knows no workload with 10.110.0.12 in L2VNI 110 (10.110.0.0/24), and no route of the fabric is received: "
 )]
 fn without_the_fabric_its_session_is_the_reason(#[case] address: &str, #[case] text: &str) {
     let facts = TraceFacts { fabric: vec![session("192.168.11.2", false)], ..with_links() };
@@ -542,7 +554,14 @@ fn the_path_ends_at_a_link_of_the_segment_that_is_down() {
         mtu: 1450,
         bridge: "pods".into(),
         is_bridge_up: false,
+        is_attached: true,
         larger: BTreeMap::new(),
+        down: BTreeSet::new(),
+    };
+    let out = TraceFacts {
+        segment_ports: vec![SegmentPort { is_attached: false, is_bridge_up: true, ..port.clone() }],
+        gateways: [(110.try_into().unwrap(), vec!["10.110.0.1/24".parse().unwrap()])].into(),
+        ..TraceFacts { matched: None, ..service() }
     };
     let segment = TraceFacts {
         matched: None,
@@ -556,11 +575,31 @@ fn the_path_ends_at_a_link_of_the_segment_that_is_down() {
     let of_host = "bridge pods of L2VNI 110 is down, so that its workloads reach nothing: set it up on the host, `ip link set pods up`";
     let of_router = "br-pe-110 is set down: perouter repairs it in its next reconcile pass";
     let of_veth = "host-110 is set down: perouter repairs it in its next reconcile pass";
-    for (facts, text) in [(host, of_host), (router, of_router), (veth, of_veth)] {
+    let of_port = "host-110 is no port of bridge pods: perouter repairs it in its next reconcile pass";
+    for (facts, text) in [(host, of_host), (router, of_router), (veth, of_veth), (out, of_port)] {
         for address in ["10.110.0.1", "10.110.0.99"] {
             assert_eq!(only_step(address, &facts), (false, text.to_owned()));
         }
         let with_workload = TraceFacts { workload: Some(workload()), ..facts };
         assert_eq!(only_step("10.110.0.11", &with_workload), (false, text.to_owned()));
     }
+}
+
+/// Its MAC/IP route is there until the kernel has asked for it in vain.
+#[test]
+fn a_workload_may_be_behind_a_port_that_is_down() {
+    let port = SegmentPort {
+        vni: 110.try_into().unwrap(),
+        mtu: 1450,
+        bridge: "pods".into(),
+        is_bridge_up: true,
+        is_attached: true,
+        larger: BTreeMap::new(),
+        down: ["veth1".to_owned()].into(),
+    };
+    let facts = TraceFacts { matched: None, workload: Some(workload()), segment_ports: vec![port], ..service() };
+    let trace = follow("10.110.0.11".parse().unwrap(), &facts);
+    let TraceStep { warning, text, .. } = &trace.steps[0];
+    assert!(*warning && text.ends_with(", unless it is behind a port of pods that is set down: veth1"), "{text}");
+    assert!(trace.is_complete());
 }

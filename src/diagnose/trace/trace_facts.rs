@@ -36,7 +36,9 @@ pub struct TracedSession {
     pub state: SessionPhase,
     /// It carries L2VPN EVPN; `None` of a host session.
     pub evpn: Option<bool>,
-    /// Why it is not established.
+    /// It starts from a VTEP of this node: the peer may be a VTEP too.
+    pub is_from_vtep: bool,
+    /// Why it is not established, and the remedy.
     pub cause: Option<String>,
 }
 
@@ -79,6 +81,10 @@ pub struct TraceFacts {
     pub links: Option<BTreeMap<String, Interface>>,
     /// Next hops of the underlay to each VTEP, as `ADDRESS dev LINK`; `None` where they were not read.
     pub underlay: Option<BTreeMap<IpAddr, Vec<String>>>,
+    /// VTEPs that only a default route of the underlay covers.
+    pub default_routed: BTreeSet<IpAddr>,
+    /// VNIs with which each VTEP advertises the prefix, where the fabric does.
+    pub sent_vnis: BTreeMap<IpAddr, BTreeSet<u32>>,
     /// The links over which the host sends packets to the address; `None` where that was not read or says nothing.
     pub host_links: Option<BTreeSet<String>>,
 }

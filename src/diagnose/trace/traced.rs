@@ -54,6 +54,8 @@ pub enum PathDirection {
     WorkloadToFabric,
     /// To a workload of an L2 segment behind this node.
     FabricToWorkload,
+    /// From a workload of an L2 segment behind this node to another one.
+    WithinNode,
     /// To the gateway of an L2 segment, or to a workload of another node that only the segment leads to.
     WithinSegment,
 }
@@ -66,6 +68,7 @@ impl PathDirection {
             Self::FabricToHost => "fabric-to-host",
             Self::WorkloadToFabric => "workload-to-fabric",
             Self::FabricToWorkload => "fabric-to-workload",
+            Self::WithinNode => "within-node",
             Self::WithinSegment => "within-segment",
         }
     }
@@ -77,6 +80,7 @@ impl PathDirection {
             Self::FabricToHost => "from the fabric to the host",
             Self::WorkloadToFabric => "from a workload to the fabric",
             Self::FabricToWorkload => "from the fabric to a workload",
+            Self::WithinNode => "within this node",
             Self::WithinSegment => "within the segment",
         }
     }

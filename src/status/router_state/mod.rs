@@ -24,13 +24,11 @@ const MOST_IN_MESSAGE: usize = 5;
 
 /// The status object of a node. `before` is the one that was last written, `now` the transition time of conditions that changed.
 pub fn router_state(status: &NodeStatus, before: Option<&RouterState>, now: &Time) -> RouterState {
-    let down: BTreeSet<SessionDown> =
-        status.sessions.iter().filter(|s| !is_up(s)).map(|session| session_down(session, &status.findings)).collect();
+    let down = sessions_down(status);
     let up = status.sessions.len() - down.len();
     let ready = status.l3vnis().filter(|(_, state)| state.is_ready()).count();
-    let conditions = [ready_condition(status), degraded_condition(status, &down), fabric_condition(status)];
     RouterState {
-        conditions: conditions.into_iter().map(|parts| condition(parts, before, now)).collect(),
+        conditions: conditions(status).into_iter().map(|parts| condition(parts, before, now)).collect(),
         index: status.index,
         vtep: status.vtep.map(|ip| ip.to_string()),
         vtep6: status.vtep6.map(|ip| ip.to_string()),
@@ -49,6 +47,10 @@ pub fn router_state(status: &NodeStatus, before: Option<&RouterState>, now: &Tim
         resources: status.resources.iter().map(resource_state).collect(),
         observed_time: None,
     }
+}
+
+fn sessions_down(status: &NodeStatus) -> BTreeSet<SessionDown> {
+    status.sessions.iter().filter(|s| !is_up(s)).map(|session| session_down(session, &status.findings)).collect()
 }
 
 fn number(count: usize) -> u32 {
@@ -96,7 +98,13 @@ fn resource_state(resource: &Resource) -> ResourceState {
     }
 }
 
-type ConditionParts = (ConditionType, ConditionStatus, ConditionReason, String);
+/// A condition, its status, reason and message.
+pub type ConditionParts = (ConditionType, ConditionStatus, ConditionReason, String);
+
+/// The conditions of a node.
+pub fn conditions(status: &NodeStatus) -> [ConditionParts; 3] {
+    [ready_condition(status), degraded_condition(status), fabric_condition(status)]
+}
 
 fn ready_condition(status: &NodeStatus) -> ConditionParts {
     let (value, reason, message) = if status.vtep.is_none() {
@@ -104,6 +112,8 @@ fn ready_condition(status: &NodeStatus) -> ConditionParts {
         (ConditionStatus::False, ConditionReason::NoUnderlay, message)
     } else if !status.ready {
         (ConditionStatus::False, ConditionReason::ApplyFailed, objects(status, ObjectState::Failed))
+    } else if let Some(message) = unreachable(status) {
+        (ConditionStatus::False, ConditionReason::RouterUnreachable, message)
     } else if let Some((reason, message)) = fabric_problem(status) {
         (ConditionStatus::False, reason, message)
     } else if let Some(message) = vnis_down(status) {
@@ -113,6 +123,20 @@ fn ready_condition(status: &NodeStatus) -> ConditionParts {
     };
     (ConditionType::Ready, value, reason, message)
 }
+
+/// Nothing is known of sessions and VNIs.
+fn unreachable(status: &NodeStatus) -> Option<String> {
+    let silent: Vec<String> =
+        status.silent_daemons.iter().filter(|daemon| READ.contains(&daemon.as_str())).cloned().collect();
+    match (status.frr_version.is_empty(), silent.is_empty()) {
+        (true, _) => Some("FRR does not answer".to_owned()),
+        (false, false) => Some(format!("FRR does not answer: {}", few(silent.into_iter()))),
+        (false, true) => None,
+    }
+}
+
+/// The daemons that have sessions and VNIs.
+const READ: [&str; 2] = ["bgpd", "zebra"];
 
 /// Why no route is exchanged with the fabric.
 fn fabric_problem(status: &NodeStatus) -> Option<(ConditionReason, String)> {
@@ -147,7 +171,8 @@ fn fabric_condition(status: &NodeStatus) -> ConditionParts {
     (ConditionType::FabricConnected, value, reason, message)
 }
 
-fn degraded_condition(status: &NodeStatus, down: &BTreeSet<SessionDown>) -> ConditionParts {
+fn degraded_condition(status: &NodeStatus) -> ConditionParts {
+    let down = sessions_down(status);
     let any = |state| status.resources.iter().any(|resource| resource.state == state);
     let (value, reason, message) = if status.frr_version.is_empty() {
         (ConditionStatus::True, ConditionReason::RouterUnreachable, "FRR does not answer".to_owned())

@@ -86,7 +86,7 @@ fn conditions(state: &RouterState) -> Vec<String> {
 #[case::session_down(status(vec![], vec![session("a", false, 0), session("b", true, 1)]),
     ["Ready=True Applied", "Degraded=True SessionsDown a", "FabricConnected=True EvpnSession"])]
 #[case::no_frr(NodeStatus { frr_version: String::new(), ..status(vec![], vec![]) },
-    ["Ready=True Applied", "Degraded=True RouterUnreachable FRR does not answer", "FabricConnected=False RouterUnreachable FRR does not answer"])]
+    ["Ready=False RouterUnreachable FRR does not answer", "Degraded=True RouterUnreachable FRR does not answer", "FabricConnected=False RouterUnreachable FRR does not answer"])]
 #[case::silent_daemon(NodeStatus { silent_daemons: vec!["staticd".into()], ..status(vec![], vec![]) },
     ["Ready=True Applied", "Degraded=True RouterUnreachable FRR does not answer: staticd", "FabricConnected=True EvpnSession"])]
 #[case::no_evpn(found(FindingKind::NoEvpnSession, Area::Fabric),

@@ -12,6 +12,7 @@ const DIRECTIONS = {
   "fabric-to-host": "from the fabric to the host",
   "workload-to-fabric": "from a workload to the fabric",
   "fabric-to-workload": "from the fabric to a workload",
+  "within-node": "within this node",
   "within-segment": "within the segment",
 };
 
