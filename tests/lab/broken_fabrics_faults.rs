@@ -178,7 +178,7 @@ fn fabric_session_faults() -> Vec<Fault> {
             found("wrong-password", &[LEAF, "passwordSecret", "and this session has none"])
                 .with(NO_SESSION.0, NO_SESSION.1)
                 .alerting(FABRIC_DOWN)
-                .stopped(SERVICE, &["FAIL  fabric  session with 192.168.11.2 is"]),
+                .stopped(SERVICE, &["FAIL  fabric  session with 192.168.11.2 is", "the TCP MD5 passwords differ"]),
         ),
     ]
 }
@@ -194,7 +194,13 @@ fn fabric_link_faults() -> Vec<Fault> {
             found("nic-without-address", &["spec.neighbors[192.168.99.2].address", "toswitch has 192.168.11.3/24"])
                 .with(NO_SESSION.0, NO_SESSION.1)
                 .alerting(FABRIC_DOWN)
-                .stopped(SERVICE, &["FAIL  fabric  session with 192.168.99.2 is"]),
+                .stopped(
+                    SERVICE,
+                    &[
+                        "FAIL  fabric  session with 192.168.99.2 is",
+                        "no NIC has an address in the subnet of 192.168.99.2",
+                    ],
+                ),
         ),
         fault(
             "the port of the leaf is down",
@@ -202,7 +208,7 @@ fn fabric_link_faults() -> Vec<Fault> {
             vec![Step::Leaf("leafkind", &["interface node0", "no shutdown"])],
             found("link-down", &["NIC toswitch is down: no carrier", "spec.nics"])
                 .alerting(&["PerouterFabricDown", "PerouterNicDown", "PerouterSessionDown"])
-                .stopped(SERVICE, &["FAIL  fabric  session with 192.168.11.2 is"]),
+                .stopped(SERVICE, &["FAIL  fabric  session with 192.168.11.2 is", "NIC toswitch is down: no carrier"]),
         ),
     ]
 }

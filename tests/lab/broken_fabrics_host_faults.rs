@@ -66,7 +66,7 @@ fn host_session_faults() -> Vec<Fault> {
             found("wrong-password", &["spec.hostSession.passwordSecret", HOST, "the TCP MD5 passwords differ"])
                 .with(SESSIONS_DOWN.0, SESSIONS_DOWN.1)
                 .alerting(SESSION_DOWN)
-                .stopped(SERVICE, &["FAIL  VRF     no route covers 172.30.0.10", "session with 192.169.10.2 is"]),
+                .stopped(SERVICE, &["FAIL  VRF     no route covers 172.30.0.10", "the TCP MD5 passwords differ"]),
         ),
     ]
 }
