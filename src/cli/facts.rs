@@ -21,7 +21,7 @@ use crate::kernel::{host_routes, netns};
 use crate::names::{OwnedName, Role};
 use crate::runtime::Runtime;
 use crate::status::{NodeStatus, publish};
-use crate::types::{Family, VrfMode, VrfName};
+use crate::types::{Family, Vni, VrfMode, VrfName};
 
 /// A status that is older is not written any more: the controller writes it every 30 s at least.
 const STALE: u64 = 120;
@@ -168,6 +168,19 @@ fn assigned(target: &str) -> &str {
 /// The host ends of segments.
 pub(super) async fn segment_ports() -> anyhow::Result<Vec<SegmentPort>> {
     Ok(segment_ports::read(netns::open_host()?).await?)
+}
+
+/// The links over which the host reaches an address; `None` where its main table says nothing of them.
+pub(super) async fn host_links(address: IpAddr, vni: Vni) -> Option<BTreeSet<String>> {
+    let read = async { anyhow::Ok(host_routes::read(netns::open_host()?, &BTreeSet::from([address])).await?) };
+    match read.await {
+        Ok(found) if found.in_vrf.contains(&OwnedName::Vni(Role::HostVeth, vni).to_string()) => None,
+        Ok(mut found) => found.links.remove(&address),
+        Err(error) => {
+            tracing::warn!("the routes of the host are not read: {error:#}");
+            None
+        }
+    }
 }
 
 /// How the host reaches some of the prefixes that are advertised to it.

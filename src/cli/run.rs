@@ -58,7 +58,8 @@ pub async fn both(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mode = args.router.vrf_mode.resolve()?;
     let Some((index, _locks)) = begin(&args, &LockRole::BOTH, &stop).await? else { return Ok(ExitCode::SUCCESS) };
     let runtime = args.router.runtime.paths();
-    let endpoints = serve::controller(args.router.http_address, &stop).await?;
+    let of_router = Some((&runtime, args.router.frr_dir.as_path()));
+    let endpoints = serve::controller(args.router.http_address, of_router, &stop).await?;
     let supervisor = start_router(&args.router, mode, &runtime, stop.clone()).await?;
     control(&args, (mode, &index), &runtime, endpoints, (stop.clone(), ready)).await?;
     stop.cancel();
@@ -87,7 +88,7 @@ pub async fn controller(args: RunArgs) -> anyhow::Result<ExitCode> {
     let Some((index, _lock)) = begun else { return Ok(ExitCode::SUCCESS) };
     let runtime = args.router.runtime.paths();
     let all = Installation::read(&args.router.frr_dir).await?.release.daemons;
-    let endpoints = serve::controller(args.router.http_address, &stop).await?;
+    let endpoints = serve::controller(args.router.http_address, None, &stop).await?;
     let mut is_logged = false;
     let begin = Instant::now();
     // What answers is configured; without zebra nothing is.

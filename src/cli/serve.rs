@@ -34,14 +34,29 @@ pub struct Served {
     pub statuses: watch::Sender<Option<NodeStatus>>,
 }
 
-/// A controller is ready when its last reconcile pass succeeded and FRR answers.
-pub async fn controller(address: Option<SocketAddr>, stop: &CancellationToken) -> anyhow::Result<Served> {
+/// A controller is ready when its last reconcile pass succeeded and FRR answers; one that is the router as well, with its runtime and
+/// the directory of FRR, when that is ready too.
+pub async fn controller(
+    address: Option<SocketAddr>,
+    router: Option<(&Runtime, &Path)>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Served> {
     let statuses = watch::Sender::new(None);
     let (metrics, refresh) = (Arc::new(Metrics::new(statuses.subscribe())), Arc::new(Refresh::default()));
     let of_controller = Arc::clone(&metrics);
+    let of_router = match router {
+        Some((runtime, frr_dir)) => Some(readiness_of_router(runtime, frr_dir).await?),
+        None => None,
+    };
     let readiness: Readiness = Arc::new(move || {
-        let ready = of_controller.ready().map_err(|reason| reason.to_string());
-        Box::pin(async { ready })
+        let (ready, of_router) = (of_controller.ready().map_err(|reason| reason.to_string()), of_router.clone());
+        Box::pin(async move {
+            ready?;
+            match of_router {
+                Some(ready) => ready().await,
+                None => Ok(()),
+            }
+        })
     });
     serve(address, Endpoints { readiness, metrics: Some((Arc::clone(&metrics), Arc::clone(&refresh))) }, stop).await?;
     Ok(Served { metrics, refresh, statuses })
@@ -55,9 +70,14 @@ pub async fn router(
     frr_dir: &Path,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
+    let readiness = readiness_of_router(runtime, frr_dir).await?;
+    serve(address, Endpoints { readiness, metrics: None }, stop).await
+}
+
+async fn readiness_of_router(runtime: &Runtime, frr_dir: &Path) -> anyhow::Result<Readiness> {
     let runtime = runtime.clone();
     let all = Installation::read(frr_dir).await?.release.daemons;
-    let readiness: Readiness = Arc::new(move || {
+    Ok(Arc::new(move || {
         let runtime = runtime.clone();
         Box::pin(async move {
             if !daemons::ready(&runtime, all).await {
@@ -65,8 +85,7 @@ pub async fn router(
             }
             fabric_is_reached(&runtime).await.map_err(|error| format!("{error:#}"))
         })
-    });
-    serve(address, Endpoints { readiness, metrics: None }, stop).await
+    }))
 }
 
 async fn fabric_is_reached(runtime: &Runtime) -> anyhow::Result<()> {

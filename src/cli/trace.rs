@@ -29,7 +29,6 @@ use crate::frr::show::session::SessionState;
 use crate::frr::show::type5::Type5Route;
 use crate::frr::show::vni::{VniState, VniType};
 use crate::kernel::segment_ports::SegmentPort;
-use crate::kernel::{host_routes, netns};
 use crate::names::{OwnedName, Role};
 use crate::runtime::Runtime;
 use crate::types::{Family, Vni, VrfName};
@@ -278,7 +277,7 @@ impl TraceReader {
             default_routed: vteps.iter().filter(|vtep| self.is_default_routed(**vtep)).copied().collect(),
             sent_vnis: if of_fabric { self.sent_vnis(prefix).await? } else { BTreeMap::new() },
             underlay: of_fabric.then(|| vteps.into_iter().map(|vtep| (vtep, self.to_vtep(vtep))).collect()),
-            host_links: if of_fabric || is_local { host_links(address, vni).await } else { None },
+            host_links: if of_fabric || is_local { facts::host_links(address, vni).await } else { None },
         })
     }
 
@@ -342,7 +341,9 @@ impl TraceReader {
         }
         let mut sent: BTreeMap<IpAddr, BTreeSet<u32>> = BTreeMap::new();
         for path in self.type5.iter().filter(|route| Some(route.prefix) == prefix).flat_map(|route| &route.paths) {
-            path.next_hop.map(|vtep| sent.entry(vtep).or_default().extend(path.vni));
+            if let Some(vtep) = path.next_hop {
+                sent.entry(vtep).or_default().extend(path.vni);
+            }
         }
         Ok(sent)
     }
@@ -364,19 +365,6 @@ async fn segment_ports() -> Vec<SegmentPort> {
         tracing::warn!("the bridges of the host are not read: {error:#}");
         vec![]
     })
-}
-
-/// The links over which the host reaches an address; `None` where its main table says nothing of them.
-async fn host_links(address: IpAddr, vni: Vni) -> Option<BTreeSet<String>> {
-    let read = async { anyhow::Ok(host_routes::read(netns::open_host()?, &BTreeSet::from([address])).await?) };
-    match read.await {
-        Ok(found) if found.in_vrf.contains(&OwnedName::Vni(Role::HostVeth, vni).to_string()) => None,
-        Ok(mut found) => found.links.remove(&address),
-        Err(error) => {
-            tracing::warn!("the routes of the host are not read: {error:#}");
-            None
-        }
-    }
 }
 
 fn session((state, reset): &(SessionState, Option<SessionReset>), facts: &Facts) -> TracedSession {
