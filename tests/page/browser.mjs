@@ -145,6 +145,13 @@ async function vrf() {
     assert.deepEqual(problems, []);
     await close();
   }
+  // No VRF sends a Type-5 route where the fabric is broken: its view says why.
+  const { page, close } = await open(broken, "light", { view: "vrf", ready: "h2 + .scroll" });
+  await page.locator("#vrf").selectOption("red");
+  await seen(page, ".headline", /^✗ L2VPN EVPN is not negotiated with 192.168.11.2/);
+  await seen(page, "tr.fail", /red[\s\S]*✗ 0 of 2/);
+  assert.match(await page.locator("#views a", { hasText: "VRF" }).innerText(), /^✗/);
+  await close();
   await onPhone(brokenRoutes, "vrf", "h2 + .scroll", /no route leads to VTEP 100.64.0.9/);
   await firstRoutes();
 }

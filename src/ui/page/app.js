@@ -24,7 +24,7 @@ const VIEWS = {
   checks: { name: "Checks", areas: ["router", "objects", "links", "fabric", "host", "evpn"] },
   fabric: { name: "Fabric", areas: ["fabric", "host", "evpn"] },
   node: { name: "Node", areas: ["router", "objects", "links", "fabric", "host"] },
-  vrf: { name: "VRF", areas: ["host", "evpn"] },
+  vrf: { name: "VRF", areas: ["fabric", "host", "evpn"] },
   path: { name: "Path", areas: [] },
   changes: { name: "Changes", areas: [] },
 };

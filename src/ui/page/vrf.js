@@ -127,10 +127,12 @@ export function vrf(report, choice, { routes, select }) {
   const wanted = all.filter(({ vni, state }) => (choice.vrf === "" || vni.vrf === choice.vrf) && (!choice.onlyBroken || state !== "ok"));
   const shown = vnis.find((vni) => vni.vrf === shownVrf(report, choice));
   const chosen = vnis.find((vni) => vni.vrf === choice.vrf);
-  const isWanted = (finding) => !chosen || concerns(report, chosen, finding) || Object.keys(finding.where).length === 0;
+  // What is wrong with the fabric is wrong in every VRF.
+  const isOfAll = ({ where }) => where.vrf === undefined && where.vni === undefined && where.vtep === undefined;
+  const isWanted = (finding) => !chosen || isOfAll(finding) || concerns(report, chosen, finding);
   const headers = ["VRF", "host sessions", "accepted from hosts", "filtered", "Type-5 sent", "Type-5 imported"];
   return [
-    headline(report, ["host", "evpn"], isWanted),
+    headline(report, ["fabric", "host", "evpn"], isWanted),
     wanted.length > 0 ? element("div", { class: "scroll" }, table(headers, wanted.map(({ row }) => row))) : element("p", { class: "nothing" }, vnis.length === 0 ? (isUnread(report, ["evpn"]) ? "? bgpd does not answer" : "this router has no VRF") : "no VRF matches the filter"),
     ...(shown ? detail(report, shown, routes, choice) : []),
   ];
