@@ -384,6 +384,22 @@ proptest! {
     }
 }
 
+/// Of a file the generation is a count of the process that reads it: 1 in `plan`, more in the controller.
+#[test]
+fn what_depends_on_a_replaced_object_is_not_rejected_whatever_its_generation() {
+    let mut good = snapshot(vec![l3vni("red", 100, "192.169.10.0/24")]);
+    good.objects.values_mut().for_each(|found| (found.generation, found.created) = (9, None));
+    let mut accepted = LastAccepted::default();
+    let before = plan_with_last_accepted(&good, &facts(), &mut accepted);
+    let mut bad = good.clone();
+    bad.objects.values_mut().for_each(|found| found.generation = 1);
+    edit_underlay(&mut bad, |underlay| underlay.vtepcidr = "100.65.0.0/32".into());
+    let during = plan_with_last_accepted(&bad, &facts(), &mut accepted);
+    assert_eq!((during.frr, vrfs(&before)), (before.frr.clone(), vec!["red"]));
+    let rejected: Vec<_> = during.rejected.iter().map(|rejection| rejection.object.kind).collect();
+    assert_eq!(rejected, [Kind::Underlay], "{:?}", during.rejected);
+}
+
 #[test]
 fn a_local_cidr_of_one_family_makes_one_session() {
     let mut six = l3vni("six", 300, "10.0.0.0/24");
