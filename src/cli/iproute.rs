@@ -73,11 +73,7 @@ struct Left {
     end: Instant,
 }
 
-async fn of_namespace(
-    namespace: &str,
-    netns: Option<&File>,
-    left: &mut Left,
-) -> Vec<(String, anyhow::Result<String>)> {
+async fn of_namespace(namespace: &str, netns: Option<&File>, left: &mut Left) -> Vec<(String, anyhow::Result<String>)> {
     let mut texts = Vec::new();
     for (name, program, arguments) in COMMANDS {
         let limits = Limits { bytes: LIMITS.bytes.min(left.bytes), ..LIMITS };
@@ -108,21 +104,15 @@ async fn run(
     };
     let (out, errors) = (child.stdout.take(), child.stderr.take());
     let (out, errors) = tokio::join!(read(out, max_bytes, end), read(errors, 4096, end));
-    let mut text = format!("# {shown}\n{}", out.text);
-    if out.is_cut {
-        text += &format!("\n# cut here: the first {max_bytes} bytes\n");
-    }
-    if out.is_late {
-        text += "\n# cut here: the command did not end in time\n";
-    }
+    let cut = if out.is_cut { format!("\n# cut here: the first {max_bytes} bytes\n") } else { String::new() };
+    let late = if out.is_late { "\n# cut here: the command did not end in time\n" } else { "" };
     // A command whose output nobody reads ends.
     let status = if out.is_cut || out.is_late { None } else { timeout_at(end, child.wait()).await.ok() };
-    if let Some(Ok(status)) = status
-        && !status.success()
-    {
-        text += &format!("# {status}: {}\n", errors.text.trim());
-    }
-    Ok(text)
+    let failed = match status {
+        Some(Ok(status)) if !status.success() => format!("# {status}: {}\n", errors.text.trim()),
+        _ => String::new(),
+    };
+    Ok(format!("# {shown}\n{}{cut}{late}{failed}", out.text))
 }
 
 /// A child has the namespace of the thread that starts it.
@@ -185,7 +175,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_left_out_has_a_reason() {
         let none = text("no-such-program", "x", 9, LIMITS.time).await;
-        let expected = "error: `no-such-program x` is left out: there is no program `no-such-program` here: install iproute2";
+        let expected =
+            "error: `no-such-program x` is left out: there is no program `no-such-program` here: install iproute2";
         assert_eq!(none, expected);
         assert!(text("printf", "x", 0, LIMITS.time).await.contains("the other commands printed"));
         assert!(text("printf", "x", 9, Duration::ZERO).await.contains("the other commands took"));

@@ -275,7 +275,7 @@ fn the_last_accepted_version_stays_in_force_until_the_object_is_deleted() {
     assert_eq!(during.kernel, before.kernel);
     assert_eq!(during.frr, before.frr);
     assert_eq!(during.rejected.len(), 1);
-    assert!(during.rejected[0].message.ends_with("; the last accepted version stays in force"));
+    assert!(during.rejected[0].message.contains("; the last accepted version stays in force: "));
 
     let after = plan_with_last_accepted(&snapshot(vec![]), &facts(), &mut accepted);
     assert!(vrfs(&after).is_empty() && after.rejected.is_empty());
@@ -321,7 +321,7 @@ fn an_object_that_the_source_cannot_read_any_more_stays_in_force(
         let found = plan_with_last_accepted(&mistake, &facts(), &mut accepted);
         assert_eq!(vrfs(&found), expected);
         let message = &found.rejected[0].message;
-        let stays = message.ends_with("did you mean vni? The last accepted version stays in force");
+        let stays = message.ends_with("; the last accepted version stays in force: did you mean vni?");
         assert_eq!((found.rejected.len(), stays), (1, name == "red"), "{message}");
     }
 }
