@@ -163,6 +163,15 @@ fn a_plan_shows_whether_there_is_something_to_do() {
     };
     let by_object = changes(&[]);
     assert!(by_object.contains("\nL3VNI openperouter-system/red: "), "{by_object}");
+    let run_dir = folder.path().join("run");
+    std::fs::create_dir_all(&run_dir).unwrap();
+    std::fs::write(run_dir.join("node-index"), "3\n").unwrap();
+    let other = plan_of(folder.path(), &[]);
+    let error = String::from_utf8_lossy(&other.stderr);
+    assert!(
+        error.contains("has index 3, and this plan is for index 0") && error.contains("--change-node-index"),
+        "{error}"
+    );
     assert!(changes(&["-o", "wide"]).contains("\nstop here unless the default BGP instance is in place\n"));
 }
 
@@ -256,6 +265,54 @@ fn validate_reads_standard_input_and_uses_secrets_in_it() {
     assert!(error.contains("the file is empty"), "{error}");
 }
 
+/// What a Secret in the input lacks is said where the object names it.
+#[test]
+fn validate_says_why_a_secret_in_the_input_is_of_no_use() {
+    let secret = |metadata: &str, data: &str| {
+        format!("{HEADER}{SPEC}---\napiVersion: v1\nkind: Secret\nmetadata: {{{metadata}}}\n{data}\n")
+    };
+    for (metadata, data, message) in [
+        (
+            "name: leaf, namespace: ns",
+            "stringData: {blue: hunter2}",
+            "Secret leaf in the input has the key blue, and not `red`",
+        ),
+        (
+            "name: leaf, namespace: other",
+            "stringData: {red: hunter2}",
+            "Secret leaf in the input is in namespace other, and the object in ns",
+        ),
+        ("name: leaf, namespace: ns", "data: {red: hunter2!}", "Secret leaf: red is not base64"),
+    ] {
+        let (code, _, error) = validated(&["-"], &secret(metadata, data));
+        assert_eq!(code, Some(1), "{error}");
+        let words = format!("error: Underlay ns/u: spec.neighbors[0].passwordSecret: {message}");
+        assert!(error.contains(&words) && error.matches("leaf").count() == 1, "{error}");
+        assert!(error.contains("<stdin>:11:") && error.contains("11 |     passwordSecret: …"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+/// Standard input can be read once, and what is no file is named.
+#[test]
+fn validate_rejects_what_it_cannot_read() {
+    let (code, out, error) = validated(&["-", "-"], &format!("{HEADER}{SPEC}"));
+    assert_eq!((code, out.as_str()), (Some(2), ""), "{error}");
+    assert!(error.contains("`-` is named 2 times"), "{error}");
+    let (code, _, error) = validated(&["/dev/null"], "");
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("/dev/null is a character device"), "{error}");
+}
+
+/// One that is misspelt is rejected, and not also skipped.
+#[test]
+fn validate_counts_a_document_once() {
+    let text = "apiVersion: openpe.openperouter.io/v1alpha1\nkind: L3VNI\nmetadata: {name: red}\n";
+    let (code, out, error) = validated(&["-"], text);
+    assert_eq!((code, out.as_str()), (Some(1), "-: 1 object, 1 rejected\n"), "{error}");
+    assert!(error.contains("has no kind L3VNI") && !error.contains("skipped"), "{error}");
+}
+
 /// In no form: lines of a Secret, of a file that is not YAML and has one, and values of fields that do not exist.
 #[test]
 fn validate_shows_no_password() {
@@ -298,12 +355,15 @@ fn validate_shows_the_line_and_has_forms_for_programs() {
         (&json["kind"], &json["objects"], &json["rejected"]),
         (&"ValidationReport".into(), &1.into(), &1.into())
     );
-    assert_eq!(json["diagnostics"][0]["location"]["line"], 5);
+    assert_eq!(json["diagnostics"][0]["location"], serde_json::json!({"file": "<stdin>", "line": 5, "column": 8}));
     let (_, sarif, _) = validated(&["-", "--ignore-secrets", "-o", "sarif"], &bad);
     let sarif: serde_json::Value = serde_json::from_str(&sarif).unwrap();
-    assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "Invalid");
+    let result = &sarif["runs"][0]["results"][0];
+    assert_eq!(result["ruleId"], "Invalid");
+    let region = &result["locations"][0]["physicalLocation"]["region"];
+    assert_eq!(region, &serde_json::json!({"startLine": 5, "startColumn": 8}));
     let (_, github, _) = validated(&["-", "--ignore-secrets", "-o", "github"], &bad);
-    assert!(github.starts_with("::error file=<stdin>,line=5::Underlay ns/u: spec.asn: "), "{github}");
+    assert!(github.starts_with("::error file=<stdin>,line=5,col=8::Underlay ns/u: spec.asn: "), "{github}");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("README.txt"), "x").unwrap();
     std::fs::write(folder.path().join("other.yaml"), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n").unwrap();

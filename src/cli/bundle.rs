@@ -13,6 +13,7 @@ use super::archive;
 use super::exit_status::ExitStatus;
 use super::facts;
 use super::frr_client::FrrQueries;
+use super::iproute;
 use super::options::{ApiOptions, ModeChoice, RuntimeOptions, SourceOptions};
 use super::output;
 use super::plan;
@@ -33,7 +34,7 @@ const MAX_FILE: u64 = 64 << 20;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Has the status, findings, sessions, routes, the running configuration of each daemon of FRR, what perouter observes of\n\
-    the kernel, logs of FRR, and the plan. Passwords are masked. The log of perouter itself is where its service manager or\n\
+    the kernel, what ip and bridge show in each namespace, logs of FRR, and the plan. Passwords are masked. The log of perouter itself is where its service manager or\n\
     kubelet has it.\n\n\
     Exit status: 0 written, 2 it cannot be written.\n\nExamples:\n  \
     perouter bundle\n  perouter bundle /tmp/node.tar.gz\n  \
@@ -62,6 +63,7 @@ pub async fn execute(args: &BundleArgs) -> anyhow::Result<ExitCode> {
     parts.extend(of_frr(&mut frr).await);
     parts.push(("check.json".to_owned(), checked(&runtime).await));
     parts.push(("kernel.txt".to_owned(), kernel(&runtime).await));
+    parts.extend(iproute::shown(&runtime).await);
     let plan = plan::text_of((args.api.clone(), args.source.clone()), args.runtime.clone(), ModeChoice::Auto).await;
     parts.push(("plan.txt".to_owned(), plan));
     let mut redaction = Redaction::default();
@@ -157,7 +159,8 @@ async fn checked(runtime: &Runtime) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(&findings(&read.facts))? + "\n")
 }
 
-/// What perouter observes of links, addresses, routes, neighbors, bridge tables and nftables, as the commands that make it.
+/// What perouter itself has made in the kernel, as the steps that make it. Routes, neighbors and bridge tables, and what others have
+/// made, are in the texts of [`iproute`].
 async fn kernel(runtime: &Runtime) -> anyhow::Result<String> {
     let router = NetlinkKernel::open(runtime.clone(), netns::open_host()?).await?;
     let observed = router.observe(&std::collections::BTreeSet::new()).await?;

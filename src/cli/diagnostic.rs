@@ -46,9 +46,30 @@ pub struct Diagnostic {
     #[serde(skip_serializing_if = "String::is_empty")]
     field: String,
     message: String,
-    /// File and line.
+    /// Where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub location: Option<Location>,
+    pub location: Option<DiagnosticPlace>,
+}
+
+/// File, line and column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DiagnosticPlace {
+    #[serde(flatten)]
+    at: Location,
+    /// In characters, from 1; absent where the line is not shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+}
+
+impl DiagnosticPlace {
+    fn of(at: Location) -> Self {
+        Self { at, column: None }
+    }
+
+    /// File and line.
+    pub fn line(&self) -> &Location {
+        &self.at
+    }
 }
 
 /// The result of a validation.
@@ -66,7 +87,7 @@ pub struct Validation {
 impl Diagnostic {
     /// Without an object; `file` with the line.
     pub fn new(level: DiagnosticLevel, file: Option<(&str, u64)>, field: &str, message: String) -> Self {
-        let location = file.map(|(file, line)| Location { file: file.to_owned(), line });
+        let location = file.map(|(file, line)| DiagnosticPlace::of(Location { file: file.to_owned(), line }));
         Self { level, reason: None, object: None, field: field.to_owned(), message, location }
     }
 
@@ -74,13 +95,37 @@ impl Diagnostic {
     pub fn rejection(rejection: &Rejection) -> Self {
         let Rejection { object, reason, location, field, message } = rejection.clone();
         let (level, reason) = (DiagnosticLevel::Error, Some(reason.as_str()));
+        let location = location.map(DiagnosticPlace::of);
         Self { level, reason, object: Some(object), field, message, location }
     }
 
     /// Of a note.
     pub fn note(note: &Note, location: Option<Location>) -> Self {
         let Note { object, field, message, .. } = note.clone();
+        let location = location.map(DiagnosticPlace::of);
         Self { level: DiagnosticLevel::Note, reason: None, object: Some(object), field, message, location }
+    }
+
+    /// Moves it to the line of its field, which `line_of` has for file, line of the object and field: a plan knows the object alone.
+    pub fn move_to_field(&mut self, line_of: impl FnOnce(&str, u64, &str) -> Option<u64>) {
+        if let Some(place) = self.location.as_mut().filter(|_| !self.field.is_empty())
+            && let Some(line) = line_of(&place.at.file, place.at.line, &self.field)
+        {
+            place.at.line = line;
+        }
+    }
+
+    /// The column of the caret below the line in a text, if that is shown.
+    pub fn column_in(&self, text: Option<&str>) -> Option<usize> {
+        let (line, span) = marked_line(self, text)?;
+        Some(line.get(..span.start)?.chars().count() + 1)
+    }
+
+    /// Sets the column.
+    pub fn set_column(&mut self, column: Option<usize>) {
+        if let Some(place) = &mut self.location {
+            place.column = column;
+        }
     }
 
     /// It is of a field that does not exist: its value may be anything, such as a password.
@@ -104,31 +149,82 @@ pub fn snippet(diagnostic: &Diagnostic, text: Option<&str>) -> String {
         DiagnosticLevel::Note => Level::NOTE,
     };
     let title = level.primary_title(diagnostic.sentence());
-    let Some(at) = &diagnostic.location else {
+    let Some(DiagnosticPlace { at, .. }) = &diagnostic.location else {
         return format!("{}: {}", diagnostic.level.as_str(), diagnostic.sentence());
     };
-    let index = usize::try_from(at.line).unwrap_or_default();
-    let Some(line) = text.and_then(|text| text.lines().nth(index.checked_sub(1)?)).filter(|line| !line.is_empty())
-    else {
+    let Some((line, span)) = marked_line(diagnostic, text) else {
         return format!("{}: {}\n  --> {at}", diagnostic.level.as_str(), diagnostic.sentence());
     };
-    let (line, span) = if diagnostic.is_of_unknown_field() {
-        key_alone(line, &diagnostic.field)
-    } else {
-        let line = shown(line, &diagnostic.field);
-        let span = span(&line, &diagnostic.field);
-        (line, span)
-    };
     let annotation = AnnotationKind::Primary.span(span);
+    let index = usize::try_from(at.line).unwrap_or_default();
     let group = title.element(Snippet::source(&line).line_start(index).path(&at.file).annotation(annotation));
     Renderer::plain().render(&[group])
 }
 
-/// The key of a field, indented as its line, and where it is.
+/// The line of a diagnostic as it is shown, and where its mark is.
+fn marked_line(diagnostic: &Diagnostic, text: Option<&str>) -> Option<(String, Range<usize>)> {
+    let index = usize::try_from(diagnostic.location.as_ref()?.at.line).ok()?.checked_sub(1)?;
+    let line = text?.lines().nth(index).filter(|line| !line.is_empty())?;
+    if diagnostic.is_of_unknown_field() {
+        return Some(key_alone(line, &diagnostic.field));
+    }
+    let line = shown(line, &diagnostic.field);
+    let span = span(&line, &diagnostic.field);
+    Some((line, span))
+}
+
+/// The line up to the key of a field, without values, and where the key is. The values of fields that do not exist may be
+/// anything.
 fn key_alone(line: &str, field: &str) -> (String, Range<usize>) {
-    let indent = line.len() - line.trim_start().len();
     let key = last_key(field);
-    (format!("{}{key}: …", line.get(..indent).unwrap_or_default()), indent..indent + key.len())
+    let before = position(line, field).and_then(|found| keys_of(line.get(..found.start)?));
+    let before =
+        before.unwrap_or_else(|| line.get(..line.len() - line.trim_start().len()).unwrap_or_default().to_owned());
+    (format!("{before}{key}: …"), before.len()..before.len() + key.len())
+}
+
+/// The beginning of a line with `…` for each value; `None` where a value may have any characters, as in quotes.
+fn keys_of(line: &str) -> Option<String> {
+    if line.contains(['"', '\'', '#']) {
+        return None;
+    }
+    let (values, rest) = line.rsplit_once(',').map_or((None, line), |(values, rest)| (Some(values), rest));
+    let mut shown = String::new();
+    for part in values.into_iter().flat_map(|values| values.split(',')) {
+        match part.rsplit_once(": ") {
+            Some((keys, _)) => shown.extend([keys, ": …,"]),
+            None => shown.push_str("…,"),
+        }
+    }
+    // Nothing but keys, brackets and the marks of items.
+    let is_structure = rest.trim_end().is_empty() || rest.trim_end().ends_with([':', '{', '[', '-']);
+    is_structure.then(|| shown + rest)
+}
+
+/// Where the key of a field is in a line, its parents before it. They may be in lines above.
+fn position(line: &str, field: &str) -> Option<Range<usize>> {
+    let keys = field.split(['.', '[']).filter(|key| !key.ends_with(']') && !key.is_empty());
+    let (parents, last) = match (last_key(field), keys.collect::<Vec<_>>()) {
+        ("", _) => return None,
+        (last, keys) => (keys, last),
+    };
+    let parents = parents.strip_suffix(&[last]).unwrap_or(&parents);
+    let begin = parents.iter().fold(0, |begin, key| key_after(line, begin, key).map_or(begin, |found| found.end));
+    key_after(line, begin, last).or_else(|| key_after(line, 0, last))
+}
+
+/// Where a key is after a place in a line, with its quotes and without its colon.
+fn key_after(line: &str, begin: usize, key: &str) -> Option<Range<usize>> {
+    let rest = line.get(begin..)?;
+    let forms = [format!("{key}:"), format!("\"{key}\":"), format!("'{key}':")];
+    let found = forms.iter().find_map(|form| {
+        let is_whole = |at: &usize| {
+            rest[..*at].chars().next_back().is_none_or(|c| c.is_whitespace() || matches!(c, '{' | '[' | ','))
+        };
+        let at = rest.match_indices(form.as_str()).map(|(at, _)| at).find(is_whole)?;
+        Some((at, form))
+    });
+    found.map(|(at, form)| begin + at..begin + at + form.len() - 1)
 }
 
 /// The last key of a path. One with a dot is in brackets, where an index is a number.
@@ -155,13 +251,9 @@ fn shown(line: &str, field: &str) -> String {
 fn span(line: &str, field: &str) -> Range<usize> {
     let begin = line.len() - line.trim_start().len();
     let all = begin..line.trim_end().len().max(begin + 1).min(line.len());
-    let Some(name) = field.rsplit('.').next().and_then(|last| last.split('[').next()).filter(|name| !name.is_empty())
-    else {
-        return all;
-    };
-    let quoted = [format!("{name}:"), format!("\"{name}\":"), format!("'{name}':")];
-    let Some((at, key)) = quoted.iter().find_map(|key| Some((line.find(key.as_str())?, key))) else { return all };
-    let after = at + key.len();
+    let path = field.rsplit_once('[').filter(|(_, index)| index.trim_end_matches(']').parse::<usize>().is_ok());
+    let Some(found) = position(line, path.map_or(field, |(list, _)| list)) else { return all };
+    let (at, after) = (found.start, found.end + 1);
     let rest = line.get(after..).unwrap_or_default();
     let begin = after + rest.len() - rest.trim_start().len();
     let value = line.get(begin..).unwrap_or_default();
@@ -194,9 +286,12 @@ pub fn sarif(validation: &Validation) -> Value {
         let mut result = json!({
             "ruleId": rule, "level": diagnostic.level.as_str(), "message": { "text": diagnostic.sentence() },
         });
-        if let Some(at) = &diagnostic.location {
+        if let Some(DiagnosticPlace { at, column }) = &diagnostic.location {
             result["locations"] = json!([{ "physicalLocation": {
                 "artifactLocation": { "uri": at.file }, "region": { "startLine": at.line.max(1) } } }]);
+            if let Some(column) = column {
+                result["locations"][0]["physicalLocation"]["region"]["startColumn"] = json!(column);
+            }
         }
         result
     };
@@ -205,6 +300,7 @@ pub fn sarif(validation: &Validation) -> Value {
         "version": "2.1.0",
         "runs": [{
             "tool": { "driver": { "name": "perouter", "version": env!("CARGO_PKG_VERSION") } },
+            "columnKind": "unicodeCodePoints",
             "results": validation.diagnostics.iter().map(result).collect::<Vec<_>>(),
         }],
     })
@@ -219,7 +315,10 @@ pub fn github(diagnostic: &Diagnostic) -> String {
         DiagnosticLevel::Warning => "warning",
         DiagnosticLevel::Note => "notice",
     };
-    let at = diagnostic.location.as_ref().map(|at| format!(" file={},line={}", property(&at.file), at.line));
+    let at = diagnostic.location.as_ref().map(|DiagnosticPlace { at, column }| {
+        let column = column.map(|column| format!(",col={column}")).unwrap_or_default();
+        format!(" file={},line={}{column}", property(&at.file), at.line)
+    });
     format!("::{level}{}::{}\n", at.unwrap_or_default(), data(&diagnostic.sentence()))
 }
 
@@ -246,6 +345,8 @@ mod tests {
     #[case(r#"{"vni": 0}"#, "spec.vni", "0")]
     #[case("  - 10.0.0.0/8", "spec.x[0]", "- 10.0.0.0/8")]
     #[case("kind: L3Vni", "", "kind: L3Vni")]
+    #[case("spec: {asn: 0, hostSession: {asn: 2}}", "spec.hostSession.asn", "2")]
+    #[case("spec: {hostasn: 0, asn: 2}", "spec.asn", "2")]
     fn the_caret_is_below_the_value(#[case] line: &str, #[case] field: &str, #[case] expected: &str) {
         assert_eq!(&line[span(line, field)], expected);
     }
@@ -283,6 +384,21 @@ mod tests {
         assert_eq!(caret.matches('^').count(), expected.len(), "{text}");
     }
 
+    #[rstest]
+    #[case("  hostSession: {asn: 1}", "spec.hostSession.asn", "  hostSession: {asn: …")]
+    #[case("  x: {pw: hunter2, b: [hunter2, c], asn: 1}", "spec.x.asn", "  x: {pw: …, b: …,…, asn: …")]
+    #[case("  - vpn: 1", "spec.x[0].vpn", "  - vpn: …")]
+    #[case("  x: {pw: 'a, asn: 1', asn: 1}", "spec.x.asn", "  asn: …")]
+    #[case("  x: {pw: a:hunter2, asn: 1}", "spec.x.asn", "  x: {pw: …, asn: …")]
+    fn of_the_line_of_an_unknown_field_the_keys_are_shown(
+        #[case] line: &str,
+        #[case] field: &str,
+        #[case] expected: &str,
+    ) {
+        let (shown, span) = key_alone(line, field);
+        assert_eq!((shown.as_str(), &shown[span]), (expected, last_key(field)));
+    }
+
     #[test]
     fn machines_have_their_forms() {
         assert_eq!(
@@ -297,7 +413,13 @@ mod tests {
             (&report["version"], &results[0]["level"], &results[1]["level"]),
             (&"2.1.0".into(), &"error".into(), &"warning".into())
         );
-        assert_eq!(results[0]["locations"][0]["physicalLocation"]["region"]["startLine"], 2);
+        assert_eq!(results[0]["locations"][0]["physicalLocation"]["region"], json!({"startLine": 2}));
+        let mut with_column = diagnostic(2, "spec.vni");
+        with_column.set_column(with_column.column_in(Some("spec:\n  vni: 0\n")));
+        assert!(github(&with_column).starts_with("::error file=a%2Cb.yaml,line=2,col=8::"));
+        let report = sarif(&Validation { objects: 1, rejected: 1, diagnostics: vec![with_column] });
+        let place = &report["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+        assert_eq!(place["region"], json!({"startLine": 2, "startColumn": 8}));
         assert_eq!(results[1]["locations"], Value::Null);
     }
 }

@@ -14,6 +14,7 @@ mod facts;
 mod finding_text;
 mod frr_client;
 mod index_option;
+mod iproute;
 mod lock;
 mod macs;
 mod man;

@@ -13,7 +13,7 @@ use super::frr_client::{mode_of_router, routing};
 use super::node_index;
 use super::options::{ApiOptions, ModeChoice, RuntimeOptions, SourceOptions};
 use super::output;
-use super::plan_changes::{ObjectChange, changes};
+use super::plan_changes::{ObjectChange, changes, counted};
 use super::show::{ShowOptions, Shown};
 use super::sources;
 use crate::control::accepted_file;
@@ -25,7 +25,10 @@ use crate::kernel::{NetlinkKernel, host_nics, netns};
 use crate::kind::note::Loss;
 use crate::reconcile::schedule::ScheduleStep;
 use crate::reconcile::{Preview, Reconciler};
+use crate::runtime::Runtime;
 use crate::snapshot::{Rejection, Snapshot};
+use crate::status::model::Resource;
+use crate::status::publish;
 
 /// Arguments of `perouter plan`.
 #[derive(Debug, Args)]
@@ -98,11 +101,13 @@ struct Planned {
     preview: Preview,
     frr: PlannedRelease,
     sessions: Vec<SessionState>,
+    /// The objects of the last status.
+    known: Vec<Resource>,
 }
 
 /// Prints the plan.
 pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
-    let Planned { snapshot, preview, frr, sessions } = read(&args).await?;
+    let Planned { snapshot, preview, frr, sessions, known } = read(&args).await?;
     for rejection in &preview.plan.rejected {
         output::error_line(&rejection.to_string());
     }
@@ -119,13 +124,14 @@ pub async fn execute(args: PlanArgs) -> anyhow::Result<ExitCode> {
         kernel_ops: schedule.kernel_ops().count(),
         frr_lines: schedule.frr_lines(),
         rejected: &preview.plan.rejected,
-        objects: changes(&preview.plan, schedule, &sessions),
+        objects: changes(&preview.plan, schedule, &sessions, &known),
         steps: &schedule.steps,
     };
     let note = printed.note.as_ref().map(|note| format!("# {note}\n")).unwrap_or_default();
     let by_object = || {
         let groups: String = printed.objects.iter().map(|change| change.to_string() + "\n").collect();
-        format!("{groups}{} kernel operations, {} FRR lines\n", printed.kernel_ops, printed.frr_lines)
+        let (ops, lines) = (counted(printed.kernel_ops, "kernel operation"), counted(printed.frr_lines, "FRR line"));
+        format!("{groups}{ops}, {lines}\n")
     };
     let text = args.show.render("PlanReport", &printed, |look| {
         let steps = if look.is_wide { schedule.to_string() } else { by_object() };
@@ -161,18 +167,23 @@ pub async fn text_of(
 ) -> anyhow::Result<String> {
     let args =
         PlanArgs { api, source, runtime, vrf_mode, frr_dir: daemons::FRR_DIR.into(), show: ShowOptions::default() };
-    let Planned { preview, sessions, .. } = read(&args).await?;
+    let Planned { preview, sessions, known, .. } = read(&args).await?;
     let mut text = String::new();
     text.extend(preview.plan.rejected.iter().map(|rejection| format!("{rejection}\n")));
-    text.extend(changes(&preview.plan, &preview.schedule, &sessions).iter().map(|change| format!("{change}\n")));
+    let changes = changes(&preview.plan, &preview.schedule, &sessions, &known);
+    text.extend(changes.iter().map(|change| format!("{change}\n")));
     Ok(text + &preview.schedule.to_string())
 }
 
 async fn read(args: &PlanArgs) -> anyhow::Result<Planned> {
     let runtime = args.runtime.paths();
     let mut index = args.source.index.clone();
-    index.set_default(node_index::recorded(&runtime));
+    let recorded = node_index::recorded(&runtime);
+    index.set_default(recorded);
     let index = index.choice(&args.source.node_labels, &runtime).await?;
+    if let Some(warning) = other_index(recorded, index.fixed()) {
+        output::error_line(&format!("note: {warning}"));
+    }
     let (snapshot, notes) = sources::read(&args.api, &args.source, &index).await?;
     for note in notes {
         output::error_line(&format!("note: {:#}", anyhow::Error::from(note)));
@@ -187,7 +198,7 @@ async fn read(args: &PlanArgs) -> anyhow::Result<Planned> {
         let preview = reconciler.preview(&snapshot).await?;
         let frr = PlannedRelease { version: reconciler.frr_version().await?, note: None };
         let sessions = routing(&runtime).sessions().await?;
-        return Ok(Planned { snapshot, preview, frr, sessions });
+        return Ok(Planned { snapshot, preview, frr, sessions, known: known(&runtime) });
     }
     let mode = args.vrf_mode.resolve()?;
     let frr = PlannedRelease::installed(&args.frr_dir).await?;
@@ -200,7 +211,20 @@ async fn read(args: &PlanArgs) -> anyhow::Result<Planned> {
     };
     let nics = nics.map_err(unread).ok();
     let preview = Preview::without_router(&snapshot, mode, Release::of(&frr.version)?, nics)?;
-    Ok(Planned { snapshot, preview, frr, sessions: vec![] })
+    Ok(Planned { snapshot, preview, frr, sessions: vec![], known: known(&runtime) })
+}
+
+/// What to say of another index than that of the router of this node.
+fn other_index(recorded: Option<u32>, planned: Option<u32>) -> Option<String> {
+    let (recorded, planned) = (recorded?, planned.filter(|index| recorded != Some(*index))?);
+    Some(format!(
+        "the router of this node has index {recorded}, and this plan is for index {planned}: `perouter run` and `controller` \
+         start with it if --change-node-index is added"
+    ))
+}
+
+fn known(runtime: &Runtime) -> Vec<Resource> {
+    publish::read(&runtime.status()).ok().flatten().map(|status| status.resources).unwrap_or_default()
 }
 
 /// The release of FRR to plan for.

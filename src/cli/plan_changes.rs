@@ -11,12 +11,14 @@ use crate::plan::Plan;
 use crate::reconcile::schedule::{Schedule, ScheduleStep};
 use crate::reconcile::session_drops::session_drops;
 use crate::scope::Scope;
+use crate::snapshot::Kind;
+use crate::status::model::{ObjectState, Resource};
 
 /// What changes of an object.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectChange {
-    /// The object; of one that is gone its scope, such as `vrf red`.
+    /// The object; of one that is not known any more what it made, such as `VRF red (no object any more)`.
     object: String,
     /// All of it is removed first.
     torn_down: bool,
@@ -29,8 +31,8 @@ pub struct ObjectChange {
     parts: Vec<(String, Vec<String>)>,
 }
 
-/// The changes, the underlay first.
-pub fn changes(plan: &Plan, schedule: &Schedule, sessions: &[SessionState]) -> Vec<ObjectChange> {
+/// The changes, the underlay first. `known`: the objects of the last status, which has those that are removed.
+pub fn changes(plan: &Plan, schedule: &Schedule, sessions: &[SessionState], known: &[Resource]) -> Vec<ObjectChange> {
     let drops = session_drops(schedule, sessions);
     let change = |scope: &Scope| {
         let mut parts: Vec<(String, Vec<String>)> = Vec::new();
@@ -46,7 +48,7 @@ pub fn changes(plan: &Plan, schedule: &Schedule, sessions: &[SessionState]) -> V
         });
         let batches = schedule.steps.iter().filter_map(ScheduleStep::batch).flat_map(|batch| &batch.commands);
         ObjectChange {
-            object: plan.owner(scope).map_or_else(|| scope.to_string(), ToString::to_string),
+            object: plan.owner(scope).map_or_else(|| removed(scope, known), ToString::to_string),
             torn_down: schedule.torn_down.contains(scope),
             kernel_ops: schedule.kernel_ops().filter(|step| step.scope == *scope).count(),
             frr_lines: batches.filter(|line| line.scope == *scope && line.intent == Intent::Set).count(),
@@ -55,6 +57,32 @@ pub fn changes(plan: &Plan, schedule: &Schedule, sessions: &[SessionState]) -> V
         }
     };
     schedule.scopes().into_iter().map(change).collect()
+}
+
+/// The object that a scope had; of an object that is not known what it made.
+fn removed(scope: &Scope, known: &[Resource]) -> String {
+    let had_scope = |resource: &&Resource| match scope {
+        Scope::Underlay => resource.kind == Kind::Underlay,
+        Scope::Vrf(vrf) => resource.kind == Kind::L3VNI && resource.vrf.as_ref() == Some(vrf),
+        Scope::Segment(vni) => resource.kind == Kind::L2VNI && resource.vni == Some(*vni),
+        Scope::Passthrough | Scope::Raw(_) => false,
+    };
+    let what = match scope {
+        Scope::Underlay => "Underlay".to_owned(),
+        Scope::Vrf(vrf) => format!("VRF {vrf}"),
+        Scope::Segment(vni) => format!("segment {vni}"),
+        Scope::Passthrough | Scope::Raw(_) => scope.to_string(),
+    };
+    let mut found = known.iter().filter(|resource| resource.state != ObjectState::Rejected).filter(had_scope);
+    match (found.next(), found.next()) {
+        (Some(only), None) => format!("{} (removed)", only.object()),
+        _ => format!("{what} (no object any more)"),
+    }
+}
+
+/// A number of things, such as `1 FRR line`.
+pub fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 /// What a step does of a scope, and where.
@@ -77,7 +105,8 @@ impl fmt::Display for ObjectChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let torn_down = if self.torn_down { ", torn down first" } else { "" };
         let Self { object, kernel_ops, frr_lines, .. } = self;
-        writeln!(f, "{object}: {kernel_ops} kernel operations, {frr_lines} FRR lines{torn_down}")?;
+        let (ops, lines) = (counted(*kernel_ops, "kernel operation"), counted(*frr_lines, "FRR line"));
+        writeln!(f, "{object}: {ops}, {lines}{torn_down}")?;
         self.session_drops.iter().try_for_each(|drop| writeln!(f, "  session drops: {drop}"))?;
         for (place, lines) in &self.parts {
             writeln!(f, "  {place}")?;
@@ -97,11 +126,34 @@ mod tests {
     use crate::types::VrfMode;
 
     #[test]
+    fn what_is_removed_has_the_name_of_its_object() {
+        let known = |name: &str, vrf: Option<&str>| Resource {
+            kind: if vrf.is_some() { Kind::L3VNI } else { Kind::Underlay },
+            namespace: "ns".into(),
+            name: name.into(),
+            vrf: vrf.map(|vrf| vrf.parse().unwrap()),
+            vni: None,
+            generation: None,
+            state: ObjectState::Ready,
+            reason: String::new(),
+            message: String::new(),
+            location: None,
+            last_accepted_in_force: false,
+        };
+        let known = [known("u", None), known("sky", Some("blue"))];
+        let scopes = [Scope::Vrf("blue".parse().unwrap()), Scope::Vrf("red".parse().unwrap()), Scope::Underlay];
+        let shown = scopes.map(|scope| removed(&scope, &known));
+        assert_eq!(shown, ["L3VNI ns/sky (removed)", "VRF red (no object any more)", "Underlay ns/u (removed)"]);
+        assert_eq!(removed(&Scope::Underlay, &[]), "Underlay (no object any more)");
+        assert_eq!([counted(1, "FRR line"), counted(0, "FRR line")], ["1 FRR line", "0 FRR lines"]);
+    }
+
+    #[test]
     fn each_object_has_what_is_done_for_it() {
         let snapshot =
             Arc::new(crate::plan::tests::snapshot(vec![crate::plan::tests::l3vni("red", 100, "192.169.10.0/24")]));
         let Preview { plan, schedule } = Preview::without_router(&snapshot, VrfMode::Netns, FRR_10_7, None).unwrap();
-        let found = changes(&plan, &schedule, &[]);
+        let found = changes(&plan, &schedule, &[], &[]);
         let objects: Vec<&str> = found.iter().map(|change| change.object.as_str()).collect();
         let expected: Vec<String> = schedule.scopes().into_iter().map(|s| plan.owner(s).unwrap().to_string()).collect();
         assert_eq!(objects, expected);

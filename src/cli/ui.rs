@@ -78,9 +78,22 @@ pub async fn execute(args: &UiArgs) -> anyhow::Result<ExitCode> {
         UiSource::Kubernetes => ui_nodes::source(args.kubeconfig.clone()).await?,
     };
     let stop = stop_signal(|| {})?;
-    output::out(&format!("http://{}/\n", listener.local_addr()?))?;
+    let address = listener.local_addr()?;
+    if let Some(warning) = exposure(address) {
+        output::error_line(&format!("warning: {warning}"));
+    }
+    output::out(&format!("http://{address}/\n"))?;
     ui::serve(listener, source, stop).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who can read the page, if it is not this machine alone.
+fn exposure(address: SocketAddr) -> Option<String> {
+    let who = format!(
+        "everybody who can reach {address} can read the page, without a password: use an address of loopback and \
+         `ssh -L`, or a firewall"
+    );
+    (!address.ip().to_canonical().is_loopback()).then_some(who)
 }
 
 fn router_source(given: &RuntimeOptions) -> PageSource {
@@ -165,6 +178,13 @@ async fn trace_list(runtime: &Runtime, query: &TraceQuery) -> anyhow::Result<Str
 mod tests {
     use super::*;
     use crate::frr::show::route::Path;
+
+    #[test]
+    fn a_page_that_others_can_read_is_warned_of() {
+        let is_exposed = |address: &str| exposure(address.parse().unwrap()).is_some();
+        assert!(["0.0.0.0:9499", "[::]:1", "192.0.2.1:1"].into_iter().all(is_exposed));
+        assert!(!["127.0.0.1:9478", "[::1]:1", "127.3.2.1:1", "[::ffff:127.0.0.1]:1"].into_iter().any(is_exposed));
+    }
 
     #[test]
     fn routes_that_are_not_forwarded_are_the_first() {

@@ -1,6 +1,6 @@
 //! `perouter validate`: the checks of source and plan. In: files and directories of objects. Out: rejections, notes and warnings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -80,6 +80,8 @@ enum ValidateFormat {
 
 /// Validates the objects.
 pub async fn execute(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
+    let stdin = args.paths.iter().filter(|path| *path == Path::new("-")).count();
+    anyhow::ensure!(stdin <= 1, "`-` is named {stdin} times: standard input can be read once");
     let mut given = Given::default();
     for path in &args.paths {
         if path == Path::new("-") {
@@ -99,11 +101,21 @@ pub async fn execute(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
         let location = snapshot.objects.get(&note.object).and_then(|found| found.location.clone());
         Diagnostic::note(note, location)
     }));
-    diagnostics.extend(warnings(&given, &surveys));
+    for diagnostic in &mut diagnostics {
+        diagnostic.move_to_field(|file, line, field| {
+            surveys.iter().find(|(of, _)| of == file).and_then(|(_, survey)| survey.line_of(line, field))
+        });
+    }
+    diagnostics.extend(warnings(&given, &surveys, &snapshot));
+    let files = ValidatedFiles { given: &given, surveys: &surveys };
+    let columns: Vec<_> = diagnostics.iter().map(|d| d.column_in(files.text(d, &diagnostics))).collect();
+    for (diagnostic, column) in diagnostics.iter_mut().zip(columns) {
+        diagnostic.set_column(column);
+    }
     let objects = snapshot.objects.len() + count(&snapshot.rejected);
     let names = args.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ");
     let validation = Validation { objects, rejected: count(&plan.rejected), diagnostics };
-    print(args.output, &validation, &ValidatedFiles { given: &given, surveys: &surveys }, &names)?;
+    print(args.output, &validation, &files, &names)?;
     Ok(ExitStatus::of_problem(!plan.rejected.is_empty()).into())
 }
 
@@ -123,8 +135,14 @@ async fn planned(args: &ValidateArgs, given: &Given, surveys: &[(String, Survey)
     let directory = args.paths.iter().find(|path| path.is_dir());
     let secrets = args.secrets_dir.clone().or_else(|| Some(directory?.join("secrets"))).unwrap_or("secrets".into());
     let passwords = surveys.iter().flat_map(|(_, survey)| &survey.passwords);
-    let passwords = passwords.filter_map(|(key, password)| Some((key.clone(), password.clone().ok()?))).collect();
+    let passwords: BTreeMap<_, _> = passwords.map(|(key, password)| (key.clone(), password.clone())).collect();
     let mut snapshot = given::snapshot(given, &secrets, &passwords, &node)?;
+    for (key, secret) in snapshot.secrets.iter_mut().filter(|(key, _)| !passwords.contains_key(*key)) {
+        let secrets = surveys.iter().flat_map(|(_, survey)| &survey.secrets);
+        if let (Err(error), Some(why)) = (&mut *secret, survey::why_no_password(key, secrets)) {
+            *error = why;
+        }
+    }
     if args.ignore_secrets {
         for secret in snapshot.secrets.values_mut().filter(|secret| secret.is_err()) {
             *secret = Ok(Secret::new("ignored".to_owned()));
@@ -142,8 +160,8 @@ async fn planned(args: &ValidateArgs, given: &Given, surveys: &[(String, Survey)
     Ok((snapshot, plan))
 }
 
-/// What is skipped, empty, or may not be meant.
-fn warnings(given: &Given, surveys: &[(String, Survey)]) -> Vec<Diagnostic> {
+/// What is skipped, empty, or may not be meant. A password that an object needs is no warning.
+fn warnings(given: &Given, surveys: &[(String, Survey)], snapshot: &Snapshot) -> Vec<Diagnostic> {
     let warning = |file: Option<(&str, u64)>, field: &str, message: String| {
         Diagnostic::new(DiagnosticLevel::Warning, file, field, message)
     };
@@ -159,7 +177,8 @@ fn warnings(given: &Given, surveys: &[(String, Survey)]) -> Vec<Diagnostic> {
             let message = survey::skipped_message(what, of_kind().count(), of_openperouter);
             found.push(warning(at(line), "", message));
         }
-        let unusable = survey.passwords.values().filter_map(|password| password.as_ref().err());
+        let unneeded = survey.passwords.iter().filter(|(key, _)| !snapshot.secrets.contains_key(*key));
+        let unusable = unneeded.filter_map(|(_, password)| password.as_ref().err());
         found.extend(unusable.map(|error| warning(at(1), "", error.clone())));
         found.extend(survey.warnings.iter().map(|w| warning(at(w.line), &w.field, w.message.clone())));
     }
@@ -190,10 +209,10 @@ struct ValidatedFiles<'a> {
 impl ValidatedFiles<'_> {
     /// The text of the file of a diagnostic, unless the line may have a password.
     fn text(&self, diagnostic: &Diagnostic, all: &[Diagnostic]) -> Option<&str> {
-        let at = diagnostic.location.as_ref()?;
+        let at = diagnostic.location.as_ref()?.line();
         let surveys = self.surveys.iter().filter(|(file, _)| *file == at.file);
         let is_secret = surveys.flat_map(|(_, survey)| &survey.secret_lines).any(|lines| lines.contains(&at.line));
-        let mut of_line = all.iter().filter(|other| other.location.as_ref() == Some(at));
+        let mut of_line = all.iter().filter(|other| other.location.as_ref().is_some_and(|other| other.line() == at));
         if is_secret || !diagnostic.is_of_unknown_field() && of_line.any(Diagnostic::is_of_unknown_field) {
             return None;
         }

@@ -135,8 +135,15 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// Adds to the message that a version of the object stays in force, such as `last accepted version`.
+    /// Adds to the message that a version of the object stays in force, such as `last accepted version`: before the remedy, which
+    /// is last.
     pub fn add_version_in_force(&mut self, version: &str) {
+        if let Some((what, remedy)) = self.message.rsplit_once(": ")
+            && !remedy.contains(['`', '"'])
+        {
+            self.message = format!("{what}; the {version} stays in force: {remedy}");
+            return;
+        }
         let link = if self.message.ends_with('?') { " The" } else { "; the" };
         self.message = format!("{}{link} {version} stays in force", self.message);
     }

@@ -119,9 +119,10 @@ impl LastAccepted {
     }
 
     /// Whether the last accepted version differs from that of the snapshot, or the snapshot has none. The location in a file does
-    /// not count.
+    /// not count, nor does the generation: of a file it is a count of the process that reads it, and `plan` has the versions of
+    /// the controller. An object of the API server that was created again is another one.
     fn differs(&self, snapshot: &Snapshot, object: &ObjectRef) -> bool {
-        let version = |found: &Object| (found.spec.clone(), found.generation, found.created);
+        let version = |found: &Object| (found.spec.clone(), found.created);
         let accepted = self.0.get(object).map(version);
         accepted.is_some() && accepted != snapshot.objects.get(object).map(version)
     }

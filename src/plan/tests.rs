@@ -275,7 +275,7 @@ fn the_last_accepted_version_stays_in_force_until_the_object_is_deleted() {
     assert_eq!(during.kernel, before.kernel);
     assert_eq!(during.frr, before.frr);
     assert_eq!(during.rejected.len(), 1);
-    assert!(during.rejected[0].message.ends_with("; the last accepted version stays in force"));
+    assert!(during.rejected[0].message.contains("; the last accepted version stays in force: "));
 
     let after = plan_with_last_accepted(&snapshot(vec![]), &facts(), &mut accepted);
     assert!(vrfs(&after).is_empty() && after.rejected.is_empty());
@@ -321,7 +321,7 @@ fn an_object_that_the_source_cannot_read_any_more_stays_in_force(
         let found = plan_with_last_accepted(&mistake, &facts(), &mut accepted);
         assert_eq!(vrfs(&found), expected);
         let message = &found.rejected[0].message;
-        let stays = message.ends_with("did you mean vni? The last accepted version stays in force");
+        let stays = message.ends_with("; the last accepted version stays in force: did you mean vni?");
         assert_eq!((found.rejected.len(), stays), (1, name == "red"), "{message}");
     }
 }
@@ -382,6 +382,22 @@ proptest! {
         prop_assert!(plan.l3vnis().into_values().all(|vni| seen.insert(vni)));
         prop_assert_eq!(plan.l3vnis().len(), plan.frr.vrfs.len());
     }
+}
+
+/// Of a file the generation is a count of the process that reads it: 1 in `plan`, more in the controller.
+#[test]
+fn what_depends_on_a_replaced_object_is_not_rejected_whatever_its_generation() {
+    let mut good = snapshot(vec![l3vni("red", 100, "192.169.10.0/24")]);
+    good.objects.values_mut().for_each(|found| (found.generation, found.created) = (9, None));
+    let mut accepted = LastAccepted::default();
+    let before = plan_with_last_accepted(&good, &facts(), &mut accepted);
+    let mut bad = good.clone();
+    bad.objects.values_mut().for_each(|found| found.generation = 1);
+    edit_underlay(&mut bad, |underlay| underlay.vtepcidr = "100.65.0.0/32".into());
+    let during = plan_with_last_accepted(&bad, &facts(), &mut accepted);
+    assert_eq!((during.frr, vrfs(&before)), (before.frr.clone(), vec!["red"]));
+    let rejected: Vec<_> = during.rejected.iter().map(|rejection| rejection.object.kind).collect();
+    assert_eq!(rejected, [Kind::Underlay], "{:?}", during.rejected);
 }
 
 #[test]

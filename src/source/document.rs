@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::messages::{self, MAX_VIOLATIONS, Violation, distance, shortened};
 use super::schema::Schemas;
+use super::template;
 use super::yaml::{self, SyntaxError, YamlNode};
 use crate::kind::{GROUP, Kind, ObjectRef, Reason, Spec, VERSION};
 use crate::printable::printable;
@@ -125,8 +126,8 @@ pub fn read(text: &str, notation: Notation, schemas: &Schemas, left: &mut ReadLi
         Ok(found) => limited(found.iter().flat_map(|node| objects(node, schemas, calls)).collect()),
         Err(error) => {
             *exceeded |= error.message == yaml::TOO_MANY_FOR_FILE;
-            if let Some(line) = template_line(text) {
-                return vec![unreadable(line, "", TEMPLATE.to_owned())];
+            if let Some((line, template)) = template::in_text(text) {
+                return vec![unreadable(line, "", template.message())];
             }
             vec![syntax_error(text, notation, error)]
         }
@@ -157,20 +158,8 @@ pub fn not_read() -> Document {
     unreadable(1, "", "not read: this file has too many documents and values: split it".to_owned())
 }
 
-const TEMPLATE: &str = "has template expressions ({{ … }}) that are not rendered: validate what the template gives, such as that of \
-    `helm template`";
-
 /// The kinds of `OpenPERouter`.
 const OF_OPENPEROUTER: [&str; 6] = ["Underlay", "L2VNI", "L3VNI", "L3VPN", "L3Passthrough", "RawFRRConfig"];
-
-/// The first line with an expression of a template that is not in a comment.
-fn template_line(text: &str) -> Option<u64> {
-    let is_template = |line: &str| {
-        let code = line.split(" #").next().unwrap_or_default();
-        !code.trim_start().starts_with('#') && code.contains("{{") && code.contains("}}")
-    };
-    (1..).zip(text.lines()).find(|(_, line)| is_template(line)).map(|(number, _)| number)
-}
 
 /// Documents with at most [`MAX_VIOLATIONS`] errors and a note: a list may have any number of items. An object without its errors
 /// is still known to be invalid.
@@ -217,7 +206,7 @@ fn objects(node: &YamlNode, schemas: &Schemas, budget: &mut usize) -> Vec<Docume
         return items.iter().flat_map(|item| objects(item, schemas, budget)).collect();
     }
     let line_of = |field| node.get(field).map_or(node.line, |value| value.line);
-    if !ours && Kind::named(kind).is_some() && is_misspelt(group) {
+    if is_meant_for_us(group, kind) {
         let message = format!("{api_version} has no kind {kind}: use {GROUP}/{VERSION}");
         return vec![unreadable(line_of("apiVersion"), "apiVersion", message)];
     }
@@ -242,9 +231,10 @@ fn objects(node: &YamlNode, schemas: &Schemas, budget: &mut usize) -> Vec<Docume
     vec![object(ours, node, schemas, budget)]
 }
 
-/// Whether a group with a kind of ours was meant to be ours: it is none, or nearly the same.
-fn is_misspelt(group: &str) -> bool {
-    group.is_empty() || strsim::levenshtein(group, GROUP) <= GROUP.len() / 4
+/// Whether another group with this kind was meant to be ours: it is none, or nearly the same.
+pub(super) fn is_meant_for_us(group: &str, kind: &str) -> bool {
+    let is_misspelt = || group.is_empty() || strsim::levenshtein(group, GROUP) <= GROUP.len() / 4;
+    group != GROUP && Kind::named(kind).is_some() && is_misspelt()
 }
 
 fn not_an_object(node: &YamlNode) -> Document {
@@ -274,7 +264,9 @@ fn object(kind: Kind, node: &YamlNode, schemas: &Schemas, budget: &mut usize) ->
         Ok(spec) if identified => Ok(spec),
         result => {
             let of_schema = result.err().into_iter().flatten().filter(|violation| !redundant(violation));
-            let mut errors: Vec<_> = metadata.into_iter().chain(of_schema).map(|v| located(v, node)).collect();
+            let of_template = |violation| template::explained(violation, &value);
+            let all = metadata.into_iter().chain(of_schema).map(of_template);
+            let mut errors: Vec<_> = all.map(|violation| located(violation, node)).collect();
             errors.sort();
             Err(errors)
         }
@@ -299,6 +291,7 @@ fn metadata_violations(object: &Value) -> Vec<Violation> {
     match object.pointer("/metadata/name") {
         None | Some(Value::Null) => reject("metadata.name", "is missing: give the object a name".to_owned()),
         Some(Value::String(name)) if is_dns(name, 253, true) => {}
+        Some(value @ (Value::Bool(_) | Value::Number(_))) => reject("metadata.name", not_text(value)),
         Some(name) => reject(
             "metadata.name",
             format!(
@@ -310,6 +303,7 @@ fn metadata_violations(object: &Value) -> Vec<Violation> {
     match object.pointer("/metadata/namespace") {
         None | Some(Value::Null) => {}
         Some(Value::String(name)) if is_dns(name, 63, false) => {}
+        Some(value @ (Value::Bool(_) | Value::Number(_))) => reject("metadata.namespace", not_text(value)),
         Some(name) => reject(
             "metadata.namespace",
             format!(
@@ -319,6 +313,16 @@ fn metadata_violations(object: &Value) -> Vec<Violation> {
         ),
     }
     violations
+}
+
+/// The message of a name that YAML does not read as text.
+fn not_text(value: &Value) -> String {
+    match value {
+        Value::Bool(_) => {
+            format!("{value} is not a string: put it in quotes, as y, yes, on, n, no and off are booleans without")
+        }
+        _ => format!("{} is not a string: put it in quotes", shortened(&value.to_string())),
+    }
 }
 
 fn is_dns(name: &str, max_length: usize, dots: bool) -> bool {
@@ -398,10 +402,36 @@ mod tests {
         "{{- if .Values.red }}\nspec: {}\n{{- end }}\n",
         ": has template expressions ({{ … }}) that are not rendered"
     )]
+    #[case::jinja(
+        "{% if red %}\nspec: {}\n{% endif %}\n",
+        ": has template expressions ({% … %}) that are not rendered"
+    )]
     #[case::none("# {{ x }}\nspec: [\n", ": not YAML: ")]
+    #[case::quoted(
+        "spec: {asn: 1, vni: \"{{ vni }}\"}\n",
+        "spec.vni: has template expressions ({{ … }}) that are not rendered"
+    )]
+    #[case::shell(
+        "spec: {asn: 1, vni: \"${VNI}\"}\n",
+        "spec.vni: has template expressions (${…}) that are not rendered"
+    )]
+    #[case::variable("spec: {asn: $ASN, vni: 1}\n", "spec.asn: has template expressions ($NAME) that are not rendered")]
+    #[case::no_value("spec: {asn: <no value>, vni: 1}\n", "spec.asn: <no value> is what a template gives for")]
     fn a_template_is_named(#[case] text: &str, #[case] words: &str) {
         let found = errors(&read_alone(&format!("{}{text}", header("L3VNI", "a"))));
         assert!(found.len() == 1 && found[0].starts_with(words), "{found:?}");
+    }
+
+    #[rstest]
+    #[case::boolean(
+        "name: a, namespace: n",
+        "metadata.namespace: false is not a string: put it in quotes, as y, yes, on"
+    )]
+    #[case::number("name: 100", "metadata.name: 100 is not a string: put it in quotes")]
+    fn a_name_that_is_no_text_belongs_in_quotes(#[case] metadata: &str, #[case] words: &str) {
+        let text = header("L3VNI", "a").replace("name: a", metadata);
+        let found = errors(&read_alone(&format!("{text}spec: {{asn: 1, vni: 1}}\n")));
+        assert!(found.iter().any(|error| error.starts_with(words)), "{found:?}");
     }
 
     #[rstest]
@@ -419,6 +449,31 @@ mod tests {
     )]
     fn a_kind_that_is_nearly_one_is_named(#[case] kind: &str, #[case] message: &str) {
         assert_eq!(errors(&read_alone(&header(kind, "a"))), [message]);
+    }
+
+    #[rstest]
+    #[case(
+        "L3VNI",
+        "spec: {asn: 1, vni: 1, localcidr: {ipv4: 10.0.0.0/24}, hostSession: {asn: 1}}",
+        "spec.hostSession.asn: is not a field, but one of OpenPERouter: set spec.asn"
+    )]
+    #[case(
+        "L3VNI",
+        "spec: {asn: 1, vni: 1, localcidr: {ipv4: 10.0.0.0/24}, hostSession: {hostasn: 1}}",
+        "spec.hostSession.hostasn: is not a field, but one of OpenPERouter: set spec.hostasn"
+    )]
+    #[case(
+        "L3VNI",
+        "spec: {asn: 1, vni: 1, localcidr: {ipv4: 10.0.0.0/24}, hostSession: {localcidr: {}}}",
+        "spec.hostSession.localcidr: is not a field, but one of OpenPERouter: set spec.localcidr"
+    )]
+    #[case(
+        "Underlay",
+        "spec: {asn: 1, vtepcidr: 100.65.0.0/24, nics: [e], evpn: {vtepcidr: 100.65.0.0/24}, neighbors: [{asn: 2, address: 10.0.0.1}]}",
+        "spec.evpn: is not a field, but one of OpenPERouter: set spec.vtepcidr"
+    )]
+    fn a_field_of_openperouter_in_another_place_is_named(#[case] kind: &str, #[case] spec: &str, #[case] error: &str) {
+        assert_eq!(errors(&read_alone(&format!("{}{spec}\n", header(kind, "a")))), [error]);
     }
 
     #[test]

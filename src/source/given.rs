@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::SourceError;
@@ -30,7 +31,13 @@ impl Given {
             let text = match FileRead::of(path, None) {
                 FileRead::Text(_, text) => Ok(text),
                 FileRead::Failed(error) => Err(error),
-                FileRead::Gone | FileRead::Unchanged => return Err(SourceError::MissingFile { path: path.to_owned() }),
+                FileRead::Gone | FileRead::Unchanged => {
+                    let path = path.to_owned();
+                    return Err(match what_is(&path) {
+                        Some(what) => SourceError::NoFile { path, what },
+                        None => SourceError::MissingFile { path },
+                    });
+                }
             };
             self.files.insert(path.to_owned(), text);
             return Ok(());
@@ -57,22 +64,37 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// The snapshot of these files. Passwords are those of `passwords`, or in files below `secrets`.
+/// What is at a path that is neither a file nor a directory.
+fn what_is(path: &Path) -> Option<&'static str> {
+    let kind = fs::metadata(path).ok()?.file_type();
+    Some(match () {
+        () if kind.is_fifo() => "a FIFO",
+        () if kind.is_char_device() => "a character device",
+        () if kind.is_block_device() => "a block device",
+        () if kind.is_socket() => "a socket",
+        () => "no regular file",
+    })
+}
+
+/// The snapshot of these files. Passwords are those of `passwords`, each with why it cannot be used where that is so, or in files
+/// below `secrets`.
 ///
 /// # Errors
 /// If a schema cannot be used.
 pub fn snapshot(
     given: &Given,
     secrets: &Path,
-    passwords: &BTreeMap<SecretKey, Secret>,
+    passwords: &BTreeMap<SecretKey, Result<Secret, String>>,
     node: &NodeIdentity,
 ) -> Result<Snapshot, SourceError> {
     let directory = Directory { dir: PathBuf::new(), secrets: secrets.to_owned() };
     let mut reader = DirectoryReader::new(directory, node.clone())?;
     let mut snapshot = reader.read_texts(&given.files);
     for (key, secret) in &mut snapshot.secrets {
-        if let Some(password) = passwords.get(key) {
-            *secret = Ok(password.clone());
+        match passwords.get(key) {
+            Some(Err(_)) if secret.is_ok() => {}
+            Some(password) => secret.clone_from(password),
+            None => {}
         }
     }
     Ok(snapshot)
@@ -96,10 +118,13 @@ mod tests {
         let files: Vec<&PathBuf> = given.files.keys().collect();
         assert_eq!(files, [&at("a.yaml"), &at("b.txt")]);
         assert_eq!(given.skipped, [at("README.md"), at("b.txt")]);
-        let error = given.add(&at("none.yaml")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("{} does not exist, or is neither a file nor a directory", at("none.yaml").display())
-        );
+        let error = |given: &mut Given, path: &Path| given.add(path).unwrap_err().to_string();
+        let none = at("none.yaml");
+        assert_eq!(error(&mut given, &none), format!("{} does not exist: name a file or a directory", none.display()));
+        let device = "/dev/null is a character device: name a file, or write to standard input and name `-`";
+        assert_eq!(error(&mut given, Path::new("/dev/null")), device);
+        nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        let fifo = error(&mut given, &at("fifo"));
+        assert!(fifo.contains("fifo is a FIFO: name a file, or write to standard input"), "{fifo}");
     }
 }

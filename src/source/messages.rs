@@ -33,7 +33,10 @@ pub(crate) fn structural(error: &ValidationError<'_>, schema: &Value) -> Vec<Vio
         ValidationErrorKind::AdditionalProperties { unexpected } => unexpected
             .iter()
             .take(MAX_VIOLATIONS + 1)
-            .map(|name| Violation { field: join_path(&field, &shortened(name)), message: unknown_field(name, node) })
+            .map(|name| Violation {
+                field: join_path(&field, &shortened(name)),
+                message: unknown_field(&field, name, node),
+            })
             .collect(),
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
@@ -207,7 +210,8 @@ pub(crate) fn duplicate_item(path: &str, index: usize, first: usize, key: &Value
 }
 
 /// Fields of `OpenPERouter` whose name is not nearly that of the field that has their meaning here.
-const OF_OPENPEROUTER: [(&str, &str); 11] = [
+const OF_OPENPEROUTER: [(&str, &str); 12] = [
+    ("evpn", "set spec.vtepcidr"),
     ("interfaces", "list the names of the NICs in spec.nics"),
     ("tunnelEndpoint", "set spec.vtepcidr"),
     ("hostASN", "set spec.hostasn"),
@@ -227,7 +231,11 @@ const OF_OPENPEROUTER: [(&str, &str); 11] = [
     ),
 ];
 
-fn unknown_field(name: &str, node: &Value) -> String {
+/// Fields of `OpenPERouter` in its host session, which perouter has beside the session.
+const OF_ITS_HOST_SESSION: [(&str, &str); 3] =
+    [("asn", "set spec.asn"), ("hostasn", "set spec.hostasn"), ("localcidr", "set spec.localcidr")];
+
+fn unknown_field(parent: &str, name: &str, node: &Value) -> String {
     let known: Vec<&str> = node
         .get("properties")
         .and_then(Value::as_object)
@@ -236,7 +244,9 @@ fn unknown_field(name: &str, node: &Value) -> String {
         .map(|(name, _)| name.as_str())
         .collect();
     let is_spelling = known.iter().any(|field| field.eq_ignore_ascii_case(name));
-    if let Some((_, remedy)) = OF_OPENPEROUTER.iter().find(|(other, _)| *other == name && !is_spelling) {
+    let of_session = if parent.ends_with(".hostSession") { &OF_ITS_HOST_SESSION[..] } else { &[] };
+    let of_openperouter = of_session.iter().chain(&OF_OPENPEROUTER);
+    if let Some((_, remedy)) = of_openperouter.filter(|_| !is_spelling).find(|(other, _)| *other == name) {
         return format!("{NO_FIELD}, but one of OpenPERouter: {remedy}");
     }
     let nearest = known

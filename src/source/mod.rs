@@ -15,6 +15,7 @@ mod messages;
 pub mod schema;
 pub mod secret;
 pub mod survey;
+mod template;
 mod watch;
 mod write_tracker;
 pub mod yaml;
@@ -39,10 +40,18 @@ pub enum SourceError {
         dir: PathBuf,
     },
     /// A named file does not exist.
-    #[error("{} does not exist, or is neither a file nor a directory", path.display())]
+    #[error("{} does not exist: name a file or a directory", path.display())]
     MissingFile {
         /// The path.
         path: PathBuf,
+    },
+    /// A named file is a device or the like.
+    #[error("{} is {what}: name a file, or write to standard input and name `-`", path.display())]
+    NoFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
     },
     /// The path is not a directory.
     #[error("{} is not a directory: name the directory of the YAML files", dir.display())]

@@ -7,7 +7,8 @@ use std::ops::Range;
 use k8s_openapi::ByteString;
 use serde_json::Value;
 
-use super::secret;
+use super::document::is_meant_for_us;
+use super::secret::{self, PasswordError};
 use super::yaml::{self, YamlNode};
 use crate::kind::{GROUP, SecretKey, VERSION};
 use crate::printable::printable;
@@ -38,6 +39,17 @@ pub struct Warning {
     pub message: String,
 }
 
+/// A Secret, without its passwords.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SurveyedSecret {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its keys.
+    pub keys: Vec<String>,
+}
+
 /// What a file has besides its objects.
 #[derive(Debug, Default)]
 pub struct Survey {
@@ -45,6 +57,10 @@ pub struct Survey {
     pub skipped: Vec<SkippedDocument>,
     /// Passwords of Secrets; of one that cannot be used, why not.
     pub passwords: BTreeMap<SecretKey, Result<Secret, String>>,
+    /// The Secrets.
+    pub secrets: Vec<SurveyedSecret>,
+    /// Objects of perouter, each with the lines before its document.
+    objects: Vec<(u64, YamlNode)>,
     /// Warnings.
     pub warnings: Vec<Warning>,
     /// The specs of objects, each with the line of its session subnets.
@@ -93,6 +109,12 @@ fn may_have_secret(text: &str) -> bool {
 }
 
 impl Survey {
+    /// The line of a field of the object whose name is in line `name`, or of what would have the field.
+    pub fn line_of(&self, name: u64, field: &str) -> Option<u64> {
+        let is_it = |(offset, node): &&(u64, YamlNode)| offset + node.line_of("metadata.name") == name;
+        self.objects.iter().find(is_it).map(|(offset, node)| offset + node.line_of(field))
+    }
+
     fn add(&mut self, node: &YamlNode, offset: u64) {
         let text = |key| node.get(key).and_then(YamlNode::text).unwrap_or_default();
         let (api_version, kind) = (text("apiVersion"), text("kind"));
@@ -104,6 +126,8 @@ impl Survey {
             (_, "", _) | (_, _, "") => {}
             (_, "v1", "Secret") => self.add_secret(&node.to_value()),
             (GROUP, ..) => self.add_object(node, offset),
+            // It is rejected.
+            (group, _, kind) if is_meant_for_us(group, kind) => {}
             (group, ..) => self.skipped.push(SkippedDocument {
                 what: printable(&format!("{api_version} {kind}")).into_owned(),
                 line: offset + node.line,
@@ -119,18 +143,28 @@ impl Survey {
         let plain = object["stringData"].as_object().into_iter().flatten();
         let plain = plain.map(|(key, value)| (key, value.as_str().unwrap_or_default().as_bytes().to_vec()));
         let encoded = object["data"].as_object().into_iter().flatten();
+        let encoded = encoded.map(|(key, value)| (key, serde_json::from_value::<ByteString>(value.clone())));
         let encoded =
-            encoded.filter_map(|(key, value)| Some((key, serde_json::from_value::<ByteString>(value.clone()).ok()?.0)));
-        for (key, bytes) in encoded.chain(plain) {
+            encoded.map(|(key, bytes)| (key, bytes.map(|bytes| bytes.0).map_err(|_| PasswordError::NotBase64)));
+        let mut keys = Vec::new();
+        for (key, bytes) in encoded.chain(plain.map(|(key, bytes)| (key, Ok(bytes)))) {
+            let password = bytes.and_then(|bytes| secret::password(&bytes)).map_err(|error| {
+                let remedy = match error {
+                    PasswordError::NotBase64 => ": encode it, or write it below `stringData` as it is",
+                    _ => "",
+                };
+                printable(&format!("Secret {secret_name}: {key} {error}{remedy}")).into_owned()
+            });
+            keys.push(key.clone());
             let key = SecretKey { namespace: namespace.to_owned(), name: secret_name.to_owned(), key: key.clone() };
-            let password =
-                secret::password(&bytes).map_err(|error| format!("Secret {secret_name}: {} {error}", key.key));
             self.passwords.insert(key, password);
         }
+        self.secrets.push(SurveyedSecret { namespace: namespace.to_owned(), name: secret_name.to_owned(), keys });
     }
 
     fn add_object(&mut self, node: &YamlNode, offset: u64) {
         let value = node.to_value();
+        self.objects.push((offset, node.clone()));
         self.specs.push((offset + node.line_of("spec.localcidr"), value["spec"].clone()));
         let mut warn = |field: &str, message: String| {
             self.warnings.push(Warning { line: offset + node.line_of(field), field: field.to_owned(), message });
@@ -182,6 +216,33 @@ pub fn subnets_with_neighbors(specs: &[(u64, Value)]) -> Vec<(usize, Warning)> {
     specs.iter().enumerate().flat_map(of_spec).collect()
 }
 
+/// Keys of a Secret that a message has, at most.
+const MAX_KEYS: usize = 5;
+
+/// Why none of the Secrets has the password of a key, where one of them may be meant to.
+pub fn why_no_password<'a>(key: &SecretKey, secrets: impl Iterator<Item = &'a SurveyedSecret>) -> Option<String> {
+    let SecretKey { namespace, name, key } = key;
+    let secrets: Vec<&SurveyedSecret> = secrets.filter(|secret| secret.name == *name).collect();
+    let message = if let Some(secret) = secrets.iter().find(|secret| secret.namespace == *namespace) {
+        let keys: Vec<&str> = secret.keys.iter().take(MAX_KEYS).map(String::as_str).collect();
+        let keys = match (keys.as_slice(), secret.keys.len().checked_sub(MAX_KEYS + 1)) {
+            ([], _) => "no keys".to_owned(),
+            ([key], _) => format!("the key {key}"),
+            (_, None) => format!("the keys {}", keys.join(", ")),
+            (_, Some(_)) => format!("the keys {} and others", keys.join(", ")),
+        };
+        format!(
+            "Secret {name} in the input has {keys}, and not `{key}`: write the password into this key, or name another one"
+        )
+    } else {
+        let other = &secrets.first()?.namespace;
+        format!(
+            "Secret {name} in the input is in namespace {other}, and the object in {namespace}: put both into one namespace"
+        )
+    };
+    Some(printable(&message).into_owned())
+}
+
 /// What to say of documents that are skipped, by what they are.
 pub fn skipped_message(what: &str, count: usize, of_openperouter: bool) -> String {
     let documents = if count == 1 { "document" } else { "documents" };
@@ -212,11 +273,52 @@ mod tests {
         assert_eq!(skipped, [(1, "v1 ConfigMap", false), (5, "network.openperouter.io/v1alpha1 L3VNI", true)]);
         let key = |key: &str| SecretKey { namespace: "ns".into(), name: "bgp".into(), key: key.into() };
         assert_eq!(found.passwords[&key("a")].as_ref().unwrap().expose(), "hunter2");
-        assert!(!found.passwords.contains_key(&key("b")) && found.passwords[&key("c")].is_err());
+        assert!(found.passwords[&key("c")].is_err());
+        let error = found.passwords[&key("b")].as_ref().unwrap_err();
+        assert_eq!(error, "Secret bgp: b is not base64: encode it, or write it below `stringData` as it is");
         let warnings: Vec<_> = found.warnings.iter().map(|w| (w.line, w.field.as_str())).collect();
         assert_eq!(warnings, [(16, "metadata.namespace"), (20, "spec.fromHost.allowedPrefixes[0]")]);
         assert!(survey("# nothing\n").is_empty && !found.is_empty);
         assert_eq!(found.secret_lines, std::slice::from_ref(&(7..13)), "from its separator to the next one");
+    }
+
+    #[rstest]
+    #[case::another_key(
+        ("ns", "pw", "password"),
+        Some("Secret pw in the input has the keys a, b, and not `password`: write the password into this key, or name another one")
+    )]
+    #[case::no_key(
+        ("ns", "empty", "password"),
+        Some("Secret empty in the input has no keys, and not `password`: write the password into this key, or name another one")
+    )]
+    #[case::another_namespace(
+        ("x", "pw", "a"),
+        Some("Secret pw in the input is in namespace ns, and the object in x: put both into one namespace")
+    )]
+    #[case::none(("ns", "other", "a"), None)]
+    fn a_secret_without_the_password_is_named(#[case] asked: (&str, &str, &str), #[case] expected: Option<&str>) {
+        let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: pw, namespace: ns}\nstringData: {a: x, b: y}\n---\n\
+                    apiVersion: v1\nkind: Secret\nmetadata: {name: empty, namespace: ns}\n";
+        let (namespace, name, key) = asked;
+        let key = SecretKey { namespace: namespace.into(), name: name.into(), key: key.into() };
+        assert_eq!(why_no_password(&key, survey(text).secrets.iter()).as_deref(), expected);
+    }
+
+    #[test]
+    fn a_field_has_its_line_in_the_file() {
+        let object = |name: &str| {
+            format!("apiVersion: {GROUP}/{VERSION}\nkind: L3VNI\nmetadata:\n  name: {name}\nspec:\n  vni: 1\n")
+        };
+        let found = survey(&format!("{}---\n{}", object("a"), object("b")));
+        assert_eq!((found.line_of(4, "spec.vni"), found.line_of(11, "spec.vni")), (Some(6), Some(13)));
+        assert_eq!((found.line_of(11, "spec.vrf"), found.line_of(5, "spec.vni")), (Some(12), None));
+    }
+
+    /// It is rejected, and so not also skipped.
+    #[test]
+    fn a_group_that_is_misspelt_is_not_one_of_others() {
+        let skipped = |group: &str| survey(&format!("apiVersion: {group}/v1alpha1\nkind: L3VNI\n")).skipped.len();
+        assert_eq!((skipped("openpe.openperouter.io"), skipped("example.com")), (0, 1));
     }
 
     #[rstest]

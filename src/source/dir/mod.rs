@@ -136,7 +136,7 @@ impl DirectoryReader {
     pub(crate) fn last_with_error(&self, error: &SourceError) -> Option<Snapshot> {
         let mut snapshot = self.last.clone()?;
         let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        let message = format!("{error}{cause}; its last content stays in force");
+        let message = format!("its last content stays in force, as {error}{cause}");
         snapshot.rejected.insert(0, unreadable(None, message));
         Some(snapshot)
     }
@@ -156,7 +156,10 @@ impl DirectoryReader {
             FileRead::Text(stamp, text) => (stamp.filter(|_| state == WriteState::Settled), text),
             FileRead::Failed(error) => {
                 let at = Location { file: shown, line: 1 };
-                let message = format!("the file cannot be read: {error}; its last content stays in force");
+                let message = format!("the file cannot be read: {error}");
+                let has_objects = before.is_some_and(|before| !before.objects.is_empty());
+                let message =
+                    if has_objects { format!("its last content stays in force, as {message}") } else { message };
                 let before = before.map(|before| (**before).clone()).unwrap_or_default();
                 return Some(Arc::new(FileContent {
                     rejected: vec![unreadable(Some(at), message)],

@@ -199,7 +199,7 @@ async fn the_directory_may_disappear_and_return() {
     assert_eq!(shown(&snapshot), ["red/100"]);
     let dir = running.path("conf");
     let wanted = format!(
-        "document: directory {} does not exist: create it or name another one; its last content stays in force",
+        "document: its last content stays in force, as directory {} does not exist: create it or name another one",
         dir.display()
     );
     assert_eq!(snapshot.rejected[0].to_string(), wanted);

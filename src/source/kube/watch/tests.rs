@@ -248,7 +248,7 @@ async fn an_invalid_object_is_rejected_and_affects_no_other() {
     case.api.apply("l3vnis", "default", "red", json!({ "spec": { "asn": 64514, "vni": 0 } }));
     let snapshot = case.until(|snapshot| snapshot.rejected.len() == 3).await;
     assert_eq!(vnis(&snapshot), [100]);
-    assert!(snapshot.rejected[2].message.ends_with("the last valid version of L3VNI default/red stays in force"));
+    assert!(snapshot.rejected[2].message.contains("; the last valid version of L3VNI default/red stays in force: "));
 }
 
 #[tokio::test]
