@@ -127,7 +127,10 @@ impl FrrQueries {
 
     /// Links of all VRFs.
     pub async fn interfaces(&mut self) -> anyhow::Result<BTreeMap<String, Interface>> {
-        Ok(interface::interfaces(&self.show(Daemon::Zebra, interface::SHOW_INTERFACES).await?)?)
+        let mut links = interface::interfaces(&self.show(Daemon::Zebra, interface::SHOW_INTERFACES).await?)?;
+        // Each namespace of a VRF has links of its own, `lo` at least: by name, those of the underlay count.
+        links.extend(interface::interfaces(&self.show(Daemon::Zebra, interface::SHOW_DEFAULT_INTERFACES).await?)?);
+        Ok(links)
     }
 
     /// Installed routes of the default instance, with their next hops.
