@@ -111,11 +111,10 @@ fn every_command_that_shows_something_has_the_same_options() {
         let formats: Vec<String> =
             formats.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
         assert_eq!(formats, ["table", "wide", "json", "yaml"], "{name}");
-        for option in ["no-headers", "color"] {
-            assert!(command.get_arguments().any(|argument| argument.get_long() == Some(option)), "{name} {option}");
-        }
-        let watches = command.get_arguments().any(|argument| argument.get_short() == Some('w'));
-        assert_eq!(watches, ["status", "check", "sessions"].contains(&name), "{name}");
+        let has = |option: &str| command.get_arguments().any(|argument| argument.get_long() == Some(option));
+        assert!(has("no-headers") && has("color"), "{name}");
+        // A plan is of the objects as they are.
+        assert_eq!(has("watch"), name != "plan", "{name}");
     }
 }
 
@@ -395,7 +394,7 @@ fn colors_are_as_chosen() {
         assert_eq!(output.status.code(), Some(1), "no controller runs, and FRR does not answer: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    assert!(shown(&["--color", "always"]).contains("\u{1b}[32mTrue\u{1b}[0m"));
+    assert!(shown(&["--color", "always"]).contains("\u{1b}[31mFalse\u{1b}[0m"));
     for plain in [&[][..], &["--color", "never"], &["-o", "wide"]] {
         let text = shown(plain);
         assert!(!text.contains('\u{1b}') && !text.contains('\u{2061}'), "{text:?}");
@@ -404,7 +403,9 @@ fn colors_are_as_chosen() {
     assert!(shown(&[]).starts_with("NODE ") && shown(&["--no-headers"]).starts_with("n1 "));
     let json: serde_json::Value = serde_json::from_str(&shown(&["-o", "json"])).unwrap();
     assert_eq!((&json["kind"], &json["observedTime"]), (&"NodeStatus".into(), &"2026-11-28T14:37:54Z".into()));
-    assert_eq!((&json["frrAnswers"], &json["controllerRuns"]), (&false.into(), &false.into()));
+    let states = ["ready", "frrAnswers", "controllerRuns"].map(|field| json[field].as_bool());
+    assert_eq!(states, [Some(false); 3]);
+    assert_eq!(json["conditions"][0]["reason"], "NoUnderlay");
     assert!(shown(&["-o", "yaml"]).contains("apiVersion: openpe.openperouter.github.io/v1alpha1\n"));
 }
 

@@ -25,6 +25,7 @@ mod lab {
     mod broken_fabrics_duplicates;
     mod broken_fabrics_faults;
     mod broken_fabrics_host_faults;
+    mod broken_fabrics_route_faults;
     mod broken_segments;
     mod cleanup;
     mod cni;

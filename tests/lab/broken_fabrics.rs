@@ -12,6 +12,7 @@ use super::alerts::Alerts;
 use super::broken_fabrics_duplicates::duplicate_faults;
 use super::broken_fabrics_faults::{DEFAULT_ROUTE_ALONE, Fault, HOST_A, Step, Trace, VTEPS_AGAIN, fabric_faults};
 use super::broken_fabrics_host_faults::host_faults;
+use super::broken_fabrics_route_faults::evpn_route_faults;
 use super::fixture::{Fixture, RED, SETTLE, Setup, until, until_true};
 use super::kernel_state::{in_router, router_devices, vrf_next_hops};
 use super::router::Router;
@@ -176,7 +177,7 @@ fn deployed(name: &str) -> Option<Fixture> {
 fn each_fault_of_the_fabric_is_found_and_named() {
     let Some(fixture) = deployed("broken-fabric") else { return };
     let alerts = Alerts::found();
-    for fault in fabric_faults().iter().chain(&duplicate_faults()) {
+    for fault in fabric_faults().iter().chain(&evpn_route_faults()).chain(&duplicate_faults()) {
         fixture.assert_found(fault, alerts.as_ref());
     }
 }
@@ -198,7 +199,9 @@ fn the_book_has_what_is_found_of_each_fault() {
         let condition = expected.condition.map(|(name, reason)| format!("{name}: {reason}")).unwrap_or_default();
         format!("| {what} | `{}` | {} | {condition} | {alerts} |", expected.kind, trace_cell(&expected.trace))
     };
-    let rows: Vec<String> = fabric_faults().iter().chain(&duplicate_faults()).chain(&host_faults()).map(row).collect();
+    let all: Vec<Fault> =
+        [fabric_faults(), evpn_route_faults(), duplicate_faults(), host_faults()].into_iter().flatten().collect();
+    let rows: Vec<String> = all.iter().map(row).collect();
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations/faults.md");
     let book = std::fs::read_to_string(&path).unwrap();
     let is_row = |line: &&str| line.starts_with("| ") && line.contains(" | `");
