@@ -12,6 +12,8 @@ use super::node_checks::{count, few};
 use crate::frr::show::family;
 use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
 
+const INSTALL: &str = "have the speaker of the host accept and install the routes of this session (FRR-K8s: toReceive)";
+
 /// Seconds in which routes are advertised on a session that has just been established.
 const SETTLES: u64 = 30;
 
@@ -106,7 +108,7 @@ fn missing_routes(facts: &Facts) -> Vec<Finding> {
         let more = if routes.len() > 1 { format!(" and {} more", routes.len() - 1) } else { String::new() };
         let by = match &first.link {
             Some(link) => format!("reaches it over {link}, not {}", first.wanted),
-            None => "has no route to it".to_owned(),
+            None => "has no route to it, or one that discards packets".to_owned(),
         };
         let object = facts.object_of(Some(&first.vrf));
         let place = Place { prefix: Some(first.prefix), ..Place::session(Some(&first.vrf), peer) };
@@ -123,9 +125,10 @@ fn missing_routes(facts: &Facts) -> Vec<Finding> {
             // A policy by source, which is not looked up, may lead there all the same.
             let severity = if first.link.is_some() { FindingSeverity::Warning } else { FindingSeverity::Error };
             Finding::new(severity, Area::Host, FindingKind::NoReturnRoute, what)
-                .remedied_by(
-                    "have the speaker of the host accept and install the routes of this session (FRR-K8s: toReceive)",
-                )
+                .remedied_by(match &first.link {
+                    Some(link) => format!("remove the route over {link}, or {INSTALL}"),
+                    None => INSTALL.to_owned(),
+                })
                 .of(object, "spec.toHost")
         };
         Some(finding.at(place).shown_by(shown))

@@ -24,7 +24,7 @@ pub(super) fn of_host(address: IpAddr, facts: &TraceFacts) -> Option<TraceStep> 
         TraceStep::new(TracePoint::Host, true, format!("the node sends packets to {address} over {wanted}"))
     } else if links.is_empty() {
         let text = format!(
-            "the node has no route to {address}: have the speaker of the host accept and install the routes of this session \
+            "the node has no route to {address}, or one that discards packets: have the speaker of the host accept and install the routes of this session \
              (FRR-K8s: toReceive)"
         );
         TraceStep::new(TracePoint::Host, false, text)

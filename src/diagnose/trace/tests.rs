@@ -285,7 +285,7 @@ fn routes(hops: &[&str]) -> BTreeMap<IpAddr, Vec<String>> {
     "WARN host: the node sends packets to 192.168.20.2 over eth0, not host-100, unless a rule by source leads there: have the speaker of \
      the host install the routes of this session (FRR-K8s: toReceive)")]
 #[case::host_without_route(|facts: &mut TraceFacts| facts.host_links = Some([].into()),
-    "FAIL host: the node has no route to 192.168.20.2: have the speaker of the host accept and install the routes of this session \
+    "FAIL host: the node has no route to 192.168.20.2, or one that discards packets: have the speaker of the host accept and install the routes of this session \
      (FRR-K8s: toReceive)")]
 #[case::large(|facts: &mut TraceFacts| { facts.links = Some(links(9000, 1500)); facts.underlay = Some(routes(&["192.168.11.2 dev eth1"])); },
     "ok links: packets of 1500 bytes fit: eth1 9000 less 50 for VXLAN, vni100 1500, pe-100 1500")]
@@ -391,8 +391,8 @@ fn a_workload_behind_an_ip_vrf_that_is_not_up_is_reached_in_its_segment_only() {
 #[case::filtered(|facts: &mut TraceFacts| facts.matched.as_mut().unwrap().advertised_to.clear(),
     "WARN the host of this node has no route to 10.110.0.0/24: spec.toHost filters it; allow it there if the host needs one")]
 #[case::not_installed(|facts: &mut TraceFacts| facts.host_links = Some([].into()),
-    "WARN the node has no route to 10.110.0.11: have the speaker of the host accept and install the routes of this session (FRR-K8s: \
-     toReceive)")]
+    "WARN the node has no route to 10.110.0.11, or one that discards packets: have the speaker of the host accept and install the \
+     routes of this session (FRR-K8s: toReceive)")]
 #[case::installed(|facts: &mut TraceFacts| facts.host_links = Some(["host-100".to_owned()].into()),
     "ok the node sends packets to 10.110.0.11 over host-100")]
 #[case::not_read(|_: &mut TraceFacts| (), "none")]
