@@ -17,7 +17,7 @@ use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::frr::show::vni::VniType;
 use crate::kernel::netlink::contents::is_link_local;
 use crate::kernel::segment_ports::{self, SegmentPort};
-use crate::kernel::{host_routes, netns};
+use crate::kernel::{host_routes, netns, unresolved};
 use crate::names::{OwnedName, Role};
 use crate::runtime::Runtime;
 use crate::status::{NodeStatus, publish};
@@ -74,6 +74,7 @@ pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
             Err(error) => warnings.push(format!("duplicate addresses of segments are not checked: {error:#}")),
         }
     }
+    facts.unresolved = unresolved(runtime, &mut warnings).await;
     match segment_ports().await {
         Ok(ports) => facts.segment_ports = ports,
         Err(error) => warnings.push(format!("the bridges of the host are not checked: {error:#}")),
@@ -105,12 +106,22 @@ pub(super) async fn of_sessions(
     let is_down = sessions.iter().any(|session| session.phase != SessionPhase::Established);
     let mut facts = Facts { now: now(), controller, tcp_causes, neighbors, sessions, ..Facts::default() };
     if is_down {
+        facts.unresolved = unresolved(runtime, &mut vec![]).await;
         // zebra may not answer.
         facts.links = frr.interfaces().await.ok();
         facts.underlay = frr.underlay().await.ok().map(|routes| routes.into_keys().collect());
         facts.vnis = frr.vnis().await.unwrap_or_default();
     }
     Ok(facts)
+}
+
+/// The addresses of the underlay that nobody answers for; none where they cannot be read.
+async fn unresolved(runtime: &Runtime, warnings: &mut Vec<String>) -> BTreeMap<IpAddr, String> {
+    let read = async { anyhow::Ok(unresolved::read(netns::open(runtime.router_netns())?).await?) };
+    read.await.unwrap_or_else(|error| {
+        warnings.push(format!("ARP of the underlay is not checked: {error:#}"));
+        BTreeMap::new()
+    })
 }
 
 /// Seconds since the epoch.

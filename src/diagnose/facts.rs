@@ -97,6 +97,8 @@ pub struct Facts {
     pub filtered: Vec<(SessionKey, Filtered)>,
     /// Links of the router by name, those of its VRFs included.
     pub links: Option<BTreeMap<String, Interface>>,
+    /// Addresses of the underlay that nobody answers for, by ARP or Neighbor Discovery, each with the link.
+    pub unresolved: BTreeMap<IpAddr, String>,
     /// Prefixes to which the default instance has an installed route.
     pub underlay: Option<BTreeSet<IpNet>>,
     /// Routes that the filter of a fabric session rejects, each with the peer: to VTEPs, NICs and neighbors of this node.

@@ -123,6 +123,8 @@ finding_kinds! {
     MtuSmall = "mtu-small",
     /// The peer does not answer.
     NoAnswer = "no-answer",
+    /// The peer does not answer ARP or Neighbor Discovery.
+    NotResolved = "not-resolved",
     /// The peer closes the connection without a word: it has no neighbor with our address.
     ConnectionClosed = "connection-closed",
     /// One side expects another AS number.

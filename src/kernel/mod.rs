@@ -60,6 +60,7 @@ pub mod step;
 mod sysctl;
 pub mod tcp;
 mod teardown;
+pub mod unresolved;
 pub mod vrf_device;
 
 pub use self::diff::diff;

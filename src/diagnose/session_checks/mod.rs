@@ -114,7 +114,9 @@ fn evidence(reset: Option<&SessionReset>) -> String {
 
 /// No link leads to a peer that does not answer.
 fn without_link(session: &SessionState, cause: &Cause, facts: &Facts) -> Option<(FindingKind, String)> {
-    use FindingKind::{BfdDown, Establishing, HoldTimeExpired, LinkDown, NicWithoutAddress, NoAnswer, NoRouteToPeer};
+    use FindingKind::{
+        BfdDown, Establishing, HoldTimeExpired, LinkDown, NicWithoutAddress, NoAnswer, NoRouteToPeer, NotResolved,
+    };
     let is_likely = [NoAnswer, NoRouteToPeer, Establishing, HoldTimeExpired, LinkDown, BfdDown].contains(&cause.kind);
     let peer: IpAddr = session.peer.parse().ok().filter(|_| is_likely)?;
     if let Some(vrf) = &session.vrf {
@@ -126,7 +128,12 @@ fn without_link(session: &SessionState, cause: &Cause, facts: &Facts) -> Option<
     if let Some(text) = link_checks::nic_down(peer, facts) {
         return Some((LinkDown, text));
     }
-    without_address(session, peer, facts).filter(|_| cause.kind != LinkDown).map(|text| (NicWithoutAddress, text))
+    if let Some(text) = without_address(session, peer, facts).filter(|_| cause.kind != LinkDown) {
+        return Some((NicWithoutAddress, text));
+    }
+    let link = facts.unresolved.get(&peer)?;
+    let protocol = if peer.is_ipv4() { "ARP" } else { "Neighbor Discovery" };
+    Some((NotResolved, format!("{peer} does not answer {protocol} on {link}")))
 }
 
 /// The NICs have no address in the subnet of a neighbor.
@@ -183,6 +190,10 @@ fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, Stri
         K::LinkDown | K::NicWithoutAddress if is_host => text(link_checks::repair(facts.controller), String::new()),
         K::NicWithoutAddress => text(
             "give the NIC an address in the subnet of the neighbor before perouter takes it, or correct the address of the neighbor",
+            of_neighbor("address"),
+        ),
+        K::NotResolved => text(
+            "check the address of the neighbor and that the peer has it, the VLAN of the switch port, and the cable",
             of_neighbor("address"),
         ),
         K::NoAnswer | K::ConnectionClosed | K::NeighborRemoved => {

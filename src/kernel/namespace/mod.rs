@@ -170,6 +170,11 @@ impl Namespace {
         self.socket().await?.links_to(address).await
     }
 
+    /// The addresses that the kernel asks for in vain, each with the ifindex of its link.
+    pub async fn unresolved(&self) -> Result<BTreeMap<IpAddr, u32>, NetlinkError> {
+        self.socket().await?.unresolved().await
+    }
+
     /// The ifindex of the link with this name, which must exist.
     pub async fn index_of(&self, name: &str) -> Result<u32, OpError> {
         match self.find(name).await? {

@@ -1,11 +1,14 @@
 //! The entries of remote VTEPs: neighbors, and those of the FDBs of VXLAN devices. In: a socket of a namespace. Out: what a routing
-//! daemon has installed there, and the same without its mark.
+//! daemon has installed there, and the same without its mark; and the addresses that nobody answers for.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
-use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
 use netlink_packet_route::route::RouteProtocol;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -24,7 +27,30 @@ pub(super) fn mac_of(message: &NeighbourMessage) -> Option<MacAddr> {
     })
 }
 
+/// The IP address of an entry.
+pub(super) fn address_of(message: &NeighbourMessage) -> Option<IpAddr> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(IpAddr::V4(*address)),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
+        _ => None,
+    })
+}
+
 impl Socket<Route> {
+    /// The addresses that the kernel asks for in vain, each with the ifindex of its link.
+    pub async fn unresolved(&mut self) -> Result<BTreeMap<IpAddr, u32>, NetlinkError> {
+        let mut found = BTreeMap::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let take = |entries: &mut Vec<(IpAddr, u32)>, message| {
+                if let RouteNetlinkMessage::NewNeighbour(message) = message {
+                    entries.extend(unresolved(&message));
+                }
+            };
+            found.extend(self.dump(request::get_neighbors(family), take).await?);
+        }
+        Ok(found)
+    }
+
     /// The entries that zebra has installed.
     pub async fn entries_of_zebra(&mut self) -> Result<Vec<NeighbourMessage>, NetlinkError> {
         let mut entries = Vec::new();
@@ -40,6 +66,12 @@ impl Socket<Route> {
         }
         Ok(entries)
     }
+}
+
+/// An address that the kernel asks for in vain, with the ifindex of the link (`NUD_INCOMPLETE`, `NUD_FAILED`).
+fn unresolved(entry: &NeighbourMessage) -> Option<(IpAddr, u32)> {
+    let is_unresolved = matches!(entry.header.state, NeighbourState::Incomplete | NeighbourState::Failed);
+    Some((address_of(entry)?, entry.header.ifindex)).filter(|_| is_unresolved)
 }
 
 fn is_of_zebra(entry: &NeighbourMessage) -> bool {
@@ -83,6 +115,21 @@ pub fn without_segments(
 mod tests {
     use super::*;
     use crate::names::LINK_GROUP;
+
+    #[test]
+    fn an_address_that_nobody_answers_for_is_unresolved() {
+        let entry = |state| {
+            let mut entry = NeighbourMessage::default();
+            (entry.header.state, entry.header.ifindex) = (state, 7);
+            entry.attributes = vec![NeighbourAttribute::Destination(NeighbourAddress::Inet([192, 168, 11, 9].into()))];
+            entry
+        };
+        let address = IpAddr::from([192, 168, 11, 9]);
+        for state in [NeighbourState::Failed, NeighbourState::Incomplete] {
+            assert_eq!(unresolved(&entry(state)), Some((address, 7)));
+        }
+        assert_eq!(unresolved(&entry(NeighbourState::Stale)), None);
+    }
 
     #[test]
     fn neighbors_and_fdb_entries_of_segments_are_not_kept() {

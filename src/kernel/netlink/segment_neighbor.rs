@@ -11,7 +11,7 @@ use netlink_packet_route::route::RouteProtocol;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::error::NetlinkError;
-use super::neighbor::mac_of;
+use super::neighbor::{address_of, mac_of};
 use super::request::Request;
 use super::socket::{Route, Socket};
 use crate::kernel::neighbors::{Entry, EntryStanding, NeighborChange};
@@ -38,7 +38,7 @@ pub fn report(message: &RouteNetlinkMessage) -> Option<(u32, NeighborReport)> {
             Some((message.header.ifindex, NeighborReport::Entry(entry_of(message)?)))
         }
         RouteNetlinkMessage::DelNeighbour(message) if message.header.family != AddressFamily::Bridge => {
-            Some((message.header.ifindex, NeighborReport::Removed(address(message)?)))
+            Some((message.header.ifindex, NeighborReport::Removed(address_of(message)?)))
         }
         _ => None,
     }
@@ -67,15 +67,7 @@ fn entry_of(message: &NeighbourMessage) -> Option<Entry> {
         Failed => EntryStanding::Failed { managed },
         _ => EntryStanding::Other,
     };
-    Some(Entry { address: address(message)?, mac: mac_of(message), standing })
-}
-
-fn address(message: &NeighbourMessage) -> Option<IpAddr> {
-    message.attributes.iter().find_map(|attribute| match attribute {
-        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(IpAddr::V4(*address)),
-        NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
-        _ => None,
-    })
+    Some(Entry { address: address_of(message)?, mac: mac_of(message), standing })
 }
 
 /// The requests for a change of an entry of the bridge with this ifindex, to be sent in this order.
