@@ -394,7 +394,7 @@ fn colors_are_as_chosen() {
         assert_eq!(output.status.code(), Some(1), "no controller runs, and FRR does not answer: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    assert!(shown(&["--color", "always"]).contains("\u{1b}[31mFalse\u{1b}[0m"));
+    assert!(shown(&["--color", "always"]).contains("\u{1b}[31mUnknown\u{1b}[0m"));
     for plain in [&[][..], &["--color", "never"], &["-o", "wide"]] {
         let text = shown(plain);
         assert!(!text.contains('\u{1b}') && !text.contains('\u{2061}'), "{text:?}");
@@ -404,7 +404,7 @@ fn colors_are_as_chosen() {
     let json: serde_json::Value = serde_json::from_str(&shown(&["-o", "json"])).unwrap();
     assert_eq!((&json["kind"], &json["observedTime"]), (&"NodeStatus".into(), &"2026-11-28T14:37:54Z".into()));
     let states = ["ready", "frrAnswers", "controllerRuns"].map(|field| json[field].as_bool());
-    assert_eq!(states, [Some(false); 3]);
+    assert_eq!(states, [None, Some(false), Some(false)]);
     assert_eq!(json["conditions"][0]["reason"], "NoUnderlay");
     assert!(shown(&["-o", "yaml"]).contains("apiVersion: openpe.openperouter.github.io/v1alpha1\n"));
 }

@@ -152,13 +152,7 @@ async fn of_bgpd(frr: &mut FrrQueries, facts: &mut Facts) -> anyhow::Result<()> 
         facts.sessions.push(session);
     }
     let routes = frr.all_type5().await?;
-    let paths = || routes.iter().flat_map(|route| &route.paths);
-    let received: BTreeSet<u32> = paths().filter_map(|path| path.vni).collect();
-    let targets: BTreeSet<&str> = paths().flat_map(|path| &path.route_targets).map(|target| assigned(target)).collect();
-    for (vrf, (vni, state)) in frr.l3vnis().await? {
-        if !received.contains(&vni.get()) && !state.import.iter().any(|target| targets.contains(assigned(target))) {
-            continue;
-        }
+    for vrf in frr.l3vnis().await?.into_keys() {
         let imported: &mut BTreeSet<(IpNet, IpAddr)> = facts.imported.entry(vrf.clone()).or_default();
         for family in [Family::Ipv4, Family::Ipv6] {
             for (prefix, paths) in frr.paths(&vrf, family).await? {
@@ -169,11 +163,6 @@ async fn of_bgpd(frr: &mut FrrQueries, facts: &mut Facts) -> anyhow::Result<()> 
     }
     facts.type5 = Some(routes);
     Ok(())
-}
-
-/// The number of a route target after its administrator, which an import may leave open.
-fn assigned(target: &str) -> &str {
-    target.rsplit_once(':').map_or(target, |(_, number)| number)
 }
 
 /// The host ends of segments.
@@ -254,7 +243,8 @@ async fn advertised(
         return Ok(None);
     };
     let (vrf, as_path, wanted) = (vrf.clone(), best.as_path.clone(), OwnedName::Vni(Role::HostVeth, vni).to_string());
-    Ok(Some(HostRoute { vrf, peer: peer.clone(), prefix, as_path, link: None, wanted }))
+    let is_segment = best.origin == Origin::Router;
+    Ok(Some(HostRoute { vrf, peer: peer.clone(), prefix, as_path, link: None, wanted, is_segment }))
 }
 
 /// An address of a prefix.

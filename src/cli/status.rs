@@ -52,8 +52,8 @@ pub struct StatusArgs {
 struct ShownStatus {
     #[serde(serialize_with = "with_times", flatten)]
     status: NodeStatus,
-    /// Whether the router works, as in `RouterNodeStatus`.
-    ready: bool,
+    /// Whether the router works, as in `RouterNodeStatus`; `None` where nobody observes it.
+    ready: Option<bool>,
     /// The conditions of `RouterNodeStatus`, without their times.
     conditions: Vec<ShownCondition>,
     /// Sessions and VNIs are those that FRR has now, not those that the controller has read.
@@ -121,8 +121,8 @@ async fn read(args: &StatusArgs) -> anyhow::Result<Shown> {
     let conditions = ShownCondition::all(&status);
     let is_true =
         |found: &ShownCondition| found.condition == ConditionType::Ready && found.status == ConditionStatus::True;
-    let ready = frr_answers && conditions.iter().any(is_true);
-    let has_problem = !ready || is_rejected || !controller_runs;
+    let ready = (frr_answers && controller_runs).then(|| conditions.iter().any(is_true));
+    let has_problem = ready != Some(true) || is_rejected;
     let shown = ShownStatus { status, ready, conditions, frr_answers, controller_runs };
     let text = args.show.render("NodeStatus", &shown, |look| text(&shown, look))?;
     Ok(Shown { text, status: ExitStatus::of_problem(has_problem) })
@@ -151,12 +151,16 @@ fn text(shown: &ShownStatus, look: Look) -> String {
             or_none(status.router_id.map(|ip| ip.to_string())),
             status.vrf_mode.to_string(),
             status.frr_version.clone(),
-            Tone::of(shown.ready).mark(if shown.ready { "True" } else { "False" }),
+            Tone::of(shown.ready == Some(true)).mark(match shown.ready {
+                Some(true) => "True",
+                Some(false) => "False",
+                None => "Unknown",
+            }),
             age.clone(),
         ]],
     );
-    let not_ready = shown.conditions.iter().find(|found| found.condition == ConditionType::Ready && !shown.ready);
-    let not_ready = not_ready.filter(|found| found.status != ConditionStatus::True);
+    let is_ready_condition = |found: &&ShownCondition| found.condition == ConditionType::Ready;
+    let not_ready = shown.conditions.iter().find(is_ready_condition).filter(|_| shown.ready == Some(false));
     out.extend(not_ready.map(|found| format!("  not ready: {}: {}\n", found.reason.as_str(), found.message)));
     if !shown.controller_runs {
         out.extend(["  no controller runs on this node: what it has observed is ", &age, " old\n"]);

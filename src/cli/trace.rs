@@ -15,16 +15,16 @@ use super::frr_client::{FrrQueries, unknown_vrf};
 use super::options::RuntimeOptions;
 use super::show::{Items, ShowOptions, Shown, WatchOptions};
 use super::trace_text::{isolated, texts};
+use crate::diagnose::fabric_route_checks::may_import;
 use crate::diagnose::facts::Facts;
 use crate::diagnose::trace::{
-    DirectedTrace, TraceFacts, TracePoint, TraceQuery, TraceStep, TracedSession, Workload, follow_directed,
+    DirectedTrace, TraceFacts, TracePoint, TraceQuery, TraceSource, TraceStep, TracedSession, Workload, follow_directed,
 };
-use crate::diagnose::{Finding, check, session_checks};
-use crate::frr::show::family::EVPN;
+use crate::diagnose::{Finding, check};
 use crate::frr::show::interface::Interface;
 use crate::frr::show::mac::WorkloadPlace;
 use crate::frr::show::neighbor::SessionReset;
-use crate::frr::show::route::Origin;
+use crate::frr::show::route::{Match, Origin};
 use crate::frr::show::session::SessionState;
 use crate::frr::show::type5::Type5Route;
 use crate::frr::show::vni::{VniState, VniType};
@@ -140,7 +140,7 @@ struct TraceReader {
     /// What the causes of the sessions need, and whether a controller works.
     of_sessions: Facts,
     /// All Type-5 routes, once they are needed.
-    type5: Vec<Type5Route>,
+    type5: Option<Vec<Type5Route>>,
     /// Read when a VRF has no route for an address.
     all: Option<AllFacts>,
 }
@@ -160,32 +160,45 @@ impl TraceReader {
         let has_segments = vnis.values().any(|state| state.vni_type == VniType::L2);
         let segment_ports = if has_segments { segment_ports().await } else { vec![] };
         let of_sessions = facts::of_sessions(runtime, &mut frr, &sessions).await?;
-        let (runtime, type5) = (runtime.clone(), vec![]);
+        let (runtime, type5) = (runtime.clone(), None);
         Ok(Self { runtime, query, frr, sessions, of_sessions, links, underlay, vnis, segment_ports, type5, all: None })
     }
 
     /// The path to the address, and that of the replies.
     async fn both(&mut self, vrf: &VrfName, vni: (Vni, &VniState)) -> anyhow::Result<Vec<DirectedTrace>> {
-        let from = match self.query.from {
-            Some(from) => self.workload(from, vrf).await?,
-            None => None,
+        let source = match self.query.from {
+            Some(from) => self.source(from, vrf).await?,
+            None => TraceSource::Unknown,
         };
-        let is_here = |workload: Workload| matches!(workload.neighbor.place, WorkloadPlace::Local(_));
-        let there = self.path(vrf, vni, self.query.to, from.is_some_and(is_here)).await?;
-        let from_workload = there.trace.origin == Some(Origin::Segment);
+        let there = self.path(vrf, vni, self.query.to, source).await?;
+        let of_replies = self.source(self.query.to, vrf).await?;
         let back = match self.query.from {
             Some(from) => Some((from, false)),
             None => self.example(vrf, &there).await?.map(|address| (address, true)),
         };
         let is_example_missing = self.query.from.is_none() && back.is_none();
         let mut found = vec![there];
-        if is_example_missing && !self.has_fabric_route(vrf).await? {
+        if is_example_missing && found[0].complete && !self.has_fabric_route(vrf).await? {
             found[0].trace.steps.push(without_fabric_route(vrf));
         }
         if let Some((address, example)) = back {
-            found.push(DirectedTrace { example, ..self.path(vrf, vni, address, from_workload).await? });
+            found.push(DirectedTrace { example, ..self.path(vrf, vni, address, of_replies).await? });
         }
         Ok(found)
+    }
+
+    /// What an address of this node is, as the source of packets.
+    async fn source(&mut self, address: IpAddr, vrf: &VrfName) -> anyhow::Result<TraceSource> {
+        if let Some(workload) = self.workload(address, vrf).await? {
+            let is_here = matches!(workload.neighbor.place, WorkloadPlace::Local(_));
+            return Ok(if is_here { TraceSource::Workload(workload.vni) } else { TraceSource::Unknown });
+        }
+        // The address of the host in its session, or of a service of it.
+        let matched = self.frr.matched(vrf, address).await?;
+        let is_single = |found: &Match| found.prefix.prefix_len() == found.prefix.max_prefix_len();
+        let of_host = matched.filter(is_single).into_iter().flat_map(|found| found.paths);
+        let is_host = of_host.into_iter().any(|path| path.best && matches!(path.origin, Origin::Host | Origin::Router));
+        Ok(if is_host { TraceSource::Host } else { TraceSource::Unknown })
     }
 
     async fn path(
@@ -193,9 +206,9 @@ impl TraceReader {
         vrf: &VrfName,
         (vni, state): (Vni, &VniState),
         to: IpAddr,
-        from_workload: bool,
+        from: TraceSource,
     ) -> anyhow::Result<DirectedTrace> {
-        let facts = TraceFacts { from_workload, ..self.facts(vrf, (vni, state), to).await? };
+        let facts = TraceFacts { from, ..self.facts(vrf, (vni, state), to).await? };
         Ok(follow_directed(to, &facts))
     }
 
@@ -228,7 +241,7 @@ impl TraceReader {
     ) -> anyhow::Result<TraceFacts> {
         let of = |vrf: Option<&VrfName>| -> Vec<TracedSession> {
             let of_vrf = self.sessions.iter().filter(|(state, _)| state.vrf.as_ref() == vrf);
-            of_vrf.map(|found| session(found, &self.of_sessions)).collect()
+            of_vrf.map(|(state, reset)| TracedSession::new(state, reset.as_ref(), &self.of_sessions)).collect()
         };
         let (hosts, fabric) = (of(Some(vrf)), of(None));
         let matched = self.frr.matched(vrf, address).await?;
@@ -272,10 +285,10 @@ impl TraceReader {
             gateways,
             segment_ports: self.segment_ports.clone(),
             in_underlay: self.covering(address).map(|(prefix, _)| *prefix).filter(|prefix| prefix.prefix_len() > 0),
-            from_workload: false,
+            from: TraceSource::Unknown,
             links: Some(self.links.clone()),
             default_routed: vteps.iter().filter(|vtep| self.is_default_routed(**vtep)).copied().collect(),
-            sent_vnis: if of_fabric { self.sent_vnis(prefix).await? } else { BTreeMap::new() },
+            sent_vnis: if of_fabric { self.sent_vnis(prefix, &state.import).await? } else { BTreeMap::new() },
             underlay: of_fabric.then(|| vteps.into_iter().map(|vtep| (vtep, self.to_vtep(vtep))).collect()),
             host_links: if of_fabric || is_local { facts::host_links(address, vni).await } else { None },
         })
@@ -334,13 +347,19 @@ impl TraceReader {
         self.covering(vtep).is_some_and(|(prefix, _)| prefix.prefix_len() == 0)
     }
 
-    /// The VNIs with which each VTEP advertises a prefix.
-    async fn sent_vnis(&mut self, prefix: Option<IpNet>) -> anyhow::Result<BTreeMap<IpAddr, BTreeSet<u32>>> {
-        if self.type5.is_empty() {
-            self.type5 = self.frr.all_type5().await?;
-        }
+    /// The VNIs with which each VTEP advertises a prefix, of routes that a VRF with these route targets may import.
+    async fn sent_vnis(
+        &mut self,
+        prefix: Option<IpNet>,
+        import: &[String],
+    ) -> anyhow::Result<BTreeMap<IpAddr, BTreeSet<u32>>> {
+        let type5 = match self.type5.take() {
+            Some(type5) => type5,
+            None => self.frr.all_type5().await?,
+        };
         let mut sent: BTreeMap<IpAddr, BTreeSet<u32>> = BTreeMap::new();
-        for path in self.type5.iter().filter(|route| Some(route.prefix) == prefix).flat_map(|route| &route.paths) {
+        let of_prefix = self.type5.insert(type5).iter().filter(|route| Some(route.prefix) == prefix);
+        for path in of_prefix.flat_map(|route| &route.paths).filter(|path| may_import(import, path)) {
             if let Some(vtep) = path.next_hop {
                 sent.entry(vtep).or_default().extend(path.vni);
             }
@@ -365,23 +384,6 @@ async fn segment_ports() -> Vec<SegmentPort> {
         tracing::warn!("the bridges of the host are not read: {error:#}");
         vec![]
     })
-}
-
-fn session((state, reset): &(SessionState, Option<SessionReset>), facts: &Facts) -> TracedSession {
-    TracedSession {
-        peer: state.peer.clone(),
-        hostname: reset.as_ref().and_then(|reset| reset.hostname.clone()),
-        families: state.families(),
-        remote_as: state.remote_as,
-        evpn: state
-            .vrf
-            .is_none()
-            .then(|| reset.as_ref().and_then(|reset| reset.families.get(EVPN)).is_some_and(|f| f.is_done())),
-        is_from_vtep: facts.is_from_vtep(state),
-        as_override: reset.as_ref().is_some_and(|reset| reset.as_override),
-        state: state.phase.clone(),
-        cause: session_checks::cause_with_remedy(state, facts),
-    }
 }
 
 fn without_fabric_route(vrf: &VrfName) -> TraceStep {

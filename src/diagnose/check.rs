@@ -71,7 +71,7 @@ pub fn of_tables(facts: &Facts) -> Vec<Finding> {
 pub fn of_address(address: IpAddr, vrf: &VrfName, facts: &Facts) -> Vec<Finding> {
     let covering: Vec<Type5Route> =
         facts.type5.iter().flatten().filter(|route| route.prefix.contains(&address)).cloned().collect();
-    let unknown = fabric_route_checks::of_unknown_vni(&covering, facts);
+    let unknown = fabric_route_checks::of_unknown_vni(&covering, vrf, facts);
     let mut of_vrf = Facts { type5: Some(covering), ..facts.clone() };
     of_vrf.vnis.retain(|_, state| state.vrf == vrf.as_str());
     let mut found = evpn_checks::findings(&of_vrf);

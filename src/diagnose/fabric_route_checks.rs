@@ -9,10 +9,15 @@ use ipnet::IpNet;
 use super::evpn_checks::received;
 use super::facts::Facts;
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
+use super::link_checks::is_on_nic;
 use super::node_checks::{count, few};
+use crate::frr::show::session::SessionState;
 use crate::frr::show::type5::{Type5Path, Type5Route};
 use crate::frr::show::vni::VniType;
 use crate::types::{Vni, VrfName};
+
+/// Seconds in which the routes of the fabric are received on a session that has just been established.
+const SETTLES: u64 = 30;
 
 /// All of them.
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
@@ -29,26 +34,20 @@ fn vrfs(facts: &Facts) -> Vec<(Vni, VrfName)> {
     l3vnis.filter_map(|(vni, state)| Some((*vni, state.vrf.parse().ok()?))).collect()
 }
 
-/// No route of the fabric is received, or none for a VRF while there are some for VNIs that this node does not have.
+/// No route of the fabric is received, or none for a VRF while there are some for VNIs that this node does not have. Both are normal for
+/// the first node of a fabric or of a VRF.
 fn without_routes(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
     let (vrfs, received) = (vrfs(facts), received(routes, facts));
-    let peers: Vec<&str> = facts.fabric_sessions().filter(|s| facts.carries_evpn(s)).map(|s| s.peer.as_str()).collect();
+    let has_settled = |session: &&SessionState| {
+        facts.carries_evpn(session) && session.since.is_none_or(|since| facts.now.saturating_sub(since) >= SETTLES)
+    };
+    let peers: Vec<&str> = facts.fabric_sessions().filter(has_settled).map(|session| session.peer.as_str()).collect();
     if vrfs.is_empty() || peers.is_empty() {
         return vec![];
     }
-    let warning = |what: String| Finding::new(FindingSeverity::Warning, Area::Evpn, FindingKind::NoFabricRoutes, what);
     if received.is_empty() {
-        let peers = peers.join(", ");
-        let none = warning(format!("no Type-5 route of the fabric is received from {peers}"))
-            .shown_by(format!(
-                "{} in the EVPN table, all of this node",
-                count(routes.len(), "Type-5 route is", "Type-5 routes are")
-            ))
-            .remedied_by(format!(
-                "check the outbound filters of {peers} in L2VPN EVPN, and that other nodes or leaves advertise routes"
-            ))
-            .of(facts.object_of(None), "spec.neighbors");
-        return vec![none];
+        let has_import = facts.imported.values().any(|imported| !imported.is_empty());
+        return if has_import { vec![] } else { vec![nothing_received(routes, &peers, facts)] };
     }
     let unknown = unknown_vnis(&received, facts);
     let is_without = |(vni, vrf): &(Vni, VrfName)| {
@@ -58,15 +57,28 @@ fn without_routes(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
     let finding = |(vni, vrf): (Vni, VrfName)| {
         let import = facts.vnis.get(&vni).map(|state| state.import.join(" ")).unwrap_or_default();
         let object = facts.object_of(Some(&vrf)).cloned();
-        warning(format!(
+        let what = format!(
             "VRF {vrf} has no route of the fabric: none has VNI {vni} or a route target that it imports, {import}"
-        ))
-        .at(Place { vrf: Some(vrf), vni: Some(vni), ..Place::default() })
-        .shown_by(format!("received, and of no VRF of this node: {}", few(unknown.iter().cloned())))
-        .remedied_by("set the VNI that the other nodes and leaves have, or import a route target that they export")
-        .of(object.as_ref(), "spec.vni")
+        );
+        Finding::new(FindingSeverity::Info, Area::Evpn, FindingKind::NoFabricRoutes, what)
+            .at(Place { vrf: Some(vrf), vni: Some(vni), ..Place::default() })
+            .shown_by(format!("received, and of no VRF of this node: {}", few(unknown.iter().cloned())))
+            .remedied_by("if another node or leaf has the VRF: set the VNI that it has there")
+            .of(object.as_ref(), "spec.vni")
     };
     if unknown.is_empty() { vec![] } else { vrfs.into_iter().filter(is_without).map(finding).collect() }
+}
+
+fn nothing_received(routes: &[Type5Route], peers: &[&str], facts: &Facts) -> Finding {
+    let peers = peers.join(", ");
+    let what = format!("no EVPN route of the fabric is received from {peers}");
+    let count = count(routes.len(), "Type-5 route is", "Type-5 routes are");
+    Finding::new(FindingSeverity::Warning, Area::Evpn, FindingKind::NoFabricRoutes, what)
+        .shown_by(format!("{count} in the EVPN table, all of this node"))
+        .remedied_by(format!(
+            "check the outbound filters of {peers} in L2VPN EVPN, unless no other node or leaf advertises routes yet"
+        ))
+        .of(facts.object_of(None), "spec.neighbors")
 }
 
 /// VNIs that no VRF of this node has, each with a route target.
@@ -82,9 +94,14 @@ fn targets(path: &Type5Path) -> String {
     if path.route_targets.is_empty() { "none".to_owned() } else { path.route_targets.join(" ") }
 }
 
-/// Why routes that cover an address are in no VRF: this node does not have their VNI.
-pub(super) fn of_unknown_vni(covering: &[Type5Route], facts: &Facts) -> Option<Finding> {
-    let received = received(covering, facts);
+/// Why routes that cover an address are not in a VRF without any route of the fabric: this node does not have their VNI. The default
+/// route of somebody else is no reason.
+pub(super) fn of_unknown_vni(covering: &[Type5Route], vrf: &VrfName, facts: &Facts) -> Option<Finding> {
+    if facts.imported.get(vrf).is_some_and(|imported| !imported.is_empty()) {
+        return None;
+    }
+    let mut received = received(covering, facts);
+    received.retain(|(route, ..)| route.prefix.prefix_len() > 0);
     let unknown = unknown_vnis(&received, facts);
     let (route, _, vtep) = received.first().filter(|_| !unknown.is_empty())?;
     let what = format!(
@@ -94,18 +111,28 @@ pub(super) fn of_unknown_vni(covering: &[Type5Route], facts: &Facts) -> Option<F
     );
     let finding = Finding::new(FindingSeverity::Warning, Area::Evpn, FindingKind::NotImported, what)
         .at(Place { vtep: Some(*vtep), ..Place::default() })
-        .remedied_by("set that VNI in the L3VNI, or import the route target in its VRF");
+        .remedied_by(format!("if it is meant to be in VRF {vrf}: set that VNI in its L3VNI"));
     Some(finding)
+}
+
+/// Whether a VRF may import a path: the number of a route target is that of an import. FRR ignores the AS number of derived ones.
+pub fn may_import(import: &[String], path: &Type5Path) -> bool {
+    let number =
+        |target: &str| target.rsplit_once(':').map_or_else(|| target.to_owned(), |(_, number)| number.to_owned());
+    path.route_targets.iter().any(|target| import.iter().any(|import| number(import) == number(target)))
 }
 
 /// Imported routes of another VNI: FRR sends with the VNI of the importing VRF (frr#14259).
 fn other_vni(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
-    let mut vnis: BTreeMap<(IpNet, IpAddr), BTreeSet<u32>> = BTreeMap::new();
-    for (route, path, vtep) in received(routes, facts) {
-        vnis.entry((route.prefix, vtep)).or_default().extend(path.vni);
-    }
+    let received = received(routes, facts);
     let mut wrong: BTreeMap<(Vni, VrfName, IpAddr, BTreeSet<u32>), BTreeSet<IpNet>> = BTreeMap::new();
     for (vni, vrf) in vrfs(facts) {
+        let import = facts.vnis.get(&vni).map(|state| state.import.as_slice()).unwrap_or_default();
+        // A MAC/IP route of the same address is of its own VNI.
+        let mut vnis: BTreeMap<(IpNet, IpAddr), BTreeSet<u32>> = BTreeMap::new();
+        for (route, path, vtep) in received.iter().filter(|(_, path, _)| may_import(import, path)) {
+            vnis.entry((route.prefix, *vtep)).or_default().extend(path.vni);
+        }
         for (prefix, vtep) in facts.imported.get(&vrf).into_iter().flatten() {
             let Some(sent) = vnis.get(&(*prefix, *vtep)).filter(|sent| is_other(sent, vni)) else { continue };
             wrong.entry((vni, vrf.clone(), *vtep, sent.clone())).or_default().insert(*prefix);
@@ -139,11 +166,10 @@ pub(super) fn forwards_with(vni: Vni, sent: &BTreeSet<u32>) -> String {
 
 /// A leaf that sets its own address as the next hop of routes of others: no VXLAN packet to it reaches their VTEP.
 fn changed_next_hops(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
-    let peers: BTreeSet<IpAddr> = facts
-        .fabric_sessions()
-        .filter(|session| !facts.is_from_vtep(session))
-        .filter_map(|session| session.peer.parse().ok())
-        .collect();
+    // The address of a loopback may be the VTEP of a leaf that advertises routes of others itself.
+    let on_nic = |peer: &IpAddr| facts.links.as_ref().is_some_and(|links| is_on_nic(*peer, links));
+    let peers: BTreeSet<IpAddr> =
+        facts.fabric_sessions().filter_map(|session| session.peer.parse().ok()).filter(on_nic).collect();
     let mut changed: BTreeMap<IpAddr, BTreeSet<IpNet>> = BTreeMap::new();
     for (route, path, vtep) in received(routes, facts) {
         if peers.contains(&vtep) && is_of_another(&path.as_path) {
@@ -163,18 +189,19 @@ fn changed_next_hops(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
     changed.into_iter().map(finding).collect()
 }
 
-/// Whether another router than the peer has originated a path.
+/// Whether another router than the peer has originated a path: there are several AS numbers in it.
 pub(super) fn is_of_another(as_path: &str) -> bool {
-    let asns: BTreeSet<&str> = as_path.split_whitespace().collect();
-    asns.len() > 1
+    let asns = as_path.split(|c: char| !c.is_ascii_digit()).filter(|asn| !asn.is_empty());
+    asns.collect::<BTreeSet<&str>>().len() > 1
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::frr::show::family::EVPN;
+    use crate::frr::show::interface::Interface;
     use crate::frr::show::neighbor::{Negotiation, SessionReset};
-    use crate::frr::show::session::{SessionPhase, SessionState};
+    use crate::frr::show::session::SessionPhase;
     use crate::frr::show::vni::VniState;
     use rstest::rstest;
 
@@ -216,12 +243,14 @@ mod tests {
         };
         let both = Negotiation { advertised: true, received: true };
         let reset = SessionReset { families: [(EVPN.to_owned(), both)].into(), ..SessionReset::default() };
+        let nic = Interface { addresses: vec!["192.168.11.3/24".parse().unwrap()], ..Interface::default() };
         let imported = [("192.168.20.0/24".parse().unwrap(), "100.64.0.1".parse().unwrap())].into();
         Facts {
             vteps: ["100.65.0.1".parse().unwrap()].into(),
             vnis: [(100.try_into().unwrap(), vni)].into(),
             neighbors: [(session.key(), reset)].into(),
             sessions: vec![session],
+            links: Some([("eth1".to_owned(), nic)].into()),
             type5: Some(vec![
                 route("172.30.0.10/32", "100.65.0.1", 100, "64514:100"),
                 route("192.168.20.0/24", "100.64.0.1", 100, "64520:100"),
@@ -239,12 +268,12 @@ mod tests {
 
     #[rstest]
     #[case::nothing(|facts: &mut Facts| { facts.type5.as_mut().unwrap().pop(); facts.imported.clear(); },
-        "warning no-fabric-routes : no Type-5 route of the fabric is received from 192.168.11.2 [1 Type-5 route is in the EVPN table, all \
+        "warning no-fabric-routes : no EVPN route of the fabric is received from 192.168.11.2 [1 Type-5 route is in the EVPN table, all \
          of this node]")]
     #[case::other_vni_of_the_fabric(|facts: &mut Facts| { of_leaf(facts).vni = Some(101); facts.imported.clear(); },
-        "warning no-fabric-routes VRF red, VNI 100: VRF red has no route of the fabric: none has VNI 100 or a route target that it imports, \
+        "info no-fabric-routes VRF red, VNI 100: VRF red has no route of the fabric: none has VNI 100 or a route target that it imports, \
          64514:100 [received, and of no VRF of this node: VNI 101 with the route target 64520:100]")]
-    #[case::imported_with_another_vni(|facts: &mut Facts| of_leaf(facts).vni = Some(200),
+    #[case::imported_with_another_vni(|facts: &mut Facts| { let path = of_leaf(facts); (path.vni, path.route_targets) = (Some(200), vec!["64520:100".into()]); },
         "warning vni-mismatch VRF red, VNI 100, VTEP 100.64.0.1: VRF red imports 192.168.20.0/24 of VTEP 100.64.0.1: it has VNI 200, and \
          FRR sends with VNI 100 of the VRF (frr#14259), so that no packet arrives []")]
     #[case::next_hop_of_the_leaf(|facts: &mut Facts| { of_leaf(facts).next_hop = "192.168.11.2".parse().ok(); facts.imported.clear(); },
@@ -267,6 +296,21 @@ mod tests {
         let path = of_leaf(facts);
         (path.next_hop, path.as_path) = ("192.168.11.2".parse().ok(), "64512".into());
     })]
+    #[case::loopback_of_a_leaf_that_has_routes_of_others(|facts: &mut Facts| {
+        of_leaf(facts).next_hop = "192.168.11.2".parse().ok();
+        facts.imported.clear();
+        facts.links.as_mut().unwrap().get_mut("eth1").unwrap().addresses = vec!["192.0.2.1/24".parse().unwrap()];
+    })]
+    #[case::mac_ip_routes_alone(|facts: &mut Facts| drop(facts.type5.as_mut().unwrap().pop()))]
+    #[case::mac_ip_route_of_the_same_address(|facts: &mut Facts| {
+        let path = of_leaf(facts);
+        (path.vni, path.route_targets) = (Some(200), vec!["64520:200".into()]);
+    })]
+    #[case::session_of_a_moment_ago(|facts: &mut Facts| {
+        facts.type5.as_mut().unwrap().pop();
+        facts.imported.clear();
+        (facts.now, facts.sessions[0].since) = (100, Some(90));
+    })]
     #[case::no_evpn(|facts: &mut Facts| { facts.type5.as_mut().unwrap().pop(); facts.neighbors.clear(); })]
     #[case::not_read(|facts: &mut Facts| facts.type5 = None)]
     fn what_is_normal_is_no_finding(#[case] change: Change) {
@@ -277,12 +321,16 @@ mod tests {
 
     #[test]
     fn a_covering_route_of_an_unknown_vni_is_a_reason() {
-        let covering = [route("192.168.20.0/24", "100.64.0.1", 101, "64520:101")];
-        let found = of_unknown_vni(&covering, &good()).unwrap();
+        let (covering, red) = ([route("192.168.20.0/24", "100.64.0.1", 101, "64520:101")], "red".parse().unwrap());
+        assert_eq!(of_unknown_vni(&covering, &red, &good()), None, "the VRF has routes of the fabric");
+        let facts = Facts { imported: [].into(), ..good() };
+        let found = of_unknown_vni(&covering, &red, &facts).unwrap();
         assert_eq!(
             found.what,
             "VTEP 100.64.0.1 advertises 192.168.20.0/24 with VNI 101 with the route target 64520:101, and no VRF of this node has that VNI"
         );
-        assert_eq!(of_unknown_vni(&good().type5.unwrap(), &good()), None);
+        assert_eq!(of_unknown_vni(&facts.type5.clone().unwrap(), &red, &facts), None);
+        let default_route = [route("0.0.0.0/0", "100.64.0.1", 101, "64520:101")];
+        assert_eq!(of_unknown_vni(&default_route, &red, &facts), None, "of somebody else");
     }
 }

@@ -139,6 +139,8 @@ pub struct HostRoute {
     pub link: Option<String>,
     /// The link of the host that leads to the VRF.
     pub wanted: String,
+    /// It is the subnet of an L2 segment.
+    pub is_segment: bool,
 }
 
 impl Facts {

@@ -331,10 +331,14 @@ impl Finding {
     }
 
     /// The node does less than its objects say. Some warnings may be as the network is meant to be: a NIC with 1500 bytes, a route with
-    /// another target, a policy by source that leads to the VRF.
+    /// another target, a port of a workload that is off, a policy by source that leads to the VRF.
     pub fn degrades(&self) -> bool {
-        use FindingKind::{DuplicateAddress, MtuSmall, NoReturnRoute, NotImported, PortMtu};
-        let may_be_meant = matches!(self.kind, DuplicateAddress | MtuSmall | NoReturnRoute | NotImported | PortMtu);
+        use FindingKind::{
+            DuplicateAddress, MtuSmall, NoFabricRoutes, NoReturnRoute, NotImported, PortDown, PortMtu, VniMismatch,
+        };
+        let meant =
+            [DuplicateAddress, MtuSmall, NoFabricRoutes, NoReturnRoute, NotImported, PortDown, PortMtu, VniMismatch];
+        let may_be_meant = meant.contains(&self.kind);
         match self.severity {
             FindingSeverity::Error => true,
             FindingSeverity::Warning => !may_be_meant,

@@ -65,8 +65,11 @@ fn nothing_advertised(facts: &Facts) -> Vec<Finding> {
         let is_new = session.since.is_some_and(|since| facts.now.saturating_sub(since) < SETTLES);
         let prefixes = facts.imported.get(vrf).filter(|_| !is_new)?;
         let is_carried = |family: &str, prefix: &IpNet| {
-            let counts = session.prefixes.get(family).filter(|counts| counts.sent == 0);
-            counts.is_some() && prefix.addr().is_ipv4() == (family == family::IPV4)
+            let is_negotiated = facts.neighbors.get(&session.key()).and_then(|reset| reset.families.get(family));
+            let is_empty = session.prefixes.get(family).is_some_and(|counts| counts.sent == 0);
+            is_empty
+                && is_negotiated.is_some_and(|sides| sides.is_done())
+                && prefix.addr().is_ipv4() == (family == family::IPV4)
         };
         let families = [family::IPV4, family::IPV6];
         let family =
@@ -74,7 +77,7 @@ fn nothing_advertised(facts: &Facts) -> Vec<Finding> {
         let of_family: BTreeSet<String> =
             prefixes.iter().filter(|(prefix, _)| is_carried(family, prefix)).map(|(net, _)| net.to_string()).collect();
         let what = format!(
-            "no {} route is advertised to {}: spec.toHost filters all of VRF {vrf}, so that replies of the node find none",
+            "no {} route is advertised to {}: spec.toHost filters all of VRF {vrf}, so that the node has no route for replies",
             family::name(family),
             session.peer
         );
@@ -122,13 +125,11 @@ fn missing_routes(facts: &Facts) -> Vec<Finding> {
                 .of(object, "spec.toHost.asOverride")
         } else {
             let what = format!("replies of the node to {}{more} do not enter VRF {}", first.prefix, first.vrf);
-            // A policy by source, which is not looked up, may lead there all the same.
-            let severity = if first.link.is_some() { FindingSeverity::Warning } else { FindingSeverity::Error };
+            // A policy by source, which is not looked up, may lead there all the same; workloads reach the fabric without the host.
+            let is_lost = first.link.is_none() && !routes.iter().all(|route| route.is_segment);
+            let severity = if is_lost { FindingSeverity::Error } else { FindingSeverity::Warning };
             Finding::new(severity, Area::Host, FindingKind::NoReturnRoute, what)
-                .remedied_by(match &first.link {
-                    Some(link) => format!("remove the route over {link}, or {INSTALL}"),
-                    None => INSTALL.to_owned(),
-                })
+                .remedied_by(INSTALL)
                 .of(object, "spec.toHost")
         };
         Some(finding.at(place).shown_by(shown))
@@ -149,6 +150,7 @@ fn loops(facts: &Facts, route: &HostRoute) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frr::show::neighbor::{Negotiation, SessionReset};
     use crate::frr::show::session::Prefixes;
     use rstest::rstest;
 
@@ -174,6 +176,7 @@ mod tests {
             as_path: as_path.into(),
             link: link.map(str::to_owned),
             wanted: "host-100".into(),
+            is_segment: false,
         }
     }
 
@@ -204,6 +207,9 @@ mod tests {
         let mut facts = facts(route("64512", Some("host-100")));
         facts.now = 100;
         facts.sessions[0].since = since;
+        let both = Negotiation { advertised: true, received: true };
+        let reset = SessionReset { families: [(family::IPV4.to_owned(), both)].into(), ..SessionReset::default() };
+        facts.neighbors = [(facts.sessions[0].key(), reset)].into();
         facts.sessions[0].prefixes = [(family::IPV4.to_owned(), Prefixes { received: 1, sent })].into();
         let imported =
             ["192.168.20.0/24", "2001:db8::/64"].map(|net| (net.parse().unwrap(), "100.64.0.1".parse().unwrap()));
@@ -211,10 +217,18 @@ mod tests {
         let found = return_routes(&facts);
         assert_eq!(found.len(), expected, "{found:#?}");
         for finding in found {
-            let what = "no IPv4 unicast route is advertised to 192.169.10.2: spec.toHost filters all of VRF red, so that replies of the \
-                        node find none";
+            let what = "no IPv4 unicast route is advertised to 192.169.10.2: spec.toHost filters all of VRF red, so that the \
+                        node has no route for replies";
             assert_eq!((finding.what.as_str(), finding.evidence.as_str()), (what, "in VRF red: 192.168.20.0/24"));
         }
+    }
+
+    #[rstest]
+    #[case::of_the_fabric(false, FindingSeverity::Error)]
+    #[case::of_a_segment(true, FindingSeverity::Warning)]
+    fn a_host_without_a_route_to_a_segment_is_a_warning(#[case] is_segment: bool, #[case] expected: FindingSeverity) {
+        let found = return_routes(&facts(HostRoute { is_segment, ..route("64512", None) }));
+        assert_eq!(found.iter().map(|finding| finding.severity).collect::<Vec<_>>(), [expected]);
     }
 
     #[test]

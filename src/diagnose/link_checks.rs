@@ -29,9 +29,10 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
 /// The source of all VXLAN packets is no address of this node any more.
 fn without_vtep(facts: &Facts) -> Option<Finding> {
     let lo = facts.links.as_ref()?.get(LOOPBACK)?;
-    let vtep = facts.vteps.iter().find(|vtep| lo.addresses.iter().all(|net| net.addr() != **vtep))?;
+    let is_missing = |vtep: &&IpAddr| !lo.is_admin_up || lo.addresses.iter().all(|net| net.addr() != **vtep);
+    let vtep = facts.vteps.iter().find(is_missing)?;
     let what = format!("{LOOPBACK} of the router does not have VTEP {vtep}: nothing is received from the fabric");
-    let missing = Finding::new(link_severity(facts), Area::Links, FindingKind::LinkDown, what)
+    let missing = Finding::new(severity(facts), Area::Links, FindingKind::LinkDown, what)
         .at(Place { vtep: Some(*vtep), link: Some(LOOPBACK.to_owned()), ..Place::default() })
         .shown_by(format!("zebra: show interface {LOOPBACK}"))
         .remedied_by(repair(facts.controller))
@@ -40,7 +41,7 @@ fn without_vtep(facts: &Facts) -> Option<Finding> {
 }
 
 /// A controller that runs repairs a link at once.
-fn link_severity(facts: &Facts) -> FindingSeverity {
+pub(super) fn severity(facts: &Facts) -> FindingSeverity {
     match facts.controller {
         ControllerState::Running => FindingSeverity::Warning,
         ControllerState::Stopped | ControllerState::Stale(_) => FindingSeverity::Error,
@@ -56,15 +57,25 @@ pub(super) struct DownLink {
     pub what: String,
     /// The command that shows it.
     pub evidence: String,
+    /// What does not work without it.
+    pub part: LinkPart,
+}
+
+/// What depends on a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LinkPart {
+    /// All VNIs of a VRF, and its host sessions.
+    Vrf,
+    /// The VNI in FRR.
+    Vni,
+    /// The host session, or the port of a segment.
+    Veth,
 }
 
 impl DownLink {
-    fn new(name: &str, why: &str, shown: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            what: format!("{name} {why}"),
-            evidence: format!("zebra: show interface {shown}"),
-        }
+    fn new(name: &str, shown: &str, part: LinkPart) -> Self {
+        let (what, evidence) = (format!("{name} is set down"), format!("zebra: show interface {shown}"));
+        Self { name: name.to_owned(), what, evidence, part }
     }
 }
 
@@ -76,19 +87,25 @@ pub(super) fn down(vni: Vni, state: &VniState, facts: &Facts) -> Vec<DownLink> {
 /// Those of a VNI of a VRF among these links.
 pub(super) fn down_links(vni: Vni, vrf: &str, links: &BTreeMap<String, Interface>) -> Vec<DownLink> {
     let link = |role| OwnedName::Vni(role, vni).to_string();
-    let set_down = |name: String| {
+    let set_down = |(name, part): (String, LinkPart)| {
         let is_down = links.get(&name).is_some_and(|link| !link.is_admin_up);
-        is_down.then(|| DownLink::new(&name, "is set down", &name))
+        is_down.then(|| DownLink::new(&name, &name, part))
     };
     // Of a segment zebra has no VRF while its bridge is down.
-    let device = links.get(vrf).filter(|link| link.is_vrf_device()).map(|_| vrf.to_owned());
-    let own = [Role::Vxlan, Role::Bridge, Role::PeVeth].map(link);
+    let device = links.get(vrf).filter(|link| link.is_vrf_device()).map(|_| (vrf.to_owned(), LinkPart::Vrf));
+    let parts = [(Role::Vxlan, LinkPart::Vni), (Role::Bridge, LinkPart::Vni), (Role::PeVeth, LinkPart::Veth)];
+    let own = parts.map(|(role, part)| (link(role), part));
     let mut found: Vec<DownLink> = device.into_iter().chain(own).filter_map(set_down).collect();
     let veth = link(Role::PeVeth);
     if links.get(&veth).is_some_and(|pe| pe.is_admin_up && !pe.has_carrier) {
-        found.push(DownLink::new(&link(Role::HostVeth), "is set down", &veth));
+        found.push(DownLink::new(&link(Role::HostVeth), &veth, LinkPart::Veth));
     }
     found
+}
+
+/// Whether a VNI is down in FRR since a link of it is.
+pub(super) fn takes_vni_down(vni: Vni, state: &VniState, facts: &Facts) -> bool {
+    down(vni, state, facts).iter().any(|link| link.part != LinkPart::Veth)
 }
 
 /// How the links of a VNI are repaired.
@@ -106,8 +123,10 @@ fn of_vni(vni: Vni, state: &VniState, facts: &Facts) -> Vec<Finding> {
         VniType::L3 => vrf.as_ref().and_then(|vrf| facts.object_of(Some(vrf))),
         VniType::L2 => facts.object_with(vni),
     };
-    let severity = link_severity(facts);
-    let finding = |DownLink { name, what, evidence }: DownLink| {
+    let severity = severity(facts);
+    // The VRF device is a finding of the VRF's own VNI.
+    let is_of_it = |link: &DownLink| link.part != LinkPart::Vrf || state.vni_type == VniType::L3;
+    let finding = |DownLink { name, what, evidence, .. }: DownLink| {
         Finding::new(
             severity,
             Area::Links,
@@ -119,7 +138,7 @@ fn of_vni(vni: Vni, state: &VniState, facts: &Facts) -> Vec<Finding> {
         .remedied_by(repair(facts.controller))
         .of(object, "")
     };
-    down(vni, state, facts).into_iter().map(finding).collect()
+    down(vni, state, facts).into_iter().filter(is_of_it).map(finding).collect()
 }
 
 /// Why the link of a session does not lead to its peer.
@@ -134,13 +153,20 @@ pub(super) enum SessionLink {
 /// The link of a host session, where it does not lead to the peer.
 pub(super) fn of_host_session(vrf: &VrfName, peer: IpAddr, facts: &Facts) -> Option<SessionLink> {
     let (links, vni) = (facts.links.as_ref()?, facts.vni_of(vrf)?);
-    if let Some(down) = down(vni, facts.vnis.get(&vni)?, facts).pop() {
+    let down = down(vni, facts.vnis.get(&vni)?, facts);
+    if let Some(down) = down.into_iter().rfind(|link| link.part != LinkPart::Vni) {
         return Some(SessionLink::Down(down.what));
     }
     let name = OwnedName::Vni(Role::PeVeth, vni).to_string();
     let Some(link) = links.get(&name) else { return Some(SessionLink::Down(format!("there is no link {name}"))) };
     let is_there = link.addresses.iter().any(|net| net.contains(&peer));
     (!is_there).then(|| SessionLink::WithoutAddress(format!("{name} has no address in the subnet of {peer}")))
+}
+
+/// Whether an address is in the subnet of a NIC.
+pub(super) fn is_on_nic(address: IpAddr, links: &BTreeMap<String, Interface>) -> bool {
+    let nics = links.iter().filter(|(name, link)| link.is_nic(name));
+    nics.flat_map(|(_, link)| &link.addresses).any(|net| net.contains(&address))
 }
 
 /// The NIC in the subnet of a peer, where it is down, with the reason.
@@ -287,16 +313,29 @@ mod tests {
     }
 
     #[test]
-    fn a_vrf_device_that_is_down_takes_all_its_vnis_with_it() {
+    fn a_vrf_device_that_is_down_is_one_finding_and_takes_all_its_vnis_down() {
         let mut facts = good();
         edit(&mut facts, "red", set_down);
         let found: Vec<String> = findings(&facts).iter().map(|finding| finding.what.clone()).collect();
-        assert_eq!(found, [100, 110].map(|vni| format!("red is set down: VNI {vni} forwards nothing over it")));
+        assert_eq!(found, ["red is set down: VNI 100 forwards nothing over it"]);
+        assert!(facts.vnis.iter().all(|(vni, state)| takes_vni_down(*vni, state, &facts)));
+    }
+
+    #[rstest]
+    #[case("vni100", true)]
+    #[case("br-pe-100", true)]
+    #[case("pe-100", false)]
+    fn a_veth_does_not_take_its_vni_down(#[case] name: &str, #[case] expected: bool) {
+        let mut facts = good();
+        edit(&mut facts, name, set_down);
+        let (vni, state) = facts.vnis.iter().next().unwrap();
+        assert_eq!(takes_vni_down(*vni, state, &facts), expected);
     }
 
     #[rstest]
     #[case::well(|_: &mut Facts| (), None)]
     #[case::down(|facts: &mut Facts| edit(facts, "pe-100", set_down), Some(SessionLink::Down("pe-100 is set down".into())))]
+    #[case::of_the_vni(|facts: &mut Facts| edit(facts, "vni100", set_down), None)]
     #[case::host_end(|facts: &mut Facts| edit(facts, "pe-100", |pe| pe.has_carrier = false), Some(SessionLink::Down("host-100 is set down".into())))]
     #[case::missing(|facts: &mut Facts| drop(facts.links.as_mut().unwrap().remove("pe-100")), Some(SessionLink::Down("there is no link pe-100".into())))]
     #[case::without_address(|facts: &mut Facts| edit(facts, "pe-100", |pe| pe.addresses.clear()),

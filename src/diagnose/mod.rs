@@ -5,7 +5,7 @@ pub mod cause;
 pub mod check;
 pub mod cluster_checks;
 mod evpn_checks;
-mod fabric_route_checks;
+pub mod fabric_route_checks;
 pub mod facts;
 pub mod filtered;
 pub mod finding;

@@ -30,7 +30,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     }
     // A link that is down is a finding itself.
     let is_down =
-        |(vni, state): &(&Vni, &VniState)| !state.is_ready() && link_checks::down(**vni, state, facts).is_empty();
+        |(vni, state): &(&Vni, &VniState)| !state.is_ready() && !link_checks::takes_vni_down(**vni, state, facts);
     found.extend(facts.vnis.iter().filter(is_down).map(|(vni, state)| vni_down(*vni, state, facts)));
     found
 }

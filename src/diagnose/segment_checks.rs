@@ -16,6 +16,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
         found.extend(bridge_down(port, facts));
         found.extend(port_mtu(port, facts));
         found.extend(ports_down(port, facts));
+        found.extend(detached(port, facts));
     }
     found.extend(facts.duplicates.iter().map(|(vni, duplicates)| duplicate_address(*vni, duplicates, facts)));
     found
@@ -36,30 +37,34 @@ fn bridge_down(port: &SegmentPort, facts: &Facts) -> Option<Finding> {
     })
 }
 
-/// Ports of workloads that somebody has set down, and the host end of the segment that is no port any more.
-fn ports_down(port: &SegmentPort, facts: &Facts) -> Vec<Finding> {
+/// Ports of workloads that somebody has set down.
+fn ports_down(port: &SegmentPort, facts: &Facts) -> Option<Finding> {
     let SegmentPort { vni, bridge, down, .. } = port;
-    let finding = |what: String| {
-        Finding::new(FindingSeverity::Warning, Area::Links, FindingKind::PortDown, what)
-            .at(place(port))
-            .of(facts.object_with(*vni), "spec.hostMaster")
-    };
-    let mut found = Vec::new();
-    if !down.is_empty() {
+    (!down.is_empty()).then(|| {
         let ports = count(down.len(), "port of", "ports of");
         let what = format!("{ports} {bridge} in L2VNI {vni} {} down", if down.len() == 1 { "is" } else { "are" });
         let named = few(down.iter().cloned());
-        let remedy = format!("set it up on the host, `ip link set PORT up`, or delete it with its workload: {named}");
-        found.push(finding(what).shown_by(format!("ports that are set down: {named}")).remedied_by(remedy));
-    }
-    if !port.is_attached {
+        Finding::new(FindingSeverity::Warning, Area::Links, FindingKind::PortDown, what)
+            .at(place(port))
+            .shown_by(format!("ports that are set down: {named}"))
+            .remedied_by("set it up on the host, `ip link set PORT up`, or delete it with its workload")
+            .of(facts.object_with(*vni), "spec.hostMaster")
+    })
+}
+
+/// The host end of the segment is no port of its bridge any more.
+fn detached(port: &SegmentPort, facts: &Facts) -> Option<Finding> {
+    let SegmentPort { vni, bridge, is_attached, .. } = port;
+    (!is_attached).then(|| {
         let host = OwnedName::Vni(Role::HostVeth, *vni);
         let what =
             format!("{host} is no port of bridge {bridge}: the workloads of L2VNI {vni} reach nothing beyond it");
-        let shown = format!("ip link show {host}");
-        found.push(finding(what).shown_by(shown).remedied_by(link_checks::repair(facts.controller)));
-    }
-    found
+        Finding::new(link_checks::severity(facts), Area::Links, FindingKind::LinkDown, what)
+            .at(Place { vni: Some(*vni), link: Some(host.to_string()), ..Place::default() })
+            .shown_by(format!("ip link show {host}"))
+            .remedied_by(link_checks::repair(facts.controller))
+            .of(facts.object_with(*vni), "spec.hostMaster")
+    })
 }
 
 /// A bridge drops what is larger than the MTU of the port over which it would leave.
@@ -139,7 +144,7 @@ mod tests {
             shown(&facts),
             [
                 "warning port-down VNI 110, link br0: 2 ports of br0 in L2VNI 110 are down [ports that are set down: a, b]",
-                "warning port-down VNI 110, link br0: host-110 is no port of bridge br0: the workloads of L2VNI 110 reach nothing \
+                "warning link-down VNI 110, link host-110: host-110 is no port of bridge br0: the workloads of L2VNI 110 reach nothing \
                  beyond it [ip link show host-110]"
             ]
         );

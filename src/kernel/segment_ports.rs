@@ -68,7 +68,8 @@ fn of_links(links: &BTreeMap<u32, Arc<ObservedLink>>) -> Vec<SegmentPort> {
         let larger =
             others().filter(|other| other.mtu > link.mtu).map(|other| (other.name.clone(), other.mtu)).collect();
         let down = others().filter(|other| !other.up).map(|other| other.name.clone()).collect();
-        let (is_attached, is_bridge_up) = (link.master.is_some(), bridge.up);
+        let is_wanted = wanted.as_ref().is_none_or(|name| bridge.name == name.as_str());
+        let (is_attached, is_bridge_up) = (link.master.is_some() && is_wanted, bridge.up);
         Some(SegmentPort {
             vni: *vni,
             mtu: link.mtu,

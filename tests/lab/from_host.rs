@@ -91,7 +91,7 @@ fn allowed_prefixes_and_max_prefixes_apply_to_an_internal_host_session() {
     let routes = router.perouter(&["routes", "red", "--from", "host"]);
     assert_prints(&routes, &["203.0.113.0/24", "filtered by spec.fromHost"]);
     let trace = router.perouter(&["trace", "203.0.113.9", "--vrf", "red"]);
-    assert_prints(&trace, &["ok    host    192.169.10.2 advertises 203.0.113.0/24, which spec.fromHost filters"]);
+    assert_prints(&trace, &["WARN  host    192.169.10.2 advertises 203.0.113.0/24, which spec.fromHost filters"]);
 
     // One more than the limit of four: 172.30.0.10, 172.30.0.16, 198.51.100.0/28 and the default route are present.
     let blue = fixture.router().established(&[Some("blue")]);

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use perouter::diagnose::facts::Facts;
 use perouter::diagnose::filtered::{FilterReason, Filtered};
 use perouter::diagnose::listed_route::{FilteredFrom, ListedRoute};
-use perouter::diagnose::trace::{DirectedTrace, TraceFacts, TraceQuery, TracedSession, follow_directed};
+use perouter::diagnose::trace::{DirectedTrace, TraceFacts, TraceQuery, TraceSource, TracedSession, follow_directed};
 use perouter::frr::show::interface::Interface;
 use perouter::frr::show::neighbor::{Negotiation, SessionReset};
 use perouter::frr::show::route::{Match, Origin, Path, Type5};
@@ -347,7 +347,7 @@ fn trace_facts(fault: Fault, to_service: bool) -> TraceFacts {
         gateways: BTreeMap::new(),
         segment_ports: vec![],
         in_underlay: None,
-        from_workload: false,
+        from: TraceSource::Unknown,
         links: facts.links,
         underlay: Some([("100.64.0.1".parse().unwrap(), vec!["192.168.11.2 dev toswitch".into()])].into()),
         default_routed: BTreeSet::new(),

@@ -40,11 +40,16 @@ export const shotsIn = (folder) => async (page, name) => {
 /** Screenshots that were not taken. */
 export const missing = () => [...KEPT].filter((name) => !taken.has(name));
 
-/** What names the fault is seen on the first screen: nobody has to scroll. */
+/** What names the fault is seen on the first screen: nobody has to scroll. The element is found and measured at once: a new read replaces it. */
 export async function seen(page, selector, words) {
-  const found = page.locator(selector).filter({ hasText: words }).first();
-  assert.ok(await found.count(), `no ${selector} with ${words}`);
-  const { y, height } = await found.boundingBox();
+  const boxOf = ({ wanted, source }) => {
+    const found = [...document.querySelectorAll(wanted)].find((element) => new RegExp(source).test(element.innerText));
+    if (!found) return null;
+    const { y, height } = found.getBoundingClientRect();
+    return { y, height };
+  };
+  const handle = await page.waitForFunction(boxOf, { wanted: selector, source: words.source }, { timeout: 10_000 });
+  const { y, height } = await handle.jsonValue();
   const screen = page.viewportSize().height;
   assert.ok(y >= 0 && y + height <= screen, `${selector} with ${words} is at ${y} to ${y + height} of a screen of ${screen}`);
 }

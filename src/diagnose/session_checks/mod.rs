@@ -54,7 +54,9 @@ pub fn cause(session: &SessionState, facts: &Facts) -> Option<String> {
         return tcp_cause(session, facts).map(|tcp| tcp.cause.clone());
     }
     let cause = explain_with_age(session, facts.neighbors.get(&session.key()))?;
-    Some(in_kernel(session, cause, facts).text)
+    let cause = in_kernel(session, cause, facts);
+    let tcp = tcp_cause(session, facts).filter(|_| cause.kind == FindingKind::WrongPassword);
+    Some(tcp.map_or_else(|| cause.text.clone(), |tcp| format!("{}: {}", cause.text, tcp.cause)))
 }
 
 /// Why a session is not established, and what to do; `None` while it is.
@@ -187,11 +189,11 @@ fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, Stri
             "give one of them another router id; two nodes with one index have the same",
             if is_host { String::new() } else { "spec.routeridcidr".to_owned() },
         ),
-        K::LinkDown | K::NicWithoutAddress if is_host => text(link_checks::repair(facts.controller), String::new()),
-        K::NicWithoutAddress => text(
-            "give the NIC an address in the subnet of the neighbor before perouter takes it, or correct the address of the neighbor",
+        K::NoRouteToPeer if source.is_some() => (
+            format!("have the leaf of this node advertise {peer}, or a default route, in its unicast family"),
             of_neighbor("address"),
         ),
+        K::LinkDown | K::NicWithoutAddress | K::NoRouteToPeer => remedy_of_link(session, cause, facts),
         K::NotResolved => text(
             "check the address of the neighbor and that the peer has it, the VLAN of the switch port, and the cable",
             of_neighbor("address"),
@@ -211,22 +213,28 @@ fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, Stri
         K::TooManyPrefixes => {
             text("raise maxPrefixes, or have the host advertise fewer", "spec.fromHost.maxPrefixes".to_owned())
         }
-        K::NoRouteToPeer if source.is_some() => (
-            format!("have the leaf of this node advertise {peer}, or a default route, in its unicast family"),
-            of_neighbor("address"),
-        ),
-        K::LinkDown if cause.text.ends_with(link_checks::NIC_SET_DOWN) => {
-            text(link_checks::repair(facts.controller), "spec.nics".to_owned())
-        }
-        K::LinkDown => text("check cable and switch port", "spec.nics".to_owned()),
-        K::NoRouteToPeer => {
-            text("check the link and its address", if is_host { String::new() } else { "spec.nics".to_owned() })
-        }
         K::BfdDown => text("enable BFD at the peer, or remove it here", of_neighbor("bfd")),
         K::FamilyNotNegotiated => text("activate the address families of this router at the peer", String::new()),
         K::Establishing => (format!("wait; if it stays, see the log of {peer}"), String::new()),
         _ => (format!("see the log of {peer}"), String::new()),
     }
+}
+
+/// Of a session without a link, an address or a route to its peer.
+fn remedy_of_link(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, String) {
+    use FindingKind as K;
+    let (is_host, nics) = (session.vrf.is_some(), "spec.nics".to_owned());
+    let (remedy, field) = match cause.kind {
+        K::LinkDown | K::NicWithoutAddress if is_host => (link_checks::repair(facts.controller), String::new()),
+        K::NicWithoutAddress => (
+            "give the NIC an address in the subnet of the neighbor before perouter takes it, or correct the address of the neighbor",
+            format!("spec.neighbors[{}].address", session.peer),
+        ),
+        K::LinkDown if cause.text.ends_with(link_checks::NIC_SET_DOWN) => (link_checks::repair(facts.controller), nics),
+        K::LinkDown => ("check cable and switch port", nics),
+        _ => ("check the link and its address", if is_host { String::new() } else { nics }),
+    };
+    (remedy.to_owned(), field)
 }
 
 /// Of a peer that has no neighbor with the address of this router, `local`, and its AS number, if that is known. `is_remote`: the session
@@ -291,7 +299,7 @@ fn one_sided_family(
     let is_needed = family == EVPN || !other_carries(session, family, facts);
     (sides.advertised && is_needed).then(|| {
         let severity = match family {
-            EVPN if by_loopbacks(facts) => FindingSeverity::Info,
+            EVPN if by_loopbacks(facts) && !facts.is_from_vtep(session) => FindingSeverity::Info,
             EVPN => severity(session, facts),
             _ => FindingSeverity::Error,
         };
@@ -304,9 +312,9 @@ fn one_sided_family(
     })
 }
 
-/// EVPN is between loopbacks: the sessions with the leaves need not carry it.
+/// EVPN is between loopbacks, also while such a session is down: the sessions with the leaves need not carry it.
 fn by_loopbacks(facts: &Facts) -> bool {
-    facts.fabric_sessions().any(|session| facts.is_from_vtep(session) && facts.carries_evpn(session))
+    facts.fabric_sessions().any(|session| facts.is_from_vtep(session))
 }
 
 fn other_carries(session: &SessionState, family: &str, facts: &Facts) -> bool {

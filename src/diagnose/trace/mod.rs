@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 use super::filtered::Filtered;
 use crate::diagnose::fabric_route_checks::{forwards_with, is_of_another, is_other};
+use crate::diagnose::link_checks::is_on_nic;
 use crate::frr::show::mac::WorkloadPlace;
 use crate::frr::show::route::{Match, Origin, Path, Type5, show_filtered, show_match, show_rib, show_type5};
 use crate::frr::show::type5::SHOW_ALL_TYPE5;
@@ -23,19 +24,21 @@ use crate::types::{Asn, Family, Vni};
 use to_fabric::{not_up, route_words, to_fabric, without_evpn};
 
 pub use step::{TracePoint, TraceStep};
-pub use trace_facts::{TraceFacts, TracedSession, Workload};
+pub use trace_facts::{TraceFacts, TraceSource, TracedSession, Workload};
 pub use traced::{DirectedTrace, PathDirection, Trace, TraceQuery};
 
 /// Follows `address` through a VRF, from where packets come to where they go.
 pub fn follow_directed(address: IpAddr, facts: &TraceFacts) -> DirectedTrace {
     let trace = follow(address, facts);
     let place = facts.workload.as_ref().map(|workload| &workload.neighbor.place);
-    let direction = trace.origin.map(|origin| match (origin, place) {
-        (Origin::Fabric, _) if facts.from_workload => PathDirection::WorkloadToFabric,
+    let is_local = matches!(place, Some(WorkloadPlace::Local(_)));
+    let direction = trace.origin.map(|origin| match (origin, facts.from) {
+        (Origin::Fabric, TraceSource::Workload(_)) => PathDirection::WorkloadToFabric,
         (Origin::Fabric, _) => PathDirection::HostToFabric,
+        (Origin::Host | Origin::Router, TraceSource::Workload(_)) => PathDirection::WithinNode,
         (Origin::Host | Origin::Router, _) => PathDirection::FabricToHost,
-        (Origin::Segment, Some(WorkloadPlace::Local(_))) if facts.from_workload => PathDirection::WithinNode,
-        (Origin::Segment, Some(WorkloadPlace::Local(_))) => PathDirection::FabricToWorkload,
+        (Origin::Segment, TraceSource::Workload(_) | TraceSource::Host) if is_local => PathDirection::WithinNode,
+        (Origin::Segment, _) if is_local => PathDirection::FabricToWorkload,
         (Origin::Segment, _) => PathDirection::WithinSegment,
     });
     DirectedTrace { to: address, direction, example: false, complete: trace.is_complete(), trace }
@@ -49,8 +52,8 @@ pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
         let (prefix, origin) = (Some(address.into()), Some(Origin::Segment));
         return Trace { prefix, origin, steps: segment::from_segment(address, workload, facts), ..empty(facts) };
     }
-    if let Some(step) = of_segment(address, facts) {
-        return step;
+    if let Some(trace) = of_segment(address, facts).or_else(|| bridged(address, facts)) {
+        return trace;
     }
     let of_router = router_address::of_router(address, facts);
     if let Some((prefix, step)) = of_router.filter(|(prefix, _)| !has_better_reason(*prefix, facts)) {
@@ -90,6 +93,15 @@ fn of_segment(address: IpAddr, facts: &TraceFacts) -> Option<Trace> {
         None => (gateway.trunc(), vec![segment::without_workload(address, subnet, facts)]),
     };
     Some(Trace { prefix: Some(prefix), origin: Some(Origin::Segment), steps, ..empty(facts) })
+}
+
+/// A workload of another node in the segment of the workload from which the packets come: they are bridged, whatever routes there are.
+fn bridged(address: IpAddr, facts: &TraceFacts) -> Option<Trace> {
+    let workload = facts.workload.as_ref().filter(|workload| facts.from == TraceSource::Workload(workload.vni))?;
+    let mut gateways = facts.gateways.get(&workload.vni)?.iter();
+    gateways.find(|gateway| gateway.contains(&address))?;
+    let steps = segment::within_segment(address, workload, facts);
+    Some(Trace { prefix: Some(address.into()), origin: Some(Origin::Segment), steps, ..empty(facts) })
 }
 
 /// Whether a more specific route is filtered or not imported.
@@ -188,6 +200,10 @@ fn from_host(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep
         }
         steps.push(in_kernel(found, facts));
     }
+    // From a workload of this node: the fabric has no part in it.
+    if matches!(facts.from, TraceSource::Workload(_)) {
+        return steps;
+    }
     if !facts.state.is_ready() {
         let text = format!("VNI {} is not up in FRR: see `perouter check`", facts.vni);
         let not_up = || step(TracePoint::Type5, false, text).shown_in("zebra", &format!("show evpn vni {}", facts.vni));
@@ -251,7 +267,10 @@ fn from_fabric((address, found): (IpAddr, &Match), best: &[&Path], facts: &Trace
     steps.extend(forwarding::underlay(best, facts));
     let down = not_up(&facts.hosts);
     // Workloads reach each other and the fabric without a host session.
-    if facts.hosts.is_empty() || facts.from_workload || facts.workload.is_some() && !down.is_empty() {
+    if facts.hosts.is_empty()
+        || matches!(facts.from, TraceSource::Workload(_))
+        || facts.workload.is_some() && !down.is_empty()
+    {
         return steps;
     }
     let family = Family::of(&found.prefix);
@@ -272,8 +291,10 @@ fn from_fabric((address, found): (IpAddr, &Match), best: &[&Path], facts: &Trace
 
 /// A leaf that sets its own address as the next hop of a route of another router.
 fn changed_next_hop(best: &[&Path], facts: &TraceFacts) -> Option<TraceStep> {
-    let is_peer =
-        |vtep: &&IpAddr| facts.fabric.iter().any(|session| !session.is_from_vtep && session.peer == vtep.to_string());
+    let links = facts.links.as_ref()?;
+    let is_peer = |vtep: &&IpAddr| {
+        is_on_nic(**vtep, links) && facts.fabric.iter().any(|session| session.peer == vtep.to_string())
+    };
     let of_another = best.iter().filter(|path| is_of_another(&path.as_path));
     let peer = of_another.flat_map(|path| &path.next_hops).find(is_peer)?;
     let text = format!(

@@ -8,8 +8,9 @@ use super::forwarding::{self, link_down};
 use super::router_address::reserved;
 use super::step::{TracePoint, TraceStep};
 use super::to_fabric::{route_words, to_fabric, without_evpn};
-use super::trace_facts::{TraceFacts, TracedSession, Workload};
+use super::trace_facts::{TraceFacts, TraceSource, TracedSession, Workload};
 use crate::diagnose::link_checks::repair;
+use crate::diagnose::node_checks::few;
 use crate::frr::show::mac::{NeighborState, WorkloadPlace};
 use crate::frr::show::route::{show_match, show_type5};
 use crate::frr::show::session::SessionPhase;
@@ -17,9 +18,6 @@ use crate::frr::show::type2::Type2;
 use crate::kind::ipam::is_reserved;
 use crate::names::{OwnedName, Role};
 use crate::types::{Family, Vni};
-
-/// So many ports are named.
-const MOST_NAMED: usize = 8;
 
 /// The first link of a segment that is down: of the router, or the bridge of the host. What is known of its workloads is stale then.
 pub(super) fn segment_down(vni: Vni, facts: &TraceFacts) -> Option<TraceStep> {
@@ -69,9 +67,10 @@ pub(super) fn from_segment(address: IpAddr, workload: &Workload, facts: &TraceFa
     let here = format!("{mac} has {address}, behind this node in L2VNI {vni}");
     let here = TraceStep::new(TracePoint::Segment, true, here).shown_by(in_zebra(vni, address));
     let here = with_ports_down(here, vni, facts);
-    // From one workload of this node to another.
-    if facts.from_workload {
-        return vec![here];
+    match facts.from {
+        TraceSource::Workload(_) => return vec![here],
+        TraceSource::Host => return [here].into_iter().chain(of_host(address, facts)).collect(),
+        TraceSource::Unknown => {}
     }
     let Some(route) = &workload.type2 else {
         let text = format!("none for {address} with {mac}: see `perouter macs {vni}`");
@@ -83,7 +82,7 @@ pub(super) fn from_segment(address: IpAddr, workload: &Workload, facts: &TraceFa
     [here, type2, to_fabric].into_iter().chain(of_host(address, facts)).collect()
 }
 
-/// Whether the host of this node has a route to the segment. What comes from the fabric needs none.
+/// Whether the host of this node has a route to the segment, without which what comes from the fabric arrives all the same.
 fn of_host(address: IpAddr, facts: &TraceFacts) -> Option<TraceStep> {
     let found = facts.matched.as_ref()?;
     let family = Family::of(&found.prefix);
@@ -95,9 +94,16 @@ fn of_host(address: IpAddr, facts: &TraceFacts) -> Option<TraceStep> {
             found.prefix
         );
         let shown = show_match(&facts.vrf, &found.prefix.to_string());
-        return Some(TraceStep::warning(TracePoint::Host, text).shown_in("bgpd", &shown));
+        return Some(for_source(TraceStep::new(TracePoint::Host, false, text).shown_in("bgpd", &shown), facts));
     }
-    forwarding::of_host(address, facts).map(|step| TraceStep { warning: step.warning || !step.ok, ok: true, ..step })
+    forwarding::of_host(address, facts).map(|step| for_source(step, facts))
+}
+
+fn for_source(step: TraceStep, facts: &TraceFacts) -> TraceStep {
+    if facts.from == TraceSource::Host {
+        return step;
+    }
+    TraceStep { warning: step.warning || !step.ok, ok: true, ..step }
 }
 
 /// It may be behind a port that is down: zebra keeps what it knows of a workload until the kernel has asked for it in vain.
@@ -105,9 +111,12 @@ fn with_ports_down(step: TraceStep, vni: Vni, facts: &TraceFacts) -> TraceStep {
     let Some(port) = facts.segment_ports.iter().find(|port| port.vni == vni && !port.down.is_empty()) else {
         return step;
     };
-    let down: Vec<&str> = port.down.iter().map(String::as_str).take(MOST_NAMED).collect();
-    let text =
-        format!("{}, unless it is behind a port of {} that is set down: {}", step.text, port.bridge, down.join(", "));
+    let text = format!(
+        "{}, unless it is behind a port of {} that is set down: {}",
+        step.text,
+        port.bridge,
+        few(port.down.iter().cloned())
+    );
     TraceStep { text, warning: true, ..step }
 }
 

@@ -79,7 +79,7 @@ fn service() -> TraceFacts {
         gateways: BTreeMap::new(),
         segment_ports: vec![],
         in_underlay: None,
-        from_workload: false,
+        from: TraceSource::Unknown,
         links: None,
         underlay: None,
         default_routed: BTreeSet::new(),
@@ -203,7 +203,9 @@ type Change = fn(&mut TraceFacts);
     "ok host: advertised to 192.169.10.3, which rejects it as an AS-path loop, as AS 64517 is its own: normal for a service of another \
      node; if hosts need each other's routes, set spec.toHost.asOverride (eBGP), or allowas-in on the host")]
 #[case::next_hop_of_the_leaf(remote(), |facts: &mut TraceFacts| { let path = &mut facts.matched.as_mut().unwrap().paths[0];
-    (path.as_path, path.next_hops) = ("64512 64520".into(), vec!["192.168.11.2".parse().unwrap()]); },
+    (path.as_path, path.next_hops) = ("64512 64520".into(), vec!["192.168.11.2".parse().unwrap()]);
+    let nic = Interface { addresses: vec!["192.168.11.3/24".parse().unwrap()], ..links(9000, 1500).remove("eth1").unwrap() };
+    facts.links = Some([("eth1".to_owned(), nic)].into()); },
     "FAIL fabric: 192.168.11.2 sets its own address as the next hop of a route of another router: have it keep the next hop in L2VPN \
      EVPN (FRR: `attribute-unchanged next-hop`)")]
 #[case::other_vni(remote(), |facts: &mut TraceFacts| facts.sent_vnis = [("100.64.0.1".parse().unwrap(), [200].into())].into(),
@@ -415,8 +417,10 @@ fn the_route_of_the_host_to_a_workload_is_a_step(#[case] change: Change, #[case]
 #[rstest]
 #[case::service(service(), PathDirection::FabricToHost)]
 #[case::fabric(remote(), PathDirection::HostToFabric)]
-#[case::from_a_workload(TraceFacts { from_workload: true, ..remote() }, PathDirection::WorkloadToFabric)]
-#[case::between_workloads(TraceFacts { from_workload: true, workload: Some(workload()), ..service() }, PathDirection::WithinNode)]
+#[case::from_a_workload(TraceFacts { from: TraceSource::Workload(110.try_into().unwrap()), ..remote() }, PathDirection::WorkloadToFabric)]
+#[case::between_workloads(TraceFacts { from: TraceSource::Workload(110.try_into().unwrap()), workload: Some(workload()), ..service() }, PathDirection::WithinNode)]
+#[case::from_the_host_to_a_workload(TraceFacts { from: TraceSource::Host, workload: Some(workload()), ..service() }, PathDirection::WithinNode)]
+#[case::from_a_workload_to_a_service(TraceFacts { from: TraceSource::Workload(110.try_into().unwrap()), ..service() }, PathDirection::WithinNode)]
 #[case::workload(TraceFacts { workload: Some(workload()), ..service() }, PathDirection::FabricToWorkload)]
 fn a_path_has_a_direction(#[case] facts: TraceFacts, #[case] expected: PathDirection) {
     assert_eq!(follow_directed("172.30.0.10".parse().unwrap(), &facts).direction, Some(expected));
@@ -435,8 +439,9 @@ fn a_workload_of_another_node_has_its_mac_and_how_often_it_moved() {
 #[case::from_a_workload(None, true)]
 #[case::to_a_workload(Some(workload()), false)]
 fn a_workload_needs_no_host_session(#[case] workload: Option<Workload>, #[case] from_workload: bool) {
-    let facts = |workload, from_workload| {
-        let mut facts = TraceFacts { workload, from_workload, hosts: vec![session("192.169.10.3", false)], ..remote() };
+    let facts = |workload, from_workload: bool| {
+        let from = if from_workload { TraceSource::Workload(110.try_into().unwrap()) } else { TraceSource::Unknown };
+        let mut facts = TraceFacts { workload, from, hosts: vec![session("192.169.10.3", false)], ..remote() };
         facts.matched.as_mut().unwrap().advertised_to.clear();
         facts
     };
@@ -602,4 +607,43 @@ fn a_workload_may_be_behind_a_port_that_is_down() {
     let TraceStep { warning, text, .. } = &trace.steps[0];
     assert!(*warning && text.ends_with(", unless it is behind a port of pods that is set down: veth1"), "{text}");
     assert!(trace.is_complete());
+}
+
+/// The host reaches a workload of its node without the fabric, and not without a route.
+#[test]
+fn a_path_from_the_host_to_a_workload_needs_the_route_of_the_host() {
+    let facts = |links: &[&str]| {
+        let subnet = Match {
+            prefix: "10.110.0.0/24".parse().unwrap(),
+            paths: vec![path(Origin::Router, true)],
+            advertised_to: vec!["192.169.10.3".into()],
+        };
+        let mut facts =
+            TraceFacts { matched: Some(subnet), workload: Some(workload()), from: TraceSource::Host, ..service() };
+        facts.host_links = Some(links.iter().map(|link| (*link).to_owned()).collect());
+        facts.fabric = vec![session("192.168.11.2", false)];
+        facts
+    };
+    let is_complete = |links: &[&str]| follow("10.110.0.11".parse().unwrap(), &facts(links)).is_complete();
+    assert!(is_complete(&["host-100"]) && !is_complete(&[]));
+}
+
+/// Whatever routes there are.
+#[test]
+fn workloads_of_one_segment_are_bridged() {
+    let mut workload = workload();
+    workload.neighbor.place = WorkloadPlace::Remote("100.64.0.1".parse().ok());
+    let vni = 110.try_into().unwrap();
+    let mut facts = TraceFacts {
+        workload: Some(workload),
+        gateways: [(vni, vec!["10.110.0.1/24".parse().unwrap()])].into(),
+        from: TraceSource::Workload(vni),
+        kernel: vec![],
+        ..remote()
+    };
+    facts.matched.as_mut().unwrap().prefix = "10.110.0.12/32".parse().unwrap();
+    let trace = follow_directed("10.110.0.12".parse().unwrap(), &facts);
+    assert!(trace.complete && trace.direction == Some(PathDirection::WithinSegment), "{trace:?}");
+    let others = TraceFacts { from: TraceSource::Workload(120.try_into().unwrap()), ..facts };
+    assert!(!follow("10.110.0.12".parse().unwrap(), &others).is_complete(), "it is routed");
 }

@@ -13,7 +13,11 @@ pub(super) fn without_evpn(sessions: &[TracedSession]) -> String {
     if sessions.is_empty() || sessions.iter().any(|session| session.evpn != Some(false)) {
         return String::new();
     }
-    let is_up = |session: &&TracedSession| session.state == SessionPhase::Established;
+    // Where EVPN is between loopbacks, the leaves need not carry it.
+    let by_loopbacks = sessions.iter().any(|session| session.is_from_vtep);
+    let is_up = |session: &&TracedSession| {
+        session.state == SessionPhase::Established && (session.is_from_vtep || !by_loopbacks)
+    };
     let one_sided = sessions.iter().filter(is_up).map(|session| {
         let peer = &session.peer;
         format!("L2VPN EVPN is not negotiated with {peer}: activate this router in that address family at {peer}")

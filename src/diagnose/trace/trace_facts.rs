@@ -6,13 +6,16 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::diagnose::facts::ControllerState;
+use crate::diagnose::facts::{ControllerState, Facts};
 use crate::diagnose::filtered::Filtered;
 use crate::diagnose::finding::Finding;
+use crate::diagnose::session_checks;
+use crate::frr::show::family::EVPN;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::mac::NeighborState;
+use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::route::{Match, Type5};
-use crate::frr::show::session::SessionPhase;
+use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::frr::show::type2::Type2;
 use crate::frr::show::vni::VniState;
 use crate::kernel::segment_ports::SegmentPort;
@@ -36,10 +39,39 @@ pub struct TracedSession {
     pub state: SessionPhase,
     /// It carries L2VPN EVPN; `None` of a host session.
     pub evpn: Option<bool>,
-    /// It starts from a VTEP of this node: the peer may be a VTEP too.
+    /// It starts from a VTEP of this node: it carries L2VPN EVPN alone.
     pub is_from_vtep: bool,
     /// Why it is not established, and the remedy.
     pub cause: Option<String>,
+}
+
+impl TracedSession {
+    /// A session with what is known of its neighbor.
+    pub fn new(state: &SessionState, reset: Option<&SessionReset>, facts: &Facts) -> Self {
+        let carries_evpn = reset.and_then(|reset| reset.families.get(EVPN)).is_some_and(|families| families.is_done());
+        Self {
+            peer: state.peer.clone(),
+            hostname: reset.and_then(|reset| reset.hostname.clone()),
+            families: state.families(),
+            remote_as: state.remote_as,
+            evpn: state.vrf.is_none().then_some(carries_evpn),
+            is_from_vtep: facts.is_from_vtep(state),
+            as_override: reset.is_some_and(|reset| reset.as_override),
+            state: state.phase.clone(),
+            cause: session_checks::cause_with_remedy(state, facts),
+        }
+    }
+}
+
+/// From where packets come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceSource {
+    /// From the fabric, or from the host to the fabric.
+    Unknown,
+    /// From a workload of this node in this L2VNI: it needs no host session.
+    Workload(Vni),
+    /// From the host of this node.
+    Host,
 }
 
 /// What is known of an address in one VRF.
@@ -73,8 +105,8 @@ pub struct TraceFacts {
     pub gateways: BTreeMap<Vni, Vec<IpNet>>,
     /// The host ends of L2 segments on bridges of the host; empty where they were not read.
     pub segment_ports: Vec<SegmentPort>,
-    /// The packets come from a workload of this node, which needs no host session.
-    pub from_workload: bool,
+    /// From where the packets come.
+    pub from: TraceSource,
     /// The longest prefix of the underlay that covers the address, without a default route.
     pub in_underlay: Option<IpNet>,
     /// Links of the router; `None` where they were not read.

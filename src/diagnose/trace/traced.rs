@@ -54,7 +54,7 @@ pub enum PathDirection {
     WorkloadToFabric,
     /// To a workload of an L2 segment behind this node.
     FabricToWorkload,
-    /// From a workload of an L2 segment behind this node to another one.
+    /// From a workload of an L2 segment behind this node, or the host, to the other one or to another workload.
     WithinNode,
     /// To the gateway of an L2 segment, or to a workload of another node that only the segment leads to.
     WithinSegment,

@@ -124,19 +124,19 @@ fn ready_condition(status: &NodeStatus) -> ConditionParts {
     (ConditionType::Ready, value, reason, message)
 }
 
+/// The daemons that have sessions and VNIs.
+const ROUTING_DAEMONS: [&str; 2] = ["bgpd", "zebra"];
+
 /// Nothing is known of sessions and VNIs.
 fn unreachable(status: &NodeStatus) -> Option<String> {
     let silent: Vec<String> =
-        status.silent_daemons.iter().filter(|daemon| READ.contains(&daemon.as_str())).cloned().collect();
+        status.silent_daemons.iter().filter(|daemon| ROUTING_DAEMONS.contains(&daemon.as_str())).cloned().collect();
     match (status.frr_version.is_empty(), silent.is_empty()) {
         (true, _) => Some("FRR does not answer".to_owned()),
         (false, false) => Some(format!("FRR does not answer: {}", few(silent.into_iter()))),
         (false, true) => None,
     }
 }
-
-/// The daemons that have sessions and VNIs.
-const READ: [&str; 2] = ["bgpd", "zebra"];
 
 /// Why no route is exchanged with the fabric.
 fn fabric_problem(status: &NodeStatus) -> Option<(ConditionReason, String)> {
@@ -161,8 +161,8 @@ fn fabric_condition(status: &NodeStatus) -> ConditionParts {
     let (value, reason, message) = if status.vtep.is_none() {
         let message = "no Underlay is accepted for this node".to_owned();
         (ConditionStatus::False, ConditionReason::NoUnderlay, message)
-    } else if status.frr_version.is_empty() {
-        (ConditionStatus::False, ConditionReason::RouterUnreachable, "FRR does not answer".to_owned())
+    } else if let Some(message) = unreachable(status) {
+        (ConditionStatus::False, ConditionReason::RouterUnreachable, message)
     } else if let Some((reason, message)) = fabric_problem(status) {
         (ConditionStatus::False, reason, message)
     } else {

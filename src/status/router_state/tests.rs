@@ -87,6 +87,9 @@ fn conditions(state: &RouterState) -> Vec<String> {
     ["Ready=True Applied", "Degraded=True SessionsDown a", "FabricConnected=True EvpnSession"])]
 #[case::no_frr(NodeStatus { frr_version: String::new(), ..status(vec![], vec![]) },
     ["Ready=False RouterUnreachable FRR does not answer", "Degraded=True RouterUnreachable FRR does not answer", "FabricConnected=False RouterUnreachable FRR does not answer"])]
+#[case::silent_bgpd(NodeStatus { silent_daemons: vec!["bgpd".into()], ..status(vec![], vec![]) },
+    ["Ready=False RouterUnreachable FRR does not answer: bgpd", "Degraded=True RouterUnreachable FRR does not answer: bgpd",
+     "FabricConnected=False RouterUnreachable FRR does not answer: bgpd"])]
 #[case::silent_daemon(NodeStatus { silent_daemons: vec!["staticd".into()], ..status(vec![], vec![]) },
     ["Ready=True Applied", "Degraded=True RouterUnreachable FRR does not answer: staticd", "FabricConnected=True EvpnSession"])]
 #[case::no_evpn(found(FindingKind::NoEvpnSession, Area::Fabric),
