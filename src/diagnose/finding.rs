@@ -175,6 +175,8 @@ finding_kinds! {
     ZebraRestarted = "zebra-restarted",
     /// The bridge of a segment on the host is down.
     BridgeDown = "bridge-down",
+    /// A port of the bridge of a segment is down.
+    PortDown = "port-down",
     /// A port of the bridge of a segment has a larger MTU than the segment.
     PortMtu = "port-mtu",
     /// Several workloads of a segment have one address.
@@ -193,8 +195,6 @@ finding_kinds! {
     VniMismatch = "vni-mismatch",
     /// A leaf sets its own address as the next hop of EVPN routes of others.
     NextHopChanged = "next-hop-changed",
-    /// A port of the bridge of a segment is down.
-    PortDown = "port-down",
     /// A Type-5 route of one of our VNIs is received and not imported.
     NotImported = "not-imported",
 }

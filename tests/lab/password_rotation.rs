@@ -67,7 +67,10 @@ fn assert_bundle_without(fixture: &Fixture, passwords: &[&str]) {
     let written = router.perouter(&["bundle", &archive]);
     assert!(written.success(), "{written:?}");
     let names = router.node.check(&["tar", "-tzf", &archive]).unwrap();
-    for name in ["status.json", "frr/bgpd.conf", "frr/neighbors.json", "check.json", "kernel.txt", "log/bgpd.log"] {
+    let kernel = ["kernel.txt", "kernel/router/link.txt", "kernel/host/route.txt"];
+    for name in
+        ["status.json", "frr/bgpd.conf", "frr/neighbors.json", "check.json", "log/bgpd.log"].iter().chain(&kernel)
+    {
         assert!(names.lines().any(|line| line.ends_with(name)), "no {name} in\n{names}");
     }
     let text = router.node.check(&["tar", "-xOzf", &archive]).unwrap();

@@ -43,8 +43,9 @@ fn plan_validate_and_status_report_and_change_nothing() {
     let router = fixture.router();
     router.start();
     router.await_ready(&[100, 200]);
-    let table = router.perouter(&["status"]);
-    assert!(table.success(), "{table:?}");
+    // Its objects are in place, and then the fabric is connected.
+    let table =
+        until("a router that is ready", SETTLE, || Some(router.perouter(&["status"])).filter(CommandOutput::success));
     for words in ["pe-kind-control-plane  0", "100.65.0.1", "L3VNI", "red", "Ready", "192.169.10.2"] {
         assert!(table.stdout.contains(words), "no `{words}` in\n{}", table.stdout);
     }

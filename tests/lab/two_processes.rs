@@ -5,7 +5,7 @@ use std::time::Duration;
 use perouter_lab::node::Background;
 
 use super::fixture::{Fixture, SETTLE, Setup, l3vni, until, until_true};
-use super::router::Router;
+use super::router::{METRICS_ADDRESS, Router};
 
 #[test]
 fn a_killed_controller_process_does_not_affect_the_router_process() {
@@ -64,6 +64,11 @@ fn a_router_is_ready_while_the_fabric_carries_evpn_or_there_is_no_underlay() {
     leaf(&fixture, &["address-family l2vpn evpn", "neighbor nodes activate"]);
     await_answer(&fixture, "ok\n");
 
+    one_process(&fixture, [&mut controller, &mut router]);
+    router = spawn_router(&fixture);
+    controller = fixture.routers[0].spawn("controller", true);
+    await_answer(&fixture, "ok\n");
+
     for name in ["underlay.yaml", "red.yaml", "blue.yaml"] {
         fixture.remove(name);
     }
@@ -77,6 +82,20 @@ fn a_router_is_ready_while_the_fabric_carries_evpn_or_there_is_no_underlay() {
     assert_eq!(of_files, Vec::<&str>::new(), "a warning of mgmtd about a missing file");
 }
 
+/// `perouter run` is ready where both are.
+fn one_process(fixture: &Fixture, two: [&mut Background; 2]) {
+    for process in two {
+        process.terminate(SETTLE).unwrap();
+    }
+    let mut both = fixture.routers[0].spawn("run", true);
+    await_answer_at(fixture, METRICS_ADDRESS, "ok\n");
+    leaf(fixture, &["neighbor nodes shutdown"]);
+    await_answer_at(fixture, METRICS_ADDRESS, "no session with the fabric is established\n");
+    leaf(fixture, &["no neighbor nodes shutdown"]);
+    await_answer_at(fixture, METRICS_ADDRESS, "ok\n");
+    both.terminate(SETTLE).unwrap();
+}
+
 fn spawn_router(fixture: &Fixture) -> Background {
     let Router { node, .. } = &fixture.routers[0];
     let words = ["env", "PEROUTER_HTTP_ADDRESS=127.0.0.1:9477", env!("CARGO_BIN_EXE_perouter"), "router"];
@@ -85,7 +104,12 @@ fn spawn_router(fixture: &Fixture) -> Background {
 
 /// Waits until `/readyz` of the router answers this.
 fn await_answer(fixture: &Fixture, wanted: &str) {
-    let words = ["curl", "--silent", "--max-time", "5", "--noproxy", "*", "http://127.0.0.1:9477/readyz"];
+    await_answer_at(fixture, "127.0.0.1:9477", wanted);
+}
+
+fn await_answer_at(fixture: &Fixture, address: &str, wanted: &str) {
+    let url = format!("http://{address}/readyz");
+    let words = ["curl", "--silent", "--max-time", "5", "--noproxy", "*", url.as_str()];
     let mut last = None;
     let is_wanted = || {
         let answer = fixture.routers[0].node.check(&words).ok();
