@@ -34,8 +34,8 @@ const MAX_FILE: u64 = 64 << 20;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Has the status, findings, sessions, routes, the running configuration of each daemon of FRR, what perouter observes of\n\
-    the kernel, what ip and bridge show in each namespace, logs of FRR, and the plan. Passwords are masked. The log of perouter itself is where its service manager or\n\
-    kubelet has it.\n\n\
+    the kernel, what ip and bridge show in each namespace, logs of FRR, and the plan. Passwords are masked. The log of perouter itself is\n\
+    where its service manager or kubelet has it.\n\n\
     Exit status: 0 written, 2 it cannot be written.\n\nExamples:\n  \
     perouter bundle\n  perouter bundle /tmp/node.tar.gz\n  \
     kubectl exec ds/controller -- perouter bundle - > node.tar.gz"

@@ -115,10 +115,13 @@ impl Diagnostic {
         }
     }
 
-    /// The column of the caret below the line in a text, if that is shown.
+    /// The column of the field in its line of a text, if that is shown: of the line as it is, not as values are masked in it.
     pub fn column_in(&self, text: Option<&str>) -> Option<usize> {
-        let (line, span) = marked_line(self, text)?;
-        Some(line.get(..span.start)?.chars().count() + 1)
+        let (marked, span) = marked_line(self, text)?;
+        let line = line_of(self, text)?;
+        let of_key = position(line, &self.field).filter(|_| marked != line);
+        let before = of_key.map_or_else(|| marked.get(..span.start), |key| line.get(..key.start))?;
+        Some(before.chars().count() + 1)
     }
 
     /// Sets the column.
@@ -161,10 +164,15 @@ pub fn snippet(diagnostic: &Diagnostic, text: Option<&str>) -> String {
     Renderer::plain().render(&[group])
 }
 
+/// The line of a diagnostic.
+fn line_of<'a>(diagnostic: &Diagnostic, text: Option<&'a str>) -> Option<&'a str> {
+    let index = usize::try_from(diagnostic.location.as_ref()?.at.line).ok()?.checked_sub(1)?;
+    text?.lines().nth(index).filter(|line| !line.is_empty())
+}
+
 /// The line of a diagnostic as it is shown, and where its mark is.
 fn marked_line(diagnostic: &Diagnostic, text: Option<&str>) -> Option<(String, Range<usize>)> {
-    let index = usize::try_from(diagnostic.location.as_ref()?.at.line).ok()?.checked_sub(1)?;
-    let line = text?.lines().nth(index).filter(|line| !line.is_empty())?;
+    let line = line_of(diagnostic, text)?;
     if diagnostic.is_of_unknown_field() {
         return Some(key_alone(line, &diagnostic.field));
     }
@@ -397,6 +405,15 @@ mod tests {
     ) {
         let (shown, span) = key_alone(line, field);
         assert_eq!((shown.as_str(), &shown[span]), (expected, last_key(field)));
+    }
+
+    /// The column is that of the line as it is, and what is shown of it is masked.
+    #[test]
+    fn a_column_does_not_depend_on_what_is_masked() {
+        let mut unknown = diagnostic(1, "spec.asn");
+        unknown.message = format!("{NO_FIELD}: x");
+        let line = "spec: {pw: hunter2, asn: 1}";
+        assert_eq!(unknown.column_in(Some(line)), line.find("asn").map(|start| start + 1));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::diagnose::check::counted;
 use crate::frr::config::command::Intent;
 use crate::frr::show::session::SessionState;
 use crate::plan::Plan;
@@ -18,8 +19,11 @@ use crate::status::model::{ObjectState, Resource};
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectChange {
-    /// The object; of one that is not known any more what it made, such as `VRF red (no object any more)`.
+    /// The object; of one that is not known any more what it made, such as `VRF red`.
     object: String,
+    /// The object is removed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    removed: bool,
     /// All of it is removed first.
     torn_down: bool,
     kernel_ops: usize,
@@ -49,6 +53,7 @@ pub fn changes(plan: &Plan, schedule: &Schedule, sessions: &[SessionState], know
         let batches = schedule.steps.iter().filter_map(ScheduleStep::batch).flat_map(|batch| &batch.commands);
         ObjectChange {
             object: plan.owner(scope).map_or_else(|| removed(scope, known), ToString::to_string),
+            removed: plan.owner(scope).is_none(),
             torn_down: schedule.torn_down.contains(scope),
             kernel_ops: schedule.kernel_ops().filter(|step| step.scope == *scope).count(),
             frr_lines: batches.filter(|line| line.scope == *scope && line.intent == Intent::Set).count(),
@@ -75,14 +80,9 @@ fn removed(scope: &Scope, known: &[Resource]) -> String {
     };
     let mut found = known.iter().filter(|resource| resource.state != ObjectState::Rejected).filter(had_scope);
     match (found.next(), found.next()) {
-        (Some(only), None) => format!("{} (removed)", only.object()),
-        _ => format!("{what} (no object any more)"),
+        (Some(only), None) => only.object().to_string(),
+        _ => what,
     }
-}
-
-/// A number of things, such as `1 FRR line`.
-pub fn counted(count: usize, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 /// What a step does of a scope, and where.
@@ -106,7 +106,8 @@ impl fmt::Display for ObjectChange {
         let torn_down = if self.torn_down { ", torn down first" } else { "" };
         let Self { object, kernel_ops, frr_lines, .. } = self;
         let (ops, lines) = (counted(*kernel_ops, "kernel operation"), counted(*frr_lines, "FRR line"));
-        writeln!(f, "{object}: {ops}, {lines}{torn_down}")?;
+        let removed = if self.removed { " (removed)" } else { "" };
+        writeln!(f, "{object}{removed}: {ops}, {lines}{torn_down}")?;
         self.session_drops.iter().try_for_each(|drop| writeln!(f, "  session drops: {drop}"))?;
         for (place, lines) in &self.parts {
             writeln!(f, "  {place}")?;
@@ -143,8 +144,8 @@ mod tests {
         let known = [known("u", None), known("sky", Some("blue"))];
         let scopes = [Scope::Vrf("blue".parse().unwrap()), Scope::Vrf("red".parse().unwrap()), Scope::Underlay];
         let shown = scopes.map(|scope| removed(&scope, &known));
-        assert_eq!(shown, ["L3VNI ns/sky (removed)", "VRF red (no object any more)", "Underlay ns/u (removed)"]);
-        assert_eq!(removed(&Scope::Underlay, &[]), "Underlay (no object any more)");
+        assert_eq!(shown, ["L3VNI ns/sky", "VRF red", "Underlay ns/u"]);
+        assert_eq!(removed(&Scope::Underlay, &[]), "Underlay");
         assert_eq!([counted(1, "FRR line"), counted(0, "FRR line")], ["1 FRR line", "0 FRR lines"]);
     }
 

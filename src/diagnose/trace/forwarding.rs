@@ -24,8 +24,8 @@ pub(super) fn of_host(address: IpAddr, facts: &TraceFacts) -> Option<TraceStep> 
         TraceStep::new(TracePoint::Host, true, format!("the node sends packets to {address} over {wanted}"))
     } else if links.is_empty() {
         let text = format!(
-            "the node has no route to {address}, or one that discards packets: have the speaker of the host accept and install the routes of this session \
-             (FRR-K8s: toReceive)"
+            "the node has no route to {address}, or one that discards packets: have the speaker of the host accept and install the \
+             routes of this session (FRR-K8s: toReceive)"
         );
         TraceStep::new(TracePoint::Host, false, text)
     } else {
@@ -108,5 +108,5 @@ pub(super) fn links(facts: &TraceFacts) -> Option<TraceStep> {
     } else {
         TraceStep::new(TracePoint::Links, true, text)
     };
-    Some(step.shown_by("zebra: show interface brief"))
+    Some(step.shown_by("zebra: show interface vrf all brief"))
 }
