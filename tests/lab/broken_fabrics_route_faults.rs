@@ -30,7 +30,7 @@ fn evpn_faults() -> Vec<Fault> {
             )],
             found(
                 "no-fabric-routes",
-                &["no Type-5 route of the fabric is received from 192.168.11.2", "spec.neighbors"],
+                &["no EVPN route of the fabric is received from 192.168.11.2", "spec.neighbors"],
             )
             .traced(SERVICE, &["WARN  VRF     VRF red has no route of the fabric"]),
         ),
