@@ -28,11 +28,8 @@ fn evpn_faults() -> Vec<Fault> {
                 LEAF,
                 &["router bgp 64512", "address-family l2vpn evpn", "no neighbor nodes route-map NOTHING out"],
             )],
-            found(
-                "no-fabric-routes",
-                &["no EVPN route of the fabric is received from 192.168.11.2", "spec.neighbors"],
-            )
-            .traced(SERVICE, &["WARN  VRF     VRF red has no route of the fabric"]),
+            found("no-fabric-routes", &["no EVPN route of the fabric is received from 192.168.11.2", "spec.neighbors"])
+                .traced(SERVICE, &["WARN  VRF     VRF red has no route of the fabric"]),
         ),
         fault(
             "the leaf sets its address as the next hop",

@@ -1,6 +1,8 @@
 //! What is seen of a running router from outside: its metrics, and its page.
 
-use perouter_lab::node::{Background, Node};
+use std::path::Path;
+
+use perouter_lab::node::{Background, CommandOutput, Node};
 use serde_json::Value;
 
 use super::fixture::{Fixture, SETTLE, Setup, bfd_settings, until, until_true};
@@ -97,6 +99,9 @@ fn the_page_has_what_perouter_check_finds() {
     fixture.router().await_ready(&[100, 200]);
     let router = &fixture.routers[0];
     let mut page = router.spawn("ui", false);
+    until("a router that is well", SETTLE, || Some(router.perouter(&["check"])).filter(CommandOutput::success));
+    let browser = browser();
+    each_view_in_chromium(&router.node, browser.as_ref(), "good");
     let words = ["vtysh", "-c", "configure terminal", "-c", "router bgp 64512", "-c", "address-family l2vpn evpn"];
     fixture.node("leafkind").check(&[&words[..], &["-c", "no neighbor nodes activate"]].concat()).unwrap();
     let report = until("the finding on the page", SETTLE, || {
@@ -118,5 +123,32 @@ fn the_page_has_what_perouter_check_finds() {
         html.contains("content-security-policy: default-src 'none'") && html.contains("<title>perouter</title>"),
         "{html}"
     );
+    each_view_in_chromium(&router.node, browser.as_ref(), "broken");
     page.terminate(SETTLE).unwrap();
+}
+
+/// The paths of Chromium and playwright-core. A guest has none: the page does not depend on the VRF mode.
+fn browser() -> Option<[String; 2]> {
+    if std::env::var("PEROUTER_VRF_MODE").as_deref() != Ok("netns") {
+        println!("left out: the page in Chromium; with PEROUTER_VRF_MODE=netns it runs");
+        return None;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/browser.sh");
+    let output = std::process::Command::new(script).arg("--find").output().unwrap();
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test: {reason}");
+        eprintln!("skipped: the page in Chromium: {reason}");
+        return None;
+    }
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut lines = text.lines().map(str::to_owned);
+    Some([lines.next().unwrap(), lines.next().unwrap()])
+}
+
+/// What a person sees of this router, in the namespace of the node.
+fn each_view_in_chromium(node: &Node, browser: Option<&[String; 2]>, state: &str) {
+    let Some([chromium, playwright]) = browser else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/page/lab.mjs").display().to_string();
+    node.check(&["node", &script, playwright, chromium, "http://127.0.0.1:9478/", state]).unwrap();
 }
