@@ -78,6 +78,7 @@ fn faults_of_a_segment_are_found_and_named() {
     // Its address was withdrawn while the bridge was down.
     a1.await_ping("10.110.0.1");
     traced(&fixture);
+    traced_between(&fixture);
     without_route_of_the_host(&fixture);
     links_without_controller(&mut fixture);
     duplicate(&fixture);
@@ -189,6 +190,25 @@ fn traced(fixture: &Fixture) {
         let trace = fixture.routers[0].perouter(&["trace", address, "--vrf", "red"]);
         let all = format!("{}{}", trace.stdout, trace.stderr);
         assert!(trace.code == Some(code) && all.contains(words), "{address}: {:?} {all}", trace.code);
+    }
+}
+
+/// The fabric has no part in a path that stays on the node or in the segment.
+fn traced_between(fixture: &Fixture) {
+    for (to, from, words) in [
+        ("10.110.0.11", "192.169.10.2", "to 10.110.0.11, within this node"),
+        ("192.169.10.2", "10.110.0.11", "to 192.169.10.2, within this node"),
+        ("172.30.0.10", "10.110.0.11", "to 172.30.0.10, within this node"),
+        ("10.110.0.12", "10.110.0.11", "to 10.110.0.12, within the segment"),
+        ("192.168.20.2", "10.110.0.11", "to 192.168.20.2, from a workload to the fabric"),
+        ("172.30.0.10", "192.168.21.2", "172.30.0.10 is in VRF"),
+    ] {
+        let trace = fixture.routers[0].perouter(&["trace", to, "--from", from]);
+        println!("{}", trace.stdout);
+        assert!(trace.stdout.contains(words), "{to} from {from}: {trace:?}");
+        let is_isolated = words.contains("is in VRF");
+        let expected = Some(i32::from(is_isolated));
+        assert!(trace.code == expected && trace.stdout.contains("FAIL") == is_isolated, "{to} from {from}: {trace:?}");
     }
 }
 
