@@ -70,7 +70,9 @@ pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
         Some(Origin::Host | Origin::Router | Origin::Segment) => from_host(found, &best, facts),
     };
     if origin.is_some() && steps.iter().all(|step| step.ok) {
-        steps.extend(forwarding::links(facts));
+        // What stays on the node crosses no NIC.
+        let is_local = matches!(facts.from, TraceSource::Workload(_)) && origin != Some(Origin::Fabric);
+        steps.extend(if is_local { forwarding::link_down(facts.vni, facts) } else { forwarding::links(facts) });
     }
     // Also where another node advertises the same.
     let of_fabric = origin == Some(Origin::Fabric);

@@ -628,6 +628,21 @@ fn a_path_from_the_host_to_a_workload_needs_the_route_of_the_host() {
     assert!(is_complete(&["host-100"]) && !is_complete(&[]));
 }
 
+/// The MTU of the NICs does not count.
+#[test]
+fn a_path_within_the_node_crosses_no_nic() {
+    let mut facts = TraceFacts { links: Some(links(1500, 1450)), ..service() };
+    let points = |facts: &TraceFacts| -> Vec<(TracePoint, bool)> {
+        let trace = follow("172.30.0.10".parse().unwrap(), facts);
+        trace.steps.iter().filter(|step| step.at == TracePoint::Links).map(|step| (step.at, step.ok)).collect()
+    };
+    assert_eq!(points(&facts), [(TracePoint::Links, true)]);
+    facts.from = TraceSource::Workload(110.try_into().unwrap());
+    assert_eq!(points(&facts), []);
+    facts.links.as_mut().unwrap().get_mut("pe-100").unwrap().is_admin_up = false;
+    assert_eq!(points(&facts), [(TracePoint::Links, false)]);
+}
+
 /// Whatever routes there are.
 #[test]
 fn workloads_of_one_segment_are_bridged() {
