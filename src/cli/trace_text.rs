@@ -131,7 +131,7 @@ mod tests {
         );
         let blue = "VRF blue (VNI 100), to 10.0.0.1\n  ok    fabric  why\n";
         assert_eq!(shown(&[found(), without(TracePoint::Fabric)]), format!("{red}\n{blue}"));
-        // The way back has its reason in the VRF that has the other end.
+        // The path of the replies has its reason in the VRF that has the other end.
         let mut both = found();
         both.push(path("red", "10.9.0.1", None, step(TracePoint::Vrf, "why")));
         assert_eq!(shown(&[both]), format!("{red}\nVRF red (VNI 100), to 10.9.0.1\n  ok    VRF     why\n"));

@@ -137,9 +137,12 @@ fn object(checked: &CheckedObject) -> Option<Finding> {
         )
         .remedied_by("correct what the message names: it is tried again at least every 30 s"),
         ObjectOutcome::Rejected => {
-            let is_said = message.contains("in force");
-            let in_force =
-                if checked.last_accepted_in_force && !is_said { "; its last accepted version is in force" } else { "" };
+            let has_version = message.contains("in force");
+            let in_force = if checked.last_accepted_in_force && !has_version {
+                "; its last accepted version is in force"
+            } else {
+                ""
+            };
             // The message of a rejection ends with the remedy.
             let (message, remedy) = match message.rsplit_once(": ") {
                 Some((message, remedy)) if !remedy.contains(['`', '"']) => (message, remedy),

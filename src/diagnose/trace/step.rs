@@ -9,9 +9,9 @@ use serde::Serialize;
 pub struct TraceStep {
     /// Where.
     pub at: TracePoint,
-    /// The path goes on.
+    /// The path is complete here.
     pub ok: bool,
-    /// It goes on, but not for all packets, or only by what cannot be seen here.
+    /// It is complete, but not for all packets, or only by what cannot be seen here.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub warning: bool,
     /// What is there, or why the path is incomplete here and the remedy.
