@@ -56,7 +56,8 @@ fn metrics_show_what_frr_and_the_kernel_have_and_nothing_of_a_frr_that_is_gone()
     fixture.await_services();
     fixture.router().await_ready(&[100, 200]);
     let node = &fixture.routers[0].node;
-    let text = await_series(node, &["perouter_session_up", "kind=\"host\""], &[1.0, 1.0]);
+    await_series(node, &["perouter_session_up", "kind=\"host\""], &[1.0, 1.0]);
+    let text = await_series(node, &["perouter_session_up", "kind=\"fabric\""], &[1.0]);
     for (parts, wanted) in [
         (&["perouter_session_up", "vrf=\"default\"", "asn=\"64512\"", "kind=\"fabric\""][..], &[1.0][..]),
         (&["perouter_sessions_configured", "fabric"], &[1.0]),
