@@ -203,6 +203,18 @@ fn fabric_link_faults() -> Vec<Fault> {
                 ),
         ),
         fault(
+            "the Underlay has an address of the leaf that nobody has",
+            vec![Edit("underlay.yaml", "address: 192.168.11.2", "address: 192.168.11.9")],
+            vec![Edit("underlay.yaml", "address: 192.168.11.9", "address: 192.168.11.2")],
+            found(
+                "not-resolved",
+                &["192.168.11.9 does not answer ARP on toswitch", "spec.neighbors[192.168.11.9].address"],
+            )
+            .with(NO_SESSION.0, NO_SESSION.1)
+            .alerting(FABRIC_DOWN)
+            .stopped(SERVICE, &["FAIL  fabric  session with 192.168.11.9 is", "does not answer ARP on toswitch"]),
+        ),
+        fault(
             "the port of the leaf is down",
             vec![Step::Leaf("leafkind", &["interface node0", "shutdown"])],
             vec![Step::Leaf("leafkind", &["interface node0", "no shutdown"])],
