@@ -101,8 +101,8 @@ pub(super) async fn of_sessions(
     // TCP counters are meaningful only over time: the controller watches them.
     let tcp_causes = status.map(|status| status.session_causes).unwrap_or_default();
     let of_neighbor = |(state, reset): &(SessionState, Option<SessionReset>)| Some((state.key(), reset.clone()?));
-    let (neighbors, states) = (sessions.iter().filter_map(of_neighbor).collect(), sessions.iter());
-    let sessions: Vec<SessionState> = states.map(|(state, _)| state.clone()).collect();
+    let neighbors = sessions.iter().filter_map(of_neighbor).collect();
+    let sessions: Vec<SessionState> = sessions.iter().map(|(state, _)| state.clone()).collect();
     let is_down = sessions.iter().any(|session| session.phase != SessionPhase::Established);
     let mut facts = Facts { now: now(), controller, tcp_causes, neighbors, sessions, ..Facts::default() };
     if is_down {
@@ -130,7 +130,7 @@ fn now() -> u64 {
 }
 
 /// Whether the controller works that wrote this status.
-pub(super) fn controller(runtime: &Runtime, status: Option<&NodeStatus>) -> anyhow::Result<ControllerState> {
+fn controller(runtime: &Runtime, status: Option<&NodeStatus>) -> anyhow::Result<ControllerState> {
     let age = status.map(|status| now().saturating_sub(status.observed_time)).unwrap_or_default();
     Ok(match () {
         () if !lock::has_controller(runtime)? => ControllerState::Stopped,

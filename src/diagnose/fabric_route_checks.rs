@@ -16,9 +16,6 @@ use crate::frr::show::type5::{Type5Path, Type5Route};
 use crate::frr::show::vni::VniType;
 use crate::types::{Vni, VrfName};
 
-/// Seconds in which the routes of the fabric are received on a session that has just been established.
-const SETTLES: u64 = 30;
-
 /// All of them.
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let Some(routes) = &facts.type5 else { return vec![] };
@@ -38,9 +35,7 @@ fn vrfs(facts: &Facts) -> Vec<(Vni, VrfName)> {
 /// the first node of a fabric or of a VRF.
 fn without_routes(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
     let (vrfs, received) = (vrfs(facts), received(routes, facts));
-    let has_settled = |session: &&SessionState| {
-        facts.carries_evpn(session) && session.since.is_none_or(|since| facts.now.saturating_sub(since) >= SETTLES)
-    };
+    let has_settled = |session: &&SessionState| facts.carries_evpn(session) && facts.has_settled(session);
     let peers: Vec<&str> = facts.fabric_sessions().filter(has_settled).map(|session| session.peer.as_str()).collect();
     if vrfs.is_empty() || peers.is_empty() {
         return vec![];

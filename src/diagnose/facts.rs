@@ -20,6 +20,9 @@ use crate::kind::note::Note;
 use crate::kind::object::{Kind, Location, ObjectRef};
 use crate::types::{MacAddr, Vni, VrfName};
 
+/// Seconds in which routes are exchanged on a session that has just been established.
+const SETTLES: u64 = 30;
+
 /// What became of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ObjectOutcome {
@@ -173,6 +176,11 @@ impl Facts {
     /// The sessions with the fabric.
     pub fn fabric_sessions(&self) -> impl Iterator<Item = &SessionState> {
         self.sessions.iter().filter(|session| session.vrf.is_none())
+    }
+
+    /// Whether a session was established long enough ago for its routes to be exchanged.
+    pub fn has_settled(&self, session: &SessionState) -> bool {
+        session.since.is_none_or(|since| self.now.saturating_sub(since) >= SETTLES)
     }
 
     /// Whether a session starts from a VTEP of this node: between loopbacks, for L2VPN EVPN alone.

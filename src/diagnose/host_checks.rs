@@ -14,9 +14,6 @@ use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
 
 const INSTALL: &str = "have the speaker of the host accept and install the routes of this session (FRR-K8s: toReceive)";
 
-/// Seconds in which routes are advertised on a session that has just been established.
-const SETTLES: u64 = 30;
-
 /// Routes of the host that are filtered.
 pub(super) fn filtered(facts: &Facts) -> Vec<Finding> {
     let mut by_session: BTreeMap<(&SessionKey, FilterReason), Vec<&Filtered>> = BTreeMap::new();
@@ -62,8 +59,7 @@ pub(super) fn filtered(facts: &Facts) -> Vec<Finding> {
 fn nothing_advertised(facts: &Facts) -> Vec<Finding> {
     let of_session = |session: &SessionState| {
         let vrf = session.vrf.as_ref().filter(|_| session.phase == SessionPhase::Established)?;
-        let is_new = session.since.is_some_and(|since| facts.now.saturating_sub(since) < SETTLES);
-        let prefixes = facts.imported.get(vrf).filter(|_| !is_new)?;
+        let prefixes = facts.imported.get(vrf).filter(|_| facts.has_settled(session))?;
         let is_carried = |family: &str, prefix: &IpNet| {
             let is_negotiated = facts.neighbors.get(&session.key()).and_then(|reset| reset.families.get(family));
             let is_empty = session.prefixes.get(family).is_some_and(|counts| counts.sent == 0);
