@@ -1,13 +1,14 @@
 //! `perouter status`: the state of the router on this node. In: the status file and FRR. Out: a table, JSON or YAML.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::exit_status::ExitStatus;
 use super::frr_client::routing;
@@ -23,6 +24,7 @@ use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::frr::show::vni::{PlaceCounts, VniState, VniType};
 use crate::kind::node_status::{ConditionReason, ConditionStatus, ConditionType};
 use crate::kind::note::Loss;
+use crate::runtime::Runtime;
 use crate::status::model::{NodeStatus, ObjectState};
 use crate::status::publish;
 use crate::status::router_state::conditions;
@@ -96,23 +98,51 @@ fn with_times<S: Serializer>(status: &NodeStatus, serializer: S) -> Result<S::Ok
     value.serialize(serializer)
 }
 
+/// The controller observes within two seconds that a session is established, and needs a moment for the findings.
+const OBSERVED: Duration = Duration::from_secs(4);
+/// Time between two reads of the status file while a new one is awaited.
+const POLL: Duration = Duration::from_millis(100);
+
 /// Prints the status, with sessions and VNIs as FRR has them now: the controller updates the file when a session or a
 /// VNI goes up or down, and counts of prefixes at intervals only.
 pub async fn execute(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     args.show.watch(&args.watch, async || read(args).await).await
 }
 
+/// What the controller has observed, and the VNIs and sessions that FRR has now, if it answers. A condition never contradicts a session
+/// that is listed beside it: the observation that follows a change is waited for.
+async fn observed(
+    runtime: &Runtime,
+) -> anyhow::Result<(NodeStatus, Option<(BTreeMap<Vni, VniState>, Vec<SessionState>)>)> {
+    let path = runtime.status();
+    let mut routing = routing(runtime);
+    let deadline = Instant::now() + OBSERVED;
+    loop {
+        let Some(status) = publish::read(&path)? else {
+            anyhow::bail!("no status at {}: is `perouter run` running on this node?", path.display());
+        };
+        let (Ok(vnis), Ok(sessions)) = (routing.vnis().await, routing.sessions().await) else {
+            return Ok((status, None));
+        };
+        let is_observed = established(&status.sessions) == established(&sessions);
+        if is_observed || Instant::now() >= deadline || !lock::has_controller(runtime)? {
+            return Ok((status, Some((vnis, sessions))));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn established(sessions: &[SessionState]) -> BTreeSet<(Option<&VrfName>, &str)> {
+    let is_up = |session: &&SessionState| session.phase == SessionPhase::Established;
+    sessions.iter().filter(is_up).map(|session| (session.vrf.as_ref(), session.peer.as_str())).collect()
+}
+
 async fn read(args: &StatusArgs) -> anyhow::Result<Shown> {
     let runtime = args.runtime.paths();
-    let path = runtime.status();
-    let Some(mut status) = publish::read(&path)? else {
-        anyhow::bail!("no status at {}: is `perouter run` running on this node?", path.display());
-    };
-    let mut routing = routing(&args.runtime.paths());
+    let (mut status, answer) = observed(&runtime).await?;
     // Without an answer the last observation of the controller is printed.
-    let answer = (routing.vnis().await, routing.sessions().await);
-    let frr_answers = answer.0.is_ok() && answer.1.is_ok();
-    if let (Ok(mut vnis), Ok(sessions)) = answer {
+    let frr_answers = answer.is_some();
+    if let Some((mut vnis, sessions)) = answer {
         keep_local_counts(&mut vnis, &status.vnis);
         (status.vnis, status.sessions) = (vnis, sessions);
     }

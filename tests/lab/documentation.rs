@@ -27,6 +27,7 @@ fn the_commands_of_the_documentation_work_on_a_node() {
     until_true("the routes of the fabric", || {
         fixture.routers[0].perouter(&["trace", "192.168.20.2", "--vrf", "red"]).code == Some(0)
     });
+    until_true("a router that is well", || fixture.routers[0].perouter(&["status"]).success());
     let node = &fixture.router().node;
     let programs = Path::new(env!("CARGO_BIN_EXE_perouter")).parent().unwrap();
     let path = format!("PATH={}:{}", programs.display(), std::env::var("PATH").unwrap());

@@ -284,6 +284,15 @@ fn loses_what_a_bridge_learns() -> bool {
     loses
 }
 
+/// What zebra and the kernel of the first node have of the segment.
+fn entries(fixture: &Fixture, node: &Node) -> String {
+    let in_kernel = in_red(node, "ip neigh show dev br-pe-110; bridge fdb show br br-pe-110; ip -br link");
+    let of_zebra = ["mac", "arp-cache"].map(|table| {
+        fixture.routers[0].try_show(Daemon::Zebra, &format!("show evpn {table} vni 110 json")).unwrap_or_default()
+    });
+    format!("{}\n{in_kernel}", of_zebra.concat())
+}
+
 /// Does it, and waits until the link is there again; returns how long that took.
 fn repaired(node: &Node, (link, on_host, how): (&str, bool, &str)) -> Duration {
     let run = |line: &str| if on_host { node.check(&["sh", "-c", line]).unwrap() } else { in_red(node, line) };
@@ -314,7 +323,7 @@ fn a_silent_pod_is_reached_within_a_second_of_the_repair_of_its_segment() {
             "{}: the link is there again after {again:?}, and a second later leafA has {found} routes",
             deletion.2
         );
-        assert_eq!(found, 2, "{}", deletion.2);
+        assert_eq!(found, 2, "{}\n{}", deletion.2, entries(&fixture, &node));
         for address in ADDRESSES {
             assert_eq!(ping(fixture.node("hostA_red"), address), 3, "{}: {address}", deletion.2);
         }

@@ -1,6 +1,7 @@
 //! What is seen of a running router from outside: its metrics, and its page.
 
 use std::path::Path;
+use std::process::Command;
 
 use perouter_lab::node::{Background, CommandOutput, Node};
 use serde_json::Value;
@@ -135,7 +136,7 @@ fn browser() -> Option<[String; 2]> {
         return None;
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/browser.sh");
-    let output = std::process::Command::new(script).arg("--find").output().unwrap();
+    let output = Command::new(script).arg("--find").output().unwrap();
     if !output.status.success() {
         let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test: {reason}");
@@ -147,9 +148,13 @@ fn browser() -> Option<[String; 2]> {
     Some([lines.next().unwrap(), lines.next().unwrap()])
 }
 
-/// What a person sees of this router, in the namespace of the node.
-fn each_view_in_chromium(node: &Node, browser: Option<&[String; 2]>, state: &str) {
-    let Some([chromium, playwright]) = browser else { return };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/page/lab.mjs").display().to_string();
-    node.check(&["node", &script, playwright, chromium, "http://127.0.0.1:9478/", state]).unwrap();
+/// What a person sees of this router, in the network namespace of the node. Its root file system may be that of another FRR, and has no
+/// Chromium.
+fn each_view_in_chromium(node: &Node, browser: Option<&[String; 2]>, state: &'static str) {
+    let Some([chromium, playwright]) = browser.cloned() else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/page/lab.mjs");
+    let mut command = Command::new("node");
+    command.arg(script).args([playwright, chromium, "http://127.0.0.1:9478/".to_owned(), state.to_owned()]);
+    let output = node.within_netns(move || command.output().unwrap()).unwrap();
+    assert!(output.status.success(), "{state}: {}", String::from_utf8_lossy(&output.stderr));
 }
