@@ -103,9 +103,9 @@ pub struct Controller<K, R> {
     former: Vec<Finding>,
     /// The pauses of the failures to come.
     retries: ExponentialBackoff,
-    /// The next pass verifies that FRR has what the last one sent. Once: a line that FRR never prints is no reason to send
-    /// it time and again.
-    verifies: bool,
+    /// When a pass verifies that FRR and zebra have what was sent to them. What that pass sends is not verified: a line that FRR never
+    /// prints is no reason to send it time and again.
+    verify_at: Option<Instant>,
     segment_reads: SegmentReads,
     session_reads: SessionReads,
     /// Since when there are objects that are not all in place.
@@ -134,7 +134,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             last_change: PassSummary::default(),
             former,
             retries: RETRY.build(),
-            verifies: false,
+            verify_at: None,
             segment_reads: SegmentReads::default(),
             session_reads: SessionReads::default(),
             pending: None,
@@ -160,8 +160,8 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
                         return;
                     }
                     snapshot = Arc::new(snapshots.borrow_and_update().clone());
-                    self.verifies = false;
                     next_pass = Instant::now();
+                    self.verify_at = self.verify_at.map(|_| next_pass + VERIFY);
                     self.pending.get_or_insert(next_pass);
                 }
                 () = drift.notified() => {
@@ -200,10 +200,11 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
 
     /// One pass. Returns when the next one is due without any other reason.
     async fn pass(&mut self, snapshot: &Arc<Snapshot>) -> Duration {
+        let start = Instant::now();
         let (failed, has_news) = match self.reconciler.pass(snapshot).await {
             Ok(report) => {
                 self.pass_error = None;
-                (!report.failures.is_empty(), self.note(report))
+                (!report.failures.is_empty(), self.note(report, start))
             }
             Err(error) => {
                 self.log_pass_error(&error);
@@ -222,7 +223,7 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
             return self.retries.next().unwrap_or(LONGEST_RETRY);
         }
         self.retries = RETRY.build();
-        if self.verifies { VERIFY } else { IDLE }
+        self.verify_at.map_or(IDLE, |at| at.saturating_duration_since(Instant::now()))
     }
 
     /// Once as long as it stays the same.
@@ -246,8 +247,8 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         }
     }
 
-    /// Takes note of a pass. Returns whether it did or found something else than the last one.
-    fn note(&mut self, report: Report) -> bool {
+    /// Takes note of a pass that began at `start`. Returns whether it did or found something else than the last one.
+    fn note(&mut self, report: Report, start: Instant) -> bool {
         log_failures(&report.failures, self.last.as_ref().map(|last| &last.failures));
         let last_plan = self.last.as_ref().map(|last| Arc::clone(&last.plan));
         let known: BTreeSet<&Rejection> = last_plan.iter().flat_map(|plan| &plan.rejected).collect();
@@ -269,8 +270,9 @@ impl<K: Kernel, R: Routing> Controller<K, R> {
         let waited = if failed { None } else { self.pending.take().map(|since| since.elapsed()) };
         self.outputs.metrics.pass(&summary, failed, &report.timing, report.duration, waited);
         let quiet = summary.is_quiet();
-        self.verifies = !quiet && !self.verifies;
+        let verified = self.verify_at.take_if(|at| *at <= start).is_some();
         if !quiet {
+            self.verify_at = (!verified).then(|| Instant::now() + VERIFY);
             let PassSummary { kernel_ops, frr_lines, duration_ms, .. } = summary;
             let (timing, vrfs) = (report.timing, report.plan.frr.vrfs.len());
             let changed = few(&report.changed);

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use super::error::{KernelError, OpError};
 use super::lanes;
 use super::model::{HostNetwork, KernelState, LinkKey, Netns, NicFacts, ObservedNics};
+use super::neighbors::NeighborSet;
 use super::netlink::error::NetlinkError;
 use super::op::KernelOp;
 use super::port::{Kernel, Outcome};
@@ -33,11 +34,12 @@ const TCP: &str = "TCP counters";
 struct Inner {
     state: KernelState,
     fdb: BTreeMap<LinkKey, BTreeSet<MacAddr>>,
-    neighbors: BTreeMap<LinkKey, BTreeSet<(IpAddr, MacAddr)>>,
+    neighbors: BTreeMap<LinkKey, NeighborSet>,
     keeping: BTreeSet<LinkKey>,
     nic_addresses: BTreeMap<IfName, BTreeSet<IpAddr>>,
     repeated: Vec<IpAddr>,
-    restored: Vec<(LinkKey, BTreeSet<(IpAddr, MacAddr)>)>,
+    repeated_macs: Vec<MacAddr>,
+    restored: Vec<(LinkKey, NeighborSet)>,
     nics: ObservedNics,
     host_networks: BTreeSet<HostNetwork>,
     failures: Vec<(String, Errno)>,
@@ -93,12 +95,12 @@ impl FakeKernel {
     }
 
     /// Sets the neighbor entries of workloads behind a bridge.
-    pub fn set_neighbors(&self, bridge: LinkKey, entries: BTreeSet<(IpAddr, MacAddr)>) {
+    pub fn set_neighbors(&self, bridge: LinkKey, entries: NeighborSet) {
         self.inner().neighbors.insert(bridge, entries);
     }
 
     /// The neighbor entries of workloads behind a bridge.
-    pub fn neighbors(&self, bridge: &LinkKey) -> BTreeSet<(IpAddr, MacAddr)> {
+    pub fn neighbors(&self, bridge: &LinkKey) -> NeighborSet {
         self.inner().neighbors.get(bridge).cloned().unwrap_or_default()
     }
 
@@ -117,8 +119,13 @@ impl FakeKernel {
         std::mem::take(&mut self.inner().repeated)
     }
 
+    /// The MAC addresses that were to be reported once more since the last call.
+    pub fn take_repeated_macs(&self) -> Vec<MacAddr> {
+        std::mem::take(&mut self.inner().repeated_macs)
+    }
+
     /// The neighbor entries that were restored or probed since the last call, by bridge.
-    pub fn take_restored(&self) -> Vec<(LinkKey, BTreeSet<(IpAddr, MacAddr)>)> {
+    pub fn take_restored(&self) -> Vec<(LinkKey, NeighborSet)> {
         std::mem::take(&mut self.inner().restored)
     }
 
@@ -217,11 +224,7 @@ impl Kernel for FakeKernel {
         Ok(())
     }
 
-    async fn repeat_neighbors(
-        &self,
-        bridge: &LinkKey,
-        known: &BTreeSet<(IpAddr, MacAddr)>,
-    ) -> Result<usize, KernelError> {
+    async fn repeat_neighbors(&self, bridge: &LinkKey, known: &NeighborSet) -> Result<usize, KernelError> {
         let mut inner = self.inner();
         let missing: Vec<_> =
             inner.neighbors.get(bridge).into_iter().flatten().filter(|entry| !known.contains(entry)).copied().collect();
@@ -229,15 +232,16 @@ impl Kernel for FakeKernel {
         Ok(missing.len())
     }
 
-    async fn local_neighbors(&self, bridge: &LinkKey) -> Result<BTreeSet<(IpAddr, MacAddr)>, KernelError> {
+    async fn repeat_learned(&self, _bridge: &LinkKey, macs: &BTreeSet<MacAddr>) -> Result<usize, KernelError> {
+        self.inner().repeated_macs.extend(macs);
+        Ok(macs.len())
+    }
+
+    async fn local_neighbors(&self, bridge: &LinkKey) -> Result<NeighborSet, KernelError> {
         Ok(self.neighbors(bridge))
     }
 
-    async fn restore_neighbors(
-        &self,
-        bridge: &LinkKey,
-        entries: &BTreeSet<(IpAddr, MacAddr)>,
-    ) -> Result<Option<usize>, KernelError> {
+    async fn restore_neighbors(&self, bridge: &LinkKey, entries: &NeighborSet) -> Result<Option<usize>, KernelError> {
         if !self.state().links.contains_key(bridge) {
             return Ok(None);
         }

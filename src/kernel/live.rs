@@ -14,6 +14,7 @@ use super::error::{KernelError, OpError};
 use super::model::{HostNetwork, KernelState, LinkKey, Netns, ObservedNics};
 use super::namespace::Namespace;
 use super::namespaces::Namespaces;
+use super::neighbors::NeighborSet;
 use super::netlink::contents::ObservedLink;
 use super::netlink::events::{ChangeSignal, WatchedLinks};
 use super::nic_record::{Record, RecordCache, RecordError};
@@ -319,11 +320,7 @@ impl Kernel for NetlinkKernel {
         failure.map_or(Ok(()), Err)
     }
 
-    async fn repeat_neighbors(
-        &self,
-        bridge: &LinkKey,
-        known: &BTreeSet<(IpAddr, MacAddr)>,
-    ) -> Result<usize, KernelError> {
+    async fn repeat_neighbors(&self, bridge: &LinkKey, known: &NeighborSet) -> Result<usize, KernelError> {
         let failed = |source| KernelError::Read { what: "neighbors", netns: bridge.netns.clone(), source };
         let namespace = self.namespaces.get(&bridge.netns).await.map_err(failed)?;
         let repeated = namespace.repeat_neighbors(&bridge.name.to_string(), known).await.map_err(failed);
@@ -331,7 +328,15 @@ impl Kernel for NetlinkKernel {
         repeated
     }
 
-    async fn local_neighbors(&self, bridge: &LinkKey) -> Result<BTreeSet<(IpAddr, MacAddr)>, KernelError> {
+    async fn repeat_learned(&self, bridge: &LinkKey, macs: &BTreeSet<MacAddr>) -> Result<usize, KernelError> {
+        let failed = |source| KernelError::Read { what: "FDB", netns: bridge.netns.clone(), source };
+        let namespace = self.namespaces.get(&bridge.netns).await.map_err(failed)?;
+        let repeated = namespace.repeat_learned(&bridge.name.to_string(), macs).await.map_err(failed);
+        namespace.rest().await;
+        repeated
+    }
+
+    async fn local_neighbors(&self, bridge: &LinkKey) -> Result<NeighborSet, KernelError> {
         let failed = |source| KernelError::Read { what: "neighbors", netns: bridge.netns.clone(), source };
         let namespace = self.namespaces.get(&bridge.netns).await.map_err(failed)?;
         let found = namespace.local_neighbors(&bridge.name.to_string()).await.map_err(failed);
@@ -339,11 +344,7 @@ impl Kernel for NetlinkKernel {
         found
     }
 
-    async fn restore_neighbors(
-        &self,
-        bridge: &LinkKey,
-        entries: &BTreeSet<(IpAddr, MacAddr)>,
-    ) -> Result<Option<usize>, KernelError> {
+    async fn restore_neighbors(&self, bridge: &LinkKey, entries: &NeighborSet) -> Result<Option<usize>, KernelError> {
         let failed = |source| KernelError::Read { what: "neighbors", netns: bridge.netns.clone(), source };
         let namespace = self.namespaces.get(&bridge.netns).await.map_err(failed)?;
         let restored = namespace.restore_neighbors(&bridge.name.to_string(), entries).await.map_err(failed);

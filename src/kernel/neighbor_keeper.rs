@@ -295,7 +295,7 @@ fn changes(
             segment.removed(address);
             Vec::new()
         }
-        NeighborReport::Learned(mac) => segment.learned(mac),
+        NeighborReport::Learned(learned) => segment.learned(learned.mac),
     };
     changes.into_iter().map(|change| (bridge, change)).collect()
 }

@@ -17,6 +17,9 @@ use std::net::IpAddr;
 
 use crate::types::MacAddr;
 
+/// IP addresses, each with its MAC address.
+pub type NeighborSet = BTreeSet<(IpAddr, MacAddr)>;
+
 /// A neighbor entry of a bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
@@ -146,7 +149,7 @@ impl SegmentEntries {
 }
 
 /// The entries of this node's workloads that are not `known`, to be reported once more.
-pub fn unknown(entries: &[Entry], known: &BTreeSet<(IpAddr, MacAddr)>) -> Vec<NeighborChange> {
+pub fn unknown(entries: &[Entry], known: &NeighborSet) -> Vec<NeighborChange> {
     let no_macs = BTreeSet::new();
     let missing = local_neighbors(entries, &no_macs).filter(|entry| !known.contains(entry));
     missing.map(|(address, mac)| NeighborChange::Repeat(address, mac)).collect()

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::error::KernelError;
 use super::model::{HostNetwork, KernelState, LinkKey, Netns, ObservedNics};
+use super::neighbors::NeighborSet;
 use super::op::KernelOp;
 use super::step::Step;
 use super::tcp::TcpCounts;
@@ -67,21 +68,25 @@ pub trait Kernel: Sync {
     fn repeat_neighbors(
         &self,
         bridge: &LinkKey,
-        known: &BTreeSet<(IpAddr, MacAddr)>,
+        known: &NeighborSet,
+    ) -> impl Future<Output = Result<usize, KernelError>> + Send;
+
+    /// Has the kernel report those of these MAC addresses once more that the bridge has learned on a port of this node. Returns how many.
+    fn repeat_learned(
+        &self,
+        bridge: &LinkKey,
+        macs: &BTreeSet<MacAddr>,
     ) -> impl Future<Output = Result<usize, KernelError>> + Send;
 
     /// The neighbors of workloads of this node behind a bridge; none where it does not exist.
-    fn local_neighbors(
-        &self,
-        bridge: &LinkKey,
-    ) -> impl Future<Output = Result<BTreeSet<(IpAddr, MacAddr)>, KernelError>> + Send;
+    fn local_neighbors(&self, bridge: &LinkKey) -> impl Future<Output = Result<NeighborSet, KernelError>> + Send;
 
     /// Has the kernel find out whether these workloads, which were behind a bridge that this one replaces, are behind it. Returns of
     /// how many it had no entry; `None` where there is no such bridge.
     fn restore_neighbors(
         &self,
         bridge: &LinkKey,
-        entries: &BTreeSet<(IpAddr, MacAddr)>,
+        entries: &NeighborSet,
     ) -> impl Future<Output = Result<Option<usize>, KernelError>> + Send;
 
     /// Has the kernel report the addresses of NICs in the router namespace once more that are not `known`. Returns how many.
@@ -137,22 +142,27 @@ impl<K: Kernel + Send> Kernel for Arc<K> {
     fn repeat_neighbors(
         &self,
         bridge: &LinkKey,
-        known: &BTreeSet<(IpAddr, MacAddr)>,
+        known: &NeighborSet,
     ) -> impl Future<Output = Result<usize, KernelError>> + Send {
         (**self).repeat_neighbors(bridge, known)
     }
 
-    fn local_neighbors(
+    fn repeat_learned(
         &self,
         bridge: &LinkKey,
-    ) -> impl Future<Output = Result<BTreeSet<(IpAddr, MacAddr)>, KernelError>> + Send {
+        macs: &BTreeSet<MacAddr>,
+    ) -> impl Future<Output = Result<usize, KernelError>> + Send {
+        (**self).repeat_learned(bridge, macs)
+    }
+
+    fn local_neighbors(&self, bridge: &LinkKey) -> impl Future<Output = Result<NeighborSet, KernelError>> + Send {
         (**self).local_neighbors(bridge)
     }
 
     fn restore_neighbors(
         &self,
         bridge: &LinkKey,
-        entries: &BTreeSet<(IpAddr, MacAddr)>,
+        entries: &NeighborSet,
     ) -> impl Future<Output = Result<Option<usize>, KernelError>> + Send {
         (**self).restore_neighbors(bridge, entries)
     }

@@ -1,7 +1,7 @@
 //! Which L2 segments are compared with zebra after a pass. In: those that the pass changed, and which zebra it was. Out: segments.
 //! Reads nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,6 +9,8 @@ use tokio::time::Instant;
 use super::turn::Turn;
 use crate::types::Vni;
 
+/// How long after a change zebra may take notice of it. The controller verifies a change half a second later.
+const SETTLED: Duration = Duration::from_millis(400);
 /// Between two turns, however many passes there are: zebra lists thousands of neighbors, and does nothing else meanwhile.
 const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -21,13 +23,13 @@ pub(super) struct NeighborTurns {
     last_turn: Option<Instant>,
     /// The number of the zebra of the last pass: another one knows nothing.
     generation: Option<u64>,
-    /// Those that the last pass changed. zebra may have taken notice of it only after the comparison.
-    changed: BTreeSet<Vni>,
+    /// Those that changed, and when. zebra may have taken notice of it only after the comparison.
+    changed: BTreeMap<Vni, Instant>,
 }
 
 impl NeighborTurns {
-    /// The segments of `all` that are compared after a pass: those that it changed, which are compared after the pass that follows
-    /// too, and some whose turn it is. With another zebra all of them count as changed.
+    /// The segments of `all` that are compared after a pass: those that it changed, which are compared again until zebra has had time to
+    /// take notice, and some whose turn it is. With another zebra all of them count as changed.
     pub(super) fn turn(
         &mut self,
         now: Instant,
@@ -35,7 +37,7 @@ impl NeighborTurns {
         generation: u64,
         mut changed: BTreeSet<Vni>,
     ) -> BTreeSet<Vni> {
-        if self.generation != Some(generation) {
+        if self.generation.replace(generation) != Some(generation) {
             changed.clone_from(all);
         }
         let mut compared = BTreeSet::new();
@@ -43,14 +45,23 @@ impl NeighborTurns {
             compared.extend(self.turn.take(all.iter()).copied());
             self.last_turn = Some(now);
         }
-        compared.extend(all.iter().filter(|vni| changed.contains(vni) || self.changed.contains(vni)));
-        (self.generation, self.changed) = (Some(generation), changed);
+        let settling = std::mem::take(&mut self.changed).into_iter().filter(|(vni, _)| all.contains(vni));
+        for (vni, since) in settling {
+            compared.insert(vni);
+            if now.duration_since(since) < SETTLED {
+                self.changed.insert(vni, since);
+            }
+        }
+        for vni in changed.into_iter().filter(|vni| all.contains(vni)) {
+            compared.insert(vni);
+            self.changed.insert(vni, now);
+        }
         compared
     }
 
     /// These were not compared although it was their turn: they are compared after the next pass.
-    pub(super) fn missed(&mut self, segments: impl IntoIterator<Item = Vni>) {
-        self.changed.extend(segments);
+    pub(super) fn missed(&mut self, now: Instant, segments: impl IntoIterator<Item = Vni>) {
+        self.changed.extend(segments.into_iter().map(|vni| (vni, now)));
     }
 }
 
@@ -103,11 +114,26 @@ mod tests {
     fn many_passes_are_one_turn() {
         let (mut turns, all, now) = (NeighborTurns::default(), vnis(1..=40), Instant::now());
         turns.turn(now, &all, 1, vnis([]));
-        turns.turn(now, &all, 1, vnis([]));
+        turns.turn(now + SETTLED, &all, 1, vnis([]));
         for pass in 0..100 {
-            assert_eq!(turns.turn(now + INTERVAL / 200 * pass, &all, 1, vnis([])), vnis([]), "pass {pass}");
+            assert_eq!(turns.turn(now + SETTLED + INTERVAL / 200 * pass, &all, 1, vnis([])), vnis([]), "pass {pass}");
         }
         assert_eq!(turns.turn(now + INTERVAL, &all, 1, vnis([])), vnis(9..=16));
+    }
+
+    #[test]
+    fn what_changed_is_compared_until_zebra_has_had_time_to_take_notice() {
+        let (mut turns, all, now) = (NeighborTurns::default(), vnis([1]), Instant::now());
+        turns.turn(now, &all, 1, vnis([]));
+        turns.turn(now + SETTLED, &all, 1, vnis([]));
+        let mut compared =
+            |millis, changed| turns.turn(now + SETTLED + Duration::from_millis(millis), &all, 1, changed);
+        assert_eq!(compared(10, vnis([1])), all);
+        for millis in [30, 100, 409] {
+            assert_eq!(compared(millis, vnis([])), all, "{millis} ms");
+        }
+        assert_eq!(compared(410, vnis([])), all, "zebra has settled");
+        assert_eq!(compared(411, vnis([])), vnis([]));
     }
 
     #[test]
@@ -116,7 +142,7 @@ mod tests {
         turns.turn(&all, 1, vnis([]));
         turns.turn(&all, 1, vnis([]));
         turns.turn(&all, 1, vnis([]));
-        turns.0.missed(vnis([4, 5]));
+        turns.0.missed(Instant::now() + INTERVAL * 3, vnis([4, 5]));
         assert_eq!(turns.turn(&all, 1, vnis([])), vnis([4, 5].into_iter().chain(25..=32)));
         assert_eq!(turns.turn(&all, 1, vnis([])), vnis(33..=40), "once");
     }

@@ -46,7 +46,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             }
             due.pop_front();
         }
-        self.neighbor_turns.missed(due.into_iter().map(|(vni, _)| vni));
+        self.neighbor_turns.missed(Instant::now(), due.into_iter().map(|(vni, _)| vni));
     }
 
     /// Takes note of the neighbors of this node's workloads in the segments that the schedule tears down, as the kernel and zebra have
@@ -79,7 +79,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             // Each of the others would wait for the same zebra.
             if zebra_answers {
                 match self.routing.local_neighbors(*vni).await {
-                    Ok(entries) => found.extend(entries.into_iter().flatten()),
+                    Ok(entries) => found.extend(entries.into_iter().flat_map(|entries| entries.all)),
                     Err(error) => {
                         tracing::debug!(%vni, error = &error as &dyn std::error::Error, "zebra does not list its neighbors");
                         zebra_answers = false;
@@ -133,10 +133,14 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             // What is reported to it has no effect.
             return Ok(());
         };
-        match self.kernel.repeat_neighbors(bridge, &known).await {
-            Ok(0) => {}
-            Ok(neighbors) => tracing::info!(%vni, neighbors, "reported to zebra once more"),
-            Err(error) => {
+        let neighbors = self.kernel.repeat_neighbors(bridge, &known.all).await;
+        // zebra ignores what a bridge learns before zebra has processed that the bridge is up (FRR 8.4).
+        let macs =
+            if known.unlearned.is_empty() { Ok(0) } else { self.kernel.repeat_learned(bridge, &known.unlearned).await };
+        match (neighbors, macs) {
+            (Ok(0), Ok(0)) => {}
+            (Ok(neighbors), Ok(macs)) => tracing::info!(%vni, neighbors, macs, "reported to zebra once more"),
+            (Err(error), _) | (_, Err(error)) => {
                 tracing::debug!(%vni, error = &error as &dyn std::error::Error, "neighbors are not reported once more");
             }
         }

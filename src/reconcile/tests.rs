@@ -11,6 +11,7 @@ use crate::frr::client::fake::FakeRouting;
 use crate::frr::client::fake_frr::{FakeFrr, RoutingCall};
 use crate::frr::client::port::RoutingError;
 use crate::frr::show::interface::Interface;
+use crate::frr::show::mac::LocalNeighbors;
 use crate::frr::show::vrf_binding::Unbound;
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::{HostPort, HostPorts, KernelState, LinkKey, Netns};
@@ -536,9 +537,17 @@ async fn the_kernel_keeps_the_neighbors_of_segments_and_zebra_has_them_all() {
     bench.kernel.set_neighbors(keeping.first().unwrap().clone(), [(address, mac)].into());
     bench.reconciler.pass(&with_segment).await.unwrap();
     assert_eq!(bench.kernel.take_repeated(), [address], "zebra does not have it");
-    bench.frr().neighbors.insert(Vni::try_from(110).unwrap(), [(address, mac)].into());
+    let mut of_zebra = LocalNeighbors { all: [(address, mac)].into(), unlearned: [mac].into() };
+    bench.frr().neighbors.insert(Vni::try_from(110).unwrap(), of_zebra.clone());
+    tokio::time::advance(std::time::Duration::from_secs(10)).await;
     bench.reconciler.pass(&with_segment).await.unwrap();
     assert_eq!(bench.kernel.take_repeated(), [] as [std::net::IpAddr; 0]);
+    assert_eq!(bench.kernel.take_repeated_macs(), [mac], "zebra has ignored what the bridge has learned");
+    of_zebra.unlearned.clear();
+    bench.frr().neighbors.insert(Vni::try_from(110).unwrap(), of_zebra);
+    tokio::time::advance(std::time::Duration::from_secs(10)).await;
+    bench.reconciler.pass(&with_segment).await.unwrap();
+    assert_eq!((bench.kernel.take_repeated(), bench.kernel.take_repeated_macs()), (vec![], vec![]));
     bench.reconciler.pass(&plain).await.unwrap();
     assert_eq!(bench.kernel.keeping_neighbors(), BTreeSet::new());
 }
@@ -576,7 +585,10 @@ async fn a_silent_workload_is_known_on_the_bridge_that_replaces_its_own() {
     };
     bench.reconciler.pass(&within("red")).await.unwrap();
     let entries = BTreeSet::from([("10.110.0.11".parse().unwrap(), MacAddr([10, 88, 0, 0, 0, 17]))]);
-    bench.frr().neighbors.insert(Vni::try_from(110).unwrap(), entries.clone());
+    bench
+        .frr()
+        .neighbors
+        .insert(Vni::try_from(110).unwrap(), LocalNeighbors { all: entries.clone(), ..LocalNeighbors::default() });
     let bridge = |bench: &ReconcilerBench| bench.kernel.keeping_neighbors().pop_first().unwrap();
     // zebra, which was restarted, does not have all that the kernel has.
     let bridge_in_red = bridge(&bench);

@@ -1,7 +1,6 @@
 //! FRR in memory, for tests of what uses [`Routing`] and for a preview without a router. Its daemons are [`FakeDaemon`]s.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use crate::frr::config::command::VtyCommand;
 use crate::frr::config::line::Line;
 use crate::frr::config::tree::Config;
 use crate::frr::release::FrrVersion;
+use crate::frr::show::mac::LocalNeighbors;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionPhase, SessionState};
 use crate::frr::show::vni::{LocalCounts, VniState, VniType};
@@ -44,7 +44,7 @@ pub struct FakeRouting {
     /// Router MACs of remote VTEPs.
     pub router_macs: BTreeMap<Vni, BTreeSet<MacAddr>>,
     /// What [`Routing::local_neighbors`] returns.
-    pub neighbors: BTreeMap<Vni, BTreeSet<(IpAddr, MacAddr)>>,
+    pub neighbors: BTreeMap<Vni, LocalNeighbors>,
     /// Restarts so far.
     pub restarts: u64,
     /// The sessions.
@@ -252,14 +252,14 @@ impl Routing for FakeRouting {
         Ok(states)
     }
 
-    async fn local_neighbors(&mut self, vni: Vni) -> Result<Option<BTreeSet<(IpAddr, MacAddr)>>, RoutingError> {
+    async fn local_neighbors(&mut self, vni: Vni) -> Result<Option<LocalNeighbors>, RoutingError> {
         self.answers(Daemon::Zebra)?;
         Ok(Some(self.neighbors.get(&vni).cloned().unwrap_or_default()))
     }
 
     async fn local_counts(&mut self, vni: Vni) -> Result<LocalCounts, RoutingError> {
         self.answers(Daemon::Zebra)?;
-        Ok(LocalCounts { macs: 0, neighbors: self.neighbors.get(&vni).map_or(0, BTreeSet::len) as u64 })
+        Ok(LocalCounts { macs: 0, neighbors: self.neighbors.get(&vni).map_or(0, |found| found.all.len()) as u64 })
     }
 
     async fn router_macs(&mut self, vni: Vni) -> Result<BTreeSet<MacAddr>, RoutingError> {

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::port::{Presence, RejectedCommand, Routing, RoutingError};
 use super::vty::VtyError;
 use crate::frr::config::batch::CommandBatch;
 use crate::frr::release::FrrVersion;
+use crate::frr::show::mac::LocalNeighbors;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
 use crate::frr::show::vni::{LocalCounts, VniState};
@@ -144,7 +144,7 @@ impl Routing for FakeFrr {
     fn generation(&self) -> u64 {
         self.routing().generation()
     }
-    async fn local_neighbors(&mut self, vni: Vni) -> Result<Option<BTreeSet<(IpAddr, MacAddr)>>, RoutingError> {
+    async fn local_neighbors(&mut self, vni: Vni) -> Result<Option<LocalNeighbors>, RoutingError> {
         now(self.called(&RoutingCall::LocalNeighbors(vni)).local_neighbors(vni))
     }
     async fn local_counts(&mut self, vni: Vni) -> Result<LocalCounts, RoutingError> {

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use crate::frr::release::{FrrVersion, Release, UnsupportedRelease};
 use crate::frr::show::ShowError;
 use crate::frr::show::bfd::BfdPeer;
 use crate::frr::show::interface::Interface;
+use crate::frr::show::mac::LocalNeighbors;
 use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::route::FilteredRoute;
 use crate::frr::show::running_config::RunningConfig;
@@ -239,7 +239,7 @@ pub trait Routing: Send + 'static {
     fn local_neighbors(
         &mut self,
         _vni: Vni,
-    ) -> impl Future<Output = Result<Option<BTreeSet<(IpAddr, MacAddr)>>, RoutingError>> + Send {
+    ) -> impl Future<Output = Result<Option<LocalNeighbors>, RoutingError>> + Send {
         std::future::ready(Ok(None))
     }
 

@@ -65,6 +65,15 @@ pub struct NeighborState {
     pub duplicate: bool,
 }
 
+/// The neighbors of an L2VNI that are workloads of this node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LocalNeighbors {
+    /// All of them with their MAC addresses, advertised or not.
+    pub all: BTreeSet<(IpAddr, MacAddr)>,
+    /// The MAC addresses of those that are not advertised because zebra does not have their MAC address as one of this node.
+    pub unlearned: BTreeSet<MacAddr>,
+}
+
 /// Command of the errors of what reads [`show_macs`].
 const SHOW_MACS: &str = "show evpn mac vni VNI json";
 /// Command of the errors of what reads [`show_neighbors`].
@@ -126,22 +135,36 @@ fn neighbors_of(table: &Value) -> BTreeMap<IpAddr, NeighborState> {
     table.as_object().into_iter().flatten().filter_map(neighbor).collect()
 }
 
-/// Reads [`show_neighbors`]: those of this node's workloads with their MAC addresses, advertised or not; `None` for a VNI that zebra
-/// does not have. Of the others it keeps nothing.
+/// Reads [`show_neighbors`]: those of this node's workloads, with the MAC addresses of all that are not advertised; `None` for a VNI
+/// that zebra does not have. Of the others it keeps nothing.
 ///
 /// # Errors
 /// If the text is not JSON.
-pub fn local_neighbors(text: &str) -> Result<Option<BTreeSet<(IpAddr, MacAddr)>>, ShowError> {
+pub fn local_neighbors(text: &str) -> Result<Option<LocalNeighbors>, ShowError> {
     // Of one without neighbors it prints nothing.
     if text.trim() == "{}" {
         return Ok(None);
     }
-    let JsonTable(entries) = read(SHOW_NEIGHBORS, text)?.unwrap_or(JsonTable(Vec::new()));
-    let local = |(address, entry): (String, JsonObject<PlacedEntry>)| {
-        let entry = entry.0.filter(|entry| entry.is_local)?;
-        Some((address.parse().ok()?, entry.mac?))
-    };
-    Ok(Some(entries.into_iter().filter_map(local).collect()))
+    let JsonTable::<JsonObject<PlacedEntry>>(entries) = read(SHOW_NEIGHBORS, text)?.unwrap_or(JsonTable(Vec::new()));
+    let mut found = LocalNeighbors::default();
+    for (address, entry) in entries {
+        if let (Ok(address), Some(PlacedEntry { is_local: true, is_inactive, mac: Some(mac) })) =
+            (address.parse(), entry.0)
+        {
+            found.all.insert((address, mac));
+            found.unlearned.extend(is_inactive.then_some(mac));
+        }
+    }
+    Ok(Some(found))
+}
+
+/// Reads [`show_macs`]: those behind ports of this node. Of the others it keeps nothing.
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn local_macs(text: &str) -> Result<BTreeSet<MacAddr>, ShowError> {
+    let table = macs(text)?.into_iter().filter(|(_, state)| matches!(state.place, WorkloadPlace::Local(_)));
+    Ok(table.map(|(mac, _)| mac).collect())
 }
 
 /// Reads [`show_macs`]: how many are behind ports of this node. It keeps none of them.
@@ -187,6 +210,8 @@ impl Fields for MacTable {
 #[derive(Default)]
 struct PlacedEntry {
     is_local: bool,
+    /// Of a neighbor.
+    is_inactive: bool,
     /// That of a neighbor.
     mac: Option<MacAddr>,
 }
@@ -194,17 +219,20 @@ struct PlacedEntry {
 #[derive(Clone, Copy)]
 enum PlacedField {
     Type,
+    State,
     Mac,
 }
 
 impl Fields for PlacedEntry {
     type Field = PlacedField;
-    const KEYS: &'static [(&'static str, PlacedField)] = &[("type", PlacedField::Type), ("mac", PlacedField::Mac)];
+    const KEYS: &'static [(&'static str, PlacedField)] =
+        &[("type", PlacedField::Type), ("state", PlacedField::State), ("mac", PlacedField::Mac)];
 
     fn set<'de, A: MapAccess<'de>>(&mut self, field: PlacedField, object: &mut A) -> Result<(), A::Error> {
         let Word(word) = object.next_value()?;
         match field {
             PlacedField::Type => self.is_local = word.as_deref() == Some("local"),
+            PlacedField::State => self.is_inactive = word.as_deref() == Some("inactive"),
             PlacedField::Mac => self.mac = word.and_then(|mac| mac.parse().ok()),
         }
         Ok(())
@@ -315,9 +343,11 @@ mod tests {
     fn neighbors_of_this_node_are_known_also_where_they_are_not_advertised() {
         let known = ["10.110.0.11", "fd00:110::11"].map(|address| (address.parse().unwrap(), mac(0x11)));
         for text in [NEIGHBORS.to_owned(), with_unknown_keys(NEIGHBORS)] {
-            assert_eq!(local_neighbors(&text).unwrap(), Some(known.into()));
+            let wanted = LocalNeighbors { all: known.into(), unlearned: [mac(0x11)].into() };
+            assert_eq!(local_neighbors(&text).unwrap(), Some(wanted));
         }
-        assert_eq!(local_neighbors("").unwrap(), Some(BTreeSet::new()), "a VNI without neighbors");
+        assert_eq!(local_macs(MACS).unwrap(), [mac(0x11)].into());
+        assert_eq!(local_neighbors("").unwrap(), Some(LocalNeighbors::default()), "a VNI without neighbors");
         assert_eq!(local_neighbors("{}\n").unwrap(), None, "no such VNI");
     }
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::Namespace;
 use crate::kernel::neighbor_keeper::NeighborKeeper;
-use crate::kernel::neighbors::{self, NeighborChange};
+use crate::kernel::neighbors::{self, NeighborChange, NeighborSet};
 use crate::kernel::netlink::error::NetlinkError;
 use crate::types::MacAddr;
 
@@ -45,11 +45,7 @@ impl Namespace {
 
     /// Has the kernel report the neighbor entries of this link of ours once more that are of workloads of this node and not `known`. Returns
     /// how many.
-    pub async fn repeat_neighbors(
-        &self,
-        name: &str,
-        known: &BTreeSet<(IpAddr, MacAddr)>,
-    ) -> Result<usize, NetlinkError> {
+    pub async fn repeat_neighbors(&self, name: &str, known: &NeighborSet) -> Result<usize, NetlinkError> {
         let Some(index) = self.find_owned(name).await? else { return Ok(0) };
         let mut socket = self.socket().await?;
         let mut repeated = 0;
@@ -59,14 +55,26 @@ impl Namespace {
         Ok(repeated)
     }
 
+    /// Has the kernel report those of these MAC addresses once more that this bridge of ours has learned on a port of this node. Returns how
+    /// many.
+    pub async fn repeat_learned(&self, name: &str, macs: &BTreeSet<MacAddr>) -> Result<usize, NetlinkError> {
+        let Some(index) = self.find_owned(name).await? else { return Ok(0) };
+        let mut socket = self.socket().await?;
+        let mut repeated = 0;
+        for learned in socket.learned(index).await?.into_iter().filter(|learned| macs.contains(&learned.mac)) {
+            repeated += usize::from(socket.repeat_learned(learned).await?);
+        }
+        Ok(repeated)
+    }
+
     /// The neighbors of workloads of this node behind this link of ours, with those that were behind it a moment ago and are in no entry,
     /// as those of a link that others have deleted.
-    pub async fn local_neighbors(&self, name: &str) -> Result<BTreeSet<(IpAddr, MacAddr)>, NetlinkError> {
+    pub async fn local_neighbors(&self, name: &str) -> Result<NeighborSet, NetlinkError> {
         let mut known =
             self.segments.lock().await.as_ref().map(|segments| segments.workloads(name)).unwrap_or_default();
         let Some(index) = self.find_owned(name).await? else { return Ok(known.into_iter().collect()) };
         let mut socket = self.socket().await?;
-        let learned = socket.learned(index).await?.into_iter().collect();
+        let learned = socket.learned(index).await?.into_iter().map(|learned| learned.mac).collect();
         let entries = socket.neighbors(index).await?;
         let listed: BTreeSet<IpAddr> = entries.iter().map(|entry| entry.address).collect();
         known.retain(|address, _| !listed.contains(address));
@@ -75,11 +83,7 @@ impl Namespace {
 
     /// Has the kernel find out whether these workloads are behind this link of ours, at once. Returns how many; `None` without such a
     /// link.
-    pub async fn restore_neighbors(
-        &self,
-        name: &str,
-        entries: &BTreeSet<(IpAddr, MacAddr)>,
-    ) -> Result<Option<usize>, NetlinkError> {
+    pub async fn restore_neighbors(&self, name: &str, entries: &NeighborSet) -> Result<Option<usize>, NetlinkError> {
         let Some(index) = self.find_owned(name).await? else { return Ok(None) };
         let mut socket = self.socket().await?;
         let (mut restored, mut failed) = (0, None);

@@ -25,7 +25,16 @@ pub enum NeighborReport {
     /// A neighbor entry was removed.
     Removed(IpAddr),
     /// The bridge has learned a MAC address on one of its ports.
-    Learned(MacAddr),
+    Learned(LearnedMac),
+}
+
+/// A MAC address that a bridge has learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LearnedMac {
+    /// The MAC address.
+    pub mac: MacAddr,
+    /// The ifindex of the port.
+    pub port: u32,
 }
 
 /// The bridge that a message is about, and what it says.
@@ -53,7 +62,8 @@ fn learned(message: &NeighbourMessage) -> Option<(u32, NeighborReport)> {
     let foreign = NeighbourFlags::ExtLearned | NeighbourFlags::Own;
     let is_learned = !message.header.flags.intersects(foreign)
         && !matches!(message.header.state, NeighbourState::Permanent | NeighbourState::Noarp);
-    is_learned.then_some((bridge, NeighborReport::Learned(mac_of(message)?)))
+    let learned = LearnedMac { mac: mac_of(message)?, port: message.header.ifindex };
+    is_learned.then_some((bridge, NeighborReport::Learned(learned)))
 }
 
 fn entry_of(message: &NeighbourMessage) -> Option<Entry> {
@@ -187,12 +197,33 @@ impl Socket<Route> {
     }
 
     /// The MAC addresses that the bridge with this ifindex has learned on its ports.
-    pub async fn learned(&mut self, index: u32) -> Result<Vec<MacAddr>, NetlinkError> {
-        let take = |macs: &mut Vec<MacAddr>, message| match report(&message) {
-            Some((of, NeighborReport::Learned(mac))) if of == index => macs.push(mac),
+    pub async fn learned(&mut self, index: u32) -> Result<Vec<LearnedMac>, NetlinkError> {
+        let take = |macs: &mut Vec<LearnedMac>, message| match report(&message) {
+            Some((of, NeighborReport::Learned(learned))) if of == index => macs.push(learned),
             _ => {}
         };
         let request = get_neighbors_of(AddressFamily::Bridge, NeighbourAttribute::Controller(index));
         self.dump(request, take).await
+    }
+
+    /// Has the kernel report a MAC address once more that a bridge has learned: it reports only what is new to the bridge. Returns whether
+    /// it was still there.
+    pub async fn repeat_learned(&mut self, learned: LearnedMac) -> Result<bool, NetlinkError> {
+        let mut entry = NeighbourMessage::default();
+        entry.header.family = AddressFamily::Bridge;
+        entry.header.ifindex = learned.port;
+        // Of the bridge of this port.
+        entry.header.flags = NeighbourFlags::Controller;
+        entry.header.state = NeighbourState::Reachable;
+        entry.attributes.push(NeighbourAttribute::LinkLayerAddress(learned.mac.0.to_vec()));
+        match self.change(RouteNetlinkMessage::DelNeighbour(entry.clone()), 0).await {
+            Err(error) if error.is_absent() => return Ok(false),
+            deleted => deleted?,
+        }
+        match self.change(RouteNetlinkMessage::NewNeighbour(entry), NLM_F_CREATE | NLM_F_EXCL).await {
+            // The bridge has learned it again meanwhile, where it is now.
+            Err(error) if error.already_exists() => Ok(true),
+            added => added.map(|()| true),
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::frr::client::fake::FakeRouting;
 use crate::frr::client::fake_frr::{FakeFrr, RoutingCall};
 use crate::kernel::fake::FakeKernel;
 use crate::kernel::model::{HostNetwork, KernelState, LinkKey, Netns};
+use crate::kernel::neighbors::NeighborSet;
 use crate::kernel::tcp::TcpCounts;
 use crate::kernel::{KernelOp, NicFacts, ObservedNics, Step, lanes};
 use crate::plan::last_accepted::LastAccepted;
@@ -39,14 +40,10 @@ impl Kernel for RecordingKernel {
     async fn observe_nics(&self, nics: &BTreeSet<IfName>) -> Result<ObservedNics, KernelError> {
         self.fake.observe_nics(nics).await
     }
-    async fn local_neighbors(&self, bridge: &LinkKey) -> Result<BTreeSet<(IpAddr, MacAddr)>, KernelError> {
+    async fn local_neighbors(&self, bridge: &LinkKey) -> Result<NeighborSet, KernelError> {
         self.fake.local_neighbors(bridge).await
     }
-    async fn restore_neighbors(
-        &self,
-        bridge: &LinkKey,
-        entries: &BTreeSet<(IpAddr, MacAddr)>,
-    ) -> Result<Option<usize>, KernelError> {
+    async fn restore_neighbors(&self, bridge: &LinkKey, entries: &NeighborSet) -> Result<Option<usize>, KernelError> {
         self.fake.restore_neighbors(bridge, entries).await
     }
     async fn repeat_addresses(&self, known: &BTreeMap<IfName, BTreeSet<IpAddr>>) -> Result<usize, KernelError> {
@@ -78,12 +75,11 @@ impl Kernel for RecordingKernel {
     async fn keep_neighbors(&self, bridges: &BTreeSet<LinkKey>) -> Result<(), KernelError> {
         self.fake.keep_neighbors(bridges).await
     }
-    async fn repeat_neighbors(
-        &self,
-        bridge: &LinkKey,
-        known: &BTreeSet<(IpAddr, MacAddr)>,
-    ) -> Result<usize, KernelError> {
+    async fn repeat_neighbors(&self, bridge: &LinkKey, known: &NeighborSet) -> Result<usize, KernelError> {
         self.fake.repeat_neighbors(bridge, known).await
+    }
+    async fn repeat_learned(&self, bridge: &LinkKey, macs: &BTreeSet<MacAddr>) -> Result<usize, KernelError> {
+        self.fake.repeat_learned(bridge, macs).await
     }
     async fn changed(&self) {
         self.fake.changed().await;

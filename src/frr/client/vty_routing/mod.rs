@@ -7,7 +7,6 @@ mod session_start;
 mod vni_reads;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +24,7 @@ use crate::frr::config::command::VtyCommand;
 use crate::frr::release::{FrrVersion, Release};
 use crate::frr::show::bfd::BfdPeer;
 use crate::frr::show::interface::Interface;
+use crate::frr::show::mac::LocalNeighbors;
 use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::route::FilteredRoute;
 use crate::frr::show::running_config::{DaemonOutput, RunningConfig, RunningConfigReader};
@@ -348,7 +348,7 @@ impl Routing for VtyRouting {
         vni_reads::of(self, wanted).await
     }
 
-    async fn local_neighbors(&mut self, vni: Vni) -> Result<Option<BTreeSet<(IpAddr, MacAddr)>>, RoutingError> {
+    async fn local_neighbors(&mut self, vni: Vni) -> Result<Option<LocalNeighbors>, RoutingError> {
         vni_reads::local_neighbors(self, vni).await
     }
 

@@ -2,17 +2,16 @@
 //! [`VniState`] for each VNI, and what of an L2VNI is of this node.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use super::session_start::Exchange;
 use crate::frr::client::port::RoutingError;
 use crate::frr::show::ShowError;
-use crate::frr::show::mac;
+use crate::frr::show::mac::{self, LocalNeighbors};
 use crate::frr::show::vni::{self, LocalCounts, VniState, VniType};
 use crate::frr::show::vrf::SHOW_VRF;
 use crate::frr::show::vrf_binding::{self, SHOW_INSTANCES};
 use crate::runtime::Daemon;
-use crate::types::{MacAddr, Vni};
+use crate::types::Vni;
 
 /// Up to so many VNIs are read one by one.
 const FEW: usize = 8;
@@ -54,12 +53,19 @@ async fn bound(
     Ok(states)
 }
 
-/// The neighbors of an L2VNI that are workloads of this node; `None` for a VNI that zebra does not have.
+/// The neighbors of an L2VNI that are workloads of this node; `None` for a VNI that zebra does not have. The MAC addresses are read only
+/// where a neighbor is not advertised.
 pub(super) async fn local_neighbors(
     daemons: &mut impl Exchange,
     vni: Vni,
-) -> Result<Option<BTreeSet<(IpAddr, MacAddr)>>, RoutingError> {
-    mac::local_neighbors(&daemons.ask(Daemon::Zebra, &mac::show_neighbors(vni)).await?).map_err(of_zebra)
+) -> Result<Option<LocalNeighbors>, RoutingError> {
+    let shown = daemons.ask(Daemon::Zebra, &mac::show_neighbors(vni)).await?;
+    let mut found = mac::local_neighbors(&shown).map_err(of_zebra)?;
+    if let Some(found) = found.as_mut().filter(|found| !found.unlearned.is_empty()) {
+        let learned = mac::local_macs(&daemons.ask(Daemon::Zebra, &mac::show_macs(vni)).await?).map_err(of_zebra)?;
+        found.unlearned.retain(|mac| !learned.contains(mac));
+    }
+    Ok(found)
 }
 
 /// How many MAC addresses and neighbors of an L2VNI are of workloads of this node.
