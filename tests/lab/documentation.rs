@@ -7,6 +7,8 @@ mod markdown;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::fixture::{Fixture, SETTLE, until_true};
 use markdown::Page;
 
@@ -20,6 +22,19 @@ fn pages(path: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// No condition calls a session down that is listed as established: it has just been established.
+fn assert_no_contradiction(fixture: &Fixture) {
+    let shown = fixture.routers[0].perouter(&["status", "-o", "json"]).stdout;
+    let status: Value = serde_json::from_str(&shown).unwrap();
+    let conditions = status["conditions"].to_string();
+    let sessions = status["sessions"].as_array().unwrap();
+    assert_eq!(sessions.len(), 3, "{shown}");
+    for session in sessions.iter().filter(|session| session["state"] == "Established") {
+        let is_down = format!("session with {} is down", session["peer"].as_str().unwrap());
+        assert!(!conditions.contains(&is_down), "{shown}");
+    }
+}
+
 #[test]
 fn the_commands_of_the_documentation_work_on_a_node() {
     let Some(mut fixture) = Fixture::start("docs", &[0]) else { return };
@@ -27,6 +42,7 @@ fn the_commands_of_the_documentation_work_on_a_node() {
     until_true("the routes of the fabric", || {
         fixture.routers[0].perouter(&["trace", "192.168.20.2", "--vrf", "red"]).code == Some(0)
     });
+    assert_no_contradiction(&fixture);
     until_true("a router that is well", || fixture.routers[0].perouter(&["status"]).success());
     let node = &fixture.router().node;
     let programs = Path::new(env!("CARGO_BIN_EXE_perouter")).parent().unwrap();
