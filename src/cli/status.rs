@@ -98,7 +98,7 @@ fn with_times<S: Serializer>(status: &NodeStatus, serializer: S) -> Result<S::Ok
     value.serialize(serializer)
 }
 
-/// The controller observes within two seconds that a session is established, and needs a moment for the findings.
+/// The controller observes within two seconds that a session is established or lost, and needs a moment for the findings.
 const OBSERVED: Duration = Duration::from_secs(4);
 /// Time between two reads of the status file while a new one is awaited.
 const POLL: Duration = Duration::from_millis(100);

@@ -257,6 +257,25 @@ async fn an_l3vni_that_goes_down_is_rebuilt_without_another_reason() {
     bench.end().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_change_is_verified_also_where_another_pass_comes_first() {
+    let bench = ControllerBench::start(FakeRouting::default());
+    bench.snapshots.send_replace(without_l3vnis());
+    tokio::time::sleep(Duration::from_secs(65)).await;
+    bench.snapshots.send_replace(snapshot());
+    tokio::time::sleep(VERIFY / 5).await;
+    bench.drift.notify_one();
+    tokio::time::sleep(VERIFY / 5).await;
+    let down = || bench.kernel.state().links.values().filter(|link| !link.up).count();
+    let before = down();
+    // Nothing reports it.
+    bench.kernel.tamper(|state| state.links.values_mut().find(|link| link.up).unwrap().up = false);
+    assert_eq!(down(), before + 1);
+    tokio::time::sleep(VERIFY).await;
+    assert_eq!(down(), before);
+    bench.end().await;
+}
+
 /// The pass that configures an instance has verified it, and then bgpd and zebra do not agree any more.
 #[tokio::test(start_paused = true)]
 async fn an_l3vni_whose_vrf_is_gone_in_bgpd_is_not_ready_a_second_after_a_daemon_was_restarted() {
