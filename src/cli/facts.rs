@@ -17,14 +17,14 @@ use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::frr::show::vni::VniType;
 use crate::kernel::netlink::contents::is_link_local;
 use crate::kernel::segment_ports::{self, SegmentPort};
-use crate::kernel::{host_routes, netns, unresolved};
+use crate::kernel::{forwarded_vteps, host_routes, netns, unresolved};
 use crate::names::{OwnedName, Role};
 use crate::runtime::Runtime;
 use crate::status::{NodeStatus, publish};
 use crate::types::{Family, Vni, VrfMode, VrfName};
 
 /// A status that is older is not written any more: the controller writes it every 30 s at least.
-const STALE: u64 = 120;
+pub(super) const STALE: u64 = 120;
 /// Prefixes of a VRF whose return route is looked up.
 const SAMPLES: usize = 3;
 
@@ -68,7 +68,7 @@ pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
     (facts.vnis, facts.sessions) = (BTreeMap::new(), Vec::new());
     if !facts.silent.contains_key("zebra") {
         facts.links = Some(frr.interfaces().await?);
-        facts.underlay = Some(frr.underlay().await?.into_keys().collect());
+        facts.underlay = Some(frr.underlay().await?);
         match frr.duplicates().await {
             Ok(duplicates) => facts.duplicates = duplicates,
             Err(error) => warnings.push(format!("duplicate addresses of segments are not checked: {error:#}")),
@@ -79,8 +79,18 @@ pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
         Ok(ports) => facts.segment_ports = ports,
         Err(error) => warnings.push(format!("the bridges of the host are not checked: {error:#}")),
     }
+    if !facts.silent.contains_key("bfdd") {
+        facts.bfd = frr.bfd_peers().await?;
+    }
     if !facts.is_routing_silent() {
         of_bgpd(&mut frr, &mut facts).await?;
+        for vrf in facts.imported.keys().cloned().collect::<Vec<_>>() {
+            let Some(vni) = facts.vni_of(&vrf) else { continue };
+            match forwarded(runtime, &vrf, vni).await {
+                Ok(vteps) => drop(facts.forwarded.insert(vrf, vteps)),
+                Err(error) => warnings.push(format!("the router MACs of VRF {vrf} are not checked: {error:#}")),
+            }
+        }
         // Without it the rest is still true.
         match host(&mut frr, &facts).await {
             Ok(routes) => facts.host = routes,
@@ -109,14 +119,14 @@ pub(super) async fn of_sessions(
         facts.unresolved = unresolved(runtime, &mut vec![]).await;
         // zebra may not answer.
         facts.links = frr.interfaces().await.ok();
-        facts.underlay = frr.underlay().await.ok().map(|routes| routes.into_keys().collect());
+        facts.underlay = frr.underlay().await.ok();
         facts.vnis = frr.vnis().await.unwrap_or_default();
     }
     Ok(facts)
 }
 
 /// The addresses of the underlay that nobody answers for; none where they cannot be read.
-async fn unresolved(runtime: &Runtime, warnings: &mut Vec<String>) -> BTreeMap<IpAddr, String> {
+pub(super) async fn unresolved(runtime: &Runtime, warnings: &mut Vec<String>) -> BTreeMap<IpAddr, String> {
     let read = async { anyhow::Ok(unresolved::read(netns::open(runtime.router_netns())?).await?) };
     read.await.unwrap_or_else(|error| {
         warnings.push(format!("ARP of the underlay is not checked: {error:#}"));
@@ -124,8 +134,15 @@ async fn unresolved(runtime: &Runtime, warnings: &mut Vec<String>) -> BTreeMap<I
     })
 }
 
+/// The VTEPs for which the kernel has a router MAC in a VRF.
+pub(super) async fn forwarded(runtime: &Runtime, vrf: &VrfName, vni: Vni) -> anyhow::Result<BTreeSet<IpAddr>> {
+    let own = runtime.vrf_netns(vrf);
+    let netns = if own.exists() { own.as_path() } else { runtime.router_netns() };
+    Ok(forwarded_vteps::read(netns::open(netns)?, vni).await?)
+}
+
 /// Seconds since the epoch.
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
@@ -141,6 +158,10 @@ fn controller(runtime: &Runtime, status: Option<&NodeStatus>) -> anyhow::Result<
 
 async fn of_bgpd(frr: &mut FrrQueries, facts: &mut Facts) -> anyhow::Result<()> {
     facts.vnis = frr.vnis().await?;
+    if facts.objects.is_none() {
+        // Without a status, zebra has the VTEPs.
+        facts.vteps = facts.vnis.values().filter_map(|state| state.vtep).collect();
+    }
     for (session, reset) in frr.sessions().await? {
         let filtered = frr.filtered(&session).await?;
         facts.filtered.extend(filtered.into_iter().map(|route| (session.key(), route)));

@@ -14,6 +14,7 @@ use crate::diagnose::filtered::Filtered;
 use crate::frr::client::port::Routing as _;
 use crate::frr::client::vty_routing::VtyRouting;
 use crate::frr::release::Release;
+use crate::frr::show::bfd::BfdPeer;
 use crate::frr::show::interface::{self, Interface};
 use crate::frr::show::mac::{self, MacState, NeighborState};
 use crate::frr::show::neighbor::{self, SessionReset};
@@ -146,6 +147,11 @@ impl FrrQueries {
     /// The routes that the filter of a session rejects.
     pub async fn filtered_routes(&mut self, session: &SessionState) -> anyhow::Result<Vec<FilteredRoute>> {
         self.vty.filtered(session).await.with_context(|| self.hint.clone())
+    }
+
+    /// BFD sessions.
+    pub async fn bfd_peers(&mut self) -> anyhow::Result<Vec<BfdPeer>> {
+        self.vty.bfd_peers().await.with_context(|| self.hint.clone())
     }
 
     /// VNIs of both types.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use clap::Args;
 use serde::ser::Error as _;
@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::exit_status::ExitStatus;
+use super::facts::{STALE, now};
 use super::frr_client::routing;
 use super::lock;
 use super::options::RuntimeOptions;
@@ -151,7 +152,8 @@ async fn read(args: &StatusArgs) -> anyhow::Result<Shown> {
     let conditions = ShownCondition::all(&status);
     let is_true =
         |found: &ShownCondition| found.condition == ConditionType::Ready && found.status == ConditionStatus::True;
-    let ready = (frr_answers && controller_runs).then(|| conditions.iter().any(is_true));
+    let age = now().saturating_sub(status.observed_time);
+    let ready = (frr_answers && controller_runs && age <= STALE).then(|| conditions.iter().any(is_true));
     let has_problem = ready != Some(true) || is_rejected;
     let shown = ShownStatus { status, ready, conditions, frr_answers, controller_runs };
     let text = args.show.render("NodeStatus", &shown, |look| text(&shown, look))?;
@@ -168,8 +170,8 @@ fn keep_local_counts(vnis: &mut BTreeMap<Vni, VniState>, observed: &BTreeMap<Vni
 
 fn text(shown: &ShownStatus, look: Look) -> String {
     let status = &shown.status;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let age = short_age(now.saturating_sub(status.observed_time));
+    let seconds = now().saturating_sub(status.observed_time);
+    let age = short_age(seconds);
     let or_none = |value: Option<String>| value.unwrap_or_else(|| "<none>".to_owned());
     let vteps = status.vteps().map(|vtep| vtep.to_string()).collect::<Vec<_>>().join(", ");
     let mut out = look.table(
@@ -194,6 +196,8 @@ fn text(shown: &ShownStatus, look: Look) -> String {
     out.extend(not_ready.map(|found| format!("  not ready: {}: {}\n", found.reason.as_str(), found.message)));
     if !shown.controller_runs {
         out.extend(["  no controller runs on this node: what it has observed is ", &age, " old\n"]);
+    } else if seconds > STALE {
+        out.extend(["  the controller does not write its status, which is ", &age, " old: see `perouter check`\n"]);
     }
     if !shown.frr_answers {
         out.extend(["  FRR does not answer: sessions and VNIs are those of ", &age, " ago\n"]);

@@ -14,11 +14,11 @@ use super::facts;
 use super::frr_client::{FrrQueries, unknown_vrf};
 use super::options::RuntimeOptions;
 use super::show::{Items, ShowOptions, Shown, WatchOptions};
-use super::trace_text::{isolated, texts};
+use super::trace_text::{isolated, texts, without_fabric_route};
 use crate::diagnose::fabric_route_checks::may_import;
 use crate::diagnose::facts::Facts;
 use crate::diagnose::trace::{
-    DirectedTrace, TraceFacts, TracePoint, TraceQuery, TraceSource, TraceStep, TracedSession, Workload, follow_directed,
+    DirectedTrace, TraceFacts, TraceQuery, TraceSource, TracedSession, Workload, follow_directed,
 };
 use crate::diagnose::{Finding, check};
 use crate::frr::show::interface::Interface;
@@ -83,12 +83,7 @@ async fn shown(args: &TraceArgs) -> anyhow::Result<Shown> {
 /// # Errors
 /// Of an address that no route leads to, of a VRF that does not exist, or where FRR does not answer.
 pub async fn read(runtime: &Runtime, query: &TraceQuery) -> anyhow::Result<Vec<Vec<DirectedTrace>>> {
-    for address in [Some(query.to), query.from].into_iter().flatten() {
-        check_address(address)?;
-    }
-    if let Some(from) = query.from.filter(|from| from.is_ipv4() != query.to.is_ipv4()) {
-        anyhow::bail!("{from} and {} have different address families: no packet goes from one to the other", query.to);
-    }
+    query.check().map_err(anyhow::Error::msg)?;
     let mut reader = TraceReader::new(runtime, query.clone()).await?;
     let mut traces = Vec::new();
     let mut known = Vec::new();
@@ -102,27 +97,13 @@ pub async fn read(runtime: &Runtime, query: &TraceQuery) -> anyhow::Result<Vec<V
         }
     }
     if traces.is_empty() {
-        let Some(vrf) = &query.vrf else { anyhow::bail!("FRR has no VRF: see `perouter status`") };
+        let Some(vrf) = query.vrf.as_ref().filter(|_| !known.is_empty()) else {
+            anyhow::bail!("zebra has no L3VNI, or was restarted and has none yet: see `perouter check`");
+        };
         return Err(unknown_vrf(vrf.as_str(), &known.iter().map(VrfName::as_str).collect()));
     }
     traces.sort_by_key(|of_vrf| of_vrf.first().map(|there| (there.trace.prefix.is_none(), there.trace.vrf.clone())));
     Ok(traces)
-}
-
-/// No route leads to addresses of one link, of groups, and of a host itself.
-fn check_address(address: IpAddr) -> anyhow::Result<()> {
-    // An IPv4 one may be that of a session, as localcidr has it.
-    if matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
-        anyhow::bail!(
-            "{address} is a link-local address, which no route leads to: trace a routed address, or see `perouter macs VNI`"
-        );
-    }
-    let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    let is_mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
-    if address.is_multicast() || address.is_unspecified() || address.is_loopback() || is_broadcast || is_mapped {
-        anyhow::bail!("{address} is not the address of a host in a VRF: trace a unicast address");
-    }
-    Ok(())
 }
 
 type Sessions = Vec<(SessionState, Option<SessionReset>)>;
@@ -137,6 +118,8 @@ struct TraceReader {
     underlay: BTreeMap<IpNet, Vec<String>>,
     vnis: BTreeMap<Vni, VniState>,
     segment_ports: Vec<SegmentPort>,
+    /// Addresses of the underlay that nobody answers for.
+    unresolved: BTreeMap<IpAddr, String>,
     /// What the causes of the sessions need, and whether a controller works.
     of_sessions: Facts,
     /// All Type-5 routes, once they are needed.
@@ -160,8 +143,22 @@ impl TraceReader {
         let has_segments = vnis.values().any(|state| state.vni_type == VniType::L2);
         let segment_ports = if has_segments { segment_ports().await } else { vec![] };
         let of_sessions = facts::of_sessions(runtime, &mut frr, &sessions).await?;
-        let (runtime, type5) = (runtime.clone(), None);
-        Ok(Self { runtime, query, frr, sessions, of_sessions, links, underlay, vnis, segment_ports, type5, all: None })
+        let unresolved = facts::unresolved(runtime, &mut vec![]).await;
+        let (runtime, type5, all) = (runtime.clone(), None, None);
+        Ok(Self {
+            runtime,
+            query,
+            frr,
+            sessions,
+            links,
+            underlay,
+            vnis,
+            segment_ports,
+            unresolved,
+            of_sessions,
+            type5,
+            all,
+        })
     }
 
     /// The path to the address, and that of the replies.
@@ -179,7 +176,8 @@ impl TraceReader {
         let is_example_missing = self.query.from.is_none() && back.is_none();
         let mut found = vec![there];
         if is_example_missing && found[0].complete && !self.has_fabric_route(vrf).await? {
-            found[0].trace.steps.push(without_fabric_route(vrf));
+            let is_new = !self.of_sessions.fabric_sessions().any(|session| self.of_sessions.has_settled(session));
+            found[0].trace.steps.push(without_fabric_route(vrf, is_new));
         }
         if let Some((address, example)) = back {
             found.push(DirectedTrace { example, ..self.path(vrf, vni, address, of_replies).await? });
@@ -287,6 +285,8 @@ impl TraceReader {
             in_underlay: self.covering(address).map(|(prefix, _)| *prefix).filter(|prefix| prefix.prefix_len() > 0),
             from: TraceSource::Unknown,
             links: Some(self.links.clone()),
+            forwarded: if of_fabric { facts::forwarded(&self.runtime, vrf, vni).await.ok() } else { None },
+            unresolved: self.unresolved.clone(),
             default_routed: vteps.iter().filter(|vtep| self.is_default_routed(**vtep)).copied().collect(),
             sent_vnis: if of_fabric { self.sent_vnis(prefix, &state.import).await? } else { BTreeMap::new() },
             underlay: of_fabric.then(|| vteps.into_iter().map(|vtep| (vtep, self.to_vtep(vtep))).collect()),
@@ -384,32 +384,4 @@ async fn segment_ports() -> Vec<SegmentPort> {
         tracing::warn!("the bridges of the host are not read: {error:#}");
         vec![]
     })
-}
-
-fn without_fabric_route(vrf: &VrfName) -> TraceStep {
-    let text = format!("VRF {vrf} has no route of the fabric: nobody there gets a reply; see `perouter check`");
-    TraceStep::warning(TracePoint::Vrf, text).shown_by(format!("bgpd: show bgp vrf {vrf} ipv4 unicast"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_that_is_not_routed_is_an_error() {
-        for address in ["10.0.0.1", "169.254.1.1", "2001:db8::1"] {
-            check_address(address.parse().unwrap()).unwrap();
-        }
-        for (address, words) in [
-            ("fe80::1", "link-local"),
-            ("ff02::1", "unicast address"),
-            ("127.0.0.1", "unicast address"),
-            ("::", "unicast address"),
-            ("255.255.255.255", "unicast address"),
-            ("::ffff:10.0.0.1", "unicast address"),
-        ] {
-            let error = check_address(address.parse().unwrap()).unwrap_err().to_string();
-            assert!(error.contains(words), "{error}");
-        }
-    }
 }

@@ -67,6 +67,13 @@ fn step_text(step: &TraceStep, look: Look) -> String {
     out
 }
 
+/// The end of a path in a VRF without routes of the fabric. `is_new`: no session with the fabric was established before a moment ago.
+pub fn without_fabric_route(vrf: &VrfName, is_new: bool) -> TraceStep {
+    let remedy = if is_new { "the session with it is new, wait for its routes" } else { "see `perouter check`" };
+    let text = format!("VRF {vrf} has no route of the fabric: nobody there gets a reply; {remedy}");
+    TraceStep::warning(TracePoint::Vrf, text).shown_by(format!("bgpd: show bgp vrf {vrf} ipv4 unicast"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tone::plain;

@@ -40,6 +40,7 @@ pub(super) fn findings(status: &mut NodeStatus, observed: &Observed, of_routes: 
     let mut found = status.with_facts(|facts| {
         if of_routes.is_some() {
             facts.neighbors.clone_from(&observed.neighbors);
+            facts.bfd.clone_from(&observed.bfd);
             return check::findings(facts);
         }
         let Facts { now, silent, kept_ports, objects, notes, .. } = facts.clone();

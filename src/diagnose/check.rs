@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::facts::{ControllerState, Facts};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity};
 use super::{
-    evpn_checks, fabric_route_checks, host_checks, link_checks, node_checks, segment_checks, session_checks,
-    vtep_checks,
+    established_checks, evpn_checks, fabric_route_checks, host_checks, link_checks, node_checks, segment_checks,
+    session_checks, vtep_checks,
 };
 use crate::frr::show::session::SessionPhase;
 use crate::frr::show::type5::Type5Route;
@@ -45,6 +45,7 @@ impl AreaState {
 pub fn findings(facts: &Facts) -> Vec<Finding> {
     let mut found = node_checks::findings(facts);
     found.extend(session_checks::findings(facts));
+    found.extend(established_checks::findings(facts));
     found.extend(host_checks::filtered(facts));
     found.extend(of_tables(facts));
     sort(&mut found);

@@ -6,17 +6,25 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::facts::Facts;
+use super::facts::{Facts, resolution};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
 use super::node_checks::{count, few};
 use crate::frr::show::type5::{Type5Path, Type5Route};
 use crate::types::{Vni, VrfName};
+
+/// What to do where no route leads to a VTEP.
+const NO_ROUTE: &str = "have its leaf advertise the VTEP in the underlay, in the unicast family of the address, up to this node, or the \
+                        leaf of this node a default route";
+
+/// What to do where the next hop to a VTEP does not answer.
+pub(super) const DEAD_NEXT_HOP: &str = "have the leaf of this node set its own address as the next hop of the route to the VTEP, and check that it answers";
 
 /// All of them.
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let Some(routes) = &facts.type5 else { return vec![] };
     let mut found = other_family(routes, facts);
     found.extend(unreachable(routes, facts));
+    found.extend(without_router_mac(facts));
     found.extend(not_imported(routes, facts));
     found.extend(duplicate_router_id(routes, facts));
     found
@@ -84,7 +92,8 @@ fn unreachable(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
     let mut behind: BTreeMap<IpAddr, (BTreeSet<IpNet>, bool)> = BTreeMap::new();
     for (route, _, vtep, vni, vrf) in ours(routes, facts) {
         // Also where bgpd has it as reachable: after a restart of zebra it does not track its next hops.
-        if !is_other_family(vtep, vni, facts) && !is_reached(vtep, facts) {
+        let is_lost = !is_reached(vtep, facts) || facts.dead_next_hop(vtep).is_some();
+        if !is_other_family(vtep, vni, facts) && is_lost {
             let imported = facts.imported.get(&vrf).is_some_and(|imported| imported.contains(&(route.prefix, vtep)));
             let (prefixes, is_used) = behind.entry(vtep).or_default();
             prefixes.insert(route.prefix);
@@ -92,29 +101,76 @@ fn unreachable(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
         }
     }
     let finding = |(vtep, (prefixes, is_used)): (IpAddr, (BTreeSet<IpNet>, bool))| {
-        let in_use =
-            if is_used { ", and bgpd uses it: it does not track next hops after a restart of zebra" } else { "" };
+        let dead = facts.dead_next_hop(vtep);
+        let in_use = if is_used && dead.is_none() {
+            ", and bgpd uses it: it does not track next hops after a restart of zebra"
+        } else {
+            ""
+        };
         let behind = format!(
             "{} behind it: {}{in_use}",
             count(prefixes.len(), "prefix", "prefixes"),
             few(prefixes.iter().map(ToString::to_string))
         );
-        let what = format!("no route leads to VTEP {vtep}");
+        let (what, remedy) = match dead {
+            None => (format!("no route leads to VTEP {vtep}"), NO_ROUTE),
+            Some((hop, link)) => (
+                format!(
+                    "packets to VTEP {vtep} are lost: the next hop {hop} does not answer {} on {link}",
+                    resolution(hop)
+                ),
+                DEAD_NEXT_HOP,
+            ),
+        };
         Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::VtepUnreachable, what)
             .at(Place { vtep: Some(vtep), ..Place::default() })
             .shown_by(behind)
-            .remedied_by(
-                "have its leaf advertise the VTEP in the underlay, in the unicast family of the address, up to this node, or the \
-                 leaf of this node a default route",
-            )
+            .remedied_by(remedy)
             .of(facts.object_of(None), "spec.neighbors")
     };
     behind.into_iter().map(finding).collect()
 }
 
+/// Imported routes along which the kernel cannot send: zebra of FRR 8 may lose a router MAC (frr#12391).
+fn without_router_mac(facts: &Facts) -> Vec<Finding> {
+    let mut behind: BTreeMap<(&VrfName, IpAddr), BTreeSet<IpNet>> = BTreeMap::new();
+    for (vrf, imported) in &facts.imported {
+        let (Some(known), Some(vni)) = (facts.forwarded.get(vrf), facts.vni_of(vrf)) else { continue };
+        for (prefix, vtep) in imported {
+            // What no route leads to is another finding.
+            let is_reached = is_reached(*vtep, facts) && !is_other_family(*vtep, vni, facts);
+            if is_reached && !known.contains(&vtep.to_canonical()) {
+                behind.entry((vrf, *vtep)).or_default().insert(*prefix);
+            }
+        }
+    }
+    let finding = |((vrf, vtep), prefixes): ((&VrfName, IpAddr), BTreeSet<IpNet>)| {
+        let shown = format!(
+            "{} behind it: {}",
+            count(prefixes.len(), "prefix", "prefixes"),
+            few(prefixes.iter().map(ToString::to_string))
+        );
+        Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::RouterMacMissing, no_router_mac(vrf, vtep))
+            .at(Place { vrf: Some(vrf.clone()), vni: facts.vni_of(vrf), vtep: Some(vtep), ..Place::default() })
+            .shown_by(shown)
+            .remedied_by(RESET_ROUTER_MAC)
+            .of(facts.object_of(Some(vrf)), "")
+    };
+    behind.into_iter().map(finding).collect()
+}
+
+/// What is wrong where the kernel cannot send to a VTEP.
+pub(super) fn no_router_mac(vrf: &VrfName, vtep: IpAddr) -> String {
+    format!("VRF {vrf} cannot send to VTEP {vtep}: the kernel has no router MAC of it")
+}
+
+/// What has zebra install a router MAC again: its routes have to be withdrawn and received again.
+pub(super) const RESET_ROUTER_MAC: &str =
+    "reset the sessions with the fabric, by `clear bgp PEER` in vtysh: zebra installs the router MAC with the routes";
+
 /// Whether FRR resolves a next hop, by the default route as well.
 fn is_reached(vtep: IpAddr, facts: &Facts) -> bool {
-    facts.underlay.as_ref().is_none_or(|underlay| underlay.iter().any(|prefix| prefix.contains(&vtep)))
+    facts.underlay.as_ref().is_none_or(|underlay| underlay.keys().any(|prefix| prefix.contains(&vtep)))
 }
 
 fn not_imported(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
@@ -200,6 +256,11 @@ mod tests {
         Type5Route { prefix: prefix.parse().unwrap(), rd: rd.into(), advertised_to: vec![], paths: vec![path] }
     }
 
+    /// By one next hop.
+    fn routes(prefixes: &[&str]) -> BTreeMap<IpNet, Vec<String>> {
+        prefixes.iter().map(|prefix| (prefix.parse().unwrap(), vec!["192.168.11.2 dev toswitch".to_owned()])).collect()
+    }
+
     fn good() -> Facts {
         let (import, router_mac) = (vec!["64514:100".into()], "02:00:00:00:00:01".parse().ok());
         let vni = VniState { vrf: "red".into(), import, up: true, in_bgp: true, router_mac, ..VniState::default() };
@@ -208,7 +269,7 @@ mod tests {
             vteps: ["100.65.0.1".parse().unwrap()].into(),
             router_id: "10.0.0.1".parse().ok(),
             vnis: [(100.try_into().unwrap(), vni)].into(),
-            underlay: Some(["100.64.0.1/32", "0.0.0.0/0"].map(|prefix| prefix.parse().unwrap()).into()),
+            underlay: Some(routes(&["100.64.0.1/32", "0.0.0.0/0"])),
             type5: Some(vec![
                 route(prefix, "100.64.0.1:2", path("100.64.0.1", "64520:100")),
                 route(
@@ -230,15 +291,19 @@ mod tests {
     }
 
     #[rstest]
+    #[case::dead_next_hop(|facts: &mut Facts| { facts.unresolved.insert("192.168.11.2".parse().unwrap(), "toswitch".into()); }, FindingKind::VtepUnreachable,
+        "packets to VTEP 100.64.0.1 are lost: the next hop 192.168.11.2 does not answer ARP on toswitch")]
     #[case::not_advertised(|facts: &mut Facts| { facts.underlay = Some([].into()); facts.imported.values_mut().next().unwrap().clear(); }, FindingKind::VtepUnreachable,
         "no route leads to VTEP 100.64.0.1")]
-    #[case::default_route_of_the_other_family(|facts: &mut Facts| { facts.underlay = Some(["::/0".parse().unwrap()].into()); facts.imported.values_mut().next().unwrap().clear(); }, FindingKind::VtepUnreachable,
+    #[case::default_route_of_the_other_family(|facts: &mut Facts| { facts.underlay = Some(routes(&["::/0"])); facts.imported.values_mut().next().unwrap().clear(); }, FindingKind::VtepUnreachable,
         "no route leads to VTEP 100.64.0.1")]
-    #[case::not_imported_behind_a_default_route(|facts: &mut Facts| { facts.underlay = Some(["0.0.0.0/0".parse().unwrap()].into()); facts.imported.values_mut().next().unwrap().clear(); }, FindingKind::NotImported,
+    #[case::not_imported_behind_a_default_route(|facts: &mut Facts| { facts.underlay = Some(routes(&["0.0.0.0/0"])); facts.imported.values_mut().next().unwrap().clear(); }, FindingKind::NotImported,
         "VTEP 100.64.0.1 advertises 192.168.20.0/24 with VNI 100, which VRF red does not import")]
     #[case::not_imported(|facts: &mut Facts| { facts.imported.values_mut().next().unwrap().clear(); }, FindingKind::NotImported,
         "VTEP 100.64.0.1 advertises 192.168.20.0/24 with VNI 100, which VRF red does not import: they have the route target \
          64520:100, and it imports 64514:100")]
+    #[case::no_router_mac(|facts: &mut Facts| { facts.forwarded.insert("red".parse().unwrap(), ["100.64.0.2".parse().unwrap()].into()); },
+        FindingKind::RouterMacMissing, "VRF red cannot send to VTEP 100.64.0.1: the kernel has no router MAC of it")]
     #[case::router_id(|facts: &mut Facts| add(facts, route("10.9.0.0/16", "10.0.0.1:7", Type5Path { vni: Some(7), ..path("100.65.0.9", "64514:7") })),
         FindingKind::DuplicateRouterId, "another node has the router id 10.0.0.1 of this node")]
     #[case::family(|facts: &mut Facts| facts.vnis.values_mut().next().unwrap().vtep = "2001:db8:65::1".parse().ok(), FindingKind::VtepFamily,
@@ -263,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_default_route_leads_to_every_vtep() {
-        let underlay = Some(["0.0.0.0/0".parse().unwrap()].into());
+        let underlay = Some(routes(&["0.0.0.0/0"]));
         assert_eq!(findings(&Facts { underlay, ..good() }), []);
     }
 
@@ -279,7 +344,17 @@ mod tests {
 
     #[test]
     fn a_next_hop_that_this_release_resolves_by_the_default_route_is_no_fault() {
-        let facts = Facts { underlay: Some(["0.0.0.0/0".parse().unwrap()].into()), ..good() };
+        let facts = Facts { underlay: Some(routes(&["0.0.0.0/0"])), ..good() };
+        assert_eq!(findings(&facts), []);
+    }
+
+    #[test]
+    fn a_router_mac_of_an_ipv4_mapped_next_hop_is_that_of_the_vtep() {
+        let mut facts = good();
+        facts.forwarded.insert("red".parse().unwrap(), ["100.64.0.1".parse().unwrap()].into());
+        facts.underlay.as_mut().unwrap().insert("::/0".parse().unwrap(), vec![]);
+        let imported = facts.imported.values_mut().next().unwrap();
+        imported.insert(("2001:db8::/64".parse().unwrap(), "::ffff:100.64.0.1".parse().unwrap()));
         assert_eq!(findings(&facts), []);
     }
 

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::cause::SessionCause;
 use super::filtered::Filtered;
+use crate::frr::show::bfd::BfdPeer;
 use crate::frr::show::family::EVPN;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::neighbor::SessionReset;
@@ -102,8 +103,12 @@ pub struct Facts {
     pub links: Option<BTreeMap<String, Interface>>,
     /// Addresses of the underlay that nobody answers for, by ARP or Neighbor Discovery, each with the link.
     pub unresolved: BTreeMap<IpAddr, String>,
-    /// Prefixes to which the default instance has an installed route.
-    pub underlay: Option<BTreeSet<IpNet>>,
+    /// Installed routes of the default instance, with their next hops as `ADDRESS dev LINK`; `None` where they were not read.
+    pub underlay: Option<BTreeMap<IpNet, Vec<String>>>,
+    /// BFD sessions.
+    pub bfd: Vec<BfdPeer>,
+    /// The VTEPs for which the kernel has a router MAC, by VRF; those that were not read are absent.
+    pub forwarded: BTreeMap<VrfName, BTreeSet<IpAddr>>,
     /// Routes that the filter of a fabric session rejects, each with the peer: to VTEPs, NICs and neighbors of this node.
     pub fabric_filtered: Vec<(String, FilteredRoute)>,
     /// Type-5 routes in bgpd with all their paths.
@@ -178,6 +183,13 @@ impl Facts {
         self.sessions.iter().filter(|session| session.vrf.is_none())
     }
 
+    /// A next hop of the installed route to an address of the underlay that does not answer ARP or Neighbor Discovery, with its link.
+    pub fn dead_next_hop(&self, address: IpAddr) -> Option<(IpAddr, &str)> {
+        let covering = self.underlay.iter().flatten().filter(|(prefix, _)| prefix.contains(&address));
+        let (_, hops) = covering.max_by_key(|(prefix, _)| prefix.prefix_len())?;
+        hops.iter().find_map(|hop| dead(hop, &self.unresolved))
+    }
+
     /// Whether a session was established long enough ago for its routes to be exchanged.
     pub fn has_settled(&self, session: &SessionState) -> bool {
         session.since.is_none_or(|since| self.now.saturating_sub(since) >= SETTLES)
@@ -193,4 +205,15 @@ impl Facts {
         let negotiated = |reset: &SessionReset| reset.families.get(EVPN).is_some_and(|family| family.is_done());
         session.phase == SessionPhase::Established && self.neighbors.get(&session.key()).is_some_and(negotiated)
     }
+}
+
+/// The address of a next hop, `ADDRESS dev LINK`, that nobody answers for, with its link.
+pub(super) fn dead<'a>(hop: &str, unresolved: &'a BTreeMap<IpAddr, String>) -> Option<(IpAddr, &'a str)> {
+    let address = hop.split(' ').next()?.parse().ok()?;
+    unresolved.get(&address).map(|link| (address, link.as_str()))
+}
+
+/// The protocol that resolves an address of a link.
+pub(super) fn resolution(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "ARP" } else { "Neighbor Discovery" }
 }

@@ -183,6 +183,8 @@ finding_kinds! {
     DuplicateAddress = "duplicate-address",
     /// No route leads to a VTEP.
     VtepUnreachable = "vtep-unreachable",
+    /// The kernel has no router MAC for a VTEP.
+    RouterMacMissing = "router-mac-missing",
     /// A VTEP has the other address family.
     VtepFamily = "vtep-family",
     /// Somebody else advertises our VTEP address.

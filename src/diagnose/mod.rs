@@ -4,6 +4,7 @@
 pub mod cause;
 pub mod check;
 pub mod cluster_checks;
+mod established_checks;
 mod evpn_checks;
 pub mod fabric_route_checks;
 pub mod facts;

@@ -65,8 +65,12 @@ fn router(facts: &Facts) -> Vec<Finding> {
     if let Some(what) = what {
         let stopped = Finding::new(FindingSeverity::Error, Area::Router, FindingKind::ControllerStopped, what)
             .shown_by(evidence)
-            .remedied_by("start `perouter run` or `perouter controller`: until then no change of an object is applied, and no drift \
-                     repaired; `perouter plan` has what differs");
+            .remedied_by(if facts.controller == ControllerState::Stopped {
+                "start `perouter run` or `perouter controller`: until then no change of an object is applied, and no drift repaired; \
+                 `perouter plan` has what differs"
+            } else {
+                "see its log: it runs, and hangs or cannot write, as where the file system of /run is full (`df /run`)"
+            });
         found.push(stopped);
     }
     if let Some(warning) = &facts.frr_warning {

@@ -27,6 +27,7 @@ pub mod evpn_entries;
 pub mod fake;
 pub mod file_limit;
 mod foreign;
+pub mod forwarded_vteps;
 mod host_network;
 pub mod host_nics;
 pub mod host_ports;

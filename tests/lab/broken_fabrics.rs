@@ -14,7 +14,7 @@ use super::broken_fabrics_faults::{DEFAULT_ROUTE_ALONE, Fault, HOST_A, Step, Tra
 use super::broken_fabrics_host_faults::host_faults;
 use super::broken_fabrics_route_faults::evpn_route_faults;
 use super::fixture::{Fixture, RED, SETTLE, Setup, until, until_true};
-use super::kernel_state::{in_router, router_devices, vrf_next_hops};
+use super::kernel_state::{in_router, in_vrf, router_devices, vrf_next_hops};
 use super::router::Router;
 
 impl Router {
@@ -44,6 +44,7 @@ impl Fixture {
             Step::Router(words) => {
                 drop(self.routers[0].node.check(&[&in_router()[..], *words].concat()).unwrap());
             }
+            Step::Vrf(words) => drop(self.routers[0].node.check(&in_vrf(&self.routers[0].node, "red", words)).unwrap()),
             Step::Edit(file, from, to) => self.edit(file, from, to),
             Step::Write(file, text) => self.write(file, &text()),
             Step::Remove(file) => self.remove(file),
@@ -268,6 +269,11 @@ fn without_controller_or_frr_every_command_says_so() {
     let (output, findings) = fixture.checked();
     let kinds: Vec<&str> = findings.iter().filter(|finding| finding.is_problem()).map(|f| f.kind.as_str()).collect();
     assert_eq!((output.code, kinds), (Some(1), vec!["controller-stopped"]), "{findings:#?}");
+    // zebra knows the VTEP of this node, too.
+    fixture.routers[0].remove_status();
+    let (_, findings) = fixture.checked();
+    let kinds: Vec<&str> = findings.iter().filter(|finding| finding.is_problem()).map(|f| f.kind.as_str()).collect();
+    assert_eq!(kinds, ["controller-stopped"], "without a status: {findings:#?}");
     // Nobody starts them again.
     let mut words = vec!["kill".to_owned(), "-9".to_owned()];
     words.extend(pids.values().map(u32::to_string));

@@ -36,6 +36,8 @@ pub enum Step {
     Node(&'static [&'static str]),
     /// A command in the namespace of the router.
     Router(&'static [&'static str]),
+    /// A command in the namespace of VRF red.
+    Vrf(&'static [&'static str]),
     /// A text in the file of an object.
     Edit(&'static str, &'static str, &'static str),
     /// An object more.
@@ -272,10 +274,22 @@ fn route_faults() -> Vec<Fault> {
     )]
 }
 
+const DELETE_ROUTER_MAC: &str = "bridge fdb del $(bridge fdb show dev vni100 | awk '/dst 100.64.0.1 / { print $1; exit }') dev vni100 \
+                                 dst 100.64.0.1 self";
+
 /// Faults of targets and links.
 fn target_faults() -> Vec<Fault> {
-    use Step::{Leaf, Router};
+    use Step::{Leaf, Node, Router, Vrf};
     vec![
+        fault(
+            "the router MAC of a VTEP is deleted",
+            vec![Vrf(&["sh", "-c", DELETE_ROUTER_MAC])],
+            vec![Node(&["vtysh", "--vty_socket", "/run/perouter/frr", "-c", "clear bgp *"])],
+            found("router-mac-missing", &["VRF red cannot send to VTEP 100.64.0.1", "192.168.20.0/24"])
+                .with("Degraded", "CheckFailed")
+                .alerting(CHECK_FAILED)
+                .stopped(HOST_A, &["FAIL  kernel  VRF red cannot send to VTEP 100.64.0.1"]),
+        ),
         fault(
             "leafA exports another route target",
             vec![Leaf(

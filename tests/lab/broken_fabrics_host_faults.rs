@@ -71,6 +71,32 @@ fn host_session_faults() -> Vec<Fault> {
     ]
 }
 
+/// Faults of its AS number.
+fn host_as_faults() -> Vec<Fault> {
+    use Step::{Edit, Host};
+    vec![fault(
+        "the host is in the AS of the leaf",
+        vec![
+            Edit("red.yaml", "hostasn: 64515", "hostasn: 64512"),
+            Host(&["router bgp 64515", "neighbor 192.169.10.1 local-as 64512 no-prepend replace-as"]),
+        ],
+        vec![
+            Edit("red.yaml", "hostasn: 64512", "hostasn: 64515"),
+            Host(&["router bgp 64515", "no neighbor 192.169.10.1 local-as"]),
+        ],
+        found("object-loses-routes", &["\"name\":\"red\"", "spec.hostasn", "use another AS number"])
+            .with("Degraded", "CheckFailed")
+            .stopped(
+                SERVICE,
+                &[
+                    "FAIL  fabric  advertised to 192.168.11.2",
+                    "as AS 64512 is its own",
+                    "another AS number on the host",
+                ],
+            ),
+    )]
+}
+
 /// Faults of what the host offers and accepts.
 fn host_family_faults() -> Vec<Fault> {
     use Step::Host;
@@ -180,7 +206,7 @@ fn host_filter_faults() -> Vec<Fault> {
 
 /// All of the host's side, and those of objects.
 pub fn host_faults() -> Vec<Fault> {
-    let all = [host_session_faults(), host_family_faults(), host_filter_faults(), object_faults()];
+    let all = [host_session_faults(), host_as_faults(), host_family_faults(), host_filter_faults(), object_faults()];
     all.into_iter().flatten().collect()
 }
 

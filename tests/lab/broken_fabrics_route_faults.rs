@@ -5,13 +5,50 @@ use super::broken_fabrics_faults::{CHECK_FAILED, Fault, HOST_A, SERVICE, Step, f
 
 /// All of them.
 pub fn evpn_route_faults() -> Vec<Fault> {
-    [evpn_faults(), vrf_faults()].into_iter().flatten().collect()
+    [underlay_faults(), evpn_faults(), vrf_faults()].into_iter().flatten().collect()
 }
 
-/// What the leaf of the node does to routes.
+/// Until one is lost, and once more: the address of the next hop is resolved for packets alone.
+const PINGS: &str =
+    "for i in $(seq 50); do ping -c 1 -W 0.3 192.168.20.2 || break; sleep 0.2; done; ping -c 1 -W 1 192.168.20.2; true";
+
+const LEAF: &str = "leafkind";
+
+/// What the leaf of the node does to the routes to VTEPs.
+fn underlay_faults() -> Vec<Fault> {
+    use Step::{Leaf, Node};
+    vec![fault(
+        "nobody has the next hop of the route to a VTEP",
+        vec![
+            Leaf(
+                LEAF,
+                &[
+                    "ip prefix-list LEAFA permit 100.64.0.1/32",
+                    "route-map ASIDE permit 10",
+                    "match ip address prefix-list LEAFA",
+                    "set ip next-hop 192.168.11.77",
+                    "route-map ASIDE permit 20",
+                    "router bgp 64512",
+                    "address-family ipv4 unicast",
+                    "neighbor nodes route-map ASIDE out",
+                ],
+            ),
+            Node(&["sh", "-c", PINGS]),
+        ],
+        vec![Leaf(LEAF, &["router bgp 64512", "address-family ipv4 unicast", "no neighbor nodes route-map ASIDE out"])],
+        found(
+            "vtep-unreachable",
+            &["packets to VTEP 100.64.0.1 are lost: the next hop 192.168.11.77 does not answer ARP on toswitch"],
+        )
+        .with("Degraded", "CheckFailed")
+        .alerting(CHECK_FAILED)
+        .stopped(HOST_A, &["FAIL  route   packets to VTEP 100.64.0.1 are lost", "192.168.11.77 does not answer ARP"]),
+    )]
+}
+
+/// What the leaf of the node does to EVPN routes.
 fn evpn_faults() -> Vec<Fault> {
     use Step::Leaf;
-    const LEAF: &str = "leafkind";
     vec![
         fault(
             "the leaf filters all EVPN routes",

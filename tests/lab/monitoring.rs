@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use perouter::diagnose::finding::FindingKind;
 use perouter_lab::node::{Background, CommandOutput, Node};
 use serde_json::Value;
 
@@ -74,6 +75,11 @@ fn metrics_show_what_frr_and_the_kernel_have_and_nothing_of_a_frr_that_is_gone()
     }
     // The leaf has no BFD session with the node.
     await_series(node, &["perouter_bfd_session_up", "vrf=\"default\""], &[0.0]);
+    until("the finding that BFD is not up", SETTLE, || {
+        let (_, found) = fixture.routers[0].checked();
+        let words = "BFD with 192.168.11.2 is not up, while the session is";
+        found.iter().any(|finding| finding.kind == FindingKind::BfdDown && finding.what.contains(words)).then_some(())
+    });
 
     fixture.routers[0].kill_daemon(Daemon::Bgpd);
     await_series(node, &["perouter_frr_restarts_total", "bgpd"], &[1.0]);

@@ -91,7 +91,8 @@ pub fn facts(fault: Fault) -> Facts {
     };
     let filtered =
         if fault == Fault::Routes { vec![((Some(blue), "192.169.11.2".to_owned()), third_party)] } else { vec![] };
-    let underlay = ["100.64.0.1/32", "100.65.0.2/32", "192.168.11.0/24"].map(|prefix| prefix.parse().unwrap());
+    let underlay = ["100.64.0.1/32", "100.65.0.2/32", "192.168.11.0/24"]
+        .map(|prefix| (prefix.parse().unwrap(), vec!["192.168.11.2 dev toswitch".to_owned()]));
     if fault == Fault::Silent {
         (status.sessions, status.vnis) = (vec![], BTreeMap::new());
         let silent = [("bgpd".to_owned(), "no socket".to_owned())].into();
@@ -347,6 +348,8 @@ fn trace_facts(fault: Fault, to_service: bool) -> TraceFacts {
         gateways: BTreeMap::new(),
         segment_ports: vec![],
         in_underlay: None,
+        forwarded: None,
+        unresolved: BTreeMap::new(),
         from: TraceSource::Unknown,
         links: facts.links,
         underlay: Some([("100.64.0.1".parse().unwrap(), vec!["192.168.11.2 dev toswitch".into()])].into()),

@@ -1,48 +1,42 @@
-//! Checks of BGP sessions: why one is down, and which address families one that is established lacks. In: [`Facts`]. Out:
+//! Checks of BGP sessions that are not established: why one is down. In: [`Facts`]. Out:
 //! [`Finding`]s with the remedy at the right side. Pure.
 
 use std::net::IpAddr;
 
 use super::cause::{Cause, SessionCause, explain, explain_with_age};
-use super::facts::Facts;
+use super::facts::{Facts, resolution};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
 use super::link_checks::{self, SessionLink};
-use crate::frr::show::family::{self, EVPN};
 use crate::frr::show::interface::Interface;
-use crate::frr::show::neighbor::{Negotiation, SessionReset};
+use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::session::{SessionPhase, SessionState};
-use crate::types::VrfName;
 
 /// Seconds in which a session is established where nothing is wrong.
 const ESTABLISHES: u64 = 60;
+
+/// Why FRR says that a session went down by itself.
+const NOTIFICATION_SENT: &str = "BGP Notification send";
 
 /// In place of an address that is not known.
 const THIS_ROUTER: &str = "this router";
 
 /// All of them.
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
-    let mut found: Vec<Finding> = facts.sessions.iter().flat_map(|session| of_session(session, facts)).collect();
-    found.extend(without_fabric(facts));
-    found
+    facts.sessions.iter().filter_map(|session| down(session, facts)).chain(without_fabric(facts)).collect()
 }
 
-fn of_session(session: &SessionState, facts: &Facts) -> Vec<Finding> {
-    if session.phase == SessionPhase::Established {
-        return second_speaker(session, facts).into_iter().chain(families(session, facts)).collect();
-    }
-    down(session, facts).into_iter().collect()
-}
-
-fn place(session: &SessionState) -> Place {
+/// Where a session is.
+pub(super) fn place(session: &SessionState) -> Place {
     Place::session(session.vrf.as_ref(), &session.peer)
 }
 
-fn area(session: &SessionState) -> Area {
+/// Its part of the router.
+pub(super) fn area(session: &SessionState) -> Area {
     if session.vrf.is_some() { Area::Host } else { Area::Fabric }
 }
 
 /// One of several sessions with the fabric may be down.
-fn severity(session: &SessionState, facts: &Facts) -> FindingSeverity {
+pub(super) fn severity(session: &SessionState, facts: &Facts) -> FindingSeverity {
     let has_other = session.vrf.is_none() && facts.fabric_sessions().any(|other| facts.carries_evpn(other));
     if has_other { FindingSeverity::Warning } else { FindingSeverity::Error }
 }
@@ -67,7 +61,8 @@ pub fn cause_with_remedy(session: &SessionState, facts: &Facts) -> Option<String
     Some(format!("{}: {remedy}", cause.text))
 }
 
-fn tcp_cause<'a>(session: &SessionState, facts: &'a Facts) -> Option<&'a SessionCause> {
+/// What TCP shows of it.
+pub(super) fn tcp_cause<'a>(session: &SessionState, facts: &'a Facts) -> Option<&'a SessionCause> {
     facts.tcp_causes.iter().find(|found| found.vrf == session.vrf && found.peer == session.peer)
 }
 
@@ -134,8 +129,7 @@ fn without_link(session: &SessionState, cause: &Cause, facts: &Facts) -> Option<
         return Some((NicWithoutAddress, text));
     }
     let link = facts.unresolved.get(&peer)?;
-    let protocol = if peer.is_ipv4() { "ARP" } else { "Neighbor Discovery" };
-    Some((NotResolved, format!("{peer} does not answer {protocol} on {link}")))
+    Some((NotResolved, format!("{peer} does not answer {} on {link}", resolution(peer))))
 }
 
 /// The NICs have no address in the subnet of a neighbor.
@@ -143,7 +137,7 @@ fn without_address(session: &SessionState, peer: IpAddr, facts: &Facts) -> Optio
     // Between loopbacks a route is needed, and no subnet.
     let links = facts.links.as_ref().filter(|_| session.vrf.is_none() && !facts.is_from_vtep(session))?;
     let is_connected = links.values().flat_map(|link| &link.addresses).any(|net| net.contains(&peer))
-        || facts.underlay.iter().flatten().any(|prefix| prefix.contains(&peer));
+        || facts.underlay.iter().flatten().any(|(prefix, _)| prefix.contains(&peer));
     let is_link_local = matches!(peer, IpAddr::V6(v6) if v6.is_unicast_link_local());
     if is_connected || is_link_local {
         return None;
@@ -173,9 +167,7 @@ fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, Stri
     let local = reset.and_then(|reset| reset.local_address.clone()).or_else(|| source.clone());
     let local = local.or_else(|| address_towards(session, facts)).unwrap_or_else(|| THIS_ROUTER.to_owned());
     let local_as = reset.and_then(|reset| reset.local_as).map(|asn| format!(", AS {asn}")).unwrap_or_default();
-    let of_neighbor = |field: &str| {
-        if is_host { format!("spec.hostSession.{field}") } else { format!("spec.neighbors[{peer}].{field}") }
-    };
+    let of_neighbor = |field: &str| field_of_neighbor(session, field);
     let asn_of_peer = if is_host { "spec.hostasn".to_owned() } else { of_neighbor("asn") };
     let text = |remedy: &str, field: String| (remedy.to_owned(), field);
     match cause.kind {
@@ -199,8 +191,7 @@ fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, Stri
             of_neighbor("address"),
         ),
         K::NoAnswer | K::ConnectionClosed | K::NeighborRemoved => {
-            let is_remote = cause.kind == K::NoAnswer && source.is_some();
-            without_neighbor(session, (&local, &local_as), reset, is_remote)
+            without_neighbor(session, (&local, &local_as), reset, cause.kind)
         }
         K::ShutDown if cause.of_peer => (format!("enable the neighbor {local} at {peer}"), String::new()),
         K::ShutDown => {
@@ -216,6 +207,10 @@ fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, Stri
         K::BfdDown => text("enable BFD at the peer, or remove it here", of_neighbor("bfd")),
         K::FamilyNotNegotiated => text("activate the address families of this router at the peer", String::new()),
         K::Establishing => (format!("wait; if it stays, see the log of {peer}"), String::new()),
+        _ if reset.is_some_and(|reset| reset.due_to.as_deref() == Some(NOTIFICATION_SENT)) => (
+            format!("see the log of bgpd on this node, which has why it closed the session, then that of {peer}"),
+            String::new(),
+        ),
         _ => (format!("see the log of {peer}"), String::new()),
     }
 }
@@ -237,19 +232,28 @@ fn remedy_of_link(session: &SessionState, cause: &Cause, facts: &Facts) -> (Stri
     (remedy.to_owned(), field)
 }
 
-/// Of a peer that has no neighbor with the address of this router, `local`, and its AS number, if that is known. `is_remote`: the session
-/// is between loopbacks.
+/// Of a peer that has no neighbor with the address of this router, `local`, and its AS number, if that is known.
 fn without_neighbor(
     session: &SessionState,
     (local, local_as): (&str, &str),
     reset: Option<&SessionReset>,
-    is_remote: bool,
+    kind: FindingKind,
 ) -> (String, String) {
     let (peer, is_host) = (&session.peer, session.vrf.is_some());
+    // Between loopbacks.
+    let has_source = !is_host && reset.is_some_and(|reset| reset.update_source.is_some());
+    let is_remote = kind == FindingKind::NoAnswer && has_source;
     let has_password = reset.is_some_and(|reset| reset.has_password);
     let password = if has_password { "with the same password" } else { "without a password" };
     let neighbor = if local == THIS_ROUTER { local.to_owned() } else { format!("the neighbor {local}") };
     let configure = format!("configure {neighbor}{local_as}, {password}, at {peer}");
+    let configure = if session.established > 0 && kind == FindingKind::NoAnswer {
+        format!(
+            "check that a BGP speaker runs at {peer}, and that no filter drops TCP port 179 and nobody else has one of the addresses; or {configure}"
+        )
+    } else {
+        configure
+    };
     if is_remote {
         let remedy = format!(
             "{configure}, with multihop and a route to {local}; if {peer} has another address of this router, set updateSource"
@@ -266,104 +270,12 @@ fn without_neighbor(
     (configure, field)
 }
 
-fn second_speaker(session: &SessionState, facts: &Facts) -> Option<Finding> {
-    let tcp = tcp_cause(session, facts)?;
-    let object = facts.object_of(session.vrf.as_ref());
-    let finding = Finding::new(FindingSeverity::Warning, Area::Host, FindingKind::SecondSpeaker, tcp.cause.clone())
-        .at(place(session))
-        .remedied_by("run one speaker for both, or give the other one an L3VNI of its own")
-        .of(object, "spec.hostSession");
-    Some(finding)
-}
-
-/// Families of an established session that one side alone offers.
-fn families(session: &SessionState, facts: &Facts) -> Vec<Finding> {
-    let Some(reset) = facts.neighbors.get(&session.key()) else { return vec![] };
-    let one_sided = reset.families.iter().filter(|(_, sides)| !sides.is_done());
-    one_sided.filter_map(|(family, sides)| one_sided_family(session, reset, (family.as_str(), *sides), facts)).collect()
-}
-
-fn one_sided_family(
-    session: &SessionState,
-    reset: &SessionReset,
-    (family, sides): (&str, Negotiation),
-    facts: &Facts,
-) -> Option<Finding> {
-    let (name, peer) = (family::name(family), &session.peer);
-    let local = reset.local_address.as_deref().unwrap_or("this router");
-    let object = facts.object_of(session.vrf.as_ref());
-    if let Some(vrf) = session.vrf.as_ref() {
-        return of_host((vrf, session), (family, sides), facts);
+/// A field of the neighbor in its object.
+pub(super) fn field_of_neighbor(session: &SessionState, field: &str) -> String {
+    match session.vrf {
+        Some(_) => format!("spec.hostSession.{field}"),
+        None => format!("spec.neighbors[{}].{field}", session.peer),
     }
-    // A family that the fabric offers and we have no use for, or IPv4 over a session that another one carries.
-    let is_needed = family == EVPN || !other_carries(session, family, facts);
-    (sides.advertised && is_needed).then(|| {
-        let severity = match family {
-            EVPN if by_loopbacks(facts) && !facts.is_from_vtep(session) => FindingSeverity::Info,
-            EVPN => severity(session, facts),
-            _ => FindingSeverity::Error,
-        };
-        let what = format!("{name} is not negotiated with {peer}: the peer does not offer it");
-        Finding::new(severity, Area::Fabric, FindingKind::FamilyNotNegotiated, what)
-            .at(place(session))
-            .shown_by(format!("capability {name}: advertised to {peer}, not received"))
-            .remedied_by(format!("activate the neighbor {local} in the address family {name} at {peer}"))
-            .of(object, &format!("spec.neighbors[{peer}]"))
-    })
-}
-
-/// EVPN is between loopbacks, also while such a session is down: the sessions with the leaves need not carry it.
-fn by_loopbacks(facts: &Facts) -> bool {
-    facts.fabric_sessions().any(|session| facts.is_from_vtep(session))
-}
-
-fn other_carries(session: &SessionState, family: &str, facts: &Facts) -> bool {
-    let carries = |other: &SessionState| {
-        let reset = facts.neighbors.get(&other.key());
-        other.peer != session.peer
-            && other.phase == SessionPhase::Established
-            && reset.and_then(|reset| reset.families.get(family)).is_some_and(|sides| sides.is_done())
-    };
-    facts.fabric_sessions().any(carries)
-}
-
-fn of_host(
-    (vrf, session): (&VrfName, &SessionState),
-    (family, sides): (&str, Negotiation),
-    facts: &Facts,
-) -> Option<Finding> {
-    let name = family::name(family);
-    let (peer, object) = (&session.peer, facts.object_of(Some(vrf)));
-    if sides.advertised {
-        let what = format!("{name} is not negotiated with {peer}: the host does not offer it");
-        let finding = Finding::new(FindingSeverity::Error, Area::Host, FindingKind::FamilyNotNegotiated, what)
-            .at(place(session))
-            .shown_by(format!("capability {name}: advertised to {peer}, not received"))
-            .remedied_by(format!("activate {name} for the neighbor in the speaker of the host"))
-            .of(object, "spec.hostSession");
-        return Some(finding);
-    }
-    let is_v6 = match family {
-        family::IPV4 => false,
-        family::IPV6 => true,
-        _ => return None,
-    };
-    let is_other = |other: &&SessionState| other.vrf.as_ref() == Some(vrf) && other.peer.contains(':') == is_v6;
-    let other = facts.sessions.iter().find(is_other).map(|other| other.peer.clone());
-    let (remedy, field) = if let Some(other) = other {
-        (format!("advertise its routes on the session with {other}"), "spec.hostSession")
-    } else {
-        let field = if is_v6 { "spec.localcidr.ipv6" } else { "spec.localcidr.ipv4" };
-        (format!("set {field}, and add the session to the host"), field)
-    };
-    let what =
-        format!("{peer} offers {name}, which this session does not carry: its routes of that family are not accepted");
-    let finding = Finding::new(FindingSeverity::Warning, Area::Host, FindingKind::FamilyNotCarried, what)
-        .at(place(session))
-        .shown_by(format!("capability {name}: received from {peer}, not advertised"))
-        .remedied_by(remedy)
-        .of(object, field);
-    Some(finding)
 }
 
 /// No session with the fabric is of use.

@@ -1,14 +1,23 @@
 use std::collections::BTreeMap;
 
 use super::super::cause::SessionCause;
+use super::super::established_checks;
 use super::super::facts::{CheckedObject, ObjectOutcome};
 use super::*;
+use crate::frr::show::bfd::BfdPeer;
+use crate::frr::show::family::EVPN;
+use crate::frr::show::neighbor::Negotiation;
 use crate::frr::show::session::SessionKey;
 use crate::kind::object::{Kind, ObjectRef};
 use rstest::rstest;
 
 const LEAF: &str = "192.168.11.2";
 const HOST: &str = "192.169.10.2";
+
+/// Those of sessions in either state.
+fn findings(facts: &Facts) -> Vec<Finding> {
+    [established_checks::findings(facts), super::findings(facts)].concat()
+}
 
 fn state(vrf: Option<&str>, peer: &str) -> SessionState {
     SessionState {
@@ -88,6 +97,10 @@ fn offers(facts: &mut Facts, n: usize, family: &str, advertised: bool, received:
     families.insert(family.into(), Negotiation { advertised, received });
 }
 
+fn bfd(vrf: &str, peer: &str, is_up: bool) -> BfdPeer {
+    BfdPeer { vrf: vrf.into(), peer: peer.into(), interface: String::new(), is_up }
+}
+
 type FactsChange = fn(&mut Facts);
 
 #[rstest]
@@ -126,6 +139,20 @@ type FactsChange = fn(&mut Facts);
     &["warning family-not-carried L3VNI spec.localcidr.ipv6: set spec.localcidr.ipv6"])]
 #[case::no_ipv4_of_the_host(|facts: &mut Facts| offers(facts, 1, "ipv4Unicast", true, false),
     &["error family-not-negotiated L3VNI spec.hostSession: activate IPv4 unicast"])]
+#[case::no_answer_of_one_that_was_established(|facts: &mut Facts| take_down(facts, 1, "Active", "Peer closed the session", None),
+    &["error no-answer L3VNI spec.localcidr.ipv4: check that a BGP speaker runs at 192.169.10.2, and that no filter drops TCP port 179"])]
+#[case::half_open(|facts: &mut Facts| { let reset = facts.neighbors.get_mut(&key(1)).unwrap(); (reset.silent_for, reset.hold_time) = (Some(109), Some(9)); },
+    &["error hold-time-expired L3VNI : check what drops packets on the way to 192.169.10.2, a filter or TTL security there, and reset the session, by \
+       `clear bgp vrf red 192.169.10.2`"])]
+#[case::silent_for_less(|facts: &mut Facts| { let reset = facts.neighbors.get_mut(&key(1)).unwrap(); (reset.silent_for, reset.hold_time) = (Some(10), Some(9)); }, &[])]
+#[case::without_hold_time(|facts: &mut Facts| { let reset = facts.neighbors.get_mut(&key(1)).unwrap(); (reset.silent_for, reset.hold_time) = (Some(999), Some(0)); }, &[])]
+#[case::closed_by_this_router(|facts: &mut Facts| take_down(facts, 1, "Idle", "BGP Notification send", Some("Neighbor Events Error/Unspecific")),
+    &["error session-down L3VNI : see the log of bgpd on this node"])]
+#[case::no_bfd(|facts: &mut Facts| facts.bfd = vec![bfd("default", LEAF, false), bfd("red", HOST, true), bfd("red", LEAF, true)],
+    &["warning bfd-down Underlay spec.neighbors[192.168.11.2].bfd: enable BFD for this router at 192.168.11.2"])]
+#[case::no_bfd_of_the_host(|facts: &mut Facts| facts.bfd = vec![bfd("red", HOST, false)],
+    &["warning bfd-down L3VNI spec.hostSession.bfd: enable BFD for this router at 192.169.10.2"])]
+#[case::bfd_of_a_new_session(|facts: &mut Facts| { facts.bfd = vec![bfd("red", HOST, false)]; facts.sessions[1].since = Some(990); }, &[])]
 #[case::second_speaker(|facts: &mut Facts| facts.tcp_causes.push(SessionCause { vrf: "red".parse().ok(), peer: HOST.into(), cause: "another speaker".into() }),
     &["warning second-speaker L3VNI spec.hostSession: run one speaker"])]
 fn each_fault_is_found_at_the_right_side_and_nothing_else(#[case] change: FactsChange, #[case] expected: &[&str]) {

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 
 use super::step::{TracePoint, TraceStep};
 use super::trace_facts::TraceFacts;
+use crate::diagnose::evpn_checks::{DEAD_NEXT_HOP, RESET_ROUTER_MAC, no_router_mac};
+use crate::diagnose::facts::{dead, resolution};
 use crate::diagnose::link_checks::{DownLink, down_links, repair};
 use crate::frr::show::interface::Interface;
 use crate::frr::show::route::Path;
@@ -31,8 +33,9 @@ pub(super) fn of_host(address: IpAddr, facts: &TraceFacts) -> Option<TraceStep> 
     } else {
         let links = links.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let text = format!(
-            "the node sends packets to {address} over {links}, not {wanted}, unless a rule by source leads there: have the \
-             speaker of the host install the routes of this session (FRR-K8s: toReceive)"
+            "the node sends packets to {address} over {links}, not {wanted}, unless a rule by source leads there: another route of the \
+             host is more specific (`ip route get {address}`), or the speaker has not installed the routes of this session (FRR-K8s: \
+             toReceive)"
         );
         TraceStep::warning(TracePoint::Host, text)
     };
@@ -43,6 +46,16 @@ pub(super) fn of_host(address: IpAddr, facts: &TraceFacts) -> Option<TraceStep> 
 pub(super) fn in_underlay(address: IpAddr) -> String {
     let family = if address.is_ipv4() { "ip" } else { "ipv6" };
     format!("zebra: show {family} route {address}")
+}
+
+/// A VTEP of the best paths for which the kernel has no router MAC.
+pub(super) fn without_router_mac(best: &[&Path], facts: &TraceFacts) -> Option<TraceStep> {
+    let known = facts.forwarded.as_ref()?;
+    let vtep = *best.iter().flat_map(|path| &path.next_hops).find(|vtep| !known.contains(&vtep.to_canonical()))?;
+    let text = format!("{}: {RESET_ROUTER_MAC}", no_router_mac(&facts.vrf, vtep));
+    let [bridge, vxlan] = [Role::Bridge, Role::Vxlan].map(|role| OwnedName::Vni(role, facts.vni).to_string());
+    let step = TraceStep::new(TracePoint::Kernel, false, text);
+    Some(step.shown_by(format!("ip neigh show dev {bridge}; bridge fdb show dev {vxlan}")))
 }
 
 /// The route to each VTEP of the best paths.
@@ -56,6 +69,9 @@ pub(super) fn underlay(best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
                 let text = format!("no route leads to VTEP {vtep}: have the leaf advertise it to this node");
                 TraceStep::new(TracePoint::Underlay, false, text)
             }
+            Some(hops) if hops.iter().any(|hop| dead(hop, &facts.unresolved).is_some()) => {
+                dead_next_hop(vtep, hops, facts)
+            }
             Some([hop]) => TraceStep::new(TracePoint::Underlay, true, format!("VTEP {vtep} via {hop}{by_default}")),
             Some(hops) => {
                 let text = format!("VTEP {vtep} over {} next hops{by_default}", hops.len());
@@ -65,6 +81,18 @@ pub(super) fn underlay(best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
         step.shown_by(in_underlay(vtep))
     };
     vteps.into_iter().map(step).collect()
+}
+
+/// Next hops of which one at least does not answer.
+fn dead_next_hop(vtep: IpAddr, hops: &[String], facts: &TraceFacts) -> TraceStep {
+    let found = hops.iter().filter_map(|hop| dead(hop, &facts.unresolved));
+    let found: Vec<String> =
+        found.map(|(hop, link)| format!("the next hop {hop} does not answer {} on {link}", resolution(hop))).collect();
+    let text = format!("packets to VTEP {vtep} are lost: {}: {DEAD_NEXT_HOP}", found.join(", "));
+    if found.len() < hops.len() {
+        return TraceStep::warning(TracePoint::Underlay, format!("some {text}")).with_branches(hops.to_vec());
+    }
+    TraceStep::new(TracePoint::Underlay, false, text)
 }
 
 /// The first link of a VNI that is down.

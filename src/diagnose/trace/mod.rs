@@ -21,7 +21,7 @@ use crate::frr::show::route::{Match, Origin, Path, Type5, show_filtered, show_ma
 use crate::frr::show::type5::SHOW_ALL_TYPE5;
 use crate::types::{Asn, Family, Vni};
 
-use to_fabric::{not_up, route_words, to_fabric, without_evpn};
+use to_fabric::{has_asn, not_up, route_words, to_fabric, without_evpn};
 
 pub use step::{TracePoint, TraceStep};
 pub use trace_facts::{TraceFacts, TraceSource, TracedSession, Workload};
@@ -143,7 +143,7 @@ fn nothing(address: IpAddr, facts: &TraceFacts) -> TraceStep {
             format!("no route covers {address}: the VRF has no host session, and no Type-5 route of the fabric matches")
         }
         (_, true) => format!(
-            "no route covers {address}: neither {} nor the fabric advertises it",
+            "no route covers {address}: neither {} nor the fabric advertises one that this router accepts",
             list(facts.hosts.iter().map(|session| session.peer.as_str()))
         ),
         (_, false) => format!("no route covers {address}: {down}"),
@@ -157,8 +157,8 @@ fn unused(facts: &TraceFacts) -> Option<TraceStep> {
     Some(step(TracePoint::Fabric, false, format!("{}: {}", found.what, found.remedy)).shown_in("bgpd", SHOW_ALL_TYPE5))
 }
 
-fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    words.collect::<Vec<_>>().join(", ")
+fn list(words: impl Iterator<Item = impl AsRef<str>>) -> String {
+    words.map(|word| word.as_ref().to_owned()).collect::<Vec<_>>().join(", ")
 }
 
 fn as_path(path: &Path) -> String {
@@ -178,8 +178,10 @@ fn in_kernel(found: &Match, facts: &TraceFacts) -> TraceStep {
     let shown = show_rib(&facts.vrf, Family::of(&found.prefix), Some(found.prefix.addr()));
     match facts.kernel.as_slice() {
         [] => {
-            let text =
-                format!("{} is not in the kernel's table of VRF {}: see the log of zebra", found.prefix, facts.vrf);
+            let text = format!(
+                "the kernel does not use {} in VRF {}: zebra has not installed it, or another route covers the address",
+                found.prefix, facts.vrf
+            );
             step(TracePoint::Kernel, false, text)
         }
         [hop] => step(TracePoint::Kernel, true, format!("{} via {hop}", found.prefix)),
@@ -228,10 +230,25 @@ fn from_host(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep
             let Type5 { rd, route_targets, router_mac, next_hop, .. } = route;
             let words = route_words(rd, route_targets, facts.vni, router_mac.as_deref(), *next_hop);
             steps.push(step(TracePoint::Type5, true, words).shown_in("bgpd", &show_type5(&route.rd)));
-            steps.push(to_fabric(&route.rd, &route.advertised_to, facts));
+            let as_path = best.first().map(|path| path.as_path.as_str()).unwrap_or_default();
+            let to_fabric = to_fabric(&route.rd, &route.advertised_to, as_path, facts);
+            let also = also_in_fabric(found, facts).filter(|_| to_fabric.ok);
+            steps.extend([to_fabric].into_iter().chain(also));
         }
     }
     steps
+}
+
+/// The fabric has the same prefix: other leaves may prefer that path.
+fn also_in_fabric(found: &Match, facts: &TraceFacts) -> Option<TraceStep> {
+    let others: Vec<String> = found
+        .paths
+        .iter()
+        .filter(|path| path.origin == Origin::Fabric && path.valid)
+        .map(|path| format!("VTEP {} ({})", list(path.next_hops.iter().map(ToString::to_string)), as_path(path)))
+        .collect();
+    let text = format!("also behind {}: hosts of the fabric may use that path", others.join(", "));
+    (!others.is_empty()).then(|| in_bgpd(step(TracePoint::Fabric, true, text), found, facts))
 }
 
 /// What a prefix is that the router itself advertises.
@@ -266,6 +283,7 @@ fn from_fabric((address, found): (IpAddr, &Match), best: &[&Path], facts: &Trace
         return steps;
     }
     steps.push(in_kernel(found, facts));
+    steps.extend(forwarding::without_router_mac(best, facts));
     steps.extend(forwarding::underlay(best, facts));
     let down = not_up(&facts.hosts);
     // Workloads reach each other and the fabric without a host session.
@@ -331,17 +349,23 @@ fn other_family(best: &[&Path], facts: &TraceFacts) -> Option<TraceStep> {
 /// into the path.
 fn advertised(found: &Match, best: &[&Path], facts: &TraceFacts) -> TraceStep {
     let to = list(found.advertised_to.iter().map(String::as_str));
-    let asns = |path: &Path| -> Vec<String> {
-        path.as_path.split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    let in_path = |asn: Asn| best.iter().all(|path| has_asn(&path.as_path, asn));
+    let is_origin = |path: &Path, asn: Asn| {
+        path.as_path.rsplit(|c: char| !c.is_ascii_digit()).find(|word| !word.is_empty()) == Some(&asn.to_string())
     };
-    let in_path = |asn: Asn| best.iter().all(|path| asns(path).contains(&asn.to_string()));
     let looping = facts.hosts.iter().filter(|host| found.advertised_to.contains(&host.peer) && !host.as_override);
     let Some(asn) = looping.filter_map(|host| host.remote_as).find(|asn| in_path(*asn)) else {
         return step(TracePoint::Host, true, format!("advertised to {to}"));
     };
     let text = format!("advertised to {to}, which rejects it as an AS-path loop, as AS {asn} is its own");
-    let remedy = "set spec.toHost.asOverride (eBGP), or allowas-in on the host";
-    if best.iter().all(|path| asns(path).last() == Some(&asn.to_string())) {
+    // It would not accept the routes of the host either.
+    let is_of_leaf = facts.fabric.iter().any(|session| session.remote_as == Some(asn));
+    let remedy = if is_of_leaf {
+        "use another AS number on the host and in spec.hostasn"
+    } else {
+        "set spec.toHost.asOverride (eBGP), or allowas-in on the host"
+    };
+    if best.iter().all(|path| is_origin(path, asn)) {
         let text = format!("{text}: normal for a service of another node; if hosts need each other's routes, {remedy}");
         return TraceStep::warning(TracePoint::Host, text);
     }

@@ -78,7 +78,7 @@ pub(super) fn from_segment(address: IpAddr, workload: &Workload, facts: &TraceFa
     };
     let type2 = if facts.state.is_ready() { advertised(vni, route) } else { without_ip_vrf(vni, facts) };
     let type2 = type2.shown_in("bgpd", &show_type5(&route.rd));
-    let to_fabric = to_fabric(&route.rd, &route.advertised_to, facts);
+    let to_fabric = to_fabric(&route.rd, &route.advertised_to, "", facts);
     [here, type2, to_fabric].into_iter().chain(of_host(address, facts)).collect()
 }
 

@@ -79,6 +79,8 @@ fn service() -> TraceFacts {
         gateways: BTreeMap::new(),
         segment_ports: vec![],
         in_underlay: None,
+        forwarded: None,
+        unresolved: BTreeMap::new(),
         from: TraceSource::Unknown,
         links: None,
         underlay: None,
@@ -127,6 +129,7 @@ fn a_service_is_followed_to_the_fabric() {
             "ok kernel: 172.30.0.10/32 via 192.169.10.3 dev pe-100",
             "ok Type-5: RD 10.0.0.2:3, RT 64514:100, VNI 100, router MAC 02:00:00:00:00:01, next hop 100.65.0.2",
             "ok fabric: advertised to 192.168.11.2 (leafkind)",
+            "ok fabric: also behind VTEP 100.64.0.1 (AS path 64515): hosts of the fabric may use that path",
         ]
     );
 }
@@ -187,7 +190,8 @@ type Change = fn(&mut TraceFacts);
 
 #[rstest]
 #[case::nobody_advertises(service(), |facts: &mut TraceFacts| facts.matched = None,
-    "FAIL VRF: no route covers 172.30.0.10: neither 192.169.10.3 nor the fabric advertises it")]
+    "FAIL VRF: no route covers 172.30.0.10: neither 192.169.10.3 nor the fabric advertises one that this router \
+     accepts")]
 #[case::filtered(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.filtered = vec![("192.169.10.3".into(), filtered("172.30.0.0/16", "192.169.10.3"))]; },
     "FAIL host: 192.169.10.3 advertises 172.30.0.0/16, which spec.fromHost filters: see its allowedPrefixes, and protectedPrefixes of the Underlay")]
 #[case::third_party(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.filtered = vec![("192.169.10.3".into(), filtered("172.30.0.0/16", "192.169.10.2"))]; },
@@ -233,10 +237,19 @@ type Change = fn(&mut TraceFacts);
     "FAIL Type-5: none for 172.30.0.10/32: spec.toFabric or a summary-only aggregate filters it")]
 #[case::fabric_is_down(service(), |facts: &mut TraceFacts| { facts.type5.as_mut().unwrap().advertised_to.clear(); facts.fabric = vec![session("192.168.11.2", false)]; },
     "FAIL fabric: session with 192.168.11.2 is Active: no answer")]
+#[case::loop_at_the_leaf(service(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64515".into(),
+    "FAIL fabric: advertised to 192.168.11.2; 192.168.11.2 rejects it as an AS-path loop, as AS 64512 is its own: use another AS number \
+     on the host and in spec.hostasn, or allowas-in at 192.168.11.2")]
+#[case::loop_at_a_host_in_the_as_of_the_leaf(remote(), |facts: &mut TraceFacts| {
+        facts.hosts[0].remote_as = facts.fabric[0].remote_as;
+        facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64520".into(); },
+    "FAIL host: advertised to 192.169.10.3, which rejects it as an AS-path loop, as AS 64512 is its own: use another AS number on the host \
+     and in spec.hostasn")]
 #[case::advertised_to_nobody(service(), |facts: &mut TraceFacts| facts.type5.as_mut().unwrap().advertised_to.clear(),
-    "FAIL fabric: advertised to no peer although the sessions are established: check the AS numbers of the peers (a path that contains the AS of a peer is not advertised to it)")]
+    "FAIL fabric: advertised to no peer although the sessions are established: a line in FRR that is not from perouter may filter it \
+     (`perouter check --all` lists them)")]
 #[case::not_in_the_kernel(remote(), |facts: &mut TraceFacts| { facts.kernel.clear(); facts.hosts.clear(); },
-    "FAIL kernel: 192.168.20.0/24 is not in the kernel's table of VRF red: see the log of zebra")]
+    "FAIL kernel: the kernel does not use 192.168.20.0/24 in VRF red: zebra has not installed it, or another route covers the address")]
 #[case::filtered_to_the_host(remote(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().advertised_to.clear(),
     "FAIL host: advertised to no host session: spec.toHost filters it")]
 #[case::other_family(remote(), |facts: &mut TraceFacts| { let found = facts.matched.as_mut().unwrap(); found.advertised_to.clear(); found.prefix = "2001:db8::/64".parse().unwrap(); },
@@ -277,6 +290,18 @@ fn routes(hops: &[&str]) -> BTreeMap<IpAddr, Vec<String>> {
     "ok route: VTEP 100.64.0.1 via 192.168.11.2 dev eth1, by the default route")]
 #[case::two_leaves(|facts: &mut TraceFacts| facts.underlay = Some(routes(&["192.168.11.2 dev eth1", "192.168.12.2 dev eth2"])),
     "ok route: VTEP 100.64.0.1 over 2 next hops [192.168.11.2 dev eth1 | 192.168.12.2 dev eth2]")]
+#[case::router_mac(|facts: &mut TraceFacts| facts.forwarded = Some(["100.64.0.9".parse().unwrap()].into()),
+    "FAIL kernel: VRF red cannot send to VTEP 100.64.0.1: the kernel has no router MAC of it: reset the sessions with the fabric, by \
+     `clear bgp PEER` in vtysh: zebra installs the router MAC with the routes")]
+#[case::dead_next_hop(|facts: &mut TraceFacts| { facts.underlay = Some(routes(&["192.168.11.77 dev eth1"]));
+        facts.unresolved = [("192.168.11.77".parse().unwrap(), "eth1".to_owned())].into(); },
+    "FAIL route: packets to VTEP 100.64.0.1 are lost: the next hop 192.168.11.77 does not answer ARP on eth1: have the leaf of this node \
+     set its own address as the next hop of the route to the VTEP, and check that it answers")]
+#[case::one_dead_next_hop(|facts: &mut TraceFacts| { facts.underlay = Some(routes(&["192.168.11.2 dev eth1", "fe80::1 dev eth2"]));
+        facts.unresolved = [("fe80::1".parse().unwrap(), "eth2".to_owned())].into(); },
+    "WARN route: some packets to VTEP 100.64.0.1 are lost: the next hop fe80::1 does not answer Neighbor Discovery on eth2: have the leaf of \
+     this node set its own address as the next hop of the route to the VTEP, and check that it answers \
+     [192.168.11.2 dev eth1 | fe80::1 dev eth2]")]
 #[case::no_underlay(|facts: &mut TraceFacts| facts.underlay = Some(routes(&[])),
     "FAIL route: no route leads to VTEP 100.64.0.1: have the leaf advertise it to this node")]
 #[case::branches(|facts: &mut TraceFacts| facts.kernel = vec!["100.64.0.1 dev br-pe-100".into(), "100.64.0.2 dev br-pe-100".into()],
@@ -284,8 +309,8 @@ fn routes(hops: &[&str]) -> BTreeMap<IpAddr, Vec<String>> {
 #[case::host(|facts: &mut TraceFacts| facts.host_links = Some(["host-100".to_owned()].into()),
     "ok host: the node sends packets to 192.168.20.2 over host-100")]
 #[case::host_by_another_link(|facts: &mut TraceFacts| facts.host_links = Some(["eth0".to_owned()].into()),
-    "WARN host: the node sends packets to 192.168.20.2 over eth0, not host-100, unless a rule by source leads there: have the speaker of \
-     the host install the routes of this session (FRR-K8s: toReceive)")]
+    "WARN host: the node sends packets to 192.168.20.2 over eth0, not host-100, unless a rule by source leads there: another route of \
+     the host is more specific (`ip route get 192.168.20.2`), or the speaker has not installed the routes of this session (FRR-K8s: toReceive)")]
 #[case::host_without_route(|facts: &mut TraceFacts| facts.host_links = Some([].into()),
     "FAIL host: the node has no route to 192.168.20.2, or one that discards packets: have the speaker of the host accept and install the routes of this session \
      (FRR-K8s: toReceive)")]
@@ -368,7 +393,11 @@ fn the_path_of_a_workload_ends_where_it_is_not_advertised() {
         (with(|w| w.neighbor.active = false), "segment false", "the workload is gone"),
         (with(|w| w.neighbor.duplicate = true), "segment false", "several MAC addresses claim 10.110.0.11"),
         (with(|w| w.type2 = None), "Type-2 false", "see `perouter macs 110`"),
-        (with(|w| w.type2.as_mut().unwrap().advertised_to.clear()), "fabric false", "check the AS numbers"),
+        (
+            with(|w| w.type2.as_mut().unwrap().advertised_to.clear()),
+            "fabric false",
+            "a line in FRR that is not from perouter",
+        ),
     ] {
         let (complete, _, steps) = steps_of(workload);
         let last = steps.last().unwrap();

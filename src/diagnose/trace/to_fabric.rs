@@ -6,7 +6,7 @@ use super::step::{TracePoint, TraceStep};
 use super::trace_facts::{TraceFacts, TracedSession};
 use crate::frr::show::route::show_type5;
 use crate::frr::show::session::SessionPhase;
-use crate::types::Vni;
+use crate::types::{Asn, Vni};
 
 /// Why no session with the fabric carries L2VPN EVPN; empty where one does, or where that is not known.
 pub(super) fn without_evpn(sessions: &[TracedSession]) -> String {
@@ -48,9 +48,34 @@ pub(super) fn route_words(
     all.into_iter().chain(router_mac).chain(next_hop).collect::<Vec<_>>().join(", ")
 }
 
-/// To which peers a route with this route distinguisher is advertised, or why to none.
-pub(super) fn to_fabric(rd: &str, peers: &[String], facts: &TraceFacts) -> TraceStep {
+/// Peers that reject a route with this AS path as their own AS number is in it (RFC 4271 section 9.1.2).
+fn rejected_as_loop(peers: &[String], as_path: &str, facts: &TraceFacts) -> Option<TraceStep> {
+    let in_path = |session: &&TracedSession| {
+        peers.contains(&session.peer) && session.remote_as.is_some_and(|asn| has_asn(as_path, asn))
+    };
+    let rejecting: Vec<&TracedSession> = facts.fabric.iter().filter(in_path).collect();
+    let asn = rejecting.first()?.remote_as?;
+    let names = rejecting.iter().map(|session| session.peer.as_str()).collect::<Vec<_>>().join(", ");
+    let text = format!(
+        "advertised to {}; {names} rejects it as an AS-path loop, as AS {asn} is its own: use another AS number on the host and in \
+         spec.hostasn, or allowas-in at {names}",
+        peers.join(", ")
+    );
+    let is_complete = rejecting.len() < peers.len();
+    Some(TraceStep { warning: is_complete, ..TraceStep::new(TracePoint::Fabric, is_complete, text) })
+}
+
+/// Whether an AS path contains an AS number.
+pub(super) fn has_asn(as_path: &str, asn: Asn) -> bool {
+    as_path.split(|c: char| !c.is_ascii_digit()).any(|word| word == asn.to_string())
+}
+
+/// To which peers a route with this AS path and this route distinguisher is advertised, or why to none.
+pub(super) fn to_fabric(rd: &str, peers: &[String], as_path: &str, facts: &TraceFacts) -> TraceStep {
     if !peers.is_empty() {
+        if let Some(looping) = rejected_as_loop(peers, as_path, facts) {
+            return looping.shown_in("bgpd", &show_type5(rd));
+        }
         let name = |peer: &String| {
             let known =
                 facts.fabric.iter().find(|session| session.peer == *peer).and_then(|session| session.hostname.clone());
@@ -68,7 +93,9 @@ pub(super) fn to_fabric(rd: &str, peers: &[String], facts: &TraceFacts) -> Trace
     let text = match (facts.fabric.is_empty(), down.is_empty()) {
         (true, _) => "the Underlay has no neighbors".to_owned(),
         _ if !without_evpn.is_empty() => without_evpn,
-        (_, true) => "advertised to no peer although the sessions are established: check the AS numbers of the peers (a path that contains the AS of a peer is not advertised to it)".to_owned(),
+        (_, true) => "advertised to no peer although the sessions are established: a line in FRR that is not from perouter may filter it (`perouter check \
+                      --all` lists them)"
+            .to_owned(),
         (_, false) => down,
     };
     TraceStep::new(TracePoint::Fabric, false, text).shown_in("bgpd", "show bgp l2vpn evpn summary")

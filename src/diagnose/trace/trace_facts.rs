@@ -113,6 +113,10 @@ pub struct TraceFacts {
     pub links: Option<BTreeMap<String, Interface>>,
     /// Next hops of the underlay to each VTEP, as `ADDRESS dev LINK`; `None` where they were not read.
     pub underlay: Option<BTreeMap<IpAddr, Vec<String>>>,
+    /// The VTEPs for which the kernel has a router MAC; `None` where they were not read.
+    pub forwarded: Option<BTreeSet<IpAddr>>,
+    /// Addresses of the underlay that nobody answers for, each with the link.
+    pub unresolved: BTreeMap<IpAddr, String>,
     /// VTEPs that only a default route of the underlay covers.
     pub default_routed: BTreeSet<IpAddr>,
     /// VNIs with which each VTEP advertises the prefix, where the fabric does.

@@ -20,6 +20,39 @@ pub struct TraceQuery {
     pub vrf: Option<VrfName>,
 }
 
+impl TraceQuery {
+    /// Whether packets can go from one address to the other.
+    ///
+    /// # Errors
+    /// Why none can.
+    pub fn check(&self) -> Result<(), String> {
+        [Some(self.to), self.from].into_iter().flatten().try_for_each(check_address)?;
+        match self.from {
+            Some(from) if from.is_ipv4() != self.to.is_ipv4() => Err(format!(
+                "{from} and {} have different address families: no packet goes from one to the other",
+                self.to
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// No route leads to addresses of one link, of groups, and of a host itself.
+fn check_address(address: IpAddr) -> Result<(), String> {
+    // An IPv4 one may be that of a session, as localcidr has it.
+    if matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
+        return Err(format!(
+            "{address} is a link-local address, which no route leads to: trace a routed address, or see `perouter macs VNI`"
+        ));
+    }
+    let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    let is_mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+    if address.is_multicast() || address.is_unspecified() || address.is_loopback() || is_broadcast || is_mapped {
+        return Err(format!("{address} is not the address of a host in a VRF: trace a unicast address"));
+    }
+    Ok(())
+}
+
 /// The path in one VRF.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -109,4 +142,30 @@ pub struct DirectedTrace {
     /// Its steps.
     #[serde(flatten)]
     pub trace: Trace,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_not_routed_is_an_error() {
+        for address in ["10.0.0.1", "169.254.1.1", "2001:db8::1"] {
+            check_address(address.parse().unwrap()).unwrap();
+        }
+        for (address, words) in [
+            ("fe80::1", "link-local"),
+            ("ff02::1", "unicast address"),
+            ("127.0.0.1", "unicast address"),
+            ("::", "unicast address"),
+            ("255.255.255.255", "unicast address"),
+            ("::ffff:10.0.0.1", "unicast address"),
+        ] {
+            let error = check_address(address.parse().unwrap()).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+        let query = |from: &str| TraceQuery { to: "10.0.0.1".parse().unwrap(), from: from.parse().ok(), vrf: None };
+        assert!(query("2001:db8::1").check().unwrap_err().contains("different address families"));
+        assert!(query("127.0.0.1").check().is_err() && query("10.0.0.2").check().is_ok());
+    }
 }

@@ -57,6 +57,12 @@ pub struct SessionReset {
     pub has_password: bool,
     /// Its own AS number is replaced with ours in AS paths that are sent to it.
     pub as_override: bool,
+    /// Seconds since the peer sent something, of a session that is established.
+    #[serde(skip)]
+    pub silent_for: Option<u64>,
+    /// The hold time that was negotiated, in seconds; 0: none (RFC 4271 section 4.2).
+    #[serde(skip)]
+    pub hold_time: Option<u64>,
     /// The reason as FRR prints it.
     pub due_to: Option<String>,
     /// Code and subcode of a NOTIFICATION (RFC 4271 section 4.5), as FRR prints them.
@@ -127,17 +133,20 @@ fn reset(entry: &Value) -> SessionReset {
     };
     // FRR's placeholder.
     let known = |key: &str| word(entry, key).filter(|word| word != "Unknown");
+    let seconds = |key: &str| entry[key].as_u64().map(|milliseconds| milliseconds / 1000);
     SessionReset {
         families: offered.map(negotiation).collect(),
         capabilities: words.filter_map(capability).collect(),
         local_address: known("hostLocal"),
         update_source: word(entry, "updateSource"),
         remote_router_id: word(entry, "remoteRouterId"),
-        reset_age: entry["lastResetTimerMsecs"].as_u64().map(|age| age / 1000),
+        reset_age: seconds("lastResetTimerMsecs"),
         hostname: known("hostname"),
         has_password: entry["authenticationEnabled"] == 1,
         local_as: entry.get("localAs").and_then(Value::as_u64),
         as_override: families(entry).any(|family| family.get("overrideASNsInOutboundUpdates").is_some()),
+        silent_for: seconds("bgpTimerLastRead").filter(|_| entry["bgpState"] == "Established"),
+        hold_time: seconds("bgpTimerHoldTimeMsecs"),
         due_to: word(entry, "lastResetDueTo"),
         notification: word(entry, "lastNotificationReason"),
     }
@@ -180,6 +189,16 @@ fn families(entry: &Value) -> impl Iterator<Item = &Value> {
 mod tests {
     use super::*;
     use crate::frr::show::json::tests::with_unknown_keys;
+
+    #[test]
+    fn a_session_that_is_established_has_times() {
+        let entry = |state: &str| {
+            let text = format!(r#"{{"bgpState":"{state}","bgpTimerLastRead":109999,"bgpTimerHoldTimeMsecs":9000}}"#);
+            reset(&serde_json::from_str(&text).unwrap())
+        };
+        assert_eq!((entry("Established").silent_for, entry("Established").hold_time), (Some(109), Some(9)));
+        assert_eq!(entry("Active").silent_for, None);
+    }
 
     const NEIGHBORS: &str = r#"{"red":{"vrfId":2,"192.169.10.3":{"hostname":"h","localAs":64514,"lastResetDueTo":"BGP Notification received",
             "lastNotificationReason":"Cease/Administrative Shutdown"}},"default":{"vrfId":0,"192.168.11.2":{"localAs":64514,"hostname":"Unknown",

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::Namespace;
 use crate::kernel::neighbor_keeper::NeighborKeeper;
-use crate::kernel::neighbors::{self, NeighborChange, NeighborSet};
+use crate::kernel::neighbors::{self, Entry, EntryStanding, NeighborChange, NeighborSet};
 use crate::kernel::netlink::error::NetlinkError;
 use crate::types::MacAddr;
 
@@ -65,6 +65,18 @@ impl Namespace {
             repeated += usize::from(socket.repeat_learned(learned).await?);
         }
         Ok(repeated)
+    }
+
+    /// The addresses with a neighbor entry on this bridge of ours whose MAC address is in the FDB of this VXLAN device of ours, IPv4-mapped
+    /// ones as IPv4.
+    pub async fn forwarded_vteps(&self, bridge: &str, vxlan: &str) -> Result<BTreeSet<IpAddr>, NetlinkError> {
+        let Some(index) = self.find_owned(bridge).await? else { return Ok(BTreeSet::new()) };
+        let macs = self.fdb(vxlan).await?;
+        let entries = self.socket().await?.neighbors(index).await?;
+        let is_complete = |entry: &Entry| {
+            !matches!(entry.standing, EntryStanding::Failed { .. }) && entry.mac.is_some_and(|mac| macs.contains(&mac))
+        };
+        Ok(entries.into_iter().filter(is_complete).map(|entry| entry.address.to_canonical()).collect())
     }
 
     /// The neighbors of workloads of this node behind this link of ours, with those that were behind it a moment ago and are in no entry,

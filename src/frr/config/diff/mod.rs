@@ -165,24 +165,48 @@ fn split(bgp: &Tree) -> (Tree, Tree) {
 /// FRR: "Graceful restart configuration changed, reset all peers to take effect": the capability is sent in OPEN only
 /// (RFC 4724 section 3). Of all edits only this one needs a reset that FRR does not do by itself: passwords, AS numbers,
 /// timers, router ids and families reset the session, route maps and prefix lists refresh it.
+///
+/// After errors of OPEN messages bgpd waits longer and longer until it connects again, up to two minutes, also after the AS number of the
+/// neighbor has been corrected. A reset ends that.
 fn session_resets(observed: &Tree, wanted: &Tree, scope: &Scope) -> Option<CommandBatch> {
-    let restarts = |tree: &Tree| tree.0.contains_key(&Line::new("bgp graceful-restart"));
-    let toggled =
-        wanted.0.iter().any(|(header, new)| observed.0.get(header).is_some_and(|old| restarts(old) != restarts(new)));
-    let line = match scope {
-        Scope::Underlay => Line::new("clear bgp *"),
-        Scope::Vrf(vrf) => Line::new(&format!("clear bgp vrf {vrf} *")),
+    let of_vrf = match scope {
+        Scope::Underlay => String::new(),
+        Scope::Vrf(vrf) => format!("vrf {vrf} "),
         // They have no instance of their own.
         Scope::Segment(_) | Scope::Passthrough | Scope::Raw(_) => return None,
     };
-    let commands = vec![VtyCommand { scope: scope.clone(), context: vec![], line, intent: Intent::Set }];
-    toggled.then_some(CommandBatch {
+    let restarts = |tree: &Tree| tree.0.contains_key(&Line::new("bgp graceful-restart"));
+    let instances = || wanted.0.iter().filter_map(|(header, new)| Some((observed.0.get(header)?, new)));
+    let peers: Vec<&str> = if instances().any(|(old, new)| restarts(old) != restarts(new)) {
+        vec!["*"]
+    } else {
+        instances().flat_map(|(old, new)| with_another_as(old, new)).collect()
+    };
+    let command = |peer: &str| {
+        let line = Line::new(&format!("clear bgp {of_vrf}{peer}"));
+        VtyCommand { scope: scope.clone(), context: vec![], line, intent: Intent::Set }
+    };
+    (!peers.is_empty()).then(|| CommandBatch {
         stage: BatchStage::Clear,
         daemon: Daemon::Bgpd,
         mode: CommandMode::Exec,
         retry: false,
-        commands,
+        commands: peers.into_iter().map(command).collect(),
     })
+}
+
+/// The neighbors of an instance whose AS number changes.
+fn with_another_as<'a>(observed: &'a Tree, wanted: &'a Tree) -> Vec<&'a str> {
+    fn asn(line: &Line) -> Option<(&str, &str)> {
+        let (peer, asn) = line.after("neighbor")?.split_once(" remote-as ")?;
+        Some((peer.strip_suffix(" interface").unwrap_or(peer), asn))
+    }
+    fn asns(tree: &Tree) -> BTreeMap<&str, &str> {
+        tree.0.keys().filter_map(asn).collect()
+    }
+    let before = asns(observed);
+    let is_other = |(peer, asn): &(&str, &str)| before.get(peer).is_some_and(|before| before != asn);
+    asns(wanted).into_iter().filter(is_other).map(|(peer, _)| peer).collect()
 }
 
 fn report_unknown(observed: &Config, scope: &Scope, unknown: &mut BTreeSet<(Scope, Daemon, String)>) {

@@ -57,17 +57,22 @@ fn an_instance_in_an_as_of_its_own_is_created_before_bgpd_receives_the_vni(
 #[case::what_an_external_peer_cannot_have_is_removed_before_it_is_one(
     " neighbor 10.0.0.2 remote-as 64514\n address-family ipv4 unicast\n  neighbor 10.0.0.2 route-reflector-client",
     " neighbor 10.0.0.2 remote-as 1\n address-family ipv4 unicast",
-    &["no neighbor 10.0.0.2 route-reflector-client", "neighbor 10.0.0.2 remote-as 1"]
+    &["no neighbor 10.0.0.2 route-reflector-client", "neighbor 10.0.0.2 remote-as 1", "clear bgp vrf red 10.0.0.2"]
 )]
 #[case::what_an_internal_peer_cannot_have_is_removed_before_it_is_one(
     " neighbor 10.0.0.2 remote-as 1\n address-family ipv4 unicast\n  neighbor 10.0.0.2 as-override",
     " neighbor 10.0.0.2 remote-as 64514\n address-family ipv4 unicast",
-    &["no neighbor 10.0.0.2 as-override", "neighbor 10.0.0.2 remote-as 64514"]
+    &["no neighbor 10.0.0.2 as-override", "neighbor 10.0.0.2 remote-as 64514", "clear bgp vrf red 10.0.0.2"]
 )]
 #[case::another_as_is_no_other_neighbor(
     " neighbor 10.0.0.2 remote-as 1\n neighbor 10.0.0.2 port 5",
     " neighbor 10.0.0.2 remote-as external\n neighbor 10.0.0.2 port 5",
-    &["neighbor 10.0.0.2 remote-as external"]
+    &["neighbor 10.0.0.2 remote-as external", "clear bgp vrf red 10.0.0.2"]
+)]
+#[case::another_as_of_an_interface(
+    " neighbor eth1 interface remote-as 1\n neighbor eth1 timers 3 9",
+    " neighbor eth1 interface remote-as 2\n neighbor eth1 timers 3 9",
+    &["neighbor eth1 interface remote-as 2", "clear bgp vrf red eth1"]
 )]
 #[case::another_address_is_another_neighbor(
     " neighbor 10.0.0.2 remote-as 1\n address-family ipv4 unicast\n  neighbor 10.0.0.2 activate",
@@ -189,7 +194,7 @@ fn a_scope_that_is_not_wanted_is_not_edited() {
 }
 
 #[test]
-fn only_graceful_restart_needs_an_explicit_reset() {
+fn graceful_restart_needs_a_reset_of_all_sessions() {
     let change = diff(&bgp(" bgp router-id 10.0.0.1"), &bgp(" bgp router-id 10.0.0.1\n bgp graceful-restart"));
     let last = change.scopes[&red()].last().unwrap();
     assert_eq!(
