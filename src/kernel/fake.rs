@@ -38,7 +38,7 @@ struct Inner {
     keeping: BTreeSet<LinkKey>,
     nic_addresses: BTreeMap<IfName, BTreeSet<IpAddr>>,
     repeated: Vec<IpAddr>,
-    repeated_macs: Vec<MacAddr>,
+    learned_again: Vec<MacAddr>,
     restored: Vec<(LinkKey, NeighborSet)>,
     nics: ObservedNics,
     host_networks: BTreeSet<HostNetwork>,
@@ -119,9 +119,9 @@ impl FakeKernel {
         std::mem::take(&mut self.inner().repeated)
     }
 
-    /// The MAC addresses that were to be reported once more since the last call.
-    pub fn take_repeated_macs(&self) -> Vec<MacAddr> {
-        std::mem::take(&mut self.inner().repeated_macs)
+    /// The MAC addresses that were to be learned again since the last call.
+    pub fn take_learned_again(&self) -> Vec<MacAddr> {
+        std::mem::take(&mut self.inner().learned_again)
     }
 
     /// The neighbor entries that were restored or probed since the last call, by bridge.
@@ -232,8 +232,8 @@ impl Kernel for FakeKernel {
         Ok(missing.len())
     }
 
-    async fn repeat_learned(&self, _bridge: &LinkKey, macs: &BTreeSet<MacAddr>) -> Result<usize, KernelError> {
-        self.inner().repeated_macs.extend(macs);
+    async fn learn_again(&self, _bridge: &LinkKey, macs: &BTreeSet<MacAddr>) -> Result<usize, KernelError> {
+        self.inner().learned_again.extend(macs);
         Ok(macs.len())
     }
 

@@ -328,10 +328,10 @@ impl Kernel for NetlinkKernel {
         repeated
     }
 
-    async fn repeat_learned(&self, bridge: &LinkKey, macs: &BTreeSet<MacAddr>) -> Result<usize, KernelError> {
+    async fn learn_again(&self, bridge: &LinkKey, macs: &BTreeSet<MacAddr>) -> Result<usize, KernelError> {
         let failed = |source| KernelError::Read { what: "FDB", netns: bridge.netns.clone(), source };
         let namespace = self.namespaces.get(&bridge.netns).await.map_err(failed)?;
-        let repeated = namespace.repeat_learned(&bridge.name.to_string(), macs).await.map_err(failed);
+        let repeated = namespace.learn_again(&bridge.name.to_string(), macs).await.map_err(failed);
         namespace.rest().await;
         repeated
     }

@@ -71,8 +71,9 @@ pub trait Kernel: Sync {
         known: &NeighborSet,
     ) -> impl Future<Output = Result<usize, KernelError>> + Send;
 
-    /// Has the kernel report those of these MAC addresses once more that the bridge has learned on a port of this node. Returns how many.
-    fn repeat_learned(
+    /// Has a bridge learn these MAC addresses of workloads of this node again, which the kernel reports. Returns how many of their
+    /// neighbors it probes.
+    fn learn_again(
         &self,
         bridge: &LinkKey,
         macs: &BTreeSet<MacAddr>,
@@ -147,12 +148,12 @@ impl<K: Kernel + Send> Kernel for Arc<K> {
         (**self).repeat_neighbors(bridge, known)
     }
 
-    fn repeat_learned(
+    fn learn_again(
         &self,
         bridge: &LinkKey,
         macs: &BTreeSet<MacAddr>,
     ) -> impl Future<Output = Result<usize, KernelError>> + Send {
-        (**self).repeat_learned(bridge, macs)
+        (**self).learn_again(bridge, macs)
     }
 
     fn local_neighbors(&self, bridge: &LinkKey) -> impl Future<Output = Result<NeighborSet, KernelError>> + Send {

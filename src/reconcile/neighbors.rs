@@ -2,6 +2,7 @@
 //! ports. Out: changes of neighbor entries. A failure is no failure of a segment: the next pass tries again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -12,7 +13,10 @@ use crate::kernel::Kernel;
 use crate::kernel::model::{IpUse, KernelState, LinkKey, LinkKind};
 use crate::names::{OwnedName, Role};
 use crate::scope::Scope;
-use crate::types::Vni;
+use crate::types::{MacAddr, Vni};
+
+/// In which zebra processes that a bridge has learned a MAC address, unless it ignores that.
+const LEARNS: Duration = Duration::from_millis(200);
 
 impl<K: Kernel, R: Routing> Reconciler<K, R> {
     /// Has the kernel keep the neighbors of the segments, and report those once more that zebra does not have.
@@ -133,15 +137,28 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
             // What is reported to it has no effect.
             return Ok(());
         };
-        let neighbors = self.kernel.repeat_neighbors(bridge, &known.all).await;
-        // zebra ignores what a bridge learns before zebra has processed that the bridge is up (FRR 8.4).
-        let macs =
-            if known.unlearned.is_empty() { Ok(0) } else { self.kernel.repeat_learned(bridge, &known.unlearned).await };
-        match (neighbors, macs) {
-            (Ok(0), Ok(0)) => {}
-            (Ok(neighbors), Ok(macs)) => tracing::info!(%vni, neighbors, macs, "reported to zebra once more"),
-            (Err(error), _) | (_, Err(error)) => {
+        match self.kernel.repeat_neighbors(bridge, &known.all).await {
+            Ok(0) => {}
+            Ok(neighbors) => tracing::info!(%vni, neighbors, "reported to zebra once more"),
+            Err(error) => {
                 tracing::debug!(%vni, error = &error as &dyn std::error::Error, "neighbors are not reported once more");
+            }
+        }
+        if known.unlearned.is_empty() { Ok(()) } else { self.learn_again(vni, bridge, known.unlearned).await }
+    }
+
+    /// zebra ignores what a bridge learns before zebra has processed that the bridge is up (FRR 8.4).
+    async fn learn_again(&mut self, vni: Vni, bridge: &LinkKey, macs: BTreeSet<MacAddr>) -> Result<(), RoutingError> {
+        tokio::time::sleep(LEARNS).await;
+        let still = self.routing.local_neighbors(vni).await?.unwrap_or_default().unlearned;
+        let macs: BTreeSet<MacAddr> = macs.intersection(&still).copied().collect();
+        if macs.is_empty() {
+            return Ok(());
+        }
+        match self.kernel.learn_again(bridge, &macs).await {
+            Ok(neighbors) => tracing::info!(%vni, macs = macs.len(), neighbors, "learned again for zebra"),
+            Err(error) => {
+                tracing::debug!(%vni, error = &error as &dyn std::error::Error, "MAC addresses are not learned again");
             }
         }
         Ok(())

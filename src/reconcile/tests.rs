@@ -542,12 +542,12 @@ async fn the_kernel_keeps_the_neighbors_of_segments_and_zebra_has_them_all() {
     tokio::time::advance(std::time::Duration::from_secs(10)).await;
     bench.reconciler.pass(&with_segment).await.unwrap();
     assert_eq!(bench.kernel.take_repeated(), [] as [std::net::IpAddr; 0]);
-    assert_eq!(bench.kernel.take_repeated_macs(), [mac], "zebra has ignored what the bridge has learned");
+    assert_eq!(bench.kernel.take_learned_again(), [mac], "zebra has ignored what the bridge has learned");
     of_zebra.unlearned.clear();
     bench.frr().neighbors.insert(Vni::try_from(110).unwrap(), of_zebra);
     tokio::time::advance(std::time::Duration::from_secs(10)).await;
     bench.reconciler.pass(&with_segment).await.unwrap();
-    assert_eq!((bench.kernel.take_repeated(), bench.kernel.take_repeated_macs()), (vec![], vec![]));
+    assert_eq!((bench.kernel.take_repeated(), bench.kernel.take_learned_again()), (vec![], vec![]));
     bench.reconciler.pass(&plain).await.unwrap();
     assert_eq!(bench.kernel.keeping_neighbors(), BTreeSet::new());
 }

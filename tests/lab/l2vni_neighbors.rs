@@ -336,7 +336,10 @@ fn a_silent_pod_is_reached_within_a_second_of_the_repair_of_its_segment() {
 /// zebra of some releases ignores a part of what happens while a link comes up.
 fn print_what_was_repeated(fixture: &Fixture) {
     let log = std::fs::read_to_string(fixture.routers[0].log()).unwrap();
-    log.lines().filter(|line| line.contains("reported to zebra once more")).for_each(|line| println!("{line}"));
+    let is_repeat = |line: &&str| {
+        ["reported to zebra once more", "learned again for zebra"].iter().any(|words| line.contains(words))
+    };
+    log.lines().filter(is_repeat).for_each(|line| println!("{line}"));
 }
 
 #[test]

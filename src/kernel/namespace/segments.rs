@@ -55,16 +55,23 @@ impl Namespace {
         Ok(repeated)
     }
 
-    /// Has the kernel report those of these MAC addresses once more that this bridge of ours has learned on a port of this node. Returns how
-    /// many.
-    pub async fn repeat_learned(&self, name: &str, macs: &BTreeSet<MacAddr>) -> Result<usize, NetlinkError> {
+    /// Has this bridge of ours learn these MAC addresses of workloads of this node again, and the kernel report them: it forgets them, and the
+    /// kernel probes their neighbors, whose replies it learns from. Returns how many neighbors.
+    pub async fn learn_again(&self, name: &str, macs: &BTreeSet<MacAddr>) -> Result<usize, NetlinkError> {
         let Some(index) = self.find_owned(name).await? else { return Ok(0) };
         let mut socket = self.socket().await?;
-        let mut repeated = 0;
         for learned in socket.learned(index).await?.into_iter().filter(|learned| macs.contains(&learned.mac)) {
-            repeated += usize::from(socket.repeat_learned(learned).await?);
+            socket.forget_learned(learned).await?;
         }
-        Ok(repeated)
+        let mut probed = 0;
+        for entry in socket.neighbors(index).await? {
+            if let (EntryStanding::Local { .. }, Some(mac)) =
+                (entry.standing, entry.mac.filter(|mac| macs.contains(mac)))
+            {
+                probed += usize::from(socket.change_neighbor(index, NeighborChange::Probe(entry.address, mac)).await?);
+            }
+        }
+        Ok(probed)
     }
 
     /// The addresses with a neighbor entry on this bridge of ours whose MAC address is in the FDB of this VXLAN device of ours, IPv4-mapped

@@ -206,24 +206,18 @@ impl Socket<Route> {
         self.dump(request, take).await
     }
 
-    /// Has the kernel report a MAC address once more that a bridge has learned: it reports only what is new to the bridge. Returns whether
-    /// it was still there.
-    pub async fn repeat_learned(&mut self, learned: LearnedMac) -> Result<bool, NetlinkError> {
+    /// Has a bridge forget a MAC address that it has learned: the kernel reports it when it learns it again, as it reports only what is new to
+    /// the bridge. To add it here would add it to the VLANs of the port as well.
+    pub async fn forget_learned(&mut self, learned: LearnedMac) -> Result<(), NetlinkError> {
         let mut entry = NeighbourMessage::default();
         entry.header.family = AddressFamily::Bridge;
         entry.header.ifindex = learned.port;
         // Of the bridge of this port.
         entry.header.flags = NeighbourFlags::Controller;
-        entry.header.state = NeighbourState::Reachable;
         entry.attributes.push(NeighbourAttribute::LinkLayerAddress(learned.mac.0.to_vec()));
-        match self.change(RouteNetlinkMessage::DelNeighbour(entry.clone()), 0).await {
-            Err(error) if error.is_absent() => return Ok(false),
-            deleted => deleted?,
-        }
-        match self.change(RouteNetlinkMessage::NewNeighbour(entry), NLM_F_CREATE | NLM_F_EXCL).await {
-            // The bridge has learned it again meanwhile, where it is now.
-            Err(error) if error.already_exists() => Ok(true),
-            added => added.map(|()| true),
+        match self.change(RouteNetlinkMessage::DelNeighbour(entry), 0).await {
+            Err(error) if error.is_absent() => Ok(()),
+            deleted => deleted,
         }
     }
 }

@@ -78,8 +78,8 @@ impl Kernel for RecordingKernel {
     async fn repeat_neighbors(&self, bridge: &LinkKey, known: &NeighborSet) -> Result<usize, KernelError> {
         self.fake.repeat_neighbors(bridge, known).await
     }
-    async fn repeat_learned(&self, bridge: &LinkKey, macs: &BTreeSet<MacAddr>) -> Result<usize, KernelError> {
-        self.fake.repeat_learned(bridge, macs).await
+    async fn learn_again(&self, bridge: &LinkKey, macs: &BTreeSet<MacAddr>) -> Result<usize, KernelError> {
+        self.fake.learn_again(bridge, macs).await
     }
     async fn changed(&self) {
         self.fake.changed().await;
