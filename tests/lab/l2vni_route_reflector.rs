@@ -11,6 +11,7 @@ use super::fixture::{Fixture, NODES, SETTLE, Setup, until, until_true};
 use super::l2vni::{l2vni, pod, routed, with_l2vni};
 use super::l2vni_neighbors::{ADDRESSES, VNIS, assert_moved, at_leaf, attach, await_in_zebra, moved, speak};
 use super::pod::Pod;
+use super::router::Router;
 
 /// The two nodes, with leafkind in their AS.
 fn start() -> Option<Fixture> {
@@ -78,6 +79,12 @@ fn assert_reflected(fixture: &Fixture, node: &Node) {
     assert!(trace.success(), "{trace:?}");
 }
 
+/// Whether bgpd of a node has the MAC/IP routes of the Pod of the other one.
+fn has_mac_ip_routes(router: &Router) -> bool {
+    let shown = router.try_show(Daemon::Bgpd, "show bgp l2vpn evpn route type macip");
+    shown.is_some_and(|shown| ADDRESSES.iter().all(|address| shown.contains(&format!("[{address}]"))))
+}
+
 /// The routes of a Pod that sends nothing are there again after a restart of bgpd on its node, then on that of another Pod.
 fn restart_bgpd(fixture: &Fixture, other: &Pod) {
     for router in &fixture.routers {
@@ -89,6 +96,8 @@ fn restart_bgpd(fixture: &Fixture, other: &Pod) {
         await_in_zebra(fixture, 0, "local", 0);
         await_in_zebra(fixture, 1, "remote", 0);
         until_true("its routes on leafA", || at_leaf(fixture, &fixture.routers[0].vtep()) == 2);
+        // What zebra has is of the former bgpd until then: a route that is withdrawn meanwhile stays for a minute.
+        until_true("its routes in bgpd of the other node", || has_mac_ip_routes(&fixture.routers[1]));
         println!("bgpd of {} killed: all have the silent Pod after {:?}", router.node.name(), killed.elapsed());
         await_host(fixture, ADDRESSES[0]);
         other.await_ping(ADDRESSES[0]);
