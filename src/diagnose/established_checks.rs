@@ -31,7 +31,7 @@ fn half_open(session: &SessionState, facts: &Facts) -> Option<Finding> {
     let silent_for = reset.silent_for.filter(|silent_for| *silent_for > hold_time + LATE)?;
     let peer = &session.peer;
     let what = format!("session with {peer} is established at this end alone: nothing was received for {silent_for} s");
-    let finding = Finding::new(severity(session, facts), area(session), FindingKind::HoldTimeExpired, what)
+    let finding = Finding::new(FindingSeverity::Error, area(session), FindingKind::HoldTimeExpired, what)
         .at(place(session))
         .shown_by(format!("the hold time is {hold_time} s"))
         .remedied_by(format!(
