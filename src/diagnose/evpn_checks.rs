@@ -153,7 +153,7 @@ fn without_router_mac(facts: &Facts) -> Vec<Finding> {
         Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::RouterMacMissing, no_router_mac(vrf, vtep))
             .at(Place { vrf: Some(vrf.clone()), vni: facts.vni_of(vrf), vtep: Some(vtep), ..Place::default() })
             .shown_by(shown)
-            .remedied_by(RESET_ROUTER_MAC)
+            .remedied_by(reset_router_mac(facts.fabric_sessions().map(|session| session.peer.as_str())))
             .of(facts.object_of(Some(vrf)), "")
     };
     behind.into_iter().map(finding).collect()
@@ -164,9 +164,14 @@ pub(super) fn no_router_mac(vrf: &VrfName, vtep: IpAddr) -> String {
     format!("VRF {vrf} cannot send to VTEP {vtep}: the kernel has no router MAC of it")
 }
 
-/// What has zebra install a router MAC again: its routes have to be withdrawn and received again.
-pub(super) const RESET_ROUTER_MAC: &str =
-    "reset the sessions with the fabric, by `clear bgp PEER` in vtysh: zebra installs the router MAC with the routes";
+/// What has zebra install a router MAC again: its routes have to be withdrawn and received again, from these peers.
+pub(super) fn reset_router_mac<'a>(peers: impl Iterator<Item = &'a str>) -> String {
+    let commands: Vec<String> = peers.map(|peer| format!("`clear bgp {peer}`")).collect();
+    format!(
+        "reset the sessions with the fabric, by {} in vtysh of this router: zebra installs the router MAC with the routes",
+        commands.join(", ")
+    )
+}
 
 /// Whether FRR resolves a next hop, by the default route as well.
 fn is_reached(vtep: IpAddr, facts: &Facts) -> bool {

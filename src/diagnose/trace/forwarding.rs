@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::step::{TracePoint, TraceStep};
 use super::trace_facts::TraceFacts;
-use crate::diagnose::evpn_checks::{DEAD_NEXT_HOP, RESET_ROUTER_MAC, no_router_mac};
+use crate::diagnose::evpn_checks::{DEAD_NEXT_HOP, no_router_mac, reset_router_mac};
 use crate::diagnose::facts::{dead, resolution};
 use crate::diagnose::link_checks::{DownLink, down_links, repair};
 use crate::frr::show::interface::Interface;
@@ -52,7 +52,8 @@ pub(super) fn in_underlay(address: IpAddr) -> String {
 pub(super) fn without_router_mac(best: &[&Path], facts: &TraceFacts) -> Option<TraceStep> {
     let known = facts.forwarded.as_ref()?;
     let vtep = *best.iter().flat_map(|path| &path.next_hops).find(|vtep| !known.contains(&vtep.to_canonical()))?;
-    let text = format!("{}: {RESET_ROUTER_MAC}", no_router_mac(&facts.vrf, vtep));
+    let remedy = reset_router_mac(facts.fabric.iter().map(|session| session.peer.as_str()));
+    let text = format!("{}: {remedy}", no_router_mac(&facts.vrf, vtep));
     let [bridge, vxlan] = [Role::Bridge, Role::Vxlan].map(|role| OwnedName::Vni(role, facts.vni).to_string());
     let step = TraceStep::new(TracePoint::Kernel, false, text);
     Some(step.shown_by(format!("ip neigh show dev {bridge}; bridge fdb show dev {vxlan}")))

@@ -292,7 +292,7 @@ fn routes(hops: &[&str]) -> BTreeMap<IpAddr, Vec<String>> {
     "ok route: VTEP 100.64.0.1 over 2 next hops [192.168.11.2 dev eth1 | 192.168.12.2 dev eth2]")]
 #[case::router_mac(|facts: &mut TraceFacts| facts.forwarded = Some(["100.64.0.9".parse().unwrap()].into()),
     "FAIL kernel: VRF red cannot send to VTEP 100.64.0.1: the kernel has no router MAC of it: reset the sessions with the fabric, by \
-     `clear bgp PEER` in vtysh: zebra installs the router MAC with the routes")]
+     `clear bgp 192.168.11.2` in vtysh of this router: zebra installs the router MAC with the routes")]
 #[case::dead_next_hop(|facts: &mut TraceFacts| { facts.underlay = Some(routes(&["192.168.11.77 dev eth1"]));
         facts.unresolved = [("192.168.11.77".parse().unwrap(), "eth1".to_owned())].into(); },
     "FAIL route: packets to VTEP 100.64.0.1 are lost: the next hop 192.168.11.77 does not answer ARP on eth1: have the leaf of this node \
