@@ -154,7 +154,7 @@ ok "controller before network-online" before perouter-controller.service network
 ok "network-online before kubelet" before network-online.target kubelet.service
 ok "kubelet finds the host end of the veth" on_node grep -q host-100 /run/kubelet-links
 ok "the index is that of the address of the NIC" on_node sh -c 'perouter status -o json | tr -d " \n" | grep -q "\"vtep\":\"100.65.0.1\""'
-ok "the fabric session is established" until_ok 30 established
+ok "the fabric session is established" until_ok 60 established
 ok "no process of the units has a mount namespace of its own" on_node sh -c \
   'for unit in router controller; do [ "$(readlink /proc/$(systemctl show --value -p MainPID perouter-$unit)/ns/mnt)" = "$(readlink /proc/1/ns/mnt)" ] || exit 1; done'
 ok "seccomp and no new privileges are in force" on_node sh -c \
