@@ -77,11 +77,7 @@ fn other_family(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
         let object = facts.object_of(Some(&vrf)).cloned();
         Finding::new(severity, Area::Evpn, FindingKind::VtepFamily, what)
             .at(Place { vrf: Some(vrf), vni: Some(vni), vtep: Some(vtep), ..Place::default() })
-            .shown_by(format!(
-                "{} behind it: {}",
-                count(prefixes.len(), "prefix", "prefixes"),
-                few(prefixes.iter().map(ToString::to_string))
-            ))
+            .shown_by(behind_it(&prefixes))
             .remedied_by("set spec.underlayAddressFamily to the family that all VTEPs of the VNI have")
             .of(object.as_ref(), "spec.underlayAddressFamily")
     };
@@ -107,11 +103,6 @@ fn unreachable(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
         } else {
             ""
         };
-        let behind = format!(
-            "{} behind it: {}{in_use}",
-            count(prefixes.len(), "prefix", "prefixes"),
-            few(prefixes.iter().map(ToString::to_string))
-        );
         let (what, remedy) = match dead {
             None => (format!("no route leads to VTEP {vtep}"), NO_ROUTE),
             Some((hop, link)) => (
@@ -124,7 +115,7 @@ fn unreachable(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
         };
         Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::VtepUnreachable, what)
             .at(Place { vtep: Some(vtep), ..Place::default() })
-            .shown_by(behind)
+            .shown_by(behind_it(&prefixes) + in_use)
             .remedied_by(remedy)
             .of(facts.object_of(None), "spec.neighbors")
     };
@@ -145,14 +136,9 @@ fn without_router_mac(facts: &Facts) -> Vec<Finding> {
         }
     }
     let finding = |((vrf, vtep), prefixes): ((&VrfName, IpAddr), BTreeSet<IpNet>)| {
-        let shown = format!(
-            "{} behind it: {}",
-            count(prefixes.len(), "prefix", "prefixes"),
-            few(prefixes.iter().map(ToString::to_string))
-        );
         Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::RouterMacMissing, no_router_mac(vrf, vtep))
             .at(Place { vrf: Some(vrf.clone()), vni: facts.vni_of(vrf), vtep: Some(vtep), ..Place::default() })
-            .shown_by(shown)
+            .shown_by(behind_it(&prefixes))
             .remedied_by(reset_router_mac(facts.fabric_sessions().map(|session| session.peer.as_str())))
             .of(facts.object_of(Some(vrf)), "")
     };
@@ -171,6 +157,12 @@ pub(super) fn reset_router_mac<'a>(peers: impl Iterator<Item = &'a str>) -> Stri
         "reset the sessions with the fabric, by {} in vtysh of this router: zebra installs the router MAC with the routes",
         commands.join(", ")
     )
+}
+
+/// The prefixes behind a VTEP.
+fn behind_it(prefixes: &BTreeSet<IpNet>) -> String {
+    let shown = few(prefixes.iter().map(ToString::to_string));
+    format!("{} behind it: {shown}", count(prefixes.len(), "prefix", "prefixes"))
 }
 
 /// Whether FRR resolves a next hop, by the default route as well.
