@@ -118,9 +118,7 @@ struct TraceReader {
     underlay: BTreeMap<IpNet, Vec<String>>,
     vnis: BTreeMap<Vni, VniState>,
     segment_ports: Vec<SegmentPort>,
-    /// Addresses of the underlay that nobody answers for.
-    unresolved: BTreeMap<IpAddr, String>,
-    /// What the causes of the sessions need, and whether a controller works.
+    /// What the causes of the sessions need, whether a controller works, and the addresses of the underlay that nobody answers for.
     of_sessions: Facts,
     /// All Type-5 routes, once they are needed.
     type5: Option<Vec<Type5Route>>,
@@ -142,23 +140,13 @@ impl TraceReader {
         let underlay = frr.underlay().await?;
         let has_segments = vnis.values().any(|state| state.vni_type == VniType::L2);
         let segment_ports = if has_segments { segment_ports().await } else { vec![] };
-        let of_sessions = facts::of_sessions(runtime, &mut frr, &sessions).await?;
-        let unresolved = facts::unresolved(runtime, &mut vec![]).await;
+        let mut of_sessions = facts::of_sessions(runtime, &mut frr, &sessions).await?;
+        // Where all sessions are established, they have not been read.
+        if of_sessions.unresolved.is_empty() {
+            of_sessions.unresolved = facts::unresolved(runtime, &mut vec![]).await;
+        }
         let (runtime, type5, all) = (runtime.clone(), None, None);
-        Ok(Self {
-            runtime,
-            query,
-            frr,
-            sessions,
-            links,
-            underlay,
-            vnis,
-            segment_ports,
-            unresolved,
-            of_sessions,
-            type5,
-            all,
-        })
+        Ok(Self { runtime, query, frr, sessions, links, underlay, vnis, segment_ports, of_sessions, type5, all })
     }
 
     /// The path to the address, and that of the replies.
@@ -286,7 +274,7 @@ impl TraceReader {
             from: TraceSource::Unknown,
             links: Some(self.links.clone()),
             forwarded: if of_fabric { facts::forwarded(&self.runtime, vrf, vni).await.ok() } else { None },
-            unresolved: self.unresolved.clone(),
+            unresolved: self.of_sessions.unresolved.clone(),
             default_routed: vteps.iter().filter(|vtep| self.is_default_routed(**vtep)).copied().collect(),
             sent_vnis: if of_fabric { self.sent_vnis(prefix, &state.import).await? } else { BTreeMap::new() },
             underlay: of_fabric.then(|| vteps.into_iter().map(|vtep| (vtep, self.to_vtep(vtep))).collect()),
