@@ -107,6 +107,8 @@ fn sessions_routes_and_trace_show_routes_and_the_cause_of_a_failure() {
     assert_eq!(service["type5"]["routeTargets"], serde_json::json!(["64514:100"]));
     let wide = router.perouter(&["sessions", "-o", "wide", "--no-headers"]);
     assert_prints(&wide, &["evpn ", "ipv4 ", "routeRefresh"]);
+    // zebra of the host installs its routes a moment later.
+    until_true("complete paths", || traced_both_ways(router).success());
     let service = traced_both_ways(router);
     assert!(service.success(), "{service:?}");
     assert_prints(
