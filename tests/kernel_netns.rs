@@ -176,6 +176,8 @@ fn drift_of_settings_that_isolation_rests_on_is_repaired_before_their_age() {
             ("all.route_localnet", 1),
             ("all.rp_filter", 1),
             ("all.forwarding", 0),
+            ("pe-100.forwarding", 0),
+            ("br-pe-100.forwarding", 0),
             ("pe-100.rp_filter", 0),
             ("br-pe-100.rp_filter", 1),
             ("pe-100.route_localnet", 1),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use ipnet::IpNet;
@@ -84,13 +85,10 @@ pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
     }
     if !facts.is_routing_silent() {
         of_bgpd(&mut frr, &mut facts).await?;
-        for vrf in facts.imported.keys().cloned().collect::<Vec<_>>() {
-            let Some(vni) = facts.vni_of(&vrf) else { continue };
-            match forwarded(runtime, &vrf, vni).await {
-                Ok(vteps) => drop(facts.forwarded.insert(vrf, vteps)),
-                Err(error) => warnings.push(format!("the router MACs of VRF {vrf} are not checked: {error:#}")),
-            }
-        }
+        let l3vnis = facts.imported.keys().filter_map(|vrf| Some((vrf.clone(), facts.vni_of(vrf)?))).collect();
+        let (forwarded, errors) = forwarded(runtime, &l3vnis).await;
+        facts.forwarded = forwarded;
+        warnings.extend(errors.iter().map(|error| format!("the router MACs of VTEPs are not checked: {error:#}")));
         // Without it the rest is still true.
         match host(&mut frr, &facts).await {
             Ok(routes) => facts.host = routes,
@@ -134,11 +132,31 @@ pub(super) async fn unresolved(runtime: &Runtime, warnings: &mut Vec<String>) ->
     })
 }
 
-/// The VTEPs for which the kernel has a router MAC in a VRF.
-pub(super) async fn forwarded(runtime: &Runtime, vrf: &VrfName, vni: Vni) -> anyhow::Result<BTreeSet<IpAddr>> {
-    let own = runtime.vrf_netns(vrf);
-    let netns = if own.exists() { own.as_path() } else { runtime.router_netns() };
-    Ok(forwarded_vteps::read(netns::open(netns)?, vni).await?)
+/// The VTEPs for which the kernel has a router MAC in each of these VRFs, with their L3VNIs, and why some were not read. Each namespace is
+/// opened once.
+pub(super) async fn forwarded(
+    runtime: &Runtime,
+    l3vnis: &BTreeMap<VrfName, Vni>,
+) -> (BTreeMap<VrfName, BTreeSet<IpAddr>>, Vec<anyhow::Error>) {
+    let mut namespaces: BTreeMap<PathBuf, BTreeMap<Vni, &VrfName>> = BTreeMap::new();
+    for (vrf, vni) in l3vnis {
+        let own = runtime.vrf_netns(vrf);
+        let netns = if own.exists() { own } else { runtime.router_netns().to_owned() };
+        namespaces.entry(netns).or_default().insert(*vni, vrf);
+    }
+    let (mut found, mut errors) = (BTreeMap::new(), Vec::new());
+    for (path, vrfs) in namespaces {
+        let vnis = vrfs.keys().copied().collect();
+        let read = async { anyhow::Ok(forwarded_vteps::read(netns::open(&path)?, &vnis).await?) };
+        match read.await {
+            Ok(vteps) => {
+                let of_vrf = |(vni, vteps)| Some(((*vrfs.get(&vni)?).clone(), vteps));
+                found.extend(vteps.into_iter().filter_map(of_vrf));
+            }
+            Err(error) => errors.push(error.context(path.display().to_string())),
+        }
+    }
+    (found, errors)
 }
 
 /// Seconds since the epoch.

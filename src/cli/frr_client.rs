@@ -18,7 +18,7 @@ use crate::frr::show::bfd::BfdPeer;
 use crate::frr::show::interface::{self, Interface};
 use crate::frr::show::mac::{self, MacState, NeighborState};
 use crate::frr::show::neighbor::{self, SessionReset};
-use crate::frr::show::route::{self, FilteredRoute, Match, Path, Type5};
+use crate::frr::show::route::{self, FilteredRoute, InstalledHop, Match, Path, Type5};
 use crate::frr::show::session::{SessionKey, SessionState};
 use crate::frr::show::type2::{self, Type2};
 use crate::frr::show::type5::{self, Type5Route};
@@ -135,7 +135,7 @@ impl FrrQueries {
     }
 
     /// Installed routes of the default instance, with their next hops.
-    pub async fn underlay(&mut self) -> anyhow::Result<BTreeMap<IpNet, Vec<String>>> {
+    pub async fn underlay(&mut self) -> anyhow::Result<BTreeMap<IpNet, Vec<InstalledHop>>> {
         let mut found = BTreeMap::new();
         for family in [Family::Ipv4, Family::Ipv6] {
             let shown = self.show(Daemon::Zebra, route::show_underlay_rib(family)).await?;
@@ -219,14 +219,16 @@ impl FrrQueries {
         Ok(route::matched(&self.show(Daemon::Bgpd, &route::show_match(vrf, default)).await?)?)
     }
 
-    /// Where the kernel forwards to, for all prefixes of a VRF or the one that covers an address.
+    /// Where the kernel forwards to, as `ADDRESS dev LINK`, for all prefixes of a VRF or the one that covers an address.
     pub async fn kernel(
         &mut self,
         vrf: &VrfName,
         family: Family,
         address: Option<IpAddr>,
     ) -> anyhow::Result<BTreeMap<IpNet, Vec<String>>> {
-        Ok(route::installed(&self.show(Daemon::Zebra, &route::show_rib(vrf, family, address)).await?)?)
+        let installed = route::installed(&self.show(Daemon::Zebra, &route::show_rib(vrf, family, address)).await?)?;
+        let shown = |hops: Vec<InstalledHop>| hops.iter().map(ToString::to_string).collect();
+        Ok(installed.into_iter().map(|(prefix, hops)| (prefix, shown(hops))).collect())
     }
 
     /// Our MAC/IP routes of an L2VNI.

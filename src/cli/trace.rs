@@ -24,7 +24,7 @@ use crate::diagnose::{Finding, check};
 use crate::frr::show::interface::Interface;
 use crate::frr::show::mac::WorkloadPlace;
 use crate::frr::show::neighbor::SessionReset;
-use crate::frr::show::route::{Match, Origin};
+use crate::frr::show::route::{InstalledHop, Match, Origin};
 use crate::frr::show::session::SessionState;
 use crate::frr::show::type5::Type5Route;
 use crate::frr::show::vni::{VniState, VniType};
@@ -115,7 +115,7 @@ struct TraceReader {
     frr: FrrQueries,
     sessions: Sessions,
     links: BTreeMap<String, Interface>,
-    underlay: BTreeMap<IpNet, Vec<String>>,
+    underlay: BTreeMap<IpNet, Vec<InstalledHop>>,
     vnis: BTreeMap<Vni, VniState>,
     segment_ports: Vec<SegmentPort>,
     /// What the causes of the sessions need, whether a controller works, and the addresses of the underlay that nobody answers for.
@@ -273,7 +273,7 @@ impl TraceReader {
             in_underlay: self.covering(address).map(|(prefix, _)| *prefix).filter(|prefix| prefix.prefix_len() > 0),
             from: TraceSource::Unknown,
             links: Some(self.links.clone()),
-            forwarded: if of_fabric { facts::forwarded(&self.runtime, vrf, vni).await.ok() } else { None },
+            forwarded: if of_fabric { self.forwarded(vrf, vni).await } else { None },
             unresolved: self.of_sessions.unresolved.clone(),
             default_routed: vteps.iter().filter(|vtep| self.is_default_routed(**vtep)).copied().collect(),
             sent_vnis: if of_fabric { self.sent_vnis(prefix, &state.import).await? } else { BTreeMap::new() },
@@ -355,12 +355,17 @@ impl TraceReader {
         Ok(sent)
     }
 
+    /// The VTEPs for which the kernel has a router MAC; `None` where they cannot be read.
+    async fn forwarded(&self, vrf: &VrfName, vni: Vni) -> Option<BTreeSet<IpAddr>> {
+        facts::forwarded(&self.runtime, &[(vrf.clone(), vni)].into()).await.0.remove(vrf)
+    }
+
     /// The next hops of the longest match of the underlay.
-    fn to_vtep(&self, vtep: IpAddr) -> Vec<String> {
+    fn to_vtep(&self, vtep: IpAddr) -> Vec<InstalledHop> {
         self.covering(vtep).map(|(_, hops)| hops.clone()).unwrap_or_default()
     }
 
-    fn covering(&self, address: IpAddr) -> Option<(&IpNet, &Vec<String>)> {
+    fn covering(&self, address: IpAddr) -> Option<(&IpNet, &Vec<InstalledHop>)> {
         let covering = self.underlay.iter().filter(|(prefix, _)| prefix.contains(&address));
         covering.max_by_key(|(prefix, _)| prefix.prefix_len())
     }

@@ -236,6 +236,7 @@ fn duplicate_router_id(routes: &[Type5Route], facts: &Facts) -> Option<Finding> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frr::show::route::InstalledHop;
     use crate::frr::show::vni::VniState;
     use rstest::rstest;
 
@@ -254,8 +255,9 @@ mod tests {
     }
 
     /// By one next hop.
-    fn routes(prefixes: &[&str]) -> BTreeMap<IpNet, Vec<String>> {
-        prefixes.iter().map(|prefix| (prefix.parse().unwrap(), vec!["192.168.11.2 dev toswitch".to_owned()])).collect()
+    fn routes(prefixes: &[&str]) -> BTreeMap<IpNet, Vec<InstalledHop>> {
+        let hop = InstalledHop { address: "192.168.11.2".parse().ok(), link: Some("toswitch".into()) };
+        prefixes.iter().map(|prefix| (prefix.parse().unwrap(), vec![hop.clone()])).collect()
     }
 
     fn good() -> Facts {

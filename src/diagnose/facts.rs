@@ -12,7 +12,7 @@ use crate::frr::show::bfd::BfdPeer;
 use crate::frr::show::family::EVPN;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::neighbor::SessionReset;
-use crate::frr::show::route::FilteredRoute;
+use crate::frr::show::route::{FilteredRoute, InstalledHop};
 use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
 use crate::frr::show::type5::Type5Route;
 use crate::frr::show::vni::VniState;
@@ -103,8 +103,8 @@ pub struct Facts {
     pub links: Option<BTreeMap<String, Interface>>,
     /// Addresses of the underlay that nobody answers for, by ARP or Neighbor Discovery, each with the link.
     pub unresolved: BTreeMap<IpAddr, String>,
-    /// Installed routes of the default instance, with their next hops as `ADDRESS dev LINK`; `None` where they were not read.
-    pub underlay: Option<BTreeMap<IpNet, Vec<String>>>,
+    /// Installed routes of the default instance, with their next hops; `None` where they were not read.
+    pub underlay: Option<BTreeMap<IpNet, Vec<InstalledHop>>>,
     /// BFD sessions.
     pub bfd: Vec<BfdPeer>,
     /// The VTEPs for which the kernel has a router MAC, by VRF; those that were not read are absent.
@@ -207,9 +207,9 @@ impl Facts {
     }
 }
 
-/// The address of a next hop, `ADDRESS dev LINK`, that nobody answers for, with its link.
-pub(super) fn dead<'a>(hop: &str, unresolved: &'a BTreeMap<IpAddr, String>) -> Option<(IpAddr, &'a str)> {
-    let address = hop.split(' ').next()?.parse().ok()?;
+/// The address of a next hop that nobody answers for, with its link.
+pub(super) fn dead<'a>(hop: &InstalledHop, unresolved: &'a BTreeMap<IpAddr, String>) -> Option<(IpAddr, &'a str)> {
+    let address = hop.address?;
     unresolved.get(&address).map(|link| (address, link.as_str()))
 }
 

@@ -1,7 +1,7 @@
 //! The VTEPs to which the kernel can send packets of an IP-VRF: zebra installs a neighbor with the router MAC on the bridge, and that MAC
-//! address in the FDB of the VXLAN device (RFC 9135 section 5). In: a namespace and a VNI. Out: VTEPs. Judges nothing and changes nothing.
+//! address in the FDB of the VXLAN device (RFC 9135 section 5). In: a namespace and its VNIs. Out: VTEPs. Judges nothing and changes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,20 +9,29 @@ use std::sync::Arc;
 use super::error::KernelError;
 use super::model::Netns;
 use super::namespace::Namespace;
+use super::netlink::error::NetlinkError;
 use super::netlink::events::{ChangeSignal, EventFilter};
 use crate::names::{OwnedName, Role};
 use crate::types::Vni;
 
-/// Reads those of an L3VNI in the namespace of its VRF, IPv4-mapped addresses as IPv4. Needs the tokio runtime.
+/// Reads those of each of these L3VNIs, whose VRFs are in this namespace, IPv4-mapped addresses as IPv4. Needs the tokio runtime.
 ///
 /// # Errors
 /// Where the namespace cannot be read.
-pub async fn read(netns: File, vni: Vni) -> Result<BTreeSet<IpAddr>, KernelError> {
+pub async fn read(netns: File, vnis: &BTreeSet<Vni>) -> Result<BTreeMap<Vni, BTreeSet<IpAddr>>, KernelError> {
     let filter = EventFilter::Host(Arc::default());
     let opened = Namespace::open(Netns::Router, netns, filter, ChangeSignal::default(), Arc::default());
     let namespace = opened.map_err(|source| KernelError::Open { netns: Netns::Router, source })?;
-    let [bridge, vxlan] = [Role::Bridge, Role::Vxlan].map(|role| OwnedName::Vni(role, vni).to_string());
-    let found = namespace.forwarded_vteps(&bridge, &vxlan).await;
+    let found = of_vnis(&namespace, vnis).await;
     namespace.close().await;
     found.map_err(|source| KernelError::Read { what: "neighbors and FDB", netns: Netns::Router, source })
+}
+
+async fn of_vnis(namespace: &Namespace, vnis: &BTreeSet<Vni>) -> Result<BTreeMap<Vni, BTreeSet<IpAddr>>, NetlinkError> {
+    let mut found = BTreeMap::new();
+    for vni in vnis {
+        let [bridge, vxlan] = [Role::Bridge, Role::Vxlan].map(|role| OwnedName::Vni(role, *vni).to_string());
+        found.insert(*vni, namespace.forwarded_vteps(&bridge, &vxlan).await?);
+    }
+    Ok(found)
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::model::{
-    FixedLink, HostMaster, HostNetwork, HostPort, HostPorts, IpUse, KernelState, Link, LinkKey, LinkKind, ListenPort,
-    Netns, NicFacts, ObservedNics, RouteUse, SourceFilter, StackedDevice,
+    FixedLink, HostMaster, HostNetwork, HostPort, HostPorts, IpUse, KernelState, Link, LinkKey, LinkKind, LinkSetting,
+    ListenPort, Netns, NicFacts, ObservedNics, RouteUse, SourceFilter, StackedDevice, Sysctl,
 };
 use super::netlink::contents::{AddrGenMode, NetnsContents, ObservedKind, ObservedLink, StaticRoute, is_link_local};
 use super::netlink::saved_message::SavedMessage;
@@ -284,7 +284,7 @@ fn link_of(key: &LinkKey, kind: LinkKind, link: &ObservedLink, contents: &NetnsC
         addrgen_none: link.addrgen.map_or(quiet, |mode| mode == AddrGenMode::NONE),
         ip: if is_routed { link.ip } else { IpUse::Routed },
         rp_filter: link.rp_filter.filter(|_| is_routed),
-        unsafe_settings: if is_routed { link.settings.clone() } else { BTreeSet::new() },
+        wrong_settings: if is_routed { wrong_settings(&key.netns, link, contents) } else { BTreeSet::new() },
         addresses: link
             .addresses
             .iter()
@@ -294,6 +294,17 @@ fn link_of(key: &LinkKey, kind: LinkKind, link: &ObservedLink, contents: &NetnsC
         port: link.port.filter(|_| matches!(kind, LinkKind::Vxlan { .. }) || role(Role::PeVeth)),
         kind,
     }
+}
+
+/// Of a link that has IPv4.
+fn wrong_settings(netns: &Netns, link: &ObservedLink, contents: &NetnsContents) -> BTreeSet<LinkSetting> {
+    // A write to the setting for all devices sets that of each.
+    let forwards = contents.sysctls.get(&Sysctl::Ipv4Forwarding) != Some(&0);
+    let is_wrong = |setting: &LinkSetting| {
+        let is_ours = *setting != LinkSetting::Forwarding || (*netns != Netns::Host && forwards);
+        is_ours && link.rp_filter.is_some() && link.settings.contains(setting) != setting.is_needed_on()
+    };
+    LinkSetting::ALL.into_iter().filter(is_wrong).collect()
 }
 
 /// The device of the host that we set as master according to the alias, if it still is the master.
@@ -307,7 +318,7 @@ fn host_master_of(link: &ObservedLink, contents: &NetnsContents) -> Option<HostM
 mod tests {
     use super::*;
     use crate::kernel::diff::generated::{World, world};
-    use crate::kernel::model::{LinkSetting, RpFilter};
+    use crate::kernel::model::RpFilter;
     use crate::kernel::netlink::contents::ObservedAddress;
     use crate::kernel::nic_setting::NicSettings;
     use crate::names::{LINK_GROUP, PortTable};
@@ -364,7 +375,12 @@ mod tests {
             rp_filter: link.rp_filter.or(Some(RpFilter::Off)),
             ip: link.ip,
             drops_untracked: false,
-            settings: is_vxlan.then_some(LinkSetting::ALL).into_iter().flatten().collect(),
+            // Those of a VXLAN device do not matter, and neither does whether a link of the host forwards.
+            settings: if is_vxlan {
+                LinkSetting::OFF.into()
+            } else {
+                (key.netns != Netns::Host).then_some(LinkSetting::Forwarding).into_iter().collect()
+            },
             port: link.port,
             immovable: false,
             addresses: addresses.chain(noise).collect(),

@@ -131,11 +131,11 @@ impl KernelState {
             }
             KernelOp::SetAddrGen { key, none } => self.link_mut(key)?.addrgen_none = *none,
             KernelOp::SetRpFilter { key, filter } => self.link_mut(key)?.rp_filter = Some(*filter),
-            KernelOp::SetLinkSetting { key, setting, on: true } => {
-                self.link_mut(key)?.unsafe_settings.insert(*setting);
+            KernelOp::SetLinkSetting { key, setting, on } if *on == setting.is_needed_on() => {
+                self.link_mut(key)?.wrong_settings.remove(setting);
             }
-            KernelOp::SetLinkSetting { key, setting, on: false } => {
-                self.link_mut(key)?.unsafe_settings.remove(setting);
+            KernelOp::SetLinkSetting { key, setting, .. } => {
+                self.link_mut(key)?.wrong_settings.insert(*setting);
             }
             KernelOp::SetPort { key, port } => match &mut self.link_mut(key)?.port {
                 Some(now) => *now = *port,
@@ -365,7 +365,7 @@ impl Link {
             addrgen_none: new.addrgen_none,
             ip: IpUse::Routed,
             rp_filter: new.rp_filter,
-            unsafe_settings: BTreeSet::new(),
+            wrong_settings: BTreeSet::new(),
             addresses: BTreeSet::new(),
             port: None,
         }

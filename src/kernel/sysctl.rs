@@ -120,11 +120,12 @@ impl Sysctl {
     }
 }
 
-/// An IPv4 setting of one device on which VRF isolation rests: off for each link of ours. Where the one for all devices of the
-/// namespace is off, the kernel applies that of the device (accepted redirects excepted, on a device that forwards). Changes of
-/// them cause no message of the kernel.
+/// An IPv4 setting of one device, with the value that a link of ours needs. IPv6 packets are forwarded by the setting for all devices
+/// alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LinkSetting {
+    /// `forwarding`: on in the router, for packets that are received there. On the host it is the host's own.
+    Forwarding,
     /// `accept_redirects`
     AcceptRedirects,
     /// `send_redirects`
@@ -135,11 +136,21 @@ pub enum LinkSetting {
 
 impl LinkSetting {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::AcceptRedirects, Self::SendRedirects, Self::RouteLocalnet];
+    pub const ALL: [Self; 4] = [Self::Forwarding, Self::AcceptRedirects, Self::SendRedirects, Self::RouteLocalnet];
+
+    /// Those on which VRF isolation rests: off. Where the one for all devices of the namespace is off, the kernel applies that of the
+    /// device (accepted redirects excepted, on a device that forwards). Changes of them cause no message of the kernel.
+    pub const OFF: [Self; 3] = [Self::AcceptRedirects, Self::SendRedirects, Self::RouteLocalnet];
+
+    /// Whether a link needs it on.
+    pub fn is_needed_on(self) -> bool {
+        !Self::OFF.contains(&self)
+    }
 
     /// Its name below `net.ipv4.conf.<device>`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Forwarding => "forwarding",
             Self::AcceptRedirects => "accept_redirects",
             Self::SendRedirects => "send_redirects",
             Self::RouteLocalnet => "route_localnet",
@@ -149,6 +160,7 @@ impl LinkSetting {
     /// `IPV4_DEVCONF_*` (Linux `include/uapi/linux/ip.h`).
     pub fn devconf(self) -> u16 {
         match self {
+            Self::Forwarding => 1,
             Self::AcceptRedirects => 4,
             Self::SendRedirects => 6,
             Self::RouteLocalnet => 26,

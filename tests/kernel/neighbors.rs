@@ -22,10 +22,18 @@ fn bridge() -> LinkKey {
     link_key(links_netns("v0"), Role::Bridge, 110)
 }
 
+/// The bridge of a segment as a gateway is: while its link-local address is tentative, the kernel sends no Neighbor Solicitation to
+/// confirm an entry (Linux `net/ipv6/ndisc.c`: `ndisc_send_ns`).
+fn add_bridge(node: &Node) {
+    node.vrf("v0", "ip link add br-pe-110 group 0x5046 type bridge");
+    node.vrf("v0", "for f in accept_dad dad_transmits; do echo 0 > /proc/sys/net/ipv6/conf/br-pe-110/$f; done");
+    node.vrf("v0", "ip link set br-pe-110 up");
+}
+
 /// A segment with a workload in the host's namespace, which is silent.
 async fn segment(node: &Node, kernel: &NetlinkKernel) {
     converge(kernel, &three_vnis().state()).await;
-    node.vrf("v0", "ip link add br-pe-110 group 0x5046 type bridge; ip link set br-pe-110 addrgenmode none up");
+    add_bridge(node);
     node.vrf("v0", "ip address add 10.110.0.1/24 dev br-pe-110; ip address add fd00:110::1/64 dev br-pe-110 nodad");
     node.vrf("v0", "ip link add port type veth peer name eth0; ip link set port addrgenmode none master br-pe-110 up");
     let host = node.host.display();
@@ -159,7 +167,7 @@ fn the_workloads_of_a_bridge_that_others_delete_or_set_down_are_known_and_probed
             assert_eq!(kernel.local_neighbors(&bridge()).await.unwrap(), known());
             kernel.keep_neighbors(&[bridge()].into()).await.unwrap();
             assert_eq!(kernel.local_neighbors(&bridge()).await.unwrap(), known());
-            node.vrf("v0", "ip link add br-pe-110 group 0x5046 type bridge; ip link set br-pe-110 addrgenmode none up");
+            add_bridge(&node);
             node.vrf(
                 "v0",
                 "ip address add 10.110.0.1/24 dev br-pe-110; ip address add fd00:110::1/64 dev br-pe-110 nodad",

@@ -11,7 +11,7 @@ use perouter::diagnose::listed_route::{FilteredFrom, ListedRoute};
 use perouter::diagnose::trace::{DirectedTrace, TraceFacts, TraceQuery, TraceSource, TracedSession, follow_directed};
 use perouter::frr::show::interface::Interface;
 use perouter::frr::show::neighbor::{Negotiation, SessionReset};
-use perouter::frr::show::route::{Match, Origin, Path, Type5};
+use perouter::frr::show::route::{InstalledHop, Match, Origin, Path, Type5};
 use perouter::frr::show::session::{SessionKey, SessionPhase};
 use perouter::frr::show::type5::{Type5Path, Type5Route};
 use perouter::frr::show::vni::VniState;
@@ -66,6 +66,11 @@ fn are_sessions_down(fault: Fault) -> bool {
     matches!(fault, Fault::Sessions | Fault::Hostile)
 }
 
+/// The leaf, as the next hop of the underlay.
+fn next_hop() -> InstalledHop {
+    InstalledHop { address: "192.168.11.2".parse().ok(), link: Some("toswitch".into()) }
+}
+
 /// What is known of the router.
 pub fn facts(fault: Fault) -> Facts {
     let is_down = are_sessions_down(fault);
@@ -91,8 +96,8 @@ pub fn facts(fault: Fault) -> Facts {
     };
     let filtered =
         if fault == Fault::Routes { vec![((Some(blue), "192.169.11.2".to_owned()), third_party)] } else { vec![] };
-    let underlay = ["100.64.0.1/32", "100.65.0.2/32", "192.168.11.0/24"]
-        .map(|prefix| (prefix.parse().unwrap(), vec!["192.168.11.2 dev toswitch".to_owned()]));
+    let underlay =
+        ["100.64.0.1/32", "100.65.0.2/32", "192.168.11.0/24"].map(|prefix| (prefix.parse().unwrap(), vec![next_hop()]));
     if fault == Fault::Silent {
         (status.sessions, status.vnis) = (vec![], BTreeMap::new());
         let silent = [("bgpd".to_owned(), "no socket".to_owned())].into();
@@ -352,7 +357,7 @@ fn trace_facts(fault: Fault, to_service: bool) -> TraceFacts {
         unresolved: BTreeMap::new(),
         from: TraceSource::Unknown,
         links: facts.links,
-        underlay: Some([("100.64.0.1".parse().unwrap(), vec!["192.168.11.2 dev toswitch".into()])].into()),
+        underlay: Some([("100.64.0.1".parse().unwrap(), vec![next_hop()])].into()),
         default_routed: BTreeSet::new(),
         sent_vnis: BTreeMap::new(),
         host_links: Some(["host-100".to_owned()].into()),

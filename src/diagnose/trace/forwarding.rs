@@ -10,7 +10,7 @@ use crate::diagnose::evpn_checks::{DEAD_NEXT_HOP, no_router_mac, reset_router_ma
 use crate::diagnose::facts::{dead, resolution};
 use crate::diagnose::link_checks::{DownLink, down_links, repair};
 use crate::frr::show::interface::Interface;
-use crate::frr::show::route::Path;
+use crate::frr::show::route::{InstalledHop, Path};
 use crate::names::{OwnedName, Role};
 use crate::types::Vni;
 
@@ -76,7 +76,7 @@ pub(super) fn underlay(best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
             Some([hop]) => TraceStep::new(TracePoint::Underlay, true, format!("VTEP {vtep} via {hop}{by_default}")),
             Some(hops) => {
                 let text = format!("VTEP {vtep} over {} next hops{by_default}", hops.len());
-                TraceStep::new(TracePoint::Underlay, true, text).with_branches(hops.to_vec())
+                TraceStep::new(TracePoint::Underlay, true, text).with_branches(shown(hops))
             }
         };
         step.shown_by(in_underlay(vtep))
@@ -84,14 +84,18 @@ pub(super) fn underlay(best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
     vteps.into_iter().map(step).collect()
 }
 
+fn shown(hops: &[InstalledHop]) -> Vec<String> {
+    hops.iter().map(ToString::to_string).collect()
+}
+
 /// Next hops of which one at least does not answer.
-fn dead_next_hop(vtep: IpAddr, hops: &[String], facts: &TraceFacts) -> TraceStep {
+fn dead_next_hop(vtep: IpAddr, hops: &[InstalledHop], facts: &TraceFacts) -> TraceStep {
     let found = hops.iter().filter_map(|hop| dead(hop, &facts.unresolved));
     let found: Vec<String> =
         found.map(|(hop, link)| format!("the next hop {hop} does not answer {} on {link}", resolution(hop))).collect();
     let text = format!("packets to VTEP {vtep} are lost: {}: {DEAD_NEXT_HOP}", found.join(", "));
     if found.len() < hops.len() {
-        return TraceStep::warning(TracePoint::Underlay, format!("some {text}")).with_branches(hops.to_vec());
+        return TraceStep::warning(TracePoint::Underlay, format!("some {text}")).with_branches(shown(hops));
     }
     TraceStep::new(TracePoint::Underlay, false, text)
 }
@@ -113,13 +117,8 @@ pub(super) fn links(facts: &TraceFacts) -> Option<TraceStep> {
     }
     let own = [Role::Vxlan, Role::Bridge, Role::PeVeth].map(|role| OwnedName::Vni(role, vni).to_string());
     let of_vrf: Vec<(&String, &Interface)> = own.iter().filter_map(|name| links.get_key_value(name)).collect();
-    let used: BTreeSet<&str> = facts
-        .underlay
-        .iter()
-        .flat_map(|routes| routes.values())
-        .flatten()
-        .filter_map(|hop| hop.split("dev ").nth(1))
-        .collect();
+    let hops = facts.underlay.iter().flat_map(|routes| routes.values()).flatten();
+    let used: BTreeSet<&str> = hops.filter_map(|hop| hop.link.as_deref()).collect();
     let is_used = |name: &str| used.is_empty() || used.contains(name);
     let nics: Vec<_> = links.iter().filter(|(name, link)| link.is_nic(name) && is_used(name)).collect();
     let overhead = if facts.state.vtep.is_some_and(|vtep| vtep.is_ipv6()) { OVERHEAD.1 } else { OVERHEAD.0 };

@@ -3,7 +3,7 @@ use crate::diagnose::facts::ControllerState;
 use crate::diagnose::finding::Finding;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::mac::NeighborState;
-use crate::frr::show::route::{FilteredRoute, Type5};
+use crate::frr::show::route::{FilteredRoute, InstalledHop, Type5};
 use crate::frr::show::session::SessionPhase;
 use crate::frr::show::type2::Type2;
 use crate::frr::show::vni::VniState;
@@ -278,8 +278,12 @@ fn links(nic: u32, vni: u32) -> BTreeMap<String, Interface> {
     links.map(|(name, link)| (name.to_owned(), link)).into()
 }
 
-fn routes(hops: &[&str]) -> BTreeMap<IpAddr, Vec<String>> {
-    let hops = hops.iter().map(|hop| (*hop).to_owned()).collect();
+fn routes(hops: &[&str]) -> BTreeMap<IpAddr, Vec<InstalledHop>> {
+    let hop = |hop: &&str| {
+        let (address, link) = hop.split_once(" dev ").unwrap();
+        InstalledHop { address: address.parse().ok(), link: Some(link.to_owned()) }
+    };
+    let hops = hops.iter().map(hop).collect();
     [("100.64.0.1".parse().unwrap(), hops)].into()
 }
 

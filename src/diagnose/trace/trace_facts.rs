@@ -14,7 +14,7 @@ use crate::frr::show::family::EVPN;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::mac::NeighborState;
 use crate::frr::show::neighbor::SessionReset;
-use crate::frr::show::route::{Match, Type5};
+use crate::frr::show::route::{InstalledHop, Match, Type5};
 use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::frr::show::type2::Type2;
 use crate::frr::show::vni::VniState;
@@ -111,8 +111,8 @@ pub struct TraceFacts {
     pub in_underlay: Option<IpNet>,
     /// Links of the router; `None` where they were not read.
     pub links: Option<BTreeMap<String, Interface>>,
-    /// Next hops of the underlay to each VTEP, as `ADDRESS dev LINK`; `None` where they were not read.
-    pub underlay: Option<BTreeMap<IpAddr, Vec<String>>>,
+    /// Next hops of the underlay to each VTEP; `None` where they were not read.
+    pub underlay: Option<BTreeMap<IpAddr, Vec<InstalledHop>>>,
     /// The VTEPs for which the kernel has a router MAC; `None` where they were not read.
     pub forwarded: Option<BTreeSet<IpAddr>>,
     /// Addresses of the underlay that nobody answers for, each with the link.

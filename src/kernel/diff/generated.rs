@@ -129,7 +129,7 @@ impl World {
             addrgen_none: true,
             ip: IpUse::Bridged,
             rp_filter: Some(RpFilter::Strict),
-            unsafe_settings: BTreeSet::new(),
+            wrong_settings: BTreeSet::new(),
             addresses: BTreeSet::new(),
             port: None,
         };
@@ -243,7 +243,7 @@ fn link(vrf: &VrfName, kind: LinkKind, mtu: Option<u32>) -> Link {
         addrgen_none: false,
         ip: IpUse::Routed,
         rp_filter: Some(RpFilter::Loose),
-        unsafe_settings: BTreeSet::new(),
+        wrong_settings: BTreeSet::new(),
         addresses: BTreeSet::new(),
         port: None,
     }
@@ -280,7 +280,7 @@ fn segment() -> impl Strategy<Value = Segment> {
 
 /// Changes that others made to the links: numbers that select link and op.
 pub fn drift() -> impl Strategy<Value = Vec<(usize, u8)>> {
-    proptest::collection::vec((any::<usize>(), 0u8..13), 0..5)
+    proptest::collection::vec((any::<usize>(), 0u8..14), 0..5)
 }
 
 /// The op of one change; `None` where the state does not allow it.
@@ -311,6 +311,7 @@ pub fn drift_op(state: &KernelState, (choice, what): (usize, u8)) -> Option<Kern
         11 if link.rp_filter.is_some() => {
             KernelOp::SetLinkSetting { key, setting: LinkSetting::RouteLocalnet, on: true }
         }
+        13 if link.rp_filter.is_some() => KernelOp::SetLinkSetting { key, setting: LinkSetting::Forwarding, on: false },
         9 => KernelOp::ClosePort(state.listen_ports.first()?.clone()),
         _ => return None,
     })

@@ -310,9 +310,9 @@ impl Differ<'_> {
     }
 
     fn attributes(&mut self, key: &LinkKey, link: &Link) {
-        let on = self.now.links.get(key).map(|now| now.unsafe_settings.clone()).unwrap_or_default();
-        for setting in on.difference(&link.unsafe_settings) {
-            self.push(KernelOp::SetLinkSetting { key: key.clone(), setting: *setting, on: false });
+        let wrong = self.now.links.get(key).map(|now| now.wrong_settings.clone()).unwrap_or_default();
+        for setting in wrong.difference(&link.wrong_settings).copied() {
+            self.push(KernelOp::SetLinkSetting { key: key.clone(), setting, on: setting.is_needed_on() });
         }
         if let Some(port) = link.port
             && self.differs(key, |now| now.port != link.port)

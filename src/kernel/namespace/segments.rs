@@ -75,7 +75,7 @@ impl Namespace {
     }
 
     /// The addresses with a neighbor entry on this bridge of ours whose MAC address is in the FDB of this VXLAN device of ours, IPv4-mapped
-    /// ones as IPv4.
+    /// ones as IPv4; none where a device does not exist.
     pub async fn forwarded_vteps(&self, bridge: &str, vxlan: &str) -> Result<BTreeSet<IpAddr>, NetlinkError> {
         let Some(index) = self.find_owned(bridge).await? else { return Ok(BTreeSet::new()) };
         let macs = self.fdb(vxlan).await?;

@@ -316,6 +316,7 @@ fn ipv6_settings_of(conf: &Inet6DevConf) -> Ipv6Settings {
 
 fn settings_of(conf: &InetDevConf) -> BTreeSet<LinkSetting> {
     let value = |setting: &LinkSetting| match setting {
+        LinkSetting::Forwarding => conf.forwarding,
         LinkSetting::AcceptRedirects => conf.accept_redirects,
         LinkSetting::SendRedirects => conf.send_redirects,
         LinkSetting::RouteLocalnet => conf.route_localnet,

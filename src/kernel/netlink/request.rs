@@ -112,7 +112,7 @@ fn owned(new: &NewLink, netns: Option<RawFd>) -> impl Iterator<Item = LinkAttrib
 pub fn finish_link(name: &str, alias: &str, addrgen_none: bool, rp_filter: Option<RpFilter>) -> Request {
     let alias = LinkAttribute::IfAlias(alias.to_owned());
     let mode = addrgen_none.then(|| addrgen(AddrGenMode::NONE));
-    let ipv4 = rp_filter.map(|filter| devconf([sources(filter)].into_iter().chain(LinkSetting::ALL.map(off))));
+    let ipv4 = rp_filter.map(|filter| devconf([sources(filter)].into_iter().chain(LinkSetting::OFF.map(off))));
     let families: Vec<_> = mode.into_iter().chain(ipv4).collect();
     let families = (!families.is_empty()).then_some(LinkAttribute::AfSpecUnspec(families));
     Request::set(link(name, [alias].into_iter().chain(families)))

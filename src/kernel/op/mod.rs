@@ -18,7 +18,7 @@ use crate::types::{Family, IfName, MacAddr, TableId, Vni, VrfName};
 pub use ovs::OvsOp;
 
 /// A link as it is created. A veth pair is created by its PE end; both ends get MTU, `addrgen_none` and `rp_filter`. Each
-/// [`LinkSetting`] of a link with `rp_filter` is off.
+/// setting of [`LinkSetting::OFF`] of a link with `rp_filter` is off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewLink {
     /// Namespace and name.

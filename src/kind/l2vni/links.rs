@@ -102,7 +102,7 @@ fn link(l2vni: &ValidL2vni, kind: LinkKind) -> Link {
         ip: IpUse::Bridged,
         // No route leads to it: packets to the MAC address of the bridge itself are dropped.
         rp_filter: Some(RpFilter::Strict),
-        unsafe_settings: BTreeSet::new(),
+        wrong_settings: BTreeSet::new(),
         addresses: BTreeSet::new(),
         port: None,
     }

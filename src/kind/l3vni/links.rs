@@ -107,7 +107,7 @@ fn link(scope: Scope, kind: LinkKind, mtu: u32) -> Link {
         ip: IpUse::Routed,
         // A packet with a source of another VRF would be answered into that one by the host.
         rp_filter: Some(RpFilter::Loose),
-        unsafe_settings: BTreeSet::new(),
+        wrong_settings: BTreeSet::new(),
         addresses: BTreeSet::new(),
         port: None,
     }

@@ -2,6 +2,7 @@
 //! filtered prefixes. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -188,18 +189,33 @@ pub fn show_underlay_rib(family: Family) -> &'static str {
     }
 }
 
-/// Reads [`show_rib`]: the next hops of the routes that zebra has installed in the kernel, as `ADDRESS dev LINK`.
+/// A next hop of a route that zebra has installed in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstalledHop {
+    /// Its address; `None` of a connected route.
+    pub address: Option<IpAddr>,
+    /// The link that leads to it; `None` of a route that drops packets.
+    pub link: Option<String>,
+}
+
+/// As `ip route` prints it: `ADDRESS dev LINK`.
+impl fmt::Display for InstalledHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let link = self.link.as_ref().map(|link| format!("dev {link}"));
+        let words = [self.address.map(|address| address.to_string()), link];
+        f.write_str(&words.into_iter().flatten().collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// Reads [`show_rib`]: the next hops of the routes that zebra has installed in the kernel.
 ///
 /// # Errors
 /// If the text is not JSON.
-pub fn installed(text: &str) -> Result<BTreeMap<IpNet, Vec<String>>, ShowError> {
+pub fn installed(text: &str) -> Result<BTreeMap<IpNet, Vec<InstalledHop>>, ShowError> {
     let table = json("show ip route vrf VRF json", text)?;
     let hop = |hop: &Value| {
-        (hop["fib"].as_bool() == Some(true)).then(|| {
-            let link = hop["interfaceName"].as_str().map(|link| format!("dev {link}"));
-            let words = [address(&hop["ip"]).map(|ip| ip.to_string()), link];
-            words.into_iter().flatten().collect::<Vec<_>>().join(" ")
-        })
+        let link = hop["interfaceName"].as_str().map(str::to_owned);
+        (hop["fib"].as_bool() == Some(true)).then(|| InstalledHop { address: address(&hop["ip"]), link })
     };
     let of_prefix = |(prefix, entries): (&String, &Value)| {
         let entry = entries.as_array()?.iter().find(|entry| entry["installed"].as_bool() == Some(true))?;
