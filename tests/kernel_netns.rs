@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use perouter::kernel::model::{HostMaster, KernelState, LinkKey, LinkKind, Netns};
-use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, diff, evpn_entries, netns};
+use perouter::kernel::{Kernel, KernelOp, NetlinkKernel, Outcome, diff, evpn_entries, netns, nftables};
 use perouter::names::{LINK_GROUP, OwnedName, Role, SEGMENT_GROUP};
 use perouter::types::{Family, IfName, MacAddr, TableId, Vni, VrfMode};
 use perouter::{kernel, names, scope, types};
@@ -225,6 +225,38 @@ fn a_filter_of_ipv6_sources_is_recognised_and_repaired() {
         assert_eq!(repaired.len(), 2, "{repaired:?}");
         node.vrf("v1", &format!("nft delete table inet {table}"));
         converge(&kernel, &wanted).await;
+    });
+}
+
+#[test]
+fn tables_of_others_that_drop_packets_are_found() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        converge(&kernel, &three_vnis().state()).await;
+        let found = async || {
+            let netns = netns::open(node.runtime.router_netns()).unwrap();
+            let tables = nftables::read_others(&netns).await.unwrap();
+            tables.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(found().await, [""; 0]);
+        let table = |table: &str, chain: &str, rule: &str| {
+            node.router(&format!(
+                "nft 'add table {table}; add chain {table} in {{ {chain} }}; add rule {table} in {rule}'"
+            ));
+        };
+        let hook = "type filter hook input priority 0;";
+        table("inet counts", hook, "tcp dport 179 counter accept");
+        table("inet unused", "", "drop");
+        assert_eq!(found().await, [""; 0]);
+        table("ip closed", &format!("{hook} policy drop;"), "accept");
+        table("ip6 rejects", hook, "tcp dport 179 reject");
+        table("inet drops", hook, "udp dport 4789 drop");
+        assert_eq!(found().await, ["inet drops", "ip closed", "ip6 rejects"]);
+        for table in ["inet counts", "inet unused", "ip closed", "ip6 rejects", "inet drops"] {
+            node.router(&format!("nft delete table {table}"));
+        }
+        assert_eq!(found().await, [""; 0]);
     });
 }
 

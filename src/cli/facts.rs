@@ -3,13 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::SystemTime;
 
 use ipnet::IpNet;
 
 use super::frr_client::FrrQueries;
-use super::lock;
+use super::{lock, namespace_facts};
 use crate::diagnose::Finding;
 use crate::diagnose::facts::{ControllerState, Facts, HostRoute};
 use crate::frr::show::neighbor::SessionReset;
@@ -18,7 +17,7 @@ use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::frr::show::vni::VniType;
 use crate::kernel::netlink::contents::is_link_local;
 use crate::kernel::segment_ports::{self, SegmentPort};
-use crate::kernel::{forwarded_vteps, host_routes, netns, unresolved};
+use crate::kernel::{host_routes, netns, unresolved};
 use crate::names::{OwnedName, Role};
 use crate::runtime::Runtime;
 use crate::status::{NodeStatus, publish};
@@ -86,7 +85,7 @@ pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
     if !facts.is_routing_silent() {
         of_bgpd(&mut frr, &mut facts).await?;
         let l3vnis = facts.imported.keys().filter_map(|vrf| Some((vrf.clone(), facts.vni_of(vrf)?))).collect();
-        let (forwarded, errors) = forwarded(runtime, &l3vnis).await;
+        let (forwarded, errors) = namespace_facts::forwarded(runtime, &l3vnis).await;
         facts.forwarded = forwarded;
         warnings.extend(errors.iter().map(|error| format!("the router MACs of VTEPs are not checked: {error:#}")));
         // Without it the rest is still true.
@@ -95,6 +94,10 @@ pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
             Err(error) => warnings.push(format!("the routes of the host are not checked: {error:#}")),
         }
     }
+    let vrfs = facts.vnis.values().filter_map(|state| state.vrf.parse().ok()).collect();
+    let (filters, errors) = namespace_facts::packet_filters(runtime, vrfs).await;
+    facts.packet_filters = filters;
+    warnings.extend(errors.iter().map(|error| format!("packet filters are not checked: {error:#}")));
     Ok(FactsRead { facts, node, vrf_mode, before, has_router, warnings })
 }
 
@@ -130,33 +133,6 @@ pub(super) async fn unresolved(runtime: &Runtime, warnings: &mut Vec<String>) ->
         warnings.push(format!("ARP of the underlay is not checked: {error:#}"));
         BTreeMap::new()
     })
-}
-
-/// The VTEPs for which the kernel has a router MAC in each of these VRFs, with their L3VNIs, and why some were not read. Each namespace is
-/// opened once.
-pub(super) async fn forwarded(
-    runtime: &Runtime,
-    l3vnis: &BTreeMap<VrfName, Vni>,
-) -> (BTreeMap<VrfName, BTreeSet<IpAddr>>, Vec<anyhow::Error>) {
-    let mut namespaces: BTreeMap<PathBuf, BTreeMap<Vni, &VrfName>> = BTreeMap::new();
-    for (vrf, vni) in l3vnis {
-        let own = runtime.vrf_netns(vrf);
-        let netns = if own.exists() { own } else { runtime.router_netns().to_owned() };
-        namespaces.entry(netns).or_default().insert(*vni, vrf);
-    }
-    let (mut found, mut errors) = (BTreeMap::new(), Vec::new());
-    for (path, vrfs) in namespaces {
-        let vnis = vrfs.keys().copied().collect();
-        let read = async { anyhow::Ok(forwarded_vteps::read(netns::open(&path)?, &vnis).await?) };
-        match read.await {
-            Ok(vteps) => {
-                let of_vrf = |(vni, vteps)| Some(((*vrfs.get(&vni)?).clone(), vteps));
-                found.extend(vteps.into_iter().filter_map(of_vrf));
-            }
-            Err(error) => errors.push(error.context(path.display().to_string())),
-        }
-    }
-    (found, errors)
 }
 
 /// Seconds since the epoch.

@@ -106,6 +106,21 @@ impl FrrQueries {
         Ok(filtered)
     }
 
+    /// The routes that cover an address and that a host session rejects: the AS number of this router is in their path.
+    pub async fn looped(
+        &mut self,
+        (session, reset): (&SessionState, Option<&SessionReset>),
+        address: IpAddr,
+    ) -> anyhow::Result<Vec<FilteredRoute>> {
+        let family = Family::of(&address.into());
+        let own = reset.and_then(|reset| reset.local_as).filter(|_| session.families().contains(&family));
+        let (Some(vrf), Some(own)) = (&session.vrf, own) else { return Ok(vec![]) };
+        let shown = self.show(Daemon::Bgpd, &route::show_received(vrf, family, &session.peer)).await?;
+        let mut received = route::filtered(&shown)?;
+        received.retain(|route| route.prefix.contains(&address) && route.has_passed(own));
+        Ok(received)
+    }
+
     /// The daemons that do not answer, with the error of each.
     pub async fn silent(&mut self) -> BTreeMap<String, String> {
         let without_release = [Daemon::Zebra, Daemon::Bgpd, Daemon::Bfdd, Daemon::Staticd];

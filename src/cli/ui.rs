@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use super::options::RuntimeOptions;
 use super::output;
 use super::stop_signal::stop_signal;
-use super::{facts, routes, trace, ui_nodes};
+use super::{facts, routes, trace_reader, ui_nodes};
 use crate::diagnose::check::findings;
 use crate::diagnose::finding::with_times;
 use crate::diagnose::listed_route::ListedRoute;
@@ -170,7 +170,7 @@ fn rank(route: &ListedRoute) -> (bool, bool, IpNet) {
 }
 
 async fn trace_list(runtime: &Runtime, query: &TraceQuery) -> anyhow::Result<String> {
-    let found = trace::read(runtime, query).await?;
+    let found = trace_reader::read(runtime, query).await?;
     Ok(serde_json::to_string(&ListDocument::new("TraceList", found.into_iter().flatten().collect(), usize::MAX))?)
 }
 

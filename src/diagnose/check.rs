@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::facts::{ControllerState, Facts};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity};
 use super::{
-    established_checks, evpn_checks, fabric_route_checks, host_checks, link_checks, node_checks, segment_checks,
-    session_checks, vtep_checks,
+    established_checks, evpn_checks, fabric_route_checks, host_checks, link_checks, node_checks, packet_filter_checks,
+    segment_checks, session_checks, vtep_checks,
 };
 use crate::frr::show::session::SessionPhase;
 use crate::frr::show::type5::Type5Route;
@@ -57,9 +57,10 @@ pub fn sort(findings: &mut [Finding]) {
     findings.sort_by(|a, b| (a.severity, a.area, a.kind, &a.place).cmp(&(b.severity, b.area, b.kind, &b.place)));
 }
 
-/// Those of the tables of FRR and of the host, which the controller does not read by itself: routes, VTEPs, links, segments.
+/// Those of the tables of FRR and of the host, which the controller does not read by itself: routes, VTEPs, links, packet filters, segments.
 pub fn of_tables(facts: &Facts) -> Vec<Finding> {
     let mut found = link_checks::findings(facts);
+    found.extend(packet_filter_checks::findings(facts));
     found.extend(evpn_checks::findings(facts));
     found.extend(fabric_route_checks::findings(facts));
     found.extend(vtep_checks::findings(facts));

@@ -16,6 +16,7 @@ use crate::frr::show::route::{FilteredRoute, InstalledHop};
 use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
 use crate::frr::show::type5::Type5Route;
 use crate::frr::show::vni::VniState;
+use crate::kernel::nftables::others::DroppingTable;
 use crate::kernel::segment_ports::SegmentPort;
 use crate::kind::note::Note;
 use crate::kind::object::{Kind, Location, ObjectRef};
@@ -101,6 +102,8 @@ pub struct Facts {
     pub filtered: Vec<(SessionKey, Filtered)>,
     /// Links of the router by name, those of its VRFs included.
     pub links: Option<BTreeMap<String, Interface>>,
+    /// Tables of others that drop packets in the namespace of the router (`None`) and in those of VRFs.
+    pub packet_filters: BTreeMap<Option<VrfName>, BTreeSet<DroppingTable>>,
     /// Addresses of the underlay that nobody answers for, by ARP or Neighbor Discovery, each with the link.
     pub unresolved: BTreeMap<IpAddr, String>,
     /// Installed routes of the default instance, with their next hops; `None` where they were not read.

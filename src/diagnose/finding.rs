@@ -115,6 +115,8 @@ finding_kinds! {
     ObjectLosesRoutes = "object-loses-routes",
     /// A link is down or has no carrier.
     LinkDown = "link-down",
+    /// A packet filter of others drops packets in the namespaces of the router.
+    PacketFilter = "packet-filter",
     /// A managed bridge has ports of others, and no segment.
     BridgeWithoutSegment = "bridge-without-segment",
     /// No NIC has an address in the subnet of a neighbor.
@@ -333,13 +335,23 @@ impl Finding {
     }
 
     /// The node does less than its objects say. Some warnings may be as the network is meant to be: a NIC with 1500 bytes, a route with
-    /// another target, a port of a workload that is off, a policy by source that leads to the VRF.
+    /// another target, a port of a workload that is off, a policy by source that leads to the VRF, a filter of the administrator.
     pub fn degrades(&self) -> bool {
         use FindingKind::{
-            DuplicateAddress, MtuSmall, NoFabricRoutes, NoReturnRoute, NotImported, PortDown, PortMtu, VniMismatch,
+            DuplicateAddress, MtuSmall, NoFabricRoutes, NoReturnRoute, NotImported, PacketFilter, PortDown, PortMtu,
+            VniMismatch,
         };
-        let meant =
-            [DuplicateAddress, MtuSmall, NoFabricRoutes, NoReturnRoute, NotImported, PortDown, PortMtu, VniMismatch];
+        let meant = [
+            DuplicateAddress,
+            MtuSmall,
+            NoFabricRoutes,
+            NoReturnRoute,
+            NotImported,
+            PacketFilter,
+            PortDown,
+            PortMtu,
+            VniMismatch,
+        ];
         let may_be_meant = meant.contains(&self.kind);
         match self.severity {
             FindingSeverity::Error => true,

@@ -15,6 +15,7 @@ mod link_checks;
 pub mod listed_route;
 pub mod listed_session;
 mod node_checks;
+mod packet_filter_checks;
 mod segment_checks;
 pub mod session_checks;
 pub mod tcp_diagnosis;

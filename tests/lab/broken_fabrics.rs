@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use super::alerts::Alerts;
 use super::broken_fabrics_duplicates::duplicate_faults;
-use super::broken_fabrics_faults::{DEFAULT_ROUTE_ALONE, Fault, HOST_A, Step, Trace, VTEPS_AGAIN, fabric_faults};
+use super::broken_fabrics_faults::{
+    DEFAULT_ROUTE_ALONE, Fault, HOST_A, SERVICE, Step, Trace, VTEPS_AGAIN, fabric_faults,
+};
 use super::broken_fabrics_host_faults::host_faults;
 use super::broken_fabrics_route_faults::evpn_route_faults;
 use super::fixture::{Fixture, RED, SETTLE, Setup, until, until_true};
@@ -112,6 +114,16 @@ impl Fixture {
                 && fails == (*exit == 1)
                 && expected.iter().all(|word| trace.stdout.contains(word))
         });
+    }
+
+    /// Routes that bgpd rejects for its own AS number are found by trace alone: the checks do not read all that a host sends.
+    fn assert_loops_are_traced(&self) {
+        let what = "the host prepends the AS number of the router";
+        let words = &["FAIL  host    192.169.10.2 advertises 172.30.0.10/32 with AS path", "bgpd rejects it as a loop"];
+        self.take(&Step::Host(&["route-map peerred-out permit 10", "set as-path prepend 64514"]));
+        self.assert_traced(what, &Trace { address: SERVICE, exit: 1, words });
+        self.take(&Step::Host(&["route-map peerred-out permit 10", "no set as-path prepend 64514"]));
+        self.assert_traced(what, &Trace { address: SERVICE, exit: 0, words: &[] });
     }
 
     fn assert_found(&self, Fault { what, breaks, repair, expected }: &Fault, alerts: Option<&Alerts>) {
@@ -256,6 +268,7 @@ fn each_fault_of_host_and_objects_is_found_and_named() {
     for fault in host_faults() {
         fixture.assert_found(&fault, alerts.as_ref());
     }
+    fixture.assert_loops_are_traced();
 }
 
 /// What happens to the processes of the node: the check says so in place of an empty table.

@@ -385,8 +385,10 @@ impl Drop for Fixture {
             let from = log.lines().count().saturating_sub(shown);
             eprintln!("---- {}: end of the log of perouter", router.node.name());
             log.lines().skip(from).for_each(|line| eprintln!("{line}"));
-            if let Ok(output) = router.node.run(&[env!("CARGO_BIN_EXE_perouter"), "status"]) {
-                eprintln!("---- {}: perouter status\n{}{}", router.node.name(), output.stdout, output.stderr);
+            for command in ["status", "check"] {
+                if let Ok(output) = router.node.run(&[env!("CARGO_BIN_EXE_perouter"), command]) {
+                    eprintln!("---- {}: perouter {command}\n{}{}", router.node.name(), output.stdout, output.stderr);
+                }
             }
         }
         for host in &self.hosts {

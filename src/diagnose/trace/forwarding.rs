@@ -9,6 +9,7 @@ use super::trace_facts::TraceFacts;
 use crate::diagnose::evpn_checks::{DEAD_NEXT_HOP, no_router_mac, reset_router_mac};
 use crate::diagnose::facts::{dead, resolution};
 use crate::diagnose::link_checks::{DownLink, down_links, repair};
+use crate::diagnose::packet_filter_checks;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::route::{InstalledHop, Path};
 use crate::names::{OwnedName, Role};
@@ -106,6 +107,16 @@ pub(super) fn link_down(vni: Vni, facts: &TraceFacts) -> Option<TraceStep> {
     let DownLink { what, evidence, .. } = down.into_iter().next()?;
     let text = format!("{what}: {}", repair(facts.controller));
     Some(TraceStep::new(TracePoint::Links, false, text).shown_by(evidence))
+}
+
+/// The packet filters of others on the path. Which packets they drop is not known.
+pub(super) fn packet_filters(facts: &TraceFacts) -> impl Iterator<Item = TraceStep> {
+    let all =
+        facts.packet_filters.iter().flat_map(|(vrf, tables)| tables.iter().map(move |table| (vrf.as_ref(), table)));
+    all.map(|(vrf, table)| {
+        TraceStep::warning(TracePoint::Links, packet_filter_checks::what(vrf, table))
+            .shown_by(packet_filter_checks::evidence(table))
+    })
 }
 
 /// The links between NIC and host, and the size of packets that they forward.

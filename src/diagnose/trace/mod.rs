@@ -17,7 +17,9 @@ use super::filtered::Filtered;
 use crate::diagnose::fabric_route_checks::{forwards_with, is_of_another, is_other};
 use crate::diagnose::link_checks::is_on_nic;
 use crate::frr::show::mac::WorkloadPlace;
-use crate::frr::show::route::{Match, Origin, Path, Type5, show_filtered, show_match, show_rib, show_type5};
+use crate::frr::show::route::{
+    FilteredRoute, Match, Origin, Path, Type5, show_filtered, show_match, show_received, show_rib, show_type5,
+};
 use crate::frr::show::type5::SHOW_ALL_TYPE5;
 use crate::types::{Asn, Family, Vni};
 
@@ -73,6 +75,7 @@ pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
         // What stays on the node crosses no NIC.
         let is_local = matches!(facts.from, TraceSource::Workload(_)) && origin != Some(Origin::Fabric);
         steps.extend(if is_local { forwarding::link_down(facts.vni, facts) } else { forwarding::links(facts) });
+        steps.extend(forwarding::packet_filters(facts));
     }
     // Also where another node advertises the same.
     let of_fabric = origin == Some(Origin::Fabric);
@@ -125,10 +128,24 @@ fn filtered_by_us((peer, route): &(String, Filtered), facts: &TraceFacts) -> Tra
     step(TracePoint::Host, false, format!("{peer} {route}")).shown_in("bgpd", &shown)
 }
 
+/// bgpd rejects what has passed this AS (RFC 4271 section 9.1.2).
+fn looped(facts: &TraceFacts) -> Option<TraceStep> {
+    let (peer, FilteredRoute { prefix, as_path, .. }) = facts.looped.first()?;
+    let text = format!(
+        "{peer} advertises {prefix} with AS path {as_path}, which has the AS number of this router, so that bgpd rejects it as a loop: have \
+         the host advertise its own routes alone, and prepend no AS number but its own"
+    );
+    let shown = show_received(&facts.vrf, Family::of(prefix), peer);
+    Some(step(TracePoint::Host, false, text).shown_in("bgpd", &shown))
+}
+
 fn nothing(address: IpAddr, facts: &TraceFacts) -> TraceStep {
     let down = not_up(&facts.hosts);
     if let Some(filtered) = facts.filtered.first() {
         return filtered_by_us(filtered, facts);
+    }
+    if let Some(looped) = looped(facts) {
+        return looped;
     }
     if let Some(unused) = unused(facts) {
         return unused;

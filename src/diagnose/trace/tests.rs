@@ -7,6 +7,7 @@ use crate::frr::show::route::{FilteredRoute, InstalledHop, Type5};
 use crate::frr::show::session::SessionPhase;
 use crate::frr::show::type2::Type2;
 use crate::frr::show::vni::VniState;
+use crate::kernel::nftables::others::DroppingTable;
 use crate::kernel::segment_ports::SegmentPort;
 use rstest::rstest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,11 +75,13 @@ fn service() -> TraceFacts {
         hosts: vec![session("192.169.10.3", true)],
         fabric: vec![session("192.168.11.2", true)],
         filtered: vec![],
+        looped: vec![],
         unused: vec![],
         workload: None,
         gateways: BTreeMap::new(),
         segment_ports: vec![],
         in_underlay: None,
+        packet_filters: BTreeMap::new(),
         forwarded: None,
         unresolved: BTreeMap::new(),
         from: TraceSource::Unknown,
@@ -186,12 +189,19 @@ fn a_filtered_prefix_longer_than_the_one_in_use_is_shown() {
     assert_eq!((shown.len(), shown[0].as_str()), (4, words));
 }
 
+fn looped() -> FilteredRoute {
+    FilteredRoute { prefix: "172.30.0.10/32".parse().unwrap(), next_hop: None, as_path: "64515 64514".into() }
+}
+
 type Change = fn(&mut TraceFacts);
 
 #[rstest]
 #[case::nobody_advertises(service(), |facts: &mut TraceFacts| facts.matched = None,
     "FAIL VRF: no route covers 172.30.0.10: neither 192.169.10.3 nor the fabric advertises one that this router \
      accepts")]
+#[case::rejected_as_a_loop(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.looped = vec![("192.169.10.3".into(), looped())]; },
+    "FAIL host: 192.169.10.3 advertises 172.30.0.10/32 with AS path 64515 64514, which has the AS number of this router, so that bgpd rejects \
+     it as a loop: have the host advertise its own routes alone, and prepend no AS number but its own")]
 #[case::filtered(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.filtered = vec![("192.169.10.3".into(), filtered("172.30.0.0/16", "192.169.10.3"))]; },
     "FAIL host: 192.169.10.3 advertises 172.30.0.0/16, which spec.fromHost filters: see its allowedPrefixes, and protectedPrefixes of the Underlay")]
 #[case::third_party(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.filtered = vec![("192.169.10.3".into(), filtered("172.30.0.0/16", "192.169.10.2"))]; },
@@ -301,6 +311,8 @@ fn routes(hops: &[&str]) -> BTreeMap<IpAddr, Vec<InstalledHop>> {
         facts.unresolved = [("192.168.11.77".parse().unwrap(), "eth1".to_owned())].into(); },
     "FAIL route: packets to VTEP 100.64.0.1 are lost: the next hop 192.168.11.77 does not answer ARP on eth1: have the leaf of this node \
      set its own address as the next hop of the route to the VTEP, and check that it answers")]
+#[case::packet_filter(|facts: &mut TraceFacts| facts.packet_filters = [(None, [DroppingTable { family: "inet", name: "mine".into() }].into())].into(),
+    "WARN links: the table inet mine of nftables, which is not from perouter, drops packets in the namespace of the router")]
 #[case::one_dead_next_hop(|facts: &mut TraceFacts| { facts.underlay = Some(routes(&["192.168.11.2 dev eth1", "fe80::1 dev eth2"]));
         facts.unresolved = [("fe80::1".parse().unwrap(), "eth2".to_owned())].into(); },
     "WARN route: some packets to VTEP 100.64.0.1 are lost: the next hop fe80::1 does not answer Neighbor Discovery on eth2: have the leaf of \

@@ -14,10 +14,11 @@ use crate::frr::show::family::EVPN;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::mac::NeighborState;
 use crate::frr::show::neighbor::SessionReset;
-use crate::frr::show::route::{InstalledHop, Match, Type5};
+use crate::frr::show::route::{FilteredRoute, InstalledHop, Match, Type5};
 use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::frr::show::type2::Type2;
 use crate::frr::show::vni::VniState;
+use crate::kernel::nftables::others::DroppingTable;
 use crate::kernel::segment_ports::SegmentPort;
 use crate::types::{Asn, Family, Vni, VrfName};
 
@@ -97,6 +98,9 @@ pub struct TraceFacts {
     pub fabric: Vec<TracedSession>,
     /// Routes that cover the address and are filtered, each with the host that advertises it.
     pub filtered: Vec<(String, Filtered)>,
+    /// Routes that cover the address and are rejected, each with the host that advertises it: the AS number of this router is in their path.
+    /// Read where no route is in use.
+    pub looped: Vec<(String, FilteredRoute)>,
     /// Why routes of the fabric that cover the address are not in use.
     pub unused: Vec<Finding>,
     /// The workload of an L2 segment of the VRF that has the address.
@@ -113,6 +117,8 @@ pub struct TraceFacts {
     pub links: Option<BTreeMap<String, Interface>>,
     /// Next hops of the underlay to each VTEP; `None` where they were not read.
     pub underlay: Option<BTreeMap<IpAddr, Vec<InstalledHop>>>,
+    /// Tables of others that drop packets in the namespace of the router (`None`) or in that of the VRF.
+    pub packet_filters: BTreeMap<Option<VrfName>, BTreeSet<DroppingTable>>,
     /// The VTEPs for which the kernel has a router MAC; `None` where they were not read.
     pub forwarded: Option<BTreeSet<IpAddr>>,
     /// Addresses of the underlay that nobody answers for, each with the link.

@@ -46,6 +46,16 @@ impl NetfilterMessage {
     pub fn new(subsystem: u8, number: u8, body: Vec<u8>) -> Self {
         Self { kind: u16::from_be_bytes([subsystem, number]), protocol: INET, resource: 0, body }
     }
+
+    /// The same for all families that netfilter has.
+    pub fn of_all_families(subsystem: u8, number: u8) -> Self {
+        Self { protocol: UNSPEC, ..Self::new(subsystem, number, Vec::new()) }
+    }
+
+    /// `NFPROTO_*` of what it is about.
+    pub fn family(&self) -> u8 {
+        self.protocol
+    }
 }
 
 impl NetlinkSerializable for NetfilterMessage {

@@ -22,8 +22,9 @@
 //! ```
 
 pub mod message;
+pub mod others;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
@@ -35,6 +36,7 @@ use super::netlink::socket::Socket;
 use crate::names::{OwnedName, PortTable, Role, SourceTable};
 use crate::types::IfName;
 use message::{Chain, Direction, MessageKind, TableChange};
+use others::DroppingTable;
 
 /// Creates a table with all its rules, or nothing. `EEXIST` if there is one.
 pub async fn create(netns: &File, table: PortTable, link: &str) -> Result<(), NetlinkError> {
@@ -95,12 +97,35 @@ pub struct OurTables {
 
 /// Reads our tables. Without nftables there is none.
 pub async fn read(netns: &File) -> Result<OurTables, NetlinkError> {
-    match read_tables(netns).await {
+    or_none(read_tables(netns).await)
+}
+
+/// Reads the tables of others that drop packets. Without nftables there is none.
+///
+/// # Errors
+/// Where they cannot be read.
+pub async fn read_others(netns: &File) -> Result<BTreeSet<DroppingTable>, NetlinkError> {
+    or_none(read_dropping(netns).await)
+}
+
+fn or_none<T: Default>(read: Result<T, NetlinkError>) -> Result<T, NetlinkError> {
+    match read {
         Err(NetlinkError::NoProtocol | NetlinkError::Rejected { errno: Errno::EOPNOTSUPP | Errno::EINVAL, .. }) => {
-            Ok(OurTables::default())
+            Ok(T::default())
         }
         read => read,
     }
+}
+
+async fn read_dropping(netns: &File) -> Result<BTreeSet<DroppingTable>, NetlinkError> {
+    let mut socket = Socket::<Netfilter>::open(netns)?;
+    let take = |found: &mut Vec<NetfilterMessage>, message| found.push(message);
+    let chains = socket.dump(NetfilterMessage::of_all_families(NFTABLES, message::GET_CHAIN), take).await?;
+    if chains.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let rules = socket.dump(NetfilterMessage::of_all_families(NFTABLES, message::GET_RULE), take).await?;
+    Ok(others::dropping(&chains, &rules))
 }
 
 async fn read_tables(netns: &File) -> Result<OurTables, NetlinkError> {

@@ -13,7 +13,7 @@ use super::json::{ShowError, json};
 use super::type5::{Type5Path, Type5Route, type5_routes};
 use crate::types::{Family, VrfName};
 
-/// A route that a session filters.
+/// A route of a session that is received, and may be filtered or rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilteredRoute {
     /// Its prefix.
@@ -24,13 +24,25 @@ pub struct FilteredRoute {
     pub as_path: String,
 }
 
+impl FilteredRoute {
+    /// Whether this AS number is in its path.
+    pub fn has_passed(&self, asn: u64) -> bool {
+        self.as_path.split(|c: char| !c.is_ascii_digit()).any(|word| word.parse() == Ok(asn))
+    }
+}
+
 /// bgpd: the routes of a session that its filter rejects, in one family. `None` is the default instance.
 pub fn show_filtered(vrf: Option<&VrfName>, family: Family, peer: &str) -> String {
     let instance = vrf.map(|vrf| format!("vrf {vrf} ")).unwrap_or_default();
     format!("show bgp {instance}{family} unicast neighbors {peer} filtered-routes json")
 }
 
-/// Reads [`show_filtered`]. FRR lists filtered routes as `receivedRoutes`.
+/// bgpd: the routes of a session as they were received, those that it rejects included, in one family.
+pub fn show_received(vrf: &VrfName, family: Family, peer: &str) -> String {
+    format!("show bgp vrf {vrf} {family} unicast neighbors {peer} received-routes json")
+}
+
+/// Reads [`show_filtered`] and [`show_received`]. FRR lists filtered routes as `receivedRoutes`, too.
 ///
 /// # Errors
 /// If the text is not JSON.

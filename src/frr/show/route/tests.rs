@@ -120,3 +120,18 @@ fn unknown_keys_change_nothing() {
     assert_eq!(type5(&more(TYPE5)).unwrap(), type5(TYPE5).unwrap());
     assert_eq!(filtered(&more(FILTERED)).unwrap(), filtered(FILTERED).unwrap());
 }
+
+#[test]
+fn a_route_has_passed_the_as_numbers_of_its_path() {
+    let route = |as_path: &str| FilteredRoute {
+        prefix: "10.0.0.0/8".parse().unwrap(),
+        next_hop: None,
+        as_path: as_path.to_owned(),
+    };
+    for as_path in ["64514", "64515 64514 1", "1 {64514,2}", "(64514) 3"] {
+        assert!(route(as_path).has_passed(64_514), "{as_path}");
+    }
+    for as_path in ["", "164514", "64515 645141"] {
+        assert!(!route(as_path).has_passed(64_514), "{as_path}");
+    }
+}
