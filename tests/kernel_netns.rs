@@ -240,6 +240,9 @@ fn tables_of_others_that_drop_packets_are_found() {
             tables.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(found().await, [""; 0]);
+        if !has_source_filters() {
+            return;
+        }
         let table = |table: &str, chain: &str, rule: &str| {
             node.router(&format!(
                 "nft 'add table {table}; add chain {table} in {{ {chain} }}; add rule {table} in {rule}'"

@@ -11,13 +11,14 @@ use serde_json::Value;
 use super::alerts::Alerts;
 use super::broken_fabrics_duplicates::duplicate_faults;
 use super::broken_fabrics_faults::{
-    DEFAULT_ROUTE_ALONE, Fault, HOST_A, SERVICE, Step, Trace, VTEPS_AGAIN, fabric_faults,
+    DEFAULT_ROUTE_ALONE, Fault, HOST_A, SERVICE, Step, Trace, VTEPS_AGAIN, fabric_faults, packet_filter_faults,
 };
 use super::broken_fabrics_host_faults::host_faults;
 use super::broken_fabrics_route_faults::evpn_route_faults;
 use super::fixture::{Fixture, RED, SETTLE, Setup, until, until_true};
 use super::kernel_state::{in_router, in_vrf, router_devices, vrf_next_hops};
 use super::router::Router;
+use super::speakers::kernel_has_nftables;
 
 impl Router {
     /// `perouter check`, and its findings.
@@ -190,7 +191,13 @@ fn deployed(name: &str) -> Option<Fixture> {
 fn each_fault_of_the_fabric_is_found_and_named() {
     let Some(fixture) = deployed("broken-fabric") else { return };
     let alerts = Alerts::found();
-    for fault in fabric_faults().iter().chain(&evpn_route_faults()).chain(&duplicate_faults()) {
+    let of_filters = if kernel_has_nftables() {
+        packet_filter_faults()
+    } else {
+        println!("this kernel has no nftables: packet filters are not tested");
+        vec![]
+    };
+    for fault in fabric_faults().iter().chain(&of_filters).chain(&evpn_route_faults()).chain(&duplicate_faults()) {
         fixture.assert_found(fault, alerts.as_ref());
     }
 }
@@ -213,7 +220,10 @@ fn the_book_has_what_is_found_of_each_fault() {
         format!("| {what} | `{}` | {} | {condition} | {alerts} |", expected.kind, trace_cell(&expected.trace))
     };
     let all: Vec<Fault> =
-        [fabric_faults(), evpn_route_faults(), duplicate_faults(), host_faults()].into_iter().flatten().collect();
+        [fabric_faults(), packet_filter_faults(), evpn_route_faults(), duplicate_faults(), host_faults()]
+            .into_iter()
+            .flatten()
+            .collect();
     let rows: Vec<String> = all.iter().map(row).collect();
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations/faults.md");
     let book = std::fs::read_to_string(&path).unwrap();

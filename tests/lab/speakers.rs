@@ -151,7 +151,7 @@ fn a_passive_gobgp_is_connected_to_immediately() {
     blue.assert_undisturbed(&mut fixture);
 }
 
-fn kernel_has_nftables() -> bool {
+pub fn kernel_has_nftables() -> bool {
     let words = ["--net", "nft", "add", "table", "inet", "probe"];
     std::process::Command::new("unshare").args(words).output().unwrap().status.success()
 }
