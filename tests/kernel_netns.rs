@@ -171,28 +171,30 @@ fn drift_of_settings_that_isolation_rests_on_is_repaired_before_their_age() {
         // What was changed just now has been noticed.
         while tokio::time::timeout(Duration::from_millis(1500), kernel.changed()).await.is_ok() {}
         for (setting, drifted) in [
-            ("all.accept_redirects", 1),
-            ("all.send_redirects", 1),
-            ("all.route_localnet", 1),
-            ("all.rp_filter", 1),
-            ("all.forwarding", 0),
-            ("pe-100.forwarding", 0),
-            ("br-pe-100.forwarding", 0),
-            ("pe-100.rp_filter", 0),
-            ("br-pe-100.rp_filter", 1),
-            ("pe-100.route_localnet", 1),
-            ("br-pe-100.send_redirects", 1),
-            ("host-100.route_localnet", 1),
+            ("ipv4.conf.all.accept_redirects", 1),
+            ("ipv4.conf.all.send_redirects", 1),
+            ("ipv4.conf.all.route_localnet", 1),
+            ("ipv4.conf.all.rp_filter", 1),
+            ("ipv4.conf.all.forwarding", 0),
+            ("ipv6.conf.all.forwarding", 0),
+            ("ipv4.conf.pe-100.forwarding", 0),
+            ("ipv4.conf.br-pe-100.forwarding", 0),
+            ("ipv6.conf.pe-101.forwarding", 0),
+            ("ipv4.conf.pe-100.rp_filter", 0),
+            ("ipv4.conf.br-pe-100.rp_filter", 1),
+            ("ipv4.conf.pe-100.route_localnet", 1),
+            ("ipv4.conf.br-pe-100.send_redirects", 1),
+            ("ipv4.conf.host-100.route_localnet", 1),
         ] {
             let start = std::time::Instant::now();
-            let line = format!("sysctl -qw net.ipv4.conf.{setting}={drifted}");
-            if setting.starts_with("host") {
-                node.host(&line)
-            } else {
-                node.vrf("v0", &line)
+            let line = format!("sysctl -qw net.{setting}={drifted}");
+            match () {
+                () if setting.contains(".host-") => node.host(&line),
+                () if setting.contains("-101.") => node.vrf("v1", &line),
+                () => node.vrf("v0", &line),
             };
             // By an event or a poll: settings are read for their age after 30 s. Something else may be reported before.
-            let repair = format!("sysctl net.ipv4.conf.{setting}=");
+            let repair = format!("sysctl net.{setting}=");
             while !reconcile(&kernel, &wanted).await.iter().any(|op| op.to_string().contains(&repair)) {
                 assert!(start.elapsed() < Duration::from_secs(5), "{setting}");
                 let _unless_nothing_is_reported = tokio::time::timeout(Duration::from_secs(2), kernel.changed()).await;
@@ -201,6 +203,27 @@ fn drift_of_settings_that_isolation_rests_on_is_repaired_before_their_age() {
             converge(&kernel, &wanted).await;
             while tokio::time::timeout(Duration::from_millis(900), kernel.changed()).await.is_ok() {}
         }
+    });
+}
+
+/// A namespace may have another default: it is that of the host's when it is created.
+#[test]
+fn a_new_link_forwards_whatever_the_default_is() {
+    let Some(node) = Node::new() else { return };
+    runtime().block_on(async {
+        let kernel = node.kernel().await;
+        let world = three_vnis();
+        converge(&kernel, &world.state()).await;
+        let line = "sysctl -qw net.ipv4.conf.default.forwarding=0";
+        node.vrf("v0", line);
+        node.host(line);
+        node.vrf("v0", "ip link del pe-100; ip link del br-pe-100");
+        converge(&kernel, &world.state()).await;
+        for link in ["pe-100", "br-pe-100"] {
+            let shown = node.vrf("v0", &format!("sysctl -n net.ipv4.conf.{link}.forwarding"));
+            assert_eq!(shown, "1\n", "{link}");
+        }
+        assert_eq!(node.host("sysctl -n net.ipv4.conf.host-100.forwarding"), "0\n", "it is the host's own");
     });
 }
 

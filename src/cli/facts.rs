@@ -94,8 +94,7 @@ pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
             Err(error) => warnings.push(format!("the routes of the host are not checked: {error:#}")),
         }
     }
-    let vrfs = facts.vnis.values().filter_map(|state| state.vrf.parse().ok()).collect();
-    let (filters, errors) = namespace_facts::packet_filters(runtime, vrfs).await;
+    let (filters, errors) = namespace_facts::packet_filters(runtime).await;
     facts.packet_filters = filters;
     warnings.extend(errors.iter().map(|error| format!("packet filters are not checked: {error:#}")));
     Ok(FactsRead { facts, node, vrf_mode, before, has_router, warnings })

@@ -18,7 +18,7 @@ use crate::frr::show::bfd::BfdPeer;
 use crate::frr::show::interface::{self, Interface};
 use crate::frr::show::mac::{self, MacState, NeighborState};
 use crate::frr::show::neighbor::{self, SessionReset};
-use crate::frr::show::route::{self, FilteredRoute, InstalledHop, Match, Path, Type5};
+use crate::frr::show::route::{self, InstalledHop, Match, Path, ReceivedRoute, Type5};
 use crate::frr::show::session::{SessionKey, SessionState};
 use crate::frr::show::type2::{self, Type2};
 use crate::frr::show::type5::{self, Type5Route};
@@ -111,12 +111,12 @@ impl FrrQueries {
         &mut self,
         (session, reset): (&SessionState, Option<&SessionReset>),
         address: IpAddr,
-    ) -> anyhow::Result<Vec<FilteredRoute>> {
+    ) -> anyhow::Result<Vec<ReceivedRoute>> {
         let family = Family::of(&address.into());
         let own = reset.and_then(|reset| reset.local_as).filter(|_| session.families().contains(&family));
         let (Some(vrf), Some(own)) = (&session.vrf, own) else { return Ok(vec![]) };
         let shown = self.show(Daemon::Bgpd, &route::show_received(vrf, family, &session.peer)).await?;
-        let mut received = route::filtered(&shown)?;
+        let mut received = route::received(&shown)?;
         received.retain(|route| route.prefix.contains(&address) && route.has_passed(own));
         Ok(received)
     }
@@ -160,7 +160,7 @@ impl FrrQueries {
     }
 
     /// The routes that the filter of a session rejects.
-    pub async fn filtered_routes(&mut self, session: &SessionState) -> anyhow::Result<Vec<FilteredRoute>> {
+    pub async fn filtered_routes(&mut self, session: &SessionState) -> anyhow::Result<Vec<ReceivedRoute>> {
         self.vty.filtered(session).await.with_context(|| self.hint.clone())
     }
 

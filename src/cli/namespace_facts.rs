@@ -1,5 +1,5 @@
 //! What the kernel has in the namespaces of the router that FRR does not show: router MACs of VTEPs, packet filters. In: the paths of the
-//! router. Out: it by VRF, and why some was not read. Each namespace is opened once. Changes nothing.
+//! router. Out: it by VRF, and why some was not read. Changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -40,15 +40,17 @@ pub(super) async fn forwarded(
     (found, errors)
 }
 
-/// The tables of others that drop packets in the namespace of the router (`None`), and in those that these VRFs have for themselves.
+/// The tables of others that drop packets in the namespace of the router (`None`), and in those that VRFs have for themselves.
 pub(super) async fn packet_filters(
     runtime: &Runtime,
-    vrfs: BTreeSet<VrfName>,
 ) -> (BTreeMap<Option<VrfName>, BTreeSet<DroppingTable>>, Vec<anyhow::Error>) {
-    let router = runtime.router_netns();
-    let own = vrfs.into_iter().map(|vrf| (of_vrf(runtime, &vrf), Some(vrf))).filter(|(path, _)| path != router);
     let (mut found, mut errors) = (BTreeMap::new(), Vec::new());
-    for (path, vrf) in std::iter::once((router.to_owned(), None)).chain(own) {
+    let own = netns::list_vrfs(runtime).unwrap_or_else(|error| {
+        errors.push(error.into());
+        BTreeMap::new()
+    });
+    let own = own.into_keys().map(|vrf| (runtime.vrf_netns(&vrf), Some(vrf)));
+    for (path, vrf) in std::iter::once((runtime.router_netns().to_owned(), None)).chain(own) {
         let read = async { anyhow::Ok(nftables::read_others(&netns::open(&path)?).await?) };
         match read.await {
             Ok(tables) if tables.is_empty() => {}

@@ -12,6 +12,7 @@ use super::namespace_facts;
 use super::trace_text::without_fabric_route;
 use crate::diagnose::fabric_route_checks::may_import;
 use crate::diagnose::facts::Facts;
+use crate::diagnose::filtered::Filtered;
 use crate::diagnose::trace::{
     DirectedTrace, TraceFacts, TraceQuery, TraceSource, TracedSession, Workload, follow_directed,
 };
@@ -19,10 +20,11 @@ use crate::diagnose::{Finding, check};
 use crate::frr::show::interface::Interface;
 use crate::frr::show::mac::WorkloadPlace;
 use crate::frr::show::neighbor::SessionReset;
-use crate::frr::show::route::{FilteredRoute, InstalledHop, Match, Origin};
+use crate::frr::show::route::{InstalledHop, Match, Origin, ReceivedRoute};
 use crate::frr::show::session::SessionState;
 use crate::frr::show::type5::Type5Route;
 use crate::frr::show::vni::{VniState, VniType};
+use crate::kernel::nftables::others::DroppingTable;
 use crate::kernel::segment_ports::SegmentPort;
 use crate::names::{OwnedName, Role};
 use crate::runtime::Runtime;
@@ -57,6 +59,9 @@ pub async fn read(runtime: &Runtime, query: &TraceQuery) -> anyhow::Result<Vec<V
     Ok(traces)
 }
 
+/// Routes that are filtered, and those with an AS-path loop, each with the peer.
+type Rejected = (Vec<(String, Filtered)>, Vec<(String, ReceivedRoute)>);
+
 type Sessions = Vec<(SessionState, Option<SessionReset>)>;
 
 /// What all traces read.
@@ -69,6 +74,8 @@ struct TraceReader {
     underlay: BTreeMap<IpNet, Vec<InstalledHop>>,
     vnis: BTreeMap<Vni, VniState>,
     segment_ports: Vec<SegmentPort>,
+    /// Tables of others that drop packets, by the VRF of their namespace.
+    packet_filters: BTreeMap<Option<VrfName>, BTreeSet<DroppingTable>>,
     /// What the causes of the sessions need, whether a controller works, and the addresses of the underlay that nobody answers for.
     of_sessions: Facts,
     /// All Type-5 routes, once they are needed.
@@ -96,8 +103,21 @@ impl TraceReader {
         if of_sessions.unresolved.is_empty() {
             of_sessions.unresolved = facts::unresolved(runtime, &mut vec![]).await;
         }
-        let (runtime, type5, all) = (runtime.clone(), None, None);
-        Ok(Self { runtime, query, frr, sessions, links, underlay, vnis, segment_ports, of_sessions, type5, all })
+        let packet_filters = namespace_facts::packet_filters(runtime).await.0;
+        Ok(Self {
+            runtime: runtime.clone(),
+            query,
+            frr,
+            sessions,
+            links,
+            underlay,
+            vnis,
+            segment_ports,
+            packet_filters,
+            of_sessions,
+            type5: None,
+            all: None,
+        })
     }
 
     /// The path to the address, and that of the replies.
@@ -185,13 +205,7 @@ impl TraceReader {
         let prefix = matched.as_ref().map(|found| found.prefix);
         let mut kernel = self.frr.kernel(vrf, Family::of(&address.into()), Some(address)).await?;
         let mut type5 = self.frr.type5(state).await?;
-        let mut filtered = Vec::new();
-        for (session, _) in self.sessions.iter().filter(|(session, _)| session.vrf.as_ref() == Some(vrf)) {
-            let routes = self.frr.filtered(session).await?;
-            let covering = routes.into_iter().filter(|route| route.prefix.contains(&address));
-            filtered.extend(covering.map(|route| (session.peer.clone(), route)));
-        }
-        let looped = self.looped(vrf, address, matched.as_ref()).await?;
+        let (filtered, looped) = self.rejected(vrf, address).await?;
         let gateways = self.gateways(vrf);
         let best = matched.iter().flat_map(|found| &found.paths).filter(|path| path.best);
         // More specific than the subnet of a segment, which the router itself advertises.
@@ -227,7 +241,7 @@ impl TraceReader {
             from: TraceSource::Unknown,
             links: Some(self.links.clone()),
             forwarded: if of_fabric { self.forwarded(vrf, vni).await } else { None },
-            packet_filters: namespace_facts::packet_filters(&self.runtime, [vrf.clone()].into()).await.0,
+            packet_filters: self.packet_filters(vrf),
             unresolved: self.of_sessions.unresolved.clone(),
             default_routed: vteps.iter().filter(|vtep| self.is_default_routed(**vtep)).copied().collect(),
             sent_vnis: if of_fabric { self.sent_vnis(prefix, &state.import).await? } else { BTreeMap::new() },
@@ -309,22 +323,24 @@ impl TraceReader {
         Ok(sent)
     }
 
-    /// The routes of hosts that bgpd rejects for their AS path, where it has none in use.
-    async fn looped(
-        &mut self,
-        vrf: &VrfName,
-        address: IpAddr,
-        matched: Option<&Match>,
-    ) -> anyhow::Result<Vec<(String, FilteredRoute)>> {
-        let mut found = Vec::new();
-        if matched.is_some_and(|found| found.paths.iter().any(|path| path.best)) {
-            return Ok(found);
-        }
+    /// The routes of hosts to an address that are filtered, and those that bgpd rejects for their AS path.
+    async fn rejected(&mut self, vrf: &VrfName, address: IpAddr) -> anyhow::Result<Rejected> {
+        let (mut filtered, mut looped) = (Vec::new(), Vec::new());
         for (session, reset) in self.sessions.iter().filter(|(session, _)| session.vrf.as_ref() == Some(vrf)) {
+            let routes = self.frr.filtered(session).await?;
+            let covering = routes.into_iter().filter(|route| route.prefix.contains(&address));
+            filtered.extend(covering.map(|route| (session.peer.clone(), route)));
             let routes = self.frr.looped((session, reset.as_ref()), address).await?;
-            found.extend(routes.into_iter().map(|route| (session.peer.clone(), route)));
+            looped.extend(routes.into_iter().map(|route| (session.peer.clone(), route)));
         }
-        Ok(found)
+        Ok((filtered, looped))
+    }
+
+    /// Those of the namespaces that packets of a VRF cross.
+    fn packet_filters(&self, vrf: &VrfName) -> BTreeMap<Option<VrfName>, BTreeSet<DroppingTable>> {
+        let is_crossed = |of: &Option<VrfName>| of.as_ref().is_none_or(|of| of == vrf);
+        let all = self.packet_filters.iter();
+        all.filter(|(of, _)| is_crossed(of)).map(|(of, tables)| (of.clone(), tables.clone())).collect()
     }
 
     /// The VTEPs for which the kernel has a router MAC; `None` where they cannot be read.

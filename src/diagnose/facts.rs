@@ -12,7 +12,7 @@ use crate::frr::show::bfd::BfdPeer;
 use crate::frr::show::family::EVPN;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::neighbor::SessionReset;
-use crate::frr::show::route::{FilteredRoute, InstalledHop};
+use crate::frr::show::route::{InstalledHop, ReceivedRoute};
 use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
 use crate::frr::show::type5::Type5Route;
 use crate::frr::show::vni::VniState;
@@ -113,7 +113,7 @@ pub struct Facts {
     /// The VTEPs for which the kernel has a router MAC, by VRF; those that were not read are absent.
     pub forwarded: BTreeMap<VrfName, BTreeSet<IpAddr>>,
     /// Routes that the filter of a fabric session rejects, each with the peer: to VTEPs, NICs and neighbors of this node.
-    pub fabric_filtered: Vec<(String, FilteredRoute)>,
+    pub fabric_filtered: Vec<(String, ReceivedRoute)>,
     /// Type-5 routes in bgpd with all their paths.
     pub type5: Option<Vec<Type5Route>>,
     /// By VRF, prefixes and VTEPs of the valid paths from the fabric; of the VRFs that were read.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::frr::show::route::FilteredRoute;
+use crate::frr::show::route::ReceivedRoute;
 use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
 use crate::types::VrfName;
 
@@ -32,7 +32,7 @@ impl FilterReason {
     }
 
     /// The reason of a route of a host whose addresses are `own`.
-    pub fn of(route: &FilteredRoute, own: &BTreeSet<IpAddr>) -> Self {
+    pub fn of(route: &ReceivedRoute, own: &BTreeSet<IpAddr>) -> Self {
         if route.next_hop.is_some_and(|next_hop| !own.contains(&next_hop)) { Self::NextHop } else { Self::Prefix }
     }
 }
@@ -51,7 +51,7 @@ pub struct Filtered {
 
 impl Filtered {
     /// A route of a host whose addresses are `own`.
-    pub fn new(route: &FilteredRoute, own: &BTreeSet<IpAddr>) -> Self {
+    pub fn new(route: &ReceivedRoute, own: &BTreeSet<IpAddr>) -> Self {
         Self { prefix: route.prefix, next_hop: route.next_hop, reason: FilterReason::of(route, own) }
     }
 }
@@ -126,7 +126,7 @@ impl FilteredCounts {
     }
 
     /// Takes note of what a session filters, whose host has the addresses `own`.
-    pub fn note(&mut self, session: &SessionState, own: &BTreeSet<IpAddr>, found: &[FilteredRoute]) {
+    pub fn note(&mut self, session: &SessionState, own: &BTreeSet<IpAddr>, found: &[ReceivedRoute]) {
         let mut routes = BTreeMap::new();
         for route in found {
             *routes.entry(FilterReason::of(route, own)).or_default() += 1;
@@ -168,8 +168,8 @@ mod tests {
         }
     }
 
-    fn route(prefix: &str) -> FilteredRoute {
-        FilteredRoute { prefix: prefix.parse().unwrap(), next_hop: None, as_path: String::new() }
+    fn route(prefix: &str) -> ReceivedRoute {
+        ReceivedRoute { prefix: prefix.parse().unwrap(), next_hop: None, as_path: String::new() }
     }
 
     /// The VRFs to read; each is read.
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_route_is_filtered_for_its_next_hop_only_if_that_is_not_the_hosts() {
         let own = ["192.169.10.3", "10.9.9.1"].map(|address| address.parse().unwrap()).into();
-        let route = |next_hop: Option<&str>| FilteredRoute {
+        let route = |next_hop: Option<&str>| ReceivedRoute {
             prefix: "10.244.7.0/26".parse().unwrap(),
             next_hop: next_hop.map(|address| address.parse().unwrap()),
             as_path: "64515".into(),

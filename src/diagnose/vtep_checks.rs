@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::facts::Facts;
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
-use crate::frr::show::route::FilteredRoute;
+use crate::frr::show::route::ReceivedRoute;
 
 /// Who advertises a VTEP address besides this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +33,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
 
 /// Who advertises a route to our VTEP; `None` where it may be that of this node, which the fabric returns. A leaf that runs FRR
 /// returns it also on the session from which it has it, where other sessions have the same policies.
-fn advertiser(peer: &str, route: &FilteredRoute, facts: &Facts) -> Option<Advertiser> {
+fn advertiser(peer: &str, route: &ReceivedRoute, facts: &Facts) -> Option<Advertiser> {
     let session = facts.fabric_sessions().find(|session| session.peer == peer)?;
     let own_as = facts.neighbors.get(&session.key())?.local_as?;
     let as_path: Vec<u64> = route.as_path.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
@@ -73,7 +73,7 @@ fn is_on_link(peer: &str, hop: IpAddr, facts: &Facts) -> bool {
     nic_addresses(facts).any(|subnet| subnet.contains(&peer) && subnet.contains(&hop)) && !is_neighbor()
 }
 
-fn evidence(peer: &str, FilteredRoute { prefix, next_hop, as_path }: &FilteredRoute) -> String {
+fn evidence(peer: &str, ReceivedRoute { prefix, next_hop, as_path }: &ReceivedRoute) -> String {
     let hop = next_hop.map(|hop| format!(" and next hop {hop}")).unwrap_or_default();
     format!("{peer} advertises {prefix} with AS path {as_path}{hop}")
 }
@@ -138,7 +138,7 @@ mod tests {
         };
         let sessions = [LEAF, LEAF6, OTHER_LEAF, "eth1", REFLECTOR].map(session);
         let reset = SessionReset { local_as: Some(64514), ..SessionReset::default() };
-        let route = |address: &str, as_path: &str, hop: &str| FilteredRoute {
+        let route = |address: &str, as_path: &str, hop: &str| ReceivedRoute {
             prefix: address.parse::<IpAddr>().unwrap().into(),
             next_hop: hop.parse().ok(),
             as_path: as_path.into(),

@@ -8,7 +8,9 @@ use nix::errno::Errno;
 
 use super::error::OpError;
 use super::foreign;
-use super::model::{HostMaster, IpUse, LOCAL_RULE, LinkKey, LinkKind, ListenPort, Netns, SourceFilter, Sysctl};
+use super::model::{
+    HostMaster, IpUse, LOCAL_RULE, LinkKey, LinkKind, LinkSetting, ListenPort, Netns, SourceFilter, Sysctl,
+};
 use super::namespaces::Namespaces;
 use super::netlink::contents::{AddrGenMode, ObservedKind, ObservedLink};
 use super::netlink::error::NetlinkError;
@@ -36,6 +38,10 @@ pub async fn apply(namespaces: &Namespaces, ovs: &OvsClient, op: &KernelOp) -> R
         KernelOp::SetHostMaster { key, master } => set_host_master(namespaces, key, master.as_ref()).await,
         KernelOp::SetIpUse { key, ip } => set_ip_use(namespaces, key, *ip).await,
         KernelOp::AttachPorts { bridge, ports } => foreign::attach(&namespaces.host, bridge, ports).await,
+        KernelOp::SetLinkSetting { key, setting: setting @ LinkSetting::Ipv6Forwarding, on } => {
+            let file = namespaces.get(&key.netns).await?.file();
+            present(netns::write_sysctl(&file, &setting.path(&key.name.to_string()), if *on { "1" } else { "0" }))
+        }
         KernelOp::SetUp(key) => set_up(namespaces, key).await,
         KernelOp::SetMac { key, mac, former } => set_bridge_mac(namespaces, key, *mac, *former).await,
         KernelOp::AddAddress { on, address } => set_address(namespaces, on, *address, true).await,
@@ -81,7 +87,7 @@ fn attribute(op: &KernelOp) -> Option<(&LinkKey, Request)> {
         KernelOp::SetDown(_) => request::set_up(&name, false),
         KernelOp::SetAddrGen { none: true, .. } => request::set_addrgen(&name, AddrGenMode::NONE),
         KernelOp::SetRpFilter { filter, .. } => request::set_rp_filter(&name, *filter),
-        KernelOp::SetLinkSetting { setting, on, .. } => request::set_link_setting(&name, *setting, *on),
+        KernelOp::SetLinkSetting { setting, on, .. } => request::set_link_setting(&name, *setting, *on)?,
         KernelOp::SetAddrGen { none: false, .. } => request::set_addrgen(&name, AddrGenMode::EUI64),
         KernelOp::SetPort { port, .. } => request::set_port(&name, *port),
         _ => return None,
@@ -139,9 +145,9 @@ async fn create_link(namespaces: &Namespaces, new: &NewLink) -> Result<(), OpErr
         }
         created => created?,
     }
-    namespace.change(request::finish_link(&new.key.name.to_string(), &alias, new.addrgen_none, new.rp_filter)).await?;
+    namespace.change(request::finish_link((&new.key.name.to_string(), &new.key.netns), &alias, new)).await?;
     if let LinkKind::Veth { peer } = &new.kind {
-        let finish = request::finish_link(&peer.name.to_string(), &alias, new.addrgen_none, new.rp_filter);
+        let finish = request::finish_link((&peer.name.to_string(), &peer.netns), &alias, new);
         namespaces.get(&peer.netns).await?.change(finish).await?;
     }
     Ok(())

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::error::KernelError;
 use super::model::Netns;
 use super::namespace::Namespace;
-use super::netlink::error::NetlinkError;
 use super::netlink::events::{ChangeSignal, EventFilter};
 use crate::names::{OwnedName, Role};
 use crate::types::Vni;
@@ -22,16 +21,8 @@ pub async fn read(netns: File, vnis: &BTreeSet<Vni>) -> Result<BTreeMap<Vni, BTr
     let filter = EventFilter::Host(Arc::default());
     let opened = Namespace::open(Netns::Router, netns, filter, ChangeSignal::default(), Arc::default());
     let namespace = opened.map_err(|source| KernelError::Open { netns: Netns::Router, source })?;
-    let found = of_vnis(&namespace, vnis).await;
+    let links = |vni: &Vni| (*vni, [Role::Bridge, Role::Vxlan].map(|role| OwnedName::Vni(role, *vni).to_string()));
+    let found = namespace.forwarded_vteps(vnis.iter().map(links).collect()).await;
     namespace.close().await;
     found.map_err(|source| KernelError::Read { what: "neighbors and FDB", netns: Netns::Router, source })
-}
-
-async fn of_vnis(namespace: &Namespace, vnis: &BTreeSet<Vni>) -> Result<BTreeMap<Vni, BTreeSet<IpAddr>>, NetlinkError> {
-    let mut found = BTreeMap::new();
-    for vni in vnis {
-        let [bridge, vxlan] = [Role::Bridge, Role::Vxlan].map(|role| OwnedName::Vni(role, *vni).to_string());
-        found.insert(*vni, namespace.forwarded_vteps(&bridge, &vxlan).await?);
-    }
-    Ok(found)
 }

@@ -171,7 +171,7 @@ pub struct Link {
     pub ip: IpUse,
     /// Filter of IPv4 sources; `None` for a VXLAN device, which receives no IP packets itself.
     pub rp_filter: Option<RpFilter>,
-    /// IPv4 settings with another value than the link needs. Only observed, never wanted; empty for a VXLAN device.
+    /// Settings with another value than the link needs. Only observed, never wanted; empty for a VXLAN device.
     pub wrong_settings: BTreeSet<LinkSetting>,
     /// Addresses with their prefix length, without IPv6 link-local ones.
     pub addresses: BTreeSet<IpNet>,

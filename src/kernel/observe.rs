@@ -296,13 +296,12 @@ fn link_of(key: &LinkKey, kind: LinkKind, link: &ObservedLink, contents: &NetnsC
     }
 }
 
-/// Of a link that has IPv4.
+/// Those of a link that has IPv4. Where a setting for all devices is off, its repair repairs that of each.
 fn wrong_settings(netns: &Netns, link: &ObservedLink, contents: &NetnsContents) -> BTreeSet<LinkSetting> {
-    // A write to the setting for all devices sets that of each.
-    let forwards = contents.sysctls.get(&Sysctl::Ipv4Forwarding) != Some(&0);
+    let is_off = |of_all: Sysctl| contents.sysctls.get(&of_all) == Some(&0);
     let is_wrong = |setting: &LinkSetting| {
-        let is_ours = *setting != LinkSetting::Forwarding || (*netns != Netns::Host && forwards);
-        is_ours && link.rp_filter.is_some() && link.settings.contains(setting) != setting.is_needed_on()
+        let is_checked = setting.of_all().is_none_or(|of_all| *netns != Netns::Host && !is_off(of_all));
+        is_checked && link.rp_filter.is_some() && link.settings.contains(setting) != setting.is_needed_on()
     };
     LinkSetting::ALL.into_iter().filter(is_wrong).collect()
 }
@@ -379,7 +378,8 @@ mod tests {
             settings: if is_vxlan {
                 LinkSetting::OFF.into()
             } else {
-                (key.netns != Netns::Host).then_some(LinkSetting::Forwarding).into_iter().collect()
+                let forwards = [LinkSetting::Ipv4Forwarding, LinkSetting::Ipv6Forwarding].into();
+                if key.netns == Netns::Host { BTreeSet::new() } else { forwards }
             },
             port: link.port,
             immovable: false,

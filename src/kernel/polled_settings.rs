@@ -73,7 +73,7 @@ impl PolledSettings {
             return Ok(());
         }
         let path = |(index, name): &(u32, String), setting: LinkSetting| {
-            let path = Path::new("/proc/sys/net/ipv4/conf").join(name).join(setting.name());
+            let path = Path::new("/proc/sys").join(setting.path(name));
             (((*index, name.clone()), setting), path)
         };
         let paths = new.iter().flat_map(|link| OF_LINK.map(|setting| path(link, setting)));

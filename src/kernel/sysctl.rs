@@ -14,8 +14,8 @@ pub enum Sysctl {
     RpFilterAll,
     /// `net.ipv4.conf.default.rp_filter`
     RpFilterDefault,
-    /// `net.ipv4.conf.all.accept_redirects`: 0, no host changes the routes of a router. IPv6 ignores redirects where it
-    /// forwards (Linux `net/ipv6/route.c`: `rt6_do_redirect`).
+    /// `net.ipv4.conf.all.accept_redirects`: 0, no host changes the routes of a router. IPv6 ignores redirects on a device that
+    /// forwards ([`LinkSetting::Ipv6Forwarding`]).
     AcceptRedirectsAll,
     /// `net.ipv4.conf.default.accept_redirects`
     AcceptRedirectsDefault,
@@ -120,50 +120,66 @@ impl Sysctl {
     }
 }
 
-/// An IPv4 setting of one device, with the value that a link of ours needs. IPv6 packets are forwarded by the setting for all devices
-/// alone.
+/// A setting of one device; [`LinkSetting::is_needed_on`] is the value that a link of ours needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LinkSetting {
-    /// `forwarding`: on in the router, for packets that are received there. On the host it is the host's own.
-    Forwarding,
-    /// `accept_redirects`
+    /// `net.ipv4.conf.<device>.forwarding`: packets that are received there are forwarded. On the host it is the host's own.
+    Ipv4Forwarding,
+    /// `net.ipv6.conf.<device>.forwarding`: redirects and router advertisements that are received there are ignored (Linux
+    /// `net/ipv6/route.c`: `rt6_do_redirect`, `include/net/ipv6.h`: `ipv6_accept_ra`). Packets are forwarded by the setting for all
+    /// devices. On the host it is the host's own.
+    Ipv6Forwarding,
+    /// `net.ipv4.conf.<device>.accept_redirects`
     AcceptRedirects,
-    /// `send_redirects`
+    /// `net.ipv4.conf.<device>.send_redirects`
     SendRedirects,
-    /// `route_localnet`
+    /// `net.ipv4.conf.<device>.route_localnet`
     RouteLocalnet,
 }
 
 impl LinkSetting {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Forwarding, Self::AcceptRedirects, Self::SendRedirects, Self::RouteLocalnet];
+    pub const ALL: [Self; 5] =
+        [Self::Ipv4Forwarding, Self::Ipv6Forwarding, Self::AcceptRedirects, Self::SendRedirects, Self::RouteLocalnet];
 
     /// Those on which VRF isolation rests: off. Where the one for all devices of the namespace is off, the kernel applies that of the
     /// device (accepted redirects excepted, on a device that forwards). Changes of them cause no message of the kernel.
     pub const OFF: [Self; 3] = [Self::AcceptRedirects, Self::SendRedirects, Self::RouteLocalnet];
 
-    /// Whether a link needs it on.
+    /// Whether a link of ours needs it on.
     pub fn is_needed_on(self) -> bool {
         !Self::OFF.contains(&self)
     }
 
-    /// Its name below `net.ipv4.conf.<device>`.
-    pub fn name(self) -> &'static str {
+    /// The same setting for all devices, where a write to that one writes those of all devices.
+    pub fn of_all(self) -> Option<Sysctl> {
         match self {
-            Self::Forwarding => "forwarding",
-            Self::AcceptRedirects => "accept_redirects",
-            Self::SendRedirects => "send_redirects",
-            Self::RouteLocalnet => "route_localnet",
+            Self::Ipv4Forwarding => Some(Sysctl::Ipv4Forwarding),
+            Self::Ipv6Forwarding => Some(Sysctl::Ipv6Forwarding),
+            Self::AcceptRedirects | Self::SendRedirects | Self::RouteLocalnet => None,
         }
     }
 
-    /// `IPV4_DEVCONF_*` (Linux `include/uapi/linux/ip.h`).
-    pub fn devconf(self) -> u16 {
+    /// Its path below `/proc/sys`.
+    pub fn path(self, device: &str) -> String {
+        let (family, name) = match self {
+            Self::Ipv4Forwarding => ("ipv4", "forwarding"),
+            Self::Ipv6Forwarding => ("ipv6", "forwarding"),
+            Self::AcceptRedirects => ("ipv4", "accept_redirects"),
+            Self::SendRedirects => ("ipv4", "send_redirects"),
+            Self::RouteLocalnet => ("ipv4", "route_localnet"),
+        };
+        format!("net/{family}/conf/{device}/{name}")
+    }
+
+    /// `IPV4_DEVCONF_*` (Linux `include/uapi/linux/ip.h`); those of IPv6 cannot be set by netlink.
+    pub fn devconf(self) -> Option<u16> {
         match self {
-            Self::Forwarding => 1,
-            Self::AcceptRedirects => 4,
-            Self::SendRedirects => 6,
-            Self::RouteLocalnet => 26,
+            Self::Ipv4Forwarding => Some(1),
+            Self::Ipv6Forwarding => None,
+            Self::AcceptRedirects => Some(4),
+            Self::SendRedirects => Some(6),
+            Self::RouteLocalnet => Some(26),
         }
     }
 }

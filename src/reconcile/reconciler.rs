@@ -22,7 +22,7 @@ use crate::frr::show::bfd::BfdPeer;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::live::Live;
 use crate::frr::show::neighbor::SessionReset;
-use crate::frr::show::route::FilteredRoute;
+use crate::frr::show::route::ReceivedRoute;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
 use crate::frr::show::vni::LocalCounts;
 use crate::frr::stanza::text::RenderError;
@@ -177,7 +177,7 @@ impl<K: Kernel, R: Routing> Reconciler<K, R> {
     ///
     /// # Errors
     /// Where FRR cannot be read.
-    pub async fn filtered(&mut self, session: &SessionState) -> Result<Vec<FilteredRoute>, PassError> {
+    pub async fn filtered(&mut self, session: &SessionState) -> Result<Vec<ReceivedRoute>, PassError> {
         Ok(self.routing.filtered(session).await?)
     }
 

@@ -120,7 +120,10 @@ impl Fixture {
     /// Routes that bgpd rejects for its own AS number are found by trace alone: the checks do not read all that a host sends.
     fn assert_loops_are_traced(&self) {
         let what = "the host prepends the AS number of the router";
-        let words = &["FAIL  host    192.169.10.2 advertises 172.30.0.10/32 with AS path", "bgpd rejects it as a loop"];
+        let words = &[
+            "FAIL  host    192.169.10.2 advertises 172.30.0.10/32 with AS path",
+            "bgpd rejects it as an AS-path loop",
+        ];
         self.take(&Step::Host(&["route-map peerred-out permit 10", "set as-path prepend 64514"]));
         self.assert_traced(what, &Trace { address: SERVICE, exit: 1, words });
         self.take(&Step::Host(&["route-map peerred-out permit 10", "no set as-path prepend 64514"]));

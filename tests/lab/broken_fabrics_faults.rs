@@ -322,11 +322,10 @@ pub fn packet_filter_faults() -> Vec<Fault> {
         "somebody filters packets in the namespace of the router",
         vec![Router(&["sh", "-c", DROP_VXLAN])],
         vec![Router(&["nft", "delete", "table", "inet", "mine"])],
-        found("packet-filter", &["the table inet mine of nftables", "in the namespace of the router", "UDP 4789"])
-            .traced(
-                SERVICE,
-                &["WARN  links   the table inet mine of nftables, which is not from perouter, drops packets"],
-            ),
+        found("packet-filter", &["drop packets in the namespace of the router: table inet mine", "UDP 4789"]).traced(
+            SERVICE,
+            &["WARN  links   nftables that are not from perouter drop packets in the namespace of the router"],
+        ),
     )]
 }
 

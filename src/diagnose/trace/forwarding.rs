@@ -109,13 +109,11 @@ pub(super) fn link_down(vni: Vni, facts: &TraceFacts) -> Option<TraceStep> {
     Some(TraceStep::new(TracePoint::Links, false, text).shown_by(evidence))
 }
 
-/// The packet filters of others on the path. Which packets they drop is not known.
+/// The packet filters of others on the path, one step for each namespace. Which packets they drop is not known.
 pub(super) fn packet_filters(facts: &TraceFacts) -> impl Iterator<Item = TraceStep> {
-    let all =
-        facts.packet_filters.iter().flat_map(|(vrf, tables)| tables.iter().map(move |table| (vrf.as_ref(), table)));
-    all.map(|(vrf, table)| {
-        TraceStep::warning(TracePoint::Links, packet_filter_checks::what(vrf, table))
-            .shown_by(packet_filter_checks::evidence(table))
+    facts.packet_filters.iter().map(|(vrf, tables)| {
+        let text = packet_filter_checks::what(vrf.as_ref(), tables);
+        TraceStep::warning(TracePoint::Links, text).shown_by(packet_filter_checks::EVIDENCE)
     })
 }
 

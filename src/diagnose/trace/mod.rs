@@ -18,7 +18,7 @@ use crate::diagnose::fabric_route_checks::{forwards_with, is_of_another, is_othe
 use crate::diagnose::link_checks::is_on_nic;
 use crate::frr::show::mac::WorkloadPlace;
 use crate::frr::show::route::{
-    FilteredRoute, Match, Origin, Path, Type5, show_filtered, show_match, show_received, show_rib, show_type5,
+    Match, Origin, Path, ReceivedRoute, Type5, show_filtered, show_match, show_received, show_rib, show_type5,
 };
 use crate::frr::show::type5::SHOW_ALL_TYPE5;
 use crate::types::{Asn, Family, Vni};
@@ -48,6 +48,12 @@ pub fn follow_directed(address: IpAddr, facts: &TraceFacts) -> DirectedTrace {
 
 /// Follows `address` through a VRF.
 pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
+    let mut trace = path_of(address, facts);
+    trace.steps.extend(forwarding::packet_filters(facts));
+    trace
+}
+
+fn path_of(address: IpAddr, facts: &TraceFacts) -> Trace {
     if let Some(workload) = &facts.workload
         && matches!(workload.neighbor.place, WorkloadPlace::Local(_))
     {
@@ -75,16 +81,18 @@ pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
         // What stays on the node crosses no NIC.
         let is_local = matches!(facts.from, TraceSource::Workload(_)) && origin != Some(Origin::Fabric);
         steps.extend(if is_local { forwarding::link_down(facts.vni, facts) } else { forwarding::links(facts) });
-        steps.extend(forwarding::packet_filters(facts));
     }
     // Also where another node advertises the same.
     let of_fabric = origin == Some(Origin::Fabric);
-    let closer = |(_, route): &&(String, Filtered)| {
-        let (filtered, used) = (route.prefix.prefix_len(), found.prefix.prefix_len());
-        filtered > used || filtered == used && of_fabric
+    let is_closer = |prefix: IpNet| {
+        let (rejected, used) = (prefix.prefix_len(), found.prefix.prefix_len());
+        rejected > used || rejected == used && of_fabric
     };
-    if let Some(filtered) = facts.filtered.iter().find(closer) {
-        steps.insert(0, TraceStep { ok: true, warning: true, ..filtered_by_us(filtered, facts) });
+    let filtered = facts.filtered.iter().find(|(_, route)| is_closer(route.prefix));
+    let looped = facts.looped.iter().find(|(_, route)| is_closer(route.prefix));
+    let closer = filtered.map(|route| filtered_by_us(route, facts)).or(looped.map(|route| looped_at_us(route, facts)));
+    if let Some(closer) = closer {
+        steps.insert(0, TraceStep { ok: true, warning: true, ..closer });
     }
     Trace { prefix: Some(found.prefix), origin, steps, ..empty(facts) }
 }
@@ -109,10 +117,12 @@ fn bridged(address: IpAddr, facts: &TraceFacts) -> Option<Trace> {
     Some(Trace { prefix: Some(address.into()), origin: Some(Origin::Segment), steps, ..empty(facts) })
 }
 
-/// Whether a more specific route is filtered or not imported.
+/// Whether a more specific route is filtered, rejected or not imported.
 fn has_better_reason(subnet: Option<IpNet>, facts: &TraceFacts) -> bool {
     let longer = |prefix: &IpNet| subnet.is_none_or(|subnet| prefix.prefix_len() > subnet.prefix_len());
-    !facts.unused.is_empty() || facts.filtered.iter().any(|(_, route)| longer(&route.prefix))
+    !facts.unused.is_empty()
+        || facts.filtered.iter().any(|(_, route)| longer(&route.prefix))
+        || facts.looped.iter().any(|(_, route)| longer(&route.prefix))
 }
 
 fn empty(facts: &TraceFacts) -> Trace {
@@ -129,14 +139,16 @@ fn filtered_by_us((peer, route): &(String, Filtered), facts: &TraceFacts) -> Tra
 }
 
 /// bgpd rejects what has passed this AS (RFC 4271 section 9.1.2).
-fn looped(facts: &TraceFacts) -> Option<TraceStep> {
-    let (peer, FilteredRoute { prefix, as_path, .. }) = facts.looped.first()?;
+fn looped_at_us(
+    (peer, ReceivedRoute { prefix, as_path, .. }): &(String, ReceivedRoute),
+    facts: &TraceFacts,
+) -> TraceStep {
     let text = format!(
-        "{peer} advertises {prefix} with AS path {as_path}, which has the AS number of this router, so that bgpd rejects it as a loop: have \
+        "{peer} advertises {prefix} with AS path {as_path}, which has the AS number of this router: bgpd rejects it as an AS-path loop: have \
          the host advertise its own routes alone, and prepend no AS number but its own"
     );
     let shown = show_received(&facts.vrf, Family::of(prefix), peer);
-    Some(step(TracePoint::Host, false, text).shown_in("bgpd", &shown))
+    step(TracePoint::Host, false, text).shown_in("bgpd", &shown)
 }
 
 fn nothing(address: IpAddr, facts: &TraceFacts) -> TraceStep {
@@ -144,8 +156,8 @@ fn nothing(address: IpAddr, facts: &TraceFacts) -> TraceStep {
     if let Some(filtered) = facts.filtered.first() {
         return filtered_by_us(filtered, facts);
     }
-    if let Some(looped) = looped(facts) {
-        return looped;
+    if let Some(looped) = facts.looped.first() {
+        return looped_at_us(looped, facts);
     }
     if let Some(unused) = unused(facts) {
         return unused;
@@ -185,6 +197,9 @@ fn as_path(path: &Path) -> String {
 fn no_best(found: &Match, facts: &TraceFacts) -> TraceStep {
     if let Some(unused) = unused(facts) {
         return unused;
+    }
+    if let Some(looped) = facts.looped.first() {
+        return looped_at_us(looped, facts);
     }
     let peers = list(found.paths.iter().map(|path| path.peer.as_str()));
     let text = format!("no path for {} can be used: the next hop received from {peers} is unreachable", found.prefix);

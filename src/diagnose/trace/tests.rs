@@ -3,7 +3,7 @@ use crate::diagnose::facts::ControllerState;
 use crate::diagnose::finding::Finding;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::mac::NeighborState;
-use crate::frr::show::route::{FilteredRoute, InstalledHop, Type5};
+use crate::frr::show::route::{InstalledHop, ReceivedRoute, Type5};
 use crate::frr::show::session::SessionPhase;
 use crate::frr::show::type2::Type2;
 use crate::frr::show::vni::VniState;
@@ -170,7 +170,7 @@ fn a_route_to_a_host_within_the_subnet_of_a_segment_is_followed() {
 
 /// A filtered route of 192.169.10.3.
 fn filtered(prefix: &str, next_hop: &str) -> Filtered {
-    let route = FilteredRoute {
+    let route = ReceivedRoute {
         prefix: prefix.parse().unwrap(),
         next_hop: Some(next_hop.parse().unwrap()),
         as_path: String::new(),
@@ -189,8 +189,8 @@ fn a_filtered_prefix_longer_than_the_one_in_use_is_shown() {
     assert_eq!((shown.len(), shown[0].as_str()), (4, words));
 }
 
-fn looped() -> FilteredRoute {
-    FilteredRoute { prefix: "172.30.0.10/32".parse().unwrap(), next_hop: None, as_path: "64515 64514".into() }
+fn looped() -> ReceivedRoute {
+    ReceivedRoute { prefix: "172.30.0.10/32".parse().unwrap(), next_hop: None, as_path: "64515 64514".into() }
 }
 
 type Change = fn(&mut TraceFacts);
@@ -200,8 +200,8 @@ type Change = fn(&mut TraceFacts);
     "FAIL VRF: no route covers 172.30.0.10: neither 192.169.10.3 nor the fabric advertises one that this router \
      accepts")]
 #[case::rejected_as_a_loop(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.looped = vec![("192.169.10.3".into(), looped())]; },
-    "FAIL host: 192.169.10.3 advertises 172.30.0.10/32 with AS path 64515 64514, which has the AS number of this router, so that bgpd rejects \
-     it as a loop: have the host advertise its own routes alone, and prepend no AS number but its own")]
+    "FAIL host: 192.169.10.3 advertises 172.30.0.10/32 with AS path 64515 64514, which has the AS number of this router: bgpd rejects it as \
+     an AS-path loop: have the host advertise its own routes alone, and prepend no AS number but its own")]
 #[case::filtered(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.filtered = vec![("192.169.10.3".into(), filtered("172.30.0.0/16", "192.169.10.3"))]; },
     "FAIL host: 192.169.10.3 advertises 172.30.0.0/16, which spec.fromHost filters: see its allowedPrefixes, and protectedPrefixes of the Underlay")]
 #[case::third_party(service(), |facts: &mut TraceFacts| { facts.matched = None; facts.filtered = vec![("192.169.10.3".into(), filtered("172.30.0.0/16", "192.169.10.2"))]; },
@@ -312,7 +312,7 @@ fn routes(hops: &[&str]) -> BTreeMap<IpAddr, Vec<InstalledHop>> {
     "FAIL route: packets to VTEP 100.64.0.1 are lost: the next hop 192.168.11.77 does not answer ARP on eth1: have the leaf of this node \
      set its own address as the next hop of the route to the VTEP, and check that it answers")]
 #[case::packet_filter(|facts: &mut TraceFacts| facts.packet_filters = [(None, [DroppingTable { family: "inet", name: "mine".into() }].into())].into(),
-    "WARN links: the table inet mine of nftables, which is not from perouter, drops packets in the namespace of the router")]
+    "WARN links: nftables that are not from perouter drop packets in the namespace of the router: table inet mine")]
 #[case::one_dead_next_hop(|facts: &mut TraceFacts| { facts.underlay = Some(routes(&["192.168.11.2 dev eth1", "fe80::1 dev eth2"]));
         facts.unresolved = [("fe80::1".parse().unwrap(), "eth2".to_owned())].into(); },
     "WARN route: some packets to VTEP 100.64.0.1 are lost: the next hop fe80::1 does not answer Neighbor Discovery on eth2: have the leaf of \

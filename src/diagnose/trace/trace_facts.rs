@@ -14,7 +14,7 @@ use crate::frr::show::family::EVPN;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::mac::NeighborState;
 use crate::frr::show::neighbor::SessionReset;
-use crate::frr::show::route::{FilteredRoute, InstalledHop, Match, Type5};
+use crate::frr::show::route::{InstalledHop, Match, ReceivedRoute, Type5};
 use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::frr::show::type2::Type2;
 use crate::frr::show::vni::VniState;
@@ -99,8 +99,7 @@ pub struct TraceFacts {
     /// Routes that cover the address and are filtered, each with the host that advertises it.
     pub filtered: Vec<(String, Filtered)>,
     /// Routes that cover the address and are rejected, each with the host that advertises it: the AS number of this router is in their path.
-    /// Read where no route is in use.
-    pub looped: Vec<(String, FilteredRoute)>,
+    pub looped: Vec<(String, ReceivedRoute)>,
     /// Why routes of the fabric that cover the address are not in use.
     pub unused: Vec<Finding>,
     /// The workload of an L2 segment of the VRF that has the address.

@@ -18,7 +18,7 @@ use crate::frr::show::bfd::BfdPeer;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::mac::LocalNeighbors;
 use crate::frr::show::neighbor::SessionReset;
-use crate::frr::show::route::FilteredRoute;
+use crate::frr::show::route::ReceivedRoute;
 use crate::frr::show::running_config::RunningConfig;
 use crate::frr::show::session::{SessionCounters, SessionKey, SessionState};
 use crate::frr::show::vni::{LocalCounts, VniState};
@@ -255,7 +255,7 @@ pub trait Routing: Send + 'static {
     fn filtered(
         &mut self,
         _session: &SessionState,
-    ) -> impl Future<Output = Result<Vec<FilteredRoute>, RoutingError>> + Send {
+    ) -> impl Future<Output = Result<Vec<ReceivedRoute>, RoutingError>> + Send {
         std::future::ready(Ok(Vec::new()))
     }
 

@@ -280,7 +280,7 @@ fn segment() -> impl Strategy<Value = Segment> {
 
 /// Changes that others made to the links: numbers that select link and op.
 pub fn drift() -> impl Strategy<Value = Vec<(usize, u8)>> {
-    proptest::collection::vec((any::<usize>(), 0u8..14), 0..5)
+    proptest::collection::vec((any::<usize>(), 0u8..15), 0..5)
 }
 
 /// The op of one change; `None` where the state does not allow it.
@@ -311,7 +311,11 @@ pub fn drift_op(state: &KernelState, (choice, what): (usize, u8)) -> Option<Kern
         11 if link.rp_filter.is_some() => {
             KernelOp::SetLinkSetting { key, setting: LinkSetting::RouteLocalnet, on: true }
         }
-        13 if link.rp_filter.is_some() => KernelOp::SetLinkSetting { key, setting: LinkSetting::Forwarding, on: false },
+        // On the host it is the host's own.
+        13 | 14 if link.rp_filter.is_some() && key.netns != Netns::Host => {
+            let setting = if what == 13 { LinkSetting::Ipv4Forwarding } else { LinkSetting::Ipv6Forwarding };
+            KernelOp::SetLinkSetting { key, setting, on: false }
+        }
         9 => KernelOp::ClosePort(state.listen_ports.first()?.clone()),
         _ => return None,
     })

@@ -141,7 +141,7 @@ impl Namespace {
     /// Reads the MAC addresses in the FDB of the link of ours with this name; none where it does not exist.
     pub async fn fdb(&self, name: &str) -> Result<BTreeSet<MacAddr>, NetlinkError> {
         match self.find_owned(name).await? {
-            Some(index) => self.socket().await?.fdb(index).await,
+            Some(index) => Ok(self.socket().await?.fdbs().await?.remove(&index).unwrap_or_default()),
             None => Ok(BTreeSet::new()),
         }
     }

@@ -74,16 +74,28 @@ impl Namespace {
         Ok(probed)
     }
 
-    /// The addresses with a neighbor entry on this bridge of ours whose MAC address is in the FDB of this VXLAN device of ours, IPv4-mapped
-    /// ones as IPv4; none where a device does not exist.
-    pub async fn forwarded_vteps(&self, bridge: &str, vxlan: &str) -> Result<BTreeSet<IpAddr>, NetlinkError> {
-        let Some(index) = self.find_owned(bridge).await? else { return Ok(BTreeSet::new()) };
-        let macs = self.fdb(vxlan).await?;
-        let entries = self.socket().await?.neighbors(index).await?;
-        let is_complete = |entry: &Entry| {
-            !matches!(entry.standing, EntryStanding::Failed { .. }) && entry.mac.is_some_and(|mac| macs.contains(&mac))
-        };
-        Ok(entries.into_iter().filter(is_complete).map(|entry| entry.address.to_canonical()).collect())
+    /// The addresses with a neighbor entry on each of these bridges of ours whose MAC address is in the FDB of its VXLAN device of ours,
+    /// IPv4-mapped ones as IPv4; none where a device does not exist.
+    pub async fn forwarded_vteps<K: Ord>(
+        &self,
+        links: BTreeMap<K, [String; 2]>,
+    ) -> Result<BTreeMap<K, BTreeSet<IpAddr>>, NetlinkError> {
+        let fdbs = self.socket().await?.fdbs().await?;
+        let mut found = BTreeMap::new();
+        for (key, [bridge, vxlan]) in links {
+            let macs = self.find_owned(&vxlan).await?.and_then(|index| fdbs.get(&index));
+            let entries = match self.find_owned(&bridge).await? {
+                Some(index) => self.socket().await?.neighbors(index).await?,
+                None => vec![],
+            };
+            let is_complete = |entry: &Entry| {
+                !matches!(entry.standing, EntryStanding::Failed { .. })
+                    && entry.mac.is_some_and(|mac| macs.is_some_and(|macs| macs.contains(&mac)))
+            };
+            let vteps = entries.into_iter().filter(is_complete).map(|entry| entry.address.to_canonical());
+            found.insert(key, vteps.collect());
+        }
+        Ok(found)
     }
 
     /// The neighbors of workloads of this node behind this link of ours, with those that were behind it a moment ago and are in no entry,

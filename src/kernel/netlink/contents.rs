@@ -86,7 +86,7 @@ pub struct ObservedLink {
     pub addrgen: Option<AddrGenMode>,
     /// Filter of IPv4 sources; `None` where the link has no IPv4.
     pub rp_filter: Option<RpFilter>,
-    /// Settings that are on.
+    /// Settings that are on; none of a link without IPv4.
     pub settings: BTreeSet<LinkSetting>,
     /// Its part in IP, by the same settings and those of IPv6.
     pub ip: IpUse,
@@ -220,8 +220,8 @@ impl ObservedLink {
                     link.addrgen = addrgen_of(families);
                     let conf = devconf_of(families);
                     link.rp_filter = conf.map(|conf| RpFilter::of(conf.rp_filter));
-                    link.settings = conf.map(settings_of).unwrap_or_default();
                     let ipv6 = devconf6_of(families);
+                    link.settings = conf.map(|conf| settings_of(conf, ipv6)).unwrap_or_default();
                     let of_ipv6 = ipv6.map(ipv6_settings_of);
                     link.ip = conf.map(|conf| IpUse::of(conf.arp_accept, conf.arp_ignore, of_ipv6)).unwrap_or_default();
                     link.drops_untracked = ipv6.is_some_and(|conf| conf.accept_untracked_na == 0);
@@ -314,9 +314,11 @@ fn ipv6_settings_of(conf: &Inet6DevConf) -> Ipv6Settings {
     Ipv6Settings { disabled: conf.disable_ipv6 != 0, detects_duplicates }
 }
 
-fn settings_of(conf: &InetDevConf) -> BTreeSet<LinkSetting> {
+/// A link without IPv6 counts as one that forwards it.
+fn settings_of(conf: &InetDevConf, ipv6: Option<&Inet6DevConf>) -> BTreeSet<LinkSetting> {
     let value = |setting: &LinkSetting| match setting {
-        LinkSetting::Forwarding => conf.forwarding,
+        LinkSetting::Ipv4Forwarding => conf.forwarding,
+        LinkSetting::Ipv6Forwarding => ipv6.map_or(1, |conf| conf.forwarding),
         LinkSetting::AcceptRedirects => conf.accept_redirects,
         LinkSetting::SendRedirects => conf.send_redirects,
         LinkSetting::RouteLocalnet => conf.route_localnet,

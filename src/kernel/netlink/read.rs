@@ -64,15 +64,14 @@ impl Socket<Route> {
         self.dump(request::get_links(), take).await
     }
 
-    /// The MAC addresses to which the VXLAN device with this ifindex has a VTEP. The bridge has entries of its own for the device as
-    /// its port, which do not show that.
-    pub async fn fdb(&mut self, index: u32) -> Result<BTreeSet<MacAddr>, NetlinkError> {
-        let take = |macs: &mut BTreeSet<MacAddr>, message| {
+    /// The MAC addresses to which each VXLAN device has a VTEP, by ifindex. The bridge has entries of its own for the device as its
+    /// port, which do not show that.
+    pub async fn fdbs(&mut self) -> Result<BTreeMap<u32, BTreeSet<MacAddr>>, NetlinkError> {
+        let take = |macs: &mut BTreeMap<u32, BTreeSet<MacAddr>>, message| {
             if let RouteNetlinkMessage::NewNeighbour(message) = message
-                && message.header.ifindex == index
                 && message.header.flags.contains(NeighbourFlags::Own)
             {
-                macs.extend(mac_of(&message));
+                macs.entry(message.header.ifindex).or_default().extend(mac_of(&message));
             }
         };
         self.dump(request::get_neighbors(AddressFamily::Bridge), take).await

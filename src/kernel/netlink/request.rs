@@ -19,7 +19,9 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::attribute::emit_attributes;
 use super::contents::AddrGenMode;
-use crate::kernel::model::{BridgePort, IpUse, LinkKind, LinkSetting, ROUTE_EACH_PACKET, RpFilter, UNREACHABLE_METRIC};
+use crate::kernel::model::{
+    BridgePort, IpUse, LinkKind, LinkSetting, Netns, ROUTE_EACH_PACKET, RpFilter, UNREACHABLE_METRIC,
+};
 use crate::kernel::op::NewLink;
 use crate::names::{LINK_GROUP, OwnedName, SEGMENT_GROUP, vrf_index};
 use crate::types::{Family, MacAddr, TableId};
@@ -108,11 +110,14 @@ fn owned(new: &NewLink, netns: Option<RawFd>) -> impl Iterator<Item = LinkAttrib
     [LinkAttribute::Group(group)].into_iter().chain(mtu).chain(netns.map(LinkAttribute::NetNsFd))
 }
 
-/// Completes a new link with what the kernel ignores or rejects in the creating message.
-pub fn finish_link(name: &str, alias: &str, addrgen_none: bool, rp_filter: Option<RpFilter>) -> Request {
+/// Completes a new link with what the kernel ignores or rejects in the creating message. One of the router forwards, whatever the
+/// default of its namespace is; whether one of the host does is the host's own.
+pub fn finish_link((name, netns): (&str, &Netns), alias: &str, new: &NewLink) -> Request {
     let alias = LinkAttribute::IfAlias(alias.to_owned());
-    let mode = addrgen_none.then(|| addrgen(AddrGenMode::NONE));
-    let ipv4 = rp_filter.map(|filter| devconf([sources(filter)].into_iter().chain(LinkSetting::OFF.map(off))));
+    let mode = new.addrgen_none.then(|| addrgen(AddrGenMode::NONE));
+    let forwards = (*netns != Netns::Host).then_some(LinkSetting::Ipv4Forwarding);
+    let settings = || forwards.into_iter().chain(LinkSetting::OFF).filter_map(|it| value_of(it, it.is_needed_on()));
+    let ipv4 = new.rp_filter.map(|filter| devconf([sources(filter)].into_iter().chain(settings())));
     let families: Vec<_> = mode.into_iter().chain(ipv4).collect();
     let families = (!families.is_empty()).then_some(LinkAttribute::AfSpecUnspec(families));
     Request::set(link(name, [alias].into_iter().chain(families)))
@@ -136,8 +141,8 @@ fn sources(filter: RpFilter) -> (u16, u32) {
     (IPV4_DEVCONF_RP_FILTER, filter.value())
 }
 
-fn off(setting: LinkSetting) -> (u16, u32) {
-    (setting.devconf(), 0)
+fn value_of(setting: LinkSetting, on: bool) -> Option<(u16, u32)> {
+    Some((setting.devconf()?, u32::from(on)))
 }
 
 /// Sets the filter of IPv4 sources.
@@ -145,10 +150,10 @@ pub fn set_rp_filter(name: &str, filter: RpFilter) -> Request {
     Request::set(link(name, [LinkAttribute::AfSpecUnspec(vec![devconf([sources(filter)])])]))
 }
 
-/// Sets an IPv4 setting.
-pub fn set_link_setting(name: &str, setting: LinkSetting, on: bool) -> Request {
-    let value = (setting.devconf(), u32::from(on));
-    Request::set(link(name, [LinkAttribute::AfSpecUnspec(vec![devconf([value])])]))
+/// Sets an IPv4 setting; `None` of another one.
+pub fn set_link_setting(name: &str, setting: LinkSetting, on: bool) -> Option<Request> {
+    let value = value_of(setting, on)?;
+    Some(Request::set(link(name, [LinkAttribute::AfSpecUnspec(vec![devconf([value])])])))
 }
 
 /// Sets what a link does with ARP.

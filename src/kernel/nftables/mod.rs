@@ -120,12 +120,13 @@ fn or_none<T: Default>(read: Result<T, NetlinkError>) -> Result<T, NetlinkError>
 async fn read_dropping(netns: &File) -> Result<BTreeSet<DroppingTable>, NetlinkError> {
     let mut socket = Socket::<Netfilter>::open(netns)?;
     let take = |found: &mut Vec<NetfilterMessage>, message| found.push(message);
-    let chains = socket.dump(NetfilterMessage::of_all_families(NFTABLES, message::GET_CHAIN), take).await?;
-    if chains.is_empty() {
+    let tables = socket.dump(NetfilterMessage::of_all_families(NFTABLES, message::GET_TABLE), take).await?;
+    if tables.is_empty() {
         return Ok(BTreeSet::new());
     }
+    let chains = socket.dump(NetfilterMessage::of_all_families(NFTABLES, message::GET_CHAIN), take).await?;
     let rules = socket.dump(NetfilterMessage::of_all_families(NFTABLES, message::GET_RULE), take).await?;
-    Ok(others::dropping(&chains, &rules))
+    Ok(others::dropping(&tables, &chains, &rules))
 }
 
 async fn read_tables(netns: &File) -> Result<OurTables, NetlinkError> {

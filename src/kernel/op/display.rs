@@ -42,7 +42,8 @@ impl fmt::Display for KernelOp {
             }
             Self::SetIpUse { key, ip } => ip_use(f, key, *ip),
             Self::SetLinkSetting { key: LinkKey { netns, name }, setting, on } => {
-                write!(f, "{netns}: sysctl net.ipv4.conf.{name}.{}={}", setting.name(), u8::from(*on))
+                // As the names of devices may have dots, they are not replaced with slashes.
+                write!(f, "{netns}: sysctl {}={}", setting.path(&name.to_string()).replace('/', "."), u8::from(*on))
             }
             Self::SetPort { key, port } => set(
                 f,

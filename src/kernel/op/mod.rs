@@ -124,7 +124,7 @@ pub enum KernelOp {
         /// Its part.
         ip: IpUse,
     },
-    /// Sets an IPv4 setting of a link.
+    /// Sets a setting of a link.
     SetLinkSetting {
         /// The link.
         key: LinkKey,

@@ -26,7 +26,7 @@ use crate::frr::show::bfd::BfdPeer;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::mac::LocalNeighbors;
 use crate::frr::show::neighbor::SessionReset;
-use crate::frr::show::route::FilteredRoute;
+use crate::frr::show::route::ReceivedRoute;
 use crate::frr::show::running_config::{DaemonOutput, RunningConfig, RunningConfigReader};
 use crate::frr::show::session::{self, SessionCounters, SessionKey, SessionState};
 use crate::frr::show::vni::{self, LocalCounts, VniState};
@@ -364,7 +364,7 @@ impl Routing for VtyRouting {
         session::sessions(&self.show(Daemon::Bgpd, session::SHOW_SESSIONS).await?).map_err(unreadable)
     }
 
-    async fn filtered(&mut self, session: &SessionState) -> Result<Vec<FilteredRoute>, RoutingError> {
+    async fn filtered(&mut self, session: &SessionState) -> Result<Vec<ReceivedRoute>, RoutingError> {
         neighbors::filtered(self, session).await
     }
 

@@ -9,7 +9,7 @@ use crate::frr::show::ShowError;
 use crate::frr::show::bfd::{self, BfdPeer};
 use crate::frr::show::interface::{self, Interface};
 use crate::frr::show::neighbor::{self, SessionReset};
-use crate::frr::show::route::{self, FilteredRoute};
+use crate::frr::show::route::{self, ReceivedRoute};
 use crate::frr::show::session::{SessionKey, SessionPhase, SessionState};
 use crate::runtime::Daemon;
 
@@ -33,7 +33,7 @@ pub(super) async fn read(
 pub(super) async fn filtered(
     frr: &mut impl Exchange,
     session: &SessionState,
-) -> Result<Vec<FilteredRoute>, RoutingError> {
+) -> Result<Vec<ReceivedRoute>, RoutingError> {
     let mut found = Vec::new();
     if session.phase != SessionPhase::Established {
         return Ok(found);

@@ -15,7 +15,7 @@ use crate::types::{Family, VrfName};
 
 /// A route of a session that is received, and may be filtered or rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FilteredRoute {
+pub struct ReceivedRoute {
     /// Its prefix.
     pub prefix: IpNet,
     /// Its next hop; of two that of global scope.
@@ -24,7 +24,7 @@ pub struct FilteredRoute {
     pub as_path: String,
 }
 
-impl FilteredRoute {
+impl ReceivedRoute {
     /// Whether this AS number is in its path.
     pub fn has_passed(&self, asn: u64) -> bool {
         self.as_path.split(|c: char| !c.is_ascii_digit()).any(|word| word.parse() == Ok(asn))
@@ -37,23 +37,34 @@ pub fn show_filtered(vrf: Option<&VrfName>, family: Family, peer: &str) -> Strin
     format!("show bgp {instance}{family} unicast neighbors {peer} filtered-routes json")
 }
 
-/// bgpd: the routes of a session as they were received, those that it rejects included, in one family.
+/// bgpd: the routes of a session, also those that its filter or the AS-path check rejects, in one family.
 pub fn show_received(vrf: &VrfName, family: Family, peer: &str) -> String {
     format!("show bgp vrf {vrf} {family} unicast neighbors {peer} received-routes json")
 }
 
-/// Reads [`show_filtered`] and [`show_received`]. FRR lists filtered routes as `receivedRoutes`, too.
+/// Reads [`show_filtered`]. FRR lists them as `receivedRoutes`.
 ///
 /// # Errors
 /// If the text is not JSON.
-pub fn filtered(text: &str) -> Result<Vec<FilteredRoute>, ShowError> {
-    let routes = json("show bgp vrf VRF neighbors PEER filtered-routes json", text)?;
+pub fn filtered(text: &str) -> Result<Vec<ReceivedRoute>, ShowError> {
+    Ok(received_routes(&json("show bgp vrf VRF neighbors PEER filtered-routes json", text)?))
+}
+
+/// Reads [`show_received`].
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn received(text: &str) -> Result<Vec<ReceivedRoute>, ShowError> {
+    Ok(received_routes(&json("show bgp vrf VRF neighbors PEER received-routes json", text)?))
+}
+
+fn received_routes(routes: &Value) -> Vec<ReceivedRoute> {
     let route = |(prefix, entry): (&String, &Value)| {
         let next_hop = ["nextHop", "nextHopGlobal"].iter().find_map(|key| entry[key].as_str()?.parse().ok());
         let as_path = entry["path"].as_str().unwrap_or_default().to_owned();
-        entry.is_object().then_some(FilteredRoute { prefix: prefix.parse().ok()?, next_hop, as_path })
+        entry.is_object().then_some(ReceivedRoute { prefix: prefix.parse().ok()?, next_hop, as_path })
     };
-    Ok(routes["receivedRoutes"].as_object().into_iter().flatten().filter_map(route).collect())
+    routes["receivedRoutes"].as_object().into_iter().flatten().filter_map(route).collect()
 }
 
 /// The origin of a path in a VRF.
@@ -204,13 +215,13 @@ pub fn show_underlay_rib(family: Family) -> &'static str {
 /// A next hop of a route that zebra has installed in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstalledHop {
-    /// Its address; `None` of a connected route.
+    /// Its address; `None` of a connected route, and of one that drops packets.
     pub address: Option<IpAddr>,
-    /// The link that leads to it; `None` of a route that drops packets.
+    /// The link that leads to it; `None` of one that drops packets.
     pub link: Option<String>,
 }
 
-/// As `ip route` prints it: `ADDRESS dev LINK`.
+/// `ADDRESS dev LINK`.
 impl fmt::Display for InstalledHop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let link = self.link.as_ref().map(|link| format!("dev {link}"));

@@ -97,7 +97,7 @@ const FILTERED: &str = r#"{"localAS":64514,"receivedRoutes":{"0.0.0.0\/0":{"netw
 
 #[test]
 fn filtered_prefixes_are_listed_as_received() {
-    let route = |prefix: &str, next_hop: Option<&str>| FilteredRoute {
+    let route = |prefix: &str, next_hop: Option<&str>| ReceivedRoute {
         prefix: prefix.parse().unwrap(),
         next_hop: next_hop.map(|address| address.parse().unwrap()),
         as_path: if prefix == "0.0.0.0/0" { "64515 64516".into() } else { String::new() },
@@ -123,7 +123,7 @@ fn unknown_keys_change_nothing() {
 
 #[test]
 fn a_route_has_passed_the_as_numbers_of_its_path() {
-    let route = |as_path: &str| FilteredRoute {
+    let route = |as_path: &str| ReceivedRoute {
         prefix: "10.0.0.0/8".parse().unwrap(),
         next_hop: None,
         as_path: as_path.to_owned(),
