@@ -17,7 +17,7 @@ use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::frr::show::vni::VniType;
 use crate::kernel::netlink::contents::is_link_local;
 use crate::kernel::segment_ports::{self, SegmentPort};
-use crate::kernel::{host_routes, netns, unresolved};
+use crate::kernel::{host_routes, netns};
 use crate::names::{OwnedName, Role};
 use crate::runtime::Runtime;
 use crate::status::{NodeStatus, publish};
@@ -74,7 +74,7 @@ pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
             Err(error) => warnings.push(format!("duplicate addresses of segments are not checked: {error:#}")),
         }
     }
-    facts.unresolved = unresolved(runtime, &mut warnings).await;
+    of_namespaces(runtime, &mut facts, &mut warnings).await;
     match segment_ports().await {
         Ok(ports) => facts.segment_ports = ports,
         Err(error) => warnings.push(format!("the bridges of the host are not checked: {error:#}")),
@@ -94,9 +94,6 @@ pub async fn read(runtime: &Runtime) -> anyhow::Result<FactsRead> {
             Err(error) => warnings.push(format!("the routes of the host are not checked: {error:#}")),
         }
     }
-    let (filters, errors) = namespace_facts::packet_filters(runtime).await;
-    facts.packet_filters = filters;
-    warnings.extend(errors.iter().map(|error| format!("packet filters are not checked: {error:#}")));
     Ok(FactsRead { facts, node, vrf_mode, before, has_router, warnings })
 }
 
@@ -116,7 +113,7 @@ pub(super) async fn of_sessions(
     let is_down = sessions.iter().any(|session| session.phase != SessionPhase::Established);
     let mut facts = Facts { now: now(), controller, tcp_causes, neighbors, sessions, ..Facts::default() };
     if is_down {
-        facts.unresolved = unresolved(runtime, &mut vec![]).await;
+        of_namespaces(runtime, &mut facts, &mut vec![]).await;
         // zebra may not answer.
         facts.links = frr.interfaces().await.ok();
         facts.underlay = frr.underlay().await.ok();
@@ -125,13 +122,20 @@ pub(super) async fn of_sessions(
     Ok(facts)
 }
 
-/// The addresses of the underlay that nobody answers for; none where they cannot be read.
-pub(super) async fn unresolved(runtime: &Runtime, warnings: &mut Vec<String>) -> BTreeMap<IpAddr, String> {
-    let read = async { anyhow::Ok(unresolved::read(netns::open(runtime.router_netns())?).await?) };
-    read.await.unwrap_or_else(|error| {
-        warnings.push(format!("ARP of the underlay is not checked: {error:#}"));
-        BTreeMap::new()
-    })
+/// Addresses that nobody answers for and packet filters; none where they cannot be read.
+pub(super) async fn of_namespaces(runtime: &Runtime, facts: &mut Facts, warnings: &mut Vec<String>) {
+    match namespace_facts::unresolved(runtime).await {
+        Ok(mut unresolved) => {
+            facts.unresolved = unresolved.remove(&None).unwrap_or_default();
+            let of_vrf = |(vrf, addresses): (Option<VrfName>, _)| Some((vrf?, addresses));
+            facts.unresolved_in = unresolved.into_iter().filter_map(of_vrf).collect();
+        }
+        Err(error) => warnings.push(format!("ARP and Neighbor Discovery are not checked: {error:#}")),
+    }
+    match namespace_facts::packet_filters(runtime).await {
+        Ok(filters) => facts.packet_filters = filters,
+        Err(error) => warnings.push(format!("packet filters are not checked: {error:#}")),
+    }
 }
 
 /// Seconds since the epoch.

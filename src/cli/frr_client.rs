@@ -18,13 +18,13 @@ use crate::frr::show::bfd::BfdPeer;
 use crate::frr::show::interface::{self, Interface};
 use crate::frr::show::mac::{self, MacState, NeighborState};
 use crate::frr::show::neighbor::{self, SessionReset};
-use crate::frr::show::route::{self, InstalledHop, Match, Path, ReceivedRoute, Type5};
+use crate::frr::show::route::{self, InstalledHop, Match, Path, ReceivedRoute, Type5, has_asn};
 use crate::frr::show::session::{SessionKey, SessionState};
 use crate::frr::show::type2::{self, Type2};
 use crate::frr::show::type5::{self, Type5Route};
 use crate::frr::show::vni::{VniState, VniType};
 use crate::runtime::{Daemon, Runtime};
-use crate::types::{Family, MacAddr, Vni, VrfMode, VrfName};
+use crate::types::{Asn, Family, MacAddr, Vni, VrfMode, VrfName};
 
 /// bgpd is busy for 0.4 s at most while it receives 100 000 routes.
 const VTY_LIMIT: Duration = Duration::from_secs(10);
@@ -99,7 +99,7 @@ impl FrrQueries {
         let (Ok(peer), false) = (session.peer.parse::<IpAddr>(), routes.is_empty()) else { return Ok(vec![]) };
         // A host that is not on the veth subnet is reached by a static route to its veth address.
         let via = self.kernel(vrf, Family::of(&peer.into()), Some(peer)).await?;
-        let via = via.values().flatten().filter_map(|hop| hop.split(' ').next()?.parse().ok());
+        let via = via.values().flatten().filter_map(|hop| hop.address);
         let own: BTreeSet<IpAddr> = via.chain([peer]).collect();
         let mut filtered: Vec<_> = routes.iter().map(|route| Filtered::new(route, &own)).collect();
         filtered.sort();
@@ -113,11 +113,12 @@ impl FrrQueries {
         address: IpAddr,
     ) -> anyhow::Result<Vec<ReceivedRoute>> {
         let family = Family::of(&address.into());
-        let own = reset.and_then(|reset| reset.local_as).filter(|_| session.families().contains(&family));
+        let own = reset.and_then(|reset| Asn::try_from(u32::try_from(reset.local_as?).ok()?).ok());
+        let own = own.filter(|_| session.families().contains(&family));
         let (Some(vrf), Some(own)) = (&session.vrf, own) else { return Ok(vec![]) };
         let shown = self.show(Daemon::Bgpd, &route::show_received(vrf, family, &session.peer)).await?;
         let mut received = route::received(&shown)?;
-        received.retain(|route| route.prefix.contains(&address) && route.has_passed(own));
+        received.retain(|route| route.prefix.contains(&address) && has_asn(&route.as_path, own));
         Ok(received)
     }
 
@@ -234,16 +235,14 @@ impl FrrQueries {
         Ok(route::matched(&self.show(Daemon::Bgpd, &route::show_match(vrf, default)).await?)?)
     }
 
-    /// Where the kernel forwards to, as `ADDRESS dev LINK`, for all prefixes of a VRF or the one that covers an address.
+    /// Where the kernel forwards to, for all prefixes of a VRF or the one that covers an address.
     pub async fn kernel(
         &mut self,
         vrf: &VrfName,
         family: Family,
         address: Option<IpAddr>,
-    ) -> anyhow::Result<BTreeMap<IpNet, Vec<String>>> {
-        let installed = route::installed(&self.show(Daemon::Zebra, &route::show_rib(vrf, family, address)).await?)?;
-        let shown = |hops: Vec<InstalledHop>| hops.iter().map(ToString::to_string).collect();
-        Ok(installed.into_iter().map(|(prefix, hops)| (prefix, shown(hops))).collect())
+    ) -> anyhow::Result<BTreeMap<IpNet, Vec<InstalledHop>>> {
+        Ok(route::installed(&self.show(Daemon::Zebra, &route::show_rib(vrf, family, address)).await?)?)
     }
 
     /// Our MAC/IP routes of an L2VNI.

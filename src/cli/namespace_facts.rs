@@ -1,12 +1,12 @@
-//! What the kernel has in the namespaces of the router that FRR does not show: router MACs of VTEPs, packet filters. In: the paths of the
+//! What the kernel has in the namespaces of the router that FRR does not show: router MACs of VTEPs, packet filters, neighbors. In: the paths of the
 //! router. Out: it by VRF, and why some was not read. Changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::kernel::nftables::{self, others::DroppingTable};
-use crate::kernel::{forwarded_vteps, netns};
+use crate::diagnose::facts::PacketFilters;
+use crate::kernel::{forwarded_vteps, netns, nftables, unresolved};
 use crate::runtime::Runtime;
 use crate::types::{Vni, VrfName};
 
@@ -40,23 +40,31 @@ pub(super) async fn forwarded(
     (found, errors)
 }
 
-/// The tables of others that drop packets in the namespace of the router (`None`), and in those that VRFs have for themselves.
-pub(super) async fn packet_filters(
-    runtime: &Runtime,
-) -> (BTreeMap<Option<VrfName>, BTreeSet<DroppingTable>>, Vec<anyhow::Error>) {
-    let (mut found, mut errors) = (BTreeMap::new(), Vec::new());
-    let own = netns::list_vrfs(runtime).unwrap_or_else(|error| {
-        errors.push(error.into());
-        BTreeMap::new()
-    });
-    let own = own.into_keys().map(|vrf| (runtime.vrf_netns(&vrf), Some(vrf)));
-    for (path, vrf) in std::iter::once((runtime.router_netns().to_owned(), None)).chain(own) {
-        let read = async { anyhow::Ok(nftables::read_others(&netns::open(&path)?).await?) };
-        match read.await {
-            Ok(tables) if tables.is_empty() => {}
-            Ok(tables) => drop(found.insert(vrf, tables)),
-            Err(error) => errors.push(error.context(path.display().to_string())),
+/// The namespaces of the router: its own (`None`), and those that VRFs have for themselves.
+fn all(runtime: &Runtime) -> anyhow::Result<Vec<(Option<VrfName>, PathBuf)>> {
+    let own = netns::list_vrfs(runtime)?.into_keys().map(|vrf| (Some(vrf.clone()), runtime.vrf_netns(&vrf)));
+    Ok(std::iter::once((None, runtime.router_netns().to_owned())).chain(own).collect())
+}
+
+/// The tables of others that may drop packets, by namespace; none of one without any.
+pub(super) async fn packet_filters(runtime: &Runtime) -> anyhow::Result<BTreeMap<Option<VrfName>, PacketFilters>> {
+    let mut found = BTreeMap::new();
+    for (vrf, path) in all(runtime)? {
+        let tables = nftables::read_others(&netns::open(&path)?).await?;
+        if !tables.is_empty() {
+            found.insert(vrf, PacketFilters { netns: path.display().to_string(), tables });
         }
     }
-    (found, errors)
+    Ok(found)
+}
+
+/// The addresses that nobody answers for, by ARP or Neighbor Discovery, each with the link: of each namespace.
+pub(super) async fn unresolved(
+    runtime: &Runtime,
+) -> anyhow::Result<BTreeMap<Option<VrfName>, BTreeMap<IpAddr, String>>> {
+    let mut found = BTreeMap::new();
+    for (vrf, path) in all(runtime)? {
+        found.insert(vrf, unresolved::read(netns::open(&path)?).await?);
+    }
+    Ok(found)
 }

@@ -94,7 +94,7 @@ pub async fn read(runtime: &Runtime, vrf: &VrfName) -> anyhow::Result<Vec<Listed
             let route = ListedRoute {
                 prefix,
                 paths,
-                kernel: kernel.remove(&prefix).unwrap_or_default(),
+                kernel: kernel.remove(&prefix).unwrap_or_default().iter().map(ToString::to_string).collect(),
                 type5: type5.remove(&prefix),
                 type2: None,
                 filtered: vec![],

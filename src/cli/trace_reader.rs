@@ -11,10 +11,10 @@ use super::frr_client::{FrrQueries, unknown_vrf};
 use super::namespace_facts;
 use super::trace_text::without_fabric_route;
 use crate::diagnose::fabric_route_checks::may_import;
-use crate::diagnose::facts::Facts;
+use crate::diagnose::facts::{Facts, PacketFilters};
 use crate::diagnose::filtered::Filtered;
 use crate::diagnose::trace::{
-    DirectedTrace, TraceFacts, TraceQuery, TraceSource, TracedSession, Workload, follow_directed,
+    DirectedTrace, TraceFacts, TracePoint, TraceQuery, TraceSource, TracedSession, Workload, follow_directed,
 };
 use crate::diagnose::{Finding, check};
 use crate::frr::show::interface::Interface;
@@ -24,7 +24,6 @@ use crate::frr::show::route::{InstalledHop, Match, Origin, ReceivedRoute};
 use crate::frr::show::session::SessionState;
 use crate::frr::show::type5::Type5Route;
 use crate::frr::show::vni::{VniState, VniType};
-use crate::kernel::nftables::others::DroppingTable;
 use crate::kernel::segment_ports::SegmentPort;
 use crate::names::{OwnedName, Role};
 use crate::runtime::Runtime;
@@ -55,7 +54,12 @@ pub async fn read(runtime: &Runtime, query: &TraceQuery) -> anyhow::Result<Vec<V
         };
         return Err(unknown_vrf(vrf.as_str(), &known.iter().map(VrfName::as_str).collect()));
     }
-    traces.sort_by_key(|of_vrf| of_vrf.first().map(|there| (there.trace.prefix.is_none(), there.trace.vrf.clone())));
+    // Of those without a route the ones with a cause of their own first.
+    let order = |there: &DirectedTrace| {
+        let is_somewhere = there.trace.steps.iter().any(|step| step.at != TracePoint::Vrf);
+        (there.trace.prefix.is_none(), !is_somewhere, there.trace.vrf.clone())
+    };
+    traces.sort_by_key(|of_vrf| of_vrf.first().map(order));
     Ok(traces)
 }
 
@@ -74,8 +78,6 @@ struct TraceReader {
     underlay: BTreeMap<IpNet, Vec<InstalledHop>>,
     vnis: BTreeMap<Vni, VniState>,
     segment_ports: Vec<SegmentPort>,
-    /// Tables of others that drop packets, by the VRF of their namespace.
-    packet_filters: BTreeMap<Option<VrfName>, BTreeSet<DroppingTable>>,
     /// What the causes of the sessions need, whether a controller works, and the addresses of the underlay that nobody answers for.
     of_sessions: Facts,
     /// All Type-5 routes, once they are needed.
@@ -100,10 +102,9 @@ impl TraceReader {
         let segment_ports = if has_segments { segment_ports().await } else { vec![] };
         let mut of_sessions = facts::of_sessions(runtime, &mut frr, &sessions).await?;
         // Where all sessions are established, they have not been read.
-        if of_sessions.unresolved.is_empty() {
-            of_sessions.unresolved = facts::unresolved(runtime, &mut vec![]).await;
+        if of_sessions.links.is_none() {
+            facts::of_namespaces(runtime, &mut of_sessions, &mut vec![]).await;
         }
-        let packet_filters = namespace_facts::packet_filters(runtime).await.0;
         Ok(Self {
             runtime: runtime.clone(),
             query,
@@ -113,7 +114,6 @@ impl TraceReader {
             underlay,
             vnis,
             segment_ports,
-            packet_filters,
             of_sessions,
             type5: None,
             all: None,
@@ -243,6 +243,7 @@ impl TraceReader {
             forwarded: if of_fabric { self.forwarded(vrf, vni).await } else { None },
             packet_filters: self.packet_filters(vrf),
             unresolved: self.of_sessions.unresolved.clone(),
+            unresolved_in_vrf: self.of_sessions.unresolved_of(vrf).clone(),
             default_routed: vteps.iter().filter(|vtep| self.is_default_routed(**vtep)).copied().collect(),
             sent_vnis: if of_fabric { self.sent_vnis(prefix, &state.import).await? } else { BTreeMap::new() },
             underlay: of_fabric.then(|| vteps.into_iter().map(|vtep| (vtep, self.to_vtep(vtep))).collect()),
@@ -337,10 +338,10 @@ impl TraceReader {
     }
 
     /// Those of the namespaces that packets of a VRF cross.
-    fn packet_filters(&self, vrf: &VrfName) -> BTreeMap<Option<VrfName>, BTreeSet<DroppingTable>> {
+    fn packet_filters(&self, vrf: &VrfName) -> BTreeMap<Option<VrfName>, PacketFilters> {
         let is_crossed = |of: &Option<VrfName>| of.as_ref().is_none_or(|of| of == vrf);
-        let all = self.packet_filters.iter();
-        all.filter(|(of, _)| is_crossed(of)).map(|(of, tables)| (of.clone(), tables.clone())).collect()
+        let all = self.of_sessions.packet_filters.iter();
+        all.filter(|(of, _)| is_crossed(of)).map(|(of, filters)| (of.clone(), filters.clone())).collect()
     }
 
     /// The VTEPs for which the kernel has a router MAC; `None` where they cannot be read.

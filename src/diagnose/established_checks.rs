@@ -1,7 +1,9 @@
-//! Checks of sessions that are established: the peer is silent, another speaker connects, BFD is not up, or one side alone offers
+//! Checks of sessions that are established: the peer is silent or does not answer ARP, another speaker connects, BFD is not up, or one side alone offers
 //! an address family. In: [`Facts`]. Out: [`Finding`]s. Pure.
 
-use super::facts::Facts;
+use std::net::IpAddr;
+
+use super::facts::{Facts, resolution};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity};
 use super::session_checks::{area, field_of_neighbor, place, severity, tcp_cause};
 use crate::frr::show::bfd::BfdPeer;
@@ -20,7 +22,12 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
 }
 
 fn of_session(session: &SessionState, facts: &Facts) -> Vec<Finding> {
-    let one = [half_open(session, facts), second_speaker(session, facts), without_bfd(session, facts)];
+    let one = [
+        half_open(session, facts),
+        unanswered(session, facts),
+        second_speaker(session, facts),
+        without_bfd(session, facts),
+    ];
     one.into_iter().flatten().chain(families(session, facts)).collect()
 }
 
@@ -40,6 +47,23 @@ fn half_open(session: &SessionState, facts: &Facts) -> Option<Finding> {
             session.vrf.as_ref().map(|vrf| format!(" vrf {vrf}")).unwrap_or_default()
         ))
         .of(facts.object_of(session.vrf.as_ref()), "");
+    Some(finding)
+}
+
+/// A host that does not answer ARP or Neighbor Discovery any more: its session lives until the hold time expires.
+fn unanswered(session: &SessionState, facts: &Facts) -> Option<Finding> {
+    let (vrf, peer) = (session.vrf.as_ref()?, &session.peer);
+    let address: IpAddr = peer.parse().ok()?;
+    let link = facts.unresolved_of(vrf).get(&address)?;
+    let protocol = resolution(address);
+    let what = format!("{peer} does not answer {protocol} on {link}: packets to the host are lost");
+    let finding = Finding::new(FindingSeverity::Error, Area::Host, FindingKind::NotResolved, what)
+        .at(place(session))
+        .shown_by("the session is still established: its hold time has not expired")
+        .remedied_by(format!(
+            "check the host end of {link} on the node: that it is up and has the address, and what filters {protocol} there"
+        ))
+        .of(facts.object_of(Some(vrf)), "spec.hostSession");
     Some(finding)
 }
 

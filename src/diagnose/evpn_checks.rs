@@ -6,8 +6,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::facts::{Facts, resolution};
+use super::facts::Facts;
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
+use super::next_hops::LostHops;
 use super::node_checks::{count, few};
 use crate::frr::show::type5::{Type5Path, Type5Route};
 use crate::types::{Vni, VrfName};
@@ -88,7 +89,7 @@ fn unreachable(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
     let mut behind: BTreeMap<IpAddr, (BTreeSet<IpNet>, bool)> = BTreeMap::new();
     for (route, _, vtep, vni, vrf) in ours(routes, facts) {
         // Also where bgpd has it as reachable: after a restart of zebra it does not track its next hops.
-        let is_lost = !is_reached(vtep, facts) || facts.dead_next_hop(vtep).is_some();
+        let is_lost = !is_reached(vtep, facts) || lost_hops(vtep, facts).is_some();
         if !is_other_family(vtep, vni, facts) && is_lost {
             let imported = facts.imported.get(&vrf).is_some_and(|imported| imported.contains(&(route.prefix, vtep)));
             let (prefixes, is_used) = behind.entry(vtep).or_default();
@@ -97,23 +98,21 @@ fn unreachable(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
         }
     }
     let finding = |(vtep, (prefixes, is_used)): (IpAddr, (BTreeSet<IpNet>, bool))| {
-        let dead = facts.dead_next_hop(vtep);
-        let in_use = if is_used && dead.is_none() {
+        let lost = lost_hops(vtep, facts);
+        let in_use = if is_used && lost.is_none() {
             ", and bgpd uses it: it does not track next hops after a restart of zebra"
         } else {
             ""
         };
-        let (what, remedy) = match dead {
-            None => (format!("no route leads to VTEP {vtep}"), NO_ROUTE),
-            Some((hop, link)) => (
-                format!(
-                    "packets to VTEP {vtep} are lost: the next hop {hop} does not answer {} on {link}",
-                    resolution(hop)
-                ),
-                DEAD_NEXT_HOP,
-            ),
+        let severity = match &lost {
+            Some(lost) if !lost.are_all => FindingSeverity::Warning,
+            _ => FindingSeverity::Error,
         };
-        Finding::new(FindingSeverity::Error, Area::Evpn, FindingKind::VtepUnreachable, what)
+        let (what, remedy) = lost.map_or_else(
+            || (format!("no route leads to VTEP {vtep}"), NO_ROUTE),
+            |lost| (lost.what.clone(), lost.remedy(DEAD_NEXT_HOP)),
+        );
+        Finding::new(severity, Area::Evpn, FindingKind::VtepUnreachable, what)
             .at(Place { vtep: Some(vtep), ..Place::default() })
             .shown_by(behind_it(&prefixes) + in_use)
             .remedied_by(remedy)
@@ -163,6 +162,11 @@ pub(super) fn reset_router_mac<'a>(peers: impl Iterator<Item = &'a str>) -> Stri
 fn behind_it(prefixes: &BTreeSet<IpNet>) -> String {
     let shown = few(prefixes.iter().map(ToString::to_string));
     format!("{} behind it: {shown}", count(prefixes.len(), "prefix", "prefixes"))
+}
+
+/// The next hops to a VTEP that lose packets.
+fn lost_hops(vtep: IpAddr, facts: &Facts) -> Option<LostHops> {
+    LostHops::of(&format!("VTEP {vtep}"), facts.underlay_hops(vtep), &facts.unresolved)
 }
 
 /// Whether FRR resolves a next hop, by the default route as well.

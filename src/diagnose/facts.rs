@@ -102,10 +102,12 @@ pub struct Facts {
     pub filtered: Vec<(SessionKey, Filtered)>,
     /// Links of the router by name, those of its VRFs included.
     pub links: Option<BTreeMap<String, Interface>>,
-    /// Tables of others that drop packets in the namespace of the router (`None`) and in those of VRFs.
-    pub packet_filters: BTreeMap<Option<VrfName>, BTreeSet<DroppingTable>>,
+    /// Tables of others that may drop packets in the namespace of the router (`None`) and in those of VRFs.
+    pub packet_filters: BTreeMap<Option<VrfName>, PacketFilters>,
     /// Addresses of the underlay that nobody answers for, by ARP or Neighbor Discovery, each with the link.
     pub unresolved: BTreeMap<IpAddr, String>,
+    /// The same in the namespaces of VRFs: addresses of hosts.
+    pub unresolved_in: BTreeMap<VrfName, BTreeMap<IpAddr, String>>,
     /// Installed routes of the default instance, with their next hops; `None` where they were not read.
     pub underlay: Option<BTreeMap<IpNet, Vec<InstalledHop>>>,
     /// BFD sessions.
@@ -133,6 +135,15 @@ pub struct DuplicateAddresses {
     pub macs: BTreeSet<MacAddr>,
     /// Other IP addresses, which several MAC addresses claim.
     pub ips: BTreeSet<IpAddr>,
+}
+
+/// The tables of others in a namespace that have a policy or rules that drop packets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PacketFilters {
+    /// The path of the namespace.
+    pub netns: String,
+    /// The tables.
+    pub tables: BTreeSet<DroppingTable>,
 }
 
 /// What the host does with a prefix that is advertised to it.
@@ -181,16 +192,26 @@ impl Facts {
         self.silent.contains_key("zebra") || self.silent.contains_key("bgpd")
     }
 
+    /// The packet filters in the namespace of a session: that of its VRF, or of the router, where a VRF has none of its own.
+    pub fn filters_of(&self, session: &SessionState) -> Option<(Option<&VrfName>, &PacketFilters)> {
+        let vrf = session.vrf.clone().filter(|_| self.packet_filters.contains_key(&session.vrf));
+        self.packet_filters.get_key_value(&vrf).map(|(vrf, filters)| (vrf.as_ref(), filters))
+    }
+
+    /// The addresses in the namespace of a VRF that nobody answers for: that of the router, where it has none of its own.
+    pub fn unresolved_of(&self, vrf: &VrfName) -> &BTreeMap<IpAddr, String> {
+        self.unresolved_in.get(vrf).unwrap_or(&self.unresolved)
+    }
+
     /// The sessions with the fabric.
     pub fn fabric_sessions(&self) -> impl Iterator<Item = &SessionState> {
         self.sessions.iter().filter(|session| session.vrf.is_none())
     }
 
-    /// A next hop of the installed route to an address of the underlay that does not answer ARP or Neighbor Discovery, with its link.
-    pub fn dead_next_hop(&self, address: IpAddr) -> Option<(IpAddr, &str)> {
+    /// The next hops of the installed route to an address of the underlay; none without a route.
+    pub fn underlay_hops(&self, address: IpAddr) -> &[InstalledHop] {
         let covering = self.underlay.iter().flatten().filter(|(prefix, _)| prefix.contains(&address));
-        let (_, hops) = covering.max_by_key(|(prefix, _)| prefix.prefix_len())?;
-        hops.iter().find_map(|hop| dead(hop, &self.unresolved))
+        covering.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, hops)| hops.as_slice()).unwrap_or_default()
     }
 
     /// Whether a session was established long enough ago for its routes to be exchanged.
@@ -208,12 +229,6 @@ impl Facts {
         let negotiated = |reset: &SessionReset| reset.families.get(EVPN).is_some_and(|family| family.is_done());
         session.phase == SessionPhase::Established && self.neighbors.get(&session.key()).is_some_and(negotiated)
     }
-}
-
-/// The address of a next hop that nobody answers for, with its link.
-pub(super) fn dead<'a>(hop: &InstalledHop, unresolved: &'a BTreeMap<IpAddr, String>) -> Option<(IpAddr, &'a str)> {
-    let address = hop.address?;
-    unresolved.get(&address).map(|link| (address, link.as_str()))
 }
 
 /// The protocol that resolves an address of a link.

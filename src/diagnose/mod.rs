@@ -14,6 +14,7 @@ mod host_checks;
 mod link_checks;
 pub mod listed_route;
 pub mod listed_session;
+mod next_hops;
 mod node_checks;
 mod packet_filter_checks;
 mod segment_checks;

@@ -172,15 +172,16 @@ impl LinkSetting {
         format!("net/{family}/conf/{device}/{name}")
     }
 
-    /// `IPV4_DEVCONF_*` (Linux `include/uapi/linux/ip.h`); those of IPv6 cannot be set by netlink.
-    pub fn devconf(self) -> Option<u16> {
-        match self {
-            Self::Ipv4Forwarding => Some(1),
-            Self::Ipv6Forwarding => None,
-            Self::AcceptRedirects => Some(4),
-            Self::SendRedirects => Some(6),
-            Self::RouteLocalnet => Some(26),
-        }
+    /// `IPV4_DEVCONF_*` (Linux `include/uapi/linux/ip.h`) with a value; those of IPv6 cannot be set by netlink.
+    pub fn devconf(self, on: bool) -> Option<(u16, u32)> {
+        let number = match self {
+            Self::Ipv4Forwarding => 1,
+            Self::Ipv6Forwarding => return None,
+            Self::AcceptRedirects => 4,
+            Self::SendRedirects => 6,
+            Self::RouteLocalnet => 26,
+        };
+        Some((number, u32::from(on)))
     }
 }
 

@@ -66,9 +66,8 @@ fn are_sessions_down(fault: Fault) -> bool {
     matches!(fault, Fault::Sessions | Fault::Hostile)
 }
 
-/// The leaf, as the next hop of the underlay.
-fn next_hop() -> InstalledHop {
-    InstalledHop { address: "192.168.11.2".parse().ok(), link: Some("toswitch".into()) }
+fn hop(address: &str, link: &str) -> InstalledHop {
+    InstalledHop { address: address.parse().ok(), link: Some(link.to_owned()) }
 }
 
 /// What is known of the router.
@@ -96,8 +95,8 @@ pub fn facts(fault: Fault) -> Facts {
     };
     let filtered =
         if fault == Fault::Routes { vec![((Some(blue), "192.169.11.2".to_owned()), third_party)] } else { vec![] };
-    let underlay =
-        ["100.64.0.1/32", "100.65.0.2/32", "192.168.11.0/24"].map(|prefix| (prefix.parse().unwrap(), vec![next_hop()]));
+    let underlay = ["100.64.0.1/32", "100.65.0.2/32", "192.168.11.0/24"]
+        .map(|prefix| (prefix.parse().unwrap(), vec![hop("192.168.11.2", "toswitch")]));
     if fault == Fault::Silent {
         (status.sessions, status.vnis) = (vec![], BTreeMap::new());
         let silent = [("bgpd".to_owned(), "no socket".to_owned())].into();
@@ -319,12 +318,12 @@ fn trace_facts(fault: Fault, to_service: bool) -> TraceFacts {
         cause: None,
     };
     let (prefix, found, kernel) = if to_service {
-        ("172.30.0.10/32", path(Origin::Host, "192.169.10.2", "192.169.10.2", "64515"), "192.169.10.2 dev pe-100")
+        ("172.30.0.10/32", path(Origin::Host, "192.169.10.2", "192.169.10.2", "64515"), hop("192.169.10.2", "pe-100"))
     } else {
         (
             "192.168.20.0/24",
             path(Origin::Fabric, "192.168.11.2", "100.64.0.1", "64512 64612 64520"),
-            "100.64.0.1 dev br-pe-100",
+            hop("100.64.0.1", "br-pe-100"),
         )
     };
     let vni = 100.try_into().unwrap();
@@ -343,7 +342,7 @@ fn trace_facts(fault: Fault, to_service: bool) -> TraceFacts {
         state,
         controller: facts.controller,
         matched,
-        kernel: vec![kernel.into()],
+        kernel: vec![kernel],
         type5: to_service.then_some(own),
         hosts: vec![session("192.169.10.2", None)],
         fabric: vec![session("192.168.11.2", Some(is_good))],
@@ -355,11 +354,12 @@ fn trace_facts(fault: Fault, to_service: bool) -> TraceFacts {
         segment_ports: vec![],
         in_underlay: None,
         packet_filters: BTreeMap::new(),
+        unresolved_in_vrf: BTreeMap::new(),
         forwarded: None,
         unresolved: BTreeMap::new(),
         from: TraceSource::Unknown,
         links: facts.links,
-        underlay: Some([("100.64.0.1".parse().unwrap(), vec![next_hop()])].into()),
+        underlay: Some([("100.64.0.1".parse().unwrap(), vec![hop("192.168.11.2", "toswitch")])].into()),
         default_routed: BTreeSet::new(),
         sent_vnis: BTreeMap::new(),
         host_links: Some(["host-100".to_owned()].into()),

@@ -7,6 +7,7 @@ use super::cause::{Cause, SessionCause, explain, explain_with_age};
 use super::facts::{Facts, resolution};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
 use super::link_checks::{self, SessionLink};
+use super::packet_filter_checks;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::session::{SessionPhase, SessionState};
@@ -160,6 +161,21 @@ fn address_towards(session: &SessionState, facts: &Facts) -> Option<String> {
 
 /// What to do, and the field that it may concern.
 fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, String) {
+    use FindingKind::{BfdDown, ConnectionClosed, Establishing, HoldTimeExpired, NoAnswer, NotResolved, SessionDown};
+    let (remedy, field) = remedy_of_cause(session, cause, facts);
+    let may_be_filtered =
+        [BfdDown, ConnectionClosed, Establishing, HoldTimeExpired, NoAnswer, NotResolved, SessionDown]
+            .contains(&cause.kind);
+    // What is nearest first.
+    match facts.filters_of(session).filter(|_| may_be_filtered) {
+        Some((vrf, filters)) => {
+            (format!("look first at {}; {remedy}", packet_filter_checks::named(vrf, filters)), field)
+        }
+        None => (remedy, field),
+    }
+}
+
+fn remedy_of_cause(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, String) {
     use FindingKind as K;
     let (peer, is_host) = (&session.peer, session.vrf.is_some());
     let reset = facts.neighbors.get(&session.key());

@@ -7,13 +7,14 @@ use std::net::IpAddr;
 use super::step::{TracePoint, TraceStep};
 use super::trace_facts::TraceFacts;
 use crate::diagnose::evpn_checks::{DEAD_NEXT_HOP, no_router_mac, reset_router_mac};
-use crate::diagnose::facts::{dead, resolution};
+use crate::diagnose::facts::PacketFilters;
 use crate::diagnose::link_checks::{DownLink, down_links, repair};
+use crate::diagnose::next_hops::LostHops;
 use crate::diagnose::packet_filter_checks;
 use crate::frr::show::interface::Interface;
-use crate::frr::show::route::{InstalledHop, Path};
+use crate::frr::show::route::{InstalledHop, Match, Path, show_rib};
 use crate::names::{OwnedName, Role};
-use crate::types::Vni;
+use crate::types::{Family, Vni, VrfName};
 
 /// What VXLAN adds to an IP packet over IPv4 and over IPv6: Ethernet, VXLAN, UDP and IP headers (RFC 7348 section 5).
 const OVERHEAD: (u32, u32) = (50, 70);
@@ -49,6 +50,31 @@ pub(super) fn in_underlay(address: IpAddr) -> String {
     format!("zebra: show {family} route {address}")
 }
 
+/// What to do where the host does not answer.
+const SILENT_HOST: &str =
+    "check that the host end of the veth pair is up and answers: `ip link show` on the node, and its filters of ARP";
+
+/// The next hops that the kernel uses.
+pub(super) fn in_kernel(found: &Match, facts: &TraceFacts) -> TraceStep {
+    let rib = show_rib(&facts.vrf, Family::of(&found.prefix), Some(found.prefix.addr()));
+    if let Some(lost) = LostHops::of(&found.prefix.to_string(), &facts.kernel, &facts.unresolved_in_vrf) {
+        return lost_step(TracePoint::Kernel, &lost, SILENT_HOST, &facts.kernel).shown_in("zebra", &rib);
+    }
+    match facts.kernel.as_slice() {
+        [] => {
+            let text = format!(
+                "the kernel does not use {} in VRF {}: zebra has not installed it, or another route covers the address",
+                found.prefix, facts.vrf
+            );
+            TraceStep::new(TracePoint::Kernel, false, text)
+        }
+        [hop] => TraceStep::new(TracePoint::Kernel, true, format!("{} via {hop}", found.prefix)),
+        hops => TraceStep::new(TracePoint::Kernel, true, format!("{} over {} next hops", found.prefix, hops.len()))
+            .with_branches(shown(hops)),
+    }
+    .shown_in("zebra", &rib)
+}
+
 /// A VTEP of the best paths for which the kernel has no router MAC.
 pub(super) fn without_router_mac(best: &[&Path], facts: &TraceFacts) -> Option<TraceStep> {
     let known = facts.forwarded.as_ref()?;
@@ -66,13 +92,15 @@ pub(super) fn underlay(best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
     let vteps: BTreeSet<IpAddr> = best.iter().flat_map(|path| &path.next_hops).copied().collect();
     let step = |vtep: IpAddr| {
         let by_default = if facts.default_routed.contains(&vtep) { ", by the default route" } else { "" };
-        let step = match routes.get(&vtep).map(Vec::as_slice) {
+        let hops = routes.get(&vtep).map(Vec::as_slice);
+        if let Some(lost) = hops.and_then(|hops| LostHops::of(&format!("VTEP {vtep}"), hops, &facts.unresolved)) {
+            let step = lost_step(TracePoint::Underlay, &lost, DEAD_NEXT_HOP, hops.unwrap_or_default());
+            return step.shown_by(in_underlay(vtep));
+        }
+        let step = match hops {
             None | Some([]) => {
                 let text = format!("no route leads to VTEP {vtep}: have the leaf advertise it to this node");
                 TraceStep::new(TracePoint::Underlay, false, text)
-            }
-            Some(hops) if hops.iter().any(|hop| dead(hop, &facts.unresolved).is_some()) => {
-                dead_next_hop(vtep, hops, facts)
             }
             Some([hop]) => TraceStep::new(TracePoint::Underlay, true, format!("VTEP {vtep} via {hop}{by_default}")),
             Some(hops) => {
@@ -85,20 +113,14 @@ pub(super) fn underlay(best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
     vteps.into_iter().map(step).collect()
 }
 
-fn shown(hops: &[InstalledHop]) -> Vec<String> {
+pub(super) fn shown(hops: &[InstalledHop]) -> Vec<String> {
     hops.iter().map(ToString::to_string).collect()
 }
 
-/// Next hops of which one at least does not answer.
-fn dead_next_hop(vtep: IpAddr, hops: &[InstalledHop], facts: &TraceFacts) -> TraceStep {
-    let found = hops.iter().filter_map(|hop| dead(hop, &facts.unresolved));
-    let found: Vec<String> =
-        found.map(|(hop, link)| format!("the next hop {hop} does not answer {} on {link}", resolution(hop))).collect();
-    let text = format!("packets to VTEP {vtep} are lost: {}: {DEAD_NEXT_HOP}", found.join(", "));
-    if found.len() < hops.len() {
-        return TraceStep::warning(TracePoint::Underlay, format!("some {text}")).with_branches(shown(hops));
-    }
-    TraceStep::new(TracePoint::Underlay, false, text)
+/// Next hops of which one at least loses packets.
+pub(super) fn lost_step(at: TracePoint, lost: &LostHops, unanswered: &'static str, hops: &[InstalledHop]) -> TraceStep {
+    let text = format!("{}: {}", lost.what, lost.remedy(unanswered));
+    if lost.are_all { TraceStep::new(at, false, text) } else { TraceStep::warning(at, text).with_branches(shown(hops)) }
 }
 
 /// The first link of a VNI that is down.
@@ -109,12 +131,18 @@ pub(super) fn link_down(vni: Vni, facts: &TraceFacts) -> Option<TraceStep> {
     Some(TraceStep::new(TracePoint::Links, false, text).shown_by(evidence))
 }
 
-/// The packet filters of others on the path, one step for each namespace. Which packets they drop is not known.
-pub(super) fn packet_filters(facts: &TraceFacts) -> impl Iterator<Item = TraceStep> {
-    facts.packet_filters.iter().map(|(vrf, tables)| {
-        let text = packet_filter_checks::what(vrf.as_ref(), tables);
-        TraceStep::warning(TracePoint::Links, text).shown_by(packet_filter_checks::EVIDENCE)
-    })
+/// The packet filters of others on the path, one step for each namespace. Which packets they drop is not known. Of a VRF only those of
+/// the family of the address count.
+pub(super) fn packet_filters(address: IpAddr, facts: &TraceFacts) -> Vec<TraceStep> {
+    let other = if address.is_ipv4() { "ip6" } else { "ip" };
+    let step = |(vrf, filters): (&Option<VrfName>, &PacketFilters)| {
+        let mut filters = filters.clone();
+        filters.tables.retain(|table| vrf.is_none() || table.family != other);
+        let text = packet_filter_checks::what(vrf.as_ref(), &filters);
+        (!filters.tables.is_empty())
+            .then(|| TraceStep::warning(TracePoint::Links, text).shown_by(packet_filter_checks::evidence(&filters)))
+    };
+    facts.packet_filters.iter().filter_map(step).collect()
 }
 
 /// The links between NIC and host, and the size of packets that they forward.

@@ -18,12 +18,12 @@ use crate::diagnose::fabric_route_checks::{forwards_with, is_of_another, is_othe
 use crate::diagnose::link_checks::is_on_nic;
 use crate::frr::show::mac::WorkloadPlace;
 use crate::frr::show::route::{
-    Match, Origin, Path, ReceivedRoute, Type5, show_filtered, show_match, show_received, show_rib, show_type5,
+    Match, Origin, Path, ReceivedRoute, Type5, has_asn, show_filtered, show_match, show_received, show_type5,
 };
 use crate::frr::show::type5::SHOW_ALL_TYPE5;
 use crate::types::{Asn, Family, Vni};
 
-use to_fabric::{has_asn, not_up, route_words, to_fabric, without_evpn};
+use to_fabric::{not_up, route_words, to_fabric, without_evpn};
 
 pub use step::{TracePoint, TraceStep};
 pub use trace_facts::{TraceFacts, TraceSource, TracedSession, Workload};
@@ -49,7 +49,7 @@ pub fn follow_directed(address: IpAddr, facts: &TraceFacts) -> DirectedTrace {
 /// Follows `address` through a VRF.
 pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
     let mut trace = path_of(address, facts);
-    trace.steps.extend(forwarding::packet_filters(facts));
+    trace.steps.extend(forwarding::packet_filters(address, facts));
     trace
 }
 
@@ -206,23 +206,6 @@ fn no_best(found: &Match, facts: &TraceFacts) -> TraceStep {
     in_bgpd(step(TracePoint::Vrf, false, text), found, facts)
 }
 
-fn in_kernel(found: &Match, facts: &TraceFacts) -> TraceStep {
-    let shown = show_rib(&facts.vrf, Family::of(&found.prefix), Some(found.prefix.addr()));
-    match facts.kernel.as_slice() {
-        [] => {
-            let text = format!(
-                "the kernel does not use {} in VRF {}: zebra has not installed it, or another route covers the address",
-                found.prefix, facts.vrf
-            );
-            step(TracePoint::Kernel, false, text)
-        }
-        [hop] => step(TracePoint::Kernel, true, format!("{} via {hop}", found.prefix)),
-        hops => step(TracePoint::Kernel, true, format!("{} over {} next hops", found.prefix, hops.len()))
-            .with_branches(hops.to_vec()),
-    }
-    .shown_in("zebra", &shown)
-}
-
 fn from_host(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep> {
     let prefix = found.prefix;
     let mut steps = Vec::new();
@@ -234,7 +217,7 @@ fn from_host(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep
             let text = format!("{} advertises {prefix}, {}", path.peer, as_path(path));
             steps.push(in_bgpd(step(TracePoint::Host, true, text), found, facts));
         }
-        steps.push(in_kernel(found, facts));
+        steps.push(forwarding::in_kernel(found, facts));
     }
     // From a workload of this node: the fabric has no part in it.
     if matches!(facts.from, TraceSource::Workload(_)) {
@@ -314,7 +297,7 @@ fn from_fabric((address, found): (IpAddr, &Match), best: &[&Path], facts: &Trace
         steps.push(in_bgpd(unusable, found, facts));
         return steps;
     }
-    steps.push(in_kernel(found, facts));
+    steps.push(forwarding::in_kernel(found, facts));
     steps.extend(forwarding::without_router_mac(best, facts));
     steps.extend(forwarding::underlay(best, facts));
     let down = not_up(&facts.hosts);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::diagnose::facts::ControllerState;
+use crate::diagnose::facts::{ControllerState, PacketFilters};
 use crate::diagnose::finding::Finding;
 use crate::frr::show::interface::Interface;
 use crate::frr::show::mac::NeighborState;
@@ -70,7 +70,7 @@ fn service() -> TraceFacts {
             paths: vec![path(Origin::Host, true), path(Origin::Fabric, false)],
             advertised_to: vec![],
         }),
-        kernel: vec!["192.169.10.3 dev pe-100".into()],
+        kernel: hops(&["192.169.10.3 dev pe-100"]),
         type5: Some(route),
         hosts: vec![session("192.169.10.3", true)],
         fabric: vec![session("192.168.11.2", true)],
@@ -82,6 +82,7 @@ fn service() -> TraceFacts {
         segment_ports: vec![],
         in_underlay: None,
         packet_filters: BTreeMap::new(),
+        unresolved_in_vrf: BTreeMap::new(),
         forwarded: None,
         unresolved: BTreeMap::new(),
         from: TraceSource::Unknown,
@@ -107,7 +108,7 @@ fn remote() -> TraceFacts {
         paths: vec![path(Origin::Fabric, true)],
         advertised_to: vec!["192.169.10.3".into()],
     };
-    TraceFacts { matched: Some(found), kernel: vec!["100.64.0.1 dev br-pe-100".into()], type5: None, ..service() }
+    TraceFacts { matched: Some(found), kernel: hops(&["100.64.0.1 dev br-pe-100"]), type5: None, ..service() }
 }
 
 fn lines(facts: &TraceFacts) -> Vec<String> {
@@ -189,6 +190,11 @@ fn a_filtered_prefix_longer_than_the_one_in_use_is_shown() {
     assert_eq!((shown.len(), shown[0].as_str()), (4, words));
 }
 
+fn filters() -> PacketFilters {
+    let tables = [DroppingTable { family: "inet", name: "mine".into() }].into();
+    PacketFilters { netns: "/run/netns/perouter".into(), tables }
+}
+
 fn looped() -> ReceivedRoute {
     ReceivedRoute { prefix: "172.30.0.10/32".parse().unwrap(), next_hop: None, as_path: "64515 64514".into() }
 }
@@ -247,7 +253,9 @@ type Change = fn(&mut TraceFacts);
     "FAIL Type-5: none for 172.30.0.10/32: spec.toFabric or a summary-only aggregate filters it")]
 #[case::fabric_is_down(service(), |facts: &mut TraceFacts| { facts.type5.as_mut().unwrap().advertised_to.clear(); facts.fabric = vec![session("192.168.11.2", false)]; },
     "FAIL fabric: session with 192.168.11.2 is Active: no answer")]
-#[case::loop_at_the_leaf(service(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().paths[0].as_path = "64512 64515".into(),
+#[case::loop_at_the_leaf(service(), |facts: &mut TraceFacts| {
+        facts.hosts[0].remote_as = facts.fabric[0].remote_as;
+        facts.matched.as_mut().unwrap().paths[0].as_path = "64512".into(); },
     "FAIL fabric: advertised to 192.168.11.2; 192.168.11.2 rejects it as an AS-path loop, as AS 64512 is its own: use another AS number \
      on the host and in spec.hostasn, or allowas-in at 192.168.11.2")]
 #[case::loop_at_a_host_in_the_as_of_the_leaf(remote(), |facts: &mut TraceFacts| {
@@ -258,6 +266,9 @@ type Change = fn(&mut TraceFacts);
 #[case::advertised_to_nobody(service(), |facts: &mut TraceFacts| facts.type5.as_mut().unwrap().advertised_to.clear(),
     "FAIL fabric: advertised to no peer although the sessions are established: a line in FRR that is not from perouter may filter it \
      (`perouter check --all` lists them)")]
+#[case::a_loop_by_what_the_host_prepends(service(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().paths[0].as_path = "64515 64512".into(),
+    "FAIL fabric: advertised to 192.168.11.2; 192.168.11.2 rejects it as an AS-path loop, as AS 64512 is its own: have the host not prepend AS \
+     64512, or allowas-in at 192.168.11.2")]
 #[case::not_in_the_kernel(remote(), |facts: &mut TraceFacts| { facts.kernel.clear(); facts.hosts.clear(); },
     "FAIL kernel: the kernel does not use 192.168.20.0/24 in VRF red: zebra has not installed it, or another route covers the address")]
 #[case::filtered_to_the_host(remote(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().advertised_to.clear(),
@@ -288,13 +299,16 @@ fn links(nic: u32, vni: u32) -> BTreeMap<String, Interface> {
     links.map(|(name, link)| (name.to_owned(), link)).into()
 }
 
-fn routes(hops: &[&str]) -> BTreeMap<IpAddr, Vec<InstalledHop>> {
-    let hop = |hop: &&str| {
-        let (address, link) = hop.split_once(" dev ").unwrap();
-        InstalledHop { address: address.parse().ok(), link: Some(link.to_owned()) }
+fn hops(texts: &[&str]) -> Vec<InstalledHop> {
+    let hop = |text: &&str| {
+        let (address, link) = text.split_once(" dev ").unwrap_or_default();
+        InstalledHop { address: address.parse().ok(), link: (!link.is_empty()).then(|| link.to_owned()) }
     };
-    let hops = hops.iter().map(hop).collect();
-    [("100.64.0.1".parse().unwrap(), hops)].into()
+    texts.iter().map(hop).collect()
+}
+
+fn routes(texts: &[&str]) -> BTreeMap<IpAddr, Vec<InstalledHop>> {
+    [("100.64.0.1".parse().unwrap(), hops(texts))].into()
 }
 
 #[rstest]
@@ -311,8 +325,17 @@ fn routes(hops: &[&str]) -> BTreeMap<IpAddr, Vec<InstalledHop>> {
         facts.unresolved = [("192.168.11.77".parse().unwrap(), "eth1".to_owned())].into(); },
     "FAIL route: packets to VTEP 100.64.0.1 are lost: the next hop 192.168.11.77 does not answer ARP on eth1: have the leaf of this node \
      set its own address as the next hop of the route to the VTEP, and check that it answers")]
-#[case::packet_filter(|facts: &mut TraceFacts| facts.packet_filters = [(None, [DroppingTable { family: "inet", name: "mine".into() }].into())].into(),
-    "WARN links: nftables that are not from perouter drop packets in the namespace of the router: table inet mine")]
+#[case::packet_filter(|facts: &mut TraceFacts| facts.packet_filters = [(None, filters())].into(),
+    "WARN links: nftables that are not from perouter may drop packets in the namespace of the router: table inet mine")]
+#[case::discarded(|facts: &mut TraceFacts| facts.underlay = Some(routes(&[""])),
+    "FAIL route: packets to VTEP 100.64.0.1 are lost: the route that is used discards them (blackhole, unreachable or prohibit): remove that \
+     route, which is not from BGP: `show ip route` in vtysh of this router has its origin")]
+#[case::discarded_in_the_vrf(|facts: &mut TraceFacts| facts.kernel = hops(&[""]),
+    "FAIL kernel: packets to 192.168.20.0/24 are lost: the route that is used discards them (blackhole, unreachable or prohibit): remove that \
+     route, which is not from BGP: `show ip route` in vtysh of this router has its origin")]
+#[case::silent_next_hop_in_the_vrf(|facts: &mut TraceFacts| facts.unresolved_in_vrf = [("100.64.0.1".parse().unwrap(), "pe-100".to_owned())].into(),
+    "FAIL kernel: packets to 192.168.20.0/24 are lost: the next hop 100.64.0.1 does not answer ARP on pe-100: check that the host end of the \
+     veth pair is up and answers: `ip link show` on the node, and its filters of ARP")]
 #[case::one_dead_next_hop(|facts: &mut TraceFacts| { facts.underlay = Some(routes(&["192.168.11.2 dev eth1", "fe80::1 dev eth2"]));
         facts.unresolved = [("fe80::1".parse().unwrap(), "eth2".to_owned())].into(); },
     "WARN route: some packets to VTEP 100.64.0.1 are lost: the next hop fe80::1 does not answer Neighbor Discovery on eth2: have the leaf of \
@@ -320,7 +343,7 @@ fn routes(hops: &[&str]) -> BTreeMap<IpAddr, Vec<InstalledHop>> {
      [192.168.11.2 dev eth1 | fe80::1 dev eth2]")]
 #[case::no_underlay(|facts: &mut TraceFacts| facts.underlay = Some(routes(&[])),
     "FAIL route: no route leads to VTEP 100.64.0.1: have the leaf advertise it to this node")]
-#[case::branches(|facts: &mut TraceFacts| facts.kernel = vec!["100.64.0.1 dev br-pe-100".into(), "100.64.0.2 dev br-pe-100".into()],
+#[case::branches(|facts: &mut TraceFacts| facts.kernel = hops(&["100.64.0.1 dev br-pe-100", "100.64.0.2 dev br-pe-100"]),
     "ok kernel: 192.168.20.0/24 over 2 next hops [100.64.0.1 dev br-pe-100 | 100.64.0.2 dev br-pe-100]")]
 #[case::host(|facts: &mut TraceFacts| facts.host_links = Some(["host-100".to_owned()].into()),
     "ok host: the node sends packets to 192.168.20.2 over host-100")]

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use super::step::{TracePoint, TraceStep};
 use super::trace_facts::{TraceFacts, TracedSession};
-use crate::frr::show::route::show_type5;
+use crate::frr::show::route::{has_asn, show_type5};
 use crate::frr::show::session::SessionPhase;
-use crate::types::{Asn, Vni};
+use crate::types::Vni;
 
 /// Why no session with the fabric carries L2VPN EVPN; empty where one does, or where that is not known.
 pub(super) fn without_evpn(sessions: &[TracedSession]) -> String {
@@ -56,18 +56,18 @@ fn rejected_as_loop(peers: &[String], as_path: &str, facts: &TraceFacts) -> Opti
     let rejecting: Vec<&TracedSession> = facts.fabric.iter().filter(in_path).collect();
     let asn = rejecting.first()?.remote_as?;
     let names = rejecting.iter().map(|session| session.peer.as_str()).collect::<Vec<_>>().join(", ");
+    let is_of_host = facts.hosts.iter().any(|session| session.remote_as == Some(asn));
+    let remedy = if is_of_host {
+        "use another AS number on the host and in spec.hostasn".to_owned()
+    } else {
+        format!("have the host not prepend AS {asn}")
+    };
     let text = format!(
-        "advertised to {}; {names} rejects it as an AS-path loop, as AS {asn} is its own: use another AS number on the host and in \
-         spec.hostasn, or allowas-in at {names}",
+        "advertised to {}; {names} rejects it as an AS-path loop, as AS {asn} is its own: {remedy}, or allowas-in at {names}",
         peers.join(", ")
     );
     let is_complete = rejecting.len() < peers.len();
     Some(TraceStep { warning: is_complete, ..TraceStep::new(TracePoint::Fabric, is_complete, text) })
-}
-
-/// Whether an AS path contains an AS number.
-pub(super) fn has_asn(as_path: &str, asn: Asn) -> bool {
-    as_path.split(|c: char| !c.is_ascii_digit()).any(|word| word == asn.to_string())
 }
 
 /// To which peers a route with this AS path and this route distinguisher is advertised, or why to none.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::diagnose::facts::{ControllerState, Facts};
+use crate::diagnose::facts::{ControllerState, Facts, PacketFilters};
 use crate::diagnose::filtered::Filtered;
 use crate::diagnose::finding::Finding;
 use crate::diagnose::session_checks;
@@ -18,7 +18,6 @@ use crate::frr::show::route::{InstalledHop, Match, ReceivedRoute, Type5};
 use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::frr::show::type2::Type2;
 use crate::frr::show::vni::VniState;
-use crate::kernel::nftables::others::DroppingTable;
 use crate::kernel::segment_ports::SegmentPort;
 use crate::types::{Asn, Family, Vni, VrfName};
 
@@ -89,7 +88,7 @@ pub struct TraceFacts {
     /// Longest match in bgpd.
     pub matched: Option<Match>,
     /// Where the kernel forwards to; empty if it has no such route.
-    pub kernel: Vec<String>,
+    pub kernel: Vec<InstalledHop>,
     /// Our Type-5 route for the matched prefix.
     pub type5: Option<Type5>,
     /// Host sessions of the VRF.
@@ -116,12 +115,14 @@ pub struct TraceFacts {
     pub links: Option<BTreeMap<String, Interface>>,
     /// Next hops of the underlay to each VTEP; `None` where they were not read.
     pub underlay: Option<BTreeMap<IpAddr, Vec<InstalledHop>>>,
-    /// Tables of others that drop packets in the namespace of the router (`None`) or in that of the VRF.
-    pub packet_filters: BTreeMap<Option<VrfName>, BTreeSet<DroppingTable>>,
+    /// Tables of others that may drop packets in the namespace of the router (`None`) or in that of the VRF.
+    pub packet_filters: BTreeMap<Option<VrfName>, PacketFilters>,
     /// The VTEPs for which the kernel has a router MAC; `None` where they were not read.
     pub forwarded: Option<BTreeSet<IpAddr>>,
     /// Addresses of the underlay that nobody answers for, each with the link.
     pub unresolved: BTreeMap<IpAddr, String>,
+    /// The same in the namespace of the VRF: addresses of the host.
+    pub unresolved_in_vrf: BTreeMap<IpAddr, String>,
     /// VTEPs that only a default route of the underlay covers.
     pub default_routed: BTreeSet<IpAddr>,
     /// VNIs with which each VTEP advertises the prefix, where the fabric does.

@@ -110,13 +110,12 @@ fn owned(new: &NewLink, netns: Option<RawFd>) -> impl Iterator<Item = LinkAttrib
     [LinkAttribute::Group(group)].into_iter().chain(mtu).chain(netns.map(LinkAttribute::NetNsFd))
 }
 
-/// Completes a new link with what the kernel ignores or rejects in the creating message. One of the router forwards, whatever the
-/// default of its namespace is; whether one of the host does is the host's own.
+/// Completes a new link with what the kernel ignores or rejects in the creating message. One of the router forwards.
 pub fn finish_link((name, netns): (&str, &Netns), alias: &str, new: &NewLink) -> Request {
     let alias = LinkAttribute::IfAlias(alias.to_owned());
     let mode = new.addrgen_none.then(|| addrgen(AddrGenMode::NONE));
     let forwards = (*netns != Netns::Host).then_some(LinkSetting::Ipv4Forwarding);
-    let settings = || forwards.into_iter().chain(LinkSetting::OFF).filter_map(|it| value_of(it, it.is_needed_on()));
+    let settings = || forwards.into_iter().chain(LinkSetting::OFF).filter_map(|it| it.devconf(it.is_needed_on()));
     let ipv4 = new.rp_filter.map(|filter| devconf([sources(filter)].into_iter().chain(settings())));
     let families: Vec<_> = mode.into_iter().chain(ipv4).collect();
     let families = (!families.is_empty()).then_some(LinkAttribute::AfSpecUnspec(families));
@@ -141,10 +140,6 @@ fn sources(filter: RpFilter) -> (u16, u32) {
     (IPV4_DEVCONF_RP_FILTER, filter.value())
 }
 
-fn value_of(setting: LinkSetting, on: bool) -> Option<(u16, u32)> {
-    Some((setting.devconf()?, u32::from(on)))
-}
-
 /// Sets the filter of IPv4 sources.
 pub fn set_rp_filter(name: &str, filter: RpFilter) -> Request {
     Request::set(link(name, [LinkAttribute::AfSpecUnspec(vec![devconf([sources(filter)])])]))
@@ -152,7 +147,7 @@ pub fn set_rp_filter(name: &str, filter: RpFilter) -> Request {
 
 /// Sets an IPv4 setting; `None` of another one.
 pub fn set_link_setting(name: &str, setting: LinkSetting, on: bool) -> Option<Request> {
-    let value = value_of(setting, on)?;
+    let value = setting.devconf(on)?;
     Some(Request::set(link(name, [LinkAttribute::AfSpecUnspec(vec![devconf([value])])])))
 }
 

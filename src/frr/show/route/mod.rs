@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::json::{ShowError, json};
 use super::type5::{Type5Path, Type5Route, type5_routes};
-use crate::types::{Family, VrfName};
+use crate::types::{Asn, Family, VrfName};
 
 /// A route of a session that is received, and may be filtered or rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,11 +24,9 @@ pub struct ReceivedRoute {
     pub as_path: String,
 }
 
-impl ReceivedRoute {
-    /// Whether this AS number is in its path.
-    pub fn has_passed(&self, asn: u64) -> bool {
-        self.as_path.split(|c: char| !c.is_ascii_digit()).any(|word| word.parse() == Ok(asn))
-    }
+/// Whether an AS path, as FRR prints it, contains an AS number.
+pub fn has_asn(as_path: &str, asn: Asn) -> bool {
+    as_path.split(|c: char| !c.is_ascii_digit()).any(|word| word.parse() == Ok(u32::from(asn)))
 }
 
 /// bgpd: the routes of a session that its filter rejects, in one family. `None` is the default instance.
@@ -221,9 +219,19 @@ pub struct InstalledHop {
     pub link: Option<String>,
 }
 
-/// `ADDRESS dev LINK`.
+impl InstalledHop {
+    /// Whether the route drops packets: blackhole, unreachable or prohibit.
+    pub fn discards(&self) -> bool {
+        self.address.is_none() && self.link.is_none()
+    }
+}
+
+/// `ADDRESS dev LINK`, or `discarded`.
 impl fmt::Display for InstalledHop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.discards() {
+            return f.write_str("discarded");
+        }
         let link = self.link.as_ref().map(|link| format!("dev {link}"));
         let words = [self.address.map(|address| address.to_string()), link];
         f.write_str(&words.into_iter().flatten().collect::<Vec<_>>().join(" "))

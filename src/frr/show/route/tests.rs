@@ -122,16 +122,18 @@ fn unknown_keys_change_nothing() {
 }
 
 #[test]
-fn a_route_has_passed_the_as_numbers_of_its_path() {
-    let route = |as_path: &str| ReceivedRoute {
-        prefix: "10.0.0.0/8".parse().unwrap(),
-        next_hop: None,
-        as_path: as_path.to_owned(),
-    };
-    for as_path in ["64514", "64515 64514 1", "1 {64514,2}", "(64514) 3"] {
-        assert!(route(as_path).has_passed(64_514), "{as_path}");
-    }
-    for as_path in ["", "164514", "64515 645141"] {
-        assert!(!route(as_path).has_passed(64_514), "{as_path}");
-    }
+fn an_as_path_contains_whole_numbers() {
+    let asn = 64_514.try_into().unwrap();
+    assert!(["64514", "64515 64514 1", "1 {64514,2}", "(64514) 3"].iter().all(|path| has_asn(path, asn)));
+    assert!(["", "164514", "64515 645141"].iter().all(|path| !has_asn(path, asn)));
+}
+
+#[test]
+fn a_route_that_discards_packets_has_no_address_and_no_link() {
+    let rib = r#"{"172.30.0.10/32":[{"prefix":"172.30.0.10/32","installed":true,
+        "nexthops":[{"flags":3,"fib":true,"unreachable":true,"blackhole":true,"active":true}]}]}"#;
+    let found = installed(rib).unwrap();
+    let hops = &found[&"172.30.0.10/32".parse().unwrap()];
+    assert!(hops.iter().all(InstalledHop::discards) && hops.len() == 1, "{hops:?}");
+    assert_eq!(hops[0].to_string(), "discarded");
 }
