@@ -263,7 +263,7 @@ fn tables_of_others_that_drop_packets_are_found() {
             tables.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(found().await, [""; 0]);
-        if !has_source_filters() {
+        if !has_nftables() {
             return;
         }
         let table = |table: &str, chain: &str, rule: &str| {

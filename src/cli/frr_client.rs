@@ -18,7 +18,7 @@ use crate::frr::show::bfd::BfdPeer;
 use crate::frr::show::interface::{self, Interface};
 use crate::frr::show::mac::{self, MacState, NeighborState};
 use crate::frr::show::neighbor::{self, SessionReset};
-use crate::frr::show::route::{self, InstalledHop, Match, Path, ReceivedRoute, Type5, has_asn};
+use crate::frr::show::route::{self, InstalledHop, Match, Path, ReceivedRoute, Type5, has_asn, origin_as};
 use crate::frr::show::session::{SessionKey, SessionState};
 use crate::frr::show::type2::{self, Type2};
 use crate::frr::show::type5::{self, Type5Route};
@@ -106,7 +106,8 @@ impl FrrQueries {
         Ok(filtered)
     }
 
-    /// The routes that cover an address and that a host session rejects: the AS number of this router is in their path.
+    /// The routes that cover an address and that a host session rejects: the AS number of this router is in their path. Routes of others
+    /// that the host returns are none of them.
     pub async fn looped(
         &mut self,
         (session, reset): (&SessionState, Option<&SessionReset>),
@@ -118,7 +119,11 @@ impl FrrQueries {
         let (Some(vrf), Some(own)) = (&session.vrf, own) else { return Ok(vec![]) };
         let shown = self.show(Daemon::Bgpd, &route::show_received(vrf, family, &session.peer)).await?;
         let mut received = route::received(&shown)?;
-        received.retain(|route| route.prefix.contains(&address) && has_asn(&route.as_path, own));
+        let is_of_host = |origin: Asn| origin == own || session.remote_as == Some(origin);
+        received.retain(|route| {
+            let covers = route.prefix.contains(&address) && has_asn(&route.as_path, own);
+            covers && origin_as(&route.as_path).is_some_and(is_of_host)
+        });
         Ok(received)
     }
 

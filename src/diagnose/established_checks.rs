@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::facts::{Facts, resolution};
+use super::facts::{Facts, SILENT_HOST, resolution};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity};
 use super::session_checks::{area, field_of_neighbor, place, severity, tcp_cause};
 use crate::frr::show::bfd::BfdPeer;
@@ -60,9 +60,7 @@ fn unanswered(session: &SessionState, facts: &Facts) -> Option<Finding> {
     let finding = Finding::new(FindingSeverity::Error, Area::Host, FindingKind::NotResolved, what)
         .at(place(session))
         .shown_by("the session is still established: its hold time has not expired")
-        .remedied_by(format!(
-            "check the host end of {link} on the node: that it is up and has the address, and what filters {protocol} there"
-        ))
+        .remedied_by(SILENT_HOST)
         .of(facts.object_of(Some(vrf)), "spec.hostSession");
     Some(finding)
 }

@@ -231,6 +231,10 @@ impl Facts {
     }
 }
 
+/// What to do where a host does not answer ARP or Neighbor Discovery.
+pub(super) const SILENT_HOST: &str = "check the host end of the veth pair on the node: that it is up and has its address, and what filters ARP \
+                                      and Neighbor Discovery there";
+
 /// The protocol that resolves an address of a link.
 pub(super) fn resolution(address: IpAddr) -> &'static str {
     if address.is_ipv4() { "ARP" } else { "Neighbor Discovery" }

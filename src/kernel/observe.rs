@@ -387,6 +387,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_link_of_the_router_that_does_not_forward_is_wrong() {
+        let forwards = [LinkSetting::Ipv4Forwarding, LinkSetting::Ipv6Forwarding];
+        let link = |settings: &[LinkSetting], rp_filter| ObservedLink {
+            settings: settings.iter().copied().collect(),
+            rp_filter,
+            ..ObservedLink::default()
+        };
+        let wrong = |netns: &Netns, link: &ObservedLink, of_all: u32| {
+            let sysctls = [(Sysctl::Ipv4Forwarding, of_all), (Sysctl::Ipv6Forwarding, of_all)];
+            let contents = NetnsContents { sysctls: Arc::new(sysctls.into()), ..NetnsContents::default() };
+            wrong_settings(netns, link, &contents).into_iter().collect::<Vec<_>>()
+        };
+        let loose = Some(RpFilter::Loose);
+        assert_eq!(wrong(&Netns::Router, &link(&forwards, loose), 1), []);
+        assert_eq!(wrong(&Netns::Router, &link(&[], loose), 1), forwards);
+        assert_eq!(wrong(&Netns::Router, &link(&[], loose), 0), [], "the repair of the namespace is that of the link");
+        assert_eq!(wrong(&Netns::Host, &link(&[], loose), 1), [], "it is the host's own");
+        assert_eq!(wrong(&Netns::Router, &link(&[], None), 1), [], "without IPv4");
+        let with_redirects = link(&[LinkSetting::SendRedirects], loose);
+        assert_eq!(wrong(&Netns::Host, &with_redirects, 1), [LinkSetting::SendRedirects]);
+    }
+
     /// The contents of the namespaces where `wanted` is in place, in `vrf` mode too, which not every kernel has.
     fn contents_of(wanted: &KernelState) -> NodeContents {
         let mut node: BTreeMap<Netns, NetnsContents> = BTreeMap::new();

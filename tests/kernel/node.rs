@@ -80,14 +80,14 @@ pub fn mode() -> VrfMode {
     }
 }
 
-/// Whether this kernel supports a second BGP port. If not, a message is printed and the tests use none.
+/// Whether this kernel supports a second BGP port, and filters. If not, a message is printed and the tests use none.
 pub fn has_nftables() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
     *FOUND.get_or_init(|| {
         let words = ["--net", "nft", "add", "table", "inet", "probe"];
         let found = Command::new("unshare").args(words).output().unwrap().status.success();
         if !found {
-            println!("no nftables on this kernel: second ports are not tested");
+            println!("no nftables on this kernel: second ports and filters of others are not tested");
         }
         found
     })

@@ -16,9 +16,8 @@ use super::broken_fabrics_faults::{
 use super::broken_fabrics_host_faults::host_faults;
 use super::broken_fabrics_route_faults::evpn_route_faults;
 use super::fixture::{Fixture, RED, SETTLE, Setup, until, until_true};
-use super::kernel_state::{in_router, in_vrf, router_devices, vrf_next_hops};
+use super::kernel_state::{in_router, in_vrf, kernel_has_nftables, router_devices, vrf_next_hops};
 use super::router::Router;
-use super::speakers::kernel_has_nftables;
 
 impl Router {
     /// `perouter check`, and its findings.
@@ -117,17 +116,32 @@ impl Fixture {
         });
     }
 
-    /// Routes that bgpd rejects for its own AS number are found by trace alone: the checks do not read all that a host sends.
-    fn assert_loops_are_traced(&self) {
-        let what = "the host prepends the AS number of the router";
-        let words = &[
-            "FAIL  host    192.169.10.2 advertises 172.30.0.10/32 with AS path",
-            "bgpd rejects it as an AS-path loop",
+    /// Faults of single routes, which trace alone finds: the checks do not read all that a host sends, and no route that is not from BGP.
+    fn assert_traced_alone(&self) {
+        let good = Trace { address: SERVICE, exit: 0, words: &[] };
+        let faults = [
+            (
+                "the host prepends the AS number of the router",
+                Step::Host(&["route-map peerred-out permit 10", "set as-path prepend 64514"]),
+                Step::Host(&["route-map peerred-out permit 10", "no set as-path prepend 64514"]),
+                &[
+                    "FAIL  host    192.169.10.2 advertises 172.30.0.10/32 with AS path",
+                    "bgpd rejects it as an AS-path loop",
+                ][..],
+            ),
+            (
+                "a route by hand discards the packets to a service",
+                Step::Vrf(&["ip", "route", "add", "blackhole", "172.30.0.10/32", "metric", "1"]),
+                Step::Vrf(&["ip", "route", "del", "blackhole", "172.30.0.10/32", "metric", "1"]),
+                &["FAIL  kernel  packets to 172.30.0.10/32 are lost: the route that is used discards them"],
+            ),
         ];
-        self.take(&Step::Host(&["route-map peerred-out permit 10", "set as-path prepend 64514"]));
-        self.assert_traced(what, &Trace { address: SERVICE, exit: 1, words });
-        self.take(&Step::Host(&["route-map peerred-out permit 10", "no set as-path prepend 64514"]));
-        self.assert_traced(what, &Trace { address: SERVICE, exit: 0, words: &[] });
+        for (what, breaks, repair, words) in faults {
+            self.take(&breaks);
+            self.assert_traced(what, &Trace { address: SERVICE, exit: 1, words });
+            self.take(&repair);
+            self.assert_traced(what, &good);
+        }
     }
 
     fn assert_found(&self, Fault { what, breaks, repair, expected }: &Fault, alerts: Option<&Alerts>) {
@@ -281,7 +295,7 @@ fn each_fault_of_host_and_objects_is_found_and_named() {
     for fault in host_faults() {
         fixture.assert_found(&fault, alerts.as_ref());
     }
-    fixture.assert_loops_are_traced();
+    fixture.assert_traced_alone();
 }
 
 /// What happens to the processes of the node: the check says so in place of an empty table.

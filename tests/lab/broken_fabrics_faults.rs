@@ -306,6 +306,18 @@ fn target_faults() -> Vec<Fault> {
             ),
         ),
         fault(
+            "a route by hand discards the packets to a VTEP",
+            vec![Router(&["ip", "route", "add", "blackhole", "100.64.0.1/32", "metric", "1"])],
+            vec![Router(&["ip", "route", "del", "blackhole", "100.64.0.1/32", "metric", "1"])],
+            found("vtep-unreachable", &["100.64.0.1", "the route that is used discards them", "show ip route"])
+                .with("Degraded", "CheckFailed")
+                .alerting(CHECK_FAILED)
+                .stopped(
+                    HOST_A,
+                    &["FAIL  route   packets to VTEP 100.64.0.1 are lost: the route that is used discards them"],
+                ),
+        ),
+        fault(
             "the NIC has a small MTU",
             vec![Router(&["ip", "link", "set", "toswitch", "mtu", "1500"])],
             vec![Router(&["ip", "link", "set", "toswitch", "mtu", "9500"])],
@@ -324,7 +336,7 @@ pub fn packet_filter_faults() -> Vec<Fault> {
         vec![Router(&["nft", "delete", "table", "inet", "mine"])],
         found("packet-filter", &["drop packets in the namespace of the router: table inet mine", "UDP 4789"]).traced(
             SERVICE,
-            &["WARN  links   nftables that are not from perouter drop packets in the namespace of the router"],
+            &["WARN  links   nftables that are not from perouter may drop packets in the namespace of the router"],
         ),
     )]
 }

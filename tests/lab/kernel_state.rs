@@ -146,3 +146,9 @@ pub fn vtep_mac(node: &Node, vrf: &str, bridge: &str, vtep: &str) -> Option<Stri
     let neighbors = json(node, &words.iter().map(String::as_str).collect::<Vec<_>>());
     Some(neighbors.first()?["lladdr"].as_str()?.to_owned())
 }
+
+/// The kernel of the guest with VRF devices has no nftables.
+pub fn kernel_has_nftables() -> bool {
+    let words = ["--net", "nft", "add", "table", "inet", "probe"];
+    std::process::Command::new("unshare").args(words).output().unwrap().status.success()
+}

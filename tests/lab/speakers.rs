@@ -9,7 +9,7 @@ use perouter_lab::speaker::{Peering, Program, Speaker, SpeakerConfig};
 
 use super::fabric::{CURL_TIMED_OUT, fetch, type5_of};
 use super::fixture::{Fixture, RED, SETTLE, Setup, bfd_interval, bfd_settings, scaled, until, until_true};
-use super::kernel_state::in_vrf;
+use super::kernel_state::{in_vrf, kernel_has_nftables};
 use super::l3vni_edits::{BlueMonitor, red_service};
 
 const HOST: &str = "192.169.10.2";
@@ -149,11 +149,6 @@ fn a_passive_gobgp_is_connected_to_immediately() {
     assert!(gap < scaled(Duration::from_secs(2)), "{gap:?}");
     fixture.await_type5(&red_service(), 100);
     blue.assert_undisturbed(&mut fixture);
-}
-
-pub fn kernel_has_nftables() -> bool {
-    let words = ["--net", "nft", "add", "table", "inet", "probe"];
-    std::process::Command::new("unshare").args(words).output().unwrap().status.success()
 }
 
 /// The kernel of the guest with VRF devices has no nftables.

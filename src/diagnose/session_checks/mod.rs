@@ -1,10 +1,11 @@
 //! Checks of BGP sessions that are not established: why one is down. In: [`Facts`]. Out:
 //! [`Finding`]s with the remedy at the right side. Pure.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::cause::{Cause, SessionCause, explain, explain_with_age};
-use super::facts::{Facts, resolution};
+use super::facts::{Facts, SILENT_HOST, resolution};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
 use super::link_checks::{self, SessionLink};
 use super::packet_filter_checks;
@@ -112,16 +113,15 @@ fn evidence(reset: Option<&SessionReset>) -> String {
 
 /// No link leads to a peer that does not answer.
 fn without_link(session: &SessionState, cause: &Cause, facts: &Facts) -> Option<(FindingKind, String)> {
-    use FindingKind::{
-        BfdDown, Establishing, HoldTimeExpired, LinkDown, NicWithoutAddress, NoAnswer, NoRouteToPeer, NotResolved,
-    };
+    use FindingKind::{BfdDown, Establishing, HoldTimeExpired, LinkDown, NicWithoutAddress, NoAnswer, NoRouteToPeer};
     let is_likely = [NoAnswer, NoRouteToPeer, Establishing, HoldTimeExpired, LinkDown, BfdDown].contains(&cause.kind);
     let peer: IpAddr = session.peer.parse().ok().filter(|_| is_likely)?;
     if let Some(vrf) = &session.vrf {
-        return Some(match link_checks::of_host_session(vrf, peer, facts)? {
-            SessionLink::Down(text) => (LinkDown, text),
-            SessionLink::WithoutAddress(text) => (NicWithoutAddress, text),
-        });
+        return match link_checks::of_host_session(vrf, peer, facts) {
+            Some(SessionLink::Down(text)) => Some((LinkDown, text)),
+            Some(SessionLink::WithoutAddress(text)) => Some((NicWithoutAddress, text)),
+            None => unanswered(peer, facts.unresolved_of(vrf)),
+        };
     }
     if let Some(text) = link_checks::nic_down(peer, facts) {
         return Some((LinkDown, text));
@@ -129,8 +129,12 @@ fn without_link(session: &SessionState, cause: &Cause, facts: &Facts) -> Option<
     if let Some(text) = without_address(session, peer, facts).filter(|_| cause.kind != LinkDown) {
         return Some((NicWithoutAddress, text));
     }
-    let link = facts.unresolved.get(&peer)?;
-    Some((NotResolved, format!("{peer} does not answer {} on {link}", resolution(peer))))
+    unanswered(peer, &facts.unresolved)
+}
+
+fn unanswered(peer: IpAddr, unresolved: &BTreeMap<IpAddr, String>) -> Option<(FindingKind, String)> {
+    let link = unresolved.get(&peer)?;
+    Some((FindingKind::NotResolved, format!("{peer} does not answer {} on {link}", resolution(peer))))
 }
 
 /// The NICs have no address in the subnet of a neighbor.
@@ -202,6 +206,7 @@ fn remedy_of_cause(session: &SessionState, cause: &Cause, facts: &Facts) -> (Str
             of_neighbor("address"),
         ),
         K::LinkDown | K::NicWithoutAddress | K::NoRouteToPeer => remedy_of_link(session, cause, facts),
+        K::NotResolved if is_host => text(SILENT_HOST, "spec.hostSession".to_owned()),
         K::NotResolved => text(
             "check the address of the neighbor and that the peer has it, the VLAN of the switch port, and the cable",
             of_neighbor("address"),

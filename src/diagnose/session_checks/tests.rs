@@ -2,13 +2,15 @@ use std::collections::BTreeMap;
 
 use super::super::cause::SessionCause;
 use super::super::established_checks;
-use super::super::facts::{CheckedObject, ObjectOutcome};
+use super::super::facts::{CheckedObject, ObjectOutcome, PacketFilters};
 use super::*;
 use crate::frr::show::bfd::BfdPeer;
 use crate::frr::show::family::EVPN;
 use crate::frr::show::neighbor::Negotiation;
 use crate::frr::show::session::SessionKey;
+use crate::kernel::nftables::others::DroppingTable;
 use crate::kind::object::{Kind, ObjectRef};
+use crate::types::VrfName;
 use rstest::rstest;
 
 const LEAF: &str = "192.168.11.2";
@@ -72,6 +74,15 @@ fn good() -> Facts {
     }
 }
 
+fn filter(facts: &mut Facts, vrf: Option<&str>) {
+    let tables = [DroppingTable { family: "inet", name: "mine".into() }].into();
+    facts.packet_filters = [(vrf.map(|vrf| vrf.parse().unwrap()), PacketFilters { netns: "/n".into(), tables })].into();
+}
+
+fn silent(peer: &str, link: &str) -> BTreeMap<VrfName, BTreeMap<IpAddr, String>> {
+    [("red".parse().unwrap(), [(peer.parse().unwrap(), link.to_owned())].into())].into()
+}
+
 fn nic(address: &str) -> BTreeMap<String, Interface> {
     link("eth1", address)
 }
@@ -112,6 +123,17 @@ type FactsChange = fn(&mut Facts);
     &["error wrong-asn L3VNI spec.hostasn: set spec.hostasn to the AS number of 192.169.10.2"])]
 #[case::no_answer(|facts: &mut Facts| { take_down(facts, 1, "Active", "Waiting for peer OPEN", None); facts.sessions[1].established = 0; },
     &["error no-answer L3VNI spec.localcidr.ipv4: configure the neighbor 192.169.10.1, AS 64514, without a password, at 192.169.10.2"])]
+#[case::no_answer_beside_a_packet_filter(|facts: &mut Facts| { take_down(facts, 1, "Active", "Waiting for peer OPEN", None); filter(facts, Some("red")); },
+    &["error no-answer L3VNI spec.localcidr.ipv4: look first at the packet filter in the namespace of VRF red of this router, table inet mine; "])]
+#[case::no_answer_beside_a_packet_filter_that_all_vrfs_share(|facts: &mut Facts| { take_down(facts, 1, "Active", "Waiting for peer OPEN", None); filter(facts, None); },
+    &["error no-answer L3VNI spec.localcidr.ipv4: look first at the packet filter in the namespace of this router, table inet mine; "])]
+#[case::shut_down_beside_a_packet_filter(|facts: &mut Facts| {
+        take_down(facts, 1, "Active", "BGP Notification received", Some("Cease/Administrative Shutdown")); filter(facts, None); },
+    &["error shut-down L3VNI : enable"])]
+#[case::silent_host(|facts: &mut Facts| { facts.unresolved_in = silent(HOST, "pe-100"); },
+    &["error not-resolved L3VNI spec.hostSession: check the host end of the veth pair"])]
+#[case::silent_host_of_a_session_that_is_down(|facts: &mut Facts| { take_down(facts, 1, "Active", "Waiting for peer OPEN", None); facts.unresolved_in = silent(HOST, "pe-100"); },
+    &["error not-resolved L3VNI spec.hostSession: check the host end of the veth pair"])]
 #[case::no_answer_without_a_connection(|facts: &mut Facts| { take_down(facts, 1, "Active", "Waiting for peer OPEN", None); facts.sessions[1].established = 0;
         let reset = facts.neighbors.get_mut(&key(1)).unwrap();
         (reset.local_address, reset.has_password) = (None, true);

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::step::{TracePoint, TraceStep};
 use super::trace_facts::TraceFacts;
 use crate::diagnose::evpn_checks::{DEAD_NEXT_HOP, no_router_mac, reset_router_mac};
-use crate::diagnose::facts::PacketFilters;
+use crate::diagnose::facts::{PacketFilters, SILENT_HOST};
 use crate::diagnose::link_checks::{DownLink, down_links, repair};
 use crate::diagnose::next_hops::LostHops;
 use crate::diagnose::packet_filter_checks;
@@ -49,10 +49,6 @@ pub(super) fn in_underlay(address: IpAddr) -> String {
     let family = if address.is_ipv4() { "ip" } else { "ipv6" };
     format!("zebra: show {family} route {address}")
 }
-
-/// What to do where the host does not answer.
-const SILENT_HOST: &str =
-    "check that the host end of the veth pair is up and answers: `ip link show` on the node, and its filters of ARP";
 
 /// The next hops that the kernel uses.
 pub(super) fn in_kernel(found: &Match, facts: &TraceFacts) -> TraceStep {

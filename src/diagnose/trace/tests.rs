@@ -334,8 +334,8 @@ fn routes(texts: &[&str]) -> BTreeMap<IpAddr, Vec<InstalledHop>> {
     "FAIL kernel: packets to 192.168.20.0/24 are lost: the route that is used discards them (blackhole, unreachable or prohibit): remove that \
      route, which is not from BGP: `show ip route` in vtysh of this router has its origin")]
 #[case::silent_next_hop_in_the_vrf(|facts: &mut TraceFacts| facts.unresolved_in_vrf = [("100.64.0.1".parse().unwrap(), "pe-100".to_owned())].into(),
-    "FAIL kernel: packets to 192.168.20.0/24 are lost: the next hop 100.64.0.1 does not answer ARP on pe-100: check that the host end of the \
-     veth pair is up and answers: `ip link show` on the node, and its filters of ARP")]
+    "FAIL kernel: packets to 192.168.20.0/24 are lost: the next hop 100.64.0.1 does not answer ARP on pe-100: check the host end of the \
+     veth pair on the node: that it is up and has its address, and what filters ARP and Neighbor Discovery there")]
 #[case::one_dead_next_hop(|facts: &mut TraceFacts| { facts.underlay = Some(routes(&["192.168.11.2 dev eth1", "fe80::1 dev eth2"]));
         facts.unresolved = [("fe80::1".parse().unwrap(), "eth2".to_owned())].into(); },
     "WARN route: some packets to VTEP 100.64.0.1 are lost: the next hop fe80::1 does not answer Neighbor Discovery on eth2: have the leaf of \

@@ -29,6 +29,12 @@ pub fn has_asn(as_path: &str, asn: Asn) -> bool {
     as_path.split(|c: char| !c.is_ascii_digit()).any(|word| word.parse() == Ok(u32::from(asn)))
 }
 
+/// The AS number that an AS path, as FRR prints it, ends with: that of the origin.
+pub fn origin_as(as_path: &str) -> Option<Asn> {
+    let last = as_path.rsplit(|c: char| !c.is_ascii_digit()).find(|word| !word.is_empty())?;
+    Asn::try_from(last.parse::<u32>().ok()?).ok()
+}
+
 /// bgpd: the routes of a session that its filter rejects, in one family. `None` is the default instance.
 pub fn show_filtered(vrf: Option<&VrfName>, family: Family, peer: &str) -> String {
     let instance = vrf.map(|vrf| format!("vrf {vrf} ")).unwrap_or_default();
