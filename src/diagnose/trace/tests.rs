@@ -264,7 +264,7 @@ type Change = fn(&mut TraceFacts);
     "FAIL host: advertised to 192.169.10.3, which rejects it as an AS-path loop, as AS 64512 is its own: use another AS number on the host \
      and in spec.hostasn")]
 #[case::advertised_to_nobody(service(), |facts: &mut TraceFacts| facts.type5.as_mut().unwrap().advertised_to.clear(),
-    "FAIL fabric: advertised to no peer although the sessions are established: a line in FRR that is not from perouter may filter it \
+    "FAIL fabric: advertised to no peer although the sessions are established: bgpd is about to, or a line in FRR that is not from perouter filters it \
      (`perouter check --all` lists them)")]
 #[case::a_loop_by_what_the_host_prepends(service(), |facts: &mut TraceFacts| facts.matched.as_mut().unwrap().paths[0].as_path = "64515 64512".into(),
     "FAIL fabric: advertised to 192.168.11.2; 192.168.11.2 rejects it as an AS-path loop, as AS 64512 is its own: have the host not prepend AS \

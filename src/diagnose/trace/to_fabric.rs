@@ -93,7 +93,7 @@ pub(super) fn to_fabric(rd: &str, peers: &[String], as_path: &str, facts: &Trace
     let text = match (facts.fabric.is_empty(), down.is_empty()) {
         (true, _) => "the Underlay has no neighbors".to_owned(),
         _ if !without_evpn.is_empty() => without_evpn,
-        (_, true) => "advertised to no peer although the sessions are established: a line in FRR that is not from perouter may filter it (`perouter check \
+        (_, true) => "advertised to no peer although the sessions are established: bgpd is about to, or a line in FRR that is not from perouter filters it (`perouter check \
                       --all` lists them)"
             .to_owned(),
         (_, false) => down,

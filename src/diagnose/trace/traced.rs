@@ -32,6 +32,7 @@ impl TraceQuery {
                 "{from} and {} have different address families: no packet goes from one to the other",
                 self.to
             )),
+            Some(from) if from == self.to => Err(format!("both ends are {from}: trace from another address")),
             _ => Ok(()),
         }
     }
@@ -166,6 +167,7 @@ mod tests {
         }
         let query = |from: &str| TraceQuery { to: "10.0.0.1".parse().unwrap(), from: from.parse().ok(), vrf: None };
         assert!(query("2001:db8::1").check().unwrap_err().contains("different address families"));
+        assert!(query("10.0.0.1").check().unwrap_err().contains("both ends are 10.0.0.1"));
         assert!(query("127.0.0.1").check().is_err() && query("10.0.0.2").check().is_ok());
     }
 }
