@@ -124,18 +124,14 @@ pub(super) async fn of_sessions(
 
 /// Addresses that nobody answers for and packet filters; none where they cannot be read.
 pub(super) async fn of_namespaces(runtime: &Runtime, facts: &mut Facts, warnings: &mut Vec<String>) {
-    match namespace_facts::unresolved(runtime).await {
-        Ok(mut unresolved) => {
-            facts.unresolved = unresolved.remove(&None).unwrap_or_default();
-            let of_vrf = |(vrf, addresses): (Option<VrfName>, _)| Some((vrf?, addresses));
-            facts.unresolved_in = unresolved.into_iter().filter_map(of_vrf).collect();
-        }
-        Err(error) => warnings.push(format!("ARP and Neighbor Discovery are not checked: {error:#}")),
-    }
-    match namespace_facts::packet_filters(runtime).await {
-        Ok(filters) => facts.packet_filters = filters,
-        Err(error) => warnings.push(format!("packet filters are not checked: {error:#}")),
-    }
+    let (mut unresolved, errors) = namespace_facts::unresolved(runtime).await;
+    facts.unresolved = unresolved.remove(&None).unwrap_or_default();
+    let of_vrf = |(vrf, addresses): (Option<VrfName>, _)| Some((vrf?, addresses));
+    facts.unresolved_in = unresolved.into_iter().filter_map(of_vrf).collect();
+    warnings.extend(errors.iter().map(|error| format!("ARP and Neighbor Discovery are not checked: {error:#}")));
+    let (filters, errors) = namespace_facts::packet_filters(runtime).await;
+    facts.packet_filters = filters;
+    warnings.extend(errors.iter().map(|error| format!("packet filters are not checked: {error:#}")));
 }
 
 /// Seconds since the epoch.

@@ -18,7 +18,7 @@ use crate::frr::show::bfd::BfdPeer;
 use crate::frr::show::interface::{self, Interface};
 use crate::frr::show::mac::{self, MacState, NeighborState};
 use crate::frr::show::neighbor::{self, SessionReset};
-use crate::frr::show::route::{self, InstalledHop, Match, Path, ReceivedRoute, Type5, has_asn, origin_as};
+use crate::frr::show::route::{self, InstalledHop, Match, Path, ReceivedRoute, Type5, as_numbers, has_asn};
 use crate::frr::show::session::{SessionKey, SessionState};
 use crate::frr::show::type2::{self, Type2};
 use crate::frr::show::type5::{self, Type5Route};
@@ -119,11 +119,9 @@ impl FrrQueries {
         let (Some(vrf), Some(own)) = (&session.vrf, own) else { return Ok(vec![]) };
         let shown = self.show(Daemon::Bgpd, &route::show_received(vrf, family, &session.peer)).await?;
         let mut received = route::received(&shown)?;
-        let is_of_host = |origin: Asn| origin == own || session.remote_as == Some(origin);
-        received.retain(|route| {
-            let covers = route.prefix.contains(&address) && has_asn(&route.as_path, own);
-            covers && origin_as(&route.as_path).is_some_and(is_of_host)
-        });
+        let is_of_host =
+            |route: &ReceivedRoute| as_numbers(&route.as_path).all(|asn| asn == own || session.remote_as == Some(asn));
+        received.retain(|route| route.prefix.contains(&address) && has_asn(&route.as_path, own) && is_of_host(route));
         Ok(received)
     }
 

@@ -2,10 +2,11 @@
 //! router. Out: it by VRF, and why some was not read. Changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::diagnose::facts::PacketFilters;
+use crate::diagnose::facts::{PacketFilters, Unresolved};
 use crate::kernel::{forwarded_vteps, netns, nftables, unresolved};
 use crate::runtime::Runtime;
 use crate::types::{Vni, VrfName};
@@ -40,31 +41,45 @@ pub(super) async fn forwarded(
     (found, errors)
 }
 
-/// The namespaces of the router: its own (`None`), and those that VRFs have for themselves.
-fn all(runtime: &Runtime) -> anyhow::Result<Vec<(Option<VrfName>, PathBuf)>> {
-    let own = netns::list_vrfs(runtime)?.into_keys().map(|vrf| (Some(vrf.clone()), runtime.vrf_netns(&vrf)));
-    Ok(std::iter::once((None, runtime.router_netns().to_owned())).chain(own).collect())
+/// What is read in each namespace of the router: its own (`None`), and those that VRFs have for themselves. A namespace that cannot be read
+/// costs nothing but itself.
+async fn in_each<T>(
+    runtime: &Runtime,
+    read: impl AsyncFn(File) -> anyhow::Result<T>,
+) -> (BTreeMap<Option<VrfName>, (PathBuf, T)>, Vec<anyhow::Error>) {
+    let (mut found, mut errors) = (BTreeMap::new(), Vec::new());
+    let own = netns::list_vrfs(runtime).unwrap_or_else(|error| {
+        errors.push(error.into());
+        BTreeMap::new()
+    });
+    let own = own.into_keys().map(|vrf| (Some(vrf.clone()), runtime.vrf_netns(&vrf)));
+    for (vrf, path) in std::iter::once((None, runtime.router_netns().to_owned())).chain(own) {
+        let opened = netns::open(&path).map_err(anyhow::Error::from);
+        let result = match opened {
+            Ok(file) => read(file).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(value) => drop(found.insert(vrf, (path, value))),
+            Err(error) => errors.push(error.context(path.display().to_string())),
+        }
+    }
+    (found, errors)
 }
 
 /// The tables of others that may drop packets, by namespace; none of one without any.
-pub(super) async fn packet_filters(runtime: &Runtime) -> anyhow::Result<BTreeMap<Option<VrfName>, PacketFilters>> {
-    let mut found = BTreeMap::new();
-    for (vrf, path) in all(runtime)? {
-        let tables = nftables::read_others(&netns::open(&path)?).await?;
-        if !tables.is_empty() {
-            found.insert(vrf, PacketFilters { netns: path.display().to_string(), tables });
-        }
-    }
-    Ok(found)
+pub(super) async fn packet_filters(
+    runtime: &Runtime,
+) -> (BTreeMap<Option<VrfName>, PacketFilters>, Vec<anyhow::Error>) {
+    let (found, errors) = in_each(runtime, async |file| Ok(nftables::read_others(&file).await?)).await;
+    let with_path = |(vrf, (path, tables)): (_, (PathBuf, BTreeSet<_>))| {
+        (!tables.is_empty()).then(|| (vrf, PacketFilters { netns: path.display().to_string(), tables }))
+    };
+    (found.into_iter().filter_map(with_path).collect(), errors)
 }
 
 /// The addresses that nobody answers for, by ARP or Neighbor Discovery, each with the link: of each namespace.
-pub(super) async fn unresolved(
-    runtime: &Runtime,
-) -> anyhow::Result<BTreeMap<Option<VrfName>, BTreeMap<IpAddr, String>>> {
-    let mut found = BTreeMap::new();
-    for (vrf, path) in all(runtime)? {
-        found.insert(vrf, unresolved::read(netns::open(&path)?).await?);
-    }
-    Ok(found)
+pub(super) async fn unresolved(runtime: &Runtime) -> (BTreeMap<Option<VrfName>, Unresolved>, Vec<anyhow::Error>) {
+    let (found, errors) = in_each(runtime, async |file| Ok(unresolved::read(file).await?)).await;
+    (found.into_iter().map(|(vrf, (_, addresses))| (vrf, addresses)).collect(), errors)
 }

@@ -20,7 +20,7 @@ use crate::diagnose::{Finding, check};
 use crate::frr::show::interface::Interface;
 use crate::frr::show::mac::WorkloadPlace;
 use crate::frr::show::neighbor::SessionReset;
-use crate::frr::show::route::{InstalledHop, Match, Origin, ReceivedRoute};
+use crate::frr::show::route::{InstalledHop, Match, Origin, Path, ReceivedRoute};
 use crate::frr::show::session::SessionState;
 use crate::frr::show::type5::Type5Route;
 use crate::frr::show::vni::{VniState, VniType};
@@ -56,7 +56,7 @@ pub async fn read(runtime: &Runtime, query: &TraceQuery) -> anyhow::Result<Vec<V
     }
     // Of those without a route the ones with a cause of their own first.
     let order = |there: &DirectedTrace| {
-        let is_somewhere = there.trace.steps.iter().any(|step| step.at != TracePoint::Vrf);
+        let is_somewhere = there.trace.steps.iter().any(|step| !step.ok && step.at != TracePoint::Vrf);
         (there.trace.prefix.is_none(), !is_somewhere, there.trace.vrf.clone())
     };
     traces.sort_by_key(|of_vrf| of_vrf.first().map(order));
@@ -102,9 +102,7 @@ impl TraceReader {
         let segment_ports = if has_segments { segment_ports().await } else { vec![] };
         let mut of_sessions = facts::of_sessions(runtime, &mut frr, &sessions).await?;
         // Where all sessions are established, they have not been read.
-        if of_sessions.links.is_none() {
-            facts::of_namespaces(runtime, &mut of_sessions, &mut vec![]).await;
-        }
+        facts::of_namespaces(runtime, &mut of_sessions, &mut vec![]).await;
         Ok(Self {
             runtime: runtime.clone(),
             query,
@@ -205,7 +203,7 @@ impl TraceReader {
         let prefix = matched.as_ref().map(|found| found.prefix);
         let mut kernel = self.frr.kernel(vrf, Family::of(&address.into()), Some(address)).await?;
         let mut type5 = self.frr.type5(state).await?;
-        let (filtered, looped) = self.rejected(vrf, address).await?;
+        let (filtered, looped) = self.rejected(vrf, address, matched.as_ref()).await?;
         let gateways = self.gateways(vrf);
         let best = matched.iter().flat_map(|found| &found.paths).filter(|path| path.best);
         // More specific than the subnet of a segment, which the router itself advertises.
@@ -324,13 +322,19 @@ impl TraceReader {
         Ok(sent)
     }
 
-    /// The routes of hosts to an address that are filtered, and those that bgpd rejects for their AS path.
-    async fn rejected(&mut self, vrf: &VrfName, address: IpAddr) -> anyhow::Result<Rejected> {
+    /// The routes of hosts to an address that are filtered, and those that bgpd rejects for their AS path: these are looked for, among all
+    /// that a host sends, where no route of a host is in use.
+    async fn rejected(&mut self, vrf: &VrfName, address: IpAddr, matched: Option<&Match>) -> anyhow::Result<Rejected> {
         let (mut filtered, mut looped) = (Vec::new(), Vec::new());
+        let of_host = |path: &Path| path.best && path.origin == Origin::Host;
+        let is_of_host = matched.is_some_and(|found| found.paths.iter().any(of_host));
         for (session, reset) in self.sessions.iter().filter(|(session, _)| session.vrf.as_ref() == Some(vrf)) {
             let routes = self.frr.filtered(session).await?;
             let covering = routes.into_iter().filter(|route| route.prefix.contains(&address));
             filtered.extend(covering.map(|route| (session.peer.clone(), route)));
+            if is_of_host {
+                continue;
+            }
             let routes = self.frr.looped((session, reset.as_ref()), address).await?;
             looped.extend(routes.into_iter().map(|route| (session.peer.clone(), route)));
         }

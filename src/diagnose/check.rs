@@ -77,6 +77,8 @@ pub fn of_address(address: IpAddr, vrf: &VrfName, facts: &Facts) -> Vec<Finding>
     let mut of_vrf = Facts { type5: Some(covering), ..facts.clone() };
     of_vrf.vnis.retain(|_, state| state.vrf == vrf.as_str());
     let mut found = evpn_checks::findings(&of_vrf);
+    // Where one of several next hops loses packets, routes are in use.
+    found.retain(|finding| finding.kind != FindingKind::VtepUnreachable || finding.severity == FindingSeverity::Error);
     found.extend(unknown);
     found
 }

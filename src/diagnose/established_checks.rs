@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::facts::{Facts, SILENT_HOST, resolution};
+use super::facts::{Facts, SILENT_HOST, link_without, resolution};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity};
 use super::session_checks::{area, field_of_neighbor, place, severity, tcp_cause};
 use crate::frr::show::bfd::BfdPeer;
@@ -23,8 +23,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
 
 fn of_session(session: &SessionState, facts: &Facts) -> Vec<Finding> {
     let one = [
-        half_open(session, facts),
-        unanswered(session, facts),
+        half_open(session, facts).or_else(|| unanswered(session, facts)),
         second_speaker(session, facts),
         without_bfd(session, facts),
     ];
@@ -50,16 +49,17 @@ fn half_open(session: &SessionState, facts: &Facts) -> Option<Finding> {
     Some(finding)
 }
 
-/// A host that does not answer ARP or Neighbor Discovery any more: its session lives until the hold time expires.
+/// A host that does not answer ARP or Neighbor Discovery any more: its session stays established until the hold time expires. It may
+/// answer again before the router asks again.
 fn unanswered(session: &SessionState, facts: &Facts) -> Option<Finding> {
     let (vrf, peer) = (session.vrf.as_ref()?, &session.peer);
     let address: IpAddr = peer.parse().ok()?;
-    let link = facts.unresolved_of(vrf).get(&address)?;
+    let link = link_without(address, facts.unresolved_of(vrf))?;
     let protocol = resolution(address);
-    let what = format!("{peer} does not answer {protocol} on {link}: packets to the host are lost");
-    let finding = Finding::new(FindingSeverity::Error, Area::Host, FindingKind::NotResolved, what)
+    let what = format!("{peer} did not answer {protocol} on {link}: packets to the host are lost");
+    let finding = Finding::new(FindingSeverity::Warning, Area::Host, FindingKind::NotResolved, what)
         .at(place(session))
-        .shown_by("the session is still established: its hold time has not expired")
+        .shown_by("bgpd has the session as established")
         .remedied_by(SILENT_HOST)
         .of(facts.object_of(Some(vrf)), "spec.hostSession");
     Some(finding)

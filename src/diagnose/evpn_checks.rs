@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case::dead_next_hop(|facts: &mut Facts| { facts.unresolved.insert("192.168.11.2".parse().unwrap(), "toswitch".into()); }, FindingKind::VtepUnreachable,
+    #[case::dead_next_hop(|facts: &mut Facts| { facts.unresolved.insert(("192.168.11.2".parse().unwrap(), "toswitch".into())); }, FindingKind::VtepUnreachable,
         "packets to VTEP 100.64.0.1 are lost: the next hop 192.168.11.2 does not answer ARP on toswitch")]
     #[case::not_advertised(|facts: &mut Facts| { facts.underlay = Some([].into()); facts.imported.values_mut().next().unwrap().clear(); }, FindingKind::VtepUnreachable,
         "no route leads to VTEP 100.64.0.1")]

@@ -25,6 +25,9 @@ use crate::types::{MacAddr, Vni, VrfName};
 /// Seconds in which routes are exchanged on a session that has just been established.
 const SETTLES: u64 = 30;
 
+/// Addresses that nobody answers for, by ARP or Neighbor Discovery, each with the link.
+pub type Unresolved = BTreeSet<(IpAddr, String)>;
+
 /// What became of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ObjectOutcome {
@@ -105,9 +108,9 @@ pub struct Facts {
     /// Tables of others that may drop packets in the namespace of the router (`None`) and in those of VRFs.
     pub packet_filters: BTreeMap<Option<VrfName>, PacketFilters>,
     /// Addresses of the underlay that nobody answers for, by ARP or Neighbor Discovery, each with the link.
-    pub unresolved: BTreeMap<IpAddr, String>,
-    /// The same in the namespaces of VRFs: addresses of hosts.
-    pub unresolved_in: BTreeMap<VrfName, BTreeMap<IpAddr, String>>,
+    pub unresolved: Unresolved,
+    /// The same in the namespaces of VRFs, of each VRF that has one: addresses of hosts.
+    pub unresolved_in: BTreeMap<VrfName, Unresolved>,
     /// Installed routes of the default instance, with their next hops; `None` where they were not read.
     pub underlay: Option<BTreeMap<IpNet, Vec<InstalledHop>>>,
     /// BFD sessions.
@@ -144,6 +147,16 @@ pub struct PacketFilters {
     pub netns: String,
     /// The tables.
     pub tables: BTreeSet<DroppingTable>,
+}
+
+impl PacketFilters {
+    /// Those that see packets of an address family; `None` without any.
+    pub fn of_family(&self, is_ipv4: bool) -> Option<Self> {
+        let others: &[&str] = if is_ipv4 { &["ip6"] } else { &["ip", "arp"] };
+        let is_of_it = |table: &&DroppingTable| !others.contains(&table.family);
+        let tables: BTreeSet<DroppingTable> = self.tables.iter().filter(is_of_it).cloned().collect();
+        (!tables.is_empty()).then(|| Self { netns: self.netns.clone(), tables })
+    }
 }
 
 /// What the host does with a prefix that is advertised to it.
@@ -192,14 +205,18 @@ impl Facts {
         self.silent.contains_key("zebra") || self.silent.contains_key("bgpd")
     }
 
-    /// The packet filters in the namespace of a session: that of its VRF, or of the router, where a VRF has none of its own.
-    pub fn filters_of(&self, session: &SessionState) -> Option<(Option<&VrfName>, &PacketFilters)> {
-        let vrf = session.vrf.clone().filter(|_| self.packet_filters.contains_key(&session.vrf));
-        self.packet_filters.get_key_value(&vrf).map(|(vrf, filters)| (vrf.as_ref(), filters))
+    /// The packet filters in the namespace of a session that are of its address family: in that of its VRF, or of the router, where the VRF
+    /// has none of its own.
+    pub fn filters_of(&self, session: &SessionState) -> Option<(Option<&VrfName>, PacketFilters)> {
+        let vrf = session.vrf.clone().filter(|vrf| self.unresolved_in.contains_key(vrf));
+        let (vrf, filters) = self.packet_filters.get_key_value(&vrf)?;
+        // A neighbor by its interface is reached by IPv6.
+        let is_ipv4 = session.peer.parse().is_ok_and(|peer: IpAddr| peer.is_ipv4());
+        Some((vrf.as_ref(), filters.of_family(is_ipv4)?))
     }
 
     /// The addresses in the namespace of a VRF that nobody answers for: that of the router, where it has none of its own.
-    pub fn unresolved_of(&self, vrf: &VrfName) -> &BTreeMap<IpAddr, String> {
+    pub fn unresolved_of(&self, vrf: &VrfName) -> &Unresolved {
         self.unresolved_in.get(vrf).unwrap_or(&self.unresolved)
     }
 
@@ -234,6 +251,11 @@ impl Facts {
 /// What to do where a host does not answer ARP or Neighbor Discovery.
 pub(super) const SILENT_HOST: &str = "check the host end of the veth pair on the node: that it is up and has its address, and what filters ARP \
                                       and Neighbor Discovery there";
+
+/// The link on which nobody answers for an address.
+pub(super) fn link_without(address: IpAddr, unresolved: &Unresolved) -> Option<&str> {
+    unresolved.iter().find(|(found, _)| *found == address).map(|(_, link)| link.as_str())
+}
 
 /// The protocol that resolves an address of a link.
 pub(super) fn resolution(address: IpAddr) -> &'static str {

@@ -1,15 +1,12 @@
 //! Next hops that lose packets: nobody answers for their address, or the route discards. In: the installed next hops of a route, and the
 //! addresses that nobody answers for. Out: a sentence, and the remedy. Pure.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
-use super::facts::resolution;
+use super::facts::{Unresolved, resolution};
 use crate::frr::show::route::InstalledHop;
 
 /// What to do where a route discards packets.
 const DISCARDS: &str =
-    "remove that route, which is not from BGP: `show ip route` in vtysh of this router has its origin";
+    "remove that route; `show ip route` or `show ipv6 route` of its VRF, in vtysh of this router, has its origin";
 
 /// Next hops of a route of which one at least loses packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +20,7 @@ pub(super) struct LostHops {
 
 impl LostHops {
     /// Those on the way to `destination`; `None` where none loses packets.
-    pub fn of(destination: &str, hops: &[InstalledHop], unresolved: &BTreeMap<IpAddr, String>) -> Option<Self> {
+    pub fn of(destination: &str, hops: &[InstalledHop], unresolved: &Unresolved) -> Option<Self> {
         let lost: Vec<String> = hops.iter().filter_map(|hop| loss(hop, unresolved)).collect();
         if lost.is_empty() {
             return None;
@@ -40,13 +37,13 @@ impl LostHops {
     }
 }
 
-fn loss(hop: &InstalledHop, unresolved: &BTreeMap<IpAddr, String>) -> Option<String> {
+fn loss(hop: &InstalledHop, unresolved: &Unresolved) -> Option<String> {
     if hop.discards() {
         return Some("the route that is used discards them (blackhole, unreachable or prohibit)".to_owned());
     }
-    let address = hop.address?;
-    let link = unresolved.get(&address)?;
-    Some(format!("the next hop {address} does not answer {} on {link}", resolution(address)))
+    let (address, link) = (hop.address?, hop.link.as_ref()?);
+    let is_unanswered = unresolved.contains(&(address, link.clone()));
+    is_unanswered.then(|| format!("the next hop {address} does not answer {} on {link}", resolution(address)))
 }
 
 #[cfg(test)]
@@ -59,10 +56,10 @@ mod tests {
 
     #[test]
     fn each_next_hop_that_loses_packets_is_named() {
-        let unresolved =
-            [("192.0.2.7", "eth1"), ("fe80::7", "eth2")].map(|(ip, link)| (ip.parse().unwrap(), link.into()));
+        let unresolved: Unresolved =
+            [("192.0.2.7", "eth1"), ("fe80::7", "eth2")].map(|(ip, link)| (ip.parse().unwrap(), link.into())).into();
         let lost = |hops: &[InstalledHop]| {
-            let lost = LostHops::of("VTEP 100.64.0.1", hops, &unresolved.clone().into())?;
+            let lost = LostHops::of("VTEP 100.64.0.1", hops, &unresolved)?;
             Some((lost.what.clone(), lost.are_all, lost.remedy("x") == "x"))
         };
         let (good, dead, dead6, discards) =
@@ -72,6 +69,7 @@ mod tests {
         let text = "packets to VTEP 100.64.0.1 are lost: the next hop 192.0.2.7 does not answer ARP on eth1";
         assert_eq!(lost(std::slice::from_ref(&dead)), Some((text.to_owned(), true, true)));
         assert_eq!(lost(&[good, dead.clone()]), Some((format!("some {text}"), false, true)));
+        assert_eq!(lost(&[hop("fe80::7", "eth1")]), None, "of another link");
         let text = format!("{text}, the next hop fe80::7 does not answer Neighbor Discovery on eth2");
         assert_eq!(lost(&[dead, dead6]), Some((text, true, true)));
         let text = "packets to VTEP 100.64.0.1 are lost: the route that is used discards them (blackhole, unreachable or prohibit)";

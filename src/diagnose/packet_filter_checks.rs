@@ -24,17 +24,20 @@ fn finding(vrf: Option<&VrfName>, filters: &PacketFilters) -> Finding {
 /// What is there.
 pub(super) fn what(vrf: Option<&VrfName>, filters: &PacketFilters) -> String {
     let place = vrf.map_or_else(|| "the router".to_owned(), |vrf| format!("VRF {vrf}"));
-    format!("nftables that are not from perouter may drop packets in the namespace of {place}: {}", tables(filters))
+    format!(
+        "tables of nftables that are not from perouter may drop packets in the namespace of {place}: {}",
+        tables(filters)
+    )
 }
 
 /// The same within a sentence.
 pub(super) fn named(vrf: Option<&VrfName>, filters: &PacketFilters) -> String {
     let place = vrf.map_or_else(|| "this router".to_owned(), |vrf| format!("VRF {vrf} of this router"));
-    format!("the packet filter in the namespace of {place}, {}", tables(filters))
+    format!("the packet filter in the namespace of {place}, tables of nftables: {}", tables(filters))
 }
 
 fn tables(filters: &PacketFilters) -> String {
-    filters.tables.iter().map(|table| format!("table {table}")).collect::<Vec<_>>().join(", ")
+    filters.tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The command that shows them.
@@ -58,9 +61,9 @@ mod tests {
         let shown = |Finding { place, what, evidence, .. }: &Finding| format!("[{place}] {what}; {evidence}");
         let found = findings(&facts);
         let expected = [
-            "[] nftables that are not from perouter may drop packets in the namespace of the router: table inet firewall; nsenter --net=/r \
+            "[] tables of nftables that are not from perouter may drop packets in the namespace of the router: inet firewall; nsenter --net=/r \
              nft list ruleset",
-            "[VRF red] nftables that are not from perouter may drop packets in the namespace of VRF red: table ip filter, table ip6 filter; \
+            "[VRF red] tables of nftables that are not from perouter may drop packets in the namespace of VRF red: ip filter, ip6 filter; \
              nsenter --net=/v nft list ruleset",
         ];
         assert_eq!(found.iter().map(shown).collect::<Vec<_>>(), expected);

@@ -1,7 +1,7 @@
-//! Addresses in the subnets of the NICs that nobody answers for, by ARP or Neighbor Discovery. In: the router's namespace. Out: each with its
-//! link. Judges nothing and changes nothing.
+//! Addresses that nobody answers for, by ARP or Neighbor Discovery. In: a namespace of the router. Out: each with its link. Judges nothing
+//! and changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use super::netlink::events::{ChangeSignal, EventFilter};
 /// Reads them. Needs the tokio runtime.
 ///
 /// # Errors
-/// Where the namespace cannot be read.
-pub async fn read(router: File) -> Result<BTreeMap<IpAddr, String>, KernelError> {
+/// Where the namespace cannot be read; the error names that of the router, whichever it is.
+pub async fn read(netns: File) -> Result<BTreeSet<(IpAddr, String)>, KernelError> {
     let filter = EventFilter::Host(Arc::default());
-    let opened = Namespace::open(Netns::Router, router, filter, ChangeSignal::default(), Arc::default());
-    let router = opened.map_err(|source| KernelError::Open { netns: Netns::Router, source })?;
+    let opened = Namespace::open(Netns::Router, netns, filter, ChangeSignal::default(), Arc::default());
+    let namespace = opened.map_err(|source| KernelError::Open { netns: Netns::Router, source })?;
     let failed = |source| KernelError::Read { what: "neighbors", netns: Netns::Router, source };
-    let unresolved = router.unresolved().await.map_err(failed)?;
-    let links = router.links().await.map_err(failed)?;
-    router.close().await;
+    let unresolved = namespace.unresolved().await.map_err(failed)?;
+    let links = namespace.links().await.map_err(failed)?;
+    namespace.close().await;
     let with_link = |(address, index): (IpAddr, u32)| Some((address, links.get(&index)?.name.clone()));
     Ok(unresolved.into_iter().filter_map(with_link).collect())
 }

@@ -334,9 +334,9 @@ pub fn packet_filter_faults() -> Vec<Fault> {
         "somebody filters packets in the namespace of the router",
         vec![Router(&["sh", "-c", DROP_VXLAN])],
         vec![Router(&["nft", "delete", "table", "inet", "mine"])],
-        found("packet-filter", &["drop packets in the namespace of the router: table inet mine", "UDP 4789"]).traced(
+        found("packet-filter", &["drop packets in the namespace of the router: inet mine", "UDP 4789"]).traced(
             SERVICE,
-            &["WARN  links   nftables that are not from perouter may drop packets in the namespace of the router"],
+            &["WARN  links   tables of nftables that are not from perouter may drop packets in the namespace of the router"],
         ),
     )]
 }

@@ -1,11 +1,10 @@
 //! Checks of BGP sessions that are not established: why one is down. In: [`Facts`]. Out:
 //! [`Finding`]s with the remedy at the right side. Pure.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::cause::{Cause, SessionCause, explain, explain_with_age};
-use super::facts::{Facts, SILENT_HOST, resolution};
+use super::facts::{Facts, SILENT_HOST, Unresolved, link_without, resolution};
 use super::finding::{Area, Finding, FindingKind, FindingSeverity, Place};
 use super::link_checks::{self, SessionLink};
 use super::packet_filter_checks;
@@ -132,8 +131,8 @@ fn without_link(session: &SessionState, cause: &Cause, facts: &Facts) -> Option<
     unanswered(peer, &facts.unresolved)
 }
 
-fn unanswered(peer: IpAddr, unresolved: &BTreeMap<IpAddr, String>) -> Option<(FindingKind, String)> {
-    let link = unresolved.get(&peer)?;
+fn unanswered(peer: IpAddr, unresolved: &Unresolved) -> Option<(FindingKind, String)> {
+    let link = link_without(peer, unresolved)?;
     Some((FindingKind::NotResolved, format!("{peer} does not answer {} on {link}", resolution(peer))))
 }
 
@@ -173,7 +172,7 @@ fn remedy(session: &SessionState, cause: &Cause, facts: &Facts) -> (String, Stri
     // What is nearest first.
     match facts.filters_of(session).filter(|_| may_be_filtered) {
         Some((vrf, filters)) => {
-            (format!("look first at {}; {remedy}", packet_filter_checks::named(vrf, filters)), field)
+            (format!("check first {}; {remedy}", packet_filter_checks::named(vrf, &filters)), field)
         }
         None => (remedy, field),
     }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::super::cause::SessionCause;
 use super::super::established_checks;
-use super::super::facts::{CheckedObject, ObjectOutcome, PacketFilters};
+use super::super::facts::{CheckedObject, ObjectOutcome, PacketFilters, Unresolved};
 use super::*;
 use crate::frr::show::bfd::BfdPeer;
 use crate::frr::show::family::EVPN;
@@ -76,10 +76,13 @@ fn good() -> Facts {
 
 fn filter(facts: &mut Facts, vrf: Option<&str>) {
     let tables = [DroppingTable { family: "inet", name: "mine".into() }].into();
+    if let Some(vrf) = vrf {
+        facts.unresolved_in.insert(vrf.parse().unwrap(), Unresolved::new());
+    }
     facts.packet_filters = [(vrf.map(|vrf| vrf.parse().unwrap()), PacketFilters { netns: "/n".into(), tables })].into();
 }
 
-fn silent(peer: &str, link: &str) -> BTreeMap<VrfName, BTreeMap<IpAddr, String>> {
+fn silent(peer: &str, link: &str) -> BTreeMap<VrfName, Unresolved> {
     [("red".parse().unwrap(), [(peer.parse().unwrap(), link.to_owned())].into())].into()
 }
 
@@ -124,14 +127,18 @@ type FactsChange = fn(&mut Facts);
 #[case::no_answer(|facts: &mut Facts| { take_down(facts, 1, "Active", "Waiting for peer OPEN", None); facts.sessions[1].established = 0; },
     &["error no-answer L3VNI spec.localcidr.ipv4: configure the neighbor 192.169.10.1, AS 64514, without a password, at 192.169.10.2"])]
 #[case::no_answer_beside_a_packet_filter(|facts: &mut Facts| { take_down(facts, 1, "Active", "Waiting for peer OPEN", None); filter(facts, Some("red")); },
-    &["error no-answer L3VNI spec.localcidr.ipv4: look first at the packet filter in the namespace of VRF red of this router, table inet mine; "])]
+    &["error no-answer L3VNI spec.localcidr.ipv4: check first the packet filter in the namespace of VRF red of this router, tables of nftables: inet mine; "])]
 #[case::no_answer_beside_a_packet_filter_that_all_vrfs_share(|facts: &mut Facts| { take_down(facts, 1, "Active", "Waiting for peer OPEN", None); filter(facts, None); },
-    &["error no-answer L3VNI spec.localcidr.ipv4: look first at the packet filter in the namespace of this router, table inet mine; "])]
+    &["error no-answer L3VNI spec.localcidr.ipv4: check first the packet filter in the namespace of this router, tables of nftables: inet mine; "])]
+#[case::no_answer_beside_a_packet_filter_of_another_namespace(|facts: &mut Facts| {
+        take_down(facts, 1, "Active", "Waiting for peer OPEN", None); filter(facts, None);
+        facts.unresolved_in.insert("red".parse().unwrap(), Unresolved::new()); },
+    &["error no-answer L3VNI spec.localcidr.ipv4: check that a BGP speaker runs"])]
 #[case::shut_down_beside_a_packet_filter(|facts: &mut Facts| {
         take_down(facts, 1, "Active", "BGP Notification received", Some("Cease/Administrative Shutdown")); filter(facts, None); },
     &["error shut-down L3VNI : enable"])]
 #[case::silent_host(|facts: &mut Facts| { facts.unresolved_in = silent(HOST, "pe-100"); },
-    &["error not-resolved L3VNI spec.hostSession: check the host end of the veth pair"])]
+    &["warning not-resolved L3VNI spec.hostSession: check the host end of the veth pair"])]
 #[case::silent_host_of_a_session_that_is_down(|facts: &mut Facts| { take_down(facts, 1, "Active", "Waiting for peer OPEN", None); facts.unresolved_in = silent(HOST, "pe-100"); },
     &["error not-resolved L3VNI spec.hostSession: check the host end of the veth pair"])]
 #[case::no_answer_without_a_connection(|facts: &mut Facts| { take_down(facts, 1, "Active", "Waiting for peer OPEN", None); facts.sessions[1].established = 0;

@@ -12,7 +12,7 @@ use crate::diagnose::link_checks::{DownLink, down_links, repair};
 use crate::diagnose::next_hops::LostHops;
 use crate::diagnose::packet_filter_checks;
 use crate::frr::show::interface::Interface;
-use crate::frr::show::route::{InstalledHop, Match, Path, show_rib};
+use crate::frr::show::route::{InstalledHop, Match, Origin, Path, show_rib};
 use crate::names::{OwnedName, Role};
 use crate::types::{Family, Vni, VrfName};
 
@@ -54,7 +54,9 @@ pub(super) fn in_underlay(address: IpAddr) -> String {
 pub(super) fn in_kernel(found: &Match, facts: &TraceFacts) -> TraceStep {
     let rib = show_rib(&facts.vrf, Family::of(&found.prefix), Some(found.prefix.addr()));
     if let Some(lost) = LostHops::of(&found.prefix.to_string(), &facts.kernel, &facts.unresolved_in_vrf) {
-        return lost_step(TracePoint::Kernel, &lost, SILENT_HOST, &facts.kernel).shown_in("zebra", &rib);
+        let of_fabric = found.paths.iter().any(|path| path.best && path.origin == Origin::Fabric);
+        let remedy = if of_fabric { DEAD_NEXT_HOP } else { SILENT_HOST };
+        return lost_step(TracePoint::Kernel, &lost, remedy, &facts.kernel).shown_in("zebra", &rib);
     }
     match facts.kernel.as_slice() {
         [] => {
@@ -127,16 +129,13 @@ pub(super) fn link_down(vni: Vni, facts: &TraceFacts) -> Option<TraceStep> {
     Some(TraceStep::new(TracePoint::Links, false, text).shown_by(evidence))
 }
 
-/// The packet filters of others on the path, one step for each namespace. Which packets they drop is not known. Of a VRF only those of
-/// the family of the address count.
+/// The packet filters of others in the namespaces of the router and of the VRF, one step for each. Which packets they drop is not known.
+/// Of the VRF those of the family of the address count; the fabric may have the other one.
 pub(super) fn packet_filters(address: IpAddr, facts: &TraceFacts) -> Vec<TraceStep> {
-    let other = if address.is_ipv4() { "ip6" } else { "ip" };
     let step = |(vrf, filters): (&Option<VrfName>, &PacketFilters)| {
-        let mut filters = filters.clone();
-        filters.tables.retain(|table| vrf.is_none() || table.family != other);
+        let filters = if vrf.is_some() { filters.of_family(address.is_ipv4())? } else { filters.clone() };
         let text = packet_filter_checks::what(vrf.as_ref(), &filters);
-        (!filters.tables.is_empty())
-            .then(|| TraceStep::warning(TracePoint::Links, text).shown_by(packet_filter_checks::evidence(&filters)))
+        Some(TraceStep::warning(TracePoint::Links, text).shown_by(packet_filter_checks::evidence(&filters)))
     };
     facts.packet_filters.iter().filter_map(step).collect()
 }

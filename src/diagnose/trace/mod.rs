@@ -49,7 +49,10 @@ pub fn follow_directed(address: IpAddr, facts: &TraceFacts) -> DirectedTrace {
 /// Follows `address` through a VRF.
 pub fn follow(address: IpAddr, facts: &TraceFacts) -> Trace {
     let mut trace = path_of(address, facts);
-    trace.steps.extend(forwarding::packet_filters(address, facts));
+    // Without a route the reason is another one.
+    if trace.prefix.is_some() {
+        trace.steps.extend(forwarding::packet_filters(address, facts));
+    }
     trace
 }
 

@@ -82,9 +82,9 @@ fn service() -> TraceFacts {
         segment_ports: vec![],
         in_underlay: None,
         packet_filters: BTreeMap::new(),
-        unresolved_in_vrf: BTreeMap::new(),
+        unresolved_in_vrf: BTreeSet::new(),
         forwarded: None,
-        unresolved: BTreeMap::new(),
+        unresolved: BTreeSet::new(),
         from: TraceSource::Unknown,
         links: None,
         underlay: None,
@@ -326,16 +326,13 @@ fn routes(texts: &[&str]) -> BTreeMap<IpAddr, Vec<InstalledHop>> {
     "FAIL route: packets to VTEP 100.64.0.1 are lost: the next hop 192.168.11.77 does not answer ARP on eth1: have the leaf of this node \
      set its own address as the next hop of the route to the VTEP, and check that it answers")]
 #[case::packet_filter(|facts: &mut TraceFacts| facts.packet_filters = [(None, filters())].into(),
-    "WARN links: nftables that are not from perouter may drop packets in the namespace of the router: table inet mine")]
+    "WARN links: tables of nftables that are not from perouter may drop packets in the namespace of the router: inet mine")]
 #[case::discarded(|facts: &mut TraceFacts| facts.underlay = Some(routes(&[""])),
     "FAIL route: packets to VTEP 100.64.0.1 are lost: the route that is used discards them (blackhole, unreachable or prohibit): remove that \
-     route, which is not from BGP: `show ip route` in vtysh of this router has its origin")]
+     route; `show ip route` or `show ipv6 route` of its VRF, in vtysh of this router, has its origin")]
 #[case::discarded_in_the_vrf(|facts: &mut TraceFacts| facts.kernel = hops(&[""]),
     "FAIL kernel: packets to 192.168.20.0/24 are lost: the route that is used discards them (blackhole, unreachable or prohibit): remove that \
-     route, which is not from BGP: `show ip route` in vtysh of this router has its origin")]
-#[case::silent_next_hop_in_the_vrf(|facts: &mut TraceFacts| facts.unresolved_in_vrf = [("100.64.0.1".parse().unwrap(), "pe-100".to_owned())].into(),
-    "FAIL kernel: packets to 192.168.20.0/24 are lost: the next hop 100.64.0.1 does not answer ARP on pe-100: check the host end of the \
-     veth pair on the node: that it is up and has its address, and what filters ARP and Neighbor Discovery there")]
+     route; `show ip route` or `show ipv6 route` of its VRF, in vtysh of this router, has its origin")]
 #[case::one_dead_next_hop(|facts: &mut TraceFacts| { facts.underlay = Some(routes(&["192.168.11.2 dev eth1", "fe80::1 dev eth2"]));
         facts.unresolved = [("fe80::1".parse().unwrap(), "eth2".to_owned())].into(); },
     "WARN route: some packets to VTEP 100.64.0.1 are lost: the next hop fe80::1 does not answer Neighbor Discovery on eth2: have the leaf of \
@@ -729,4 +726,13 @@ fn workloads_of_one_segment_are_bridged() {
     assert!(trace.complete && trace.direction == Some(PathDirection::WithinSegment), "{trace:?}");
     let others = TraceFacts { from: TraceSource::Workload(120.try_into().unwrap()), ..facts };
     assert!(!follow("10.110.0.12".parse().unwrap(), &others).is_complete(), "it is routed");
+}
+
+#[test]
+fn a_host_that_does_not_answer_is_named_at_its_route() {
+    let unresolved_in_vrf = [("192.169.10.3".parse().unwrap(), "pe-100".to_owned())].into();
+    let shown = lines(&TraceFacts { unresolved_in_vrf, ..service() });
+    let expected = "FAIL kernel: packets to 172.30.0.10/32 are lost: the next hop 192.169.10.3 does not answer ARP on pe-100: check the host \
+                    end of the veth pair on the node: that it is up and has its address, and what filters ARP and Neighbor Discovery there";
+    assert_eq!(shown[1], expected);
 }

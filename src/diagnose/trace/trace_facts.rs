@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::diagnose::facts::{ControllerState, Facts, PacketFilters};
+use crate::diagnose::facts::{ControllerState, Facts, PacketFilters, Unresolved};
 use crate::diagnose::filtered::Filtered;
 use crate::diagnose::finding::Finding;
 use crate::diagnose::session_checks;
@@ -120,9 +120,9 @@ pub struct TraceFacts {
     /// The VTEPs for which the kernel has a router MAC; `None` where they were not read.
     pub forwarded: Option<BTreeSet<IpAddr>>,
     /// Addresses of the underlay that nobody answers for, each with the link.
-    pub unresolved: BTreeMap<IpAddr, String>,
+    pub unresolved: Unresolved,
     /// The same in the namespace of the VRF: addresses of the host.
-    pub unresolved_in_vrf: BTreeMap<IpAddr, String>,
+    pub unresolved_in_vrf: Unresolved,
     /// VTEPs that only a default route of the underlay covers.
     pub default_routed: BTreeSet<IpAddr>,
     /// VNIs with which each VTEP advertises the prefix, where the fabric does.

@@ -171,7 +171,7 @@ impl Namespace {
     }
 
     /// The addresses that the kernel asks for in vain, each with the ifindex of its link.
-    pub async fn unresolved(&self) -> Result<BTreeMap<IpAddr, u32>, NetlinkError> {
+    pub async fn unresolved(&self) -> Result<BTreeSet<(IpAddr, u32)>, NetlinkError> {
         self.socket().await?.unresolved().await
     }
 

@@ -1,7 +1,7 @@
 //! The entries of remote VTEPs: neighbors, and those of the FDBs of VXLAN devices. In: a socket of a namespace. Out: what a routing
 //! daemon has installed there, and the same without its mark; and the addresses that nobody answers for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -38,8 +38,8 @@ pub(super) fn address_of(message: &NeighbourMessage) -> Option<IpAddr> {
 
 impl Socket<Route> {
     /// The addresses that the kernel asks for in vain, each with the ifindex of its link.
-    pub async fn unresolved(&mut self) -> Result<BTreeMap<IpAddr, u32>, NetlinkError> {
-        let mut found = BTreeMap::new();
+    pub async fn unresolved(&mut self) -> Result<BTreeSet<(IpAddr, u32)>, NetlinkError> {
+        let mut found = BTreeSet::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let take = |entries: &mut Vec<(IpAddr, u32)>, message| {
                 if let RouteNetlinkMessage::NewNeighbour(message) = message {

@@ -42,7 +42,7 @@ impl fmt::Display for KernelOp {
             }
             Self::SetIpUse { key, ip } => ip_use(f, key, *ip),
             Self::SetLinkSetting { key: LinkKey { netns, name }, setting, on } => {
-                // As the names of devices may have dots, they are not replaced with slashes.
+                // As sysctl prints it: no name of ours has a dot.
                 write!(f, "{netns}: sysctl {}={}", setting.path(&name.to_string()).replace('/', "."), u8::from(*on))
             }
             Self::SetPort { key, port } => set(

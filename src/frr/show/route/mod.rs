@@ -24,15 +24,15 @@ pub struct ReceivedRoute {
     pub as_path: String,
 }
 
-/// Whether an AS path, as FRR prints it, contains an AS number.
-pub fn has_asn(as_path: &str, asn: Asn) -> bool {
-    as_path.split(|c: char| !c.is_ascii_digit()).any(|word| word.parse() == Ok(u32::from(asn)))
+/// The AS numbers of an AS path as FRR prints it, the nearest first.
+pub fn as_numbers(as_path: &str) -> impl Iterator<Item = Asn> {
+    let words = as_path.split(|c: char| !c.is_ascii_digit());
+    words.filter_map(|word| Asn::try_from(word.parse::<u32>().ok()?).ok())
 }
 
-/// The AS number that an AS path, as FRR prints it, ends with: that of the origin.
-pub fn origin_as(as_path: &str) -> Option<Asn> {
-    let last = as_path.rsplit(|c: char| !c.is_ascii_digit()).find(|word| !word.is_empty())?;
-    Asn::try_from(last.parse::<u32>().ok()?).ok()
+/// Whether an AS path contains an AS number.
+pub fn has_asn(as_path: &str, asn: Asn) -> bool {
+    as_numbers(as_path).any(|found| found == asn)
 }
 
 /// bgpd: the routes of a session that its filter rejects, in one family. `None` is the default instance.
