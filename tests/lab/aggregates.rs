@@ -7,8 +7,9 @@ use super::kernel_state::leaf_next_hops;
 const ZONE: &str = "topology.kubernetes.io/zone";
 const FIRST: &str = "100.65.0.1";
 const SECOND: &str = "100.65.0.2";
-/// The pool of red, and a prefix that covers both pools.
+/// The pool of red, an address of it that no service has, and a prefix that covers both pools.
 const POOL: &str = "172.30.0.0/28";
+const UNUSED: &str = "172.30.0.9";
 const ALL_POOLS: &str = "172.30.0.0/24";
 
 fn selecting(zone: &str) -> String {
@@ -74,6 +75,10 @@ fn an_aggregate_applies_to_its_vni_and_nodes_and_is_withdrawn_with_its_last_comp
     from(&red, 100, &[]);
     from(POOL, 100, &[FIRST]);
     page("hostB_red", RED);
+    // An address of the pool that no host advertises.
+    let trace = fixture.routers[0].perouter(&["trace", UNUSED, "--vrf", "red"]);
+    let words = format!("FAIL  kernel  packets are discarded, as no route is more specific than {POOL}");
+    assert!(trace.code == Some(1) && trace.stdout.contains(&words), "{trace:?}");
 
     // The last component is withdrawn, and with it the aggregate of this VNI only.
     fixture.hosts[0].withdraw("red").unwrap();

@@ -73,6 +73,19 @@ pub(super) fn in_kernel(found: &Match, facts: &TraceFacts) -> TraceStep {
     .shown_in("zebra", &rib)
 }
 
+/// A prefix of the router itself whose packets are discarded where no route is more specific, as those of an aggregate.
+pub(super) fn discarded(found: &Match, facts: &TraceFacts) -> Option<TraceStep> {
+    let are_all = !facts.kernel.is_empty() && facts.kernel.iter().all(InstalledHop::discards);
+    let rib = show_rib(&facts.vrf, Family::of(&found.prefix), Some(found.prefix.addr()));
+    are_all.then(|| {
+        let text = format!(
+            "packets are discarded, as no route is more specific than {}: have the host advertise the address",
+            found.prefix
+        );
+        TraceStep::new(TracePoint::Kernel, false, text).shown_in("zebra", &rib)
+    })
+}
+
 /// A VTEP of the best paths for which the kernel has no router MAC.
 pub(super) fn without_router_mac(best: &[&Path], facts: &TraceFacts) -> Option<TraceStep> {
     let known = facts.forwarded.as_ref()?;

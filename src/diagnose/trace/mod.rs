@@ -215,6 +215,7 @@ fn from_host(found: &Match, best: &[&Path], facts: &TraceFacts) -> Vec<TraceStep
     let of_router = best.iter().all(|path| path.origin == Origin::Router);
     if of_router {
         steps.push(in_bgpd(step(TracePoint::Vrf, true, own_prefix(prefix, facts)), found, facts));
+        steps.extend(forwarding::discarded(found, facts));
     } else {
         for path in best.iter().filter(|path| path.origin == Origin::Host) {
             let text = format!("{} advertises {prefix}, {}", path.peer, as_path(path));

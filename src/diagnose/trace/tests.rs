@@ -736,3 +736,13 @@ fn a_host_that_does_not_answer_is_named_at_its_route() {
                     end of the veth pair on the node: that it is up and has its address, and what filters ARP and Neighbor Discovery there";
     assert_eq!(shown[1], expected);
 }
+
+#[test]
+fn an_address_that_an_aggregate_alone_covers_is_discarded() {
+    let aggregate = path(Origin::Router, true);
+    let matched = Match { prefix: "172.30.0.0/16".parse().unwrap(), paths: vec![aggregate], advertised_to: vec![] };
+    let shown = lines(&TraceFacts { matched: Some(matched), kernel: hops(&[""]), ..service() });
+    assert_eq!(shown[0], "ok VRF: 172.30.0.0/16 is the router's own: an aggregate");
+    let expected = "FAIL kernel: packets are discarded, as no route is more specific than 172.30.0.0/16: have the host advertise the address";
+    assert_eq!(shown[1], expected);
+}
