@@ -1,5 +1,5 @@
-//! What the kernel has in the namespaces of the router that FRR does not show: router MACs of VTEPs, packet filters, neighbors. In: the paths of the
-//! router. Out: it by VRF, and why some was not read. Changes nothing.
+//! What the kernel has in the namespaces of the router that FRR does not show: router MACs of VTEPs, packet filters, neighbors. In:
+//! the paths of the router. Out: it by VRF, and why some was not read. Changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

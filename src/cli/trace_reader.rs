@@ -101,7 +101,7 @@ impl TraceReader {
         let has_segments = vnis.values().any(|state| state.vni_type == VniType::L2);
         let segment_ports = if has_segments { segment_ports().await } else { vec![] };
         let mut of_sessions = facts::of_sessions(runtime, &mut frr, &sessions).await?;
-        // Where all sessions are established, they have not been read.
+        // They have been read only where a session is down.
         facts::of_namespaces(runtime, &mut of_sessions, &mut vec![]).await;
         Ok(Self {
             runtime: runtime.clone(),

@@ -1,5 +1,5 @@
-//! Checks of sessions that are established: the peer is silent or does not answer ARP, another speaker connects, BFD is not up, or one side alone offers
-//! an address family. In: [`Facts`]. Out: [`Finding`]s. Pure.
+//! Checks of sessions that are established: the peer is silent or does not answer ARP, another speaker connects, BFD is not up, or
+//! one side alone offers an address family. In: [`Facts`]. Out: [`Finding`]s. Pure.
 
 use std::net::IpAddr;
 
