@@ -21,7 +21,7 @@ use crate::frr::show::interface::Interface;
 use crate::frr::show::mac::WorkloadPlace;
 use crate::frr::show::neighbor::SessionReset;
 use crate::frr::show::route::{InstalledHop, Match, Origin, Path, ReceivedRoute};
-use crate::frr::show::session::SessionState;
+use crate::frr::show::session::{SessionPhase, SessionState};
 use crate::frr::show::type5::Type5Route;
 use crate::frr::show::vni::{VniState, VniType};
 use crate::kernel::segment_ports::SegmentPort;
@@ -101,8 +101,10 @@ impl TraceReader {
         let has_segments = vnis.values().any(|state| state.vni_type == VniType::L2);
         let segment_ports = if has_segments { segment_ports().await } else { vec![] };
         let mut of_sessions = facts::of_sessions(runtime, &mut frr, &sessions).await?;
-        // They have been read only where a session is down.
-        facts::of_namespaces(runtime, &mut of_sessions, &mut vec![]).await;
+        // Where a session is down, its cause has needed them.
+        if sessions.iter().all(|(session, _)| session.phase == SessionPhase::Established) {
+            facts::of_namespaces(runtime, &mut of_sessions, &mut vec![]).await;
+        }
         Ok(Self {
             runtime: runtime.clone(),
             query,

@@ -86,10 +86,13 @@ fn other_family(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
 }
 
 fn unreachable(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
+    let mut ways: BTreeMap<IpAddr, (bool, Option<LostHops>)> = BTreeMap::new();
     let mut behind: BTreeMap<IpAddr, (BTreeSet<IpNet>, bool)> = BTreeMap::new();
     for (route, _, vtep, vni, vrf) in ours(routes, facts) {
+        let way = || (is_reached(vtep, facts), lost_hops(vtep, facts));
+        let (is_reached, lost) = ways.entry(vtep).or_insert_with(way);
         // Also where bgpd has it as reachable: after a restart of zebra it does not track its next hops.
-        let is_lost = !is_reached(vtep, facts) || lost_hops(vtep, facts).is_some();
+        let is_lost = !*is_reached || lost.is_some();
         if !is_other_family(vtep, vni, facts) && is_lost {
             let imported = facts.imported.get(&vrf).is_some_and(|imported| imported.contains(&(route.prefix, vtep)));
             let (prefixes, is_used) = behind.entry(vtep).or_default();
@@ -98,13 +101,13 @@ fn unreachable(routes: &[Type5Route], facts: &Facts) -> Vec<Finding> {
         }
     }
     let finding = |(vtep, (prefixes, is_used)): (IpAddr, (BTreeSet<IpNet>, bool))| {
-        let lost = lost_hops(vtep, facts);
+        let lost = ways.get(&vtep).and_then(|(_, lost)| lost.as_ref());
         let in_use = if is_used && lost.is_none() {
             ", and bgpd uses it: it does not track next hops after a restart of zebra"
         } else {
             ""
         };
-        let severity = match &lost {
+        let severity = match lost {
             Some(lost) if !lost.are_all => FindingSeverity::Warning,
             _ => FindingSeverity::Error,
         };
